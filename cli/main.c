@@ -1,0 +1,15 @@
+/* cmxsafe - the operator's command. */
+#include <string.h>
+
+#include "cli.h"
+
+static const struct cli_command commands[] = {
+    {"version", cmd_version, "print the version and what it is built with"},
+};
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "--version") == 0)
+        return cmd_version(1, argv + 1);
+    return cli_dispatch("cmxsafe", commands, sizeof commands / sizeof commands[0], argc, argv);
+}

@@ -1,0 +1,203 @@
+/* crypto_openssl.c - crypto.h over OpenSSL 3's EVP interface. */
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
+#include <openssl/ec.h>
+#include <openssl/evp.h>
+#include <openssl/params.h>
+#include <openssl/param_build.h>
+#include <openssl/rand.h>
+#include <string.h>
+
+#include "cmxsafe/core/secret.h"
+#include "cmxsafe/port/crypto.h"
+
+cmx_err cmx_crypto_random(void *out, size_t len)
+{
+    if (len <= INT32_MAX && RAND_bytes(out, (int)len) == 1)
+        return CMX_OK;
+    cmx_secret_wipe(out, len);
+    return CMX_EIO;
+}
+
+struct sha {
+    EVP_MD_CTX *ctx;
+};
+_Static_assert(sizeof(struct sha) <= sizeof(struct cmx_sha256), "storage");
+
+static struct sha *sha_of(struct cmx_sha256 *h)
+{
+    return (struct sha *)h->opaque;
+}
+
+cmx_err cmx_sha256_init(struct cmx_sha256 *h)
+{
+    struct sha *s = sha_of(h);
+
+    s->ctx = EVP_MD_CTX_new();
+    if (!s->ctx)
+        return CMX_ENOMEM;
+    if (EVP_DigestInit_ex(s->ctx, EVP_sha256(), NULL) == 1)
+        return CMX_OK;
+    cmx_sha256_abort(h);
+    return CMX_EIO;
+}
+
+cmx_err cmx_sha256_update(struct cmx_sha256 *h, const void *data, size_t len)
+{
+    return EVP_DigestUpdate(sha_of(h)->ctx, data, len) == 1 ? CMX_OK : CMX_EIO;
+}
+
+cmx_err cmx_sha256_finish(struct cmx_sha256 *h, uint8_t out[CMX_SHA256_LEN])
+{
+    int ok = EVP_DigestFinal_ex(sha_of(h)->ctx, out, NULL);
+
+    cmx_sha256_abort(h);
+    return ok == 1 ? CMX_OK : CMX_EIO;
+}
+
+void cmx_sha256_abort(struct cmx_sha256 *h)
+{
+    EVP_MD_CTX_free(sha_of(h)->ctx);
+    sha_of(h)->ctx = NULL;
+}
+
+struct mac {
+    EVP_MAC_CTX *ctx;
+};
+_Static_assert(sizeof(struct mac) <= sizeof(struct cmx_hmac), "storage");
+
+static struct mac *mac_of(struct cmx_hmac *h)
+{
+    return (struct mac *)h->opaque;
+}
+
+cmx_err cmx_hmac_init(struct cmx_hmac *h, const void *key, size_t key_len)
+{
+    char name[] = "SHA256";
+    OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, name, 0), OSSL_PARAM_construct_end()};
+    EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+    struct mac *m = mac_of(h);
+
+    m->ctx = mac ? EVP_MAC_CTX_new(mac) : NULL;
+    EVP_MAC_free(mac);
+    if (!m->ctx)
+        return CMX_ENOMEM;
+    if (EVP_MAC_init(m->ctx, key, key_len, params) == 1)
+        return CMX_OK;
+    cmx_hmac_abort(h);
+    return CMX_EIO;
+}
+
+cmx_err cmx_hmac_update(struct cmx_hmac *h, const void *data, size_t len)
+{
+    return EVP_MAC_update(mac_of(h)->ctx, data, len) == 1 ? CMX_OK : CMX_EIO;
+}
+
+cmx_err cmx_hmac_restart(struct cmx_hmac *h, uint8_t out[CMX_SHA256_LEN])
+{
+    size_t len = 0;
+
+    if (EVP_MAC_final(mac_of(h)->ctx, out, &len, CMX_SHA256_LEN) != 1 || len != CMX_SHA256_LEN)
+        return CMX_EIO;
+    return EVP_MAC_init(mac_of(h)->ctx, NULL, 0, NULL) == 1 ? CMX_OK : CMX_EIO;
+}
+
+cmx_err cmx_hmac_finish(struct cmx_hmac *h, uint8_t out[CMX_SHA256_LEN])
+{
+    size_t len = 0;
+    int ok = EVP_MAC_final(mac_of(h)->ctx, out, &len, CMX_SHA256_LEN);
+
+    cmx_hmac_abort(h);
+    return ok == 1 && len == CMX_SHA256_LEN ? CMX_OK : CMX_EIO;
+}
+
+void cmx_hmac_abort(struct cmx_hmac *h)
+{
+    EVP_MAC_CTX_free(mac_of(h)->ctx);
+    mac_of(h)->ctx = NULL;
+}
+
+/* An EVP key from the public point. NULL: not on the curve, or no memory. */
+static EVP_PKEY *public_key(const uint8_t pub[CMX_P256_PUBLIC_LEN])
+{
+    char group[] = "P-256";
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, 0),
+        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, (void *)(uintptr_t)pub, CMX_P256_PUBLIC_LEN),
+        OSSL_PARAM_construct_end(),
+    };
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
+    EVP_PKEY *key = NULL;
+
+    if (ctx && EVP_PKEY_fromdata_init(ctx) == 1 && EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_PUBLIC_KEY, params) != 1)
+        key = NULL;
+    EVP_PKEY_CTX_free(ctx);
+    return key;
+}
+
+/* DER of r || s; returns its length, 0 on failure. */
+static size_t sig_to_der(const uint8_t sig[CMX_P256_SIG_LEN], uint8_t *der, size_t cap)
+{
+    ECDSA_SIG *s = ECDSA_SIG_new();
+    BIGNUM *r = BN_bin2bn(sig, 32, NULL);
+    BIGNUM *v = BN_bin2bn(sig + 32, 32, NULL);
+    int len = 0;
+
+    if (s && r && v && ECDSA_SIG_set0(s, r, v) == 1) {
+        r = NULL; /* owned by s now */
+        v = NULL;
+        len = i2d_ECDSA_SIG(s, NULL);
+        if (len > 0 && (size_t)len <= cap)
+            len = i2d_ECDSA_SIG(s, &der);
+        else
+            len = 0;
+    }
+    BN_free(r);
+    BN_free(v);
+    ECDSA_SIG_free(s);
+    return len > 0 ? (size_t)len : 0;
+}
+
+cmx_err cmx_p256_verify(const uint8_t pub[CMX_P256_PUBLIC_LEN], const uint8_t digest[CMX_SHA256_LEN],
+                        const uint8_t sig[CMX_P256_SIG_LEN])
+{
+    uint8_t der[80];
+    size_t der_len = sig_to_der(sig, der, sizeof der);
+    EVP_PKEY *key = pub[0] == 4 ? public_key(pub) : NULL;
+    EVP_PKEY_CTX *ctx;
+    int ok;
+
+    if (!key)
+        return CMX_EINVAL;
+    ctx = EVP_PKEY_CTX_new(key, NULL);
+    ok = ctx && der_len && EVP_PKEY_verify_init(ctx) == 1 &&
+         EVP_PKEY_verify(ctx, der, der_len, digest, CMX_SHA256_LEN) == 1;
+    EVP_PKEY_CTX_free(ctx);
+    EVP_PKEY_free(key);
+    return ok ? CMX_OK : CMX_ESIG;
+}
+
+cmx_err cmx_p256_public(const uint8_t scalar[CMX_P256_SCALAR_LEN], uint8_t pub[CMX_P256_PUBLIC_LEN])
+{
+    EC_GROUP *group = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);
+    EC_POINT *point = group ? EC_POINT_new(group) : NULL;
+    BIGNUM *k = BN_secure_new();
+    cmx_err err = CMX_ENOMEM;
+
+    if (!point || !k || !BN_bin2bn(scalar, CMX_P256_SCALAR_LEN, k))
+        goto out;
+    BN_set_flags(k, BN_FLG_CONSTTIME);
+    err = CMX_EINVAL;
+    if (BN_is_zero(k) || BN_cmp(k, EC_GROUP_get0_order(group)) >= 0)
+        goto out;
+    err = CMX_EIO;
+    if (EC_POINT_mul(group, point, k, NULL, NULL, NULL) == 1 &&
+        EC_POINT_point2oct(group, point, POINT_CONVERSION_UNCOMPRESSED, pub, CMX_P256_PUBLIC_LEN, NULL) ==
+            CMX_P256_PUBLIC_LEN)
+        err = CMX_OK;
+out:
+    BN_clear_free(k);
+    EC_POINT_free(point);
+    EC_GROUP_free(group);
+    return err;
+}

@@ -1,0 +1,168 @@
+/* port_linux.c - port.h for Linux: clock, tasks, locks, log. Flash, hardware key and restart are the program's to give
+ * (linux_port.h), since an agent and a virtual board differ there. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/port/port.h"
+#include "linux_port.h"
+
+static struct cmx_linux_device device;
+
+void cmx_linux_set_device(const struct cmx_linux_device *d)
+{
+    device = *d;
+}
+
+uint64_t cmx_port_now_ms(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+uint64_t cmx_port_unix_time(void)
+{
+    time_t t = time(NULL);
+
+    return t > 0 ? (uint64_t)t : 0;
+}
+
+void cmx_port_sleep_ms(uint32_t ms)
+{
+    struct timespec ts = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+
+    while (nanosleep(&ts, &ts) != 0)
+        ;
+}
+
+struct start {
+    cmx_task_fn fn;
+    void *arg;
+    char name[16];
+};
+
+static void *run(void *p)
+{
+    struct start s = *(struct start *)p;
+
+    cmx_mem_free(p);
+    pthread_setname_np(pthread_self(), s.name);
+    s.fn(s.arg);
+    return NULL;
+}
+
+cmx_err cmx_port_task_start(const char *name, size_t stack_bytes, cmx_task_fn fn, void *arg)
+{
+    const size_t stack_min = 256 * 1024; /* glibc and OpenSSL need more than a device's stack */
+    struct start *s = cmx_mem_alloc(sizeof *s);
+    pthread_attr_t attr;
+    pthread_t thread;
+    int rc;
+
+    if (!s)
+        return CMX_ENOMEM;
+    s->fn = fn;
+    s->arg = arg;
+    snprintf(s->name, sizeof s->name, "%.15s", name);
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attr, stack_bytes > stack_min ? stack_bytes : stack_min);
+    rc = pthread_create(&thread, &attr, run, s);
+    pthread_attr_destroy(&attr);
+    if (rc) {
+        cmx_mem_free(s);
+        return CMX_ENOMEM;
+    }
+    return CMX_OK;
+}
+
+size_t cmx_port_stack_free_min(void)
+{
+    return SIZE_MAX;
+}
+
+_Static_assert(sizeof(pthread_mutex_t) <= sizeof(struct cmx_mutex), "a cmx_mutex holds a pthread_mutex_t");
+
+cmx_err cmx_port_mutex_init(struct cmx_mutex *m)
+{
+    return pthread_mutex_init((pthread_mutex_t *)m->opaque, NULL) ? CMX_ENOMEM : CMX_OK;
+}
+
+void cmx_port_mutex_lock(struct cmx_mutex *m)
+{
+    pthread_mutex_lock((pthread_mutex_t *)m->opaque);
+}
+
+void cmx_port_mutex_unlock(struct cmx_mutex *m)
+{
+    pthread_mutex_unlock((pthread_mutex_t *)m->opaque);
+}
+
+void cmx_port_mutex_destroy(struct cmx_mutex *m)
+{
+    pthread_mutex_destroy((pthread_mutex_t *)m->opaque);
+}
+
+void cmx_port_watchdog_feed(void)
+{
+    if (device.watchdog_feed)
+        device.watchdog_feed(device.arg);
+}
+
+void cmx_port_log(cmx_log_level level, const char *tag, const char *line)
+{
+    static const char letters[] = "EWID";
+    /* <N> is how journald reads a priority (sd-daemon(3)). */
+    static const char priorities[] = "3467";
+    char out[CMX_LOG_LINE_MAX + 64];
+    int n;
+
+    if (device.log_journal)
+        n = snprintf(out, sizeof out, "<%c>%s: %s\n", priorities[level], tag, line);
+    else
+        n = snprintf(out, sizeof out, "%c %s: %s\n", letters[level], tag, line);
+    if (n > 0 && write(STDERR_FILENO, out, (size_t)n) < 0)
+        return; /* nowhere left to say it */
+}
+
+uint32_t cmx_port_flash_size(void)
+{
+    return device.flash_size ? device.flash_size(device.arg) : 0;
+}
+
+cmx_err cmx_port_flash_read(uint32_t offset, void *out, size_t len)
+{
+    return device.flash_read ? device.flash_read(device.arg, offset, out, len) : CMX_ENOTSUP;
+}
+
+cmx_err cmx_port_flash_write(uint32_t offset, const void *data, size_t len)
+{
+    return device.flash_write ? device.flash_write(device.arg, offset, data, len) : CMX_ENOTSUP;
+}
+
+cmx_err cmx_port_flash_erase(uint32_t offset, size_t len)
+{
+    return device.flash_erase ? device.flash_erase(device.arg, offset, len) : CMX_ENOTSUP;
+}
+
+cmx_key_kind cmx_port_hw_key_kind(void)
+{
+    return device.hw_key_kind ? device.hw_key_kind(device.arg) : CMX_KEY_NONE;
+}
+
+cmx_err cmx_port_hw_hmac(const void *msg, size_t len, uint8_t out[32])
+{
+    return device.hw_hmac ? device.hw_hmac(device.arg, msg, len, out) : CMX_ENOKEY;
+}
+
+void cmx_port_restart(void)
+{
+    if (device.restart)
+        device.restart(device.arg);
+}

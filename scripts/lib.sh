@@ -1,0 +1,59 @@
+# lib.sh - shared by the scripts: messages, installing Debian packages by name, building. Source it.
+CMX_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
+    c_bold=$'\e[1m' c_green=$'\e[32m' c_red=$'\e[31m' c_off=$'\e[0m'
+else
+    c_bold='' c_green='' c_red='' c_off=''
+fi
+
+say() { printf '%s%s%s\n' "$c_bold" "$*" "$c_off"; }
+die() { printf 'cmxsafe: %s\n' "$*" >&2; exit 1; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"
+    elif command -v sudo >/dev/null; then sudo "$@"
+    else die "installing packages: needs root or sudo; run as root once"
+    fi
+}
+
+# Installs those of the named Debian packages that are missing. Asks no network when nothing is. Services that a package
+# would start are kept from starting: nothing on this machine changes but files.
+install_packages() {
+    local missing=() p log policy=/usr/sbin/policy-rc.d made=''
+    for p in "$@"; do
+        dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing+=("$p")
+    done
+    [ ${#missing[@]} -eq 0 ] && return 0
+    say "installing: ${missing[*]}"
+    log=$(mktemp)
+    if [ ! -e "$policy" ]; then
+        made=1
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+        as_root chmod +x "$policy"
+    fi
+    if ! as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" >"$log" 2>&1; then
+        as_root apt-get update -q >>"$log" 2>&1
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" >>"$log" 2>&1 ||
+            { tail -n 20 "$log" >&2; [ -n "$made" ] && as_root rm -f "$policy"; rm -f "$log"; die "installing packages: apt-get failed; see above"; }
+    fi
+    [ -n "$made" ] && as_root rm -f "$policy"
+    rm -f "$log"
+}
+
+BUILD_PACKAGES=(gcc g++ cmake ninja-build pkg-config libssh-dev libssl-dev libmicrohttpd-dev libinih-dev libsqlite3-dev
+    libsystemd-dev libseccomp-dev libnftables-dev liblwip-dev libcmocka-dev libtss2-dev)
+RUN_PACKAGES=(openssh-server openssh-client curl)
+
+# build DIR [cmake options]: configures once, builds what changed.
+build() {
+    local dir=$CMX_ROOT/$1
+    shift
+    # A configured tree is reused; new options configure it again.
+    if [ ! -f "$dir/build.ninja" ] || [ "$(cat "$dir/.options" 2>/dev/null)" != "$*" ]; then
+        cmake -S "$CMX_ROOT" -B "$dir" -G Ninja "$@" >"$dir.log" 2>&1 || { cat "$dir.log" >&2; die "cmake failed; see above"; }
+        rm -f "$dir.log"
+        printf '%s' "$*" >"$dir/.options"
+    fi
+    cmake --build "$dir" >"$dir/build.log" 2>&1 || { tail -n 60 "$dir/build.log" >&2; die "build failed; see above"; }
+}

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, and runs every test. Arguments are given to ctest (for example: -R unit).
+# Ends with a line `N passed, N failed`.
+set -u
+. "$(dirname "$0")/lib.sh"
+cd "$CMX_ROOT" || exit 1
+
+TEST_PACKAGES=(clang libclang-rt-14-dev clang-format valgrind python3 python3-venv jq dropbear-bin nmap dnsmasq-base tcpdump
+    iproute2 iputils-ping nftables mosquitto mosquitto-clients netcat-openbsd socat swtpm swtpm-tools tpm2-tools xxd
+    gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf)
+install_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
+
+passed=0 failed=0 failures=()
+step() { # step NAME COMMAND...: one check that is not a ctest test
+    local name=$1 log
+    shift
+    log=$(mktemp)
+    if "$@" >"$log" 2>&1; then
+        passed=$((passed + 1)); printf '%sok%s      %s\n' "$c_green" "$c_off" "$name"
+    else
+        failed=$((failed + 1)); failures+=("$name"); printf '%sFAILED%s  %s\n' "$c_red" "$c_off" "$name"; tail -n 40 "$log"
+    fi
+    rm -f "$log"
+}
+
+# suite BUILD_DIR [ctest arguments]: runs ctest there and adds to the counts.
+suite() {
+    local dir=$1 log t
+    shift
+    log=$(mktemp)
+    ctest --test-dir "$dir" --output-on-failure -j "${CMX_JOBS:-4}" "$@" 2>&1 | tee "$log" | sed -n '/Test *#.*Passed/!p'
+    passed=$((passed + $(grep -cE 'Test +#[0-9]+: .* Passed' "$log")))
+    while read -r t; do failed=$((failed + 1)); failures+=("$dir:$t"); done \
+        < <(sed -nE 's/.*Test +#[0-9]+: ([^ ]+) .*(\*\*\*(Failed|Timeout|Not Run|Exception)|Subprocess aborted).*/\1/p' "$log")
+    rm -f "$log"
+}
+
+say "building"
+build build
+build build-asan -DCMAKE_BUILD_TYPE=Debug -DCMX_SANITIZE=address
+
+say "checks"
+for check in scripts/check_*.sh; do
+    [ -e "$check" ] && step "$check" bash "$check"
+done
+
+say "tests under ASan and UBSan"
+suite build-asan "$@"
+
+for f in "${failures[@]}"; do printf 'failed: %s\n' "$f"; done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

@@ -1,0 +1,244 @@
+#include "cmxsafe/core/buf.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static void check(const struct cmx_buf *b)
+{
+    assert(b->start <= b->end && b->end <= b->cap);
+    (void)b;
+}
+
+static void compact(struct cmx_buf *b)
+{
+    if (b->start == 0)
+        return;
+    memmove(b->mem, b->mem + b->start, b->end - b->start);
+    b->end -= b->start;
+    b->start = 0;
+}
+
+void cmx_buf_init(struct cmx_buf *b, void *mem, size_t cap)
+{
+    b->mem = mem;
+    b->cap = cap;
+    b->start = 0;
+    b->end = 0;
+}
+
+void cmx_buf_init_view(struct cmx_buf *b, const void *data, size_t len)
+{
+    /* A view is full, so no put can write through the cast: every put fails with CMX_ENOSPC until bytes are
+     * consumed, and a view's owner never puts. */
+    b->mem = (uint8_t *)(uintptr_t)data;
+    b->cap = len;
+    b->start = 0;
+    b->end = len;
+}
+
+void cmx_buf_clear(struct cmx_buf *b)
+{
+    b->start = 0;
+    b->end = 0;
+}
+
+size_t cmx_buf_len(const struct cmx_buf *b)
+{
+    check(b);
+    return b->end - b->start;
+}
+
+size_t cmx_buf_room(const struct cmx_buf *b)
+{
+    check(b);
+    return b->cap - (b->end - b->start);
+}
+
+const uint8_t *cmx_buf_data(const struct cmx_buf *b)
+{
+    check(b);
+    return b->mem + b->start;
+}
+
+cmx_err cmx_buf_put(struct cmx_buf *b, const void *data, size_t len)
+{
+    if (len > cmx_buf_room(b))
+        return CMX_ENOSPC;
+    if (len == 0)
+        return CMX_OK;
+    if (len > b->cap - b->end)
+        compact(b);
+    memcpy(b->mem + b->end, data, len);
+    b->end += len;
+    return CMX_OK;
+}
+
+cmx_err cmx_buf_put_str(struct cmx_buf *b, const char *s)
+{
+    return cmx_buf_put(b, s, strlen(s));
+}
+
+cmx_err cmx_buf_printf(struct cmx_buf *b, const char *fmt, ...)
+{
+    va_list ap;
+    int n;
+
+    check(b);
+    compact(b);
+    va_start(ap, fmt);
+    n = vsnprintf((char *)b->mem + b->end, b->cap - b->end, fmt, ap);
+    va_end(ap);
+    if (n < 0 || (size_t)n >= b->cap - b->end)
+        return CMX_ENOSPC;
+    b->end += (size_t)n;
+    return CMX_OK;
+}
+
+static cmx_err put_be(struct cmx_buf *b, uint64_t v, size_t bytes)
+{
+    uint8_t out[8];
+
+    for (size_t i = 0; i < bytes; i++)
+        out[i] = (uint8_t)(v >> (8 * (bytes - 1 - i)));
+    return cmx_buf_put(b, out, bytes);
+}
+
+cmx_err cmx_buf_put_u8(struct cmx_buf *b, uint8_t v)
+{
+    return put_be(b, v, 1);
+}
+
+cmx_err cmx_buf_put_be16(struct cmx_buf *b, uint16_t v)
+{
+    return put_be(b, v, 2);
+}
+
+cmx_err cmx_buf_put_be32(struct cmx_buf *b, uint32_t v)
+{
+    return put_be(b, v, 4);
+}
+
+cmx_err cmx_buf_put_be64(struct cmx_buf *b, uint64_t v)
+{
+    return put_be(b, v, 8);
+}
+
+uint8_t *cmx_buf_reserve(struct cmx_buf *b, size_t *len)
+{
+    check(b);
+    compact(b);
+    if (*len > b->cap - b->end)
+        *len = b->cap - b->end;
+    return b->mem + b->end;
+}
+
+void cmx_buf_commit(struct cmx_buf *b, size_t len)
+{
+    assert(len <= b->cap - b->end);
+    b->end += len;
+}
+
+cmx_err cmx_buf_get_ptr(struct cmx_buf *b, const uint8_t **out, size_t len)
+{
+    if (len > cmx_buf_len(b))
+        return CMX_ETRUNC;
+    *out = b->mem + b->start;
+    b->start += len;
+    return CMX_OK;
+}
+
+cmx_err cmx_buf_get(struct cmx_buf *b, void *out, size_t len)
+{
+    const uint8_t *p;
+    cmx_err err = cmx_buf_get_ptr(b, &p, len);
+
+    if (err == CMX_OK && len > 0)
+        memcpy(out, p, len);
+    return err;
+}
+
+cmx_err cmx_buf_skip(struct cmx_buf *b, size_t len)
+{
+    const uint8_t *p;
+
+    return cmx_buf_get_ptr(b, &p, len);
+}
+
+static cmx_err get_be(struct cmx_buf *b, uint64_t *v, size_t bytes)
+{
+    const uint8_t *p;
+    cmx_err err = cmx_buf_get_ptr(b, &p, bytes);
+
+    if (err)
+        return err;
+    *v = 0;
+    for (size_t i = 0; i < bytes; i++)
+        *v = *v << 8 | p[i];
+    return CMX_OK;
+}
+
+cmx_err cmx_buf_get_u8(struct cmx_buf *b, uint8_t *out)
+{
+    return cmx_buf_get(b, out, 1);
+}
+
+cmx_err cmx_buf_get_be16(struct cmx_buf *b, uint16_t *out)
+{
+    uint64_t v = 0;
+    cmx_err err = get_be(b, &v, 2);
+
+    if (!err)
+        *out = (uint16_t)v;
+    return err;
+}
+
+cmx_err cmx_buf_get_be32(struct cmx_buf *b, uint32_t *out)
+{
+    uint64_t v = 0;
+    cmx_err err = get_be(b, &v, 4);
+
+    if (!err)
+        *out = (uint32_t)v;
+    return err;
+}
+
+cmx_err cmx_buf_get_be64(struct cmx_buf *b, uint64_t *out)
+{
+    return get_be(b, out, 8);
+}
+
+cmx_err cmx_buf_get_le16(struct cmx_buf *b, uint16_t *out)
+{
+    const uint8_t *p;
+    cmx_err err = cmx_buf_get_ptr(b, &p, 2);
+
+    if (!err)
+        *out = (uint16_t)(p[0] | p[1] << 8);
+    return err;
+}
+
+cmx_err cmx_buf_get_le32(struct cmx_buf *b, uint32_t *out)
+{
+    const uint8_t *p;
+    cmx_err err = cmx_buf_get_ptr(b, &p, 4);
+
+    if (!err)
+        *out = (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+    return err;
+}
+
+cmx_err cmx_buf_cstr(struct cmx_buf *b, const char **out)
+{
+    check(b);
+    if (memchr(b->mem + b->start, 0, b->end - b->start))
+        return CMX_EFORMAT;
+    if (cmx_buf_room(b) == 0)
+        return CMX_ENOSPC;
+    if (b->end == b->cap)
+        compact(b);
+    b->mem[b->end] = 0;
+    *out = (const char *)b->mem + b->start;
+    return CMX_OK;
+}

@@ -1,0 +1,28 @@
+/* nearest.h - which known word did a person mean? By edit distance, for error messages. Pure; words up to 63 chars. */
+#ifndef CMX_CORE_NEAREST_H
+#define CMX_CORE_NEAREST_H
+
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct cmx_nearest {
+    const char *word;
+    const char *best;
+    size_t distance;
+};
+
+#define CMX_NEAREST_INIT(w) {(w), NULL, (size_t)-1}
+
+/* Considers one known word; borrowed. */
+void cmx_nearest_offer(struct cmx_nearest *n, const char *known);
+
+/* The closest word offered, or NULL when none is close (a third of its letters at most may differ, at least one). */
+const char *cmx_nearest_result(const struct cmx_nearest *n);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

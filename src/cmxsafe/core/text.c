@@ -1,0 +1,102 @@
+#include "cmxsafe/core/text.h"
+
+#include <string.h>
+
+void cmx_hex_encode(char *out, const void *data, size_t len)
+{
+    static const char digits[] = "0123456789abcdef";
+    const uint8_t *p = data;
+
+    for (size_t i = 0; i < len; i++) {
+        out[2 * i] = digits[p[i] >> 4];
+        out[2 * i + 1] = digits[p[i] & 15];
+    }
+    out[2 * len] = 0;
+}
+
+static int digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+cmx_err cmx_hex_decode(uint8_t *out, size_t len, const char *hex)
+{
+    for (size_t i = 0; i < 2 * len; i++)
+        if (digit(hex[i]) < 0) /* stops at the NUL too */
+            return CMX_EFORMAT;
+    if (hex[2 * len])
+        return CMX_EFORMAT;
+    for (size_t i = 0; i < len; i++)
+        out[i] = (uint8_t)(digit(hex[2 * i]) << 4 | digit(hex[2 * i + 1]));
+    return CMX_OK;
+}
+
+cmx_err cmx_text_u64(const char *s, uint64_t min, uint64_t max, uint64_t *out)
+{
+    uint64_t base = 10;
+    uint64_t v = 0;
+
+    if (s[0] == '0' && (s[1] == 'x' || s[1] == 'X')) {
+        base = 16;
+        s += 2;
+    }
+    if (!*s)
+        return CMX_EFORMAT;
+    for (; *s; s++) {
+        int d = digit(*s);
+
+        if (d < 0 || (uint64_t)d >= base)
+            return CMX_EFORMAT;
+        if (v > (UINT64_MAX - (uint64_t)d) / base)
+            return CMX_EINVAL;
+        v = v * base + (uint64_t)d;
+    }
+    if (v < min || v > max)
+        return CMX_EINVAL;
+    *out = v;
+    return CMX_OK;
+}
+
+cmx_err cmx_text_copy(char *out, size_t cap, const char *s)
+{
+    size_t n = strlen(s);
+
+    if (n >= cap)
+        return CMX_ENOSPC;
+    memcpy(out, s, n + 1);
+    return CMX_OK;
+}
+
+cmx_err cmx_url_decode(const char *s, size_t len, int plus_is_space, uint8_t *out, size_t cap, size_t *out_len)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < len; n++) {
+        uint8_t c = (uint8_t)s[i];
+
+        if (n == cap)
+            return CMX_ENOSPC;
+        if (c == '%') {
+            int hi = len - i > 2 ? digit(s[i + 1]) : -1;
+            int lo = len - i > 2 ? digit(s[i + 2]) : -1;
+
+            if (hi < 0 || lo < 0)
+                return CMX_EFORMAT;
+            c = (uint8_t)(hi << 4 | lo);
+            i += 3;
+        } else {
+            if (c == '+' && plus_is_space)
+                c = ' ';
+            i++;
+        }
+        out[n] = c;
+    }
+    *out_len = n;
+    return CMX_OK;
+}

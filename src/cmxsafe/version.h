@@ -1,0 +1,7 @@
+/* version.h - the one place where the version stands; CMake, library.properties and idf_component.yml are checked against it. */
+#ifndef CMX_VERSION_H
+#define CMX_VERSION_H
+
+#define CMX_VERSION "0.1.0"
+
+#endif
