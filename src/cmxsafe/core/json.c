@@ -1,0 +1,178 @@
+#include "cmxsafe/core/json.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "cmxsafe/core/text.h"
+
+static void put(struct cmx_json *j, const char *s, size_t len)
+{
+    if (!j->err)
+        j->err = cmx_buf_put(j->out, s, len);
+}
+
+/* Length of the UTF-8 sequence at s (RFC 3629 section 4: no overlong forms, no surrogates), or 0. */
+static size_t utf8_len(const uint8_t *s, size_t n)
+{
+    size_t len = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
+    uint8_t low = s[0] == 0xe0 ? 0xa0 : s[0] == 0xf0 ? 0x90 : 0x80;
+    uint8_t high = s[0] == 0xed ? 0x9f : s[0] == 0xf4 ? 0x8f : 0xbf;
+
+    if (len < 2)
+        return len;
+    if (n < len || s[1] < low || s[1] > high)
+        return 0;
+    for (size_t i = 2; i < len; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    return len;
+}
+
+static void put_control(struct cmx_json *j, uint8_t c)
+{
+    char escape[8] = "\\u00";
+
+    cmx_hex_encode(escape + 4, &c, 1);
+    put(j, escape, 6);
+}
+
+static void put_text(struct cmx_json *j, const char *value, size_t len)
+{
+    const uint8_t *s = (const uint8_t *)value;
+
+    put(j, "\"", 1);
+    for (size_t i = 0; i < len && !j->err;) {
+        size_t n = utf8_len(s + i, len - i);
+
+        if (n == 0)
+            put(j, "\\ufffd", 6);
+        else if (s[i] == '"' || s[i] == '\\')
+            put(j, s[i] == '"' ? "\\\"" : "\\\\", 2);
+        else if (s[i] < 0x20 || s[i] == 0x7f) /* DEL needs no escape in JSON; a terminal is safer with one */
+            put_control(j, s[i]);
+        else
+            put(j, value + i, n);
+        i += n ? n : 1;
+    }
+    put(j, "\"", 1);
+}
+
+/* Comma and key before a value. */
+static void lead(struct cmx_json *j, const char *key)
+{
+    bool in_object = j->depth > 0 && !j->array[j->depth - 1];
+
+    if (!j->err && ((key != NULL) != in_object || (j->depth == 0 && j->started)))
+        j->err = CMX_EINTERNAL;
+    if (j->err)
+        return;
+    j->started = true;
+    if (j->depth > 0 && j->element[j->depth - 1])
+        put(j, ",", 1);
+    if (j->depth > 0)
+        j->element[j->depth - 1] = true;
+    if (key) {
+        put_text(j, key, strlen(key));
+        put(j, ":", 1);
+    }
+}
+
+static void open_nested(struct cmx_json *j, const char *key, bool array)
+{
+    lead(j, key);
+    if (!j->err && j->depth == CMX_JSON_DEPTH_MAX)
+        j->err = CMX_EINTERNAL;
+    if (j->err)
+        return;
+    put(j, array ? "[" : "{", 1);
+    j->array[j->depth] = array;
+    j->element[j->depth] = false;
+    j->depth++;
+}
+
+void cmx_json_init(struct cmx_json *j, struct cmx_buf *out)
+{
+    memset(j, 0, sizeof *j);
+    j->out = out;
+}
+
+void cmx_json_object(struct cmx_json *j, const char *key)
+{
+    open_nested(j, key, false);
+}
+
+void cmx_json_array(struct cmx_json *j, const char *key)
+{
+    open_nested(j, key, true);
+}
+
+void cmx_json_end(struct cmx_json *j)
+{
+    if (!j->err && j->depth == 0)
+        j->err = CMX_EINTERNAL;
+    if (j->err)
+        return;
+    j->depth--;
+    put(j, j->array[j->depth] ? "]" : "}", 1);
+}
+
+void cmx_json_str(struct cmx_json *j, const char *key, const char *value)
+{
+    if (value)
+        cmx_json_strn(j, key, value, strlen(value));
+    else
+        cmx_json_null(j, key);
+}
+
+void cmx_json_strn(struct cmx_json *j, const char *key, const char *value, size_t len)
+{
+    lead(j, key);
+    put_text(j, value, len);
+}
+
+void cmx_json_hex(struct cmx_json *j, const char *key, const void *data, size_t len)
+{
+    const uint8_t *p = data;
+    char two[3];
+
+    lead(j, key);
+    put(j, "\"", 1);
+    for (size_t i = 0; i < len; i++) {
+        cmx_hex_encode(two, p + i, 1);
+        put(j, two, 2);
+    }
+    put(j, "\"", 1);
+}
+
+void cmx_json_u64(struct cmx_json *j, const char *key, uint64_t value)
+{
+    lead(j, key);
+    if (!j->err)
+        j->err = cmx_buf_printf(j->out, "%" PRIu64, value);
+}
+
+void cmx_json_i64(struct cmx_json *j, const char *key, int64_t value)
+{
+    lead(j, key);
+    if (!j->err)
+        j->err = cmx_buf_printf(j->out, "%" PRId64, value);
+}
+
+void cmx_json_bool(struct cmx_json *j, const char *key, bool value)
+{
+    lead(j, key);
+    put(j, value ? "true" : "false", value ? 4 : 5);
+}
+
+void cmx_json_null(struct cmx_json *j, const char *key)
+{
+    lead(j, key);
+    put(j, "null", 4);
+}
+
+cmx_err cmx_json_finish(struct cmx_json *j)
+{
+    if (!j->err && (j->depth > 0 || !j->started))
+        j->err = CMX_EINTERNAL;
+    return j->err;
+}
