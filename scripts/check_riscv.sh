@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Compiles all of src/ for rv32imc -Os with Debian's cross compiler, warnings as errors, and holds each module's flash and
+# static RAM, and every stack frame, against tests/riscv/budget.txt. SSH and socket headers are the real ones of Debian's
+# libssh-dev and liblwip-dev; tests/riscv/include holds what only a port of lwIP has.
+set -u
+. "$(dirname "$0")/lib.sh"
+cd "$CMX_ROOT" || exit 1
+install_packages gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf libssh-dev liblwip-dev
+
+prefix=riscv64-unknown-elf-
+out=build/riscv
+budget=tests/riscv/budget.txt
+rm -rf "$out"
+mkdir -p "$out/include"
+ln -s /usr/include/libssh "$out/include/libssh"
+ln -s /usr/include/lwip/lwip "$out/include/lwip"
+ln -s /usr/include/lwip/netif "$out/include/netif"
+
+flags=(--specs=picolibc.specs -march=rv32imc -mabi=ilp32 -std=gnu11 -Os -ffreestanding -ffunction-sections -fdata-sections
+    -fstack-usage -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Werror
+    -Isrc -isystem tests/riscv/include -isystem "$out/include")
+export flags_line="${flags[*]}" out prefix
+compile() { # compile SOURCE
+    local object=$out/${1%.c}.o
+    mkdir -p "$(dirname "$object")"
+    # shellcheck disable=SC2086
+    "${prefix}gcc" $flags_line -c "$1" -o "$object" || { echo "does not compile: $1"; return 1; }
+}
+export -f compile
+find src -name '*.c' -not -path '*/port/esp/*' -print0 | sort -z | xargs -0 -P 4 -I{} bash -c 'compile {}' || exit 1
+
+# One line a module: text and rodata are flash; data counts as both, bss as RAM.
+find "$out/src" -name '*.o' -print0 | xargs -0 "${prefix}size" | awk -v budget="$budget" -v prefix="$out/src/" '
+    function module(path) {
+        sub(prefix, "", path)
+        if (path !~ /^cmxsafe\/[^\/]+\//) return "root"
+        sub(/^cmxsafe\//, "", path); sub(/\/.*/, "", path)
+        return path
+    }
+    BEGIN {
+        while ((getline line < budget) > 0) {
+            if (line ~ /^#/ || line !~ /[^ ]/) continue
+            split(line, f, " "); flash_max[f[1]] = f[2]; ram_max[f[1]] = f[3]
+        }
+    }
+    $1 ~ /^[0-9]+$/ { m = module($6); flash[m] += $1 + $2; ram[m] += $2 + $3; flash["total"] += $1 + $2; ram["total"] += $2 + $3 }
+    END {
+        for (m in flash) {
+            if (!(m in flash_max)) { printf "%s 2 has no line in %s\n", m, budget; bad = 1; continue }
+            over = flash[m] > flash_max[m] || ram[m] > ram_max[m]
+            printf "%-10s %d flash %6d of %6d   RAM %5d of %5d%s\n", m, m == "total", flash[m], flash_max[m], ram[m], ram_max[m], over ? "  OVER" : ""
+            bad = bad || over
+        }
+        exit bad
+    }' >"$out/sizes"
+over=$?
+sort -k2,2n -k1,1 "$out/sizes" | sed -E 's/^([^ ]+ +)[012] /\1/' 
+[ "$over" -eq 0 ] || exit 1
+
+stack_max=$(awk '$1 == "stack_frame" { print $2 }' "$budget")
+find "$out/src" -name '*.su' -print0 | xargs -0 cat | sort -t$'\t' -k2,2nr | head -n 3 | sed 's/^/largest stack frames: /'
+find "$out/src" -name '*.su' -print0 | xargs -0 cat | awk -F'\t' -v max="$stack_max" '
+    $2 > max { printf "stack frame over %d bytes: %s %d\n", max, $1, $2; bad = 1 }
+    $3 ~ /dynamic/ && $3 !~ /bounded/ { printf "stack frame of unbounded size: %s\n", $1; bad = 1 }
+    END { exit bad }'

@@ -1,0 +1,16 @@
+/* cc.h - the compiler as lwIP wants to know it, for rv32 and picolibc. For compile checks alone. */
+#ifndef CMX_TESTS_ARCH_CC_H
+#define CMX_TESTS_ARCH_CC_H
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/time.h>
+
+#define BYTE_ORDER LITTLE_ENDIAN
+#define LWIP_PLATFORM_DIAG(x) ((void)0)
+#define LWIP_PLATFORM_ASSERT(x) ((void)0)
+typedef int sys_prot_t;
+
+#endif

@@ -1,0 +1,8 @@
+/* As ESP-IDF has it: POSIX names on lwIP. For compile checks alone. */
+#ifndef CMX_TESTS_ARPA_INET_H
+#define CMX_TESTS_ARPA_INET_H
+
+#include "lwip/inet.h"
+#include "lwip/sockets.h"
+
+#endif

@@ -1,0 +1,25 @@
+/* lwipopts.h - lwIP as ESP-IDF configures it, as far as types and prototypes go. For compile checks alone. */
+#ifndef CMX_TESTS_LWIPOPTS_H
+#define CMX_TESTS_LWIPOPTS_H
+
+#define NO_SYS 0
+#define LWIP_IPV4 1
+#define LWIP_IPV6 1
+#define LWIP_ICMP 1
+#define LWIP_DNS 1
+#define LWIP_RAW 1
+#define LWIP_NETIF_LOOPBACK 1
+#define LWIP_HAVE_LOOPIF 1
+#define LWIP_NETIF_API 1
+#define LWIP_SOCKET 1
+#define LWIP_COMPAT_SOCKETS 1
+#define LWIP_POSIX_SOCKETS_IO_NAMES 0 /* ESP-IDF's VFS serves close, read, write and fcntl */
+#define LWIP_TIMEVAL_PRIVATE 0
+#define LWIP_TCPIP_CORE_LOCKING 1
+#define LWIP_TCP_KEEPALIVE 1
+#define LWIP_SO_RCVTIMEO 1
+#define LWIP_SO_SNDTIMEO 1
+#define SO_REUSE 1
+#define MEM_ALIGNMENT 4
+
+#endif

@@ -1,0 +1,8 @@
+/* As ESP-IDF has it: POSIX names on lwIP. For compile checks alone. */
+#ifndef CMX_TESTS_NETINET_IN_H
+#define CMX_TESTS_NETINET_IN_H
+
+#include "lwip/inet.h"
+#include "lwip/sockets.h"
+
+#endif
