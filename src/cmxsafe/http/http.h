@@ -81,6 +81,10 @@ int64_t cmx_http_content_length(const struct cmx_http_request *r);
 CMX_MUST_USE cmx_err cmx_http_reply(struct cmx_http_request *r, int status, const char *content_type, const void *body,
                                     size_t len, const struct cmx_http_header *headers, size_t n_headers);
 
+/* The same, for a body that lives as long as the program (a page in flash): nothing of it is copied. */
+CMX_MUST_USE cmx_err cmx_http_reply_static(struct cmx_http_request *r, int status, const char *content_type, const void *body,
+                                           size_t len, const struct cmx_http_header *headers, size_t n_headers);
+
 /* Answers with text/plain. */
 CMX_MUST_USE cmx_err cmx_http_reply_text(struct cmx_http_request *r, int status, const char *fmt, ...) CMX_PRINTF(3, 4);
 
