@@ -55,15 +55,21 @@ target_link_libraries(cmxsafe_linux PUBLIC PkgConfig::CRYPTO PkgConfig::MHD Thre
 target_link_libraries(cmxsafe_linux PUBLIC cmxsafe_device)
 target_link_libraries(cmxsafe_device PUBLIC cmxsafe_linux)
 
-# Programs: each folder with sources is one. A folder may add libraries in its own program.cmake.
+# Programs: each folder with a main.c is one; its other files are the library NAME_parts, so that unit tests and fuzzers can
+# link them. A folder may add libraries (to NAME_parts, PUBLIC) in its own program.cmake.
 function(cmx_program name folder)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${folder}/*.c)
+  list(FILTER sources EXCLUDE REGEX "/${folder}/main.c$")
   if(NOT sources)
     return()
   endif()
-  add_executable(${name} ${sources})
-  target_include_directories(${name} PRIVATE ${folder} ${CMAKE_SOURCE_DIR})
-  target_link_libraries(${name} PRIVATE cmxsafe_linux cmxsafe_device)
+  add_library(${name}_parts STATIC ${sources})
+  target_include_directories(${name}_parts PUBLIC ${folder} ${CMAKE_SOURCE_DIR})
+  target_link_libraries(${name}_parts PUBLIC cmxsafe_linux cmxsafe_device)
+  if(EXISTS ${CMAKE_SOURCE_DIR}/${folder}/main.c)
+    add_executable(${name} ${folder}/main.c)
+    target_link_libraries(${name} PRIVATE ${name}_parts)
+  endif()
   if(EXISTS ${CMAKE_SOURCE_DIR}/${folder}/program.cmake)
     include(${CMAKE_SOURCE_DIR}/${folder}/program.cmake)
   endif()
