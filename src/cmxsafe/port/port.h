@@ -42,7 +42,7 @@ size_t cmx_port_stack_free_min(void);
 
 /* A lock; not recursive. Storage is in the object, so that a static one needs no allocation. */
 struct cmx_mutex {
-    uintptr_t opaque[8];
+    uintptr_t opaque[24]; /* FreeRTOS's StaticSemaphore_t is the largest: 84 to 92 bytes on 32 bits */
 };
 CMX_MUST_USE cmx_err cmx_port_mutex_init(struct cmx_mutex *m);
 void cmx_port_mutex_lock(struct cmx_mutex *m);
