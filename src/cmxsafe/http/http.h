@@ -34,7 +34,7 @@ typedef void (*cmx_http_done_fn)(void *state);
 
 struct cmx_http_route {
     const char *method; /* "GET"; HEAD is served from GET by the server */
-    const char *path;   /* exact, without the query */
+    const char *path;   /* exact and raw, without the query: "/%61" is not "/a" */
 
     /* *state: the route's own, handed to the others; NULL before. An error answers 500 if nothing was answered. */
     cmx_err (*begin)(struct cmx_http_request *r, void *ctx, void **state);
@@ -48,7 +48,7 @@ struct cmx_http_route {
 struct cmx_http_service {
     const char *name;
     const char *address; /* NULL: 127.0.0.1 */
-    uint16_t port;
+    uint16_t port; /* 0: one that the platform picks (cmx_http_port) */
     unsigned max_connections; /* 0: 8 */
     unsigned idle_timeout_s;  /* 0: 30; a connection with no byte either way for that long is ended */
     const struct cmx_http_route *routes;
@@ -60,7 +60,12 @@ struct cmx_http_server;
 
 /* Serves until stopped. Borrows *service for that long. CMX_EBUSY: the port is taken. CMX_ENOMEM, CMX_EPERM. */
 CMX_MUST_USE cmx_err cmx_http_serve(const struct cmx_http_service *service, struct cmx_http_server **out);
-void cmx_http_stop(struct cmx_http_server *server); /* waits for requests under way; NULL is fine */
+
+/* The port that it listens on. Any thread. */
+uint16_t cmx_http_port(const struct cmx_http_server *server);
+
+/* Ends every connection, waits until no route is running and each done was called. Not from a route. NULL is fine. */
+void cmx_http_stop(struct cmx_http_server *server);
 
 /* ---- for routes ---- */
 
@@ -77,7 +82,7 @@ const char *cmx_http_header_get(const struct cmx_http_request *r, const char *na
 /* Content-Length, or -1 where the request has none (chunked). */
 int64_t cmx_http_content_length(const struct cmx_http_request *r);
 
-/* Answers once. The body is copied. headers: at most CMX_HTTP_HEADERS_MAX, strings copied. */
+/* Answers once; CMX_EEXIST the second time. The body is copied. headers: at most CMX_HTTP_HEADERS_MAX, strings copied. */
 CMX_MUST_USE cmx_err cmx_http_reply(struct cmx_http_request *r, int status, const char *content_type, const void *body,
                                     size_t len, const struct cmx_http_header *headers, size_t n_headers);
 
@@ -88,7 +93,8 @@ CMX_MUST_USE cmx_err cmx_http_reply_static(struct cmx_http_request *r, int statu
 /* Answers with text/plain. */
 CMX_MUST_USE cmx_err cmx_http_reply_text(struct cmx_http_request *r, int status, const char *fmt, ...) CMX_PRINTF(3, 4);
 
-/* Answers with a stream of unknown length: next is called until it ends; done once, always. */
+/* Answers with a stream of unknown length: next is called until it ends (not at all for HEAD); done once, always, also when
+ * this call fails. */
 CMX_MUST_USE cmx_err cmx_http_reply_stream(struct cmx_http_request *r, int status, const char *content_type,
                                            cmx_http_next_fn next, cmx_http_done_fn done, void *state);
 

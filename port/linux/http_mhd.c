@@ -1,0 +1,616 @@
+/* http_mhd.c - http.h over libmicrohttpd: one thread a connection, so that routes may block. Routing, HEAD, 404, 405
+ * and 414 are decided here; the protocol is the library's.
+ *
+ * libmicrohttpd takes an answer only before the first piece of a body or after its last (MHD_queue_response), so an
+ * answer given in between is kept, and the rest of the body is drained: a client that is still sending then reads the
+ * answer instead of a reset. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/text.h"
+#include "cmxsafe/http/http.h"
+#include "cmxsafe/port/port.h"
+#include "linux_http.h"
+
+#define CONNECTIONS_DEFAULT 8
+#define IDLE_TIMEOUT_DEFAULT_S 30
+#define CONNECTION_MEMORY (32 * 1024)
+#define CONNECTION_STACK (512 * 1024) /* glibc, OpenSSL and sanitizers need more than a device's */
+#define STREAM_BLOCK (16 * 1024)
+#define DRAIN_MAX (64u * 1024 * 1024) /* of a body that nobody wants; then the connection is closed */
+#define TEXT_MAX 512                  /* of cmx_http_reply_text */
+/* The bound on connections is kept here (cmx_linux_http_feed), since the library resets what comes above its own, and
+ * up to 1.0.1 keeps a lock when a connection that is fed in meets it. Its own bound leaves room for those being cleared
+ * away. */
+#define LIBRARY_SLACK 1024
+
+struct cmx_http_server {
+    const struct cmx_http_service *service;
+    struct MHD_Daemon *daemon;
+    const struct cmx_linux_http_listener *listener;
+    void *listening; /* the listener's */
+    uint16_t port;
+    pthread_mutex_t lock; /* of what follows */
+    pthread_cond_t room;
+    unsigned open; /* connections, at most the service's bound */
+    bool stopping;
+};
+
+/* Invariants: route is NULL until begin is called, and then begun stays true until done is called; response is NULL or
+ * owned here; queued means that the library has it too. */
+struct cmx_http_request {
+    struct cmx_http_server *server;
+    struct MHD_Connection *connection;
+    const struct cmx_http_route *route;
+    void *state;
+    bool started; /* the head was seen */
+    bool failed;  /* the route must not be called again, but for done */
+    bool whole;   /* the whole request was there */
+    bool queued;
+    unsigned status;
+    struct MHD_Response *response;
+    uint64_t drained;
+    size_t path_len;
+    char *query; /* into target, or "" */
+    bool target_too_long;
+    char target[]; /* raw, without the '?' */
+};
+
+/* ---- the request as its route sees it ---- */
+
+const char *cmx_http_query(const struct cmx_http_request *r)
+{
+    return r->query;
+}
+
+const char *cmx_http_header_get(const struct cmx_http_request *r, const char *name)
+{
+    return MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, name);
+}
+
+int64_t cmx_http_content_length(const struct cmx_http_request *r)
+{
+    const char *value = cmx_http_header_get(r, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    uint64_t n;
+
+    /* RFC 9112 section 6.3: Transfer-Encoding overrides Content-Length. */
+    if (!value || cmx_http_header_get(r, MHD_HTTP_HEADER_TRANSFER_ENCODING))
+        return -1;
+    return cmx_text_u64(value, 0, INT64_MAX, &n) == CMX_OK ? (int64_t)n : -1;
+}
+
+static cmx_err answer(struct cmx_http_request *r, int status, struct MHD_Response *response, const char *content_type)
+{
+    if (!response)
+        return CMX_ENOMEM;
+    if (r->response ||
+        (content_type && MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type) != MHD_YES)) {
+        cmx_err err = r->response ? CMX_EEXIST : CMX_ENOMEM;
+
+        MHD_destroy_response(response);
+        return err;
+    }
+    r->response = response;
+    r->status = (unsigned)status;
+    return CMX_OK;
+}
+
+cmx_err cmx_http_reply(struct cmx_http_request *r, int status, const char *content_type, const void *body, size_t len,
+                       const struct cmx_http_header *headers, size_t n_headers)
+{
+    struct MHD_Response *response;
+
+    if (n_headers > CMX_HTTP_HEADERS_MAX)
+        return CMX_EINVAL;
+    if (r->response)
+        return CMX_EEXIST;
+    response = MHD_create_response_from_buffer(len, (void *)(uintptr_t)body, MHD_RESPMEM_MUST_COPY);
+    for (size_t i = 0; response && i < n_headers; i++)
+        if (MHD_add_response_header(response, headers[i].name, headers[i].value) != MHD_YES) {
+            MHD_destroy_response(response);
+            return CMX_EINVAL;
+        }
+    return answer(r, status, response, content_type);
+}
+
+cmx_err cmx_http_reply_text(struct cmx_http_request *r, int status, const char *fmt, ...)
+{
+    char text[TEXT_MAX];
+    va_list ap;
+    int n;
+
+    va_start(ap, fmt);
+    n = vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    if (n < 0)
+        return CMX_EINVAL;
+    if ((size_t)n >= sizeof text)
+        n = sizeof text - 1;
+    return cmx_http_reply(r, status, "text/plain; charset=utf-8", text, (size_t)n, NULL, 0);
+}
+
+struct stream {
+    cmx_http_next_fn next;
+    cmx_http_done_fn done;
+    void *state;
+};
+
+static ssize_t stream_read(void *arg, uint64_t pos, char *out, size_t cap)
+{
+    struct stream *s = arg;
+    size_t len = 0;
+
+    (void)pos;
+    if (s->next(s->state, (uint8_t *)out, cap, &len) != CMX_OK || len > cap)
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    return len ? (ssize_t)len : MHD_CONTENT_READER_END_OF_STREAM;
+}
+
+static void stream_free(void *arg)
+{
+    struct stream *s = arg;
+
+    if (s->done)
+        s->done(s->state);
+    cmx_mem_free(s);
+}
+
+cmx_err cmx_http_reply_stream(struct cmx_http_request *r, int status, const char *content_type, cmx_http_next_fn next,
+                              cmx_http_done_fn done, void *state)
+{
+    struct stream *s = cmx_mem_alloc(sizeof *s);
+    struct MHD_Response *response;
+
+    if (!s) {
+        if (done)
+            done(state);
+        return CMX_ENOMEM;
+    }
+    *s = (struct stream){.next = next, .done = done, .state = state};
+    response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, stream_read, s, stream_free);
+    if (!response)
+        stream_free(s);
+    return answer(r, status, response, content_type);
+}
+
+/* ---- routing ---- */
+
+static bool path_is(const struct cmx_http_request *r, const struct cmx_http_route *route)
+{
+    /* Raw, as esp_http_server compares it: an escape is no other name for a path. */
+    return strlen(route->path) == r->path_len && memcmp(route->path, r->target, r->path_len) == 0;
+}
+
+static const struct cmx_http_route *route_find(const struct cmx_http_request *r, const char *method)
+{
+    const struct cmx_http_service *s = r->server->service;
+    const char *as = strcmp(method, "HEAD") == 0 ? "GET" : method;
+
+    for (size_t i = 0; i < s->n_routes; i++)
+        if (path_is(r, &s->routes[i]) && strcmp(s->routes[i].method, as) == 0)
+            return &s->routes[i];
+    return NULL;
+}
+
+/* The methods that the path has, for Allow (RFC 9110 section 10.2.1); "" if there is no such path. */
+static void allowed(const struct cmx_http_request *r, char *out, size_t cap)
+{
+    const struct cmx_http_service *s = r->server->service;
+    size_t used = 0;
+
+    out[0] = '\0';
+    for (size_t i = 0; i < s->n_routes; i++) {
+        const char *method = s->routes[i].method;
+        int n;
+
+        if (!path_is(r, &s->routes[i]))
+            continue;
+        n = snprintf(out + used, cap - used, "%s%s%s", used ? ", " : "", method,
+                     strcmp(method, "GET") == 0 ? ", HEAD" : "");
+        if (n > 0 && (size_t)n < cap - used)
+            used += (size_t)n;
+    }
+}
+
+static cmx_err refuse(struct cmx_http_request *r)
+{
+    char allow[64];
+    struct cmx_http_header header = {MHD_HTTP_HEADER_ALLOW, allow};
+
+    if (r->target_too_long)
+        return cmx_http_reply_text(r, MHD_HTTP_URI_TOO_LONG, "request target above %d bytes\n", CMX_HTTP_URI_MAX);
+    allowed(r, allow, sizeof allow);
+    if (!allow[0])
+        return cmx_http_reply_text(r, MHD_HTTP_NOT_FOUND, "not found\n");
+    return cmx_http_reply(r, MHD_HTTP_METHOD_NOT_ALLOWED, "text/plain", "method not allowed\n", 19, &header, 1);
+}
+
+/* After any call of the route: on an error it is not called again, and something is answered. False: no memory even for
+ * that. */
+static bool settle(struct cmx_http_request *r, cmx_err err)
+{
+    if (err == CMX_OK)
+        return true;
+    r->failed = true;
+    return r->response || cmx_http_reply_text(r, MHD_HTTP_INTERNAL_SERVER_ERROR, "%s\n", cmx_err_text(err)) == CMX_OK;
+}
+
+static enum MHD_Result queue(struct cmx_http_request *r)
+{
+    r->queued = true;
+    return MHD_queue_response(r->connection, r->status, r->response);
+}
+
+/* An answer waits for the end of the request, unless the client has not begun to send its body (it waits for 100, RFC
+ * 9110 section 10.1.1) or the body is too large to drain: the library then answers at once and closes. */
+static bool answer_at_once(const struct cmx_http_request *r)
+{
+    int64_t len = cmx_http_content_length(r);
+
+    return cmx_http_header_get(r, MHD_HTTP_HEADER_EXPECT) || (len > 0 && (uint64_t)len > DRAIN_MAX);
+}
+
+static enum MHD_Result on_head(struct cmx_http_request *r, const char *method)
+{
+    const struct cmx_http_route *route = r->target_too_long ? NULL : route_find(r, method);
+    cmx_err err;
+
+    if (route) {
+        r->route = route;
+        err = route->begin ? route->begin(r, r->server->service->ctx, &r->state) : CMX_OK;
+    } else {
+        err = refuse(r);
+    }
+    if (!settle(r, err))
+        return MHD_NO;
+    return r->response && answer_at_once(r) ? queue(r) : MHD_YES;
+}
+
+static enum MHD_Result on_body(struct cmx_http_request *r, const char *data, size_t len)
+{
+    const struct cmx_http_route *route = r->route;
+
+    if (!r->response && !r->failed && route) {
+        if (route->body && !settle(r, route->body(r, r->server->service->ctx, r->state, (const uint8_t *)data, len)))
+            return MHD_NO;
+        return MHD_YES;
+    }
+    r->drained += len;
+    return r->drained <= DRAIN_MAX ? MHD_YES : MHD_NO;
+}
+
+static enum MHD_Result on_end(struct cmx_http_request *r)
+{
+    const struct cmx_http_route *route = r->route;
+
+    r->whole = true;
+    if (!r->response && !r->failed && route && route->end &&
+        !settle(r, route->end(r, r->server->service->ctx, r->state)))
+        return MHD_NO;
+    if (!r->response && !settle(r, CMX_EINTERNAL))
+        return MHD_NO;
+    return queue(r);
+}
+
+/* ---- what the library calls ---- */
+
+static void *on_target(void *arg, const char *uri, struct MHD_Connection *connection)
+{
+    size_t len = strlen(uri);
+    bool too_long = len > CMX_HTTP_URI_MAX;
+    struct cmx_http_request *r = cmx_mem_alloc(sizeof *r + (too_long ? 0 : len) + 1);
+    char *query;
+
+    if (!r)
+        return NULL;
+    r->server = arg;
+    r->connection = connection;
+    r->target_too_long = too_long;
+    if (!too_long)
+        memcpy(r->target, uri, len);
+    query = strchr(r->target, '?');
+    r->path_len = query ? (size_t)(query - r->target) : strlen(r->target);
+    r->query = query ? query + 1 : r->target + strlen(r->target);
+    return r;
+}
+
+static enum MHD_Result on_access(void *arg, struct MHD_Connection *connection, const char *url, const char *method,
+                                 const char *version, const char *data, size_t *len, void **own)
+{
+    struct cmx_http_request *r = *own;
+
+    (void)arg;
+    (void)connection;
+    (void)url;
+    (void)version;
+    if (!r)
+        return MHD_NO;
+    if (!r->started) {
+        r->started = true;
+        return on_head(r, method);
+    }
+    if (*len > 0) {
+        size_t n = *len;
+
+        *len = 0;
+        return on_body(r, data, n);
+    }
+    return r->queued ? MHD_YES : on_end(r);
+}
+
+static void on_completed(void *arg, struct MHD_Connection *connection, void **own, enum MHD_RequestTerminationCode why)
+{
+    struct cmx_http_request *r = *own;
+
+    (void)arg;
+    (void)connection;
+    if (!r)
+        return;
+    *own = NULL;
+    if (r->response)
+        MHD_destroy_response(r->response);
+    if (r->route && r->route->done)
+        r->route->done(r->server->service->ctx, r->state,
+                       r->whole && r->queued && why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
+    cmx_mem_free(r);
+}
+
+__attribute__((format(printf, 2, 0))) static void on_log(void *arg, const char *fmt, va_list ap)
+{
+    struct cmx_http_server *server = arg;
+    char line[160];
+    size_t len;
+
+    vsnprintf(line, sizeof line, fmt, ap);
+    len = strlen(line);
+    if (len && line[len - 1] == '\n')
+        line[len - 1] = '\0';
+    cmx_log(CMX_LOG_DEBUG, "http", "%s: %s", server->service->name, line);
+}
+
+static void on_connection(void *arg, struct MHD_Connection *connection, void **own,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    struct cmx_http_server *server = arg;
+
+    (void)connection;
+    (void)own;
+    if (what != MHD_CONNECTION_NOTIFY_CLOSED)
+        return;
+    pthread_mutex_lock(&server->lock);
+    server->open--;
+    pthread_cond_signal(&server->room);
+    pthread_mutex_unlock(&server->lock);
+}
+
+/* ---- the kernel's sockets as the listener ---- */
+
+struct acceptor {
+    struct cmx_http_server *server;
+    pthread_t thread;
+    int fd;
+};
+
+static cmx_err address_of(const struct cmx_http_service *s, struct sockaddr_storage *out, socklen_t *len)
+{
+    const char *text = s->address ? s->address : "127.0.0.1";
+    struct sockaddr_in *v4 = (struct sockaddr_in *)out;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
+
+    memset(out, 0, sizeof *out);
+    if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons(s->port);
+        *len = sizeof *v4;
+        return CMX_OK;
+    }
+    if (inet_pton(AF_INET6, text, &v6->sin6_addr) != 1)
+        return CMX_EINVAL;
+    v6->sin6_family = AF_INET6;
+    v6->sin6_port = htons(s->port);
+    *len = sizeof *v6;
+    return CMX_OK;
+}
+
+static cmx_err listen_error(void)
+{
+    switch (errno) {
+    case EADDRINUSE:
+        return CMX_EBUSY;
+    case EACCES:
+    case EPERM:
+        return CMX_EPERM;
+    case EADDRNOTAVAIL:
+        return CMX_EINVAL;
+    default:
+        return CMX_EIO;
+    }
+}
+
+static cmx_err listen_on(const struct cmx_http_service *s, int *fd, uint16_t *port)
+{
+    struct sockaddr_storage addr;
+    const int on = 1;
+    socklen_t len;
+    cmx_err err = address_of(s, &addr, &len);
+
+    if (err != CMX_OK)
+        return err;
+    *fd = socket(addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (*fd < 0)
+        return listen_error();
+    if (setsockopt(*fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) || bind(*fd, (struct sockaddr *)&addr, len) ||
+        listen(*fd, SOMAXCONN) || getsockname(*fd, (struct sockaddr *)&addr, &len)) {
+        err = listen_error();
+        close(*fd);
+        return err;
+    }
+    *port = ntohs(((struct sockaddr_in *)&addr)->sin_port); /* the same place in both families */
+    return CMX_OK;
+}
+
+static void *accept_loop(void *arg)
+{
+    struct acceptor *a = arg;
+
+    for (;;) {
+        int fd = accept4(a->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+        if (fd >= 0 && cmx_linux_http_feed(a->server, fd) == CMX_OK)
+            continue;
+        if (fd >= 0 || errno == EINVAL || errno == EBADF) /* stopping: the listening socket was shut down */
+            return NULL;
+        if (errno != ECONNABORTED && errno != EINTR)
+            cmx_port_sleep_ms(100); /* no descriptor or memory left: the connection waits in the backlog */
+    }
+}
+
+static cmx_err kernel_start(const struct cmx_http_service *service, struct cmx_http_server *server, void **listening)
+{
+    struct acceptor *a = cmx_mem_alloc(sizeof *a);
+    cmx_err err = a ? listen_on(service, &a->fd, &server->port) : CMX_ENOMEM;
+
+    if (err != CMX_OK) {
+        cmx_mem_free(a);
+        return err;
+    }
+    a->server = server;
+    if (pthread_create(&a->thread, NULL, accept_loop, a)) {
+        close(a->fd);
+        cmx_mem_free(a);
+        return CMX_ENOMEM;
+    }
+    *listening = a;
+    return CMX_OK;
+}
+
+static void kernel_stop(void *listening)
+{
+    struct acceptor *a = listening;
+
+    shutdown(a->fd, SHUT_RDWR); /* wakes accept */
+    pthread_join(a->thread, NULL);
+    close(a->fd);
+    cmx_mem_free(a);
+}
+
+static const struct cmx_linux_http_listener kernel_listener = {kernel_start, kernel_stop};
+static const struct cmx_linux_http_listener *edge = &kernel_listener;
+
+void cmx_linux_http_set_listener(const struct cmx_linux_http_listener *l)
+{
+    edge = l ? l : &kernel_listener;
+}
+
+/* ---- the server ---- */
+
+/* The library's poll loop spins through the last second before a timeout (it drops the milliseconds); its select loop
+ * does not, but can't take descriptors from FD_SETSIZE on. */
+static unsigned waiting(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur <= FD_SETSIZE)
+        return MHD_USE_INTERNAL_POLLING_THREAD;
+    return MHD_USE_POLL_INTERNAL_THREAD;
+}
+
+static unsigned bound(const struct cmx_http_service *s)
+{
+    return s->max_connections ? s->max_connections : CONNECTIONS_DEFAULT;
+}
+
+static struct MHD_Daemon *daemon_start(struct cmx_http_server *server)
+{
+    const struct cmx_http_service *s = server->service;
+    const unsigned flags = MHD_USE_THREAD_PER_CONNECTION | MHD_USE_ERROR_LOG | MHD_USE_ITC | MHD_USE_NO_LISTEN_SOCKET;
+
+    return MHD_start_daemon(flags | waiting(), 0, NULL, NULL, on_access, server, MHD_OPTION_EXTERNAL_LOGGER, on_log,
+                            server, MHD_OPTION_URI_LOG_CALLBACK, on_target, server, MHD_OPTION_NOTIFY_COMPLETED,
+                            on_completed, server, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
+                            MHD_OPTION_CONNECTION_LIMIT, bound(s) + LIBRARY_SLACK, MHD_OPTION_CONNECTION_TIMEOUT,
+                            s->idle_timeout_s ? s->idle_timeout_s : IDLE_TIMEOUT_DEFAULT_S,
+                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_THREAD_STACK_SIZE,
+                            (size_t)CONNECTION_STACK, MHD_OPTION_END);
+}
+
+static void server_free(struct cmx_http_server *server)
+{
+    if (server->daemon)
+        MHD_stop_daemon(server->daemon);
+    pthread_cond_destroy(&server->room);
+    pthread_mutex_destroy(&server->lock);
+    cmx_mem_free(server);
+}
+
+cmx_err cmx_http_serve(const struct cmx_http_service *service, struct cmx_http_server **out)
+{
+    struct cmx_http_server *server = cmx_mem_alloc(sizeof *server);
+    cmx_err err;
+
+    if (!server)
+        return CMX_ENOMEM;
+    server->service = service;
+    server->listener = edge;
+    server->port = service->port;
+    pthread_mutex_init(&server->lock, NULL);
+    pthread_cond_init(&server->room, NULL);
+    server->daemon = daemon_start(server);
+    err = server->daemon ? server->listener->start(service, server, &server->listening) : CMX_ENOMEM;
+    if (err != CMX_OK) {
+        server_free(server);
+        return err;
+    }
+    *out = server;
+    return CMX_OK;
+}
+
+cmx_err cmx_linux_http_feed(struct cmx_http_server *server, int fd)
+{
+    struct sockaddr_in peer = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    bool stopping;
+
+    pthread_mutex_lock(&server->lock);
+    while (server->open >= bound(server->service) && !server->stopping)
+        pthread_cond_wait(&server->room, &server->lock);
+    stopping = server->stopping;
+    server->open += !stopping;
+    pthread_mutex_unlock(&server->lock);
+    if (stopping) {
+        close(fd);
+        return CMX_ECLOSED;
+    }
+    if (MHD_add_connection(server->daemon, fd, (struct sockaddr *)&peer, sizeof peer) == MHD_YES)
+        return CMX_OK;
+    on_connection(server, NULL, NULL, MHD_CONNECTION_NOTIFY_CLOSED); /* closed by the library, which did not say so */
+    return CMX_OK;
+}
+
+uint16_t cmx_http_port(const struct cmx_http_server *server)
+{
+    return server->port;
+}
+
+void cmx_http_stop(struct cmx_http_server *server)
+{
+    if (!server)
+        return;
+    pthread_mutex_lock(&server->lock);
+    server->stopping = true;
+    pthread_cond_broadcast(&server->room);
+    pthread_mutex_unlock(&server->lock);
+    server->listener->stop(server->listening);
+    server_free(server);
+}
