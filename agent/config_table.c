@@ -1,0 +1,132 @@
+#include "config_table.h"
+
+#include <string.h>
+
+#define STR_(x) #x
+#define STR(x) STR_(x)
+#define SECOND 1000ull
+#define HOUR (3600 * SECOND)
+#define DAY (24 * HOUR)
+
+static const char *const directions[] = {"reverse", "direct", NULL};
+static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
+static const char *const confines[] = {"no", "yes", "required", NULL};
+static const char *const confine_ports[] = {"any", "fixed", NULL};
+
+const struct config_section config_sections[] = {
+    {"agent", false, offsetof(struct agent_config, agent), "The agent itself. May be left out."},
+    {"gateway", false, offsetof(struct agent_config, gateway),
+     "How to reach the gateway, how to know it (`host_key`, `known_hosts_file`: at least one pin, it can't be turned "
+     "off) and "
+     "how to log in (`key_file`, `password_file`: at least one)."},
+    {"context", true, offsetof(struct agent_config, contexts),
+     "One service's declaration; `NAME` is of letters, digits, '.', '_' and '-'. A reverse context makes a local "
+     "service "
+     "reachable at the gateway; a direct one makes a service behind the gateway reachable at a local port."},
+};
+const size_t config_n_sections = sizeof config_sections / sizeof config_sections[0];
+
+#define AGENT(member) offsetof(struct agent_section, member)
+#define GATEWAY(member) offsetof(struct gateway_section, member)
+#define CONTEXT(member) offsetof(struct context_section, member)
+
+const struct config_key config_keys[] = {
+    {"agent", "control_socket", CONFIG_PATH, AGENT(control_socket), .fallback = "/run/cmxsafe/cmxsafed.sock",
+     .help = "UNIX socket that `cmxsafed status` asks; mode 0660. A change needs a restart."},
+    {"agent", "log_level", CONFIG_CHOICE, AGENT(log_level), .choices = log_levels, .fallback = "info",
+     .help = "The least important lines that are still logged."},
+    {"agent", "confine", CONFIG_CHOICE, AGENT(confine), .choices = confines, .fallback = "yes",
+     .help =
+         "Landlock and seccomp for the agent itself: `yes` applies what the kernel has, `required` refuses to start "
+         "if something is missing. A change needs a restart."},
+    {"agent", "confine_ports", CONFIG_CHOICE, AGENT(confine_ports), .choices = confine_ports, .fallback = "any",
+     .help =
+         "`fixed`: Landlock limits TCP connect and bind to the ports of the configuration at start, for the life of "
+         "the process; a reload that needs another port is refused. `any`: a reload may bring new ports. A change "
+         "needs a restart."},
+
+    {"gateway", "host", CONFIG_HOST, GATEWAY(host), .required = true, .help = "Name or address of the SSH server."},
+    {"gateway", "port", CONFIG_NUMBER, GATEWAY(port), .min = 1, .max = 65535, .fallback = "22",
+     .help = "Its TCP port."},
+    {"gateway", "user", CONFIG_TEXT, GATEWAY(user), .max = 64, .required = true, .help = "Account to log in to."},
+    {"gateway", "host_key", CONFIG_PIN_LIST, GATEWAY(host_key),
+     .help = "A pin: `SHA256:...` as `ssh-keygen -l` prints it, or a known_hosts line. Repeat it for key rotation, at "
+             "most " STR(CMX_PROXY_HOST_KEYS_MAX) " pins in all."},
+    {"gateway", "known_hosts_file", CONFIG_PATH, GATEWAY(known_hosts_file),
+     .help = "OpenSSH known_hosts file; the lines that name this host and port are pins."},
+    {"gateway", "key_file", CONFIG_PATH, GATEWAY(key_file),
+     .help = "Private key, OpenSSH or PEM; refused if group or others can access it."},
+    {"gateway", "key_passphrase_file", CONFIG_PATH, GATEWAY(key_passphrase_file),
+     .help = "File whose first line is the key's passphrase; the same permissions."},
+    {"gateway", "password_file", CONFIG_PATH, GATEWAY(password_file), .without = "no password is ever offered",
+     .help = "File whose first line is the password; the same permissions."},
+    {"gateway", "ciphers", CONFIG_TEXT, GATEWAY(ciphers), .max = 512,
+     .without = "current ones, ordered by what the CPU accelerates", .help = "OpenSSH names, comma separated."},
+    {"gateway", "login_timeout", CONFIG_DURATION, GATEWAY(login_timeout_ms), .min = SECOND, .max = 300 * SECOND,
+     .fallback = STR(CMX_PROXY_LOGIN_TIMEOUT_S) "s",
+     .help = "From TCP connect to the last forward granted, each attempt."},
+    {"gateway", "keepalive", CONFIG_DURATION, GATEWAY(keepalive_ms), .min = SECOND, .max = HOUR,
+     .fallback = STR(CMX_PROXY_KEEPALIVE_S) "s", .help = "A request with reply after that much silence."},
+    {"gateway", "keepalive_max", CONFIG_NUMBER, GATEWAY(keepalive_max), .min = 1, .max = 100,
+     .fallback = STR(CMX_PROXY_KEEPALIVE_MAX), .help = "That many unanswered: the gateway is dead, connect again."},
+    {"gateway", "backoff_min", CONFIG_DURATION, GATEWAY(backoff_min_ms), .min = 100, .max = HOUR, .step = 1,
+     .fallback = STR(CMX_PROXY_BACKOFF_BASE_MS) "ms",
+     .help = "Ceiling of the first wait between attempts; it doubles."},
+    {"gateway", "backoff_max", CONFIG_DURATION, GATEWAY(backoff_max_ms), .min = 100, .max = DAY, .step = 1,
+     .fallback = STR(CMX_PROXY_BACKOFF_MAX_MS) "ms", .help = "Ceiling of all waits."},
+    {"gateway", "rekey_bytes", CONFIG_BYTES, GATEWAY(rekey_bytes), .max = 1ull << 40, .fallback = "0",
+     .help = "New session keys after that many bytes; 0: the SSH library's default."},
+
+    {"context", "direction", CONFIG_CHOICE, CONTEXT(direction), .choices = directions, .fallback = "reverse",
+     .help = "`reverse`: gateway port to local service; `direct`: local port to a service behind the gateway."},
+    {"context", "local_host", CONFIG_HOST, CONTEXT(local_host), .fallback = "127.0.0.1",
+     .help = "reverse: where the service is; direct: the address to listen on."},
+    {"context", "local_port", CONFIG_NUMBER, CONTEXT(local_port), .min = 1, .max = 65535, .required = true,
+     .help = "reverse: the service's port; direct: the listener's port."},
+    {"context", "remote_port", CONFIG_NUMBER, CONTEXT(remote_port), .min = 1, .max = 65535, .required = true,
+     .help = "reverse: the port to listen on at the gateway; direct: the port of `remote_host`."},
+    {"context", "remote_address", CONFIG_HOST, CONTEXT(remote_address), .without = "localhost",
+     .help = "reverse: the address to listen on at the gateway, such as the virtual IPv6 address of a CMX-GW."},
+    {"context", "remote_host", CONFIG_HOST, CONTEXT(remote_host), .without = "required for direct",
+     .help = "direct: the service's host as the gateway sees it."},
+    {"context", "high_bw", CONFIG_BOOL, CONTEXT(high_bw), .fallback = "no",
+     .help = "Larger buffers for each connection."},
+    {"context", "max_connections", CONFIG_NUMBER, CONTEXT(max_connections), .min = 1, .max = CMX_PROXY_CONNECTIONS_MAX,
+     .fallback = STR(CMX_PROXY_CONNECTIONS_DEFAULT), .help = "At once; more are refused."},
+    {"context", "idle_timeout", CONFIG_DURATION, CONTEXT(idle_timeout_ms), .max = 30 * DAY, .fallback = "0s",
+     .help = "A connection with no byte either way for that long is closed; 0: never."},
+    {"context", "connect_timeout", CONFIG_DURATION, CONTEXT(connect_timeout_ms), .min = SECOND, .max = 300 * SECOND,
+     .fallback = "10s", .help = "reverse: to the local service."},
+    {"context", "session", CONFIG_NAME, CONTEXT(session), .without = "one of its own",
+     .help = "Contexts that name the same session share one SSH connection."},
+    {"context", "probe_interval", CONFIG_DURATION, CONTEXT(probe_interval_ms), .max = DAY, .fallback = "0s",
+     .help = "reverse: how often the gateway's listener is tried end to end; 0: off."},
+};
+const size_t config_n_keys = sizeof config_keys / sizeof config_keys[0];
+
+const struct config_section *config_section_find(const char *name, size_t len)
+{
+    for (size_t i = 0; i < config_n_sections; i++)
+        if (strlen(config_sections[i].name) == len && strncmp(config_sections[i].name, name, len) == 0)
+            return &config_sections[i];
+    return NULL;
+}
+
+const struct config_key *config_key_find(const char *section, const char *key)
+{
+    for (size_t i = 0; i < config_n_keys; i++)
+        if (strcmp(config_keys[i].section, section) == 0 && strcmp(config_keys[i].key, key) == 0)
+            return &config_keys[i];
+    return NULL;
+}
+
+size_t config_key_place(const struct config_key *k)
+{
+    size_t place = 0;
+
+    while (k > config_keys && strcmp(k[-1].section, k->section) == 0) {
+        k--;
+        place++;
+    }
+    return place;
+}

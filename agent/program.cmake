@@ -1,0 +1,1 @@
+target_link_libraries(cmxsafed_parts PUBLIC PkgConfig::INIH PkgConfig::SECCOMP)
