@@ -1,0 +1,53 @@
+#include "cmxsafe/core/base64.h"
+
+#include <stdbool.h>
+
+static const char standard[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+static const char url_safe[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/* n bytes (1 to 3) make n + 1 characters, and '=' up to four if padded. Returns how many. */
+static size_t encode_group(char out[4], const uint8_t *p, size_t n, const char *table, bool padded)
+{
+    uint32_t v = (uint32_t)p[0] << 16 | (n > 1 ? (uint32_t)p[1] << 8 : 0) | (n > 2 ? p[2] : 0u);
+
+    for (size_t i = 0; i < 4; i++)
+        out[i] = i <= n ? table[v >> (18 - 6 * i) & 63] : '=';
+    return padded ? 4 : n + 1;
+}
+
+cmx_err cmx_base64_encode(struct cmx_buf *out, const void *data, size_t len, size_t line)
+{
+    const uint8_t *p = data;
+    size_t column = 0;
+    char group[4];
+    cmx_err err = CMX_OK;
+
+    for (size_t i = 0; i < len; i += 3) {
+        (void)encode_group(group, p + i, len - i < 3 ? len - i : 3, standard, true);
+        for (size_t k = 0; k < 4 && !err; k++) {
+            err = cmx_buf_put_u8(out, (uint8_t)group[k]);
+            if (!err && line && ++column == line) {
+                column = 0;
+                err = cmx_buf_put_u8(out, '\n');
+            }
+        }
+        if (err)
+            return err;
+    }
+    return column ? cmx_buf_put_u8(out, '\n') : CMX_OK;
+}
+
+cmx_err cmx_base64url_encode(struct cmx_buf *out, const void *data, size_t len)
+{
+    const uint8_t *p = data;
+    char group[4];
+
+    for (size_t i = 0; i < len; i += 3) {
+        size_t n = encode_group(group, p + i, len - i < 3 ? len - i : 3, url_safe, false);
+        cmx_err err = cmx_buf_put(out, group, n);
+
+        if (err)
+            return err;
+    }
+    return CMX_OK;
+}
