@@ -4,6 +4,7 @@
 #ifndef CMX_PORT_CRYPTO_H
 #define CMX_PORT_CRYPTO_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +21,9 @@ extern "C" {
 
 /* Uniform random bytes from the platform's CSPRNG. CMX_EIO: none can be had; out is then zero. */
 CMX_MUST_USE cmx_err cmx_crypto_random(void *out, size_t len);
+
+/* Does the CPU (or a peripheral that the SSH library uses) accelerate AES? Orders the ciphers that are offered. */
+bool cmx_crypto_fast_aes(void);
 
 /* SHA-256, FIPS 180-4, streaming. Storage is in the object; finish or abort releases what the back end holds. */
 struct cmx_sha256 {

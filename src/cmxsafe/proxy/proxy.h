@@ -1,7 +1,7 @@
-/* proxy.h - the Client Socket Proxy: keeps SSH sessions to a gateway up and carries TCP connections through them, reverse
- * (a listener at the gateway leads to a service of the device) and direct (a listener on the device's loopback leads to
- * a service behind the gateway). One task a session, event driven. It reads no file and knows no configuration format:
- * strings come in, and are copied; status goes out as values.
+/* proxy.h - the Client Socket Proxy: keeps SSH sessions to a gateway up and carries TCP connections through them,
+ * reverse (a listener at the gateway leads to a service of the device) and direct (a listener on the device's loopback
+ * leads to a service behind the gateway). One task a session, event driven. It reads no file and knows no configuration
+ * format: strings come in, and are copied; status goes out as values.
  *
  * The seed's type for a context is TaskParameters (fw_ports.h); RFC 4254 section 7 is the protocol. */
 #ifndef CMX_PROXY_PROXY_H
@@ -43,15 +43,17 @@ struct cmx_gateway {
     uint16_t port;    /* 0: 22 */
     const char *user;
 
-    /* Pins: "SHA256:<base64>" as ssh-keygen -l prints it, or a known_hosts line ("[names] type base64", hashed or plain names
-     * are not looked at: the pin is the key). At least one, or cmx_proxy_create fails: there is no way to turn it off. */
+    /* Pins: "SHA256:<base64>" as ssh-keygen -l prints it, or a known_hosts line ("[names] type base64", hashed or plain
+     * names are not looked at: the pin is the key). At least one, or cmx_proxy_create fails: there is no way to turn it
+     * off. */
     const char *const *host_keys;
     size_t n_host_keys;
 
     /* Credentials, tried in this order; at least one. */
     const char *key_file; /* OpenSSH or PEM private key */
     const char *key_pem;  /* the same, in memory, NUL-terminated; copied, wiped at the end */
-    /* Writes a private key in OpenSSH or PEM form into out at each login (derived keys); the engine wipes out after use. */
+    /* Writes a private key in OpenSSH or PEM form into out at each login (derived keys); the engine wipes out after
+     * use. */
     cmx_err (*key_load)(void *arg, struct cmx_buf *out);
     void *key_load_arg;
     const char *key_passphrase; /* for key_file and key_pem; NULL: none */
@@ -70,12 +72,13 @@ struct cmx_gateway {
 struct cmx_context {
     const char *name;
     cmx_proxy_direction direction;
-    const char *local_host;     /* reverse: where the service is; direct: where to listen; NULL: 127.0.0.1 */
-    uint16_t local_port;        /* reverse: the service's port; direct: the listener's port */
-    uint16_t remote_port;       /* reverse: the gateway's listening port; direct: the port of remote_host */
-    const char *remote_address; /* reverse: address to listen on at the gateway (a CMX-GW's virtual IPv6); NULL: "localhost" */
-    const char *remote_host;    /* direct: host as the gateway sees it; required there */
-    bool high_bw;               /* larger relay buffers: CMX_RELAY_CHUNK_HIGH instead of CMX_RELAY_CHUNK */
+    const char *local_host; /* reverse: where the service is; direct: where to listen; NULL: 127.0.0.1 */
+    uint16_t local_port;    /* reverse: the service's port; direct: the listener's port */
+    uint16_t remote_port;   /* reverse: the gateway's listening port; direct: the port of remote_host */
+    const char
+        *remote_address; /* reverse: address to listen on at the gateway (a CMX-GW's virtual IPv6); NULL: "localhost" */
+    const char *remote_host; /* direct: host as the gateway sees it; required there */
+    bool high_bw;            /* larger relay buffers: CMX_RELAY_CHUNK_HIGH instead of CMX_RELAY_CHUNK */
     unsigned max_connections;
     unsigned idle_timeout_s;    /* 0: never; a relay with no byte either way for that long is closed */
     unsigned connect_timeout_s; /* reverse: to the local service; 0: 10 */
@@ -108,8 +111,8 @@ struct cmx_proxy_hooks {
 
 struct cmx_proxy;
 
-/* Checks and copies everything; starts nothing. hooks may be NULL. why: a buffer for one sentence that names the offending
- * setting, or NULL. CMX_EINVAL, CMX_ENOMEM. */
+/* Checks and copies everything; starts nothing. hooks may be NULL. why: a buffer for one sentence that names the
+ * offending setting, or NULL. CMX_EINVAL, CMX_ENOMEM. */
 CMX_MUST_USE cmx_err cmx_proxy_create(struct cmx_proxy **out, const struct cmx_gateway *gateway,
                                       const struct cmx_context *contexts, size_t n_contexts,
                                       const struct cmx_proxy_hooks *hooks, char *why, size_t why_cap);
@@ -117,16 +120,17 @@ CMX_MUST_USE cmx_err cmx_proxy_create(struct cmx_proxy **out, const struct cmx_g
 /* Starts the session tasks, each with stack_bytes (0: the platform's default). */
 CMX_MUST_USE cmx_err cmx_proxy_start(struct cmx_proxy *p, size_t stack_bytes);
 
-/* Replaces the configuration of a running engine: contexts that did not change keep their sessions and relays; a changed
- * gateway restarts all. On error nothing has changed. Same checks as create. One caller at a time. */
+/* Replaces the configuration of a running engine: contexts that did not change keep their sessions and relays; a
+ * changed gateway restarts all. On error nothing has changed. Same checks as create. One caller at a time. */
 CMX_MUST_USE cmx_err cmx_proxy_reconfigure(struct cmx_proxy *p, const struct cmx_gateway *gateway,
-                                           const struct cmx_context *contexts, size_t n_contexts, char *why, size_t why_cap);
+                                           const struct cmx_context *contexts, size_t n_contexts, char *why,
+                                           size_t why_cap);
 
 /* Ends sessions and relays and waits for the tasks; frees p. NULL is fine. */
 void cmx_proxy_destroy(struct cmx_proxy *p);
 
 typedef enum {
-    CMX_STATE_IDLE,       /* not started */
+    CMX_STATE_IDLE, /* not started */
     CMX_STATE_RESOLVING,
     CMX_STATE_CONNECTING, /* TCP */
     CMX_STATE_HANDSHAKE,  /* key exchange, host key */
@@ -145,7 +149,7 @@ struct cmx_context_status {
     uint16_t local_port;
     uint16_t remote_port;
     cmx_context_state state;
-    uint64_t since_ms; /* cmx_port_now_ms when state was entered */
+    uint64_t since_ms;    /* cmx_port_now_ms when state was entered */
     uint64_t retry_at_ms; /* waiting: when the next attempt starts */
     unsigned sessions;    /* authenticated so far */
     unsigned relays_open;

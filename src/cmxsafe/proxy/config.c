@@ -1,0 +1,308 @@
+#include "cmxsafe/proxy/config.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/proxy/limits.h"
+
+struct why {
+    char *text;
+    size_t cap;
+};
+
+static cmx_err refuse(struct why *why, const char *fmt, ...) CMX_PRINTF(2, 3);
+static cmx_err refuse(struct why *why, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (why->text) {
+        va_start(ap, fmt);
+        vsnprintf(why->text, why->cap, fmt, ap);
+        va_end(ap);
+    }
+    return CMX_EINVAL;
+}
+
+/* ---- the strings of a gateway and of a context, by offset: copied, compared and freed alike ---- */
+
+static const size_t gateway_strings[] = {
+    offsetof(struct cmx_gateway, host),     offsetof(struct cmx_gateway, user),
+    offsetof(struct cmx_gateway, key_file), offsetof(struct cmx_gateway, key_pem),
+    offsetof(struct cmx_gateway, ciphers),  offsetof(struct cmx_gateway, key_passphrase),
+    offsetof(struct cmx_gateway, password),
+};
+
+static const size_t context_strings[] = {
+    offsetof(struct cmx_context, name),           offsetof(struct cmx_context, local_host),
+    offsetof(struct cmx_context, remote_address), offsetof(struct cmx_context, remote_host),
+    offsetof(struct cmx_context, session),
+};
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+static char **field(void *base, size_t offset)
+{
+    return (char **)(void *)((char *)base + offset);
+}
+
+static const char *field_of(const void *base, size_t offset)
+{
+    return *(char *const *)(const void *)((const char *)base + offset);
+}
+
+/* Replaces each borrowed string by a copy. All fields are set, to NULL after a failure, so that free is always right.
+ */
+static cmx_err own_strings(void *base, const size_t *offsets, size_t n)
+{
+    cmx_err err = CMX_OK;
+
+    for (size_t i = 0; i < n; i++) {
+        char **f = field(base, offsets[i]);
+
+        if (!*f)
+            continue;
+        *f = err ? NULL : cmx_mem_strdup(*f);
+        if (!*f)
+            err = CMX_ENOMEM;
+    }
+    return err;
+}
+
+static void free_strings(void *base, const size_t *offsets, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        cmx_mem_free_secret(*field(base, offsets[i]));
+}
+
+static bool equal_strings(const void *a, const void *b, const size_t *offsets, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const char *x = field_of(a, offsets[i]);
+        const char *y = field_of(b, offsets[i]);
+
+        if ((x == NULL) != (y == NULL) || (x && strcmp(x, y) != 0))
+            return false;
+    }
+    return true;
+}
+
+/* ---- checks ---- */
+
+static cmx_err check_gateway(const struct cmx_gateway *g, struct why *why)
+{
+    if (!g->host || !*g->host)
+        return refuse(why, "gateway host: missing");
+    if (!g->user || !*g->user)
+        return refuse(why, "gateway user: missing");
+    if (g->n_host_keys == 0)
+        return refuse(why, "gateway host_key: missing; pin the gateway's key (ssh-keyscan HOST | ssh-keygen -lf -)");
+    if (g->n_host_keys > CMX_PROXY_HOST_KEYS_MAX)
+        return refuse(why, "gateway host_key: more than %d pins", CMX_PROXY_HOST_KEYS_MAX);
+    if (!g->key_file && !g->key_pem && !g->key_load && !g->password)
+        return refuse(why, "gateway credentials: no key and no password");
+    return CMX_OK;
+}
+
+static cmx_err parse_pins(struct cmx_proxy_config *c, const struct cmx_gateway *g, struct why *why)
+{
+    for (size_t i = 0; i < g->n_host_keys; i++) {
+        cmx_err err = cmx_pin_parse(&c->pins[i], g->host_keys[i]);
+
+        if (err)
+            return refuse(why, "gateway host_key '%.40s': %s; expected SHA256:... or a known_hosts line",
+                          g->host_keys[i], cmx_err_text(err));
+    }
+    c->n_pins = g->n_host_keys;
+    return CMX_OK;
+}
+
+static bool too_long(const char *name)
+{
+    return name && strlen(name) >= CMX_PROXY_NAME_MAX;
+}
+
+static cmx_err check_context(const struct cmx_context *c, struct why *why)
+{
+    if (!c->name || !*c->name || too_long(c->name))
+        return refuse(why, "context name: missing or longer than %d characters", CMX_PROXY_NAME_MAX - 1);
+    if (too_long(c->session) || (c->session && !*c->session))
+        return refuse(why, "context %s session: empty or longer than %d characters", c->name, CMX_PROXY_NAME_MAX - 1);
+    if (c->local_port == 0)
+        return refuse(why, "context %s local_port: missing", c->name);
+    if (c->remote_port == 0)
+        return refuse(why, "context %s remote_port: missing", c->name);
+    if (c->direction != CMX_REVERSE && c->direction != CMX_DIRECT)
+        return refuse(why, "context %s direction: neither reverse nor direct", c->name);
+    if (c->direction == CMX_DIRECT && (!c->remote_host || !*c->remote_host))
+        return refuse(why, "context %s remote_host: a direct context needs one", c->name);
+    if (c->max_connections > CMX_PROXY_CONNECTIONS_MAX)
+        return refuse(why, "context %s max_connections: more than %d", c->name, CMX_PROXY_CONNECTIONS_MAX);
+    return CMX_OK;
+}
+
+static const char *or_default(const char *s, const char *fallback)
+{
+    return s ? s : fallback;
+}
+
+static bool same_listener(const struct cmx_context *a, const struct cmx_context *b)
+{
+    if (a->direction != b->direction)
+        return false;
+    if (a->direction == CMX_DIRECT)
+        return a->local_port == b->local_port &&
+               strcmp(or_default(a->local_host, "127.0.0.1"), or_default(b->local_host, "127.0.0.1")) == 0;
+    return a->remote_port == b->remote_port &&
+           strcmp(or_default(a->remote_address, "localhost"), or_default(b->remote_address, "localhost")) == 0;
+}
+
+static cmx_err check_contexts(const struct cmx_context *c, size_t n, struct why *why)
+{
+    if (n == 0 || n > CMX_PROXY_CONTEXTS_MAX)
+        return refuse(why, "contexts: %zu of them; 1 to %d are possible", n, CMX_PROXY_CONTEXTS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        cmx_err err = check_context(&c[i], why);
+
+        for (size_t j = 0; !err && j < i; j++) {
+            if (strcmp(c[i].name, c[j].name) == 0)
+                err = refuse(why, "context %s: there twice", c[i].name);
+            else if (same_listener(&c[i], &c[j]))
+                err = refuse(why, "contexts %s and %s: the same listener", c[j].name, c[i].name);
+        }
+        if (err)
+            return err;
+    }
+    return CMX_OK;
+}
+
+/* ---- building ---- */
+
+static void set_default(unsigned *value, unsigned fallback)
+{
+    if (*value == 0)
+        *value = fallback;
+}
+
+static void gateway_defaults(struct cmx_gateway *g)
+{
+    if (g->port == 0)
+        g->port = 22;
+    set_default(&g->login_timeout_s, CMX_PROXY_LOGIN_TIMEOUT_S);
+    set_default(&g->keepalive_s, CMX_PROXY_KEEPALIVE_S);
+    set_default(&g->keepalive_max, CMX_PROXY_KEEPALIVE_MAX);
+    if (g->backoff_base_ms == 0)
+        g->backoff_base_ms = CMX_PROXY_BACKOFF_BASE_MS;
+    if (g->backoff_max_ms == 0)
+        g->backoff_max_ms = CMX_PROXY_BACKOFF_MAX_MS;
+    /* The pins have been parsed; the borrowed texts are not kept. */
+    g->host_keys = NULL;
+}
+
+static cmx_err copy_contexts(struct cmx_proxy_config *c, const struct cmx_context *contexts, size_t n)
+{
+    c->contexts = cmx_mem_alloc(n * sizeof *contexts);
+    if (!c->contexts)
+        return CMX_ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        cmx_err err;
+
+        c->n_contexts = i + 1;
+        err = cmx_context_copy(&c->contexts[i], &contexts[i]);
+        if (err)
+            return err;
+        set_default(&c->contexts[i].max_connections, CMX_PROXY_CONNECTIONS_DEFAULT);
+        set_default(&c->contexts[i].connect_timeout_s, CMX_RELAY_CONNECT_TIMEOUT_S);
+    }
+    return CMX_OK;
+}
+
+cmx_err cmx_proxy_config_new(struct cmx_proxy_config **out, const struct cmx_gateway *gateway,
+                             const struct cmx_context *contexts, size_t n_contexts, char *why_text, size_t why_cap)
+{
+    struct why why = {why_cap ? why_text : NULL, why_cap};
+    struct cmx_proxy_config *c;
+    cmx_err err;
+
+    *out = NULL;
+    if (why.text)
+        why.text[0] = 0;
+    err = check_gateway(gateway, &why);
+    if (!err)
+        err = check_contexts(contexts, n_contexts, &why);
+    if (err)
+        return err;
+    c = cmx_mem_alloc(sizeof *c);
+    if (!c)
+        return CMX_ENOMEM;
+    err = parse_pins(c, gateway, &why);
+    if (!err) {
+        c->gateway = *gateway;
+        gateway_defaults(&c->gateway);
+        err = own_strings(&c->gateway, gateway_strings, COUNT(gateway_strings));
+    }
+    if (!err)
+        err = copy_contexts(c, contexts, n_contexts);
+    if (err) {
+        cmx_proxy_config_free(c);
+        return err;
+    }
+    *out = c;
+    return CMX_OK;
+}
+
+void cmx_proxy_config_free(struct cmx_proxy_config *c)
+{
+    if (!c)
+        return;
+    free_strings(&c->gateway, gateway_strings, COUNT(gateway_strings));
+    for (size_t i = 0; i < c->n_contexts; i++)
+        cmx_context_release(&c->contexts[i]);
+    cmx_mem_free(c->contexts);
+    cmx_mem_free(c);
+}
+
+static bool gateway_equal(const struct cmx_gateway *a, const struct cmx_gateway *b)
+{
+    return equal_strings(a, b, gateway_strings, COUNT(gateway_strings)) && a->port == b->port &&
+           a->key_load == b->key_load && a->key_load_arg == b->key_load_arg &&
+           a->login_timeout_s == b->login_timeout_s && a->keepalive_s == b->keepalive_s &&
+           a->keepalive_max == b->keepalive_max && a->backoff_base_ms == b->backoff_base_ms &&
+           a->backoff_max_ms == b->backoff_max_ms && a->rekey_bytes == b->rekey_bytes;
+}
+
+bool cmx_proxy_config_same_gateway(const struct cmx_proxy_config *a, const struct cmx_proxy_config *b)
+{
+    if (a->n_pins != b->n_pins || !gateway_equal(&a->gateway, &b->gateway))
+        return false;
+    for (size_t i = 0; i < a->n_pins; i++)
+        if (a->pins[i].types != b->pins[i].types || memcmp(a->pins[i].digest, b->pins[i].digest, 32) != 0)
+            return false;
+    return true;
+}
+
+cmx_err cmx_context_copy(struct cmx_context *out, const struct cmx_context *c)
+{
+    *out = *c;
+    return own_strings(out, context_strings, COUNT(context_strings));
+}
+
+void cmx_context_release(struct cmx_context *c)
+{
+    free_strings(c, context_strings, COUNT(context_strings));
+}
+
+bool cmx_context_equal(const struct cmx_context *a, const struct cmx_context *b)
+{
+    return equal_strings(a, b, context_strings, COUNT(context_strings)) && a->direction == b->direction &&
+           a->local_port == b->local_port && a->remote_port == b->remote_port && a->high_bw == b->high_bw &&
+           a->max_connections == b->max_connections && a->idle_timeout_s == b->idle_timeout_s &&
+           a->connect_timeout_s == b->connect_timeout_s && a->probe_interval_s == b->probe_interval_s;
+}
+
+const char *cmx_context_session(const struct cmx_context *c)
+{
+    return c->session ? c->session : c->name;
+}

@@ -1,0 +1,47 @@
+/* limits.h - the sizes of the proxy's buffers; everything that bounds its memory. A build may set any of them (Kconfig
+ * on ESP32); the defaults below suit a Linux host, those under CMX_DEVICE_PROFILE a microcontroller.
+ *
+ * What one relay can cost: of ours, a struct (under 400 bytes), what the gateway would not take yet (at most a chunk)
+ * and what the local side would not take (at most the channel window); of libssh's, one channel window again. libssh's
+ * window is its own: 1.28 MB in 0.10, 2 MB in 0.11, 8,000 bytes in LibSSH-ESP32. */
+#ifndef CMX_PROXY_LIMITS_H
+#define CMX_PROXY_LIMITS_H
+
+/* Bytes that move from a local socket into one SSH packet at a time. high_bw contexts use the larger one: fewer, larger
+ * packets cost less CPU a byte (a third on a host), and each session then holds one such buffer. */
+#ifndef CMX_RELAY_CHUNK
+#ifdef CMX_DEVICE_PROFILE
+#define CMX_RELAY_CHUNK 2048
+#else
+#define CMX_RELAY_CHUNK 16384
+#endif
+#endif
+
+#ifndef CMX_RELAY_CHUNK_HIGH
+#ifdef CMX_DEVICE_PROFILE
+#define CMX_RELAY_CHUNK_HIGH 8192
+#else
+#define CMX_RELAY_CHUNK_HIGH 65536
+#endif
+#endif
+
+/* A gateway that sends more than its windows allow breaks RFC 4254 section 5.2; older libssh only logs it. Above this
+ * many undelivered bytes on one channel the session is ended. */
+#ifndef CMX_RELAY_BACKLOG_MAX
+#define CMX_RELAY_BACKLOG_MAX (4u << 20)
+#endif
+
+/* A peer that does not answer a channel close within this time holds a relay's place for ever: the session is ended. */
+#define CMX_RELAY_CLOSE_TIMEOUT_MS 60000
+
+/* Local services answer a connection within this, unless the context says otherwise. */
+#define CMX_RELAY_CONNECT_TIMEOUT_S 10
+
+/* Longest sleep of a session task: the time it takes to notice a request to stop or to change. */
+#define CMX_SESSION_TICK_MS 500
+
+/* A probe's token must have come back within this. */
+#define CMX_PROBE_TIMEOUT_MS 10000
+#define CMX_PROBE_TOKEN_LEN 32
+
+#endif

@@ -1,0 +1,195 @@
+/* login.c - from the gateway's name to an authenticated session, within one deadline. Each cause of failure is told
+ * apart. */
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmxsafe/core/text.h"
+#include "cmxsafe/proxy/engine.h"
+#include "cmxsafe/proxy/net.h"
+
+#define TAG "proxy"
+
+struct words {
+    char *text;
+    size_t cap;
+};
+
+static void say(struct words *w, const char *what, const char *why)
+{
+    snprintf(w->text, w->cap, "%s%s%s", what, *why ? ": " : "", why);
+}
+
+/* Waits until fd is ready or the deadline has passed, looking out for a request to stop. */
+static cmx_err wait_ready(struct session *s, int fd, short events, uint64_t deadline)
+{
+    for (;;) {
+        struct pollfd p = {.fd = fd, .events = events};
+        uint64_t now = cmx_port_now_ms();
+
+        if (cmx_session_stopping(s))
+            return CMX_ECLOSED;
+        if (now >= deadline)
+            return CMX_ETIMEOUT;
+        cmx_port_watchdog_feed();
+        if (poll(&p, 1, deadline - now < CMX_SESSION_TICK_MS ? (int)(deadline - now) : CMX_SESSION_TICK_MS) > 0)
+            return CMX_OK;
+    }
+}
+
+static cmx_err resolve(struct session *s, struct addrinfo **out)
+{
+    const struct cmx_gateway *g = &s->config->gateway;
+    const struct cmx_proxy_hooks *h = &s->proxy->hooks;
+    cmx_err err;
+
+    cmx_session_set_state(s, CMX_STATE_RESOLVING, CMX_OK, NULL);
+    if (h->resolve)
+        h->resolve(h->arg, g->host, true);
+    err = cmx_net_resolve(g->host, g->port, out);
+    if (h->resolve)
+        h->resolve(h->arg, g->host, false);
+    return err;
+}
+
+static cmx_err connect_one(struct session *s, const struct addrinfo *ai, uint64_t deadline, int *out)
+{
+    struct sockaddr_storage local;
+    int fd;
+    cmx_err err = cmx_net_socket(ai->ai_addr, &fd, &local);
+
+    if (err)
+        return err;
+    err = cmx_socket_tell_open(s->proxy, &s->socket, CMX_SOCKET_SESSION, s->name, &local, ai->ai_addr);
+    if (!err)
+        err = cmx_net_connect(fd, ai->ai_addr, ai->ai_addrlen);
+    if (err == CMX_EAGAIN) {
+        err = wait_ready(s, fd, POLLOUT, deadline);
+        if (!err)
+            err = cmx_net_connected(fd);
+    }
+    if (err) {
+        close(fd);
+        cmx_socket_tell_close(s->proxy, &s->socket, s->name);
+        return err;
+    }
+    *out = fd;
+    return CMX_OK;
+}
+
+/* Tries all addresses of the name. The time is shared out, so that one that does not answer leaves some for the next.
+ */
+static cmx_err connect_any(struct session *s, uint64_t deadline, int *fd, struct words *w)
+{
+    struct addrinfo *list, *ai;
+    unsigned left = 0;
+    cmx_err err = resolve(s, &list);
+
+    if (err) {
+        say(w, "gateway name", cmx_err_text(err));
+        return err;
+    }
+    cmx_session_set_state(s, CMX_STATE_CONNECTING, CMX_OK, NULL);
+    for (ai = list; ai; ai = ai->ai_next)
+        left++;
+    err = CMX_EDNS;
+    for (ai = list; ai && (ai == list || err); ai = ai->ai_next) {
+        uint64_t now = cmx_port_now_ms();
+
+        if (now >= deadline)
+            break;
+        err = connect_one(s, ai, now + (deadline - now) / left--, fd);
+    }
+    freeaddrinfo(list);
+    if (err)
+        say(w, "gateway connection", cmx_err_text(err));
+    return err;
+}
+
+typedef cmx_err (*step_fn)(struct cmx_ssh *s);
+
+/* Calls step until it is through or the deadline has passed. */
+static cmx_err drive(struct session *s, step_fn step, uint64_t deadline)
+{
+    for (;;) {
+        cmx_err err = step(s->ssh);
+
+        if (err != CMX_EAGAIN)
+            return err;
+        err =
+            wait_ready(s, cmx_ssh_fd(s->ssh), (short)(POLLIN | (cmx_ssh_wants_write(s->ssh) ? POLLOUT : 0)), deadline);
+        if (err)
+            return err;
+    }
+}
+
+static cmx_err check_host_key(struct session *s, struct words *w)
+{
+    uint8_t digest[32];
+    char fingerprint[51];
+    const char *type;
+    cmx_hostkey_type t;
+    cmx_err err = cmx_ssh_host_key(s->ssh, digest, &type);
+
+    if (err)
+        return err;
+    t = cmx_hostkey_type_of(type, strlen(type));
+    s->last_type = t == CMX_HOSTKEY_TYPES ? CMX_HOSTKEY_ANY : 1u << t;
+    if (cmx_pin_match(s->config->pins, s->config->n_pins, digest))
+        return CMX_OK;
+    cmx_pin_fingerprint(fingerprint, digest);
+    snprintf(w->text, w->cap, "HOST KEY NOT PINNED: gateway shows %s", fingerprint);
+    return CMX_EHOSTKEY;
+}
+
+static cmx_err handshake(struct session *s, uint64_t deadline, struct words *w)
+{
+    cmx_err err;
+
+    cmx_session_set_state(s, CMX_STATE_HANDSHAKE, CMX_OK, NULL);
+    err = drive(s, cmx_ssh_handshake, deadline);
+    if (!err)
+        return check_host_key(s, w);
+    say(w, "key exchange", err == CMX_EPROTO ? cmx_ssh_error_text(s->ssh) : cmx_err_text(err));
+    /* A gateway that has no key of the types we may ask for has none that is pinned. */
+    if (err == CMX_EPROTO && strstr(cmx_ssh_error_text(s->ssh), "host key")) {
+        s->last_type = CMX_HOSTKEY_ANY;
+        return CMX_EHOSTKEY;
+    }
+    return err;
+}
+
+/* The types that a pin may have, less those that showed another key: the gateway then shows its next one. */
+static unsigned types_to_offer(const struct session *s)
+{
+    unsigned types = cmx_pin_types(s->config->pins, s->config->n_pins) & ~s->tried_types;
+
+    return types ? types : CMX_HOSTKEY_ANY;
+}
+
+cmx_err cmx_session_login(struct session *s, char *text, size_t cap)
+{
+    const struct cmx_gateway *g = &s->config->gateway;
+    uint64_t deadline = cmx_port_now_ms() + g->login_timeout_s * 1000ull;
+    struct words w = {text, cap};
+    int fd = -1;
+    cmx_err err = connect_any(s, deadline, &fd, &w);
+
+    if (err)
+        return err;
+    cmx_net_tune_session(fd, g->keepalive_s * g->keepalive_max);
+    err = cmx_ssh_new(&s->ssh, g, types_to_offer(s), fd);
+    if (err) {
+        say(&w, "session", cmx_err_text(err));
+        return err;
+    }
+    err = handshake(s, deadline, &w);
+    if (err)
+        return err;
+    cmx_session_set_state(s, CMX_STATE_AUTH, CMX_OK, NULL);
+    err = drive(s, cmx_ssh_auth, deadline);
+    if (err)
+        say(&w, "login", cmx_err_text(err));
+    return err;
+}

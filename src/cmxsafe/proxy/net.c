@@ -1,0 +1,192 @@
+#include "cmxsafe/proxy/net.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define UNSENT_MAX                                                                                                     \
+    (256 * 1024) /* above it the kernel takes no more: bulk then can't delay keystrokes by more than that */
+
+cmx_err cmx_net_cause(int error)
+{
+    switch (error) {
+    case 0:
+        return CMX_OK;
+    case EINPROGRESS:
+    case EAGAIN:
+    case EINTR:
+        return CMX_EAGAIN;
+    case ECONNREFUSED:
+        return CMX_EREFUSED;
+    case ETIMEDOUT:
+        return CMX_ETIMEOUT;
+    case ENETUNREACH:
+    case EHOSTUNREACH:
+    case ENETDOWN:
+    case EADDRNOTAVAIL:
+    case EAFNOSUPPORT:
+        return CMX_EUNREACH;
+    case EADDRINUSE:
+        return CMX_EBUSY;
+    case EACCES:
+    case EPERM:
+        return CMX_EPERM;
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case ENOBUFS:
+        return CMX_ENOMEM;
+    default:
+        return CMX_ECLOSED;
+    }
+}
+
+cmx_err cmx_net_resolve(const char *host, uint16_t port, struct addrinfo **out)
+{
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_protocol = IPPROTO_TCP};
+    char service[8];
+
+    snprintf(service, sizeof service, "%u", (unsigned)port);
+    return getaddrinfo(host, service, &hints, out) == 0 ? CMX_OK : CMX_EDNS;
+}
+
+static cmx_err make_nonblocking(int fd)
+{
+    int flags = fcntl(fd, F_GETFL, 0);
+
+    return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 ? CMX_OK : CMX_EIO;
+}
+
+/* close() with the cause, for a socket that could not be set up. */
+static cmx_err give_up(int fd)
+{
+    cmx_err err = cmx_net_cause(errno);
+
+    close(fd);
+    return err ? err : CMX_EIO;
+}
+
+static void set_int(int fd, int level, int name, int value)
+{
+    (void)setsockopt(fd, level, name, &value, sizeof value); /* best effort: the stack may not have it */
+}
+
+cmx_err cmx_net_socket(const struct sockaddr *peer, int *out, struct sockaddr_storage *local)
+{
+    socklen_t len = peer->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    int fd = socket(peer->sa_family, SOCK_STREAM, IPPROTO_TCP);
+
+    if (fd < 0)
+        return cmx_net_cause(errno);
+    memset(local, 0, sizeof *local);
+    local->ss_family = peer->sa_family;
+    if (make_nonblocking(fd) || bind(fd, (struct sockaddr *)local, len) != 0 ||
+        getsockname(fd, (struct sockaddr *)local, &len) != 0)
+        return give_up(fd);
+    set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    *out = fd;
+    return CMX_OK;
+}
+
+cmx_err cmx_net_connect(int fd, const struct sockaddr *peer, socklen_t len)
+{
+    return connect(fd, peer, len) == 0 ? CMX_OK : cmx_net_cause(errno);
+}
+
+cmx_err cmx_net_connected(int fd)
+{
+    int error = 0;
+    socklen_t len = sizeof error;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
+        return cmx_net_cause(errno);
+    return cmx_net_cause(error);
+}
+
+static cmx_err numeric_address(const char *host, uint16_t port, struct addrinfo **out)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_PASSIVE};
+    char service[8];
+
+    snprintf(service, sizeof service, "%u", (unsigned)port);
+    return getaddrinfo(host, service, &hints, out) == 0 ? CMX_OK : CMX_EINVAL;
+}
+
+cmx_err cmx_net_listen(const char *host, uint16_t port, int backlog, int *out, struct sockaddr_storage *local)
+{
+    socklen_t len = sizeof *local;
+    struct addrinfo *ai = NULL;
+    cmx_err err = numeric_address(host, port, &ai);
+    int fd;
+
+    if (err)
+        return err;
+    fd = socket(ai->ai_family, SOCK_STREAM, IPPROTO_TCP);
+    if (fd < 0) {
+        freeaddrinfo(ai);
+        return cmx_net_cause(errno);
+    }
+    set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (make_nonblocking(fd) || bind(fd, ai->ai_addr, ai->ai_addrlen) != 0 || listen(fd, backlog) != 0 ||
+        getsockname(fd, (struct sockaddr *)local, &len) != 0) {
+        err = give_up(fd);
+        freeaddrinfo(ai);
+        return err;
+    }
+    freeaddrinfo(ai);
+    *out = fd;
+    return CMX_OK;
+}
+
+cmx_err cmx_net_accept(int listener, int *out, struct sockaddr_storage *peer)
+{
+    socklen_t len = sizeof *peer;
+    int fd = accept(listener, (struct sockaddr *)peer, &len);
+
+    if (fd < 0)
+        return cmx_net_cause(errno);
+    if (make_nonblocking(fd))
+        return give_up(fd);
+    set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    *out = fd;
+    return CMX_OK;
+}
+
+struct int_option {
+    int level;
+    int name;
+    int value;
+};
+
+void cmx_net_tune_session(int fd, unsigned dead_after_s)
+{
+    const struct int_option options[] = {
+        {IPPROTO_TCP, TCP_NODELAY, 1},
+        {SOL_SOCKET, SO_KEEPALIVE, 1},
+#ifdef TCP_KEEPIDLE
+        {IPPROTO_TCP, TCP_KEEPIDLE, (int)dead_after_s},
+#endif
+#ifdef TCP_USER_TIMEOUT
+        {IPPROTO_TCP, TCP_USER_TIMEOUT, (int)dead_after_s * 1000},
+#endif
+#ifdef TCP_NOTSENT_LOWAT
+        {IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_MAX},
+#endif
+    };
+
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
+        set_int(fd, options[i].level, options[i].name, options[i].value);
+}
+
+void cmx_net_abort(int fd)
+{
+    struct linger now = {.l_onoff = 1, .l_linger = 0};
+
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    close(fd);
+}

@@ -1,0 +1,577 @@
+/* relay.c - one connection: an SSH channel on one side, a local TCP socket on the other. Every byte accepted is
+ * delivered or the relay is reset; order is kept; a half-closed connection stays half-open (invariant 4 of the design).
+ *
+ * From the gateway: the data handler sends straight from libssh's buffer to the local socket. What the socket does not
+ * take stays in libssh, whose window then closes. When the socket takes bytes again, all that waits is taken out of
+ * libssh at once (spill): libssh 0.10 opens a whole new window at any read, so that reading piecemeal would let the
+ * peer fill the heap. To the gateway: one chunk at a time, read only when the window is open and the SSH socket has
+ * taken the one before. */
+#include <errno.h>
+#include <netdb.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/secret.h"
+#include "cmxsafe/proxy/engine.h"
+#include "cmxsafe/proxy/net.h"
+
+#define TAG "proxy"
+#define TENTATIVE_MS 300 /* a service that speaks first must not wait longer for its client */
+
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0
+#endif
+
+/* ---- from the gateway ---- */
+
+/* Sends what the socket takes. CMX_EAGAIN: it is full. */
+static cmx_err send_local(struct relay *x, const uint8_t *data, size_t len, size_t *sent)
+{
+    ssize_t n = send(x->fd, data, len, MSG_NOSIGNAL);
+
+    *sent = n > 0 ? (size_t)n : 0;
+    if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+        return CMX_ECLOSED;
+    x->run->live.bytes_in += *sent;
+    x->run->dirty = true;
+    return *sent == len ? CMX_OK : CMX_EAGAIN;
+}
+
+/* The first bytes of a connection that came while a probe is out: the token, someone else's, or not enough to tell. */
+static size_t look_for_token(struct relay *x, const uint8_t *data, size_t len)
+{
+    struct probe *p = &x->run->probe;
+    size_t n = len < sizeof p->token ? len : sizeof p->token;
+
+    x->backlog = len;
+    if (!cmx_secret_equal(data, p->token, n)) {
+        x->deadline_ms = 0; /* a client: connect now */
+        return 0;
+    }
+    if (n < sizeof p->token)
+        return 0;
+    p->seen = true;
+    x->settled_probe = true;
+    return len;
+}
+
+static size_t on_data(void *arg, const uint8_t *data, size_t len)
+{
+    struct relay *x = arg;
+    size_t sent = 0;
+
+    if (x->state == RELAY_TENTATIVE && !x->settled_probe && x->deadline_ms > 0)
+        return look_for_token(x, data, len);
+    if (x->state == RELAY_CLOSING || x->state == RELAY_DEAD || x->failed || x->settled_probe)
+        return len;
+    x->active_ms = cmx_port_now_ms();
+    if (x->state == RELAY_OPEN && !x->local_blocked) {
+        cmx_err err = send_local(x, data, len, &sent);
+
+        x->failed = err == CMX_ECLOSED;
+        x->local_blocked = err == CMX_EAGAIN;
+        if (x->failed)
+            return len;
+    }
+    x->backlog = len - sent;
+    x->overflow = x->backlog > CMX_RELAY_BACKLOG_MAX;
+    return sent;
+}
+
+static void on_eof(void *arg)
+{
+    ((struct relay *)arg)->remote_eof = true;
+}
+
+static void on_closed(void *arg)
+{
+    ((struct relay *)arg)->remote_closed = true;
+}
+
+static const struct cmx_ssh_handlers handlers = {on_data, on_eof, on_closed};
+
+static void drop_spill(struct relay *x)
+{
+    cmx_mem_free(x->spill);
+    x->spill = NULL;
+    x->spill_len = 0;
+    x->spill_off = 0;
+}
+
+/* The local socket takes bytes again. */
+static void drain(struct relay *x)
+{
+    while (x->spill || x->backlog > 0) {
+        size_t sent;
+        cmx_err err;
+
+        if (!x->spill) {
+            x->spill_len = x->backlog;
+            x->spill = cmx_mem_alloc(x->spill_len);
+            if (!x->spill || cmx_ssh_channel_read(x->channel, x->spill, x->spill_len)) {
+                drop_spill(x);
+                x->failed = true;
+                return;
+            }
+            x->backlog = 0;
+        }
+        err = send_local(x, x->spill + x->spill_off, x->spill_len - x->spill_off, &sent);
+        x->spill_off += sent;
+        if (err) {
+            x->failed = err == CMX_ECLOSED;
+            return;
+        }
+        drop_spill(x);
+    }
+    x->local_blocked = false;
+}
+
+/* ---- to the gateway ---- */
+
+static void drop_held(struct relay *x)
+{
+    cmx_mem_free(x->held);
+    x->held = NULL;
+    x->held_len = 0;
+    x->held_off = 0;
+}
+
+static cmx_err hold(struct relay *x, const uint8_t *data, size_t len)
+{
+    x->held = cmx_mem_alloc(len);
+    if (!x->held) {
+        x->failed = true;
+        return CMX_OK;
+    }
+    memcpy(x->held, data, len);
+    x->held_len = len;
+    x->held_off = 0;
+    return CMX_OK;
+}
+
+static cmx_err send_held(struct relay *x)
+{
+    size_t window = cmx_ssh_channel_window(x->channel);
+    size_t left = x->held_len - x->held_off;
+    size_t sent;
+    cmx_err err;
+
+    if (window == 0)
+        return CMX_OK;
+    err = cmx_ssh_channel_write(x->channel, x->held + x->held_off, left < window ? left : window, &sent);
+    x->held_off += sent;
+    x->run->live.bytes_out += sent;
+    x->run->dirty = true;
+    if (x->held_off == x->held_len)
+        drop_held(x);
+    return err;
+}
+
+static size_t chunk_of(const struct relay *x, const struct session *s)
+{
+    size_t chunk = x->run->cfg.high_bw ? CMX_RELAY_CHUNK_HIGH : CMX_RELAY_CHUNK;
+
+    return chunk < s->scratch_len ? chunk : s->scratch_len;
+}
+
+static cmx_err pump(struct relay *x, struct session *s)
+{
+    size_t window = cmx_ssh_channel_window(x->channel);
+    size_t want = chunk_of(x, s);
+    size_t sent;
+    ssize_t n;
+    cmx_err err;
+
+    if (window < want)
+        want = window;
+    if (want == 0 || x->held)
+        return CMX_OK;
+    n = recv(x->fd, s->scratch, want, 0);
+    if (n < 0) {
+        x->failed = errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR;
+        return CMX_OK;
+    }
+    if (n == 0) {
+        x->local_eof = true;
+        return CMX_OK;
+    }
+    err = cmx_ssh_channel_write(x->channel, s->scratch, (size_t)n, &sent);
+    x->run->live.bytes_out += sent;
+    x->run->dirty = true;
+    if (!err && sent < (size_t)n)
+        err = hold(x, s->scratch + sent, (size_t)n - sent);
+    return err;
+}
+
+/* ---- birth ---- */
+
+static struct relay *relay_new(struct session *s, struct run *r, relay_state state, uint64_t now)
+{
+    struct relay *x = cmx_mem_alloc(sizeof *x);
+
+    if (!x)
+        return NULL;
+    x->run = r;
+    x->state = state;
+    x->fd = -1;
+    x->poll_index = -1;
+    x->active_ms = now;
+    x->next = s->relays;
+    s->relays = x;
+    s->n_relays++;
+    r->places++;
+    r->live.relays_open++;
+    r->dirty = true;
+    x->counted = true;
+    return x;
+}
+
+static void count_refused(struct run *r)
+{
+    r->live.relays_refused++;
+    r->dirty = true;
+}
+
+static void close_local(struct relay *x, struct session *s, bool reset)
+{
+    if (x->counted)
+        x->run->live.relays_open--;
+    x->counted = false;
+    x->run->dirty = true;
+    if (x->fd < 0)
+        return;
+    if (reset)
+        cmx_net_abort(x->fd);
+    else
+        close(x->fd);
+    x->fd = -1;
+    cmx_socket_tell_close(s->proxy, &x->socket, x->run->cfg.name);
+}
+
+/* Everything of the relay goes, at once; what the peer must still say is awaited in CLOSING. */
+static void finish(struct relay *x, struct session *s, bool reset, uint64_t now)
+{
+    close_local(x, s, reset);
+    if (x->addresses)
+        freeaddrinfo(x->addresses);
+    x->addresses = NULL;
+    if (x->open)
+        cmx_ssh_refuse(x->open);
+    x->open = NULL;
+    drop_spill(x);
+    drop_held(x);
+    x->backlog = 0;
+    x->state = RELAY_DEAD;
+    if (!x->channel)
+        return;
+    cmx_ssh_channel_close(x->channel);
+    x->state = RELAY_CLOSING;
+    x->deadline_ms = now + CMX_RELAY_CLOSE_TIMEOUT_MS;
+}
+
+void cmx_relay_abort(struct relay *x, struct session *s)
+{
+    if (x->state == RELAY_OPENING) {
+        /* No close may be sent for a channel that has no number at the other side yet: settle does it. */
+        close_local(x, s, true);
+        x->failed = true;
+        return;
+    }
+    if (x->state < RELAY_CLOSING)
+        finish(x, s, true, cmx_port_now_ms());
+}
+
+void cmx_relay_free(struct relay *x, struct session *s)
+{
+    (void)s;
+    cmx_ssh_channel_free(x->channel);
+    x->run->places--;
+    cmx_mem_free(x);
+}
+
+static void became_open(struct relay *x, uint64_t now)
+{
+    x->state = RELAY_OPEN;
+    x->active_ms = now;
+    x->run->live.relays_total++;
+    x->run->dirty = true;
+    if (x->backlog > 0)
+        x->local_blocked = true; /* bytes that came early wait inside libssh */
+}
+
+/* ---- the local service of a reverse context ---- */
+
+static void service_refused(struct relay *x, struct session *s, cmx_err err, uint64_t now)
+{
+    cmx_log(CMX_LOG_WARN, TAG, "%s: service on port %u: %s", x->run->cfg.name, (unsigned)x->run->cfg.local_port,
+            cmx_err_text(err));
+    count_refused(x->run);
+    finish(x, s, true, now);
+}
+
+static void service_connected(struct relay *x, struct session *s, uint64_t now)
+{
+    freeaddrinfo(x->addresses);
+    x->addresses = NULL;
+    if (x->open) {
+        struct cmx_ssh_open *o = x->open;
+
+        x->open = NULL;
+        if (cmx_ssh_accept(o, &handlers, x, &x->channel)) {
+            finish(x, s, true, now);
+            return;
+        }
+    }
+    became_open(x, now);
+}
+
+static void drop_socket(struct relay *x, struct session *s)
+{
+    if (x->fd >= 0)
+        close(x->fd);
+    x->fd = -1;
+    cmx_socket_tell_close(s->proxy, &x->socket, x->run->cfg.name);
+}
+
+/* Starts on x->address; goes on to the next ones while they fail at once. */
+static void try_addresses(struct relay *x, struct session *s, uint64_t now)
+{
+    cmx_err err = CMX_EDNS;
+
+    for (; x->address; x->address = x->address->ai_next) {
+        struct sockaddr_storage local;
+
+        err = cmx_net_socket(x->address->ai_addr, &x->fd, &local);
+        if (err) {
+            x->fd = -1;
+            continue;
+        }
+        err =
+            cmx_socket_tell_open(s->proxy, &x->socket, CMX_SOCKET_RELAY, x->run->cfg.name, &local, x->address->ai_addr);
+        if (!err)
+            err = cmx_net_connect(x->fd, x->address->ai_addr, x->address->ai_addrlen);
+        if (!err) {
+            service_connected(x, s, now);
+            return;
+        }
+        if (err == CMX_EAGAIN) {
+            x->deadline_ms = now + x->run->cfg.connect_timeout_s * 1000ull;
+            return;
+        }
+        drop_socket(x, s);
+    }
+    service_refused(x, s, err, now);
+}
+
+static void connect_service(struct relay *x, struct session *s, uint64_t now)
+{
+    const char *host = x->run->cfg.local_host ? x->run->cfg.local_host : "127.0.0.1";
+    cmx_err err = cmx_net_resolve(host, x->run->cfg.local_port, &x->addresses);
+
+    x->state = RELAY_CONNECTING;
+    x->address = x->addresses;
+    if (err)
+        service_refused(x, s, err, now);
+    else
+        try_addresses(x, s, now);
+}
+
+static void connect_result(struct relay *x, struct session *s, uint64_t now)
+{
+    cmx_err err = cmx_net_connected(x->fd);
+
+    if (!err) {
+        service_connected(x, s, now);
+        return;
+    }
+    drop_socket(x, s);
+    x->address = x->address->ai_next;
+    if (x->address)
+        try_addresses(x, s, now);
+    else
+        service_refused(x, s, err, now);
+}
+
+void cmx_relay_reverse(struct session *s, struct run *r, struct cmx_ssh_open *o, uint64_t now)
+{
+    bool tentative = cmx_probe_is_out(r);
+    /* A probe must not be refused for want of a place. */
+    struct relay *x = r->places < r->cfg.max_connections + tentative
+                          ? relay_new(s, r, tentative ? RELAY_TENTATIVE : RELAY_CONNECTING, now)
+                          : NULL;
+
+    if (!x) {
+        cmx_log(CMX_LOG_WARN, TAG, "%s: connection from %.46s refused: %u open", r->cfg.name,
+                cmx_ssh_open_originator(o), r->places);
+        count_refused(r);
+        cmx_ssh_refuse(o);
+        return;
+    }
+    if (!tentative) {
+        x->open = o;
+        connect_service(x, s, now);
+        return;
+    }
+    x->deadline_ms = now + TENTATIVE_MS;
+    if (cmx_ssh_accept(o, &handlers, x, &x->channel))
+        finish(x, s, true, now);
+}
+
+void cmx_relay_direct(struct session *s, struct run *r, int fd, uint64_t now)
+{
+    struct relay *x = r->places < r->cfg.max_connections ? relay_new(s, r, RELAY_OPENING, now) : NULL;
+
+    if (!x) {
+        count_refused(r);
+        cmx_net_abort(fd);
+        return;
+    }
+    x->fd = fd;
+    if (cmx_ssh_channel_new(s->ssh, &handlers, x, &x->channel))
+        finish(x, s, true, now);
+}
+
+/* ---- life ---- */
+
+short cmx_relay_events(const struct relay *x, const struct session *s)
+{
+    short events = 0;
+
+    if (x->state == RELAY_CONNECTING)
+        return POLLOUT;
+    if (x->state != RELAY_OPEN)
+        return 0;
+    if (x->local_blocked)
+        events |= POLLOUT;
+    if (!x->local_eof && !x->held && !cmx_ssh_wants_write(s->ssh) && cmx_ssh_channel_window(x->channel) > 0)
+        events |= POLLIN;
+    return events;
+}
+
+cmx_err cmx_relay_ready(struct relay *x, struct session *s, short revents, uint64_t now)
+{
+    short wanted = s->polls[x->poll_index].events;
+
+    if (x->state == RELAY_CONNECTING) {
+        connect_result(x, s, now);
+        return CMX_OK;
+    }
+    if (x->state != RELAY_OPEN)
+        return CMX_OK;
+    if (revents & (POLLOUT | POLLERR | POLLHUP) && x->local_blocked) {
+        x->active_ms = now;
+        drain(x);
+    }
+    if (!(wanted & POLLIN) || !(revents & (POLLIN | POLLERR | POLLHUP)) || x->failed || cmx_ssh_wants_write(s->ssh))
+        return CMX_OK;
+    x->active_ms = now;
+    return pump(x, s);
+}
+
+static cmx_err settle_opening(struct relay *x, struct session *s, uint64_t now)
+{
+    cmx_err err = cmx_ssh_channel_connect(x->channel, x->run->cfg.remote_host, x->run->cfg.remote_port);
+
+    if (err == CMX_EAGAIN)
+        return CMX_OK;
+    if (!err && x->failed)
+        finish(x, s, true, now);
+    else if (!err)
+        became_open(x, now);
+    if (!err || err == CMX_ECLOSED)
+        return err;
+    cmx_log(CMX_LOG_WARN, TAG, "%s: gateway %s %.64s port %u", x->run->cfg.name,
+            err == CMX_EPERM ? "does not permit" : "cannot reach", x->run->cfg.remote_host,
+            (unsigned)x->run->cfg.remote_port);
+    count_refused(x->run);
+    cmx_ssh_channel_free(x->channel);
+    x->channel = NULL;
+    finish(x, s, true, now);
+    return CMX_OK;
+}
+
+static cmx_err settle_tentative(struct relay *x, struct session *s, uint64_t now)
+{
+    if (x->settled_probe || (x->remote_closed && x->backlog == 0))
+        finish(x, s, true, now);
+    else if (now >= x->deadline_ms)
+        connect_service(x, s, now);
+    return CMX_OK;
+}
+
+static bool idle_too_long(const struct relay *x, uint64_t now)
+{
+    return x->run->cfg.idle_timeout_s > 0 && now - x->active_ms >= x->run->cfg.idle_timeout_s * 1000ull;
+}
+
+static cmx_err settle_open(struct relay *x, struct session *s, uint64_t now)
+{
+    bool delivered = x->backlog == 0 && !x->spill;
+    cmx_err err = CMX_OK;
+
+    if (x->overflow)
+        return CMX_EPROTO;
+    if (x->held && !cmx_ssh_wants_write(s->ssh))
+        err = send_held(x);
+    if (err)
+        return err;
+    if (x->failed || idle_too_long(x, now)) {
+        finish(x, s, true, now);
+        return CMX_OK;
+    }
+    if (x->remote_eof && delivered && !x->local_shut) {
+        shutdown(x->fd, SHUT_WR);
+        x->local_shut = true;
+    }
+    if (x->local_eof && !x->held && !x->eof_sent) {
+        err = cmx_ssh_channel_send_eof(x->channel);
+        x->eof_sent = true;
+    }
+    if (x->remote_closed && delivered)
+        finish(x, s, !x->remote_eof, now); /* a close without an end of file is a broken connection */
+    else if (x->eof_sent && x->local_shut)
+        finish(x, s, false, now);
+    return err;
+}
+
+cmx_err cmx_relay_settle(struct relay *x, struct session *s, uint64_t now)
+{
+    switch (x->state) {
+    case RELAY_TENTATIVE:
+        return settle_tentative(x, s, now);
+    case RELAY_CONNECTING:
+        if (now >= x->deadline_ms)
+            service_refused(x, s, CMX_ETIMEOUT, now);
+        return CMX_OK;
+    case RELAY_OPENING:
+        return settle_opening(x, s, now);
+    case RELAY_OPEN:
+        return settle_open(x, s, now);
+    case RELAY_CLOSING:
+        if (x->remote_closed)
+            x->state = RELAY_DEAD;
+        else if (now >= x->deadline_ms)
+            return CMX_EPROTO;
+        return CMX_OK;
+    case RELAY_DEAD:
+        break;
+    }
+    return CMX_OK;
+}
+
+uint64_t cmx_relay_due(const struct relay *x)
+{
+    switch (x->state) {
+    case RELAY_TENTATIVE:
+    case RELAY_CONNECTING:
+    case RELAY_CLOSING:
+        return x->deadline_ms;
+    case RELAY_OPEN:
+        return x->run->cfg.idle_timeout_s ? x->active_ms + x->run->cfg.idle_timeout_s * 1000ull : UINT64_MAX;
+    case RELAY_OPENING:
+    case RELAY_DEAD:
+        break;
+    }
+    return UINT64_MAX;
+}

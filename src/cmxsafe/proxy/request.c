@@ -1,0 +1,203 @@
+/* request.c - global requests, one at a time: forwards are asked for and cancelled, a silent peer is asked for a sign
+ * of life. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmxsafe/port/crypto.h"
+#include "cmxsafe/proxy/engine.h"
+#include "cmxsafe/proxy/net.h"
+
+#define TAG "proxy"
+
+static const char *listen_address(const struct run *r)
+{
+    return r->cfg.remote_address ? r->cfg.remote_address : "localhost";
+}
+
+static uint64_t keepalive_ms(const struct session *s)
+{
+    return s->config->gateway.keepalive_s * 1000ull;
+}
+
+/* The peer is dead after this much silence; a second before the round number, so that it is noticed within it. */
+static uint64_t dead_ms(const struct session *s)
+{
+    uint64_t ms = keepalive_ms(s) * s->config->gateway.keepalive_max;
+
+    return ms > 2000 ? ms - 1000 : ms;
+}
+
+/* ---- outcomes ---- */
+
+static uint64_t forward_retry_at(uint64_t now)
+{
+    uint16_t jitter = 0;
+
+    if (cmx_crypto_random(&jitter, sizeof jitter))
+        jitter = 0;
+    return now + CMX_PROXY_FORWARD_RETRY_MS / 2u + (uint64_t)CMX_PROXY_FORWARD_RETRY_MS * jitter / UINT16_MAX;
+}
+
+static void came_up(struct session *s, struct run *r)
+{
+    r->listening = true;
+    cmx_run_set_state(r, CMX_STATE_UP, CMX_OK, NULL);
+    cmx_backoff_reset(&s->backoff);
+    cmx_backoff_reset(&s->slow);
+}
+
+static void announce_up(struct session *s)
+{
+    for (const struct run *r = s->runs; r; r = r->next)
+        if (!r->listening)
+            return;
+    if (s->announced_up)
+        return;
+    s->announced_up = true;
+    if (s->proxy->hooks.session)
+        s->proxy->hooks.session(s->proxy->hooks.arg, s->name, true, CMX_OK);
+}
+
+static void listen_done(struct session *s, struct run *r, cmx_err err, uint64_t now)
+{
+    char text[sizeof r->live.last_error_text];
+
+    if (!err) {
+        came_up(s, r);
+        announce_up(s);
+        return;
+    }
+    snprintf(text, sizeof text, "gateway refuses port %u (still held, or not permitted); asking again",
+             (unsigned)r->cfg.remote_port);
+    r->retry_ms = forward_retry_at(now);
+    cmx_run_set_state(r, CMX_STATE_FORWARDING, CMX_EFORWARD, text);
+}
+
+static cmx_err step(struct session *s)
+{
+    struct run *r = s->request_run;
+
+    switch (s->request) {
+    case REQUEST_LISTEN:
+        return cmx_ssh_listen(s->ssh, listen_address(r), r->cfg.remote_port);
+    case REQUEST_CANCEL:
+        return cmx_ssh_cancel(s->ssh, listen_address(r), r->cfg.remote_port);
+    case REQUEST_KEEPALIVE:
+        return cmx_ssh_keepalive(s->ssh);
+    case REQUEST_NONE:
+        break;
+    }
+    return CMX_OK;
+}
+
+/* CMX_EAGAIN: under way. */
+static cmx_err advance(struct session *s, uint64_t now)
+{
+    cmx_err err = step(s);
+    struct run *r = s->request_run;
+
+    if (err == CMX_EAGAIN && now - s->request_ms >= dead_ms(s))
+        return CMX_ETIMEOUT; /* it speaks, but does not answer */
+    if (err == CMX_EAGAIN || err == CMX_ECLOSED)
+        return err;
+    if (s->request == REQUEST_LISTEN)
+        listen_done(s, r, err, now);
+    else if (s->request == REQUEST_CANCEL)
+        r->cancelling = false; /* refused means that it was gone already */
+    s->request = REQUEST_NONE;
+    s->request_run = NULL;
+    return CMX_OK;
+}
+
+/* ---- what next ---- */
+
+static void begin(struct session *s, request_kind kind, struct run *r, uint64_t now)
+{
+    s->request = kind;
+    s->request_run = r;
+    s->request_ms = now;
+}
+
+static void open_listener(struct session *s, struct run *r, uint64_t now)
+{
+    struct sockaddr_storage local;
+    const char *host = r->cfg.local_host ? r->cfg.local_host : "127.0.0.1";
+    char text[sizeof r->live.last_error_text];
+    int fd = -1;
+    cmx_err err = cmx_net_listen(host, r->cfg.local_port, (int)r->cfg.max_connections, &fd, &local);
+
+    if (!err) {
+        err = cmx_socket_tell_open(s->proxy, &r->listener_socket, CMX_SOCKET_LISTEN, r->cfg.name, &local, NULL);
+        if (err)
+            close(fd);
+    }
+    if (err) {
+        snprintf(text, sizeof text, "cannot listen on %.40s port %u: %s", host, (unsigned)r->cfg.local_port,
+                 cmx_err_text(err));
+        r->retry_ms = forward_retry_at(now);
+        cmx_run_set_state(r, CMX_STATE_FORWARDING, err, text);
+        return;
+    }
+    r->listener = fd;
+    came_up(s, r);
+    announce_up(s);
+}
+
+static void choose(struct session *s, uint64_t now)
+{
+    for (struct run *r = s->runs; r; r = r->next)
+        if (r->cancelling) {
+            begin(s, REQUEST_CANCEL, r, now);
+            return;
+        }
+    for (struct run *r = s->runs; r; r = r->next) {
+        if (r->listening || r->retired || now < r->retry_ms)
+            continue;
+        if (r->cfg.direction == CMX_DIRECT) {
+            open_listener(s, r, now);
+            continue;
+        }
+        begin(s, REQUEST_LISTEN, r, now);
+        return;
+    }
+    if (now - s->received_ms >= keepalive_ms(s))
+        begin(s, REQUEST_KEEPALIVE, NULL, now);
+}
+
+cmx_err cmx_session_requests(struct session *s, uint64_t now)
+{
+    uint64_t received = cmx_ssh_received(s->ssh);
+
+    if (received != s->received) {
+        s->received = received;
+        s->received_ms = now;
+    }
+    if (now - s->received_ms >= dead_ms(s))
+        return CMX_ETIMEOUT;
+    for (int i = 0; i < CMX_PROXY_CONTEXTS_MAX; i++) {
+        cmx_err err;
+
+        if (s->request == REQUEST_NONE)
+            choose(s, now);
+        if (s->request == REQUEST_NONE)
+            return CMX_OK;
+        err = advance(s, now);
+        if (err)
+            return err == CMX_EAGAIN ? CMX_OK : err;
+    }
+    return CMX_OK;
+}
+
+uint64_t cmx_session_requests_due(const struct session *s, uint64_t now)
+{
+    uint64_t silence = now - s->received_ms;
+    uint64_t due = s->received_ms + (silence < keepalive_ms(s) ? keepalive_ms(s) : dead_ms(s));
+
+    if (s->request != REQUEST_NONE)
+        return (s->request_ms < s->received_ms ? s->request_ms : s->received_ms) + dead_ms(s);
+    for (const struct run *r = s->runs; r; r = r->next)
+        if (!r->listening && r->retry_ms < due)
+            due = r->retry_ms;
+    return due;
+}

@@ -1,0 +1,560 @@
+#include "cmxsafe/proxy/ssh.h"
+
+#include <fcntl.h>
+#include <libssh/callbacks.h>
+#include <libssh/libssh.h>
+#include <libssh/server.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/secret.h"
+#include "cmxsafe/port/crypto.h"
+#include "cmxsafe/proxy/pin.h"
+
+/* RFC 8731, RFC 5656: what every server of the last ten years has, cheapest first on a small CPU (under 6 KB of stack).
+ */
+static const char kex[] = "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,"
+                          "diffie-hellman-group16-sha512";
+static const char macs[] = "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,hmac-sha2-256,hmac-sha2-512";
+static const char ciphers_aes_first[] =
+    "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes256-ctr";
+static const char ciphers_chacha_first[] =
+    "chacha20-poly1305@openssh.com,aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes256-ctr";
+
+/* By cmx_hostkey_type. RSA with SHA-2 only (RFC 8332). */
+static const char *const hostkey_names[CMX_HOSTKEY_TYPES] = {
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521",
+    "rsa-sha2-512,rsa-sha2-256",
+};
+
+#define KEY_TEXT_MAX 4096    /* a private key that key_load writes */
+#define READS_PER_PROCESS 16 /* then local sockets get their turn; a libssh read is 4 KB */
+
+typedef enum { CRED_FILE, CRED_PEM, CRED_LOAD, CRED_PASSWORD, CRED_END } credential;
+
+struct cmx_ssh {
+    ssh_session session;
+    ssh_event event;
+    const struct cmx_gateway *gateway;
+    int fd;
+    bool taken; /* libssh owns fd */
+    credential next;
+    bool trying; /* a credential is on its way */
+    bool offered_any;
+    ssh_key key;
+    bool ping_sent;
+    struct ssh_counter_struct counter;
+};
+
+struct cmx_ssh_open {
+    struct cmx_ssh *ssh;
+    ssh_message message;
+};
+
+struct cmx_ssh_channel {
+    ssh_channel channel;
+    const struct cmx_ssh_handlers *handlers;
+    void *arg;
+    struct ssh_channel_callbacks_struct callbacks;
+};
+
+const char *cmx_proxy_library(void)
+{
+    return ssh_copyright();
+}
+
+const char *cmx_ssh_error_text(struct cmx_ssh *s)
+{
+    return ssh_get_error(s->session);
+}
+
+int cmx_ssh_fd(const struct cmx_ssh *s)
+{
+    return s->taken ? ssh_get_fd(s->session) : s->fd;
+}
+
+uint64_t cmx_ssh_received(const struct cmx_ssh *s)
+{
+    return s->counter.in_bytes;
+}
+
+bool cmx_ssh_wants_write(const struct cmx_ssh *s)
+{
+    return (ssh_get_poll_flags(s->session) & SSH_WRITE_PENDING) != 0;
+}
+
+/* ---- set-up ---- */
+
+struct option {
+    enum ssh_options_e type;
+    const void *value;
+};
+
+static cmx_err set_options(ssh_session session, const struct option *o, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (o[i].value && ssh_options_set(session, o[i].type, o[i].value) != SSH_OK) {
+            cmx_log(CMX_LOG_ERROR, "proxy", "libssh refuses option %d: %s", (int)o[i].type, ssh_get_error(session));
+            return CMX_EINVAL;
+        }
+    return CMX_OK;
+}
+
+static void join_hostkeys(char *out, size_t cap, unsigned types)
+{
+    struct cmx_buf b;
+
+    cmx_buf_init(&b, out, cap - 1);
+    for (unsigned t = 0; t < CMX_HOSTKEY_TYPES; t++)
+        if (types & 1u << t)
+            if (cmx_buf_put_str(&b, cmx_buf_len(&b) ? "," : "") || cmx_buf_put_str(&b, hostkey_names[t]))
+                break; /* cannot be: cap holds all of them */
+    out[cmx_buf_len(&b)] = 0;
+}
+
+static cmx_err configure(struct cmx_ssh *s, unsigned types, int fd)
+{
+    const struct cmx_gateway *g = s->gateway;
+    const char *ciphers = g->ciphers ? g->ciphers : cmx_crypto_fast_aes() ? ciphers_aes_first : ciphers_chacha_first;
+    char hostkeys[128];
+    unsigned port = g->port;
+    long timeout_s = (long)g->login_timeout_s;
+    int no = 0;
+    const struct option options[] = {
+        /* No file of the machine is read: neither ssh_config nor known_hosts. Without a directory libssh looks for
+           HOME. */
+        {SSH_OPTIONS_PROCESS_CONFIG, &no},
+        {SSH_OPTIONS_SSH_DIR, "/"},
+        {SSH_OPTIONS_KNOWNHOSTS, "/dev/null"},
+        {SSH_OPTIONS_GLOBAL_KNOWNHOSTS, "/dev/null"},
+        {SSH_OPTIONS_HOST, g->host},
+        {SSH_OPTIONS_PORT, &port},
+        {SSH_OPTIONS_USER, g->user},
+        {SSH_OPTIONS_TIMEOUT, &timeout_s},
+        {SSH_OPTIONS_KEY_EXCHANGE, kex},
+        {SSH_OPTIONS_HOSTKEYS, hostkeys},
+        {SSH_OPTIONS_CIPHERS_C_S, ciphers},
+        {SSH_OPTIONS_CIPHERS_S_C, ciphers},
+        {SSH_OPTIONS_HMAC_C_S, macs},
+        {SSH_OPTIONS_HMAC_S_C, macs},
+        {SSH_OPTIONS_COMPRESSION, "no"},
+        {SSH_OPTIONS_REKEY_DATA, g->rekey_bytes ? &g->rekey_bytes : NULL},
+        {SSH_OPTIONS_FD, &fd},
+    };
+
+    join_hostkeys(hostkeys, sizeof hostkeys, types);
+    return set_options(s->session, options, sizeof options / sizeof options[0]);
+}
+
+cmx_err cmx_ssh_new(struct cmx_ssh **out, const struct cmx_gateway *gateway, unsigned types, int fd)
+{
+    struct cmx_ssh *s = cmx_mem_alloc(sizeof *s);
+    cmx_err err = CMX_ENOMEM;
+
+    *out = NULL;
+    if (!s) {
+        close(fd);
+        return CMX_ENOMEM;
+    }
+    s->gateway = gateway;
+    s->fd = fd;
+    ssh_init();
+    s->session = ssh_new();
+    s->event = ssh_event_new();
+    if (s->session && s->event)
+        err = configure(s, types, fd);
+    if (err) {
+        cmx_ssh_free(s);
+        return err;
+    }
+    ssh_set_blocking(s->session, 0);
+    ssh_set_counters(s->session, &s->counter, NULL);
+    *out = s;
+    return CMX_OK;
+}
+
+void cmx_ssh_free(struct cmx_ssh *s)
+{
+    if (!s)
+        return;
+    if (s->session && s->event)
+        ssh_event_remove_session(s->event, s->session);
+    if (s->event)
+        ssh_event_free(s->event);
+    if (s->session) {
+        if (s->taken)
+            ssh_disconnect(s->session);
+        ssh_free(s->session);
+    }
+    if (!s->taken)
+        close(s->fd);
+    ssh_key_free(s->key);
+    cmx_mem_free(s);
+}
+
+/* ---- login ---- */
+
+cmx_err cmx_ssh_handshake(struct cmx_ssh *s)
+{
+    int rc;
+    int flags;
+
+    s->taken = true;
+    rc = ssh_connect(s->session);
+    if (rc == SSH_AGAIN)
+        return CMX_EAGAIN;
+    if (rc != SSH_OK)
+        return ssh_get_fd(s->session) < 0 ? CMX_ECLOSED : CMX_EPROTO;
+    /* libssh made the socket blocking when it saw it connected; a send that blocks would stop every relay. */
+    flags = fcntl(s->fd, F_GETFL, 0);
+    if (flags < 0 || fcntl(s->fd, F_SETFL, flags | O_NONBLOCK) < 0)
+        return CMX_EIO;
+    return ssh_event_add_session(s->event, s->session) == SSH_OK ? CMX_OK : CMX_ENOMEM;
+}
+
+cmx_err cmx_ssh_host_key(struct cmx_ssh *s, uint8_t digest[32], const char **type)
+{
+    ssh_key key = NULL;
+    unsigned char *hash = NULL;
+    size_t len = 0;
+    cmx_err err = CMX_EPROTO;
+
+    if (ssh_get_server_publickey(s->session, &key) != SSH_OK)
+        return CMX_EPROTO;
+    if (ssh_get_publickey_hash(key, SSH_PUBLICKEY_HASH_SHA256, &hash, &len) == 0 && len == 32) {
+        memcpy(digest, hash, 32);
+        *type = ssh_key_type_to_char(ssh_key_type(key));
+        err = CMX_OK;
+    }
+    ssh_clean_pubkey_hash(&hash);
+    ssh_key_free(key);
+    return err;
+}
+
+static cmx_err load_key(struct cmx_ssh *s, const char *pem)
+{
+    return ssh_pki_import_privkey_base64(pem, s->gateway->key_passphrase, NULL, NULL, &s->key) == SSH_OK ? CMX_OK
+                                                                                                         : CMX_ENOKEY;
+}
+
+static cmx_err load_key_by_function(struct cmx_ssh *s)
+{
+    char *text = cmx_mem_alloc(KEY_TEXT_MAX);
+    const char *pem;
+    struct cmx_buf b;
+    cmx_err err;
+
+    if (!text)
+        return CMX_ENOMEM;
+    cmx_buf_init(&b, text, KEY_TEXT_MAX);
+    err = s->gateway->key_load(s->gateway->key_load_arg, &b);
+    if (!err)
+        err = cmx_buf_cstr(&b, &pem);
+    if (!err)
+        err = load_key(s, pem);
+    cmx_mem_free_secret(text);
+    return err;
+}
+
+/* Makes credential c ready. CMX_ENOENT: not configured. */
+static cmx_err load_credential(struct cmx_ssh *s, credential c)
+{
+    const struct cmx_gateway *g = s->gateway;
+
+    switch (c) {
+    case CRED_FILE:
+        if (!g->key_file)
+            return CMX_ENOENT;
+        if (ssh_pki_import_privkey_file(g->key_file, g->key_passphrase, NULL, NULL, &s->key) == SSH_OK)
+            return CMX_OK;
+        cmx_log(CMX_LOG_ERROR, "proxy", "key file %s: cannot be read as a private key", g->key_file);
+        return CMX_ENOKEY;
+    case CRED_PEM:
+        return g->key_pem ? load_key(s, g->key_pem) : CMX_ENOENT;
+    case CRED_LOAD:
+        return g->key_load ? load_key_by_function(s) : CMX_ENOENT;
+    case CRED_PASSWORD:
+        return g->password ? CMX_OK : CMX_ENOENT;
+    case CRED_END:
+        break;
+    }
+    return CMX_ENOENT;
+}
+
+static int offer(struct cmx_ssh *s)
+{
+    return s->key ? ssh_userauth_publickey(s->session, NULL, s->key)
+                  : ssh_userauth_password(s->session, NULL, s->gateway->password);
+}
+
+cmx_err cmx_ssh_auth(struct cmx_ssh *s)
+{
+    while (s->trying || s->next < CRED_END) {
+        int rc;
+
+        if (!s->trying && load_credential(s, s->next++))
+            continue;
+        s->trying = true;
+        s->offered_any = true;
+        rc = offer(s);
+        if (rc == SSH_AUTH_AGAIN)
+            return CMX_EAGAIN;
+        s->trying = false;
+        ssh_key_free(s->key);
+        s->key = NULL;
+        if (rc == SSH_AUTH_SUCCESS)
+            return CMX_OK;
+        if (rc == SSH_AUTH_ERROR)
+            return ssh_is_connected(s->session) ? CMX_EAUTH : CMX_ECLOSED;
+    }
+    return s->offered_any ? CMX_EAUTH : CMX_ENOKEY;
+}
+
+cmx_err cmx_ssh_process(struct cmx_ssh *s)
+{
+    for (int i = 0; i < READS_PER_PROCESS; i++) {
+        int rc = ssh_event_dopoll(s->event, 0);
+
+        if (rc == SSH_AGAIN)
+            break;
+        if (rc == SSH_ERROR)
+            return CMX_ECLOSED;
+    }
+    return ssh_is_connected(s->session) && !(ssh_get_status(s->session) & (SSH_CLOSED | SSH_CLOSED_ERROR))
+               ? CMX_OK
+               : CMX_ECLOSED;
+}
+
+/* ---- global requests ---- */
+
+static cmx_err request_result(struct cmx_ssh *s, int rc)
+{
+    if (rc == SSH_OK)
+        return CMX_OK;
+    if (rc == SSH_AGAIN)
+        return CMX_EAGAIN;
+    return ssh_is_connected(s->session) && ssh_get_error_code(s->session) == SSH_REQUEST_DENIED ? CMX_EFORWARD
+                                                                                                : CMX_ECLOSED;
+}
+
+cmx_err cmx_ssh_listen(struct cmx_ssh *s, const char *address, uint16_t port)
+{
+    return request_result(s, ssh_channel_listen_forward(s->session, address, port, NULL));
+}
+
+cmx_err cmx_ssh_cancel(struct cmx_ssh *s, const char *address, uint16_t port)
+{
+    return request_result(s, ssh_channel_cancel_forward(s->session, address, port));
+}
+
+cmx_err cmx_ssh_keepalive(struct cmx_ssh *s)
+{
+    cmx_err err;
+
+    if (!s->ping_sent) {
+        s->ping_sent = true;
+        return ssh_send_keepalive(s->session) == SSH_OK ? CMX_EAGAIN : CMX_ECLOSED;
+    }
+    /* ssh_send_keepalive does not tell whether the answer has come. While a global request is pending, any other one
+     * sends nothing and reports on the pending one. */
+    err = request_result(s, ssh_channel_cancel_forward(s->session, "localhost", 0));
+    if (err != CMX_EAGAIN)
+        s->ping_sent = false;
+    return err == CMX_EFORWARD ? CMX_OK : err;
+}
+
+/* ---- channels ---- */
+
+static int on_data(ssh_session session, ssh_channel channel, void *data, uint32_t len, int is_stderr, void *arg)
+{
+    struct cmx_ssh_channel *c = arg;
+
+    (void)session;
+    (void)channel;
+    if (is_stderr) /* a forwarded connection has no second stream (RFC 4254 section 7.2) */
+        return (int)len;
+    return (int)c->handlers->data(c->arg, data, len);
+}
+
+static void on_eof(ssh_session session, ssh_channel channel, void *arg)
+{
+    struct cmx_ssh_channel *c = arg;
+
+    (void)session;
+    (void)channel;
+    c->handlers->eof(c->arg);
+}
+
+static void on_close(ssh_session session, ssh_channel channel, void *arg)
+{
+    struct cmx_ssh_channel *c = arg;
+
+    (void)session;
+    (void)channel;
+    c->handlers->closed(c->arg);
+}
+
+static struct cmx_ssh_channel *wrap(const struct cmx_ssh_handlers *handlers, void *arg)
+{
+    struct cmx_ssh_channel *c = cmx_mem_alloc(sizeof *c);
+
+    if (!c)
+        return NULL;
+    c->handlers = handlers;
+    c->arg = arg;
+    ssh_callbacks_init(&c->callbacks);
+    c->callbacks.userdata = c;
+    c->callbacks.channel_data_function = on_data;
+    c->callbacks.channel_eof_function = on_eof;
+    c->callbacks.channel_close_function = on_close;
+    return c;
+}
+
+cmx_err cmx_ssh_next_open(struct cmx_ssh *s, struct cmx_ssh_open **out, unsigned *alien)
+{
+    ssh_message m;
+
+    *out = NULL;
+    while ((m = ssh_message_get(s->session)) != NULL) {
+        if (ssh_message_type(m) == SSH_REQUEST_CHANNEL_OPEN && ssh_message_subtype(m) == SSH_CHANNEL_FORWARDED_TCPIP) {
+            *out = cmx_mem_alloc(sizeof **out);
+            if (*out) {
+                (*out)->ssh = s;
+                (*out)->message = m;
+                return CMX_OK;
+            }
+        } else {
+            ++*alien;
+        }
+        ssh_message_reply_default(m);
+        ssh_message_free(m);
+    }
+    return CMX_OK;
+}
+
+const char *cmx_ssh_open_address(const struct cmx_ssh_open *o)
+{
+    const char *a = ssh_message_channel_request_open_destination(o->message);
+
+    return a ? a : "";
+}
+
+uint16_t cmx_ssh_open_port(const struct cmx_ssh_open *o)
+{
+    return (uint16_t)ssh_message_channel_request_open_destination_port(o->message);
+}
+
+const char *cmx_ssh_open_originator(const struct cmx_ssh_open *o)
+{
+    const char *a = ssh_message_channel_request_open_originator(o->message);
+
+    return a ? a : "";
+}
+
+static void open_free(struct cmx_ssh_open *o)
+{
+    ssh_message_free(o->message);
+    cmx_mem_free(o);
+}
+
+cmx_err cmx_ssh_accept(struct cmx_ssh_open *o, const struct cmx_ssh_handlers *handlers, void *arg,
+                       struct cmx_ssh_channel **out)
+{
+    struct cmx_ssh_channel *c = wrap(handlers, arg);
+
+    *out = NULL;
+    if (!c) {
+        cmx_ssh_refuse(o);
+        return CMX_ENOMEM;
+    }
+    c->channel = ssh_message_channel_request_open_reply_accept(o->message);
+    open_free(o);
+    if (!c->channel) {
+        cmx_mem_free(c);
+        return CMX_ECLOSED;
+    }
+    *out = c;
+    return ssh_add_channel_callbacks(c->channel, &c->callbacks) == SSH_OK ? CMX_OK : CMX_ENOMEM;
+}
+
+void cmx_ssh_refuse(struct cmx_ssh_open *o)
+{
+    ssh_message_reply_default(o->message);
+    open_free(o);
+}
+
+cmx_err cmx_ssh_channel_new(struct cmx_ssh *s, const struct cmx_ssh_handlers *handlers, void *arg,
+                            struct cmx_ssh_channel **out)
+{
+    struct cmx_ssh_channel *c = wrap(handlers, arg);
+
+    *out = NULL;
+    if (!c)
+        return CMX_ENOMEM;
+    c->channel = ssh_channel_new(s->session);
+    if (!c->channel || ssh_add_channel_callbacks(c->channel, &c->callbacks) != SSH_OK) {
+        cmx_ssh_channel_free(c);
+        return CMX_ENOMEM;
+    }
+    *out = c;
+    return CMX_OK;
+}
+
+cmx_err cmx_ssh_channel_connect(struct cmx_ssh_channel *c, const char *host, uint16_t port)
+{
+    ssh_session session = ssh_channel_get_session(c->channel);
+    int rc = ssh_channel_open_forward(c->channel, host, port, "127.0.0.1", 0);
+
+    if (rc == SSH_OK)
+        return CMX_OK;
+    if (rc == SSH_AGAIN)
+        return CMX_EAGAIN;
+    if (!ssh_is_connected(session))
+        return CMX_ECLOSED;
+    /* The reason code (RFC 4254 section 5.1) is in libssh's text alone: "... error (1) ..." is administratively
+     * prohibited. */
+    return strstr(ssh_get_error(session), "error (1)") ? CMX_EPERM : CMX_EREFUSED;
+}
+
+size_t cmx_ssh_channel_window(const struct cmx_ssh_channel *c)
+{
+    return ssh_channel_window_size(c->channel);
+}
+
+cmx_err cmx_ssh_channel_write(struct cmx_ssh_channel *c, const uint8_t *data, size_t len, size_t *sent)
+{
+    int rc = ssh_channel_write(c->channel, data, (uint32_t)len);
+
+    *sent = rc > 0 ? (size_t)rc : 0;
+    return rc >= 0 ? CMX_OK : CMX_ECLOSED;
+}
+
+cmx_err cmx_ssh_channel_read(struct cmx_ssh_channel *c, uint8_t *out, size_t len)
+{
+    return ssh_channel_read_nonblocking(c->channel, out, (uint32_t)len, 0) == (int)len ? CMX_OK : CMX_EPROTO;
+}
+
+cmx_err cmx_ssh_channel_send_eof(struct cmx_ssh_channel *c)
+{
+    return ssh_channel_send_eof(c->channel) == SSH_ERROR ? CMX_ECLOSED : CMX_OK;
+}
+
+void cmx_ssh_channel_close(struct cmx_ssh_channel *c)
+{
+    ssh_channel_close(c->channel);
+}
+
+void cmx_ssh_channel_free(struct cmx_ssh_channel *c)
+{
+    if (!c)
+        return;
+    if (c->channel) {
+        ssh_remove_channel_callbacks(c->channel, &c->callbacks);
+        ssh_channel_free(c->channel);
+    }
+    cmx_mem_free(c);
+}

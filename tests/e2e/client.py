@@ -1,0 +1,118 @@
+"""A client for scenarios: client.py PORT WHAT [N]; exits non-zero when what came back is not what must come."""
+import hashlib
+import os
+import socket
+import sys
+import threading
+import time
+
+port, what = int(sys.argv[1]), sys.argv[2]
+n = int(sys.argv[3]) if len(sys.argv) > 3 else 0
+HOST = os.environ.get('CLIENT_HOST', '127.0.0.1')
+
+
+def conn():
+    return socket.create_connection((HOST, port), 60)
+
+
+def all_of(s):
+    out = bytearray()
+    while data := s.recv(65536):
+        out += data
+    return bytes(out)
+
+
+def echo(s, size):
+    data = b'E' + os.urandom(size)
+    sender = threading.Thread(target=lambda: (s.sendall(data), s.shutdown(socket.SHUT_WR)))
+    sender.start()
+    got = all_of(s)
+    sender.join()
+    assert got == data, (len(got), len(data))
+
+
+def sink():  # to the device; the digest comes back after our half-close
+    data = os.urandom(n)
+    s = conn()
+    s.sendall(b'S' + data)
+    s.shutdown(socket.SHUT_WR)
+    assert all_of(s).decode() == hashlib.sha256(data).hexdigest()
+
+
+def source():  # from the device
+    s = conn()
+    s.sendall(b'G' + str(n).encode())
+    assert all_of(s) == (bytes(range(256)) * (n // 256 + 1))[:n]
+
+
+def many():
+    conns = [conn() for _ in range(n)]
+    errors = []
+
+    def one(s):
+        try:
+            echo(s, 100000)
+        except Exception as e:
+            errors.append(repr(e))
+    threads = [threading.Thread(target=one, args=(s,)) for s in conns]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not errors, errors[:3]
+
+
+def short():
+    for _ in range(n):
+        s = conn()
+        s.sendall(b'Ex')
+        assert s.recv(1) == b'E'
+        s.close()
+
+
+def over():  # n are served, one more is closed at once
+    held = [conn() for _ in range(n)]
+    for s in held:
+        s.sendall(b'E')
+        assert s.recv(1) == b'E'
+    s = conn()
+    s.settimeout(20)
+    assert s.recv(1) == b''
+
+
+def refused():  # accepted by the gateway, then closed without a byte
+    s = conn()
+    s.settimeout(30)
+    try:
+        s.sendall(b'E')
+        assert s.recv(1) == b''
+    except ConnectionError:
+        pass
+
+
+def slow():  # reads one byte a second, n of them, while the service has much more to say
+    s = conn()
+    s.sendall(b'G' + b'50000000')
+    for i in range(n):
+        assert s.recv(1) == bytes([i % 256])
+        time.sleep(1)
+
+
+def hold():  # keeps an echo going until told otherwise; fails when a byte is lost
+    s = conn()
+    end = time.monotonic() + n
+    s.sendall(b'E')
+    assert s.recv(1) == b'E'
+    while time.monotonic() < end:
+        data = os.urandom(64)
+        s.sendall(data)
+        got = b''
+        while len(got) < 64:
+            part = s.recv(64 - len(got))
+            assert part, 'closed'
+            got += part
+        assert got == data
+        time.sleep(0.02)
+
+
+globals()[what]()

@@ -1,0 +1,38 @@
+"""A local service for scenarios: the first byte of a connection says what it does.
+S: takes bytes until the half-close, answers with their SHA-256. G<n>: sends n bytes. B: says hello first. Else: echoes."""
+import hashlib
+import socketserver
+import sys
+
+BLOCK = bytes(range(256)) * 256
+
+
+class Handler(socketserver.BaseRequestHandler):
+    def handle(self):
+        mode = self.request.recv(1)
+        if mode == b'S':
+            h = hashlib.sha256()
+            while data := self.request.recv(65536):
+                h.update(data)
+            self.request.sendall(h.hexdigest().encode())
+        elif mode == b'G':
+            n = int(self.request.recv(16))
+            while n > 0:
+                self.request.sendall(BLOCK[:min(n, len(BLOCK))])
+                n -= len(BLOCK)
+        elif mode:
+            self.request.sendall(mode)
+            while data := self.request.recv(65536):
+                self.request.sendall(data)
+
+
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, request, client_address):
+        pass  # a reset is what some scenarios want
+
+
+Server((sys.argv[2] if len(sys.argv) > 2 else '127.0.0.1', int(sys.argv[1])), Handler).serve_forever()
