@@ -1,0 +1,23 @@
+/* crc32.h - CRC-32 (ISO 3309, reflected, polynomial 0xedb88320) in the two forms that are needed. Finds transmission
+ * and flash errors, nothing else. Pure. */
+#ifndef CMX_OTA_CRC32_H
+#define CMX_OTA_CRC32_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* As zlib's crc32(): begin with CMX_CRC32_INIT, hand the last result on. */
+#define CMX_CRC32_INIT 0u
+uint32_t cmx_crc32(uint32_t crc, const void *data, size_t len);
+
+/* As ESP-IDF seeds its own over otadata: esp_rom_crc32_le(UINT32_MAX, ...). */
+uint32_t cmx_crc32_esp(const void *data, size_t len);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,470 @@
+#include "cmxsafe/ota/image.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "cmxsafe/core/secret.h"
+#include "cmxsafe/ota/bytes.h"
+#include "cmxsafe/ota/crc32.h"
+
+enum {
+    MAGIC = 0xe9,           /* ESP_IMAGE_HEADER_MAGIC */
+    CHECKSUM_SEED = 0xef,   /* ESP_ROM_CHECKSUM_INITIAL */
+    HEADER_LEN = 24,        /* esp_image_header_t */
+    SEGMENT_HEADER_LEN = 8, /* esp_image_segment_header_t */
+    DESC_OFFSET = HEADER_LEN + SEGMENT_HEADER_LEN,
+    DESC_LEN = 256, /* esp_app_desc_t */
+    SIGNATURE_BLOCK_CRC_AT = 1196,
+    SIGNATURE_BLOCK_MAGIC = 0xe7
+};
+#define DESC_MAGIC 0xabcd5432u /* ESP_APP_DESC_MAGIC_WORD */
+
+enum { HEADER, SEGMENT, DATA, PADDING, HASH, TAIL, TAIL_PAD, SECTOR, AFTER_SECTOR, TRAILER, COMPLETE, OPAQUE, REFUSED };
+
+static cmx_err refuse(struct cmx_image *c, cmx_err err, const char *why)
+{
+    cmx_image_abort(c);
+    c->state = REFUSED;
+    c->why = why;
+    return err;
+}
+
+static void go(struct cmx_image *c, int state, uint32_t need)
+{
+    c->state = state;
+    c->need = need;
+    c->part_len = 0;
+}
+
+cmx_err cmx_image_init(struct cmx_image *c, const struct cmx_image_policy *policy)
+{
+    cmx_err err;
+
+    memset(c, 0, sizeof *c);
+    c->policy = policy;
+    c->why = "";
+    c->state = REFUSED;
+    err = cmx_sha256_init(&c->signed_sha);
+    if (err)
+        return err;
+    c->hashing = true;
+    if (policy->format == CMX_IMAGE_OPAQUE) {
+        go(c, OPAQUE, UINT32_MAX);
+        return CMX_OK;
+    }
+    err = cmx_sha256_init(&c->sha);
+    if (err) {
+        cmx_image_abort(c);
+        return err;
+    }
+    c->hashing_image = true;
+    c->checksum = CHECKSUM_SEED;
+    go(c, HEADER, HEADER_LEN);
+    return CMX_OK;
+}
+
+void cmx_image_abort(struct cmx_image *c)
+{
+    if (c->hashing)
+        cmx_sha256_abort(&c->signed_sha);
+    if (c->hashing_image)
+        cmx_sha256_abort(&c->sha);
+    c->hashing = false;
+    c->hashing_image = false;
+}
+
+/* ---- what the head says ---- */
+
+static void text(char *out, const uint8_t *in, size_t len)
+{
+    size_t i;
+
+    for (i = 0; i < len && in[i]; i++)
+        out[i] = in[i] >= 0x20 && in[i] < 0x7f ? (char)in[i] : '?';
+    out[i] = '\0';
+}
+
+cmx_err cmx_image_describe(const uint8_t head[CMX_IMAGE_HEAD_LEN], struct cmx_image_info *out)
+{
+    const uint8_t *d = head + DESC_OFFSET;
+
+    if (head[0] != MAGIC || cmx_le32(d) != DESC_MAGIC || cmx_le32(head + HEADER_LEN + 4) < DESC_LEN)
+        return CMX_EFORMAT;
+    memset(out, 0, sizeof *out);
+    out->segments = head[1];
+    out->entry = cmx_le32(head + 4);
+    out->chip_id = cmx_le16(head + 12);
+    out->secure_version = cmx_le32(d + 4);
+    text(out->version, d + 16, 32);
+    text(out->project, d + 48, 32);
+    text(out->time, d + 80, 16);
+    text(out->date, d + 96, 16);
+    text(out->idf, d + 112, 32);
+    memcpy(out->elf_sha, d + 144, CMX_SHA256_LEN);
+    return CMX_OK;
+}
+
+const char *cmx_image_chip_name(uint16_t chip_id)
+{
+    static const struct {
+        uint16_t id;
+        const char *name;
+    } chips[] = {{0x00, "ESP32"},    {0x02, "ESP32-S2"},  {0x05, "ESP32-C3"},  {0x09, "ESP32-S3"},
+                 {0x0c, "ESP32-C2"}, {0x0d, "ESP32-C6"},  {0x10, "ESP32-H2"},  {0x12, "ESP32-P4"},
+                 {0x17, "ESP32-C5"}, {0x14, "ESP32-C61"}, {0x19, "ESP32-H21"}, {0x1c, "ESP32-H4"}};
+
+    for (size_t i = 0; i < sizeof chips / sizeof chips[0]; i++)
+        if (chips[i].id == chip_id)
+            return chips[i].name;
+    return "unknown chip";
+}
+
+bool cmx_image_head_ok(const struct cmx_image *c)
+{
+    if (c->state == REFUSED)
+        return false;
+    return c->policy->format == CMX_IMAGE_OPAQUE || c->offset >= CMX_IMAGE_HEAD_LEN;
+}
+
+/* ---- one gathered piece each ---- */
+
+static cmx_err header(struct cmx_image *c)
+{
+    const uint8_t *h = c->part;
+    uint8_t speed = h[3] & 0x0f, size = h[3] >> 4;
+    uint16_t chip = cmx_le16(h + 12);
+
+    if (h[0] != MAGIC)
+        return refuse(c, CMX_EFORMAT, "not an ESP-IDF application image (wrong magic byte)");
+    if (h[1] == 0 || h[1] > CMX_IMAGE_SEGMENTS_MAX)
+        return refuse(c, CMX_EFORMAT, "the header's segment count is out of range");
+    if (h[2] > 5 || (speed > 2 && speed != 0x0f) || size > 7)
+        return refuse(c, CMX_EFORMAT, "the header's flash mode, speed or size is not a valid one");
+    if (c->policy->chip_id != CMX_IMAGE_CHIP_ANY && chip != c->policy->chip_id)
+        return refuse(c, CMX_EPERM, "the image is for another chip");
+    if (h[23] != 1)
+        return refuse(c, CMX_EFORMAT, "the image has no appended SHA-256");
+    c->segments_left = h[1];
+    go(c, SEGMENT, SEGMENT_HEADER_LEN);
+    return CMX_OK;
+}
+
+/* After the last segment: zeros up to a checksum byte that ends a block of 16. */
+static void next_segment(struct cmx_image *c)
+{
+    if (c->segments_left > 0)
+        go(c, SEGMENT, SEGMENT_HEADER_LEN);
+    else
+        go(c, PADDING, 16 - c->offset % 16);
+}
+
+static cmx_err segment(struct cmx_image *c)
+{
+    uint32_t len = cmx_le32(c->part + 4);
+    bool first = c->offset == DESC_OFFSET;
+
+    if (len % 4 != 0 || len >= CMX_IMAGE_SEGMENT_LEN_MAX)
+        return refuse(c, CMX_EFORMAT, "a segment's length is not valid");
+    if (len > c->policy->max_len - c->offset)
+        return refuse(c, CMX_ENOSPC, "a segment reaches beyond the slot");
+    if (first && len < DESC_LEN)
+        return refuse(c, CMX_EFORMAT, "the first segment is too short for the application descriptor");
+    c->segments_left--;
+    go(c, DATA, len);
+    if (len == 0)
+        next_segment(c);
+    return CMX_OK;
+}
+
+static cmx_err head(struct cmx_image *c)
+{
+    if (cmx_image_describe(c->head, &c->info) != CMX_OK)
+        return refuse(c, CMX_EFORMAT, "the image has no application descriptor");
+    if (c->info.secure_version < c->policy->secure_version_min)
+        return refuse(c, CMX_EDOWNGRADE, "the image's secure version is below the device's");
+    return CMX_OK;
+}
+
+static cmx_err padding(struct cmx_image *c)
+{
+    uint8_t n = (uint8_t)c->part_len;
+
+    for (uint8_t i = 0; i + 1 < n; i++)
+        if (c->part[i] != 0)
+            return refuse(c, CMX_EFORMAT, "the padding before the checksum is not zero");
+    if (c->part[n - 1] != c->checksum)
+        return refuse(c, CMX_ESIG, "the image's checksum does not match");
+    c->hashing_image = false;
+    if (cmx_sha256_finish(&c->sha, c->digest) != CMX_OK)
+        return refuse(c, CMX_EIO, "hashing failed");
+    go(c, HASH, CMX_SHA256_LEN);
+    return CMX_OK;
+}
+
+static cmx_err appended_hash(struct cmx_image *c)
+{
+    if (!cmx_secret_equal(c->part, c->digest, CMX_SHA256_LEN))
+        return refuse(c, CMX_ESIG, "the image's appended SHA-256 does not match");
+    c->image_len = c->offset;
+    c->signed_len = c->offset;
+    go(c, TAIL, 1);
+    return CMX_OK;
+}
+
+/* Behind the image: padding to a sector and a Secure Boot v2 signature sector, or the trailer, or nothing. The byte is
+ * only looked at; the state it leads to takes it. */
+static cmx_err tail(struct cmx_image *c, uint8_t first)
+{
+    uint32_t pad = (CMX_IMAGE_SECTOR - c->offset % CMX_IMAGE_SECTOR) % CMX_IMAGE_SECTOR;
+
+    if (first == cmx_trailer_magic[0])
+        go(c, TRAILER, CMX_TRAILER_LEN);
+    else if (c->state == TAIL && pad == 0 && first == SIGNATURE_BLOCK_MAGIC)
+        go(c, SECTOR, CMX_IMAGE_SECTOR);
+    else if (c->state == TAIL && pad > 0 && first == 0xff)
+        go(c, TAIL_PAD, pad);
+    else
+        return refuse(c, CMX_EFORMAT, "there are bytes behind the image that are no signature");
+    return CMX_OK;
+}
+
+/* esp_secure_boot's ets_secure_boot_sig_block_t: magic, version 2 (RSA) or 3 (ECDSA), ..., CRC-32 at 1196. Whether the
+ * signature is good is the bootloader's to say. part holds the block's first bytes, then its CRC. */
+static cmx_err sector(struct cmx_image *c)
+{
+    if (c->part[0] != SIGNATURE_BLOCK_MAGIC || (c->part[1] != 2 && c->part[1] != 3) || cmx_le32(c->part + 4) != c->crc)
+        return refuse(c, CMX_EFORMAT, "the Secure Boot signature sector is broken");
+    c->has_secure_boot = true;
+    c->signed_len = c->offset;
+    go(c, AFTER_SECTOR, 1);
+    return CMX_OK;
+}
+
+static cmx_err trailer(struct cmx_image *c)
+{
+    cmx_err err = cmx_trailer_parse(&c->trailer, c->part, c->part_len);
+
+    if (err == CMX_ENOTSUP)
+        return refuse(c, err, "the signature trailer is of a version that this device does not know");
+    if (err)
+        return refuse(c, err, "there are bytes behind the image that are no signature");
+    c->has_trailer = true;
+    go(c, COMPLETE, UINT32_MAX);
+    return CMX_OK;
+}
+
+/* ---- the stream ---- */
+
+static cmx_err hash(struct cmx_image *c, const uint8_t *p, uint32_t n)
+{
+    cmx_err err = CMX_OK;
+
+    if (c->hashing_image)
+        err = cmx_sha256_update(&c->sha, p, n);
+    if (!err && c->state != TRAILER)
+        err = cmx_sha256_update(&c->signed_sha, p, n);
+    return err ? refuse(c, err, "hashing failed") : CMX_OK;
+}
+
+static void gather(struct cmx_image *c, const uint8_t *p, uint32_t n)
+{
+    assert(c->part_len + n <= sizeof c->part);
+    memcpy(c->part + c->part_len, p, n);
+    c->part_len += n;
+}
+
+/* Bytes at `at` of the signature sector: keeps the first four and the CRC, sums what lies between. */
+static void sector_bytes(struct cmx_image *c, uint32_t at, const uint8_t *p, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++, at++) {
+        if (at == 0)
+            c->crc = CMX_CRC32_INIT;
+        if (at < 4)
+            c->part[at] = p[i];
+        if (at < SIGNATURE_BLOCK_CRC_AT)
+            c->crc = cmx_crc32(c->crc, p + i, 1);
+        else if (at < SIGNATURE_BLOCK_CRC_AT + 4)
+            c->part[4 + at - SIGNATURE_BLOCK_CRC_AT] = p[i];
+    }
+}
+
+/* n bytes, all of the present state's. */
+static cmx_err take(struct cmx_image *c, const uint8_t *p, uint32_t n)
+{
+    switch (c->state) {
+    case DATA:
+        for (uint32_t i = 0; i < n; i++)
+            c->checksum ^= p[i];
+        break;
+    case TAIL_PAD:
+        for (uint32_t i = 0; i < n; i++)
+            if (p[i] != 0xff)
+                return refuse(c, CMX_EFORMAT, "there are bytes behind the image that are no signature");
+        break;
+    case SECTOR:
+        sector_bytes(c, CMX_IMAGE_SECTOR - c->need, p, n);
+        break;
+    default:
+        gather(c, p, n);
+        break;
+    }
+    return CMX_OK;
+}
+
+/* The present state has all of its bytes. */
+static cmx_err step(struct cmx_image *c)
+{
+    switch (c->state) {
+    case HEADER:
+        return header(c);
+    case SEGMENT:
+        return segment(c);
+    case DATA:
+        next_segment(c);
+        return CMX_OK;
+    case PADDING:
+        return padding(c);
+    case HASH:
+        return appended_hash(c);
+    case TAIL_PAD:
+        go(c, SECTOR, CMX_IMAGE_SECTOR);
+        return CMX_OK;
+    case SECTOR:
+        return sector(c);
+    case TRAILER:
+        return trailer(c);
+    default:
+        return refuse(c, CMX_EINTERNAL, "a state without a step");
+    }
+}
+
+static cmx_err feed_esp(struct cmx_image *c, const uint8_t *p, uint32_t len)
+{
+    cmx_err err;
+
+    while (len > 0) {
+        uint32_t n;
+
+        if (c->state == COMPLETE)
+            return refuse(c, CMX_EFORMAT, "there are bytes behind the signature trailer");
+        if (c->state == TAIL || c->state == AFTER_SECTOR) {
+            err = tail(c, *p);
+            if (err)
+                return err;
+        }
+        n = len < c->need ? len : c->need;
+        err = hash(c, p, n);
+        if (!err)
+            err = take(c, p, n);
+        if (err)
+            return err;
+        if (c->offset < CMX_IMAGE_HEAD_LEN) {
+            uint32_t room = CMX_IMAGE_HEAD_LEN - c->offset;
+
+            memcpy(c->head + c->offset, p, n < room ? n : room);
+        }
+        c->offset += n;
+        c->need -= n;
+        p += n;
+        len -= n;
+        if (c->offset >= CMX_IMAGE_HEAD_LEN && c->offset - n < CMX_IMAGE_HEAD_LEN) {
+            err = head(c);
+            if (err)
+                return err;
+        }
+        if (c->need == 0) {
+            err = step(c);
+            if (err)
+                return err;
+        }
+    }
+    return CMX_OK;
+}
+
+/* The trailer can only be told from the rest at the end: its length of bytes is withheld from the hash. */
+static cmx_err feed_opaque(struct cmx_image *c, const uint8_t *p, uint32_t len)
+{
+    cmx_err err = CMX_OK;
+
+    c->offset += len;
+    while (len > 0 && !err) {
+        uint32_t room = (uint32_t)sizeof c->part - c->part_len, n;
+
+        if (room == 0) { /* the oldest of the withheld bytes make room */
+            n = len < c->part_len ? len : c->part_len;
+            err = cmx_sha256_update(&c->signed_sha, c->part, n);
+            memmove(c->part, c->part + n, c->part_len - n);
+            c->part_len -= n;
+            c->signed_len += n;
+            continue;
+        }
+        n = len < room ? len : room;
+        gather(c, p, n);
+        p += n;
+        len -= n;
+    }
+    return err ? refuse(c, err, "hashing failed") : CMX_OK;
+}
+
+cmx_err cmx_image_feed(struct cmx_image *c, const void *data, size_t len)
+{
+    if (c->state == REFUSED)
+        return CMX_EFORMAT;
+    if (len > c->policy->max_len - c->offset)
+        return refuse(c, CMX_ENOSPC, "it is larger than the slot");
+    if (c->policy->format == CMX_IMAGE_OPAQUE)
+        return feed_opaque(c, data, (uint32_t)len);
+    return feed_esp(c, data, (uint32_t)len);
+}
+
+static cmx_err finish_opaque(struct cmx_image *c)
+{
+    cmx_err err;
+
+    if (c->offset == 0)
+        return refuse(c, CMX_ETRUNC, "it is empty");
+    err = cmx_trailer_parse(&c->trailer, c->part, c->part_len);
+    if (err == CMX_ENOTSUP)
+        return refuse(c, err, "the signature trailer is of a version that this device does not know");
+    c->has_trailer = err == CMX_OK;
+    if (!c->has_trailer) {
+        c->signed_len += c->part_len;
+        if (cmx_sha256_update(&c->signed_sha, c->part, c->part_len) != CMX_OK)
+            return refuse(c, CMX_EIO, "hashing failed");
+    }
+    c->image_len = c->signed_len;
+    return CMX_OK;
+}
+
+static cmx_err signature(struct cmx_image *c)
+{
+    cmx_err err;
+
+    if (c->policy->keys.n == 0 || (c->policy->secure_boot && c->has_secure_boot && !c->has_trailer))
+        return CMX_OK;
+    if (!c->has_trailer)
+        return refuse(c, CMX_ENOKEY, "it is not signed");
+    err = cmx_trailer_verify(&c->trailer, &c->policy->keys, c->signed_len, c->digest);
+    if (err == CMX_ENOKEY)
+        return refuse(c, err, "it is signed with a key that this device does not trust");
+    return err ? refuse(c, err, "its signature does not match") : CMX_OK;
+}
+
+cmx_err cmx_image_finish(struct cmx_image *c)
+{
+    cmx_err err = CMX_OK;
+
+    if (c->state == REFUSED)
+        return CMX_EFORMAT;
+    if (c->policy->format == CMX_IMAGE_OPAQUE)
+        err = finish_opaque(c);
+    else if (c->state != TAIL && c->state != AFTER_SECTOR && c->state != COMPLETE)
+        err = refuse(c, CMX_ETRUNC, "it ends too early");
+    if (err)
+        return err;
+    c->hashing = false;
+    err = cmx_sha256_finish(&c->signed_sha, c->digest);
+    if (err)
+        return refuse(c, err, "hashing failed");
+    return signature(c);
+}

@@ -1,0 +1,108 @@
+/* image.h - is this an update that the device may run? Checks an ESP-IDF application image while it streams, in pieces
+ * of any size, and gives its verdict at the end. Holds the first CMX_IMAGE_HEAD_LEN bytes and no more. Pure: no I/O.
+ *
+ * Format: ESP-IDF's esp_app_format.h and esp_app_desc.h (header, segments, checksum, appended SHA-256), optionally a
+ * Secure Boot v2 sector, optionally our trailer (trailer.h). A device without such images (Linux) takes opaque bytes
+ * and a trailer. */
+#ifndef CMX_OTA_IMAGE_H
+#define CMX_OTA_IMAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cmxsafe/core/err.h"
+#include "cmxsafe/ota/trailer.h"
+#include "cmxsafe/port/crypto.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CMX_IMAGE_HEAD_LEN 288 /* header 24, first segment's header 8, application descriptor 256 */
+#define CMX_IMAGE_SEGMENTS_MAX 16
+#define CMX_IMAGE_SEGMENT_LEN_MAX (16u << 20)
+#define CMX_IMAGE_SECTOR 4096 /* alignment and length of a Secure Boot v2 signature sector */
+#define CMX_IMAGE_TEXT_MAX 33 /* a descriptor's text, NUL included */
+
+typedef enum { CMX_IMAGE_ESP = 0, CMX_IMAGE_OPAQUE = 1 } cmx_image_format;
+
+/* What the device accepts. A zeroed one accepts no ESP image that is larger than 0 bytes. */
+struct cmx_image_policy {
+    cmx_image_format format;
+    uint16_t chip_id;            /* esp_chip_id_t: 5 ESP32-C3, 9 ESP32-S3, ...; CMX_IMAGE_CHIP_ANY for tools */
+    uint32_t max_len;            /* of everything, trailer included: the slot's size */
+    uint32_t secure_version_min; /* an image below it is a downgrade */
+    struct cmx_ota_keys keys;    /* none: signatures are not asked for */
+    bool secure_boot;            /* the bootloader verifies Secure Boot v2 sectors: such an image needs no trailer */
+};
+#define CMX_IMAGE_CHIP_ANY 0xffff
+
+/* The descriptor's content, made printable. */
+struct cmx_image_info {
+    uint16_t chip_id;
+    uint8_t segments;
+    uint32_t entry;
+    uint32_t secure_version;
+    char version[CMX_IMAGE_TEXT_MAX];
+    char project[CMX_IMAGE_TEXT_MAX];
+    char time[17];
+    char date[17];
+    char idf[CMX_IMAGE_TEXT_MAX];
+    uint8_t elf_sha[CMX_SHA256_LEN];
+};
+
+/* Invariant: offset bytes have been taken; until `need` more have come, state does not change. */
+struct cmx_image {
+    const struct cmx_image_policy *policy; /* borrowed */
+    int state;
+    uint32_t offset;
+    uint32_t need;
+    uint8_t head[CMX_IMAGE_HEAD_LEN];
+    uint8_t part[CMX_TRAILER_LEN]; /* the small piece that is being gathered: header, hash, trailer */
+    uint32_t part_len;
+    uint32_t crc;
+    uint8_t segments_left;
+    uint8_t checksum;
+    bool hashing;                 /* sha and signed_sha hold something to release */
+    bool hashing_image;           /* sha as well */
+    struct cmx_sha256 sha;        /* of the image up to its appended SHA-256 */
+    struct cmx_sha256 signed_sha; /* of everything before the trailer */
+
+    /* Results, of use once finish said CMX_OK. */
+    struct cmx_image_info info;
+    uint32_t image_len;             /* with its appended SHA-256 */
+    uint32_t signed_len;            /* all but the trailer */
+    uint8_t digest[CMX_SHA256_LEN]; /* SHA-256 of signed_len bytes: what sha256sum says of the unsigned file */
+    bool has_secure_boot;
+    bool has_trailer;
+    struct cmx_trailer trailer;
+    const char *why; /* one clause on what was refused; static */
+};
+
+/* Ready for the first byte. Borrows policy. CMX_ENOMEM. */
+CMX_MUST_USE cmx_err cmx_image_init(struct cmx_image *c, const struct cmx_image_policy *policy);
+
+/* The next bytes. CMX_EFORMAT, CMX_ENOSPC (too large), CMX_EDOWNGRADE, CMX_EPERM (another chip), CMX_ESIG (checksum or
+ * SHA-256 do not match): refused for good, why says what. */
+CMX_MUST_USE cmx_err cmx_image_feed(struct cmx_image *c, const void *data, size_t len);
+
+/* The first CMX_IMAGE_HEAD_LEN bytes were there and acceptable: info is filled. Only then is storage touched. */
+bool cmx_image_head_ok(const struct cmx_image *c);
+
+/* No more bytes. CMX_ETRUNC: it stops too early; CMX_ENOKEY: not signed, or by an unknown key; CMX_ESIG. */
+CMX_MUST_USE cmx_err cmx_image_finish(struct cmx_image *c);
+
+/* Releases what the hashes hold; safe at any time after init, and twice. */
+void cmx_image_abort(struct cmx_image *c);
+
+/* Reads what a slot's first CMX_IMAGE_HEAD_LEN bytes say of themselves. CMX_EFORMAT: no application image. */
+CMX_MUST_USE cmx_err cmx_image_describe(const uint8_t head[CMX_IMAGE_HEAD_LEN], struct cmx_image_info *out);
+
+/* "ESP32-C3", or "unknown chip". Static. */
+const char *cmx_image_chip_name(uint16_t chip_id);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,240 @@
+#include "cmxsafe/ota/multipart.h"
+
+#include <assert.h>
+#include <string.h>
+#include <strings.h>
+
+enum { PREAMBLE, BODY, AFTER, AFTER_DASH, AFTER_PAD, AFTER_CR, HEADERS, EPILOGUE, BROKEN };
+
+/* bchars of RFC 2046 section 5.1.1. */
+static bool boundary_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           (c != '\0' && strchr("'()+_,-./:=? ", c) != NULL);
+}
+
+/* Finds `;name=value` in a header, the value bare or quoted; copies it, cut to cap. False: not there, or broken. */
+static bool parameter(const char *header, const char *name, char *out, size_t cap)
+{
+    size_t name_len = strlen(name);
+    const char *p = strchr(header, ';');
+
+    while (p) {
+        size_t n = 0;
+        bool quoted, wanted;
+
+        p += 1 + strspn(p + 1, " \t;");
+        wanted = strncasecmp(p, name, name_len) == 0 && p[name_len] == '=';
+        p += strcspn(p, "=;");
+        if (*p != '=') {
+            p = strchr(p, ';');
+            continue;
+        }
+        quoted = *++p == '"';
+        p += quoted;
+        for (; *p && *p != (quoted ? '"' : ';'); p++) {
+            if (quoted && *p == '\\' && p[1])
+                p++;
+            if (wanted && n + 1 < cap)
+                out[n++] = *p;
+        }
+        if (quoted && *p != '"')
+            return false;
+        if (wanted) {
+            out[n] = '\0';
+            return true;
+        }
+        p = strchr(p, ';');
+    }
+    return false;
+}
+
+cmx_err cmx_multipart_init(struct cmx_multipart *m, const char *content_type)
+{
+    static const char type[] = "multipart/form-data";
+    char boundary[CMX_MULTIPART_BOUNDARY_MAX + 2]; /* one more than allowed, so that a longer one is noticed */
+    size_t len;
+
+    memset(m, 0, sizeof *m);
+    m->state = BROKEN;
+    if (!content_type || strncasecmp(content_type, type, sizeof type - 1) != 0 ||
+        (content_type[sizeof type - 1] != '\0' && !strchr("; \t", content_type[sizeof type - 1])))
+        return CMX_EINVAL;
+    if (!parameter(content_type, "boundary", boundary, sizeof boundary))
+        return CMX_EFORMAT;
+    len = strlen(boundary);
+    while (len > 0 && boundary[len - 1] == ' ') /* a boundary does not end with a space */
+        len--;
+    if (len == 0 || len > CMX_MULTIPART_BOUNDARY_MAX)
+        return CMX_EFORMAT;
+    for (size_t i = 0; i < len; i++)
+        if (!boundary_char(boundary[i]))
+            return CMX_EFORMAT;
+    memcpy(m->delimiter, "\r\n--", 4);
+    memcpy(m->delimiter + 4, boundary, len);
+    m->delimiter_len = 4 + len;
+    m->matched = 2; /* the first delimiter may open the body, without its CRLF */
+    m->assumed = 2;
+    m->state = PREAMBLE;
+    return CMX_OK;
+}
+
+static cmx_err refuse(struct cmx_multipart *m, cmx_err err)
+{
+    m->state = BROKEN;
+    return err;
+}
+
+/* Withheld bytes were data after all, but for those that were never in the body. */
+static void mismatch(struct cmx_multipart *m, struct cmx_multipart_event *ev)
+{
+    if (m->state == BODY && m->matched > m->assumed)
+        *ev = (struct cmx_multipart_event){CMX_MULTIPART_DATA, (const uint8_t *)m->delimiter + m->assumed,
+                                           m->matched - m->assumed};
+    m->matched = 0;
+    m->assumed = 0;
+}
+
+/* Preamble and bodies: looks for the delimiter. CR is its first byte and no other one, so after a mismatch only the
+ * byte at hand can begin a new match. Returns with an event, or with all input consumed. */
+static void scan(struct cmx_multipart *m, struct cmx_buf *in, struct cmx_multipart_event *ev)
+{
+    const uint8_t *p = cmx_buf_data(in);
+    size_t len = cmx_buf_len(in), i = 0;
+
+    if (m->matched == 0) {
+        const uint8_t *cr = memchr(p, '\r', len);
+
+        i = cr ? (size_t)(cr - p) : len;
+        if (i > 0 && m->state == BODY)
+            *ev = (struct cmx_multipart_event){CMX_MULTIPART_DATA, p, i};
+    }
+    for (; i < len && ev->kind == CMX_MULTIPART_MORE && m->matched < m->delimiter_len; i++) {
+        if (p[i] != (uint8_t)m->delimiter[m->matched]) {
+            mismatch(m, ev);
+            break; /* p[i] is looked at again */
+        }
+        m->matched++;
+    }
+    if (cmx_buf_skip(in, i) != CMX_OK)
+        assert(0); /* i <= len */
+}
+
+static void line_parse(struct cmx_multipart *m)
+{
+    static const char name[] = "content-disposition:";
+
+    m->line[m->line_len] = '\0';
+    if (strncasecmp(m->line, name, sizeof name - 1) == 0)
+        m->has_name = parameter(m->line, "name", m->name, sizeof m->name);
+}
+
+/* One byte of a part's header. *ready: the header is over. */
+static cmx_err header_byte(struct cmx_multipart *m, uint8_t c, bool *ready)
+{
+    if (c == '\0')
+        return CMX_EFORMAT;
+    if (c != '\n') {
+        if (m->line_len + 1 >= sizeof m->line)
+            return CMX_ENOSPC;
+        m->line[m->line_len++] = (char)c;
+        return CMX_OK;
+    }
+    if (m->line_len == 0 || m->line[m->line_len - 1] != '\r')
+        return CMX_EFORMAT;
+    m->line_len--;
+    if (m->line_len == 0) {
+        *ready = true;
+        return m->has_name ? CMX_OK : CMX_EFORMAT; /* RFC 7578 section 4.2: each part has a name */
+    }
+    if (++m->lines > CMX_MULTIPART_HEADERS_MAX)
+        return CMX_ENOSPC;
+    line_parse(m);
+    m->line_len = 0;
+    return CMX_OK;
+}
+
+/* One byte after a delimiter, up to the header's first. *closed: it was the closing one. */
+static cmx_err after_byte(struct cmx_multipart *m, uint8_t c, bool *closed)
+{
+    if (m->state == AFTER && c == '-') {
+        m->state = AFTER_DASH;
+        return CMX_OK;
+    }
+    if (m->state == AFTER_DASH) {
+        *closed = c == '-';
+        m->state = EPILOGUE;
+        return *closed ? CMX_OK : CMX_EFORMAT;
+    }
+    if (m->state == AFTER_CR) {
+        m->state = HEADERS;
+        m->line_len = 0;
+        m->lines = 0;
+        m->has_name = false;
+        m->name[0] = '\0';
+        return c == '\n' ? CMX_OK : CMX_EFORMAT;
+    }
+    m->state = c == '\r' ? AFTER_CR : AFTER_PAD; /* transport padding, RFC 2046 section 5.1.1 */
+    return c == '\r' || c == ' ' || c == '\t' ? CMX_OK : CMX_EFORMAT;
+}
+
+static cmx_err structure(struct cmx_multipart *m, struct cmx_buf *in, struct cmx_multipart_event *ev)
+{
+    bool ready = false, closed = false;
+    uint8_t c;
+    cmx_err err = cmx_buf_get_u8(in, &c);
+
+    if (err)
+        return err;
+    if (m->state == HEADERS)
+        err = header_byte(m, c, &ready);
+    else
+        err = after_byte(m, c, &closed);
+    if (err)
+        return err;
+    if (closed)
+        ev->kind = CMX_MULTIPART_END;
+    if (!ready)
+        return CMX_OK;
+    m->state = BODY;
+    m->in_part = true;
+    m->matched = 2; /* an empty body: the delimiter may follow the header's blank line at once */
+    m->assumed = 2;
+    ev->kind = CMX_MULTIPART_PART;
+    return CMX_OK;
+}
+
+cmx_err cmx_multipart_next(struct cmx_multipart *m, struct cmx_buf *in, struct cmx_multipart_event *ev)
+{
+    cmx_err err;
+
+    assert(m->matched <= m->delimiter_len);
+    *ev = (struct cmx_multipart_event){CMX_MULTIPART_MORE, NULL, 0};
+    while (cmx_buf_len(in) > 0 && ev->kind == CMX_MULTIPART_MORE) {
+        if (m->state == BROKEN)
+            return CMX_EFORMAT;
+        if (m->state == EPILOGUE)
+            return cmx_buf_skip(in, cmx_buf_len(in));
+        if (m->state != PREAMBLE && m->state != BODY) {
+            err = structure(m, in, ev);
+            if (err)
+                return refuse(m, err);
+            continue;
+        }
+        scan(m, in, ev);
+        if (m->matched < m->delimiter_len)
+            continue;
+        m->matched = 0;
+        m->assumed = 0;
+        m->state = AFTER;
+        if (m->in_part)
+            ev->kind = CMX_MULTIPART_DONE;
+        m->in_part = false;
+    }
+    return CMX_OK;
+}
+
+bool cmx_multipart_complete(const struct cmx_multipart *m)
+{
+    return m->state == EPILOGUE;
+}

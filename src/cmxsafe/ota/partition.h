@@ -1,0 +1,45 @@
+/* partition.h - finds the update slots in ESP-IDF's partition table. Pure.
+ * Format: gen_esp32part.py / esp_flash_partitions.h: entries of 32 bytes at 0x8000, magic 0x50aa, ended by 0xffff or by
+ * an MD5 entry (0xebeb). */
+#ifndef CMX_OTA_PARTITION_H
+#define CMX_OTA_PARTITION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cmxsafe/core/err.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CMX_PARTITION_TABLE_AT 0x8000u
+#define CMX_PARTITION_TABLE_LEN 0xc00u
+#define CMX_PARTITION_ENTRY_LEN 32
+#define CMX_OTA_SLOTS_MAX 16
+
+struct cmx_region {
+    uint32_t offset;
+    uint32_t size; /* 0: not there */
+};
+
+struct cmx_partitions {
+    struct cmx_region otadata;
+    struct cmx_region factory;
+    struct cmx_region slot[CMX_OTA_SLOTS_MAX]; /* ota_0.. */
+    unsigned slots;
+};
+
+/* One entry of the table after the other, until done. flash_size: a region beyond it is CMX_EFORMAT, as is one that is
+ * not aligned to sectors, and a second one of a kind. */
+CMX_MUST_USE cmx_err cmx_partition_entry(struct cmx_partitions *p, const uint8_t entry[CMX_PARTITION_ENTRY_LEN],
+                                         uint32_t flash_size, bool *done);
+
+/* Whether an update can work with it: otadata of two sectors, at least two slots, numbered without gap. CMX_EFORMAT. */
+CMX_MUST_USE cmx_err cmx_partitions_check(const struct cmx_partitions *p);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,168 @@
+#include "cmxsafe/ota/trailer.h"
+
+#include <string.h>
+
+#include "cmxsafe/core/text.h"
+#include "cmxsafe/ota/bytes.h"
+
+enum { VERSION = 1, ECDSA_P256_SHA256 = 1 };
+
+const uint8_t cmx_trailer_magic[CMX_TRAILER_MAGIC_LEN] = {'C', 'M', 'X', 'S', 'I', 'G', '\r', '\n'};
+
+/* SubjectPublicKeyInfo of a P-256 key up to the point itself (RFC 5480 section 2): always these bytes. */
+static const uint8_t spki[] = {0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01,
+                               0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00};
+
+cmx_err cmx_trailer_parse(struct cmx_trailer *t, const void *data, size_t len)
+{
+    const uint8_t *p = data;
+
+    if (len != CMX_TRAILER_LEN)
+        return CMX_ETRUNC;
+    if (memcmp(p, cmx_trailer_magic, CMX_TRAILER_MAGIC_LEN) != 0)
+        return CMX_EFORMAT;
+    if (p[8] != VERSION || p[9] != ECDSA_P256_SHA256)
+        return CMX_ENOTSUP;
+    if (cmx_le16(p + 10) != CMX_TRAILER_LEN || cmx_le32(p + 24) != 0 || cmx_le32(p + 28) != 0)
+        return CMX_EFORMAT;
+    t->signed_len = cmx_le32(p + 12);
+    memcpy(t->key_id, p + 16, sizeof t->key_id);
+    memcpy(t->signature, p + CMX_TRAILER_SIGNED_LEN, sizeof t->signature);
+    return CMX_OK;
+}
+
+void cmx_trailer_write(const struct cmx_trailer *t, uint8_t *out)
+{
+    memset(out, 0, CMX_TRAILER_LEN);
+    memcpy(out, cmx_trailer_magic, CMX_TRAILER_MAGIC_LEN);
+    out[8] = VERSION;
+    out[9] = ECDSA_P256_SHA256;
+    cmx_put_le16(out + 10, CMX_TRAILER_LEN);
+    cmx_put_le32(out + 12, t->signed_len);
+    memcpy(out + 16, t->key_id, sizeof t->key_id);
+    memcpy(out + CMX_TRAILER_SIGNED_LEN, t->signature, sizeof t->signature);
+}
+
+static cmx_err sha256(const void *data, size_t len, uint8_t out[CMX_SHA256_LEN])
+{
+    struct cmx_sha256 h;
+    cmx_err err = cmx_sha256_init(&h);
+
+    if (err)
+        return err;
+    err = cmx_sha256_update(&h, data, len);
+    if (err) {
+        cmx_sha256_abort(&h);
+        return err;
+    }
+    return cmx_sha256_finish(&h, out);
+}
+
+cmx_err cmx_trailer_key_id(const uint8_t pub[CMX_P256_PUBLIC_LEN], uint8_t id[CMX_TRAILER_KEY_ID_LEN])
+{
+    uint8_t sha[CMX_SHA256_LEN];
+    cmx_err err = sha256(pub, CMX_P256_PUBLIC_LEN, sha);
+
+    if (!err)
+        memcpy(id, sha, CMX_TRAILER_KEY_ID_LEN);
+    return err;
+}
+
+void cmx_trailer_message(const struct cmx_trailer *t, const uint8_t image_sha[CMX_SHA256_LEN],
+                         uint8_t out[CMX_TRAILER_MESSAGE_LEN])
+{
+    uint8_t whole[CMX_TRAILER_LEN];
+
+    cmx_trailer_write(t, whole);
+    memcpy(out, whole, CMX_TRAILER_SIGNED_LEN);
+    memcpy(out + CMX_TRAILER_SIGNED_LEN, image_sha, CMX_SHA256_LEN);
+}
+
+cmx_err cmx_trailer_verify(const struct cmx_trailer *t, const struct cmx_ota_keys *keys, uint32_t signed_len,
+                           const uint8_t image_sha[CMX_SHA256_LEN])
+{
+    uint8_t message[CMX_TRAILER_MESSAGE_LEN], digest[CMX_SHA256_LEN], id[CMX_TRAILER_KEY_ID_LEN];
+    cmx_err err;
+
+    if (t->signed_len != signed_len)
+        return CMX_ESIG;
+    cmx_trailer_message(t, image_sha, message);
+    err = sha256(message, sizeof message, digest);
+    if (err)
+        return err;
+    for (size_t i = 0; i < keys->n; i++) {
+        err = cmx_trailer_key_id(keys->key[i], id);
+        if (err)
+            return err;
+        if (memcmp(id, t->key_id, sizeof id) == 0)
+            return cmx_p256_verify(keys->key[i], digest, t->signature);
+    }
+    return CMX_ENOKEY;
+}
+
+/* ---- public keys as text ---- */
+
+static int base64_digit(char c)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const char *p = c ? strchr(digits, c) : NULL;
+
+    return p ? (int)(p - digits) : -1;
+}
+
+/* Decodes base64 (RFC 4648 section 4), skipping white space and lines of dashes; exactly cap bytes must come out. */
+static cmx_err pem_decode(const char *s, uint8_t *out, size_t cap)
+{
+    uint32_t bits = 0;
+    unsigned have = 0;
+    size_t n = 0;
+
+    while (*s) {
+        int d = base64_digit(*s);
+
+        if (*s == '-') {
+            s += strcspn(s, "\n");
+            continue;
+        }
+        if (*s == ' ' || *s == '\n' || *s == '\r' || *s == '\t' || *s == '=') {
+            s++;
+            continue;
+        }
+        if (d < 0)
+            return CMX_EFORMAT;
+        bits = (bits << 6) | (uint32_t)d;
+        have += 6;
+        if (have >= 8) {
+            have -= 8;
+            if (n == cap)
+                return CMX_EINVAL;
+            out[n++] = (uint8_t)(bits >> have);
+        }
+        s++;
+    }
+    return n == cap ? CMX_OK : CMX_EINVAL;
+}
+
+cmx_err cmx_ota_keys_add(struct cmx_ota_keys *keys, const char *text)
+{
+    uint8_t der[sizeof spki + CMX_P256_PUBLIC_LEN];
+    uint8_t *point = der + sizeof spki;
+    const uint8_t nothing[CMX_P256_SIG_LEN] = {0};
+    cmx_err err;
+
+    if (keys->n == CMX_OTA_KEYS_MAX)
+        return CMX_ENOSPC;
+    if (cmx_hex_decode(point, CMX_P256_PUBLIC_LEN, text) != CMX_OK) {
+        err = pem_decode(text, der, sizeof der);
+        if (err)
+            return err;
+        if (memcmp(der, spki, sizeof spki) != 0)
+            return CMX_EINVAL;
+    }
+    /* A signature of zeros verifies under no key; what is learnt is whether the point is one (CMX_EINVAL). */
+    err = cmx_p256_verify(point, nothing, nothing);
+    if (err != CMX_ESIG)
+        return err == CMX_OK ? CMX_EINTERNAL : err;
+    memcpy(keys->key[keys->n++], point, CMX_P256_PUBLIC_LEN);
+    return CMX_OK;
+}

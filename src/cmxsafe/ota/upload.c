@@ -1,0 +1,232 @@
+#include "cmxsafe/ota/upload.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cmxsafe/core/secret.h"
+#include "cmxsafe/ota/crc32.h"
+#include "cmxsafe/port/port.h"
+
+static void check(const struct cmx_upload *u)
+{
+    assert(u->received == u->written + u->buffered && u->buffered <= sizeof u->buffer);
+    (void)u;
+}
+
+static cmx_err fail(struct cmx_upload *u, cmx_err err, const char *why)
+{
+    snprintf(u->why, sizeof u->why, "%s", why);
+    cmx_image_abort(&u->image);
+    return err;
+}
+
+cmx_err cmx_upload_begin(struct cmx_upload *u, const struct cmx_slots *slots, const struct cmx_image_policy *policy)
+{
+    struct cmx_slots_status status;
+    cmx_err err;
+
+    memset(u, 0, sizeof *u);
+    u->slots = slots;
+    u->policy = *policy;
+    u->crc = CMX_CRC32_INIT;
+    err = slots->status(slots->arg, &status);
+    if (err)
+        return fail(u, err, "the slots cannot be read");
+    if (status.pending)
+        return fail(u, CMX_EBUSY, "the running image is new and not confirmed yet");
+    if (status.target[0] == '\0')
+        return fail(u, CMX_ENOTSUP, "there is no slot to write to");
+    u->slot_size = status.target_size;
+    u->policy.max_len = status.target_size;
+    if (u->policy.secure_version_min < status.secure_version)
+        u->policy.secure_version_min = status.secure_version;
+    err = cmx_image_init(&u->image, &u->policy);
+    return err ? fail(u, err, "no memory for the hashes") : CMX_OK;
+}
+
+static cmx_err touch(struct cmx_upload *u)
+{
+    cmx_err err;
+
+    if (u->begun)
+        return CMX_OK;
+    assert(cmx_image_head_ok(&u->image));
+    err = u->slots->begin(u->slots->arg);
+    if (err)
+        return fail(u, err,
+                    err == CMX_EBUSY ? "the running image is new and not confirmed yet" : "the slot cannot be opened");
+    u->begun = true;
+    return CMX_OK;
+}
+
+static cmx_err erase_up_to(struct cmx_upload *u, uint32_t end)
+{
+    while (u->erased < end) {
+        cmx_err err = u->slots->erase(u->slots->arg, u->erased, CMX_FLASH_SECTOR);
+
+        if (err)
+            return fail(u, err, "erasing the slot failed");
+        u->erased += CMX_FLASH_SECTOR;
+    }
+    return CMX_OK;
+}
+
+static cmx_err flush(struct cmx_upload *u)
+{
+    uint32_t skip = 0;
+    cmx_err err = touch(u);
+
+    if (!err)
+        err = erase_up_to(u, u->written + u->buffered);
+    if (err)
+        return err;
+    if (u->written == 0) {
+        skip = u->buffered < CMX_UPLOAD_WITHHELD ? u->buffered : CMX_UPLOAD_WITHHELD;
+        memcpy(u->withheld, u->buffer, skip);
+    }
+    if (u->buffered > skip)
+        err = u->slots->write(u->slots->arg, u->written + skip, u->buffer + skip, u->buffered - skip);
+    if (err)
+        return fail(u, err, "writing to the slot failed");
+    u->written += u->buffered;
+    u->buffered = 0;
+    return CMX_OK;
+}
+
+cmx_err cmx_upload_data(struct cmx_upload *u, const void *data, size_t len)
+{
+    const uint8_t *p = data;
+
+    check(u);
+    while (len > 0) {
+        size_t room = sizeof u->buffer - u->buffered, n = len < room ? len : room;
+        cmx_err err = cmx_image_feed(&u->image, p, n);
+
+        if (err)
+            return fail(u, err, u->image.why);
+        memcpy(u->buffer + u->buffered, p, n);
+        u->crc = cmx_crc32(u->crc, p, n);
+        u->buffered += (uint32_t)n;
+        u->received += (uint32_t)n;
+        p += n;
+        len -= n;
+        if (u->buffered == sizeof u->buffer) {
+            err = flush(u);
+            if (err)
+                return err;
+        }
+    }
+    return CMX_OK;
+}
+
+static cmx_err blank(struct cmx_upload *u, uint32_t at, bool *is)
+{
+    *is = true;
+    for (uint32_t done = 0; done < CMX_FLASH_SECTOR && *is; done += sizeof u->buffer) {
+        cmx_err err = u->slots->read(u->slots->arg, at + done, u->buffer, sizeof u->buffer);
+
+        if (err)
+            return fail(u, err, "reading the slot failed");
+        for (size_t i = 0; i < sizeof u->buffer; i++)
+            *is = *is && u->buffer[i] == 0xff;
+    }
+    return CMX_OK;
+}
+
+/* What an earlier, longer image left behind the new one goes too: the slot's content is the file's, then 0xff. */
+static cmx_err erase_rest(struct cmx_upload *u)
+{
+    if (u->policy.format == CMX_IMAGE_OPAQUE)
+        return CMX_OK;
+    while (u->erased < u->slot_size) {
+        bool is;
+        cmx_err err = blank(u, u->erased, &is);
+
+        if (err)
+            return err;
+        if (is)
+            u->erased += CMX_FLASH_SECTOR;
+        else
+            err = erase_up_to(u, u->erased + CMX_FLASH_SECTOR);
+        if (err)
+            return err;
+    }
+    return CMX_OK;
+}
+
+/* One piece of what storage holds; the withheld bytes come from memory. */
+static cmx_err read_piece(struct cmx_upload *u, uint32_t at, uint32_t n)
+{
+    uint32_t skip = at == 0 ? (n < CMX_UPLOAD_WITHHELD ? n : CMX_UPLOAD_WITHHELD) : 0;
+
+    memcpy(u->buffer, u->withheld, skip);
+    if (n == skip)
+        return CMX_OK;
+    return u->slots->read(u->slots->arg, at + skip, u->buffer + skip, n - skip);
+}
+
+/* The second check, of what storage gives back. */
+static cmx_err verify_stored(struct cmx_upload *u)
+{
+    uint8_t digest[CMX_SHA256_LEN];
+    cmx_err err;
+
+    memcpy(digest, u->image.digest, sizeof digest);
+    err = cmx_image_init(&u->image, &u->policy);
+    for (uint32_t at = 0; at < u->received && !err;) {
+        uint32_t left = u->received - at, n = left < sizeof u->buffer ? left : (uint32_t)sizeof u->buffer;
+
+        err = read_piece(u, at, n);
+        if (!err)
+            err = cmx_image_feed(&u->image, u->buffer, n);
+        at += n;
+        cmx_port_watchdog_feed();
+    }
+    if (!err)
+        err = cmx_image_finish(&u->image);
+    if (err || !cmx_secret_equal(digest, u->image.digest, sizeof digest))
+        return fail(u, CMX_EIO, "the slot does not give back what was written");
+    return CMX_OK;
+}
+
+/* Now the slot may boot: the bytes that were missing. */
+static cmx_err release(struct cmx_upload *u)
+{
+    uint32_t n = u->received < CMX_UPLOAD_WITHHELD ? u->received : CMX_UPLOAD_WITHHELD;
+    cmx_err err = u->slots->write(u->slots->arg, 0, u->withheld, n);
+
+    if (!err)
+        err = u->slots->read(u->slots->arg, 0, u->buffer, n);
+    if (!err && memcmp(u->buffer, u->withheld, n) != 0)
+        err = CMX_EIO;
+    return err ? fail(u, err, "writing the image's head failed") : CMX_OK;
+}
+
+cmx_err cmx_upload_finish(struct cmx_upload *u)
+{
+    cmx_err err;
+
+    check(u);
+    err = cmx_image_finish(&u->image);
+    if (err)
+        return fail(u, err, u->image.why);
+    err = flush(u);
+    if (!err)
+        err = erase_rest(u);
+    if (!err)
+        err = verify_stored(u);
+    if (!err)
+        err = release(u);
+    if (err)
+        return err;
+    err = u->slots->activate(u->slots->arg, &u->image, u->why, sizeof u->why);
+    if (err)
+        cmx_image_abort(&u->image);
+    return err;
+}
+
+void cmx_upload_abort(struct cmx_upload *u)
+{
+    cmx_image_abort(&u->image);
+}

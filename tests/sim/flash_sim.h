@@ -1,0 +1,134 @@
+/* flash_sim.h - for tests: a flash chip in memory behind port.h, with NOR rules, that loses power at the n-th operation
+ * (in the middle of it, in several ways), refuses operations, or flips bits. After a power cut every operation fails,
+ * so that the program unwinds, until flash_sim_power_on. */
+#ifndef CMX_TEST_FLASH_SIM_H
+#define CMX_TEST_FLASH_SIM_H
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmxsafe/port/port.h"
+#include "linux_port.h"
+
+/* How much of the operation still happens that the power cut hits. */
+enum flash_tear { TEAR_NOTHING, TEAR_FIRST_HALF, TEAR_LAST_HALF, TEAR_RANDOM_BITS, TEAR_ALL, TEAR_KINDS };
+
+struct flash_sim {
+    uint8_t *mem;
+    uint32_t size;
+    unsigned long ops;     /* writes and erases so far */
+    unsigned long cut_at;  /* the operation that power is lost in; 0: never */
+    unsigned long fail_at; /* the operation that reports an error and does half of its work; 0: never */
+    unsigned long flip_at; /* the operation that leaves one bit wrong and reports success; 0: never */
+    enum flash_tear tear;
+    int dead;
+    int violations; /* writes that would have to set a bit: a defect of the program */
+    uint32_t random;
+};
+
+static struct flash_sim flash_sim;
+
+static inline uint32_t flash_sim_random(void)
+{
+    uint32_t x = flash_sim.random ? flash_sim.random : 88172645u;
+
+    x ^= x << 13;
+    x ^= x >> 17;
+    x ^= x << 5;
+    return flash_sim.random = x;
+}
+
+static inline uint32_t flash_sim_size(void *arg)
+{
+    (void)arg;
+    return flash_sim.size;
+}
+
+static inline cmx_err flash_sim_read(void *arg, uint32_t offset, void *out, size_t len)
+{
+    (void)arg;
+    if (flash_sim.dead || offset > flash_sim.size || len > flash_sim.size - offset)
+        return CMX_EIO;
+    memcpy(out, flash_sim.mem + offset, len);
+    return CMX_OK;
+}
+
+/* byte i of len becomes value, as far as the tear lets it. */
+static inline void flash_sim_apply(uint8_t *cell, uint8_t value, size_t i, size_t len, enum flash_tear tear)
+{
+    uint8_t mask = 0;
+
+    if (tear == TEAR_ALL || (tear == TEAR_FIRST_HALF && i < len / 2) || (tear == TEAR_LAST_HALF && i >= len / 2))
+        mask = 0xff;
+    if (tear == TEAR_RANDOM_BITS)
+        mask = (uint8_t)flash_sim_random();
+    *cell = (uint8_t)((*cell & ~mask) | (value & mask));
+}
+
+static inline cmx_err flash_sim_operate(uint32_t offset, const uint8_t *data, size_t len)
+{
+    enum flash_tear tear = TEAR_ALL;
+    cmx_err err = CMX_OK;
+
+    if (flash_sim.dead || offset > flash_sim.size || len > flash_sim.size - offset)
+        return CMX_EIO;
+    flash_sim.ops++;
+    if (flash_sim.ops == flash_sim.cut_at) {
+        flash_sim.dead = 1;
+        tear = flash_sim.tear;
+        err = CMX_EIO;
+    } else if (flash_sim.ops == flash_sim.fail_at) {
+        tear = TEAR_FIRST_HALF;
+        err = CMX_EIO;
+    }
+    for (size_t i = 0; i < len; i++) {
+        uint8_t *cell = flash_sim.mem + offset + i, value = data ? data[i] : 0xff;
+
+        if (data && (value & ~*cell))
+            flash_sim.violations++;
+        flash_sim_apply(cell, data ? value & *cell : value, i, len, tear);
+    }
+    if (flash_sim.ops == flash_sim.flip_at)
+        flash_sim.mem[offset + flash_sim_random() % len] ^= (uint8_t)(1 << flash_sim_random() % 8);
+    return err;
+}
+
+static inline cmx_err flash_sim_write(void *arg, uint32_t offset, const void *data, size_t len)
+{
+    (void)arg;
+    return flash_sim_operate(offset, data, len);
+}
+
+static inline cmx_err flash_sim_erase(void *arg, uint32_t offset, size_t len)
+{
+    (void)arg;
+    if (offset % CMX_FLASH_SECTOR || len % CMX_FLASH_SECTOR)
+        return CMX_EINVAL;
+    return flash_sim_operate(offset, NULL, len);
+}
+
+static inline void flash_sim_power_on(void)
+{
+    flash_sim.dead = 0;
+    flash_sim.cut_at = 0;
+    flash_sim.fail_at = 0;
+    flash_sim.flip_at = 0;
+    flash_sim.ops = 0;
+}
+
+static inline void flash_sim_init(uint32_t size)
+{
+    const struct cmx_linux_device d = {.flash_size = flash_sim_size,
+                                       .flash_read = flash_sim_read,
+                                       .flash_write = flash_sim_write,
+                                       .flash_erase = flash_sim_erase};
+
+    memset(&flash_sim, 0, sizeof flash_sim);
+    flash_sim.size = size;
+    flash_sim.mem = malloc(size);
+    memset(flash_sim.mem, 0xff, size);
+    cmx_linux_set_device(&d);
+}
+
+#endif
