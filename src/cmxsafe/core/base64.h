@@ -1,21 +1,29 @@
-/* base64.h - RFC 4648 section 4, as SSH uses it: known_hosts lines (padded) and SHA256 fingerprints (not padded). */
+/* base64.h - RFC 4648. Pure. Its table look-ups depend on the data: private keys are encoded on the device that owns them,
+ * where no other tenant shares the cache. */
 #ifndef CMX_CORE_BASE64_H
 #define CMX_CORE_BASE64_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#include "cmxsafe/core/err.h"
+#include "cmxsafe/core/buf.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
+/* Section 4, padded; line: a newline after that many characters and at the end, 0 for none. Appends. CMX_ENOSPC: out
+ * may hold a part. */
+CMX_MUST_USE cmx_err cmx_base64_encode(struct cmx_buf *out, const void *data, size_t len, size_t line);
+
+/* Section 5 (URL and filename safe), unpadded, no newline. */
+CMX_MUST_USE cmx_err cmx_base64url_encode(struct cmx_buf *out, const void *data, size_t len);
+
 /* Chars that len bytes need without padding, plus the NUL. */
 #define CMX_BASE64_LEN(len) (((len)*4 + 2) / 3 + 1)
 
-/* Unpadded base64 of len bytes; out holds CMX_BASE64_LEN(len) chars. */
-void cmx_base64_encode(char *out, const void *data, size_t len);
+/* Section 4, unpadded, as a string (SHA256 fingerprints of SSH); out holds CMX_BASE64_LEN(len) chars. */
+void cmx_base64_text(char *out, const void *data, size_t len);
 
 /* Decodes len chars, padded or not, into out, at most cap bytes. CMX_EFORMAT: a char outside the alphabet, a length
  * that can't be, bits left over; CMX_ENOSPC. */

@@ -1,0 +1,45 @@
+/* task.h (Linux) - FreeRTOS tasks as threads. Names, arguments and results are FreeRTOS's (freertos.org/a00106.html).
+ */
+#ifndef CMX_LINUX_FREERTOS_TASK_H
+#define CMX_LINUX_FREERTOS_TASK_H
+
+#include "FreeRTOS.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct cmx_linux_task *TaskHandle_t;
+typedef void (*TaskFunction_t)(void *);
+
+typedef enum { eRunning = 0, eReady, eBlocked, eSuspended, eDeleted, eInvalid } eTaskState;
+
+#define tskIDLE_PRIORITY ((UBaseType_t)0)
+#define tskNO_AFFINITY 0x7fffffff
+
+/* stack: bytes, as ESP-IDF counts it; a lower bound here. handle may be NULL. pdPASS, or
+ * errCOULD_NOT_ALLOCATE_REQUIRED_MEMORY. */
+BaseType_t xTaskCreatePinnedToCore(TaskFunction_t fn, const char *name, uint32_t stack, void *arg, UBaseType_t priority,
+                                   TaskHandle_t *handle, BaseType_t core);
+BaseType_t xTaskCreate(TaskFunction_t fn, const char *name, uint32_t stack, void *arg, UBaseType_t priority,
+                       TaskHandle_t *handle);
+
+/* NULL: the calling task; does not return then. Another one ends at its next blocking call. */
+void vTaskDelete(TaskHandle_t task);
+
+void vTaskDelay(TickType_t ticks);
+void vTaskDelayUntil(TickType_t *previous, TickType_t ticks);
+TickType_t xTaskGetTickCount(void);
+TaskHandle_t xTaskGetCurrentTaskHandle(void);
+const char *pcTaskGetName(TaskHandle_t task);
+
+/* eDeleted for a handle whose task has ended. */
+eTaskState eTaskGetState(TaskHandle_t task);
+
+/* Bytes never used; what is not known here is reported as much. */
+UBaseType_t uxTaskGetStackHighWaterMark(TaskHandle_t task);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

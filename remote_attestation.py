@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+"""Computes the attestation value that a device must answer, from its flash image and its key.
+
+    python3 remote_attestation.py CHALLENGE [--image firmware.bin] [--key private_key.bin]
+
+firmware.bin holds the flash from 0x010000 to the end of the chip (for 4 MB:
+esptool read_flash 0x10000 0x3F0000 firmware.bin), private_key.bin the 32 bytes burned into BLOCK_KEY3.
+The last line ends in the value; it equals the answer of GET /hash?challenge=CHALLENGE exactly if the
+device has this key and this flash. Needs Python's standard library alone.
+"""
+import argparse
+import hmac
+import sys
+
+CHUNK = 4096
+CHALLENGE_MAX = 512
+
+
+def attestation_value(image, key, challenge):
+    """image: a binary file object. H0 is 32 zero bytes; each chunk makes H = HMAC-SHA256(key, H + chunk + challenge)."""
+    value = bytes(32)
+    while chunk := image.read(CHUNK):
+        value = hmac.digest(key, value + chunk + challenge, "sha256")
+    return value
+
+
+def fail(what, why, todo):
+    print(f"remote_attestation.py: {what}: {why}; {todo}", file=sys.stderr)
+    sys.exit(1)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Compute the expected answer of a device's /hash.")
+    parser.add_argument("challenge", metavar="CHALLENGE", help="the text sent to the device, 1 to 512 bytes in UTF-8")
+    parser.add_argument("--image", default="firmware.bin", help="flash from 0x010000 to its end (default: %(default)s)")
+    parser.add_argument("--key", default="private_key.bin", help="the device's 32-byte key (default: %(default)s)")
+    args = parser.parse_args()
+    challenge = args.challenge.encode("utf-8", "surrogateescape")
+    if not 1 <= len(challenge) <= CHALLENGE_MAX:
+        parser.error(f"the challenge has {len(challenge)} bytes; 1 to {CHALLENGE_MAX} are possible")
+    try:
+        with open(args.key, "rb") as file:
+            key = file.read(33)
+    except OSError as error:
+        fail(f"key '{args.key}'", error.strerror, "give the file burned into the device with --key")
+    if len(key) != 32:
+        fail(f"key '{args.key}'", "is not 32 bytes long", "give the file burned into the device with --key")
+    try:
+        with open(args.image, "rb") as image:
+            value = attestation_value(image, key, challenge)
+    except OSError as error:
+        fail(f"image '{args.image}'", error.strerror, "give the flash from 0x010000 on with --image")
+    if value == bytes(32):
+        fail(f"image '{args.image}'", "is empty", "read it with esptool read_flash 0x10000 SIZE")
+    print(f"Final Firmware HMAC: {value.hex()}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+/* cmxsafe.h - the public header, for a sketch in C or C++:
+ *
+ *     #include "settings.h"
+ *     #include "cmxsafe.h"
+ *     #include "fw_ports.h"
+ *     ...
+ *     xTaskCreatePinnedToCore(ssh_port_forwarding_task, "SSH Port Forwarding Task", 10500, &streamPort, 5, NULL, 1);
+ *
+ * with TaskParameters streamPort = { .local_port = 81, .forward_remote_port = 81, .high_bw = true };
+ * What cmxsafe does besides proxying is in sm.h, ota.h and remoteAttest.h. */
+#ifndef CMX_CMXSAFE_H
+#define CMX_CMXSAFE_H
+
+#include <string.h>
+
+#include "freertos/FreeRTOS.h"
+#include "freertos/task.h"
+
+#include "cmxsafe/device/device.h"
+#include "settings.h"
+
+#include "cmxsafe/device/defaults.h" /* what a sketch's own settings.h does not define */
+
+#define CMX_TEXT_OF(x) #x
+#define CMX_TEXT(x) CMX_TEXT_OF(x)
+
+/* Reads this translation unit's macros. One a line and nothing after it: the original's settings.h has macros that end
+ * in a semicolon. */
+static inline void cmx_settings_capture(struct cmx_settings *s)
+{
+    static const char *const host_keys[] = {SSH_HOST_KEY};
+
+    memset(s, 0, sizeof *s);
+    s->host_keys = host_keys;
+    s->n_host_keys = sizeof host_keys / sizeof host_keys[0];
+    s->remote_host = SSH_REMOTE_HOST;
+    s->remote_port = SSH_REMOTE_PORT;
+    s->username = USERNAME1;
+    s->password = PASSWORD1;
+    s->client_key = SSH_CLIENT_KEY;
+    s->client_key_file = SSH_CLIENT_KEY_FILE;
+    s->client_key_passphrase = SSH_CLIENT_KEY_PASSPHRASE;
+    s->client_key_derived = SSH_CLIENT_KEY_DERIVED;
+    s->local_host = SSH_LOCAL_HOST;
+    s->remote_address = SSH_REMOTE_ADDRESS;
+    s->timeout_s = TIMEOUT_SECONDS;
+    s->keepalive_s = SSH_KEEPALIVE_SECONDS;
+    s->verbosity = CMX_TEXT(VERBOSITY);
+    s->multichannel = SSHMULTICHANNEL;
+    s->ciphers = SSH_CIPHERS;
+    s->task_stack = SSH_TASK_STACK;
+    s->ota_public_key = OTA_PUBLIC_KEY;
+}
+
+/* A task's function: starts the proxy of the context at parameter (a TaskParameters, borrowed for good) and ends its
+ * task; the session runs in one of its own. Errors are logged. */
+static inline void ssh_port_forwarding_task(void *parameter)
+{
+    struct cmx_settings settings;
+    cmx_err err;
+
+    cmx_settings_capture(&settings);
+    err = cmx_device_forward(&settings, (const TaskParameters *)parameter);
+    (void)err; /* it said what is wrong, and a task has nobody to tell */
+    vTaskDelete(NULL);
+}
+
+#endif

@@ -1,0 +1,58 @@
+/* cbor.h - the part of CBOR (RFC 8949) that evidence needs, in its deterministic form (section 4.2.1): shortest heads,
+ * definite lengths. Pure; writes to and reads from a bounded buffer. What a reader accepts is what a writer makes. */
+#ifndef CMX_ATTEST_CBOR_H
+#define CMX_ATTEST_CBOR_H
+
+#include <stdbool.h>
+
+#include "cmxsafe/core/buf.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum {
+    CMX_CBOR_UINT = 0,
+    CMX_CBOR_NINT = 1, /* the number is -1 - value */
+    CMX_CBOR_BYTES = 2,
+    CMX_CBOR_TEXT = 3,
+    CMX_CBOR_ARRAY = 4,
+    CMX_CBOR_MAP = 5,
+    CMX_CBOR_TAG = 6,
+    CMX_CBOR_SIMPLE = 7
+} cmx_cbor_major;
+
+#define CMX_CBOR_FALSE 20
+#define CMX_CBOR_TRUE 21
+#define CMX_CBOR_NULL 22
+#define CMX_CBOR_DEPTH_MAX 8
+
+/* Writing. CMX_ENOSPC: the buffer may hold a part. */
+CMX_MUST_USE cmx_err cmx_cbor_put_head(struct cmx_buf *b, cmx_cbor_major major, uint64_t value);
+CMX_MUST_USE cmx_err cmx_cbor_put_int(struct cmx_buf *b, int64_t value);
+CMX_MUST_USE cmx_err cmx_cbor_put_bytes(struct cmx_buf *b, const void *data, size_t len);
+CMX_MUST_USE cmx_err cmx_cbor_put_text(struct cmx_buf *b, const char *text);
+CMX_MUST_USE cmx_err cmx_cbor_put_bool(struct cmx_buf *b, bool value);
+
+struct cmx_cbor_item {
+    cmx_cbor_major major;
+    uint64_t value;      /* number, length in bytes, count of elements or pairs, tag or simple value */
+    const uint8_t *data; /* byte and text strings: value bytes, borrowed from the buffer */
+};
+
+/* Reading one head, and its string. CMX_ETRUNC; CMX_EFORMAT: not deterministic, or a kind that evidence has no use for
+ * (floats, indefinite lengths). */
+CMX_MUST_USE cmx_err cmx_cbor_get(struct cmx_buf *b, struct cmx_cbor_item *out);
+
+/* The same, of a kind that must be there: CMX_EFORMAT otherwise. */
+CMX_MUST_USE cmx_err cmx_cbor_expect(struct cmx_buf *b, cmx_cbor_major major, struct cmx_cbor_item *out);
+CMX_MUST_USE cmx_err cmx_cbor_get_int(struct cmx_buf *b, int64_t *out);
+CMX_MUST_USE cmx_err cmx_cbor_get_bool(struct cmx_buf *b, bool *out);
+
+/* Skips one whole item with all that it contains, at most CMX_CBOR_DEPTH_MAX deep. */
+CMX_MUST_USE cmx_err cmx_cbor_skip(struct cmx_buf *b);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

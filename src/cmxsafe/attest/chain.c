@@ -1,0 +1,60 @@
+#include "cmxsafe/attest/chain.h"
+
+#include <string.h>
+
+void cmx_walk_init(struct cmx_walk *w, const struct cmx_ranges *ranges)
+{
+    w->ranges = *ranges;
+    w->at = 0;
+    w->offset = ranges->n ? ranges->r[0].begin : 0;
+}
+
+bool cmx_walk_next(struct cmx_walk *w, uint32_t *offset, size_t *len)
+{
+    uint32_t left;
+
+    if (w->at == w->ranges.n)
+        return false;
+    left = w->ranges.r[w->at].end - w->offset;
+    *offset = w->offset;
+    *len = left < CMX_CHUNK ? left : CMX_CHUNK;
+    w->offset += (uint32_t)*len;
+    if (w->offset == w->ranges.r[w->at].end && ++w->at < w->ranges.n)
+        w->offset = w->ranges.r[w->at].begin;
+    return true;
+}
+
+cmx_err cmx_chain_init(struct cmx_chain *c, const struct cmx_ranges *ranges, const void *challenge,
+                       size_t challenge_len)
+{
+    if (ranges->n == 0 || challenge_len == 0 || challenge_len > CMX_CHALLENGE_MAX)
+        return CMX_EINVAL;
+    cmx_walk_init(&c->walk, ranges);
+    memset(c->h, 0, sizeof c->h);
+    memcpy(c->challenge, challenge, challenge_len);
+    c->challenge_len = challenge_len;
+    c->chunk_len = 0;
+    return CMX_OK;
+}
+
+bool cmx_chain_want(struct cmx_chain *c, uint32_t *offset, uint8_t **dst, size_t *len)
+{
+    if (!cmx_walk_next(&c->walk, offset, &c->chunk_len))
+        return false;
+    *dst = c->msg + sizeof c->h;
+    *len = c->chunk_len;
+    return true;
+}
+
+void cmx_chain_message(struct cmx_chain *c, const uint8_t **msg, size_t *len)
+{
+    memcpy(c->msg, c->h, sizeof c->h);
+    memcpy(c->msg + sizeof c->h + c->chunk_len, c->challenge, c->challenge_len);
+    *msg = c->msg;
+    *len = sizeof c->h + c->chunk_len + c->challenge_len;
+}
+
+void cmx_chain_take(struct cmx_chain *c, const uint8_t mac[32])
+{
+    memcpy(c->h, mac, sizeof c->h);
+}

@@ -1,0 +1,61 @@
+/* chain.h - the value of /hash: which bytes are read, which messages are MACed, in which order. Pure: reading the flash
+ * and asking the key is the caller's.
+ *
+ * DESIGN.md section 5, the seed's bit for bit: H0 = 32 zero bytes; for each chunk of 4,096 bytes (the last of a range
+ * may be shorter) H = HMAC-SHA256(key, H || chunk || challenge). Several ranges make one chain, in the order given.
+ *
+ *     while (cmx_chain_want(&c, &offset, &dst, &len)) {
+ *         read flash at offset, len bytes, to dst;
+ *         cmx_chain_message(&c, &msg, &msg_len);
+ *         MAC msg to mac;
+ *         cmx_chain_take(&c, mac);
+ *     }
+ *     the answer is c.h
+ */
+#ifndef CMX_ATTEST_CHAIN_H
+#define CMX_ATTEST_CHAIN_H
+
+#include <stdbool.h>
+
+#include "cmxsafe/attest/ranges.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CMX_CHUNK 4096
+#define CMX_CHALLENGE_MAX 512
+
+/* Where a walk over ranges stands. */
+struct cmx_walk {
+    struct cmx_ranges ranges;
+    size_t at;       /* the range */
+    uint32_t offset; /* the next chunk begins here, within that range */
+};
+
+void cmx_walk_init(struct cmx_walk *w, const struct cmx_ranges *ranges);
+
+/* The next chunk, at most CMX_CHUNK bytes, never across the end of a range. False: there is none. */
+bool cmx_walk_next(struct cmx_walk *w, uint32_t *offset, size_t *len);
+
+/* About 5 KB: on the heap, or static. */
+struct cmx_chain {
+    struct cmx_walk walk;
+    uint8_t h[32];
+    uint8_t challenge[CMX_CHALLENGE_MAX];
+    size_t challenge_len;
+    size_t chunk_len;
+    uint8_t msg[32 + CMX_CHUNK + CMX_CHALLENGE_MAX];
+};
+
+/* Copies both. CMX_EINVAL: the challenge is not 1 to CMX_CHALLENGE_MAX bytes, or there is no range. */
+CMX_MUST_USE cmx_err cmx_chain_init(struct cmx_chain *c, const struct cmx_ranges *ranges, const void *challenge,
+                                    size_t challenge_len);
+bool cmx_chain_want(struct cmx_chain *c, uint32_t *offset, uint8_t **dst, size_t *len);
+void cmx_chain_message(struct cmx_chain *c, const uint8_t **msg, size_t *len);
+void cmx_chain_take(struct cmx_chain *c, const uint8_t mac[32]);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,102 @@
+/* evidence.h - what a device says of itself, as an Entity Attestation Token (EAT, RFC 9711): a CBOR Web Token (RFC
+ * 8392) in a COSE_Mac0 with HMAC 256/256 (RFC 9052, RFC 9053 section 3.1). Pure: facts in, bytes out; bytes in, facts
+ * out.
+ *
+ *     61( 17( [ << {1: 5} >>, {4: ueid}, << claims >>, tag ] ) )
+ *
+ * Claims are a map in deterministic order (RFC 8949 section 4.2.1); docs/ATTESTATION.md lists them. The profile names
+ * this form; a change that an older verifier would misread gets a new profile. */
+#ifndef CMX_ATTEST_EVIDENCE_H
+#define CMX_ATTEST_EVIDENCE_H
+
+#include <stdbool.h>
+
+#include "cmxsafe/attest/measure.h"
+#include "cmxsafe/attest/ranges.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CMX_EVIDENCE_PROFILE "tag:cmxsafe.eu,2025:evidence-2" /* RFC 4151 */
+#define CMX_EVIDENCE_TYPE "application/eat+cwt"
+#define CMX_EVIDENCE_UEID_LEN 33
+#define CMX_EVIDENCE_NAME_MAX 64    /* texts, NUL included */
+#define CMX_EVIDENCE_TOKEN_MAX 2048 /* bytes of a token at most */
+#define CMX_EVIDENCE_JSON_MAX 3584
+#define CMX_EVIDENCE_SESSION_MAX 64
+
+/* RFC 9711 section 4.2.9 (dbgstat). */
+typedef enum {
+    CMX_DEBUG_ENABLED = 0,
+    CMX_DEBUG_DISABLED = 1,
+    CMX_DEBUG_DISABLED_SINCE_BOOT = 2,
+    CMX_DEBUG_DISABLED_PERMANENTLY = 3,
+    CMX_DEBUG_DISABLED_FULLY = 4
+} cmx_debug_state;
+
+typedef enum { CMX_FLASH_PLAIN = 0, CMX_FLASH_DEVELOPMENT = 1, CMX_FLASH_RELEASE = 2 } cmx_flash_encryption;
+
+/* What holds the key (the values are cmx_key_kind's). */
+typedef enum { CMX_HELD_NONE = 0, CMX_HELD_EFUSE = 1, CMX_HELD_TPM = 2, CMX_HELD_SOFTWARE = 3 } cmx_key_holder;
+
+struct cmx_measurement {
+    struct cmx_range range;
+    uint8_t digest[CMX_SHA256_LEN]; /* cmx_measure_* */
+};
+
+/* A zeroed one claims nothing good: no secure boot, debug enabled, isolation off. */
+struct cmx_evidence {
+    uint8_t nonce[CMX_NONCE_MAX];
+    size_t nonce_len;
+    uint8_t ueid[CMX_EVIDENCE_UEID_LEN];
+    char hw_model[CMX_EVIDENCE_NAME_MAX]; /* "ESP32-S3" */
+    bool secure_boot;
+    cmx_debug_state debug;
+    uint32_t boot_count;
+    uint8_t boot_seed[32]; /* random, drawn at each boot */
+    char sw_name[CMX_EVIDENCE_NAME_MAX];
+    char sw_version[CMX_EVIDENCE_NAME_MAX];
+    cmx_key_holder key;
+    char slot[CMX_EVIDENCE_NAME_MAX];       /* "ota_0" */
+    char slot_state[CMX_EVIDENCE_NAME_MAX]; /* "valid", "pending-verify", ... */
+    uint32_t secure_version;
+    cmx_flash_encryption flash_encryption;
+    uint32_t flash_size;
+    bool isolation; /* installed and deciding */
+    uint8_t policy[CMX_SHA256_LEN];
+    bool has_policy;
+    uint8_t gateway[CMX_SHA256_LEN]; /* SHA-256 of the gateway's host key blob, as ssh-keygen -l has it */
+    bool has_gateway;
+    uint8_t session[CMX_EVIDENCE_SESSION_MAX]; /* RFC 4253 section 7.2 */
+    size_t session_len;                        /* 0: not known */
+    struct cmx_measurement measurements[CMX_RANGES_MAX];
+    size_t n_measurements;
+};
+
+/* Appends the token. mac_key: cmx_identity_evidence_key. CMX_ENOSPC: room for CMX_EVIDENCE_TOKEN_MAX is enough.
+ * CMX_EINVAL: a nonce of the wrong length. */
+CMX_MUST_USE cmx_err cmx_evidence_encode(const struct cmx_evidence *e, const uint8_t mac_key[32], struct cmx_buf *out);
+
+/* Appends the claims as one JSON object for people and scripts, with the token itself in "token" (base64url), since
+ * only that is authenticated. token may be NULL: then there is no such member. */
+CMX_MUST_USE cmx_err cmx_evidence_json(const struct cmx_evidence *e, const void *token, size_t token_len,
+                                       struct cmx_buf *out);
+
+/* The ueid that a token names its key by, before anything is verified. CMX_EFORMAT, CMX_ETRUNC. */
+CMX_MUST_USE cmx_err cmx_evidence_key_id(const void *token, size_t len, uint8_t out[CMX_EVIDENCE_UEID_LEN]);
+
+/* Verifies the MAC, then decodes. CMX_ESIG: not made with this key; CMX_EFORMAT, CMX_ETRUNC: not a token of this
+ * profile, bytes after its end, claims missing, doubled or out of order. *out is only valid after CMX_OK. */
+CMX_MUST_USE cmx_err cmx_evidence_verify(const void *token, size_t len, const uint8_t mac_key[32],
+                                         struct cmx_evidence *out);
+
+/* "efuse", "release", "disabled-permanently": the words of JSON, manifest and verdict. Never NULL. */
+const char *cmx_key_holder_name(cmx_key_holder k);
+const char *cmx_flash_encryption_name(cmx_flash_encryption f);
+const char *cmx_debug_state_name(cmx_debug_state d);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

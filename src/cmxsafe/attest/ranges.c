@@ -1,0 +1,104 @@
+#include "cmxsafe/attest/ranges.h"
+
+#include <string.h>
+
+#include "cmxsafe/core/text.h"
+
+#define NUMBER_MAX 10 /* "0xffffffff", "4294967295" */
+
+cmx_err cmx_ranges_default(struct cmx_ranges *out, uint32_t flash_size)
+{
+    if (flash_size <= CMX_ATTEST_START)
+        return CMX_EINVAL;
+    out->r[0] = (struct cmx_range){CMX_ATTEST_START, flash_size};
+    out->n = 1;
+    return CMX_OK;
+}
+
+static cmx_err parse_number(const char *text, size_t len, uint32_t *out)
+{
+    char word[NUMBER_MAX + 1];
+    uint64_t v = 0;
+    cmx_err err;
+
+    if (len == 0 || len > NUMBER_MAX)
+        return CMX_EFORMAT;
+    memcpy(word, text, len);
+    word[len] = 0;
+    err = cmx_text_u64(word, 0, UINT32_MAX, &v);
+    if (!err)
+        *out = (uint32_t)v;
+    return err;
+}
+
+static cmx_err parse_range(struct cmx_range *out, const char *text, size_t len, uint32_t flash_size, const char **why)
+{
+    const char *dash = memchr(text, '-', len);
+    size_t left = dash ? (size_t)(dash - text) : 0;
+
+    *why = "a range is BEGIN-END, both decimal or 0x-hexadecimal, without holes in the list";
+    if (!dash || parse_number(text, left, &out->begin) || parse_number(dash + 1, len - left - 1, &out->end))
+        return CMX_EFORMAT;
+    *why = "a range is empty or reversed";
+    if (out->begin >= out->end)
+        return CMX_EINVAL;
+    *why = "a range ends beyond the flash";
+    return out->end > flash_size ? CMX_EINVAL : CMX_OK;
+}
+
+static cmx_err add(struct cmx_ranges *out, const struct cmx_range *r, const char **why)
+{
+    *why = "too many ranges";
+    if (out->n == CMX_RANGES_MAX)
+        return CMX_ENOSPC;
+    *why = "ranges overlap";
+    for (size_t i = 0; i < out->n; i++)
+        if (r->begin < out->r[i].end && out->r[i].begin < r->end)
+            return CMX_EINVAL;
+    out->r[out->n++] = *r;
+    return CMX_OK;
+}
+
+cmx_err cmx_ranges_parse(struct cmx_ranges *out, const char *text, size_t len, uint32_t flash_size, const char **why)
+{
+    const char *end = text + len;
+    cmx_err err = CMX_OK;
+
+    out->n = 0;
+    for (const char *p = text; !err; p++) {
+        const char *comma = memchr(p, ',', (size_t)(end - p));
+        size_t n = (size_t)((comma ? comma : end) - p);
+        struct cmx_range r;
+
+        err = parse_range(&r, p, n, flash_size, why);
+        if (!err)
+            err = add(out, &r, why);
+        p += n;
+        if (!comma)
+            break;
+    }
+    if (err)
+        out->n = 0;
+    else
+        *why = "";
+    return err;
+}
+
+cmx_err cmx_ranges_print(const struct cmx_ranges *ranges, struct cmx_buf *out)
+{
+    cmx_err err = CMX_OK;
+
+    for (size_t i = 0; i < ranges->n && !err; i++)
+        err = cmx_buf_printf(out, "%s0x%06lx-0x%06lx", i ? "," : "", (unsigned long)ranges->r[i].begin,
+                             (unsigned long)ranges->r[i].end);
+    return err;
+}
+
+uint64_t cmx_ranges_bytes(const struct cmx_ranges *ranges)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < ranges->n; i++)
+        sum += ranges->r[i].end - ranges->r[i].begin;
+    return sum;
+}

@@ -1,0 +1,17 @@
+#include "cmxsafe/core/label.h"
+
+#include <string.h>
+
+/* A change of what a label derives changes its number, never its meaning. At most 31 characters. */
+static const char *const texts[] = {
+    [CMX_LABEL_EVIDENCE] = "cmxsafe evidence mac 1",
+    [CMX_LABEL_SSH] = "cmxsafe ssh ecdsa-p256 1",
+    [CMX_LABEL_UEID] = "cmxsafe ueid 1",
+};
+
+void cmx_label_message(cmx_label label, uint8_t counter, uint8_t out[CMX_LABEL_LEN])
+{
+    memset(out, 0, CMX_LABEL_LEN);
+    memcpy(out, texts[label], strlen(texts[label]));
+    out[CMX_LABEL_LEN - 1] = counter;
+}

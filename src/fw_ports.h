@@ -1,0 +1,32 @@
+/* fw_ports.h - the security contexts of cmxsafe's own services. The application's (such as streamPort) stand in the
+ * sketch, or in a fw_ports.h beside it, which then must hold the ones below too if they are used. */
+#ifndef CMX_FW_PORTS_H
+#define CMX_FW_PORTS_H
+
+#include "cmxsafe/device/settings.h"
+
+/* Weak: more than one source file of a sketch may include this header. */
+#define CMX_CONTEXT __attribute__((weak)) TaskParameters
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Firmware update (ota.h). */
+CMX_CONTEXT otaPort = {
+    .local_port = 8989,
+    .forward_remote_port = 8989,
+    .high_bw = false,
+};
+
+/* Remote attestation (remoteAttest.h). */
+CMX_CONTEXT attestationPort = {
+    .local_port = 8888,
+    .forward_remote_port = 8888,
+    .high_bw = false,
+};
+
+#ifdef __cplusplus
+}
+#endif
+#endif

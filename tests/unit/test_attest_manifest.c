@@ -1,0 +1,136 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cmxsafe/attest/manifest.h"
+#include "cmxsafe/core/text.h"
+
+#define HEX "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+
+static const char whole[] = "# reference values\n"
+                            "cmxsafe-manifest 1\r\n"
+                            "name secure_services   # the project\n"
+                            "version 1.4.0\n"
+                            "\n"
+                            "secure-version 3\n"
+                            "hardware ESP32-S3\n"
+                            "flash-size 0x400000\n"
+                            "require secure-boot\n"
+                            "require confirmed\n"
+                            "policy " HEX "\n"
+                            "gateway " HEX "\n"
+                            "region 0x010000 0x12a340 file firmware.bin 0x20 " HEX "\n"
+                            "region 0x12a340 0x300000 erased\n"
+                            "region 0x300000 0x400000 fill keys/fill.key " HEX "\n"
+                            "mask 0x009000 0x00e000 nvs";
+
+static void test_parse_and_print(void **state)
+{
+    static char text[CMX_MANIFEST_TEXT_MAX];
+    static struct cmx_manifest m, again;
+    struct cmx_ranges r;
+    struct cmx_buf b;
+    unsigned line;
+    const char *why, *s;
+
+    (void)state;
+    assert_int_equal(cmx_manifest_parse(&m, whole, strlen(whole), &line, &why), CMX_OK);
+    assert_string_equal(m.name, "secure_services");
+    assert_int_equal(m.secure_version, 3);
+    assert_true(m.require_secure_boot && m.require_confirmed && !m.require_isolation);
+    assert_true(m.has_policy && m.policy[1] == 0x11);
+    assert_int_equal(m.n_regions, 3);
+    assert_int_equal(m.regions[0].file_offset, 0x20);
+    assert_int_equal(m.regions[1].kind, CMX_REGION_ERASED);
+    assert_string_equal(m.regions[2].file, "keys/fill.key");
+    assert_string_equal(m.masks[0].name, "nvs");
+    cmx_manifest_ranges(&m, &r);
+    assert_int_equal(r.n, 3);
+    assert_int_equal(r.r[2].begin, 0x300000);
+    cmx_buf_init(&b, text, sizeof text);
+    assert_int_equal(cmx_manifest_print(&m, &b), CMX_OK);
+    assert_int_equal(cmx_buf_cstr(&b, &s), CMX_OK);
+    assert_int_equal(cmx_manifest_parse(&again, s, strlen(s), &line, &why), CMX_OK);
+    assert_memory_equal(&m, &again, sizeof m);
+}
+
+static void test_refused(void **state)
+{
+    static const struct {
+        const char *body;
+        unsigned line;
+    } bad[] = {
+        {"", 1}, /* no flash size, no region */
+        {"flash-size 0x1000\n", 2},
+        {"flash-size 0x1000\nregion 0 0x1001 erased\n", 3},
+        {"flash-size 0x1000\nregion 0x10 0x10 erased\n", 3},
+        {"flash-size 0x1000\nregion 0 16 erased\nregion 15 20 erased\n", 4},
+        {"flash-size 0x1000\nregion 0 16 erased\nmask 15 20 nvs\n", 4},
+        {"flash-size 0x1000\nregion 0 16 file ../../etc/shadow 0 " HEX "\n", 3},
+        {"flash-size 0x1000\nregion 0 16 file /etc/shadow 0 " HEX "\n", 3},
+        {"flash-size 0x1000\nregion 0 16 file a 0 " HEX "00\n", 3},
+        {"flash-size 0x1000\nregion 0 16 file a 0\n", 3},
+        {"flash-size 0x1000\nregion 0 16 sparse\n", 3},
+        {"flash-size 0x1000\nregion 0 16\n", 3},
+        {"require magic\n", 2},
+        {"nmae x\n", 2},
+        {"name a b\n", 2},
+        {"policy 00\n", 2},
+        {"name \x01\n", 2},
+        {"secure-version -1\n", 2},
+        {"name 0123456789012345678901234567890123456789012345678901234567890123\n", 2},
+    };
+    static struct cmx_manifest m;
+    const char *why;
+    unsigned line;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        char text[512] = "cmxsafe-manifest 1\n";
+
+        strcat(text, bad[i].body);
+        assert_int_not_equal(cmx_manifest_parse(&m, text, strlen(text), &line, &why), CMX_OK);
+        assert_int_equal(line, bad[i].line);
+        assert_true(strlen(why) > 0);
+    }
+    assert_int_not_equal(cmx_manifest_parse(&m, "cmxsafe-manifest 2\n", 19, &line, &why), CMX_OK);
+    assert_int_not_equal(cmx_manifest_parse(&m, "", 0, &line, &why), CMX_OK);
+}
+
+static void test_fill(void **state)
+{
+    static const char key[] = "0123456789abcdef";
+    uint8_t want[64], have[64], part[64];
+
+    (void)state;
+    assert_int_equal(cmx_hex_decode(want, 64,
+                                    "542c078c0f73d37d0ba7b98e3195d335758e10da793e982971ee749ae6e1ad20"
+                                    "0c2f9807bcb17fce27dabc5ed68729700e537d0001850c894c6c4b0ab6520154"),
+                     CMX_OK);
+    assert_int_equal(cmx_fill(key, 16, 0x10000, have, sizeof have), CMX_OK);
+    assert_memory_equal(want, have, 64);
+    for (size_t from = 0; from < 64; from++) /* any cut of it is the same bytes */
+        for (size_t to = from; to <= 64; to++) {
+            memset(part, 0xee, sizeof part);
+            assert_int_equal(cmx_fill(key, 16, 0x10000 + (uint32_t)from, part, to - from), CMX_OK);
+            assert_memory_equal(part, want + from, to - from);
+            if (to - from < 64)
+                assert_int_equal(part[to - from], 0xee);
+        }
+    assert_int_equal(cmx_fill(key, 15, 0, have, 1), CMX_EINVAL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_parse_and_print),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_fill),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
