@@ -1,0 +1,83 @@
+/* fuzz_isolation.c - frames of any bytes, in any order, in both directions and on loopback, against a policy with a
+ * live session: nothing crashes, and what passes as TCP belongs to an open flow. An input is a list of records: one
+ * byte of direction and interface, two of length, the frame. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmxsafe/isolation/policy.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const uint8_t mac[6] = {2, 0, 0, 0, 0, 1};
+
+static void set_up(struct cmx_isolation *iso, struct cmx_flow *flows, struct cmx_iface *eth)
+{
+    static const uint8_t us[4] = {10, 0, 0, 5}, gw[4] = {10, 0, 0, 1}, dns[4] = {10, 0, 0, 53};
+    static const uint8_t us6[16] = {0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5};
+    struct cmx_iso_config c = {.dhcp4 = true, .dhcp6 = true, .ipv6 = true, .n_resolvers = 1, .n_time_servers = 1};
+    struct cmx_ip local, peer;
+
+    c.names[0] = "gw.example.org";
+    cmx_ip4(&c.resolvers[0], dns);
+    cmx_ip4(&c.time_servers[0], dns);
+    if (cmx_isolation_init(iso, &c, flows, 8) != CMX_OK)
+        abort();
+    memset(eth, 0, sizeof *eth);
+    memcpy(eth->mac, mac, 6);
+    cmx_ip4(&eth->own[0], us);
+    cmx_ip6(&eth->own[1], us6);
+    eth->n_own = 2;
+    cmx_ip4(&local, us);
+    cmx_ip4(&peer, gw);
+    if (cmx_isolation_socket_open(iso, CMX_FLOW_SESSION, &local, 50000, &peer, 22, 0) != CMX_OK)
+        abort();
+    cmx_isolation_resolving(iso, true);
+}
+
+static void one(struct cmx_isolation *iso, const struct cmx_iface *iface, uint8_t how, const uint8_t *d, size_t n,
+                uint32_t now)
+{
+    const struct cmx_frame f = {how & 4 ? CMX_FRAME_IP : CMX_FRAME_ETHERNET, d, how & 8 ? n / 2 : n, n};
+    const struct cmx_decision r = cmx_isolation_check(iso, iface, how & 1 ? CMX_OUT : CMX_IN, &f, now);
+    struct cmx_packet p;
+
+    if (r.verdict != cmx_why_verdict(r.why))
+        abort();
+    if (r.why == CMX_WHY_RELAY || r.why == CMX_WHY_DIRECT || r.why == CMX_WHY_CONTROL)
+        abort(); /* none was ever opened */
+    if (r.why != CMX_WHY_SESSION)
+        return;
+    if (cmx_packet_parse(&p, &f) != CMX_WHY_NONE || p.proto != CMX_IP_TCP)
+        abort();
+    if ((how & 1 ? p.sport : p.dport) != 50000 || (how & 1 ? p.dport : p.sport) != 22)
+        abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct cmx_isolation iso;
+    struct cmx_flow flows[8];
+    struct cmx_iface eth, lo = {.class_ = CMX_IFACE_LOOPBACK, .index = 7};
+    uint32_t now = 1;
+
+    set_up(&iso, flows, &eth);
+    while (size >= 3) {
+        const uint8_t how = data[0];
+        size_t n = (size_t)data[1] << 8 | data[2];
+        uint8_t *copy;
+
+        data += 3;
+        size -= 3;
+        n = n < size ? n : size;
+        copy = malloc(n + 1); /* of its own, so that ASan sees an overread */
+        if (!copy)
+            return 0;
+        memcpy(copy, data, n);
+        one(&iso, how & 2 ? &lo : &eth, how, copy, n, now);
+        free(copy);
+        data += n;
+        size -= n;
+        now += how >> 4 << 8;
+    }
+    return 0;
+}
