@@ -1,0 +1,168 @@
+#include "hw_key.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/secret.h"
+#include "cmxsafe/port/crypto.h"
+
+struct cmx_hw_key {
+    cmx_key_kind kind;
+    const struct cmx_hw_key_ops *ops;
+    void *state;
+    struct cmx_mutex lock;
+};
+
+cmx_err cmx_hw_key_create(cmx_key_kind kind, const struct cmx_hw_key_ops *ops, void *state, struct cmx_hw_key **out)
+{
+    struct cmx_hw_key *k = cmx_mem_alloc(sizeof *k);
+
+    if (!k || cmx_port_mutex_init(&k->lock)) {
+        cmx_mem_free(k);
+        ops->close(state);
+        return CMX_ENOMEM;
+    }
+    k->kind = kind;
+    k->ops = ops;
+    k->state = state;
+    *out = k;
+    return CMX_OK;
+}
+
+cmx_key_kind cmx_hw_key_kind(const struct cmx_hw_key *k)
+{
+    return k ? k->kind : CMX_KEY_NONE;
+}
+
+cmx_err cmx_hw_key_hmac(struct cmx_hw_key *k, const void *msg, size_t len, uint8_t out[32])
+{
+    cmx_err err;
+
+    if (!k)
+        return CMX_ENOKEY;
+    cmx_port_mutex_lock(&k->lock);
+    err = k->ops->hmac(k->state, msg, len, out);
+    cmx_port_mutex_unlock(&k->lock);
+    return err;
+}
+
+void cmx_hw_key_close(struct cmx_hw_key *k)
+{
+    if (!k)
+        return;
+    k->ops->close(k->state);
+    cmx_port_mutex_destroy(&k->lock);
+    cmx_mem_free(k);
+}
+
+/* ---- a key in memory: keyed once, restarted for each message ---- */
+
+static cmx_err raw_hmac(void *state, const void *msg, size_t len, uint8_t out[32])
+{
+    struct cmx_hmac *mac = state;
+    cmx_err err = cmx_hmac_update(mac, msg, len);
+
+    return err ? err : cmx_hmac_restart(mac, out);
+}
+
+static void raw_close(void *state)
+{
+    cmx_hmac_abort(state);
+    cmx_mem_free_secret(state);
+}
+
+cmx_err cmx_hw_key_create_raw(cmx_key_kind kind, const uint8_t key[32], struct cmx_hw_key **out)
+{
+    static const struct cmx_hw_key_ops ops = {raw_hmac, raw_close};
+    struct cmx_hmac *mac = cmx_mem_alloc(sizeof *mac);
+    cmx_err err;
+
+    if (!mac)
+        return CMX_ENOMEM;
+    err = cmx_hmac_init(mac, key, 32);
+    if (err) {
+        cmx_mem_free(mac);
+        return err;
+    }
+    return cmx_hw_key_create(kind, &ops, mac, out);
+}
+
+/* ---- files ---- */
+
+static cmx_err system_error(const char *path, char *why, size_t cap, int number)
+{
+    if (why)
+        snprintf(why, cap, "%s: %s", path, strerror(number));
+    return number == ENOENT ? CMX_ENOENT : number == EACCES || number == EPERM || number == ELOOP ? CMX_EPERM : CMX_EIO;
+}
+
+static cmx_err refuse(char *why, size_t cap, const char *path, const char *what)
+{
+    if (why)
+        snprintf(why, cap, "%s: %s", path, what);
+    return CMX_ENOKEY;
+}
+
+/* Reads a file of exactly 32 bytes. closed: of this user or root, and closed to all others. */
+static cmx_err read_key(const char *path, bool closed, uint8_t key[32], char *why, size_t cap)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    uint8_t more[33];
+    struct stat st;
+    ssize_t n;
+
+    if (fd < 0)
+        return system_error(path, why, cap, errno);
+    n = fstat(fd, &st) == 0 ? read(fd, more, sizeof more) : -1;
+    if (n < 0) {
+        cmx_err err = system_error(path, why, cap, errno);
+
+        close(fd);
+        return err;
+    }
+    close(fd);
+    memcpy(key, more, 32);
+    cmx_secret_wipe(more, sizeof more);
+    if (!S_ISREG(st.st_mode) || n != 32)
+        return refuse(why, cap, path, "is not a file of 32 bytes; make one with: openssl rand -out FILE 32");
+    if (closed && ((st.st_uid != geteuid() && st.st_uid != 0) || (st.st_mode & 077)))
+        return refuse(why, cap, path, "others can read or change it; chown it to root and chmod 600");
+    return CMX_OK;
+}
+
+cmx_err cmx_hw_key_open_file(const char *path, struct cmx_hw_key **out, char *why, size_t why_cap)
+{
+    uint8_t key[32];
+    cmx_err err = read_key(path, true, key, why, why_cap);
+
+    if (!err)
+        err = cmx_hw_key_create_raw(CMX_KEY_SOFTWARE, key, out);
+    cmx_secret_wipe(key, sizeof key);
+    return err;
+}
+
+cmx_err cmx_hw_key_open_efuse(const char *path, const char *silicon, struct cmx_hw_key **out, char *why, size_t why_cap)
+{
+    struct cmx_efuse fuses;
+    uint8_t key[32];
+    cmx_err err = cmx_efuse_load(path, &fuses, why, why_cap);
+
+    if (!err)
+        err = cmx_efuse_key(&fuses, path, key, why, why_cap);
+    if (err == CMX_EAGAIN) {
+        err = read_key(silicon, false, key, why, why_cap);
+        if (err && why) /* say whose file it is */
+            snprintf(why, why_cap, "%s holds no bits of a read-protected key; put the file that was burned at %s", path,
+                     silicon);
+    }
+    if (!err)
+        err = cmx_hw_key_create_raw(CMX_KEY_EFUSE, key, out);
+    cmx_secret_wipe(key, sizeof key);
+    cmx_secret_wipe(&fuses, sizeof fuses);
+    return err;
+}

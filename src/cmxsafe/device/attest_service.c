@@ -1,0 +1,258 @@
+#include "cmxsafe/device/attest_service.h"
+
+#include <string.h>
+
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/text.h"
+#include "cmxsafe/device/attest_work.h"
+#include "cmxsafe/http/http.h"
+#include "cmxsafe/port/crypto.h"
+#include "cmxsafe/port/port.h"
+
+#define RETRY_AFTER_S "5" /* about what 4 MB take on an ESP32 */
+#define CONNECTIONS 8
+
+static struct {
+    struct cmx_http_server *server; /* NULL: does not run */
+    cmx_attest_facts_fn facts;
+    void *facts_arg;
+    uint8_t boot_seed[32];
+    struct cmx_mutex count_lock; /* guards requests */
+    struct cmx_mutex turn;       /* held by the request that computes */
+    unsigned requests;           /* computing and waiting */
+} self;
+
+void cmx_attest_set_facts(cmx_attest_facts_fn facts, void *arg)
+{
+    self.facts = facts;
+    self.facts_arg = arg;
+}
+
+/* ---- one at a time ---- */
+
+static bool enter(void)
+{
+    bool admitted;
+
+    cmx_port_mutex_lock(&self.count_lock);
+    admitted = self.requests < 1 + CMX_ATTEST_QUEUE;
+    self.requests += admitted;
+    cmx_port_mutex_unlock(&self.count_lock);
+    if (admitted)
+        cmx_port_mutex_lock(&self.turn);
+    return admitted;
+}
+
+static void leave(void)
+{
+    cmx_port_mutex_unlock(&self.turn);
+    cmx_port_mutex_lock(&self.count_lock);
+    self.requests--;
+    cmx_port_mutex_unlock(&self.count_lock);
+}
+
+/* ---- answers ---- */
+
+static const struct cmx_http_header no_store[] = {{"Cache-Control", "no-store"}};
+
+static cmx_err reply_busy(struct cmx_http_request *r)
+{
+    static const struct cmx_http_header headers[] = {{"Retry-After", RETRY_AFTER_S}};
+    static const char text[] = "an attestation is under way and the queue is full; retry later\n";
+
+    return cmx_http_reply(r, 503, "text/plain", text, sizeof text - 1, headers, 1);
+}
+
+static cmx_err reply_failure(struct cmx_http_request *r, cmx_err err)
+{
+    cmx_log(CMX_LOG_ERROR, "attest", "attestation failed: %s", cmx_err_text(err));
+    if (err == CMX_ENOKEY)
+        return cmx_http_reply_text(r, 500,
+                                   "no usable hardware key: burn one with espefuse burn_key BLOCK_KEY3 "
+                                   "private_key.bin HMAC_UP\n");
+    return cmx_http_reply_text(r, err == CMX_ENOMEM ? 503 : 500, "attestation failed: %s\n", cmx_err_text(err));
+}
+
+/* ---- what is asked ---- */
+
+/* The parameter, decoded. Answers 400 itself where it is missing, doubled, broken or not min to max bytes long; *len is
+ * then 0. */
+static cmx_err take_param(struct cmx_http_request *r, const char *name, uint8_t *out, size_t min, size_t max,
+                          size_t *len)
+{
+    const char *raw = NULL;
+    size_t raw_len = 0;
+    size_t n = 0;
+    cmx_err err = cmx_http_param(cmx_http_query(r), name, &raw, &raw_len);
+
+    *len = 0;
+    if (err == CMX_EEXIST)
+        return cmx_http_reply_text(r, 400, "'%s' is given more than once\n", name);
+    if (err)
+        return cmx_http_reply_text(r, 400, "Missing '%s' parameter\n", name);
+    err = cmx_url_decode(raw, raw_len, 1, out, max, &n);
+    if (err == CMX_EFORMAT)
+        return cmx_http_reply_text(r, 400, "'%s' has a broken %%XX escape\n", name);
+    if (err || n < min)
+        return cmx_http_reply_text(r, 400, "'%s' must be %u to %u bytes long\n", name, (unsigned)min, (unsigned)max);
+    *len = n;
+    return CMX_OK;
+}
+
+/* ranges=, or the default. Answers 400 or 404 itself, and *out is then empty. */
+static cmx_err take_ranges(struct cmx_http_request *r, struct cmx_ranges *out)
+{
+    uint32_t size = cmx_port_flash_size();
+    uint8_t text[CMX_RANGES_TEXT_MAX + 1];
+    const char *raw, *why = "";
+    size_t len = 0;
+
+    out->n = 0;
+    if (cmx_http_param(cmx_http_query(r), "ranges", &raw, &len) == CMX_ENOENT) {
+        if (cmx_ranges_default(out, size))
+            return cmx_http_reply_text(r, 404, "this device has no flash from 0x10000 on; ask for ranges=BEGIN-END\n");
+        return CMX_OK;
+    }
+    if (take_param(r, "ranges", text, 1, CMX_RANGES_TEXT_MAX, &len) || len == 0)
+        return CMX_OK;
+    if (cmx_ranges_parse(out, (const char *)text, len, size, &why))
+        return cmx_http_reply_text(r, 400, "ranges: %s\n", why);
+    return CMX_OK;
+}
+
+/* ---- GET /hash ---- */
+
+static cmx_err begin_hash(struct cmx_http_request *r, void *ctx, void **state)
+{
+    uint8_t challenge[CMX_CHALLENGE_MAX], value[32];
+    struct cmx_ranges ranges;
+    char hex[65];
+    size_t len;
+    cmx_err err = take_param(r, "challenge", challenge, 1, sizeof challenge, &len);
+
+    (void)ctx;
+    (void)state;
+    if (err || len == 0)
+        return err;
+    err = take_ranges(r, &ranges);
+    if (err || ranges.n == 0)
+        return err;
+    if (!enter())
+        return reply_busy(r);
+    err = cmx_attest_hash(&ranges, challenge, len, value);
+    leave();
+    if (err)
+        return reply_failure(r, err);
+    cmx_hex_encode(hex, value, sizeof value);
+    return cmx_http_reply(r, 200, "text/plain", hex, 64, no_store, 1);
+}
+
+/* ---- GET /evidence ---- */
+
+/* Two hex digits a byte; answers 400 itself, and *len is then 0. */
+static cmx_err take_nonce(struct cmx_http_request *r, uint8_t nonce[CMX_NONCE_MAX], size_t *len)
+{
+    uint8_t hex[2 * CMX_NONCE_MAX + 1];
+    size_t n = 0;
+    cmx_err err = take_param(r, "nonce", hex, 2 * CMX_NONCE_MIN, 2 * CMX_NONCE_MAX, &n);
+
+    *len = 0;
+    if (err || n == 0)
+        return err;
+    hex[n] = 0;
+    if (n % 2 || cmx_hex_decode(nonce, n / 2, (const char *)hex))
+        return cmx_http_reply_text(r, 400, "'nonce' must be 8 to 64 bytes in hex\n");
+    *len = n / 2;
+    return CMX_OK;
+}
+
+static cmx_err answer_evidence(struct cmx_http_request *r, struct cmx_evidence_job *j, const struct cmx_ranges *ranges)
+{
+    const char *accept = cmx_http_header_get(r, "Accept");
+    bool json = accept && strstr(accept, "application/json");
+    cmx_err err;
+
+    if (self.facts)
+        self.facts(self.facts_arg, &j->e);
+    memcpy(j->e.boot_seed, self.boot_seed, sizeof j->e.boot_seed);
+    err = cmx_attest_evidence(j, ranges, json);
+    if (err)
+        return reply_failure(r, err);
+    return cmx_http_reply(r, 200, json ? "application/json" : CMX_EVIDENCE_TYPE, j->out, j->len, no_store, 1);
+}
+
+static cmx_err begin_evidence(struct cmx_http_request *r, void *ctx, void **state)
+{
+    uint8_t nonce[CMX_NONCE_MAX];
+    struct cmx_ranges ranges = {.n = 0};
+    struct cmx_evidence_job *j;
+    size_t len;
+    cmx_err err = take_nonce(r, nonce, &len);
+
+    (void)ctx;
+    (void)state;
+    if (err || len == 0)
+        return err;
+    if (cmx_port_flash_size() > 0) { /* without flash the facts alone are evidence */
+        err = take_ranges(r, &ranges);
+        if (err || ranges.n == 0)
+            return err;
+    }
+    if (!enter())
+        return reply_busy(r);
+    j = cmx_mem_alloc(sizeof *j);
+    if (j) {
+        memcpy(j->e.nonce, nonce, len);
+        j->e.nonce_len = len;
+        err = answer_evidence(r, j, &ranges);
+        cmx_mem_free_secret(j);
+    } else {
+        err = reply_failure(r, CMX_ENOMEM);
+    }
+    leave();
+    return err;
+}
+
+static const struct cmx_http_route routes[] = {
+    {.method = "GET", .path = "/hash", .begin = begin_hash},
+    {.method = "GET", .path = "/evidence", .begin = begin_evidence},
+};
+
+static struct cmx_http_service service = {
+    .name = "attest", .max_connections = CONNECTIONS, .routes = routes, .n_routes = sizeof routes / sizeof routes[0]};
+
+cmx_err cmx_attest_start(const char *address, uint16_t port)
+{
+    cmx_err err;
+
+    if (self.server)
+        return CMX_EEXIST;
+    err = cmx_crypto_random(self.boot_seed, sizeof self.boot_seed);
+    if (!err)
+        err = cmx_port_mutex_init(&self.count_lock);
+    if (err)
+        return err;
+    err = cmx_port_mutex_init(&self.turn);
+    if (!err) {
+        service.address = address;
+        service.port = port;
+        err = cmx_http_serve(&service, &self.server);
+        if (!err)
+            return CMX_OK;
+        cmx_port_mutex_destroy(&self.turn);
+    }
+    cmx_port_mutex_destroy(&self.count_lock);
+    self.server = NULL;
+    return err;
+}
+
+void cmx_attest_stop(void)
+{
+    if (!self.server)
+        return;
+    cmx_http_stop(self.server);
+    self.server = NULL;
+    cmx_port_mutex_destroy(&self.turn);
+    cmx_port_mutex_destroy(&self.count_lock);
+}

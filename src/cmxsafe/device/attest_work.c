@@ -1,0 +1,138 @@
+#include "cmxsafe/device/attest_work.h"
+
+#include <string.h>
+
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/secret.h"
+#include "cmxsafe/identity/identity.h"
+#include "cmxsafe/port/port.h"
+
+static cmx_err run_chain(struct cmx_chain *c)
+{
+    uint8_t mac[32];
+    const uint8_t *msg;
+    uint32_t offset;
+    uint8_t *dst;
+    size_t len;
+
+    while (cmx_chain_want(c, &offset, &dst, &len)) {
+        cmx_err err = cmx_port_flash_read(offset, dst, len);
+
+        if (err)
+            return err;
+        cmx_chain_message(c, &msg, &len);
+        err = cmx_port_hw_hmac(msg, len, mac);
+        if (err)
+            return err;
+        cmx_chain_take(c, mac);
+        cmx_port_watchdog_feed();
+    }
+    return CMX_OK;
+}
+
+cmx_err cmx_attest_hash(const struct cmx_ranges *ranges, const uint8_t *challenge, size_t len, uint8_t out[32])
+{
+    struct cmx_chain *c = cmx_mem_alloc(sizeof *c);
+    cmx_err err;
+
+    if (!c)
+        return CMX_ENOMEM;
+    err = cmx_chain_init(c, ranges, challenge, len);
+    if (!err)
+        err = run_chain(c);
+    if (!err)
+        memcpy(out, c->h, 32);
+    cmx_mem_free_secret(c); /* it holds flash */
+    return err;
+}
+
+_Static_assert(CMX_EVIDENCE_TOKEN_MAX + CMX_EVIDENCE_JSON_MAX >= CMX_CHUNK, "a chunk fits where the answer will be");
+_Static_assert(sizeof(struct cmx_evidence_job) <= 8 * 1024, "the bound that the service promises");
+
+static cmx_err measure(struct cmx_evidence_job *j, struct cmx_range range, uint8_t digest[CMX_SHA256_LEN])
+{
+    struct cmx_ranges one = {.r = {range}, .n = 1};
+    struct cmx_sha256 h;
+    struct cmx_walk w;
+    uint32_t offset;
+    size_t len;
+    cmx_err err = cmx_measure_begin(&h, j->e.nonce, j->e.nonce_len, range);
+
+    if (err)
+        return err;
+    cmx_walk_init(&w, &one);
+    while (!err && cmx_walk_next(&w, &offset, &len)) {
+        err = cmx_port_flash_read(offset, j->out, len);
+        if (!err)
+            err = cmx_measure_chunk(&h, j->out, len);
+        cmx_port_watchdog_feed();
+    }
+    if (!err)
+        return cmx_measure_finish(&h, digest);
+    cmx_sha256_abort(&h);
+    return err;
+}
+
+static cmx_err measure_all(struct cmx_evidence_job *j, const struct cmx_ranges *ranges)
+{
+    cmx_err err = CMX_OK;
+
+    for (size_t i = 0; i < ranges->n && !err; i++) {
+        j->e.measurements[i].range = ranges->r[i];
+        err = measure(j, ranges->r[i], j->e.measurements[i].digest);
+        j->e.n_measurements = i + 1;
+    }
+    return err;
+}
+
+/* The answer into j->out: the token, or behind it the JSON that holds it, which then moves to the front. */
+static cmx_err write_answer(struct cmx_evidence_job *j, const uint8_t mac_key[32], bool json)
+{
+    struct cmx_buf token, text;
+    cmx_err err;
+
+    cmx_buf_init(&token, j->out, CMX_EVIDENCE_TOKEN_MAX);
+    err = cmx_evidence_encode(&j->e, mac_key, &token);
+    j->len = cmx_buf_len(&token);
+    if (err || !json)
+        return err;
+    cmx_buf_init(&text, j->out + j->len, sizeof j->out - j->len);
+    err = cmx_evidence_json(&j->e, cmx_buf_data(&token), cmx_buf_len(&token), &text);
+    j->len = cmx_buf_len(&text);
+    memmove(j->out, cmx_buf_data(&text), j->len);
+    return err;
+}
+
+/* The holder's numbers are written into evidence, so they are named apart from the port's. */
+static cmx_key_holder holder_of(cmx_key_kind kind)
+{
+    switch (kind) {
+    case CMX_KEY_EFUSE:
+        return CMX_HELD_EFUSE;
+    case CMX_KEY_TPM:
+        return CMX_HELD_TPM;
+    case CMX_KEY_SOFTWARE:
+        return CMX_HELD_SOFTWARE;
+    default:
+        return CMX_HELD_NONE;
+    }
+}
+
+cmx_err cmx_attest_evidence(struct cmx_evidence_job *j, const struct cmx_ranges *ranges, bool json)
+{
+    uint8_t mac_key[32];
+    cmx_err err;
+
+    j->e.flash_size = cmx_port_flash_size();
+    j->e.key = holder_of(cmx_port_hw_key_kind());
+    err = cmx_identity_ueid(cmx_identity_hw_hmac, NULL, j->e.ueid);
+    if (!err)
+        err = measure_all(j, ranges);
+    if (!err)
+        err = cmx_identity_evidence_key(cmx_identity_hw_hmac, NULL, mac_key);
+    if (err)
+        return err;
+    err = write_answer(j, mac_key, json);
+    cmx_secret_wipe(mac_key, sizeof mac_key);
+    return err;
+}

@@ -1,0 +1,23 @@
+/* attest_work.h - the two computations of the attestation service, apart from HTTP. They read flash and ask the key
+ * through port.h, feed the watchdog after each chunk, and take at most 8 KB. One at a time is the caller's care. */
+#ifndef CMX_DEVICE_ATTEST_WORK_H
+#define CMX_DEVICE_ATTEST_WORK_H
+
+#include "cmxsafe/attest/chain.h"
+#include "cmxsafe/attest/evidence.h"
+
+/* The value of /hash. CMX_ENOKEY, CMX_EIO, CMX_ENOMEM. */
+CMX_MUST_USE cmx_err cmx_attest_hash(const struct cmx_ranges *ranges, const uint8_t *challenge, size_t len,
+                                     uint8_t out[32]);
+
+struct cmx_evidence_job {
+    struct cmx_evidence e; /* in: nonce and facts; out: all */
+    uint8_t
+        out[CMX_EVIDENCE_TOKEN_MAX + CMX_EVIDENCE_JSON_MAX]; /* first the flash's chunks pass here, then the answer */
+    size_t len;
+};
+
+/* Completes j->e with ueid, key, flash_size and the measurements of ranges, and writes token or JSON into j->out. */
+CMX_MUST_USE cmx_err cmx_attest_evidence(struct cmx_evidence_job *j, const struct cmx_ranges *ranges, bool json);
+
+#endif

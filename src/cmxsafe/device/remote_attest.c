@@ -1,0 +1,15 @@
+#include "remoteAttest.h"
+
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/device/attest_service.h"
+
+void setup_remoteAttest(void *param)
+{
+    cmx_err err = cmx_attest_start(NULL, CMX_ATTEST_PORT);
+
+    (void)param;
+    if (err)
+        cmx_log(CMX_LOG_ERROR, "attest", "cannot serve attestation on port %d: %s", CMX_ATTEST_PORT, cmx_err_text(err));
+    else
+        cmx_log(CMX_LOG_INFO, "attest", "attestation on port %d", CMX_ATTEST_PORT);
+}

@@ -1,0 +1,29 @@
+/* remoteAttest.h - the original's door to attestation; cmxsafe/device/attest_service.h is behind it.
+ *
+ *     int paramAttest = NULL;
+ *     remoteAttest::setup_remoteAttest(&paramAttest);
+ *
+ * In C: setup_remoteAttest(NULL). Starts the service on 127.0.0.1:8888 and returns; make it reachable with the context
+ * attestationPort. Errors are logged. */
+#ifndef CMX_REMOTE_ATTEST_H
+#define CMX_REMOTE_ATTEST_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* param is not used; it makes the function fit xTaskCreate. */
+void setup_remoteAttest(void *param);
+
+#ifdef __cplusplus
+}
+
+namespace remoteAttest
+{
+inline void setup_remoteAttest(void *param)
+{
+    ::setup_remoteAttest(param);
+}
+} // namespace remoteAttest
+#endif
+#endif
