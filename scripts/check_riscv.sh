@@ -18,7 +18,7 @@ ln -s /usr/include/lwip/netif "$out/include/netif"
 
 flags=(--specs=picolibc.specs -march=rv32imc -mabi=ilp32 -std=gnu11 -Os -ffreestanding -ffunction-sections -fdata-sections
     -fstack-usage -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Werror
-    -Isrc -isystem tests/riscv/include -isystem "$out/include")
+    -DCMX_DEVICE_PROFILE -Isrc -isystem tests/riscv/include -isystem "$out/include")
 export flags_line="${flags[*]}" out prefix
 compile() { # compile SOURCE
     local object=$out/${1%.c}.o

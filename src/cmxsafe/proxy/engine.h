@@ -14,7 +14,7 @@
 #define CMX_PROXY_ENGINE_H
 
 #include <netinet/in.h>
-#include <poll.h>
+#include <sys/poll.h>
 #include <sys/socket.h>
 
 #include "cmxsafe/core/backoff.h"

@@ -7,6 +7,10 @@
 #ifndef CMX_PROXY_LIMITS_H
 #define CMX_PROXY_LIMITS_H
 
+#if defined(ESP_PLATFORM) && !defined(CMX_DEVICE_PROFILE)
+#define CMX_DEVICE_PROFILE /* Arduino gives a library no compiler flags */
+#endif
+
 /* Bytes that move from a local socket into one SSH packet at a time. high_bw contexts use the larger one: fewer, larger
  * packets cost less CPU a byte (a third on a host), and each session then holds one such buffer. */
 #ifndef CMX_RELAY_CHUNK
