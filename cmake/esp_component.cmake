@@ -1,0 +1,39 @@
+# cmxsafe as an ESP-IDF component (5.1 to 5.5, 6.x). Included by the root CMakeLists.txt when ESP_PLATFORM is set. libssh comes
+# from whichever of the known components the project has: the registry's david-cermak/libssh, or LibSSH-ESP32 (see
+# cmake/libssh_esp32).
+get_filename_component(CMX_ROOT ${CMAKE_CURRENT_LIST_DIR} DIRECTORY)
+
+file(GLOB_RECURSE cmx_sources ${CMX_ROOT}/src/*.c ${CMX_ROOT}/src/*.cpp)
+set(cmx_requires lwip esp_event esp_netif freertos)
+set(cmx_private app_update efuse esp_app_format esp_http_server esp_partition esp_system esp_timer mbedtls nvs_flash spi_flash
+    bootloader_support esp_hw_support)
+if(IDF_VERSION_MAJOR GREATER_EQUAL 6)
+  list(APPEND cmx_private esp_security) # esp_hmac.h moved there
+endif()
+
+idf_component_register(SRCS ${cmx_sources} INCLUDE_DIRS ${CMX_ROOT}/src REQUIRES ${cmx_requires} PRIV_REQUIRES ${cmx_private}
+  KCONFIG ${CMX_ROOT}/Kconfig)
+
+target_compile_options(${COMPONENT_LIB} PRIVATE $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes>)
+
+set(cmx_libssh_names david-cermak__libssh libssh libssh_esp32 LibSSH-ESP32)
+idf_component_optional_requires(PRIVATE ${cmx_libssh_names})
+idf_build_get_property(cmx_built BUILD_COMPONENTS)
+set(cmx_has_libssh FALSE)
+foreach(name ${cmx_libssh_names})
+  if(name IN_LIST cmx_built)
+    set(cmx_has_libssh TRUE)
+  endif()
+endforeach()
+if(NOT cmx_has_libssh)
+  message(FATAL_ERROR "cmxsafe: no libssh component: add `david-cermak/libssh` to idf_component.yml, or LibSSH-ESP32 as "
+    "docs/PORTING.md says")
+endif()
+
+# The IP input hooks of lwIP lead to the isolation module: the component lwip includes the header that declares them.
+if(CONFIG_CMX_LWIP_HOOKS)
+  idf_component_get_property(cmx_lwip lwip COMPONENT_LIB)
+  target_compile_options(${cmx_lwip} PRIVATE "-I${CMX_ROOT}/src")
+  target_compile_definitions(${cmx_lwip} PRIVATE "ESP_IDF_LWIP_HOOK_FILENAME=\"cmxsafe/port/esp/lwip_hooks.h\"")
+  target_link_libraries(${cmx_lwip} PRIVATE ${COMPONENT_LIB})
+endif()

@@ -1,0 +1,30 @@
+/* esp_defaults.h - what Kconfig says under ESP-IDF, for builds without this component's Kconfig (Arduino): the same
+ * names and the same defaults. See Kconfig at the root for what each is. */
+#ifndef CMX_PORT_ESP_DEFAULTS_H
+#define CMX_PORT_ESP_DEFAULTS_H
+
+#ifdef ESP_PLATFORM
+
+#include "sdkconfig.h"
+
+#ifndef CONFIG_CMX_SESSION_STACK
+#define CONFIG_CMX_SESSION_STACK 10240
+#endif
+#ifndef CONFIG_CMX_HTTP_STACK
+#define CONFIG_CMX_HTTP_STACK 6144
+#endif
+#ifndef CONFIG_CMX_TASK_PRIORITY
+#define CONFIG_CMX_TASK_PRIORITY 5
+#endif
+#ifndef CONFIG_CMX_TASK_CORE
+#define CONFIG_CMX_TASK_CORE (-1)
+#endif
+#ifndef CONFIG_CMX_HMAC_KEY
+#define CONFIG_CMX_HMAC_KEY 3
+#endif
+#ifndef CONFIG_CMX_HTTP_CTRL_PORT
+#define CONFIG_CMX_HTTP_CTRL_PORT 32770
+#endif
+
+#endif
+#endif

@@ -1,0 +1,545 @@
+/* http_esp.c - http.h over esp_http_server. Each service is a server of its own; each request gets a task of its own,
+ * so that a stream or an upload never holds up the next request (ESP-IDF 5.2 and later; in 5.1 a service serves one
+ * request at a time). A connection serves one request: sockets are few on a device. What the server can't do: chunked
+ * requests (411). */
+#ifdef ESP_PLATFORM
+
+#include "cmxsafe/http/http.h"
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/port/esp/esp_defaults.h"
+#include "cmxsafe/port/port.h"
+#include "esp_http_server.h"
+#include "esp_idf_version.h"
+
+#define HAVE_ASYNC (ESP_IDF_VERSION >= ESP_IDF_VERSION_VAL(5, 2, 0))
+/* Before these, the server's task goes on reading the body of a request that was handed over. */
+#define HAVE_ASYNC_BODIES                                                                                              \
+    (ESP_IDF_VERSION >= ESP_IDF_VERSION_VAL(5, 3, 2) ||                                                                \
+     (ESP_IDF_VERSION >= ESP_IDF_VERSION_VAL(5, 2, 5) && ESP_IDF_VERSION < ESP_IDF_VERSION_VAL(5, 3, 0)))
+
+#define CHUNK 2048 /* bytes of a body or stream handled at once */
+#define DRAIN_MAX                                                                                                      \
+    65536 /* bytes read and dropped after an early answer, so that the client reads it before the close                \
+           */
+#define SERVER_STACK 4096 /* parses heads and starts tasks */
+#define HELD_MAX 8        /* header values a request may ask for */
+#define TEXT_MAX 512      /* of cmx_http_reply_text */
+#define IDLE_DEFAULT_S 30
+#define CONNECTIONS_DEFAULT 8
+#define CONNECTIONS_LEAST 2
+
+struct binding {
+    struct cmx_http_server *server;
+    const struct cmx_http_route *route;
+};
+
+struct cmx_http_server {
+    httpd_handle_t httpd;
+    const struct cmx_http_service *service;
+    atomic_uint active; /* requests under way */
+    atomic_bool stopping;
+    struct binding bindings[]; /* one a route */
+};
+
+struct cmx_http_request {
+    httpd_req_t *r;
+    struct cmx_http_server *server;
+    const struct cmx_http_route *route;
+    char *held[HELD_MAX]; /* header values handed out, owned */
+    size_t n_held;
+    bool head;     /* HEAD: no body leaves */
+    bool answered; /* an answer was given (a stream: will follow) */
+    bool sent;     /* and all of it left */
+    cmx_http_next_fn next;
+    cmx_http_done_fn done;
+    void *state;
+    char status[40];
+    char type[96];
+};
+
+/* ---- answers ---- */
+
+static const char *reason(int status)
+{
+    static const struct {
+        int status;
+        const char *text;
+    } reasons[] = {
+        {200, "OK"},
+        {202, "Accepted"},
+        {204, "No Content"},
+        {206, "Partial Content"},
+        {302, "Found"},
+        {303, "See Other"},
+        {304, "Not Modified"},
+        {307, "Temporary Redirect"},
+        {308, "Permanent Redirect"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {408, "Request Timeout"},
+        {409, "Conflict"},
+        {411, "Length Required"},
+        {413, "Content Too Large"},
+        {415, "Unsupported Media Type"},
+        {416, "Range Not Satisfiable"},
+        {422, "Unprocessable Content"},
+        {429, "Too Many Requests"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {503, "Service Unavailable"},
+        {507, "Insufficient Storage"},
+    };
+
+    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++)
+        if (reasons[i].status == status)
+            return reasons[i].text;
+    return "Status";
+}
+
+static cmx_err from_httpd(esp_err_t rc)
+{
+    if (rc == ESP_OK)
+        return CMX_OK;
+    return rc == ESP_ERR_NO_MEM || rc == ESP_ERR_HTTPD_ALLOC_MEM ? CMX_ENOMEM : CMX_ECLOSED;
+}
+
+/* Status, type and Connection. esp_http_server keeps pointers: the strings live in the request. */
+static void set_head(struct cmx_http_request *q, int status, const char *content_type)
+{
+    snprintf(q->status, sizeof q->status, "%d %s", status, reason(status));
+    snprintf(q->type, sizeof q->type, "%s", content_type ? content_type : "text/plain");
+    (void)httpd_resp_set_status(q->r, q->status); /* these fail only for NULL */
+    (void)httpd_resp_set_type(q->r, q->type);
+    (void)httpd_resp_set_hdr(q->r, "Connection", "close");
+    q->answered = true;
+}
+
+/* The head of an answer to HEAD, with the length that GET would have: esp_http_server would say 0. */
+static esp_err_t send_head_only(struct cmx_http_request *q, size_t len, const struct cmx_http_header *headers, size_t n)
+{
+    char line[256];
+    int used =
+        snprintf(line, sizeof line, "HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %u\r\nConnection: close\r\n",
+                 q->status, q->type, (unsigned)len);
+
+    if (httpd_send(q->r, line, (size_t)used) != used)
+        return ESP_FAIL;
+    for (size_t i = 0; i < n; i++) {
+        used = snprintf(line, sizeof line, "%s: %s\r\n", headers[i].name, headers[i].value);
+        if (used < (int)sizeof line && httpd_send(q->r, line, (size_t)used) != used)
+            return ESP_FAIL;
+    }
+    return httpd_send(q->r, "\r\n", 2) == 2 ? ESP_OK : ESP_FAIL;
+}
+
+cmx_err cmx_http_reply(struct cmx_http_request *q, int status, const char *content_type, const void *body, size_t len,
+                       const struct cmx_http_header *headers, size_t n_headers)
+{
+    esp_err_t rc = ESP_OK;
+
+    if (q->answered || n_headers > CMX_HTTP_HEADERS_MAX)
+        return CMX_EINVAL;
+    set_head(q, status, content_type);
+    if (q->head) {
+        rc = send_head_only(q, len, headers, n_headers);
+    } else {
+        for (size_t i = 0; i < n_headers && rc == ESP_OK; i++)
+            rc = httpd_resp_set_hdr(q->r, headers[i].name, headers[i].value);
+        if (rc == ESP_OK)
+            rc = httpd_resp_send(q->r, len ? body : "", (ssize_t)len);
+    }
+    q->sent = rc == ESP_OK;
+    return from_httpd(rc);
+}
+
+cmx_err cmx_http_reply_static(struct cmx_http_request *q, int status, const char *content_type, const void *body,
+                              size_t len, const struct cmx_http_header *headers, size_t n_headers)
+{
+    return cmx_http_reply(q, status, content_type, body, len, headers, n_headers); /* sent at once, never copied */
+}
+
+cmx_err cmx_http_reply_text(struct cmx_http_request *q, int status, const char *fmt, ...)
+{
+    char text[TEXT_MAX];
+    va_list ap;
+    int n;
+
+    va_start(ap, fmt);
+    n = vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    if (n < 0)
+        return CMX_EINVAL;
+    return cmx_http_reply(q, status, "text/plain; charset=utf-8", text,
+                          (size_t)n < sizeof text ? (size_t)n : sizeof text - 1, NULL, 0);
+}
+
+cmx_err cmx_http_reply_stream(struct cmx_http_request *q, int status, const char *content_type, cmx_http_next_fn next,
+                              cmx_http_done_fn done, void *state)
+{
+    if (q->answered) {
+        if (done)
+            done(state);
+        return CMX_EINVAL;
+    }
+    set_head(q, status, content_type);
+    q->next = next; /* pumped when the route's calls are over */
+    q->done = done;
+    q->state = state;
+    return CMX_OK;
+}
+
+/* Streams until the end, an error, or the server stops. */
+static void pump(struct cmx_http_request *q, uint8_t *chunk)
+{
+    size_t len = 0;
+    cmx_err err = CMX_OK;
+
+    while (!q->head && !err && !atomic_load(&q->server->stopping)) {
+        err = q->next(q->state, chunk, CHUNK, &len);
+        if (err || !len)
+            break;
+        err = from_httpd(httpd_resp_send_chunk(q->r, (const char *)chunk, (ssize_t)len));
+    }
+    if (q->head)
+        q->sent = send_head_only(q, 0, NULL, 0) == ESP_OK;
+    else if (!err && !len)
+        q->sent = httpd_resp_send_chunk(q->r, NULL, 0) == ESP_OK;
+    if (q->done)
+        q->done(q->state);
+}
+
+/* ---- what a route may ask ---- */
+
+const char *cmx_http_query(const struct cmx_http_request *q)
+{
+    const char *mark = strchr(q->r->uri, '?');
+
+    return mark ? mark + 1 : "";
+}
+
+const char *cmx_http_header_get(const struct cmx_http_request *request, const char *name)
+{
+    struct cmx_http_request *q = (struct cmx_http_request *)(uintptr_t)request; /* the cache of values is ours */
+    size_t len = httpd_req_get_hdr_value_len(q->r, name);
+    char *value;
+
+    if (!len || q->n_held == HELD_MAX)
+        return NULL;
+    value = cmx_mem_alloc(len + 1);
+    if (!value)
+        return NULL;
+    if (httpd_req_get_hdr_value_str(q->r, name, value, len + 1) != ESP_OK) {
+        cmx_mem_free(value);
+        return NULL;
+    }
+    q->held[q->n_held++] = value;
+    return value;
+}
+
+int64_t cmx_http_content_length(const struct cmx_http_request *q)
+{
+    return (int64_t)q->r->content_len;
+}
+
+/* ---- one request ---- */
+
+/* The connection ends after it, so whether it arrived makes no difference here. */
+static void refuse(struct cmx_http_request *q, int status, const char *text)
+{
+    cmx_err err = cmx_http_reply_text(q, status, "%s\n", text);
+
+    (void)err;
+}
+
+/* Reads the body; route gets it unless it is NULL. True when all of it came. */
+static bool read_body(struct cmx_http_request *q, const struct cmx_http_route *route, void *state, uint8_t *chunk,
+                      size_t max)
+{
+    const struct cmx_http_service *service = q->server->service;
+    size_t left = q->r->content_len < max ? q->r->content_len : max;
+
+    while (left && !atomic_load(&q->server->stopping)) {
+        int n = httpd_req_recv(q->r, (char *)chunk, left < CHUNK ? left : CHUNK);
+
+        if (n <= 0) {
+            if (n == HTTPD_SOCK_ERR_TIMEOUT && !q->answered)
+                refuse(q, 408, "no byte for too long");
+            return false;
+        }
+        left -= (size_t)n;
+        cmx_port_watchdog_feed();
+        if (route && route->body && !q->answered && route->body(q, service->ctx, state, chunk, (size_t)n) != CMX_OK)
+            route = NULL;
+    }
+    return left == 0;
+}
+
+static void expect(struct cmx_http_request *q)
+{
+    static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    const char *value = cmx_http_header_get(q, "Expect");
+
+    if (value && strcasecmp(value, "100-continue") == 0)
+        (void)httpd_send(q->r, go_on, sizeof go_on - 1); /* a client that is gone is noticed by the next read */
+}
+
+static void answer(struct cmx_http_request *q, uint8_t *chunk)
+{
+    const struct cmx_http_service *service = q->server->service;
+    const struct cmx_http_route *route = q->route;
+    void *state = NULL;
+    cmx_err err = route->begin(q, service->ctx, &state);
+    bool whole = q->r->content_len == 0;
+
+    if (!err && !q->answered && !whole) {
+        expect(q);
+        whole = read_body(q, route, state, chunk, SIZE_MAX);
+    } else if (!whole) {
+        (void)read_body(q, NULL, NULL, chunk, DRAIN_MAX);
+    }
+    if (!err && !q->answered && whole && route->end)
+        err = route->end(q, service->ctx, state);
+    if (!q->answered && (err || whole))
+        refuse(q, 500, cmx_err_text(err));
+    if (q->next)
+        pump(q, chunk);
+    if (route->done)
+        route->done(service->ctx, state, whole && q->sent);
+}
+
+static void handle(struct cmx_http_request *q)
+{
+    uint8_t *chunk = cmx_mem_alloc(CHUNK);
+
+    if (!chunk)
+        refuse(q, 503, "out of memory");
+    else if (httpd_req_get_hdr_value_len(q->r, "Transfer-Encoding") > 0)
+        refuse(q, 411, "send a Content-Length");
+    else
+        answer(q, chunk);
+    cmx_mem_free(chunk);
+    for (size_t i = 0; i < q->n_held; i++)
+        cmx_mem_free(q->held[i]);
+}
+
+static struct cmx_http_request *new_request(httpd_req_t *r)
+{
+    struct binding *b = r->user_ctx;
+    struct cmx_http_request *q = cmx_mem_alloc(sizeof *q);
+
+    if (!q)
+        return NULL;
+    q->r = r;
+    q->server = b->server;
+    q->route = b->route;
+    q->head = r->method == HTTP_HEAD;
+    atomic_fetch_add(&b->server->active, 1);
+    return q;
+}
+
+static void end_request(struct cmx_http_request *q)
+{
+    struct cmx_http_server *s = q->server;
+
+    cmx_mem_free(q);
+    atomic_fetch_sub(&s->active, 1);
+}
+
+/* In the server's own task, which serves nothing else meanwhile. */
+static esp_err_t serve_here(httpd_req_t *r)
+{
+    struct cmx_http_request *q = new_request(r);
+
+    if (!q)
+        return ESP_FAIL;
+    handle(q);
+    end_request(q);
+    return ESP_FAIL; /* closes the connection */
+}
+
+#if HAVE_ASYNC
+static void nothing(void *arg)
+{
+    (void)arg;
+}
+
+static void request_task(void *arg)
+{
+    struct cmx_http_request *q = arg;
+    httpd_handle_t httpd = q->r->handle;
+
+    handle(q);
+    /* Says goodbye; the server closes when the client has, or when it needs the place. Closing by number here could hit
+     * a newer connection. */
+    (void)shutdown(httpd_req_to_sockfd(q->r), SHUT_WR);
+    (void)httpd_req_async_handler_complete(q->r); /* frees r in any case */
+    (void)httpd_queue_work(httpd, nothing, NULL); /* wakes the server, so that it looks at the connection again */
+    end_request(q);
+}
+
+static esp_err_t on_request(httpd_req_t *r)
+{
+    httpd_req_t *own = NULL;
+    struct cmx_http_request *q = NULL;
+
+    if (r->content_len && !HAVE_ASYNC_BODIES)
+        return serve_here(r);
+    if (httpd_req_async_handler_begin(r, &own) == ESP_OK)
+        q = new_request(own);
+    if (q && cmx_port_task_start(q->route->path, CONFIG_CMX_HTTP_STACK, request_task, q) == CMX_OK)
+        return ESP_OK;
+    if (q)
+        end_request(q);
+    if (own)
+        (void)httpd_req_async_handler_complete(own);
+    (void)httpd_resp_send_err(r, HTTPD_500_INTERNAL_SERVER_ERROR, "out of memory");
+    return ESP_FAIL; /* closes the connection */
+}
+#else
+static esp_err_t on_request(httpd_req_t *r)
+{
+    return serve_here(r);
+}
+#endif
+
+/* ---- the server ---- */
+
+/* Where the server listens on every address (before ESP-IDF 6.1 it can't do otherwise), a connection to any but the
+ * service's own is ended before a byte is read. */
+static bool is_local(const struct sockaddr_storage *at)
+{
+    if (at->ss_family == AF_INET)
+        return ((const struct sockaddr_in *)at)->sin_addr.s_addr == htonl(INADDR_LOOPBACK);
+#if CONFIG_LWIP_IPV6
+    const uint8_t *a = ((const struct sockaddr_in6 *)at)->sin6_addr.s6_addr;
+    static const uint8_t mapped[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1};
+    static const uint8_t loopback[16] = {[15] = 1};
+
+    return at->ss_family == AF_INET6 && (memcmp(a, mapped, 16) == 0 || memcmp(a, loopback, 16) == 0);
+#else
+    return false;
+#endif
+}
+
+static esp_err_t on_open(httpd_handle_t httpd, int fd)
+{
+    const struct cmx_http_server *s = httpd_get_global_user_ctx(httpd);
+    const char *address = s->service->address;
+    struct sockaddr_storage at = {0};
+    socklen_t len = sizeof at;
+
+    if (address && strcmp(address, "127.0.0.1") != 0 && strcmp(address, "::1") != 0)
+        return ESP_OK; /* the application opened it to the network */
+    return getsockname(fd, (struct sockaddr *)&at, &len) == 0 && is_local(&at) ? ESP_OK : ESP_FAIL;
+}
+
+static httpd_method_t method_of(const char *name)
+{
+    static const struct {
+        const char *name;
+        httpd_method_t method;
+    } methods[] = {
+        {"GET", HTTP_GET}, {"POST", HTTP_POST}, {"PUT", HTTP_PUT}, {"DELETE", HTTP_DELETE}, {"HEAD", HTTP_HEAD}};
+
+    for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++)
+        if (strcmp(methods[i].name, name) == 0)
+            return methods[i].method;
+    return HTTP_GET;
+}
+
+static esp_err_t add(struct cmx_http_server *s, struct binding *b, httpd_method_t method)
+{
+    const httpd_uri_t uri = {.uri = b->route->path, .method = method, .handler = on_request, .user_ctx = b};
+
+    return httpd_register_uri_handler(s->httpd, &uri);
+}
+
+static esp_err_t add_routes(struct cmx_http_server *s)
+{
+    esp_err_t rc = ESP_OK;
+
+    for (size_t i = 0; i < s->service->n_routes && rc == ESP_OK; i++) {
+        const httpd_method_t method = method_of(s->service->routes[i].method);
+
+        s->bindings[i] = (struct binding){s, &s->service->routes[i]};
+        rc = add(s, &s->bindings[i], method);
+        if (rc == ESP_OK && method == HTTP_GET)
+            rc = add(s, &s->bindings[i], HTTP_HEAD);
+    }
+    return rc;
+}
+
+static void keep(void *ctx)
+{
+    (void)ctx; /* the server structure is freed by cmx_http_stop */
+}
+
+static httpd_config_t config_of(struct cmx_http_server *s)
+{
+    static atomic_uint servers;
+    const struct cmx_http_service *service = s->service;
+    httpd_config_t c = HTTPD_DEFAULT_CONFIG();
+    unsigned connections = service->max_connections ? service->max_connections : CONNECTIONS_DEFAULT;
+
+    if (connections > CONFIG_LWIP_MAX_SOCKETS - 3) /* three are the server's own */
+        connections = CONFIG_LWIP_MAX_SOCKETS - 3;
+    c.server_port = service->port;
+    c.ctrl_port = (uint16_t)(CONFIG_CMX_HTTP_CTRL_PORT + atomic_fetch_add(&servers, 1));
+    c.max_open_sockets = (uint16_t)(connections < CONNECTIONS_LEAST ? CONNECTIONS_LEAST : connections);
+    c.max_uri_handlers = (uint16_t)(2 * service->n_routes);
+    c.lru_purge_enable = true; /* a silent connection gives way to a new one */
+    c.recv_wait_timeout = (uint16_t)(service->idle_timeout_s ? service->idle_timeout_s : IDLE_DEFAULT_S);
+    c.send_wait_timeout = c.recv_wait_timeout;
+    c.stack_size = HAVE_ASYNC_BODIES ? SERVER_STACK : CONFIG_CMX_HTTP_STACK;
+    c.task_priority = CONFIG_CMX_TASK_PRIORITY;
+    c.open_fn = on_open;
+    c.global_user_ctx = s;
+    c.global_user_ctx_free_fn = keep;
+    return c;
+}
+
+cmx_err cmx_http_serve(const struct cmx_http_service *service, struct cmx_http_server **out)
+{
+    struct cmx_http_server *s = cmx_mem_alloc(sizeof *s + service->n_routes * sizeof s->bindings[0]);
+    httpd_config_t config;
+    esp_err_t rc;
+
+    if (!s)
+        return CMX_ENOMEM;
+    s->service = service;
+    config = config_of(s);
+    rc = httpd_start(&s->httpd, &config);
+    if (rc == ESP_OK && add_routes(s) == ESP_OK) {
+        *out = s;
+        return CMX_OK;
+    }
+    if (rc == ESP_OK)
+        (void)httpd_stop(s->httpd); /* just started: it stops */
+    cmx_mem_free(s);
+    return rc == ESP_FAIL ? CMX_EBUSY : CMX_ENOMEM; /* httpd_start: ESP_FAIL when bind or listen failed */
+}
+
+void cmx_http_stop(struct cmx_http_server *s)
+{
+    if (!s)
+        return;
+    atomic_store(&s->stopping, true);
+    while (atomic_load(&s->active))
+        cmx_port_sleep_ms(10);
+    (void)httpd_stop(s->httpd); /* fails only for a NULL handle */
+    cmx_mem_free(s);
+}
+
+#endif

@@ -1,0 +1,65 @@
+/* hw_key_esp.c - port.h's hardware key: an eFuse block with purpose HMAC_UP, which the HMAC peripheral uses and nobody
+ * reads. ESP32-S2, S3, C3, C5, C6, H2, P4; the first ESP32 has no such peripheral and gets the second half of this
+ * file. */
+#ifdef ESP_PLATFORM
+
+#include "cmxsafe/port/port.h"
+#include "soc/soc_caps.h"
+
+#if SOC_HMAC_SUPPORTED
+
+#include "cmxsafe/core/secret.h"
+#include "cmxsafe/port/esp/esp_defaults.h"
+#include "esp_efuse.h"
+#include "esp_hmac.h"
+
+#define KEY_BLOCK ((esp_efuse_block_t)(EFUSE_BLK_KEY0 + CONFIG_CMX_HMAC_KEY))
+
+#if CONFIG_CMX_HMAC_KEY_READABLE
+/* For emulators that read a protected key as zeros, and for a desk. The evidence then says so. */
+static bool is_protected(void)
+{
+    return true;
+}
+#else
+static bool is_protected(void)
+{
+    return esp_efuse_get_key_dis_read(KEY_BLOCK);
+}
+#endif
+
+cmx_key_kind cmx_port_hw_key_kind(void)
+{
+    if (esp_efuse_get_key_purpose(KEY_BLOCK) != ESP_EFUSE_KEY_PURPOSE_HMAC_UP || !is_protected())
+        return CMX_KEY_NONE;
+    return CMX_KEY_EFUSE;
+}
+
+cmx_err cmx_port_hw_hmac(const void *msg, size_t len, uint8_t out[32])
+{
+    if (cmx_port_hw_key_kind() == CMX_KEY_NONE)
+        return CMX_ENOKEY;
+    /* Takes the peripheral's own lock: others wait. */
+    if (esp_hmac_calculate((hmac_key_id_t)(HMAC_KEY0 + CONFIG_CMX_HMAC_KEY), msg, len, out) == ESP_OK)
+        return CMX_OK;
+    cmx_secret_wipe(out, 32);
+    return CMX_EIO;
+}
+
+#else
+
+cmx_key_kind cmx_port_hw_key_kind(void)
+{
+    return CMX_KEY_NONE;
+}
+
+cmx_err cmx_port_hw_hmac(const void *msg, size_t len, uint8_t out[32])
+{
+    (void)msg;
+    (void)len;
+    (void)out;
+    return CMX_ENOKEY;
+}
+
+#endif
+#endif

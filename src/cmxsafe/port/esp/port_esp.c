@@ -1,0 +1,168 @@
+/* port_esp.c - port.h for ESP-IDF: clock, tasks, locks, watchdog, log, restart. */
+#ifdef ESP_PLATFORM
+
+#include <freertos/FreeRTOS.h>
+#include <freertos/semphr.h>
+#include <freertos/task.h>
+#include <time.h>
+
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/port/esp/esp_defaults.h"
+#include "cmxsafe/port/port.h"
+#include "esp_log.h"
+#include "esp_system.h"
+#include "esp_task_wdt.h"
+#include "esp_timer.h"
+#if CONFIG_CMX_STACKS_IN_PSRAM
+#include "esp_heap_caps.h"
+#include "freertos/idf_additions.h"
+#endif
+
+#define CLOCK_SET_FROM 1577836800 /* 2020-01-01: the clock starts in 1970 until SNTP or the application sets it */
+#define BREATHE_MS 300            /* how long a busy task may keep the idle task, and so its watchdog, waiting */
+
+uint64_t cmx_port_now_ms(void)
+{
+    return (uint64_t)esp_timer_get_time() / 1000;
+}
+
+uint64_t cmx_port_unix_time(void)
+{
+    time_t t = time(NULL);
+
+    return t >= CLOCK_SET_FROM ? (uint64_t)t : 0;
+}
+
+void cmx_port_sleep_ms(uint32_t ms)
+{
+    /* A delay of n ticks ends at the n-th tick from now, so up to one tick early: one more. */
+    vTaskDelay((TickType_t)(ms / portTICK_PERIOD_MS) + (ms % portTICK_PERIOD_MS ? 2 : 1));
+}
+
+struct start {
+    cmx_task_fn fn;
+    void *arg;
+};
+
+#if CONFIG_CMX_STACKS_IN_PSRAM
+static BaseType_t create(TaskFunction_t run, const char *name, uint32_t stack, void *arg, BaseType_t core)
+{
+    return xTaskCreatePinnedToCoreWithCaps(run, name, stack, arg, CONFIG_CMX_TASK_PRIORITY, NULL, core,
+                                           MALLOC_CAP_SPIRAM | MALLOC_CAP_8BIT);
+}
+
+static void end_task(void)
+{
+    vTaskDeleteWithCaps(NULL);
+}
+#else
+static BaseType_t create(TaskFunction_t run, const char *name, uint32_t stack, void *arg, BaseType_t core)
+{
+    return xTaskCreatePinnedToCore(run, name, stack, arg, CONFIG_CMX_TASK_PRIORITY, NULL, core);
+}
+
+static void end_task(void)
+{
+    vTaskDelete(NULL);
+}
+#endif
+
+static void run(void *p)
+{
+    struct start s = *(struct start *)p;
+
+    cmx_mem_free(p);
+    s.fn(s.arg);
+    end_task();
+}
+
+cmx_err cmx_port_task_start(const char *name, size_t stack_bytes, cmx_task_fn fn, void *arg)
+{
+    const BaseType_t core = CONFIG_CMX_TASK_CORE < 0 ? tskNO_AFFINITY : CONFIG_CMX_TASK_CORE;
+    struct start *s = cmx_mem_alloc(sizeof *s);
+
+    if (!s)
+        return CMX_ENOMEM;
+    s->fn = fn;
+    s->arg = arg;
+    /* ESP-IDF counts stacks in bytes. */
+    if (create(run, name, (uint32_t)(stack_bytes ? stack_bytes : CONFIG_CMX_SESSION_STACK), s, core) == pdPASS)
+        return CMX_OK;
+    cmx_mem_free(s);
+    return CMX_ENOMEM;
+}
+
+size_t cmx_port_stack_free_min(void)
+{
+    return (size_t)uxTaskGetStackHighWaterMark(NULL);
+}
+
+struct lock {
+    StaticSemaphore_t storage;
+    SemaphoreHandle_t handle;
+};
+_Static_assert(sizeof(struct lock) <= sizeof(struct cmx_mutex), "a cmx_mutex holds a static semaphore");
+
+static struct lock *lock_of(struct cmx_mutex *m)
+{
+    return (struct lock *)m->opaque;
+}
+
+cmx_err cmx_port_mutex_init(struct cmx_mutex *m)
+{
+    lock_of(m)->handle = xSemaphoreCreateMutexStatic(&lock_of(m)->storage);
+    return lock_of(m)->handle ? CMX_OK : CMX_ENOMEM;
+}
+
+void cmx_port_mutex_lock(struct cmx_mutex *m)
+{
+    (void)xSemaphoreTake(lock_of(m)->handle, portMAX_DELAY); /* for ever: it can't fail */
+}
+
+void cmx_port_mutex_unlock(struct cmx_mutex *m)
+{
+    (void)xSemaphoreGive(lock_of(m)->handle);
+}
+
+void cmx_port_mutex_destroy(struct cmx_mutex *m)
+{
+    vSemaphoreDelete(lock_of(m)->handle);
+}
+
+#if CONFIG_ESP_TASK_WDT_INIT
+static void feed(void)
+{
+    if (esp_task_wdt_status(NULL) == ESP_OK) /* only a task that the application subscribed */
+        (void)esp_task_wdt_reset();
+}
+#else
+static void feed(void)
+{
+}
+#endif
+
+void cmx_port_watchdog_feed(void)
+{
+    static _Thread_local uint32_t last_ms;
+    uint32_t now = (uint32_t)cmx_port_now_ms();
+
+    feed();
+    if (now - last_ms < BREATHE_MS)
+        return;
+    vTaskDelay(1); /* a yield would let only tasks of the same priority run */
+    last_ms = (uint32_t)cmx_port_now_ms();
+}
+
+void cmx_port_log(cmx_log_level level, const char *tag, const char *line)
+{
+    static const esp_log_level_t levels[] = {ESP_LOG_ERROR, ESP_LOG_WARN, ESP_LOG_INFO, ESP_LOG_DEBUG};
+
+    ESP_LOG_LEVEL(levels[level], tag, "%s", line);
+}
+
+void cmx_port_restart(void)
+{
+    esp_restart();
+}
+
+#endif
