@@ -162,7 +162,7 @@ cmx_err config_files(struct agent_config *c, struct config_report *r)
     return err;
 }
 
-cmx_err config_load(const char *file, struct config_report *r, struct agent_config **out)
+cmx_err config_read_text(const char *file, struct config_report *r, struct agent_config **out)
 {
     size_t len = 0;
     char *text = NULL;
@@ -176,6 +176,13 @@ cmx_err config_load(const char *file, struct config_report *r, struct agent_conf
     }
     err = config_parse(text, len, r, out);
     cmx_mem_free_secret(text);
+    return err;
+}
+
+cmx_err config_load(const char *file, struct config_report *r, struct agent_config **out)
+{
+    cmx_err err = config_read_text(file, r, out);
+
     if (!err)
         err = config_files(*out, r);
     if (err) {

@@ -108,7 +108,10 @@ void config_error(struct config_report *r, unsigned line, const char *fmt, ...) 
  * CMX_ENOENT, CMX_EPERM, CMX_EIO: the file can't be read; CMX_EINVAL: its content; CMX_ENOMEM. */
 CMX_MUST_USE cmx_err config_load(const char *file, struct config_report *r, struct agent_config **out);
 
-/* The part of config_load that touches no file but text. */
+/* The same without the files that the configuration names: for a client that may not read them. */
+CMX_MUST_USE cmx_err config_read_text(const char *file, struct config_report *r, struct agent_config **out);
+
+/* The part of it that touches no file at all. */
 CMX_MUST_USE cmx_err config_parse(const char *text, size_t len, struct config_report *r, struct agent_config **out);
 
 /* The part that does: permissions of keys, passwords, known hosts. CMX_EINVAL, CMX_ENOMEM. */
