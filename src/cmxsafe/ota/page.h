@@ -1,0 +1,11 @@
+/* page.h - the update page, made from page/update.html by scripts/gen_ota_page.sh. */
+#ifndef CMX_OTA_PAGE_H
+#define CMX_OTA_PAGE_H
+
+#include <stddef.h>
+
+extern const char cmx_ota_page[];
+extern const size_t cmx_ota_page_len;
+extern const char cmx_ota_page_csp[]; /* its Content-Security-Policy, with the hashes of its script and style */
+
+#endif

@@ -1,0 +1,26 @@
+/* range.h - Content-Range of a request that brings a part of a file (RFC 9110 section 14.4): "bytes FIRST-LAST/TOTAL".
+ * Pure. */
+#ifndef CMX_OTA_RANGE_H
+#define CMX_OTA_RANGE_H
+
+#include <stdint.h>
+
+#include "cmxsafe/core/err.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct cmx_range {
+    uint32_t first;
+    uint32_t last;
+    uint32_t total;
+};
+
+/* CMX_EFORMAT: another form, a total that is not known, or numbers that contradict each other. */
+CMX_MUST_USE cmx_err cmx_range_parse(struct cmx_range *r, const char *text);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

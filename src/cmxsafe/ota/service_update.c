@@ -1,0 +1,341 @@
+/* POST /update: a request becomes the owner of the one upload, feeds it, and ends it. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/text.h"
+#include "cmxsafe/ota/range.h"
+#include "cmxsafe/ota/service_state.h"
+
+static const char tag[] = "ota";
+
+static int status_of(cmx_err err)
+{
+    switch (err) {
+    case CMX_EBUSY:
+        return 409;
+    case CMX_ENOSPC:
+        return 413;
+    case CMX_EFORMAT:
+    case CMX_ETRUNC:
+    case CMX_EINVAL:
+        return 400;
+    case CMX_EPERM:
+    case CMX_EDOWNGRADE:
+    case CMX_ENOKEY:
+    case CMX_ESIG:
+    case CMX_ENOTSUP:
+        return 422;
+    case CMX_ENOMEM:
+        return 503;
+    default:
+        return 500;
+    }
+}
+
+/* The upload is over: says why to the client, the log and the next GET. Called without the lock. */
+static cmx_err fail(struct cmx_ota_service *s, struct cmx_http_request *r, struct cmx_ota_request *q, cmx_err err,
+                    const char *why)
+{
+    char text[CMX_SLOT_WHY_MAX];
+
+    snprintf(text, sizeof text, "%s", why); /* why may be in what is freed now */
+    cmx_port_mutex_lock(&s->lock);
+    if (q->owner) {
+        q->owner = false;
+        cmx_ota_drop_upload(s);
+        snprintf(s->error, sizeof s->error, "%s", text);
+        cmx_ota_set_state(s, OTA_IDLE);
+    }
+    cmx_port_mutex_unlock(&s->lock);
+    cmx_log(CMX_LOG_WARN, tag, "update refused: %s (%s)", text, cmx_err_name(err));
+    cmx_ota_event_send(s, CMX_OTA_EVENT_REFUSED, text);
+    return cmx_http_reply_text(r, status_of(err), "error: %s (%s)\n", text, cmx_err_name(err));
+}
+
+static cmx_err conflict(struct cmx_http_request *r, int status, uint32_t received, const char *why)
+{
+    char held[11], text[128];
+    const struct cmx_http_header header = {"Upload-Offset", held};
+
+    snprintf(held, sizeof held, "%" PRIu32, received);
+    snprintf(text, sizeof text, "error: %s\n", why);
+    return cmx_http_reply(r, status, "text/plain; charset=utf-8", text, strlen(text), &header, 1);
+}
+
+/* A new upload; under lock. */
+static cmx_err open_new(struct cmx_ota_service *s, char *why, size_t why_cap)
+{
+    cmx_err err;
+
+    cmx_ota_drop_upload(s);
+    cmx_ota_set_state(s, OTA_IDLE);
+    s->upload = cmx_mem_alloc(sizeof *s->upload);
+    if (!s->upload) {
+        snprintf(why, why_cap, "no memory");
+        return CMX_ENOMEM;
+    }
+    err = cmx_upload_begin(s->upload, &s->config.slots, &s->config.policy);
+    if (err) {
+        snprintf(why, why_cap, "%s", s->upload->why);
+        cmx_ota_drop_upload(s);
+    }
+    s->error[0] = '\0';
+    return err;
+}
+
+/* Makes the request the upload's owner; under lock. Returns an HTTP status, 0 for success. */
+static int acquire(struct cmx_ota_service *s, struct cmx_ota_request *q, const struct cmx_range *range, char *why,
+                   size_t why_cap)
+{
+    cmx_err err = CMX_OK;
+
+    cmx_ota_expire(s);
+    if (s->state == OTA_RECEIVING || s->state == OTA_CHECKING || s->state == OTA_RESTARTING) {
+        snprintf(why, why_cap, "%s",
+                 s->state == OTA_RESTARTING ? "the device is about to restart" : "an update is under way");
+        return 409;
+    }
+    if (range && range->first > 0) {
+        if (s->state != OTA_INTERRUPTED || range->first != s->received || (s->total && range->total != s->total)) {
+            snprintf(why, why_cap, "cannot continue there; see Upload-Offset and GET /update");
+            return 416;
+        }
+    } else {
+        err = open_new(s, why, why_cap);
+        if (err)
+            return status_of(err);
+    }
+    if (range)
+        s->total = range->total;
+    if (s->total > s->upload->slot_size) {
+        cmx_ota_drop_upload(s);
+        cmx_ota_set_state(s, OTA_IDLE);
+        snprintf(why, why_cap, "it is larger than the slot");
+        return 413;
+    }
+    q->owner = true;
+    cmx_ota_set_state(s, OTA_RECEIVING);
+    return 0;
+}
+
+/* What the head says of the body. Answers and returns true if it cannot be. */
+static bool head_bad(struct cmx_http_request *r, struct cmx_ota_request *q, struct cmx_range *range, bool *has_range,
+                     cmx_err *err)
+{
+    const char *type = cmx_http_header_get(r, "Content-Type"), *text = cmx_http_header_get(r, "Content-Range");
+    int64_t len = cmx_http_content_length(r);
+
+    *has_range = text != NULL;
+    q->multipart = type && strncasecmp(type, "multipart/", 10) == 0;
+    if (q->multipart && (text || cmx_multipart_init(&q->parts, type) != CMX_OK)) {
+        *err = cmx_http_reply_text(r, 400, "error: not a multipart/form-data body that can be read\n");
+        return true;
+    }
+    if (text && (cmx_range_parse(range, text) != CMX_OK ||
+                 (len >= 0 && len != (int64_t)range->last - (int64_t)range->first + 1))) {
+        *err = cmx_http_reply_text(r, 400, "error: Content-Range is not 'bytes FIRST-LAST/TOTAL' of this body\n");
+        return true;
+    }
+    if (len == 0) {
+        *err = cmx_http_reply_text(r, 400, "error: the body is empty\n");
+        return true;
+    }
+    return false;
+}
+
+cmx_err cmx_ota_update_begin(struct cmx_http_request *r, void *ctx, void **state)
+{
+    struct cmx_ota_service *s = ctx;
+    struct cmx_ota_request *q;
+    struct cmx_range range = {0};
+    bool has_range;
+    char why[CMX_SLOT_WHY_MAX] = "";
+    int64_t len = cmx_http_content_length(r);
+    uint32_t held;
+    cmx_err err = CMX_OK;
+    int status;
+
+    if (cmx_ota_refused(s, r, &err))
+        return err;
+    q = cmx_mem_alloc(sizeof *q);
+    if (!q)
+        return cmx_http_reply_text(r, 503, "error: no memory\n");
+    *state = q;
+    if (head_bad(r, q, &range, &has_range, &err))
+        return err;
+    if (!q->multipart && len > 0 && len <= UINT32_MAX && !has_range)
+        range = (struct cmx_range){.first = 0, .last = (uint32_t)len - 1, .total = (uint32_t)len};
+    if (range.total)
+        q->range_end = range.last + 1;
+    cmx_port_mutex_lock(&s->lock);
+    /* The multipart frame around a file takes less than this; a body that cannot fit is refused before it is sent. */
+    if (len > (int64_t)s->slots.target_size + 4096) {
+        status = 413;
+        snprintf(why, sizeof why, "it is larger than the slot");
+    } else {
+        status = acquire(s, q, range.total ? &range : NULL, why, sizeof why);
+    }
+    held = s->received;
+    cmx_port_mutex_unlock(&s->lock);
+    if (status)
+        return conflict(r, status, held, why);
+    cmx_log(CMX_LOG_INFO, tag, "upload %s at byte %" PRIu32, held ? "continues" : "begins", held);
+    cmx_ota_event_send(s, CMX_OTA_EVENT_BEGIN, "");
+    return CMX_OK;
+}
+
+static cmx_err file_bytes(struct cmx_ota_service *s, const uint8_t *data, size_t len)
+{
+    cmx_err err = cmx_upload_data(s->upload, data, len);
+
+    cmx_port_mutex_lock(&s->lock);
+    s->received = s->upload->received;
+    s->crc = s->upload->crc;
+    cmx_port_mutex_unlock(&s->lock);
+    return err;
+}
+
+static cmx_err part_event(struct cmx_ota_service *s, struct cmx_ota_request *q, const struct cmx_multipart_event *ev)
+{
+    switch (ev->kind) {
+    case CMX_MULTIPART_PART:
+        q->in_field = strcmp(q->parts.name, "update") == 0;
+        if (q->in_field && q->had_field) {
+            snprintf(s->upload->why, sizeof s->upload->why, "the field 'update' is there twice");
+            return CMX_EFORMAT;
+        }
+        q->had_field = q->had_field || q->in_field;
+        return CMX_OK;
+    case CMX_MULTIPART_DATA:
+        return q->in_field ? file_bytes(s, ev->data, ev->len) : CMX_OK;
+    case CMX_MULTIPART_DONE:
+        q->in_field = false;
+        return CMX_OK;
+    default:
+        return CMX_OK;
+    }
+}
+
+static cmx_err multipart_bytes(struct cmx_ota_service *s, struct cmx_ota_request *q, const uint8_t *data, size_t len)
+{
+    struct cmx_multipart_event ev;
+    struct cmx_buf in;
+    cmx_err err;
+
+    cmx_buf_init_view(&in, data, len);
+    do {
+        err = cmx_multipart_next(&q->parts, &in, &ev);
+        if (err) {
+            snprintf(s->upload->why, sizeof s->upload->why, "the multipart body is broken");
+            return err;
+        }
+        err = part_event(s, q, &ev);
+        if (err)
+            return err;
+    } while (ev.kind != CMX_MULTIPART_MORE);
+    return CMX_OK;
+}
+
+cmx_err cmx_ota_update_body(struct cmx_http_request *r, void *ctx, void *state, const uint8_t *data, size_t len)
+{
+    struct cmx_ota_service *s = ctx;
+    struct cmx_ota_request *q = state;
+    cmx_err err;
+
+    if (!q || !q->owner)
+        return CMX_OK;
+    err = q->multipart ? multipart_bytes(s, q, data, len) : file_bytes(s, data, len);
+    return err ? fail(s, r, q, err, s->upload->why) : CMX_OK;
+}
+
+/* The whole request is there. True: the file is not whole yet, and that is in order. */
+static bool part_of_file(struct cmx_ota_service *s, struct cmx_ota_request *q)
+{
+    bool part;
+
+    cmx_port_mutex_lock(&s->lock);
+    part = !q->multipart && s->total && s->received < s->total;
+    if (!part && !s->total)
+        s->total = s->received;
+    cmx_ota_set_state(s, part ? OTA_RECEIVING : OTA_CHECKING);
+    cmx_port_mutex_unlock(&s->lock);
+    return part;
+}
+
+static cmx_err activated(struct cmx_ota_service *s, struct cmx_http_request *r, struct cmx_ota_request *q)
+{
+    const struct cmx_image *image = &s->upload->image;
+    char sha[2 * CMX_SHA256_LEN + 1], version[CMX_IMAGE_TEXT_MAX], slot[CMX_SLOT_NAME_MAX];
+
+    cmx_hex_encode(sha, image->digest, sizeof image->digest);
+    snprintf(version, sizeof version, "%s", image->info.version);
+    snprintf(slot, sizeof slot, "%s", s->slots.target);
+    cmx_port_mutex_lock(&s->lock);
+    q->owner = false;
+    q->ready = true;
+    q->restart = true;
+    cmx_ota_drop_upload(s);
+    cmx_ota_look_at_slots(s);
+    cmx_ota_set_state(s, OTA_READY);
+    cmx_port_mutex_unlock(&s->lock);
+    cmx_log(CMX_LOG_INFO, tag, "update ready: version %s in %s, sha256 %s", version, slot, sha);
+    cmx_ota_event_send(s, CMX_OTA_EVENT_READY, version);
+    return cmx_http_reply_text(r, 200, "OK version=%s slot=%s sha256=%s\n", version[0] ? version : "-", slot, sha);
+}
+
+cmx_err cmx_ota_update_end(struct cmx_http_request *r, void *ctx, void *state)
+{
+    struct cmx_ota_service *s = ctx;
+    struct cmx_ota_request *q = state;
+    cmx_err err;
+
+    if (!q || !q->owner)
+        return CMX_OK;
+    if (q->multipart && !cmx_multipart_complete(&q->parts))
+        return fail(s, r, q, CMX_ETRUNC, "the multipart body ends too early");
+    if (q->multipart && !q->had_field)
+        return fail(s, r, q, CMX_EFORMAT, "there is no field 'update'");
+    if (q->range_end && q->range_end != s->received)
+        return fail(s, r, q, CMX_EFORMAT, "the body is not as long as it said");
+    if (part_of_file(s, q))
+        return cmx_http_reply_text(r, 202, "HELD %" PRIu32 " of %" PRIu32 "\n", s->received, s->total);
+    err = cmx_upload_finish(s->upload);
+    if (err)
+        return fail(s, r, q, err, s->upload->why);
+    return activated(s, r, q);
+}
+
+static void interrupted(struct cmx_ota_service *s)
+{
+    cmx_port_mutex_lock(&s->lock);
+    if (s->received == 0) {
+        cmx_ota_drop_upload(s);
+        cmx_ota_set_state(s, OTA_IDLE);
+    } else {
+        s->interrupted_ms = cmx_port_now_ms();
+        cmx_ota_set_state(s, OTA_INTERRUPTED);
+    }
+    cmx_port_mutex_unlock(&s->lock);
+    cmx_log(CMX_LOG_INFO, tag, "upload stopped at byte %" PRIu32 "; it can be continued", s->received);
+    cmx_ota_event_send(s, CMX_OTA_EVENT_INTERRUPTED, "");
+}
+
+void cmx_ota_update_done(void *ctx, void *state, bool complete)
+{
+    struct cmx_ota_service *s = ctx;
+    struct cmx_ota_request *q = state;
+
+    if (!q)
+        return;
+    if (q->owner)
+        interrupted(s);
+    if (q->restart && complete)
+        cmx_ota_schedule_restart(s);
+    else if (q->ready)
+        cmx_log(CMX_LOG_WARN, tag, "the answer did not reach the client: POST /restart starts the new image");
+    cmx_mem_free(q);
+}
