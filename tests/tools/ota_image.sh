@@ -1,0 +1,56 @@
+# ota_image.sh - for scenarios: ESP-IDF application images made by the real tools. Source it after lib.sh.
+# make_image OUT VERSION [CHIP] [SECURE_VERSION] [KILOBYTES]: compiles a program with an application descriptor for RISC-V
+# and lets esptool's elf2image make the image (for the S3 the ELF's machine is patched: only its chip id and layout matter).
+ESPTOOL_VERSION=5.1.0
+
+esptool_ready() {
+    local venv=${CMX_ESPTOOL_VENV:-$ROOT/build/venv-esptool}
+    ESPTOOL=$venv/bin/python
+    command -v riscv64-unknown-elf-gcc >/dev/null || skip "riscv64-unknown-elf-gcc is not installed"
+    (
+        flock 9
+        "$ESPTOOL" -m esptool version >/dev/null 2>&1 || { python3 -m venv "$venv" && "$venv/bin/pip" install -q "esptool==$ESPTOOL_VERSION"; } >"$TMP/pip.log" 2>&1
+    ) 9>"$ROOT/build/.esptool.lock" || skip "esptool cannot be installed"
+}
+
+make_image() {
+    local out=$1 version=$2 chip=${3:-esp32c3} secure=${4:-0} kb=${5:-20} dir
+    dir=$(mktemp -d "$TMP/image.XXXXXX")
+    head -c $((kb * 1024)) /dev/urandom >"$dir/payload"
+    cat >"$dir/app.S" <<ASM
+    .section .flash.appdesc, "a"
+    .word 0xabcd5432, $secure, 0, 0
+desc: .ascii "$version"
+    .zero 32 - (. - desc)
+name: .ascii "camera"
+    .zero 32 - (. - name)
+    .ascii "12:00:00"
+    .zero 8
+    .ascii "Nov 22 2026"
+    .zero 5
+    .ascii "v5.5"
+    .zero 28
+    .zero 32
+    .zero 80
+    .incbin "$dir/payload"
+    .balign 4
+    .section .iram, "ax"
+    .globl _start
+_start: j _start
+    .balign 4
+ASM
+    cat >"$dir/app.ld" <<'LD'
+ENTRY(_start)
+SECTIONS
+{
+    .flash.appdesc 0x3c000020 : { *(.flash.appdesc) }
+    .iram0.text 0x40380000 : { *(.iram) }
+}
+LD
+    riscv64-unknown-elf-gcc -march=rv32imc -mabi=ilp32 -nostdlib -nostartfiles -Wl,-T,"$dir/app.ld" -Wl,--build-id=none \
+        "$dir/app.S" -o "$dir/app.elf" || fail "gcc"
+    # e_machine 243 (RISC-V) -> 94 (Xtensa)
+    case $chip in esp32 | esp32s2 | esp32s3) printf '\136\0' | dd of="$dir/app.elf" bs=1 seek=18 conv=notrunc status=none ;; esac
+    "$ESPTOOL" -m esptool --chip "$chip" elf2image --flash-mode dio --flash-size 4MB -o "$out" "$dir/app.elf" >"$dir/log" 2>&1 || { cat "$dir/log"; fail "elf2image"; }
+    rm -rf "$dir"
+}
