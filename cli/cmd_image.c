@@ -1,0 +1,13 @@
+/* cmxsafe image - makes and looks at what goes into a device's flash. */
+#include "cli.h"
+#include "image.h"
+
+int cmd_image(int argc, char **argv)
+{
+    static const struct cli_command table[] = {
+        {"manifest", image_manifest, "make the reference values for attestation"},
+        {"fill", image_fill, "fill free flash so that nothing can hide there"},
+    };
+
+    return cli_dispatch("cmxsafe image", table, sizeof table / sizeof table[0], argc, argv);
+}
