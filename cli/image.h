@@ -2,6 +2,10 @@
 #ifndef CLI_IMAGE_H
 #define CLI_IMAGE_H
 
+int image_sign(int argc, char **argv);
+int image_verify(int argc, char **argv);
+int image_info(int argc, char **argv);
+int image_key(int argc, char **argv);
 int image_manifest(int argc, char **argv);
 int image_fill(int argc, char **argv);
 
