@@ -421,8 +421,6 @@ static cmx_err finish_opaque(struct cmx_image *c)
 {
     cmx_err err;
 
-    if (c->offset == 0)
-        return refuse(c, CMX_ETRUNC, "it is empty");
     err = cmx_trailer_parse(&c->trailer, c->part, c->part_len);
     if (err == CMX_ENOTSUP)
         return refuse(c, err, "the signature trailer is of a version that this device does not know");
@@ -456,7 +454,9 @@ cmx_err cmx_image_finish(struct cmx_image *c)
 
     if (c->state == REFUSED)
         return CMX_EFORMAT;
-    if (c->policy->format == CMX_IMAGE_OPAQUE)
+    if (c->offset == 0)
+        err = refuse(c, CMX_ETRUNC, "it is empty");
+    else if (c->policy->format == CMX_IMAGE_OPAQUE)
         err = finish_opaque(c);
     else if (c->state != TAIL && c->state != AFTER_SECTOR && c->state != COMPLETE)
         err = refuse(c, CMX_ETRUNC, "it ends too early");
