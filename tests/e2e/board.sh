@@ -85,7 +85,7 @@ check_refused "no command given"
 check_refused "not 1MB, 2MB" create "$TMP/x" --flash-size 3MB
 check_refused "not esp32s2, esp32s3" create "$TMP/x" --chip esp8266
 check_refused "No such file" run "$TMP/none"
-check_refused "did you mean 'port'" run "$TMP/board" --set gateway.prot=1
+check_refused "did you mean 'port'" run "$TMP/board" --set gateway.prt=1
 check_refused "not a number from 1 to 65535" run "$TMP/board" --gateway "host:0"
 check_refused "no section [gatway]" run "$TMP/board" --set gatway.host=x
 printf '[gateway]\nhost = x\nusr = y\n' >"$TMP/board/board.ini"
