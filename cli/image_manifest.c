@@ -13,7 +13,6 @@
 #include "verify/reference.h"
 
 #define COMMAND "cmxsafe image manifest"
-#define BLOCK 32u /* the filler's */
 
 static const char help[] =
     "usage: " COMMAND " [OPTIONS] IMAGE > MANIFEST\n"
@@ -193,19 +192,13 @@ static cmx_err add_file_region(struct job *j, size_t len)
     return set_file(r, j->path) ? CMX_EINVAL : digest_of(j->data, len, r->sha256);
 }
 
-/* How much of the image is something else than filler: the filler behind it, in whole blocks, is expected by its key.
- */
-static size_t length_without_filler(const struct job *j, const uint8_t *filler, uint32_t from)
+/* How much of the image is something else than filler: the filler behind it is expected by its key. */
+static size_t length_without_filler(const struct job *j, const uint8_t *filler)
 {
     size_t len = j->len;
 
-    while (len > 0) {
-        size_t n = (j->at + len) % BLOCK ? (j->at + len) % BLOCK : BLOCK;
-
-        if (n > len || memcmp(j->data + len - n, filler + (j->at + len - n - from), n) != 0)
-            break;
-        len -= n;
-    }
+    while (len > 0 && j->data[len - 1] == filler[len - 1])
+        len--;
     return len;
 }
 
@@ -221,7 +214,7 @@ static cmx_err add_fill_region(struct job *j, uint32_t end, size_t *image_len)
     if (!err)
         err = cmx_fill(key, key_len, j->at, filler, end - j->at);
     if (!err) {
-        *image_len = length_without_filler(j, filler, j->at);
+        *image_len = length_without_filler(j, filler);
         r->kind = CMX_REGION_FILL;
         r->range = (struct cmx_range){j->at + (uint32_t)*image_len, end};
         err = set_file(r, j->fill_path);
