@@ -55,7 +55,13 @@ CMX_MUST_USE cmx_err board_ptable_make(uint8_t out[BOARD_PTABLE_LEN], uint32_t f
 
 /* ---- boot.c: what the bootloader does ---- */
 
-/* Finds the application to run in the flash behind port.h. Errors are logged. */
+/* A whole, unsigned application image that says "secure_services" and this program's version: what a board without an
+ * --image runs. Returns its length, at most BOARD_FACTORY_LEN. */
+#define BOARD_FACTORY_LEN 1024
+CMX_MUST_USE cmx_err board_factory_image(uint8_t out[BOARD_FACTORY_LEN], uint16_t chip_id, size_t *len);
+
+/* What ESP-IDF's bootloader does, in the flash behind port.h: settles a pending image, chooses a slot, checks the image;
+ * and hands slots and chip to the update service. Errors are logged. CMX_ENOENT: no whole image. */
 CMX_MUST_USE cmx_err board_boot(const struct board_config *config);
 
 #endif

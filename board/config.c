@@ -49,6 +49,8 @@ static const struct key keys[] = {
     {"gateway", "share_session", YESNO, 0, 0, AT(settings.multichannel)},
     {"gateway", "verbosity", TEXT, 0, 0, AT(settings.verbosity)},
     {"ota", "public_key", TEXT, 0, 0, AT(settings.ota_public_key)},
+    {"ota", "host", TEXT, 0, 0, AT(ota_host)},
+    {"ota", "confirm_s", NUMBER, 1, 86400, AT(ota_confirm_s)},
     {"context", "local_port", NUMBER, 1, 65535, TASK(local_port)},
     {"context", "remote_port", NUMBER, 1, 65535, TASK(forward_remote_port)},
     {"context", "remote_address", TEXT, 0, 0, TASK(remote_address)},

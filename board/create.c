@@ -10,6 +10,7 @@
 #include "board.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
+#include "cmxsafe/ota/image.h"
 
 #define EFUSE_LEN 512 /* what `espefuse --virt --path-efuse-file` keeps; zeros are blank */
 
@@ -22,7 +23,7 @@ static const char help[] =
     "\n"
     "  --flash-size SIZE  1MB, 2MB, 4MB (default), 8MB, ... 128MB\n"
     "  --chip NAME        esp32s3 (default), esp32s2, esp32c3, esp32c6 or esp32h2\n"
-    "  --image FILE       an application image for ota_0\n"
+    "  --image FILE       an application image for ota_0 (default: one that says it is this program)\n"
     "\n"
     "A hardware key is burned as on a real board:\n"
     "  espefuse --chip esp32s3 --virt --path-efuse-file DIR/efuse.bin burn-key BLOCK_KEY3 private_key.bin HMAC_UP\n";
@@ -49,6 +50,10 @@ static const char ini_template[] =
     ";[context stream]\n"
     ";local_port = 81\n"
     ";remote_port = 8081\n"
+    "\n"
+    "[ota]\n"
+    "; Who may sign updates: what `cmxsafe image key --key KEY` prints. Without it unsigned images are accepted.\n"
+    ";public_key = 04...\n"
     "\n"
     "[net]\n"
     "; kernel: the machine's sockets. tap:NAME: lwIP over that TAP device.\n"
@@ -125,6 +130,21 @@ static int place_image(uint8_t *flash, uint32_t size, const char *path)
     return BOARD_OK;
 }
 
+static int place_factory_image(uint8_t *flash, const char *chip)
+{
+    uint8_t image[BOARD_FACTORY_LEN];
+    uint16_t chip_id;
+    size_t len;
+    cmx_err err = cmx_image_chip_id(chip, &chip_id);
+
+    if (err == CMX_OK)
+        err = board_factory_image(image, chip_id, &len);
+    if (err != CMX_OK)
+        return board_fail("flash.bin", cmx_err_text(err), NULL);
+    memcpy(flash + BOARD_APP_AT, image, len);
+    return BOARD_OK;
+}
+
 static int write_flash(const struct options *o)
 {
     uint8_t *flash = cmx_mem_alloc(o->flash_size);
@@ -135,8 +155,8 @@ static int write_flash(const struct options *o)
     memset(flash, 0xff, o->flash_size);
     if (board_ptable_make(flash + BOARD_PTABLE_AT, o->flash_size) != CMX_OK)
         rc = board_fail("flash.bin", "no partition table for that size", "choose 4MB");
-    if (rc == BOARD_OK && o->image)
-        rc = place_image(flash, o->flash_size, o->image);
+    if (rc == BOARD_OK)
+        rc = o->image ? place_image(flash, o->flash_size, o->image) : place_factory_image(flash, o->chip);
     if (rc == BOARD_OK)
         rc = write_file(o->dir, "flash.bin", flash, o->flash_size);
     cmx_mem_free(flash);

@@ -13,6 +13,7 @@
 #include "board.h"
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/device/device.h"
+#include "cmxsafe/device/update.h"
 #include "linux_http.h"
 #include "linux_port.h"
 
@@ -179,6 +180,7 @@ static int run(void)
     rc = rc ? rc : start_application();
     if (rc == BOARD_OK) {
         sigwait(&stop, &sig);
+        cmx_device_update_stop();
         cmx_device_stop();
     }
     return rc;

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "cli.h"
 #include "cmxsafe/core/text.h"
@@ -60,20 +59,6 @@ cmx_err image_file_add_key(struct cmx_ota_keys *keys, const char *path)
     return err;
 }
 
-/* Letters and digits alone count: "esp32-c3" is "ESP32C3". */
-static bool same_chip(const char *a, const char *b)
-{
-    while (*a || *b) {
-        if (*a == '-')
-            a++;
-        else if (*b == '-')
-            b++;
-        else if (strncasecmp(a++, b++, 1) != 0)
-            return false;
-    }
-    return true;
-}
-
 cmx_err image_file_chip(const char *name, uint16_t *id)
 {
     uint64_t v;
@@ -82,10 +67,5 @@ cmx_err image_file_chip(const char *name, uint16_t *id)
         *id = (uint16_t)v;
         return CMX_OK;
     }
-    for (uint16_t i = 0; i < 64; i++)
-        if (same_chip(name, cmx_image_chip_name(i))) {
-            *id = i;
-            return CMX_OK;
-        }
-    return CMX_ENOENT;
+    return cmx_image_chip_id(name, id);
 }

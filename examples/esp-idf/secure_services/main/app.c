@@ -3,6 +3,7 @@
 #include "cmxsafe.h"
 #include "cmxsafe/core/log.h"
 #include "contexts.h"
+#include "ota.h"
 #include "page.h"
 #include "settings.h"
 #include "stream.h"
@@ -27,6 +28,8 @@ static cmx_err start_camera(const struct app_door *door)
 static void start_cmxsafe(void)
 {
     xTaskCreatePinnedToCore(ssh_port_forwarding_task, "SSH Port Forwarding Task", 10500, &streamPort, 5, NULL, 1);
+    xTaskCreatePinnedToCore(ssh_port_forwarding_task, "SSH Port Forwarding OTA", 10500, &otaPort, 5, NULL, 1);
+    xTaskCreatePinnedToCore(setup_ota, "OTA Task", 6144, NULL, 5, NULL, 1);
 }
 
 cmx_err app_start(const struct app_door *door)
