@@ -17,9 +17,7 @@ struct cli_command {
 };
 
 /* Defined by cmd_NAME.c; the table in main.c names them. */
-int cmd_attest(int argc, char **argv);
-int cmd_identity(int argc, char **argv);
-int cmd_image(int argc, char **argv);
+int cmd_gateway(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 
 /* Prints `cmxsafe: what: why; what to do` to stderr; returns CLI_FAILED. todo may be NULL. */

@@ -96,8 +96,7 @@
 
 /* ---- firmware update ---- */
 
-/* Public key that signs images: P-256, "04..." in hex, as `cmxsafe image key` prints it, or PEM. "": images without a
- * signature are accepted, and each start says so.
+/* Public key that signs images: P-256, "04..." in hex (cmxsafe firmware keygen prints it). "": images are not signed.
  */
 #ifndef OTA_PUBLIC_KEY
 #define OTA_PUBLIC_KEY ""

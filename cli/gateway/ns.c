@@ -1,0 +1,354 @@
+/* --user mode: a system gateway in namespaces of an ordinary user. Outside: opens the listening sockets and maps ids.
+ * Inside, as that namespace's root: a root folder of its own (sshd runs its helper only from folders that root owns),
+ * the fleet's network, and then the server as the unprivileged account. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/gateway/init.h"
+#include "cli/gateway/serve.h"
+#include "cmxsafe/core/text.h"
+
+#define ROOT_RUN_FIRST 1000000 /* run by root: ids 1.. map from here on, where no real account is */
+#define MAP_COUNT 65535
+
+static volatile sig_atomic_t child_pid;
+
+/* ---- outside ---- */
+
+static bool write_text(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+    if (fd >= 0)
+        close(fd);
+    return ok;
+}
+
+static bool map_as_root(pid_t pid)
+{
+    char path[64];
+    char map[80];
+
+    snprintf(map, sizeof map, "0 0 1\n1 %d %d\n", ROOT_RUN_FIRST + 1, MAP_COUNT);
+    snprintf(path, sizeof path, "/proc/%d/uid_map", (int)pid);
+    if (!write_text(path, map))
+        return false;
+    snprintf(path, sizeof path, "/proc/%d/gid_map", (int)pid);
+    return write_text(path, map);
+}
+
+/* Our first range in /etc/subuid or /etc/subgid: "name:first:count" (subuid(5)). */
+static bool sub_range(const char *file, char first[24], char count[24])
+{
+    const struct passwd *pw = getpwuid(getuid());
+    char number[24];
+    char line[256];
+    FILE *f = fopen(file, "re");
+    bool found = false;
+
+    snprintf(number, sizeof number, "%u", (unsigned)getuid());
+    while (f && !found && fgets(line, sizeof line, f)) {
+        char *a = strchr(line, ':');
+        char *b = a ? strchr(a + 1, ':') : NULL;
+        if (!b)
+            continue;
+        *a = *b = '\0';
+        b[1 + strcspn(b + 1, "\n")] = '\0';
+        if (strcmp(line, number) != 0 && (!pw || strcmp(line, pw->pw_name) != 0))
+            continue;
+        snprintf(first, 24, "%.20s", a + 1);
+        snprintf(count, 24, "%.20s", b + 1);
+        found = true;
+    }
+    if (f)
+        fclose(f);
+    return found;
+}
+
+static bool map_as_user(pid_t pid)
+{
+    char id[16];
+    char uid[16];
+    char gid[16];
+    char first[24];
+    char count[24];
+    char gfirst[24];
+    char gcount[24];
+    const char *uids[] = {"newuidmap", id, "0", uid, "1", "1", first, count, NULL};
+    const char *gids[] = {"newgidmap", id, "0", gid, "1", "1", gfirst, gcount, NULL};
+
+    snprintf(id, sizeof id, "%d", (int)pid);
+    snprintf(uid, sizeof uid, "%u", (unsigned)getuid());
+    snprintf(gid, sizeof gid, "%u", (unsigned)getgid());
+    return sub_range("/etc/subuid", first, count) && sub_range("/etc/subgid", gfirst, gcount) && gw_run(false, uids) &&
+           gw_run(false, gids);
+}
+
+static void pass_on(int signo)
+{
+    if (child_pid > 0)
+        kill(child_pid, signo);
+}
+
+/* The child's half: waits for its ids, then starts this program again as the namespace's root, so that it is a process
+ * of that namespace in every respect (others of ours may then enter it through /proc). */
+_Noreturn static void become_inside(const struct gw *g, const int *listeners, size_t n, int go, int up)
+{
+    char byte;
+    char count[8];
+
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNS | (g->simple ? 0 : CLONE_NEWNET)) != 0) {
+        fprintf(stderr, "cmxsafe: the gateway can't start: no user namespace (%s); see 'cmxsafe gateway doctor'\n",
+                strerror(errno));
+        _exit(CLI_FAILED);
+    }
+    if (write(up, "u", 1) != 1 || read(go, &byte, 1) != 1)
+        _exit(CLI_FAILED);
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    for (size_t i = 0; i < n; i++)
+        dup2(listeners[i], 3 + (int)i); /* without close-on-exec; one listener: never onto another's place */
+    snprintf(count, sizeof count, "%zu", n);
+    setenv("LISTEN_FDS", count, 1);
+    unsetenv("LISTEN_PID");
+    if (setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0)
+        _exit(CLI_FAILED);
+    execl("/proc/self/exe", "cmxsafe", "gateway", "serve", "--inside", "--dir", g->dir, (char *)NULL);
+    _exit(CLI_FAILED);
+}
+
+static int wait_for(pid_t pid)
+{
+    int status;
+
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return CLI_FAILED;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : CLI_FAILED;
+}
+
+int gw_ns_user(struct gw *g, const int *listeners, size_t n)
+{
+    struct sigaction pass = {.sa_handler = pass_on};
+    int go[2];
+    int up[2];
+    char byte;
+    bool mapped;
+
+    if (pipe2(go, O_CLOEXEC) != 0 || pipe2(up, O_CLOEXEC) != 0)
+        return cli_fail("the gateway can't start", strerror(errno), NULL);
+    fflush(NULL);
+    child_pid = fork();
+    if (child_pid == 0)
+        become_inside(g, listeners, n, go[0], up[1]);
+    close(up[1]);
+    sigaction(SIGTERM, &pass, NULL);
+    sigaction(SIGINT, &pass, NULL);
+    sigaction(SIGHUP, &pass, NULL);
+    if (child_pid < 0 || read(up[0], &byte, 1) != 1)
+        return wait_for(child_pid);
+    mapped = geteuid() == 0 ? map_as_root(child_pid) : map_as_user(child_pid);
+    if (!mapped) {
+        kill(child_pid, SIGKILL);
+        wait_for(child_pid);
+        return cli_fail("the gateway can't start", "your ids can't be mapped",
+                        "install the package uidmap, and see that /etc/subuid and /etc/subgid have a range for you");
+    }
+    if (write(go[1], "g", 1) != 1)
+        kill(child_pid, SIGKILL);
+    return wait_for(child_pid);
+}
+
+/* ---- inside ---- */
+
+static bool fill_file(const char *path, const char *first, const char *copy)
+{
+    FILE *out = fopen(path, "we");
+    FILE *in = copy ? fopen(copy, "re") : NULL;
+    char line[2048];
+    bool ok = out != NULL;
+
+    if (out)
+        fputs(first, out);
+    while (out && in && fgets(line, sizeof line, in))
+        fputs(line, out);
+    if (in)
+        fclose(in);
+    if (out)
+        ok = fclose(out) == 0;
+    return ok;
+}
+
+/* Everything of the real root appears in the new one, as it is. */
+static bool bind_entry(const char *root, const char *name)
+{
+    char from[300];
+    char to[GW_PATH_MAX];
+    char link[GW_PATH_MAX];
+    struct stat st;
+    ssize_t n;
+
+    snprintf(from, sizeof from, "/%.255s", name);
+    snprintf(to, sizeof to, "%.3500s/%.255s", root, name);
+    if (lstat(from, &st) != 0)
+        return true;
+    if (S_ISLNK(st.st_mode)) {
+        n = readlink(from, link, sizeof link - 1);
+        if (n > 0)
+            link[n] = '\0';
+        return n > 0 && symlink(link, to) == 0;
+    }
+    if (S_ISDIR(st.st_mode))
+        return mkdir(to, 0755) == 0 && mount(from, to, NULL, MS_BIND | MS_REC, NULL) == 0;
+    if (!S_ISREG(st.st_mode))
+        return true;
+    return fill_file(to, "", NULL) && mount(from, to, NULL, MS_BIND, NULL) == 0;
+}
+
+static bool bind_all(const char *root)
+{
+    struct dirent *entry;
+    DIR *dir = opendir("/");
+    bool ok = dir != NULL;
+
+    while (ok && (entry = readdir(dir)) != NULL)
+        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..") && strcmp(entry->d_name, GW_INSIDE_DIR + 1))
+            ok = bind_entry(root, entry->d_name) || strcmp(entry->d_name, "lost+found") == 0;
+    if (dir)
+        closedir(dir);
+    return ok;
+}
+
+/* One file of ours in the place of the system's. */
+static bool overlay(const char *root, const char *name, const char *first, const char *copy, const char *onto)
+{
+    char ours[GW_PATH_MAX];
+    char target[GW_PATH_MAX];
+
+    snprintf(ours, sizeof ours, "%.3500s/.%s", root, name);
+    snprintf(target, sizeof target, "%.3500s%s", root, onto);
+    return fill_file(ours, first, copy) && chmod(ours, 0644) == 0 && mount(ours, target, NULL, MS_BIND, NULL) == 0;
+}
+
+static bool bring_folder(const struct gw *g, const char *root)
+{
+    char to[GW_PATH_MAX];
+    char hosts[GW_PATH_MAX];
+    char target[GW_PATH_MAX];
+
+    snprintf(to, sizeof to, "%.3500s" GW_INSIDE_DIR, root);
+    snprintf(target, sizeof target, "%.3500s/etc/hosts", root);
+    return mkdir(to, 0755) == 0 && mount(g->dir, to, NULL, MS_BIND, NULL) == 0 &&
+           mount(gw_path(g, "hosts", hosts), target, NULL, MS_BIND, NULL) == 0;
+}
+
+static bool bring_helper(const char *root, struct gw_error *e)
+{
+    char from[GW_PATH_MAX];
+    char to[GW_PATH_MAX];
+    const char *copy[] = {"cp", from, to, NULL};
+
+    snprintf(to, sizeof to, "%.3500s/cmxsafe-authkeys", root);
+    return gw_helper_source(from, e) == CMX_OK && gw_run(false, copy) && chmod(to, 0755) == 0;
+}
+
+static bool enter_root(const char *root)
+{
+    return chdir(root) == 0 && syscall(SYS_pivot_root, ".", ".") == 0 && umount2(".", MNT_DETACH) == 0 &&
+           chdir("/") == 0;
+}
+
+static bool make_root(const struct gw *g, struct gw_error *e)
+{
+    char root[GW_PATH_MAX];
+    char account[GW_NAME_MAX * 2 + 64];
+    char group[GW_NAME_MAX + 32];
+
+    snprintf(account, sizeof account, "%s:x:%d:%d::/nonexistent:/usr/sbin/nologin\n", g->account, GW_USER_UID,
+             GW_USER_UID);
+    snprintf(group, sizeof group, "%s:x:%d:\n", g->account, GW_USER_UID);
+    gw_path(g, "run/root", root);
+    gw_error_set(e, CMX_EPERM, "see 'cmxsafe gateway doctor'", "the gateway's root folder can't be made");
+    if ((mkdir(root, 0755) != 0 && errno != EEXIST) || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) != 0 ||
+        mount("cmxsafe", root, "tmpfs", 0, "mode=0755,size=64m") != 0 || !bind_all(root) ||
+        !overlay(root, "passwd", account, "/etc/passwd", "/etc/passwd") ||
+        !overlay(root, "group", group, "/etc/group", "/etc/group") || !bring_folder(g, root) ||
+        !bring_helper(root, e) || !enter_root(root)) {
+        size_t len = strlen(e->why);
+        snprintf(e->why + len, sizeof e->why - len, " (%s)", strerror(errno));
+        return false;
+    }
+    return true;
+}
+
+/* The account may read the registry and use the host keys, and owns the control socket's folder. */
+static bool give_to_account(void)
+{
+    return chown(GW_INSIDE_DIR "/registry.db", 0, GW_USER_UID) == 0 &&
+           chown(GW_INSIDE_DIR "/hostkey_ed25519", 0, GW_USER_UID) == 0 &&
+           chown(GW_INSIDE_DIR "/hostkey_ecdsa", 0, GW_USER_UID) == 0 &&
+           chmod(GW_INSIDE_DIR "/registry.db", 0640) == 0 && chmod(GW_INSIDE_DIR "/hostkey_ed25519", 0640) == 0 &&
+           chmod(GW_INSIDE_DIR "/hostkey_ecdsa", 0640) == 0 && chown(GW_INSIDE_DIR "/run", 0, GW_USER_UID) == 0 &&
+           chmod(GW_INSIDE_DIR "/run", 0775) == 0;
+}
+
+static bool write_pid(void)
+{
+    char text[16];
+    int fd = open(GW_INSIDE_DIR "/run/pid", O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0644);
+    int len = snprintf(text, sizeof text, "%d\n", (int)getpid());
+    bool ok = fd >= 0 && write(fd, text, (size_t)len) == len;
+
+    if (fd >= 0)
+        close(fd);
+    return ok;
+}
+
+static int run_as_account(struct gw *g, const int *listeners, size_t n)
+{
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (!gw_become_account(GW_USER_UID, GW_USER_UID))
+        _exit(cli_fail("the gateway can't start", strerror(errno), NULL));
+    prctl(PR_SET_PDEATHSIG, SIGTERM); /* a change of ids clears it */
+    return gw_server_run(g, listeners, n);
+}
+
+int gw_ns_inside(struct gw *g, const int *listeners, size_t n)
+{
+    struct sigaction pass = {.sa_handler = pass_on};
+    struct gw_error e = {0};
+    int status;
+
+    if (!make_root(g, &e))
+        return gw_fail("the gateway can't start", &e);
+    snprintf(g->dir, sizeof g->dir, "%s", GW_INSIDE_DIR);
+    if (!g->simple && gw_net_configure(g, &e))
+        return gw_fail("the gateway can't start", &e);
+    if (!give_to_account() || !write_pid())
+        return cli_fail("the gateway can't start", "its folder can't be given to its account", "see its permissions");
+    fflush(NULL);
+    child_pid = fork();
+    if (child_pid == 0)
+        exit(run_as_account(g, listeners, n));
+    for (size_t i = 0; i < n; i++)
+        close(listeners[i]);
+    sigaction(SIGTERM, &pass, NULL);
+    sigaction(SIGINT, &pass, NULL);
+    sigaction(SIGHUP, &pass, NULL);
+    status = wait_for(child_pid);
+    unlink(GW_INSIDE_DIR "/run/pid");
+    return status;
+}

@@ -1,0 +1,78 @@
+#include "cli/gateway/snippet.h"
+
+#include <string.h>
+
+#include "cli/gateway/init.h"
+
+struct pins {
+    char ed25519[GW_FINGERPRINT_MAX];
+    char ecdsa[GW_FINGERPRINT_MAX];
+};
+
+static void read_pins(const struct gw *g, struct pins *p)
+{
+    gw_pin(g, "hostkey_ed25519.pub", p->ed25519);
+    gw_pin(g, "hostkey_ecdsa.pub", p->ecdsa);
+}
+
+static void put_agent(FILE *f, const struct gw *g, const struct gw_device *d, const struct pins *p)
+{
+    fprintf(f,
+            "# cmxsafed.conf for %s\n"
+            "[gateway]\nhost = %s\nport = %u\nuser = %s\nhost_key = %s\nhost_key = %s\nkey_file = /etc/cmxsafe/key\n",
+            d->name, g->host, g->port, g->account, p->ed25519, p->ecdsa);
+    for (size_t i = 0; i < d->n_ports; i++) {
+        fprintf(f, "\n[context port-%u]\nlocal_port = %u\nremote_port = %u\n", d->ports[i], d->ports[i], d->ports[i]);
+        if (d->address[0])
+            fprintf(f, "remote_address = %s\n", d->address);
+    }
+    for (size_t i = 0; i < d->n_directs; i++)
+        fprintf(f, "\n[context direct-%u]\ndirection = direct\nlocal_port = %u\nremote_host = %s\nremote_port = %u\n",
+                d->directs[i].port, d->directs[i].port, d->directs[i].host, d->directs[i].port);
+}
+
+static void put_settings(FILE *f, const struct gw *g, const struct gw_device *d, const struct pins *p, bool hwkey)
+{
+    fprintf(f,
+            "// settings.h for %s\n"
+            "#define SSH_REMOTE_HOST \"%s\"\n"
+            "#define SSH_REMOTE_PORT %u\n"
+            "#define USERNAME1 \"%s\"\n"
+            "#define SSH_HOST_KEYS \"%s\", \"%s\"\n",
+            d->name, g->host, g->port, g->account, p->ed25519, p->ecdsa);
+    if (d->address[0])
+        fprintf(f, "#define SSH_REMOTE_ADDRESS \"%s\"\n", d->address);
+    if (hwkey)
+        fprintf(f, "#define SSH_CLIENT_KEY_DERIVED\n");
+}
+
+static void put_kconfig(FILE *f, const struct gw *g, const struct gw_device *d, const struct pins *p, bool hwkey)
+{
+    fprintf(f,
+            "# sdkconfig for %s\n"
+            "CONFIG_CMX_GATEWAY_HOST=\"%s\"\n"
+            "CONFIG_CMX_GATEWAY_PORT=%u\n"
+            "CONFIG_CMX_USER=\"%s\"\n"
+            "CONFIG_CMX_HOST_KEYS=\"%s %s\"\n"
+            "CONFIG_CMX_CREDENTIAL_%s=y\n"
+            "CONFIG_CMX_REMOTE_ADDRESS=\"%s\"\n",
+            d->name, g->host, g->port, g->account, p->ed25519, p->ecdsa, hwkey ? "HWKEY" : "KEY", d->address);
+}
+
+bool gw_snippet_form(const char *form)
+{
+    return strcmp(form, "agent") == 0 || strcmp(form, "settings") == 0 || strcmp(form, "kconfig") == 0;
+}
+
+void gw_snippet(FILE *f, const struct gw *g, const struct gw_device *d, const char *form, bool hwkey)
+{
+    struct pins p;
+
+    read_pins(g, &p);
+    if (strcmp(form, "agent") == 0)
+        put_agent(f, g, d, &p);
+    else if (strcmp(form, "settings") == 0)
+        put_settings(f, g, d, &p, hwkey);
+    else
+        put_kconfig(f, g, d, &p, hwkey);
+}

@@ -1,0 +1,3 @@
+# What the operator's command needs beyond the device library.
+include(${CMAKE_SOURCE_DIR}/gateway/gateway.cmake)
+target_link_libraries(cmxsafe_parts PUBLIC cmxsafe_registry)

@@ -1,0 +1,32 @@
+/* sshkey.h - reads one public key as OpenSSH writes it ("type base64 [comment]", RFC 4253 section 6.6) and names it by
+ * its SHA-256 fingerprint. Only types that devices and operators should use pass. Reads no private key. Pure but for
+ * hashing. */
+#ifndef GW_SSHKEY_H
+#define GW_SSHKEY_H
+
+#include <stdint.h>
+
+#include "gateway/registry/registry.h"
+
+#define GW_KEY_TYPE_MAX 40
+#define GW_KEY_BLOB_MAX 1500  /* base64 chars; RSA 8192 needs 1,400 */
+#define GW_FINGERPRINT_MAX 52 /* "SHA256:" and 43 digits */
+#define GW_KEY_RAW_MAX 1100
+#define GW_RSA_BITS_MIN 2048
+
+struct gw_key {
+    char type[GW_KEY_TYPE_MAX];
+    char blob[GW_KEY_BLOB_MAX];
+    char fingerprint[GW_FINGERPRINT_MAX];
+    uint8_t raw[GW_KEY_RAW_MAX]; /* blob, decoded */
+    size_t raw_len;
+};
+
+/* line: NUL-terminated; ends at the first newline. Options in front of the type are refused: the registry alone decides
+ * what a key may do. CMX_EFORMAT, CMX_ENOTSUP (a type or size that is not good enough). */
+CMX_MUST_USE cmx_err gw_key_parse(struct gw_key *k, const char *line, struct gw_error *e);
+
+/* The same from a file; a private key's file is refused, with advice. */
+CMX_MUST_USE cmx_err gw_key_read(struct gw_key *k, const char *path, struct gw_error *e);
+
+#endif

@@ -1,1 +1,0 @@
-target_link_libraries(test_agent PRIVATE cmxsafed_parts)

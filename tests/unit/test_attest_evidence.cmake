@@ -1,1 +1,0 @@
-target_link_libraries(test_attest_evidence PRIVATE cmxsafe_parts)

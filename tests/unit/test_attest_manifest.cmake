@@ -1,1 +1,0 @@
-target_link_libraries(test_attest_manifest PRIVATE cmxsafe_parts)

@@ -1,1 +1,0 @@
-target_link_libraries(test_confine PRIVATE cmxsafed_parts)

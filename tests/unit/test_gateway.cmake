@@ -1,0 +1,1 @@
+target_link_libraries(test_gateway PRIVATE cmxsafe_parts)
