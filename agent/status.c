@@ -69,6 +69,16 @@ unsigned status_sessions(const struct status_view *v)
     return n;
 }
 
+/* A peer's words, on one line and harmless to a terminal. */
+static void clean(char *out, size_t cap, const char *s)
+{
+    size_t n = 0;
+
+    for (; *s && n + 1 < cap; s++)
+        out[n++] = (unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s;
+    out[n] = 0;
+}
+
 static size_t count_up(const struct status_view *v)
 {
     size_t up = 0;
@@ -84,11 +94,13 @@ void status_line(const struct status_view *v, char *out, size_t cap)
 
     for (size_t i = 0; i < v->n_contexts; i++) {
         const struct cmx_context_status *c = &v->contexts[i];
+        char text[sizeof c->last_error_text];
 
         if (c->state == CMX_STATE_UP || n < 0 || (size_t)n >= cap)
             continue;
+        clean(text, sizeof text, c->last_error_text);
         snprintf(out + n, cap - (size_t)n, "; %s: %s%s%s%s", c->name, cmx_context_state_name(c->state),
-                 c->last_error_ms ? " (" : "", c->last_error_ms ? c->last_error_text : "", c->last_error_ms ? ")" : "");
+                 c->last_error_ms ? " (" : "", c->last_error_ms ? text : "", c->last_error_ms ? ")" : "");
         return; /* one is enough for a line; `cmxsafed status` has them all */
     }
 }
@@ -262,10 +274,11 @@ static cmx_err put_row(const struct status_view *v, const struct cmx_context_sta
                              k.off);
     }
     if (!err && c->last_error_ms) {
-        char ago[32];
+        char ago[32], text[sizeof c->last_error_text];
 
         status_duration(age(v, c->last_error_ms), ago, sizeof ago);
-        err = cmx_buf_printf(out, "\n  last error %s ago: %s", ago, c->last_error_text);
+        clean(text, sizeof text, c->last_error_text);
+        err = cmx_buf_printf(out, "\n  last error %s ago: %s", ago, text);
     }
     if (!err && c->state == CMX_STATE_WAITING) {
         char in[32];

@@ -17,6 +17,9 @@ struct cli_command {
 };
 
 /* Defined by cmd_NAME.c; the table in main.c names them. */
+int cmd_attest(int argc, char **argv);
+int cmd_identity(int argc, char **argv);
+int cmd_image(int argc, char **argv);
 int cmd_gateway(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 

@@ -4,6 +4,9 @@
 #include "cli.h"
 
 static const struct cli_command commands[] = {
+    {"attest", cmd_attest, "ask a device for its attestation and verify it"},
+    {"identity", cmd_identity, "compute who a device is from its key"},
+    {"image", cmd_image, "make and look at what goes into a device's flash"},
     {"gateway", cmd_gateway, "turn an OpenSSH server into a CMX-GW, and look after it"},
     {"version", cmd_version, "print the version and what it is built with"},
 };

@@ -42,7 +42,7 @@ install_packages() {
 }
 
 BUILD_PACKAGES=(gcc g++ cmake ninja-build pkg-config libssh-dev libssl-dev libmicrohttpd-dev libinih-dev libsqlite3-dev
-    libsystemd-dev libseccomp-dev libnftables-dev liblwip-dev libcmocka-dev libtss2-dev)
+    libsystemd-dev libseccomp-dev libnftables-dev liblwip-dev libcmocka-dev libjpeg62-turbo-dev libtss2-dev)
 RUN_PACKAGES=(openssh-server openssh-client curl)
 
 # build DIR [cmake options]: configures once, builds what changed.

@@ -416,8 +416,16 @@ struct acceptor {
     int fd;
 };
 
+static unsigned port_offset;
+
+void cmx_linux_http_set_port_offset(unsigned offset)
+{
+    port_offset = offset;
+}
+
 static cmx_err address_of(const struct cmx_http_service *s, struct sockaddr_storage *out, socklen_t *len)
 {
+    const uint16_t port = htons((uint16_t)(s->port ? s->port + port_offset : 0));
     const char *text = s->address ? s->address : "127.0.0.1";
     struct sockaddr_in *v4 = (struct sockaddr_in *)out;
     struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
@@ -425,14 +433,14 @@ static cmx_err address_of(const struct cmx_http_service *s, struct sockaddr_stor
     memset(out, 0, sizeof *out);
     if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
         v4->sin_family = AF_INET;
-        v4->sin_port = htons(s->port);
+        v4->sin_port = port;
         *len = sizeof *v4;
         return CMX_OK;
     }
     if (inet_pton(AF_INET6, text, &v6->sin6_addr) != 1)
         return CMX_EINVAL;
     v6->sin6_family = AF_INET6;
-    v6->sin6_port = htons(s->port);
+    v6->sin6_port = port;
     *len = sizeof *v6;
     return CMX_OK;
 }

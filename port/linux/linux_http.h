@@ -17,6 +17,10 @@ struct cmx_linux_http_listener {
  * before any server starts. */
 void cmx_linux_http_set_listener(const struct cmx_linux_http_listener *l);
 
+/* Services listen at their port plus this: for a program without a loopback of its own, or without the right to ports
+ * such as 80. Call before any server starts. */
+void cmx_linux_http_set_port_offset(unsigned offset);
+
 /* fd: a connected stream socket of the kernel; the server's from now on. Waits while the service has its
  * max_connections. CMX_ECLOSED: the server stops. */
 CMX_MUST_USE cmx_err cmx_linux_http_feed(struct cmx_http_server *server, int fd);

@@ -83,8 +83,10 @@ python3 -c '
 import socket, sys, time
 held = [socket.socket(socket.AF_UNIX) for _ in range(12)]
 for s in held: s.connect(sys.argv[1])
-time.sleep(60)' "$RUN/s" &
+open(sys.argv[2], "w").close()
+time.sleep(60)' "$RUN/s" "$TMP/held" &
 PIDS+=($!)
+wait_for 20 test -e "$TMP/held" || fail "the idle clients do not come in"
 wait_for 20 json || fail "idle clients lock others out"
 ok "idle clients"
 

@@ -85,8 +85,28 @@ CONF
     [ -n "${SSHD_PREFIX:-}" ] || wait_for 10 listening "$SSHD_PORT" || fail "sshd does not listen"
 }
 
+# python_with PACKAGE==VERSION...: an interpreter that has them, in an environment under the build folder made once by name.
+python_with() {
+    local dir
+    dir=${CMX_BUILD:-$ROOT/build}/python-$(printf '%s' "$*" | tr -c 'a-z0-9.\n' '-')
+    (
+        flock 9
+        [ -f "$dir/.ready" ] || { python3 -m venv "$dir" && "$dir/bin/pip" -q install --disable-pip-version-check "$@" && touch "$dir/.ready"; } >&2
+    ) 9>"$dir.lock" || return 1
+    echo "$dir/bin/python"
+}
+
 # The processes that serve sessions of our sshd.
 sshd_children() { pgrep -P "$SSHD_PID" -x sshd; }
+
+# stop_sshd: the listener and its sessions (which would outlive it).
+stop_sshd() {
+    local children p
+    children=$(sshd_children)
+    stop "$SSHD_PID"
+    for p in $children; do kill "$p" 2>/dev/null; done
+    return 0
+}
 
 # stop PID: ends one of ours and waits for it.
 stop() { kill "$1" 2>/dev/null; wait "$1" 2>/dev/null; return 0; }

@@ -157,6 +157,7 @@ int main(int argc, char **argv)
     for (int i = 3; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--key") == 0) {
             key[file_read(argv[i + 1], key, sizeof key - 1)] = '\0';
+            key[strcspn(key, "-\n") ? strcspn(key, "\n") : strlen(key)] = '\0'; /* hex is one line */
             if (cmx_ota_keys_add(&config.policy.keys, key) != CMX_OK)
                 die("the key is not one");
         } else if (strcmp(argv[i], "--init") == 0) {

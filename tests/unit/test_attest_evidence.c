@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "cmxsafe/attest/appraise.h"
+#include "verify/appraise.h"
 #include "cmxsafe/attest/cbor.h"
 #include "cmxsafe/attest/evidence.h"
 

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "cmxsafe/attest/manifest.h"
+#include "verify/manifest.h"
 #include "cmxsafe/core/text.h"
 
 #define HEX "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"

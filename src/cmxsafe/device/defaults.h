@@ -96,7 +96,8 @@
 
 /* ---- firmware update ---- */
 
-/* Public key that signs images: P-256, "04..." in hex (cmxsafe firmware keygen prints it). "": images are not signed.
+/* Public key that signs images: P-256, "04..." in hex, as `cmxsafe image key` prints it, or PEM. "": images without a
+ * signature are accepted, and each start says so.
  */
 #ifndef OTA_PUBLIC_KEY
 #define OTA_PUBLIC_KEY ""

@@ -31,6 +31,7 @@ struct cmx_settings {
     bool multichannel;
     const char *ciphers;
     size_t task_stack;
+    int local_port_offset; /* services listen at their port plus this: where a device has no loopback of its own */
     const char *ota_public_key;
 };
 
@@ -51,17 +52,16 @@ typedef struct TaskParameters {
     int forward_remote_port; /* the listener's at the gateway; direct: the port of remote_host */
     bool high_bw;            /* larger buffers: faster, for 24 KB more a connection (proxy.h) */
 
-    const char *remote_address
-        CMX_ZERO;           /* to listen on at the gateway (a CMX-GW: the device's); default SSH_REMOTE_ADDRESS */
-    int direction CMX_ZERO; /* CMX_TASK_REVERSE, CMX_TASK_DIRECT */
-    const char *remote_host CMX_ZERO; /* direct: the host behind the gateway, as the gateway sees it */
-    int max_connections CMX_ZERO;     /* at once; default 8 */
-    int idle_timeout_s CMX_ZERO;      /* a connection without a byte for that long is closed; default never */
-    const char *session CMX_ZERO;     /* contexts that name the same one share an SSH session; default one of its own */
-    int probe_interval_s CMX_ZERO;    /* end-to-end probe of the gateway's listener; default off */
-    const char *name CMX_ZERO;        /* in the log and status; default "port-N" */
-    int connect_timeout_s CMX_ZERO;   /* to the service; default 10 */
-    const char *local_host CMX_ZERO;  /* default SSH_LOCAL_HOST */
+    const char *remote_address CMX_ZERO; /* at the gateway (at a CMX-GW: the device's); default SSH_REMOTE_ADDRESS */
+    int direction CMX_ZERO;              /* CMX_TASK_REVERSE, CMX_TASK_DIRECT */
+    const char *remote_host CMX_ZERO;    /* direct: the host behind the gateway, as the gateway sees it */
+    int max_connections CMX_ZERO;        /* at once; default 8 */
+    int idle_timeout_s CMX_ZERO;         /* a connection without a byte for that long is closed; default never */
+    const char *session CMX_ZERO;    /* contexts that name the same one share an SSH session; default one of its own */
+    int probe_interval_s CMX_ZERO;   /* end-to-end probe of the gateway's listener; default off */
+    const char *name CMX_ZERO;       /* in the log and status; default "port-N" */
+    int connect_timeout_s CMX_ZERO;  /* to the service; default 10 */
+    const char *local_host CMX_ZERO; /* default SSH_LOCAL_HOST */
 } TaskParameters;
 
 #ifdef __cplusplus

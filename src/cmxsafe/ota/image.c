@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <string.h>
+#include <strings.h>
 
 #include "cmxsafe/core/secret.h"
 #include "cmxsafe/ota/bytes.h"
@@ -104,19 +105,43 @@ cmx_err cmx_image_describe(const uint8_t head[CMX_IMAGE_HEAD_LEN], struct cmx_im
     return CMX_OK;
 }
 
+static const struct {
+    uint16_t id;
+    const char *name;
+} chips[] = {{0x00, "ESP32"},    {0x02, "ESP32-S2"},  {0x05, "ESP32-C3"},  {0x09, "ESP32-S3"},
+             {0x0c, "ESP32-C2"}, {0x0d, "ESP32-C6"},  {0x10, "ESP32-H2"},  {0x12, "ESP32-P4"},
+             {0x17, "ESP32-C5"}, {0x14, "ESP32-C61"}, {0x19, "ESP32-H21"}, {0x1c, "ESP32-H4"}};
+
 const char *cmx_image_chip_name(uint16_t chip_id)
 {
-    static const struct {
-        uint16_t id;
-        const char *name;
-    } chips[] = {{0x00, "ESP32"},    {0x02, "ESP32-S2"},  {0x05, "ESP32-C3"},  {0x09, "ESP32-S3"},
-                 {0x0c, "ESP32-C2"}, {0x0d, "ESP32-C6"},  {0x10, "ESP32-H2"},  {0x12, "ESP32-P4"},
-                 {0x17, "ESP32-C5"}, {0x14, "ESP32-C61"}, {0x19, "ESP32-H21"}, {0x1c, "ESP32-H4"}};
-
     for (size_t i = 0; i < sizeof chips / sizeof chips[0]; i++)
         if (chips[i].id == chip_id)
             return chips[i].name;
     return "unknown chip";
+}
+
+/* Letters and digits alone count. */
+static bool same_name(const char *a, const char *b)
+{
+    while (*a || *b) {
+        if (*a == '-')
+            a++;
+        else if (*b == '-')
+            b++;
+        else if (strncasecmp(a++, b++, 1) != 0)
+            return false;
+    }
+    return true;
+}
+
+cmx_err cmx_image_chip_id(const char *name, uint16_t *id)
+{
+    for (size_t i = 0; i < sizeof chips / sizeof chips[0]; i++)
+        if (same_name(name, chips[i].name)) {
+            *id = chips[i].id;
+            return CMX_OK;
+        }
+    return CMX_ENOENT;
 }
 
 bool cmx_image_head_ok(const struct cmx_image *c)
@@ -421,8 +446,6 @@ static cmx_err finish_opaque(struct cmx_image *c)
 {
     cmx_err err;
 
-    if (c->offset == 0)
-        return refuse(c, CMX_ETRUNC, "it is empty");
     err = cmx_trailer_parse(&c->trailer, c->part, c->part_len);
     if (err == CMX_ENOTSUP)
         return refuse(c, err, "the signature trailer is of a version that this device does not know");
@@ -456,7 +479,9 @@ cmx_err cmx_image_finish(struct cmx_image *c)
 
     if (c->state == REFUSED)
         return CMX_EFORMAT;
-    if (c->policy->format == CMX_IMAGE_OPAQUE)
+    if (c->offset == 0)
+        err = refuse(c, CMX_ETRUNC, "it is empty");
+    else if (c->policy->format == CMX_IMAGE_OPAQUE)
         err = finish_opaque(c);
     else if (c->state != TAIL && c->state != AFTER_SECTOR && c->state != COMPLETE)
         err = refuse(c, CMX_ETRUNC, "it ends too early");

@@ -99,6 +99,9 @@ void cmx_image_abort(struct cmx_image *c);
 /* Reads what a slot's first CMX_IMAGE_HEAD_LEN bytes say of themselves. CMX_EFORMAT: no application image. */
 CMX_MUST_USE cmx_err cmx_image_describe(const uint8_t head[CMX_IMAGE_HEAD_LEN], struct cmx_image_info *out);
 
+/* By name, "ESP32-C3" or "esp32c3". CMX_ENOENT. */
+CMX_MUST_USE cmx_err cmx_image_chip_id(const char *name, uint16_t *id);
+
 /* "ESP32-C3", or "unknown chip". Static. */
 const char *cmx_image_chip_name(uint16_t chip_id);
 

@@ -133,6 +133,7 @@ struct session {
     uint64_t received_ms; /* and when it last grew */
     unsigned tried_types; /* host key types that showed a key without a pin */
     unsigned last_type;   /* the one offered last, as a mask */
+    char shown[51];       /* the fingerprint of the last key without a pin */
     bool announced_up;
     struct cmx_backoff backoff, slow;
 };

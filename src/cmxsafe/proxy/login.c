@@ -124,10 +124,15 @@ static cmx_err drive(struct session *s, step_fn step, uint64_t deadline)
     }
 }
 
+static cmx_err mismatch(const struct session *s, struct words *w)
+{
+    snprintf(w->text, w->cap, "HOST KEY NOT PINNED: gateway shows %s", s->shown);
+    return CMX_EHOSTKEY;
+}
+
 static cmx_err check_host_key(struct session *s, struct words *w)
 {
     uint8_t digest[32];
-    char fingerprint[51];
     const char *type;
     cmx_hostkey_type t;
     cmx_err err = cmx_ssh_host_key(s->ssh, digest, &type);
@@ -138,9 +143,8 @@ static cmx_err check_host_key(struct session *s, struct words *w)
     s->last_type = t == CMX_HOSTKEY_TYPES ? CMX_HOSTKEY_ANY : 1u << t;
     if (cmx_pin_match(s->config->pins, s->config->n_pins, digest))
         return CMX_OK;
-    cmx_pin_fingerprint(fingerprint, digest);
-    snprintf(w->text, w->cap, "HOST KEY NOT PINNED: gateway shows %s", fingerprint);
-    return CMX_EHOSTKEY;
+    cmx_pin_fingerprint(s->shown, digest);
+    return mismatch(s, w);
 }
 
 static cmx_err handshake(struct session *s, uint64_t deadline, struct words *w)
@@ -151,12 +155,12 @@ static cmx_err handshake(struct session *s, uint64_t deadline, struct words *w)
     err = drive(s, cmx_ssh_handshake, deadline);
     if (!err)
         return check_host_key(s, w);
-    say(w, "key exchange", err == CMX_EPROTO ? cmx_ssh_error_text(s->ssh) : cmx_err_text(err));
-    /* A gateway that has no key of the types we may ask for has none that is pinned. */
-    if (err == CMX_EPROTO && strstr(cmx_ssh_error_text(s->ssh), "host key")) {
+    if (s->tried_types && err != CMX_ETIMEOUT) {
+        /* It showed a key without a pin, and has none of the other types. */
         s->last_type = CMX_HOSTKEY_ANY;
-        return CMX_EHOSTKEY;
+        return mismatch(s, w);
     }
+    say(w, "key exchange", err == CMX_EPROTO ? cmx_ssh_error_text(s->ssh) : cmx_err_text(err));
     return err;
 }
 

@@ -1,7 +1,7 @@
 /* fill.c - keyed, incompressible filler for free flash (manifest.h). */
 #include <string.h>
 
-#include "cmxsafe/attest/manifest.h"
+#include "verify/manifest.h"
 
 #define BLOCK 32
 

@@ -16,8 +16,8 @@
  *     mask 0x009000 0x00e000 nvs                               changes at run time: not measured
  *
  * Only cmxsafe-manifest, flash-size and one region must be there. Pure: files are named, never opened. */
-#ifndef CMX_ATTEST_MANIFEST_H
-#define CMX_ATTEST_MANIFEST_H
+#ifndef CMX_VERIFY_MANIFEST_H
+#define CMX_VERIFY_MANIFEST_H
 
 #include <stdbool.h>
 

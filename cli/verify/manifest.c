@@ -1,4 +1,4 @@
-#include "cmxsafe/attest/manifest.h"
+#include "verify/manifest.h"
 
 #include <string.h>
 

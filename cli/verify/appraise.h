@@ -1,9 +1,9 @@
 /* appraise.h - is this evidence good? Holds verified evidence (cmx_evidence_verify) against what the verifier expects
  * and answers check by check. Pure. Nothing is good by default: a zeroed verdict is not ok. RFC 9334 section 8.1. */
-#ifndef CMX_ATTEST_APPRAISE_H
-#define CMX_ATTEST_APPRAISE_H
+#ifndef CMX_VERIFY_APPRAISE_H
+#define CMX_VERIFY_APPRAISE_H
 
-#include "cmxsafe/attest/manifest.h"
+#include "verify/manifest.h"
 
 #ifdef __cplusplus
 extern "C" {

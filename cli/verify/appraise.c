@@ -1,4 +1,4 @@
-#include "cmxsafe/attest/appraise.h"
+#include "verify/appraise.h"
 
 #include <stdio.h>
 #include <string.h>

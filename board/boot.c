@@ -1,0 +1,56 @@
+/* boot.c - the bootloader's part: which slot's application runs. */
+#include "board.h"
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/device/update.h"
+#include "cmxsafe/ota/slots_flash.h"
+#include "cmxsafe/port/port.h"
+
+#define TAG "boot"
+
+static struct cmx_slots_flash slots; /* for as long as the program runs */
+
+static void hand_to_updates(const struct board_config *config, uint16_t chip_id)
+{
+    struct cmx_device_updates u = {
+        .chip_id = chip_id,
+        .public_key = config->settings.ota_public_key,
+        .name = config->settings.username,
+        .hosts = &config->ota_host,
+        .n_hosts = config->ota_host != NULL,
+        .confirm_deadline_ms = (uint32_t)config->ota_confirm_s * 1000,
+    };
+
+    cmx_slots_flash_door(&slots, &u.slots);
+    cmx_device_set_updates(&u);
+}
+
+cmx_err board_boot(const struct board_config *config)
+{
+    uint8_t scratch[1024];
+    struct cmx_boot_report report;
+    uint16_t chip_id;
+    cmx_err err = cmx_image_chip_id(config->chip, &chip_id);
+
+    if (err != CMX_OK) {
+        cmx_log(CMX_LOG_ERROR, TAG, "chip '%s' is not known", config->chip);
+        return err;
+    }
+    err = cmx_slots_flash_open(&slots);
+    if (err != CMX_OK) {
+        cmx_log(CMX_LOG_ERROR, TAG, "no partition table with two slots at 0x%x: %s", BOARD_PTABLE_AT,
+                cmx_err_text(err));
+        return err;
+    }
+    err = cmx_slots_flash_boot(&slots, chip_id, scratch, sizeof scratch, &report);
+    if (err != CMX_OK) {
+        cmx_log(CMX_LOG_ERROR, TAG, "no slot holds a whole image for %s: %s", config->chip, cmx_err_text(err));
+        return err;
+    }
+    cmx_log(CMX_LOG_INFO, TAG, "%s, flash of %u KB, %s %s at 0x%06x%s", config->chip,
+            (unsigned)(cmx_port_flash_size() / 1024), report.info.project, report.info.version, (unsigned)report.offset,
+            report.pending ? ", first boot" : "");
+    if (report.aborted)
+        cmx_log(CMX_LOG_WARN, TAG, "the image before restarted too early and is given up");
+    hand_to_updates(config, chip_id);
+    return CMX_OK;
+}

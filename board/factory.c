@@ -1,0 +1,67 @@
+/* factory.c - the image that a new board runs: ESP-IDF's format, made in memory. The virtual board's code is this
+ * program whatever the image holds; what counts is the descriptor, and that checks and attestation have something real
+ * to read. */
+#include <stdio.h>
+#include <string.h>
+
+#include "board.h"
+#include "cmxsafe/ota/bytes.h"
+#include "cmxsafe/port/crypto.h"
+#include "cmxsafe/version.h"
+
+enum { HEADER_LEN = 24, SEGMENT_HEADER_LEN = 8, DESC_LEN = 256, CHECKSUM_SEED = 0xef };
+
+static void header(uint8_t *p, uint16_t chip_id)
+{
+    p[0] = 0xe9; /* ESP_IMAGE_HEADER_MAGIC */
+    p[1] = 1;    /* segments */
+    p[2] = 2;    /* DIO */
+    p[3] = 0x2f; /* 80 MHz, 4 MB */
+    cmx_put_le32(p + 4, 0x40380000);
+    p[8] = 0xee; /* no WP pin */
+    cmx_put_le16(p + 12, chip_id);
+    cmx_put_le16(p + 17, 0xffff);
+    p[23] = 1; /* a SHA-256 is appended */
+}
+
+static void descriptor(uint8_t *p)
+{
+    cmx_put_le32(p, 0xabcd5432); /* ESP_APP_DESC_MAGIC_WORD */
+    snprintf((char *)p + 16, 32, "%s", CMX_VERSION);
+    snprintf((char *)p + 48, 32, "secure_services");
+    snprintf((char *)p + 112, 32, "virtual board");
+}
+
+static cmx_err append_sha256(uint8_t *p, size_t len)
+{
+    struct cmx_sha256 h;
+    cmx_err err = cmx_sha256_init(&h);
+
+    if (err)
+        return err;
+    err = cmx_sha256_update(&h, p, len);
+    if (err) {
+        cmx_sha256_abort(&h);
+        return err;
+    }
+    return cmx_sha256_finish(&h, p + len);
+}
+
+cmx_err board_factory_image(uint8_t out[BOARD_FACTORY_LEN], uint16_t chip_id, size_t *len)
+{
+    size_t at = HEADER_LEN + SEGMENT_HEADER_LEN;
+    uint8_t sum = CHECKSUM_SEED;
+
+    memset(out, 0, BOARD_FACTORY_LEN);
+    header(out, chip_id);
+    cmx_put_le32(out + HEADER_LEN, 0x3c000020);
+    cmx_put_le32(out + HEADER_LEN + 4, DESC_LEN);
+    descriptor(out + at);
+    for (size_t i = 0; i < DESC_LEN; i++)
+        sum ^= out[at + i];
+    at += DESC_LEN;
+    at += 15 - at % 16;
+    out[at++] = sum;
+    *len = at + CMX_SHA256_LEN;
+    return append_sha256(out, at);
+}

@@ -1,0 +1,251 @@
+/* attest_hash.c - `cmxsafe attest` without --evidence: the value of /hash, and where it differs. */
+#include <stdio.h>
+#include <string.h>
+
+#include "attest.h"
+#include "cli.h"
+#include "cmxsafe/core/json.h"
+#include "cmxsafe/core/secret.h"
+#include "cmxsafe/core/text.h"
+
+#define DIFFERENCES_MAX 64
+
+struct job {
+    const struct attest_options *o;
+    struct reference ref;
+    struct cmx_ranges ranges;
+    char challenge[CMX_CHALLENGE_MAX + 1];
+    uint8_t expected[32];
+    uint8_t answered[32];
+    uint32_t differs[DIFFERENCES_MAX]; /* chunks */
+    size_t n_differs;
+    bool more; /* than that */
+};
+
+static cmx_err expect(const struct job *j, const struct cmx_ranges *ranges, uint8_t out[32])
+{
+    return reference_hash(&j->ref, ranges, j->o->key, j->challenge, strlen(j->challenge), out);
+}
+
+/* Every byte but letters and digits is escaped: RFC 3986 section 2.1. */
+static cmx_err put_escaped(struct cmx_buf *b, const char *s)
+{
+    cmx_err err = CMX_OK;
+
+    for (; *s && !err; s++) {
+        bool plain = (*s >= '0' && *s <= '9') || (*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z');
+
+        err = plain ? cmx_buf_put_u8(b, (uint8_t)*s) : cmx_buf_printf(b, "%%%02x", (unsigned)(uint8_t)*s);
+    }
+    return err;
+}
+
+/* ranges NULL: the device's default. */
+static int ask(const struct job *j, const struct cmx_ranges *ranges, uint8_t out[32])
+{
+    char mem[HTTP_URL_MAX], hex[65];
+    struct http_answer a;
+    struct cmx_buf b;
+    const char *target = "";
+    cmx_err err;
+    int rc;
+
+    cmx_buf_init(&b, mem, sizeof mem);
+    err = cmx_buf_put_str(&b, "/hash?challenge=");
+    if (!err)
+        err = put_escaped(&b, j->challenge);
+    if (!err && ranges)
+        err = cmx_buf_put_str(&b, "&ranges=");
+    if (!err && ranges)
+        err = cmx_ranges_print(ranges, &b);
+    if (!err)
+        err = cmx_buf_cstr(&b, &target);
+    if (err)
+        return cli_fail("the request", cmx_err_text(err), NULL);
+    rc = attest_ask(j->o, target, "text/plain", &a);
+    if (rc)
+        return rc;
+    err = a.len == 64 ? CMX_OK : CMX_EFORMAT;
+    if (!err) {
+        memcpy(hex, a.body, 64);
+        hex[64] = 0;
+        err = cmx_hex_decode(out, 32, hex);
+    }
+    http_answer_free(&a);
+    return err ? cli_fail(j->o->url, "answers no attestation value", "is this the port of the device's attestation?")
+               : CLI_OK;
+}
+
+static int compare(const struct job *j, const struct cmx_ranges *ranges, bool *same)
+{
+    uint8_t want[32], have[32];
+    cmx_err err = expect(j, ranges, want);
+    int rc;
+
+    if (err)
+        return cli_fail("computing the expected value", cmx_err_text(err), NULL);
+    rc = ask(j, ranges, have);
+    *same = !rc && cmx_secret_equal(want, have, 32);
+    return rc;
+}
+
+/* Halves a span that differs until its chunks are found. At most about 20 questions for each chunk of a 4 GB span. */
+static int locate(struct job *j, struct cmx_range span)
+{
+    uint32_t chunks = (span.end - span.begin + CMX_CHUNK - 1) / CMX_CHUNK;
+    struct cmx_ranges half = {.n = 1};
+    bool same = false;
+    int rc;
+
+    if (j->n_differs == DIFFERENCES_MAX) {
+        j->more = true;
+        return CLI_OK;
+    }
+    if (chunks == 1) {
+        j->differs[j->n_differs++] = span.begin;
+        return CLI_OK;
+    }
+    half.r[0] = (struct cmx_range){span.begin, span.begin + chunks / 2 * CMX_CHUNK};
+    rc = compare(j, &half, &same);
+    if (!rc && !same)
+        rc = locate(j, half.r[0]);
+    half.r[0] = (struct cmx_range){half.r[0].end, span.end};
+    if (!rc && !same) /* the other half may be the same */
+        rc = compare(j, &half, &same);
+    else
+        same = false; /* the first half was the same: it must be here */
+    return rc || same ? rc : locate(j, half.r[0]);
+}
+
+static int locate_all(struct job *j)
+{
+    for (size_t i = 0; i < j->ranges.n; i++) {
+        struct cmx_ranges one = {.r = {j->ranges.r[i]}, .n = 1};
+        bool same = false;
+        int rc = compare(j, &one, &same);
+
+        if (!rc && !same)
+            rc = locate(j, one.r[0]);
+        if (rc)
+            return rc;
+    }
+    return CLI_OK;
+}
+
+static void print_text(const struct job *j, bool match)
+{
+    char hex[65];
+
+    cmx_hex_encode(hex, j->expected, 32);
+    printf("expected %s\n", hex);
+    cmx_hex_encode(hex, j->answered, 32);
+    printf("answered %s\n%s\n", hex, match ? "MATCH" : "DIFFERS");
+    for (size_t i = 0; i < j->n_differs; i++)
+        printf("differs at 0x%06lx (4 KB chunk)\n", (unsigned long)j->differs[i]);
+    if (j->more)
+        printf("and more\n");
+    if (!match && j->o->locate && j->n_differs == 0)
+        printf("no chunk differs by itself: the device has another key or another flash size\n");
+}
+
+static void print_json(const struct job *j, bool match)
+{
+    static uint8_t mem[4096];
+    struct cmx_json w;
+    struct cmx_buf b;
+    const char *text;
+
+    cmx_buf_init(&b, mem, sizeof mem);
+    cmx_json_init(&w, &b);
+    cmx_json_object(&w, NULL);
+    cmx_json_bool(&w, "ok", match);
+    cmx_json_str(&w, "verdict", match ? "MATCH" : "DIFFERS");
+    cmx_json_str(&w, "challenge", j->challenge);
+    cmx_json_hex(&w, "expected", j->expected, 32);
+    cmx_json_hex(&w, "answered", j->answered, 32);
+    cmx_json_array(&w, "differs");
+    for (size_t i = 0; i < j->n_differs; i++)
+        cmx_json_u64(&w, NULL, j->differs[i]);
+    cmx_json_end(&w);
+    cmx_json_end(&w);
+    if (cmx_json_finish(&w) == CMX_OK && cmx_buf_cstr(&b, &text) == CMX_OK)
+        puts(text);
+}
+
+static int set_challenge(struct job *j)
+{
+    uint8_t random[16];
+    cmx_err err;
+
+    if (j->o->challenge) {
+        err = cmx_text_copy(j->challenge, sizeof j->challenge, j->o->challenge);
+    } else {
+        err = cmx_crypto_random(random, sizeof random);
+        cmx_hex_encode(j->challenge, random, sizeof random);
+    }
+    return err ? cli_fail("drawing a challenge", cmx_err_text(err), NULL) : CLI_OK;
+}
+
+static int set_ranges(struct job *j)
+{
+    const char *why = "";
+
+    j->ranges.r[0] = reference_extent(&j->ref);
+    j->ranges.n = 1;
+    if (!j->o->ranges)
+        return CLI_OK;
+    if (cmx_ranges_parse(&j->ranges, j->o->ranges, strlen(j->o->ranges), UINT32_MAX, &why))
+        return cli_usage(ATTEST_COMMAND, "--ranges: %s", why);
+    return CLI_OK;
+}
+
+static int run(struct job *j)
+{
+    /* The device's own default is asked for by saying nothing, as the original does. */
+    bool by_default = !j->o->ranges && j->o->at == CMX_ATTEST_START;
+    bool match;
+    char hex[65];
+    cmx_err err = expect(j, &j->ranges, j->expected);
+    int rc;
+
+    if (err)
+        return cli_fail(j->o->image_path, "does not hold all the ranges that are asked for",
+                        "give --at, the offset in flash at which it begins");
+    if (j->o->compute) {
+        cmx_hex_encode(hex, j->expected, 32);
+        puts(hex);
+        return CLI_OK;
+    }
+    rc = ask(j, by_default ? NULL : &j->ranges, j->answered);
+    if (rc)
+        return rc;
+    match = cmx_secret_equal(j->expected, j->answered, 32);
+    if (!match && j->o->locate)
+        rc = locate_all(j);
+    if (rc)
+        return rc;
+    if (j->o->json)
+        print_json(j, match);
+    else
+        print_text(j, match);
+    return match ? CLI_OK : CLI_FAILED;
+}
+
+int attest_hash(const struct attest_options *o)
+{
+    struct job j = {.o = o};
+    char why[160];
+    int rc;
+
+    if (reference_open_image(&j.ref, o->image_path, o->at, why, sizeof why)) {
+        reference_close(&j.ref);
+        return cli_fail(o->image_path, why, "read the flash with: esptool read_flash 0x10000 SIZE firmware.bin");
+    }
+    rc = set_challenge(&j);
+    if (!rc)
+        rc = set_ranges(&j);
+    if (!rc)
+        rc = run(&j);
+    reference_close(&j.ref);
+    return rc;
+}

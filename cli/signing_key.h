@@ -1,0 +1,28 @@
+/* signing_key.h - a private key for signing images: a PEM file, or a key in a token that never leaves it (a pkcs11:
+ * URI, RFC 7512). */
+#ifndef CMX_CLI_SIGNING_KEY_H
+#define CMX_CLI_SIGNING_KEY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cmxsafe/core/err.h"
+#include "cmxsafe/port/crypto.h"
+
+struct signing_key; /* an EVP_PKEY */
+
+/* where: a file or a URI. A file's passphrase and a token's PIN that the URI does not give are asked for on the
+ * terminal. The error was printed. */
+CMX_MUST_USE cmx_err signing_key_open(struct signing_key **out, const char *where);
+void signing_key_close(struct signing_key *key); /* NULL is fine */
+
+CMX_MUST_USE cmx_err signing_key_public(struct signing_key *key, uint8_t pub[CMX_P256_PUBLIC_LEN]);
+
+/* ECDSA over SHA-256 of message. */
+CMX_MUST_USE cmx_err signing_key_sign(struct signing_key *key, const void *message, size_t len,
+                                      uint8_t sig[CMX_P256_SIG_LEN]);
+
+/* Prints the public key to stdout as PEM. */
+CMX_MUST_USE cmx_err signing_key_print_pem(struct signing_key *key);
+
+#endif

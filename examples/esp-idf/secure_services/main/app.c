@@ -1,0 +1,43 @@
+#include "app.h"
+
+#include "cmxsafe.h"
+#include "cmxsafe/core/log.h"
+#include "contexts.h"
+#include "ota.h"
+#include "page.h"
+#include "settings.h"
+#include "stream.h"
+
+#define TAG "app"
+
+static cmx_err started(const char *what, cmx_err err)
+{
+    if (err != CMX_OK)
+        cmx_log(CMX_LOG_ERROR, TAG, "%s: %s", what, cmx_err_text(err));
+    return err;
+}
+
+static cmx_err start_camera(const struct app_door *door)
+{
+    cmx_err err = started("web page on port 80", page_start(door));
+
+    return err != CMX_OK ? err : started("stream on port 81", stream_start(door));
+}
+
+/* As in the setup() of a sketch. */
+static void start_cmxsafe(void)
+{
+    xTaskCreatePinnedToCore(ssh_port_forwarding_task, "SSH Port Forwarding Task", 10500, &streamPort, 5, NULL, 1);
+    xTaskCreatePinnedToCore(ssh_port_forwarding_task, "SSH Port Forwarding OTA", 10500, &otaPort, 5, NULL, 1);
+    xTaskCreatePinnedToCore(setup_ota, "OTA Task", 6144, NULL, 5, NULL, 1);
+}
+
+cmx_err app_start(const struct app_door *door)
+{
+    cmx_err err = start_camera(door);
+
+    if (err != CMX_OK)
+        return err;
+    start_cmxsafe();
+    return CMX_OK;
+}

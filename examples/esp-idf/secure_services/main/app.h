@@ -1,0 +1,36 @@
+/* app.h - the application: a camera with a web page on port 80 and an MJPEG stream on port 81, none of it secured.
+ * cmxsafe stands beside it. The same source runs on the virtual board (board/) and on an ESP32 (this folder's project).
+ */
+#ifndef APP_H
+#define APP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cmxsafe/core/err.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define APP_PAGE_PORT 80
+#define APP_STREAM_PORT 81
+
+/* What the platform gives. Borrowed for good. */
+struct app_door {
+    const char *board;   /* its name, for the page */
+    const char *address; /* where the page and the stream listen; NULL: the loopback */
+    /* A JPEG, the n-th since the start. NULL: a test picture. From several tasks at once. */
+    cmx_err (*frame)(void *arg, uint32_t n, uint8_t *out, size_t cap, size_t *len);
+    void *frame_arg;
+    size_t frame_max;     /* bytes of the largest frame; 0 with the test picture */
+    uint32_t interval_ms; /* between frames; 0: 100 */
+};
+
+/* Starts the services and then the tasks of cmxsafe, as a sketch's setup() would. Errors are logged. */
+CMX_MUST_USE cmx_err app_start(const struct app_door *door);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

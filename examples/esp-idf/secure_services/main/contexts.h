@@ -1,0 +1,13 @@
+/* contexts.h - the application's own security contexts, beside those of fw_ports.h. */
+#ifndef APP_CONTEXTS_H
+#define APP_CONTEXTS_H
+
+#include "fw_ports.h"
+
+CMX_CONTEXT streamPort = {
+    .local_port = 81,
+    .forward_remote_port = 81,
+    .high_bw = true,
+};
+
+#endif

@@ -1,0 +1,15 @@
+/* picture.h - a moving test picture where there is no camera: colour bars, a ball that bounces, the frame's number. */
+#ifndef APP_PICTURE_H
+#define APP_PICTURE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cmxsafe/core/err.h"
+
+#define PICTURE_MAX (12 * 1024) /* no frame is longer */
+
+/* Frame n as a JPEG; the same n makes the same bytes. CMX_ENOSPC: does not fit in cap. */
+CMX_MUST_USE cmx_err picture_frame(void *arg, uint32_t n, uint8_t *out, size_t cap, size_t *len);
+
+#endif

@@ -1,0 +1,294 @@
+#include "cmxsafe/device/device.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/device/merge.h"
+#include "cmxsafe/port/port.h"
+
+#define TAG "device"
+
+struct entry {
+    struct entry *next;
+    struct cmx_context context; /* its strings are borrowed, but for name where none was given */
+    char name[CMX_PROXY_NAME_MAX];
+};
+
+/* Invariant: engine exists exactly while there is an entry. All but `ready` is under the lock. */
+static struct {
+    bool ready; /* the lock is made; set before the first task by a constructor */
+    struct cmx_mutex lock;
+    const struct cmx_settings *over;
+    const TaskParameters *over_contexts;
+    size_t n_over_contexts;
+    cmx_err (*key_load)(void *arg, struct cmx_buf *out);
+    void *key_load_arg;
+    struct cmx_settings settings;
+    struct entry *entries;
+    size_t n_entries;
+    const struct cmx_proxy_hooks *hooks;
+    struct cmx_proxy *engine;
+} device;
+
+/* Before main and before any task: nothing can race for the lock's making. */
+__attribute__((constructor)) static void make_lock(void)
+{
+    device.ready = cmx_port_mutex_init(&device.lock) == CMX_OK;
+}
+
+static void lock(void)
+{
+    cmx_port_mutex_lock(&device.lock);
+}
+
+static void unlock(void)
+{
+    cmx_port_mutex_unlock(&device.lock);
+}
+
+/* ---- hooks: the engine keeps one set for good, which leads to the one in force ---- */
+
+static const struct cmx_proxy_hooks *hooks_now(void)
+{
+    return __atomic_load_n(&device.hooks, __ATOMIC_ACQUIRE);
+}
+
+static cmx_err on_socket_open(void *arg, cmx_socket_kind kind, const char *context, const struct sockaddr *local,
+                              const struct sockaddr *peer)
+{
+    const struct cmx_proxy_hooks *h = hooks_now();
+
+    (void)arg;
+    return h && h->socket_open ? h->socket_open(h->arg, kind, context, local, peer) : CMX_OK;
+}
+
+static void on_socket_close(void *arg, cmx_socket_kind kind, const char *context, const struct sockaddr *local,
+                            const struct sockaddr *peer)
+{
+    const struct cmx_proxy_hooks *h = hooks_now();
+
+    (void)arg;
+    if (h && h->socket_close)
+        h->socket_close(h->arg, kind, context, local, peer);
+}
+
+static void on_resolve(void *arg, const char *host, bool begins)
+{
+    const struct cmx_proxy_hooks *h = hooks_now();
+
+    (void)arg;
+    if (h && h->resolve)
+        h->resolve(h->arg, host, begins);
+}
+
+static void on_session(void *arg, const char *session, bool up, cmx_err err)
+{
+    const struct cmx_proxy_hooks *h = hooks_now();
+
+    (void)arg;
+    if (h && h->session)
+        h->session(h->arg, session, up, err);
+}
+
+static const struct cmx_proxy_hooks dispatch = {
+    .socket_open = on_socket_open,
+    .socket_close = on_socket_close,
+    .resolve = on_resolve,
+    .session = on_session,
+};
+
+void cmx_device_set_hooks(const struct cmx_proxy_hooks *hooks)
+{
+    __atomic_store_n(&device.hooks, hooks, __ATOMIC_RELEASE);
+}
+
+/* ---- registering ---- */
+
+static void say_missing_pin(void)
+{
+    cmx_log(CMX_LOG_ERROR, TAG, "NOT CONNECTING: no host key of the gateway is pinned");
+    cmx_log(CMX_LOG_ERROR, TAG,
+            "set SSH_HOST_KEY in settings.h to what `ssh-keygen -lf` prints for the gateway's host key");
+}
+
+/* The engine with all entries: a new one, or the running one reconfigured. */
+static cmx_err apply(void)
+{
+    struct cmx_context *contexts = cmx_mem_alloc(device.n_entries * sizeof *contexts);
+    struct cmx_gateway gateway;
+    char why[128] = "";
+    size_t n = 0;
+    cmx_err err;
+
+    if (!contexts)
+        return CMX_ENOMEM;
+    for (const struct entry *e = device.entries; e; e = e->next)
+        contexts[n++] = e->context;
+    cmx_settings_gateway(&device.settings, &gateway);
+    gateway.key_load = device.settings.client_key_derived ? device.key_load : NULL;
+    gateway.key_load_arg = device.key_load_arg;
+    if (device.engine) {
+        err = cmx_proxy_reconfigure(device.engine, &gateway, contexts, n, why, sizeof why);
+    } else {
+        err = cmx_proxy_create(&device.engine, &gateway, contexts, n, &dispatch, why, sizeof why);
+        if (err == CMX_OK)
+            err = cmx_proxy_start(device.engine, device.settings.task_stack);
+    }
+    cmx_mem_free(contexts);
+    if (err != CMX_OK)
+        cmx_log(CMX_LOG_ERROR, TAG, "cannot proxy: %s", why[0] ? why : cmx_err_text(err));
+    return err;
+}
+
+static bool is_known(const struct cmx_context *c)
+{
+    for (const struct entry *e = device.entries; e; e = e->next)
+        if (e->context.direction == c->direction && e->context.local_port == c->local_port)
+            return true;
+    return false;
+}
+
+static cmx_err add(const TaskParameters *task)
+{
+    struct entry *e = cmx_mem_alloc(sizeof *e);
+    cmx_err err = e ? CMX_OK : CMX_ENOMEM;
+
+    if (err == CMX_OK)
+        err = cmx_settings_context(&device.settings, task, &e->context, e->name, sizeof e->name);
+    if (err == CMX_OK && is_known(&e->context))
+        err = CMX_EEXIST;
+    if (err == CMX_OK && device.n_entries == CMX_PROXY_CONTEXTS_MAX)
+        err = CMX_ENOSPC;
+    if (err != CMX_OK) {
+        cmx_log(CMX_LOG_ERROR, TAG, "port %d not proxied: %s", task->local_port, cmx_err_text(err));
+        cmx_mem_free(e);
+        return err;
+    }
+    e->next = device.entries;
+    device.entries = e;
+    device.n_entries++;
+    return CMX_OK;
+}
+
+static void drop_first(void)
+{
+    struct entry *e = device.entries;
+
+    device.entries = e->next;
+    device.n_entries--;
+    cmx_mem_free(e);
+    if (device.entries)
+        return;
+    cmx_proxy_destroy(device.engine);
+    device.engine = NULL;
+}
+
+static cmx_err forward(const struct cmx_settings *settings, const TaskParameters *context)
+{
+    TaskParameters task = *context;
+    cmx_err err;
+
+    if (!device.entries) {
+        device.settings = *settings;
+        cmx_settings_merge(&device.settings, device.over);
+        cmx_log_set_level(cmx_settings_log_level(&device.settings));
+    }
+    if (!cmx_settings_has_pin(&device.settings)) {
+        say_missing_pin();
+        return CMX_EINVAL;
+    }
+    for (size_t i = 0; i < device.n_over_contexts; i++)
+        cmx_settings_merge_context(&task, &device.over_contexts[i]);
+    err = add(&task);
+    if (err != CMX_OK)
+        return err;
+    err = apply();
+    if (err != CMX_OK)
+        drop_first();
+    return err;
+}
+
+cmx_err cmx_device_forward(const struct cmx_settings *settings, const TaskParameters *context)
+{
+    cmx_err err;
+
+    if (!device.ready)
+        return CMX_ENOMEM;
+    lock();
+    err = forward(settings, context);
+    unlock();
+    return err;
+}
+
+void cmx_device_override(const struct cmx_settings *settings, const TaskParameters *contexts, size_t n)
+{
+    lock();
+    device.over = settings;
+    device.over_contexts = contexts;
+    device.n_over_contexts = n;
+    unlock();
+}
+
+void cmx_device_set_key_loader(cmx_err (*load)(void *arg, struct cmx_buf *out), void *arg)
+{
+    lock();
+    device.key_load = load;
+    device.key_load_arg = arg;
+    unlock();
+}
+
+/* ---- at any time ---- */
+
+struct cmx_proxy *cmx_device_proxy(void)
+{
+    struct cmx_proxy *p;
+
+    lock();
+    p = device.engine;
+    unlock();
+    return p;
+}
+
+bool cmx_device_all_up(void)
+{
+    bool up;
+
+    lock();
+    up = device.engine && cmx_proxy_all_up(device.engine);
+    unlock();
+    return up;
+}
+
+size_t cmx_device_contexts(struct cmx_context *out, size_t cap)
+{
+    size_t n = 0;
+
+    lock();
+    for (const struct entry *e = device.entries; e; e = e->next, n++)
+        if (n < cap)
+            out[n] = e->context;
+    unlock();
+    return n;
+}
+
+bool cmx_device_settings(struct cmx_settings *out)
+{
+    bool known;
+
+    lock();
+    known = device.entries != NULL;
+    if (known)
+        *out = device.settings;
+    unlock();
+    return known;
+}
+
+void cmx_device_stop(void)
+{
+    lock();
+    while (device.entries)
+        drop_first();
+    unlock();
+}

@@ -1,0 +1,163 @@
+#include "cmxsafe/device/merge.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cmxsafe/core/text.h"
+
+static const char *set_or_null(const char *s)
+{
+    return s && s[0] ? s : NULL;
+}
+
+static void take_text(const char **to, const char *from)
+{
+    if (set_or_null(from))
+        *to = from;
+}
+
+static void take_int(int *to, int from)
+{
+    if (from)
+        *to = from;
+}
+
+static bool any_pin(const char *const *pins, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (set_or_null(pins[i]))
+            return true;
+    return false;
+}
+
+bool cmx_settings_has_pin(const struct cmx_settings *s)
+{
+    return any_pin(s->host_keys, s->n_host_keys);
+}
+
+void cmx_settings_merge(struct cmx_settings *s, const struct cmx_settings *over)
+{
+    if (!over)
+        return;
+    take_text(&s->remote_host, over->remote_host);
+    take_int(&s->remote_port, over->remote_port);
+    if (any_pin(over->host_keys, over->n_host_keys)) {
+        s->host_keys = over->host_keys;
+        s->n_host_keys = over->n_host_keys;
+    }
+    take_text(&s->username, over->username);
+    take_text(&s->password, over->password);
+    take_text(&s->client_key, over->client_key);
+    take_text(&s->client_key_file, over->client_key_file);
+    take_text(&s->client_key_passphrase, over->client_key_passphrase);
+    s->client_key_derived = s->client_key_derived || over->client_key_derived;
+    take_text(&s->local_host, over->local_host);
+    take_text(&s->remote_address, over->remote_address);
+    take_int(&s->timeout_s, over->timeout_s);
+    take_int(&s->keepalive_s, over->keepalive_s);
+    take_text(&s->verbosity, over->verbosity);
+    s->multichannel = s->multichannel || over->multichannel;
+    take_text(&s->ciphers, over->ciphers);
+    if (over->task_stack)
+        s->task_stack = over->task_stack;
+    take_int(&s->local_port_offset, over->local_port_offset);
+    take_text(&s->ota_public_key, over->ota_public_key);
+}
+
+void cmx_settings_merge_context(TaskParameters *t, const TaskParameters *over)
+{
+    if (over->direction != t->direction || over->local_port != t->local_port)
+        return;
+    take_int(&t->forward_remote_port, over->forward_remote_port);
+    t->high_bw = t->high_bw || over->high_bw;
+    take_text(&t->remote_address, over->remote_address);
+    take_text(&t->remote_host, over->remote_host);
+    take_int(&t->max_connections, over->max_connections);
+    take_int(&t->idle_timeout_s, over->idle_timeout_s);
+    take_text(&t->session, over->session);
+    take_int(&t->probe_interval_s, over->probe_interval_s);
+    take_text(&t->name, over->name);
+    take_int(&t->connect_timeout_s, over->connect_timeout_s);
+    take_text(&t->local_host, over->local_host);
+}
+
+cmx_log_level cmx_settings_log_level(const struct cmx_settings *s)
+{
+    static const char *const chatty[] = {
+        "SSH_LOG_PACKET", "SSH_LOG_FUNCTIONS", "SSH_LOG_DEBUG", "SSH_LOG_TRACE", "3", "4"};
+    const char *v = s->verbosity ? s->verbosity : "";
+    size_t len = strcspn(v, "; "); /* the original's settings.h ends the macro in a semicolon */
+
+    for (size_t i = 0; i < sizeof chatty / sizeof chatty[0]; i++)
+        if (strlen(chatty[i]) == len && strncmp(chatty[i], v, len) == 0)
+            return CMX_LOG_DEBUG;
+    return CMX_LOG_INFO;
+}
+
+static unsigned unsigned_of(int v)
+{
+    return v > 0 ? (unsigned)v : 0;
+}
+
+void cmx_settings_gateway(const struct cmx_settings *s, struct cmx_gateway *out)
+{
+    *out = (struct cmx_gateway){
+        .host = set_or_null(s->remote_host),
+        .port = s->remote_port > 0 && s->remote_port <= UINT16_MAX ? (uint16_t)s->remote_port : 0,
+        .user = set_or_null(s->username),
+        .host_keys = s->host_keys,
+        .n_host_keys = s->n_host_keys,
+        .key_file = set_or_null(s->client_key_file),
+        .key_pem = set_or_null(s->client_key),
+        .key_passphrase = set_or_null(s->client_key_passphrase),
+        .password = set_or_null(s->password),
+        .ciphers = set_or_null(s->ciphers),
+        .login_timeout_s = unsigned_of(s->timeout_s),
+        .keepalive_s = unsigned_of(s->keepalive_s),
+    };
+}
+
+static bool is_port(int v)
+{
+    return v >= 1 && v <= UINT16_MAX;
+}
+
+static bool is_sound(const TaskParameters *t)
+{
+    if (!is_port(t->local_port) || !is_port(t->forward_remote_port))
+        return false;
+    if (t->direction != CMX_TASK_REVERSE && t->direction != CMX_TASK_DIRECT)
+        return false;
+    if (t->direction == CMX_TASK_DIRECT && !set_or_null(t->remote_host))
+        return false;
+    return t->max_connections >= 0 && t->max_connections <= CMX_PROXY_CONNECTIONS_MAX && t->idle_timeout_s >= 0 &&
+           t->probe_interval_s >= 0 && t->connect_timeout_s >= 0;
+}
+
+cmx_err cmx_settings_context(const struct cmx_settings *s, const TaskParameters *t, struct cmx_context *out, char *name,
+                             size_t name_cap)
+{
+    if (!is_sound(t) || !is_port(t->local_port + s->local_port_offset))
+        return CMX_EINVAL;
+    if (snprintf(name, name_cap, "%s-%d", t->direction == CMX_TASK_DIRECT ? "direct" : "port", t->local_port) < 0)
+        return CMX_EINVAL;
+    *out = (struct cmx_context){
+        .name = set_or_null(t->name) ? t->name : name,
+        .direction = t->direction == CMX_TASK_DIRECT ? CMX_DIRECT : CMX_REVERSE,
+        .local_host = set_or_null(t->local_host) ? t->local_host : set_or_null(s->local_host),
+        .local_port = (uint16_t)(t->local_port + s->local_port_offset),
+        .remote_port = (uint16_t)t->forward_remote_port,
+        .remote_address = set_or_null(t->remote_address) ? t->remote_address : set_or_null(s->remote_address),
+        .remote_host = set_or_null(t->remote_host),
+        .high_bw = t->high_bw,
+        .max_connections = unsigned_of(t->max_connections),
+        .idle_timeout_s = unsigned_of(t->idle_timeout_s),
+        .connect_timeout_s = unsigned_of(t->connect_timeout_s),
+        /* SSHMULTICHANNEL: all in one session, but those that name another. */
+        .session = set_or_null(t->session) ? t->session
+                   : s->multichannel       ? "shared"
+                                           : NULL,
+        .probe_interval_s = unsigned_of(t->probe_interval_s),
+    };
+    return CMX_OK;
+}

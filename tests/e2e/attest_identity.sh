@@ -1,0 +1,30 @@
+# The identity derived from private_key.bin: enrolled before the device is switched on, it logs in to a real sshd, and curl
+# reaches its attestation through the tunnel.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/attest_lib.sh"
+make_key
+make_flash $((4 << 20))
+start_sshd <<<'' # makes keys; then only the device's is authorized
+cmx identity public >"$TMP/identity" || fail "identity public"
+head -n 1 "$TMP/identity" >"$TMP/authorized_keys"
+ssh-keygen -lf "$TMP/authorized_keys" | grep -q ECDSA || fail "ssh-keygen does not know the key"
+remote=$(free_port)
+start_board --keyfile private_key.bin --gateway "$SSHD_PORT" "$SSHD_USER" "$PIN" "$remote"
+wait_for 30 listening "$remote" || fail "the device does not log in with its derived key"
+grep -q "Accepted publickey.*ECDSA $(ssh-keygen -lf "$TMP/authorized_keys" | awk '{print $2}')" "$TMP/sshd.log" || fail "sshd accepted another key"
+ok "login with the derived key"
+value=$(curl -sf "http://127.0.0.1:$remote/hash?challenge=string_to_use_as_challenge") || fail "no answer through the tunnel"
+[ "$value" = "$(cd "$TMP" && python3 "$ROOT/remote_attestation.py" string_to_use_as_challenge | sed -n 's/.*HMAC: //p')" ] || fail "another value"
+cmx attest --url "http://127.0.0.1:$remote" >/dev/null || fail "cmxsafe attest"
+head -c $((0x80000)) "$TMP/firmware.bin" >"$TMP/app.bin"
+cmx image manifest --end 0x90000 app.bin >"$TMP/manifest"
+cmx attest --evidence --manifest manifest --url "http://127.0.0.1:$remote" --gateway "$PIN" >"$TMP/out" || { cat "$TMP/out"; fail "evidence through the tunnel"; }
+grep -q '^ok *gateway' "$TMP/out" || fail "the gateway is not checked"
+cmx attest --evidence --manifest manifest --url "http://127.0.0.1:$remote" --gateway SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA >/dev/null && fail "another gateway is trusted"
+ok "hash and evidence through the tunnel"
+stop_board
+openssl rand -out "$TMP/private_key.bin" 32 # another device
+start_board --keyfile private_key.bin --gateway "$SSHD_PORT" "$SSHD_USER" "$PIN" "$(free_port)"
+wait_for 20 grep -q 'Failed publickey\|Connection closed by authenticating user\|maximum authentication' "$TMP/sshd.log" || fail "another device's key is not refused"
+stop_board
+ok "another device's key is refused"

@@ -1,0 +1,48 @@
+# A TPM 2.0 HMAC key as the hardware key: private_key.bin imported with tpm2-tools into a real software TPM (swtpm).
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/attest_lib.sh"
+command -v swtpm >/dev/null && command -v tpm2_import >/dev/null || skip "no swtpm or tpm2-tools"
+make_key
+make_flash $((1 << 20))
+mkdir "$TMP/tpm"
+port=$(free_port)
+while listening $((port + 1)); do port=$(free_port); done # tpm2-tss looks for the control channel there
+swtpm socket --tpm2 --tpmstate "dir=$TMP/tpm" --server "type=tcp,port=$port,bindaddr=127.0.0.1" --ctrl "type=tcp,port=$((port + 1)),bindaddr=127.0.0.1" --flags startup-clear,not-need-init >"$TMP/swtpm.log" 2>&1 &
+PIDS+=($!)
+export TPM2TOOLS_TCTI="swtpm:host=127.0.0.1,port=$port" TSS2_LOG=all+none
+wait_for 20 listening "$port" || fail "swtpm does not listen"
+tpm() { (cd "$TMP/tpm" && "$@") >>"$TMP/tools.log" 2>&1 || fail "$*"; }
+tpm tpm2_createprimary -C o -c primary.ctx
+tpm tpm2_import -C primary.ctx -G hmac -i "$TMP/private_key.bin" -u key.pub -r key.priv
+tpm tpm2_flushcontext -t
+tpm tpm2_load -C primary.ctx -u key.pub -r key.priv -c key.ctx
+tpm tpm2_flushcontext -t
+tpm tpm2_evictcontrol -C o -c key.ctx 0x81000100
+tpm tpm2_flushcontext -t
+rm "$TMP/tpm/key.priv" "$TMP/tpm/key.pub"
+
+start_board --tpm "$TPM2TOOLS_TCTI" 0x81000100
+device=$(curl -sf -m 300 "$URL/hash?challenge=x&ranges=0x10000-0x18000") || fail "no answer"
+head -c 32768 "$TMP/firmware.bin" >"$TMP/part.bin"
+python=$(cd "$TMP" && python3 "$ROOT/remote_attestation.py" x --image part.bin | sed -n 's/.*HMAC: //p')
+[ "$device" = "$python" ] || fail "device $device, Python $python"
+long=$(printf 'y%.0s' $(seq 512)) # the longest message: several pieces to the TPM
+[ "$(curl -sf -m 300 "$URL/hash?challenge=$long&ranges=0x10000-0x18000")" = "$(cd "$TMP" && python3 "$ROOT/remote_attestation.py" "$long" --image part.bin | sed -n 's/.*HMAC: //p')" ] || fail "the longest challenge"
+curl -sf -m 300 -H 'Accept: application/json' "$URL/evidence?nonce=0011223344556677" | jq -e '.key == "tpm"' >/dev/null || fail "evidence does not say tpm"
+cmx image manifest --flash-size 1MB firmware.bin >"$TMP/manifest"
+echo 'require hardware-key' >>"$TMP/manifest"
+cmx attest --evidence --manifest manifest --url "$URL" >"$TMP/out" || { cat "$TMP/out"; fail "not trusted"; }
+stop_board
+ok "attestation by a TPM 2.0"
+
+refused() { # refused WORD HANDLE
+    (cd "$TMP" && timeout 30 "$BIN/attest_board" flash.bin 1 --tpm "$TPM2TOOLS_TCTI" "$2") >"$TMP/refused.log" 2>&1 && fail "starts"
+    grep -q "$1" "$TMP/refused.log" || { cat "$TMP/refused.log"; fail "does not say '$1'"; }
+}
+refused 'no object at handle 0x81000777' 0x81000777
+tpm tpm2_createprimary -C o -c other.ctx
+tpm tpm2_evictcontrol -C o -c other.ctx 0x81000200
+refused 'not an HMAC-SHA256 key' 0x81000200
+(cd "$TMP" && timeout 30 "$BIN/attest_board" flash.bin 1 --tpm "swtpm:host=127.0.0.1,port=1" 0x81000100) >"$TMP/refused.log" 2>&1 && fail "starts without a TPM"
+grep -q 'does not answer' "$TMP/refused.log" || fail "does not say that the TPM is missing"
+ok "no object, another object and no TPM are refused"

@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# The virtual board on the machine's sockets: created, booted, its stream fetched through a real sshd; its page is not.
+. "$(dirname "$0")/lib.sh"
+BOARD=$BIN/cmxsafe-board
+
+start_sshd </dev/null
+remote=$(free_port)
+ota=$(free_port)
+offset=$(($(free_port) - 81))
+BOARD_PID=
+logins() { grep -c 'Accepted publickey' "$TMP/sshd.log"; }
+
+start_board() { # start_board [option ...]
+    : >"$TMP/board.log"
+    "$BOARD" run "$TMP/board" --gateway "127.0.0.1:$SSHD_PORT" --set "gateway.user=$SSHD_USER" --set "gateway.key_file=$KEY" \
+        --set "board.port_offset=$offset" --set "context stream.local_port=81" --set "context stream.remote_port=$remote" \
+        --set "context ota.local_port=8989" --set "context ota.remote_port=$ota" "$@" \
+        2>>"$TMP/board.log" &
+    BOARD_PID=$!
+    PIDS+=("$BOARD_PID")
+}
+end_board() { # must end by itself, and well
+    kill "$BOARD_PID"
+    wait "$BOARD_PID" || fail "the board ended with $?"
+    ! grep -qE 'ERROR: (Address|Leak|Thread)Sanitizer|runtime error' "$TMP/board.log" || fail "a sanitizer complains"
+}
+here() { curl -fsS --max-time 60 "http://127.0.0.1:$((81 + offset))$1"; }
+through() { curl -fsS --max-time 60 "http://127.0.0.1:$remote$1"; }
+
+"$BOARD" create "$TMP/board" >/dev/null || fail "create"
+! "$BOARD" create "$TMP/board" 2>/dev/null || fail "create overwrites a board"
+"$BOARD" create "$TMP/board" 2>&1 | grep -q '^cmxsafe: .*File exists; choose another folder' || fail "create does not say why"
+ok "a board is created once"
+
+start_board --set "gateway.host_key=$PIN"
+wait_for 30 through /frame.jpg || fail "the stream does not come through the gateway"
+ok "the stream comes through the gateway"
+
+for n in 0 1 99 4294967294; do
+    [ "$(here "/frame.jpg?n=$n" | sha256sum)" = "$(through "/frame.jpg?n=$n" | sha256sum)" ] || fail "frame $n differs"
+done
+ok "frames are the same byte for byte"
+
+through "/stream?frames=5" >"$TMP/stream" || fail "stream"
+[ "$(grep -ac '^--cmxsafe-frame' "$TMP/stream")" = 5 ] || fail "not five frames"
+grep -aq 'Content-Type: image/jpeg' "$TMP/stream" || fail "no JPEG in the stream"
+ok "MJPEG"
+
+pids=()
+for i in 1 2 3 4; do through "/stream?frames=10" >"$TMP/stream.$i" & pids+=($!); done
+for p in "${pids[@]}"; do wait "$p" || fail "one of four viewers fails"; done
+ok "four viewers at once"
+
+[ "$(curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$((80 + offset))/")" = 200 ] || fail "no page on the board"
+curl -s "http://127.0.0.1:$((80 + offset))/" | grep -q '<h1>Camera</h1>' || fail "the page is another"
+for bad in '/frame.jpg?n=x' '/frame.jpg?n=1&n=2' '/stream?frames=-1' '/frame.jpg?n=99999999999'; do
+    [ "$(curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$remote$bad")" = 400 ] || fail "$bad is not refused"
+done
+ok "page, and bad queries refused"
+
+"$BOARD" run "$TMP/board" 2>"$TMP/second" && fail "a board runs twice"
+grep -q 'the board runs already' "$TMP/second" || fail "does not say that the board runs already"
+end_board
+ok "one run a board; it ends well"
+
+before=$(logins)
+start_board
+wait_for 20 grep -q 'NOT CONNECTING: no host key' "$TMP/board.log" || fail "a missing pin is not said"
+! through /frame.jpg 2>/dev/null || fail "connects without a pin"
+end_board
+start_board --set "gateway.host_key=SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+wait_for 20 grep -qi 'host key' "$TMP/board.log" || fail "a wrong pin is not said"
+! through /frame.jpg 2>/dev/null || fail "connects with a wrong pin"
+end_board
+[ "$(logins)" = "$before" ] || fail "a credential left the device"
+ok "no pin or a wrong one: no connection"
+
+check_refused() { # check_refused TEXT ARGUMENT...
+    local text=$1
+    shift
+    "$BOARD" "$@" >"$TMP/out" 2>&1
+    [ $? -ne 0 ] || fail "accepted: $*"
+    grep -qF -- "$text" "$TMP/out" || { cat "$TMP/out"; fail "not said: $text"; }
+}
+check_refused "did you mean 'create'" creat
+check_refused "no command given"
+check_refused "not 1MB, 2MB" create "$TMP/x" --flash-size 3MB
+check_refused "not esp32s2, esp32s3" create "$TMP/x" --chip esp8266
+check_refused "No such file" run "$TMP/none"
+check_refused "did you mean 'port'" run "$TMP/board" --set gateway.prt=1
+check_refused "not a number from 1 to 65535" run "$TMP/board" --gateway "host:0"
+check_refused "no section [gatway]" run "$TMP/board" --set gatway.host=x
+printf '[gateway]\nhost = x\nusr = y\n' >"$TMP/board/board.ini"
+check_refused "board.ini:3: no key 'usr' in [gateway]; did you mean 'user'?" run "$TMP/board"
+printf '[gateway]\nhost\n' >"$TMP/board/board.ini"
+check_refused "board.ini:2: neither [section] nor key = value" run "$TMP/board"
+ok "errors say what and where"

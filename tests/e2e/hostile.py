@@ -1,0 +1,98 @@
+"""A hostile SSH gateway for scenarios: hostile.py PORT HOSTKEY AUTHORIZED_KEYS WHAT (asyncssh, and raw sockets before the login).
+flood: more connections than allowed, unlisted ports, channels of other kinds; mute: never answers a forward request; deny: refuses it.
+The rest is silence, a sudden close or garbage at a stage of the login."""
+import asyncio
+import os
+import sys
+
+import asyncssh
+
+port, host_key, authorized, what = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
+
+
+async def count(attempts):
+    opened, refused = [], 0
+    for result in await asyncio.gather(*attempts, return_exceptions=True):
+        if isinstance(result, Exception):
+            refused += 1
+        else:
+            opened.append(result)
+    return opened, refused
+
+
+class Server(asyncssh.SSHServer):
+    def connection_made(self, conn):
+        self.conn = conn
+
+    def server_requested(self, listen_host, listen_port):
+        if what == 'flood':
+            self.task = asyncio.get_event_loop().create_task(self.flood(listen_host, listen_port))
+        elif what == 'mute':
+            return asyncio.sleep(3600, True)
+        elif what == 'deny':
+            return False
+        return asyncssh.SSHListener()
+
+    async def flood(self, host, listen_port):
+        await asyncio.sleep(0.3)
+
+        def tcp(dest):
+            return self.conn.create_connection(asyncssh.SSHTCPSession, host, dest, 'evil\x1b[2J\n', 1)
+        opened, refused = await count([tcp(listen_port) for _ in range(300)])
+        _, unlisted = await count([tcp(p) for p in range(1000, 1300)])
+        _, other = await count([self.conn.create_agent_channel().open(asyncssh.SSHUNIXSession) for _ in range(20)])
+        print(f'flood opened={len(opened)} refused={refused} unlisted={unlisted} other={other}', flush=True)
+        for chan, _ in opened:
+            chan.close()
+
+
+async def raw(reader, writer):
+    try:
+        if what.startswith('banner'):
+            writer.write(b'SSH-2.0-OpenSSH_9.9\r\n')
+            await reader.readline()
+        if what.endswith('silent'):
+            await asyncio.sleep(3600)
+        elif what.endswith('garbage'):
+            writer.write(os.urandom(65536))
+            await asyncio.sleep(1)
+        elif what == 'endless':
+            while True:
+                writer.write(b'x' * 200 + b'\r\n')
+                await writer.drain()
+        elif what == 'dribble':
+            for b in b'SSH-2.0-slow' * 1000:
+                writer.write(bytes([b]))
+                await asyncio.sleep(0.3)
+        writer.close()
+    except OSError:
+        pass
+
+
+async def middle(reader, writer):
+    """Passes the login through to a real sshd and stops at the n-th packet from it: silent or closed."""
+    n, then = int(what.split('-')[1]), what.split('-')[2]
+    up_reader, up_writer = await asyncio.open_connection('127.0.0.1', int(os.environ['REAL_PORT']))
+
+    async def forth():
+        while data := await reader.read(4096):
+            up_writer.write(data)
+    task = asyncio.ensure_future(forth())
+    for _ in range(n):
+        writer.write(await up_reader.read(4096))
+    if then == 'silent':
+        await asyncio.sleep(3600)
+    task.cancel()
+    up_writer.close()
+    writer.close()
+
+
+async def main():
+    if what in ('flood', 'mute', 'deny'):
+        await asyncssh.create_server(Server, '127.0.0.1', port, server_host_keys=[host_key], authorized_client_keys=authorized)
+    else:
+        await asyncio.start_server(middle if what.startswith('stage-') else raw, '127.0.0.1', port)
+    print('ready', flush=True)
+    await asyncio.sleep(3600)
+
+asyncio.run(main())

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# A new configuration touches only the contexts that changed: connections on the others live on.
+. "$(dirname "$0")/lib.sh"
+
+S=$(free_port) A=$(free_port) B=$(free_port) C=$(free_port)
+client() { python3 "$ROOT/tests/e2e/client.py" "$@"; }
+start_sshd </dev/null
+python3 "$ROOT/tests/e2e/service.py" "$S" & PIDS+=($!)
+wait_for 10 listening "$S" || fail "service"
+start_proxy -- "keep,$S,$A,session=one" "gone,$S,$B,session=one"
+up
+client "$A" hold 8 & HOLD=$!
+wait_for 5 status_is keep open 1 || fail "hold"
+[ "$(ask set "keep,$S,$A,session=one" "fresh,$S,$C")" = "set ok" ] || fail "set"
+up
+client "$C" sink 1000 || fail "the new context"
+wait_for 10 eval "! listening $B" || fail "the removed one still listens"
+[ "$(ask set "keep,$S,$A,session=one" "fresh,$S,$C" "fresh,$S,$B")" = "set invalid" ] || fail "a broken set must be refused"
+[ "$(ask set "keep,$S,$A,session=one" "back,$S,$B,session=one")" = "set ok" ] || fail "set back"
+up
+client "$B" sink 1000 || fail "added to a live session"
+wait_for 10 eval "! listening $C" || fail "the removed session's listener"
+[ "$(status_of keep sessions)" = 1 ] || fail "the unchanged context lost its session"
+wait "$HOLD" || fail "the connection on the unchanged context broke"
+ok "contexts removed, added, refused; the connection on the unchanged one lived on"
+quit_proxy

@@ -1,0 +1,175 @@
+/* attest_board - for tests: the attestation service over a flash file and a hardware key, and nothing else of a device.
+ *
+ *     attest_board FLASH PORT (--efuse FILE [--silicon FILE] | --keyfile FILE | --tpm TCTI HANDLE)
+ *                  [--gateway PORT USER PIN REMOTE_PORT]
+ *
+ * --gateway: logs in to an sshd on 127.0.0.1 with the key derived from the hardware key and forwards REMOTE_PORT to the
+ * service. Writes "listening PORT" once it serves; at the end "heap PEAK", our allocations' highest since then. */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/device/attest_service.h"
+#include "cmxsafe/identity/identity.h"
+#include "cmxsafe/proxy/pin.h"
+#include "cmxsafe/proxy/proxy.h"
+#include "hw_key.h"
+#include "linux_port.h"
+
+static const uint8_t *flash;
+static uint32_t flash_len;
+static struct cmx_hw_key *key;
+static struct cmx_efuse fuses;
+static const char *pin;
+
+static void die(const char *what, const char *why)
+{
+    fprintf(stderr, "attest_board: %s: %s\n", what, why);
+    exit(1);
+}
+
+static uint32_t flash_size(void *arg)
+{
+    (void)arg;
+    return flash_len;
+}
+
+static cmx_err flash_read(void *arg, uint32_t offset, void *out, size_t len)
+{
+    (void)arg;
+    if (offset > flash_len || len > flash_len - offset)
+        return CMX_EINVAL;
+    memcpy(out, flash + offset, len);
+    return CMX_OK;
+}
+
+static cmx_key_kind key_kind(void *arg)
+{
+    (void)arg;
+    return cmx_hw_key_kind(key);
+}
+
+static cmx_err hw_hmac(void *arg, const void *msg, size_t len, uint8_t out[32])
+{
+    (void)arg;
+    return cmx_hw_key_hmac(key, msg, len, out);
+}
+
+static void facts(void *arg, struct cmx_evidence *e)
+{
+    struct cmx_pin parsed;
+
+    (void)arg;
+    strcpy(e->hw_model, "ESP32-S3");
+    strcpy(e->sw_name, "attest_board");
+    strcpy(e->sw_version, "1.0");
+    strcpy(e->slot, "ota_0");
+    strcpy(e->slot_state, "valid");
+    e->boot_count = 7;
+    e->secure_boot = cmx_efuse_secure_boot(&fuses);
+    e->flash_encryption = cmx_efuse_flash_encryption(&fuses);
+    e->debug = cmx_efuse_debug(&fuses, CMX_EFUSE_ESP32S3);
+    if (pin && cmx_pin_parse(&parsed, pin) == CMX_OK) {
+        memcpy(e->gateway, parsed.digest, sizeof e->gateway);
+        e->has_gateway = true;
+    }
+}
+
+static void map_flash(const char *path)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY);
+    void *p;
+
+    if (fd < 0 || fstat(fd, &st) != 0)
+        die(path, "cannot be opened");
+    p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+    close(fd);
+    if (p == MAP_FAILED)
+        die(path, "cannot be mapped");
+    flash = p;
+    flash_len = (uint32_t)st.st_size;
+}
+
+static void open_key(int argc, char **argv)
+{
+    const char *silicon = argc > 6 && strcmp(argv[5], "--silicon") == 0 ? argv[6] : "private_key.bin";
+    char why[512] = "usage: (--efuse FILE [--silicon FILE] | --keyfile FILE | --tpm TCTI HANDLE)";
+    cmx_err err = CMX_EINVAL;
+
+    if (argc > 4 && strcmp(argv[3], "--efuse") == 0) {
+        err = cmx_hw_key_open_efuse(argv[4], silicon, &key, why, sizeof why);
+        if (!err)
+            err = cmx_efuse_load(argv[4], &fuses, why, sizeof why);
+    } else if (argc > 4 && strcmp(argv[3], "--keyfile") == 0) {
+        err = cmx_hw_key_open_file(argv[4], &key, why, sizeof why);
+    } else if (argc > 5 && strcmp(argv[3], "--tpm") == 0) {
+        err = cmx_hw_key_open_tpm(argv[4], (uint32_t)strtoul(argv[5], NULL, 0), &key, why, sizeof why);
+    }
+    if (err)
+        die("hardware key", why);
+}
+
+static struct cmx_proxy *start_gateway(int argc, char **argv, uint16_t port)
+{
+    struct cmx_gateway g = {.host = "127.0.0.1", .key_load = cmx_identity_key_load};
+    struct cmx_context c = {.name = "attestationPort", .local_port = port};
+    struct cmx_proxy *p;
+    char why[256];
+
+    if (argc < 6 || strcmp(argv[argc - 5], "--gateway") != 0)
+        return NULL;
+    g.port = (uint16_t)strtoul(argv[argc - 4], NULL, 10);
+    g.user = argv[argc - 3];
+    pin = argv[argc - 2];
+    g.host_keys = &pin;
+    g.n_host_keys = 1;
+    g.backoff_base_ms = 100;
+    c.remote_port = (uint16_t)strtoul(argv[argc - 1], NULL, 10);
+    if (cmx_proxy_create(&p, &g, &c, 1, NULL, why, sizeof why) || cmx_proxy_start(p, 0))
+        die("gateway", why);
+    return p;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct cmx_linux_device device = {
+        .flash_size = flash_size, .flash_read = flash_read, .hw_key_kind = key_kind, .hw_hmac = hw_hmac};
+    struct cmx_mem_stats before, after;
+    struct cmx_proxy *proxy;
+    uint16_t port;
+    sigset_t set;
+    int sig;
+
+    if (argc < 5)
+        die("usage", "attest_board FLASH PORT KEY");
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    map_flash(argv[1]);
+    open_key(argc, argv);
+    cmx_linux_set_device(&device);
+    cmx_attest_set_facts(facts, NULL);
+    port = (uint16_t)strtoul(argv[2], NULL, 10);
+    proxy = start_gateway(argc, argv, port);
+    if (cmx_attest_start(NULL, port))
+        die("service", "does not start");
+    cmx_mem_stats(&before);
+    cmx_mem_reset_peak();
+    printf("listening %s\n", argv[2]);
+    fflush(stdout);
+    sigwait(&set, &sig);
+    cmx_mem_stats(&after);
+    printf("heap %zu\n", after.peak_bytes - before.live_bytes);
+    cmx_proxy_destroy(proxy);
+    cmx_attest_stop();
+    cmx_hw_key_close(key);
+    return 0;
+}

@@ -1,0 +1,237 @@
+/* loadgen.c - the traffic of the benchmarks: a service and its clients over loopback TCP.
+ *
+ *   loadgen serve PORT                       S: sink, then a byte; G<u64>: source; E: echo; process per connection
+ *   loadgen bulk PORT to|from BYTES CONNS    prints MB/s over all connections
+ *   loadgen echo PORT N                      64-byte round trips on one connection: median and 99th percentile, us
+ *   loadgen conn PORT N                      connect to first byte, one connection each: the same */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BLOCK (256 * 1024)
+
+static char block[BLOCK];
+
+static void die(const char *what)
+{
+    fprintf(stderr, "loadgen: %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+static double now_us(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
+static void write_all(int fd, const void *data, size_t len)
+{
+    const char *p = data;
+
+    while (len > 0) {
+        ssize_t n = write(fd, p, len);
+
+        if (n <= 0)
+            die("write");
+        p += n;
+        len -= (size_t)n;
+    }
+}
+
+static void read_all(int fd, void *data, size_t len)
+{
+    char *p = data;
+
+    while (len > 0) {
+        ssize_t n = read(fd, p, len);
+
+        if (n <= 0)
+            die("read");
+        p += n;
+        len -= (size_t)n;
+    }
+}
+
+static void nodelay(int fd)
+{
+    int one = 1;
+
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+}
+
+static struct sockaddr_in loopback(const char *port)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
+
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return a;
+}
+
+static int dial(const char *port)
+{
+    struct sockaddr_in a = loopback(port);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    nodelay(fd);
+    if (connect(fd, (struct sockaddr *)&a, sizeof a) != 0)
+        die("connect");
+    return fd;
+}
+
+static void serve_one(int fd)
+{
+    uint64_t left;
+    ssize_t n;
+    char mode;
+
+    nodelay(fd);
+    if (read(fd, &mode, 1) != 1)
+        return;
+    if (mode == 'S') {
+        while (read(fd, block, BLOCK) > 0)
+            ;
+        write_all(fd, "D", 1);
+    } else if (mode == 'G') {
+        read_all(fd, &left, sizeof left);
+        for (; left > 0; left -= left < BLOCK ? left : BLOCK)
+            write_all(fd, block, left < BLOCK ? left : BLOCK);
+    } else {
+        write_all(fd, &mode, 1);
+        while ((n = read(fd, block, BLOCK)) > 0)
+            write_all(fd, block, (size_t)n);
+    }
+}
+
+static int serve(const char *port)
+{
+    struct sockaddr_in a = loopback(port);
+    int one = 1, listener = socket(AF_INET, SOCK_STREAM, 0);
+
+    signal(SIGCHLD, SIG_IGN);
+    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (bind(listener, (struct sockaddr *)&a, sizeof a) != 0 || listen(listener, 128) != 0)
+        die("listen");
+    for (;;) {
+        int fd = accept(listener, NULL, NULL);
+
+        if (fd < 0)
+            continue;
+        if (fork() == 0) {
+            close(listener);
+            serve_one(fd);
+            _exit(0);
+        }
+        close(fd);
+    }
+}
+
+static void bulk_one(const char *port, const char *direction, uint64_t bytes)
+{
+    int fd = dial(port);
+
+    if (strcmp(direction, "to") == 0) {
+        write_all(fd, "S", 1);
+        for (uint64_t left = bytes; left > 0; left -= left < BLOCK ? left : BLOCK)
+            write_all(fd, block, left < BLOCK ? left : BLOCK);
+        shutdown(fd, SHUT_WR);
+        read_all(fd, block, 1);
+        return;
+    }
+    write_all(fd, "G", 1);
+    write_all(fd, &bytes, sizeof bytes);
+    while (bytes > 0) {
+        ssize_t n = read(fd, block, BLOCK);
+
+        if (n <= 0)
+            die("read");
+        bytes -= (uint64_t)n;
+    }
+}
+
+static int bulk(char **argv)
+{
+    uint64_t bytes = strtoull(argv[4], NULL, 0);
+    int conns = atoi(argv[5]), failed = 0, status;
+    double start = now_us();
+
+    for (int i = 0; i < conns; i++)
+        if (fork() == 0) {
+            bulk_one(argv[2], argv[3], bytes / (uint64_t)conns);
+            _exit(0);
+        }
+    for (int i = 0; i < conns; i++)
+        failed |= wait(&status) < 0 || status != 0;
+    printf("%.1f\n", (double)bytes / (now_us() - start));
+    return failed;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+static void print_percentiles(double *samples, size_t n)
+{
+    qsort(samples, n, sizeof *samples, by_value);
+    printf("%.1f %.1f\n", samples[n / 2], samples[n * 99 / 100]);
+}
+
+static int latency(char **argv, int each_connects)
+{
+    size_t n = strtoul(argv[3], NULL, 0);
+    double *samples = calloc(n, sizeof *samples);
+    int fd = -1;
+    char data[64] = "E";
+
+    for (size_t i = 0; i < n; i++) {
+        double start = now_us();
+
+        if (each_connects) {
+            fd = dial(argv[2]);
+            write_all(fd, "E", 1);
+            read_all(fd, data, 1);
+            samples[i] = now_us() - start;
+            close(fd);
+            continue;
+        }
+        if (fd < 0) {
+            fd = dial(argv[2]);
+            write_all(fd, "E", 1);
+            read_all(fd, data, 1);
+            start = now_us();
+        }
+        write_all(fd, data, sizeof data);
+        read_all(fd, data, sizeof data);
+        samples[i] = now_us() - start;
+    }
+    print_percentiles(samples, n);
+    free(samples);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN);
+    if (argc == 3 && !strcmp(argv[1], "serve"))
+        return serve(argv[2]);
+    if (argc == 6 && !strcmp(argv[1], "bulk"))
+        return bulk(argv);
+    if (argc == 4 && !strcmp(argv[1], "echo"))
+        return latency(argv, 0);
+    if (argc == 4 && !strcmp(argv[1], "conn"))
+        return latency(argv, 1);
+    fprintf(stderr, "usage: see the head of loadgen.c\n");
+    return 2;
+}

@@ -1,0 +1,1 @@
+target_link_libraries(test_agent PRIVATE cmxsafed_parts)
