@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -113,6 +114,11 @@ void cmx_port_watchdog_feed(void)
 {
     if (device.watchdog_feed)
         device.watchdog_feed(device.arg);
+}
+
+cmx_err cmx_port_socket_pair(int fd[2])
+{
+    return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd) == 0 ? CMX_OK : CMX_ENOMEM;
 }
 
 void cmx_port_log(cmx_log_level level, const char *tag, const char *line)

@@ -28,3 +28,39 @@ start_board --keyfile private_key.bin --gateway "$SSHD_PORT" "$SSHD_USER" "$PIN"
 wait_for 20 grep -q 'Failed publickey\|Connection closed by authenticating user\|maximum authentication' "$TMP/sshd.log" || fail "another device's key is not refused"
 stop_board
 ok "another device's key is refused"
+
+# The session identifier: what the device says is what the gateway's end of the session has.
+python=$(python_with asyncssh==2.24.1) || fail "no asyncssh"
+port=$(free_port)
+"$python" - "$port" "$TMP" >"$TMP/gateway.log" 2>&1 <<'PY' &
+import asyncio, sys, asyncssh
+port, folder = int(sys.argv[1]), sys.argv[2]
+class Server(asyncssh.SSHServer):
+    def connection_made(self, conn): self.conn = conn
+    def begin_auth(self, user): return True
+    def public_key_auth_supported(self): return True
+    def validate_public_key(self, user, key): return True
+    def server_requested(self, host, port):
+        open(folder + "/session", "w").write(self.conn._session_id.hex())
+        return True
+async def main():
+    await asyncssh.create_server(Server, "127.0.0.1", port, server_host_keys=[folder + "/host_ed25519"])
+    await asyncio.sleep(600)
+asyncio.run(main())
+PY
+PIDS+=($!)
+wait_for 30 listening "$port" || fail "asyncssh does not listen"
+remote=$(free_port)
+start_board --keyfile private_key.bin --gateway "$port" device "$PIN" "$remote"
+wait_for 30 listening "$remote" || fail "no session with asyncssh"
+cmx attest --evidence --manifest manifest --url "http://127.0.0.1:$remote" --gateway "$PIN" --session "$(cat "$TMP/session")" >"$TMP/out" || { cat "$TMP/out"; fail "the session's identifier is not the gateway's"; }
+grep -q '^ok *session' "$TMP/out" || fail "the session is not checked"
+first=$(cat "$TMP/session")
+stop_board
+start_board --keyfile private_key.bin --gateway "$port" device "$PIN" "$remote"
+wait_for 30 listening "$remote" || fail "no second session"
+[ "$(cat "$TMP/session")" != "$first" ] || fail "the same session"
+cmx attest --evidence --manifest manifest --url "http://127.0.0.1:$remote" --session "$first" >"$TMP/out" && fail "evidence from another session is trusted"
+grep -q '^FAILED *session' "$TMP/out" || fail "does not say that the session is another"
+stop_board
+ok "evidence is bound to the SSH session that carries it"

@@ -17,7 +17,6 @@
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/device/attest_service.h"
 #include "cmxsafe/identity/identity.h"
-#include "cmxsafe/proxy/pin.h"
 #include "cmxsafe/proxy/proxy.h"
 #include "hw_key.h"
 #include "linux_port.h"
@@ -26,7 +25,7 @@ static const uint8_t *flash;
 static uint32_t flash_len;
 static struct cmx_hw_key *key;
 static struct cmx_efuse fuses;
-static const char *pin;
+static struct cmx_proxy *proxy;
 
 static void die(const char *what, const char *why)
 {
@@ -63,7 +62,7 @@ static cmx_err hw_hmac(void *arg, const void *msg, size_t len, uint8_t out[32])
 
 static void facts(void *arg, struct cmx_evidence *e)
 {
-    struct cmx_pin parsed;
+    struct cmx_context_status st;
 
     (void)arg;
     strcpy(e->hw_model, "ESP32-S3");
@@ -75,10 +74,12 @@ static void facts(void *arg, struct cmx_evidence *e)
     e->secure_boot = cmx_efuse_secure_boot(&fuses);
     e->flash_encryption = cmx_efuse_flash_encryption(&fuses);
     e->debug = cmx_efuse_debug(&fuses, CMX_EFUSE_ESP32S3);
-    if (pin && cmx_pin_parse(&parsed, pin) == CMX_OK) {
-        memcpy(e->gateway, parsed.digest, sizeof e->gateway);
-        e->has_gateway = true;
-    }
+    if (!proxy || cmx_proxy_status(proxy, &st, 1) != 1)
+        return;
+    e->has_gateway = st.has_host_key;
+    memcpy(e->gateway, st.host_key, sizeof e->gateway);
+    e->session_len = st.session_id_len;
+    memcpy(e->session, st.session_id, st.session_id_len);
 }
 
 static void map_flash(const char *path)
@@ -118,8 +119,9 @@ static void open_key(int argc, char **argv)
 
 static struct cmx_proxy *start_gateway(int argc, char **argv, uint16_t port)
 {
-    struct cmx_gateway g = {.host = "127.0.0.1", .key_load = cmx_identity_key_load};
+    struct cmx_gateway g = {.host = "127.0.0.1", .key_load = cmx_identity_key_load, .want_session_id = true};
     struct cmx_context c = {.name = "attestationPort", .local_port = port};
+    static const char *pin;
     struct cmx_proxy *p;
     char why[256];
 
@@ -142,7 +144,6 @@ int main(int argc, char **argv)
     static const struct cmx_linux_device device = {
         .flash_size = flash_size, .flash_read = flash_read, .hw_key_kind = key_kind, .hw_hmac = hw_hmac};
     struct cmx_mem_stats before, after;
-    struct cmx_proxy *proxy;
     uint16_t port;
     sigset_t set;
     int sig;

@@ -52,6 +52,11 @@ void cmx_port_mutex_destroy(struct cmx_mutex *m);
 /* Tells the platform's watchdog that the calling task is alive, and lets other tasks run. Cheap. */
 void cmx_port_watchdog_feed(void);
 
+/* ---- sockets: those that POSIX has and a device may not ---- */
+
+/* Two connected local stream sockets. CMX_ENOTSUP where the platform has none; CMX_ENOMEM. */
+CMX_MUST_USE cmx_err cmx_port_socket_pair(int fd[2]);
+
 /* ---- log ---- */
 
 /* Writes one line, already formatted and clean. Never blocks for long; must work from any task. */

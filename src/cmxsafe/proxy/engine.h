@@ -134,6 +134,10 @@ struct session {
     unsigned tried_types; /* host key types that showed a key without a pin */
     unsigned last_type;   /* the one offered last, as a mask */
     char shown[51];       /* the fingerprint of the last key without a pin */
+    uint8_t host_key[32]; /* digest of the key that the gateway showed last */
+    bool authenticated;
+    uint8_t id[CMX_PROXY_SESSION_ID_MAX]; /* while authenticated */
+    size_t id_len;
     bool announced_up;
     struct cmx_backoff backoff, slow;
 };

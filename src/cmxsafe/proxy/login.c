@@ -141,6 +141,7 @@ static cmx_err check_host_key(struct session *s, struct words *w)
         return err;
     t = cmx_hostkey_type_of(type, strlen(type));
     s->last_type = t == CMX_HOSTKEY_TYPES ? CMX_HOSTKEY_ANY : 1u << t;
+    memcpy(s->host_key, digest, sizeof s->host_key);
     if (cmx_pin_match(s->config->pins, s->config->n_pins, digest))
         return CMX_OK;
     cmx_pin_fingerprint(s->shown, digest);

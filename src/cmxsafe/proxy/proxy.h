@@ -24,6 +24,7 @@ extern "C" {
 
 #define CMX_PROXY_CONTEXTS_MAX 32
 #define CMX_PROXY_HOST_KEYS_MAX 8
+#define CMX_PROXY_SESSION_ID_MAX 64      /* bytes; SHA-512's length is the longest there is */
 #define CMX_PROXY_NAME_MAX 32           /* a context's or session's name, NUL included */
 #define CMX_PROXY_CONNECTIONS_DEFAULT 8 /* max_connections 0 */
 #define CMX_PROXY_CONNECTIONS_MAX 1024
@@ -65,6 +66,7 @@ struct cmx_gateway {
     unsigned keepalive_max;
     uint32_t backoff_base_ms;
     uint32_t backoff_max_ms;
+    bool want_session_id; /* learn the SSH session identifier at login, for status: one more round trip */
     uint64_t rekey_bytes; /* 0: the library's default */
 };
 
@@ -157,6 +159,10 @@ struct cmx_context_status {
     uint64_t relays_refused; /* above max_connections, or the service did not answer */
     uint64_t bytes_in;       /* from the gateway to the device */
     uint64_t bytes_out;
+    uint8_t host_key[32]; /* while authenticated: SHA-256 of the host key that the gateway proved */
+    bool has_host_key;
+    uint8_t session_id[CMX_PROXY_SESSION_ID_MAX]; /* RFC 4253 section 7.2 */
+    size_t session_id_len;                        /* 0: not known, or not asked for */
     cmx_err last_error;
     char last_error_text[96];
     uint64_t last_error_ms; /* 0: never */

@@ -29,10 +29,20 @@ bool cmx_session_stopping(struct session *s)
 
 /* ---- states ---- */
 
+/* Who the gateway is and which session this is, as long as it stands. */
+static void note_session(struct cmx_context_status *st, const struct session *s)
+{
+    st->has_host_key = s->authenticated;
+    memcpy(st->host_key, s->host_key, sizeof st->host_key);
+    st->session_id_len = s->authenticated ? s->id_len : 0;
+    memcpy(st->session_id, s->id, st->session_id_len);
+}
+
 void cmx_run_publish(struct run *r)
 {
     struct cmx_proxy *p = r->session->proxy;
 
+    note_session(&r->live, r->session);
     cmx_port_mutex_lock(&p->lock);
     r->shared = r->live;
     cmx_port_mutex_unlock(&p->lock);
@@ -185,6 +195,7 @@ static void disconnect(struct session *s)
     forget_forwards(s);
     cmx_ssh_free(s->ssh);
     s->ssh = NULL;
+    s->authenticated = false;
     cmx_socket_tell_close(s->proxy, &s->socket, s->name);
 }
 
@@ -193,6 +204,8 @@ static cmx_err attempt(struct session *s, char *text, size_t cap)
     cmx_err err = cmx_session_login(s, text, cap);
 
     if (!err) {
+        s->authenticated = true;
+        s->id_len = cmx_ssh_session_id(s->ssh, s->id);
         cmx_log(CMX_LOG_INFO, TAG, "%s: session with %s up", s->name, s->config->gateway.host);
         for (struct run *r = s->runs; r; r = r->next)
             r->live.sessions++;

@@ -13,6 +13,7 @@
 #include "cmxsafe/core/secret.h"
 #include "cmxsafe/port/crypto.h"
 #include "cmxsafe/proxy/pin.h"
+#include "cmxsafe/proxy/ssh_id.h"
 
 /* RFC 8731, RFC 5656: what every server of the last ten years has, cheapest first on a small CPU (under 6 KB of stack).
  */
@@ -47,6 +48,7 @@ struct cmx_ssh {
     bool offered_any;
     ssh_key key;
     bool ping_sent;
+    struct cmx_ssh_id id;
     struct ssh_counter_struct counter;
 };
 
@@ -193,6 +195,7 @@ void cmx_ssh_free(struct cmx_ssh *s)
     if (!s->taken)
         close(s->fd);
     ssh_key_free(s->key);
+    cmx_ssh_id_close(&s->id);
     cmx_mem_free(s);
 }
 
@@ -287,6 +290,8 @@ static cmx_err load_credential(struct cmx_ssh *s, credential c)
 
 static int offer(struct cmx_ssh *s)
 {
+    if (s->gateway->want_session_id && s->key && cmx_ssh_id_ask(&s->id, s->session, s->key))
+        return SSH_AUTH_AGAIN;
     return s->key ? ssh_userauth_publickey(s->session, NULL, s->key)
                   : ssh_userauth_password(s->session, NULL, s->gateway->password);
 }
@@ -312,6 +317,12 @@ cmx_err cmx_ssh_auth(struct cmx_ssh *s)
             return ssh_is_connected(s->session) ? CMX_EAUTH : CMX_ECLOSED;
     }
     return s->offered_any ? CMX_EAUTH : CMX_ENOKEY;
+}
+
+size_t cmx_ssh_session_id(const struct cmx_ssh *s, uint8_t out[CMX_PROXY_SESSION_ID_MAX])
+{
+    memcpy(out, s->id.id, s->id.len);
+    return s->id.len;
 }
 
 cmx_err cmx_ssh_process(struct cmx_ssh *s)

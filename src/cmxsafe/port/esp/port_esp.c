@@ -153,6 +153,12 @@ void cmx_port_watchdog_feed(void)
     last_ms = (uint32_t)cmx_port_now_ms();
 }
 
+cmx_err cmx_port_socket_pair(int fd[2])
+{
+    (void)fd;
+    return CMX_ENOTSUP; /* lwIP has no socketpair */
+}
+
 void cmx_port_log(cmx_log_level level, const char *tag, const char *line)
 {
     static const esp_log_level_t levels[] = {ESP_LOG_ERROR, ESP_LOG_WARN, ESP_LOG_INFO, ESP_LOG_DEBUG};

@@ -1,0 +1,142 @@
+#include "cmxsafe/proxy/ssh_id.h"
+
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "cmxsafe/core/base64.h"
+#include "cmxsafe/core/buf.h"
+#include "cmxsafe/port/port.h"
+#include "cmxsafe/proxy/pin.h"
+
+/* draft-ietf-sshm-ssh-agent, section 5.1. */
+enum { AGENT_FAILURE = 5, AGENT_REQUEST_IDENTITIES = 11, AGENT_IDENTITIES = 12, AGENT_SIGN_REQUEST = 13 };
+
+#define BLOB_MAX CMX_PIN_BLOB_MAX
+#define ASKED_MAX 1536 /* both requests: a blob twice, and the text to be signed around it */
+
+static cmx_err put_string(struct cmx_buf *b, const void *data, size_t len)
+{
+    cmx_err err = cmx_buf_put_be32(b, (uint32_t)len);
+
+    return err ? err : cmx_buf_put(b, data, len);
+}
+
+/* One identity, then a refusal to sign. */
+static cmx_err put_answers(struct cmx_buf *b, const uint8_t *blob, size_t len)
+{
+    cmx_err err = cmx_buf_put_be32(b, (uint32_t)(1 + 4 + 4 + len + 4));
+
+    if (!err)
+        err = cmx_buf_put_u8(b, AGENT_IDENTITIES);
+    if (!err)
+        err = cmx_buf_put_be32(b, 1);
+    if (!err)
+        err = put_string(b, blob, len);
+    if (!err)
+        err = put_string(b, "", 0); /* its comment */
+    if (!err)
+        err = cmx_buf_put_be32(b, 1);
+    return err ? err : cmx_buf_put_u8(b, AGENT_FAILURE);
+}
+
+static cmx_err public_blob(ssh_key key, uint8_t out[BLOB_MAX], size_t *len)
+{
+    char *text = NULL;
+    cmx_err err = CMX_ENOMEM;
+
+    if (ssh_pki_export_pubkey_base64(key, &text) == SSH_OK)
+        err = cmx_base64_decode(out, BLOB_MAX, text, strlen(text), len);
+    ssh_string_free_char(text);
+    return err;
+}
+
+/* The pair of sockets, with the answers in it; libssh gets one end for good. */
+static cmx_err open_agent(struct cmx_ssh_id *s, ssh_session session, ssh_key key)
+{
+    uint8_t blob[BLOB_MAX], mem[BLOB_MAX + 32];
+    struct cmx_buf b;
+    size_t len = 0;
+    int pair[2];
+    cmx_err err = public_blob(key, blob, &len);
+
+    cmx_buf_init(&b, mem, sizeof mem);
+    if (!err)
+        err = put_answers(&b, blob, len);
+    if (!err)
+        err = cmx_port_socket_pair(pair);
+    if (err)
+        return err;
+    if (send(pair[0], cmx_buf_data(&b), cmx_buf_len(&b), 0) != (ssize_t)cmx_buf_len(&b) ||
+        ssh_set_agent_socket(session, pair[1]) != SSH_OK) {
+        close(pair[0]);
+        close(pair[1]);
+        return CMX_EIO;
+    }
+    s->fd = pair[0];
+    s->asking = true;
+    return CMX_OK;
+}
+
+static cmx_err get_string(struct cmx_buf *b, const uint8_t **out, size_t *len)
+{
+    uint32_t n = 0;
+    cmx_err err = cmx_buf_get_be32(b, &n);
+
+    *len = n;
+    return err ? err : cmx_buf_get_ptr(b, out, n);
+}
+
+size_t cmx_ssh_id_parse(const uint8_t *data, size_t len, uint8_t out[CMX_PROXY_SESSION_ID_MAX])
+{
+    const uint8_t *blob, *text, *id;
+    size_t n = 0, text_len = 0;
+    struct cmx_buf b, signed_text;
+    uint8_t type = 0;
+    uint32_t size;
+
+    cmx_buf_init_view(&b, data, len);
+    if (cmx_buf_get_be32(&b, &size) || cmx_buf_get_u8(&b, &type) || size != 1 || type != AGENT_REQUEST_IDENTITIES)
+        return 0;
+    if (cmx_buf_get_be32(&b, &size) || cmx_buf_get_u8(&b, &type) || type != AGENT_SIGN_REQUEST)
+        return 0;
+    if (get_string(&b, &blob, &n) || get_string(&b, &text, &text_len))
+        return 0;
+    cmx_buf_init_view(&signed_text, text, text_len);
+    if (get_string(&signed_text, &id, &n) || n == 0 || n > CMX_PROXY_SESSION_ID_MAX)
+        return 0;
+    memcpy(out, id, n);
+    return n;
+}
+
+static void read_requests(struct cmx_ssh_id *s)
+{
+    uint8_t mem[ASKED_MAX];
+    ssize_t n = recv(s->fd, mem, sizeof mem, MSG_DONTWAIT);
+
+    if (n > 0)
+        s->len = cmx_ssh_id_parse(mem, (size_t)n, s->id);
+}
+
+bool cmx_ssh_id_ask(struct cmx_ssh_id *s, ssh_session session, ssh_key key)
+{
+    if (s->asked)
+        return false;
+    if (!s->asking && open_agent(s, session, key)) {
+        s->asked = true;
+        return false;
+    }
+    if (ssh_userauth_agent(session, NULL) == SSH_AUTH_AGAIN)
+        return true;
+    read_requests(s);
+    cmx_ssh_id_close(s);
+    s->asked = true;
+    return false;
+}
+
+void cmx_ssh_id_close(struct cmx_ssh_id *s)
+{
+    if (s->asking)
+        close(s->fd);
+    s->asking = false;
+}
