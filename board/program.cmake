@@ -3,4 +3,10 @@ set(CMX_APP ${CMAKE_SOURCE_DIR}/examples/esp-idf/secure_services/main)
 target_sources(cmxsafe-board_parts PRIVATE ${CMX_APP}/app.c ${CMX_APP}/page.c ${CMX_APP}/stream.c ${CMX_APP}/picture.c
   ${CMX_APP}/jpeg.c)
 target_include_directories(cmxsafe-board_parts PUBLIC ${CMX_APP})
-target_link_libraries(cmxsafe-board_parts PUBLIC PkgConfig::INIH)
+target_include_directories(cmxsafe-board_parts SYSTEM PRIVATE /usr/include/lwip)
+target_link_libraries(cmxsafe-board_parts PUBLIC PkgConfig::INIH lwip resolv ${CMAKE_DL_LIBS})
+
+# sockets.c defines libc's own names: the fortified inlines of the headers would clash with them, and libraries must find
+# them in the program.
+set_source_files_properties(board/lwip/sockets.c PROPERTIES COMPILE_OPTIONS "-U_FORTIFY_SOURCE;-Wno-nonnull-compare")
+set_target_properties(cmxsafe-board PROPERTIES ENABLE_EXPORTS ON)

@@ -16,6 +16,7 @@
 #include "cmxsafe/device/update.h"
 #include "linux_http.h"
 #include "linux_port.h"
+#include "lwip/stack.h"
 
 #define SETTINGS_MAX 64 /* options that set a key */
 
@@ -145,6 +146,23 @@ static int open_hardware(void)
     return BOARD_OK;
 }
 
+/* The network: the machine's, or the board's own. There the application listens everywhere, as its maker left it. */
+static int open_network(void)
+{
+    const char *mode = board.config.net.mode;
+    char why[160] = "";
+
+    if (strcmp(mode, "kernel") == 0)
+        return BOARD_OK;
+    if (strncmp(mode, "tap:", 4) != 0)
+        return board_usage("[net] mode '%s': neither kernel nor tap:NAME", mode);
+    if (board_lwip_start(mode + 4, &board.config.net, why, sizeof why) != CMX_OK)
+        return board_fail("network", why, NULL);
+    if (!board.config.services)
+        board.config.services = "0.0.0.0";
+    return BOARD_OK;
+}
+
 static int start_application(void)
 {
     cmx_linux_http_set_port_offset((unsigned)board.config.port_offset);
@@ -177,6 +195,7 @@ static int run(void)
     rc = open_hardware();
     if (rc == BOARD_OK && board_boot(&board.config) != CMX_OK)
         rc = BOARD_FAILED;
+    rc = rc ? rc : open_network();
     rc = rc ? rc : start_application();
     if (rc == BOARD_OK) {
         sigwait(&stop, &sig);

@@ -1,0 +1,215 @@
+/* http_bridge.c - HTTP services listen in lwIP; the server itself (libmicrohttpd) stays with the kernel's sockets, and
+ * each connection is carried to it over a socketpair by two threads. A half-close goes across either way. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/port/port.h"
+#include "linux_http.h"
+#include "stack.h"
+
+#define TICK_MS 500    /* how soon a blocked thread notices an end */
+#define LINGER_MS 2000 /* after the server's last byte the client may still be sending */
+#define CHUNK 4096
+
+struct bridge {
+    int net;               /* lwIP's */
+    int server;            /* the kernel's end of the pair */
+    atomic_bool answered;  /* the server has closed */
+    atomic_bool ended;     /* one direction failed */
+    atomic_int directions; /* that still run; the last one releases */
+};
+
+static void release(struct bridge *b)
+{
+    if (atomic_fetch_sub(&b->directions, 1) != 1)
+        return;
+    close(b->net);
+    close(b->server);
+    cmx_mem_free(b);
+}
+
+static bool send_all(int fd, const char *data, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = send(fd, data, len, MSG_NOSIGNAL);
+
+        if (n < 0 && (errno == EINTR || errno == EAGAIN))
+            continue; /* lwIP's send timeout */
+        if (n <= 0)
+            return false;
+        data += n;
+        len -= (size_t)n;
+    }
+    return true;
+}
+
+/* Client to server. lwIP's recv can't be interrupted from another thread: it wakes up to look whether all is over. */
+static void upward(void *arg)
+{
+    struct bridge *b = arg;
+    uint64_t end_ms = 0;
+    char chunk[CHUNK];
+
+    while (!atomic_load(&b->ended)) {
+        ssize_t n = recv(b->net, chunk, sizeof chunk, 0);
+
+        if (n < 0 && errno == EAGAIN) {
+            if (atomic_load(&b->answered) && !end_ms)
+                end_ms = cmx_port_now_ms() + LINGER_MS;
+            if (end_ms && cmx_port_now_ms() >= end_ms)
+                break;
+            continue;
+        }
+        if (n == 0 && shutdown(b->server, SHUT_WR) == 0)
+            break;
+        if (n <= 0 || !send_all(b->server, chunk, (size_t)n)) {
+            atomic_store(&b->ended, true);
+            shutdown(b->server, SHUT_RDWR);
+        }
+    }
+    release(b);
+}
+
+static void downward(void *arg)
+{
+    struct bridge *b = arg;
+    char chunk[CHUNK];
+    ssize_t n;
+
+    while ((n = recv(b->server, chunk, sizeof chunk, 0)) > 0)
+        if (!send_all(b->net, chunk, (size_t)n)) {
+            atomic_store(&b->ended, true);
+            shutdown(b->server, SHUT_RDWR);
+            break;
+        }
+    if (!atomic_load(&b->ended))
+        shutdown(b->net, SHUT_WR);
+    atomic_store(&b->answered, true);
+    release(b);
+}
+
+static void set_timeout(int fd)
+{
+    const struct timeval tick = {.tv_usec = TICK_MS * 1000};
+    const int on = 1;
+
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tick, sizeof tick); /* without it an end is noticed later */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+/* Owns fd. */
+static void carry(struct cmx_http_server *server, int fd)
+{
+    struct bridge *b = cmx_mem_alloc(sizeof *b);
+    int pair[2];
+
+    if (!b || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
+        cmx_mem_free(b);
+        close(fd);
+        return;
+    }
+    set_timeout(fd);
+    b->net = fd;
+    b->server = pair[0];
+    atomic_init(&b->directions, 2);
+    if (cmx_linux_http_feed(server, pair[1]) != CMX_OK || cmx_port_task_start("http-up", 0, upward, b) != CMX_OK) {
+        atomic_store(&b->directions, 1);
+        release(b);
+        return;
+    }
+    if (cmx_port_task_start("http-down", 0, downward, b) != CMX_OK) {
+        atomic_store(&b->ended, true);
+        release(b);
+    }
+}
+
+/* ---- the listener ---- */
+
+struct listener {
+    struct cmx_http_server *server;
+    int fd;
+    pthread_t thread;
+    atomic_bool stop;
+};
+
+static void *accept_loop(void *arg)
+{
+    struct listener *l = arg;
+
+    while (!atomic_load(&l->stop)) {
+        int fd = accept(l->fd, NULL, NULL);
+
+        if (fd >= 0)
+            carry(l->server, fd);
+        else if (errno != EAGAIN && errno != EWOULDBLOCK)
+            cmx_port_sleep_ms(100);
+    }
+    return NULL;
+}
+
+static cmx_err listen_on(const struct cmx_http_service *service, int *out)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(service->port)};
+    int fd;
+
+    if (inet_pton(AF_INET, service->address ? service->address : "127.0.0.1", &to.sin_addr) != 1)
+        return CMX_EINVAL;
+    fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (fd < 0)
+        return CMX_ENOMEM;
+    if (bind(fd, (struct sockaddr *)&to, sizeof to) || listen(fd, 16)) {
+        cmx_err err = errno == EADDRINUSE ? CMX_EBUSY : CMX_EIO;
+
+        close(fd);
+        return err;
+    }
+    set_timeout(fd);
+    *out = fd;
+    return CMX_OK;
+}
+
+static cmx_err start(const struct cmx_http_service *service, struct cmx_http_server *server, void **listening)
+{
+    struct listener *l = cmx_mem_alloc(sizeof *l);
+    cmx_err err = l ? listen_on(service, &l->fd) : CMX_ENOMEM;
+
+    if (err != CMX_OK) {
+        cmx_mem_free(l);
+        return err;
+    }
+    l->server = server;
+    if (pthread_create(&l->thread, NULL, accept_loop, l)) {
+        close(l->fd);
+        cmx_mem_free(l);
+        return CMX_ENOMEM;
+    }
+    *listening = l;
+    return CMX_OK;
+}
+
+static void stop(void *listening)
+{
+    struct listener *l = listening;
+
+    atomic_store(&l->stop, true);
+    pthread_join(l->thread, NULL);
+    close(l->fd);
+    cmx_mem_free(l);
+}
+
+static const struct cmx_linux_http_listener lwip_listener = {start, stop};
+
+void board_http_use_lwip(void)
+{
+    cmx_linux_http_set_listener(&lwip_listener);
+}

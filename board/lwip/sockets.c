@@ -1,0 +1,416 @@
+/* sockets.c - the socket calls of this program and of its libraries (libssh is not changed), led to lwIP where the
+ * board has a network of its own. Descriptors from LWIP_FD on are lwIP's; all others stay the kernel's.
+ *
+ * Debian's liblwip takes glibc's structures and constants, so that nothing has to be translated but descriptors. */
+#include <arpa/inet.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "lwip/sockets.h"
+#include "stack.h"
+
+/* Where lwIP's descriptors begin. libssh keeps 16 bits of SSH_OPTIONS_FD (options.c), so half of those are the
+ * kernel's. */
+#define LWIP_FD 0x8000
+#define POLLS_MAX 512     /* in one poll */
+#define MIXED_SLICE_MS 10 /* how late a poll over both worlds may be */
+#define NAMES_MAX 8
+
+static atomic_bool active;
+static const char *dns;
+
+void board_sockets_use_lwip(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > LWIP_FD) {
+        limit.rlim_cur = LWIP_FD;               /* the kernel's never reach lwIP's */
+        (void)setrlimit(RLIMIT_NOFILE, &limit); /* lowering a soft limit can't fail */
+    }
+    atomic_store(&active, true);
+}
+
+void board_sockets_set_dns(const char *server)
+{
+    dns = server;
+}
+
+static bool is_ours(int fd)
+{
+    return fd >= LWIP_FD;
+}
+
+static int to_lwip(int fd)
+{
+    return fd - LWIP_FD;
+}
+
+static int from_lwip(int s)
+{
+    return s < 0 ? s : s + LWIP_FD;
+}
+
+/* The kernel's function of that name: the next one in the order of libraries. */
+#define REAL(name)                                                                                                     \
+    static __typeof__(&name) real;                                                                                     \
+    if (!real)                                                                                                         \
+    real = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
+
+/* ---- making and ending ---- */
+
+int socket(int family, int type, int protocol)
+{
+    int s;
+
+    REAL(socket);
+    if (!atomic_load(&active) || (family != AF_INET && family != AF_INET6))
+        return real(family, type, protocol);
+    s = lwip_socket(family, type & ~(SOCK_CLOEXEC | SOCK_NONBLOCK), protocol);
+    if (s >= 0 && (type & SOCK_NONBLOCK))
+        lwip_fcntl(s, F_SETFL, O_NONBLOCK);
+    return from_lwip(s);
+}
+
+int close(int fd)
+{
+    REAL(close);
+    return is_ours(fd) ? lwip_close(to_lwip(fd)) : real(fd);
+}
+
+int shutdown(int fd, int how)
+{
+    REAL(shutdown);
+    return is_ours(fd) ? lwip_shutdown(to_lwip(fd), how) : real(fd, how);
+}
+
+int connect(int fd, const struct sockaddr *address, socklen_t len)
+{
+    REAL(connect);
+    return is_ours(fd) ? lwip_connect(to_lwip(fd), address, len) : real(fd, address, len);
+}
+
+int bind(int fd, const struct sockaddr *address, socklen_t len)
+{
+    REAL(bind);
+    return is_ours(fd) ? lwip_bind(to_lwip(fd), address, len) : real(fd, address, len);
+}
+
+int listen(int fd, int backlog)
+{
+    REAL(listen);
+    return is_ours(fd) ? lwip_listen(to_lwip(fd), backlog) : real(fd, backlog);
+}
+
+int accept(int fd, struct sockaddr *address, socklen_t *len)
+{
+    REAL(accept);
+    return is_ours(fd) ? from_lwip(lwip_accept(to_lwip(fd), address, len)) : real(fd, address, len);
+}
+
+int accept4(int fd, struct sockaddr *address, socklen_t *len, int flags)
+{
+    int s;
+
+    REAL(accept4);
+    if (!is_ours(fd))
+        return real(fd, address, len, flags);
+    s = lwip_accept(to_lwip(fd), address, len);
+    if (s >= 0 && (flags & SOCK_NONBLOCK))
+        lwip_fcntl(s, F_SETFL, O_NONBLOCK);
+    return from_lwip(s);
+}
+
+/* ---- names and options ---- */
+
+int getsockname(int fd, struct sockaddr *address, socklen_t *len)
+{
+    REAL(getsockname);
+    return is_ours(fd) ? lwip_getsockname(to_lwip(fd), address, len) : real(fd, address, len);
+}
+
+int getpeername(int fd, struct sockaddr *address, socklen_t *len)
+{
+    REAL(getpeername);
+    return is_ours(fd) ? lwip_getpeername(to_lwip(fd), address, len) : real(fd, address, len);
+}
+
+int setsockopt(int fd, int level, int option, const void *value, socklen_t len)
+{
+    REAL(setsockopt);
+    return is_ours(fd) ? lwip_setsockopt(to_lwip(fd), level, option, value, len) : real(fd, level, option, value, len);
+}
+
+int getsockopt(int fd, int level, int option, void *value, socklen_t *len)
+{
+    REAL(getsockopt);
+    return is_ours(fd) ? lwip_getsockopt(to_lwip(fd), level, option, value, len) : real(fd, level, option, value, len);
+}
+
+static int lwip_fcntl_like_kernel(int fd, int command, long argument)
+{
+    switch (command) {
+    case F_GETFD:
+    case F_SETFD: /* lwIP's descriptors do not survive exec anyway */
+        return 0;
+    case F_GETFL:
+    case F_SETFL:
+        return lwip_fcntl(to_lwip(fd), command, (int)argument & O_NONBLOCK);
+    default:
+        errno = EINVAL;
+        return -1;
+    }
+}
+
+int fcntl(int fd, int command, ...)
+{
+    long argument;
+    va_list ap;
+
+    REAL(fcntl);
+    va_start(ap, command);
+    argument = va_arg(ap, long); /* an int, a long or a pointer: all fit in one register */
+    va_end(ap);
+    return is_ours(fd) ? lwip_fcntl_like_kernel(fd, command, argument) : real(fd, command, argument);
+}
+
+int fcntl64(int fd, int command, ...)
+{
+    long argument;
+    va_list ap;
+
+    REAL(fcntl64);
+    va_start(ap, command);
+    argument = va_arg(ap, long);
+    va_end(ap);
+    return is_ours(fd) ? lwip_fcntl_like_kernel(fd, command, argument) : real(fd, command, argument);
+}
+
+int ioctl(int fd, unsigned long request, ...)
+{
+    void *argument;
+    va_list ap;
+
+    REAL(ioctl);
+    va_start(ap, request);
+    argument = va_arg(ap, void *);
+    va_end(ap);
+    return is_ours(fd) ? lwip_ioctl(to_lwip(fd), (long)request, argument) : real(fd, request, argument);
+}
+
+/* ---- bytes ---- */
+
+ssize_t send(int fd, const void *data, size_t len, int flags)
+{
+    REAL(send);
+    return is_ours(fd) ? lwip_send(to_lwip(fd), data, len, flags & ~MSG_NOSIGNAL) : real(fd, data, len, flags);
+}
+
+ssize_t sendto(int fd, const void *data, size_t len, int flags, const struct sockaddr *to, socklen_t to_len)
+{
+    REAL(sendto);
+    return is_ours(fd) ? lwip_sendto(to_lwip(fd), data, len, flags & ~MSG_NOSIGNAL, to, to_len)
+                       : real(fd, data, len, flags, to, to_len);
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    REAL(sendmsg);
+    return is_ours(fd) ? lwip_sendmsg(to_lwip(fd), message, flags & ~MSG_NOSIGNAL) : real(fd, message, flags);
+}
+
+ssize_t recv(int fd, void *out, size_t cap, int flags)
+{
+    REAL(recv);
+    return is_ours(fd) ? lwip_recv(to_lwip(fd), out, cap, flags) : real(fd, out, cap, flags);
+}
+
+ssize_t recvfrom(int fd, void *out, size_t cap, int flags, struct sockaddr *from, socklen_t *from_len)
+{
+    REAL(recvfrom);
+    return is_ours(fd) ? lwip_recvfrom(to_lwip(fd), out, cap, flags, from, from_len)
+                       : real(fd, out, cap, flags, from, from_len);
+}
+
+ssize_t recvmsg(int fd, struct msghdr *message, int flags)
+{
+    REAL(recvmsg);
+    return is_ours(fd) ? lwip_recvmsg(to_lwip(fd), message, flags) : real(fd, message, flags);
+}
+
+ssize_t read(int fd, void *out, size_t cap)
+{
+    REAL(read);
+    return is_ours(fd) ? lwip_read(to_lwip(fd), out, cap) : real(fd, out, cap);
+}
+
+ssize_t write(int fd, const void *data, size_t len)
+{
+    REAL(write);
+    return is_ours(fd) ? lwip_write(to_lwip(fd), data, len) : real(fd, data, len);
+}
+
+ssize_t readv(int fd, const struct iovec *parts, int n)
+{
+    REAL(readv);
+    return is_ours(fd) ? lwip_readv(to_lwip(fd), parts, n) : real(fd, parts, n);
+}
+
+ssize_t writev(int fd, const struct iovec *parts, int n)
+{
+    REAL(writev);
+    return is_ours(fd) ? lwip_writev(to_lwip(fd), parts, n) : real(fd, parts, n);
+}
+
+/* ---- waiting ---- */
+
+/* Each of the two arrays has an entry for all n; those of the other world have descriptor -1, which poll ignores. */
+struct split {
+    struct pollfd kernel[POLLS_MAX];
+    struct pollfd lwip[POLLS_MAX];
+    nfds_t n;
+    bool has_kernel, has_lwip;
+};
+
+static void split(struct split *s, const struct pollfd *fds, nfds_t n)
+{
+    *s = (struct split){.n = n};
+    for (nfds_t i = 0; i < n; i++) {
+        bool ours = is_ours(fds[i].fd);
+
+        s->kernel[i] = (struct pollfd){.fd = ours ? -1 : fds[i].fd, .events = fds[i].events};
+        s->lwip[i] = (struct pollfd){.fd = ours ? to_lwip(fds[i].fd) : -1, .events = fds[i].events};
+        s->has_lwip = s->has_lwip || ours;
+        s->has_kernel = s->has_kernel || (!ours && fds[i].fd >= 0);
+    }
+}
+
+static int merge(const struct split *s, struct pollfd *fds)
+{
+    int ready = 0;
+
+    for (nfds_t i = 0; i < s->n; i++) {
+        fds[i].revents = is_ours(fds[i].fd) ? s->lwip[i].revents : s->kernel[i].revents;
+        ready += fds[i].revents != 0;
+    }
+    return ready;
+}
+
+/* lwIP's poll can't wait for the kernel's descriptors: in turns, then. */
+static int poll_both(struct split *s, int (*kernel_poll)(struct pollfd *, nfds_t, int), struct pollfd *fds, int timeout)
+{
+    for (;;) {
+        int slice = timeout < 0 || timeout > MIXED_SLICE_MS ? MIXED_SLICE_MS : timeout;
+        int ready;
+
+        if (kernel_poll(s->kernel, s->n, 0) < 0 || lwip_poll(s->lwip, s->n, 0) < 0)
+            return -1;
+        ready = merge(s, fds);
+        if (ready || timeout == 0)
+            return ready;
+        if (lwip_poll(s->lwip, s->n, slice) < 0)
+            return -1;
+        if (timeout > 0)
+            timeout -= slice;
+    }
+}
+
+int poll(struct pollfd *fds, nfds_t n, int timeout)
+{
+    struct split s;
+
+    REAL(poll);
+    if (!atomic_load(&active) || n > POLLS_MAX)
+        return real(fds, n, timeout);
+    split(&s, fds, n);
+    if (!s.has_lwip)
+        return real(fds, n, timeout);
+    if (s.has_kernel)
+        return poll_both(&s, real, fds, timeout);
+    if (lwip_poll(s.lwip, n, timeout) < 0)
+        return -1;
+    return merge(&s, fds);
+}
+
+/* ---- what fortified callers are compiled to (glibc's debug/) ---- */
+
+int __poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t size);
+ssize_t __recv_chk(int fd, void *out, size_t cap, size_t size, int flags);
+ssize_t __read_chk(int fd, void *out, size_t cap, size_t size);
+
+static void check(bool fits)
+{
+    if (!fits)
+        abort();
+}
+
+int __poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t size)
+{
+    check(size / sizeof *fds >= n);
+    return poll(fds, n, timeout);
+}
+
+ssize_t __recv_chk(int fd, void *out, size_t cap, size_t size, int flags)
+{
+    check(size >= cap);
+    return recv(fd, out, cap, flags);
+}
+
+ssize_t __read_chk(int fd, void *out, size_t cap, size_t size)
+{
+    check(size >= cap);
+    return read(fd, out, cap);
+}
+
+/* ---- names of hosts ---- */
+
+/* Chains what libc makes of the address before *end. */
+static int add_numeric(const uint8_t address[16], const char *service, const struct addrinfo *hints,
+                       struct addrinfo ***end)
+{
+    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    bool v4 = memcmp(address, mapped, sizeof mapped) == 0;
+    struct addrinfo h = hints ? *hints : (struct addrinfo){0};
+    char text[INET6_ADDRSTRLEN];
+    int rc;
+
+    REAL(getaddrinfo);
+    inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? address + 12 : address, text, sizeof text);
+    h.ai_flags |= AI_NUMERICHOST;
+    rc = real(text, service, &h, *end);
+    while (rc == 0 && **end)
+        *end = &(**end)->ai_next;
+    return rc;
+}
+
+int getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **out)
+{
+    uint8_t addresses[NAMES_MAX][16];
+    struct addrinfo numeric = hints ? *hints : (struct addrinfo){0};
+    struct addrinfo **end = out;
+    size_t n;
+
+    REAL(getaddrinfo);
+    if (!atomic_load(&active) || !dns || !host)
+        return real(host, service, hints, out);
+    numeric.ai_flags |= AI_NUMERICHOST;
+    if (real(host, service, &numeric, out) == 0)
+        return 0;
+    *out = NULL;
+    n = board_resolve(dns, host, addresses, NAMES_MAX);
+    for (size_t i = 0; i < n; i++)
+        (void)add_numeric(addresses[i], service, hints, &end); /* of the other family than asked for: not added */
+    return *out ? 0 : EAI_NONAME;
+}

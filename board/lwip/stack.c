@@ -1,0 +1,193 @@
+#include "stack.h"
+
+#include <arpa/inet.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/core/text.h"
+#include "lwip/netif.h"
+#include "lwip/tcpip.h"
+
+static struct board_tap tap;
+static struct netif tap_netif;
+static struct netif loop_netif;
+static bool started;
+
+struct netif *board_lwip_tap(void)
+{
+    return started ? &tap_netif : NULL;
+}
+
+struct netif *board_lwip_loopback(void)
+{
+    return started ? &loop_netif : NULL;
+}
+
+/* ---- what board.ini says ---- */
+
+struct addresses {
+    ip4_addr_t address, mask, router;
+    ip6_addr_t address6;
+    bool has6;
+};
+
+/* "a/b" into its parts. */
+static cmx_err split_prefix(const char *text, char *address, size_t cap, unsigned max, unsigned *bits)
+{
+    const char *slash = strchr(text, '/');
+    uint64_t n;
+
+    if (!slash || (size_t)(slash - text) >= cap || cmx_text_u64(slash + 1, 1, max, &n) != CMX_OK)
+        return CMX_EINVAL;
+    memcpy(address, text, (size_t)(slash - text));
+    address[slash - text] = '\0';
+    *bits = (unsigned)n;
+    return CMX_OK;
+}
+
+static cmx_err parse4(const struct board_net *net, struct addresses *a)
+{
+    char text[INET_ADDRSTRLEN];
+    unsigned bits;
+
+    if (!net->address || split_prefix(net->address, text, sizeof text, 32, &bits) != CMX_OK ||
+        inet_pton(AF_INET, text, &a->address.addr) != 1)
+        return CMX_EINVAL;
+    a->mask.addr = htonl(~0u << (32 - bits));
+    return !net->gateway || inet_pton(AF_INET, net->gateway, &a->router.addr) == 1 ? CMX_OK : CMX_EINVAL;
+}
+
+static cmx_err parse6(const struct board_net *net, struct addresses *a)
+{
+    char text[INET6_ADDRSTRLEN];
+    unsigned bits;
+
+    if (!net->address6)
+        return CMX_OK;
+    a->has6 = true;
+    /* lwIP's on-link prefix is always 64 bits long. */
+    return split_prefix(net->address6, text, sizeof text, 128, &bits) == CMX_OK && bits == 64 &&
+                   inet_pton(AF_INET6, text, a->address6.addr) == 1
+               ? CMX_OK
+               : CMX_EINVAL;
+}
+
+/* A locally administered address; without one in board.ini made from the device's name (FNV-1a), so that it stays. */
+static cmx_err parse_mac(const struct board_net *net, const char *name, uint8_t mac[6])
+{
+    uint32_t hash = 2166136261u;
+    unsigned v[6];
+
+    if (net->mac) {
+        if (sscanf(net->mac, "%2x:%2x:%2x:%2x:%2x:%2x", &v[0], &v[1], &v[2], &v[3], &v[4], &v[5]) != 6 || (v[0] & 1))
+            return CMX_EINVAL;
+        for (int i = 0; i < 6; i++)
+            mac[i] = (uint8_t)v[i];
+        return CMX_OK;
+    }
+    for (const char *p = name; *p; p++)
+        hash = (hash ^ (uint8_t)*p) * 16777619u;
+    mac[0] = 0x02;
+    mac[1] = 0x32;
+    for (int i = 0; i < 4; i++)
+        mac[2 + i] = (uint8_t)(hash >> (8 * i));
+    return CMX_OK;
+}
+
+/* ---- interfaces; in the stack's own thread ---- */
+
+static err_t loop_output4(struct netif *netif, struct pbuf *p, const ip4_addr_t *to)
+{
+    (void)to;
+    return netif_loop_output(netif, p);
+}
+
+static err_t loop_output6(struct netif *netif, struct pbuf *p, const ip6_addr_t *to)
+{
+    (void)to;
+    return netif_loop_output(netif, p);
+}
+
+static err_t loop_init(struct netif *netif)
+{
+    netif->name[0] = 'l';
+    netif->name[1] = 'o';
+    netif->output = loop_output4;
+    netif->output_ip6 = loop_output6;
+    netif->flags = NETIF_FLAG_LINK_UP;
+    return ERR_OK;
+}
+
+static void add_interfaces(const struct addresses *a)
+{
+    ip4_addr_t local, mask, none = {0};
+
+    IP4_ADDR(&local, 127, 0, 0, 1);
+    IP4_ADDR(&mask, 255, 0, 0, 0);
+    netif_add(&loop_netif, &local, &mask, &none, NULL, loop_init, tcpip_input);
+    IP_ADDR6_HOST(&loop_netif.ip6_addr[0], 0, 0, 0, 1);
+    netif_ip6_addr_set_state(&loop_netif, 0, IP6_ADDR_VALID);
+    netif_set_up(&loop_netif);
+
+    netif_add(&tap_netif, &a->address, &a->mask, &a->router, &tap, board_tap_init, tcpip_input);
+    netif_create_ip6_linklocal_address(&tap_netif, 1);
+    tap_netif.ip6_autoconfig_enabled = 1;
+    if (a->has6)
+        netif_add_ip6_address(&tap_netif, &a->address6, NULL);
+    netif_set_default(&tap_netif);
+    netif_set_up(&tap_netif);
+}
+
+struct boot {
+    const struct addresses *addresses;
+    sem_t done;
+};
+
+static void on_started(void *arg)
+{
+    struct boot *b = arg;
+
+    add_interfaces(b->addresses);
+    sem_post(&b->done);
+}
+
+static void start_stack(const struct addresses *a)
+{
+    struct boot b = {.addresses = a};
+
+    sem_init(&b.done, 0, 0);
+    tcpip_init(on_started, &b);
+    sem_wait(&b.done);
+    sem_destroy(&b.done);
+}
+
+cmx_err board_lwip_start(const char *name, const struct board_net *net, char *why, size_t why_cap)
+{
+    struct addresses a = {.has6 = false};
+    cmx_err err = parse4(net, &a);
+
+    snprintf(why, why_cap, "[net] address: '%s' is not ADDRESS/BITS (Debian's lwIP has no DHCP)",
+             net->address ? net->address : "");
+    if (err == CMX_OK) {
+        snprintf(why, why_cap, "[net] address6: '%s' is not ADDRESS/64", net->address6 ? net->address6 : "");
+        err = parse6(net, &a);
+    }
+    if (err == CMX_OK) {
+        snprintf(why, why_cap, "[net] mac: '%s' is not a station's address", net->mac ? net->mac : "");
+        err = parse_mac(net, name, tap.mac);
+    }
+    if (err == CMX_OK)
+        err = board_tap_open(name, &tap.fd, why, why_cap);
+    if (err != CMX_OK)
+        return err;
+    start_stack(&a);
+    started = true;
+    board_sockets_set_dns(net->dns);
+    board_sockets_use_lwip();
+    board_http_use_lwip();
+    cmx_log(CMX_LOG_INFO, "net", "lwIP on %s, %s%s%s", name, net->address, net->address6 ? " " : "",
+            net->address6 ? net->address6 : "");
+    return board_tap_run(&tap);
+}

@@ -1,0 +1,107 @@
+/* tap.c - an Ethernet interface of lwIP over a TAP device (Linux's tuntap.rst). */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "cmxsafe/port/port.h"
+#include "lwip/etharp.h"
+#include "lwip/ethip6.h"
+#include "lwip/netif.h"
+#include "lwip/pbuf.h"
+#include "stack.h"
+
+#define MTU 1500
+#define FRAME_MAX (MTU + 14 + 4) /* with a VLAN tag */
+
+static cmx_err say(char *why, size_t cap, const char *name, cmx_err err)
+{
+    snprintf(why, cap, "TAP device %s: %s", name, strerror(errno));
+    return err;
+}
+
+cmx_err board_tap_open(const char *name, int *fd, char *why, size_t why_cap)
+{
+    struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI};
+
+    if (!name[0] || strlen(name) >= sizeof request.ifr_name) {
+        snprintf(why, why_cap, "TAP device '%.40s': not a name of 1 to 15 characters", name);
+        return CMX_EINVAL;
+    }
+    memcpy(request.ifr_name, name, strlen(name));
+    *fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+    if (*fd < 0)
+        return say(why, why_cap, name, errno == ENOENT ? CMX_ENOENT : CMX_EPERM);
+    if (ioctl(*fd, TUNSETIFF, &request) == 0)
+        return CMX_OK;
+    close(*fd);
+    return say(why, why_cap, name, errno == EBUSY ? CMX_EBUSY : CMX_EPERM);
+}
+
+static err_t transmit(struct netif *netif, struct pbuf *p)
+{
+    const struct board_tap *tap = netif->state;
+    uint8_t frame[FRAME_MAX];
+    u16_t len = pbuf_copy_partial(p, frame, sizeof frame, 0);
+
+    if (len != p->tot_len)
+        return ERR_BUF;
+    /* A full queue loses the frame, as a cable does. */
+    return write(tap->fd, frame, len) == len || errno == EAGAIN || errno == ENOBUFS ? ERR_OK : ERR_IF;
+}
+
+err_t board_tap_init(struct netif *netif)
+{
+    struct board_tap *tap = netif->state;
+
+    tap->netif = netif;
+    netif->name[0] = 't';
+    netif->name[1] = 'p';
+    netif->mtu = MTU;
+    netif->hwaddr_len = 6;
+    memcpy(netif->hwaddr, tap->mac, 6);
+    netif->flags = NETIF_FLAG_BROADCAST | NETIF_FLAG_ETHARP | NETIF_FLAG_ETHERNET | NETIF_FLAG_LINK_UP |
+                   NETIF_FLAG_IGMP | NETIF_FLAG_MLD6;
+    netif->output = etharp_output;
+    netif->output_ip6 = ethip6_output;
+    netif->linkoutput = transmit;
+    return ERR_OK;
+}
+
+static void receive(struct board_tap *tap, const uint8_t *frame, u16_t len)
+{
+    /* Not from the pool: the elements of Debian's liblwip 2.1.3 are shorter than its pbuf_alloc takes them for. */
+    struct pbuf *p = pbuf_alloc(PBUF_RAW, len, PBUF_RAM);
+
+    if (!p)
+        return; /* lost; TCP sends it again */
+    if (pbuf_take(p, frame, len) != ERR_OK || tap->netif->input(p, tap->netif) != ERR_OK)
+        pbuf_free(p);
+}
+
+static void read_frames(void *arg)
+{
+    struct board_tap *tap = arg;
+    uint8_t frame[FRAME_MAX];
+
+    for (;;) {
+        ssize_t n = read(tap->fd, frame, sizeof frame);
+
+        if (n > 0)
+            receive(tap, frame, (u16_t)n);
+        else if (n < 0 && errno != EINTR && errno != EAGAIN && errno != EIO)
+            break;
+        else
+            cmx_port_sleep_ms(10); /* EIO: the interface is down; it may come up again */
+    }
+    cmx_log(CMX_LOG_ERROR, "net", "the TAP device is gone: %s", strerror(errno));
+}
+
+cmx_err board_tap_run(struct board_tap *tap)
+{
+    return cmx_port_task_start("tap", 0, read_frames, tap);
+}
