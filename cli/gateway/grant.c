@@ -68,7 +68,7 @@ static int change(const struct gw_common *c, const char *who, const char *target
     gw_outcome outcome = GW_UNCHANGED;
     struct gw_consumer consumer;
     char device[GW_NAME_MAX];
-    uint16_t port;
+    uint16_t port = 0;
     struct gw g;
     cmx_err err;
     int status = gw_open(&g, c, true);

@@ -109,7 +109,7 @@ static void pass_on(int signo)
 _Noreturn static void become_inside(const struct gw *g, const int *listeners, size_t n, int go, int up)
 {
     char byte;
-    char count[8];
+    char count[24];
 
     if (unshare(CLONE_NEWUSER | CLONE_NEWNS | (g->simple ? 0 : CLONE_NEWNET)) != 0) {
         fprintf(stderr, "cmxsafe: the gateway can't start: no user namespace (%s); see 'cmxsafe gateway doctor'\n",
