@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# The Debian packages: built by one command, the same bytes each time, what they hold, that their programs run from where they
+# were unpacked; and, in a copy-on-write copy of this machine that nobody else sees, that they install, upgrade and purge.
+. "$(dirname "$0")/lib.sh"
+command -v dpkg-deb >/dev/null && command -v dpkg-shlibdeps >/dev/null || skip "no dpkg-dev"
+
+"$ROOT/scripts/package.sh" "$TMP/out" >"$TMP/package.log" 2>&1 || fail "scripts/package.sh"
+AGENT=$(echo "$TMP"/out/cmxsafe-agent_*.deb) OPERATOR=$(echo "$TMP"/out/cmxsafe_*.deb)
+"$ROOT/scripts/package.sh" "$TMP/again" >>"$TMP/package.log" 2>&1 || fail "scripts/package.sh, again"
+(cd "$TMP/out" && sha256sum -- *) | (cd "$TMP/again" && sha256sum --quiet -c -) || fail "not the same bytes twice"
+ok "built, reproducibly"
+
+# ---- what is in them ----
+for p in "$AGENT" "$OPERATOR"; do
+    depends=$(dpkg-deb -f "$p" Depends)
+    [[ $depends == *libc6* && $depends == *libssh-4* || $p == "$OPERATOR" && $depends == *libc6* ]] || fail "Depends of $p: $depends"
+    [ "$(dpkg-deb -f "$p" Version)" = "$("$BIN/cmxsafe" --version | awk '{print $2}')" ] || fail "Version of $p"
+    dpkg-deb -c "$p" >"$TMP/$(basename "$p").list"
+    ! awk '{print $2}' "$TMP/$(basename "$p").list" | grep -v root/root || fail "files of $p do not belong to root"
+    ! awk '{print $1}' "$TMP/$(basename "$p").list" | grep -E '^.(....w|.......w|..s|.....s)' || fail "writable or set-id files in $p"
+done
+[[ $(dpkg-deb -f "$AGENT" Depends) == *libinih1* && $(dpkg-deb -f "$AGENT" Depends) == *libseccomp2* ]] || fail "Depends of the agent"
+[ "$(dpkg-deb --ctrl-tarfile "$AGENT" | tar -xO ./conffiles)" = /etc/cmxsafe/cmxsafed.conf ] || fail "conffiles"
+for f in ./usr/sbin/cmxsafed ./lib/systemd/system/cmxsafed.service ./usr/share/man/man8/cmxsafed.8.gz \
+    ./usr/share/man/man5/cmxsafed.conf.5.gz ./usr/share/doc/cmxsafe-agent/copyright; do
+    grep -q " $f$" "$TMP/$(basename "$AGENT").list" || fail "$f is not in the package"
+done
+grep -q ' ./usr/bin/cmxsafe$' "$TMP/$(basename "$OPERATOR").list" || fail "cmxsafe is not in its package"
+for script in postinst prerm postrm; do
+    dpkg-deb --ctrl-tarfile "$AGENT" | tar -xO ./$script >"$TMP/$script" && sh -n "$TMP/$script" || fail "$script"
+done
+if command -v lintian >/dev/null; then
+    # The packages are for one's own devices: there is no mailbox behind their maintainer.
+    lintian --fail-on error --suppress-tags bogus-mail-host,bogus-mail-host-in-debian-changelog "$AGENT" "$OPERATOR" >"$TMP/lintian.log" 2>&1 || fail "lintian"
+    ok "lintian: $(grep -c ^W: "$TMP/lintian.log") warnings, no errors"
+fi
+ok "content"
+
+# ---- the manual pages ----
+for page in "$ROOT"/packaging/man/*; do
+    if command -v man >/dev/null; then
+        [ -z "$(LC_ALL=C.UTF-8 MANWIDTH=120 man --warnings -E UTF-8 -l "$page" 2>&1 >/dev/null)" ] || fail "man --warnings $page"
+    fi
+    if command -v mandoc >/dev/null; then
+        mandoc -T lint -W warning "$page" >"$TMP/mandoc.log" 2>&1 || fail "mandoc $page"
+    fi
+done
+"$BIN/cmxsafe" --help | sed -n '/^commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' >"$TMP/commands"
+while read -r command; do
+    grep -q "^\.B $command$" "$ROOT/packaging/man/cmxsafe.1" || fail "cmxsafe(1) does not know '$command'"
+done <"$TMP/commands"
+[ -s "$TMP/commands" ] || fail "no commands in --help"
+for option in $("$BIN/cmxsafed" --help | grep -oE '^  (-c, )?--[a-z-]+' | grep -oE '[a-z][a-z-]+$'); do
+    grep -q "${option//-/\\\\-}" "$ROOT/packaging/man/cmxsafed.8" || fail "cmxsafed(8) does not know --$option"
+done
+ok "manual pages"
+
+# ---- the unit ----
+if command -v systemd-analyze >/dev/null; then
+    mkdir "$TMP/unit"
+    sed 's|/usr/sbin/cmxsafed|/bin/true|' "$ROOT/packaging/agent/cmxsafed.service" >"$TMP/unit/cmxsafed.service"
+    systemd-analyze verify --man=no "$TMP/unit/cmxsafed.service" >"$TMP/verify.log" 2>&1
+    ! grep "cmxsafed.service" "$TMP/verify.log" | grep -v "Failed to load" | grep . || fail "systemd-analyze verify"
+    # 10 is no protection, 0 is all: 1.5 is stricter than what Debian ships for any network service.
+    systemd-analyze security --offline=true --threshold=15 "$TMP/unit/cmxsafed.service" >"$TMP/security.log" 2>&1 ||
+        { tail -3 "$TMP/security.log"; fail "systemd-analyze security"; }
+    ok "unit: $(tail -1 "$TMP/security.log" | sed 's/.*: //')"
+fi
+
+# ---- unpacked ----
+dpkg-deb -x "$AGENT" "$TMP/root"
+dpkg-deb -x "$OPERATOR" "$TMP/root"
+"$TMP/root/usr/sbin/cmxsafed" --version | grep -q '^cmxsafed ' || fail "the unpacked agent does not run"
+"$TMP/root/usr/bin/cmxsafe" --version | grep -q '^cmxsafe ' || fail "the unpacked command does not run"
+mkdir "$TMP/keys"
+ssh-keygen -q -t ed25519 -N '' -f "$TMP/keys/key"
+{ printf 'gateway.example.org '; cut -d' ' -f1,2 "$TMP/keys/key.pub"; } >"$TMP/keys/known_hosts"
+sed "s|/etc/cmxsafe/|$TMP/keys/|" "$TMP/root/etc/cmxsafe/cmxsafed.conf" >"$TMP/shipped.conf"
+"$TMP/root/usr/sbin/cmxsafed" --check -c "$TMP/shipped.conf" | grep -q 'ok: gateway gateway.example.org port 22' ||
+    fail "the shipped configuration is not right once its files are there"
+ok "unpacked programs run"
+
+# ---- installed, in a copy of this machine ----
+[ "$(id -u)" = 0 ] || { echo "not root: installing is not tried"; exit 0; }
+mkdir "$TMP/copy"
+cat >"$TMP/inside.sh" <<'INSIDE'
+set -eu
+mount -t tmpfs tmpfs "$1/copy" && mkdir "$1/copy/u" "$1/copy/w" "$1/copy/m" || exit 99
+mount -t overlay -o "lowerdir=/,upperdir=$1/copy/u,workdir=$1/copy/w" overlay "$1/copy/m" 2>/dev/null || exit 99
+mount --bind "$1" "$1/copy/m$1"
+cd "$1/copy/m"
+chroot . sh -eu -c '
+    export DEBIAN_FRONTEND=noninteractive
+    dpkg -i '"$2 $3"' >/dev/null
+    id cmxsafed >/dev/null
+    [ "$(stat -c "%U:%G %a" /etc/cmxsafe)" = "root:cmxsafed 750" ]
+    [ ! -e /etc/systemd/system/multi-user.target.wants/cmxsafed.service ]
+    cmxsafed --version
+    echo "# mine" >>/etc/cmxsafe/cmxsafed.conf
+    dpkg -i '"$2"' >/dev/null 2>&1
+    grep -q "# mine" /etc/cmxsafe/cmxsafed.conf
+    touch /etc/cmxsafe/key
+    dpkg -P cmxsafe-agent cmxsafe >/dev/null 2>&1
+    [ ! -e /etc/cmxsafe/cmxsafed.conf ]
+    [ -e /etc/cmxsafe/key ]
+    [ ! -e /usr/sbin/cmxsafed ]
+'
+INSIDE
+unshare -m bash "$TMP/inside.sh" "$TMP" "$AGENT" "$OPERATOR" >"$TMP/install.log" 2>&1
+case $? in
+0) ok "installed, upgraded, purged" ;;
+99) echo "no overlay here: installing is not tried" ;;
+*) fail "installation" ;;
+esac
