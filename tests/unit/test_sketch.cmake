@@ -1,1 +1,11 @@
-target_sources(test_sketch PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/unit/sketch/as_c.c ${CMAKE_CURRENT_SOURCE_DIR}/unit/sketch/as_cpp.cpp)
+set(SKETCH ${CMAKE_CURRENT_SOURCE_DIR}/unit/sketch)
+target_sources(test_sketch PRIVATE ${SKETCH}/as_c.c ${SKETCH}/as_cpp.cpp)
+
+# The same sketch as programs, for tests/e2e/sketch.sh.
+add_executable(sketch_c ${SKETCH}/run.c ${SKETCH}/as_c.c)
+target_compile_definitions(sketch_c PRIVATE CMX_SKETCH=sketch_setup_c)
+add_executable(sketch_cpp ${SKETCH}/run.c ${SKETCH}/as_cpp.cpp)
+target_compile_definitions(sketch_cpp PRIVATE CMX_SKETCH=sketch_setup_cpp)
+foreach(program sketch_c sketch_cpp)
+  target_link_libraries(${program} PRIVATE cmxsafe_linux cmxsafe_device)
+endforeach()
