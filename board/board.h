@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "cmxsafe/core/err.h"
+#include "cmxsafe/port/port.h"
 #include "config.h"
 
 #define BOARD_OK 0
@@ -40,6 +41,17 @@ CMX_MUST_USE cmx_err board_flash_read(void *f, uint32_t offset, void *out, size_
 CMX_MUST_USE cmx_err board_flash_write(void *f, uint32_t offset, const void *data, size_t len);
 CMX_MUST_USE cmx_err board_flash_erase(void *f, uint32_t offset, size_t len);
 
+/* ---- hardware.c: the eFuse ---- */
+
+/* In the board's folder, before anything runs: opens the hardware key and tells attestation what the chip is. A board
+ * without a usable key runs all the same; why is logged, with the command that mends it. */
+void board_hardware_open(const struct board_config *config);
+void board_hardware_close(void); /* once nothing runs any more */
+
+/* As port.h's cmx_port_hw_*; the argument is not used. */
+cmx_key_kind board_key_kind(void *arg);
+CMX_MUST_USE cmx_err board_key_hmac(void *arg, const void *msg, size_t len, uint8_t out[32]);
+
 /* ---- ptable.c: ESP-IDF's partition table ---- */
 
 #define BOARD_PTABLE_AT 0x8000u
@@ -60,8 +72,8 @@ CMX_MUST_USE cmx_err board_ptable_make(uint8_t out[BOARD_PTABLE_LEN], uint32_t f
 #define BOARD_FACTORY_LEN 1024
 CMX_MUST_USE cmx_err board_factory_image(uint8_t out[BOARD_FACTORY_LEN], uint16_t chip_id, size_t *len);
 
-/* What ESP-IDF's bootloader does, in the flash behind port.h: settles a pending image, chooses a slot, checks the image;
- * and hands slots and chip to the update service. Errors are logged. CMX_ENOENT: no whole image. */
+/* What ESP-IDF's bootloader does, in the flash behind port.h: settles a pending image, chooses a slot, checks the
+ * image; and hands slots and chip to the update service. Errors are logged. CMX_ENOENT: no whole image. */
 CMX_MUST_USE cmx_err board_boot(const struct board_config *config);
 
 #endif

@@ -26,6 +26,7 @@ static const struct key keys[] = {
     {"board", "chip", TEXT, 0, 0, AT(chip)},
     {"board", "flash", TEXT, 0, 0, AT(flash)},
     {"board", "efuse", TEXT, 0, 0, AT(efuse)},
+    {"board", "efuse_key", TEXT, 0, 0, AT(efuse_key)},
     {"board", "port_offset", NUMBER, 0, 60000, AT(port_offset)},
     {"board", "services", TEXT, 0, 0, AT(services)},
     {"net", "mode", TEXT, 0, 0, AT(net.mode)},
@@ -72,6 +73,7 @@ void board_config_init(struct board_config *c)
     c->chip = "esp32s3";
     c->flash = "flash.bin";
     c->efuse = "efuse.bin";
+    c->efuse_key = "private_key.bin";
     c->net.mode = "kernel";
     c->settings.host_keys = c->pins;
 }

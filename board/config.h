@@ -25,10 +25,11 @@ struct board_config {
     const char *chip;
     const char *flash; /* files, relative to the board's folder, as are keys */
     const char *efuse;
-    int port_offset;      /* services listen at their port plus this, where the board shares the machine's loopback */
-    const char *services; /* where the application's own services listen; NULL: what suits the network */
-    const char *ota_host; /* a further name by which clients reach the update page; NULL: none */
-    int ota_confirm_s;    /* a new image must come up within; 0: 5 minutes */
+    const char *efuse_key; /* what was burned into it: espefuse keeps no read-protected bits */
+    int port_offset;       /* services listen at their port plus this, where the board shares the machine's loopback */
+    const char *services;  /* where the application's own services listen; NULL: what suits the network */
+    const char *ota_host;  /* a further name by which clients reach the update page; NULL: none */
+    int ota_confirm_s;     /* a new image must come up within; 0: 5 minutes */
     struct board_net net;
     struct cmx_settings settings;
     const char *pins[CMX_PROXY_HOST_KEYS_MAX];

@@ -25,8 +25,10 @@ static const char help[] =
     "  --chip NAME        esp32s3 (default), esp32s2, esp32c3, esp32c6 or esp32h2\n"
     "  --image FILE       an application image for ota_0 (default: one that says it is this program)\n"
     "\n"
-    "A hardware key is burned as on a real board:\n"
-    "  espefuse --chip esp32s3 --virt --path-efuse-file DIR/efuse.bin burn-key BLOCK_KEY3 private_key.bin HMAC_UP\n";
+    "A hardware key is burned as on a real board, in DIR, where private_key.bin then stands for the bits in the "
+    "silicon:\n"
+    "  openssl rand -out private_key.bin 32\n"
+    "  espefuse --chip esp32s3 --virt --path-efuse-file efuse.bin burn_key BLOCK_KEY3 private_key.bin HMAC_UP\n";
 
 static const char ini_template[] =
     "; board.ini - a virtual board. `cmxsafe-board run` reads it; docs/BOARD.md says what can stand here.\n"
@@ -34,6 +36,7 @@ static const char ini_template[] =
     "chip = %s\n"
     "flash = flash.bin\n"
     "efuse = efuse.bin\n"
+    "efuse_key = private_key.bin\n"
     "; Services listen at their port plus this, where the board shares the machine's loopback and 80 and 81 are not "
     "free.\n"
     "port_offset = 0\n"

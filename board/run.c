@@ -12,6 +12,7 @@
 #include "app.h"
 #include "board.h"
 #include "cmxsafe/core/log.h"
+#include "cmxsafe/device/attest_service.h"
 #include "cmxsafe/device/device.h"
 #include "cmxsafe/device/update.h"
 #include "linux_http.h"
@@ -136,6 +137,8 @@ static int open_hardware(void)
         .flash_read = board_flash_read,
         .flash_write = board_flash_write,
         .flash_erase = board_flash_erase,
+        .hw_key_kind = board_key_kind,
+        .hw_hmac = board_key_hmac,
         .restart = restart,
     };
     cmx_err err = board_flash_open(&board.flash, board.config.flash);
@@ -143,6 +146,7 @@ static int open_hardware(void)
     if (err != CMX_OK)
         return board_fail(board.config.flash, cmx_err_text(err), NULL);
     cmx_linux_set_device(&device);
+    board_hardware_open(&board.config);
     return BOARD_OK;
 }
 
@@ -200,7 +204,9 @@ static int run(void)
     if (rc == BOARD_OK) {
         sigwait(&stop, &sig);
         cmx_device_update_stop();
+        cmx_attest_stop();
         cmx_device_stop();
+        board_hardware_close();
     }
     return rc;
 }

@@ -247,6 +247,11 @@ cmx_err cmx_attest_start(const char *address, uint16_t port)
     return err;
 }
 
+uint16_t cmx_attest_port(void)
+{
+    return self.server ? service.port : 0;
+}
+
 void cmx_attest_stop(void)
 {
     if (!self.server)

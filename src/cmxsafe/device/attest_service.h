@@ -31,6 +31,9 @@ void cmx_attest_set_facts(cmx_attest_facts_fn facts, void *arg);
  * random bytes for the boot seed. */
 CMX_MUST_USE cmx_err cmx_attest_start(const char *address, uint16_t port);
 
+/* The port that it serves, 0 while it does not run. */
+uint16_t cmx_attest_port(void);
+
 /* Waits for requests under way. Safe when it does not run. */
 void cmx_attest_stop(void);
 

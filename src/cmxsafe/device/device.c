@@ -6,6 +6,7 @@
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/device/merge.h"
+#include "cmxsafe/identity/identity.h"
 #include "cmxsafe/port/port.h"
 
 #define TAG "device"
@@ -113,6 +114,20 @@ static void say_missing_pin(void)
             "set SSH_HOST_KEY in settings.h to what `ssh-keygen -lf` prints for the gateway's host key");
 }
 
+/* With a hardware key the SSH key is derived from it, unless the settings chose another credential; and a device that
+ * can attest wants to know which session carries its evidence. */
+static void use_hardware_key(struct cmx_gateway *g)
+{
+    bool there = cmx_port_hw_key_kind() != CMX_KEY_NONE;
+    bool chosen = g->key_file || g->key_pem || g->password;
+
+    if (device.settings.client_key_derived || (there && !chosen)) {
+        g->key_load = device.key_load ? device.key_load : there ? cmx_identity_key_load : NULL;
+        g->key_load_arg = device.key_load_arg;
+    }
+    g->want_session_id = there;
+}
+
 /* The engine with all entries: a new one, or the running one reconfigured. */
 static cmx_err apply(void)
 {
@@ -127,8 +142,7 @@ static cmx_err apply(void)
     for (const struct entry *e = device.entries; e; e = e->next)
         contexts[n++] = e->context;
     cmx_settings_gateway(&device.settings, &gateway);
-    gateway.key_load = device.settings.client_key_derived ? device.key_load : NULL;
-    gateway.key_load_arg = device.key_load_arg;
+    use_hardware_key(&gateway);
     if (device.engine) {
         err = cmx_proxy_reconfigure(device.engine, &gateway, contexts, n, why, sizeof why);
     } else {
@@ -249,6 +263,16 @@ struct cmx_proxy *cmx_device_proxy(void)
     p = device.engine;
     unlock();
     return p;
+}
+
+int cmx_device_port_offset(void)
+{
+    int offset;
+
+    lock();
+    offset = device.settings.local_port_offset;
+    unlock();
+    return offset;
 }
 
 bool cmx_device_all_up(void)

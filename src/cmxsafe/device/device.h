@@ -40,6 +40,9 @@ void cmx_device_set_hooks(const struct cmx_proxy_hooks *hooks);
 /* The engine for status, or NULL before the first context. Lives until cmx_device_stop. */
 struct cmx_proxy *cmx_device_proxy(void);
 
+/* What the settings add to each service's port (cmx_settings.local_port_offset). */
+int cmx_device_port_offset(void);
+
 /* True when there is a context and every one is up. */
 bool cmx_device_all_up(void);
 

@@ -22,6 +22,11 @@ void cmx_device_set_updates(const struct cmx_device_updates *u)
     update.platform = *u;
 }
 
+const struct cmx_slots *cmx_device_slots(void)
+{
+    return update.platform.slots.status ? &update.platform.slots : NULL;
+}
+
 /* PEM holds spaces of its own ("BEGIN PUBLIC KEY"); it is one key. Hex may be two. */
 static cmx_err add_keys(struct cmx_ota_keys *keys, const char *text)
 {

@@ -41,6 +41,9 @@ void cmx_device_set_updates(const struct cmx_device_updates *u);
  * cmx_ota_start. */
 CMX_MUST_USE cmx_err cmx_device_update_run(const struct cmx_settings *settings);
 
+/* The platform's slots, or NULL before they were given. */
+const struct cmx_slots *cmx_device_slots(void);
+
 /* The running service, for its state; NULL before. */
 struct cmx_ota_service *cmx_device_update_service(void);
 

@@ -5,6 +5,7 @@
 #include "contexts.h"
 #include "ota.h"
 #include "page.h"
+#include "remoteAttest.h"
 #include "settings.h"
 #include "stream.h"
 
@@ -30,6 +31,8 @@ static void start_cmxsafe(void)
     xTaskCreatePinnedToCore(ssh_port_forwarding_task, "SSH Port Forwarding Task", 10500, &streamPort, 5, NULL, 1);
     xTaskCreatePinnedToCore(ssh_port_forwarding_task, "SSH Port Forwarding OTA", 10500, &otaPort, 5, NULL, 1);
     xTaskCreatePinnedToCore(setup_ota, "OTA Task", 6144, NULL, 5, NULL, 1);
+    xTaskCreatePinnedToCore(ssh_port_forwarding_task, "SSH Port Forwarding Attest", 10500, &attestationPort, 5, NULL, 1);
+    setup_remoteAttest(NULL);
 }
 
 cmx_err app_start(const struct app_door *door)

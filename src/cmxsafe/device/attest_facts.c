@@ -1,0 +1,79 @@
+#include "cmxsafe/device/attest_facts.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/device/attest_service.h"
+#include "cmxsafe/device/device.h"
+#include "cmxsafe/device/update.h"
+
+static struct cmx_device_platform_facts platform;
+
+static void set_text(char out[CMX_EVIDENCE_NAME_MAX], const char *text)
+{
+    snprintf(out, CMX_EVIDENCE_NAME_MAX, "%s", text);
+}
+
+static void tell_platform(struct cmx_evidence *e)
+{
+    set_text(e->hw_model, platform.hw_model ? platform.hw_model : "");
+    e->secure_boot = platform.secure_boot;
+    e->debug = platform.debug;
+    e->flash_encryption = platform.flash_encryption;
+    e->secure_version = platform.secure_version;
+    e->boot_count = platform.boot_count;
+    if (platform.isolation)
+        e->isolation = platform.isolation(platform.arg, e->policy, &e->has_policy);
+}
+
+static void tell_image(struct cmx_evidence *e)
+{
+    const struct cmx_slots *slots = cmx_device_slots();
+    struct cmx_slots_status st;
+
+    if (!slots || slots->status(slots->arg, &st) != CMX_OK)
+        return;
+    set_text(e->sw_name, st.project);
+    set_text(e->sw_version, st.version);
+    set_text(e->slot, st.running);
+    set_text(e->slot_state, st.pending ? "pending-verify" : "valid");
+    if (st.secure_version > e->secure_version)
+        e->secure_version = st.secure_version;
+}
+
+/* The session that carries the service's own context, which is the one that this answer goes through. */
+static void tell_session(struct cmx_evidence *e)
+{
+    struct cmx_proxy *proxy = cmx_device_proxy();
+    size_t n = proxy ? cmx_proxy_status(proxy, NULL, 0) : 0;
+    struct cmx_context_status *all = n ? cmx_mem_alloc(n * sizeof *all) : NULL;
+    int port = cmx_attest_port() + cmx_device_port_offset();
+    size_t got = all ? cmx_proxy_status(proxy, all, n) : 0;
+
+    for (size_t i = 0; i < got && i < n; i++) {
+        const struct cmx_context_status *st = &all[i];
+
+        if (st->direction != CMX_REVERSE || st->local_port != port)
+            continue;
+        e->has_gateway = st->has_host_key;
+        memcpy(e->gateway, st->host_key, sizeof e->gateway);
+        e->session_len = st->session_id_len;
+        memcpy(e->session, st->session_id, st->session_id_len);
+    }
+    cmx_mem_free(all);
+}
+
+static void tell(void *arg, struct cmx_evidence *e)
+{
+    (void)arg;
+    tell_platform(e);
+    tell_image(e);
+    tell_session(e);
+}
+
+void cmx_device_set_platform_facts(const struct cmx_device_platform_facts *p)
+{
+    platform = *p;
+    cmx_attest_set_facts(tell, NULL);
+}

@@ -1,0 +1,32 @@
+/* attest_facts.h - what evidence says of a device, gathered from the modules that know: the running image from the
+ * update service's slots, gateway and session from the proxy, the rest from the platform. */
+#ifndef CMX_DEVICE_ATTEST_FACTS_H
+#define CMX_DEVICE_ATTEST_FACTS_H
+
+#include "cmxsafe/attest/evidence.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What the platform knows. A zeroed one claims nothing good. */
+struct cmx_device_platform_facts {
+    const char *hw_model; /* "ESP32-S3"; borrowed for good */
+    bool secure_boot;
+    cmx_debug_state debug;
+    cmx_flash_encryption flash_encryption;
+    uint32_t secure_version; /* the eFuse's floor; the running image's counts too */
+    uint32_t boot_count;
+    /* Is isolation installed and deciding? Fills policy with the digest of its rules and *has_policy if there is one.
+     * NULL: the device has none. Called from the service's thread. */
+    bool (*isolation)(void *arg, uint8_t policy[CMX_SHA256_LEN], bool *has_policy);
+    void *arg;
+};
+
+/* Copies *p and makes the attestation service use it. Before setup_remoteAttest. */
+void cmx_device_set_platform_facts(const struct cmx_device_platform_facts *p);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
