@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/types.h>
 
 #include "cli/cli.h"
 #include "gateway/registry/device.h"
@@ -143,6 +144,11 @@ CMX_MUST_USE cmx_err gw_apply(struct gw *g, struct gw_error *e);
 /* Runs argv inside the running gateway's namespaces. Returns its exit status (127: could not). uid < 0: stay who we
  * are. quiet: its output is dropped. */
 int gw_inside(const struct gw *g, long uid, bool quiet, char *const argv[]);
+/* The same without waiting, with the gateway's own way past the packet filter (the account's group), for attest and
+ * update. output: where its stdout and stderr go. -1: could not fork. */
+pid_t gw_inside_start(const struct gw *g, int output, char *const argv[]);
+/* The group that the fleet's filter lets pass. */
+long gw_account_gid(const struct gw *g);
 
 /* ---- the running gateway ---- */
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <pwd.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,7 +51,7 @@ static bool enter_user(const struct gw *g)
     (void)setgroups(0, NULL); /* not allowed everywhere; then our own groups stay, which are nobody's inside */
     if (setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0)
         return false;
-    return setns(fd[1], CLONE_NEWNS) == 0 && setns(fd[2], CLONE_NEWNET) == 0 && chdir("/") == 0;
+    return setns(fd[1], CLONE_NEWNS) == 0 && setns(fd[2], CLONE_NEWNET) == 0;
 }
 
 static bool enter_system(const struct gw *g)
@@ -65,41 +66,71 @@ static bool enter_system(const struct gw *g)
            mount(gw_path(g, "hosts", path), "/etc/hosts", NULL, MS_BIND, NULL) == 0;
 }
 
-static bool become(long uid)
+static bool become(long uid, long gid)
 {
+    const struct passwd *pw;
+    gid_t own;
+
+    if (gid >= 0 && setresgid((gid_t)gid, (gid_t)gid, (gid_t)gid) != 0)
+        return false;
     if (uid < 0)
         return true;
-    return setgroups(0, NULL) == 0 && setresgid((gid_t)uid, (gid_t)uid, (gid_t)uid) == 0 &&
+    pw = getpwuid((uid_t)uid);
+    own = pw ? pw->pw_gid : (gid_t)uid;
+    return setgroups(0, NULL) == 0 && setresgid(own, own, own) == 0 &&
            setresuid((uid_t)uid, (uid_t)uid, (uid_t)uid) == 0;
 }
 
-static void silence(void)
+/* Where paths of the command line mean what they meant outside; the new root has the same folders. */
+static void back_to(const char *cwd)
 {
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-    if (null >= 0) {
-        dup2(null, STDOUT_FILENO);
-        dup2(null, STDERR_FILENO);
-    }
+    if (cwd[0] == '\0' || chdir(cwd) != 0)
+        (void)!chdir("/"); /* then absolute paths still work */
 }
 
-int gw_inside(const struct gw *g, long uid, bool quiet, char *const argv[])
+/* The child: enters, becomes, runs. output < 0: inherited. */
+_Noreturn static void run_inside(const struct gw *g, long uid, long gid, int output, char *const argv[])
 {
-    int status;
+    char cwd[GW_PATH_MAX] = "";
+
+    if (!getcwd(cwd, sizeof cwd))
+        cwd[0] = '\0';
+    if (!g->simple && !(g->user ? enter_user(g) : enter_system(g)))
+        _exit(COULD_NOT);
+    back_to(cwd);
+    if (!become(uid, gid))
+        _exit(COULD_NOT);
+    if (output >= 0) {
+        dup2(output, STDOUT_FILENO);
+        dup2(output, STDERR_FILENO);
+    }
+    execvp(argv[0], argv);
+    _exit(COULD_NOT);
+}
+
+pid_t gw_inside_start(const struct gw *g, int output, char *const argv[])
+{
     pid_t pid;
 
     fflush(NULL);
     pid = fork();
-    if (pid == 0) {
-        if (!g->simple && !(g->user ? enter_user(g) : enter_system(g)))
-            _exit(COULD_NOT);
-        if (!become(uid))
-            _exit(COULD_NOT);
-        if (quiet)
-            silence();
-        execvp(argv[0], argv);
-        _exit(COULD_NOT);
-    }
+    if (pid == 0)
+        run_inside(g, -1, g->simple ? -1 : gw_account_gid(g), output, argv);
+    return pid;
+}
+
+int gw_inside(const struct gw *g, long uid, bool quiet, char *const argv[])
+{
+    int null = quiet ? open("/dev/null", O_RDWR | O_CLOEXEC) : -1;
+    int status = 0;
+    pid_t pid;
+
+    fflush(NULL);
+    pid = fork();
+    if (pid == 0)
+        run_inside(g, uid, -1, null, argv);
+    if (null >= 0)
+        close(null);
     if (pid < 0)
         return COULD_NOT;
     while (waitpid(pid, &status, 0) < 0)

@@ -148,11 +148,16 @@ static cmx_err put_judgement(struct nft_job *job)
     return err;
 }
 
+long gw_account_gid(const struct gw *g)
+{
+    const struct passwd *pw = getpwnam(g->account);
+
+    return g->user ? GW_USER_UID : pw ? (long)pw->pw_gid : 0;
+}
+
 cmx_err gw_nft_fleet(FILE *f, struct gw *g, struct gw_error *e)
 {
     struct nft_job job = {f, g, 0, e};
-    const struct passwd *pw = getpwnam(g->account);
-    unsigned long account = g->user ? GW_USER_UID : pw ? pw->pw_uid : 0;
     cmx_err err;
 
     put_header(f, "cmxsafe");
@@ -163,8 +168,8 @@ cmx_err gw_nft_fleet(FILE *f, struct gw *g, struct gw_error *e)
             "    chain output {\n"
             "        type filter hook output priority filter; policy accept;\n"
             "        ip6 daddr != %s accept\n"
-            "        meta skuid %lu accept comment \"sshd: each key's permitopen decides\"\n",
-            g->fleet_text, account);
+            "        meta skgid %ld accept comment \"sshd: each key's permitopen decides\"\n",
+            g->fleet_text, gw_account_gid(g));
     err = put_judgement(&job);
     /* From the link comes what the host let through; from nowhere else does anything come. */
     fprintf(f,

@@ -147,7 +147,8 @@ static void print_all(struct gw *g, char *answer)
            (long long)gw_answer_number(answer, "logging_in"), (long long)gw_answer_number(answer, "logins"),
            (long long)gw_answer_number(answer, "takeovers"), (long long)gw_answer_number(answer, "forwards_denied"));
     if (trouble[0])
-        printf("trouble: nobody gets in: %s\n", trouble);
+        printf("trouble: %lld logins could not read the registry since the start, the last because %s\n",
+               (long long)gw_answer_number(answer, "registry_trouble"), trouble);
 }
 
 static int show(const struct gw_common *c, bool clear)

@@ -439,6 +439,21 @@ cmx_err gw_device_rotate(struct gw_registry *r, const char *name, const struct g
     return err ? err : gw_event(r, "rotate", d.name, k->fingerprint, e);
 }
 
+cmx_err gw_device_key_line(struct gw_registry *r, int64_t device, char *out, size_t cap, struct gw_error *e)
+{
+    sqlite3_stmt *stmt;
+    cmx_err err = gw_sql_prepare(
+        r, &stmt, e, "SELECT type || ' ' || blob FROM key WHERE device = ? AND retired IS NULL", "i", device);
+
+    if (err)
+        return err;
+    err = gw_sql_step(r, stmt, e);
+    if (!err)
+        err = cmx_text_copy(out, cap, gw_sql_text(stmt, 0));
+    sqlite3_finalize(stmt);
+    return err;
+}
+
 cmx_err gw_attestation_set(struct gw_registry *r, int64_t device, const char *verdict, const char *detail,
                            struct gw_error *e)
 {

@@ -62,6 +62,10 @@ CMX_MUST_USE cmx_err gw_device_rename(struct gw_registry *r, const char *name, c
 CMX_MUST_USE cmx_err gw_device_rotate(struct gw_registry *r, const char *name, const struct gw_key *k, gw_outcome *out,
                                       struct gw_error *e);
 
+/* The key's line, "type base64", for export. */
+CMX_MUST_USE cmx_err gw_device_key_line(struct gw_registry *r, int64_t device, char *out, size_t cap,
+                                        struct gw_error *e);
+
 /* Retires nothing, checks everything: may k be given to someone new? */
 CMX_MUST_USE cmx_err gw_key_is_free(struct gw_registry *r, const struct gw_key *k, struct gw_error *e);
 
