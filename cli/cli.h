@@ -21,6 +21,7 @@ int cmd_attest(int argc, char **argv);
 int cmd_identity(int argc, char **argv);
 int cmd_image(int argc, char **argv);
 int cmd_gateway(int argc, char **argv);
+int cmd_update(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 
 /* Prints `cmxsafe: what: why; what to do` to stderr; returns CLI_FAILED. todo may be NULL. */

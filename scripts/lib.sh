@@ -41,7 +41,7 @@ install_packages() {
     rm -f "$log"
 }
 
-BUILD_PACKAGES=(gcc g++ cmake ninja-build pkg-config libssh-dev libssl-dev libmicrohttpd-dev libinih-dev libsqlite3-dev
+BUILD_PACKAGES=(gcc g++ cmake ninja-build pkg-config libssh-dev libssl-dev libmicrohttpd-dev libinih-dev libsqlite3-dev libcurl4-openssl-dev
     libsystemd-dev libseccomp-dev libnftables-dev liblwip-dev libcmocka-dev libjpeg62-turbo-dev libtss2-dev)
 RUN_PACKAGES=(openssh-server openssh-client curl)
 

@@ -118,6 +118,7 @@ static void status_slots(struct cmx_ota_service *s, struct cmx_json *j)
 
     cmx_json_object(j, "running");
     cmx_json_str(j, "slot", t->running);
+    cmx_json_u64(j, "offset", t->running_offset);
     cmx_json_str(j, "version", t->version);
     cmx_json_str(j, "project", t->project);
     cmx_json_u64(j, "secure_version", t->secure_version);

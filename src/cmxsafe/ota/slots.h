@@ -22,6 +22,7 @@ extern "C" {
 
 struct cmx_slots_status {
     char running[CMX_SLOT_NAME_MAX];  /* "ota_0", "factory", "system" */
+    uint32_t running_offset;          /* in flash; 0: not in flash */
     char target[CMX_SLOT_NAME_MAX];   /* where the next image goes; "" where there is none */
     uint32_t target_size;             /* bytes */
     bool pending;                     /* the running image is not confirmed yet */

@@ -206,6 +206,7 @@ static cmx_err door_status(void *arg, struct cmx_slots_status *out)
     if (err)
         return err;
     name_of(s->running, out->running);
+    out->running_offset = region_of(s, s->running).offset;
     name_of((int)target_of(s), out->target);
     out->target_size = s->partitions.slot[target_of(s)].size;
     out->confirmable = true;

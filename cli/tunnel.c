@@ -1,0 +1,149 @@
+#include "tunnel.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "cmxsafe/port/port.h"
+
+enum { OPEN_TIMEOUT_MS = 30000 };
+
+/* A port of the loopback that is free now; ssh says so if it no longer is (ExitOnForwardFailure). */
+static uint16_t free_port(void)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof a;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    uint16_t port = 0;
+
+    if (fd >= 0 && bind(fd, (struct sockaddr *)&a, len) == 0 && getsockname(fd, (struct sockaddr *)&a, &len) == 0)
+        port = ntohs(a.sin_port);
+    if (fd >= 0)
+        close(fd);
+    return port;
+}
+
+static bool answers(uint16_t port)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool yes = fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof a) == 0;
+
+    if (fd >= 0)
+        close(fd);
+    return yes;
+}
+
+/* "user@host:2222" to host and port; an IPv6 address with a port stands in brackets. */
+static void split(const char *gateway, char *host, size_t cap, char port[6])
+{
+    const char *colon = strrchr(gateway, ':'), *bracket = strchr(gateway, '[');
+
+    snprintf(host, cap, "%s", gateway);
+    port[0] = '\0';
+    if (!colon || (!bracket && strchr(gateway, ':') != colon) || (bracket && colon[-1] != ']') || strlen(colon + 1) > 5)
+        return;
+    snprintf(host, cap, "%.*s", (int)(colon - gateway), gateway);
+    snprintf(port, 6, "%s", colon + 1);
+}
+
+static void forward(char *out, size_t cap, uint16_t local, const char *device, uint16_t remote)
+{
+    bool v6 = strchr(device, ':') != NULL && device[0] != '[';
+
+    snprintf(out, cap, "127.0.0.1:%u:%s%s%s:%u", (unsigned)local, v6 ? "[" : "", device, v6 ? "]" : "",
+             (unsigned)remote);
+}
+
+static void run_ssh(const struct tunnel *t)
+{
+    char host[512], port[6], a[512], b[512];
+    const char *argv[24];
+    size_t n = 0;
+
+    split(t->gateway, host, sizeof host, port);
+    argv[n++] = "ssh";
+    argv[n++] = "-N";
+    argv[n++] = "-T";
+    argv[n++] = "-oExitOnForwardFailure=yes";
+    argv[n++] = "-oServerAliveInterval=5";
+    argv[n++] = "-oServerAliveCountMax=3";
+    if (port[0]) {
+        argv[n++] = "-p";
+        argv[n++] = port;
+    }
+    forward(a, sizeof a, t->local[0], t->device, t->remote[0]);
+    argv[n++] = "-L";
+    argv[n++] = a;
+    if (t->remote[1]) {
+        forward(b, sizeof b, t->local[1], t->device, t->remote[1]);
+        argv[n++] = "-L";
+        argv[n++] = b;
+    }
+    argv[n++] = "--";
+    argv[n++] = host;
+    argv[n] = NULL;
+    execvp("ssh", (char *const *)(uintptr_t)argv);
+    _exit(127);
+}
+
+static cmx_err start(struct tunnel *t)
+{
+    t->pid = fork();
+    if (t->pid < 0) {
+        t->pid = 0;
+        return CMX_ENOMEM;
+    }
+    if (t->pid == 0) {
+        /* Ctrl-C is ours to handle: ssh ends when we close the tunnel. */
+        (void)setpgid(0, 0);
+        run_ssh(t);
+    }
+    for (unsigned waited = 0; waited < OPEN_TIMEOUT_MS; waited += 50) {
+        if (waitpid(t->pid, NULL, WNOHANG) == t->pid) {
+            t->pid = 0;
+            return CMX_EREFUSED;
+        }
+        if (answers(t->local[0]))
+            return CMX_OK;
+        cmx_port_sleep_ms(50);
+    }
+    tunnel_close(t);
+    return CMX_ETIMEOUT;
+}
+
+cmx_err tunnel_open(struct tunnel *t, const char *gateway, const char *device, uint16_t port_a, uint16_t port_b)
+{
+    cmx_err err;
+
+    *t = (struct tunnel){.gateway = gateway, .device = device, .remote = {port_a, port_b}};
+    t->local[0] = free_port();
+    t->local[1] = port_b ? free_port() : 0;
+    err = start(t);
+    if (err)
+        cli_fail(gateway, "ssh gave no way to the device", "look what 'ssh GATEWAY' says");
+    return err;
+}
+
+cmx_err tunnel_keep(struct tunnel *t)
+{
+    if (t->pid && waitpid(t->pid, NULL, WNOHANG) == 0)
+        return CMX_OK;
+    return start(t);
+}
+
+void tunnel_close(struct tunnel *t)
+{
+    if (!t->pid)
+        return;
+    kill(t->pid, SIGTERM);
+    waitpid(t->pid, NULL, 0);
+    t->pid = 0;
+}
