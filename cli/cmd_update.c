@@ -24,6 +24,7 @@ static const char help[] =
     "Updates one device, waits until it runs IMAGE and has confirmed it, and says so by its exit status.\n\n"
     "  --gateway HOST    reach the device through this host, with your own ssh (keys, agent, ssh_config)\n"
     "  --device NAME     the device's name or address there (default: localhost)\n"
+    "  --ssh-config FILE instead of your own, as ssh's -F\n"
     "  --port N          the service's port there (default: 8989)\n"
     "  --url URL         reach the service directly (default: http://127.0.0.1:8989)\n"
     "  --wait SECONDS    for restart and confirmation (default: 400)\n"
@@ -31,13 +32,15 @@ static const char help[] =
     "  --opaque          IMAGE is no ESP-IDF image (a Linux device's bundle)\n"
     "  --attest-key FILE ask for the attestation of the new slot afterwards, and check it with this key\n"
     "  --attest-url URL  where (default: http://127.0.0.1:8888, or port 8888 of --device)\n"
+    "  --limit-rate KB   send at most so many KB a second\n"
     "  --quiet           no progress\n\n"
     "Ctrl-C stops the upload; the device goes on with what it runs.\n";
 
 struct update {
-    const char *gateway, *device, *url, *path, *attest_key, *attest_url;
+    const char *gateway, *ssh_config, *device, *url, *path, *attest_key, *attest_url;
     uint16_t port;
     unsigned wait_s;
+    unsigned limit_kbps;
     bool no_wait, opaque, quiet;
     char url_mem[64], attest_mem[64];
     struct tunnel tunnel;
@@ -57,7 +60,21 @@ static void on_signal(int sig)
 
 /* ---- options ---- */
 
-enum { GATEWAY = 1, DEVICE, PORT, URL, WAIT, NO_WAIT, OPAQUE, ATTEST_KEY, ATTEST_URL, QUIET, HELP };
+enum {
+    GATEWAY = 1,
+    DEVICE,
+    PORT,
+    URL,
+    WAIT,
+    NO_WAIT,
+    OPAQUE,
+    ATTEST_KEY,
+    ATTEST_URL,
+    SSH_CONFIG,
+    LIMIT_RATE,
+    QUIET,
+    HELP
+};
 
 static int set_number(const char *text, uint64_t max, uint64_t *out, const char *what)
 {
@@ -75,6 +92,9 @@ static int set_option(struct update *u, int c)
     case GATEWAY:
         u->gateway = optarg;
         break;
+    case SSH_CONFIG:
+        u->ssh_config = optarg;
+        break;
     case DEVICE:
         u->device = optarg;
         break;
@@ -88,6 +108,10 @@ static int set_option(struct update *u, int c)
     case WAIT:
         rc = set_number(optarg, 86400, &n, "number of seconds");
         u->wait_s = (unsigned)n;
+        break;
+    case LIMIT_RATE:
+        rc = set_number(optarg, 1000000, &n, "rate in KB/s");
+        u->limit_kbps = (unsigned)n;
         break;
     case NO_WAIT:
         u->no_wait = true;
@@ -110,12 +134,20 @@ static int set_option(struct update *u, int c)
 
 static int parse(int argc, char **argv, struct update *u)
 {
-    static const struct option options[] = {{"gateway", 1, NULL, GATEWAY}, {"device", 1, NULL, DEVICE},
-                                            {"port", 1, NULL, PORT},       {"url", 1, NULL, URL},
-                                            {"wait", 1, NULL, WAIT},       {"no-wait", 0, NULL, NO_WAIT},
-                                            {"opaque", 0, NULL, OPAQUE},   {"attest-key", 1, NULL, ATTEST_KEY},
-                                            {"quiet", 0, NULL, QUIET},     {"attest-url", 1, NULL, ATTEST_URL},
-                                            {"help", 0, NULL, HELP},       {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"gateway", 1, NULL, GATEWAY},
+                                            {"device", 1, NULL, DEVICE},
+                                            {"port", 1, NULL, PORT},
+                                            {"url", 1, NULL, URL},
+                                            {"wait", 1, NULL, WAIT},
+                                            {"no-wait", 0, NULL, NO_WAIT},
+                                            {"opaque", 0, NULL, OPAQUE},
+                                            {"attest-key", 1, NULL, ATTEST_KEY},
+                                            {"quiet", 0, NULL, QUIET},
+                                            {"attest-url", 1, NULL, ATTEST_URL},
+                                            {"limit-rate", 1, NULL, LIMIT_RATE},
+                                            {"help", 0, NULL, HELP},
+                                            {"ssh-config", 1, NULL, SSH_CONFIG},
+                                            {NULL, 0, NULL, 0}};
     int c, rc;
 
     opterr = 0;
@@ -216,8 +248,11 @@ static int open_way(struct update *u)
     cmx_err err;
 
     if (u->gateway) {
-        if (tunnel_open(&u->tunnel, u->gateway, u->device ? u->device : "localhost", u->port,
-                        u->attest_key && !u->attest_url ? 8888 : 0) != CMX_OK)
+        u->tunnel = (struct tunnel){.gateway = u->gateway,
+                                    .config = u->ssh_config,
+                                    .device = u->device ? u->device : "localhost",
+                                    .remote = {u->port, u->attest_key && !u->attest_url ? 8888 : 0}};
+        if (tunnel_open(&u->tunnel) != CMX_OK)
             return CLI_FAILED;
         snprintf(u->url_mem, sizeof u->url_mem, "http://127.0.0.1:%u", (unsigned)u->tunnel.local[0]);
         if (!u->attest_url) {
@@ -300,7 +335,8 @@ static int upload(struct update *u)
         u->started_at = from;
         if (from && !u->quiet)
             printf("continuing at byte %" PRIu64 "\n", from);
-        err = url ? update_send(url, u->path, u->size, from, progress, u, answer, sizeof answer) : CMX_ECLOSED;
+        err = url ? update_send(url, u->path, u->size, from, u->limit_kbps, progress, u, answer, sizeof answer)
+                  : CMX_ECLOSED;
         if (err == CMX_EAGAIN)
             return stopped(u);
         end_of_bar(u);

@@ -75,6 +75,10 @@ static void run_ssh(const struct tunnel *t)
     argv[n++] = "-oExitOnForwardFailure=yes";
     argv[n++] = "-oServerAliveInterval=5";
     argv[n++] = "-oServerAliveCountMax=3";
+    if (t->config) {
+        argv[n++] = "-F";
+        argv[n++] = t->config;
+    }
     if (port[0]) {
         argv[n++] = "-p";
         argv[n++] = port;
@@ -119,16 +123,15 @@ static cmx_err start(struct tunnel *t)
     return CMX_ETIMEOUT;
 }
 
-cmx_err tunnel_open(struct tunnel *t, const char *gateway, const char *device, uint16_t port_a, uint16_t port_b)
+cmx_err tunnel_open(struct tunnel *t)
 {
     cmx_err err;
 
-    *t = (struct tunnel){.gateway = gateway, .device = device, .remote = {port_a, port_b}};
     t->local[0] = free_port();
-    t->local[1] = port_b ? free_port() : 0;
+    t->local[1] = t->remote[1] ? free_port() : 0;
     err = start(t);
     if (err)
-        cli_fail(gateway, "ssh gave no way to the device", "look what 'ssh GATEWAY' says");
+        cli_fail(t->gateway, "ssh gave no way to the device", "look what 'ssh GATEWAY' says");
     return err;
 }
 

@@ -10,16 +10,16 @@
 
 struct tunnel {
     const char *gateway; /* "[user@]host[:port]" or an alias of ssh_config; borrowed */
+    const char *config;  /* ssh's -F; NULL: the operator's own; borrowed */
     const char *device;  /* host as the gateway sees it; borrowed */
     uint16_t remote[2];  /* the device's ports; 0: none */
     uint16_t local[2];   /* where they are on our loopback */
     pid_t pid;           /* 0: not running */
 };
 
-/* gateway and device are borrowed for as long as the tunnel. Waits until the first port takes connections. The error
- * was printed. CMX_EREFUSED, CMX_ETIMEOUT. */
-CMX_MUST_USE cmx_err tunnel_open(struct tunnel *t, const char *gateway, const char *device, uint16_t port_a,
-                                 uint16_t port_b);
+/* t holds gateway, config, device and remote. Waits until the first port takes connections. The error was printed.
+ * CMX_EREFUSED, CMX_ETIMEOUT. */
+CMX_MUST_USE cmx_err tunnel_open(struct tunnel *t);
 
 /* Opens it again if ssh has ended meanwhile. Quiet. */
 CMX_MUST_USE cmx_err tunnel_keep(struct tunnel *t);

@@ -185,8 +185,8 @@ static cmx_err perform(CURL *c)
     return verdict(status);
 }
 
-cmx_err update_send(const char *url, const char *path, uint64_t size, uint64_t offset, update_progress_fn progress,
-                    void *arg, char *answer, size_t answer_cap)
+cmx_err update_send(const char *url, const char *path, uint64_t size, uint64_t offset, unsigned kbps,
+                    update_progress_fn progress, void *arg, char *answer, size_t answer_cap)
 {
     struct sink s = {answer, answer_cap, 0};
     struct source from = {.file = fopen(path, "rb"), .offset = offset, .progress = progress, .arg = arg};
@@ -204,6 +204,7 @@ cmx_err update_send(const char *url, const char *path, uint64_t size, uint64_t o
         curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, watch);
         curl_easy_setopt(c, CURLOPT_XFERINFODATA, &from);
         curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
+        curl_easy_setopt(c, CURLOPT_MAX_SEND_SPEED_LARGE, (curl_off_t)kbps * 1024);
         curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);
         /* Also while the device checks: reading a slot back takes seconds. */
         curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)STALL_S * 4);

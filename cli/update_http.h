@@ -31,10 +31,10 @@ typedef bool (*update_progress_fn)(void *arg, uint64_t sent);
 /* url: "http://host:port". CMX_EREFUSED, CMX_ETIMEOUT, CMX_ECLOSED: no answer; CMX_EPROTO: another service answers. */
 CMX_MUST_USE cmx_err update_status_get(const char *url, struct update_status *out);
 
-/* Sends path from offset on. answer: the device's line. CMX_OK: accepted. CMX_EPERM: refused, answer says why;
- * CMX_EBUSY: 409; CMX_EEXIST: the device holds another part (416); CMX_ECLOSED: the connection was lost; CMX_EAGAIN:
- * progress said stop. */
-CMX_MUST_USE cmx_err update_send(const char *url, const char *path, uint64_t size, uint64_t offset,
+/* Sends path from offset on, at most kbps KB a second (0: no limit). answer: the device's line. CMX_OK: accepted.
+ * CMX_EPERM: refused, answer says why; CMX_EBUSY: 409; CMX_EEXIST: the device holds another part (416); CMX_ECLOSED:
+ * the connection was lost; CMX_EAGAIN: progress said stop. */
+CMX_MUST_USE cmx_err update_send(const char *url, const char *path, uint64_t size, uint64_t offset, unsigned kbps,
                                  update_progress_fn progress, void *arg, char *answer, size_t answer_cap);
 
 /* POST /restart, for an update whose answer was lost. Errors as above. */

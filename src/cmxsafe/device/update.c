@@ -54,6 +54,14 @@ static cmx_err add_keys(struct cmx_ota_keys *keys, const char *text)
     return CMX_OK;
 }
 
+/* Sessions end in order, so that the gateway lets go of their listeners at once and the new image finds them free. */
+static void restart(void *arg)
+{
+    (void)arg;
+    cmx_device_stop();
+    cmx_port_restart();
+}
+
 static struct cmx_ota_config config_of(const struct cmx_device_updates *u)
 {
     return (struct cmx_ota_config){
@@ -65,6 +73,7 @@ static struct cmx_ota_config config_of(const struct cmx_device_updates *u)
         .address = u->address,
         .port = u->port ? u->port : CMX_OTA_PORT,
         .confirm_deadline_ms = u->confirm_deadline_ms,
+        .restart = restart,
         .event = u->event,
         .event_arg = u->arg,
     };
