@@ -12,7 +12,7 @@ HOST = os.environ.get('CLIENT_HOST', '127.0.0.1')
 
 
 def conn():
-    return socket.create_connection((HOST, port), 60)
+    return socket.create_connection((HOST, port), 120)
 
 
 def all_of(s):
