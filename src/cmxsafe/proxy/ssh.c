@@ -32,6 +32,14 @@ static const char *const hostkey_names[CMX_HOSTKEY_TYPES] = {
     "rsa-sha2-512,rsa-sha2-256",
 };
 
+/* What a gateway with several host keys is asked for first. libssh's Ed25519 takes 12 KB of stack, ECDSA by a device's crypto
+ * library under 10: there it comes first (pin that key), and the other only when no pin fits. */
+#ifdef CMX_DEVICE_PROFILE
+static const cmx_hostkey_type hostkey_order[] = {CMX_HOSTKEY_ECDSA, CMX_HOSTKEY_ED25519, CMX_HOSTKEY_RSA};
+#else
+static const cmx_hostkey_type hostkey_order[] = {CMX_HOSTKEY_ED25519, CMX_HOSTKEY_ECDSA, CMX_HOSTKEY_RSA};
+#endif
+
 #define KEY_TEXT_MAX 4096    /* a private key that key_load writes */
 #define READS_PER_PROCESS 16 /* then local sockets get their turn; a libssh read is 4 KB */
 
@@ -111,9 +119,9 @@ static void join_hostkeys(char *out, size_t cap, unsigned types)
     struct cmx_buf b;
 
     cmx_buf_init(&b, out, cap - 1);
-    for (unsigned t = 0; t < CMX_HOSTKEY_TYPES; t++)
-        if (types & 1u << t)
-            if (cmx_buf_put_str(&b, cmx_buf_len(&b) ? "," : "") || cmx_buf_put_str(&b, hostkey_names[t]))
+    for (unsigned i = 0; i < CMX_HOSTKEY_TYPES; i++)
+        if (types & 1u << hostkey_order[i])
+            if (cmx_buf_put_str(&b, cmx_buf_len(&b) ? "," : "") || cmx_buf_put_str(&b, hostkey_names[hostkey_order[i]]))
                 break; /* cannot be: cap holds all of them */
     out[cmx_buf_len(&b)] = 0;
 }
