@@ -322,11 +322,12 @@ static char *read_line(char *out, int num, void *arg)
         p->key_line = false;
     }
     out[0] = ' ';
-    if (n)
+    if (n) {
         memcpy(out + lead, p->rest, n);
+        p->rest += n;
+        p->rest_len -= n;
+    }
     memcpy(out + lead + n, "\n", 2);
-    p->rest += n;
-    p->rest_len -= n;
     p->first = false;
     return out;
 }

@@ -619,7 +619,7 @@ static void assert_golden(const char *path, void (*print)(FILE *out), const char
     assert_non_null(start);
     start += from ? strlen(from) : 0;
     if (strncmp(start, made, len) != 0)
-        fail_msg("%s is not what the table says; see CONTRIBUTING.md: cmxsafed --config-reference", path);
+        fail_msg("%s is not what the table says; run scripts/gen_config_reference.sh", path);
     free(made);
 }
 

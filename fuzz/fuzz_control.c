@@ -1,0 +1,47 @@
+/* The agent's control protocol: any line is answered with one whole line, within bounds; a privileged command is not
+ * run for others. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/control.h"
+
+static bool ran_privileged;
+
+static cmx_err words(void *arg, const struct control_request *r, struct cmx_buf *out)
+{
+    (void)arg;
+    if (r->n == 0 || r->n > CONTROL_WORDS_MAX)
+        abort();
+    for (size_t i = 0; i < r->n; i++)
+        if (!r->word[i][0] || strchr(r->word[i], ' '))
+            abort();
+    return cmx_buf_printf(out, "%s\n", r->word[r->n - 1]);
+}
+
+static cmx_err privileged(void *arg, const struct control_request *r, struct cmx_buf *out)
+{
+    ran_privileged = true;
+    return words(arg, r, out);
+}
+
+static const struct control_command commands[] = {{"status", false, words}, {"isolation", true, privileged}};
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    uint8_t memory[512];
+    struct cmx_buf out;
+    bool root = size && data[0] & 1;
+
+    if (size)
+        data++, size--;
+    ran_privileged = false;
+    cmx_buf_init(&out, memory, sizeof memory);
+    control_answer(commands, 2, NULL, root, data, size, &out);
+    if (cmx_buf_len(&out) == 0 || memory[cmx_buf_len(&out) - 1] != '\n')
+        abort();
+    if (memchr(memory, '\n', cmx_buf_len(&out) - 1))
+        abort();
+    if (ran_privileged && !root)
+        abort();
+    return 0;
+}

@@ -1,0 +1,27 @@
+/* Lines of a known_hosts file: any bytes; a line is never both a pin and a revocation. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/known_hosts.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    char *line = malloc(size + 1);
+    const char *key = NULL;
+    bool pin, revoked;
+
+    if (!line)
+        return 0;
+    memcpy(line, data, size);
+    line[size] = 0;
+    pin = known_hosts_match(line, "gw.example.org", 22);
+    revoked = known_hosts_revoked(line, "gw.example.org", 22, &key);
+    if (pin && revoked)
+        abort();
+    if (revoked && (!key || key < line || key > line + size || !*key))
+        abort();
+    if (pin && !known_hosts_key(line))
+        abort();
+    free(line);
+    return 0;
+}

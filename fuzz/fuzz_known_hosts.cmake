@@ -1,0 +1,1 @@
+target_link_libraries(fuzz_known_hosts PRIVATE cmxsafed_parts)
