@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Figures of attestation over 4 MB of flash, each against its peer in the same run. The least of many runs each,
+# since the machine is shared. Prints `name value aim ok|short`.
+#
+#   attest_hash_ratio          /hash on the board's service, over the bare HMAC work: the same messages, through the same library
+#   attest_cli_ratio           the computation of `cmxsafe attest --compute`, whole process, over a process that does the bare work
+#   attest_cli_vs_python       remote_attestation.py over cmxsafe attest --compute, whole processes
+#   attest_evidence_ratio      /evidence over /hash, a flash with no erased chunk at all: the worst case
+#   attest_evidence_ratio_typical  the same, 1.2 MB of application and the rest erased
+#   attest_heap                our allocations' peak during both, bytes
+set -u
+. "$(dirname "$0")/../scripts/lib.sh"
+cd "$CMX_ROOT" || exit 1
+build build
+bin=$CMX_ROOT/build/bin
+tmp=$(mktemp -d)
+pid=''
+trap '[ -n "$pid" ] && kill "$pid" 2>/dev/null; rm -rf "$tmp"' EXIT
+cc -O2 -D_GNU_SOURCE -o "$tmp/bare" bench/attest_bare.c -lcrypto || exit 1
+openssl rand -out "$tmp/private_key.bin" 32
+chmod 600 "$tmp/private_key.bin"
+short=0
+
+figure() { # figure NAME VALUE AIM COMPARISON ("<=" or ">=")
+    local verdict=ok
+    awk -v v="$2" -v a="$3" -v c="$4" 'BEGIN { exit !(c == "<=" ? v <= a : v >= a) }' || { verdict=short; short=1; }
+    printf '%s %s %s%s %s\n' "$1" "$2" "$4" "$3" "$verdict"
+}
+least() { sort -n | head -n 1; }
+ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", a / b }'; }
+# took COMMAND...: the least of 15 runs of a process, in microseconds.
+took() {
+    local i a b
+    for i in $(seq 15); do
+        a=$(date +%s%N); "$@" >/dev/null || exit 1; b=$(date +%s%N)
+        echo $(((b - a) / 1000))
+    done | least
+}
+asked() { # asked TARGET: least time of the request, in microseconds, by curl over one connection
+    local i urls=()
+    for i in $(seq 30); do urls+=(-o /dev/null "http://127.0.0.1:$port$1"); done
+    curl -sf -w '%{time_total}\n' "${urls[@]}" | awk '{ print int($1 * 1000000) }' | least
+}
+serve() { # serve FLASH
+    [ -n "$pid" ] && { kill "$pid"; wait "$pid" 2>/dev/null; }
+    port=$((20000 + RANDOM % 10000))
+    "$bin/attest_board" "$1" "$port" --keyfile "$tmp/private_key.bin" >"$tmp/board.out" &
+    pid=$!
+    for _ in $(seq 100); do grep -q listening "$tmp/board.out" && return; sleep 0.05; done
+    die "attest_board does not start"
+}
+
+head -c $((4 << 20)) /dev/urandom >"$tmp/full.bin"
+tail -c +65537 "$tmp/full.bin" >"$tmp/firmware.bin"
+{ head -c $((65536 + 1258291)) /dev/urandom; head -c $(((4 << 20) - 65536 - 1258291)) /dev/zero | tr '\0' '\377'; } >"$tmp/typical.bin"
+cd "$tmp" || exit 1
+
+serve full.bin
+bare=$("$tmp/bare" 200 private_key.bin firmware.bin)
+hash=$(asked "/hash?challenge=string_to_use_as_challenge")
+evidence=$(asked "/evidence?nonce=0011223344556677")
+printf '# bare HMAC work %s us, /hash %s us, /evidence %s us (random flash)\n' "$bare" "$hash" "$evidence"
+figure attest_hash_ratio "$(ratio "$hash" "$bare")" 1.1 '<='
+figure attest_evidence_ratio "$(ratio "$evidence" "$hash")" 0.7 '<='
+serve typical.bin
+hash=$(asked "/hash?challenge=string_to_use_as_challenge")
+evidence=$(asked "/evidence?nonce=0011223344556677")
+printf '# /hash %s us, /evidence %s us (1.2 MB of application, the rest erased)\n' "$hash" "$evidence"
+figure attest_evidence_ratio_typical "$(ratio "$evidence" "$hash")" 0.7 '<='
+kill "$pid"; wait "$pid" 2>/dev/null; pid=''
+heap=$(sed -n 's/heap //p' board.out)
+
+process=$(took "$tmp/bare" 1 private_key.bin firmware.bin)
+c=$(took "$bin/cmxsafe" attest --compute --challenge string_to_use_as_challenge)
+python=$(took python3 "$CMX_ROOT/remote_attestation.py" string_to_use_as_challenge)
+printf '# processes: bare %s us, cmxsafe %s us, Python %s us\n' "$process" "$c" "$python"
+figure attest_cli_ratio "$(ratio "$c" "$process")" 1.1 '<='
+figure attest_cli_vs_python "$(ratio "$python" "$c")" 5 '>='
+figure attest_heap "$heap" 8192 '<='
+exit $short
