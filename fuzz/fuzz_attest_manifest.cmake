@@ -1,0 +1,1 @@
+target_link_libraries(fuzz_attest_manifest PRIVATE cmxsafe_parts)

@@ -1,0 +1,35 @@
+/* ranges= of a request: what is accepted lies within the chip, does not overlap, and prints to the same ranges. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmxsafe/attest/chain.h"
+#include "cmxsafe/attest/ranges.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const uint32_t flash = 4u << 20;
+    uint8_t mem[CMX_RANGES_TEXT_MAX];
+    struct cmx_ranges r, again;
+    struct cmx_walk w;
+    struct cmx_buf b;
+    const char *why = NULL;
+    uint64_t sum = 0;
+    uint32_t offset;
+    size_t len;
+
+    if (cmx_ranges_parse(&r, (const char *)data, size, flash, &why))
+        return r.n || !why ? (abort(), 0) : 0;
+    cmx_walk_init(&w, &r);
+    while (cmx_walk_next(&w, &offset, &len)) {
+        if (len == 0 || len > CMX_CHUNK || offset >= flash || len > flash - offset)
+            abort();
+        sum += len;
+    }
+    cmx_buf_init(&b, mem, sizeof mem);
+    if (sum != cmx_ranges_bytes(&r) || sum > flash || cmx_ranges_print(&r, &b))
+        abort();
+    if (cmx_ranges_parse(&again, (const char *)cmx_buf_data(&b), cmx_buf_len(&b), flash, &why) || again.n != r.n ||
+        memcmp(again.r, r.r, r.n * sizeof r.r[0]) != 0)
+        abort();
+    return 0;
+}

@@ -1,0 +1,1 @@
+target_link_libraries(fuzz_http_answer PRIVATE cmxsafe_parts)
