@@ -77,7 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         free(copy);
         data += n;
         size -= n;
-        now += how >> 4 << 8;
+        now += (uint32_t)how >> 4 << 8;
     }
     return 0;
 }

@@ -225,7 +225,7 @@ static bool bind_all(const char *root)
     bool ok = dir != NULL;
 
     while (ok && (entry = readdir(dir)) != NULL)
-        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..") && strcmp(entry->d_name, GW_INSIDE_DIR + 1))
+        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..") && strcmp(entry->d_name, &GW_INSIDE_DIR[1]))
             ok = bind_entry(root, entry->d_name) || strcmp(entry->d_name, "lost+found") == 0;
     if (dir)
         closedir(dir);
