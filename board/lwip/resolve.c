@@ -32,8 +32,9 @@ static int exchange(int fd, uint8_t *message, int len)
     return 0;
 }
 
-static size_t addresses_of(const uint8_t *message, int len, ns_type type, uint8_t (*out)[16], size_t cap)
+size_t board_resolve_parse(const uint8_t *message, int len, bool v6, uint8_t (*out)[16], size_t cap)
 {
+    const ns_type type = v6 ? ns_t_aaaa : ns_t_a;
     static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
     size_t n = 0;
     ns_msg m;
@@ -55,7 +56,7 @@ static size_t addresses_of(const uint8_t *message, int len, ns_type type, uint8_
     return n;
 }
 
-static size_t ask(int fd, const char *name, ns_type type, uint8_t (*out)[16], size_t cap)
+static size_t ask(int fd, const char *name, bool v6, uint8_t (*out)[16], size_t cap)
 {
     uint8_t message[MESSAGE_MAX];
     struct __res_state state;
@@ -63,11 +64,12 @@ static size_t ask(int fd, const char *name, ns_type type, uint8_t (*out)[16], si
 
     memset(&state, 0, sizeof state);
     state.options = RES_INIT | RES_RECURSE;
-    len = res_nmkquery(&state, ns_o_query, name, ns_c_in, (int)type, NULL, 0, NULL, message, sizeof message);
+    len = res_nmkquery(&state, ns_o_query, name, ns_c_in, v6 ? ns_t_aaaa : ns_t_a, NULL, 0, NULL, message,
+                       sizeof message);
     if (len < 12 || cmx_crypto_random(message, 2) != CMX_OK)
         return 0;
     len = exchange(fd, message, len);
-    return len ? addresses_of(message, len, type, out, cap) : 0;
+    return len ? board_resolve_parse(message, len, v6, out, cap) : 0;
 }
 
 size_t board_resolve(const char *server, const char *name, uint8_t (*out)[16], size_t cap)
@@ -84,8 +86,8 @@ size_t board_resolve(const char *server, const char *name, uint8_t (*out)[16], s
         return 0;
     if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0 &&
         connect(fd, (struct sockaddr *)&to, sizeof to) == 0) {
-        n = ask(fd, name, ns_t_aaaa, out, cap);
-        n += ask(fd, name, ns_t_a, out + n, cap - n);
+        n = ask(fd, name, true, out, cap);
+        n += ask(fd, name, false, out + n, cap - n);
     }
     close(fd);
     return n;

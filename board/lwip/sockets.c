@@ -63,11 +63,21 @@ static int from_lwip(int s)
     return s < 0 ? s : s + LWIP_FD;
 }
 
-/* The kernel's function of that name: the next one in the order of libraries. */
+/* The kernel's function of that name: the next one in the order of libraries. Looked up once; any thread. */
+static void *next_of(_Atomic(void *) *known, const char *name)
+{
+    void *f = atomic_load(known);
+
+    if (!f) {
+        f = dlsym(RTLD_NEXT, name);
+        atomic_store(known, f);
+    }
+    return f;
+}
+
 #define REAL(name)                                                                                                     \
-    static __typeof__(&name) real;                                                                                     \
-    if (!real)                                                                                                         \
-    real = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
+    static _Atomic(void *) known;                                                                                      \
+    __typeof__(&name) real = (__typeof__(&name))next_of(&known, #name)
 
 /* ---- making and ending ---- */
 

@@ -5,6 +5,7 @@
 #ifndef BOARD_LWIP_STACK_H
 #define BOARD_LWIP_STACK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -49,6 +50,9 @@ void board_sockets_set_dns(const char *server);
 /* Addresses of a name, IPv6 first; at most cap, each 16 bytes, IPv4 as ::ffff:a.b.c.d. Returns how many; 0: none or no
  * answer. Blocks a few seconds at most. */
 size_t board_resolve(const char *server, const char *name, uint8_t (*out)[16], size_t cap);
+
+/* The addresses in an answer of len bytes. Pure. */
+size_t board_resolve_parse(const uint8_t *message, int len, bool v6, uint8_t (*out)[16], size_t cap);
 
 /* ---- http_bridge.c ---- */
 

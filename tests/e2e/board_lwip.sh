@@ -82,6 +82,12 @@ assert got.endswith(b"0\r\n\r\n"), got[-50:]
 PY
 ok "half-close"
 
+# Upwards too: what is refused only at its end is read whole, and the answer comes instead of a reset.
+head -c 3000000 /dev/urandom >"$TMP/garbage"
+code=$(curl -s --max-time 60 -o "$TMP/answer" -w '%{http_code}' -F "update=@$TMP/garbage" http://127.0.0.1:8989/update)
+[[ $code == 4* ]] || fail "3 MB that are no image are answered with $code"
+ok "3 MB upwards"
+
 # A viewer that does not read stops its own relay, no other.
 python3 - <<'PY' & slow=$!
 import socket, time
@@ -108,6 +114,22 @@ wait_for 30 through /frame.jpg || fail "no session over IPv6"
 ss -Htn state established "sport = :$SSHD_PORT" | grep -q 'fd77::2' || fail "the session is not over IPv6"
 end_board
 ok "session over IPv6"
+
+# By name: asked of a server on the network, by lwIP.
+if command -v dnsmasq >/dev/null; then
+    dnsmasq --no-daemon --no-resolv --no-hosts --bind-interfaces --listen-address=10.77.0.1 --address=/gw.example/10.77.0.1 \
+        --user="$(id -un)" --pid-file= --log-queries 2>"$TMP/dns.log" &
+    PIDS+=("$!")
+    wait_for 10 grep -q started "$TMP/dns.log" || fail "dnsmasq does not start"
+    start_board --gateway "gw.example:$SSHD_PORT" --set net.dns=10.77.0.1
+    wait_for 30 through /frame.jpg || fail "no session by name"
+    grep -q 'query\[A\] gw.example from 10.77.0.2' "$TMP/dns.log" || fail "the name was not asked by the board"
+    end_board
+    start_board --gateway "none.invalid:$SSHD_PORT" --set net.dns=10.77.0.1
+    wait_for 30 grep -q 'name' "$TMP/board.log" || fail "an unknown name is not said"
+    end_board
+    ok "session by name"
+fi
 
 "$BOARD" run "$TMP/board" --net tap:cmx0 --set net.address=dhcp 2>&1 | grep -q "not ADDRESS/BITS" || fail "dhcp is not refused"
 "$BOARD" run "$TMP/board" --net tun:cmx0 2>&1 | grep -q "neither kernel nor tap:NAME" || fail "tun is not refused"

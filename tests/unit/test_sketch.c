@@ -145,6 +145,9 @@ static void test_task_is_deleted_by_another(void **state)
     TaskHandle_t task = NULL;
 
     (void)state;
+#ifdef __SANITIZE_THREAD__
+    skip(); /* it loses track of the locks of a thread that is cancelled within nanosleep */
+#endif
     assert_int_equal(xTaskCreate(endless_task, "a name longer than sixteen", 2048, NULL, 5, &task), pdPASS);
     assert_int_equal(eTaskGetState(task), eReady);
     assert_string_equal(pcTaskGetName(task), "a name longer t");

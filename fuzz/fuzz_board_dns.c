@@ -1,0 +1,15 @@
+/* Answers of a name server, as the virtual board's resolver reads them. */
+#include <stddef.h>
+#include <stdint.h>
+
+#include "board/lwip/stack.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    uint8_t out[4][16];
+
+    if (size > UINT16_MAX || board_resolve_parse(data, (int)size, false, out, 4) > 4 ||
+        board_resolve_parse(data, (int)size, true, out, 4) > 4)
+        return -1;
+    return 0;
+}

@@ -1,0 +1,1 @@
+target_link_libraries(fuzz_board_dns PRIVATE cmxsafe-board_parts)

@@ -1,0 +1,1 @@
+target_link_libraries(test_board PRIVATE cmxsafe-board_parts)
