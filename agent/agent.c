@@ -167,9 +167,9 @@ static cmx_err confine(struct agent *a)
     a->plan.abstract_sockets = a->notify.fd >= 0;
     err = confine_apply(&a->plan, &a->confinement);
     for (size_t i = 0; i < a->confinement.n; i++)
-        cmx_log(a->confinement.item[i].applied ? CMX_LOG_INFO : CMX_LOG_WARN, TAG, "confinement: %s: %s (%s)",
-                a->confinement.item[i].what, a->confinement.item[i].applied ? "applied" : "not applied",
-                a->confinement.item[i].detail);
+        cmx_log(a->confinement.item[i].applied || a->confinement.item[i].by_choice ? CMX_LOG_INFO : CMX_LOG_WARN, TAG,
+                "confinement: %s: %s (%s)", a->confinement.item[i].what,
+                a->confinement.item[i].applied ? "applied" : "not applied", a->confinement.item[i].detail);
     if (!err || a->config->agent.confine != AGENT_CONFINE_REQUIRED)
         return CMX_OK;
     cmx_log(CMX_LOG_ERROR, TAG,
@@ -429,7 +429,7 @@ int agent_run(const char *config_file)
         code = fail(config_file, "not usable", "correct what is listed above; cmxsafed --check tells when it is right");
     } else {
         cmx_log_set_level((cmx_log_level)a->config->agent.log_level);
-        cmx_log(CMX_LOG_INFO, TAG, "cmxsafed %s (%s): %zu contexts", CMX_VERSION, cmx_proxy_library(),
+        cmx_log(CMX_LOG_INFO, TAG, "cmxsafed %s (libssh %s): %zu contexts", CMX_VERSION, cmx_proxy_library(),
                 a->config->n_contexts);
         code = start(a);
         if (!code)

@@ -54,6 +54,7 @@ cmx_err confine_apply(const struct confine_plan *p, struct confine_report *r)
     r->item[0].applied = confine_landlock(p, &ports, r->item[0].detail, sizeof r->item[0].detail, r->item[1].detail,
                                           sizeof r->item[1].detail) == CMX_OK;
     r->item[1].applied = ports;
+    r->item[1].by_choice = !p->limit_ports;
     r->item[2].applied = confine_seccomp(r->item[2].detail, sizeof r->item[2].detail) == CMX_OK;
     all = r->item[0].applied && (ports || !p->limit_ports) && r->item[2].applied;
     return all ? CMX_OK : CMX_ENOTSUP;

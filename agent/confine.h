@@ -31,6 +31,7 @@ struct confine_report {
     struct {
         const char *what; /* "landlock files", "landlock ports", "seccomp" */
         bool applied;
+        bool by_choice;  /* not applied because the configuration says so */
         char detail[96]; /* how, or why not */
     } item[CONFINE_ITEMS_MAX];
 };

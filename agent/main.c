@@ -75,7 +75,7 @@ int main(int argc, char **argv)
         if (c == 'h')
             return help();
         if (c == 'v')
-            return printf("cmxsafed %s (%s)\n", CMX_VERSION, cmx_proxy_library()) < 0;
+            return printf("cmxsafed %s (libssh %s)\n", CMX_VERSION, cmx_proxy_library()) < 0;
         if (c == 'r')
             return reference(optarg);
         if (c == 'c')

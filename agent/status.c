@@ -178,7 +178,7 @@ cmx_err status_json(const struct status_view *v, struct cmx_buf *out)
     cmx_json_init(&j, out);
     cmx_json_object(&j, NULL);
     cmx_json_str(&j, "version", CMX_VERSION);
-    cmx_json_str(&j, "library", cmx_proxy_library());
+    cmx_json_str(&j, "libssh", cmx_proxy_library());
     cmx_json_u64(&j, "uptime_ms", age(v, v->started_ms));
     cmx_json_bool(&j, "all_up", count_up(v) == v->n_contexts);
     json_config(&j, v);

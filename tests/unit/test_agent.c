@@ -62,7 +62,7 @@ static void test_units(void **state)
 static struct status_view view(void)
 {
     static const struct confine_report confinement = {
-        .n = 2, .item = {{"landlock files", true, "version 7"}, {"seccomp", false, "not \"there\""}}};
+        .n = 2, .item = {{"landlock files", true, false, "version 7"}, {"seccomp", false, false, "not \"there\""}}};
     struct status_view v = {.now_ms = 100000,
                             .started_ms = 40000,
                             .loaded_ms = 50000,

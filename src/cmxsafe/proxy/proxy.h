@@ -174,7 +174,7 @@ size_t cmx_proxy_status(struct cmx_proxy *p, struct cmx_context_status *out, siz
 /* True when every context is CMX_STATE_UP. Any thread. */
 bool cmx_proxy_all_up(struct cmx_proxy *p);
 
-/* What the library underneath is: "libssh/0.10.6/openssl". Static. */
+/* Which libssh is underneath: "0.10.6/openssl/zlib". Static. */
 const char *cmx_proxy_library(void);
 
 #ifdef __cplusplus

@@ -71,13 +71,19 @@ static void update_runs(struct session *s)
 
 /* ---- connections that the gateway brings ---- */
 
+/* A connection may be on the heels of the answer that grants its forward, and be seen first. */
+static bool may_bring(const struct session *s, const struct run *r)
+{
+    return r->listening || (s->request == REQUEST_LISTEN && s->request_run == r);
+}
+
 static struct run *run_for(struct session *s, const struct cmx_ssh_open *o)
 {
     struct run *by_port = NULL;
     unsigned matches = 0;
 
     for (struct run *r = s->runs; r; r = r->next) {
-        if (r->cfg.direction != CMX_REVERSE || r->cfg.remote_port != cmx_ssh_open_port(o) || !r->listening)
+        if (r->cfg.direction != CMX_REVERSE || r->cfg.remote_port != cmx_ssh_open_port(o) || !may_bring(s, r))
             continue;
         if (strcmp(r->cfg.remote_address ? r->cfg.remote_address : "localhost", cmx_ssh_open_address(o)) == 0)
             return r;

@@ -74,7 +74,7 @@ struct cmx_ssh_channel {
 
 const char *cmx_proxy_library(void)
 {
-    return ssh_copyright();
+    return ssh_version(0);
 }
 
 const char *cmx_ssh_error_text(struct cmx_ssh *s)
