@@ -17,6 +17,7 @@
 /* Commands; argv[0] is the command's name; they return BOARD_*. */
 int board_cmd_create(int argc, char **argv);
 int board_cmd_run(int argc, char **argv);
+int board_cmd_image(int argc, char **argv);
 
 /* Prints `cmxsafe: what: why; what to do` to stderr; returns BOARD_FAILED. todo may be NULL. */
 int board_fail(const char *what, const char *why, const char *todo);
@@ -70,7 +71,8 @@ CMX_MUST_USE cmx_err board_ptable_make(uint8_t out[BOARD_PTABLE_LEN], uint32_t f
 /* A whole, unsigned application image that says "secure_services" and this program's version: what a board without an
  * --image runs. Returns its length, at most BOARD_FACTORY_LEN. */
 #define BOARD_FACTORY_LEN 1024
-CMX_MUST_USE cmx_err board_factory_image(uint8_t out[BOARD_FACTORY_LEN], uint16_t chip_id, size_t *len);
+CMX_MUST_USE cmx_err board_factory_image(uint8_t out[BOARD_FACTORY_LEN], uint16_t chip_id, const char *version,
+                                         size_t *len);
 
 /* What ESP-IDF's bootloader does, in the flash behind port.h: settles a pending image, chooses a slot, checks the
  * image; and hands slots and chip to the update service. Errors are logged. CMX_ENOENT: no whole image. */

@@ -11,6 +11,7 @@
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/ota/image.h"
+#include "cmxsafe/version.h"
 
 #define EFUSE_LEN 512 /* what `espefuse --virt --path-efuse-file` keeps; zeros are blank */
 
@@ -141,7 +142,7 @@ static int place_factory_image(uint8_t *flash, const char *chip)
     cmx_err err = cmx_image_chip_id(chip, &chip_id);
 
     if (err == CMX_OK)
-        err = board_factory_image(image, chip_id, &len);
+        err = board_factory_image(image, chip_id, CMX_VERSION, &len);
     if (err != CMX_OK)
         return board_fail("flash.bin", cmx_err_text(err), NULL);
     memcpy(flash + BOARD_APP_AT, image, len);

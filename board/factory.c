@@ -7,7 +7,6 @@
 #include "board.h"
 #include "cmxsafe/ota/bytes.h"
 #include "cmxsafe/port/crypto.h"
-#include "cmxsafe/version.h"
 
 enum { HEADER_LEN = 24, SEGMENT_HEADER_LEN = 8, DESC_LEN = 256, CHECKSUM_SEED = 0xef };
 
@@ -24,10 +23,10 @@ static void header(uint8_t *p, uint16_t chip_id)
     p[23] = 1; /* a SHA-256 is appended */
 }
 
-static void descriptor(uint8_t *p)
+static void descriptor(uint8_t *p, const char *version)
 {
     cmx_put_le32(p, 0xabcd5432); /* ESP_APP_DESC_MAGIC_WORD */
-    snprintf((char *)p + 16, 32, "%s", CMX_VERSION);
+    snprintf((char *)p + 16, 32, "%s", version);
     snprintf((char *)p + 48, 32, "secure_services");
     snprintf((char *)p + 112, 32, "virtual board");
 }
@@ -47,7 +46,7 @@ static cmx_err append_sha256(uint8_t *p, size_t len)
     return cmx_sha256_finish(&h, p + len);
 }
 
-cmx_err board_factory_image(uint8_t out[BOARD_FACTORY_LEN], uint16_t chip_id, size_t *len)
+cmx_err board_factory_image(uint8_t out[BOARD_FACTORY_LEN], uint16_t chip_id, const char *version, size_t *len)
 {
     size_t at = HEADER_LEN + SEGMENT_HEADER_LEN;
     uint8_t sum = CHECKSUM_SEED;
@@ -56,7 +55,7 @@ cmx_err board_factory_image(uint8_t out[BOARD_FACTORY_LEN], uint16_t chip_id, si
     header(out, chip_id);
     cmx_put_le32(out + HEADER_LEN, 0x3c000020);
     cmx_put_le32(out + HEADER_LEN + 4, DESC_LEN);
-    descriptor(out + at);
+    descriptor(out + at, version);
     for (size_t i = 0; i < DESC_LEN; i++)
         sum ^= out[at + i];
     at += DESC_LEN;

@@ -13,6 +13,7 @@ static const struct {
 } commands[] = {
     {"create", board_cmd_create, "make a board: flash, eFuse and configuration in a folder"},
     {"run", board_cmd_run, "boot a board"},
+    {"image", board_cmd_image, "make an application image to update a board with"},
 };
 
 #define N_COMMANDS (sizeof commands / sizeof commands[0])

@@ -47,6 +47,12 @@ done
 say "tests under ASan and UBSan"
 suite build-asan "$@"
 
+say "the engine under TSan"
+build build-tsan -DCMAKE_BUILD_TYPE=Debug -DCMX_SANITIZE=thread
+[ $# -gt 0 ] || suite build-tsan -R '^e2e_proxy_(reverse|reconfigure|stall)$'
+
+[ $# -gt 0 ] || { say "the demo"; step "scripts/demo.sh --once" bash scripts/demo.sh --once; }
+
 for f in "${failures[@]}"; do printf 'failed: %s\n' "$f"; done
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
