@@ -91,6 +91,15 @@ int64_t cmx_http_content_length(const struct cmx_http_request *r)
     return cmx_text_u64(value, 0, INT64_MAX, &n) == CMX_OK ? (int64_t)n : -1;
 }
 
+bool cmx_http_client_gone(const struct cmx_http_request *r)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    char byte;
+    ssize_t n = info ? recv(info->connect_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) : 1;
+
+    return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+}
+
 static cmx_err answer(struct cmx_http_request *r, int status, struct MHD_Response *response, const char *content_type)
 {
     if (!response)

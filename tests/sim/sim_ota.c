@@ -64,7 +64,9 @@ static cmx_err update(struct cmx_slots_flash *s, const struct test_image *i)
     for (size_t at = 0; at < i->len && !err; at += 700)
         err = cmx_upload_data(u, i->data + at, i->len - at < 700 ? i->len - at : 700);
     if (!err)
-        err = cmx_upload_finish(u);
+        err = cmx_upload_verify(u);
+    if (!err)
+        err = cmx_upload_activate(u);
     cmx_upload_abort(u);
     free(u);
     return err;

@@ -82,6 +82,9 @@ const char *cmx_http_header_get(const struct cmx_http_request *r, const char *na
 /* Content-Length, or -1 where the request has none (chunked). */
 int64_t cmx_http_content_length(const struct cmx_http_request *r);
 
+/* Has the client closed its side, with nothing left to read? Then nobody waits for the answer. Does not block. */
+bool cmx_http_client_gone(const struct cmx_http_request *r);
+
 /* Answers once; CMX_EEXIST the second time. The body is copied. headers: at most CMX_HTTP_HEADERS_MAX, strings copied. */
 CMX_MUST_USE cmx_err cmx_http_reply(struct cmx_http_request *r, int status, const char *content_type, const void *body,
                                     size_t len, const struct cmx_http_header *headers, size_t n_headers);

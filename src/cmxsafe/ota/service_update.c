@@ -303,7 +303,12 @@ cmx_err cmx_ota_update_end(struct cmx_http_request *r, void *ctx, void *state)
         return fail(s, r, q, CMX_EFORMAT, "the body is not as long as it said");
     if (part_of_file(s, q))
         return cmx_http_reply_text(r, 202, "HELD %" PRIu32 " of %" PRIu32 "\n", s->received, s->total);
-    err = cmx_upload_finish(s->upload);
+    err = cmx_upload_verify(s->upload);
+    if (!err &&
+        cmx_http_client_gone(r)) /* stopped, or lost: nobody would know of an update that happens all the same */
+        return fail(s, r, q, CMX_ECLOSED, "the client went away before the end");
+    if (!err)
+        err = cmx_upload_activate(s->upload);
     if (err)
         return fail(s, r, q, err, s->upload->why);
     return activated(s, r, q);

@@ -203,7 +203,7 @@ static cmx_err release(struct cmx_upload *u)
     return err ? fail(u, err, "writing the image's head failed") : CMX_OK;
 }
 
-cmx_err cmx_upload_finish(struct cmx_upload *u)
+cmx_err cmx_upload_verify(struct cmx_upload *u)
 {
     cmx_err err;
 
@@ -214,10 +214,13 @@ cmx_err cmx_upload_finish(struct cmx_upload *u)
     err = flush(u);
     if (!err)
         err = erase_rest(u);
-    if (!err)
-        err = verify_stored(u);
-    if (!err)
-        err = release(u);
+    return err ? err : verify_stored(u);
+}
+
+cmx_err cmx_upload_activate(struct cmx_upload *u)
+{
+    cmx_err err = release(u);
+
     if (err)
         return err;
     err = u->slots->activate(u->slots->arg, &u->image, u->why, sizeof u->why);

@@ -48,8 +48,12 @@ CMX_MUST_USE cmx_err cmx_upload_begin(struct cmx_upload *u, const struct cmx_slo
 /* Errors as cmx_image_feed's, and storage's. After one, only abort is of use. */
 CMX_MUST_USE cmx_err cmx_upload_data(struct cmx_upload *u, const void *data, size_t len);
 
-/* All bytes are there: verifies, reads back, verifies again, activates. u->image then holds the results. */
-CMX_MUST_USE cmx_err cmx_upload_finish(struct cmx_upload *u);
+/* All bytes are there: verifies, reads back, verifies again. u->image then holds the results. The slot still boots
+ * nothing. */
+CMX_MUST_USE cmx_err cmx_upload_verify(struct cmx_upload *u);
+
+/* After verify: the next boot takes the new image. */
+CMX_MUST_USE cmx_err cmx_upload_activate(struct cmx_upload *u);
 
 /* Gives up, and releases the hashes; always safe after begin. The target slot boots nothing. */
 void cmx_upload_abort(struct cmx_upload *u);

@@ -6,6 +6,7 @@
 
 #include "cmxsafe/http/http.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -251,6 +252,14 @@ const char *cmx_http_header_get(const struct cmx_http_request *request, const ch
 int64_t cmx_http_content_length(const struct cmx_http_request *q)
 {
     return (int64_t)q->r->content_len;
+}
+
+bool cmx_http_client_gone(const struct cmx_http_request *q)
+{
+    char byte;
+    int n = recv(httpd_req_to_sockfd(q->r), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+    return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
 }
 
 /* ---- one request ---- */

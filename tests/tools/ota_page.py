@@ -1,0 +1,127 @@
+"""Drives the update page in Chromium: ota_page.py URL WEBDRIVER_PORT FOLDER. FOLDER holds v2.bin, v3.bin, bare.bin, broken.bin;
+screenshots go there too. Exits non-zero where the page does not do what a person must be able to rely on."""
+import os
+import sys
+import threading
+import http.server
+
+sys.path.insert(0, os.path.dirname(__file__))
+from webdriver import Browser  # noqa: E402
+
+url, port, folder = sys.argv[1], int(sys.argv[2]), os.path.abspath(sys.argv[3])
+b = Browser(port)
+
+
+def file(name):
+    return os.path.join(folder, name)
+
+
+def outcome():
+    return b.text("#outcome")
+
+
+def check(condition, what):
+    assert condition, what
+    print("ok:", what, flush=True)
+
+
+try:
+    # /serverIndex, the original's address, leads to the page; it says what runs.
+    b.get(url + "/serverIndex")
+    b.wait(lambda: b.text("#version") != "…")
+    check(b.run("return location.pathname") == "/", "/serverIndex leads to the page")
+    check(b.text("#version") == "1.0.0" and b.text("#slot") == "ota_0" and "ota_1" in b.text("#target"), "version and slots")
+    check(b.text("#device") == "camera-17" and "camera-17" in b.run("return document.title"), "the device's name")
+    check(b.text("#signature") == "required", "signatures are required")
+    b.screenshot(file("page-1-idle.png"))
+
+    # Self-contained: nothing came from elsewhere, and the policy lets nothing.
+    check(b.run("return performance.getEntriesByType('resource').filter(r => !r.name.startsWith(location.origin)"
+                " && !r.name.startsWith('data:')).length") == 0, "no outside resource")
+    blocked = b.run_async("const done = arguments[0]; document.addEventListener('securitypolicyviolation', e =>"
+                          " done(e.violatedDirective)); const i = document.createElement('img'); i.src = 'http://evil.test/x.png';"
+                          " document.body.append(i); setTimeout(() => done('loaded'), 3000)")
+    check("img-src" in blocked, "the policy blocks outside resources")
+
+    # Every control has a name, the outcome is announced.
+    unnamed = b.run("return [...document.querySelectorAll('input, button, progress')].filter(e => !(e.labels && e.labels.length)"
+                    " && !e.textContent.trim()).length")
+    check(unnamed == 0, "every control has a name")
+    check(b.run("const o = document.getElementById('outcome'); return o.getAttribute('role') + o.getAttribute('aria-live')")
+          == "statuspolite", "the outcome is announced to screen readers")
+
+    # A refusal, told in the device's words.
+    b.type("#file", file("bare.bin"))
+    b.wait(lambda: "version 9.0.0" in b.text("#about"))
+    b.run("document.getElementById('go').click()")
+    b.wait(lambda: outcome().startswith("Refused"))
+    check("not signed" in outcome(), "a refusal says why: " + outcome())
+    b.screenshot(file("page-2-refused.png"))
+    b.type("#file", file("broken.bin"))
+    b.wait(lambda: "not an ESP-IDF" in b.text("#about"))
+    b.run("document.getElementById('go').click()")
+    b.wait(lambda: "magic" in outcome())
+    check(b.text("#version") == "1.0.0", "what runs is still the old version")
+
+    # Keyboard only, from the top of the page: Tab to the file, Tab to the button, Enter.
+    b.get(url + "/")
+    b.wait(lambda: b.text("#version") == "1.0.0")
+    b.press("TAB")
+    check(b.run("return document.activeElement.id") == "file", "Tab reaches the file field first")
+    b.type("#file", file("v2.bin"))  # what a file dialog would do
+    b.run("document.getElementById('file').focus()")
+    b.press("TAB")
+    check(b.run("return document.activeElement.id") == "go", "then the button")
+    b.press("ENTER")
+    seen = []
+    b.wait(lambda: (seen.append(b.run("return document.getElementById('bar').value")) or 0 < seen[-1] < 100))
+    b.screenshot(file("page-3-progress.png"))
+    check("KB/s" in b.text("#numbers") or "MB/s" in b.text("#numbers"), "progress and speed: " + b.text("#numbers"))
+    b.wait(lambda: outcome().startswith("Done"), 90)
+    check(outcome() == "Done: version 2.0.0 now runs from ota_1.", "the page waits and says: " + outcome())
+    check(b.run("return document.activeElement.id") == "go", "focus is back at the button")
+    b.screenshot(file("page-4-done.png"))
+
+    # Stop, then the rest: the device holds what it has.
+    b.wait(lambda: "trial" not in b.text("#version"))
+    b.type("#file", file("v3.bin"))
+    b.run("document.getElementById('go').click()")
+    b.wait(lambda: b.run("return document.getElementById('bar').value") > 20)
+    b.press("TAB")  # the field and the button are disabled: the next one is Stop
+    check(b.run("return document.activeElement.id") == "cancel", "Stop is reached by Tab")
+    b.press("ENTER")
+    b.wait(lambda: outcome().startswith("Stopped"))
+    check(b.text("#version") == "2.0.0", "an upload that was stopped changes nothing")
+    b.run("document.getElementById('go').click()")
+    b.wait(lambda: outcome().startswith("Done"), 90)
+    check("3.0.0" in outcome(), "and can be begun again: " + outcome())
+
+    # A foreign page cannot: neither by form nor by fetch.
+    class Evil(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = (f"<form id=f method=post enctype=multipart/form-data action='{url}/update'>"
+                    "<input type=file id=file name=update></form>").encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    evil = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Evil)
+    threading.Thread(target=evil.serve_forever, daemon=True).start()
+    b.get(f"http://evil.test:{evil.server_port}/")
+    b.run(f"fetch('{url}/update', {{method: 'POST', mode: 'no-cors', body: new Blob(['x'.repeat(5000)])}})")
+    b.type("#file", file("v2.bin"))
+    b.run("document.getElementById('f').submit()")
+    b.wait(lambda: "another site" in b.run("return document.body ? document.body.innerText : ''"))
+    check(True, "a foreign page's form is refused")
+    # Rebinding: the device under a foreign name.
+    b.get(url.replace("127.0.0.1", "evil.test") + "/")
+    check("not known by that name" in b.run("return document.body.innerText"), "a foreign name does not stand for the device")
+    b.get(url + "/")
+    b.wait(lambda: b.text("#version") == "3.0.0")
+    check(True, "and the device runs 3.0.0")
+finally:
+    b.close()
