@@ -13,6 +13,7 @@
 #include "status.h"
 
 struct cmx_proxy;
+struct isolation;
 
 #define AGENT_READY_MS 30000 /* READY=1 is not held back longer than that */
 #define AGENT_TICK_MS 1000
@@ -21,6 +22,7 @@ struct agent {
     const char *config_file;
     struct agent_config *config; /* in force */
     struct cmx_proxy *proxy;
+    struct isolation *isolation; /* NULL: not enabled */
 
     struct confine_plan plan;
     char *plan_paths[CONFINE_PATHS_MAX]; /* the plan borrows them */

@@ -11,6 +11,7 @@ struct agent_command {
 };
 
 int cmd_status(int argc, char **argv);
+int cmd_isolation(int argc, char **argv);
 
 /* Asks the agent at path: one line out, the whole answer to `to`. Prints what went wrong to stderr. Returns the exit
  * code; 1 also where the answer is {"error":...}, which goes to stderr. */

@@ -78,12 +78,24 @@ struct context_section {
     uint64_t connect_timeout_ms;
     char *session;
     uint64_t probe_interval_ms;
+    char *users;
+};
+
+struct isolation_section {
+    struct config_head head;
+    bool enabled;
+    char *agent_user;
+    char *resolvers;
+    char *time_servers;
+    bool dhcp;
+    bool ipv6;
 };
 
 /* Owns every string in it. */
 struct agent_config {
     struct agent_section agent;
     struct gateway_section gateway;
+    struct isolation_section isolation;
     size_t n_contexts;
     struct context_section contexts[CMX_PROXY_CONTEXTS_MAX];
 

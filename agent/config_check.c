@@ -37,6 +37,7 @@ static void check_direction(const struct context_section *s, struct config_repor
     } only[] = {{"remote_address", CMX_REVERSE},
                 {"connect_timeout", CMX_REVERSE},
                 {"probe_interval", CMX_REVERSE},
+                {"users", CMX_DIRECT},
                 {"remote_host", CMX_DIRECT}};
 
     for (size_t i = 0; i < sizeof only / sizeof only[0]; i++) {

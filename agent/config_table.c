@@ -19,6 +19,8 @@ const struct config_section config_sections[] = {
      "How to reach the gateway, how to know it (`host_key`, `known_hosts_file`: at least one pin, it can't be turned "
      "off) and "
      "how to log in (`key_file`, `password_file`: at least one)."},
+    {"isolation", false, offsetof(struct agent_config, isolation),
+     "Default deny for the whole network namespace, by nftables: see docs/ISOLATION.md. May be left out."},
     {"context", true, offsetof(struct agent_config, contexts),
      "One service's declaration; `NAME` is of letters, digits, '.', '_' and '-'. A reverse context makes a local "
      "service "
@@ -28,6 +30,7 @@ const size_t config_n_sections = sizeof config_sections / sizeof config_sections
 
 #define AGENT(member) offsetof(struct agent_section, member)
 #define GATEWAY(member) offsetof(struct gateway_section, member)
+#define ISOLATION(member) offsetof(struct isolation_section, member)
 #define CONTEXT(member) offsetof(struct context_section, member)
 
 const struct config_key config_keys[] = {
@@ -77,6 +80,23 @@ const struct config_key config_keys[] = {
     {"gateway", "rekey_bytes", CONFIG_BYTES, GATEWAY(rekey_bytes), .max = 1ull << 40, .fallback = "0",
      .help = "New session keys after that many bytes; 0: the SSH library's default."},
 
+    {"isolation", "enabled", CONFIG_BOOL, ISOLATION(enabled), .fallback = "no",
+     .help =
+         "The agent puts the ruleset into force before its first session, or does not start. It stays in force when "
+         "the agent ends; `cmxsafed isolation --remove` removes it."},
+    {"isolation", "agent_user", CONFIG_TEXT, ISOLATION(agent_user), .max = 32, .without = "the agent's own",
+     .help = "Name or uid of the only user that reaches the gateway and the contexts' services: the agent's. For "
+             "`cmxsafed isolation --apply`, which root calls."},
+    {"isolation", "resolvers", CONFIG_TEXT, ISOLATION(resolvers), .without = "those of /etc/resolv.conf",
+     .help = "Addresses of the name servers that the agent may ask while it looks the gateway up; none are needed when "
+             "the gateway is an address."},
+    {"isolation", "time_servers", CONFIG_TEXT, ISOLATION(time_servers), .without = "none",
+     .help = "Addresses of the NTP servers that may be asked."},
+    {"isolation", "dhcp", CONFIG_BOOL, ISOLATION(dhcp), .fallback = "yes",
+     .help = "Answers to the machine's own DHCP and DHCPv6 requests pass."},
+    {"isolation", "ipv6", CONFIG_BOOL, ISOLATION(ipv6), .fallback = "yes",
+     .help = "Neighbour and router discovery pass; `no` leaves IPv6 without a link."},
+
     {"context", "direction", CONFIG_CHOICE, CONTEXT(direction), .choices = directions, .fallback = "reverse",
      .help = "`reverse`: gateway port to local service; `direct`: local port to a service behind the gateway."},
     {"context", "local_host", CONFIG_HOST, CONTEXT(local_host), .fallback = "127.0.0.1",
@@ -101,6 +121,8 @@ const struct config_key config_keys[] = {
      .help = "Contexts that name the same session share one SSH connection."},
     {"context", "probe_interval", CONFIG_DURATION, CONTEXT(probe_interval_ms), .max = DAY, .fallback = "0s",
      .help = "reverse: how often the gateway's listener is tried end to end; 0: off."},
+    {"context", "users", CONFIG_TEXT, CONTEXT(users), .without = "any local user",
+     .help = "direct, with isolation: the users that may connect to the listener, names or uids."},
 };
 const size_t config_n_keys = sizeof config_keys / sizeof config_keys[0];
 

@@ -11,6 +11,7 @@
 
 static const struct agent_command commands[] = {
     {"status", cmd_status, "ask the running agent for the state of every context"},
+    {"isolation", cmd_isolation, "show, try, apply, confirm or remove the packet filter"},
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
 

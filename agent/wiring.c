@@ -8,6 +8,7 @@
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
 #include "cmxsafe/proxy/proxy.h"
+#include "isolation.h"
 
 /* ---- the proxy ---- */
 
@@ -41,13 +42,14 @@ static cmx_err proxy_check(const struct agent_config *c, char *why, size_t cap)
 
 static cmx_err proxy_start(struct agent *a, char *why, size_t cap)
 {
-    const struct cmx_proxy_hooks hooks = {.arg = a, .session = on_session};
+    struct cmx_proxy_hooks hooks = {.arg = a, .session = on_session};
     struct cmx_context *contexts = cmx_mem_alloc(CMX_PROXY_CONTEXTS_MAX * sizeof *contexts);
     struct cmx_gateway gateway;
     cmx_err err;
 
     if (!contexts)
         return CMX_ENOMEM;
+    isolation_hooks(&hooks);
     config_engine(a->config, &gateway, contexts);
     err = cmx_proxy_create(&a->proxy, &gateway, contexts, a->config->n_contexts, &hooks, why, cap);
     if (!err)
@@ -79,6 +81,13 @@ static void proxy_stop(struct agent *a)
 /* ---- the table ---- */
 
 static const struct agent_module modules[] = {
+    {.name = "isolation",
+     .check = isolation_check,
+     .prepare = isolation_prepare,
+     .reload = isolation_reload,
+     .stop = isolation_stop,
+     .json = isolation_json,
+     .text = isolation_text},
     {.name = "proxy", .check = proxy_check, .start = proxy_start, .reload = proxy_reload, .stop = proxy_stop},
 };
 #define N_MODULES (sizeof modules / sizeof modules[0])

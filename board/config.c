@@ -35,6 +35,7 @@ static const struct key keys[] = {
     {"net", "address6", TEXT, 0, 0, AT(net.address6)},
     {"net", "dns", TEXT, 0, 0, AT(net.dns)},
     {"net", "mac", TEXT, 0, 0, AT(net.mac)},
+    {"net", "isolation", YESNO, 0, 0, AT(net.isolation)},
     {"gateway", "host", TEXT, 0, 0, AT(settings.remote_host)},
     {"gateway", "port", NUMBER, 1, 65535, AT(settings.remote_port)},
     {"gateway", "user", TEXT, 0, 0, AT(settings.username)},
@@ -75,6 +76,7 @@ void board_config_init(struct board_config *c)
     c->efuse = "efuse.bin";
     c->efuse_key = "private_key.bin";
     c->net.mode = "kernel";
+    c->net.isolation = true;
     c->settings.host_keys = c->pins;
 }
 

@@ -19,6 +19,7 @@ struct board_net {
     const char *address6; /* "fd00::2/64"; NULL: link-local and what routers advertise */
     const char *dns;      /* a server; NULL: none, or what DHCP says */
     const char *mac;      /* NULL: made from the TAP's name */
+    bool isolation;       /* setup_sm(); default yes, which only a TAP can keep */
 };
 
 struct board_config {

@@ -15,7 +15,9 @@
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/device/attest_service.h"
 #include "cmxsafe/device/device.h"
+#include "cmxsafe/device/isolation.h"
 #include "cmxsafe/device/update.h"
+#include "cmxsafe/port/lwip/filter_lwip.h"
 #include "linux_http.h"
 #include "linux_port.h"
 #include "lwip/stack.h"
@@ -159,12 +161,16 @@ static int open_network(void)
     const char *mode = board.config.net.mode;
     char why[160] = "";
 
-    if (strcmp(mode, "kernel") == 0)
+    if (strcmp(mode, "kernel") == 0) {
+        cmx_device_set_isolation(&(struct cmx_device_isolation){.accept_none = true});
         return BOARD_OK;
+    }
     if (strncmp(mode, "tap:", 4) != 0)
         return board_usage("[net] mode '%s': neither kernel nor tap:NAME", mode);
     if (board_lwip_start(mode + 4, &board.config.net, why, sizeof why) != CMX_OK)
         return board_fail("network", why, NULL);
+    cmx_linux_set_filter(&cmx_lwip_filter);
+    cmx_device_set_isolation(&(struct cmx_device_isolation){.resolvers = {board.config.net.dns}});
     if (!board.config.services)
         board.config.services = "0.0.0.0";
     return BOARD_OK;
@@ -177,6 +183,7 @@ static int start_application(void)
     cmx_device_override(&board.config.settings, board.config.contexts, board.config.n_contexts);
     board.door.board = board.config.chip;
     board.door.address = board.config.services;
+    board.door.open = !board.config.net.isolation;
     if (app_start(&board.door) != CMX_OK)
         return board_fail("board", "the application does not start", "see the log above");
     return BOARD_OK;

@@ -43,9 +43,9 @@ if(CMX_FUZZ)
   add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
 
-# The device library: everything under src/ except port/esp.
+# The device library: everything under src/ except port/esp and port/lwip.
 file(GLOB_RECURSE CMX_DEVICE_SOURCES CONFIGURE_DEPENDS src/*.c)
-list(FILTER CMX_DEVICE_SOURCES EXCLUDE REGEX "/port/esp/")
+list(FILTER CMX_DEVICE_SOURCES EXCLUDE REGEX "/port/(esp|lwip)/") # lwip: the board takes it
 add_library(cmxsafe_device STATIC ${CMX_DEVICE_SOURCES})
 target_include_directories(cmxsafe_device PUBLIC src)
 target_link_libraries(cmxsafe_device PUBLIC PkgConfig::LIBSSH Threads::Threads)

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 
+#include "cmxsafe/port/filter.h"
 #include "cmxsafe/port/port.h"
 
 /* Any function may be NULL: there is then no flash, no key, no restart. Each has the contract of its port.h namesake. */
@@ -22,5 +23,8 @@ struct cmx_linux_device {
 
 /* Copies *d. Call before any task starts. */
 void cmx_linux_set_device(const struct cmx_linux_device *d);
+
+/* What cmx_port_filter answers: the filter of a network stack within the program; NULL (the default): it has none. */
+void cmx_linux_set_filter(const struct cmx_filter *f);
 
 #endif

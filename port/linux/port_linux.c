@@ -19,6 +19,18 @@ void cmx_linux_set_device(const struct cmx_linux_device *d)
     device = *d;
 }
 
+static const struct cmx_filter *filter;
+
+void cmx_linux_set_filter(const struct cmx_filter *f)
+{
+    filter = f;
+}
+
+const struct cmx_filter *cmx_port_filter(void)
+{
+    return filter;
+}
+
 uint64_t cmx_port_now_ms(void)
 {
     struct timespec ts;

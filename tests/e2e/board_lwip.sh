@@ -23,7 +23,7 @@ BOARD_PID=
 start_board() { # start_board [option ...]
     : >"$TMP/board.log"
     "$BOARD" run "$TMP/board" --net tap:cmx0 --set net.address=10.77.0.2/24 --set net.address6=fd77::2/64 \
-        --set net.gateway=10.77.0.1 --gateway "10.77.0.1:$SSHD_PORT" --set "gateway.user=$SSHD_USER" \
+        --set net.gateway=10.77.0.1 --set net.isolation=no --gateway "10.77.0.1:$SSHD_PORT" --set "gateway.user=$SSHD_USER" \
         --set "gateway.key_file=$KEY" --set "gateway.host_key=$PIN" "$@" 2>>"$TMP/board.log" &
     BOARD_PID=$!
     PIDS+=("$BOARD_PID")

@@ -148,6 +148,24 @@ static void test_every_key_arrives(void **state)
 }
 
 /* A key of the table that the test above or its siblings do not know would be untested. */
+static void test_isolation_section(void **state)
+{
+    struct agent_config *c =
+        parse_ok(GATEWAY "[isolation]\nenabled = yes\nagent_user = cmxsafe\nresolvers = 192.0.2.53\n"
+                         "time_servers = 192.0.2.1, ::1\ndhcp = no\nipv6 = no\n" CONTEXT
+                         "direction = direct\nremote_host = b\nusers = alice, 1000\n");
+
+    (void)state;
+    assert_true(c->isolation.enabled);
+    assert_string_equal(c->isolation.agent_user, "cmxsafe");
+    assert_string_equal(c->isolation.resolvers, "192.0.2.53");
+    assert_string_equal(c->isolation.time_servers, "192.0.2.1, ::1");
+    assert_false(c->isolation.dhcp);
+    assert_false(c->isolation.ipv6);
+    assert_string_equal(c->contexts[0].users, "alice, 1000");
+    config_free(c);
+}
+
 static void test_no_key_is_forgotten(void **state)
 {
     FILE *f = fopen("tests/unit/test_config.c", "r");
@@ -636,6 +654,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_every_key_arrives),
+        cmocka_unit_test(test_isolation_section),
         cmocka_unit_test(test_no_key_is_forgotten),
         cmocka_unit_test(test_sections_fit),
         cmocka_unit_test(test_errors),

@@ -5,6 +5,7 @@
 
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
+#include "cmxsafe/device/isolation.h"
 #include "cmxsafe/device/merge.h"
 #include "cmxsafe/identity/identity.h"
 #include "cmxsafe/port/port.h"
@@ -60,9 +61,12 @@ static cmx_err on_socket_open(void *arg, cmx_socket_kind kind, const char *conte
                               const struct sockaddr *peer)
 {
     const struct cmx_proxy_hooks *h = hooks_now();
+    cmx_err err = cmx_device_isolation_open(kind, local, peer);
 
     (void)arg;
-    return h && h->socket_open ? h->socket_open(h->arg, kind, context, local, peer) : CMX_OK;
+    if (err == CMX_OK && h && h->socket_open)
+        err = h->socket_open(h->arg, kind, context, local, peer);
+    return err;
 }
 
 static void on_socket_close(void *arg, cmx_socket_kind kind, const char *context, const struct sockaddr *local,
@@ -71,6 +75,7 @@ static void on_socket_close(void *arg, cmx_socket_kind kind, const char *context
     const struct cmx_proxy_hooks *h = hooks_now();
 
     (void)arg;
+    cmx_device_isolation_close(kind, local, peer);
     if (h && h->socket_close)
         h->socket_close(h->arg, kind, context, local, peer);
 }
@@ -80,6 +85,7 @@ static void on_resolve(void *arg, const char *host, bool begins)
     const struct cmx_proxy_hooks *h = hooks_now();
 
     (void)arg;
+    cmx_device_isolation_resolve(begins);
     if (h && h->resolve)
         h->resolve(h->arg, host, begins);
 }
@@ -143,7 +149,10 @@ static cmx_err apply(void)
         contexts[n++] = e->context;
     cmx_settings_gateway(&device.settings, &gateway);
     use_hardware_key(&gateway);
-    if (device.engine) {
+    err = cmx_device_isolation_configure(&gateway, contexts, n);
+    if (err != CMX_OK) {
+        snprintf(why, sizeof why, "isolation: %s", cmx_err_text(err));
+    } else if (device.engine) {
         err = cmx_proxy_reconfigure(device.engine, &gateway, contexts, n, why, sizeof why);
     } else {
         err = cmx_proxy_create(&device.engine, &gateway, contexts, n, &dispatch, why, sizeof why);

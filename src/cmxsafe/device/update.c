@@ -4,6 +4,7 @@
 
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/device/device.h"
+#include "cmxsafe/device/isolation.h"
 #include "cmxsafe/port/port.h"
 
 static const char tag[] = "ota";
@@ -83,7 +84,7 @@ static struct cmx_confirm_facts facts_of(const struct cmx_device_updates *u)
 {
     return (struct cmx_confirm_facts){
         .sessions_up = u->sessions_up ? u->sessions_up(u->arg) : cmx_device_all_up(),
-        .isolation_active = u->isolation_active ? u->isolation_active(u->arg) : true,
+        .isolation_active = u->isolation_active ? u->isolation_active(u->arg) : cmx_device_isolation_settled(),
     };
 }
 

@@ -7,6 +7,7 @@
 #include "page.h"
 #include "remoteAttest.h"
 #include "settings.h"
+#include "sm.h"
 #include "stream.h"
 
 #define TAG "app"
@@ -26,13 +27,16 @@ static cmx_err start_camera(const struct app_door *door)
 }
 
 /* As in the setup() of a sketch. */
-static void start_cmxsafe(void)
+static void start_cmxsafe(const struct app_door *door)
 {
     xTaskCreatePinnedToCore(ssh_port_forwarding_task, "SSH Port Forwarding Task", 10500, &streamPort, 5, NULL, 1);
     xTaskCreatePinnedToCore(ssh_port_forwarding_task, "SSH Port Forwarding OTA", 10500, &otaPort, 5, NULL, 1);
     xTaskCreatePinnedToCore(setup_ota, "OTA Task", 6144, NULL, 5, NULL, 1);
-    xTaskCreatePinnedToCore(ssh_port_forwarding_task, "SSH Port Forwarding Attest", 10500, &attestationPort, 5, NULL, 1);
+    xTaskCreatePinnedToCore(ssh_port_forwarding_task, "SSH Port Forwarding Attest", 10500, &attestationPort, 5, NULL,
+                            1);
     setup_remoteAttest(NULL);
+    if (!door->open)
+        setup_sm();
 }
 
 cmx_err app_start(const struct app_door *door)
@@ -41,6 +45,6 @@ cmx_err app_start(const struct app_door *door)
 
     if (err != CMX_OK)
         return err;
-    start_cmxsafe();
+    start_cmxsafe(door);
     return CMX_OK;
 }

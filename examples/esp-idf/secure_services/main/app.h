@@ -4,6 +4,7 @@
 #ifndef APP_H
 #define APP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,6 +26,7 @@ struct app_door {
     void *frame_arg;
     size_t frame_max;     /* bytes of the largest frame; 0 with the test picture */
     uint32_t interval_ms; /* between frames; 0: 100 */
+    bool open;            /* without setup_sm(): the services answer everyone, as their maker left them */
 };
 
 /* Starts the services and then the tasks of cmxsafe, as a sketch's setup() would. Errors are logged. */

@@ -1,0 +1,383 @@
+#include "cmxsafe/device/isolation.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/text.h"
+#include "cmxsafe/device/device.h"
+#include "cmxsafe/isolation/policy.h"
+#include "cmxsafe/port/filter.h"
+#include "cmxsafe/port/port.h"
+
+#define TAG "isolation"
+#define NAME_MAX_LEN 256 /* a host name, RFC 1035 section 2.3.4 */
+
+/* On the heap, once there is a filter: a device without one pays nothing. */
+struct state {
+    struct cmx_isolation iso;
+    struct cmx_flow flows[CMX_DEVICE_FLOWS];
+    char name[NAME_MAX_LEN]; /* the gateway's; iso borrows it */
+    /* Drops that were not logged, and when the next line may be. */
+    uint32_t silent;
+    uint32_t lines;
+    uint32_t last_line_ms;
+};
+
+/* All but the flags is under the filter's lock once state exists. */
+static struct {
+    struct cmx_device_isolation platform;
+    struct state *state;
+    bool asked, active, failed;
+} isolation;
+
+static uint32_t now_ms(void)
+{
+    return (uint32_t)cmx_port_now_ms();
+}
+
+void cmx_device_set_isolation(const struct cmx_device_isolation *platform)
+{
+    isolation.platform = *platform;
+}
+
+bool cmx_device_isolation_active(void)
+{
+    return __atomic_load_n(&isolation.active, __ATOMIC_ACQUIRE);
+}
+
+bool cmx_device_isolation_settled(void)
+{
+    return cmx_device_isolation_active() || (!isolation.asked && !isolation.failed);
+}
+
+/* ---- configuration ---- */
+
+static bool numeric(const char *text, struct cmx_ip *out)
+{
+    uint8_t b[16];
+
+    if (!text)
+        return false;
+    if (inet_pton(AF_INET, text, b) == 1)
+        cmx_ip4(out, b);
+    else if (inet_pton(AF_INET6, text, b) == 1)
+        cmx_ip6(out, b);
+    else
+        return false;
+    return true;
+}
+
+static size_t numerics(const char *const *texts, size_t n, struct cmx_ip *out)
+{
+    size_t i, found = 0;
+
+    for (i = 0; i < n; i++)
+        if (numeric(texts[i], &out[found]))
+            found++;
+    return found;
+}
+
+static void add_context(struct cmx_iso_config *c, const struct cmx_context *x)
+{
+    struct cmx_iso_context *to = &c->contexts[c->n_contexts];
+
+    /* A service elsewhere than on loopback is out of reach then, and the relay is refused. */
+    if (x->local_host && strcmp(x->local_host, "localhost") != 0 && !numeric(x->local_host, &to->local))
+        return;
+    to->direct = x->direction == CMX_DIRECT;
+    to->port = x->local_port;
+    c->n_contexts++;
+}
+
+static void compile(struct cmx_iso_config *c, struct state *s, const struct cmx_gateway *gateway,
+                    const struct cmx_context *contexts, size_t n)
+{
+    const struct cmx_device_isolation *p = &isolation.platform;
+    size_t i;
+
+    memset(c, 0, sizeof *c);
+    c->gateway_port = gateway->port;
+    if (numeric(gateway->host, &c->gateways[0]))
+        c->n_gateways = 1;
+    else if (cmx_text_copy(s->name, sizeof s->name, gateway->host) == CMX_OK)
+        c->names[0] = s->name;
+    for (i = 0; i < 2; i++)
+        c->names[1 + i] = p->time_names[i];
+    c->n_resolvers = numerics(p->resolvers, 3, c->resolvers);
+    c->n_time_servers = numerics(p->time_servers, 3, c->time_servers);
+    memcpy(c->control_ports, p->control_ports, sizeof c->control_ports);
+    c->dhcp4 = c->dhcp6 = !p->no_dhcp;
+    c->ipv6 = !p->no_ipv6;
+    for (i = 0; i < n && i < CMX_ISO_CONTEXTS_MAX; i++)
+        add_context(c, &contexts[i]);
+}
+
+static cmx_err make_state(const struct cmx_iso_config *c)
+{
+    return cmx_isolation_init(&isolation.state->iso, c, isolation.state->flows, CMX_DEVICE_FLOWS);
+}
+
+cmx_err cmx_device_isolation_configure(const struct cmx_gateway *gateway, const struct cmx_context *contexts, size_t n)
+{
+    const struct cmx_filter *filter = cmx_port_filter();
+    struct cmx_iso_config *c;
+    bool first = !isolation.state;
+    cmx_err err;
+
+    if (isolation.failed)
+        return CMX_EPERM;
+    if (!filter)
+        return CMX_OK;
+    c = cmx_mem_alloc(sizeof *c);
+    if (first && c)
+        isolation.state = cmx_mem_alloc(sizeof *isolation.state);
+    if (!c || !isolation.state) {
+        cmx_mem_free(c);
+        return CMX_ENOMEM;
+    }
+    filter->lock();
+    compile(c, isolation.state, gateway, contexts, n);
+    err = first ? make_state(c) : cmx_isolation_configure(&isolation.state->iso, c);
+    filter->unlock();
+    cmx_mem_free(c);
+    return err;
+}
+
+/* ---- the engine's sockets ---- */
+
+static bool address_of(const struct sockaddr *a, struct cmx_ip *ip, uint16_t *port)
+{
+    if (a && a->sa_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)a;
+
+        cmx_ip4(ip, (const uint8_t *)&in->sin_addr);
+        *port = ntohs(in->sin_port);
+        return true;
+    }
+    if (a && a->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)(const void *)a;
+
+        cmx_ip6(ip, (const uint8_t *)&in->sin6_addr);
+        *port = ntohs(in->sin6_port);
+        return true;
+    }
+    return false;
+}
+
+static const cmx_flow_kind kinds[] = {[CMX_SOCKET_SESSION] = CMX_FLOW_SESSION,
+                                      [CMX_SOCKET_RELAY] = CMX_FLOW_RELAY,
+                                      [CMX_SOCKET_LISTEN] = CMX_FLOW_LISTEN};
+
+cmx_err cmx_device_isolation_open(cmx_socket_kind kind, const struct sockaddr *local, const struct sockaddr *peer)
+{
+    const struct cmx_filter *filter = cmx_port_filter();
+    struct cmx_ip l, p;
+    uint16_t lport, pport = 0;
+    bool has_peer;
+    cmx_err err;
+
+    if (!filter || !isolation.state)
+        return isolation.failed ? CMX_EPERM : CMX_OK;
+    has_peer = address_of(peer, &p, &pport);
+    if (!address_of(local, &l, &lport))
+        return CMX_EINVAL;
+    filter->lock();
+    err =
+        cmx_isolation_socket_open(&isolation.state->iso, kinds[kind], &l, lport, has_peer ? &p : NULL, pport, now_ms());
+    filter->unlock();
+    return err;
+}
+
+void cmx_device_isolation_close(cmx_socket_kind kind, const struct sockaddr *local, const struct sockaddr *peer)
+{
+    const struct cmx_filter *filter = cmx_port_filter();
+    struct cmx_ip l, p;
+    uint16_t lport, pport = 0;
+    bool has_peer;
+
+    if (!filter || !isolation.state || !address_of(local, &l, &lport))
+        return;
+    has_peer = address_of(peer, &p, &pport);
+    filter->lock();
+    cmx_isolation_socket_close(&isolation.state->iso, kinds[kind], &l, lport, has_peer ? &p : NULL, pport, now_ms());
+    filter->unlock();
+}
+
+void cmx_device_isolation_resolve(bool begins)
+{
+    const struct cmx_filter *filter = cmx_port_filter();
+
+    if (!filter || !isolation.state)
+        return;
+    filter->lock();
+    cmx_isolation_resolving(&isolation.state->iso, begins);
+    filter->unlock();
+}
+
+/* ---- the judge ---- */
+
+static void put_end(char *out, size_t cap, const struct cmx_ip *ip, unsigned port)
+{
+    char text[INET6_ADDRSTRLEN] = "?";
+    size_t len;
+    const uint8_t *bytes = cmx_ip_bytes(ip, &len);
+
+    if (!inet_ntop(len == 4 ? AF_INET : AF_INET6, bytes, text, sizeof text))
+        text[0] = '?';
+    if (port)
+        snprintf(out, cap, len == 4 ? "%s:%u" : "[%s]:%u", text, port);
+    else
+        snprintf(out, cap, "%s", text);
+}
+
+/* Bounded: CMX_DEVICE_DROP_LINES at once, one more each CMX_DEVICE_DROP_LINE_MS, with the number of those left out. */
+static void log_drop(struct state *s, const struct cmx_filter_packet *q, const struct cmx_frame *f, cmx_why why,
+                     uint32_t now)
+{
+    char from[64], to[64];
+    struct cmx_packet p;
+    cmx_why form;
+
+    if (s->lines && now - s->last_line_ms >= CMX_DEVICE_DROP_LINE_MS) {
+        s->lines--;
+        s->last_line_ms = now;
+    }
+    if (s->lines == CMX_DEVICE_DROP_LINES) {
+        s->silent++;
+        return;
+    }
+    if (!s->lines++)
+        s->last_line_ms = now;
+    form = cmx_packet_parse(&p, f); /* what it says as far as it can be read */
+    put_end(from, sizeof from, &p.src, p.sport);
+    put_end(to, sizeof to, &p.dst, p.dport);
+    cmx_log(CMX_LOG_WARN, TAG, "dropped %s: %s: type %04x protocol %u %s > %s%s (%lu more unsaid)",
+            q->loopback ? "on loopback"
+            : q->out    ? "out"
+                        : "in",
+            cmx_why_name(why), p.ethertype, p.proto, from, to, form ? " (not whole)" : "", (unsigned long)s->silent);
+    s->silent = 0;
+}
+
+static void put_iface(struct cmx_iface *i, const struct cmx_filter_packet *q)
+{
+    unsigned n;
+
+    i->class_ = q->loopback ? CMX_IFACE_LOOPBACK : CMX_IFACE_OUTSIDE;
+    i->index = q->iface;
+    i->vlan = 0;
+    memcpy(i->mac, q->mac, 6);
+    i->n_own = q->n_own;
+    memcpy(i->own, q->own, q->n_own * sizeof i->own[0]);
+    memcpy(&i->router4, q->router4, sizeof i->router4);
+    i->n_resolvers = q->n_resolvers;
+    for (n = 0; n < q->n_resolvers; n++)
+        memcpy(&i->resolvers[n], q->resolvers[n], sizeof i->resolvers[n]);
+}
+
+static bool judge(void *arg, const struct cmx_filter_packet *q)
+{
+    const struct cmx_frame f = {q->ethernet ? CMX_FRAME_ETHERNET : CMX_FRAME_IP, q->data, q->len, q->total};
+    struct state *s = arg;
+    struct cmx_iface iface;
+    struct cmx_decision d;
+    const uint32_t now = now_ms();
+
+    put_iface(&iface, q);
+    d = cmx_isolation_check(&s->iso, &iface, q->out ? CMX_OUT : CMX_IN, &f, now);
+    if (d.verdict == CMX_ALLOW)
+        return true;
+    log_drop(s, q, &f, d.why, now);
+    return false;
+}
+
+/* ---- into force ---- */
+
+static cmx_err put_in_force(void)
+{
+    static const struct cmx_gateway nobody = {.host = "", .port = 0};
+    const struct cmx_filter *filter = cmx_port_filter();
+    cmx_err err;
+
+    if (!filter)
+        return CMX_ENOTSUP;
+    if (!isolation
+             .state) { /* before the first context: nothing is configured, and nothing passes but the link's upkeep */
+        err = cmx_device_isolation_configure(&nobody, NULL, 0);
+        if (err)
+            return err;
+    }
+    filter->lock();
+    cmx_isolation_adopt(&isolation.state->iso);
+    filter->unlock();
+    return filter->install(judge, isolation.state);
+}
+
+static void refuse(cmx_err err)
+{
+    isolation.failed = true;
+    cmx_log(CMX_LOG_ERROR, TAG, "NOT ISOLATED: %s; the proxies are ended, since this device was to be isolated",
+            cmx_err_text(err));
+    cmx_device_stop();
+}
+
+cmx_err cmx_device_isolate(void)
+{
+    cmx_err err;
+
+    isolation.asked = true;
+    if (cmx_device_isolation_active())
+        return CMX_OK;
+    err = put_in_force();
+    if (err == CMX_OK) {
+        __atomic_store_n(&isolation.active, true, __ATOMIC_RELEASE);
+        cmx_log(CMX_LOG_INFO, TAG, "in force: nothing passes but the sessions and what keeps the link alive");
+    } else if (err == CMX_ENOTSUP && isolation.platform.accept_none) {
+        cmx_log(CMX_LOG_WARN, TAG, "NOT ISOLATED: this device uses the machine's own network stack");
+        isolation.asked = false;
+    } else {
+        refuse(err);
+    }
+    return err;
+}
+
+void cmx_device_isolation_end(void)
+{
+    const struct cmx_filter *filter = cmx_port_filter();
+
+    if (filter && cmx_device_isolation_active())
+        filter->remove();
+    __atomic_store_n(&isolation.active, false, __ATOMIC_RELEASE);
+    cmx_mem_free(isolation.state);
+    isolation.state = NULL;
+    isolation.asked = isolation.failed = false;
+}
+
+/* ---- status ---- */
+
+void cmx_device_isolation_json(struct cmx_json *j, const char *key)
+{
+    const struct cmx_filter *filter = cmx_port_filter();
+    uint32_t counts[CMX_WHY_COUNT] = {0};
+    size_t flows = 0, i;
+
+    if (filter && isolation.state) {
+        filter->lock();
+        memcpy(counts, isolation.state->iso.counts, sizeof counts);
+        flows = cmx_isolation_flows(&isolation.state->iso);
+        filter->unlock();
+    }
+    cmx_json_object(j, key);
+    cmx_json_bool(j, "active", cmx_device_isolation_active());
+    cmx_json_u64(j, "flows", flows);
+    cmx_json_object(j, "packets");
+    for (i = 0; i < CMX_WHY_COUNT; i++)
+        cmx_json_u64(j, cmx_why_name((cmx_why)i), counts[i]);
+    cmx_json_end(j);
+    cmx_json_end(j);
+}

@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# isolation_lib.sh - a link of its own in network namespaces: the device, its gateway, a hostile neighbour. Source it after
+# lib.sh. Addresses: 10.77.0.0/24 and fd77::/64; device .5, gateway .1, neighbour .66.
+[ "$(id -u)" = 0 ] || skip "needs root for network namespaces"
+ip netns add "cmxprobe$$" 2>/dev/null && ip netns del "cmxprobe$$" || skip "no network namespaces here"
+
+NS=cmx$$
+D4=10.77.0.5 D6=fd77::5 G4=10.77.0.1 G6=fd77::1 N4=10.77.0.66 N6=fd77::66
+
+# in_ns NAME COMMAND...
+in_ns() { local n=$1; shift; ip netns exec "$NS-$n" "$@"; }
+
+# bg NAME COMMAND...: in the background; its id is $!.
+bg() { local n=$1; shift; ip netns exec "$NS-$n" "$@" & PIDS+=($!); }
+
+# All processes of our own namespaces are ours.
+end_link() {
+    local n p
+    for n in sw gw nb dev; do
+        for p in $(ip netns pids "$NS-$n" 2>/dev/null); do kill "$p" 2>/dev/null; done
+        ip netns del "$NS-$n" 2>/dev/null
+    done
+}
+
+new_host() { # new_host NAME ADDRESS4 ADDRESS6: a namespace with eth0 at the switch
+    ip netns add "$NS-$1"
+    ip -n "$NS-sw" link add "p-$1" type veth peer name eth0 netns "$NS-$1"
+    ip -n "$NS-sw" link set "p-$1" master br0 up
+    ip -n "$NS-$1" link set lo up
+    in_ns "$1" sysctl -qw net.ipv6.conf.eth0.accept_dad=0
+    [ -z "$2" ] || ip -n "$NS-$1" addr add "$2/24" dev eth0
+    [ -z "$3" ] || ip -n "$NS-$1" addr add "$3/64" dev eth0 nodad
+    ip -n "$NS-$1" link set eth0 up
+}
+
+make_link() {
+    CLEANUP+=(end_link)
+    ip netns add "$NS-sw"
+    ip -n "$NS-sw" link add br0 type bridge mcast_snooping 0
+    ip -n "$NS-sw" link set br0 up
+    new_host gw $G4 $G6
+    new_host nb $N4 $N6
+}
+
+mac_of() { in_ns "$1" cat /sys/class/net/eth0/address; }
+
+# capture FILE FILTER...: frames at the neighbour's port of the switch, until stop_capture.
+capture() {
+    local file=$1
+    shift
+    # What leaves the switch to the neighbour enters p-nb outwards; tcpdump sees both directions, so filter by source.
+    bg sw tcpdump -i br0 -p -U -w "$file" "$@" 2>"$file.err"
+    CAPTURE=$!
+    wait_for 10 grep -q 'listening on' "$file.err" || fail "tcpdump does not start"
+}
+stop_capture() { sleep 0.2; kill "$CAPTURE" 2>/dev/null; wait "$CAPTURE" 2>/dev/null; return 0; }
+
+frames_in() { tcpdump -nn -e -r "$1" 2>/dev/null | wc -l; }
+
+hostile() { in_ns nb python3 "$ROOT/tests/support/hostile.py" eth0 "$DEVICE_MAC" "$@" >>"$TMP/hostile.out" 2>&1 || { tail -5 "$TMP/hostile.out"; fail "hostile.py $*"; }; }
+
+# scan WHERE ADDRESS [options]: nmap finds nothing open and gets no answer. All TCP ports; the 1,000 commonest of UDP.
+scan() {
+    local where=$1 address=$2 six='' out
+    shift 2
+    case $address in *:*) six=-6 ;; esac
+    # ARP and neighbour discovery don't answer either: an attacker who knows the hardware address goes on from there.
+    in_ns "$where" ip neigh replace "$address" lladdr "$DEVICE_MAC" nud permanent dev eth0
+    out=$(in_ns "$where" nmap $six -n -Pn --send-ip --disable-arp-ping -sS -p- --min-rate 20000 --max-retries 0 --reason "$@" "$address" 2>&1)
+    echo "$out" >>"$TMP/nmap.out"
+    echo "$out" | grep -qE '65535 (filtered|scanned)|All 65535' || { echo "$out"; fail "nmap did not scan"; }
+    ! echo "$out" | grep -qE '^[0-9]+/tcp +(open|closed|unfiltered)|Not shown: .* closed' || { echo "$out"; fail "TCP from $where: something answers at $address"; }
+    out=$(in_ns "$where" nmap $six -n -Pn --send-ip --disable-arp-ping -sU --top-ports 1000 --min-rate 5000 --max-retries 0 --reason "$@" "$address" 2>&1)
+    echo "$out" >>"$TMP/nmap.out"
+    ! echo "$out" | grep -qE '^[0-9]+/udp +(open |closed|unfiltered)|Not shown: .* closed' || { echo "$out"; fail "UDP from $where: something answers at $address"; }
+}

@@ -1,0 +1,336 @@
+/* isolation_board.c - a device on lwIP over a TAP: a proxied service on port 81, open ones on 80 (TCP) and 5353 (UDP),
+ * isolation, and tasks that a person would not want. Commands come on standard input, one answer a line goes out.
+ *
+ * usage: isolation_board TAP GATEWAY PORT USER KEY_FILE PIN DNS [open]
+ *
+ *   tcp IP PORT      connect: "connected" or "failed"       udp IP PORT   a datagram: "answered" or "silent"
+ *   lookup NAME      "found" or "nothing"                   ping IP       "answered" or "silent"
+ *   dhcp             discover, request: "bound IP" or "nothing"; then `renew`: unicast to the server
+ *   netif TAP IP     a second interface                     status        one line of JSON
+ *   quit */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "board/lwip/stack.h"
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/device/device.h"
+#include "cmxsafe/device/isolation.h"
+#include "cmxsafe/http/http.h"
+#include "cmxsafe/port/lwip/filter_lwip.h"
+#include "cmxsafe/port/port.h"
+#include "linux_port.h"
+#include "lwip/netif.h"
+#include "lwip/tcpip.h"
+#include "tests/support/frames.h"
+
+#define WAIT_MS 1500
+#define DHCP_LEN 300
+
+/* ---- the device's services ---- */
+
+static cmx_err hello(struct cmx_http_request *r, void *ctx, void **state)
+{
+    (void)state;
+    return cmx_http_reply_text(r, 200, "%s\n", (const char *)ctx);
+}
+
+static cmx_err zeros(void *state, uint8_t *out, size_t cap, size_t *len)
+{
+    size_t *left = state;
+
+    *len = *left < cap ? *left : cap;
+    memset(out, 0, *len);
+    *left -= *len;
+    return CMX_OK;
+}
+
+/* Many bytes, for the bulk rate. */
+static cmx_err bulk(struct cmx_http_request *r, void *ctx, void **state)
+{
+    size_t *left = cmx_mem_alloc(sizeof *left);
+
+    (void)ctx;
+    (void)state;
+    if (!left)
+        return CMX_ENOMEM;
+    *left = 64u << 20;
+    return cmx_http_reply_stream(r, 200, "application/octet-stream", zeros, cmx_mem_free, left);
+}
+
+static const struct cmx_http_route routes[] = {{.method = "GET", .path = "/", .begin = hello},
+                                               {.method = "GET", .path = "/bulk", .begin = bulk}};
+static char words[2][8] = {"hello", "open"};
+static struct cmx_http_service services[] = {
+    {.name = "proxied", .address = "0.0.0.0", .port = 81, .routes = routes, .n_routes = 2, .ctx = words[0]},
+    {.name = "open", .address = "0.0.0.0", .port = 80, .routes = routes, .n_routes = 1, .ctx = words[1]},
+};
+
+static void echo(void *arg)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(5353)}, from;
+    socklen_t len = sizeof from;
+    char d[64];
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    ssize_t n;
+
+    (void)arg;
+    if (bind(fd, (struct sockaddr *)&at, sizeof at))
+        return;
+    while ((n = recvfrom(fd, d, sizeof d, 0, (struct sockaddr *)&from, &len)) >= 0)
+        if (sendto(fd, d, (size_t)n, 0, (struct sockaddr *)&from, len) < 0)
+            continue;
+}
+
+/* ---- tasks ---- */
+
+static socklen_t address(const char *ip, unsigned port, struct sockaddr_storage *out)
+{
+    struct sockaddr_in *a4 = (void *)out;
+    struct sockaddr_in6 *a6 = (void *)out;
+
+    memset(out, 0, sizeof *out);
+    if (inet_pton(AF_INET, ip, &a4->sin_addr) == 1) {
+        a4->sin_family = AF_INET;
+        a4->sin_port = htons((uint16_t)port);
+        return sizeof *a4;
+    }
+    inet_pton(AF_INET6, ip, &a6->sin6_addr);
+    a6->sin6_family = AF_INET6;
+    a6->sin6_port = htons((uint16_t)port);
+    return sizeof *a6;
+}
+
+static bool becomes(int fd, short events)
+{
+    struct pollfd p = {.fd = fd, .events = events};
+
+    return poll(&p, 1, WAIT_MS) == 1 && (p.revents & events);
+}
+
+static const char *try_tcp(const char *ip, unsigned port)
+{
+    struct sockaddr_storage to;
+    socklen_t len = address(ip, port, &to);
+    int fd = socket(to.ss_family, SOCK_STREAM, 0), err = 0;
+    socklen_t err_len = sizeof err;
+    bool ok;
+
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    ok = connect(fd, (struct sockaddr *)&to, len) == 0 ||
+         (errno == EINPROGRESS && becomes(fd, POLLOUT) && getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &err_len) == 0 &&
+          err == 0);
+    close(fd);
+    return ok ? "connected" : "failed";
+}
+
+static const char *exchange(int fd, const struct sockaddr_storage *to, socklen_t len, const void *data, size_t n)
+{
+    char answer[1500];
+    bool ok = fd >= 0 && sendto(fd, data, n, 0, (const struct sockaddr *)to, len) == (ssize_t)n &&
+              becomes(fd, POLLIN) && recv(fd, answer, sizeof answer, 0) >= 0;
+
+    if (fd >= 0)
+        close(fd);
+    return ok ? "answered" : "silent";
+}
+
+static const char *try_udp(const char *ip, unsigned port)
+{
+    struct sockaddr_storage to;
+    socklen_t len = address(ip, port, &to);
+
+    return exchange(socket(to.ss_family, SOCK_DGRAM, 0), &to, len, "ping", 4);
+}
+
+static const char *try_ping(const char *ip)
+{
+    static const uint8_t request[8] = {8, 0, 0xf7, 0xff};
+    struct sockaddr_storage to;
+    socklen_t len = address(ip, 0, &to);
+
+    return exchange(socket(AF_INET, SOCK_RAW, IPPROTO_ICMP), &to, len, request, sizeof request);
+}
+
+static const char *try_lookup(const char *name)
+{
+    struct addrinfo *found = NULL;
+    int rc = getaddrinfo(name, "1", NULL, &found);
+
+    if (found)
+        freeaddrinfo(found);
+    return rc ? "nothing" : "found";
+}
+
+/* ---- DHCP: Debian's lwIP is built without its own client ---- */
+
+static struct cmx_ip dhcp_server, dhcp_address;
+
+static bool dhcp_step(int fd, const struct cmx_ip *to_ip, uint8_t type, uint32_t xid, uint8_t wanted)
+{
+    static const uint8_t everyone[4] = {255, 255, 255, 255};
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(67)};
+    uint8_t d[1500];
+    ssize_t n;
+
+    memcpy(&to.sin_addr, to_ip ? (const uint8_t *)&to_ip->w[3] : everyone, 4);
+    dhcp_message(d, 1, type, xid, board_lwip_tap()->hwaddr, type == 3 && !to_ip ? &dhcp_server : NULL);
+    if (to_ip)
+        memcpy(d + 12, &dhcp_address.w[3], 4); /* ciaddr: a renewal */
+    else if (type == 3) {                      /* requested address, before the end option */
+        memcpy(d + 249, (const uint8_t[]){50, 4}, 2);
+        memcpy(d + 251, &dhcp_address.w[3], 4);
+        d[255] = 255;
+    }
+    if (sendto(fd, d, DHCP_LEN, 0, (struct sockaddr *)&to, sizeof to) != DHCP_LEN)
+        return false;
+    while (becomes(fd, POLLIN) && (n = recv(fd, d, sizeof d, 0)) >= 250) {
+        if (cmx_get32(d + 4) != xid || d[242] != wanted)
+            continue;
+        cmx_ip4(&dhcp_address, d + 16);
+        if (d[243] == 54)
+            cmx_ip4(&dhcp_server, d + 245);
+        return true;
+    }
+    return false;
+}
+
+static int dhcp_socket(void)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(68)};
+    int fd = socket(AF_INET, SOCK_DGRAM, 0), one = 1;
+
+    setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &one, sizeof one);
+    if (bind(fd, (struct sockaddr *)&at, sizeof at))
+        fprintf(stderr, "bind 68: %s\n", strerror(errno));
+    return fd;
+}
+
+static void try_dhcp(bool renew)
+{
+    int fd = dhcp_socket();
+    bool ok = renew ? dhcp_step(fd, &dhcp_server, 3, 0x2222, 5)
+                    : dhcp_step(fd, NULL, 1, 0x1111, 2) && dhcp_step(fd, NULL, 3, 0x1111, 5);
+    char text[64];
+
+    close(fd);
+    inet_ntop(AF_INET, &dhcp_address.w[3], text, sizeof text);
+    printf("%s%s\n", ok ? "bound " : "nothing", ok ? text : "");
+}
+
+/* ---- a second interface ---- */
+
+static struct board_tap second_tap = {.mac = {2, 0, 0, 0, 7, 7}};
+static struct netif second;
+
+static const char *add_netif(const char *tap, const char *ip)
+{
+    ip4_addr_t a, mask, none = {0};
+    char why[160];
+
+    if (board_tap_open(tap, &second_tap.fd, why, sizeof why) != CMX_OK)
+        return why[0] ? "no tap" : "no";
+    inet_pton(AF_INET, ip, &a.addr);
+    IP4_ADDR(&mask, 255, 255, 255, 0);
+    LOCK_TCPIP_CORE();
+    netif_add(&second, &a, &mask, &none, &second_tap, board_tap_init, tcpip_input);
+    netif_set_up(&second);
+    UNLOCK_TCPIP_CORE();
+    return board_tap_run(&second_tap) == CMX_OK ? "added" : "no task";
+}
+
+static void print_status(void)
+{
+    static char text[8192];
+    struct cmx_buf b;
+    struct cmx_json j;
+    const char *s;
+
+    cmx_buf_init(&b, text, sizeof text);
+    cmx_json_init(&j, &b);
+    cmx_json_object(&j, NULL);
+    cmx_json_bool(&j, "up", cmx_device_all_up());
+    cmx_device_isolation_json(&j, "isolation");
+    cmx_json_end(&j);
+    puts(cmx_json_finish(&j) == CMX_OK && cmx_buf_cstr(&b, &s) == CMX_OK ? s : "{}");
+}
+
+static void obey(char *line)
+{
+    char word[16] = "", a[128] = "", b[128] = "";
+
+    if (sscanf(line, "%15s %127s %127s", word, a, b) < 1)
+        return;
+    if (strcmp(word, "tcp") == 0)
+        puts(try_tcp(a, (unsigned)strtoul(b, NULL, 10)));
+    else if (strcmp(word, "udp") == 0)
+        puts(try_udp(a, (unsigned)strtoul(b, NULL, 10)));
+    else if (strcmp(word, "ping") == 0)
+        puts(try_ping(a));
+    else if (strcmp(word, "lookup") == 0)
+        puts(try_lookup(a));
+    else if (strcmp(word, "dhcp") == 0 || strcmp(word, "renew") == 0)
+        try_dhcp(word[0] == 'r');
+    else if (strcmp(word, "netif") == 0)
+        puts(add_netif(a, b));
+    else
+        print_status();
+    fflush(stdout);
+}
+
+static void start_device(char **argv, bool isolate)
+{
+    static const TaskParameters stream = {.local_port = 81, .forward_remote_port = 9081, .high_bw = true};
+    static const char *pins[1];
+    static struct cmx_settings s;
+    struct cmx_http_server *server;
+
+    pins[0] = argv[6];
+    s = (struct cmx_settings){.remote_host = argv[2],
+                              .remote_port = (int)strtol(argv[3], NULL, 10),
+                              .username = argv[4],
+                              .client_key_file = argv[5],
+                              .host_keys = pins,
+                              .n_host_keys = 1,
+                              .local_host = "127.0.0.1"};
+    for (size_t i = 0; i < 2; i++)
+        if (cmx_http_serve(&services[i], &server) != CMX_OK)
+            exit(1);
+    if (cmx_port_task_start("echo", 0, echo, NULL) != CMX_OK || cmx_device_forward(&s, &stream) != CMX_OK)
+        exit(1);
+    if (isolate && cmx_device_isolate() != CMX_OK)
+        exit(1);
+}
+
+int main(int argc, char **argv)
+{
+    struct board_net net = {.address = "10.77.0.5/24", .gateway = "10.77.0.1", .address6 = "fd77::5/64"};
+    struct cmx_device_isolation platform = {.no_dhcp = false};
+    char why[160], line[256];
+
+    if (argc < 8)
+        return 2;
+    net.dns = argv[7];
+    platform.resolvers[0] = argv[7];
+    if (board_lwip_start(argv[1], &net, why, sizeof why) != CMX_OK) {
+        fprintf(stderr, "%s\n", why);
+        return 1;
+    }
+    cmx_linux_set_filter(&cmx_lwip_filter);
+    cmx_device_set_isolation(&platform);
+    start_device(argv, argc < 9);
+    puts("ready");
+    fflush(stdout);
+    while (fgets(line, sizeof line, stdin) && strncmp(line, "quit", 4) != 0)
+        obey(line);
+    cmx_device_stop();
+    return 0;
+}
