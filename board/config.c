@@ -17,52 +17,76 @@ struct key {
     value_kind kind;
     int min, max; /* of a NUMBER */
     size_t at;    /* in struct board_config, or in TaskParameters for [context NAME] */
+    const char *doc;
 };
 
 #define AT(field) offsetof(struct board_config, field)
 #define TASK(field) offsetof(TaskParameters, field)
 
 static const struct key keys[] = {
-    {"board", "chip", TEXT, 0, 0, AT(chip)},
-    {"board", "flash", TEXT, 0, 0, AT(flash)},
-    {"board", "efuse", TEXT, 0, 0, AT(efuse)},
-    {"board", "efuse_key", TEXT, 0, 0, AT(efuse_key)},
-    {"board", "port_offset", NUMBER, 0, 60000, AT(port_offset)},
-    {"board", "services", TEXT, 0, 0, AT(services)},
-    {"net", "mode", TEXT, 0, 0, AT(net.mode)},
-    {"net", "address", TEXT, 0, 0, AT(net.address)},
-    {"net", "gateway", TEXT, 0, 0, AT(net.gateway)},
-    {"net", "address6", TEXT, 0, 0, AT(net.address6)},
-    {"net", "dns", TEXT, 0, 0, AT(net.dns)},
-    {"net", "mac", TEXT, 0, 0, AT(net.mac)},
-    {"net", "isolation", YESNO, 0, 0, AT(net.isolation)},
-    {"gateway", "host", TEXT, 0, 0, AT(settings.remote_host)},
-    {"gateway", "port", NUMBER, 1, 65535, AT(settings.remote_port)},
-    {"gateway", "user", TEXT, 0, 0, AT(settings.username)},
-    {"gateway", "host_key", PIN, 0, 0, 0},
-    {"gateway", "key_file", TEXT, 0, 0, AT(settings.client_key_file)},
-    {"gateway", "key_passphrase", TEXT, 0, 0, AT(settings.client_key_passphrase)},
-    {"gateway", "key_derived", YESNO, 0, 0, AT(settings.client_key_derived)},
-    {"gateway", "password", TEXT, 0, 0, AT(settings.password)},
-    {"gateway", "remote_address", TEXT, 0, 0, AT(settings.remote_address)},
-    {"gateway", "ciphers", TEXT, 0, 0, AT(settings.ciphers)},
-    {"gateway", "login_timeout_s", NUMBER, 1, 3600, AT(settings.timeout_s)},
-    {"gateway", "keepalive_s", NUMBER, 1, 3600, AT(settings.keepalive_s)},
-    {"gateway", "share_session", YESNO, 0, 0, AT(settings.multichannel)},
-    {"gateway", "verbosity", TEXT, 0, 0, AT(settings.verbosity)},
-    {"ota", "public_key", TEXT, 0, 0, AT(settings.ota_public_key)},
-    {"ota", "host", TEXT, 0, 0, AT(ota_host)},
-    {"ota", "confirm_s", NUMBER, 1, 86400, AT(ota_confirm_s)},
-    {"context", "local_port", NUMBER, 1, 65535, TASK(local_port)},
-    {"context", "remote_port", NUMBER, 1, 65535, TASK(forward_remote_port)},
-    {"context", "remote_address", TEXT, 0, 0, TASK(remote_address)},
-    {"context", "local_host", TEXT, 0, 0, TASK(local_host)},
-    {"context", "high_bw", YESNO, 0, 0, TASK(high_bw)},
-    {"context", "max_connections", NUMBER, 1, CMX_PROXY_CONNECTIONS_MAX, TASK(max_connections)},
-    {"context", "idle_timeout_s", NUMBER, 1, 86400, TASK(idle_timeout_s)},
-    {"context", "connect_timeout_s", NUMBER, 1, 3600, TASK(connect_timeout_s)},
-    {"context", "probe_interval_s", NUMBER, 1, 86400, TASK(probe_interval_s)},
-    {"context", "session", TEXT, 0, 0, TASK(session)},
+    {"board", "chip", TEXT, 0, 0, AT(chip),
+     "`esp32s3` (default), `esp32s2`, `esp32c3`, `esp32c6` or `esp32h2`: what images must be made for, and where eFuse "
+     "fields are"},
+    {"board", "flash", TEXT, 0, 0, AT(flash), "the flash, a file in the board's folder (`flash.bin`)"},
+    {"board", "efuse", TEXT, 0, 0, AT(efuse),
+     "the eFuse, as espefuse keeps it with `--virt --path-efuse-file` (`efuse.bin`)"},
+    {"board", "efuse_key", TEXT, 0, 0, AT(efuse_key),
+     "the key that was burned: espefuse keeps no bits that software could not read (`private_key.bin`)"},
+    {"board", "port_offset", NUMBER, 0, 60000, AT(port_offset),
+     "services listen at their port plus this, where the board shares the machine's loopback"},
+    {"board", "services", TEXT, 0, 0, AT(services),
+     "address on which the page and the stream listen; default: the loopback, with `tap:` every address"},
+    {"net", "mode", TEXT, 0, 0, AT(net.mode),
+     "`kernel` (the machine's sockets) or `tap:NAME` (lwIP over that TAP device)"},
+    {"net", "address", TEXT, 0, 0, AT(net.address), "with `tap:`: the board's IPv4 address and prefix, `10.0.0.2/24`"},
+    {"net", "gateway", TEXT, 0, 0, AT(net.gateway), "with `tap:`: the IPv4 router"},
+    {"net", "address6", TEXT, 0, 0, AT(net.address6),
+     "with `tap:`: an IPv6 address, `fd00::2/64`; link-local and advertised ones come by themselves"},
+    {"net", "dns", TEXT, 0, 0, AT(net.dns),
+     "with `tap:`: the name server, an IPv4 address; without one the machine's resolver answers"},
+    {"net", "mac", TEXT, 0, 0, AT(net.mac),
+     "with `tap:`: the Ethernet address; default: one made from the device's name"},
+    {"net", "isolation", YESNO, 0, 0, AT(net.isolation),
+     "with `tap:`: `no` leaves the security module out, to see what a device without it shows (`yes`)"},
+    {"gateway", "host", TEXT, 0, 0, AT(settings.remote_host), "name or address of the gateway"},
+    {"gateway", "port", NUMBER, 1, 65535, AT(settings.remote_port), "its SSH port (22)"},
+    {"gateway", "user", TEXT, 0, 0, AT(settings.username), "who the board logs in as"},
+    {"gateway", "host_key", PIN, 0, 0, 0,
+     "the gateway's host key: `SHA256:...` or a known_hosts line; may stand several times; without one the board does "
+     "not connect"},
+    {"gateway", "key_file", TEXT, 0, 0, AT(settings.client_key_file), "private key, OpenSSH or PEM"},
+    {"gateway", "key_passphrase", TEXT, 0, 0, AT(settings.client_key_passphrase), "of that key"},
+    {"gateway", "key_derived", YESNO, 0, 0, AT(settings.client_key_derived),
+     "`yes`: the key is derived from the hardware key at each login"},
+    {"gateway", "password", TEXT, 0, 0, AT(settings.password), "offered last; default: never"},
+    {"gateway", "remote_address", TEXT, 0, 0, AT(settings.remote_address),
+     "address to listen on at the gateway: at a CMX-GW the device's virtual IPv6 address; default its loopback"},
+    {"gateway", "ciphers", TEXT, 0, 0, AT(settings.ciphers),
+     "OpenSSH names, separated by commas; default: current ones"},
+    {"gateway", "login_timeout_s", NUMBER, 1, 3600, AT(settings.timeout_s),
+     "from the TCP connect to the last listener granted (10)"},
+    {"gateway", "keepalive_s", NUMBER, 1, 3600, AT(settings.keepalive_s),
+     "a request with reply after that much silence; three unanswered end the session (15)"},
+    {"gateway", "share_session", YESNO, 0, 0, AT(settings.multichannel), "`yes`: all contexts share one SSH session"},
+    {"gateway", "verbosity", TEXT, 0, 0, AT(settings.verbosity), "`4`: the debug log"},
+    {"ota", "public_key", TEXT, 0, 0, AT(settings.ota_public_key),
+     "who signs images, `04...` in hex; without it unsigned images are accepted"},
+    {"ota", "host", TEXT, 0, 0, AT(ota_host), "name by which a browser may call the update page"},
+    {"ota", "confirm_s", NUMBER, 1, 86400, AT(ota_confirm_s),
+     "how long a new image may take to reach its gateway before it is rolled back"},
+    {"context", "local_port", NUMBER, 1, 65535, TASK(local_port),
+     "which context: the port of the application's service"},
+    {"context", "remote_port", NUMBER, 1, 65535, TASK(forward_remote_port), "the listener's port at the gateway"},
+    {"context", "remote_address", TEXT, 0, 0, TASK(remote_address), "as in `[gateway]`, for this context"},
+    {"context", "local_host", TEXT, 0, 0, TASK(local_host), "where the service listens (`127.0.0.1`)"},
+    {"context", "high_bw", YESNO, 0, 0, TASK(high_bw), "`yes`: larger buffers"},
+    {"context", "max_connections", NUMBER, 1, CMX_PROXY_CONNECTIONS_MAX, TASK(max_connections), "at once (8)"},
+    {"context", "idle_timeout_s", NUMBER, 1, 86400, TASK(idle_timeout_s),
+     "a connection without a byte for that long is closed; default never"},
+    {"context", "connect_timeout_s", NUMBER, 1, 3600, TASK(connect_timeout_s), "to the service (10)"},
+    {"context", "probe_interval_s", NUMBER, 1, 86400, TASK(probe_interval_s),
+     "end-to-end probe of the gateway's listener; default off"},
+    {"context", "session", TEXT, 0, 0, TASK(session), "contexts that name the same one share an SSH session"},
 };
 
 #define N_KEYS (sizeof keys / sizeof keys[0])
@@ -213,6 +237,20 @@ cmx_err board_config_set(struct board_config *c, const char *section, const char
     case TEXT:
     default:
         return keep(c, value, (const char **)(void *)((char *)base + k->at));
+    }
+}
+
+void board_config_reference(FILE *out)
+{
+    const char *section = "";
+
+    for (size_t i = 0; i < N_KEYS; i++) {
+        if (strcmp(section, keys[i].section) != 0) {
+            section = keys[i].section;
+            fprintf(out, "%s`[%s%s]`\n\n| key | meaning (default) |\n|---|---|\n", i ? "\n" : "", section,
+                    strcmp(section, "context") == 0 ? " NAME" : "");
+        }
+        fprintf(out, "| `%s` | %s |\n", keys[i].name, keys[i].doc);
     }
 }
 

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "cmxsafe/core/err.h"
 #include "cmxsafe/device/settings.h"
@@ -50,5 +51,8 @@ CMX_MUST_USE cmx_err board_config_set(struct board_config *c, const char *sectio
 
 /* Reads path into c. why: "file:line: what". Errors as above, and CMX_ENOENT, CMX_EPERM, CMX_EFORMAT. */
 CMX_MUST_USE cmx_err board_config_load(struct board_config *c, const char *path, char *why, size_t why_cap);
+
+/* All keys, in Markdown: docs/BOARD.md has it. */
+void board_config_reference(FILE *out);
 
 #endif

@@ -6,6 +6,14 @@
 #include "cmxsafe/core/nearest.h"
 #include "cmxsafe/version.h"
 
+static int cmd_keys(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    board_config_reference(stdout);
+    return BOARD_OK;
+}
+
 static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
@@ -14,6 +22,7 @@ static const struct {
     {"create", board_cmd_create, "make a board: flash, eFuse and configuration in a folder"},
     {"run", board_cmd_run, "boot a board"},
     {"image", board_cmd_image, "make an application image to update a board with"},
+    {"keys", cmd_keys, "print the keys of board.ini, in Markdown"},
 };
 
 #define N_COMMANDS (sizeof commands / sizeof commands[0])

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# docs/BOARD.md: its five minutes are run as they stand there (with free ports), and its tables are what the program prints.
+. "$(dirname "$0")/lib.sh"
+DOC=$ROOT/docs/BOARD.md
+
+diff <(sed -n '/<!-- cmxsafe-board keys -->/,/<!-- end -->/{//!p}' "$DOC") <("$BIN/cmxsafe-board" keys) ||
+    fail "docs/BOARD.md: the tables differ from 'cmxsafe-board keys'"
+ok "the tables are current"
+
+block() { awk '/^```sh$/ { n++; on = n == 1; next } /^```/ { on = 0 } on' "$DOC"; }
+[ "$(block | wc -l)" -gt 20 ] || fail "no block to run"
+
+ssh_port=$(free_port) stream_port=$(free_port) offset=$(($(free_port) - 81)) ota_port=$(free_port) attest_port=$(free_port)
+block | sed "s/2222/$ssh_port/; s/port = 2222/port = $ssh_port/; s/8081/$stream_port/; s/18000/$offset/; s/28989/$ota_port/; s/28888/$attest_port/" >"$TMP/five_minutes.sh"
+echo 'kill $!; wait $!' >>"$TMP/five_minutes.sh"
+[ "$(id -u)" != 0 ] || mkdir -p /run/sshd
+CLEANUP+=('[ -f "$TMP/work/sshd.pid" ] && kill "$(cat "$TMP/work/sshd.pid")"')
+mkdir "$TMP/work"
+(cd "$TMP/work" && PATH=$BIN:$PATH bash -eu "$TMP/five_minutes.sh") >"$TMP/five_minutes.log" 2>&1 || fail "the five minutes fail"
+head -c 2 "$TMP/work/frame.jpg" | xxd -p | grep -qx ffd8 || fail "no frame"
+! grep -qE 'ERROR: (Address|Leak)Sanitizer|runtime error' "$TMP/five_minutes.log" || fail "a sanitizer complains"
+ok "the five minutes end with a frame"
