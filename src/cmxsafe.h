@@ -21,6 +21,13 @@
 
 #include "cmxsafe/device/defaults.h" /* what a sketch's own settings.h does not define */
 
+/* The original's calls name core 1, which chips with one core (S2, C3, C6, H2) do not have: there the core is left out.
+ */
+#if defined(ESP_PLATFORM) && portNUM_PROCESSORS == 1
+#define xTaskCreatePinnedToCore(fn, name, stack, arg, priority, handle, core)                                          \
+    xTaskCreate(fn, name, stack, arg, priority, handle)
+#endif
+
 #define CMX_TEXT_OF(x) #x
 #define CMX_TEXT(x) CMX_TEXT_OF(x)
 

@@ -41,12 +41,12 @@ static int connect_nonblocking(const struct sockaddr_in *to, int *error)
     return fd;
 }
 
-/* Waits for events on fd, at most 5 s; returns what came. */
+/* Waits for events on fd, at most 5 s; returns what came. ESP-IDF's poll counts events, not descriptors. */
 static int wait_events(int fd, short events)
 {
     struct pollfd p = {.fd = fd, .events = events};
 
-    return poll(&p, 1, 5000) == 1 ? p.revents : 0;
+    return poll(&p, 1, 5000) > 0 ? p.revents : 0;
 }
 
 static int pending_error(int fd)

@@ -167,6 +167,8 @@ CMX_MUST_USE cmx_err cmx_socket_tell_open(struct cmx_proxy *p, struct tracked_so
 void cmx_socket_tell_close(struct cmx_proxy *p, struct tracked_socket *t, const char *context);
 
 /* ---- login.c: fills s->ssh. text: what to say of a failure ---- */
+/* Host key types that a pin may have and that the task's stack can verify, as a mask; never empty. */
+unsigned cmx_session_key_types(const struct session *s);
 CMX_MUST_USE cmx_err cmx_session_login(struct session *s, char *text, size_t cap);
 
 /* ---- serve.c: returns when the session has ended, CMX_OK when asked to stop ---- */

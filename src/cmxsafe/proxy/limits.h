@@ -35,6 +35,14 @@
 #define CMX_RELAY_BACKLOG_MAX (4u << 20)
 #endif
 
+/* libssh verifies an Ed25519 host key with tables of 8 KB on the stack: 12.7 KB at the deepest on an ESP32-C3, where
+ * ECDSA P-256 takes 9.8. A session whose stack is smaller than this does not offer it, and says so. */
+#ifdef CMX_DEVICE_PROFILE
+#define CMX_ED25519_STACK 13824
+#else
+#define CMX_ED25519_STACK 1
+#endif
+
 /* A peer that does not answer a channel close within this time holds a relay's place for ever: the session is ended. */
 #define CMX_RELAY_CLOSE_TIMEOUT_MS 60000
 

@@ -165,12 +165,27 @@ static cmx_err handshake(struct session *s, uint64_t deadline, struct words *w)
     return err;
 }
 
+unsigned cmx_session_key_types(const struct session *s)
+{
+    const size_t stack = s->proxy->stack_bytes;
+    const unsigned fit =
+        stack && stack < CMX_ED25519_STACK ? CMX_HOSTKEY_ANY & ~(1u << CMX_HOSTKEY_ED25519) : CMX_HOSTKEY_ANY;
+    const unsigned types = cmx_pin_types(s->config->pins, s->config->n_pins) & fit;
+
+    return types ? types : fit;
+}
+
 /* The types that a pin may have, less those that showed another key: the gateway then shows its next one. */
 static unsigned types_to_offer(const struct session *s)
 {
-    unsigned types = cmx_pin_types(s->config->pins, s->config->n_pins) & ~s->tried_types;
+    const unsigned all = cmx_session_key_types(s);
 
-    return types ? types : CMX_HOSTKEY_ANY;
+    if (!s->tried_types && !(all & 1u << CMX_HOSTKEY_ED25519) &&
+        cmx_pin_types(s->config->pins, s->config->n_pins) & 1u << CMX_HOSTKEY_ED25519)
+        cmx_log(CMX_LOG_INFO, "proxy",
+                "%s: Ed25519 host keys need a stack of %u bytes: only the gateway's others are used", s->name,
+                (unsigned)CMX_ED25519_STACK);
+    return all & ~s->tried_types ? all & ~s->tried_types : all;
 }
 
 cmx_err cmx_session_login(struct session *s, char *text, size_t cap)

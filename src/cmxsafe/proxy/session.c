@@ -222,7 +222,7 @@ static cmx_err attempt(struct session *s, char *text, size_t cap)
  * asks for another type, at once, until all have been seen. */
 static bool other_host_key_types_left(struct session *s, cmx_err err)
 {
-    unsigned pinned = cmx_pin_types(s->config->pins, s->config->n_pins);
+    unsigned pinned = cmx_session_key_types(s);
 
     if (err != CMX_EHOSTKEY) {
         s->tried_types = 0;

@@ -6,8 +6,12 @@
 #include <freertos/task.h>
 #include <time.h>
 
+#include <stdio.h>
+#include <string.h>
+
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/esp/esp_defaults.h"
+#include "cmxsafe/port/esp/tasks.h"
 #include "cmxsafe/port/port.h"
 #include "esp_log.h"
 #include "esp_system.h"
@@ -39,10 +43,90 @@ void cmx_port_sleep_ms(uint32_t ms)
     vTaskDelay((TickType_t)(ms / portTICK_PERIOD_MS) + (ms % portTICK_PERIOD_MS ? 2 : 1));
 }
 
+/* Our tasks, for the status. A place whose task has ended keeps its figures until it is needed again. */
+static struct {
+    portMUX_TYPE lock;
+    struct place {
+        TaskHandle_t task; /* NULL: ended */
+        struct cmx_esp_task figures;
+    } places[CMX_ESP_TASKS_MAX];
+} tasks = {.lock = portMUX_INITIALIZER_UNLOCKED};
+
 struct start {
     cmx_task_fn fn;
     void *arg;
+    uint32_t stack;
+    char name[CMX_ESP_TASK_NAME];
 };
+
+static struct place *find_place(const char *name)
+{
+    struct place *free_one = NULL;
+
+    for (size_t i = 0; i < CMX_ESP_TASKS_MAX; i++) {
+        struct place *p = &tasks.places[i];
+
+        if (!p->task && strcmp(p->figures.name, name) == 0)
+            return p; /* the same kind of task again: the least ever left is what counts */
+        if (!p->task && (!free_one || !p->figures.name[0]))
+            free_one = p;
+    }
+    return free_one;
+}
+
+static struct place *enter(const struct start *s)
+{
+    struct place *p;
+
+    taskENTER_CRITICAL(&tasks.lock);
+    p = find_place(s->name);
+    if (p) {
+        if (strcmp(p->figures.name, s->name) != 0) {
+            memcpy(p->figures.name, s->name, sizeof p->figures.name);
+            p->figures.stack_free_min = s->stack;
+        }
+        p->task = xTaskGetCurrentTaskHandle();
+        p->figures.stack = s->stack;
+    }
+    taskEXIT_CRITICAL(&tasks.lock);
+    return p;
+}
+
+static void leave(struct place *p)
+{
+    const uint32_t left = (uint32_t)uxTaskGetStackHighWaterMark(NULL);
+
+    if (!p)
+        return;
+    taskENTER_CRITICAL(&tasks.lock);
+    if (left < p->figures.stack_free_min)
+        p->figures.stack_free_min = left;
+    p->task = NULL;
+    taskEXIT_CRITICAL(&tasks.lock);
+}
+
+size_t cmx_esp_tasks(struct cmx_esp_task *out, size_t cap)
+{
+    size_t n = 0;
+
+    taskENTER_CRITICAL(&tasks.lock);
+    for (size_t i = 0; i < CMX_ESP_TASKS_MAX && n < cap; i++) {
+        const struct place *p = &tasks.places[i];
+
+        if (!p->figures.name[0])
+            continue;
+        out[n] = p->figures;
+        out[n].running = p->task != NULL;
+        if (p->task) {
+            const uint32_t left = (uint32_t)uxTaskGetStackHighWaterMark(p->task);
+
+            out[n].stack_free_min = left < out[n].stack_free_min ? left : out[n].stack_free_min;
+        }
+        n++;
+    }
+    taskEXIT_CRITICAL(&tasks.lock);
+    return n;
+}
 
 #if CONFIG_CMX_STACKS_IN_PSRAM
 static BaseType_t create(TaskFunction_t run, const char *name, uint32_t stack, void *arg, BaseType_t core)
@@ -70,9 +154,11 @@ static void end_task(void)
 static void run(void *p)
 {
     struct start s = *(struct start *)p;
+    struct place *place = enter(&s);
 
     cmx_mem_free(p);
     s.fn(s.arg);
+    leave(place);
     end_task();
 }
 
@@ -85,8 +171,9 @@ cmx_err cmx_port_task_start(const char *name, size_t stack_bytes, cmx_task_fn fn
         return CMX_ENOMEM;
     s->fn = fn;
     s->arg = arg;
-    /* ESP-IDF counts stacks in bytes. */
-    if (create(run, name, (uint32_t)(stack_bytes ? stack_bytes : CONFIG_CMX_SESSION_STACK), s, core) == pdPASS)
+    s->stack = (uint32_t)(stack_bytes ? stack_bytes : CONFIG_CMX_SESSION_STACK); /* ESP-IDF counts stacks in bytes */
+    snprintf(s->name, sizeof s->name, "%s", name);
+    if (create(run, s->name, s->stack, s, core) == pdPASS)
         return CMX_OK;
     cmx_mem_free(s);
     return CMX_ENOMEM;

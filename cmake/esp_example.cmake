@@ -1,0 +1,9 @@
+# Where the examples find their components: cmxsafe in this tree, a LibSSH-ESP32 checkout if LIBSSH_ESP32_DIR names one (the
+# component manager brings libssh otherwise), and ESP-IDF's own helper that brings Wi-Fi or Ethernet up.
+list(APPEND EXTRA_COMPONENT_DIRS ${CMAKE_CURRENT_LIST_DIR}/cmxsafe
+  $ENV{IDF_PATH}/examples/common_components/protocol_examples_common)
+set(COMPONENTS main cmxsafe)
+if(DEFINED ENV{LIBSSH_ESP32_DIR})
+  list(APPEND EXTRA_COMPONENT_DIRS ${CMAKE_CURRENT_LIST_DIR}/libssh_esp32)
+  list(APPEND COMPONENTS libssh_esp32)
+endif()

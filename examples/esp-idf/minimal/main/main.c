@@ -1,0 +1,33 @@
+/* One page, reachable at the gateway alone: curl http://127.0.0.1:8080/ there. Gateway, user, key: idf.py menuconfig,
+ * or NVS. */
+#include "cmxsafe.h"
+#include "cmxsafe/http/http.h"
+#include "cmxsafe/port/esp/device_esp.h"
+#include "esp_err.h"
+#include "protocol_examples_common.h"
+
+static cmx_err hello(struct cmx_http_request *r, void *ctx, void **state)
+{
+    (void)ctx;
+    (void)state;
+    return cmx_http_reply_text(r, 200, "hello from the device\n");
+}
+
+static const struct cmx_http_route routes[] = {{.method = "GET", .path = "/", .begin = hello}};
+static const struct cmx_http_service page = {.name = "page", .port = 80, .routes = routes, .n_routes = 1};
+
+static const TaskParameters webPort = {.local_port = 80, .forward_remote_port = 8080, .name = "web"};
+
+void app_main(void)
+{
+    struct cmx_http_server *server;
+
+    ESP_ERROR_CHECK(cmx_esp_init(NULL));
+    ESP_ERROR_CHECK(cmx_http_serve(&page, &server) == CMX_OK ? ESP_OK : ESP_FAIL);
+    ESP_ERROR_CHECK(example_connect()); /* Wi-Fi or Ethernet, as menuconfig says */
+    ESP_ERROR_CHECK(cmx_esp_forward(&webPort));
+    for (;;) {
+        cmx_esp_log_memory();
+        vTaskDelay(pdMS_TO_TICKS(60000));
+    }
+}

@@ -1,0 +1,304 @@
+#ifdef ESP_PLATFORM
+
+#include "cmxsafe/port/esp/device_esp.h"
+
+#include <freertos/FreeRTOS.h>
+#include <freertos/event_groups.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/text.h"
+#include "cmxsafe/device/attest_service.h"
+#include "cmxsafe/device/device.h"
+#include "cmxsafe/device/merge.h"
+#include "cmxsafe/device/update.h"
+#include "cmxsafe/identity/identity.h"
+#include "cmxsafe/port/esp/esp_defaults.h"
+#include "cmxsafe/port/esp/events.h"
+#include "cmxsafe/port/esp/nvs_config.h"
+#include "cmxsafe/port/esp/ota_esp.h"
+#include "cmxsafe/port/esp/tasks.h"
+#include "cmxsafe/port/port.h"
+#include "esp_app_desc.h"
+#include "esp_efuse.h"
+#include "esp_efuse_table.h"
+#include "esp_flash_encrypt.h"
+#include "esp_netif.h"
+#include "esp_secure_boot.h"
+#include "esp_system.h"
+
+#define TAG "device"
+#define NETWORK_UP BIT0
+#define PINS_MAX 4
+
+/* Strings that were stored in NVS, or that Kconfig gives in another form; kept for good. */
+static struct {
+    struct cmx_settings settings;
+    char host[64], user[64], password[64], address[48], pins[PINS_MAX * 56], key[1200];
+    const char *pin[PINS_MAX];
+    EventGroupHandle_t network;
+    StaticEventGroup_t network_storage;
+    uint32_t boots;
+} esp;
+
+/* The value in NVS, or NULL. */
+static const char *stored(const char *key, char *out, size_t cap)
+{
+    cmx_err err = cmx_nvs_get(key, out, cap);
+
+    if (!err)
+        return out;
+    if (err != CMX_ENOENT)
+        cmx_log(CMX_LOG_WARN, TAG, "NVS %s: %s; the built-in value applies", key, cmx_err_text(err));
+    return NULL;
+}
+
+/* "SHA256:a SHA256:b" becomes a list. */
+static void split_pins(struct cmx_settings *s, const char *text)
+{
+    size_t n = 0;
+
+    if (cmx_text_copy(esp.pins, sizeof esp.pins, text) != CMX_OK) {
+        cmx_log(CMX_LOG_ERROR, TAG, "more than %d pinned host keys", PINS_MAX);
+        return;
+    }
+    for (char *p = esp.pins; n < PINS_MAX;) {
+        p += strspn(p, " ,");
+        if (!*p)
+            break;
+        esp.pin[n++] = p;
+        p += strcspn(p, " ,");
+        if (*p)
+            *p++ = '\0';
+    }
+    if (n) {
+        s->host_keys = esp.pin;
+        s->n_host_keys = n;
+    }
+}
+
+#ifdef CONFIG_CMX_GATEWAY_HOST
+static void from_kconfig(struct cmx_settings *s)
+{
+    s->remote_host = CONFIG_CMX_GATEWAY_HOST;
+    s->remote_port = CONFIG_CMX_GATEWAY_PORT;
+    s->username = CONFIG_CMX_USER;
+    s->remote_address = CONFIG_CMX_REMOTE_ADDRESS;
+    s->timeout_s = CONFIG_CMX_LOGIN_TIMEOUT_S;
+    s->task_stack = CONFIG_CMX_SESSION_STACK;
+#if CONFIG_CMX_CREDENTIAL_PASSWORD
+    s->password = CONFIG_CMX_PASSWORD;
+#endif
+#if CONFIG_CMX_CREDENTIAL_HWKEY
+    s->client_key_derived = true;
+#endif
+#if CONFIG_CMX_SHARED_SESSION
+    s->multichannel = true;
+#endif
+    split_pins(s, CONFIG_CMX_HOST_KEYS);
+}
+#else
+static void from_kconfig(struct cmx_settings *s)
+{
+    (void)s; /* Arduino: settings.h says all */
+}
+#endif
+
+/* What NVS has; the rest stays NULL or 0. */
+static void from_nvs(struct cmx_settings *s)
+{
+    char port[8];
+    char pins[sizeof esp.pins];
+    uint64_t number;
+
+    s->remote_host = stored("gateway", esp.host, sizeof esp.host);
+    s->username = stored("user", esp.user, sizeof esp.user);
+    s->password = stored("password", esp.password, sizeof esp.password);
+    s->remote_address = stored("address", esp.address, sizeof esp.address);
+    s->client_key = stored("key", esp.key, sizeof esp.key);
+    if (stored("port", port, sizeof port) && cmx_text_u64(port, 1, 65535, &number) == CMX_OK)
+        s->remote_port = (int)number;
+    if (stored("host_key", pins, sizeof pins))
+        split_pins(s, pins);
+}
+
+static void on_session(void *arg, const char *session, bool up, cmx_err err)
+{
+    (void)arg;
+    cmx_esp_post(up ? CMX_EVENT_SESSION_UP : CMX_EVENT_SESSION_DOWN, session, err);
+}
+
+static void on_address(void *arg, esp_event_base_t base, int32_t id, void *data)
+{
+    const bool got =
+        id == IP_EVENT_STA_GOT_IP || id == IP_EVENT_ETH_GOT_IP || id == IP_EVENT_GOT_IP6 || id == IP_EVENT_PPP_GOT_IP;
+
+    (void)arg;
+    (void)base;
+    (void)data;
+    if (got)
+        xEventGroupSetBits(esp.network, NETWORK_UP);
+}
+
+static esp_err_t start_platform(void)
+{
+    esp_err_t rc = esp_netif_init(); /* harmless when the application did it */
+
+    if (rc == ESP_OK)
+        rc = esp_event_loop_create_default();
+    if (rc == ESP_ERR_INVALID_STATE) /* there is one */
+        rc = ESP_OK;
+    if (rc == ESP_OK)
+        rc = esp_event_handler_register(IP_EVENT, ESP_EVENT_ANY_ID, on_address, NULL);
+    return rc;
+}
+
+static void on_update(void *arg, cmx_ota_event event, const char *text)
+{
+    (void)arg;
+    switch (event) {
+    case CMX_OTA_EVENT_READY:
+        cmx_esp_post(CMX_EVENT_UPDATE_READY, text, CMX_OK);
+        return;
+    case CMX_OTA_EVENT_REFUSED:
+    case CMX_OTA_EVENT_INTERRUPTED:
+        cmx_esp_post(CMX_EVENT_UPDATE_FAILED, text, event == CMX_OTA_EVENT_REFUSED ? CMX_EFORMAT : CMX_ECLOSED);
+        return;
+    case CMX_OTA_EVENT_CONFIRMED:
+        cmx_esp_post(CMX_EVENT_CONFIRMED, text, CMX_OK);
+        return;
+    case CMX_OTA_EVENT_ROLLBACK:
+        cmx_esp_post(CMX_EVENT_ROLLBACK, text, CMX_ETIMEOUT);
+        return;
+    default:
+        return;
+    }
+}
+
+static void set_updates(void)
+{
+    struct cmx_device_updates u = {
+        .slots = cmx_esp_slots(),
+        .chip_id = CONFIG_IDF_FIRMWARE_CHIP_ID,
+        .secure_version_min = esp_efuse_read_secure_version(),
+        .secure_boot = esp_secure_boot_enabled(),
+        .name = esp_app_get_description()->project_name,
+        .event = on_update,
+    };
+
+    cmx_device_set_updates(&u);
+}
+
+esp_err_t cmx_esp_init(const struct cmx_settings *own)
+{
+    static const struct cmx_proxy_hooks hooks = {.session = on_session};
+    struct cmx_settings nvs = {0};
+    cmx_err err = cmx_nvs_init();
+    esp_err_t rc;
+
+    if (err)
+        return cmx_esp_err(err);
+    esp.network = xEventGroupCreateStatic(&esp.network_storage);
+    rc = start_platform();
+    if (rc != ESP_OK)
+        return rc;
+    esp.boots = cmx_nvs_count_boot();
+    /* libssh looks for a home directory, and gives up without one. Its files are not there, which is as it should be.
+     */
+    setenv("HOME", "/", 0);
+    from_kconfig(&esp.settings);
+    if (own)
+        cmx_settings_merge(&esp.settings, own);
+    from_nvs(&nvs);
+    cmx_settings_merge(&esp.settings, &nvs);
+    cmx_device_override(&esp.settings, NULL, 0);
+    cmx_device_set_key_loader(cmx_identity_key_load, NULL);
+    cmx_device_set_hooks(&hooks);
+    cmx_attest_set_facts(cmx_esp_facts, NULL);
+    set_updates();
+    return ESP_OK;
+}
+
+esp_err_t cmx_esp_forward(const TaskParameters *context)
+{
+    return cmx_esp_err(cmx_device_forward(&esp.settings, context));
+}
+
+esp_err_t cmx_esp_wait_network(uint32_t timeout_ms)
+{
+    const TickType_t ticks = timeout_ms ? pdMS_TO_TICKS(timeout_ms) : portMAX_DELAY;
+
+    return xEventGroupWaitBits(esp.network, NETWORK_UP, pdFALSE, pdFALSE, ticks) & NETWORK_UP ? ESP_OK
+                                                                                              : ESP_ERR_TIMEOUT;
+}
+
+/* Is JTAG off for good, by its pads and, where the chip has it, by USB? */
+#if CONFIG_IDF_TARGET_ESP32
+static bool jtag_is_off(void)
+{
+    return esp_efuse_read_field_bit(ESP_EFUSE_JTAG_DISABLE);
+}
+#elif CONFIG_IDF_TARGET_ESP32S2
+static bool jtag_is_off(void)
+{
+    return esp_efuse_read_field_bit(ESP_EFUSE_HARD_DIS_JTAG);
+}
+#else
+static bool jtag_is_off(void)
+{
+    return esp_efuse_read_field_bit(ESP_EFUSE_DIS_PAD_JTAG) && esp_efuse_read_field_bit(ESP_EFUSE_DIS_USB_JTAG);
+}
+#endif
+
+static cmx_flash_encryption flash_encryption(void)
+{
+    if (!esp_flash_encryption_enabled())
+        return CMX_FLASH_PLAIN;
+    return esp_get_flash_encryption_mode() == ESP_FLASH_ENC_MODE_RELEASE ? CMX_FLASH_RELEASE : CMX_FLASH_DEVELOPMENT;
+}
+
+/* Cuts what does not fit; text may fill its max bytes without a NUL. */
+static void copy_text(char *out, size_t cap, const char *text, size_t max)
+{
+    size_t len = strnlen(text, max < cap ? max : cap - 1);
+
+    memcpy(out, text, len);
+    out[len] = '\0';
+}
+
+void cmx_esp_facts(void *arg, struct cmx_evidence *e)
+{
+    const esp_app_desc_t *desc = esp_app_get_description();
+
+    (void)arg;
+    copy_text(e->hw_model, sizeof e->hw_model, CONFIG_IDF_TARGET, sizeof e->hw_model);
+    copy_text(e->sw_name, sizeof e->sw_name, desc->project_name, sizeof desc->project_name);
+    copy_text(e->sw_version, sizeof e->sw_version, desc->version, sizeof desc->version);
+    copy_text(e->slot, sizeof e->slot, cmx_esp_slot_name(), sizeof e->slot);
+    copy_text(e->slot_state, sizeof e->slot_state, cmx_esp_slot_state(), sizeof e->slot_state);
+    e->secure_version = desc->secure_version;
+    e->secure_boot = esp_secure_boot_enabled();
+    e->debug = jtag_is_off() ? CMX_DEBUG_DISABLED_PERMANENTLY : CMX_DEBUG_ENABLED;
+    e->flash_encryption = flash_encryption();
+    e->boot_count = esp.boots;
+}
+
+void cmx_esp_log_memory(void)
+{
+    struct cmx_esp_task tasks[CMX_ESP_TASKS_MAX];
+    struct cmx_mem_stats ours;
+    size_t n = cmx_esp_tasks(tasks, CMX_ESP_TASKS_MAX);
+
+    cmx_mem_stats(&ours);
+    cmx_log(CMX_LOG_INFO, TAG, "heap: %u free, %u at the lowest; ours %u in %u blocks, %u at the most",
+            (unsigned)esp_get_free_heap_size(), (unsigned)esp_get_minimum_free_heap_size(), (unsigned)ours.live_bytes,
+            (unsigned)ours.live_blocks, (unsigned)ours.peak_bytes);
+    for (size_t i = 0; i < n; i++)
+        cmx_log(CMX_LOG_INFO, TAG, "task %s: stack %u, most used %u", tasks[i].name, (unsigned)tasks[i].stack,
+                (unsigned)(tasks[i].stack - tasks[i].stack_free_min));
+}
+
+#endif

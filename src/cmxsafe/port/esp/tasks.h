@@ -1,0 +1,29 @@
+/* tasks.h - the stacks of cmxsafe's tasks, for a status and for sizing them. ESP-IDF only. */
+#ifndef CMX_PORT_ESP_TASKS_H
+#define CMX_PORT_ESP_TASKS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CMX_ESP_TASKS_MAX 12
+#define CMX_ESP_TASK_NAME 16
+
+struct cmx_esp_task {
+    char name[CMX_ESP_TASK_NAME];
+    uint32_t stack;          /* bytes */
+    uint32_t stack_free_min; /* of them never used, by any task of that name since the start */
+    bool running;
+};
+
+/* At most cap entries; returns how many. Any task. */
+size_t cmx_esp_tasks(struct cmx_esp_task *out, size_t cap);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
