@@ -7,7 +7,11 @@ set -eu
 cd "$CMX_ROOT"
 out=${1:-build/packages}
 install_packages "${BUILD_PACKAGES[@]}" dpkg-dev
+mkdir -p build
+exec 9>build/.package.lock # two at once would build in one tree
+flock 9
 build build
+exec 9>&-
 
 version=$(sed -nE 's/.*define CMX_VERSION "(.*)"/\1/p' src/cmxsafe/version.h)
 arch=$(dpkg --print-architecture)

@@ -1,0 +1,137 @@
+#!/usr/bin/env bash
+# The unit under a real systemd: in a copy-on-write copy of this machine, in its own process namespace, the package is
+# installed and the service started, reloaded, hung, killed and stopped. Nobody outside sees any of it.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/agent_lib.sh"
+[ "$(id -u)" = 0 ] || skip "not root"
+[ -x /lib/systemd/systemd ] || skip "no systemd"
+command -v dpkg-shlibdeps >/dev/null && command -v jq >/dev/null || skip "no dpkg-dev or jq"
+
+"$ROOT/scripts/package.sh" "$TMP/packages" >"$TMP/package.log" 2>&1 || fail "scripts/package.sh"
+start_sshd </dev/null
+WEB=$(free_port) GATE=$(free_port)
+mkdir "$TMP/www" "$TMP/out" "$TMP/copy"
+echo hello >"$TMP/www/index.html"
+serve_folder "$WEB" "$TMP/www"
+cp "$KEY" "$TMP/out/key"
+{ CREDENTIAL="key_file = /etc/cmxsafe/key" gateway_section | sed '/^control_socket/d'; reverse web "$WEB" "$GATE"; } >"$TMP/out/cmxsafed.conf"
+cp "$TMP"/packages/cmxsafe-agent_*.deb "$TMP/out/agent.deb"
+
+cat >"$TMP/out/inside.sh" <<'INSIDE'
+cd /run/out || exit 1
+fail() { echo "FAILED: $*"; systemctl status --no-pager cmxsafed; journalctl --no-pager -u cmxsafed; exit 1; }
+wait_for() { local end=$((SECONDS + $1)); shift; until "$@" >/dev/null 2>&1; do [ $SECONDS -lt $end ] || return 1; sleep 0.1; done; }
+main_pid() { systemctl show -P MainPID cmxsafed; }
+serves() { [ "$(curl -sS --max-time 5 "http://127.0.0.1:$GATE/")" = hello ]; }
+another() { [ "$(main_pid)" != "$1" ] && [ "$(systemctl is-active cmxsafed)" = active ]; }
+
+dpkg -i agent.deb || fail "installing"
+! systemctl is-enabled cmxsafed || fail "the package enabled the unit"
+! systemctl is-active cmxsafed || fail "the package started the unit"
+install -m 0600 -o cmxsafed key /etc/cmxsafe/key
+cp cmxsafed.conf /etc/cmxsafe/cmxsafed.conf
+mkdir -p /etc/systemd/system/cmxsafed.service.d
+printf '[Service]\nWatchdogSec=4\nRestartSec=100ms\n' >/etc/systemd/system/cmxsafed.service.d/quick.conf
+systemctl daemon-reload
+
+systemctl start cmxsafed || fail "start"
+cmxsafed status --json | jq -e .all_up || fail "started, but not up"
+serves || fail "the service is not reached"
+cmxsafed status --json | jq -e '[.confinement[] | select(.what != "landlock ports") | .applied] | all' || fail "confinement under the unit"
+[ "$(ps -o user= -p "$(main_pid)")" = cmxsafed ] || fail "user"
+[ "$(awk '/^CapEff/ {print $2}' "/proc/$(main_pid)/status")" = 0000000000000000 ] || fail "capabilities"
+[ "$(awk '/^NoNewPrivs/ {print $2}' "/proc/$(main_pid)/status")" = 1 ] || fail "NoNewPrivs"
+systemctl show -P StatusText cmxsafed | grep -q '1 of 1 contexts up' || fail "StatusText"
+[ "$(stat -c '%U:%G %a' /run/cmxsafe/cmxsafed.sock)" = 'cmxsafed:cmxsafed 660' ] || fail "control socket"
+echo "ok: started, confined, up"
+
+journalctl -o json -u cmxsafed _COMM=cmxsafed | jq -r .PRIORITY | grep -qx 6 || fail "priorities in the journal"
+! journalctl -u cmxsafed -o cat | grep -q '^<' || fail "priorities are in the text"
+echo "ok: journal"
+
+first=$(main_pid)
+systemctl reload cmxsafed || fail "reload"
+wait_for 10 sh -c "journalctl -u cmxsafed -o cat | grep -q 'read again'" || fail "reload is not logged"
+cp cmxsafed.conf broken.conf
+echo 'colour = red' >>/etc/cmxsafe/cmxsafed.conf
+! systemctl reload cmxsafed || fail "reload of a broken file succeeds"
+serves || fail "a broken file stopped the service"
+cp cmxsafed.conf /etc/cmxsafe/cmxsafed.conf
+[ "$(main_pid)" = "$first" ] || fail "reload made another process"
+echo "ok: reload"
+
+kill -STOP "$first"
+wait_for 30 another "$first" || fail "the watchdog does not bite"
+wait_for 30 serves || fail "not reachable after the watchdog"
+echo "ok: watchdog"
+
+second=$(main_pid)
+kill -KILL "$second"
+wait_for 30 another "$second" || fail "not restarted after SIGKILL"
+wait_for 30 serves || fail "not reachable after SIGKILL"
+echo "ok: restart"
+
+# isolation's drop-in leaves the unit working
+cp /usr/share/doc/cmxsafe-agent/examples/isolation.conf /etc/systemd/system/cmxsafed.service.d/
+systemctl daemon-reload && systemctl restart cmxsafed || fail "restart with isolation.conf"
+[ "$(awk '/^CapEff/ {print $2}' "/proc/$(main_pid)/status")" = 0000000000001000 ] || fail "CAP_NET_ADMIN, and only it"
+wait_for 30 serves || fail "not reachable with isolation.conf"
+echo "ok: isolation.conf"
+
+systemctl stop cmxsafed || fail "stop"
+[ "$(systemctl show -P Result cmxsafed)" = success ] || fail "stop is not clean"
+[ ! -e /run/cmxsafe ] || fail "the runtime folder is left"
+dpkg -P cmxsafe-agent || fail "purging"
+echo "ok: stopped, purged"
+echo DONE
+INSIDE
+
+cat >"$TMP/boot.sh" <<'BOOT'
+set -eu
+mount -t tmpfs tmpfs "$1/copy"
+mkdir "$1/copy/u" "$1/copy/w" "$1/copy/m"
+mount -t overlay -o "lowerdir=/,upperdir=$1/copy/u,workdir=$1/copy/w" overlay "$1/copy/m"
+cd "$1/copy/m"
+mount -t proc proc proc
+mount --bind proc/sys proc/sys
+mount -o remount,ro,bind proc/sys # the machine's own settings are none of ours
+mount -t sysfs sysfs sys
+mount -o remount,ro,bind sys
+mount -t cgroup2 cgroup2 sys/fs/cgroup
+mount -t tmpfs tmpfs run
+mount -t tmpfs tmpfs tmp
+mount -t tmpfs tmpfs var/log
+mount --rbind /dev dev
+mkdir run/out
+mount --bind "$1/out" run/out
+# Nothing of what this machine starts is started there.
+rm -rf {etc,lib,usr/lib}/systemd/system/{sysinit,basic,sockets,timers,local-fs,multi-user,graphical}.target.wants
+cat >etc/systemd/system/scenario.service <<UNIT
+[Unit]
+DefaultDependencies=no
+Wants=systemd-journald.service dbus.socket systemd-journald.socket
+After=basic.target systemd-journald.service
+[Service]
+Type=oneshot
+Environment=GATE=$2
+StandardOutput=file:/run/out/log
+StandardError=file:/run/out/log
+ExecStart=/bin/bash /run/out/inside.sh
+ExecStopPost=/bin/systemctl --force --force poweroff
+UNIT
+touch run/out/booting
+# A changed root by chroot alone forbids user namespaces, which the unit uses.
+mkdir old
+pivot_root . old
+umount -l old
+container=cmxsafe exec /lib/systemd/systemd --unit=scenario.service --show-status=0
+BOOT
+# A control group of its own, taken away at the end.
+CGROUPS=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
+[ -n "$CGROUPS" ] && mkdir "$CGROUPS/cmx-e2e.$$" || skip "no control group (v2) can be made here"
+CLEANUP+=('find "$CGROUPS/cmx-e2e.$$" -depth -type d -exec rmdir {} \; 2>/dev/null')
+timeout -s KILL 150 bash -c 'echo $$ >"$1/cgroup.procs" && shift && exec "$@"' - "$CGROUPS/cmx-e2e.$$" unshare --kill-child --pid --fork --mount --cgroup --ipc --uts bash "$TMP/boot.sh" "$TMP" "$GATE" >"$TMP/boot.log" 2>&1
+[ -e "$TMP/out/booting" ] || skip "no copy of this machine can be made here"
+[ -s "$TMP/out/log" ] || skip "systemd does not boot here"
+grep '^ok: ' "$TMP/out/log"
+grep -q '^DONE$' "$TMP/out/log" || { cat "$TMP/out/log"; fail "under systemd"; }
