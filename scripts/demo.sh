@@ -48,7 +48,7 @@ row() {
     else
         FAILED=$((FAILED + 1))
         ROWS+=("$(printf '  %-12s%s%-4s%s %s' "$module" "$c_red" FAIL "$c_off" "$what")")
-        sed 's/^/    /' "$WORK/row.log" | tail -n 5 >&2
+        sed 's/^/    /' "$WORK/row.log" | tail -n 30 >&2
     fi
     printf '%s\n' "${ROWS[-1]}"
 }
@@ -115,7 +115,8 @@ start_board() {
 }
 start_board
 through() { curl -fsS --max-time 30 "http://127.0.0.1:$1"; }
-wait_until 60 "waiting for the board's sessions" through "$STREAM/frame.jpg" ||
+all_up() { through "$STREAM/frame.jpg" && through "$OTA/update" && through "$ATTEST/evidence?nonce=0011223344556677"; }
+wait_until 60 "waiting for the board's sessions" all_up ||
     { tail -n 10 "$WORK/board.log" "$WORK/sshd.log" >&2; die "the board did not reach its gateway; see above"; }
 
 say "what it shows"
@@ -132,26 +133,12 @@ viewers() {
 }
 recovers() {
     local old
-    old=$(pgrep -P "${PIDS[0]}") && kill -KILL $old && sleep 0.2 && wait_until 30 "waiting for the sessions to come back" through "$STREAM/frame.jpg"
+    old=$(pgrep -P "${PIDS[0]}") && kill -KILL $old && sleep 0.2 && wait_until 60 "waiting for the sessions to come back" all_up
 }
 row proxy "MJPEG stream of the board through the gateway, port $STREAM" frames
 row proxy "a frame fetched through the tunnel is the board's, byte for byte" same_frame
 row proxy "four viewers at once" viewers
 row proxy "every session killed: back by itself" recovers
-
-refused_unsigned() {
-    "$BIN/cmxsafe-board" image "$WORK/bare.bin" --version 6.6.6 &&
-        [ "$(curl -sS -o "$WORK/answer" -w '%{http_code}' -F "update=@$WORK/bare.bin" "http://127.0.0.1:$OTA/update")" != 200 ] && grep -qi sign "$WORK/answer"
-}
-runs() { [ "$(through "$OTA/update" | jq -r .running.version)" = "$1" ]; }
-confirmed() { [ "$(through "$OTA/update" | jq -r .running.confirmed)" = true ]; }
-update() {
-    "$BIN/cmxsafe-board" image "$WORK/firmware.bin" --version 2.0.0 && "$BIN/cmxsafe" image sign --key "$WORK/ota_key.pem" "$WORK/firmware.bin" &&
-        curl -fsS -X POST -F "update=@$WORK/firmware.bin" "http://127.0.0.1:$OTA/update" &&
-        wait_until 60 "waiting for version 2.0.0" runs 2.0.0 && wait_until 60 "waiting for its confirmation" confirmed
-}
-row ota "an unsigned image is refused" refused_unsigned
-row ota "curl -F update=@firmware.bin: signed 2.0.0 runs, confirmed by its sessions" update
 
 flash_image() { tail -c +65537 "$WORK/board/flash.bin" >"$WORK/attest/firmware.bin"; }
 attested() {
@@ -170,6 +157,20 @@ tampered() { # one byte of flash differs: the value does
 row attest "curl /hash?challenge=...: Python computes the same value" attested
 row attest "evidence (EAT in COSE_Mac0): key, slot, measurements, gateway and session verified" evidence
 row attest "a reference image that differs in one byte: DIFFERS" tampered
+refused_unsigned() {
+    "$BIN/cmxsafe-board" image "$WORK/bare.bin" --version 6.6.6 &&
+        [ "$(curl -sS -o "$WORK/answer" -w '%{http_code}' -F "update=@$WORK/bare.bin" "http://127.0.0.1:$OTA/update")" != 200 ] && grep -qi sign "$WORK/answer"
+}
+runs() { [ "$(through "$OTA/update" | jq -r .running.version)" = "$1" ]; }
+confirmed() { [ "$(through "$OTA/update" | jq -r .running.confirmed)" = true ]; }
+update() {
+    "$BIN/cmxsafe-board" image "$WORK/firmware.bin" --version 2.0.0 && "$BIN/cmxsafe" image sign --key "$WORK/ota_key.pem" "$WORK/firmware.bin" &&
+        curl -fsS -X POST -F "update=@$WORK/firmware.bin" "http://127.0.0.1:$OTA/update" &&
+        wait_until 60 "waiting for version 2.0.0" runs 2.0.0 && wait_until 60 "waiting for its confirmation" confirmed
+}
+row ota "an unsigned image is refused" refused_unsigned
+row ota "curl -F update=@firmware.bin: signed 2.0.0 runs, confirmed by its sessions" update
+
 [ ! -x scripts/demo_isolation.sh ] || row isolation "a neighbour's scan of all 65,535 ports finds nothing; the stream goes on" scripts/demo_isolation.sh
 
 echo
