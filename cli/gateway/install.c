@@ -53,11 +53,10 @@ cmx_err gw_helper_source(char out[GW_PATH_MAX], struct gw_error *e)
     ssize_t n = readlink("/proc/self/exe", out, GW_PATH_MAX - 32);
 
     if (n > 0) {
+        size_t len;
+
         out[n] = '\0';
-        strcpy(strrchr(out, '/') + 1, "");
-    }
-    if (n > 0) {
-        size_t len = strlen(out);
+        len = (size_t)(strrchr(out, '/') + 1 - out);
         snprintf(out + len, GW_PATH_MAX - len, "cmxsafe-authkeys");
         if (access(out, X_OK) == 0)
             return CMX_OK;

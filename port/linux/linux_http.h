@@ -17,6 +17,12 @@ struct cmx_linux_http_listener {
  * before any server starts. */
 void cmx_linux_http_set_listener(const struct cmx_linux_http_listener *l);
 
+/* The kernel's sockets. */
+extern const struct cmx_linux_http_listener cmx_linux_http_kernel;
+
+/* For a listener's start: the port that it got, where the service asked for any. */
+void cmx_linux_http_set_port(struct cmx_http_server *server, uint16_t port);
+
 /* Services listen at their port plus this: for a program without a loopback of its own, or without the right to ports
  * such as 80. Call before any server starts. */
 void cmx_linux_http_set_port_offset(unsigned offset);
