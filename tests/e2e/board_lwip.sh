@@ -108,6 +108,18 @@ wait_for 60 through /frame.jpg || fail "does not recover from a cut link"
 ok "recovers from a cut link"
 end_board
 
+# With the security module, as a board runs by default: the proxy works, and the device shows the network nothing else.
+start_board --set net.isolation=yes
+wait_for 30 through /frame.jpg || fail "isolated: the stream does not come through the gateway"
+for n in 1 2 3; do through "/frame.jpg?n=$n" >"$TMP/isolated.jpg" || fail "isolated: frame $n"; done
+curl -s --max-time 3 http://10.77.0.2/ >/dev/null && fail "isolated: the page answers the network"
+curl -s --max-time 3 http://10.77.0.2:81/frame.jpg >/dev/null && fail "isolated: the stream answers the network"
+ping -c 2 -W 2 10.77.0.2 >/dev/null && fail "isolated: answers ping"
+ping -c 2 -W 2 fd77::2 >/dev/null && fail "isolated: answers ping over IPv6"
+through /frame.jpg >/dev/null || fail "isolated: the stream is gone"
+end_board
+ok "isolated: reachable through its session alone"
+
 # Over IPv6.
 start_board --gateway "[fd77::1]:$SSHD_PORT"
 wait_for 30 through /frame.jpg || fail "no session over IPv6"
