@@ -25,6 +25,9 @@ grep -q "did you mean 'status'" "$TMP/err" || fail "no suggestion for statsu"
 "$BIN/cmxsafed" --config-reference | cmp - "$ROOT/docs/CONFIG.md" || fail "docs/CONFIG.md is not --config-reference"
 ok "usage"
 
+sed "s|^key_file.*|key_file = $KEY|" "$ROOT/examples/linux/cmxsafed.conf" >"$TMP/example.conf"
+"$BIN/cmxsafed" --check -c "$TMP/example.conf" | grep -q '2 pinned host keys, 3 contexts' || fail "examples/linux/cmxsafed.conf"
+
 sed 's/^user.*/usr = x/; s/^port = .*/port = 70000/' "$CONF" >"$TMP/bad.conf"
 "$BIN/cmxsafed" --check -c "$TMP/bad.conf" 2>"$TMP/err"
 [ $? = 1 ] || fail "--check of a bad file"
