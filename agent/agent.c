@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "attest.h"
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
@@ -341,8 +342,9 @@ static int fail(const char *what, const char *why, const char *todo)
 
 static void set_device(void)
 {
-    const struct cmx_linux_device device = {.log_journal = notify_stderr_is_journal(), .watchdog_feed = feed};
+    struct cmx_linux_device device = {.log_journal = notify_stderr_is_journal(), .watchdog_feed = feed};
 
+    attest_set_device(&device);
     cmx_linux_set_device(&device);
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cmxsafe/core/mem.h"
+#include "cmxsafe/identity/identity.h"
 #include "config_table.h"
 #include "file.h"
 #include "known_hosts.h"
@@ -248,6 +249,9 @@ void config_engine(const struct agent_config *c, struct cmx_gateway *gateway, st
         .backoff_max_ms = (uint32_t)g->backoff_max_ms,
         .rekey_bytes = g->rekey_bytes,
     };
+    if (!gateway->key_file && !gateway->password && (c->identity.key_file || c->identity.tpm_handle))
+        gateway->key_load = cmx_identity_key_load;
+    gateway->want_session_id = c->attest.enabled;
     for (size_t i = 0; i < c->n_contexts; i++)
         engine_context(&c->contexts[i], &contexts[i]);
 }

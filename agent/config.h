@@ -91,11 +91,27 @@ struct isolation_section {
     bool ipv6;
 };
 
+struct identity_section {
+    struct config_head head;
+    char *key_file;
+    char *tpm;
+    char *tpm_handle; /* as tpm2-tools write it, "0x81000100" */
+};
+
+struct attest_section {
+    struct config_head head;
+    bool enabled;
+    uint64_t port;
+    char *image;
+};
+
 /* Owns every string in it. */
 struct agent_config {
     struct agent_section agent;
     struct gateway_section gateway;
     struct isolation_section isolation;
+    struct identity_section identity;
+    struct attest_section attest;
     size_t n_contexts;
     struct context_section contexts[CMX_PROXY_CONTEXTS_MAX];
 

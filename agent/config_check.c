@@ -1,6 +1,7 @@
 /* config_check.c - rules between keys. */
 #include <string.h>
 
+#include "cmxsafe/core/text.h"
 #include "config_table.h"
 
 static unsigned line_of(const char *section, const struct config_head *head, const char *key)
@@ -8,6 +9,28 @@ static unsigned line_of(const char *section, const struct config_head *head, con
     unsigned line = head->key_line[config_key_place(config_key_find(section, key))];
 
     return line ? line : head->line;
+}
+
+static bool has_identity(const struct agent_config *c)
+{
+    return c->identity.key_file || c->identity.tpm_handle;
+}
+
+static void check_identity(const struct agent_config *c, struct config_report *r)
+{
+    const struct identity_section *s = &c->identity;
+    uint64_t handle;
+
+    if (s->key_file && s->tpm_handle)
+        config_error(r, line_of("identity", &s->head, "tpm_handle"), "one key: key_file or tpm_handle, not both");
+    if (s->tpm_handle && cmx_text_u64(s->tpm_handle, 0x81000000, 0x81ffffff, &handle))
+        config_error(r, line_of("identity", &s->head, "tpm_handle"),
+                     "tpm_handle: '%s' is no persistent handle, 0x81000000 to 0x81ffffff", s->tpm_handle);
+    if (s->tpm && !s->tpm_handle)
+        config_error(r, line_of("identity", &s->head, "tpm"), "tpm without tpm_handle");
+    if (c->attest.enabled && !has_identity(c))
+        config_error(r, line_of("attest", &c->attest.head, "enabled"),
+                     "attestation needs a key: give key_file or tpm_handle in [identity]");
 }
 
 static void check_gateway(const struct agent_config *c, struct config_report *r)
@@ -20,7 +43,7 @@ static void check_gateway(const struct agent_config *c, struct config_report *r)
     }
     if (g->host_key.n == 0 && !g->known_hosts_file)
         config_error(r, g->head.line, "[gateway] pins no host key: give host_key or known_hosts_file");
-    if (!g->key_file && !g->password_file)
+    if (!g->key_file && !g->password_file && !has_identity(c))
         config_error(r, g->head.line, "[gateway] has no credential: give key_file or password_file");
     if (g->key_passphrase_file && !g->key_file)
         config_error(r, line_of("gateway", &g->head, "key_passphrase_file"), "key_passphrase_file without key_file");
@@ -80,6 +103,7 @@ static void check_listeners(const struct agent_config *c, size_t i, struct confi
 void config_check(const struct agent_config *c, struct config_report *r)
 {
     check_gateway(c, r);
+    check_identity(c, r);
     if (c->n_contexts == 0)
         config_error(r, 0, "no [context NAME] section: nothing to do");
     for (size_t i = 0; i < c->n_contexts; i++) {

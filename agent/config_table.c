@@ -18,9 +18,15 @@ const struct config_section config_sections[] = {
     {"gateway", false, offsetof(struct agent_config, gateway),
      "How to reach the gateway, how to know it (`host_key`, `known_hosts_file`: at least one pin, it can't be turned "
      "off) and "
-     "how to log in (`key_file`, `password_file`: at least one)."},
+     "how to log in (`key_file`, `password_file`: at least one, or the key derived from `[identity]`)."},
     {"isolation", false, offsetof(struct agent_config, isolation),
      "Default deny for the whole network namespace, by nftables: see docs/ISOLATION.md. May be left out."},
+    {"identity", false, offsetof(struct agent_config, identity),
+     "The device's key, from which its SSH key and its name are derived and by which it attests: see "
+     "docs/ATTESTATION.md. A change needs a restart. May be left out."},
+    {"attest", false, offsetof(struct agent_config, attest),
+     "Attestation as a service of the device: /hash and /evidence. Make it reachable with a context. A change needs a "
+     "restart. May be left out."},
     {"context", true, offsetof(struct agent_config, contexts),
      "One service's declaration; `NAME` is of letters, digits, '.', '_' and '-'. A reverse context makes a local "
      "service "
@@ -31,6 +37,8 @@ const size_t config_n_sections = sizeof config_sections / sizeof config_sections
 #define AGENT(member) offsetof(struct agent_section, member)
 #define GATEWAY(member) offsetof(struct gateway_section, member)
 #define ISOLATION(member) offsetof(struct isolation_section, member)
+#define IDENTITY(member) offsetof(struct identity_section, member)
+#define ATTEST(member) offsetof(struct attest_section, member)
 #define CONTEXT(member) offsetof(struct context_section, member)
 
 const struct config_key config_keys[] = {
@@ -96,6 +104,19 @@ const struct config_key config_keys[] = {
      .help = "Answers to the machine's own DHCP and DHCPv6 requests pass."},
     {"isolation", "ipv6", CONFIG_BOOL, ISOLATION(ipv6), .fallback = "yes",
      .help = "Neighbour and router discovery pass; `no` leaves IPv6 without a link."},
+
+    {"identity", "key_file", CONFIG_PATH, IDENTITY(key_file),
+     .help = "32 raw bytes that only root or the agent's user can access. Evidence then says that the key is software."},
+    {"identity", "tpm", CONFIG_TEXT, IDENTITY(tpm), .max = 200, .without = "tpm2-tss's default",
+     .help = "How to reach the TPM 2.0, as tpm2-tools name it: `device:/dev/tpmrm0`."},
+    {"identity", "tpm_handle", CONFIG_TEXT, IDENTITY(tpm_handle), .max = 16,
+     .without = "no TPM", .help = "Persistent handle of an HMAC-SHA256 key, such as `0x81000100`."},
+
+    {"attest", "enabled", CONFIG_BOOL, ATTEST(enabled), .fallback = "no",
+     .help = "Serve attestation on 127.0.0.1. Needs a key in [identity]."},
+    {"attest", "port", CONFIG_NUMBER, ATTEST(port), .min = 1, .max = 65535, .fallback = "8888", .help = "Its TCP port."},
+    {"attest", "image", CONFIG_PATH, ATTEST(image), .without = "evidence without measurements, and no /hash",
+     .help = "File or block device, at most 4 GB, that is attested as a device's flash is; opened at start."},
 
     {"context", "direction", CONFIG_CHOICE, CONTEXT(direction), .choices = directions, .fallback = "reverse",
      .help = "`reverse`: gateway port to local service; `direct`: local port to a service behind the gateway."},

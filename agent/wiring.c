@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "attest.h"
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
@@ -89,6 +90,13 @@ static const struct agent_module modules[] = {
      .json = isolation_json,
      .text = isolation_text},
     {.name = "proxy", .check = proxy_check, .start = proxy_start, .reload = proxy_reload, .stop = proxy_stop},
+    {.name = "attest",
+     .plan = attest_plan,
+     .prepare = attest_prepare,
+     .start = attest_start,
+     .reload = attest_reload,
+     .stop = attest_stop,
+     .json = attest_json},
 };
 #define N_MODULES (sizeof modules / sizeof modules[0])
 

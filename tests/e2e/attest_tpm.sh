@@ -4,22 +4,7 @@
 command -v swtpm >/dev/null && command -v tpm2_import >/dev/null || skip "no swtpm or tpm2-tools"
 make_key
 make_flash $((1 << 20))
-mkdir "$TMP/tpm"
-port=$(free_port)
-while listening $((port + 1)); do port=$(free_port); done # tpm2-tss looks for the control channel there
-swtpm socket --tpm2 --tpmstate "dir=$TMP/tpm" --server "type=tcp,port=$port,bindaddr=127.0.0.1" --ctrl "type=tcp,port=$((port + 1)),bindaddr=127.0.0.1" --flags startup-clear,not-need-init >"$TMP/swtpm.log" 2>&1 &
-PIDS+=($!)
-export TPM2TOOLS_TCTI="swtpm:host=127.0.0.1,port=$port" TSS2_LOG=all+none
-wait_for 20 listening "$port" || fail "swtpm does not listen"
-tpm() { (cd "$TMP/tpm" && "$@") >>"$TMP/tools.log" 2>&1 || fail "$*"; }
-tpm tpm2_createprimary -C o -c primary.ctx
-tpm tpm2_import -C primary.ctx -G hmac -i "$TMP/private_key.bin" -u key.pub -r key.priv
-tpm tpm2_flushcontext -t
-tpm tpm2_load -C primary.ctx -u key.pub -r key.priv -c key.ctx
-tpm tpm2_flushcontext -t
-tpm tpm2_evictcontrol -C o -c key.ctx 0x81000100
-tpm tpm2_flushcontext -t
-rm "$TMP/tpm/key.priv" "$TMP/tpm/key.pub"
+start_tpm
 
 start_board --tpm "$TPM2TOOLS_TCTI" 0x81000100
 device=$(curl -sf -m 300 "$URL/hash?challenge=x&ranges=0x10000-0x18000") || fail "no answer"

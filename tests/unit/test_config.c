@@ -166,6 +166,31 @@ static void test_isolation_section(void **state)
     config_free(c);
 }
 
+static void test_identity_and_attest_sections(void **state)
+{
+    struct agent_config *c = parse_ok("[gateway]\nhost=h\nuser=u\nhost_key=" PIN
+                                      "\n[identity]\ntpm = device:/dev/tpmrm0\ntpm_handle = 0x81000100\n"
+                                      "[attest]\nenabled = yes\nport = 8889\nimage = /dev/mmcblk0\n" CONTEXT);
+    struct cmx_context contexts[CMX_PROXY_CONTEXTS_MAX];
+    struct cmx_gateway g;
+
+    (void)state;
+    assert_string_equal(c->identity.tpm, "device:/dev/tpmrm0");
+    assert_string_equal(c->identity.tpm_handle, "0x81000100");
+    assert_true(c->attest.enabled);
+    assert_int_equal(c->attest.port, 8889);
+    assert_string_equal(c->attest.image, "/dev/mmcblk0");
+    config_engine(c, &g, contexts);
+    assert_non_null(g.key_load); /* no other credential: the derived key */
+    assert_true(g.want_session_id);
+    config_free(c);
+    c = parse_ok(GATEWAY "[identity]\nkey_file = /k\n" CONTEXT);
+    config_engine(c, &g, contexts);
+    assert_null(g.key_load); /* chosen: a key file */
+    assert_false(g.want_session_id);
+    config_free(c);
+}
+
 static void test_no_key_is_forgotten(void **state)
 {
     FILE *f = fopen("tests/unit/test_config.c", "r");
@@ -655,6 +680,7 @@ int main(void)
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_every_key_arrives),
         cmocka_unit_test(test_isolation_section),
+        cmocka_unit_test(test_identity_and_attest_sections),
         cmocka_unit_test(test_no_key_is_forgotten),
         cmocka_unit_test(test_sections_fit),
         cmocka_unit_test(test_errors),
