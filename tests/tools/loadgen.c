@@ -1,12 +1,13 @@
 /* loadgen.c - the traffic of the benchmarks: a service and its clients over loopback TCP.
  *
- *   loadgen serve PORT                       S: sink, then a byte; G<u64>: source; E: echo; process per connection
+ *   loadgen serve PORT                       S: sink, then a byte; G<u64>: source; E: echo; thread per connection
  *   loadgen bulk PORT to|from BYTES CONNS    prints MB/s over all connections
  *   loadgen echo PORT N                      64-byte round trips on one connection: median and 99th percentile, us
  *   loadgen conn PORT N                      connect to first byte, one connection each: the same */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #include <unistd.h>
 
 #define BLOCK (256 * 1024)
+#define SERVED (64 * 1024) /* what the service reads at a time */
 
 static char block[BLOCK];
 
@@ -88,50 +90,50 @@ static int dial(const char *port)
     return fd;
 }
 
-static void serve_one(int fd)
+static void *serve_one(void *arg)
 {
+    int fd = (int)(intptr_t)arg;
+    char data[SERVED];
     uint64_t left;
     ssize_t n;
     char mode;
 
     nodelay(fd);
-    if (read(fd, &mode, 1) != 1)
-        return;
-    if (mode == 'S') {
-        while (read(fd, block, BLOCK) > 0)
+    if (read(fd, &mode, 1) != 1) {
+        /* a client that came and went */
+    } else if (mode == 'S') {
+        while (read(fd, data, sizeof data) > 0)
             ;
-        write_all(fd, "D", 1);
-    } else if (mode == 'G') {
-        read_all(fd, &left, sizeof left);
-        for (; left > 0; left -= left < BLOCK ? left : BLOCK)
-            write_all(fd, block, left < BLOCK ? left : BLOCK);
-    } else {
-        write_all(fd, &mode, 1);
-        while ((n = read(fd, block, BLOCK)) > 0)
-            write_all(fd, block, (size_t)n);
+        (void)!write(fd, "D", 1);
+    } else if (mode == 'G' && read(fd, &left, sizeof left) == sizeof left) {
+        for (n = 1; left > 0 && n > 0; left -= (uint64_t)n)
+            n = write(fd, block, left < BLOCK ? left : BLOCK);
+    } else if (write(fd, &mode, 1) == 1) {
+        while ((n = read(fd, data, sizeof data)) > 0)
+            if (write(fd, data, (size_t)n) != n)
+                break;
     }
+    close(fd);
+    return NULL;
 }
 
-static int serve(const char *port)
+static _Noreturn void serve(const char *port)
 {
     struct sockaddr_in a = loopback(port);
     int one = 1, listener = socket(AF_INET, SOCK_STREAM, 0);
+    pthread_attr_t detached;
 
-    signal(SIGCHLD, SIG_IGN);
+    pthread_attr_init(&detached);
+    pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (bind(listener, (struct sockaddr *)&a, sizeof a) != 0 || listen(listener, 128) != 0)
         die("listen");
     for (;;) {
         int fd = accept(listener, NULL, NULL);
+        pthread_t thread;
 
-        if (fd < 0)
-            continue;
-        if (fork() == 0) {
-            close(listener);
-            serve_one(fd);
-            _exit(0);
-        }
-        close(fd);
+        if (fd >= 0 && pthread_create(&thread, &detached, serve_one, (void *)(intptr_t)fd) != 0)
+            close(fd);
     }
 }
 
@@ -225,7 +227,7 @@ int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
     if (argc == 3 && !strcmp(argv[1], "serve"))
-        return serve(argv[2]);
+        serve(argv[2]);
     if (argc == 6 && !strcmp(argv[1], "bulk"))
         return bulk(argv);
     if (argc == 4 && !strcmp(argv[1], "echo"))

@@ -1,0 +1,243 @@
+#!/usr/bin/env bash
+# Figures of the proxy, against stock clients of the same stock sshd in the same run. One line a figure: name value aim
+# ok|short; lines that begin with # are the measured values behind them. Peers take turns and ratios are medians over
+# ROUNDS, since the machine may be shared.
+#
+#   down: from the gateway to the device, up: from the device to the gateway. aes: aes128-gcm@openssh.com on both sides,
+#   chacha: chacha20-poly1305@openssh.com, default: what each side chooses by itself. 1, 8: connections at once.
+#   CMX_ROUNDS (5), CMX_MB (128: megabytes a measurement), CMX_ONLY (some of: bulk dbclient latency memory mqtt)
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/../scripts/lib.sh"
+cd "$CMX_ROOT" || exit 1
+install_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" iproute2 dropbear-bin mosquitto openssl
+build build
+export CMX_BUILD=$CMX_ROOT/build CMX_BIN=$CMX_ROOT/build/bin
+. "$here/../tests/e2e/lib.sh"
+. "$here/../tests/e2e/agent_lib.sh"
+. "$here/lib.sh"
+
+ROUNDS=${CMX_ROUNDS:-5}
+MB=${CMX_MB:-128}
+ONLY=${CMX_ONLY:-bulk dbclient latency memory mqtt}
+AES=aes128-gcm@openssh.com
+CHACHA=chacha20-poly1305@openssh.com
+LOADGEN=$BIN/loadgen
+OURS=$(free_port) THEIRS=$(free_port) SERVICE=$(free_port)
+
+wanted() { case " $ONLY " in *" $1 "*) ;; *) return 1 ;; esac; }
+start_sshd </dev/null
+"$LOADGEN" serve "$SERVICE" & PIDS+=($!)
+wait_for 10 listening "$SERVICE" || fail "the service does not listen"
+
+# start_ssh PORT [options]: an `ssh -R`; its process in SSH_RUN.
+start_ssh() {
+    local port=$1
+    shift
+    ssh -N -F none -i "$KEY" -p "$SSHD_PORT" -o StrictHostKeyChecking=no -o UserKnownHostsFile="$TMP/known" -o LogLevel=ERROR \
+        -o ExitOnForwardFailure=yes -R "localhost:$port:127.0.0.1:$SERVICE" "$@" "$SSHD_USER@127.0.0.1" &
+    SSH_RUN=$!
+    PIDS+=("$SSH_RUN")
+    wait_for 20 listening "$port" || fail "ssh -R does not listen"
+}
+free_of() { ! listening "$1"; }
+# both CIPHER|default: ours on OURS and ssh -R on THEIRS.
+both() {
+    local ours=() theirs=()
+    [ "$1" = default ] || { ours=("ciphers=$1"); theirs=(-c "$1"); }
+    start_proxy "${ours[@]+"${ours[@]}"}" -- "bench,$SERVICE,$OURS,high=1,max=64"
+    up
+    start_ssh "$THEIRS" "${theirs[@]+"${theirs[@]}"}"
+}
+both_end() {
+    quit_proxy >/dev/null
+    stop "$SSH_RUN"
+    wait_for 20 free_of "$OURS" && wait_for 20 free_of "$THEIRS" || fail "a listener stays"
+}
+# User and system time of a process, in ticks.
+cpu_of() { awk '{ sub(/.*\) /, ""); print $12 + $13 }' "/proc/$1/stat"; }
+# bulk PORT to|from MEGABYTES CONNECTIONS: MB/s
+bulk() { timeout 120 "$LOADGEN" bulk "$1" "$2" $(($3 << 20)) "$4"; }
+
+# ---- bulk and CPU ----
+
+bulk_case() { # bulk_case CIPHER NAME AIM
+    local direction conns round a b way ticks_ours=0 ticks_theirs=0 c0 c1 c2 c3
+    local tick
+    tick=$(getconf CLK_TCK)
+    both "$1"
+    bulk "$OURS" to 16 1 >/dev/null; bulk "$THEIRS" to 16 1 >/dev/null
+    for direction in to from; do
+        way=down; [ $direction = to ] || way=up
+        for conns in 1 8; do
+            : >"$TMP/ratios"; : >"$TMP/cpu"
+            for round in $(seq "$ROUNDS"); do
+                c0=$(cpu_of "$PROXY_RUN"); a=$(bulk "$OURS" $direction "$MB" $conns) || fail "bulk over ours"; c1=$(cpu_of "$PROXY_RUN")
+                c2=$(cpu_of "$SSH_RUN"); b=$(bulk "$THEIRS" $direction "$MB" $conns) || fail "bulk over ssh -R"; c3=$(cpu_of "$SSH_RUN")
+                ratio "$a" "$b" >>"$TMP/ratios"
+                ticks_ours=$((ticks_ours + c1 - c0)) ticks_theirs=$((ticks_theirs + c3 - c2))
+                echo "$a $b $(((c1 - c0))) $((c3 - c2))" >>"$TMP/cpu"
+            done
+            awk -v n="$2 $way $conns" -v per="$(awk "BEGIN { print 1024 / $MB / $tick / $ROUNDS }")" '{ a = a " " $1; b = b " " $2; c += $3; d += $4 }
+                END { printf "# bulk %s: ours%s MB/s, ssh -R%s MB/s; CPU s/GB %.2f, %.2f\n", n, a, b, c * per, d * per }' "$TMP/cpu"
+            figure "proxy_bulk_${way}_${conns}_$2" "$(median <"$TMP/ratios")" '>=' "$3"
+        done
+    done
+    figure "proxy_cpu_per_gb_$2" "$(ratio "$ticks_ours" "$ticks_theirs")" '<=' 1.0
+    both_end
+}
+
+if wanted bulk; then
+    bulk_case $AES aes 1.0
+    bulk_case $CHACHA chacha 1.0
+    bulk_case default default 1.2
+fi
+
+if wanted dbclient; then
+    dropbearconvert openssh dropbear "$KEY" "$TMP/dropbear_client" >/dev/null 2>&1 || fail "dropbearconvert"
+    start_proxy -- "bench,$SERVICE,$OURS,high=1,max=64"
+    up
+    HOME=$TMP dbclient -N -y -y -i "$TMP/dropbear_client" -p "$SSHD_PORT" -R "127.0.0.1:$THEIRS:127.0.0.1:$SERVICE" "$SSHD_USER@127.0.0.1" >/dev/null 2>"$TMP/dbclient.log" &
+    SSH_RUN=$!
+    PIDS+=("$SSH_RUN")
+    wait_for 20 listening "$THEIRS" || fail "dbclient -R does not listen"
+    for direction in to from; do
+        way=down; [ $direction = to ] || way=up
+        for conns in 1 8; do
+            : >"$TMP/ratios"; : >"$TMP/values"
+            for round in 1 2 3; do
+                a=$(bulk "$OURS" $direction "$MB" $conns) || fail "bulk over ours"
+                b=$(bulk "$THEIRS" $direction 16 $conns) || fail "bulk over dbclient"
+                ratio "$a" "$b" >>"$TMP/ratios"
+                echo "$a $b" >>"$TMP/values"
+            done
+            awk -v n="$way $conns" '{ a = a " " $1; b = b " " $2 } END { printf "# dbclient %s: ours%s MB/s, dbclient -R%s MB/s\n", n, a, b }' "$TMP/values"
+            figure "proxy_dbclient_${way}_$conns" "$(median <"$TMP/ratios")" '>=' 10
+        done
+    done
+    both_end
+fi
+
+# ---- latency ----
+
+latency_case() { # latency_case conn|echo COUNT NAME CIPHER-NAME
+    local round a50 a99 b50 b99
+    : >"$TMP/p50"; : >"$TMP/p99"; : >"$TMP/values"
+    for round in $(seq $((2 * ROUNDS))); do
+        read -r a50 a99 <<<"$("$LOADGEN" "$1" "$OURS" "$2")"
+        read -r b50 b99 <<<"$("$LOADGEN" "$1" "$THEIRS" "$2")"
+        ratio "$a50" "$b50" >>"$TMP/p50"; ratio "$a99" "$b99" >>"$TMP/p99"
+        echo "$a50 $b50 $a99 $b99" >>"$TMP/values"
+    done
+    printf '# %s: ours %s us, ssh -R %s us; 99th %s, %s\n' "$3" "$(awk '{print $1}' "$TMP/values" | median)" "$(awk '{print $2}' "$TMP/values" | median)" \
+        "$(awk '{print $3}' "$TMP/values" | median)" "$(awk '{print $4}' "$TMP/values" | median)"
+    figure "proxy_$3_median" "$(median <"$TMP/p50")" '<=' 0.9
+    figure "proxy_$3_p99" "$(median <"$TMP/p99")" '<=' 0.9
+}
+
+if wanted latency; then
+    both default
+    latency_case conn 300 new_connection
+    latency_case echo 2000 echo64
+    both_end
+fi
+
+# ---- memory ----
+
+private_kb() { awk '/^Private_(Clean|Dirty):/ { n += $2 } END { print n }' "/proc/$1/smaps_rollup"; }
+live() { ask mem | sed -nE "s/.*$1=([0-9]+).*/\1/p"; }
+# hold PORT COUNT: opens connections that stay until close_held.
+hold() {
+    local i fd
+    HELD=()
+    for i in $(seq "$2"); do
+        exec {fd}<>"/dev/tcp/127.0.0.1/$1" || fail "connection"
+        printf E >&"$fd"
+        read -r -N 1 -u "$fd" || fail "no echo"
+        HELD+=("$fd")
+    done
+}
+close_held() { local fd; for fd in "${HELD[@]}"; do exec {fd}>&-; done; HELD=(); }
+
+if wanted memory; then
+    P=($(free_port) $(free_port) $(free_port)) Q=($(free_port) $(free_port) $(free_port))
+    { gateway_section; for i in 0 1 2; do reverse "c$i" "$SERVICE" "${P[i]}"; done; } >"$CONF"
+    start_agent
+    wait_for 30 listening "${P[0]}" && wait_for 30 listening "${P[1]}" && wait_for 30 listening "${P[2]}" || fail "cmxsafed does not come up"
+    theirs=()
+    for i in 0 1 2; do start_ssh "${Q[i]}"; theirs+=("$SSH_RUN"); done
+    # Both have carried something: what a first connection allocates is there.
+    for i in 0 1 2; do bulk "${P[i]}" to 4 2 >/dev/null; bulk "${P[i]}" from 4 2 >/dev/null; bulk "${Q[i]}" to 4 2 >/dev/null; bulk "${Q[i]}" from 4 2 >/dev/null; done
+    a=$(private_kb "$AGENT") b=0
+    for p in "${theirs[@]}"; do b=$((b + $(private_kb "$p"))); done
+    printf '# private memory with 3 contexts: cmxsafed %s KB, three ssh -R %s KB\n' "$a" "$b"
+    figure proxy_private_memory "$(ratio "$a" "$b")" '<=' 0.5
+    for p in "${theirs[@]}"; do stop "$p"; done
+    end_agent
+
+    # The device profile, by the allocator's own count: the engine built with it, the rest as it is.
+    mkdir -p "$TMP/device"
+    cc -O2 -D_GNU_SOURCE -DCMX_DEVICE_PROFILE -Isrc -Iport/linux $(pkg-config --cflags libssh) -o "$TMP/device/proxy_run" tests/tools/proxy_run.c \
+        src/cmxsafe/proxy/*.c build/libcmxsafe_linux.a build/libcmxsafe_device.a build/libcmxsafe_linux.a $(pkg-config --libs libssh libcrypto) -lpthread ||
+        fail "the device profile does not compile"
+    plain=$BIN BIN=$TMP/device
+    start_proxy -- "one,$SERVICE,${P[0]},max=64"
+    up; one=$(live live); quit_proxy >/dev/null
+    wait_for 20 free_of "${P[0]}"
+    start_proxy -- "one,$SERVICE,${P[0]},max=64" "two,$SERVICE,${P[1]}" "three,$SERVICE,${P[2]}"
+    up; three=$(live live)
+    hold "${P[0]}" 32; close_held; wait_for 20 status_is one open 0
+    before=$(live live)
+    hold "${P[0]}" 32; open=$(live live)
+    close_held; wait_for 20 status_is one open 0
+    ask peak >/dev/null
+    bulk "${P[0]}" to "$MB" 16 >/dev/null; bulk "${P[0]}" from "$MB" 16 >/dev/null
+    wait_for 20 status_is one open 0
+    loaded=$(live peak) after=$(live live)
+    printf '# device profile, bytes: 1 session %s, 3 sessions %s, idle %s, 32 relays open %s, peak with 16 in bulk %s, after load %s\n' "$one" "$three" "$before" "$open" "$loaded" "$after"
+    figure proxy_heap_session_bytes $(((three - one) / 2)) '<=' 16384
+    figure proxy_heap_relay_bytes $(((open - before) / 32)) '<=' 8192
+    figure proxy_heap_relay_bulk_bytes $(((loaded - before) / 16)) '<=' 8192
+    figure proxy_heap_growth_bytes $((after - before)) '<=' 0
+    quit_proxy >/dev/null
+    BIN=$plain
+fi
+
+# ---- MQTT ----
+
+if wanted mqtt; then
+    B=$(free_port) T=$(free_port) PUB=$(free_port) SUB=$(free_port)
+    cc -O2 -D_GNU_SOURCE -o "$TMP/mqtt_load" bench/mqtt_load.c -lssl -lcrypto || fail "mqtt_load"
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost \
+        -keyout "$TMP/tls.key" -out "$TMP/tls.pem" 2>/dev/null || fail "certificate"
+    cat >"$TMP/mosquitto.conf" <<C
+user $(id -un)
+allow_anonymous true
+set_tcp_nodelay true
+log_type error
+listener $B 127.0.0.1
+listener $T 127.0.0.1
+certfile $TMP/tls.pem
+keyfile $TMP/tls.key
+tls_version tlsv1.3
+C
+    /usr/sbin/mosquitto -c "$TMP/mosquitto.conf" >"$TMP/mosquitto.log" 2>&1 & PIDS+=($!)
+    wait_for 10 listening "$T" || fail "mosquitto does not listen"
+    start_proxy -- "publish,$PUB,$B,direct=127.0.0.1,max=64" "subscribe,$SUB,$B,direct=127.0.0.1,max=64"
+    up
+    for mode in each kept; do
+        count=500; [ $mode = each ] || count=2000
+        : >"$TMP/latency"; : >"$TMP/rate"; : >"$TMP/values"
+        for round in $(seq "$ROUNDS"); do
+            read -r a50 a99 ar <<<"$("$TMP/mqtt_load" "$PUB" "$SUB" - $mode $count)"
+            read -r b50 b99 br <<<"$("$TMP/mqtt_load" "$T" "$T" "$TMP/tls.pem" $mode $count)"
+            ratio "$a50" "$b50" >>"$TMP/latency"; ratio "$ar" "$br" >>"$TMP/rate"
+            echo "$a50 $b50 $ar $br" >>"$TMP/values"
+        done
+        awk -v m=$mode '{ a = a " " $1; b = b " " $2; c = c " " $3; d = d " " $4 }
+            END { printf "# MQTT %s: latency ours%s us, TLS%s us; messages/s ours%s, TLS%s\n", m, a, b, c, d }' "$TMP/values"
+        figure "proxy_mqtt_${mode}_latency" "$(median <"$TMP/latency")" '<=' 0.75
+        figure "proxy_mqtt_${mode}_rate" "$(median <"$TMP/rate")" '>=' 1.22
+    done
+    quit_proxy >/dev/null
+fi
+exit 0
