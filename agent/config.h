@@ -105,6 +105,24 @@ struct attest_section {
     char *image;
 };
 
+/* Commands are run by /bin/sh -c; NULL: none. */
+struct ota_section {
+    struct config_head head;
+    char *install; /* NULL: no update service */
+    char *confirm;
+    char *rollback;
+    char *restart;
+    char *version;
+    char *key_file;
+    char *next_key_file;
+    bool allow_unsigned;
+    char *spool;
+    uint64_t max_size;
+    uint64_t port;
+    char *host;
+    uint64_t confirm_within_ms;
+};
+
 /* Owns every string in it. */
 struct agent_config {
     struct agent_section agent;
@@ -112,6 +130,7 @@ struct agent_config {
     struct isolation_section isolation;
     struct identity_section identity;
     struct attest_section attest;
+    struct ota_section ota;
     size_t n_contexts;
     struct context_section contexts[CMX_PROXY_CONTEXTS_MAX];
 

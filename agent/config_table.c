@@ -27,6 +27,10 @@ const struct config_section config_sections[] = {
     {"attest", false, offsetof(struct agent_config, attest),
      "Attestation as a service of the device: /hash and /evidence. Make it reachable with a context. A change needs a "
      "restart. May be left out."},
+    {"ota", false, offsetof(struct agent_config, ota),
+     "Updates over the air: a page and `POST /update` on the loopback, made reachable by a context for `port`. What "
+     "was uploaded "
+     "and verified is handed to a command. May be left out; `install` turns it on. A change needs a restart."},
     {"context", true, offsetof(struct agent_config, contexts),
      "One service's declaration; `NAME` is of letters, digits, '.', '_' and '-'. A reverse context makes a local "
      "service "
@@ -39,6 +43,7 @@ const size_t config_n_sections = sizeof config_sections / sizeof config_sections
 #define ISOLATION(member) offsetof(struct isolation_section, member)
 #define IDENTITY(member) offsetof(struct identity_section, member)
 #define ATTEST(member) offsetof(struct attest_section, member)
+#define OTA(member) offsetof(struct ota_section, member)
 #define CONTEXT(member) offsetof(struct context_section, member)
 
 const struct config_key config_keys[] = {
@@ -117,6 +122,34 @@ const struct config_key config_keys[] = {
     {"attest", "port", CONFIG_NUMBER, ATTEST(port), .min = 1, .max = 65535, .fallback = "8888", .help = "Its TCP port."},
     {"attest", "image", CONFIG_PATH, ATTEST(image), .without = "evidence without measurements, and no /hash",
      .help = "File or block device, at most 4 GB, that is attested as a device's flash is; opened at start."},
+
+    {"ota", "install", CONFIG_TEXT, OTA(install), .max = 1000, .without = "no update service",
+     .help = "Command that gets the update on its standard input, such as `swupdate -i -`; exit status 0: installed. "
+             "Its last line of output is told to the client when it fails."},
+    {"ota", "confirm", CONFIG_TEXT, OTA(confirm), .max = 1000,
+     .help = "Command that makes a new system permanent; run once its sessions are up."},
+    {"ota", "rollback", CONFIG_TEXT, OTA(rollback), .max = 1000,
+     .help = "Command that goes back to the old system (and restarts); run when the sessions are not up in time."},
+    {"ota", "restart", CONFIG_TEXT, OTA(restart), .max = 1000, .without = "it takes effect at once, without a trial",
+     .help = "Command that restarts into what was installed, such as `systemctl reboot`; run after the client has its "
+             "answer."},
+    {"ota", "version", CONFIG_TEXT, OTA(version), .max = 1000,
+     .help = "Command whose last line of output is the running version."},
+    {"ota", "key_file", CONFIG_PATH, OTA(key_file), .without = "required, but for `allow_unsigned`",
+     .help = "Public key (PEM or hex, P-256) that updates must be signed with: `cmxsafe image sign --opaque`."},
+    {"ota", "next_key_file", CONFIG_PATH, OTA(next_key_file), .help = "A second one, for key rotation."},
+    {"ota", "allow_unsigned", CONFIG_BOOL, OTA(allow_unsigned), .fallback = "no",
+     .help = "Accept updates without a signature where no `key_file` is given (the handler checks its own)."},
+    {"ota", "spool", CONFIG_PATH, OTA(spool), .fallback = "/var/lib/cmxsafe/update",
+     .help = "File that holds an update until it has been verified; its state is kept beside it."},
+    {"ota", "max_size", CONFIG_BYTES, OTA(max_size), .min = 1024, .max = 4000000000ull, .fallback = "1G",
+     .help = "Larger updates are refused."},
+    {"ota", "port", CONFIG_NUMBER, OTA(port), .min = 1, .max = 65535, .fallback = "8989",
+     .help = "TCP port on the loopback."},
+    {"ota", "host", CONFIG_HOST, OTA(host),
+     .help = "A further name by which clients reach the page; addresses, localhost and names under .cmx are known."},
+    {"ota", "confirm_within", CONFIG_DURATION, OTA(confirm_within_ms), .min = SECOND, .max = DAY, .fallback = "5m",
+     .help = "How long a new system may take until its sessions are up."},
 
     {"context", "direction", CONFIG_CHOICE, CONTEXT(direction), .choices = directions, .fallback = "reverse",
      .help = "`reverse`: gateway port to local service; `direct`: local port to a service behind the gateway."},

@@ -10,6 +10,7 @@
 #include "cmxsafe/port/port.h"
 #include "cmxsafe/proxy/proxy.h"
 #include "isolation.h"
+#include "ota.h"
 
 /* ---- the proxy ---- */
 
@@ -97,6 +98,13 @@ static const struct agent_module modules[] = {
      .reload = attest_reload,
      .stop = attest_stop,
      .json = attest_json},
+    {.name = "ota",
+     .check = ota_check,
+     .plan = ota_plan,
+     .prepare = ota_prepare,
+     .start = ota_start,
+     .reload = ota_reload,
+     .stop = ota_stop},
 };
 #define N_MODULES (sizeof modules / sizeof modules[0])
 

@@ -147,6 +147,35 @@ static void test_every_key_arrives(void **state)
     config_free(c);
 }
 
+static void test_update_keys_arrive(void **state)
+{
+    struct agent_config *c = parse_ok(GATEWAY CONTEXT
+                                      "[ota]\ninstall = swupdate -i -\nconfirm = c\nrollback = r\nrestart = reboot\n"
+                                      "version = cat /v\nkey_file = /k\nnext_key_file = /n\nallow_unsigned = yes\n"
+                                      "spool = /s\nmax_size = 64M\nport = 8990\nhost = cam\nconfirm_within = 10m\n");
+    struct agent_config *none = parse_ok(GATEWAY CONTEXT);
+
+    (void)state;
+    assert_string_equal(c->ota.install, "swupdate -i -");
+    assert_string_equal(c->ota.confirm, "c");
+    assert_string_equal(c->ota.rollback, "r");
+    assert_string_equal(c->ota.restart, "reboot");
+    assert_string_equal(c->ota.version, "cat /v");
+    assert_string_equal(c->ota.key_file, "/k");
+    assert_string_equal(c->ota.next_key_file, "/n");
+    assert_true(c->ota.allow_unsigned);
+    assert_string_equal(c->ota.spool, "/s");
+    assert_int_equal(c->ota.max_size, 64 << 20);
+    assert_int_equal(c->ota.port, 8990);
+    assert_string_equal(c->ota.host, "cam");
+    assert_int_equal(c->ota.confirm_within_ms, 600000);
+    config_free(c);
+    assert_null(none->ota.install); /* no update service unless asked for */
+    assert_false(none->ota.allow_unsigned);
+    assert_int_equal(none->ota.confirm_within_ms, 300000);
+    config_free(none);
+}
+
 /* A key of the table that the test above or its siblings do not know would be untested. */
 static void test_isolation_section(void **state)
 {
@@ -681,6 +710,7 @@ int main(void)
         cmocka_unit_test(test_every_key_arrives),
         cmocka_unit_test(test_isolation_section),
         cmocka_unit_test(test_identity_and_attest_sections),
+        cmocka_unit_test(test_update_keys_arrive),
         cmocka_unit_test(test_no_key_is_forgotten),
         cmocka_unit_test(test_sections_fit),
         cmocka_unit_test(test_errors),

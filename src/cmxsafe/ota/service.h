@@ -51,6 +51,7 @@ struct cmx_ota_config {
     unsigned idle_timeout_s;      /* 0: CMX_OTA_IDLE_TIMEOUT_S */
     uint32_t restart_grace_ms;    /* 0: CMX_OTA_RESTART_GRACE_MS */
     uint32_t confirm_deadline_ms; /* 0: CMX_CONFIRM_DEADLINE_MS */
+    bool no_restart;              /* what was activated runs at once: no restart, no trial */
     void (*restart)(void *arg);   /* NULL: cmx_port_restart */
     void *restart_arg;
     /* May be NULL. text: the version, or why; valid during the call. Called from the service's threads; must not block.

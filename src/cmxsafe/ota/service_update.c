@@ -276,11 +276,11 @@ static cmx_err activated(struct cmx_ota_service *s, struct cmx_http_request *r, 
     snprintf(slot, sizeof slot, "%s", s->slots.target);
     cmx_port_mutex_lock(&s->lock);
     q->owner = false;
-    q->ready = true;
-    q->restart = true;
+    q->ready = !s->config.no_restart;
+    q->restart = !s->config.no_restart;
     cmx_ota_drop_upload(s);
     cmx_ota_look_at_slots(s);
-    cmx_ota_set_state(s, OTA_READY);
+    cmx_ota_set_state(s, s->config.no_restart ? OTA_IDLE : OTA_READY);
     cmx_port_mutex_unlock(&s->lock);
     cmx_log(CMX_LOG_INFO, tag, "update ready: version %s in %s, sha256 %s", version, slot, sha);
     cmx_ota_event_send(s, CMX_OTA_EVENT_READY, version);
