@@ -26,7 +26,7 @@ static int exchange(int fd, uint8_t *message, int len)
         ssize_t n = send(fd, query, (size_t)len, 0);
 
         while (n >= 0 && (n = recv(fd, message, MESSAGE_MAX, 0)) >= 0)
-            if (n > len && memcmp(message, query, 2) == 0)
+            if (n >= 12 && memcmp(message, query, 2) == 0)
                 return (int)n; /* the socket is connected: it came from the server */
     }
     return 0;

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -160,6 +161,10 @@ int getpeername(int fd, struct sockaddr *address, socklen_t *len)
 int setsockopt(int fd, int level, int option, const void *value, socklen_t len)
 {
     REAL(setsockopt);
+    if (is_ours(fd) && level == IPPROTO_TCP && option == TCP_QUICKACK) {
+        board_lwip_acknowledge(to_lwip(fd));
+        return 0;
+    }
     return is_ours(fd) ? lwip_setsockopt(to_lwip(fd), level, option, value, len) : real(fd, level, option, value, len);
 }
 

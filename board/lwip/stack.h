@@ -45,6 +45,11 @@ void board_sockets_use_lwip(void);
 /* Names are asked of this IPv4 server; NULL: of the machine's resolver. Borrowed. */
 void board_sockets_set_dns(const char *server);
 
+/* ---- quickack.c ---- */
+
+/* Sends the acknowledgement that lwIP holds back, if it does; s: lwIP's own descriptor, of the calling thread. */
+void board_lwip_acknowledge(int s);
+
 /* ---- resolve.c ---- */
 
 /* Addresses of a name, IPv6 first; at most cap, each 16 bytes, IPv4 as ::ffff:a.b.c.d. Returns how many; 0: none or no
