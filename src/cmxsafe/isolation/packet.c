@@ -353,7 +353,8 @@ cmx_why cmx_packet_parse_quoted(struct cmx_packet *p, const uint8_t *data, size_
         cmx_ip6(&p->src, data + 8);
         cmx_ip6(&p->dst, data + 24);
     }
-    if (header < IPV4_HEADER || p->proto != CMX_IP_TCP)
+    /* Only a first fragment has ports where they are read. */
+    if (header < IPV4_HEADER || p->proto != CMX_IP_TCP || (version == 4 && (cmx_get16(data + 6) & 0x1fff)))
         return CMX_WHY_FORM;
     if (header + 8 > len)
         return CMX_WHY_TRUNCATED;

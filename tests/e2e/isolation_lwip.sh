@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# A device on lwIP with isolation, on a link with a hostile neighbour: the proxy works, and nothing else does.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/isolation_lib.sh"
+for tool in nmap tcpdump dnsmasq; do command -v $tool >/dev/null || skip "no $tool"; done
+[ -e /dev/net/tun ] || skip "no /dev/net/tun"
+
+make_link
+for t in tap0 tap1; do
+    ip -n "$NS-sw" tuntap add $t mode tap
+    ip -n "$NS-sw" link set $t master br0 up
+done
+
+SSHD_PORT=22 SSHD_ADDRESS=$G4 SSHD_PREFIX="ip netns exec $NS-gw"
+start_sshd <<<"ListenAddress $G6
+ListenAddress 10.77.0.2"
+in_ns gw ip addr add 10.77.0.2/24 dev eth0
+wait_for 10 in_ns gw bash -c "ss -Hltn 'sport = :22' | grep -q ." || fail "sshd does not listen"
+start_dns() { # start_dns ADDRESS OF-GW.TEST [options]
+    bg gw dnsmasq -k -C /dev/null --no-resolv --no-hosts --log-queries --log-facility="$TMP/dns.log" --address="/gw.test/$1" \
+        --address=/other.test/10.77.0.9 --bind-interfaces --interface=eth0 --pid-file= --dhcp-range=10.77.0.5,10.77.0.5,2m \
+        --dhcp-authoritative --no-ping --dhcp-leasefile="$TMP/leases" --user=root --enable-ra --dhcp-range=fd77::,ra-only,64,600 \
+        --ra-param=eth0,4,600 >/dev/null 2>&1
+    DNS=$!
+    wait_for 10 in_ns gw bash -c "ss -Hlun 'sport = :53' | grep -q ."
+}
+start_dns $G4 || fail "dnsmasq does not start"
+
+# ---- the device; commands go to its tasks ----
+start_device() { # start_device GATEWAY [open]
+    coproc DEVICE { exec ip netns exec "$NS-sw" "$BIN/isolation_board" tap0 "$1" 22 "$SSHD_USER" "$KEY" "$PIN" $G4 ${2:-} 2>>"$TMP/device.log"; }
+    DEVICE_RUN=$DEVICE_PID
+    PIDS+=("$DEVICE_RUN")
+    exec {DEV_OUT}<&"${DEVICE[0]}" {DEV_IN}>&"${DEVICE[1]}"
+    [ "$(tell)" = ready ] || fail "the device does not start"
+}
+tell() { # tell [COMMAND...]: its answer
+    local line
+    [ $# = 0 ] || printf '%s\n' "$*" >&"$DEV_IN"
+    IFS= read -r -t 30 -u "$DEV_OUT" line || return 1
+    printf '%s\n' "$line"
+}
+end_device() {
+    printf 'quit\n' >&"$DEV_IN"
+    wait "$DEVICE_RUN" || fail "the device ended with $?"
+    ! grep -qE 'ERROR: (Address|Leak|Thread)Sanitizer|runtime error|Assertion' "$TMP/device.log" || fail "the device complains"
+}
+status() { tell status | jq -r "$1"; }
+sessions() { in_ns gw ss -Htn state established 'sport = :22' | awk '{print $4}'; }
+fetch() { in_ns gw curl -s -m 10 http://localhost:9081/; }
+is_up() { [ "$(fetch)" = hello ]; }
+
+# The peer of every test: without isolation all of it is open, so that a closed door below is isolation's.
+start_device $G4 open
+wait_for 30 is_up || fail "the proxy does not work without isolation"
+DEVICE_MAC=02:32:$(printf '%s' tap0 | python3 -c '
+import sys
+h = 2166136261
+for b in sys.stdin.buffer.read(): h = (h ^ b) * 16777619 & 0xffffffff
+print(":".join("%02x" % (h >> (8 * i) & 255) for i in range(4)))')
+in_ns nb ping -c1 -W2 $D4 >/dev/null || fail "no ping without isolation"
+in_ns nb ip neigh show $D4 | grep -q "$DEVICE_MAC" || fail "the hardware address is not $DEVICE_MAC"
+[ "$(in_ns nb curl -s -m 5 http://$D4:80/)" = open ] || fail "not open without isolation"
+[ "$(tell tcp 127.0.0.1 80)" = connected ] && [ "$(tell tcp $D4 80)" = connected ] || fail "no loopback without isolation"
+[ "$(tell tcp $G4 22)" = connected ] && [ "$(tell lookup other.test)" = found ] && [ "$(tell ping $G4)" = answered ] ||
+    fail "no way out without isolation"
+end_device
+ok "without isolation everything is open"
+
+start_device gw.test
+wait_for 30 is_up || { cat "$TMP/device.log"; tell status; fail "the proxy does not work"; }
+ok "the proxy works, with the gateway found by name"
+
+S0=$(sessions)
+attack_from_outside 80
+
+# ---- the link ----
+[ "$(tell dhcp)" = "bound $D4" ] || { tell status; fail "DHCP does not work"; }
+hostile offer $D4 0x1111
+hostile offer $D4 0x2222
+[ "$(tell renew)" = "bound $D4" ] || fail "the lease is not renewed"
+in_ns nb dnsmasq --version >/dev/null
+hostile arp $G4 $D4
+hostile redirect $G4 $D4
+hostile redirect $G6 $D6
+hostile advertise $G6 $D6
+[ "$(fetch)" = hello ] && [ "$(sessions)" = "$S0" ] || fail "the session did not survive"
+for n in nb gw; do in_ns $n ip neigh del $D4 dev eth0; in_ns $n ip neigh del $D6 dev eth0; done 2>/dev/null
+! in_ns nb ping -c1 -W1 $D4 >/dev/null || fail "ping is answered"
+! in_ns nb ping -c1 -W1 $D6 >/dev/null || fail "ping is answered, IPv6"
+! in_ns nb ip neigh show $D4 | grep -q lladdr || fail "ARP is answered"
+! in_ns nb ip neigh show $D6 | grep -q lladdr || fail "neighbour discovery is answered"
+[ "$(fetch)" = hello ] || fail "the gateway lost the device"
+R_LL=$(in_ns gw ip -6 -o addr show dev eth0 scope link | awk '{print $4}' | cut -d/ -f1)
+[ "$(status '.isolation.packets.nd > 0')" = true ] || fail "the router was not heard"
+W0=$(status '.isolation.packets["wrong-server"]')
+hostile advert
+hostile withdraw "$R_LL"
+[ "$(status '.isolation.packets["wrong-server"]')" -ge $((W0 + 10)) ] || { tell status; fail "a rogue router was heard"; }
+[ "$(fetch)" = hello ] && [ "$(sessions)" = "$S0" ] || fail "the session did not survive"
+ok "ARP, neighbour and router discovery, redirects, DHCP: renewed, and the link can't be turned"
+
+# ---- tasks ----
+for to in "tcp 127.0.0.1 80" "tcp 127.0.0.1 81" "tcp $D4 80" "tcp $D4 81" "tcp $G4 22" "tcp $G4 53" "tcp $G6 22" "tcp $N4 80"; do
+    [ "$(tell "$to")" = failed ] || fail "a task could: $to"
+done
+for to in "udp $G4 53" "udp 127.0.0.1 5353" "udp $D4 5353" "udp $N4 9" "ping $G4"; do
+    [ "$(tell "$to")" = silent ] || fail "a task could: $to"
+done
+[ "$(tell lookup other.test)" = nothing ] && [ "$(tell lookup gw.test)" = nothing ] || fail "a task looked a name up"
+! grep -q 'query.*other.test' <(sed "1,$(grep -n 'other.test' "$TMP/dns.log" | tail -1 | cut -d: -f1)d" "$TMP/dns.log") || fail "the query left"
+[ "$(fetch)" = hello ] || fail "and the proxy did not survive it"
+ok "tasks: no way out, no way to each other, no look-ups; the proxy goes on"
+
+# ---- changes ----
+[ "$(tell netif tap1 10.77.0.6)" = added ] || fail "no second interface"
+MAC1=$DEVICE_MAC
+DEVICE_MAC=02:00:00:00:07:07
+scan nb 10.77.0.6
+DEVICE_MAC=$MAC1
+[ "$(tell tcp $N4 80)" = failed ] || fail "a way out by the second interface"
+ok "an interface that appears later is closed as well"
+
+stop "$DNS"
+start_dns 10.77.0.2 || fail "dnsmasq does not start again"
+stop "$SSHD_PID"
+for p in $(in_ns gw ss -Htnp state established 'sport = :22' | grep -o 'pid=[0-9]*' | cut -d= -f2 | sort -u); do kill "$p"; done
+sed -i 's/^ListenAddress .*/ListenAddress 10.77.0.2/' "$TMP/sshd_config"
+bg gw /usr/sbin/sshd -D -e -f "$TMP/sshd_config" >>"$TMP/sshd.log" 2>&1
+moved() { in_ns gw ss -Htn state established 'sport = :22' | grep -q 10.77.0.2 && is_up; }
+wait_for 90 moved || { cat "$TMP/device.log" | tail -20; fail "does not follow the gateway"; }
+ok "the gateway's address is followed"
+[ "$(grep -c 'isolation: dropped' "$TMP/device.log")" -lt 300 ] || fail "the log of drops is not bounded"
+grep -q 'isolation: dropped in: no-flow' "$TMP/device.log" || fail "drops are not logged"
+end_device

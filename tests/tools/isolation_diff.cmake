@@ -1,0 +1,1 @@
+target_link_libraries(isolation_diff PRIVATE cmxsafed_parts)
