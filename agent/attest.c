@@ -177,20 +177,14 @@ void attest_plan(struct agent *a, struct confine_plan *p)
 
 static void tell_session(struct agent *a, struct cmx_evidence *e)
 {
-    struct cmx_context_status *all = cmx_mem_alloc(CMX_PROXY_CONTEXTS_MAX * sizeof *all);
-    size_t n = all ? cmx_proxy_status(a->proxy, all, CMX_PROXY_CONTEXTS_MAX) : 0;
+    struct cmx_context_status st;
 
-    for (size_t i = 0; i < n && i < CMX_PROXY_CONTEXTS_MAX; i++) {
-        const struct cmx_context_status *st = &all[i];
-
-        if (st->direction != CMX_REVERSE || st->local_port != cmx_attest_port())
-            continue;
-        e->has_gateway = st->has_host_key;
-        memcpy(e->gateway, st->host_key, sizeof e->gateway);
-        e->session_len = st->session_id_len;
-        memcpy(e->session, st->session_id, st->session_id_len);
-    }
-    cmx_mem_free(all);
+    if (!cmx_proxy_find(a->proxy, CMX_REVERSE, cmx_attest_port(), &st))
+        return;
+    e->has_gateway = st.has_host_key;
+    memcpy(e->gateway, st.host_key, sizeof e->gateway);
+    e->session_len = st.session_id_len;
+    memcpy(e->session, st.session_id, st.session_id_len);
 }
 
 /* What the agent does not know (Secure Boot, debuggers, storage encryption of this computer) it does not claim. */

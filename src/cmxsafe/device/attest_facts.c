@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cmxsafe/core/mem.h"
 #include "cmxsafe/device/attest_service.h"
 #include "cmxsafe/device/device.h"
+#include "cmxsafe/device/isolation.h"
 #include "cmxsafe/device/update.h"
 
 static struct cmx_device_platform_facts platform;
@@ -15,7 +15,7 @@ static void set_text(char out[CMX_EVIDENCE_NAME_MAX], const char *text)
     snprintf(out, CMX_EVIDENCE_NAME_MAX, "%s", text);
 }
 
-static void tell_platform(struct cmx_evidence *e)
+static void tell_device(struct cmx_evidence *e)
 {
     set_text(e->hw_model, platform.hw_model ? platform.hw_model : "");
     e->secure_boot = platform.secure_boot;
@@ -23,8 +23,8 @@ static void tell_platform(struct cmx_evidence *e)
     e->flash_encryption = platform.flash_encryption;
     e->secure_version = platform.secure_version;
     e->boot_count = platform.boot_count;
-    if (platform.isolation)
-        e->isolation = platform.isolation(platform.arg, e->policy, &e->has_policy);
+    e->isolation = cmx_device_isolation_active();
+    e->has_policy = cmx_device_isolation_digest(e->policy) == CMX_OK;
 }
 
 static void tell_image(struct cmx_evidence *e)
@@ -46,28 +46,21 @@ static void tell_image(struct cmx_evidence *e)
 static void tell_session(struct cmx_evidence *e)
 {
     struct cmx_proxy *proxy = cmx_device_proxy();
-    size_t n = proxy ? cmx_proxy_status(proxy, NULL, 0) : 0;
-    struct cmx_context_status *all = n ? cmx_mem_alloc(n * sizeof *all) : NULL;
     int port = cmx_attest_port() + cmx_device_port_offset();
-    size_t got = all ? cmx_proxy_status(proxy, all, n) : 0;
+    struct cmx_context_status st;
 
-    for (size_t i = 0; i < got && i < n; i++) {
-        const struct cmx_context_status *st = &all[i];
-
-        if (st->direction != CMX_REVERSE || st->local_port != port)
-            continue;
-        e->has_gateway = st->has_host_key;
-        memcpy(e->gateway, st->host_key, sizeof e->gateway);
-        e->session_len = st->session_id_len;
-        memcpy(e->session, st->session_id, st->session_id_len);
-    }
-    cmx_mem_free(all);
+    if (!proxy || !cmx_proxy_find(proxy, CMX_REVERSE, (uint16_t)port, &st))
+        return;
+    e->has_gateway = st.has_host_key;
+    memcpy(e->gateway, st.host_key, sizeof e->gateway);
+    e->session_len = st.session_id_len;
+    memcpy(e->session, st.session_id, st.session_id_len);
 }
 
 static void tell(void *arg, struct cmx_evidence *e)
 {
     (void)arg;
-    tell_platform(e);
+    tell_device(e);
     tell_image(e);
     tell_session(e);
 }

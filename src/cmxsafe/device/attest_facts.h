@@ -17,10 +17,6 @@ struct cmx_device_platform_facts {
     cmx_flash_encryption flash_encryption;
     uint32_t secure_version; /* the eFuse's floor; the running image's counts too */
     uint32_t boot_count;
-    /* Is isolation installed and deciding? Fills policy with the digest of its rules and *has_policy if there is one.
-     * NULL: the device has none. Called from the service's thread. */
-    bool (*isolation)(void *arg, uint8_t policy[CMX_SHA256_LEN], bool *has_policy);
-    void *arg;
 };
 
 /* Copies *p and makes the attestation service use it. Before setup_remoteAttest. */

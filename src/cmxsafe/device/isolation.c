@@ -10,6 +10,7 @@
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/device/device.h"
+#include "cmxsafe/isolation/digest.h"
 #include "cmxsafe/isolation/policy.h"
 #include "cmxsafe/port/filter.h"
 #include "cmxsafe/port/port.h"
@@ -359,6 +360,20 @@ void cmx_device_isolation_end(void)
 }
 
 /* ---- status ---- */
+
+cmx_err cmx_device_isolation_digest(uint8_t out[32])
+{
+    const struct cmx_filter *filter = cmx_port_filter();
+    cmx_err err = CMX_ENOENT;
+
+    if (!filter || !cmx_device_isolation_active())
+        return CMX_ENOENT;
+    filter->lock();
+    if (isolation.state)
+        err = cmx_iso_config_digest(&isolation.state->iso.config, out);
+    filter->unlock();
+    return err;
+}
 
 void cmx_device_isolation_json(struct cmx_json *j, const char *key)
 {

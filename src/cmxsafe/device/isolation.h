@@ -50,6 +50,10 @@ bool cmx_device_isolation_active(void);
 /* Installed, or never asked for: for who waits for a healthy device. */
 bool cmx_device_isolation_settled(void);
 
+/* The digest of the rules in force (isolation/digest.h). CMX_ENOENT: isolation is not active. Not from the network
+ * stack's own task. */
+CMX_MUST_USE cmx_err cmx_device_isolation_digest(uint8_t out[32]);
+
 /* Ends isolation; for tests and for a device that is being taken out of service. */
 void cmx_device_isolation_end(void);
 

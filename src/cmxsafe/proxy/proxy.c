@@ -411,6 +411,30 @@ size_t cmx_proxy_status(struct cmx_proxy *p, struct cmx_context_status *out, siz
     return n;
 }
 
+static const struct run *find_run(const struct run *list, cmx_proxy_direction direction, uint16_t local_port)
+{
+    while (list && (list->removed || list->shared.direction != direction || list->shared.local_port != local_port))
+        list = list->next;
+    return list;
+}
+
+bool cmx_proxy_find(struct cmx_proxy *p, cmx_proxy_direction direction, uint16_t local_port,
+                    struct cmx_context_status *out)
+{
+    const struct run *r = NULL;
+
+    cmx_port_mutex_lock(&p->lock);
+    for (const struct session *s = p->sessions; s && !r; s = s->next) {
+        r = find_run(s->runs, direction, local_port);
+        if (!r)
+            r = find_run(s->arrivals, direction, local_port);
+    }
+    if (r)
+        *out = r->shared;
+    cmx_port_mutex_unlock(&p->lock);
+    return r != NULL;
+}
+
 bool cmx_proxy_all_up(struct cmx_proxy *p)
 {
     bool all = true;

@@ -24,7 +24,7 @@ extern "C" {
 
 #define CMX_PROXY_CONTEXTS_MAX 32
 #define CMX_PROXY_HOST_KEYS_MAX 8
-#define CMX_PROXY_SESSION_ID_MAX 64      /* bytes; SHA-512's length is the longest there is */
+#define CMX_PROXY_SESSION_ID_MAX 64     /* bytes; SHA-512's length is the longest there is */
 #define CMX_PROXY_NAME_MAX 32           /* a context's or session's name, NUL included */
 #define CMX_PROXY_CONNECTIONS_DEFAULT 8 /* max_connections 0 */
 #define CMX_PROXY_CONNECTIONS_MAX 1024
@@ -170,6 +170,10 @@ struct cmx_context_status {
 
 /* At most cap entries; returns how many contexts there are. A consistent snapshot of each; any thread. */
 size_t cmx_proxy_status(struct cmx_proxy *p, struct cmx_context_status *out, size_t cap);
+
+/* The one context of that direction and local port. False: there is none; *out is then unchanged. Any thread. */
+bool cmx_proxy_find(struct cmx_proxy *p, cmx_proxy_direction direction, uint16_t local_port,
+                    struct cmx_context_status *out);
 
 /* True when every context is CMX_STATE_UP. Any thread. */
 bool cmx_proxy_all_up(struct cmx_proxy *p);
