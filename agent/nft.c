@@ -68,17 +68,33 @@ cmx_err nft_run(struct nft *n, const char *text, bool dry, char *why, size_t cap
     return err;
 }
 
-cmx_err nft_list(struct nft *n, const char *command, struct cmx_buf *out)
+/* One at a time: libnftables 1.0.6 looks up only one table of several listings in a buffer, and fails with the others.
+ */
+static cmx_err list_one(struct nft *n, const char *command, struct cmx_buf *out)
 {
-    cmx_err err = CMX_ENOENT;
+    const char *said;
+    int rc = nft_run_cmd_from_buffer(n->ctx, command);
+
+    (void)nft_ctx_get_error_buffer(n->ctx); /* "No such file or directory" is an answer here */
+    if (rc != 0)
+        return CMX_ENOENT;
+    said = nft_ctx_get_output_buffer(n->ctx);
+    return cmx_buf_put_str(out, said ? said : "");
+}
+
+cmx_err nft_list(struct nft *n, const char *commands, struct cmx_buf *out)
+{
+    cmx_err err = CMX_OK;
 
     cmx_port_mutex_lock(&n->lock);
-    if (nft_run_cmd_from_buffer(n->ctx, command) == 0) {
-        const char *said = nft_ctx_get_output_buffer(n->ctx);
+    while (*commands && !err) {
+        size_t len = strcspn(commands, "\n");
+        char line[80];
 
-        err = cmx_buf_put_str(out, said ? said : "");
+        snprintf(line, sizeof line, "%.*s", (int)len, commands);
+        err = list_one(n, line, out);
+        commands += len + (commands[len] == '\n');
     }
-    (void)nft_ctx_get_error_buffer(n->ctx); /* "No such file or directory" is an answer here */
     cmx_port_mutex_unlock(&n->lock);
     return err;
 }

@@ -17,7 +17,7 @@ void nft_close(struct nft *n); /* NULL is fine */
  * CMX_EINVAL: refused. */
 CMX_MUST_USE cmx_err nft_run(struct nft *n, const char *text, bool dry, char *why, size_t cap);
 
-/* Appends what a listing command prints. CMX_ENOENT: there is no such table. */
-CMX_MUST_USE cmx_err nft_list(struct nft *n, const char *command, struct cmx_buf *out);
+/* Appends what listing commands print, one a line, each under 80 bytes. CMX_ENOENT: there is no such table. */
+CMX_MUST_USE cmx_err nft_list(struct nft *n, const char *commands, struct cmx_buf *out);
 
 #endif

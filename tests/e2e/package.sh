@@ -53,6 +53,9 @@ done <"$TMP/commands"
 for option in $("$BIN/cmxsafed" --help | grep -oE '^  (-c, )?--[a-z-]+' | grep -oE '[a-z][a-z-]+$'); do
     grep -q "${option//-/\\\\-}" "$ROOT/packaging/man/cmxsafed.8" || fail "cmxsafed(8) does not know --$option"
 done
+for command in $("$BIN/cmxsafed" --help | sed -n '/^commands:/,/^$/s/^  \([a-z]*\) .*/\1/p'); do
+    grep -q "^\.B cmxsafed $command$" "$ROOT/packaging/man/cmxsafed.8" || fail "cmxsafed(8) does not know '$command'"
+done
 ok "manual pages"
 
 # ---- the unit ----
