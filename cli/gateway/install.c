@@ -145,6 +145,8 @@ cmx_err gw_install(struct gw *g, struct gw_error *e)
     if (!err)
         err = gw_mkdir(gw_path(g, "run", path), 0755, e);
     if (!err)
+        err = give_to_account(g, "run", 0775, e);
+    if (!err)
         err = give_to_account(g, "registry.db", 0640, e);
     if (!err)
         err = make_host_key(g, "hostkey_ed25519", "ed25519", e);

@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# The system gateway, as root in a network and mount namespace of this scenario: account, units, the fleet's own namespace,
+# the link and its filter, grants by uid on the host. systemd's part (namespace, ids) is
+# played by 'serve' itself, which does the same when root runs it by hand.
+. "$(dirname "$0")/lib.sh"
+[ "$(id -u)" = 0 ] || skip "needs root"
+unshare --net --mount true 2>/dev/null || skip "no namespaces here"
+[ -e /proc/net/if_inet6 ] || skip "no IPv6 here"
+
+if [ -z "${CMX_INSIDE:-}" ]; then
+    rm -rf "$TMP"
+    # A failure of the inner run shows its own logs.
+    CMX_INSIDE=1 CMX_HOST_IFS=$(ls /sys/class/net) exec unshare --net --mount --propagation private bash "$0"
+fi
+. "$(dirname "$0")/gateway/lib.sh"
+
+# Nothing of the machine changes: its accounts, units and namespaces are this scenario's own copies.
+mkdir "$TMP/etc" "$TMP/units"
+cp -a /etc/passwd /etc/group /etc/shadow /etc/gshadow /etc/hosts "$TMP/etc/" 2>/dev/null
+mount -t tmpfs -o mode=755 none /mnt && mkdir /mnt/upper /mnt/work && mount -t overlay overlay -o lowerdir=/etc,upperdir=/mnt/upper,workdir=/mnt/work /etc 2>/dev/null ||
+    skip "no overlay file system here"
+mkdir -p /run/netns && mount -t tmpfs none /run/netns || skip "no private /run/netns"
+mount -t tmpfs -o mode=755 none /var/lib || fail "no private /var/lib"
+mount -t sysfs sysfs /sys 2>/dev/null
+ip link set lo up
+export CMXSAFE_UNIT_DIR=$TMP/units CMXSAFE_GATEWAY=/var/lib/cmxsafe/gateway
+GW=$CMXSAFE_GATEWAY
+# sshd runs its helper only from folders that root alone may write.
+mkdir -p /var/lib/bin && cp "$BIN/cmxsafe" "$BIN/cmxsafe-authkeys" /var/lib/bin/ && BIN=/var/lib/bin
+CLEANUP+=("'$BIN/cmxsafe' gateway net down >/dev/null 2>&1")
+
+GW_PORT=2222
+gw init --dry-run | grep -q "would set up" || fail "dry run"
+[ ! -e "$GW" ] || fail "a dry run made something"
+gw init --fleet fd12:3456:789a::/48 --listen "[::]:$GW_PORT" --host 127.0.0.1 --etc-hosts >"$TMP/init.out" || fail "init"
+id cmxsafe-gw >/dev/null || fail "no account"
+gw init --fleet fd12:3456:789a::/48 >/dev/null || fail "init is not idempotent"
+! gw init --fleet fd12:3456:789b::/48 2>/dev/null || fail "the fleet's prefix was changed"
+! gw init --simple 2>/dev/null || fail "the mode was changed"
+command -v systemd-analyze >/dev/null && { systemd-analyze verify --man=no "$TMP"/units/*.service "$TMP"/units/*.socket 2>"$TMP/verify.log" || fail "systemd does not accept the units: $(cat "$TMP/verify.log")"; ok "systemd accepts the units"; }
+[ "$(stat -c '%U:%G %a' "$GW/registry.db")" = "root:cmxsafe-gw 640" ] || fail "the registry's permissions"
+gw net up || fail "net up"
+gw net up || fail "net up is not idempotent"
+gw net heal || fail "net heal"
+ok "account, units, namespace, link"
+
+key a; key b; key p
+gw enroll cam-17 --key "$TMP/a.pub" --ports 81 --open gateway.cmx:1883 >/dev/null || fail "enroll"
+gw enroll cam-18 --key "$TMP/b.pub" --ports 81 >/dev/null || fail "enroll"
+A=$(address_of cam-17)
+grep -q "$A cam-17.cmx" /etc/hosts || fail "no name in /etc/hosts"
+
+# As the units do: listens in the host's network, works in the fleet's as the account.
+"$BIN/cmxsafe" gateway serve 2>>"$TMP/gateway.log" & GW_PID=$!; PIDS+=("$GW_PID")
+wait_for 20 gw status || fail "the gateway does not come up"
+serve=$(gw status --json | jq .pid)
+[ "$(stat -c %U "/proc/$serve")" = cmxsafe-gw ] || [ "$(awk '/^Uid/ {print $2}' "/proc/$serve/status")" = "$(id -u cmxsafe-gw)" ] || fail "the gateway runs as root"
+[ "$(awk '/^CapEff/ {print $2}' "/proc/$serve/status")" = 0000000000000000 ] || fail "the gateway has capabilities"
+ok "the gateway runs as its account, without capabilities"
+
+web one
+client a -N -R "[$A]:81:127.0.0.1:$WEB" & PIDS+=("$!")
+wait_for 20 connected cam-17 || fail "cam-17 does not connect"
+as() { local uid=$1; shift; setpriv --reuid "$uid" --regid "$uid" --clear-groups "$@"; }
+get() { as "$1" curl -sS -m 5 http://cam-17.cmx:81/ 2>/dev/null; }
+[ -z "$(get 1234)" ] || fail "reached without a grant"
+[ -z "$(get 0)" ] || fail "root needs a grant, too"
+gw grant user:1234 cam-17:81 >/dev/null || fail "grant"
+wait_for 10 sh -c "setpriv --reuid 1234 --regid 1234 --clear-groups curl -sS -m 5 http://cam-17.cmx:81/ | grep -q one" || fail "a grant does not work"
+[ -z "$(get 1235)" ] || fail "another user gets in"
+gw grant group:4321 cam-17:81 >/dev/null
+setpriv --reuid 1235 --regid 4321 --clear-groups curl -sS -m 5 http://cam-17.cmx:81/ | grep -q one || fail "a group's grant does not work"
+gw grant --remove user:1234 cam-17:81 >/dev/null
+[ -z "$(get 1234)" ] || fail "a grant taken back works"
+ok "curl http://cam-17.cmx:81/ works on the gateway, for who has a grant"
+
+# The fleet's namespace has no way out but what a device's direct context names.
+python3 -m http.server -b :: -d "$TMP/www-$WEB" 1883 >/dev/null 2>&1 & PIDS+=("$!")
+wait_for 10 listening 1883
+python3 -m http.server -b :: -d "$TMP/www-$WEB" 1884 >/dev/null 2>&1 & PIDS+=("$!")
+wait_for 10 listening 1884
+printf 'GET / HTTP/1.0\r\n\r\n' | try_client a -W gateway.cmx:1883 2>/dev/null | grep -q one || fail "a direct service is not reached"
+! printf 'GET / HTTP/1.0\r\n\r\n' | try_client a -W gateway.cmx:1884 2>/dev/null | grep -q one || fail "a service that was not named is reached"
+! printf 'GET / HTTP/1.0\r\n\r\n' | try_client b -W gateway.cmx:1883 2>/dev/null | grep -q one || fail "another device's direct service"
+link=$(ip -6 -o address show dev cmxsafe0 scope global | awk '{print $4}' | cut -d/ -f1)
+! ip netns exec cmxsafe curl -s -m 3 "http://[$link]:1884/" >/dev/null || fail "the namespace reaches the host"
+ip netns exec cmxsafe curl -s -m 3 "http://[$link]:1883/" >/dev/null || fail "the namespace does not reach the direct service"
+ok "a device's direct context reaches its service, and nothing else"
+
+gw platform vms --key "$TMP/p.pub" >/dev/null && gw grant vms cam-17:81 >/dev/null
+printf 'GET / HTTP/1.0\r\n\r\n' | try_client p -W cam-17.cmx:81 2>/dev/null | grep -q one || fail "a platform does not reach it by name"
+gw doctor >"$TMP/doctor.out" || fail "the doctor finds something bad: $(grep ^bad "$TMP/doctor.out")"
+ok "platform and doctor"
+nft list chain inet cmxsafe_host forward | grep -q 'oifname "cmxsafe0" counter' || fail "forwarding into the fleet is open"
+gw revoke cam-17 >/dev/null
+wait_for 5 gone cam-17 || fail "revoked, and still there"
+[ "$(awk '/cam-17/' /etc/hosts)" = "" ] || fail "a revoked name stays in /etc/hosts"
+stop_gateway
+gw net down || fail "net down"
+gw net down || fail "net down is not idempotent"
+ok "down again"
