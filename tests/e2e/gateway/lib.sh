@@ -64,3 +64,36 @@ stop_gateway() {
     stop "$GW_PID"
     no_complaints
 }
+
+# fleet_python: a Python with asyncssh, in a venv under the build tree; sets FLEET_PYTHON.
+ASYNCSSH_VERSION=2.21.0
+fleet_python() {
+    local venv=${CMX_BUILD:-$ROOT/build}/venv-gateway
+    FLEET_PYTHON=$venv/bin/python
+    "$FLEET_PYTHON" -c 'import asyncssh' 2>/dev/null ||
+        { python3 -m venv "$venv" && "$venv/bin/pip" install -q "asyncssh==$ASYNCSSH_VERSION"; } >"$TMP/pip.log" 2>&1 ||
+        fail "asyncssh can't be installed"
+}
+
+# start_fleet N: makes and enrols N devices and starts their process; then `fleet COMMAND` talks to it.
+start_fleet() {
+    "$FLEET_PYTHON" "$ROOT/tests/tools/gateway_fleet.py" keys "$1" "$TMP/fleet.csv" "$TMP/fleet" || fail "keys"
+    gw import "$TMP/fleet.csv" >/dev/null || fail "import"
+    gw list --json | jq -r '.[] | select(.group == "fleet") | .name + " " + .address' >"$TMP/fleet/addresses"
+    coproc FLEET { exec "$FLEET_PYTHON" "$ROOT/tests/tools/gateway_fleet.py" run "$TMP/fleet" "$GW_PORT" cmxsafe-gw 81 2>>"$TMP/fleet.log"; }
+    PIDS+=("$FLEET_PID")
+    exec {FLEET_OUT}<&"${FLEET[0]}" {FLEET_IN}>&"${FLEET[1]}"
+}
+fleet() {
+    local line
+    printf '%s\n' "$1" >&"$FLEET_IN"
+    IFS= read -r -t "${2:-300}" -u "$FLEET_OUT" line || fail "the fleet: no answer to $1"
+    printf '%s\n' "$line"
+}
+
+# Every device is connected and holds its own address's port, and nothing else.
+listeners_right() {
+    gw status --json | jq -r '.sessions[] | .name + " " + (.forwards | join(","))' | sort >"$TMP/listeners.is"
+    sed -E 's/^([^ ]*) (.*)$/\1 [\2]:81/' "$TMP/fleet/addresses" | sort >"$TMP/listeners.should"
+    diff "$TMP/listeners.should" "$TMP/listeners.is" >"$TMP/listeners.log"
+}
