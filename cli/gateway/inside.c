@@ -88,17 +88,22 @@ static void back_to(const char *cwd)
         (void)!chdir("/"); /* then absolute paths still work */
 }
 
-/* The child: enters, becomes, runs. output < 0: inherited. */
-_Noreturn static void run_inside(const struct gw *g, long uid, long gid, int output, char *const argv[])
+static bool go_inside(const struct gw *g, long uid, long gid)
 {
     char cwd[GW_PATH_MAX] = "";
 
     if (!getcwd(cwd, sizeof cwd))
         cwd[0] = '\0';
     if (!g->simple && !(g->user ? enter_user(g) : enter_system(g)))
-        _exit(COULD_NOT);
+        return false;
     back_to(cwd);
-    if (!become(uid, gid))
+    return become(uid, gid);
+}
+
+/* The child: enters, becomes, runs. output < 0: inherited. */
+_Noreturn static void run_inside(const struct gw *g, long uid, long gid, int output, char *const argv[])
+{
+    if (!go_inside(g, uid, gid))
         _exit(COULD_NOT);
     if (output >= 0) {
         dup2(output, STDOUT_FILENO);
@@ -170,9 +175,9 @@ int gw_cmd_exec(int argc, char **argv)
     if (gw_open(&g, &c, false))
         return CLI_FAILED;
     gw_close(&g);
-    status = gw_inside(&g, uid_text ? (long)uid : -1, false, line.rest);
-    if (status == COULD_NOT)
-        return cli_fail("exec failed", "the gateway is not running, or the command does not exist",
-                        "see 'cmxsafe gateway status'");
-    return status;
+    if (!go_inside(&g, uid_text ? (long)uid : -1, -1))
+        return cli_fail("exec failed", "the gateway is not running, or not yours", "see 'cmxsafe gateway status'");
+    fflush(NULL);
+    execvp(line.rest[0], line.rest); /* in our place: signals reach the command */
+    return cli_fail(line.rest[0], strerror(errno), NULL);
 }
