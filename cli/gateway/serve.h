@@ -42,7 +42,7 @@ struct gw_session {
     pid_t child; /* the process that holds the forwards; 0 until logged */
     bool up;     /* authenticated */
     bool ending;
-    bool refused_logged;
+    bool failed;   /* a credential of it was refused */
     char from[64]; /* "[2001:db8::7]:50412" */
     uint8_t source[16];
     char name[GW_NAME_MAX]; /* device or platform */

@@ -76,7 +76,7 @@ static void relieve(struct gw_server *s)
     for (struct gw_session *x = s->sessions; x; x = x->next)
         if (!x->up && !x->ending && now - x->started_ms > GW_PRESSED_LOGIN_MS) {
             s->counters.refused_pressed++;
-            gw_limits_failed(&s->limits, x->source, now);
+            gw_limits_failed(&s->limits, x->source, GW_PENALTY_FAILED_MS, now);
             gw_session_end(s, x, "its login took too long while others wait");
         }
 }

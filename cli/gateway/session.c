@@ -186,6 +186,9 @@ static void take_line(struct gw_server *s, struct gw_session *x)
     case GW_LOG_CHILD:
         x->child = (pid_t)l.number;
         break;
+    case GW_LOG_FAILED:
+        x->failed = true;
+        break;
     case GW_LOG_DENIED:
         s->counters.denied++;
         if (x->denied++ < 5) /* a peer that asks for ever fills no journal */
@@ -243,7 +246,8 @@ static void free_session(struct gw_server *s, struct gw_session **link)
         s->n_greeting--;
         s->counters.failed++;
         if (!x->ending)
-            gw_limits_failed(&s->limits, x->source, cmx_port_now_ms());
+            gw_limits_failed(&s->limits, x->source, x->failed ? GW_PENALTY_FAILED_MS : GW_PENALTY_NO_LOGIN_MS,
+                             cmx_port_now_ms());
     } else if (!x->ending) {
         gw_note("%s from %s: closed", x->name, x->from);
     }

@@ -42,7 +42,7 @@ bool gw_limits_refuse(const struct gw_limits *l, const uint8_t source[16], uint6
     return s && s->until_ms > now_ms + GW_PENALTY_LIMIT_MS;
 }
 
-void gw_limits_failed(struct gw_limits *l, const uint8_t source[16], uint64_t now_ms)
+void gw_limits_failed(struct gw_limits *l, const uint8_t source[16], uint64_t penalty_ms, uint64_t now_ms)
 {
     struct gw_source *s = (struct gw_source *)(uintptr_t)find(l, source);
 
@@ -50,7 +50,7 @@ void gw_limits_failed(struct gw_limits *l, const uint8_t source[16], uint64_t no
         s = claim(l, source);
     if (s->until_ms < now_ms)
         s->until_ms = now_ms;
-    s->until_ms += GW_PENALTY_FAILED_MS;
+    s->until_ms += penalty_ms;
     if (s->until_ms > now_ms + GW_PENALTY_MAX_MS)
         s->until_ms = now_ms + GW_PENALTY_MAX_MS;
 }

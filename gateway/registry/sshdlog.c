@@ -70,6 +70,9 @@ void gw_sshdlog_parse(struct gw_log_line *out, const char *line)
         parse_accepted(out, line);
     else if (starts(line, "User child is on pid "))
         parse_number(out, line + strlen("User child is on pid "), GW_LOG_CHILD);
+    else if (starts(line, "Failed publickey for ") || starts(line, "Invalid user ") ||
+             starts(line, "fatal: Timeout before authentication") || starts(line, "Timeout before authentication"))
+        out->kind = GW_LOG_FAILED;
     else if (starts(line, "Received request "))
         parse_denied(out, line);
     else if ((at = strstr(line, in_use)) == line)

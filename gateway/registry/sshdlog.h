@@ -12,6 +12,7 @@ typedef enum {
     GW_LOG_OTHER,
     GW_LOG_ACCEPTED, /* authenticated: fingerprint */
     GW_LOG_CHILD,    /* the process that holds its forwards: number */
+    GW_LOG_FAILED,   /* a credential was refused, a user unknown, or the login took too long */
     GW_LOG_DENIED,   /* a forward it may not have was asked for: detail */
     GW_LOG_IN_USE    /* a listener's port is held: number (the port) */
 } gw_log_kind;

@@ -298,7 +298,7 @@ static void test_log_lines(void **state)
     assert_string_equal(l.fingerprint, "SHA256:PnB/vWlI6u3leVOaFCFBo7fJRC9WYlCSdxJNg5QoXVQ");
     gw_sshdlog_parse(&l, "Invalid user Accepted publickey for x from 1.2.3.4 port 1 ssh2: ED25519 "
                          "SHA256:PnB/vWlI6u3leVOaFCFBo7fJRC9WYlCSdxJNg5QoXVQ");
-    assert_int_equal(l.kind, GW_LOG_OTHER);
+    assert_int_equal(l.kind, GW_LOG_FAILED);
     gw_sshdlog_parse(&l, "Accepted publickey for cmxsafe-gw");
     assert_int_equal(l.kind, GW_LOG_OTHER);
     gw_sshdlog_parse(&l, "User child is on pid 22737");
@@ -311,6 +311,8 @@ static void test_log_lines(void **state)
             "request was denied.");
     assert_int_equal(l.kind, GW_LOG_DENIED);
     assert_string_equal(l.detail, "remote forward to host fd12:3456:789a::2 port 81");
+    gw_sshdlog_parse(&l, "Failed publickey for cmxsafe-gw from 127.0.0.1 port 42634 ssh2: ED25519 SHA256:x");
+    assert_int_equal(l.kind, GW_LOG_FAILED);
     gw_sshdlog_parse(&l, "error: channel_setup_fwd_listener_tcpip: cannot listen to port: 81");
     assert_int_equal(l.kind, GW_LOG_IN_USE);
     assert_int_equal(l.number, 81);
@@ -326,22 +328,22 @@ static void test_limits(void **state)
     memset(&l, 0, sizeof l);
     for (int i = 0; i < 6; i++) {
         assert_false(gw_limits_refuse(&l, a, 1000));
-        gw_limits_failed(&l, a, 1000);
+        gw_limits_failed(&l, a, GW_PENALTY_FAILED_MS, 1000);
     }
-    gw_limits_failed(&l, a, 1000);
+    gw_limits_failed(&l, a, GW_PENALTY_FAILED_MS, 1000);
     assert_true(gw_limits_refuse(&l, a, 1000));
     assert_false(gw_limits_refuse(&l, b, 1000));
     assert_false(gw_limits_refuse(&l, a, 1000 + 7 * GW_PENALTY_FAILED_MS));
     gw_limits_succeeded(&l, a, 1000);
     assert_false(gw_limits_refuse(&l, a, 1000));
     for (int i = 0; i < 10000; i++)
-        gw_limits_failed(&l, b, 1000);
+        gw_limits_failed(&l, b, GW_PENALTY_FAILED_MS, 1000);
     assert_true(gw_limits_refuse(&l, b, 1000 + GW_PENALTY_MAX_MS - GW_PENALTY_LIMIT_MS - 1));
     assert_false(gw_limits_refuse(&l, b, 1000 + GW_PENALTY_MAX_MS - GW_PENALTY_LIMIT_MS));
     /* A flood of sources pushes out the mildest, never the worst. */
     for (uint32_t i = 0; i < 3 * GW_SOURCES_MAX; i++) {
         uint8_t s[16] = {9, (uint8_t)(i >> 8), (uint8_t)i};
-        gw_limits_failed(&l, s, 1000);
+        gw_limits_failed(&l, s, GW_PENALTY_FAILED_MS, 1000);
     }
     assert_true(gw_limits_refuse(&l, b, 1000));
 }

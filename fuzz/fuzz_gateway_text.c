@@ -1,0 +1,107 @@
+/* Text that others wrote, as the gateway reads it: public keys, CSV, sshd's log, names, ports, prefixes. The first byte
+ * chooses the parser. What is accepted must be what the registry may hold: nothing that could end a quoted option. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "gateway/registry/address.h"
+#include "gateway/registry/csv.h"
+#include "gateway/registry/device.h"
+#include "gateway/registry/permit.h"
+#include "gateway/registry/sshdlog.h"
+
+/* assert() is off in some builds. */
+static void must(int condition)
+{
+    if (!condition)
+        abort();
+}
+
+static void check_key(const char *text)
+{
+    struct gw_key k;
+
+    if (gw_key_parse(&k, text, NULL))
+        return;
+    must(strlen(k.fingerprint) == 50);
+    must(!strpbrk(k.blob, " \"\n,") && !strpbrk(k.type, " \"\n,"));
+}
+
+static void check_csv(char *text)
+{
+    char *fields[GW_CSV_FIELDS_MAX];
+    size_t n;
+    size_t len = strlen(text);
+
+    if (gw_csv_split(text, fields, &n))
+        return;
+    must(n >= 1 && n <= GW_CSV_FIELDS_MAX);
+    for (size_t i = 0; i < n; i++)
+        must(fields[i] >= text && fields[i] + strlen(fields[i]) <= text + len);
+}
+
+static void check_log(const char *text)
+{
+    struct gw_log_line l;
+
+    gw_sshdlog_parse(&l, text);
+    must(l.kind != GW_LOG_ACCEPTED || strncmp(l.fingerprint, "SHA256:", 7) == 0);
+    for (const char *p = l.detail; *p; p++)
+        must(*p >= 0x20 && *p < 0x7f);
+}
+
+static void check_device(const char *text)
+{
+    static struct gw_device d;
+
+    if (gw_directs_parse(&d, text, NULL) == CMX_OK)
+        for (size_t i = 0; i < d.n_directs; i++)
+            must(d.directs[i].port && d.directs[i].host[0] && !strpbrk(d.directs[i].host, "\" ,*?\n"));
+    if (gw_ports_parse(&d, text, NULL) == CMX_OK)
+        must(d.n_ports <= GW_PORTS_MAX);
+    if (gw_name_check(text, NULL) == CMX_OK)
+        must(!strpbrk(text, "\" .,\n/"));
+}
+
+static void check_address(const char *text)
+{
+    struct gw_consumer c;
+    struct gw_fleet f;
+    char out[GW_ADDRESS_MAX];
+
+    if (gw_fleet_parse(&f, text, NULL) == CMX_OK)
+        must(f.bits >= 16 && f.bits <= 64);
+    if (gw_fleet_from_mac(&f, "fd00", text, NULL) == CMX_OK && gw_address_from_mac(&f, text, out, NULL) == CMX_OK)
+        must(gw_address_given(&f, out, out, NULL) == CMX_OK);
+    if (gw_consumer_parse(&c, text, NULL) == CMX_OK)
+        must(!strpbrk(c.name, "\" \n;{}"));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static char text[4096];
+
+    if (size < 1 || size > sizeof text)
+        return 0;
+    memcpy(text, data + 1, size - 1);
+    text[size - 1] = '\0';
+    switch (data[0] % 5) {
+    case 0:
+        check_key(text);
+        break;
+    case 1:
+        check_csv(text);
+        break;
+    case 2:
+        check_log(text);
+        break;
+    case 3:
+        check_device(text);
+        break;
+    default:
+        check_address(text);
+        break;
+    }
+    return 0;
+}
