@@ -100,7 +100,7 @@ PC=$(free_port)
 inside sh -c "cp /cmxsafe/sshd_plain /cmxsafe/sshd_bare; sed -i 's/^MaxStartups.*/MaxStartups 1000/; s/^PerSource.*//' /cmxsafe/sshd_bare"
 "$BIN/cmxsafe" gateway exec --uid 1000 -- /usr/sbin/sshd -D -f /cmxsafe/sshd_bare -p "$PC" -o ListenAddress=127.0.0.1 2>/dev/null & PIDS+=("$!")
 wait_for 10 inside sh -c "ss -Hltn | grep -q ':$PC '" || fail "no bare sshd"
-bare_pid=$(pgrep -f "sshd.*sshd_bare -p $PC" | head -1)
+
 coproc BARE { exec "$BIN/cmxsafe" gateway exec -- "$FLEET_PYTHON" "$ROOT/tests/tools/gateway_fleet.py" run "$TMP/fleet" "$PC" cmxsafe-gw 81 2>>"$TMP/fleet.log"; }
 PIDS+=("$BARE_PID")
 printf 'up\n' >&"${BARE[1]}"
