@@ -11,8 +11,9 @@
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
-#include "cmxsafe/device/attest_service.h"
+#include "cmxsafe/device/attest_facts.h"
 #include "cmxsafe/device/device.h"
+#include "cmxsafe/device/isolation.h"
 #include "cmxsafe/device/merge.h"
 #include "cmxsafe/device/update.h"
 #include "cmxsafe/identity/identity.h"
@@ -21,6 +22,7 @@
 #include "cmxsafe/port/esp/nvs_config.h"
 #include "cmxsafe/port/esp/ota_esp.h"
 #include "cmxsafe/port/esp/tasks.h"
+#include "cmxsafe/port/lwip/filter_lwip.h"
 #include "cmxsafe/port/port.h"
 #include "esp_app_desc.h"
 #include "esp_efuse.h"
@@ -41,7 +43,6 @@ static struct {
     const char *pin[PINS_MAX];
     EventGroupHandle_t network;
     StaticEventGroup_t network_storage;
-    uint32_t boots;
 } esp;
 
 /* The value in NVS, or NULL. */
@@ -143,6 +144,75 @@ static void on_address(void *arg, esp_event_base_t base, int32_t id, void *data)
         xEventGroupSetBits(esp.network, NETWORK_UP);
 }
 
+/* Is JTAG off for good, by its pads and, where the chip has it, by USB? */
+#if CONFIG_IDF_TARGET_ESP32
+static bool jtag_is_off(void)
+{
+    return esp_efuse_read_field_bit(ESP_EFUSE_JTAG_DISABLE);
+}
+#elif CONFIG_IDF_TARGET_ESP32S2
+static bool jtag_is_off(void)
+{
+    return esp_efuse_read_field_bit(ESP_EFUSE_HARD_DIS_JTAG);
+}
+#else
+static bool jtag_is_off(void)
+{
+    return esp_efuse_read_field_bit(ESP_EFUSE_DIS_PAD_JTAG) && esp_efuse_read_field_bit(ESP_EFUSE_DIS_USB_JTAG);
+}
+#endif
+
+static cmx_flash_encryption flash_encryption(void)
+{
+    if (!esp_flash_encryption_enabled())
+        return CMX_FLASH_PLAIN;
+    return esp_get_flash_encryption_mode() == ESP_FLASH_ENC_MODE_RELEASE ? CMX_FLASH_RELEASE : CMX_FLASH_DEVELOPMENT;
+}
+
+#if CONFIG_CMX_NO_ISOLATION
+const struct cmx_filter *cmx_port_filter(void)
+{
+    return NULL;
+}
+#else
+const struct cmx_filter *cmx_port_filter(void)
+{
+    return &cmx_lwip_filter;
+}
+#endif
+
+static bool isolation_facts(void *arg, uint8_t policy[CMX_SHA256_LEN], bool *has_policy)
+{
+    (void)arg;
+    (void)policy;
+    *has_policy = false;
+    return cmx_device_isolation_active();
+}
+
+static void set_facts(void)
+{
+    const struct cmx_device_platform_facts facts = {
+        .hw_model = CONFIG_IDF_TARGET,
+        .secure_boot = esp_secure_boot_enabled(),
+        .debug = jtag_is_off() ? CMX_DEBUG_DISABLED_PERMANENTLY : CMX_DEBUG_ENABLED,
+        .flash_encryption = flash_encryption(),
+        .secure_version = esp_efuse_read_secure_version(),
+        .boot_count = cmx_nvs_count_boot(),
+        .isolation = isolation_facts,
+    };
+
+    cmx_device_set_platform_facts(&facts);
+}
+
+static void set_isolation(void)
+{
+    struct cmx_device_isolation isolation = {0};
+
+    for (size_t i = 0; i < sizeof isolation.control_ports / sizeof isolation.control_ports[0]; i++)
+        isolation.control_ports[i] = (uint16_t)(CONFIG_CMX_HTTP_CTRL_PORT + i);
+    cmx_device_set_isolation(&isolation);
+}
+
 static esp_err_t start_platform(void)
 {
     esp_err_t rc = esp_netif_init(); /* harmless when the application did it */
@@ -178,6 +248,12 @@ static void on_update(void *arg, cmx_ota_event event, const char *text)
     }
 }
 
+static bool isolation_settled(void *arg)
+{
+    (void)arg;
+    return cmx_device_isolation_settled();
+}
+
 static void set_updates(void)
 {
     struct cmx_device_updates u = {
@@ -186,6 +262,7 @@ static void set_updates(void)
         .secure_version_min = esp_efuse_read_secure_version(),
         .secure_boot = esp_secure_boot_enabled(),
         .name = esp_app_get_description()->project_name,
+        .isolation_active = isolation_settled,
         .event = on_update,
     };
 
@@ -205,7 +282,6 @@ esp_err_t cmx_esp_init(const struct cmx_settings *own)
     rc = start_platform();
     if (rc != ESP_OK)
         return rc;
-    esp.boots = cmx_nvs_count_boot();
     /* libssh looks for a home directory, and gives up without one. Its files are not there, which is as it should be.
      */
     setenv("HOME", "/", 0);
@@ -215,9 +291,9 @@ esp_err_t cmx_esp_init(const struct cmx_settings *own)
     from_nvs(&nvs);
     cmx_settings_merge(&esp.settings, &nvs);
     cmx_device_override(&esp.settings, NULL, 0);
-    cmx_device_set_key_loader(cmx_identity_key_load, NULL);
     cmx_device_set_hooks(&hooks);
-    cmx_attest_set_facts(cmx_esp_facts, NULL);
+    set_facts();
+    set_isolation();
     set_updates();
     return ESP_OK;
 }
@@ -233,57 +309,6 @@ esp_err_t cmx_esp_wait_network(uint32_t timeout_ms)
 
     return xEventGroupWaitBits(esp.network, NETWORK_UP, pdFALSE, pdFALSE, ticks) & NETWORK_UP ? ESP_OK
                                                                                               : ESP_ERR_TIMEOUT;
-}
-
-/* Is JTAG off for good, by its pads and, where the chip has it, by USB? */
-#if CONFIG_IDF_TARGET_ESP32
-static bool jtag_is_off(void)
-{
-    return esp_efuse_read_field_bit(ESP_EFUSE_JTAG_DISABLE);
-}
-#elif CONFIG_IDF_TARGET_ESP32S2
-static bool jtag_is_off(void)
-{
-    return esp_efuse_read_field_bit(ESP_EFUSE_HARD_DIS_JTAG);
-}
-#else
-static bool jtag_is_off(void)
-{
-    return esp_efuse_read_field_bit(ESP_EFUSE_DIS_PAD_JTAG) && esp_efuse_read_field_bit(ESP_EFUSE_DIS_USB_JTAG);
-}
-#endif
-
-static cmx_flash_encryption flash_encryption(void)
-{
-    if (!esp_flash_encryption_enabled())
-        return CMX_FLASH_PLAIN;
-    return esp_get_flash_encryption_mode() == ESP_FLASH_ENC_MODE_RELEASE ? CMX_FLASH_RELEASE : CMX_FLASH_DEVELOPMENT;
-}
-
-/* Cuts what does not fit; text may fill its max bytes without a NUL. */
-static void copy_text(char *out, size_t cap, const char *text, size_t max)
-{
-    size_t len = strnlen(text, max < cap ? max : cap - 1);
-
-    memcpy(out, text, len);
-    out[len] = '\0';
-}
-
-void cmx_esp_facts(void *arg, struct cmx_evidence *e)
-{
-    const esp_app_desc_t *desc = esp_app_get_description();
-
-    (void)arg;
-    copy_text(e->hw_model, sizeof e->hw_model, CONFIG_IDF_TARGET, sizeof e->hw_model);
-    copy_text(e->sw_name, sizeof e->sw_name, desc->project_name, sizeof desc->project_name);
-    copy_text(e->sw_version, sizeof e->sw_version, desc->version, sizeof desc->version);
-    copy_text(e->slot, sizeof e->slot, cmx_esp_slot_name(), sizeof e->slot);
-    copy_text(e->slot_state, sizeof e->slot_state, cmx_esp_slot_state(), sizeof e->slot_state);
-    e->secure_version = desc->secure_version;
-    e->secure_boot = esp_secure_boot_enabled();
-    e->debug = jtag_is_off() ? CMX_DEBUG_DISABLED_PERMANENTLY : CMX_DEBUG_ENABLED;
-    e->flash_encryption = flash_encryption();
-    e->boot_count = esp.boots;
 }
 
 void cmx_esp_log_memory(void)

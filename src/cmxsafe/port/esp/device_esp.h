@@ -12,7 +12,6 @@
 
 #ifdef ESP_PLATFORM
 
-#include "cmxsafe/attest/evidence.h"
 #include "cmxsafe/device/settings.h"
 #include "esp_err.h"
 
@@ -30,10 +29,6 @@ esp_err_t cmx_esp_forward(const TaskParameters *context);
 
 /* Waits until an interface has an address; 0: for ever. ESP_ERR_TIMEOUT. */
 esp_err_t cmx_esp_wait_network(uint32_t timeout_ms);
-
-/* The facts of this chip for evidence (attest_service.h): model, version, slot, secure boot, flash encryption, debug.
- */
-void cmx_esp_facts(void *arg, struct cmx_evidence *e);
 
 /* Logs heap (free, lowest, ours) and the stacks of our tasks. */
 void cmx_esp_log_memory(void);

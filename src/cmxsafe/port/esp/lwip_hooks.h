@@ -1,5 +1,6 @@
-/* lwip_hooks.h - for ESP_IDF_LWIP_HOOK_FILENAME: lwIP's IP input hooks lead to isolation. Included by lwIP's own files; a
- * project that has such a header already includes this one in it. */
+/* lwip_hooks.h - leads lwIP's IPv4 input hook to the isolation policy; the IPv6 one is the function lwip_hook_ip6_input, which
+ * ESP-IDF has by itself (lwip_hooks.c). The component lwip includes this file as ESP_IDF_LWIP_HOOK_FILENAME when
+ * CONFIG_CMX_LWIP_HOOKS is set; a project with a hook file of its own includes it there. Compiled into lwIP. */
 #ifndef CMX_PORT_ESP_LWIP_HOOKS_H
 #define CMX_PORT_ESP_LWIP_HOOKS_H
 
@@ -9,13 +10,10 @@ extern "C" {
 
 struct pbuf;
 struct netif;
+
 int cmx_lwip_ip_input_hook(struct pbuf *p, struct netif *inp);
 
-#ifndef LWIP_HOOK_IP4_INPUT
-#define LWIP_HOOK_IP4_INPUT(p, inp) cmx_lwip_ip_input_hook(p, inp)
-#endif
-#undef LWIP_HOOK_IP6_INPUT /* ESP-IDF may define its own, which only looks for addresses that are no longer valid */
-#define LWIP_HOOK_IP6_INPUT(p, inp) cmx_lwip_ip_input_hook(p, inp)
+#define LWIP_HOOK_IP4_INPUT cmx_lwip_ip_input_hook
 
 #ifdef __cplusplus
 }
