@@ -261,6 +261,7 @@ static void set_updates(void)
         .chip_id = CONFIG_IDF_FIRMWARE_CHIP_ID,
         .secure_version_min = esp_efuse_read_secure_version(),
         .secure_boot = esp_secure_boot_enabled(),
+        .public_key = CONFIG_CMX_OTA_PUBLIC_KEY,
         .name = esp_app_get_description()->project_name,
         .isolation_active = isolation_settled,
         .event = on_update,
