@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "checks.h"
+#include "cmxsafe/port/port.h"
 
 static struct sockaddr_in loopback(in_port_t port)
 {
@@ -85,6 +86,23 @@ static void backpressure(int from, int to)
     CHECK(wait_events(from, POLLOUT) & POLLOUT);
 }
 
+/* A platform without local sockets says so. */
+static void socket_pair(void)
+{
+    char there = 0, back = 0;
+    int fd[2];
+    cmx_err err = cmx_port_socket_pair(fd);
+
+    CHECK(err == CMX_OK || err == CMX_ENOTSUP);
+    if (err != CMX_OK)
+        return;
+    CHECK(send(fd[0], "x", 1, 0) == 1 && recv(fd[1], &there, 1, 0) == 1 && there == 'x');
+    CHECK(send(fd[1], "y", 1, 0) == 1 && recv(fd[0], &back, 1, 0) == 1 && back == 'y');
+    close(fd[0]);
+    CHECK(recv(fd[1], &there, 1, 0) == 0);
+    close(fd[1]);
+}
+
 void conformance_sockets(void)
 {
     struct sockaddr_in at;
@@ -110,4 +128,5 @@ void conformance_sockets(void)
     }
     CHECK(error == ECONNREFUSED || error == ECONNRESET);
     close(client);
+    socket_pair();
 }

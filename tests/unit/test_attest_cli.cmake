@@ -1,0 +1,1 @@
+target_link_libraries(test_attest_cli PRIVATE cmxsafe_parts)
