@@ -20,3 +20,23 @@ mkdir "$TMP/work"
 head -c 2 "$TMP/work/frame.jpg" | xxd -p | grep -qx ffd8 || fail "no frame"
 ! grep -qE 'ERROR: (Address|Leak)Sanitizer|runtime error' "$TMP/five_minutes.log" || fail "a sanitizer complains"
 ok "the five minutes end with a frame"
+
+# README's lines: what they name exists, and the board that has no gateway says so and stays up.
+readme() { sed -n '/<!-- test: board.sh -->/,/^```$/p' "$ROOT/README.md" | grep "^cmxsafe-board $1" | sed 's/ *#.*//'; }
+cd "$TMP" || exit 1
+PATH=$BIN:$PATH bash -eu -c "$(readme create)" >/dev/null || fail "README: create"
+PATH=$BIN:$PATH bash -eu -c "exec $(readme run | head -n 1) --set board.port_offset=$(($(free_port) - 81))" 2>"$TMP/readme.log" &
+pid=$!
+PIDS+=("$pid")
+wait_for 20 grep -q 'NOT CONNECTING' "$TMP/readme.log" || fail "README: run"
+kill "$pid"
+wait "$pid" || fail "README: run ends with $?"
+if [ "$(id -u)" = 0 ] && [ -e /dev/net/tun ]; then
+    PATH=$BIN:$PATH unshare -n bash -eu -c "exec $(readme run | tail -n 1)" 2>"$TMP/readme.log" &
+    pid=$!
+    PIDS+=("$pid")
+    wait_for 20 grep -q 'lwIP on cam0' "$TMP/readme.log" || fail "README: the TAP line"
+    kill "$pid"
+    wait "$pid" || fail "README: the TAP line ends with $?"
+fi
+ok "README's lines"
