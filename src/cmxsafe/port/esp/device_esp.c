@@ -17,6 +17,7 @@
 #include "cmxsafe/device/merge.h"
 #include "cmxsafe/device/update.h"
 #include "cmxsafe/identity/identity.h"
+#include "cmxsafe/ota/image.h"
 #include "cmxsafe/port/esp/esp_defaults.h"
 #include "cmxsafe/port/esp/events.h"
 #include "cmxsafe/port/esp/nvs_config.h"
@@ -181,24 +182,15 @@ const struct cmx_filter *cmx_port_filter(void)
 }
 #endif
 
-static bool isolation_facts(void *arg, uint8_t policy[CMX_SHA256_LEN], bool *has_policy)
-{
-    (void)arg;
-    (void)policy;
-    *has_policy = false;
-    return cmx_device_isolation_active();
-}
-
 static void set_facts(void)
 {
     const struct cmx_device_platform_facts facts = {
-        .hw_model = CONFIG_IDF_TARGET,
+        .hw_model = cmx_image_chip_name(CONFIG_IDF_FIRMWARE_CHIP_ID), /* as a manifest has it */
         .secure_boot = esp_secure_boot_enabled(),
         .debug = jtag_is_off() ? CMX_DEBUG_DISABLED_PERMANENTLY : CMX_DEBUG_ENABLED,
         .flash_encryption = flash_encryption(),
         .secure_version = esp_efuse_read_secure_version(),
         .boot_count = cmx_nvs_count_boot(),
-        .isolation = isolation_facts,
     };
 
     cmx_device_set_platform_facts(&facts);

@@ -17,22 +17,16 @@
 
 #if CONFIG_CMX_HMAC_KEY_READABLE
 /* For emulators that read a protected key as zeros, and for a desk. The evidence then says so. */
-static bool is_protected(void)
-{
-    return true;
-}
+static const cmx_key_kind readable = CMX_KEY_SOFTWARE;
 #else
-static bool is_protected(void)
-{
-    return esp_efuse_get_key_dis_read(KEY_BLOCK);
-}
+static const cmx_key_kind readable = CMX_KEY_NONE;
 #endif
 
 cmx_key_kind cmx_port_hw_key_kind(void)
 {
-    if (esp_efuse_get_key_purpose(KEY_BLOCK) != ESP_EFUSE_KEY_PURPOSE_HMAC_UP || !is_protected())
+    if (esp_efuse_get_key_purpose(KEY_BLOCK) != ESP_EFUSE_KEY_PURPOSE_HMAC_UP)
         return CMX_KEY_NONE;
-    return CMX_KEY_EFUSE;
+    return esp_efuse_get_key_dis_read(KEY_BLOCK) ? CMX_KEY_EFUSE : readable;
 }
 
 cmx_err cmx_port_hw_hmac(const void *msg, size_t len, uint8_t out[32])
