@@ -53,14 +53,15 @@ key=$1 n=$2; shift 2
 for i in $(seq "$n"); do
     for p in "$@"; do
         s=$(date +%s%6N)
-        ssh -F none -i "$key" -p "$p" -l cmxsafe-gw -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=QUIET -o BatchMode=yes \
-            -o IdentitiesOnly=yes -o IdentityAgent=none 127.0.0.1 true </dev/null
+        timeout 20 ssh -F none -i "$key" -p "$p" -l cmxsafe-gw -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o BatchMode=yes \
+            -o IdentitiesOnly=yes -o IdentityAgent=none -o LogLevel=VERBOSE 127.0.0.1 true </dev/null 2>"$key.out"
+        grep -q '^Authenticated to' "$key.out" || { echo "no login at $p" >&2; exit 1; }
         echo "$p $(($(date +%s%6N) - s))"
     done
 done
 LOGIN
 wait_for 10 inside sh -c "ss -Hltn | grep -q ':$PB '" || fail "no sshd for the logins"
-inside bash "$TMP/login.sh" "$TMP/a" 5 "$PA" "$PB" >/dev/null
+inside bash "$TMP/login.sh" "$TMP/a" 5 "$PA" "$PB" >/dev/null || fail "no login"
 inside bash "$TMP/login.sh" "$TMP/a" "${CMX_LOGINS:-60}" "$PA" "$PB" >"$TMP/logins"
 plain=$(awk -v p="$PA" '$1 == p { print $2 / 1000 }' "$TMP/logins" | median)
 asked=$(awk -v p="$PB" '$1 == p { print $2 / 1000 }' "$TMP/logins" | median)

@@ -29,7 +29,7 @@ put() {
     install -D -m "$2" "$3" "$dest"
     case $4 in
     usr/share/man/*) gzip -9n "$dest" ;;
-    usr/bin/* | usr/sbin/*) if file_is_elf "$dest"; then strip --strip-unneeded --remove-section=.comment --remove-section=.note "$dest"; fi ;;
+    usr/bin/* | usr/sbin/* | usr/lib/cmxsafe/*) if file_is_elf "$dest"; then strip --strip-unneeded --remove-section=.comment --remove-section=.note "$dest"; fi ;;
     esac
 }
 
@@ -38,7 +38,7 @@ file_is_elf() { [ "$(head -c 4 "$1" | od -An -tx1 | tr -d ' ')" = 7f454c46 ]; }
 # Libraries that the package's programs are linked with, as package relations.
 depends_of() {
     local root=$1 work=$stage/shlibs programs=() p
-    for p in "$root"/usr/bin/* "$root"/usr/sbin/*; do
+    for p in "$root"/usr/bin/* "$root"/usr/sbin/* "$root"/usr/lib/cmxsafe/*; do
         if [ -f "$p" ] && file_is_elf "$p"; then programs+=("$p"); fi
     done
     [ ${#programs[@]} -gt 0 ] || return 0

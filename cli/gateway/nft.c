@@ -167,6 +167,7 @@ cmx_err gw_nft_fleet(FILE *f, struct gw *g, struct gw_error *e)
     fprintf(f,
             "    chain output {\n"
             "        type filter hook output priority filter; policy accept;\n"
+            "        meta nfproto ipv4 accept\n"
             "        ip6 daddr != %s accept\n"
             "        meta skgid %ld accept comment \"sshd: each key's permitopen decides\"\n",
             g->fleet_text, gw_account_gid(g));

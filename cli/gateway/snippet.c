@@ -38,12 +38,12 @@ static void put_settings(FILE *f, const struct gw *g, const struct gw_device *d,
             "#define SSH_REMOTE_HOST \"%s\"\n"
             "#define SSH_REMOTE_PORT %u\n"
             "#define USERNAME1 \"%s\"\n"
-            "#define SSH_HOST_KEYS \"%s\", \"%s\"\n",
+            "#define SSH_HOST_KEY \"%s\", \"%s\"\n",
             d->name, g->host, g->port, g->account, p->ed25519, p->ecdsa);
     if (d->address[0])
         fprintf(f, "#define SSH_REMOTE_ADDRESS \"%s\"\n", d->address);
     if (hwkey)
-        fprintf(f, "#define SSH_CLIENT_KEY_DERIVED\n");
+        fprintf(f, "#define SSH_CLIENT_KEY_DERIVED 1\n");
 }
 
 static void put_kconfig(FILE *f, const struct gw *g, const struct gw_device *d, const struct pins *p, bool hwkey)
