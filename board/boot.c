@@ -2,8 +2,8 @@
 #include "board.h"
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/device/update.h"
-#include "cmxsafe/ota/slots_flash.h"
 #include "cmxsafe/port/port.h"
+#include "slots_flash.h"
 
 #define TAG "boot"
 

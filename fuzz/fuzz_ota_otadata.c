@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cmxsafe/ota/otadata.h"
-#include "cmxsafe/ota/partition.h"
+#include "otadata.h"
+#include "partition.h"
 
 static void execute(struct cmx_otadata *d, const struct cmx_otadata_plan *plan)
 {

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Makes src/cmxsafe/ota/page.c from page/update.html: the page as bytes, and its Content-Security-Policy with the SHA-256 of its
+# Makes src/cmxsafe/ota/page.c from page/update.html: the page as gzipped bytes, and its Content-Security-Policy with the SHA-256 of its
 # script and its style, so that nothing else can run in it. With --check: says whether page.c is up to date.
 set -eu
 cd "$(dirname "$0")/../src/cmxsafe/ota"
 out=$(mktemp)
 trap 'rm -f "$out"' EXIT
 python3 - page/update.html >"$out" <<'PY'
-import base64, hashlib, re, sys
+import base64, gzip, hashlib, re, sys
 
 # Indentation and blank lines are for the author.
 page = "\n".join(line.strip() for line in open(sys.argv[1], encoding="utf-8") if line.strip()) + "\n"
@@ -18,21 +18,17 @@ def sha(tag):
 csp = ["default-src 'none'", f"script-src {sha('script')}", f"style-src {sha('style')}", "connect-src 'self'",
        "img-src data:", "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'"]
 
-def literal(s):
-    for line in s.splitlines(keepends=True):
-        text = line.encode()
-        for at in range(0, len(text), 100):
-            part = text[at:at + 100]
-            print('    "' + "".join("\\n" if b == 10 else "\\" + chr(b) if chr(b) in '"\\' else chr(b) if 32 <= b < 127 and b != 63
-                                   else f"\\{b:03o}" for b in part) + '"')
+# Every browser takes gzip, and it is a third of the flash. No name and time in the header: the same page gives the same bytes.
+packed = gzip.compress(page.encode(), 9, mtime=0)
 
 print("/* Made by scripts/gen_ota_page.sh from page/update.html: do not edit. */")
 print('#include "cmxsafe/ota/page.h"\n')
 print("/* clang-format off */")
-print("const char cmx_ota_page[] =")
-literal(page)
-print("    ;\n/* clang-format on */\n")
-print("const size_t cmx_ota_page_len = sizeof cmx_ota_page - 1;\n")
+print("const uint8_t cmx_ota_page[] = {")
+for at in range(0, len(packed), 24):
+    print("    " + " ".join(f"{b}," for b in packed[at:at + 24]))
+print("};\n/* clang-format on */\n")
+print("const size_t cmx_ota_page_len = sizeof cmx_ota_page;\n")
 print("/* clang-format off */")
 print("const char cmx_ota_page_csp[] =")
 for i, part in enumerate(csp):
@@ -40,7 +36,17 @@ for i, part in enumerate(csp):
 print("    ;\n/* clang-format on */")
 PY
 if [ "${1:-}" = --check ]; then
-    cmp -s "$out" page.c || { echo "src/cmxsafe/ota/page.c is out of date; run scripts/gen_ota_page.sh"; exit 1; }
+    # What is packed counts, not how: compressors differ.
+    python3 - "$out" page.c <<'PY' || { echo "src/cmxsafe/ota/page.c is out of date; run scripts/gen_ota_page.sh"; exit 1; }
+import gzip, re, sys
+
+def content(path):
+    text = open(path).read()
+    numbers = re.search(r"cmx_ota_page\[\] = \{(.*?)\};", text, re.S).group(1)
+    return gzip.decompress(bytes(int(n) for n in re.findall(r"\d+", numbers))), text[text.index("cmx_ota_page_csp"):]
+
+sys.exit(content(sys.argv[1]) != content(sys.argv[2]))
+PY
 else
     cp "$out" page.c
 fi

@@ -70,7 +70,7 @@ expect 403 "another site" -H 'Sec-Fetch-Site: cross-site' -F update=@v2.bin "$UR
 expect 403 "another site" -H 'Origin: http://evil.example' -X POST "$URL/restart"
 expect 409 "no update" -X POST "$URL/restart"
 expect 302 "" "$URL/serverIndex"
-expect 200 "Firmware update" -L "$URL/serverIndex"
+expect 200 "Firmware update" --compressed -L "$URL/serverIndex"
 expect 404 "not found" "$URL/nothing"
 expect 405 "not allowed" -X DELETE "$URL/update"
 curl -sS -I "$URL/" | grep -qi "^content-security-policy: default-src 'none'" || fail "no CSP"

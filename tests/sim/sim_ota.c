@@ -11,8 +11,8 @@
 
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
-#include "cmxsafe/ota/slots_flash.h"
 #include "cmxsafe/ota/upload.h"
+#include "slots_flash.h"
 #include "tests/sim/flash_sim.h"
 #include "tests/unit/ota_image.h"
 

@@ -16,8 +16,8 @@
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/ota/bytes.h"
 #include "cmxsafe/ota/service.h"
-#include "cmxsafe/ota/slots_flash.h"
 #include "linux_port.h"
+#include "slots_flash.h"
 
 enum { FLASH = 4 << 20, OTADATA = 0xe000, SLOT_0 = 0x10000, SLOT_LEN = 0x1e0000 };
 

@@ -14,7 +14,7 @@
 #include "board/lwip/stack.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
-#include "cmxsafe/ota/partition.h"
+#include "partition.h"
 
 /* A file that is gone when the test ends. */
 static const char *file_with(const void *data, size_t len)

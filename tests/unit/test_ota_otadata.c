@@ -9,8 +9,8 @@
 #include "cmxsafe/ota/bytes.h"
 #include "cmxsafe/ota/confirm.h"
 #include "cmxsafe/ota/crc32.h"
-#include "cmxsafe/ota/otadata.h"
-#include "cmxsafe/ota/partition.h"
+#include "otadata.h"
+#include "partition.h"
 
 static void set(struct cmx_otadata *d, int i, uint32_t seq, uint32_t state)
 {

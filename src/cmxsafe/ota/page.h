@@ -3,8 +3,9 @@
 #define CMX_OTA_PAGE_H
 
 #include <stddef.h>
+#include <stdint.h>
 
-extern const char cmx_ota_page[];
+extern const uint8_t cmx_ota_page[]; /* gzip (RFC 1952): Content-Encoding says so */
 extern const size_t cmx_ota_page_len;
 extern const char cmx_ota_page_csp[]; /* its Content-Security-Policy, with the hashes of its script and style */
 

@@ -75,7 +75,7 @@ static cmx_err page_begin(struct cmx_http_request *r, void *ctx, void **state)
 {
     const struct cmx_http_header headers[] = {{"Content-Security-Policy", cmx_ota_page_csp},
                                               {"X-Content-Type-Options", "nosniff"},
-                                              {"Referrer-Policy", "no-referrer"},
+                                              {"Content-Encoding", "gzip"},
                                               {"Cache-Control", "no-store"}};
     struct cmx_ota_service *s = ctx;
 

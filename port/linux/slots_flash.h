@@ -5,9 +5,9 @@
 #define CMX_OTA_SLOTS_FLASH_H
 
 #include "cmxsafe/core/err.h"
-#include "cmxsafe/ota/otadata.h"
-#include "cmxsafe/ota/partition.h"
 #include "cmxsafe/ota/slots.h"
+#include "otadata.h"
+#include "partition.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -1,4 +1,4 @@
-#include "cmxsafe/ota/partition.h"
+#include "partition.h"
 
 #include "cmxsafe/ota/bytes.h"
 

@@ -1,4 +1,4 @@
-#include "cmxsafe/ota/otadata.h"
+#include "otadata.h"
 
 #include <assert.h>
 #include <string.h>

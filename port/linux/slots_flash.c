@@ -1,4 +1,4 @@
-#include "cmxsafe/ota/slots_flash.h"
+#include "slots_flash.h"
 
 #include <stdio.h>
 #include <string.h>
