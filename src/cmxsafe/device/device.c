@@ -228,8 +228,11 @@ static cmx_err forward(const struct cmx_settings *settings, const TaskParameters
     if (err != CMX_OK)
         return err;
     err = apply();
-    if (err != CMX_OK)
-        drop_first();
+    if (err == CMX_OK)
+        return CMX_OK;
+    drop_first();
+    if (device.entries && apply() != CMX_OK) /* no rule for the context stays behind */
+        cmx_log(CMX_LOG_ERROR, TAG, "the contexts before it could not be restored");
     return err;
 }
 
