@@ -27,20 +27,18 @@ umask 022
 put() {
     local dest=$1/$4
     install -D -m "$2" "$3" "$dest"
-    case $4 in
-    usr/share/man/*) gzip -9n "$dest" ;;
-    usr/bin/* | usr/sbin/* | usr/lib/cmxsafe/*) if file_is_elf "$dest"; then strip --strip-unneeded --remove-section=.comment --remove-section=.note "$dest"; fi ;;
-    esac
+    case $4 in usr/share/man/*) gzip -9n "$dest" ;; esac
+    if file_is_elf "$dest"; then strip --strip-unneeded --remove-section=.comment --remove-section=.note "$dest"; fi
 }
 
-file_is_elf() { [ "$(head -c 4 "$1" | od -An -tx1 | tr -d ' ')" = 7f454c46 ]; }
+file_is_elf() { [ -f "$1" ] && [ "$(head -c 4 "$1" | od -An -tx1 | tr -d ' ')" = 7f454c46 ]; }
 
 # Libraries that the package's programs are linked with, as package relations.
 depends_of() {
     local root=$1 work=$stage/shlibs programs=() p
-    for p in "$root"/usr/bin/* "$root"/usr/sbin/* "$root"/usr/lib/cmxsafe/*; do
-        if [ -f "$p" ] && file_is_elf "$p"; then programs+=("$p"); fi
-    done
+    while IFS= read -r p; do
+        if file_is_elf "$p"; then programs+=("$p"); fi
+    done < <(find "$root" -type f | LC_ALL=C sort)
     [ ${#programs[@]} -gt 0 ] || return 0
     mkdir -p "$work/debian"
     printf 'Source: cmxsafe\n\nPackage: x\nArchitecture: any\n' >"$work/debian/control"
