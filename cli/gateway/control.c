@@ -54,13 +54,12 @@ void gw_control_accept(struct gw_server *s)
     if (fd < 0)
         return;
     c = cmx_mem_alloc(sizeof *c);
-    if (!c || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0) {
+    if (!c || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0 || (peer.uid != 0 && peer.uid != geteuid())) {
         cmx_mem_free(c);
         close(fd);
         return;
     }
     c->watch = (struct gw_watch){GW_WATCH_CLIENT, fd};
-    c->uid = peer.uid;
     if (!gw_watch_add(s, &c->watch)) {
         close(fd);
         cmx_mem_free(c);
@@ -150,8 +149,6 @@ static void send_status(struct gw_server *s, struct gw_client *c)
 /* True: answered, close. */
 static bool serve_request(struct gw_server *s, struct gw_client *c)
 {
-    if (c->uid != 0 && c->uid != geteuid())
-        return true;
     if (strncmp(c->request, "login ", 6) == 0)
         return gw_takeover_begin(s, c, c->request + 6);
     if (strncmp(c->request, "trouble ", 8) == 0) {

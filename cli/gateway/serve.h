@@ -21,6 +21,7 @@
 #define GW_PROBE_MIN_MS 600        /* an old session has that long to answer when its device logs in anew, */
 #define GW_PROBE_MAX_MS 2500       /* and on slow links up to that long (four round trips) */
 #define GW_PROBE_PAUSE_MS 250      /* between probes of one device: a login asks twice */
+#define GW_SESSIONS_PER_KEY 64     /* a device has one a context at most; a platform's programs share that many */
 #define GW_TAKEOVERS_PER_MINUTE 6  /* of one device; more are refused and logged */
 #define GW_SESSION_FORWARDS_MAX 40 /* listeners of one session that are looked at */
 
@@ -139,7 +140,6 @@ struct gw_probe {
 struct gw_client {
     struct gw_watch watch;
     struct gw_client *next;
-    uid_t uid;
     size_t len;
     char request[512];
     char name[GW_NAME_MAX]; /* whose sessions are probed */

@@ -152,6 +152,15 @@ void gw_session_start(struct gw_server *s, int tcp)
     s->n_greeting++;
 }
 
+static size_t sessions_of(const struct gw_server *s, const char *fingerprint)
+{
+    size_t n = 0;
+
+    for (const struct gw_session *x = s->sessions; x; x = x->next)
+        n += x->up && !x->ending && strcmp(x->fingerprint, fingerprint) == 0;
+    return n;
+}
+
 static void now_up(struct gw_server *s, struct gw_session *x, const char *fingerprint)
 {
     struct gw_error e = {0};
@@ -166,7 +175,9 @@ static void now_up(struct gw_server *s, struct gw_session *x, const char *finger
     snprintf(x->fingerprint, sizeof x->fingerprint, "%s", fingerprint);
     gw_limits_succeeded(&s->limits, x->source, cmx_port_now_ms());
     err = gw_rights(s, fingerprint, &x->rights, x->name, &e);
-    if (err == CMX_ENOENT)
+    if (sessions_of(s, fingerprint) > GW_SESSIONS_PER_KEY)
+        gw_session_end(s, x, "its key has too many sessions");
+    else if (err == CMX_ENOENT)
         gw_session_end(s, x, "revoked while it logged in");
     else if (err)
         gw_note("%s from %s: %s", fingerprint, x->from, e.why); /* rights 0: looked at again with the next change */

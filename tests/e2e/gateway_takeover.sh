@@ -63,7 +63,19 @@ gw status --json | jq -e --arg a "[$A]:81" '.sessions[] | select(.forwards == [$
 gw status | grep -q "cam-17 .*127.0.0.1" || fail "status in words"
 gw metrics | grep -q '^cmxsafe_gateway_sessions 2$' || fail "metrics"
 gw metrics | grep -q "^cmxsafe_gateway_takeovers_total $TAKEOVERS\$" || fail "metrics"
-ok "status and metrics tell"
+gw watch --times 1 | grep -q "2 connected" || fail "watch"
+gw metrics --file "$TMP/metrics.prom" && grep -q "^cmxsafe_gateway_up 1$" "$TMP/metrics.prom" || fail "metrics in a file"
+ok "status, watch and metrics tell"
+
+# Nobody else talks to the running gateway, and no key has sessions without end.
+if [ "$(id -u)" = 0 ]; then
+    [ -z "$(setpriv --reuid 1234 --regid 1234 --clear-groups python3 -c "
+import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect('$GW/run/control')
+s.sendall(b'status\\n')
+sys.stdout.write(s.recv(100).decode())" 2>/dev/null)" ] || fail "a stranger is answered"
+fi
 
 # Other ports: the device has to come back with its new rights.
 gw enroll cam-17 --key "$TMP/a.pub" --ports 81 >/dev/null || fail "change of ports"
