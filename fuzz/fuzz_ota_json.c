@@ -1,0 +1,24 @@
+/* Any text as a device's answer to the operator's command. */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/json_get.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    char *text = malloc(size + 1), out[32];
+    cmx_err err;
+
+    if (!text)
+        return 0;
+    memcpy(text, data, size);
+    text[size] = '\0';
+    err = json_get(text, "running.version", out, sizeof out);
+    if (err == CMX_OK && strlen(out) >= sizeof out)
+        abort();
+    err = json_get(text, "state", out, sizeof out);
+    (void)err;
+    free(text);
+    return 0;
+}
