@@ -14,7 +14,6 @@
 #include "config.h"
 #include "isolation.h"
 
-#define LIST_TABLES "list table inet cmxsafe\nlist table arp cmxsafe\n"
 #define PENDING_FOLDER "/run/cmxsafe"
 #define PENDING PENDING_FOLDER "/isolation.unconfirmed"
 #define LISTING_MAX (128 * 1024)
@@ -91,6 +90,14 @@ static int parse(int argc, char **argv, struct options *o)
     return 0;
 }
 
+/* One at a time: libnftables 1.0.6 takes two tables of one name for one. */
+static cmx_err list_tables(struct nft *n, struct cmx_buf *out)
+{
+    cmx_err err = nft_list(n, "list table inet cmxsafe", out);
+
+    return err ? err : nft_list(n, "list table arp cmxsafe", out);
+}
+
 static void print_line(void *arg, const char *text)
 {
     (void)arg;
@@ -163,7 +170,7 @@ static int remember(struct nft *n, struct cmx_buf *before, const char **text)
     cmx_err err = cmx_nft_removal(before);
 
     if (!err) {
-        err = nft_list(n, LIST_TABLES, before);
+        err = list_tables(n, before);
         if (err == CMX_ENOENT)
             err = CMX_OK;
     }
@@ -214,7 +221,7 @@ static int confirm(void)
 static int show(struct nft *n, struct cmx_buf *b)
 {
     const char *text;
-    cmx_err err = nft_list(n, LIST_TABLES, b);
+    cmx_err err = list_tables(n, b);
 
     if (err == CMX_ENOENT)
         return fail("isolation", "not in force, or not yours to see",

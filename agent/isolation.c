@@ -11,7 +11,6 @@
 
 #define TAG "isolation"
 #define COMMAND_MAX 512
-#define LIST_COUNTERS "list counters table inet cmxsafe\nlist counters table arp cmxsafe\n"
 
 /* A gateway address that sessions lead to now. */
 struct live {
@@ -312,7 +311,8 @@ static void put_counter(void *j, const char *name, unsigned long long packets)
 
 static bool counters(struct agent *a, struct cmx_buf *b)
 {
-    return nft_list(a->isolation->nft, LIST_COUNTERS, b) == CMX_OK;
+    return nft_list(a->isolation->nft, "list counters table inet cmxsafe", b) == CMX_OK &&
+           nft_list(a->isolation->nft, "list counters table arp cmxsafe", b) == CMX_OK;
 }
 
 void isolation_json(struct agent *a, struct cmx_json *j)

@@ -103,6 +103,16 @@ static cmx_why rule_tcp(const struct cmx_question *q)
     return q->dir == CMX_IN ? cmx_flow_tcp_in(f, p) : cmx_flow_tcp_out(f, p);
 }
 
+/* Loopback at either end, a group or reserved address as the source. */
+static bool cannot_be_on_a_wire(const struct cmx_packet *p)
+{
+    const uint8_t *s = (const uint8_t *)p->src.w, *d = (const uint8_t *)p->dst.w;
+
+    if (p->ethertype == CMX_ETH_IPV4)
+        return s[12] == 127 || d[12] == 127 || s[12] >= 224;
+    return s[0] == 0xff || cmx_ip_is_loopback(&p->src) || cmx_ip_is_loopback(&p->dst);
+}
+
 /* Addresses that no packet on a wire may have, and hardware addresses that are not ours. */
 static cmx_why check_addresses(const struct cmx_question *q)
 {
@@ -122,9 +132,7 @@ static cmx_why check_addresses(const struct cmx_question *q)
     }
     if (p->ethertype == CMX_ETH_ARP)
         return CMX_WHY_NONE;
-    if (cmx_ip_is_loopback(&p->src) || cmx_ip_is_loopback(&p->dst) || cmx_ip_is_multicast(&p->src))
-        return CMX_WHY_MARTIAN;
-    if (q->dir == CMX_IN && cmx_iface_owns(q->iface, &p->src))
+    if (cannot_be_on_a_wire(p) || (q->dir == CMX_IN && cmx_iface_owns(q->iface, &p->src)))
         return CMX_WHY_MARTIAN;
     if (p->proto == CMX_IP_TCP && (cmx_ip_is_multicast(&p->dst) || (eth && (eth[0] & 1))))
         return CMX_WHY_MARTIAN;

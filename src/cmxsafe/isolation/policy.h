@@ -98,7 +98,7 @@ struct cmx_flow {
     uint32_t expires;
 };
 
-#define CMX_ISO_BUCKETS 64
+#define CMX_ISO_BUCKETS 256 /* lists of flows by port: short ones, up to CMX_ISO_FLOWS_MAX */
 
 /* An outstanding request over UDP, and what its answer must look like. */
 struct cmx_request {
