@@ -341,7 +341,7 @@ struct sums {
 
 static void add_counter(void *arg, const char *name, unsigned long long packets)
 {
-    static const char *const drops[] = {"fragment", "ip_option", "tcp_state"};
+    static const char *const drops[] = {"fragment", "ip_option", "tcp_state", "martian"};
     struct sums *s = arg;
     bool drop = strncmp(name, "denied", 6) == 0;
 

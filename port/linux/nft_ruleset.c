@@ -193,6 +193,9 @@ static void raw_chain(struct text *t)
 {
     put(t, "\tchain raw {\n");
     line(t, "type filter hook prerouting priority -450; policy accept;");
+    line(t, "iifname != \"lo\" ip saddr { 127.0.0.0/8, 224.0.0.0/3 } counter name martian drop");
+    line(t, "iifname != \"lo\" ip daddr 127.0.0.0/8 counter name martian drop");
+    line(t, "iifname != \"lo\" ip6 saddr { ::1, ff00::/8 } counter name martian drop");
     line(t, "ip frag-off & 0x3fff != 0 counter name fragment drop");
     line(t, "exthdr frag exists counter name fragment drop");
     line(t, "ip hdrlength > 5 counter name ip_option drop");
@@ -360,10 +363,10 @@ static void arp_table(struct text *t)
 
 static void counters(struct text *t)
 {
-    static const char *const names[] = {"session",       "relay",     "direct",    "dns",        "sntp",
-                                        "icmp_error",    "nd",        "dhcp",      "dhcp6",      "fragment",
-                                        "ip_option",     "tcp_state", "denied_in", "denied_out", "denied_loopback",
-                                        "denied_forward"};
+    static const char *const names[] = {
+        "session",    "relay",           "direct",        "dns",       "sntp",      "icmp_error", "nd",
+        "dhcp",       "dhcp6",           "fragment",      "ip_option", "tcp_state", "martian",    "denied_in",
+        "denied_out", "denied_loopback", "denied_forward"};
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         put(t, "\tcounter ");

@@ -140,7 +140,7 @@ static void set_up(const char *device)
 /* How many packets the rules let in or out. */
 static unsigned long long passed(void)
 {
-    static const char *const drops[] = {"denied_", "fragment", "ip_option", "tcp_state"};
+    static const char *const drops[] = {"denied_", "fragment", "ip_option", "tcp_state", "martian"};
     static char text[16384];
     unsigned long long sum = 0, n;
     struct cmx_buf b;
@@ -156,7 +156,7 @@ static unsigned long long passed(void)
 
         if (sscanf(s, "counter %31s { packets %llu", name, &n) != 2)
             continue;
-        for (size_t i = 0; i < 4; i++)
+        for (size_t i = 0; i < 5; i++)
             drop = drop || strncmp(name, drops[i], strlen(drops[i])) == 0;
         sum += drop ? 0 : n;
     }
@@ -422,7 +422,7 @@ static bool beyond_nft(const struct test_frame *f, struct cmx_decision d)
     case CMX_WHY_TCP_STATE: /* connection tracking draws the window's edges a little differently */
         return true;
     case CMX_WHY_SESSION: /* the same; and what ends the session would end the test */
-        return (p.tcp_flags & ~(CMX_TCP_ACK | 8)) || p.seq != rcv_next || p.ack != snd_next || p.payload ||
+        return (p.tcp_flags & ~(CMX_TCP_ACK | 8u)) || p.seq != rcv_next || p.ack != snd_next || p.payload ||
                f->d[14] != 0x45;
     case CMX_WHY_ARP: /* the kernel answers, and passes its answer: counted twice */
     case CMX_WHY_ND:

@@ -9,76 +9,70 @@
 /* No device has more than this unacknowledged; an older acknowledgement is a guess. */
 #define TCP_FLIGHT (1u << 24)
 
-static unsigned bucket_of(uint16_t lport, uint16_t rport)
+static struct cmx_flow **bucket_of(struct cmx_isolation *iso, uint32_t lport, uint32_t rport)
 {
-    return ((lport * 40503u) ^ (rport * 9377u)) >> 3 & (CMX_ISO_BUCKETS - 1);
+    return &iso->buckets[(lport * 40503u + rport * 9377u) >> 3 & (CMX_ISO_BUCKETS - 1)];
+}
+
+static void set_free(struct cmx_isolation *iso, struct cmx_flow *f)
+{
+    memset(f, 0, sizeof *f);
+    f->next = iso->free_flows;
+    iso->free_flows = f;
 }
 
 void cmx_flow_reset(struct cmx_isolation *iso)
 {
-    uint16_t i;
+    uint32_t i;
 
     memset(iso->buckets, 0, sizeof iso->buckets);
-    iso->free_flows = 0;
-    for (i = iso->n_flows; i > 0; i--) {
-        memset(&iso->flows[i - 1], 0, sizeof iso->flows[i - 1]);
-        iso->flows[i - 1].next = iso->free_flows;
-        iso->free_flows = i;
-    }
+    iso->free_flows = NULL;
+    for (i = 0; i < iso->n_flows; i++)
+        set_free(iso, &iso->flows[i]);
 }
 
 void cmx_flow_remove(struct cmx_isolation *iso, struct cmx_flow *f)
 {
-    uint16_t self = (uint16_t)(f - iso->flows + 1);
-    uint16_t *link = &iso->buckets[bucket_of(f->lport, f->rport)];
+    struct cmx_flow **link = bucket_of(iso, f->lport, f->rport);
 
-    while (*link && *link != self)
-        link = &iso->flows[*link - 1].next;
-    if (!*link)
-        return;
+    while (*link != f)
+        link = &(*link)->next;
     *link = f->next;
-    memset(f, 0, sizeof *f);
-    f->next = iso->free_flows;
-    iso->free_flows = self;
+    set_free(iso, f);
 }
 
-/* Frees the flow that has been closing for longest. A flow is in use exactly when its lport is not 0. */
+/* Frees the flow that has been closing for longest. */
 static void reclaim(struct cmx_isolation *iso)
 {
-    struct cmx_flow *oldest = NULL;
-    uint16_t i;
+    struct cmx_flow *f, *oldest = NULL;
 
-    for (i = 0; i < iso->n_flows; i++) {
-        struct cmx_flow *f = &iso->flows[i];
-
-        if (f->lport && f->closing && (!oldest || cmx_after(oldest->expires, f->expires)))
+    for (f = iso->flows; f < iso->flows + iso->n_flows; f++)
+        if (f->closing && (!oldest || cmx_after(oldest->expires, f->expires)))
             oldest = f;
-    }
     if (oldest)
         cmx_flow_remove(iso, oldest);
 }
 
-struct cmx_flow *cmx_flow_add(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cmx_ip *local, uint16_t lport,
-                              const struct cmx_ip *peer, uint16_t rport, uint32_t now_ms)
+struct cmx_flow *cmx_flow_add(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cmx_ip *local, uint32_t lport,
+                              const struct cmx_ip *peer, uint32_t rport, uint32_t now_ms)
 {
-    unsigned b = bucket_of(lport, rport);
+    struct cmx_flow **bucket = bucket_of(iso, lport, rport);
     struct cmx_flow *f;
 
     if (!iso->free_flows)
         reclaim(iso);
-    if (!iso->free_flows)
+    f = iso->free_flows;
+    if (!f)
         return NULL;
-    f = &iso->flows[iso->free_flows - 1];
     iso->free_flows = f->next;
-    memset(f, 0, sizeof *f);
     f->local = *local;
     f->peer = *peer;
-    f->lport = lport;
-    f->rport = rport;
+    f->lport = (uint16_t)lport;
+    f->rport = (uint16_t)rport;
     f->kind = (uint8_t)kind;
     f->expires = now_ms;
-    f->next = iso->buckets[b];
-    iso->buckets[b] = (uint16_t)(f - iso->flows + 1);
+    f->next = *bucket;
+    *bucket = f;
     return f;
 }
 
@@ -87,23 +81,17 @@ static bool is_over(const struct cmx_flow *f, uint32_t now_ms)
     return f->closing && !cmx_after(f->expires, now_ms);
 }
 
-struct cmx_flow *cmx_flow_find(struct cmx_isolation *iso, const struct cmx_ip *local, uint16_t lport,
-                               const struct cmx_ip *peer, uint16_t rport, uint32_t now_ms)
+struct cmx_flow *cmx_flow_find(struct cmx_isolation *iso, const struct cmx_ip *local, uint32_t lport,
+                               const struct cmx_ip *peer, uint32_t rport, uint32_t now_ms)
 {
-    uint16_t i = iso->buckets[bucket_of(lport, rport)];
+    struct cmx_flow *f = *bucket_of(iso, lport, rport);
 
-    while (i) {
-        struct cmx_flow *f = &iso->flows[i - 1];
-
-        i = f->next;
-        if (f->lport != lport || f->rport != rport || !cmx_ip_equal(&f->peer, peer))
-            continue;
-        if (!cmx_ip_equal(&f->local, local) && !cmx_ip_is_any(&f->local))
-            continue;
-        if (!is_over(f, now_ms))
-            return f;
-        cmx_flow_remove(iso, f);
-    }
+    while (f && (f->lport != lport || f->rport != rport || !cmx_ip_equal(&f->peer, peer) ||
+                 (!cmx_ip_equal(&f->local, local) && !cmx_ip_is_any(&f->local))))
+        f = f->next;
+    if (!f || !is_over(f, now_ms))
+        return f;
+    cmx_flow_remove(iso, f); /* its end is noticed here */
     return NULL;
 }
 
@@ -166,7 +154,7 @@ static void learn_out(struct cmx_flow *f, const struct cmx_packet *p)
 
 cmx_why cmx_flow_tcp_out(struct cmx_flow *f, const struct cmx_packet *p)
 {
-    const uint8_t kind = p->tcp_flags & (CMX_TCP_SYN | CMX_TCP_ACK | CMX_TCP_RST | CMX_TCP_FIN);
+    const uint32_t kind = p->tcp_flags & (CMX_TCP_SYN | CMX_TCP_ACK | CMX_TCP_RST | CMX_TCP_FIN);
 
     if (kind & CMX_TCP_SYN) {
         if (kind != CMX_TCP_SYN || f->closing || (f->state != CMX_TCP_OPENING && f->state != CMX_TCP_SYN_SENT))
@@ -193,7 +181,7 @@ cmx_why cmx_flow_tcp_out(struct cmx_flow *f, const struct cmx_packet *p)
 /* RFC 9293 section 3.10.7.3: while our SYN is out only its acknowledgement counts. */
 static cmx_why in_syn_sent(struct cmx_flow *f, const struct cmx_packet *p)
 {
-    const uint8_t kind = p->tcp_flags & (CMX_TCP_SYN | CMX_TCP_ACK | CMX_TCP_RST | CMX_TCP_FIN);
+    const uint32_t kind = p->tcp_flags & (CMX_TCP_SYN | CMX_TCP_ACK | CMX_TCP_RST | CMX_TCP_FIN);
 
     /* A gateway that still holds the connection of a device that restarted answers the SYN with a bare acknowledgement;
      * only our reset ends it there (RFC 9293 section 3.5.1, half-open connections). */
@@ -225,7 +213,7 @@ static bool in_window(const struct cmx_flow *f, const struct cmx_packet *p)
 
 cmx_why cmx_flow_tcp_in(struct cmx_flow *f, const struct cmx_packet *p)
 {
-    const uint8_t flags = p->tcp_flags;
+    const uint32_t flags = p->tcp_flags;
 
     switch ((cmx_tcp_state)f->state) {
     case CMX_TCP_SYN_SENT:

@@ -91,12 +91,12 @@ static cmx_why parse_tcp(struct cmx_packet *p)
 
     if (p->l4_len < TCP_HEADER || p->l4_have < TCP_HEADER)
         return CMX_WHY_TRUNCATED;
-    p->sport = (uint16_t)cmx_get16(p->l4);
-    p->dport = (uint16_t)cmx_get16(p->l4 + 2);
+    p->sport = cmx_get16(p->l4);
+    p->dport = cmx_get16(p->l4 + 2);
     p->seq = cmx_get32(p->l4 + 4);
     p->ack = cmx_get32(p->l4 + 8);
     p->tcp_flags = p->l4[13];
-    p->window = (uint16_t)cmx_get16(p->l4 + 14);
+    p->window = cmx_get16(p->l4 + 14);
     header = (p->l4[12] >> 4) * 4u;
     if (header < TCP_HEADER || header > p->l4_len)
         return CMX_WHY_LENGTH;
@@ -110,8 +110,8 @@ static cmx_why parse_udp(struct cmx_packet *p)
 {
     if (p->l4_len < UDP_HEADER || p->l4_have < UDP_HEADER)
         return CMX_WHY_TRUNCATED;
-    p->sport = (uint16_t)cmx_get16(p->l4);
-    p->dport = (uint16_t)cmx_get16(p->l4 + 2);
+    p->sport = cmx_get16(p->l4);
+    p->dport = cmx_get16(p->l4 + 2);
     /* A datagram shorter than its IP packet hides bytes; longer ones lie. RFC 768 has no use for either. */
     if (cmx_get16(p->l4 + 4) != p->l4_len)
         return CMX_WHY_LENGTH;
@@ -296,13 +296,13 @@ static size_t parse_link(struct cmx_packet *p, const struct cmx_frame *f)
     if (f->len < ETH_HEADER)
         return 0;
     p->eth = f->data;
-    p->ethertype = (uint16_t)cmx_get16(f->data + 12);
+    p->ethertype = cmx_get16(f->data + 12);
     if (p->ethertype != CMX_ETH_VLAN)
         return ETH_HEADER;
     if (f->len < ETH_HEADER + VLAN_TAG)
         return 0;
     p->vlan = cmx_get16(f->data + 14) & 0x0fff;
-    p->ethertype = (uint16_t)cmx_get16(f->data + 16);
+    p->ethertype = cmx_get16(f->data + 16);
     return ETH_HEADER + VLAN_TAG;
 }
 
@@ -358,8 +358,8 @@ cmx_why cmx_packet_parse_quoted(struct cmx_packet *p, const uint8_t *data, size_
         return CMX_WHY_FORM;
     if (header + 8 > len)
         return CMX_WHY_TRUNCATED;
-    p->sport = (uint16_t)cmx_get16(data + header);
-    p->dport = (uint16_t)cmx_get16(data + header + 2);
+    p->sport = cmx_get16(data + header);
+    p->dport = cmx_get16(data + header + 2);
     p->seq = cmx_get32(data + header + 4);
     return CMX_WHY_NONE;
 }

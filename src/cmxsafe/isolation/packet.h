@@ -56,20 +56,21 @@ struct cmx_frame {
     size_t total; /* bytes of the whole frame, >= len */
 };
 
-/* Everything points into the frame. Valid only after cmx_packet_parse returned CMX_WHY_NONE. */
+/* Everything points into the frame. Numbers are whole words: a small device's instructions are shorter then. Valid only
+ * after cmx_packet_parse returned CMX_WHY_NONE. */
 struct cmx_packet {
     const uint8_t *eth; /* the 14 bytes of the Ethernet header, or NULL */
-    uint16_t ethertype; /* after VLAN tags; made up for CMX_FRAME_IP */
-    uint16_t vlan;      /* 0: no tag, or a priority tag */
-    uint8_t proto;      /* of the last header of the chain */
-    uint8_t hops;       /* TTL or hop limit */
-    uint8_t tcp_flags;
+    uint32_t ethertype; /* after VLAN tags; made up for CMX_FRAME_IP */
+    uint32_t vlan;      /* 0: no tag, or a priority tag */
+    uint32_t proto;     /* of the last header of the chain */
+    uint32_t hops;      /* TTL or hop limit */
+    uint32_t tcp_flags;
     bool extended;     /* IPv4 options or IPv6 extension headers other than padding are there */
     bool router_alert; /* IPv6: a hop-by-hop header that holds just a router alert (RFC 2711) and padding */
     struct cmx_ip src, dst;
-    uint16_t sport, dport; /* TCP and UDP */
+    uint32_t sport, dport; /* TCP and UDP */
     uint32_t seq, ack;     /* TCP */
-    uint16_t window;
+    uint32_t window;
     const uint8_t *l4; /* ARP: the ARP packet; otherwise the header above IP */
     uint32_t l4_len;   /* by the IP header's count; Ethernet padding is not part of it */
     uint32_t l4_have;  /* how many of them are at l4 */

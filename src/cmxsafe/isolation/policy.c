@@ -161,7 +161,7 @@ static cmx_why decide_outside(const struct cmx_question *q)
     }
 }
 
-static bool is_control(const struct cmx_isolation *iso, uint16_t port)
+static bool is_control(const struct cmx_isolation *iso, uint32_t port)
 {
     size_t i;
 

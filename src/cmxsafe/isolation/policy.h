@@ -85,20 +85,20 @@ typedef enum { CMX_TCP_OPENING, CMX_TCP_SYN_SENT, CMX_TCP_UP, CMX_TCP_PICKUP } c
  * looked at when the state is UP and they are `tracked`. */
 struct cmx_flow {
     struct cmx_ip local, peer;
-    uint16_t lport, rport;
-    uint16_t next;     /* index + 1 in the bucket's list or the free list; 0: the end */
-    uint8_t kind;      /* cmx_flow_kind */
-    uint8_t state;     /* cmx_tcp_state */
-    uint8_t scale;     /* window scale that we offered in our SYN */
-    bool tracked;      /* the numbers below are known */
-    bool closing;      /* the socket is gone; the flow ends at expires */
-    uint32_t snd_max;  /* highest sequence number that we sent, plus one */
-    uint32_t rcv_ack;  /* highest acknowledgement that we sent */
-    uint32_t rcv_edge; /* right edge of the window that we advertised */
+    struct cmx_flow *next; /* in the bucket's list or the free list */
+    uint16_t lport, rport; /* lport 0: free */
+    uint8_t kind;          /* cmx_flow_kind */
+    uint8_t state;         /* cmx_tcp_state */
+    uint8_t scale;         /* window scale that we offered in our SYN */
+    bool tracked;          /* the numbers below are known */
+    bool closing;          /* the socket is gone; the flow ends at expires */
+    uint32_t snd_max;      /* highest sequence number that we sent, plus one */
+    uint32_t rcv_ack;      /* highest acknowledgement that we sent */
+    uint32_t rcv_edge;     /* right edge of the window that we advertised */
     uint32_t expires;
 };
 
-#define CMX_ISO_BUCKETS 256 /* lists of flows by port: short ones, up to CMX_ISO_FLOWS_MAX */
+#define CMX_ISO_BUCKETS 128 /* lists of flows by port: short ones, up to CMX_ISO_FLOWS_MAX */
 
 /* An outstanding request over UDP, and what its answer must look like. */
 struct cmx_request {
@@ -132,8 +132,8 @@ struct cmx_isolation {
     struct cmx_iso_config config;
     struct cmx_flow *flows; /* borrowed; NULL: no flow can be opened */
     uint16_t n_flows;
-    uint16_t free_flows; /* index + 1 */
-    uint16_t buckets[CMX_ISO_BUCKETS];
+    struct cmx_flow *free_flows;
+    struct cmx_flow *buckets[CMX_ISO_BUCKETS];
     unsigned resolving; /* look-ups of the gateway's name under way */
     struct cmx_request requests[CMX_ISO_REQUESTS_MAX];
     struct cmx_neighbour neighbours[CMX_ISO_NEIGHBOURS_MAX];

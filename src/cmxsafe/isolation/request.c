@@ -48,7 +48,7 @@ static struct cmx_request *remember(const struct cmx_question *q, cmx_why kind, 
     memset(r, 0, sizeof *r);
     r->kind = kind;
     r->peer = q->p->dst;
-    r->lport = q->p->sport;
+    r->lport = (uint16_t)q->p->sport;
     r->iface = q->iface->index;
     r->id = id;
     r->expires = q->now_ms + CMX_ISO_REQUEST_MS;
@@ -290,7 +290,7 @@ cmx_why cmx_rule_udp(const struct cmx_question *q)
 {
     const struct cmx_packet *p = q->p;
     const bool out = q->dir == CMX_OUT, v4 = p->ethertype == CMX_ETH_IPV4;
-    const uint16_t ours = out ? p->sport : p->dport, theirs = out ? p->dport : p->sport;
+    const uint32_t ours = out ? p->sport : p->dport, theirs = out ? p->dport : p->sport;
 
     if (p->extended || p->router_alert)
         return CMX_WHY_IP_OPTION;
