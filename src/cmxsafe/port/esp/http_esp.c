@@ -27,11 +27,11 @@
     (ESP_IDF_VERSION >= ESP_IDF_VERSION_VAL(5, 3, 2) ||                                                                \
      (ESP_IDF_VERSION >= ESP_IDF_VERSION_VAL(5, 2, 5) && ESP_IDF_VERSION < ESP_IDF_VERSION_VAL(5, 3, 0)))
 
-#define CHUNK 2048 /* bytes of a body or stream handled at once */
+#define CHUNK 1400 /* bytes of a body or stream handled at once */
 #define DRAIN_MAX                                                                                                      \
     65536 /* bytes read and dropped after an early answer, so that the client reads it before the close                \
            */
-#define SERVER_STACK 4096 /* parses heads and starts tasks */
+#define SERVER_STACK 3584 /* parses heads and starts tasks */
 #define HELD_MAX 8        /* header values a request may ask for */
 #define TEXT_MAX 512      /* of cmx_http_reply_text */
 #define IDLE_DEFAULT_S 30
