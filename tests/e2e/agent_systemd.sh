@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The unit under a real systemd: in a copy-on-write copy of this machine, in its own process namespace, the package is
-# installed and the service started, reloaded, hung, killed and stopped. Nobody outside sees any of it.
+# installed and the service set up as README.md says, reloaded, hung, killed, isolated and stopped. Nobody outside sees any of
+# it.
 # A network of its own: isolation is put into force there.
 [ -n "${CMX_INNER:-}" ] || { unshare -n true 2>/dev/null && CMX_INNER=1 exec unshare -n bash "$0"; }
 . "$(dirname "$0")/lib.sh"
@@ -11,6 +12,7 @@
 command -v dpkg-shlibdeps >/dev/null && command -v jq >/dev/null || skip "no dpkg-dev or jq"
 
 "$ROOT/scripts/package.sh" "$TMP/packages" >"$TMP/package.log" 2>&1 || fail "scripts/package.sh"
+mkdir "$TMP/out"
 # The gateway is another machine, as far as isolation is concerned.
 ip link set lo up
 unshare -n sleep 600 &
@@ -21,14 +23,21 @@ ip link add cmx0 type veth peer name gw0 netns "$GATEWAY_NS" || skip "no veth he
 ip addr add 10.99.0.2/24 dev cmx0 && ip link set cmx0 up
 in_gateway() { nsenter -t "$GATEWAY_NS" -n "$@"; }
 in_gateway ip link set lo up && in_gateway ip addr add 10.99.0.1/24 dev gw0 && in_gateway ip link set gw0 up
-SSHD_ADDRESS=0.0.0.0 SSHD_PREFIX="nsenter -t $GATEWAY_NS -n" start_sshd <<<'GatewayPorts yes'
+SSHD_ADDRESS=0.0.0.0 SSHD_PREFIX="nsenter -t $GATEWAY_NS -n" start_sshd <<C
+GatewayPorts yes
+AuthorizedKeysFile $TMP/out/authorized_keys
+C
 wait_for 20 nc -z 10.99.0.1 "$SSHD_PORT" || fail "sshd does not listen"
 WEB=$(free_port) GATE=$(free_port)
-mkdir "$TMP/www" "$TMP/out" "$TMP/copy"
+mkdir "$TMP/www" "$TMP/copy"
 echo hello >"$TMP/www/index.html"
 serve_folder "$WEB" "$TMP/www"
-cp "$KEY" "$TMP/out/key"
-{ CREDENTIAL="key_file = /etc/cmxsafe/key" gateway_section | sed '/^control_socket/d; s/^host = .*/host = 10.99.0.1/'; reverse web "$WEB" "$GATE"; } >"$TMP/out/cmxsafed.conf"
+# snippet NAME: the block of README.md that follows the comment.
+snippet() { awk -v want="<!-- test: $1 -->" '$0 == want { on = 1; next } on && /^```/ { if (inside) exit; inside = 1; next } inside' "$ROOT/README.md"; }
+for name in agent_key.sh agent.sh; do snippet $name >"$TMP/out/$name" && [ -s "$TMP/out/$name" ] || fail "README.md has no $name"; done
+snippet authorized_keys | sed "s/localhost:8080/localhost:$GATE/" >"$TMP/out/authorized_keys.in"
+snippet agent.conf | sed "s/^host = .*/host = 10.99.0.1\nport = $SSHD_PORT\nbackoff_max = 1s/; s/^user = .*/user = $SSHD_USER/; s|REPLACE-ME|${PIN#SHA256:}|
+    s/^local_port = .*/local_port = $WEB/; s/^remote_port = .*/remote_port = $GATE/" >"$TMP/out/cmxsafed.conf"
 cp "$TMP"/packages/cmxsafe-agent_*.deb "$TMP/out/agent.deb"
 
 cat >"$TMP/out/inside.sh" <<'INSIDE'
@@ -42,13 +51,16 @@ another() { [ "$(main_pid)" != "$1" ] && [ "$(systemctl is-active cmxsafed)" = a
 dpkg -i agent.deb || fail "installing"
 ! systemctl is-enabled cmxsafed || fail "the package enabled the unit"
 ! systemctl is-active cmxsafed || fail "the package started the unit"
-install -m 0600 -o cmxsafed key /etc/cmxsafe/key
+sudo() { "$@"; }
+. ./agent_key.sh || fail "README.md: agent_key.sh"
+sed "s|ssh-ed25519 AAAA[.]*|$(cut -d' ' -f1,2 /etc/cmxsafe/id_ed25519.pub)|" authorized_keys.in >authorized_keys
 cp cmxsafed.conf /etc/cmxsafe/cmxsafed.conf
 mkdir -p /etc/systemd/system/cmxsafed.service.d
 printf '[Service]\nWatchdogSec=4\nRestartSec=100ms\n' >/etc/systemd/system/cmxsafed.service.d/quick.conf
 systemctl daemon-reload
 
-systemctl start cmxsafed || fail "start"
+(set -e; . ./agent.sh) || fail "README.md: agent.sh"
+systemctl is-enabled cmxsafed || fail "not enabled"
 cmxsafed status --json | jq -e .all_up || fail "started, but not up"
 serves || fail "the service is not reached"
 cmxsafed status --json | jq -e '[.confinement[] | .applied or (.detail | test("kernel has no Landlock|any port"))] | all' || fail "confinement under the unit"
