@@ -261,7 +261,8 @@ static void log_drop(struct state *s, const struct cmx_filter_packet *q, const s
             q->loopback ? "on loopback"
             : q->out    ? "out"
                         : "in",
-            cmx_why_name(why), p.ethertype, p.proto, from, to, form ? " (not whole)" : "", (unsigned long)s->silent);
+            cmx_why_name(why), (unsigned)p.ethertype, (unsigned)p.proto, from, to, form ? " (not whole)" : "",
+            (unsigned long)s->silent);
     s->silent = 0;
 }
 
