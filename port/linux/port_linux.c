@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -93,6 +94,15 @@ cmx_err cmx_port_task_start(const char *name, size_t stack_bytes, cmx_task_fn fn
         return CMX_ENOMEM;
     }
     return CMX_OK;
+}
+
+/* Linux gives each thread a nice value of its own (setpriority(2), "C library/kernel differences"). */
+void cmx_port_background(void)
+{
+    const int nice = 10; /* a tenth of a full share while others want the processor */
+
+    if (setpriority(PRIO_PROCESS, (id_t)gettid(), nice) != 0)
+        return; /* not permitted: as the contract says */
 }
 
 size_t cmx_port_stack_free_min(void)

@@ -39,9 +39,11 @@ static bool enter(void)
     admitted = self.requests < 1 + CMX_ATTEST_QUEUE;
     self.requests += admitted;
     cmx_port_mutex_unlock(&self.count_lock);
-    if (admitted)
-        cmx_port_mutex_lock(&self.turn);
-    return admitted;
+    if (!admitted)
+        return false;
+    cmx_port_background(); /* the task is the server's, for this connection or this service alone */
+    cmx_port_mutex_lock(&self.turn);
+    return true;
 }
 
 static void leave(void)

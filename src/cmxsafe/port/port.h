@@ -40,6 +40,10 @@ CMX_MUST_USE cmx_err cmx_port_task_start(const char *name, size_t stack_bytes, c
 /* Bytes of the calling task's stack that were never used; SIZE_MAX where the platform can't tell. */
 size_t cmx_port_stack_free_min(void);
 
+/* The calling task does long work from now on that must not hold up the others: its priority is lowered for the rest of
+ * its life. Where the platform does not permit that, nothing happens. */
+void cmx_port_background(void);
+
 /* A lock; not recursive. Storage is in the object, so that a static one needs no allocation. */
 struct cmx_mutex {
     uintptr_t opaque[24]; /* FreeRTOS's StaticSemaphore_t is the largest: 84 to 92 bytes on 32 bits */

@@ -240,6 +240,11 @@ void cmx_port_watchdog_feed(void)
     last_ms = (uint32_t)cmx_port_now_ms();
 }
 
+void cmx_port_background(void)
+{
+    vTaskPrioritySet(NULL, tskIDLE_PRIORITY + 1);
+}
+
 cmx_err cmx_port_socket_pair(int fd[2])
 {
     (void)fd;
