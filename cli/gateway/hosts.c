@@ -34,8 +34,9 @@ int gw_cmd_hosts(int argc, char **argv)
     const struct gw_option options[] = {GW_DIR_OPTION(c)};
     struct gw_command_line line = {.command = "hosts",
                                    .operands = "",
-                                   .about = "Prints the devices' names and addresses in the form of /etc/hosts.\n"
-                                            "'init --etc-hosts' keeps them in the system's own file.",
+                                   .about =
+                                       "Prints the devices' names and addresses in the form of /etc/hosts.\n"
+                                       "A system gateway keeps them in /etc/hosts (not with 'init --no-etc-hosts').",
                                    .options = options,
                                    .n_options = GW_COUNT(options)};
     struct gw_error e = {0};

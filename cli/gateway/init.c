@@ -20,7 +20,7 @@ static const char about[] =
 struct init_job {
     struct gw_common common;
     const char *fleet, *prefix, *mac, *listen, *host, *domain;
-    bool user, simple, etc_hosts;
+    bool user, simple, no_etc_hosts;
 };
 
 static int give_up(struct gw *g, struct gw_error *e)
@@ -142,7 +142,7 @@ static cmx_err settle_all(struct gw *g, const struct init_job *job, struct gw_er
     if (!err)
         err = settle(g, "host", job->host, host, e);
     if (!err)
-        err = settle(g, "etc_hosts", job->etc_hosts ? "1" : NULL, "0", e);
+        err = settle(g, "etc_hosts", job->no_etc_hosts || job->user || job->simple ? "0" : NULL, "1", e);
     if (!err)
         err = settle_fleet(g, job, e);
     if (!err)
@@ -229,7 +229,8 @@ int gw_cmd_init(int argc, char **argv)
         {"listen", "[ADDRESS:]PORT", "where devices connect (default 2222)", &job.listen},
         {"host", "NAME", "what devices call this gateway (default: the host name)", &job.host},
         {"domain", "NAME", "the devices' domain (default cmx: cam-17.cmx)", &job.domain},
-        {"etc-hosts", NULL, "keep the devices' names in /etc/hosts", &job.etc_hosts},
+        {"no-etc-hosts", NULL, "keep the devices' names out of /etc/hosts (platforms then use addresses)",
+         &job.no_etc_hosts},
         GW_JSON_OPTION(job.common),
         GW_DRY_RUN_OPTION(job.common),
     };

@@ -23,6 +23,7 @@
 
 #define ROOT_RUN_FIRST 1000000 /* run by root: ids 1.. map from here on, where no real account is */
 #define MAP_COUNT 65535
+#define HOST_ETC "/.host-etc" /* the system's /etc within our root */
 
 static volatile sig_atomic_t child_pid;
 
@@ -225,34 +226,57 @@ static bool bind_all(const char *root)
     bool ok = dir != NULL;
 
     while (ok && (entry = readdir(dir)) != NULL)
-        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..") && strcmp(entry->d_name, &GW_INSIDE_DIR[1]))
+        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..") && strcmp(entry->d_name, "etc") &&
+            strcmp(entry->d_name, &GW_INSIDE_DIR[1]))
             ok = bind_entry(root, entry->d_name) || strcmp(entry->d_name, "lost+found") == 0;
     if (dir)
         closedir(dir);
     return ok;
 }
 
-/* One file of ours in the place of the system's. */
-static bool overlay(const char *root, const char *name, const char *first, const char *copy, const char *onto)
+/* /etc is a folder of our own with links to the system's files, but for three. Mounting ours onto theirs would not
+ * last: when another program replaces such a file (useradd does), the kernel takes the mount away. */
+static bool make_etc(const struct gw *g, const char *root)
 {
-    char ours[GW_PATH_MAX];
-    char target[GW_PATH_MAX];
+    char host[GW_PATH_MAX];
+    char path[GW_PATH_MAX];
+    char target[300];
+    char text[GW_NAME_MAX * 2 + 64];
+    struct dirent *entry;
+    DIR *dir = opendir("/etc");
+    bool ok;
 
-    snprintf(ours, sizeof ours, "%.3500s/.%s", root, name);
-    snprintf(target, sizeof target, "%.3500s%s", root, onto);
-    return fill_file(ours, first, copy) && chmod(ours, 0644) == 0 && mount(ours, target, NULL, MS_BIND, NULL) == 0;
+    snprintf(host, sizeof host, "%.3500s" HOST_ETC, root);
+    snprintf(path, sizeof path, "%.3500s/etc", root);
+    ok = dir && mkdir(host, 0755) == 0 && mount("/etc", host, NULL, MS_BIND | MS_REC, NULL) == 0 &&
+         mkdir(path, 0755) == 0;
+    while (ok && (entry = readdir(dir)) != NULL) {
+        const char *name = entry->d_name;
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "passwd") == 0 ||
+            strcmp(name, "group") == 0 || strcmp(name, "hosts") == 0)
+            continue;
+        snprintf(target, sizeof target, HOST_ETC "/%.255s", name);
+        snprintf(path, sizeof path, "%.3500s/etc/%.255s", root, name);
+        ok = symlink(target, path) == 0;
+    }
+    if (dir)
+        closedir(dir);
+    snprintf(path, sizeof path, "%.3500s/etc/hosts", root);
+    ok = ok && symlink(GW_INSIDE_DIR "/hosts", path) == 0;
+    snprintf(path, sizeof path, "%.3500s/etc/passwd", root);
+    snprintf(text, sizeof text, "%s:x:%d:%d::/nonexistent:/usr/sbin/nologin\n", g->account, GW_USER_UID, GW_USER_UID);
+    ok = ok && fill_file(path, text, "/etc/passwd") && chmod(path, 0644) == 0;
+    snprintf(path, sizeof path, "%.3500s/etc/group", root);
+    snprintf(text, sizeof text, "%s:x:%d:\n", g->account, GW_USER_UID);
+    return ok && fill_file(path, text, "/etc/group") && chmod(path, 0644) == 0;
 }
 
 static bool bring_folder(const struct gw *g, const char *root)
 {
     char to[GW_PATH_MAX];
-    char hosts[GW_PATH_MAX];
-    char target[GW_PATH_MAX];
 
     snprintf(to, sizeof to, "%.3500s" GW_INSIDE_DIR, root);
-    snprintf(target, sizeof target, "%.3500s/etc/hosts", root);
-    return mkdir(to, 0755) == 0 && mount(g->dir, to, NULL, MS_BIND, NULL) == 0 &&
-           mount(gw_path(g, "hosts", hosts), target, NULL, MS_BIND, NULL) == 0;
+    return mkdir(to, 0755) == 0 && mount(g->dir, to, NULL, MS_BIND, NULL) == 0;
 }
 
 static bool bring_helper(const char *root, struct gw_error *e)
@@ -274,19 +298,11 @@ static bool enter_root(const char *root)
 static bool make_root(const struct gw *g, struct gw_error *e)
 {
     char root[GW_PATH_MAX];
-    char account[GW_NAME_MAX * 2 + 64];
-    char group[GW_NAME_MAX + 32];
-
-    snprintf(account, sizeof account, "%s:x:%d:%d::/nonexistent:/usr/sbin/nologin\n", g->account, GW_USER_UID,
-             GW_USER_UID);
-    snprintf(group, sizeof group, "%s:x:%d:\n", g->account, GW_USER_UID);
     gw_path(g, "run/root", root);
     gw_error_set(e, CMX_EPERM, "see 'cmxsafe gateway doctor'", "the gateway's root folder can't be made");
     if ((mkdir(root, 0755) != 0 && errno != EEXIST) || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) != 0 ||
-        mount("cmxsafe", root, "tmpfs", 0, "mode=0755,size=64m") != 0 || !bind_all(root) ||
-        !overlay(root, "passwd", account, "/etc/passwd", "/etc/passwd") ||
-        !overlay(root, "group", group, "/etc/group", "/etc/group") || !bring_folder(g, root) ||
-        !bring_helper(root, e) || !enter_root(root)) {
+        mount("cmxsafe", root, "tmpfs", 0, "mode=0755,size=64m") != 0 || !bind_all(root) || !make_etc(g, root) ||
+        !bring_folder(g, root) || !bring_helper(root, e) || !enter_root(root)) {
         size_t len = strlen(e->why);
         snprintf(e->why + len, sizeof e->why - len, " (%s)", strerror(errno));
         return false;

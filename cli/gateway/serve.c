@@ -90,16 +90,6 @@ bool gw_become_account(uid_t uid, gid_t gid)
     return setgroups(0, NULL) == 0 && setresgid(gid, gid, gid) == 0 && setresuid(uid, uid, uid) == 0;
 }
 
-/* The devices' names, for sshd's platforms: a view of /etc/hosts of this process tree alone. */
-static void show_hosts(const struct gw *g)
-{
-    char path[GW_PATH_MAX];
-
-    if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) != 0 ||
-        mount(gw_path(g, "hosts", path), "/etc/hosts", NULL, MS_BIND, NULL) != 0)
-        gw_note("platforms can't use names: /etc/hosts can't be replaced (%s)", strerror(errno));
-}
-
 /* Root without systemd: what the units do. */
 static int serve_as_root(struct gw *g, const int *listeners, size_t n)
 {
@@ -114,7 +104,6 @@ static int serve_as_root(struct gw *g, const int *listeners, size_t n)
             return cli_fail("the gateway can't start", "its network namespace is missing",
                             "run 'cmxsafe gateway net up'");
         close(netns);
-        show_hosts(g);
     }
     if (!gw_become_account(pw->pw_uid, pw->pw_gid))
         return cli_fail("the gateway can't start", strerror(errno), NULL);

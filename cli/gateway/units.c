@@ -74,10 +74,8 @@ static const char socket_unit[] =
 
 void gw_unit_text(FILE *f, const struct gw *g, const char *which, const char *program)
 {
-    char netns[512];
+    static const char netns[] = "NetworkNamespacePath=/run/netns/" GW_NETNS "\n";
 
-    snprintf(netns, sizeof netns,
-             "NetworkNamespacePath=/run/netns/" GW_NETNS "\nBindReadOnlyPaths=%.300s/hosts:/etc/hosts\n", g->dir);
     if (strcmp(which, "net") == 0)
         fprintf(f, net_unit, program, g->dir, program, g->dir);
     else if (strcmp(which, "socket") == 0)

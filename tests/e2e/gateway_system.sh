@@ -32,7 +32,7 @@ CLEANUP+=("'$BIN/cmxsafe' gateway net down >/dev/null 2>&1")
 GW_PORT=2222
 gw init --dry-run | grep -q "would set up" || fail "dry run"
 [ ! -e "$GW" ] || fail "a dry run made something"
-gw init --fleet fd12:3456:789a::/48 --listen "[::]:$GW_PORT" --host 127.0.0.1 --etc-hosts >"$TMP/init.out" || fail "init"
+gw init --fleet fd12:3456:789a::/48 --listen "[::]:$GW_PORT" --host 127.0.0.1 >"$TMP/init.out" || fail "init"
 id cmxsafe-gw >/dev/null || fail "no account"
 gw init --fleet fd12:3456:789a::/48 >/dev/null || fail "init is not idempotent"
 ! gw init --fleet fd12:3456:789b::/48 2>/dev/null || fail "the fleet's prefix was changed"
@@ -99,3 +99,15 @@ stop_gateway
 gw net down || fail "net down"
 gw net down || fail "net down is not idempotent"
 ok "down again"
+
+# --user mode beside it: other programs replace the system's files while it runs (useradd, dhclient), and logins go on.
+export CMXSAFE_GATEWAY=/var/lib/user-gateway
+GW=$CMXSAFE_GATEWAY GW_PORT=
+start_gateway
+for f in passwd group hosts; do cp "/etc/$f" "/etc/$f.new" && mv "/etc/$f.new" "/etc/$f"; done
+gw enroll cam-21 --key "$TMP/b.pub" --ports 81 >/dev/null || fail "enroll"
+client b -N -R "[$(address_of cam-21)]:81:127.0.0.1:$WEB" & PIDS+=("$!")
+wait_for 20 connected cam-21 || fail "nobody gets in after /etc/passwd was replaced"
+inside getent hosts cam-21.cmx | grep -q "$(address_of cam-21)" || fail "no name after /etc/hosts was replaced"
+ok "files replaced under a running gateway do not matter"
+stop_gateway
