@@ -26,13 +26,14 @@ for v in 1 2; do
     "$BIN/cmxsafe" image sign --key k.pem v$v.bin >/dev/null || fail "sign"
 done
 start_sshd </dev/null
-link=$(free_port) ours=$(free_port) theirs=$(free_port) stream=$(free_port) offset=$(($(free_port) - 8989))
+link=$(free_port) ours=$(free_port) theirs=$(free_port) stream=$(free_port) attest=$(free_port) offset=$(($(free_port) - 8989))
 "$python" "$here/ota_link.py" delay "$link" "$SSHD_PORT" 10 & PIDS+=($!)
 wait_for 10 listening "$link" || fail "the link"
 "$BIN/cmxsafe-board" create board --chip esp32c3 --image v1.bin >/dev/null || fail "create"
 "$CMX_ROOT/build-device/bin/cmxsafe-board" run board --gateway "127.0.0.1:$link" --set "gateway.user=$SSHD_USER" --set "gateway.key_file=$KEY" \
     --set "gateway.host_key=$PIN" --set "board.port_offset=$offset" --set "context stream.local_port=81" \
     --set "context stream.remote_port=$stream" --set "context ota.local_port=8989" --set "context ota.remote_port=$ours" \
+    --set "context attest.local_port=8888" --set "context attest.remote_port=$attest" \
     --set "ota.public_key=$("$BIN/cmxsafe" image key --key k.pem)" 2>board.log & PIDS+=($!)
 "$python" "$here/ota_link.py" original "$link" "$SSHD_USER" "$KEY" "$theirs" $((8989 + offset)) 2>original.log & PIDS+=($!)
 wait_for 30 listening "$theirs" || fail "the original's flow does not listen"

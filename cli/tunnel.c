@@ -72,6 +72,7 @@ static void run_ssh(const struct tunnel *t)
     argv[n++] = "ssh";
     argv[n++] = "-N";
     argv[n++] = "-T";
+    argv[n++] = "-oLogLevel=ERROR"; /* what the device does while it restarts is no news */
     argv[n++] = "-oExitOnForwardFailure=yes";
     argv[n++] = "-oServerAliveInterval=5";
     argv[n++] = "-oServerAliveCountMax=3";

@@ -13,12 +13,17 @@ signed v4.bin 4.0.0 esp32c3 0 30
 make_image bare.bin 9.0.0
 
 start_sshd </dev/null
-stream=$(free_port) ota=$(free_port) offset=$(($(free_port) - 8989))
+stream=$(free_port) ota=$(free_port) attest=$(free_port) offset=$(($(free_port) - 8989))
 URL=http://127.0.0.1:$ota
 "$BIN/cmxsafe-board" create board --chip esp32c3 --image v1.bin >/dev/null || fail "create"
+head -c 32 /dev/urandom >private_key.bin
+cp private_key.bin board/ # what a chip holds beside a read-protected key
+echo BURN | "$ESPTOOL" -m espefuse --chip esp32c3 --virt --path-efuse-file board/efuse.bin burn-key BLOCK_KEY3 private_key.bin HMAC_UP \
+    >espefuse.out 2>&1 || { cat espefuse.out; fail "espefuse"; }
 "$BIN/cmxsafe-board" run board --gateway "127.0.0.1:$SSHD_PORT" --set "gateway.user=$SSHD_USER" --set "gateway.key_file=$KEY" \
     --set "gateway.host_key=$PIN" --set "board.port_offset=$offset" --set "context stream.local_port=81" \
     --set "context stream.remote_port=$stream" --set "context ota.local_port=8989" --set "context ota.remote_port=$ota" \
+    --set "context attest.local_port=8888" --set "context attest.remote_port=$attest" \
     --set "ota.public_key=$("$BIN/cmxsafe" image key --key k.pem)" --set "ota.confirm_s=20" 2>>board.log &
 PIDS+=($!)
 get() { curl -sS -m 10 "$URL/update" 2>/dev/null | jq -r "$1"; }
@@ -88,7 +93,8 @@ wait_for 60 is .running.version 3.0.0 || fail "3.0.0 is not back"
 is .rolled_back.version 4.0.0 && is .rolled_back.why "no session" || { get .; fail "the cause is not told"; }
 ok "an image without a gateway is rolled back"
 
-update v4.bin >out 2>err || { cat out err; fail "4.0.0 again"; }
+update --attest-key private_key.bin --attest-url "http://127.0.0.1:$attest" v4.bin >out 2>err || { cat out err; fail "4.0.0 again"; }
+grep -q '^MATCH' out || { cat out; fail "the new slot's attestation"; }
 grep -q '^version 4.0.0 runs from ota_1, confirmed$' out || fail "4.0.0"
 ! grep -qE 'ERROR: (Address|Leak|Thread)Sanitizer|runtime error' board.log || fail "a sanitizer complains"
-ok "and takes it once the gateway is there"
+ok "and takes it once the gateway is there; the new slot attests as the file says"
