@@ -256,6 +256,16 @@ static void fill_polls(struct session *s)
         x->poll_index = add_poll(s, x->fd, cmx_relay_events(x, s));
 }
 
+/* ESP-IDF's poll fills in the entries of negative descriptors too, from another descriptor's bits. */
+static void wait_polls(struct session *s, int timeout_ms)
+{
+    int n = poll(s->polls, (nfds_t)s->n_polls, timeout_ms);
+
+    for (size_t i = 0; i < s->n_polls; i++)
+        if (n < 0 || s->polls[i].fd < 0) /* n: a signal */
+            s->polls[i].revents = 0;
+}
+
 static int wait_ms(const struct session *s, uint64_t now)
 {
     uint64_t due = cmx_session_requests_due(s, now);
@@ -312,9 +322,7 @@ cmx_err cmx_session_serve(struct session *s)
         if (err)
             break;
         fill_polls(s);
-        if (poll(s->polls, (nfds_t)s->n_polls, wait_ms(s, now)) < 0)
-            for (size_t i = 0; i < s->n_polls; i++)
-                s->polls[i].revents = 0; /* a signal */
+        wait_polls(s, wait_ms(s, now));
         now = cmx_port_now_ms();
         cmx_port_watchdog_feed();
         err = act(s, now);

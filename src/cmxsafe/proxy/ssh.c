@@ -32,8 +32,8 @@ static const char *const hostkey_names[CMX_HOSTKEY_TYPES] = {
     "rsa-sha2-512,rsa-sha2-256",
 };
 
-/* What a gateway with several host keys is asked for first. libssh's Ed25519 takes 12 KB of stack, ECDSA by a device's crypto
- * library under 10: there it comes first (pin that key), and the other only when no pin fits. */
+/* What a gateway with several host keys is asked for first. libssh's Ed25519 takes 12 KB of stack, ECDSA by a device's
+ * crypto library under 10: there it comes first (pin that key), and the other only when no pin fits. */
 #ifdef CMX_DEVICE_PROFILE
 static const cmx_hostkey_type hostkey_order[] = {CMX_HOSTKEY_ECDSA, CMX_HOSTKEY_ED25519, CMX_HOSTKEY_RSA};
 #else

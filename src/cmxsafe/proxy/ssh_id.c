@@ -6,6 +6,7 @@
 
 #include "cmxsafe/core/base64.h"
 #include "cmxsafe/core/buf.h"
+#include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
 #include "cmxsafe/proxy/pin.h"
 
@@ -51,18 +52,23 @@ static cmx_err public_blob(ssh_key key, uint8_t out[BLOB_MAX], size_t *len)
     return err;
 }
 
+/* On the heap: a device's stack has no room for two RSA keys. */
+struct offer {
+    uint8_t blob[BLOB_MAX];
+    uint8_t mem[BLOB_MAX + 32];
+};
+
 /* The pair of sockets, with the answers in it; libssh gets one end for good. */
-static cmx_err open_agent(struct cmx_ssh_id *s, ssh_session session, ssh_key key)
+static cmx_err open_with(struct cmx_ssh_id *s, ssh_session session, ssh_key key, struct offer *o)
 {
-    uint8_t blob[BLOB_MAX], mem[BLOB_MAX + 32];
     struct cmx_buf b;
     size_t len = 0;
     int pair[2];
-    cmx_err err = public_blob(key, blob, &len);
+    cmx_err err = public_blob(key, o->blob, &len);
 
-    cmx_buf_init(&b, mem, sizeof mem);
+    cmx_buf_init(&b, o->mem, sizeof o->mem);
     if (!err)
-        err = put_answers(&b, blob, len);
+        err = put_answers(&b, o->blob, len);
     if (!err)
         err = cmx_port_socket_pair(pair);
     if (err)
@@ -76,6 +82,15 @@ static cmx_err open_agent(struct cmx_ssh_id *s, ssh_session session, ssh_key key
     s->fd = pair[0];
     s->asking = true;
     return CMX_OK;
+}
+
+static cmx_err open_agent(struct cmx_ssh_id *s, ssh_session session, ssh_key key)
+{
+    struct offer *o = cmx_mem_alloc(sizeof *o);
+    cmx_err err = o ? open_with(s, session, key, o) : CMX_ENOMEM;
+
+    cmx_mem_free(o);
+    return err;
 }
 
 static cmx_err get_string(struct cmx_buf *b, const uint8_t **out, size_t *len)
@@ -111,11 +126,12 @@ size_t cmx_ssh_id_parse(const uint8_t *data, size_t len, uint8_t out[CMX_PROXY_S
 
 static void read_requests(struct cmx_ssh_id *s)
 {
-    uint8_t mem[ASKED_MAX];
-    ssize_t n = recv(s->fd, mem, sizeof mem, MSG_DONTWAIT);
+    uint8_t *mem = cmx_mem_alloc(ASKED_MAX);
+    ssize_t n = mem ? recv(s->fd, mem, ASKED_MAX, MSG_DONTWAIT) : 0;
 
     if (n > 0)
         s->len = cmx_ssh_id_parse(mem, (size_t)n, s->id);
+    cmx_mem_free(mem);
 }
 
 bool cmx_ssh_id_ask(struct cmx_ssh_id *s, ssh_session session, ssh_key key)
