@@ -45,7 +45,8 @@
 #define SSH_CLIENT_KEY_PASSPHRASE ""
 #endif
 
-/* 1: the key is derived from the hardware key in eFuse at each login, and stored nowhere. */
+/* 1: the key is derived from the hardware key in eFuse at each login, and stored nowhere. With 0 that is done too where
+ * the device has such a key and nothing else is set here: no key, no file, no password. */
 #ifndef SSH_CLIENT_KEY_DERIVED
 #define SSH_CLIENT_KEY_DERIVED 0
 #endif
