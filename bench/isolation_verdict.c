@@ -1,5 +1,6 @@
 /* isolation_verdict.c - nanoseconds of one verdict with that many contexts, each with a live session and relays, over a
- * mix of inbound and outbound session segments and drops. Prints the median of 15 rounds. Usage: isolation_verdict
+ * mix of inbound and outbound session segments and drops. Prints the least of 15 rounds, by
+ * the CPU time of the thread: the machine is shared. Usage: isolation_verdict
  * CONTEXTS */
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,14 +72,14 @@ static double round_ns(void)
     struct timespec a, b;
     unsigned i, n, passed = 0;
 
-    clock_gettime(CLOCK_MONOTONIC, &a);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &a);
     for (n = 0; n < loops; n++)
         for (i = 0; i < FRAMES; i++) {
             const struct cmx_frame v = frame_view(&frames[i]);
 
             passed += cmx_isolation_check(&iso, &eth, dirs[i], &v, n).verdict == CMX_ALLOW;
         }
-    clock_gettime(CLOCK_MONOTONIC, &b);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &b);
     if (passed != loops * FRAMES / 8 * 7)
         abort();
     return ((double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec)) / loops / FRAMES;
@@ -114,6 +115,6 @@ int main(int argc, char **argv)
     for (i = 0; i < ROUNDS; i++)
         ns[i] = round_ns();
     qsort(ns, ROUNDS, sizeof ns[0], compare);
-    printf("%.1f\n", ns[ROUNDS / 2]);
+    printf("%.1f\n", ns[0]);
     return 0;
 }

@@ -19,6 +19,7 @@
 /* More than this many in a chain serves no purpose but to hide what comes after. */
 #define EXT_MAX 4
 
+#ifdef __OPTIMIZE_SIZE__
 __attribute__((noinline)) uint32_t cmx_get16(const uint8_t *p)
 {
     return (uint32_t)(p[0] << 8 | p[1]);
@@ -28,6 +29,7 @@ __attribute__((noinline)) uint32_t cmx_get32(const uint8_t *p)
 {
     return cmx_get16(p) << 16 | cmx_get16(p + 2);
 }
+#endif
 
 static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 

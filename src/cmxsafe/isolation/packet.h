@@ -84,9 +84,21 @@ CMX_MUST_USE cmx_why cmx_packet_parse(struct cmx_packet *p, const struct cmx_fra
  * bytes above IP. version: 4 or 6. */
 CMX_MUST_USE cmx_why cmx_packet_parse_quoted(struct cmx_packet *p, const uint8_t *data, size_t len, unsigned version);
 
-/* Big-endian numbers. Not inline: on a small device the size counts. */
+/* Big-endian numbers. Called where the size counts (-Os), inline where speed does. */
+#ifdef __OPTIMIZE_SIZE__
 uint32_t cmx_get16(const uint8_t *p);
 uint32_t cmx_get32(const uint8_t *p);
+#else
+static inline uint32_t cmx_get16(const uint8_t *p)
+{
+    return (uint32_t)(p[0] << 8 | p[1]);
+}
+
+static inline uint32_t cmx_get32(const uint8_t *p)
+{
+    return cmx_get16(p) << 16 | cmx_get16(p + 2);
+}
+#endif
 
 #ifdef __cplusplus
 }
