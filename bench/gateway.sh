@@ -65,8 +65,8 @@ inside bash "$TMP/login.sh" "$TMP/a" 5 "$PA" "$PB" >"$TMP/logins"
 [ "$(wc -l <"$TMP/logins")" = 10 ] || fail "no logins"
 inside bash "$TMP/login.sh" "$TMP/a" "${CMX_LOGINS:-60}" "$PA" "$PB" >"$TMP/logins"
 plain=$(awk -v p="$PA" '$1 == p { print $2 / 1000 }' "$TMP/logins" | median)
-asked=$(awk -v p="$PB" '$1 == p { print $2 / 1000 }' "$TMP/logins" | median)
-added=$(awk "BEGIN { printf \"%.2f\", $asked - $plain }")
+# Of each pair the difference, so that what else the machine does weighs on both alike.
+added=$(awk -v a="$PA" -v b="$PB" '$1 == a { x = $2; have = 1 } $1 == b && have { print ($2 - x) / 1000; have = 0 }' "$TMP/logins" | median)
 figure gateway_login_plain_file_ms "$plain" "-" 1
 figure gateway_lookup_added_ms "$added" "<=5" "$(holds "$added <= 5")"
 

@@ -42,3 +42,14 @@ gw revoke cam-17 >/dev/null
 wait_for 5 sh -c "! ss -Hltn 'sport = :$P1' | grep -q ." || fail "revoked, and still there"
 ok "takeover and revocation"
 stop_gateway
+
+# systemd opens the socket: the first device starts the gateway.
+if command -v systemd-socket-activate >/dev/null; then
+    systemd-socket-activate -l "127.0.0.1:$GW_PORT" --setenv="CMXSAFE_GATEWAY=$GW" --setenv=HOME --setenv=PATH \
+        "$BIN/cmxsafe" gateway serve 2>>"$TMP/gateway.log" & GW_PID=$!; PIDS+=("$GW_PID")
+    wait_for 10 listening "$GW_PORT" || fail "systemd-socket-activate does not listen"
+    client b -N -R "$P3:127.0.0.1:$WEB" & PIDS+=("$!")
+    wait_for 20 connected cam-18 || fail "an inherited socket is not served"
+    ok "a socket of systemd's"
+    stop_gateway
+fi
