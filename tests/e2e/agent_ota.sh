@@ -71,7 +71,7 @@ rm restarted confirmed
 curl -sS -m 60 -F update=@bundle2.signed "$URL/update" | grep -q '^OK ' || fail "upload"
 wait_for 20 test -e restarted || fail "the restart hook"
 end_agent
-kill "$SSHD_PID"; wait "$SSHD_PID" 2>/dev/null
+stop_sshd
 start_agent
 wait_for 40 test -e rolled || fail "the rollback hook is not run"
 [ ! -e confirmed ] || fail "confirmed without a session"

@@ -84,8 +84,9 @@ is .running.version 3.0.0 && is .running.slot ota_0 || fail "Ctrl-C changed some
 ok "Ctrl-C leaves the device as it was"
 
 # The new image cannot reach its gateway: the device goes back by itself, and says why.
-update --no-wait v4.bin >out 2>err || { cat out err; fail "upload of 4.0.0"; }
-kill "$SSHD_PID"; wait "$SSHD_PID" 2>/dev/null
+# (Uploaded on the device itself, so that no session can come up between the upload and the gateway's end.)
+stop_sshd
+"$BIN/cmxsafe" update --no-wait --url "http://127.0.0.1:$((8989 + offset))" v4.bin >out 2>err || { cat out err; fail "upload of 4.0.0"; }
 wait_for 60 grep -q '4.0.0 at 0x.*, first boot' board.log || fail "4.0.0 was not tried"
 wait_for 60 grep -q 'version 4.0.0 is rolled back: no session' board.log || fail "4.0.0 was not rolled back"
 start_sshd </dev/null
