@@ -14,8 +14,8 @@ enum { WATCH_MS = 500, KEY_TEXT_MAX = 200 };
 static struct {
     struct cmx_device_updates platform;
     struct cmx_ota_service *service;
-    volatile bool stopping;
-    volatile bool watching;
+    bool stopping; /* both: by more than one task, through is and set */
+    bool running;  /* cmx_device_update_run is: the service is its own until it is not */
 } update;
 
 void cmx_device_set_updates(const struct cmx_device_updates *u)
@@ -88,12 +88,37 @@ static struct cmx_confirm_facts facts_of(const struct cmx_device_updates *u)
     };
 }
 
+static bool is(const bool *flag)
+{
+    return __atomic_load_n(flag, __ATOMIC_SEQ_CST);
+}
+
+static void set(bool *flag, bool value)
+{
+    __atomic_store_n(flag, value, __ATOMIC_SEQ_CST);
+}
+
+static cmx_err serve_and_watch(const struct cmx_ota_config *config)
+{
+    struct cmx_confirm_facts facts;
+    cmx_err err = cmx_ota_start(&update.service, config);
+
+    if (err) {
+        cmx_log(CMX_LOG_ERROR, tag, "cannot serve updates on port %u: %s", (unsigned)config->port, cmx_err_text(err));
+        return err;
+    }
+    do {
+        cmx_port_sleep_ms(WATCH_MS);
+        facts = facts_of(&update.platform);
+    } while (!is(&update.stopping) && cmx_ota_watch(update.service, &facts) == CMX_CONFIRM_WAIT);
+    return CMX_OK;
+}
+
 cmx_err cmx_device_update_run(const struct cmx_settings *settings)
 {
     const struct cmx_device_updates *u = &update.platform;
     struct cmx_ota_config config = config_of(u);
     const char *key = u->public_key && u->public_key[0] ? u->public_key : settings->ota_public_key;
-    struct cmx_confirm_facts facts;
     cmx_err err;
 
     if (!u->slots.status) {
@@ -106,18 +131,10 @@ cmx_err cmx_device_update_run(const struct cmx_settings *settings)
                 "no updates: OTA_PUBLIC_KEY is no P-256 public key ('cmxsafe image key' prints it)");
         return CMX_EINVAL;
     }
-    err = cmx_ota_start(&update.service, &config);
-    if (err) {
-        cmx_log(CMX_LOG_ERROR, tag, "cannot serve updates on port %u: %s", (unsigned)config.port, cmx_err_text(err));
-        return err;
-    }
-    update.watching = true;
-    do {
-        cmx_port_sleep_ms(WATCH_MS);
-        facts = facts_of(u);
-    } while (!update.stopping && cmx_ota_watch(update.service, &facts) == CMX_CONFIRM_WAIT);
-    update.watching = false;
-    return CMX_OK;
+    set(&update.running, true);
+    err = serve_and_watch(&config);
+    set(&update.running, false);
+    return err;
 }
 
 struct cmx_ota_service *cmx_device_update_service(void)
@@ -127,10 +144,10 @@ struct cmx_ota_service *cmx_device_update_service(void)
 
 void cmx_device_update_stop(void)
 {
-    update.stopping = true;
-    while (update.watching)
+    set(&update.stopping, true);
+    while (is(&update.running))
         cmx_port_sleep_ms(10);
     cmx_ota_stop(update.service);
     update.service = NULL;
-    update.stopping = false;
+    set(&update.stopping, false);
 }
