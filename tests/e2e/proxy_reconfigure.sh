@@ -22,5 +22,15 @@ client "$B" sink 1000 || fail "added to a live session"
 wait_for 10 eval "! listening $C" || fail "the removed session's listener"
 [ "$(status_of keep sessions)" = 1 ] || fail "the unchanged context lost its session"
 wait "$HOLD" || fail "the connection on the unchanged context broke"
+descriptors() { ls "/proc/$PROXY_RUN/fd" | wc -l; }
+BEFORE=$(descriptors)
+for _ in 1 2 3; do
+    [ "$(ask set "keep,$S,$A,session=one" "back,$S,$B,session=one" "fresh,$S,$C")" = "set ok" ] || fail "set"
+    up
+    [ "$(ask set "keep,$S,$A,session=one" "back,$S,$B,session=one")" = "set ok" ] || fail "set"
+    wait_for 10 eval "! listening $C" || fail "the removed session's listener"
+done
+as_before() { [ "$(descriptors)" -le "$BEFORE" ]; }
+wait_for 10 as_before || fail "$BEFORE descriptors before three sessions came and went, $(descriptors) after"
 ok "contexts removed, added, refused; the connection on the unchanged one lived on"
 quit_proxy

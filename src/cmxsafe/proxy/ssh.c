@@ -41,7 +41,8 @@ static const cmx_hostkey_type hostkey_order[] = {CMX_HOSTKEY_ED25519, CMX_HOSTKE
 #endif
 
 #define KEY_TEXT_MAX 4096    /* a private key that key_load writes */
-#define READS_PER_PROCESS 16 /* then local sockets get their turn; a libssh read is 4 KB */
+#define READS_PER_PROCESS 16 /* then local sockets get their turn */
+#define READ_SIZE 4096       /* libssh's; a shorter one has emptied the socket */
 
 typedef enum { CRED_FILE, CRED_PEM, CRED_LOAD, CRED_PASSWORD, CRED_END } credential;
 
@@ -196,8 +197,11 @@ void cmx_ssh_free(struct cmx_ssh *s)
     if (s->event)
         ssh_event_free(s->event);
     if (s->session) {
-        if (s->taken)
+        if (s->taken) {
+            /* libssh closes no descriptor that came by this option: take it back, which counts as an error. */
+            (void)ssh_options_set(s->session, SSH_OPTIONS_FD, NULL);
             ssh_disconnect(s->session);
+        }
         ssh_free(s->session);
     }
     if (!s->taken)
@@ -335,13 +339,17 @@ size_t cmx_ssh_session_id(const struct cmx_ssh *s, uint8_t out[CMX_PROXY_SESSION
 
 cmx_err cmx_ssh_process(struct cmx_ssh *s)
 {
-    for (int i = 0; i < READS_PER_PROCESS; i++) {
-        int rc = ssh_event_dopoll(s->event, 0);
+    uint64_t before;
 
-        if (rc == SSH_AGAIN)
-            break;
+    for (int i = 0; i < READS_PER_PROCESS; i++) {
+        int rc;
+
+        before = s->counter.in_bytes;
+        rc = ssh_event_dopoll(s->event, 0);
         if (rc == SSH_ERROR)
             return CMX_ECLOSED;
+        if (rc == SSH_AGAIN || s->counter.in_bytes - before < READ_SIZE)
+            break;
     }
     return ssh_is_connected(s->session) && !(ssh_get_status(s->session) & (SSH_CLOSED | SSH_CLOSED_ERROR))
                ? CMX_OK
