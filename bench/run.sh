@@ -23,21 +23,21 @@ broken=''
 is_figure='NF == 4 && ($4 == "ok" || $4 == "short")'
 for name in "$@"; do
     say "measuring $name"
-    bash "bench/$name.sh" | tee >(awk -v m="$name" "$is_figure { print m, \$0 }" >>"$rows") | awk '{ print "  " $0; fflush() }'
+    bash "bench/$name.sh" | awk -v m="$name" -v rows="$rows" '{ print "  " $0; fflush() } '"$is_figure"' { print m, $0 >>rows }'
     # A module's script may end with 1 because a figure is short; without any figure it has failed.
-    [ "${PIPESTATUS[0]}" -le 1 ] && wait_rows=$(awk -v m="$name" '$1 == m' "$rows") && [ -n "$wait_rows" ] || { broken=1; printf 'cmxsafe: bench/%s.sh gave no figures: see above\n' "$name" >&2; }
+    [ "${PIPESTATUS[0]}" -le 1 ] && grep -q "^$name " "$rows" || { broken=1; printf 'cmxsafe: bench/%s.sh gave no figures: see above\n' "$name" >&2; }
 done
 
 awk -v stamp="$(date -u +%Y-%m-%dT%H:%M:%SZ)" -v commit="$(git rev-parse --short HEAD 2>/dev/null)" -v cores="$(nproc)" '
     BEGIN { printf "{\n  \"when\": \"%s\",\n  \"commit\": \"%s\",\n  \"cores\": %d,\n  \"figures\": [", stamp, commit, cores }
     { value = $3 ~ /^-?[0-9.]+$/ ? $3 + 0 : "\"" $3 "\""
-      printf "%s\n    {\"module\": \"%s\", \"name\": \"%s\", \"value\": %s, \"aim\": \"%s\", \"ok\": %s}", NR > 1 ? "," : "", $1, $2, value, $4, $5 == "ok" ? "true" : "false" }
+      printf "%s\n    {\"module\": \"%s\", \"name\": \"%s\", \"value\": %s, \"aim\": \"%s\", \"ok\": %s}", (NR > 1 ? "," : ""), $1, $2, value, $4, ($5 == "ok" ? "true" : "false") }
     END { print "\n  ]\n}" }' "$rows" >bench/results.json
 
 printf '\n'
 awk -v good="$c_green" -v bad="$c_red" -v off="$c_off" '
     BEGIN { printf "%-10s %-40s %12s %10s  %s\n", "module", "figure", "value", "aim", "" }
-    { printf "%-10s %-40s %12s %10s  %s%s%s\n", $1, $2, $3, $4, $5 == "ok" ? good : bad, $5, off }' "$rows"
+    { printf "%-10s %-40s %12s %10s  %s%s%s\n", $1, $2, $3, $4, ($5 == "ok" ? good : bad), $5, off }' "$rows"
 short=$(awk '$5 == "short"' "$rows" | wc -l)
 printf '\n%s figures, %s short; written to bench/results.json\n' "$(wc -l <"$rows")" "$short"
 [ "$short" = 0 ] && [ -z "$broken" ]
