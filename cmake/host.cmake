@@ -58,6 +58,12 @@ target_link_libraries(cmxsafe_linux PUBLIC PkgConfig::CRYPTO PkgConfig::MHD PkgC
 target_link_libraries(cmxsafe_linux PUBLIC cmxsafe_device)
 target_link_libraries(cmxsafe_device PUBLIC cmxsafe_linux)
 
+# Read-ahead of the SSH socket, by this program's own recv, poll and close: for programs that carry much and whose sockets are
+# the kernel's (cmxsafe-board has its own way to lead them).
+set_source_files_properties(port/linux/read_ahead/read_ahead.c PROPERTIES COMPILE_OPTIONS -U_FORTIFY_SOURCE)
+add_library(cmxsafe_read_ahead OBJECT port/linux/read_ahead/read_ahead.c)
+target_include_directories(cmxsafe_read_ahead PRIVATE src)
+
 # Programs: each folder with a main.c is one; its other files are the library NAME_parts, so that unit tests and fuzzers can
 # link them. A folder may add libraries (to NAME_parts, PUBLIC) in its own program.cmake.
 function(cmx_program name folder)
@@ -78,6 +84,7 @@ function(cmx_program name folder)
   endif()
 endfunction()
 cmx_program(cmxsafed agent)
+target_link_libraries(cmxsafed PRIVATE cmxsafe_read_ahead)
 cmx_program(cmxsafe-board board)
 cmx_program(cmxsafe cli)
 

@@ -61,6 +61,10 @@ void cmx_port_watchdog_feed(void);
 /* Two connected local stream sockets. CMX_ENOTSUP where the platform has none; CMX_ENOMEM. */
 CMX_MUST_USE cmx_err cmx_port_socket_pair(int fd[2]);
 
+/* A hint: fd, a connected stream socket that one task uses, is read in small pieces by recv. A platform where a system call
+ * costs much may fetch more at once and hand it out, until fd is closed; poll then knows of it. May do nothing. */
+void cmx_port_read_ahead(int fd);
+
 /* ---- log ---- */
 
 /* Writes one line, already formatted and clean. Never blocks for long; must work from any task. */

@@ -210,6 +210,7 @@ static cmx_err attempt(struct session *s, char *text, size_t cap)
         for (struct run *r = s->runs; r; r = r->next)
             r->live.sessions++;
         cmx_session_set_state(s, CMX_STATE_FORWARDING, CMX_OK, NULL);
+        cmx_port_read_ahead(cmx_ssh_fd(s->ssh)); /* libssh reads 4 KB at a time */
         err = cmx_session_serve(s);
         snprintf(text, cap, "session lost: %s", cmx_err_text(err));
         announce_down(s, err);

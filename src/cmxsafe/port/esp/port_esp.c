@@ -251,6 +251,11 @@ cmx_err cmx_port_socket_pair(int fd[2])
     return CMX_ENOTSUP; /* lwIP has no socketpair */
 }
 
+void cmx_port_read_ahead(int fd)
+{
+    (void)fd; /* lwIP's sockets are a function call away */
+}
+
 void cmx_port_log(cmx_log_level level, const char *tag, const char *line)
 {
     static const esp_log_level_t levels[] = {ESP_LOG_ERROR, ESP_LOG_WARN, ESP_LOG_INFO, ESP_LOG_DEBUG};

@@ -1,0 +1,155 @@
+/* read_ahead.c - cmx_port_read_ahead for programs whose sockets are the kernel's: recv, poll and close of this program
+ * and of its libraries go through here. libssh 0.10 reads 4 KB at a time and asks poll before and after each. A socket
+ * that is named here is read READ_AHEAD bytes at a time, and what is left over, or was learnt from the kernel a moment
+ * ago, is told without asking again. All other descriptors pass.
+ *
+ * A descriptor's entry belongs to the task that uses it; it goes when the descriptor is closed, by whomever, so that a
+ * new socket of the same number never sees it. The functions below call the kernel by another name of the same call. */
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/port/port.h"
+
+#define READ_AHEAD (32 * 1024)
+#define DESCRIPTORS 1024 /* above it a socket is read as it is asked for */
+
+struct ahead {
+    uint8_t *data; /* NULL until a read came back full: an idle session needs none */
+    size_t off, len;
+    bool readable; /* poll said so, and nothing has been read since */
+};
+
+static _Atomic(struct ahead *) table[DESCRIPTORS];
+
+static struct ahead *find(int fd)
+{
+    return fd >= 0 && fd < DESCRIPTORS ? atomic_load_explicit(&table[fd], memory_order_acquire) : NULL;
+}
+
+void cmx_port_read_ahead(int fd)
+{
+    struct ahead *a;
+
+    if (fd < 0 || fd >= DESCRIPTORS || find(fd))
+        return;
+    a = cmx_mem_alloc(sizeof *a);
+    if (a)
+        atomic_store_explicit(&table[fd], a, memory_order_release);
+}
+
+static ssize_t receive(struct ahead *a, int fd, void *out, size_t len, int flags)
+{
+    ssize_t n = recvfrom(fd, out, len, flags, NULL, NULL);
+
+    if (a)
+        a->readable = false;
+    return n;
+}
+
+/* Nothing is here: read as asked, or more where more has come before. Returns what recv does; a->len > 0 if it is here
+ * now. */
+static ssize_t fetch(struct ahead *a, int fd, void *out, size_t len, int flags)
+{
+    ssize_t n;
+
+    a->off = 0;
+    a->len = 0;
+    if (a->data && flags == 0 && len < READ_AHEAD) {
+        n = receive(a, fd, a->data, READ_AHEAD, 0);
+        a->len = n > 0 ? (size_t)n : 0;
+        return n;
+    }
+    n = receive(a, fd, out, len, flags);
+    if (n == (ssize_t)len && !a->data)
+        a->data = cmx_mem_alloc(READ_AHEAD); /* without it, as before */
+    return n;
+}
+
+ssize_t recv(int fd, void *out, size_t len, int flags)
+{
+    struct ahead *a = find(fd);
+    ssize_t n;
+
+    if (!a)
+        return receive(NULL, fd, out, len, flags);
+    if (a->off == a->len) {
+        n = fetch(a, fd, out, len, flags);
+        if (a->len == 0)
+            return n;
+    }
+    if (len > a->len - a->off)
+        len = a->len - a->off;
+    memcpy(out, a->data + a->off, len);
+    a->off += len;
+    return (ssize_t)len;
+}
+
+static bool has_bytes(const struct pollfd *p)
+{
+    const struct ahead *a = p->events & POLLIN ? find(p->fd) : NULL;
+
+    return a && a->off < a->len;
+}
+
+/* Asks the kernel. Bytes that are here count as readable, and then nobody waits. */
+static int ask(struct pollfd *fds, nfds_t n, int timeout_ms)
+{
+    struct timespec t = {timeout_ms / 1000, timeout_ms % 1000 * 1000000L};
+    bool wait_for_ever = timeout_ms < 0;
+    int rc;
+
+    for (nfds_t i = 0; i < n; i++)
+        if (has_bytes(&fds[i])) {
+            wait_for_ever = false;
+            t = (struct timespec){0, 0};
+        }
+    rc = ppoll(fds, n, wait_for_ever ? NULL : &t, NULL);
+    for (nfds_t i = 0; i < n && rc >= 0; i++) {
+        struct ahead *a = find(fds[i].fd);
+
+        if (!a)
+            continue;
+        a->readable = (fds[i].revents & ~POLLOUT) == POLLIN;
+        if (!has_bytes(&fds[i]) || fds[i].revents & POLLIN)
+            continue;
+        rc += fds[i].revents == 0;
+        fds[i].revents |= POLLIN;
+    }
+    return rc;
+}
+
+/* libssh asks for its socket alone, and for POLLOUT too while it receives: that it hears of when these bytes are gone.
+ * Not inlined: glibc declares that poll itself only writes what fds points to, and gcc then warns of reading it. */
+static __attribute__((noinline)) int answer(struct pollfd *fds, nfds_t n, int timeout_ms)
+{
+    const struct ahead *a = n == 1 && fds[0].events & POLLIN ? find(fds[0].fd) : NULL;
+
+    if (!a || (a->off == a->len && !a->readable))
+        return ask(fds, n, timeout_ms);
+    fds[0].revents = POLLIN;
+    return 1;
+}
+
+int poll(struct pollfd *fds, nfds_t n, int timeout_ms)
+{
+    return answer(fds, n, timeout_ms);
+}
+
+int close(int fd)
+{
+    struct ahead *a =
+        fd >= 0 && fd < DESCRIPTORS ? atomic_exchange_explicit(&table[fd], NULL, memory_order_acq_rel) : NULL;
+
+    if (a) {
+        cmx_mem_free(a->data);
+        cmx_mem_free(a);
+    }
+    return (int)syscall(SYS_close, fd);
+}

@@ -1,0 +1,1 @@
+target_link_libraries(test_read_ahead PRIVATE cmxsafe_read_ahead)
