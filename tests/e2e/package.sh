@@ -92,18 +92,18 @@ mount -t tmpfs tmpfs "$1/copy" && mkdir "$1/copy/u" "$1/copy/w" "$1/copy/m" || e
 mount -t overlay -o "lowerdir=/,upperdir=$1/copy/u,workdir=$1/copy/w" overlay "$1/copy/m" 2>/dev/null || exit 99
 mount --bind "$1" "$1/copy/m$1"
 cd "$1/copy/m"
-chroot . sh -eu -c '
+chroot . sh -eux -c '
     export DEBIAN_FRONTEND=noninteractive
-    dpkg -i '"$2 $3"' >/dev/null
+    dpkg -i '"$2 $3"'
     id cmxsafed >/dev/null
     [ "$(stat -c "%U:%G %a" /etc/cmxsafe)" = "root:cmxsafed 750" ]
     [ ! -e /etc/systemd/system/multi-user.target.wants/cmxsafed.service ]
     cmxsafed --version
     echo "# mine" >>/etc/cmxsafe/cmxsafed.conf
-    dpkg -i '"$2"' >/dev/null 2>&1
+    dpkg -i '"$2"'
     grep -q "# mine" /etc/cmxsafe/cmxsafed.conf
     touch /etc/cmxsafe/key
-    dpkg -P cmxsafe-agent cmxsafe >/dev/null 2>&1
+    dpkg -P cmxsafe-agent cmxsafe
     [ ! -e /etc/cmxsafe/cmxsafed.conf ]
     [ -e /etc/cmxsafe/key ]
     [ ! -e /usr/sbin/cmxsafed ]
