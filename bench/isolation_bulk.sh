@@ -19,6 +19,8 @@ bg dev python3 -m http.server -d "$TMP/www" --bind 127.0.0.1 8081 >/dev/null 2>&
 bg dev "$BIN/cmxsafed" -c "$CONF" 2>>"$AGENT_LOG"
 AGENT=$!
 wait_up
+wait_for 30 in_ns gw curl -sf -o /dev/null http://localhost:9081/ || fail "the service does not answer"
+rate bulk >/dev/null # the first one warms up
 for _ in $(seq "$rounds"); do
     echo "without $(rate bulk)"
     in_ns dev "$BIN/cmxsafed" isolation -c "$CONF" --apply || fail "--apply"
@@ -27,15 +29,17 @@ for _ in $(seq "$rounds"); do
 done >"$out/isolation_agent_bulk_ratio"
 stop "$AGENT"
 ip netns del "$NS-dev"
+in_ns gw ip neigh flush dev eth0 # the next device has another hardware address
 
 ip -n "$NS-sw" tuntap add tap0 mode tap
 ip -n "$NS-sw" link set tap0 master br0 up
 is_up() { [ "$(in_ns gw curl -s -m 5 http://localhost:9081/)" = hello ]; }
 for _ in $(seq "$rounds"); do
     for how in open ''; do
-        mkfifo "$TMP/in" && { bg sw "$BIN/isolation_board" tap0 $G4 22 "$SSHD_USER" "$KEY" "$PIN" $G4 $how <"$TMP/in" >/dev/null 2>&1; }
-        device=$!
-        exec 9>"$TMP/in"
+        mkfifo "$TMP/in"
+        exec 9<>"$TMP/in"
+        ip netns exec "$NS-sw" "$BIN/isolation_board" tap0 $G4 22 "$SSHD_USER" "$KEY" "$PIN" $G4 $how <&9 >/dev/null 2>>"$TMP/device.log" &
+        device=$! PIDS+=($!)
         wait_for 60 is_up || fail "the device does not come up"
         [ "$how" = open ] && echo "without $(rate bulk)" || echo "with $(rate bulk)"
         echo quit >&9

@@ -191,18 +191,21 @@ static void both(struct text *t, const char *format)
 /* Before the kernel puts fragments together (priority -400), so that a tiny or overlapping one is never looked into. */
 static void raw_chain(struct text *t)
 {
-    put(t, "\tchain raw {\n");
-    line(t, "type filter hook prerouting priority -450; policy accept;");
-    line(t, "iifname != \"lo\" ip saddr { 127.0.0.0/8, 224.0.0.0/3 } counter name martian drop");
-    line(t, "iifname != \"lo\" ip daddr 127.0.0.0/8 counter name martian drop");
-    line(t, "iifname != \"lo\" ip6 saddr { ::1, ff00::/8 } counter name martian drop");
-    line(t, "ip frag-off & 0x3fff != 0 counter name fragment drop");
+    put(t, "\tchain raw6 {\n");
+    line(t, "ip6 saddr { ::1, ff00::/8 } counter name martian drop");
     line(t, "exthdr frag exists counter name fragment drop");
-    line(t, "ip hdrlength > 5 counter name ip_option drop");
     line(t, "exthdr rt exists counter name ip_option drop");
     line(t, "exthdr dst exists counter name ip_option drop");
     line(t, "exthdr hbh exists meta l4proto != ipv6-icmp counter name ip_option drop");
     line(t, "exthdr hbh exists icmpv6 type != mld-listener-query counter name ip_option drop");
+    put(t, "\t}\n\tchain raw {\n");
+    line(t, "type filter hook prerouting priority -450; policy accept;");
+    line(t, "iifname \"lo\" accept");
+    line(t, "meta nfproto ipv6 goto raw6");
+    line(t, "ip saddr { 127.0.0.0/8, 224.0.0.0/3 } counter name martian drop");
+    line(t, "ip daddr 127.0.0.0/8 counter name martian drop");
+    line(t, "ip frag-off & 0x3fff != 0 counter name fragment drop");
+    line(t, "ip hdrlength > 5 counter name ip_option drop");
     put(t, "\t}\n");
 }
 
