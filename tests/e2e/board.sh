@@ -4,8 +4,7 @@
 BOARD=$BIN/cmxsafe-board
 
 start_sshd </dev/null
-remote=$(free_port)
-ota=$(free_port)
+remote=$(free_port) ota=$(free_port) attest=$(free_port)
 offset=$(($(free_port) - 81))
 BOARD_PID=
 logins() { grep -c 'Accepted publickey' "$TMP/sshd.log"; }
@@ -14,7 +13,8 @@ start_board() { # start_board [option ...]
     : >"$TMP/board.log"
     "$BOARD" run "$TMP/board" --gateway "127.0.0.1:$SSHD_PORT" --set "gateway.user=$SSHD_USER" --set "gateway.key_file=$KEY" \
         --set "board.port_offset=$offset" --set "context stream.local_port=81" --set "context stream.remote_port=$remote" \
-        --set "context ota.local_port=8989" --set "context ota.remote_port=$ota" "$@" \
+        --set "context ota.local_port=8989" --set "context ota.remote_port=$ota" \
+        --set "context attest.local_port=8888" --set "context attest.remote_port=$attest" "$@" \
         2>>"$TMP/board.log" &
     BOARD_PID=$!
     PIDS+=("$BOARD_PID")

@@ -1,7 +1,7 @@
 # ota_image.sh - for scenarios: ESP-IDF application images made by the real tools. Source it after lib.sh.
 # make_image OUT VERSION [CHIP] [SECURE_VERSION] [KILOBYTES]: compiles a program with an application descriptor for RISC-V
 # and lets esptool's elf2image make the image (for the S3 the ELF's machine is patched: only its chip id and layout matter).
-ESPTOOL_VERSION=5.1.0
+ESPTOOL_VERSION=5.6.0
 
 esptool_ready() {
     local venv=${CMX_ESPTOOL_VENV:-$ROOT/build/venv-esptool}
