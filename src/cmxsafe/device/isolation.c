@@ -18,6 +18,20 @@
 #define TAG "isolation"
 #define NAME_MAX_LEN 256 /* a host name, RFC 1035 section 2.3.4 */
 
+#define TELL_STACK 3584
+#define TELL_MS 100
+
+/* A dropped packet, to be told of: noted where it was judged, which may be a driver's task with a stack of 2 KB, and
+ * logged by a task of our own. */
+struct drop {
+    struct cmx_ip src, dst;
+    uint32_t silent; /* dropped unsaid before it */
+    uint16_t sport, dport, ethertype;
+    uint8_t proto;
+    bool loopback, out, whole;
+    cmx_why why;
+};
+
 /* On the heap, once there is a filter: a device without one pays nothing. */
 struct state {
     struct cmx_isolation iso;
@@ -27,6 +41,8 @@ struct state {
     uint32_t silent;
     uint32_t lines;
     uint32_t last_line_ms;
+    struct drop drops[CMX_DEVICE_DROP_LINES];
+    size_t n_drops;
 };
 
 /* All but the flags is under the filter's lock once state exists. */
@@ -34,6 +50,7 @@ static struct {
     struct cmx_device_isolation platform;
     struct state *state;
     bool asked, active, failed;
+    bool telling; /* the task that logs drops runs */
 } isolation;
 
 static uint32_t now_ms(void)
@@ -237,33 +254,72 @@ static void put_end(char *out, size_t cap, const struct cmx_ip *ip, unsigned por
 }
 
 /* Bounded: CMX_DEVICE_DROP_LINES at once, one more each CMX_DEVICE_DROP_LINE_MS, with the number of those left out. */
-static void log_drop(struct state *s, const struct cmx_filter_packet *q, const struct cmx_frame *f, cmx_why why,
-                     uint32_t now)
+static void note_drop(struct state *s, const struct cmx_filter_packet *q, const struct cmx_frame *f, cmx_why why,
+                      uint32_t now)
 {
-    char from[64], to[64];
     struct cmx_packet p;
-    cmx_why form;
+    bool whole;
 
     if (s->lines && now - s->last_line_ms >= CMX_DEVICE_DROP_LINE_MS) {
         s->lines--;
         s->last_line_ms = now;
     }
-    if (s->lines == CMX_DEVICE_DROP_LINES) {
+    if (s->lines == CMX_DEVICE_DROP_LINES || s->n_drops == CMX_DEVICE_DROP_LINES) {
         s->silent++;
         return;
     }
     if (!s->lines++)
         s->last_line_ms = now;
-    form = cmx_packet_parse(&p, f); /* what it says as far as it can be read */
-    put_end(from, sizeof from, &p.src, p.sport);
-    put_end(to, sizeof to, &p.dst, p.dport);
-    cmx_log(CMX_LOG_WARN, TAG, "dropped %s: %s: type %04x protocol %u %s > %s%s (%lu more unsaid)",
-            q->loopback ? "on loopback"
-            : q->out    ? "out"
-                        : "in",
-            cmx_why_name(why), (unsigned)p.ethertype, (unsigned)p.proto, from, to, form ? " (not whole)" : "",
-            (unsigned long)s->silent);
+    whole = cmx_packet_parse(&p, f) == 0; /* what it says as far as it can be read */
+    s->drops[s->n_drops++] = (struct drop){
+        .src = p.src,
+        .dst = p.dst,
+        .silent = s->silent,
+        .sport = (uint16_t)p.sport,
+        .dport = (uint16_t)p.dport,
+        .ethertype = (uint16_t)p.ethertype,
+        .proto = (uint8_t)p.proto,
+        .loopback = q->loopback,
+        .out = q->out,
+        .whole = whole,
+        .why = why,
+    };
     s->silent = 0;
+}
+
+static void log_drop(const struct drop *d)
+{
+    char from[64], to[64];
+
+    put_end(from, sizeof from, &d->src, d->sport);
+    put_end(to, sizeof to, &d->dst, d->dport);
+    cmx_log(CMX_LOG_WARN, TAG, "dropped %s: %s: type %04x protocol %u %s > %s%s (%lu more unsaid)",
+            d->loopback ? "on loopback"
+            : d->out    ? "out"
+                        : "in",
+            cmx_why_name(d->why), d->ethertype, d->proto, from, to, d->whole ? "" : " (not whole)",
+            (unsigned long)d->silent);
+}
+
+static void tell(void *arg)
+{
+    const struct cmx_filter *filter = cmx_port_filter();
+    struct drop drops[CMX_DEVICE_DROP_LINES];
+
+    (void)arg;
+    while (cmx_device_isolation_active()) {
+        size_t n;
+
+        filter->lock();
+        n = isolation.state->n_drops;
+        memcpy(drops, isolation.state->drops, n * sizeof drops[0]);
+        isolation.state->n_drops = 0;
+        filter->unlock();
+        for (size_t i = 0; i < n; i++)
+            log_drop(&drops[i]);
+        cmx_port_sleep_ms(TELL_MS);
+    }
+    __atomic_store_n(&isolation.telling, false, __ATOMIC_RELEASE);
 }
 
 static void put_iface(struct cmx_iface *i, const struct cmx_filter_packet *q)
@@ -294,7 +350,7 @@ static bool judge(void *arg, const struct cmx_filter_packet *q)
     d = cmx_isolation_check(&s->iso, &iface, q->out ? CMX_OUT : CMX_IN, &f, now);
     if (d.verdict == CMX_ALLOW)
         return true;
-    log_drop(s, q, &f, d.why, now);
+    note_drop(s, q, &f, d.why, now);
     return false;
 }
 
@@ -339,6 +395,11 @@ cmx_err cmx_device_isolate(void)
     if (err == CMX_OK) {
         __atomic_store_n(&isolation.active, true, __ATOMIC_RELEASE);
         cmx_log(CMX_LOG_INFO, TAG, "in force: nothing passes but the sessions and what keeps the link alive");
+        isolation.telling = true;
+        if (cmx_port_task_start("isolation", TELL_STACK, tell, NULL)) {
+            isolation.telling = false; /* it holds all the same; only the counters then tell what was dropped */
+            cmx_log(CMX_LOG_WARN, TAG, "no memory for a task: drops are counted, not logged");
+        }
     } else if (err == CMX_ENOTSUP && isolation.platform.accept_none) {
         cmx_log(CMX_LOG_WARN, TAG, "NOT ISOLATED: this device uses the machine's own network stack");
         isolation.asked = false;
@@ -355,6 +416,8 @@ void cmx_device_isolation_end(void)
     if (filter && cmx_device_isolation_active())
         filter->remove();
     __atomic_store_n(&isolation.active, false, __ATOMIC_RELEASE);
+    while (__atomic_load_n(&isolation.telling, __ATOMIC_ACQUIRE))
+        cmx_port_sleep_ms(10);
     cmx_mem_free(isolation.state);
     isolation.state = NULL;
     isolation.asked = isolation.failed = false;
