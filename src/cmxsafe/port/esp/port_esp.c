@@ -263,12 +263,6 @@ void cmx_port_log(cmx_log_level level, const char *tag, const char *line)
     ESP_LOG_LEVEL(levels[level], tag, "%s", line);
 }
 
-cmx_err cmx_port_socket_pair(int pair[2])
-{
-    (void)pair;
-    return CMX_ENOTSUP; /* lwIP has none; over its loopback it would be a connection that isolation refuses */
-}
-
 void cmx_port_restart(void)
 {
     esp_restart();
