@@ -27,7 +27,7 @@ new_host() { # new_host NAME ADDRESS4 ADDRESS6: a namespace with eth0 at the swi
     ip -n "$NS-sw" link add "p-$1" type veth peer name eth0 netns "$NS-$1"
     ip -n "$NS-sw" link set "p-$1" master br0 up
     ip -n "$NS-$1" link set lo up
-    in_ns "$1" sysctl -qw net.ipv6.conf.eth0.accept_dad=0
+    in_ns "$1" bash -c "echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad"
     [ -z "$2" ] || ip -n "$NS-$1" addr add "$2/24" dev eth0
     [ -z "$3" ] || ip -n "$NS-$1" addr add "$3/64" dev eth0 nodad
     ip -n "$NS-$1" link set eth0 up

@@ -80,7 +80,7 @@ in_ns gw ip neigh del $D4 dev eth0; in_ns gw ip neigh del $D6 dev eth0
 ! in_ns nb ip neigh show $D4 | grep -q lladdr || fail "ARP is answered"
 ! in_ns nb ip neigh show $D6 | grep -q lladdr || fail "neighbour discovery is answered"
 # The first router stays.
-in_ns dev sysctl -qw net.ipv6.conf.eth0.accept_ra=2
+in_ns dev bash -c "echo 2 >/proc/sys/net/ipv6/conf/eth0/accept_ra"
 R_LL=$(in_ns gw ip -6 -o addr show dev eth0 scope link | awk '{print $4}' | cut -d/ -f1)
 bg gw dnsmasq -k -C /dev/null --port=0 --enable-ra --dhcp-range=fd77::,ra-only,64,600 --interface=eth0 --bind-interfaces \
     --ra-param=eth0,4,600 --pid-file= --log-facility="$TMP/ra.log" >/dev/null 2>&1
