@@ -6,6 +6,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 export CMX_BUILD=$CMX_ROOT/build CMX_BIN=${CMX_BIN:-$CMX_ROOT/build/bin}
 . "$here/../tests/e2e/lib.sh"
 . "$here/../tests/e2e/gateway/lib.sh"
+install_packages socat jq python3-venv nftables iproute2 >/dev/null
 need_namespaces
 fleet_python
 N=${CMX_FLEET:-500}
