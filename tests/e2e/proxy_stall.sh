@@ -33,6 +33,17 @@ client "$R" sink 30000000 || fail "bulk to the device beside slow readers"
 client "$R" source 30000000 || fail "bulk from the device beside slow readers"
 wait "$SLOW" || fail "the slow reader lost bytes"
 wait "$PUSH" || fail "push"
+# Bulk that does not end, one way: the other way goes on.
+python3 -c "
+import socket, time
+s = socket.create_connection(('127.0.0.1', $R)); s.sendall(b'S'); end = time.monotonic() + 60
+while time.monotonic() < end: s.sendall(bytes(1 << 20))" & FLOOD=$!; PIDS+=("$FLOOD")
+sleep 0.5
+timeout 30 python3 "$ROOT/tests/e2e/client.py" "$R" hold 3 || fail "an echo beside endless bulk"
+timeout 30 python3 "$ROOT/tests/e2e/client.py" "$R" source 3000000 || fail "upwards beside endless bulk"
+kill -0 "$FLOOD" || fail "the bulk ended by itself"
+stop "$FLOOD"
+ok "endless bulk one way leaves the other way its turn"
 PEAK=$(ask mem | sed -nE 's/.*peak=([0-9]+).*/\1/p')
 [ "$PEAK" -lt 6000000 ] || fail "peak of our heap: $PEAK bytes"
 ok "bulk flows beside readers of a byte a second; peak of our heap $PEAK bytes"

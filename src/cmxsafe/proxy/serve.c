@@ -7,6 +7,7 @@
 #include "cmxsafe/proxy/net.h"
 
 #define TAG "proxy"
+#define SETTLE_ROUNDS 4
 
 /* ---- contexts that come and go while the session lives ---- */
 
@@ -191,20 +192,23 @@ static cmx_err settle_all(struct session *s, uint64_t now)
 }
 
 /* Everything that can be done without waiting. libssh may receive during any call, and what it then queues raises no
- * poll event: go round until nothing more came in. */
-static cmx_err settle(struct session *s, uint64_t now)
+ * poll event: go round until nothing more came in. A gateway that never stops sending must not keep the local sockets
+ * from their turn: after some rounds the rest is left (*more) to the next time, which then comes without waiting. */
+static cmx_err settle(struct session *s, uint64_t now, bool *more)
 {
-    uint64_t received;
-    cmx_err err;
+    cmx_err err = CMX_OK;
 
-    do {
-        received = cmx_ssh_received(s->ssh);
+    *more = true;
+    for (int round = 0; round < SETTLE_ROUNDS && *more && !err; round++) {
+        uint64_t received = cmx_ssh_received(s->ssh);
+
         err = take_opens(s, now);
         if (!err)
             err = cmx_session_requests(s, now);
         if (!err)
             err = settle_all(s, now);
-    } while (!err && cmx_ssh_received(s->ssh) != received);
+        *more = cmx_ssh_received(s->ssh) != received;
+    }
     return err;
 }
 
@@ -309,20 +313,21 @@ static void publish(struct session *s)
 cmx_err cmx_session_serve(struct session *s)
 {
     uint64_t now = cmx_port_now_ms();
+    bool more;
     cmx_err err = CMX_OK;
 
     s->received = cmx_ssh_received(s->ssh);
     s->received_ms = now;
     while (!err && !cmx_session_stopping(s)) {
         update_runs(s);
-        err = settle(s, now);
+        err = settle(s, now, &more);
         publish(s);
         if (!err)
             err = reserve(s);
         if (err)
             break;
         fill_polls(s);
-        wait_polls(s, wait_ms(s, now));
+        wait_polls(s, more ? 0 : wait_ms(s, now));
         now = cmx_port_now_ms();
         cmx_port_watchdog_feed();
         err = act(s, now);
