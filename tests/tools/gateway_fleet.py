@@ -56,12 +56,16 @@ class Fleet:
                 async with asyncssh.connect("127.0.0.1", self.port, username=self.user, client_keys=[key], known_hosts=None,
                                             agent_path=None, config=None, keepalive_interval=15, login_timeout=30,
                                             connect_timeout=30) as connection:
-                    await connection.forward_remote_port(address, self.listen_port, "127.0.0.1", 9)
+                    # A gateway whose machine is busy may keep one waiting for ever; a device would not wait that long.
+                    await asyncio.wait_for(connection.forward_remote_port(address, self.listen_port, "127.0.0.1", 9), 60)
                     ceiling = 1.0
                     await self.mark(name, True)
                     await connection.wait_closed()
             except (OSError, asyncssh.Error, asyncio.TimeoutError):
                 self.refusals += 1
+            except Exception as e:  # a fault of the client's library must not end a device
+                self.refusals += 1
+                print(f"{name}: {e!r}", file=sys.stderr, flush=True)
             if name in self.up:
                 await self.mark(name, False)
             await asyncio.sleep(random.uniform(ceiling / 4, ceiling))
