@@ -10,7 +10,7 @@ TEST_PACKAGES=(uidmap sqlite3 softhsm2 opensc libengine-pkcs11-openssl chromium 
     gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf)
 install_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
 
-passed=0 failed=0 failures=()
+passed=0 failed=0 failures=() second_try=()
 step() { # step NAME COMMAND...: one check that is not a ctest test
     local name=$1 log
     shift
@@ -23,16 +23,25 @@ step() { # step NAME COMMAND...: one check that is not a ctest test
     rm -f "$log"
 }
 
-# suite BUILD_DIR [ctest arguments]: runs ctest there and adds to the counts.
+# failed_in LOG: the names of ctest's failures.
+failed_in() { sed -nE 's/.*Test +#[0-9]+: ([^ ]+) .*(\*\*\*(Failed|Timeout|Not Run|Exception)|Subprocess aborted).*/\1/p' "$1" | sort -u; }
+
+# suite BUILD_DIR [ctest arguments]: runs ctest there and adds to the counts. What fails among others is tried once more, alone:
+# on a machine that is too busy a bounded wait can end early. It is then named, so that nobody takes it for sound.
 suite() {
     local dir=$1 log t
     shift
     log=$(mktemp)
-    ctest --test-dir "$dir" --output-on-failure -j "${CMX_JOBS:-4}" "$@" 2>&1 | tee "$log" | sed -n '/Test *#.*Passed/!p'
+    ctest --test-dir "$dir" --output-on-failure -j "${CMX_JOBS:-4}" "$@" 2>&1 | tee "$log" | grep -vE '^ +Start +[0-9]+:|Test +#.* Passed'
     passed=$((passed + $(grep -cE 'Test +#[0-9]+: .* Passed' "$log")))
-    while read -r t; do failed=$((failed + 1)); failures+=("$dir:$t"); done \
-        < <(sed -nE 's/.*Test +#[0-9]+: ([^ ]+) .*(\*\*\*(Failed|Timeout|Not Run|Exception)|Subprocess aborted).*/\1/p' "$log")
-    rm -f "$log"
+    for t in $(failed_in "$log"); do
+        if ctest --test-dir "$dir" --output-on-failure -R "^$t\$" >"$log.again" 2>&1 && grep -qE 'Test +#[0-9]+: .* Passed' "$log.again"; then
+            passed=$((passed + 1)); second_try+=("$dir:$t")
+        else
+            failed=$((failed + 1)); failures+=("$dir:$t"); cat "$log.again"
+        fi
+    done
+    rm -f "$log" "$log.again"
 }
 
 say "building"
@@ -55,6 +64,7 @@ build build-tsan -DCMAKE_BUILD_TYPE=Debug -DCMX_SANITIZE=thread
 
 [ $# -gt 0 ] || { say "the demo"; step "scripts/demo.sh --once" bash scripts/demo.sh --once; }
 
+for f in "${second_try[@]+"${second_try[@]}"}"; do printf 'passed only at the second try, alone: %s\n' "$f"; done
 for f in "${failures[@]}"; do printf 'failed: %s\n' "$f"; done
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
