@@ -60,7 +60,7 @@ say "the engine under TSan"
 build build-tsan -DCMAKE_BUILD_TYPE=Debug -DCMX_SANITIZE=thread
 [ $# -gt 0 ] || suite build-tsan -R '^e2e_proxy_(reverse|reconfigure|stall)$'
 
-[ $# -gt 0 ] || { say "fuzzers, shortly"; step "scripts/fuzz.sh" bash scripts/fuzz.sh "${CMX_FUZZ_SECONDS:-3}"; }
+[ $# -gt 0 ] || { say "fuzzers over their seed corpora"; step "scripts/fuzz.sh" bash scripts/fuzz.sh "${CMX_FUZZ_SECONDS:-0}"; }
 
 [ $# -gt 0 ] || { say "the demo"; step "scripts/demo.sh --once" bash scripts/demo.sh --once; }
 

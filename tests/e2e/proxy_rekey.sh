@@ -14,7 +14,7 @@ python3 "$ROOT/tests/e2e/service.py" "$S" & PIDS+=($!)
 wait_for 10 listening "$S" || fail "service"
 for type in rsa ecdsa; do
     PIN=$(ssh-keygen -lf "$TMP/host_$type.pub" | awk '{print $2}')
-    start_proxy rekey=2000000 -- "echo,$S,$R,max=16"
+    start_proxy rekey=2000000 -- "echo,$S,$R,max=32"
     up
     client "$R" sink 20000000 || fail "to the device"
     client "$R" source 20000000 || fail "from the device"

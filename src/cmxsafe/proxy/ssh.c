@@ -51,7 +51,8 @@ struct cmx_ssh {
     ssh_event event;
     const struct cmx_gateway *gateway;
     int fd;
-    bool taken; /* libssh owns fd */
+    bool taken;       /* libssh owns fd */
+    bool established; /* the handshake is through */
     credential next;
     bool trying; /* a credential is on its way */
     bool offered_any;
@@ -95,7 +96,11 @@ uint64_t cmx_ssh_received(const struct cmx_ssh *s)
 
 bool cmx_ssh_wants_write(const struct cmx_ssh *s)
 {
-    return (ssh_get_poll_flags(s->session) & SSH_WRITE_PENDING) != 0;
+    /* Once the session stands, what is buffered counts. libssh leaves POLLOUT set while bytes keep coming in, so that
+     * its poll flags would say that the socket is full for as long as the peer sends. */
+    int flags = s->established ? ssh_get_status(s->session) : ssh_get_poll_flags(s->session);
+
+    return (flags & SSH_WRITE_PENDING) != 0;
 }
 
 /* ---- set-up ---- */
@@ -228,6 +233,7 @@ cmx_err cmx_ssh_handshake(struct cmx_ssh *s)
     flags = fcntl(s->fd, F_GETFL, 0);
     if (flags < 0 || fcntl(s->fd, F_SETFL, flags | O_NONBLOCK) < 0)
         return CMX_EIO;
+    s->established = true;
     return ssh_event_add_session(s->event, s->session) == SSH_OK ? CMX_OK : CMX_ENOMEM;
 }
 
