@@ -26,6 +26,27 @@ static void on_session(void *arg, const char *session, bool up, cmx_err err)
         return; /* the counter is full: it is awake already */
 }
 
+static void on_relay(void *arg, const struct cmx_relay_event *e)
+{
+    const char *context = e->context ? e->context : e->session;
+    const char *from = *e->from ? e->from : "a local client";
+
+    (void)arg;
+    switch (e->kind) {
+    case CMX_RELAY_OPENED:
+        cmx_log(CMX_LOG_DEBUG, "proxy", "%s: connection %llu from %.46s", context, (unsigned long long)e->number, from);
+        break;
+    case CMX_RELAY_CLOSED:
+        cmx_log(CMX_LOG_DEBUG, "proxy", "%s: connection %llu ended after %llu ms: %llu bytes in, %llu out: %s", context,
+                (unsigned long long)e->number, (unsigned long long)e->lasted_ms, (unsigned long long)e->bytes_in,
+                (unsigned long long)e->bytes_out, e->cause ? cmx_err_text(e->cause) : "in order");
+        break;
+    case CMX_RELAY_REFUSED:
+        cmx_log(CMX_LOG_DEBUG, "proxy", "%s: connection from %.46s refused: %s", context, from, cmx_err_text(e->cause));
+        break;
+    }
+}
+
 static cmx_err proxy_check(const struct agent_config *c, char *why, size_t cap)
 {
     struct cmx_context *contexts = cmx_mem_alloc(CMX_PROXY_CONTEXTS_MAX * sizeof *contexts);
@@ -44,7 +65,7 @@ static cmx_err proxy_check(const struct agent_config *c, char *why, size_t cap)
 
 static cmx_err proxy_start(struct agent *a, char *why, size_t cap)
 {
-    struct cmx_proxy_hooks hooks = {.arg = a, .session = on_session};
+    struct cmx_proxy_hooks hooks = {.arg = a, .session = on_session, .relay = on_relay};
     struct cmx_context *contexts = cmx_mem_alloc(CMX_PROXY_CONTEXTS_MAX * sizeof *contexts);
     struct cmx_gateway gateway;
     cmx_err err;

@@ -2,6 +2,7 @@
 import hashlib
 import os
 import socket
+import struct
 import sys
 import threading
 import time
@@ -88,6 +89,25 @@ def refused():  # accepted by the gateway, then closed without a byte
         assert s.recv(1) == b''
     except ConnectionError:
         pass
+
+
+def idle():  # says one byte, and is closed for saying no more
+    s = conn()
+    s.settimeout(30)
+    s.sendall(b'E')
+    assert s.recv(1) == b'E'
+    try:
+        assert s.recv(1) == b''
+    except ConnectionError:
+        pass
+
+
+def reset():  # breaks off a connection that works
+    s = conn()
+    s.sendall(b'G' + b'50000000')
+    assert s.recv(1) == b'\0'
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+    s.close()
 
 
 def slow():  # reads one byte a second, n of them, while the service has much more to say

@@ -17,6 +17,7 @@
 #define CONTEXTS 32
 
 static struct cmx_gateway gateway;
+static struct cmx_proxy_hooks hooks;
 static const char *pins[CMX_PROXY_HOST_KEYS_MAX];
 static struct cmx_context contexts[CONTEXTS];
 static size_t n_contexts;
@@ -30,6 +31,23 @@ static void die(const char *what, const char *why)
 static unsigned number(const char *s)
 {
     return (unsigned)strtoul(s, NULL, 0);
+}
+
+static void on_session(void *arg, const char *session, bool up, cmx_err err)
+{
+    (void)arg;
+    fprintf(stderr, "event session %s %s %s\n", session, up ? "up" : "down", cmx_err_name(err));
+}
+
+static void on_relay(void *arg, const struct cmx_relay_event *e)
+{
+    static const char *const kinds[] = {"opened", "closed", "refused"};
+
+    (void)arg;
+    fprintf(stderr, "event relay %s %s %s %s number=%llu from=%s in=%llu out=%llu cause=%s\n", e->session,
+            e->context ? e->context : "-", e->direction == CMX_DIRECT ? "direct" : "reverse", kinds[e->kind],
+            (unsigned long long)e->number, *e->from ? e->from : "-", (unsigned long long)e->bytes_in,
+            (unsigned long long)e->bytes_out, cmx_err_name(e->cause));
 }
 
 static void gateway_option(char *o)
@@ -57,6 +75,8 @@ static void gateway_option(char *o)
         gateway.backoff_max_ms = number(v);
     else if (!strcmp(o, "rekey"))
         gateway.rekey_bytes = strtoull(v, NULL, 0);
+    else if (!strcmp(o, "events"))
+        hooks = (struct cmx_proxy_hooks){.session = on_session, .relay = on_relay};
     else if (!strcmp(o, "log"))
         cmx_log_set_level((cmx_log_level)number(v));
     else
@@ -192,7 +212,7 @@ int main(int argc, char **argv)
         gateway_option(argv[i]);
     for (i++; i < argc; i++)
         parse_context(argv[i]);
-    err = cmx_proxy_create(&p, &gateway, contexts, n_contexts, NULL, why, sizeof why);
+    err = cmx_proxy_create(&p, &gateway, contexts, n_contexts, &hooks, why, sizeof why);
     if (err)
         die("create", *why ? why : cmx_err_text(err));
     if (cmx_proxy_start(p, 0))

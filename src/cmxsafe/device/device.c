@@ -99,11 +99,21 @@ static void on_session(void *arg, const char *session, bool up, cmx_err err)
         h->session(h->arg, session, up, err);
 }
 
+static void on_relay(void *arg, const struct cmx_relay_event *event)
+{
+    const struct cmx_proxy_hooks *h = hooks_now();
+
+    (void)arg;
+    if (h && h->relay)
+        h->relay(h->arg, event);
+}
+
 static const struct cmx_proxy_hooks dispatch = {
     .socket_open = on_socket_open,
     .socket_close = on_socket_close,
     .resolve = on_resolve,
     .session = on_session,
+    .relay = on_relay,
 };
 
 void cmx_device_set_hooks(const struct cmx_proxy_hooks *hooks)

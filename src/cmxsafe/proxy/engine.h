@@ -6,6 +6,7 @@
  *   serve.c    the event loop of a live session
  *   request.c  forwards asked for and cancelled, keepalives: one global request at a time
  *   relay.c    one connection
+ *   event.c    what became of it, told to the hook
  *   probe.c    does the gateway's listener still lead here?
  *
  * Who may touch what: a session's task owns everything of its session. Other tasks read `shared` of a context and set
@@ -101,10 +102,14 @@ struct relay {
     bool local_eof, eof_sent;
     bool remote_eof, local_shut;
     bool remote_closed;
-    bool failed;        /* the local socket broke, or an opening one is not wanted any more */
+    cmx_err failed;     /* the local socket broke, no memory, or an opening one is not wanted any more */
     bool counted;       /* in relays_open */
     bool overflow;      /* the gateway ignores its window */
     bool settled_probe; /* the token was this connection's first bytes */
+    char from[46];      /* who connected, as the gateway says; cut to an address's length */
+    uint64_t number;    /* 0: it never was open, or its end has been told */
+    uint64_t opened_ms;
+    uint64_t bytes_in, bytes_out;
 };
 
 typedef enum { REQUEST_NONE, REQUEST_LISTEN, REQUEST_CANCEL, REQUEST_KEEPALIVE } request_kind;
@@ -173,7 +178,7 @@ CMX_MUST_USE cmx_err cmx_session_login(struct session *s, char *text, size_t cap
 
 /* ---- serve.c: returns when the session has ended, CMX_OK when asked to stop ---- */
 CMX_MUST_USE cmx_err cmx_session_serve(struct session *s);
-void cmx_session_drop_relays(struct session *s);
+void cmx_session_drop_relays(struct session *s, cmx_err cause);
 
 /* ---- request.c ---- */
 CMX_MUST_USE cmx_err cmx_session_requests(struct session *s, uint64_t now);
@@ -192,9 +197,16 @@ CMX_MUST_USE cmx_err cmx_relay_ready(struct relay *r, struct session *s, short r
 CMX_MUST_USE cmx_err cmx_relay_settle(struct relay *r, struct session *s, uint64_t now);
 /* When settle has something to do by time alone; UINT64_MAX: never. */
 uint64_t cmx_relay_due(const struct relay *r);
-/* Ends both sides at once, the local one with a reset. */
-void cmx_relay_abort(struct relay *r, struct session *s);
+/* Ends both sides at once, the local one with a reset. cause: for the hook. */
+void cmx_relay_abort(struct relay *r, struct session *s, cmx_err cause);
 void cmx_relay_free(struct relay *r, struct session *s);
+
+/* ---- event.c: tells the hook, if there is one ---- */
+void cmx_relay_tell_opened(struct relay *r, struct session *s, uint64_t now);
+/* Nothing if it never was open, or has been told of. */
+void cmx_relay_tell_closed(struct relay *r, struct session *s, cmx_err cause);
+/* Counts it too. r may be NULL: no context has the port. from may be NULL. */
+void cmx_relay_tell_refused(struct session *s, struct run *r, const char *from, cmx_err cause);
 
 /* ---- probe.c ---- */
 CMX_MUST_USE cmx_err cmx_probe_step(struct session *s, struct run *r, uint64_t now);

@@ -96,6 +96,32 @@ typedef enum {
     CMX_SOCKET_LISTEN   /* loopback listener (direct) */
 } cmx_socket_kind;
 
+typedef enum {
+    CMX_RELAY_OPENED,
+    CMX_RELAY_CLOSED, /* of one that was open */
+    CMX_RELAY_REFUSED /* a connection that never was open */
+} cmx_relay_event_kind;
+
+/* What became of a connection. All of it is borrowed for the call. */
+struct cmx_relay_event {
+    cmx_relay_event_kind kind;
+    const char *session;
+    const char *context; /* NULL: refused, since no context has the port for which the gateway offers it */
+    cmx_proxy_direction direction;
+    const char *from;   /* reverse: who connected, in the gateway's words, untrusted; direct: "" */
+    uint64_t number;    /* opened, closed: counts the context's open ones from 1, and so pairs the two */
+    uint64_t bytes_in;  /* closed: what the device's side took of the gateway's bytes, */
+    uint64_t bytes_out; /* and the gateway of the device's */
+    uint64_t lasted_ms; /* closed */
+    /* Closed: CMX_OK: in order, by both sides; CMX_ECLOSED: one side broke it off; CMX_ETIMEOUT: idle_timeout_s;
+     * CMX_ENOMEM; CMX_ENOENT: the configuration has the context no more, or the engine ends; else what ended the
+     * session, of which the session hook tells next. Refused: CMX_EBUSY: max_connections; CMX_EREFUSED, CMX_ETIMEOUT,
+     * CMX_EUNREACH, CMX_EDNS: the service (direct: the gateway's look for it, CMX_EREFUSED alone); CMX_EPERM: a hook,
+     * or the gateway, does not permit it; CMX_ENOENT: no such context; CMX_ENOMEM, CMX_ECLOSED. */
+    cmx_err cause;
+};
+
+/* None is called under a lock of the engine's. */
 struct cmx_proxy_hooks {
     void *arg;
     /* Before connect (or listen), with local bound: an error refuses the socket. peer is NULL for a listener. */
@@ -107,6 +133,9 @@ struct cmx_proxy_hooks {
     void (*resolve)(void *arg, const char *host, bool begins);
     /* A session came up (all its forwards granted) or went down; err says why. */
     void (*session)(void *arg, const char *session, bool up, cmx_err err);
+    /* On the session's task, with nothing allocated. A connection that ends before it was open or refused, by itself or
+     * with its session, is not told of. */
+    void (*relay)(void *arg, const struct cmx_relay_event *event);
 };
 
 /* ---- the engine ---- */

@@ -8,6 +8,7 @@
  * taken the one before. */
 #include <errno.h>
 #include <netdb.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -33,6 +34,7 @@ static cmx_err send_local(struct relay *x, const uint8_t *data, size_t len, size
     *sent = n > 0 ? (size_t)n : 0;
     if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
         return CMX_ECLOSED;
+    x->bytes_in += *sent;
     x->run->live.bytes_in += *sent;
     x->run->dirty = true;
     return *sent == len ? CMX_OK : CMX_EAGAIN;
@@ -69,7 +71,7 @@ static size_t on_data(void *arg, const uint8_t *data, size_t len)
     if (x->state == RELAY_OPEN && !x->local_blocked) {
         cmx_err err = send_local(x, data, len, &sent);
 
-        x->failed = err == CMX_ECLOSED;
+        x->failed = err == CMX_ECLOSED ? err : CMX_OK;
         x->local_blocked = err == CMX_EAGAIN;
         if (x->failed)
             return len;
@@ -109,9 +111,10 @@ static void drain(struct relay *x)
         if (!x->spill) {
             x->spill_len = x->backlog;
             x->spill = cmx_mem_alloc(x->spill_len);
-            if (!x->spill || cmx_ssh_channel_read(x->channel, x->spill, x->spill_len)) {
+            err = x->spill ? cmx_ssh_channel_read(x->channel, x->spill, x->spill_len) : CMX_ENOMEM;
+            if (err) {
                 drop_spill(x);
-                x->failed = true;
+                x->failed = err;
                 return;
             }
             x->backlog = 0;
@@ -119,7 +122,7 @@ static void drain(struct relay *x)
         err = send_local(x, x->spill + x->spill_off, x->spill_len - x->spill_off, &sent);
         x->spill_off += sent;
         if (err) {
-            x->failed = err == CMX_ECLOSED;
+            x->failed = err == CMX_ECLOSED ? err : CMX_OK;
             return;
         }
         drop_spill(x);
@@ -141,13 +144,20 @@ static cmx_err hold(struct relay *x, const uint8_t *data, size_t len)
 {
     x->held = cmx_mem_alloc(len);
     if (!x->held) {
-        x->failed = true;
+        x->failed = CMX_ENOMEM;
         return CMX_OK;
     }
     memcpy(x->held, data, len);
     x->held_len = len;
     x->held_off = 0;
     return CMX_OK;
+}
+
+static void count_out(struct relay *x, size_t sent)
+{
+    x->bytes_out += sent;
+    x->run->live.bytes_out += sent;
+    x->run->dirty = true;
 }
 
 static cmx_err send_held(struct relay *x)
@@ -161,8 +171,7 @@ static cmx_err send_held(struct relay *x)
         return CMX_OK;
     err = cmx_ssh_channel_write(x->channel, x->held + x->held_off, left < window ? left : window, &sent);
     x->held_off += sent;
-    x->run->live.bytes_out += sent;
-    x->run->dirty = true;
+    count_out(x, sent);
     if (x->held_off == x->held_len)
         drop_held(x);
     return err;
@@ -189,7 +198,8 @@ static cmx_err pump(struct relay *x, struct session *s)
         return CMX_OK;
     n = recv(x->fd, s->scratch, want, 0);
     if (n < 0) {
-        x->failed = errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR;
+        if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+            x->failed = CMX_ECLOSED;
         return CMX_OK;
     }
     if (n == 0) {
@@ -197,8 +207,7 @@ static cmx_err pump(struct relay *x, struct session *s)
         return CMX_OK;
     }
     err = cmx_ssh_channel_write(x->channel, s->scratch, (size_t)n, &sent);
-    x->run->live.bytes_out += sent;
-    x->run->dirty = true;
+    count_out(x, sent);
     if (!err && sent < (size_t)n)
         err = hold(x, s->scratch + sent, (size_t)n - sent);
     return err;
@@ -227,12 +236,6 @@ static struct relay *relay_new(struct session *s, struct run *r, relay_state sta
     return x;
 }
 
-static void count_refused(struct run *r)
-{
-    r->live.relays_refused++;
-    r->dirty = true;
-}
-
 static void close_local(struct relay *x, struct session *s, bool reset)
 {
     if (x->counted)
@@ -249,10 +252,12 @@ static void close_local(struct relay *x, struct session *s, bool reset)
     cmx_socket_tell_close(s->proxy, &x->socket, x->run->cfg.name);
 }
 
-/* Everything of the relay goes, at once; what the peer must still say is awaited in CLOSING. */
-static void finish(struct relay *x, struct session *s, bool reset, uint64_t now)
+/* Everything of the relay goes, at once; what the peer must still say is awaited in CLOSING. cause: CMX_OK: it came to
+ * its end in order; else the local side sees a reset. */
+static void finish(struct relay *x, struct session *s, cmx_err cause, uint64_t now)
 {
-    close_local(x, s, reset);
+    close_local(x, s, cause != CMX_OK);
+    cmx_relay_tell_closed(x, s, cause);
     if (x->addresses)
         freeaddrinfo(x->addresses);
     x->addresses = NULL;
@@ -270,16 +275,16 @@ static void finish(struct relay *x, struct session *s, bool reset, uint64_t now)
     x->deadline_ms = now + CMX_RELAY_CLOSE_TIMEOUT_MS;
 }
 
-void cmx_relay_abort(struct relay *x, struct session *s)
+void cmx_relay_abort(struct relay *x, struct session *s, cmx_err cause)
 {
     if (x->state == RELAY_OPENING) {
         /* No close may be sent for a channel that has no number at the other side yet: settle does it. */
         close_local(x, s, true);
-        x->failed = true;
+        x->failed = cause;
         return;
     }
     if (x->state < RELAY_CLOSING)
-        finish(x, s, true, cmx_port_now_ms());
+        finish(x, s, cause, cmx_port_now_ms());
 }
 
 void cmx_relay_free(struct relay *x, struct session *s)
@@ -290,7 +295,7 @@ void cmx_relay_free(struct relay *x, struct session *s)
     cmx_mem_free(x);
 }
 
-static void became_open(struct relay *x, uint64_t now)
+static void became_open(struct relay *x, struct session *s, uint64_t now)
 {
     x->state = RELAY_OPEN;
     x->active_ms = now;
@@ -298,6 +303,7 @@ static void became_open(struct relay *x, uint64_t now)
     x->run->dirty = true;
     if (x->backlog > 0)
         x->local_blocked = true; /* bytes that came early wait inside libssh */
+    cmx_relay_tell_opened(x, s, now);
 }
 
 /* ---- the local service of a reverse context ---- */
@@ -306,8 +312,8 @@ static void service_refused(struct relay *x, struct session *s, cmx_err err, uin
 {
     cmx_log(CMX_LOG_WARN, TAG, "%s: service on port %u: %s", x->run->cfg.name, (unsigned)x->run->cfg.local_port,
             cmx_err_text(err));
-    count_refused(x->run);
-    finish(x, s, true, now);
+    cmx_relay_tell_refused(s, x->run, x->from, err);
+    finish(x, s, err, now);
 }
 
 static void service_connected(struct relay *x, struct session *s, uint64_t now)
@@ -316,14 +322,17 @@ static void service_connected(struct relay *x, struct session *s, uint64_t now)
     x->addresses = NULL;
     if (x->open) {
         struct cmx_ssh_open *o = x->open;
+        cmx_err err;
 
         x->open = NULL;
-        if (cmx_ssh_accept(o, &handlers, x, &x->channel)) {
-            finish(x, s, true, now);
+        err = cmx_ssh_accept(o, &handlers, x, &x->channel);
+        if (err) {
+            cmx_relay_tell_refused(s, x->run, x->from, err);
+            finish(x, s, err, now);
             return;
         }
     }
-    became_open(x, now);
+    became_open(x, s, now);
 }
 
 static void drop_socket(struct relay *x, struct session *s)
@@ -404,10 +413,12 @@ void cmx_relay_reverse(struct session *s, struct run *r, struct cmx_ssh_open *o,
     if (!x) {
         cmx_log(CMX_LOG_WARN, TAG, "%s: connection from %.46s refused: %u open", r->cfg.name,
                 cmx_ssh_open_originator(o), r->places);
-        count_refused(r);
+        cmx_relay_tell_refused(s, r, cmx_ssh_open_originator(o),
+                               r->places < r->cfg.max_connections ? CMX_ENOMEM : CMX_EBUSY);
         cmx_ssh_refuse(o);
         return;
     }
+    snprintf(x->from, sizeof x->from, "%s", cmx_ssh_open_originator(o));
     if (!tentative) {
         x->open = o;
         connect_service(x, s, now);
@@ -415,7 +426,7 @@ void cmx_relay_reverse(struct session *s, struct run *r, struct cmx_ssh_open *o,
     }
     x->deadline_ms = now + TENTATIVE_MS;
     if (cmx_ssh_accept(o, &handlers, x, &x->channel))
-        finish(x, s, true, now);
+        finish(x, s, CMX_ECLOSED, now);
 }
 
 void cmx_relay_direct(struct session *s, struct run *r, int fd, uint64_t now)
@@ -423,13 +434,15 @@ void cmx_relay_direct(struct session *s, struct run *r, int fd, uint64_t now)
     struct relay *x = r->places < r->cfg.max_connections ? relay_new(s, r, RELAY_OPENING, now) : NULL;
 
     if (!x) {
-        count_refused(r);
+        cmx_relay_tell_refused(s, r, NULL, r->places < r->cfg.max_connections ? CMX_ENOMEM : CMX_EBUSY);
         cmx_net_abort(fd);
         return;
     }
     x->fd = fd;
-    if (cmx_ssh_channel_new(s->ssh, &handlers, x, &x->channel))
-        finish(x, s, true, now);
+    if (cmx_ssh_channel_new(s->ssh, &handlers, x, &x->channel)) {
+        cmx_relay_tell_refused(s, r, NULL, CMX_ENOMEM);
+        finish(x, s, CMX_ENOMEM, now);
+    }
 }
 
 /* ---- life ---- */
@@ -476,25 +489,25 @@ static cmx_err settle_opening(struct relay *x, struct session *s, uint64_t now)
     if (err == CMX_EAGAIN)
         return CMX_OK;
     if (!err && x->failed)
-        finish(x, s, true, now);
+        finish(x, s, x->failed, now);
     else if (!err)
-        became_open(x, now);
+        became_open(x, s, now);
     if (!err || err == CMX_ECLOSED)
         return err;
     cmx_log(CMX_LOG_WARN, TAG, "%s: gateway %s %.64s port %u", x->run->cfg.name,
             err == CMX_EPERM ? "does not permit" : "cannot reach", x->run->cfg.remote_host,
             (unsigned)x->run->cfg.remote_port);
-    count_refused(x->run);
+    cmx_relay_tell_refused(s, x->run, NULL, err);
     cmx_ssh_channel_free(x->channel);
     x->channel = NULL;
-    finish(x, s, true, now);
+    finish(x, s, err, now);
     return CMX_OK;
 }
 
 static cmx_err settle_tentative(struct relay *x, struct session *s, uint64_t now)
 {
     if (x->settled_probe || (x->remote_closed && x->backlog == 0))
-        finish(x, s, true, now);
+        finish(x, s, CMX_ECLOSED, now);
     else if (now >= x->deadline_ms)
         connect_service(x, s, now);
     return CMX_OK;
@@ -517,7 +530,7 @@ static cmx_err settle_open(struct relay *x, struct session *s, uint64_t now)
     if (err)
         return err;
     if (x->failed || idle_too_long(x, now)) {
-        finish(x, s, true, now);
+        finish(x, s, x->failed ? x->failed : CMX_ETIMEOUT, now);
         return CMX_OK;
     }
     if (x->remote_eof && delivered && !x->local_shut) {
@@ -528,10 +541,15 @@ static cmx_err settle_open(struct relay *x, struct session *s, uint64_t now)
         err = cmx_ssh_channel_send_eof(x->channel);
         x->eof_sent = true;
     }
-    if (x->remote_closed && delivered)
-        finish(x, s, !x->remote_eof, now); /* a close without an end of file is a broken connection */
-    else if (x->eof_sent && x->local_shut)
-        finish(x, s, false, now);
+    if (x->remote_closed && delivered) {
+        /* A close while the device still had something to say is told as a broken connection; one without an end of
+         * file is one for the service too. */
+        if (!x->eof_sent)
+            cmx_relay_tell_closed(x, s, CMX_ECLOSED);
+        finish(x, s, x->remote_eof ? CMX_OK : CMX_ECLOSED, now);
+    } else if (x->eof_sent && x->local_shut) {
+        finish(x, s, CMX_OK, now);
+    }
     return err;
 }
 

@@ -24,7 +24,7 @@ static void retire(struct session *s, struct run *r)
 {
     for (struct relay *x = s->relays; x; x = x->next)
         if (x->run == r)
-            cmx_relay_abort(x, s);
+            cmx_relay_abort(x, s, CMX_ENOENT);
     close_listener(s, r);
     cmx_probe_reset(r);
     r->cancelling = r->listening && r->cfg.direction == CMX_REVERSE;
@@ -115,6 +115,7 @@ static cmx_err take_opens(struct session *s, uint64_t now)
         }
         cmx_log(CMX_LOG_WARN, TAG, "%s: gateway offers a connection for port %u, which no context names: refused",
                 s->name, (unsigned)cmx_ssh_open_port(o));
+        cmx_relay_tell_refused(s, NULL, cmx_ssh_open_originator(o), CMX_ENOENT);
         cmx_ssh_refuse(o);
     }
     if (alien)
@@ -152,10 +153,10 @@ static void forget_dead(struct session *s)
     }
 }
 
-void cmx_session_drop_relays(struct session *s)
+void cmx_session_drop_relays(struct session *s, cmx_err cause)
 {
     for (struct relay *x = s->relays; x; x = x->next) {
-        cmx_relay_abort(x, s);
+        cmx_relay_abort(x, s, cause ? cause : CMX_ENOENT);
         x->state = RELAY_DEAD;
     }
     forget_dead(s);

@@ -189,9 +189,9 @@ static void forget_forwards(struct session *s)
     s->request = REQUEST_NONE;
 }
 
-static void disconnect(struct session *s)
+static void disconnect(struct session *s, cmx_err cause)
 {
-    cmx_session_drop_relays(s);
+    cmx_session_drop_relays(s, cause);
     forget_forwards(s);
     cmx_ssh_free(s->ssh);
     s->ssh = NULL;
@@ -213,9 +213,9 @@ static cmx_err attempt(struct session *s, char *text, size_t cap)
         cmx_port_read_ahead(cmx_ssh_fd(s->ssh)); /* libssh reads 4 KB at a time */
         err = cmx_session_serve(s);
         snprintf(text, cap, "session lost: %s", cmx_err_text(err));
-        announce_down(s, err);
     }
-    disconnect(s);
+    disconnect(s, err);
+    announce_down(s, err);
     return err;
 }
 
