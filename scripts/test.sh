@@ -58,7 +58,7 @@ suite build-asan "$@"
 
 say "the engine under TSan"
 build build-tsan -DCMAKE_BUILD_TYPE=Debug -DCMX_SANITIZE=thread
-[ $# -gt 0 ] || suite build-tsan -R '^e2e_proxy_(reverse|reconfigure|stall)$'
+[ $# -gt 0 ] || suite build-tsan -R '^(e2e_proxy_(reverse|reconfigure|stall)|test_device_isolation)$'
 
 [ $# -gt 0 ] || { say "fuzzers over their seed corpora"; step "scripts/fuzz.sh" bash scripts/fuzz.sh "${CMX_FUZZ_SECONDS:-0}"; }
 

@@ -45,13 +45,39 @@ struct state {
     size_t n_drops;
 };
 
-/* All but the flags is under the filter's lock once state exists. */
+typedef enum { STANDING_NONE, STANDING_ASKED, STANDING_ACTIVE, STANDING_FAILED } standing;
+
+/* `lock` is held by who configures, installs or ends: sketches do the first in tasks of their own, while setup_sm()
+ * runs. The state, made once, is under the filter's lock; its address, the standing and `telling` are read by anyone.
+ */
 static struct {
     struct cmx_device_isolation platform;
+    struct cmx_mutex lock;
+    bool ready; /* the lock is made; set before the first task by a constructor */
     struct state *state;
-    bool asked, active, failed;
+    standing standing;
     bool telling; /* the task that logs drops runs */
 } isolation;
+
+__attribute__((constructor)) static void make_lock(void)
+{
+    isolation.ready = cmx_port_mutex_init(&isolation.lock) == CMX_OK;
+}
+
+static standing standing_now(void)
+{
+    return __atomic_load_n(&isolation.standing, __ATOMIC_ACQUIRE);
+}
+
+static void set_standing(standing s)
+{
+    __atomic_store_n(&isolation.standing, s, __ATOMIC_RELEASE);
+}
+
+static struct state *state_now(void)
+{
+    return __atomic_load_n(&isolation.state, __ATOMIC_ACQUIRE);
+}
 
 static uint32_t now_ms(void)
 {
@@ -65,12 +91,14 @@ void cmx_device_set_isolation(const struct cmx_device_isolation *platform)
 
 bool cmx_device_isolation_active(void)
 {
-    return __atomic_load_n(&isolation.active, __ATOMIC_ACQUIRE);
+    return standing_now() == STANDING_ACTIVE;
 }
 
 bool cmx_device_isolation_settled(void)
 {
-    return cmx_device_isolation_active() || (!isolation.asked && !isolation.failed);
+    standing s = standing_now();
+
+    return s == STANDING_ACTIVE || s == STANDING_NONE;
 }
 
 /* ---- configuration ---- */
@@ -135,34 +163,47 @@ static void compile(struct cmx_iso_config *c, struct state *s, const struct cmx_
         add_context(c, &contexts[i]);
 }
 
-static cmx_err make_state(const struct cmx_iso_config *c)
+/* With the lock held. */
+static cmx_err configure(const struct cmx_filter *filter, const struct cmx_gateway *gateway,
+                         const struct cmx_context *contexts, size_t n)
 {
-    return cmx_isolation_init(&isolation.state->iso, c, isolation.state->flows, CMX_DEVICE_FLOWS);
+    struct cmx_iso_config *c = cmx_mem_alloc(sizeof *c);
+    struct state *s = isolation.state;
+    cmx_err err;
+
+    if (!s)
+        s = cmx_mem_alloc(sizeof *s);
+    if (!c || !s) {
+        err = CMX_ENOMEM;
+        goto out;
+    }
+    filter->lock();
+    compile(c, s, gateway, contexts, n);
+    err = isolation.state ? cmx_isolation_configure(&s->iso, c)
+                          : cmx_isolation_init(&s->iso, c, s->flows, CMX_DEVICE_FLOWS);
+    filter->unlock();
+    if (err == CMX_OK)
+        __atomic_store_n(&isolation.state, s, __ATOMIC_RELEASE);
+out:
+    if (s != isolation.state)
+        cmx_mem_free(s);
+    cmx_mem_free(c);
+    return err;
 }
 
 cmx_err cmx_device_isolation_configure(const struct cmx_gateway *gateway, const struct cmx_context *contexts, size_t n)
 {
     const struct cmx_filter *filter = cmx_port_filter();
-    struct cmx_iso_config *c;
-    bool first = !isolation.state;
-    cmx_err err;
+    cmx_err err = CMX_OK;
 
-    if (isolation.failed)
-        return CMX_EPERM;
-    if (!filter)
-        return CMX_OK;
-    c = cmx_mem_alloc(sizeof *c);
-    if (first && c)
-        isolation.state = cmx_mem_alloc(sizeof *isolation.state);
-    if (!c || !isolation.state) {
-        cmx_mem_free(c);
+    if (!isolation.ready)
         return CMX_ENOMEM;
-    }
-    filter->lock();
-    compile(c, isolation.state, gateway, contexts, n);
-    err = first ? make_state(c) : cmx_isolation_configure(&isolation.state->iso, c);
-    filter->unlock();
-    cmx_mem_free(c);
+    cmx_port_mutex_lock(&isolation.lock);
+    if (standing_now() == STANDING_FAILED)
+        err = CMX_EPERM;
+    else if (filter)
+        err = configure(filter, gateway, contexts, n);
+    cmx_port_mutex_unlock(&isolation.lock);
     return err;
 }
 
@@ -194,19 +235,19 @@ static const cmx_flow_kind kinds[] = {[CMX_SOCKET_SESSION] = CMX_FLOW_SESSION,
 cmx_err cmx_device_isolation_open(cmx_socket_kind kind, const struct sockaddr *local, const struct sockaddr *peer)
 {
     const struct cmx_filter *filter = cmx_port_filter();
+    struct state *s = state_now();
     struct cmx_ip l, p;
     uint16_t lport, pport = 0;
     bool has_peer;
     cmx_err err;
 
-    if (!filter || !isolation.state)
-        return isolation.failed ? CMX_EPERM : CMX_OK;
+    if (!filter || !s)
+        return standing_now() == STANDING_FAILED ? CMX_EPERM : CMX_OK;
     has_peer = address_of(peer, &p, &pport);
     if (!address_of(local, &l, &lport))
         return CMX_EINVAL;
     filter->lock();
-    err =
-        cmx_isolation_socket_open(&isolation.state->iso, kinds[kind], &l, lport, has_peer ? &p : NULL, pport, now_ms());
+    err = cmx_isolation_socket_open(&s->iso, kinds[kind], &l, lport, has_peer ? &p : NULL, pport, now_ms());
     filter->unlock();
     return err;
 }
@@ -214,26 +255,28 @@ cmx_err cmx_device_isolation_open(cmx_socket_kind kind, const struct sockaddr *l
 void cmx_device_isolation_close(cmx_socket_kind kind, const struct sockaddr *local, const struct sockaddr *peer)
 {
     const struct cmx_filter *filter = cmx_port_filter();
+    struct state *s = state_now();
     struct cmx_ip l, p;
     uint16_t lport, pport = 0;
     bool has_peer;
 
-    if (!filter || !isolation.state || !address_of(local, &l, &lport))
+    if (!filter || !s || !address_of(local, &l, &lport))
         return;
     has_peer = address_of(peer, &p, &pport);
     filter->lock();
-    cmx_isolation_socket_close(&isolation.state->iso, kinds[kind], &l, lport, has_peer ? &p : NULL, pport, now_ms());
+    cmx_isolation_socket_close(&s->iso, kinds[kind], &l, lport, has_peer ? &p : NULL, pport, now_ms());
     filter->unlock();
 }
 
 void cmx_device_isolation_resolve(bool begins)
 {
     const struct cmx_filter *filter = cmx_port_filter();
+    struct state *s = state_now();
 
-    if (!filter || !isolation.state)
+    if (!filter || !s)
         return;
     filter->lock();
-    cmx_isolation_resolving(&isolation.state->iso, begins);
+    cmx_isolation_resolving(&s->iso, begins);
     filter->unlock();
 }
 
@@ -305,15 +348,15 @@ static void tell(void *arg)
 {
     const struct cmx_filter *filter = cmx_port_filter();
     struct drop drops[CMX_DEVICE_DROP_LINES];
+    struct state *s = arg;
 
-    (void)arg;
     while (cmx_device_isolation_active()) {
         size_t n;
 
         filter->lock();
-        n = isolation.state->n_drops;
-        memcpy(drops, isolation.state->drops, n * sizeof drops[0]);
-        isolation.state->n_drops = 0;
+        n = s->n_drops;
+        memcpy(drops, s->drops, n * sizeof drops[0]);
+        s->n_drops = 0;
         filter->unlock();
         for (size_t i = 0; i < n; i++)
             log_drop(&drops[i]);
@@ -356,6 +399,7 @@ static bool judge(void *arg, const struct cmx_filter_packet *q)
 
 /* ---- into force ---- */
 
+/* With the lock held. */
 static cmx_err put_in_force(void)
 {
     static const struct cmx_gateway nobody = {.host = "", .port = 0};
@@ -364,9 +408,8 @@ static cmx_err put_in_force(void)
 
     if (!filter)
         return CMX_ENOTSUP;
-    if (!isolation
-             .state) { /* before the first context: nothing is configured, and nothing passes but the link's upkeep */
-        err = cmx_device_isolation_configure(&nobody, NULL, 0);
+    if (!isolation.state) { /* before the first context: nothing passes but the link's upkeep */
+        err = configure(filter, &nobody, NULL, 0);
         if (err)
             return err;
     }
@@ -376,36 +419,52 @@ static cmx_err put_in_force(void)
     return filter->install(judge, isolation.state);
 }
 
-static void refuse(cmx_err err)
+static void start_telling(void)
 {
-    isolation.failed = true;
-    cmx_log(CMX_LOG_ERROR, TAG, "NOT ISOLATED: %s; the proxies are ended, since this device was to be isolated",
-            cmx_err_text(err));
-    cmx_device_stop();
+    __atomic_store_n(&isolation.telling, true, __ATOMIC_RELEASE);
+    if (cmx_port_task_start("isolation", TELL_STACK, tell, isolation.state) == CMX_OK)
+        return;
+    __atomic_store_n(&isolation.telling, false, __ATOMIC_RELEASE); /* it holds all the same */
+    cmx_log(CMX_LOG_WARN, TAG, "no memory for a task: drops are counted, not logged");
+}
+
+/* With the lock held. */
+static cmx_err isolate(void)
+{
+    cmx_err err;
+
+    if (standing_now() == STANDING_ACTIVE)
+        return CMX_OK;
+    set_standing(STANDING_ASKED);
+    err = put_in_force();
+    if (err == CMX_OK) {
+        set_standing(STANDING_ACTIVE);
+        cmx_log(CMX_LOG_INFO, TAG, "in force: nothing passes but the sessions and what keeps the link alive");
+        start_telling();
+    } else if (err == CMX_ENOTSUP && isolation.platform.accept_none) {
+        cmx_log(CMX_LOG_WARN, TAG, "NOT ISOLATED: this device uses the machine's own network stack");
+        set_standing(STANDING_NONE);
+    } else {
+        set_standing(STANDING_FAILED); /* from here on no context is taken */
+        cmx_log(CMX_LOG_ERROR, TAG, "NOT ISOLATED: %s; the proxies are ended, since this device was to be isolated",
+                cmx_err_text(err));
+    }
+    return err;
 }
 
 cmx_err cmx_device_isolate(void)
 {
-    cmx_err err;
+    cmx_err err = CMX_ENOMEM;
 
-    isolation.asked = true;
-    if (cmx_device_isolation_active())
-        return CMX_OK;
-    err = put_in_force();
-    if (err == CMX_OK) {
-        __atomic_store_n(&isolation.active, true, __ATOMIC_RELEASE);
-        cmx_log(CMX_LOG_INFO, TAG, "in force: nothing passes but the sessions and what keeps the link alive");
-        isolation.telling = true;
-        if (cmx_port_task_start("isolation", TELL_STACK, tell, NULL)) {
-            isolation.telling = false; /* it holds all the same; only the counters then tell what was dropped */
-            cmx_log(CMX_LOG_WARN, TAG, "no memory for a task: drops are counted, not logged");
-        }
-    } else if (err == CMX_ENOTSUP && isolation.platform.accept_none) {
-        cmx_log(CMX_LOG_WARN, TAG, "NOT ISOLATED: this device uses the machine's own network stack");
-        isolation.asked = false;
+    if (isolation.ready) {
+        cmx_port_mutex_lock(&isolation.lock);
+        err = isolate();
+        cmx_port_mutex_unlock(&isolation.lock);
     } else {
-        refuse(err);
+        set_standing(STANDING_FAILED);
     }
+    if (standing_now() == STANDING_FAILED)
+        cmx_device_stop(); /* takes the device's lock, under which contexts are configured: not with ours held */
     return err;
 }
 
@@ -413,14 +472,17 @@ void cmx_device_isolation_end(void)
 {
     const struct cmx_filter *filter = cmx_port_filter();
 
-    if (filter && cmx_device_isolation_active())
+    if (!isolation.ready)
+        return;
+    cmx_port_mutex_lock(&isolation.lock);
+    if (filter && standing_now() == STANDING_ACTIVE)
         filter->remove();
-    __atomic_store_n(&isolation.active, false, __ATOMIC_RELEASE);
+    set_standing(STANDING_NONE);
     while (__atomic_load_n(&isolation.telling, __ATOMIC_ACQUIRE))
         cmx_port_sleep_ms(10);
     cmx_mem_free(isolation.state);
-    isolation.state = NULL;
-    isolation.asked = isolation.failed = false;
+    __atomic_store_n(&isolation.state, NULL, __ATOMIC_RELEASE);
+    cmx_port_mutex_unlock(&isolation.lock);
 }
 
 /* ---- status ---- */
@@ -428,13 +490,13 @@ void cmx_device_isolation_end(void)
 cmx_err cmx_device_isolation_digest(uint8_t out[32])
 {
     const struct cmx_filter *filter = cmx_port_filter();
-    cmx_err err = CMX_ENOENT;
+    struct state *s = state_now();
+    cmx_err err;
 
-    if (!filter || !cmx_device_isolation_active())
+    if (!filter || !s || !cmx_device_isolation_active())
         return CMX_ENOENT;
     filter->lock();
-    if (isolation.state)
-        err = cmx_iso_config_digest(&isolation.state->iso.config, out);
+    err = cmx_iso_config_digest(&s->iso.config, out);
     filter->unlock();
     return err;
 }
@@ -443,12 +505,13 @@ void cmx_device_isolation_json(struct cmx_json *j, const char *key)
 {
     const struct cmx_filter *filter = cmx_port_filter();
     uint32_t counts[CMX_WHY_COUNT] = {0};
+    const struct state *s = state_now();
     size_t flows = 0, i;
 
-    if (filter && isolation.state) {
+    if (filter && s) {
         filter->lock();
-        memcpy(counts, isolation.state->iso.counts, sizeof counts);
-        flows = cmx_isolation_flows(&isolation.state->iso);
+        memcpy(counts, s->iso.counts, sizeof counts);
+        flows = cmx_isolation_flows(&s->iso);
         filter->unlock();
     }
     cmx_json_object(j, key);

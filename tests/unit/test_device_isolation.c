@@ -1,0 +1,222 @@
+/* Isolation between the engine and a filter (device/isolation.c), with a filter that only keeps the judge: who
+ * configures, installs and ends may do so from tasks of their own. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <cmocka.h>
+
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/device/device.h"
+#include "cmxsafe/device/isolation.h"
+#include "linux_port.h"
+
+#define ROUNDS 300
+
+/* ---- a filter without a stack ---- */
+
+static struct {
+    pthread_mutex_t mutex;
+    cmx_filter_judge judge;
+    void *arg;
+    cmx_err refuses; /* what install answers */
+} fake = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+static cmx_err fake_install(cmx_filter_judge judge, void *arg)
+{
+    if (fake.refuses)
+        return fake.refuses;
+    fake.judge = judge;
+    fake.arg = arg;
+    return CMX_OK;
+}
+
+static void fake_remove(void)
+{
+    fake.judge = NULL;
+}
+
+static void fake_lock(void)
+{
+    pthread_mutex_lock(&fake.mutex);
+}
+
+static void fake_unlock(void)
+{
+    pthread_mutex_unlock(&fake.mutex);
+}
+
+static const struct cmx_filter filter = {
+    .install = fake_install, .remove = fake_remove, .lock = fake_lock, .unlock = fake_unlock};
+
+static size_t live_blocks(void)
+{
+    struct cmx_mem_stats s;
+
+    cmx_mem_stats(&s);
+    return s.live_blocks;
+}
+
+static const struct cmx_gateway gateway = {.host = "10.77.0.1", .port = 2222};
+static const struct cmx_context stream = {.name = "stream", .local_port = 81, .remote_port = 9081};
+
+static int set_up(void **state)
+{
+    (void)state;
+    fake.refuses = CMX_OK;
+    cmx_linux_set_filter(&filter);
+    cmx_device_set_isolation(&(struct cmx_device_isolation){.no_dhcp = false});
+    cmx_log_set_level(CMX_LOG_ERROR);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    cmx_device_isolation_end();
+    cmx_linux_set_filter(NULL);
+    return fake.judge != NULL;
+}
+
+/* The engine is about to connect to the gateway. */
+static cmx_err connects(const char *host, uint16_t port)
+{
+    struct sockaddr_in from = {.sin_family = AF_INET, .sin_port = htons(50000)};
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
+    cmx_err err;
+
+    assert_int_equal(inet_pton(AF_INET, host, &to.sin_addr), 1);
+    err = cmx_device_isolation_open(CMX_SOCKET_SESSION, (struct sockaddr *)&from, (struct sockaddr *)&to);
+    if (err == CMX_OK)
+        cmx_device_isolation_close(CMX_SOCKET_SESSION, (struct sockaddr *)&from, (struct sockaddr *)&to);
+    return err;
+}
+
+/* ---- tests ---- */
+
+static void test_in_either_order(void **state)
+{
+    (void)state;
+    assert_int_equal(cmx_device_isolate(), CMX_OK); /* before the first context */
+    assert_true(cmx_device_isolation_active() && cmx_device_isolation_settled());
+    assert_int_equal(connects("10.77.0.1", 2222), CMX_EPERM);
+    assert_int_equal(cmx_device_isolation_configure(&gateway, &stream, 1), CMX_OK);
+    assert_int_equal(connects("10.77.0.1", 2222), CMX_OK);
+    cmx_device_isolation_end();
+    assert_false(cmx_device_isolation_active());
+    assert_int_equal(cmx_device_isolation_configure(&gateway, &stream, 1), CMX_OK);
+    assert_int_equal(cmx_device_isolate(), CMX_OK);
+    assert_int_equal(cmx_device_isolate(), CMX_OK); /* twice is fine */
+    assert_int_equal(connects("10.77.0.1", 2222), CMX_OK);
+    assert_int_equal(connects("10.77.0.1", 22), CMX_EPERM);
+    assert_int_equal(connects("10.77.0.9", 2222), CMX_EPERM);
+}
+
+static pthread_barrier_t start;
+
+static void *configures(void *arg)
+{
+    pthread_barrier_wait(&start);
+    *(cmx_err *)arg = cmx_device_isolation_configure(&gateway, &stream, 1);
+    return NULL;
+}
+
+/* Reads while the others write: TSan looks at this. */
+static void *watches(void *arg)
+{
+    pthread_barrier_wait(&start);
+    for (int i = 0; i < 50; i++)
+        *(bool *)arg |= cmx_device_isolation_settled();
+    return NULL;
+}
+
+/* As in a sketch: setup_sm() runs while the tasks of the contexts register them. Whoever is first, the gateway is the
+ * contexts'. */
+static void test_at_the_same_time(void **state)
+{
+    size_t before = live_blocks();
+
+    (void)state;
+    pthread_barrier_init(&start, NULL, 3);
+    for (int i = 0; i < ROUNDS; i++) {
+        cmx_err configured = CMX_EIO;
+        bool settled = false;
+        pthread_t task, watcher;
+
+        assert_int_equal(pthread_create(&task, NULL, configures, &configured), 0);
+        assert_int_equal(pthread_create(&watcher, NULL, watches, &settled), 0);
+        pthread_barrier_wait(&start);
+        assert_int_equal(cmx_device_isolate(), CMX_OK);
+        pthread_join(task, NULL);
+        pthread_join(watcher, NULL);
+        assert_int_equal(configured, CMX_OK);
+        assert_int_equal(connects("10.77.0.1", 2222), CMX_OK);
+        assert_int_equal(connects("10.77.0.1", 22), CMX_EPERM);
+        cmx_device_isolation_end();
+        assert_int_equal(live_blocks(), before);
+    }
+    pthread_barrier_destroy(&start);
+}
+
+static void test_what_cannot_be_installed_ends_all(void **state)
+{
+    (void)state;
+    fake.refuses = CMX_EIO;
+    assert_int_equal(cmx_device_isolation_configure(&gateway, &stream, 1), CMX_OK);
+    assert_int_equal(cmx_device_isolate(), CMX_EIO);
+    assert_false(cmx_device_isolation_active() || cmx_device_isolation_settled());
+    assert_int_equal(cmx_device_isolation_configure(&gateway, &stream, 1), CMX_EPERM);
+}
+
+static void test_no_filter(void **state)
+{
+    (void)state;
+    cmx_linux_set_filter(NULL);
+    cmx_device_set_isolation(&(struct cmx_device_isolation){.accept_none = true});
+    assert_int_equal(cmx_device_isolate(), CMX_ENOTSUP);
+    assert_true(cmx_device_isolation_settled() && !cmx_device_isolation_active());
+    assert_int_equal(connects("10.77.0.1", 2222), CMX_OK);
+    cmx_device_set_isolation(&(struct cmx_device_isolation){.accept_none = false});
+    assert_int_equal(cmx_device_isolate(), CMX_ENOTSUP);
+    assert_false(cmx_device_isolation_settled());
+    assert_int_equal(connects("10.77.0.1", 2222), CMX_EPERM);
+}
+
+/* Each allocation fails once: nothing stays behind, and the next try succeeds. */
+static void test_out_of_memory(void **state)
+{
+    size_t before = live_blocks();
+
+    (void)state;
+    for (size_t n = 1; n <= 2; n++) {
+        cmx_mem_fail_at(n);
+        assert_int_equal(cmx_device_isolation_configure(&gateway, &stream, 1), CMX_ENOMEM);
+        cmx_mem_fail_at(0);
+        assert_int_equal(live_blocks(), before);
+    }
+    assert_int_equal(cmx_device_isolation_configure(&gateway, &stream, 1), CMX_OK);
+    cmx_mem_fail_at(1);
+    assert_int_equal(cmx_device_isolation_configure(&gateway, NULL, 0), CMX_ENOMEM);
+    cmx_mem_fail_at(0);
+    assert_int_equal(connects("10.77.0.1", 2222), CMX_OK); /* what was configured holds on */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_in_either_order, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_at_the_same_time, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_cannot_be_installed_ends_all, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_no_filter, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_out_of_memory, set_up, tear_down),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
