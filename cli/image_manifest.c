@@ -66,7 +66,7 @@ static bool add_mask(struct cmx_manifest *m, const char *text)
     const char *name = strchr(text, '='), *why;
     struct cmx_ranges r;
 
-    if (!name || m->n_masks == CMX_RANGES_MAX || !name[1] || strpbrk(name, " \t#"))
+    if (!name || m->n_masks == CMX_RANGES_MAX || !name[1])
         return false;
     if (cmx_ranges_parse(&r, text, (size_t)(name - text), UINT32_MAX, &why) || r.n != 1)
         return false;
@@ -178,8 +178,6 @@ static cmx_err set_file(struct cmx_region *r, const char *path)
     const char *slash = strrchr(path, '/');
     const char *name = slash ? slash + 1 : path;
 
-    if (strpbrk(name, " \t#"))
-        return CMX_EINVAL;
     return cmx_text_copy(r->file, sizeof r->file, name);
 }
 
@@ -227,22 +225,15 @@ static cmx_err add_fill_region(struct job *j, uint32_t end, size_t *image_len)
     return err;
 }
 
-/* A descriptor's text, where it can stand in a manifest: one word. */
-static void set_word(char out[CMX_EVIDENCE_NAME_MAX], const char *word)
-{
-    if (!strpbrk(word, " \t#"))
-        snprintf(out, CMX_EVIDENCE_NAME_MAX, "%s", word);
-}
-
 static void set_version(struct job *j)
 {
     struct cmx_image_info info;
 
     if (j->any_version || j->len < CMX_IMAGE_HEAD_LEN || cmx_image_describe(j->data, &info))
         return;
-    set_word(j->m.name, info.project);
-    set_word(j->m.version, info.version);
-    set_word(j->m.hardware, cmx_image_chip_name(info.chip_id));
+    snprintf(j->m.name, sizeof j->m.name, "%s", info.project);
+    snprintf(j->m.version, sizeof j->m.version, "%s", info.version);
+    snprintf(j->m.hardware, sizeof j->m.hardware, "%s", cmx_image_chip_name(info.chip_id));
     j->m.secure_version = info.secure_version;
 }
 
@@ -283,6 +274,9 @@ static int print(struct job *j)
 
     cmx_buf_init(&b, text, sizeof text);
     err = cmx_manifest_print(&j->m, &b);
+    if (err == CMX_EINVAL)
+        return cli_fail("the manifest", "a name or version is not printable ASCII",
+                        "rename the file, or leave the image's own texts out by --any-version");
     if (!err)
         err = cmx_buf_cstr(&b, &s);
     if (!err)

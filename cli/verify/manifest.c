@@ -4,7 +4,7 @@
 
 #include "cmxsafe/core/text.h"
 
-#define LINE_MAX_LEN 320
+#define LINE_MAX_LEN 400 /* two names with every character escaped fit, and a digest */
 #define WORDS_MAX 7
 
 struct words {
@@ -13,35 +13,67 @@ struct words {
     size_t n;
 };
 
-/* Splits a line at blanks, up to '#'. CMX_EFORMAT: bytes that are no printable ASCII; CMX_ENOSPC: too long, too many.
- */
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r';
+}
+
+static bool is_printable(char c)
+{
+    return c >= 0x20 && c <= 0x7e;
+}
+
+/* One bare word at *s, to the next blank or comment; its text goes to *dst. */
+static cmx_err take_bare(const char **s, const char *end, char **dst)
+{
+    for (; *s < end && !is_blank(**s) && **s != '#'; ++*s) {
+        if (!is_printable(**s))
+            return CMX_EFORMAT;
+        *(*dst)++ = **s;
+    }
+    return CMX_OK;
+}
+
+/* One word in quotes at *s: '\' takes the next character as it is. What follows must not stick to it. */
+static cmx_err take_quoted(const char **s, const char *end, char **dst)
+{
+    for (++*s; *s < end && **s != '"'; ++*s) {
+        if (**s == '\\' && ++*s == end)
+            return CMX_EFORMAT;
+        if (!is_printable(**s))
+            return CMX_EFORMAT;
+        *(*dst)++ = **s;
+    }
+    if (*s == end)
+        return CMX_EFORMAT;
+    ++*s;
+    return *s == end || is_blank(**s) || **s == '#' ? CMX_OK : CMX_EFORMAT;
+}
+
+/* Splits a line into words, up to '#'. CMX_EFORMAT: bytes that are no printable ASCII, a quote without its end;
+ * CMX_ENOSPC: too long, too many. */
 static cmx_err split(struct words *out, const char *line, size_t len)
 {
-    const char *hash = memchr(line, '#', len);
-    bool in_word = false;
+    bool whole = len <= LINE_MAX_LEN; /* a comment may go further */
+    const char *s = line, *end = line + (whole ? len : LINE_MAX_LEN);
+    char *dst = out->mem;
+    cmx_err err = CMX_OK;
 
-    if (hash)
-        len = (size_t)(hash - line);
-    while (len > 0 && (line[len - 1] == '\r' || line[len - 1] == ' ' || line[len - 1] == '\t'))
-        len--;
     out->n = 0;
-    if (len > LINE_MAX_LEN)
-        return CMX_ENOSPC;
-    for (size_t i = 0; i < len; i++) {
-        bool blank = line[i] == ' ' || line[i] == '\t';
-
-        if (!blank && (line[i] < 0x21 || line[i] > 0x7e))
-            return CMX_EFORMAT;
-        if (!blank && !in_word) {
-            if (out->n == WORDS_MAX)
-                return CMX_ENOSPC;
-            out->w[out->n++] = out->mem + i;
-        }
-        out->mem[i] = blank ? 0 : line[i];
-        in_word = !blank;
+    while (!err) {
+        while (s < end && is_blank(*s))
+            s++;
+        if (s == end)
+            return whole ? CMX_OK : CMX_ENOSPC;
+        if (*s == '#')
+            return CMX_OK;
+        if (out->n == WORDS_MAX)
+            return CMX_ENOSPC;
+        out->w[out->n++] = dst;
+        err = *s == '"' ? take_quoted(&s, end, &dst) : take_bare(&s, end, &dst);
+        *dst++ = 0; /* in the place of the blank or the quote behind the word, or of the line's end */
     }
-    out->mem[len] = 0;
-    return CMX_OK;
+    return err;
 }
 
 static cmx_err read_u32(const char *s, uint32_t *out)
@@ -65,9 +97,10 @@ static cmx_err read_range(const struct words *w, struct cmx_range *out)
     return err;
 }
 
+/* An empty text would mean "any", as leaving it out does: said by leaving it out alone. */
 static cmx_err set_text(char out[CMX_EVIDENCE_NAME_MAX], const struct words *w)
 {
-    return w->n == 2 ? cmx_text_copy(out, CMX_EVIDENCE_NAME_MAX, w->w[1]) : CMX_EFORMAT;
+    return w->n == 2 && w->w[1][0] ? cmx_text_copy(out, CMX_EVIDENCE_NAME_MAX, w->w[1]) : CMX_EFORMAT;
 }
 
 static cmx_err set_name(struct cmx_manifest *m, const struct words *w)
@@ -139,7 +172,7 @@ static cmx_err set_require(struct cmx_manifest *m, const struct words *w)
 /* A name, not a way out of the manifest's directory: no leading '/', no "..". */
 static cmx_err set_file(char out[CMX_MANIFEST_FILE_MAX], const char *name)
 {
-    if (name[0] == '/' || strstr(name, ".."))
+    if (!name[0] || name[0] == '/' || strstr(name, ".."))
         return CMX_EINVAL;
     return cmx_text_copy(out, CMX_MANIFEST_FILE_MAX, name);
 }
@@ -180,44 +213,59 @@ static cmx_err add_mask(struct cmx_manifest *m, const struct words *w)
 
     if (m->n_masks == CMX_RANGES_MAX)
         return CMX_ENOSPC;
-    err = w->n == 4 ? read_range(w, &k->range) : CMX_EFORMAT;
+    err = w->n == 4 && w->w[3][0] ? read_range(w, &k->range) : CMX_EFORMAT;
     if (!err)
         err = cmx_text_copy(k->name, sizeof k->name, w->w[3]);
     m->n_masks += !err;
     return err;
 }
 
+#define TEXT_FORM " is one word, or a text in quotes, of at most 63 characters"
+
 static const struct statement {
     const char *word;
     cmx_err (*take)(struct cmx_manifest *m, const struct words *w);
+    bool repeats; /* the others say one value: which of two holds would be a guess */
     const char *form;
 } statements[] = {
-    {"name", set_name, "name is one word of at most 63 characters"},
-    {"version", set_version, "version is one word of at most 63 characters"},
-    {"hardware", set_hardware, "hardware is one word of at most 63 characters"},
-    {"secure-version", set_secure_version, "secure-version is a number"},
-    {"flash-size", set_flash_size, "flash-size is a number"},
-    {"policy", set_policy, "policy is 64 hex digits"},
-    {"gateway", set_gateway, "gateway is 64 hex digits"},
-    {"require", set_require,
+    {"name", set_name, false, "name" TEXT_FORM},
+    {"version", set_version, false, "version" TEXT_FORM},
+    {"hardware", set_hardware, false, "hardware" TEXT_FORM},
+    {"secure-version", set_secure_version, false, "secure-version is a number"},
+    {"flash-size", set_flash_size, false, "flash-size is a number"},
+    {"policy", set_policy, false, "policy is 64 hex digits"},
+    {"gateway", set_gateway, false, "gateway is 64 hex digits"},
+    {"require", set_require, true,
      "require is secure-boot, flash-encryption, debug-off, isolation, hardware-key or confirmed"},
-    {"region", add_region,
+    {"region", add_region, true,
      "region is BEGIN END erased, BEGIN END file NAME OFFSET SHA256 or BEGIN END fill KEYFILE SHA256 (at most 16)"},
-    {"mask", add_mask, "mask is BEGIN END NAME (at most 16)"},
+    {"mask", add_mask, true, "mask is BEGIN END NAME (at most 16)"},
 };
+#define N_STATEMENTS (sizeof statements / sizeof statements[0])
+_Static_assert(N_STATEMENTS <= 32, "a bit for each");
 
-static cmx_err take_line(struct cmx_manifest *m, const struct words *w, bool first, const char **why)
+static cmx_err take_first(const struct words *w, const char **why)
 {
-    if (first) {
-        *why = "the first line is 'cmxsafe-manifest 1'";
-        return w->n == 2 && strcmp(w->w[0], "cmxsafe-manifest") == 0 && strcmp(w->w[1], "1") == 0 ? CMX_OK
-                                                                                                  : CMX_EFORMAT;
+    *why = "the first line is 'cmxsafe-manifest 1'";
+    return w->n == 2 && strcmp(w->w[0], "cmxsafe-manifest") == 0 && strcmp(w->w[1], "1") == 0 ? CMX_OK : CMX_EFORMAT;
+}
+
+/* *seen: a bit for each statement that was there. */
+static cmx_err take_line(struct cmx_manifest *m, const struct words *w, uint32_t *seen, const char **why)
+{
+    for (size_t i = 0; i < N_STATEMENTS; i++) {
+        const struct statement *s = &statements[i];
+        bool again = *seen & (1u << i);
+
+        if (strcmp(w->w[0], s->word) != 0)
+            continue;
+        *why = "this statement is there already, and only one can hold";
+        if (again && !s->repeats)
+            return CMX_EEXIST;
+        *seen |= 1u << i;
+        *why = s->form;
+        return s->take(m, w);
     }
-    for (size_t i = 0; i < sizeof statements / sizeof statements[0]; i++)
-        if (strcmp(w->w[0], statements[i].word) == 0) {
-            *why = statements[i].form;
-            return statements[i].take(m, w);
-        }
     *why = "unknown statement";
     return CMX_EFORMAT;
 }
@@ -255,6 +303,7 @@ cmx_err cmx_manifest_parse(struct cmx_manifest *m, const char *text, size_t len,
 {
     const char *end = text + len;
     bool first = true;
+    uint32_t seen = 0;
     struct words w;
     cmx_err err;
 
@@ -265,10 +314,10 @@ cmx_err cmx_manifest_parse(struct cmx_manifest *m, const char *text, size_t len,
         size_t n = (size_t)((nl ? nl : end) - text);
 
         ++*line;
-        *why = "a line is at most 320 printable characters in 7 words";
+        *why = "a line is at most 400 printable characters in 7 words, each bare or whole in quotes";
         err = split(&w, text, n);
         if (!err && w.n > 0) {
-            err = take_line(m, &w, first, why);
+            err = first ? take_first(&w, why) : take_line(m, &w, &seen, why);
             first = false;
         }
         if (err)
@@ -288,9 +337,34 @@ void cmx_manifest_ranges(const struct cmx_manifest *m, struct cmx_ranges *out)
         out->r[i] = m->regions[i].range;
 }
 
+/* A text as split() reads it back: bare where that is enough, else in quotes. CMX_EINVAL: it cannot stand in a
+ * manifest. */
+static cmx_err print_word(struct cmx_buf *out, const char *s)
+{
+    bool quote = s[0] == '"' || strpbrk(s, " #");
+    cmx_err err = quote ? cmx_buf_put_u8(out, '"') : CMX_OK;
+
+    for (; *s && !err; s++) {
+        if (!is_printable(*s))
+            return CMX_EINVAL;
+        if (quote && (*s == '"' || *s == '\\'))
+            err = cmx_buf_put_u8(out, '\\');
+        if (!err)
+            err = cmx_buf_put_u8(out, (uint8_t)*s);
+    }
+    return err || !quote ? err : cmx_buf_put_u8(out, '"');
+}
+
 static cmx_err print_text(struct cmx_buf *out, const char *word, const char *value)
 {
-    return value[0] ? cmx_buf_printf(out, "%s %s\n", word, value) : CMX_OK;
+    cmx_err err;
+
+    if (!value[0])
+        return CMX_OK;
+    err = cmx_buf_printf(out, "%s ", word);
+    if (!err)
+        err = print_word(out, value);
+    return err ? err : cmx_buf_put_u8(out, '\n');
 }
 
 static cmx_err print_digest(struct cmx_buf *out, const char *word, const uint8_t digest[CMX_SHA256_LEN])
@@ -332,11 +406,22 @@ static cmx_err print_region(const struct cmx_region *r, struct cmx_buf *out)
 
     if (err || r->kind == CMX_REGION_ERASED)
         return err ? err : cmx_buf_put_str(out, "erased\n");
-    if (r->kind == CMX_REGION_FILE)
-        err = cmx_buf_printf(out, "file %s 0x%lx", r->file, (unsigned long)r->file_offset);
-    else
-        err = cmx_buf_printf(out, "fill %s", r->file);
+    err = cmx_buf_put_str(out, r->kind == CMX_REGION_FILE ? "file " : "fill ");
+    if (!err)
+        err = print_word(out, r->file);
+    if (!err && r->kind == CMX_REGION_FILE)
+        err = cmx_buf_printf(out, " 0x%lx", (unsigned long)r->file_offset);
     return err ? err : print_digest(out, "", r->sha256);
+}
+
+static cmx_err print_mask(const struct cmx_mask *k, struct cmx_buf *out)
+{
+    cmx_err err =
+        cmx_buf_printf(out, "mask 0x%06lx 0x%06lx ", (unsigned long)k->range.begin, (unsigned long)k->range.end);
+
+    if (!err)
+        err = print_word(out, k->name);
+    return err ? err : cmx_buf_put_u8(out, '\n');
 }
 
 cmx_err cmx_manifest_print(const struct cmx_manifest *m, struct cmx_buf *out)
@@ -346,7 +431,6 @@ cmx_err cmx_manifest_print(const struct cmx_manifest *m, struct cmx_buf *out)
     for (size_t i = 0; i < m->n_regions && !err; i++)
         err = print_region(&m->regions[i], out);
     for (size_t i = 0; i < m->n_masks && !err; i++)
-        err = cmx_buf_printf(out, "mask 0x%06lx 0x%06lx %s\n", (unsigned long)m->masks[i].range.begin,
-                             (unsigned long)m->masks[i].range.end, m->masks[i].name);
+        err = print_mask(&m->masks[i], out);
     return err;
 }

@@ -15,7 +15,9 @@
  *     region 0x12a340 0x400000 fill fill.key 77d0...           keyed filler, SHA-256 of the bytes
  *     mask 0x009000 0x00e000 nvs                               changes at run time: not measured
  *
- * Only cmxsafe-manifest, flash-size and one region must be there. Pure: files are named, never opened. */
+ * A word with blanks or '#' in it stands in quotes, where '\' takes the next character as it is: version "esp-idf:
+ * v5.5". Printable ASCII only. Only cmxsafe-manifest, flash-size and one region must be there, and only require, region
+ * and mask may be there more than once. Pure: files are named, never opened. */
 #ifndef CMX_VERIFY_MANIFEST_H
 #define CMX_VERIFY_MANIFEST_H
 
@@ -68,11 +70,11 @@ struct cmx_manifest {
 };
 
 /* Parses len bytes. On error *line (from 1) and *why (static) say where and what. CMX_EFORMAT, CMX_EINVAL (overlap,
- * beyond the flash, reversed), CMX_ENOSPC (more than the bounds). */
+ * beyond the flash, reversed), CMX_EEXIST (a value stated twice), CMX_ENOSPC (more than the bounds). */
 CMX_MUST_USE cmx_err cmx_manifest_parse(struct cmx_manifest *m, const char *text, size_t len, unsigned *line,
                                         const char **why);
 
-/* Appends the text form, which parses to the same. CMX_ENOSPC. */
+/* Appends the text form, which parses to the same. CMX_ENOSPC. CMX_EINVAL: a text that is not printable ASCII. */
 CMX_MUST_USE cmx_err cmx_manifest_print(const struct cmx_manifest *m, struct cmx_buf *out);
 
 /* The regions as ranges, in their order: what a verifier asks for. */

@@ -31,6 +31,12 @@ openssl asn1parse -genconf sig.cnf -noout -out sig.der
 openssl dgst -sha256 -verify k.pub -signature sig.der message >/dev/null || fail "openssl does not verify the trailer as documented"
 ok "the documented format"
 
+# Reference values take a version with blanks, as Arduino's cores have it, and a file's name with blanks.
+make_image "an app.bin" "esp-idf: v5.5 #1"
+"$BIN/cmxsafe" image manifest "an app.bin" >manifest || fail "manifest of a version with blanks"
+grep -qx 'version "esp-idf: v5.5 #1"' manifest && grep -q ' file "an app.bin" 0x0 ' manifest || { cat manifest; fail "the manifest does not quote"; }
+ok "a version with blanks in a manifest"
+
 refused() { # refused WHAT ARGUMENTS...: exit status 1 and a message that contains WHAT
     local what=$1 rc=0
     shift
@@ -48,8 +54,8 @@ refused "no private key" sign --key k.hex --out x a.bin
 refused "private key" verify --key k.pem s.bin
 refused "No such file" sign --key k.pem nothing.bin
 head -c 2000 a.bin >short.bin; refused "too early" info short.bin
-cp s.bin t.bin; printf x | dd of=t.bin bs=1 seek=400 conv=notrunc status=none; refused "checksum\|SHA-256" verify --key k.hex t.bin
-cp s.bin t.bin; printf x | dd of=t.bin bs=1 seek=$((n + 40)) conv=notrunc status=none; refused "signature does not match" verify --key k.hex t.bin
+cp s.bin t.bin; flip t.bin 400; refused "checksum\|SHA-256" verify --key k.hex t.bin
+cp s.bin t.bin; flip t.bin $((n + 40)); refused "signature does not match" verify --key k.hex t.bin
 cp s.bin t.bin; tail -c 96 s.bin >>t.bin; refused "behind the signature" verify --key k.hex t.bin
 seq 100 >t.bin; refused "magic" sign --key k.pem t.bin
 rc=0; "$BIN/cmxsafe" image verify s.bin 2>err || rc=$?; [ $rc = 2 ] || fail "no key is a usage error"

@@ -2,12 +2,13 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
 
-#include "verify/manifest.h"
 #include "cmxsafe/core/text.h"
+#include "verify/manifest.h"
 
 #define HEX "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 
@@ -79,6 +80,20 @@ static void test_refused(void **state)
         {"require magic\n", 2},
         {"nmae x\n", 2},
         {"name a b\n", 2},
+        {"name longer_before\nname short\n", 3}, /* which one would hold? */
+        {"version 1   # one\nversion 1\n", 3},
+        {"hardware a\nhardware b\n", 3},
+        {"flash-size 1\nflash-size 1\n", 3},
+        {"secure-version 1\nsecure-version 2\n", 3},
+        {"policy " HEX "\npolicy " HEX "\n", 3},
+        {"gateway " HEX "\ngateway " HEX "\n", 3},
+        {"name \"\"\n", 2},
+        {"name \"a\n", 2},
+        {"name \"a\\\n", 2},
+        {"name \"a\"b\n", 2},
+        {"name \"a\tb\"\n", 2},
+        {"flash-size 0x1000\nregion 0 16 file \"\" 0 " HEX "\n", 3},
+        {"flash-size 0x1000\nregion 0 16 erased\nmask 16 20 \"\"\n", 4},
         {"policy 00\n", 2},
         {"name \x01\n", 2},
         {"secure-version -1\n", 2},
@@ -99,6 +114,79 @@ static void test_refused(void **state)
     }
     assert_int_not_equal(cmx_manifest_parse(&m, "cmxsafe-manifest 2\n", 19, &line, &why), CMX_OK);
     assert_int_not_equal(cmx_manifest_parse(&m, "", 0, &line, &why), CMX_OK);
+}
+
+/* Texts that Arduino's cores and people choose: blanks, comment signs, quotes. */
+static void test_texts_print_as_they_are_read(void **state)
+{
+    static const char *const texts[] = {"esp-idf: v5.5.1 38eeba213a",
+                                        "a   b",
+                                        "a#b",
+                                        "#",
+                                        "\"",
+                                        "\"a\"",
+                                        "a\"b",
+                                        "a\\b",
+                                        " ",
+                                        " \\\" ",
+                                        "\\",
+                                        "\\\\",
+                                        "e1#\"\\"};
+    static struct cmx_manifest m, again;
+    static char text[CMX_MANIFEST_TEXT_MAX];
+    struct cmx_buf b;
+    unsigned line;
+    const char *why, *s;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        assert_int_equal(cmx_manifest_parse(&m, whole, strlen(whole), &line, &why), CMX_OK);
+        memset(m.name, 0, sizeof m.name);
+        strcpy(m.name, texts[i]);
+        memset(m.regions[0].file, 0, sizeof m.regions[0].file);
+        strcpy(m.regions[0].file, texts[i]);
+        memset(m.masks[0].name, 0, sizeof m.masks[0].name);
+        strcpy(m.masks[0].name, texts[i]);
+        cmx_buf_init(&b, text, sizeof text);
+        assert_int_equal(cmx_manifest_print(&m, &b), CMX_OK);
+        assert_int_equal(cmx_buf_cstr(&b, &s), CMX_OK);
+        assert_int_equal(cmx_manifest_parse(&again, s, strlen(s), &line, &why), CMX_OK);
+        assert_memory_equal(&m, &again, sizeof m);
+    }
+    strcpy(m.name, "caf\xc3\xa9"); /* what could not be read back is not printed */
+    cmx_buf_init(&b, text, sizeof text);
+    assert_int_equal(cmx_manifest_print(&m, &b), CMX_EINVAL);
+    strcpy(m.name, "two\nlines");
+    cmx_buf_init(&b, text, sizeof text);
+    assert_int_equal(cmx_manifest_print(&m, &b), CMX_EINVAL);
+}
+
+/* The longest texts, each character escaped, still make lines that are read. */
+static void test_longest(void **state)
+{
+    static struct cmx_manifest m, again;
+    static char text[CMX_MANIFEST_TEXT_MAX], comment[1024];
+    struct cmx_buf b;
+    unsigned line;
+    const char *why, *s;
+
+    (void)state;
+    assert_int_equal(cmx_manifest_parse(&m, whole, strlen(whole), &line, &why), CMX_OK);
+    memset(m.name, '"', sizeof m.name - 1);
+    memset(m.regions[0].file, '"', sizeof m.regions[0].file - 1);
+    m.regions[0].file_offset = UINT32_MAX;
+    cmx_buf_init(&b, text, sizeof text);
+    assert_int_equal(cmx_manifest_print(&m, &b), CMX_OK);
+    assert_int_equal(cmx_buf_cstr(&b, &s), CMX_OK);
+    assert_int_equal(cmx_manifest_parse(&again, s, strlen(s), &line, &why), CMX_OK);
+    assert_memory_equal(&m, &again, sizeof m);
+    memset(comment, 'c', sizeof comment);
+    memcpy(comment, "name a #", 8);
+    snprintf(text, sizeof text, "cmxsafe-manifest 1\n%.1000s\nflash-size 1\nregion 0 1 erased\n", comment);
+    assert_int_equal(cmx_manifest_parse(&m, text, strlen(text), &line, &why), CMX_OK);
+    memset(comment, ' ', 8);
+    snprintf(text, sizeof text, "cmxsafe-manifest 1\n%.1000s\n", comment);
+    assert_int_equal(cmx_manifest_parse(&m, text, strlen(text), &line, &why), CMX_ENOSPC);
 }
 
 static void test_fill(void **state)
@@ -129,6 +217,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parse_and_print),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_texts_print_as_they_are_read),
+        cmocka_unit_test(test_longest),
         cmocka_unit_test(test_fill),
     };
 
