@@ -50,10 +50,10 @@ refused "another gateway" 'FAILED *gateway' --gateway SHA256:AAAAAAAAAAAAAAAAAAA
 sed -i 's/^flash-size/require hardware-key\nflash-size/' "$TMP/manifest"
 refused "a software key where hardware is required" 'FAILED *key'
 sed -i '/hardware-key/d' "$TMP/manifest"
-printf '\x00' | dd of="$TMP/flash.bin" bs=1 seek=$((0x200000)) conv=notrunc status=none
+flip "$TMP/flash.bin" $((0x200000))
 refused "one byte in erased flash" 'FAILED *region'
 printf 'x' >>"$TMP/app.bin"
-printf 'y' | dd of="$TMP/app.bin" bs=1 seek=100 conv=notrunc status=none
+flip "$TMP/app.bin" 100
 refused "a reference that has changed" 'changed since the manifest'
 stop_board
 ok "replayed, cut, foreign, re-signed tokens, other channels and changed flash are refused"

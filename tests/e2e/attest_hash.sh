@@ -31,7 +31,7 @@ ok "ranges, bootloader and partition table too"
 # One byte in each of three chunks, on the device only.
 cp "$TMP/firmware.bin" "$TMP/good.bin"
 for at in 0x10000 0xabcdef 0xffffff; do
-    printf '\x5a' | dd of="$TMP/flash.bin" bs=1 seek=$((at)) conv=notrunc status=none
+    flip "$TMP/flash.bin" $((at))
 done
 cmx attest --url "$URL" --image good.bin --locate >"$TMP/out" && fail "a changed flash matches"
 [ $? = 1 ] || fail "exit status"

@@ -52,6 +52,14 @@ wait_for() {
     "$@" >/dev/null 2>&1
 }
 
+# flip FILE OFFSET: inverts the byte there. A constant in its place may be what a random file holds already.
+flip() {
+    local byte
+    byte=$(xxd -s "$2" -l 1 -p "$1")
+    [ -n "$byte" ] || fail "$1 has no byte $2"
+    printf '%02x' $((0x$byte ^ 0xff)) | xxd -r -p | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+
 listening() { ss -Hltn "sport = :$1" | grep -q .; }
 
 # start_sshd [extra configuration lines on standard input]: a stock sshd as the current user on a high loopback port.

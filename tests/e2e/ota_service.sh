@@ -57,7 +57,7 @@ expect 400 "multipart" -H 'Content-Type: multipart/form-data' --data-binary @v2.
 head -c 5000 v2.bin >short.bin; expect 400 "too early" --data-binary @short.bin "$URL/update"
 { cat v2.bin; tail -c 96 v2.bin; } >twice.bin; expect 400 "behind the signature" --data-binary @twice.bin "$URL/update"
 for at in 0 1 12 40 5000 100000; do
-    cp v2.bin t.bin; printf '\252' | dd of=t.bin bs=1 seek=$at conv=notrunc status=none
+    cp v2.bin t.bin; flip t.bin "$at"
     [ "$(curl -sS -m 60 -o answer -w '%{http_code}' --data-binary @t.bin "$URL/update")" != 200 ] || fail "byte $at"
 done
 is .running.version 1.0.0 && is .state idle || fail "a refused update left a trace"
