@@ -11,6 +11,7 @@ start_proxy -- "echo,$S,$R,max=64" "few,$S,$R2,max=2"
 up
 client "$R" sink 30000000 || fail "to the device"; ok "30 MB to the device, digest equal, half-close kept"
 client "$R" source 30000000 || fail "from the device"; ok "30 MB from the device, byte for byte"
+wait_for 20 status_is echo open 0 || fail "relays left before the 64: $(ask status)"
 client "$R" many 64 || fail "64 at once"; ok "64 connections at once"
 client "$R" short 200 || fail "short ones"; ok "200 short connections"
 client "$R2" over 2 || fail "above the bound"

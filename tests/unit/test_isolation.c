@@ -278,6 +278,20 @@ static void adopted_session_is_picked_up(void **state)
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001, 1001), CMX_WHY_SESSION);
 }
 
+/* Its SYN left before we were there and its answer did not pass: the SYN comes again. */
+static void adopted_session_may_still_be_connecting(void **state)
+{
+    (void)state;
+    open_session(50000);
+    cmx_isolation_adopt(&iso);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1001), CMX_WHY_TCP_STATE);
+    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_SYN, 1000, 0), CMX_WHY_SESSION);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 9000, 5001), CMX_WHY_TCP_STATE);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1001), CMX_WHY_SESSION);
+    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_SYN, 1000, 0), CMX_WHY_TCP_STATE);
+    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_ACK, 1001, 9001), CMX_WHY_SESSION);
+}
+
 static void loopback_is_the_proxys(void **state)
 {
     struct test_frame f;
@@ -889,6 +903,7 @@ int main(void)
         T(engine_is_held_to_the_configuration),
         T(closing_flows_make_room),
         T(adopted_session_is_picked_up),
+        T(adopted_session_may_still_be_connecting),
         T(loopback_is_the_proxys),
         T(direct_listener_serves_those_it_is_declared_for),
         T(arp_answers_only_what_was_asked),

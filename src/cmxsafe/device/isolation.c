@@ -413,10 +413,15 @@ static cmx_err put_in_force(void)
         if (err)
             return err;
     }
+    err = filter->install(judge, isolation.state);
+    if (err)
+        return err;
+    /* Now that every packet is seen: a session that connects just then has sent its SYN before, and is picked up, or
+     * sends it again. */
     filter->lock();
     cmx_isolation_adopt(&isolation.state->iso);
     filter->unlock();
-    return filter->install(judge, isolation.state);
+    return CMX_OK;
 }
 
 static void start_telling(void)

@@ -157,7 +157,7 @@ cmx_why cmx_flow_tcp_out(struct cmx_flow *f, const struct cmx_packet *p)
     const uint32_t kind = p->tcp_flags & (CMX_TCP_SYN | CMX_TCP_ACK | CMX_TCP_RST | CMX_TCP_FIN);
 
     if (kind & CMX_TCP_SYN) {
-        if (kind != CMX_TCP_SYN || f->closing || (f->state != CMX_TCP_OPENING && f->state != CMX_TCP_SYN_SENT))
+        if (kind != CMX_TCP_SYN || f->closing || f->state == CMX_TCP_UP)
             return CMX_WHY_TCP_STATE;
         f->state = CMX_TCP_SYN_SENT;
         f->scale = window_scale(p);

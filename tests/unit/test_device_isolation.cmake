@@ -1,0 +1,3 @@
+target_link_libraries(test_device_isolation PRIVATE cmxsafe-board_parts)
+target_include_directories(test_device_isolation SYSTEM PRIVATE /usr/include/lwip)
+set_target_properties(test_device_isolation PROPERTIES ENABLE_EXPORTS ON)
