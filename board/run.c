@@ -138,6 +138,7 @@ static int open_hardware(void)
 {
     const struct cmx_linux_device device = {
         .arg = &board.flash,
+        .no_socket_pair = true, /* a device has none */
         .flash_size = board_flash_size,
         .flash_read = board_flash_read,
         .flash_write = board_flash_write,

@@ -10,7 +10,8 @@
 /* Any function may be NULL: there is then no flash, no key, no restart. Each has the contract of its port.h namesake. */
 struct cmx_linux_device {
     void *arg;
-    bool log_journal; /* stderr lines carry <priority>, for journald */
+    bool log_journal;    /* stderr lines carry <priority>, for journald */
+    bool no_socket_pair; /* as a device whose stack is lwIP */
     uint32_t (*flash_size)(void *arg);
     cmx_err (*flash_read)(void *arg, uint32_t offset, void *out, size_t len);
     cmx_err (*flash_write)(void *arg, uint32_t offset, const void *data, size_t len);

@@ -140,6 +140,8 @@ void cmx_port_watchdog_feed(void)
 
 cmx_err cmx_port_socket_pair(int fd[2])
 {
+    if (device.no_socket_pair)
+        return CMX_ENOTSUP;
     return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd) == 0 ? CMX_OK : CMX_ENOMEM;
 }
 

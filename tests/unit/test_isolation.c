@@ -320,6 +320,33 @@ static void loopback_is_the_proxys(void **state)
     assert_int_equal(IN(&f), CMX_WHY_MARTIAN);
 }
 
+/* The engine's connection with itself: by its four numbers, both ends on loopback, and nobody else at either. */
+static void pair_is_the_engines_own(void **state)
+{
+    struct test_frame f;
+
+    (void)state;
+    assert_int_equal(cmx_isolation_socket_open(&iso, CMX_FLOW_PAIR, &us, 40000, &localhost, 40001, now), CMX_EPERM);
+    assert_int_equal(cmx_isolation_socket_open(&iso, CMX_FLOW_PAIR, &localhost, 40000, &gw, 22, now), CMX_EPERM);
+    assert_int_equal(cmx_isolation_socket_open(&iso, CMX_FLOW_PAIR, &localhost, 40000, NULL, 0, now), CMX_EPERM);
+    frame_tcp(&f, our_mac, our_mac, &localhost, 40000, &localhost, 40001, CMX_TCP_SYN, 1, 0, 0);
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NO_FLOW);
+    assert_int_equal(cmx_isolation_socket_open(&iso, CMX_FLOW_PAIR, &localhost, 40000, &localhost, 40001, now), CMX_OK);
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_RELAY);
+    frame_tcp(&f, our_mac, our_mac, &localhost, 40001, &localhost, 40000, CMX_TCP_SYN | CMX_TCP_ACK, 1, 2, 0);
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_RELAY);
+    frame_tcp(&f, our_mac, our_mac, &localhost, 40002, &localhost, 40001, CMX_TCP_SYN, 1, 0, 0);
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NO_FLOW);
+    frame_tcp(&f, our_mac, our_mac, &localhost, 40000, &localhost, 81, CMX_TCP_SYN, 1, 0, 0);
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NO_FLOW);
+    frame_tcp(&f, our_mac, gw_mac, &localhost, 40000, &localhost, 40001, CMX_TCP_SYN, 1, 0, 0);
+    assert_int_equal(IN(&f), CMX_WHY_MARTIAN); /* on a wire it is a lie */
+    cmx_isolation_socket_close(&iso, CMX_FLOW_PAIR, &localhost, 40000, &localhost, 40001, now);
+    now += CMX_ISO_CLOSING_MS + 1;
+    frame_tcp(&f, our_mac, our_mac, &localhost, 40000, &localhost, 40001, CMX_TCP_ACK, 1, 1, 0);
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NO_FLOW);
+}
+
 static void direct_listener_serves_those_it_is_declared_for(void **state)
 {
     struct test_frame f;
@@ -905,6 +932,7 @@ int main(void)
         T(adopted_session_is_picked_up),
         T(adopted_session_may_still_be_connecting),
         T(loopback_is_the_proxys),
+        T(pair_is_the_engines_own),
         T(direct_listener_serves_those_it_is_declared_for),
         T(arp_answers_only_what_was_asked),
         T(neighbours_answer_only_what_was_asked),

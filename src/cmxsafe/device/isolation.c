@@ -230,7 +230,8 @@ static bool address_of(const struct sockaddr *a, struct cmx_ip *ip, uint16_t *po
 
 static const cmx_flow_kind kinds[] = {[CMX_SOCKET_SESSION] = CMX_FLOW_SESSION,
                                       [CMX_SOCKET_RELAY] = CMX_FLOW_RELAY,
-                                      [CMX_SOCKET_LISTEN] = CMX_FLOW_LISTEN};
+                                      [CMX_SOCKET_LISTEN] = CMX_FLOW_LISTEN,
+                                      [CMX_SOCKET_PAIR] = CMX_FLOW_PAIR};
 
 cmx_err cmx_device_isolation_open(cmx_socket_kind kind, const struct sockaddr *local, const struct sockaddr *peer)
 {

@@ -204,7 +204,7 @@ static cmx_why decide_loopback(const struct cmx_question *q)
     f = cmx_flow_find(q->iso, &p->src, p->sport, &p->dst, p->dport, q->now_ms);
     if (!f)
         f = cmx_flow_find(q->iso, &p->dst, p->dport, &p->src, p->sport, q->now_ms);
-    if (f && f->kind == CMX_FLOW_RELAY)
+    if (f && (f->kind == CMX_FLOW_RELAY || f->kind == CMX_FLOW_PAIR))
         return CMX_WHY_RELAY;
     if (f && f->kind == CMX_FLOW_CLAIM)
         return CMX_WHY_DIRECT;
@@ -318,6 +318,8 @@ static bool is_named(const struct cmx_isolation *iso, cmx_flow_kind kind, const 
         return peer && context_of(iso, false, peer, rport);
     case CMX_FLOW_CLAIM:
         return peer && context_of(iso, true, peer, rport);
+    case CMX_FLOW_PAIR:
+        return peer && cmx_ip_is_loopback(local) && cmx_ip_is_loopback(peer);
     case CMX_FLOW_LISTEN:
         c = context_of(iso, true, local, lport);
         *restricted = c && c->restricted;

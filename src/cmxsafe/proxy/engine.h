@@ -125,6 +125,7 @@ struct session {
     struct run *arrivals; /* under the lock: to be taken into runs */
     struct cmx_ssh *ssh;
     struct tracked_socket socket;
+    struct tracked_socket pair; /* while logging in, on a platform without socketpair */
     struct relay *relays;
     size_t n_relays;
     struct pollfd *polls;
@@ -170,6 +171,9 @@ CMX_MUST_USE cmx_err cmx_socket_tell_open(struct cmx_proxy *p, struct tracked_so
                                           const char *context, const struct sockaddr_storage *local,
                                           const struct sockaddr *peer);
 void cmx_socket_tell_close(struct cmx_proxy *p, struct tracked_socket *t, const char *context);
+
+/* ---- pair.c: for cmx_ssh_set_pair; arg: the session ---- */
+CMX_MUST_USE cmx_err cmx_session_pair(void *arg, int fd[2]);
 
 /* ---- login.c: fills s->ssh. text: what to say of a failure ---- */
 /* Host key types that a pin may have and that the task's stack can verify, as a mask; never empty. */

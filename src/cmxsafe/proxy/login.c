@@ -204,11 +204,13 @@ cmx_err cmx_session_login(struct session *s, char *text, size_t cap)
         say(&w, "session", cmx_err_text(err));
         return err;
     }
+    cmx_ssh_set_pair(s->ssh, cmx_session_pair, s);
     err = handshake(s, deadline, &w);
     if (err)
         return err;
     cmx_session_set_state(s, CMX_STATE_AUTH, CMX_OK, NULL);
     err = drive(s, cmx_ssh_auth, deadline);
+    cmx_socket_tell_close(s->proxy, &s->pair, s->name);
     if (err)
         say(&w, "login", cmx_err_text(err));
     return err;

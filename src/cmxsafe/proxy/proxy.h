@@ -93,7 +93,8 @@ struct cmx_context {
 typedef enum {
     CMX_SOCKET_SESSION, /* TCP to the gateway */
     CMX_SOCKET_RELAY,   /* loopback TCP to a local service (reverse) */
-    CMX_SOCKET_LISTEN   /* loopback listener (direct) */
+    CMX_SOCKET_LISTEN,  /* loopback listener (direct) */
+    CMX_SOCKET_PAIR     /* loopback TCP of the engine with itself: both ends are its own (pair.c) */
 } cmx_socket_kind;
 
 typedef enum {

@@ -193,10 +193,18 @@ cmx_err cmx_ssh_new(struct cmx_ssh **out, const struct cmx_gateway *gateway, uns
     return CMX_OK;
 }
 
+void cmx_ssh_set_pair(struct cmx_ssh *s, cmx_pair_fn pair, void *arg)
+{
+    s->id.pair = pair;
+    s->id.pair_arg = arg;
+}
+
 void cmx_ssh_free(struct cmx_ssh *s)
 {
     if (!s)
         return;
+    if (s->session)
+        cmx_ssh_id_close(&s->id, s->session);
     if (s->session && s->event)
         ssh_event_remove_session(s->event, s->session);
     if (s->event)
@@ -212,7 +220,6 @@ void cmx_ssh_free(struct cmx_ssh *s)
     if (!s->taken)
         close(s->fd);
     ssh_key_free(s->key);
-    cmx_ssh_id_close(&s->id);
     cmx_mem_free(s);
 }
 

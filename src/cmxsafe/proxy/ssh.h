@@ -23,6 +23,10 @@ struct cmx_ssh_open;
  * types to offer, a mask of cmx_hostkey_type. gateway is borrowed while the session lives. */
 CMX_MUST_USE cmx_err cmx_ssh_new(struct cmx_ssh **out, const struct cmx_gateway *gateway, unsigned types, int fd);
 
+/* How two connected local stream sockets are made; without it no session identifier is learned. */
+typedef cmx_err (*cmx_pair_fn)(void *arg, int fd[2]);
+void cmx_ssh_set_pair(struct cmx_ssh *s, cmx_pair_fn pair, void *arg);
+
 /* Sends a disconnect if the connection stands, closes the socket. All channels must have been freed. NULL is fine. */
 void cmx_ssh_free(struct cmx_ssh *s);
 

@@ -1,13 +1,13 @@
 #include "cmxsafe/proxy/ssh_id.h"
 
 #include <string.h>
+#include <sys/poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "cmxsafe/core/base64.h"
 #include "cmxsafe/core/buf.h"
 #include "cmxsafe/core/mem.h"
-#include "cmxsafe/port/port.h"
 #include "cmxsafe/proxy/pin.h"
 
 /* draft-ietf-sshm-ssh-agent, section 5.1. */
@@ -15,6 +15,7 @@ enum { AGENT_FAILURE = 5, AGENT_REQUEST_IDENTITIES = 11, AGENT_IDENTITIES = 12, 
 
 #define BLOB_MAX CMX_PIN_BLOB_MAX
 #define ASKED_MAX 1536 /* both requests: a blob twice, and the text to be signed around it */
+#define ASKED_MS 1000  /* they are on their way through the device's own stack already */
 
 static cmx_err put_string(struct cmx_buf *b, const void *data, size_t len)
 {
@@ -58,7 +59,7 @@ struct offer {
     uint8_t mem[BLOB_MAX + 32];
 };
 
-/* The pair of sockets, with the answers in it; libssh gets one end for good. */
+/* The pair of sockets, with the answers in it; libssh is lent one end. */
 static cmx_err open_with(struct cmx_ssh_id *s, ssh_session session, ssh_key key, struct offer *o)
 {
     struct cmx_buf b;
@@ -70,18 +71,17 @@ static cmx_err open_with(struct cmx_ssh_id *s, ssh_session session, ssh_key key,
     if (!err)
         err = put_answers(&b, o->blob, len);
     if (!err)
-        err = cmx_port_socket_pair(pair);
+        err = s->pair ? s->pair(s->pair_arg, pair) : CMX_ENOTSUP;
     if (err)
         return err;
-    if (send(pair[0], cmx_buf_data(&b), cmx_buf_len(&b), 0) != (ssize_t)cmx_buf_len(&b) ||
-        ssh_set_agent_socket(session, pair[1]) != SSH_OK) {
-        close(pair[0]);
-        close(pair[1]);
-        return CMX_EIO;
-    }
     s->fd = pair[0];
+    s->lent = pair[1];
     s->asking = true;
-    return CMX_OK;
+    if (send(s->fd, cmx_buf_data(&b), cmx_buf_len(&b), 0) == (ssize_t)cmx_buf_len(&b) &&
+        shutdown(s->fd, SHUT_WR) == 0 && ssh_set_agent_socket(session, s->lent) == SSH_OK)
+        return CMX_OK;
+    cmx_ssh_id_close(s, session);
+    return CMX_EIO;
 }
 
 static cmx_err open_agent(struct cmx_ssh_id *s, ssh_session session, ssh_key key)
@@ -124,13 +124,31 @@ size_t cmx_ssh_id_parse(const uint8_t *data, size_t len, uint8_t out[CMX_PROXY_S
     return n;
 }
 
+/* libssh's end, so that nothing closes it a second time; the end of what it asked then shows at ours. */
+static void take_back(struct cmx_ssh_id *s, ssh_session session)
+{
+    if (s->lent < 0)
+        return;
+    (void)ssh_set_agent_socket(session, (socket_t)-1); /* it fails only where there is no agent, and nothing was lent */
+    close(s->lent);
+    s->lent = -1;
+}
+
 static void read_requests(struct cmx_ssh_id *s)
 {
     uint8_t *mem = cmx_mem_alloc(ASKED_MAX);
-    ssize_t n = mem ? recv(s->fd, mem, ASKED_MAX, MSG_DONTWAIT) : 0;
+    struct pollfd p = {.fd = s->fd, .events = POLLIN};
+    size_t len = 0;
 
-    if (n > 0)
-        s->len = cmx_ssh_id_parse(mem, (size_t)n, s->id);
+    while (mem && len < ASKED_MAX && poll(&p, 1, ASKED_MS) > 0) {
+        ssize_t n = recv(s->fd, mem + len, ASKED_MAX - len, MSG_DONTWAIT);
+
+        if (n <= 0)
+            break;
+        len += (size_t)n;
+    }
+    if (mem)
+        s->len = cmx_ssh_id_parse(mem, len, s->id);
     cmx_mem_free(mem);
 }
 
@@ -144,15 +162,18 @@ bool cmx_ssh_id_ask(struct cmx_ssh_id *s, ssh_session session, ssh_key key)
     }
     if (ssh_userauth_agent(session, NULL) == SSH_AUTH_AGAIN)
         return true;
+    take_back(s, session);
     read_requests(s);
-    cmx_ssh_id_close(s);
+    cmx_ssh_id_close(s, session);
     s->asked = true;
     return false;
 }
 
-void cmx_ssh_id_close(struct cmx_ssh_id *s)
+void cmx_ssh_id_close(struct cmx_ssh_id *s, ssh_session session)
 {
-    if (s->asking)
-        close(s->fd);
+    if (!s->asking)
+        return;
+    take_back(s, session);
+    close(s->fd);
     s->asking = false;
 }

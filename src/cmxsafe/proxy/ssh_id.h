@@ -4,7 +4,8 @@
  * goes on with the key itself. It costs one more round trip and nothing in the server's count of attempts: a key that
  * is only asked about is none.
  *
- * Internal to ssh.c. Both of the agent's answers are written before libssh asks, so no task serves it. */
+ * Internal to ssh.c. Both of the agent's answers are written before libssh asks, so no task serves it, and then that
+ * direction is shut down, so libssh cannot wait for more. */
 #ifndef CMX_PROXY_SSH_ID_H
 #define CMX_PROXY_SSH_ID_H
 
@@ -15,18 +16,22 @@
 
 #include "cmxsafe/proxy/proxy.h"
 
-/* Zero at first. */
+/* Zero but for pair at first. */
 struct cmx_ssh_id {
-    bool asking; /* ours is the agent's end */
+    cmx_err (*pair)(void *arg, int fd[2]);
+    void *pair_arg;
+    bool asking; /* both ends are open */
     bool asked;  /* once is enough, whatever came of it */
-    int fd;
+    int fd;      /* the agent's end */
+    int lent;    /* libssh's end */
     uint8_t id[CMX_PROXY_SESSION_ID_MAX];
     size_t len; /* 0: not known */
 };
 
 /* True: call again once the session has input; false: done, and id is filled if it could be learned. */
 bool cmx_ssh_id_ask(struct cmx_ssh_id *s, ssh_session session, ssh_key key);
-void cmx_ssh_id_close(struct cmx_ssh_id *s);
+/* Takes libssh's end back, and closes both. */
+void cmx_ssh_id_close(struct cmx_ssh_id *s, ssh_session session);
 
 /* Pure: the identifier in what an agent was sent: SSH_AGENTC_REQUEST_IDENTITIES, then SSH_AGENTC_SIGN_REQUEST. Returns
  * its length, 0 if there is none. */
