@@ -1,3 +1,0 @@
-target_link_libraries(test_device_isolation PRIVATE cmxsafe-board_parts)
-target_include_directories(test_device_isolation SYSTEM PRIVATE /usr/include/lwip)
-set_target_properties(test_device_isolation PROPERTIES ENABLE_EXPORTS ON)
