@@ -6,7 +6,7 @@
 need_namespaces
 
 start_gateway
-key a; key b; key c
+key a; key b; key c; key ref
 gw enroll cam-17 --key "$TMP/a.pub" --ports 81,8989 >/dev/null || fail "enroll"
 gw grant "user:$(id -un)" cam-17 >/dev/null
 A=$(address_of cam-17)
@@ -26,16 +26,32 @@ wait_for 10 logged "refused port 81, a session that answers holds it" || fail "i
 kill -0 "$OLD" 2>/dev/null || fail "the live session was ended"
 ok "a live session keeps its port, and the attempt is logged"
 
-# take_over TEXT PORT: freezes OLD, logs in anew with a service that answers TEXT; sets took. The new session is OLD then.
+# plain_login: how long a login takes here and now that has nobody to take over from; sets plain.
+gw enroll cam-18 --key "$TMP/ref.pub" --ports 81 >/dev/null || fail "enroll"
+REF=$(address_of cam-18)
+gw grant "user:$(id -un)" cam-18 >/dev/null
+plain_login() {
+    local start pid
+    start=$(now_ms)
+    client ref -N -R "[$REF]:81:127.0.0.1:$WEB1" & pid=$!; PIDS+=("$pid")
+    wait_for 20 answers http://cam-18.cmx:81/ one || fail "no plain login"
+    plain=$(($(now_ms) - start))
+    kill "$pid"
+    wait_for 5 gone cam-18 || fail "a session that ended lives on"
+}
+
+# take_over TEXT PORT: freezes OLD, logs in anew with a service that answers TEXT; sets took, what that took beyond a plain login.
+# The new session is OLD then.
 take_over() {
+    plain_login
     kill -STOP "$OLD"
     CLEANUP+=("kill -CONT $OLD 2>/dev/null")
     local start
     start=$(now_ms)
     client a -N -R "[$A]:81:127.0.0.1:$2" & OLD=$!; PIDS+=("$OLD")
     wait_for 20 answers http://cam-17.cmx:81/ "$1" || fail "no takeover"
-    took=$(($(now_ms) - start))
-    echo "takeover: $took ms"
+    took=$(($(now_ms) - start - plain))
+    echo "takeover: a login of $plain ms and $took ms"
 }
 take_over two "$WEB2"
 # On a machine that is busy with other tests, once more.
