@@ -3,13 +3,19 @@
 # script and its style, so that nothing else can run in it. With --check: says whether page.c is up to date.
 set -eu
 cd "$(dirname "$0")/../src/cmxsafe/ota"
-out=$(mktemp)
-trap 'rm -f "$out"' EXIT
-python3 - page/update.html >"$out" <<'PY'
-import base64, gzip, hashlib, re, sys
+out=$(mktemp) plain=$(mktemp)
+trap 'rm -f "$out" "$plain"' EXIT
+python3 - page/update.html "$plain" >"$out" <<'PY'
+import base64, gzip, hashlib, re, shutil, subprocess, sys
 
-# Indentation and blank lines are for the author.
+# Indentation, blank lines and comments are for the author.
 page = "\n".join(line.strip() for line in open(sys.argv[1], encoding="utf-8") if line.strip()) + "\n"
+page = re.sub(r"/\*.*?\*/\n", "", page, flags=re.S)
+page = re.sub(r"(?<=<style>).*?(?=</style>)",
+              lambda m: re.sub(r"\s*([{};:,])\s*", r"\1", m[0]).replace(";}", "}").strip(), page, flags=re.S)
+page = re.sub(r"(?<=<script>).*?(?=</script>)",
+              lambda m: re.sub(r"([;{,(])\n", r"\1", m[0].strip()), page, flags=re.S)
+page = re.sub(r">\n<", "><", page)
 
 def sha(tag):
     body = re.search(f"<{tag}>(.*?)</{tag}>", page, re.S).group(1)
@@ -20,6 +26,10 @@ csp = ["default-src 'none'", f"script-src {sha('script')}", f"style-src {sha('st
 
 # Every browser takes gzip, and it is a third of the flash. No name and time in the header: the same page gives the same bytes.
 packed = gzip.compress(page.encode(), 9, mtime=0)
+if shutil.which("zopfli"): # 80 bytes less
+    with open(sys.argv[2], "w", encoding="utf-8") as f:
+        f.write(page)
+    packed = subprocess.run(["zopfli", "--i100", "-c", sys.argv[2]], check=True, capture_output=True).stdout
 
 print("/* Made by scripts/gen_ota_page.sh from page/update.html: do not edit. */")
 print('#include "cmxsafe/ota/page.h"\n')

@@ -119,7 +119,7 @@ try:
     check(True, "a foreign page's form is refused")
     # Rebinding: the device under a foreign name.
     b.get(url.replace("127.0.0.1", "evil.test") + "/")
-    check("not known by that name" in b.run("return document.body.innerText"), "a foreign name does not stand for the device")
+    check("not known by the name 'evil.test" in b.run("return document.body.innerText"), "a foreign name does not stand for the device")
     b.get(url + "/")
     b.wait(lambda: b.text("#version") == "3.0.0")
     check(True, "and the device runs 3.0.0")

@@ -1,7 +1,7 @@
 /* evidence_json.c - evidence for people: words and JSON. Member names are RFC 9711's where it has them. */
 #include <string.h>
 
-#include "cmxsafe/attest/evidence.h"
+#include "cmxsafe/attest/claims_fields.h"
 #include "cmxsafe/core/base64.h"
 #include "cmxsafe/core/json.h"
 
@@ -45,36 +45,45 @@ static void put_measurements(struct cmx_json *j, const struct cmx_evidence *e)
     cmx_json_end(j);
 }
 
-static void put_optional_hex(struct cmx_json *j, const char *key, const void *data, size_t len, bool there)
+static void put_claim(struct cmx_json *j, const struct cmx_claim_field *f, const struct cmx_claim_value *v)
 {
-    if (there)
-        cmx_json_hex(j, key, data, len);
-    else
-        cmx_json_null(j, key);
+    switch (f->kind) {
+    case CMX_FIELD_BYTES:
+    case CMX_FIELD_BYTES_N:
+    case CMX_FIELD_BYTES_IF:
+        if (v->len)
+            cmx_json_hex(j, f->json, v->data, v->len);
+        else
+            cmx_json_null(j, f->json);
+        return;
+    case CMX_FIELD_BOOL:
+        cmx_json_bool(j, f->json, v->number != 0);
+        return;
+    case CMX_FIELD_UINT:
+        cmx_json_u64(j, f->json, v->number);
+        return;
+    case CMX_FIELD_DEBUG:
+        cmx_json_str(j, f->json, cmx_debug_state_name((cmx_debug_state)v->number));
+        return;
+    case CMX_FIELD_KEY:
+        cmx_json_str(j, f->json, cmx_key_holder_name((cmx_key_holder)v->number));
+        return;
+    case CMX_FIELD_FLASH:
+        cmx_json_str(j, f->json, cmx_flash_encryption_name((cmx_flash_encryption)v->number));
+        return;
+    default:
+        cmx_json_str(j, f->json, v->data);
+        return;
+    }
 }
 
 static void put_claims(struct cmx_json *j, const struct cmx_evidence *e)
 {
-    cmx_json_str(j, "eat_profile", CMX_EVIDENCE_PROFILE);
-    cmx_json_hex(j, "eat_nonce", e->nonce, e->nonce_len);
-    cmx_json_hex(j, "ueid", e->ueid, sizeof e->ueid);
-    cmx_json_str(j, "hwmodel", e->hw_model);
-    cmx_json_bool(j, "oemboot", e->secure_boot);
-    cmx_json_str(j, "dbgstat", cmx_debug_state_name(e->debug));
-    cmx_json_u64(j, "bootcount", e->boot_count);
-    cmx_json_hex(j, "bootseed", e->boot_seed, sizeof e->boot_seed);
-    cmx_json_str(j, "swname", e->sw_name);
-    cmx_json_str(j, "swversion", e->sw_version);
-    cmx_json_str(j, "key", cmx_key_holder_name(e->key));
-    cmx_json_str(j, "slot", e->slot);
-    cmx_json_str(j, "slot_state", e->slot_state);
-    cmx_json_u64(j, "secure_version", e->secure_version);
-    cmx_json_str(j, "flash_encryption", cmx_flash_encryption_name(e->flash_encryption));
-    cmx_json_u64(j, "flash_size", e->flash_size);
-    cmx_json_bool(j, "isolation", e->isolation);
-    put_optional_hex(j, "policy", e->policy, sizeof e->policy, e->has_policy);
-    put_optional_hex(j, "gateway", e->gateway, sizeof e->gateway, e->has_gateway);
-    put_optional_hex(j, "session", e->session, e->session_len, e->session_len > 0);
+    for (size_t i = 0; i < CMX_CLAIM_FIELDS; i++) {
+        const struct cmx_claim_value v = cmx_claim_value(e, &cmx_claim_fields[i]);
+
+        put_claim(j, &cmx_claim_fields[i], &v);
+    }
     put_measurements(j, e);
 }
 

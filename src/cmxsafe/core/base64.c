@@ -4,16 +4,14 @@
 #include <string.h>
 
 static const char standard[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-static const char url_safe[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/* n bytes (1 to 3) make n + 1 characters, and '=' up to four if padded. Returns how many. */
-static size_t encode_group(char out[4], const uint8_t *p, size_t n, const char *table, bool padded)
+/* n bytes (1 to 3) make n + 1 characters, and '=' up to four. */
+static void encode_group(char out[4], const uint8_t *p, size_t n)
 {
     uint32_t v = (uint32_t)p[0] << 16 | (n > 1 ? (uint32_t)p[1] << 8 : 0) | (n > 2 ? p[2] : 0u);
 
     for (size_t i = 0; i < 4; i++)
-        out[i] = i <= n ? table[v >> (18 - 6 * i) & 63] : '=';
-    return padded ? 4 : n + 1;
+        out[i] = i <= n ? standard[v >> (18 - 6 * i) & 63] : '=';
 }
 
 cmx_err cmx_base64_encode(struct cmx_buf *out, const void *data, size_t len, size_t line)
@@ -24,7 +22,7 @@ cmx_err cmx_base64_encode(struct cmx_buf *out, const void *data, size_t len, siz
     cmx_err err = CMX_OK;
 
     for (size_t i = 0; i < len; i += 3) {
-        (void)encode_group(group, p + i, len - i < 3 ? len - i : 3, standard, true);
+        encode_group(group, p + i, len - i < 3 ? len - i : 3);
         for (size_t k = 0; k < 4 && !err; k++) {
             err = cmx_buf_put_u8(out, (uint8_t)group[k]);
             if (!err && line && ++column == line) {
@@ -42,15 +40,18 @@ cmx_err cmx_base64url_encode(struct cmx_buf *out, const void *data, size_t len)
 {
     const uint8_t *p = data;
     char group[4];
+    cmx_err err = CMX_OK;
 
-    for (size_t i = 0; i < len; i += 3) {
-        size_t n = encode_group(group, p + i, len - i < 3 ? len - i : 3, url_safe, false);
-        cmx_err err = cmx_buf_put(out, group, n);
+    for (size_t i = 0; i < len && !err; i += 3) {
+        size_t n = len - i < 3 ? len - i : 3;
 
-        if (err)
-            return err;
+        encode_group(group, p + i, n);
+        for (size_t k = 0; k <= n; k++)
+            if (group[k] == '+' || group[k] == '/')
+                group[k] = group[k] == '+' ? '-' : '_';
+        err = cmx_buf_put(out, group, n + 1);
     }
-    return CMX_OK;
+    return err;
 }
 
 void cmx_base64_text(char *out, const void *data, size_t len)

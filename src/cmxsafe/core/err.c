@@ -1,58 +1,71 @@
 #include "cmxsafe/core/err.h"
 
-#include <stddef.h>
+#include <string.h>
 
-struct err_entry {
-    cmx_err err;
-    const char *name;
-    const char *text;
-};
+/* Name and text of each error in the order of err.h: a table of pointers would be as large again. */
+#define WORDS(err, name, text) name "\0" text "\0"
+/* clang-format off */
+static const char words[] =
+    WORDS(CMX_OK, "ok", "no error")
+    WORDS(CMX_EAGAIN, "again", "not finished yet")
+    WORDS(CMX_ETIMEOUT, "timeout", "timed out")
+    WORDS(CMX_EDNS, "dns", "the name does not resolve")
+    WORDS(CMX_EREFUSED, "refused", "the peer refused the connection")
+    WORDS(CMX_EUNREACH, "unreachable", "the peer cannot be reached")
+    WORDS(CMX_ECLOSED, "closed", "the peer closed the connection")
+    WORDS(CMX_EFORWARD, "forward-refused", "the gateway refused the forward")
+    WORDS(CMX_EBUSY, "busy", "in use by someone else")
+    WORDS(CMX_EINVAL, "invalid", "a setting is not valid")
+    WORDS(CMX_EHOSTKEY, "host-key", "the gateway's host key is not pinned")
+    WORDS(CMX_EAUTH, "auth", "the gateway refused the credentials")
+    WORDS(CMX_ENOKEY, "no-key", "no usable key")
+    WORDS(CMX_EPERM, "not-permitted", "not permitted")
+    WORDS(CMX_ENOTSUP, "not-supported", "not supported here")
+    WORDS(CMX_ENOENT, "not-found", "not found")
+    WORDS(CMX_EEXIST, "exists", "already there")
+    WORDS(CMX_EFORMAT, "format", "not of the expected form")
+    WORDS(CMX_ETRUNC, "truncated", "the data end too early")
+    WORDS(CMX_ENOSPC, "no-space", "does not fit")
+    WORDS(CMX_ESIG, "signature", "a signature or digest does not match")
+    WORDS(CMX_EDOWNGRADE, "downgrade", "older than allowed")
+    WORDS(CMX_EPROTO, "protocol", "the peer broke the protocol")
+    WORDS(CMX_ENOMEM, "no-memory", "out of memory")
+    WORDS(CMX_EIO, "io", "storage or hardware failed")
+    WORDS(CMX_EINTERNAL, "internal", "internal error");
+/* clang-format on */
 
-static const struct err_entry entries[] = {
-    {CMX_OK, "ok", "no error"},
-    {CMX_EAGAIN, "again", "not finished yet"},
-    {CMX_ETIMEOUT, "timeout", "timed out"},
-    {CMX_EDNS, "dns", "the name does not resolve"},
-    {CMX_EREFUSED, "refused", "the peer refused the connection"},
-    {CMX_EUNREACH, "unreachable", "the peer cannot be reached"},
-    {CMX_ECLOSED, "closed", "the peer closed the connection"},
-    {CMX_EFORWARD, "forward-refused", "the gateway refused the forward"},
-    {CMX_EBUSY, "busy", "in use by someone else"},
-    {CMX_EINVAL, "invalid", "a setting or argument is not valid"},
-    {CMX_EHOSTKEY, "host-key", "the gateway's host key is not a pinned one"},
-    {CMX_EAUTH, "auth", "the gateway refused the credentials"},
-    {CMX_ENOKEY, "no-key", "no usable key"},
-    {CMX_EPERM, "not-permitted", "not permitted"},
-    {CMX_ENOTSUP, "not-supported", "not supported by this build or platform"},
-    {CMX_ENOENT, "not-found", "not found"},
-    {CMX_EEXIST, "exists", "already there"},
-    {CMX_EFORMAT, "format", "the data do not have the expected form"},
-    {CMX_ETRUNC, "truncated", "the data end too early"},
-    {CMX_ENOSPC, "no-space", "does not fit"},
-    {CMX_ESIG, "signature", "a signature, MAC or digest does not match"},
-    {CMX_EDOWNGRADE, "downgrade", "older than the lowest version allowed"},
-    {CMX_EPROTO, "protocol", "the peer broke the protocol"},
-    {CMX_ENOMEM, "no-memory", "out of memory"},
-    {CMX_EIO, "io", "storage or hardware failed"},
-    {CMX_EINTERNAL, "internal", "internal error"},
-};
+/* Each group of 16 values has this many; the last one is longer. */
+enum { GROUP = 8, ERRORS = 1 + 2 * GROUP + (CMX_EINTERNAL - CMX_EFORMAT + 1) };
+_Static_assert(CMX_EBUSY - CMX_EAGAIN + 1 == GROUP && CMX_EEXIST - CMX_EINVAL + 1 == GROUP, "place_of counts by it");
 
-static const struct err_entry *find(cmx_err err)
+/* An unknown value is an internal error. */
+static unsigned place_of(cmx_err err)
 {
-    for (size_t i = 0; i < sizeof entries / sizeof entries[0]; i++)
-        if (entries[i].err == err)
-            return &entries[i];
-    return &entries[sizeof entries / sizeof entries[0] - 1];
+    unsigned v = (unsigned)err;
+    unsigned in = v % 16, at = v == 0 ? 0 : 1 + (v / 16 - 1) * GROUP + in;
+
+    if ((v > 0 && v < 16) || (v < CMX_EFORMAT && in >= GROUP) || at >= ERRORS)
+        return ERRORS - 1;
+    return at;
+}
+
+static const char *word(unsigned n)
+{
+    const char *w = words;
+
+    while (n--)
+        w += strlen(w) + 1;
+    return w;
 }
 
 const char *cmx_err_name(cmx_err err)
 {
-    return find(err)->name;
+    return word(2 * place_of(err));
 }
 
 const char *cmx_err_text(cmx_err err)
 {
-    return find(err)->text;
+    return word(2 * place_of(err) + 1);
 }
 
 cmx_err_group cmx_err_group_of(cmx_err err)

@@ -61,7 +61,7 @@ static const struct cmx_http_header no_store[] = {{"Cache-Control", "no-store"}}
 static cmx_err reply_busy(struct cmx_http_request *r)
 {
     static const struct cmx_http_header headers[] = {{"Retry-After", RETRY_AFTER_S}};
-    static const char text[] = "an attestation is under way and the queue is full; retry later\n";
+    static const char text[] = "busy with other attestations; retry later\n";
 
     return cmx_http_reply(r, 503, "text/plain", text, sizeof text - 1, headers, 1);
 }
@@ -113,7 +113,7 @@ static cmx_err take_ranges(struct cmx_http_request *r, struct cmx_ranges *out)
     out->n = 0;
     if (cmx_http_param(cmx_http_query(r), "ranges", &raw, &len) == CMX_ENOENT) {
         if (cmx_ranges_default(out, size))
-            return cmx_http_reply_text(r, 404, "this device has no flash from 0x10000 on; ask for ranges=BEGIN-END\n");
+            return cmx_http_reply_text(r, 404, "no flash from 0x10000 on; ask for ranges=BEGIN-END\n");
         return CMX_OK;
     }
     if (take_param(r, "ranges", text, 1, CMX_RANGES_TEXT_MAX, &len) || len == 0)

@@ -242,7 +242,7 @@ static cmx_err forward(const struct cmx_settings *settings, const TaskParameters
         return CMX_OK;
     drop_first();
     if (device.entries && apply() != CMX_OK) /* no rule for the context stays behind */
-        cmx_log(CMX_LOG_ERROR, TAG, "the contexts before it could not be restored");
+        cmx_log(CMX_LOG_ERROR, TAG, "the other contexts could not be restored");
     return err;
 }
 

@@ -445,14 +445,14 @@ static cmx_err isolate(void)
     err = put_in_force();
     if (err == CMX_OK) {
         set_standing(STANDING_ACTIVE);
-        cmx_log(CMX_LOG_INFO, TAG, "in force: nothing passes but the sessions and what keeps the link alive");
+        cmx_log(CMX_LOG_INFO, TAG, "in force: nothing passes but the sessions and the link's upkeep");
         start_telling();
     } else if (err == CMX_ENOTSUP && isolation.platform.accept_none) {
-        cmx_log(CMX_LOG_WARN, TAG, "NOT ISOLATED: this device uses the machine's own network stack");
+        cmx_log(CMX_LOG_WARN, TAG, "NOT ISOLATED: this is the machine's own network stack");
         set_standing(STANDING_NONE);
     } else {
         set_standing(STANDING_FAILED); /* from here on no context is taken */
-        cmx_log(CMX_LOG_ERROR, TAG, "NOT ISOLATED: %s; the proxies are ended, since this device was to be isolated",
+        cmx_log(CMX_LOG_ERROR, TAG, "NOT ISOLATED: %s; the proxies are ended",
                 cmx_err_text(err));
     }
     return err;

@@ -122,7 +122,7 @@ cmx_err cmx_device_update_run(const struct cmx_settings *settings)
     cmx_err err;
 
     if (!u->slots.status) {
-        cmx_log(CMX_LOG_ERROR, tag, "this platform has no slots for updates");
+        cmx_log(CMX_LOG_ERROR, tag, "no slots for updates");
         return CMX_ENOTSUP;
     }
     err = key ? add_keys(&config.policy.keys, key) : CMX_OK;

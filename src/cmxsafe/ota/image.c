@@ -7,6 +7,7 @@
 #include "cmxsafe/core/secret.h"
 #include "cmxsafe/ota/bytes.h"
 #include "cmxsafe/ota/crc32.h"
+#include "cmxsafe/ota/image_format.h"
 
 enum {
     MAGIC = 0xe9,           /* ESP_IMAGE_HEADER_MAGIC */
@@ -20,12 +21,12 @@ enum {
 };
 #define DESC_MAGIC 0xabcd5432u /* ESP_APP_DESC_MAGIC_WORD */
 
-enum { HEADER, SEGMENT, DATA, PADDING, HASH, TAIL, TAIL_PAD, SECTOR, AFTER_SECTOR, TRAILER, COMPLETE, OPAQUE, REFUSED };
+enum { HEADER, SEGMENT, DATA, PADDING, HASH, TAIL, TAIL_PAD, SECTOR, AFTER_SECTOR, TRAILER, COMPLETE };
 
-static cmx_err refuse(struct cmx_image *c, cmx_err err, const char *why)
+cmx_err cmx_image_refuse(struct cmx_image *c, cmx_err err, const char *why)
 {
     cmx_image_abort(c);
-    c->state = REFUSED;
+    c->state = CMX_IMAGE_REFUSED;
     c->why = why;
     return err;
 }
@@ -44,13 +45,13 @@ cmx_err cmx_image_init(struct cmx_image *c, const struct cmx_image_policy *polic
     memset(c, 0, sizeof *c);
     c->policy = policy;
     c->why = "";
-    c->state = REFUSED;
+    c->state = CMX_IMAGE_REFUSED;
     err = cmx_sha256_init(&c->signed_sha);
     if (err)
         return err;
     c->hashing = true;
-    if (policy->format == CMX_IMAGE_OPAQUE) {
-        go(c, OPAQUE, UINT32_MAX);
+    if (policy->format) {
+        go(c, COMPLETE, UINT32_MAX);
         return CMX_OK;
     }
     err = cmx_sha256_init(&c->sha);
@@ -146,9 +147,9 @@ cmx_err cmx_image_chip_id(const char *name, uint16_t *id)
 
 bool cmx_image_head_ok(const struct cmx_image *c)
 {
-    if (c->state == REFUSED)
+    if (c->state == CMX_IMAGE_REFUSED)
         return false;
-    return c->policy->format == CMX_IMAGE_OPAQUE || c->offset >= CMX_IMAGE_HEAD_LEN;
+    return c->policy->format || c->offset >= CMX_IMAGE_HEAD_LEN;
 }
 
 /* ---- one gathered piece each ---- */
@@ -160,15 +161,15 @@ static cmx_err header(struct cmx_image *c)
     uint16_t chip = cmx_le16(h + 12);
 
     if (h[0] != MAGIC)
-        return refuse(c, CMX_EFORMAT, "not an ESP-IDF application image (wrong magic byte)");
+        return cmx_image_refuse(c, CMX_EFORMAT, "not an ESP-IDF application image (wrong magic byte)");
     if (h[1] == 0 || h[1] > CMX_IMAGE_SEGMENTS_MAX)
-        return refuse(c, CMX_EFORMAT, "the header's segment count is out of range");
+        return cmx_image_refuse(c, CMX_EFORMAT, "the header's segment count is not valid");
     if (h[2] > 5 || (speed > 2 && speed != 0x0f) || size > 7)
-        return refuse(c, CMX_EFORMAT, "the header's flash mode, speed or size is not a valid one");
+        return cmx_image_refuse(c, CMX_EFORMAT, "the header's flash mode, speed or size is not valid");
     if (c->policy->chip_id != CMX_IMAGE_CHIP_ANY && chip != c->policy->chip_id)
-        return refuse(c, CMX_EPERM, "the image is for another chip");
+        return cmx_image_refuse(c, CMX_EPERM, "the image is for another chip");
     if (h[23] != 1)
-        return refuse(c, CMX_EFORMAT, "the image has no appended SHA-256");
+        return cmx_image_refuse(c, CMX_EFORMAT, "the image has no appended SHA-256");
     c->segments_left = h[1];
     go(c, SEGMENT, SEGMENT_HEADER_LEN);
     return CMX_OK;
@@ -189,11 +190,11 @@ static cmx_err segment(struct cmx_image *c)
     bool first = c->offset == DESC_OFFSET;
 
     if (len % 4 != 0 || len >= CMX_IMAGE_SEGMENT_LEN_MAX)
-        return refuse(c, CMX_EFORMAT, "a segment's length is not valid");
+        return cmx_image_refuse(c, CMX_EFORMAT, "a segment's length is not valid");
     if (len > c->policy->max_len - c->offset)
-        return refuse(c, CMX_ENOSPC, "a segment reaches beyond the slot");
+        return cmx_image_refuse(c, CMX_ENOSPC, "a segment reaches beyond the slot");
     if (first && len < DESC_LEN)
-        return refuse(c, CMX_EFORMAT, "the first segment is too short for the application descriptor");
+        return cmx_image_refuse(c, CMX_EFORMAT, "the image has no application descriptor");
     c->segments_left--;
     go(c, DATA, len);
     if (len == 0)
@@ -204,9 +205,9 @@ static cmx_err segment(struct cmx_image *c)
 static cmx_err head(struct cmx_image *c)
 {
     if (cmx_image_describe(c->head, &c->info) != CMX_OK)
-        return refuse(c, CMX_EFORMAT, "the image has no application descriptor");
+        return cmx_image_refuse(c, CMX_EFORMAT, "the image has no application descriptor");
     if (c->info.secure_version < c->policy->secure_version_min)
-        return refuse(c, CMX_EDOWNGRADE, "the image's secure version is below the device's");
+        return cmx_image_refuse(c, CMX_EDOWNGRADE, "the image's secure version is below the device's");
     return CMX_OK;
 }
 
@@ -216,12 +217,12 @@ static cmx_err padding(struct cmx_image *c)
 
     for (uint8_t i = 0; i + 1 < n; i++)
         if (c->part[i] != 0)
-            return refuse(c, CMX_EFORMAT, "the padding before the checksum is not zero");
+            return cmx_image_refuse(c, CMX_EFORMAT, "the image's checksum does not match");
     if (c->part[n - 1] != c->checksum)
-        return refuse(c, CMX_ESIG, "the image's checksum does not match");
+        return cmx_image_refuse(c, CMX_ESIG, "the image's checksum does not match");
     c->hashing_image = false;
     if (cmx_sha256_finish(&c->sha, c->digest) != CMX_OK)
-        return refuse(c, CMX_EIO, "hashing failed");
+        return cmx_image_refuse(c, CMX_EIO, "hashing failed");
     go(c, HASH, CMX_SHA256_LEN);
     return CMX_OK;
 }
@@ -229,7 +230,7 @@ static cmx_err padding(struct cmx_image *c)
 static cmx_err appended_hash(struct cmx_image *c)
 {
     if (!cmx_secret_equal(c->part, c->digest, CMX_SHA256_LEN))
-        return refuse(c, CMX_ESIG, "the image's appended SHA-256 does not match");
+        return cmx_image_refuse(c, CMX_ESIG, "the image's appended SHA-256 does not match");
     c->image_len = c->offset;
     c->signed_len = c->offset;
     go(c, TAIL, 1);
@@ -249,7 +250,7 @@ static cmx_err tail(struct cmx_image *c, uint8_t first)
     else if (c->state == TAIL && pad > 0 && first == 0xff)
         go(c, TAIL_PAD, pad);
     else
-        return refuse(c, CMX_EFORMAT, "there are bytes behind the image that are no signature");
+        return cmx_image_refuse(c, CMX_EFORMAT, "there are bytes behind the image that are no signature");
     return CMX_OK;
 }
 
@@ -258,7 +259,7 @@ static cmx_err tail(struct cmx_image *c, uint8_t first)
 static cmx_err sector(struct cmx_image *c)
 {
     if (c->part[0] != SIGNATURE_BLOCK_MAGIC || (c->part[1] != 2 && c->part[1] != 3) || cmx_le32(c->part + 4) != c->crc)
-        return refuse(c, CMX_EFORMAT, "the Secure Boot signature sector is broken");
+        return cmx_image_refuse(c, CMX_EFORMAT, "the Secure Boot signature sector is broken");
     c->has_secure_boot = true;
     c->signed_len = c->offset;
     go(c, AFTER_SECTOR, 1);
@@ -270,9 +271,9 @@ static cmx_err trailer(struct cmx_image *c)
     cmx_err err = cmx_trailer_parse(&c->trailer, c->part, c->part_len);
 
     if (err == CMX_ENOTSUP)
-        return refuse(c, err, "the signature trailer is of a version that this device does not know");
+        return cmx_image_refuse(c, err, "the signature trailer's version is not known here");
     if (err)
-        return refuse(c, err, "there are bytes behind the image that are no signature");
+        return cmx_image_refuse(c, err, "there are bytes behind the image that are no signature");
     c->has_trailer = true;
     go(c, COMPLETE, UINT32_MAX);
     return CMX_OK;
@@ -288,10 +289,10 @@ static cmx_err hash(struct cmx_image *c, const uint8_t *p, uint32_t n)
         err = cmx_sha256_update(&c->sha, p, n);
     if (!err && c->state != TRAILER)
         err = cmx_sha256_update(&c->signed_sha, p, n);
-    return err ? refuse(c, err, "hashing failed") : CMX_OK;
+    return err ? cmx_image_refuse(c, err, "hashing failed") : CMX_OK;
 }
 
-static void gather(struct cmx_image *c, const uint8_t *p, uint32_t n)
+void cmx_image_gather(struct cmx_image *c, const uint8_t *p, uint32_t n)
 {
     assert(c->part_len + n <= sizeof c->part);
     memcpy(c->part + c->part_len, p, n);
@@ -324,13 +325,13 @@ static cmx_err take(struct cmx_image *c, const uint8_t *p, uint32_t n)
     case TAIL_PAD:
         for (uint32_t i = 0; i < n; i++)
             if (p[i] != 0xff)
-                return refuse(c, CMX_EFORMAT, "there are bytes behind the image that are no signature");
+                return cmx_image_refuse(c, CMX_EFORMAT, "there are bytes behind the image that are no signature");
         break;
     case SECTOR:
         sector_bytes(c, CMX_IMAGE_SECTOR - c->need, p, n);
         break;
     default:
-        gather(c, p, n);
+        cmx_image_gather(c, p, n);
         break;
     }
     return CMX_OK;
@@ -359,7 +360,7 @@ static cmx_err step(struct cmx_image *c)
     case TRAILER:
         return trailer(c);
     default:
-        return refuse(c, CMX_EINTERNAL, "a state without a step");
+        return cmx_image_refuse(c, CMX_EINTERNAL, "a state without a step");
     }
 }
 
@@ -371,7 +372,7 @@ static cmx_err feed_esp(struct cmx_image *c, const uint8_t *p, uint32_t len)
         uint32_t n;
 
         if (c->state == COMPLETE)
-            return refuse(c, CMX_EFORMAT, "there are bytes behind the signature trailer");
+            return cmx_image_refuse(c, CMX_EFORMAT, "there are bytes behind the signature trailer");
         if (c->state == TAIL || c->state == AFTER_SECTOR) {
             err = tail(c, *p);
             if (err)
@@ -406,57 +407,15 @@ static cmx_err feed_esp(struct cmx_image *c, const uint8_t *p, uint32_t len)
     return CMX_OK;
 }
 
-/* The trailer can only be told from the rest at the end: its length of bytes is withheld from the hash. */
-static cmx_err feed_opaque(struct cmx_image *c, const uint8_t *p, uint32_t len)
-{
-    cmx_err err = CMX_OK;
-
-    c->offset += len;
-    while (len > 0 && !err) {
-        uint32_t room = (uint32_t)sizeof c->part - c->part_len, n;
-
-        if (room == 0) { /* the oldest of the withheld bytes make room */
-            n = len < c->part_len ? len : c->part_len;
-            err = cmx_sha256_update(&c->signed_sha, c->part, n);
-            memmove(c->part, c->part + n, c->part_len - n);
-            c->part_len -= n;
-            c->signed_len += n;
-            continue;
-        }
-        n = len < room ? len : room;
-        gather(c, p, n);
-        p += n;
-        len -= n;
-    }
-    return err ? refuse(c, err, "hashing failed") : CMX_OK;
-}
-
 cmx_err cmx_image_feed(struct cmx_image *c, const void *data, size_t len)
 {
-    if (c->state == REFUSED)
+    if (c->state == CMX_IMAGE_REFUSED)
         return CMX_EFORMAT;
     if (len > c->policy->max_len - c->offset)
-        return refuse(c, CMX_ENOSPC, "it is larger than the slot");
-    if (c->policy->format == CMX_IMAGE_OPAQUE)
-        return feed_opaque(c, data, (uint32_t)len);
+        return cmx_image_refuse(c, CMX_ENOSPC, "it is larger than the slot");
+    if (c->policy->format)
+        return c->policy->format->feed(c, data, (uint32_t)len);
     return feed_esp(c, data, (uint32_t)len);
-}
-
-static cmx_err finish_opaque(struct cmx_image *c)
-{
-    cmx_err err;
-
-    err = cmx_trailer_parse(&c->trailer, c->part, c->part_len);
-    if (err == CMX_ENOTSUP)
-        return refuse(c, err, "the signature trailer is of a version that this device does not know");
-    c->has_trailer = err == CMX_OK;
-    if (!c->has_trailer) {
-        c->signed_len += c->part_len;
-        if (cmx_sha256_update(&c->signed_sha, c->part, c->part_len) != CMX_OK)
-            return refuse(c, CMX_EIO, "hashing failed");
-    }
-    c->image_len = c->signed_len;
-    return CMX_OK;
 }
 
 static cmx_err signature(struct cmx_image *c)
@@ -466,30 +425,30 @@ static cmx_err signature(struct cmx_image *c)
     if (c->policy->keys.n == 0 || (c->policy->secure_boot && c->has_secure_boot && !c->has_trailer))
         return CMX_OK;
     if (!c->has_trailer)
-        return refuse(c, CMX_ENOKEY, "it is not signed");
+        return cmx_image_refuse(c, CMX_ENOKEY, "it is not signed");
     err = cmx_trailer_verify(&c->trailer, &c->policy->keys, c->signed_len, c->digest);
     if (err == CMX_ENOKEY)
-        return refuse(c, err, "it is signed with a key that this device does not trust");
-    return err ? refuse(c, err, "its signature does not match") : CMX_OK;
+        return cmx_image_refuse(c, err, "it is signed with a key that this device does not trust");
+    return err ? cmx_image_refuse(c, err, "its signature does not match") : CMX_OK;
 }
 
 cmx_err cmx_image_finish(struct cmx_image *c)
 {
     cmx_err err = CMX_OK;
 
-    if (c->state == REFUSED)
+    if (c->state == CMX_IMAGE_REFUSED)
         return CMX_EFORMAT;
     if (c->offset == 0)
-        err = refuse(c, CMX_ETRUNC, "it is empty");
-    else if (c->policy->format == CMX_IMAGE_OPAQUE)
-        err = finish_opaque(c);
+        err = cmx_image_refuse(c, CMX_ETRUNC, "it is empty");
+    else if (c->policy->format)
+        err = c->policy->format->finish(c);
     else if (c->state != TAIL && c->state != AFTER_SECTOR && c->state != COMPLETE)
-        err = refuse(c, CMX_ETRUNC, "it ends too early");
+        err = cmx_image_refuse(c, CMX_ETRUNC, "it ends too early");
     if (err)
         return err;
     c->hashing = false;
     err = cmx_sha256_finish(&c->signed_sha, c->digest);
     if (err)
-        return refuse(c, err, "hashing failed");
+        return cmx_image_refuse(c, err, "hashing failed");
     return signature(c);
 }

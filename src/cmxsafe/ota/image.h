@@ -25,11 +25,15 @@ extern "C" {
 #define CMX_IMAGE_SECTOR 4096 /* alignment and length of a Secure Boot v2 signature sector */
 #define CMX_IMAGE_TEXT_MAX 33 /* a descriptor's text, NUL included */
 
-typedef enum { CMX_IMAGE_ESP = 0, CMX_IMAGE_OPAQUE = 1 } cmx_image_format;
+/* ESP-IDF's images, or any bytes and a trailer. */
+struct cmx_image_format;
+extern const struct cmx_image_format cmx_image_opaque;
+#define CMX_IMAGE_ESP ((const struct cmx_image_format *)0)
+#define CMX_IMAGE_OPAQUE (&cmx_image_opaque)
 
 /* What the device accepts. A zeroed one accepts no ESP image that is larger than 0 bytes. */
 struct cmx_image_policy {
-    cmx_image_format format;
+    const struct cmx_image_format *format; /* CMX_IMAGE_ESP is NULL */
     uint16_t chip_id;            /* esp_chip_id_t: 5 ESP32-C3, 9 ESP32-S3, ...; CMX_IMAGE_CHIP_ANY for tools */
     uint32_t max_len;            /* of everything, trailer included: the slot's size */
     uint32_t secure_version_min; /* an image below it is a downgrade */

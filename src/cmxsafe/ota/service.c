@@ -51,17 +51,22 @@ void cmx_ota_look_at_slots(struct cmx_ota_service *s)
 /* ---- who may ---- */
 
 /* True: answered with a refusal. */
+static bool foreign_name(struct cmx_ota_service *s, struct cmx_http_request *r, const char *host, cmx_err *err)
+{
+    if (cmx_origin_host_ok(host, s->config.hosts, s->config.n_hosts))
+        return false;
+    *err = cmx_http_reply_text(
+        r, 403, "error: this device is not known by the name '%.64s'; use its address or configure the name\n",
+        host ? host : "");
+    return true;
+}
+
 bool cmx_ota_refused(struct cmx_ota_service *s, struct cmx_http_request *r, cmx_err *err)
 {
     const char *host = cmx_http_header_get(r, "Host");
 
-    if (!cmx_origin_host_ok(host, s->config.hosts, s->config.n_hosts)) {
-        *err = cmx_http_reply_text(r, 403,
-                                   "error: this device is not known by the name '%.64s'; use its address, or add the "
-                                   "name to the device's configuration\n",
-                                   host ? host : "");
+    if (foreign_name(s, r, host, err))
         return true;
-    }
     if (!cmx_origin_same(cmx_http_header_get(r, "Origin"), cmx_http_header_get(r, "Sec-Fetch-Site"), host)) {
         *err = cmx_http_reply_text(r, 403, "error: the request comes from another site's page\n");
         return true;
@@ -77,11 +82,11 @@ static cmx_err page_begin(struct cmx_http_request *r, void *ctx, void **state)
                                               {"X-Content-Type-Options", "nosniff"},
                                               {"Content-Encoding", "gzip"},
                                               {"Cache-Control", "no-store"}};
-    struct cmx_ota_service *s = ctx;
+    cmx_err err;
 
     (void)state;
-    if (!cmx_origin_host_ok(cmx_http_header_get(r, "Host"), s->config.hosts, s->config.n_hosts))
-        return cmx_http_reply_text(r, 403, "error: this device is not known by that name\n");
+    if (foreign_name(ctx, r, cmx_http_header_get(r, "Host"), &err))
+        return err;
     return cmx_http_reply_static(r, 200, "text/html; charset=utf-8", cmx_ota_page, cmx_ota_page_len, headers,
                                  sizeof headers / sizeof headers[0]);
 }
@@ -284,7 +289,7 @@ static void greet(const struct cmx_ota_service *s)
     if (t->rolled_back)
         cmx_log(CMX_LOG_WARN, tag, "version %s was rolled back: %s", t->rolled_back_version, t->rolled_back_why);
     if (s->config.policy.keys.n == 0 && !s->config.policy.secure_boot)
-        cmx_log(CMX_LOG_WARN, tag, "no update key is configured: images are accepted without a signature");
+        cmx_log(CMX_LOG_WARN, tag, "no update key: images are accepted without a signature");
 }
 
 static void service_free(struct cmx_ota_service *s)
@@ -335,7 +340,7 @@ static void confirmed(struct cmx_ota_service *s)
 
     cmx_ota_look_at_slots(s);
     if (err) {
-        cmx_log(CMX_LOG_ERROR, tag, "confirming the running image failed: %s", cmx_err_text(err));
+        cmx_log(CMX_LOG_ERROR, tag, "confirming failed: %s", cmx_err_text(err));
         return; /* tried again at the next call, until the deadline */
     }
     s->confirm_over = true;

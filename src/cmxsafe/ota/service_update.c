@@ -101,7 +101,7 @@ static int acquire(struct cmx_ota_service *s, struct cmx_ota_request *q, const s
     }
     if (range && range->first > 0) {
         if (s->state != OTA_INTERRUPTED || range->first != s->received || (s->total && range->total != s->total)) {
-            snprintf(why, why_cap, "cannot continue there; see Upload-Offset and GET /update");
+            snprintf(why, why_cap, "cannot continue there; see Upload-Offset");
             return 416;
         }
     } else {

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "cmxsafe/core/base64.h"
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/ota/bytes.h"
 
@@ -102,45 +103,28 @@ cmx_err cmx_trailer_verify(const struct cmx_trailer *t, const struct cmx_ota_key
 
 /* ---- public keys as text ---- */
 
-static int base64_digit(char c)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const char *p = c ? strchr(digits, c) : NULL;
-
-    return p ? (int)(p - digits) : -1;
-}
-
 /* Decodes base64 (RFC 4648 section 4), skipping white space and lines of dashes; exactly cap bytes must come out. */
 static cmx_err pem_decode(const char *s, uint8_t *out, size_t cap)
 {
-    uint32_t bits = 0;
-    unsigned have = 0;
-    size_t n = 0;
+    char plain[(sizeof spki + CMX_P256_PUBLIC_LEN + 2) / 3 * 4 + 1];
+    size_t n = 0, len;
+    cmx_err err;
 
-    while (*s) {
-        int d = base64_digit(*s);
-
-        if (*s == '-') {
+    for (; *s; s++) {
+        if (*s == '-')
             s += strcspn(s, "\n");
+        if (*s == '\0')
+            break;
+        if (strchr(" \n\r\t=", *s))
             continue;
-        }
-        if (*s == ' ' || *s == '\n' || *s == '\r' || *s == '\t' || *s == '=') {
-            s++;
-            continue;
-        }
-        if (d < 0)
-            return CMX_EFORMAT;
-        bits = (bits << 6) | (uint32_t)d;
-        have += 6;
-        if (have >= 8) {
-            have -= 8;
-            if (n == cap)
-                return CMX_EINVAL;
-            out[n++] = (uint8_t)(bits >> have);
-        }
-        s++;
+        if (n == sizeof plain)
+            return CMX_EINVAL;
+        plain[n++] = *s;
     }
-    return n == cap ? CMX_OK : CMX_EINVAL;
+    err = cmx_base64_decode(out, cap, plain, n, &len);
+    if (err)
+        return err == CMX_ENOSPC ? CMX_EINVAL : err;
+    return len == cap ? CMX_OK : CMX_EINVAL;
 }
 
 cmx_err cmx_ota_keys_add(struct cmx_ota_keys *keys, const char *text)

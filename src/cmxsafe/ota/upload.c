@@ -34,7 +34,7 @@ cmx_err cmx_upload_begin(struct cmx_upload *u, const struct cmx_slots *slots, co
     if (err)
         return fail(u, err, "the slots cannot be read");
     if (status.pending)
-        return fail(u, CMX_EBUSY, "the running image is new and not confirmed yet");
+        return fail(u, CMX_EBUSY, "the running image is not confirmed yet");
     if (status.target[0] == '\0')
         return fail(u, CMX_ENOTSUP, "there is no slot to write to");
     u->slot_size = status.target_size;
@@ -54,8 +54,7 @@ static cmx_err touch(struct cmx_upload *u)
     assert(cmx_image_head_ok(&u->image));
     err = u->slots->begin(u->slots->arg);
     if (err)
-        return fail(u, err,
-                    err == CMX_EBUSY ? "the running image is new and not confirmed yet" : "the slot cannot be opened");
+        return fail(u, err, err == CMX_EBUSY ? "the running image is not confirmed yet" : "the slot cannot be opened");
     u->begun = true;
     return CMX_OK;
 }
@@ -137,7 +136,7 @@ static cmx_err blank(struct cmx_upload *u, uint32_t at, bool *is)
 /* What an earlier, longer image left behind the new one goes too: the slot's content is the file's, then 0xff. */
 static cmx_err erase_rest(struct cmx_upload *u)
 {
-    if (u->policy.format == CMX_IMAGE_OPAQUE)
+    if (u->policy.format != CMX_IMAGE_ESP)
         return CMX_OK;
     while (u->erased < u->slot_size) {
         bool is;
@@ -186,7 +185,7 @@ static cmx_err verify_stored(struct cmx_upload *u)
     if (!err)
         err = cmx_image_finish(&u->image);
     if (err || !cmx_secret_equal(digest, u->image.digest, sizeof digest))
-        return fail(u, CMX_EIO, "the slot does not give back what was written");
+        return fail(u, CMX_EIO, "the slot does not hold what was written");
     return CMX_OK;
 }
 
@@ -200,7 +199,7 @@ static cmx_err release(struct cmx_upload *u)
         err = u->slots->read(u->slots->arg, 0, u->buffer, n);
     if (!err && memcmp(u->buffer, u->withheld, n) != 0)
         err = CMX_EIO;
-    return err ? fail(u, err, "writing the image's head failed") : CMX_OK;
+    return err ? fail(u, err, "writing to the slot failed") : CMX_OK;
 }
 
 cmx_err cmx_upload_verify(struct cmx_upload *u)

@@ -127,9 +127,9 @@ static bool too_long(const char *name)
 static cmx_err check_context(const struct cmx_context *c, struct why *why)
 {
     if (!c->name || !*c->name || too_long(c->name))
-        return refuse(why, "context name: missing or longer than %d characters", CMX_PROXY_NAME_MAX - 1);
+        return refuse(why, "context name: missing or too long");
     if (too_long(c->session) || (c->session && !*c->session))
-        return refuse(why, "context %s session: empty or longer than %d characters", c->name, CMX_PROXY_NAME_MAX - 1);
+        return refuse(why, "context %s session: empty or too long", c->name);
     if (c->local_port == 0)
         return refuse(why, "context %s local_port: missing", c->name);
     if (c->remote_port == 0)
