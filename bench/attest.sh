@@ -6,7 +6,10 @@
 #   attest_cli_ratio           cmxsafe attest --compute over a program that does the bare work; of both what starting costs is taken off
 #   attest_cli_vs_python       remote_attestation.py over cmxsafe attest --compute, whole processes
 #   attest_evidence_ratio      /evidence over /hash, a flash with no erased chunk at all: the worst case
+#                              (beside it: what SHA-256 alone takes over the same bytes, its floor; docs/ATTESTATION.md, "What evidence costs")
 #   attest_evidence_ratio_typical  the same, 1.2 MB of application and the rest erased
+#   attest_bulk_meanwhile      bulk through the same SSH session while /hash is asked without a pause, over bulk alone; flash as slow as a
+#                              chip's (4 KB in 250 us). Median of five pairs.
 #   attest_heap                our allocations' peak during both, bytes
 set -u
 . "$(dirname "$0")/../scripts/lib.sh"
@@ -62,6 +65,8 @@ evidence=$(asked "/evidence?nonce=0011223344556677")
 printf '# bare HMAC work %s us, /hash %s us, /evidence %s us (random flash)\n' "$bare" "$hash" "$evidence"
 figure attest_hash_ratio "$(ratio "$hash" "$bare")" 1.1 '<='
 figure attest_evidence_ratio "$(ratio "$evidence" "$hash")" 0.7 '<='
+bare_digest=$("$tmp/bare" 200 private_key.bin firmware.bin sha256)
+printf '# bare SHA-256 work %s us, %s of /hash and %s of the bare HMAC work: the floor of that ratio on random flash\n' "$bare_digest" "$(ratio "$bare_digest" "$hash")" "$(ratio "$bare_digest" "$bare")"
 serve typical.bin
 hash=$(asked "/hash?challenge=string_to_use_as_challenge")
 evidence=$(asked "/evidence?nonce=0011223344556677")
@@ -79,4 +84,8 @@ printf '# processes: bare %s us (start %s), cmxsafe %s us (start %s), Python %s 
 figure attest_cli_ratio "$(ratio $((c - c_start)) $((process - process_start)))" 1.1 '<='
 figure attest_cli_vs_python "$(ratio "$python" "$c")" 5 '>='
 figure attest_heap "$heap" 8192 '<='
+slow=$(CMX_BIN=$bin bash "$CMX_ROOT/bench/attest_meanwhile.sh" 250) || die "attest_meanwhile.sh fails"
+fast=$(CMX_BIN=$bin bash "$CMX_ROOT/bench/attest_meanwhile.sh" 0) || die "attest_meanwhile.sh fails"
+printf '# bulk while /hash is asked without a pause, over bulk alone: flash of a chip %s; flash that costs nothing, so that only the processor bounds /hash, %s\n' "$slow" "$fast"
+figure attest_bulk_meanwhile "$slow" 0.9 '>='
 exit $short

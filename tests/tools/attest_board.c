@@ -4,7 +4,9 @@
  *                  [--gateway PORT USER PIN REMOTE_PORT]
  *
  * --gateway: logs in to an sshd on 127.0.0.1 with the key derived from the hardware key and forwards REMOTE_PORT to the
- * service. Writes "listening PORT" once it serves; at the end "heap PEAK", our allocations' highest since then. */
+ * service. The environment: BULK="LOCAL REMOTE" forwards a port more in the same session; FLASH_US=N lets each read of
+ * flash take that long, as a chip's does. Writes "listening PORT" once it serves; at the end "heap PEAK", our
+ * allocations' highest since then. */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -26,6 +28,7 @@ static uint32_t flash_len;
 static struct cmx_hw_key *key;
 static struct cmx_efuse fuses;
 static struct cmx_proxy *proxy;
+static unsigned flash_us;
 
 static void die(const char *what, const char *why)
 {
@@ -45,6 +48,8 @@ static cmx_err flash_read(void *arg, uint32_t offset, void *out, size_t len)
     if (offset > flash_len || len > flash_len - offset)
         return CMX_EINVAL;
     memcpy(out, flash + offset, len);
+    if (flash_us)
+        usleep(flash_us);
     return CMX_OK;
 }
 
@@ -74,7 +79,7 @@ static void facts(void *arg, struct cmx_evidence *e)
     e->secure_boot = cmx_efuse_secure_boot(&fuses);
     e->flash_encryption = cmx_efuse_flash_encryption(&fuses);
     e->debug = cmx_efuse_debug(&fuses, CMX_EFUSE_ESP32S3);
-    if (!proxy || cmx_proxy_status(proxy, &st, 1) != 1)
+    if (!proxy || !cmx_proxy_status(proxy, &st, 1))
         return;
     e->has_gateway = st.has_host_key;
     memcpy(e->gateway, st.host_key, sizeof e->gateway);
@@ -117,10 +122,24 @@ static void open_key(int argc, char **argv)
         die("hardware key", why);
 }
 
+/* From BULK, if it is there. */
+static size_t add_bulk(struct cmx_context *c)
+{
+    const char *bulk = getenv("BULK");
+    char *rest;
+
+    if (!bulk)
+        return 0;
+    *c = (struct cmx_context){.name = "bulk", .session = "one", .high_bw = true};
+    c->local_port = (uint16_t)strtoul(bulk, &rest, 10);
+    c->remote_port = (uint16_t)strtoul(rest, NULL, 10);
+    return 1;
+}
+
 static struct cmx_proxy *start_gateway(int argc, char **argv, uint16_t port)
 {
     struct cmx_gateway g = {.host = "127.0.0.1", .key_load = cmx_identity_key_load, .want_session_id = true};
-    struct cmx_context c = {.name = "attestationPort", .local_port = port};
+    struct cmx_context c[2] = {{.name = "attestationPort", .session = "one", .local_port = port}};
     static const char *pin;
     struct cmx_proxy *p;
     char why[256];
@@ -133,8 +152,8 @@ static struct cmx_proxy *start_gateway(int argc, char **argv, uint16_t port)
     g.host_keys = &pin;
     g.n_host_keys = 1;
     g.backoff_base_ms = 100;
-    c.remote_port = (uint16_t)strtoul(argv[argc - 1], NULL, 10);
-    if (cmx_proxy_create(&p, &g, &c, 1, NULL, why, sizeof why) || cmx_proxy_start(p, 0))
+    c[0].remote_port = (uint16_t)strtoul(argv[argc - 1], NULL, 10);
+    if (cmx_proxy_create(&p, &g, c, 1 + add_bulk(&c[1]), NULL, why, sizeof why) || cmx_proxy_start(p, 0))
         die("gateway", why);
     return p;
 }
@@ -154,6 +173,8 @@ int main(int argc, char **argv)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigprocmask(SIG_BLOCK, &set, NULL);
+    if (getenv("FLASH_US"))
+        flash_us = (unsigned)strtoul(getenv("FLASH_US"), NULL, 10);
     map_flash(argv[1]);
     open_key(argc, argv);
     cmx_linux_set_device(&device);
