@@ -39,10 +39,9 @@ static void open_context(unsigned i)
     struct test_frame f;
     unsigned r;
 
-    must(cmx_isolation_socket_open(&iso, CMX_FLOW_SESSION, &us, port, &gw, 22, 1));
+    must(flow_open(&iso, CMX_FLOW_SESSION, &us, port, &gw, 22, 1));
     for (r = 0; r < 4; r++)
-        must(cmx_isolation_socket_open(&iso, CMX_FLOW_RELAY, &localhost, (uint16_t)(40000 + 100 * i + r), &localhost,
-                                       (uint16_t)(81 + i), 1));
+        must(flow_open(&iso, CMX_FLOW_RELAY, &localhost, 40000 + 100 * i + r, &localhost, 81 + i, 1));
     frame_tcp(&f, gw_mac, our_mac, &us, port, &gw, 22, CMX_TCP_SYN, 1000, 0, 0);
     verdict(&f, CMX_OUT, CMX_ALLOW);
     frame_tcp(&f, our_mac, gw_mac, &gw, 22, &us, port, CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1001, 0);

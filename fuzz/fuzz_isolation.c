@@ -15,7 +15,7 @@ static void set_up(struct cmx_isolation *iso, struct cmx_flow *flows, struct cmx
     static const uint8_t us[4] = {10, 0, 0, 5}, gw[4] = {10, 0, 0, 1}, dns[4] = {10, 0, 0, 53};
     static const uint8_t us6[16] = {0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5};
     struct cmx_iso_config c = {.dhcp4 = true, .dhcp6 = true, .ipv6 = true, .n_resolvers = 1, .n_time_servers = 1};
-    struct cmx_ip local, peer;
+    struct cmx_end local = {.port = 50000}, peer = {.port = 22};
 
     c.names[0] = "gw.example.org";
     cmx_ip4(&c.resolvers[0], dns);
@@ -27,9 +27,9 @@ static void set_up(struct cmx_isolation *iso, struct cmx_flow *flows, struct cmx
     cmx_ip4(&eth->own[0], us);
     cmx_ip6(&eth->own[1], us6);
     eth->n_own = 2;
-    cmx_ip4(&local, us);
-    cmx_ip4(&peer, gw);
-    if (cmx_isolation_socket_open(iso, CMX_FLOW_SESSION, &local, 50000, &peer, 22, 0) != CMX_OK)
+    cmx_ip4(&local.ip, us);
+    cmx_ip4(&peer.ip, gw);
+    if (cmx_isolation_socket_open(iso, CMX_FLOW_SESSION, &local, &peer, 0) != CMX_OK)
         abort();
     cmx_isolation_resolving(iso, true);
 }
@@ -49,7 +49,7 @@ static void one(struct cmx_isolation *iso, const struct cmx_iface *iface, uint8_
         return;
     if (cmx_packet_parse(&p, &f) != CMX_WHY_NONE || p.proto != CMX_IP_TCP)
         abort();
-    if ((how & 1 ? p.sport : p.dport) != 50000 || (how & 1 ? p.dport : p.sport) != 22)
+    if ((how & 1 ? p.src.port : p.dst.port) != 50000 || (how & 1 ? p.dst.port : p.src.port) != 22)
         abort();
 }
 

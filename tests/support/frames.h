@@ -43,6 +43,29 @@ static inline uint16_t fold(uint32_t sum)
     return (uint16_t)~sum;
 }
 
+/* The engine's sockets. peer NULL: a listener. */
+static inline cmx_err flow_open(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cmx_ip *ip, unsigned port,
+                                const struct cmx_ip *peer, unsigned peer_port, uint32_t now)
+{
+    const struct cmx_end local = {*ip, port};
+    struct cmx_end to = {.port = peer_port};
+
+    if (peer)
+        to.ip = *peer;
+    return cmx_isolation_socket_open(iso, kind, &local, peer ? &to : NULL, now);
+}
+
+static inline void flow_close(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cmx_ip *ip, unsigned port,
+                              const struct cmx_ip *peer, unsigned peer_port, uint32_t now)
+{
+    const struct cmx_end local = {*ip, port};
+    struct cmx_end to = {.port = peer_port};
+
+    if (peer)
+        to.ip = *peer;
+    cmx_isolation_socket_close(iso, kind, &local, peer ? &to : NULL, now);
+}
+
 /* Lengths and checksums of the IP header and of what is above it, by the bytes that are there. */
 static inline void frame_finish(struct test_frame *f)
 {

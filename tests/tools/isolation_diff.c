@@ -226,7 +226,7 @@ static void connect_session(const char *device, const char *peer)
     memcpy(&from.sin_addr, &us.w[3], 4);
     if (bind(client, (struct sockaddr *)&from, sizeof from))
         die("bind");
-    if (cmx_isolation_socket_open(&iso, CMX_FLOW_SESSION, &us, LOCAL_PORT, &gw, 22, now_ms()) != CMX_OK)
+    if (flow_open(&iso, CMX_FLOW_SESSION, &us, LOCAL_PORT, &gw, 22, now_ms()) != CMX_OK)
         die("flow");
     if (connect(client, (struct sockaddr *)&at, sizeof at) && errno != EINPROGRESS)
         die("connect");

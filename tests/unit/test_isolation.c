@@ -112,7 +112,7 @@ static cmx_why tcp_out(const struct cmx_ip *to, unsigned sport, unsigned dport, 
 
 static void open_session(uint16_t port)
 {
-    assert_int_equal(cmx_isolation_socket_open(&iso, CMX_FLOW_SESSION, &none4, port, &gw, 22, now), CMX_OK);
+    assert_int_equal(flow_open(&iso, CMX_FLOW_SESSION, &none4, port, &gw, 22, now), CMX_OK);
 }
 
 /* A session from port 50000: our numbers begin at 1000, the gateway's at 9000. */
@@ -211,7 +211,7 @@ static void closed_socket_says_farewell_then_is_gone(void **state)
 {
     (void)state;
     session_up();
-    cmx_isolation_socket_close(&iso, CMX_FLOW_SESSION, &us, 50000, &gw, 22, now);
+    flow_close(&iso, CMX_FLOW_SESSION, &us, 50000, &gw, 22, now);
     assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_FIN | CMX_TCP_ACK, 1001, 9001), CMX_WHY_SESSION);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_FIN | CMX_TCP_ACK, 9001, 1002), CMX_WHY_SESSION);
     assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_SYN, 1, 0), CMX_WHY_TCP_STATE);
@@ -229,21 +229,20 @@ static void engine_is_held_to_the_configuration(void **state)
     unsigned i;
 
     (void)state;
-    assert_int_equal(cmx_isolation_socket_open(&iso, CMX_FLOW_SESSION, &none4, 50000, &gw, 2222, now), CMX_EPERM);
-    assert_int_equal(cmx_isolation_socket_open(&iso, CMX_FLOW_SESSION, &none4, 50000, &localhost, 22, now), CMX_EPERM);
-    assert_int_equal(cmx_isolation_socket_open(&iso, CMX_FLOW_SESSION, &none4, 0, &gw, 22, now), CMX_EPERM);
-    assert_int_equal(cmx_isolation_socket_open(&iso, CMX_FLOW_RELAY, &localhost, 40000, &localhost, 80, now),
-                     CMX_EPERM);
-    assert_int_equal(cmx_isolation_socket_open(&iso, CMX_FLOW_LISTEN, &localhost, 81, NULL, 0, now), CMX_EPERM);
-    assert_int_equal(cmx_isolation_socket_open(&iso, CMX_FLOW_SESSION, &none4, 50000, &other, 22, now), CMX_OK);
+    assert_int_equal(flow_open(&iso, CMX_FLOW_SESSION, &none4, 50000, &gw, 2222, now), CMX_EPERM);
+    assert_int_equal(flow_open(&iso, CMX_FLOW_SESSION, &none4, 50000, &localhost, 22, now), CMX_EPERM);
+    assert_int_equal(flow_open(&iso, CMX_FLOW_SESSION, &none4, 0, &gw, 22, now), CMX_EPERM);
+    assert_int_equal(flow_open(&iso, CMX_FLOW_RELAY, &localhost, 40000, &localhost, 80, now), CMX_EPERM);
+    assert_int_equal(flow_open(&iso, CMX_FLOW_LISTEN, &localhost, 81, NULL, 0, now), CMX_EPERM);
+    assert_int_equal(flow_open(&iso, CMX_FLOW_SESSION, &none4, 50000, &other, 22, now), CMX_OK);
     c.gateways[0] = gw;
     c.n_gateways = 1;
     assert_int_equal(cmx_isolation_configure(&iso, &c), CMX_OK);
-    assert_int_equal(cmx_isolation_socket_open(&iso, CMX_FLOW_SESSION, &none4, 50001, &other, 22, now), CMX_EPERM);
+    assert_int_equal(flow_open(&iso, CMX_FLOW_SESSION, &none4, 50001, &other, 22, now), CMX_EPERM);
     for (i = 0; i < 63; i++)
         open_session((uint16_t)(50100 + i));
-    assert_int_equal(cmx_isolation_socket_open(&iso, CMX_FLOW_SESSION, &none4, 60000, &gw, 22, now), CMX_ENOSPC);
-    cmx_isolation_socket_close(&iso, CMX_FLOW_SESSION, &none4, 50100, &gw, 22, now);
+    assert_int_equal(flow_open(&iso, CMX_FLOW_SESSION, &none4, 60000, &gw, 22, now), CMX_ENOSPC);
+    flow_close(&iso, CMX_FLOW_SESSION, &none4, 50100, &gw, 22, now);
     open_session(60000);
 }
 
@@ -257,11 +256,10 @@ static void closing_flows_make_room(void **state)
         const uint16_t port = (uint16_t)(40000 + i);
 
         now++;
-        assert_int_equal(cmx_isolation_socket_open(&iso, CMX_FLOW_RELAY, &localhost, port, &localhost, 81, now),
-                         CMX_OK);
+        assert_int_equal(flow_open(&iso, CMX_FLOW_RELAY, &localhost, port, &localhost, 81, now), CMX_OK);
         frame_tcp(&f, our_mac, our_mac, &localhost, port, &localhost, 81, CMX_TCP_SYN, 1, 0, 0);
         assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_RELAY);
-        cmx_isolation_socket_close(&iso, CMX_FLOW_RELAY, &localhost, port, &localhost, 81, now);
+        flow_close(&iso, CMX_FLOW_RELAY, &localhost, port, &localhost, 81, now);
     }
 }
 
@@ -297,7 +295,7 @@ static void loopback_is_the_proxys(void **state)
     struct test_frame f;
 
     (void)state;
-    assert_int_equal(cmx_isolation_socket_open(&iso, CMX_FLOW_RELAY, &localhost, 40000, &localhost, 81, now), CMX_OK);
+    assert_int_equal(flow_open(&iso, CMX_FLOW_RELAY, &localhost, 40000, &localhost, 81, now), CMX_OK);
     frame_tcp(&f, our_mac, our_mac, &localhost, 40000, &localhost, 81, CMX_TCP_SYN, 1, 0, 0);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_RELAY);
     frame_tcp(&f, our_mac, our_mac, &localhost, 81, &localhost, 40000, CMX_TCP_SYN | CMX_TCP_ACK, 1, 2, 0);
@@ -326,12 +324,12 @@ static void pair_is_the_engines_own(void **state)
     struct test_frame f;
 
     (void)state;
-    assert_int_equal(cmx_isolation_socket_open(&iso, CMX_FLOW_PAIR, &us, 40000, &localhost, 40001, now), CMX_EPERM);
-    assert_int_equal(cmx_isolation_socket_open(&iso, CMX_FLOW_PAIR, &localhost, 40000, &gw, 22, now), CMX_EPERM);
-    assert_int_equal(cmx_isolation_socket_open(&iso, CMX_FLOW_PAIR, &localhost, 40000, NULL, 0, now), CMX_EPERM);
+    assert_int_equal(flow_open(&iso, CMX_FLOW_PAIR, &us, 40000, &localhost, 40001, now), CMX_EPERM);
+    assert_int_equal(flow_open(&iso, CMX_FLOW_PAIR, &localhost, 40000, &gw, 22, now), CMX_EPERM);
+    assert_int_equal(flow_open(&iso, CMX_FLOW_PAIR, &localhost, 40000, NULL, 0, now), CMX_EPERM);
     frame_tcp(&f, our_mac, our_mac, &localhost, 40000, &localhost, 40001, CMX_TCP_SYN, 1, 0, 0);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NO_FLOW);
-    assert_int_equal(cmx_isolation_socket_open(&iso, CMX_FLOW_PAIR, &localhost, 40000, &localhost, 40001, now), CMX_OK);
+    assert_int_equal(flow_open(&iso, CMX_FLOW_PAIR, &localhost, 40000, &localhost, 40001, now), CMX_OK);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_RELAY);
     frame_tcp(&f, our_mac, our_mac, &localhost, 40001, &localhost, 40000, CMX_TCP_SYN | CMX_TCP_ACK, 1, 2, 0);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_RELAY);
@@ -341,7 +339,7 @@ static void pair_is_the_engines_own(void **state)
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NO_FLOW);
     frame_tcp(&f, our_mac, gw_mac, &localhost, 40000, &localhost, 40001, CMX_TCP_SYN, 1, 0, 0);
     assert_int_equal(IN(&f), CMX_WHY_MARTIAN); /* on a wire it is a lie */
-    cmx_isolation_socket_close(&iso, CMX_FLOW_PAIR, &localhost, 40000, &localhost, 40001, now);
+    flow_close(&iso, CMX_FLOW_PAIR, &localhost, 40000, &localhost, 40001, now);
     now += CMX_ISO_CLOSING_MS + 1;
     frame_tcp(&f, our_mac, our_mac, &localhost, 40000, &localhost, 40001, CMX_TCP_ACK, 1, 1, 0);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NO_FLOW);
@@ -354,8 +352,8 @@ static void direct_listener_serves_those_it_is_declared_for(void **state)
     (void)state;
     frame_tcp(&f, our_mac, our_mac, &localhost, 40000, &localhost, 1883, CMX_TCP_SYN, 1, 0, 0);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NO_FLOW); /* not listening yet */
-    assert_int_equal(cmx_isolation_socket_open(&iso, CMX_FLOW_LISTEN, &localhost, 1883, NULL, 0, now), CMX_OK);
-    assert_int_equal(cmx_isolation_socket_open(&iso, CMX_FLOW_LISTEN, &localhost, 1884, NULL, 0, now), CMX_OK);
+    assert_int_equal(flow_open(&iso, CMX_FLOW_LISTEN, &localhost, 1883, NULL, 0, now), CMX_OK);
+    assert_int_equal(flow_open(&iso, CMX_FLOW_LISTEN, &localhost, 1884, NULL, 0, now), CMX_OK);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_DIRECT);
     frame_tcp(&f, our_mac, our_mac, &localhost, 1883, &localhost, 40000, CMX_TCP_SYN | CMX_TCP_ACK, 1, 2, 0);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_DIRECT);
@@ -365,7 +363,7 @@ static void direct_listener_serves_those_it_is_declared_for(void **state)
     /* A restricted one: who was announced, and nobody else. */
     frame_tcp(&f, our_mac, our_mac, &localhost, 40000, &localhost, 1884, CMX_TCP_SYN, 1, 0, 0);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NOT_PEER);
-    assert_int_equal(cmx_isolation_socket_open(&iso, CMX_FLOW_CLAIM, &localhost, 40000, &localhost, 1884, now), CMX_OK);
+    assert_int_equal(flow_open(&iso, CMX_FLOW_CLAIM, &localhost, 40000, &localhost, 1884, now), CMX_OK);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_DIRECT);
     frame_tcp(&f, our_mac, our_mac, &localhost, 40001, &localhost, 1884, CMX_TCP_SYN, 1, 0, 0);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NOT_PEER);
@@ -709,9 +707,12 @@ static void ip_options_are_dropped(void **state)
     memcpy(g.d + 34, route, 4);
     frame_finish(&g);
     assert_int_equal(IN(&g), CMX_WHY_IP_OPTION);
-    g.d[35] = 9;
+    g.d[35] = 9; /* longer than the header */
     frame_finish(&g);
-    assert_int_equal(IN(&g), CMX_WHY_LENGTH);
+    assert_int_equal(IN(&g), CMX_WHY_IP_OPTION);
+    memcpy(g.d + 34, "\0\x44\x44\x44", 4); /* after the end of the list nothing is read */
+    frame_finish(&g);
+    assert_int_equal(IN(&g), CMX_WHY_SESSION);
 }
 
 static void ipv6_chains_are_walked(void **state)
@@ -720,7 +721,7 @@ static void ipv6_chains_are_walked(void **state)
     uint8_t *x;
 
     (void)state;
-    assert_int_equal(cmx_isolation_socket_open(&iso, CMX_FLOW_SESSION, &us6, 50000, &gw6, 22, now), CMX_OK);
+    assert_int_equal(flow_open(&iso, CMX_FLOW_SESSION, &us6, 50000, &gw6, 22, now), CMX_OK);
     frame_tcp(&f, gw_mac, our_mac, &us6, 50000, &gw6, 22, CMX_TCP_SYN, 1000, 0, 0);
     assert_int_equal(OUT(&f), CMX_WHY_SESSION);
     frame_tcp(&f, our_mac, gw_mac, &gw6, 22, &us6, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1001, 0);
@@ -739,10 +740,24 @@ static void ipv6_chains_are_walked(void **state)
     assert_int_equal(IN(&f), CMX_WHY_IP_OPTION);
     f.d[14 + 6] = 0;
     x[1] = 200; /* longer than the packet */
-    assert_int_equal(IN(&f), CMX_WHY_LENGTH);
+    assert_int_equal(IN(&f), CMX_WHY_TRUNCATED);
     x[1] = 0;
-    x[0] = 0; /* hop-by-hop twice */
-    assert_int_not_equal(IN(&f), CMX_WHY_SESSION);
+    assert_int_equal(IN(&f), CMX_WHY_IP_OPTION); /* hop-by-hop, all padding */
+    x[2] = 5;
+    x[3] = 2;
+    assert_int_equal(IN(&f), CMX_WHY_IP_OPTION); /* a router alert for anything but ICMPv6 */
+    x[0] = CMX_IP_ICMP6;
+    x[4] = x[5] = x[6] = x[7] = 1; /* the alert's value, then an option that is all padding, and one byte too many */
+    assert_int_equal(IN(&f), CMX_WHY_LENGTH);
+    x[6] = 5;
+    x[7] = 0; /* a second one */
+    assert_int_equal(IN(&f), CMX_WHY_IP_OPTION);
+    memset(x, 0, 8);
+    assert_int_equal(IN(&f), CMX_WHY_IP_OPTION); /* hop-by-hop twice */
+    x[0] = 44;
+    x[2] = 5;
+    x[3] = 2;
+    assert_int_equal(IN(&f), CMX_WHY_FRAGMENT);
     f.d[14 + 6] = 59; /* nothing follows */
     assert_int_equal(IN(&f), CMX_WHY_PROTOCOL);
 }
@@ -871,9 +886,9 @@ static void only_owned_ports_pass(void **state)
             struct cmx_frame v = frame_view(&f);
 
             assert_int_equal(cmx_packet_parse(&p, &v), CMX_WHY_NONE);
-            assert_int_equal(p.dport, 50000);
-            assert_int_equal(p.sport, 22);
-            assert_true(cmx_ip_equal(&p.src, &gw));
+            assert_int_equal(p.dst.port, 50000);
+            assert_int_equal(p.src.port, 22);
+            assert_true(cmx_ip_equal(&p.src.ip, &gw));
         }
     }
 }

@@ -24,9 +24,9 @@
 /* A dropped packet, to be told of: noted where it was judged, which may be a driver's task with a stack of 2 KB, and
  * logged by a task of our own. */
 struct drop {
-    struct cmx_ip src, dst;
+    struct cmx_end src, dst;
     uint32_t silent; /* dropped unsaid before it */
-    uint16_t sport, dport, ethertype;
+    uint16_t ethertype;
     uint8_t proto;
     bool loopback, out, whole;
     cmx_why why;
@@ -209,20 +209,20 @@ cmx_err cmx_device_isolation_configure(const struct cmx_gateway *gateway, const 
 
 /* ---- the engine's sockets ---- */
 
-static bool address_of(const struct sockaddr *a, struct cmx_ip *ip, uint16_t *port)
+static bool end_of(const struct sockaddr *a, struct cmx_end *end)
 {
     if (a && a->sa_family == AF_INET) {
         const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)a;
 
-        cmx_ip4(ip, (const uint8_t *)&in->sin_addr);
-        *port = ntohs(in->sin_port);
+        cmx_ip4(&end->ip, (const uint8_t *)&in->sin_addr);
+        end->port = ntohs(in->sin_port);
         return true;
     }
     if (a && a->sa_family == AF_INET6) {
         const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)(const void *)a;
 
-        cmx_ip6(ip, (const uint8_t *)&in->sin6_addr);
-        *port = ntohs(in->sin6_port);
+        cmx_ip6(&end->ip, (const uint8_t *)&in->sin6_addr);
+        end->port = ntohs(in->sin6_port);
         return true;
     }
     return false;
@@ -237,18 +237,17 @@ cmx_err cmx_device_isolation_open(cmx_socket_kind kind, const struct sockaddr *l
 {
     const struct cmx_filter *filter = cmx_port_filter();
     struct state *s = state_now();
-    struct cmx_ip l, p;
-    uint16_t lport, pport = 0;
+    struct cmx_end here, there;
     bool has_peer;
     cmx_err err;
 
     if (!filter || !s)
         return standing_now() == STANDING_FAILED ? CMX_EPERM : CMX_OK;
-    has_peer = address_of(peer, &p, &pport);
-    if (!address_of(local, &l, &lport))
+    has_peer = end_of(peer, &there);
+    if (!end_of(local, &here))
         return CMX_EINVAL;
     filter->lock();
-    err = cmx_isolation_socket_open(&s->iso, kinds[kind], &l, lport, has_peer ? &p : NULL, pport, now_ms());
+    err = cmx_isolation_socket_open(&s->iso, kinds[kind], &here, has_peer ? &there : NULL, now_ms());
     filter->unlock();
     return err;
 }
@@ -257,15 +256,14 @@ void cmx_device_isolation_close(cmx_socket_kind kind, const struct sockaddr *loc
 {
     const struct cmx_filter *filter = cmx_port_filter();
     struct state *s = state_now();
-    struct cmx_ip l, p;
-    uint16_t lport, pport = 0;
+    struct cmx_end here, there;
     bool has_peer;
 
-    if (!filter || !s || !address_of(local, &l, &lport))
+    if (!filter || !s || !end_of(local, &here))
         return;
-    has_peer = address_of(peer, &p, &pport);
+    has_peer = end_of(peer, &there);
     filter->lock();
-    cmx_isolation_socket_close(&s->iso, kinds[kind], &l, lport, has_peer ? &p : NULL, pport, now_ms());
+    cmx_isolation_socket_close(&s->iso, kinds[kind], &here, has_peer ? &there : NULL, now_ms());
     filter->unlock();
 }
 
@@ -283,16 +281,16 @@ void cmx_device_isolation_resolve(bool begins)
 
 /* ---- the judge ---- */
 
-static void put_end(char *out, size_t cap, const struct cmx_ip *ip, unsigned port)
+static void put_end(char *out, size_t cap, const struct cmx_end *end)
 {
     char text[INET6_ADDRSTRLEN] = "?";
     size_t len;
-    const uint8_t *bytes = cmx_ip_bytes(ip, &len);
+    const uint8_t *bytes = cmx_ip_bytes(&end->ip, &len);
 
     if (!inet_ntop(len == 4 ? AF_INET : AF_INET6, bytes, text, sizeof text))
         text[0] = '?';
-    if (port)
-        snprintf(out, cap, len == 4 ? "%s:%u" : "[%s]:%u", text, port);
+    if (end->port)
+        snprintf(out, cap, len == 4 ? "%s:%u" : "[%s]:%u", text, (unsigned)end->port);
     else
         snprintf(out, cap, "%s", text);
 }
@@ -319,9 +317,9 @@ static void note_drop(struct state *s, const struct cmx_filter_packet *q, const 
         .src = p.src,
         .dst = p.dst,
         .silent = s->silent,
-        .sport = (uint16_t)p.sport,
-        .dport = (uint16_t)p.dport,
-        .ethertype = (uint16_t)p.ethertype,
+        .ethertype = (uint16_t)(p.ethertype      ? p.ethertype
+                                : p.version == 6 ? CMX_ETH_IPV6
+                                                 : CMX_ETH_IPV4),
         .proto = (uint8_t)p.proto,
         .loopback = q->loopback,
         .out = q->out,
@@ -335,8 +333,8 @@ static void log_drop(const struct drop *d)
 {
     char from[64], to[64];
 
-    put_end(from, sizeof from, &d->src, d->sport);
-    put_end(to, sizeof to, &d->dst, d->dport);
+    put_end(from, sizeof from, &d->src);
+    put_end(to, sizeof to, &d->dst);
     cmx_log(CMX_LOG_WARN, TAG, "dropped %s: %s: type %04x protocol %u %s > %s%s (%lu more unsaid)",
             d->loopback ? "on loopback"
             : d->out    ? "out"

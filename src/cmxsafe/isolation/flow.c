@@ -9,71 +9,58 @@
 /* No device has more than this unacknowledged; an older acknowledgement is a guess. */
 #define TCP_FLIGHT (1u << 24)
 
-static struct cmx_flow **bucket_of(struct cmx_isolation *iso, uint32_t lport, uint32_t rport)
+/* One of the two ports is the stack's choice, one after the other: their sum spreads evenly. */
+CMX_SMALL static struct cmx_flow **bucket_of(struct cmx_isolation *iso, const struct cmx_end *local,
+                                             const struct cmx_end *peer)
 {
-    return &iso->buckets[(lport * 40503u + rport * 9377u) >> 3 & (CMX_ISO_BUCKETS - 1)];
-}
-
-static void set_free(struct cmx_isolation *iso, struct cmx_flow *f)
-{
-    memset(f, 0, sizeof *f);
-    f->next = iso->free_flows;
-    iso->free_flows = f;
-}
-
-void cmx_flow_reset(struct cmx_isolation *iso)
-{
-    uint32_t i;
-
-    memset(iso->buckets, 0, sizeof iso->buckets);
-    iso->free_flows = NULL;
-    for (i = 0; i < iso->n_flows; i++)
-        set_free(iso, &iso->flows[i]);
+    return &iso->buckets[(local->port + peer->port) & (CMX_ISO_BUCKETS - 1)];
 }
 
 void cmx_flow_remove(struct cmx_isolation *iso, struct cmx_flow *f)
 {
-    struct cmx_flow **link = bucket_of(iso, f->lport, f->rport);
+    struct cmx_flow **link = bucket_of(iso, &f->local, &f->peer);
 
     while (*link != f)
         link = &(*link)->next;
     *link = f->next;
-    set_free(iso, f);
+    f->local.port = 0;
 }
 
-/* Frees the flow that has been closing for longest. */
-static void reclaim(struct cmx_isolation *iso)
+/* An unused place, or that of the flow that has been closing for longest. */
+static struct cmx_flow *place(struct cmx_isolation *iso)
 {
     struct cmx_flow *f, *oldest = NULL;
 
-    for (f = iso->flows; f < iso->flows + iso->n_flows; f++)
+    for (f = iso->flows; f < iso->flows + iso->n_flows; f++) {
+        if (!f->local.port)
+            return f;
         if (f->closing && (!oldest || cmx_after(oldest->expires, f->expires)))
             oldest = f;
+    }
     if (oldest)
         cmx_flow_remove(iso, oldest);
+    return oldest;
 }
 
-struct cmx_flow *cmx_flow_add(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cmx_ip *local, uint32_t lport,
-                              const struct cmx_ip *peer, uint32_t rport, uint32_t now_ms)
+bool cmx_flow_add(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cmx_end *local,
+                  const struct cmx_end *peer, uint32_t now_ms)
 {
-    struct cmx_flow **bucket = bucket_of(iso, lport, rport);
-    struct cmx_flow *f;
+    struct cmx_flow **bucket, *f = cmx_flow_find(iso, local, peer, now_ms);
 
-    if (!iso->free_flows)
-        reclaim(iso);
-    f = iso->free_flows;
+    if (f) /* the port is used again before its old connection was forgotten */
+        cmx_flow_remove(iso, f);
+    else
+        f = place(iso);
     if (!f)
-        return NULL;
-    iso->free_flows = f->next;
+        return false;
+    memset(f, 0, sizeof *f);
     f->local = *local;
     f->peer = *peer;
-    f->lport = (uint16_t)lport;
-    f->rport = (uint16_t)rport;
     f->kind = (uint8_t)kind;
-    f->expires = now_ms;
+    bucket = bucket_of(iso, local, peer);
     f->next = *bucket;
     *bucket = f;
-    return f;
+    return true;
 }
 
 static bool is_over(const struct cmx_flow *f, uint32_t now_ms)
@@ -81,13 +68,18 @@ static bool is_over(const struct cmx_flow *f, uint32_t now_ms)
     return f->closing && !cmx_after(f->expires, now_ms);
 }
 
-struct cmx_flow *cmx_flow_find(struct cmx_isolation *iso, const struct cmx_ip *local, uint32_t lport,
-                               const struct cmx_ip *peer, uint32_t rport, uint32_t now_ms)
+static bool is_between(const struct cmx_flow *f, const struct cmx_end *local, const struct cmx_end *peer)
 {
-    struct cmx_flow *f = *bucket_of(iso, lport, rport);
+    return f->local.port == local->port && f->peer.port == peer->port && cmx_ip_equal(&f->peer.ip, &peer->ip) &&
+           (cmx_ip_equal(&f->local.ip, &local->ip) || cmx_ip_is_any(&f->local.ip));
+}
 
-    while (f && (f->lport != lport || f->rport != rport || !cmx_ip_equal(&f->peer, peer) ||
-                 (!cmx_ip_equal(&f->local, local) && !cmx_ip_is_any(&f->local))))
+struct cmx_flow *cmx_flow_find(struct cmx_isolation *iso, const struct cmx_end *local, const struct cmx_end *peer,
+                               uint32_t now_ms)
+{
+    struct cmx_flow *f = *bucket_of(iso, local, peer);
+
+    while (f && !is_between(f, local, peer))
         f = f->next;
     if (!f || !is_over(f, now_ms))
         return f;
@@ -97,33 +89,23 @@ struct cmx_flow *cmx_flow_find(struct cmx_isolation *iso, const struct cmx_ip *l
 
 bool cmx_flow_has_peer(const struct cmx_isolation *iso, const struct cmx_ip *peer, uint32_t now_ms)
 {
-    uint16_t i;
+    const struct cmx_flow *f;
 
-    for (i = 0; i < iso->n_flows; i++) {
-        const struct cmx_flow *f = &iso->flows[i];
-
-        if (f->lport && f->kind == CMX_FLOW_SESSION && cmx_ip_equal(&f->peer, peer) && !is_over(f, now_ms))
+    for (f = iso->flows; f < iso->flows + iso->n_flows; f++)
+        if (f->local.port && f->kind == CMX_FLOW_SESSION && cmx_ip_equal(&f->peer.ip, peer) && !is_over(f, now_ms))
             return true;
-    }
     return false;
 }
 
 /* The window scale option of a SYN (RFC 7323 section 2.2); 0 where there is none. */
 static uint8_t window_scale(const struct cmx_packet *p)
 {
-    uint32_t header = p->l4_len - p->payload, i = 20;
+    struct cmx_options o = {.at = p->l4 + 20, .left = p->l4_len - p->payload - 20, .pad = 1, .end = 0};
+    const uint8_t *option;
 
-    while (i < header && p->l4[i] != 0) {
-        if (p->l4[i] == 1) {
-            i++;
-            continue;
-        }
-        if (i + 1 >= header || p->l4[i + 1] < 2 || p->l4[i + 1] > header - i)
-            return 0;
-        if (p->l4[i] == 3 && p->l4[i + 1] == 3)
-            return p->l4[i + 2] > 14 ? 14 : p->l4[i + 2];
-        i += p->l4[i + 1];
-    }
+    while ((option = cmx_options_next(&o)) != NULL)
+        if (option[0] == 3 && option[1] == 3)
+            return option[2] > 14 ? 14 : option[2];
     return 0;
 }
 
@@ -132,29 +114,15 @@ static uint32_t sequence_end(const struct cmx_packet *p)
     return p->seq + p->payload + !!(p->tcp_flags & CMX_TCP_SYN) + !!(p->tcp_flags & CMX_TCP_FIN);
 }
 
-/* Learns from a segment that we send: how far we sent, what we acknowledged, how much we let the peer send. */
-static void learn_out(struct cmx_flow *f, const struct cmx_packet *p)
+static void advance(uint32_t *to, uint32_t value)
 {
-    uint32_t edge = p->ack + ((uint32_t)p->window << f->scale);
-
-    if (!f->tracked) {
-        f->snd_max = sequence_end(p);
-        f->rcv_ack = p->ack;
-        f->rcv_edge = edge;
-        f->tracked = true;
-        return;
-    }
-    if (cmx_after(sequence_end(p), f->snd_max))
-        f->snd_max = sequence_end(p);
-    if (cmx_after(p->ack, f->rcv_ack))
-        f->rcv_ack = p->ack;
-    if (cmx_after(edge, f->rcv_edge))
-        f->rcv_edge = edge;
+    if (cmx_after(value, *to))
+        *to = value;
 }
 
 cmx_why cmx_flow_tcp_out(struct cmx_flow *f, const struct cmx_packet *p)
 {
-    const uint32_t kind = p->tcp_flags & (CMX_TCP_SYN | CMX_TCP_ACK | CMX_TCP_RST | CMX_TCP_FIN);
+    const uint32_t kind = p->tcp_flags;
 
     if (kind & CMX_TCP_SYN) {
         if (kind != CMX_TCP_SYN || f->closing || f->state == CMX_TCP_UP)
@@ -162,26 +130,31 @@ cmx_why cmx_flow_tcp_out(struct cmx_flow *f, const struct cmx_packet *p)
         f->state = CMX_TCP_SYN_SENT;
         f->scale = window_scale(p);
         f->snd_max = p->seq + 1;
-        f->local = p->src;
+        f->local.ip = p->src.ip;
         return CMX_WHY_SESSION;
     }
     /* Of a connection that was there before the first packet was seen: its numbers are taken as they come. */
     if (f->state == CMX_TCP_PICKUP && (kind & CMX_TCP_ACK)) {
         f->state = CMX_TCP_UP;
         f->scale = 14;
-        f->local = p->src;
+        f->local.ip = p->src.ip;
+        f->snd_max = p->seq;
+        f->rcv_ack = f->rcv_edge = p->ack;
     }
     if (f->state != CMX_TCP_UP)
         return f->state == CMX_TCP_SYN_SENT && (kind & CMX_TCP_RST) ? CMX_WHY_SESSION : CMX_WHY_TCP_STATE;
-    if (kind & CMX_TCP_ACK)
-        learn_out(f, p);
+    if (kind & CMX_TCP_ACK) { /* how far we sent, what we acknowledged, how much we let the peer send */
+        advance(&f->snd_max, sequence_end(p));
+        advance(&f->rcv_ack, p->ack);
+        advance(&f->rcv_edge, p->ack + (p->window << f->scale));
+    }
     return CMX_WHY_SESSION;
 }
 
 /* RFC 9293 section 3.10.7.3: while our SYN is out only its acknowledgement counts. */
 static cmx_why in_syn_sent(struct cmx_flow *f, const struct cmx_packet *p)
 {
-    const uint32_t kind = p->tcp_flags & (CMX_TCP_SYN | CMX_TCP_ACK | CMX_TCP_RST | CMX_TCP_FIN);
+    const uint32_t kind = p->tcp_flags;
 
     /* A gateway that still holds the connection of a device that restarted answers the SYN with a bare acknowledgement;
      * only our reset ends it there (RFC 9293 section 3.5.1, half-open connections). */
@@ -196,7 +169,6 @@ static cmx_why in_syn_sent(struct cmx_flow *f, const struct cmx_packet *p)
     f->state = CMX_TCP_UP;
     f->rcv_ack = f->rcv_edge = p->seq + 1;
     f->rcv_edge += TCP_BACK;
-    f->tracked = true;
     return CMX_WHY_SESSION;
 }
 
@@ -222,15 +194,12 @@ cmx_why cmx_flow_tcp_in(struct cmx_flow *f, const struct cmx_packet *p)
         /* The SYN+ACK may come again when our acknowledgement got lost. */
         if ((flags & CMX_TCP_SYN) && (!(flags & CMX_TCP_ACK) || p->seq + 1 != f->rcv_ack))
             return CMX_WHY_TCP_STATE;
-        if (!f->tracked)
-            return CMX_WHY_TCP_STATE;
         if (!(flags & CMX_TCP_ACK)) /* only a bare reset may lack it */
             return (flags & CMX_TCP_RST) && p->seq == f->rcv_ack ? CMX_WHY_SESSION : CMX_WHY_TCP_STATE;
         return in_window(f, p) ? CMX_WHY_SESSION : CMX_WHY_TCP_STATE;
     case CMX_TCP_PICKUP:
         /* The policy was installed after the connection: until we send, only plain data and acknowledgements pass. */
-        return (flags & (CMX_TCP_SYN | CMX_TCP_RST | CMX_TCP_FIN | CMX_TCP_ACK)) == CMX_TCP_ACK ? CMX_WHY_SESSION
-                                                                                                : CMX_WHY_TCP_STATE;
+        return flags == CMX_TCP_ACK ? CMX_WHY_SESSION : CMX_WHY_TCP_STATE;
     case CMX_TCP_OPENING:
         break;
     }

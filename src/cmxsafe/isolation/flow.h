@@ -4,18 +4,16 @@
 
 #include "cmxsafe/isolation/policy.h"
 
-/* Puts all flows on the free list. */
-void cmx_flow_reset(struct cmx_isolation *iso);
-
-/* An unused flow, linked under its ports; NULL: none is free (flows that are closing are then taken, oldest first). */
-struct cmx_flow *cmx_flow_add(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cmx_ip *local, uint32_t lport,
-                              const struct cmx_ip *peer, uint32_t rport, uint32_t now_ms);
+/* A new flow, linked under its ports, in the place of an old one between the same ends. False: no place is free; those
+ * of flows that are closing are then taken, oldest first. */
+bool cmx_flow_add(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cmx_end *local,
+                  const struct cmx_end *peer, uint32_t now_ms);
 
 void cmx_flow_remove(struct cmx_isolation *iso, struct cmx_flow *f);
 
-/* The flow with these ports and addresses; a flow whose local address is not known yet matches any. NULL: none. */
-struct cmx_flow *cmx_flow_find(struct cmx_isolation *iso, const struct cmx_ip *local, uint32_t lport,
-                               const struct cmx_ip *peer, uint32_t rport, uint32_t now_ms);
+/* The flow with these ends; a flow whose local address is not known yet matches any. NULL: none. */
+struct cmx_flow *cmx_flow_find(struct cmx_isolation *iso, const struct cmx_end *local, const struct cmx_end *peer,
+                               uint32_t now_ms);
 
 /* Any live session with that peer? Slow: for ARP and neighbour discovery. */
 bool cmx_flow_has_peer(const struct cmx_isolation *iso, const struct cmx_ip *peer, uint32_t now_ms);

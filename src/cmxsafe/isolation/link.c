@@ -22,46 +22,54 @@
 #define ND_OPTION_TARGET_LINK 2
 #define ND_MIN 24u /* a neighbour message: 8 bytes and the target */
 
-static bool mac_is_multicast(const uint8_t mac[6])
+/* The frame says that it comes from that hardware address; a link without a header says nothing. */
+static bool is_sender(const struct cmx_packet *p, const uint8_t mac[6])
 {
-    return mac[0] & 1;
+    return !p->eth || cmx_mac_equal(mac, p->eth + 6);
 }
 
-static struct cmx_neighbour *find(const struct cmx_question *q, const struct cmx_ip *ip)
+/* What this interface knows of ip in one of the two lists, or NULL. */
+static struct cmx_neighbour *find_in(struct cmx_neighbour *list, size_t n, const struct cmx_question *q,
+                                     const struct cmx_ip *ip)
 {
-    size_t i;
+    struct cmx_neighbour *end = list + n;
 
-    for (i = 0; i < CMX_ISO_NEIGHBOURS_MAX; i++) {
-        struct cmx_neighbour *n = &q->iso->neighbours[i];
-
-        if (n->used && n->iface == q->iface->index && cmx_ip_equal(&n->ip, ip))
-            return n;
-    }
+    for (; list < end; list++)
+        if (list->used && list->iface == q->iface->index && cmx_ip_equal(&list->ip, ip))
+            return list;
     return NULL;
+}
+
+CMX_SMALL static struct cmx_neighbour *find(const struct cmx_question *q, const struct cmx_ip *ip)
+{
+    return find_in(q->iso->neighbours, CMX_ISO_NEIGHBOURS_MAX, q, ip);
+}
+
+static void take(struct cmx_neighbour *n, const struct cmx_question *q, const struct cmx_ip *ip)
+{
+    memset(n, 0, sizeof *n);
+    n->used = true;
+    n->ip = *ip;
+    n->iface = q->iface->index;
 }
 
 /* Remembers a question of ours; the place that was asked longest ago goes. What a peer answered before is kept until it
  * answers anew. */
 static void ask(const struct cmx_question *q, const struct cmx_ip *ip)
 {
-    struct cmx_neighbour *n = find(q, ip);
-    size_t i;
+    struct cmx_neighbour *n = find(q, ip), *o = q->iso->neighbours;
 
     if (!n) {
-        n = &q->iso->neighbours[0];
-        for (i = 0; i < CMX_ISO_NEIGHBOURS_MAX && n->used; i++)
-            if (!q->iso->neighbours[i].used || cmx_after(n->expires, q->iso->neighbours[i].expires))
-                n = &q->iso->neighbours[i];
-        memset(n, 0, sizeof *n);
-        n->used = true;
-        n->ip = *ip;
-        n->iface = q->iface->index;
+        for (n = o++; o < q->iso->neighbours + CMX_ISO_NEIGHBOURS_MAX && n->used; o++)
+            if (!o->used || cmx_after(n->expires, o->expires))
+                n = o;
+        take(n, q, ip);
     }
     n->expires = q->now_ms + CMX_ISO_NEIGHBOUR_MS;
 }
 
-/* Did we ask for ip, and not long ago? Then mac is its answer. */
-static bool answer(const struct cmx_question *q, const struct cmx_ip *ip, const uint8_t mac[6])
+/* mac says that it has ip. Did we ask for it, and not long ago? */
+static bool is_answer(const struct cmx_question *q, const struct cmx_ip *ip, const uint8_t mac[6])
 {
     struct cmx_neighbour *n = find(q, ip);
 
@@ -72,63 +80,67 @@ static bool answer(const struct cmx_question *q, const struct cmx_ip *ip, const 
     return true;
 }
 
-/* Has ip answered before from another hardware address? Whoever uses its name without being asked is then a liar. */
-static bool is_impostor(const struct cmx_question *q, const struct cmx_ip *ip, const uint8_t mac[6])
-{
-    const struct cmx_neighbour *n = find(q, ip);
-
-    return n && n->answered && memcmp(n->mac, mac, 6) != 0;
-}
-
 static bool is_known_mac(const struct cmx_question *q, const uint8_t mac[6])
 {
-    size_t i;
+    const struct cmx_neighbour *n = q->iso->neighbours;
 
-    for (i = 0; i < CMX_ISO_NEIGHBOURS_MAX; i++) {
-        const struct cmx_neighbour *n = &q->iso->neighbours[i];
-
-        if (n->used && n->answered && n->iface == q->iface->index && memcmp(n->mac, mac, 6) == 0)
+    for (; n < q->iso->neighbours + CMX_ISO_NEIGHBOURS_MAX; n++)
+        if (n->used && n->answered && n->iface == q->iface->index && cmx_mac_equal(n->mac, mac))
             return true;
-    }
     return false;
 }
 
-static cmx_why arp_out(const struct cmx_question *q)
+/* May the sender of this packet, with the hardware address mac, ask for an address of ours? `passes` if so. */
+static cmx_why asks_us(const struct cmx_question *q, const uint8_t *mac, cmx_why passes)
 {
-    const struct cmx_packet *p = q->p;
-    const bool probe = cmx_ip_is_any(&p->src);
+    const struct cmx_ip *from = &q->p->src.ip;
+    const struct cmx_neighbour *n;
 
-    if (memcmp(p->l4 + 8, q->iface->mac, 6) != 0 || (!probe && !cmx_iface_owns(q->iface, &p->src)))
-        return CMX_WHY_MARTIAN;
-    if (cmx_get16(p->l4 + 6) == ARP_REPLY)
-        return cmx_is_peer(q, &p->dst) || cmx_iface_owns(q->iface, &p->dst) ? CMX_WHY_ARP : CMX_WHY_NOT_PEER;
-    if (cmx_iface_owns(q->iface, &p->dst) || probe) /* RFC 5227: probes and announcements */
-        return CMX_WHY_ARP;
-    if (!cmx_is_peer(q, &p->dst))
+    /* A peer may also ask from its link-local address: it is then known by its hardware address. */
+    if (!cmx_is_peer(q, from) && !(mac && cmx_ip_is_link_local6(from) && is_known_mac(q, mac)))
         return CMX_WHY_NOT_PEER;
-    ask(q, &p->dst);
-    return CMX_WHY_ARP;
+    /* Who answered from another hardware address before is robbed of its name here. */
+    n = find(q, from);
+    return mac && n && n->answered && !cmx_mac_equal(n->mac, mac) ? CMX_WHY_WRONG_SERVER : passes;
 }
 
-static cmx_why arp_in(const struct cmx_question *q)
+/* We ask for that address: a peer's, or our own, which others may have. */
+static cmx_why we_ask(const struct cmx_question *q, const struct cmx_ip *target, cmx_why passes)
+{
+    if (cmx_iface_owns(q->iface, target))
+        return passes;
+    if (!cmx_is_peer(q, target))
+        return CMX_WHY_NOT_PEER;
+    ask(q, target);
+    return passes;
+}
+
+static cmx_why arp_out(const struct cmx_question *q, bool asks)
+{
+    const struct cmx_packet *p = q->p;
+    const bool probe = cmx_ip_is_any(&p->src.ip);
+
+    if (!cmx_mac_equal(p->l4 + 8, q->iface->mac) || (!probe && !cmx_iface_owns(q->iface, &p->src.ip)))
+        return CMX_WHY_MARTIAN;
+    if (asks)
+        return probe ? CMX_WHY_ARP : we_ask(q, &p->dst.ip, CMX_WHY_ARP); /* RFC 5227: probes and announcements */
+    return cmx_is_peer(q, &p->dst.ip) || cmx_iface_owns(q->iface, &p->dst.ip) ? CMX_WHY_ARP : CMX_WHY_NOT_PEER;
+}
+
+static cmx_why arp_in(const struct cmx_question *q, bool asks)
 {
     const struct cmx_packet *p = q->p;
     const uint8_t *mac = p->l4 + 8;
 
-    if (mac_is_multicast(mac) || !p->eth || memcmp(mac, p->eth + 6, 6) != 0)
+    if ((mac[0] & 1) || !p->eth || !is_sender(p, mac))
         return CMX_WHY_FORM;
-    if (!cmx_iface_owns(q->iface, &p->dst) || cmx_iface_owns(q->iface, &p->src))
+    if (!cmx_iface_owns(q->iface, &p->dst.ip) || cmx_iface_owns(q->iface, &p->src.ip) ||
+        (!asks && !cmx_mac_equal(p->l4 + 18, q->iface->mac)))
         return CMX_WHY_NOT_FOR_US;
-    if (cmx_get16(p->l4 + 6) == ARP_REPLY) {
-        if (memcmp(p->l4 + 18, q->iface->mac, 6) != 0)
-            return CMX_WHY_NOT_FOR_US;
-        return answer(q, &p->src, mac) ? CMX_WHY_ARP : CMX_WHY_UNASKED;
-    }
-    if (cmx_ip_is_any(&p->src)) /* a probe for an address of ours: defend it */
-        return CMX_WHY_ARP;
-    if (!cmx_is_peer(q, &p->src))
-        return CMX_WHY_NOT_PEER;
-    return is_impostor(q, &p->src, mac) ? CMX_WHY_WRONG_SERVER : CMX_WHY_ARP;
+    if (!asks)
+        return is_answer(q, &p->src.ip, mac) ? CMX_WHY_ARP : CMX_WHY_UNASKED;
+    /* A probe for an address of ours: defend it. */
+    return cmx_ip_is_any(&p->src.ip) ? CMX_WHY_ARP : asks_us(q, mac, CMX_WHY_ARP);
 }
 
 cmx_why cmx_rule_arp(const struct cmx_question *q)
@@ -137,10 +149,11 @@ cmx_why cmx_rule_arp(const struct cmx_question *q)
 
     if (op != ARP_REQUEST && op != ARP_REPLY)
         return CMX_WHY_FORM;
-    return q->dir == CMX_IN ? arp_in(q) : arp_out(q);
+    return q->dir == CMX_IN ? arp_in(q, op == ARP_REQUEST) : arp_out(q, op == ARP_REQUEST);
 }
 
-/* ND options (RFC 4861 section 4.6): none empty, none past the end; the link-layer address, if any, of this type. */
+/* ND options (RFC 4861 section 4.6): none empty, none past the end; the link-layer address, if any, of this type. A
+ * source's must be the one that the frame comes from. */
 static bool nd_options(const struct cmx_packet *p, uint32_t at, uint8_t type, const uint8_t **mac)
 {
     *mac = NULL;
@@ -158,64 +171,60 @@ static bool nd_options(const struct cmx_packet *p, uint32_t at, uint8_t type, co
             *mac = p->l4 + at + 2;
         at += size;
     }
-    return true;
+    return !*mac || type != ND_OPTION_SOURCE_LINK || is_sender(p, *mac);
 }
 
-static struct cmx_router *known_router(const struct cmx_question *q, const struct cmx_ip *ip)
+static struct cmx_neighbour *find_router(const struct cmx_question *q, const struct cmx_ip *ip)
 {
-    size_t i;
+    return find_in(q->iso->routers, CMX_ISO_ROUTERS_MAX, q, ip);
+}
 
-    for (i = 0; i < CMX_ISO_ROUTERS_MAX; i++) {
-        struct cmx_router *r = &q->iso->routers[i];
+bool cmx_is_router(const struct cmx_question *q, const struct cmx_ip *ip)
+{
+    return find_router(q, ip) != NULL;
+}
 
-        if (r->used && r->iface == q->iface->index && cmx_after(r->expires, q->now_ms) && cmx_ip_equal(&r->ip, ip))
-            return r;
-    }
-    return NULL;
+/* The sender of this packet, if it is a router whose lifetime is not over. */
+static struct cmx_neighbour *known_router(const struct cmx_question *q)
+{
+    struct cmx_neighbour *r = find_router(q, &q->p->src.ip);
+
+    return r && cmx_after(r->expires, q->now_ms) ? r : NULL;
 }
 
 /* The first router of an interface is taken; another one only when that one's lifetime is over. */
-static struct cmx_router *learn_router(const struct cmx_question *q)
+static struct cmx_neighbour *learn_router(const struct cmx_question *q)
 {
-    struct cmx_router *free_one = NULL;
-    size_t i;
+    struct cmx_neighbour *r = q->iso->routers, *place = NULL;
 
-    for (i = 0; i < CMX_ISO_ROUTERS_MAX; i++) {
-        struct cmx_router *r = &q->iso->routers[i];
-        const bool live = r->used && cmx_after(r->expires, q->now_ms);
-
-        if (live && r->iface == q->iface->index)
+    for (; r < q->iso->routers + CMX_ISO_ROUTERS_MAX; r++) {
+        if (!r->used || !cmx_after(r->expires, q->now_ms))
+            place = r;
+        else if (r->iface == q->iface->index)
             return NULL;
-        if (!live)
-            free_one = r;
     }
-    if (!free_one)
-        return NULL;
-    memset(free_one, 0, sizeof *free_one);
-    free_one->used = true;
-    free_one->ip = q->p->src;
-    free_one->iface = q->iface->index;
-    if (q->p->eth)
-        memcpy(free_one->mac, q->p->eth + 6, 6);
-    return free_one;
+    if (place) {
+        take(place, q, &q->p->src.ip);
+        if (q->p->eth)
+            memcpy(place->mac, q->p->eth + 6, 6);
+    }
+    return place;
 }
 
 /* RFC 4861 section 6.1.2. */
 static cmx_why router_advert(const struct cmx_question *q)
 {
     const struct cmx_packet *p = q->p;
-    struct cmx_router *r = known_router(q, &p->src);
+    struct cmx_neighbour *r = known_router(q);
     const uint8_t *mac;
     uint32_t lifetime_s;
 
-    if (!cmx_ip_is_link_local6(&p->src) || p->l4_len < 16 || !nd_options(p, 16, ND_OPTION_SOURCE_LINK, &mac))
-        return CMX_WHY_FORM;
-    if (mac && p->eth && memcmp(mac, p->eth + 6, 6) != 0)
+    if (!cmx_ip_is_link_local6(&p->src.ip) || p->l4_len < 16 || !nd_options(p, 16, ND_OPTION_SOURCE_LINK, &mac))
         return CMX_WHY_FORM;
     lifetime_s = cmx_get16(p->l4 + 6);
     if (!r && lifetime_s)
         r = learn_router(q);
-    if (!r || (p->eth && memcmp(r->mac, p->eth + 6, 6) != 0))
+    if (!r || !is_sender(p, r->mac))
         return CMX_WHY_WRONG_SERVER;
     r->expires = q->now_ms + lifetime_s * 1000u;
     return CMX_WHY_ND;
@@ -231,14 +240,9 @@ static cmx_why solicit_in(const struct cmx_question *q, const struct cmx_ip *tar
         return CMX_WHY_FORM;
     if (!cmx_iface_owns(q->iface, target))
         return CMX_WHY_NOT_FOR_US;
-    if (cmx_ip_is_any(&p->src))
-        return mac || !cmx_ip_is_multicast(&p->dst) ? CMX_WHY_FORM : CMX_WHY_ND;
-    if (mac && p->eth && memcmp(mac, p->eth + 6, 6) != 0)
-        return CMX_WHY_FORM;
-    /* A peer may also ask from its link-local address: it is then known by its hardware address. */
-    if (!cmx_is_peer(q, &p->src) && !(cmx_ip_is_link_local6(&p->src) && p->eth && is_known_mac(q, p->eth + 6)))
-        return CMX_WHY_NOT_PEER;
-    return p->eth && is_impostor(q, &p->src, p->eth + 6) ? CMX_WHY_WRONG_SERVER : CMX_WHY_ND;
+    if (cmx_ip_is_any(&p->src.ip))
+        return mac || !cmx_ip_is_multicast(&p->dst.ip) ? CMX_WHY_FORM : CMX_WHY_ND;
+    return asks_us(q, p->eth ? p->eth + 6 : NULL, CMX_WHY_ND);
 }
 
 /* RFC 4861 section 7.1.2. */
@@ -248,28 +252,22 @@ static cmx_why advert_in(const struct cmx_question *q, const struct cmx_ip *targ
     const bool solicited = p->l4[4] & 0x40;
     const uint8_t *mac;
 
-    if (cmx_ip_is_multicast(target) || (cmx_ip_is_multicast(&p->dst) && solicited) ||
+    if (cmx_ip_is_multicast(target) || (cmx_ip_is_multicast(&p->dst.ip) && solicited) ||
         !nd_options(p, ND_MIN, ND_OPTION_TARGET_LINK, &mac))
         return CMX_WHY_FORM;
     if (cmx_iface_owns(q->iface, target)) /* someone has the address that we want */
         return CMX_WHY_ND;
-    if (!solicited)
-        return CMX_WHY_UNASKED;
     if (!mac)
         mac = p->eth ? p->eth + 6 : q->iface->mac;
-    return answer(q, target, mac) ? CMX_WHY_ND : CMX_WHY_UNASKED;
+    return solicited && is_answer(q, target, mac) ? CMX_WHY_ND : CMX_WHY_UNASKED;
 }
 
+/* A link-local neighbour that asked us by right was seen as a peer's hardware address; no other one is asked back. */
 static cmx_why neighbour_out(const struct cmx_question *q, uint8_t type, const struct cmx_ip *target)
 {
-    if (type == ND_NEIGHBOUR_ADVERT || cmx_iface_owns(q->iface, target))
-        return cmx_iface_owns(q->iface, target) ? CMX_WHY_ND : CMX_WHY_MARTIAN;
-    /* A link-local neighbour that asked us by right was seen as a peer's hardware address; no other one is asked back.
-     */
-    if (!cmx_is_peer(q, target))
-        return CMX_WHY_NOT_PEER;
-    ask(q, target);
-    return CMX_WHY_ND;
+    if (type == ND_NEIGHBOUR_SOLICIT)
+        return we_ask(q, target, CMX_WHY_ND);
+    return cmx_iface_owns(q->iface, target) ? CMX_WHY_ND : CMX_WHY_MARTIAN;
 }
 
 static cmx_why neighbour(const struct cmx_question *q, uint8_t type)
@@ -289,7 +287,7 @@ static cmx_why discovery(const struct cmx_question *q, uint8_t type)
 {
     const struct cmx_packet *p = q->p;
 
-    if (p->hops != 255 || p->l4[1] != 0 || p->extended || p->router_alert)
+    if (p->hops != 255 || p->l4[1] != 0)
         return CMX_WHY_FORM;
     if (type == ND_ROUTER_SOLICIT)
         return q->dir == CMX_OUT ? CMX_WHY_ND : CMX_WHY_ICMP;
@@ -301,13 +299,12 @@ static cmx_why discovery(const struct cmx_question *q, uint8_t type)
 /* Snooping switches forward multicast, and with it neighbour discovery, only to who reports (RFC 3810 section 5). */
 static cmx_why listener(const struct cmx_question *q, uint8_t type)
 {
-    const struct cmx_packet *p = q->p;
-
-    if (p->hops != 1 || !p->router_alert || p->extended)
+    if (q->p->hops != 1)
         return CMX_WHY_FORM;
     if (type == MLD_QUERY)
-        return q->dir == CMX_IN && known_router(q, &p->src) ? CMX_WHY_ND : CMX_WHY_NOT_PEER;
-    return q->dir == CMX_OUT ? CMX_WHY_ND : CMX_WHY_ICMP;
+        return q->dir == CMX_IN && known_router(q) ? CMX_WHY_ND : CMX_WHY_NOT_PEER;
+    return q->dir == CMX_OUT && (type == MLD_REPORT || type == MLD_DONE || type == MLD2_REPORT) ? CMX_WHY_ND
+                                                                                                : CMX_WHY_ICMP;
 }
 
 cmx_why cmx_rule_icmp6(const struct cmx_question *q)
@@ -316,21 +313,9 @@ cmx_why cmx_rule_icmp6(const struct cmx_question *q)
 
     if (!q->iso->config.ipv6)
         return CMX_WHY_NONE;
-    switch (type) {
-    case ND_ROUTER_SOLICIT:
-    case ND_ROUTER_ADVERT:
-    case ND_NEIGHBOUR_SOLICIT:
-    case ND_NEIGHBOUR_ADVERT:
-        return discovery(q, type);
-    case MLD_QUERY:
-    case MLD_REPORT:
-    case MLD_DONE:
-    case MLD2_REPORT:
+    if (q->p->router_alert)
         return listener(q, type);
-    default:
-        break;
-    }
-    if (q->p->extended || q->p->router_alert)
-        return CMX_WHY_IP_OPTION;
-    return type >= 1 && type <= ICMP6_ERROR_LAST ? cmx_rule_icmp_error(q, 6) : CMX_WHY_ICMP;
+    if (type >= ND_ROUTER_SOLICIT && type <= ND_NEIGHBOUR_ADVERT)
+        return discovery(q, type);
+    return type >= 1 && type <= ICMP6_ERROR_LAST ? cmx_rule_icmp_error(q) : CMX_WHY_ICMP;
 }

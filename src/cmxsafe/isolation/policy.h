@@ -83,19 +83,17 @@ typedef enum { CMX_FLOW_SESSION, CMX_FLOW_RELAY, CMX_FLOW_LISTEN, CMX_FLOW_CLAIM
 typedef enum { CMX_TCP_OPENING, CMX_TCP_SYN_SENT, CMX_TCP_UP, CMX_TCP_PICKUP } cmx_tcp_state;
 
 /* A socket that the proxy engine owns. Invariants: on exactly one bucket's list while used; snd_max and rcv_* are only
- * looked at when the state is UP and they are `tracked`. */
+ * looked at when the state is UP. */
 struct cmx_flow {
-    struct cmx_ip local, peer;
-    struct cmx_flow *next; /* in the bucket's list or the free list */
-    uint16_t lport, rport; /* lport 0: free */
-    uint8_t kind;          /* cmx_flow_kind */
-    uint8_t state;         /* cmx_tcp_state */
-    uint8_t scale;         /* window scale that we offered in our SYN */
-    bool tracked;          /* the numbers below are known */
-    bool closing;          /* the socket is gone; the flow ends at expires */
-    uint32_t snd_max;      /* highest sequence number that we sent, plus one */
-    uint32_t rcv_ack;      /* highest acknowledgement that we sent */
-    uint32_t rcv_edge;     /* right edge of the window that we advertised */
+    struct cmx_end local, peer; /* local.port 0: free */
+    struct cmx_flow *next;      /* in the bucket's list */
+    uint8_t kind;               /* cmx_flow_kind */
+    uint8_t state;              /* cmx_tcp_state */
+    uint8_t scale;              /* window scale that we offered in our SYN */
+    bool closing;               /* the socket is gone; the flow ends at expires */
+    uint32_t snd_max;           /* highest sequence number that we sent, plus one */
+    uint32_t rcv_ack;           /* highest acknowledgement that we sent */
+    uint32_t rcv_edge;          /* right edge of the window that we advertised */
     uint32_t expires;
 };
 
@@ -103,45 +101,37 @@ struct cmx_flow {
 
 /* An outstanding request over UDP, and what its answer must look like. */
 struct cmx_request {
-    cmx_why kind;       /* CMX_WHY_DHCP, CMX_WHY_DHCP6, CMX_WHY_DNS, CMX_WHY_SNTP; CMX_WHY_NONE: unused */
-    struct cmx_ip peer; /* whom it was sent to; ::, as yet anyone's, for DHCP to a group */
+    struct cmx_end peer; /* whom it was sent to */
+    uint32_t id;         /* DNS id, DHCP xid, low half of the SNTP transmit timestamp */
+    uint32_t expires;
     uint16_t lport;
     uint8_t iface;
-    uint32_t id; /* DNS id, DHCP xid, low half of the SNTP transmit timestamp */
-    uint32_t expires;
+    uint8_t kind; /* CMX_WHY_DHCP, CMX_WHY_DHCP6, CMX_WHY_DNS, CMX_WHY_SNTP; CMX_WHY_NONE: unused */
 };
 
-/* A neighbour that was asked for, and who answered. */
+/* A neighbour that was asked for, and who answered; or a router, and who advertises it. */
 struct cmx_neighbour {
     struct cmx_ip ip;
+    uint32_t expires; /* of the question; of the router */
     uint8_t mac[6];
     uint8_t iface;
-    bool used, answered;
-    uint32_t expires; /* of the question */
+    bool used : 1, answered : 1;
 };
 
-struct cmx_router {
-    struct cmx_ip ip;
-    uint8_t mac[6];
-    uint8_t iface;
-    bool used;
-    uint32_t expires;
-};
-
-/* The policy and its state. Zeroed, it denies everything. */
+/* The policy and its state. Zeroed, it denies everything. What is long and indexed stands last: the fields before it
+ * are then within reach of a small device's short instructions. */
 struct cmx_isolation {
-    struct cmx_iso_config config;
+    unsigned resolving;     /* look-ups of the gateway's name under way */
     struct cmx_flow *flows; /* borrowed; NULL: no flow can be opened */
-    uint16_t n_flows;
-    struct cmx_flow *free_flows;
-    struct cmx_flow *buckets[CMX_ISO_BUCKETS];
-    unsigned resolving; /* look-ups of the gateway's name under way */
-    struct cmx_request requests[CMX_ISO_REQUESTS_MAX];
+    size_t n_flows;
+    struct cmx_neighbour routers[CMX_ISO_ROUTERS_MAX];
     struct cmx_neighbour neighbours[CMX_ISO_NEIGHBOURS_MAX];
-    struct cmx_router routers[CMX_ISO_ROUTERS_MAX];
+    struct cmx_request requests[CMX_ISO_REQUESTS_MAX];
     struct cmx_ip dhcp_server[CMX_ISO_IFACES_MAX]; /* that the device chose; :: none yet */
     struct cmx_ip dhcp6_server[CMX_ISO_IFACES_MAX];
     uint32_t counts[CMX_WHY_COUNT]; /* answers given, by reason; wraps */
+    struct cmx_iso_config config;
+    struct cmx_flow *buckets[CMX_ISO_BUCKETS];
 };
 
 typedef enum { CMX_IN, CMX_OUT } cmx_direction;
@@ -175,15 +165,14 @@ CMX_MUST_USE cmx_err cmx_isolation_init(struct cmx_isolation *iso, const struct 
 CMX_MUST_USE cmx_err cmx_isolation_configure(struct cmx_isolation *iso, const struct cmx_iso_config *config);
 
 /* The engine is about to connect or listen with that local address (:: or 0.0.0.0: not known yet; the port is). peer
- * NULL and peer_port 0 for a listener. CMX_EPERM: the configuration names no such socket. CMX_ENOSPC: no flow is free.
- */
+ * NULL for a listener. CMX_EPERM: the configuration names no such socket. CMX_ENOSPC: no flow is free. */
 CMX_MUST_USE cmx_err cmx_isolation_socket_open(struct cmx_isolation *iso, cmx_flow_kind kind,
-                                               const struct cmx_ip *local, uint16_t local_port,
-                                               const struct cmx_ip *peer, uint16_t peer_port, uint32_t now_ms);
+                                               const struct cmx_end *local, const struct cmx_end *peer,
+                                               uint32_t now_ms);
 
 /* That socket is gone. TCP's own farewell still passes for CMX_ISO_CLOSING_MS. Unknown sockets are ignored. */
-void cmx_isolation_socket_close(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cmx_ip *local,
-                                uint16_t local_port, const struct cmx_ip *peer, uint16_t peer_port, uint32_t now_ms);
+void cmx_isolation_socket_close(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cmx_end *local,
+                                const struct cmx_end *peer, uint32_t now_ms);
 
 /* The policy is put in force while sessions may already exist (the seed's order: setup_sm() after the proxies): their
  * next packets are taken as they come, without resets, until the device has sent one. */
@@ -195,9 +184,6 @@ void cmx_isolation_resolving(struct cmx_isolation *iso, bool begins);
 /* May this frame pass? Counts the answer. */
 struct cmx_decision cmx_isolation_check(struct cmx_isolation *iso, const struct cmx_iface *iface, cmx_direction dir,
                                         const struct cmx_frame *frame, uint32_t now_ms);
-
-/* Counts a drop that happened without a check (an interface beyond CMX_ISO_IFACES_MAX). */
-void cmx_isolation_count(struct cmx_isolation *iso, cmx_why why);
 
 /* Sockets that are open now. */
 size_t cmx_isolation_flows(const struct cmx_isolation *iso);

@@ -18,124 +18,124 @@
 #define DHCP6_SOLICIT 1
 #define SNTP_LEN 48u
 #define DNS_HEADER 12u
-#define DNS_TYPE_A 1
+#define DNS_A_IN 0x00010001u /* type and class, as they stand behind the name */
+#define DNS_AAAA_IN 0x001c0001u
 #define DNS_TYPE_OPT 41
-#define DNS_TYPE_AAAA 28
+#define DNS_OPT_LEN 11u
+
+/* One protocol: how its requests and answers are told from others, and what their number is. */
+struct protocol {
+    cmx_why (*out)(const struct cmx_question *q); /* may this request leave? */
+    cmx_why (*in)(const struct cmx_question *q);  /* this answer to an outstanding request: is it one to take? */
+    uint32_t id_mask;                             /* of the 32 bits at id_out, id_in */
+    uint8_t passes;                               /* cmx_why */
+    uint8_t least;                                /* bytes */
+    uint8_t id_out, id_in;
+    bool once; /* the first answer is the last, and comes from whom the request was sent to */
+};
 
 /* The payload, as far as it is in reach. */
-static const uint8_t *payload(const struct cmx_packet *p, uint32_t *have)
+static const uint8_t *payload(const struct cmx_packet *p)
 {
-    *have = p->l4_have - 8u;
     return p->l4 + 8;
 }
 
-static struct cmx_request *remember(const struct cmx_question *q, cmx_why kind, uint32_t id)
+static uint32_t in_reach(const struct cmx_packet *p)
 {
-    struct cmx_isolation *iso = q->iso;
-    struct cmx_request *r = &iso->requests[0];
-    size_t i;
+    return p->l4_have - 8;
+}
 
-    for (i = 0; i < CMX_ISO_REQUESTS_MAX; i++) {
-        struct cmx_request *o = &iso->requests[i];
+/* The request with that number that was sent from lport, or NULL. */
+static struct cmx_request *find(const struct cmx_question *q, const struct protocol *s, uint32_t id, uint32_t lport)
+{
+    struct cmx_request *r = q->iso->requests;
 
-        if (o->kind == kind && o->id == id && o->lport == q->p->sport && o->iface == q->iface->index) {
-            r = o; /* sent again */
-            break;
-        }
-        if (r->kind != CMX_WHY_NONE && (o->kind == CMX_WHY_NONE || cmx_after(r->expires, o->expires)))
+    for (; r < q->iso->requests + CMX_ISO_REQUESTS_MAX; r++)
+        if (r->kind == s->passes && r->id == id && r->lport == lport && r->iface == q->iface->index)
+            return r;
+    return NULL;
+}
+
+/* A free place, or that of the oldest request. */
+static struct cmx_request *place(struct cmx_isolation *iso)
+{
+    struct cmx_request *r = iso->requests, *o;
+
+    for (o = r + 1; o < iso->requests + CMX_ISO_REQUESTS_MAX && r->kind; o++)
+        if (!o->kind || cmx_after(r->expires, o->expires))
             r = o;
-    }
-    memset(r, 0, sizeof *r);
-    r->kind = kind;
-    r->peer = q->p->dst;
-    r->lport = (uint16_t)q->p->sport;
-    r->iface = q->iface->index;
-    r->id = id;
-    r->expires = q->now_ms + CMX_ISO_REQUEST_MS;
     return r;
 }
 
-static struct cmx_request *outstanding(const struct cmx_question *q, cmx_why kind, uint32_t id)
+static void remember(const struct cmx_question *q, const struct protocol *s, uint32_t id)
 {
-    size_t i;
+    struct cmx_request *r = find(q, s, id, q->p->src.port);
 
-    for (i = 0; i < CMX_ISO_REQUESTS_MAX; i++) {
-        struct cmx_request *r = &q->iso->requests[i];
+    if (!r) /* not sent again */
+        r = place(q->iso);
+    r->kind = s->passes;
+    r->peer = q->p->dst;
+    r->lport = (uint16_t)q->p->src.port;
+    r->iface = q->iface->index;
+    r->id = id;
+    r->expires = q->now_ms + CMX_ISO_REQUEST_MS;
+}
 
-        if (r->kind == kind && r->id == id && r->lport == q->p->dport && r->iface == q->iface->index &&
-            cmx_after(r->expires, q->now_ms))
-            return r;
-    }
-    return NULL;
+static struct cmx_request *outstanding(const struct cmx_question *q, const struct protocol *s, uint32_t id)
+{
+    struct cmx_request *r = find(q, s, id, q->p->dst.port);
+
+    return r && cmx_after(r->expires, q->now_ms) && (!s->once || cmx_ip_equal(&r->peer.ip, &q->p->src.ip)) ? r : NULL;
 }
 
 /* ---- DHCP, RFC 2131 ---- */
 
 /* The value of an option of that size, or NULL. */
-static const uint8_t *dhcp_option(const uint8_t *d, uint32_t have, uint8_t code, uint8_t size)
+static const uint8_t *dhcp_option(const struct cmx_packet *p, uint8_t code, uint8_t size)
 {
-    uint32_t at = DHCP_FIXED;
+    struct cmx_options o = {
+        .at = payload(p) + DHCP_FIXED, .left = in_reach(p) - DHCP_FIXED, .pad = 0, .end = 255, .header = 2};
+    const uint8_t *option;
 
-    while (at < have && d[at] != 255) {
-        if (d[at] == 0) {
-            at++;
-            continue;
-        }
-        if (at + 2 > have || d[at + 1] > have - at - 2)
-            return NULL;
-        if (d[at] == code)
-            return d[at + 1] == size ? d + at + 2 : NULL;
-        at += 2u + d[at + 1];
-    }
+    while ((option = cmx_options_next(&o)) != NULL)
+        if (option[0] == code)
+            return option[1] == size ? option + 2 : NULL;
     return NULL;
 }
 
-static bool dhcp_form(const struct cmx_question *q, const uint8_t *d, uint32_t have, uint8_t op)
+static bool dhcp_form(const struct cmx_question *q, uint8_t op)
 {
     static const uint8_t magic[4] = {99, 130, 83, 99};
+    const uint8_t *d = payload(q->p);
 
-    return have >= DHCP_FIXED && d[0] == op && d[1] == 1 && d[2] == 6 && memcmp(d + 28, q->iface->mac, 6) == 0 &&
+    return d[0] == op && d[1] == 1 && d[2] == 6 && memcmp(d + 28, q->iface->mac, 6) == 0 &&
            memcmp(d + 236, magic, sizeof magic) == 0;
 }
 
 static cmx_why dhcp_out(const struct cmx_question *q)
 {
-    const struct cmx_packet *p = q->p;
     struct cmx_ip *server = &q->iso->dhcp_server[q->iface->index];
-    uint32_t have;
-    const uint8_t *d = payload(p, &have);
     const uint8_t *type, *chosen;
 
-    if (!dhcp_form(q, d, have, 1))
-        return CMX_WHY_FORM;
-    type = dhcp_option(d, have, DHCP_OPTION_TYPE, 1);
-    if (!type)
+    type = dhcp_option(q->p, DHCP_OPTION_TYPE, 1);
+    if (!dhcp_form(q, 1) || !type)
         return CMX_WHY_FORM;
     if (*type == DHCP_DISCOVER)
         memset(server, 0, sizeof *server);
-    chosen = dhcp_option(d, have, DHCP_OPTION_SERVER, 4);
+    chosen = dhcp_option(q->p, DHCP_OPTION_SERVER, 4);
     if (*type == DHCP_REQUEST && chosen)
         cmx_ip4(server, chosen);
-    if (!cmx_ip_is_multicast(&p->dst) && !cmx_ip_equal(&p->dst, server))
-        return CMX_WHY_WRONG_SERVER;
-    remember(q, CMX_WHY_DHCP, cmx_get32(d + 4));
-    return CMX_WHY_DHCP;
+    return cmx_ip_is_multicast(&q->p->dst.ip) || cmx_ip_equal(&q->p->dst.ip, server) ? CMX_WHY_DHCP
+                                                                                     : CMX_WHY_WRONG_SERVER;
 }
 
 static cmx_why dhcp_in(const struct cmx_question *q)
 {
     const struct cmx_ip *server = &q->iso->dhcp_server[q->iface->index];
-    uint32_t have;
-    const uint8_t *d = payload(q->p, &have);
-    const uint8_t *id;
+    const uint8_t *id = dhcp_option(q->p, DHCP_OPTION_SERVER, 4);
     struct cmx_ip from;
 
-    if (!dhcp_form(q, d, have, 2))
-        return CMX_WHY_FORM;
-    if (!outstanding(q, CMX_WHY_DHCP, cmx_get32(d + 4)))
-        return CMX_WHY_UNASKED;
-    id = dhcp_option(d, have, DHCP_OPTION_SERVER, 4);
-    if (!id)
+    if (!dhcp_form(q, 2) || !id)
         return CMX_WHY_FORM;
     cmx_ip4(&from, id);
     return cmx_ip_is_any(server) || cmx_ip_equal(server, &from) ? CMX_WHY_DHCP : CMX_WHY_WRONG_SERVER;
@@ -146,163 +146,163 @@ static cmx_why dhcp_in(const struct cmx_question *q)
 static cmx_why dhcp6_out(const struct cmx_question *q)
 {
     static const uint8_t servers[16] = {0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2};
-    uint32_t have;
-    const uint8_t *d = payload(q->p, &have);
 
-    if (have < 4 || memcmp(q->p->dst.w, servers, 16) != 0)
+    if (memcmp(q->p->dst.ip.w, servers, 16) != 0)
         return CMX_WHY_FORM;
-    if (d[0] == DHCP6_SOLICIT)
+    if (payload(q->p)[0] == DHCP6_SOLICIT)
         memset(&q->iso->dhcp6_server[q->iface->index], 0, sizeof q->iso->dhcp6_server[0]);
-    remember(q, CMX_WHY_DHCP6, cmx_get32(d) & 0xffffff);
     return CMX_WHY_DHCP6;
 }
 
 static cmx_why dhcp6_in(const struct cmx_question *q)
 {
+    const struct cmx_ip *from = &q->p->src.ip;
     struct cmx_ip *server = &q->iso->dhcp6_server[q->iface->index];
-    uint32_t have;
-    const uint8_t *d = payload(q->p, &have);
 
-    if (have < 4 || !cmx_ip_is_link_local6(&q->p->src))
+    if (!cmx_ip_is_link_local6(from))
         return CMX_WHY_FORM;
-    if (!outstanding(q, CMX_WHY_DHCP6, cmx_get32(d) & 0xffffff))
-        return CMX_WHY_UNASKED;
     if (cmx_ip_is_any(server))
-        *server = q->p->src;
-    return cmx_ip_equal(server, &q->p->src) ? CMX_WHY_DHCP6 : CMX_WHY_WRONG_SERVER;
+        *server = *from;
+    return cmx_ip_equal(server, from) ? CMX_WHY_DHCP6 : CMX_WHY_WRONG_SERVER;
 }
 
 /* ---- DNS, RFC 1035 ---- */
 
-static uint8_t lower(uint8_t c)
+static uint32_t lower(uint32_t c)
 {
-    return c >= 'A' && c <= 'Z' ? (uint8_t)(c + 32) : c;
+    return c - 'A' < 26 ? c + 32 : c;
 }
 
 /* Is the name at d (labels, section 3.1) the text `name`, whatever the case? *used: its bytes with the final zero. */
 static bool name_equals(const uint8_t *d, uint32_t len, const char *name, uint32_t *used)
 {
-    uint32_t at = 0, t = 0;
+    uint32_t at, label = 0; /* bytes left of the label */
 
-    while (at < len && d[at] != 0) {
-        uint32_t n = d[at++], i;
-
-        if (n > 63 || n > len - at || (t && name[t++] != '.'))
-            return false;
-        for (i = 0; i < n; i++, t++)
-            if (!name[t] || lower(d[at + i]) != lower((uint8_t)name[t]))
+    for (at = 0; at < len; at++) {
+        if (label) {
+            if (!*name || lower(d[at]) != lower((uint8_t)*name++))
                 return false;
-        at += n;
+            label--;
+            continue;
+        }
+        label = d[at];
+        if (!label)
+            break;
+        if (label > 63 || (at && *name++ != '.'))
+            return false;
     }
     *used = at + 1;
-    return at < len && t && (!name[t] || (name[t] == '.' && !name[t + 1]));
+    return at && at < len && (!*name || (*name == '.' && !name[1]));
 }
 
 /* Nothing may follow the question but an empty OPT record (RFC 6891): a query must not carry data out. */
 static bool query_ends(const uint8_t *d, uint32_t len, uint32_t additional)
 {
-    if (!additional)
-        return len == 0;
-    return additional == 1 && len == 11 && d[0] == 0 && cmx_get16(d + 1) == DNS_TYPE_OPT && cmx_get16(d + 9) == 0;
+    if (len != additional * DNS_OPT_LEN)
+        return false;
+    return !additional || (cmx_get32(d) >> 8 == DNS_TYPE_OPT && !cmx_get16(d + 9)); /* of the root; no data */
 }
 
 static bool may_look_up(const struct cmx_question *q, const uint8_t *d, uint32_t len, uint32_t additional)
 {
-    size_t i;
+    const char *const *names = q->iso->config.names;
+    uint32_t i, used, what;
 
-    for (i = 0; i < CMX_ISO_NAMES_MAX; i++) {
-        const char *name = q->iso->config.names[i];
-        uint32_t used;
-        uint32_t type;
-
-        if (!name || (i == 0 && !q->iso->resolving) || !name_equals(d, len, name, &used) || len - used < 4)
+    for (i = q->iso->resolving ? 0 : 1; i < CMX_ISO_NAMES_MAX; i++) {
+        if (!names[i] || !name_equals(d, len, names[i], &used) || len - used < 4)
             continue;
-        type = cmx_get16(d + used);
-        return (type == DNS_TYPE_A || type == DNS_TYPE_AAAA) && cmx_get16(d + used + 2) == 1 &&
-               query_ends(d + used + 4, len - used - 4, additional);
+        what = cmx_get32(d + used);
+        return (what == DNS_A_IN || what == DNS_AAAA_IN) && query_ends(d + used + 4, len - used - 4, additional);
     }
     return false;
 }
 
 static cmx_why dns_out(const struct cmx_question *q)
 {
-    uint32_t have;
-    const uint8_t *d = payload(q->p, &have);
+    const uint8_t *d = payload(q->p);
+    const uint32_t have = in_reach(q->p);
 
-    if (!cmx_is_resolver(q, &q->p->dst))
+    if (!cmx_is_resolver(q, &q->p->dst.ip))
         return CMX_WHY_NOT_PEER;
     /* A standard query with one question; of the flags only recursion desired, authentic data and checking disabled. */
-    if (have < DNS_HEADER || have != q->p->payload || (cmx_get16(d + 2) & ~0x0130u) || cmx_get16(d + 4) != 1 ||
-        cmx_get16(d + 6) || cmx_get16(d + 8))
+    if (have != q->p->payload || (cmx_get32(d + 2) & ~0x01300000u) != 1 || cmx_get32(d + 6))
         return CMX_WHY_FORM;
-    if (!may_look_up(q, d + DNS_HEADER, have - DNS_HEADER, cmx_get16(d + 10)))
-        return CMX_WHY_NAME;
-    remember(q, CMX_WHY_DNS, cmx_get16(d));
-    return CMX_WHY_DNS;
+    return may_look_up(q, d + DNS_HEADER, have - DNS_HEADER, cmx_get16(d + 10)) ? CMX_WHY_DNS : CMX_WHY_NAME;
 }
 
 static cmx_why dns_in(const struct cmx_question *q)
 {
-    uint32_t have;
-    const uint8_t *d = payload(q->p, &have);
-    struct cmx_request *r;
-
-    if (have < DNS_HEADER || !(d[2] & 0x80))
-        return CMX_WHY_FORM;
-    r = outstanding(q, CMX_WHY_DNS, cmx_get16(d));
-    if (!r || !cmx_ip_equal(&r->peer, &q->p->src))
-        return CMX_WHY_UNASKED;
-    r->kind = CMX_WHY_NONE;
-    return CMX_WHY_DNS;
+    return payload(q->p)[2] & 0x80 ? CMX_WHY_DNS : CMX_WHY_FORM;
 }
 
 /* ---- SNTP, RFC 4330 ---- */
 
 static cmx_why sntp_out(const struct cmx_question *q)
 {
-    uint32_t have;
-    const uint8_t *d = payload(q->p, &have);
+    const struct cmx_packet *p = q->p;
 
-    if (!cmx_ip_in(q->iso->config.time_servers, q->iso->config.n_time_servers, &q->p->dst))
+    if (!cmx_ip_in(q->iso->config.time_servers, q->iso->config.n_time_servers, &p->dst.ip))
         return CMX_WHY_NOT_PEER;
-    if (have != SNTP_LEN || q->p->payload != SNTP_LEN || (d[0] & 7) != 3)
-        return CMX_WHY_FORM;
-    remember(q, CMX_WHY_SNTP, cmx_get32(d + 44));
-    return CMX_WHY_SNTP;
+    return p->payload == SNTP_LEN && (payload(p)[0] & 7) == 3 ? CMX_WHY_SNTP : CMX_WHY_FORM;
 }
 
 static cmx_why sntp_in(const struct cmx_question *q)
 {
-    uint32_t have;
-    const uint8_t *d = payload(q->p, &have);
-    struct cmx_request *r;
+    return (payload(q->p)[0] & 7) == 4 ? CMX_WHY_SNTP : CMX_WHY_FORM;
+}
 
-    if (have < SNTP_LEN || (d[0] & 7) != 4)
-        return CMX_WHY_FORM;
-    r = outstanding(q, CMX_WHY_SNTP, cmx_get32(d + 28)); /* the server sends our transmit timestamp back as originate */
-    if (!r || !cmx_ip_equal(&r->peer, &q->p->src))
-        return CMX_WHY_UNASKED;
-    r->kind = CMX_WHY_NONE;
-    return CMX_WHY_SNTP;
+/* ---- which it is ---- */
+
+/* A DNS number has 16 bits, the flags follow it. A time server sends our transmit timestamp back as the originate one.
+ */
+static const struct protocol dhcp = {dhcp_out, dhcp_in, 0xffffffff, CMX_WHY_DHCP, DHCP_FIXED, 4, 4, false};
+static const struct protocol dhcp6 = {dhcp6_out, dhcp6_in, 0x00ffffff, CMX_WHY_DHCP6, 4, 0, 0, false};
+static const struct protocol dns = {dns_out, dns_in, 0xffff0000, CMX_WHY_DNS, DNS_HEADER, 0, 0, true};
+static const struct protocol sntp = {sntp_out, sntp_in, 0xffffffff, CMX_WHY_SNTP, SNTP_LEN, 44, 28, true};
+
+static const struct protocol *protocol_of(const struct cmx_iso_config *c, bool v4, uint32_t ours, uint32_t theirs)
+{
+    if (v4 && c->dhcp4 && ours == PORT_DHCP_CLIENT && theirs == PORT_DHCP_SERVER)
+        return &dhcp;
+    if (!v4 && c->dhcp6 && ours == PORT_DHCP6_CLIENT && theirs == PORT_DHCP6_SERVER)
+        return &dhcp6;
+    if (theirs == CMX_ISO_PORT_DNS)
+        return &dns;
+    return theirs == CMX_ISO_PORT_SNTP ? &sntp : NULL;
+}
+
+static cmx_why request(const struct cmx_question *q, const struct protocol *s)
+{
+    cmx_why why = s->out(q);
+
+    if (why == s->passes)
+        remember(q, s, cmx_get32(payload(q->p) + s->id_out) & s->id_mask);
+    return why;
+}
+
+static cmx_why answer(const struct cmx_question *q, const struct protocol *s)
+{
+    struct cmx_request *r = outstanding(q, s, cmx_get32(payload(q->p) + s->id_in) & s->id_mask);
+    cmx_why why = r ? s->in(q) : CMX_WHY_UNASKED;
+
+    if (why == s->passes && s->once)
+        r->kind = CMX_WHY_NONE;
+    return why;
 }
 
 cmx_why cmx_rule_udp(const struct cmx_question *q)
 {
+    const struct cmx_iso_config *c = &q->iso->config;
     const struct cmx_packet *p = q->p;
-    const bool out = q->dir == CMX_OUT, v4 = p->ethertype == CMX_ETH_IPV4;
-    const uint32_t ours = out ? p->sport : p->dport, theirs = out ? p->dport : p->sport;
+    const bool out = q->dir == CMX_OUT, v4 = p->version == 4;
+    const struct protocol *s;
 
-    if (p->extended || p->router_alert)
-        return CMX_WHY_IP_OPTION;
-    if (v4 && q->iso->config.dhcp4 && ours == PORT_DHCP_CLIENT && theirs == PORT_DHCP_SERVER)
-        return out ? dhcp_out(q) : dhcp_in(q);
-    if (!v4 && q->iso->config.dhcp6 && q->iso->config.ipv6 && ours == PORT_DHCP6_CLIENT && theirs == PORT_DHCP6_SERVER)
-        return out ? dhcp6_out(q) : dhcp6_in(q);
-    if (!v4 && !q->iso->config.ipv6)
+    if (!v4 && !c->ipv6)
         return CMX_WHY_NONE;
-    if (theirs == CMX_ISO_PORT_DNS)
-        return out ? dns_out(q) : dns_in(q);
-    if (theirs == CMX_ISO_PORT_SNTP)
-        return out ? sntp_out(q) : sntp_in(q);
-    return out ? CMX_WHY_NOT_PEER : CMX_WHY_UNASKED;
+    s = out ? protocol_of(c, v4, p->src.port, p->dst.port) : protocol_of(c, v4, p->dst.port, p->src.port);
+    if (!s)
+        return out ? CMX_WHY_NOT_PEER : CMX_WHY_UNASKED;
+    if (in_reach(p) < s->least)
+        return CMX_WHY_FORM;
+    return out ? request(q, s) : answer(q, s);
 }

@@ -13,11 +13,10 @@ struct cmx_question {
     uint32_t now_ms;
 };
 
-cmx_why cmx_rule_arp(const struct cmx_question *q);                          /* link.c: RFC 826 */
-cmx_why cmx_rule_icmp6(const struct cmx_question *q);                        /* link.c: RFC 4861, and errors */
-cmx_why cmx_rule_icmp(const struct cmx_question *q);                         /* policy.c */
-cmx_why cmx_rule_icmp_error(const struct cmx_question *q, unsigned version); /* policy.c */
-cmx_why cmx_rule_udp(const struct cmx_question *q);                          /* request.c: DHCP, DHCPv6, DNS, SNTP */
+cmx_why cmx_rule_arp(const struct cmx_question *q);        /* link.c: RFC 826 */
+cmx_why cmx_rule_icmp6(const struct cmx_question *q);      /* link.c: RFC 4861, and errors */
+cmx_why cmx_rule_icmp_error(const struct cmx_question *q); /* policy.c */
+cmx_why cmx_rule_udp(const struct cmx_question *q);        /* request.c: DHCP, DHCPv6, DNS, SNTP */
 
 /* ---- shared ---- */
 
@@ -25,6 +24,9 @@ bool cmx_iface_owns(const struct cmx_iface *iface, const struct cmx_ip *ip);
 
 /* Do we need this party on the link: gateway, resolver, time server, next hop, DHCP server, known router? */
 bool cmx_is_peer(const struct cmx_question *q, const struct cmx_ip *ip);
+
+/* Has this interface heard that router, whether or not its lifetime is over? link.c */
+bool cmx_is_router(const struct cmx_question *q, const struct cmx_ip *ip);
 
 /* May the stack send look-ups to that address? */
 bool cmx_is_resolver(const struct cmx_question *q, const struct cmx_ip *ip);
