@@ -1,4 +1,5 @@
-# The update page in a real Chromium: what runs, refusal, progress, success, keyboard only, stop and continue, foreign pages.
+# The update page in a real Chromium: what runs, refusal, progress, success, keyboard only, stop and continue, a connection lost
+# and found again, foreign pages.
 # CMX_SCREENSHOTS: a folder that keeps the screenshots.
 . "$(dirname "$0")/lib.sh"
 . "$ROOT/tests/tools/ota_image.sh"
@@ -11,10 +12,11 @@ make_image v1.bin 1.0.0
 make_image bare.bin 9.0.0
 make_image v2.bin 2.0.0 esp32c3 0 900
 make_image v3.bin 3.0.0 esp32c3 0 900
-for v in 1 2 3; do "$BIN/cmxsafe" image sign --key k.pem v$v.bin >/dev/null || fail "sign"; done
+make_image v4.bin 4.0.0 esp32c3 0 900
+for v in 1 2 3 4; do "$BIN/cmxsafe" image sign --key k.pem v$v.bin >/dev/null || fail "sign"; done
 seq 2000 >broken.bin
-# Each flash operation takes 2 ms, so that progress can be seen.
-"$BIN/ota_board" flash 0 --key k.hex --init v1.bin --slow 2000 >board.out 2>board.log &
+# Each flash operation takes 2 ms, so that progress can be seen. An upload without a byte for 5 s is ended.
+"$BIN/ota_board" flash 0 --key k.hex --init v1.bin --slow 2000 --idle 5 >board.out 2>board.log &
 PIDS+=($!)
 wait_for 20 grep -q listening board.out || fail "the board does not start"
 python3 "$ROOT/tests/tools/ota_page.py" "http://127.0.0.1:$(awk '/^listening/ {print $2; exit}' board.out)" "$(free_port)" . || fail "the page"

@@ -1,9 +1,13 @@
-"""Drives the update page in Chromium: ota_page.py URL WEBDRIVER_PORT FOLDER. FOLDER holds v2.bin, v3.bin, bare.bin, broken.bin;
+"""Drives the update page in Chromium: ota_page.py URL WEBDRIVER_PORT FOLDER. FOLDER holds v2.bin, v3.bin, v4.bin, bare.bin, broken.bin;
 screenshots go there too. Exits non-zero where the page does not do what a person must be able to rely on."""
+import json
 import os
+import socket
 import sys
 import threading
+import time
 import http.server
+import urllib.request
 
 sys.path.insert(0, os.path.dirname(__file__))
 from webdriver import Browser  # noqa: E402
@@ -23,6 +27,72 @@ def outcome():
 def check(condition, what):
     assert condition, what
     print("ok:", what, flush=True)
+
+
+lost = []
+
+
+class Link:
+    """The way from the browser to the device: can be cut, so that the browser learns of it and the device does not, and mended."""
+
+    def __init__(self, port):
+        self.port, self.up, self.sent, self.lock, self.open = port, True, 0, threading.Lock(), set()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = "http://127.0.0.1:%d" % self.listener.getsockname()[1]
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            near, _ = self.listener.accept()
+            try:
+                far = socket.create_connection(("127.0.0.1", self.port))
+            except OSError:
+                near.close()
+                continue
+            with self.lock:
+                if not self.up:
+                    self.reset(near, far)
+                    continue
+                self.open.add(near)
+            threading.Thread(target=self.carry, args=(near, far, True), daemon=True).start()
+            threading.Thread(target=self.carry, args=(far, near, False), daemon=True).start()
+
+    @staticmethod
+    def reset(*sockets):
+        for s in sockets:
+            try:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            s.close()
+
+    def carry(self, source, to, counts):
+        try:
+            while data := source.recv(16384):
+                to.sendall(data)
+                if counts:
+                    self.sent += len(data)
+                    time.sleep(len(data) / 250000)  # what is on its way is with the browser, not in the device's buffers
+            if self.up:
+                to.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+        lost.append(source)  # stays open: the device hears nothing
+
+    def cut(self):
+        with self.lock:
+            self.up = False
+            self.reset(*self.open)
+            self.open.clear()
+
+    def mend(self):
+        self.sent = 0
+        self.up = True
+
+
+def state():
+    return json.load(urllib.request.urlopen(url + "/update", timeout=20))
 
 
 try:
@@ -96,6 +166,29 @@ try:
     b.wait(lambda: outcome().startswith("Done"), 90)
     check("3.0.0" in outcome(), "and can be begun again: " + outcome())
 
+    # The connection is lost in the middle, and comes back: the page goes on by itself, from what the device holds.
+    link = Link(int(url.rsplit(":", 1)[1]))
+    b.get(link.url + "/")
+    b.wait(lambda: b.text("#version") == "3.0.0")
+    b.run("window.said = []; new MutationObserver(() => said.push(document.getElementById('outcome').textContent))"
+          ".observe(document.getElementById('outcome'), {childList: true, characterData: true, subtree: true})")
+    b.type("#file", file("v4.bin"))
+    b.run("document.getElementById('go').click()")
+    b.wait(lambda: b.run("return document.getElementById('bar').value") > 30)
+    link.cut()
+    b.wait(lambda: "connection was lost" in outcome())
+    check("trying to continue" in outcome(), "a lost connection is told: " + outcome())
+    b.screenshot(file("page-5-lost.png"))
+    held, size = state()["received"], os.path.getsize(file("v4.bin"))
+    check(0 < held < size, f"the device holds {held} of {size} bytes")
+    check(state()["state"] == "receiving", "and does not know yet")
+    link.mend()
+    b.wait(lambda: outcome().startswith("Done"), 90)
+    check("4.0.0" in outcome(), "the upload ends by itself: " + outcome())
+    said = b.run("return said")
+    check(any(s.startswith("Continuing at") for s in said), "it says that it continues: " + str([s for s in said if "ontinu" in s]))
+    check(link.sent < size, f"what the device held was not sent again: {link.sent} bytes, requests and all, after the cut")
+
     # A foreign page cannot: neither by form nor by fetch.
     class Evil(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -121,7 +214,7 @@ try:
     b.get(url.replace("127.0.0.1", "evil.test") + "/")
     check("not known by the name 'evil.test" in b.run("return document.body.innerText"), "a foreign name does not stand for the device")
     b.get(url + "/")
-    b.wait(lambda: b.text("#version") == "3.0.0")
-    check(True, "and the device runs 3.0.0")
+    b.wait(lambda: b.text("#version") == "4.0.0")
+    check(True, "and the device runs 4.0.0")
 finally:
     b.close()
