@@ -18,6 +18,7 @@
 #include "cmxsafe/version.h"
 #include "linux_port.h"
 #include "liveness.h"
+#include "memory.h"
 #include "wiring.h"
 
 #define TAG "agent"
@@ -275,7 +276,17 @@ static void feed_watchdog(struct agent *a, const struct status_view *v)
     notify_send(&a->notify, "WATCHDOG=1");
 }
 
-static void tell_systemd(struct agent *a)
+static uint64_t work_of(const struct status_view *v)
+{
+    uint64_t work = 0;
+
+    for (size_t i = 0; i < v->n_contexts; i++)
+        work += v->contexts[i].bytes_in + v->contexts[i].bytes_out + v->contexts[i].relays_total +
+                v->contexts[i].sessions + (uint64_t)v->contexts[i].state;
+    return work;
+}
+
+static void look_around(struct agent *a)
 {
     struct status_view *v = cmx_mem_alloc(sizeof *v);
     char line[sizeof a->status_line];
@@ -294,6 +305,7 @@ static void tell_systemd(struct agent *a)
         notify_send(&a->notify, "READY=1");
     }
     feed_watchdog(a, v);
+    memory_turn(work_of(v), v->now_ms);
     cmx_mem_free(v);
 }
 
@@ -328,7 +340,7 @@ static void loop(struct agent *a)
         control_serve(a->control, fds + 2, n - 2, cmx_port_now_ms());
         if (fds[0].revents)
             take_signal(a);
-        tell_systemd(a);
+        look_around(a);
     }
 }
 
@@ -421,6 +433,7 @@ int agent_run(const char *config_file)
     if (!a)
         return fail("start", cmx_err_text(CMX_ENOMEM), "free some");
     umask(077);
+    memory_setup();
     set_device();
     a->config_file = config_file;
     a->signals = a->wake = -1;

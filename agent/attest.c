@@ -18,6 +18,7 @@
 #include "cmxsafe/version.h"
 #include "hw_key.h"
 #include "isolation.h"
+#include "linux_http.h"
 
 #define TAG "attest"
 
@@ -162,6 +163,8 @@ cmx_err attest_prepare(struct agent *a, char *why, size_t cap)
 
     if (!err)
         err = open_key(&a->config->identity, why, cap);
+    if (!err && a->config->attest.enabled)
+        err = cmx_linux_http_load(why, cap);
     if (!err && a->config->attest.enabled && a->config->attest.image)
         err = open_image(a->config->attest.image, why, cap);
     return err;

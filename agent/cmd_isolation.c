@@ -157,7 +157,7 @@ static void guard(uint64_t seconds, const char *before)
         sleep(1);
     if (access(PENDING, F_OK) != 0)
         _exit(0);
-    if (nft_open(&n) != CMX_OK || nft_run(n, before, false, why, sizeof why) != CMX_OK)
+    if (nft_open(&n, NULL, 0) != CMX_OK || nft_run(n, before, false, why, sizeof why) != CMX_OK)
         _exit(1); /* nobody is left to tell; the mark that it is not confirmed stays */
     unlink(PENDING);
     nft_close(n);
@@ -274,15 +274,16 @@ int cmd_isolation(int argc, char **argv)
     char *memory = NULL;
     struct cmx_buf b, before;
     struct nft *n = NULL;
+    char why[160] = "";
 
     if (code)
         return code - 1;
     if (o.action == CONFIRM)
         return confirm();
     memory = cmx_mem_alloc(2 * LISTING_MAX);
-    if (!memory || nft_open(&n) != CMX_OK) {
+    if (!memory || nft_open(&n, why, sizeof why) != CMX_OK) {
         cmx_mem_free(memory);
-        return fail("isolation", "out of memory", "free some");
+        return fail("isolation", why[0] ? why : "out of memory", "nothing was changed");
     }
     cmx_buf_init(&b, memory, LISTING_MAX);
     cmx_buf_init(&before, memory + LISTING_MAX, LISTING_MAX);

@@ -12,6 +12,19 @@
 #include <sys/socket.h>
 
 #include "confine.h"
+#include "library.h"
+
+#define FUNCTIONS(X)                                                                                                   \
+    X(seccomp_init)                                                                                                    \
+    X(seccomp_release) X(seccomp_load) X(seccomp_attr_set) X(seccomp_rule_add) X(seccomp_syscall_resolve_name)
+#define CMX_LIBRARY_OF lib
+
+static struct {
+    FUNCTIONS(CMX_LIBRARY_POINTER)
+} lib;
+static const struct cmx_symbol symbols[] = {FUNCTIONS(CMX_LIBRARY_SYMBOL)};
+static struct cmx_library library = {CMX_SONAME_SECCOMP, CMX_PACKAGE_SECCOMP, symbols,
+                                     sizeof symbols / sizeof symbols[0], NULL};
 
 static const char *const allowed[] = {
     /* descriptors */
@@ -250,8 +263,8 @@ static const char *const by_build[] = {"sched_getparam"};
 static int add_names(scmp_filter_ctx f, uint32_t action, const char *const *names, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        int call = seccomp_syscall_resolve_name(names[i]);
-        int rc = call == __NR_SCMP_ERROR ? 0 : seccomp_rule_add(f, action, call, 0);
+        int call = lib.seccomp_syscall_resolve_name(names[i]);
+        int rc = call == __NR_SCMP_ERROR ? 0 : lib.seccomp_rule_add(f, action, call, 0);
 
         /* A call that this machine does not have needs no rule. */
         if (rc != 0 && rc != -EDOM && rc != -EEXIST)
@@ -268,9 +281,9 @@ static int add_memory(scmp_filter_ctx f)
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
-            int call = seccomp_syscall_resolve_name(names[i]);
-            int rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, call, 1,
-                                      SCMP_A2_64(SCMP_CMP_MASKED_EQ, PROT_WRITE | PROT_EXEC, kinds[k]));
+            int call = lib.seccomp_syscall_resolve_name(names[i]);
+            int rc = lib.seccomp_rule_add(f, SCMP_ACT_ALLOW, call, 1,
+                                          SCMP_A2_64(SCMP_CMP_MASKED_EQ, PROT_WRITE | PROT_EXEC, kinds[k]));
 
             if (rc != 0 && rc != -EDOM && rc != -EEXIST)
                 return rc;
@@ -284,8 +297,8 @@ static int add_threads(scmp_filter_ctx f)
 {
     if (!THREADS_ONLY)
         return 0;
-    return seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
-                            SCMP_A0_64(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
+    return lib.seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
+                                SCMP_A0_64(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
 }
 
 static int add_arguments(scmp_filter_ctx f)
@@ -293,17 +306,17 @@ static int add_arguments(scmp_filter_ctx f)
     int rc = 0;
 
     for (size_t i = 0; i < sizeof families / sizeof families[0] && !rc; i++)
-        rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-                              SCMP_A0_64(SCMP_CMP_MASKED_EQ, 0xffffffff, (scmp_datum_t)families[i]));
+        rc = lib.seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
+                                  SCMP_A0_64(SCMP_CMP_MASKED_EQ, 0xffffffff, (scmp_datum_t)families[i]));
     for (size_t i = 0; i < sizeof requests / sizeof requests[0] && !rc; i++)
-        rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-                              SCMP_A1_64(SCMP_CMP_MASKED_EQ, 0xffffffff, requests[i]));
+        rc = lib.seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+                                  SCMP_A1_64(SCMP_CMP_MASKED_EQ, 0xffffffff, requests[i]));
     return rc == -EEXIST ? 0 : rc;
 }
 
 static int build(scmp_filter_ctx f)
 {
-    int rc = seccomp_attr_set(f, SCMP_FLTATR_CTL_TSYNC, 1);
+    int rc = lib.seccomp_attr_set(f, SCMP_FLTATR_CTL_TSYNC, 1);
 
     if (!rc)
         rc = add_names(f, SCMP_ACT_ALLOW, by_build, sizeof by_build / sizeof by_build[0]);
@@ -318,9 +331,9 @@ static int build(scmp_filter_ctx f)
     return rc ? rc : add_arguments(f);
 }
 
-cmx_err confine_seccomp(char *detail, size_t cap)
+static cmx_err apply(char *detail, size_t cap)
 {
-    scmp_filter_ctx f = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
+    scmp_filter_ctx f = lib.seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
     int rc;
 
     if (!f) {
@@ -329,12 +342,24 @@ cmx_err confine_seccomp(char *detail, size_t cap)
     }
     rc = build(f);
     if (!rc)
-        rc = seccomp_load(f);
-    seccomp_release(f);
+        rc = lib.seccomp_load(f);
+    lib.seccomp_release(f);
     if (rc) {
         snprintf(detail, cap, "not applied: %s", strerror(-rc));
         return CMX_ENOTSUP;
     }
     snprintf(detail, cap, "%zu calls left; no new process or program", sizeof allowed / sizeof allowed[0]);
     return CMX_OK;
+}
+
+/* The library's tables of system calls have done their part then: its memory goes back. */
+cmx_err confine_seccomp(char *detail, size_t cap)
+{
+    cmx_err err = cmx_library_load(&library, "seccomp", detail, cap);
+
+    if (err)
+        return err;
+    err = apply(detail, cap);
+    cmx_library_unload(&library);
+    return err;
 }

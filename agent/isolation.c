@@ -100,7 +100,7 @@ static cmx_err begin(struct agent *a, const struct agent_config *c, char *why, s
         return err;
     err = cmx_port_mutex_init(&s->lock);
     if (!err)
-        err = nft_open(&s->nft);
+        err = nft_open(&s->nft, why, cap);
     if (!err)
         err = install(s, c, why, cap);
     if (err) {

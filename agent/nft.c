@@ -7,24 +7,47 @@
 
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
+#include "library.h"
+
+#define FUNCTIONS(X)                                                                                                   \
+    X(nft_ctx_new)                                                                                                     \
+    X(nft_ctx_free)                                                                                                    \
+    X(nft_ctx_buffer_error)                                                                                            \
+    X(nft_ctx_buffer_output)                                                                                           \
+    X(nft_ctx_set_dry_run)                                                                                             \
+    X(nft_run_cmd_from_buffer)                                                                                         \
+    X(nft_ctx_get_error_buffer)                                                                                        \
+    X(nft_ctx_get_output_buffer)
+#define CMX_LIBRARY_OF lib
+
+static struct {
+    FUNCTIONS(CMX_LIBRARY_POINTER)
+} lib;
+static const struct cmx_symbol symbols[] = {FUNCTIONS(CMX_LIBRARY_SYMBOL)};
+static struct cmx_library library = {CMX_SONAME_NFTABLES, CMX_PACKAGE_NFTABLES, symbols,
+                                     sizeof symbols / sizeof symbols[0], NULL};
 
 struct nft {
     struct nft_ctx *ctx;
     struct cmx_mutex lock;
 };
 
-cmx_err nft_open(struct nft **out)
+cmx_err nft_open(struct nft **out, char *why, size_t cap)
 {
-    struct nft *n = cmx_mem_alloc(sizeof *n);
+    struct nft *n;
+    cmx_err err = cmx_library_load(&library, "isolation", why, cap);
 
     *out = NULL;
+    if (err)
+        return err;
+    n = cmx_mem_alloc(sizeof *n);
     if (!n)
         return CMX_ENOMEM;
-    n->ctx = nft_ctx_new(NFT_CTX_DEFAULT);
-    if (!n->ctx || nft_ctx_buffer_error(n->ctx) || nft_ctx_buffer_output(n->ctx) ||
+    n->ctx = lib.nft_ctx_new(NFT_CTX_DEFAULT);
+    if (!n->ctx || lib.nft_ctx_buffer_error(n->ctx) || lib.nft_ctx_buffer_output(n->ctx) ||
         cmx_port_mutex_init(&n->lock) != CMX_OK) {
         if (n->ctx)
-            nft_ctx_free(n->ctx);
+            lib.nft_ctx_free(n->ctx);
         cmx_mem_free(n);
         return CMX_ENOMEM;
     }
@@ -36,7 +59,7 @@ void nft_close(struct nft *n)
 {
     if (!n)
         return;
-    nft_ctx_free(n->ctx);
+    lib.nft_ctx_free(n->ctx);
     cmx_port_mutex_destroy(&n->lock);
     cmx_mem_free(n);
 }
@@ -55,15 +78,15 @@ cmx_err nft_run(struct nft *n, const char *text, bool dry, char *why, size_t cap
     cmx_err err = CMX_OK;
 
     cmx_port_mutex_lock(&n->lock);
-    nft_ctx_set_dry_run(n->ctx, dry);
+    lib.nft_ctx_set_dry_run(n->ctx, dry);
     errno = 0;
-    if (nft_run_cmd_from_buffer(n->ctx, text) != 0) {
-        const char *said = nft_ctx_get_error_buffer(n->ctx);
+    if (lib.nft_run_cmd_from_buffer(n->ctx, text) != 0) {
+        const char *said = lib.nft_ctx_get_error_buffer(n->ctx);
 
         first_line(said ? said : "", why, cap);
         err = strstr(why, "Operation not permitted") ? CMX_EPERM : CMX_EINVAL;
     }
-    nft_ctx_set_dry_run(n->ctx, false);
+    lib.nft_ctx_set_dry_run(n->ctx, false);
     cmx_port_mutex_unlock(&n->lock);
     return err;
 }
@@ -73,12 +96,12 @@ cmx_err nft_run(struct nft *n, const char *text, bool dry, char *why, size_t cap
 static cmx_err list_one(struct nft *n, const char *command, struct cmx_buf *out)
 {
     const char *said;
-    int rc = nft_run_cmd_from_buffer(n->ctx, command);
+    int rc = lib.nft_run_cmd_from_buffer(n->ctx, command);
 
-    (void)nft_ctx_get_error_buffer(n->ctx); /* "No such file or directory" is an answer here */
+    (void)lib.nft_ctx_get_error_buffer(n->ctx); /* "No such file or directory" is an answer here */
     if (rc != 0)
         return CMX_ENOENT;
-    said = nft_ctx_get_output_buffer(n->ctx);
+    said = lib.nft_ctx_get_output_buffer(n->ctx);
     return cmx_buf_put_str(out, said ? said : "");
 }
 

@@ -8,6 +8,7 @@
 #include "cmxsafe/ota/service.h"
 #include "cmxsafe/port/port.h"
 #include "cmxsafe/proxy/proxy.h"
+#include "linux_http.h"
 #include "ota_runner.h"
 #include "ota_spool.h"
 
@@ -87,7 +88,9 @@ cmx_err ota_prepare(struct agent *a, char *why, size_t cap)
 
     if (!wanted(a->config))
         return CMX_OK;
-    err = read_keys(a->config, &ota.keys, why, cap);
+    err = cmx_linux_http_load(why, cap);
+    if (!err)
+        err = read_keys(a->config, &ota.keys, why, cap);
     if (!err)
         err = runner_start(&ota.runner, command);
     if (err)

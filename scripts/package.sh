@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the Debian packages: scripts/package.sh [OUTPUT-FOLDER] (default: build/packages). A folder packaging/deb/NAME is a
-# package: `control` with @VERSION@ @ARCH@ @DEPENDS@ @SIZE@, `files` (mode source destination) and maintainer scripts. What
-# lies below etc/ is a conffile. The same sources give the same bytes.
+# package: `control` with @VERSION@ @ARCH@ @DEPENDS@ @RECOMMENDS@ @SIZE@, `files` (mode source destination), `loads` (libraries
+# that are loaded when needed) and maintainer scripts. What lies below etc/ is a conffile. The same sources give the same bytes.
 set -eu
 . "$(dirname "$0")/lib.sh"
 cd "$CMX_ROOT"
@@ -45,6 +45,19 @@ depends_of() {
     (cd "$work" && dpkg-shlibdeps -O --ignore-missing-info "${programs[@]}" 2>/dev/null) | sed 's/^shlibs:Depends=//'
 }
 
+# Libraries that they load when they need them (port/linux/library.h), as package relations: loads_of KIND FILE, a file of
+# lines "depends|recommends library".
+loads_of() {
+    local libraries
+    [ -f "$2" ] || return 0
+    libraries=$(awk -v kind="$1" '$1 == kind { printf "-l%s ", $2 }' "$2")
+    [ -n "$libraries" ] || return 0
+    mkdir -p "$stage/loads"
+    # shellcheck disable=SC2086
+    cc -shared -nostdlib -o "$stage/loads/libraries.so" -Wl,--no-as-needed $libraries
+    depends_of "$stage/loads"
+}
+
 document() { # document ROOT NAME: copyright and changelog
     local doc=$1/usr/share/doc/$2
     mkdir -p "$doc"
@@ -57,7 +70,7 @@ document() { # document ROOT NAME: copyright and changelog
 }
 
 package() {
-    local name=$1 root=$stage/$1 mode source dest script
+    local name=$1 root=$stage/$1 mode source dest script depends more recommends
     while read -r mode source dest; do
         case $mode in '' | '#'*) continue ;; esac
         put "$root" "$mode" "${source/@BUILD@/build}" "$dest"
@@ -68,8 +81,11 @@ package() {
     for script in preinst postinst prerm postrm; do
         [ ! -f "packaging/deb/$name/$script" ] || install -m 0755 "packaging/deb/$name/$script" "$root/DEBIAN/$script"
     done
+    depends=$(depends_of "$root")
+    more=$(loads_of depends "packaging/deb/$name/loads")
+    recommends=$(loads_of recommends "packaging/deb/$name/loads")
     sed -e "s/@VERSION@/$version/; s/@ARCH@/$arch/; s/@SIZE@/$(du -sk --apparent-size "$root" | cut -f1)/" \
-        -e "s|@DEPENDS@|$(depends_of "$root")|" "packaging/deb/$name/control" >"$root/DEBIAN/control"
+        -e "s|@DEPENDS@|$depends${more:+, $more}|; s|@RECOMMENDS@|$recommends|" "packaging/deb/$name/control" >"$root/DEBIAN/control"
     (cd "$root" && find . -path ./DEBIAN -prune -o -type f -printf '%P\0' | LC_ALL=C sort -z | xargs -0 md5sum) >"$root/DEBIAN/md5sums"
     find "$root" -newermt "@$SOURCE_DATE_EPOCH" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
     dpkg-deb --root-owner-group -Zxz --build "$root" "$out/${name}_${version}_$arch.deb" >/dev/null

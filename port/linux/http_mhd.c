@@ -21,6 +21,7 @@
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/http/http.h"
 #include "cmxsafe/port/port.h"
+#include "library.h"
 #include "linux_http.h"
 
 #define CONNECTIONS_DEFAULT 8
@@ -34,6 +35,20 @@
  * up to 1.0.1 keeps a lock when a connection that is fed in meets it. Its own bound leaves room for those being cleared
  * away. */
 #define LIBRARY_SLACK 1024
+
+#define FUNCTIONS(X)                                                                                                   \
+    X(MHD_add_connection)                                                                                              \
+    X(MHD_add_response_header) X(MHD_create_response_from_buffer) X(MHD_create_response_from_callback)                 \
+        X(MHD_destroy_response) X(MHD_get_connection_info) X(MHD_lookup_connection_value) X(MHD_queue_response)        \
+            X(MHD_start_daemon) X(MHD_stop_daemon)
+#define CMX_LIBRARY_OF lib
+
+static struct {
+    FUNCTIONS(CMX_LIBRARY_POINTER)
+} lib;
+static const struct cmx_symbol symbols[] = {FUNCTIONS(CMX_LIBRARY_SYMBOL)};
+static struct cmx_library library = {CMX_SONAME_MHD, CMX_PACKAGE_MHD, symbols, sizeof symbols / sizeof symbols[0],
+                                     NULL};
 
 struct cmx_http_server {
     const struct cmx_http_service *service;
@@ -76,7 +91,7 @@ const char *cmx_http_query(const struct cmx_http_request *r)
 
 const char *cmx_http_header_get(const struct cmx_http_request *r, const char *name)
 {
-    return MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, name);
+    return lib.MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, name);
 }
 
 int64_t cmx_http_content_length(const struct cmx_http_request *r)
@@ -92,7 +107,8 @@ int64_t cmx_http_content_length(const struct cmx_http_request *r)
 
 bool cmx_http_client_gone(const struct cmx_http_request *r)
 {
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    const union MHD_ConnectionInfo *info =
+        lib.MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     char byte;
     ssize_t n = info ? recv(info->connect_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) : 1;
 
@@ -103,11 +119,11 @@ static cmx_err answer(struct cmx_http_request *r, int status, struct MHD_Respons
 {
     if (!response)
         return CMX_ENOMEM;
-    if (r->response ||
-        (content_type && MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type) != MHD_YES)) {
+    if (r->response || (content_type &&
+                        lib.MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type) != MHD_YES)) {
         cmx_err err = r->response ? CMX_EEXIST : CMX_ENOMEM;
 
-        MHD_destroy_response(response);
+        lib.MHD_destroy_response(response);
         return err;
     }
     r->response = response;
@@ -125,10 +141,10 @@ static cmx_err reply_buffer(struct cmx_http_request *r, int status, const char *
         return CMX_EINVAL;
     if (r->response)
         return CMX_EEXIST;
-    response = MHD_create_response_from_buffer(len, (void *)(uintptr_t)body, mode);
+    response = lib.MHD_create_response_from_buffer(len, (void *)(uintptr_t)body, mode);
     for (size_t i = 0; response && i < n_headers; i++)
-        if (MHD_add_response_header(response, headers[i].name, headers[i].value) != MHD_YES) {
-            MHD_destroy_response(response);
+        if (lib.MHD_add_response_header(response, headers[i].name, headers[i].value) != MHD_YES) {
+            lib.MHD_destroy_response(response);
             return CMX_EINVAL;
         }
     return answer(r, status, response, content_type);
@@ -200,7 +216,7 @@ cmx_err cmx_http_reply_stream(struct cmx_http_request *r, int status, const char
         return CMX_ENOMEM;
     }
     *s = (struct stream){.next = next, .done = done, .state = state};
-    response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, stream_read, s, stream_free);
+    response = lib.MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, stream_read, s, stream_free);
     if (!response)
         stream_free(s);
     return answer(r, status, response, content_type);
@@ -271,7 +287,7 @@ static bool settle(struct cmx_http_request *r, cmx_err err)
 static enum MHD_Result queue(struct cmx_http_request *r)
 {
     r->queued = true;
-    return MHD_queue_response(r->connection, r->status, r->response);
+    return lib.MHD_queue_response(r->connection, r->status, r->response);
 }
 
 /* An answer waits for the end of the request, unless the client has not begun to send its body (it waits for 100, RFC
@@ -381,7 +397,7 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **ow
         return;
     *own = NULL;
     if (r->response)
-        MHD_destroy_response(r->response);
+        lib.MHD_destroy_response(r->response);
     if (r->route && r->route->done)
         r->route->done(r->server->service->ctx, r->state,
                        r->whole && r->queued && why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
@@ -453,29 +469,40 @@ static struct MHD_Daemon *daemon_start(struct cmx_http_server *server)
     const struct cmx_http_service *s = server->service;
     const unsigned flags = MHD_USE_THREAD_PER_CONNECTION | MHD_USE_ERROR_LOG | MHD_USE_ITC | MHD_USE_NO_LISTEN_SOCKET;
 
-    return MHD_start_daemon(flags | waiting(), 0, NULL, NULL, on_access, server, MHD_OPTION_EXTERNAL_LOGGER, on_log,
-                            server, MHD_OPTION_URI_LOG_CALLBACK, on_target, server, MHD_OPTION_NOTIFY_COMPLETED,
-                            on_completed, server, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
-                            MHD_OPTION_CONNECTION_LIMIT, bound(s) + LIBRARY_SLACK, MHD_OPTION_CONNECTION_TIMEOUT,
-                            s->idle_timeout_s ? s->idle_timeout_s : IDLE_TIMEOUT_DEFAULT_S,
-                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_THREAD_STACK_SIZE,
-                            (size_t)CONNECTION_STACK, MHD_OPTION_END);
+    return lib.MHD_start_daemon(flags | waiting(), 0, NULL, NULL, on_access, server, MHD_OPTION_EXTERNAL_LOGGER, on_log,
+                                server, MHD_OPTION_URI_LOG_CALLBACK, on_target, server, MHD_OPTION_NOTIFY_COMPLETED,
+                                on_completed, server, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
+                                MHD_OPTION_CONNECTION_LIMIT, bound(s) + LIBRARY_SLACK, MHD_OPTION_CONNECTION_TIMEOUT,
+                                s->idle_timeout_s ? s->idle_timeout_s : IDLE_TIMEOUT_DEFAULT_S,
+                                MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+                                MHD_OPTION_THREAD_STACK_SIZE, (size_t)CONNECTION_STACK, MHD_OPTION_END);
 }
 
 static void server_free(struct cmx_http_server *server)
 {
     if (server->daemon)
-        MHD_stop_daemon(server->daemon);
+        lib.MHD_stop_daemon(server->daemon);
     pthread_cond_destroy(&server->room);
     pthread_mutex_destroy(&server->lock);
     cmx_mem_free(server);
 }
 
+cmx_err cmx_linux_http_load(char *why, size_t cap)
+{
+    return cmx_library_load(&library, "an HTTP service", why, cap);
+}
+
 cmx_err cmx_http_serve(const struct cmx_http_service *service, struct cmx_http_server **out)
 {
-    struct cmx_http_server *server = cmx_mem_alloc(sizeof *server);
-    cmx_err err;
+    struct cmx_http_server *server;
+    char why[160];
+    cmx_err err = cmx_linux_http_load(why, sizeof why);
 
+    if (err) {
+        cmx_log(CMX_LOG_ERROR, "http", "%s: %s", service->name, why);
+        return err;
+    }
+    server = cmx_mem_alloc(sizeof *server);
     if (!server)
         return CMX_ENOMEM;
     server->service = service;
@@ -508,7 +535,7 @@ cmx_err cmx_linux_http_feed(struct cmx_http_server *server, int fd)
         close(fd);
         return CMX_ECLOSED;
     }
-    if (MHD_add_connection(server->daemon, fd, (struct sockaddr *)&peer, sizeof peer) == MHD_YES)
+    if (lib.MHD_add_connection(server->daemon, fd, (struct sockaddr *)&peer, sizeof peer) == MHD_YES)
         return CMX_OK;
     on_connection(server, NULL, NULL, MHD_CONNECTION_NOTIFY_CLOSED); /* closed by the library, which did not say so */
     return CMX_OK;

@@ -25,7 +25,7 @@ CMX_MUST_USE cmx_err cmx_hw_key_open_efuse(const char *path, const char *silicon
                                            size_t why_cap);
 
 /* An HMAC-SHA256 key at a persistent handle of a TPM 2.0. tcti: as tpm2-tools take it ("device:/dev/tpmrm0",
- * "swtpm:port=2321"), NULL: the library's default. Links tpm2-tss only into programs that call it. */
+ * "swtpm:port=2321"), NULL: the library's default. Loads tpm2-tss; CMX_ENOTSUP: it is not there. */
 CMX_MUST_USE cmx_err cmx_hw_key_open_tpm(const char *tcti, uint32_t handle, struct cmx_hw_key **out, char *why,
                                          size_t why_cap);
 

@@ -9,8 +9,39 @@
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
 #include "hw_key.h"
+#include "library.h"
 
 #define PIECE 1024 /* TPM2_MAX_DIGEST_BUFFER: more goes as a sequence */
+
+#define ESYS_FUNCTIONS(X)                                                                                              \
+    X(Esys_Finalize)                                                                                                   \
+    X(Esys_FlushContext) X(Esys_Free) X(Esys_HMAC_Start) X(Esys_Initialize) X(Esys_ReadPublic)                         \
+        X(Esys_SequenceComplete) X(Esys_SequenceUpdate) X(Esys_TR_FromTPMPublic)
+#define TCTI_FUNCTIONS(X) X(Tss2_TctiLdr_Finalize) X(Tss2_TctiLdr_Initialize)
+
+static struct {
+    ESYS_FUNCTIONS(CMX_LIBRARY_POINTER)
+} esys;
+static struct {
+    TCTI_FUNCTIONS(CMX_LIBRARY_POINTER)
+} tcti;
+static struct {
+    CMX_LIBRARY_POINTER(Tss2_RC_Decode)
+} words;
+#define CMX_LIBRARY_OF esys
+static const struct cmx_symbol esys_symbols[] = {ESYS_FUNCTIONS(CMX_LIBRARY_SYMBOL)};
+#undef CMX_LIBRARY_OF
+#define CMX_LIBRARY_OF tcti
+static const struct cmx_symbol tcti_symbols[] = {TCTI_FUNCTIONS(CMX_LIBRARY_SYMBOL)};
+#undef CMX_LIBRARY_OF
+#define CMX_LIBRARY_OF words
+static const struct cmx_symbol words_symbols[] = {CMX_LIBRARY_SYMBOL(Tss2_RC_Decode)};
+#define N(symbols) (sizeof symbols / sizeof symbols[0])
+static struct cmx_library libraries[] = {
+    {CMX_SONAME_ESYS, CMX_PACKAGE_ESYS, esys_symbols, N(esys_symbols), NULL},
+    {CMX_SONAME_TCTILDR, CMX_PACKAGE_TCTILDR, tcti_symbols, N(tcti_symbols), NULL},
+    {CMX_SONAME_TSS_RC, CMX_PACKAGE_TSS_RC, words_symbols, N(words_symbols), NULL},
+};
 
 struct tpm {
     TSS2_TCTI_CONTEXT *tcti;
@@ -23,15 +54,15 @@ static void tpm_close(void *state)
     struct tpm *t = state;
 
     if (t->esys)
-        Esys_Finalize(&t->esys);
+        esys.Esys_Finalize(&t->esys);
     if (t->tcti)
-        Tss2_TctiLdr_Finalize(&t->tcti);
+        tcti.Tss2_TctiLdr_Finalize(&t->tcti);
     cmx_mem_free(t);
 }
 
 static cmx_err failed(TSS2_RC rc)
 {
-    cmx_log(CMX_LOG_ERROR, "tpm", "TPM: %s", Tss2_RC_Decode(rc));
+    cmx_log(CMX_LOG_ERROR, "tpm", "TPM: %s", words.Tss2_RC_Decode(rc));
     return CMX_EIO;
 }
 
@@ -43,7 +74,7 @@ static TSS2_RC update(struct tpm *t, ESYS_TR sequence, const uint8_t **msg, size
         TSS2_RC rc;
 
         memcpy(piece.buffer, *msg, PIECE);
-        rc = Esys_SequenceUpdate(t->esys, sequence, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &piece);
+        rc = esys.Esys_SequenceUpdate(t->esys, sequence, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &piece);
         if (rc)
             return rc;
         *msg += PIECE;
@@ -58,7 +89,7 @@ static cmx_err take(TPM2B_DIGEST *digest, uint8_t out[32])
 
     if (!err)
         memcpy(out, digest->buffer, 32);
-    Esys_Free(digest);
+    esys.Esys_Free(digest);
     return err;
 }
 
@@ -71,8 +102,8 @@ static cmx_err tpm_hmac(void *state, const void *msg, size_t len, uint8_t out[32
     TPMT_TK_HASHCHECK *ticket = NULL;
     const TPM2B_AUTH no_auth = {.size = 0};
     ESYS_TR sequence;
-    TSS2_RC rc = Esys_HMAC_Start(t->esys, t->key, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &no_auth,
-                                 TPM2_ALG_SHA256, &sequence);
+    TSS2_RC rc = esys.Esys_HMAC_Start(t->esys, t->key, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &no_auth,
+                                      TPM2_ALG_SHA256, &sequence);
 
     if (rc)
         return failed(rc);
@@ -80,14 +111,14 @@ static cmx_err tpm_hmac(void *state, const void *msg, size_t len, uint8_t out[32
     if (!rc) {
         last.size = (UINT16)len;
         memcpy(last.buffer, p, len);
-        rc = Esys_SequenceComplete(t->esys, sequence, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &last,
-                                   ESYS_TR_RH_NULL, &digest, &ticket);
+        rc = esys.Esys_SequenceComplete(t->esys, sequence, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &last,
+                                        ESYS_TR_RH_NULL, &digest, &ticket);
     }
     if (rc) {
-        (void)Esys_FlushContext(t->esys, sequence); /* as good as it goes: the TPM failed already */
+        (void)esys.Esys_FlushContext(t->esys, sequence); /* as good as it goes: the TPM failed already */
         return failed(rc);
     }
-    Esys_Free(ticket);
+    esys.Esys_Free(ticket);
     return take(digest, out);
 }
 
@@ -95,7 +126,7 @@ static cmx_err tpm_hmac(void *state, const void *msg, size_t len, uint8_t out[32
 static cmx_err check_public(struct tpm *t, char *why, size_t cap)
 {
     TPM2B_PUBLIC *pub = NULL;
-    TSS2_RC rc = Esys_ReadPublic(t->esys, t->key, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &pub, NULL, NULL);
+    TSS2_RC rc = esys.Esys_ReadPublic(t->esys, t->key, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &pub, NULL, NULL);
     const TPMT_KEYEDHASH_SCHEME *scheme;
     bool fits;
 
@@ -106,7 +137,7 @@ static cmx_err check_public(struct tpm *t, char *why, size_t cap)
            (pub->publicArea.objectAttributes & TPMA_OBJECT_SIGN_ENCRYPT) &&
            (scheme->scheme == TPM2_ALG_NULL ||
             (scheme->scheme == TPM2_ALG_HMAC && scheme->details.hmac.hashAlg == TPM2_ALG_SHA256));
-    Esys_Free(pub);
+    esys.Esys_Free(pub);
     if (fits)
         return CMX_OK;
     if (why)
@@ -114,18 +145,18 @@ static cmx_err check_public(struct tpm *t, char *why, size_t cap)
     return CMX_ENOKEY;
 }
 
-static cmx_err connect_tpm(struct tpm *t, const char *tcti, uint32_t handle, char *why, size_t cap)
+static cmx_err connect_tpm(struct tpm *t, const char *where, uint32_t handle, char *why, size_t cap)
 {
-    TSS2_RC rc = Tss2_TctiLdr_Initialize(tcti, &t->tcti);
+    TSS2_RC rc = tcti.Tss2_TctiLdr_Initialize(where, &t->tcti);
 
     if (!rc)
-        rc = Esys_Initialize(&t->esys, t->tcti, NULL);
+        rc = esys.Esys_Initialize(&t->esys, t->tcti, NULL);
     if (rc) {
         if (why)
-            snprintf(why, cap, "the TPM (%s) does not answer: %s", tcti ? tcti : "default", Tss2_RC_Decode(rc));
+            snprintf(why, cap, "the TPM (%s) does not answer: %s", where ? where : "default", words.Tss2_RC_Decode(rc));
         return CMX_EIO;
     }
-    rc = Esys_TR_FromTPMPublic(t->esys, handle, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &t->key);
+    rc = esys.Esys_TR_FromTPMPublic(t->esys, handle, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &t->key);
     if (rc) {
         if (why)
             snprintf(why, cap,
@@ -137,15 +168,20 @@ static cmx_err connect_tpm(struct tpm *t, const char *tcti, uint32_t handle, cha
     return check_public(t, why, cap);
 }
 
-cmx_err cmx_hw_key_open_tpm(const char *tcti, uint32_t handle, struct cmx_hw_key **out, char *why, size_t why_cap)
+cmx_err cmx_hw_key_open_tpm(const char *where, uint32_t handle, struct cmx_hw_key **out, char *why, size_t why_cap)
 {
     static const struct cmx_hw_key_ops ops = {tpm_hmac, tpm_close};
-    struct tpm *t = cmx_mem_alloc(sizeof *t);
-    cmx_err err;
+    struct tpm *t;
+    cmx_err err = CMX_OK;
 
+    for (size_t i = 0; i < N(libraries) && !err; i++)
+        err = cmx_library_load(&libraries[i], "the key in a TPM", why, why_cap);
+    if (err)
+        return err;
+    t = cmx_mem_alloc(sizeof *t);
     if (!t)
         return CMX_ENOMEM;
-    err = connect_tpm(t, tcti, handle, why, why_cap);
+    err = connect_tpm(t, where, handle, why, why_cap);
     if (err) {
         tpm_close(t);
         return err;

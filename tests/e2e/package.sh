@@ -20,6 +20,10 @@ for p in "$AGENT" "$OPERATOR"; do
     ! awk '{print $1}' "$TMP/$(basename "$p").list" | grep -E '^.(....w|.......w|..s|.....s)' || fail "writable or set-id files in $p"
 done
 [[ $(dpkg-deb -f "$AGENT" Depends) == *libinih1* && $(dpkg-deb -f "$AGENT" Depends) == *libseccomp2* ]] || fail "Depends of the agent"
+for library in libnftables1 libmicrohttpd libtss2-esys; do
+    [[ $(dpkg-deb -f "$AGENT" Recommends) == *$library* && $(dpkg-deb -f "$AGENT" Depends) != *$library* ]] ||
+        fail "$library, which only some configurations need, must be recommended: $(dpkg-deb -f "$AGENT" Recommends)"
+done
 [ "$(dpkg-deb --ctrl-tarfile "$AGENT" | tar -xO ./conffiles)" = /etc/cmxsafe/cmxsafed.conf ] || fail "conffiles"
 for f in ./usr/sbin/cmxsafed ./lib/systemd/system/cmxsafed.service ./usr/share/man/man8/cmxsafed.8.gz \
     ./usr/share/man/man5/cmxsafed.conf.5.gz ./usr/share/doc/cmxsafe-agent/copyright; do

@@ -129,7 +129,7 @@ static void set_up(const char *device)
         cmx_isolation_init(&iso, &c.policy, flows, 8) != CMX_OK)
         die("policy");
     enter(device);
-    if (nft_open(&nft) != CMX_OK)
+    if (nft_open(&nft, NULL, 0) != CMX_OK)
         die("nft_open");
     run(s);
     mac_of(dev.mac);

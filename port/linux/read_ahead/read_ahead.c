@@ -18,10 +18,11 @@
 #include "cmxsafe/port/port.h"
 
 #define READ_AHEAD (32 * 1024)
+#define REST_MS 100      /* a wait of that long without an event: the bulk is over */
 #define DESCRIPTORS 1024 /* above it a socket is read as it is asked for */
 
 struct ahead {
-    uint8_t *data; /* NULL until a read came back full: an idle session needs none */
+    uint8_t *data; /* NULL until a read came back full, and once nothing came for a while: an idle session needs none */
     size_t off, len;
     bool readable; /* poll said so, and nothing has been read since */
 };
@@ -98,6 +99,15 @@ static bool has_bytes(const struct pollfd *p)
     return a && a->off < a->len;
 }
 
+/* It was waited for in vain. */
+static void rest(struct ahead *a)
+{
+    if (!a || a->off < a->len)
+        return;
+    cmx_mem_free(a->data);
+    a->data = NULL;
+}
+
 /* Asks the kernel. Bytes that are here count as readable, and then nobody waits. */
 static int ask(struct pollfd *fds, nfds_t n, int timeout_ms)
 {
@@ -111,6 +121,8 @@ static int ask(struct pollfd *fds, nfds_t n, int timeout_ms)
             t = (struct timespec){0, 0};
         }
     rc = ppoll(fds, n, wait_for_ever ? NULL : &t, NULL);
+    for (nfds_t i = 0; i < n && rc == 0 && timeout_ms >= REST_MS; i++)
+        rest(find(fds[i].fd));
     for (nfds_t i = 0; i < n && rc >= 0; i++) {
         struct ahead *a = find(fds[i].fd);
 

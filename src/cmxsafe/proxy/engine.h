@@ -5,7 +5,8 @@
  *   login.c    from a name to an authenticated session
  *   serve.c    the event loop of a live session
  *   request.c  forwards asked for and cancelled, keepalives: one global request at a time
- *   relay.c    one connection
+ *   relay.c    the life of one connection
+ *   flow.c     its bytes
  *   event.c    what became of it, told to the hook
  *   probe.c    does the gateway's listener still lead here?
  *
@@ -65,7 +66,7 @@ struct run {
     int listener;                     /* direct: or -1 */
     int poll_index;
     struct tracked_socket listener_socket;
-    unsigned places; /* relays, also those that only wait for the peer's close */
+    unsigned places; /* relays, also those that only wait for the peer's close: at most twice max_connections */
     struct probe probe;
 };
 
@@ -204,6 +205,17 @@ uint64_t cmx_relay_due(const struct relay *r);
 /* Ends both sides at once, the local one with a reset. cause: for the hook. */
 void cmx_relay_abort(struct relay *r, struct session *s, cmx_err cause);
 void cmx_relay_free(struct relay *r, struct session *s);
+
+/* ---- flow.c ---- */
+extern const struct cmx_ssh_handlers cmx_relay_handlers; /* arg: the relay */
+/* The local socket takes bytes again: what waits goes to it. */
+void cmx_relay_drain(struct relay *r);
+/* One chunk from the local socket to the gateway. An error ends the session. */
+CMX_MUST_USE cmx_err cmx_relay_pump(struct relay *r, struct session *s);
+/* What the gateway did not take before. An error ends the session. */
+CMX_MUST_USE cmx_err cmx_relay_send_held(struct relay *r);
+/* Forgets what waits. */
+void cmx_relay_drop_bytes(struct relay *r);
 
 /* ---- event.c: tells the hook, if there is one ---- */
 void cmx_relay_tell_opened(struct relay *r, struct session *s, uint64_t now);

@@ -29,6 +29,15 @@
 #endif
 #endif
 
+/* A session without connections keeps that buffer for the next one: where memory may be in pieces by then. */
+#ifndef CMX_RELAY_CHUNK_KEPT
+#ifdef CMX_DEVICE_PROFILE
+#define CMX_RELAY_CHUNK_KEPT true
+#else
+#define CMX_RELAY_CHUNK_KEPT false
+#endif
+#endif
+
 /* A gateway that sends more than its windows allow breaks RFC 4254 section 5.2; older libssh only logs it. Above this
  * many undelivered bytes on one channel the session is ended. */
 #ifndef CMX_RELAY_BACKLOG_MAX
@@ -43,7 +52,8 @@
 #define CMX_ED25519_STACK 1
 #endif
 
-/* A peer that does not answer a channel close within this time holds a relay's place for ever: the session is ended. */
+/* A relay that waits for the peer to answer its channel close has no buffers left; there can be as many of them as open
+ * ones. A peer that does not answer within this time would hold their places for ever: the session is ended. */
 #define CMX_RELAY_CLOSE_TIMEOUT_MS 60000
 
 /* Local services answer a connection within this, unless the context says otherwise. */

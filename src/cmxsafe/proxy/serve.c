@@ -215,22 +215,35 @@ static cmx_err settle(struct session *s, uint64_t now, bool *more)
 
 /* ---- waiting ---- */
 
-static cmx_err reserve(struct session *s)
+static void drop_scratch(struct session *s)
 {
-    size_t need = 1 + CMX_PROXY_CONTEXTS_MAX + s->n_relays;
+    cmx_mem_free(s->scratch);
+    s->scratch = NULL;
+    s->scratch_len = 0;
+}
+
+static cmx_err reserve_scratch(struct session *s)
+{
     size_t chunk = CMX_RELAY_CHUNK;
-    void *grown;
 
     for (const struct run *r = s->runs; r; r = r->next)
         if (r->cfg.high_bw)
             chunk = CMX_RELAY_CHUNK_HIGH;
-    if (s->scratch_len < chunk) {
-        cmx_mem_free(s->scratch);
-        s->scratch = cmx_mem_alloc(chunk);
-        s->scratch_len = s->scratch ? chunk : 0;
-        if (!s->scratch)
-            return CMX_ENOMEM;
-    }
+    if (s->scratch_len >= chunk)
+        return CMX_OK;
+    drop_scratch(s);
+    s->scratch = cmx_mem_alloc(chunk);
+    s->scratch_len = s->scratch ? chunk : 0;
+    return s->scratch ? CMX_OK : CMX_ENOMEM;
+}
+
+static cmx_err reserve(struct session *s)
+{
+    size_t need = 1 + CMX_PROXY_CONTEXTS_MAX + s->n_relays;
+    void *grown;
+
+    if ((s->n_relays || CMX_RELAY_CHUNK_KEPT) && reserve_scratch(s))
+        return CMX_ENOMEM;
     if (s->polls_cap >= need)
         return CMX_OK;
     need += need / 2;
@@ -269,6 +282,8 @@ static void wait_polls(struct session *s, int timeout_ms)
     for (size_t i = 0; i < s->n_polls; i++)
         if (n < 0 || s->polls[i].fd < 0) /* n: a signal */
             s->polls[i].revents = 0;
+    if (n == 0 && timeout_ms > 0 && !s->n_relays && !CMX_RELAY_CHUNK_KEPT)
+        drop_scratch(s);
 }
 
 static int wait_ms(const struct session *s, uint64_t now)

@@ -1,0 +1,60 @@
+#include "library.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* dlerror's text names the library or the function, and what is wrong with it. */
+static cmx_err complain(const struct cmx_library *l, const char *purpose, char *why, size_t cap)
+{
+    const char *said = dlerror();
+
+    if (why)
+        snprintf(why, cap, "%s needs a library: %s; install %s", purpose, said ? said : l->soname,
+                 l->package[0] ? l->package : "the package that has it");
+    return CMX_ENOTSUP;
+}
+
+static cmx_err load(struct cmx_library *l, const char *purpose, char *why, size_t cap)
+{
+    void *handle = dlopen(l->soname, RTLD_NOW | RTLD_LOCAL);
+    cmx_err err;
+
+    if (!handle)
+        return complain(l, purpose, why, cap);
+    for (size_t i = 0; i < l->n_symbols; i++) {
+        void *symbol = dlsym(handle, l->symbols[i].name);
+
+        if (!symbol) {
+            err = complain(l, purpose, why, cap);
+            dlclose(handle);
+            return err;
+        }
+        memcpy(l->symbols[i].slot, &symbol, sizeof symbol); /* a function's address: POSIX, dlsym, rationale */
+    }
+    l->handle = handle;
+    return CMX_OK;
+}
+
+cmx_err cmx_library_load(struct cmx_library *l, const char *purpose, char *why, size_t why_cap)
+{
+    cmx_err err = CMX_OK;
+
+    pthread_mutex_lock(&lock);
+    if (!l->handle)
+        err = load(l, purpose, why, why_cap);
+    pthread_mutex_unlock(&lock);
+    return err;
+}
+
+void cmx_library_unload(struct cmx_library *l)
+{
+    pthread_mutex_lock(&lock);
+    if (l->handle)
+        dlclose(l->handle);
+    l->handle = NULL;
+    pthread_mutex_unlock(&lock);
+}
