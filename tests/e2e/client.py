@@ -71,6 +71,19 @@ def short():
         s.close()
 
 
+def leave():  # n times: takes some of what comes without an end, and is gone
+    for i in range(n):
+        s = conn()
+        s.sendall(b'D')
+        left = 500 * (i % 20 + 1)
+        while left > 0:
+            got = len(s.recv(min(left, 65536)))
+            assert got
+            left -= got
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+        s.close()
+
+
 def over():  # n are served, one more is closed at once
     held = [conn() for _ in range(n)]
     for s in held:

@@ -1,5 +1,5 @@
 """A local service for scenarios: the first byte of a connection says what it does.
-S: takes bytes until the half-close, answers with their SHA-256. G<n>: sends n bytes. B: says hello first. Else: echoes."""
+S: takes bytes until the half-close, answers with their SHA-256. G<n>: sends n bytes. D: sends for ever, in little pieces. B: says hello first. Else: echoes."""
 import hashlib
 import socketserver
 import sys
@@ -20,6 +20,9 @@ class Handler(socketserver.BaseRequestHandler):
             while n > 0:
                 self.request.sendall(BLOCK[:min(n, len(BLOCK))])
                 n -= len(BLOCK)
+        elif mode == b'D':
+            while True:  # ends when the client is gone
+                self.request.sendall(BLOCK[:500])
         elif mode:
             self.request.sendall(mode)
             while data := self.request.recv(65536):

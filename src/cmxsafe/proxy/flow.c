@@ -160,7 +160,7 @@ cmx_err cmx_relay_send_held(struct relay *x)
     size_t sent;
     cmx_err err;
 
-    if (window == 0)
+    if (window == 0 || x->remote_closed)
         return CMX_OK;
     err = cmx_ssh_channel_write(x->channel, x->held + x->held_off, left < window ? left : window, &sent);
     x->held_off += sent;
@@ -187,7 +187,7 @@ cmx_err cmx_relay_pump(struct relay *x, struct session *s)
 
     if (window < want)
         want = window;
-    if (want == 0 || x->held)
+    if (want == 0 || x->held || x->remote_closed) /* libssh takes a write to a closed channel for the session's end */
         return CMX_OK;
     n = recv(x->fd, s->scratch, want, 0);
     if (n < 0) {

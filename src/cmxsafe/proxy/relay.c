@@ -260,7 +260,8 @@ short cmx_relay_events(const struct relay *x, const struct session *s)
         return 0;
     if (x->local_blocked)
         events |= POLLOUT;
-    if (!x->local_eof && !x->held && !cmx_ssh_wants_write(s->ssh) && cmx_ssh_channel_window(x->channel) > 0)
+    if (!x->local_eof && !x->held && !x->remote_closed && !cmx_ssh_wants_write(s->ssh) &&
+        cmx_ssh_channel_window(x->channel) > 0)
         events |= POLLIN;
     return events;
 }
