@@ -69,8 +69,27 @@ async def raw(reader, writer):
         pass
 
 
+async def plain_packet(reader):
+    """Before NEWKEYS a packet is its length and as many bytes (RFC 4253 section 6)."""
+    head = await reader.readexactly(4)
+    return head + await reader.readexactly(int.from_bytes(head, 'big'))
+
+
+async def until_stage(reader, n):
+    """What a real sshd says up to stage n: 1 its banner, 2 KEXINIT, 3 NEWKEYS, 4 the middle of the first packet after it."""
+    yield await reader.readuntil(b'\n')
+    if n >= 2:
+        yield await plain_packet(reader)
+    packet = b''
+    while n >= 3 and packet[5:6] != bytes([21]):  # SSH_MSG_NEWKEYS
+        packet = await plain_packet(reader)
+        yield packet
+    if n >= 4:
+        yield await reader.readexactly(20)
+
+
 async def middle(reader, writer):
-    """Passes the login through to a real sshd and stops at the n-th packet from it: silent or closed."""
+    """Passes the login through to a real sshd and stops at a stage: silent or closed."""
     n, then = int(what.split('-')[1]), what.split('-')[2]
     up_reader, up_writer = await asyncio.open_connection('127.0.0.1', int(os.environ['REAL_PORT']))
 
@@ -78,8 +97,8 @@ async def middle(reader, writer):
         while data := await reader.read(4096):
             up_writer.write(data)
     task = asyncio.ensure_future(forth())
-    for _ in range(n):
-        writer.write(await up_reader.read(4096))
+    async for data in until_stage(up_reader, n):
+        writer.write(data)
     if then == 'silent':
         await asyncio.sleep(3600)
     task.cancel()
