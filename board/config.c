@@ -79,6 +79,8 @@ static const struct key keys[] = {
     {"context", "remote_port", NUMBER, 1, 65535, TASK(forward_remote_port), "the listener's port at the gateway"},
     {"context", "remote_address", TEXT, 0, 0, TASK(remote_address), "as in `[gateway]`, for this context"},
     {"context", "local_host", TEXT, 0, 0, TASK(local_host), "where the service listens (`127.0.0.1`)"},
+    {"context", "tasks", TEXT, 0, 0, TASK(tasks),
+     "direct: which tasks may connect, by name, separated by commas; default all"},
     {"context", "high_bw", YESNO, 0, 0, TASK(high_bw), "`yes`: larger buffers"},
     {"context", "max_connections", NUMBER, 1, CMX_PROXY_CONNECTIONS_MAX, TASK(max_connections), "at once (8)"},
     {"context", "idle_timeout_s", NUMBER, 1, 86400, TASK(idle_timeout_s),

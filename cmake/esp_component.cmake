@@ -33,6 +33,10 @@ if(NOT cmx_has_libssh)
     "docs/PORTING.md says")
 endif()
 
+# Which task connects to a direct context's listener (port/esp/claim_esp.c).
+target_compile_definitions(${COMPONENT_LIB} PRIVATE CMX_WRAP_CONNECT)
+target_link_libraries(${COMPONENT_LIB} INTERFACE "-Wl,--wrap=lwip_connect" "-Wl,--wrap=lwip_close")
+
 # The IP input hooks of lwIP lead to the isolation module: the component lwip includes the header that declares them.
 if(CONFIG_CMX_LWIP_HOOKS)
   idf_component_get_property(cmx_lwip lwip COMPONENT_LIB)

@@ -20,6 +20,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "cmxsafe/device/claim.h"
 #include "lwip/sockets.h"
 #include "stack.h"
 
@@ -98,6 +99,8 @@ int socket(int family, int type, int protocol)
 int close(int fd)
 {
     REAL(close);
+    if (is_ours(fd))
+        cmx_claim_close(fd);
     return is_ours(fd) ? lwip_close(to_lwip(fd)) : real(fd);
 }
 
@@ -107,10 +110,15 @@ int shutdown(int fd, int how)
     return is_ours(fd) ? lwip_shutdown(to_lwip(fd), how) : real(fd, how);
 }
 
+static int connect_by_lwip(int fd, const struct sockaddr *address, socklen_t len)
+{
+    return lwip_connect(to_lwip(fd), address, len);
+}
+
 int connect(int fd, const struct sockaddr *address, socklen_t len)
 {
     REAL(connect);
-    return is_ours(fd) ? lwip_connect(to_lwip(fd), address, len) : real(fd, address, len);
+    return is_ours(fd) ? cmx_claim_connect(fd, address, len, connect_by_lwip) : real(fd, address, len);
 }
 
 int bind(int fd, const struct sockaddr *address, socklen_t len)

@@ -22,7 +22,7 @@ struct cmx_nft_context {
 };
 
 struct cmx_nft_config {
-    /* names, control_ports and contexts[].restricted are not looked at: a user takes their place. */
+    /* names, control_ports and contexts[].tasks are not looked at: a user takes their place. */
     struct cmx_iso_config policy;
     struct cmx_nft_context contexts[CMX_ISO_CONTEXTS_MAX]; /* beside policy.contexts */
     uint32_t agent_uid;                                    /* who may reach the gateway and the contexts' services */

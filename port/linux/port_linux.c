@@ -96,6 +96,12 @@ cmx_err cmx_port_task_start(const char *name, size_t stack_bytes, cmx_task_fn fn
     return CMX_OK;
 }
 
+void cmx_port_task_name(char out[CMX_PORT_TASK_NAME])
+{
+    if (pthread_getname_np(pthread_self(), out, CMX_PORT_TASK_NAME) != 0)
+        out[0] = '\0';
+}
+
 /* Linux gives each thread a nice value of its own (setpriority(2), "C library/kernel differences"). */
 void cmx_port_background(void)
 {

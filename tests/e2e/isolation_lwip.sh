@@ -24,6 +24,9 @@ start_dns() { # start_dns ADDRESS OF-GW.TEST [options]
     DNS=$!
     wait_for 10 in_ns gw bash -c "ss -Hlun 'sport = :53' | grep -q ."
 }
+mkdir "$TMP/www"; echo broker >"$TMP/www/index.html"
+bg gw python3 -m http.server -d "$TMP/www" --bind 127.0.0.1 8083 >/dev/null 2>&1
+wait_for 20 in_ns gw bash -c "ss -Hltn 'sport = :8083' | grep -q ." || fail "the broker does not start"
 start_dns $G4 || fail "dnsmasq does not start"
 
 # ---- the device; commands go to its tasks ----
@@ -62,6 +65,7 @@ in_ns nb ping -c1 -W2 $D4 >/dev/null || fail "no ping without isolation"
 in_ns nb ip neigh show $D4 | grep -q "$DEVICE_MAC" || fail "the hardware address is not $DEVICE_MAC"
 [ "$(in_ns nb curl -s -m 5 http://$D4:80/)" = open ] || fail "not open without isolation"
 [ "$(tell tcp 127.0.0.1 80)" = connected ] && [ "$(tell tcp $D4 80)" = connected ] || fail "no loopback without isolation"
+[ "$(tell as anyone fetch 127.0.0.1 1883)" = broker ] || fail "the direct context does not serve without isolation"
 [ "$(tell tcp $G4 22)" = connected ] && [ "$(tell lookup other.test)" = found ] && [ "$(tell ping $G4)" = answered ] ||
     fail "no way out without isolation"
 end_device
@@ -110,6 +114,17 @@ done
 [ "$(tell lookup other.test)" = nothing ] && [ "$(tell lookup gw.test)" = nothing ] || fail "a task looked a name up"
 ! grep -q 'query.*other.test' <(sed "1,$(grep -n 'other.test' "$TMP/dns.log" | tail -1 | cut -d: -f1)d" "$TMP/dns.log") || fail "the query left"
 [ "$(fetch)" = hello ] || fail "and the proxy did not survive it"
+# A direct context serves the tasks it is declared for, by the first 15 characters of their names, and nobody else.
+for _ in 1 2 3; do
+    for task in mqtt_client_wit mqtt_client_with_a_long_name other; do
+        [ "$(tell as $task fetch 127.0.0.1 1883)" = broker ] || { tell status; fail "$task does not reach its broker"; }
+    done
+    for task in mqtt_client othe others anyone; do
+        [ "$(tell as $task fetch 127.0.0.1 1883)" = nothing ] && [ "$(tell as $task tcp 127.0.0.1 1883)" = failed ] || fail "$task reached a broker that is not for it"
+    done
+done
+[ "$(tell tcp $D4 1883)" = failed ] && [ "$(tell as other tcp $D4 1883)" = failed ] || fail "the listener is reached by the device's address"
+grep -q 'refused: task mqtt_client is not among those' "$TMP/device.log" || fail "a refused task is not logged"
 ok "tasks: no way out, no way to each other, no look-ups; the proxy goes on"
 
 # ---- changes ----

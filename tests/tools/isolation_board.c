@@ -5,6 +5,7 @@
  *
  *   tcp IP PORT      connect: "connected" or "failed"       udp IP PORT   a datagram: "answered" or "silent"
  *   lookup NAME      "found" or "nothing"                   ping IP       "answered" or "silent"
+ *   as TASK tcp|fetch IP PORT   the same by a task of that name; fetch: the last line of an HTTP answer, or "nothing"
  *   dhcp             discover, request: "bound IP" or "nothing"; then `renew`: unicast to the server
  *   netif TAP IP     a second interface                     status        one line of JSON
  *   quit */
@@ -14,6 +15,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,6 +134,30 @@ static const char *try_tcp(const char *ip, unsigned port)
     return ok ? "connected" : "failed";
 }
 
+static const char *fetch(const char *ip, unsigned port)
+{
+    static const char request[] = "GET / HTTP/1.0\r\n\r\n";
+    static char answer[2048];
+    struct sockaddr_storage to;
+    socklen_t len = address(ip, port, &to);
+    int fd = socket(to.ss_family, SOCK_STREAM, 0);
+    size_t n = 0;
+    ssize_t got = 1;
+    char *last;
+
+    if (connect(fd, (struct sockaddr *)&to, len) == 0 && send(fd, request, sizeof request - 1, 0) > 0)
+        while (got > 0 && n < sizeof answer - 1 && becomes(fd, POLLIN)) {
+            got = recv(fd, answer + n, sizeof answer - 1 - n, 0);
+            n += got > 0 ? (size_t)got : 0;
+        }
+    close(fd);
+    while (n && answer[n - 1] == '\n')
+        n--;
+    answer[n] = '\0';
+    last = strrchr(answer, '\n');
+    return last ? last + 1 : "nothing";
+}
+
 static const char *exchange(int fd, const struct sockaddr_storage *to, socklen_t len, const void *data, size_t n)
 {
     char answer[1500];
@@ -247,6 +273,38 @@ static const char *add_netif(const char *tap, const char *ip)
     return board_tap_run(&second_tap) == CMX_OK ? "added" : "no task";
 }
 
+/* ---- by a task of another name ---- */
+
+struct errand {
+    char what[16], ip[128];
+    unsigned port;
+    sem_t done;
+    const char *answer;
+};
+
+static void run_errand(void *arg)
+{
+    struct errand *e = arg;
+
+    e->answer = strcmp(e->what, "fetch") == 0 ? fetch(e->ip, e->port) : try_tcp(e->ip, e->port);
+    sem_post(&e->done);
+}
+
+static void as_task(const char *line)
+{
+    static struct errand e;
+    char task[32];
+
+    if (sscanf(line, "as %31s %15s %127s %u", task, e.what, e.ip, &e.port) != 4)
+        return;
+    sem_init(&e.done, 0, 0);
+    if (cmx_port_task_start(task, 0, run_errand, &e) != CMX_OK)
+        return;
+    sem_wait(&e.done);
+    sem_destroy(&e.done);
+    puts(e.answer);
+}
+
 static void print_status(void)
 {
     static char text[8192];
@@ -279,6 +337,8 @@ static void obey(char *line)
         puts(try_lookup(a));
     else if (strcmp(word, "dhcp") == 0 || strcmp(word, "renew") == 0)
         try_dhcp(word[0] == 'r');
+    else if (strcmp(word, "as") == 0)
+        as_task(line);
     else if (strcmp(word, "netif") == 0)
         puts(add_netif(a, b));
     else
@@ -288,7 +348,14 @@ static void obey(char *line)
 
 static void start_device(char **argv, bool isolate)
 {
-    static const TaskParameters stream = {.local_port = 81, .forward_remote_port = 9081, .high_bw = true};
+    static const TaskParameters stream = {
+        .local_port = 81, .forward_remote_port = 9081, .high_bw = true, .session = "one"};
+    static const TaskParameters broker = {.local_port = 1883,
+                                          .forward_remote_port = 8083,
+                                          .direction = CMX_TASK_DIRECT,
+                                          .remote_host = "127.0.0.1",
+                                          .session = "one",
+                                          .tasks = "other, mqtt_client_with_a_long_name"};
     static const char *pins[1];
     static struct cmx_settings s;
     struct cmx_http_server *server;
@@ -304,7 +371,8 @@ static void start_device(char **argv, bool isolate)
     for (size_t i = 0; i < 2; i++)
         if (cmx_http_serve(&services[i], &server) != CMX_OK)
             exit(1);
-    if (cmx_port_task_start("echo", 0, echo, NULL) != CMX_OK || cmx_device_forward(&s, &stream) != CMX_OK)
+    if (cmx_port_task_start("echo", 0, echo, NULL) != CMX_OK || cmx_device_forward(&s, &stream) != CMX_OK ||
+        cmx_device_forward(&s, &broker) != CMX_OK)
         exit(1);
     if (isolate && cmx_device_isolate() != CMX_OK)
         exit(1);

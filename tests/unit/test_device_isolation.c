@@ -1,6 +1,7 @@
 /* Isolation between the engine and a filter (device/isolation.c), with a filter that only keeps the judge: who
  * configures, installs and ends may do so from tasks of their own. */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -9,11 +10,13 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
+#include "cmxsafe/device/claim.h"
 #include "cmxsafe/device/device.h"
 #include "cmxsafe/device/isolation.h"
 #include "linux_port.h"
@@ -189,6 +192,78 @@ static void test_no_filter(void **state)
     assert_int_equal(connects("10.77.0.1", 2222), CMX_EPERM);
 }
 
+/* ---- a direct context's tasks ---- */
+
+static int listener(struct sockaddr_in *at)
+{
+    socklen_t len = sizeof *at;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    *at = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    assert_int_equal(bind(fd, (struct sockaddr *)at, sizeof *at), 0);
+    assert_int_equal(listen(fd, 2 * CMX_CLAIMS_MAX), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)at, &len), 0);
+    return fd;
+}
+
+/* Connects as the task of that name: the descriptor, or -errno. */
+static int connect_as(const char *task, const struct sockaddr_in *at)
+{
+    char before[16];
+    int fd = socket(AF_INET, SOCK_STREAM, 0), rc;
+
+    pthread_getname_np(pthread_self(), before, sizeof before);
+    pthread_setname_np(pthread_self(), task);
+    rc = cmx_claim_connect(fd, (const struct sockaddr *)at, sizeof *at, connect);
+    pthread_setname_np(pthread_self(), before);
+    if (rc == 0)
+        return fd;
+    rc = -errno;
+    close(fd);
+    return rc;
+}
+
+static void hang_up(int fd)
+{
+    assert_true(fd >= 0);
+    cmx_claim_close(fd);
+    close(fd);
+}
+
+static void test_tasks_of_a_direct_context(void **state)
+{
+    struct cmx_context broker = {.name = "broker", .direction = CMX_DIRECT, .tasks = " mqtt ,a_name_of_twenty_letters"};
+    struct sockaddr_in at, other;
+    int fd = listener(&at), free_for_all = listener(&other), held[CMX_CLAIMS_MAX];
+    size_t before = live_blocks();
+
+    (void)state;
+    broker.local_port = ntohs(at.sin_port);
+    assert_int_equal(cmx_device_isolation_configure(&gateway, &broker, 1), CMX_OK);
+    hang_up(connect_as("nobody", &at)); /* before setup_sm() */
+    assert_int_equal(cmx_device_isolate(), CMX_OK);
+    hang_up(connect_as("mqtt", &at));
+    hang_up(connect_as("a_name_of_twent", &at));
+    hang_up(connect_as("nobody", &other)); /* no context's: the filter judges it */
+    assert_int_equal(connect_as("nobody", &at), -EACCES);
+    assert_int_equal(connect_as("mqt", &at), -EACCES);
+    assert_int_equal(connect_as("mqtt2", &at), -EACCES);
+    assert_int_equal(connect_as(" ", &at), -EACCES);
+    for (size_t i = 0; i < CMX_CLAIMS_MAX; i++)
+        held[i] = connect_as("mqtt", &at);
+    assert_int_equal(connect_as("mqtt", &at), -EACCES); /* one more than are kept in mind */
+    for (size_t i = 0; i < CMX_CLAIMS_MAX; i++)
+        hang_up(held[i]);
+    cmx_mem_fail_at(1);
+    assert_int_equal(connect_as("mqtt", &at), -EACCES);
+    cmx_mem_fail_at(0);
+    close(fd);
+    assert_int_equal(connect_as("mqtt", &at), -ECONNREFUSED); /* and is forgotten */
+    close(free_for_all);
+    cmx_device_isolation_end(); /* and with it its task's beginnings */
+    assert_int_equal(live_blocks(), before);
+}
+
 /* Each allocation fails once: nothing stays behind, and the next try succeeds. */
 static void test_out_of_memory(void **state)
 {
@@ -215,6 +290,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_at_the_same_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_cannot_be_installed_ends_all, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_filter, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_tasks_of_a_direct_context, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_out_of_memory, set_up, tear_down),
     };
 

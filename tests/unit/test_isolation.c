@@ -65,7 +65,7 @@ static int setup(void **state)
     c.contexts[1].direct = true;
     c.contexts[2].port = 1884;
     c.contexts[2].direct = true;
-    c.contexts[2].restricted = true;
+    c.contexts[2].tasks = "mqtt";
     c.n_contexts = 3;
     assert_int_equal(cmx_isolation_init(&iso, &c, flows, 64), CMX_OK);
     memset(&eth, 0, sizeof eth);
@@ -367,6 +367,28 @@ static void direct_listener_serves_those_it_is_declared_for(void **state)
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_DIRECT);
     frame_tcp(&f, our_mac, our_mac, &localhost, 40001, &localhost, 1884, CMX_TCP_SYN, 1, 0, 0);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NOT_PEER);
+}
+
+/* What was closed may say farewell; whoever takes its port next begins nothing with it. */
+static void closed_ports_open_nothing(void **state)
+{
+    struct test_frame f, syn;
+
+    (void)state;
+    assert_int_equal(flow_open(&iso, CMX_FLOW_LISTEN, &localhost, 1884, NULL, 0, now), CMX_OK);
+    assert_int_equal(flow_open(&iso, CMX_FLOW_CLAIM, &none4, 40000, &localhost, 1884, now), CMX_OK);
+    assert_int_equal(flow_open(&iso, CMX_FLOW_RELAY, &localhost, 40000, &localhost, 81, now), CMX_OK);
+    for (unsigned port = 81; port <= 1884; port += 1884 - 81) {
+        const bool relay = port == 81;
+
+        frame_tcp(&syn, our_mac, our_mac, &localhost, 40000, &localhost, port, CMX_TCP_SYN, 1, 0, 0);
+        frame_tcp(&f, our_mac, our_mac, &localhost, 40000, &localhost, port, CMX_TCP_FIN | CMX_TCP_ACK, 2, 1, 0);
+        assert_int_equal(ask_on(&lo, CMX_IN, &syn), relay ? CMX_WHY_RELAY : CMX_WHY_DIRECT);
+        flow_close(&iso, relay ? CMX_FLOW_RELAY : CMX_FLOW_CLAIM, relay ? &localhost : &none4, 40000, &localhost, port,
+                   now);
+        assert_int_equal(ask_on(&lo, CMX_IN, &f), relay ? CMX_WHY_RELAY : CMX_WHY_DIRECT);
+        assert_int_equal(ask_on(&lo, CMX_IN, &syn), CMX_WHY_TCP_STATE);
+    }
 }
 
 static void arp_answers_only_what_was_asked(void **state)
@@ -949,6 +971,7 @@ int main(void)
         T(loopback_is_the_proxys),
         T(pair_is_the_engines_own),
         T(direct_listener_serves_those_it_is_declared_for),
+        T(closed_ports_open_nothing),
         T(arp_answers_only_what_was_asked),
         T(neighbours_answer_only_what_was_asked),
         T(first_router_stays),

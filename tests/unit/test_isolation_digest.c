@@ -86,7 +86,7 @@ static void test_every_rule_counts(void **state)
     expect_other(&c, base);
     c.contexts[0].direct = true;
     expect_other(&c, base);
-    c.contexts[0].restricted = true;
+    c.contexts[0].tasks = "mqtt";
     expect_other(&c, base);
     c.contexts[0].local.w[0] = 1;
     expect_other(&c, base);

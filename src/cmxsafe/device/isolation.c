@@ -10,6 +10,7 @@
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/device/device.h"
+#include "cmxsafe/device/drops.h"
 #include "cmxsafe/isolation/digest.h"
 #include "cmxsafe/isolation/policy.h"
 #include "cmxsafe/port/filter.h"
@@ -21,28 +22,12 @@
 #define TELL_STACK 3584
 #define TELL_MS 100
 
-/* A dropped packet, to be told of: noted where it was judged, which may be a driver's task with a stack of 2 KB, and
- * logged by a task of our own. */
-struct drop {
-    struct cmx_end src, dst;
-    uint32_t silent; /* dropped unsaid before it */
-    uint16_t ethertype;
-    uint8_t proto;
-    bool loopback, out, whole;
-    cmx_why why;
-};
-
 /* On the heap, once there is a filter: a device without one pays nothing. */
 struct state {
     struct cmx_isolation iso;
     struct cmx_flow flows[CMX_DEVICE_FLOWS];
     char name[NAME_MAX_LEN]; /* the gateway's; iso borrows it */
-    /* Drops that were not logged, and when the next line may be. */
-    uint32_t silent;
-    uint32_t lines;
-    uint32_t last_line_ms;
-    struct drop drops[CMX_DEVICE_DROP_LINES];
-    size_t n_drops;
+    struct cmx_drops drops;
 };
 
 typedef enum { STANDING_NONE, STANDING_ASKED, STANDING_ACTIVE, STANDING_FAILED } standing;
@@ -137,6 +122,7 @@ static void add_context(struct cmx_iso_config *c, const struct cmx_context *x)
         return;
     to->direct = x->direction == CMX_DIRECT;
     to->port = x->local_port;
+    to->tasks = to->direct ? x->tasks : NULL;
     c->n_contexts++;
 }
 
@@ -233,7 +219,7 @@ static const cmx_flow_kind kinds[] = {[CMX_SOCKET_SESSION] = CMX_FLOW_SESSION,
                                       [CMX_SOCKET_LISTEN] = CMX_FLOW_LISTEN,
                                       [CMX_SOCKET_PAIR] = CMX_FLOW_PAIR};
 
-cmx_err cmx_device_isolation_open(cmx_socket_kind kind, const struct sockaddr *local, const struct sockaddr *peer)
+static cmx_err open_flow(cmx_flow_kind kind, const struct sockaddr *local, const struct sockaddr *peer)
 {
     const struct cmx_filter *filter = cmx_port_filter();
     struct state *s = state_now();
@@ -247,12 +233,12 @@ cmx_err cmx_device_isolation_open(cmx_socket_kind kind, const struct sockaddr *l
     if (!end_of(local, &here))
         return CMX_EINVAL;
     filter->lock();
-    err = cmx_isolation_socket_open(&s->iso, kinds[kind], &here, has_peer ? &there : NULL, now_ms());
+    err = cmx_isolation_socket_open(&s->iso, kind, &here, has_peer ? &there : NULL, now_ms());
     filter->unlock();
     return err;
 }
 
-void cmx_device_isolation_close(cmx_socket_kind kind, const struct sockaddr *local, const struct sockaddr *peer)
+static void close_flow(cmx_flow_kind kind, const struct sockaddr *local, const struct sockaddr *peer)
 {
     const struct cmx_filter *filter = cmx_port_filter();
     struct state *s = state_now();
@@ -263,8 +249,28 @@ void cmx_device_isolation_close(cmx_socket_kind kind, const struct sockaddr *loc
         return;
     has_peer = end_of(peer, &there);
     filter->lock();
-    cmx_isolation_socket_close(&s->iso, kinds[kind], &here, has_peer ? &there : NULL, now_ms());
+    cmx_isolation_socket_close(&s->iso, kind, &here, has_peer ? &there : NULL, now_ms());
     filter->unlock();
+}
+
+cmx_err cmx_device_isolation_open(cmx_socket_kind kind, const struct sockaddr *local, const struct sockaddr *peer)
+{
+    return open_flow(kinds[kind], local, peer);
+}
+
+void cmx_device_isolation_close(cmx_socket_kind kind, const struct sockaddr *local, const struct sockaddr *peer)
+{
+    close_flow(kinds[kind], local, peer);
+}
+
+cmx_err cmx_device_isolation_claim(const struct sockaddr *local, const struct sockaddr *peer)
+{
+    return open_flow(CMX_FLOW_CLAIM, local, peer);
+}
+
+void cmx_device_isolation_unclaim(const struct sockaddr *local, const struct sockaddr *peer)
+{
+    close_flow(CMX_FLOW_CLAIM, local, peer);
 }
 
 void cmx_device_isolation_resolve(bool begins)
@@ -281,84 +287,20 @@ void cmx_device_isolation_resolve(bool begins)
 
 /* ---- the judge ---- */
 
-static void put_end(char *out, size_t cap, const struct cmx_end *end)
-{
-    char text[INET6_ADDRSTRLEN] = "?";
-    size_t len;
-    const uint8_t *bytes = cmx_ip_bytes(&end->ip, &len);
-
-    if (!inet_ntop(len == 4 ? AF_INET : AF_INET6, bytes, text, sizeof text))
-        text[0] = '?';
-    if (end->port)
-        snprintf(out, cap, len == 4 ? "%s:%u" : "[%s]:%u", text, (unsigned)end->port);
-    else
-        snprintf(out, cap, "%s", text);
-}
-
-/* Bounded: CMX_DEVICE_DROP_LINES at once, one more each CMX_DEVICE_DROP_LINE_MS, with the number of those left out. */
-static void note_drop(struct state *s, const struct cmx_filter_packet *q, const struct cmx_frame *f, cmx_why why,
-                      uint32_t now)
-{
-    struct cmx_packet p;
-    bool whole;
-
-    if (s->lines && now - s->last_line_ms >= CMX_DEVICE_DROP_LINE_MS) {
-        s->lines--;
-        s->last_line_ms = now;
-    }
-    if (s->lines == CMX_DEVICE_DROP_LINES || s->n_drops == CMX_DEVICE_DROP_LINES) {
-        s->silent++;
-        return;
-    }
-    if (!s->lines++)
-        s->last_line_ms = now;
-    whole = cmx_packet_parse(&p, f) == 0; /* what it says as far as it can be read */
-    s->drops[s->n_drops++] = (struct drop){
-        .src = p.src,
-        .dst = p.dst,
-        .silent = s->silent,
-        .ethertype = (uint16_t)(p.ethertype      ? p.ethertype
-                                : p.version == 6 ? CMX_ETH_IPV6
-                                                 : CMX_ETH_IPV4),
-        .proto = (uint8_t)p.proto,
-        .loopback = q->loopback,
-        .out = q->out,
-        .whole = whole,
-        .why = why,
-    };
-    s->silent = 0;
-}
-
-static void log_drop(const struct drop *d)
-{
-    char from[64], to[64];
-
-    put_end(from, sizeof from, &d->src);
-    put_end(to, sizeof to, &d->dst);
-    cmx_log(CMX_LOG_WARN, TAG, "dropped %s: %s: type %04x protocol %u %s > %s%s (%lu more unsaid)",
-            d->loopback ? "on loopback"
-            : d->out    ? "out"
-                        : "in",
-            cmx_why_name(d->why), d->ethertype, d->proto, from, to, d->whole ? "" : " (not whole)",
-            (unsigned long)d->silent);
-}
-
 static void tell(void *arg)
 {
     const struct cmx_filter *filter = cmx_port_filter();
-    struct drop drops[CMX_DEVICE_DROP_LINES];
+    struct cmx_drop drops[CMX_DEVICE_DROP_LINES];
     struct state *s = arg;
 
     while (cmx_device_isolation_active()) {
         size_t n;
 
         filter->lock();
-        n = s->n_drops;
-        memcpy(drops, s->drops, n * sizeof drops[0]);
-        s->n_drops = 0;
+        n = cmx_drops_take(&s->drops, drops);
         filter->unlock();
         for (size_t i = 0; i < n; i++)
-            log_drop(&drops[i]);
+            cmx_drop_log(&drops[i]);
         cmx_port_sleep_ms(TELL_MS);
     }
     __atomic_store_n(&isolation.telling, false, __ATOMIC_RELEASE);
@@ -392,8 +334,66 @@ static bool judge(void *arg, const struct cmx_filter_packet *q)
     d = cmx_isolation_check(&s->iso, &iface, q->out ? CMX_OUT : CMX_IN, &f, now);
     if (d.verdict == CMX_ALLOW)
         return true;
-    note_drop(s, q, &f, d.why, now);
+    cmx_drops_note(&s->drops, q, &f, d.why, now);
     return false;
+}
+
+/* ---- tasks ---- */
+
+/* The tasks that a direct context's listener at that place is declared for; NULL: no such listener, or for all. */
+static const char *tasks_of(const struct cmx_iso_config *c, const struct cmx_end *place)
+{
+    for (size_t i = 0; i < c->n_contexts; i++)
+        if (c->contexts[i].direct && c->contexts[i].port == place->port &&
+            cmx_ip_equal(&c->contexts[i].local, &place->ip))
+            return c->contexts[i].tasks;
+    return NULL;
+}
+
+/* Is name in a list such as "mqtt, logger"? Of a longer one there the first 15 characters count, as for a task. */
+static bool is_listed(const char *list, const char *name)
+{
+    size_t len = strlen(name);
+
+    while (*list) {
+        size_t n;
+
+        list += strspn(list, ", ");
+        n = strcspn(list, ",");
+        while (n && list[n - 1] == ' ')
+            n--;
+        if (n && len == (n < CMX_PORT_TASK_NAME ? n : CMX_PORT_TASK_NAME - 1) && strncmp(list, name, len) == 0)
+            return true;
+        list += strcspn(list, ",");
+    }
+    return false;
+}
+
+cmx_err cmx_device_isolation_permits(const char *task, const struct sockaddr *peer)
+{
+    const struct cmx_filter *filter = cmx_port_filter();
+    struct state *s = state_now();
+    cmx_err err = CMX_ENOENT;
+    struct cmx_end place;
+    bool say = false;
+    const char *tasks;
+
+    if (!filter || !s || !end_of(peer, &place))
+        return CMX_ENOENT;
+    filter->lock();
+    tasks = tasks_of(&s->iso.config, &place);
+    if (tasks && is_listed(tasks, task)) {
+        err = CMX_OK;
+    } else if (tasks && cmx_device_isolation_active()) {
+        err = CMX_EPERM;
+        s->iso.counts[CMX_WHY_NOT_PEER]++;
+        say = cmx_drops_may_tell(&s->drops, now_ms());
+    }
+    filter->unlock();
+    if (say)
+        cmx_log(CMX_LOG_WARN, TAG, "refused: task %s is not among those that may connect to port %u", task,
+                (unsigned)place.port);
+    return err;
 }
 
 /* ---- into force ---- */
@@ -450,8 +450,7 @@ static cmx_err isolate(void)
         set_standing(STANDING_NONE);
     } else {
         set_standing(STANDING_FAILED); /* from here on no context is taken */
-        cmx_log(CMX_LOG_ERROR, TAG, "NOT ISOLATED: %s; the proxies are ended",
-                cmx_err_text(err));
+        cmx_log(CMX_LOG_ERROR, TAG, "NOT ISOLATED: %s; the proxies are ended", cmx_err_text(err));
     }
     return err;
 }

@@ -70,6 +70,16 @@ CMX_MUST_USE cmx_err cmx_device_isolation_open(cmx_socket_kind kind, const struc
 void cmx_device_isolation_close(cmx_socket_kind kind, const struct sockaddr *local, const struct sockaddr *peer);
 void cmx_device_isolation_resolve(bool begins);
 
+/* ---- for claim.c ---- */
+
+/* May that task connect to peer? CMX_OK: it is a direct context's listener, and for this task among few; CMX_EPERM: it
+ * is, and not for this task, which is counted and logged; CMX_ENOENT: for everyone, or no listener at all. */
+CMX_MUST_USE cmx_err cmx_device_isolation_permits(const char *task, const struct sockaddr *peer);
+
+/* The connection from local to such a listener is a permitted task's, until it is given back. CMX_ENOSPC, CMX_EPERM. */
+CMX_MUST_USE cmx_err cmx_device_isolation_claim(const struct sockaddr *local, const struct sockaddr *peer);
+void cmx_device_isolation_unclaim(const struct sockaddr *local, const struct sockaddr *peer);
+
 #ifdef __cplusplus
 }
 #endif

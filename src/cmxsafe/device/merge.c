@@ -79,6 +79,7 @@ void cmx_settings_merge_context(TaskParameters *t, const TaskParameters *over)
     take_text(&t->name, over->name);
     take_int(&t->connect_timeout_s, over->connect_timeout_s);
     take_text(&t->local_host, over->local_host);
+    take_text(&t->tasks, over->tasks);
 }
 
 cmx_log_level cmx_settings_log_level(const struct cmx_settings *s)
@@ -149,6 +150,7 @@ cmx_err cmx_settings_context(const struct cmx_settings *s, const TaskParameters 
         .remote_port = (uint16_t)t->forward_remote_port,
         .remote_address = set_or_null(t->remote_address) ? t->remote_address : set_or_null(s->remote_address),
         .remote_host = set_or_null(t->remote_host),
+        .tasks = set_or_null(t->tasks),
         .high_bw = t->high_bw,
         .max_connections = unsigned_of(t->max_connections),
         .idle_timeout_s = unsigned_of(t->idle_timeout_s),

@@ -62,6 +62,8 @@ typedef struct TaskParameters {
     const char *name CMX_ZERO;       /* in the log and status; default "port-N" */
     int connect_timeout_s CMX_ZERO;  /* to the service; default 10 */
     const char *local_host CMX_ZERO; /* default SSH_LOCAL_HOST */
+    const char *tasks CMX_ZERO; /* direct, with setup_sm(): names of the tasks that may connect, separated by commas,
+                                   15 characters of each count; default all */
 } TaskParameters;
 
 #ifdef __cplusplus

@@ -35,6 +35,16 @@ static cmx_err flush(struct cmx_sha256 *h, struct cmx_buf *b)
     return err;
 }
 
+static cmx_err put_text(struct cmx_sha256 *h, struct cmx_buf *b, const char *text)
+{
+    size_t len = strlen(text);
+    cmx_err err = cmx_buf_put_be16(b, (uint16_t)len);
+
+    if (!err)
+        err = flush(h, b);
+    return !err && len ? cmx_sha256_update(h, text, len) : err;
+}
+
 static cmx_err add_addresses(struct cmx_sha256 *h, struct cmx_buf *b, const struct cmx_iso_config *c)
 {
     cmx_err err = cmx_buf_put(b, domain, sizeof domain);
@@ -52,18 +62,11 @@ static cmx_err add_addresses(struct cmx_sha256 *h, struct cmx_buf *b, const stru
 
 static cmx_err add_names(struct cmx_sha256 *h, struct cmx_buf *b, const struct cmx_iso_config *c)
 {
-    for (size_t i = 0; i < CMX_ISO_NAMES_MAX; i++) {
-        size_t len = c->names[i] ? strlen(c->names[i]) : 0;
-        cmx_err err = cmx_buf_put_be16(b, (uint16_t)len);
+    cmx_err err = CMX_OK;
 
-        if (!err)
-            err = flush(h, b);
-        if (!err && len)
-            err = cmx_sha256_update(h, c->names[i], len);
-        if (err)
-            return err;
-    }
-    return CMX_OK;
+    for (size_t i = 0; i < CMX_ISO_NAMES_MAX && !err; i++)
+        err = put_text(h, b, c->names[i] ? c->names[i] : "");
+    return err;
 }
 
 static cmx_err add_switches(struct cmx_sha256 *h, struct cmx_buf *b, const struct cmx_iso_config *c)
@@ -85,11 +88,13 @@ static cmx_err add_contexts(struct cmx_sha256 *h, struct cmx_buf *b, const struc
 
         err = cmx_buf_put_u8(b, x->direct);
         if (!err)
-            err = cmx_buf_put_u8(b, x->restricted);
+            err = cmx_buf_put_u8(b, x->tasks != NULL);
         if (!err)
             err = cmx_buf_put_be16(b, x->port);
         if (!err)
             err = put_ip(b, &x->local);
+        if (!err && x->tasks)
+            err = put_text(h, b, x->tasks);
         if (!err)
             err = flush(h, b);
     }

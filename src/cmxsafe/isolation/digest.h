@@ -5,7 +5,8 @@
  *              for gateways, resolvers, time servers: count 1, then 16 bytes each (IPv4 as ::ffff:a.b.c.d) ||
  *              for the three names: length 2, name (0 where there is none) ||
  *              dhcp4 1 || dhcp6 1 || ipv6 1 || control ports 2 each ||
- *              contexts: count 1, then direct 1, restricted 1, port 2, local 16 each )
+ *              contexts: count 1, then direct 1, restricted 1, port 2, local 16 each; of a restricted one also the
+ *              length of the list of its tasks 2, the list )
  *
  * numbers big-endian, in the order of the configuration. */
 #ifndef CMX_ISOLATION_DIGEST_H

@@ -167,20 +167,24 @@ static const struct cmx_iso_context *context_of(const struct cmx_isolation *iso,
     return NULL;
 }
 
+static bool opens(const struct cmx_packet *p)
+{
+    return (p->tcp_flags & (CMX_TCP_SYN | CMX_TCP_ACK)) == CMX_TCP_SYN;
+}
+
 /* To a direct context's listener anyone may connect that it is declared for; from it only answers go out. */
 static cmx_why decide_listener(const struct cmx_question *q)
 {
     const struct cmx_packet *p = q->p;
-    const bool opens = (p->tcp_flags & (CMX_TCP_SYN | CMX_TCP_ACK)) == CMX_TCP_SYN;
     const struct cmx_flow *f = cmx_flow_find(q->iso, &p->dst, &nobody, q->now_ms);
     const struct cmx_iso_context *c;
 
-    if (!f && !opens)
+    if (!f && !opens(p))
         f = cmx_flow_find(q->iso, &p->src, &nobody, q->now_ms);
     c = f ? context_of(q->iso, true, &f->local) : NULL;
     if (!c)
         return CMX_WHY_NO_FLOW;
-    return c->restricted ? CMX_WHY_NOT_PEER : CMX_WHY_DIRECT; /* claimed connections were found before */
+    return c->tasks ? CMX_WHY_NOT_PEER : CMX_WHY_DIRECT; /* claimed connections were found before */
 }
 
 /* Loopback, and traffic from the device to its own addresses. */
@@ -196,11 +200,11 @@ static cmx_why decide_loopback(const struct cmx_question *q)
     f = flow_of(q, true);
     if (!f)
         f = flow_of(q, false);
-    if (f && (f->kind == CMX_FLOW_RELAY || f->kind == CMX_FLOW_PAIR))
-        return CMX_WHY_RELAY;
-    if (f && f->kind == CMX_FLOW_CLAIM)
-        return CMX_WHY_DIRECT;
-    return decide_listener(q);
+    if (!f || f->kind == CMX_FLOW_SESSION)
+        return decide_listener(q);
+    if (f->closing && opens(p)) /* the port may be another task's by now */
+        return CMX_WHY_TCP_STATE;
+    return f->kind == CMX_FLOW_CLAIM ? CMX_WHY_DIRECT : CMX_WHY_RELAY;
 }
 
 struct cmx_decision cmx_isolation_check(struct cmx_isolation *iso, const struct cmx_iface *iface, cmx_direction dir,

@@ -47,9 +47,10 @@ extern "C" {
 /* One local port that the policy knows. */
 struct cmx_iso_context {
     bool direct;         /* false: a service that the proxy connects to; true: the proxy's own listener */
-    bool restricted;     /* direct: only connections announced by cmx_isolation_claim */
     uint16_t port;       /* of the service or the listener */
     struct cmx_ip local; /* where; :: means 127.0.0.1 */
+    const char *tasks; /* direct: who may connect, by whom each connection is announced first (CMX_FLOW_CLAIM); borrowed
+                          for the life of the policy; NULL: everyone */
 };
 
 struct cmx_iso_config {

@@ -33,9 +33,14 @@ void cmx_port_sleep_ms(uint32_t ms);
 
 typedef void (*cmx_task_fn)(void *arg);
 
-/* A detached task that ends when fn returns. stack_bytes: 0 for the platform's default; Linux treats it as a lower bound.
- * name: at most 15 chars are kept. CMX_ENOMEM. (xTaskCreatePinnedToCore, pthread_create) */
+/* A detached task that ends when fn returns. stack_bytes: 0 for the platform's default; Linux treats it as a lower
+ * bound. name: at most 15 chars are kept. CMX_ENOMEM. (xTaskCreatePinnedToCore, pthread_create) */
 CMX_MUST_USE cmx_err cmx_port_task_start(const char *name, size_t stack_bytes, cmx_task_fn fn, void *arg);
+
+#define CMX_PORT_TASK_NAME 16
+
+/* The calling task's name, at most 15 characters; "" where it has none. */
+void cmx_port_task_name(char out[CMX_PORT_TASK_NAME]);
 
 /* Bytes of the calling task's stack that were never used; SIZE_MAX where the platform can't tell. */
 size_t cmx_port_stack_free_min(void);
@@ -61,8 +66,8 @@ void cmx_port_watchdog_feed(void);
 /* Two connected local stream sockets. CMX_ENOTSUP where the platform has none; CMX_ENOMEM. */
 CMX_MUST_USE cmx_err cmx_port_socket_pair(int fd[2]);
 
-/* A hint: fd, a connected stream socket that one task uses, is read in small pieces by recv. A platform where a system call
- * costs much may fetch more at once and hand it out, until fd is closed; poll then knows of it. May do nothing. */
+/* A hint: fd, a connected stream socket that one task uses, is read in small pieces by recv. A platform where a system
+ * call costs much may fetch more at once and hand it out, until fd is closed; poll then knows of it. May do nothing. */
 void cmx_port_read_ahead(int fd);
 
 /* ---- log ---- */
@@ -86,8 +91,9 @@ CMX_MUST_USE cmx_err cmx_port_flash_erase(uint32_t offset, size_t len);
 typedef enum { CMX_KEY_NONE, CMX_KEY_EFUSE, CMX_KEY_TPM, CMX_KEY_SOFTWARE } cmx_key_kind;
 cmx_key_kind cmx_port_hw_key_kind(void);
 
-/* HMAC-SHA256 by the hardware key (eFuse HMAC_KEY3, purpose HMAC_UP; esp_hmac_calculate). len is bounded by memory alone.
- * CMX_ENOKEY: none, wrong purpose or not read-protected. CMX_EIO. One caller at a time is served, others wait. */
+/* HMAC-SHA256 by the hardware key (eFuse HMAC_KEY3, purpose HMAC_UP; esp_hmac_calculate). len is bounded by memory
+ * alone. CMX_ENOKEY: none, wrong purpose or not read-protected. CMX_EIO. One caller at a time is served, others wait.
+ */
 CMX_MUST_USE cmx_err cmx_port_hw_hmac(const void *msg, size_t len, uint8_t out[32]);
 
 /* ---- the device ---- */

@@ -86,6 +86,7 @@ struct cmx_context {
     unsigned connect_timeout_s; /* reverse: to the local service; 0: 10 */
     const char *session;        /* contexts that name the same one share an SSH session; NULL: one of its own */
     unsigned probe_interval_s;  /* 0: off; reverse: end-to-end probe of the gateway listener through the session */
+    const char *tasks;          /* direct: who may connect, for isolation; the engine itself takes everyone */
 };
 
 /* ---- hooks: for isolation and events; all may be NULL; called from session tasks, must not block ---- */

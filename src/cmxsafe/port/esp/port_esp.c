@@ -179,6 +179,11 @@ cmx_err cmx_port_task_start(const char *name, size_t stack_bytes, cmx_task_fn fn
     return CMX_ENOMEM;
 }
 
+void cmx_port_task_name(char out[CMX_PORT_TASK_NAME])
+{
+    snprintf(out, CMX_PORT_TASK_NAME, "%s", pcTaskGetName(NULL));
+}
+
 size_t cmx_port_stack_free_min(void)
 {
     return (size_t)uxTaskGetStackHighWaterMark(NULL);
