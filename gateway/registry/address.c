@@ -54,9 +54,11 @@ cmx_err gw_fleet_random(struct gw_fleet *f, struct gw_error *e)
     return cmx_crypto_random(f->prefix + 1, 5) ? gw_error_set(e, CMX_EIO, NULL, "no random bytes") : CMX_OK;
 }
 
-/* "aa:bb:cc:dd:ee:ff", also with '-' or without separators. */
+/* "aa:bb:cc:dd:ee:ff", also with '-' or without separators. Nobody has the one of zeros alone: in an address it would
+ * be the prefix itself. */
 static cmx_err parse_mac(uint8_t mac[6], const char *text, struct gw_error *e)
 {
+    static const uint8_t nobody[6];
     char digits[13];
     size_t n = 0;
 
@@ -66,8 +68,9 @@ static cmx_err parse_mac(uint8_t mac[6], const char *text, struct gw_error *e)
     if (n != 12)
         return gw_error_set(e, CMX_EINVAL, NULL, "'%s' is not a MAC address", text);
     digits[12] = '\0';
-    return cmx_hex_decode(mac, 6, digits) ? gw_error_set(e, CMX_EINVAL, NULL, "'%s' is not a MAC address", text)
-                                          : CMX_OK;
+    return cmx_hex_decode(mac, 6, digits) || memcmp(mac, nobody, 6) == 0
+               ? gw_error_set(e, CMX_EINVAL, NULL, "'%s' is not a MAC address", text)
+               : CMX_OK;
 }
 
 cmx_err gw_fleet_from_mac(struct gw_fleet *f, const char *prefix_hex, const char *mac, struct gw_error *e)

@@ -149,6 +149,7 @@ static void test_addresses(void **state)
     assert_int_equal(gw_address_hex(a, hex), CMX_OK);
     assert_string_equal(hex, "fd000211223344550000246f28aabbcc");
     assert_int_not_equal(gw_address_from_mac(&f, "24:6F:28:AA:BB", a, &e), CMX_OK);
+    assert_int_not_equal(gw_address_from_mac(&f, "00:00:00:00:00:00", a, &e), CMX_OK); /* the prefix itself */
     assert_int_not_equal(gw_address_from_mac(&f, "24:6F:28:AA:BB:CC:DD", a, &e), CMX_OK);
 }
 
