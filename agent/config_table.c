@@ -124,7 +124,7 @@ const struct config_key config_keys[] = {
      .help = "File or block device, at most 4 GB, that is attested as a device's flash is; opened at start."},
 
     {"ota", "install", CONFIG_TEXT, OTA(install), .max = 1000, .without = "no update service",
-     .help = "Command that gets the update on its standard input, such as `swupdate -i -`; exit status 0: installed. "
+     .help = "Command that gets the update on its standard input, such as `swupdate-client`; exit status 0: installed. "
              "Its last line of output is told to the client when it fails."},
     {"ota", "confirm", CONFIG_TEXT, OTA(confirm), .max = 1000,
      .help = "Command that makes a new system permanent; run once its sessions are up."},

@@ -6,7 +6,7 @@ set -u
 cd "$CMX_ROOT" || exit 1
 
 TEST_PACKAGES=(uidmap sqlite3 softhsm2 opensc libengine-pkcs11-openssl chromium chromium-driver clang libclang-rt-14-dev clang-format valgrind python3 python3-venv jq dropbear-bin nmap dnsmasq-base tcpdump
-    iproute2 iputils-ping nftables mosquitto mosquitto-clients netcat-openbsd socat swtpm swtpm-tools tpm2-tools xxd
+    iproute2 iputils-ping nftables mosquitto mosquitto-clients netcat-openbsd socat swtpm swtpm-tools tpm2-tools xxd swupdate rauc squashfs-tools cpio dbus-daemon
     gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf)
 install_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
 
