@@ -1,5 +1,7 @@
 /* port_linux.c - port.h for Linux: clock, tasks, locks, log. Flash, hardware key and restart are the program's to give
  * (linux_port.h), since an agent and a virtual board differ there. */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -142,6 +144,13 @@ void cmx_port_watchdog_feed(void)
 {
     if (device.watchdog_feed)
         device.watchdog_feed(device.arg);
+}
+
+void cmx_port_acknowledge(int fd)
+{
+    int yes = 1;
+
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &yes, sizeof yes);
 }
 
 cmx_err cmx_port_socket_pair(int fd[2])

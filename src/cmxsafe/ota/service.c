@@ -280,14 +280,16 @@ static void routes_fill(struct cmx_ota_service *s)
                                         .ctx = s};
 }
 
-static void greet(const struct cmx_ota_service *s)
+static void greet(struct cmx_ota_service *s)
 {
     const struct cmx_slots_status *t = &s->slots;
 
     cmx_log(CMX_LOG_INFO, tag, "running version %s from %s%s", t->version[0] ? t->version : "unknown", t->running,
             t->pending ? ", on trial" : "");
-    if (t->rolled_back)
+    if (t->rolled_back) {
         cmx_log(CMX_LOG_WARN, tag, "version %s was rolled back: %s", t->rolled_back_version, t->rolled_back_why);
+        cmx_ota_event_send(s, CMX_OTA_EVENT_ROLLBACK, t->rolled_back_why);
+    }
     if (s->config.policy.keys.n == 0 && !s->config.policy.secure_boot)
         cmx_log(CMX_LOG_WARN, tag, "no update key: images are accepted without a signature");
 }

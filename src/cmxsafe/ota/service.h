@@ -37,7 +37,7 @@ typedef enum {
     CMX_OTA_EVENT_INTERRUPTED,
     CMX_OTA_EVENT_READY, /* verified and activated; the restart follows */
     CMX_OTA_EVENT_CONFIRMED,
-    CMX_OTA_EVENT_ROLLBACK
+    CMX_OTA_EVENT_ROLLBACK /* the running image is given up; at the start: the one that ran before was */
 } cmx_ota_event;
 
 struct cmx_ota_config {

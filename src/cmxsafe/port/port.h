@@ -70,6 +70,10 @@ CMX_MUST_USE cmx_err cmx_port_socket_pair(int fd[2]);
  * call costs much may fetch more at once and hand it out, until fd is closed; poll then knows of it. May do nothing. */
 void cmx_port_read_ahead(int fd);
 
+/* Acknowledges at once what fd, a TCP socket, has received. Stock SSH servers leave Nagle's algorithm on for forwards;
+ * with delayed acknowledgements on our side every second small packet then waits 40 ms (lwIP: 250). Best effort. */
+void cmx_port_acknowledge(int fd);
+
 /* ---- log ---- */
 
 /* Writes one line, already formatted and clean. Never blocks for long; must work from any task. */

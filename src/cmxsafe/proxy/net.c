@@ -183,18 +183,6 @@ void cmx_net_tune_session(int fd, unsigned dead_after_s)
         set_int(fd, options[i].level, options[i].name, options[i].value);
 }
 
-#ifdef TCP_QUICKACK
-void cmx_net_acknowledge(int fd)
-{
-    set_int(fd, IPPROTO_TCP, TCP_QUICKACK, 1);
-}
-#else
-void cmx_net_acknowledge(int fd)
-{
-    (void)fd;
-}
-#endif
-
 void cmx_net_abort(int fd)
 {
     struct linger now = {.l_onoff = 1, .l_linger = 0};

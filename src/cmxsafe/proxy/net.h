@@ -31,10 +31,6 @@ CMX_MUST_USE cmx_err cmx_net_accept(int listener, int *fd, struct sockaddr_stora
  * effort. */
 void cmx_net_tune_session(int fd, unsigned dead_after_s);
 
-/* Acknowledges at once what has been received. Stock servers leave Nagle's algorithm on for forwards; with delayed
- * acknowledgements on our side every second small packet then waits 40 ms. Best effort. */
-void cmx_net_acknowledge(int fd);
-
 /* Closes with a reset, so that the peer knows that bytes are missing. */
 void cmx_net_abort(int fd);
 

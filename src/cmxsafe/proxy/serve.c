@@ -308,7 +308,7 @@ static cmx_err act(struct session *s, uint64_t now)
     if (s->polls[0].revents) {
         err = cmx_ssh_process(s->ssh);
         if (!err)
-            cmx_net_acknowledge(cmx_ssh_fd(s->ssh));
+            cmx_port_acknowledge(cmx_ssh_fd(s->ssh));
     }
     for (struct run *r = s->runs; r && !err; r = r->next)
         if (s->polls[r->poll_index].revents && r->listener >= 0)

@@ -29,6 +29,7 @@
 #include "esp_efuse.h"
 #include "esp_efuse_table.h"
 #include "esp_flash_encrypt.h"
+#include "esp_idf_version.h"
 #include "esp_netif.h"
 #include "esp_secure_boot.h"
 #include "esp_system.h"
@@ -133,6 +134,16 @@ static void on_session(void *arg, const char *session, bool up, cmx_err err)
     cmx_esp_post(up ? CMX_EVENT_SESSION_UP : CMX_EVENT_SESSION_DOWN, session, err);
 }
 
+static void on_relay(void *arg, const struct cmx_relay_event *event)
+{
+    static const cmx_event_id ids[] = {[CMX_RELAY_OPENED] = CMX_EVENT_RELAY_OPEN,
+                                       [CMX_RELAY_CLOSED] = CMX_EVENT_RELAY_CLOSED,
+                                       [CMX_RELAY_REFUSED] = CMX_EVENT_RELAY_REFUSED};
+
+    (void)arg;
+    cmx_esp_post(ids[event->kind], event->context, event->cause);
+}
+
 static void on_address(void *arg, esp_event_base_t base, int32_t id, void *data)
 {
     const bool got =
@@ -163,9 +174,21 @@ static bool jtag_is_off(void)
 }
 #endif
 
+#if ESP_IDF_VERSION >= ESP_IDF_VERSION_VAL(6, 0, 0)
+static bool flash_is_encrypted(void)
+{
+    return esp_efuse_is_flash_encryption_enabled();
+}
+#else
+static bool flash_is_encrypted(void)
+{
+    return esp_flash_encryption_enabled();
+}
+#endif
+
 static cmx_flash_encryption flash_encryption(void)
 {
-    if (!esp_flash_encryption_enabled())
+    if (!flash_is_encrypted())
         return CMX_FLASH_PLAIN;
     return esp_get_flash_encryption_mode() == ESP_FLASH_ENC_MODE_RELEASE ? CMX_FLASH_RELEASE : CMX_FLASH_DEVELOPMENT;
 }
@@ -264,7 +287,7 @@ static void set_updates(void)
 
 esp_err_t cmx_esp_init(const struct cmx_settings *own)
 {
-    static const struct cmx_proxy_hooks hooks = {.session = on_session};
+    static const struct cmx_proxy_hooks hooks = {.session = on_session, .relay = on_relay};
     struct cmx_settings nvs = {0};
     cmx_err err = cmx_nvs_init();
     esp_err_t rc;

@@ -27,11 +27,12 @@ typedef enum {
     CMX_EVENT_SESSION_UP,    /* name: the session; all its forwards are granted */
     CMX_EVENT_SESSION_DOWN,  /* name; err says why */
     CMX_EVENT_RELAY_OPEN,    /* name: the context */
-    CMX_EVENT_RELAY_CLOSED,  /* name: the context */
+    CMX_EVENT_RELAY_CLOSED,  /* name: the context; err: CMX_OK: in order, by both sides */
     CMX_EVENT_UPDATE_READY,  /* a verified image is in the other slot; the device restarts soon. name: its version */
     CMX_EVENT_UPDATE_FAILED, /* err says why */
     CMX_EVENT_CONFIRMED,     /* the running image proved itself */
-    CMX_EVENT_ROLLBACK       /* it did not, and the device returns to the one before, or has returned */
+    CMX_EVENT_ROLLBACK,      /* it did not, and the device returns to the one before, or has returned */
+    CMX_EVENT_RELAY_REFUSED  /* name: the context, or "" where none has the port; err says why */
 } cmx_event_id;
 
 struct cmx_event_data {

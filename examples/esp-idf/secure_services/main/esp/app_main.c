@@ -14,8 +14,8 @@
 
 static void on_cmx(void *arg, esp_event_base_t base, int32_t id, void *data)
 {
-    static const char *const names[] = {"session up",   "session down",  "relay open", "relay closed",
-                                        "update ready", "update failed", "confirmed",  "rollback"};
+    static const char *const names[] = {"session up",    "session down", "relay open", "relay closed", "update ready",
+                                        "update failed", "confirmed",    "rollback",   "relay refused"};
     const struct cmx_event_data *event = data;
 
     (void)arg;
