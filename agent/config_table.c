@@ -75,7 +75,9 @@ const struct config_key config_keys[] = {
     {"gateway", "key_passphrase_file", CONFIG_PATH, GATEWAY(key_passphrase_file),
      .help = "File whose first line is the key's passphrase; the same permissions."},
     {"gateway", "password_file", CONFIG_PATH, GATEWAY(password_file), .without = "no password is ever offered",
-     .help = "File whose first line is the password; the same permissions."},
+     .help = "File whose first line is the password; the same permissions. It is told by the method password, or to "
+             "the one "
+             "question of keyboard-interactive."},
     {"gateway", "ciphers", CONFIG_TEXT, GATEWAY(ciphers), .max = 512,
      .without = "current ones, ordered by what the CPU accelerates", .help = "OpenSSH names, comma separated."},
     {"gateway", "login_timeout", CONFIG_DURATION, GATEWAY(login_timeout_ms), .min = SECOND, .max = 300 * SECOND,
@@ -111,15 +113,17 @@ const struct config_key config_keys[] = {
      .help = "Neighbour and router discovery pass; `no` leaves IPv6 without a link."},
 
     {"identity", "key_file", CONFIG_PATH, IDENTITY(key_file),
-     .help = "32 raw bytes that only root or the agent's user can access. Evidence then says that the key is software."},
+     .help =
+         "32 raw bytes that only root or the agent's user can access. Evidence then says that the key is software."},
     {"identity", "tpm", CONFIG_TEXT, IDENTITY(tpm), .max = 200, .without = "tpm2-tss's default",
      .help = "How to reach the TPM 2.0, as tpm2-tools name it: `device:/dev/tpmrm0`."},
-    {"identity", "tpm_handle", CONFIG_TEXT, IDENTITY(tpm_handle), .max = 16,
-     .without = "no TPM", .help = "Persistent handle of an HMAC-SHA256 key, such as `0x81000100`."},
+    {"identity", "tpm_handle", CONFIG_TEXT, IDENTITY(tpm_handle), .max = 16, .without = "no TPM",
+     .help = "Persistent handle of an HMAC-SHA256 key, such as `0x81000100`."},
 
     {"attest", "enabled", CONFIG_BOOL, ATTEST(enabled), .fallback = "no",
      .help = "Serve attestation on 127.0.0.1. Needs a key in [identity]."},
-    {"attest", "port", CONFIG_NUMBER, ATTEST(port), .min = 1, .max = 65535, .fallback = "8888", .help = "Its TCP port."},
+    {"attest", "port", CONFIG_NUMBER, ATTEST(port), .min = 1, .max = 65535, .fallback = "8888",
+     .help = "Its TCP port."},
     {"attest", "image", CONFIG_PATH, ATTEST(image), .without = "evidence without measurements, and no /hash",
      .help = "File or block device, at most 4 GB, that is attested as a device's flash is; opened at start."},
 

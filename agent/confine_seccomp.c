@@ -16,7 +16,11 @@
 
 #define FUNCTIONS(X)                                                                                                   \
     X(seccomp_init)                                                                                                    \
-    X(seccomp_release) X(seccomp_load) X(seccomp_attr_set) X(seccomp_rule_add) X(seccomp_syscall_resolve_name)
+    X(seccomp_release)                                                                                                 \
+    X(seccomp_load)                                                                                                    \
+    X(seccomp_attr_set)                                                                                                \
+    X(seccomp_rule_add)                                                                                                \
+    X(seccomp_syscall_resolve_name)
 #define CMX_LIBRARY_OF lib
 
 static struct {

@@ -9,8 +9,8 @@
 
 struct nft;
 
-/* Loads libnftables. CMX_ENOTSUP: it is not there; why says so. CMX_ENOMEM. Whether the process may change anything shows at
- * the first nft_run. */
+/* Loads libnftables. CMX_ENOTSUP: it is not there; why says so. CMX_ENOMEM. Whether the process may change anything
+ * shows at the first nft_run. */
 CMX_MUST_USE cmx_err nft_open(struct nft **out, char *why, size_t cap);
 void nft_close(struct nft *n); /* NULL is fine */
 

@@ -38,9 +38,15 @@
 
 #define FUNCTIONS(X)                                                                                                   \
     X(MHD_add_connection)                                                                                              \
-    X(MHD_add_response_header) X(MHD_create_response_from_buffer) X(MHD_create_response_from_callback)                 \
-        X(MHD_destroy_response) X(MHD_get_connection_info) X(MHD_lookup_connection_value) X(MHD_queue_response)        \
-            X(MHD_start_daemon) X(MHD_stop_daemon)
+    X(MHD_add_response_header)                                                                                         \
+    X(MHD_create_response_from_buffer)                                                                                 \
+    X(MHD_create_response_from_callback)                                                                               \
+    X(MHD_destroy_response)                                                                                            \
+    X(MHD_get_connection_info)                                                                                         \
+    X(MHD_lookup_connection_value)                                                                                     \
+    X(MHD_queue_response)                                                                                              \
+    X(MHD_start_daemon)                                                                                                \
+    X(MHD_stop_daemon)
 #define CMX_LIBRARY_OF lib
 
 static struct {

@@ -17,8 +17,8 @@ struct cmx_linux_http_listener {
  * before any server starts. */
 void cmx_linux_http_set_listener(const struct cmx_linux_http_listener *l);
 
-/* Loads libmicrohttpd, which the first server does otherwise: for a program that then confines itself. CMX_ENOTSUP: it is
- * not there; why (may be NULL) says so. */
+/* Loads libmicrohttpd, which the first server does otherwise: for a program that then confines itself. CMX_ENOTSUP: it
+ * is not there; why (may be NULL) says so. */
 CMX_MUST_USE cmx_err cmx_linux_http_load(char *why, size_t cap);
 
 /* The kernel's sockets. */

@@ -15,9 +15,17 @@
 
 #define ESYS_FUNCTIONS(X)                                                                                              \
     X(Esys_Finalize)                                                                                                   \
-    X(Esys_FlushContext) X(Esys_Free) X(Esys_HMAC_Start) X(Esys_Initialize) X(Esys_ReadPublic)                         \
-        X(Esys_SequenceComplete) X(Esys_SequenceUpdate) X(Esys_TR_FromTPMPublic)
-#define TCTI_FUNCTIONS(X) X(Tss2_TctiLdr_Finalize) X(Tss2_TctiLdr_Initialize)
+    X(Esys_FlushContext)                                                                                               \
+    X(Esys_Free)                                                                                                       \
+    X(Esys_HMAC_Start)                                                                                                 \
+    X(Esys_Initialize)                                                                                                 \
+    X(Esys_ReadPublic)                                                                                                 \
+    X(Esys_SequenceComplete)                                                                                           \
+    X(Esys_SequenceUpdate)                                                                                             \
+    X(Esys_TR_FromTPMPublic)
+#define TCTI_FUNCTIONS(X)                                                                                              \
+    X(Tss2_TctiLdr_Finalize)                                                                                           \
+    X(Tss2_TctiLdr_Initialize)
 
 static struct {
     ESYS_FUNCTIONS(CMX_LIBRARY_POINTER)

@@ -212,6 +212,6 @@ cmx_err cmx_session_login(struct session *s, char *text, size_t cap)
     err = drive(s, cmx_ssh_auth, deadline);
     cmx_socket_tell_close(s->proxy, &s->pair, s->name);
     if (err)
-        say(&w, "login", cmx_err_text(err));
+        say(&w, "login", cmx_ssh_auth_trouble(s->ssh) ? cmx_ssh_auth_trouble(s->ssh) : cmx_err_text(err));
     return err;
 }

@@ -58,7 +58,7 @@ struct cmx_gateway {
     cmx_err (*key_load)(void *arg, struct cmx_buf *out);
     void *key_load_arg;
     const char *key_passphrase; /* for key_file and key_pem; NULL: none */
-    const char *password;       /* NULL: never offered */
+    const char *password;       /* NULL: never offered; else by the methods password or keyboard-interactive */
 
     const char *ciphers; /* OpenSSH names, comma separated; NULL: current ones, ordered by what the CPU accelerates */
     unsigned login_timeout_s; /* 0: default, as below */

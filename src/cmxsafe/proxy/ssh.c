@@ -13,6 +13,7 @@
 #include "cmxsafe/core/secret.h"
 #include "cmxsafe/port/crypto.h"
 #include "cmxsafe/proxy/pin.h"
+#include "cmxsafe/proxy/ssh_auth.h"
 #include "cmxsafe/proxy/ssh_id.h"
 
 /* RFC 8731, RFC 5656: what every server of the last ten years has, cheapest first on a small CPU (under 6 KB of stack).
@@ -40,11 +41,8 @@ static const cmx_hostkey_type hostkey_order[] = {CMX_HOSTKEY_ECDSA, CMX_HOSTKEY_
 static const cmx_hostkey_type hostkey_order[] = {CMX_HOSTKEY_ED25519, CMX_HOSTKEY_ECDSA, CMX_HOSTKEY_RSA};
 #endif
 
-#define KEY_TEXT_MAX 4096    /* a private key that key_load writes */
 #define READS_PER_PROCESS 16 /* then local sockets get their turn */
 #define READ_SIZE 4096       /* libssh's; a shorter one has emptied the socket */
-
-typedef enum { CRED_FILE, CRED_PEM, CRED_LOAD, CRED_PASSWORD, CRED_END } credential;
 
 struct cmx_ssh {
     ssh_session session;
@@ -53,10 +51,7 @@ struct cmx_ssh {
     int fd;
     bool taken;       /* libssh owns fd */
     bool established; /* the handshake is through */
-    credential next;
-    bool trying; /* a credential is on its way */
-    bool offered_any;
-    ssh_key key;
+    struct cmx_ssh_auth auth;
     bool ping_sent;
     struct cmx_ssh_id id;
     struct ssh_counter_struct counter;
@@ -219,7 +214,7 @@ void cmx_ssh_free(struct cmx_ssh *s)
     }
     if (!s->taken)
         close(s->fd);
-    ssh_key_free(s->key);
+    cmx_ssh_auth_free(&s->auth);
     cmx_mem_free(s);
 }
 
@@ -263,85 +258,14 @@ cmx_err cmx_ssh_host_key(struct cmx_ssh *s, uint8_t digest[32], const char **typ
     return err;
 }
 
-static cmx_err load_key(struct cmx_ssh *s, const char *pem)
-{
-    return ssh_pki_import_privkey_base64(pem, s->gateway->key_passphrase, NULL, NULL, &s->key) == SSH_OK ? CMX_OK
-                                                                                                         : CMX_ENOKEY;
-}
-
-static cmx_err load_key_by_function(struct cmx_ssh *s)
-{
-    char *text = cmx_mem_alloc(KEY_TEXT_MAX);
-    const char *pem;
-    struct cmx_buf b;
-    cmx_err err;
-
-    if (!text)
-        return CMX_ENOMEM;
-    cmx_buf_init(&b, text, KEY_TEXT_MAX);
-    err = s->gateway->key_load(s->gateway->key_load_arg, &b);
-    if (!err)
-        err = cmx_buf_cstr(&b, &pem);
-    if (!err)
-        err = load_key(s, pem);
-    cmx_mem_free_secret(text);
-    return err;
-}
-
-/* Makes credential c ready. CMX_ENOENT: not configured. */
-static cmx_err load_credential(struct cmx_ssh *s, credential c)
-{
-    const struct cmx_gateway *g = s->gateway;
-
-    switch (c) {
-    case CRED_FILE:
-        if (!g->key_file)
-            return CMX_ENOENT;
-        if (ssh_pki_import_privkey_file(g->key_file, g->key_passphrase, NULL, NULL, &s->key) == SSH_OK)
-            return CMX_OK;
-        cmx_log(CMX_LOG_ERROR, "proxy", "key file %s: cannot be read as a private key", g->key_file);
-        return CMX_ENOKEY;
-    case CRED_PEM:
-        return g->key_pem ? load_key(s, g->key_pem) : CMX_ENOENT;
-    case CRED_LOAD:
-        return g->key_load ? load_key_by_function(s) : CMX_ENOENT;
-    case CRED_PASSWORD:
-        return g->password ? CMX_OK : CMX_ENOENT;
-    case CRED_END:
-        break;
-    }
-    return CMX_ENOENT;
-}
-
-static int offer(struct cmx_ssh *s)
-{
-    if (s->gateway->want_session_id && s->key && cmx_ssh_id_ask(&s->id, s->session, s->key))
-        return SSH_AUTH_AGAIN;
-    return s->key ? ssh_userauth_publickey(s->session, NULL, s->key)
-                  : ssh_userauth_password(s->session, NULL, s->gateway->password);
-}
-
 cmx_err cmx_ssh_auth(struct cmx_ssh *s)
 {
-    while (s->trying || s->next < CRED_END) {
-        int rc;
+    return cmx_ssh_auth_step(&s->auth, s->session, s->gateway, &s->id);
+}
 
-        if (!s->trying && load_credential(s, s->next++))
-            continue;
-        s->trying = true;
-        s->offered_any = true;
-        rc = offer(s);
-        if (rc == SSH_AUTH_AGAIN)
-            return CMX_EAGAIN;
-        s->trying = false;
-        ssh_key_free(s->key);
-        s->key = NULL;
-        if (rc == SSH_AUTH_SUCCESS)
-            return CMX_OK;
-        if (rc == SSH_AUTH_ERROR)
-            return ssh_is_connected(s->session) ? CMX_EAUTH : CMX_ECLOSED;
-    }
-    return s->offered_any ? CMX_EAUTH : CMX_ENOKEY;
+const char *cmx_ssh_auth_trouble(const struct cmx_ssh *s)
+{
+    return s->auth.trouble;
 }
 
 size_t cmx_ssh_session_id(const struct cmx_ssh *s, uint8_t out[CMX_PROXY_SESSION_ID_MAX])

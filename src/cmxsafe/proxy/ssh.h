@@ -43,6 +43,9 @@ CMX_MUST_USE cmx_err cmx_ssh_host_key(struct cmx_ssh *s, uint8_t digest[32], con
  * read; CMX_ECLOSED. Must not be called before the host key has been checked. */
 CMX_MUST_USE cmx_err cmx_ssh_auth(struct cmx_ssh *s);
 
+/* After CMX_EAUTH: what the gateway asked that the configuration has no answer to, or NULL. Static. */
+const char *cmx_ssh_auth_trouble(const struct cmx_ssh *s);
+
 /* After cmx_ssh_auth, where the gateway wants it: the session identifier; returns its length, 0 if it is not known. */
 size_t cmx_ssh_session_id(const struct cmx_ssh *s, uint8_t out[CMX_PROXY_SESSION_ID_MAX]);
 
