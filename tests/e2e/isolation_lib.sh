@@ -44,12 +44,12 @@ make_link() {
 
 mac_of() { in_ns "$1" cat /sys/class/net/eth0/address; }
 
-# capture FILE FILTER...: frames at the neighbour's port of the switch, until stop_capture.
+# capture FILE FILTER...: frames at the switch, or at its port CAPTURE_AT, until stop_capture.
 capture() {
     local file=$1
     shift
     # What leaves the switch to the neighbour enters p-nb outwards; tcpdump sees both directions, so filter by source.
-    bg sw tcpdump -i br0 -p -U -w "$file" "$@" 2>"$file.err"
+    bg sw tcpdump -i "${CAPTURE_AT:-br0}" -p -U -w "$file" "$@" 2>"$file.err"
     CAPTURE=$!
     wait_for 10 grep -q 'listening on' "$file.err" || fail "tcpdump does not start"
 }

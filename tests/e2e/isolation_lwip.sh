@@ -68,6 +68,11 @@ in_ns nb ip neigh show $D4 | grep -q "$DEVICE_MAC" || fail "the hardware address
 [ "$(tell as anyone fetch 127.0.0.1 1883)" = broker ] || fail "the direct context does not serve without isolation"
 [ "$(tell tcp $G4 22)" = connected ] && [ "$(tell lookup other.test)" = found ] && [ "$(tell ping $G4)" = answered ] ||
     fail "no way out without isolation"
+CAPTURE_AT=tap1 capture "$TMP/first.pcap" "ether src 02:00:00:00:07:07 and udp port 4444"
+[ "$(tell netif tap1 10.77.0.6)" = added ] || fail "no second interface"
+first_seen() { [ "$(frames_in "$TMP/first.pcap")" = 1 ]; }
+wait_for 10 first_seen || fail "the first datagram of a new interface is not seen without isolation"
+stop_capture
 end_device
 ok "without isolation everything is open"
 
@@ -128,7 +133,12 @@ grep -q 'refused: task mqtt_client is not among those' "$TMP/device.log" || fail
 ok "tasks: no way out, no way to each other, no look-ups; the proxy goes on"
 
 # ---- changes ----
+CAPTURE_AT=tap1 capture "$TMP/second.pcap" "ether src 02:00:00:00:07:07"
 [ "$(tell netif tap1 10.77.0.6)" = added ] || fail "no second interface"
+announced() { tcpdump -nn -r "$TMP/second.pcap" arp 2>/dev/null | grep -q 10.77.0.6; } # what it may send, and later
+wait_for 10 announced || fail "a new interface does not announce its address"
+stop_capture
+[ "$(tcpdump -nn -r "$TMP/second.pcap" udp 2>/dev/null | wc -l)" = 0 ] || fail "the first datagram of a new interface passed"
 MAC1=$DEVICE_MAC
 DEVICE_MAC=02:00:00:00:07:07
 scan nb 10.77.0.6

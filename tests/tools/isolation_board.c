@@ -7,8 +7,8 @@
  *   lookup NAME      "found" or "nothing"                   ping IP       "answered" or "silent"
  *   as TASK tcp|fetch IP PORT   the same by a task of that name; fetch: the last line of an HTTP answer, or "nothing"
  *   dhcp             discover, request: "bound IP" or "nothing"; then `renew`: unicast to the server
- *   netif TAP IP     a second interface                     status        one line of JSON
- *   quit */
+ *   netif TAP IP     a second interface, by which a datagram is sent at once                     status        one line
+ * of JSON quit */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -32,6 +32,7 @@
 #include "linux_port.h"
 #include "lwip/netif.h"
 #include "lwip/tcpip.h"
+#include "lwip/udp.h"
 #include "tests/support/frames.h"
 
 #define WAIT_MS 1500
@@ -257,6 +258,23 @@ static void try_dhcp(bool renew)
 static struct board_tap second_tap = {.mac = {2, 0, 0, 0, 7, 7}};
 static struct netif second;
 
+/* A datagram to everyone behind the second interface, in the very moment in which it is there; with the stack's lock.
+ */
+static void shout(void)
+{
+    struct udp_pcb *pcb = udp_new();
+    struct pbuf *p = pbuf_alloc(PBUF_TRANSPORT, 5, PBUF_RAM);
+
+    if (pcb && p && pbuf_take(p, "shout", 5) == ERR_OK) {
+        ip_set_option(pcb, SOF_BROADCAST);
+        (void)udp_sendto_if(pcb, p, IP_ADDR_BROADCAST, 4444, &second);
+    }
+    if (p)
+        pbuf_free(p);
+    if (pcb)
+        udp_remove(pcb);
+}
+
 static const char *add_netif(const char *tap, const char *ip)
 {
     ip4_addr_t a, mask, none = {0};
@@ -269,6 +287,7 @@ static const char *add_netif(const char *tap, const char *ip)
     LOCK_TCPIP_CORE();
     netif_add(&second, &a, &mask, &none, &second_tap, board_tap_init, tcpip_input);
     netif_set_up(&second);
+    shout();
     UNLOCK_TCPIP_CORE();
     return board_tap_run(&second_tap) == CMX_OK ? "added" : "no task";
 }

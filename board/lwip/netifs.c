@@ -1,0 +1,21 @@
+/* netifs.c - no interface comes into being unseen. Debian's lwIP is built without LWIP_NETIF_EXT_STATUS_CALLBACK, by
+ * which ESP-IDF's tells of a new one; until isolation's timer found it, what it sends would pass for up to
+ * CMX_LWIP_SCAN_MS. netif_add of this program, which lwIP's own calls find too, is lwIP's and a look at all interfaces,
+ * with the stack's lock held throughout: the interface is not up yet. */
+#include <dlfcn.h>
+
+#include "cmxsafe/port/lwip/filter_lwip.h"
+#include "lwip/netif.h"
+
+typedef struct netif *(*add_fn)(struct netif *, const ip4_addr_t *, const ip4_addr_t *, const ip4_addr_t *, void *,
+                                netif_init_fn, netif_input_fn);
+
+struct netif *netif_add(struct netif *netif, const ip4_addr_t *address, const ip4_addr_t *mask,
+                        const ip4_addr_t *router, void *state, netif_init_fn init, netif_input_fn input)
+{
+    add_fn real = (add_fn)dlsym(RTLD_NEXT, "netif_add");
+    struct netif *added = real ? real(netif, address, mask, router, state, init, input) : NULL;
+
+    cmx_lwip_filter_scan();
+    return added;
+}
