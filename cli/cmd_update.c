@@ -31,7 +31,7 @@ static const char help[] =
     "  --no-wait         only upload\n"
     "  --opaque          IMAGE is no ESP-IDF image (a Linux device's bundle)\n"
     "  --attest-key FILE ask for the attestation of the new slot afterwards, and check it with this key\n"
-    "  --attest-url URL  where (default: http://127.0.0.1:8888, or port 8888 of --device)\n"
+    "  --attest-url URL  where (default: port 8888 of --device, or of the host in --url)\n"
     "  --limit-rate KB   send at most so many KB a second\n"
     "  --quiet           no progress\n\n"
     "Ctrl-C stops the upload; the device goes on with what it runs.\n";
@@ -42,7 +42,7 @@ struct update {
     unsigned wait_s;
     unsigned limit_kbps;
     bool no_wait, opaque, quiet;
-    char url_mem[64], attest_mem[64];
+    char url_mem[64], attest_mem[300];
     struct tunnel tunnel;
     struct cmx_image image;
     uint64_t size;
@@ -423,6 +423,18 @@ static int attest(struct update *u)
     return cmd_attest((int)(sizeof argv / sizeof argv[0]) - 1, argv);
 }
 
+/* Port 8888 of the host that --url names. */
+static const char *beside(struct update *u)
+{
+    const char *slashes = strstr(u->url, "://");
+    const char *host = slashes ? slashes + 3 : u->url;
+    const char *bracket = *host == '[' ? strchr(host, ']') : NULL;
+    size_t len = (size_t)((bracket ? bracket : host) - u->url);
+
+    snprintf(u->attest_mem, sizeof u->attest_mem, "%.*s:8888", (int)(len + strcspn(u->url + len, ":/")), u->url);
+    return u->attest_mem;
+}
+
 int cmd_update(int argc, char **argv)
 {
     static struct update u; /* 10 KB */
@@ -438,7 +450,7 @@ int cmd_update(int argc, char **argv)
     if (!u.url)
         u.url = "http://127.0.0.1:8989";
     if (!u.attest_url && !u.gateway)
-        u.attest_url = "http://127.0.0.1:8888";
+        u.attest_url = beside(&u);
     rc = check_file(&u);
     if (rc != CLI_OK)
         return rc;
