@@ -75,7 +75,7 @@ stop_sshd
 start_agent
 wait_for 40 test -e rolled || fail "the rollback hook is not run"
 [ ! -e confirmed ] || fail "confirmed without a session"
-logged "is rolled back: no session" || fail "the rollback is not said"
+wait_for 10 logged "is rolled back: no session" || fail "the rollback is not said"
 end_agent
 start_sshd </dev/null
 start_agent

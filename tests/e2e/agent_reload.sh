@@ -56,8 +56,8 @@ ok "removed"
 # ---- broken ----
 { reverse keep "$WEB" "$KEEP"; reverse third "$OTHER" 0; echo 'colour = red'; } | write_conf
 reload "the old configuration stays in force"
-logged "$CONF:" || fail "the error has no line"
-logged "unknown key 'colour'" || fail "not all errors are logged"
+wait_for 10 logged "$CONF:" || fail "the error has no line"
+wait_for 10 logged "unknown key 'colour'" || fail "not all errors are logged"
 field '.config.reload_failed.error' | grep -q 'remote_port: 0 is out of range' || fail "the failed reload is not in the status"
 "$BIN/cmxsafed" status --socket "$RUN/s" | grep -q '^reload failed .* ago, the old configuration is in force: ' || fail "table"
 serves "$THIRD" other || fail "a broken file changed something"

@@ -54,7 +54,7 @@ ssh-keygen -y -f "$KEY" >>"$TMP/authorized_keys"
 BOARD_PID=$!
 PIDS+=("$BOARD_PID")
 wait_for 60 listening "$remote" || fail "a board without a key does not run"
-grep -q 'no hardware key: .*private_key.bin' "$TMP/board.log" || fail "the log does not say what is missing"
+wait_for 10 grep -q 'no hardware key: .*private_key.bin' "$TMP/board.log" || fail "the log does not say what is missing"
 [ "$(curl -s -o "$TMP/body" -w '%{http_code}' "$URL/hash?challenge=x")" = 500 ] && grep -q burn_key "$TMP/body" || fail "answers without a key"
 stop "$BOARD_PID"
 ok "without a key: says so, and attests nothing"

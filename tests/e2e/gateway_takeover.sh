@@ -59,7 +59,7 @@ take_over two "$WEB2"
 [ "$took" -le 2000 ] || take_over two "$WEB2"
 [ "$took" -le 2000 ] || fail "takeover took $took ms"
 answers http://cam-17.cmx:8989/ one || fail "the device's other, live session was thrown out"
-logged "takeover" || fail "it is not logged"
+wait_for 10 logged "takeover" || fail "it is not logged"
 ok "a frozen session is taken over; the device's other one lives on"
 
 # The gateway's own half frozen: the same.

@@ -129,7 +129,7 @@ for _ in 1 2 3; do
     done
 done
 [ "$(tell tcp $D4 1883)" = failed ] && [ "$(tell as other tcp $D4 1883)" = failed ] || fail "the listener is reached by the device's address"
-grep -q 'refused: task mqtt_client is not among those' "$TMP/device.log" || fail "a refused task is not logged"
+wait_for 10 grep -q 'refused: task mqtt_client is not among those' "$TMP/device.log" || fail "a refused task is not logged"
 ok "tasks: no way out, no way to each other, no look-ups; the proxy goes on"
 
 # ---- changes ----
@@ -156,5 +156,5 @@ moved() { in_ns gw ss -Htn state established 'sport = :22' | grep -q 10.77.0.2 &
 wait_for 90 moved || { cat "$TMP/device.log" | tail -20; fail "does not follow the gateway"; }
 ok "the gateway's address is followed"
 [ "$(grep -c 'isolation: dropped' "$TMP/device.log")" -lt 300 ] || fail "the log of drops is not bounded"
-grep -q 'isolation: dropped in: no-flow' "$TMP/device.log" || fail "drops are not logged"
+wait_for 10 grep -q 'isolation: dropped in: no-flow' "$TMP/device.log" || fail "drops are not logged"
 end_device

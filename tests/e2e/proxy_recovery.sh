@@ -51,7 +51,7 @@ mv "$TMP/host_ed25519" "$TMP/good_key"; mv "$TMP/host_ed25519.pub" "$TMP/good_ke
 : >"$TMP/sshd.log"
 start_sshd </dev/null
 wait_for 20 status_is echo error host-key || fail "host key: $(ask status)"
-grep -q "HOST KEY NOT PINNED" "$TMP/proxy.log" || fail "not loud: $(tail -n 3 "$TMP/proxy.log")"
+wait_for 10 grep -q "HOST KEY NOT PINNED" "$TMP/proxy.log" || fail "not loud: $(tail -n 3 "$TMP/proxy.log")"
 ! grep -qE "Accepted|Failed|userauth" "$TMP/sshd.log" || fail "a credential was offered to the wrong gateway"
 stop_sshd
 mv "$TMP/good_key" "$TMP/host_ed25519"; mv "$TMP/good_key.pub" "$TMP/host_ed25519.pub"
