@@ -97,6 +97,10 @@ static int net_up(struct gw *g, struct gw_error *e)
     if (n <= 0 || gw_meta_get(&g->registry, "link", link, sizeof link))
         return cli_fail("net up failed", "the registry lacks the link's addresses", "run 'cmxsafe gateway init' again");
     program[n] = '\0';
+    /* Written anew: a cgroup that has a grant may have gone since, and nft would load nothing of a file that names it.
+     */
+    if (gw_apply(g, e))
+        return gw_fail("net up failed", e);
     /* The rules come first: nothing is reachable before it is filtered. */
     if (!netns_exists() && !gw_run(false, add))
         return cli_fail("net up failed", "the network namespace can't be made", "run it as root; install iproute2");
@@ -106,7 +110,6 @@ static int net_up(struct gw *g, struct gw_error *e)
         return cli_fail("net up failed", "nft does not load host.nft", "install nftables");
     if (!make_link(link) || !lead_into(g, link))
         return cli_fail("net up failed", "the link into the namespace can't be made", "see above what ip says");
-    (void)e;
     return CLI_OK;
 }
 
@@ -125,14 +128,16 @@ static const char about[] = "The system gateway's network: a namespace of its ow
                             "the host and its filter. The\n"
                             "systemd units run it: 'up' and 'down'; 'heal' (before the gateway starts) finishes an "
                             "interrupted registry write;\n"
-                            "'inside' configures the namespace that it is run in.";
+                            "'inside' configures the namespace that it is run in. 'rules' writes and loads the rules "
+                            "anew: for units with a\n"
+                            "grant by cgroup (ExecStartPre=+), which is another one after each start.";
 
 int gw_cmd_net(int argc, char **argv)
 {
     struct gw_common c = {0};
     const struct gw_option options[] = {GW_DIR_OPTION(c)};
     struct gw_command_line line = {.command = "net",
-                                   .operands = "up|down|inside|heal",
+                                   .operands = "up|down|inside|heal|rules",
                                    .about = about,
                                    .min_operands = 1,
                                    .max_operands = 1,
@@ -146,7 +151,8 @@ int gw_cmd_net(int argc, char **argv)
     if (gw_args(&line, argc, argv, &status))
         return status;
     verb = line.operand[0];
-    if (strcmp(verb, "up") && strcmp(verb, "down") && strcmp(verb, "inside") && strcmp(verb, "heal"))
+    if (strcmp(verb, "up") && strcmp(verb, "down") && strcmp(verb, "inside") && strcmp(verb, "heal") &&
+        strcmp(verb, "rules"))
         return cli_usage("cmxsafe gateway net", "no '%s'", verb);
     if (gw_open(&g, &c, strcmp(verb, "heal") == 0))
         return CLI_FAILED;
@@ -158,6 +164,8 @@ int gw_cmd_net(int argc, char **argv)
         status = net_up(&g, &e);
     else if (strcmp(verb, "down") == 0)
         status = net_down();
+    else if (strcmp(verb, "rules") == 0)
+        status = gw_apply(&g, &e) ? gw_fail("the rules can't be loaded", &e) : CLI_OK;
     else
         status = gw_net_configure(&g, &e) ? gw_fail("the namespace can't be configured", &e) : CLI_OK;
     gw_close(&g);

@@ -47,9 +47,16 @@ static const char service_unit[] = "# Written by 'cmxsafe gateway init'.\n"
                                    "ProtectKernelTunables=yes\n"
                                    "ProtectKernelModules=yes\n"
                                    "ProtectControlGroups=yes\n"
+                                   "ProtectKernelLogs=yes\n"
+                                   "ProtectClock=yes\n"
+                                   "ProtectHostname=yes\n"
                                    "RestrictNamespaces=yes\n"
+                                   "RestrictRealtime=yes\n"
+                                   "RestrictSUIDSGID=yes\n"
+                                   "RemoveIPC=yes\n"
                                    "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK\n"
-                                   "SystemCallFilter=~@mount @swap @reboot @module @raw-io ptrace\n"
+                                   "SystemCallFilter=~@mount @swap @reboot @module @raw-io @clock @cpu-emulation "
+                                   "@debug @obsolete\n"
                                    "SystemCallArchitectures=native\n"
                                    "MemoryDenyWriteExecute=yes\n"
                                    "LockPersonality=yes\n"
@@ -74,7 +81,8 @@ static const char socket_unit[] =
 
 void gw_unit_text(FILE *f, const struct gw *g, const char *which, const char *program)
 {
-    static const char netns[] = "NetworkNamespacePath=/run/netns/" GW_NETNS "\n";
+    /* The namespace has ports of its own, so no capability is needed at all. */
+    static const char netns[] = "NetworkNamespacePath=/run/netns/" GW_NETNS "\nCapabilityBoundingSet=\n";
 
     if (strcmp(which, "net") == 0)
         fprintf(f, net_unit, program, g->dir, program, g->dir);

@@ -6,9 +6,9 @@
 [ -n "${CMX_INNER:-}" ] || { unshare -n true 2>/dev/null && CMX_INNER=1 exec unshare -n bash "$0"; }
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/agent_lib.sh"
-[ "$(id -u)" = 0 ] || skip "not root"
+. "$(dirname "$0")/systemd_lib.sh"
+need_systemd
 [ -n "${CMX_INNER:-}" ] || skip "no network namespace can be made here"
-[ -x /lib/systemd/systemd ] || skip "no systemd"
 command -v dpkg-shlibdeps >/dev/null && command -v jq >/dev/null || skip "no dpkg-dev or jq"
 
 "$ROOT/scripts/package.sh" "$TMP/packages" >"$TMP/package.log" 2>&1 || fail "scripts/package.sh"
@@ -29,7 +29,7 @@ AuthorizedKeysFile $TMP/out/authorized_keys
 C
 wait_for 20 nc -z 10.99.0.1 "$SSHD_PORT" || fail "sshd does not listen"
 WEB=$(free_port) GATE=$(free_port)
-mkdir "$TMP/www" "$TMP/copy"
+mkdir "$TMP/www"
 echo hello >"$TMP/www/index.html"
 serve_folder "$WEB" "$TMP/www"
 # snippet NAME: the block of README.md that follows the comment.
@@ -121,52 +121,4 @@ echo "ok: stopped, purged"
 echo DONE
 INSIDE
 
-cat >"$TMP/boot.sh" <<'BOOT'
-set -eu
-mount -t tmpfs tmpfs "$1/copy"
-mkdir "$1/copy/u" "$1/copy/w" "$1/copy/m"
-mount -t overlay -o "lowerdir=/,upperdir=$1/copy/u,workdir=$1/copy/w" overlay "$1/copy/m"
-cd "$1/copy/m"
-mount -t proc proc proc
-mount --bind proc/sys proc/sys
-mount -o remount,ro,bind proc/sys # the machine's own settings are none of ours
-mount -t sysfs sysfs sys
-mount -o remount,ro,bind sys
-mount -t cgroup2 cgroup2 sys/fs/cgroup
-mount -t tmpfs tmpfs run
-mount -t tmpfs tmpfs tmp
-mount -t tmpfs tmpfs var/log
-mount --rbind /dev dev
-mkdir run/out
-mount --bind "$1/out" run/out
-# Nothing of what this machine starts is started there.
-rm -rf {etc,lib,usr/lib}/systemd/system/{sysinit,basic,sockets,timers,local-fs,multi-user,graphical}.target.wants
-cat >etc/systemd/system/scenario.service <<UNIT
-[Unit]
-DefaultDependencies=no
-Wants=systemd-journald.service dbus.socket systemd-journald.socket
-After=basic.target systemd-journald.service
-[Service]
-Type=oneshot
-Environment=GATE=$2
-StandardOutput=file:/run/out/log
-StandardError=file:/run/out/log
-ExecStart=/bin/bash /run/out/inside.sh
-ExecStopPost=/bin/systemctl --force --force poweroff
-UNIT
-touch run/out/booting
-# A changed root by chroot alone forbids user namespaces, which the unit uses.
-mkdir old
-pivot_root . old
-umount -l old
-container=cmxsafe exec /lib/systemd/systemd --unit=scenario.service --show-status=0
-BOOT
-# A control group of its own, taken away at the end.
-CGROUPS=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
-[ -n "$CGROUPS" ] && mkdir "$CGROUPS/cmx-e2e.$$" || skip "no control group (v2) can be made here"
-CLEANUP+=('find "$CGROUPS/cmx-e2e.$$" -depth -type d -exec rmdir {} \; 2>/dev/null')
-timeout -s KILL 150 bash -c 'echo $$ >"$1/cgroup.procs" && shift && exec "$@"' - "$CGROUPS/cmx-e2e.$$" unshare --kill-child --pid --fork --mount --cgroup --ipc --uts bash "$TMP/boot.sh" "$TMP" "$GATE" >"$TMP/boot.log" 2>&1
-[ -e "$TMP/out/booting" ] || skip "no copy of this machine can be made here"
-[ -s "$TMP/out/log" ] || skip "systemd does not boot here"
-grep '^ok: ' "$TMP/out/log"
-grep -q '^DONE$' "$TMP/out/log" || { cat "$TMP/out/log"; fail "under systemd"; }
+boot_systemd 150 "GATE=$GATE"
