@@ -202,6 +202,35 @@ static const char *result_word(cmx_check_result r)
     return r == CMX_CHECK_PASSED ? "ok" : r == CMX_CHECK_SKIPPED ? "not asked" : "FAILED";
 }
 
+/* What the verdict says nothing about. */
+static void print_unmeasured(const struct job *j)
+{
+    struct cmx_range gaps[CMX_MANIFEST_GAPS_MAX];
+    size_t n = cmx_manifest_gaps(&j->manifest, gaps);
+
+    for (size_t i = 0; i < n; i++)
+        printf("%-9s  %-16s  0x%06lx-0x%06lx\n", "", "not measured", (unsigned long)gaps[i].begin,
+               (unsigned long)gaps[i].end);
+    for (size_t i = 0; i < j->manifest.n_masks; i++)
+        printf("%-9s  %-16s  0x%06lx-0x%06lx %s\n", "", "masked", (unsigned long)j->manifest.masks[i].range.begin,
+               (unsigned long)j->manifest.masks[i].range.end, j->manifest.masks[i].name);
+}
+
+static void json_unmeasured(const struct job *j, struct cmx_json *w)
+{
+    struct cmx_range gaps[CMX_MANIFEST_GAPS_MAX];
+    size_t n = cmx_manifest_gaps(&j->manifest, gaps);
+
+    cmx_json_array(w, "not_measured");
+    for (size_t i = 0; i < n; i++) {
+        cmx_json_object(w, NULL);
+        cmx_json_u64(w, "begin", gaps[i].begin);
+        cmx_json_u64(w, "end", gaps[i].end);
+        cmx_json_end(w);
+    }
+    cmx_json_end(w);
+}
+
 static void print_text(const struct job *j)
 {
     for (size_t i = 0; i < j->verdict.n; i++)
@@ -209,6 +238,7 @@ static void print_text(const struct job *j)
                j->verdict.checks[i].found);
     printf("%-9s  %-16s  %s\n", "", "slot", j->evidence.slot);
     printf("%-9s  %-16s  %lu\n", "", "boots", (unsigned long)j->evidence.boot_count);
+    print_unmeasured(j);
     if (j->evidence.key == CMX_HELD_SOFTWARE)
         printf("the device's key is in software: whoever has been root there can answer for it\n");
     puts(j->verdict.ok ? "TRUSTED" : "NOT TRUSTED");
@@ -235,6 +265,7 @@ static void print_json(const struct job *j)
         cmx_json_end(&w);
     }
     cmx_json_end(&w);
+    json_unmeasured(j, &w);
     cmx_json_hex(&w, "ueid", j->evidence.ueid, sizeof j->evidence.ueid);
     cmx_json_str(&w, "swname", j->evidence.sw_name);
     cmx_json_str(&w, "swversion", j->evidence.sw_version);

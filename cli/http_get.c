@@ -14,6 +14,7 @@
 
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
+#include "cmxsafe/port/port.h"
 
 /* ---- the answer ---- */
 
@@ -169,6 +170,22 @@ static cmx_err wait_for(int fd, short events, unsigned timeout_ms)
     return n > 0 ? CMX_OK : n == 0 ? CMX_ETIMEOUT : CMX_EIO;
 }
 
+/* Silence ends an exchange after timeout_ms, and four times that ends it however much is said: a device that answers a
+ * byte now and then must not keep us. */
+struct patience {
+    unsigned timeout_ms;
+    uint64_t deadline;
+};
+
+static cmx_err be_patient(int fd, short events, const struct patience *p)
+{
+    uint64_t now = cmx_port_now_ms();
+
+    if (now >= p->deadline)
+        return CMX_ETIMEOUT;
+    return wait_for(fd, events, p->deadline - now < p->timeout_ms ? (unsigned)(p->deadline - now) : p->timeout_ms);
+}
+
 static cmx_err error_of(int number)
 {
     switch (number) {
@@ -184,7 +201,7 @@ static cmx_err error_of(int number)
     }
 }
 
-static cmx_err connect_one(const struct addrinfo *ai, unsigned timeout_ms, int *out)
+static cmx_err connect_one(const struct addrinfo *ai, const struct patience *p, int *out)
 {
     int fd = socket(ai->ai_family, ai->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, ai->ai_protocol);
     int number = 0;
@@ -194,7 +211,7 @@ static cmx_err connect_one(const struct addrinfo *ai, unsigned timeout_ms, int *
     if (fd < 0)
         return CMX_EUNREACH;
     if (connect(fd, ai->ai_addr, ai->ai_addrlen) != 0) {
-        err = errno == EINPROGRESS ? wait_for(fd, POLLOUT, timeout_ms) : error_of(errno);
+        err = errno == EINPROGRESS ? be_patient(fd, POLLOUT, p) : error_of(errno);
         if (!err && getsockopt(fd, SOL_SOCKET, SO_ERROR, &number, &len) == 0 && number)
             err = error_of(number);
     }
@@ -205,7 +222,7 @@ static cmx_err connect_one(const struct addrinfo *ai, unsigned timeout_ms, int *
     return err;
 }
 
-static cmx_err connect_to(const struct target *t, unsigned timeout_ms, int *out)
+static cmx_err connect_to(const struct target *t, const struct patience *p, int *out)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     struct addrinfo *list = NULL;
@@ -214,7 +231,7 @@ static cmx_err connect_to(const struct target *t, unsigned timeout_ms, int *out)
     if (getaddrinfo(t->host, t->port, &hints, &list) != 0)
         return CMX_EDNS;
     for (struct addrinfo *ai = list; ai; ai = ai->ai_next) {
-        err = connect_one(ai, timeout_ms, out);
+        err = connect_one(ai, p, out);
         if (!err)
             break;
     }
@@ -222,7 +239,7 @@ static cmx_err connect_to(const struct target *t, unsigned timeout_ms, int *out)
     return err;
 }
 
-static cmx_err send_all(int fd, const char *data, size_t len, unsigned timeout_ms)
+static cmx_err send_all(int fd, const char *data, size_t len, const struct patience *p)
 {
     while (len > 0) {
         ssize_t n = send(fd, data, len, MSG_NOSIGNAL);
@@ -235,17 +252,17 @@ static cmx_err send_all(int fd, const char *data, size_t len, unsigned timeout_m
         }
         if (errno != EAGAIN && errno != EINTR)
             return error_of(errno);
-        err = wait_for(fd, POLLOUT, timeout_ms);
+        err = be_patient(fd, POLLOUT, p);
         if (err)
             return err;
     }
     return CMX_OK;
 }
 
-static cmx_err receive_all(int fd, uint8_t *mem, size_t *len, unsigned timeout_ms)
+static cmx_err receive_all(int fd, uint8_t *mem, size_t *len, const struct patience *p)
 {
     for (;;) {
-        cmx_err err = wait_for(fd, POLLIN, timeout_ms);
+        cmx_err err = be_patient(fd, POLLIN, p);
         ssize_t n;
 
         if (err)
@@ -269,14 +286,15 @@ static cmx_err exchange(const struct target *t, const char *accept, unsigned tim
     int n = snprintf(request, sizeof request, "GET %s HTTP/1.0\r\nHost: %s%s%s:%s\r\nAccept: %s\r\n\r\n", t->path,
                      v6 ? "[" : "", t->host, v6 ? "]" : "", t->port, accept ? accept : "*/*");
     uint8_t *mem = cmx_mem_alloc(HTTP_ANSWER_MAX);
+    const struct patience p = {timeout_ms, cmx_port_now_ms() + 4ull * timeout_ms};
     size_t len = 0;
     int fd = -1;
-    cmx_err err = mem ? connect_to(t, timeout_ms, &fd) : CMX_ENOMEM;
+    cmx_err err = mem ? connect_to(t, &p, &fd) : CMX_ENOMEM;
 
     if (!err)
-        err = n > 0 && (size_t)n < sizeof request ? send_all(fd, request, (size_t)n, timeout_ms) : CMX_ENOSPC;
+        err = n > 0 && (size_t)n < sizeof request ? send_all(fd, request, (size_t)n, &p) : CMX_ENOSPC;
     if (!err)
-        err = receive_all(fd, mem, &len, timeout_ms);
+        err = receive_all(fd, mem, &len, &p);
     if (fd >= 0)
         close(fd);
     if (!err)

@@ -21,8 +21,9 @@ struct http_answer {
 };
 
 /* url: "http://host[:port]/target"; host may be "[v6]". accept may be NULL. Waits at most timeout_ms for each step that
- * takes the peer. why: one phrase. CMX_EINVAL: not such a URL; CMX_EDNS, CMX_EREFUSED, CMX_EUNREACH, CMX_ETIMEOUT,
- * CMX_ECLOSED; CMX_EPROTO: no HTTP answer; CMX_ETRUNC: shorter than promised; CMX_ENOSPC; CMX_ENOMEM. */
+ * takes the peer, and four times that for all of them. why: one phrase. CMX_EINVAL: not such a URL; CMX_EDNS,
+ * CMX_EREFUSED, CMX_EUNREACH, CMX_ETIMEOUT, CMX_ECLOSED; CMX_EPROTO: no HTTP answer; CMX_ETRUNC: shorter than promised;
+ * CMX_ENOSPC; CMX_ENOMEM. */
 CMX_MUST_USE cmx_err http_get(const char *url, const char *accept, unsigned timeout_ms, struct http_answer *out,
                               char *why, size_t why_cap);
 void http_answer_free(struct http_answer *a);

@@ -9,11 +9,16 @@
 #include "json_get.h"
 
 enum { CONNECT_TIMEOUT_S = 15, ANSWER_TIMEOUT_S = 20, STALL_S = 30 };
+enum {
+    SLOWEST = 64,
+    ANSWER_MAX = 16384
+}; /* bytes a second, in either direction; bytes of any answer of this service */
 
 struct sink {
     char *out;
     size_t cap;
     size_t len;
+    size_t all; /* with what did not fit */
 };
 
 static size_t take(char *data, size_t one, size_t n, void *arg)
@@ -24,7 +29,8 @@ static size_t take(char *data, size_t one, size_t n, void *arg)
     memcpy(s->out + s->len, data, k);
     s->len += k;
     s->out[s->len] = '\0';
-    return one * n; /* more than fits is dropped: answers of this service do fit */
+    s->all += one * n;
+    return s->all <= ANSWER_MAX ? one * n : 0; /* an answer without an end is none; 0 ends the exchange */
 }
 
 static CURL *handle(const char *url, const char *path, struct sink *s, char *full, size_t full_cap)
@@ -105,7 +111,7 @@ static cmx_err status_parse(struct update_status *s)
 
 cmx_err update_status_get(const char *url, struct update_status *out)
 {
-    struct sink s = {out->text, sizeof out->text, 0};
+    struct sink s = {out->text, sizeof out->text, 0, 0};
     char full[1024];
     long status = 0;
     CURL *c;
@@ -185,10 +191,19 @@ static cmx_err perform(CURL *c)
     return verdict(status);
 }
 
+/* The device's words go to a person's terminal: one line, nothing that a terminal obeys. */
+static void one_line(char *text)
+{
+    text[strcspn(text, "\r\n")] = '\0';
+    for (; *text; text++)
+        if (*text < 0x20 || *text >= 0x7f)
+            *text = '?';
+}
+
 cmx_err update_send(const char *url, const char *path, uint64_t size, uint64_t offset, unsigned kbps,
                     update_progress_fn progress, void *arg, char *answer, size_t answer_cap)
 {
-    struct sink s = {answer, answer_cap, 0};
+    struct sink s = {answer, answer_cap, 0, 0};
     struct source from = {.file = fopen(path, "rb"), .offset = offset, .progress = progress, .arg = arg};
     struct curl_slist *headers = headers_of(size, offset);
     char full[1024];
@@ -205,12 +220,12 @@ cmx_err update_send(const char *url, const char *path, uint64_t size, uint64_t o
         curl_easy_setopt(c, CURLOPT_XFERINFODATA, &from);
         curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
         curl_easy_setopt(c, CURLOPT_MAX_SEND_SPEED_LARGE, (curl_off_t)kbps * 1024);
-        curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);
+        curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, (long)SLOWEST);
         /* Also while the device checks: reading a slot back takes seconds. */
         curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)STALL_S * 4);
         err = perform(c);
     }
-    answer[strcspn(answer, "\r\n")] = '\0';
+    one_line(answer);
     if (from.file)
         fclose(from.file);
     curl_slist_free_all(headers);
@@ -221,7 +236,7 @@ cmx_err update_send(const char *url, const char *path, uint64_t size, uint64_t o
 cmx_err update_restart(const char *url)
 {
     char answer[256], full[1024];
-    struct sink s = {answer, sizeof answer, 0};
+    struct sink s = {answer, sizeof answer, 0, 0};
     CURL *c = handle(url, "/restart", &s, full, sizeof full);
     cmx_err err;
 

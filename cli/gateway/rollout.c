@@ -133,7 +133,7 @@ static void last_line(struct one *x, char out[OUTPUT_MAX])
             memcpy(out, line, sizeof line);
     out[strcspn(out, "\r\n")] = '\0';
     for (char *p = out; *p; p++)
-        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+        if ((unsigned char)*p < 0x20 || (unsigned char)*p >= 0x7f)
             *p = '?';
     fclose(x->output);
     x->output = NULL;

@@ -337,6 +337,36 @@ void cmx_manifest_ranges(const struct cmx_manifest *m, struct cmx_ranges *out)
         out->r[i] = m->regions[i].range;
 }
 
+/* The region or mask that begins first at or behind `at`, or NULL. */
+static const struct cmx_range *next_from(const struct cmx_manifest *m, uint32_t at)
+{
+    const struct cmx_range *found = NULL;
+
+    for (size_t i = 0; i < m->n_regions + m->n_masks; i++) {
+        const struct cmx_range *r = nth(m, i);
+
+        if (r->begin >= at && (!found || r->begin < found->begin))
+            found = r;
+    }
+    return found;
+}
+
+size_t cmx_manifest_gaps(const struct cmx_manifest *m, struct cmx_range out[CMX_MANIFEST_GAPS_MAX])
+{
+    uint32_t at = 0;
+    size_t n = 0;
+
+    while (at < m->flash_size) {
+        const struct cmx_range *r = next_from(m, at);
+        uint32_t end = r ? r->begin : m->flash_size;
+
+        if (end > at)
+            out[n++] = (struct cmx_range){at, end};
+        at = r ? r->end : end;
+    }
+    return n;
+}
+
 /* A text as split() reads it back: bare where that is enough, else in quotes. CMX_EINVAL: it cannot stand in a
  * manifest. */
 static cmx_err print_word(struct cmx_buf *out, const char *s)

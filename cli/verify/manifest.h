@@ -80,6 +80,12 @@ CMX_MUST_USE cmx_err cmx_manifest_print(const struct cmx_manifest *m, struct cmx
 /* The regions as ranges, in their order: what a verifier asks for. */
 void cmx_manifest_ranges(const struct cmx_manifest *m, struct cmx_ranges *out);
 
+#define CMX_MANIFEST_GAPS_MAX (2 * CMX_RANGES_MAX + 1)
+
+/* What of the flash is neither a region nor a mask, in ascending order: nobody vouches for what lies there. Returns how
+ * many. */
+size_t cmx_manifest_gaps(const struct cmx_manifest *m, struct cmx_range out[CMX_MANIFEST_GAPS_MAX]);
+
 /* ---- filler ---- */
 
 #define CMX_FILL_KEY_MIN 16

@@ -1,16 +1,23 @@
 /* What the operator's command reads from others: HTTP answers, and the session identifier out of an agent's requests.
  */
+#include <arpa/inet.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "cmxsafe/core/buf.h"
 #include "cmxsafe/proxy/ssh_id.h"
 #include "http_get.h"
+#include "update_http.h"
 
 static cmx_err parse(const char *text, struct http_answer *a)
 {
@@ -120,6 +127,131 @@ static void test_session_identifier(void **state)
     assert_int_equal(cmx_ssh_id_parse(mem, requests(mem, sizeof mem, 0), id), 0);
 }
 
+/* ---- a device that means ill ---- */
+
+struct hostile {
+    int listener;
+    const char *head;  /* what it answers first */
+    const char *again; /* and then, without an end; NULL: closes */
+    unsigned pause_us; /* before each */
+    char url[64];
+    pthread_t thread;
+};
+
+static void *answer_ill(void *arg)
+{
+    struct hostile *h = arg;
+    char request[4096];
+    int fd = accept(h->listener, NULL, NULL);
+
+    if (fd < 0)
+        return NULL;
+    (void)!recv(fd, request, sizeof request, 0);
+    (void)!send(fd, h->head, strlen(h->head), MSG_NOSIGNAL);
+    while (h->again && send(fd, h->again, strlen(h->again), MSG_NOSIGNAL) > 0)
+        usleep(h->pause_us);
+    if (!h->again) { /* so that what is still coming makes no reset of it */
+        shutdown(fd, SHUT_WR);
+        while (recv(fd, request, sizeof request, 0) > 0)
+            ;
+    }
+    close(fd);
+    return NULL;
+}
+
+static void start_hostile(struct hostile *h)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof a;
+
+    h->listener = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(h->listener, (struct sockaddr *)&a, sizeof a), 0);
+    assert_int_equal(listen(h->listener, 1), 0);
+    assert_int_equal(getsockname(h->listener, (struct sockaddr *)&a, &len), 0);
+    snprintf(h->url, sizeof h->url, "http://127.0.0.1:%u", (unsigned)ntohs(a.sin_port));
+    assert_int_equal(pthread_create(&h->thread, NULL, answer_ill, h), 0);
+}
+
+static void end_hostile(struct hostile *h)
+{
+    pthread_join(h->thread, NULL);
+    close(h->listener);
+}
+
+/* A byte now and then is no silence; 64 KB of them would keep an operator for hours. */
+static void test_dripping_answer(void **state)
+{
+    struct hostile h = {.head = "HTTP/1.1 200 OK\r\n", .again = "X", .pause_us = 20000};
+    struct http_answer a;
+    char why[128];
+
+    (void)state;
+    start_hostile(&h);
+    assert_int_equal(http_get(h.url, NULL, 250, &a, why, sizeof why), CMX_ETIMEOUT);
+    end_hostile(&h);
+}
+
+static void test_endless_answer(void **state)
+{
+    struct hostile h = {.head = "HTTP/1.1 200 OK\r\n\r\n",
+                        .again =
+                            "XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX"};
+    struct http_answer a;
+    char why[128];
+
+    (void)state;
+    start_hostile(&h);
+    assert_int_equal(http_get(h.url, NULL, 20000, &a, why, sizeof why), CMX_ENOSPC);
+    end_hostile(&h);
+}
+
+static bool go_on(void *arg, uint64_t sent)
+{
+    (void)arg;
+    (void)sent;
+    return true;
+}
+
+static cmx_err send_to(struct hostile *h, char *answer, size_t cap)
+{
+    char path[] = "/tmp/cmx-test-XXXXXX";
+    int fd = mkstemp(path);
+    cmx_err err;
+
+    assert_true(fd >= 0 && write(fd, "firmware", 8) == 8);
+    close(fd);
+    start_hostile(h);
+    err = update_send(h->url, path, 8, 0, 0, go_on, NULL, answer, cap);
+    end_hostile(h);
+    unlink(path);
+    return err;
+}
+
+/* An answer to an upload that does not end would hold a rollout's place for ever. */
+static void test_endless_answer_to_an_upload(void **state)
+{
+    struct hostile h = {.head = "HTTP/1.1 200 OK\r\n\r\n",
+                        .again =
+                            "XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX"};
+    char answer[256];
+
+    (void)state;
+    assert_int_equal(send_to(&h, answer, sizeof answer), CMX_ECLOSED);
+}
+
+/* A refusal goes to a terminal: nothing in it may move the cursor or change the title. */
+static void test_refusal_is_printable(void **state)
+{
+    struct hostile h = {.head = "HTTP/1.1 422 No\r\nContent-Length: 30\r\nConnection: close\r\n\r\n"
+                                "error: \x1b[2J\x9b"
+                                "1m\x07 TRUSTED\x7f\xc3\xa9\r\nmore"};
+    char answer[256];
+
+    (void)state;
+    assert_int_equal(send_to(&h, answer, sizeof answer), CMX_EPERM);
+    assert_string_equal(answer, "error: ?[2J?1m? TRUSTED???");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -127,6 +259,10 @@ int main(void)
         cmocka_unit_test(test_broken_answers),
         cmocka_unit_test(test_urls),
         cmocka_unit_test(test_session_identifier),
+        cmocka_unit_test(test_dripping_answer),
+        cmocka_unit_test(test_endless_answer),
+        cmocka_unit_test(test_endless_answer_to_an_upload),
+        cmocka_unit_test(test_refusal_is_printable),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -189,6 +189,45 @@ static void test_longest(void **state)
     assert_int_equal(cmx_manifest_parse(&m, text, strlen(text), &line, &why), CMX_ENOSPC);
 }
 
+static void test_gaps(void **state)
+{
+    static const char text[] = "cmxsafe-manifest 1\nflash-size 0x1000\nregion 0x800 0x900 erased\n"
+                               "region 0x10 0x20 erased\nmask 0x20 0x30 nvs\n";
+    static const char all[] = "cmxsafe-manifest 1\nflash-size 0x1000\nregion 0x800 0x1000 erased\nmask 0 0x800 nvs\n";
+    static struct cmx_manifest m;
+    struct cmx_range gaps[CMX_MANIFEST_GAPS_MAX];
+    const char *why;
+    unsigned line;
+
+    (void)state;
+    assert_int_equal(cmx_manifest_parse(&m, text, sizeof text - 1, &line, &why), CMX_OK);
+    assert_int_equal(cmx_manifest_gaps(&m, gaps), 3);
+    assert_true(gaps[0].begin == 0 && gaps[0].end == 0x10);
+    assert_true(gaps[1].begin == 0x30 && gaps[1].end == 0x800);
+    assert_true(gaps[2].begin == 0x900 && gaps[2].end == 0x1000);
+    assert_int_equal(cmx_manifest_parse(&m, all, sizeof all - 1, &line, &why), CMX_OK);
+    assert_int_equal(cmx_manifest_gaps(&m, gaps), 0);
+}
+
+/* As many as there can be: sixteen regions and sixteen masks, none touching. */
+static void test_most_gaps(void **state)
+{
+    static struct cmx_manifest m;
+    static char text[4096];
+    struct cmx_range gaps[CMX_MANIFEST_GAPS_MAX];
+    const char *why;
+    unsigned line;
+
+    (void)state;
+    strcpy(text, "cmxsafe-manifest 1\nflash-size 0x10000\n");
+    for (unsigned i = 0; i < 16; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "region %u %u erased\nmask %u %u m\n", 100 * i + 10,
+                 100 * i + 20, 100 * i + 50, 100 * i + 60);
+    assert_int_equal(cmx_manifest_parse(&m, text, strlen(text), &line, &why), CMX_OK);
+    assert_int_equal(cmx_manifest_gaps(&m, gaps), CMX_MANIFEST_GAPS_MAX);
+    assert_int_equal(gaps[CMX_MANIFEST_GAPS_MAX - 1].end, 0x10000);
+}
+
 static void test_fill(void **state)
 {
     static const char key[] = "0123456789abcdef";
@@ -219,6 +258,8 @@ int main(void)
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_texts_print_as_they_are_read),
         cmocka_unit_test(test_longest),
+        cmocka_unit_test(test_gaps),
+        cmocka_unit_test(test_most_gaps),
         cmocka_unit_test(test_fill),
     };
 
