@@ -30,8 +30,8 @@ int cli_fail(const char *what, const char *why, const char *todo);
 /* Prints `cmxsafe: what` and where help is; returns CLI_USAGE. */
 int cli_usage(const char *command, const char *fmt, ...) CMX_PRINTF(2, 3);
 
-/* Finds and runs argv[1] in the table, `prefix` being what came before it ("cmxsafe" or "cmxsafe gateway"). Serves --help,
- * and names the nearest command for an unknown one. */
+/* Finds and runs argv[1] in the table, `prefix` being what came before it ("cmxsafe" or "cmxsafe gateway"). Serves
+ * --help, and names the nearest command for an unknown one. */
 int cli_dispatch(const char *prefix, const struct cli_command *table, size_t n, int argc, char **argv);
 
 #endif

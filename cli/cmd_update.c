@@ -175,17 +175,13 @@ static int parse(int argc, char **argv, struct update *u)
 
 static int check_file(struct update *u)
 {
-    const struct cmx_image_policy policy = {.format = u->opaque ? CMX_IMAGE_OPAQUE : CMX_IMAGE_ESP,
-                                            .chip_id = CMX_IMAGE_CHIP_ANY,
-                                            .max_len = UINT32_MAX - 4096};
-    cmx_err err = cmx_image_init(&u->image, &policy);
+    struct cmx_image_policy policy = IMAGE_FILE_POLICY;
+    int rc;
 
-    if (!err)
-        err = image_file_check(u->path, &u->image);
-    cmx_image_abort(&u->image);
-    if (err)
-        return cli_fail(u->path, image_file_why(&u->image, err),
-                        u->opaque ? NULL : "give --opaque if it is no ESP-IDF image");
+    policy.format = u->opaque ? CMX_IMAGE_OPAQUE : CMX_IMAGE_ESP;
+    rc = image_file_check(u->path, &policy, &u->image, u->opaque ? NULL : "give --opaque if it is no ESP-IDF image");
+    if (rc != CLI_OK)
+        return rc;
     u->size = u->image.offset;
     if (!u->opaque && !u->quiet)
         printf("%s: %s %s for %s, %s\n", u->path, u->image.info.project, u->image.info.version,

@@ -7,7 +7,7 @@
 #include "cli.h"
 #include "cmxsafe/core/text.h"
 
-cmx_err image_file_check(const char *path, struct cmx_image *c)
+static cmx_err feed_file(const char *path, struct cmx_image *c)
 {
     uint8_t buf[16384];
     FILE *f = fopen(path, "rb");
@@ -24,11 +24,16 @@ cmx_err image_file_check(const char *path, struct cmx_image *c)
     return err ? err : cmx_image_finish(c);
 }
 
-const char *image_file_why(const struct cmx_image *c, cmx_err err)
+int image_file_check(const char *path, const struct cmx_image_policy *policy, struct cmx_image *c, const char *todo)
 {
-    if (err == CMX_ENOENT || err == CMX_EIO)
-        return strerror(errno);
-    return c->why[0] ? c->why : cmx_err_text(err);
+    cmx_err err = cmx_image_init(c, policy);
+    const char *why;
+
+    if (!err)
+        err = feed_file(path, c);
+    why = err == CMX_ENOENT || err == CMX_EIO ? strerror(errno) : c->why[0] ? c->why : cmx_err_text(err);
+    cmx_image_abort(c);
+    return err ? cli_fail(path, why, todo) : CLI_OK;
 }
 
 cmx_err image_file_add_key(struct cmx_ota_keys *keys, const char *path)

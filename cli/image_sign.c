@@ -129,22 +129,17 @@ static int sign_with(const struct sign_options *o, const struct cmx_image *image
 int image_sign(int argc, char **argv)
 {
     struct sign_options o = {0};
-    struct cmx_image_policy policy = {.chip_id = CMX_IMAGE_CHIP_ANY, .max_len = UINT32_MAX - 4096};
+    struct cmx_image_policy policy = IMAGE_FILE_POLICY;
     struct cmx_image image;
     struct signing_key *key;
-    cmx_err err;
     int rc = sign_parse(argc, argv, &o);
 
     if (rc != CLI_OK)
         return rc < 0 ? CLI_OK : rc;
     policy.format = o.opaque ? CMX_IMAGE_OPAQUE : CMX_IMAGE_ESP;
-    err = cmx_image_init(&image, &policy);
-    if (!err)
-        err = image_file_check(o.image, &image);
-    cmx_image_abort(&image);
-    if (err)
-        return cli_fail(o.image, image_file_why(&image, err),
-                        o.opaque ? NULL : "give --opaque if it is no ESP-IDF image");
+    rc = image_file_check(o.image, &policy, &image, o.opaque ? NULL : "give --opaque if it is no ESP-IDF image");
+    if (rc != CLI_OK)
+        return rc;
     if (image.has_trailer && !o.replace)
         return cli_fail(o.image, "it is signed already", "give --replace to sign it anew");
     if (signing_key_open(&key, o.key) != CMX_OK)

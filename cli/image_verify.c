@@ -56,21 +56,17 @@ static int verify_parse(int argc, char **argv, struct cmx_image_policy *p, const
 
 int image_verify(int argc, char **argv)
 {
-    struct cmx_image_policy policy = {.chip_id = CMX_IMAGE_CHIP_ANY, .max_len = UINT32_MAX - 4096};
+    struct cmx_image_policy policy = IMAGE_FILE_POLICY;
     const char *path = NULL;
     struct cmx_image image;
     char id[2 * CMX_TRAILER_KEY_ID_LEN + 1];
-    cmx_err err;
     int rc = verify_parse(argc, argv, &policy, &path);
 
     if (rc != CLI_OK)
         return rc < 0 ? CLI_OK : rc;
-    err = cmx_image_init(&image, &policy);
-    if (!err)
-        err = image_file_check(path, &image);
-    cmx_image_abort(&image);
-    if (err)
-        return cli_fail(path, image_file_why(&image, err), "a device with these keys refuses it");
+    rc = image_file_check(path, &policy, &image, "a device with these keys refuses it");
+    if (rc != CLI_OK)
+        return rc;
     cmx_hex_encode(id, image.trailer.key_id, sizeof image.trailer.key_id);
     printf("%s: good, signed with key %s\n", path, id);
     return CLI_OK;
@@ -132,11 +128,10 @@ int image_info(int argc, char **argv)
 {
     static const struct option options[] = {
         {"json", 0, NULL, 'j'}, {"opaque", 0, NULL, 'p'}, {"help", 0, NULL, 'h'}, {NULL, 0, NULL, 0}};
-    struct cmx_image_policy policy = {.chip_id = CMX_IMAGE_CHIP_ANY, .max_len = UINT32_MAX - 4096};
+    struct cmx_image_policy policy = IMAGE_FILE_POLICY;
     struct cmx_image image;
     bool json = false;
-    cmx_err err;
-    int c;
+    int c, rc;
 
     opterr = 0;
     optind = 1;
@@ -155,12 +150,9 @@ int image_info(int argc, char **argv)
     }
     if (optind + 1 != argc)
         return cli_usage("cmxsafe image info", "needs one image");
-    err = cmx_image_init(&image, &policy);
-    if (!err)
-        err = image_file_check(argv[optind], &image);
-    cmx_image_abort(&image);
-    if (err)
-        return cli_fail(argv[optind], image_file_why(&image, err), NULL);
+    rc = image_file_check(argv[optind], &policy, &image, NULL);
+    if (rc != CLI_OK)
+        return rc;
     (json ? info_json : info_text)(&image, policy.format == CMX_IMAGE_ESP);
     return CLI_OK;
 }

@@ -4,15 +4,12 @@ int gw_cmd_backup(int argc, char **argv)
 {
     struct gw_common c = {0};
     const struct gw_option options[] = {GW_DIR_OPTION(c)};
-    struct gw_command_line line = {.command = "backup",
-                                   .operands = "FILE",
-                                   .about = "Copies the registry, whole and consistent, while the gateway runs. Host "
-                                            "keys are copied by you (they are secret);\n"
-                                            "docs/GATEWAY.md tells how to restore.",
-                                   .min_operands = 1,
-                                   .max_operands = 1,
-                                   .options = options,
-                                   .n_options = GW_COUNT(options)};
+    struct gw_command_line line =
+        GW_COMMAND_LINE("backup", "FILE",
+                        "Copies the registry, whole and consistent, while the gateway runs. Host "
+                        "keys are copied by you (they are secret);\n"
+                        "docs/GATEWAY.md tells how to restore.",
+                        1, 1, options);
     struct gw_error e = {0};
     struct gw g;
     cmx_err err;

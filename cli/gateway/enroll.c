@@ -91,13 +91,11 @@ static int run(const struct enroll_job *job, const char *name)
     struct gw_key k;
     struct gw g;
     cmx_err err;
-    int status = gw_open(&g, &job->common, true);
+    int status = gw_begin(&g, &job->common, "enrolment failed", &e);
 
     if (status)
         return status;
-    err = gw_registry_begin(&g.registry, &e);
-    if (!err)
-        err = fill(&g, &d, &k, job, name, &e);
+    err = fill(&g, &d, &k, job, name, &e);
     if (!err)
         err = gw_device_enroll(&g.registry, &d, &k, &outcome, &e);
     if (!err)
@@ -124,13 +122,7 @@ int gw_cmd_enroll(int argc, char **argv)
         GW_JSON_OPTION(job.common),
         GW_DRY_RUN_OPTION(job.common),
     };
-    struct gw_command_line line = {.command = "enroll",
-                                   .operands = "NAME",
-                                   .about = about,
-                                   .min_operands = 1,
-                                   .max_operands = 1,
-                                   .options = options,
-                                   .n_options = GW_COUNT(options)};
+    struct gw_command_line line = GW_COMMAND_LINE("enroll", "NAME", about, 1, 1, options);
     int status;
 
     if (gw_args(&line, argc, argv, &status))

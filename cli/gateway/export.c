@@ -52,11 +52,8 @@ int gw_cmd_export(int argc, char **argv)
         GW_DIR_OPTION(c),
         {"group", "NAME", "of this group only", &group},
     };
-    struct gw_command_line line = {.command = "export",
-                                   .operands = "",
-                                   .about = "Writes the active devices as CSV, in the form that 'import' reads.",
-                                   .options = options,
-                                   .n_options = GW_COUNT(options)};
+    struct gw_command_line line = GW_COMMAND_LINE(
+        "export", "", "Writes the active devices as CSV, in the form that 'import' reads.", 0, 0, options);
     struct gw_error e = {0};
     struct gw g;
     struct export_job job = {&g, &e};

@@ -71,15 +71,13 @@ static int change(const struct gw_common *c, const char *who, const char *target
     uint16_t port = 0;
     struct gw g;
     cmx_err err;
-    int status = gw_open(&g, c, true);
+    int status = gw_begin(&g, c, "the grant failed", &e);
 
     if (status)
         return status;
     err = gw_consumer_parse(&consumer, who, &e);
     if (!err)
         err = parse_target(target, device, &port, &e);
-    if (!err)
-        err = gw_registry_begin(&g.registry, &e);
     if (!err)
         err = remove ? gw_permit_remove(&g.registry, &consumer, device, port, &outcome, &e)
                      : gw_permit_set(&g.registry, &consumer, device, port, &outcome, &e);
@@ -105,12 +103,7 @@ int gw_cmd_grant(int argc, char **argv)
         GW_JSON_OPTION(c),
         GW_DRY_RUN_OPTION(c),
     };
-    struct gw_command_line line = {.command = "grant",
-                                   .operands = "[CONSUMER DEVICE[:PORT]]",
-                                   .about = about,
-                                   .max_operands = 2,
-                                   .options = options,
-                                   .n_options = GW_COUNT(options)};
+    struct gw_command_line line = GW_COMMAND_LINE("grant", "[CONSUMER DEVICE[:PORT]]", about, 0, 2, options);
     int status;
 
     if (gw_args(&line, argc, argv, &status))

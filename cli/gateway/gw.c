@@ -114,6 +114,17 @@ void gw_device_host(const struct gw *g, const struct gw_device *d, char out[GW_H
         snprintf(out, GW_HOST_MAX, "%.63s.%.63s", d->name, g->domain);
 }
 
+int gw_begin(struct gw *g, const struct gw_common *c, const char *what, struct gw_error *e)
+{
+    int status = gw_open(g, c, true);
+
+    if (status == CLI_OK && gw_registry_begin(&g->registry, e)) {
+        status = gw_fail(what, e);
+        gw_close(g);
+    }
+    return status;
+}
+
 int gw_finish(struct gw *g, const struct gw_common *c, const char *what, cmx_err err, struct gw_error *e)
 {
     if (err || c->dry_run)

@@ -43,6 +43,13 @@ struct gw_command_line {
     char **rest; /* everything after "--", NULL when there is none */
 };
 
+/* The one of a subcommand whose operands are `least` to `most`; table: an array. */
+#define GW_COMMAND_LINE(name, form, text, least, most, table)                                                          \
+    {                                                                                                                  \
+        .command = (name), .operands = (form), .about = (text), .min_operands = (least), .max_operands = (most),       \
+        .options = (table), .n_options = GW_COUNT(table)                                                               \
+    }
+
 /* CMX_OK: go on. Else *status is what to return: CLI_OK after --help, CLI_USAGE after an error that was printed. */
 CMX_MUST_USE cmx_err gw_args(struct gw_command_line *line, int argc, char **argv, int *status);
 
@@ -102,6 +109,10 @@ void gw_device_host(const struct gw *g, const struct gw_device *d, char out[GW_H
 
 /* Prints `cmxsafe: WHAT: e`. CLI_FAILED. */
 int gw_fail(const char *what, const struct gw_error *e);
+
+/* Begins a writing subcommand: opens the registry and begins a change, which gw_finish ends. CLI_OK, or what to return;
+ * what went wrong is printed. */
+int gw_begin(struct gw *g, const struct gw_common *c, const char *what, struct gw_error *e);
 
 /* Ends a writing subcommand: commits (or rolls back after err or for a dry run), then lets everything that follows from
  * the registry follow: hosts file, packet filter, live sessions. Prints errors. CLI_OK or CLI_FAILED. */

@@ -32,13 +32,11 @@ int gw_cmd_hosts(int argc, char **argv)
 {
     struct gw_common c = {0};
     const struct gw_option options[] = {GW_DIR_OPTION(c)};
-    struct gw_command_line line = {.command = "hosts",
-                                   .operands = "",
-                                   .about =
-                                       "Prints the devices' names and addresses in the form of /etc/hosts.\n"
-                                       "A system gateway keeps them in /etc/hosts (not with 'init --no-etc-hosts').",
-                                   .options = options,
-                                   .n_options = GW_COUNT(options)};
+    struct gw_command_line line =
+        GW_COMMAND_LINE("hosts", "",
+                        "Prints the devices' names and addresses in the form of /etc/hosts.\n"
+                        "A system gateway keeps them in /etc/hosts (not with 'init --no-etc-hosts').",
+                        0, 0, options);
     struct gw_error e = {0};
     struct gw g;
     cmx_err err;

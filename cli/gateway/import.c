@@ -125,13 +125,7 @@ int gw_cmd_import(int argc, char **argv)
 {
     struct gw_common c = {0};
     const struct gw_option options[] = {GW_DIR_OPTION(c), GW_JSON_OPTION(c), GW_DRY_RUN_OPTION(c)};
-    struct gw_command_line line = {.command = "import",
-                                   .operands = "FILE|-",
-                                   .about = about,
-                                   .min_operands = 1,
-                                   .max_operands = 1,
-                                   .options = options,
-                                   .n_options = GW_COUNT(options)};
+    struct gw_command_line line = GW_COMMAND_LINE("import", "FILE|-", about, 1, 1, options);
     struct gw_error e = {0};
     struct gw g;
     struct import_job job = {.g = &g};

@@ -157,11 +157,7 @@ int gw_cmd_exec(int argc, char **argv)
         GW_DIR_OPTION(c),
         {"uid", "N", "as this user id of the namespace (default: as you)", &uid_text},
     };
-    struct gw_command_line line = {.command = "exec",
-                                   .operands = "-- COMMAND ...",
-                                   .about = about,
-                                   .options = options,
-                                   .n_options = GW_COUNT(options)};
+    struct gw_command_line line = GW_COMMAND_LINE("exec", "-- COMMAND ...", about, 0, 0, options);
     uint64_t uid = 0;
     struct gw g;
     int status;

@@ -47,11 +47,7 @@ int gw_cmd_list(int argc, char **argv)
         {"all", NULL, "revoked ones too", &all},
         GW_JSON_OPTION(c),
     };
-    struct gw_command_line line = {.command = "list",
-                                   .operands = "",
-                                   .about = "Lists the devices.",
-                                   .options = options,
-                                   .n_options = GW_COUNT(options)};
+    struct gw_command_line line = GW_COMMAND_LINE("list", "", "Lists the devices.", 0, 0, options);
     struct gw_error e = {0};
     struct gw g;
     struct list_job job = {.g = &g};

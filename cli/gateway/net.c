@@ -136,13 +136,7 @@ int gw_cmd_net(int argc, char **argv)
 {
     struct gw_common c = {0};
     const struct gw_option options[] = {GW_DIR_OPTION(c)};
-    struct gw_command_line line = {.command = "net",
-                                   .operands = "up|down|inside|heal|rules",
-                                   .about = about,
-                                   .min_operands = 1,
-                                   .max_operands = 1,
-                                   .options = options,
-                                   .n_options = GW_COUNT(options)};
+    struct gw_command_line line = GW_COMMAND_LINE("net", "up|down|inside|heal|rules", about, 1, 1, options);
     struct gw_error e = {0};
     struct gw g;
     int status;

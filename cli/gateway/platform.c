@@ -15,13 +15,7 @@ int gw_cmd_platform(int argc, char **argv)
         GW_JSON_OPTION(c),
         GW_DRY_RUN_OPTION(c),
     };
-    struct gw_command_line line = {.command = "platform",
-                                   .operands = "NAME",
-                                   .about = about,
-                                   .min_operands = 1,
-                                   .max_operands = 1,
-                                   .options = options,
-                                   .n_options = GW_COUNT(options)};
+    struct gw_command_line line = GW_COMMAND_LINE("platform", "NAME", about, 1, 1, options);
     struct gw_error e = {0};
     gw_outcome outcome = GW_UNCHANGED;
     struct gw_key k;
@@ -33,11 +27,10 @@ int gw_cmd_platform(int argc, char **argv)
         return status;
     if (!key)
         return cli_usage("cmxsafe gateway platform", "--key is missing");
-    if (gw_open(&g, &c, true))
-        return CLI_FAILED;
+    status = gw_begin(&g, &c, "registering the platform failed", &e);
+    if (status)
+        return status;
     err = gw_key_read(&k, key, &e);
-    if (!err)
-        err = gw_registry_begin(&g.registry, &e);
     if (!err)
         err = gw_platform_set(&g.registry, line.operand[0], &k, &outcome, &e);
     status = gw_finish(&g, &c, "registering the platform failed", err, &e);

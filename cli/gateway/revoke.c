@@ -14,13 +14,7 @@ int gw_cmd_revoke(int argc, char **argv)
         GW_JSON_OPTION(c),
         GW_DRY_RUN_OPTION(c),
     };
-    struct gw_command_line line = {.command = "revoke",
-                                   .operands = "NAME",
-                                   .about = about,
-                                   .min_operands = 1,
-                                   .max_operands = 1,
-                                   .options = options,
-                                   .n_options = GW_COUNT(options)};
+    struct gw_command_line line = GW_COMMAND_LINE("revoke", "NAME", about, 1, 1, options);
     struct gw_error e = {0};
     gw_outcome outcome = GW_UNCHANGED;
     struct gw g;
@@ -29,12 +23,11 @@ int gw_cmd_revoke(int argc, char **argv)
 
     if (gw_args(&line, argc, argv, &status))
         return status;
-    if (gw_open(&g, &c, true))
-        return CLI_FAILED;
-    err = gw_registry_begin(&g.registry, &e);
-    if (!err)
-        err = platform ? gw_platform_revoke(&g.registry, line.operand[0], &outcome, &e)
-                       : gw_device_revoke(&g.registry, line.operand[0], &outcome, &e);
+    status = gw_begin(&g, &c, "revocation failed", &e);
+    if (status)
+        return status;
+    err = platform ? gw_platform_revoke(&g.registry, line.operand[0], &outcome, &e)
+                   : gw_device_revoke(&g.registry, line.operand[0], &outcome, &e);
     status = gw_finish(&g, &c, "revocation failed", err, &e);
     if (status)
         return status;

@@ -250,7 +250,7 @@ static void free_list(struct run *r)
     }
 }
 
-int gw_rollout_run(const struct gw_rollout *job)
+static int run_job(const struct gw_rollout *job)
 {
     struct run *r = cmx_mem_alloc(sizeof *r);
     struct gw_error e = {0};
@@ -284,4 +284,35 @@ int gw_rollout_run(const struct gw_rollout *job)
     free_list(r);
     cmx_mem_free(r);
     return status;
+}
+
+int gw_rollout_command(struct gw_rollout *job, const char *operands, const char *about, int argc, char **argv)
+{
+    char port[64], parallel[64], first[128], stop_at[96];
+    const struct gw_option options[] = {
+        GW_DIR_OPTION(job->common),
+        {"all", NULL, "all devices", &job->all},
+        {"group", "NAME", "the devices of this group", &job->group},
+        {"port", "PORT", port, &job->port},
+        {"parallel", "N", parallel, &job->parallel},
+        {"first", "N", first, &job->first},
+        {"stop-at", "PERCENT", stop_at, &job->stop_at},
+        GW_JSON_OPTION(job->common),
+        GW_DRY_RUN_OPTION(job->common),
+    };
+    struct gw_command_line line = GW_COMMAND_LINE(job->command, operands, about, 0, GW_COUNT(line.operand), options);
+    int status;
+
+    snprintf(port, sizeof port, "where the service is (default %s)", job->port);
+    snprintf(parallel, sizeof parallel, "how many at a time (default %s)", job->parallel);
+    snprintf(first, sizeof first, "that many one by one before the others (default %s); one failure among them stops",
+             job->first);
+    snprintf(stop_at, sizeof stop_at, "begin no more when that share has failed (default %s; 100: never)",
+             job->stop_at);
+    if (gw_args(&line, argc, argv, &status))
+        return status;
+    job->arguments = line.rest;
+    job->names = line.operand;
+    job->n_names = line.n_operands;
+    return run_job(job);
 }

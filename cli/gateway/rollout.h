@@ -21,7 +21,8 @@ struct gw_rollout {
     bool record; /* keep the verdict in the registry */
 };
 
-/* Returns CLI_OK when every device succeeded. Prints a line for each as it ends. */
-int gw_rollout_run(const struct gw_rollout *job);
+/* The subcommand: job holds its defaults; about is the help's paragraph. CLI_OK when every device succeeded. Prints a
+ * line for each as it ends. */
+int gw_rollout_command(struct gw_rollout *job, const char *operands, const char *about, int argc, char **argv);
 
 #endif

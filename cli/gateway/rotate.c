@@ -15,13 +15,7 @@ int gw_cmd_rotate(int argc, char **argv)
         {"hwkey", "FILE", "the new hardware key (private_key.bin)", &hwkey},
         GW_DRY_RUN_OPTION(c),
     };
-    struct gw_command_line line = {.command = "rotate",
-                                   .operands = "NAME",
-                                   .about = about,
-                                   .min_operands = 1,
-                                   .max_operands = 1,
-                                   .options = options,
-                                   .n_options = GW_COUNT(options)};
+    struct gw_command_line line = GW_COMMAND_LINE("rotate", "NAME", about, 1, 1, options);
     struct gw_error e = {0};
     gw_outcome outcome = GW_UNCHANGED;
     struct gw_key k;
@@ -33,11 +27,10 @@ int gw_cmd_rotate(int argc, char **argv)
         return status;
     if (!key == !hwkey)
         return cli_usage("cmxsafe gateway rotate", "give --key or --hwkey");
-    if (gw_open(&g, &c, true))
-        return CLI_FAILED;
+    status = gw_begin(&g, &c, "rotation failed", &e);
+    if (status)
+        return status;
     err = hwkey ? gw_key_from_hwkey(&k, hwkey, &e) : gw_key_read(&k, key, &e);
-    if (!err)
-        err = gw_registry_begin(&g.registry, &e);
     if (!err)
         err = gw_device_rotate(&g.registry, line.operand[0], &k, &outcome, &e);
     status = gw_finish(&g, &c, "rotation failed", err, &e);

@@ -80,12 +80,8 @@ int gw_cmd_show(int argc, char **argv)
         {"form", "FORM", "print the device's configuration: agent, settings or kconfig", &form},
         GW_JSON_OPTION(c),
     };
-    struct gw_command_line line = {.command = "show",
-                                   .operands = "[NAME]",
-                                   .about = "Shows a device, or without a name the gateway itself.",
-                                   .max_operands = 1,
-                                   .options = options,
-                                   .n_options = GW_COUNT(options)};
+    struct gw_command_line line =
+        GW_COMMAND_LINE("show", "[NAME]", "Shows a device, or without a name the gateway itself.", 0, 1, options);
     struct gw_error e = {0};
     struct gw_device d;
     struct gw g;

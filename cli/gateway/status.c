@@ -195,11 +195,8 @@ int gw_cmd_watch(int argc, char **argv)
         {"every", "SECONDS", "how often (default 2)", &every},
         {"times", "N", "stop after N times (default: never)", &times},
     };
-    struct gw_command_line line = {.command = "watch",
-                                   .operands = "",
-                                   .about = "Shows the status again and again, until Ctrl-C.",
-                                   .options = options,
-                                   .n_options = GW_COUNT(options)};
+    struct gw_command_line line =
+        GW_COMMAND_LINE("watch", "", "Shows the status again and again, until Ctrl-C.", 0, 0, options);
     uint64_t seconds;
     uint64_t n;
     int status;
