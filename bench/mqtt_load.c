@@ -1,10 +1,11 @@
 /* mqtt_load.c - a publisher and a subscriber in one process, MQTT 3.1.1 (OASIS standard, sections 2 and 3) over TCP or
  * over TLS 1.3, so that both legs' times come from one clock. QoS 0, 64-byte messages, TCP_NODELAY.
  *
- *   mqtt_load PUBLISH_PORT SUBSCRIBE_PORT CA.pem|- each|kept N
+ *   mqtt_load PUBLISH_PORT SUBSCRIBE_PORT CA.pem|- each|spaced|kept N [IPV4-ADDRESS, default 127.0.0.1]
  *
- * each: the publisher connects, says CONNECT, publishes and disconnects for every message. kept: it stays connected; N
- * messages one at a time give the latency, then 4 N with at most WINDOW under way give the rate.
+ * each: the publisher connects, says CONNECT, publishes and disconnects for every message. spaced: the same, with a
+ * pause of PAUSE_US after each message, as of a sensor, so that nothing of the one before is still under way. kept: it
+ * stays connected; N messages one at a time give the latency, then 4 N with at most WINDOW under way give the rate.
  * Prints: median latency in us (each: from before connect; kept: from publish), its 99th percentile, messages a second.
  */
 #include <arpa/inet.h>
@@ -18,6 +19,7 @@
 #include <unistd.h>
 
 #define WINDOW 32
+#define PAUSE_US 100000
 #define PAYLOAD 64
 #define TOPIC "cmx/bench"
 #define TOPIC_LEN (sizeof TOPIC - 1)
@@ -28,6 +30,7 @@ struct peer {
 };
 
 static SSL_CTX *context;
+static const char *host = "127.0.0.1";
 
 static _Noreturn void die(const char *what)
 {
@@ -80,7 +83,8 @@ static struct peer dial(const char *port, const char *id)
     struct peer p = {socket(AF_INET, SOCK_STREAM, 0), NULL};
     int one = 1;
 
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (inet_pton(AF_INET, host, &a.sin_addr) != 1)
+        die("address");
     setsockopt(p.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     connect_packet[1] = 14;
     memcpy(connect_packet + 14, id, 2);
@@ -155,13 +159,16 @@ static void start_tls(const char *ca)
 
 int main(int argc, char **argv)
 {
-    int each = argc == 6 && !strcmp(argv[4], "each");
-    int n = argc == 6 ? atoi(argv[5]) : 0;
+    int spaced = argc >= 6 && !strcmp(argv[4], "spaced");
+    int each = spaced || (argc >= 6 && !strcmp(argv[4], "each"));
+    int n = argc >= 6 ? atoi(argv[5]) : 0;
     struct peer publisher = {-1, NULL}, subscriber;
     double *latency, start, begin;
 
     if (n < 1)
         return 2;
+    if (argc > 6)
+        host = argv[6];
     if (strcmp(argv[3], "-") != 0)
         start_tls(argv[3]);
     latency = calloc((size_t)n, sizeof *latency);
@@ -179,6 +186,8 @@ int main(int argc, char **argv)
         latency[i] = now_us() - start;
         if (each)
             hang_up(&publisher);
+        if (spaced)
+            usleep(PAUSE_US);
     }
     start = each ? n / (now_us() - begin) * 1e6 : kept_rate(&publisher, &subscriber, 4 * n);
     qsort(latency, (size_t)n, sizeof *latency, by_value);

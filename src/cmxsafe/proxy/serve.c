@@ -8,6 +8,7 @@
 
 #define TAG "proxy"
 #define SETTLE_ROUNDS 4
+#define BULK (16 * 1024) /* that much at once is acknowledged by the stack without being asked */
 
 /* ---- contexts that come and go while the session lives ---- */
 
@@ -306,8 +307,10 @@ static cmx_err act(struct session *s, uint64_t now)
     cmx_err err = CMX_OK;
 
     if (s->polls[0].revents) {
+        uint64_t before = cmx_ssh_received(s->ssh);
+
         err = cmx_ssh_process(s->ssh);
-        if (!err)
+        if (!err && cmx_ssh_received(s->ssh) - before < BULK)
             cmx_port_acknowledge(cmx_ssh_fd(s->ssh));
     }
     for (struct run *r = s->runs; r && !err; r = r->next)
