@@ -79,7 +79,7 @@ static void run_sketch(void (*setup)(void))
     assert_string_equal(got_settings.host_keys[0], "");
     assert_string_equal(got_settings.client_key, "");
     assert_false(got_settings.client_key_derived);
-    assert_int_equal(got_settings.task_stack, 14336);
+    assert_int_equal(got_settings.task_stack, 10500);
 }
 
 static void test_sketch_as_c(void **state)

@@ -19,7 +19,11 @@ extern "C" {
 #endif
 
 /* Sockets of the proxies at once, those that are closing among them: 64 bytes of heap each. */
+#if defined(ESP_PLATFORM) || defined(CMX_DEVICE_PROFILE)
+#define CMX_DEVICE_FLOWS 64
+#else
 #define CMX_DEVICE_FLOWS 128
+#endif
 /* Lines about drops: so many at once, then one in so many milliseconds. */
 #define CMX_DEVICE_DROP_LINES 5
 #define CMX_DEVICE_DROP_LINE_MS 2000

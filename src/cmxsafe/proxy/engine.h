@@ -139,7 +139,8 @@ struct session {
     uint64_t received;    /* cmx_ssh_received at the last look */
     uint64_t received_ms; /* and when it last grew */
     unsigned tried_types; /* host key types that showed a key without a pin */
-    unsigned last_type;   /* the one offered last, as a mask */
+    unsigned last_type;   /* the one shown last, as a mask; 0: none in this attempt */
+    size_t stack_bytes;   /* of its task; 0: the platform's default */
     char shown[51];       /* the fingerprint of the last key without a pin */
     uint8_t host_key[32]; /* digest of the key that the gateway showed last */
     bool authenticated;
@@ -159,6 +160,9 @@ struct cmx_proxy {
     bool started;
 };
 
+/* ---- proxy.c: starts s's task ---- */
+CMX_MUST_USE cmx_err cmx_session_start(struct session *s);
+
 /* ---- session.c ---- */
 void cmx_session_task(void *arg);
 bool cmx_session_stopping(struct session *s);
@@ -177,8 +181,10 @@ void cmx_socket_tell_close(struct cmx_proxy *p, struct tracked_socket *t, const 
 CMX_MUST_USE cmx_err cmx_session_pair(void *arg, int fd[2]);
 
 /* ---- login.c: fills s->ssh. text: what to say of a failure ---- */
-/* Host key types that a pin may have and that the task's stack can verify, as a mask; never empty. */
-unsigned cmx_session_key_types(const struct session *s);
+/* The next attempt would need a larger stack: of the host key types that are left only Ed25519 may have a pin. */
+bool cmx_session_lacks_stack(const struct session *s);
+/* After an attempt that failed with err: is there another type to ask for, at once? */
+bool cmx_session_types_left(struct session *s, cmx_err err);
 CMX_MUST_USE cmx_err cmx_session_login(struct session *s, char *text, size_t cap);
 
 /* ---- serve.c: returns when the session has ended, CMX_OK when asked to stop ---- */

@@ -12,10 +12,11 @@
 #endif
 
 /* Bytes that move from a local socket into one SSH packet at a time. high_bw contexts use the larger one: fewer, larger
- * packets cost less CPU a byte (a third on a host), and each session then holds one such buffer. */
+ * packets cost less CPU a byte (a third on a host), and each session then holds one such buffer. On a device both leave
+ * room for a packet's other fields, since libssh's buffers grow to powers of two: with these to 2 and 4 KB. */
 #ifndef CMX_RELAY_CHUNK
 #ifdef CMX_DEVICE_PROFILE
-#define CMX_RELAY_CHUNK 2048
+#define CMX_RELAY_CHUNK 1920
 #else
 #define CMX_RELAY_CHUNK 16384
 #endif
@@ -23,7 +24,7 @@
 
 #ifndef CMX_RELAY_CHUNK_HIGH
 #ifdef CMX_DEVICE_PROFILE
-#define CMX_RELAY_CHUNK_HIGH 8192
+#define CMX_RELAY_CHUNK_HIGH 3968
 #else
 #define CMX_RELAY_CHUNK_HIGH 65536
 #endif
@@ -45,11 +46,12 @@
 #endif
 
 /* libssh verifies an Ed25519 host key with tables of 8 KB on the stack: 12.7 KB at the deepest on an ESP32-C3, where
- * ECDSA P-256 takes 9.8. A session whose stack is smaller than this does not offer it, and says so. */
+ * ECDSA P-256 takes 9.8. A session whose stack is smaller than this asks for the gateway's other keys first; where none
+ * of them is pinned it moves to a task with this much. */
 #ifdef CMX_DEVICE_PROFILE
 #define CMX_ED25519_STACK 13824
 #else
-#define CMX_ED25519_STACK 1
+#define CMX_ED25519_STACK 0
 #endif
 
 /* A relay that waits for the peer to answer its channel close has no buffers left; there can be as many of them as open

@@ -156,7 +156,7 @@ static cmx_err handshake(struct session *s, uint64_t deadline, struct words *w)
     err = drive(s, cmx_ssh_handshake, deadline);
     if (!err)
         return check_host_key(s, w);
-    if (s->tried_types && err != CMX_ETIMEOUT) {
+    if (s->tried_types && s->shown[0] && err != CMX_ETIMEOUT) {
         /* It showed a key without a pin, and has none of the other types. */
         s->last_type = CMX_HOSTKEY_ANY;
         return mismatch(s, w);
@@ -165,27 +165,41 @@ static cmx_err handshake(struct session *s, uint64_t deadline, struct words *w)
     return err;
 }
 
-unsigned cmx_session_key_types(const struct session *s)
+/* The types whose keys this task's stack can verify. */
+static unsigned fitting(const struct session *s)
 {
-    const size_t stack = s->proxy->stack_bytes;
-    const unsigned fit =
-        stack && stack < CMX_ED25519_STACK ? CMX_HOSTKEY_ANY & ~(1u << CMX_HOSTKEY_ED25519) : CMX_HOSTKEY_ANY;
-    const unsigned types = cmx_pin_types(s->config->pins, s->config->n_pins) & fit;
+    const size_t need = CMX_ED25519_STACK;
 
-    return types ? types : fit;
+    return s->stack_bytes < need ? CMX_HOSTKEY_ANY & ~(1u << CMX_HOSTKEY_ED25519) : CMX_HOSTKEY_ANY;
 }
 
 /* The types that a pin may have, less those that showed another key: the gateway then shows its next one. */
-static unsigned types_to_offer(const struct session *s)
+static unsigned left(const struct session *s)
 {
-    const unsigned all = cmx_session_key_types(s);
+    const unsigned all = cmx_pin_types(s->config->pins, s->config->n_pins);
 
-    if (!s->tried_types && !(all & 1u << CMX_HOSTKEY_ED25519) &&
-        cmx_pin_types(s->config->pins, s->config->n_pins) & 1u << CMX_HOSTKEY_ED25519)
-        cmx_log(CMX_LOG_INFO, "proxy",
-                "%s: Ed25519 host keys need a stack of %u bytes: only the gateway's others are used", s->name,
-                (unsigned)CMX_ED25519_STACK);
     return all & ~s->tried_types ? all & ~s->tried_types : all;
+}
+
+bool cmx_session_lacks_stack(const struct session *s)
+{
+    return !(left(s) & fitting(s));
+}
+
+bool cmx_session_types_left(struct session *s, cmx_err err)
+{
+    const unsigned all = cmx_pin_types(s->config->pins, s->config->n_pins);
+
+    if (err == CMX_EHOSTKEY)
+        s->tried_types |= s->last_type;
+    else if (err == CMX_EPROTO && !s->last_type && !s->tried_types)
+        s->tried_types = fitting(s); /* no key was shown: the gateway may have none of these types */
+    else
+        s->tried_types = 0;
+    if (s->tried_types && all & ~s->tried_types)
+        return true;
+    s->tried_types = 0;
+    return false;
 }
 
 cmx_err cmx_session_login(struct session *s, char *text, size_t cap)
@@ -194,12 +208,14 @@ cmx_err cmx_session_login(struct session *s, char *text, size_t cap)
     uint64_t deadline = cmx_port_now_ms() + g->login_timeout_s * 1000ull;
     struct words w = {text, cap};
     int fd = -1;
-    cmx_err err = connect_any(s, deadline, &fd, &w);
+    cmx_err err;
 
+    s->last_type = 0;
+    err = connect_any(s, deadline, &fd, &w);
     if (err)
         return err;
     cmx_net_tune_session(fd, g->keepalive_s * g->keepalive_max);
-    err = cmx_ssh_new(&s->ssh, g, types_to_offer(s), fd);
+    err = cmx_ssh_new(&s->ssh, g, left(s) & fitting(s), fd);
     if (err) {
         say(&w, "session", cmx_err_text(err));
         return err;

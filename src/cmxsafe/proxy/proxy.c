@@ -125,13 +125,13 @@ static void push(struct run **list, struct run *r)
     *list = r;
 }
 
-static cmx_err start_session(struct cmx_proxy *p, struct session *s)
+cmx_err cmx_session_start(struct session *s)
 {
     char name[16] = "cmx-";
     size_t n = strlen(s->name);
 
     memcpy(name + 4, s->name, n < 11 ? n : 11);
-    return cmx_port_task_start(name, p->stack_bytes, cmx_session_task, s);
+    return cmx_port_task_start(name, s->stack_bytes, cmx_session_task, s);
 }
 
 /* ---- create, start, destroy ---- */
@@ -177,7 +177,8 @@ cmx_err cmx_proxy_start(struct cmx_proxy *p, size_t stack_bytes)
     p->started = true;
     for (struct session *s = p->sessions; s; s = s->next) {
         if (!err)
-            err = start_session(p, s);
+            s->stack_bytes = p->stack_bytes;
+        err = cmx_session_start(s);
         if (err)
             s->finished = true; /* nobody runs it: destroy must not wait for it */
     }
@@ -357,7 +358,8 @@ static cmx_err change_some(struct cmx_proxy *p, struct cmx_proxy_config *c)
             ch.sessions = fresh->next;
             fresh->next = p->sessions;
             p->sessions = fresh;
-            if (start_session(p, fresh)) {
+            fresh->stack_bytes = p->stack_bytes;
+            if (cmx_session_start(fresh)) {
                 fresh->finished = true;
                 err = CMX_ENOMEM;
             }

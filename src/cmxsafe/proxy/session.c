@@ -219,20 +219,18 @@ static cmx_err attempt(struct session *s, char *text, size_t cap)
     return err;
 }
 
-/* The gateway has several host keys and a fingerprint does not say of which type the pinned one is: the next connection
- * asks for another type, at once, until all have been seen. */
-static bool other_host_key_types_left(struct session *s, cmx_err err)
+/* Goes on in a task whose stack is large enough for the key type that is left. It is kept: at a key re-exchange the
+ * gateway shows the same key again. */
+static bool moved_to_larger_stack(struct session *s)
 {
-    unsigned pinned = cmx_session_key_types(s);
+    const size_t before = s->stack_bytes;
 
-    if (err != CMX_EHOSTKEY) {
-        s->tried_types = 0;
-        return false;
-    }
-    s->tried_types |= s->last_type;
-    if (pinned & ~s->tried_types)
+    s->stack_bytes = CMX_ED25519_STACK;
+    cmx_log(CMX_LOG_INFO, TAG, "%s: an Ed25519 host key needs a stack of %u bytes: moving there", s->name,
+            (unsigned)s->stack_bytes);
+    if (cmx_session_start(s) == CMX_OK)
         return true;
-    s->tried_types = 0;
+    s->stack_bytes = before;
     return false;
 }
 
@@ -246,11 +244,18 @@ void cmx_session_task(void *arg)
 
         take_arrivals(s);
         text[0] = 0;
-        err = attempt(s, text, sizeof text);
+        if (!cmx_session_lacks_stack(s))
+            err = attempt(s, text, sizeof text);
+        else if (moved_to_larger_stack(s))
+            return;
+        else
+            err = CMX_ENOMEM;
         if (cmx_session_stopping(s))
             break;
-        if (!other_host_key_types_left(s, err))
-            wait_before_next(s, err, text);
+        /* The gateway has several host keys and a fingerprint does not say of which type the pinned one is: the next
+         * connection asks for another type, at once, until all have been seen. */
+        if (!cmx_session_types_left(s, err))
+            wait_before_next(s, err, text[0] ? text : cmx_err_text(err));
     }
     cmx_session_set_state(s, CMX_STATE_IDLE, CMX_OK, NULL);
     cmx_port_mutex_lock(&s->proxy->lock);
