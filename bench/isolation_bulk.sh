@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # isolation_bulk.sh FOLDER ROUNDS - bytes a second through a proxy, with and without isolation in turns, for the agent
-# (nftables) and a device on lwIP. Writes lines `with RATE` and `without RATE` to FOLDER/isolation_{agent,board}_bulk_ratio.
+# (nftables) and a device on lwIP: after each change a transfer that is not counted, then three, of which the median counts.
+# Writes lines `with RATE CPU` and `without RATE CPU` to FOLDER/isolation_{agent,board}_bulk_ratio; CPU: what the device's
+# side took, in nanoseconds of processor a kilobyte, which other programs on the machine disturb less than the rate.
 out=$1 rounds=$2
 . "$(dirname "$0")/../tests/e2e/lib.sh"
 . "$(dirname "$0")/../tests/e2e/isolation_lib.sh"
@@ -9,28 +11,52 @@ make_link
 SSHD_PORT=22 SSHD_ADDRESS=$G4 SSHD_PREFIX="ip netns exec $NS-gw"
 start_sshd </dev/null
 wait_for 10 in_ns gw bash -c "ss -Hltn 'sport = :22' | grep -q ." || fail "sshd does not listen"
-rate() { in_ns gw curl -s -o /dev/null -m 120 -w '%{speed_download}\n' "http://localhost:9081/$1"; }
+bulk() { in_ns gw curl -s -o /dev/null -m 120 -w '%{size_download} %{speed_download}\n' http://localhost:9081/bulk; }
+
+cpu_of() { # cpu_of PID...: nanoseconds of processor so far, all threads
+    local p f ns sum=0
+    for p in "$@"; do
+        for f in /proc/"$p"/task/*/schedstat; do
+            read -r ns _ <"$f" 2>/dev/null && sum=$((sum + ns))
+        done
+    done
+    echo "$sum"
+}
+
+measure() { # measure with|without PID...
+    local how=$1 before bytes=0 n rates=() size speed
+    shift
+    bulk >/dev/null # the first one warms up
+    before=$(cpu_of "$@")
+    for n in 1 2 3; do
+        read -r size speed < <(bulk)
+        bytes=$((bytes + size)) rates[n]=$speed
+    done
+    [ "$bytes" -gt 0 ] || fail "nothing is transferred $how isolation"
+    echo "$how $(printf '%s\n' "${rates[@]}" | sort -n | sed -n 2p) $((($(cpu_of "$@") - before) * 1000 / bytes))"
+}
 
 new_host dev $D4 $D6
 mkdir "$TMP/www"
 head -c 200000000 /dev/zero >"$TMP/www/bulk"
 bg dev python3 -m http.server -d "$TMP/www" --bind 127.0.0.1 8081 >/dev/null 2>&1
+SERVICE=$!
 { gateway_section | sed "s/^host = .*/host = $G4/"; reverse web 8081 9081; echo 'high_bw = yes'; } >"$CONF"
 bg dev "$BIN/cmxsafed" -c "$CONF" 2>>"$AGENT_LOG"
 AGENT=$!
 wait_up
 wait_for 30 in_ns gw curl -sf -o /dev/null http://localhost:9081/ || fail "the service does not answer"
-rate bulk >/dev/null # the first one warms up
 for _ in $(seq "$rounds"); do
-    echo "without $(rate bulk)"
+    measure without "$AGENT" "$SERVICE"
     in_ns dev "$BIN/cmxsafed" isolation -c "$CONF" --apply || fail "--apply"
-    echo "with $(rate bulk)"
+    measure with "$AGENT" "$SERVICE"
     in_ns dev "$BIN/cmxsafed" isolation --remove || fail "--remove"
 done >"$out/isolation_agent_bulk_ratio"
 stop "$AGENT"
 ip netns del "$NS-dev"
 in_ns gw ip neigh flush dev eth0 # the next device has another hardware address
 
+# Two devices, one of them isolated, would share the processors: one after the other, then.
 ip -n "$NS-sw" tuntap add tap0 mode tap
 ip -n "$NS-sw" link set tap0 master br0 up
 is_up() { [ "$(in_ns gw curl -s -m 5 http://localhost:9081/)" = hello ]; }
@@ -38,10 +64,11 @@ for _ in $(seq "$rounds"); do
     for how in open ''; do
         mkfifo "$TMP/in"
         exec 9<>"$TMP/in"
+        # shellcheck disable=SC2086
         ip netns exec "$NS-sw" "$BIN/isolation_board" tap0 $G4 22 "$SSHD_USER" "$KEY" "$PIN" $G4 $how <&9 >/dev/null 2>>"$TMP/device.log" &
         device=$! PIDS+=($!)
         wait_for 60 is_up || fail "the device does not come up"
-        [ "$how" = open ] && echo "without $(rate bulk)" || echo "with $(rate bulk)"
+        [ "$how" = open ] && measure without "$device" || measure with "$device"
         echo quit >&9
         exec 9>&-
         wait "$device"

@@ -170,22 +170,23 @@ static void resolving_set(struct text *t, const struct cmx_nft_config *c)
 
 static const char *const family_words[2] = {"ip", "ip6"};
 
-static void rule(struct text *t, const char *family, const char *suffix, const char *format)
+/* In format, '%' stands for the family's word and '#' for the set's suffix. */
+static void put_for(struct text *t, unsigned family, const char *format)
 {
-    /* In format, '%' stands for the family's word and '#' for the set's suffix. */
-    put(t, "\t\t");
     for (; *format; format++) {
         const char c[2] = {*format, 0};
 
-        put(t, *format == '%' ? family : *format == '#' ? suffix : c);
+        put(t, *format == '%' ? family_words[family] : *format == '#' ? suffixes[family] : c);
     }
     put(t, "\n");
 }
 
 static void both(struct text *t, const char *format)
 {
-    for (unsigned f = 0; f < 2; f++)
-        rule(t, family_words[f], suffixes[f], format);
+    for (unsigned f = 0; f < 2; f++) {
+        put(t, "\t\t");
+        put_for(t, f, format);
+    }
 }
 
 /* Before the kernel puts fragments together (priority -400), so that a tiny or overlapping one is never looked into. */
@@ -253,7 +254,7 @@ static void agent_rule(struct text *t, unsigned long uid, const char *format)
     for (unsigned f = 0; f < 2; f++) {
         put(t, "\t\tmeta skuid ");
         put_number(t, uid);
-        rule(t, family_words[f], suffixes[f], format);
+        put_for(t, f, format);
     }
 }
 
@@ -300,7 +301,7 @@ static void listener(struct text *t, const struct cmx_iso_context *x, const stru
         put(t, back ? " tcp sport " : " tcp dport ");
         put_number(t, x->port);
         if (back)
-            put(t, " ct state established ct direction reply");
+            put(t, " tcp flags & (syn | ack) != syn");
         for (size_t i = 0; i < n->n_users && !back; i++) {
             put(t, i ? ", " : " meta skuid { ");
             put_number(t, n->users[i]);
@@ -312,21 +313,33 @@ static void listener(struct text *t, const struct cmx_iso_context *x, const stru
     }
 }
 
-/* Each packet on lo passes here when it is sent; traffic to the machine's own addresses does, too. */
-static void loopback_chain(struct text *t, const struct cmx_nft_config *c)
+/* TCP of the machine with itself needs no connection tracking: only its own sockets send there, and each packet's
+ * sender is known. A service answers and opens nothing: what it sends is no bare SYN. */
+static void loopback_tcp_chain(struct text *t, const struct cmx_nft_config *c)
 {
-    put(t, "\tchain loopback {\n");
-    line(t, "ct state invalid counter name tcp_state drop");
+    put(t, "\tchain loopback_tcp {\n");
+    both(t, "% saddr . tcp sport @services# tcp flags & (syn | ack) != syn counter name relay accept");
     agent_rule(t, c->agent_uid, " % daddr . tcp dport @services# counter name relay accept");
-    both(t, "% daddr . tcp dport @services# ct state established meta length <= 80 tcp flags & (syn | psh) == 0 "
-            "counter name relay accept");
-    both(t, "% saddr . tcp sport @services# ct state established ct direction reply counter name relay accept");
+    both(t, "% daddr . tcp dport @services# meta length <= 80 tcp flags & (syn | psh) == 0 counter name relay accept");
     for (size_t i = 0; i < c->policy.n_contexts; i++)
         if (c->policy.contexts[i].direct)
             listener(t, &c->policy.contexts[i], &c->contexts[i]);
+    line(t, "counter name denied_loopback drop");
+    put(t, "\t}\n");
+}
+
+/* Each packet on lo passes here when it is sent; traffic to the machine's own addresses does, too. */
+static void loopback_chain(struct text *t, const struct cmx_nft_config *c)
+{
+    loopback_tcp_chain(t, c);
+    put(t, "\tchain loopback {\n");
+    line(t, "meta l4proto tcp goto loopback_tcp");
     both(t, "meta skuid @resolving % daddr @resolvers# udp dport 53 counter name dns accept");
     both(t, "% saddr @resolvers# udp sport 53 ct state established ct direction reply counter name dns accept");
     line(t, "counter name denied_loopback drop");
+    put(t, "\t}\n\tchain untracked {\n");
+    line(t, "type filter hook output priority raw; policy accept;");
+    line(t, "oifname \"lo\" meta l4proto tcp notrack");
     put(t, "\t}\n");
 }
 

@@ -34,6 +34,7 @@ chown -R $AGENT_UID "$RUN" "$KEY"
     AGENT_LINES='confine = required' gateway_section | sed 's/^host = .*/host = gw.test/'
     printf '[isolation]\nenabled = yes\nresolvers = %s\n' $G4
     reverse web 8081 9081
+    reverse idle 8085 9085 # whose service does not run
     printf '[context broker]\ndirection = direct\nlocal_port = 9083\nremote_host = 127.0.0.1\nremote_port = 8083\nusers = daemon\n'
 } >"$CONF"
 chmod 644 "$CONF"; chmod o+rx "$TMP"
@@ -108,6 +109,10 @@ s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(2)
 s.sendto(b"\x12\x34\1\0\0\1\0\0\0\0\0\0\2gw\4test\0\0\1\0\1", (sys.argv[1], 53)); s.recv(512)
 P
 ! quiet in_ns dev ping -c1 -W1 $G4 || fail "ping out"
+in_ns dev python3 - 2>/dev/null <<'P' && fail "from a service's own port something is reached"
+import socket
+s = socket.socket(); s.bind(("127.0.0.1", 8085)); s.settimeout(2); s.connect(("127.0.0.1", 8082))
+P
 ! quiet in_ns dev curl -s -m 2 http://127.0.0.1:9083/ || fail "a direct context serves who it is not declared for"
 [ "$(in_ns dev setpriv --reuid=daemon --clear-groups curl -s -m 5 http://127.0.0.1:9083/)" = hello ] || fail "the direct context does not serve its user"
 ok "other users: no way out, not to each other, not to a context's service; the direct context serves its user"
