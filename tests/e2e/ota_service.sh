@@ -151,8 +151,26 @@ s.sendall(f"POST /update HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(data)}
 assert s.recv(100) == b"", "still open"
 PY
 wait_for 20 is .state interrupted || fail "idle"
+# Nor does a byte now and then keep the place: others may update while the dripping client still holds on.
+python3 - "$URL" v3.bin <<'PY' &
+import socket, sys, time
+host, port = sys.argv[1][7:].split(":")
+data = open(sys.argv[2], "rb").read()
+s = socket.create_connection((host, int(port)))
+s.sendall(f"POST /update HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data[:20])
+for byte in data[20:4000]:
+    s.sendall(bytes([byte]))
+    time.sleep(0.2)
+PY
+dripping=$!
+PIDS+=("$dripping")
+dripped() { is .state interrupted && [ "$(get .received)" -lt 4000 ]; } # the one before it had brought 5000
+wait_for 30 dripped || fail "a client that drips keeps the update to itself"
+kill -0 "$dripping" || fail "the dripping client did not hold on"
+expect 422 "secure version" -F update=@v2.bin "$URL/update"
+kill "$dripping"
 stop "$BOARD"
 heap=$(awk '/^heap/ { if ($2 > m) m = $2 } END { print m }' board.before board.out)
 [ "$heap" -gt 1000 ] && [ "$heap" -le 16384 ] || fail "heap: $heap"
 ! grep -qE 'ERROR: (Address|Leak)Sanitizer|runtime error' board.log || fail "a sanitizer complains"
-ok "idle uploads end; our heap at most $heap bytes"
+ok "idle and dripping uploads end; our heap at most $heap bytes"

@@ -28,6 +28,8 @@ extern "C" {
 #define CMX_OTA_PORT 8989
 #define CMX_OTA_HEAP_MAX 16384
 #define CMX_OTA_IDLE_TIMEOUT_S 30
+#define CMX_OTA_SLOWEST 128 /* bytes a second, over the idle timeout: an upload that drips holds the place of others   \
+                             */
 #define CMX_OTA_RESTART_GRACE_MS 1000       /* for the answer to cross the tunnel */
 #define CMX_OTA_RESUME_MS (60u * 60 * 1000) /* an interrupted upload is kept that long */
 

@@ -52,6 +52,8 @@ struct cmx_ota_request {
     bool in_field; /* in the part named `update` */
     bool had_field;
     uint32_t range_end; /* raw: received after this request; 0: not known */
+    uint64_t since_ms;  /* what came since then, the time that the device itself took left out: */
+    uint32_t came;
     struct cmx_multipart parts;
 };
 

@@ -165,6 +165,7 @@ cmx_err cmx_ota_update_begin(struct cmx_http_request *r, void *ctx, void **state
     if (!q)
         return cmx_http_reply_text(r, 503, "error: no memory\n");
     *state = q;
+    q->since_ms = cmx_port_now_ms();
     if (head_bad(r, q, &range, &has_range, &err))
         return err;
     if (!q->multipart && len > 0 && len <= UINT32_MAX && !has_range)
@@ -240,15 +241,54 @@ static cmx_err multipart_bytes(struct cmx_ota_service *s, struct cmx_ota_request
     return CMX_OK;
 }
 
+static void interrupted(struct cmx_ota_service *s)
+{
+    cmx_port_mutex_lock(&s->lock);
+    if (s->received == 0) {
+        cmx_ota_drop_upload(s);
+        cmx_ota_set_state(s, OTA_IDLE);
+    } else {
+        s->interrupted_ms = cmx_port_now_ms();
+        cmx_ota_set_state(s, OTA_INTERRUPTED);
+    }
+    cmx_port_mutex_unlock(&s->lock);
+    cmx_log(CMX_LOG_INFO, tag, "upload stopped at byte %" PRIu32 "; it can be continued", s->received);
+    cmx_ota_event_send(s, CMX_OTA_EVENT_INTERRUPTED, "");
+}
+
+/* Has less come over an idle timeout than a client sends that means to end? A byte now and then is no idle connection.
+ */
+static bool drips(const struct cmx_ota_service *s, struct cmx_ota_request *q, size_t len)
+{
+    const uint64_t took = cmx_port_now_ms() - q->since_ms, window = s->http.idle_timeout_s * 1000ull;
+
+    q->came += (uint32_t)len;
+    if (took < window)
+        return false;
+    if (q->came < s->http.idle_timeout_s * CMX_OTA_SLOWEST)
+        return true;
+    q->since_ms += took;
+    q->came = 0;
+    return false;
+}
+
 cmx_err cmx_ota_update_body(struct cmx_http_request *r, void *ctx, void *state, const uint8_t *data, size_t len)
 {
     struct cmx_ota_service *s = ctx;
     struct cmx_ota_request *q = state;
+    uint64_t start;
     cmx_err err;
 
     if (!q || !q->owner)
         return CMX_OK;
+    if (drips(s, q, len)) {
+        q->owner = false;
+        interrupted(s);
+        return cmx_http_reply_text(r, 408, "error: the upload is too slow; it can be continued\n");
+    }
+    start = cmx_port_now_ms();
     err = q->multipart ? multipart_bytes(s, q, data, len) : file_bytes(s, data, len);
+    q->since_ms += cmx_port_now_ms() - start;
     return err ? fail(s, r, q, err, s->upload->why) : CMX_OK;
 }
 
@@ -312,21 +352,6 @@ cmx_err cmx_ota_update_end(struct cmx_http_request *r, void *ctx, void *state)
     if (err)
         return fail(s, r, q, err, s->upload->why);
     return activated(s, r, q);
-}
-
-static void interrupted(struct cmx_ota_service *s)
-{
-    cmx_port_mutex_lock(&s->lock);
-    if (s->received == 0) {
-        cmx_ota_drop_upload(s);
-        cmx_ota_set_state(s, OTA_IDLE);
-    } else {
-        s->interrupted_ms = cmx_port_now_ms();
-        cmx_ota_set_state(s, OTA_INTERRUPTED);
-    }
-    cmx_port_mutex_unlock(&s->lock);
-    cmx_log(CMX_LOG_INFO, tag, "upload stopped at byte %" PRIu32 "; it can be continued", s->received);
-    cmx_ota_event_send(s, CMX_OTA_EVENT_INTERRUPTED, "");
 }
 
 void cmx_ota_update_done(void *ctx, void *state, bool complete)
