@@ -107,6 +107,18 @@ void status_line(const struct status_view *v, char *out, size_t cap)
 
 /* ---- JSON ---- */
 
+static void json_refusal(struct cmx_json *j, const struct status_view *v, const struct cmx_context_status *c)
+{
+    if (!c->relays_refused) {
+        cmx_json_null(j, "last_refusal");
+        return;
+    }
+    cmx_json_object(j, "last_refusal");
+    cmx_json_str(j, "code", cmx_err_name(c->last_refusal));
+    cmx_json_u64(j, "age_ms", age(v, c->last_refusal_ms));
+    cmx_json_end(j);
+}
+
 static void json_context(struct cmx_json *j, const struct status_view *v, const struct cmx_context_status *c)
 {
     cmx_json_object(j, NULL);
@@ -126,6 +138,7 @@ static void json_context(struct cmx_json *j, const struct status_view *v, const 
     cmx_json_u64(j, "open", c->relays_open);
     cmx_json_u64(j, "total", c->relays_total);
     cmx_json_u64(j, "refused", c->relays_refused);
+    json_refusal(j, v, c);
     cmx_json_end(j);
     cmx_json_u64(j, "bytes_in", c->bytes_in);
     cmx_json_u64(j, "bytes_out", c->bytes_out);

@@ -42,7 +42,8 @@ static void on_relay(void *arg, const struct cmx_relay_event *e)
                 (unsigned long long)e->bytes_out, e->cause ? cmx_err_text(e->cause) : "in order");
         break;
     case CMX_RELAY_REFUSED:
-        cmx_log(CMX_LOG_DEBUG, "proxy", "%s: connection from %.46s refused: %s", context, from, cmx_err_text(e->cause));
+        cmx_log(CMX_LOG_DEBUG, "proxy", "%s: connection from %.46s refused: %s", context, from,
+                e->cause == CMX_EBUSY ? "max_connections are open" : cmx_err_text(e->cause));
         break;
     }
 }

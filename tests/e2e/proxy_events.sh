@@ -2,6 +2,8 @@
 # The engine tells of every connection: opened, closed with its bytes and cause, refused with its cause; and of them before
 # it tells that their session went down.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/agent_lib.sh"
+command -v jq >/dev/null || skip "no jq"
 
 S=$(free_port) R=$(free_port) FEW=$(free_port) NONE=$(free_port) D=$(free_port) NOWHERE=$(free_port) IDLE=$(free_port)
 client() { python3 "$ROOT/tests/e2e/client.py" "$@"; }
@@ -57,3 +59,18 @@ ok "a context taken out of the configuration ends its connections"
 [ "$(grep -cE "^event relay .* opened" "$TMP/proxy.log")" -eq "$(grep -cE "^event relay .* closed" "$TMP/proxy.log")" ] || {
     grep ^event "$TMP/proxy.log" >&2; fail "an opened connection was never closed, or closed twice"; }
 quit_proxy >/dev/null
+
+# ---- the agent: in its log and status ----
+AGENT_LINES='log_level = debug'
+{ gateway_section; reverse echo "$S" "$R"; reverse none "$NOWHERE" "$NONE"; } >"$CONF"
+start_agent
+wait_up
+[ "$(context echo .relays.last_refusal)" = null ] || fail "a refusal before there was one"
+client "$R" sink 1000 || fail "through the agent"
+client "$NONE" refused || fail "no service"
+wait_for 20 logged "proxy: echo: connection 1 from " || fail "not logged"
+wait_for 20 logged " 1001 bytes in, 64 out: in order" || fail "its end is not logged"
+wait_for 20 context_is none .relays.last_refusal.code refused || fail "the status: $(context none .relays)"
+context_is echo .relays.refused 0 || fail "the status: $(context echo .relays)"
+end_agent
+ok "the agent's log and status"

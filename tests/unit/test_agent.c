@@ -84,6 +84,8 @@ static struct status_view view(void)
                                        .relays_open = 1,
                                        .relays_total = 12,
                                        .relays_refused = 3,
+                                       .last_refusal = CMX_EBUSY,
+                                       .last_refusal_ms = 99000,
                                        .bytes_in = 1234,
                                        .bytes_out = 5600000};
     c[1] = (struct cmx_context_status){.name = "b",
@@ -144,7 +146,8 @@ static void test_json(void **state)
     assert_non_null(strstr(text(),
                            "{\"name\":\"camera\",\"session\":\"camera\",\"direction\":\"reverse\",\"local_port\":81,"
                            "\"remote_port\":8081,\"state\":\"up\",\"since_ms\":30000,\"retry_in_ms\":null,"
-                           "\"sessions\":2,\"relays\":{\"open\":1,\"total\":12,\"refused\":3},\"bytes_in\":1234,"
+                           "\"sessions\":2,\"relays\":{\"open\":1,\"total\":12,\"refused\":3,\"last_refusal\":{\"code\":\"busy\","
+                           "\"age_ms\":1000}},\"bytes_in\":1234,"
                            "\"bytes_out\":5600000,\"last_error\":null}"));
     assert_non_null(strstr(text(), "\"state\":\"waiting\",\"since_ms\":1000,\"retry_in_ms\":3000"));
     assert_non_null(

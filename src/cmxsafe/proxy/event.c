@@ -50,6 +50,8 @@ void cmx_relay_tell_refused(struct session *s, struct run *r, const char *from, 
         e.context = r->cfg.name;
         e.direction = r->cfg.direction;
         r->live.relays_refused++;
+        r->live.last_refusal = cause;
+        r->live.last_refusal_ms = cmx_port_now_ms();
         r->dirty = true;
     }
     if (s->proxy->hooks.relay)

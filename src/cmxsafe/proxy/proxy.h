@@ -188,7 +188,9 @@ struct cmx_context_status {
     unsigned relays_open;
     uint64_t relays_total;
     uint64_t relays_refused; /* above max_connections, or the service did not answer */
-    uint64_t bytes_in;       /* from the gateway to the device */
+    cmx_err last_refusal;    /* why the last of them was; the causes of struct cmx_relay_event */
+    uint64_t last_refusal_ms;
+    uint64_t bytes_in; /* from the gateway to the device */
     uint64_t bytes_out;
     uint8_t host_key[32]; /* while authenticated: SHA-256 of the host key that the gateway proved */
     bool has_host_key;
