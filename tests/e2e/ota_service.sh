@@ -164,7 +164,7 @@ for byte in data[20:4000]:
 PY
 dripping=$!
 PIDS+=("$dripping")
-dripped() { is .state interrupted && [ "$(get .received)" -lt 4000 ]; } # the one before it had brought 5000
+dripped() { [ "$(get '"\(.state) \(.received < 4000)"')" = "interrupted true" ]; } # the one before it had brought 5000
 wait_for 30 dripped || fail "a client that drips keeps the update to itself"
 kill -0 "$dripping" || fail "the dripping client did not hold on"
 expect 422 "secure version" -F update=@v2.bin "$URL/update"
