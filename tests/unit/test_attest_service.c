@@ -247,6 +247,26 @@ static void test_bad_requests(void **state)
     expect("/evidence?nonce=001122334455667g", 400, "hex");
 }
 
+/* Browsers say which page asks: one of another site gets nothing, and starts nothing. */
+static void test_foreign_pages(void **state)
+{
+    static const char *const foreign[] = {"Sec-Fetch-Site: cross-site\r\n", "Sec-Fetch-Site: same-site\r\n",
+                                          "Origin: http://evil.example\r\n", "Origin: null\r\n"};
+    struct answer a;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof foreign / sizeof foreign[0]; i++) {
+        atomic_store(&fed, 0);
+        assert_true(ask(&a, "/hash?challenge=c", foreign[i]));
+        assert_int_equal(a.status, 403);
+        assert_true(ask(&a, "/evidence?nonce=0011223344556677", foreign[i]));
+        assert_int_equal(a.status, 403);
+        assert_int_equal(atomic_load(&fed), 0);
+    }
+    assert_true(ask(&a, "/hash?challenge=c", "Sec-Fetch-Site: none\r\n")); /* typed in by a person */
+    assert_int_equal(a.status, 200);
+}
+
 static void test_evidence(void **state)
 {
     struct cmx_evidence e;
@@ -419,6 +439,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hash),
         cmocka_unit_test(test_bad_requests),
+        cmocka_unit_test(test_foreign_pages),
         cmocka_unit_test(test_evidence),
         cmocka_unit_test(test_largest_json),
         cmocka_unit_test(test_short_queue),

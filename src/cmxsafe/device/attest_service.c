@@ -7,6 +7,7 @@
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/device/attest_work.h"
 #include "cmxsafe/http/http.h"
+#include "cmxsafe/ota/origin.h"
 #include "cmxsafe/port/crypto.h"
 #include "cmxsafe/port/port.h"
 
@@ -76,6 +77,16 @@ static cmx_err reply_failure(struct cmx_http_request *r, cmx_err err)
     return cmx_http_reply_text(r, err == CMX_ENOMEM ? 503 : 500, "attestation failed: %s\n", cmx_err_text(err));
 }
 
+/* A page of another site, open in somebody's browser at the gateway, must not set the device to work. */
+static bool from_foreign_page(struct cmx_http_request *r, cmx_err *err)
+{
+    if (cmx_origin_same(cmx_http_header_get(r, "Origin"), cmx_http_header_get(r, "Sec-Fetch-Site"),
+                        cmx_http_header_get(r, "Host")))
+        return false;
+    *err = cmx_http_reply_text(r, 403, "the request comes from another site's page\n");
+    return true;
+}
+
 /* ---- what is asked ---- */
 
 /* The parameter, decoded. Answers 400 itself where it is missing, doubled, broken or not min to max bytes long; *len is
@@ -131,10 +142,13 @@ static cmx_err begin_hash(struct cmx_http_request *r, void *ctx, void **state)
     struct cmx_ranges ranges;
     char hex[65];
     size_t len;
-    cmx_err err = take_param(r, "challenge", challenge, 1, sizeof challenge, &len);
+    cmx_err err;
 
     (void)ctx;
     (void)state;
+    if (from_foreign_page(r, &err))
+        return err;
+    err = take_param(r, "challenge", challenge, 1, sizeof challenge, &len);
     if (err || len == 0)
         return err;
     err = take_ranges(r, &ranges);
@@ -190,10 +204,13 @@ static cmx_err begin_evidence(struct cmx_http_request *r, void *ctx, void **stat
     struct cmx_ranges ranges = {.n = 0};
     struct cmx_evidence_job *j;
     size_t len;
-    cmx_err err = take_nonce(r, nonce, &len);
+    cmx_err err;
 
     (void)ctx;
     (void)state;
+    if (from_foreign_page(r, &err))
+        return err;
+    err = take_nonce(r, nonce, &len);
     if (err || len == 0)
         return err;
     if (cmx_port_flash_size() > 0) { /* without flash the facts alone are evidence */
