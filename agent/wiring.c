@@ -29,7 +29,7 @@ static void on_session(void *arg, const char *session, bool up, cmx_err err)
 static void on_relay(void *arg, const struct cmx_relay_event *e)
 {
     const char *context = e->context ? e->context : e->session;
-    const char *from = *e->from ? e->from : "a local client";
+    const char *from = *e->from ? e->from : "nobody known";
 
     (void)arg;
     switch (e->kind) {

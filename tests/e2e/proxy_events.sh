@@ -22,8 +22,8 @@ tells "relay one echo reverse opened number=1 from=(127\.0\.0\.1|::1) in=0 out=0
 # Of 1 + 100000 bytes; back come 64 of a digest.
 tells "relay one echo reverse closed number=1 from=[^ ]+ in=100001 out=64 cause=ok"
 client "$D" sink 1000 || fail "direct"
-tells "relay one back direct opened number=1 from=- in=0 out=0 cause=ok"
-tells "relay one back direct closed number=1 from=- in=64 out=1001 cause=ok"
+tells "relay one back direct opened number=1 from=127\.0\.0\.1 in=0 out=0 cause=ok"
+tells "relay one back direct closed number=1 from=127\.0\.0\.1 in=64 out=1001 cause=ok"
 ok "opened and closed in order, with the bytes of each way"
 
 client "$FEW" over 1 || fail "above the bound"

@@ -107,7 +107,7 @@ struct relay {
     bool counted;       /* in relays_open */
     bool overflow;      /* the gateway ignores its window */
     bool settled_probe; /* the token was this connection's first bytes */
-    char from[46];      /* who connected, as the gateway says; cut to an address's length */
+    char from[46];      /* who connected, for reverse as the gateway says; cut to an address's length */
     uint64_t number;    /* 0: it never was open, or its end has been told */
     uint64_t opened_ms;
     uint64_t bytes_in, bytes_out;
@@ -199,8 +199,8 @@ uint64_t cmx_session_requests_due(const struct session *s, uint64_t now);
 /* ---- relay.c ---- */
 /* Takes o: connects to the local service, or refuses. */
 void cmx_relay_reverse(struct session *s, struct run *r, struct cmx_ssh_open *o, uint64_t now);
-/* Takes fd, which a direct context's listener accepted. */
-void cmx_relay_direct(struct session *s, struct run *r, int fd, uint64_t now);
+/* Takes fd, which a direct context's listener accepted from peer. */
+void cmx_relay_direct(struct session *s, struct run *r, int fd, const struct sockaddr_storage *peer, uint64_t now);
 /* Events to wait for; 0: none. */
 short cmx_relay_events(const struct relay *r, const struct session *s);
 CMX_MUST_USE cmx_err cmx_relay_ready(struct relay *r, struct session *s, short revents, uint64_t now);

@@ -1,5 +1,6 @@
 #include "cmxsafe/proxy/net.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -155,6 +156,16 @@ cmx_err cmx_net_accept(int listener, int *out, struct sockaddr_storage *peer)
     set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     *out = fd;
     return CMX_OK;
+}
+
+void cmx_net_text(const struct sockaddr_storage *a, char *out, size_t cap)
+{
+    const void *bytes = a->ss_family == AF_INET6
+                            ? (const void *)&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr
+                            : &((const struct sockaddr_in *)(const void *)a)->sin_addr;
+
+    if (!inet_ntop(a->ss_family, bytes, out, (socklen_t)cap))
+        out[0] = 0;
 }
 
 struct int_option {

@@ -2,6 +2,7 @@
 #ifndef CMX_PROXY_NET_H
 #define CMX_PROXY_NET_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
@@ -26,6 +27,9 @@ CMX_MUST_USE cmx_err cmx_net_listen(const char *host, uint16_t port, int backlog
 
 /* Accepts one connection, non-blocking and with TCP_NODELAY. CMX_EAGAIN: none. */
 CMX_MUST_USE cmx_err cmx_net_accept(int listener, int *fd, struct sockaddr_storage *peer);
+
+/* The address as text, without its port; "" if it does not fit or is of another family. */
+void cmx_net_text(const struct sockaddr_storage *a, char *out, size_t cap);
 
 /* For the SSH connection: no Nagle, dead peers noticed by TCP as well, little unsent data piling up in the kernel. Best
  * effort. */

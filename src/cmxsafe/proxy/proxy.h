@@ -110,7 +110,7 @@ struct cmx_relay_event {
     const char *session;
     const char *context; /* NULL: refused, since no context has the port for which the gateway offers it */
     cmx_proxy_direction direction;
-    const char *from;   /* reverse: who connected, in the gateway's words, untrusted; direct: "" */
+    const char *from;   /* who connected: an address; reverse: in the gateway's words, untrusted */
     uint64_t number;    /* opened, closed: counts the context's open ones from 1, and so pairs the two */
     uint64_t bytes_in;  /* closed: what the device's side took of the gateway's bytes, */
     uint64_t bytes_out; /* and the gateway of the device's */

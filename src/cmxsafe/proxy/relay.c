@@ -231,19 +231,22 @@ void cmx_relay_reverse(struct session *s, struct run *r, struct cmx_ssh_open *o,
         finish(x, s, CMX_ECLOSED, now);
 }
 
-void cmx_relay_direct(struct session *s, struct run *r, int fd, uint64_t now)
+void cmx_relay_direct(struct session *s, struct run *r, int fd, const struct sockaddr_storage *peer, uint64_t now)
 {
     bool place = has_place(r, 0);
     struct relay *x = place ? relay_new(s, r, RELAY_OPENING, now) : NULL;
+    char from[sizeof x->from];
 
+    cmx_net_text(peer, from, sizeof from);
     if (!x) {
-        cmx_relay_tell_refused(s, r, NULL, place ? CMX_ENOMEM : CMX_EBUSY);
+        cmx_relay_tell_refused(s, r, from, place ? CMX_ENOMEM : CMX_EBUSY);
         cmx_net_abort(fd);
         return;
     }
+    memcpy(x->from, from, sizeof x->from);
     x->fd = fd;
     if (cmx_ssh_channel_new(s->ssh, &cmx_relay_handlers, x, &x->channel)) {
-        cmx_relay_tell_refused(s, r, NULL, CMX_ENOMEM);
+        cmx_relay_tell_refused(s, r, from, CMX_ENOMEM);
         finish(x, s, CMX_ENOMEM, now);
     }
 }
@@ -301,7 +304,7 @@ static cmx_err settle_opening(struct relay *x, struct session *s, uint64_t now)
     cmx_log(CMX_LOG_WARN, TAG, "%s: gateway %s %.64s port %u", x->run->cfg.name,
             err == CMX_EPERM ? "does not permit" : "cannot reach", x->run->cfg.remote_host,
             (unsigned)x->run->cfg.remote_port);
-    cmx_relay_tell_refused(s, x->run, NULL, err);
+    cmx_relay_tell_refused(s, x->run, x->from, err);
     cmx_ssh_channel_free(x->channel);
     x->channel = NULL;
     finish(x, s, err, now);

@@ -133,7 +133,7 @@ static void take_locals(struct session *s, struct run *r, uint64_t now)
     for (unsigned i = 0; i < r->cfg.max_connections; i++) {
         if (cmx_net_accept(r->listener, &fd, &peer))
             return;
-        cmx_relay_direct(s, r, fd, now);
+        cmx_relay_direct(s, r, fd, &peer, now);
     }
 }
 
