@@ -149,6 +149,7 @@ static void memory_sets(struct text *t)
 {
     put(t, "\tset dhcp_asked {\n\t\ttypeof @th,96,32\n\t\tsize 16\n\t\tflags dynamic,timeout\n\t\ttimeout 30s\n\t}\n"
            "\tset dhcp6_asked {\n\t\ttypeof @th,72,24\n\t\tsize 16\n\t\tflags dynamic,timeout\n\t\ttimeout 30s\n\t}\n"
+           "\tset dhcp6_links {\n\t\ttype iface_index\n\t\tsize 16\n\t\tflags dynamic,timeout\n\t\ttimeout 5s\n\t}\n"
            "\tset nd_asked {\n\t\ttypeof @th,64,128\n\t\tsize 64\n\t\tflags dynamic,timeout\n\t\ttimeout 5s\n\t}\n"
            "\tset nd_peers {\n\t\ttype ether_addr\n\t\tsize 64\n\t\tflags dynamic,timeout\n\t\ttimeout 1d\n\t}\n"
            "\tset routers {\n\t\ttype ipv6_addr . ether_addr\n\t\tsize 1\n\t\tflags dynamic,timeout\n\t\ttimeout "
@@ -242,6 +243,10 @@ static void input_chain(struct text *t, const struct cmx_nft_config *c)
     }
     if (c->policy.dhcp4)
         line(t, "meta nfproto ipv4 udp sport 67 udp dport 68 @th,96,32 @dhcp_asked counter name dhcp accept");
+    /* The server has to ask for us before it can answer. */
+    if (c->policy.dhcp6 && c->policy.ipv6)
+        line(t, "icmpv6 type nd-neighbor-solicit icmpv6 code 0 ip6 hoplimit 255 ip6 saddr fe80::/10 iif @dhcp6_links "
+                "update @nd_peers { ether saddr } counter name nd accept");
     if (c->policy.dhcp6 && c->policy.ipv6)
         line(t, "ip6 saddr fe80::/10 udp sport 547 udp dport 546 @th,72,24 @dhcp6_asked counter name dhcp6 accept");
     line(t, "counter name denied_in");
@@ -273,7 +278,8 @@ static void output_chain(struct text *t, const struct cmx_nft_config *c)
         line(t,
              "meta nfproto ipv4 udp sport 68 udp dport 67 update @dhcp_asked { @th,96,32 } counter name dhcp accept");
     if (c->policy.dhcp6 && c->policy.ipv6)
-        line(t, "ip6 daddr ff02::1:2 udp sport 546 udp dport 547 update @dhcp6_asked { @th,72,24 } counter name dhcp6 "
+        line(t, "ip6 daddr ff02::1:2 udp sport 546 udp dport 547 update @dhcp6_asked { @th,72,24 } "
+                "update @dhcp6_links { oif } counter name dhcp6 "
                 "accept");
     if (c->policy.ipv6) {
         line(t,

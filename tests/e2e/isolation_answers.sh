@@ -55,6 +55,7 @@ transfer() { in_ns far curl -s -m 60 http://localhost:9081/bulk | cmp -s - "$TMP
 start 10.78.0.1
 [ "$(link dev time $G4)" = time ] || fail "the time server does not answer"
 [ "$(link dev time $N4)" = silent ] || fail "a time server that is not configured answered"
+in_ns gw ip neigh flush dev eth0 # the server has to ask for the machine first
 [[ "$(link dev dhcp6 eth0 0x2222)" = "bound fd77::1"* ]] || { cat "$TMP/dhcp.log"; fail "DHCPv6 does not work"; }
 [ "$(listen)" = silent ] || fail "a rogue DHCPv6 message was heard"
 ok "DHCPv6 and the time, and no answer that nobody asked for"

@@ -540,14 +540,21 @@ static void dhcp6_is_with_the_server_that_answered(void **state)
     static const uint8_t group_mac[6] = {0x33, 0x33, 0, 1, 0, 2};
     struct cmx_ip group = ip6(0xff02, 2);
     uint8_t d[20] = {11, 1, 2, 3};
-    struct test_frame f;
+    struct test_frame f, ask;
 
     (void)state;
     ((uint8_t *)group.w)[13] = 1;
     frame_udp(&f, our_mac, gw_mac, &router_ll, 547, &us_ll, 546, d, sizeof d);
     assert_int_equal(IN(&f), CMX_WHY_UNASKED);
+    frame_nd(&ask, our_mac, gw_mac, &router_ll, &us_ll, 135, 0, &us_ll, 1);
+    assert_int_equal(IN(&ask), CMX_WHY_NOT_PEER);
     frame_udp(&f, group_mac, our_mac, &us_ll, 546, &group, 547, d, sizeof d);
     assert_int_equal(OUT(&f), CMX_WHY_DHCP6);
+    assert_int_equal(IN(&ask), CMX_WHY_ND); /* a server must find us before it can answer */
+    now += CMX_ISO_NEIGHBOUR_MS;
+    assert_int_equal(IN(&ask), CMX_WHY_ND); /* and may again */
+    frame_nd(&ask, our_mac, bad_mac, &bad_ll, &us_ll, 135, 0, &us_ll, 1);
+    assert_int_equal(IN(&ask), CMX_WHY_NOT_PEER);
     frame_udp(&f, our_mac, bad_mac, &gw6, 547, &us_ll, 546, d, sizeof d);
     assert_int_equal(IN(&f), CMX_WHY_FORM); /* not link-local */
     d[0] = 7;

@@ -114,7 +114,7 @@ static uint32_t sequence_end(const struct cmx_packet *p)
     return p->seq + p->payload + !!(p->tcp_flags & CMX_TCP_SYN) + !!(p->tcp_flags & CMX_TCP_FIN);
 }
 
-static void advance(uint32_t *to, uint32_t value)
+CMX_SMALL static void advance(uint32_t *to, uint32_t value)
 {
     if (cmx_after(value, *to))
         *to = value;

@@ -35,7 +35,7 @@ static struct cmx_neighbour *find_in(struct cmx_neighbour *list, size_t n, const
     struct cmx_neighbour *end = list + n;
 
     for (; list < end; list++)
-        if (list->used && list->iface == q->iface->index && cmx_ip_equal(&list->ip, ip))
+        if (list->state && list->iface == q->iface->index && cmx_ip_equal(&list->ip, ip))
             return list;
     return NULL;
 }
@@ -48,20 +48,20 @@ CMX_SMALL static struct cmx_neighbour *find(const struct cmx_question *q, const 
 static void take(struct cmx_neighbour *n, const struct cmx_question *q, const struct cmx_ip *ip)
 {
     memset(n, 0, sizeof *n);
-    n->used = true;
+    n->state = CMX_NEIGHBOUR_ASKED;
     n->ip = *ip;
     n->iface = q->iface->index;
 }
 
 /* Remembers a question of ours; the place that was asked longest ago goes. What a peer answered before is kept until it
  * answers anew. */
-static void ask(const struct cmx_question *q, const struct cmx_ip *ip)
+void cmx_neighbour_ask(const struct cmx_question *q, const struct cmx_ip *ip)
 {
     struct cmx_neighbour *n = find(q, ip), *o = q->iso->neighbours;
 
     if (!n) {
-        for (n = o++; o < q->iso->neighbours + CMX_ISO_NEIGHBOURS_MAX && n->used; o++)
-            if (!o->used || cmx_after(n->expires, o->expires))
+        for (n = o++; o < q->iso->neighbours + CMX_ISO_NEIGHBOURS_MAX && n->state; o++)
+            if (!o->state || cmx_after(n->expires, o->expires))
                 n = o;
         take(n, q, ip);
     }
@@ -76,7 +76,7 @@ static bool is_answer(const struct cmx_question *q, const struct cmx_ip *ip, con
     if (!n || !cmx_after(n->expires, q->now_ms))
         return false;
     memcpy(n->mac, mac, 6);
-    n->answered = true;
+    n->state = CMX_NEIGHBOUR_ANSWERED;
     return true;
 }
 
@@ -85,7 +85,7 @@ static bool is_known_mac(const struct cmx_question *q, const uint8_t mac[6])
     const struct cmx_neighbour *n = q->iso->neighbours;
 
     for (; n < q->iso->neighbours + CMX_ISO_NEIGHBOURS_MAX; n++)
-        if (n->used && n->answered && n->iface == q->iface->index && cmx_mac_equal(n->mac, mac))
+        if (n->state == CMX_NEIGHBOUR_ANSWERED && n->iface == q->iface->index && cmx_mac_equal(n->mac, mac))
             return true;
     return false;
 }
@@ -96,12 +96,15 @@ static cmx_why asks_us(const struct cmx_question *q, const uint8_t *mac, cmx_why
     const struct cmx_ip *from = &q->p->src.ip;
     const struct cmx_neighbour *n;
 
-    /* A peer may also ask from its link-local address: it is then known by its hardware address. */
-    if (!cmx_is_peer(q, from) && !(mac && cmx_ip_is_link_local6(from) && is_known_mac(q, mac)))
+    /* A peer may also ask from its link-local address: it is then known by its hardware address. A DHCPv6 server that
+     * we asked has not answered yet: it asks for us first. */
+    if (!cmx_is_peer(q, from) &&
+        !(mac && cmx_ip_is_link_local6(from) && (is_known_mac(q, mac) || is_answer(q, &cmx_dhcp6_servers.ip, mac))))
         return CMX_WHY_NOT_PEER;
     /* Who answered from another hardware address before is robbed of its name here. */
     n = find(q, from);
-    return mac && n && n->answered && !cmx_mac_equal(n->mac, mac) ? CMX_WHY_WRONG_SERVER : passes;
+    return mac && n && n->state == CMX_NEIGHBOUR_ANSWERED && !cmx_mac_equal(n->mac, mac) ? CMX_WHY_WRONG_SERVER
+                                                                                         : passes;
 }
 
 /* We ask for that address: a peer's, or our own, which others may have. */
@@ -111,7 +114,7 @@ static cmx_why we_ask(const struct cmx_question *q, const struct cmx_ip *target,
         return passes;
     if (!cmx_is_peer(q, target))
         return CMX_WHY_NOT_PEER;
-    ask(q, target);
+    cmx_neighbour_ask(q, target);
     return passes;
 }
 
@@ -174,7 +177,7 @@ static bool nd_options(const struct cmx_packet *p, uint32_t at, uint8_t type, co
     return !*mac || type != ND_OPTION_SOURCE_LINK || is_sender(p, *mac);
 }
 
-static struct cmx_neighbour *find_router(const struct cmx_question *q, const struct cmx_ip *ip)
+CMX_SMALL static struct cmx_neighbour *find_router(const struct cmx_question *q, const struct cmx_ip *ip)
 {
     return find_in(q->iso->routers, CMX_ISO_ROUTERS_MAX, q, ip);
 }
@@ -198,7 +201,7 @@ static struct cmx_neighbour *learn_router(const struct cmx_question *q)
     struct cmx_neighbour *r = q->iso->routers, *place = NULL;
 
     for (; r < q->iso->routers + CMX_ISO_ROUTERS_MAX; r++) {
-        if (!r->used || !cmx_after(r->expires, q->now_ms))
+        if (!r->state || !cmx_after(r->expires, q->now_ms))
             place = r;
         else if (r->iface == q->iface->index)
             return NULL;

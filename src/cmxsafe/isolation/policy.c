@@ -308,8 +308,8 @@ void cmx_isolation_socket_close(struct cmx_isolation *iso, cmx_flow_kind kind, c
     if (!f || f->kind != kind)
         return;
     f->closing = true;
-    f->expires = now_ms; /* at once, if nothing was sent */
-    if (kind != CMX_FLOW_LISTEN && (kind != CMX_FLOW_SESSION || f->state != CMX_TCP_OPENING))
+    f->expires = now_ms; /* of a listener at once: its port may be another's in a moment */
+    if (kind != CMX_FLOW_LISTEN)
         f->expires += CMX_ISO_CLOSING_MS;
 }
 

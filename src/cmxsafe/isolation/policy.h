@@ -110,13 +110,15 @@ struct cmx_request {
     uint8_t kind; /* CMX_WHY_DHCP, CMX_WHY_DHCP6, CMX_WHY_DNS, CMX_WHY_SNTP; CMX_WHY_NONE: unused */
 };
 
+typedef enum { CMX_NEIGHBOUR_FREE, CMX_NEIGHBOUR_ASKED, CMX_NEIGHBOUR_ANSWERED } cmx_neighbour_state;
+
 /* A neighbour that was asked for, and who answered; or a router, and who advertises it. */
 struct cmx_neighbour {
     struct cmx_ip ip;
     uint32_t expires; /* of the question; of the router */
     uint8_t mac[6];
     uint8_t iface;
-    bool used : 1, answered : 1;
+    uint8_t state; /* cmx_neighbour_state */
 };
 
 /* The policy and its state. Zeroed, it denies everything. What is long and indexed stands last: the fields before it

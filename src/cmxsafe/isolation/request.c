@@ -11,6 +11,8 @@
 #define PORT_DHCP6_SERVER 547
 
 #define DHCP_FIXED 240u /* RFC 2131 section 2, with the magic cookie */
+#define DHCP_MAGIC 0x63825363u
+#define DHCP_ETHERNET 0x0106u /* htype and hlen */
 #define DHCP_OPTION_TYPE 53
 #define DHCP_OPTION_SERVER 54
 #define DHCP_DISCOVER 1
@@ -40,7 +42,7 @@ static const uint8_t *payload(const struct cmx_packet *p)
     return p->l4 + 8;
 }
 
-static uint32_t in_reach(const struct cmx_packet *p)
+CMX_SMALL static uint32_t in_reach(const struct cmx_packet *p)
 {
     return p->l4_have - 8;
 }
@@ -103,13 +105,12 @@ static const uint8_t *dhcp_option(const struct cmx_packet *p, uint8_t code, uint
     return NULL;
 }
 
-static bool dhcp_form(const struct cmx_question *q, uint8_t op)
+static bool dhcp_form(const struct cmx_question *q, uint32_t op)
 {
-    static const uint8_t magic[4] = {99, 130, 83, 99};
     const uint8_t *d = payload(q->p);
 
-    return d[0] == op && d[1] == 1 && d[2] == 6 && memcmp(d + 28, q->iface->mac, 6) == 0 &&
-           memcmp(d + 236, magic, sizeof magic) == 0;
+    return cmx_get32(d) >> 8 == (op << 16 | DHCP_ETHERNET) && cmx_get32(d + 236) == DHCP_MAGIC &&
+           cmx_mac_equal(d + 28, q->iface->mac);
 }
 
 static cmx_why dhcp_out(const struct cmx_question *q)
@@ -143,12 +144,13 @@ static cmx_why dhcp_in(const struct cmx_question *q)
 
 /* ---- DHCPv6, RFC 8415 ---- */
 
+const union cmx_known_ip cmx_dhcp6_servers = {{0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2}};
+
 static cmx_why dhcp6_out(const struct cmx_question *q)
 {
-    static const uint8_t servers[16] = {0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2};
-
-    if (memcmp(q->p->dst.ip.w, servers, 16) != 0)
+    if (!cmx_ip_equal(&q->p->dst.ip, &cmx_dhcp6_servers.ip))
         return CMX_WHY_FORM;
+    cmx_neighbour_ask(q, &q->p->dst.ip); /* the server will ask for us before it can answer */
     if (payload(q->p)[0] == DHCP6_SOLICIT)
         memset(&q->iso->dhcp6_server[q->iface->index], 0, sizeof q->iso->dhcp6_server[0]);
     return CMX_WHY_DHCP6;

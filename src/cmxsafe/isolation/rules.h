@@ -25,6 +25,15 @@ bool cmx_iface_owns(const struct cmx_iface *iface, const struct cmx_ip *ip);
 /* Do we need this party on the link: gateway, resolver, time server, next hop, DHCP server, known router? */
 bool cmx_is_peer(const struct cmx_question *q, const struct cmx_ip *ip);
 
+/* A question of ours for ip, answered within CMX_ISO_NEIGHBOUR_MS. link.c */
+void cmx_neighbour_ask(const struct cmx_question *q, const struct cmx_ip *ip);
+
+/* ff02::1:2, to whom DHCPv6 requests go; as such a neighbour that is asked for. request.c */
+extern const union cmx_known_ip {
+    uint8_t bytes[16];
+    struct cmx_ip ip;
+} cmx_dhcp6_servers;
+
 /* Has this interface heard that router, whether or not its lifetime is over? link.c */
 bool cmx_is_router(const struct cmx_question *q, const struct cmx_ip *ip);
 
