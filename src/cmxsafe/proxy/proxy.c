@@ -176,9 +176,9 @@ cmx_err cmx_proxy_start(struct cmx_proxy *p, size_t stack_bytes)
     p->stack_bytes = stack_bytes;
     p->started = true;
     for (struct session *s = p->sessions; s; s = s->next) {
+        s->stack_bytes = p->stack_bytes;
         if (!err)
-            s->stack_bytes = p->stack_bytes;
-        err = cmx_session_start(s);
+            err = cmx_session_start(s);
         if (err)
             s->finished = true; /* nobody runs it: destroy must not wait for it */
     }
