@@ -1,12 +1,15 @@
 /* isolation_board.c - a device on lwIP over a TAP: a proxied service on port 81, open ones on 80 (TCP) and 5353 (UDP),
  * isolation, and tasks that a person would not want. Commands come on standard input, one answer a line goes out.
  *
- * usage: isolation_board TAP GATEWAY PORT USER KEY_FILE PIN DNS [open]
+ * usage: isolation_board TAP GATEWAY PORT USER KEY_FILE PIN DNS [open|quick]
+ *
+ * open: without isolation; quick: a session that is gone is missed after 12 seconds
  *
  *   tcp IP PORT      connect: "connected" or "failed"       udp IP PORT   a datagram: "answered" or "silent"
  *   lookup NAME      "found" or "nothing"                   ping IP       "answered" or "silent"
  *   as TASK tcp|fetch IP PORT   the same by a task of that name; fetch: the last line of an HTTP answer, or "nothing"
  *   dhcp             discover, request: "bound IP" or "nothing"; then `renew`: unicast to the server
+ *   dhcp6            the same for IPv6                      time IP       asks for the time: "answered" or "silent"
  *   netif TAP IP     a second interface, by which a datagram is sent at once                     status        one line
  * of JSON quit */
 #include <arpa/inet.h>
@@ -253,6 +256,89 @@ static void try_dhcp(bool renew)
     printf("%s%s\n", ok ? "bound " : "nothing", ok ? text : "");
 }
 
+/* ---- DHCPv6 (RFC 8415): neither has Debian's lwIP a client of that ---- */
+
+static size_t put_option(uint8_t *d, unsigned code, const void *data, size_t n)
+{
+    put16(d, code);
+    put16(d + 2, (unsigned)n);
+    memcpy(d + 4, data, n);
+    return 4 + n;
+}
+
+static const uint8_t *find_option(const uint8_t *d, size_t len, unsigned code, size_t *n)
+{
+    for (size_t at = 4; at + 4 <= len; at += 4 + cmx_get16(d + at + 2)) {
+        *n = cmx_get16(d + at + 2);
+        if (cmx_get16(d + at) == code && *n <= len - at - 4)
+            return d + at + 4;
+    }
+    return NULL;
+}
+
+/* Sends a message of that type with those options behind our identifier; the answer in place, its length, or 0. */
+static size_t dhcp6_step(int fd, uint8_t type, uint8_t wanted, uint8_t *d, const uint8_t *options, size_t n)
+{
+    static const uint8_t duid[] = {0, 3, 0, 1, 2, 0, 0, 0, 0, 2}, elapsed[2] = {0}, xid[] = {0x33, 0x33, 0x33};
+    struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = htons(547)};
+    size_t len = 4;
+    ssize_t got;
+
+    inet_pton(AF_INET6, "ff02::1:2", &to.sin6_addr);
+    to.sin6_scope_id = (uint32_t)board_lwip_tap()->num + 1;
+    d[0] = type;
+    memcpy(d + 1, xid, 3);
+    len += put_option(d + len, 1, duid, sizeof duid);
+    len += put_option(d + len, 8, elapsed, sizeof elapsed);
+    memcpy(d + len, options, n);
+    if (sendto(fd, d, len + n, 0, (struct sockaddr *)&to, sizeof to) < 0)
+        return 0;
+    while (becomes(fd, POLLIN) && (got = recv(fd, d, 1500, 0)) > 4)
+        if (d[0] == wanted && memcmp(d + 1, xid, 3) == 0)
+            return (size_t)got;
+    return 0;
+}
+
+static void try_dhcp6(void)
+{
+    static const uint8_t association[12] = {0, 0, 0, 1};
+    struct sockaddr_in6 at = {.sin6_family = AF_INET6, .sin6_port = htons(546)};
+    int fd = socket(AF_INET6, SOCK_DGRAM, 0);
+    const uint8_t *server = NULL, *lease = NULL;
+    size_t n, n_server = 0, n_lease = 0;
+    uint8_t d[1500], more[512];
+    char text[64];
+
+    if (bind(fd, (struct sockaddr *)&at, sizeof at))
+        fprintf(stderr, "bind 546: %s\n", strerror(errno));
+    n = dhcp6_step(fd, 1, 2, d, more, put_option(more, 3, association, sizeof association));
+    if (n) {
+        server = find_option(d, n, 2, &n_server);
+        lease = find_option(d, n, 3, &n_lease);
+    }
+    if (server && lease && n_server + n_lease + 8 <= sizeof more) {
+        n = put_option(more, 2, server, n_server);
+        n += put_option(more + n, 3, lease, n_lease);
+        n = dhcp6_step(fd, 3, 7, d, more, n);
+        lease = n ? find_option(d, n, 3, &n_lease) : NULL;
+    }
+    close(fd);
+    if (n && lease && n_lease >= 32 && inet_ntop(AF_INET6, lease + 16, text, sizeof text))
+        printf("bound %s\n", text);
+    else
+        puts("nothing");
+}
+
+/* SNTP, RFC 4330: "answered" or "silent". */
+static const char *try_time(const char *ip)
+{
+    static const uint8_t query[48] = {0x23, [40] = 1, 2, 3, 4, 5, 6, 7, 8};
+    struct sockaddr_storage to;
+    socklen_t len = address(ip, 123, &to);
+
+    return exchange(socket(to.ss_family, SOCK_DGRAM, 0), &to, len, query, sizeof query);
+}
+
 /* ---- a second interface ---- */
 
 static struct board_tap second_tap = {.mac = {2, 0, 0, 0, 7, 7}};
@@ -356,6 +442,10 @@ static void obey(char *line)
         puts(try_lookup(a));
     else if (strcmp(word, "dhcp") == 0 || strcmp(word, "renew") == 0)
         try_dhcp(word[0] == 'r');
+    else if (strcmp(word, "dhcp6") == 0)
+        try_dhcp6();
+    else if (strcmp(word, "time") == 0)
+        puts(try_time(a));
     else if (strcmp(word, "as") == 0)
         as_task(line);
     else if (strcmp(word, "netif") == 0)
@@ -365,7 +455,7 @@ static void obey(char *line)
     fflush(stdout);
 }
 
-static void start_device(char **argv, bool isolate)
+static void start_device(char **argv, const char *how)
 {
     static const TaskParameters stream = {
         .local_port = 81, .forward_remote_port = 9081, .high_bw = true, .session = "one"};
@@ -386,6 +476,7 @@ static void start_device(char **argv, bool isolate)
                               .client_key_file = argv[5],
                               .host_keys = pins,
                               .n_host_keys = 1,
+                              .keepalive_s = strcmp(how, "quick") == 0 ? 3 : 0,
                               .local_host = "127.0.0.1"};
     for (size_t i = 0; i < 2; i++)
         if (cmx_http_serve(&services[i], &server) != CMX_OK)
@@ -393,7 +484,7 @@ static void start_device(char **argv, bool isolate)
     if (cmx_port_task_start("echo", 0, echo, NULL) != CMX_OK || cmx_device_forward(&s, &stream) != CMX_OK ||
         cmx_device_forward(&s, &broker) != CMX_OK)
         exit(1);
-    if (isolate && cmx_device_isolate() != CMX_OK)
+    if (strcmp(how, "open") != 0 && cmx_device_isolate() != CMX_OK)
         exit(1);
 }
 
@@ -407,13 +498,15 @@ int main(int argc, char **argv)
         return 2;
     net.dns = argv[7];
     platform.resolvers[0] = argv[7];
+    platform.time_servers[0] = "10.77.0.1";
+    platform.time_names[0] = "time.test";
     if (board_lwip_start(argv[1], &net, why, sizeof why) != CMX_OK) {
         fprintf(stderr, "%s\n", why);
         return 1;
     }
     cmx_linux_set_filter(&cmx_lwip_filter);
     cmx_device_set_isolation(&platform);
-    start_device(argv, argc < 9);
+    start_device(argv, argc < 9 ? "" : argv[8]);
     puts("ready");
     fflush(stdout);
     while (fgets(line, sizeof line, stdin) && strncmp(line, "quit", 4) != 0)

@@ -32,8 +32,9 @@ extern "C" {
 struct cmx_device_isolation {
     const char *resolvers[3];    /* none: those that the interface uses */
     const char *time_servers[3]; /* SNTP */
-    const char *time_names[2];   /* names of time servers, which may be looked up at any time */
-    uint16_t control_ports[4];   /* loopback UDP by which a server wakes itself (esp_http_server's ctrl_port) */
+    const char *time_names[2]; /* names of time servers, which may be looked up at any time; what they stand for must be
+                                  among time_servers to be asked */
+    uint16_t control_ports[4]; /* loopback UDP by which a server wakes itself (esp_http_server's ctrl_port) */
     bool no_dhcp, no_ipv6;
     /* The device has no network stack of its own to filter, which its maker accepts (the virtual board on the machine's
      * sockets): then a missing filter is said loudly, and the proxies go on. */

@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# What a device on lwIP asks of its link and gets, with isolation in force: an address by DHCPv6 (real dnsmasq), the time of a
+# server by its name, and a router's word about the path's MTU. And what nobody asked for.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/isolation_lib.sh"
+command -v dnsmasq >/dev/null || skip "no dnsmasq"
+[ -e /dev/net/tun ] || skip "no /dev/net/tun"
+
+make_link
+make_path
+ip -n "$NS-sw" tuntap add tap0 mode tap
+ip -n "$NS-sw" link set tap0 master br0 up
+SSHD_PORT=22 SSHD_ADDRESS=fd78::1 SSHD_PREFIX="ip netns exec $NS-far"
+start_sshd </dev/null
+wait_for 10 in_ns far bash -c "ss -Hltn 'sport = :22' | grep -q ." || fail "sshd does not listen"
+# The router advertises itself and nothing else; addresses are given by another host.
+bg rt dnsmasq -k -C /dev/null --port=0 --enable-ra --dhcp-range=fd77::,ra-only,64,600 --interface=eth0 --bind-interfaces --ra-param=eth0,4,600 \
+    --user=root --pid-file= --log-facility="$TMP/ra.log" >/dev/null 2>&1
+bg gw dnsmasq -k -C /dev/null --no-resolv --no-hosts --address=/time.test/$G4 --dhcp-range=fd77::100,fd77::1ff,64,10m --dhcp-authoritative \
+    --interface=eth0 --bind-interfaces --dhcp-leasefile="$TMP/leases" --user=root --pid-file= --log-facility="$TMP/dhcp.log" >/dev/null 2>&1
+for at in gw nb; do bg $at python3 "$ROOT/tests/support/link.py" time_server "$([ $at = gw ] && echo $G4 || echo $N4)"; done
+wait_for 10 bash -c "for n in gw nb; do ip netns exec $NS-\$n ss -Hlun 'sport = :123' | grep -q . || exit 1; done" || fail "no time server"
+wait_for 10 in_ns gw bash -c "ss -Hlun 'sport = :547' | grep -q ." || fail "no DHCPv6 server"
+
+start_device() { # start_device GATEWAY [open|quick]
+    coproc DEVICE { exec ip netns exec "$NS-sw" "$BIN/isolation_board" tap0 "$1" 22 "$SSHD_USER" "$KEY" "$PIN" $G4 ${2:-} 2>>"$TMP/device.log"; }
+    DEVICE_RUN=$DEVICE_PID
+    PIDS+=("$DEVICE_RUN")
+    exec {DEV_OUT}<&"${DEVICE[0]}" {DEV_IN}>&"${DEVICE[1]}"
+    [ "$(tell)" = ready ] || fail "the device does not start"
+}
+tell() { # tell [COMMAND...]: its answer
+    local line
+    [ $# = 0 ] || printf '%s\n' "$*" >&"$DEV_IN"
+    IFS= read -r -t 30 -u "$DEV_OUT" line || return 1
+    printf '%s\n' "$line"
+}
+end_device() {
+    printf 'quit\n' >&"$DEV_IN"
+    wait "$DEVICE_RUN" || fail "the device ended with $?"
+    ! grep -qE 'ERROR: (Address|Leak|Thread)Sanitizer|runtime error|Assertion' "$TMP/device.log" || fail "the device complains"
+}
+count() { tell status | jq -r ".isolation.packets[\"$1\"]"; }
+is_up() { [ "$(in_ns far curl -s -m 5 http://localhost:9081/)" = hello ]; }
+
+# Without isolation each question has an answer, so that silence below is isolation's.
+start_device fd78::1 open
+wait_for 60 is_up || fail "the proxy does not work over the router"
+[ "$(tell time $G4)" = answered ] && [ "$(tell time $N4)" = answered ] || fail "no time without isolation"
+[[ "$(tell dhcp6)" = "bound fd77::1"* ]] || { cat "$TMP/dhcp.log"; fail "no DHCPv6 without isolation"; }
+end_device
+
+in_ns gw ip neigh flush dev eth0 # the server has to ask for the device first
+start_device fd78::1 quick
+wait_for 60 is_up || { cat "$TMP/device.log"; fail "the proxy does not work"; }
+DEVICE_MAC=$(in_ns rt ip -6 neigh | awk '/lladdr 02:32/ { for (i = 1; i < NF; i++) if ($i == "lladdr") print $(i + 1); exit }')
+[ -n "$DEVICE_MAC" ] || { in_ns rt ip -6 neigh; fail "the router does not know the device"; }
+[ "$(tell lookup time.test)" = found ] || fail "the time server's name is not looked up"
+[ "$(tell time $G4)" = answered ] || fail "the time server does not answer"
+[ "$(tell time $N4)" = silent ] || fail "a time server that is not configured answered"
+[[ "$(tell dhcp6)" = "bound fd77::1"* ]] || { cat "$TMP/dhcp.log"; tell status; fail "DHCPv6 does not work"; }
+[ "$(count dhcp6)" -ge 4 ] && [ "$(count sntp)" = 2 ] || { tell status; fail "it passed by another rule"; }
+DEVICE_LL=$(python3 - "$DEVICE_MAC" <<'P'
+import sys
+m = [int(x, 16) for x in sys.argv[1].split(":")]
+print("fe80::%02x%02x:%02xff:fe%02x:%02x%02x" % (m[0] ^ 2, m[1], m[2], m[3], m[4], m[5]))
+P
+)
+W0=$(count wrong-server) U0=$(count unasked)
+hostile offer6 "$DEVICE_LL" 0x333333
+# Three forged answers carry the number of the device's own request: another server's. The others answer nothing.
+[ $(($(count wrong-server) - W0)) = 3 ] && [ $(($(count unasked) - U0)) -ge 100 ] || { tell status; fail "rogue DHCPv6 messages were not refused"; }
+ok "DHCPv6, the time and its server's name; and no answer that nobody asked for"
+
+# The way takes 1,280 bytes, which only the router knows. lwIP then sends its larger segments in fragments, which are dropped; the
+# session is missed, and the next one fits.
+E0=$(count icmp-error)
+bulk() { [ "$(in_ns far curl -s -m 15 http://localhost:9081/bulk | head -c 3000000 | wc -c)" = 3000000 ]; }
+wait_for 150 bulk || { tell status; tail -5 "$TMP/device.log"; fail "a transfer, where a router takes less, stands still"; }
+[ "$(count icmp-error)" -gt "$E0" ] || { tell status; fail "the router said nothing"; }
+end_device
+ok "the router's word about the path's MTU is heard"
