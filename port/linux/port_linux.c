@@ -2,6 +2,7 @@
  * (linux_port.h), since an agent and a virtual board differ there. */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/crypto.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,6 +103,13 @@ void cmx_port_task_name(char out[CMX_PORT_TASK_NAME])
 {
     if (pthread_getname_np(pthread_self(), out, CMX_PORT_TASK_NAME) != 0)
         out[0] = '\0';
+}
+
+/* OpenSSL's random generators of the thread; by itself it would free them some time after the thread's function
+ * returned, and the thread is detached. */
+void cmx_port_task_done(void)
+{
+    OPENSSL_thread_stop();
 }
 
 /* Linux gives each thread a nice value of its own (setpriority(2), "C library/kernel differences"). */

@@ -4,6 +4,7 @@
 
 #include "checks.h"
 #include "cmxsafe/core/log.h"
+#include "cmxsafe/port/crypto.h"
 #include "cmxsafe/port/port.h"
 
 #define TASKS 4
@@ -79,6 +80,8 @@ static void use_stack(void *arg)
     for (size_t i = 0; i < sizeof block; i++)
         block[i] = 0x5a;
     CHECK(cmx_port_stack_free_min() <= before && before > 0);
+    CHECK(cmx_crypto_random((void *)(uintptr_t)block, 16) == CMX_OK);
+    cmx_port_task_done(); /* what that kept for this task */
     atomic_fetch_add((atomic_uint *)arg, block[17] == 0x5a);
 }
 

@@ -49,6 +49,10 @@ size_t cmx_port_stack_free_min(void);
  * its life. Where the platform does not permit that, nothing happens. */
 void cmx_port_background(void);
 
+/* The last call of a task before it tells others that it has ended: what libraries keep for the task alone is released, so
+ * that who then ends the program, or looks for leaks, finds nothing. May do nothing. */
+void cmx_port_task_done(void);
+
 /* A lock; not recursive. Storage is in the object, so that a static one needs no allocation. */
 struct cmx_mutex {
     uintptr_t opaque[24]; /* FreeRTOS's StaticSemaphore_t is the largest: 84 to 92 bytes on 32 bits */

@@ -258,6 +258,7 @@ void cmx_session_task(void *arg)
             wait_before_next(s, err, text[0] ? text : cmx_err_text(err));
     }
     cmx_session_set_state(s, CMX_STATE_IDLE, CMX_OK, NULL);
+    cmx_port_task_done();
     cmx_port_mutex_lock(&s->proxy->lock);
     s->finished = true;
     cmx_port_mutex_unlock(&s->proxy->lock);

@@ -250,6 +250,10 @@ void cmx_port_background(void)
     vTaskPrioritySet(NULL, tskIDLE_PRIORITY + 1);
 }
 
+void cmx_port_task_done(void)
+{
+}
+
 cmx_err cmx_port_socket_pair(int fd[2])
 {
     (void)fd;
