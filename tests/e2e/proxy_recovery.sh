@@ -65,3 +65,12 @@ wait_for 20 status_is echo error auth || fail "key refused: $(ask status)"
 cp "$TMP/authorized_keys.good" "$TMP/authorized_keys"
 wait_for 20 works || fail "key accepted again: $(ask status)"; ok "key refused, then accepted"
 quit_proxy
+
+# A gateway that has no cipher of ours closes as one that went away does; the cause is told apart.
+stop_sshd
+SSHD_PORT=$(free_port)
+start_sshd <<<'Ciphers chacha20-poly1305@openssh.com'
+start_proxy ciphers=aes256-ctr -- "echo,$S,$R"
+wait_for 20 status_is echo error protocol || fail "no common cipher: $(ask status)"
+ask status | grep -q "no match for method encryption" || fail "no common cipher: $(ask status)"
+quit_proxy; ok "nothing in common: told as such"

@@ -244,12 +244,14 @@ void cmx_session_task(void *arg)
 
         take_arrivals(s);
         text[0] = 0;
-        if (!cmx_session_lacks_stack(s))
+        if (!cmx_session_lacks_stack(s)) {
             err = attempt(s, text, sizeof text);
-        else if (moved_to_larger_stack(s))
+        } else if (moved_to_larger_stack(s)) {
+            cmx_port_task_done();
             return;
-        else
+        } else {
             err = CMX_ENOMEM;
+        }
         if (cmx_session_stopping(s))
             break;
         /* The gateway has several host keys and a fingerprint does not say of which type the pinned one is: the next

@@ -220,6 +220,13 @@ void cmx_ssh_free(struct cmx_ssh *s)
 
 /* ---- login ---- */
 
+/* The gateway has no algorithm of ours, such as a host key of a type that was asked for. Both sides close then, so that
+ * only libssh's text tells it from a gateway that went away. */
+static bool nothing_in_common(ssh_session session)
+{
+    return strstr(ssh_get_error(session), "no match for method") != NULL;
+}
+
 cmx_err cmx_ssh_handshake(struct cmx_ssh *s)
 {
     int rc;
@@ -230,7 +237,7 @@ cmx_err cmx_ssh_handshake(struct cmx_ssh *s)
     if (rc == SSH_AGAIN)
         return CMX_EAGAIN;
     if (rc != SSH_OK)
-        return ssh_get_fd(s->session) < 0 ? CMX_ECLOSED : CMX_EPROTO;
+        return ssh_get_fd(s->session) < 0 && !nothing_in_common(s->session) ? CMX_ECLOSED : CMX_EPROTO;
     /* libssh made the socket blocking when it saw it connected; a send that blocks would stop every relay. */
     flags = fcntl(s->fd, F_GETFL, 0);
     if (flags < 0 || fcntl(s->fd, F_SETFL, flags | O_NONBLOCK) < 0)
