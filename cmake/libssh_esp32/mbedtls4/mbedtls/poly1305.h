@@ -1,0 +1,1 @@
+#include <mbedtls/private/poly1305.h>
