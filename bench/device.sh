@@ -44,7 +44,7 @@ PART(relays, sizeof(struct relay), 12)
 PART(held_for_the_gateway, CMX_RELAY_CHUNK, 8)
 PART(held_for_the_gateway_high_bw, CMX_RELAY_CHUNK_HIGH, 4)
 PART(isolation, sizeof(struct cmx_isolation) + sizeof(struct cmx_drops), 1)
-PART(flows, sizeof(struct cmx_flow), 64)
+PART(flows, sizeof(struct cmx_flow), 48)
 PART(upload, sizeof(struct cmx_ota_service) + sizeof(struct cmx_upload) + sizeof(struct cmx_ota_request), 1)
 PART(attestation, sizeof(struct cmx_evidence_job), 1)
 C

@@ -20,7 +20,7 @@ extern "C" {
 
 /* Sockets of the proxies at once, those that are closing among them: 64 bytes of heap each. */
 #if defined(ESP_PLATFORM) || defined(CMX_DEVICE_PROFILE)
-#define CMX_DEVICE_FLOWS 64
+#define CMX_DEVICE_FLOWS 48
 #else
 #define CMX_DEVICE_FLOWS 128
 #endif

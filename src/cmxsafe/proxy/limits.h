@@ -13,10 +13,10 @@
 
 /* Bytes that move from a local socket into one SSH packet at a time. high_bw contexts use the larger one: fewer, larger
  * packets cost less CPU a byte (a third on a host), and each session then holds one such buffer. On a device both leave
- * room for a packet's other fields, since libssh's buffers grow to powers of two: with these to 2 and 4 KB. */
+ * room for a packet's other fields, since libssh's buffers grow to powers of two: with these to 1 and 2 KB. */
 #ifndef CMX_RELAY_CHUNK
 #ifdef CMX_DEVICE_PROFILE
-#define CMX_RELAY_CHUNK 1920
+#define CMX_RELAY_CHUNK 896
 #else
 #define CMX_RELAY_CHUNK 16384
 #endif
@@ -24,7 +24,7 @@
 
 #ifndef CMX_RELAY_CHUNK_HIGH
 #ifdef CMX_DEVICE_PROFILE
-#define CMX_RELAY_CHUNK_HIGH 3968
+#define CMX_RELAY_CHUNK_HIGH 1920
 #else
 #define CMX_RELAY_CHUNK_HIGH 65536
 #endif
