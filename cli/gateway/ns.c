@@ -107,7 +107,7 @@ static void pass_on(int signo)
 
 /* The child's half: waits for its ids, then starts this program again as the namespace's root, so that it is a process
  * of that namespace in every respect (others of ours may then enter it through /proc). */
-_Noreturn static void become_inside(const struct gw *g, const int *listeners, size_t n, int go, int up)
+_Noreturn static void become_inside(const struct gw *g, const int *listeners, size_t n, int go, int up, pid_t parent)
 {
     char byte;
     char count[24];
@@ -119,13 +119,15 @@ _Noreturn static void become_inside(const struct gw *g, const int *listeners, si
     }
     if (write(up, "u", 1) != 1 || read(go, &byte, 1) != 1)
         _exit(CLI_FAILED);
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
     for (size_t i = 0; i < n; i++)
         dup2(listeners[i], 3 + (int)i); /* without close-on-exec; one listener: never onto another's place */
     snprintf(count, sizeof count, "%zu", n);
     setenv("LISTEN_FDS", count, 1);
     unsetenv("LISTEN_PID");
     if (setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0)
+        _exit(CLI_FAILED);
+    prctl(PR_SET_PDEATHSIG, SIGTERM); /* not before: a change of ids takes it back */
+    if (getppid() != parent)
         _exit(CLI_FAILED);
     execl("/proc/self/exe", "cmxsafe", "gateway", "serve", "--inside", "--dir", g->dir, (char *)NULL);
     _exit(CLI_FAILED);
@@ -148,13 +150,18 @@ int gw_ns_user(struct gw *g, const int *listeners, size_t n)
     int up[2];
     char byte;
     bool mapped;
+    pid_t self = getpid();
 
     if (pipe2(go, O_CLOEXEC) != 0 || pipe2(up, O_CLOEXEC) != 0)
         return cli_fail("the gateway can't start", strerror(errno), NULL);
     fflush(NULL);
     child_pid = fork();
-    if (child_pid == 0)
-        become_inside(g, listeners, n, go[0], up[1]);
+    if (child_pid == 0) {
+        close(go[1]); /* else it would wait for itself when we die here */
+        close(up[0]);
+        become_inside(g, listeners, n, go[0], up[1], self);
+    }
+    close(go[0]);
     close(up[1]);
     sigaction(SIGTERM, &pass, NULL);
     sigaction(SIGINT, &pass, NULL);

@@ -53,3 +53,14 @@ if command -v systemd-socket-activate >/dev/null; then
     ok "a socket of systemd's"
     stop_gateway
 fi
+
+# Killed without a chance to clean up, at any instant of its start or after it, the gateway leaves no process behind.
+of_ours() { grep -lzsx "CMXSAFE_GATEWAY=$GW" /proc/[0-9]*/environ | grep -v "/$$/" | cut -d/ -f3 | xargs -r ps -o comm= -p | grep -E 'cmxsafe|sshd'; }
+none_of_ours() { ! of_ours >/dev/null; }
+for delay in 0 0.01 0.02 0.05 0.1 0.2 up; do
+    "$BIN/cmxsafe" gateway serve 2>>"$TMP/gateway.log" & GW_PID=$!; PIDS+=("$GW_PID")
+    if [ $delay = up ]; then wait_for 20 gw status || fail "the gateway does not come up"; else sleep $delay; fi
+    kill -KILL "$GW_PID"; wait "$GW_PID" 2>/dev/null
+    wait_for 20 none_of_ours || fail "killed after $delay, and left: $(of_ours)"
+done
+ok "killed at any instant, it leaves nothing behind"
