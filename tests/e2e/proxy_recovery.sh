@@ -74,3 +74,15 @@ start_proxy ciphers=aes256-ctr -- "echo,$S,$R"
 wait_for 20 status_is echo error protocol || fail "no common cipher: $(ask status)"
 ask status | grep -q "no match for method encryption" || fail "no common cipher: $(ask status)"
 quit_proxy; ok "nothing in common: told as such"
+
+# A gateway that has no host key of the pinned type: the engine tells it by these words from what else may fail there.
+stop_sshd
+SSHD_PORT=$(free_port)
+ssh-keygen -q -t ecdsa -N '' -f "$TMP/host_ecdsa"
+start_sshd <<<"HostKey $TMP/host_ecdsa
+HostKeyAlgorithms ecdsa-sha2-nistp256"
+PIN=$(cat "$TMP/host_ed25519.pub")
+start_proxy -- "echo,$S,$R"
+wait_for 20 status_is echo error protocol || fail "no common host key: $(ask status)"
+ask status | grep -q "no match for method server host key" || fail "no common host key: $(ask status)"
+quit_proxy; ok "no host key of the pinned type: told as such"

@@ -138,10 +138,11 @@ struct session {
     uint64_t request_ms;  /* when it was sent */
     uint64_t received;    /* cmx_ssh_received at the last look */
     uint64_t received_ms; /* and when it last grew */
-    unsigned tried_types; /* host key types that showed a key without a pin */
-    unsigned last_type;   /* the one shown last, as a mask; 0: none in this attempt */
+    unsigned tried_types; /* host key types of which the gateway has no pinned key */
+    unsigned last_type;   /* the one shown, or those found missing, in this attempt, as a mask; 0: none */
+    bool no_key;          /* the gateway has no key at all of the types asked for in this attempt */
     size_t stack_bytes;   /* of its task; 0: the platform's default */
-    char shown[51];       /* the fingerprint of the last key without a pin */
+    char shown[51];       /* the fingerprint of the last key without a pin, while tried_types is not 0 */
     uint8_t host_key[32]; /* digest of the key that the gateway showed last */
     bool authenticated;
     uint8_t id[CMX_PROXY_SESSION_ID_MAX]; /* while authenticated */

@@ -148,23 +148,6 @@ static cmx_err check_host_key(struct session *s, struct words *w)
     return mismatch(s, w);
 }
 
-static cmx_err handshake(struct session *s, uint64_t deadline, struct words *w)
-{
-    cmx_err err;
-
-    cmx_session_set_state(s, CMX_STATE_HANDSHAKE, CMX_OK, NULL);
-    err = drive(s, cmx_ssh_handshake, deadline);
-    if (!err)
-        return check_host_key(s, w);
-    if (s->tried_types && s->shown[0] && err != CMX_ETIMEOUT) {
-        /* It showed a key without a pin, and has none of the other types. */
-        s->last_type = CMX_HOSTKEY_ANY;
-        return mismatch(s, w);
-    }
-    say(w, "key exchange", err == CMX_EPROTO ? cmx_ssh_error_text(s->ssh) : cmx_err_text(err));
-    return err;
-}
-
 /* The types whose keys this task's stack can verify. */
 static unsigned fitting(const struct session *s)
 {
@@ -173,7 +156,7 @@ static unsigned fitting(const struct session *s)
     return s->stack_bytes < need ? CMX_HOSTKEY_ANY & ~(1u << CMX_HOSTKEY_ED25519) : CMX_HOSTKEY_ANY;
 }
 
-/* The types that a pin may have, less those that showed another key: the gateway then shows its next one. */
+/* The types that a pin may have, less those that the gateway has no pinned key of: it then shows its next one. */
 static unsigned left(const struct session *s)
 {
     const unsigned all = cmx_pin_types(s->config->pins, s->config->n_pins);
@@ -181,19 +164,40 @@ static unsigned left(const struct session *s)
     return all & ~s->tried_types ? all & ~s->tried_types : all;
 }
 
+static unsigned asked_for(const struct session *s)
+{
+    return left(s) & fitting(s);
+}
+
+static cmx_err handshake(struct session *s, uint64_t deadline, struct words *w)
+{
+    cmx_err err;
+
+    cmx_session_set_state(s, CMX_STATE_HANDSHAKE, CMX_OK, NULL);
+    err = drive(s, cmx_ssh_handshake, deadline);
+    if (!err)
+        return check_host_key(s, w);
+    s->no_key = err == CMX_EPROTO && cmx_ssh_no_host_key(s->ssh);
+    if (s->no_key) {
+        s->last_type = asked_for(s);
+        if (s->shown[0]) /* a key without a pin, earlier in this round */
+            return mismatch(s, w);
+    }
+    say(w, "key exchange", err == CMX_EPROTO ? cmx_ssh_error_text(s->ssh) : cmx_err_text(err));
+    return err;
+}
+
 bool cmx_session_lacks_stack(const struct session *s)
 {
-    return !(left(s) & fitting(s));
+    return !asked_for(s);
 }
 
 bool cmx_session_types_left(struct session *s, cmx_err err)
 {
     const unsigned all = cmx_pin_types(s->config->pins, s->config->n_pins);
 
-    if (err == CMX_EHOSTKEY)
+    if (err == CMX_EHOSTKEY || (err == CMX_EPROTO && s->no_key))
         s->tried_types |= s->last_type;
-    else if (err == CMX_EPROTO && !s->last_type && !s->tried_types)
-        s->tried_types = fitting(s); /* no key was shown: the gateway may have none of these types */
     else
         s->tried_types = 0;
     if (s->tried_types && all & ~s->tried_types)
@@ -211,11 +215,14 @@ cmx_err cmx_session_login(struct session *s, char *text, size_t cap)
     cmx_err err;
 
     s->last_type = 0;
+    s->no_key = false;
+    if (!s->tried_types)
+        s->shown[0] = 0;
     err = connect_any(s, deadline, &fd, &w);
     if (err)
         return err;
     cmx_net_tune_session(fd, g->keepalive_s * g->keepalive_max);
-    err = cmx_ssh_new(&s->ssh, g, left(s) & fitting(s), fd);
+    err = cmx_ssh_new(&s->ssh, g, asked_for(s), fd);
     if (err) {
         say(&w, "session", cmx_err_text(err));
         return err;

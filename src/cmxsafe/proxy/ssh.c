@@ -227,6 +227,11 @@ static bool nothing_in_common(ssh_session session)
     return strstr(ssh_get_error(session), "no match for method") != NULL;
 }
 
+bool cmx_ssh_no_host_key(const struct cmx_ssh *s)
+{
+    return strstr(ssh_get_error(s->session), "no match for method server host key") != NULL;
+}
+
 cmx_err cmx_ssh_handshake(struct cmx_ssh *s)
 {
     int rc;
