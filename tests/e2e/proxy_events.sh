@@ -33,8 +33,10 @@ tells "relay one none reverse refused number=0 from=[^ ]+ in=0 out=0 cause=refus
 ! grep -q "^event relay one none reverse opened" "$TMP/proxy.log" || fail "opened without a service"
 ok "refused, with the cause"
 
+client "$IDLE" short 200 || fail "busy connections of a context with an idle limit"
+! grep -q "relay one idle .* cause=timeout" "$TMP/proxy.log" || fail "a busy connection was taken for an idle one"
 client "$IDLE" idle || fail "idle"
-tells "relay one idle reverse closed number=1 from=[^ ]+ in=1 out=1 cause=timeout"
+tells "relay one idle reverse closed number=201 from=[^ ]+ in=1 out=1 cause=timeout"
 client "$R" reset || fail "reset"
 tells "relay one echo reverse closed number=2 from=[^ ]+ in=9 out=[0-9]+ cause=closed"
 ok "idle and broken off are told apart"

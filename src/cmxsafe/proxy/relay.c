@@ -320,9 +320,10 @@ static cmx_err settle_tentative(struct relay *x, struct session *s, uint64_t now
     return CMX_OK;
 }
 
+/* A byte that came during this turn is newer than now. */
 static bool idle_too_long(const struct relay *x, uint64_t now)
 {
-    return x->run->cfg.idle_timeout_s > 0 && now - x->active_ms >= x->run->cfg.idle_timeout_s * 1000ull;
+    return x->run->cfg.idle_timeout_s > 0 && now >= x->active_ms + x->run->cfg.idle_timeout_s * 1000ull;
 }
 
 static cmx_err settle_open(struct relay *x, struct session *s, uint64_t now)
