@@ -4,17 +4,7 @@
 # of 4 KB of flash takes at least.
 . "$(dirname "$0")/../tests/e2e/lib.sh"
 . "$(dirname "$0")/../tests/e2e/attest_lib.sh"
-start_sshd </dev/null
-make_key
-make_flash $((4 << 20))
-cmx identity public --key private_key.bin | head -n 1 >>"$TMP/authorized_keys" || fail "identity public"
-service=$(free_port) bulk=$(free_port) remote=$(free_port)
-python3 "$ROOT/tests/e2e/service.py" "$service" &
-PIDS+=($!)
-wait_for 20 listening "$service" || fail "the service does not start"
-export BULK="$service $bulk" FLASH_US=$1
-start_board --keyfile private_key.bin --gateway "$SSHD_PORT" "$SSHD_USER" "$PIN" "$remote"
-wait_for 60 listening "$remote" && wait_for 60 listening "$bulk" || fail "the contexts do not come up"
+start_board_with_bulk "$1"
 python3 - "$remote" "$bulk" <<'PY'
 import socket, statistics, sys, threading, time, urllib.request
 attest, bulk = (int(x) for x in sys.argv[1:])

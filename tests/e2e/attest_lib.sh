@@ -57,3 +57,21 @@ start_tpm() {
     tpm tpm2_flushcontext -t
     rm "$TMP/tpm/key.priv" "$TMP/tpm/key.pub"
 }
+
+# start_board_with_bulk FLASH_US: a board whose one session carries attestation and, beside it, bulk to service.py; each read of
+# 4 KB of its flash takes at least that long. Sets remote and bulk, their ports at the gateway.
+start_board_with_bulk() {
+    local service
+    start_sshd </dev/null
+    make_key
+    make_flash $((4 << 20))
+    cmx identity public --key private_key.bin | head -n 1 >>"$TMP/authorized_keys" || fail "identity public"
+    service=$(free_port)
+    bulk=$(free_port) remote=$(free_port)
+    python3 "$ROOT/tests/e2e/service.py" "$service" 2>"$TMP/service.log" &
+    PIDS+=($!)
+    wait_for 20 listening "$service" || fail "the service does not start"
+    export BULK="$service $bulk" FLASH_US=$1
+    start_board --keyfile private_key.bin --gateway "$SSHD_PORT" "$SSHD_USER" "$PIN" "$remote"
+    wait_for 60 listening "$remote" && wait_for 60 listening "$bulk" || fail "the contexts do not come up"
+}

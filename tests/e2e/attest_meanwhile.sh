@@ -3,17 +3,7 @@
 # length of the computation that they lie in.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/attest_lib.sh"
-start_sshd </dev/null
-make_key
-make_flash $((4 << 20))
-cmx identity public --key private_key.bin | head -n 1 >>"$TMP/authorized_keys" || fail "identity public"
-service=$(free_port) bulk=$(free_port) remote=$(free_port)
-python3 "$ROOT/tests/e2e/service.py" "$service" 2>"$TMP/service.log" &
-PIDS+=($!)
-wait_for 20 listening "$service" || fail "the service does not start"
-export BULK="$service $bulk" FLASH_US=250
-start_board --keyfile private_key.bin --gateway "$SSHD_PORT" "$SSHD_USER" "$PIN" "$remote"
-wait_for 60 listening "$remote" && wait_for 60 listening "$bulk" || fail "the contexts do not come up"
+start_board_with_bulk 250
 
 python3 - "$remote" "$bulk" 6 >"$TMP/out" <<'PY' || { cat "$TMP/out"; fail "the other context stands still while /hash computes"; }
 import socket, statistics, sys, threading, time, urllib.request

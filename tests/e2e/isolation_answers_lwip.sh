@@ -22,24 +22,6 @@ for at in gw nb; do bg $at python3 "$ROOT/tests/support/link.py" time_server "$(
 wait_for 10 bash -c "for n in gw nb; do ip netns exec $NS-\$n ss -Hlun 'sport = :123' | grep -q . || exit 1; done" || fail "no time server"
 wait_for 10 in_ns gw bash -c "ss -Hlun 'sport = :547' | grep -q ." || fail "no DHCPv6 server"
 
-start_device() { # start_device GATEWAY [open|quick]
-    coproc DEVICE { exec ip netns exec "$NS-sw" "$BIN/isolation_board" tap0 "$1" 22 "$SSHD_USER" "$KEY" "$PIN" $G4 ${2:-} 2>>"$TMP/device.log"; }
-    DEVICE_RUN=$DEVICE_PID
-    PIDS+=("$DEVICE_RUN")
-    exec {DEV_OUT}<&"${DEVICE[0]}" {DEV_IN}>&"${DEVICE[1]}"
-    [ "$(tell)" = ready ] || fail "the device does not start"
-}
-tell() { # tell [COMMAND...]: its answer
-    local line
-    [ $# = 0 ] || printf '%s\n' "$*" >&"$DEV_IN"
-    IFS= read -r -t 30 -u "$DEV_OUT" line || return 1
-    printf '%s\n' "$line"
-}
-end_device() {
-    printf 'quit\n' >&"$DEV_IN"
-    wait "$DEVICE_RUN" || fail "the device ended with $?"
-    ! grep -qE 'ERROR: (Address|Leak|Thread)Sanitizer|runtime error|Assertion' "$TMP/device.log" || fail "the device complains"
-}
 count() { tell status | jq -r ".isolation.packets[\"$1\"]"; }
 is_up() { [ "$(in_ns far curl -s -m 5 http://localhost:9081/)" = hello ]; }
 

@@ -129,3 +129,25 @@ attack_from_outside() {
     [ "$(fetch)" = hello ] && [ "$(sessions)" = "$S0" ] || fail "the session did not survive"
     ok "spoofed segments, fragments, extension headers, options, ICMP, garbage: no answer, and the session lives"
 }
+
+# ---- a device on lwIP over the tap of the namespace sw; commands go to its tasks (tests/tools/isolation_board.c) ----
+
+# start_device GATEWAY [open|quick]: names are asked of $G4.
+start_device() {
+    coproc DEVICE { exec ip netns exec "$NS-sw" "$BIN/isolation_board" tap0 "$1" 22 "$SSHD_USER" "$KEY" "$PIN" $G4 ${2:-} 2>>"$TMP/device.log"; }
+    DEVICE_RUN=$DEVICE_PID
+    PIDS+=("$DEVICE_RUN")
+    exec {DEV_OUT}<&"${DEVICE[0]}" {DEV_IN}>&"${DEVICE[1]}"
+    [ "$(tell)" = ready ] || fail "the device does not start"
+}
+tell() { # tell [COMMAND...]: its answer
+    local line
+    [ $# = 0 ] || printf '%s\n' "$*" >&"$DEV_IN"
+    IFS= read -r -t 30 -u "$DEV_OUT" line || return 1
+    printf '%s\n' "$line"
+}
+end_device() {
+    printf 'quit\n' >&"$DEV_IN"
+    wait "$DEVICE_RUN" || fail "the device ended with $?"
+    ! grep -qE 'ERROR: (Address|Leak|Thread)Sanitizer|runtime error|Assertion' "$TMP/device.log" || fail "the device complains"
+}

@@ -30,24 +30,6 @@ wait_for 20 in_ns gw bash -c "ss -Hltn 'sport = :8083' | grep -q ." || fail "the
 start_dns $G4 || fail "dnsmasq does not start"
 
 # ---- the device; commands go to its tasks ----
-start_device() { # start_device GATEWAY [open]
-    coproc DEVICE { exec ip netns exec "$NS-sw" "$BIN/isolation_board" tap0 "$1" 22 "$SSHD_USER" "$KEY" "$PIN" $G4 ${2:-} 2>>"$TMP/device.log"; }
-    DEVICE_RUN=$DEVICE_PID
-    PIDS+=("$DEVICE_RUN")
-    exec {DEV_OUT}<&"${DEVICE[0]}" {DEV_IN}>&"${DEVICE[1]}"
-    [ "$(tell)" = ready ] || fail "the device does not start"
-}
-tell() { # tell [COMMAND...]: its answer
-    local line
-    [ $# = 0 ] || printf '%s\n' "$*" >&"$DEV_IN"
-    IFS= read -r -t 30 -u "$DEV_OUT" line || return 1
-    printf '%s\n' "$line"
-}
-end_device() {
-    printf 'quit\n' >&"$DEV_IN"
-    wait "$DEVICE_RUN" || fail "the device ended with $?"
-    ! grep -qE 'ERROR: (Address|Leak|Thread)Sanitizer|runtime error|Assertion' "$TMP/device.log" || fail "the device complains"
-}
 status() { tell status | jq -r "$1"; }
 sessions() { in_ns gw ss -Htn state established 'sport = :22' | awk '{print $4}'; }
 fetch() { in_ns gw curl -s -m 10 http://localhost:9081/; }
