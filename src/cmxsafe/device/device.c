@@ -25,8 +25,6 @@ static struct {
     const struct cmx_settings *over;
     const TaskParameters *over_contexts;
     size_t n_over_contexts;
-    cmx_err (*key_load)(void *arg, struct cmx_buf *out);
-    void *key_load_arg;
     struct cmx_settings settings;
     struct entry *entries;
     size_t n_entries;
@@ -137,10 +135,8 @@ static void use_hardware_key(struct cmx_gateway *g)
     bool there = cmx_port_hw_key_kind() != CMX_KEY_NONE;
     bool chosen = g->key_file || g->key_pem || g->password;
 
-    if (device.settings.client_key_derived || (there && !chosen)) {
-        g->key_load = device.key_load ? device.key_load : there ? cmx_identity_key_load : NULL;
-        g->key_load_arg = device.key_load_arg;
-    }
+    if (there && (device.settings.client_key_derived || !chosen))
+        g->key_load = cmx_identity_key_load;
     g->want_session_id = there;
 }
 
@@ -264,14 +260,6 @@ void cmx_device_override(const struct cmx_settings *settings, const TaskParamete
     device.over = settings;
     device.over_contexts = contexts;
     device.n_over_contexts = n;
-    unlock();
-}
-
-void cmx_device_set_key_loader(cmx_err (*load)(void *arg, struct cmx_buf *out), void *arg)
-{
-    lock();
-    device.key_load = load;
-    device.key_load_arg = arg;
     unlock();
 }
 

@@ -29,9 +29,6 @@ CMX_MUST_USE cmx_err cmx_device_forward(const struct cmx_settings *settings, con
  */
 void cmx_device_override(const struct cmx_settings *settings, const TaskParameters *contexts, size_t n);
 
-/* Writes the private key when SSH_CLIENT_KEY_DERIVED is set (see cmx_gateway.key_load). */
-void cmx_device_set_key_loader(cmx_err (*load)(void *arg, struct cmx_buf *out), void *arg);
-
 /* ---- at any time ---- */
 
 /* Hooks of the proxy engine, also of one that runs already. Borrowed for good; NULL: none. */

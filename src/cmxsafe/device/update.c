@@ -137,11 +137,6 @@ cmx_err cmx_device_update_run(const struct cmx_settings *settings)
     return err;
 }
 
-struct cmx_ota_service *cmx_device_update_service(void)
-{
-    return update.service;
-}
-
 void cmx_device_update_stop(void)
 {
     set(&update.stopping, true);

@@ -44,9 +44,6 @@ CMX_MUST_USE cmx_err cmx_device_update_run(const struct cmx_settings *settings);
 /* The platform's slots, or NULL before they were given. */
 const struct cmx_slots *cmx_device_slots(void);
 
-/* The running service, for its state; NULL before. */
-struct cmx_ota_service *cmx_device_update_service(void);
-
 /* Waits for requests under way. Safe when it does not run. */
 void cmx_device_update_stop(void);
 

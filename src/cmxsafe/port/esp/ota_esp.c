@@ -36,33 +36,6 @@ static bool is_pending(const esp_partition_t *p)
     return esp_ota_get_state_partition(p, &state) == ESP_OK && state == ESP_OTA_IMG_PENDING_VERIFY;
 }
 
-const char *cmx_esp_slot_name(void)
-{
-    return esp_ota_get_running_partition()->label;
-}
-
-const char *cmx_esp_slot_state(void)
-{
-    esp_ota_img_states_t state;
-
-    if (esp_ota_get_state_partition(esp_ota_get_running_partition(), &state) != ESP_OK)
-        return "undefined"; /* a factory image, or never updated */
-    switch (state) {
-    case ESP_OTA_IMG_VALID:
-        return "valid";
-    case ESP_OTA_IMG_PENDING_VERIFY:
-        return "pending-verify";
-    case ESP_OTA_IMG_NEW:
-        return "new";
-    case ESP_OTA_IMG_INVALID:
-        return "invalid";
-    case ESP_OTA_IMG_ABORTED:
-        return "aborted";
-    default:
-        return "undefined";
-    }
-}
-
 static void note_rolled_back(struct cmx_slots_status *out)
 {
     const esp_partition_t *invalid = esp_ota_get_last_invalid_partition();

@@ -13,10 +13,6 @@ extern "C" {
  */
 struct cmx_slots cmx_esp_slots(void);
 
-/* The running slot's name and state ("valid", "pending-verify", "undefined") for evidence. Static strings. */
-const char *cmx_esp_slot_name(void);
-const char *cmx_esp_slot_state(void);
-
 #ifdef __cplusplus
 }
 #endif
