@@ -28,9 +28,9 @@ extern "C" {
 
 /* Where a walk over ranges stands. */
 struct cmx_walk {
-    struct cmx_ranges ranges;
     size_t at;       /* the range */
     uint32_t offset; /* the next chunk begins here, within that range */
+    struct cmx_ranges ranges;
 };
 
 void cmx_walk_init(struct cmx_walk *w, const struct cmx_ranges *ranges);
@@ -40,11 +40,11 @@ bool cmx_walk_next(struct cmx_walk *w, uint32_t *offset, size_t *len);
 
 /* About 5 KB: on the heap, or static. */
 struct cmx_chain {
-    struct cmx_walk walk;
-    uint8_t h[32];
-    uint8_t challenge[CMX_CHALLENGE_MAX];
     size_t challenge_len;
     size_t chunk_len;
+    uint8_t h[32];
+    struct cmx_walk walk;
+    uint8_t challenge[CMX_CHALLENGE_MAX];
     uint8_t msg[32 + CMX_CHUNK + CMX_CHALLENGE_MAX];
 };
 

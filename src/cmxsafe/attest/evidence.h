@@ -47,31 +47,30 @@ struct cmx_measurement {
 
 /* A zeroed one claims nothing good: no secure boot, debug enabled, isolation off. */
 struct cmx_evidence {
-    uint8_t nonce[CMX_NONCE_MAX];
     size_t nonce_len;
-    uint8_t ueid[CMX_EVIDENCE_UEID_LEN];
-    char hw_model[CMX_EVIDENCE_NAME_MAX]; /* "ESP32-S3" */
-    bool secure_boot;
     cmx_debug_state debug;
+    cmx_key_holder key;
+    cmx_flash_encryption flash_encryption;
     uint32_t boot_count;
+    uint32_t secure_version;
+    uint32_t flash_size;
+    size_t session_len; /* 0: not known */
+    size_t n_measurements;
+    bool secure_boot;
+    bool isolation; /* installed and deciding */
+    bool has_policy, has_gateway;
     uint8_t boot_seed[32]; /* random, drawn at each boot */
+    uint8_t policy[CMX_SHA256_LEN];
+    uint8_t gateway[CMX_SHA256_LEN]; /* SHA-256 of the gateway's host key blob, as ssh-keygen -l has it */
+    uint8_t ueid[CMX_EVIDENCE_UEID_LEN];
+    uint8_t nonce[CMX_NONCE_MAX];
+    uint8_t session[CMX_EVIDENCE_SESSION_MAX]; /* RFC 4253 section 7.2 */
+    char hw_model[CMX_EVIDENCE_NAME_MAX];      /* "ESP32-S3" */
     char sw_name[CMX_EVIDENCE_NAME_MAX];
     char sw_version[CMX_EVIDENCE_NAME_MAX];
-    cmx_key_holder key;
     char slot[CMX_EVIDENCE_NAME_MAX];       /* "ota_0" */
     char slot_state[CMX_EVIDENCE_NAME_MAX]; /* "valid", "pending-verify", ... */
-    uint32_t secure_version;
-    cmx_flash_encryption flash_encryption;
-    uint32_t flash_size;
-    bool isolation; /* installed and deciding */
-    uint8_t policy[CMX_SHA256_LEN];
-    bool has_policy;
-    uint8_t gateway[CMX_SHA256_LEN]; /* SHA-256 of the gateway's host key blob, as ssh-keygen -l has it */
-    bool has_gateway;
-    uint8_t session[CMX_EVIDENCE_SESSION_MAX]; /* RFC 4253 section 7.2 */
-    size_t session_len;                        /* 0: not known */
     struct cmx_measurement measurements[CMX_RANGES_MAX];
-    size_t n_measurements;
 };
 
 /* Appends the token. mac_key: cmx_identity_evidence_key. CMX_ENOSPC: room for CMX_EVIDENCE_TOKEN_MAX is enough.

@@ -25,8 +25,8 @@ struct cmx_range {
 
 /* Invariant: no two overlap, all lie within the chip; in the order in which they were asked for. */
 struct cmx_ranges {
-    struct cmx_range r[CMX_RANGES_MAX];
     size_t n;
+    struct cmx_range r[CMX_RANGES_MAX];
 };
 
 /* The seed's choice: from 0x10000 to the end of the chip. CMX_EINVAL: the chip is not larger than that. */

@@ -34,38 +34,24 @@ static const char words[] =
     WORDS(CMX_EINTERNAL, "internal", "internal error");
 /* clang-format on */
 
-/* Each group of 16 values has this many; the last one is longer. */
-enum { GROUP = 8, ERRORS = 1 + 2 * GROUP + (CMX_EINTERNAL - CMX_EFORMAT + 1) };
-_Static_assert(CMX_EBUSY - CMX_EAGAIN + 1 == GROUP && CMX_EEXIST - CMX_EINVAL + 1 == GROUP, "place_of counts by it");
-
-/* An unknown value is an internal error. */
-static unsigned place_of(cmx_err err)
+static const char *word(cmx_err err, unsigned second)
 {
-    unsigned v = (unsigned)err;
-    unsigned in = v % 16, at = v == 0 ? 0 : 1 + (v / 16 - 1) * GROUP + in;
-
-    if ((v > 0 && v < 16) || (v < CMX_EFORMAT && in >= GROUP) || at >= ERRORS)
-        return ERRORS - 1;
-    return at;
-}
-
-static const char *word(unsigned n)
-{
+    const unsigned known = (unsigned)err <= CMX_EINTERNAL ? (unsigned)err : CMX_EINTERNAL;
     const char *w = words;
 
-    while (n--)
+    for (unsigned n = 2 * known + second; n > 0; n--)
         w += strlen(w) + 1;
     return w;
 }
 
 const char *cmx_err_name(cmx_err err)
 {
-    return word(2 * place_of(err));
+    return word(err, 0);
 }
 
 const char *cmx_err_text(cmx_err err)
 {
-    return word(2 * place_of(err) + 1);
+    return word(err, 1);
 }
 
 cmx_err_group cmx_err_group_of(cmx_err err)

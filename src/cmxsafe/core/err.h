@@ -1,4 +1,5 @@
-/* err.h - the one error type of cmxsafe. Zero is success; values are grouped by what the caller does about them.
+/* err.h - the one error type of cmxsafe. Zero is success; values are grouped by what the caller does about them, and
+ * all stay below 32: what a compressed RISC-V instruction can load.
  * Knows nothing of the platform. On ESP32 the public calls map a cmx_err to esp_err_t (port/esp). */
 #ifndef CMX_CORE_ERR_H
 #define CMX_CORE_ERR_H
@@ -14,35 +15,35 @@ typedef enum {
     CMX_OK = 0,
 
     /* Retry: the same call may succeed later. */
-    CMX_EAGAIN = 16, /* would block, or not finished yet */
-    CMX_ETIMEOUT,    /* a deadline passed */
-    CMX_EDNS,        /* the name did not resolve */
-    CMX_EREFUSED,    /* the peer refused the connection */
-    CMX_EUNREACH,    /* no route, host or network down */
-    CMX_ECLOSED,     /* the peer closed, or the link was reset */
-    CMX_EFORWARD,    /* the gateway refused a forward (port still held, or not permitted) */
-    CMX_EBUSY,       /* someone else holds the resource */
+    CMX_EAGAIN,   /* would block, or not finished yet */
+    CMX_ETIMEOUT, /* a deadline passed */
+    CMX_EDNS,     /* the name did not resolve */
+    CMX_EREFUSED, /* the peer refused the connection */
+    CMX_EUNREACH, /* no route, host or network down */
+    CMX_ECLOSED,  /* the peer closed, or the link was reset */
+    CMX_EFORWARD, /* the gateway refused a forward (port still held, or not permitted) */
+    CMX_EBUSY,    /* someone else holds the resource */
 
     /* Reconfigure: the same call fails until a person changes something. */
-    CMX_EINVAL = 32, /* an argument or a setting is not valid */
-    CMX_EHOSTKEY,    /* the gateway's host key is not one of the pinned ones */
-    CMX_EAUTH,       /* the gateway refused every credential */
-    CMX_ENOKEY,      /* no usable key: missing, wrong purpose, unreadable, or readable when it must not be */
-    CMX_EPERM,       /* the platform or the policy does not permit it */
-    CMX_ENOTSUP,     /* this build or platform does not have it */
-    CMX_ENOENT,      /* no such file, slot, context or record */
-    CMX_EEXIST,      /* already there */
+    CMX_EINVAL,   /* an argument or a setting is not valid */
+    CMX_EHOSTKEY, /* the gateway's host key is not one of the pinned ones */
+    CMX_EAUTH,    /* the gateway refused every credential */
+    CMX_ENOKEY,   /* no usable key: missing, wrong purpose, unreadable, or readable when it must not be */
+    CMX_EPERM,    /* the platform or the policy does not permit it */
+    CMX_ENOTSUP,  /* this build or platform does not have it */
+    CMX_ENOENT,   /* no such file, slot, context or record */
+    CMX_EEXIST,   /* already there */
 
     /* Give up on this input or operation. */
-    CMX_EFORMAT = 48, /* bytes from outside do not have the form they must have */
-    CMX_ETRUNC,       /* they end too early */
-    CMX_ENOSPC,       /* does not fit the bound set for it */
-    CMX_ESIG,         /* a signature, MAC or digest does not match */
-    CMX_EDOWNGRADE,   /* older than the floor */
-    CMX_EPROTO,       /* the peer broke the protocol */
-    CMX_ENOMEM,       /* allocation failed */
-    CMX_EIO,          /* storage or hardware failed */
-    CMX_EINTERNAL     /* cannot happen: a defect */
+    CMX_EFORMAT,    /* bytes from outside do not have the form they must have */
+    CMX_ETRUNC,     /* they end too early */
+    CMX_ENOSPC,     /* does not fit the bound set for it */
+    CMX_ESIG,       /* a signature, MAC or digest does not match */
+    CMX_EDOWNGRADE, /* older than the floor */
+    CMX_EPROTO,     /* the peer broke the protocol */
+    CMX_ENOMEM,     /* allocation failed */
+    CMX_EIO,        /* storage or hardware failed */
+    CMX_EINTERNAL   /* cannot happen: a defect */
 } cmx_err;
 
 typedef enum { CMX_GROUP_OK, CMX_GROUP_RETRY, CMX_GROUP_RECONFIGURE, CMX_GROUP_GIVE_UP } cmx_err_group;

@@ -26,8 +26,8 @@ struct cmx_drops {
     uint32_t silent; /* drops that were not logged, */
     uint32_t lines;  /* and when the next line may be */
     uint32_t last_line_ms;
-    struct cmx_drop list[CMX_DEVICE_DROP_LINES];
     size_t n;
+    struct cmx_drop list[CMX_DEVICE_DROP_LINES];
 };
 
 /* May one more line be said? Then it counts as said. */

@@ -37,8 +37,8 @@ struct cmx_image_policy {
     uint16_t chip_id;            /* esp_chip_id_t: 5 ESP32-C3, 9 ESP32-S3, ...; CMX_IMAGE_CHIP_ANY for tools */
     uint32_t max_len;            /* of everything, trailer included: the slot's size */
     uint32_t secure_version_min; /* an image below it is a downgrade */
-    struct cmx_ota_keys keys;    /* none: signatures are not asked for */
     bool secure_boot;            /* the bootloader verifies Secure Boot v2 sectors: such an image needs no trailer */
+    struct cmx_ota_keys keys;    /* none: signatures are not asked for */
 };
 #define CMX_IMAGE_CHIP_ANY 0xffff
 
@@ -62,26 +62,27 @@ struct cmx_image {
     int state;
     uint32_t offset;
     uint32_t need;
-    uint8_t head[CMX_IMAGE_HEAD_LEN];
-    uint8_t part[CMX_TRAILER_LEN]; /* the small piece that is being gathered: header, hash, trailer */
     uint32_t part_len;
     uint32_t crc;
     uint8_t segments_left;
     uint8_t checksum;
-    bool hashing;                 /* sha and signed_sha hold something to release */
-    bool hashing_image;           /* sha as well */
-    struct cmx_sha256 sha;        /* of the image up to its appended SHA-256 */
-    struct cmx_sha256 signed_sha; /* of everything before the trailer */
+    bool hashing;       /* sha and signed_sha hold something to release */
+    bool hashing_image; /* sha as well */
 
     /* Results, of use once finish said CMX_OK. */
-    struct cmx_image_info info;
+    bool has_secure_boot;
+    bool has_trailer;
+    const char *why;                /* one clause on what was refused; static */
     uint32_t image_len;             /* with its appended SHA-256 */
     uint32_t signed_len;            /* all but the trailer */
     uint8_t digest[CMX_SHA256_LEN]; /* SHA-256 of signed_len bytes: what sha256sum says of the unsigned file */
-    bool has_secure_boot;
-    bool has_trailer;
+    struct cmx_image_info info;
     struct cmx_trailer trailer;
-    const char *why; /* one clause on what was refused; static */
+
+    uint8_t part[CMX_TRAILER_LEN]; /* the small piece that is being gathered: header, hash, trailer */
+    uint8_t head[CMX_IMAGE_HEAD_LEN];
+    struct cmx_sha256 sha;        /* of the image up to its appended SHA-256 */
+    struct cmx_sha256 signed_sha; /* of everything before the trailer */
 };
 
 /* Ready for the first byte. Borrows policy. CMX_ENOMEM. */

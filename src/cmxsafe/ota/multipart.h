@@ -38,16 +38,16 @@ struct cmx_multipart_event {
  * data. */
 struct cmx_multipart {
     int state;
-    char delimiter[4 + CMX_MULTIPART_BOUNDARY_MAX]; /* CR LF - - boundary */
     size_t delimiter_len;
     size_t matched;
     size_t assumed; /* of these, how many stand for a CRLF that was consumed before */
-    char line[CMX_MULTIPART_LINE_MAX];
     size_t line_len;
     unsigned lines;
     bool in_part;
     bool has_name;
     char name[CMX_MULTIPART_NAME_MAX];
+    char delimiter[4 + CMX_MULTIPART_BOUNDARY_MAX]; /* CR LF - - boundary */
+    char line[CMX_MULTIPART_LINE_MAX];
 };
 
 /* content_type: the request's header. CMX_EINVAL: not multipart/form-data; CMX_EFORMAT: no or an impossible boundary.

@@ -28,8 +28,9 @@ extern "C" {
 #define CMX_OTA_PORT 8989
 #define CMX_OTA_HEAP_MAX 16384
 #define CMX_OTA_IDLE_TIMEOUT_S 30
-#define CMX_OTA_SLOWEST 128 /* bytes a second, over the idle timeout: an upload that drips holds the place of others   \
-                             */
+#define CMX_OTA_SLOWEST                                                                                                \
+    128 /* bytes a second, over the idle timeout: an upload that drips holds the place of others                       \
+         */
 #define CMX_OTA_RESTART_GRACE_MS 1000       /* for the answer to cross the tunnel */
 #define CMX_OTA_RESUME_MS (60u * 60 * 1000) /* an interrupted upload is kept that long */
 
@@ -43,10 +44,9 @@ typedef enum {
 } cmx_ota_event;
 
 struct cmx_ota_config {
-    struct cmx_slots slots;         /* copied; what is behind it must outlive the service */
-    struct cmx_image_policy policy; /* copied; no key: each start says so in the log */
-    const char *name;               /* the device's, for the page's title; NULL: "device"; borrowed */
-    const char *const *hosts;       /* further names by which clients reach it (Host header); borrowed */
+    struct cmx_slots slots;   /* copied; what is behind it must outlive the service */
+    const char *name;         /* the device's, for the page's title; NULL: "device"; borrowed */
+    const char *const *hosts; /* further names by which clients reach it (Host header); borrowed */
     size_t n_hosts;
     const char *address;          /* NULL: 127.0.0.1; borrowed */
     uint16_t port;                /* 0: one that the platform picks */
@@ -60,6 +60,7 @@ struct cmx_ota_config {
      */
     void (*event)(void *arg, cmx_ota_event event, const char *text);
     void *event_arg;
+    struct cmx_image_policy policy; /* copied; no key: each start says so in the log */
 };
 
 struct cmx_ota_service;

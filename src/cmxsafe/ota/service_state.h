@@ -24,14 +24,9 @@ typedef enum {
  * OTA_RECEIVING and OTA_CHECKING only its owner's thread touches it and the slots; received, total and crc are copies
  * for everybody else. */
 struct cmx_ota_service {
-    struct cmx_ota_config config;
-    struct cmx_http_service http;
-    struct cmx_http_route routes[CMX_OTA_ROUTES];
     struct cmx_http_server *server;
-    struct cmx_mutex lock;
     cmx_ota_state_name state;
     struct cmx_upload *upload;
-    struct cmx_slots_status slots; /* as of the last look */
     uint32_t received;
     uint32_t total; /* 0: not known */
     uint32_t crc;
@@ -39,7 +34,12 @@ struct cmx_ota_service {
     uint64_t started_ms;
     uint8_t boot[8]; /* random: tells one start from the next */
     bool confirm_over;
-    bool restart_over;            /* the restart task has done its work */
+    bool restart_over; /* the restart task has done its work */
+    struct cmx_mutex lock;
+    struct cmx_slots_status slots; /* as of the last look */
+    struct cmx_ota_config config;
+    struct cmx_http_service http;
+    struct cmx_http_route routes[CMX_OTA_ROUTES];
     char error[CMX_SLOT_WHY_MAX]; /* of the last upload */
 };
 

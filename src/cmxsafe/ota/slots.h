@@ -21,16 +21,16 @@ extern "C" {
 #define CMX_SLOT_WHY_MAX 96
 
 struct cmx_slots_status {
-    char running[CMX_SLOT_NAME_MAX];  /* "ota_0", "factory", "system" */
-    uint32_t running_offset;          /* in flash; 0: not in flash */
-    char target[CMX_SLOT_NAME_MAX];   /* where the next image goes; "" where there is none */
-    uint32_t target_size;             /* bytes */
+    uint32_t running_offset; /* in flash; 0: not in flash */
+    uint32_t target_size;    /* bytes */
+    uint32_t secure_version;
     bool pending;                     /* the running image is not confirmed yet */
     bool confirmable;                 /* the platform keeps that state at all */
+    bool rolled_back;                 /* the other slot's image was tried and given up */
+    char running[CMX_SLOT_NAME_MAX];  /* "ota_0", "factory", "system" */
+    char target[CMX_SLOT_NAME_MAX];   /* where the next image goes; "" where there is none */
     char version[CMX_IMAGE_TEXT_MAX]; /* running */
     char project[CMX_IMAGE_TEXT_MAX];
-    uint32_t secure_version;
-    bool rolled_back; /* the other slot's image was tried and given up */
     char rolled_back_version[CMX_IMAGE_TEXT_MAX];
     char rolled_back_why[24];
 };

@@ -34,8 +34,8 @@ extern "C" {
 extern const uint8_t cmx_trailer_magic[CMX_TRAILER_MAGIC_LEN];
 
 struct cmx_ota_keys {
-    uint8_t key[CMX_OTA_KEYS_MAX][CMX_P256_PUBLIC_LEN];
     size_t n; /* 0: nothing is checked */
+    uint8_t key[CMX_OTA_KEYS_MAX][CMX_P256_PUBLIC_LEN];
 };
 
 struct cmx_trailer {

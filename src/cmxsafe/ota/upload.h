@@ -26,8 +26,6 @@ extern "C" {
  * written, nor below CMX_UPLOAD_WITHHELD. */
 struct cmx_upload {
     const struct cmx_slots *slots; /* borrowed */
-    struct cmx_image_policy policy;
-    struct cmx_image image;
     uint32_t slot_size;
     uint32_t received;
     uint32_t written;
@@ -35,9 +33,11 @@ struct cmx_upload {
     uint32_t buffered;
     uint32_t crc; /* CRC-32 of the bytes received, so that a client knows whether it may continue */
     bool begun;   /* storage was touched */
-    uint8_t buffer[CMX_UPLOAD_CHUNK];
     uint8_t withheld[CMX_UPLOAD_WITHHELD];
     char why[CMX_SLOT_WHY_MAX]; /* after an error: one clause for a person */
+    struct cmx_image_policy policy;
+    struct cmx_image image;
+    uint8_t buffer[CMX_UPLOAD_CHUNK];
 };
 
 /* Ready for the first byte; policy is copied, its max_len set to the slot's size. CMX_EBUSY: the running image is not

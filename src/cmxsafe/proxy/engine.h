@@ -42,32 +42,33 @@ typedef enum { PROBE_OFF, PROBE_WAITING, PROBE_OPENING, PROBE_SENT } probe_state
 struct probe {
     probe_state state;
     struct cmx_ssh_channel *channel;
-    uint64_t next_ms; /* waiting: when the next one starts; else: when this one has failed */
-    uint8_t token[CMX_PROBE_TOKEN_LEN];
+    uint64_t next_ms;  /* waiting: when the next one starts; else: when this one has failed */
     unsigned failures; /* in a row */
     bool seen;         /* the token came back */
     bool gone;         /* the channel closed */
+    uint8_t token[CMX_PROBE_TOKEN_LEN];
 };
 
-/* A context at run time. */
+/* A context at run time. What is long stands last, here and below: the fields before it are then within reach of a
+ * small device's short instructions. */
 struct run {
     struct run *next;
     struct session *session;
-    struct cmx_context cfg;           /* owned copy */
-    size_t order;                     /* place in the configuration, for status */
-    bool removed;                     /* under the lock: the configuration does not have it any more */
-    struct cmx_context_status shared; /* under the lock */
-    struct cmx_context_status live;   /* the session task's */
-    bool dirty;                       /* live is newer than shared */
-    bool retired;                     /* the task has seen `removed` */
-    bool listening;                   /* the gateway granted the forward, or the local listener is open */
-    bool cancelling;                  /* a cancel is due before anything else */
-    uint64_t retry_ms;                /* not before that */
-    int listener;                     /* direct: or -1 */
+    size_t order; /* place in the configuration, for status */
+    int listener; /* direct: or -1 */
     int poll_index;
-    struct tracked_socket listener_socket;
-    unsigned places; /* relays, also those that only wait for the peer's close: at most twice max_connections */
+    unsigned places;        /* relays, also those that only wait for the peer's close: at most twice max_connections */
+    bool removed;           /* under the lock: the configuration does not have it any more */
+    bool dirty;             /* live is newer than shared */
+    bool retired;           /* the task has seen `removed` */
+    bool listening;         /* the gateway granted the forward, or the local listener is open */
+    bool cancelling;        /* a cancel is due before anything else */
+    uint64_t retry_ms;      /* not before that */
+    struct cmx_context cfg; /* owned copy */
+    struct cmx_context_status live; /* the session task's */
     struct probe probe;
+    struct tracked_socket listener_socket;
+    struct cmx_context_status shared; /* under the lock */
 };
 
 typedef enum {
@@ -91,26 +92,26 @@ struct relay {
     struct cmx_ssh_channel *channel;
     struct addrinfo *addresses; /* connecting: all of them, and the one under way */
     struct addrinfo *address;
-    struct tracked_socket socket;
-    uint64_t deadline_ms; /* tentative, connecting, closing */
-    uint64_t active_ms;   /* last byte either way */
-    size_t backlog;       /* bytes that wait inside libssh */
-    uint8_t *spill;       /* bytes taken out of libssh that the local side does not take yet */
+    cmx_err failed; /* the local socket broke, no memory, or an opening one is not wanted any more */
+    size_t backlog; /* bytes that wait inside libssh */
+    uint8_t *spill; /* bytes taken out of libssh that the local side does not take yet */
     size_t spill_len, spill_off;
     uint8_t *held; /* bytes read from the local side that the gateway does not take yet */
     size_t held_len, held_off;
-    bool local_blocked; /* the local side takes nothing: wait until it is writable */
+    uint64_t deadline_ms; /* tentative, connecting, closing */
+    uint64_t active_ms;   /* last byte either way */
+    bool local_blocked;   /* the local side takes nothing: wait until it is writable */
     bool local_eof, eof_sent;
     bool remote_eof, local_shut;
     bool remote_closed;
-    cmx_err failed;     /* the local socket broke, no memory, or an opening one is not wanted any more */
     bool counted;       /* in relays_open */
     bool overflow;      /* the gateway ignores its window */
     bool settled_probe; /* the token was this connection's first bytes */
-    char from[46];      /* who connected, for reverse as the gateway says; cut to an address's length */
     uint64_t number;    /* 0: it never was open, or its end has been told */
     uint64_t opened_ms;
     uint64_t bytes_in, bytes_out;
+    struct tracked_socket socket;
+    char from[46]; /* who connected, for reverse as the gateway says; cut to an address's length */
 };
 
 typedef enum { REQUEST_NONE, REQUEST_LISTEN, REQUEST_CANCEL, REQUEST_KEEPALIVE } request_kind;
@@ -119,14 +120,9 @@ struct session {
     struct session *next;
     struct cmx_proxy *proxy;
     const struct cmx_proxy_config *config; /* gateway and pins; outlives the session */
-    char name[CMX_PROXY_NAME_MAX];
-    bool stop;     /* under the lock */
-    bool finished; /* under the lock: the task has ended */
     struct run *runs;
     struct run *arrivals; /* under the lock: to be taken into runs */
     struct cmx_ssh *ssh;
-    struct tracked_socket socket;
-    struct tracked_socket pair; /* while logging in, on a platform without socketpair */
     struct relay *relays;
     size_t n_relays;
     struct pollfd *polls;
@@ -135,20 +131,25 @@ struct session {
     size_t scratch_len;
     request_kind request;
     struct run *request_run;
+    unsigned tried_types; /* host key types of which the gateway has no pinned key */
+    unsigned last_type;   /* the one shown, or those found missing, in this attempt, as a mask; 0: none */
+    size_t stack_bytes;   /* of its task; 0: the platform's default */
+    size_t id_len;
     uint64_t request_ms;  /* when it was sent */
     uint64_t received;    /* cmx_ssh_received at the last look */
     uint64_t received_ms; /* and when it last grew */
-    unsigned tried_types; /* host key types of which the gateway has no pinned key */
-    unsigned last_type;   /* the one shown, or those found missing, in this attempt, as a mask; 0: none */
+    bool stop;            /* under the lock */
+    bool finished;        /* under the lock: the task has ended */
     bool no_key;          /* the gateway has no key at all of the types asked for in this attempt */
-    size_t stack_bytes;   /* of its task; 0: the platform's default */
-    char shown[51];       /* the fingerprint of the last key without a pin, while tried_types is not 0 */
-    uint8_t host_key[32]; /* digest of the key that the gateway showed last */
     bool authenticated;
-    uint8_t id[CMX_PROXY_SESSION_ID_MAX]; /* while authenticated */
-    size_t id_len;
     bool announced_up;
     struct cmx_backoff backoff, slow;
+    char name[CMX_PROXY_NAME_MAX];
+    struct tracked_socket socket;
+    struct tracked_socket pair; /* while logging in, on a platform without socketpair */
+    char shown[51];             /* the fingerprint of the last key without a pin, while tried_types is not 0 */
+    uint8_t host_key[32];       /* digest of the key that the gateway showed last */
+    uint8_t id[CMX_PROXY_SESSION_ID_MAX]; /* while authenticated */
 };
 
 struct cmx_proxy {

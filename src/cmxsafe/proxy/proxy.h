@@ -176,29 +176,29 @@ typedef enum {
 const char *cmx_context_state_name(cmx_context_state s); /* "up", "waiting", ... */
 
 struct cmx_context_status {
-    char name[CMX_PROXY_NAME_MAX];
-    char session[CMX_PROXY_NAME_MAX];
     cmx_proxy_direction direction;
     uint16_t local_port;
     uint16_t remote_port;
     cmx_context_state state;
-    uint64_t since_ms;    /* cmx_port_now_ms when state was entered */
-    uint64_t retry_at_ms; /* waiting: when the next attempt starts */
-    unsigned sessions;    /* authenticated so far */
+    unsigned sessions; /* authenticated so far */
     unsigned relays_open;
+    cmx_err last_refusal; /* why the last of relays_refused was; the causes of struct cmx_relay_event */
+    cmx_err last_error;
+    bool has_host_key;
+    size_t session_id_len; /* 0: not known, or not asked for */
+    uint64_t since_ms;     /* cmx_port_now_ms when state was entered */
+    uint64_t retry_at_ms;  /* waiting: when the next attempt starts */
     uint64_t relays_total;
     uint64_t relays_refused; /* above max_connections, or the service did not answer */
-    cmx_err last_refusal;    /* why the last of them was; the causes of struct cmx_relay_event */
     uint64_t last_refusal_ms;
     uint64_t bytes_in; /* from the gateway to the device */
     uint64_t bytes_out;
-    uint8_t host_key[32]; /* while authenticated: SHA-256 of the host key that the gateway proved */
-    bool has_host_key;
-    uint8_t session_id[CMX_PROXY_SESSION_ID_MAX]; /* RFC 4253 section 7.2 */
-    size_t session_id_len;                        /* 0: not known, or not asked for */
-    cmx_err last_error;
-    char last_error_text[96];
     uint64_t last_error_ms; /* 0: never */
+    char name[CMX_PROXY_NAME_MAX];
+    char session[CMX_PROXY_NAME_MAX];
+    char last_error_text[96];
+    uint8_t host_key[32];                         /* while authenticated: SHA-256 of the host key that the gateway proved */
+    uint8_t session_id[CMX_PROXY_SESSION_ID_MAX]; /* RFC 4253 section 7.2 */
 };
 
 /* At most cap entries; returns how many contexts there are. A consistent snapshot of each; any thread. */
