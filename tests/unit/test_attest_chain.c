@@ -103,7 +103,7 @@ static void test_chip_sizes(void **state)
 
 static void test_challenges(void **state)
 {
-    struct cmx_ranges r = {{{0x10000, 0x12003}}, 1};
+    struct cmx_ranges r = {.r = {{0x10000, 0x12003}}, .n = 1};
     static struct cmx_chain c;
     uint8_t challenge[513];
 
@@ -133,7 +133,7 @@ static void test_challenges(void **state)
 /* A published vector: docs/ATTESTATION.md; computed by Python's hmac. */
 static void test_vector(void **state)
 {
-    struct cmx_ranges r = {{{0x10000, 0x10000 + 2 * 4096 + 100}}, 1};
+    struct cmx_ranges r = {.r = {{0x10000, 0x10000 + 2 * 4096 + 100}}, .n = 1};
     uint8_t kept[2 * 4096 + 100], have[32], want[32];
 
     (void)state;
@@ -167,7 +167,7 @@ static void test_every_byte_counts(void **state)
         reference(at, at + 4096, "c", 1, before);
     }
     for (uint32_t i = 0; i < 4096; i++) {
-        struct cmx_ranges r = {{{0x10000, 0x11000}}, 1};
+        struct cmx_ranges r = {.r = {{0x10000, 0x11000}}, .n = 1};
         uint8_t one[32] = {0}, have[32];
 
         reference(0x10000, 0x11000, "c", 1, one);
@@ -258,7 +258,7 @@ static void test_ranges_print(void **state)
 
 static void measure(uint32_t begin, uint32_t end, const void *nonce, size_t n, uint8_t out[32])
 {
-    struct cmx_ranges r = {{{begin, end}}, 1};
+    struct cmx_ranges r = {.r = {{begin, end}}, .n = 1};
     struct cmx_walk w;
     struct cmx_sha256 h;
     uint32_t at;

@@ -1,13 +1,14 @@
 #include "cmxsafe/core/buf.h"
 
-#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "cmxsafe/core/check.h"
+
 static void check(const struct cmx_buf *b)
 {
-    assert(b->start <= b->end && b->end <= b->cap);
+    CMX_CHECK(b->start <= b->end && b->end <= b->cap);
     (void)b;
 }
 
@@ -136,7 +137,7 @@ uint8_t *cmx_buf_reserve(struct cmx_buf *b, size_t *len)
 
 void cmx_buf_commit(struct cmx_buf *b, size_t len)
 {
-    assert(len <= b->cap - b->end);
+    CMX_CHECK(len <= b->cap - b->end);
     b->end += len;
 }
 

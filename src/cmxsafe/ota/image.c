@@ -1,9 +1,9 @@
 #include "cmxsafe/ota/image.h"
 
-#include <assert.h>
 #include <string.h>
 #include <strings.h>
 
+#include "cmxsafe/core/check.h"
 #include "cmxsafe/core/secret.h"
 #include "cmxsafe/ota/bytes.h"
 #include "cmxsafe/ota/crc32.h"
@@ -294,7 +294,7 @@ static cmx_err hash(struct cmx_image *c, const uint8_t *p, uint32_t n)
 
 void cmx_image_gather(struct cmx_image *c, const uint8_t *p, uint32_t n)
 {
-    assert(c->part_len + n <= sizeof c->part);
+    CMX_CHECK(c->part_len + n <= sizeof c->part);
     memcpy(c->part + c->part_len, p, n);
     c->part_len += n;
 }

@@ -1,8 +1,9 @@
 #include "cmxsafe/ota/multipart.h"
 
-#include <assert.h>
 #include <string.h>
 #include <strings.h>
+
+#include "cmxsafe/core/check.h"
 
 enum { PREAMBLE, BODY, AFTER, AFTER_DASH, AFTER_PAD, AFTER_CR, HEADERS, EPILOGUE, BROKEN };
 
@@ -117,7 +118,7 @@ static void scan(struct cmx_multipart *m, struct cmx_buf *in, struct cmx_multipa
         m->matched++;
     }
     if (cmx_buf_skip(in, i) != CMX_OK)
-        assert(0); /* i <= len */
+        CMX_CHECK(0); /* i <= len */
 }
 
 static void line_parse(struct cmx_multipart *m)
@@ -208,7 +209,7 @@ cmx_err cmx_multipart_next(struct cmx_multipart *m, struct cmx_buf *in, struct c
 {
     cmx_err err;
 
-    assert(m->matched <= m->delimiter_len);
+    CMX_CHECK(m->matched <= m->delimiter_len);
     *ev = (struct cmx_multipart_event){CMX_MULTIPART_MORE, NULL, 0};
     while (cmx_buf_len(in) > 0 && ev->kind == CMX_MULTIPART_MORE) {
         if (m->state == BROKEN)

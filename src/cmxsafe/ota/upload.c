@@ -1,16 +1,16 @@
 #include "cmxsafe/ota/upload.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "cmxsafe/core/check.h"
 #include "cmxsafe/core/secret.h"
 #include "cmxsafe/ota/crc32.h"
 #include "cmxsafe/port/port.h"
 
 static void check(const struct cmx_upload *u)
 {
-    assert(u->received == u->written + u->buffered && u->buffered <= sizeof u->buffer);
+    CMX_CHECK(u->received == u->written + u->buffered && u->buffered <= sizeof u->buffer);
     (void)u;
 }
 
@@ -51,7 +51,7 @@ static cmx_err touch(struct cmx_upload *u)
 
     if (u->begun)
         return CMX_OK;
-    assert(cmx_image_head_ok(&u->image));
+    CMX_CHECK(cmx_image_head_ok(&u->image));
     err = u->slots->begin(u->slots->arg);
     if (err)
         return fail(u, err, err == CMX_EBUSY ? "the running image is not confirmed yet" : "the slot cannot be opened");
