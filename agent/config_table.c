@@ -144,7 +144,7 @@ const struct config_key config_keys[] = {
     {"ota", "next_key_file", CONFIG_PATH, OTA(next_key_file), .help = "A second one, for key rotation."},
     {"ota", "allow_unsigned", CONFIG_BOOL, OTA(allow_unsigned), .fallback = "no",
      .help = "Accept updates without a signature where no `key_file` is given (the handler checks its own)."},
-    {"ota", "spool", CONFIG_PATH, OTA(spool), .fallback = "/var/lib/cmxsafe/update",
+    {"ota", "spool", CONFIG_PATH, OTA(spool), .fallback = "/var/lib/cmxsafed/update",
      .help = "File that holds an update until it has been verified; its state is kept beside it."},
     {"ota", "max_size", CONFIG_BYTES, OTA(max_size), .min = 1024, .max = 4000000000ull, .fallback = "1G",
      .help = "Larger updates are refused."},

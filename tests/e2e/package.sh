@@ -107,7 +107,11 @@ chroot . sh -eux -c '
     dpkg -i '"$2"'
     grep -q "# mine" /etc/cmxsafe/cmxsafed.conf
     touch /etc/cmxsafe/key
+    mkdir -p /var/lib/cmxsafe/gateway /var/lib/cmxsafed
+    touch /var/lib/cmxsafe/gateway/registry.db /var/lib/cmxsafed/update
     dpkg -P cmxsafe-agent cmxsafe
+    [ -e /var/lib/cmxsafe/gateway/registry.db ]
+    [ ! -e /var/lib/cmxsafed ]
     [ ! -e /etc/cmxsafe/cmxsafed.conf ]
     [ -e /etc/cmxsafe/key ]
     [ ! -e /usr/sbin/cmxsafed ]
