@@ -101,23 +101,55 @@ static cmx_err write_etc_hosts(struct gw *g, struct gw_error *e)
         err = gw_error_set(e, CMX_ENOMEM, NULL, "out of memory");
     if (!err)
         err = gw_write_file("/etc/hosts", text, len, 0644, e);
+    if (err == CMX_EBUSY) /* a container's is mounted: it can't be replaced, only written */
+        err = gw_write_in_place("/etc/hosts", text, len, e);
+    if (err && e)
+        snprintf(e->todo, sizeof e->todo, "make it writable, or keep out of it: 'cmxsafe gateway init --no-etc-hosts'");
     free(text); /* open_memstream's own */
     return err;
 }
 
+static cmx_err apply_names(struct gw *g, struct gw_error *e)
+{
+    return generate(g, "hosts", gw_hosts, e);
+}
+
+static cmx_err apply_fleet(struct gw *g, struct gw_error *e)
+{
+    cmx_err err = g->simple ? CMX_OK : generate(g, "fleet.nft", gw_nft_fleet, e);
+
+    return err || g->simple ? err : load_inside(g, e);
+}
+
+static cmx_err apply_host(struct gw *g, struct gw_error *e)
+{
+    cmx_err err;
+
+    if (g->simple || g->user)
+        return CMX_OK;
+    err = generate(g, "host.nft", gw_nft_host, e);
+    return err ? err : load_host(g, e);
+}
+
+static cmx_err apply_etc_hosts(struct gw *g, struct gw_error *e)
+{
+    return g->simple || g->user ? CMX_OK : write_etc_hosts(g, e);
+}
+
 cmx_err gw_apply(struct gw *g, struct gw_error *e)
 {
-    cmx_err err = generate(g, "hosts", gw_hosts, e);
+    static cmx_err (*const steps[])(struct gw *, struct gw_error *) = {apply_names, apply_fleet, apply_host,
+                                                                       apply_etc_hosts};
+    cmx_err first = CMX_OK;
 
-    if (err || g->simple)
-        return err;
-    err = generate(g, "fleet.nft", gw_nft_fleet, e);
-    if (!err)
-        err = load_inside(g, e);
-    if (err || g->user)
-        return err;
-    err = generate(g, "host.nft", gw_nft_host, e);
-    if (!err)
-        err = load_host(g, e);
-    return err ? err : write_etc_hosts(g, e);
+    for (size_t i = 0; i < GW_COUNT(steps); i++) {
+        struct gw_error now = {0};
+        cmx_err err = steps[i](g, &now);
+
+        if (err && !first) {
+            first = err;
+            *e = now;
+        }
+    }
+    return first;
 }

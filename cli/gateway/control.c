@@ -189,6 +189,18 @@ void gw_client_readable(struct gw_server *s, struct gw_client *c)
         gw_client_close(s, c);
 }
 
+static cmx_err not_running(const struct gw *g, struct gw_error *e)
+{
+    bool units = !g->user && access("/etc/systemd/system/cmxsafe-gateway.service", F_OK) == 0;
+
+    return gw_error_set(e, CMX_ECLOSED,
+                        units
+                            ? "start it with 'systemctl start cmxsafe-gateway.socket cmxsafe-gateway.service'; why it "
+                              "ended: journalctl -u 'cmxsafe-gateway*'"
+                            : "start it with 'cmxsafe gateway serve'",
+                        "no gateway is running here");
+}
+
 cmx_err gw_control(const struct gw *g, const char *request, FILE *out, struct gw_error *e)
 {
     char path[GW_PATH_MAX];
@@ -203,7 +215,7 @@ cmx_err gw_control(const struct gw *g, const char *request, FILE *out, struct gw
     if (fd < 0 || !short_address(gw_path(g, "run", path), &a, &dir)) {
         if (fd >= 0)
             close(fd);
-        return gw_error_set(e, CMX_ECLOSED, "start it with 'cmxsafe gateway serve'", "no gateway is running here");
+        return not_running(g, e);
     }
     sent = connect(fd, (const struct sockaddr *)&a, sizeof a) == 0 &&
            send(fd, request, strlen(request), MSG_NOSIGNAL) == (ssize_t)strlen(request) &&
@@ -211,7 +223,7 @@ cmx_err gw_control(const struct gw *g, const char *request, FILE *out, struct gw
     close(dir);
     if (!sent) {
         close(fd);
-        return gw_error_set(e, CMX_ECLOSED, "start it with 'cmxsafe gateway serve'", "no gateway is running here");
+        return not_running(g, e);
     }
     while ((n = recv(fd, chunk, sizeof chunk, 0)) > 0) {
         got += (size_t)n;

@@ -26,6 +26,7 @@ static bool write_all(int fd, const char *text, size_t len)
 cmx_err gw_write_file(const char *path, const char *text, size_t len, unsigned mode, struct gw_error *e)
 {
     char temp[GW_PATH_MAX + 16];
+    cmx_err err;
     bool ok;
     int fd;
 
@@ -38,9 +39,9 @@ cmx_err gw_write_file(const char *path, const char *text, size_t len, unsigned m
     ok = close(fd) == 0 && ok && rename(temp, path) == 0;
     if (ok)
         return CMX_OK;
-    gw_error_set(e, CMX_EIO, NULL, "can't write %s (%s)", path, strerror(errno));
+    err = gw_error_set(e, errno == EBUSY ? CMX_EBUSY : CMX_EIO, NULL, "can't write %s (%s)", path, strerror(errno));
     unlink(temp);
-    return CMX_EIO;
+    return err;
 }
 
 cmx_err gw_write_in_place(const char *path, const char *text, size_t len, struct gw_error *e)

@@ -82,6 +82,14 @@ cmx_err gw_load(struct gw *g, struct gw_error *e)
     return err ? err : load_port(g, e);
 }
 
+/* Nobody named a folder, and it is the user's own. */
+static bool is_own_default(const struct gw_common *c)
+{
+    const char *env = getenv("CMXSAFE_GATEWAY");
+
+    return !c->dir && !(env && env[0]) && geteuid() != 0;
+}
+
 int gw_open(struct gw *g, const struct gw_common *c, bool write)
 {
     struct gw_error e = {0};
@@ -98,6 +106,8 @@ int gw_open(struct gw *g, const struct gw_common *c, bool write)
     if (!err)
         return CLI_OK;
     gw_close(g);
+    if (err == CMX_ENOENT && is_own_default(c) && access(GW_SYSTEM_DIR, F_OK) == 0)
+        snprintf(e.todo, sizeof e.todo, "the system's gateway is root's: use sudo; one of your own: 'init --user'");
     return gw_fail("the gateway can't be opened", &e);
 }
 
@@ -125,6 +135,23 @@ int gw_begin(struct gw *g, const struct gw_common *c, const char *what, struct g
     return status;
 }
 
+/* The registry is changed: what is written from it, and the live sessions, whatever became of the files. With no
+ * gateway running there are none. */
+static int gw_follow(struct gw *g, struct gw_error *e)
+{
+    struct gw_error now = {0};
+    cmx_err err = gw_apply(g, e);
+
+    if (gw_control(g, "reload", NULL, &now) == CMX_EPERM && !err) {
+        err = CMX_EPERM;
+        *e = now;
+    }
+    gw_close(g);
+    if (!e->todo[0])
+        snprintf(e->todo, sizeof e->todo, "mend that, then 'cmxsafe gateway init'");
+    return err ? gw_fail("the registry is changed, but not all that follows from it", e) : CLI_OK;
+}
+
 int gw_finish(struct gw *g, const struct gw_common *c, const char *what, cmx_err err, struct gw_error *e)
 {
     if (err || c->dry_run)
@@ -132,10 +159,7 @@ int gw_finish(struct gw *g, const struct gw_common *c, const char *what, cmx_err
     else
         err = gw_registry_commit(&g->registry, e);
     if (!err && !c->dry_run)
-        err = gw_apply(g, e);
-    /* Live sessions follow at once; with no gateway running there are none. */
-    if (!err && !c->dry_run && gw_control(g, "reload", NULL, e) == CMX_EPERM)
-        err = CMX_EPERM;
+        return gw_follow(g, e);
     gw_close(g);
     return err ? gw_fail(what, e) : CLI_OK;
 }

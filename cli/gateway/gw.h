@@ -132,7 +132,7 @@ const char *gw_outcome_text(gw_outcome o);
 
 /* ---- files ---- */
 
-/* Writes whole or not at all (temporary file, fsync, rename). mode as chmod's. */
+/* Writes whole or not at all (temporary file, fsync, rename). mode as chmod's. CMX_EBUSY: path is a mount point. */
 CMX_MUST_USE cmx_err gw_write_file(const char *path, const char *text, size_t len, unsigned mode, struct gw_error *e);
 /* Keeps the file that others have mounted (a new one would be another): for the hosts file. A reader may see a part. */
 CMX_MUST_USE cmx_err gw_write_in_place(const char *path, const char *text, size_t len, struct gw_error *e);

@@ -303,9 +303,14 @@ cmx_err gw_registry_check(struct gw_registry *r, struct gw_error *e)
 
 cmx_err gw_registry_backup(struct gw_registry *r, const char *path, struct gw_error *e)
 {
+    cmx_err err;
+
     if (access(path, F_OK) == 0)
         return gw_error_set(e, CMX_EEXIST, "name a new file", "%s exists", path);
-    return gw_sql_run(r, e, "VACUUM INTO ?", "t", path);
+    err = gw_sql_run(r, e, "VACUUM INTO ?", "t", path);
+    if (err)
+        unlink(path); /* half a copy is none */
+    return err;
 }
 
 cmx_err gw_meta_get(struct gw_registry *r, const char *key, char *out, size_t cap)

@@ -92,8 +92,18 @@ printf 'GET / HTTP/1.0\r\n\r\n' | try_client p -W cam-17.cmx:81 2>/dev/null | gr
 gw doctor >"$TMP/doctor.out" || fail "the doctor finds something bad: $(grep ^bad "$TMP/doctor.out")"
 ok "platform and doctor"
 nft list chain inet cmxsafe_host forward | grep -q 'oifname "cmxsafe0" counter' || fail "forwarding into the fleet is open"
-gw revoke cam-17 >/dev/null
+mount -t tmpfs -o size=16k none /run/netns/ && ! gw backup /run/netns/copy.db 2>/dev/null || fail "a copy on a full disk"
+[ ! -e /run/netns/copy.db ] || fail "half a copy is left"
+umount /run/netns
+# A container's /etc/hosts is mounted: it can only be written. Where it can't be, a revoked device is out nevertheless.
+cp /etc/hosts "$TMP/hosts" && mount --bind "$TMP/hosts" /etc/hosts
+gw rename cam-18 cam-19 >/dev/null && grep -q ' cam-19.cmx$' /etc/hosts || fail "a mounted /etc/hosts is not written"
+umount /etc/hosts
+mount -o remount,ro /etc || fail "/etc can't be made read-only"
+! gw revoke cam-17 2>"$TMP/revoke.err" || fail "what could not be written is not told"
+grep -q "the registry is changed, but .*/etc/hosts .*; make it writable, or" "$TMP/revoke.err" || fail "the message: $(cat "$TMP/revoke.err")"
 wait_for 5 gone cam-17 || fail "revoked, and still there"
+mount -o remount,rw /etc && gw init >/dev/null || fail "init, once /etc can be written again"
 [ "$(awk '/cam-17/' /etc/hosts)" = "" ] || fail "a revoked name stays in /etc/hosts"
 stop_gateway
 gw net down || fail "net down"
