@@ -15,12 +15,40 @@ static void read_pins(const struct gw *g, struct pins *p)
     gw_pin(g, "hostkey_ecdsa.pub", p->ecdsa);
 }
 
-static void put_agent(FILE *f, const struct gw *g, const struct gw_device *d, const struct pins *p)
+static bool has_port(const uint16_t *ports, size_t n, unsigned port)
 {
+    for (size_t i = 0; i < n; i++)
+        if (ports[i] == port)
+            return true;
+    return false;
+}
+
+/* Where the direct contexts listen on the device: at the service's own port, unless a service of the device or another
+ * direct context has it; then at the next free one 10,000 further on. */
+static void choose_local_ports(const struct gw_device *d, uint16_t local[GW_DIRECTS_MAX])
+{
+    for (size_t i = 0; i < d->n_directs; i++) {
+        unsigned port = d->directs[i].port;
+
+        for (unsigned tries = 0; has_port(d->ports, d->n_ports, port) || has_port(local, i, port); tries++)
+            port = tries ? port % 65535 + 1 : (port + 9999) % 65535 + 1;
+        local[i] = (uint16_t)port;
+    }
+}
+
+static void put_agent(FILE *f, const struct gw *g, const struct gw_device *d, const struct pins *p, bool hwkey)
+{
+    uint16_t local[GW_DIRECTS_MAX];
+
+    choose_local_ports(d, local);
     fprintf(f,
             "# cmxsafed.conf for %s\n"
-            "[gateway]\nhost = %s\nport = %u\nuser = %s\nhost_key = %s\nhost_key = %s\nkey_file = /etc/cmxsafe/key\n",
+            "[gateway]\nhost = %s\nport = %u\nuser = %s\nhost_key = %s\nhost_key = %s\n",
             d->name, g->host, g->port, g->account, p->ed25519, p->ecdsa);
+    fputs(hwkey ? "\n# The SSH key is derived from it. In a TPM: tpm_handle instead.\n"
+                  "[identity]\nkey_file = /etc/cmxsafe/private_key.bin\n"
+                : "key_file = /etc/cmxsafe/key\n",
+          f);
     for (size_t i = 0; i < d->n_ports; i++) {
         fprintf(f, "\n[context port-%u]\nlocal_port = %u\nremote_port = %u\n", d->ports[i], d->ports[i], d->ports[i]);
         if (d->address[0])
@@ -28,7 +56,7 @@ static void put_agent(FILE *f, const struct gw *g, const struct gw_device *d, co
     }
     for (size_t i = 0; i < d->n_directs; i++)
         fprintf(f, "\n[context direct-%u]\ndirection = direct\nlocal_port = %u\nremote_host = %s\nremote_port = %u\n",
-                d->directs[i].port, d->directs[i].port, d->directs[i].host, d->directs[i].port);
+                local[i], local[i], d->directs[i].host, d->directs[i].port);
 }
 
 static void put_settings(FILE *f, const struct gw *g, const struct gw_device *d, const struct pins *p, bool hwkey)
@@ -70,7 +98,7 @@ void gw_snippet(FILE *f, const struct gw *g, const struct gw_device *d, const ch
 
     read_pins(g, &p);
     if (strcmp(form, "agent") == 0)
-        put_agent(f, g, d, &p);
+        put_agent(f, g, d, &p, hwkey);
     else if (strcmp(form, "settings") == 0)
         put_settings(f, g, d, &p, hwkey);
     else

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "cli/gateway/gw.h"
+#include "cli/gateway/snippet.h"
 #include "cli/gateway/units.h"
 #include "gateway/registry/authline.h"
 #include "gateway/registry/limits.h"
@@ -216,6 +217,28 @@ static void test_directs(void **state)
         assert_int_not_equal(gw_directs_parse(&d, bad[i], &e), CMX_OK);
     assert_int_equal(gw_directs_parse(&d, "broker.example:1883,[fd00::1]:80", &e), CMX_OK);
     assert_string_equal(d.directs[1].host, "fd00::1");
+}
+
+/* What a device is told can be used as it is: no context twice, no port that a service of the device has. */
+static void test_snippet(void **state)
+{
+    struct gw_device d = {.name = "cam-17", .ports = {80, 8080}, .n_ports = 2};
+    struct gw_error e;
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&text, &len);
+
+    (void)state;
+    assert_int_equal(gw_directs_parse(&d, "a:1883,b:1883,c:8080,d:60000,e:60000", &e), CMX_OK);
+    gw_snippet(f, &gateway, &d, "agent", true);
+    assert_int_equal(fclose(f), 0);
+    assert_non_null(strstr(text, "[context direct-1883]\ndirection = direct\nlocal_port = 1883\nremote_host = a\n"));
+    assert_non_null(strstr(text, "[context direct-11883]\ndirection = direct\nlocal_port = 11883\nremote_host = b\n"));
+    assert_non_null(strstr(text, "local_port = 18080\nremote_host = c\nremote_port = 8080\n"));
+    assert_non_null(strstr(text, "local_port = 4465\nremote_host = e\nremote_port = 60000\n"));
+    assert_non_null(strstr(text, "[identity]\nkey_file = "));
+    assert_null(strstr(text, "/etc/cmxsafe/key\n"));
+    free(text); /* open_memstream's own */
 }
 
 static void test_permits(void **state)
@@ -432,8 +455,9 @@ static void test_golden(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_keys),    TEST(test_addresses), TEST(test_enroll),    TEST(test_simple), TEST(test_directs),
-        TEST(test_permits), TEST(test_broken),    TEST(test_log_lines), TEST(test_limits), TEST(test_golden),
+        TEST(test_keys),      TEST(test_addresses), TEST(test_enroll),  TEST(test_simple),
+        TEST(test_directs),   TEST(test_snippet),   TEST(test_permits), TEST(test_broken),
+        TEST(test_log_lines), TEST(test_limits),    TEST(test_golden),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
