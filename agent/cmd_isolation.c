@@ -69,6 +69,7 @@ static int parse(int argc, char **argv, struct options *o)
     };
     int c;
 
+    opterr = 0;
     while ((c = getopt_long(argc, argv, "c:h", longs, NULL)) != -1) {
         if (c == 'h')
             return help(), 1;
@@ -78,6 +79,8 @@ static int parse(int argc, char **argv, struct options *o)
             return usage("--commit-confirm takes 1 to 86400 seconds") + 1;
         else if (c >= SHOW && c <= CONFIRM && (o->action == NONE || o->action == (enum action)c))
             o->action = (enum action)c;
+        else if (c == '?')
+            return usage("an option is not known, or lacks its value") + 1;
         else if (c != 'n')
             return usage("one of --show, --dry-run, --apply, --confirm and --remove") + 1;
     }

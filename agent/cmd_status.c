@@ -34,6 +34,7 @@ static int parse(int argc, char **argv, struct options *o)
     };
     int c;
 
+    opterr = 0;
     while ((c = getopt_long(argc, argv, "c:h", longs, NULL)) != -1) {
         if (c == 'j')
             o->json = true;
@@ -47,7 +48,9 @@ static int parse(int argc, char **argv, struct options *o)
             help();
             return 1;
         } else {
-            fprintf(stderr, "cmxsafe: see 'cmxsafed status --help'\n");
+            fprintf(stderr, "cmxsafe: %s '%s'; see 'cmxsafed status --help'\n",
+                    c == 'w' ? "--watch takes 1 to 3600 seconds, not" : "option not known, or without its value:",
+                    c == 'w' ? optarg : argv[optind - 1]);
             return 3;
         }
     }

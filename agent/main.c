@@ -69,6 +69,7 @@ int main(int argc, char **argv)
     const char *file = CONFIG_FILE_DEFAULT;
     int check = 0, c;
 
+    opterr = 0;
     for (size_t i = 0; argc > 1 && i < N_COMMANDS; i++)
         if (strcmp(argv[1], commands[i].name) == 0)
             return commands[i].run(argc - 1, argv + 1);
@@ -84,7 +85,7 @@ int main(int argc, char **argv)
         else if (c == 'k')
             check = 1;
         else if (c != 'f')
-            return fputs("cmxsafe: see 'cmxsafed --help'\n", stderr), 2;
+            return usage("option not known, or without its value:", argv[optind - 1]);
     }
     if (optind < argc)
         return usage("no command", argv[optind]);

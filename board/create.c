@@ -197,6 +197,7 @@ int board_cmd_create(int argc, char **argv)
     struct options o = {.chip = "esp32s3", .flash_size = 4u << 20};
     int c;
 
+    opterr = 0;
     while ((c = getopt_long(argc, argv, "h", longopts, NULL)) != -1)
         switch (c) {
         case 'f':
@@ -215,7 +216,7 @@ int board_cmd_create(int argc, char **argv)
             fputs(help, stdout);
             return BOARD_OK;
         default:
-            return BOARD_USAGE;
+            return board_usage("create: option '%s' is not known or lacks its value", argv[optind - 1]);
         }
     if (optind + 1 != argc)
         return board_usage("create: one folder is needed");

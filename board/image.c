@@ -55,6 +55,7 @@ int board_cmd_image(int argc, char **argv)
     const char *chip = "esp32s3", *version = CMX_VERSION;
     int c;
 
+    opterr = 0;
     while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
         if (c == 'h')
             return print_help();
@@ -63,7 +64,7 @@ int board_cmd_image(int argc, char **argv)
         else if (c == 'c')
             chip = optarg;
         else
-            return board_usage("see 'cmxsafe-board image --help'");
+            return board_usage("image: option '%s' is not known or lacks its value", argv[optind - 1]);
     }
     if (optind + 1 != argc)
         return board_usage("image: name one file");

@@ -239,13 +239,16 @@ int board_cmd_run(int argc, char **argv)
     int c, rc;
 
     board.argv = argv - 1; /* the program's own */
+    opterr = 0;
     while ((c = getopt_long(argc, argv, "h", longopts, NULL)) != -1) {
         if (c == 'h') {
             fputs(help, stdout);
             return BOARD_OK;
         }
-        if (c == '?' || n == SETTINGS_MAX)
-            return BOARD_USAGE;
+        if (c == '?')
+            return board_usage("run: option '%s' is not known or lacks its value", argv[optind - 1]);
+        if (n == SETTINGS_MAX)
+            return board_usage("run: more than %d settings; write them to board.ini", SETTINGS_MAX);
         given[n].option = c;
         given[n++].value = optarg;
     }

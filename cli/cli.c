@@ -1,6 +1,7 @@
 #include "cli.h"
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -47,6 +48,10 @@ int cli_dispatch(const char *prefix, const struct cli_command *table, size_t n, 
 
     if (argc < 2)
         return cli_usage(prefix, "no command given");
+    if (argc > 2 && strcmp(argv[1], "help") == 0) { /* `help COMMAND` is `COMMAND --help` */
+        memmove(&argv[1], &argv[2], (size_t)(argc - 2) * sizeof argv[0]);
+        argv[argc - 1] = (char *)(uintptr_t) "--help";
+    }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
         print_help(prefix, table, n);
         return CLI_OK;

@@ -33,7 +33,7 @@ int image_file_check(const char *path, const struct cmx_image_policy *policy, st
         err = feed_file(path, c);
     why = err == CMX_ENOENT || err == CMX_EIO ? strerror(errno) : c->why[0] ? c->why : cmx_err_text(err);
     cmx_image_abort(c);
-    return err ? cli_fail(path, why, todo) : CLI_OK;
+    return err ? cli_fail(path, why, err == CMX_ENOENT ? NULL : todo) : CLI_OK;
 }
 
 cmx_err image_file_add_key(struct cmx_ota_keys *keys, const char *path)

@@ -9,7 +9,7 @@ static const struct cli_command commands[] = {
     {"image", cmd_image, "make and look at what goes into a device's flash"},
     {"gateway", cmd_gateway, "turn an OpenSSH server into a CMX-GW, and look after it"},
     {"update", cmd_update, "update a device over the air and see that it runs the new image"},
-    {"version", cmd_version, "print the version and what it is built with"},
+    {"version", cmd_version, "print the version and what it runs with"},
 };
 
 int main(int argc, char **argv)

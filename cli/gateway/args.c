@@ -102,7 +102,10 @@ cmx_err gw_args(struct gw_command_line *line, int argc, char **argv, int *status
             continue;
         }
         if (line->n_operands == line->max_operands || line->n_operands == GW_COUNT(line->operand)) {
-            *status = cli_usage("cmxsafe gateway", "%s: '%s' is one argument too many", line->command, argv[i]);
+            char command[80];
+
+            snprintf(command, sizeof command, "cmxsafe gateway %s", line->command);
+            *status = cli_usage(command, "'%s' is one argument too many", argv[i]);
             return CMX_EINVAL;
         }
         line->operand[line->n_operands++] = argv[i];

@@ -174,7 +174,7 @@ static int finish(struct gw *g, const struct init_job *job, bool fresh, struct g
         err = gw_apply(g, e);
     if (err)
         return give_up(g, e);
-    gw_print_init(g, job->common.json, fresh);
+    gw_print_init(g, job->common.json, fresh ? "set up " : "updated ");
     gw_close(g);
     return CLI_OK;
 }

@@ -13,8 +13,8 @@ CMX_MUST_USE cmx_err gw_helper_path(const struct gw *g, char out[GW_PATH_MAX], s
 /* Where the helper was installed beside this program. */
 CMX_MUST_USE cmx_err gw_helper_source(char out[GW_PATH_MAX], struct gw_error *e);
 
-/* What was set up, and the pins that devices need. */
-void gw_print_init(struct gw *g, bool json, bool fresh);
+/* What was set up (done: "set up " or "updated ") or is only shown (NULL), and the pins that devices need. */
+void gw_print_init(struct gw *g, bool json, const char *done);
 
 /* "SHA256:..." of a host key of the gateway; "" when it can't be read. */
 void gw_pin(const struct gw *g, const char *name, char out[GW_FINGERPRINT_MAX]);

@@ -183,7 +183,7 @@ static void print_json(const struct gw *g, const char *ed25519, const char *ecds
     printf("}\n");
 }
 
-void gw_print_init(struct gw *g, bool json, bool fresh)
+void gw_print_init(struct gw *g, bool json, const char *done)
 {
     char ed25519[GW_FINGERPRINT_MAX];
     char ecdsa[GW_FINGERPRINT_MAX];
@@ -194,7 +194,7 @@ void gw_print_init(struct gw *g, bool json, bool fresh)
         print_json(g, ed25519, ecdsa);
         return;
     }
-    printf("%s the gateway in %s\n", fresh ? "set up" : "updated", g->dir);
+    printf("%sthe gateway in %s\n", done ? done : "", g->dir);
     printf("  registry     %s/registry.db\n", g->dir);
     printf("  sshd         %s/sshd_config, account %s, forwards only\n", g->dir, g->account);
     printf("  listens on   %s (devices call it %s port %u)\n", g->listen, g->host, g->port);
@@ -204,8 +204,10 @@ void gw_print_init(struct gw *g, bool json, bool fresh)
         printf("  fleet        %s, in a network namespace of its own; rules in %s/fleet.nft\n", g->fleet_text, g->dir);
     printf("  pin          %s (ed25519)\n", ed25519);
     printf("               %s (ecdsa)\n", ecdsa);
+    if (!done)
+        return;
     if (g->user)
         printf("start it with 'cmxsafe gateway serve --dir %s'\n", g->dir);
     else
-        printf("start it with 'systemctl enable --now cmxsafe-gateway.socket'\n");
+        printf("start it with 'systemctl enable --now cmxsafe-gateway.socket cmxsafe-gateway.service'\n");
 }

@@ -311,6 +311,8 @@ int gw_rollout_command(struct gw_rollout *job, const char *operands, const char 
              job->stop_at);
     if (gw_args(&line, argc, argv, &status))
         return status;
+    if (strcmp(job->command, "update") == 0 && (!line.rest || !line.rest[0]))
+        return cli_usage("cmxsafe gateway update", "no image: give it after --, as in '--all -- firmware.bin'");
     job->arguments = line.rest;
     job->names = line.operand;
     job->n_names = line.n_operands;

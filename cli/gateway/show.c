@@ -58,12 +58,12 @@ static cmx_err show_device(struct gw *g, const struct gw_device *d, bool json, s
            d->fingerprint[0] ? d->fingerprint : "-", d->key_type);
     for (size_t i = 0; i < d->n_ports; i++)
         printf(" %u", d->ports[i]);
-    printf("\nopens         ");
+    printf("%s\nopens         ", d->n_ports ? "" : " -");
     for (size_t i = 0; i < d->n_directs; i++)
         printf(strchr(d->directs[i].host, ':') ? " [%s]:%u" : " %s:%u", d->directs[i].host, d->directs[i].port);
-    printf("\nenrolled       %s\n", gw_time_text(d->enrolled, when));
+    printf("%s\nenrolled       %s\n", d->n_directs ? "" : " -", gw_time_text(d->enrolled, when));
     printf("revoked        %s\n", gw_time_text(d->revoked, when));
-    printf("attested       %s %s\n", gw_time_text(at, when), verdict);
+    printf("attested       %s%s%s\n", gw_time_text(at, when), verdict[0] ? " " : "", verdict);
     printf("reached by     ");
     err = gw_permit_each(&g->registry, NULL, print_grant, &job, e);
     if (job.n == 0)
@@ -95,7 +95,7 @@ int gw_cmd_show(int argc, char **argv)
     if (gw_open(&g, &c, false))
         return CLI_FAILED;
     if (!line.n_operands) {
-        gw_print_init(&g, c.json, false);
+        gw_print_init(&g, c.json, NULL);
         gw_close(&g);
         return CLI_OK;
     }

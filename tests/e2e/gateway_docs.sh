@@ -20,4 +20,7 @@ for command in $("$BIN/cmxsafe" gateway --help | awk '/^  [a-z]/ { print $1 }');
     [ $? = 2 ] && grep -q "no option '--no-such-option'" "$TMP/err" || fail "$command takes any option"
 done
 "$BIN/cmxsafe" gateway enrol 2>&1 | grep -q "did you mean 'enroll'" || fail "no suggestion"
+"$BIN/cmxsafe" help gateway enroll | grep -q '^usage: cmxsafe gateway enroll' || fail "help gateway enroll"
+"$BIN/cmxsafe" gateway list one 2>&1 | grep -q "'one' is one argument too many; see 'cmxsafe gateway list --help'" || fail "one argument too many"
+"$BIN/cmxsafe" gateway update --all 2>&1 | grep -q "no image: give it after --" || fail "an update without an image is begun"
 ok "every subcommand has help and refuses what it does not know"
