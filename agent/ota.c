@@ -1,10 +1,12 @@
 #include "ota.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cmxsafe/core/log.h"
+#include "cmxsafe/core/mem.h"
 #include "cmxsafe/ota/service.h"
 #include "cmxsafe/port/port.h"
 #include "cmxsafe/proxy/proxy.h"
@@ -21,7 +23,8 @@ static struct {
     struct cmx_ota_keys keys;
     struct cmx_ota_service *service;
     struct cmx_proxy *proxy;
-    volatile bool stopping, watching;
+    char *name, *host; /* what the service borrows: copies, since a reload replaces the configuration */
+    atomic_bool stopping, watching;
 } ota = {.runner = {.fd = -1}, .spool = {.fd = -1, .state_fd = -1}};
 
 static bool wanted(const struct agent_config *c)
@@ -123,13 +126,20 @@ static void watch(void *arg)
     ota.watching = false;
 }
 
+/* CMX_ENOMEM: what was copied is freed by ota_stop. */
+static cmx_err keep_texts(const struct agent_config *c)
+{
+    ota.name = cmx_mem_strdup(c->gateway.user);
+    ota.host = c->ota.host ? cmx_mem_strdup(c->ota.host) : NULL;
+    return ota.name && (ota.host || !c->ota.host) ? CMX_OK : CMX_ENOMEM;
+}
+
 cmx_err ota_start(struct agent *a, char *why, size_t cap)
 {
     const struct ota_section *o = &a->config->ota;
-    static const char *host;
     struct cmx_ota_config config = {.slots = ota_spool_slots(&ota.spool),
                                     .policy = {.format = CMX_IMAGE_OPAQUE, .keys = ota.keys},
-                                    .name = a->config->gateway.user,
+                                    .hosts = (const char *const *)&ota.host,
                                     .port = (uint16_t)o->port,
                                     .confirm_deadline_ms = (uint32_t)o->confirm_within_ms,
                                     .no_restart = o->restart == NULL,
@@ -138,9 +148,11 @@ cmx_err ota_start(struct agent *a, char *why, size_t cap)
 
     if (!wanted(a->config))
         return CMX_OK;
-    host = o->host;
-    config.hosts = &host;
-    config.n_hosts = host != NULL;
+    err = keep_texts(a->config);
+    if (err)
+        return err;
+    config.name = ota.name;
+    config.n_hosts = ota.host != NULL;
     ota.proxy = a->proxy;
     err = cmx_ota_start(&ota.service, &config);
     if (err) {
@@ -181,6 +193,9 @@ void ota_stop(struct agent *a)
         cmx_port_sleep_ms(10);
     cmx_ota_stop(ota.service);
     ota.service = NULL;
+    cmx_mem_free(ota.name);
+    cmx_mem_free(ota.host);
+    ota.name = ota.host = NULL;
     ota.stopping = false;
     ota_spool_close(&ota.spool);
     runner_stop(&ota.runner);

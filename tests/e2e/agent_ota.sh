@@ -50,6 +50,11 @@ rm broken
 "$BIN/cmxsafe" update --opaque --url "$URL" --no-wait bundle2.signed >out 2>err || { cat out err; fail "cmxsafe update --opaque"; }
 cmp installed bundle2 || fail "the second bundle"
 ok "the exit status is the outcome"
+# A reload replaces the configuration's texts; what the service says of itself must not be among them.
+kill -HUP "$AGENT"
+wait_for 20 logged "read again" || fail "no reload"
+is .device "$SSHD_USER" || fail "the device's name after a reload: $(get .)"
+ok "reload"
 json | jq -e '[.confinement[]? | select(.applied)] | length > 0' >/dev/null 2>&1 || logged "confinement: seccomp: applied" || fail "the agent is not confined"
 end_agent
 ok "under confinement"
