@@ -52,7 +52,6 @@ struct gw_session {
     uint64_t started_ms;
     int64_t since;   /* Unix time of the login */
     uint64_t denied; /* forwards asked for and refused */
-    size_t line_len;
     char line[GW_LOG_LINE_MAX];
 };
 

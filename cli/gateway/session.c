@@ -18,6 +18,7 @@
 #include "gateway/registry/sshdlog.h"
 
 #define SSHD "/usr/sbin/sshd"
+#define MESSAGES_AT_ONCE 16 /* as many as a pipe holds; then others get their turn */
 
 static uint8_t line_memory[GW_AUTHLINE_MAX];
 
@@ -93,7 +94,9 @@ static bool spawn(struct gw_server *s, struct gw_session *x)
 {
     int pipe_fd[2];
 
-    if (pipe2(pipe_fd, O_CLOEXEC) != 0)
+    /* O_DIRECT: what one write wrote is read as one. Peers choose names that sshd logs, and on stderr it leaves line
+     * breaks in them: a line of its own is told from theirs by this alone. */
+    if (pipe2(pipe_fd, O_CLOEXEC | O_DIRECT) != 0)
         return false;
     x->pid = fork();
     if (x->pid == 0)
@@ -216,25 +219,29 @@ static void take_line(struct gw_server *s, struct gw_session *x)
     }
 }
 
+/* One message of sshd's; control characters within are a peer's. False: nothing is there now. */
+static bool read_message(struct gw_server *s, struct gw_session *x)
+{
+    ssize_t n = read(x->watch.fd, x->line, sizeof x->line - 1);
+
+    if (n == 0 || (n < 0 && errno != EAGAIN))
+        epoll_ctl(s->epoll, EPOLL_CTL_DEL, x->watch.fd, NULL); /* sshd is ending; SIGCHLD tells */
+    if (n <= 0)
+        return false;
+    while (n > 0 && (x->line[n - 1] == '\n' || x->line[n - 1] == '\r'))
+        n--;
+    for (ssize_t i = 0; i < n; i++)
+        if ((unsigned char)x->line[i] < 0x20)
+            x->line[i] = '?';
+    x->line[n] = '\0';
+    take_line(s, x);
+    return true;
+}
+
 void gw_session_readable(struct gw_server *s, struct gw_session *x)
 {
-    char chunk[4096];
-    ssize_t n = read(x->watch.fd, chunk, sizeof chunk);
-
-    if (n <= 0 && errno != EAGAIN) {
-        epoll_ctl(s->epoll, EPOLL_CTL_DEL, x->watch.fd, NULL);
-        return; /* sshd is ending; SIGCHLD tells */
-    }
-    for (ssize_t i = 0; i < n; i++) {
-        if (chunk[i] == '\n' || chunk[i] == '\r') {
-            x->line[x->line_len] = '\0';
-            if (x->line_len)
-                take_line(s, x);
-            x->line_len = 0;
-        } else if (x->line_len < sizeof x->line - 1) {
-            x->line[x->line_len++] = chunk[i] ? chunk[i] : '?';
-        }
-    }
+    for (int i = 0; i < MESSAGES_AT_ONCE && read_message(s, x); i++)
+        ;
 }
 
 void gw_session_end(struct gw_server *s, struct gw_session *x, const char *why)
@@ -270,13 +277,6 @@ static void free_session(struct gw_server *s, struct gw_session **link)
     cmx_mem_free(x);
 }
 
-/* The last lines may still be in the pipe ("Accepted" of a session that ended at once). */
-static void drain(struct gw_server *s, struct gw_session *x)
-{
-    for (int i = 0; i < 16; i++)
-        gw_session_readable(s, x);
-}
-
 void gw_sessions_reap(struct gw_server *s)
 {
     pid_t pid;
@@ -285,7 +285,7 @@ void gw_sessions_reap(struct gw_server *s)
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
         for (struct gw_session **link = &s->sessions; *link; link = &(*link)->next)
             if ((*link)->pid == pid) {
-                drain(s, *link);
+                gw_session_readable(s, *link); /* its last lines may still be in the pipe */
                 free_session(s, link);
                 break;
             }
