@@ -81,7 +81,7 @@ static size_t open_listeners(const struct gw *g, int *out)
 static bool lock_folder(const struct gw *g)
 {
     char path[GW_PATH_MAX];
-    int fd = open(gw_path(g, "run/lock", path), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+    int fd = open(gw_path(g, "run/lock", path), O_CREAT | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
     return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0;
 }
 
