@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@
 #include "wiring.h"
 
 #define TAG "agent"
+#define AGENT_ACCOUNT "cmxsafed" /* the packaged unit's */
 
 static void feed(void *arg)
 {
@@ -64,14 +66,30 @@ static struct agent_config *load(const char *file, bool journal)
     return c;
 }
 
+/* Root can read what the packaged unit's user can't. */
+static void note_owner(const char *config_file, const char *path)
+{
+    const struct passwd *pw = path && geteuid() == 0 ? getpwnam(AGENT_ACCOUNT) : NULL;
+    struct stat st;
+
+    if (pw && pw->pw_uid != 0 && stat(path, &st) == 0 && st.st_uid == 0)
+        fprintf(stderr, "%s: note: %s is root's, and the unit runs the agent as %s; run: chown %s: %s\n", config_file,
+                path, AGENT_ACCOUNT, AGENT_ACCOUNT, path);
+}
+
 int agent_check(const char *config_file)
 {
     struct agent_config *c = load(config_file, false);
 
     if (!c)
         return 1;
-    printf("%s: ok: gateway %s port %llu as %s, %zu pinned host keys, %zu contexts\n", config_file, c->gateway.host,
-           (unsigned long long)c->gateway.port, c->gateway.user, c->pins.n, c->n_contexts);
+    note_owner(config_file, c->gateway.key_file);
+    note_owner(config_file, c->gateway.key_passphrase_file);
+    note_owner(config_file, c->gateway.password_file);
+    note_owner(config_file, c->identity.key_file);
+    printf("%s: ok: gateway %s port %llu as %s, %zu pinned host key%s, %zu context%s\n", config_file, c->gateway.host,
+           (unsigned long long)c->gateway.port, c->gateway.user, c->pins.n, c->pins.n == 1 ? "" : "s", c->n_contexts,
+           c->n_contexts == 1 ? "" : "s");
     config_free(c);
     return 0;
 }

@@ -102,7 +102,8 @@ static cmx_err read_known_hosts(struct agent_config *c, struct config_report *r)
     cmx_err err = file_read(path, KNOWN_HOSTS_MAX, false, &text, &len, why, sizeof why);
 
     if (err) {
-        config_error(r, line, "known_hosts_file %s: %s", path, why);
+        config_error(r, line, "known_hosts_file %s: %s; see: ssh-keyscan -p %u %s", path, why,
+                     (unsigned)c->gateway.port, c->gateway.host ? c->gateway.host : "HOST");
         return err == CMX_ENOMEM ? err : CMX_OK;
     }
     err = each_line(text, pin_line, c, NULL);
@@ -145,15 +146,26 @@ static cmx_err read_secret(struct agent_config *c, struct config_report *r, cons
     return err == CMX_ENOMEM ? err : CMX_OK;
 }
 
+static void check_key_file(const struct agent_config *c, struct config_report *r)
+{
+    const char *path = c->gateway.key_file;
+    char why[WHY_MAX];
+    cmx_err err = file_check_secret(path, why, sizeof why);
+
+    if (err)
+        config_error(r, gateway_line(c, "key_file"), "key_file %s: %s%s%s", path, why,
+                     err == CMX_ENOENT ? "; make one: ssh-keygen -t ed25519 -N '' -f " : "",
+                     err == CMX_ENOENT ? path : "");
+}
+
 cmx_err config_files(struct agent_config *c, struct config_report *r)
 {
     const struct gateway_section *g = &c->gateway;
     unsigned before = r->errors;
-    char why[WHY_MAX];
     cmx_err err = read_pins(c, r);
 
-    if (!err && g->key_file && file_check_secret(g->key_file, why, sizeof why) != CMX_OK)
-        config_error(r, gateway_line(c, "key_file"), "key_file %s: %s", g->key_file, why);
+    if (!err && g->key_file)
+        check_key_file(c, r);
     if (!err)
         err = read_secret(c, r, "key_passphrase_file", g->key_passphrase_file, &c->key_passphrase);
     if (!err)

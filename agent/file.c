@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,15 @@ static cmx_err check_mode(const struct stat *st, const char *path, char *why, si
     return CMX_EPERM;
 }
 
+/* A key that root made is not the agent's to read: the commonest mistake. */
+static cmx_err fail_to_open(int e, const char *path, bool secret, char *why, size_t cap)
+{
+    const struct passwd *me = secret && e == EACCES ? getpwuid(geteuid()) : NULL;
+
+    snprintf(why, cap, me ? "%s; run: chown %s: %s" : "%s", strerror(e), me ? me->pw_name : "", path);
+    return from_errno(e);
+}
+
 /* Opens and checks by the descriptor, so that what is checked is what is read. */
 static cmx_err open_checked(const char *path, size_t max, bool secret, int *fd, size_t *size, char *why, size_t cap)
 {
@@ -52,7 +62,7 @@ static cmx_err open_checked(const char *path, size_t max, bool secret, int *fd, 
 
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (*fd < 0)
-        return fail(from_errno(errno), why, cap, strerror(errno));
+        return fail_to_open(errno, path, secret, why, cap);
     if (fstat(*fd, &st) != 0)
         err = fail(CMX_EIO, why, cap, strerror(errno));
     else if (!S_ISREG(st.st_mode))

@@ -9,6 +9,7 @@
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
 #include "cmxsafe/proxy/proxy.h"
+#include "credentials.h"
 #include "isolation.h"
 #include "ota.h"
 
@@ -105,6 +106,7 @@ static void proxy_stop(struct agent *a)
 /* ---- the table ---- */
 
 static const struct agent_module modules[] = {
+    {.name = "credentials", .check = credentials_check, .reload = credentials_reload},
     {.name = "isolation",
      .check = isolation_check,
      .prepare = isolation_prepare,

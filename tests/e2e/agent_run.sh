@@ -13,7 +13,7 @@ serve_folder "$WEB" "$TMP/www"
 { gateway_section; reverse web "$WEB" "$GATE"; } >"$CONF"
 
 # ---- --check, --help, --version, usage ----
-"$BIN/cmxsafed" --check -c "$CONF" | grep -q "ok: gateway 127.0.0.1 port $SSHD_PORT as $SSHD_USER, 1 pinned host keys, 1 contexts" ||
+"$BIN/cmxsafed" --check -c "$CONF" | grep -q "ok: gateway 127.0.0.1 port $SSHD_PORT as $SSHD_USER, 1 pinned host key, 1 context" ||
     fail "--check of a good file"
 "$BIN/cmxsafed" --help | grep -q -- --check || fail --help
 "$BIN/cmxsafed" --version | grep -q '^cmxsafed [0-9]' || fail --version

@@ -59,6 +59,11 @@ mkdir -p /etc/systemd/system/cmxsafed.service.d
 printf '[Service]\nWatchdogSec=4\nRestartSec=100ms\n' >/etc/systemd/system/cmxsafed.service.d/quick.conf
 systemctl daemon-reload
 
+chown root: /etc/cmxsafe/id_ed25519
+cmxsafed --check 2>&1 | grep -q "note: /etc/cmxsafe/id_ed25519 is root's, .* run: chown cmxsafed: /etc/cmxsafe/id_ed25519" || fail "root's check does not see that the agent can't read the key"
+! systemctl start cmxsafed || fail "started with a key that is root's"
+journalctl -u cmxsafed -o cat | grep -q 'Permission denied; run: chown cmxsafed: /etc/cmxsafe/id_ed25519' || fail "the journal does not say what to do"
+chown cmxsafed: /etc/cmxsafe/id_ed25519
 (set -e; . ./agent.sh) || fail "README.md: agent.sh"
 systemctl is-enabled cmxsafed || fail "not enabled"
 cmxsafed status --json | jq -e .all_up || fail "started, but not up"
