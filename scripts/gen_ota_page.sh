@@ -15,6 +15,9 @@ page = re.sub(r"(?<=<style>).*?(?=</style>)",
               lambda m: re.sub(r"\s*([{};:,])\s*", r"\1", m[0]).replace(";}", "}").strip(), page, flags=re.S)
 page = re.sub(r"(?<=<script>).*?(?=</script>)",
               lambda m: re.sub(r"([;{,(])\n", r"\1", m[0].strip()), page, flags=re.S)
+# Blanks around what is no letter, but for those in a text.
+page = re.sub(r"(?<=<script>).*?(?=</script>)",
+              lambda m: re.sub(r"('[^'\n]*')| *([-+*/^=<>!&|?:;,(){}]+) *", lambda t: t[1] or t[2], m[0]), page, flags=re.S)
 page = re.sub(r">\n<", "><", page)
 
 def sha(tag):

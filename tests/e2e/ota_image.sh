@@ -45,7 +45,7 @@ refused() { # refused WHAT ARGUMENTS...: exit status 1 and a message that contai
     grep -q "^cmxsafe: .*$what" err || { cat err; fail "$*: not '$what'"; }
 }
 refused "not signed" verify --key k.hex a.bin
-refused "key that this device does not trust" verify --key other.hex s.bin
+refused "its signer is not trusted" verify --key other.hex s.bin
 refused "another chip" verify --key k.hex --chip esp32s3 s.bin
 refused "secure version is below" verify --key k.hex --min-secure-version 4 s.bin
 refused "signed already" sign --key k.pem s.bin
@@ -56,8 +56,8 @@ refused "No such file" sign --key k.pem nothing.bin
 head -c 2000 a.bin >short.bin; refused "too early" info short.bin
 cp s.bin t.bin; flip t.bin 400; refused "checksum\|SHA-256" verify --key k.hex t.bin
 cp s.bin t.bin; flip t.bin $((n + 40)); refused "signature does not match" verify --key k.hex t.bin
-cp s.bin t.bin; tail -c 96 s.bin >>t.bin; refused "behind the signature" verify --key k.hex t.bin
-seq 100 >t.bin; refused "magic" sign --key k.pem t.bin
+cp s.bin t.bin; tail -c 96 s.bin >>t.bin; refused "bytes follow the signature" verify --key k.hex t.bin
+seq 100 >t.bin; refused "no ESP-IDF application image" sign --key k.pem t.bin
 rc=0; "$BIN/cmxsafe" image verify s.bin 2>err || rc=$?; [ $rc = 2 ] || fail "no key is a usage error"
 "$BIN/cmxsafe" image sign --replace --key other.pem s.bin && "$BIN/cmxsafe" image verify --key other.hex s.bin || fail "--replace"
 ok "refusals"

@@ -43,19 +43,19 @@ is .running.version 1.0.0 || fail "version"
 
 # ---- refusals: status, words, and the board goes on with what it runs ----
 expect 422 "not signed" -F update=@bare.bin "$URL/update"
-expect 422 "does not trust" -F update=@wrong.bin "$URL/update"
+expect 422 "signer is not trusted" -F update=@wrong.bin "$URL/update"
 expect 422 "another chip" -F update=@s3.bin "$URL/update"
 expect 422 "secure version" -F update=@old.bin "$URL/update"
 head -c 3000000 /dev/zero >big
 expect 413 "larger than the slot" -F update=@big "$URL/update"
 expect 413 "larger than the slot" --data-binary @big "$URL/update"
-expect 400 "magic" -F update=@k.pem "$URL/update"
+expect 400 "no ESP-IDF application image" -F update=@k.pem "$URL/update"
 expect 400 "no field" -F other=@v2.bin "$URL/update"
 expect 400 "twice" -F update=@v2.bin -F update=@v2.bin "$URL/update"
 expect 400 "empty" -X POST "$URL/update"
 expect 400 "multipart" -H 'Content-Type: multipart/form-data' --data-binary @v2.bin "$URL/update"
 head -c 5000 v2.bin >short.bin; expect 400 "too early" --data-binary @short.bin "$URL/update"
-{ cat v2.bin; tail -c 96 v2.bin; } >twice.bin; expect 400 "behind the signature" --data-binary @twice.bin "$URL/update"
+{ cat v2.bin; tail -c 96 v2.bin; } >twice.bin; expect 400 "bytes follow the signature" --data-binary @twice.bin "$URL/update"
 for at in 0 1 12 40 5000 100000; do
     cp v2.bin t.bin; flip t.bin "$at"
     [ "$(curl -sS -m 60 -o answer -w '%{http_code}' --data-binary @t.bin "$URL/update")" != 200 ] || fail "byte $at"

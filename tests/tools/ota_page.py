@@ -130,7 +130,7 @@ try:
     b.type("#file", file("broken.bin"))
     b.wait(lambda: "not an ESP-IDF" in b.text("#about"))
     b.run("document.getElementById('go').click()")
-    b.wait(lambda: "magic" in outcome())
+    b.wait(lambda: "no ESP-IDF application image" in outcome())
     check(b.text("#version") == "1.0.0", "what runs is still the old version")
 
     # Keyboard only, from the top of the page: Tab to the file, Tab to the button, Enter.

@@ -107,8 +107,8 @@ cmx_err cmx_image_describe(const uint8_t head[CMX_IMAGE_HEAD_LEN], struct cmx_im
 }
 
 static const struct {
-    uint16_t id;
-    const char *name;
+    uint8_t id;
+    char name[10];
 } chips[] = {{0x00, "ESP32"},    {0x02, "ESP32-S2"},  {0x05, "ESP32-C3"},  {0x09, "ESP32-S3"},
              {0x0c, "ESP32-C2"}, {0x0d, "ESP32-C6"},  {0x10, "ESP32-H2"},  {0x12, "ESP32-P4"},
              {0x17, "ESP32-C5"}, {0x14, "ESP32-C61"}, {0x19, "ESP32-H21"}, {0x1c, "ESP32-H4"}};
@@ -161,15 +161,15 @@ static cmx_err header(struct cmx_image *c)
     uint16_t chip = cmx_le16(h + 12);
 
     if (h[0] != MAGIC)
-        return cmx_image_refuse(c, CMX_EFORMAT, "not an ESP-IDF application image (wrong magic byte)");
+        return cmx_image_refuse(c, CMX_EFORMAT, "it is no ESP-IDF application image");
     if (h[1] == 0 || h[1] > CMX_IMAGE_SEGMENTS_MAX)
-        return cmx_image_refuse(c, CMX_EFORMAT, "the header's segment count is not valid");
+        return cmx_image_refuse(c, CMX_EFORMAT, "its segment count is not valid");
     if (h[2] > 5 || (speed > 2 && speed != 0x0f) || size > 7)
-        return cmx_image_refuse(c, CMX_EFORMAT, "the header's flash mode, speed or size is not valid");
+        return cmx_image_refuse(c, CMX_EFORMAT, "its flash mode, speed or size is not valid");
     if (c->policy->chip_id != CMX_IMAGE_CHIP_ANY && chip != c->policy->chip_id)
-        return cmx_image_refuse(c, CMX_EPERM, "the image is for another chip");
+        return cmx_image_refuse(c, CMX_EPERM, "it is for another chip");
     if (h[23] != 1)
-        return cmx_image_refuse(c, CMX_EFORMAT, "the image has no appended SHA-256");
+        return cmx_image_refuse(c, CMX_EFORMAT, "it has no appended SHA-256");
     c->segments_left = h[1];
     go(c, SEGMENT, SEGMENT_HEADER_LEN);
     return CMX_OK;
@@ -190,11 +190,11 @@ static cmx_err segment(struct cmx_image *c)
     bool first = c->offset == DESC_OFFSET;
 
     if (len % 4 != 0 || len >= CMX_IMAGE_SEGMENT_LEN_MAX)
-        return cmx_image_refuse(c, CMX_EFORMAT, "a segment's length is not valid");
+        return cmx_image_refuse(c, CMX_EFORMAT, "a segment length is not valid");
     if (len > c->policy->max_len - c->offset)
-        return cmx_image_refuse(c, CMX_ENOSPC, "a segment reaches beyond the slot");
+        return cmx_image_refuse(c, CMX_ENOSPC, "it is larger than the slot");
     if (first && len < DESC_LEN)
-        return cmx_image_refuse(c, CMX_EFORMAT, "the image has no application descriptor");
+        return cmx_image_refuse(c, CMX_EFORMAT, "it has no application descriptor");
     c->segments_left--;
     go(c, DATA, len);
     if (len == 0)
@@ -205,9 +205,9 @@ static cmx_err segment(struct cmx_image *c)
 static cmx_err head(struct cmx_image *c)
 {
     if (cmx_image_describe(c->head, &c->info) != CMX_OK)
-        return cmx_image_refuse(c, CMX_EFORMAT, "the image has no application descriptor");
+        return cmx_image_refuse(c, CMX_EFORMAT, "it has no application descriptor");
     if (c->info.secure_version < c->policy->secure_version_min)
-        return cmx_image_refuse(c, CMX_EDOWNGRADE, "the image's secure version is below the device's");
+        return cmx_image_refuse(c, CMX_EDOWNGRADE, "its secure version is below the device's");
     return CMX_OK;
 }
 
@@ -217,9 +217,9 @@ static cmx_err padding(struct cmx_image *c)
 
     for (uint8_t i = 0; i + 1 < n; i++)
         if (c->part[i] != 0)
-            return cmx_image_refuse(c, CMX_EFORMAT, "the image's checksum does not match");
+            return cmx_image_refuse(c, CMX_EFORMAT, "its checksum does not match");
     if (c->part[n - 1] != c->checksum)
-        return cmx_image_refuse(c, CMX_ESIG, "the image's checksum does not match");
+        return cmx_image_refuse(c, CMX_ESIG, "its checksum does not match");
     c->hashing_image = false;
     if (cmx_sha256_finish(&c->sha, c->digest) != CMX_OK)
         return cmx_image_refuse(c, CMX_EIO, "hashing failed");
@@ -230,7 +230,7 @@ static cmx_err padding(struct cmx_image *c)
 static cmx_err appended_hash(struct cmx_image *c)
 {
     if (!cmx_secret_equal(c->part, c->digest, CMX_SHA256_LEN))
-        return cmx_image_refuse(c, CMX_ESIG, "the image's appended SHA-256 does not match");
+        return cmx_image_refuse(c, CMX_ESIG, "its SHA-256 does not match");
     c->image_len = c->offset;
     c->signed_len = c->offset;
     go(c, TAIL, 1);
@@ -250,7 +250,7 @@ static cmx_err tail(struct cmx_image *c, uint8_t first)
     else if (c->state == TAIL && pad > 0 && first == 0xff)
         go(c, TAIL_PAD, pad);
     else
-        return cmx_image_refuse(c, CMX_EFORMAT, "there are bytes behind the image that are no signature");
+        return cmx_image_refuse(c, CMX_EFORMAT, "bytes follow the image");
     return CMX_OK;
 }
 
@@ -259,7 +259,7 @@ static cmx_err tail(struct cmx_image *c, uint8_t first)
 static cmx_err sector(struct cmx_image *c)
 {
     if (c->part[0] != SIGNATURE_BLOCK_MAGIC || (c->part[1] != 2 && c->part[1] != 3) || cmx_le32(c->part + 4) != c->crc)
-        return cmx_image_refuse(c, CMX_EFORMAT, "the Secure Boot signature sector is broken");
+        return cmx_image_refuse(c, CMX_EFORMAT, "its Secure Boot sector is broken");
     c->has_secure_boot = true;
     c->signed_len = c->offset;
     go(c, AFTER_SECTOR, 1);
@@ -271,9 +271,9 @@ static cmx_err trailer(struct cmx_image *c)
     cmx_err err = cmx_trailer_parse(&c->trailer, c->part, c->part_len);
 
     if (err == CMX_ENOTSUP)
-        return cmx_image_refuse(c, err, "the signature trailer's version is not known here");
+        return cmx_image_refuse(c, err, "its signature is of an unknown version");
     if (err)
-        return cmx_image_refuse(c, err, "there are bytes behind the image that are no signature");
+        return cmx_image_refuse(c, err, "bytes follow the image");
     c->has_trailer = true;
     go(c, COMPLETE, UINT32_MAX);
     return CMX_OK;
@@ -325,7 +325,7 @@ static cmx_err take(struct cmx_image *c, const uint8_t *p, uint32_t n)
     case TAIL_PAD:
         for (uint32_t i = 0; i < n; i++)
             if (p[i] != 0xff)
-                return cmx_image_refuse(c, CMX_EFORMAT, "there are bytes behind the image that are no signature");
+                return cmx_image_refuse(c, CMX_EFORMAT, "bytes follow the image");
         break;
     case SECTOR:
         sector_bytes(c, CMX_IMAGE_SECTOR - c->need, p, n);
@@ -372,7 +372,7 @@ static cmx_err feed_esp(struct cmx_image *c, const uint8_t *p, uint32_t len)
         uint32_t n;
 
         if (c->state == COMPLETE)
-            return cmx_image_refuse(c, CMX_EFORMAT, "there are bytes behind the signature trailer");
+            return cmx_image_refuse(c, CMX_EFORMAT, "bytes follow the signature");
         if (c->state == TAIL || c->state == AFTER_SECTOR) {
             err = tail(c, *p);
             if (err)
@@ -428,7 +428,7 @@ static cmx_err signature(struct cmx_image *c)
         return cmx_image_refuse(c, CMX_ENOKEY, "it is not signed");
     err = cmx_trailer_verify(&c->trailer, &c->policy->keys, c->signed_len, c->digest);
     if (err == CMX_ENOKEY)
-        return cmx_image_refuse(c, err, "it is signed with a key that this device does not trust");
+        return cmx_image_refuse(c, err, "its signer is not trusted");
     return err ? cmx_image_refuse(c, err, "its signature does not match") : CMX_OK;
 }
 

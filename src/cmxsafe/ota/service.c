@@ -74,6 +74,11 @@ bool cmx_ota_refused(struct cmx_ota_service *s, struct cmx_http_request *r, cmx_
     return false;
 }
 
+cmx_err cmx_ota_no_memory(struct cmx_http_request *r)
+{
+    return cmx_http_reply_text(r, 503, "error: no memory\n");
+}
+
 /* ---- GET /, /serverIndex ---- */
 
 static cmx_err page_begin(struct cmx_http_request *r, void *ctx, void **state)
@@ -180,7 +185,7 @@ static cmx_err status_begin(struct cmx_http_request *r, void *ctx, void **state)
         return err;
     text = cmx_mem_alloc(STATUS_MAX);
     if (!text)
-        return CMX_ENOMEM;
+        return cmx_ota_no_memory(r);
     cmx_buf_init(&out, text, STATUS_MAX);
     cmx_port_mutex_lock(&s->lock);
     cmx_ota_expire(s);
@@ -245,7 +250,7 @@ static cmx_err restart_begin(struct cmx_http_request *r, void *ctx, void **state
         return cmx_http_reply_text(r, 409, "error: no update is ready\n");
     q = cmx_mem_alloc(sizeof *q);
     if (!q)
-        return cmx_http_reply_text(r, 503, "error: no memory\n");
+        return cmx_ota_no_memory(r);
     q->restart = true;
     *state = q;
     return cmx_http_reply_text(r, 200, "OK restarting\n");
@@ -253,31 +258,29 @@ static cmx_err restart_begin(struct cmx_http_request *r, void *ctx, void **state
 
 /* ---- life ---- */
 
-static void routes_fill(struct cmx_ota_service *s)
-{
-    const struct cmx_http_route routes[CMX_OTA_ROUTES] = {
-        {.method = "GET", .path = "/", .begin = page_begin},
-        {.method = "GET", .path = "/serverIndex", .begin = index_begin},
-        {.method = "GET", .path = "/update", .begin = status_begin},
-        {.method = "POST",
-         .path = "/update",
-         .begin = cmx_ota_update_begin,
-         .body = cmx_ota_update_body,
-         .end = cmx_ota_update_end,
-         .done = cmx_ota_update_done},
-        {.method = "POST", .path = "/restart", .begin = restart_begin, .done = cmx_ota_update_done},
-    };
+static const struct cmx_http_route routes[] = {
+    {.method = "GET", .path = "/", .begin = page_begin},
+    {.method = "GET", .path = "/serverIndex", .begin = index_begin},
+    {.method = "GET", .path = "/update", .begin = status_begin},
+    {.method = "POST",
+     .path = "/update",
+     .begin = cmx_ota_update_begin,
+     .body = cmx_ota_update_body,
+     .end = cmx_ota_update_end,
+     .done = cmx_ota_update_done},
+    {.method = "POST", .path = "/restart", .begin = restart_begin, .done = cmx_ota_update_done},
+};
 
-    memcpy(s->routes, routes, sizeof routes);
-    s->http = (struct cmx_http_service){.name = "ota",
-                                        .address = s->config.address,
-                                        .port = s->config.port,
-                                        .max_connections = 4,
-                                        .idle_timeout_s = s->config.idle_timeout_s ? s->config.idle_timeout_s
-                                                                                   : CMX_OTA_IDLE_TIMEOUT_S,
-                                        .routes = s->routes,
-                                        .n_routes = CMX_OTA_ROUTES,
-                                        .ctx = s};
+static void describe_http(struct cmx_ota_service *s)
+{
+    s->http.name = tag;
+    s->http.address = s->config.address;
+    s->http.port = s->config.port;
+    s->http.max_connections = 4;
+    s->http.idle_timeout_s = s->config.idle_timeout_s ? s->config.idle_timeout_s : CMX_OTA_IDLE_TIMEOUT_S;
+    s->http.routes = routes;
+    s->http.n_routes = sizeof routes / sizeof routes[0];
+    s->http.ctx = s;
 }
 
 static void greet(struct cmx_ota_service *s)
@@ -315,7 +318,7 @@ cmx_err cmx_ota_start(struct cmx_ota_service **out, const struct cmx_ota_config 
         cmx_mem_free(s);
         return err;
     }
-    routes_fill(s);
+    describe_http(s);
     err = s->config.slots.status(s->config.slots.arg, &s->slots);
     if (!err)
         err = cmx_crypto_random(s->boot, sizeof s->boot);

@@ -9,8 +9,6 @@
 #include "cmxsafe/ota/upload.h"
 #include "cmxsafe/port/port.h"
 
-#define CMX_OTA_ROUTES 5
-
 typedef enum {
     OTA_IDLE,        /* no upload */
     OTA_RECEIVING,   /* one request owns the upload */
@@ -39,7 +37,6 @@ struct cmx_ota_service {
     struct cmx_slots_status slots; /* as of the last look */
     struct cmx_ota_config config;
     struct cmx_http_service http;
-    struct cmx_http_route routes[CMX_OTA_ROUTES];
     char error[CMX_SLOT_WHY_MAX]; /* of the last upload */
 };
 
@@ -70,6 +67,9 @@ void cmx_ota_expire(struct cmx_ota_service *s); /* forgets an interrupted upload
 
 /* True: the request comes from a foreign page or by a foreign name, and *err is what answering gave. Without lock. */
 bool cmx_ota_refused(struct cmx_ota_service *s, struct cmx_http_request *r, cmx_err *err);
+
+/* Answers 503. */
+cmx_err cmx_ota_no_memory(struct cmx_http_request *r);
 
 /* Out of OTA_READY, once. Without lock. */
 void cmx_ota_schedule_restart(struct cmx_ota_service *s);

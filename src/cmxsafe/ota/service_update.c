@@ -11,6 +11,7 @@
 #include "cmxsafe/ota/service_state.h"
 
 static const char tag[] = "ota";
+static const char too_large[] = "it is larger than the slot";
 
 static int status_of(cmx_err err)
 {
@@ -19,6 +20,8 @@ static int status_of(cmx_err err)
         return 409;
     case CMX_ENOSPC:
         return 413;
+    case CMX_EPROTO:
+        return 416;
     case CMX_EFORMAT:
     case CMX_ETRUNC:
     case CMX_EINVAL:
@@ -56,95 +59,87 @@ static cmx_err fail(struct cmx_ota_service *s, struct cmx_http_request *r, struc
     return cmx_http_reply_text(r, status_of(err), "error: %s (%s)\n", text, cmx_err_name(err));
 }
 
-static cmx_err conflict(struct cmx_http_request *r, int status, uint32_t received, const char *why)
+/* Nothing was taken; says where an upload could go on. */
+static cmx_err conflict(struct cmx_http_request *r, cmx_err err, uint32_t received, const char *why)
 {
     char held[11], text[128];
     const struct cmx_http_header header = {"Upload-Offset", held};
 
     snprintf(held, sizeof held, "%" PRIu32, received);
-    snprintf(text, sizeof text, "error: %s\n", why);
-    return cmx_http_reply(r, status, "text/plain; charset=utf-8", text, strlen(text), &header, 1);
+    snprintf(text, sizeof text, "error: %s (%s)\n", why, cmx_err_name(err));
+    return cmx_http_reply(r, status_of(err), "text/plain; charset=utf-8", text, strlen(text), &header, 1);
 }
 
 /* A new upload; under lock. */
-static cmx_err open_new(struct cmx_ota_service *s, char *why, size_t why_cap)
+static cmx_err open_new(struct cmx_ota_service *s, const char **why)
 {
     cmx_err err;
 
     cmx_ota_drop_upload(s);
     cmx_ota_set_state(s, OTA_IDLE);
+    s->error[0] = '\0';
     s->upload = cmx_mem_alloc(sizeof *s->upload);
     if (!s->upload) {
-        snprintf(why, why_cap, "no memory");
+        *why = "no memory";
         return CMX_ENOMEM;
     }
     err = cmx_upload_begin(s->upload, &s->config.slots, &s->config.policy);
     if (err) {
-        snprintf(why, why_cap, "%s", s->upload->why);
+        *why = s->upload->why;
         cmx_ota_drop_upload(s);
     }
-    s->error[0] = '\0';
     return err;
 }
 
-/* Makes the request the upload's owner; under lock. Returns an HTTP status, 0 for success. */
-static int acquire(struct cmx_ota_service *s, struct cmx_ota_request *q, const struct cmx_range *range, char *why,
-                   size_t why_cap)
+/* Makes the request the upload's owner; under lock. */
+static cmx_err acquire(struct cmx_ota_service *s, struct cmx_ota_request *q, const struct cmx_range *range,
+                       const char **why)
 {
-    cmx_err err = CMX_OK;
+    cmx_err err;
 
     cmx_ota_expire(s);
-    if (s->state == OTA_RECEIVING || s->state == OTA_CHECKING || s->state == OTA_RESTARTING) {
-        snprintf(why, why_cap, "%s",
-                 s->state == OTA_RESTARTING ? "the device is about to restart" : "an update is under way");
-        return 409;
-    }
-    if (range && range->first > 0) {
-        if (s->state != OTA_INTERRUPTED || range->first != s->received || (s->total && range->total != s->total)) {
-            snprintf(why, why_cap, "cannot continue there; see Upload-Offset");
-            return 416;
-        }
+    *why = s->state == OTA_RESTARTING ? "the device is about to restart" : "an update is under way";
+    if (s->state != OTA_IDLE && s->state != OTA_INTERRUPTED && s->state != OTA_READY)
+        return CMX_EBUSY;
+    if (range->first > 0) {
+        *why = "cannot continue there; see Upload-Offset";
+        if (s->state != OTA_INTERRUPTED || range->first != s->received || (s->total && range->total != s->total))
+            return CMX_EPROTO;
     } else {
-        err = open_new(s, why, why_cap);
+        err = open_new(s, why);
         if (err)
-            return status_of(err);
+            return err;
     }
-    if (range)
+    if (range->total)
         s->total = range->total;
     if (s->total > s->upload->slot_size) {
         cmx_ota_drop_upload(s);
         cmx_ota_set_state(s, OTA_IDLE);
-        snprintf(why, why_cap, "it is larger than the slot");
-        return 413;
+        *why = too_large;
+        return CMX_ENOSPC;
     }
     q->owner = true;
     cmx_ota_set_state(s, OTA_RECEIVING);
-    return 0;
+    return CMX_OK;
 }
 
-/* What the head says of the body. Answers and returns true if it cannot be. */
-static bool head_bad(struct cmx_http_request *r, struct cmx_ota_request *q, struct cmx_range *range, bool *has_range,
-                     cmx_err *err)
+/* What the head says of the body, or what is wrong with that. */
+static const char *read_head(struct cmx_http_request *r, struct cmx_ota_request *q, struct cmx_range *range)
 {
     const char *type = cmx_http_header_get(r, "Content-Type"), *text = cmx_http_header_get(r, "Content-Range");
     int64_t len = cmx_http_content_length(r);
 
-    *has_range = text != NULL;
     q->multipart = type && strncasecmp(type, "multipart/", 10) == 0;
-    if (q->multipart && (text || cmx_multipart_init(&q->parts, type) != CMX_OK)) {
-        *err = cmx_http_reply_text(r, 400, "error: not a multipart/form-data body that can be read\n");
-        return true;
-    }
+    if (q->multipart && (text || cmx_multipart_init(&q->parts, type) != CMX_OK))
+        return "not a multipart/form-data body that can be read";
+    if (len == 0)
+        return "the body is empty";
+    if (!q->multipart && !text && len > 0 && len <= UINT32_MAX)
+        *range = (struct cmx_range){.last = (uint32_t)len - 1, .total = (uint32_t)len};
     if (text && (cmx_range_parse(range, text) != CMX_OK ||
-                 (len >= 0 && len != (int64_t)range->last - (int64_t)range->first + 1))) {
-        *err = cmx_http_reply_text(r, 400, "error: Content-Range is not 'bytes FIRST-LAST/TOTAL' of this body\n");
-        return true;
-    }
-    if (len == 0) {
-        *err = cmx_http_reply_text(r, 400, "error: the body is empty\n");
-        return true;
-    }
-    return false;
+                 (len > 0 && len != (int64_t)range->last - (int64_t)range->first + 1)))
+        return "Content-Range is not 'bytes FIRST-LAST/TOTAL' of this body";
+    return NULL;
 }
 
 cmx_err cmx_ota_update_begin(struct cmx_http_request *r, void *ctx, void **state)
@@ -152,38 +147,30 @@ cmx_err cmx_ota_update_begin(struct cmx_http_request *r, void *ctx, void **state
     struct cmx_ota_service *s = ctx;
     struct cmx_ota_request *q;
     struct cmx_range range = {0};
-    bool has_range;
-    char why[CMX_SLOT_WHY_MAX] = "";
-    int64_t len = cmx_http_content_length(r);
+    const char *why;
     uint32_t held;
     cmx_err err = CMX_OK;
-    int status;
 
     if (cmx_ota_refused(s, r, &err))
         return err;
     q = cmx_mem_alloc(sizeof *q);
     if (!q)
-        return cmx_http_reply_text(r, 503, "error: no memory\n");
+        return cmx_ota_no_memory(r);
     *state = q;
     q->since_ms = cmx_port_now_ms();
-    if (head_bad(r, q, &range, &has_range, &err))
-        return err;
-    if (!q->multipart && len > 0 && len <= UINT32_MAX && !has_range)
-        range = (struct cmx_range){.first = 0, .last = (uint32_t)len - 1, .total = (uint32_t)len};
+    why = read_head(r, q, &range);
+    if (why)
+        return cmx_http_reply_text(r, 400, "error: %s\n", why);
     if (range.total)
         q->range_end = range.last + 1;
     cmx_port_mutex_lock(&s->lock);
     /* The multipart frame around a file takes less than this; a body that cannot fit is refused before it is sent. */
-    if (len > (int64_t)s->slots.target_size + 4096) {
-        status = 413;
-        snprintf(why, sizeof why, "it is larger than the slot");
-    } else {
-        status = acquire(s, q, range.total ? &range : NULL, why, sizeof why);
-    }
+    why = too_large;
+    err = cmx_http_content_length(r) > (int64_t)s->slots.target_size + 4096 ? CMX_ENOSPC : acquire(s, q, &range, &why);
     held = s->received;
     cmx_port_mutex_unlock(&s->lock);
-    if (status)
-        return conflict(r, status, held, why);
+    if (err)
+        return conflict(r, err, held, why);
     cmx_log(CMX_LOG_INFO, tag, "upload %s at byte %" PRIu32, held ? "continues" : "begins", held);
     cmx_ota_event_send(s, CMX_OTA_EVENT_BEGIN, "");
     return CMX_OK;
@@ -206,7 +193,7 @@ static cmx_err part_event(struct cmx_ota_service *s, struct cmx_ota_request *q, 
     case CMX_MULTIPART_PART:
         q->in_field = strcmp(q->parts.name, "update") == 0;
         if (q->in_field && q->had_field) {
-            snprintf(s->upload->why, sizeof s->upload->why, "the field 'update' is there twice");
+            s->upload->why = "the field 'update' is there twice";
             return CMX_EFORMAT;
         }
         q->had_field = q->had_field || q->in_field;
@@ -231,7 +218,7 @@ static cmx_err multipart_bytes(struct cmx_ota_service *s, struct cmx_ota_request
     do {
         err = cmx_multipart_next(&q->parts, &in, &ev);
         if (err) {
-            snprintf(s->upload->why, sizeof s->upload->why, "the multipart body is broken");
+            s->upload->why = "the multipart body is broken";
             return err;
         }
         err = part_event(s, q, &ev);
@@ -309,22 +296,21 @@ static bool part_of_file(struct cmx_ota_service *s, struct cmx_ota_request *q)
 static cmx_err activated(struct cmx_ota_service *s, struct cmx_http_request *r, struct cmx_ota_request *q)
 {
     const struct cmx_image *image = &s->upload->image;
-    char sha[2 * CMX_SHA256_LEN + 1], version[CMX_IMAGE_TEXT_MAX], slot[CMX_SLOT_NAME_MAX];
+    char sha[2 * CMX_SHA256_LEN + 1], version[CMX_IMAGE_TEXT_MAX], text[160];
 
     cmx_hex_encode(sha, image->digest, sizeof image->digest);
     snprintf(version, sizeof version, "%s", image->info.version);
-    snprintf(slot, sizeof slot, "%s", s->slots.target);
+    snprintf(text, sizeof text, "version=%s slot=%s sha256=%s", version[0] ? version : "-", s->slots.target, sha);
     cmx_port_mutex_lock(&s->lock);
     q->owner = false;
-    q->ready = !s->config.no_restart;
-    q->restart = !s->config.no_restart;
+    q->ready = q->restart = !s->config.no_restart;
     cmx_ota_drop_upload(s);
     cmx_ota_look_at_slots(s);
-    cmx_ota_set_state(s, s->config.no_restart ? OTA_IDLE : OTA_READY);
+    cmx_ota_set_state(s, q->ready ? OTA_READY : OTA_IDLE);
     cmx_port_mutex_unlock(&s->lock);
-    cmx_log(CMX_LOG_INFO, tag, "update ready: version %s in %s, sha256 %s", version, slot, sha);
+    cmx_log(CMX_LOG_INFO, tag, "update ready: %s", text);
     cmx_ota_event_send(s, CMX_OTA_EVENT_READY, version);
-    return cmx_http_reply_text(r, 200, "OK version=%s slot=%s sha256=%s\n", version[0] ? version : "-", slot, sha);
+    return cmx_http_reply_text(r, 200, "OK %s\n", text);
 }
 
 cmx_err cmx_ota_update_end(struct cmx_http_request *r, void *ctx, void *state)

@@ -1,12 +1,13 @@
 #include "cmxsafe/ota/upload.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "cmxsafe/core/check.h"
 #include "cmxsafe/core/secret.h"
 #include "cmxsafe/ota/crc32.h"
 #include "cmxsafe/port/port.h"
+
+static const char unconfirmed[] = "the running image is not confirmed yet";
 
 static void check(const struct cmx_upload *u)
 {
@@ -16,7 +17,7 @@ static void check(const struct cmx_upload *u)
 
 static cmx_err fail(struct cmx_upload *u, cmx_err err, const char *why)
 {
-    snprintf(u->why, sizeof u->why, "%s", why);
+    u->why = why;
     cmx_image_abort(&u->image);
     return err;
 }
@@ -34,7 +35,7 @@ cmx_err cmx_upload_begin(struct cmx_upload *u, const struct cmx_slots *slots, co
     if (err)
         return fail(u, err, "the slots cannot be read");
     if (status.pending)
-        return fail(u, CMX_EBUSY, "the running image is not confirmed yet");
+        return fail(u, CMX_EBUSY, unconfirmed);
     if (status.target[0] == '\0')
         return fail(u, CMX_ENOTSUP, "there is no slot to write to");
     u->slot_size = status.target_size;
@@ -42,7 +43,7 @@ cmx_err cmx_upload_begin(struct cmx_upload *u, const struct cmx_slots *slots, co
     if (u->policy.secure_version_min < status.secure_version)
         u->policy.secure_version_min = status.secure_version;
     err = cmx_image_init(&u->image, &u->policy);
-    return err ? fail(u, err, "no memory for the hashes") : CMX_OK;
+    return err ? fail(u, err, "no memory") : CMX_OK;
 }
 
 static cmx_err touch(struct cmx_upload *u)
@@ -54,7 +55,7 @@ static cmx_err touch(struct cmx_upload *u)
     CMX_CHECK(cmx_image_head_ok(&u->image));
     err = u->slots->begin(u->slots->arg);
     if (err)
-        return fail(u, err, err == CMX_EBUSY ? "the running image is not confirmed yet" : "the slot cannot be opened");
+        return fail(u, err, err == CMX_EBUSY ? unconfirmed : "the slot cannot be opened");
     u->begun = true;
     return CMX_OK;
 }
@@ -222,10 +223,8 @@ cmx_err cmx_upload_activate(struct cmx_upload *u)
 
     if (err)
         return err;
-    err = u->slots->activate(u->slots->arg, &u->image, u->why, sizeof u->why);
-    if (err)
-        cmx_image_abort(&u->image);
-    return err;
+    err = u->slots->activate(u->slots->arg, &u->image, u->refusal, sizeof u->refusal);
+    return err ? fail(u, err, u->refusal) : CMX_OK;
 }
 
 void cmx_upload_abort(struct cmx_upload *u)

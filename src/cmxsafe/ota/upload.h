@@ -34,7 +34,8 @@ struct cmx_upload {
     uint32_t crc; /* CRC-32 of the bytes received, so that a client knows whether it may continue */
     bool begun;   /* storage was touched */
     uint8_t withheld[CMX_UPLOAD_WITHHELD];
-    char why[CMX_SLOT_WHY_MAX]; /* after an error: one clause for a person */
+    const char *why;                /* after an error: one clause for a person; static, or in refusal */
+    char refusal[CMX_SLOT_WHY_MAX]; /* of the slots, to activate */
     struct cmx_image_policy policy;
     struct cmx_image image;
     uint8_t buffer[CMX_UPLOAD_CHUNK];
