@@ -27,6 +27,7 @@ struct job {
     size_t session_len;
     struct cmx_pin gateway;
     uint8_t ueid[CMX_UEID_LEN];
+    uint8_t mac_key[32];
     uint8_t token[CMX_EVIDENCE_TOKEN_MAX];
     size_t token_len;
     struct cmx_evidence evidence;
@@ -154,17 +155,16 @@ static int save_token(const struct job *j)
 
 static int verify(struct job *j)
 {
-    uint8_t mac_key[32], key[32];
+    uint8_t key[32];
     cmx_err err;
 
     memcpy(key, j->o->key, sizeof key);
     err = cmx_identity_ueid(key_file_hmac, key, j->ueid);
     if (!err)
-        err = cmx_identity_evidence_key(key_file_hmac, key, mac_key);
+        err = cmx_identity_evidence_key(key_file_hmac, key, j->mac_key);
     cmx_secret_wipe(key, sizeof key);
     if (!err)
-        err = cmx_evidence_verify(j->token, j->token_len, mac_key, &j->evidence);
-    cmx_secret_wipe(mac_key, sizeof mac_key);
+        err = cmx_evidence_verify(j->token, j->token_len, j->mac_key, &j->evidence);
     if (err == CMX_ESIG)
         return cli_fail("evidence", "the MAC does not match: not made with this key, or changed on the way",
                         "is --key the one of this device?");
@@ -189,7 +189,7 @@ static int appraise(struct job *j)
         cmx_err err;
 
         j->measured[i].range = j->ranges.r[i];
-        err = reference_measure(&j->ref, j->ranges.r[i], j->nonce, j->nonce_len, j->measured[i].digest);
+        err = reference_measure(&j->ref, j->ranges.r[i], j->mac_key, j->nonce, j->nonce_len, j->measured[i].digest);
         if (err)
             return cli_fail("measuring the reference", cmx_err_text(err), NULL);
     }
@@ -311,6 +311,6 @@ int attest_evidence(const struct attest_options *o)
     j->o = o;
     rc = run(j);
     reference_close(&j->ref);
-    cmx_mem_free(j);
+    cmx_mem_free_secret(j); /* the evidence key */
     return rc;
 }

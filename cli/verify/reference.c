@@ -226,8 +226,8 @@ cmx_err reference_hash(const struct reference *r, const struct cmx_ranges *range
     return err;
 }
 
-cmx_err reference_measure(const struct reference *r, struct cmx_range range, const void *nonce, size_t len,
-                          uint8_t out[CMX_SHA256_LEN])
+cmx_err reference_measure(const struct reference *r, struct cmx_range range, const uint8_t key[32], const void *nonce,
+                          size_t len, uint8_t out[CMX_SHA256_LEN])
 {
     struct cmx_ranges one = {.r = {range}, .n = 1};
     uint8_t scratch[CMX_CHUNK];
@@ -235,7 +235,7 @@ cmx_err reference_measure(const struct reference *r, struct cmx_range range, con
     struct cmx_walk w;
     uint32_t offset;
     size_t n;
-    cmx_err err = cmx_measure_begin(&h, nonce, len, range);
+    cmx_err err = cmx_measure_begin(&h, key, nonce, len, range);
 
     if (err)
         return err;

@@ -35,9 +35,9 @@ struct cmx_range reference_extent(const struct reference *r);
 CMX_MUST_USE cmx_err reference_hash(const struct reference *r, const struct cmx_ranges *ranges, const uint8_t key[32],
                                     const void *challenge, size_t len, uint8_t out[32]);
 
-/* The measurement of a range for evidence. CMX_ENOENT. */
-CMX_MUST_USE cmx_err reference_measure(const struct reference *r, struct cmx_range range, const void *nonce, size_t len,
-                                       uint8_t out[CMX_SHA256_LEN]);
+/* The measurement of a range for evidence; key: cmx_identity_evidence_key. CMX_ENOENT. */
+CMX_MUST_USE cmx_err reference_measure(const struct reference *r, struct cmx_range range, const uint8_t key[32],
+                                       const void *nonce, size_t len, uint8_t out[CMX_SHA256_LEN]);
 
 /* Maps a whole file for reading. len 0 is CMX_EINVAL. For callers that look at files themselves; unmapped with munmap.
  */

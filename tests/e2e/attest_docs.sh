@@ -12,7 +12,8 @@ def chain(data, challenge):
         h = hmac.digest(key, h + data[at:at + 4096] + challenge, "sha256")
     return h
 def measure(nonce, begin, data):
-    m = hashlib.sha256(b"cmxsafe measurement 2\0" + bytes([len(nonce)]) + nonce + struct.pack(">II", begin, begin + len(data)))
+    message = b"cmxsafe measurement 3\0" + struct.pack(">II", begin, begin + len(data)) + nonce
+    m = hashlib.sha256(hmac.digest(label("cmxsafe evidence mac 1"), message, "sha256"))
     for at in range(0, len(data), 4096):
         chunk = data[at:at + 4096]
         m.update(b"\1" if chunk == b"\xff" * len(chunk) else b"\0" + chunk)

@@ -300,6 +300,54 @@ static void test_evidence(void **state)
     assert_non_null(strstr(a.body, "\"token\":\"2D3R"));
 }
 
+/* What an outsider can compute of a byte of flash: all that goes into its digest but the key. */
+static void guess(uint8_t byte, const uint8_t nonce[8], uint32_t at, uint8_t out[32])
+{
+    static const char domain[] = "cmxsafe measurement 2"; /* had no key */
+    const uint8_t head[] = {8,
+                            nonce[0],
+                            nonce[1],
+                            nonce[2],
+                            nonce[3],
+                            nonce[4],
+                            nonce[5],
+                            nonce[6],
+                            nonce[7],
+                            (uint8_t)(at >> 24),
+                            (uint8_t)(at >> 16),
+                            (uint8_t)(at >> 8),
+                            (uint8_t)at,
+                            (uint8_t)((at + 1) >> 24),
+                            (uint8_t)((at + 1) >> 16),
+                            (uint8_t)((at + 1) >> 8),
+                            (uint8_t)(at + 1)};
+    struct cmx_sha256 h;
+
+    assert_int_equal(cmx_sha256_init(&h), CMX_OK);
+    assert_int_equal(cmx_sha256_update(&h, domain, sizeof domain), CMX_OK);
+    assert_int_equal(cmx_sha256_update(&h, head, sizeof head), CMX_OK);
+    assert_int_equal(cmx_measure_chunk(&h, &byte, 1), CMX_OK);
+    assert_int_equal(cmx_sha256_finish(&h, out), CMX_OK);
+}
+
+/* Whoever may ask for evidence must not read the flash with it, a byte a range: it holds passwords. */
+static void test_evidence_tells_no_content(void **state)
+{
+    static const uint8_t nonce[8] = {0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77};
+    uint8_t mac_key[32], digest[32];
+    struct cmx_evidence e;
+    struct answer a;
+
+    (void)state;
+    assert_int_equal(cmx_identity_evidence_key(cmx_identity_hw_hmac, NULL, mac_key), CMX_OK);
+    assert_true(ask(&a, "/evidence?nonce=0011223344556677&ranges=0x9000-0x9001", ""));
+    assert_int_equal(cmx_evidence_verify(a.body, a.len, mac_key, &e), CMX_OK);
+    for (unsigned byte = 0; byte < 256; byte++) {
+        guess((uint8_t)byte, nonce, 0x9000, digest);
+        assert_memory_not_equal(digest, e.measurements[0].digest, 32);
+    }
+}
+
 /* Sixteen ranges make the largest answer. */
 static void test_largest_json(void **state)
 {
@@ -443,6 +491,7 @@ int main(void)
         cmocka_unit_test(test_bad_requests),
         cmocka_unit_test(test_foreign_pages),
         cmocka_unit_test(test_evidence),
+        cmocka_unit_test(test_evidence_tells_no_content),
         cmocka_unit_test(test_largest_json),
         cmocka_unit_test(test_short_queue),
         cmocka_unit_test(test_a_thousand_requests),

@@ -18,7 +18,7 @@
 extern "C" {
 #endif
 
-#define CMX_EVIDENCE_PROFILE "tag:cmxsafe.eu,2025:evidence-2" /* RFC 4151 */
+#define CMX_EVIDENCE_PROFILE "tag:cmxsafe.eu,2025:evidence-3" /* RFC 4151 */
 #define CMX_EVIDENCE_TYPE "application/eat+cwt"
 #define CMX_EVIDENCE_UEID_LEN 33
 #define CMX_EVIDENCE_NAME_MAX 64    /* texts, NUL included */

@@ -3,11 +3,15 @@
 #include <stdbool.h>
 #include <string.h>
 
-static const char domain[] = "cmxsafe measurement 2";
+#include "cmxsafe/attest/mac.h"
+#include "cmxsafe/core/secret.h"
 
-cmx_err cmx_measure_begin(struct cmx_sha256 *h, const void *nonce, size_t nonce_len, struct cmx_range range)
+static const char domain[] = "cmxsafe measurement 3";
+
+cmx_err cmx_measure_begin(struct cmx_sha256 *h, const uint8_t key[32], const void *nonce, size_t nonce_len,
+                          struct cmx_range range)
 {
-    uint8_t mem[sizeof domain + 1 + CMX_NONCE_MAX + 8];
+    uint8_t mem[sizeof domain + 8], secret[CMX_SHA256_LEN];
     struct cmx_buf b;
     cmx_err err;
 
@@ -16,18 +20,17 @@ cmx_err cmx_measure_begin(struct cmx_sha256 *h, const void *nonce, size_t nonce_
     cmx_buf_init(&b, mem, sizeof mem);
     err = cmx_buf_put(&b, domain, sizeof domain);
     if (!err)
-        err = cmx_buf_put_u8(&b, (uint8_t)nonce_len);
-    if (!err)
-        err = cmx_buf_put(&b, nonce, nonce_len);
-    if (!err)
         err = cmx_buf_put_be32(&b, range.begin);
     if (!err)
         err = cmx_buf_put_be32(&b, range.end);
     if (!err)
+        err = cmx_attest_mac(key, &b, nonce, nonce_len, secret);
+    if (!err)
         err = cmx_sha256_init(h);
     if (err)
         return err;
-    err = cmx_sha256_update(h, cmx_buf_data(&b), cmx_buf_len(&b));
+    err = cmx_sha256_update(h, secret, sizeof secret);
+    cmx_secret_wipe(secret, sizeof secret);
     if (err)
         cmx_sha256_abort(h);
     return err;

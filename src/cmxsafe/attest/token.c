@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cmxsafe/attest/claims.h"
+#include "cmxsafe/attest/mac.h"
 #include "cmxsafe/core/secret.h"
 
 /* { 1: 5 }: HMAC 256/256. The only protected header that is made and accepted: no algorithm is negotiated. */
@@ -12,7 +13,6 @@ static cmx_err compute_tag(const uint8_t key[32], const void *payload, size_t le
 {
     uint8_t mem[32];
     struct cmx_buf head;
-    struct cmx_hmac mac;
     cmx_err err;
 
     cmx_buf_init(&head, mem, sizeof mem);
@@ -25,17 +25,7 @@ static cmx_err compute_tag(const uint8_t key[32], const void *payload, size_t le
         err = cmx_cbor_put_bytes(&head, "", 0);
     if (!err)
         err = cmx_cbor_put_head(&head, CMX_CBOR_BYTES, len);
-    if (!err)
-        err = cmx_hmac_init(&mac, key, 32);
-    if (err)
-        return err;
-    err = cmx_hmac_update(&mac, cmx_buf_data(&head), cmx_buf_len(&head));
-    if (!err)
-        err = cmx_hmac_update(&mac, payload, len);
-    if (!err)
-        return cmx_hmac_finish(&mac, tag);
-    cmx_hmac_abort(&mac);
-    return err;
+    return err ? err : cmx_attest_mac(key, &head, payload, len, tag);
 }
 
 /* All before the payload. */

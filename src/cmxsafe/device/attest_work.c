@@ -56,7 +56,7 @@ static cmx_err measure(struct cmx_evidence_job *j, struct cmx_range range, uint8
     struct cmx_walk w;
     uint32_t offset;
     size_t len;
-    cmx_err err = cmx_measure_begin(&h, j->e.nonce, j->e.nonce_len, range);
+    cmx_err err = cmx_measure_begin(&h, j->mac_key, j->e.nonce, j->e.nonce_len, range);
 
     if (err)
         return err;
@@ -86,13 +86,13 @@ static cmx_err measure_all(struct cmx_evidence_job *j, const struct cmx_ranges *
 }
 
 /* The answer into j->out: the token, or behind it the JSON that holds it, which then moves to the front. */
-static cmx_err write_answer(struct cmx_evidence_job *j, const uint8_t mac_key[32], bool json)
+static cmx_err write_answer(struct cmx_evidence_job *j, bool json)
 {
     struct cmx_buf token, text;
     cmx_err err;
 
     cmx_buf_init(&token, j->out, CMX_EVIDENCE_TOKEN_MAX);
-    err = cmx_evidence_encode(&j->e, mac_key, &token);
+    err = cmx_evidence_encode(&j->e, j->mac_key, &token);
     j->len = cmx_buf_len(&token);
     if (err || !json)
         return err;
@@ -120,19 +120,17 @@ static cmx_key_holder holder_of(cmx_key_kind kind)
 
 cmx_err cmx_attest_evidence(struct cmx_evidence_job *j, const struct cmx_ranges *ranges, bool json)
 {
-    uint8_t mac_key[32];
     cmx_err err;
 
     j->e.flash_size = cmx_port_flash_size();
     j->e.key = holder_of(cmx_port_hw_key_kind());
     err = cmx_identity_ueid(cmx_identity_hw_hmac, NULL, j->e.ueid);
     if (!err)
+        err = cmx_identity_evidence_key(cmx_identity_hw_hmac, NULL, j->mac_key);
+    if (!err)
         err = measure_all(j, ranges);
     if (!err)
-        err = cmx_identity_evidence_key(cmx_identity_hw_hmac, NULL, mac_key);
-    if (err)
-        return err;
-    err = write_answer(j, mac_key, json);
-    cmx_secret_wipe(mac_key, sizeof mac_key);
+        err = write_answer(j, json);
+    cmx_secret_wipe(j->mac_key, sizeof j->mac_key);
     return err;
 }

@@ -13,6 +13,7 @@ CMX_MUST_USE cmx_err cmx_attest_hash(const struct cmx_ranges *ranges, const uint
 struct cmx_evidence_job {
     size_t len;            /* of out */
     struct cmx_evidence e; /* in: nonce and facts; out: all */
+    uint8_t mac_key[32];
     uint8_t
         out[CMX_EVIDENCE_TOKEN_MAX + CMX_EVIDENCE_JSON_MAX]; /* first the flash's chunks pass here, then the answer */
 };

@@ -1,0 +1,18 @@
+#include "cmxsafe/attest/mac.h"
+
+cmx_err cmx_attest_mac(const uint8_t key[32], const struct cmx_buf *head, const void *data, size_t len,
+                       uint8_t out[CMX_SHA256_LEN])
+{
+    struct cmx_hmac mac;
+    cmx_err err = cmx_hmac_init(&mac, key, 32);
+
+    if (err)
+        return err;
+    err = cmx_hmac_update(&mac, cmx_buf_data(head), cmx_buf_len(head));
+    if (!err)
+        err = cmx_hmac_update(&mac, data, len);
+    if (!err)
+        return cmx_hmac_finish(&mac, out);
+    cmx_hmac_abort(&mac);
+    return err;
+}
