@@ -1,3 +1,5 @@
+#include <grp.h>
+#include <pwd.h>
 #include <string.h>
 
 #include "cli/gateway/gw.h"
@@ -62,6 +64,20 @@ static int list(const struct gw_common *c)
     return err ? gw_fail("listing grants failed", &e) : CLI_OK;
 }
 
+/* A name may come later; a mistake in it must not go unseen. */
+static void note_stranger(const struct gw_consumer *c)
+{
+    uint64_t number;
+    bool user = strcmp(c->kind, "user") == 0;
+
+    if ((!user && strcmp(c->kind, "group") != 0) || cmx_text_u64(c->name, 0, 0xfffffffe, &number) == CMX_OK)
+        return;
+    if (user ? getpwnam(c->name) != NULL : getgrnam(c->name) != NULL)
+        return;
+    fprintf(stderr, "cmxsafe: note: this machine has no %s '%s'; once it has, run 'cmxsafe gateway net rules'\n",
+            c->kind, c->name);
+}
+
 static int change(const struct gw_common *c, const char *who, const char *target, bool remove)
 {
     struct gw_error e = {0};
@@ -85,6 +101,8 @@ static int change(const struct gw_common *c, const char *who, const char *target
         err = gw_error_set(&e, CMX_ENOTSUP, "grant it to a platform, or set up a gateway with addresses",
                            "in a small deployment ports are on the loopback, which every local user reaches");
     status = gw_finish(&g, c, "the grant failed", err, &e);
+    if (!status && !remove)
+        note_stranger(&consumer);
     if (!status && c->json)
         printf("{\"outcome\":\"%s\"}\n", gw_outcome_text(outcome));
     else if (!status)

@@ -10,6 +10,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -254,6 +255,27 @@ static bool open_all(struct gw_server *s, const int *listeners, size_t n)
     return true;
 }
 
+/* The unit is started when devices can come (sd_notify(3), Type=notify). Without systemd nobody asks. */
+static void tell_ready(void)
+{
+    static const char ready[] = "READY=1";
+    const char *name = getenv("NOTIFY_SOCKET");
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    size_t len = name ? strlen(name) : 0;
+    int fd;
+
+    if (len == 0 || len >= sizeof a.sun_path || name[0] != '/')
+        return;
+    memcpy(a.sun_path, name, len);
+    unsetenv("NOTIFY_SOCKET");
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    if (sendto(fd, ready, sizeof ready - 1, MSG_NOSIGNAL, (const struct sockaddr *)&a, sizeof a) < 0)
+        gw_note("systemd can't be told that the gateway is ready: %s", strerror(errno));
+    close(fd);
+}
+
 int gw_server_run(struct gw *g, const int *listeners, size_t n)
 {
     struct gw_server *s = cmx_mem_alloc(sizeof *s);
@@ -269,6 +291,7 @@ int gw_server_run(struct gw *g, const int *listeners, size_t n)
         return cli_fail("the gateway can't start", what, "see 'cmxsafe gateway doctor'");
     }
     gw_note("ready on %s", g->listen);
+    tell_ready();
     loop(s);
     end_all(s);
     close(s->control.fd);

@@ -34,7 +34,7 @@ echo hello >"$TMP/www/index.html"
 serve_folder "$WEB" "$TMP/www"
 # snippet NAME: the block of README.md that follows the comment.
 snippet() { awk -v want="<!-- test: $1 -->" '$0 == want { on = 1; next } on && /^```/ { if (inside) exit; inside = 1; next } inside' "$ROOT/README.md"; }
-for name in agent_key.sh agent.sh; do snippet $name >"$TMP/out/$name" && [ -s "$TMP/out/$name" ] || fail "README.md has no $name"; done
+for name in agent_key.sh agent.sh gateway_account.sh; do snippet $name >"$TMP/out/$name" && [ -s "$TMP/out/$name" ] || fail "README.md has no $name"; done
 snippet authorized_keys | sed "s/localhost:8080/localhost:$GATE/" >"$TMP/out/authorized_keys.in"
 snippet agent.conf | sed "s/^host = .*/host = 10.99.0.1\nport = $SSHD_PORT\nbackoff_max = 1s/; s/^user = .*/user = $SSHD_USER/; s|REPLACE-ME|${PIN#SHA256:}|
     s/^local_port = .*/local_port = $WEB/; s/^remote_port = .*/remote_port = $GATE/" >"$TMP/out/cmxsafed.conf"
@@ -52,18 +52,20 @@ dpkg -i agent.deb || fail "installing"
 ! systemctl is-enabled cmxsafed || fail "the package enabled the unit"
 ! systemctl is-active cmxsafed || fail "the package started the unit"
 sudo() { "$@"; }
+ssh-keygen -A >/dev/null
+(set -e; . ./gateway_account.sh) | grep -q ' SHA256:.* (ED25519)$' || fail "README.md: gateway_account.sh"
 . ./agent_key.sh || fail "README.md: agent_key.sh"
-sed "s|ssh-ed25519 AAAA[.]*|$(cut -d' ' -f1,2 /etc/cmxsafe/id_ed25519.pub)|" authorized_keys.in >authorized_keys
+sed "s|ssh-ed25519 AAAA[.]*|$(cut -d' ' -f1,2 /etc/cmxsafe/key.pub)|" authorized_keys.in >authorized_keys
 cp cmxsafed.conf /etc/cmxsafe/cmxsafed.conf
 mkdir -p /etc/systemd/system/cmxsafed.service.d
 printf '[Service]\nWatchdogSec=4\nRestartSec=100ms\n' >/etc/systemd/system/cmxsafed.service.d/quick.conf
 systemctl daemon-reload
 
-chown root: /etc/cmxsafe/id_ed25519
-cmxsafed --check 2>&1 | grep -q "note: /etc/cmxsafe/id_ed25519 is root's, .* run: chown cmxsafed: /etc/cmxsafe/id_ed25519" || fail "root's check does not see that the agent can't read the key"
+chown root: /etc/cmxsafe/key
+cmxsafed --check 2>&1 | grep -q "note: /etc/cmxsafe/key is root's, .* run: chown cmxsafed: /etc/cmxsafe/key" || fail "root's check does not see that the agent can't read the key"
 ! systemctl start cmxsafed || fail "started with a key that is root's"
-journalctl -u cmxsafed -o cat | grep -q 'Permission denied; run: chown cmxsafed: /etc/cmxsafe/id_ed25519' || fail "the journal does not say what to do"
-chown cmxsafed: /etc/cmxsafe/id_ed25519
+journalctl -u cmxsafed -o cat | grep -q 'Permission denied; run: chown cmxsafed: /etc/cmxsafe/key' || fail "the journal does not say what to do"
+chown cmxsafed: /etc/cmxsafe/key
 (set -e; . ./agent.sh) || fail "README.md: agent.sh"
 systemctl is-enabled cmxsafed || fail "not enabled"
 cmxsafed status --json | jq -e .all_up || fail "started, but not up"

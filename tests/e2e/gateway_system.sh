@@ -67,6 +67,7 @@ get() { as "$1" curl -sS -m 5 http://cam-17.cmx:81/ 2>/dev/null; }
 [ -z "$(get 0)" ] || fail "root needs a grant, too"
 gw grant user:1234 cam-17:81 >/dev/null || fail "grant"
 wait_for 10 sh -c "setpriv --reuid 1234 --regid 1234 --clear-groups curl -sS -m 5 http://cam-17.cmx:81/ | grep -q one" || fail "a grant does not work"
+gw grant user:nobody-there cam-17:81 2>&1 >/dev/null | grep -q "has no user 'nobody-there'" || fail "a user that is not there goes unseen"
 [ -z "$(get 1235)" ] || fail "another user gets in"
 gw grant group:4321 cam-17:81 >/dev/null
 setpriv --reuid 1235 --regid 4321 --clear-groups curl -sS -m 5 http://cam-17.cmx:81/ | grep -q one || fail "a group's grant does not work"

@@ -12,6 +12,9 @@ command -v dpkg-shlibdeps >/dev/null && command -v jq >/dev/null || skip "no dpk
 mkdir "$TMP/out"
 cp "$TMP"/packages/cmxsafe_*.deb "$TMP/out/cmxsafe.deb"
 ssh-keygen -q -t ed25519 -N '' -f "$TMP/out/key"
+awk '$0 == "<!-- test: gateway.sh -->" { on = 1; next } on && /^```/ { if (inside) exit; inside = 1; next } inside' "$ROOT/README.md" |
+    sed 's/--host gw.example/--host 127.0.0.1 --fleet fd12:3456:789a::\/48/' >"$TMP/out/gateway.sh"
+grep -q 'gateway enroll cam-17' "$TMP/out/gateway.sh" || fail "README.md has no gateway.sh"
 mkdir "$TMP/out/www" && echo hello >"$TMP/out/www/index.html"
 ip link set lo up
 
@@ -24,15 +27,16 @@ another() { [ "$(main_pid)" != "$1" ] && [ "$(main_pid)" != 0 ] && cmxsafe gatew
 sudo() { "$@"; }
 
 dpkg -i cmxsafe.deb || fail "installing"
-cmxsafe gateway init --host 127.0.0.1 --fleet fd12:3456:789a::/48 || fail "init"
+useradd alice && cp key.pub cam-17.pub
+(set -e; . ./gateway.sh) >readme 2>&1 || { cat readme; fail "README.md: gateway.sh"; }
+grep -q 'added, reachable as cam-17.cmx' readme && grep -q '^0 connected' readme || { cat readme; fail "what README.md's lines say"; }
+cmxsafe gateway grant --json | jq -e '.[0].consumer == "user:alice"' || fail "the grant of README.md"
 units=(/etc/systemd/system/cmxsafe-gateway*)
 [ ${#units[@]} = 3 ] || fail "units: ${units[*]}"
 systemd-analyze verify --man=no "${units[@]}" >verify 2>&1 && ! grep -q cmxsafe verify || { cat verify; fail "systemd-analyze verify"; }
 # 10 is no protection, 0 is all. What is left is what a stock sshd needs.
 systemd-analyze security --offline=true --threshold=25 /etc/systemd/system/cmxsafe-gateway.service >security 2>&1 || { tail -n 3 security; fail "systemd-analyze security"; }
 echo "ok: units: $(tail -n 1 security | sed 's/.*: //')"
-systemctl enable --now cmxsafe-gateway.socket cmxsafe-gateway.service || fail "start"
-wait_for 20 cmxsafe gateway status || fail "the gateway does not come up"
 for u in cmxsafe-gateway.socket cmxsafe-gateway.service cmxsafe-gateway-net.service; do [ "$(systemctl is-active $u)" = active ] || fail "$u is not active"; done
 p=$(main_pid)
 [ "$(ps -o user= -p "$p")" = cmxsafe-gw ] || fail "user: $(ps -o user= -p "$p")"
@@ -41,6 +45,7 @@ p=$(main_pid)
 cmxsafe gateway doctor >doctor || { grep ^bad doctor; fail "the doctor finds something bad"; }
 echo "ok: started by its units, as its account, in the fleet's namespace"
 
+su alice -s /bin/sh -c 'cmxsafe gateway status' 2>&1 | grep -q "the system's gateway is root's: use sudo" || fail "a user is not told where the gateway is"
 cmxsafe gateway enroll cam-17 --key key.pub --ports 81 >enroll || fail "enroll"
 A=$(cmxsafe gateway show cam-17 --json | jq -r .device.address)
 python3 -m http.server -b 127.0.0.1 -d www 8000 >/dev/null 2>&1 &
