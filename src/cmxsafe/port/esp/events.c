@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+#include "cmxsafe/port/esp/esp_defaults.h"
+
 ESP_EVENT_DEFINE_BASE(CMX_EVENT);
 
 void cmx_esp_post(cmx_event_id id, const char *name, cmx_err err)

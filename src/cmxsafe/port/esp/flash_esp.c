@@ -3,6 +3,7 @@
  * encrypted and nothing outside a partition (bootloader, partition table) can be changed. */
 #ifdef ESP_PLATFORM
 
+#include "cmxsafe/port/esp/esp_defaults.h"
 #include "cmxsafe/port/port.h"
 #include "esp_flash.h"
 #include "esp_partition.h"
