@@ -1,5 +1,6 @@
 """A hostile SSH gateway for scenarios: hostile.py PORT HOSTKEY AUTHORIZED_KEYS WHAT (asyncssh, and raw sockets before the login).
-flood: more connections than allowed, unlisted ports, channels of other kinds; mute: never answers a forward request; deny: refuses it.
+flood: more connections than allowed, unlisted ports, channels of other kinds; mute: never answers a forward request; deny: refuses it;
+drown: asks for ever, and reads none of the answers.
 The rest is silence, a sudden close or garbage at a stage of the login."""
 import asyncio
 import os
@@ -27,11 +28,31 @@ class Server(asyncssh.SSHServer):
     def server_requested(self, listen_host, listen_port):
         if what == 'flood':
             self.task = asyncio.get_event_loop().create_task(self.flood(listen_host, listen_port))
+        elif what == 'drown':
+            self.task = asyncio.get_event_loop().create_task(self.drown())
         elif what == 'mute':
             return asyncio.sleep(3600, True)
         elif what == 'deny':
             return False
         return asyncssh.SSHListener()
+
+    def connection_lost(self, exc):
+        print('lost', flush=True)
+
+    async def drown(self):
+        await asyncio.sleep(0.3)  # the forward is granted
+        transport = self.conn._transport
+        transport.pause_reading()
+        for n in range(60000):
+            self.conn.send_packet(asyncssh.constants.MSG_GLOBAL_REQUEST, asyncssh.packet.String('keepalive@openssh.com'),
+                                  asyncssh.packet.Boolean(True))
+            if n % 100 == 0:
+                while transport.get_write_buffer_size() > 65536 and not transport.is_closing():
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(0)
+            if transport.is_closing():
+                return
+        print('drowned', flush=True)
 
     async def flood(self, host, listen_port):
         await asyncio.sleep(0.3)
@@ -107,7 +128,7 @@ async def middle(reader, writer):
 
 
 async def main():
-    if what in ('flood', 'mute', 'deny'):
+    if what in ('flood', 'mute', 'deny', 'drown'):
         await asyncssh.create_server(Server, '127.0.0.1', port, server_host_keys=[host_key], authorized_client_keys=authorized)
     else:
         await asyncio.start_server(middle if what.startswith('stage-') else raw, '127.0.0.1', port)

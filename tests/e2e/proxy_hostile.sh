@@ -34,6 +34,14 @@ hostile mute; start_proxy keepalive=1 keepalive_max=3 -- "echo,$S,$R"
 wait_for 30 status_is echo error timeout || fail "mute: $(ask status)"; quit_proxy; stop "$HOSTILE"
 ok "forward denied, forward never answered"
 
+# Each answer waits in the device's memory: it must not hold as many as the gateway likes.
+hostile drown; start_proxy -- "echo,$S,$R"
+wait_for 90 grep -qE "^(lost|drowned)" "$TMP/hostile.out" || fail "drown: $(ask status)"
+grep -q "^lost" "$TMP/hostile.out" || fail "60,000 answers wait for a gateway that reads none: $(ask status)"
+wait_for 10 status_is echo error protocol || fail "drown: $(ask status)"
+quit_proxy; stop "$HOSTILE"
+ok "a gateway that asks and does not read the answers"
+
 stage() { # stage WHAT ERROR...: one of the errors must be said
     local what=$1 e; shift
     hostile "$what"

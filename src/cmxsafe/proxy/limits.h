@@ -45,6 +45,16 @@
 #define CMX_RELAY_BACKLOG_MAX (4u << 20)
 #endif
 
+/* libssh answers each request of the gateway, and keeps the answers (some 50 bytes each) until they are taken. A gateway
+ * that leaves more than this many of them unread ends the session. */
+#ifndef CMX_UNREAD_ANSWERS_MAX
+#ifdef CMX_DEVICE_PROFILE
+#define CMX_UNREAD_ANSWERS_MAX 256
+#else
+#define CMX_UNREAD_ANSWERS_MAX 4096
+#endif
+#endif
+
 /* libssh verifies an Ed25519 host key with tables of 8 KB on the stack: 12.7 KB at the deepest on an ESP32-C3, where
  * ECDSA P-256 takes 9.8. A session whose stack is smaller than this asks for the gateway's other keys first; where none
  * of them is pinned it moves to a task with this much. */

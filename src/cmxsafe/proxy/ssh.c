@@ -12,6 +12,7 @@
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/secret.h"
 #include "cmxsafe/port/crypto.h"
+#include "cmxsafe/proxy/limits.h"
 #include "cmxsafe/proxy/pin.h"
 #include "cmxsafe/proxy/ssh_auth.h"
 #include "cmxsafe/proxy/ssh_id.h"
@@ -54,7 +55,9 @@ struct cmx_ssh {
     struct cmx_ssh_auth auth;
     bool ping_sent;
     struct cmx_ssh_id id;
-    struct ssh_counter_struct counter;
+    struct ssh_counter_struct counter; /* bytes */
+    struct ssh_counter_struct packets;
+    unsigned unread; /* answers made since the peer last had taken all */
 };
 
 struct cmx_ssh_open {
@@ -183,7 +186,7 @@ cmx_err cmx_ssh_new(struct cmx_ssh **out, const struct cmx_gateway *gateway, uns
         return err;
     }
     ssh_set_blocking(s->session, 0);
-    ssh_set_counters(s->session, &s->counter, NULL);
+    ssh_set_counters(s->session, &s->counter, &s->packets);
     *out = s;
     return CMX_OK;
 }
@@ -286,17 +289,27 @@ size_t cmx_ssh_session_id(const struct cmx_ssh *s, uint8_t out[CMX_PROXY_SESSION
     return s->id.len;
 }
 
+/* Does the peer ask, and not read the answers? before: packets that had been made before the last ones came in. */
+static bool is_flooded(struct cmx_ssh *s, uint64_t before)
+{
+    s->unread = cmx_ssh_wants_write(s) ? s->unread + (unsigned)(s->packets.out_packets - before) : 0;
+    return s->unread > CMX_UNREAD_ANSWERS_MAX;
+}
+
 cmx_err cmx_ssh_process(struct cmx_ssh *s)
 {
-    uint64_t before;
+    uint64_t before, packets;
 
     for (int i = 0; i < READS_PER_PROCESS; i++) {
         int rc;
 
         before = s->counter.in_bytes;
+        packets = s->packets.out_packets;
         rc = ssh_event_dopoll(s->event, 0);
         if (rc == SSH_ERROR)
             return CMX_ECLOSED;
+        if (is_flooded(s, packets))
+            return CMX_EPROTO;
         if (rc == SSH_AGAIN || s->counter.in_bytes - before < READ_SIZE)
             break;
     }

@@ -53,7 +53,7 @@ const char *cmx_ssh_auth_trouble(const struct cmx_ssh *s);
 size_t cmx_ssh_session_id(const struct cmx_ssh *s, uint8_t out[CMX_PROXY_SESSION_ID_MAX]);
 
 /* Reads and writes what the socket has and takes without blocking, calling handlers. CMX_ECLOSED: the session has
- * ended. */
+ * ended. CMX_EPROTO: the peer does not read the answers to its requests. */
 CMX_MUST_USE cmx_err cmx_ssh_process(struct cmx_ssh *s);
 
 /* Bytes wait for the socket to become writable. */
