@@ -63,7 +63,7 @@ struct run {
     bool retired;           /* the task has seen `removed` */
     bool listening;         /* the gateway granted the forward, or the local listener is open */
     bool cancelling;        /* a cancel is due before anything else */
-    uint64_t retry_ms;      /* not before that */
+    uint64_t retry_ms;      /* not before that: to listen, or to accept */
     struct cmx_context cfg; /* owned copy */
     struct cmx_context_status live; /* the session task's */
     struct probe probe;

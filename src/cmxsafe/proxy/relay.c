@@ -331,8 +331,6 @@ static cmx_err settle_open(struct relay *x, struct session *s, uint64_t now)
     bool delivered = x->backlog == 0 && !x->spill;
     cmx_err err = CMX_OK;
 
-    if (x->overflow)
-        return CMX_EPROTO;
     if (x->held && !cmx_ssh_wants_write(s->ssh))
         err = cmx_relay_send_held(x);
     if (err)
@@ -363,6 +361,8 @@ static cmx_err settle_open(struct relay *x, struct session *s, uint64_t now)
 
 cmx_err cmx_relay_settle(struct relay *x, struct session *s, uint64_t now)
 {
+    if (x->overflow)
+        return CMX_EPROTO;
     switch (x->state) {
     case RELAY_TENTATIVE:
         return settle_tentative(x, s, now);

@@ -131,7 +131,11 @@ static void take_locals(struct session *s, struct run *r, uint64_t now)
     int fd;
 
     for (unsigned i = 0; i < r->cfg.max_connections; i++) {
-        if (cmx_net_accept(r->listener, &fd, &peer))
+        cmx_err err = cmx_net_accept(r->listener, &fd, &peer);
+
+        if (err == CMX_ENOMEM) /* it would stay readable; a tick later something may be free */
+            r->retry_ms = now + CMX_SESSION_TICK_MS;
+        if (err)
             return;
         cmx_relay_direct(s, r, fd, &peer, now);
     }
@@ -265,12 +269,12 @@ static int add_poll(struct session *s, int fd, short events)
     return (int)s->n_polls++;
 }
 
-static void fill_polls(struct session *s)
+static void fill_polls(struct session *s, uint64_t now)
 {
     s->n_polls = 0;
     add_poll(s, cmx_ssh_fd(s->ssh), (short)(POLLIN | (cmx_ssh_wants_write(s->ssh) ? POLLOUT : 0)));
     for (struct run *r = s->runs; r; r = r->next)
-        r->poll_index = add_poll(s, r->listener, r->listener >= 0 ? POLLIN : 0);
+        r->poll_index = add_poll(s, r->listener, r->listener >= 0 && now >= r->retry_ms ? POLLIN : 0);
     for (struct relay *x = s->relays; x; x = x->next)
         x->poll_index = add_poll(s, x->fd, cmx_relay_events(x, s));
 }
@@ -345,7 +349,7 @@ cmx_err cmx_session_serve(struct session *s)
             err = reserve(s);
         if (err)
             break;
-        fill_polls(s);
+        fill_polls(s, now);
         wait_polls(s, more ? 0 : wait_ms(s, now));
         now = cmx_port_now_ms();
         cmx_port_watchdog_feed();
