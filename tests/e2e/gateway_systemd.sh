@@ -108,6 +108,12 @@ systemctl stop cmxsafe-gateway.socket cmxsafe-gateway cmxsafe-gateway-net || fai
 [ "$(systemctl show -P Result cmxsafe-gateway)" = success ] || fail "stop is not clean"
 ! ss -Hltn | grep -q ':2222 ' && [ ! -e /run/netns/cmxsafe ] && [ ! -e /sys/class/net/cmxsafe0 ] || fail "something is left"
 echo "ok: stopped"
+systemctl start cmxsafe-gateway.socket cmxsafe-gateway && dpkg -P cmxsafe || fail "purging"
+! systemctl is-active cmxsafe-gateway.socket cmxsafe-gateway cmxsafe-gateway-net || fail "the gateway outlives its package"
+! ls /etc/systemd/system/cmxsafe-gateway* /etc/systemd/system/*.wants/cmxsafe-gateway* 2>/dev/null || fail "units are left"
+! grep -q cmxsafe /etc/hosts || fail "/etc/hosts"
+[ -s /var/lib/cmxsafe/gateway/registry.db ] && [ -s /var/lib/cmxsafe/gateway/hostkey_ed25519 ] || fail "the registry and the host keys are gone"
+echo "ok: purged; who is enrolled and what devices pin stay"
 echo DONE
 INSIDE
 boot_systemd 200 A=b

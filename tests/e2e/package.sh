@@ -5,13 +5,13 @@
 command -v dpkg-deb >/dev/null && command -v dpkg-shlibdeps >/dev/null || skip "no dpkg-dev"
 
 "$ROOT/scripts/package.sh" "$TMP/out" >"$TMP/package.log" 2>&1 || fail "scripts/package.sh"
-AGENT=$(echo "$TMP"/out/cmxsafe-agent_*.deb) OPERATOR=$(echo "$TMP"/out/cmxsafe_*.deb)
+AGENT=$(echo "$TMP"/out/cmxsafe-agent_*.deb) OPERATOR=$(echo "$TMP"/out/cmxsafe_*.deb) BOARD=$(echo "$TMP"/out/cmxsafe-board_*.deb)
 "$ROOT/scripts/package.sh" "$TMP/again" >>"$TMP/package.log" 2>&1 || fail "scripts/package.sh, again"
 (cd "$TMP/out" && sha256sum -- *) | (cd "$TMP/again" && sha256sum --quiet -c -) || fail "not the same bytes twice"
 ok "built, reproducibly"
 
 # ---- what is in them ----
-for p in "$AGENT" "$OPERATOR"; do
+for p in "$AGENT" "$OPERATOR" "$BOARD"; do
     depends=$(dpkg-deb -f "$p" Depends)
     [[ $depends == *libc6* && $depends == *libssh-4* || $p == "$OPERATOR" && $depends == *libc6* ]] || fail "Depends of $p: $depends"
     [ "$(dpkg-deb -f "$p" Version)" = "$("$BIN/cmxsafe" --version | awk '{print $2}')" ] || fail "Version of $p"
@@ -29,18 +29,27 @@ for f in ./usr/sbin/cmxsafed ./lib/systemd/system/cmxsafed.service ./usr/share/m
     ./usr/share/man/man5/cmxsafed.conf.5.gz ./usr/share/doc/cmxsafe-agent/copyright; do
     grep -q " $f$" "$TMP/$(basename "$AGENT").list" || fail "$f is not in the package"
 done
-grep -q ' ./usr/bin/cmxsafe$' "$TMP/$(basename "$OPERATOR").list" || fail "cmxsafe is not in its package"
-for script in postinst prerm postrm; do
-    dpkg-deb --ctrl-tarfile "$AGENT" | tar -xO ./$script >"$TMP/$script" && sh -n "$TMP/$script" || fail "$script"
+for f in ./usr/bin/cmxsafe ./usr/lib/cmxsafe/cmxsafe-authkeys ./usr/share/bash-completion/completions/cmxsafe \
+    ./usr/share/man/man1/cmxsafe{,-attest,-gateway,-identity,-image,-update}.1.gz; do
+    grep -q " $f$" "$TMP/$(basename "$OPERATOR").list" || fail "$f is not in the package"
+done
+grep -q ' ./usr/bin/cmxsafe-board$' "$TMP/$(basename "$BOARD").list" || fail "cmxsafe-board is not in its package"
+for script in "$AGENT postinst" "$AGENT prerm" "$AGENT postrm" "$OPERATOR prerm" "$OPERATOR postrm"; do
+    dpkg-deb --ctrl-tarfile "${script% *}" | tar -xO "./${script#* }" >"$TMP/script" && sh -n "$TMP/script" || fail "$script"
 done
 if command -v lintian >/dev/null; then
     # The packages are for one's own devices: there is no mailbox behind their maintainer.
-    lintian --fail-on error --suppress-tags bogus-mail-host,bogus-mail-host-in-debian-changelog "$AGENT" "$OPERATOR" >"$TMP/lintian.log" 2>&1 || fail "lintian"
+    lintian --fail-on error --suppress-tags bogus-mail-host,bogus-mail-host-in-debian-changelog "$AGENT" "$OPERATOR" "$BOARD" >"$TMP/lintian.log" 2>&1 || fail "lintian"
     ok "lintian: $(grep -c ^W: "$TMP/lintian.log") warnings, no errors"
 fi
 ok "content"
 
 # ---- the manual pages ----
+mkdir "$TMP/man"
+"$ROOT/scripts/gen_man.sh" "$BIN" "$TMP/man" || fail "scripts/gen_man.sh"
+for page in "$TMP"/man/*; do
+    diff -u "$ROOT/packaging/man/$(basename "$page")" "$page" >"$TMP/man.log" || fail "run scripts/gen_man.sh: $(basename "$page") is not what --help says"
+done
 for page in "$ROOT"/packaging/man/*; do
     if command -v man >/dev/null; then
         [ -z "$(LC_ALL=C.UTF-8 MANWIDTH=120 man --warnings -E UTF-8 -l "$page" 2>&1 >/dev/null)" ] || fail "man --warnings $page"
@@ -62,6 +71,17 @@ for command in $("$BIN/cmxsafed" --help | sed -n '/^commands:/,/^$/s/^  \([a-z]*
 done
 ok "manual pages"
 
+# ---- completion ----
+complete_words() { # complete_words WORD...: what the shell would offer for the last one
+    PATH=$BIN:$PATH bash -c '. "$0" && COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) && _cmxsafe && echo " ${COMPREPLY[*]} "' \
+        "$ROOT/packaging/completion/cmxsafe" "$@" 2>"$TMP/completion.log"
+}
+[[ $(complete_words cmxsafe '') == *' gateway '*' update '* ]] || fail "completion of commands"
+[[ $(complete_words cmxsafe gateway en) == ' enroll ' ]] || fail "completion of a command's commands"
+[[ $(complete_words cmxsafe gateway enroll --k) == ' --key ' && $(complete_words cmxsafed status --j) == ' --json ' ]] || fail "completion of options"
+[[ $(complete_words cmxsafe-board run --) == *' --net '* && ! -s $TMP/completion.log ]] || fail "completion of cmxsafe-board"
+ok "completion"
+
 # ---- the unit ----
 if command -v systemd-analyze >/dev/null; then
     mkdir "$TMP/unit"
@@ -77,7 +97,9 @@ fi
 # ---- unpacked ----
 dpkg-deb -x "$AGENT" "$TMP/root"
 dpkg-deb -x "$OPERATOR" "$TMP/root"
+dpkg-deb -x "$BOARD" "$TMP/root"
 "$TMP/root/usr/sbin/cmxsafed" --version | grep -q '^cmxsafed ' || fail "the unpacked agent does not run"
+"$TMP/root/usr/bin/cmxsafe-board" --version | grep -q '^cmxsafe-board ' || fail "the unpacked board does not run"
 "$TMP/root/usr/bin/cmxsafe" --version | grep -q '^cmxsafe ' || fail "the unpacked command does not run"
 mkdir "$TMP/keys"
 ssh-keygen -q -t ed25519 -N '' -f "$TMP/keys/key"
@@ -98,7 +120,7 @@ mount --bind "$1" "$1/copy/m$1"
 cd "$1/copy/m"
 chroot . sh -eux -c '
     export DEBIAN_FRONTEND=noninteractive
-    dpkg -i '"$2 $3"'
+    dpkg -i '"$2 $3 $4"'
     id cmxsafed >/dev/null
     [ "$(stat -c "%U:%G %a" /etc/cmxsafe)" = "root:cmxsafed 750" ]
     [ ! -e /etc/systemd/system/multi-user.target.wants/cmxsafed.service ]
@@ -109,7 +131,12 @@ chroot . sh -eux -c '
     touch /etc/cmxsafe/key
     mkdir -p /var/lib/cmxsafe/gateway /var/lib/cmxsafed
     touch /var/lib/cmxsafe/gateway/registry.db /var/lib/cmxsafed/update
-    dpkg -P cmxsafe-agent cmxsafe
+    cp /etc/hosts /tmp/hosts.before
+    touch /etc/systemd/system/cmxsafe-gateway.socket
+    printf "%s\n" "# cmxsafe gateway: begin (written from the registry)" "fd00::1 a.cmx" "# cmxsafe gateway: end" "192.0.2.1 mine" >>/etc/hosts
+    dpkg -P cmxsafe-agent cmxsafe cmxsafe-board
+    [ ! -e /etc/systemd/system/cmxsafe-gateway.socket ]
+    echo "192.0.2.1 mine" | cat /tmp/hosts.before - | cmp - /etc/hosts
     [ -e /var/lib/cmxsafe/gateway/registry.db ]
     [ ! -e /var/lib/cmxsafed ]
     [ ! -e /etc/cmxsafe/cmxsafed.conf ]
@@ -117,7 +144,7 @@ chroot . sh -eux -c '
     [ ! -e /usr/sbin/cmxsafed ]
 '
 INSIDE
-unshare -m bash "$TMP/inside.sh" "$TMP" "$AGENT" "$OPERATOR" >"$TMP/install.log" 2>&1
+unshare -m bash "$TMP/inside.sh" "$TMP" "$AGENT" "$OPERATOR" "$BOARD" >"$TMP/install.log" 2>&1
 case $? in
 0) ok "installed, upgraded, purged" ;;
 99) echo "no overlay here: installing is not tried" ;;
