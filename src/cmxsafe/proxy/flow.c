@@ -2,10 +2,10 @@
  * (invariant 4 of the design).
  *
  * From the gateway: the data handler sends straight from libssh's buffer to the local socket. What the socket does not
- * take stays in libssh, whose window then closes. When the socket takes bytes again, all that waits is taken out of
- * libssh at once (spill): libssh 0.10 opens a whole new window at any read, so that reading piecemeal would let the
- * peer fill the heap. To the gateway: one chunk at a time, read only when the window is open and the SSH socket has
- * taken the one before. */
+ * take stays in libssh, whose window then closes. When the socket takes bytes again, what waits is taken out of libssh
+ * (spill): all at once from libssh 0.10, which opens a whole new window at any read, so that reading piecemeal would
+ * let the peer fill the heap; on a device, with libssh 0.11, in pieces. To the gateway: one chunk at a time, read only
+ * when the window is open and the SSH socket has taken the one before. */
 #include <errno.h>
 #include <string.h>
 
@@ -102,7 +102,7 @@ void cmx_relay_drain(struct relay *x)
         cmx_err err;
 
         if (!x->spill) {
-            x->spill_len = x->backlog;
+            x->spill_len = x->backlog < CMX_RELAY_SPILL ? x->backlog : CMX_RELAY_SPILL;
             x->spill = cmx_mem_alloc(x->spill_len);
             err = x->spill ? cmx_ssh_channel_read(x->channel, x->spill, x->spill_len) : CMX_ENOMEM;
             if (err) {
@@ -110,7 +110,7 @@ void cmx_relay_drain(struct relay *x)
                 x->failed = err;
                 return;
             }
-            x->backlog = 0;
+            x->backlog -= x->spill_len; /* libssh may have received more meanwhile */
         }
         err = send_local(x, x->spill + x->spill_off, x->spill_len - x->spill_off, &sent);
         x->spill_off += sent;

@@ -39,6 +39,25 @@
 #endif
 #endif
 
+/* Bytes taken out of libssh at once when a local socket that was full takes some again; see flow.c. */
+#ifndef CMX_RELAY_SPILL
+#ifdef ESP_PLATFORM
+#define CMX_RELAY_SPILL 1024u
+#else
+#define CMX_RELAY_SPILL CMX_RELAY_BACKLOG_MAX
+#endif
+#endif
+
+/* A read of libssh's that brought less than this has emptied the socket: 4,096 is what it asks for (MAX_BUF_SIZE). A
+ * device's build may have it ask for less, since its buffer grows to twice that; more it may not. */
+#ifndef CMX_SSH_READ
+#ifdef CMX_DEVICE_PROFILE
+#define CMX_SSH_READ 512
+#else
+#define CMX_SSH_READ 4096
+#endif
+#endif
+
 /* A gateway that sends more than its windows allow breaks RFC 4254 section 5.2; older libssh only logs it. Above this
  * many undelivered bytes on one channel the session is ended. */
 #ifndef CMX_RELAY_BACKLOG_MAX

@@ -43,7 +43,6 @@ static const cmx_hostkey_type hostkey_order[] = {CMX_HOSTKEY_ED25519, CMX_HOSTKE
 #endif
 
 #define READS_PER_PROCESS 16 /* then local sockets get their turn */
-#define READ_SIZE 4096       /* libssh's; a shorter one has emptied the socket */
 
 struct cmx_ssh {
     ssh_session session;
@@ -310,7 +309,7 @@ cmx_err cmx_ssh_process(struct cmx_ssh *s)
             return CMX_ECLOSED;
         if (is_flooded(s, packets))
             return CMX_EPROTO;
-        if (rc == SSH_AGAIN || s->counter.in_bytes - before < READ_SIZE)
+        if (rc == SSH_AGAIN || s->counter.in_bytes - before < CMX_SSH_READ)
             break;
     }
     return ssh_is_connected(s->session) && !(ssh_get_status(s->session) & (SSH_CLOSED | SSH_CLOSED_ERROR))
