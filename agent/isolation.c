@@ -30,25 +30,63 @@ struct isolation {
 
 /* ---- into force ---- */
 
-static cmx_err apply(struct isolation *s, struct cmx_nft_config *c, char *why, size_t cap)
+/* Cuts a listing of one set down to its elements: what stands between the inner braces. NULL: there are none. */
+static const char *elements(char *listing)
 {
-    char *text = cmx_mem_alloc(CMX_NFT_TEXT_MAX);
+    static const char before[] = "elements = {";
+    char *at = strstr(listing, before), *end = at ? strchr(at, '}') : NULL;
+
+    if (!end)
+        return NULL;
+    *end = 0;
+    return at + sizeof before - 1;
+}
+
+/* What the ruleset in force has learned. The neighbours could be asked again, but an IPv6 router says its next word in
+ * minutes. Without a ruleset, or of more than there is room for: nothing. */
+static void keep(struct isolation *s, struct cmx_nft_config *c, char *room)
+{
+    for (enum cmx_nft_memory i = 0; i < CMX_NFT_MEMORIES; i++, room += CMX_NFT_KEPT_MAX) {
+        struct cmx_buf b;
+        char command[64];
+
+        snprintf(command, sizeof command, "list set %s", cmx_nft_memory(i));
+        cmx_buf_init(&b, room, CMX_NFT_KEPT_MAX);
+        if (nft_list(s->nft, command, &b) == CMX_OK && cmx_buf_cstr(&b, &c->kept[i]) == CMX_OK)
+            c->kept[i] = elements(room);
+    }
+}
+
+static cmx_err hand_over(struct isolation *s, const struct cmx_nft_config *c, char *text, char *said, size_t cap)
+{
     struct cmx_buf b;
     const char *script;
-    char said[120] = "";
-    cmx_err err = CMX_ENOMEM;
+    cmx_err err;
 
-    if (!text)
-        return err;
     cmx_buf_init(&b, text, CMX_NFT_TEXT_MAX);
-    for (size_t i = 0; i < CMX_NFT_LIVE_MAX; i++)
-        if (s->live[i].sessions)
-            c->live[c->n_live++] = s->live[i].ip;
     err = cmx_nft_ruleset(c, &b);
     if (!err)
         err = cmx_buf_cstr(&b, &script);
-    if (!err)
-        err = nft_run(s->nft, script, false, said, sizeof said);
+    return err ? err : nft_run(s->nft, script, false, said, cap);
+}
+
+static cmx_err apply(struct isolation *s, struct cmx_nft_config *c, char *why, size_t cap)
+{
+    char *text = cmx_mem_alloc(CMX_NFT_TEXT_MAX + CMX_NFT_MEMORIES * CMX_NFT_KEPT_MAX);
+    char said[120] = "";
+    cmx_err err;
+
+    if (!text)
+        return CMX_ENOMEM;
+    for (size_t i = 0; i < CMX_NFT_LIVE_MAX; i++)
+        if (s->live[i].sessions)
+            c->live[c->n_live++] = s->live[i].ip;
+    keep(s, c, text + CMX_NFT_TEXT_MAX);
+    err = hand_over(s, c, text, said, sizeof said);
+    if (err == CMX_EINVAL || err == CMX_ENOSPC) { /* the memories of another version's ruleset may not fit */
+        memset(c->kept, 0, sizeof c->kept);
+        err = hand_over(s, c, text, said, sizeof said);
+    }
     if (err == CMX_EPERM)
         snprintf(why, cap, "isolation is enabled but the agent may not install it; give it CAP_NET_ADMIN");
     else if (err)

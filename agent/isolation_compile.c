@@ -9,6 +9,7 @@
 #include "isolation.h"
 
 #define WORD_MAX 64
+#define IDLE_S 60
 
 static bool numeric(const char *text, struct cmx_ip *ip)
 {
@@ -145,6 +146,7 @@ cmx_err isolation_compile(const struct agent_config *c, bool follow, struct cmx_
 
     memset(out, 0, sizeof *out);
     out->follow = follow;
+    out->idle_s = (unsigned)(c->gateway.keepalive_ms / 1000) + IDLE_S; /* a keepalive makes a session known again */
     out->agent_uid = (uint32_t)geteuid();
     if (c->isolation.agent_user && uid_of(c->isolation.agent_user, &out->agent_uid) != CMX_OK) {
         snprintf(why, cap, "[isolation] agent_user: there is no user %.40s", c->isolation.agent_user);

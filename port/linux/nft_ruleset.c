@@ -5,6 +5,13 @@
 
 #define TABLE "inet cmxsafe"
 
+#define HOUR_S 3600
+#define DAY_S 86400
+#define SESSIONS_MAX 4096 /* connections within idle_s; one that can't be opened counts as well */
+/* Whom a router would tell, and what it would quote: addresses and ports as they stand in our packet's headers. */
+#define QUOTED4 "ip saddr . @nh,96,96"
+#define QUOTED6 "ip6 saddr . @nh,64,288"
+
 /* Writes on, unless something failed before: the text is checked once, at the end. */
 struct text {
     struct cmx_buf *out;
@@ -144,16 +151,81 @@ static void service_sets(struct text *t, const struct cmx_nft_config *c)
     }
 }
 
-/* Filled by our own requests, emptied by time. */
-static void memory_sets(struct text *t)
+static void dynamic_set(struct text *t, const char *name, const char *suffix, const char *type, unsigned size,
+                        unsigned timeout_s)
 {
-    put(t, "\tset dhcp_asked {\n\t\ttypeof @th,96,32\n\t\tsize 16\n\t\tflags dynamic,timeout\n\t\ttimeout 30s\n\t}\n"
-           "\tset dhcp6_asked {\n\t\ttypeof @th,72,24\n\t\tsize 16\n\t\tflags dynamic,timeout\n\t\ttimeout 30s\n\t}\n"
-           "\tset dhcp6_links {\n\t\ttype iface_index\n\t\tsize 16\n\t\tflags dynamic,timeout\n\t\ttimeout 5s\n\t}\n"
-           "\tset nd_asked {\n\t\ttypeof @th,64,128\n\t\tsize 64\n\t\tflags dynamic,timeout\n\t\ttimeout 5s\n\t}\n"
-           "\tset nd_peers {\n\t\ttype ether_addr\n\t\tsize 64\n\t\tflags dynamic,timeout\n\t\ttimeout 1d\n\t}\n"
-           "\tset routers {\n\t\ttype ipv6_addr . ether_addr\n\t\tsize 1\n\t\tflags dynamic,timeout\n\t\ttimeout "
-           "1h\n\t}\n");
+    open_set(t, name, suffix, type);
+    put(t, "\t\tsize ");
+    put_number(t, size);
+    put(t, "\n\t\tflags dynamic,timeout\n\t\ttimeout ");
+    put_number(t, timeout_s);
+    put(t, "s\n");
+}
+
+static const char *const memories[CMX_NFT_MEMORIES] = {
+    [CMX_NFT_SESSIONS4] = "inet cmxsafe sessions4", [CMX_NFT_SESSIONS6] = "inet cmxsafe sessions6",
+    [CMX_NFT_ND_PEERS] = "inet cmxsafe nd_peers",   [CMX_NFT_ROUTERS] = "inet cmxsafe routers",
+    [CMX_NFT_ARP_PEERS] = "arp cmxsafe peers",
+};
+
+const char *cmx_nft_memory(enum cmx_nft_memory which)
+{
+    return memories[which];
+}
+
+/* A dynamic set with what the ruleset before this one had learned. */
+static void memory(struct text *t, const struct cmx_nft_config *c, enum cmx_nft_memory which, const char *type,
+                   unsigned size, unsigned timeout_s)
+{
+    dynamic_set(t, strrchr(memories[which], ' ') + 1, "", type, size, timeout_s);
+    if (c->kept[which]) {
+        put(t, "\t\telements = {");
+        put(t, c->kept[which]);
+        put(t, "}\n");
+    }
+    close_set(t, true);
+}
+
+/* The connections that the agent's own segments made known: our address and port, the gateway's. quoted: the same as an
+ * ICMP error quotes it. */
+static void session_sets(struct text *t, const struct cmx_nft_config *c)
+{
+    memory(t, c, CMX_NFT_SESSIONS4, "type ipv4_addr . inet_service . ipv4_addr . inet_service", SESSIONS_MAX,
+           c->idle_s);
+    memory(t, c, CMX_NFT_SESSIONS6, "type ipv6_addr . inet_service . ipv6_addr . inet_service", SESSIONS_MAX,
+           c->idle_s);
+    for (unsigned family = 0; family < 2; family++) {
+        dynamic_set(t, "quoted", suffixes[family], family ? "typeof " QUOTED6 : "typeof " QUOTED4, SESSIONS_MAX,
+                    c->idle_s);
+        close_set(t, true);
+    }
+}
+
+/* Questions that wait for their answer: our address and port, whom. */
+static void question_sets(struct text *t, const char *name)
+{
+    static const char *const types[2] = {"type ipv4_addr . inet_service . ipv4_addr",
+                                         "type ipv6_addr . inet_service . ipv6_addr"};
+
+    for (unsigned family = 0; family < 2; family++) {
+        dynamic_set(t, name, suffixes[family], types[family], 256, 10);
+        close_set(t, true);
+    }
+}
+
+/* Filled by our own requests, emptied by time. */
+static void memory_sets(struct text *t, const struct cmx_nft_config *c)
+{
+    dynamic_set(t, "dhcp_asked", "", "typeof @th,96,32", 16, 30);
+    close_set(t, true);
+    dynamic_set(t, "dhcp6_asked", "", "typeof @th,72,24", 16, 30);
+    close_set(t, true);
+    dynamic_set(t, "dhcp6_links", "", "type iface_index", 16, 5);
+    close_set(t, true);
+    dynamic_set(t, "nd_asked", "", "typeof @th,64,128", 64, 5);
+    close_set(t, true);
+    memory(t, c, CMX_NFT_ND_PEERS, "type ether_addr", 64, DAY_S);
+    memory(t, c, CMX_NFT_ROUTERS, "type ipv6_addr . ether_addr", 1, HOUR_S);
 }
 
 static void resolving_set(struct text *t, const struct cmx_nft_config *c)
@@ -171,13 +243,17 @@ static void resolving_set(struct text *t, const struct cmx_nft_config *c)
 
 static const char *const family_words[2] = {"ip", "ip6"};
 
-/* In format, '%' stands for the family's word and '#' for the set's suffix. */
+/* In format, '%' stands for the family's word, '#' for the set's suffix and '$' for what an error would quote.
+ */
 static void put_for(struct text *t, unsigned family, const char *format)
 {
     for (; *format; format++) {
         const char c[2] = {*format, 0};
 
-        put(t, *format == '%' ? family_words[family] : *format == '#' ? suffixes[family] : c);
+        put(t, *format == '%'   ? family_words[family]
+               : *format == '#' ? suffixes[family]
+               : *format == '$' ? (family ? QUOTED6 : QUOTED4)
+                                : c);
     }
     put(t, "\n");
 }
@@ -189,6 +265,13 @@ static void both(struct text *t, const char *format)
         put_for(t, f, format);
     }
 }
+
+/* What input and output, or the link and loopback, have in common. */
+#define SESSION_IN "% daddr . tcp dport . % saddr . tcp sport @sessions#"
+#define DNS_IN "udp sport 53 % daddr . udp dport . % saddr @dns_asked# counter name dns accept"
+#define DNS_OUT                                                                                                        \
+    "meta skuid @resolving % daddr @resolvers# udp dport 53 update @dns_asked# { % saddr . udp sport . % daddr } "     \
+    "counter name dns accept"
 
 /* Before the kernel puts fragments together (priority -400), so that a tiny or overlapping one is never looked into. */
 static void raw_chain(struct text *t)
@@ -202,7 +285,7 @@ static void raw_chain(struct text *t)
     line(t, "exthdr hbh exists icmpv6 type != mld-listener-query counter name ip_option drop");
     put(t, "\t}\n\tchain raw {\n");
     line(t, "type filter hook prerouting priority -450; policy accept;");
-    line(t, "iifname \"lo\" accept");
+    line(t, "iif \"lo\" accept");
     line(t, "meta nfproto ipv6 goto raw6");
     line(t, "ip saddr { 127.0.0.0/8, 224.0.0.0/3 } counter name martian drop");
     line(t, "ip daddr 127.0.0.0/8 counter name martian drop");
@@ -228,17 +311,17 @@ static void input_chain(struct text *t, const struct cmx_nft_config *c)
 {
     put(t, "\tchain input {\n");
     line(t, "type filter hook input priority filter - 10; policy drop;");
-    line(t, "iifname \"lo\" accept comment \"passed the chain loopback when it was sent\"");
-    line(t, "ct state invalid counter name tcp_state drop");
-    both(t, "% saddr . tcp sport @gateways# ct state established ct direction reply counter name session accept");
-    both(t, "% saddr @resolvers# udp sport 53 ct state established ct direction reply counter name dns accept");
-    both(t, "% saddr @time_servers# udp sport 123 ct state established ct direction reply counter name sntp accept");
-    line(t, "icmp type { destination-unreachable, time-exceeded, parameter-problem } ct state related "
-            "counter name icmp_error accept");
+    line(t, "iif \"lo\" accept comment \"passed the chain loopback when it was sent\"");
+    both(t, SESSION_IN " tcp flags & (syn | ack) != syn counter name session accept");
+    both(t, SESSION_IN " counter name tcp_state drop");
+    both(t, DNS_IN);
+    both(t, "udp sport 123 % daddr . udp dport . % saddr @sntp_asked# counter name sntp accept");
+    /* What is quoted: a header without options, TCP, one of our sessions. */
+    line(t, "icmp type { destination-unreachable, time-exceeded, parameter-problem } @th,64,8 0x45 @th,136,8 6 "
+            "ip daddr . @th,160,96 @quoted4 counter name icmp_error accept");
     if (c->policy.ipv6) {
-        line(t, "icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } ct state "
-                "related "
-                "counter name icmp_error accept");
+        line(t, "icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } "
+                "@th,64,4 6 @th,112,8 6 ip6 daddr . @th,128,288 @quoted6 counter name icmp_error accept");
         discovery_in(t);
     }
     if (c->policy.dhcp4)
@@ -263,17 +346,26 @@ static void agent_rule(struct text *t, unsigned long uid, const char *format)
     }
 }
 
+/* Each segment of the agent's keeps its connection known. */
+static void session_out(struct text *t, const struct cmx_nft_config *c)
+{
+    agent_rule(t, c->agent_uid,
+               " % daddr . tcp dport @gateways# update @sessions# { % saddr . tcp sport . % daddr . tcp dport } "
+               "update @quoted# { $ } counter name session accept");
+    /* The kernel's own acknowledgements and resets belong to no user. They carry no data. */
+    both(t, "% saddr . tcp sport . % daddr . tcp dport @sessions# meta length <= 80 tcp flags & (syn | psh) == 0 "
+            "counter name session accept");
+}
+
 static void output_chain(struct text *t, const struct cmx_nft_config *c)
 {
     put(t, "\tchain output {\n");
     line(t, "type filter hook output priority filter - 10; policy drop;");
-    line(t, "oifname \"lo\" goto loopback");
-    agent_rule(t, c->agent_uid, " % daddr . tcp dport @gateways# ct state new,established counter name session accept");
-    /* The kernel's own acknowledgements and resets belong to no user. They carry no data. */
-    both(t, "% daddr . tcp dport @gateways# ct state established meta length <= 80 tcp flags & (syn | psh) == 0 "
-            "counter name session accept");
-    both(t, "meta skuid @resolving % daddr @resolvers# udp dport 53 counter name dns accept");
-    both(t, "% daddr @time_servers# udp dport 123 counter name sntp accept");
+    line(t, "oif \"lo\" goto loopback");
+    session_out(t, c);
+    both(t, DNS_OUT);
+    both(t, "% daddr @time_servers# udp dport 123 update @sntp_asked# { % saddr . udp sport . % daddr } counter name "
+            "sntp accept");
     if (c->policy.dhcp4)
         line(t,
              "meta nfproto ipv4 udp sport 68 udp dport 67 update @dhcp_asked { @th,96,32 } counter name dhcp accept");
@@ -319,8 +411,8 @@ static void listener(struct text *t, const struct cmx_iso_context *x, const stru
     }
 }
 
-/* TCP of the machine with itself needs no connection tracking: only its own sockets send there, and each packet's
- * sender is known. A service answers and opens nothing: what it sends is no bare SYN. */
+/* TCP of the machine with itself: only its own sockets send there, and each packet's sender is known. A service answers
+ * and opens nothing: what it sends is no bare SYN. */
 static void loopback_tcp_chain(struct text *t, const struct cmx_nft_config *c)
 {
     put(t, "\tchain loopback_tcp {\n");
@@ -340,12 +432,9 @@ static void loopback_chain(struct text *t, const struct cmx_nft_config *c)
     loopback_tcp_chain(t, c);
     put(t, "\tchain loopback {\n");
     line(t, "meta l4proto tcp goto loopback_tcp");
-    both(t, "meta skuid @resolving % daddr @resolvers# udp dport 53 counter name dns accept");
-    both(t, "% saddr @resolvers# udp sport 53 ct state established ct direction reply counter name dns accept");
+    both(t, DNS_OUT);
+    both(t, DNS_IN);
     line(t, "counter name denied_loopback drop");
-    put(t, "\t}\n\tchain untracked {\n");
-    line(t, "type filter hook output priority raw; policy accept;");
-    line(t, "oifname \"lo\" meta l4proto tcp notrack");
     put(t, "\t}\n");
 }
 
@@ -359,14 +448,13 @@ static void forward_chain(struct text *t)
 
 /* An answer passes to a question of ours; a question, from who has answered one before. RFC 5227 probes are defended.
  */
-static void arp_table(struct text *t)
+static void arp_table(struct text *t, const struct cmx_nft_config *c)
 {
-    put(t,
-        "table arp cmxsafe {\n"
-        "\tcounter link_arp {\n\t}\n\tcounter denied_arp {\n\t}\n"
-        "\tset asked {\n\t\ttype ipv4_addr\n\t\tsize 64\n\t\tflags dynamic,timeout\n\t\ttimeout 5s\n\t}\n"
-        "\tset peers {\n\t\ttype ipv4_addr . ether_addr\n\t\tsize 64\n\t\tflags dynamic,timeout\n\t\ttimeout 1d\n\t}\n"
-        "\tchain input {\n");
+    put(t, "table arp cmxsafe {\n\tcounter link_arp {\n\t}\n\tcounter denied_arp {\n\t}\n");
+    dynamic_set(t, "asked", "", "type ipv4_addr", 64, 5);
+    close_set(t, true);
+    memory(t, c, CMX_NFT_ARP_PEERS, "type ipv4_addr . ether_addr", 64, DAY_S);
+    put(t, "\tchain input {\n");
     line(t, "type filter hook input priority filter - 10; policy drop;");
     line(t, "arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation reply arp saddr ip @asked "
             "update @peers { arp saddr ip . arp saddr ether } counter name link_arp accept");
@@ -411,7 +499,7 @@ cmx_err cmx_nft_ruleset(const struct cmx_nft_config *c, struct cmx_buf *out)
 
     if (p->n_gateways > CMX_ISO_ADDRESSES_MAX || p->n_resolvers > CMX_ISO_ADDRESSES_MAX ||
         p->n_time_servers > CMX_ISO_ADDRESSES_MAX || p->n_contexts > CMX_ISO_CONTEXTS_MAX ||
-        c->n_live > CMX_NFT_LIVE_MAX || !p->gateway_port)
+        c->n_live > CMX_NFT_LIVE_MAX || !p->gateway_port || !c->idle_s)
         return CMX_EINVAL;
     put(&t, "# Written by cmxsafed: default deny. A change by hand is lost at the next start or reload.\n");
     if (!t.err)
@@ -422,7 +510,10 @@ cmx_err cmx_nft_ruleset(const struct cmx_nft_config *c, struct cmx_buf *out)
     address_sets(&t, "resolvers", p->resolvers, p->n_resolvers);
     address_sets(&t, "time_servers", p->time_servers, p->n_time_servers);
     service_sets(&t, c);
-    memory_sets(&t);
+    session_sets(&t, c);
+    question_sets(&t, "dns_asked");
+    question_sets(&t, "sntp_asked");
+    memory_sets(&t, c);
     resolving_set(&t, c);
     raw_chain(&t);
     input_chain(&t, c);
@@ -430,7 +521,7 @@ cmx_err cmx_nft_ruleset(const struct cmx_nft_config *c, struct cmx_buf *out)
     output_chain(&t, c);
     forward_chain(&t);
     put(&t, "}\n");
-    arp_table(&t);
+    arp_table(&t, c);
     return t.err;
 }
 

@@ -94,6 +94,23 @@ in_ns dev ip -6 route | grep -q "default via $R_LL" || fail "the router was with
 ! in_ns dev ip -6 addr | grep -q 2001:db8:bad || fail "a rogue prefix was taken"
 ok "ARP, neighbour and router discovery, redirects, DHCP offers: the link can't be turned"
 
+# A reload is a new ruleset, which knows what the old one had learned; the session goes on.
+knows() { # knows FAMILY SET: its elements, without their time
+    in_ns dev nft list set "$1" cmxsafe "$2" | tr -d '\n' | grep -o 'elements = {.*' | sed -E 's/ (timeout|expires) [0-9a-z]+//g; s/[[:space:]]+/ /g'
+}
+B_ROUTERS=$(knows inet routers) B_PEERS=$(knows inet nd_peers) B_ARP=$(knows arp peers)
+[ -n "$B_ROUTERS" ] && [ -n "$B_PEERS" ] && [ -n "$B_ARP" ] || fail "the ruleset has learned nothing"
+BEFORE=$(in_ns dev nft -a list table inet cmxsafe | head -1)
+kill -HUP "$AGENT"
+replaced() { [ "$(in_ns dev nft -a list table inet cmxsafe | head -1)" != "$BEFORE" ]; }
+wait_for 20 replaced || fail "the reload brings no new ruleset"
+[ "$(knows inet routers)" = "$B_ROUTERS" ] || { in_ns dev nft list set inet cmxsafe routers; echo "was: $B_ROUTERS"; fail "the reload forgot the router"; }
+[ "$(knows inet nd_peers)" = "$B_PEERS" ] && [ "$(knows arp peers)" = "$B_ARP" ] || fail "the reload forgot the neighbours"
+port=$(in_ns dev ss -Htn state established 'dport = :22' | awk '{print $3}' | sed 's/.*://' | head -1)
+knows inet sessions4 | grep -q "$D4 . $port . $G4 . 22" || { in_ns dev nft list set inet cmxsafe sessions4; fail "the reload forgot the session"; }
+[ "$(fetch)" = hello ] && [ "$(sessions)" = "$S0" ] || fail "the session did not survive the reload"
+ok "after a reload the router, the neighbours and the session are still known"
+
 # ---- from inside: other users ----
 quiet() { "$@" >/dev/null 2>&1; }
 ! quiet in_ns dev curl -s -m 2 http://127.0.0.1:8081/ || fail "another user reached a context's service"

@@ -72,6 +72,7 @@ static void set_up(struct cmx_nft_config *c)
     memset(c, 0, sizeof *c);
     c->agent_uid = 990;
     c->policy.gateway_port = 22;
+    c->idle_s = 75;
 }
 
 /* Nothing configured: nothing but the link's own upkeep may be in it. */
@@ -118,6 +119,8 @@ static void followed(void **state)
     c.policy.gateway_port = 2222;
     c.policy.resolvers[c.policy.n_resolvers++] = ip("127.0.0.53");
     c.live[c.n_live++] = ip("198.51.100.7");
+    c.kept[CMX_NFT_SESSIONS4] = " 192.0.2.5 . 50000 . 198.51.100.7 . 2222 expires 1m ";
+    c.kept[CMX_NFT_ROUTERS] = " fe80::1 . 02:00:00:00:00:01 expires 59m ";
     check("followed", &c);
 }
 
@@ -150,6 +153,9 @@ static void bounds_are_checked(void **state)
     cmx_buf_init(&b, text, sizeof text);
     set_up(&c);
     c.policy.gateway_port = 0;
+    assert_int_equal(cmx_nft_ruleset(&c, &b), CMX_EINVAL);
+    set_up(&c);
+    c.idle_s = 0;
     assert_int_equal(cmx_nft_ruleset(&c, &b), CMX_EINVAL);
     set_up(&c);
     c.policy.n_contexts = CMX_ISO_CONTEXTS_MAX + 1;
