@@ -575,6 +575,22 @@ static cmx_why dns(unsigned id, const char *name, unsigned type, size_t extra)
     return OUT(&f);
 }
 
+/* The same with n additional records, an empty OPT record (RFC 6891) and then whatever. */
+static cmx_why dns_with_records(unsigned n)
+{
+    static const uint8_t opt[11] = {0, 0, 41, 4, 0xd0};
+    const struct cmx_ip resolver = ip4(10, 0, 0, 53);
+    struct test_frame f;
+    uint8_t d[300];
+    size_t len = dns_query(d, 12, "gw.example.org", 1);
+
+    put16(d + 10, n);
+    memset(d + len, 'x', n * sizeof opt);
+    memcpy(d + len, opt, n ? sizeof opt : 0);
+    frame_udp(&f, gw_mac, our_mac, &us, 50053, &resolver, 53, d, len + n * sizeof opt);
+    return OUT(&f);
+}
+
 static void dns_only_for_the_gateway_and_only_now(void **state)
 {
     const struct cmx_ip resolver = ip4(10, 0, 0, 53);
@@ -593,6 +609,10 @@ static void dns_only_for_the_gateway_and_only_now(void **state)
     assert_int_equal(dns(10, "gw.example.orgs", 1, 0), CMX_WHY_NAME);
     assert_int_equal(dns(10, "evil.org", 1, 0), CMX_WHY_NAME);
     assert_int_equal(dns(10, "gw.example.org", 1, 3), CMX_WHY_NAME); /* something hides behind it */
+    assert_int_equal(dns_with_records(0), CMX_WHY_DNS);
+    assert_int_equal(dns_with_records(1), CMX_WHY_DNS);
+    assert_int_equal(dns_with_records(2), CMX_WHY_NAME); /* in the second one, too */
+    assert_int_equal(dns_with_records(20), CMX_WHY_NAME);
     frame_udp(&f, gw_mac, our_mac, &us, 50053, &bad, 53, d, 30);
     assert_int_equal(OUT(&f), CMX_WHY_NOT_PEER);
     put16(d, 8);

@@ -200,7 +200,7 @@ static bool name_equals(const uint8_t *d, uint32_t len, const char *name, uint32
 /* Nothing may follow the question but an empty OPT record (RFC 6891): a query must not carry data out. */
 static bool query_ends(const uint8_t *d, uint32_t len, uint32_t additional)
 {
-    if (len != additional * DNS_OPT_LEN)
+    if (len != (additional ? DNS_OPT_LEN : 0))
         return false;
     return !additional || (cmx_get32(d) >> 8 == DNS_TYPE_OPT && !cmx_get16(d + 9)); /* of the root; no data */
 }
