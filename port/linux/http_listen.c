@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -10,6 +11,8 @@
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
 #include "linux_http.h"
+
+#define SWEEP_MS 1000 /* while a connection is open */
 
 struct acceptor {
     struct cmx_http_server *server;
@@ -88,7 +91,12 @@ static void *accept_loop(void *arg)
     struct acceptor *a = arg;
 
     for (;;) {
-        int fd = accept4(a->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        struct pollfd p = {.fd = a->fd, .events = POLLIN};
+        int fd;
+
+        if (poll(&p, 1, cmx_linux_http_sweep(a->server) ? SWEEP_MS : -1) == 0)
+            continue;
+        fd = accept4(a->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
         if (fd >= 0 && cmx_linux_http_feed(a->server, fd) == CMX_OK)
             continue;

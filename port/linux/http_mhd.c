@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cmxsafe/core/log.h"
@@ -21,6 +22,8 @@
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/http/http.h"
 #include "cmxsafe/port/port.h"
+#include "http_peers.h"
+#include "http_route.h"
 #include "library.h"
 #include "linux_http.h"
 
@@ -30,7 +33,9 @@
 #define CONNECTION_STACK (512 * 1024) /* glibc, OpenSSL and sanitizers need more than a device's */
 #define STREAM_BLOCK (16 * 1024)
 #define DRAIN_MAX (64u * 1024 * 1024) /* of a body that nobody wants; then the connection is closed */
-#define TEXT_MAX 512                  /* of cmx_http_reply_text */
+#define DRAIN_TIMEOUTS 4              /* and the idle timeouts that it may take */
+#define SWEEP_MS 1000
+#define TEXT_MAX 512 /* of cmx_http_reply_text */
 /* The bound on connections is kept here (cmx_linux_http_feed), since the library resets what comes above its own, and
  * up to 1.0.1 keeps a lock when a connection that is fed in meets it. Its own bound leaves room for those being cleared
  * away. */
@@ -65,6 +70,7 @@ struct cmx_http_server {
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t room;
     unsigned open; /* connections, at most the service's bound */
+    struct http_peers peers;
     bool stopping;
 };
 
@@ -87,6 +93,29 @@ struct cmx_http_request {
     bool target_too_long;
     char target[]; /* raw, without the '?' */
 };
+
+/* ---- deadlines ---- */
+
+/* n idle timeouts from now; 0: none. */
+static void set_deadline(struct cmx_http_server *server, struct MHD_Connection *connection, unsigned n)
+{
+    const union MHD_ConnectionInfo *info = lib.MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+    pthread_mutex_lock(&server->lock);
+    http_peer_set(&server->peers, info ? info->socket_context : NULL, n);
+    pthread_mutex_unlock(&server->lock);
+}
+
+bool cmx_linux_http_sweep(struct cmx_http_server *server)
+{
+    bool any;
+
+    pthread_mutex_lock(&server->lock);
+    http_peers_sweep(&server->peers);
+    any = server->open > 0;
+    pthread_mutex_unlock(&server->lock);
+    return any;
+}
 
 /* ---- the request as its route sees it ---- */
 
@@ -168,22 +197,6 @@ cmx_err cmx_http_reply_static(struct cmx_http_request *r, int status, const char
     return reply_buffer(r, status, content_type, body, len, headers, n_headers, MHD_RESPMEM_PERSISTENT);
 }
 
-cmx_err cmx_http_reply_text(struct cmx_http_request *r, int status, const char *fmt, ...)
-{
-    char text[TEXT_MAX];
-    va_list ap;
-    int n;
-
-    va_start(ap, fmt);
-    n = vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    if (n < 0)
-        return CMX_EINVAL;
-    if ((size_t)n >= sizeof text)
-        n = sizeof text - 1;
-    return cmx_http_reply(r, status, "text/plain; charset=utf-8", text, (size_t)n, NULL, 0);
-}
-
 struct stream {
     cmx_http_next_fn next;
     cmx_http_done_fn done;
@@ -230,43 +243,6 @@ cmx_err cmx_http_reply_stream(struct cmx_http_request *r, int status, const char
 
 /* ---- routing ---- */
 
-static bool path_is(const struct cmx_http_request *r, const struct cmx_http_route *route)
-{
-    /* Raw, as esp_http_server compares it: an escape is no other name for a path. */
-    return strlen(route->path) == r->path_len && memcmp(route->path, r->target, r->path_len) == 0;
-}
-
-static const struct cmx_http_route *route_find(const struct cmx_http_request *r, const char *method)
-{
-    const struct cmx_http_service *s = r->server->service;
-    const char *as = strcmp(method, "HEAD") == 0 ? "GET" : method;
-
-    for (size_t i = 0; i < s->n_routes; i++)
-        if (path_is(r, &s->routes[i]) && strcmp(s->routes[i].method, as) == 0)
-            return &s->routes[i];
-    return NULL;
-}
-
-/* The methods that the path has, for Allow (RFC 9110 section 10.2.1); "" if there is no such path. */
-static void allowed(const struct cmx_http_request *r, char *out, size_t cap)
-{
-    const struct cmx_http_service *s = r->server->service;
-    size_t used = 0;
-
-    out[0] = '\0';
-    for (size_t i = 0; i < s->n_routes; i++) {
-        const char *method = s->routes[i].method;
-        int n;
-
-        if (!path_is(r, &s->routes[i]))
-            continue;
-        n = snprintf(out + used, cap - used, "%s%s%s", used ? ", " : "", method,
-                     strcmp(method, "GET") == 0 ? ", HEAD" : "");
-        if (n > 0 && (size_t)n < cap - used)
-            used += (size_t)n;
-    }
-}
-
 static cmx_err refuse(struct cmx_http_request *r)
 {
     char allow[64];
@@ -274,7 +250,7 @@ static cmx_err refuse(struct cmx_http_request *r)
 
     if (r->target_too_long)
         return cmx_http_reply_text(r, MHD_HTTP_URI_TOO_LONG, "request target above %d bytes\n", CMX_HTTP_URI_MAX);
-    allowed(r, allow, sizeof allow);
+    http_route_methods(r->server->service, r->target, r->path_len, allow, sizeof allow);
     if (!allow[0])
         return cmx_http_reply_text(r, MHD_HTTP_NOT_FOUND, "not found\n");
     return cmx_http_reply(r, MHD_HTTP_METHOD_NOT_ALLOWED, "text/plain", "method not allowed\n", 19, &header, 1);
@@ -307,7 +283,8 @@ static bool answer_at_once(const struct cmx_http_request *r)
 
 static enum MHD_Result on_head(struct cmx_http_request *r, const char *method)
 {
-    const struct cmx_http_route *route = r->target_too_long ? NULL : route_find(r, method);
+    const struct cmx_http_route *route =
+        r->target_too_long ? NULL : http_route_find(r->server->service, r->target, r->path_len, method);
     cmx_err err;
 
     if (route) {
@@ -318,7 +295,10 @@ static enum MHD_Result on_head(struct cmx_http_request *r, const char *method)
     }
     if (!settle(r, err))
         return MHD_NO;
-    return r->response && answer_at_once(r) ? queue(r) : MHD_YES;
+    if (r->response && answer_at_once(r))
+        return queue(r);
+    set_deadline(r->server, r->connection, r->response ? DRAIN_TIMEOUTS : 0);
+    return MHD_YES;
 }
 
 static enum MHD_Result on_body(struct cmx_http_request *r, const char *data, size_t len)
@@ -328,6 +308,8 @@ static enum MHD_Result on_body(struct cmx_http_request *r, const char *data, siz
     if (!r->response && !r->failed && route) {
         if (route->body && !settle(r, route->body(r, r->server->service->ctx, r->state, (const uint8_t *)data, len)))
             return MHD_NO;
+        if (r->response)
+            set_deadline(r->server, r->connection, DRAIN_TIMEOUTS);
         return MHD_YES;
     }
     r->drained += len;
@@ -339,6 +321,7 @@ static enum MHD_Result on_end(struct cmx_http_request *r)
     const struct cmx_http_route *route = r->route;
 
     r->whole = true;
+    set_deadline(r->server, r->connection, 0);
     if (!r->response && !r->failed && route && route->end &&
         !settle(r, route->end(r, r->server->service->ctx, r->state)))
         return MHD_NO;
@@ -397,8 +380,7 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **ow
 {
     struct cmx_http_request *r = *own;
 
-    (void)arg;
-    (void)connection;
+    set_deadline(arg, connection, 1); /* the next head */
     if (!r)
         return;
     *own = NULL;
@@ -423,19 +405,34 @@ __attribute__((format(printf, 2, 0))) static void on_log(void *arg, const char *
     cmx_log(CMX_LOG_DEBUG, "http", "%s: %s", server->service->name, line);
 }
 
-static void on_connection(void *arg, struct MHD_Connection *connection, void **own,
-                          enum MHD_ConnectionNotificationCode what)
+static void *one_more(struct cmx_http_server *server, struct MHD_Connection *connection)
 {
-    struct cmx_http_server *server = arg;
+    const union MHD_ConnectionInfo *info = lib.MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct http_peer *p;
 
-    (void)connection;
-    (void)own;
-    if (what != MHD_CONNECTION_NOTIFY_CLOSED)
-        return;
     pthread_mutex_lock(&server->lock);
+    p = info ? http_peer_new(&server->peers, info->connect_fd) : NULL;
+    pthread_mutex_unlock(&server->lock);
+    return p;
+}
+
+/* p may be NULL. */
+static void one_less(struct cmx_http_server *server, struct http_peer *p)
+{
+    pthread_mutex_lock(&server->lock);
+    http_peer_free(&server->peers, p);
     server->open--;
     pthread_cond_signal(&server->room);
     pthread_mutex_unlock(&server->lock);
+}
+
+static void on_connection(void *arg, struct MHD_Connection *connection, void **own,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    if (what == MHD_CONNECTION_NOTIFY_CLOSED)
+        one_less(arg, *own);
+    else
+        *own = one_more(arg, connection);
 }
 
 /* ---- where connections come from ---- */
@@ -475,13 +472,12 @@ static struct MHD_Daemon *daemon_start(struct cmx_http_server *server)
     const struct cmx_http_service *s = server->service;
     const unsigned flags = MHD_USE_THREAD_PER_CONNECTION | MHD_USE_ERROR_LOG | MHD_USE_ITC | MHD_USE_NO_LISTEN_SOCKET;
 
-    return lib.MHD_start_daemon(flags | waiting(), 0, NULL, NULL, on_access, server, MHD_OPTION_EXTERNAL_LOGGER, on_log,
-                                server, MHD_OPTION_URI_LOG_CALLBACK, on_target, server, MHD_OPTION_NOTIFY_COMPLETED,
-                                on_completed, server, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
-                                MHD_OPTION_CONNECTION_LIMIT, bound(s) + LIBRARY_SLACK, MHD_OPTION_CONNECTION_TIMEOUT,
-                                s->idle_timeout_s ? s->idle_timeout_s : IDLE_TIMEOUT_DEFAULT_S,
-                                MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-                                MHD_OPTION_THREAD_STACK_SIZE, (size_t)CONNECTION_STACK, MHD_OPTION_END);
+    return lib.MHD_start_daemon(
+        flags | waiting(), 0, NULL, NULL, on_access, server, MHD_OPTION_EXTERNAL_LOGGER, on_log, server,
+        MHD_OPTION_URI_LOG_CALLBACK, on_target, server, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_CONNECTION_LIMIT, bound(s) + LIBRARY_SLACK,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(server->peers.idle_ms / 1000), MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CONNECTION_MEMORY, MHD_OPTION_THREAD_STACK_SIZE, (size_t)CONNECTION_STACK, MHD_OPTION_END);
 }
 
 static void server_free(struct cmx_http_server *server)
@@ -501,6 +497,7 @@ cmx_err cmx_linux_http_load(char *why, size_t cap)
 cmx_err cmx_http_serve(const struct cmx_http_service *service, struct cmx_http_server **out)
 {
     struct cmx_http_server *server;
+    pthread_condattr_t attr;
     char why[160];
     cmx_err err = cmx_linux_http_load(why, sizeof why);
 
@@ -514,8 +511,12 @@ cmx_err cmx_http_serve(const struct cmx_http_service *service, struct cmx_http_s
     server->service = service;
     server->listener = edge;
     server->port = service->port;
+    server->peers.idle_ms = (service->idle_timeout_s ? service->idle_timeout_s : IDLE_TIMEOUT_DEFAULT_S) * 1000ull;
     pthread_mutex_init(&server->lock, NULL);
-    pthread_cond_init(&server->room, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&server->room, &attr);
+    pthread_condattr_destroy(&attr);
     server->daemon = daemon_start(server);
     err = server->daemon ? server->listener->start(service, server, &server->listening) : CMX_ENOMEM;
     if (err != CMX_OK) {
@@ -526,6 +527,17 @@ cmx_err cmx_http_serve(const struct cmx_http_service *service, struct cmx_http_s
     return CMX_OK;
 }
 
+/* Until one connection less is open, or for a while. With the lock held. */
+static void wait_for_room(struct cmx_http_server *server)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += SWEEP_MS / 1000;
+    (void)pthread_cond_timedwait(&server->room, &server->lock, &until);
+    http_peers_sweep(&server->peers);
+}
+
 cmx_err cmx_linux_http_feed(struct cmx_http_server *server, int fd)
 {
     struct sockaddr_in peer = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -533,7 +545,7 @@ cmx_err cmx_linux_http_feed(struct cmx_http_server *server, int fd)
 
     pthread_mutex_lock(&server->lock);
     while (server->open >= bound(server->service) && !server->stopping)
-        pthread_cond_wait(&server->room, &server->lock);
+        wait_for_room(server);
     stopping = server->stopping;
     server->open += !stopping;
     pthread_mutex_unlock(&server->lock);
@@ -543,7 +555,7 @@ cmx_err cmx_linux_http_feed(struct cmx_http_server *server, int fd)
     }
     if (lib.MHD_add_connection(server->daemon, fd, (struct sockaddr *)&peer, sizeof peer) == MHD_YES)
         return CMX_OK;
-    on_connection(server, NULL, NULL, MHD_CONNECTION_NOTIFY_CLOSED); /* closed by the library, which did not say so */
+    one_less(server, NULL); /* closed by the library, which did not say so */
     return CMX_OK;
 }
 

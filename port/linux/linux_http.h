@@ -31,6 +31,10 @@ void cmx_linux_http_set_port(struct cmx_http_server *server, uint16_t port);
  * such as 80. Call before any server starts. */
 void cmx_linux_http_set_port_offset(unsigned offset);
 
+/* For a listener's thread, about once a second while it says so: ends connections that are slow with a request's head,
+ * or with a body that nobody wants. False: no connection is open. */
+bool cmx_linux_http_sweep(struct cmx_http_server *server);
+
 /* fd: a connected stream socket of the kernel; the server's from now on. Waits while the service has its
  * max_connections. CMX_ECLOSED: the server stops. */
 CMX_MUST_USE cmx_err cmx_linux_http_feed(struct cmx_http_server *server, int fd);

@@ -1,6 +1,7 @@
 /* The HTTP edge on Linux (http_mhd.c), over its own listener and over connections that are fed in, by raw sockets. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -280,11 +281,17 @@ static void assert_has(const char *text, const char *part)
 }
 
 /* Every begin gets its done, at the latest soon after the client has gone. */
+static bool quiet(void)
+{
+    return counted(&counts.begun) == counted(&counts.done) && !cmx_linux_http_sweep(server);
+}
+
+/* Until no route has a request and no connection is open. */
 static void settle(void)
 {
-    for (int i = 0; i < 3000 && counted(&counts.begun) != counted(&counts.done); i++)
+    for (int i = 0; i < 3000 && !quiet(); i++)
         cmx_port_sleep_ms(10);
-    assert_int_equal(counted(&counts.begun), counted(&counts.done));
+    assert_true(quiet());
 }
 
 /* ---- tests ---- */
@@ -543,15 +550,54 @@ static void test_idle_connections_end(void **state)
     assert_true(cmx_port_now_ms() - start < 20000);
     /* A slow client that keeps sending is served: longer in all than the idle timeout. */
     {
-        const char *slow = "GET /get HTTP/1.1\r\n" END;
+        const char *slow = "POST /echo HTTP/1.1\r\nHost: d\r\nContent-Length: 40\r\n" END;
         int fd = dial();
 
-        for (size_t i = 0; i < strlen(slow); i++) {
-            assert_int_equal(send(fd, slow + i, 1, MSG_NOSIGNAL), 1);
+        say(fd, slow);
+        for (size_t i = 0; i < 40; i++) {
+            assert_int_equal(send(fd, "x", 1, MSG_NOSIGNAL), 1);
             cmx_port_sleep_ms(30);
         }
         assert_has(hear(fd, out, sizeof out), "HTTP/1.1 200");
     }
+}
+
+/* Says one byte of text at a time until the other side is gone. */
+static uint64_t drip(int fd, const char *text, uint64_t limit_ms)
+{
+    const uint64_t start = cmx_port_now_ms();
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+
+    while (cmx_port_now_ms() - start < limit_ms && poll(&p, 1, 200) == 0) {
+        if (fed)
+            (void)cmx_linux_http_sweep(server); /* a listener's work */
+        if (send(fd, *text ? text++ : "x", 1, MSG_NOSIGNAL) != 1)
+            break;
+    }
+    return cmx_port_now_ms() - start;
+}
+
+/* A byte now and then is no idle connection: the head of a request and a body that nobody wants have their time. */
+static void test_dripping_connections_end(void **state)
+{
+    char out[2048];
+    int fd[4], refused = -1;
+
+    (void)state;
+    settle();
+    refused = dial();
+    say(refused, "POST /refuse HTTP/1.1\r\nHost: d\r\nContent-Length: 100000\r\n" END);
+    assert_true(drip(refused, "", 60000) < 60000);
+    close(refused);
+    for (int i = 0; i < 4; i++) { /* all places */
+        fd[i] = dial();
+        say(fd[i], "GET /get HTTP/1.1\r\nX: ");
+    }
+    assert_true(drip(fd[0], "", 60000) < 60000);
+    assert_has(ask("GET /get HTTP/1.1\r\n" END, out, sizeof out), "HTTP/1.1 200");
+    for (int i = 0; i < 4; i++)
+        close(fd[i]);
+    settle();
 }
 
 static void *one_more(void *arg)
@@ -611,7 +657,7 @@ static void test_a_thousand_requests(void **state)
 static void test_allocation_failures(void **state)
 {
     (void)state;
-    for (size_t n = 1; n <= 4; n++) {
+    for (size_t n = 1; n <= 6; n++) {
         char out[4096];
 
         settle();
@@ -710,6 +756,7 @@ int main(void)
         cmocka_unit_test(test_complete_says_whether_all_went_well),
         cmocka_unit_test(test_abrupt_ends_leak_nothing),
         cmocka_unit_test(test_idle_connections_end),
+        cmocka_unit_test(test_dripping_connections_end),
         cmocka_unit_test(test_above_the_bound_a_connection_waits),
         cmocka_unit_test(test_a_thousand_requests),
         cmocka_unit_test(test_allocation_failures),

@@ -1,6 +1,10 @@
 #include "cmxsafe/http/http.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
+
+#define TEXT_MAX 512 /* of cmx_http_reply_text */
 
 cmx_err cmx_http_param(const char *query, const char *name, const char **value, size_t *len)
 {
@@ -24,4 +28,19 @@ cmx_err cmx_http_param(const char *query, const char *name, const char **value, 
     *value = found;
     *len = found_len;
     return CMX_OK;
+}
+
+cmx_err cmx_http_reply_text(struct cmx_http_request *r, int status, const char *fmt, ...)
+{
+    char text[TEXT_MAX];
+    va_list ap;
+    int n;
+
+    va_start(ap, fmt);
+    n = vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    if (n < 0)
+        return CMX_EINVAL;
+    return cmx_http_reply(r, status, "text/plain; charset=utf-8", text,
+                          (size_t)n < sizeof text ? (size_t)n : sizeof text - 1, NULL, 0);
 }

@@ -1,9 +1,9 @@
-/* http.h - what an HTTP service of the device is. No server in here: port/linux serves it with libmicrohttpd, port/esp with
- * esp_http_server. A service listens on the device's loopback; reaching it from outside is a proxy's work.
+/* http.h - what an HTTP service of the device is. No server in here: port/linux serves it with libmicrohttpd, port/esp
+ * with esp_http_server. A service listens on the device's loopback; reaching it from outside is a proxy's work.
  *
  * A request is pushed to its route: begin once the head is there, body for each piece, end after the last. Any of them
- * may answer; an answer before end makes the server drain or close. All calls of one request come from one thread, which
- * may block; calls of different requests may come from different threads. */
+ * may answer; an answer before end makes the server drain or close. All calls of one request come from one thread,
+ * which may block; calls of different requests may come from different threads. */
 #ifndef CMX_HTTP_HTTP_H
 #define CMX_HTTP_HTTP_H
 
@@ -17,8 +17,8 @@
 extern "C" {
 #endif
 
-#define CMX_HTTP_URI_MAX 2048    /* longer request targets get 414 */
-#define CMX_HTTP_HEADERS_MAX 4   /* headers of an answer besides Content-Type */
+#define CMX_HTTP_URI_MAX 2048  /* longer request targets get 414 */
+#define CMX_HTTP_HEADERS_MAX 4 /* headers of an answer besides Content-Type */
 
 struct cmx_http_request; /* the server's */
 
@@ -38,7 +38,8 @@ struct cmx_http_route {
 
     /* *state: the route's own, handed to the others; NULL before. An error answers 500 if nothing was answered. */
     cmx_err (*begin)(struct cmx_http_request *r, void *ctx, void **state);
-    cmx_err (*body)(struct cmx_http_request *r, void *ctx, void *state, const uint8_t *data, size_t len); /* may be NULL */
+    cmx_err (*body)(struct cmx_http_request *r, void *ctx, void *state, const uint8_t *data,
+                    size_t len);                                        /* may be NULL */
     cmx_err (*end)(struct cmx_http_request *r, void *ctx, void *state); /* the whole body was there; may be NULL */
     /* Always last, once for each begin, also when the client vanished: releases state. complete: the whole request was
      * there and the whole answer left. May be NULL. */
@@ -47,10 +48,13 @@ struct cmx_http_route {
 
 struct cmx_http_service {
     const char *name;
-    const char *address; /* NULL: 127.0.0.1 */
-    uint16_t port; /* 0: one that the platform picks (cmx_http_port) */
+    const char *address;      /* NULL: 127.0.0.1 */
+    uint16_t port;            /* 0: one that the platform picks (cmx_http_port) */
     unsigned max_connections; /* 0: 8 */
-    unsigned idle_timeout_s;  /* 0: 30; a connection with no byte either way for that long is ended */
+    /* 0: 30; a connection with no byte either way for that long is ended, and on Linux one whose next request takes
+     * that long to say its head, or four times that for a body that nobody wants: a byte now and then holds no place.
+     */
+    unsigned idle_timeout_s;
     const struct cmx_http_route *routes;
     size_t n_routes;
     void *ctx; /* handed to each call */
@@ -72,8 +76,8 @@ void cmx_http_stop(struct cmx_http_server *server);
 /* The raw query after '?', not decoded; "" where there is none. Borrowed until done. */
 const char *cmx_http_query(const struct cmx_http_request *r);
 
-/* The first parameter `name` of a raw query: points into it, not decoded. CMX_ENOENT: not there; CMX_EEXIST: there more than
- * once. Pure (http.c). */
+/* The first parameter `name` of a raw query: points into it, not decoded. CMX_ENOENT: not there; CMX_EEXIST: there more
+ * than once. Pure (http.c). */
 CMX_MUST_USE cmx_err cmx_http_param(const char *query, const char *name, const char **value, size_t *len);
 
 /* A request header by name, case-insensitive, or NULL. Borrowed until done. */
@@ -85,19 +89,21 @@ int64_t cmx_http_content_length(const struct cmx_http_request *r);
 /* Has the client closed its side, with nothing left to read? Then nobody waits for the answer. Does not block. */
 bool cmx_http_client_gone(const struct cmx_http_request *r);
 
-/* Answers once; CMX_EEXIST the second time. The body is copied. headers: at most CMX_HTTP_HEADERS_MAX, strings copied. */
+/* Answers once; CMX_EEXIST the second time. The body is copied. headers: at most CMX_HTTP_HEADERS_MAX, strings copied.
+ */
 CMX_MUST_USE cmx_err cmx_http_reply(struct cmx_http_request *r, int status, const char *content_type, const void *body,
                                     size_t len, const struct cmx_http_header *headers, size_t n_headers);
 
 /* The same, for a body that lives as long as the program (a page in flash): nothing of it is copied. */
-CMX_MUST_USE cmx_err cmx_http_reply_static(struct cmx_http_request *r, int status, const char *content_type, const void *body,
-                                           size_t len, const struct cmx_http_header *headers, size_t n_headers);
+CMX_MUST_USE cmx_err cmx_http_reply_static(struct cmx_http_request *r, int status, const char *content_type,
+                                           const void *body, size_t len, const struct cmx_http_header *headers,
+                                           size_t n_headers);
 
-/* Answers with text/plain. */
+/* Answers with text/plain, cut to 511 bytes (http.c). */
 CMX_MUST_USE cmx_err cmx_http_reply_text(struct cmx_http_request *r, int status, const char *fmt, ...) CMX_PRINTF(3, 4);
 
-/* Answers with a stream of unknown length: next is called until it ends (not at all for HEAD); done once, always, also when
- * this call fails. */
+/* Answers with a stream of unknown length: next is called until it ends (not at all for HEAD); done once, always, also
+ * when this call fails. */
 CMX_MUST_USE cmx_err cmx_http_reply_stream(struct cmx_http_request *r, int status, const char *content_type,
                                            cmx_http_next_fn next, cmx_http_done_fn done, void *state);
 

@@ -33,7 +33,6 @@
            */
 #define SERVER_STACK 3584 /* parses heads and starts tasks */
 #define HELD_MAX 8        /* header values a request may ask for */
-#define TEXT_MAX 512      /* of cmx_http_reply_text */
 #define IDLE_DEFAULT_S 30
 #define CONNECTIONS_DEFAULT 8
 #define CONNECTIONS_LEAST 2
@@ -169,21 +168,6 @@ cmx_err cmx_http_reply_static(struct cmx_http_request *q, int status, const char
                               size_t len, const struct cmx_http_header *headers, size_t n_headers)
 {
     return cmx_http_reply(q, status, content_type, body, len, headers, n_headers); /* sent at once, never copied */
-}
-
-cmx_err cmx_http_reply_text(struct cmx_http_request *q, int status, const char *fmt, ...)
-{
-    char text[TEXT_MAX];
-    va_list ap;
-    int n;
-
-    va_start(ap, fmt);
-    n = vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    if (n < 0)
-        return CMX_EINVAL;
-    return cmx_http_reply(q, status, "text/plain; charset=utf-8", text,
-                          (size_t)n < sizeof text ? (size_t)n : sizeof text - 1, NULL, 0);
 }
 
 cmx_err cmx_http_reply_stream(struct cmx_http_request *q, int status, const char *content_type, cmx_http_next_fn next,

@@ -1,0 +1,15 @@
+/* http_route.h - which route of a service a request is for. Paths are compared raw, as esp_http_server does: an escape
+ * is no other name for a path. */
+#ifndef CMX_HTTP_ROUTE_H
+#define CMX_HTTP_ROUTE_H
+
+#include "cmxsafe/http/http.h"
+
+/* len: of path, without the query. HEAD is GET's. NULL: none. */
+const struct cmx_http_route *http_route_find(const struct cmx_http_service *s, const char *path, size_t len,
+                                             const char *method);
+
+/* The methods that the path has, for Allow (RFC 9110 section 10.2.1); "" if there is no such path. */
+void http_route_methods(const struct cmx_http_service *s, const char *path, size_t len, char *out, size_t cap);
+
+#endif
