@@ -4,19 +4,32 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cmxsafe/core/secret.h"
+
 #define CIPHER_NAME_MAX 64
+#define STACK_BURNT 32768
+
+/* What the library left of the key on the stack: this thread may not come so deep again. */
+static __attribute__((noinline)) void burn_stack(void)
+{
+    char below[STACK_BURNT];
+
+    cmx_secret_wipe(below, sizeof below);
+}
 
 static cmx_err check_key(const struct agent_config *c, char *why, size_t cap)
 {
     const char *file = c->gateway.key_file;
     ssh_key key = NULL;
+    int rc;
 
     if (!file)
         return CMX_OK;
-    if (ssh_pki_import_privkey_file(file, c->key_passphrase, NULL, NULL, &key) == SSH_OK) {
-        ssh_key_free(key);
+    rc = ssh_pki_import_privkey_file(file, c->key_passphrase, NULL, NULL, &key);
+    ssh_key_free(key);
+    burn_stack();
+    if (rc == SSH_OK)
         return CMX_OK;
-    }
     snprintf(why, cap, "key_file %s: %s", file,
              c->key_passphrase ? "key_passphrase_file does not open it, or it is no private key"
                                : "it is no private key, or has a passphrase: give key_passphrase_file");

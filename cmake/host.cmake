@@ -72,6 +72,12 @@ set_source_files_properties(port/linux/read_ahead/read_ahead.c PROPERTIES COMPIL
 add_library(cmxsafe_read_ahead OBJECT port/linux/read_ahead/read_ahead.c)
 target_include_directories(cmxsafe_read_ahead PRIVATE src)
 
+# Freed memory is wiped, in programs that hold keys; a sanitizer's allocator is its own.
+add_library(cmxsafe_wipe_free INTERFACE)
+if(NOT CMX_SANITIZE AND NOT CMX_FUZZ)
+  target_sources(cmxsafe_wipe_free INTERFACE ${CMAKE_SOURCE_DIR}/port/linux/wipe_free/wipe_free.c)
+endif()
+
 # Programs: each folder with a main.c is one; its other files are the library NAME_parts, so that unit tests and fuzzers can
 # link them. A folder may add libraries (to NAME_parts, PUBLIC) in its own program.cmake.
 function(cmx_program name folder)
@@ -92,8 +98,9 @@ function(cmx_program name folder)
   endif()
 endfunction()
 cmx_program(cmxsafed agent)
-target_link_libraries(cmxsafed PRIVATE cmxsafe_read_ahead)
+target_link_libraries(cmxsafed PRIVATE cmxsafe_read_ahead cmxsafe_wipe_free)
 cmx_program(cmxsafe-board board)
+target_link_libraries(cmxsafe-board PRIVATE cmxsafe_wipe_free)
 cmx_program(cmxsafe cli)
 
 if(CMX_TESTS)

@@ -1,5 +1,5 @@
 /* The hardware key's doors on Linux: eFuse files, key files, their refusals. tests/e2e/efuse.sh does it with the real
- * espefuse, tests/e2e/tpm.sh with a real (software) TPM. */
+ * espefuse, tests/e2e/attest_tpm.sh with a real (software) TPM. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
