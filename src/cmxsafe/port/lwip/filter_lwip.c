@@ -6,6 +6,7 @@
 #include "lwip/netif.h"
 #include "lwip/opt.h"
 #include "lwip/pbuf.h"
+#include "lwip/priv/tcp_priv.h"
 #include "lwip/priv/tcpip_priv.h"
 #include "lwip/raw.h"
 #include "lwip/sys.h"
@@ -13,6 +14,7 @@
 #include "lwip/timeouts.h"
 
 #define ETHERNET_HEADER 14
+#define MSS_ANY_PATH (1280 - 40 - 20)
 #define HEAD_MAX 640    /* contiguous bytes that any decision needs; chained buffers are copied that far */
 #define HEAD_ENOUGH 256 /* the first buffer of a chain is looked at alone from here on: TCP needs no more */
 
@@ -318,10 +320,23 @@ static void unwrap_all(void)
     memset(filter.wrapped, 0, sizeof filter.wrapped);
 }
 
+/* Every link takes 1,280 bytes of IPv6 (RFC 8200 section 5). A router's word that the path takes less than ours would
+ * come too late: lwIP sends what it has queued in fragments, which are dropped. What waits now was cut for the old
+ * size, which tcp_write relies on. */
+static void fit_every_path(void)
+{
+    struct tcp_pcb *pcb;
+
+    for (pcb = tcp_active_pcbs; pcb; pcb = pcb->next)
+        if (IP_IS_V6(&pcb->remote_ip) && pcb->mss > MSS_ANY_PATH && !pcb->unsent)
+            pcb->mss = MSS_ANY_PATH;
+}
+
 static void on_timer(void *arg)
 {
     (void)arg;
     cmx_lwip_filter_scan();
+    fit_every_path();
     sys_timeout(CMX_LWIP_SCAN_MS, on_timer, NULL);
 }
 
