@@ -1,6 +1,7 @@
 /* One page, reachable at the gateway alone: curl http://127.0.0.1:8080/ there. Gateway, user, key: idf.py menuconfig,
  * or NVS. */
 #include "cmxsafe.h"
+#include "cmxsafe/core/log.h"
 #include "cmxsafe/http/http.h"
 #include "cmxsafe/port/esp/device_esp.h"
 #include "esp_err.h"
@@ -25,7 +26,9 @@ void app_main(void)
     ESP_ERROR_CHECK(cmx_esp_init(NULL));
     ESP_ERROR_CHECK(cmx_http_serve(&page, &server) == CMX_OK ? ESP_OK : ESP_FAIL);
     ESP_ERROR_CHECK(example_connect()); /* Wi-Fi or Ethernet, as menuconfig says */
-    ESP_ERROR_CHECK(cmx_esp_forward(&webPort));
+    /* The log says why: mostly no gateway or no pinned host key. To start again would change nothing. */
+    if (cmx_esp_forward(&webPort) != ESP_OK)
+        cmx_log(CMX_LOG_ERROR, "app", "not reachable: set gateway, host key and login by `idf.py menuconfig`, cmxsafe");
     for (;;) {
         cmx_esp_log_memory();
         vTaskDelay(pdMS_TO_TICKS(60000));

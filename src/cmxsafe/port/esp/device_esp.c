@@ -225,6 +225,8 @@ static void set_isolation(void)
 
     for (size_t i = 0; i < sizeof isolation.control_ports / sizeof isolation.control_ports[0]; i++)
         isolation.control_ports[i] = (uint16_t)(CONFIG_CMX_HTTP_CTRL_PORT + i);
+    if (CONFIG_CMX_TIME_SERVER[0])
+        isolation.time_servers[0] = CONFIG_CMX_TIME_SERVER;
     cmx_device_set_isolation(&isolation);
 }
 
@@ -338,8 +340,8 @@ void cmx_esp_log_memory(void)
             (unsigned)esp_get_free_heap_size(), (unsigned)esp_get_minimum_free_heap_size(), (unsigned)ours.live_bytes,
             (unsigned)ours.live_blocks, (unsigned)ours.peak_bytes);
     for (size_t i = 0; i < n; i++)
-        cmx_log(CMX_LOG_INFO, TAG, "task %s: stack %u, most used %u", tasks[i].name, (unsigned)tasks[i].stack,
-                (unsigned)(tasks[i].stack - tasks[i].stack_free_min));
+        cmx_log(CMX_LOG_INFO, TAG, "task %s: stack %u, most used %u%s", tasks[i].name, (unsigned)tasks[i].stack,
+                (unsigned)(tasks[i].stack - tasks[i].stack_free_min), tasks[i].running ? "" : ", ended");
 }
 
 #endif
