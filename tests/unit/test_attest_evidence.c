@@ -214,7 +214,7 @@ static void test_cbor_is_strict(void **state)
 
 static void test_cbor_numbers(void **state)
 {
-    static const int64_t values[] = {0, 23, 24, 255, 256, 65535, 65536, INT64_MAX, -1, -24, -25, -75011, INT64_MIN};
+    static const int32_t values[] = {0, 23, 24, 255, 256, 65535, 65536, INT32_MAX, -1, -24, -25, -75011, INT32_MIN};
 
     (void)state;
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {

@@ -2,46 +2,38 @@
 
 #include <string.h>
 
-cmx_err cmx_cbor_put_head(struct cmx_buf *b, cmx_cbor_major major, uint64_t value)
+cmx_err cmx_cbor_put_head(struct cmx_buf *b, cmx_cbor_major major, uint32_t value)
 {
     uint8_t top = (uint8_t)((unsigned)major << 5);
     cmx_err err;
 
     if (value < 24)
         return cmx_buf_put_u8(b, (uint8_t)(top | value));
-    if (value <= UINT8_MAX) {
-        err = cmx_buf_put_u8(b, top | 24);
-        return err ? err : cmx_buf_put_u8(b, (uint8_t)value);
-    }
-    if (value <= UINT16_MAX) {
-        err = cmx_buf_put_u8(b, top | 25);
-        return err ? err : cmx_buf_put_be16(b, (uint16_t)value);
-    }
-    if (value <= UINT32_MAX) {
-        err = cmx_buf_put_u8(b, top | 26);
-        return err ? err : cmx_buf_put_be32(b, (uint32_t)value);
-    }
-    err = cmx_buf_put_u8(b, top | 27);
-    return err ? err : cmx_buf_put_be64(b, value);
+    err = cmx_buf_put_u8(b, value <= UINT8_MAX ? top | 24 : value <= UINT16_MAX ? top | 25 : top | 26);
+    if (err)
+        return err;
+    if (value <= UINT8_MAX)
+        return cmx_buf_put_u8(b, (uint8_t)value);
+    return value <= UINT16_MAX ? cmx_buf_put_be16(b, (uint16_t)value) : cmx_buf_put_be32(b, value);
 }
 
-cmx_err cmx_cbor_put_int(struct cmx_buf *b, int64_t value)
+cmx_err cmx_cbor_put_int(struct cmx_buf *b, int32_t value)
 {
     if (value >= 0)
-        return cmx_cbor_put_head(b, CMX_CBOR_UINT, (uint64_t)value);
-    return cmx_cbor_put_head(b, CMX_CBOR_NINT, (uint64_t)(-1 - value));
+        return cmx_cbor_put_head(b, CMX_CBOR_UINT, (uint32_t)value);
+    return cmx_cbor_put_head(b, CMX_CBOR_NINT, ~(uint32_t)value); /* -1 - value */
 }
 
 cmx_err cmx_cbor_put_bytes(struct cmx_buf *b, const void *data, size_t len)
 {
-    cmx_err err = cmx_cbor_put_head(b, CMX_CBOR_BYTES, len);
+    cmx_err err = cmx_cbor_put_head(b, CMX_CBOR_BYTES, (uint32_t)len);
 
     return err ? err : cmx_buf_put(b, data, len);
 }
 
 cmx_err cmx_cbor_put_text(struct cmx_buf *b, const char *text)
 {
-    cmx_err err = cmx_cbor_put_head(b, CMX_CBOR_TEXT, strlen(text));
+    cmx_err err = cmx_cbor_put_head(b, CMX_CBOR_TEXT, (uint32_t)strlen(text));
 
     return err ? err : cmx_buf_put_str(b, text);
 }

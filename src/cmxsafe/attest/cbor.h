@@ -27,9 +27,9 @@ typedef enum {
 #define CMX_CBOR_NULL 22
 #define CMX_CBOR_DEPTH_MAX 8
 
-/* Writing. CMX_ENOSPC: the buffer may hold a part. */
-CMX_MUST_USE cmx_err cmx_cbor_put_head(struct cmx_buf *b, cmx_cbor_major major, uint64_t value);
-CMX_MUST_USE cmx_err cmx_cbor_put_int(struct cmx_buf *b, int64_t value);
+/* Writing, numbers of 32 bits at most. CMX_ENOSPC: the buffer may hold a part. */
+CMX_MUST_USE cmx_err cmx_cbor_put_head(struct cmx_buf *b, cmx_cbor_major major, uint32_t value);
+CMX_MUST_USE cmx_err cmx_cbor_put_int(struct cmx_buf *b, int32_t value);
 CMX_MUST_USE cmx_err cmx_cbor_put_bytes(struct cmx_buf *b, const void *data, size_t len);
 CMX_MUST_USE cmx_err cmx_cbor_put_text(struct cmx_buf *b, const char *text);
 CMX_MUST_USE cmx_err cmx_cbor_put_bool(struct cmx_buf *b, bool value);

@@ -18,6 +18,7 @@ enum {
     CLAIM_BOOT_SEED = 268,
     CLAIM_SW_NAME = 270,
     CLAIM_SW_VERSION = 271,
+    CLAIM_OWN = -75000, /* the profile's own follow, downwards */
     CLAIM_KEY = -75001,
     CLAIM_SLOT = -75002,
     CLAIM_SLOT_STATE = -75003,

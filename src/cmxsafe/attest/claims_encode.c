@@ -7,7 +7,7 @@ static cmx_err put_measurements(struct cmx_buf *b, const struct cmx_evidence *e)
     cmx_err err = cmx_cbor_put_int(b, CLAIM_MEASURED);
 
     if (!err)
-        err = cmx_cbor_put_head(b, CMX_CBOR_ARRAY, e->n_measurements);
+        err = cmx_cbor_put_head(b, CMX_CBOR_ARRAY, (uint32_t)e->n_measurements);
     for (size_t i = 0; i < e->n_measurements && !err; i++) {
         const struct cmx_measurement *m = &e->measurements[i];
 
@@ -47,7 +47,7 @@ static cmx_err put_value(struct cmx_buf *b, cmx_field_kind kind, const struct cm
 }
 
 /* Claims that there are. */
-static uint64_t count(const struct cmx_evidence *e)
+static uint32_t count(const struct cmx_evidence *e)
 {
     return CMX_CLAIM_FIELDS - 3u + 1u + e->has_policy + e->has_gateway + (e->session_len > 0);
 }
@@ -62,7 +62,7 @@ cmx_err cmx_claims_encode(const struct cmx_evidence *e, struct cmx_buf *out)
 
         if (f->kind <= CMX_FIELD_BYTES_IF && v.len == 0)
             continue;
-        err = cmx_cbor_put_int(out, f->claim);
+        err = cmx_cbor_put_int(out, f->claim < 0 ? CLAIM_OWN + f->claim : f->claim);
         if (!err)
             err = put_value(out, (cmx_field_kind)f->kind, &v);
     }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define AT(member) offsetof(struct cmx_evidence, member)
+#define OWN(claim) ((claim)-CLAIM_OWN)
 #define SIZED(member) AT(member), 0, sizeof(((struct cmx_evidence *)0)->member)
 
 /* Registered claims, ascending, then the profile's own: descending numbers are ascending encodings. */
@@ -18,16 +19,16 @@ const struct cmx_claim_field cmx_claim_fields[CMX_CLAIM_FIELDS] = {
     {"bootseed", CLAIM_BOOT_SEED, SIZED(boot_seed), CMX_FIELD_BYTES},
     {"swname", CLAIM_SW_NAME, SIZED(sw_name), CMX_FIELD_NAME},
     {"swversion", CLAIM_SW_VERSION, SIZED(sw_version), CMX_FIELD_VERSION},
-    {"key", CLAIM_KEY, SIZED(key), CMX_FIELD_KEY},
-    {"slot", CLAIM_SLOT, SIZED(slot), CMX_FIELD_NAME},
-    {"slot_state", CLAIM_SLOT_STATE, SIZED(slot_state), CMX_FIELD_NAME},
-    {"secure_version", CLAIM_SECURE_VERSION, SIZED(secure_version), CMX_FIELD_UINT},
-    {"flash_encryption", CLAIM_FLASH_ENCRYPTION, SIZED(flash_encryption), CMX_FIELD_FLASH},
-    {"flash_size", CLAIM_FLASH_SIZE, SIZED(flash_size), CMX_FIELD_UINT},
-    {"isolation", CLAIM_ISOLATION, SIZED(isolation), CMX_FIELD_BOOL},
-    {"policy", CLAIM_POLICY, AT(policy), AT(has_policy), 32, CMX_FIELD_BYTES_IF},
-    {"gateway", CLAIM_GATEWAY, AT(gateway), AT(has_gateway), 32, CMX_FIELD_BYTES_IF},
-    {"session", CLAIM_SESSION, AT(session), AT(session_len), 0, CMX_FIELD_BYTES_N},
+    {"key", OWN(CLAIM_KEY), SIZED(key), CMX_FIELD_KEY},
+    {"slot", OWN(CLAIM_SLOT), SIZED(slot), CMX_FIELD_NAME},
+    {"slot_state", OWN(CLAIM_SLOT_STATE), SIZED(slot_state), CMX_FIELD_NAME},
+    {"secure_version", OWN(CLAIM_SECURE_VERSION), SIZED(secure_version), CMX_FIELD_UINT},
+    {"flash_encryption", OWN(CLAIM_FLASH_ENCRYPTION), SIZED(flash_encryption), CMX_FIELD_FLASH},
+    {"flash_size", OWN(CLAIM_FLASH_SIZE), SIZED(flash_size), CMX_FIELD_UINT},
+    {"isolation", OWN(CLAIM_ISOLATION), SIZED(isolation), CMX_FIELD_BOOL},
+    {"policy", OWN(CLAIM_POLICY), AT(policy), AT(has_policy), 32, CMX_FIELD_BYTES_IF},
+    {"gateway", OWN(CLAIM_GATEWAY), AT(gateway), AT(has_gateway), 32, CMX_FIELD_BYTES_IF},
+    {"session", OWN(CLAIM_SESSION), AT(session), AT(session_len), 0, CMX_FIELD_BYTES_N},
 };
 
 static bool flag(const void *at)

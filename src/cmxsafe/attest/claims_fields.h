@@ -22,9 +22,9 @@ typedef enum {
 
 struct cmx_claim_field {
     const char *json;
-    int32_t claim;
+    int16_t claim; /* of the profile's own: less CLAIM_OWN */
     uint16_t at;
-    uint16_t more;
+    uint8_t more;
     uint8_t len;
     uint8_t kind; /* cmx_field_kind */
 };

@@ -5,7 +5,7 @@
 #include "cmxsafe/core/base64.h"
 #include "cmxsafe/core/json.h"
 
-static const char *word(const char *const *words, size_t n, unsigned at)
+CMX_SMALL static const char *word(const char *const *words, size_t n, unsigned at)
 {
     return at < n ? words[at] : "unknown";
 }

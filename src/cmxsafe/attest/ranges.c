@@ -36,7 +36,7 @@ static cmx_err parse_range(struct cmx_range *out, const char *text, size_t len, 
     const char *dash = memchr(text, '-', len);
     size_t left = dash ? (size_t)(dash - text) : 0;
 
-    *why = "not BEGIN-END, decimal or 0x-hexadecimal, with commas and without holes";
+    *why = "not BEGIN-END,... in decimal or 0x-hexadecimal";
     if (!dash || parse_number(text, left, &out->begin) || parse_number(dash + 1, len - left - 1, &out->end))
         return CMX_EFORMAT;
     *why = "a range is empty or reversed";

@@ -6,9 +6,17 @@
 #include "cmxsafe/core/secret.h"
 
 /* { 1: 5 }: HMAC 256/256. The only protected header that is made and accepted: no algorithm is negotiated. */
-static const uint8_t protected_header[] = {0xa1, COSE_ALG, COSE_HMAC_256_256};
+#define PROTECTED 0xa1, COSE_ALG, COSE_HMAC_256_256
+static const uint8_t protected_header[] = {PROTECTED};
 
-/* RFC 9052 section 6.3: MAC over [ "MAC0", protected, external_aad (empty), payload ]. */
+/* RFC 9052 section 6.3: MAC over [ "MAC0", protected, external_aad (empty), payload ]: all before the payload's bytes.
+ */
+static const uint8_t mac_structure[] = {0x84, 0x64, 'M', 'A', 'C', '0', 0x43, PROTECTED, 0x40};
+
+/* 61(17([ protected, { 4: ueid }, payload, tag ])): all before the ueid's bytes. */
+static const uint8_t envelope[] = {0xd8,     TAG_CWT, 0xc0 | TAG_COSE_MAC0, 0x84, 0x43, PROTECTED, 0xa1,
+                                   COSE_KID, 0x58,    CMX_EVIDENCE_UEID_LEN};
+
 static cmx_err compute_tag(const uint8_t key[32], const void *payload, size_t len, uint8_t tag[COSE_TAG_LEN])
 {
     uint8_t mem[32];
@@ -16,34 +24,10 @@ static cmx_err compute_tag(const uint8_t key[32], const void *payload, size_t le
     cmx_err err;
 
     cmx_buf_init(&head, mem, sizeof mem);
-    err = cmx_cbor_put_head(&head, CMX_CBOR_ARRAY, 4);
+    err = cmx_buf_put(&head, mac_structure, sizeof mac_structure);
     if (!err)
-        err = cmx_cbor_put_text(&head, "MAC0");
-    if (!err)
-        err = cmx_cbor_put_bytes(&head, protected_header, sizeof protected_header);
-    if (!err)
-        err = cmx_cbor_put_bytes(&head, "", 0);
-    if (!err)
-        err = cmx_cbor_put_head(&head, CMX_CBOR_BYTES, len);
+        err = cmx_cbor_put_head(&head, CMX_CBOR_BYTES, (uint32_t)len);
     return err ? err : cmx_attest_mac(key, &head, payload, len, tag);
-}
-
-/* All before the payload. */
-static cmx_err put_envelope(struct cmx_buf *b, const uint8_t ueid[CMX_EVIDENCE_UEID_LEN])
-{
-    cmx_err err = cmx_cbor_put_head(b, CMX_CBOR_TAG, TAG_CWT);
-
-    if (!err)
-        err = cmx_cbor_put_head(b, CMX_CBOR_TAG, TAG_COSE_MAC0);
-    if (!err)
-        err = cmx_cbor_put_head(b, CMX_CBOR_ARRAY, 4);
-    if (!err)
-        err = cmx_cbor_put_bytes(b, protected_header, sizeof protected_header);
-    if (!err)
-        err = cmx_cbor_put_head(b, CMX_CBOR_MAP, 1);
-    if (!err)
-        err = cmx_cbor_put_int(b, COSE_KID);
-    return err ? err : cmx_cbor_put_bytes(b, ueid, CMX_EVIDENCE_UEID_LEN);
 }
 
 /* The claims as a byte string. They are written first with a head of three bytes, which fits their length or is too
@@ -64,7 +48,7 @@ static cmx_err put_payload(struct cmx_buf *out, const struct cmx_evidence *e, co
         return err;
     *len = cmx_buf_len(&body);
     cmx_buf_init(&head, head_mem, sizeof head_mem);
-    err = cmx_cbor_put_head(&head, CMX_CBOR_BYTES, *len);
+    err = cmx_cbor_put_head(&head, CMX_CBOR_BYTES, (uint32_t)*len);
     if (err)
         return err;
     if (cmx_buf_len(&head) > 3)
@@ -85,7 +69,9 @@ cmx_err cmx_evidence_encode(const struct cmx_evidence *e, const uint8_t mac_key[
 
     if (e->nonce_len < CMX_NONCE_MIN || e->nonce_len > CMX_NONCE_MAX)
         return CMX_EINVAL;
-    err = put_envelope(out, e->ueid);
+    err = cmx_buf_put(out, envelope, sizeof envelope);
+    if (!err)
+        err = cmx_buf_put(out, e->ueid, sizeof e->ueid);
     if (!err)
         err = put_payload(out, e, &payload, &len);
     if (!err)

@@ -5,69 +5,49 @@
 
 static const char standard[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/* n bytes (1 to 3) make n + 1 characters, and '=' up to four. */
-static void encode_group(char out[4], const uint8_t *p, size_t n)
+/* The first `chars` characters of data's base64: six bits each, '=' behind the last byte. ends: the alphabet's last
+ * two. */
+static cmx_err encode(struct cmx_buf *out, const uint8_t *p, size_t len, size_t chars, const char *ends, size_t line)
 {
-    uint32_t v = (uint32_t)p[0] << 16 | (n > 1 ? (uint32_t)p[1] << 8 : 0) | (n > 2 ? p[2] : 0u);
+    size_t column = 0;
+    cmx_err err = CMX_OK;
 
-    for (size_t i = 0; i < 4; i++)
-        out[i] = i <= n ? standard[v >> (18 - 6 * i) & 63] : '=';
+    for (size_t i = 0; i < chars && !err; i++) {
+        const size_t at = i * 6 / 8;
+        char c = '=';
+
+        if (at < len) {
+            const unsigned two = (unsigned)p[at] << 8 | (at + 1 < len ? p[at + 1] : 0u);
+            const unsigned v = two >> (10 - i * 6 % 8) & 63;
+
+            c = v < 62 ? standard[v] : ends[v - 62];
+        }
+        err = cmx_buf_put_u8(out, (uint8_t)c);
+        if (!err && ++column == line) {
+            column = 0;
+            err = cmx_buf_put_u8(out, '\n');
+        }
+    }
+    return !err && line && column ? cmx_buf_put_u8(out, '\n') : err;
 }
 
 cmx_err cmx_base64_encode(struct cmx_buf *out, const void *data, size_t len, size_t line)
 {
-    const uint8_t *p = data;
-    size_t column = 0;
-    char group[4];
-    cmx_err err = CMX_OK;
-
-    for (size_t i = 0; i < len; i += 3) {
-        encode_group(group, p + i, len - i < 3 ? len - i : 3);
-        for (size_t k = 0; k < 4 && !err; k++) {
-            err = cmx_buf_put_u8(out, (uint8_t)group[k]);
-            if (!err && line && ++column == line) {
-                column = 0;
-                err = cmx_buf_put_u8(out, '\n');
-            }
-        }
-        if (err)
-            return err;
-    }
-    return column ? cmx_buf_put_u8(out, '\n') : CMX_OK;
+    return encode(out, data, len, (len + 2) / 3 * 4, "+/", line);
 }
 
 cmx_err cmx_base64url_encode(struct cmx_buf *out, const void *data, size_t len)
 {
-    const uint8_t *p = data;
-    char group[4];
-    cmx_err err = CMX_OK;
-
-    for (size_t i = 0; i < len && !err; i += 3) {
-        size_t n = len - i < 3 ? len - i : 3;
-
-        encode_group(group, p + i, n);
-        for (size_t k = 0; k <= n; k++)
-            if (group[k] == '+' || group[k] == '/')
-                group[k] = group[k] == '+' ? '-' : '_';
-        err = cmx_buf_put(out, group, n + 1);
-    }
-    return err;
+    return encode(out, data, len, (len * 4 + 2) / 3, "-_", 0);
 }
 
 void cmx_base64_text(char *out, const void *data, size_t len)
 {
-    const uint8_t *p = data;
-    uint32_t bits = 0;
-    unsigned n = 0;
+    struct cmx_buf b;
 
-    for (size_t i = 0; i < len; i++) {
-        bits = bits << 8 | p[i];
-        for (n += 8; n >= 6; n -= 6)
-            *out++ = standard[bits >> (n - 6) & 63];
-    }
-    if (n > 0)
-        *out++ = standard[bits << (6 - n) & 63];
-    *out = 0;
+    cmx_buf_init(&b, out, CMX_BASE64_LEN(len));
+    (void)encode(&b, data, len, (len * 4 + 2) / 3, "+/", 0); /* it fits */
+    out[cmx_buf_len(&b)] = 0;
 }
 
 static int value(char c)

@@ -97,9 +97,9 @@ cmx_err cmx_buf_printf(struct cmx_buf *b, const char *fmt, ...)
     return CMX_OK;
 }
 
-static cmx_err put_be(struct cmx_buf *b, uint64_t v, size_t bytes)
+static cmx_err put_be(struct cmx_buf *b, uint32_t v, size_t bytes)
 {
-    uint8_t out[8];
+    uint8_t out[4];
 
     for (size_t i = 0; i < bytes; i++)
         out[i] = (uint8_t)(v >> (8 * (bytes - 1 - i)));
@@ -123,7 +123,11 @@ cmx_err cmx_buf_put_be32(struct cmx_buf *b, uint32_t v)
 
 cmx_err cmx_buf_put_be64(struct cmx_buf *b, uint64_t v)
 {
-    return put_be(b, v, 8);
+    uint8_t out[8];
+
+    for (size_t i = 0; i < sizeof out; i++)
+        out[i] = (uint8_t)(v >> (56 - 8 * i));
+    return cmx_buf_put(b, out, sizeof out);
 }
 
 uint8_t *cmx_buf_reserve(struct cmx_buf *b, size_t *len)
@@ -167,19 +171,6 @@ cmx_err cmx_buf_skip(struct cmx_buf *b, size_t len)
     return cmx_buf_get_ptr(b, &p, len);
 }
 
-static cmx_err get_be(struct cmx_buf *b, uint64_t *v, size_t bytes)
-{
-    const uint8_t *p;
-    cmx_err err = cmx_buf_get_ptr(b, &p, bytes);
-
-    if (err)
-        return err;
-    *v = 0;
-    for (size_t i = 0; i < bytes; i++)
-        *v = *v << 8 | p[i];
-    return CMX_OK;
-}
-
 cmx_err cmx_buf_get_u8(struct cmx_buf *b, uint8_t *out)
 {
     return cmx_buf_get(b, out, 1);
@@ -187,27 +178,34 @@ cmx_err cmx_buf_get_u8(struct cmx_buf *b, uint8_t *out)
 
 cmx_err cmx_buf_get_be16(struct cmx_buf *b, uint16_t *out)
 {
-    uint64_t v = 0;
-    cmx_err err = get_be(b, &v, 2);
+    const uint8_t *p;
+    cmx_err err = cmx_buf_get_ptr(b, &p, 2);
 
     if (!err)
-        *out = (uint16_t)v;
+        *out = (uint16_t)(p[0] << 8 | p[1]);
     return err;
 }
 
 cmx_err cmx_buf_get_be32(struct cmx_buf *b, uint32_t *out)
 {
-    uint64_t v = 0;
-    cmx_err err = get_be(b, &v, 4);
+    const uint8_t *p;
+    cmx_err err = cmx_buf_get_ptr(b, &p, 4);
 
     if (!err)
-        *out = (uint32_t)v;
+        *out = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
     return err;
 }
 
 cmx_err cmx_buf_get_be64(struct cmx_buf *b, uint64_t *out)
 {
-    return get_be(b, out, 8);
+    uint32_t high = 0, low = 0;
+    cmx_err err = cmx_buf_len(b) < 8 ? CMX_ETRUNC : cmx_buf_get_be32(b, &high);
+
+    if (!err)
+        err = cmx_buf_get_be32(b, &low);
+    if (!err)
+        *out = (uint64_t)high << 32 | low;
+    return err;
 }
 
 cmx_err cmx_buf_get_le16(struct cmx_buf *b, uint16_t *out)

@@ -34,7 +34,7 @@ static const char words[] =
     WORDS(CMX_EINTERNAL, "internal", "internal error");
 /* clang-format on */
 
-static const char *word(cmx_err err, unsigned second)
+CMX_SMALL static const char *word(cmx_err err, unsigned second)
 {
     const unsigned known = (unsigned)err <= CMX_EINTERNAL ? (unsigned)err : CMX_EINTERNAL;
     const char *w = words;

@@ -11,6 +11,14 @@ extern "C" {
 #define CMX_MUST_USE __attribute__((warn_unused_result))
 #define CMX_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 
+/* For small functions with many callers: called where the size counts (-Os), which a compiler judges too late; inline
+ * where speed does. */
+#ifdef __OPTIMIZE_SIZE__
+#define CMX_SMALL __attribute__((noinline))
+#else
+#define CMX_SMALL
+#endif
+
 typedef enum {
     CMX_OK = 0,
 

@@ -60,17 +60,16 @@ static void put_text(struct cmx_json *j, const char *value, size_t len)
 /* Comma and key before a value. */
 static void lead(struct cmx_json *j, const char *key)
 {
-    bool in_object = j->depth > 0 && !j->array[j->depth - 1];
+    bool in_object = j->depth > 0 && !(j->array & 1);
 
     if (!j->err && ((key != NULL) != in_object || (j->depth == 0 && j->started)))
         j->err = CMX_EINTERNAL;
     if (j->err)
         return;
     j->started = true;
-    if (j->depth > 0 && j->element[j->depth - 1])
+    if (j->depth > 0 && j->element & 1)
         put(j, ",", 1);
-    if (j->depth > 0)
-        j->element[j->depth - 1] = true;
+    j->element |= 1;
     if (key) {
         put_text(j, key, strlen(key));
         put(j, ":", 1);
@@ -85,8 +84,8 @@ static void open_nested(struct cmx_json *j, const char *key, bool array)
     if (j->err)
         return;
     put(j, array ? "[" : "{", 1);
-    j->array[j->depth] = array;
-    j->element[j->depth] = false;
+    j->array = j->array << 1 | array;
+    j->element <<= 1;
     j->depth++;
 }
 
@@ -112,8 +111,10 @@ void cmx_json_end(struct cmx_json *j)
         j->err = CMX_EINTERNAL;
     if (j->err)
         return;
+    put(j, j->array & 1 ? "]" : "}", 1);
+    j->array >>= 1;
+    j->element >>= 1;
     j->depth--;
-    put(j, j->array[j->depth] ? "]" : "}", 1);
 }
 
 void cmx_json_str(struct cmx_json *j, const char *key, const char *value)

@@ -26,15 +26,15 @@
 extern "C" {
 #endif
 
-#define CMX_JSON_DEPTH_MAX 16 /* objects and arrays within each other */
+#define CMX_JSON_DEPTH_MAX 16 /* objects and arrays within each other; at most 31 */
 
 struct cmx_json {
     struct cmx_buf *out; /* borrowed */
     cmx_err err;         /* the first failure */
     unsigned depth;
-    bool started;                     /* the one top-level value is there */
-    bool array[CMX_JSON_DEPTH_MAX];   /* what is open at each depth */
-    bool element[CMX_JSON_DEPTH_MAX]; /* it has an element already */
+    bool started;     /* the one top-level value is there */
+    uint32_t array;   /* what is open, a bit for each depth, the innermost lowest: an array, else an object, */
+    uint32_t element; /* and it has an element already */
 };
 
 /* Appends to out, borrowed until finish. */

@@ -11,7 +11,7 @@
 #define CURVE "nistp256"
 #define COMMENT_MAX 24
 
-static cmx_err derive(cmx_hmac_fn hmac, void *arg, cmx_label label, uint8_t counter, uint8_t out[32])
+CMX_SMALL static cmx_err derive(cmx_hmac_fn hmac, void *arg, cmx_label label, uint8_t counter, uint8_t out[32])
 {
     uint8_t msg[CMX_LABEL_LEN];
 
@@ -48,39 +48,63 @@ cmx_err cmx_identity_ssh_key(cmx_hmac_fn hmac, void *arg, uint8_t scalar[CMX_P25
     return CMX_EINTERNAL;
 }
 
-/* RFC 4251 section 5: string. */
-static cmx_err put_string(struct cmx_buf *b, const void *data, size_t len)
-{
-    cmx_err err = cmx_buf_put_be32(b, (uint32_t)len);
+/* The first error sticks, so that what is put reads like the format. */
+struct writer {
+    struct cmx_buf buf;
+    cmx_err err;
+};
 
-    return err ? err : cmx_buf_put(b, data, len);
+static void begin(struct writer *w, void *mem, size_t cap)
+{
+    cmx_buf_init(&w->buf, mem, cap);
+    w->err = CMX_OK;
+}
+
+static void put(struct writer *w, const void *data, size_t len)
+{
+    if (!w->err)
+        w->err = cmx_buf_put(&w->buf, data, len);
+}
+
+static void put_number(struct writer *w, size_t v)
+{
+    if (!w->err)
+        w->err = cmx_buf_put_be32(&w->buf, (uint32_t)v);
+}
+
+/* RFC 4251 section 5: string. */
+static void put_string(struct writer *w, const void *data, size_t len)
+{
+    put_number(w, len);
+    put(w, data, len);
+}
+
+static void put_text(struct writer *w, const char *text)
+{
+    put_string(w, text, strlen(text));
 }
 
 /* RFC 4251 section 5: mpint, of an unsigned big-endian number: no leading zeros, but one where the top bit is set. */
-static cmx_err put_mpint(struct cmx_buf *b, const uint8_t *p, size_t len)
+static void put_mpint(struct writer *w, const uint8_t *p, size_t len)
 {
-    cmx_err err;
+    bool zero;
 
     while (len > 0 && *p == 0) {
         p++;
         len--;
     }
-    if (len == 0 || !(*p & 0x80))
-        return put_string(b, p, len);
-    err = cmx_buf_put_be32(b, (uint32_t)len + 1);
-    if (!err)
-        err = cmx_buf_put_u8(b, 0);
-    return err ? err : cmx_buf_put(b, p, len);
+    zero = len > 0 && *p & 0x80;
+    put_number(w, len + zero);
+    put(w, "", zero);
+    put(w, p, len);
 }
 
 /* RFC 5656 section 3.1: type, curve, Q. */
-static cmx_err put_public(struct cmx_buf *b, const uint8_t pub[CMX_P256_PUBLIC_LEN])
+static void put_public(struct writer *w, const uint8_t pub[CMX_P256_PUBLIC_LEN])
 {
-    cmx_err err = put_string(b, KEY_TYPE, strlen(KEY_TYPE));
-
-    if (!err)
-        err = put_string(b, CURVE, strlen(CURVE));
-    return err ? err : put_string(b, pub, CMX_P256_PUBLIC_LEN);
+    put_text(w, KEY_TYPE);
+    put_text(w, CURVE);
+    put_string(w, pub, CMX_P256_PUBLIC_LEN);
 }
 
 static cmx_err make_comment(cmx_hmac_fn hmac, void *arg, char out[COMMENT_MAX])
@@ -95,47 +119,6 @@ static cmx_err make_comment(cmx_hmac_fn hmac, void *arg, char out[COMMENT_MAX])
     return CMX_OK;
 }
 
-/* The section that a passphrase would encrypt: twice the same check number, the key, the comment, padding 1 2 3 ... to
- * a multiple of 8 (PROTOCOL.key). */
-static cmx_err put_private_section(struct cmx_buf *b, const uint8_t *scalar, const uint8_t *pub, const char *comment)
-{
-    cmx_err err = cmx_buf_put(b, pub + 1, 4); /* any number: it only proves a decryption */
-
-    if (!err)
-        err = cmx_buf_put(b, pub + 1, 4);
-    if (!err)
-        err = put_public(b, pub);
-    if (!err)
-        err = put_mpint(b, scalar, CMX_P256_SCALAR_LEN);
-    if (!err)
-        err = put_string(b, comment, strlen(comment));
-    for (uint8_t pad = 1; !err && cmx_buf_len(b) % 8; pad++)
-        err = cmx_buf_put_u8(b, pad);
-    return err;
-}
-
-static cmx_err put_key_file(struct cmx_buf *b, const uint8_t *pub, struct cmx_buf *section)
-{
-    uint8_t mem[128];
-    struct cmx_buf blob;
-    cmx_err err = cmx_buf_put(b, "openssh-key-v1", 15); /* with its NUL */
-
-    cmx_buf_init(&blob, mem, sizeof mem);
-    if (!err)
-        err = put_string(b, "none", 4); /* cipher */
-    if (!err)
-        err = put_string(b, "none", 4); /* key derivation */
-    if (!err)
-        err = put_string(b, "", 0); /* its options */
-    if (!err)
-        err = cmx_buf_put_be32(b, 1); /* keys in this file */
-    if (!err)
-        err = put_public(&blob, pub);
-    if (!err)
-        err = put_string(b, cmx_buf_data(&blob), cmx_buf_len(&blob));
-    return err ? err : put_string(b, cmx_buf_data(section), cmx_buf_len(section));
-}
-
 /* What is wiped as one when the key has been written. */
 struct workspace {
     uint8_t scalar[CMX_P256_SCALAR_LEN];
@@ -144,28 +127,58 @@ struct workspace {
     uint8_t file[416];
 };
 
+/* The section that a passphrase would encrypt: twice the same check number, the key, the comment, padding 1 2 3 ... to
+ * a multiple of 8 (PROTOCOL.key). */
+static void put_private_section(struct writer *w, const struct workspace *k, const char *comment)
+{
+    put(w, k->pub + 1, 4); /* any number: it only proves a decryption */
+    put(w, k->pub + 1, 4);
+    put_public(w, k->pub);
+    put_mpint(w, k->scalar, sizeof k->scalar);
+    put_text(w, comment);
+    for (uint8_t pad = 1; !w->err && cmx_buf_len(&w->buf) % 8; pad++)
+        put(w, &pad, 1);
+}
+
+static void put_key_file(struct writer *w, const struct workspace *k, const struct writer *section)
+{
+    uint8_t mem[128];
+    struct writer blob;
+
+    begin(&blob, mem, sizeof mem);
+    put_public(&blob, k->pub);
+    put(w, "openssh-key-v1", 15); /* with its NUL */
+    put_text(w, "none");          /* cipher */
+    put_text(w, "none");          /* key derivation */
+    put_text(w, "");              /* its options */
+    put_number(w, 1);             /* keys in this file */
+    put_string(w, cmx_buf_data(&blob.buf), cmx_buf_len(&blob.buf));
+    put_string(w, cmx_buf_data(&section->buf), cmx_buf_len(&section->buf));
+}
+
 cmx_err cmx_identity_ssh_private(cmx_hmac_fn hmac, void *arg, struct cmx_buf *out)
 {
-    struct workspace w;
-    struct cmx_buf section, file;
+    struct workspace k;
+    struct writer section, file;
     char comment[COMMENT_MAX];
     cmx_err err = make_comment(hmac, arg, comment);
 
-    cmx_buf_init(&section, w.section, sizeof w.section);
-    cmx_buf_init(&file, w.file, sizeof w.file);
     if (!err)
-        err = cmx_identity_ssh_key(hmac, arg, w.scalar, w.pub);
-    if (!err)
-        err = put_private_section(&section, w.scalar, w.pub, comment);
-    if (!err)
-        err = put_key_file(&file, w.pub, &section);
+        err = cmx_identity_ssh_key(hmac, arg, k.scalar, k.pub);
+    if (err)
+        return err; /* and the scalar is wiped */
+    begin(&section, k.section, sizeof k.section);
+    put_private_section(&section, &k, comment);
+    begin(&file, k.file, sizeof k.file);
+    put_key_file(&file, &k, &section);
+    err = section.err ? section.err : file.err;
     if (!err)
         err = cmx_buf_put_str(out, "-----BEGIN OPENSSH PRIVATE KEY-----\n");
     if (!err)
-        err = cmx_base64_encode(out, cmx_buf_data(&file), cmx_buf_len(&file), 70);
+        err = cmx_base64_encode(out, cmx_buf_data(&file.buf), cmx_buf_len(&file.buf), 70);
     if (!err)
         err = cmx_buf_put_str(out, "-----END OPENSSH PRIVATE KEY-----\n");
-    cmx_secret_wipe(&w, sizeof w);
+    cmx_secret_wipe(&k, sizeof k);
     return err;
 }
 
@@ -173,19 +186,19 @@ cmx_err cmx_identity_ssh_public(cmx_hmac_fn hmac, void *arg, struct cmx_buf *out
 {
     uint8_t scalar[CMX_P256_SCALAR_LEN], pub[CMX_P256_PUBLIC_LEN], mem[128];
     char comment[COMMENT_MAX];
-    struct cmx_buf blob;
+    struct writer blob;
     cmx_err err = cmx_identity_ssh_key(hmac, arg, scalar, pub);
 
     cmx_secret_wipe(scalar, sizeof scalar);
-    cmx_buf_init(&blob, mem, sizeof mem);
     if (!err)
         err = make_comment(hmac, arg, comment);
+    if (err)
+        return err;
+    begin(&blob, mem, sizeof mem);
+    put_public(&blob, pub);
+    err = blob.err ? blob.err : cmx_buf_put_str(out, KEY_TYPE " ");
     if (!err)
-        err = put_public(&blob, pub);
-    if (!err)
-        err = cmx_buf_put_str(out, KEY_TYPE " ");
-    if (!err)
-        err = cmx_base64_encode(out, cmx_buf_data(&blob), cmx_buf_len(&blob), 0);
+        err = cmx_base64_encode(out, cmx_buf_data(&blob.buf), cmx_buf_len(&blob.buf), 0);
     return err ? err : cmx_buf_printf(out, " %s", comment);
 }
 

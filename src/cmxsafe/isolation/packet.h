@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cmxsafe/core/err.h"
 #include "cmxsafe/isolation/reason.h"
 
 #ifdef __cplusplus
@@ -110,14 +111,6 @@ CMX_MUST_USE cmx_why cmx_packet_parse(struct cmx_packet *p, const struct cmx_fra
 CMX_MUST_USE cmx_why cmx_packet_parse_quoted(struct cmx_packet *p, const uint8_t *data, size_t len, uint32_t version);
 
 bool cmx_mac_equal(const uint8_t a[6], const uint8_t b[6]);
-
-/* For small functions with many callers: called where the size counts (-Os), which a compiler judges too late; inline
- * where speed does. */
-#ifdef __OPTIMIZE_SIZE__
-#define CMX_SMALL __attribute__((noinline))
-#else
-#define CMX_SMALL
-#endif
 
 /* Big-endian numbers. */
 #ifdef __OPTIMIZE_SIZE__
