@@ -45,7 +45,7 @@ refused two "the gateway asks for more than a password"
 ! grep -q s3cret "$TMP/asking.out" || fail "two questions got the password"
 refused again "the gateway asks again after the password"
 [ "$(grep -c s3cret "$TMP/asking.out")" = 1 ] || fail "the password was told more than once: $(cat "$TMP/asking.out")"
-refused endless "the gateway does not stop asking"
+refused endless "the gateway asks without end"
 
 # Without a password there is no answer, whatever is asked.
 asking one

@@ -8,6 +8,9 @@
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/proxy/limits.h"
 
+#define TEXT(x) #x
+#define NUMBER(x) TEXT(x)
+
 struct why {
     char *text;
     size_t cap;
@@ -91,19 +94,47 @@ static bool equal_strings(const void *a, const void *b, const size_t *offsets, s
 
 /* ---- checks ---- */
 
-static cmx_err check_gateway(const struct cmx_gateway *g, struct why *why)
+static bool empty(const char *s)
 {
-    if (!g->host || !*g->host)
-        return refuse(why, "gateway host: missing");
-    if (!g->user || !*g->user)
-        return refuse(why, "gateway user: missing");
+    return !s || !*s;
+}
+
+static bool too_long(const char *name)
+{
+    return name && strlen(name) >= CMX_PROXY_NAME_MAX;
+}
+
+/* What is wrong, or NULL; so are the following. */
+static const char *gateway_fault(const struct cmx_gateway *g)
+{
+    if (empty(g->host))
+        return "host: missing";
+    if (empty(g->user))
+        return "user: missing";
     if (g->n_host_keys == 0)
-        return refuse(why, "gateway host_key: missing; pin the gateway's key (ssh-keyscan HOST | ssh-keygen -lf -)");
+        return "host_key: missing; pin the gateway's key (ssh-keyscan HOST | ssh-keygen -lf -)";
     if (g->n_host_keys > CMX_PROXY_HOST_KEYS_MAX)
-        return refuse(why, "gateway host_key: more than %d pins", CMX_PROXY_HOST_KEYS_MAX);
+        return "host_key: more than " NUMBER(CMX_PROXY_HOST_KEYS_MAX) " pins";
     if (!g->key_file && !g->key_pem && !g->key_load && !g->password)
-        return refuse(why, "gateway credentials: no key and no password");
-    return CMX_OK;
+        return "credentials: no key and no password";
+    return NULL;
+}
+
+static const char *context_fault(const struct cmx_context *c)
+{
+    if (too_long(c->session) || (c->session && !*c->session))
+        return "session: empty or too long";
+    if (c->local_port == 0)
+        return "local_port: missing";
+    if (c->remote_port == 0)
+        return "remote_port: missing";
+    if (c->direction != CMX_REVERSE && c->direction != CMX_DIRECT)
+        return "direction: neither reverse nor direct";
+    if (c->direction == CMX_DIRECT && empty(c->remote_host))
+        return "remote_host: a direct context needs one";
+    if (c->max_connections > CMX_PROXY_CONNECTIONS_MAX)
+        return "max_connections: more than " NUMBER(CMX_PROXY_CONNECTIONS_MAX);
+    return NULL;
 }
 
 static cmx_err parse_pins(struct cmx_proxy_config *c, const struct cmx_gateway *g, struct why *why)
@@ -116,30 +147,6 @@ static cmx_err parse_pins(struct cmx_proxy_config *c, const struct cmx_gateway *
                           g->host_keys[i], cmx_err_text(err));
     }
     c->n_pins = g->n_host_keys;
-    return CMX_OK;
-}
-
-static bool too_long(const char *name)
-{
-    return name && strlen(name) >= CMX_PROXY_NAME_MAX;
-}
-
-static cmx_err check_context(const struct cmx_context *c, struct why *why)
-{
-    if (!c->name || !*c->name || too_long(c->name))
-        return refuse(why, "context name: missing or too long");
-    if (too_long(c->session) || (c->session && !*c->session))
-        return refuse(why, "context %s session: empty or too long", c->name);
-    if (c->local_port == 0)
-        return refuse(why, "context %s local_port: missing", c->name);
-    if (c->remote_port == 0)
-        return refuse(why, "context %s remote_port: missing", c->name);
-    if (c->direction != CMX_REVERSE && c->direction != CMX_DIRECT)
-        return refuse(why, "context %s direction: neither reverse nor direct", c->name);
-    if (c->direction == CMX_DIRECT && (!c->remote_host || !*c->remote_host))
-        return refuse(why, "context %s remote_host: a direct context needs one", c->name);
-    if (c->max_connections > CMX_PROXY_CONNECTIONS_MAX)
-        return refuse(why, "context %s max_connections: more than %d", c->name, CMX_PROXY_CONNECTIONS_MAX);
     return CMX_OK;
 }
 
@@ -159,23 +166,35 @@ static bool same_listener(const struct cmx_context *a, const struct cmx_context 
            strcmp(or_default(a->remote_address, "localhost"), or_default(b->remote_address, "localhost")) == 0;
 }
 
-static cmx_err check_contexts(const struct cmx_context *c, size_t n, struct why *why)
+static cmx_err check_context(const struct cmx_context *all, size_t at, struct why *why)
 {
+    const struct cmx_context *c = &all[at];
+    const char *fault;
+
+    if (empty(c->name) || too_long(c->name))
+        return refuse(why, "context name: missing or too long");
+    fault = context_fault(c);
+    for (size_t i = 0; !fault && i < at; i++) {
+        if (strcmp(c->name, all[i].name) == 0)
+            fault = "name: there twice";
+        else if (same_listener(c, &all[i]))
+            return refuse(why, "contexts %s and %s: the same listener", all[i].name, c->name);
+    }
+    return fault ? refuse(why, "context %s %s", c->name, fault) : CMX_OK;
+}
+
+static cmx_err check(const struct cmx_gateway *g, const struct cmx_context *c, size_t n, struct why *why)
+{
+    const char *fault = gateway_fault(g);
+    cmx_err err = CMX_OK;
+
+    if (fault)
+        return refuse(why, "gateway %s", fault);
     if (n == 0 || n > CMX_PROXY_CONTEXTS_MAX)
         return refuse(why, "contexts: %zu of them; 1 to %d are possible", n, CMX_PROXY_CONTEXTS_MAX);
-    for (size_t i = 0; i < n; i++) {
-        cmx_err err = check_context(&c[i], why);
-
-        for (size_t j = 0; !err && j < i; j++) {
-            if (strcmp(c[i].name, c[j].name) == 0)
-                err = refuse(why, "context %s: there twice", c[i].name);
-            else if (same_listener(&c[i], &c[j]))
-                err = refuse(why, "contexts %s and %s: the same listener", c[j].name, c[i].name);
-        }
-        if (err)
-            return err;
-    }
-    return CMX_OK;
+    for (size_t i = 0; !err && i < n; i++)
+        err = check_context(c, i, why);
+    return err;
 }
 
 /* ---- building ---- */
@@ -229,9 +248,7 @@ cmx_err cmx_proxy_config_new(struct cmx_proxy_config **out, const struct cmx_gat
     *out = NULL;
     if (why.text)
         why.text[0] = 0;
-    err = check_gateway(gateway, &why);
-    if (!err)
-        err = check_contexts(contexts, n_contexts, &why);
+    err = check(gateway, contexts, n_contexts, &why);
     if (err)
         return err;
     c = cmx_mem_alloc(sizeof *c);

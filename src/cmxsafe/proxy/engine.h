@@ -135,6 +135,7 @@ struct session {
     unsigned last_type;   /* the one shown, or those found missing, in this attempt, as a mask; 0: none */
     size_t stack_bytes;   /* of its task; 0: the platform's default */
     size_t id_len;
+    uint64_t now_ms;      /* when this turn of the event loop began */
     uint64_t request_ms;  /* when it was sent */
     uint64_t received;    /* cmx_ssh_received at the last look */
     uint64_t received_ms; /* and when it last grew */
@@ -145,6 +146,7 @@ struct session {
     bool announced_up;
     struct cmx_backoff backoff, slow;
     char name[CMX_PROXY_NAME_MAX];
+    char text[96]; /* what to say of the attempt that failed */
     struct tracked_socket socket;
     struct tracked_socket pair; /* while logging in, on a platform without socketpair */
     char shown[51];             /* the fingerprint of the last key without a pin, while tried_types is not 0 */
@@ -168,6 +170,8 @@ CMX_MUST_USE cmx_err cmx_session_start(struct session *s);
 /* ---- session.c ---- */
 void cmx_session_task(void *arg);
 bool cmx_session_stopping(struct session *s);
+/* So many seconds after this turn of the event loop began. */
+uint64_t cmx_session_in(const struct session *s, unsigned seconds);
 /* The one setter of a context's state: logs the transition, notes the error and its text (may be NULL), publishes. */
 void cmx_run_set_state(struct run *r, cmx_context_state state, cmx_err err, const char *text);
 void cmx_session_set_state(struct session *s, cmx_context_state state, cmx_err err, const char *text);
@@ -182,32 +186,36 @@ void cmx_socket_tell_close(struct cmx_proxy *p, struct tracked_socket *t, const 
 /* ---- pair.c: for cmx_ssh_set_pair; arg: the session ---- */
 CMX_MUST_USE cmx_err cmx_session_pair(void *arg, int fd[2]);
 
-/* ---- login.c: fills s->ssh. text: what to say of a failure ---- */
+/* ---- login.c: fills s->ssh, and s->text on a failure ---- */
 /* The next attempt would need a larger stack: of the host key types that are left only Ed25519 may have a pin. */
 bool cmx_session_lacks_stack(const struct session *s);
 /* After an attempt that failed with err: is there another type to ask for, at once? */
 bool cmx_session_types_left(struct session *s, cmx_err err);
-CMX_MUST_USE cmx_err cmx_session_login(struct session *s, char *text, size_t cap);
+CMX_MUST_USE cmx_err cmx_session_login(struct session *s);
+/* What to say of this attempt: one text behind the other. */
+void cmx_session_say(struct session *s, const char *what, const char *why);
 
 /* ---- serve.c: returns when the session has ended, CMX_OK when asked to stop ---- */
 CMX_MUST_USE cmx_err cmx_session_serve(struct session *s);
+/* Contexts that were removed and have let go leave, new ones come. */
+void cmx_session_update_runs(struct session *s);
 void cmx_session_drop_relays(struct session *s, cmx_err cause);
 
 /* ---- request.c ---- */
-CMX_MUST_USE cmx_err cmx_session_requests(struct session *s, uint64_t now);
+CMX_MUST_USE cmx_err cmx_session_requests(struct session *s);
 /* When the next request or keepalive is due. */
-uint64_t cmx_session_requests_due(const struct session *s, uint64_t now);
+uint64_t cmx_session_requests_due(const struct session *s);
 
 /* ---- relay.c ---- */
 /* Takes o: connects to the local service, or refuses. */
-void cmx_relay_reverse(struct session *s, struct run *r, struct cmx_ssh_open *o, uint64_t now);
+void cmx_relay_reverse(struct session *s, struct run *r, struct cmx_ssh_open *o);
 /* Takes fd, which a direct context's listener accepted from peer. */
-void cmx_relay_direct(struct session *s, struct run *r, int fd, const struct sockaddr_storage *peer, uint64_t now);
+void cmx_relay_direct(struct session *s, struct run *r, int fd, const struct sockaddr_storage *peer);
 /* Events to wait for; 0: none. */
 short cmx_relay_events(const struct relay *r, const struct session *s);
-CMX_MUST_USE cmx_err cmx_relay_ready(struct relay *r, struct session *s, short revents, uint64_t now);
+CMX_MUST_USE cmx_err cmx_relay_ready(struct relay *r, struct session *s, short revents);
 /* Does what can be done without waiting. An error ends the session. */
-CMX_MUST_USE cmx_err cmx_relay_settle(struct relay *r, struct session *s, uint64_t now);
+CMX_MUST_USE cmx_err cmx_relay_settle(struct relay *r, struct session *s);
 /* When settle has something to do by time alone; UINT64_MAX: never. */
 uint64_t cmx_relay_due(const struct relay *r);
 /* Ends both sides at once, the local one with a reset. cause: for the hook. */
@@ -226,14 +234,14 @@ CMX_MUST_USE cmx_err cmx_relay_send_held(struct relay *r);
 void cmx_relay_drop_bytes(struct relay *r);
 
 /* ---- event.c: tells the hook, if there is one ---- */
-void cmx_relay_tell_opened(struct relay *r, struct session *s, uint64_t now);
+void cmx_relay_tell_opened(struct relay *r, struct session *s);
 /* Nothing if it never was open, or has been told of. */
 void cmx_relay_tell_closed(struct relay *r, struct session *s, cmx_err cause);
-/* Counts it too. r may be NULL: no context has the port. from may be NULL. */
+/* Counts it too. r may be NULL: no context has the port. */
 void cmx_relay_tell_refused(struct session *s, struct run *r, const char *from, cmx_err cause);
 
 /* ---- probe.c ---- */
-CMX_MUST_USE cmx_err cmx_probe_step(struct session *s, struct run *r, uint64_t now);
+CMX_MUST_USE cmx_err cmx_probe_step(struct session *s, struct run *r);
 uint64_t cmx_probe_due(const struct run *r);
 bool cmx_probe_is_out(const struct run *r);
 void cmx_probe_reset(struct run *r);

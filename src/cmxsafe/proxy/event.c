@@ -6,45 +6,42 @@ static void tell(const struct session *s, struct cmx_relay_event *e)
     const struct cmx_proxy_hooks *h = &s->proxy->hooks;
 
     e->session = s->name;
-    h->relay(h->arg, e);
+    if (h->relay)
+        h->relay(h->arg, e);
 }
 
-void cmx_relay_tell_opened(struct relay *x, struct session *s, uint64_t now)
+static void tell_of(const struct relay *x, const struct session *s, cmx_relay_event_kind kind, cmx_err cause)
 {
-    struct cmx_relay_event e = {.kind = CMX_RELAY_OPENED,
-                                .context = x->run->cfg.name,
-                                .direction = x->run->cfg.direction,
-                                .from = x->from,
-                                .number = x->run->live.relays_total};
-
-    x->number = e.number;
-    x->opened_ms = now;
-    if (s->proxy->hooks.relay)
-        tell(s, &e);
-}
-
-void cmx_relay_tell_closed(struct relay *x, struct session *s, cmx_err cause)
-{
-    struct cmx_relay_event e = {.kind = CMX_RELAY_CLOSED,
+    struct cmx_relay_event e = {.kind = kind,
                                 .context = x->run->cfg.name,
                                 .direction = x->run->cfg.direction,
                                 .from = x->from,
                                 .number = x->number,
                                 .bytes_in = x->bytes_in,
                                 .bytes_out = x->bytes_out,
+                                .lasted_ms = cmx_port_now_ms() - x->opened_ms,
                                 .cause = cause};
 
-    if (!x->number)
-        return;
+    tell(s, &e);
+}
+
+void cmx_relay_tell_opened(struct relay *x, struct session *s)
+{
+    x->number = x->run->live.relays_total;
+    x->opened_ms = s->now_ms;
+    tell_of(x, s, CMX_RELAY_OPENED, CMX_OK);
+}
+
+void cmx_relay_tell_closed(struct relay *x, struct session *s, cmx_err cause)
+{
+    if (x->number)
+        tell_of(x, s, CMX_RELAY_CLOSED, cause);
     x->number = 0;
-    e.lasted_ms = cmx_port_now_ms() - x->opened_ms;
-    if (s->proxy->hooks.relay)
-        tell(s, &e);
 }
 
 void cmx_relay_tell_refused(struct session *s, struct run *r, const char *from, cmx_err cause)
 {
-    struct cmx_relay_event e = {.kind = CMX_RELAY_REFUSED, .from = from ? from : "", .cause = cause};
+    struct cmx_relay_event e = {.kind = CMX_RELAY_REFUSED, .from = from, .cause = cause};
 
     if (r) {
         e.context = r->cfg.name;
@@ -54,6 +51,5 @@ void cmx_relay_tell_refused(struct session *s, struct run *r, const char *from, 
         r->live.last_refusal_ms = cmx_port_now_ms();
         r->dirty = true;
     }
-    if (s->proxy->hooks.relay)
-        tell(s, &e);
+    tell(s, &e);
 }

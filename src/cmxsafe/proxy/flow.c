@@ -146,7 +146,7 @@ static cmx_err hold(struct relay *x, const uint8_t *data, size_t len)
     return CMX_OK;
 }
 
-static void count_out(struct relay *x, size_t sent)
+CMX_SMALL static void count_out(struct relay *x, size_t sent)
 {
     x->bytes_out += sent;
     x->run->live.bytes_out += sent;

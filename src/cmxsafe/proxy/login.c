@@ -11,14 +11,9 @@
 
 #define TAG "proxy"
 
-struct words {
-    char *text;
-    size_t cap;
-};
-
-static void say(struct words *w, const char *what, const char *why)
+void cmx_session_say(struct session *s, const char *what, const char *why)
 {
-    snprintf(w->text, w->cap, "%s%s%s", what, *why ? ": " : "", why);
+    snprintf(s->text, sizeof s->text, "%s%s", what, why);
 }
 
 /* Waits until fd is ready or the deadline has passed, looking out for a request to stop. */
@@ -80,14 +75,14 @@ static cmx_err connect_one(struct session *s, const struct addrinfo *ai, uint64_
 
 /* Tries all addresses of the name. The time is shared out, so that one that does not answer leaves some for the next.
  */
-static cmx_err connect_any(struct session *s, uint64_t deadline, int *fd, struct words *w)
+static cmx_err connect_any(struct session *s, uint64_t deadline, int *fd)
 {
     struct addrinfo *list, *ai;
     unsigned left = 0;
     cmx_err err = resolve(s, &list);
 
     if (err) {
-        say(w, "gateway name", cmx_err_text(err));
+        cmx_session_say(s, "gateway name: ", cmx_err_text(err));
         return err;
     }
     cmx_session_set_state(s, CMX_STATE_CONNECTING, CMX_OK, NULL);
@@ -103,7 +98,7 @@ static cmx_err connect_any(struct session *s, uint64_t deadline, int *fd, struct
     }
     freeaddrinfo(list);
     if (err)
-        say(w, "gateway connection", cmx_err_text(err));
+        cmx_session_say(s, "gateway connection: ", cmx_err_text(err));
     return err;
 }
 
@@ -124,13 +119,13 @@ static cmx_err drive(struct session *s, step_fn step, uint64_t deadline)
     }
 }
 
-static cmx_err mismatch(const struct session *s, struct words *w)
+static cmx_err mismatch(struct session *s)
 {
-    snprintf(w->text, w->cap, "HOST KEY NOT PINNED: gateway shows %s", s->shown);
+    cmx_session_say(s, "HOST KEY NOT PINNED: gateway shows ", s->shown);
     return CMX_EHOSTKEY;
 }
 
-static cmx_err check_host_key(struct session *s, struct words *w)
+static cmx_err check_host_key(struct session *s)
 {
     uint8_t digest[32];
     const char *type;
@@ -145,7 +140,7 @@ static cmx_err check_host_key(struct session *s, struct words *w)
     if (cmx_pin_match(s->config->pins, s->config->n_pins, digest))
         return CMX_OK;
     cmx_pin_fingerprint(s->shown, digest);
-    return mismatch(s, w);
+    return mismatch(s);
 }
 
 /* The types whose keys this task's stack can verify. */
@@ -169,21 +164,21 @@ static unsigned asked_for(const struct session *s)
     return left(s) & fitting(s);
 }
 
-static cmx_err handshake(struct session *s, uint64_t deadline, struct words *w)
+static cmx_err handshake(struct session *s, uint64_t deadline)
 {
     cmx_err err;
 
     cmx_session_set_state(s, CMX_STATE_HANDSHAKE, CMX_OK, NULL);
     err = drive(s, cmx_ssh_handshake, deadline);
     if (!err)
-        return check_host_key(s, w);
+        return check_host_key(s);
     s->no_key = err == CMX_EPROTO && cmx_ssh_no_host_key(s->ssh);
     if (s->no_key) {
         s->last_type = asked_for(s);
         if (s->shown[0]) /* a key without a pin, earlier in this round */
-            return mismatch(s, w);
+            return mismatch(s);
     }
-    say(w, "key exchange", err == CMX_EPROTO ? cmx_ssh_error_text(s->ssh) : cmx_err_text(err));
+    cmx_session_say(s, "key exchange: ", err == CMX_EPROTO ? cmx_ssh_error_text(s->ssh) : cmx_err_text(err));
     return err;
 }
 
@@ -206,11 +201,11 @@ bool cmx_session_types_left(struct session *s, cmx_err err)
     return false;
 }
 
-cmx_err cmx_session_login(struct session *s, char *text, size_t cap)
+cmx_err cmx_session_login(struct session *s)
 {
     const struct cmx_gateway *g = &s->config->gateway;
     uint64_t deadline = cmx_port_now_ms() + g->login_timeout_s * 1000ull;
-    struct words w = {text, cap};
+    const char *asks;
     int fd = -1;
     cmx_err err;
 
@@ -218,23 +213,26 @@ cmx_err cmx_session_login(struct session *s, char *text, size_t cap)
     s->no_key = false;
     if (!s->tried_types)
         s->shown[0] = 0;
-    err = connect_any(s, deadline, &fd, &w);
+    err = connect_any(s, deadline, &fd);
     if (err)
         return err;
     cmx_net_tune_session(fd, g->keepalive_s * g->keepalive_max);
     err = cmx_ssh_new(&s->ssh, g, asked_for(s), fd);
     if (err) {
-        say(&w, "session", cmx_err_text(err));
+        cmx_session_say(s, "session: ", cmx_err_text(err));
         return err;
     }
     cmx_ssh_set_pair(s->ssh, cmx_session_pair, s);
-    err = handshake(s, deadline, &w);
+    err = handshake(s, deadline);
     if (err)
         return err;
     cmx_session_set_state(s, CMX_STATE_AUTH, CMX_OK, NULL);
     err = drive(s, cmx_ssh_auth, deadline);
     cmx_socket_tell_close(s->proxy, &s->pair, s->name);
-    if (err)
-        say(&w, "login", cmx_ssh_auth_trouble(s->ssh) ? cmx_ssh_auth_trouble(s->ssh) : cmx_err_text(err));
+    asks = cmx_ssh_auth_trouble(s->ssh);
+    if (asks)
+        cmx_session_say(s, "login: the gateway asks ", asks);
+    else if (err)
+        cmx_session_say(s, "login: ", cmx_err_text(err));
     return err;
 }

@@ -13,47 +13,50 @@
 #define UNSENT_MAX                                                                                                     \
     (256 * 1024) /* above it the kernel takes no more: bulk then can't delay keystrokes by more than that */
 
+static const struct {
+    uint8_t error;
+    uint8_t err; /* cmx_err */
+} causes[] = {
+    {0, CMX_OK},
+    {EINPROGRESS, CMX_EAGAIN},
+    {EAGAIN, CMX_EAGAIN},
+    {EINTR, CMX_EAGAIN},
+    {ECONNREFUSED, CMX_EREFUSED},
+    {ETIMEDOUT, CMX_ETIMEOUT},
+    {ENETUNREACH, CMX_EUNREACH},
+    {EHOSTUNREACH, CMX_EUNREACH},
+    {ENETDOWN, CMX_EUNREACH},
+    {EADDRNOTAVAIL, CMX_EUNREACH},
+    {EAFNOSUPPORT, CMX_EUNREACH},
+    {EADDRINUSE, CMX_EBUSY},
+    {EACCES, CMX_EPERM},
+    {EPERM, CMX_EPERM},
+    {EMFILE, CMX_ENOMEM},
+    {ENFILE, CMX_ENOMEM},
+    {ENOMEM, CMX_ENOMEM},
+    {ENOBUFS, CMX_ENOMEM},
+};
+
 cmx_err cmx_net_cause(int error)
 {
-    switch (error) {
-    case 0:
-        return CMX_OK;
-    case EINPROGRESS:
-    case EAGAIN:
-    case EINTR:
-        return CMX_EAGAIN;
-    case ECONNREFUSED:
-        return CMX_EREFUSED;
-    case ETIMEDOUT:
-        return CMX_ETIMEOUT;
-    case ENETUNREACH:
-    case EHOSTUNREACH:
-    case ENETDOWN:
-    case EADDRNOTAVAIL:
-    case EAFNOSUPPORT:
-        return CMX_EUNREACH;
-    case EADDRINUSE:
-        return CMX_EBUSY;
-    case EACCES:
-    case EPERM:
-        return CMX_EPERM;
-    case EMFILE:
-    case ENFILE:
-    case ENOMEM:
-    case ENOBUFS:
-        return CMX_ENOMEM;
-    default:
-        return CMX_ECLOSED;
-    }
+    for (size_t i = 0; i < sizeof causes / sizeof causes[0]; i++)
+        if (causes[i].error == error)
+            return (cmx_err)causes[i].err;
+    return CMX_ECLOSED;
+}
+
+static int look_up(const char *host, uint16_t port, int flags, struct addrinfo **out)
+{
+    const struct addrinfo hints = {.ai_flags = flags, .ai_socktype = SOCK_STREAM, .ai_protocol = IPPROTO_TCP};
+    char service[8];
+
+    snprintf(service, sizeof service, "%u", (unsigned)port);
+    return getaddrinfo(host, service, &hints, out);
 }
 
 cmx_err cmx_net_resolve(const char *host, uint16_t port, struct addrinfo **out)
 {
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_protocol = IPPROTO_TCP};
-    char service[8];
-
-    snprintf(service, sizeof service, "%u", (unsigned)port);
-    return getaddrinfo(host, service, &hints, out) == 0 ? CMX_OK : CMX_EDNS;
+    return look_up(host, port, 0, out) == 0 ? CMX_OK : CMX_EDNS;
 }
 
 static cmx_err make_nonblocking(int fd)
@@ -77,21 +80,36 @@ static void set_int(int fd, int level, int name, int value)
     (void)setsockopt(fd, level, name, &value, sizeof value); /* best effort: the stack may not have it */
 }
 
-cmx_err cmx_net_socket(const struct sockaddr *peer, int *out, struct sockaddr_storage *local)
+/* A non-blocking socket, bound to a; backlog: of a listener, or 0. local receives where it is then. */
+static cmx_err open_bound(const struct sockaddr *a, socklen_t len, int backlog, int *out,
+                          struct sockaddr_storage *local)
 {
-    socklen_t len = peer->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
-    int fd = socket(peer->sa_family, SOCK_STREAM, IPPROTO_TCP);
+    socklen_t cap = sizeof *local;
+    int fd = socket(a->sa_family, SOCK_STREAM, IPPROTO_TCP);
 
     if (fd < 0)
         return cmx_net_cause(errno);
-    memset(local, 0, sizeof *local);
-    local->ss_family = peer->sa_family;
-    if (make_nonblocking(fd) || bind(fd, (struct sockaddr *)local, len) != 0 ||
-        getsockname(fd, (struct sockaddr *)local, &len) != 0)
+    if (backlog)
+        set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    else
+        set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (make_nonblocking(fd) || bind(fd, a, len) != 0 || (backlog && listen(fd, backlog) != 0) ||
+        getsockname(fd, (struct sockaddr *)local, &cap) != 0)
         return give_up(fd);
-    set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     *out = fd;
     return CMX_OK;
+}
+
+cmx_err cmx_net_socket(const struct sockaddr *peer, int *out, struct sockaddr_storage *local)
+{
+    struct sockaddr_storage any;
+
+    memset(&any, 0, sizeof any);
+    any.ss_family = peer->sa_family;
+    memset(local, 0, sizeof *local);
+    return open_bound((const struct sockaddr *)&any,
+                      peer->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in), 0, out,
+                      local);
 }
 
 cmx_err cmx_net_connect(int fd, const struct sockaddr *peer, socklen_t len)
@@ -109,39 +127,16 @@ cmx_err cmx_net_connected(int fd)
     return cmx_net_cause(error);
 }
 
-static cmx_err numeric_address(const char *host, uint16_t port, struct addrinfo **out)
-{
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_PASSIVE};
-    char service[8];
-
-    snprintf(service, sizeof service, "%u", (unsigned)port);
-    return getaddrinfo(host, service, &hints, out) == 0 ? CMX_OK : CMX_EINVAL;
-}
-
 cmx_err cmx_net_listen(const char *host, uint16_t port, int backlog, int *out, struct sockaddr_storage *local)
 {
-    socklen_t len = sizeof *local;
     struct addrinfo *ai = NULL;
-    cmx_err err = numeric_address(host, port, &ai);
-    int fd;
+    cmx_err err;
 
-    if (err)
-        return err;
-    fd = socket(ai->ai_family, SOCK_STREAM, IPPROTO_TCP);
-    if (fd < 0) {
-        freeaddrinfo(ai);
-        return cmx_net_cause(errno);
-    }
-    set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-    if (make_nonblocking(fd) || bind(fd, ai->ai_addr, ai->ai_addrlen) != 0 || listen(fd, backlog) != 0 ||
-        getsockname(fd, (struct sockaddr *)local, &len) != 0) {
-        err = give_up(fd);
-        freeaddrinfo(ai);
-        return err;
-    }
+    if (look_up(host, port, AI_NUMERICHOST | AI_PASSIVE, &ai) != 0)
+        return CMX_EINVAL;
+    err = open_bound(ai->ai_addr, ai->ai_addrlen, backlog, out, local);
     freeaddrinfo(ai);
-    *out = fd;
-    return CMX_OK;
+    return err;
 }
 
 cmx_err cmx_net_accept(int listener, int *out, struct sockaddr_storage *peer)

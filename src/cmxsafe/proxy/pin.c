@@ -4,7 +4,7 @@
 
 #include "cmxsafe/core/base64.h"
 #include "cmxsafe/core/secret.h"
-#include "cmxsafe/port/crypto.h"
+#include "cmxsafe/core/sha256.h"
 
 static const char prefix[] = "SHA256:";
 
@@ -67,21 +67,6 @@ static bool blob_is(const uint8_t *blob, size_t len, const char *type, size_t ty
            memcmp(blob + 4, type, type_len) == 0;
 }
 
-static cmx_err digest_of(uint8_t digest[32], const uint8_t *blob, size_t len)
-{
-    struct cmx_sha256 h;
-    cmx_err err = cmx_sha256_init(&h);
-
-    if (err)
-        return err;
-    err = cmx_sha256_update(&h, blob, len);
-    if (err) {
-        cmx_sha256_abort(&h);
-        return err;
-    }
-    return cmx_sha256_finish(&h, digest);
-}
-
 static cmx_err parse_key(struct cmx_pin *pin, const char *type, size_t type_len, const char *text, size_t len)
 {
     cmx_hostkey_type t = cmx_hostkey_type_of(type, type_len);
@@ -94,7 +79,7 @@ static cmx_err parse_key(struct cmx_pin *pin, const char *type, size_t type_len,
     err = cmx_base64_decode(blob, sizeof blob, text, len, &blob_len);
     if (err || !blob_is(blob, blob_len, type, type_len))
         return CMX_EFORMAT;
-    err = digest_of(pin->digest, blob, blob_len);
+    err = cmx_sha256_of(blob, blob_len, pin->digest);
     if (!err)
         pin->types = 1u << t;
     return err;

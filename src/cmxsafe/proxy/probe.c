@@ -46,11 +46,11 @@ void cmx_probe_reset(struct run *r)
     memset(&r->probe, 0, sizeof r->probe);
 }
 
-static void wait_again(struct run *r, uint64_t now)
+static void wait_again(struct run *r)
 {
     drop_channel(&r->probe);
     r->probe.state = PROBE_WAITING;
-    r->probe.next_ms = now + r->cfg.probe_interval_s * 1000ull;
+    r->probe.next_ms = cmx_session_in(r->session, r->cfg.probe_interval_s);
     r->probe.seen = false;
     r->probe.gone = false;
 }
@@ -63,25 +63,25 @@ static const char *target(const struct run *r)
     return !a || !*a || strcmp(a, "*") == 0 || strcmp(a, "0.0.0.0") == 0 || strcmp(a, "::") == 0 ? "localhost" : a;
 }
 
-static void start(struct session *s, struct run *r, uint64_t now)
+static void start(struct session *s, struct run *r)
 {
     struct probe *p = &r->probe;
 
-    p->next_ms = now + CMX_PROBE_TIMEOUT_MS;
+    p->next_ms = s->now_ms + CMX_PROBE_TIMEOUT_MS;
     if (cmx_crypto_random(p->token, sizeof p->token) || cmx_ssh_channel_new(s->ssh, &handlers, p, &p->channel)) {
-        wait_again(r, now);
+        wait_again(r);
         return;
     }
     p->state = PROBE_OPENING;
 }
 
 /* The listener does not lead here. Once: ask for it anew; twice in a row: the whole session. */
-static cmx_err failed(struct session *s, struct run *r, const char *why, uint64_t now)
+static cmx_err failed(struct session *s, struct run *r, const char *why)
 {
     unsigned failures = ++r->probe.failures;
     char text[sizeof r->live.last_error_text];
 
-    wait_again(r, now);
+    wait_again(r);
     r->probe.failures = failures;
     snprintf(text, sizeof text, "probe of port %u: %s; replacing the listener", (unsigned)r->cfg.remote_port, why);
     cmx_log(CMX_LOG_WARN, TAG, "%s: %s", s->name, text);
@@ -94,14 +94,14 @@ static cmx_err failed(struct session *s, struct run *r, const char *why, uint64_
     return CMX_OK;
 }
 
-static cmx_err step_opening(struct session *s, struct run *r, uint64_t now)
+static cmx_err step_opening(struct session *s, struct run *r)
 {
     struct probe *p = &r->probe;
     size_t sent;
     cmx_err err = cmx_ssh_channel_connect(p->channel, target(r), r->cfg.remote_port);
 
     if (err == CMX_EAGAIN)
-        return now >= p->next_ms ? failed(s, r, "no answer", now) : CMX_OK;
+        return s->now_ms >= p->next_ms ? failed(s, r, "no answer") : CMX_OK;
     if (err == CMX_EPERM) {
         cmx_log(CMX_LOG_INFO, TAG, "%s: the gateway does not permit probes (permitopen): off", r->cfg.name);
         drop_channel(p);
@@ -109,7 +109,7 @@ static cmx_err step_opening(struct session *s, struct run *r, uint64_t now)
         return CMX_OK;
     }
     if (err == CMX_EREFUSED)
-        return failed(s, r, "nobody listens", now);
+        return failed(s, r, "nobody listens");
     if (err)
         return err;
     err = cmx_ssh_channel_write(p->channel, p->token, sizeof p->token, &sent);
@@ -117,7 +117,7 @@ static cmx_err step_opening(struct session *s, struct run *r, uint64_t now)
     return err;
 }
 
-cmx_err cmx_probe_step(struct session *s, struct run *r, uint64_t now)
+cmx_err cmx_probe_step(struct session *s, struct run *r)
 {
     struct probe *p = &r->probe;
 
@@ -126,20 +126,20 @@ cmx_err cmx_probe_step(struct session *s, struct run *r, uint64_t now)
     switch (p->state) {
     case PROBE_OFF:
         if (p->next_ms == 0)
-            wait_again(r, now);
+            wait_again(r);
         return CMX_OK;
     case PROBE_WAITING:
-        if (now >= p->next_ms)
-            start(s, r, now);
+        if (s->now_ms >= p->next_ms)
+            start(s, r);
         return CMX_OK;
     case PROBE_OPENING:
-        return step_opening(s, r, now);
+        return step_opening(s, r);
     case PROBE_SENT:
         if (p->seen) {
             p->failures = 0;
-            wait_again(r, now);
-        } else if (p->gone || now >= p->next_ms) {
-            return failed(s, r, "the token did not come back", now);
+            wait_again(r);
+        } else if (p->gone || s->now_ms >= p->next_ms) {
+            return failed(s, r, "the token did not come back");
         }
         return CMX_OK;
     }

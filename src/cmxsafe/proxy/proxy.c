@@ -134,6 +134,21 @@ cmx_err cmx_session_start(struct session *s)
     return cmx_port_task_start(name, s->stack_bytes, cmx_session_task, s);
 }
 
+/* Sessions for all contexts. After an error some are there. */
+static cmx_err place_all(struct cmx_proxy *p, const struct cmx_proxy_config *config, struct session **out)
+{
+    cmx_err err = CMX_OK;
+
+    for (size_t i = 0; !err && i < config->n_contexts; i++) {
+        struct run *r;
+
+        err = place(p, config, i, NULL, out, &r);
+        if (!err)
+            push(&r->session->runs, r);
+    }
+    return err;
+}
+
 /* ---- create, start, destroy ---- */
 
 cmx_err cmx_proxy_create(struct cmx_proxy **out, const struct cmx_gateway *gateway, const struct cmx_context *contexts,
@@ -153,13 +168,8 @@ cmx_err cmx_proxy_create(struct cmx_proxy **out, const struct cmx_gateway *gatew
     if (hooks)
         p->hooks = *hooks;
     err = cmx_proxy_config_new(&p->config, gateway, contexts, n_contexts, why, why_cap);
-    for (size_t i = 0; !err && i < n_contexts; i++) {
-        struct run *r;
-
-        err = place(p, p->config, i, NULL, &p->sessions, &r);
-        if (!err)
-            push(&r->session->runs, r);
-    }
+    if (!err)
+        err = place_all(p, p->config, &p->sessions);
     p->n_contexts = n_contexts;
     if (err) {
         cmx_proxy_destroy(p);
@@ -316,15 +326,8 @@ static cmx_err restart_all(struct cmx_proxy *p, struct cmx_proxy_config *c)
 {
     struct session *fresh = NULL, *old = p->sessions;
     struct cmx_proxy_config *old_config = p->config;
-    cmx_err err = CMX_OK;
+    cmx_err err = place_all(p, c, &fresh);
 
-    for (size_t i = 0; !err && i < c->n_contexts; i++) {
-        struct run *r;
-
-        err = place(p, c, i, NULL, &fresh, &r);
-        if (!err)
-            push(&r->session->runs, r);
-    }
     if (err) {
         sessions_free(fresh);
         return err;

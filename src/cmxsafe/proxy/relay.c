@@ -14,7 +14,7 @@
 
 /* ---- birth ---- */
 
-static struct relay *relay_new(struct session *s, struct run *r, relay_state state, uint64_t now)
+static struct relay *relay_new(struct session *s, struct run *r, relay_state state)
 {
     struct relay *x = cmx_mem_alloc(sizeof *x);
 
@@ -24,7 +24,7 @@ static struct relay *relay_new(struct session *s, struct run *r, relay_state sta
     x->state = state;
     x->fd = -1;
     x->poll_index = -1;
-    x->active_ms = now;
+    x->active_ms = s->now_ms;
     x->next = s->relays;
     s->relays = x;
     s->n_relays++;
@@ -53,7 +53,7 @@ static void close_local(struct relay *x, struct session *s, bool reset)
 
 /* Everything of the relay goes, at once; what the peer must still say is awaited in CLOSING. cause: CMX_OK: it came to
  * its end in order; else the local side sees a reset. */
-static void finish(struct relay *x, struct session *s, cmx_err cause, uint64_t now)
+static void finish(struct relay *x, struct session *s, cmx_err cause)
 {
     close_local(x, s, cause != CMX_OK);
     cmx_relay_tell_closed(x, s, cause);
@@ -69,7 +69,7 @@ static void finish(struct relay *x, struct session *s, cmx_err cause, uint64_t n
         return;
     cmx_ssh_channel_close(x->channel);
     x->state = RELAY_CLOSING;
-    x->deadline_ms = now + CMX_RELAY_CLOSE_TIMEOUT_MS;
+    x->deadline_ms = s->now_ms + CMX_RELAY_CLOSE_TIMEOUT_MS;
 }
 
 void cmx_relay_abort(struct relay *x, struct session *s, cmx_err cause)
@@ -81,7 +81,7 @@ void cmx_relay_abort(struct relay *x, struct session *s, cmx_err cause)
         return;
     }
     if (x->state < RELAY_CLOSING)
-        finish(x, s, cause, cmx_port_now_ms());
+        finish(x, s, cause);
 }
 
 void cmx_relay_free(struct relay *x, struct session *s)
@@ -92,28 +92,33 @@ void cmx_relay_free(struct relay *x, struct session *s)
     cmx_mem_free(x);
 }
 
-static void became_open(struct relay *x, struct session *s, uint64_t now)
+static void became_open(struct relay *x, struct session *s)
 {
     x->state = RELAY_OPEN;
-    x->active_ms = now;
+    x->active_ms = s->now_ms;
     x->run->live.relays_total++;
     x->run->dirty = true;
     if (x->backlog > 0)
         x->local_blocked = true; /* bytes that came early wait inside libssh */
-    cmx_relay_tell_opened(x, s, now);
+    cmx_relay_tell_opened(x, s);
 }
 
 /* ---- the local service of a reverse context ---- */
 
-static void service_refused(struct relay *x, struct session *s, cmx_err err, uint64_t now)
+static void refused(struct relay *x, struct session *s, cmx_err err)
+{
+    cmx_relay_tell_refused(s, x->run, x->from, err);
+    finish(x, s, err);
+}
+
+static void service_refused(struct relay *x, struct session *s, cmx_err err)
 {
     cmx_log(CMX_LOG_WARN, TAG, "%s: service on port %u: %s", x->run->cfg.name, (unsigned)x->run->cfg.local_port,
             cmx_err_text(err));
-    cmx_relay_tell_refused(s, x->run, x->from, err);
-    finish(x, s, err, now);
+    refused(x, s, err);
 }
 
-static void service_connected(struct relay *x, struct session *s, uint64_t now)
+static void service_connected(struct relay *x, struct session *s)
 {
     freeaddrinfo(x->addresses);
     x->addresses = NULL;
@@ -124,12 +129,11 @@ static void service_connected(struct relay *x, struct session *s, uint64_t now)
         x->open = NULL;
         err = cmx_ssh_accept(o, &cmx_relay_handlers, x, &x->channel);
         if (err) {
-            cmx_relay_tell_refused(s, x->run, x->from, err);
-            finish(x, s, err, now);
+            refused(x, s, err);
             return;
         }
     }
-    became_open(x, s, now);
+    became_open(x, s);
 }
 
 static void drop_socket(struct relay *x, struct session *s)
@@ -141,7 +145,7 @@ static void drop_socket(struct relay *x, struct session *s)
 }
 
 /* Starts on x->address; goes on to the next ones while they fail at once. */
-static void try_addresses(struct relay *x, struct session *s, uint64_t now)
+static void try_addresses(struct relay *x, struct session *s)
 {
     cmx_err err = CMX_EDNS;
 
@@ -158,19 +162,19 @@ static void try_addresses(struct relay *x, struct session *s, uint64_t now)
         if (!err)
             err = cmx_net_connect(x->fd, x->address->ai_addr, x->address->ai_addrlen);
         if (!err) {
-            service_connected(x, s, now);
+            service_connected(x, s);
             return;
         }
         if (err == CMX_EAGAIN) {
-            x->deadline_ms = now + x->run->cfg.connect_timeout_s * 1000ull;
+            x->deadline_ms = cmx_session_in(s, x->run->cfg.connect_timeout_s);
             return;
         }
         drop_socket(x, s);
     }
-    service_refused(x, s, err, now);
+    service_refused(x, s, err);
 }
 
-static void connect_service(struct relay *x, struct session *s, uint64_t now)
+static void connect_service(struct relay *x, struct session *s)
 {
     const char *host = x->run->cfg.local_host ? x->run->cfg.local_host : "127.0.0.1";
     cmx_err err = cmx_net_resolve(host, x->run->cfg.local_port, &x->addresses);
@@ -178,25 +182,25 @@ static void connect_service(struct relay *x, struct session *s, uint64_t now)
     x->state = RELAY_CONNECTING;
     x->address = x->addresses;
     if (err)
-        service_refused(x, s, err, now);
+        service_refused(x, s, err);
     else
-        try_addresses(x, s, now);
+        try_addresses(x, s);
 }
 
-static void connect_result(struct relay *x, struct session *s, uint64_t now)
+static void connect_result(struct relay *x, struct session *s)
 {
     cmx_err err = cmx_net_connected(x->fd);
 
     if (!err) {
-        service_connected(x, s, now);
+        service_connected(x, s);
         return;
     }
     drop_socket(x, s);
     x->address = x->address->ai_next;
     if (x->address)
-        try_addresses(x, s, now);
+        try_addresses(x, s);
     else
-        service_refused(x, s, err, now);
+        service_refused(x, s, err);
 }
 
 /* One that only waits for the gateway's close is no connection any more, but not free of cost: as many again. */
@@ -207,11 +211,11 @@ static bool has_place(const struct run *r, unsigned extra)
     return r->live.relays_open < max && r->places < 2 * max;
 }
 
-void cmx_relay_reverse(struct session *s, struct run *r, struct cmx_ssh_open *o, uint64_t now)
+void cmx_relay_reverse(struct session *s, struct run *r, struct cmx_ssh_open *o)
 {
     bool tentative = cmx_probe_is_out(r);
     bool place = has_place(r, tentative); /* a probe must not be refused for want of one */
-    struct relay *x = place ? relay_new(s, r, tentative ? RELAY_TENTATIVE : RELAY_CONNECTING, now) : NULL;
+    struct relay *x = place ? relay_new(s, r, tentative ? RELAY_TENTATIVE : RELAY_CONNECTING) : NULL;
 
     if (!x) {
         cmx_log(CMX_LOG_WARN, TAG, "%s: connection from %.46s refused: %u open", r->cfg.name,
@@ -223,18 +227,18 @@ void cmx_relay_reverse(struct session *s, struct run *r, struct cmx_ssh_open *o,
     snprintf(x->from, sizeof x->from, "%s", cmx_ssh_open_originator(o));
     if (!tentative) {
         x->open = o;
-        connect_service(x, s, now);
+        connect_service(x, s);
         return;
     }
-    x->deadline_ms = now + TENTATIVE_MS;
+    x->deadline_ms = s->now_ms + TENTATIVE_MS;
     if (cmx_ssh_accept(o, &cmx_relay_handlers, x, &x->channel))
-        finish(x, s, CMX_ECLOSED, now);
+        finish(x, s, CMX_ECLOSED);
 }
 
-void cmx_relay_direct(struct session *s, struct run *r, int fd, const struct sockaddr_storage *peer, uint64_t now)
+void cmx_relay_direct(struct session *s, struct run *r, int fd, const struct sockaddr_storage *peer)
 {
     bool place = has_place(r, 0);
-    struct relay *x = place ? relay_new(s, r, RELAY_OPENING, now) : NULL;
+    struct relay *x = place ? relay_new(s, r, RELAY_OPENING) : NULL;
     char from[sizeof x->from];
 
     cmx_net_text(peer, from, sizeof from);
@@ -245,10 +249,8 @@ void cmx_relay_direct(struct session *s, struct run *r, int fd, const struct soc
     }
     memcpy(x->from, from, sizeof x->from);
     x->fd = fd;
-    if (cmx_ssh_channel_new(s->ssh, &cmx_relay_handlers, x, &x->channel)) {
-        cmx_relay_tell_refused(s, r, from, CMX_ENOMEM);
-        finish(x, s, CMX_ENOMEM, now);
-    }
+    if (cmx_ssh_channel_new(s->ssh, &cmx_relay_handlers, x, &x->channel))
+        refused(x, s, CMX_ENOMEM);
 }
 
 /* ---- life ---- */
@@ -269,64 +271,65 @@ short cmx_relay_events(const struct relay *x, const struct session *s)
     return events;
 }
 
-cmx_err cmx_relay_ready(struct relay *x, struct session *s, short revents, uint64_t now)
+cmx_err cmx_relay_ready(struct relay *x, struct session *s, short revents)
 {
     short wanted = s->polls[x->poll_index].events;
 
     if (x->state == RELAY_CONNECTING) {
-        connect_result(x, s, now);
+        connect_result(x, s);
         return CMX_OK;
     }
     if (x->state != RELAY_OPEN)
         return CMX_OK;
     if (revents & (POLLOUT | POLLERR | POLLHUP) && x->local_blocked) {
-        x->active_ms = now;
+        x->active_ms = s->now_ms;
         cmx_relay_drain(x);
     }
     if (!(wanted & POLLIN) || !(revents & (POLLIN | POLLERR | POLLHUP)) || x->failed || cmx_ssh_wants_write(s->ssh))
         return CMX_OK;
-    x->active_ms = now;
+    x->active_ms = s->now_ms;
     return cmx_relay_pump(x, s);
 }
 
-static cmx_err settle_opening(struct relay *x, struct session *s, uint64_t now)
+static cmx_err settle_opening(struct relay *x, struct session *s)
 {
     cmx_err err = cmx_ssh_channel_connect(x->channel, x->run->cfg.remote_host, x->run->cfg.remote_port);
 
     if (err == CMX_EAGAIN)
         return CMX_OK;
     if (!err && x->failed)
-        finish(x, s, x->failed, now);
+        finish(x, s, x->failed);
     else if (!err)
-        became_open(x, s, now);
+        became_open(x, s);
     if (!err || err == CMX_ECLOSED)
         return err;
     cmx_log(CMX_LOG_WARN, TAG, "%s: gateway %s %.64s port %u", x->run->cfg.name,
             err == CMX_EPERM ? "does not permit" : "cannot reach", x->run->cfg.remote_host,
             (unsigned)x->run->cfg.remote_port);
-    cmx_relay_tell_refused(s, x->run, x->from, err);
     cmx_ssh_channel_free(x->channel);
     x->channel = NULL;
-    finish(x, s, err, now);
+    refused(x, s, err);
     return CMX_OK;
 }
 
-static cmx_err settle_tentative(struct relay *x, struct session *s, uint64_t now)
+static cmx_err settle_tentative(struct relay *x, struct session *s)
 {
     if (x->settled_probe || (x->remote_closed && x->backlog == 0))
-        finish(x, s, CMX_ECLOSED, now);
-    else if (now >= x->deadline_ms)
-        connect_service(x, s, now);
+        finish(x, s, CMX_ECLOSED);
+    else if (s->now_ms >= x->deadline_ms)
+        connect_service(x, s);
     return CMX_OK;
 }
 
-/* A byte that came during this turn is newer than now. */
-static bool idle_too_long(const struct relay *x, uint64_t now)
+/* When the connection has been idle for too long. A byte that came during this turn is newer than the turn. */
+CMX_SMALL static uint64_t idle_at(const struct relay *x)
 {
-    return x->run->cfg.idle_timeout_s > 0 && now >= x->active_ms + x->run->cfg.idle_timeout_s * 1000ull;
+    const unsigned idle_s = x->run->cfg.idle_timeout_s;
+
+    return idle_s ? x->active_ms + idle_s * 1000ull : UINT64_MAX;
 }
 
-static cmx_err settle_open(struct relay *x, struct session *s, uint64_t now)
+static cmx_err settle_open(struct relay *x, struct session *s)
 {
     bool delivered = x->backlog == 0 && !x->spill;
     cmx_err err = CMX_OK;
@@ -335,8 +338,8 @@ static cmx_err settle_open(struct relay *x, struct session *s, uint64_t now)
         err = cmx_relay_send_held(x);
     if (err)
         return err;
-    if (x->failed || idle_too_long(x, now)) {
-        finish(x, s, x->failed ? x->failed : CMX_ETIMEOUT, now);
+    if (x->failed || s->now_ms >= idle_at(x)) {
+        finish(x, s, x->failed ? x->failed : CMX_ETIMEOUT);
         return CMX_OK;
     }
     if (x->remote_eof && delivered && !x->local_shut) {
@@ -352,32 +355,32 @@ static cmx_err settle_open(struct relay *x, struct session *s, uint64_t now)
          * file is one for the service too. */
         if (!x->eof_sent)
             cmx_relay_tell_closed(x, s, CMX_ECLOSED);
-        finish(x, s, x->remote_eof ? CMX_OK : CMX_ECLOSED, now);
+        finish(x, s, x->remote_eof ? CMX_OK : CMX_ECLOSED);
     } else if (x->eof_sent && x->local_shut) {
-        finish(x, s, CMX_OK, now);
+        finish(x, s, CMX_OK);
     }
     return err;
 }
 
-cmx_err cmx_relay_settle(struct relay *x, struct session *s, uint64_t now)
+cmx_err cmx_relay_settle(struct relay *x, struct session *s)
 {
     if (x->overflow)
         return CMX_EPROTO;
     switch (x->state) {
     case RELAY_TENTATIVE:
-        return settle_tentative(x, s, now);
+        return settle_tentative(x, s);
     case RELAY_CONNECTING:
-        if (now >= x->deadline_ms)
-            service_refused(x, s, CMX_ETIMEOUT, now);
+        if (s->now_ms >= x->deadline_ms)
+            service_refused(x, s, CMX_ETIMEOUT);
         return CMX_OK;
     case RELAY_OPENING:
-        return settle_opening(x, s, now);
+        return settle_opening(x, s);
     case RELAY_OPEN:
-        return settle_open(x, s, now);
+        return settle_open(x, s);
     case RELAY_CLOSING:
         if (x->remote_closed)
             x->state = RELAY_DEAD;
-        else if (now >= x->deadline_ms)
+        else if (s->now_ms >= x->deadline_ms)
             return CMX_EPROTO;
         return CMX_OK;
     case RELAY_DEAD:
@@ -394,7 +397,7 @@ uint64_t cmx_relay_due(const struct relay *x)
     case RELAY_CLOSING:
         return x->deadline_ms;
     case RELAY_OPEN:
-        return x->run->cfg.idle_timeout_s ? x->active_ms + x->run->cfg.idle_timeout_s * 1000ull : UINT64_MAX;
+        return idle_at(x);
     case RELAY_OPENING:
     case RELAY_DEAD:
         break;

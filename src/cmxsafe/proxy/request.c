@@ -30,13 +30,13 @@ static uint64_t dead_ms(const struct session *s)
 
 /* ---- outcomes ---- */
 
-static uint64_t forward_retry_at(uint64_t now)
+static uint64_t forward_retry_at(const struct session *s)
 {
     uint16_t jitter = 0;
 
     if (cmx_crypto_random(&jitter, sizeof jitter))
         jitter = 0;
-    return now + CMX_PROXY_FORWARD_RETRY_MS / 2u + (uint64_t)CMX_PROXY_FORWARD_RETRY_MS * jitter / UINT16_MAX;
+    return s->now_ms + CMX_PROXY_FORWARD_RETRY_MS / 2u + ((uint32_t)CMX_PROXY_FORWARD_RETRY_MS * jitter >> 16);
 }
 
 static void came_up(struct session *s, struct run *r)
@@ -45,11 +45,7 @@ static void came_up(struct session *s, struct run *r)
     cmx_run_set_state(r, CMX_STATE_UP, CMX_OK, NULL);
     cmx_backoff_reset(&s->backoff);
     cmx_backoff_reset(&s->slow);
-}
-
-static void announce_up(struct session *s)
-{
-    for (const struct run *r = s->runs; r; r = r->next)
+    for (r = s->runs; r; r = r->next)
         if (!r->listening)
             return;
     if (s->announced_up)
@@ -59,18 +55,17 @@ static void announce_up(struct session *s)
         s->proxy->hooks.session(s->proxy->hooks.arg, s->name, true, CMX_OK);
 }
 
-static void listen_done(struct session *s, struct run *r, cmx_err err, uint64_t now)
+static void listen_done(struct session *s, struct run *r, cmx_err err)
 {
     char text[sizeof r->live.last_error_text];
 
     if (!err) {
         came_up(s, r);
-        announce_up(s);
         return;
     }
     snprintf(text, sizeof text, "gateway refuses port %u (still held, or not permitted); asking again",
              (unsigned)r->cfg.remote_port);
-    r->retry_ms = forward_retry_at(now);
+    r->retry_ms = forward_retry_at(s);
     cmx_run_set_state(r, CMX_STATE_FORWARDING, CMX_EFORWARD, text);
 }
 
@@ -92,17 +87,17 @@ static cmx_err step(struct session *s)
 }
 
 /* CMX_EAGAIN: under way. */
-static cmx_err advance(struct session *s, uint64_t now)
+static cmx_err advance(struct session *s)
 {
     cmx_err err = step(s);
     struct run *r = s->request_run;
 
-    if (err == CMX_EAGAIN && now - s->request_ms >= dead_ms(s))
+    if (err == CMX_EAGAIN && s->now_ms - s->request_ms >= dead_ms(s))
         return CMX_ETIMEOUT; /* it speaks, but does not answer */
     if (err == CMX_EAGAIN || err == CMX_ECLOSED)
         return err;
     if (s->request == REQUEST_LISTEN)
-        listen_done(s, r, err, now);
+        listen_done(s, r, err);
     else if (s->request == REQUEST_CANCEL)
         r->cancelling = false; /* refused means that it was gone already */
     s->request = REQUEST_NONE;
@@ -112,14 +107,14 @@ static cmx_err advance(struct session *s, uint64_t now)
 
 /* ---- what next ---- */
 
-static void begin(struct session *s, request_kind kind, struct run *r, uint64_t now)
+static void begin(struct session *s, request_kind kind, struct run *r)
 {
     s->request = kind;
     s->request_run = r;
-    s->request_ms = now;
+    s->request_ms = s->now_ms;
 }
 
-static void open_listener(struct session *s, struct run *r, uint64_t now)
+static void open_listener(struct session *s, struct run *r)
 {
     struct sockaddr_storage local;
     const char *host = r->cfg.local_host ? r->cfg.local_host : "127.0.0.1";
@@ -135,63 +130,62 @@ static void open_listener(struct session *s, struct run *r, uint64_t now)
     if (err) {
         snprintf(text, sizeof text, "cannot listen on %.40s port %u: %s", host, (unsigned)r->cfg.local_port,
                  cmx_err_text(err));
-        r->retry_ms = forward_retry_at(now);
+        r->retry_ms = forward_retry_at(s);
         cmx_run_set_state(r, CMX_STATE_FORWARDING, err, text);
         return;
     }
     r->listener = fd;
     came_up(s, r);
-    announce_up(s);
 }
 
-static void choose(struct session *s, uint64_t now)
+static void choose(struct session *s)
 {
     for (struct run *r = s->runs; r; r = r->next)
         if (r->cancelling) {
-            begin(s, REQUEST_CANCEL, r, now);
+            begin(s, REQUEST_CANCEL, r);
             return;
         }
     for (struct run *r = s->runs; r; r = r->next) {
-        if (r->listening || r->retired || now < r->retry_ms)
+        if (r->listening || r->retired || s->now_ms < r->retry_ms)
             continue;
         if (r->cfg.direction == CMX_DIRECT) {
-            open_listener(s, r, now);
+            open_listener(s, r);
             continue;
         }
-        begin(s, REQUEST_LISTEN, r, now);
+        begin(s, REQUEST_LISTEN, r);
         return;
     }
-    if (now - s->received_ms >= keepalive_ms(s))
-        begin(s, REQUEST_KEEPALIVE, NULL, now);
+    if (s->now_ms - s->received_ms >= keepalive_ms(s))
+        begin(s, REQUEST_KEEPALIVE, NULL);
 }
 
-cmx_err cmx_session_requests(struct session *s, uint64_t now)
+cmx_err cmx_session_requests(struct session *s)
 {
     uint64_t received = cmx_ssh_received(s->ssh);
 
     if (received != s->received) {
         s->received = received;
-        s->received_ms = now;
+        s->received_ms = s->now_ms;
     }
-    if (now - s->received_ms >= dead_ms(s))
+    if (s->now_ms - s->received_ms >= dead_ms(s))
         return CMX_ETIMEOUT;
     for (int i = 0; i < CMX_PROXY_CONTEXTS_MAX; i++) {
         cmx_err err;
 
         if (s->request == REQUEST_NONE)
-            choose(s, now);
+            choose(s);
         if (s->request == REQUEST_NONE)
             return CMX_OK;
-        err = advance(s, now);
+        err = advance(s);
         if (err)
             return err == CMX_EAGAIN ? CMX_OK : err;
     }
     return CMX_OK;
 }
 
-uint64_t cmx_session_requests_due(const struct session *s, uint64_t now)
+uint64_t cmx_session_requests_due(const struct session *s)
 {
-    uint64_t silence = now - s->received_ms;
+    uint64_t silence = s->now_ms - s->received_ms;
     uint64_t due = s->received_ms + (silence < keepalive_ms(s) ? keepalive_ms(s) : dead_ms(s));
 
     if (s->request != REQUEST_NONE)

@@ -37,10 +37,9 @@ static bool can_go(const struct session *s, const struct run *r)
     return !r->listening && !r->cancelling && r->places == 0 && s->request_run != r;
 }
 
-static void update_runs(struct session *s)
+void cmx_session_update_runs(struct session *s)
 {
     struct run **at;
-    bool arrived;
 
     cmx_port_mutex_lock(&s->proxy->lock);
     for (struct run *r = s->runs; r; r = r->next)
@@ -60,11 +59,15 @@ static void update_runs(struct session *s)
             at = &r->next;
         }
     }
-    arrived = s->arrivals != NULL;
     *at = s->arrivals;
     s->arrivals = NULL;
     cmx_port_mutex_unlock(&s->proxy->lock);
-    for (struct run *r = s->runs; arrived && r; r = r->next)
+}
+
+/* To those that came since the login the session is new. */
+static void greet_arrivals(struct session *s)
+{
+    for (struct run *r = s->runs; r; r = r->next)
         if (r->live.state == CMX_STATE_IDLE) {
             r->live.sessions++;
             cmx_run_set_state(r, CMX_STATE_FORWARDING, CMX_OK, NULL);
@@ -96,7 +99,7 @@ static struct run *run_for(struct session *s, const struct cmx_ssh_open *o)
     return matches == 1 ? by_port : NULL;
 }
 
-static cmx_err take_opens(struct session *s, uint64_t now)
+static cmx_err take_opens(struct session *s)
 {
     unsigned alien = 0;
 
@@ -111,21 +114,20 @@ static cmx_err take_opens(struct session *s, uint64_t now)
             break;
         r = run_for(s, o);
         if (r) {
-            cmx_relay_reverse(s, r, o, now);
+            cmx_relay_reverse(s, r, o);
             continue;
         }
-        cmx_log(CMX_LOG_WARN, TAG, "%s: gateway offers a connection for port %u, which no context names: refused",
-                s->name, (unsigned)cmx_ssh_open_port(o));
+        cmx_log(CMX_LOG_WARN, TAG, "%s: connection for port %u refused: no context names it", s->name,
+                (unsigned)cmx_ssh_open_port(o));
         cmx_relay_tell_refused(s, NULL, cmx_ssh_open_originator(o), CMX_ENOENT);
         cmx_ssh_refuse(o);
     }
     if (alien)
-        cmx_log(CMX_LOG_WARN, TAG, "%s: %u requests from the gateway for what is not a forward: refused", s->name,
-                alien);
+        cmx_log(CMX_LOG_WARN, TAG, "%s: %u requests for what is no forward refused", s->name, alien);
     return CMX_OK;
 }
 
-static void take_locals(struct session *s, struct run *r, uint64_t now)
+static void take_locals(struct session *s, struct run *r)
 {
     struct sockaddr_storage peer;
     int fd;
@@ -134,10 +136,10 @@ static void take_locals(struct session *s, struct run *r, uint64_t now)
         cmx_err err = cmx_net_accept(r->listener, &fd, &peer);
 
         if (err == CMX_ENOMEM) /* it would stay readable; a tick later something may be free */
-            r->retry_ms = now + CMX_SESSION_TICK_MS;
+            r->retry_ms = s->now_ms + CMX_SESSION_TICK_MS;
         if (err)
             return;
-        cmx_relay_direct(s, r, fd, &peer, now);
+        cmx_relay_direct(s, r, fd, &peer);
     }
 }
 
@@ -185,14 +187,14 @@ static void rotate(struct session *s)
     first->next = NULL;
 }
 
-static cmx_err settle_all(struct session *s, uint64_t now)
+static cmx_err settle_all(struct session *s)
 {
     cmx_err err = CMX_OK;
 
     for (struct relay *x = s->relays; x && !err; x = x->next)
-        err = cmx_relay_settle(x, s, now);
+        err = cmx_relay_settle(x, s);
     for (struct run *r = s->runs; r && !err; r = r->next)
-        err = cmx_probe_step(s, r, now);
+        err = cmx_probe_step(s, r);
     forget_dead(s);
     return err;
 }
@@ -200,7 +202,7 @@ static cmx_err settle_all(struct session *s, uint64_t now)
 /* Everything that can be done without waiting. libssh may receive during any call, and what it then queues raises no
  * poll event: go round until nothing more came in. A gateway that never stops sending must not keep the local sockets
  * from their turn: after some rounds the rest is left (*more) to the next time, which then comes without waiting. */
-static cmx_err settle(struct session *s, uint64_t now, bool *more)
+static cmx_err settle(struct session *s, bool *more)
 {
     cmx_err err = CMX_OK;
 
@@ -208,11 +210,11 @@ static cmx_err settle(struct session *s, uint64_t now, bool *more)
     for (int round = 0; round < SETTLE_ROUNDS && *more && !err; round++) {
         uint64_t received = cmx_ssh_received(s->ssh);
 
-        err = take_opens(s, now);
+        err = take_opens(s);
         if (!err)
-            err = cmx_session_requests(s, now);
+            err = cmx_session_requests(s);
         if (!err)
-            err = settle_all(s, now);
+            err = settle_all(s);
         *more = cmx_ssh_received(s->ssh) != received;
     }
     return err;
@@ -269,12 +271,12 @@ static int add_poll(struct session *s, int fd, short events)
     return (int)s->n_polls++;
 }
 
-static void fill_polls(struct session *s, uint64_t now)
+static void fill_polls(struct session *s)
 {
     s->n_polls = 0;
     add_poll(s, cmx_ssh_fd(s->ssh), (short)(POLLIN | (cmx_ssh_wants_write(s->ssh) ? POLLOUT : 0)));
     for (struct run *r = s->runs; r; r = r->next)
-        r->poll_index = add_poll(s, r->listener, r->listener >= 0 && now >= r->retry_ms ? POLLIN : 0);
+        r->poll_index = add_poll(s, r->listener, r->listener >= 0 && s->now_ms >= r->retry_ms ? POLLIN : 0);
     for (struct relay *x = s->relays; x; x = x->next)
         x->poll_index = add_poll(s, x->fd, cmx_relay_events(x, s));
 }
@@ -291,22 +293,25 @@ static void wait_polls(struct session *s, int timeout_ms)
         drop_scratch(s);
 }
 
-static int wait_ms(const struct session *s, uint64_t now)
+static void sooner(uint64_t *due, uint64_t at)
 {
-    uint64_t due = cmx_session_requests_due(s, now);
-
-    if (due > now + CMX_SESSION_TICK_MS)
-        due = now + CMX_SESSION_TICK_MS;
-    for (const struct relay *x = s->relays; x; x = x->next)
-        if (cmx_relay_due(x) < due)
-            due = cmx_relay_due(x);
-    for (const struct run *r = s->runs; r; r = r->next)
-        if (cmx_probe_due(r) < due)
-            due = cmx_probe_due(r);
-    return due > now ? (int)(due - now) : 0;
+    if (at < *due)
+        *due = at;
 }
 
-static cmx_err act(struct session *s, uint64_t now)
+static int wait_ms(const struct session *s)
+{
+    uint64_t due = s->now_ms + CMX_SESSION_TICK_MS;
+
+    sooner(&due, cmx_session_requests_due(s));
+    for (const struct relay *x = s->relays; x; x = x->next)
+        sooner(&due, cmx_relay_due(x));
+    for (const struct run *r = s->runs; r; r = r->next)
+        sooner(&due, cmx_probe_due(r));
+    return due > s->now_ms ? (int)(due - s->now_ms) : 0;
+}
+
+static cmx_err act(struct session *s)
 {
     cmx_err err = CMX_OK;
 
@@ -319,10 +324,10 @@ static cmx_err act(struct session *s, uint64_t now)
     }
     for (struct run *r = s->runs; r && !err; r = r->next)
         if (s->polls[r->poll_index].revents && r->listener >= 0)
-            take_locals(s, r, now);
+            take_locals(s, r);
     for (struct relay *x = s->relays; x && !err; x = x->next)
         if (x->poll_index >= 0 && s->polls[x->poll_index].revents)
-            err = cmx_relay_ready(x, s, s->polls[x->poll_index].revents, now);
+            err = cmx_relay_ready(x, s, s->polls[x->poll_index].revents);
     return err;
 }
 
@@ -335,25 +340,26 @@ static void publish(struct session *s)
 
 cmx_err cmx_session_serve(struct session *s)
 {
-    uint64_t now = cmx_port_now_ms();
     bool more;
     cmx_err err = CMX_OK;
 
     s->received = cmx_ssh_received(s->ssh);
-    s->received_ms = now;
+    s->now_ms = cmx_port_now_ms();
+    s->received_ms = s->now_ms;
     while (!err && !cmx_session_stopping(s)) {
-        update_runs(s);
-        err = settle(s, now, &more);
+        cmx_session_update_runs(s);
+        greet_arrivals(s);
+        err = settle(s, &more);
         publish(s);
         if (!err)
             err = reserve(s);
         if (err)
             break;
-        fill_polls(s, now);
-        wait_polls(s, more ? 0 : wait_ms(s, now));
-        now = cmx_port_now_ms();
+        fill_polls(s);
+        wait_polls(s, more ? 0 : wait_ms(s));
+        s->now_ms = cmx_port_now_ms();
         cmx_port_watchdog_feed();
-        err = act(s, now);
+        err = act(s);
         rotate(s);
     }
     return err;

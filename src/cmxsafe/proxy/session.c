@@ -27,6 +27,11 @@ bool cmx_session_stopping(struct session *s)
     return stop;
 }
 
+uint64_t cmx_session_in(const struct session *s, unsigned seconds)
+{
+    return s->now_ms + seconds * 1000ull;
+}
+
 /* ---- states ---- */
 
 /* Who the gateway is and which session this is, as long as it stands. */
@@ -113,28 +118,6 @@ void cmx_socket_tell_close(struct cmx_proxy *p, struct tracked_socket *t, const 
                               t->peer.ss_family ? (const struct sockaddr *)&t->peer : NULL);
 }
 
-/* ---- contexts that come and go while there is no connection ---- */
-
-static void take_arrivals(struct session *s)
-{
-    struct run **tail;
-
-    cmx_port_mutex_lock(&s->proxy->lock);
-    for (tail = &s->runs; *tail;) {
-        struct run *r = *tail;
-
-        if (r->removed) {
-            *tail = r->next;
-            cmx_run_free(r);
-        } else {
-            tail = &r->next;
-        }
-    }
-    *tail = s->arrivals;
-    s->arrivals = NULL;
-    cmx_port_mutex_unlock(&s->proxy->lock);
-}
-
 /* ---- waiting ---- */
 
 /* A host key or credential that is wrong stays wrong until a person acts. */
@@ -187,6 +170,7 @@ static void forget_forwards(struct session *s)
         cmx_probe_reset(r);
     }
     s->request = REQUEST_NONE;
+    s->request_run = NULL;
 }
 
 static void disconnect(struct session *s, cmx_err cause)
@@ -199,9 +183,9 @@ static void disconnect(struct session *s, cmx_err cause)
     cmx_socket_tell_close(s->proxy, &s->socket, s->name);
 }
 
-static cmx_err attempt(struct session *s, char *text, size_t cap)
+static cmx_err attempt(struct session *s)
 {
-    cmx_err err = cmx_session_login(s, text, cap);
+    cmx_err err = cmx_session_login(s);
 
     if (!err) {
         s->authenticated = true;
@@ -212,7 +196,7 @@ static cmx_err attempt(struct session *s, char *text, size_t cap)
         cmx_session_set_state(s, CMX_STATE_FORWARDING, CMX_OK, NULL);
         cmx_port_read_ahead(cmx_ssh_fd(s->ssh)); /* libssh reads 4 KB at a time */
         err = cmx_session_serve(s);
-        snprintf(text, cap, "session lost: %s", cmx_err_text(err));
+        cmx_session_say(s, "session lost: ", cmx_err_text(err));
     }
     disconnect(s, err);
     announce_down(s, err);
@@ -226,7 +210,7 @@ static bool moved_to_larger_stack(struct session *s)
     const size_t before = s->stack_bytes;
 
     s->stack_bytes = CMX_ED25519_STACK;
-    cmx_log(CMX_LOG_INFO, TAG, "%s: an Ed25519 host key needs a stack of %u bytes: moving there", s->name,
+    cmx_log(CMX_LOG_INFO, TAG, "%s: an Ed25519 host key needs a stack of %u: moving", s->name,
             (unsigned)s->stack_bytes);
     if (cmx_session_start(s) == CMX_OK)
         return true;
@@ -237,15 +221,14 @@ static bool moved_to_larger_stack(struct session *s)
 void cmx_session_task(void *arg)
 {
     struct session *s = arg;
-    char text[96];
 
     while (!cmx_session_stopping(s)) {
         cmx_err err;
 
-        take_arrivals(s);
-        text[0] = 0;
+        cmx_session_update_runs(s);
+        s->text[0] = 0;
         if (!cmx_session_lacks_stack(s)) {
-            err = attempt(s, text, sizeof text);
+            err = attempt(s);
         } else if (moved_to_larger_stack(s)) {
             cmx_port_task_done();
             return;
@@ -257,7 +240,7 @@ void cmx_session_task(void *arg)
         /* The gateway has several host keys and a fingerprint does not say of which type the pinned one is: the next
          * connection asks for another type, at once, until all have been seen. */
         if (!cmx_session_types_left(s, err))
-            wait_before_next(s, err, text[0] ? text : cmx_err_text(err));
+            wait_before_next(s, err, s->text[0] ? s->text : cmx_err_text(err));
     }
     cmx_session_set_state(s, CMX_STATE_IDLE, CMX_OK, NULL);
     cmx_port_task_done();

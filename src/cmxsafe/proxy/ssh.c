@@ -21,7 +21,6 @@
  */
 static const char kex[] = "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,"
                           "diffie-hellman-group16-sha512";
-static const char macs[] = "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,hmac-sha2-256,hmac-sha2-512";
 static const char ciphers_aes_first[] =
     "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes256-ctr";
 static const char ciphers_chacha_first[] =
@@ -107,6 +106,15 @@ struct option {
     const void *value;
 };
 
+/* No file of the machine is read: neither ssh_config nor known_hosts. Without a directory libssh looks for HOME. The
+ * MACs are libssh's own choice, SHA-2 alone, encrypt-then-MAC first. */
+static const int no = 0;
+static const struct option always[] = {
+    {SSH_OPTIONS_PROCESS_CONFIG, &no},     {SSH_OPTIONS_SSH_DIR, "/"},
+    {SSH_OPTIONS_KNOWNHOSTS, "/dev/null"}, {SSH_OPTIONS_GLOBAL_KNOWNHOSTS, "/dev/null"},
+    {SSH_OPTIONS_KEY_EXCHANGE, kex},       {SSH_OPTIONS_COMPRESSION, "no"},
+};
+
 static cmx_err set_options(ssh_session session, const struct option *o, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -136,31 +144,22 @@ static cmx_err configure(struct cmx_ssh *s, unsigned types, int fd)
     char hostkeys[128];
     unsigned port = g->port;
     long timeout_s = (long)g->login_timeout_s;
-    int no = 0;
+    cmx_err err;
     const struct option options[] = {
-        /* No file of the machine is read: neither ssh_config nor known_hosts. Without a directory libssh looks for
-           HOME. */
-        {SSH_OPTIONS_PROCESS_CONFIG, &no},
-        {SSH_OPTIONS_SSH_DIR, "/"},
-        {SSH_OPTIONS_KNOWNHOSTS, "/dev/null"},
-        {SSH_OPTIONS_GLOBAL_KNOWNHOSTS, "/dev/null"},
         {SSH_OPTIONS_HOST, g->host},
         {SSH_OPTIONS_PORT, &port},
         {SSH_OPTIONS_USER, g->user},
         {SSH_OPTIONS_TIMEOUT, &timeout_s},
-        {SSH_OPTIONS_KEY_EXCHANGE, kex},
         {SSH_OPTIONS_HOSTKEYS, hostkeys},
         {SSH_OPTIONS_CIPHERS_C_S, ciphers},
         {SSH_OPTIONS_CIPHERS_S_C, ciphers},
-        {SSH_OPTIONS_HMAC_C_S, macs},
-        {SSH_OPTIONS_HMAC_S_C, macs},
-        {SSH_OPTIONS_COMPRESSION, "no"},
         {SSH_OPTIONS_REKEY_DATA, g->rekey_bytes ? &g->rekey_bytes : NULL},
         {SSH_OPTIONS_FD, &fd},
     };
 
     join_hostkeys(hostkeys, sizeof hostkeys, types);
-    return set_options(s->session, options, sizeof options / sizeof options[0]);
+    err = set_options(s->session, always, sizeof always / sizeof always[0]);
+    return err ? err : set_options(s->session, options, sizeof options / sizeof options[0]);
 }
 
 cmx_err cmx_ssh_new(struct cmx_ssh **out, const struct cmx_gateway *gateway, unsigned types, int fd)

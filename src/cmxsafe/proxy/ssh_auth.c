@@ -66,20 +66,20 @@ static bool answer(struct cmx_ssh_auth *a, ssh_session session, const char *pass
     char shown = 1;
 
     if (++a->rounds > ROUNDS_MAX)
-        return give_up(a, "the gateway does not stop asking");
+        return give_up(a, "without end");
     if (n == 0) /* RFC 4256 section 3.2: to be answered all the same */
         return true;
     if (n != 1)
-        return give_up(a, "the gateway asks for more than a password");
+        return give_up(a, "for more than a password");
     if (!ssh_userauth_kbdint_getprompt(session, 0, &shown) || shown)
-        return give_up(a, "the gateway asks for something else than a password");
+        return give_up(a, "for something else than a password");
     if (a->answered)
-        return give_up(a, "the gateway asks again after the password");
+        return give_up(a, "again after the password");
     a->answered = true;
     return ssh_userauth_kbdint_setanswer(session, 0, password) == 0;
 }
 
-static int ask_and_answer(struct cmx_ssh_auth *a, ssh_session session, const char *password)
+CMX_SMALL static int ask_and_answer(struct cmx_ssh_auth *a, ssh_session session, const char *password)
 {
     int rc = ssh_userauth_kbdint(session, NULL, NULL);
 
@@ -102,7 +102,7 @@ static cmx_err load(struct cmx_ssh_auth *a, ssh_session session, const struct cm
             return CMX_ENOENT;
         if (ssh_pki_import_privkey_file(g->key_file, g->key_passphrase, NULL, NULL, &a->key) == SSH_OK)
             return CMX_OK;
-        cmx_log(CMX_LOG_ERROR, TAG, "key file %s: cannot be read as a private key", g->key_file);
+        cmx_log(CMX_LOG_ERROR, TAG, "key file %s: no readable private key", g->key_file);
         return CMX_ENOKEY;
     case CMX_CRED_PEM:
         return g->key_pem ? load_key(a, g, g->key_pem) : CMX_ENOENT;

@@ -32,7 +32,7 @@ struct cmx_ssh_auth {
     ssh_key key;
     bool answered;       /* the password was asked for and told */
     unsigned rounds;     /* of questions */
-    const char *trouble; /* why the login was given up, or NULL; static */
+    const char *trouble; /* what the gateway asks for that ends the login, or NULL; static */
 };
 
 /* One step. CMX_EAGAIN: call again once the session has input. CMX_EAUTH: all were refused, or the gateway asks what
