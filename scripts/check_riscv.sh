@@ -33,7 +33,7 @@ find src -name '*.c' -not -path '*/port/esp/*' -print0 | sort -z | xargs -0 -P 4
 # The device's whole, as a firmware has it: linked from what a sketch with every module calls, the rest left out. What other
 # components have (libssh, lwIP, ESP-IDF) stands within reach of a short call, as in a firmware's flash; what is in the chip's
 # ROM (mem*, str*, 64-bit division) does not. libgcc's share is counted.
-objects=$(find "$out/src" -name '*.o')
+objects=$(find "$out/src" -name '*.o' | LC_ALL=C sort) # which calls are short ones depends on the order
 roots=()
 while read -r symbol; do roots+=("-Wl,-u,$symbol"); done < <(sed -nE 's/^root_symbol +//p' "$budget")
 # shellcheck disable=SC2086

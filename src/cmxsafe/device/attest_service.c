@@ -59,7 +59,7 @@ static void leave(void)
 
 static const struct cmx_http_header no_store[] = {{"Cache-Control", "no-store"}};
 
-static cmx_err reply_busy(struct cmx_http_request *r)
+CMX_SMALL static cmx_err reply_busy(struct cmx_http_request *r)
 {
     static const struct cmx_http_header headers[] = {{"Retry-After", RETRY_AFTER_S}};
     static const char text[] = "busy with other attestations; retry later\n";
@@ -72,19 +72,8 @@ static cmx_err reply_failure(struct cmx_http_request *r, cmx_err err)
     cmx_log(CMX_LOG_ERROR, "attest", "attestation failed: %s", cmx_err_text(err));
     if (err == CMX_ENOKEY)
         return cmx_http_reply_text(r, 500,
-                                   "no usable hardware key: burn one with espefuse burn_key BLOCK_KEY3 "
-                                   "private_key.bin HMAC_UP\n");
+                                   "no usable hardware key: espefuse burn_key BLOCK_KEY3 private_key.bin HMAC_UP\n");
     return cmx_http_reply_text(r, err == CMX_ENOMEM ? 503 : 500, "attestation failed: %s\n", cmx_err_text(err));
-}
-
-/* A page of another site, open in somebody's browser at the gateway, must not set the device to work. */
-static bool from_foreign_page(struct cmx_http_request *r, cmx_err *err)
-{
-    if (cmx_origin_same(cmx_http_header_get(r, "Origin"), cmx_http_header_get(r, "Sec-Fetch-Site"),
-                        cmx_http_header_get(r, "Host")))
-        return false;
-    *err = cmx_http_reply_text(r, 403, "the request comes from another site's page\n");
-    return true;
 }
 
 /* ---- what is asked ---- */
@@ -146,7 +135,7 @@ static cmx_err begin_hash(struct cmx_http_request *r, void *ctx, void **state)
 
     (void)ctx;
     (void)state;
-    if (from_foreign_page(r, &err))
+    if (cmx_origin_refused(r, &err)) /* a page in somebody's browser must not set the device to work */
         return err;
     err = take_param(r, "challenge", challenge, 1, sizeof challenge, &len);
     if (err || len == 0)
@@ -208,7 +197,7 @@ static cmx_err begin_evidence(struct cmx_http_request *r, void *ctx, void **stat
 
     (void)ctx;
     (void)state;
-    if (from_foreign_page(r, &err))
+    if (cmx_origin_refused(r, &err))
         return err;
     err = take_nonce(r, nonce, &len);
     if (err || len == 0)

@@ -197,21 +197,16 @@ cmx_err cmx_device_isolation_configure(const struct cmx_gateway *gateway, const 
 
 static bool end_of(const struct sockaddr *a, struct cmx_end *end)
 {
-    if (a && a->sa_family == AF_INET) {
-        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)a;
+    const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)a;
 
+    if (a && a->sa_family == AF_INET)
         cmx_ip4(&end->ip, (const uint8_t *)&in->sin_addr);
-        end->port = ntohs(in->sin_port);
-        return true;
-    }
-    if (a && a->sa_family == AF_INET6) {
-        const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)(const void *)a;
-
-        cmx_ip6(&end->ip, (const uint8_t *)&in->sin6_addr);
-        end->port = ntohs(in->sin6_port);
-        return true;
-    }
-    return false;
+    else if (a && a->sa_family == AF_INET6)
+        cmx_ip6(&end->ip, (const uint8_t *)&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
+    else
+        return false;
+    end->port = ntohs(in->sin_port); /* at the same place in both families */
+    return true;
 }
 
 static const cmx_flow_kind kinds[] = {[CMX_SOCKET_SESSION] = CMX_FLOW_SESSION,
@@ -219,86 +214,85 @@ static const cmx_flow_kind kinds[] = {[CMX_SOCKET_SESSION] = CMX_FLOW_SESSION,
                                       [CMX_SOCKET_LISTEN] = CMX_FLOW_LISTEN,
                                       [CMX_SOCKET_PAIR] = CMX_FLOW_PAIR};
 
-static cmx_err open_flow(cmx_flow_kind kind, const struct sockaddr *local, const struct sockaddr *peer)
+/* The state, with the filter's lock held; NULL, and not held, where there is none. */
+static struct state *enter(void)
 {
     const struct cmx_filter *filter = cmx_port_filter();
-    struct state *s = state_now();
-    struct cmx_end here, there;
-    bool has_peer;
-    cmx_err err;
+    struct state *s = filter ? state_now() : NULL;
 
-    if (!filter || !s)
-        return standing_now() == STANDING_FAILED ? CMX_EPERM : CMX_OK;
-    has_peer = end_of(peer, &there);
-    if (!end_of(local, &here))
-        return CMX_EINVAL;
-    filter->lock();
-    err = cmx_isolation_socket_open(&s->iso, kind, &here, has_peer ? &there : NULL, now_ms());
-    filter->unlock();
-    return err;
+    if (s)
+        filter->lock();
+    return s;
 }
 
-static void close_flow(cmx_flow_kind kind, const struct sockaddr *local, const struct sockaddr *peer)
+static void leave(void)
 {
-    const struct cmx_filter *filter = cmx_port_filter();
-    struct state *s = state_now();
-    struct cmx_end here, there;
-    bool has_peer;
+    cmx_port_filter()->unlock();
+}
 
-    if (!filter || !s || !end_of(local, &here))
-        return;
-    has_peer = end_of(peer, &there);
-    filter->lock();
-    cmx_isolation_socket_close(&s->iso, kind, &here, has_peer ? &there : NULL, now_ms());
-    filter->unlock();
+/* A socket of that kind comes, or goes. */
+static cmx_err change(cmx_flow_kind kind, const struct sockaddr *local, const struct sockaddr *peer, bool comes)
+{
+    struct cmx_end here, there;
+    const struct cmx_end *other = end_of(peer, &there) ? &there : NULL;
+    struct state *s;
+    cmx_err err = CMX_OK;
+
+    if (!end_of(local, &here))
+        return CMX_EINVAL;
+    s = enter();
+    if (!s)
+        return standing_now() == STANDING_FAILED ? CMX_EPERM : CMX_OK;
+    if (comes)
+        err = cmx_isolation_socket_open(&s->iso, kind, &here, other, now_ms());
+    else
+        cmx_isolation_socket_close(&s->iso, kind, &here, other, now_ms());
+    leave();
+    return err;
 }
 
 cmx_err cmx_device_isolation_open(cmx_socket_kind kind, const struct sockaddr *local, const struct sockaddr *peer)
 {
-    return open_flow(kinds[kind], local, peer);
+    return change(kinds[kind], local, peer, true);
 }
 
 void cmx_device_isolation_close(cmx_socket_kind kind, const struct sockaddr *local, const struct sockaddr *peer)
 {
-    close_flow(kinds[kind], local, peer);
+    (void)change(kinds[kind], local, peer, false); /* nothing can be done about it */
 }
 
 cmx_err cmx_device_isolation_claim(const struct sockaddr *local, const struct sockaddr *peer)
 {
-    return open_flow(CMX_FLOW_CLAIM, local, peer);
+    return change(CMX_FLOW_CLAIM, local, peer, true);
 }
 
 void cmx_device_isolation_unclaim(const struct sockaddr *local, const struct sockaddr *peer)
 {
-    close_flow(CMX_FLOW_CLAIM, local, peer);
+    (void)change(CMX_FLOW_CLAIM, local, peer, false);
 }
 
 void cmx_device_isolation_resolve(bool begins)
 {
-    const struct cmx_filter *filter = cmx_port_filter();
-    struct state *s = state_now();
+    struct state *s = enter();
 
-    if (!filter || !s)
+    if (!s)
         return;
-    filter->lock();
     cmx_isolation_resolving(&s->iso, begins);
-    filter->unlock();
+    leave();
 }
 
 /* ---- the judge ---- */
 
 static void tell(void *arg)
 {
-    const struct cmx_filter *filter = cmx_port_filter();
     struct cmx_drop drops[CMX_DEVICE_DROP_LINES];
-    struct state *s = arg;
+    struct state *s;
 
-    while (cmx_device_isolation_active()) {
-        size_t n;
+    (void)arg;
+    while (cmx_device_isolation_active() && (s = enter()) != NULL) {
+        const size_t n = cmx_drops_take(&s->drops, drops);
 
-        filter->lock();
-        n = cmx_drops_take(&s->drops, drops);
-        filter->unlock();
+        leave();
         for (size_t i = 0; i < n; i++)
             cmx_drop_log(&drops[i]);
         cmx_port_sleep_ms(TELL_MS);
@@ -371,16 +365,17 @@ static bool is_listed(const char *list, const char *name)
 
 cmx_err cmx_device_isolation_permits(const char *task, const struct sockaddr *peer)
 {
-    const struct cmx_filter *filter = cmx_port_filter();
-    struct state *s = state_now();
     cmx_err err = CMX_ENOENT;
     struct cmx_end place;
     bool say = false;
     const char *tasks;
+    struct state *s;
 
-    if (!filter || !s || !end_of(peer, &place))
+    if (!end_of(peer, &place))
         return CMX_ENOENT;
-    filter->lock();
+    s = enter();
+    if (!s)
+        return CMX_ENOENT;
     tasks = tasks_of(&s->iso.config, &place);
     if (tasks && is_listed(tasks, task)) {
         err = CMX_OK;
@@ -389,10 +384,9 @@ cmx_err cmx_device_isolation_permits(const char *task, const struct sockaddr *pe
         s->iso.counts[CMX_WHY_NOT_PEER]++;
         say = cmx_drops_may_tell(&s->drops, now_ms());
     }
-    filter->unlock();
+    leave();
     if (say)
-        cmx_log(CMX_LOG_WARN, TAG, "refused: task %s is not among those that may connect to port %u", task,
-                (unsigned)place.port);
+        cmx_log(CMX_LOG_WARN, TAG, "refused: task %s may not connect to port %u", task, (unsigned)place.port);
     return err;
 }
 
@@ -429,7 +423,7 @@ static void start_telling(void)
     if (cmx_port_task_start("isolation", TELL_STACK, tell, isolation.state) == CMX_OK)
         return;
     __atomic_store_n(&isolation.telling, false, __ATOMIC_RELEASE); /* it holds all the same */
-    cmx_log(CMX_LOG_WARN, TAG, "no memory for a task: drops are counted, not logged");
+    cmx_log(CMX_LOG_WARN, TAG, "no task: drops are counted, not logged");
 }
 
 /* With the lock held. */
@@ -443,7 +437,7 @@ static cmx_err isolate(void)
     err = put_in_force();
     if (err == CMX_OK) {
         set_standing(STANDING_ACTIVE);
-        cmx_log(CMX_LOG_INFO, TAG, "in force: nothing passes but the sessions and the link's upkeep");
+        cmx_log(CMX_LOG_INFO, TAG, "in force: only sessions and the link's upkeep pass");
         start_telling();
     } else if (err == CMX_ENOTSUP && isolation.platform.accept_none) {
         cmx_log(CMX_LOG_WARN, TAG, "NOT ISOLATED: this is the machine's own network stack");
@@ -492,30 +486,26 @@ void cmx_device_isolation_end(void)
 
 cmx_err cmx_device_isolation_digest(uint8_t out[32])
 {
-    const struct cmx_filter *filter = cmx_port_filter();
-    struct state *s = state_now();
+    struct state *s = cmx_device_isolation_active() ? enter() : NULL;
     cmx_err err;
 
-    if (!filter || !s || !cmx_device_isolation_active())
+    if (!s)
         return CMX_ENOENT;
-    filter->lock();
     err = cmx_iso_config_digest(&s->iso.config, out);
-    filter->unlock();
+    leave();
     return err;
 }
 
 void cmx_device_isolation_json(struct cmx_json *j, const char *key)
 {
-    const struct cmx_filter *filter = cmx_port_filter();
     uint32_t counts[CMX_WHY_COUNT] = {0};
-    const struct state *s = state_now();
+    const struct state *s = enter();
     size_t flows = 0, i;
 
-    if (filter && s) {
-        filter->lock();
+    if (s) {
         memcpy(counts, s->iso.counts, sizeof counts);
         flows = cmx_isolation_flows(&s->iso);
-        filter->unlock();
+        leave();
     }
     cmx_json_object(j, key);
     cmx_json_bool(j, "active", cmx_device_isolation_active());

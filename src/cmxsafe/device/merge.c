@@ -1,5 +1,6 @@
 #include "cmxsafe/device/merge.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,19 +11,74 @@ static const char *set_or_null(const char *s)
     return s && s[0] ? s : NULL;
 }
 
-static void take_text(const char **to, const char *from)
+/* ---- merging, by tables: what is not zero, and no empty text, wins ---- */
+
+typedef enum { TEXT, NUMBER, SWITCH } field_kind;
+
+struct field {
+    uint8_t at;
+    uint8_t kind; /* field_kind */
+};
+
+#define SETTING(kind, member)                                                                                          \
+    {                                                                                                                  \
+        offsetof(struct cmx_settings, member), kind                                                                    \
+    }
+static const struct field settings_fields[] = {
+    SETTING(TEXT, remote_host),
+    SETTING(NUMBER, remote_port),
+    SETTING(TEXT, username),
+    SETTING(TEXT, password),
+    SETTING(TEXT, client_key),
+    SETTING(TEXT, client_key_file),
+    SETTING(TEXT, client_key_passphrase),
+    SETTING(SWITCH, client_key_derived),
+    SETTING(TEXT, local_host),
+    SETTING(TEXT, remote_address),
+    SETTING(NUMBER, timeout_s),
+    SETTING(NUMBER, keepalive_s),
+    SETTING(TEXT, verbosity),
+    SETTING(SWITCH, multichannel),
+    SETTING(TEXT, ciphers),
+    SETTING(NUMBER, local_port_offset),
+    SETTING(TEXT, ota_public_key),
+};
+
+#define OF_TASK(kind, member)                                                                                          \
+    {                                                                                                                  \
+        offsetof(TaskParameters, member), kind                                                                         \
+    }
+static const struct field task_fields[] = {
+    OF_TASK(NUMBER, forward_remote_port),
+    OF_TASK(SWITCH, high_bw),
+    OF_TASK(TEXT, remote_address),
+    OF_TASK(TEXT, remote_host),
+    OF_TASK(NUMBER, max_connections),
+    OF_TASK(NUMBER, idle_timeout_s),
+    OF_TASK(TEXT, session),
+    OF_TASK(NUMBER, probe_interval_s),
+    OF_TASK(TEXT, name),
+    OF_TASK(NUMBER, connect_timeout_s),
+    OF_TASK(TEXT, local_host),
+    OF_TASK(TEXT, tasks),
+};
+
+static void merge(void *to, const void *from, const struct field *f, size_t n)
 {
-    if (set_or_null(from))
-        *to = from;
+    for (const struct field *end = f + n; f < end; f++) {
+        void *t = (char *)to + f->at;
+        const void *o = (const char *)from + f->at;
+
+        if (f->kind == SWITCH)
+            *(bool *)t = *(bool *)t || *(const bool *)o;
+        else if (f->kind == TEXT && set_or_null(*(const char *const *)o))
+            *(const char **)t = *(const char *const *)o;
+        else if (f->kind == NUMBER && *(const int *)o)
+            *(int *)t = *(const int *)o;
+    }
 }
 
-static void take_int(int *to, int from)
-{
-    if (from)
-        *to = from;
-}
-
-static bool any_pin(const char *const *pins, size_t n)
+CMX_SMALL static bool any_pin(const char *const *pins, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         if (set_or_null(pins[i]))
@@ -39,47 +95,20 @@ void cmx_settings_merge(struct cmx_settings *s, const struct cmx_settings *over)
 {
     if (!over)
         return;
-    take_text(&s->remote_host, over->remote_host);
-    take_int(&s->remote_port, over->remote_port);
     if (any_pin(over->host_keys, over->n_host_keys)) {
         s->host_keys = over->host_keys;
         s->n_host_keys = over->n_host_keys;
     }
-    take_text(&s->username, over->username);
-    take_text(&s->password, over->password);
-    take_text(&s->client_key, over->client_key);
-    take_text(&s->client_key_file, over->client_key_file);
-    take_text(&s->client_key_passphrase, over->client_key_passphrase);
-    s->client_key_derived = s->client_key_derived || over->client_key_derived;
-    take_text(&s->local_host, over->local_host);
-    take_text(&s->remote_address, over->remote_address);
-    take_int(&s->timeout_s, over->timeout_s);
-    take_int(&s->keepalive_s, over->keepalive_s);
-    take_text(&s->verbosity, over->verbosity);
-    s->multichannel = s->multichannel || over->multichannel;
-    take_text(&s->ciphers, over->ciphers);
     if (over->task_stack)
         s->task_stack = over->task_stack;
-    take_int(&s->local_port_offset, over->local_port_offset);
-    take_text(&s->ota_public_key, over->ota_public_key);
+    merge(s, over, settings_fields, sizeof settings_fields / sizeof settings_fields[0]);
 }
 
 void cmx_settings_merge_context(TaskParameters *t, const TaskParameters *over)
 {
     if (over->direction != t->direction || over->local_port != t->local_port)
         return;
-    take_int(&t->forward_remote_port, over->forward_remote_port);
-    t->high_bw = t->high_bw || over->high_bw;
-    take_text(&t->remote_address, over->remote_address);
-    take_text(&t->remote_host, over->remote_host);
-    take_int(&t->max_connections, over->max_connections);
-    take_int(&t->idle_timeout_s, over->idle_timeout_s);
-    take_text(&t->session, over->session);
-    take_int(&t->probe_interval_s, over->probe_interval_s);
-    take_text(&t->name, over->name);
-    take_int(&t->connect_timeout_s, over->connect_timeout_s);
-    take_text(&t->local_host, over->local_host);
-    take_text(&t->tasks, over->tasks);
+    merge(t, over, task_fields, sizeof task_fields / sizeof task_fields[0]);
 }
 
 cmx_log_level cmx_settings_log_level(const struct cmx_settings *s)

@@ -7,7 +7,7 @@
 #include "cmxsafe/device/isolation.h"
 #include "cmxsafe/port/port.h"
 
-static const char tag[] = "ota";
+#define TAG "ota"
 
 enum { WATCH_MS = 500, KEY_TEXT_MAX = 200 };
 
@@ -104,7 +104,7 @@ static cmx_err serve_and_watch(const struct cmx_ota_config *config)
     cmx_err err = cmx_ota_start(&update.service, config);
 
     if (err) {
-        cmx_log(CMX_LOG_ERROR, tag, "cannot serve updates on port %u: %s", (unsigned)config->port, cmx_err_text(err));
+        cmx_log(CMX_LOG_ERROR, TAG, "cannot serve on port %u: %s", (unsigned)config->port, cmx_err_text(err));
         return err;
     }
     do {
@@ -122,13 +122,12 @@ cmx_err cmx_device_update_run(const struct cmx_settings *settings)
     cmx_err err;
 
     if (!u->slots.status) {
-        cmx_log(CMX_LOG_ERROR, tag, "no slots for updates");
+        cmx_log(CMX_LOG_ERROR, TAG, "no slots for updates");
         return CMX_ENOTSUP;
     }
     err = key ? add_keys(&config.policy.keys, key) : CMX_OK;
     if (err) { /* accepting anything would be the wrong way out */
-        cmx_log(CMX_LOG_ERROR, tag,
-                "no updates: OTA_PUBLIC_KEY is no P-256 public key ('cmxsafe image key' prints it)");
+        cmx_log(CMX_LOG_ERROR, TAG, "no updates: OTA_PUBLIC_KEY is no P-256 key ('cmxsafe image key' prints it)");
         return CMX_EINVAL;
     }
     set(&update.running, true);

@@ -23,7 +23,7 @@ enum {
 
 enum { HEADER, SEGMENT, DATA, PADDING, HASH, TAIL, TAIL_PAD, SECTOR, AFTER_SECTOR, TRAILER, COMPLETE };
 
-cmx_err cmx_image_refuse(struct cmx_image *c, cmx_err err, const char *why)
+CMX_SMALL cmx_err cmx_image_refuse(struct cmx_image *c, cmx_err err, const char *why)
 {
     cmx_image_abort(c);
     c->state = CMX_IMAGE_REFUSED;
@@ -31,7 +31,7 @@ cmx_err cmx_image_refuse(struct cmx_image *c, cmx_err err, const char *why)
     return err;
 }
 
-static void go(struct cmx_image *c, int state, uint32_t need)
+CMX_SMALL static void go(struct cmx_image *c, int state, uint32_t need)
 {
     c->state = state;
     c->need = need;

@@ -76,3 +76,12 @@ bool cmx_origin_same(const char *origin, const char *site, const char *host)
         return false; /* "null" too: a sandboxed or local page */
     return strcasecmp(authority + 3, host) == 0;
 }
+
+bool cmx_origin_refused(struct cmx_http_request *r, cmx_err *err)
+{
+    if (cmx_origin_same(cmx_http_header_get(r, "Origin"), cmx_http_header_get(r, "Sec-Fetch-Site"),
+                        cmx_http_header_get(r, "Host")))
+        return false;
+    *err = cmx_http_reply_text(r, 403, "error: the request comes from another site's page\n");
+    return true;
+}

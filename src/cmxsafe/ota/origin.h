@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "cmxsafe/http/http.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -19,6 +21,9 @@ bool cmx_origin_host_ok(const char *host, const char *const *names, size_t n);
 /* Browsers name the page that a request comes from: it must be one of ours. origin, site: the headers Origin and
  * Sec-Fetch-Site, NULL where absent (a program such as curl). */
 bool cmx_origin_same(const char *origin, const char *site, const char *host);
+
+/* The same of a request. True: it comes from another site's page, and was answered with 403; *err is what that gave. */
+bool cmx_origin_refused(struct cmx_http_request *r, cmx_err *err);
 
 #ifdef __cplusplus
 }

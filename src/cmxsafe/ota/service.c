@@ -11,7 +11,7 @@
 #include "cmxsafe/ota/page.h"
 #include "cmxsafe/ota/service_state.h"
 
-static const char tag[] = "ota";
+#define TAG "ota"
 
 enum { STATUS_MAX = 1536 };
 
@@ -27,7 +27,7 @@ void cmx_ota_set_state(struct cmx_ota_service *s, cmx_ota_state_name state)
 {
     if (s->state == state)
         return;
-    cmx_log(CMX_LOG_DEBUG, tag, "%s -> %s", state_names[s->state], state_names[state]);
+    cmx_log(CMX_LOG_DEBUG, TAG, "%s -> %s", state_names[s->state], state_names[state]);
     s->state = state;
 }
 
@@ -45,14 +45,16 @@ void cmx_ota_drop_upload(struct cmx_ota_service *s)
 void cmx_ota_look_at_slots(struct cmx_ota_service *s)
 {
     if (s->config.slots.status(s->config.slots.arg, &s->slots) != CMX_OK)
-        cmx_log(CMX_LOG_WARN, tag, "the slots cannot be read");
+        cmx_log(CMX_LOG_WARN, TAG, "the slots cannot be read");
 }
 
 /* ---- who may ---- */
 
 /* True: answered with a refusal. */
-static bool foreign_name(struct cmx_ota_service *s, struct cmx_http_request *r, const char *host, cmx_err *err)
+static bool foreign_name(struct cmx_ota_service *s, struct cmx_http_request *r, cmx_err *err)
 {
+    const char *host = cmx_http_header_get(r, "Host");
+
     if (cmx_origin_host_ok(host, s->config.hosts, s->config.n_hosts))
         return false;
     *err = cmx_http_reply_text(
@@ -63,15 +65,7 @@ static bool foreign_name(struct cmx_ota_service *s, struct cmx_http_request *r, 
 
 bool cmx_ota_refused(struct cmx_ota_service *s, struct cmx_http_request *r, cmx_err *err)
 {
-    const char *host = cmx_http_header_get(r, "Host");
-
-    if (foreign_name(s, r, host, err))
-        return true;
-    if (!cmx_origin_same(cmx_http_header_get(r, "Origin"), cmx_http_header_get(r, "Sec-Fetch-Site"), host)) {
-        *err = cmx_http_reply_text(r, 403, "error: the request comes from another site's page\n");
-        return true;
-    }
-    return false;
+    return foreign_name(s, r, err) || cmx_origin_refused(r, err);
 }
 
 cmx_err cmx_ota_no_memory(struct cmx_http_request *r)
@@ -90,7 +84,7 @@ static cmx_err page_begin(struct cmx_http_request *r, void *ctx, void **state)
     cmx_err err;
 
     (void)state;
-    if (foreign_name(ctx, r, cmx_http_header_get(r, "Host"), &err))
+    if (foreign_name(ctx, r, &err))
         return err;
     return cmx_http_reply_static(r, 200, "text/html; charset=utf-8", cmx_ota_page, cmx_ota_page_len, headers,
                                  sizeof headers / sizeof headers[0]);
@@ -229,7 +223,7 @@ void cmx_ota_schedule_restart(struct cmx_ota_service *s)
     cmx_port_mutex_unlock(&s->lock);
     if (!first)
         return;
-    cmx_log(CMX_LOG_INFO, tag, "restarting into the new image");
+    cmx_log(CMX_LOG_INFO, TAG, "restarting into the new image");
     if (cmx_port_task_start("ota-restart", 4096, restart_task, s) != CMX_OK)
         restart_task(s);
 }
@@ -273,7 +267,7 @@ static const struct cmx_http_route routes[] = {
 
 static void describe_http(struct cmx_ota_service *s)
 {
-    s->http.name = tag;
+    s->http.name = TAG;
     s->http.address = s->config.address;
     s->http.port = s->config.port;
     s->http.max_connections = 4;
@@ -287,14 +281,14 @@ static void greet(struct cmx_ota_service *s)
 {
     const struct cmx_slots_status *t = &s->slots;
 
-    cmx_log(CMX_LOG_INFO, tag, "running version %s from %s%s", t->version[0] ? t->version : "unknown", t->running,
+    cmx_log(CMX_LOG_INFO, TAG, "running version %s from %s%s", t->version[0] ? t->version : "unknown", t->running,
             t->pending ? ", on trial" : "");
     if (t->rolled_back) {
-        cmx_log(CMX_LOG_WARN, tag, "version %s was rolled back: %s", t->rolled_back_version, t->rolled_back_why);
+        cmx_log(CMX_LOG_WARN, TAG, "version %s was rolled back: %s", t->rolled_back_version, t->rolled_back_why);
         cmx_ota_event_send(s, CMX_OTA_EVENT_ROLLBACK, t->rolled_back_why);
     }
     if (s->config.policy.keys.n == 0 && !s->config.policy.secure_boot)
-        cmx_log(CMX_LOG_WARN, tag, "no update key: images are accepted without a signature");
+        cmx_log(CMX_LOG_WARN, TAG, "no update key: unsigned images are accepted");
 }
 
 static void service_free(struct cmx_ota_service *s)
@@ -345,11 +339,11 @@ static void confirmed(struct cmx_ota_service *s)
 
     cmx_ota_look_at_slots(s);
     if (err) {
-        cmx_log(CMX_LOG_ERROR, tag, "confirming failed: %s", cmx_err_text(err));
+        cmx_log(CMX_LOG_ERROR, TAG, "confirming failed: %s", cmx_err_text(err));
         return; /* tried again at the next call, until the deadline */
     }
     s->confirm_over = true;
-    cmx_log(CMX_LOG_INFO, tag, "version %s is confirmed", s->slots.version);
+    cmx_log(CMX_LOG_INFO, TAG, "version %s is confirmed", s->slots.version);
     cmx_ota_event_send(s, CMX_OTA_EVENT_CONFIRMED, s->slots.version);
 }
 
@@ -359,10 +353,10 @@ static void rolled_back(struct cmx_ota_service *s, const char *why)
 
     s->confirm_over = true;
     if (err) {
-        cmx_log(CMX_LOG_ERROR, tag, "no way back from version %s (%s): %s", s->slots.version, why, cmx_err_text(err));
+        cmx_log(CMX_LOG_ERROR, TAG, "no way back from version %s (%s): %s", s->slots.version, why, cmx_err_text(err));
         return;
     }
-    cmx_log(CMX_LOG_ERROR, tag, "version %s is rolled back: %s", s->slots.version, why);
+    cmx_log(CMX_LOG_ERROR, TAG, "version %s is rolled back: %s", s->slots.version, why);
     cmx_ota_event_send(s, CMX_OTA_EVENT_ROLLBACK, why);
 }
 

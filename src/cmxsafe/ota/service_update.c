@@ -10,10 +10,9 @@
 #include "cmxsafe/ota/range.h"
 #include "cmxsafe/ota/service_state.h"
 
-static const char tag[] = "ota";
-static const char too_large[] = "it is larger than the slot";
+#define TAG "ota"
 
-static int status_of(cmx_err err)
+CMX_SMALL static int status_of(cmx_err err)
 {
     switch (err) {
     case CMX_EBUSY:
@@ -54,7 +53,7 @@ static cmx_err fail(struct cmx_ota_service *s, struct cmx_http_request *r, struc
         cmx_ota_set_state(s, OTA_IDLE);
     }
     cmx_port_mutex_unlock(&s->lock);
-    cmx_log(CMX_LOG_WARN, tag, "update refused: %s (%s)", text, cmx_err_name(err));
+    cmx_log(CMX_LOG_WARN, TAG, "update refused: %s (%s)", text, cmx_err_name(err));
     cmx_ota_event_send(s, CMX_OTA_EVENT_REFUSED, text);
     return cmx_http_reply_text(r, status_of(err), "error: %s (%s)\n", text, cmx_err_name(err));
 }
@@ -115,7 +114,7 @@ static cmx_err acquire(struct cmx_ota_service *s, struct cmx_ota_request *q, con
     if (s->total > s->upload->slot_size) {
         cmx_ota_drop_upload(s);
         cmx_ota_set_state(s, OTA_IDLE);
-        *why = too_large;
+        *why = "it is larger than the slot";
         return CMX_ENOSPC;
     }
     q->owner = true;
@@ -131,7 +130,7 @@ static const char *read_head(struct cmx_http_request *r, struct cmx_ota_request 
 
     q->multipart = type && strncasecmp(type, "multipart/", 10) == 0;
     if (q->multipart && (text || cmx_multipart_init(&q->parts, type) != CMX_OK))
-        return "not a multipart/form-data body that can be read";
+        return "no readable multipart/form-data body";
     if (len == 0)
         return "the body is empty";
     if (!q->multipart && !text && len > 0 && len <= UINT32_MAX)
@@ -165,13 +164,13 @@ cmx_err cmx_ota_update_begin(struct cmx_http_request *r, void *ctx, void **state
         q->range_end = range.last + 1;
     cmx_port_mutex_lock(&s->lock);
     /* The multipart frame around a file takes less than this; a body that cannot fit is refused before it is sent. */
-    why = too_large;
+    why = "it is larger than the slot";
     err = cmx_http_content_length(r) > (int64_t)s->slots.target_size + 4096 ? CMX_ENOSPC : acquire(s, q, &range, &why);
     held = s->received;
     cmx_port_mutex_unlock(&s->lock);
     if (err)
         return conflict(r, err, held, why);
-    cmx_log(CMX_LOG_INFO, tag, "upload %s at byte %" PRIu32, held ? "continues" : "begins", held);
+    cmx_log(CMX_LOG_INFO, TAG, "upload %s at byte %" PRIu32, held ? "continues" : "begins", held);
     cmx_ota_event_send(s, CMX_OTA_EVENT_BEGIN, "");
     return CMX_OK;
 }
@@ -239,7 +238,7 @@ static void interrupted(struct cmx_ota_service *s)
         cmx_ota_set_state(s, OTA_INTERRUPTED);
     }
     cmx_port_mutex_unlock(&s->lock);
-    cmx_log(CMX_LOG_INFO, tag, "upload stopped at byte %" PRIu32 "; it can be continued", s->received);
+    cmx_log(CMX_LOG_INFO, TAG, "upload stopped at byte %" PRIu32 "; it can be continued", s->received);
     cmx_ota_event_send(s, CMX_OTA_EVENT_INTERRUPTED, "");
 }
 
@@ -308,7 +307,7 @@ static cmx_err activated(struct cmx_ota_service *s, struct cmx_http_request *r, 
     cmx_ota_look_at_slots(s);
     cmx_ota_set_state(s, q->ready ? OTA_READY : OTA_IDLE);
     cmx_port_mutex_unlock(&s->lock);
-    cmx_log(CMX_LOG_INFO, tag, "update ready: %s", text);
+    cmx_log(CMX_LOG_INFO, TAG, "update ready: %s", text);
     cmx_ota_event_send(s, CMX_OTA_EVENT_READY, version);
     return cmx_http_reply_text(r, 200, "OK %s\n", text);
 }
@@ -352,6 +351,6 @@ void cmx_ota_update_done(void *ctx, void *state, bool complete)
     if (q->restart && complete)
         cmx_ota_schedule_restart(s);
     else if (q->ready)
-        cmx_log(CMX_LOG_WARN, tag, "the answer did not reach the client: POST /restart starts the new image");
+        cmx_log(CMX_LOG_WARN, TAG, "the answer was lost: POST /restart starts the new image");
     cmx_mem_free(q);
 }

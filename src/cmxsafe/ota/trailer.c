@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cmxsafe/core/base64.h"
+#include "cmxsafe/core/sha256.h"
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/ota/bytes.h"
 
@@ -14,8 +15,21 @@ const uint8_t cmx_trailer_magic[CMX_TRAILER_MAGIC_LEN] = {'C', 'M', 'X', 'S', 'I
 static const uint8_t spki[] = {0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01,
                                0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00};
 
+/* All before the signature: what is signed of the trailer. */
+static void put_head(const struct cmx_trailer *t, uint8_t out[CMX_TRAILER_SIGNED_LEN])
+{
+    memset(out, 0, CMX_TRAILER_SIGNED_LEN);
+    memcpy(out, cmx_trailer_magic, CMX_TRAILER_MAGIC_LEN);
+    out[8] = VERSION;
+    out[9] = ECDSA_P256_SHA256;
+    cmx_put_le16(out + 10, CMX_TRAILER_LEN);
+    cmx_put_le32(out + 12, t->signed_len);
+    memcpy(out + 16, t->key_id, sizeof t->key_id);
+}
+
 cmx_err cmx_trailer_parse(struct cmx_trailer *t, const void *data, size_t len)
 {
+    uint8_t head[CMX_TRAILER_SIGNED_LEN];
     const uint8_t *p = data;
 
     if (len != CMX_TRAILER_LEN)
@@ -24,45 +38,23 @@ cmx_err cmx_trailer_parse(struct cmx_trailer *t, const void *data, size_t len)
         return CMX_EFORMAT;
     if (p[8] != VERSION || p[9] != ECDSA_P256_SHA256)
         return CMX_ENOTSUP;
-    if (cmx_le16(p + 10) != CMX_TRAILER_LEN || cmx_le32(p + 24) != 0 || cmx_le32(p + 28) != 0)
-        return CMX_EFORMAT;
     t->signed_len = cmx_le32(p + 12);
     memcpy(t->key_id, p + 16, sizeof t->key_id);
     memcpy(t->signature, p + CMX_TRAILER_SIGNED_LEN, sizeof t->signature);
-    return CMX_OK;
+    put_head(t, head); /* there is one way to write it: its own length, zeros where nothing is defined yet */
+    return memcmp(p, head, sizeof head) == 0 ? CMX_OK : CMX_EFORMAT;
 }
 
 void cmx_trailer_write(const struct cmx_trailer *t, uint8_t *out)
 {
-    memset(out, 0, CMX_TRAILER_LEN);
-    memcpy(out, cmx_trailer_magic, CMX_TRAILER_MAGIC_LEN);
-    out[8] = VERSION;
-    out[9] = ECDSA_P256_SHA256;
-    cmx_put_le16(out + 10, CMX_TRAILER_LEN);
-    cmx_put_le32(out + 12, t->signed_len);
-    memcpy(out + 16, t->key_id, sizeof t->key_id);
+    put_head(t, out);
     memcpy(out + CMX_TRAILER_SIGNED_LEN, t->signature, sizeof t->signature);
-}
-
-static cmx_err sha256(const void *data, size_t len, uint8_t out[CMX_SHA256_LEN])
-{
-    struct cmx_sha256 h;
-    cmx_err err = cmx_sha256_init(&h);
-
-    if (err)
-        return err;
-    err = cmx_sha256_update(&h, data, len);
-    if (err) {
-        cmx_sha256_abort(&h);
-        return err;
-    }
-    return cmx_sha256_finish(&h, out);
 }
 
 cmx_err cmx_trailer_key_id(const uint8_t pub[CMX_P256_PUBLIC_LEN], uint8_t id[CMX_TRAILER_KEY_ID_LEN])
 {
     uint8_t sha[CMX_SHA256_LEN];
-    cmx_err err = sha256(pub, CMX_P256_PUBLIC_LEN, sha);
+    cmx_err err = cmx_sha256_of(pub, CMX_P256_PUBLIC_LEN, sha);
 
     if (!err)
         memcpy(id, sha, CMX_TRAILER_KEY_ID_LEN);
@@ -72,10 +64,7 @@ cmx_err cmx_trailer_key_id(const uint8_t pub[CMX_P256_PUBLIC_LEN], uint8_t id[CM
 void cmx_trailer_message(const struct cmx_trailer *t, const uint8_t image_sha[CMX_SHA256_LEN],
                          uint8_t out[CMX_TRAILER_MESSAGE_LEN])
 {
-    uint8_t whole[CMX_TRAILER_LEN];
-
-    cmx_trailer_write(t, whole);
-    memcpy(out, whole, CMX_TRAILER_SIGNED_LEN);
+    put_head(t, out);
     memcpy(out + CMX_TRAILER_SIGNED_LEN, image_sha, CMX_SHA256_LEN);
 }
 
@@ -88,7 +77,7 @@ cmx_err cmx_trailer_verify(const struct cmx_trailer *t, const struct cmx_ota_key
     if (t->signed_len != signed_len)
         return CMX_ESIG;
     cmx_trailer_message(t, image_sha, message);
-    err = sha256(message, sizeof message, digest);
+    err = cmx_sha256_of(message, sizeof message, digest);
     if (err)
         return err;
     for (size_t i = 0; i < keys->n; i++) {

@@ -9,13 +9,13 @@
 
 static const char unconfirmed[] = "the running image is not confirmed yet";
 
-static void check(const struct cmx_upload *u)
+CMX_SMALL static void check(const struct cmx_upload *u)
 {
     CMX_CHECK(u->received == u->written + u->buffered && u->buffered <= sizeof u->buffer);
     (void)u;
 }
 
-static cmx_err fail(struct cmx_upload *u, cmx_err err, const char *why)
+CMX_SMALL static cmx_err fail(struct cmx_upload *u, cmx_err err, const char *why)
 {
     u->why = why;
     cmx_image_abort(&u->image);

@@ -92,7 +92,7 @@ static void put_resolvers(struct cmx_filter_packet *q)
 #endif
 
 /* The head of a chain, contiguous: where it lies, or copied. */
-static void put_bytes(struct cmx_filter_packet *q, const struct pbuf *p, uint8_t head[HEAD_MAX])
+CMX_SMALL static void put_bytes(struct cmx_filter_packet *q, const struct pbuf *p, uint8_t head[HEAD_MAX])
 {
     q->total = p->tot_len;
     q->data = p->payload;
@@ -114,28 +114,21 @@ static bool ask(struct cmx_filter_packet *q)
     return passes;
 }
 
-static bool outside_passes(const struct netif *netif, unsigned place, struct pbuf *p, bool out, bool ethernet)
+/* What crosses w's interface; w NULL: what the device sends to itself. */
+static bool is_passed(const struct wrapped *w, struct pbuf *p, bool out, bool ethernet)
 {
     struct cmx_filter_packet q;
     uint8_t head[HEAD_MAX];
 
     memset(&q, 0, sizeof q);
+    q.loopback = !w;
     q.out = out;
     q.ethernet = ethernet;
-    q.iface = (uint8_t)place;
-    put_addresses(&q, netif);
-    put_resolvers(&q);
-    put_bytes(&q, p, head);
-    return ask(&q);
-}
-
-static bool loopback_passes(struct pbuf *p)
-{
-    struct cmx_filter_packet q;
-    uint8_t head[HEAD_MAX];
-
-    memset(&q, 0, sizeof q);
-    q.loopback = 1;
+    if (w) {
+        q.iface = (uint8_t)(w - filter.wrapped);
+        put_addresses(&q, w->netif);
+        put_resolvers(&q);
+    }
     put_bytes(&q, p, head);
     return ask(&q);
 }
@@ -152,17 +145,20 @@ static struct wrapped *find(const struct netif *netif)
     return NULL;
 }
 
-static unsigned place_of(const struct wrapped *w)
+/* The interface's place, if the packet may cross it; else NULL. */
+static const struct wrapped *passage(const struct netif *netif, struct pbuf *p, bool out, bool ethernet)
 {
-    return (unsigned)(w - filter.wrapped);
+    const struct wrapped *w = find(netif);
+
+    return w && is_passed(w, p, out, ethernet) ? w : NULL;
 }
 
 /* What is refused counts as taken: an error would only make a driver complain. */
 static err_t guard_input(struct pbuf *p, struct netif *netif)
 {
-    const struct wrapped *w = find(netif);
+    const struct wrapped *w = passage(netif, p, false, has_ethernet(netif));
 
-    if (w && outside_passes(netif, place_of(w), p, false, has_ethernet(netif)))
+    if (w)
         return w->input(p, netif);
     pbuf_free(p);
     return ERR_OK;
@@ -170,23 +166,23 @@ static err_t guard_input(struct pbuf *p, struct netif *netif)
 
 static err_t guard_linkoutput(struct netif *netif, struct pbuf *p)
 {
-    const struct wrapped *w = find(netif);
+    const struct wrapped *w = passage(netif, p, true, true);
 
-    return w && outside_passes(netif, place_of(w), p, true, true) ? w->linkoutput(netif, p) : ERR_OK;
+    return w ? w->linkoutput(netif, p) : ERR_OK;
 }
 
 static err_t guard_output4(struct netif *netif, struct pbuf *p, const ip4_addr_t *to)
 {
-    const struct wrapped *w = find(netif);
+    const struct wrapped *w = passage(netif, p, true, false);
 
-    return w && outside_passes(netif, place_of(w), p, true, false) ? w->output4(netif, p, to) : ERR_RTE;
+    return w ? w->output4(netif, p, to) : ERR_RTE;
 }
 
 static err_t guard_output6(struct netif *netif, struct pbuf *p, const ip6_addr_t *to)
 {
-    const struct wrapped *w = find(netif);
+    const struct wrapped *w = passage(netif, p, true, false);
 
-    return w && outside_passes(netif, place_of(w), p, true, false) ? w->output6(netif, p, to) : ERR_RTE;
+    return w ? w->output6(netif, p, to) : ERR_RTE;
 }
 
 /* For an interface that no place is left for: nothing passes. */
@@ -413,7 +409,7 @@ int cmx_lwip_ip_input_hook(struct pbuf *p, struct netif *inp)
     if (!filter.judge)
         return 0;
     if (is_looped(p))
-        passes = loopback_passes(p);
+        passes = is_passed(NULL, p, false, false);
     else
         passes = inp && is_wrapped(inp); /* judged when it came in; a new interface's packets were not */
     if (passes)
