@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cmxsafe/core/text.h"
 #include "cmxsafe/version.h"
 
 void status_duration(uint64_t ms, char *out, size_t cap)
@@ -72,11 +73,8 @@ unsigned status_sessions(const struct status_view *v)
 /* A peer's words, on one line and harmless to a terminal. */
 static void clean(char *out, size_t cap, const char *s)
 {
-    size_t n = 0;
-
-    for (; *s && n + 1 < cap; s++)
-        out[n++] = (unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s;
-    out[n] = 0;
+    snprintf(out, cap, "%s", s);
+    cmx_text_clean(out);
 }
 
 static size_t count_up(const struct status_view *v)

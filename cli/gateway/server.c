@@ -16,6 +16,7 @@
 
 #include "cli/gateway/serve.h"
 #include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/text.h"
 #include "cmxsafe/port/port.h"
 
 #define EVENTS_AT_ONCE 64
@@ -30,9 +31,7 @@ void gw_note(const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    for (char *p = text; *p; p++)
-        if ((unsigned char)*p < 0x20 || *p == 0x7f)
-            *p = '?';
+    cmx_text_clean(text);
     fprintf(stderr, "cmxsafe: gateway: %s\n", text);
 }
 

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -131,6 +132,31 @@ static void test_text(void **state)
     assert_int_equal(cmx_url_decode("abcde", 5, 0, out, 4, &n), CMX_ENOSPC);
 }
 
+static void test_text_clean(void **state)
+{
+    static const struct {
+        const char *in, *want;
+    } cases[] = {
+        {"a\x1b[2J\n\x7fz", "a?[2J??z"},
+        {"\xc2\x9b"
+         "2J",
+         "\xc2?2J"}, /* CSI in UTF-8 */
+        {"\x9b\x9b"
+         "2J",
+         "??2J"},                                                                         /* and as one byte */
+        {"\xc3\x89\xe2\x80\x93\xf0\x9f\x94\x92", "\xc3\x89\xe2\x80\x93\xf0\x9f\x94\x92"}, /* text stays */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[32];
+
+        snprintf(text, sizeof text, "%s", cases[i].in);
+        cmx_text_clean(text);
+        assert_string_equal(text, cases[i].want);
+    }
+}
+
 static void test_nearest(void **state)
 {
     struct cmx_nearest n = CMX_NEAREST_INIT("enrol");
@@ -202,6 +228,7 @@ int main(void)
         cmocka_unit_test(test_buf_reserve_commit),
         cmocka_unit_test(test_backoff_grows_and_stays_bounded),
         cmocka_unit_test(test_text),
+        cmocka_unit_test(test_text_clean),
         cmocka_unit_test(test_nearest),
         cmocka_unit_test(test_mem_counts_and_fails),
         cmocka_unit_test(test_http_param),

@@ -50,6 +50,8 @@ static void put_text(struct cmx_json *j, const char *value, size_t len)
             put(j, s[i] == '"' ? "\\\"" : "\\\\", 2);
         else if (s[i] < 0x20 || s[i] == 0x7f) /* DEL needs no escape in JSON; a terminal is safer with one */
             put_control(j, s[i]);
+        else if (s[i] == 0xc2 && s[i + 1] < 0xa0) /* and so with C1; n is 2 */
+            put_control(j, s[i + 1]);
         else
             put(j, value + i, n);
         i += n ? n : 1;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cmxsafe/core/text.h"
 #include "cmxsafe/port/port.h"
 
 static atomic_int threshold = CMX_LOG_INFO;
@@ -29,8 +30,6 @@ void cmx_log(cmx_log_level level, const char *tag, const char *fmt, ...)
         return;
     if ((size_t)n >= sizeof line)
         memcpy(line + sizeof line - 4, "...", 4);
-    for (char *p = line; *p; p++)
-        if ((unsigned char)*p < 0x20 || *p == 0x7f)
-            *p = '?';
+    cmx_text_clean(line);
     cmx_port_log(level, tag, line);
 }

@@ -1,5 +1,6 @@
 #include "cmxsafe/core/text.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 void cmx_hex_encode(char *out, const void *data, size_t len)
@@ -71,6 +72,19 @@ cmx_err cmx_text_copy(char *out, size_t cap, const char *s)
         return CMX_ENOSPC;
     memcpy(out, s, n + 1);
     return CMX_OK;
+}
+
+/* C0, DEL, and C1, which terminals obey as one byte and as UTF-8 (U+0080 to U+009F: 0xc2 and that byte). */
+static bool is_control(uint8_t c, uint8_t before)
+{
+    return c < 0x20 || c == 0x7f || (c >= 0x80 && c < 0xa0 && (before < 0x80 || before == 0xc2));
+}
+
+void cmx_text_clean(char *s)
+{
+    for (uint8_t before = 0; *s; before = (uint8_t)*s++)
+        if (is_control((uint8_t)*s, before))
+            *s = '?';
 }
 
 cmx_err cmx_url_decode(const char *s, size_t len, int plus_is_space, uint8_t *out, size_t cap, size_t *out_len)

@@ -23,6 +23,9 @@ CMX_MUST_USE cmx_err cmx_text_u64(const char *s, uint64_t min, uint64_t max, uin
 /* Copies with the NUL. CMX_ENOSPC: does not fit in cap. */
 CMX_MUST_USE cmx_err cmx_text_copy(char *out, size_t cap, const char *s);
 
+/* Control characters become '?', C1's (U+0080 to U+009F) among them: what then goes to a terminal is only text. */
+void cmx_text_clean(char *s);
+
 /* %XX decoding (RFC 3986 section 2.1) of len chars into out, at most cap bytes; plus_is_space as HTML forms do it.
  * Any byte value may come out, NUL too. CMX_EFORMAT: a broken escape; CMX_ENOSPC. */
 CMX_MUST_USE cmx_err cmx_url_decode(const char *s, size_t len, int plus_is_space, uint8_t *out, size_t cap, size_t *out_len);
