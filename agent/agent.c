@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -443,6 +444,15 @@ static void end(struct agent *a)
     cmx_mem_free(a);
 }
 
+/* Passwords and keys are in memory: no core file takes them to a disk. The hooks' process inherits it. */
+static void forbid_core_files(void)
+{
+    const struct rlimit none = {0};
+
+    if (setrlimit(RLIMIT_CORE, &none) != 0)
+        cmx_log(CMX_LOG_WARN, TAG, "core files cannot be turned off: %s", strerror(errno));
+}
+
 int agent_run(const char *config_file)
 {
     struct agent *a = cmx_mem_alloc(sizeof *a);
@@ -451,6 +461,7 @@ int agent_run(const char *config_file)
     if (!a)
         return fail("start", cmx_err_text(CMX_ENOMEM), "free some");
     umask(077);
+    forbid_core_files();
     memory_setup();
     set_device();
     a->config_file = config_file;

@@ -61,6 +61,7 @@ fed_twice() { [ "$(grep -o WATCHDOG=1 "$TMP/notified" | wc -l)" -ge 2 ]; }
 wait_for 10 fed_twice || fail "the watchdog is not fed"
 grep -q 'STATUS=1 of 1 contexts up' "$TMP/notified" || fail "no STATUS="
 [ "$(stat -c %a "$RUN/s")" = 660 ] || fail "mode of the control socket"
+grep -q '^Max core file size *0 *0 ' "/proc/$AGENT/limits" || fail "a core file could hold its keys: $(grep core "/proc/$AGENT/limits")"
 ok "readiness, watchdog, status line"
 
 "$BIN/cmxsafed" status --socket "$RUN/s" >"$TMP/table"
