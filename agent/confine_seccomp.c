@@ -20,6 +20,7 @@
     X(seccomp_load)                                                                                                    \
     X(seccomp_attr_set)                                                                                                \
     X(seccomp_rule_add)                                                                                                \
+    X(seccomp_rule_add_array)                                                                                          \
     X(seccomp_syscall_resolve_name)
 #define CMX_LIBRARY_OF lib
 
@@ -277,22 +278,32 @@ static int add_names(scmp_filter_ctx f, uint32_t action, const char *const *name
     return 0;
 }
 
-/* Memory is writable or executable, never both. */
+/* prot: what it says of PROT_WRITE and PROT_EXEC; maps: of MAP_ANONYMOUS, -1: anything. */
+static int add_memory_call(scmp_filter_ctx f, const char *name, scmp_datum_t prot, int maps)
+{
+    const struct scmp_arg_cmp args[] = {SCMP_A2_64(SCMP_CMP_MASKED_EQ, PROT_WRITE | PROT_EXEC, prot),
+                                        SCMP_A3_64(SCMP_CMP_MASKED_EQ, MAP_ANONYMOUS, (scmp_datum_t)(unsigned)maps)};
+    int call = lib.seccomp_syscall_resolve_name(name);
+    int rc = lib.seccomp_rule_add_array(f, SCMP_ACT_ALLOW, call, maps < 0 ? 1 : 2, args);
+
+    return rc == -EDOM || rc == -EEXIST ? 0 : rc; /* a call that this machine does not have needs no rule */
+}
+
+/* Memory is writable or executable, never both and not one after the other: what runs is mapped from a file, as the
+ * name service's modules are, which are loaded late. */
 static int add_memory(scmp_filter_ctx f)
 {
     static const char *const names[] = {"mmap", "mmap2", "mprotect"};
-    static const scmp_datum_t kinds[] = {0, PROT_WRITE, PROT_EXEC};
+    int rc = 0;
 
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
-            int call = lib.seccomp_syscall_resolve_name(names[i]);
-            int rc = lib.seccomp_rule_add(f, SCMP_ACT_ALLOW, call, 1,
-                                          SCMP_A2_64(SCMP_CMP_MASKED_EQ, PROT_WRITE | PROT_EXEC, kinds[k]));
-
-            if (rc != 0 && rc != -EDOM && rc != -EEXIST)
-                return rc;
-        }
-    return 0;
+    for (size_t i = 0; i < sizeof names / sizeof names[0] && !rc; i++) {
+        rc = add_memory_call(f, names[i], 0, -1);
+        if (!rc)
+            rc = add_memory_call(f, names[i], PROT_WRITE, -1);
+        if (!rc && strcmp(names[i], "mprotect") != 0)
+            rc = add_memory_call(f, names[i], PROT_EXEC, 0);
+    }
+    return rc;
 }
 
 /* Threads, but no processes. clone3's flags are in memory, which a filter does not see: ENOSYS, and the C library takes

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <arpa/inet.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -214,6 +215,14 @@ static int seccomp_child(void)
     m = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (m == MAP_FAILED)
         return 8;
+#ifndef __SANITIZE_ADDRESS__
+    if (mprotect(m, 4096, PROT_READ | PROT_EXEC) == 0) /* what was written is no program */
+        return 10;
+    if (mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED)
+        return 11;
+    if (!dlopen("libresolv.so.2", RTLD_NOW)) /* the name service loads its modules late */
+        return 12;
+#endif
     if (syscall(SYS_mincore, (void *)-1, 0, NULL) != -1)
         return 9;
     return YES;
