@@ -32,7 +32,7 @@ start_dns $G4 || fail "dnsmasq does not start"
 # ---- the device; commands go to its tasks ----
 status() { tell status | jq -r "$1"; }
 sessions() { in_ns gw ss -Htn state established 'sport = :22' | awk '{print $4}'; }
-fetch() { in_ns gw curl -s -m 10 http://localhost:9081/; }
+fetch() { in_ns gw curl -s -m 30 http://localhost:9081/; }
 is_up() { [ "$(fetch)" = hello ]; }
 
 # The peer of every test: without isolation all of it is open, so that a closed door below is isolation's.
