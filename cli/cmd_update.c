@@ -23,7 +23,7 @@ static const char help[] =
     "usage: cmxsafe update [--gateway [USER@]HOST[:PORT] --device NAME | --url URL] [OPTION ...] IMAGE\n\n"
     "Updates one device, waits until it runs IMAGE and has confirmed it, and says so by its exit status.\n\n"
     "  --gateway HOST    reach the device through this host, with your own ssh (keys, agent, ssh_config)\n"
-    "  --device NAME     the device's name or address there (default: localhost)\n"
+    "  --device NAME     the device's name or address there, such as cam-17.cmx (default: localhost)\n"
     "  --ssh-config FILE instead of your own, as ssh's -F\n"
     "  --port N          the service's port there (default: 8989)\n"
     "  --url URL         reach the service directly (default: http://127.0.0.1:8989)\n"
@@ -386,6 +386,10 @@ static int wait_for_it(struct update *u)
         if (ask(u, &u->now) != CMX_OK)
             continue;
         back = strcmp(u->now.boot, u->before.boot) != 0;
+        if (!back && strcmp(u->now.state, "idle") == 0) { /* with a restart ahead it would be ready or restarting */
+            printf("installed; the device takes it without a restart\n");
+            return CLI_OK;
+        }
         if (back && u->now.confirmed)
             return judge(u);
     }

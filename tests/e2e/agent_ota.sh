@@ -47,8 +47,8 @@ code=$(curl -sS -m 60 -o answer -w '%{http_code}' --data-binary @bundle2.signed 
 [ "$code" != 200 ] && grep -q "the handler failed: signature of the bundle is not ours" answer || { cat answer; fail "a failing handler: $code"; }
 is .state idle || fail "after a failure"
 rm broken
-"$BIN/cmxsafe" update --opaque --url "$URL" --no-wait bundle2.signed >out 2>err || { cat out err; fail "cmxsafe update --opaque"; }
-cmp installed bundle2 || fail "the second bundle"
+timeout 60 "$BIN/cmxsafe" update --opaque --url "$URL" bundle2.signed >out 2>err || { cat out err; fail "cmxsafe update --opaque"; }
+cmp installed bundle2 && grep -q "^installed; the device takes it without a restart" out || { cat out; fail "the second bundle"; }
 ok "the exit status is the outcome"
 # A reload replaces the configuration's texts; what the service says of itself must not be among them.
 kill -HUP "$AGENT"
