@@ -45,7 +45,7 @@ for f in src/cmxsafe/port/esp/*.c; do
 done
 
 if command -v arduino-lint >/dev/null; then
-    arduino-lint --compliance strict --library-manager update "$CMX_ROOT" || bad=1
+    arduino-lint --compliance strict --library-manager submit --recursive "$CMX_ROOT" || bad=1 # asks the network, too
 else
     echo "arduino-lint is not installed: its published rules were checked instead"
 fi

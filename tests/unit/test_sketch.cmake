@@ -1,4 +1,6 @@
 set(SKETCH ${CMAKE_CURRENT_SOURCE_DIR}/unit/sketch)
+# As Arduino compiles it.
+set_source_files_properties(${SKETCH}/as_c.c ${SKETCH}/as_cpp.cpp PROPERTIES COMPILE_DEFINITIONS ARDUINO=10819)
 target_sources(test_sketch PRIVATE ${SKETCH}/as_c.c ${SKETCH}/as_cpp.cpp)
 
 # The same sketch as programs, for tests/e2e/sketch.sh.

@@ -1,5 +1,6 @@
 // SecureCamera - the CameraWebServer example of the ESP32 core, its stream reachable at the gateway alone.
 // For ESP32-S3 boards with an OV2640 (Freenove ESP32-S3-WROOM CAM and boards wired like it); other boards: the pins below.
+// Partition scheme: one with two slots for the application; with PSRAM.
 // At the gateway: open http://127.0.0.1:81/stream
 
 #include <WiFi.h>
@@ -90,6 +91,7 @@ static void startCameraServer() {
 
 void setup() {
   Serial.begin(115200);
+  esp_log_level_set("*", ESP_LOG_INFO);  // the core shows errors alone
   libssh_begin();
   ESP_ERROR_CHECK(cmx_esp_init(NULL));
   ESP_ERROR_CHECK(esp_camera_init(&camera));

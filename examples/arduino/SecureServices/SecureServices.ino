@@ -1,4 +1,5 @@
 // SecureServices - a plain web page, an updater and attestation, reachable at the gateway alone. Any ESP32 with Wi-Fi.
+// Partition scheme: one with two slots for the application of 1.9 MB or more, "Minimal SPIFFS (1.9MB APP with OTA)".
 // At the gateway:
 //   curl http://127.0.0.1:8080/
 //   curl -X POST -F "update=@firmware.bin" http://127.0.0.1:8989/update
@@ -26,6 +27,7 @@ WebServer server(80);
 
 void setup() {
   Serial.begin(115200);
+  esp_log_level_set("*", ESP_LOG_INFO);  // the core shows errors alone
   libssh_begin();
   ESP_ERROR_CHECK(cmx_esp_init(NULL));
 

@@ -19,7 +19,7 @@
 
 #define TIMEOUT_SECONDS 10
 #define VERBOSITY SSH_LOG_NOLOG
-#define SSHMULTICHANNEL 0
+#define SSHMULTICHANNEL 1  // 0: a session for each context, 35 KB each: see docs/ESP32.md, "On an Arduino core"
 
 // The public half of the key that signs firmware: 'cmxsafe image key' prints it. Empty: any image is accepted.
 #define OTA_PUBLIC_KEY ""
