@@ -138,8 +138,11 @@ int gw_cmd_import(int argc, char **argv)
     f = strcmp(line.operand[0], "-") == 0 ? stdin : fopen(line.operand[0], "re");
     if (!f)
         return cli_fail(line.operand[0], strerror(errno), NULL);
-    if (gw_open(&g, &c, true))
+    if (gw_open(&g, &c, true)) {
+        if (f != stdin)
+            fclose(f);
         return CLI_FAILED;
+    }
     err = gw_registry_begin(&g.registry, &e);
     if (!err)
         err = import_all(&job, f, &e);

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -164,4 +165,23 @@ int close(int fd)
         cmx_mem_free(a);
     }
     return (int)syscall(SYS_close, fd);
+}
+
+/* ---- what fortified callers are compiled to where they know the buffer (glibc's debug/) ---- */
+
+int __poll_chk(struct pollfd *fds, nfds_t n, int timeout_ms, size_t size);
+ssize_t __recv_chk(int fd, void *out, size_t len, size_t size, int flags);
+
+int __poll_chk(struct pollfd *fds, nfds_t n, int timeout_ms, size_t size)
+{
+    if (size / sizeof *fds < n)
+        abort();
+    return poll(fds, n, timeout_ms);
+}
+
+ssize_t __recv_chk(int fd, void *out, size_t len, size_t size, int flags)
+{
+    if (size < len)
+        abort();
+    return recv(fd, out, len, flags);
 }
