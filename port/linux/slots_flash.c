@@ -228,19 +228,34 @@ static cmx_err door_status(void *arg, struct cmx_slots_status *out)
     return CMX_OK;
 }
 
-static cmx_err door_begin(void *arg)
+/* Reads otadata, lets plan say what is to change, and does it. */
+typedef cmx_err (*plan_fn)(const struct cmx_slots_flash *s, const struct cmx_otadata *d, const char *why,
+                           struct cmx_otadata_plan *out);
+
+static cmx_err change(const struct cmx_slots_flash *s, plan_fn plan, const char *why)
 {
-    struct cmx_slots_flash *s = arg;
     struct cmx_otadata d;
-    struct cmx_otadata_plan plan;
+    struct cmx_otadata_plan p = {.n = 0};
     cmx_err err = otadata_read(s, &d);
 
-    if (err)
-        return err;
-    if (pending(s, &d))
+    if (!err)
+        err = plan(s, &d, why, &p);
+    return err ? err : execute(s, &p);
+}
+
+static cmx_err plan_begin(const struct cmx_slots_flash *s, const struct cmx_otadata *d, const char *why,
+                          struct cmx_otadata_plan *out)
+{
+    (void)why;
+    if (pending(s, d))
         return CMX_EBUSY;
-    cmx_otadata_plan_release(&d, target_of(s), s->partitions.slots, &plan);
-    return execute(s, &plan);
+    cmx_otadata_plan_release(d, target_of(s), s->partitions.slots, out);
+    return CMX_OK;
+}
+
+static cmx_err door_begin(void *arg)
+{
+    return change(arg, plan_begin, NULL);
 }
 
 /* CMX_OK: [offset, offset + len) lies within the target slot. */
@@ -279,36 +294,34 @@ static cmx_err door_read(void *arg, uint32_t offset, void *out, size_t len)
     return err ? err : cmx_port_flash_read(at, out, len);
 }
 
+static cmx_err plan_activate(const struct cmx_slots_flash *s, const struct cmx_otadata *d, const char *why,
+                             struct cmx_otadata_plan *out)
+{
+    (void)why;
+    cmx_otadata_plan_activate(d, target_of(s), s->partitions.slots, out);
+    return CMX_OK;
+}
+
 static cmx_err door_activate(void *arg, const struct cmx_image *verified, char *why, size_t why_cap)
 {
-    struct cmx_slots_flash *s = arg;
-    struct cmx_otadata d;
-    struct cmx_otadata_plan plan;
-    cmx_err err = otadata_read(s, &d);
+    cmx_err err = change(arg, plan_activate, NULL);
 
     (void)verified;
-    if (!err) {
-        cmx_otadata_plan_activate(&d, target_of(s), s->partitions.slots, &plan);
-        err = execute(s, &plan);
-    }
     if (err)
         snprintf(why, why_cap, "writing otadata failed");
     return err;
 }
 
+static cmx_err plan_confirm(const struct cmx_slots_flash *s, const struct cmx_otadata *d, const char *why,
+                            struct cmx_otadata_plan *out)
+{
+    (void)why;
+    return pending(s, d) ? cmx_otadata_plan_confirm(d, out) : CMX_OK;
+}
+
 static cmx_err door_confirm(void *arg)
 {
-    struct cmx_slots_flash *s = arg;
-    struct cmx_otadata d;
-    struct cmx_otadata_plan plan;
-    cmx_err err = otadata_read(s, &d);
-
-    if (err)
-        return err;
-    if (!pending(s, &d))
-        return CMX_OK;
-    err = cmx_otadata_plan_confirm(&d, &plan);
-    return err ? err : execute(s, &plan);
+    return change(arg, plan_confirm, NULL);
 }
 
 /* As esp_ota_check_rollback_is_possible asks: some other partition must hold an image. Its head is proof enough: a
@@ -323,19 +336,15 @@ static bool has_other_image(const struct cmx_slots_flash *s)
     return false;
 }
 
+static cmx_err plan_rollback(const struct cmx_slots_flash *s, const struct cmx_otadata *d, const char *why,
+                             struct cmx_otadata_plan *out)
+{
+    return pending(s, d) && has_other_image(s) ? cmx_otadata_plan_rollback(d, why, out) : CMX_ENOENT;
+}
+
 static cmx_err door_rollback(void *arg, const char *why)
 {
-    struct cmx_slots_flash *s = arg;
-    struct cmx_otadata d;
-    struct cmx_otadata_plan plan;
-    cmx_err err = otadata_read(s, &d);
-
-    if (err)
-        return err;
-    if (!pending(s, &d) || !has_other_image(s))
-        return CMX_ENOENT;
-    err = cmx_otadata_plan_rollback(&d, why, &plan);
-    return err ? err : execute(s, &plan);
+    return change(arg, plan_rollback, why);
 }
 
 void cmx_slots_flash_door(struct cmx_slots_flash *s, struct cmx_slots *out)

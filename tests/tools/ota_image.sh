@@ -1,16 +1,11 @@
-# ota_image.sh - for scenarios: ESP-IDF application images made by the real tools. Source it after lib.sh.
+# ota_image.sh - for scenarios: ESP-IDF application images made by the real tools. Source it after tests/e2e/lib.sh.
 # make_image OUT VERSION [CHIP] [SECURE_VERSION] [KILOBYTES]: compiles a program with an application descriptor for RISC-V
 # and lets esptool's elf2image make the image (for the S3 the ELF's machine is patched: only its chip id and layout matter).
 ESPTOOL_VERSION=5.6.0
 
 esptool_ready() {
-    local venv=${CMX_ESPTOOL_VENV:-$ROOT/build/venv-esptool}
-    ESPTOOL=$venv/bin/python
     command -v riscv64-unknown-elf-gcc >/dev/null || skip "riscv64-unknown-elf-gcc is not installed"
-    (
-        flock 9
-        "$ESPTOOL" -m esptool version >/dev/null 2>&1 || { python3 -m venv "$venv" && "$venv/bin/pip" install -q "esptool==$ESPTOOL_VERSION"; } >"$TMP/pip.log" 2>&1
-    ) 9>"$ROOT/build/.esptool.lock" || skip "esptool cannot be installed"
+    ESPTOOL=$(python_with "esptool==$ESPTOOL_VERSION" 2>"$TMP/pip.log") || skip "esptool cannot be installed"
 }
 
 make_image() {
