@@ -1,0 +1,1 @@
+target_link_libraries(test_agent_memory PRIVATE cmxsafed_parts)
