@@ -121,7 +121,7 @@ stop() { kill "$1" 2>/dev/null; wait "$1" 2>/dev/null; return 0; }
 
 # start_proxy [gateway options] -- CONTEXT...: the engine's driver against our sshd; then `ask COMMAND` talks to it.
 start_proxy() {
-    coproc PROXY { exec "$BIN/proxy_run" 127.0.0.1 "$SSHD_PORT" "$SSHD_USER" "$KEY" "$PIN" base=100 max=1000 "$@" 2>>"$TMP/proxy.log"; }
+    coproc PROXY { exec "$BIN/${PROXY_DRIVER:-proxy_run}" 127.0.0.1 "$SSHD_PORT" "$SSHD_USER" "$KEY" "$PIN" base=100 max=1000 "$@" 2>>"$TMP/proxy.log"; }
     PROXY_RUN=$PROXY_PID
     exec {PROXY_OUT}<&"${PROXY[0]}" {PROXY_IN}>&"${PROXY[1]}" # subshells inherit these, not a coprocess's own
     PIDS+=("$PROXY_RUN")

@@ -1,6 +1,7 @@
 /* The agent's own parts: status texts, the control protocol and its server, liveness of tasks, systemd's datagrams. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -428,7 +429,7 @@ static void test_control_places(void **state)
 
 /* ---- liveness ---- */
 
-static volatile bool end_task;
+static atomic_bool end_task;
 
 static void live_once(void *arg)
 {

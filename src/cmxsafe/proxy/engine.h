@@ -58,6 +58,7 @@ struct run {
     int listener; /* direct: or -1 */
     int poll_index;
     unsigned places;        /* relays, also those that only wait for the peer's close: at most twice max_connections */
+    bool pressed;           /* the last connection found no place, for those that wait for the peer's close have them */
     bool removed;           /* under the lock: the configuration does not have it any more */
     bool dirty;             /* live is newer than shared */
     bool retired;           /* the task has seen `removed` */

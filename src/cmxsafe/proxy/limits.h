@@ -84,8 +84,11 @@
 #endif
 
 /* A relay that waits for the peer to answer its channel close has no buffers left; there can be as many of them as open
- * ones. A peer that does not answer within this time would hold their places for ever: the session is ended. */
+ * ones. A gateway does not answer before its client has taken what is on the way, and a client may never do so: the
+ * session is ended for that only when their places are asked for, and one of them waits for longer than this. */
+#ifndef CMX_RELAY_CLOSE_TIMEOUT_MS
 #define CMX_RELAY_CLOSE_TIMEOUT_MS 60000
+#endif
 
 /* Local services answer a connection within this, unless the context says otherwise. */
 #define CMX_RELAY_CONNECT_TIMEOUT_S 10

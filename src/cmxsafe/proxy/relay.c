@@ -204,11 +204,12 @@ static void connect_result(struct relay *x, struct session *s)
 }
 
 /* One that only waits for the gateway's close is no connection any more, but not free of cost: as many again. */
-static bool has_place(const struct run *r, unsigned extra)
+static bool has_place(struct run *r, unsigned extra)
 {
     const unsigned max = r->cfg.max_connections + extra;
 
-    return r->live.relays_open < max && r->places < 2 * max;
+    r->pressed = r->places >= 2 * max;
+    return r->live.relays_open < max && !r->pressed;
 }
 
 void cmx_relay_reverse(struct session *s, struct run *r, struct cmx_ssh_open *o)
@@ -380,7 +381,7 @@ cmx_err cmx_relay_settle(struct relay *x, struct session *s)
     case RELAY_CLOSING:
         if (x->remote_closed)
             x->state = RELAY_DEAD;
-        else if (s->now_ms >= x->deadline_ms)
+        else if (x->run->pressed && s->now_ms >= x->deadline_ms)
             return CMX_EPROTO;
         return CMX_OK;
     case RELAY_DEAD:
@@ -394,8 +395,9 @@ uint64_t cmx_relay_due(const struct relay *x)
     switch (x->state) {
     case RELAY_TENTATIVE:
     case RELAY_CONNECTING:
-    case RELAY_CLOSING:
         return x->deadline_ms;
+    case RELAY_CLOSING:
+        return x->run->pressed ? x->deadline_ms : UINT64_MAX;
     case RELAY_OPEN:
         return idle_at(x);
     case RELAY_OPENING:

@@ -167,6 +167,7 @@ static void forget_forwards(struct session *s)
         r->listening = false;
         r->cancelling = false;
         r->retry_ms = 0;
+        r->pressed = false;
         cmx_probe_reset(r);
     }
     s->request = REQUEST_NONE;
