@@ -17,8 +17,8 @@ agent() { # agent NAME FLASH: enrols it by its hardware key and starts it, confi
     chmod 600 "$key"
     gw enroll "$name" --hwkey "$key" --ports 8888 --group agents --mac "02:00:00:00:00:0${name#a}" --form agent >"$TMP/$name.enrolled" || fail "enroll $name"
     {
-        sed -e '/^key_file/d' -e "s/^local_port = .*/local_port = $port/" "$TMP/$name.enrolled"
-        printf '\n[agent]\ncontrol_socket = %s\n[identity]\nkey_file = %s\n[attest]\nenabled = yes\nport = %s\nimage = %s\n' "$TMP/$name.sock" "$key" "$port" "$flash"
+        sed -e "s|^key_file = .*|key_file = $key|" -e "s/^local_port = .*/local_port = $port/" "$TMP/$name.enrolled"
+        printf '\n[agent]\ncontrol_socket = %s\n[attest]\nenabled = yes\nport = %s\nimage = %s\n' "$TMP/$name.sock" "$port" "$flash"
     } >"$TMP/$name.conf"
     "$BIN/cmxsafed" -c "$TMP/$name.conf" 2>>"$TMP/$name.log" &
     PIDS+=("$!")
