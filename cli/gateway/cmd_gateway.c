@@ -16,6 +16,7 @@ static const struct cli_command commands[] = {
     {"platform", gw_cmd_platform, "register a consumer that logs in"},
     {"status", gw_cmd_status, "say who is connected"},
     {"watch", gw_cmd_watch, "show the status again and again"},
+    {"log", gw_cmd_log, "print who and what was changed, and when"},
     {"metrics", gw_cmd_metrics, "print metrics for Prometheus"},
     {"attest", gw_cmd_attest, "attest devices"},
     {"update", gw_cmd_update, "roll an update out"},

@@ -179,6 +179,7 @@ int gw_cmd_hosts(int argc, char **argv);
 int gw_cmd_import(int argc, char **argv);
 int gw_cmd_init(int argc, char **argv);
 int gw_cmd_list(int argc, char **argv);
+int gw_cmd_log(int argc, char **argv);
 int gw_cmd_metrics(int argc, char **argv);
 int gw_cmd_net(int argc, char **argv);
 int gw_cmd_platform(int argc, char **argv);

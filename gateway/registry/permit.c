@@ -150,6 +150,18 @@ static cmx_err find_consumer(struct gw_registry *r, const struct gw_consumer *c,
     return add ? consumer_add(r, c, id, e) : CMX_ENOENT;
 }
 
+/* "user:alice" and "cam-17:81"; without a port all of the device's were meant. */
+static cmx_err grant_event(struct gw_registry *r, const char *what, const struct gw_consumer *c, const char *device,
+                           uint16_t port, struct gw_error *e)
+{
+    char who[sizeof c->kind + sizeof c->name + 1];
+    char target[GW_NAME_MAX + 8];
+
+    snprintf(who, sizeof who, "%s:%s", c->kind, c->name);
+    snprintf(target, sizeof target, port ? "%s:%u" : "%s", device, port);
+    return gw_event(r, what, who, target, e);
+}
+
 cmx_err gw_permit_set(struct gw_registry *r, const struct gw_consumer *c, const char *device, uint16_t port,
                       gw_outcome *out, struct gw_error *e)
 {
@@ -170,13 +182,13 @@ cmx_err gw_permit_set(struct gw_registry *r, const struct gw_consumer *c, const 
         changed += sqlite3_changes(r->db);
     }
     *out = changed ? GW_CHANGED : GW_UNCHANGED;
-    return err || !changed ? err : gw_event(r, "grant", c->name, device, e);
+    return err || !changed ? err : grant_event(r, "grant", c, device, port, e);
 }
 
 cmx_err gw_permit_remove(struct gw_registry *r, const struct gw_consumer *c, const char *device, uint16_t port,
                          gw_outcome *out, struct gw_error *e)
 {
-    struct gw_device d;
+    struct gw_device d = {0};
     int64_t id = 0;
     cmx_err err = gw_device_get(r, device, &d, e);
 
@@ -191,7 +203,7 @@ cmx_err gw_permit_remove(struct gw_registry *r, const struct gw_consumer *c, con
     if (err || sqlite3_changes(r->db) == 0)
         return err;
     *out = GW_CHANGED;
-    return gw_event(r, "ungrant", c->name, device, e);
+    return grant_event(r, "ungrant", c, device, port, e);
 }
 
 cmx_err gw_permit_each(struct gw_registry *r, const char *kind, gw_permit_fn fn, void *arg, struct gw_error *e)

@@ -340,3 +340,24 @@ cmx_err gw_event(struct gw_registry *r, const char *what, const char *who, const
     return gw_sql_run(r, e, "INSERT INTO event(at, what, who, detail) VALUES(?, ?, ?, ?)", "ittt", (int64_t)time(NULL),
                       what, who, detail);
 }
+
+cmx_err gw_event_each(struct gw_registry *r, const char *name, uint64_t n, gw_event_fn fn, void *arg,
+                      struct gw_error *e)
+{
+    sqlite3_stmt *stmt;
+    cmx_err err = gw_sql_prepare(r, &stmt, e,
+                                 "SELECT at, what, who, detail FROM (SELECT * FROM event WHERE ?1 = '' OR who = ?1 OR"
+                                 " who LIKE '%:' || ?1 OR detail = ?1 OR detail LIKE ?1 || ':%' ORDER BY id DESC"
+                                 " LIMIT ?2) ORDER BY id",
+                                 "ti", name ? name : "", n ? (int64_t)n : (int64_t)-1);
+
+    if (err)
+        return err;
+    while (!(err = gw_sql_step(r, stmt, e))) {
+        err = fn(arg, sqlite3_column_int64(stmt, 0), gw_sql_text(stmt, 1), gw_sql_text(stmt, 2), gw_sql_text(stmt, 3));
+        if (err)
+            break;
+    }
+    sqlite3_finalize(stmt);
+    return err == CMX_ENOENT ? CMX_OK : err;
+}

@@ -75,5 +75,10 @@ const char *gw_sql_text(sqlite3_stmt *stmt, int column);
 /* A line in the audit trail: what ("enroll"), who (a name), detail. Part of the caller's transaction. */
 CMX_MUST_USE cmx_err gw_event(struct gw_registry *r, const char *what, const char *who, const char *detail,
                               struct gw_error *e);
+/* The last n changes (0: all), the oldest first; name: those that speak of it, NULL: of any. The texts live as long as
+ * the call. */
+typedef cmx_err (*gw_event_fn)(void *arg, int64_t at, const char *what, const char *who, const char *detail);
+CMX_MUST_USE cmx_err gw_event_each(struct gw_registry *r, const char *name, uint64_t n, gw_event_fn fn, void *arg,
+                                   struct gw_error *e);
 
 #endif

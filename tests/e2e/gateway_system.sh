@@ -106,6 +106,12 @@ grep -q "the registry is changed, but .*/etc/hosts .*; make it writable, or" "$T
 wait_for 5 gone cam-17 || fail "revoked, and still there"
 mount -o remount,rw /etc && gw init >/dev/null || fail "init, once /etc can be written again"
 [ "$(awk '/cam-17/' /etc/hosts)" = "" ] || fail "a revoked name stays in /etc/hosts"
+gw grant --remove user:1234 nobody 2>&1 | grep -q "no device .nobody." || fail "a grant of no device is taken back"
+gw log cam-17 >"$TMP/log.out" && grep -q ' enroll  *cam-17  *SHA256:' "$TMP/log.out" && grep -q ' grant  *user:1234  *cam-17:81$' "$TMP/log.out" &&
+    grep -q ' ungrant  *user:1234  *cam-17:81$' "$TMP/log.out" && grep -q ' revoke  *cam-17 ' "$TMP/log.out" || fail "the audit trail: $(cat "$TMP/log.out")"
+! grep -q cam-18 "$TMP/log.out" || fail "another device's changes"
+[ "$(gw log --last 2 --json | jq -r '[.[].what] | join(" ")')" = "rename revoke" ] || fail "the last changes: $(gw log --last 2)"
+ok "audit trail"
 stop_gateway
 gw net down || fail "net down"
 gw net down || fail "net down is not idempotent"
