@@ -62,14 +62,15 @@ static void print_result(const struct gw *g, const struct gw_device *d, const st
     char host[GW_HOST_MAX];
 
     if (job->common.json) {
-        printf("{\"outcome\":\"%s\",\"device\":", gw_outcome_text(outcome));
+        printf("{\"outcome\":\"%s\"%s,\"device\":", gw_outcome_text(outcome),
+               job->common.dry_run ? ",\"dry_run\":true" : "");
         gw_json_device(stdout, g, d);
         printf("}\n");
         return;
     }
     gw_device_host(g, d, host);
-    printf("# %s: %s%s, reachable as %s%s%s\n", d->name, gw_outcome_text(outcome),
-           job->common.dry_run ? " (dry run)" : "", host, d->address[0] ? ", address " : "", d->address);
+    printf("# %s: %s%s, reachable as %s%s%s\n", d->name, gw_outcome_text(outcome), gw_dry_text(&job->common), host,
+           d->address[0] ? ", address " : "", d->address);
     if (job->form) {
         gw_snippet(stdout, g, d, job->form, job->hwkey != NULL);
         return;

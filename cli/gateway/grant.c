@@ -104,10 +104,10 @@ static int change(const struct gw_common *c, const char *who, const char *target
     if (!status && !remove)
         note_stranger(&consumer);
     if (!status && c->json)
-        printf("{\"outcome\":\"%s\"}\n", gw_outcome_text(outcome));
+        gw_json_outcome(c, outcome);
     else if (!status)
-        printf("%s:%s %s %s (%s)\n", consumer.kind, consumer.name, remove ? "no longer reaches" : "may reach", target,
-               gw_outcome_text(outcome));
+        printf("%s:%s %s %s (%s)%s\n", consumer.kind, consumer.name, remove ? "no longer reaches" : "may reach", target,
+               gw_outcome_text(outcome), gw_dry_text(c));
     return status;
 }
 

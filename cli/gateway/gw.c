@@ -233,3 +233,13 @@ const char *gw_outcome_text(gw_outcome o)
     static const char *const words[] = {"unchanged", "added", "changed"};
     return words[o];
 }
+
+const char *gw_dry_text(const struct gw_common *c)
+{
+    return c->dry_run ? " (dry run)" : "";
+}
+
+void gw_json_outcome(const struct gw_common *c, gw_outcome o)
+{
+    printf("{\"outcome\":\"%s\"%s}\n", gw_outcome_text(o), c->dry_run ? ",\"dry_run\":true" : "");
+}

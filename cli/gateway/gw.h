@@ -129,6 +129,10 @@ void gw_json_device(FILE *f, const struct gw *g, const struct gw_device *d);
 /* "2026-11-22 13:05:29Z", or "-" for 0. */
 const char *gw_time_text(int64_t at, char out[32]);
 const char *gw_outcome_text(gw_outcome o);
+/* What a writing subcommand ends with: {"outcome":"changed"}, with "dry_run":true in a dry run. */
+void gw_json_outcome(const struct gw_common *c, gw_outcome o);
+/* " (dry run)", or nothing. */
+const char *gw_dry_text(const struct gw_common *c);
 
 /* ---- files ---- */
 

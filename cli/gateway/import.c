@@ -150,8 +150,11 @@ int gw_cmd_import(int argc, char **argv)
         fclose(f);
     status = gw_finish(&g, &c, "nothing was imported", err, &e);
     if (!status)
-        printf(c.json ? "{\"added\":%zu,\"changed\":%zu,\"unchanged\":%zu}\n"
-                      : "added %zu, changed %zu, unchanged %zu\n",
-               job.counts[GW_ADDED], job.counts[GW_CHANGED], job.counts[GW_UNCHANGED]);
+        printf(c.json ? "{\"added\":%zu,\"changed\":%zu,\"unchanged\":%zu%s}\n"
+                      : "added %zu, changed %zu, unchanged %zu%s\n",
+               job.counts[GW_ADDED], job.counts[GW_CHANGED], job.counts[GW_UNCHANGED],
+               !c.dry_run ? ""
+               : c.json   ? ",\"dry_run\":true"
+                          : gw_dry_text(&c));
     return status;
 }

@@ -179,6 +179,15 @@ static int finish(struct gw *g, const struct init_job *job, bool fresh, struct g
     return CLI_OK;
 }
 
+static int print_dry(const struct init_job *job, const struct gw *g, gw_outcome o)
+{
+    if (job->common.json)
+        gw_json_outcome(&job->common, o);
+    else
+        printf(o == GW_ADDED ? "would set up a gateway in %s\n" : "would set the gateway in %s up again\n", g->dir);
+    return CLI_OK;
+}
+
 static int run(const struct init_job *job)
 {
     struct gw_error e = {0};
@@ -189,10 +198,8 @@ static int run(const struct init_job *job)
 
     gw_find_dir(&g, &job->common);
     fresh = access(gw_path(&g, "registry.db", path), F_OK) != 0;
-    if (job->common.dry_run && fresh) {
-        printf("would set up a gateway in %s\n", g.dir);
-        return CLI_OK;
-    }
+    if (job->common.dry_run && fresh)
+        return print_dry(job, &g, GW_ADDED);
     err = open_or_create(&g, job, &e);
     if (!err)
         err = gw_registry_begin(&g.registry, &e);
@@ -210,8 +217,7 @@ static int run(const struct init_job *job)
     if (job->common.dry_run) {
         gw_registry_rollback(&g.registry);
         gw_close(&g);
-        printf("would set the gateway in %s up again\n", g.dir);
-        return CLI_OK;
+        return print_dry(job, &g, GW_CHANGED);
     }
     return finish(&g, job, fresh, &e);
 }

@@ -35,8 +35,8 @@ int gw_cmd_platform(int argc, char **argv)
         err = gw_platform_set(&g.registry, line.operand[0], &k, &outcome, &e);
     status = gw_finish(&g, &c, "registering the platform failed", err, &e);
     if (!status && c.json)
-        printf("{\"outcome\":\"%s\"}\n", gw_outcome_text(outcome));
+        gw_json_outcome(&c, outcome);
     else if (!status)
-        printf("%s: %s\n", line.operand[0], gw_outcome_text(outcome));
+        printf("%s: %s%s\n", line.operand[0], gw_outcome_text(outcome), gw_dry_text(&c));
     return status;
 }

@@ -32,8 +32,9 @@ int gw_cmd_revoke(int argc, char **argv)
     if (status)
         return status;
     if (c.json)
-        printf("{\"outcome\":\"%s\"}\n", gw_outcome_text(outcome));
+        gw_json_outcome(&c, outcome);
     else
-        printf("%s: %s\n", line.operand[0], outcome == GW_UNCHANGED ? "was revoked already" : "revoked");
+        printf("%s: %s%s\n", line.operand[0], outcome == GW_UNCHANGED ? "was revoked already" : "revoked",
+               gw_dry_text(&c));
     return CLI_OK;
 }

@@ -207,7 +207,10 @@ static void roll(struct run *r)
         if (must_stop(r))
             break;
         if (r->job->common.dry_run) {
-            printf("would %s %s\n", r->job->command, x->device.name);
+            if (r->job->common.json)
+                printf("{\"name\":\"%s\",\"dry_run\":true}\n", x->device.name);
+            else
+                printf("would %s %s\n", r->job->command, x->device.name);
             continue;
         }
         if (start(r, x))

@@ -13,6 +13,7 @@ int gw_cmd_rotate(int argc, char **argv)
         GW_DIR_OPTION(c),
         {"key", "FILE", "the new public key", &key},
         {"hwkey", "FILE", "the new hardware key (private_key.bin)", &hwkey},
+        GW_JSON_OPTION(c),
         GW_DRY_RUN_OPTION(c),
     };
     struct gw_command_line line = GW_COMMAND_LINE("rotate", "NAME", about, 1, 1, options);
@@ -34,7 +35,10 @@ int gw_cmd_rotate(int argc, char **argv)
     if (!err)
         err = gw_device_rotate(&g.registry, line.operand[0], &k, &outcome, &e);
     status = gw_finish(&g, &c, "rotation failed", err, &e);
-    if (!status)
-        printf("%s: key %s\n", line.operand[0], outcome == GW_UNCHANGED ? "unchanged" : k.fingerprint);
+    if (!status && c.json)
+        gw_json_outcome(&c, outcome);
+    else if (!status)
+        printf("%s: key %s%s\n", line.operand[0], outcome == GW_UNCHANGED ? "unchanged" : k.fingerprint,
+               gw_dry_text(&c));
     return status;
 }

@@ -106,6 +106,14 @@ grep -q "the registry is changed, but .*/etc/hosts .*; make it writable, or" "$T
 wait_for 5 gone cam-17 || fail "revoked, and still there"
 mount -o remount,rw /etc && gw init >/dev/null || fail "init, once /etc can be written again"
 [ "$(awk '/cam-17/' /etc/hosts)" = "" ] || fail "a revoked name stays in /etc/hosts"
+for dry in "revoke cam-19" "rename cam-19 cam-20" "rotate cam-19 --key $TMP/p2.pub" "grant user:1 cam-19" "platform other --key $TMP/p2.pub" "enroll cam-20 --key $TMP/p2.pub --ports 81 --form agent"; do
+    key p2
+    gw $dry --dry-run | head -n 1 | grep -q '(dry run)' || fail "a dry run that does not say so: $dry"
+    [[ $dry == enroll* ]] && dry=${dry% --form agent}
+    gw $dry --dry-run --json | jq -e '.outcome and .dry_run' >/dev/null || fail "--dry-run --json: $dry"
+done
+gw init --dry-run --json | jq -e .dry_run >/dev/null && gw update cam-19 --dry-run --json -- x | jq -e .dry_run >/dev/null || fail "--dry-run --json"
+[ "$(gw list --json | jq -r '[.[].name] | join(" ")')" = cam-19 ] || fail "a dry run changed something: $(gw list)"
 gw grant --remove user:1234 nobody 2>&1 | grep -q "no device .nobody." || fail "a grant of no device is taken back"
 gw log cam-17 >"$TMP/log.out" && grep -q ' enroll  *cam-17  *SHA256:' "$TMP/log.out" && grep -q ' grant  *user:1234  *cam-17:81$' "$TMP/log.out" &&
     grep -q ' ungrant  *user:1234  *cam-17:81$' "$TMP/log.out" && grep -q ' revoke  *cam-17 ' "$TMP/log.out" || fail "the audit trail: $(cat "$TMP/log.out")"
