@@ -123,9 +123,9 @@ void cmx_device_set_hooks(const struct cmx_proxy_hooks *hooks)
 
 static void say_missing_pin(void)
 {
-    cmx_log(
-        CMX_LOG_ERROR, TAG,
-        "NOT CONNECTING: no host key of the gateway is pinned; set SSH_HOST_KEY to what `ssh-keygen -lf` prints of it");
+    cmx_log(CMX_LOG_ERROR, TAG,
+            "NOT CONNECTING: no host key of the gateway is pinned; set SSH_HOST_KEY (menuconfig: CMX_HOST_KEYS) to "
+            "what `ssh-keygen -lf` prints");
 }
 
 /* With a hardware key the SSH key is derived from it, unless the settings chose another credential; and a device that
