@@ -209,10 +209,10 @@ static bool end_of(const struct sockaddr *a, struct cmx_end *end)
     return true;
 }
 
-static const cmx_flow_kind kinds[] = {[CMX_SOCKET_SESSION] = CMX_FLOW_SESSION,
-                                      [CMX_SOCKET_RELAY] = CMX_FLOW_RELAY,
-                                      [CMX_SOCKET_LISTEN] = CMX_FLOW_LISTEN,
-                                      [CMX_SOCKET_PAIR] = CMX_FLOW_PAIR};
+/* The engine's kinds are the policy's. */
+_Static_assert((int)CMX_SOCKET_SESSION == (int)CMX_FLOW_SESSION && (int)CMX_SOCKET_RELAY == (int)CMX_FLOW_RELAY &&
+                   (int)CMX_SOCKET_LISTEN == (int)CMX_FLOW_LISTEN && (int)CMX_SOCKET_PAIR == (int)CMX_FLOW_PAIR,
+               "change() is told the one for the other");
 
 /* The state, with the filter's lock held; NULL, and not held, where there is none. */
 static struct state *enter(void)
@@ -253,12 +253,12 @@ static cmx_err change(cmx_flow_kind kind, const struct sockaddr *local, const st
 
 cmx_err cmx_device_isolation_open(cmx_socket_kind kind, const struct sockaddr *local, const struct sockaddr *peer)
 {
-    return change(kinds[kind], local, peer, true);
+    return change((cmx_flow_kind)kind, local, peer, true);
 }
 
 void cmx_device_isolation_close(cmx_socket_kind kind, const struct sockaddr *local, const struct sockaddr *peer)
 {
-    (void)change(kinds[kind], local, peer, false); /* nothing can be done about it */
+    (void)change((cmx_flow_kind)kind, local, peer, false); /* nothing can be done about it */
 }
 
 cmx_err cmx_device_isolation_claim(const struct sockaddr *local, const struct sockaddr *peer)

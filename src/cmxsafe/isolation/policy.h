@@ -80,7 +80,7 @@ struct cmx_iso_config {
 /* ---- what is alive ---- */
 
 /* PAIR: both ends are the engine's, on loopback, and no context names them. */
-typedef enum { CMX_FLOW_SESSION, CMX_FLOW_RELAY, CMX_FLOW_LISTEN, CMX_FLOW_CLAIM, CMX_FLOW_PAIR } cmx_flow_kind;
+typedef enum { CMX_FLOW_SESSION, CMX_FLOW_RELAY, CMX_FLOW_LISTEN, CMX_FLOW_PAIR, CMX_FLOW_CLAIM } cmx_flow_kind;
 typedef enum { CMX_TCP_OPENING, CMX_TCP_SYN_SENT, CMX_TCP_UP, CMX_TCP_PICKUP } cmx_tcp_state;
 
 /* A socket that the proxy engine owns. Invariants: on exactly one bucket's list while used; snd_max and rcv_* are only

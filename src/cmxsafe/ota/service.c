@@ -40,6 +40,7 @@ void cmx_ota_drop_upload(struct cmx_ota_service *s)
     s->received = 0;
     s->total = 0;
     s->crc = 0;
+    cmx_ota_set_state(s, OTA_IDLE);
 }
 
 void cmx_ota_look_at_slots(struct cmx_ota_service *s)
@@ -162,7 +163,6 @@ void cmx_ota_expire(struct cmx_ota_service *s)
 {
     if (s->state == OTA_INTERRUPTED && cmx_port_now_ms() - s->interrupted_ms >= CMX_OTA_RESUME_MS) {
         cmx_ota_drop_upload(s);
-        cmx_ota_set_state(s, OTA_IDLE);
     }
 }
 
@@ -231,7 +231,6 @@ void cmx_ota_schedule_restart(struct cmx_ota_service *s)
 static cmx_err restart_begin(struct cmx_http_request *r, void *ctx, void **state)
 {
     struct cmx_ota_service *s = ctx;
-    struct cmx_ota_request *q;
     cmx_err err = CMX_OK;
     bool ready;
 
@@ -242,12 +241,14 @@ static cmx_err restart_begin(struct cmx_http_request *r, void *ctx, void **state
     cmx_port_mutex_unlock(&s->lock);
     if (!ready)
         return cmx_http_reply_text(r, 409, "error: no update is ready\n");
-    q = cmx_mem_alloc(sizeof *q);
-    if (!q)
-        return cmx_ota_no_memory(r);
-    q->restart = true;
-    *state = q;
+    *state = s;
     return cmx_http_reply_text(r, 200, "OK restarting\n");
+}
+
+static void restart_done(void *ctx, void *state, bool complete)
+{
+    if (state && complete)
+        cmx_ota_schedule_restart(ctx);
 }
 
 /* ---- life ---- */
@@ -262,7 +263,7 @@ static const struct cmx_http_route routes[] = {
      .body = cmx_ota_update_body,
      .end = cmx_ota_update_end,
      .done = cmx_ota_update_done},
-    {.method = "POST", .path = "/restart", .begin = restart_begin, .done = cmx_ota_update_done},
+    {.method = "POST", .path = "/restart", .begin = restart_begin, .done = restart_done},
 };
 
 static void describe_http(struct cmx_ota_service *s)

@@ -42,9 +42,8 @@ struct cmx_ota_service {
 
 /* One POST /update. */
 struct cmx_ota_request {
-    bool owner;   /* of the service's upload */
-    bool ready;   /* its upload was activated */
-    bool restart; /* the device restarts once the answer has left */
+    bool owner; /* of the service's upload */
+    bool ready; /* its upload was activated: the device restarts once the answer has left */
     bool multipart;
     bool in_field; /* in the part named `update` */
     bool had_field;
@@ -61,7 +60,7 @@ _Static_assert(sizeof(struct cmx_upload) + sizeof(struct cmx_ota_request) + size
 /* Under lock where they change the service. */
 void cmx_ota_event_send(struct cmx_ota_service *s, cmx_ota_event e, const char *text);
 void cmx_ota_set_state(struct cmx_ota_service *s, cmx_ota_state_name state);
-void cmx_ota_drop_upload(struct cmx_ota_service *s);
+void cmx_ota_drop_upload(struct cmx_ota_service *s); /* and the state is OTA_IDLE */
 void cmx_ota_look_at_slots(struct cmx_ota_service *s);
 void cmx_ota_expire(struct cmx_ota_service *s); /* forgets an interrupted upload that is too old */
 

@@ -50,7 +50,6 @@ static cmx_err fail(struct cmx_ota_service *s, struct cmx_http_request *r, struc
         q->owner = false;
         cmx_ota_drop_upload(s);
         snprintf(s->error, sizeof s->error, "%s", text);
-        cmx_ota_set_state(s, OTA_IDLE);
     }
     cmx_port_mutex_unlock(&s->lock);
     cmx_log(CMX_LOG_WARN, TAG, "update refused: %s (%s)", text, cmx_err_name(err));
@@ -75,7 +74,6 @@ static cmx_err open_new(struct cmx_ota_service *s, const char **why)
     cmx_err err;
 
     cmx_ota_drop_upload(s);
-    cmx_ota_set_state(s, OTA_IDLE);
     s->error[0] = '\0';
     s->upload = cmx_mem_alloc(sizeof *s->upload);
     if (!s->upload) {
@@ -113,7 +111,6 @@ static cmx_err acquire(struct cmx_ota_service *s, struct cmx_ota_request *q, con
         s->total = range->total;
     if (s->total > s->upload->slot_size) {
         cmx_ota_drop_upload(s);
-        cmx_ota_set_state(s, OTA_IDLE);
         *why = "it is larger than the slot";
         return CMX_ENOSPC;
     }
@@ -232,7 +229,6 @@ static void interrupted(struct cmx_ota_service *s)
     cmx_port_mutex_lock(&s->lock);
     if (s->received == 0) {
         cmx_ota_drop_upload(s);
-        cmx_ota_set_state(s, OTA_IDLE);
     } else {
         s->interrupted_ms = cmx_port_now_ms();
         cmx_ota_set_state(s, OTA_INTERRUPTED);
@@ -302,10 +298,11 @@ static cmx_err activated(struct cmx_ota_service *s, struct cmx_http_request *r, 
     snprintf(text, sizeof text, "version=%s slot=%s sha256=%s", version[0] ? version : "-", s->slots.target, sha);
     cmx_port_mutex_lock(&s->lock);
     q->owner = false;
-    q->ready = q->restart = !s->config.no_restart;
+    q->ready = !s->config.no_restart;
     cmx_ota_drop_upload(s);
     cmx_ota_look_at_slots(s);
-    cmx_ota_set_state(s, q->ready ? OTA_READY : OTA_IDLE);
+    if (q->ready)
+        cmx_ota_set_state(s, OTA_READY);
     cmx_port_mutex_unlock(&s->lock);
     cmx_log(CMX_LOG_INFO, TAG, "update ready: %s", text);
     cmx_ota_event_send(s, CMX_OTA_EVENT_READY, version);
@@ -348,7 +345,7 @@ void cmx_ota_update_done(void *ctx, void *state, bool complete)
         return;
     if (q->owner)
         interrupted(s);
-    if (q->restart && complete)
+    if (q->ready && complete)
         cmx_ota_schedule_restart(s);
     else if (q->ready)
         cmx_log(CMX_LOG_WARN, TAG, "the answer was lost: POST /restart starts the new image");

@@ -29,64 +29,92 @@ static cmx_err refuse(struct why *why, const char *fmt, ...)
     return CMX_EINVAL;
 }
 
-/* ---- the strings of a gateway and of a context, by offset: copied, compared and freed alike ---- */
+/* ---- the fields of a gateway and of a context, by tables: copied, compared and freed alike ---- */
 
-static const size_t gateway_strings[] = {
-    offsetof(struct cmx_gateway, host),     offsetof(struct cmx_gateway, user),
-    offsetof(struct cmx_gateway, key_file), offsetof(struct cmx_gateway, key_pem),
-    offsetof(struct cmx_gateway, ciphers),  offsetof(struct cmx_gateway, key_passphrase),
-    offsetof(struct cmx_gateway, password),
+struct field {
+    uint8_t at;
+    uint8_t size; /* 0: a string */
 };
 
-static const size_t context_strings[] = {
-    offsetof(struct cmx_context, name),           offsetof(struct cmx_context, local_host),
-    offsetof(struct cmx_context, remote_address), offsetof(struct cmx_context, remote_host),
-    offsetof(struct cmx_context, session),
+#define STRING(type, member)                                                                                           \
+    {                                                                                                                  \
+        offsetof(struct type, member), 0                                                                               \
+    }
+#define VALUE(type, member)                                                                                            \
+    {                                                                                                                  \
+        offsetof(struct type, member), sizeof(((struct type *)0)->member)                                              \
+    }
+
+static const struct field gateway_fields[] = {
+    STRING(cmx_gateway, host),           STRING(cmx_gateway, user),
+    STRING(cmx_gateway, key_file),       STRING(cmx_gateway, key_pem),
+    STRING(cmx_gateway, ciphers),        STRING(cmx_gateway, key_passphrase),
+    STRING(cmx_gateway, password),       VALUE(cmx_gateway, port),
+    VALUE(cmx_gateway, key_load),        VALUE(cmx_gateway, key_load_arg),
+    VALUE(cmx_gateway, login_timeout_s), VALUE(cmx_gateway, keepalive_s),
+    VALUE(cmx_gateway, keepalive_max),   VALUE(cmx_gateway, backoff_base_ms),
+    VALUE(cmx_gateway, backoff_max_ms),  VALUE(cmx_gateway, rekey_bytes),
+};
+
+static const struct field context_fields[] = {
+    STRING(cmx_context, name),
+    STRING(cmx_context, local_host),
+    STRING(cmx_context, remote_address),
+    STRING(cmx_context, remote_host),
+    STRING(cmx_context, session),
+    VALUE(cmx_context, direction),
+    VALUE(cmx_context, local_port),
+    VALUE(cmx_context, remote_port),
+    VALUE(cmx_context, high_bw),
+    VALUE(cmx_context, max_connections),
+    VALUE(cmx_context, idle_timeout_s),
+    VALUE(cmx_context, connect_timeout_s),
+    VALUE(cmx_context, probe_interval_s),
 };
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
-static char **field(void *base, size_t offset)
+static char **string_at(void *base, const struct field *f)
 {
-    return (char **)(void *)((char *)base + offset);
-}
-
-static const char *field_of(const void *base, size_t offset)
-{
-    return *(char *const *)(const void *)((const char *)base + offset);
+    return (char **)(void *)((char *)base + f->at);
 }
 
 /* Replaces each borrowed string by a copy. All fields are set, to NULL after a failure, so that free is always right.
  */
-static cmx_err own_strings(void *base, const size_t *offsets, size_t n)
+static cmx_err own_strings(void *base, const struct field *fields, size_t n)
 {
     cmx_err err = CMX_OK;
 
-    for (size_t i = 0; i < n; i++) {
-        char **f = field(base, offsets[i]);
+    for (const struct field *f = fields; f < fields + n; f++) {
+        char **s = string_at(base, f);
 
-        if (!*f)
+        if (f->size || !*s)
             continue;
-        *f = err ? NULL : cmx_mem_strdup(*f);
-        if (!*f)
+        *s = err ? NULL : cmx_mem_strdup(*s);
+        if (!*s)
             err = CMX_ENOMEM;
     }
     return err;
 }
 
-static void free_strings(void *base, const size_t *offsets, size_t n)
+static void free_strings(void *base, const struct field *fields, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        cmx_mem_free_secret(*field(base, offsets[i]));
+    for (const struct field *f = fields; f < fields + n; f++)
+        if (!f->size)
+            cmx_mem_free_secret(*string_at(base, f));
 }
 
-static bool equal_strings(const void *a, const void *b, const size_t *offsets, size_t n)
+static bool equal_text(const char *x, const char *y)
 {
-    for (size_t i = 0; i < n; i++) {
-        const char *x = field_of(a, offsets[i]);
-        const char *y = field_of(b, offsets[i]);
+    return x && y ? strcmp(x, y) == 0 : x == y;
+}
 
-        if ((x == NULL) != (y == NULL) || (x && strcmp(x, y) != 0))
+static bool equal(const void *a, const void *b, const struct field *fields, size_t n)
+{
+    for (const struct field *f = fields; f < fields + n; f++) {
+        const void *x = (const char *)a + f->at, *y = (const char *)b + f->at;
+
+        if (f->size ? memcmp(x, y, f->size) != 0 : !equal_text(*(const char *const *)x, *(const char *const *)y))
             return false;
     }
     return true;
@@ -258,7 +286,7 @@ cmx_err cmx_proxy_config_new(struct cmx_proxy_config **out, const struct cmx_gat
     if (!err) {
         c->gateway = *gateway;
         gateway_defaults(&c->gateway);
-        err = own_strings(&c->gateway, gateway_strings, COUNT(gateway_strings));
+        err = own_strings(&c->gateway, gateway_fields, COUNT(gateway_fields));
     }
     if (!err)
         err = copy_contexts(c, contexts, n_contexts);
@@ -274,25 +302,16 @@ void cmx_proxy_config_free(struct cmx_proxy_config *c)
 {
     if (!c)
         return;
-    free_strings(&c->gateway, gateway_strings, COUNT(gateway_strings));
+    free_strings(&c->gateway, gateway_fields, COUNT(gateway_fields));
     for (size_t i = 0; i < c->n_contexts; i++)
         cmx_context_release(&c->contexts[i]);
     cmx_mem_free(c->contexts);
     cmx_mem_free(c);
 }
 
-static bool gateway_equal(const struct cmx_gateway *a, const struct cmx_gateway *b)
-{
-    return equal_strings(a, b, gateway_strings, COUNT(gateway_strings)) && a->port == b->port &&
-           a->key_load == b->key_load && a->key_load_arg == b->key_load_arg &&
-           a->login_timeout_s == b->login_timeout_s && a->keepalive_s == b->keepalive_s &&
-           a->keepalive_max == b->keepalive_max && a->backoff_base_ms == b->backoff_base_ms &&
-           a->backoff_max_ms == b->backoff_max_ms && a->rekey_bytes == b->rekey_bytes;
-}
-
 bool cmx_proxy_config_same_gateway(const struct cmx_proxy_config *a, const struct cmx_proxy_config *b)
 {
-    if (a->n_pins != b->n_pins || !gateway_equal(&a->gateway, &b->gateway))
+    if (a->n_pins != b->n_pins || !equal(&a->gateway, &b->gateway, gateway_fields, COUNT(gateway_fields)))
         return false;
     for (size_t i = 0; i < a->n_pins; i++)
         if (a->pins[i].types != b->pins[i].types || memcmp(a->pins[i].digest, b->pins[i].digest, 32) != 0)
@@ -303,20 +322,17 @@ bool cmx_proxy_config_same_gateway(const struct cmx_proxy_config *a, const struc
 cmx_err cmx_context_copy(struct cmx_context *out, const struct cmx_context *c)
 {
     *out = *c;
-    return own_strings(out, context_strings, COUNT(context_strings));
+    return own_strings(out, context_fields, COUNT(context_fields));
 }
 
 void cmx_context_release(struct cmx_context *c)
 {
-    free_strings(c, context_strings, COUNT(context_strings));
+    free_strings(c, context_fields, COUNT(context_fields));
 }
 
 bool cmx_context_equal(const struct cmx_context *a, const struct cmx_context *b)
 {
-    return equal_strings(a, b, context_strings, COUNT(context_strings)) && a->direction == b->direction &&
-           a->local_port == b->local_port && a->remote_port == b->remote_port && a->high_bw == b->high_bw &&
-           a->max_connections == b->max_connections && a->idle_timeout_s == b->idle_timeout_s &&
-           a->connect_timeout_s == b->connect_timeout_s && a->probe_interval_s == b->probe_interval_s;
+    return equal(a, b, context_fields, COUNT(context_fields));
 }
 
 const char *cmx_context_session(const struct cmx_context *c)

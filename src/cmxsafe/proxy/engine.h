@@ -173,6 +173,8 @@ void cmx_session_task(void *arg);
 bool cmx_session_stopping(struct session *s);
 /* So many seconds after this turn of the event loop began. */
 uint64_t cmx_session_in(const struct session *s, unsigned seconds);
+/* That time has come. */
+bool cmx_session_past(const struct session *s, uint64_t at);
 /* The one setter of a context's state: logs the transition, notes the error and its text (may be NULL), publishes. */
 void cmx_run_set_state(struct run *r, cmx_context_state state, cmx_err err, const char *text);
 void cmx_session_set_state(struct session *s, cmx_context_state state, cmx_err err, const char *text);

@@ -101,7 +101,7 @@ static cmx_err step_opening(struct session *s, struct run *r)
     cmx_err err = cmx_ssh_channel_connect(p->channel, target(r), r->cfg.remote_port);
 
     if (err == CMX_EAGAIN)
-        return s->now_ms >= p->next_ms ? failed(s, r, "no answer") : CMX_OK;
+        return cmx_session_past(s, p->next_ms) ? failed(s, r, "no answer") : CMX_OK;
     if (err == CMX_EPERM) {
         cmx_log(CMX_LOG_INFO, TAG, "%s: the gateway does not permit probes (permitopen): off", r->cfg.name);
         drop_channel(p);
@@ -129,7 +129,7 @@ cmx_err cmx_probe_step(struct session *s, struct run *r)
             wait_again(r);
         return CMX_OK;
     case PROBE_WAITING:
-        if (s->now_ms >= p->next_ms)
+        if (cmx_session_past(s, p->next_ms))
             start(s, r);
         return CMX_OK;
     case PROBE_OPENING:
@@ -138,7 +138,7 @@ cmx_err cmx_probe_step(struct session *s, struct run *r)
         if (p->seen) {
             p->failures = 0;
             wait_again(r);
-        } else if (p->gone || s->now_ms >= p->next_ms) {
+        } else if (p->gone || cmx_session_past(s, p->next_ms)) {
             return failed(s, r, "the token did not come back");
         }
         return CMX_OK;

@@ -317,7 +317,7 @@ static cmx_err settle_tentative(struct relay *x, struct session *s)
 {
     if (x->settled_probe || (x->remote_closed && x->backlog == 0))
         finish(x, s, CMX_ECLOSED);
-    else if (s->now_ms >= x->deadline_ms)
+    else if (cmx_session_past(s, x->deadline_ms))
         connect_service(x, s);
     return CMX_OK;
 }
@@ -339,7 +339,7 @@ static cmx_err settle_open(struct relay *x, struct session *s)
         err = cmx_relay_send_held(x);
     if (err)
         return err;
-    if (x->failed || s->now_ms >= idle_at(x)) {
+    if (x->failed || cmx_session_past(s, idle_at(x))) {
         finish(x, s, x->failed ? x->failed : CMX_ETIMEOUT);
         return CMX_OK;
     }
@@ -371,7 +371,7 @@ cmx_err cmx_relay_settle(struct relay *x, struct session *s)
     case RELAY_TENTATIVE:
         return settle_tentative(x, s);
     case RELAY_CONNECTING:
-        if (s->now_ms >= x->deadline_ms)
+        if (cmx_session_past(s, x->deadline_ms))
             service_refused(x, s, CMX_ETIMEOUT);
         return CMX_OK;
     case RELAY_OPENING:
@@ -381,7 +381,7 @@ cmx_err cmx_relay_settle(struct relay *x, struct session *s)
     case RELAY_CLOSING:
         if (x->remote_closed)
             x->state = RELAY_DEAD;
-        else if (x->run->pressed && s->now_ms >= x->deadline_ms)
+        else if (x->run->pressed && cmx_session_past(s, x->deadline_ms))
             return CMX_EPROTO;
         return CMX_OK;
     case RELAY_DEAD:

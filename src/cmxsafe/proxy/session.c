@@ -32,6 +32,11 @@ uint64_t cmx_session_in(const struct session *s, unsigned seconds)
     return s->now_ms + seconds * 1000ull;
 }
 
+bool cmx_session_past(const struct session *s, uint64_t at)
+{
+    return s->now_ms >= at;
+}
+
 /* ---- states ---- */
 
 /* Who the gateway is and which session this is, as long as it stands. */
