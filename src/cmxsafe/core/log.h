@@ -21,6 +21,15 @@ void cmx_log_set_level(cmx_log_level level);
  * through an argument are written as '?', so that a peer can't forge a line or drive a terminal. Any thread. */
 void cmx_log(cmx_log_level level, const char *tag, const char *fmt, ...) CMX_PRINTF(3, 4);
 
+/* The same for the modules themselves, each of which has one tag: CMX_LOG_WARN | CMX_LOG_PROXY. One small number is
+ * what a call has to load. */
+#define CMX_LOG_PROXY (0u << 2)
+#define CMX_LOG_OTA (1u << 2)
+#define CMX_LOG_ISOLATION (2u << 2)
+#define CMX_LOG_ATTEST (3u << 2)
+#define CMX_LOG_DEVICE (4u << 2)
+void cmx_module_log(unsigned level_and_module, const char *fmt, ...) CMX_PRINTF(2, 3);
+
 #ifdef __cplusplus
 }
 #endif

@@ -69,7 +69,7 @@ CMX_SMALL static cmx_err reply_busy(struct cmx_http_request *r)
 
 static cmx_err reply_failure(struct cmx_http_request *r, cmx_err err)
 {
-    cmx_log(CMX_LOG_ERROR, "attest", "attestation failed: %s", cmx_err_text(err));
+    cmx_module_log(CMX_LOG_ERROR | CMX_LOG_ATTEST, "attestation failed: %s", cmx_err_text(err));
     if (err == CMX_ENOKEY)
         return cmx_http_reply_text(r, 500,
                                    "no usable hardware key: espefuse burn_key BLOCK_KEY3 private_key.bin HMAC_UP\n");

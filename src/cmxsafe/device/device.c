@@ -10,7 +10,7 @@
 #include "cmxsafe/identity/identity.h"
 #include "cmxsafe/port/port.h"
 
-#define TAG "device"
+#define TAG CMX_LOG_DEVICE
 
 struct entry {
     struct entry *next;
@@ -123,9 +123,10 @@ void cmx_device_set_hooks(const struct cmx_proxy_hooks *hooks)
 
 static void say_missing_pin(void)
 {
-    cmx_log(CMX_LOG_ERROR, TAG,
-            "NOT CONNECTING: no host key of the gateway is pinned; set SSH_HOST_KEY (menuconfig: CMX_HOST_KEYS) to "
-            "what `ssh-keygen -lf` prints");
+    cmx_module_log(
+        CMX_LOG_ERROR | TAG,
+        "NOT CONNECTING: no host key of the gateway is pinned; set SSH_HOST_KEY (menuconfig: CMX_HOST_KEYS) to what "
+        "`ssh-keygen -lf` prints");
 }
 
 /* With a hardware key the SSH key is derived from it, unless the settings chose another credential; and a device that
@@ -167,7 +168,7 @@ static cmx_err apply(void)
     }
     cmx_mem_free(contexts);
     if (err != CMX_OK)
-        cmx_log(CMX_LOG_ERROR, TAG, "cannot proxy: %s", why[0] ? why : cmx_err_text(err));
+        cmx_module_log(CMX_LOG_ERROR | TAG, "cannot proxy: %s", why[0] ? why : cmx_err_text(err));
     return err;
 }
 
@@ -191,7 +192,7 @@ static cmx_err add(const TaskParameters *task)
     if (err == CMX_OK && device.n_entries == CMX_PROXY_CONTEXTS_MAX)
         err = CMX_ENOSPC;
     if (err != CMX_OK) {
-        cmx_log(CMX_LOG_ERROR, TAG, "port %d not proxied: %s", task->local_port, cmx_err_text(err));
+        cmx_module_log(CMX_LOG_ERROR | TAG, "port %d not proxied: %s", task->local_port, cmx_err_text(err));
         cmx_mem_free(e);
         return err;
     }
@@ -238,7 +239,7 @@ static cmx_err forward(const struct cmx_settings *settings, const TaskParameters
         return CMX_OK;
     drop_first();
     if (device.entries && apply() != CMX_OK) /* no rule for the context stays behind */
-        cmx_log(CMX_LOG_ERROR, TAG, "the other contexts could not be restored");
+        cmx_module_log(CMX_LOG_ERROR | TAG, "the other contexts could not be restored");
     return err;
 }
 

@@ -77,10 +77,11 @@ void cmx_drop_log(const struct cmx_drop *d)
 
     put_end(from, sizeof from, &d->src);
     put_end(to, sizeof to, &d->dst);
-    cmx_log(CMX_LOG_WARN, "isolation", "dropped %s: %s: type %04x protocol %u %s > %s%s (%lu more unsaid)",
-            d->loopback ? "on loopback"
-            : d->out    ? "out"
-                        : "in",
-            cmx_why_name(d->why), d->ethertype, d->proto, from, to, d->whole ? "" : " (not whole)",
-            (unsigned long)d->silent);
+    cmx_module_log(CMX_LOG_WARN | CMX_LOG_ISOLATION,
+                   "dropped %s: %s: type %04x protocol %u %s > %s%s (%lu more unsaid)",
+                   d->loopback ? "on loopback"
+                   : d->out    ? "out"
+                               : "in",
+                   cmx_why_name(d->why), d->ethertype, d->proto, from, to, d->whole ? "" : " (not whole)",
+                   (unsigned long)d->silent);
 }

@@ -16,7 +16,7 @@
 #include "cmxsafe/port/filter.h"
 #include "cmxsafe/port/port.h"
 
-#define TAG "isolation"
+#define TAG CMX_LOG_ISOLATION
 #define NAME_MAX_LEN 256 /* a host name, RFC 1035 section 2.3.4 */
 
 #define TELL_STACK 3584
@@ -386,7 +386,7 @@ cmx_err cmx_device_isolation_permits(const char *task, const struct sockaddr *pe
     }
     leave();
     if (say)
-        cmx_log(CMX_LOG_WARN, TAG, "refused: task %s may not connect to port %u", task, (unsigned)place.port);
+        cmx_module_log(CMX_LOG_WARN | TAG, "refused: task %s may not connect to port %u", task, (unsigned)place.port);
     return err;
 }
 
@@ -423,7 +423,7 @@ static void start_telling(void)
     if (cmx_port_task_start("isolation", TELL_STACK, tell, isolation.state) == CMX_OK)
         return;
     __atomic_store_n(&isolation.telling, false, __ATOMIC_RELEASE); /* it holds all the same */
-    cmx_log(CMX_LOG_WARN, TAG, "no task: drops are counted, not logged");
+    cmx_module_log(CMX_LOG_WARN | TAG, "no task: drops are counted, not logged");
 }
 
 /* With the lock held. */
@@ -437,14 +437,14 @@ static cmx_err isolate(void)
     err = put_in_force();
     if (err == CMX_OK) {
         set_standing(STANDING_ACTIVE);
-        cmx_log(CMX_LOG_INFO, TAG, "in force: only sessions and the link's upkeep pass");
+        cmx_module_log(CMX_LOG_INFO | TAG, "in force: only sessions and the link's upkeep pass");
         start_telling();
     } else if (err == CMX_ENOTSUP && isolation.platform.accept_none) {
-        cmx_log(CMX_LOG_WARN, TAG, "NOT ISOLATED: this is the machine's own network stack");
+        cmx_module_log(CMX_LOG_WARN | TAG, "NOT ISOLATED: this is the machine's own network stack");
         set_standing(STANDING_NONE);
     } else {
         set_standing(STANDING_FAILED); /* from here on no context is taken */
-        cmx_log(CMX_LOG_ERROR, TAG, "NOT ISOLATED: %s; the proxies are ended", cmx_err_text(err));
+        cmx_module_log(CMX_LOG_ERROR | TAG, "NOT ISOLATED: %s; the proxies are ended", cmx_err_text(err));
     }
     return err;
 }

@@ -9,7 +9,8 @@ void setup_remoteAttest(void *param)
 
     (void)param;
     if (err)
-        cmx_log(CMX_LOG_ERROR, "attest", "cannot serve on port %u: %s", (unsigned)CMX_ATTEST_PORT, cmx_err_text(err));
+        cmx_module_log(CMX_LOG_ERROR | CMX_LOG_ATTEST, "cannot serve on port %u: %s", (unsigned)CMX_ATTEST_PORT,
+                       cmx_err_text(err));
     else
-        cmx_log(CMX_LOG_INFO, "attest", "attestation on port %d", CMX_ATTEST_PORT);
+        cmx_module_log(CMX_LOG_INFO | CMX_LOG_ATTEST, "attestation on port %d", CMX_ATTEST_PORT);
 }

@@ -7,7 +7,7 @@
 #include "cmxsafe/device/isolation.h"
 #include "cmxsafe/port/port.h"
 
-#define TAG "ota"
+#define TAG CMX_LOG_OTA
 
 enum { WATCH_MS = 500, KEY_TEXT_MAX = 200 };
 
@@ -104,7 +104,7 @@ static cmx_err serve_and_watch(const struct cmx_ota_config *config)
     cmx_err err = cmx_ota_start(&update.service, config);
 
     if (err) {
-        cmx_log(CMX_LOG_ERROR, TAG, "cannot serve on port %u: %s", (unsigned)config->port, cmx_err_text(err));
+        cmx_module_log(CMX_LOG_ERROR | TAG, "cannot serve on port %u: %s", (unsigned)config->port, cmx_err_text(err));
         return err;
     }
     do {
@@ -122,12 +122,13 @@ cmx_err cmx_device_update_run(const struct cmx_settings *settings)
     cmx_err err;
 
     if (!u->slots.status) {
-        cmx_log(CMX_LOG_ERROR, TAG, "no slots for updates");
+        cmx_module_log(CMX_LOG_ERROR | TAG, "no slots for updates");
         return CMX_ENOTSUP;
     }
     err = key ? add_keys(&config.policy.keys, key) : CMX_OK;
     if (err) { /* accepting anything would be the wrong way out */
-        cmx_log(CMX_LOG_ERROR, TAG, "no updates: OTA_PUBLIC_KEY is no P-256 key ('cmxsafe image key' prints it)");
+        cmx_module_log(CMX_LOG_ERROR | TAG,
+                       "no updates: OTA_PUBLIC_KEY is no P-256 key ('cmxsafe image key' prints it)");
         return CMX_EINVAL;
     }
     set(&update.running, true);

@@ -11,7 +11,7 @@
 #include "cmxsafe/ota/page.h"
 #include "cmxsafe/ota/service_state.h"
 
-#define TAG "ota"
+#define TAG CMX_LOG_OTA
 
 enum { STATUS_MAX = 1536 };
 
@@ -27,7 +27,7 @@ void cmx_ota_set_state(struct cmx_ota_service *s, cmx_ota_state_name state)
 {
     if (s->state == state)
         return;
-    cmx_log(CMX_LOG_DEBUG, TAG, "%s -> %s", state_names[s->state], state_names[state]);
+    cmx_module_log(CMX_LOG_DEBUG | TAG, "%s -> %s", state_names[s->state], state_names[state]);
     s->state = state;
 }
 
@@ -46,7 +46,7 @@ void cmx_ota_drop_upload(struct cmx_ota_service *s)
 void cmx_ota_look_at_slots(struct cmx_ota_service *s)
 {
     if (s->config.slots.status(s->config.slots.arg, &s->slots) != CMX_OK)
-        cmx_log(CMX_LOG_WARN, TAG, "the slots cannot be read");
+        cmx_module_log(CMX_LOG_WARN | TAG, "the slots cannot be read");
 }
 
 /* ---- who may ---- */
@@ -223,7 +223,7 @@ void cmx_ota_schedule_restart(struct cmx_ota_service *s)
     cmx_port_mutex_unlock(&s->lock);
     if (!first)
         return;
-    cmx_log(CMX_LOG_INFO, TAG, "restarting into the new image");
+    cmx_module_log(CMX_LOG_INFO | TAG, "restarting into the new image");
     if (cmx_port_task_start("ota-restart", 4096, restart_task, s) != CMX_OK)
         restart_task(s);
 }
@@ -268,7 +268,7 @@ static const struct cmx_http_route routes[] = {
 
 static void describe_http(struct cmx_ota_service *s)
 {
-    s->http.name = TAG;
+    s->http.name = "ota";
     s->http.address = s->config.address;
     s->http.port = s->config.port;
     s->http.max_connections = 4;
@@ -282,14 +282,15 @@ static void greet(struct cmx_ota_service *s)
 {
     const struct cmx_slots_status *t = &s->slots;
 
-    cmx_log(CMX_LOG_INFO, TAG, "running version %s from %s%s", t->version[0] ? t->version : "unknown", t->running,
-            t->pending ? ", on trial" : "");
+    cmx_module_log(CMX_LOG_INFO | TAG, "running version %s from %s%s", t->version[0] ? t->version : "unknown",
+                   t->running, t->pending ? ", on trial" : "");
     if (t->rolled_back) {
-        cmx_log(CMX_LOG_WARN, TAG, "version %s was rolled back: %s", t->rolled_back_version, t->rolled_back_why);
+        cmx_module_log(CMX_LOG_WARN | TAG, "version %s was rolled back: %s", t->rolled_back_version,
+                       t->rolled_back_why);
         cmx_ota_event_send(s, CMX_OTA_EVENT_ROLLBACK, t->rolled_back_why);
     }
     if (s->config.policy.keys.n == 0 && !s->config.policy.secure_boot)
-        cmx_log(CMX_LOG_WARN, TAG, "no update key: unsigned images are accepted");
+        cmx_module_log(CMX_LOG_WARN | TAG, "no update key: unsigned images are accepted");
 }
 
 static void service_free(struct cmx_ota_service *s)
@@ -340,11 +341,11 @@ static void confirmed(struct cmx_ota_service *s)
 
     cmx_ota_look_at_slots(s);
     if (err) {
-        cmx_log(CMX_LOG_ERROR, TAG, "confirming failed: %s", cmx_err_text(err));
+        cmx_module_log(CMX_LOG_ERROR | TAG, "confirming failed: %s", cmx_err_text(err));
         return; /* tried again at the next call, until the deadline */
     }
     s->confirm_over = true;
-    cmx_log(CMX_LOG_INFO, TAG, "version %s is confirmed", s->slots.version);
+    cmx_module_log(CMX_LOG_INFO | TAG, "version %s is confirmed", s->slots.version);
     cmx_ota_event_send(s, CMX_OTA_EVENT_CONFIRMED, s->slots.version);
 }
 
@@ -354,10 +355,11 @@ static void rolled_back(struct cmx_ota_service *s, const char *why)
 
     s->confirm_over = true;
     if (err) {
-        cmx_log(CMX_LOG_ERROR, TAG, "no way back from version %s (%s): %s", s->slots.version, why, cmx_err_text(err));
+        cmx_module_log(CMX_LOG_ERROR | TAG, "no way back from version %s (%s): %s", s->slots.version, why,
+                       cmx_err_text(err));
         return;
     }
-    cmx_log(CMX_LOG_ERROR, TAG, "version %s is rolled back: %s", s->slots.version, why);
+    cmx_module_log(CMX_LOG_ERROR | TAG, "version %s is rolled back: %s", s->slots.version, why);
     cmx_ota_event_send(s, CMX_OTA_EVENT_ROLLBACK, why);
 }
 

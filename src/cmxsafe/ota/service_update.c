@@ -10,7 +10,7 @@
 #include "cmxsafe/ota/range.h"
 #include "cmxsafe/ota/service_state.h"
 
-#define TAG "ota"
+#define TAG CMX_LOG_OTA
 
 CMX_SMALL static int status_of(cmx_err err)
 {
@@ -52,7 +52,7 @@ static cmx_err fail(struct cmx_ota_service *s, struct cmx_http_request *r, struc
         snprintf(s->error, sizeof s->error, "%s", text);
     }
     cmx_port_mutex_unlock(&s->lock);
-    cmx_log(CMX_LOG_WARN, TAG, "update refused: %s (%s)", text, cmx_err_name(err));
+    cmx_module_log(CMX_LOG_WARN | TAG, "update refused: %s (%s)", text, cmx_err_name(err));
     cmx_ota_event_send(s, CMX_OTA_EVENT_REFUSED, text);
     return cmx_http_reply_text(r, status_of(err), "error: %s (%s)\n", text, cmx_err_name(err));
 }
@@ -167,7 +167,7 @@ cmx_err cmx_ota_update_begin(struct cmx_http_request *r, void *ctx, void **state
     cmx_port_mutex_unlock(&s->lock);
     if (err)
         return conflict(r, err, held, why);
-    cmx_log(CMX_LOG_INFO, TAG, "upload %s at byte %" PRIu32, held ? "continues" : "begins", held);
+    cmx_module_log(CMX_LOG_INFO | TAG, "upload %s at byte %" PRIu32, held ? "continues" : "begins", held);
     cmx_ota_event_send(s, CMX_OTA_EVENT_BEGIN, "");
     return CMX_OK;
 }
@@ -234,7 +234,7 @@ static void interrupted(struct cmx_ota_service *s)
         cmx_ota_set_state(s, OTA_INTERRUPTED);
     }
     cmx_port_mutex_unlock(&s->lock);
-    cmx_log(CMX_LOG_INFO, TAG, "upload stopped at byte %" PRIu32 "; it can be continued", s->received);
+    cmx_module_log(CMX_LOG_INFO | TAG, "upload stopped at byte %" PRIu32 "; it can be continued", s->received);
     cmx_ota_event_send(s, CMX_OTA_EVENT_INTERRUPTED, "");
 }
 
@@ -304,7 +304,7 @@ static cmx_err activated(struct cmx_ota_service *s, struct cmx_http_request *r, 
     if (q->ready)
         cmx_ota_set_state(s, OTA_READY);
     cmx_port_mutex_unlock(&s->lock);
-    cmx_log(CMX_LOG_INFO, TAG, "update ready: %s", text);
+    cmx_module_log(CMX_LOG_INFO | TAG, "update ready: %s", text);
     cmx_ota_event_send(s, CMX_OTA_EVENT_READY, version);
     return cmx_http_reply_text(r, 200, "OK %s\n", text);
 }
@@ -348,6 +348,6 @@ void cmx_ota_update_done(void *ctx, void *state, bool complete)
     if (q->ready && complete)
         cmx_ota_schedule_restart(s);
     else if (q->ready)
-        cmx_log(CMX_LOG_WARN, TAG, "the answer was lost: POST /restart starts the new image");
+        cmx_module_log(CMX_LOG_WARN | TAG, "the answer was lost: POST /restart starts the new image");
     cmx_mem_free(q);
 }

@@ -9,7 +9,7 @@
 #include "cmxsafe/proxy/engine.h"
 #include "cmxsafe/proxy/net.h"
 
-#define TAG "proxy"
+#define TAG CMX_LOG_PROXY
 
 void cmx_session_say(struct session *s, const char *what, const char *why)
 {

@@ -8,7 +8,7 @@
 #include "cmxsafe/port/crypto.h"
 #include "cmxsafe/proxy/engine.h"
 
-#define TAG "proxy"
+#define TAG CMX_LOG_PROXY
 
 static size_t ignore_data(void *arg, const uint8_t *data, size_t len)
 {
@@ -84,7 +84,7 @@ static cmx_err failed(struct session *s, struct run *r, const char *why)
     wait_again(r);
     r->probe.failures = failures;
     snprintf(text, sizeof text, "probe of port %u: %s; replacing the listener", (unsigned)r->cfg.remote_port, why);
-    cmx_log(CMX_LOG_WARN, TAG, "%s: %s", s->name, text);
+    cmx_module_log(CMX_LOG_WARN | TAG, "%s: %s", s->name, text);
     if (failures > 1)
         return CMX_EFORWARD;
     r->listening = false;
@@ -103,7 +103,7 @@ static cmx_err step_opening(struct session *s, struct run *r)
     if (err == CMX_EAGAIN)
         return cmx_session_past(s, p->next_ms) ? failed(s, r, "no answer") : CMX_OK;
     if (err == CMX_EPERM) {
-        cmx_log(CMX_LOG_INFO, TAG, "%s: the gateway does not permit probes (permitopen): off", r->cfg.name);
+        cmx_module_log(CMX_LOG_INFO | TAG, "%s: the gateway does not permit probes (permitopen): off", r->cfg.name);
         drop_channel(p);
         p->state = PROBE_OFF;
         return CMX_OK;

@@ -9,7 +9,7 @@
 #include "cmxsafe/proxy/engine.h"
 #include "cmxsafe/proxy/net.h"
 
-#define TAG "proxy"
+#define TAG CMX_LOG_PROXY
 #define TENTATIVE_MS 300 /* a service that speaks first must not wait longer for its client */
 
 /* ---- birth ---- */
@@ -113,8 +113,8 @@ static void refused(struct relay *x, struct session *s, cmx_err err)
 
 static void service_refused(struct relay *x, struct session *s, cmx_err err)
 {
-    cmx_log(CMX_LOG_WARN, TAG, "%s: service on port %u: %s", x->run->cfg.name, (unsigned)x->run->cfg.local_port,
-            cmx_err_text(err));
+    cmx_module_log(CMX_LOG_WARN | TAG, "%s: service on port %u: %s", x->run->cfg.name, (unsigned)x->run->cfg.local_port,
+                   cmx_err_text(err));
     refused(x, s, err);
 }
 
@@ -219,8 +219,8 @@ void cmx_relay_reverse(struct session *s, struct run *r, struct cmx_ssh_open *o)
     struct relay *x = place ? relay_new(s, r, tentative ? RELAY_TENTATIVE : RELAY_CONNECTING) : NULL;
 
     if (!x) {
-        cmx_log(CMX_LOG_WARN, TAG, "%s: connection from %.46s refused: %u open", r->cfg.name,
-                cmx_ssh_open_originator(o), r->live.relays_open);
+        cmx_module_log(CMX_LOG_WARN | TAG, "%s: connection from %.46s refused: %u open", r->cfg.name,
+                       cmx_ssh_open_originator(o), r->live.relays_open);
         cmx_relay_tell_refused(s, r, cmx_ssh_open_originator(o), place ? CMX_ENOMEM : CMX_EBUSY);
         cmx_ssh_refuse(o);
         return;
@@ -304,9 +304,9 @@ static cmx_err settle_opening(struct relay *x, struct session *s)
         became_open(x, s);
     if (!err || err == CMX_ECLOSED)
         return err;
-    cmx_log(CMX_LOG_WARN, TAG, "%s: gateway %s %.64s port %u", x->run->cfg.name,
-            err == CMX_EPERM ? "does not permit" : "cannot reach", x->run->cfg.remote_host,
-            (unsigned)x->run->cfg.remote_port);
+    cmx_module_log(CMX_LOG_WARN | TAG, "%s: gateway %s %.64s port %u", x->run->cfg.name,
+                   err == CMX_EPERM ? "does not permit" : "cannot reach", x->run->cfg.remote_host,
+                   (unsigned)x->run->cfg.remote_port);
     cmx_ssh_channel_free(x->channel);
     x->channel = NULL;
     refused(x, s, err);

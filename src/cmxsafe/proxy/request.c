@@ -8,7 +8,7 @@
 #include "cmxsafe/proxy/engine.h"
 #include "cmxsafe/proxy/net.h"
 
-#define TAG "proxy"
+#define TAG CMX_LOG_PROXY
 
 static const char *listen_address(const struct run *r)
 {

@@ -6,7 +6,7 @@
 #include "cmxsafe/proxy/engine.h"
 #include "cmxsafe/proxy/net.h"
 
-#define TAG "proxy"
+#define TAG CMX_LOG_PROXY
 #define SETTLE_ROUNDS 4
 #define BULK (16 * 1024) /* that much at once is acknowledged by the stack without being asked */
 
@@ -117,13 +117,13 @@ static cmx_err take_opens(struct session *s)
             cmx_relay_reverse(s, r, o);
             continue;
         }
-        cmx_log(CMX_LOG_WARN, TAG, "%s: connection for port %u refused: no context names it", s->name,
-                (unsigned)cmx_ssh_open_port(o));
+        cmx_module_log(CMX_LOG_WARN | TAG, "%s: connection for port %u refused: no context names it", s->name,
+                       (unsigned)cmx_ssh_open_port(o));
         cmx_relay_tell_refused(s, NULL, cmx_ssh_open_originator(o), CMX_ENOENT);
         cmx_ssh_refuse(o);
     }
     if (alien)
-        cmx_log(CMX_LOG_WARN, TAG, "%s: %u requests for what is no forward refused", s->name, alien);
+        cmx_module_log(CMX_LOG_WARN | TAG, "%s: %u requests for what is no forward refused", s->name, alien);
     return CMX_OK;
 }
 

@@ -7,7 +7,7 @@
 #include "cmxsafe/port/crypto.h"
 #include "cmxsafe/proxy/engine.h"
 
-#define TAG "proxy"
+#define TAG CMX_LOG_PROXY
 
 void cmx_run_free(struct run *r)
 {
@@ -74,17 +74,17 @@ void cmx_run_set_state(struct run *r, cmx_context_state state, cmx_err err, cons
     if (err)
         note_error(st, err, text);
     if (st->state != state) {
-        cmx_log(CMX_LOG_DEBUG, TAG, "%s: %s -> %s", st->name, cmx_context_state_name(st->state),
-                cmx_context_state_name(state));
+        cmx_module_log(CMX_LOG_DEBUG | TAG, "%s: %s -> %s", st->name, cmx_context_state_name(st->state),
+                       cmx_context_state_name(state));
         st->state = state;
         st->since_ms = cmx_port_now_ms();
         if (state == CMX_STATE_UP)
-            cmx_log(CMX_LOG_INFO, TAG, "%s: up (%s port %u)", st->name,
-                    st->direction == CMX_REVERSE ? "gateway" : "local",
-                    st->direction == CMX_REVERSE ? st->remote_port : st->local_port);
+            cmx_module_log(CMX_LOG_INFO | TAG, "%s: up (%s port %u)", st->name,
+                           st->direction == CMX_REVERSE ? "gateway" : "local",
+                           st->direction == CMX_REVERSE ? st->remote_port : st->local_port);
     }
     if (news && state == CMX_STATE_FORWARDING)
-        cmx_log(CMX_LOG_WARN, TAG, "%s: %s", st->name, st->last_error_text);
+        cmx_module_log(CMX_LOG_WARN | TAG, "%s: %s", st->name, st->last_error_text);
     cmx_run_publish(r);
 }
 
@@ -142,8 +142,8 @@ static void wait_before_next(struct session *s, cmx_err err, const char *text)
         random = UINT32_MAX; /* no entropy: the longest wait is the polite one */
     ms = cmx_backoff_next(b, random);
     until = cmx_port_now_ms() + ms;
-    cmx_log(err == CMX_EHOSTKEY ? CMX_LOG_ERROR : CMX_LOG_WARN, TAG, "%s: %s; next attempt in %u.%u s", s->name, text,
-            (unsigned)(ms / 1000), (unsigned)(ms % 1000 / 100));
+    cmx_module_log((err == CMX_EHOSTKEY ? CMX_LOG_ERROR : CMX_LOG_WARN) | TAG, "%s: %s; next attempt in %u.%u s",
+                   s->name, text, (unsigned)(ms / 1000), (unsigned)(ms % 1000 / 100));
     for (struct run *r = s->runs; r; r = r->next)
         r->live.retry_at_ms = until;
     cmx_session_set_state(s, CMX_STATE_WAITING, err, text);
@@ -196,7 +196,7 @@ static cmx_err attempt(struct session *s)
     if (!err) {
         s->authenticated = true;
         s->id_len = cmx_ssh_session_id(s->ssh, s->id);
-        cmx_log(CMX_LOG_INFO, TAG, "%s: session with %s up", s->name, s->config->gateway.host);
+        cmx_module_log(CMX_LOG_INFO | TAG, "%s: session with %s up", s->name, s->config->gateway.host);
         for (struct run *r = s->runs; r; r = r->next)
             r->live.sessions++;
         cmx_session_set_state(s, CMX_STATE_FORWARDING, CMX_OK, NULL);
@@ -216,8 +216,8 @@ static bool moved_to_larger_stack(struct session *s)
     const size_t before = s->stack_bytes;
 
     s->stack_bytes = CMX_ED25519_STACK;
-    cmx_log(CMX_LOG_INFO, TAG, "%s: an Ed25519 host key needs a stack of %u: moving", s->name,
-            (unsigned)s->stack_bytes);
+    cmx_module_log(CMX_LOG_INFO | TAG, "%s: an Ed25519 host key needs a stack of %u: moving", s->name,
+                   (unsigned)s->stack_bytes);
     if (cmx_session_start(s) == CMX_OK)
         return true;
     s->stack_bytes = before;

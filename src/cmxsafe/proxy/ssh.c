@@ -119,7 +119,8 @@ static cmx_err set_options(ssh_session session, const struct option *o, size_t n
 {
     for (size_t i = 0; i < n; i++)
         if (o[i].value && ssh_options_set(session, o[i].type, o[i].value) != SSH_OK) {
-            cmx_log(CMX_LOG_ERROR, "proxy", "libssh refuses option %d: %s", (int)o[i].type, ssh_get_error(session));
+            cmx_module_log(CMX_LOG_ERROR | CMX_LOG_PROXY, "libssh refuses option %d: %s", (int)o[i].type,
+                           ssh_get_error(session));
             return CMX_EINVAL;
         }
     return CMX_OK;

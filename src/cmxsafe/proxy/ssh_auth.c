@@ -3,7 +3,7 @@
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
 
-#define TAG "proxy"
+#define TAG CMX_LOG_PROXY
 #define KEY_TEXT_MAX 4096 /* a private key that key_load writes */
 #define ROUNDS_MAX 8      /* of questions; a server may send some that ask nothing */
 
@@ -102,7 +102,7 @@ static cmx_err load(struct cmx_ssh_auth *a, ssh_session session, const struct cm
             return CMX_ENOENT;
         if (ssh_pki_import_privkey_file(g->key_file, g->key_passphrase, NULL, NULL, &a->key) == SSH_OK)
             return CMX_OK;
-        cmx_log(CMX_LOG_ERROR, TAG, "key file %s: no readable private key", g->key_file);
+        cmx_module_log(CMX_LOG_ERROR | TAG, "key file %s: no readable private key", g->key_file);
         return CMX_ENOKEY;
     case CMX_CRED_PEM:
         return g->key_pem ? load_key(a, g, g->key_pem) : CMX_ENOENT;
