@@ -38,7 +38,7 @@ refused() { # refused WHAT TEXT: the login is given up with TEXT
 KEY='' # no key: the password alone
 taken one
 taken nothing-then-one
-refused wrong "the gateway refused the credentials"
+refused wrong "credentials refused"
 refused shown "the gateway asks for something else than a password"
 ! grep -q answers "$TMP/asking.out" || fail "a question to be shown was answered: $(cat "$TMP/asking.out")"
 refused two "the gateway asks for more than a password"

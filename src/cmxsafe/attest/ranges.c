@@ -4,8 +4,6 @@
 
 #include "cmxsafe/core/text.h"
 
-#define NUMBER_MAX 10 /* "0xffffffff", "4294967295" */
-
 cmx_err cmx_ranges_default(struct cmx_ranges *out, uint32_t flash_size)
 {
     if (flash_size <= CMX_ATTEST_START)
@@ -15,29 +13,13 @@ cmx_err cmx_ranges_default(struct cmx_ranges *out, uint32_t flash_size)
     return CMX_OK;
 }
 
-static cmx_err parse_number(const char *text, size_t len, uint32_t *out)
-{
-    char word[NUMBER_MAX + 1];
-    uint64_t v = 0;
-    cmx_err err;
-
-    if (len == 0 || len > NUMBER_MAX)
-        return CMX_EFORMAT;
-    memcpy(word, text, len);
-    word[len] = 0;
-    err = cmx_text_u64(word, 0, UINT32_MAX, &v);
-    if (!err)
-        *out = (uint32_t)v;
-    return err;
-}
-
 static cmx_err parse_range(struct cmx_range *out, const char *text, size_t len, uint32_t flash_size, const char **why)
 {
     const char *dash = memchr(text, '-', len);
     size_t left = dash ? (size_t)(dash - text) : 0;
 
     *why = "not BEGIN-END,... in decimal or 0x-hexadecimal";
-    if (!dash || parse_number(text, left, &out->begin) || parse_number(dash + 1, len - left - 1, &out->end))
+    if (!dash || cmx_text_u32(text, left, &out->begin) || cmx_text_u32(dash + 1, len - left - 1, &out->end))
         return CMX_EFORMAT;
     *why = "a range is empty or reversed";
     if (out->begin >= out->end)

@@ -59,7 +59,7 @@ typedef enum { CMX_GROUP_OK, CMX_GROUP_RETRY, CMX_GROUP_RECONFIGURE, CMX_GROUP_G
 /* A short stable word such as "host-key", for logs, JSON and tests. Never NULL. Any thread. */
 const char *cmx_err_name(cmx_err err);
 
-/* One plain sentence without a full stop, for a person. Never NULL. Any thread. */
+/* A few plain words for a person, without a full stop. Never NULL. Any thread. */
 const char *cmx_err_text(cmx_err err);
 
 /* What the caller does about err. */

@@ -64,6 +64,29 @@ cmx_err cmx_text_u64(const char *s, uint64_t min, uint64_t max, uint64_t *out)
     return CMX_OK;
 }
 
+cmx_err cmx_text_u32(const char *s, size_t len, uint32_t *out)
+{
+    const char *end = s + len;
+    unsigned base = 10;
+    uint32_t v = 0;
+
+    if (len > 2 && s[0] == '0' && (s[1] == 'x' || s[1] == 'X')) {
+        base = 16;
+        s += 2;
+    }
+    if (s == end)
+        return CMX_EFORMAT;
+    for (; s < end; s++) {
+        unsigned d = (unsigned)digit(*s); /* far too large where it is none */
+
+        if (d >= base || v > (UINT32_MAX - d) / base)
+            return CMX_EFORMAT;
+        v = v * base + d;
+    }
+    *out = v;
+    return CMX_OK;
+}
+
 cmx_err cmx_text_copy(char *out, size_t cap, const char *s)
 {
     size_t n = strlen(s);

@@ -20,6 +20,9 @@ CMX_MUST_USE cmx_err cmx_hex_decode(uint8_t *out, size_t len, const char *hex);
 /* Unsigned number, decimal or 0x-hexadecimal, the whole string, within [min, max]. CMX_EFORMAT or CMX_EINVAL (range). */
 CMX_MUST_USE cmx_err cmx_text_u64(const char *s, uint64_t min, uint64_t max, uint64_t *out);
 
+/* The same of len chars that end anywhere, for numbers of 32 bits. CMX_EFORMAT. */
+CMX_MUST_USE cmx_err cmx_text_u32(const char *s, size_t len, uint32_t *out);
+
 /* Copies with the NUL. CMX_ENOSPC: does not fit in cap. */
 CMX_MUST_USE cmx_err cmx_text_copy(char *out, size_t cap, const char *s);
 

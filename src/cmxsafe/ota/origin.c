@@ -4,7 +4,7 @@
 #include <strings.h>
 
 /* What remains of a port: empty, or a colon and 1 to 5 digits. */
-static bool port_ok(const char *s)
+CMX_SMALL static bool port_ok(const char *s)
 {
     size_t n;
 

@@ -3,21 +3,17 @@
 #include <string.h>
 #include <strings.h>
 
+#include "cmxsafe/core/text.h"
+
 /* Digits up to the character `end`, which is consumed. */
 static cmx_err number(const char **p, char end, uint32_t *out)
 {
-    uint64_t v = 0;
-    const char *s = *p;
+    size_t n = strspn(*p, "0123456789");
+    cmx_err err = cmx_text_u32(*p, n, out);
 
-    for (; *s >= '0' && *s <= '9'; s++) {
-        v = v * 10 + (uint64_t)(*s - '0');
-        if (v > UINT32_MAX)
-            return CMX_EFORMAT;
-    }
-    if (s == *p || *s != end)
+    *p += n;
+    if (err || *(*p)++ != end)
         return CMX_EFORMAT;
-    *out = (uint32_t)v;
-    *p = s + (end != '\0');
     return CMX_OK;
 }
 

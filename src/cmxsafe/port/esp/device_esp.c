@@ -115,14 +115,15 @@ static void from_nvs(struct cmx_settings *s)
 {
     char port[8];
     char pins[sizeof esp.pins];
-    uint64_t number;
+    uint32_t number;
 
     s->remote_host = stored("gateway", esp.host, sizeof esp.host);
     s->username = stored("user", esp.user, sizeof esp.user);
     s->password = stored("password", esp.password, sizeof esp.password);
     s->remote_address = stored("address", esp.address, sizeof esp.address);
     s->client_key = stored("key", esp.key, sizeof esp.key);
-    if (stored("port", port, sizeof port) && cmx_text_u64(port, 1, 65535, &number) == CMX_OK)
+    if (stored("port", port, sizeof port) && cmx_text_u32(port, strlen(port), &number) == CMX_OK &&
+        number - 1 < UINT16_MAX)
         s->remote_port = (int)number;
     if (stored("host_key", pins, sizeof pins))
         split_pins(s, pins);
