@@ -50,7 +50,7 @@ wait_for 10 eval "! listening $R"
 printf 'restrict,port-forwarding,permitlisten="localhost:%s",permitopen="127.0.0.1:1" %s\n' "$R" "$(cat "$TMP/client_key.pub")" >"$TMP/authorized_keys"
 start_proxy -- "echo,$S,$R,probe=1"
 up
-wait_for 10 grep -q "does not permit probes" "$TMP/proxy.log" || fail "not said"
+wait_for 10 grep -q "permits no probes" "$TMP/proxy.log" || fail "not said"
 client "$R" sink 1000 || fail "context after a forbidden probe"
 status_is echo sessions 1 || fail "a forbidden probe broke the session"
 ok "a gateway that does not permit probes"

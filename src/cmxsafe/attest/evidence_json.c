@@ -4,32 +4,28 @@
 #include "cmxsafe/attest/claims_fields.h"
 #include "cmxsafe/core/base64.h"
 #include "cmxsafe/core/json.h"
+#include "cmxsafe/core/text.h"
 
-CMX_SMALL static const char *word(const char *const *words, size_t n, unsigned at)
+/* n words, and "unknown" behind them. */
+CMX_SMALL static const char *word(const char *words, unsigned n, unsigned at)
 {
-    return at < n ? words[at] : "unknown";
+    return cmx_text_nth(words, at < n ? at : n);
 }
 
 const char *cmx_key_holder_name(cmx_key_holder k)
 {
-    static const char *const words[] = {"none", "efuse", "tpm", "software"};
-
-    return word(words, 4, (unsigned)k);
+    return word("none\0efuse\0tpm\0software\0unknown", 4, (unsigned)k);
 }
 
 const char *cmx_flash_encryption_name(cmx_flash_encryption f)
 {
-    static const char *const words[] = {"off", "development", "release"};
-
-    return word(words, 3, (unsigned)f);
+    return word("off\0development\0release\0unknown", 3, (unsigned)f);
 }
 
 const char *cmx_debug_state_name(cmx_debug_state d)
 {
-    static const char *const words[] = {"enabled", "disabled", "disabled-since-boot", "disabled-permanently",
-                                        "disabled-fully-and-permanently"};
-
-    return word(words, 5, (unsigned)d);
+    return word("enabled\0disabled\0disabled-since-boot\0disabled-permanently\0disabled-fully-and-permanently\0unknown",
+                5, (unsigned)d);
 }
 
 static void put_measurements(struct cmx_json *j, const struct cmx_evidence *e)

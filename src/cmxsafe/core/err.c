@@ -1,6 +1,6 @@
 #include "cmxsafe/core/err.h"
 
-#include <string.h>
+#include "cmxsafe/core/text.h"
 
 /* Name and text of each error in the order of err.h: a table of pointers would be as large again. */
 #define WORDS(err, name, text) name "\0" text "\0"
@@ -34,14 +34,12 @@ static const char words[] =
     WORDS(CMX_EINTERNAL, "internal", "internal error");
 /* clang-format on */
 
+/* An unknown value is an internal error. */
 CMX_SMALL static const char *word(cmx_err err, unsigned second)
 {
     const unsigned known = (unsigned)err <= CMX_EINTERNAL ? (unsigned)err : CMX_EINTERNAL;
-    const char *w = words;
 
-    for (unsigned n = 2 * known + second; n > 0; n--)
-        w += strlen(w) + 1;
-    return w;
+    return cmx_text_nth(words, 2 * known + second);
 }
 
 const char *cmx_err_name(cmx_err err)

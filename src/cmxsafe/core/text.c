@@ -87,6 +87,13 @@ cmx_err cmx_text_u32(const char *s, size_t len, uint32_t *out)
     return CMX_OK;
 }
 
+const char *cmx_text_nth(const char *words, unsigned n)
+{
+    while (n--)
+        words += strlen(words) + 1;
+    return words;
+}
+
 cmx_err cmx_text_copy(char *out, size_t cap, const char *s)
 {
     size_t n = strlen(s);

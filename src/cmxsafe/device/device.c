@@ -239,7 +239,7 @@ static cmx_err forward(const struct cmx_settings *settings, const TaskParameters
         return CMX_OK;
     drop_first();
     if (device.entries && apply() != CMX_OK) /* no rule for the context stays behind */
-        cmx_module_log(CMX_LOG_ERROR | TAG, "the other contexts could not be restored");
+        cmx_module_log(CMX_LOG_ERROR | TAG, "other contexts not restored");
     return err;
 }
 

@@ -161,15 +161,15 @@ static cmx_err header(struct cmx_image *c)
     uint16_t chip = cmx_le16(h + 12);
 
     if (h[0] != MAGIC)
-        return cmx_image_refuse(c, CMX_EFORMAT, "it is no ESP-IDF application image");
+        return cmx_image_refuse(c, CMX_EFORMAT, "no ESP-IDF application image");
     if (h[1] == 0 || h[1] > CMX_IMAGE_SEGMENTS_MAX)
-        return cmx_image_refuse(c, CMX_EFORMAT, "its segment count is not valid");
+        return cmx_image_refuse(c, CMX_EFORMAT, "bad segment count");
     if (h[2] > 5 || (speed > 2 && speed != 0x0f) || size > 7)
-        return cmx_image_refuse(c, CMX_EFORMAT, "its flash mode, speed or size is not valid");
+        return cmx_image_refuse(c, CMX_EFORMAT, "bad flash mode, speed or size");
     if (c->policy->chip_id != CMX_IMAGE_CHIP_ANY && chip != c->policy->chip_id)
-        return cmx_image_refuse(c, CMX_EPERM, "it is for another chip");
+        return cmx_image_refuse(c, CMX_EPERM, "for another chip");
     if (h[23] != 1)
-        return cmx_image_refuse(c, CMX_EFORMAT, "it has no appended SHA-256");
+        return cmx_image_refuse(c, CMX_EFORMAT, "no appended SHA-256");
     c->segments_left = h[1];
     go(c, SEGMENT, SEGMENT_HEADER_LEN);
     return CMX_OK;
@@ -190,11 +190,11 @@ static cmx_err segment(struct cmx_image *c)
     bool first = c->offset == DESC_OFFSET;
 
     if (len % 4 != 0 || len >= CMX_IMAGE_SEGMENT_LEN_MAX)
-        return cmx_image_refuse(c, CMX_EFORMAT, "a segment length is not valid");
+        return cmx_image_refuse(c, CMX_EFORMAT, "bad segment length");
     if (len > c->policy->max_len - c->offset)
-        return cmx_image_refuse(c, CMX_ENOSPC, "it is larger than the slot");
+        return cmx_image_refuse(c, CMX_ENOSPC, "larger than the slot");
     if (first && len < DESC_LEN)
-        return cmx_image_refuse(c, CMX_EFORMAT, "it has no application descriptor");
+        return cmx_image_refuse(c, CMX_EFORMAT, "no application descriptor");
     c->segments_left--;
     go(c, DATA, len);
     if (len == 0)
@@ -205,9 +205,9 @@ static cmx_err segment(struct cmx_image *c)
 static cmx_err head(struct cmx_image *c)
 {
     if (cmx_image_describe(c->head, &c->info) != CMX_OK)
-        return cmx_image_refuse(c, CMX_EFORMAT, "it has no application descriptor");
+        return cmx_image_refuse(c, CMX_EFORMAT, "no application descriptor");
     if (c->info.secure_version < c->policy->secure_version_min)
-        return cmx_image_refuse(c, CMX_EDOWNGRADE, "its secure version is below the device's");
+        return cmx_image_refuse(c, CMX_EDOWNGRADE, "secure version is below the device's");
     return CMX_OK;
 }
 
@@ -217,9 +217,9 @@ static cmx_err padding(struct cmx_image *c)
 
     for (uint8_t i = 0; i + 1 < n; i++)
         if (c->part[i] != 0)
-            return cmx_image_refuse(c, CMX_EFORMAT, "its checksum does not match");
+            return cmx_image_refuse(c, CMX_EFORMAT, "checksum does not match");
     if (c->part[n - 1] != c->checksum)
-        return cmx_image_refuse(c, CMX_ESIG, "its checksum does not match");
+        return cmx_image_refuse(c, CMX_ESIG, "checksum does not match");
     c->hashing_image = false;
     if (cmx_sha256_finish(&c->sha, c->digest) != CMX_OK)
         return cmx_image_refuse(c, CMX_EIO, "hashing failed");
@@ -230,7 +230,7 @@ static cmx_err padding(struct cmx_image *c)
 static cmx_err appended_hash(struct cmx_image *c)
 {
     if (!cmx_secret_equal(c->part, c->digest, CMX_SHA256_LEN))
-        return cmx_image_refuse(c, CMX_ESIG, "its SHA-256 does not match");
+        return cmx_image_refuse(c, CMX_ESIG, "SHA-256 does not match");
     c->image_len = c->offset;
     c->signed_len = c->offset;
     go(c, TAIL, 1);
@@ -259,7 +259,7 @@ static cmx_err tail(struct cmx_image *c, uint8_t first)
 static cmx_err sector(struct cmx_image *c)
 {
     if (c->part[0] != SIGNATURE_BLOCK_MAGIC || (c->part[1] != 2 && c->part[1] != 3) || cmx_le32(c->part + 4) != c->crc)
-        return cmx_image_refuse(c, CMX_EFORMAT, "its Secure Boot sector is broken");
+        return cmx_image_refuse(c, CMX_EFORMAT, "broken Secure Boot sector");
     c->has_secure_boot = true;
     c->signed_len = c->offset;
     go(c, AFTER_SECTOR, 1);
@@ -271,7 +271,7 @@ static cmx_err trailer(struct cmx_image *c)
     cmx_err err = cmx_trailer_parse(&c->trailer, c->part, c->part_len);
 
     if (err == CMX_ENOTSUP)
-        return cmx_image_refuse(c, err, "its signature is of an unknown version");
+        return cmx_image_refuse(c, err, "unknown signature version");
     if (err)
         return cmx_image_refuse(c, err, "bytes follow the image");
     c->has_trailer = true;
@@ -412,7 +412,7 @@ cmx_err cmx_image_feed(struct cmx_image *c, const void *data, size_t len)
     if (c->state == CMX_IMAGE_REFUSED)
         return CMX_EFORMAT;
     if (len > c->policy->max_len - c->offset)
-        return cmx_image_refuse(c, CMX_ENOSPC, "it is larger than the slot");
+        return cmx_image_refuse(c, CMX_ENOSPC, "larger than the slot");
     if (c->policy->format)
         return c->policy->format->feed(c, data, (uint32_t)len);
     return feed_esp(c, data, (uint32_t)len);
@@ -425,11 +425,11 @@ static cmx_err signature(struct cmx_image *c)
     if (c->policy->keys.n == 0 || (c->policy->secure_boot && c->has_secure_boot && !c->has_trailer))
         return CMX_OK;
     if (!c->has_trailer)
-        return cmx_image_refuse(c, CMX_ENOKEY, "it is not signed");
+        return cmx_image_refuse(c, CMX_ENOKEY, "not signed");
     err = cmx_trailer_verify(&c->trailer, &c->policy->keys, c->signed_len, c->digest);
     if (err == CMX_ENOKEY)
-        return cmx_image_refuse(c, err, "its signer is not trusted");
-    return err ? cmx_image_refuse(c, err, "its signature does not match") : CMX_OK;
+        return cmx_image_refuse(c, err, "signer is not trusted");
+    return err ? cmx_image_refuse(c, err, "signature does not match") : CMX_OK;
 }
 
 cmx_err cmx_image_finish(struct cmx_image *c)
@@ -439,11 +439,11 @@ cmx_err cmx_image_finish(struct cmx_image *c)
     if (c->state == CMX_IMAGE_REFUSED)
         return CMX_EFORMAT;
     if (c->offset == 0)
-        err = cmx_image_refuse(c, CMX_ETRUNC, "it is empty");
+        err = cmx_image_refuse(c, CMX_ETRUNC, "empty");
     else if (c->policy->format)
         err = c->policy->format->finish(c);
     else if (c->state != TAIL && c->state != AFTER_SECTOR && c->state != COMPLETE)
-        err = cmx_image_refuse(c, CMX_ETRUNC, "it ends too early");
+        err = cmx_image_refuse(c, CMX_ETRUNC, "ends too early");
     if (err)
         return err;
     c->hashing = false;

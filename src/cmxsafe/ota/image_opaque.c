@@ -35,7 +35,7 @@ static cmx_err finish(struct cmx_image *c)
 
     err = cmx_trailer_parse(&c->trailer, c->part, c->part_len);
     if (err == CMX_ENOTSUP)
-        return cmx_image_refuse(c, err, "its signature is of an unknown version");
+        return cmx_image_refuse(c, err, "unknown signature version");
     c->has_trailer = err == CMX_OK;
     if (!c->has_trailer) {
         c->signed_len += c->part_len;

@@ -17,19 +17,18 @@ CMX_SMALL static bool port_ok(const char *s)
 /* Four numbers with dots, and nothing else: names may begin like that. */
 static bool is_ipv4(const char *s, size_t len)
 {
-    unsigned dots = 0, digits = 0;
+    const char *p = s;
 
-    for (size_t i = 0; i < len; i++) {
-        if (s[i] == '.') {
-            if (digits == 0)
-                return false;
-            dots++;
-            digits = 0;
-        } else if (s[i] < '0' || s[i] > '9' || ++digits > 3) {
+    for (int i = 0; i < 4; i++) {
+        size_t n = strspn(p, "0123456789");
+
+        if (n < 1 || n > 3)
             return false;
-        }
+        p += n;
+        if (i < 3 && *p++ != '.')
+            return false;
     }
-    return dots == 3 && digits > 0;
+    return p == s + len;
 }
 
 static bool is(const char *host, size_t len, const char *name)

@@ -7,6 +7,7 @@
 #include "cmxsafe/core/json.h"
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/text.h"
 #include "cmxsafe/ota/origin.h"
 #include "cmxsafe/ota/page.h"
 #include "cmxsafe/ota/service_state.h"
@@ -15,7 +16,10 @@
 
 enum { STATUS_MAX = 1536 };
 
-static const char *const state_names[] = {"idle", "receiving", "interrupted", "checking", "ready", "restarting"};
+static const char *state_name(cmx_ota_state_name s)
+{
+    return cmx_text_nth("idle\0receiving\0interrupted\0checking\0ready\0restarting", s);
+}
 
 void cmx_ota_event_send(struct cmx_ota_service *s, cmx_ota_event e, const char *text)
 {
@@ -27,7 +31,7 @@ void cmx_ota_set_state(struct cmx_ota_service *s, cmx_ota_state_name state)
 {
     if (s->state == state)
         return;
-    cmx_module_log(CMX_LOG_DEBUG | TAG, "%s -> %s", state_names[s->state], state_names[state]);
+    cmx_module_log(CMX_LOG_DEBUG | TAG, "%s -> %s", state_name(s->state), state_name(state));
     s->state = state;
 }
 
@@ -78,10 +82,10 @@ cmx_err cmx_ota_no_memory(struct cmx_http_request *r)
 
 static cmx_err page_begin(struct cmx_http_request *r, void *ctx, void **state)
 {
-    const struct cmx_http_header headers[] = {{"Content-Security-Policy", cmx_ota_page_csp},
-                                              {"X-Content-Type-Options", "nosniff"},
-                                              {"Content-Encoding", "gzip"},
-                                              {"Cache-Control", "no-store"}};
+    static const struct cmx_http_header headers[] = {{"Content-Security-Policy", cmx_ota_page_csp},
+                                                     {"X-Content-Type-Options", "nosniff"},
+                                                     {"Content-Encoding", "gzip"},
+                                                     {"Cache-Control", "no-store"}};
     cmx_err err;
 
     (void)state;
@@ -93,7 +97,7 @@ static cmx_err page_begin(struct cmx_http_request *r, void *ctx, void **state)
 
 static cmx_err index_begin(struct cmx_http_request *r, void *ctx, void **state)
 {
-    const struct cmx_http_header to = {"Location", "/"};
+    static const struct cmx_http_header to = {"Location", "/"};
 
     (void)ctx;
     (void)state;
@@ -106,7 +110,7 @@ static void status_upload(struct cmx_ota_service *s, struct cmx_json *j)
 {
     char crc[9];
 
-    cmx_json_str(j, "state", state_names[s->state]);
+    cmx_json_str(j, "state", state_name(s->state));
     cmx_json_u64(j, "received", s->received);
     if (s->total)
         cmx_json_u64(j, "total", s->total);
@@ -168,7 +172,8 @@ void cmx_ota_expire(struct cmx_ota_service *s)
 
 static cmx_err status_begin(struct cmx_http_request *r, void *ctx, void **state)
 {
-    const struct cmx_http_header headers[] = {{"Cache-Control", "no-store"}, {"X-Content-Type-Options", "nosniff"}};
+    static const struct cmx_http_header headers[] = {{"Cache-Control", "no-store"},
+                                                     {"X-Content-Type-Options", "nosniff"}};
     struct cmx_ota_service *s = ctx;
     struct cmx_buf out;
     cmx_err err = CMX_OK;

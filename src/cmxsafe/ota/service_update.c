@@ -111,7 +111,7 @@ static cmx_err acquire(struct cmx_ota_service *s, struct cmx_ota_request *q, con
         s->total = range->total;
     if (s->total > s->upload->slot_size) {
         cmx_ota_drop_upload(s);
-        *why = "it is larger than the slot";
+        *why = "larger than the slot";
         return CMX_ENOSPC;
     }
     q->owner = true;
@@ -161,7 +161,7 @@ cmx_err cmx_ota_update_begin(struct cmx_http_request *r, void *ctx, void **state
         q->range_end = range.last + 1;
     cmx_port_mutex_lock(&s->lock);
     /* The multipart frame around a file takes less than this; a body that cannot fit is refused before it is sent. */
-    why = "it is larger than the slot";
+    why = "larger than the slot";
     err = cmx_http_content_length(r) > (int64_t)s->slots.target_size + 4096 ? CMX_ENOSPC : acquire(s, q, &range, &why);
     held = s->received;
     cmx_port_mutex_unlock(&s->lock);
@@ -189,7 +189,7 @@ static cmx_err part_event(struct cmx_ota_service *s, struct cmx_ota_request *q, 
     case CMX_MULTIPART_PART:
         q->in_field = strcmp(q->parts.name, "update") == 0;
         if (q->in_field && q->had_field) {
-            s->upload->why = "the field 'update' is there twice";
+            s->upload->why = "two fields 'update'";
             return CMX_EFORMAT;
         }
         q->had_field = q->had_field || q->in_field;
@@ -320,15 +320,15 @@ cmx_err cmx_ota_update_end(struct cmx_http_request *r, void *ctx, void *state)
     if (q->multipart && !cmx_multipart_complete(&q->parts))
         return fail(s, r, q, CMX_ETRUNC, "the multipart body ends too early");
     if (q->multipart && !q->had_field)
-        return fail(s, r, q, CMX_EFORMAT, "there is no field 'update'");
+        return fail(s, r, q, CMX_EFORMAT, "no field 'update'");
     if (q->range_end && q->range_end != s->received)
-        return fail(s, r, q, CMX_EFORMAT, "the body is not as long as it said");
+        return fail(s, r, q, CMX_EFORMAT, "the body has another length");
     if (part_of_file(s, q))
         return cmx_http_reply_text(r, 202, "HELD %" PRIu32 " of %" PRIu32 "\n", s->received, s->total);
     err = cmx_upload_verify(s->upload);
     if (!err &&
         cmx_http_client_gone(r)) /* stopped, or lost: nobody would know of an update that happens all the same */
-        return fail(s, r, q, CMX_ECLOSED, "the client went away before the end");
+        return fail(s, r, q, CMX_ECLOSED, "the client went away");
     if (!err)
         err = cmx_upload_activate(s->upload);
     if (err)

@@ -37,7 +37,7 @@ cmx_err cmx_upload_begin(struct cmx_upload *u, const struct cmx_slots *slots, co
     if (status.pending)
         return fail(u, CMX_EBUSY, unconfirmed);
     if (status.target[0] == '\0')
-        return fail(u, CMX_ENOTSUP, "there is no slot to write to");
+        return fail(u, CMX_ENOTSUP, "no slot to write to");
     u->slot_size = status.target_size;
     u->policy.max_len = status.target_size;
     if (u->policy.secure_version_min < status.secure_version)
@@ -186,7 +186,7 @@ static cmx_err verify_stored(struct cmx_upload *u)
     if (!err)
         err = cmx_image_finish(&u->image);
     if (err || !cmx_secret_equal(digest, u->image.digest, sizeof digest))
-        return fail(u, CMX_EIO, "the slot does not hold what was written");
+        return fail(u, CMX_EIO, "the slot holds something else");
     return CMX_OK;
 }
 

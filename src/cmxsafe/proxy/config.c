@@ -140,7 +140,7 @@ static const char *gateway_fault(const struct cmx_gateway *g)
     if (empty(g->user))
         return "user: missing";
     if (g->n_host_keys == 0)
-        return "host_key: missing; pin the gateway's key (ssh-keyscan HOST | ssh-keygen -lf -)";
+        return "host_key: missing; pin it (ssh-keyscan HOST | ssh-keygen -lf -)";
     if (g->n_host_keys > CMX_PROXY_HOST_KEYS_MAX)
         return "host_key: more than " NUMBER(CMX_PROXY_HOST_KEYS_MAX) " pins";
     if (!g->key_file && !g->key_pem && !g->key_load && !g->password)
@@ -159,7 +159,7 @@ static const char *context_fault(const struct cmx_context *c)
     if (c->direction != CMX_REVERSE && c->direction != CMX_DIRECT)
         return "direction: neither reverse nor direct";
     if (c->direction == CMX_DIRECT && empty(c->remote_host))
-        return "remote_host: a direct context needs one";
+        return "remote_host: missing";
     if (c->max_connections > CMX_PROXY_CONNECTIONS_MAX)
         return "max_connections: more than " NUMBER(CMX_PROXY_CONNECTIONS_MAX);
     return NULL;

@@ -103,7 +103,7 @@ static cmx_err step_opening(struct session *s, struct run *r)
     if (err == CMX_EAGAIN)
         return cmx_session_past(s, p->next_ms) ? failed(s, r, "no answer") : CMX_OK;
     if (err == CMX_EPERM) {
-        cmx_module_log(CMX_LOG_INFO | TAG, "%s: the gateway does not permit probes (permitopen): off", r->cfg.name);
+        cmx_module_log(CMX_LOG_INFO | TAG, "%s: the gateway permits no probes (permitopen): off", r->cfg.name);
         drop_channel(p);
         p->state = PROBE_OFF;
         return CMX_OK;

@@ -6,12 +6,10 @@
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/proxy/engine.h"
 
-static const char *const state_names[] = {"idle",           "resolving",  "connecting", "handshake",
-                                          "authenticating", "forwarding", "up",         "waiting"};
-
 const char *cmx_context_state_name(cmx_context_state s)
 {
-    return (size_t)s < sizeof state_names / sizeof state_names[0] ? state_names[s] : "?";
+    return cmx_text_nth("idle\0resolving\0connecting\0handshake\0authenticating\0forwarding\0up\0waiting\0?",
+                        s <= CMX_STATE_WAITING ? s : CMX_STATE_WAITING + 1);
 }
 
 /* ---- building sessions; all under the lock or before start ---- */
