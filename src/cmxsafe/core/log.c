@@ -20,7 +20,7 @@ static void write_line(cmx_log_level level, const char *tag, const char *fmt, va
     char line[CMX_LOG_LINE_MAX];
     int n;
 
-    if ((int)level > atomic_load(&threshold))
+    if ((int)level > atomic_load_explicit(&threshold, memory_order_relaxed))
         return;
     n = vsnprintf(line, sizeof line, fmt, ap);
     if (n < 0)

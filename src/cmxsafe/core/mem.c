@@ -15,9 +15,15 @@ union header {
 static atomic_size_t live_bytes, live_blocks, peak_bytes;
 static atomic_size_t calls, fail_at; /* 32 bits on the device: no 64-bit atomics there */
 
+/* The counters order nothing but themselves. */
+static size_t read_count(const atomic_size_t *count)
+{
+    return atomic_load_explicit(count, memory_order_relaxed);
+}
+
 static void note_peak(size_t now)
 {
-    size_t peak = atomic_load(&peak_bytes);
+    size_t peak = read_count(&peak_bytes);
 
     while (now > peak && !atomic_compare_exchange_weak(&peak_bytes, &peak, now))
         ;
@@ -28,7 +34,7 @@ void *cmx_mem_alloc(size_t size)
     size_t call = atomic_fetch_add(&calls, 1) + 1;
     union header *h;
 
-    if (call == atomic_load(&fail_at) || size > SIZE_MAX - sizeof *h)
+    if (call == read_count(&fail_at) || size > SIZE_MAX - sizeof *h)
         return NULL;
     h = calloc(1, sizeof *h + size);
     if (!h)
@@ -71,10 +77,10 @@ void cmx_mem_free_secret(void *p)
 
 void cmx_mem_stats(struct cmx_mem_stats *out)
 {
-    out->live_bytes = atomic_load(&live_bytes);
-    out->live_blocks = atomic_load(&live_blocks);
-    out->peak_bytes = atomic_load(&peak_bytes);
-    out->calls = atomic_load(&calls);
+    out->live_bytes = read_count(&live_bytes);
+    out->live_blocks = read_count(&live_blocks);
+    out->peak_bytes = read_count(&peak_bytes);
+    out->calls = read_count(&calls);
 }
 
 void cmx_mem_reset_peak(void)

@@ -45,7 +45,7 @@ CMX_SMALL static struct cmx_neighbour *find(const struct cmx_question *q, const 
     return find_in(q->iso->neighbours, CMX_ISO_NEIGHBOURS_MAX, q, ip);
 }
 
-static void take(struct cmx_neighbour *n, const struct cmx_question *q, const struct cmx_ip *ip)
+CMX_SMALL static void take(struct cmx_neighbour *n, const struct cmx_question *q, const struct cmx_ip *ip)
 {
     memset(n, 0, sizeof *n);
     n->state = CMX_NEIGHBOUR_ASKED;

@@ -86,7 +86,7 @@ static void on_closed(void *arg)
 
 const struct cmx_ssh_handlers cmx_relay_handlers = {on_data, on_eof, on_closed};
 
-static void drop_spill(struct relay *x)
+CMX_SMALL static void drop_spill(struct relay *x)
 {
     cmx_mem_free(x->spill);
     x->spill = NULL;
