@@ -16,9 +16,9 @@ ln -s /usr/include/libssh "$out/include/libssh"
 ln -s /usr/include/lwip/lwip "$out/include/lwip"
 ln -s /usr/include/lwip/netif "$out/include/netif"
 
-# -msave-restore and the four behind it as cmake/esp_component.cmake has them.
-flags=(--specs=picolibc.specs -march=rv32imc -mabi=ilp32 -std=gnu11 -Os -msave-restore -fno-jump-tables -fno-caller-saves
-    -fno-move-loop-invariants -fno-shrink-wrap -ffreestanding -ffunction-sections -fdata-sections -fstack-usage
+# -msave-restore and the five behind it as cmake/esp_component.cmake has them.
+flags=(--specs=picolibc.specs -march=rv32imc -mabi=ilp32 -std=gnu11 -Os -msave-restore -mtune=size -fno-jump-tables
+    -fno-caller-saves -fno-move-loop-invariants -fno-shrink-wrap -ffreestanding -ffunction-sections -fdata-sections -fstack-usage
     -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Werror
     -DCMX_DEVICE_PROFILE -Isrc -isystem tests/riscv/include -isystem "$out/include")
 export flags_line="${flags[*]}" out prefix

@@ -103,27 +103,17 @@ static cmx_err write_answer(struct cmx_evidence_job *j, bool json)
     return err;
 }
 
-/* The holder's numbers are written into evidence, so they are named apart from the port's. */
-static cmx_key_holder holder_of(cmx_key_kind kind)
-{
-    switch (kind) {
-    case CMX_KEY_EFUSE:
-        return CMX_HELD_EFUSE;
-    case CMX_KEY_TPM:
-        return CMX_HELD_TPM;
-    case CMX_KEY_SOFTWARE:
-        return CMX_HELD_SOFTWARE;
-    default:
-        return CMX_HELD_NONE;
-    }
-}
+/* The holder's numbers are written into evidence, and so named apart from the port's; they are the same. */
+_Static_assert((int)CMX_HELD_NONE == (int)CMX_KEY_NONE && (int)CMX_HELD_EFUSE == (int)CMX_KEY_EFUSE &&
+                   (int)CMX_HELD_TPM == (int)CMX_KEY_TPM && (int)CMX_HELD_SOFTWARE == (int)CMX_KEY_SOFTWARE,
+               "one is made of the other");
 
 cmx_err cmx_attest_evidence(struct cmx_evidence_job *j, const struct cmx_ranges *ranges, bool json)
 {
     cmx_err err;
 
     j->e.flash_size = cmx_port_flash_size();
-    j->e.key = holder_of(cmx_port_hw_key_kind());
+    j->e.key = (cmx_key_holder)cmx_port_hw_key_kind();
     err = cmx_identity_ueid(cmx_identity_hw_hmac, NULL, j->e.ueid);
     if (!err)
         err = cmx_identity_evidence_key(cmx_identity_hw_hmac, NULL, j->mac_key);
