@@ -45,7 +45,7 @@ refused() { # refused WHAT ARGUMENTS...: exit status 1 and a message that contai
     grep -q "^cmxsafe: .*$what" err || { cat err; fail "$*: not '$what'"; }
 }
 refused "not signed" verify --key k.hex a.bin
-refused "its signer is not trusted" verify --key other.hex s.bin
+refused "signer is not trusted" verify --key other.hex s.bin
 refused "another chip" verify --key k.hex --chip esp32s3 s.bin
 refused "secure version is below" verify --key k.hex --min-secure-version 4 s.bin
 refused "signed already" sign --key k.pem s.bin

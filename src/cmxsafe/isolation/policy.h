@@ -54,27 +54,23 @@ struct cmx_iso_context {
 };
 
 struct cmx_iso_config {
-    /* Where the gateway is. No address: it is configured by name and followed; sessions may then go to any address that
-     * is not the device's own network's broadcast, loopback or multicast, but only to this port, and only from the
-     * engine. */
-    struct cmx_ip gateways[CMX_ISO_ADDRESSES_MAX];
-    size_t n_gateways;
-    uint16_t gateway_port; /* 0: 22 */
+    bool dhcp4, dhcp6, ipv6; /* false: never passes */
+    uint16_t gateway_port;   /* 0: 22 */
+    size_t n_gateways, n_resolvers, n_time_servers, n_contexts;
 
     /* Names that may be looked up, as the resolver sends them, borrowed for the life of the policy: the first is the
      * gateway's and only while the engine resolves it, the others (time servers) always. NULL where there is none. */
     const char *names[CMX_ISO_NAMES_MAX];
-    struct cmx_ip resolvers[CMX_ISO_ADDRESSES_MAX]; /* none: those that the interface reports */
-    size_t n_resolvers;
-    struct cmx_ip time_servers[CMX_ISO_ADDRESSES_MAX];
-    size_t n_time_servers;
-
-    bool dhcp4, dhcp6, ipv6;                     /* false: never passes */
     uint16_t control_ports[CMX_ISO_CONTROL_MAX]; /* loopback UDP from and to 127.0.0.1, for a server's wake-up socket;
                                                     0: none */
 
+    /* Where the gateway is. No address: it is configured by name and followed; sessions may then go to any address that
+     * is not the device's own network's broadcast, loopback or multicast, but only to this port, and only from the
+     * engine. */
+    struct cmx_ip gateways[CMX_ISO_ADDRESSES_MAX];
+    struct cmx_ip resolvers[CMX_ISO_ADDRESSES_MAX]; /* none: those that the interface reports */
+    struct cmx_ip time_servers[CMX_ISO_ADDRESSES_MAX];
     struct cmx_iso_context contexts[CMX_ISO_CONTEXTS_MAX];
-    size_t n_contexts;
 };
 
 /* ---- what is alive ---- */
@@ -145,12 +141,11 @@ struct cmx_iface {
     cmx_iface_class class_;
     uint8_t index; /* below CMX_ISO_IFACES_MAX, stable while the interface exists */
     uint8_t mac[6];
-    uint16_t vlan;                      /* tag that the interface expects; 0: none */
-    struct cmx_ip own[CMX_ISO_OWN_MAX]; /* tentative ones too */
-    uint8_t n_own;
+    uint16_t vlan; /* tag that the interface expects; 0: none */
+    uint8_t n_own, n_resolvers;
     struct cmx_ip router4;                          /* IPv4 next hop, :: none */
+    struct cmx_ip own[CMX_ISO_OWN_MAX];             /* tentative ones too */
     struct cmx_ip resolvers[CMX_ISO_ADDRESSES_MAX]; /* that the stack uses; looked at when none is configured */
-    uint8_t n_resolvers;
 };
 
 struct cmx_decision {

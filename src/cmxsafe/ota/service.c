@@ -165,9 +165,8 @@ static cmx_err status_write(struct cmx_ota_service *s, struct cmx_buf *out)
 
 void cmx_ota_expire(struct cmx_ota_service *s)
 {
-    if (s->state == OTA_INTERRUPTED && cmx_port_now_ms() - s->interrupted_ms >= CMX_OTA_RESUME_MS) {
+    if (s->state == OTA_INTERRUPTED && cmx_port_now_ms() - s->interrupted_ms >= CMX_OTA_RESUME_MS)
         cmx_ota_drop_upload(s);
-    }
 }
 
 static cmx_err status_begin(struct cmx_http_request *r, void *ctx, void **state)

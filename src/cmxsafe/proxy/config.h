@@ -8,10 +8,10 @@
 /* A deep copy of a gateway and its contexts, defaults filled in. Immutable once built; secrets are wiped by free. */
 struct cmx_proxy_config {
     struct cmx_gateway gateway;
-    struct cmx_pin pins[CMX_PROXY_HOST_KEYS_MAX];
-    size_t n_pins;
     struct cmx_context *contexts;
     size_t n_contexts;
+    size_t n_pins;
+    struct cmx_pin pins[CMX_PROXY_HOST_KEYS_MAX];
 };
 
 /* why: one sentence that names the offending setting; may be NULL. CMX_EINVAL, CMX_ENOMEM; *out is then NULL. */

@@ -50,12 +50,12 @@ struct cmx_ssh {
     int fd;
     bool taken;       /* libssh owns fd */
     bool established; /* the handshake is through */
-    struct cmx_ssh_auth auth;
     bool ping_sent;
-    struct cmx_ssh_id id;
+    unsigned unread; /* answers made since the peer last had taken all */
+    struct cmx_ssh_auth auth;
     struct ssh_counter_struct counter; /* bytes */
     struct ssh_counter_struct packets;
-    unsigned unread; /* answers made since the peer last had taken all */
+    struct cmx_ssh_id id;
 };
 
 struct cmx_ssh_open {

@@ -24,8 +24,8 @@ struct cmx_ssh_id {
     bool asked;  /* once is enough, whatever came of it */
     int fd;      /* the agent's end */
     int lent;    /* libssh's end */
+    size_t len;  /* of id; 0: not known */
     uint8_t id[CMX_PROXY_SESSION_ID_MAX];
-    size_t len; /* 0: not known */
 };
 
 /* True: call again once the session has input; false: done, and id is filled if it could be learned. */
