@@ -111,7 +111,8 @@ static void info_text(const struct cmx_image *c, bool esp)
         printf("chip            %s\n", cmx_image_chip_name(c->info.chip_id));
         printf("version         %s\n", c->info.version);
         printf("project         %s\n", c->info.project);
-        printf("built           %s %s, ESP-IDF %s\n", c->info.date, c->info.time, c->info.idf);
+        printf("built           %s%s%s%sESP-IDF %s\n", c->info.date, c->info.date[0] ? " " : "", c->info.time,
+               c->info.date[0] || c->info.time[0] ? ", " : "", c->info.idf);
         printf("secure version  %" PRIu32 "\n", c->info.secure_version);
         printf("segments        %u\n", (unsigned)c->info.segments);
     }

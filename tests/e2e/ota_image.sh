@@ -86,6 +86,11 @@ uri='pkcs11:token=ota;object=sign;type=private?pin-value=4711'
 "$BIN/cmxsafe" image sign --key "$uri" --out hsm.bin a.bin || fail "sign with a token"
 "$BIN/cmxsafe" image key --key "$uri" >hsm.hex
 "$BIN/cmxsafe" image verify --key hsm.hex hsm.bin || fail "verify what a token signed"
+# docs/OTA.md's own lines.
+mkdir docs && cp s3.bin docs/firmware.bin
+sed -n '/^## Keys and signing/,/^A key in a token/p' "$ROOT/docs/OTA.md" | sed -n '/^```/,/^```/p' | grep -v '^```' >docs/lines
+(cd docs && PATH=$BIN:$PATH bash -e lines >out 2>&1) && grep -q '^firmware.bin: good, signed with key' docs/out || { cat docs/out; fail "docs/OTA.md: keys and signing"; }
+ok "docs/OTA.md"
 # The engine leaks where it fails.
 export ASAN_OPTIONS=detect_leaks=0
 refused "no such key" sign --key "${uri/object=sign/object=none}" --out x a.bin
