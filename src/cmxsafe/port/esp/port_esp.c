@@ -59,14 +59,19 @@ struct start {
     char name[CMX_ESP_TASK_NAME];
 };
 
-static struct place *find_place(const char *name)
+static bool is_kind(const struct place *p, const struct start *s)
+{
+    return p->figures.stack == s->stack && strcmp(p->figures.name, s->name) == 0;
+}
+
+static struct place *find_place(const struct start *s)
 {
     struct place *free_one = NULL;
 
     for (size_t i = 0; i < CMX_ESP_TASKS_MAX; i++) {
         struct place *p = &tasks.places[i];
 
-        if (!p->task && strcmp(p->figures.name, name) == 0)
+        if (!p->task && is_kind(p, s))
             return p; /* the same kind of task again: the least ever left is what counts */
         if (!p->task && (!free_one || !p->figures.name[0]))
             free_one = p;
@@ -79,9 +84,9 @@ static struct place *enter(const struct start *s)
     struct place *p;
 
     taskENTER_CRITICAL(&tasks.lock);
-    p = find_place(s->name);
+    p = find_place(s);
     if (p) {
-        if (strcmp(p->figures.name, s->name) != 0) {
+        if (!is_kind(p, s)) {
             memcpy(p->figures.name, s->name, sizeof p->figures.name);
             p->figures.stack_free_min = s->stack;
         }
