@@ -7,10 +7,9 @@
 #include "cmxsafe/core/secret.h"
 
 #define CIPHER_NAME_MAX 64
-#define STACK_BURNT 32768
+#define STACK_BURNT 16384 /* libssh and OpenSSL come some 10 KB deep when they read a key */
 
-/* What the library left of the key on the stack: this thread may not come so deep again. */
-static __attribute__((noinline)) void burn_stack(void)
+__attribute__((noinline)) void credentials_forget(void)
 {
     char below[STACK_BURNT];
 
@@ -27,7 +26,7 @@ static cmx_err check_key(const struct agent_config *c, char *why, size_t cap)
         return CMX_OK;
     rc = ssh_pki_import_privkey_file(file, c->key_passphrase, NULL, NULL, &key);
     ssh_key_free(key);
-    burn_stack();
+    credentials_forget();
     if (rc == SSH_OK)
         return CMX_OK;
     snprintf(why, cap, "key_file %s: %s", file,

@@ -12,4 +12,7 @@ CMX_MUST_USE cmx_err credentials_check(const struct agent_config *c, char *why, 
 /* The same of the next configuration; a keeps what it has. */
 CMX_MUST_USE cmx_err credentials_reload(struct agent *a, const struct agent_config *next, char *why, size_t cap);
 
+/* Wipes what the library may have left of a key on the stack below the caller: a thread may not come so deep again. */
+void credentials_forget(void);
+
 #endif

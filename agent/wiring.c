@@ -23,6 +23,7 @@ static void on_session(void *arg, const char *session, bool up, cmx_err err)
     (void)session;
     (void)up;
     (void)err;
+    credentials_forget(); /* in the session's own thread, which has just logged in, or failed to */
     if (write(a->wake, &one, sizeof one) < 0)
         return; /* the counter is full: it is awake already */
 }

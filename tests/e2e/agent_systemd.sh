@@ -64,7 +64,7 @@ systemctl daemon-reload
 chown root: /etc/cmxsafe/key
 cmxsafed --check 2>&1 | grep -q "note: /etc/cmxsafe/key is root's, .* run: chown cmxsafed: /etc/cmxsafe/key" || fail "root's check does not see that the agent can't read the key"
 ! systemctl start cmxsafed || fail "started with a key that is root's"
-journalctl -u cmxsafed -o cat | grep -q 'Permission denied; run: chown cmxsafed: /etc/cmxsafe/key' || fail "the journal does not say what to do"
+wait_for 20 sh -c "journalctl -u cmxsafed -o cat | grep -q 'Permission denied; run: chown cmxsafed: /etc/cmxsafe/key'" || fail "the journal does not say what to do"
 chown cmxsafed: /etc/cmxsafe/key
 (set -e; . ./agent.sh) || fail "README.md: agent.sh"
 systemctl is-enabled cmxsafed || fail "not enabled"
