@@ -70,10 +70,8 @@ CMX_SMALL static cmx_err reply_busy(struct cmx_http_request *r)
 static cmx_err reply_failure(struct cmx_http_request *r, cmx_err err)
 {
     cmx_module_log(CMX_LOG_ERROR | CMX_LOG_ATTEST, "attestation failed: %s", cmx_err_text(err));
-    if (err == CMX_ENOKEY)
-        return cmx_http_reply_text(r, 500,
-                                   "no usable hardware key: espefuse burn_key BLOCK_KEY3 private_key.bin HMAC_UP\n");
-    return cmx_http_reply_text(r, err == CMX_ENOMEM ? 503 : 500, "attestation failed: %s\n", cmx_err_text(err));
+    return cmx_http_reply_text(r, err == CMX_ENOMEM ? 503 : 500, "attestation failed: %s%s\n", cmx_err_text(err),
+                               err == CMX_ENOKEY ? ": espefuse burn_key BLOCK_KEY3 private_key.bin HMAC_UP" : "");
 }
 
 /* ---- what is asked ---- */

@@ -113,18 +113,19 @@ void cmx_settings_merge_context(TaskParameters *t, const TaskParameters *over)
 
 cmx_log_level cmx_settings_log_level(const struct cmx_settings *s)
 {
-    static const char *const chatty[] = {
-        "SSH_LOG_PACKET", "SSH_LOG_FUNCTIONS", "SSH_LOG_DEBUG", "SSH_LOG_TRACE", "3", "4"};
+    static const char chatty[] = "SSH_LOG_PACKET\0SSH_LOG_FUNCTIONS\0SSH_LOG_DEBUG\0SSH_LOG_TRACE\0"
+                                 "3\0"
+                                 "4\0";
     const char *v = s->verbosity ? s->verbosity : "";
     size_t len = strcspn(v, "; "); /* the original's settings.h ends the macro in a semicolon */
 
-    for (size_t i = 0; i < sizeof chatty / sizeof chatty[0]; i++)
-        if (strlen(chatty[i]) == len && strncmp(chatty[i], v, len) == 0)
+    for (const char *word = chatty; *word; word += strlen(word) + 1)
+        if (strlen(word) == len && strncmp(word, v, len) == 0)
             return CMX_LOG_DEBUG;
     return CMX_LOG_INFO;
 }
 
-static unsigned unsigned_of(int v)
+CMX_SMALL static unsigned unsigned_of(int v)
 {
     return v > 0 ? (unsigned)v : 0;
 }

@@ -29,15 +29,10 @@ static void add_be16(struct digest *d, size_t v)
     add_u8(d, v);
 }
 
-/* IPv4 addresses in their mapped form (RFC 4291 section 2.5.5.2), so that each has 16 bytes. */
+/* IPv4 addresses in their mapped form (RFC 4291 section 2.5.5.2), as they are kept, so that each has 16 bytes. */
 static void add_ip(struct digest *d, const struct cmx_ip *ip)
 {
-    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    size_t len;
-    const uint8_t *p = cmx_ip_bytes(ip, &len);
-
-    add(d, mapped, 16 - len);
-    add(d, p, len);
+    add(d, ip->w, sizeof ip->w);
 }
 
 static void add_ips(struct digest *d, const struct cmx_ip *ips, size_t n)

@@ -219,7 +219,7 @@ static cmx_err check(const struct cmx_gateway *g, const struct cmx_context *c, s
     if (fault)
         return refuse(why, "gateway %s", fault);
     if (n == 0 || n > CMX_PROXY_CONTEXTS_MAX)
-        return refuse(why, "contexts: %zu of them; 1 to %d are possible", n, CMX_PROXY_CONTEXTS_MAX);
+        return refuse(why, "contexts: %zu instead of 1 to %d", n, CMX_PROXY_CONTEXTS_MAX);
     for (size_t i = 0; !err && i < n; i++)
         err = check_context(c, i, why);
     return err;

@@ -223,7 +223,7 @@ CMX_MUST_USE cmx_err cmx_relay_settle(struct relay *r, struct session *s);
 uint64_t cmx_relay_due(const struct relay *r);
 /* Ends both sides at once, the local one with a reset. cause: for the hook. */
 void cmx_relay_abort(struct relay *r, struct session *s, cmx_err cause);
-void cmx_relay_free(struct relay *r, struct session *s);
+void cmx_relay_free(struct relay *r);
 
 /* ---- flow.c ---- */
 extern const struct cmx_ssh_handlers cmx_relay_handlers; /* arg: the relay */

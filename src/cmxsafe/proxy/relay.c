@@ -84,9 +84,8 @@ void cmx_relay_abort(struct relay *x, struct session *s, cmx_err cause)
         finish(x, s, cause);
 }
 
-void cmx_relay_free(struct relay *x, struct session *s)
+void cmx_relay_free(struct relay *x)
 {
-    (void)s;
     cmx_ssh_channel_free(x->channel);
     x->run->places--;
     cmx_mem_free(x);

@@ -156,7 +156,7 @@ static void forget_dead(struct session *s)
         }
         *at = x->next;
         s->n_relays--;
-        cmx_relay_free(x, s);
+        cmx_relay_free(x);
     }
 }
 

@@ -36,9 +36,9 @@ static const char *const hostkey_names[CMX_HOSTKEY_TYPES] = {
 /* What a gateway with several host keys is asked for first. libssh's Ed25519 takes 12 KB of stack, ECDSA by a device's
  * crypto library under 10: there it comes first (pin that key), and the other only when no pin fits. */
 #ifdef CMX_DEVICE_PROFILE
-static const cmx_hostkey_type hostkey_order[] = {CMX_HOSTKEY_ECDSA, CMX_HOSTKEY_ED25519, CMX_HOSTKEY_RSA};
+static const uint8_t hostkey_order[] = {CMX_HOSTKEY_ECDSA, CMX_HOSTKEY_ED25519, CMX_HOSTKEY_RSA};
 #else
-static const cmx_hostkey_type hostkey_order[] = {CMX_HOSTKEY_ED25519, CMX_HOSTKEY_ECDSA, CMX_HOSTKEY_RSA};
+static const uint8_t hostkey_order[] = {CMX_HOSTKEY_ED25519, CMX_HOSTKEY_ECDSA, CMX_HOSTKEY_RSA};
 #endif
 
 #define READS_PER_PROCESS 16 /* then local sockets get their turn */
