@@ -198,8 +198,6 @@ static int run(const struct init_job *job)
 
     gw_find_dir(&g, &job->common);
     fresh = access(gw_path(&g, "registry.db", path), F_OK) != 0;
-    if (job->common.dry_run && fresh)
-        return print_dry(job, &g, GW_ADDED);
     err = open_or_create(&g, job, &e);
     if (!err)
         err = gw_registry_begin(&g.registry, &e);
@@ -210,14 +208,14 @@ static int run(const struct init_job *job)
     if (err) {
         gw_registry_rollback(&g.registry);
         gw_close(&g);
-        if (fresh)
+        if (fresh && !job->common.dry_run)
             unlink(path); /* half a gateway is none */
         return gw_fail("init failed", &e);
     }
     if (job->common.dry_run) {
         gw_registry_rollback(&g.registry);
         gw_close(&g);
-        return print_dry(job, &g, GW_CHANGED);
+        return print_dry(job, &g, fresh ? GW_ADDED : GW_CHANGED);
     }
     return finish(&g, job, fresh, &e);
 }

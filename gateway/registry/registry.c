@@ -234,27 +234,35 @@ static cmx_err fill_new(struct gw_registry *r, struct gw_error *e)
     return gw_sql_run(r, e, "PRAGMA foreign_keys = ON", "");
 }
 
-cmx_err gw_registry_create(struct gw_registry *r, const char *path, struct gw_error *e)
+static cmx_err create_file(const char *path, struct gw_error *e)
 {
-    cmx_err err;
     int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0640);
+    bool good;
 
-    memset(r, 0, sizeof *r);
     if (fd < 0)
         return gw_error_set(e, errno == EEXIST ? CMX_EEXIST : CMX_EPERM, NULL, "can't create %s (%s)", path,
                             strerror(errno));
-    if (fchmod(fd, 0640) != 0) {
-        close(fd);
-        return gw_error_set(e, CMX_EPERM, NULL, "can't set the mode of %s (%s)", path, strerror(errno));
-    }
+    good = fchmod(fd, 0640) == 0;
     close(fd);
+    return good ? CMX_OK : gw_error_set(e, CMX_EPERM, NULL, "can't set the mode of %s", path);
+}
+
+cmx_err gw_registry_create(struct gw_registry *r, const char *path, struct gw_error *e)
+{
+    bool memory = strcmp(path, ":memory:") == 0; /* SQLite's name for no file at all: a dry run's */
+    cmx_err err = memory ? CMX_OK : create_file(path, e);
+
+    memset(r, 0, sizeof *r);
+    if (err)
+        return err;
     err = open_db(r, path, SQLITE_OPEN_READWRITE, GW_WRITE_PATIENCE_MS, e);
     r->writable = true;
     if (!err)
         err = fill_new(r, e);
     if (err) {
         gw_registry_close(r);
-        unlink(path);
+        if (!memory)
+            unlink(path);
     }
     return err;
 }

@@ -31,7 +31,8 @@ CLEANUP+=("'$BIN/cmxsafe' gateway net down >/dev/null 2>&1")
 
 GW_PORT=2222
 gw init --dry-run | grep -q "would set up" || fail "dry run"
-[ ! -e "$GW" ] || fail "a dry run made something"
+! gw init --dry-run --fleet 10.0.0.0/8 2>/dev/null && ! gw init --dry-run --listen x 2>/dev/null || fail "a dry run takes what init would refuse"
+[ ! -e "$GW" ] && [ ! -e :memory: ] || fail "a dry run made something"
 gw init --fleet fd12:3456:789a::/48 --listen "[::]:$GW_PORT" --host 127.0.0.1 >"$TMP/init.out" || fail "init"
 id cmxsafe-gw >/dev/null || fail "no account"
 gw init --fleet fd12:3456:789a::/48 >/dev/null || fail "init is not idempotent"
