@@ -37,14 +37,16 @@ void cmx_ota_set_state(struct cmx_ota_service *s, cmx_ota_state_name state)
 
 void cmx_ota_drop_upload(struct cmx_ota_service *s)
 {
-    if (s->upload)
+    if (s->upload) {
+        s->ready = s->ready && !s->upload->begun;
         cmx_upload_abort(s->upload);
+    }
     cmx_mem_free(s->upload);
     s->upload = NULL;
     s->received = 0;
     s->total = 0;
     s->crc = 0;
-    cmx_ota_set_state(s, OTA_IDLE);
+    cmx_ota_set_state(s, s->ready ? OTA_READY : OTA_IDLE);
 }
 
 void cmx_ota_look_at_slots(struct cmx_ota_service *s)

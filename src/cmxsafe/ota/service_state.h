@@ -14,7 +14,7 @@ typedef enum {
     OTA_RECEIVING,   /* one request owns the upload */
     OTA_INTERRUPTED, /* an upload waits for its rest */
     OTA_CHECKING,    /* all is there; storage is read back */
-    OTA_READY,       /* the next boot takes the new image; nobody restarts yet */
+    OTA_READY,       /* the next boot takes the new image; nobody restarts yet (s->ready, while there is no upload) */
     OTA_RESTARTING
 } cmx_ota_state_name;
 
@@ -31,6 +31,7 @@ struct cmx_ota_service {
     uint64_t interrupted_ms;
     uint64_t started_ms;
     uint8_t boot[8]; /* random: tells one start from the next */
+    bool ready; /* the next boot takes a new image; an upload ends that with the first byte that it stores */
     bool confirm_over;
     bool restart_over; /* the restart task has done its work */
     struct cmx_mutex lock;
@@ -60,7 +61,7 @@ _Static_assert(sizeof(struct cmx_upload) + sizeof(struct cmx_ota_request) + size
 /* Under lock where they change the service. */
 void cmx_ota_event_send(struct cmx_ota_service *s, cmx_ota_event e, const char *text);
 void cmx_ota_set_state(struct cmx_ota_service *s, cmx_ota_state_name state);
-void cmx_ota_drop_upload(struct cmx_ota_service *s); /* and the state is OTA_IDLE */
+void cmx_ota_drop_upload(struct cmx_ota_service *s); /* then the state is OTA_READY or OTA_IDLE */
 void cmx_ota_look_at_slots(struct cmx_ota_service *s);
 void cmx_ota_expire(struct cmx_ota_service *s); /* forgets an interrupted upload that is too old */
 

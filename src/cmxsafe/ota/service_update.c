@@ -301,6 +301,7 @@ static cmx_err activated(struct cmx_ota_service *s, struct cmx_http_request *r, 
     q->ready = !s->config.no_restart;
     cmx_ota_drop_upload(s);
     cmx_ota_look_at_slots(s);
+    s->ready = q->ready;
     if (q->ready)
         cmx_ota_set_state(s, OTA_READY);
     cmx_port_mutex_unlock(&s->lock);
