@@ -1,8 +1,8 @@
 /* claim.h - which tasks may connect to a direct context's listener (TaskParameters.tasks). A packet does not tell which
  * task sent it; the platform's connect() and close() lead through here, in the task itself: the board's own
- * (board/lwip/sockets.c), and on ESP-IDF lwIP's, wrapped at link time (port/esp/claim_esp.c). On an Arduino core, linked
- * without that, the task calls them itself (docs/ISOLATION.md). A connection that did not come this way is nobody's, and
- * isolation drops it. */
+ * (board/lwip/sockets.c), and on ESP-IDF lwIP's, wrapped at link time (port/esp/claim_esp.c). On an Arduino core,
+ * linked without that, the task calls them itself (docs/ISOLATION.md). A connection that did not come this way is
+ * nobody's, and isolation drops it. */
 #ifndef CMX_DEVICE_CLAIM_H
 #define CMX_DEVICE_CLAIM_H
 
