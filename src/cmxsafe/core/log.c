@@ -27,9 +27,7 @@ static void write_line(cmx_log_level level, const char *tag, const char *fmt, va
         return;
     if ((size_t)n >= sizeof line)
         memcpy(line + sizeof line - 4, "...", 4);
-    for (char *p = line; *p; p++)
-        if ((unsigned char)*p < 0x20 || *p == 0x7f)
-            *p = '?';
+    cmx_text_clean(line);
     cmx_port_log(level, tag, line);
 }
 
