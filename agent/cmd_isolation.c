@@ -130,13 +130,18 @@ static int compile(const char *file, struct cmx_buf *out, const char **text)
     return code;
 }
 
+static int not_permitted(void)
+{
+    return fail("nftables", "not permitted", "run as root, or with CAP_NET_ADMIN");
+}
+
 static int run(struct nft *n, const char *text, bool dry)
 {
     char why[160] = "";
     cmx_err err = nft_run(n, text, dry, why, sizeof why);
 
     if (err == CMX_EPERM)
-        return fail("nftables", "not permitted", "run as root, or with CAP_NET_ADMIN");
+        return not_permitted();
     return err ? fail("nftables", why, "is the kernel's nf_tables complete?") : 0;
 }
 
@@ -227,8 +232,9 @@ static int show(struct nft *n, struct cmx_buf *b)
     cmx_err err = list_tables(n, b);
 
     if (err == CMX_ENOENT)
-        return fail("isolation", "not in force, or not yours to see",
-                    "'cmxsafed isolation --apply' as root puts it into force");
+        return fail("isolation", "not in force", "'cmxsafed isolation --apply' puts it into force");
+    if (err == CMX_EPERM)
+        return not_permitted();
     if (err || cmx_buf_cstr(b, &text) != CMX_OK)
         return fail("isolation", cmx_err_text(err), "use 'nft list table inet cmxsafe'");
     fputs(text, stdout);

@@ -88,7 +88,9 @@ static cmx_err apply(struct isolation *s, struct cmx_nft_config *c, char *why, s
         err = hand_over(s, c, text, said, sizeof said);
     }
     if (err == CMX_EPERM)
-        snprintf(why, cap, "isolation is enabled but the agent may not install it; give it CAP_NET_ADMIN");
+        snprintf(why, cap,
+                 "isolation is enabled but the agent may not install it; give it CAP_NET_ADMIN "
+                 "(a drop-in for the unit: /usr/share/doc/cmxsafe-agent/examples/isolation.conf)");
     else if (err)
         snprintf(why, cap, "isolation could not be installed: %s", said[0] ? said : cmx_err_text(err));
     cmx_mem_free(text);

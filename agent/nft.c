@@ -1,9 +1,12 @@
 #include "nft.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <nftables/libnftables.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
@@ -29,8 +32,18 @@ static struct cmx_library library = {CMX_SONAME_NFTABLES, CMX_PACKAGE_NFTABLES, 
 
 struct nft {
     struct nft_ctx *ctx;
+    bool permitted;
     struct cmx_mutex lock;
 };
+
+/* libnftables writes to standard error, past its own buffers, when the kernel refuses it the very first question. */
+static bool is_permitted(void)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {{0}};
+
+    return syscall(SYS_capget, &head, sets) == 0 && (sets[0].effective & (1u << CAP_NET_ADMIN));
+}
 
 cmx_err nft_open(struct nft **out, char *why, size_t cap)
 {
@@ -51,6 +64,7 @@ cmx_err nft_open(struct nft **out, char *why, size_t cap)
         cmx_mem_free(n);
         return CMX_ENOMEM;
     }
+    n->permitted = is_permitted();
     *out = n;
     return CMX_OK;
 }
@@ -77,6 +91,8 @@ cmx_err nft_run(struct nft *n, const char *text, bool dry, char *why, size_t cap
 {
     cmx_err err = CMX_OK;
 
+    if (!n->permitted)
+        return CMX_EPERM;
     cmx_port_mutex_lock(&n->lock);
     lib.nft_ctx_set_dry_run(n->ctx, dry);
     errno = 0;
@@ -109,6 +125,8 @@ cmx_err nft_list(struct nft *n, const char *commands, struct cmx_buf *out)
 {
     cmx_err err = CMX_OK;
 
+    if (!n->permitted)
+        return CMX_EPERM;
     cmx_port_mutex_lock(&n->lock);
     while (*commands && !err) {
         size_t len = strcspn(commands, "\n");

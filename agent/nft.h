@@ -9,8 +9,8 @@
 
 struct nft;
 
-/* Loads libnftables. CMX_ENOTSUP: it is not there; why says so. CMX_ENOMEM. Whether the process may change anything
- * shows at the first nft_run. */
+/* Loads libnftables. CMX_ENOTSUP: it is not there; why says so. CMX_ENOMEM. Whether the process has CAP_NET_ADMIN is
+ * looked at here and shows at the first call. */
 CMX_MUST_USE cmx_err nft_open(struct nft **out, char *why, size_t cap);
 void nft_close(struct nft *n); /* NULL is fine */
 
@@ -18,7 +18,8 @@ void nft_close(struct nft *n); /* NULL is fine */
  * CMX_EINVAL: refused. */
 CMX_MUST_USE cmx_err nft_run(struct nft *n, const char *text, bool dry, char *why, size_t cap);
 
-/* Appends what listing commands print, one a line, each under 80 bytes. CMX_ENOENT: there is no such table. */
+/* Appends what listing commands print, one a line, each under 80 bytes. CMX_ENOENT: there is no such table;
+ * CMX_EPERM. */
 CMX_MUST_USE cmx_err nft_list(struct nft *n, const char *commands, struct cmx_buf *out);
 
 #endif

@@ -68,6 +68,8 @@ for bad in "" "--apply --remove" "--commit-confirm 5 --show" "--apply --commit-c
 done
 setpriv --reuid=nobody --regid=nogroup --clear-groups "$BIN/cmxsafed" isolation --remove 2>"$TMP/err" && fail "removed by nobody"
 grep -q 'not permitted' "$TMP/err" || { cat "$TMP/err"; fail "does not say what is missing"; }
+setpriv --reuid=nobody --regid=nogroup --clear-groups "$BIN/cmxsafed" isolation --show 2>"$TMP/err" && fail "shown to nobody"
+[ "$(grep -c . "$TMP/err")" = 1 ] && grep -q '^cmxsafe: .*not permitted' "$TMP/err" || { cat "$TMP/err"; fail "--show does not say what is missing, in a line"; }
 sed -i 's/^local_port.*/&\nlocal_host = 192.0.2.7/' "$CONF"
 iso --dry-run >/dev/null 2>"$TMP/err" && fail "takes a service that is not here"
 grep -q 'not a loopback address' "$TMP/err" || fail "does not say why"
