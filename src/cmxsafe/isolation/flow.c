@@ -198,8 +198,9 @@ cmx_why cmx_flow_tcp_in(struct cmx_flow *f, const struct cmx_packet *p)
             return (flags & CMX_TCP_RST) && p->seq == f->rcv_ack ? CMX_WHY_SESSION : CMX_WHY_TCP_STATE;
         return in_window(f, p) ? CMX_WHY_SESSION : CMX_WHY_TCP_STATE;
     case CMX_TCP_PICKUP:
-        /* The policy was installed after the connection: until we send, only plain data and acknowledgements pass. */
-        return flags == CMX_TCP_ACK ? CMX_WHY_SESSION : CMX_WHY_TCP_STATE;
+        /* The policy was installed after the connection, or between our SYN and its answer: until we send, only that,
+         * plain data and acknowledgements pass. */
+        return (flags & ~(uint32_t)CMX_TCP_SYN) == CMX_TCP_ACK ? CMX_WHY_SESSION : CMX_WHY_TCP_STATE;
     case CMX_TCP_OPENING:
         break;
     }
