@@ -51,9 +51,8 @@ struct cmx_http_service {
     const char *address;      /* NULL: 127.0.0.1 */
     uint16_t port;            /* 0: one that the platform picks (cmx_http_port) */
     unsigned max_connections; /* 0: 8 */
-    /* 0: 30; a connection with no byte either way for that long is ended, and on Linux one whose next request takes
-     * that long to say its head, or four times that for a body that nobody wants: a byte now and then holds no place.
-     */
+    /* 0: 30; a connection with no byte either way for that long is ended. A byte now and then holds no place: on Linux a
+     * head has that long, and four times that a body that nobody wants; on an ESP32 a head has 10 seconds. */
     unsigned idle_timeout_s;
     const struct cmx_http_route *routes;
     size_t n_routes;

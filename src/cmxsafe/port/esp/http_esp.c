@@ -28,12 +28,14 @@
      (ESP_IDF_VERSION >= ESP_IDF_VERSION_VAL(5, 2, 5) && ESP_IDF_VERSION < ESP_IDF_VERSION_VAL(5, 3, 0)))
 
 #define CHUNK 1400 /* bytes of a body or stream handled at once */
-#define DRAIN_MAX                                                                                                      \
-    65536 /* bytes read and dropped after an early answer, so that the client reads it before the close                \
-           */
+/* bytes read and dropped after an early answer, so that the client reads it before the close */
+#define DRAIN_MAX 65536
 #define SERVER_STACK 3584 /* parses heads and starts tasks */
 #define HELD_MAX 8        /* header values a request may ask for */
 #define IDLE_DEFAULT_S 30
+/* From a head's first byte until its last and, as ESP-IDF's parser wants it, the body's first: meanwhile the server's
+ * task does nothing else. */
+#define HEAD_MS 10000
 #define CONNECTIONS_DEFAULT 8
 #define CONNECTIONS_LEAST 2
 
@@ -47,6 +49,10 @@ struct cmx_http_server {
     const struct cmx_http_service *service;
     atomic_uint active; /* requests under way */
     atomic_bool stopping;
+    TaskHandle_t task;         /* the server's own, which alone touches the next three */
+    bool here;                 /* it serves a request itself */
+    int head_fd;               /* the connection whose head comes in; -1: none */
+    uint64_t head_since_ms;    /* then: since when */
     struct binding bindings[]; /* one a route */
 };
 
@@ -357,9 +363,32 @@ static esp_err_t serve_here(httpd_req_t *r)
 
     if (!q)
         return ESP_FAIL;
+    q->server->here = true;
     handle(q);
+    q->server->here = false;
     end_request(q);
     return ESP_FAIL; /* closes the connection */
+}
+
+static void wait_at_most(int fd, unsigned ms)
+{
+    const struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+}
+
+static unsigned idle_s(const struct cmx_http_service *service)
+{
+    return service->idle_timeout_s ? service->idle_timeout_s : IDLE_DEFAULT_S;
+}
+
+/* The head is there: what follows has the idle timeout. */
+static void head_over(httpd_req_t *r)
+{
+    const struct binding *b = r->user_ctx;
+
+    b->server->head_fd = -1;
+    wait_at_most(httpd_req_to_sockfd(r), idle_s(b->server->service) * 1000);
 }
 
 #if HAVE_ASYNC
@@ -387,6 +416,7 @@ static esp_err_t on_request(httpd_req_t *r)
     httpd_req_t *own = NULL;
     struct cmx_http_request *q = NULL;
 
+    head_over(r);
     if (r->content_len && !HAVE_ASYNC_BODIES)
         return serve_here(r);
     if (httpd_req_async_handler_begin(r, &own) == ESP_OK)
@@ -403,11 +433,40 @@ static esp_err_t on_request(httpd_req_t *r)
 #else
 static esp_err_t on_request(httpd_req_t *r)
 {
+    head_over(r);
     return serve_here(r);
 }
 #endif
 
 /* ---- the server ---- */
+
+/* May the head of fd go on? A byte now and then would otherwise hold the server for hours. */
+static bool head_in_time(struct cmx_http_server *s, int fd)
+{
+    uint64_t now = cmx_port_now_ms(), took;
+
+    if (s->head_fd != fd) {
+        s->head_fd = fd;
+        s->head_since_ms = now;
+    }
+    took = now - s->head_since_ms;
+    if (took < HEAD_MS)
+        wait_at_most(fd, HEAD_MS - (unsigned)took);
+    return took < HEAD_MS;
+}
+
+static int receive(httpd_handle_t httpd, int fd, char *out, size_t cap, int flags)
+{
+    struct cmx_http_server *s = httpd_get_global_user_ctx(httpd);
+    ssize_t n;
+
+    if (xTaskGetCurrentTaskHandle() == s->task && !s->here && !head_in_time(s, fd))
+        return HTTPD_SOCK_ERR_TIMEOUT; /* 408 */
+    n = recv(fd, out, cap, flags);
+    if (n >= 0)
+        return (int)n;
+    return errno == EAGAIN || errno == EINTR ? HTTPD_SOCK_ERR_TIMEOUT : HTTPD_SOCK_ERR_FAIL;
+}
 
 /* Where the server listens on every address (before ESP-IDF 6.1 it can't do otherwise), a connection to any but the
  * service's own is ended before a byte is read. */
@@ -428,11 +487,14 @@ static bool is_local(const struct sockaddr_storage *at)
 
 static esp_err_t on_open(httpd_handle_t httpd, int fd)
 {
-    const struct cmx_http_server *s = httpd_get_global_user_ctx(httpd);
+    struct cmx_http_server *s = httpd_get_global_user_ctx(httpd);
     const char *address = s->service->address;
     struct sockaddr_storage at = {0};
     socklen_t len = sizeof at;
 
+    s->task = xTaskGetCurrentTaskHandle();
+    s->head_fd = -1;
+    (void)httpd_sess_set_recv_override(httpd, fd, receive); /* fails for an unknown fd only */
     if (address && strcmp(address, "127.0.0.1") != 0 && strcmp(address, "::1") != 0)
         return ESP_OK; /* the application opened it to the network */
     return getsockname(fd, (struct sockaddr *)&at, &len) == 0 && is_local(&at) ? ESP_OK : ESP_FAIL;
@@ -493,7 +555,7 @@ static httpd_config_t config_of(struct cmx_http_server *s)
     c.max_open_sockets = (uint16_t)(connections < CONNECTIONS_LEAST ? CONNECTIONS_LEAST : connections);
     c.max_uri_handlers = (uint16_t)(2 * service->n_routes);
     c.lru_purge_enable = true; /* a silent connection gives way to a new one */
-    c.recv_wait_timeout = (uint16_t)(service->idle_timeout_s ? service->idle_timeout_s : IDLE_DEFAULT_S);
+    c.recv_wait_timeout = (uint16_t)idle_s(service);
     c.send_wait_timeout = c.recv_wait_timeout;
     c.stack_size = HAVE_ASYNC_BODIES ? SERVER_STACK : CONFIG_CMX_HTTP_STACK;
     c.task_priority = CONFIG_CMX_TASK_PRIORITY;
