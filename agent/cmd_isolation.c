@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cmxsafe/core/mem.h"
@@ -14,8 +13,8 @@
 #include "config.h"
 #include "isolation.h"
 
-#define PENDING_FOLDER "/run/cmxsafe"
-#define PENDING PENDING_FOLDER "/isolation.unconfirmed"
+/* Not in a folder of the agent's: whoever took the agent over could confirm by deleting it. */
+#define PENDING "/run/cmxsafe-isolation.unconfirmed"
 #define LISTING_MAX (128 * 1024)
 
 enum action { NONE, SHOW, DRY_RUN, APPLY, REMOVE, CONFIRM };
@@ -149,7 +148,6 @@ static int run(struct nft *n, const char *text, bool dry)
 
 static int open_pending(void)
 {
-    mkdir(PENDING_FOLDER, 0755);
     return open(PENDING, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 }
 

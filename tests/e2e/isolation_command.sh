@@ -38,7 +38,7 @@ ok "apply and show"
 sed -i 's/192.0.2.123/192.0.2.124/' "$CONF"
 iso --apply --commit-confirm 2 || fail "--commit-confirm"
 iso --show | grep -q 192.0.2.124 || fail "not applied"
-back() { iso --show | grep -q 192.0.2.123 && [ ! -e /run/cmxsafe/isolation.unconfirmed ]; }
+back() { iso --show | grep -q 192.0.2.123 && [ ! -e /run/cmxsafe-isolation.unconfirmed ]; }
 wait_for 15 back || fail "did not go back to the ruleset before"
 iso --remove || fail "--remove"
 in_force && fail "still in force"
