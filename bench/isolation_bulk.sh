@@ -46,7 +46,8 @@ bg dev "$BIN/cmxsafed" -c "$CONF" 2>>"$AGENT_LOG"
 AGENT=$!
 wait_up
 wait_for 30 in_ns gw curl -sf -o /dev/null http://localhost:9081/ || fail "the service does not answer"
-for _ in $(seq $((2 * rounds + 1))); do # cheap, and the ratio is so near to one that it takes many
+rounds=$((2 * rounds + 1)) # the ratios are near to one, and single pairs spread by a fifth
+for _ in $(seq "$rounds"); do
     measure without "$AGENT" "$SERVICE"
     in_ns dev "$BIN/cmxsafed" isolation -c "$CONF" --apply || fail "--apply"
     measure with "$AGENT" "$SERVICE"
