@@ -65,15 +65,8 @@ stop_gateway() {
     no_complaints
 }
 
-# fleet_python: a Python with asyncssh, in a venv under the build tree; sets FLEET_PYTHON.
-ASYNCSSH_VERSION=2.21.0
-fleet_python() {
-    local venv=${CMX_BUILD:-$ROOT/build}/venv-gateway
-    FLEET_PYTHON=$venv/bin/python
-    "$FLEET_PYTHON" -c 'import asyncssh' 2>/dev/null ||
-        { python3 -m venv "$venv" && "$venv/bin/pip" install -q "asyncssh==$ASYNCSSH_VERSION"; } >"$TMP/pip.log" 2>&1 ||
-        fail "asyncssh can't be installed"
-}
+# fleet_python: sets FLEET_PYTHON, a Python with asyncssh.
+fleet_python() { FLEET_PYTHON=$(python_with asyncssh==2.21.0) || fail "asyncssh can't be installed"; }
 
 # start_fleet N: makes and enrols N devices and starts their process; then `fleet COMMAND` talks to it.
 start_fleet() {
