@@ -12,6 +12,7 @@
 
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/sha256.h"
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/device/attest_service.h"
 #include "cmxsafe/identity/identity.h"
@@ -122,7 +123,6 @@ static cmx_err digest_policy(const struct agent_config *c, uint8_t out[CMX_SHA25
 {
     struct cmx_nft_config *n = cmx_mem_alloc(sizeof *n);
     char *text = cmx_mem_alloc(CMX_NFT_TEXT_MAX);
-    struct cmx_sha256 h;
     struct cmx_buf b;
     char why[160];
     cmx_err err = n && text ? isolation_compile(c, true, n, why, sizeof why) : CMX_ENOMEM;
@@ -132,14 +132,7 @@ static cmx_err digest_policy(const struct agent_config *c, uint8_t out[CMX_SHA25
         err = cmx_nft_ruleset(n, &b);
     }
     if (!err)
-        err = cmx_sha256_init(&h);
-    if (!err) {
-        err = cmx_sha256_update(&h, cmx_buf_data(&b), cmx_buf_len(&b));
-        if (err)
-            cmx_sha256_abort(&h);
-        else
-            err = cmx_sha256_finish(&h, out);
-    }
+        err = cmx_sha256_of(cmx_buf_data(&b), cmx_buf_len(&b), out);
     cmx_mem_free(n);
     cmx_mem_free(text);
     return err;

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "board.h"
+#include "cmxsafe/core/sha256.h"
 #include "cmxsafe/ota/bytes.h"
-#include "cmxsafe/port/crypto.h"
 
 enum { HEADER_LEN = 24, SEGMENT_HEADER_LEN = 8, DESC_LEN = 256, CHECKSUM_SEED = 0xef };
 
@@ -31,21 +31,6 @@ static void descriptor(uint8_t *p, const char *version)
     snprintf((char *)p + 112, 32, "virtual board");
 }
 
-static cmx_err append_sha256(uint8_t *p, size_t len)
-{
-    struct cmx_sha256 h;
-    cmx_err err = cmx_sha256_init(&h);
-
-    if (err)
-        return err;
-    err = cmx_sha256_update(&h, p, len);
-    if (err) {
-        cmx_sha256_abort(&h);
-        return err;
-    }
-    return cmx_sha256_finish(&h, p + len);
-}
-
 cmx_err board_factory_image(uint8_t out[BOARD_FACTORY_LEN], uint16_t chip_id, const char *version, size_t *len)
 {
     size_t at = HEADER_LEN + SEGMENT_HEADER_LEN;
@@ -62,5 +47,5 @@ cmx_err board_factory_image(uint8_t out[BOARD_FACTORY_LEN], uint16_t chip_id, co
     at += 15 - at % 16;
     out[at++] = sum;
     *len = at + CMX_SHA256_LEN;
-    return append_sha256(out, at);
+    return cmx_sha256_of(out, at, out + at);
 }

@@ -6,6 +6,7 @@
 
 #include "cli.h"
 #include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/sha256.h"
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/ota/image.h"
 #include "image.h"
@@ -158,20 +159,6 @@ static int read_options(struct job *j, int argc, char **argv, bool *done)
     return CLI_OK;
 }
 
-static cmx_err digest_of(const uint8_t *data, size_t len, uint8_t out[CMX_SHA256_LEN])
-{
-    struct cmx_sha256 h;
-    cmx_err err = cmx_sha256_init(&h);
-
-    if (err)
-        return err;
-    err = cmx_sha256_update(&h, data, len);
-    if (!err)
-        return cmx_sha256_finish(&h, out);
-    cmx_sha256_abort(&h);
-    return err;
-}
-
 /* The name as the manifest may have it: beside it. */
 static cmx_err set_file(struct cmx_region *r, const char *path)
 {
@@ -187,7 +174,7 @@ static cmx_err add_file_region(struct job *j, size_t len)
 
     r->kind = CMX_REGION_FILE;
     r->range = (struct cmx_range){j->at, j->at + (uint32_t)len};
-    return set_file(r, j->path) ? CMX_EINVAL : digest_of(j->data, len, r->sha256);
+    return set_file(r, j->path) ? CMX_EINVAL : cmx_sha256_of(j->data, len, r->sha256);
 }
 
 /* How much of the image is something else than filler: the filler behind it is expected by its key. */
@@ -218,7 +205,7 @@ static cmx_err add_fill_region(struct job *j, uint32_t end, size_t *image_len)
         err = set_file(r, j->fill_path);
     }
     if (!err && r->range.begin < end)
-        err = digest_of(filler + (r->range.begin - j->at), end - r->range.begin, r->sha256);
+        err = cmx_sha256_of(filler + (r->range.begin - j->at), end - r->range.begin, r->sha256);
     if (key)
         (void)munmap((void *)(uintptr_t)key, key_len);
     cmx_mem_free(filler);

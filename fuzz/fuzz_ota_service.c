@@ -14,6 +14,7 @@
 #include "cmxsafe/ota/service_state.h"
 #include "slots_flash.h"
 #include "tests/sim/flash_sim.h"
+#include "tests/support/partition_table.h"
 #include "tests/unit/ota_image.h"
 
 enum { FLASH = 0x20000, SLOT0 = 0x10000, SLOT_LEN = 0x8000, IMAGES = 4, REQUESTS = 2 };
@@ -179,22 +180,12 @@ static void stop(void)
     check();
 }
 
-static void entry(uint8_t *p, uint8_t type, uint8_t subtype, uint32_t offset, uint32_t size)
-{
-    memset(p, 0, 32);
-    cmx_put_le16(p, 0x50aa);
-    p[2] = type;
-    p[3] = subtype;
-    cmx_put_le32(p + 4, offset);
-    cmx_put_le32(p + 8, size);
-}
-
 static void new_board(void)
 {
     memset(flash_sim.mem, 0xff, FLASH);
-    entry(flash_sim.mem + 0x8000, 1, 0, 0xe000, 0x2000);
-    entry(flash_sim.mem + 0x8020, 0, 0x10, SLOT0, SLOT_LEN);
-    entry(flash_sim.mem + 0x8040, 0, 0x11, SLOT0 + SLOT_LEN, SLOT_LEN);
+    partition_entry(flash_sim.mem, 0, 1, 0, 0xe000, 0x2000);
+    partition_entry(flash_sim.mem, 1, 0, 0x10, SLOT0, SLOT_LEN);
+    partition_entry(flash_sim.mem, 2, 0, 0x11, SLOT0 + SLOT_LEN, SLOT_LEN);
     memcpy(flash_sim.mem + SLOT0, images[0].data, images[0].len);
     flash_sim.random = 0;
     flash_sim.violations = 0;

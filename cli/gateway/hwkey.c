@@ -3,22 +3,9 @@
 #include <string.h>
 
 #include "cli/gateway/enroll.h"
+#include "cli/key_file.h"
 #include "cmxsafe/core/secret.h"
 #include "cmxsafe/identity/identity.h"
-
-/* HMAC-SHA256 as the device's hardware would answer it; arg: the 32 bytes. */
-static cmx_err hmac_by_key(void *arg, const void *msg, size_t len, uint8_t out[32])
-{
-    struct cmx_hmac h;
-    cmx_err err = cmx_hmac_init(&h, arg, 32);
-
-    if (!err)
-        err = cmx_hmac_update(&h, msg, len);
-    if (!err)
-        err = cmx_hmac_finish(&h, out);
-    cmx_hmac_abort(&h);
-    return err;
-}
 
 static cmx_err read_key(const char *path, uint8_t key[32], struct gw_error *e)
 {
@@ -47,7 +34,7 @@ cmx_err gw_key_from_hwkey(struct gw_key *k, const char *path, struct gw_error *e
     cmx_err err = read_key(path, key, e);
 
     cmx_buf_init(&b, text, sizeof text);
-    if (!err && (cmx_identity_ssh_public(hmac_by_key, key, &b) || cmx_buf_cstr(&b, &line)))
+    if (!err && (cmx_identity_ssh_public(key_file_hmac, key, &b) || cmx_buf_cstr(&b, &line)))
         err = gw_error_set(e, CMX_EINTERNAL, NULL, "the key can't be derived");
     cmx_secret_wipe(key, sizeof key);
     return err ? err : gw_key_parse(k, line, e);

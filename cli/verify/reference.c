@@ -12,6 +12,7 @@
 #include "cmxsafe/attest/measure.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/secret.h"
+#include "cmxsafe/core/sha256.h"
 
 #define PATH_MAX_LEN 4096
 
@@ -102,18 +103,9 @@ static cmx_err open_file(struct reference_part *p, const struct cmx_region *regi
 
 static cmx_err check_digest(const struct reference_part *p, const struct cmx_region *region, char *why, size_t why_cap)
 {
-    struct cmx_sha256 h;
     uint8_t digest[CMX_SHA256_LEN];
-    cmx_err err = cmx_sha256_init(&h);
+    cmx_err err = cmx_sha256_of(p->data, p->range.end - p->range.begin, digest);
 
-    if (err)
-        return err;
-    err = cmx_sha256_update(&h, p->data, p->range.end - p->range.begin);
-    if (err) {
-        cmx_sha256_abort(&h);
-        return err;
-    }
-    err = cmx_sha256_finish(&h, digest);
     if (!err && !cmx_secret_equal(digest, region->sha256, sizeof digest)) {
         snprintf(why, why_cap, "has changed since the manifest was made");
         err = CMX_ESIG;

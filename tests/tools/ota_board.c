@@ -18,6 +18,7 @@
 #include "cmxsafe/ota/service.h"
 #include "linux_port.h"
 #include "slots_flash.h"
+#include "tests/support/partition_table.h"
 
 enum { FLASH = 4 << 20, OTADATA = 0xe000, SLOT_0 = 0x10000, SLOT_LEN = 0x1e0000 };
 
@@ -75,18 +76,6 @@ static void die(const char *what)
     exit(1);
 }
 
-static void entry(uint32_t at, uint8_t type, uint8_t subtype, uint32_t offset, uint32_t size)
-{
-    uint8_t *p = flash + 0x8000 + at;
-
-    memset(p, 0, 32);
-    cmx_put_le16(p, 0x50aa);
-    p[2] = type;
-    p[3] = subtype;
-    cmx_put_le32(p + 4, offset);
-    cmx_put_le32(p + 8, size);
-}
-
 static size_t file_read(const char *path, void *out, size_t cap)
 {
     FILE *f = fopen(path, "rb");
@@ -101,10 +90,10 @@ static size_t file_read(const char *path, void *out, size_t cap)
 static void format(const char *image)
 {
     memset(flash, 0xff, FLASH);
-    entry(0, 1, 2, 0x9000, 0x5000);
-    entry(32, 1, 0, OTADATA, 0x2000);
-    entry(64, 0, 0x10, SLOT_0, SLOT_LEN);
-    entry(96, 0, 0x11, SLOT_0 + SLOT_LEN, SLOT_LEN);
+    partition_entry(flash, 0, 1, 2, 0x9000, 0x5000);
+    partition_entry(flash, 1, 1, 0, OTADATA, 0x2000);
+    partition_entry(flash, 2, 0, 0x10, SLOT_0, SLOT_LEN);
+    partition_entry(flash, 3, 0, 0x11, SLOT_0 + SLOT_LEN, SLOT_LEN);
     (void)file_read(image, flash + SLOT_0, SLOT_LEN);
 }
 

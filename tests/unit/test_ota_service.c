@@ -18,6 +18,7 @@
 #include "cmxsafe/ota/service.h"
 #include "slots_flash.h"
 #include "tests/sim/flash_sim.h"
+#include "tests/support/partition_table.h"
 #include "tests/unit/ota_image.h"
 
 static void test_hosts(void **state)
@@ -83,16 +84,6 @@ enum { FLASH = 0x20000 };
 static struct cmx_slots_flash slots;
 static struct test_image v1, v2;
 
-static void entry(uint8_t *p, uint8_t type, uint8_t subtype, uint32_t offset, uint32_t size)
-{
-    memset(p, 0, 32);
-    cmx_put_le16(p, 0x50aa);
-    p[2] = type;
-    p[3] = subtype;
-    cmx_put_le32(p + 4, offset);
-    cmx_put_le32(p + 8, size);
-}
-
 static struct cmx_ota_config board(void)
 {
     struct cmx_ota_config config = {.policy = {.chip_id = TEST_CHIP}, .no_restart = true};
@@ -100,9 +91,9 @@ static struct cmx_ota_config board(void)
     uint8_t scratch[1024];
 
     memset(flash_sim.mem, 0xff, FLASH);
-    entry(flash_sim.mem + 0x8000, 1, 0, 0xe000, 0x2000);
-    entry(flash_sim.mem + 0x8020, 0, 0x10, 0x10000, 0x8000);
-    entry(flash_sim.mem + 0x8040, 0, 0x11, 0x18000, 0x8000);
+    partition_entry(flash_sim.mem, 0, 1, 0, 0xe000, 0x2000);
+    partition_entry(flash_sim.mem, 1, 0, 0x10, 0x10000, 0x8000);
+    partition_entry(flash_sim.mem, 2, 0, 0x11, 0x18000, 0x8000);
     memcpy(flash_sim.mem + 0x10000, v1.data, v1.len);
     assert_int_equal(cmx_slots_flash_open(&slots), CMX_OK);
     assert_int_equal(cmx_slots_flash_boot(&slots, TEST_CHIP, scratch, sizeof scratch, &report), CMX_OK);

@@ -1,0 +1,24 @@
+/* partition_table.h - for tests: entries of ESP-IDF's partition table, which port/linux/partition.h reads. */
+#ifndef CMX_TEST_PARTITION_TABLE_H
+#define CMX_TEST_PARTITION_TABLE_H
+
+#include <string.h>
+
+#include "cmxsafe/ota/bytes.h"
+#include "partition.h"
+
+/* The n-th entry of the table in flash. type 0: an application, subtype 0x10 + its slot; 1: data, subtype 0 otadata. */
+static inline void partition_entry(uint8_t *flash, unsigned n, uint8_t type, uint8_t subtype, uint32_t offset,
+                                   uint32_t size)
+{
+    uint8_t *p = flash + CMX_PARTITION_TABLE_AT + n * CMX_PARTITION_ENTRY_LEN;
+
+    memset(p, 0, CMX_PARTITION_ENTRY_LEN);
+    cmx_put_le16(p, 0x50aa);
+    p[2] = type;
+    p[3] = subtype;
+    cmx_put_le32(p + 4, offset);
+    cmx_put_le32(p + 8, size);
+}
+
+#endif
