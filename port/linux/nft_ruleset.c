@@ -151,8 +151,9 @@ static void service_sets(struct text *t, const struct cmx_nft_config *c)
     }
 }
 
+/* A set that packets fill and time empties. elements: what it begins with, or NULL. */
 static void dynamic_set(struct text *t, const char *name, const char *suffix, const char *type, unsigned size,
-                        unsigned timeout_s)
+                        unsigned timeout_s, const char *elements)
 {
     open_set(t, name, suffix, type);
     put(t, "\t\tsize ");
@@ -160,6 +161,12 @@ static void dynamic_set(struct text *t, const char *name, const char *suffix, co
     put(t, "\n\t\tflags dynamic,timeout\n\t\ttimeout ");
     put_number(t, timeout_s);
     put(t, "s\n");
+    if (elements) {
+        put(t, "\t\telements = {");
+        put(t, elements);
+        put(t, "}\n");
+    }
+    put(t, "\t}\n");
 }
 
 static const char *const memories[CMX_NFT_MEMORIES] = {
@@ -177,13 +184,7 @@ const char *cmx_nft_memory(enum cmx_nft_memory which)
 static void memory(struct text *t, const struct cmx_nft_config *c, enum cmx_nft_memory which, const char *type,
                    unsigned size, unsigned timeout_s)
 {
-    dynamic_set(t, strrchr(memories[which], ' ') + 1, "", type, size, timeout_s);
-    if (c->kept[which]) {
-        put(t, "\t\telements = {");
-        put(t, c->kept[which]);
-        put(t, "}\n");
-    }
-    close_set(t, true);
+    dynamic_set(t, strrchr(memories[which], ' ') + 1, "", type, size, timeout_s, c->kept[which]);
 }
 
 /* The connections that the agent's own segments made known: our address and port, the gateway's. quoted: the same as an
@@ -194,11 +195,9 @@ static void session_sets(struct text *t, const struct cmx_nft_config *c)
            c->idle_s);
     memory(t, c, CMX_NFT_SESSIONS6, "type ipv6_addr . inet_service . ipv6_addr . inet_service", SESSIONS_MAX,
            c->idle_s);
-    for (unsigned family = 0; family < 2; family++) {
+    for (unsigned family = 0; family < 2; family++)
         dynamic_set(t, "quoted", suffixes[family], family ? "typeof " QUOTED6 : "typeof " QUOTED4, SESSIONS_MAX,
-                    c->idle_s);
-        close_set(t, true);
-    }
+                    c->idle_s, NULL);
 }
 
 /* Questions that wait for their answer: our address and port, whom. */
@@ -207,23 +206,17 @@ static void question_sets(struct text *t, const char *name)
     static const char *const types[2] = {"type ipv4_addr . inet_service . ipv4_addr",
                                          "type ipv6_addr . inet_service . ipv6_addr"};
 
-    for (unsigned family = 0; family < 2; family++) {
-        dynamic_set(t, name, suffixes[family], types[family], 256, 10);
-        close_set(t, true);
-    }
+    for (unsigned family = 0; family < 2; family++)
+        dynamic_set(t, name, suffixes[family], types[family], 256, 10, NULL);
 }
 
 /* Filled by our own requests, emptied by time. */
 static void memory_sets(struct text *t, const struct cmx_nft_config *c)
 {
-    dynamic_set(t, "dhcp_asked", "", "typeof @th,96,32", 16, 30);
-    close_set(t, true);
-    dynamic_set(t, "dhcp6_asked", "", "typeof @th,72,24", 16, 30);
-    close_set(t, true);
-    dynamic_set(t, "dhcp6_links", "", "type iface_index", 16, 5);
-    close_set(t, true);
-    dynamic_set(t, "nd_asked", "", "typeof @th,64,128", 64, 5);
-    close_set(t, true);
+    dynamic_set(t, "dhcp_asked", "", "typeof @th,96,32", 16, 30, NULL);
+    dynamic_set(t, "dhcp6_asked", "", "typeof @th,72,24", 16, 30, NULL);
+    dynamic_set(t, "dhcp6_links", "", "type iface_index", 16, 5, NULL);
+    dynamic_set(t, "nd_asked", "", "typeof @th,64,128", 64, 5, NULL);
     memory(t, c, CMX_NFT_ND_PEERS, "type ether_addr", 64, DAY_S);
     memory(t, c, CMX_NFT_ROUTERS, "type ipv6_addr . ether_addr", 1, HOUR_S);
 }
@@ -451,8 +444,7 @@ static void forward_chain(struct text *t)
 static void arp_table(struct text *t, const struct cmx_nft_config *c)
 {
     put(t, "table arp cmxsafe {\n\tcounter link_arp {\n\t}\n\tcounter denied_arp {\n\t}\n");
-    dynamic_set(t, "asked", "", "type ipv4_addr", 64, 5);
-    close_set(t, true);
+    dynamic_set(t, "asked", "", "type ipv4_addr", 64, 5, NULL);
     memory(t, c, CMX_NFT_ARP_PEERS, "type ipv4_addr . ether_addr", 64, DAY_S);
     put(t, "\tchain input {\n");
     line(t, "type filter hook input priority filter - 10; policy drop;");

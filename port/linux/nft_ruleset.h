@@ -24,8 +24,7 @@ struct cmx_nft_context {
 };
 
 /* What a ruleset learns and the next one takes over: the sessions' connections, neighbours that answered us, the
- * router.
- */
+ * router. */
 enum cmx_nft_memory {
     CMX_NFT_SESSIONS4,
     CMX_NFT_SESSIONS6,
@@ -43,8 +42,8 @@ struct cmx_nft_config {
     /* Gateways that sessions lead to now, of a gateway configured by name. */
     struct cmx_ip live[CMX_NFT_LIVE_MAX];
     size_t n_live;
-    unsigned
-        idle_s; /* a session without a segment of ours for that long is no longer let in; the next segment mends it */
+    /* A session without a segment of ours for that long is no longer let in; the next segment mends it. */
+    unsigned idle_s;
     /* A memory's elements as nft lists them between the braces; NULL: none. Borrowed. */
     const char *kept[CMX_NFT_MEMORIES];
     bool follow; /* the agent fills `resolving` and the gateways as it goes; else look-ups are open to its user all the
