@@ -6,7 +6,7 @@
 firmware.bin holds the flash from 0x010000 to the end of the chip (for 4 MB:
 esptool read_flash 0x10000 0x3F0000 firmware.bin), private_key.bin the 32 bytes burned into BLOCK_KEY3.
 The last line ends in the value; it equals the answer of GET /hash?challenge=CHALLENGE exactly if the
-device has this key and this flash. Needs Python's standard library alone.
+device has this key and this flash. Needs only Python's standard library.
 """
 import argparse
 import hmac

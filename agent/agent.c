@@ -1,8 +1,9 @@
-#include "agent.h"
+/* The running agent: one thread waits for signals, control clients and news of the sessions; the proxy's session tasks
+ * do the rest. */
+#include "agent/agent.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,86 +14,55 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "attest.h"
+#include "agent/agent_attest.h"
+#include "agent/agent_check.h"
+#include "agent/config/config_table.h"
+#include "agent/confine/confine.h"
+#include "agent/confine/memory.h"
+#include "agent/control/agent_status.h"
+#include "agent/control/control.h"
+#include "agent/liveness.h"
+#include "agent/wiring.h"
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
 #include "cmxsafe/version.h"
-#include "linux_port.h"
-#include "liveness.h"
-#include "memory.h"
-#include "wiring.h"
+#include "port/linux/linux_port.h"
+#include "port/linux/notify.h"
 
 #define TAG "agent"
-#define AGENT_ACCOUNT "cmxsafed" /* the packaged unit's */
+#define AGENT_READY_MS 30000 /* READY=1 is sent after this time at the latest */
+#define AGENT_TICK_MS 1000
+#define AGENT_REST_MS 15000 /* between two looks while all is up and nothing happens */
 
-static void feed(void *arg)
+struct agent {
+    const char *config_file;
+    struct wiring wiring;
+
+    struct confine_plan plan;
+    char *plan_paths[CONFINE_PATHS_MAX]; /* the plan borrows them */
+    size_t n_plan_paths;
+    struct confine_report confinement;
+
+    struct control *control;
+    struct cmx_notify notify;
+    int signals; /* signalfd */
+    uint64_t started_ms;
+    uint64_t loaded_ms;
+    uint64_t fed_ms; /* when the watchdog was last fed */
+    uint64_t reload_failed_ms;
+    char reload_error[256];
+    char status_line[256]; /* as sent to systemd */
+    bool ready;
+    bool resting; /* all contexts are up, no data moves, and no memory is left to give back */
+    bool stopping;
+    bool starved; /* the watchdog is not fed; logged once */
+};
+
+static void feed(void *arg, uint32_t rest_ms)
 {
     (void)arg;
-    liveness_feed(cmx_port_now_ms());
-}
-
-/* ---- errors of a configuration ---- */
-
-static void print_line(void *arg, const char *text)
-{
-    const bool *journal = arg;
-
-    fprintf(stderr, "%s%s\n", *journal ? "<3>" : "", text);
-}
-
-/* Keeps the first error for the status; all go to the log. */
-static void log_line(void *arg, const char *text)
-{
-    struct agent *a = arg;
-
-    if (!a->reload_error[0])
-        snprintf(a->reload_error, sizeof a->reload_error, "%s", text);
-    cmx_log(CMX_LOG_ERROR, "config", "%s", text);
-}
-
-static struct agent_config *load(const char *file, bool journal)
-{
-    struct config_report report = {.file = file, .line = print_line, .arg = &journal};
-    struct agent_config *c = NULL;
-    char why[160] = "";
-
-    if (config_load(file, &report, &c) != CMX_OK)
-        return NULL;
-    if (wiring_check(c, why, sizeof why) != CMX_OK) {
-        config_error(&report, 0, "%s", why);
-        config_free(c);
-        return NULL;
-    }
-    return c;
-}
-
-/* Root can read what the packaged unit's user can't. */
-static void note_owner(const char *config_file, const char *path)
-{
-    const struct passwd *pw = path && geteuid() == 0 ? getpwnam(AGENT_ACCOUNT) : NULL;
-    struct stat st;
-
-    if (pw && pw->pw_uid != 0 && stat(path, &st) == 0 && st.st_uid == 0)
-        fprintf(stderr, "%s: note: %s is root's, and the unit runs the agent as %s; run: chown %s: %s\n", config_file,
-                path, AGENT_ACCOUNT, AGENT_ACCOUNT, path);
-}
-
-int agent_check(const char *config_file)
-{
-    struct agent_config *c = load(config_file, false);
-
-    if (!c)
-        return 1;
-    note_owner(config_file, c->gateway.key_file);
-    note_owner(config_file, c->gateway.key_passphrase_file);
-    note_owner(config_file, c->gateway.password_file);
-    note_owner(config_file, c->identity.key_file);
-    printf("%s: ok: gateway %s port %llu as %s, %zu pinned host key%s, %zu context%s\n", config_file, c->gateway.host,
-           (unsigned long long)c->gateway.port, c->gateway.user, c->pins.n, c->pins.n == 1 ? "" : "s", c->n_contexts,
-           c->n_contexts == 1 ? "" : "s");
-    config_free(c);
-    return 0;
+    liveness_feed(cmx_port_now_ms() + rest_ms);
 }
 
 /* ---- confinement ---- */
@@ -122,31 +92,32 @@ static void plan_port(uint16_t *ports, size_t *n, uint64_t port)
         ports[(*n)++] = (uint16_t)port;
 }
 
-/* Folders rather than files: an editor replaces a file, and a rule on the old one would hold nothing. */
+/* Permits folders rather than files: an editor replaces a file, and a rule for the old one would not cover it. */
 static void make_plan(struct agent *a)
 {
-    const struct agent_config *c = a->config;
+    const struct agent_config *c = a->wiring.config;
     struct confine_plan *p = &a->plan;
 
     confine_plan_base(p);
     plan_path(a, a->config_file, false);
     plan_path(a, c->gateway.known_hosts_file, false);
-    plan_path(a, c->gateway.key_file, false);
+    plan_path(a, c->gateway.options.key_file, false);
     plan_path(a, c->gateway.key_passphrase_file, false);
     plan_path(a, c->gateway.password_file, false);
     plan_path(a, c->agent.control_socket, true);
     p->limit_ports = c->agent.confine_ports == AGENT_PORTS_FIXED;
-    plan_port(p->connect, &p->n_connect, c->gateway.port);
-    plan_port(p->connect, &p->n_connect, 53); /* a name's answer that does not fit a datagram, RFC 7766 */
+    for (size_t i = 0; i < c->gateways.n; i++)
+        plan_port(p->connect, &p->n_connect, c->gateways.at[i].port);
+    plan_port(p->connect, &p->n_connect, 53); /* DNS over TCP, for answers that do not fit a datagram (RFC 7766) */
     for (size_t i = 0; i < c->n_contexts; i++) {
         const struct context_section *s = &c->contexts[i];
 
-        if (s->direction == CMX_REVERSE)
-            plan_port(p->connect, &p->n_connect, s->local_port);
+        if (s->options.direction == CMX_REVERSE)
+            plan_port(p->connect, &p->n_connect, s->options.local_port);
         else
-            plan_port(p->bind, &p->n_bind, s->local_port);
+            plan_port(p->bind, &p->n_bind, s->options.local_port);
     }
-    wiring_plan(a, p);
+    wiring_plan(&a->wiring, p);
 }
 
 static bool in(const uint16_t *ports, size_t n, uint64_t port)
@@ -157,23 +128,24 @@ static bool in(const uint16_t *ports, size_t n, uint64_t port)
     return false;
 }
 
-/* A process can't give itself a port back: say so before anything is applied. */
+/* A confined process cannot permit itself another port: refuse the configuration before any of it is applied. */
 static void check_ports(const struct agent *a, const struct agent_config *next, struct config_report *r)
 {
     const struct confine_plan *p = &a->plan;
 
     if (!a->confinement.n || !p->limit_ports)
         return;
-    if (!in(p->connect, p->n_connect, next->gateway.port))
-        config_error(r, next->gateway.head.line, "gateway port %llu needs a restart: confine_ports = fixed",
-                     (unsigned long long)next->gateway.port);
+    for (size_t i = 0; i < next->gateways.n; i++)
+        if (!in(p->connect, p->n_connect, next->gateways.at[i].port))
+            config_error(r, next->gateway.head.line, "gateway port %u needs a restart: confine_ports = fixed",
+                         (unsigned)next->gateways.at[i].port);
     for (size_t i = 0; i < next->n_contexts; i++) {
         const struct context_section *s = &next->contexts[i];
 
-        if (s->direction == CMX_REVERSE ? !in(p->connect, p->n_connect, s->local_port)
-                                        : !in(p->bind, p->n_bind, s->local_port))
+        if (s->options.direction == CMX_REVERSE ? !in(p->connect, p->n_connect, s->options.local_port)
+                                                : !in(p->bind, p->n_bind, s->options.local_port))
             config_error(r, s->head.line, "[context %s]: local_port %llu needs a restart: confine_ports = fixed",
-                         s->name, (unsigned long long)s->local_port);
+                         s->name, (unsigned long long)s->options.local_port);
     }
 }
 
@@ -181,7 +153,7 @@ static cmx_err confine(struct agent *a)
 {
     cmx_err err;
 
-    if (a->config->agent.confine == AGENT_CONFINE_NO) {
+    if (a->wiring.config->agent.confine == AGENT_CONFINE_NO) {
         cmx_log(CMX_LOG_WARN, TAG, "not confined: confine = no");
         return CMX_OK;
     }
@@ -191,7 +163,7 @@ static cmx_err confine(struct agent *a)
         cmx_log(a->confinement.item[i].applied || a->confinement.item[i].by_choice ? CMX_LOG_INFO : CMX_LOG_WARN, TAG,
                 "confinement: %s: %s (%s)", a->confinement.item[i].what,
                 a->confinement.item[i].applied ? "applied" : "not applied", a->confinement.item[i].detail);
-    if (!err || a->config->agent.confine != AGENT_CONFINE_REQUIRED)
+    if (!err || a->wiring.config->agent.confine != AGENT_CONFINE_REQUIRED)
         return CMX_OK;
     cmx_log(CMX_LOG_ERROR, TAG,
             "confine = required, and not all of it could be applied; set confine = yes to run with less");
@@ -200,15 +172,20 @@ static cmx_err confine(struct agent *a)
 
 /* ---- reload ---- */
 
-/* Settings that hold for the life of the process. */
+/* Keeps the first error for the status; all go to the log. */
+static void log_line(void *arg, const char *text)
+{
+    struct agent *a = arg;
+
+    if (!a->reload_error[0])
+        snprintf(a->reload_error, sizeof a->reload_error, "%s", text);
+    cmx_log(CMX_LOG_ERROR, "config", "%s", text);
+}
+
 static void warn_of_restarts(const struct agent *a, const struct agent_config *next)
 {
-    const struct agent_section *o = &a->config->agent;
-    const struct agent_section *n = &next->agent;
-
-    if (strcmp(o->control_socket, n->control_socket) != 0 || o->confine != n->confine ||
-        o->confine_ports != n->confine_ports)
-        cmx_log(CMX_LOG_WARN, TAG, "control_socket, confine and confine_ports keep their old values until a restart");
+    for (const struct config_key *k = NULL; (k = config_next_restart(a->wiring.config, next, k)) != NULL;)
+        cmx_log(CMX_LOG_WARN, TAG, "[%s] %s: the change takes effect when the agent restarts", k->section, k->key);
 }
 
 static struct agent_config *load_next(struct agent *a)
@@ -226,23 +203,24 @@ static struct agent_config *load_next(struct agent *a)
     return next;
 }
 
-void agent_reload(struct agent *a)
+/* Reads the file again and applies it. On error the old configuration stays in force, and the error is logged. */
+static void agent_reload(struct agent *a)
 {
     struct agent_config *next;
-    char why[160] = "";
+    struct cmx_why why = {""};
 
-    notify_send(&a->notify, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)cmx_port_now_ms() * 1000);
+    cmx_notify_send(&a->notify, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)cmx_port_now_ms() * 1000);
     a->reload_error[0] = 0;
     next = load_next(a);
-    if (next && wiring_reload(a, next, why, sizeof why) != CMX_OK) {
-        log_line(a, why);
+    if (next && wiring_reload(&a->wiring, next, &why) != CMX_OK) {
+        log_line(a, why.text);
         config_free(next);
         next = NULL;
     }
     if (next) {
         warn_of_restarts(a, next);
-        config_free(a->config);
-        a->config = next;
+        config_free(a->wiring.config);
+        a->wiring.config = next;
         a->loaded_ms = cmx_port_now_ms();
         a->reload_failed_ms = 0;
         cmx_log_set_level((cmx_log_level)next->agent.log_level);
@@ -252,32 +230,66 @@ void agent_reload(struct agent *a)
         cmx_log(CMX_LOG_ERROR, TAG, "%s not applied: the old configuration stays in force", a->config_file);
     }
     if (a->ready)
-        notify_send(&a->notify, "READY=1");
+        cmx_notify_send(&a->notify, "READY=1");
 }
 
-/* ---- the loop ---- */
+/* ---- status ---- */
 
-void agent_view(struct agent *a, struct status_view *v)
+/* A snapshot whose texts are borrowed from a; cmx_mem_free frees it. NULL: no memory. */
+static struct status_view *agent_view(struct agent *a)
 {
-    size_t n = a->proxy ? cmx_proxy_status(a->proxy, v->contexts, CMX_PROXY_CONTEXTS_MAX) : 0;
+    const size_t cap = a->wiring.config->n_contexts;
+    struct status_view *v = cmx_mem_alloc(sizeof *v + (cap ? cap : 1) * sizeof *v->contexts);
+    size_t n;
 
+    if (!v)
+        return NULL;
+    v->contexts = (struct cmx_context_status *)(v + 1);
+    n = a->wiring.proxy ? cmx_proxy_status(a->wiring.proxy, v->contexts, cap) : 0;
     v->now_ms = cmx_port_now_ms();
     v->started_ms = a->started_ms;
     v->loaded_ms = a->loaded_ms;
     v->reload_failed_ms = a->reload_failed_ms;
     v->reload_error = a->reload_error;
     v->config_file = a->config_file;
-    v->gateway_host = a->config->gateway.host;
-    v->gateway_port = (uint16_t)a->config->gateway.port;
-    v->gateway_user = a->config->gateway.user;
+    v->gateways = a->wiring.config->gateway.options.host;
+    v->gateway_host = n && v->contexts[0].gateway ? v->contexts[0].gateway : a->wiring.config->gateways.at[0].host;
+    v->gateway_port = v->contexts[0].gateway ? v->contexts[0].gateway_port : a->wiring.config->gateways.at[0].port;
+    v->gateway_user = a->wiring.config->gateway.options.user;
     v->confinement = &a->confinement;
-    v->n_contexts = n < CMX_PROXY_CONTEXTS_MAX ? n : CMX_PROXY_CONTEXTS_MAX;
+    v->n_contexts = n < cap ? n : cap;
     v->modules_json = wiring_json;
     v->modules_text = wiring_text;
-    v->modules_arg = a;
+    v->modules_arg = &a->wiring;
+    return v;
 }
 
-/* A task that has not shown life for half of the watchdog's time is stuck: then the watchdog gets nothing more. */
+/* ---- control commands ---- */
+
+/* status [json | table [color]] */
+static cmx_err command_status(void *arg, const struct control_request *r, struct cmx_buf *out)
+{
+    struct status_view *v = agent_view(arg);
+    bool table = r->n > 1 && strcmp(r->word[1], "table") == 0;
+    cmx_err err = CMX_EINVAL;
+
+    if (!v)
+        return CMX_ENOMEM;
+    if (table)
+        err = status_table(v, r->n > 2 && strcmp(r->word[2], "color") == 0, out);
+    else if (r->n == 1 || strcmp(r->word[1], "json") == 0)
+        err = status_json(v, out);
+    cmx_mem_free(v);
+    return err;
+}
+
+static const struct control_command commands[] = {
+    {"status", false, command_status},
+};
+
+/* ---- each turn of the loop ---- */
+
+/* Feeds the watchdog unless a session's task has not run for half of the watchdog's time. */
 static void feed_watchdog(struct agent *a, const struct status_view *v)
 {
     uint64_t now = v->now_ms;
@@ -286,13 +298,13 @@ static void feed_watchdog(struct agent *a, const struct status_view *v)
         return;
     if (!liveness_ok(now, a->notify.watchdog_ms / 2, status_sessions(v))) {
         if (!a->starved)
-            cmx_log(CMX_LOG_ERROR, TAG, "a session task is stuck: the watchdog is not fed any more");
+            cmx_log(CMX_LOG_ERROR, TAG, "a session task is stuck: the watchdog is no longer fed");
         a->starved = true;
         return;
     }
     a->starved = false;
     a->fed_ms = now;
-    notify_send(&a->notify, "WATCHDOG=1");
+    cmx_notify_send(&a->notify, "WATCHDOG=1");
 }
 
 static uint64_t work_of(const struct status_view *v)
@@ -305,26 +317,39 @@ static uint64_t work_of(const struct status_view *v)
     return work;
 }
 
+/* Sessions, signals, control clients and changes of the rules wake the loop by themselves. The rest is checked seldom
+ * while nothing happens: a removed control socket, new name servers, the watchdog. */
+static int next_look_ms(const struct agent *a, size_t control_fds)
+{
+    const uint64_t feed_ms = a->notify.watchdog_ms / 4;
+
+    if (!a->resting || control_fds > 1)
+        return AGENT_TICK_MS;
+    return feed_ms && feed_ms < AGENT_REST_MS ? (int)feed_ms : AGENT_REST_MS;
+}
+
 static void look_around(struct agent *a)
 {
-    struct status_view *v = cmx_mem_alloc(sizeof *v);
+    struct status_view *v = agent_view(a);
     char line[sizeof a->status_line];
 
+    if (a->wiring.proxy)
+        cmx_proxy_watch(a->wiring.proxy);
+    a->resting = false;
     if (!v)
-        return; /* the watchdog goes hungry, as it should when memory stays short */
-    agent_view(a, v);
+        return; /* the watchdog is not fed: systemd restarts the agent if memory stays short */
     status_line(v, line, sizeof line);
     if (strcmp(line, a->status_line) != 0) {
         memcpy(a->status_line, line, sizeof line);
-        notify_send(&a->notify, "STATUS=%s", line);
+        cmx_notify_send(&a->notify, "STATUS=%s", line);
     }
     if (!a->ready && (status_settled(v) || v->now_ms - a->started_ms >= AGENT_READY_MS)) {
         a->ready = true;
         cmx_log(CMX_LOG_INFO, TAG, "ready: %s", line);
-        notify_send(&a->notify, "READY=1");
+        cmx_notify_send(&a->notify, "READY=1");
     }
     feed_watchdog(a, v);
-    memory_turn(work_of(v), v->now_ms);
+    a->resting = memory_turn(work_of(v), v->now_ms) && a->ready && status_all_up(v);
     cmx_mem_free(v);
 }
 
@@ -344,19 +369,22 @@ static void take_signal(struct agent *a)
 
 static void loop(struct agent *a)
 {
-    struct pollfd fds[CONTROL_CLIENTS_MAX + 3];
+    struct pollfd fds[CONTROL_CLIENTS_MAX + 3 + WIRING_POLLS_MAX];
     uint64_t drained;
 
     while (!a->stopping) {
-        size_t n = 2 + control_polls(a->control, fds + 2);
+        const size_t clients = control_polls(a->control, fds + 2);
+        size_t n = 2 + clients;
 
         fds[0] = (struct pollfd){.fd = a->signals, .events = POLLIN};
-        fds[1] = (struct pollfd){.fd = a->wake, .events = POLLIN};
-        if (poll(fds, (nfds_t)n, AGENT_TICK_MS) < 0 && errno != EINTR)
+        fds[1] = (struct pollfd){.fd = a->wiring.wake, .events = POLLIN};
+        n += wiring_polls(&a->wiring, fds + n);
+        if (poll(fds, (nfds_t)n, next_look_ms(a, clients)) < 0 && errno != EINTR)
             break;
-        if (fds[1].revents && read(a->wake, &drained, sizeof drained) < 0)
+        if (fds[1].revents && read(a->wiring.wake, &drained, sizeof drained) < 0)
             cmx_log(CMX_LOG_DEBUG, TAG, "eventfd: %s", strerror(errno));
-        control_serve(a->control, fds + 2, n - 2, cmx_port_now_ms());
+        wiring_turn(&a->wiring);
+        control_serve(a->control, fds + 2, clients, cmx_port_now_ms());
         if (fds[0].revents)
             take_signal(a);
         look_around(a);
@@ -367,19 +395,21 @@ static void loop(struct agent *a)
 
 static int fail(const char *what, const char *why, const char *todo)
 {
-    fprintf(stderr, "%scmxsafe: %s: %s; %s\n", notify_stderr_is_journal() ? "<3>" : "", what, why, todo);
+    fprintf(stderr, "%scmxsafe: %s: %s; %s\n", cmx_notify_stderr_is_journal() ? "<3>" : "", what, why, todo);
     return 1;
 }
 
 static void set_device(void)
 {
-    struct cmx_linux_device device = {.log_journal = notify_stderr_is_journal(), .watchdog_feed = feed};
+    struct cmx_linux_device device = {
+        .log_journal = cmx_notify_stderr_is_journal(), .watchdog_feed = feed, .wakes = true};
 
     attest_set_device(&device);
     cmx_linux_set_device(&device);
 }
 
-/* Signals are for the loop alone; tasks inherit the mask. */
+/* The loop takes the signals; threads inherit the mask. Call this first: a SIGHUP during the start must not end the
+ * process. */
 static cmx_err take_signals(struct agent *a)
 {
     sigset_t set;
@@ -389,11 +419,13 @@ static cmx_err take_signals(struct agent *a)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGUSR1, SIG_IGN); /* other daemons rotate logs or print statistics on these two */
+    signal(SIGUSR2, SIG_IGN);
     if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
         return CMX_EIO;
     a->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    a->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    return a->signals >= 0 && a->wake >= 0 ? CMX_OK : CMX_EIO;
+    a->wiring.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return a->signals >= 0 && a->wiring.wake >= 0 ? CMX_OK : CMX_EIO;
 }
 
 static const char *control_todo(cmx_err err)
@@ -410,41 +442,54 @@ static const char *control_todo(cmx_err err)
     }
 }
 
+/* Call it after the process that runs hooks was started, which must not inherit the limit. */
+static void limit_heap(const struct agent_config *c)
+{
+    size_t connections = 0;
+
+    for (size_t i = 0; i < c->n_contexts; i++)
+        connections += c->contexts[i].options.max_connections ? c->contexts[i].options.max_connections
+                                                              : CMX_PROXY_CONNECTIONS_DEFAULT;
+    if (memory_limit(connections))
+        cmx_log(CMX_LOG_WARN, TAG, "the heap cannot be limited: %s", strerror(errno));
+}
+
 static int start(struct agent *a)
 {
-    char why[160] = "";
-    cmx_err err =
-        control_open(&a->control, a->config->agent.control_socket, wiring_commands, wiring_n_commands, a, STATUS_MAX);
+    struct cmx_why why = {""};
+    cmx_err err = control_open(&a->control, a->wiring.config->agent.control_socket, commands,
+                               sizeof commands / sizeof commands[0], a, STATUS_MAX);
 
     if (err)
-        return fail(a->config->agent.control_socket, cmx_err_text(err), control_todo(err));
-    if (wiring_prepare(a, why, sizeof why) != CMX_OK)
-        return fail("start", why, "nothing was started");
+        return fail(a->wiring.config->agent.control_socket, cmx_err_text(err), control_todo(err));
+    if (wiring_prepare(&a->wiring, &why) != CMX_OK)
+        return fail("start", why.text, "nothing was started");
+    limit_heap(a->wiring.config);
     make_plan(a);
     if (confine(a) != CMX_OK)
         return fail("confinement", "not all of it could be applied", "see the lines above");
-    if (wiring_start(a, why, sizeof why) != CMX_OK)
-        return fail("start", why, "nothing was started");
+    if (wiring_start(&a->wiring, &why) != CMX_OK)
+        return fail("start", why.text, "nothing was started");
     return 0;
 }
 
 static void end(struct agent *a)
 {
-    notify_send(&a->notify, "STOPPING=1");
-    wiring_stop(a);
+    cmx_notify_send(&a->notify, "STOPPING=1");
+    wiring_stop(&a->wiring);
     control_close(a->control);
-    notify_close(&a->notify);
+    cmx_notify_close(&a->notify);
     while (a->n_plan_paths)
         cmx_mem_free(a->plan_paths[--a->n_plan_paths]);
-    config_free(a->config);
+    config_free(a->wiring.config);
     if (a->signals >= 0)
         close(a->signals);
-    if (a->wake >= 0)
-        close(a->wake);
+    if (a->wiring.wake >= 0)
+        close(a->wiring.wake);
     cmx_mem_free(a);
 }
 
-/* Passwords and keys are in memory: no core file takes them to a disk. The hooks' process inherits it. */
+/* A core file would write passwords and keys to disk. The process that runs hooks inherits the limit. */
 static void forbid_core_files(void)
 {
     const struct rlimit none = {0};
@@ -460,21 +505,26 @@ int agent_run(const char *config_file)
 
     if (!a)
         return fail("start", cmx_err_text(CMX_ENOMEM), "free some");
+    a->config_file = config_file;
+    a->signals = a->wiring.wake = -1;
+    a->started_ms = a->loaded_ms = cmx_port_now_ms();
+    cmx_notify_open(&a->notify);
+    if (take_signals(a) != CMX_OK) {
+        code = fail("start", strerror(errno), "raise the limit of open files (ulimit -n)");
+        end(a);
+        return code;
+    }
     umask(077);
     forbid_core_files();
     memory_setup();
     set_device();
-    a->config_file = config_file;
-    a->signals = a->wake = -1;
-    notify_open(&a->notify);
-    a->config = load(config_file, notify_stderr_is_journal());
-    a->started_ms = a->loaded_ms = cmx_port_now_ms();
-    if (!a->config || take_signals(a) != CMX_OK) {
-        code = fail(config_file, "not usable", "correct what is listed above; cmxsafed --check tells when it is right");
+    a->wiring.config = agent_check_load(config_file, cmx_notify_stderr_is_journal());
+    if (!a->wiring.config) {
+        code = fail(config_file, "not usable", "correct the errors listed above, and verify with cmxsafed --check");
     } else {
-        cmx_log_set_level((cmx_log_level)a->config->agent.log_level);
+        cmx_log_set_level((cmx_log_level)a->wiring.config->agent.log_level);
         cmx_log(CMX_LOG_INFO, TAG, "cmxsafed %s (libssh %s): %zu contexts", CMX_VERSION, cmx_proxy_library(),
-                a->config->n_contexts);
+                a->wiring.config->n_contexts);
         code = start(a);
         if (!code)
             loop(a);

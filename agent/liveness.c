@@ -1,4 +1,4 @@
-#include "liveness.h"
+#include "agent/liveness.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -31,7 +31,8 @@ static struct slot *take(uint64_t now_ms)
 
         if (atomic_load(&s->taken))
             continue;
-        atomic_store(&s->fed_ms, now_ms); /* before it is taken, so that nobody sees a stale time */
+        atomic_store(&s->fed_ms,
+                     now_ms); /* set before the slot is marked as used, so that other threads never see an old time */
         if (atomic_compare_exchange_strong(&s->taken, &no, true)) {
             (void)pthread_setspecific(key, s); /* no memory: the slot goes stale, and the watchdog bites */
             return s;

@@ -6,9 +6,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LIVENESS_TASKS_MAX 128
+#define LIVENESS_TASKS_MAX 640 /* each context may have a session, and so a task, of its own */
 
-/* The calling task is alive at now_ms. */
+/* The calling task is alive at now_ms, which may be in the future: until then it may wait. */
 void liveness_feed(uint64_t now_ms);
 
 /* True while each of the tasks has fed within limit_ms and there have not been fewer than `expected` of them for longer

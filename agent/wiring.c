@@ -1,37 +1,39 @@
-#include "wiring.h"
+#include "agent/wiring.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "attest.h"
+#include "agent/agent_attest.h"
+#include "agent/config/credentials.h"
+#include "agent/isolation/agent_isolation.h"
+#include "agent/ota/agent_ota.h"
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
 #include "cmxsafe/proxy/proxy.h"
-#include "credentials.h"
-#include "isolation.h"
-#include "ota.h"
 
 /* ---- the proxy ---- */
 
-static void on_session(void *arg, const char *session, bool up, cmx_err err)
+static void on_session(void *arg, const char *session, const char *gateway, bool up, cmx_err err)
 {
-    struct agent *a = arg;
-    uint64_t one = 1;
+    const struct wiring *w = arg;
+    const uint64_t one = 1;
 
     (void)session;
+    (void)gateway;
     (void)up;
     (void)err;
     credentials_forget(); /* in the session's own thread, which has just logged in, or failed to */
-    if (write(a->wake, &one, sizeof one) < 0)
-        return; /* the counter is full: it is awake already */
+    if (write(w->wake, &one, sizeof one) < 0)
+        return; /* the counter is full: the loop is awake already */
 }
 
 static void on_relay(void *arg, const struct cmx_relay_event *e)
 {
     const char *context = e->context ? e->context : e->session;
-    const char *from = *e->from ? e->from : "nobody known";
+    const char *from = *e->from ? e->from : "an unknown address";
 
     (void)arg;
     switch (e->kind) {
@@ -50,9 +52,39 @@ static void on_relay(void *arg, const struct cmx_relay_event *e)
     }
 }
 
-static cmx_err proxy_check(const struct agent_config *c, char *why, size_t cap)
+static cmx_err on_open(void *arg, cmx_socket_kind kind, const char *name, const struct sockaddr *local,
+                       const struct sockaddr *peer)
 {
-    struct cmx_context *contexts = cmx_mem_alloc(CMX_PROXY_CONTEXTS_MAX * sizeof *contexts);
+    const struct wiring *w = arg;
+
+    (void)name;
+    (void)local;
+    return w->isolation && kind == CMX_SOCKET_SESSION ? isolation_session_opens(w->isolation, peer) : CMX_OK;
+}
+
+static void on_close(void *arg, cmx_socket_kind kind, const char *name, const struct sockaddr *local,
+                     const struct sockaddr *peer)
+{
+    const struct wiring *w = arg;
+
+    (void)name;
+    (void)local;
+    if (w->isolation && kind == CMX_SOCKET_SESSION)
+        isolation_session_closed(w->isolation, peer);
+}
+
+static void on_resolve(void *arg, const char *host, bool begins)
+{
+    const struct wiring *w = arg;
+
+    (void)host;
+    if (w->isolation)
+        isolation_resolve(w->isolation, begins);
+}
+
+static cmx_err proxy_check(const struct agent_config *c, struct cmx_why *why)
+{
+    struct cmx_context *contexts = cmx_mem_alloc(c->n_contexts * sizeof *contexts);
     struct cmx_proxy *trial = NULL;
     struct cmx_gateway gateway;
     cmx_err err;
@@ -60,190 +92,354 @@ static cmx_err proxy_check(const struct agent_config *c, char *why, size_t cap)
     if (!contexts)
         return CMX_ENOMEM;
     config_engine(c, &gateway, contexts);
-    err = cmx_proxy_create(&trial, &gateway, contexts, c->n_contexts, NULL, why, cap);
+    err = cmx_proxy_create(&trial, &gateway, contexts, c->n_contexts, NULL, why);
     cmx_proxy_destroy(trial);
     cmx_mem_free(contexts);
     return err;
 }
 
-static cmx_err proxy_start(struct agent *a, char *why, size_t cap)
+static cmx_err proxy_start(struct wiring *w, struct cmx_why *why)
 {
-    struct cmx_proxy_hooks hooks = {.arg = a, .session = on_session, .relay = on_relay};
-    struct cmx_context *contexts = cmx_mem_alloc(CMX_PROXY_CONTEXTS_MAX * sizeof *contexts);
+    struct cmx_proxy_hooks hooks = {.arg = w,
+                                    .session = on_session,
+                                    .relay = on_relay,
+                                    .socket_open = on_open,
+                                    .socket_close = on_close,
+                                    .resolve = on_resolve};
+    struct cmx_context *contexts = cmx_mem_alloc(w->config->n_contexts * sizeof *contexts);
     struct cmx_gateway gateway;
     cmx_err err;
 
     if (!contexts)
         return CMX_ENOMEM;
-    isolation_hooks(&hooks);
-    config_engine(a->config, &gateway, contexts);
-    err = cmx_proxy_create(&a->proxy, &gateway, contexts, a->config->n_contexts, &hooks, why, cap);
+    config_engine(w->config, &gateway, contexts);
+    err = cmx_proxy_create(&w->proxy, &gateway, contexts, w->config->n_contexts, &hooks, why);
     if (!err)
-        err = cmx_proxy_start(a->proxy, 0);
+        err = cmx_proxy_start(w->proxy, 0);
     cmx_mem_free(contexts);
     return err;
 }
 
-static cmx_err proxy_reload(struct agent *a, const struct agent_config *next, char *why, size_t cap)
+static cmx_err proxy_reload(struct wiring *w, const struct agent_config *next, struct cmx_why *why)
 {
-    struct cmx_context *contexts = cmx_mem_alloc(CMX_PROXY_CONTEXTS_MAX * sizeof *contexts);
+    struct cmx_context *contexts = cmx_mem_alloc(next->n_contexts * sizeof *contexts);
     struct cmx_gateway gateway;
     cmx_err err;
 
     if (!contexts)
         return CMX_ENOMEM;
     config_engine(next, &gateway, contexts);
-    err = cmx_proxy_reconfigure(a->proxy, &gateway, contexts, next->n_contexts, why, cap);
+    err = cmx_proxy_reconfigure(w->proxy, &gateway, contexts, next->n_contexts, why);
+    if (!err)
+        w->sessions_held = false;
     cmx_mem_free(contexts);
     return err;
 }
 
-static void proxy_stop(struct agent *a)
+/* Without isolation no session may exist: all end, and start again once the rules are in force. */
+static void proxy_turn(struct wiring *w)
 {
-    cmx_proxy_destroy(a->proxy);
-    a->proxy = NULL;
+    const bool permitted = isolation_permits_sessions(w->isolation);
+    struct cmx_gateway gateway;
+    struct cmx_why why = {""};
+    cmx_err err;
+
+    if (permitted != w->sessions_held)
+        return;
+    if (permitted) {
+        err = proxy_reload(w, w->config, &why);
+    } else {
+        struct cmx_context *contexts = cmx_mem_alloc(w->config->n_contexts * sizeof *contexts);
+
+        if (!contexts)
+            return; /* tried again at the next turn */
+        config_engine(w->config, &gateway, contexts);
+        err = cmx_proxy_reconfigure(w->proxy, &gateway, contexts, 0, &why);
+        cmx_mem_free(contexts);
+    }
+    if (err)
+        cmx_log(CMX_LOG_ERROR, "agent", "the sessions cannot be %s: %s", permitted ? "started again" : "ended",
+                cmx_why_text(&why, err));
+    else
+        w->sessions_held = !permitted;
+}
+
+static void proxy_stop(struct wiring *w)
+{
+    cmx_proxy_destroy(w->proxy);
+    w->proxy = NULL;
+}
+
+/* ---- the other modules ---- */
+
+static cmx_err credentials_reload(struct wiring *w, const struct agent_config *next, struct cmx_why *why)
+{
+    (void)w;
+    return credentials_check(next, why);
+}
+
+static cmx_err isolation_row_prepare(struct wiring *w, struct cmx_why *why)
+{
+    return isolation_open(w->config, w->wake, &w->isolation, why);
+}
+
+static void isolation_row_plan(const struct wiring *w, struct confine_plan *p)
+{
+    isolation_plan(w->isolation, p);
+}
+
+static cmx_err isolation_row_reload(struct wiring *w, const struct agent_config *next, struct cmx_why *why)
+{
+    return isolation_reload(w->isolation, next, why);
+}
+
+static void isolation_row_turn(struct wiring *w)
+{
+    isolation_turn(w->isolation, w->config);
+}
+
+static int isolation_row_fd(const struct wiring *w)
+{
+    return isolation_fd(w->isolation);
+}
+
+static void isolation_row_stop(struct wiring *w)
+{
+    isolation_close(w->isolation);
+    w->isolation = NULL;
+}
+
+static void isolation_row_json(const struct wiring *w, struct cmx_json *j)
+{
+    isolation_json(w->isolation, j);
+}
+
+static void isolation_row_text(const struct wiring *w, struct cmx_buf *out)
+{
+    isolation_text(w->isolation, out);
+}
+
+static void attest_row_plan(const struct wiring *w, struct confine_plan *p)
+{
+    attest_plan(w->config, p);
+}
+
+static cmx_err attest_row_prepare(struct wiring *w, struct cmx_why *why)
+{
+    return attest_prepare(w->config, why);
+}
+
+static cmx_err attest_row_start(struct wiring *w, struct cmx_why *why)
+{
+    return attest_start(w->config, w->isolation, w->proxy, why);
+}
+
+static cmx_err attest_row_reload(struct wiring *w, const struct agent_config *next, struct cmx_why *why)
+{
+    return attest_reload(w->config, next, why);
+}
+
+static void attest_row_stop(struct wiring *w)
+{
+    (void)w;
+    attest_stop();
+}
+
+static void attest_row_json(const struct wiring *w, struct cmx_json *j)
+{
+    (void)w;
+    attest_json(j);
+}
+
+static void ota_row_plan(const struct wiring *w, struct confine_plan *p)
+{
+    ota_plan(w->config, p);
+}
+
+static cmx_err ota_row_prepare(struct wiring *w, struct cmx_why *why)
+{
+    return ota_prepare(w->config, why);
+}
+
+static cmx_err ota_row_start(struct wiring *w, struct cmx_why *why)
+{
+    return ota_start(w->config, w->isolation, w->proxy, why);
+}
+
+static void ota_row_stop(struct wiring *w)
+{
+    (void)w;
+    ota_stop();
+}
+
+static void ota_row_json(const struct wiring *w, struct cmx_json *j)
+{
+    (void)w;
+    ota_json(j);
 }
 
 /* ---- the table ---- */
 
-static const struct agent_module modules[] = {
+/* Any function may be NULL. */
+struct module {
+    const char *name;
+    /* Whether the module accepts the configuration. Changes nothing; --check calls it too. */
+    cmx_err (*check)(const struct agent_config *c, struct cmx_why *why);
+    /* Opens or installs everything that the module can no longer reach after the agent has confined itself. */
+    cmx_err (*prepare)(struct wiring *w, struct cmx_why *why);
+    /* Adds the files and ports that the module needs after that to the plan. */
+    void (*plan)(const struct wiring *w, struct confine_plan *p);
+    cmx_err (*start)(struct wiring *w, struct cmx_why *why);
+    /* Changes over from w->config to next. On error nothing has changed. */
+    cmx_err (*reload)(struct wiring *w, const struct agent_config *next, struct cmx_why *why);
+    void (*turn)(struct wiring *w);
+    int (*fd)(const struct wiring *w); /* -1: none */
+    void (*stop)(struct wiring *w);
+    void (*json)(const struct wiring *w, struct cmx_json *j);
+    void (*text)(const struct wiring *w, struct cmx_buf *out);
+};
+
+static const struct module modules[] = {
     {.name = "credentials", .check = credentials_check, .reload = credentials_reload},
     {.name = "isolation",
      .check = isolation_check,
-     .prepare = isolation_prepare,
-     .reload = isolation_reload,
-     .stop = isolation_stop,
-     .json = isolation_json,
-     .text = isolation_text},
-    {.name = "proxy", .check = proxy_check, .start = proxy_start, .reload = proxy_reload, .stop = proxy_stop},
+     .prepare = isolation_row_prepare,
+     .plan = isolation_row_plan,
+     .reload = isolation_row_reload,
+     .turn = isolation_row_turn,
+     .fd = isolation_row_fd,
+     .stop = isolation_row_stop,
+     .json = isolation_row_json,
+     .text = isolation_row_text},
+    {.name = "proxy",
+     .check = proxy_check,
+     .start = proxy_start,
+     .reload = proxy_reload,
+     .turn = proxy_turn,
+     .stop = proxy_stop},
     {.name = "attest",
-     .plan = attest_plan,
-     .prepare = attest_prepare,
-     .start = attest_start,
-     .reload = attest_reload,
-     .stop = attest_stop,
-     .json = attest_json},
+     .prepare = attest_row_prepare,
+     .plan = attest_row_plan,
+     .start = attest_row_start,
+     .reload = attest_row_reload,
+     .stop = attest_row_stop,
+     .json = attest_row_json},
     {.name = "ota",
      .check = ota_check,
-     .plan = ota_plan,
-     .prepare = ota_prepare,
-     .start = ota_start,
-     .reload = ota_reload,
-     .stop = ota_stop},
+     .prepare = ota_row_prepare,
+     .plan = ota_row_plan,
+     .start = ota_row_start,
+     .stop = ota_row_stop,
+     .json = ota_row_json},
 };
 #define N_MODULES (sizeof modules / sizeof modules[0])
 
-/* Completes an error that left no sentence. */
-static cmx_err explain(cmx_err err, const struct agent_module *m, char *why, size_t cap)
+/* An error without a sentence gets one. */
+static cmx_err explain(cmx_err err, const struct module *m, struct cmx_why *why)
 {
-    if (err && !why[0])
-        snprintf(why, cap, "%s: %s", m->name, cmx_err_text(err));
+    if (err && !why->text[0])
+        cmx_why_set(why, "%s: %s", m->name, cmx_err_text(err));
     return err;
 }
 
-cmx_err wiring_check(const struct agent_config *c, char *why, size_t cap)
+cmx_err wiring_check(const struct agent_config *c, struct cmx_why *why)
 {
     cmx_err err = CMX_OK;
 
-    why[0] = 0;
-    for (const struct agent_module *m = modules; m < modules + N_MODULES && !err; m++)
-        err = m->check ? explain(m->check(c, why, cap), m, why, cap) : CMX_OK;
+    why->text[0] = 0;
+    for (const struct module *m = modules; m < modules + N_MODULES && !err; m++)
+        err = m->check ? explain(m->check(c, why), m, why) : CMX_OK;
     return err;
 }
 
-void wiring_plan(struct agent *a, struct confine_plan *p)
+void wiring_plan(const struct wiring *w, struct confine_plan *p)
 {
-    for (const struct agent_module *m = modules; m < modules + N_MODULES; m++)
+    for (const struct module *m = modules; m < modules + N_MODULES; m++)
         if (m->plan)
-            m->plan(a, p);
+            m->plan(w, p);
 }
 
-cmx_err wiring_prepare(struct agent *a, char *why, size_t cap)
+cmx_err wiring_prepare(struct wiring *w, struct cmx_why *why)
 {
     cmx_err err = CMX_OK;
 
-    why[0] = 0;
-    for (const struct agent_module *m = modules; m < modules + N_MODULES && !err; m++)
-        err = m->prepare ? explain(m->prepare(a, why, cap), m, why, cap) : CMX_OK;
+    why->text[0] = 0;
+    for (const struct module *m = modules; m < modules + N_MODULES && !err; m++)
+        err = m->prepare ? explain(m->prepare(w, why), m, why) : CMX_OK;
     return err;
 }
 
-cmx_err wiring_start(struct agent *a, char *why, size_t cap)
+cmx_err wiring_start(struct wiring *w, struct cmx_why *why)
 {
     cmx_err err = CMX_OK;
 
-    why[0] = 0;
-    for (const struct agent_module *m = modules; m < modules + N_MODULES && !err; m++)
-        err = m->start ? explain(m->start(a, why, cap), m, why, cap) : CMX_OK;
+    why->text[0] = 0;
+    for (const struct module *m = modules; m < modules + N_MODULES && !err; m++)
+        err = m->start ? explain(m->start(w, why), m, why) : CMX_OK;
     return err;
 }
 
-static void reload_back(struct agent *a, const struct agent_module *failed)
+static void reload_back(struct wiring *w, const struct module *failed)
 {
-    char why[160] = "";
+    struct cmx_why why = {""};
 
-    for (const struct agent_module *m = failed; m-- > modules;)
-        if (m->reload && m->reload(a, a->config, why, sizeof why) != CMX_OK)
+    for (const struct module *m = failed; m-- > modules;)
+        if (m->reload && m->reload(w, w->config, &why) != CMX_OK)
             cmx_log(CMX_LOG_ERROR, "agent", "%s does not take its old configuration back: %s; restart the agent",
-                    m->name, why);
+                    m->name, why.text);
 }
 
-cmx_err wiring_reload(struct agent *a, const struct agent_config *next, char *why, size_t cap)
+cmx_err wiring_reload(struct wiring *w, const struct agent_config *next, struct cmx_why *why)
 {
-    why[0] = 0;
-    for (const struct agent_module *m = modules; m < modules + N_MODULES; m++) {
-        cmx_err err = m->reload ? explain(m->reload(a, next, why, cap), m, why, cap) : CMX_OK;
+    why->text[0] = 0;
+    for (const struct module *m = modules; m < modules + N_MODULES; m++) {
+        cmx_err err = m->reload ? explain(m->reload(w, next, why), m, why) : CMX_OK;
 
         if (err) {
-            reload_back(a, m);
+            reload_back(w, m);
             return err;
         }
     }
     return CMX_OK;
 }
 
-void wiring_stop(struct agent *a)
+size_t wiring_polls(const struct wiring *w, struct pollfd fds[WIRING_POLLS_MAX])
 {
-    for (const struct agent_module *m = modules + N_MODULES; m-- > modules;)
+    size_t n = 0;
+
+    for (const struct module *m = modules; m < modules + N_MODULES; m++) {
+        int fd = m->fd ? m->fd(w) : -1;
+
+        if (fd >= 0 && n < WIRING_POLLS_MAX)
+            fds[n++] = (struct pollfd){.fd = fd, .events = POLLIN};
+    }
+    return n;
+}
+
+void wiring_turn(struct wiring *w)
+{
+    for (const struct module *m = modules; m < modules + N_MODULES; m++)
+        if (m->turn)
+            m->turn(w);
+}
+
+void wiring_stop(struct wiring *w)
+{
+    for (const struct module *m = modules + N_MODULES; m-- > modules;)
         if (m->stop)
-            m->stop(a);
+            m->stop(w);
 }
 
-void wiring_json(void *agent, struct cmx_json *j)
+void wiring_json(void *wiring, struct cmx_json *j)
 {
-    for (const struct agent_module *m = modules; m < modules + N_MODULES; m++)
+    for (const struct module *m = modules; m < modules + N_MODULES; m++)
         if (m->json)
-            m->json(agent, j);
+            m->json(wiring, j);
 }
 
-void wiring_text(void *agent, struct cmx_buf *out)
+void wiring_text(void *wiring, struct cmx_buf *out)
 {
-    for (const struct agent_module *m = modules; m < modules + N_MODULES; m++)
+    for (const struct module *m = modules; m < modules + N_MODULES; m++)
         if (m->text)
-            m->text(agent, out);
+            m->text(wiring, out);
 }
-
-/* ---- control commands ---- */
-
-/* status [json | table [color]] */
-static cmx_err command_status(void *arg, const struct control_request *r, struct cmx_buf *out)
-{
-    struct status_view *v = cmx_mem_alloc(sizeof *v);
-    bool table = r->n > 1 && strcmp(r->word[1], "table") == 0;
-    cmx_err err = CMX_EINVAL;
-
-    if (!v)
-        return CMX_ENOMEM;
-    agent_view(arg, v);
-    if (table)
-        err = status_table(v, r->n > 2 && strcmp(r->word[2], "color") == 0, out);
-    else if (r->n == 1 || strcmp(r->word[1], "json") == 0)
-        err = status_json(v, out);
-    cmx_mem_free(v);
-    return err;
-}
-
-const struct control_command wiring_commands[] = {
-    {"status", false, command_status},
-};
-const size_t wiring_n_commands = sizeof wiring_commands / sizeof wiring_commands[0];

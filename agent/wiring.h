@@ -1,42 +1,51 @@
-/* wiring.h - the modules of the agent, in the order in which they start. A module is a row of the table in wiring.c:
- * this is the place where isolation, OTA and attestation are put beside the proxy.
+/* wiring.h - the modules of the agent: credentials, isolation, proxy, attestation and updates. The table in wiring.c
+ * has a row for each, in the order in which they start, and passes each module the state that it needs.
  *
- * Start: plan and prepare of all, confinement, start of all. Reload: reload of all; if one refuses, those before it are
- * given the old configuration again. Stop: in reverse order. All from the agent's own thread. */
+ * Start: prepare all, confine the process, start all. Reload: reload all; if one refuses, those before it get the old
+ * configuration again. Stop: in reverse order. Call from the agent's own thread. */
 #ifndef CMX_AGENT_WIRING_H
 #define CMX_AGENT_WIRING_H
 
-#include "agent.h"
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
 
-/* Any function may be NULL. why: one sentence for a person. */
-struct agent_module {
-    const char *name;
-    /* Would the configuration be accepted? Changes nothing; also for --check. */
-    cmx_err (*check)(const struct agent_config *c, char *why, size_t cap);
-    /* What the module needs left of files and ports. */
-    void (*plan)(struct agent *a, struct confine_plan *p);
-    /* What has to be opened or installed before the agent confines itself. a->config is the configuration. */
-    cmx_err (*prepare)(struct agent *a, char *why, size_t cap);
-    cmx_err (*start)(struct agent *a, char *why, size_t cap);
-    /* Changes over from a->config to next. On error nothing has changed. */
-    cmx_err (*reload)(struct agent *a, const struct agent_config *next, char *why, size_t cap);
-    void (*stop)(struct agent *a);
-    /* Members of the status document's "modules", and lines under the table. */
-    void (*json)(struct agent *a, struct cmx_json *j);
-    void (*text)(struct agent *a, struct cmx_buf *out);
+#include "agent/config/agent_config.h"
+#include "agent/confine/confine.h"
+#include "cmxsafe/core/buf.h"
+#include "cmxsafe/core/json.h"
+#include "cmxsafe/core/why.h"
+
+struct cmx_proxy;
+struct isolation;
+
+/* The modules' objects, and what several of them use. */
+struct wiring {
+    struct agent_config *config; /* in force; owned by the agent */
+    int wake;                    /* eventfd of the agent's loop: a session came up or went down, the rules changed */
+    struct isolation *isolation; /* NULL: not enabled at the start */
+    struct cmx_proxy *proxy;
+    bool sessions_held; /* isolation failed: the engine has no contexts */
 };
 
-CMX_MUST_USE cmx_err wiring_check(const struct agent_config *c, char *why, size_t cap);
-CMX_MUST_USE cmx_err wiring_prepare(struct agent *a, char *why, size_t cap);
-CMX_MUST_USE cmx_err wiring_start(struct agent *a, char *why, size_t cap);
-CMX_MUST_USE cmx_err wiring_reload(struct agent *a, const struct agent_config *next, char *why, size_t cap);
-void wiring_plan(struct agent *a, struct confine_plan *p);
-void wiring_stop(struct agent *a);
-void wiring_json(void *agent, struct cmx_json *j);
-void wiring_text(void *agent, struct cmx_buf *out);
+#define WIRING_POLLS_MAX 4
 
-/* The commands of the control socket; a module adds its own rows. */
-extern const struct control_command wiring_commands[];
-extern const size_t wiring_n_commands;
+/* On error why is one sentence. */
+CMX_MUST_USE cmx_err wiring_check(const struct agent_config *c, struct cmx_why *why);
+CMX_MUST_USE cmx_err wiring_prepare(struct wiring *w, struct cmx_why *why);
+void wiring_plan(const struct wiring *w, struct confine_plan *p);
+CMX_MUST_USE cmx_err wiring_start(struct wiring *w, struct cmx_why *why);
+/* On error w->config stays in force. */
+CMX_MUST_USE cmx_err wiring_reload(struct wiring *w, const struct agent_config *next, struct cmx_why *why);
+void wiring_stop(struct wiring *w);
+
+/* Fills fds for poll; returns how many. */
+size_t wiring_polls(const struct wiring *w, struct pollfd fds[WIRING_POLLS_MAX]);
+/* At each turn of the agent's loop: at least once a second, and at once when one of those descriptors is readable. */
+void wiring_turn(struct wiring *w);
+
+/* Members of the status document's "modules", and lines under the table. wiring: a struct wiring. */
+void wiring_json(void *wiring, struct cmx_json *j);
+void wiring_text(void *wiring, struct cmx_buf *out);
 
 #endif

@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
-# Figures of attestation over 4 MB of flash, each against its peer in the same run. The least of many runs each,
-# since the machine is shared. Prints `name value aim ok|short`.
+# Figures of attestation over 4 MB of flash, each against its peer in the same run. Each figure is the shortest of many
+# runs, since the machine may be shared. Prints `name value aim ok|short`.
 #
-#   attest_hash_ratio          /hash on the board's service, over the bare HMAC work: the same messages, through the same library
-#   attest_cli_ratio           cmxsafe attest --compute over a program that does the bare work; of both what starting costs is taken off
+#   attest_hash_ratio          /hash on the board's service, over the bare HMAC work: the same messages and the same library
+#   attest_cli_ratio           cmxsafe attest --compute over a program that does the bare work, without the time of starting
+#   either
 #   attest_cli_vs_python       remote_attestation.py over cmxsafe attest --compute, whole processes
-#   attest_evidence_ratio      /evidence over /hash, a flash with no erased chunk at all: the worst case
-#                              (beside it: what SHA-256 alone takes over the same bytes, its floor; docs/ATTESTATION.md, "What evidence costs")
+#   attest_evidence_ratio      /evidence over /hash, flash without an erased chunk: the worst case
+#                              (also prints the time of SHA-256 over the same bytes, the lower bound; docs/ATTESTATION.md, "What evidence costs")
 #   attest_evidence_ratio_typical  the same, 1.2 MB of application and the rest erased
-#   attest_bulk_meanwhile      bulk through the same SSH session while /hash is asked without a pause, over bulk alone; flash as slow as a
+#   attest_bulk_meanwhile      bulk through the same SSH session during /hash requests without a pause, over bulk alone;
+#   flash as slow as a
 #                              chip's (4 KB in 250 us). Median of five pairs.
-#   attest_heap                our allocations' peak during both, bytes
+#   attest_heap                our allocations' peak during /hash, /evidence and signed /evidence, bytes
 set -u
 . "$(dirname "$0")/../scripts/lib.sh"
 cd "$CMX_ROOT" || exit 1
@@ -31,7 +33,7 @@ figure() { # figure NAME VALUE AIM COMPARISON ("<=" or ">=")
 }
 least() { sort -n | head -n 1; }
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", a / b }'; }
-# took COMMAND...: the least of 25 runs of a process, in microseconds.
+# took COMMAND...: the shortest of 25 runs of a process, in microseconds.
 took() {
     local i a b
     for i in $(seq 25); do
@@ -39,7 +41,7 @@ took() {
         echo $(((b - a) / 1000))
     done | least
 }
-asked() { # asked TARGET: least time of the request, in microseconds, by curl over one connection
+asked() { # asked TARGET: shortest time of the request, in microseconds, by curl over one connection
     local i urls=()
     for i in $(seq 30); do urls+=(-o /dev/null "http://127.0.0.1:$port$1"); done
     curl -sf -w '%{time_total}\n' "${urls[@]}" | awk '{ print int($1 * 1000000) }' | least
@@ -66,11 +68,12 @@ printf '# bare HMAC work %s us, /hash %s us, /evidence %s us (random flash)\n' "
 figure attest_hash_ratio "$(ratio "$hash" "$bare")" 1.1 '<='
 figure attest_evidence_ratio "$(ratio "$evidence" "$hash")" 0.7 '<='
 bare_digest=$("$tmp/bare" 200 private_key.bin firmware.bin sha256)
-printf '# bare SHA-256 work %s us, %s of /hash and %s of the bare HMAC work: the floor of that ratio on random flash\n' "$bare_digest" "$(ratio "$bare_digest" "$hash")" "$(ratio "$bare_digest" "$bare")"
+printf '# bare SHA-256 work %s us, %s of /hash and %s of the bare HMAC work: the lower bound of that ratio on random flash\n' "$bare_digest" "$(ratio "$bare_digest" "$hash")" "$(ratio "$bare_digest" "$bare")"
 serve typical.bin
 hash=$(asked "/hash?challenge=string_to_use_as_challenge")
 evidence=$(asked "/evidence?nonce=0011223344556677")
-printf '# /hash %s us, /evidence %s us (1.2 MB of application, the rest erased)\n' "$hash" "$evidence"
+signed=$(asked "/evidence?nonce=0011223344556677&alg=ES256")
+printf '# /hash %s us, /evidence %s us, signed %s us (1.2 MB of application, the rest erased)\n' "$hash" "$evidence" "$signed"
 figure attest_evidence_ratio_typical "$(ratio "$evidence" "$hash")" 0.7 '<='
 kill "$pid"; wait "$pid" 2>/dev/null; pid=''
 heap=$(sed -n 's/heap //p' board.out)
@@ -86,6 +89,6 @@ figure attest_cli_vs_python "$(ratio "$python" "$c")" 5 '>='
 figure attest_heap "$heap" 8192 '<='
 slow=$(CMX_BIN=$bin bash "$CMX_ROOT/bench/attest_meanwhile.sh" 250) || die "attest_meanwhile.sh fails"
 fast=$(CMX_BIN=$bin bash "$CMX_ROOT/bench/attest_meanwhile.sh" 0) || die "attest_meanwhile.sh fails"
-printf '# bulk while /hash is asked without a pause, over bulk alone: flash of a chip %s; flash that costs nothing, so that only the processor bounds /hash, %s\n' "$slow" "$fast"
+printf '# bulk during /hash requests without a pause, over bulk alone: with slow flash as in a chip %s; with flash that takes no time %s\n' "$slow" "$fast"
 figure attest_bulk_meanwhile "$slow" 0.9 '>='
 exit $short

@@ -1,8 +1,9 @@
-/* attest_bare.c - the work that /hash cannot do without: HMAC-SHA256 by OpenSSL over H || chunk || challenge for each 4
- * KB of an image in memory, one keyed context restarted for each message; and the work that /evidence cannot do without:
- * one SHA-256 by OpenSSL over all of it.
+/* attest_bare.c - the necessary work of /hash: HMAC-SHA256 by OpenSSL over H || chunk || challenge for each 4 KB of an
+ * image in memory, with one keyed context restarted for each message. And the necessary work of /evidence: one SHA-256
+ * by OpenSSL over the image.
  *
- *     attest_bare ROUNDS KEY IMAGE [sha256]   prints the least time of a round in microseconds; 0: only starts */
+ *     attest_bare ROUNDS KEY IMAGE [sha256]   prints the shortest time of a round in microseconds; 0 rounds: only
+ * starts */
 #include <fcntl.h>
 #include <openssl/core_names.h>
 #include <openssl/evp.h>

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# For bench/attest.sh: prints the rate of a bulk transfer through the session that also carries the attestation, while /hash over
-# 4 MB is asked without a pause, over its rate alone: the median of five pairs. attest_meanwhile.sh FLASH_US: how long each read
-# of 4 KB of flash takes at least.
+# For bench/attest.sh: compares the rate of a bulk transfer through the attestation's session during /hash requests over 4
+# MB without a pause with its rate alone. Prints the median ratio of five pairs. attest_meanwhile.sh FLASH_US: the minimum
+# time of each read of 4 KB of flash.
 . "$(dirname "$0")/../tests/e2e/lib.sh"
 . "$(dirname "$0")/../tests/e2e/attest_lib.sh"
 start_board_with_bulk "$1"
@@ -31,7 +31,7 @@ threading.Thread(target=ask, daemon=True).start()
 ratios = []
 for i in range(5):
     asking.clear()
-    time.sleep(0.5)  # the answer under way
+    time.sleep(0.5)  # the answer in progress
     alone = rate(s, 1.5)
     asking.set()
     ratios.append(rate(s, 1.5) / alone)

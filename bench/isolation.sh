@@ -11,10 +11,11 @@ figure() { # figure NAME VALUE AIM OK?(1)
 }
 holds() { awk "BEGIN { print ($1) ? 1 : 0 }"; }
 
-# What decides. (digest.c, which names the policy in evidence, is not asked about packets.)
-pure=(src/cmxsafe/isolation/{flow,link,packet,policy,reason,request}.c)
+# The files that decide about packets. (digest.c only names the policy in evidence.)
+mapfile -t pure < <(ls src/cmxsafe/isolation/*.c | grep -v /digest.c)
 
-# The verdict, flat from 1 to 32 contexts. The least of several runs each, taken in turn: the machine is shared.
+# The time of a verdict does not grow from 1 to 32 contexts. The shortest of several alternating runs, because the machine
+# may be shared.
 gcc -O2 -D_GNU_SOURCE -Isrc -I. bench/isolation_verdict.c "${pure[@]}" -o "$work/verdict" || exit 1
 for n in 1 32; do : >"$work/$n"; done
 for _ in 1 2 3 4 5; do
@@ -24,33 +25,34 @@ one=$(sort -n "$work/1" | head -1) many=$(sort -n "$work/32" | head -1)
 figure isolation_verdict_ns_32_contexts "$many" "<=60" "$(holds "$many <= 60")"
 figure isolation_verdict_32_to_1 "$(awk "BEGIN { printf \"%.2f\", $many / $one }")" "<=1.25" "$(holds "$many / $one <= 1.25")"
 
-# Code and static data of the pure part for riscv32, linked, so that calls have the length that they have on the device.
+# Code and static data of the pure part for riscv32, linked, so that call instructions have their final length.
 if command -v riscv64-unknown-elf-gcc >/dev/null; then
     for c in "${pure[@]}"; do
         riscv64-unknown-elf-gcc -march=rv32imc -mabi=ilp32 --specs=picolibc.specs -Os -Isrc -c "$c" \
             -o "$work/$(basename "$c").o" || exit 1
     done
-    # The C library's three functions are not ours: they stand at an address nearby.
+    # The three functions of the C library do not count; they get a nearby address.
     riscv64-unknown-elf-ld -m elf32lriscv -e 0 --defsym memcpy=0x42008000 --defsym memset=0x42008100 \
         --defsym memcmp=0x42008200 -Ttext=0x42000000 "$work"/*.o -o "$work/pure.elf" || exit 1
     size=$(riscv64-unknown-elf-size "$work/pure.elf" | awk 'NR == 2 { print $1 + $2 + $3 }')
     figure isolation_pure_riscv32_bytes "$size" "<8192" "$(holds "$size < 8192")"
 fi
 
-# Bulk rates with isolation against without, the same transfers in turns: the median of the pairs' ratios. Beside it the
-# same of the processor time that the device's side took, which tells isolation's cost from the machine's other work.
+# Bulk rates with and without isolation, in alternating transfers: the median of the pairs' ratios. The ratio of the
+# device's processor time is also printed, because other load on the machine affects it less.
 bulk() { # bulk NAME COLUMN AIM FILE
     awk -v name="$1" -v column="$2" -v aim="$3" '
         function median(a, n,   i, j, t) {
             for (i = 2; i <= n; i++) for (j = i; j > 1 && a[j] < a[j - 1]; j--) { t = a[j]; a[j] = a[j - 1]; a[j - 1] = t }
             return n % 2 ? a[(n + 1) / 2] : (a[n / 2] + a[n / 2 + 1]) / 2
         }
-        $1 == "without" { base = $column } $1 == "with" && base > 0 { pair[++n] = $column / base }
+        $1 == "without" { base = $column }
+        $1 == "with" && base > 0 { pair[++n] = $column / base; rounds = rounds (n > 1 ? "," : "") sprintf("%.3f", pair[n]) }
         END {
             if (!n) { print name " none " aim " short"; exit }
             r = median(pair, n)
             limit = substr(aim, 3) + 0
-            printf "%s %.3f %s %s\n", name, r, aim, (aim ~ /^>/ ? r >= limit : r <= limit) ? "ok" : "short"
+            printf "%s %.3f %s %s %s\n", name, r, aim, (aim ~ /^>/ ? r >= limit : r <= limit) ? "ok" : "short", rounds
         }' "$work/$4"
 }
 both() { # both agent|board RATE-AIM CPU-AIM
@@ -61,6 +63,6 @@ both() { # both agent|board RATE-AIM CPU-AIM
 : >"$work/isolation_board_bulk_ratio"
 if [ "$(id -u)" = 0 ] && [ -x build/bin/cmxsafed ] && [ -x build/bin/isolation_board ]; then
     CMX_BIN=$CMX_ROOT/build/bin bash bench/isolation_bulk.sh "$work" "${CMX_BENCH_ROUNDS:-7}" || exit 1
-fi # else none: it needs root and a build
+fi # otherwise there is no figure: it needs root and a build
 both agent 0.98 1.02
 both board 0.97 1.03

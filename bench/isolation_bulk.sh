@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# isolation_bulk.sh FOLDER ROUNDS - bytes a second through a proxy, with and without isolation in turns, for the agent
-# (nftables) and a device on lwIP: after each change a transfer that is not counted, then three, of which the median counts.
-# Writes lines `with RATE CPU` and `without RATE CPU` to FOLDER/isolation_{agent,board}_bulk_ratio; CPU: what the device's
-# side took, in nanoseconds of processor a kilobyte, which other programs on the machine disturb less than the rate.
+# isolation_bulk.sh FOLDER ROUNDS - bytes per second through a proxy, alternately with and without isolation, for the agent
+# (nftables) and a device on lwIP. After each change one transfer is not counted, and then the median of three is taken.
+# Writes lines `with RATE CPU` and `without RATE CPU` to FOLDER/isolation_{agent,board}_bulk_ratio; CPU: the device's
+# processor time in nanoseconds per kilobyte, which other programs on the machine affect less than the rate.
 out=$1 rounds=$2
 . "$(dirname "$0")/../tests/e2e/lib.sh"
 . "$(dirname "$0")/../tests/e2e/isolation_lib.sh"
@@ -46,7 +46,7 @@ bg dev "$BIN/cmxsafed" -c "$CONF" 2>>"$AGENT_LOG"
 AGENT=$!
 wait_up
 wait_for 30 in_ns gw curl -sf -o /dev/null http://localhost:9081/ || fail "the service does not answer"
-rounds=$((2 * rounds + 1)) # the ratios are near to one, and single pairs spread by a fifth
+rounds=$((2 * rounds + 1)) # the ratios are close to one, and single pairs vary by a fifth
 for _ in $(seq "$rounds"); do
     measure without "$AGENT" "$SERVICE"
     in_ns dev "$BIN/cmxsafed" isolation -c "$CONF" --apply || fail "--apply"
@@ -57,7 +57,7 @@ stop "$AGENT"
 ip netns del "$NS-dev"
 in_ns gw ip neigh flush dev eth0 # the next device has another hardware address
 
-# Two devices, one of them isolated, would share the processors: one after the other, then.
+# The devices run one after the other, because two at once would share the processors.
 ip -n "$NS-sw" tuntap add tap0 mode tap
 ip -n "$NS-sw" link set tap0 master br0 up
 is_up() { [ "$(in_ns gw curl -s -m 5 http://localhost:9081/)" = hello ]; }

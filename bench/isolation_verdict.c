@@ -1,7 +1,6 @@
-/* isolation_verdict.c - nanoseconds of one verdict with that many contexts, each with a live session and relays, over a
- * mix of inbound and outbound session segments and drops. Prints the least of 15 rounds, by
- * the CPU time of the thread: the machine is shared. Usage: isolation_verdict
- * CONTEXTS */
+/* isolation_verdict.c - measures one verdict, in nanoseconds, with CONTEXTS contexts that each have a live session and
+ * relays, over a mix of inbound and outbound session segments and drops. Prints the shortest of 15 rounds, in CPU time
+ * of the thread, because the machine may be shared. Usage: isolation_verdict CONTEXTS */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -48,7 +47,7 @@ static void open_context(unsigned i)
     verdict(&f, CMX_IN, CMX_ALLOW);
 }
 
-/* Of eight frames: four in, three out, one that belongs to nobody. */
+/* Of eight frames, four are inbound, three outbound, and one belongs to no flow. */
 static void make_frames(unsigned contexts)
 {
     unsigned i;
@@ -99,10 +98,10 @@ int main(int argc, char **argv)
     double ns[ROUNDS];
     unsigned i;
 
-    cmx_ip4(&us, us4);
-    cmx_ip4(&gw, gw4);
-    cmx_ip4(&localhost, lo4);
-    c.gateways[0] = gw;
+    cmx_ip_v4(&us, us4);
+    cmx_ip_v4(&gw, gw4);
+    cmx_ip_v4(&localhost, lo4);
+    c.gateways[0] = (struct cmx_iso_gateway){.ip = gw};
     for (c.n_contexts = 0; c.n_contexts < contexts; c.n_contexts++)
         c.contexts[c.n_contexts].port = (uint16_t)(81 + c.n_contexts);
     must(cmx_isolation_init(&iso, &c, flows, 512));

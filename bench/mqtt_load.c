@@ -1,12 +1,12 @@
 /* mqtt_load.c - a publisher and a subscriber in one process, MQTT 3.1.1 (OASIS standard, sections 2 and 3) over TCP or
- * over TLS 1.3, so that both legs' times come from one clock. QoS 0, 64-byte messages, TCP_NODELAY.
+ * over TLS 1.3, so that both times come from one clock. QoS 0, 64-byte messages, TCP_NODELAY.
  *
  *   mqtt_load PUBLISH_PORT SUBSCRIBE_PORT CA.pem|- each|spaced|kept N [IPV4-ADDRESS, default 127.0.0.1]
  *
- * each: the publisher connects, says CONNECT, publishes and disconnects for every message. spaced: the same, with a
- * pause of PAUSE_US after each message, as of a sensor, so that nothing of the one before is still under way. kept: it
- * stays connected; N messages one at a time give the latency, then 4 N with at most WINDOW under way give the rate.
- * Prints: median latency in us (each: from before connect; kept: from publish), its 99th percentile, messages a second.
+ * each: the publisher connects, sends CONNECT, publishes and disconnects for every message. spaced: the same, with a
+ * pause of PAUSE_US after each message, as a sensor does, so that the previous message is complete. kept: it stays
+ * connected; N messages one at a time give the latency, then 4 N with at most WINDOW under way give the rate. Prints:
+ * median latency in us (each: from before connect; kept: from publish), its 99th percentile, messages a second.
  */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
@@ -65,7 +65,7 @@ static void get(struct peer *p, unsigned char *data, size_t len)
     }
 }
 
-/* One packet with a remaining length under 128; its first byte must be type. */
+/* Reads one packet with a remaining length under 128 whose first byte must be type. */
 static void expect(struct peer *p, unsigned type)
 {
     unsigned char packet[130];

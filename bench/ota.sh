@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Figures of updates over the air. One line a figure: name value aim ok|short; lines that begin with # are the measured values.
-# The upload: 1.5 MB from a client at the gateway to the virtual board (built with the device profile's relay buffers), over a link
-# that delays by 10 ms each way; its peer carries the same upload over the same link to the same service with the flow of the
-# original: 8,000-byte window, 512-byte reads. Our side's channel window is that of the libssh at hand (libssh 0.10: 1.28 MB), not
-# LibSSH-ESP32's.
+# Figures of updates over the air. One line a figure: name value aim ok|short; lines that begin with # are the measured
+# values. The upload: 1.5 MB from a client at the gateway to the virtual board (built with the device profile's relay
+# buffers), over a link that delays by 10 ms each way; the peer carries the same upload over the same link to the same
+# service with the original's flow control: 8,000-byte window, 512-byte reads. Our side's channel window is that of the
+# installed libssh (libssh 0.10: 1.28 MB), not of LibSSH-ESP32.
 #   CMX_ROUNDS (3)
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
@@ -26,7 +26,7 @@ for v in 1 2; do
     "$BIN/cmxsafe" image sign --key k.pem v$v.bin >/dev/null || fail "sign"
 done
 start_sshd </dev/null
-link=$(free_port) ours=$(free_port) theirs=$(free_port) stream=$(free_port) attest=$(free_port) offset=$(($(free_port) - 8989))
+link=$(free_port) ours=$(free_port) theirs=$(free_port) stream=$(free_port) attest=$(free_port) offset=$(free_offset)
 "$python" "$here/ota_link.py" delay "$link" "$SSHD_PORT" 10 & PIDS+=($!)
 wait_for 10 listening "$link" || fail "the link"
 "$BIN/cmxsafe-board" create board --chip esp32c3 --image v1.bin >/dev/null || fail "create"
@@ -37,7 +37,7 @@ wait_for 10 listening "$link" || fail "the link"
     --set "ota.public_key=$("$BIN/cmxsafe" image key --key k.pem)" 2>board.log & PIDS+=($!)
 "$python" "$here/ota_link.py" original "$link" "$SSHD_USER" "$KEY" "$theirs" $((8989 + offset)) 2>original.log & PIDS+=($!)
 wait_for 30 listening "$theirs" || fail "the original's flow does not listen"
-ready() { curl -sS -m 10 "http://127.0.0.1:$ours/update" 2>/dev/null | jq -e '.state == "idle" and .running.confirmed' >/dev/null; }
+ready() { [ "$(curl -sS -m 10 "http://127.0.0.1:$ours/update" 2>/dev/null | jq '.state == "idle" and .running.confirmed')" = true ]; }
 # upload PORT: seconds from the first byte to the device's answer
 next=2
 upload() {
@@ -53,17 +53,17 @@ for i in $(seq "$ROUNDS"); do
     printf '# round %s: ours %s s, the original'"'"'s flow %s s\n' "$i" "$(cat o)" "$(cat t)"
     ratio "$(cat t)" "$(cat o)" >>ratios
 done
-figure upload_20ms_over_original "$(median <ratios)" ">=" 3
+figure_of upload_20ms_over_original ratios ">=" 3
 
-# Our heap, by the allocator's own count, from the service's start over a whole update to its end.
+# The peak of our heap, counted by our allocator, from the service's start to the end of a whole update.
 "$BIN/ota_board" flash 0 --init v1.bin >heap.out 2>heap.log & PIDS+=($!); pid=$!
-wait_for 20 grep -q listening heap.out
+wait_for 20 grep -q listening heap.out || fail "heap.out"
 curl -sS -m 60 -F update=@v2.bin "http://127.0.0.1:$(awk '/^listening/ {print $2; exit}' heap.out)/update" | grep -q ^OK || fail "heap"
-wait_for 20 grep -q '^heap' heap.out
+wait_for 20 grep -q '^heap' heap.out || fail "heap.out"
 stop "$pid"
 figure update_heap_bytes "$(awk '/^heap/ {print $2; exit}' heap.out)" "<=" 16384
 
-# Every flash operation of update, confirmation and rollback, five ways of losing power in each.
+# Power cuts in every flash operation of update, confirmation and rollback, in five ways each.
 (cd "$CMX_ROOT" && "$BIN/sim_ota") >sim.out 2>&1 || { tail -5 sim.out; fail "a power cut left a board that does not boot"; }
 sed -n 's/^power cut: */# /p' sim.out
 read -r good of <<<"$(sed -n 's/^power-cut points that leave a bootable board: \([0-9]*\) of \([0-9]*\)$/\1 \2/p' sim.out)"

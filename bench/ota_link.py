@@ -1,6 +1,5 @@
-"""For bench/ota.sh. `delay PORT TARGET MS`: a TCP relay that holds every byte for MS in each direction: a link without a limit to
-its rate. `original GATEWAY_PORT USER KEY REMOTE LOCAL`: a reverse forward with the flow of the original's relay: a channel window
-of 8,000 bytes, replenished by half, and reads of 512 bytes."""
+"""For bench/ota.sh. `delay PORT TARGET MS`: a TCP relay that delays every byte by MS in each direction, without a limit of the rate. `original GATEWAY_PORT USER KEY REMOTE LOCAL`: a reverse forward with the flow control of the original's relay: a channel window
+of 8,000 bytes, replenished when half is used, and reads of 512 bytes."""
 import asyncio
 import sys
 

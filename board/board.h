@@ -6,24 +6,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "board/board_config.h"
 #include "cmxsafe/core/err.h"
 #include "cmxsafe/port/port.h"
-#include "config.h"
+#include "port/linux/cli.h"
 
-#define BOARD_OK 0
-#define BOARD_FAILED 1
-#define BOARD_USAGE 2
-
-/* Commands; argv[0] is the command's name; they return BOARD_*. */
+/* Commands: argv[0] is the command's name; each returns a CLI_* status. */
 int board_cmd_create(int argc, char **argv);
 int board_cmd_run(int argc, char **argv);
 int board_cmd_image(int argc, char **argv);
 
-/* Prints `cmxsafe: what: why; what to do` to stderr; returns BOARD_FAILED. todo may be NULL. */
-int board_fail(const char *what, const char *why, const char *todo);
-
-/* Prints `cmxsafe: what` and where help is; returns BOARD_USAGE. */
-int board_usage(const char *fmt, ...) CMX_PRINTF(1, 2);
+/* The chips that a board can have, NULL at the end (create.c). */
+extern const char *const board_chips[];
 
 /* ---- flash.c: NOR flash in a file; a killed process leaves what was written ---- */
 
@@ -42,12 +36,16 @@ CMX_MUST_USE cmx_err board_flash_read(void *f, uint32_t offset, void *out, size_
 CMX_MUST_USE cmx_err board_flash_write(void *f, uint32_t offset, const void *data, size_t len);
 CMX_MUST_USE cmx_err board_flash_erase(void *f, uint32_t offset, size_t len);
 
-/* ---- hardware.c: the eFuse ---- */
+/* ---- hardware.c: the eFuse, and the secret that a device without a hardware key stores ---- */
 
-/* In the board's folder, before anything runs: opens the hardware key and tells attestation what the chip is. A board
- * without a usable key runs all the same; why is logged, with the command that mends it. */
+/* Opens the hardware key and gives attestation the facts of the chip. The board's folder is the working directory; call
+ * it before anything runs. A board without a usable key runs too; the log says why there is none. */
 void board_hardware_open(const struct board_config *config);
-void board_hardware_close(void); /* once nothing runs any more */
+void board_hardware_close(void); /* after everything has ended */
+
+/* As port.h's cmx_port_secret_*, in the file "ssh_secret.bin" of the board's folder; the argument is not used. */
+CMX_MUST_USE cmx_err board_secret_read(void *arg, uint8_t out[CMX_PORT_SECRET_LEN]);
+CMX_MUST_USE cmx_err board_secret_create(void *arg, const uint8_t secret[CMX_PORT_SECRET_LEN]);
 
 /* As port.h's cmx_port_hw_*; the argument is not used. */
 cmx_key_kind board_key_kind(void *arg);

@@ -1,9 +1,9 @@
 /* boot.c - the bootloader's part: which slot's application runs. */
-#include "board.h"
+#include "board/board.h"
+#include "board/idf/slots_flash.h"
 #include "cmxsafe/core/log.h"
-#include "cmxsafe/device/update.h"
+#include "cmxsafe/device/device_update.h"
 #include "cmxsafe/port/port.h"
-#include "slots_flash.h"
 
 #define TAG "boot"
 

@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "board.h"
-#include "cmxsafe/core/sha256.h"
+#include "board/board.h"
 #include "cmxsafe/ota/bytes.h"
+#include "cmxsafe/port/crypto.h"
 
 enum { HEADER_LEN = 24, SEGMENT_HEADER_LEN = 8, DESC_LEN = 256, CHECKSUM_SEED = 0xef };
 

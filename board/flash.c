@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "board.h"
+#include "board/board.h"
 #include "cmxsafe/port/port.h"
 
 #define FLASH_MAX (128 << 20)

@@ -1,18 +1,24 @@
-/* hardware.c - the board's eFuse: the hardware key behind port.h, and what evidence says of the chip. */
+/* hardware.c - the board's eFuse: the hardware key behind port.h, and the facts about the chip in evidence. */
 #include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "board.h"
+#include "board/board.h"
+#include "board/idf/efuse.h"
 #include "cmxsafe/core/log.h"
+#include "cmxsafe/core/secret.h"
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/device/attest_facts.h"
-#include "hw_key.h"
+#include "port/linux/hw_key.h"
 
 #define TAG "efuse"
-#define BOOTS_FILE "boots" /* how often the board has booted, as NVS would keep it */
+#define BOOTS_FILE "boots" /* the number of boots, which a chip keeps in NVS */
+#define SECRET_FILE "ssh_secret.bin"
 
-static struct cmx_hw_key *key; /* for as long as the program runs; NULL: no usable one */
+static struct cmx_hw_key *key; /* opened once; NULL: no usable one */
 
 cmx_key_kind board_key_kind(void *arg)
 {
@@ -32,6 +38,50 @@ void board_hardware_close(void)
     key = NULL;
 }
 
+/* ---- the secret, in NVS on a chip ---- */
+
+static cmx_err err_of(int e)
+{
+    return e == ENOENT ? CMX_ENOENT : e == EEXIST ? CMX_EEXIST : e == EACCES ? CMX_EPERM : CMX_EIO;
+}
+
+cmx_err board_secret_read(void *arg, uint8_t out[CMX_PORT_SECRET_LEN])
+{
+    int fd = open(SECRET_FILE, O_RDONLY | O_CLOEXEC);
+    ssize_t n;
+
+    (void)arg;
+    if (fd < 0)
+        return err_of(errno);
+    n = read(fd, out, CMX_PORT_SECRET_LEN);
+    close(fd);
+    if (n == CMX_PORT_SECRET_LEN)
+        return CMX_OK;
+    cmx_secret_wipe(out, CMX_PORT_SECRET_LEN);
+    return CMX_EIO;
+}
+
+/* Writes a new file and then gives it its name, so that a stopped process leaves the whole secret or none. */
+cmx_err board_secret_create(void *arg, const uint8_t secret[CMX_PORT_SECRET_LEN])
+{
+    int fd = open(".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+    char name[32];
+    cmx_err err = CMX_OK;
+
+    (void)arg;
+    if (fd < 0)
+        return err_of(errno);
+    snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+    if (write(fd, secret, CMX_PORT_SECRET_LEN) != CMX_PORT_SECRET_LEN || fsync(fd) != 0)
+        err = CMX_EIO;
+    else if (linkat(AT_FDCWD, name, AT_FDCWD, SECRET_FILE, AT_SYMLINK_FOLLOW) != 0)
+        err = err_of(errno);
+    close(fd);
+    return err;
+}
+
+/* ---- the eFuse ---- */
+
 static cmx_efuse_chip chip_of(const char *name)
 {
     static const char *const names[] = {
@@ -45,7 +95,7 @@ static cmx_efuse_chip chip_of(const char *name)
     return CMX_EFUSE_ESP32S3;
 }
 
-/* "esp32s3" is "ESP32-S3" to people and in a manifest. */
+/* The chip's name as a manifest has it: "esp32s3" is "ESP32-S3". */
 static const char *model_of(const char *chip)
 {
     static char model[16];
@@ -71,7 +121,7 @@ static uint32_t count_boot(void)
         boots = 0;
     f = fopen(BOOTS_FILE, "we");
     if (!f || fprintf(f, "%u\n", (unsigned)boots + 1) < 0)
-        cmx_log(CMX_LOG_WARN, TAG, "the number of boots cannot be kept");
+        cmx_log(CMX_LOG_WARN, TAG, "the number of boots cannot be stored in " BOOTS_FILE);
     if (f)
         fclose(f);
     return (uint32_t)boots + 1;
@@ -82,11 +132,11 @@ void board_hardware_open(const struct board_config *config)
     struct cmx_device_platform_facts facts = {.hw_model = model_of(config->chip), .boot_count = count_boot()};
     cmx_efuse_chip chip = chip_of(config->chip);
     struct cmx_efuse fuses;
-    char why[512];
+    struct cmx_why why = {""};
 
-    if (cmx_hw_key_open_efuse(config->efuse, config->efuse_key, &key, why, sizeof why))
-        cmx_log(CMX_LOG_WARN, TAG, "no hardware key: %s", why);
-    if (cmx_efuse_load(config->efuse, &fuses, why, sizeof why) == CMX_OK) {
+    if (cmx_efuse_open_hw_key(config->efuse, config->efuse_key, &key, &why))
+        cmx_log(CMX_LOG_WARN, TAG, "no hardware key: %s", why.text);
+    if (cmx_efuse_load(config->efuse, &fuses, &why) == CMX_OK) {
         facts.secure_boot = cmx_efuse_secure_boot(&fuses);
         facts.flash_encryption = cmx_efuse_flash_encryption(&fuses);
         facts.debug = cmx_efuse_debug(&fuses, chip);

@@ -6,15 +6,16 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "attest.h"
-#include "cli.h"
+#include "cli/attest_tool.h"
+#include "cli/common/key_file.h"
 #include "cmxsafe/core/json.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/secret.h"
 #include "cmxsafe/core/text.h"
-#include "cmxsafe/identity/identity.h"
+#include "cmxsafe/core/why.h"
 #include "cmxsafe/proxy/pin.h"
-#include "key_file.h"
+#include "gateway/folder/gw_json.h"
+#include "port/linux/cli.h"
 
 struct job {
     const struct attest_options *o;
@@ -26,28 +27,27 @@ struct job {
     uint8_t session[CMX_EVIDENCE_SESSION_MAX];
     size_t session_len;
     struct cmx_pin gateway;
-    uint8_t ueid[CMX_UEID_LEN];
-    uint8_t mac_key[32];
+    struct verify_key key;
     uint8_t token[CMX_EVIDENCE_TOKEN_MAX];
     size_t token_len;
     struct cmx_evidence evidence;
-    struct cmx_measurement measured[CMX_RANGES_MAX];
     struct cmx_verdict verdict;
 };
 
-/* ---- what it is held against ---- */
+/* ---- expectations ---- */
 
 static int load_manifest(struct job *j)
 {
     const char *path = j->o->manifest_path, *why = "";
     const uint8_t *text;
-    char reason[400], copy[1024];
+    struct cmx_why reason = {""};
+    char copy[1024];
     unsigned line = 0;
     size_t len = 0;
     cmx_err err;
 
-    if (reference_map(path, &text, &len, reason, sizeof reason))
-        return cli_fail(path, reason, "make one with: cmxsafe image manifest firmware.bin");
+    if (reference_map(path, &text, &len, &reason))
+        return cli_fail(path, reason.text, "make one with: cmxsafe image manifest firmware.bin");
     err = len > CMX_MANIFEST_TEXT_MAX ? CMX_ENOSPC
                                       : cmx_manifest_parse(&j->manifest, (const char *)text, len, &line, &why);
     (void)munmap((void *)(uintptr_t)text, len);
@@ -58,24 +58,24 @@ static int load_manifest(struct job *j)
     if (strlen(path) >= sizeof copy)
         return cli_fail(path, "the name is too long", NULL);
     strncpy(copy, path, sizeof copy);
-    if (reference_open_manifest(&j->ref, &j->manifest, dirname(copy), reason, sizeof reason))
-        return cli_fail("the manifest's files", reason, "make the manifest again");
+    if (reference_open_manifest(&j->ref, &j->manifest, dirname(copy), &reason))
+        return cli_fail("the manifest's files", reason.text, "make the manifest again");
     cmx_manifest_ranges(&j->manifest, &j->ranges);
     return CLI_OK;
 }
 
-/* Hex of min to max bytes. */
+/* Reads min to max bytes in hex. */
 static bool read_hex(const char *hex, uint8_t *out, size_t min, size_t max, size_t *len)
 {
     *len = strlen(hex) / 2;
-    return *len >= min && *len <= max && cmx_hex_decode(out, *len, hex) == CMX_OK;
+    return *len >= min && *len <= max && cmx_text_hex_decode(out, *len, hex) == CMX_OK;
 }
 
 static int read_expectations(struct job *j)
 {
     const struct attest_options *o = j->o;
 
-    if (o->gateway && cmx_pin_parse(&j->gateway, o->gateway))
+    if (o->gateway && (cmx_pin_parse(&j->gateway, o->gateway) || j->gateway.revoked))
         return cli_usage(ATTEST_COMMAND, "--gateway is SHA256:... or a known_hosts line");
     if (o->session && !read_hex(o->session, j->session, 1, sizeof j->session, &j->session_len))
         return cli_usage(ATTEST_COMMAND, "--session is 1 to %d bytes in hex", CMX_EVIDENCE_SESSION_MAX);
@@ -103,12 +103,12 @@ static int keep_token(struct job *j, const uint8_t *data, size_t len, const char
 static int read_token(struct job *j)
 {
     const uint8_t *data;
-    char why[128];
+    struct cmx_why why = {""};
     size_t len = 0;
     int rc;
 
-    if (reference_map(j->o->token, &data, &len, why, sizeof why))
-        return cli_fail(j->o->token, why, NULL);
+    if (reference_map(j->o->token, &data, &len, &why))
+        return cli_fail(j->o->token, why.text, NULL);
     rc = keep_token(j, data, len, j->o->token);
     (void)munmap((void *)(uintptr_t)data, len);
     return rc;
@@ -123,9 +123,9 @@ static int fetch_token(struct job *j)
     cmx_err err;
     int rc;
 
-    cmx_hex_encode(hex, j->nonce, j->nonce_len);
+    cmx_text_hex_encode(hex, j->nonce, j->nonce_len);
     cmx_buf_init(&b, mem, sizeof mem);
-    err = cmx_buf_printf(&b, "/evidence?nonce=%s&ranges=", hex);
+    err = cmx_buf_printf(&b, "/evidence?nonce=%s%s&ranges=", hex, j->o->attest_key ? "&alg=ES256" : "");
     if (!err)
         err = cmx_ranges_print(&j->ranges, &b);
     if (!err)
@@ -153,48 +153,45 @@ static int save_token(const struct job *j)
 
 /* ---- the verdict ---- */
 
-static int verify(struct job *j)
+static int load_key(struct job *j)
 {
+    struct cmx_attest_key k;
+    struct cmx_why why = {""};
     uint8_t key[32];
     cmx_err err;
 
+    if (j->o->attest_key) {
+        if (key_file_read_attest(j->o->attest_key, &k, &why))
+            return cli_fail(j->o->attest_key, why.text, "make it with: cmxsafe identity public --key private_key.bin");
+        verify_key_from_attest_key(&j->key, &k);
+        return CLI_OK;
+    }
     memcpy(key, j->o->key, sizeof key);
-    err = cmx_identity_ueid(key_file_hmac, key, j->ueid);
-    if (!err)
-        err = cmx_identity_evidence_key(key_file_hmac, key, j->mac_key);
+    err = verify_key_from_hwkey(&j->key, key_file_hmac, key);
     cmx_secret_wipe(key, sizeof key);
-    if (!err)
-        err = cmx_evidence_verify(j->token, j->token_len, j->mac_key, &j->evidence);
-    if (err == CMX_ESIG)
-        return cli_fail("evidence", "the MAC does not match: not made with this key, or changed on the way",
-                        "is --key the one of this device?");
-    return err ? cli_fail("evidence", cmx_err_text(err),
-                          "the device may speak another profile than " CMX_EVIDENCE_PROFILE)
-               : CLI_OK;
+    return err ? cli_fail("deriving the evidence key", cmx_err_text(err), NULL) : CLI_OK;
 }
 
-static int appraise(struct job *j)
+static int verify(struct job *j)
 {
-    struct cmx_expect x = {.nonce = j->nonce,
-                           .nonce_len = j->nonce_len,
-                           .ueid = j->ueid,
-                           .manifest = &j->manifest,
-                           .measured = j->measured,
-                           .n_measured = j->ranges.n,
-                           .gateway = j->o->gateway ? j->gateway.digest : NULL,
-                           .session = j->o->session ? j->session : NULL,
-                           .session_len = j->session_len};
+    const struct verify_input in = {.token = j->token,
+                                    .token_len = j->token_len,
+                                    .key = &j->key,
+                                    .nonce = j->nonce,
+                                    .nonce_len = j->nonce_len,
+                                    .manifest = &j->manifest,
+                                    .reference = &j->ref,
+                                    .gateway = j->o->gateway ? j->gateway.digest : NULL,
+                                    .session = j->o->session ? j->session : NULL,
+                                    .session_len = j->session_len};
+    struct cmx_why why = {""};
+    cmx_err err = verify_evidence(&in, &j->evidence, &j->verdict, &why);
 
-    for (size_t i = 0; i < j->ranges.n; i++) {
-        cmx_err err;
-
-        j->measured[i].range = j->ranges.r[i];
-        err = reference_measure(&j->ref, j->ranges.r[i], j->mac_key, j->nonce, j->nonce_len, j->measured[i].digest);
-        if (err)
-            return cli_fail("measuring the reference", cmx_err_text(err), NULL);
-    }
-    cmx_appraise(&j->evidence, &x, &j->verdict);
-    return CLI_OK;
+    if (!err)
+        return CLI_OK;
+    return cli_fail("evidence", why.text,
+                    err == CMX_ESIG ? "check that the key is this device's"
+                                    : "the device may use another profile than " CMX_EVIDENCE_PROFILE);
 }
 
 static const char *result_word(cmx_check_result r)
@@ -202,7 +199,7 @@ static const char *result_word(cmx_check_result r)
     return r == CMX_CHECK_PASSED ? "ok" : r == CMX_CHECK_SKIPPED ? "not asked" : "FAILED";
 }
 
-/* What the verdict says nothing about. */
+/* The parts of flash that the verdict does not cover. */
 static void print_unmeasured(const struct job *j)
 {
     struct cmx_range gaps[CMX_MANIFEST_GAPS_MAX];
@@ -240,48 +237,45 @@ static void print_text(const struct job *j)
     printf("%-9s  %-16s  %lu\n", "", "boots", (unsigned long)j->evidence.boot_count);
     print_unmeasured(j);
     if (j->evidence.key == CMX_HELD_SOFTWARE)
-        printf("the device's key is in software: whoever has been root there can answer for it\n");
+        printf("the device's key is in software: anybody who was root on it can answer for it\n");
     puts(j->verdict.ok ? "TRUSTED" : "NOT TRUSTED");
 }
 
 static void print_json(const struct job *j)
 {
-    static uint8_t mem[16384];
-    struct cmx_json w;
-    struct cmx_buf b;
-    const char *text;
+    struct gw_json out;
 
-    cmx_buf_init(&b, mem, sizeof mem);
-    cmx_json_init(&w, &b);
-    cmx_json_object(&w, NULL);
-    cmx_json_bool(&w, "ok", j->verdict.ok);
-    cmx_json_str(&w, "verdict", j->verdict.ok ? "TRUSTED" : "NOT TRUSTED");
-    cmx_json_array(&w, "checks");
+    gw_json_begin(&out, stdout);
+    cmx_json_object(&out.j, NULL);
+    cmx_json_bool(&out.j, "ok", j->verdict.ok);
+    cmx_json_str(&out.j, "verdict", j->verdict.ok ? "TRUSTED" : "NOT TRUSTED");
+    cmx_json_array(&out.j, "checks");
     for (size_t i = 0; i < j->verdict.n; i++) {
-        cmx_json_object(&w, NULL);
-        cmx_json_str(&w, "check", j->verdict.checks[i].name);
-        cmx_json_str(&w, "result", result_word(j->verdict.checks[i].result));
-        cmx_json_str(&w, "found", j->verdict.checks[i].found);
-        cmx_json_end(&w);
+        cmx_json_object(&out.j, NULL);
+        cmx_json_str(&out.j, "check", j->verdict.checks[i].name);
+        cmx_json_str(&out.j, "result", result_word(j->verdict.checks[i].result));
+        cmx_json_str(&out.j, "found", j->verdict.checks[i].found);
+        cmx_json_end(&out.j);
     }
-    cmx_json_end(&w);
-    json_unmeasured(j, &w);
-    cmx_json_hex(&w, "ueid", j->evidence.ueid, sizeof j->evidence.ueid);
-    cmx_json_str(&w, "swname", j->evidence.sw_name);
-    cmx_json_str(&w, "swversion", j->evidence.sw_version);
-    cmx_json_str(&w, "slot", j->evidence.slot);
-    cmx_json_str(&w, "slot_state", j->evidence.slot_state);
-    cmx_json_u64(&w, "bootcount", j->evidence.boot_count);
-    cmx_json_str(&w, "key", cmx_key_holder_name(j->evidence.key));
-    cmx_json_end(&w);
-    if (cmx_json_finish(&w) == CMX_OK && cmx_buf_cstr(&b, &text) == CMX_OK)
-        puts(text);
+    cmx_json_end(&out.j);
+    json_unmeasured(j, &out.j);
+    cmx_json_hex(&out.j, "ueid", j->evidence.ueid, sizeof j->evidence.ueid);
+    cmx_json_str(&out.j, "swname", j->evidence.sw_name);
+    cmx_json_str(&out.j, "swversion", j->evidence.sw_version);
+    cmx_json_str(&out.j, "slot", j->evidence.slot);
+    cmx_json_str(&out.j, "slot_state", j->evidence.slot_state);
+    cmx_json_u64(&out.j, "bootcount", j->evidence.boot_count);
+    cmx_json_str(&out.j, "key", cmx_evidence_key_holder_name(j->evidence.key));
+    cmx_json_end(&out.j);
+    (void)gw_json_end(&out); /* main reports a failing stdout */
 }
 
 static int run(struct job *j)
 {
     int rc = read_expectations(j);
 
+    if (!rc)
+        rc = load_key(j);
     if (!rc)
         rc = load_manifest(j);
     if (!rc)
@@ -290,8 +284,6 @@ static int run(struct job *j)
         rc = save_token(j);
     if (!rc)
         rc = verify(j);
-    if (!rc)
-        rc = appraise(j);
     if (rc)
         return rc;
     if (j->o->json)
@@ -311,6 +303,6 @@ int attest_evidence(const struct attest_options *o)
     j->o = o;
     rc = run(j);
     reference_close(&j->ref);
-    cmx_mem_free_secret(j); /* the evidence key */
+    cmx_mem_free_secret(j); /* it holds keys */
     return rc;
 }

@@ -2,11 +2,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "attest.h"
-#include "cli.h"
+#include "cli/attest_tool.h"
 #include "cmxsafe/core/json.h"
 #include "cmxsafe/core/secret.h"
 #include "cmxsafe/core/text.h"
+#include "cmxsafe/core/why.h"
+#include "gateway/folder/gw_json.h"
+#include "port/linux/cli.h"
 
 #define DIFFERENCES_MAX 64
 
@@ -19,7 +21,7 @@ struct job {
     uint8_t answered[32];
     uint32_t differs[DIFFERENCES_MAX]; /* chunks */
     size_t n_differs;
-    bool more; /* than that */
+    bool more; /* there are more differences */
 };
 
 static cmx_err expect(const struct job *j, const struct cmx_ranges *ranges, uint8_t out[32])
@@ -27,7 +29,7 @@ static cmx_err expect(const struct job *j, const struct cmx_ranges *ranges, uint
     return reference_hash(&j->ref, ranges, j->o->key, j->challenge, strlen(j->challenge), out);
 }
 
-/* Every byte but letters and digits is escaped: RFC 3986 section 2.1. */
+/* Escapes every byte except letters and digits (RFC 3986 section 2.1). */
 static cmx_err put_escaped(struct cmx_buf *b, const char *s)
 {
     cmx_err err = CMX_OK;
@@ -69,10 +71,11 @@ static int ask(const struct job *j, const struct cmx_ranges *ranges, uint8_t out
     if (!err) {
         memcpy(hex, a.body, 64);
         hex[64] = 0;
-        err = cmx_hex_decode(out, 32, hex);
+        err = cmx_text_hex_decode(out, 32, hex);
     }
     http_answer_free(&a);
-    return err ? cli_fail(j->o->url, "answers no attestation value", "is this the port of the device's attestation?")
+    return err ? cli_fail(j->o->url, "answers no attestation value",
+                          "check that this is the port of the attestation service")
                : CLI_OK;
 }
 
@@ -89,7 +92,8 @@ static int compare(const struct job *j, const struct cmx_ranges *ranges, bool *s
     return rc;
 }
 
-/* Halves a span that differs until its chunks are found. At most about 20 questions for each chunk of a 4 GB span. */
+/* Halves a span that differs until the differing chunks are found, with at most about 20 requests for each chunk of a 4
+ * GB span. */
 static int locate(struct job *j, struct cmx_range span)
 {
     uint32_t chunks = (span.end - span.begin + CMX_CHUNK - 1) / CMX_CHUNK;
@@ -110,10 +114,10 @@ static int locate(struct job *j, struct cmx_range span)
     if (!rc && !same)
         rc = locate(j, half.r[0]);
     half.r[0] = (struct cmx_range){half.r[0].end, span.end};
-    if (!rc && !same) /* the other half may be the same */
+    if (!rc && !same) /* the other half may be equal */
         rc = compare(j, &half, &same);
     else
-        same = false; /* the first half was the same: it must be here */
+        same = false; /* the first half was equal, so the difference is here */
     return rc || same ? rc : locate(j, half.r[0]);
 }
 
@@ -136,40 +140,35 @@ static void print_text(const struct job *j, bool match)
 {
     char hex[65];
 
-    cmx_hex_encode(hex, j->expected, 32);
+    cmx_text_hex_encode(hex, j->expected, 32);
     printf("expected %s\n", hex);
-    cmx_hex_encode(hex, j->answered, 32);
+    cmx_text_hex_encode(hex, j->answered, 32);
     printf("answered %s\n%s\n", hex, match ? "MATCH" : "DIFFERS");
     for (size_t i = 0; i < j->n_differs; i++)
         printf("differs at 0x%06lx (4 KB chunk)\n", (unsigned long)j->differs[i]);
     if (j->more)
         printf("and more\n");
     if (!match && j->o->locate && j->n_differs == 0)
-        printf("no chunk differs by itself: the device has another key or another flash size\n");
+        printf("no single chunk differs: the device has another key or another flash size\n");
 }
 
 static void print_json(const struct job *j, bool match)
 {
-    static uint8_t mem[4096];
-    struct cmx_json w;
-    struct cmx_buf b;
-    const char *text;
+    struct gw_json out;
 
-    cmx_buf_init(&b, mem, sizeof mem);
-    cmx_json_init(&w, &b);
-    cmx_json_object(&w, NULL);
-    cmx_json_bool(&w, "ok", match);
-    cmx_json_str(&w, "verdict", match ? "MATCH" : "DIFFERS");
-    cmx_json_str(&w, "challenge", j->challenge);
-    cmx_json_hex(&w, "expected", j->expected, 32);
-    cmx_json_hex(&w, "answered", j->answered, 32);
-    cmx_json_array(&w, "differs");
+    gw_json_begin(&out, stdout);
+    cmx_json_object(&out.j, NULL);
+    cmx_json_bool(&out.j, "ok", match);
+    cmx_json_str(&out.j, "verdict", match ? "MATCH" : "DIFFERS");
+    cmx_json_str(&out.j, "challenge", j->challenge);
+    cmx_json_hex(&out.j, "expected", j->expected, 32);
+    cmx_json_hex(&out.j, "answered", j->answered, 32);
+    cmx_json_array(&out.j, "differs");
     for (size_t i = 0; i < j->n_differs; i++)
-        cmx_json_u64(&w, NULL, j->differs[i]);
-    cmx_json_end(&w);
-    cmx_json_end(&w);
-    if (cmx_json_finish(&w) == CMX_OK && cmx_buf_cstr(&b, &text) == CMX_OK)
-        puts(text);
+        cmx_json_u64(&out.j, NULL, j->differs[i]);
+    cmx_json_end(&out.j);
+    cmx_json_end(&out.j);
+    (void)gw_json_end(&out); /* main reports a failing stdout */
 }
 
 static int set_challenge(struct job *j)
@@ -181,7 +180,7 @@ static int set_challenge(struct job *j)
         err = cmx_text_copy(j->challenge, sizeof j->challenge, j->o->challenge);
     } else {
         err = cmx_crypto_random(random, sizeof random);
-        cmx_hex_encode(j->challenge, random, sizeof random);
+        cmx_text_hex_encode(j->challenge, random, sizeof random);
     }
     return err ? cli_fail("drawing a challenge", cmx_err_text(err), NULL) : CLI_OK;
 }
@@ -201,7 +200,7 @@ static int set_ranges(struct job *j)
 
 static int run(struct job *j)
 {
-    /* The device's own default is asked for by saying nothing, as the original does. */
+    /* A request without ranges uses the device's default, as the original does. */
     bool by_default = !j->o->ranges && j->o->at == CMX_ATTEST_START;
     bool match;
     char hex[65];
@@ -209,10 +208,10 @@ static int run(struct job *j)
     int rc;
 
     if (err)
-        return cli_fail(j->o->image_path, "does not hold all the ranges that are asked for",
+        return cli_fail(j->o->image_path, "does not contain all of the ranges",
                         "give --at, the offset in flash at which it begins");
     if (j->o->compute) {
-        cmx_hex_encode(hex, j->expected, 32);
+        cmx_text_hex_encode(hex, j->expected, 32);
         puts(hex);
         return CLI_OK;
     }
@@ -234,12 +233,12 @@ static int run(struct job *j)
 int attest_hash(const struct attest_options *o)
 {
     struct job j = {.o = o};
-    char why[160];
+    struct cmx_why why = {""};
     int rc;
 
-    if (reference_open_image(&j.ref, o->image_path, o->at, why, sizeof why)) {
+    if (reference_open_image(&j.ref, o->image_path, (uint32_t)o->at, &why)) {
         reference_close(&j.ref);
-        return cli_fail(o->image_path, why, "read the flash with: esptool read_flash 0x10000 SIZE firmware.bin");
+        return cli_fail(o->image_path, why.text, "read the flash with: esptool read_flash 0x10000 SIZE firmware.bin");
     }
     rc = set_challenge(&j);
     if (!rc)

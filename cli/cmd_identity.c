@@ -1,102 +1,101 @@
-/* cmxsafe identity - who a device is, computed from its key before it is ever switched on. */
-#include <getopt.h>
+/* cmxsafe identity - computes a device's public identity from its hardware key. */
 #include <stdio.h>
 #include <string.h>
 
-#include "cli.h"
+#include "cli/cmd.h"
+#include "cli/common/key_file.h"
 #include "cmxsafe/core/json.h"
 #include "cmxsafe/core/secret.h"
 #include "cmxsafe/core/text.h"
-#include "cmxsafe/identity/identity.h"
-#include "key_file.h"
+#include "cmxsafe/core/why.h"
+#include "cmxsafe/identity/attest_key.h"
+#include "gateway/folder/gw_json.h"
+#include "port/linux/cli.h"
 
-#define COMMAND "cmxsafe identity public"
-
-static const char help[] =
-    "usage: " COMMAND " [--key private_key.bin] [--json]\n"
+static const char about[] =
+    "Prints the public description of the device whose hardware key is in FILE: the line for a gateway's "
+    "authorized_keys, the attestation key that verifies its signed evidence, and its ueid. It can be computed before "
+    "the "
+    "device is first switched on.\n"
     "\n"
-    "Prints the line for a gateway's authorized_keys and the ueid of the device into which this key was, or will be,\n"
-    "burned. Both are public.\n"
-    "\n"
-    "  --key FILE   the 32 bytes of BLOCK_KEY3 (default: private_key.bin)\n"
-    "  --json       as one JSON object\n";
+    "None of it lets anybody act for the device. Treat the attestation key as confidential, like the firmware: with it "
+    "and a token of the device, guesses at the content of its flash can be tested.";
 
-static void print_json(const char *line, const uint8_t ueid[CMX_UEID_LEN])
+struct lines {
+    char ssh[CMX_IDENTITY_PUBLIC_MAX];
+    char attest[CMX_ATTEST_KEY_LINE_MAX];
+    char ueid[2 * CMX_UEID_LEN + 1];
+};
+
+static cmx_err make_lines(uint8_t key[32], struct lines *l)
 {
-    uint8_t mem[1024];
-    struct cmx_json j;
+    struct cmx_attest_key k;
     struct cmx_buf b;
     const char *text;
+    cmx_err err = cmx_attest_key_derive(key_file_hmac, key, &k);
 
-    cmx_buf_init(&b, mem, sizeof mem);
-    cmx_json_init(&j, &b);
-    cmx_json_object(&j, NULL);
-    cmx_json_str(&j, "authorized_key", line);
-    cmx_json_hex(&j, "ueid", ueid, CMX_UEID_LEN);
-    cmx_json_end(&j);
-    if (cmx_json_finish(&j) == CMX_OK && cmx_buf_cstr(&b, &text) == CMX_OK)
-        puts(text);
-}
-
-static int print_identity(uint8_t key[32], bool json)
-{
-    uint8_t mem[CMX_IDENTITY_PUBLIC_MAX], ueid[CMX_UEID_LEN];
-    char hex[2 * CMX_UEID_LEN + 1];
-    struct cmx_buf b;
-    const char *line;
-    cmx_err err = cmx_identity_ueid(key_file_hmac, key, ueid);
-
-    cmx_buf_init(&b, mem, sizeof mem);
+    cmx_buf_init(&b, l->ssh, sizeof l->ssh);
     if (!err)
         err = cmx_identity_ssh_public(key_file_hmac, key, &b);
     if (!err)
-        err = cmx_buf_cstr(&b, &line);
-    if (err)
-        return cli_fail("deriving the identity", cmx_err_text(err), NULL);
-    cmx_hex_encode(hex, ueid, sizeof ueid);
-    if (json)
-        print_json(line, ueid);
-    else
-        printf("%s\nueid %s\n", line, hex);
-    return CLI_OK;
+        err = cmx_buf_cstr(&b, &text);
+    cmx_buf_init(&b, l->attest, sizeof l->attest);
+    if (!err)
+        err = cmx_attest_key_print(&k, &b);
+    if (!err)
+        err = cmx_buf_cstr(&b, &text);
+    if (!err)
+        cmx_text_hex_encode(l->ueid, k.ueid, sizeof k.ueid);
+    return err;
+}
+
+static void print_json(const struct lines *l)
+{
+    struct gw_json out;
+
+    gw_json_begin(&out, stdout);
+    cmx_json_object(&out.j, NULL);
+    cmx_json_str(&out.j, "authorized_key", l->ssh);
+    cmx_json_str(&out.j, "attest_key", l->attest);
+    cmx_json_str(&out.j, "ueid", l->ueid);
+    cmx_json_end(&out.j);
+    (void)gw_json_end(&out); /* main reports a failing stdout */
 }
 
 static int identity_public(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"key", required_argument, NULL, 'k'}, {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
     const char *path = "private_key.bin";
     bool json = false;
+    const struct cli_option options[] = {
+        CLI_TEXT("key", "FILE", "the 32 bytes of BLOCK_KEY3", &path),
+        CLI_FLAG("json", "print one JSON object", &json),
+    };
+    struct cli_line line = CLI_LINE("cmxsafe identity public", "", about, 0, 0, options);
+    struct lines lines;
     uint8_t key[32];
-    char why[128];
-    int c, rc;
+    cmx_err err;
+    struct cmx_why why = {""};
+    int rc;
 
-    opterr = 0;
-    optind = 1;
-    while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        if (c == 'h') {
-            fputs(help, stdout);
-            return CLI_OK;
-        }
-        if (c == '?')
-            return cli_usage(COMMAND, "unknown option or missing value: '%s'", argv[optind - 1]);
-        if (c == 'k')
-            path = optarg;
-        json = json || c == 'j';
-    }
-    if (optind < argc)
-        return cli_usage(COMMAND, "unexpected argument '%s'", argv[optind]);
-    if (key_file_read(path, key, why, sizeof why))
-        return cli_fail(path, why, "give the file burned into the device with --key");
-    rc = print_identity(key, json);
+    if (cli_parse(&line, argc, argv, &rc))
+        return rc;
+    if (key_file_read(path, key, &why))
+        return cli_fail(path, why.text, "give the file burned into the device with --key");
+    err = make_lines(key, &lines);
     cmx_secret_wipe(key, sizeof key);
-    return rc;
+    if (err)
+        return cli_fail("deriving the identity", cmx_err_text(err), NULL);
+    if (json)
+        print_json(&lines);
+    else
+        printf("%s\n%s\nueid %s\n", lines.ssh, lines.attest, lines.ueid);
+    return CLI_OK;
 }
 
 int cmd_identity(int argc, char **argv)
 {
     static const struct cli_command table[] = {
-        {"public", identity_public, "print the authorized_keys line and ueid that belong to a private_key.bin"}};
+        {"public", identity_public, "print the SSH key, attestation key and ueid that belong to a private_key.bin"}};
 
     return cli_dispatch("cmxsafe identity", table, sizeof table / sizeof table[0], argc, argv);
 }

@@ -1,7 +1,6 @@
-/* cmxsafe update - a new image to one device, and proof that it runs: uploads, continues after a lost connection, waits
- * for the restart and the confirmation, checks the version and on request the attestation of the new slot. */
+/* cmxsafe update - updates one device: uploads an image, resumes after a lost connection, waits until the device has
+ * restarted and confirmed it, then checks the version and, on request, attests the new slot. */
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -9,44 +8,50 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli.h"
-#include "cmxsafe/core/text.h"
+#include "cli/cmd.h"
+#include "cli/common/image_file.h"
+#include "cli/tunnel.h"
+#include "cli/update_http.h"
+#include "cmxsafe/core/why.h"
 #include "cmxsafe/ota/crc32.h"
 #include "cmxsafe/port/port.h"
-#include "image_file.h"
-#include "tunnel.h"
-#include "update_http.h"
+#include "gateway/folder/gw_json.h"
+#include "port/linux/cli.h"
+#include "port/linux/file_read.h"
 
 enum { TRIES = 20, RETRY_MS = 1000, WAIT_DEFAULT_S = 400, POLL_MS = 500 };
 
-static const char help[] =
-    "usage: cmxsafe update [--gateway [USER@]HOST[:PORT] --device NAME | --url URL] [OPTION ...] IMAGE\n\n"
-    "Updates one device, waits until it runs IMAGE and has confirmed it, and says so by its exit status.\n\n"
-    "  --gateway HOST    reach the device through this host, with your own ssh (keys, agent, ssh_config)\n"
-    "  --device NAME     the device's name or address there, such as cam-17.cmx (default: localhost)\n"
-    "  --ssh-config FILE instead of your own, as ssh's -F\n"
-    "  --port N          the service's port there (default: 8989)\n"
-    "  --url URL         reach the service directly (default: http://127.0.0.1:8989)\n"
-    "  --wait SECONDS    for restart and confirmation (default: 400)\n"
-    "  --no-wait         only upload\n"
-    "  --opaque          IMAGE is no ESP-IDF image (a Linux device's bundle)\n"
-    "  --attest-key FILE ask for the attestation of the new slot afterwards, and check it with this key\n"
-    "  --attest-url URL  where (default: port 8888 of --device, or of the host in --url)\n"
-    "  --limit-rate KB   send at most so many KB a second\n"
-    "  --quiet           no progress\n\n"
-    "Ctrl-C stops the upload; the device goes on with what it runs.\n";
+#define NO_ANSWER_TODO "check that the device is connected ('cmxsafe gateway status') and that the port is right"
+
+static const char about[] =
+    "Updates one device and waits until it runs IMAGE and has confirmed it. The exit status is 0 only then. Ctrl-C "
+    "stops the upload; the device keeps the firmware that it runs. With --look and --since another program updates a "
+    "device once, however often it is interrupted: it stores the boot that --look prints before it runs the update "
+    "with --since.";
+
+/* How it ended, for --json. */
+enum outcome {
+    OUTCOME_NOT_SENT, /* the device runs what it ran before, and can be tried again */
+    OUTCOME_REFUSED,  /* the device does not accept the image */
+    OUTCOME_LOST,     /* it has the image, and is not back */
+    OUTCOME_ROLLED_BACK,
+    OUTCOME_UPDATED, /* it runs the image, and confirmed it */
+};
+static const char *const outcomes[] = {"not-sent", "refused", "lost", "rolled-back", "updated"};
 
 struct update {
     const char *gateway, *ssh_config, *device, *url, *path, *attest_key, *attest_url;
-    uint16_t port;
-    unsigned wait_s;
-    unsigned limit_kbps;
-    bool no_wait, opaque, quiet;
+    uint64_t port, wait_s, limit_kbps;
+    bool no_wait, opaque, quiet, look, json;
+    const char *since;   /* the boot before this update, where an earlier run began it */
+    const char *version; /* what the device reports once it runs the image; "": not known */
+    FILE *words;         /* where text for people goes */
+    enum outcome outcome;
     char url_mem[64], attest_mem[300];
     struct tunnel tunnel;
     struct cmx_image image;
     uint64_t size;
-    uint64_t started_ms, shown_ms, started_at; /* of the upload under way */
+    uint64_t started_ms, shown_ms, started_at; /* of the upload in progress */
     struct update_status before, now;
 };
 
@@ -60,114 +65,48 @@ static void on_signal(int sig)
 
 /* ---- options ---- */
 
-enum {
-    GATEWAY = 1,
-    DEVICE,
-    PORT,
-    URL,
-    WAIT,
-    NO_WAIT,
-    OPAQUE,
-    ATTEST_KEY,
-    ATTEST_URL,
-    SSH_CONFIG,
-    LIMIT_RATE,
-    QUIET,
-    HELP
-};
-
-static int set_number(const char *text, uint64_t max, uint64_t *out, const char *what)
+static int parse(int argc, char **argv, struct update *u, bool *done)
 {
-    if (cmx_text_u64(text, 1, max, out) == CMX_OK)
-        return CLI_OK;
-    return cli_usage("cmxsafe update", "'%s' is no %s", text, what);
-}
+    const struct cli_option options[] = {
+        CLI_TEXT("gateway", "[USER@]HOST[:PORT]", "reach the device through this host, with your own ssh", &u->gateway),
+        CLI_TEXT("device", "NAME",
+                 "the device's name or address at the gateway, such as cam-17.cmx; without it, localhost", &u->device),
+        CLI_TEXT("ssh-config", "FILE", "ssh reads FILE instead of your configuration (ssh -F)", &u->ssh_config),
+        CLI_NUMBER("port", "N", 1, 65535, "the update service's port at the gateway", &u->port),
+        CLI_TEXT("url", "URL", "reach the service directly; without --gateway and --url, http://127.0.0.1:8989",
+                 &u->url),
+        CLI_NUMBER("wait", "SECONDS", 1, 86400, "how long to wait for restart and confirmation", &u->wait_s),
+        CLI_FLAG("no-wait", "only upload", &u->no_wait),
+        CLI_FLAG("opaque", "IMAGE is not an ESP-IDF image (a Linux device's bundle)", &u->opaque),
+        CLI_TEXT("attest-key", "FILE", "afterwards, attest the new slot; FILE is the device's hardware key",
+                 &u->attest_key),
+        CLI_TEXT("attest-url", "URL", "the attestation service; without it, port 8888 of the same device",
+                 &u->attest_url),
+        CLI_NUMBER("limit-rate", "KB", 1, 1000000, "send at most this many KB a second", &u->limit_kbps),
+        CLI_FLAG("quiet", "print no progress", &u->quiet),
+        CLI_FLAG("look", "change nothing; succeed if the device already runs the version of IMAGE", &u->look),
+        CLI_TEXT("since", "BOOT", "continue the update that began while the device had this boot (see --look)",
+                 &u->since),
+        CLI_TEXT("expect", "VERSION", "what the device reports once it runs an --opaque IMAGE", &u->version),
+        CLI_FLAG("json", "print the outcome as JSON, and text on standard error", &u->json),
+    };
+    struct cli_line line = CLI_LINE("cmxsafe update", "IMAGE", about, 1, 1, options);
+    int status;
 
-static int set_option(struct update *u, int c)
-{
-    uint64_t n = 0;
-    int rc = CLI_OK;
-
-    switch (c) {
-    case GATEWAY:
-        u->gateway = optarg;
-        break;
-    case SSH_CONFIG:
-        u->ssh_config = optarg;
-        break;
-    case DEVICE:
-        u->device = optarg;
-        break;
-    case PORT:
-        rc = set_number(optarg, 65535, &n, "port");
-        u->port = (uint16_t)n;
-        break;
-    case URL:
-        u->url = optarg;
-        break;
-    case WAIT:
-        rc = set_number(optarg, 86400, &n, "number of seconds");
-        u->wait_s = (unsigned)n;
-        break;
-    case LIMIT_RATE:
-        rc = set_number(optarg, 1000000, &n, "rate in KB/s");
-        u->limit_kbps = (unsigned)n;
-        break;
-    case NO_WAIT:
-        u->no_wait = true;
-        break;
-    case OPAQUE:
-        u->opaque = true;
-        break;
-    case ATTEST_KEY:
-        u->attest_key = optarg;
-        break;
-    case ATTEST_URL:
-        u->attest_url = optarg;
-        break;
-    default:
-        u->quiet = true;
-        break;
-    }
-    return rc;
-}
-
-static int parse(int argc, char **argv, struct update *u)
-{
-    static const struct option options[] = {{"gateway", 1, NULL, GATEWAY},
-                                            {"device", 1, NULL, DEVICE},
-                                            {"port", 1, NULL, PORT},
-                                            {"url", 1, NULL, URL},
-                                            {"wait", 1, NULL, WAIT},
-                                            {"no-wait", 0, NULL, NO_WAIT},
-                                            {"opaque", 0, NULL, OPAQUE},
-                                            {"attest-key", 1, NULL, ATTEST_KEY},
-                                            {"quiet", 0, NULL, QUIET},
-                                            {"attest-url", 1, NULL, ATTEST_URL},
-                                            {"limit-rate", 1, NULL, LIMIT_RATE},
-                                            {"help", 0, NULL, HELP},
-                                            {"ssh-config", 1, NULL, SSH_CONFIG},
-                                            {NULL, 0, NULL, 0}};
-    int c, rc;
-
-    opterr = 0;
-    optind = 1;
-    while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        if (c == HELP || c == 'h')
-            return printf("%s", help), -1;
-        if (c == '?')
-            return cli_usage("cmxsafe update", "option '%s' is not known or lacks its value", argv[optind - 1]);
-        rc = set_option(u, c);
-        if (rc != CLI_OK)
-            return rc;
-    }
-    if (optind + 1 != argc)
-        return cli_usage("cmxsafe update", "needs one image");
+    *done = true;
+    if (cli_parse(&line, argc, argv, &status))
+        return status;
     if (u->gateway && u->url)
-        return cli_usage("cmxsafe update", "--gateway and --url are two ways to one device: give one");
+        return cli_usage(line.command, "--gateway and --url exclude each other");
     if (u->device && !u->gateway)
-        return cli_usage("cmxsafe update", "--device needs --gateway");
-    u->path = argv[optind];
+        return cli_usage(line.command, "--device needs --gateway");
+    if (u->version && !u->opaque)
+        return cli_usage(line.command, "--expect needs --opaque; another image has its version inside");
+    if ((u->look || u->since) && u->opaque && !u->version)
+        return cli_usage(line.command, "--look and --since of an --opaque image need --expect");
+    u->words = u->json ? stderr : stdout;
+    u->path = line.operand[0];
+    *done = false;
     return CLI_OK;
 }
 
@@ -179,13 +118,16 @@ static int check_file(struct update *u)
     int rc;
 
     policy.format = u->opaque ? CMX_IMAGE_OPAQUE : CMX_IMAGE_ESP;
-    rc = image_file_check(u->path, &policy, &u->image, u->opaque ? NULL : "give --opaque if it is no ESP-IDF image");
+    rc =
+        image_file_check(u->path, &policy, &u->image, u->opaque ? NULL : "give --opaque if it is not an ESP-IDF image");
     if (rc != CLI_OK)
         return rc;
     u->size = u->image.offset;
+    if (!u->opaque)
+        u->version = u->image.info.version;
     if (!u->opaque && !u->quiet)
-        printf("%s: %s %s for %s, %s\n", u->path, u->image.info.project, u->image.info.version,
-               cmx_image_chip_name(u->image.info.chip_id), u->image.has_trailer ? "signed" : "not signed");
+        fprintf(u->words, "%s: %s %s for %s, %s\n", u->path, u->image.info.project, u->image.info.version,
+                cmx_image_chip_name(u->image.info.chip_id), u->image.has_trailer ? "signed" : "not signed");
     return CLI_OK;
 }
 
@@ -194,7 +136,7 @@ static cmx_err prefix_crc(const char *path, uint64_t len, char out[9])
 {
     uint8_t buf[16384];
     uint32_t crc = CMX_CRC32_INIT;
-    FILE *f = fopen(path, "rb");
+    FILE *f = cmx_file_open(path);
 
     if (!f)
         return CMX_ENOENT;
@@ -211,7 +153,7 @@ static cmx_err prefix_crc(const char *path, uint64_t len, char out[9])
     return len == 0 ? CMX_OK : CMX_ETRUNC;
 }
 
-/* How much of this very file the device holds already. */
+/* How many bytes of this file the device has already received. */
 static uint64_t held(const struct update *u, const struct update_status *s)
 {
     char crc[9];
@@ -221,47 +163,82 @@ static uint64_t held(const struct update *u, const struct update_status *s)
     return prefix_crc(u->path, s->received, crc) == CMX_OK && strcmp(crc, s->crc32) == 0 ? s->received : 0;
 }
 
-/* ---- the way ---- */
-
-static const char *url_of(struct update *u)
+static void end_of_bar(const struct update *u)
 {
-    if (!u->gateway)
-        return u->url;
-    if (tunnel_keep(&u->tunnel) != CMX_OK)
-        return NULL;
-    return u->url_mem;
+    if (!u->quiet && u->started_ms && isatty(STDERR_FILENO))
+        fputc('\n', stderr);
 }
 
-static cmx_err ask(struct update *u, struct update_status *s)
+static int stopped(const struct update *u)
 {
-    const char *url = url_of(u);
-
-    return url ? update_status_get(url, s) : CMX_EUNREACH;
+    end_of_bar(u);
+    return cli_fail("update", "stopped", u->before.version[0] ? "the device keeps the firmware that it runs" : NULL);
 }
 
-static int open_way(struct update *u)
+/* ---- the connection ---- */
+
+/* The service's URL, with the tunnel up; NULL with a reason in why. */
+static const char *url_of(struct update *u, struct cmx_why *why)
+{
+    cmx_err err = u->gateway ? tunnel_keep(&u->tunnel) : CMX_OK;
+
+    if (!err)
+        return u->gateway ? u->url_mem : u->url;
+    cmx_why_set(why, err == CMX_EREFUSED ? "ssh ended without opening the forward" : "ssh: %s", cmx_err_text(err));
+    return NULL;
+}
+
+static update_result ask(struct update *u, struct update_status *s, struct cmx_why *why)
+{
+    const char *url = url_of(u, why);
+
+    return url ? update_status_get(url, s, why) : UPDATE_AGAIN;
+}
+
+static int open_tunnel(struct update *u)
 {
     cmx_err err;
 
-    if (u->gateway) {
-        u->tunnel = (struct tunnel){.gateway = u->gateway,
-                                    .config = u->ssh_config,
-                                    .device = u->device ? u->device : "localhost",
-                                    .remote = {u->port, u->attest_key && !u->attest_url ? 8888 : 0}};
-        if (tunnel_open(&u->tunnel) != CMX_OK)
-            return CLI_FAILED;
-        snprintf(u->url_mem, sizeof u->url_mem, "http://127.0.0.1:%u", (unsigned)u->tunnel.local[0]);
-        if (!u->attest_url) {
-            snprintf(u->attest_mem, sizeof u->attest_mem, "http://127.0.0.1:%u", (unsigned)u->tunnel.local[1]);
-            u->attest_url = u->attest_mem;
-        }
-    }
-    err = ask(u, &u->before);
+    u->tunnel = (struct tunnel){.gateway = u->gateway,
+                                .config = u->ssh_config,
+                                .device = u->device ? u->device : "localhost",
+                                .remote = {(uint16_t)u->port, u->attest_key && !u->attest_url ? 8888 : 0},
+                                .stop = &interrupted};
+    err = tunnel_open(&u->tunnel);
+    if (err == CMX_EAGAIN)
+        return stopped(u);
     if (err)
-        return cli_fail(u->gateway ? u->gateway : u->url,
-                        err == CMX_EPROTO ? "what answers there is no update service" : "no update service answers",
-                        "look whether the device is connected, and at the port");
+        return cli_fail(u->gateway, err == CMX_EREFUSED ? "ssh ended without opening the forward" : cmx_err_text(err),
+                        "see ssh's message above, or try 'ssh GATEWAY'");
+    snprintf(u->url_mem, sizeof u->url_mem, "http://127.0.0.1:%u", (unsigned)u->tunnel.local[0]);
+    if (!u->attest_url) {
+        snprintf(u->attest_mem, sizeof u->attest_mem, "http://127.0.0.1:%u", (unsigned)u->tunnel.local[1]);
+        u->attest_url = u->attest_mem;
+    }
     return CLI_OK;
+}
+
+/* Connects and reads the device's state. */
+static int connect_device(struct update *u)
+{
+    const char *where = u->gateway ? u->gateway : u->url;
+    struct cmx_why why = {""};
+    int rc = u->gateway ? open_tunnel(u) : CLI_OK;
+
+    if (rc)
+        return rc;
+    switch (ask(u, &u->before, &why)) {
+    case UPDATE_OK:
+        return CLI_OK;
+    case UPDATE_REFUSED:
+    case UPDATE_BUSY:
+        u->outcome = OUTCOME_REFUSED;
+        return cli_fail("the device refused", why.text, NULL);
+    case UPDATE_FOREIGN:
+        return cli_fail(where, "the service that answers there is not an update service", "check the port");
+    default:
+        return interrupted ? stopped(u) : cli_fail(where, why.text, NO_ANSWER_TODO);
+    }
 }
 
 /* ---- the upload ---- */
@@ -287,116 +264,186 @@ static bool progress(void *arg, uint64_t sent)
     return true;
 }
 
-static void end_of_bar(const struct update *u)
+/* The state of the device after a failed attempt. True: it has the whole image and restarts, or has restarted. */
+static bool installed_meanwhile(struct update *u, struct update_status *s)
 {
-    if (!u->quiet && isatty(STDERR_FILENO))
-        fputc('\n', stderr);
-}
+    struct cmx_why why;
+    const char *url;
 
-/* After a lost connection: what has become of it? CLI_OK: it is done; -1: go on trying. */
-static int look_again(struct update *u, struct update_status *s)
-{
     cmx_port_sleep_ms(RETRY_MS);
-    if (ask(u, s) != CMX_OK)
-        return -1;
+    if (ask(u, s, &why) != UPDATE_OK)
+        return false;
     if (strcmp(s->boot, u->before.boot) != 0 || strcmp(s->state, "restarting") == 0)
-        return CLI_OK;
-    if (strcmp(s->state, "ready") == 0) {
-        const char *url = url_of(u);
-
-        if (url && update_restart(url) == CMX_OK)
-            return CLI_OK;
-    }
-    return -1;
+        return true;
+    if (strcmp(s->state, "ready") != 0)
+        return false;
+    url = url_of(u, &why);
+    return url && update_restart(url, &why) == UPDATE_OK;
 }
 
-static int stopped(const struct update *u)
+/* Another upload holds the device. It may be the rest of our own, whose end the device has not noticed yet. */
+static bool busy_receiving(struct update *u, struct update_status *s)
 {
+    struct cmx_why why;
+
+    cmx_port_sleep_ms(RETRY_MS);
+    return ask(u, s, &why) == UPDATE_OK && (strcmp(s->state, "receiving") == 0 || strcmp(s->state, "interrupted") == 0);
+}
+
+static update_result send_once(struct update *u, const struct update_status *s, struct cmx_why *why)
+{
+    struct http_upload file = {
+        .first = held(u, s), .total = u->size, .kbps = (unsigned)u->limit_kbps, .progress = progress, .arg = u};
+    const char *url = url_of(u, why);
+    update_result result = UPDATE_AGAIN;
+
+    u->started_ms = cmx_port_now_ms();
+    u->started_at = file.first;
+    if (file.first && !u->quiet)
+        fprintf(u->words, "continuing at byte %" PRIu64 "\n", file.first);
+    file.file = cmx_file_open(u->path);
+    if (!file.file || fseeko(file.file, (off_t)file.first, SEEK_SET) != 0) {
+        cmx_why_set(why, "%s: %s", u->path, strerror(errno));
+        result = UPDATE_STOPPED;
+    } else if (url) {
+        result = update_send(url, &file, why);
+    }
+    if (file.file)
+        fclose(file.file);
     end_of_bar(u);
-    return cli_fail("update", "stopped", u->before.version[0] ? "the device goes on with what it runs" : NULL);
+    return result;
 }
 
 static int upload(struct update *u)
 {
     struct update_status s = u->before;
-    char answer[512] = "";
+    struct cmx_why why = {""};
 
     for (int i = 0; i < TRIES && !interrupted; i++) {
-        uint64_t from = held(u, &s);
-        const char *url = url_of(u);
-        cmx_err err;
-        int rc;
+        update_result result = send_once(u, &s, &why);
 
-        u->started_ms = cmx_port_now_ms();
-        u->started_at = from;
-        if (from && !u->quiet)
-            printf("continuing at byte %" PRIu64 "\n", from);
-        err = url ? update_send(url, u->path, u->size, from, u->limit_kbps, progress, u, answer, sizeof answer)
-                  : CMX_ECLOSED;
-        if (err == CMX_EAGAIN)
-            return stopped(u);
-        end_of_bar(u);
-        if (err == CMX_OK) {
-            printf("%s\n", answer);
+        if (result == UPDATE_OK) {
+            fprintf(u->words, "%s\n", why.text);
             return CLI_OK;
         }
-        if (err == CMX_EPERM || (err == CMX_EBUSY && !strstr(answer, "under way")))
-            return cli_fail("the device refused", strncmp(answer, "error: ", 7) == 0 ? answer + 7 : answer, NULL);
+        if (interrupted)
+            break;
+        if (result != UPDATE_AGAIN && (result != UPDATE_BUSY || !busy_receiving(u, &s))) {
+            u->outcome = result == UPDATE_REFUSED ? OUTCOME_REFUSED : OUTCOME_NOT_SENT;
+            return cli_fail(result == UPDATE_STOPPED ? "update" : "the device refused", why.text, NULL);
+        }
         if (!u->quiet)
-            fprintf(stderr, "cmxsafe: the connection was lost; trying to continue\n");
-        rc = look_again(u, &s);
-        if (rc == CLI_OK)
+            fprintf(stderr, "cmxsafe: %s; trying again\n", why.text);
+        if (result == UPDATE_AGAIN && installed_meanwhile(u, &s))
             return CLI_OK;
     }
     if (interrupted)
         return stopped(u);
-    return cli_fail("update", "the connection is lost again and again", "try later; what was sent is kept for an hour");
+    return cli_fail("update failed repeatedly", why.text, "try later; the device keeps what it received for an hour");
 }
 
 /* ---- afterwards ---- */
 
-static int judge(const struct update *u)
+static int rolled_back(struct update *u)
 {
-    if (u->now.rolled_back && strcmp(u->now.version, u->before.version) == 0) {
-        char why[128];
+    struct cmx_why why = {""};
 
-        snprintf(why, sizeof why, "the device went back to version %s: %s", u->now.version, u->now.rolled_back_why);
-        return cli_fail("update", why, NULL);
-    }
-    if (!u->opaque && strcmp(u->now.version, u->image.info.version) != 0) {
-        char why[160];
+    u->outcome = OUTCOME_ROLLED_BACK;
+    cmx_why_set(&why, "the device rolled back to version %s: %s", u->now.version, u->now.rolled_back_why);
+    return cli_fail("update", why.text, NULL);
+}
 
-        snprintf(why, sizeof why, "the device runs version %s, not %s", u->now.version, u->image.info.version);
-        return cli_fail("update", why, NULL);
+static int judge(struct update *u)
+{
+    if (!u->look && u->now.rolled_back && strcmp(u->now.version, u->before.version) == 0)
+        return rolled_back(u);
+    if (u->version && strcmp(u->now.version, u->version) != 0) {
+        struct cmx_why why = {""};
+
+        u->outcome = OUTCOME_NOT_SENT;
+        cmx_why_set(&why, "the device runs version %s, not %s", u->now.version, u->version);
+        return cli_fail("update", why.text, NULL);
     }
-    printf("version %s runs from %s, confirmed\n", u->now.version, u->now.slot);
+    u->outcome = OUTCOME_UPDATED;
+    fprintf(u->words, "version %s runs from %s, confirmed\n", u->now.version, u->now.slot);
     return CLI_OK;
 }
 
 static int wait_for_it(struct update *u)
 {
-    uint64_t end = cmx_port_now_ms() + (uint64_t)u->wait_s * 1000;
+    uint64_t end = cmx_port_now_ms() + u->wait_s * 1000;
+    struct cmx_why why = {""};
     bool back = false;
 
     if (!u->quiet)
-        printf("waiting for the device to restart and to confirm\n");
+        fprintf(u->words, "waiting for the device to restart and to confirm\n");
     fflush(stdout);
     while (cmx_port_now_ms() < end && !interrupted) {
         cmx_port_sleep_ms(POLL_MS);
-        if (ask(u, &u->now) != CMX_OK)
+        if (ask(u, &u->now, &why) != UPDATE_OK)
             continue;
         back = strcmp(u->now.boot, u->before.boot) != 0;
-        if (!back && strcmp(u->now.state, "idle") == 0) { /* with a restart ahead it would be ready or restarting */
-            printf("installed; the device takes it without a restart\n");
+        if (!back && strcmp(u->now.state, "ready") == 0 && u->now.error[0])
+            return cli_fail("the device does not restart", u->now.error, "restart it, or send the update again");
+        if (!back && strcmp(u->now.state, "idle") == 0) { /* a device that will restart is ready or restarting */
+            u->outcome = OUTCOME_UPDATED;
+            fprintf(u->words, "installed; the device needs no restart\n");
             return CLI_OK;
         }
         if (back && u->now.confirmed)
             return judge(u);
     }
     if (interrupted)
-        return cli_fail("update", "no longer waiting", "the device has the new image; look at its version later");
-    return cli_fail("update", back ? "the new image is not confirmed in time" : "the device has not come back in time",
-                    "it goes back to the old image by itself if the new one does not come up");
+        return cli_fail("update", "no longer waiting", "the device has the new image; check its version later");
+    if (back)
+        return cli_fail("update", "the device did not confirm the new image in time",
+                        "it rolls back by itself if the new image does not reach the gateway");
+    return cli_fail("the device did not come back in time", why.text[0] ? why.text : "it has not restarted",
+                    "it rolls back by itself if the new image does not start");
+}
+
+/* True: the device has the whole image, or had it, and nothing is sent again. */
+static bool began_before(struct update *u, int *rc)
+{
+    const struct update_status *now = &u->before;
+    bool restarted = strcmp(now->boot, u->since ? u->since : now->boot) != 0;
+    struct cmx_why why = {""};
+
+    u->now = *now;
+    if (strcmp(now->version, u->version) == 0) {
+        u->before.boot[0] = '\0'; /* this boot is the new image's */
+        *rc = CLI_OK;
+    } else if (restarted && now->rolled_back && strcmp(now->rolled_back_version, u->version) == 0) {
+        *rc = rolled_back(u);
+    } else if (!restarted && strcmp(now->state, "ready") == 0) {
+        *rc = update_restart(url_of(u, &why), &why) == UPDATE_OK
+                  ? CLI_OK
+                  : cli_fail("the device does not restart", why.text, NULL);
+    } else if (!restarted && strcmp(now->state, "restarting") == 0) {
+        *rc = CLI_OK;
+    } else {
+        return false;
+    }
+    return true;
+}
+
+/* Uploads, and waits for the device. */
+static int run_update(struct update *u)
+{
+    bool began = false;
+    int rc = CLI_OK;
+
+    if (u->look) {
+        u->now = u->before;
+        return judge(u);
+    }
+    if (u->since)
+        began = began_before(u, &rc);
+    if (!began)
+        rc = upload(u);
+    if (rc == CLI_OK)
+        u->outcome = OUTCOME_LOST;
+    return rc == CLI_OK && !u->no_wait ? wait_for_it(u) : rc;
 }
 
 static int attest(struct update *u)
@@ -416,10 +463,9 @@ static int attest(struct update *u)
                     NULL};
 
     if (!u->now.slot_offset)
-        return cli_fail("attestation", "the device does not say where its slot is", NULL);
+        return cli_fail("attestation", "the device does not report its slot's offset", NULL);
     snprintf(at, sizeof at, "0x%" PRIx32, u->now.slot_offset);
     snprintf(ranges, sizeof ranges, "0x%" PRIx32 "-0x%" PRIx64, u->now.slot_offset, u->now.slot_offset + u->size);
-    optind = 1;
     return cmd_attest((int)(sizeof argv / sizeof argv[0]) - 1, argv);
 }
 
@@ -435,18 +481,32 @@ static const char *beside(struct update *u)
     return u->attest_mem;
 }
 
+static void print_outcome(const struct update *u)
+{
+    struct gw_json out;
+
+    gw_json_begin(&out, stdout);
+    cmx_json_object(&out.j, NULL);
+    cmx_json_str(&out.j, "outcome", outcomes[u->outcome]);
+    cmx_json_str(&out.j, "boot", u->before.boot);
+    cmx_json_str(&out.j, "version", u->now.version[0] ? u->now.version : u->before.version);
+    cmx_json_end(&out.j);
+    (void)gw_json_end(&out); /* main reports a failing stdout */
+}
+
 int cmd_update(int argc, char **argv)
 {
     static struct update u; /* 10 KB */
     const struct sigaction on = {.sa_handler = on_signal};
+    bool done;
     int rc;
 
     memset(&u, 0, sizeof u);
     u.port = 8989;
     u.wait_s = WAIT_DEFAULT_S;
-    rc = parse(argc, argv, &u);
-    if (rc != CLI_OK)
-        return rc < 0 ? CLI_OK : rc;
+    rc = parse(argc, argv, &u, &done);
+    if (done)
+        return rc;
     if (!u.url)
         u.url = "http://127.0.0.1:8989";
     if (!u.attest_url && !u.gateway)
@@ -457,13 +517,13 @@ int cmd_update(int argc, char **argv)
     sigaction(SIGINT, &on, NULL);
     sigaction(SIGTERM, &on, NULL);
     signal(SIGPIPE, SIG_IGN);
-    rc = open_way(&u);
+    rc = connect_device(&u);
     if (rc == CLI_OK)
-        rc = upload(&u);
-    if (rc == CLI_OK && !u.no_wait)
-        rc = wait_for_it(&u);
-    if (rc == CLI_OK && !u.no_wait && u.attest_key)
+        rc = run_update(&u);
+    if (rc == CLI_OK && !u.no_wait && !u.look && u.attest_key)
         rc = attest(&u);
     tunnel_close(&u.tunnel);
+    if (u.json)
+        print_outcome(&u);
     return rc;
 }

@@ -1,31 +1,22 @@
-/* image_fill.c - `cmxsafe image fill`: an image followed by keyed, incompressible filler, so that no free flash is left
- * in which a copy of the expected content could hide. */
+/* image_fill.c - `cmxsafe image fill`: appends keyed, incompressible filler to an image, so that free flash has no room
+ * for a copy of the expected content. */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "cli.h"
-#include "cmxsafe/core/text.h"
-#include "image.h"
-#include "verify/manifest.h"
-#include "verify/reference.h"
+#include "cli/image_tool.h"
+#include "cmxsafe/core/why.h"
+#include "gateway/verify/manifest.h"
+#include "gateway/verify/reference.h"
+#include "port/linux/cli.h"
 
-#define COMMAND "cmxsafe image fill"
-
-static const char help[] =
-    "usage: " COMMAND " --key FILE [--at OFFSET] [--end OFFSET] IMAGE OUTPUT\n"
-    "\n"
-    "Writes IMAGE followed by filler up to the end of the flash (or of the partition: --end), ready to be flashed at "
-    "--at.\n"
-    "The key must be secret and must NOT be the device's: whoever has it can compute the filler.\n"
-    "\n"
-    "  --key FILE    16 bytes or more, made with: openssl rand -out fill.key 32\n"
-    "  --at OFFSET   where in flash IMAGE begins (default: 0x10000)\n"
-    "  --end OFFSET  where the filler ends (default: 0x400000)\n";
+static const char about[] =
+    "Writes IMAGE followed by filler up to the end of the flash, or of the partition (--end). Flash the output at "
+    "--at. The "
+    "key must be secret and must not be the device's own: anybody with the key can compute the filler.";
 
 struct job {
     const char *key_path;
@@ -33,12 +24,6 @@ struct job {
     const uint8_t *image, *key;
     size_t image_len, key_len;
 };
-
-static const struct option options[] = {{"key", required_argument, NULL, 'k'},
-                                        {"at", required_argument, NULL, 'a'},
-                                        {"end", required_argument, NULL, 'e'},
-                                        {"help", no_argument, NULL, 'h'},
-                                        {0}};
 
 static cmx_err write_filler(const struct job *j, FILE *f)
 {
@@ -72,20 +57,20 @@ static int write_output(const struct job *j, const char *path)
         err = CMX_EIO;
     if (!err)
         return CLI_OK;
-    (void)unlink(path); /* half an image is worse than none */
+    (void)unlink(path); /* do not leave a partial image */
     return err == CMX_EINVAL ? cli_fail(j->key_path, "has less than 16 bytes", "openssl rand -out fill.key 32")
                              : cli_fail(path, cmx_err_text(err), NULL);
 }
 
 static int fill(struct job *j, const char *image, const char *output)
 {
-    char why[128];
+    struct cmx_why why = {""};
     int rc;
 
-    if (reference_map(j->key_path, &j->key, &j->key_len, why, sizeof why))
-        return cli_fail(j->key_path, why, "openssl rand -out fill.key 32");
-    if (reference_map(image, &j->image, &j->image_len, why, sizeof why))
-        return cli_fail(image, why, NULL);
+    if (reference_map(j->key_path, &j->key, &j->key_len, &why))
+        return cli_fail(j->key_path, why.text, "openssl rand -out fill.key 32");
+    if (reference_map(image, &j->image, &j->image_len, &why))
+        return cli_fail(image, why.text, NULL);
     if (j->at + j->image_len > j->end)
         rc = cli_fail(image, "is longer than the space up to --end", NULL);
     else
@@ -98,23 +83,16 @@ static int fill(struct job *j, const char *image, const char *output)
 int image_fill(int argc, char **argv)
 {
     struct job j = {.at = 0x10000, .end = 0x400000};
-    int c;
+    const struct cli_option options[] = {
+        CLI_TEXT("key", "FILE", "16 bytes or more, made with: openssl rand -out fill.key 32", &j.key_path,
+                 .required = true),
+        CLI_NUMBER("at", "OFFSET", 0, UINT32_MAX, "where in flash IMAGE begins", &j.at, .hex = true),
+        CLI_NUMBER("end", "OFFSET", 0, UINT32_MAX, "where the filler ends", &j.end, .hex = true),
+    };
+    struct cli_line line = CLI_LINE("cmxsafe image fill", "IMAGE OUTPUT", about, 2, 2, options);
+    int status;
 
-    opterr = 0;
-    optind = 1;
-    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (c == 'h') {
-            fputs(help, stdout);
-            return CLI_OK;
-        }
-        if (c == '?')
-            return cli_usage(COMMAND, "unknown option or missing value: '%s'", argv[optind - 1]);
-        if (c == 'k')
-            j.key_path = optarg;
-        else if (cmx_text_u64(optarg, 0, UINT32_MAX, c == 'a' ? &j.at : &j.end))
-            return cli_usage(COMMAND, "'%s' is not an offset", optarg);
-    }
-    if (!j.key_path || optind + 2 != argc)
-        return cli_usage(COMMAND, "give --key, the image and the output");
-    return fill(&j, argv[optind], argv[optind + 1]);
+    if (cli_parse(&line, argc, argv, &status))
+        return status;
+    return fill(&j, line.operand[0], line.operand[1]);
 }

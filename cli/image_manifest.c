@@ -1,34 +1,24 @@
-/* image_manifest.c - `cmxsafe image manifest`: reference values for a verifier, from the flash as it should be. */
-#include <getopt.h>
+/* image_manifest.c - `cmxsafe image manifest`: makes reference values for a verifier from the expected flash content.
+ */
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#include "cli.h"
+#include "cli/image_tool.h"
 #include "cmxsafe/core/mem.h"
-#include "cmxsafe/core/sha256.h"
 #include "cmxsafe/core/text.h"
+#include "cmxsafe/core/why.h"
 #include "cmxsafe/ota/image.h"
-#include "image.h"
-#include "verify/manifest.h"
-#include "verify/reference.h"
+#include "cmxsafe/port/crypto.h"
+#include "gateway/verify/manifest.h"
+#include "gateway/verify/reference.h"
+#include "port/linux/cli.h"
 
-#define COMMAND "cmxsafe image manifest"
-
-static const char help[] =
-    "usage: " COMMAND " [OPTIONS] IMAGE > MANIFEST\n"
-    "\n"
-    "Makes the reference values that `cmxsafe attest --evidence` holds a device against. IMAGE is an application image "
-    "or\n"
-    "a dump of flash; what lies behind it is expected erased, or full of filler. Keep the manifest beside the image.\n"
-    "\n"
-    "  --at OFFSET         where in flash IMAGE begins (default: 0x10000)\n"
-    "  --flash-size BYTES  4MB, 8MB, 0x400000, ... (default: 4MB)\n"
-    "  --end OFFSET        where the expectation ends (default: the flash's end)\n"
-    "  --fill FILE         free flash holds the filler of this key (see `cmxsafe image fill`)\n"
-    "  --mask BEGIN-END=NAME  left out, because it changes at run time (nvs, otadata, phy); repeatable\n"
-    "  --require WHAT      secure-boot, flash-encryption, debug-off, isolation, hardware-key, confirmed; repeatable\n"
-    "  --any-version       do not ask for the image's name and version\n";
+static const char about[] = "Prints the reference values that `cmxsafe attest --evidence` compares a device with. "
+                            "IMAGE is an application image or "
+                            "a dump of flash. The flash behind it is expected to be erased, or to hold filler "
+                            "(--fill). Keep the manifest beside "
+                            "the image.";
 
 struct job {
     const char *path;
@@ -36,7 +26,7 @@ struct job {
     const uint8_t *data;
     size_t len;
     uint32_t at;
-    uint32_t end; /* 0: the flash's */
+    uint32_t end; /* 0: the end of flash */
     bool any_version;
     struct cmx_manifest m;
 };
@@ -98,68 +88,47 @@ static bool add_requirement(struct cmx_manifest *m, const char *word)
     return true;
 }
 
-static const struct option options[] = {{"at", required_argument, NULL, 'a'},
-                                        {"flash-size", required_argument, NULL, 's'},
-                                        {"end", required_argument, NULL, 'e'},
-                                        {"fill", required_argument, NULL, 'f'},
-                                        {"mask", required_argument, NULL, 'm'},
-                                        {"require", required_argument, NULL, 'r'},
-                                        {"any-version", no_argument, NULL, 'v'},
-                                        {"help", no_argument, NULL, 'h'},
-                                        {0}};
-
-static bool take_option(struct job *j, int c, const char *value)
-{
-    uint64_t at = 0;
-
-    switch (c) {
-    case 'a':
-        if (cmx_text_u64(value, 0, UINT32_MAX, &at))
-            return false;
-        j->at = (uint32_t)at;
-        return true;
-    case 's':
-        return read_size(value, &j->m.flash_size);
-    case 'e':
-        return read_size(value, &j->end);
-    case 'f':
-        j->fill_path = value;
-        return true;
-    case 'm':
-        return add_mask(&j->m, value);
-    case 'r':
-        return add_requirement(&j->m, value);
-    default:
-        j->any_version = true;
-        return true;
-    }
-}
-
+/* CLI_OK: *done is false and the command continues. */
 static int read_options(struct job *j, int argc, char **argv, bool *done)
 {
-    int c;
+    struct cli_list masks = {.n = 0}, requirements = {.n = 0};
+    const char *flash_size = "4MB", *end = NULL;
+    uint64_t at = 0x10000;
+    const struct cli_option options[] = {
+        CLI_NUMBER("at", "OFFSET", 0, UINT32_MAX, "where in flash IMAGE begins", &at, .hex = true),
+        CLI_TEXT("flash-size", "BYTES", "4MB, 8MB, 0x400000, ...", &flash_size),
+        CLI_TEXT("end", "OFFSET", "where the expectation ends; without it, at the end of flash", &end),
+        CLI_TEXT("fill", "FILE", "free flash holds the filler of this key (see `cmxsafe image fill`)", &j->fill_path),
+        CLI_LIST("mask", "BEGIN-END=NAME",
+                 "leave this range out because it changes at run time (nvs, otadata, phy); repeatable", &masks),
+        CLI_LIST("require", "WHAT",
+                 "secure-boot, flash-encryption, debug-off, isolation, hardware-key or confirmed; repeatable",
+                 &requirements),
+        CLI_FLAG("any-version", "accept any name and version of the image", &j->any_version),
+    };
+    struct cli_line line = CLI_LINE("cmxsafe image manifest", "IMAGE", about, 1, 1, options);
+    int status;
 
-    opterr = 0;
-    optind = 1;
     *done = true;
-    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (c == 'h') {
-            fputs(help, stdout);
-            return CLI_OK;
-        }
-        if (c == '?')
-            return cli_usage(COMMAND, "unknown option or missing value: '%s'", argv[optind - 1]);
-        if (!take_option(j, c, optarg))
-            return cli_usage(COMMAND, "'%s' is not a value that this option takes", optarg);
-    }
-    if (optind + 1 != argc)
-        return cli_usage(COMMAND, "give one image");
-    j->path = argv[optind];
+    if (cli_parse(&line, argc, argv, &status))
+        return status;
+    if (!read_size(flash_size, &j->m.flash_size))
+        return cli_usage(line.command, "--flash-size '%s': give 4MB, 0x400000, ...", flash_size);
+    if (end && !read_size(end, &j->end))
+        return cli_usage(line.command, "--end '%s': give 4MB, 0x400000, ...", end);
+    for (size_t i = 0; i < masks.n; i++)
+        if (!add_mask(&j->m, masks.item[i]))
+            return cli_usage(line.command, "--mask '%s': give BEGIN-END=NAME", masks.item[i]);
+    for (size_t i = 0; i < requirements.n; i++)
+        if (!add_requirement(&j->m, requirements.item[i]))
+            return cli_usage(line.command, "--require '%s': unknown requirement", requirements.item[i]);
+    j->at = (uint32_t)at;
+    j->path = line.operand[0];
     *done = false;
     return CLI_OK;
 }
 
-/* The name as the manifest may have it: beside it. */
+/* A manifest names files beside itself, so only the last component is kept. */
 static cmx_err set_file(struct cmx_region *r, const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -177,7 +146,7 @@ static cmx_err add_file_region(struct job *j, size_t len)
     return set_file(r, j->path) ? CMX_EINVAL : cmx_sha256_of(j->data, len, r->sha256);
 }
 
-/* How much of the image is something else than filler: the filler behind it is expected by its key. */
+/* The length of the image without trailing filler, which gets a region of its own. */
 static size_t length_without_filler(const struct job *j, const uint8_t *filler)
 {
     size_t len = j->len;
@@ -192,9 +161,9 @@ static cmx_err add_fill_region(struct job *j, uint32_t end, size_t *image_len)
     struct cmx_region *r = &j->m.regions[1];
     const uint8_t *key = NULL;
     size_t key_len = 0;
-    char why[128];
+    struct cmx_why why = {""};
     uint8_t *filler = cmx_mem_alloc(end - j->at);
-    cmx_err err = filler ? reference_map(j->fill_path, &key, &key_len, why, sizeof why) : CMX_ENOMEM;
+    cmx_err err = filler ? reference_map(j->fill_path, &key, &key_len, &why) : CMX_ENOMEM;
 
     if (!err)
         err = cmx_fill(key, key_len, j->at, filler, end - j->at);
@@ -263,11 +232,11 @@ static int print(struct job *j)
     err = cmx_manifest_print(&j->m, &b);
     if (err == CMX_EINVAL)
         return cli_fail("the manifest", "a name or version is not printable ASCII",
-                        "rename the file, or leave the image's own texts out by --any-version");
+                        "rename the file, or leave the image's texts out with --any-version");
     if (!err)
         err = cmx_buf_cstr(&b, &s);
     if (!err)
-        err = cmx_manifest_parse(&check, s, strlen(s), &line, &why); /* nothing is given out that can't be read */
+        err = cmx_manifest_parse(&check, s, strlen(s), &line, &why); /* print only what can be read back */
     if (err)
         return cli_fail("the manifest", why, NULL);
     fputs(s, stdout);
@@ -277,19 +246,18 @@ static int print(struct job *j)
 int image_manifest(int argc, char **argv)
 {
     static struct job j;
-    char why[128];
+    struct cmx_why why = {""};
     bool done;
     cmx_err err;
     int rc;
 
     memset(&j, 0, sizeof j);
-    j.at = 0x10000;
     j.m.flash_size = 4 * 1024 * 1024;
     rc = read_options(&j, argc, argv, &done);
     if (done)
         return rc;
-    if (reference_map(j.path, &j.data, &j.len, why, sizeof why))
-        return cli_fail(j.path, why, NULL);
+    if (reference_map(j.path, &j.data, &j.len, &why))
+        return cli_fail(j.path, why.text, NULL);
     set_version(&j);
     err = build(&j);
     rc = err == CMX_EINVAL ? cli_fail(j.path, "does not fit, or its name or the filler's key is not usable",

@@ -1,6 +1,5 @@
-/* cmxsafe image sign, key - the two that hold a private key. */
+/* cmxsafe image sign, key - the image commands that use a private key. */
 #include <errno.h>
-#include <getopt.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,19 +7,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cli.h"
+#include "cli/common/image_file.h"
+#include "cli/image_tool.h"
+#include "cli/signing_key.h"
 #include "cmxsafe/core/text.h"
-#include "image.h"
-#include "image_file.h"
-#include "signing_key.h"
+#include "port/linux/cli.h"
+#include "port/linux/file_read.h"
 
-static const char sign_help[] = "usage: cmxsafe image sign --key KEY [--out FILE] [--opaque] [--replace] IMAGE\n\n"
-                                "Checks IMAGE and appends a signature trailer (docs/OTA.md). Without --out IMAGE "
-                                "itself is replaced, as a whole.\n\n"
-                                "  --key KEY    PEM file, or a key in a token: 'pkcs11:token=NAME;object=NAME'\n"
-                                "  --out FILE   where the signed image goes\n"
-                                "  --opaque     IMAGE is no ESP-IDF image but any file (for a Linux device's handler)\n"
-                                "  --replace    IMAGE is signed already: sign it anew\n";
+static const char sign_about[] = "Checks IMAGE and appends a signature trailer (docs/OTA.md). Without --out the signed "
+                                 "image replaces IMAGE in one step.";
+
+static const char key_about[] =
+    "Prints the public half of a signing key as OTA_PUBLIC_KEY takes it: 130 hex digits, or PEM.";
+
+static const char key_help[] = "a PEM file, or a key in a token: 'pkcs11:token=NAME;object=NAME'";
 
 struct sign_options {
     const char *key;
@@ -30,41 +30,11 @@ struct sign_options {
     bool replace;
 };
 
-static int sign_parse(int argc, char **argv, struct sign_options *o)
-{
-    static const struct option options[] = {{"key", 1, NULL, 'k'},     {"out", 1, NULL, 'o'},  {"opaque", 0, NULL, 'p'},
-                                            {"replace", 0, NULL, 'r'}, {"help", 0, NULL, 'h'}, {NULL, 0, NULL, 0}};
-    int c;
-
-    opterr = 0;
-    optind = 1;
-    while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        if (c == 'k')
-            o->key = optarg;
-        else if (c == 'o')
-            o->out = optarg;
-        else if (c == 'p')
-            o->opaque = true;
-        else if (c == 'r')
-            o->replace = true;
-        else if (c == 'h')
-            return printf("%s", sign_help), -1;
-        else
-            return cli_usage("cmxsafe image sign", "option '%s' is not known or lacks its value", argv[optind - 1]);
-    }
-    if (!o->key || optind + 1 != argc)
-        return cli_usage("cmxsafe image sign", "needs --key and one image");
-    o->image = argv[optind];
-    if (!o->out)
-        o->out = o->image;
-    return CLI_OK;
-}
-
-/* The signed bytes of in, then the trailer, to a new file that takes out's place. */
+/* Writes the signed bytes of in and the trailer to a new file, which then replaces out. */
 static int write_signed(const char *in, const char *out, uint32_t len, const uint8_t trailer[CMX_TRAILER_LEN])
 {
     char temp[4096], buf[16384];
-    FILE *from = fopen(in, "rb"), *to;
+    FILE *from = cmx_file_open(in), *to;
     bool ok;
 
     if (!from)
@@ -112,16 +82,16 @@ static int sign_with(const struct sign_options *o, const struct cmx_image *image
         cmx_trailer_message(&t, image->digest, message);
         err = signing_key_sign(key, message, sizeof message, t.signature);
     }
-    if (!err) { /* a token may be broken: what is written has been verified */
+    if (!err) { /* verify before writing: a token may be faulty */
         memcpy(keys.key[0], pub, sizeof pub);
         err = cmx_trailer_verify(&t, &keys, t.signed_len, image->digest);
     }
     if (err)
-        return cli_fail(o->key, "signing failed", "look whether the key may sign (CKA_SIGN) with ECDSA");
+        return cli_fail(o->key, "signing failed", "check that the key may sign (CKA_SIGN) with ECDSA");
     cmx_trailer_write(&t, trailer);
     if (write_signed(o->image, o->out, t.signed_len, trailer) != CLI_OK)
         return CLI_FAILED;
-    cmx_hex_encode(id, t.key_id, sizeof t.key_id);
+    cmx_text_hex_encode(id, t.key_id, sizeof t.key_id);
     printf("%s: signed %lu bytes with key %s\n", o->out, (unsigned long)t.signed_len, id);
     return CLI_OK;
 }
@@ -129,19 +99,29 @@ static int sign_with(const struct sign_options *o, const struct cmx_image *image
 int image_sign(int argc, char **argv)
 {
     struct sign_options o = {0};
+    const struct cli_option options[] = {
+        CLI_TEXT("key", "KEY", key_help, &o.key, .required = true),
+        CLI_TEXT("out", "FILE", "write the signed image to FILE", &o.out),
+        CLI_FLAG("opaque", "IMAGE is not an ESP-IDF image but any file, for a Linux device's handler", &o.opaque),
+        CLI_FLAG("replace", "replace the signature of an image that is signed already", &o.replace),
+    };
+    struct cli_line line = CLI_LINE("cmxsafe image sign", "IMAGE", sign_about, 1, 1, options);
     struct cmx_image_policy policy = IMAGE_FILE_POLICY;
     struct cmx_image image;
     struct signing_key *key;
-    int rc = sign_parse(argc, argv, &o);
+    int rc;
 
-    if (rc != CLI_OK)
-        return rc < 0 ? CLI_OK : rc;
+    if (cli_parse(&line, argc, argv, &rc))
+        return rc;
+    o.image = line.operand[0];
+    if (!o.out)
+        o.out = o.image;
     policy.format = o.opaque ? CMX_IMAGE_OPAQUE : CMX_IMAGE_ESP;
-    rc = image_file_check(o.image, &policy, &image, o.opaque ? NULL : "give --opaque if it is no ESP-IDF image");
+    rc = image_file_check(o.image, &policy, &image, o.opaque ? NULL : "give --opaque if it is not an ESP-IDF image");
     if (rc != CLI_OK)
         return rc;
     if (image.has_trailer && !o.replace)
-        return cli_fail(o.image, "it is signed already", "give --replace to sign it anew");
+        return cli_fail(o.image, "it is signed already", "give --replace to replace the signature");
     if (signing_key_open(&key, o.key) != CMX_OK)
         return CLI_FAILED;
     rc = sign_with(&o, &image, key);
@@ -151,41 +131,29 @@ int image_sign(int argc, char **argv)
 
 int image_key(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"key", 1, NULL, 'k'}, {"pem", 0, NULL, 'p'}, {"help", 0, NULL, 'h'}, {NULL, 0, NULL, 0}};
     const char *where = NULL;
+    bool pem = false;
+    const struct cli_option options[] = {
+        CLI_TEXT("key", "KEY", key_help, &where, .required = true),
+        CLI_FLAG("pem", "print PEM", &pem),
+    };
+    struct cli_line line = CLI_LINE("cmxsafe image key", "", key_about, 0, 0, options);
     struct signing_key *key;
     uint8_t pub[CMX_P256_PUBLIC_LEN];
     char hex[2 * CMX_P256_PUBLIC_LEN + 1];
-    bool pem = false;
     cmx_err err;
-    int c;
+    int rc;
 
-    opterr = 0;
-    optind = 1;
-    while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        if (c == 'h')
-            return printf(
-                       "usage: cmxsafe image key --key KEY [--pem]\n\nPrints the public half of KEY (a PEM file or a "
-                       "pkcs11: URI) as OTA_PUBLIC_KEY takes it: 130 hex digits, or PEM.\n"),
-                   CLI_OK;
-        if (c == 'k')
-            where = optarg;
-        else if (c == 'p')
-            pem = true;
-        else
-            return cli_usage("cmxsafe image key", "option '%s' is not known or lacks its value", argv[optind - 1]);
-    }
-    if (!where || optind != argc)
-        return cli_usage("cmxsafe image key", "needs --key and nothing else");
+    if (cli_parse(&line, argc, argv, &rc))
+        return rc;
     if (signing_key_open(&key, where) != CMX_OK)
         return CLI_FAILED;
     err = pem ? signing_key_print_pem(key) : signing_key_public(key, pub);
     signing_key_close(key);
     if (err)
-        return cli_fail(where, "its public half cannot be read", NULL);
+        return cli_fail(where, "the public key cannot be read", NULL);
     if (!pem) {
-        cmx_hex_encode(hex, pub, sizeof pub);
+        cmx_text_hex_encode(hex, pub, sizeof pub);
         puts(hex);
     }
     return CLI_OK;

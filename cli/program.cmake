@@ -1,5 +1,5 @@
 # What the operator's command needs beyond the device library.
-include(${CMAKE_SOURCE_DIR}/gateway/gateway.cmake)
+include(${CMAKE_SOURCE_DIR}/gateway/program.cmake)
 target_link_libraries(cmxsafe_parts PUBLIC cmxsafe_registry)
 pkg_check_modules(CURL REQUIRED IMPORTED_TARGET libcurl)
 target_link_libraries(cmxsafe_parts PUBLIC PkgConfig::CURL)

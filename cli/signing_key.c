@@ -1,7 +1,7 @@
-/* Engines are how Debian's OpenSSL 3.0 reaches PKCS#11 (libengine-pkcs11-openssl); providers, where one is configured,
- * are tried first. The engine interface is marked deprecated, and still the only one there. */
+/* Debian's OpenSSL 3.0 reaches PKCS#11 through an engine (libengine-pkcs11-openssl). A provider is tried first if one
+ * is configured. The engine interface is deprecated but is the only one that Debian 12 ships. */
 #define OPENSSL_SUPPRESS_DEPRECATED
-#include "signing_key.h"
+#include "cli/signing_key.h"
 
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
@@ -17,11 +17,11 @@
 #include <string.h>
 #include <strings.h>
 
-#include "cli.h"
 #include "cmxsafe/core/secret.h"
 #include "cmxsafe/core/text.h"
+#include "port/linux/cli.h"
 
-/* A PIN within a URI is taken out of it, so that no library prints it with the URI, and given where it is asked for. */
+/* The PIN is removed from the URI, because a library may print the URI, and supplied when the library requests it. */
 struct place {
     char uri[1024];
     char pin[128]; /* "": ask on the terminal */
@@ -41,10 +41,10 @@ static cmx_err place_of(struct place *p, const char *where)
     before = (size_t)(pin - where);
     pin += strlen("pin-value=");
     len = strcspn(pin, "&;");
-    if (cmx_url_decode(pin, len, 0, (uint8_t *)p->pin, sizeof p->pin - 1, &used) != CMX_OK)
+    if (cmx_text_url_decode(pin, len, 0, (uint8_t *)p->pin, sizeof p->pin - 1, &used) != CMX_OK)
         return CMX_EFORMAT;
     p->pin[used] = '\0';
-    p->uri[before - 1] = '\0'; /* the separator before it goes too */
+    p->uri[before - 1] = '\0'; /* remove the separator before it as well */
     if (pin[len])
         snprintf(p->uri + before - 1, sizeof p->uri - before + 1, "%c%s", where[before - 1], pin + len + 1);
     return CMX_OK;
@@ -169,7 +169,7 @@ cmx_err signing_key_public(struct signing_key *key, uint8_t pub[CMX_P256_PUBLIC_
         return CMX_OK;
     }
     OPENSSL_free(encoded);
-    /* An engine's key answers through the old interface alone. */
+    /* An engine's key supports only the old interface. */
     ERR_clear_error();
     ec = EVP_PKEY_get0_EC_KEY((EVP_PKEY *)key);
     if (!ec || EC_POINT_point2oct(EC_KEY_get0_group(ec), EC_KEY_get0_public_key(ec), POINT_CONVERSION_UNCOMPRESSED, pub,

@@ -1,5 +1,4 @@
-/* signing_key.h - a private key for signing images: a PEM file, or a key in a token that never leaves it (a pkcs11:
- * URI, RFC 7512). */
+/* signing_key.h - a private key for signing images: a PEM file, or a key inside a token (a pkcs11: URI, RFC 7512). */
 #ifndef CMX_CLI_SIGNING_KEY_H
 #define CMX_CLI_SIGNING_KEY_H
 
@@ -11,8 +10,8 @@
 
 struct signing_key; /* an EVP_PKEY */
 
-/* where: a file or a URI. A file's passphrase and a token's PIN that the URI does not give are asked for on the
- * terminal. The error was printed. */
+/* where: a file or a URI. Prompts on the terminal for a file's passphrase, and for a token's PIN unless the URI
+ * contains it. The error was printed. */
 CMX_MUST_USE cmx_err signing_key_open(struct signing_key **out, const char *where);
 void signing_key_close(struct signing_key *key); /* NULL is fine */
 

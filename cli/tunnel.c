@@ -1,4 +1,4 @@
-#include "tunnel.h"
+#include "cli/tunnel.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -6,16 +6,17 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "cli.h"
 #include "cmxsafe/port/port.h"
 
-enum { OPEN_TIMEOUT_MS = 30000 };
+/* Longer than sshd's default LoginGraceTime of 120 s, which bounds the time at prompts. */
+enum { OPEN_TIMEOUT_MS = 180000 };
 
-/* A port of the loopback that is free now; ssh says so if it no longer is (ExitOnForwardFailure). */
+/* A loopback port that is free now. ssh fails if it no longer is (ExitOnForwardFailure). */
 static uint16_t free_port(void)
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -41,7 +42,7 @@ static bool answers(uint16_t port)
     return yes;
 }
 
-/* "user@host:2222" to host and port; an IPv6 address with a port stands in brackets. */
+/* Splits "user@host:2222"; an IPv6 address with a port is in brackets. */
 static void split(const char *gateway, char *host, size_t cap, char port[6])
 {
     const char *colon = strrchr(gateway, ':'), *bracket = strchr(gateway, '[');
@@ -72,7 +73,8 @@ static void run_ssh(const struct tunnel *t)
     argv[n++] = "ssh";
     argv[n++] = "-N";
     argv[n++] = "-T";
-    argv[n++] = "-oLogLevel=ERROR"; /* what the device does while it restarts is no news */
+    argv[n++] = "-oLogLevel=ERROR";   /* a refused channel while the device restarts is expected */
+    argv[n++] = "-oControlPath=none"; /* a shared connection would outlive us */
     argv[n++] = "-oExitOnForwardFailure=yes";
     argv[n++] = "-oServerAliveInterval=5";
     argv[n++] = "-oServerAliveCountMax=3";
@@ -99,41 +101,46 @@ static void run_ssh(const struct tunnel *t)
     _exit(127);
 }
 
+/* In the child. */
+static void become_ssh(const struct tunnel *t, pid_t parent)
+{
+    signal(SIGPIPE, SIG_DFL);
+    if (prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == parent)
+        run_ssh(t);
+    _exit(127);
+}
+
 static cmx_err start(struct tunnel *t)
 {
+    pid_t parent = getpid();
+
+    if (*t->stop)
+        return CMX_EAGAIN;
     t->pid = fork();
     if (t->pid < 0) {
         t->pid = 0;
         return CMX_ENOMEM;
     }
-    if (t->pid == 0) {
-        /* Ctrl-C is ours to handle: ssh ends when we close the tunnel. */
-        (void)setpgid(0, 0);
-        run_ssh(t);
-    }
-    for (unsigned waited = 0; waited < OPEN_TIMEOUT_MS; waited += 50) {
+    if (t->pid == 0)
+        become_ssh(t, parent);
+    for (unsigned waited = 0; waited < OPEN_TIMEOUT_MS && !*t->stop; waited += 50) {
         if (waitpid(t->pid, NULL, WNOHANG) == t->pid) {
             t->pid = 0;
-            return CMX_EREFUSED;
+            return *t->stop ? CMX_EAGAIN : CMX_EREFUSED;
         }
         if (answers(t->local[0]))
             return CMX_OK;
         cmx_port_sleep_ms(50);
     }
     tunnel_close(t);
-    return CMX_ETIMEOUT;
+    return *t->stop ? CMX_EAGAIN : CMX_ETIMEOUT;
 }
 
 cmx_err tunnel_open(struct tunnel *t)
 {
-    cmx_err err;
-
     t->local[0] = free_port();
     t->local[1] = t->remote[1] ? free_port() : 0;
-    err = start(t);
-    if (err)
-        cli_fail(t->gateway, "ssh gave no way to the device", "look what 'ssh GATEWAY' says");
-    return err;
+    return start(t);
 }
 
 cmx_err tunnel_keep(struct tunnel *t)

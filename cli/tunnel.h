@@ -1,27 +1,30 @@
-/* tunnel.h - a way to a device's service through its gateway: the operator's own ssh with -L, so that keys, agent,
- * known hosts and jump hosts are as that person has set them up. One child process. */
+/* tunnel.h - forwards local ports to a device's services through its gateway, with the operator's own ssh (-L), so that
+ * the operator's keys, agent, known hosts and jump hosts apply. ssh is one child in our process group, as git and scp
+ * run it: it may prompt on the terminal, and Ctrl-C reaches it too. It ends with us, even if we are killed. */
 #ifndef CLI_TUNNEL_H
 #define CLI_TUNNEL_H
 
+#include <signal.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #include "cmxsafe/core/err.h"
 
 struct tunnel {
-    const char *gateway; /* "[user@]host[:port]" or an alias of ssh_config; borrowed */
-    const char *config;  /* ssh's -F; NULL: the operator's own; borrowed */
-    const char *device;  /* host as the gateway sees it; borrowed */
-    uint16_t remote[2];  /* the device's ports; 0: none */
-    uint16_t local[2];   /* where they are on our loopback */
-    pid_t pid;           /* 0: not running */
+    const char *gateway;               /* "[user@]host[:port]" or an alias of ssh_config; borrowed */
+    const char *config;                /* ssh's -F; NULL: the operator's own; borrowed */
+    const char *device;                /* host name or address as the gateway sees it; borrowed */
+    uint16_t remote[2];                /* the device's ports; 0: none */
+    uint16_t local[2];                 /* the forwards' ports on our loopback */
+    const volatile sig_atomic_t *stop; /* not 0: give up; set by the caller's signal handler */
+    pid_t pid;                         /* 0: not running */
 };
 
-/* t holds gateway, config, device and remote. Waits until the first port takes connections. The error was printed.
- * CMX_EREFUSED, CMX_ETIMEOUT. */
+/* t holds gateway, config, device, remote and stop. Waits until ssh forwards, including the time that the operator
+ * takes at its prompts. CMX_EREFUSED: ssh ended, after printing why; CMX_ETIMEOUT; CMX_EAGAIN: stop was set. */
 CMX_MUST_USE cmx_err tunnel_open(struct tunnel *t);
 
-/* Opens it again if ssh has ended meanwhile. Quiet. */
+/* Opens it again if ssh has ended. Errors as for tunnel_open. */
 CMX_MUST_USE cmx_err tunnel_keep(struct tunnel *t);
 
 void tunnel_close(struct tunnel *t);

@@ -1,6 +1,6 @@
 # Libraries that programs load when they need them (port/linux/library.h). cmx_soname(TARGET NAME library): defines
-# CMX_SONAME_NAME, the name by which what -llibrary finds here is loaded, and CMX_PACKAGE_NAME, the Debian package that has it
-# ("" where dpkg does not know).
+# CMX_SONAME_NAME, the soname of the library that -llibrary finds, and CMX_PACKAGE_NAME, the Debian package of this library ("" if
+# dpkg does not know it).
 function(cmx_soname target name library)
   find_library(CMX_LIBRARY_${name} ${library} REQUIRED)
   mark_as_advanced(CMX_LIBRARY_${name})

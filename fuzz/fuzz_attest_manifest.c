@@ -1,8 +1,8 @@
-/* A manifest from somewhere: what is accepted prints to a text that parses to the same. */
+/* A manifest of any bytes: an accepted one prints to a text that parses to the same manifest. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "verify/manifest.h"
+#include "gateway/verify/manifest.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

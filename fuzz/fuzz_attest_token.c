@@ -1,24 +1,25 @@
-/* Evidence from a device: the envelope, and the claims as if the MAC had matched. What decodes must encode to the same
- * bytes. */
+/* Evidence from a device: the envelope, and the claims as if the proof had matched. A token that decodes must encode to
+ * the same bytes. Also the line of an attestation key. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "cmxsafe/attest/claims.h"
 #include "cmxsafe/attest/evidence.h"
+#include "cmxsafe/identity/attest_key.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const uint8_t key[32];
-    uint8_t ueid[CMX_EVIDENCE_UEID_LEN], again[CMX_EVIDENCE_TOKEN_MAX];
+    static const uint8_t key[32], point[CMX_P256_PUBLIC_LEN];
+    uint8_t again[CMX_EVIDENCE_TOKEN_MAX];
+    struct cmx_attest_key k;
     struct cmx_evidence e;
     struct cmx_buf in, out;
 
     if (cmx_evidence_verify(data, size, key, &e) == CMX_OK && e.nonce_len < CMX_NONCE_MIN)
         abort();
-    if (cmx_evidence_key_id(data, size, ueid) == CMX_OK && size < CMX_EVIDENCE_UEID_LEN)
+    if (cmx_evidence_verify_signed(data, size, point, &e) == CMX_OK && e.nonce_len < CMX_NONCE_MIN)
         abort();
-    cmx_buf_init_view(&in, data, size);
-    if (cmx_cbor_skip(&in) == CMX_OK && cmx_buf_len(&in) >= size)
+    if (cmx_attest_key_parse((const char *)data, size, &k) == CMX_OK && k.ueid[0] != 1)
         abort();
     cmx_buf_init_view(&in, data, size);
     if (cmx_claims_decode(&in, &e))

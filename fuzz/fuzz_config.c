@@ -1,9 +1,10 @@
-/* An agent's configuration: whatever the bytes, the parser ends with a configuration or with errors, never both, and
- * gives back what it took. */
+/* An agent's configuration: for any bytes the parser returns a configuration or errors, never both, and frees its
+ * memory. */
 #include <stdlib.h>
 
-#include "agent/config.h"
+#include "agent/config/agent_config.h"
 #include "cmxsafe/core/mem.h"
+#include "port/linux/ini_file.h"
 
 static unsigned lines;
 
@@ -24,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct cmx_gateway gateway;
     cmx_err err;
 
-    if (size > CONFIG_FILE_MAX)
+    if (size > CMX_INI_FILE_MAX)
         return 0;
     lines = 0;
     cmx_mem_stats(&before);
@@ -35,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         config_engine(c, &gateway, contexts);
         if (!gateway.host || !gateway.user || c->n_contexts == 0 || c->n_contexts > CMX_PROXY_CONTEXTS_MAX)
             abort();
-        if (!c->gateway.host_key.n && !c->gateway.known_hosts_file) /* no pin, no configuration */
+        if (!c->gateway.host_key.n && !c->gateway.known_hosts_file) /* a configuration needs a pin */
             abort();
         for (size_t i = 0; i < c->n_contexts; i++)
             if (!contexts[i].name[0] || !contexts[i].local_port || !contexts[i].remote_port)

@@ -1,9 +1,9 @@
-/* The agent's control protocol: any line is answered with one whole line, within bounds; a privileged command is not
- * run for others. */
+/* The agent's control protocol: every line gets one complete line as the answer, within bounds; a privileged command
+ * does not run for other users. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/control.h"
+#include "agent/control/control.h"
 
 static bool ran_privileged;
 

@@ -1,12 +1,13 @@
-/* Text that others wrote, as the gateway reads it: public keys, CSV, sshd's log, names, ports, prefixes. The first byte
- * chooses the parser. What is accepted must be what the registry may hold: nothing that could end a quoted option. */
+/* The gateway's parsers of external text: public keys, CSV, sshd's log, names, ports, prefixes. The first byte chooses
+ * the parser. Accepted text must be valid for the registry, without characters that could end a quoted option. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "gateway/registry/address.h"
+#include "gateway/registry/copy_state.h"
 #include "gateway/registry/csv.h"
-#include "gateway/registry/device.h"
-#include "gateway/registry/permit.h"
+#include "gateway/registry/grant.h"
+#include "gateway/registry/registry_device.h"
 #include "gateway/registry/sshdlog.h"
 
 /* assert() is off in some builds. */
@@ -29,14 +30,17 @@ static void check_key(const char *text)
 static void check_csv(char *text)
 {
     char *fields[GW_CSV_FIELDS_MAX];
+    struct gw_csv csv;
     size_t n;
     size_t len = strlen(text);
 
-    if (gw_csv_split(text, fields, &n))
+    if (gw_csv_init(&csv, text, len, NULL))
         return;
-    must(n >= 1 && n <= GW_CSV_FIELDS_MAX);
-    for (size_t i = 0; i < n; i++)
-        must(fields[i] >= text && fields[i] + strlen(fields[i]) <= text + len);
+    while (gw_csv_next(&csv, fields, &n, NULL) == CMX_OK) {
+        must(n >= 1 && n <= GW_CSV_FIELDS_MAX);
+        for (size_t i = 0; i < n; i++)
+            must(fields[i] >= text && fields[i] + strlen(fields[i]) <= text + len);
+    }
 }
 
 static void check_log(const char *text)
@@ -53,12 +57,12 @@ static void check_device(const char *text)
 {
     static struct gw_device d;
 
-    if (gw_directs_parse(&d, text, NULL) == CMX_OK)
+    if (gw_device_parse_directs(&d, text, NULL) == CMX_OK)
         for (size_t i = 0; i < d.n_directs; i++)
             must(d.directs[i].port && d.directs[i].host[0] && !strpbrk(d.directs[i].host, "\" ,*?\n"));
-    if (gw_ports_parse(&d, text, NULL) == CMX_OK)
+    if (gw_device_parse_ports(&d, text, NULL) == CMX_OK)
         must(d.n_ports <= GW_PORTS_MAX);
-    if (gw_name_check(text, NULL) == CMX_OK)
+    if (gw_device_check_name(text, NULL) == CMX_OK)
         must(!strpbrk(text, "\" .,\n/"));
 }
 
@@ -76,6 +80,18 @@ static void check_address(const char *text)
         must(!strpbrk(c.name, "\" \n;{}"));
 }
 
+static void check_copy_state(const char *text)
+{
+    struct gw_copy_state s;
+    struct gw_copy_state again;
+    char out[GW_COPY_STATE_MAX];
+
+    if (gw_copy_state_parse(&s, text))
+        return;
+    gw_copy_state_text(&s, out);
+    must(gw_copy_state_parse(&again, out) == CMX_OK && again.confirmed.wall == s.confirmed.wall);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -86,7 +102,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     memcpy(text, data + 1, size - 1);
     text[size - 1] = '\0';
-    switch (data[0] % 5) {
+    switch (data[0] % 6) {
     case 0:
         check_key(text);
         break;
@@ -99,8 +115,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     case 3:
         check_device(text);
         break;
-    default:
+    case 4:
         check_address(text);
+        break;
+    default:
+        check_copy_state(text);
         break;
     }
     return 0;

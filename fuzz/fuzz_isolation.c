@@ -1,9 +1,10 @@
 /* fuzz_isolation.c - frames of any bytes, in any order, in both directions and on loopback, against a policy with a
- * live session: nothing crashes, and what passes as TCP belongs to an open flow. An input is a list of records: one
- * byte of direction and interface, two of length, the frame. */
+ * live session: nothing crashes, and each TCP packet that passes belongs to an open flow. An input is a list of
+ * records: one byte of direction and interface, two of length, the frame. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmxsafe/core/why.h"
 #include "cmxsafe/isolation/policy.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -17,18 +18,18 @@ static void set_up(struct cmx_isolation *iso, struct cmx_flow *flows, struct cmx
     struct cmx_iso_config c = {.dhcp4 = true, .dhcp6 = true, .ipv6 = true, .n_resolvers = 1, .n_time_servers = 1};
     struct cmx_end local = {.port = 50000}, peer = {.port = 22};
 
-    c.names[0] = "gw.example.org";
-    cmx_ip4(&c.resolvers[0], dns);
-    cmx_ip4(&c.time_servers[0], dns);
+    c.gateways[c.n_gateways++] = (struct cmx_iso_gateway){.name = "gw.example.org", .port = 22};
+    cmx_ip_v4(&c.resolvers[0], dns);
+    cmx_ip_v4(&c.time_servers[0], dns);
     if (cmx_isolation_init(iso, &c, flows, 8) != CMX_OK)
         abort();
     memset(eth, 0, sizeof *eth);
     memcpy(eth->mac, mac, 6);
-    cmx_ip4(&eth->own[0], us);
-    cmx_ip6(&eth->own[1], us6);
+    cmx_ip_v4(&eth->own[0], us);
+    cmx_ip_v6(&eth->own[1], us6);
     eth->n_own = 2;
-    cmx_ip4(&local.ip, us);
-    cmx_ip4(&peer.ip, gw);
+    cmx_ip_v4(&local.ip, us);
+    cmx_ip_v4(&peer.ip, gw);
     if (cmx_isolation_socket_open(iso, CMX_FLOW_SESSION, &local, &peer, 0) != CMX_OK)
         abort();
     cmx_isolation_resolving(iso, true);
@@ -44,7 +45,7 @@ static void one(struct cmx_isolation *iso, const struct cmx_iface *iface, uint8_
     if (r.verdict != cmx_why_verdict(r.why))
         abort();
     if (r.why == CMX_WHY_RELAY || r.why == CMX_WHY_DIRECT || r.why == CMX_WHY_CONTROL)
-        abort(); /* none was ever opened */
+        abort(); /* no flow was opened */
     if (r.why != CMX_WHY_SESSION)
         return;
     if (cmx_packet_parse(&p, &f) != CMX_WHY_NONE || p.proto != CMX_IP_TCP)
@@ -69,7 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         data += 3;
         size -= 3;
         n = n < size ? n : size;
-        copy = malloc(n + 1); /* of its own, so that ASan sees an overread */
+        copy = malloc(n + 1); /* separately allocated, so that ASan detects reads beyond the end */
         if (!copy)
             return 0;
         memcpy(copy, data, n);

@@ -1,5 +1,6 @@
-/* Any bytes as an update: header, segments, signature sector, trailer; the same verdict however it is cut. With the
- * checksum and hash unlikely to match, states behind them are reached by seeds of whole images in the corpus. */
+/* Any bytes as an update: header, segments, signature sector, trailer; the verdict does not depend on how the input is
+ * split. Random inputs rarely have a valid checksum and hash, so the corpus contains whole images to reach the later
+ * states. */
 #include <stdint.h>
 #include <stdlib.h>
 

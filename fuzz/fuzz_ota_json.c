@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/json_get.h"
+#include "cli/common/json_get.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -1,5 +1,5 @@
-/* Any bytes as a multipart body, cut into pieces by the first byte: never a read outside, the same events however it is
- * cut. */
+/* Any bytes as a multipart body, cut into pieces by the first byte: no read beyond the input, and the events do not
+ * depend on the split. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

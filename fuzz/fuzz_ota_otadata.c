@@ -1,11 +1,11 @@
-/* Any two records: every decision names an existing slot, every plan stays within its partition and, executed to its
- * end, has the effect that it promises. Any partition table entry. */
+/* Any two records: every decision names an existing slot. Every plan stays within its partition and, when executed
+ * completely, has its documented effect. Any partition table entry. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "otadata.h"
-#include "partition.h"
+#include "board/idf/otadata.h"
+#include "board/idf/partition_table.h"
 
 static void execute(struct cmx_otadata *d, const struct cmx_otadata_plan *plan)
 {

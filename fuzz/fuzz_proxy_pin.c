@@ -1,4 +1,5 @@
-/* Host-key pins come from files and settings: any text must be refused or give a pin that its own fingerprint gives again. */
+/* Host-key pins come from files and settings: any text must be refused or give a pin whose fingerprint parses to the
+ * same pin. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The Arduino library and the ESP-IDF component against their publishers' rules: with arduino-lint where it is installed (strict,
-# as for the Library Manager), and by those of its published rules that can break in an edit here, always.
+# Checks the Arduino library and the ESP-IDF component against the rules of their publishers: with arduino-lint where it is
+# installed
+# (strict, as for the Library Manager), and always by the published rules that an edit in this tree can violate.
 set -u
 . "$(dirname "$0")/lib.sh"
 cd "$CMX_ROOT" || exit 1
@@ -12,15 +13,17 @@ field() { sed -nE "s/^$1=(.*)$/\1/p" library.properties; }
 
 # Rules LP003 and following: the fields, each once, not empty.
 for f in name version author maintainer sentence paragraph category url architectures includes; do
-    [ "$(grep -c "^$f=" library.properties)" = 1 ] && [ -n "$(field $f)" ] || fail "library.properties: $f must stand there once, not empty"
+    [ "$(grep -c "^$f=" library.properties)" = 1 ] && [ -n "$(field $f)" ] || fail "library.properties: $f must occur exactly once and not be empty"
 done
 [ "$(field version)" = "$version" ] || fail "library.properties: version is not that of src/cmxsafe/version.h ($version)"
 grep -q "^version: \"$version\"" idf_component.yml || fail "idf_component.yml: version is not that of src/cmxsafe/version.h ($version)"
+grep -q "^  \"version\": \"$version\"" library.json || fail "library.json: version is not that of src/cmxsafe/version.h ($version)"
+grep -q "^__version__ = \"$version\"" python/cmxsafe_tools/__init__.py || fail "python: version is not that of src/cmxsafe/version.h ($version)"
 [[ "$(field name)" =~ ^[A-Za-z0-9][A-Za-z0-9_.\ -]{0,62}$ ]] || fail "library.properties: name has a character that is not allowed (LP008)"
 [[ "$(field name)" =~ [Aa]rduino ]] && fail "library.properties: name must not have Arduino in it (LP015)"
 [[ "$(field sentence)" == *. && "$(field sentence)" != *Arduino* ]] || fail "library.properties: sentence ends in a full stop"
 case "$(field category)" in Display | Communication | "Signal Input/Output" | Sensors | "Device Control" | Timing | "Data Storage" | "Data Processing" | Other) ;;
-    *) fail "library.properties: category is none of Arduino's (LP036)" ;; esac
+    *) fail "library.properties: category is not one of Arduino's (LP036)" ;; esac
 [ -f "src/$(field includes)" ] || fail "library.properties: includes names no header in src/ (LP051)"
 [ -f "src/$(field name).h" ] || fail "no header has the library's name (LS008)"
 
@@ -37,16 +40,17 @@ done
 [ -z "$(find src examples -type l)" ] || fail "symbolic links below src or examples are not allowed"
 [ ! -e .development ] || fail ".development must not be published"
 
-# Arduino puts src/ alone on the include path: every include of ours is rooted there, and port/esp guards whole files.
+# Arduino puts only src/ on the include path: every #include of a project header is relative to it, and esp/ and port/esp/ guard whole
+# files.
 grep -rnE '^#include "(\.\.|[a-z_]+\.h")' src/cmxsafe --include='*.[ch]' | grep -vE '"(remoteAttest|settings|fw_ports|cmxsafe|sm|ota|esp_[a-z_]+|nvs[a-z_]*|sdkconfig)\.h"' &&
     fail "an include is not rooted at src/"
-for f in src/cmxsafe/port/esp/*.c; do
+for f in src/cmxsafe/esp/*.c src/cmxsafe/port/esp/*.c; do
     grep -qx '#ifdef ESP_PLATFORM' "$f" || fail "$f: not guarded by ESP_PLATFORM"
 done
 
 if command -v arduino-lint >/dev/null; then
-    arduino-lint --compliance strict --library-manager submit --recursive "$CMX_ROOT" || bad=1 # asks the network, too
+    arduino-lint --compliance strict --library-manager submit --recursive "$CMX_ROOT" || bad=1 # also uses the network
 else
-    echo "arduino-lint is not installed: its published rules were checked instead"
+    echo "arduino-lint is not installed: only its published rules were checked"
 fi
 exit "$bad"

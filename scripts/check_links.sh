@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Every relative link of the documentation leads to a file of this tree, and to a heading where it names one; so each requirement in
-# docs/SESIP.md has its test.
+# Checks that every relative link of the documentation leads to an existing file and heading. This includes the link of each
+# requirement in docs/SESIP.md to its test.
 set -u
 . "$(dirname "$0")/lib.sh"
 cd "$CMX_ROOT" || exit 1
 bad=0
 
-# The anchors that a page's headings have where it is read: lower case, blanks as hyphens, other punctuation gone.
+# The anchors of a page's headings: lower case, hyphens for blanks, no other punctuation.
 anchors() { sed -nE 's/^#+ +//p' "$1" | tr '[:upper:]' '[:lower:]' | sed -E 's/[^a-z0-9 _-]//g; s/ /-/g'; }
 
 for page in ./*.md docs/*.md examples/*/*/README.md; do

@@ -1,3 +1,3 @@
 #!/usr/bin/env bash
-# The update page's C source is what its HTML makes.
+# Checks that the update page's C source is generated from its current HTML.
 exec bash "$(dirname "$0")/gen_ota_page.sh" --check

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# For demo.sh: a board on lwIP over a TAP device, isolated, and its neighbour, which scans all its ports while the stream goes on
-# through the gateway. All of it in a network namespace of its own.
+# For demo.sh: an isolated board on lwIP over a TAP device, and a neighbour that scans all ports of the board while the stream
+# continues through the gateway. Everything runs in one new network namespace.
 if [ -z "${CMX_IN_NETNS:-}" ]; then
-    [ "$(id -u)" = 0 ] || exec sudo bash "$0" # sshd needs more than a user namespace gives
+    [ "$(id -u)" = 0 ] || exec sudo bash "$0" # sshd needs more rights than a user namespace gives
     exec env CMX_IN_NETNS=1 unshare -n bash "$0"
 fi
 set -u
@@ -29,10 +29,10 @@ mkdir -p /run/sshd 2>/dev/null
     2>"$WORK/board.log" & PIDS+=($!)
 through() { curl -fsS --max-time 20 "http://127.0.0.1:81$1"; }
 for _ in $(seq 200); do through /frame.jpg >"$WORK/frame" 2>/dev/null && break; sleep 0.1; done
-[ -s "$WORK/frame" ] || { tail -n 5 "$WORK/board.log"; echo "the stream does not come"; exit 1; }
+[ -s "$WORK/frame" ] || { tail -n 5 "$WORK/board.log"; echo "no stream"; exit 1; }
 
 through "/stream?frames=100" >"$WORK/stream" & VIEWER=$!
-# A scan that could not see an open port would show nothing: the neighbour's own is found first.
+# Checks the scanner first: it must find the neighbour's own open port.
 nmap -n -Pn -sT -p 2222 10.77.0.1 | grep -q '2222/tcp open' || { echo "the scanner does not work here"; exit 1; }
 nmap -n -Pn --send-ip --disable-arp-ping -sS -p- --min-rate 20000 --max-retries 0 -oG "$WORK/scan" 10.77.0.2 >/dev/null || exit 1
 ! grep -q '/open/' "$WORK/scan" || { grep -o '[0-9]*/open/[a-z]*' "$WORK/scan"; exit 1; }

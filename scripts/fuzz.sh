@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Runs every fuzzer: scripts/fuzz.sh [SECONDS [NAME ...]] (default: 60 seconds each; 0: only the seed corpus). What it finds lies in
-# build-fuzz/found. Exits non-zero if a fuzzer stopped.
+# Runs every fuzzer: scripts/fuzz.sh [SECONDS [NAME ...]] (default: 60 seconds each; 0: only the seed corpus). Inputs that
+# make a fuzzer fail are kept in build-fuzz/found, and the exit status is non-zero.
 set -u
 . "$(dirname "$0")/lib.sh"
 cd "$CMX_ROOT" || exit 1
 seconds=${1:-60}
 shift
-install_packages "${BUILD_PACKAGES[@]}" clang libclang-rt-14-dev
+install_packages "${BUILD_PACKAGES[@]}" clang "$(clang_runtime)"
 build build-fuzz -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=Debug -DCMX_SANITIZE=address -DCMX_FUZZ=ON -DCMX_TESTS=OFF
 
 rc=0

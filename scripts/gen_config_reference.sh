@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Writes what is made from the agent's table of keys: docs/CONFIG.md and the key sections of cmxsafed.conf(5). Run it after a
-# change of agent/config_table.c; the unit test `test_config` compares.
+# Generates documentation from the tables of keys: docs/CONFIG.md, the key sections of cmxsafed.conf(5), and the key tables
+# of docs/BOARD.md. Run it after a change of config_table.c, board_config.c or context_options.h; tests compare.
 set -eu
 . "$(dirname "$0")/lib.sh"
 cd "$CMX_ROOT"
-[ -x build/bin/cmxsafed ] && [ build/bin/cmxsafed -nt agent/config_table.c ] || build build
+build build
 page=packaging/man/cmxsafed.conf.5
 build/bin/cmxsafed --config-reference >docs/CONFIG.md
 {
@@ -13,3 +13,9 @@ build/bin/cmxsafed --config-reference >docs/CONFIG.md
     sed -n '/^\.SH SEE ALSO/,$p' "$page"
 } >"$page.new"
 mv "$page.new" "$page"
+{
+    sed '/<!-- cmxsafe-board keys -->/q' docs/BOARD.md
+    build/bin/cmxsafe-board keys
+    sed -n '/<!-- end -->/,$p' docs/BOARD.md
+} >docs/BOARD.md.new
+mv docs/BOARD.md.new docs/BOARD.md

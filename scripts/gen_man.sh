@@ -1,69 +1,31 @@
 #!/usr/bin/env bash
-# Writes the manual pages of commands from what the programs say with --help: scripts/gen_man.sh [BIN-FOLDER [OUTPUT-FOLDER]]. A test
-# compares. cmxsafe.1, cmxsafed.8 and the head of cmxsafed.conf.5 are written by hand.
+# Writes the manual pages of the commands: scripts/gen_man.sh [BIN-FOLDER [OUTPUT-FOLDER]]. The programs print the text themselves
+# (--help=man, from the tables that also make --help); a test compares. cmxsafe.1, cmxsafed.8 and the head of cmxsafed.conf.5 are
+# written by hand.
 set -eu
 . "$(dirname "$0")/lib.sh"
 bin=${1:-$CMX_ROOT/build/bin} out=${2:-$CMX_ROOT/packaging/man}
 date=$(sed -n '1s/.*"\([0-9-]*\)" "cmxsafe".*/\1/p' "$CMX_ROOT/packaging/man/cmxsafe.1")
 
-# roff DEPTH: the text of one --help as sections (DEPTH 0) or as a subsection's content (1).
-roff() {
-    awk -v depth="$1" '
-        function esc(s) { gsub(/\\/, "\\e", s); gsub(/-/, "\\-", s); sub(/^[.'"'"']/, "\\\\\\&&", s); return s }
-        function head(s) { if (!depth) print ".SH " s; else print ".PP" }
-        /^usage: / { use = use esc(substr($0, 8)) "\n"; more = 1; next }
-        more && /^       / { use = use esc(substr($0, 8)) "\n"; next }
-        { more = 0 }
-        /^(options|commands):$/ { list = ($0 == "commands:"); next }
-        /^$/ { list = 0; if (text != "" && !gap) { text = text ".PP\n"; gap = 1 } next }
-        list || /says more of one command[.]$/ { next }
-        match($0, /^  (-., )?--?[a-z][-a-z]*( [^ -][^ ]*)?(  +| )/) && !/^  -[^-,]/ {
-            # A value stands behind one space; what is said of the option behind two, or behind the value.
-            line = substr($0, 3); name = line; sub(/ .*/, "", name); rest = substr(line, length(name) + 1); value = ""
-            if (rest ~ /^ [^ ]/) { value = substr(rest, 2); sub(/ .*/, "", value); rest = substr(rest, length(value) + 2) }
-            sub(/^ +/, "", rest)
-            options = options ".TP\n\\fB" esc(name) "\\fR" (value == "" ? "" : " \\fI" esc(value) "\\fR") "\n" esc(rest) "\n"; next
-        }
-        /^  / { text = text ".RS 4\n.nf\n" esc(substr($0, 3)) "\n.fi\n.RE\n"; gap = 0; next }
-        { text = text esc($0) "\n"; gap = 0 }
-        END {
-            sub(/(\.PP\n)+$/, "", text)
-            head("SYNOPSIS"); printf ".nf\n%s.fi\n", use
-            if (text != "") { head("DESCRIPTION"); printf "%s", text }
-            if (options != "") { if (!depth) print ".SH OPTIONS"; printf "%s", options }
-        }'
-}
-
-# commands_of PROGRAM...: the names in its list.
-commands_of() { "$@" --help | sed -n '/^commands:/,/^$/s/^  \([a-z]*\) .*/\1/p'; }
-summary_of() { local name=$1; shift; "$@" --help | sed -n "/^commands:/,/^\$/s/^  $name  *//p"; }
-
-# page NAME SUMMARY PROGRAM...: standard input is what follows the commands.
+# page NAME SUMMARY COMMAND ...: standard input is the end of the page.
 page() {
-    local name=$1 summary=$2 command
+    local name=$1 summary=$2
     shift 2
     printf '.\\" Made by scripts/gen_man.sh\n.TH %s 1 "%s" "cmxsafe" "cmxsafe manual"\n' "$(tr '[:lower:]' '[:upper:]' <<<"$name")" "$date"
     printf '.SH NAME\n%s \\- %s\n' "${name//-/\\-}" "${summary//-/\\-}"
-    "$@" --help | roff 0
-    if [ -n "$(commands_of "$@")" ]; then
-        echo '.SH COMMANDS'
-        for command in $(commands_of "$@"); do
-            printf '.SS %s\n' "$command"
-            summary_of "$command" "$@" | sed 's/^./\U&/; s/$/./; s/-/\\-/g'
-            [ "$*" = "$bin/cmxsafe-board" ] && [ "$command" = keys ] || "$@" "$command" --help | roff 1
-        done
-    fi
-    printf '.SH EXIT STATUS\n0 on success, 1 when it failed, 2 for a wrong command line.\n'
+    "$@" --help=man
+    printf '.SH EXIT STATUS\n0 on success, 1 if the command failed, 2 for a wrong command line.\n'
     cat
 }
 
+summary_of() { "$bin/cmxsafe" --help | sed -n "/^commands:/,/^\$/s/^  $1  *//p"; }
 for command in attest identity image update; do
-    page "cmxsafe-$command" "$(summary_of "$command" "$bin/cmxsafe")" "$bin/cmxsafe" "$command" >"$out/cmxsafe-$command.1" <<'END'
+    page "cmxsafe-$command" "$(summary_of "$command")" "$bin/cmxsafe" "$command" >"$out/cmxsafe-$command.1" <<'END'
 .SH SEE ALSO
 .BR cmxsafe (1)
 END
 done
-page cmxsafe-gateway "$(summary_of gateway "$bin/cmxsafe")" "$bin/cmxsafe" gateway >"$out/cmxsafe-gateway.1" <<'END'
+page cmxsafe-gateway "$(summary_of gateway)" "$bin/cmxsafe" gateway >"$out/cmxsafe-gateway.1" <<'END'
 .SH ENVIRONMENT
 .TP
 .B CMXSAFE_GATEWAY

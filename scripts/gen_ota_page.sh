@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Makes src/cmxsafe/ota/page.c from page/update.html: the page as gzipped bytes, and its Content-Security-Policy with the SHA-256 of its
-# script and its style, so that nothing else can run in it. With --check: says whether page.c is up to date.
+# Generates src/cmxsafe/ota/page.c from page/update.html: the page as gzipped bytes, and its Content-Security-Policy with
+# the SHA-256 of
+# its script and its style, so that no other script can run in it. With --check: reports whether page.c is up to date.
 set -eu
 cd "$(dirname "$0")/../src/cmxsafe/ota"
 out=$(mktemp) plain=$(mktemp)
@@ -8,14 +9,14 @@ trap 'rm -f "$out" "$plain"' EXIT
 python3 - page/update.html "$plain" >"$out" <<'PY'
 import base64, gzip, hashlib, re, shutil, subprocess, sys
 
-# Indentation, blank lines and comments are for the author.
+# Removes indentation, blank lines and comments.
 page = "\n".join(line.strip() for line in open(sys.argv[1], encoding="utf-8") if line.strip()) + "\n"
 page = re.sub(r"/\*.*?\*/\n", "", page, flags=re.S)
 page = re.sub(r"(?<=<style>).*?(?=</style>)",
               lambda m: re.sub(r"\s*([{};:,])\s*", r"\1", m[0]).replace(";}", "}").strip(), page, flags=re.S)
 page = re.sub(r"(?<=<script>).*?(?=</script>)",
               lambda m: re.sub(r"([;{,(])\n", r"\1", m[0].strip()), page, flags=re.S)
-# Blanks around what is no letter, but for those in a text.
+# Removes blanks around characters other than letters, except within texts.
 page = re.sub(r"(?<=<script>).*?(?=</script>)",
               lambda m: re.sub(r"('[^'\n]*')| *([-+*/^=<>!&|?:;,(){}]+) *", lambda t: t[1] or t[2], m[0]), page, flags=re.S)
 page = re.sub(r">\n<", "><", page)
@@ -27,9 +28,10 @@ def sha(tag):
 csp = ["default-src 'none'", f"script-src {sha('script')}", f"style-src {sha('style')}", "connect-src 'self'",
        "img-src data:", "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'"]
 
-# Every browser takes gzip, and it is a third of the flash. No name and time in the header: the same page gives the same bytes.
+# Every browser accepts gzip, which needs a third of the flash. The header has no name and time, so the same page gives the
+# same bytes.
 packed = gzip.compress(page.encode(), 9, mtime=0)
-if shutil.which("zopfli"): # 80 bytes less
+if shutil.which("zopfli"): # saves 80 bytes
     with open(sys.argv[2], "w", encoding="utf-8") as f:
         f.write(page)
     packed = subprocess.run(["zopfli", "--i100", "-c", sys.argv[2]], check=True, capture_output=True).stdout
@@ -49,7 +51,7 @@ for i, part in enumerate(csp):
 print("    ;\n/* clang-format on */")
 PY
 if [ "${1:-}" = --check ]; then
-    # What is packed counts, not how: compressors differ.
+    # Compare the content, because compressors differ.
     python3 - "$out" page.c <<'PY' || { echo "src/cmxsafe/ota/page.c is out of date; run scripts/gen_ota_page.sh"; exit 1; }
 import gzip, re, sys
 

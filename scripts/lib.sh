@@ -1,7 +1,7 @@
 # lib.sh - shared by the scripts: messages, installing Debian packages by name, building. Source it.
 CMX_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
+if { [ -t 1 ] || [ -n "${FORCE_COLOR:-}" ]; } && [ -z "${NO_COLOR:-}" ]; then
     c_bold=$'\e[1m' c_green=$'\e[32m' c_red=$'\e[31m' c_off=$'\e[0m'
 else
     c_bold='' c_green='' c_red='' c_off=''
@@ -17,8 +17,8 @@ as_root() {
     fi
 }
 
-# Installs those of the named Debian packages that are missing. Asks no network when nothing is. Services that a package
-# would start are kept from starting: nothing on this machine changes but files.
+# install_packages PACKAGE...: installs the named Debian packages that are missing. Does not use the network if none is
+# missing. A package's services are not started.
 install_packages() {
     local missing=() p log policy=/usr/sbin/policy-rc.d made=''
     for p in "$@"; do
@@ -41,16 +41,24 @@ install_packages() {
     rm -f "$log"
 }
 
-BUILD_PACKAGES=(gcc g++ cmake ninja-build pkg-config libssh-dev libssl-dev libmicrohttpd-dev libinih-dev libsqlite3-dev libcurl4-openssl-dev
-    libsystemd-dev libseccomp-dev libnftables-dev liblwip-dev libcmocka-dev libjpeg62-turbo-dev libtss2-dev)
-RUN_PACKAGES=(openssh-server openssh-client curl)
+# clang_runtime: prints the package with the sanitizer and fuzzer runtimes of the release's default clang.
+clang_runtime() {
+    local version
+    apt-cache show clang >/dev/null 2>&1 || as_root apt-get update -q >/dev/null 2>&1
+    version=$(apt-cache depends clang | sed -nE 's/.*Depends: clang-([0-9]+)$/\1/p' | head -n 1)
+    printf 'libclang-rt-%s-dev\n' "${version:?apt knows no clang}"
+}
 
-# build DIR [cmake options]: configures once, builds what changed.
+BUILD_PACKAGES=(gcc g++ clang libbpf-dev cmake ninja-build pkg-config libssh-dev libssl-dev libmicrohttpd-dev libinih-dev libsqlite3-dev libpq-dev libcurl4-openssl-dev
+    libseccomp-dev libnftables-dev liblwip-dev libcmocka-dev libjpeg62-turbo-dev libtss2-dev)
+RUN_PACKAGES=(openssh-server openssh-client curl procps iproute2)
+PACKAGE_PACKAGES=(build-essential debhelper lintian) # for scripts/package.sh and its test
+
+# build DIR [cmake options]: configures DIR, if it is new or the options are, and builds it.
 build() {
     local dir=$CMX_ROOT/$1
     shift
-    # A configured tree is reused; new options configure it again.
-    if [ ! -f "$dir/build.ninja" ] || [ "$(cat "$dir/.options" 2>/dev/null)" != "$*" ]; then
+    if [ ! -f "$dir/build.ninja" ] || { [ $# -gt 0 ] && [ "$(cat "$dir/.options" 2>/dev/null)" != "$*" ]; }; then
         cmake -S "$CMX_ROOT" -B "$dir" -G Ninja "$@" >"$dir.log" 2>&1 || { cat "$dir.log" >&2; die "cmake failed; see above"; }
         rm -f "$dir.log"
         printf '%s' "$*" >"$dir/.options"

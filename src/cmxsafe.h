@@ -7,7 +7,7 @@
  *     xTaskCreatePinnedToCore(ssh_port_forwarding_task, "SSH Port Forwarding Task", 10500, &streamPort, 5, NULL, 1);
  *
  * with TaskParameters streamPort = { .local_port = 81, .forward_remote_port = 81, .high_bw = true };
- * What cmxsafe does besides proxying is in sm.h, ota.h and remoteAttest.h. */
+ * The other modules: sm.h (isolation), ota.h, remoteAttest.h. */
 #ifndef CMX_CMXSAFE_H
 #define CMX_CMXSAFE_H
 
@@ -17,12 +17,16 @@
 #include "freertos/task.h"
 
 #include "cmxsafe/device/device.h"
+#include "cmxsafe/proxy/peer.h" /* cmx_peer */
 #include "settings.h"
 
-#include "cmxsafe/device/defaults.h" /* what a sketch's own settings.h does not define */
+#if defined(ARDUINO) && defined(ESP_PLATFORM)
+#include "libssh_esp32.h" /* the Arduino builder finds LibSSH-ESP32 by this name */
+#endif
 
-/* The original's calls name core 1, which chips with one core (S2, C3, C6, H2) do not have: there the core is left out.
- */
+#include "cmxsafe/device/defaults.h" /* for macros that the sketch's settings.h does not define */
+
+/* The original's calls name core 1. Chips with one core (S2, C3, C6, H2) do not have it, so the core is left out. */
 #if defined(ESP_PLATFORM) && portNUM_PROCESSORS == 1
 #define xTaskCreatePinnedToCore(fn, name, stack, arg, priority, handle, core)                                          \
     xTaskCreate(fn, name, stack, arg, priority, handle)
@@ -31,8 +35,8 @@
 #define CMX_TEXT_OF(x) #x
 #define CMX_TEXT(x) CMX_TEXT_OF(x)
 
-/* Reads this translation unit's macros. One a line and nothing after it: the original's settings.h has macros that end
- * in a semicolon. */
+/* Reads this translation unit's macros. Each line ends with the macro, because those of the original's settings.h may
+ * contain a semicolon. */
 static inline void cmx_settings_capture(struct cmx_settings *s)
 {
     static const char *const host_keys[] = {SSH_HOST_KEY};
@@ -55,12 +59,13 @@ static inline void cmx_settings_capture(struct cmx_settings *s)
     s->verbosity = CMX_TEXT(VERBOSITY);
     s->multichannel = SSHMULTICHANNEL;
     s->ciphers = SSH_CIPHERS;
+    s->require_pq = SSH_REQUIRE_PQ;
     s->task_stack = SSH_TASK_STACK;
     s->ota_public_key = OTA_PUBLIC_KEY;
 }
 
-/* A task's function: starts the proxy of the context at parameter (a TaskParameters, borrowed for good) and ends its
- * task; the session runs in one of its own. Errors are logged. */
+/* A task's function: starts the proxy for the context at parameter (a TaskParameters that must stay valid) and ends the
+ * calling task. The session runs in a task of its own. Errors are logged. */
 static inline void ssh_port_forwarding_task(void *parameter)
 {
     struct cmx_settings settings;
@@ -68,7 +73,7 @@ static inline void ssh_port_forwarding_task(void *parameter)
 
     cmx_settings_capture(&settings);
     err = cmx_device_forward(&settings, (const TaskParameters *)parameter);
-    (void)err; /* it said what is wrong, and a task has nobody to tell */
+    (void)err; /* logged; a task has no caller to return it to */
     vTaskDelete(NULL);
 }
 

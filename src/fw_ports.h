@@ -1,11 +1,12 @@
-/* fw_ports.h - the security contexts of cmxsafe's own services. The application's (such as streamPort) stand in the
- * sketch, or in a fw_ports.h beside it, which then must hold the ones below too if they are used. */
+/* fw_ports.h - the security contexts of cmxsafe's own services. Define the application's contexts (such as streamPort)
+ * in the sketch, or in your own fw_ports.h beside it; that file must then define the contexts below too, if you use
+ * them. */
 #ifndef CMX_FW_PORTS_H
 #define CMX_FW_PORTS_H
 
-#include "cmxsafe/device/settings.h"
+#include "cmxsafe/device/device_settings.h"
 
-/* Weak: more than one source file of a sketch may include this header. */
+/* Weak: several source files of a sketch may include this header. */
 #define CMX_CONTEXT __attribute__((weak)) TaskParameters
 
 #ifdef __cplusplus

@@ -1,26 +1,26 @@
-/* ota.h - the original's door to firmware update; cmxsafe/device/update.h is behind it.
+/* ota.h - firmware update, by the original's name; cmxsafe/device/device_update.h implements it.
  *
  *     xTaskCreatePinnedToCore(setup_ota, "OTA", 6144, NULL, 5, NULL, 1);
  *
  * Serves the update page and POST /update on 127.0.0.1:8989; make it reachable with the context otaPort. Only images
- * signed by OTA_PUBLIC_KEY (settings.h) are accepted; without one each start warns. Errors are logged.
+ * signed by OTA_PUBLIC_KEY (settings.h) are accepted; without a key each start logs a warning. Errors are logged.
  *
- * On Arduino include it only where setup_ota is started: see verifyRollbackLater. */
+ * On Arduino include it only in the file that starts setup_ota: see verifyRollbackLater. */
 #ifndef CMX_OTA_H
 #define CMX_OTA_H
 
 #include <stdbool.h>
 
 #include "cmxsafe.h"
-#include "cmxsafe/device/update.h"
+#include "cmxsafe/device/device_update.h"
 
 #ifdef ARDUINO
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* Arduino's core asks this before setup(): with its own answer, false, it confirms each new image there and then, and
- * one that never reaches its gateway stays. Weak, for a sketch of more than one source file. */
+/* Arduino's core calls this before setup(). Its own version returns false: the core then confirms each new image at
+ * once, and an image that never reaches its gateway is not rolled back. Weak, for a sketch of several source files. */
 bool verifyRollbackLater(void);
 __attribute__((weak)) bool verifyRollbackLater(void)
 {
@@ -41,7 +41,7 @@ static inline void setup_ota(void *parameter)
     (void)parameter;
     cmx_settings_capture(&settings);
     err = cmx_device_update_run(&settings);
-    (void)err; /* it said what is wrong, and a task has nobody to tell */
+    (void)err; /* logged; a task has no caller to return it to */
     vTaskDelete(NULL);
 }
 

@@ -1,4 +1,4 @@
-/* remoteAttest.h - the original's door to attestation; cmxsafe/device/attest_service.h is behind it.
+/* remoteAttest.h - attestation, by the original's name; cmxsafe/device/attest_service.h implements it.
  *
  *     int paramAttest = NULL;
  *     remoteAttest::setup_remoteAttest(&paramAttest);
@@ -12,7 +12,7 @@
 extern "C" {
 #endif
 
-/* param is not used; it makes the function fit xTaskCreate. */
+/* param is not used: xTaskCreate requires the parameter. */
 void setup_remoteAttest(void *param);
 
 #ifdef __cplusplus

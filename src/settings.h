@@ -1,6 +1,6 @@
-/* settings.h - what a device must know to reach its gateway. Edit the lines below, or put a settings.h of your own
- * beside the sketch: one of the original CMXsafe-ESP32 works as it is, and lacks only SSH_HOST_KEY, without which the
- * device does not connect. Every macro with its meaning and default: cmxsafe/device/defaults.h. */
+/* settings.h - how a device reaches its gateway. Edit the lines below, or put your own settings.h beside the sketch.
+ * The settings.h of the original CMXsafe-ESP32 works once SSH_HOST_KEY is added: without it the device does not
+ * connect. Every macro with its meaning and default: cmxsafe/device/defaults.h. */
 #ifndef CMX_SETTINGS_H
 #define CMX_SETTINGS_H
 

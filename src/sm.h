@@ -1,22 +1,24 @@
-/* sm.h - the original's door to isolation; cmxsafe/device/isolation.h is behind it. In C and C++, before or after
- * cmxsafe.h.
+/* sm.h - the original's interface to isolation, which cmxsafe/device/device_isolation.h implements. In C and C++,
+ * before or after cmxsafe.h.
  *
  *     setup_sm();
  *
  * From then on "any communication apart from the main SSH connection is not allowed from or to the device": no port
  * answers, tasks reach neither the network nor each other, only the proxies work. Call it after the proxies are
- * started, as the original does, or before, so that not even the first packet passes unseen. If it can't be put in
- * force the proxies end: see the log. */
+ * started, as the original does, or before, so that not even the first packet passes unseen. If isolation cannot be
+ * installed the proxies end: see the log. */
 #ifndef CMX_SM_H
 #define CMX_SM_H
 
-#include "cmxsafe/device/isolation.h"
+#include "cmxsafe/device/device.h"
+#include "cmxsafe/device/device_isolation.h"
 
 static inline void setup_sm(void)
 {
     cmx_err err = cmx_device_isolate();
 
-    (void)err; /* it said what is wrong, and did what follows from it */
+    if (err && !cmx_device_isolation_settled())
+        cmx_device_stop(); /* the log says what is wrong */
 }
 
 #endif

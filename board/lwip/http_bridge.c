@@ -1,5 +1,5 @@
-/* http_bridge.c - HTTP services listen in lwIP; the server itself (libmicrohttpd) stays with the kernel's sockets, and
- * each connection is carried to it over a socketpair by two threads. A half-close goes across either way. */
+#include "board/lwip/http_bridge.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -14,8 +14,7 @@
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
-#include "linux_http.h"
-#include "stack.h"
+#include "port/linux/linux_http.h"
 
 #define TICK_MS 500    /* how soon a blocked thread notices an end */
 #define LINGER_MS 2000 /* after the server's last byte the client may still be sending */
@@ -26,7 +25,7 @@ struct bridge {
     int server;            /* the kernel's end of the pair */
     atomic_bool answered;  /* the server has closed */
     atomic_bool ended;     /* one direction failed */
-    atomic_int directions; /* that still run; the last one releases */
+    atomic_int directions; /* threads that still run; the last one frees the object */
 };
 
 static void release(struct bridge *b)
@@ -103,7 +102,7 @@ static void set_timeout(int fd)
     const struct timeval tick = {.tv_usec = TICK_MS * 1000};
     const int on = 1;
 
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tick, sizeof tick); /* without it an end is noticed later */
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tick, sizeof tick); /* if this fails, the end is noticed later */
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
@@ -122,7 +121,7 @@ static void carry(struct cmx_http_server *server, int fd)
     b->net = fd;
     b->server = pair[0];
     atomic_init(&b->directions, 2);
-    if (cmx_linux_http_feed(server, pair[1]) != CMX_OK || cmx_port_task_start("http-up", 0, upward, b) != CMX_OK) {
+    if (cmx_linux_http_feed(server, pair[1], fd) != CMX_OK || cmx_port_task_start("http-up", 0, upward, b) != CMX_OK) {
         atomic_store(&b->directions, 1);
         release(b);
         return;

@@ -1,13 +1,11 @@
-/* quickack.c - lwIP holds acknowledgements back for up to 250 ms (TF_ACK_DELAY, tcp_fasttmr) and has no option against
- * it. A stock sshd has Nagle's algorithm on, so that its next small packet waits for one: each exchange would take that
- * long. */
+#include "board/lwip/quickack.h"
+
 #include "lwip/api.h"
 #include "lwip/priv/sockets_priv.h"
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/tcpip.h"
-#include "stack.h"
 
-void board_lwip_acknowledge(int s)
+void board_quickack(int s)
 {
     struct lwip_sock *sock = lwip_socket_dbg_get_socket(s);
     struct tcp_pcb *pcb;

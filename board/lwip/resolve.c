@@ -1,4 +1,5 @@
-/* resolve.c - a stub resolver (RFC 1035) over the board's own UDP: Debian's lwIP is built without one. */
+#include "board/lwip/resolve.h"
+
 #include <arpa/inet.h>
 #include <arpa/nameser.h>
 #include <netinet/in.h>
@@ -10,7 +11,6 @@
 #include <unistd.h>
 
 #include "cmxsafe/port/crypto.h"
-#include "stack.h"
 
 #define MESSAGE_MAX 1232 /* EDNS's common bound; longer answers are cut by the server */
 #define TRIES 3

@@ -1,7 +1,10 @@
-/* sockets.c - the socket calls of this program and of its libraries (libssh is not changed), led to lwIP where the
- * board has a network of its own. Descriptors from LWIP_FD on are lwIP's; all others stay the kernel's.
+/* Descriptors from LWIP_FD on are lwIP's; all others stay the kernel's.
  *
- * Debian's liblwip takes glibc's structures and constants, so that nothing has to be translated but descriptors. */
+ * Debian's liblwip uses glibc's structures and constants, so only descriptors are translated.
+ *
+ * This file is compiled without _FILE_OFFSET_BITS and _TIME_BITS, so that it defines the plain names. Where time_t has
+ * 32 bits, code that was compiled with 64 bits calls other names for the same functions; they are defined at the end.
+ */
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -20,19 +23,37 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "board/lwip/sockets.h"
+
+#include "board/lwip/quickack.h"
+#include "board/lwip/resolve.h"
 #include "cmxsafe/device/claim.h"
 #include "lwip/sockets.h"
-#include "stack.h"
 
 /* Where lwIP's descriptors begin. libssh keeps 16 bits of SSH_OPTIONS_FD (options.c), so half of those are the
  * kernel's. */
 #define LWIP_FD 0x8000
 #define POLLS_MAX 512     /* in one poll */
-#define MIXED_SLICE_MS 10 /* how late a poll over both worlds may be */
+#define MIXED_SLICE_MS 10 /* how late a poll of descriptors of both stacks may be */
 #define NAMES_MAX 8
+/* Sockets of lwIP that may be open at once. Debian's lwIP grows its socket table without a lock that readers take, so
+ * it is grown to this size before a second thread uses it, and never again. */
+#define SOCKETS_MAX 512
 
 static atomic_bool active;
+static atomic_int sockets_open;
 static const char *dns;
+
+static void grow_socket_table(void)
+{
+    int s[SOCKETS_MAX];
+    int n = 0;
+
+    while (n < SOCKETS_MAX && (s[n] = lwip_socket(AF_INET, SOCK_STREAM, 0)) >= 0)
+        n++;
+    while (n)
+        lwip_close(s[--n]);
+}
 
 void board_sockets_use_lwip(void)
 {
@@ -42,6 +63,7 @@ void board_sockets_use_lwip(void)
         limit.rlim_cur = LWIP_FD;               /* the kernel's never reach lwIP's */
         (void)setrlimit(RLIMIT_NOFILE, &limit); /* lowering a soft limit can't fail */
     }
+    grow_socket_table();
     atomic_store(&active, true);
 }
 
@@ -65,6 +87,26 @@ static int from_lwip(int s)
     return s < 0 ? s : s + LWIP_FD;
 }
 
+/* Reserves one of SOCKETS_MAX before lwIP creates a socket. */
+static bool reserve_socket(void)
+{
+    if (atomic_fetch_add(&sockets_open, 1) < SOCKETS_MAX)
+        return true;
+    atomic_fetch_sub(&sockets_open, 1);
+    errno = EMFILE;
+    return false;
+}
+
+/* Takes the result of lwip_socket or lwip_accept. */
+static int socket_created(int s, int flags)
+{
+    if (s < 0)
+        atomic_fetch_sub(&sockets_open, 1);
+    else if (flags & SOCK_NONBLOCK)
+        lwip_fcntl(s, F_SETFL, O_NONBLOCK);
+    return from_lwip(s);
+}
+
 /* The kernel's function of that name: the next one in the order of libraries. Looked up once; any thread. */
 static void *next_of(_Atomic(void *) *known, const char *name)
 {
@@ -85,23 +127,26 @@ static void *next_of(_Atomic(void *) *known, const char *name)
 
 int socket(int family, int type, int protocol)
 {
-    int s;
-
     REAL(socket);
     if (!atomic_load(&active) || (family != AF_INET && family != AF_INET6))
         return real(family, type, protocol);
-    s = lwip_socket(family, type & ~(SOCK_CLOEXEC | SOCK_NONBLOCK), protocol);
-    if (s >= 0 && (type & SOCK_NONBLOCK))
-        lwip_fcntl(s, F_SETFL, O_NONBLOCK);
-    return from_lwip(s);
+    if (!reserve_socket())
+        return -1;
+    return socket_created(lwip_socket(family, type & ~(SOCK_CLOEXEC | SOCK_NONBLOCK), protocol), type);
 }
 
 int close(int fd)
 {
+    int rc;
+
     REAL(close);
-    if (is_ours(fd))
-        cmx_claim_close(fd);
-    return is_ours(fd) ? lwip_close(to_lwip(fd)) : real(fd);
+    if (!is_ours(fd))
+        return real(fd);
+    cmx_claim_close(fd);
+    rc = lwip_close(to_lwip(fd));
+    if (rc == 0)
+        atomic_fetch_sub(&sockets_open, 1);
+    return rc;
 }
 
 int shutdown(int fd, int how)
@@ -133,23 +178,23 @@ int listen(int fd, int backlog)
     return is_ours(fd) ? lwip_listen(to_lwip(fd), backlog) : real(fd, backlog);
 }
 
+static int accept_by_lwip(int fd, struct sockaddr *address, socklen_t *len, int flags)
+{
+    if (!reserve_socket())
+        return -1;
+    return socket_created(lwip_accept(to_lwip(fd), address, len), flags);
+}
+
 int accept(int fd, struct sockaddr *address, socklen_t *len)
 {
     REAL(accept);
-    return is_ours(fd) ? from_lwip(lwip_accept(to_lwip(fd), address, len)) : real(fd, address, len);
+    return is_ours(fd) ? accept_by_lwip(fd, address, len, 0) : real(fd, address, len);
 }
 
 int accept4(int fd, struct sockaddr *address, socklen_t *len, int flags)
 {
-    int s;
-
     REAL(accept4);
-    if (!is_ours(fd))
-        return real(fd, address, len, flags);
-    s = lwip_accept(to_lwip(fd), address, len);
-    if (s >= 0 && (flags & SOCK_NONBLOCK))
-        lwip_fcntl(s, F_SETFL, O_NONBLOCK);
-    return from_lwip(s);
+    return is_ours(fd) ? accept_by_lwip(fd, address, len, flags) : real(fd, address, len, flags);
 }
 
 /* ---- names and options ---- */
@@ -170,7 +215,7 @@ int setsockopt(int fd, int level, int option, const void *value, socklen_t len)
 {
     REAL(setsockopt);
     if (is_ours(fd) && level == IPPROTO_TCP && option == TCP_QUICKACK) {
-        board_lwip_acknowledge(to_lwip(fd));
+        board_quickack(to_lwip(fd));
         return 0;
     }
     return is_ours(fd) ? lwip_setsockopt(to_lwip(fd), level, option, value, len) : real(fd, level, option, value, len);
@@ -299,7 +344,7 @@ ssize_t writev(int fd, const struct iovec *parts, int n)
 
 /* ---- waiting ---- */
 
-/* Each of the two arrays has an entry for all n; those of the other world have descriptor -1, which poll ignores. */
+/* Both arrays have n entries. An entry whose descriptor belongs to the other stack is -1, which poll ignores. */
 struct split {
     struct pollfd kernel[POLLS_MAX];
     struct pollfd lwip[POLLS_MAX];
@@ -434,6 +479,16 @@ int getaddrinfo(const char *host, const char *service, const struct addrinfo *hi
     *out = NULL;
     n = board_resolve(dns, host, addresses, NAMES_MAX);
     for (size_t i = 0; i < n; i++)
-        (void)add_numeric(addresses[i], service, hints, &end); /* of the other family than asked for: not added */
+        (void)add_numeric(addresses[i], service, hints, &end); /* of another address family than requested: not added */
     return *out ? 0 : EAI_NONAME;
 }
+
+#if __TIMESIZE == 32 && defined(__GLIBC__)
+int __fcntl_time64(int fd, int command, ...) __attribute__((alias("fcntl64")));
+int __ioctl_time64(int fd, unsigned long request, ...) __attribute__((alias("ioctl")));
+int __setsockopt64(int fd, int level, int option, const void *value, socklen_t len)
+    __attribute__((alias("setsockopt")));
+int __getsockopt64(int fd, int level, int option, void *value, socklen_t *len) __attribute__((alias("getsockopt")));
+ssize_t __sendmsg64(int fd, const struct msghdr *message, int flags) __attribute__((alias("sendmsg")));
+ssize_t __recvmsg64(int fd, struct msghdr *message, int flags) __attribute__((alias("recvmsg")));
+#endif

@@ -1,10 +1,14 @@
-#include "stack.h"
+#include "board/lwip/stack.h"
 
 #include <arpa/inet.h>
 #include <semaphore.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "board/lwip/http_bridge.h"
+#include "board/lwip/sockets.h"
+#include "board/lwip/tap.h"
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/text.h"
 #include "lwip/netif.h"
@@ -13,17 +17,6 @@
 static struct board_tap tap;
 static struct netif tap_netif;
 static struct netif loop_netif;
-static bool started;
-
-struct netif *board_lwip_tap(void)
-{
-    return started ? &tap_netif : NULL;
-}
-
-struct netif *board_lwip_loopback(void)
-{
-    return started ? &loop_netif : NULL;
-}
 
 /* ---- what board.ini says ---- */
 
@@ -163,27 +156,26 @@ static void start_stack(const struct addresses *a)
     sem_destroy(&b.done);
 }
 
-cmx_err board_lwip_start(const char *name, const struct board_net *net, char *why, size_t why_cap)
+cmx_err board_lwip_start(const char *name, const struct board_net *net, struct cmx_why *why)
 {
     struct addresses a = {.has6 = false};
     cmx_err err = parse4(net, &a);
 
-    snprintf(why, why_cap, "[net] address: '%s' is not ADDRESS/BITS (Debian's lwIP has no DHCP)",
-             net->address ? net->address : "");
+    cmx_why_set(why, "[net] address: '%s' is not ADDRESS/BITS (Debian's lwIP has no DHCP)",
+                net->address ? net->address : "");
     if (err == CMX_OK) {
-        snprintf(why, why_cap, "[net] address6: '%s' is not ADDRESS/64", net->address6 ? net->address6 : "");
+        cmx_why_set(why, "[net] address6: '%s' is not ADDRESS/64", net->address6 ? net->address6 : "");
         err = parse6(net, &a);
     }
     if (err == CMX_OK) {
-        snprintf(why, why_cap, "[net] mac: '%s' is not a station's address", net->mac ? net->mac : "");
+        cmx_why_set(why, "[net] mac: '%s' is not a station's address", net->mac ? net->mac : "");
         err = parse_mac(net, name, tap.mac);
     }
     if (err == CMX_OK)
-        err = board_tap_open(name, &tap.fd, why, why_cap);
+        err = board_tap_open(name, &tap.fd, why);
     if (err != CMX_OK)
         return err;
     start_stack(&a);
-    started = true;
     board_sockets_set_dns(net->dns);
     board_sockets_use_lwip();
     board_http_use_lwip();

@@ -1,4 +1,5 @@
-/* tap.c - an Ethernet interface of lwIP over a TAP device (Linux's tuntap.rst). */
+#include "board/lwip/tap.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if.h>
@@ -8,38 +9,38 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "cmxsafe/core/log.h"
 #include "cmxsafe/port/port.h"
 #include "lwip/etharp.h"
 #include "lwip/ethip6.h"
 #include "lwip/netif.h"
 #include "lwip/pbuf.h"
-#include "stack.h"
 
 #define MTU 1500
 #define FRAME_MAX (MTU + 14 + 4) /* with a VLAN tag */
 
-static cmx_err say(char *why, size_t cap, const char *name, cmx_err err)
+static cmx_err say(struct cmx_why *why, const char *name, cmx_err err)
 {
-    snprintf(why, cap, "TAP device %s: %s", name, strerror(errno));
+    cmx_why_set(why, "TAP device %s: %s", name, strerror(errno));
     return err;
 }
 
-cmx_err board_tap_open(const char *name, int *fd, char *why, size_t why_cap)
+cmx_err board_tap_open(const char *name, int *fd, struct cmx_why *why)
 {
     struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI};
 
     if (!name[0] || strlen(name) >= sizeof request.ifr_name) {
-        snprintf(why, why_cap, "TAP device '%.40s': not a name of 1 to 15 characters", name);
+        cmx_why_set(why, "TAP device '%.40s': not a name of 1 to 15 characters", name);
         return CMX_EINVAL;
     }
     memcpy(request.ifr_name, name, strlen(name));
     *fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
     if (*fd < 0)
-        return say(why, why_cap, name, errno == ENOENT ? CMX_ENOENT : CMX_EPERM);
+        return say(why, name, errno == ENOENT ? CMX_ENOENT : CMX_EPERM);
     if (ioctl(*fd, TUNSETIFF, &request) == 0)
         return CMX_OK;
     close(*fd);
-    return say(why, why_cap, name, errno == EBUSY ? CMX_EBUSY : CMX_EPERM);
+    return say(why, name, errno == EBUSY ? CMX_EBUSY : CMX_EPERM);
 }
 
 static err_t transmit(struct netif *netif, struct pbuf *p)
@@ -74,7 +75,7 @@ err_t board_tap_init(struct netif *netif)
 
 static void receive(struct board_tap *tap, const uint8_t *frame, u16_t len)
 {
-    /* Not from the pool: the elements of Debian's liblwip 2.1.3 are shorter than its pbuf_alloc takes them for. */
+    /* Not from the pool: in Debian's liblwip 2.1.3 the pool's elements are shorter than pbuf_alloc assumes. */
     struct pbuf *p = pbuf_alloc(PBUF_RAW, len, PBUF_RAM);
 
     if (!p)

@@ -1,10 +1,14 @@
-/* cmxsafe-authkeys - sshd's AuthorizedKeysCommand: prints the one line of the key that asks, or nothing. Run at every
- * login as the unprivileged account, so it links little and does little. Whatever goes wrong, the answer is nobody; why
- * goes to stderr, to syslog and to the running gateway, since sshd drops what the command says.
+/* cmxsafe-authkeys - sshd's AuthorizedKeysCommand: prints the authorized_keys line of the key that logs in, or nothing.
+ * Runs at every login as the unprivileged account. After any error it prints nothing, so that sshd denies the login; it
+ * writes the reason to stderr and syslog and sends it to the running gateway, since sshd discards the command's stderr.
  *
- * Before answering it tells the gateway (`login FINGERPRINT` on its control socket): sessions of the same device that
- * no longer answer are then ended, so that the new one finds its ports free. */
+ * Before it prints the line, it sends `login FINGERPRINT` to the gateway's control socket and waits for the answer. The
+ * gateway meanwhile ends sessions of the same device that no longer respond, so that their ports are free for the new
+ * session. A key that nobody enrolled is sent as `unknown TYPE KEY`. A certificate that may log in is sent as
+ * `certificate TYPE KEY`, before sshd gets the line, which the gateway may refuse; why another one may not, as `refused
+ * REASON`. */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -15,68 +19,128 @@
 
 #include "cmxsafe/core/buf.h"
 #include "gateway/registry/authline.h"
-#include "gateway/registry/device.h"
+#include "gateway/registry/registry_device.h"
 
-#define GATEWAY_PATIENCE_S 5 /* takeover takes 3 at most */
+#define GATEWAY_PATIENCE_S 5 /* a takeover takes at most 3 s */
 
 static uint8_t line[GW_AUTHLINE_MAX];
 
-/* Sends one line and waits for the answer. No gateway there: no takeover, and the login goes on. */
-static void tell_gateway(const char *dir, const char *verb, const char *text)
+/* Sends one line and waits for the answer. The login continues without a takeover if no gateway answers. False: the
+ * gateway refuses the login. */
+static bool notify_gateway(const char *dir, const char *verb, const char *text)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     struct timeval patience = {.tv_sec = GATEWAY_PATIENCE_S};
-    char message[512];
-    char answer[16];
+    char message[GW_CERTIFICATE_TEXT_MAX + 32];
+    char answer[16] = "";
+    size_t got = 0;
+    ssize_t n;
     int len = snprintf(message, sizeof message, "%s %s\n", verb, text);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     if (fd < 0)
-        return;
+        return true;
     if ((size_t)snprintf(a.sun_path, sizeof a.sun_path, "%s/run/control", dir) < sizeof a.sun_path && len > 0 &&
         (size_t)len < sizeof message && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0 &&
         connect(fd, (const struct sockaddr *)&a, sizeof a) == 0 && send(fd, message, (size_t)len, MSG_NOSIGNAL) == len)
-        while (recv(fd, answer, sizeof answer, 0) > 0)
-            ;
+        while (got < sizeof answer - 1 && (n = recv(fd, answer + got, sizeof answer - 1 - got, 0)) > 0)
+            got += (size_t)n;
     close(fd);
+    return strncmp(answer, GW_REFUSED, strlen(GW_REFUSED)) != 0;
 }
 
-static int refuse(const char *dir, const struct gw_error *e)
+static cmx_err open_registry(const char *dir, struct gw_registry *r, struct cmx_why *e)
 {
-    char text[sizeof e->why + sizeof e->todo + 8];
+    char path[4096];
 
-    snprintf(text, sizeof text, "%s%s%s", e->why, e->todo[0] ? "; " : "", e->todo);
-    fprintf(stderr, "cmxsafe-authkeys: %s\n", text);
+    if ((size_t)snprintf(path, sizeof path, "%s/registry.db", dir) >= sizeof path)
+        return cmx_why_fail(e, CMX_EINVAL, "the path of the registry is too long");
+    return gw_registry_open(r, path, false, e);
+}
+
+static int refuse(const char *dir, const struct cmx_why *why)
+{
+    fprintf(stderr, "cmxsafe-authkeys: %s\n", why->text);
     openlog("cmxsafe-authkeys", LOG_PID, LOG_AUTH);
-    syslog(LOG_ERR, "nobody gets in: %s", text);
-    tell_gateway(dir, "trouble", text);
+    syslog(LOG_ERR, "no login is possible: %s", why->text);
+    (void)notify_gateway(dir, "trouble", why->text);
     return 1;
+}
+
+/* The gateway keeps the last few unknown keys for the operator ('cmxsafe gateway pending'). Not those that were revoked
+ * or replaced, and not what could not be enrolled. */
+static void report_unknown(struct gw_registry *r, const char *dir, const char *type, const char *blob)
+{
+    char text[GW_KEY_TYPE_MAX + GW_KEY_BLOB_MAX];
+    struct gw_key k;
+
+    if ((size_t)snprintf(text, sizeof text, "%s %s", type, blob) < sizeof text &&
+        gw_key_parse(&k, text, NULL) == CMX_OK && gw_device_key_is_free(r, &k, NULL) == CMX_OK)
+        (void)notify_gateway(dir, "unknown", text);
+}
+
+static int print_line(const struct cmx_buf *out)
+{
+    return fwrite(cmx_buf_data(out), 1, cmx_buf_len(out), stdout) == cmx_buf_len(out) && fflush(stdout) == 0 ? 0 : 1;
+}
+
+static int answer_certificate(const char *dir, const char *type, const char *blob)
+{
+    static struct gw_certificate c;
+    char text[GW_CERTIFICATE_TEXT_MAX];
+    struct gw_registry r = {0};
+    struct cmx_why e = {0};
+    struct cmx_buf out;
+    bool stale = false;
+    cmx_err err = (size_t)snprintf(text, sizeof text, "%s %s", type, blob) < sizeof text
+                      ? gw_certificate_parse(&c, text, &e)
+                      : cmx_why_fail(&e, CMX_EFORMAT, "the certificate is too long");
+
+    if (err) {
+        (void)notify_gateway(dir, "refused", e.text);
+        return 0;
+    }
+    err = open_registry(dir, &r, &e);
+    if (err)
+        return refuse(dir, &e);
+    cmx_buf_init(&out, line, sizeof line);
+    err = gw_authline_certificate(&r, &c, &out, NULL, &e);
+    stale = r.stale;
+    gw_registry_close(&r);
+    if (err == CMX_EPERM && !stale) {
+        (void)notify_gateway(dir, "refused", e.text);
+        return 0; /* sshd denies and logs the login */
+    }
+    if (err)
+        return refuse(dir, &e);
+    return notify_gateway(dir, "certificate", text) ? print_line(&out) : 0;
 }
 
 int main(int argc, char **argv)
 {
     struct gw_registry r;
-    struct gw_error e = {0};
+    struct cmx_why e = {0};
     struct cmx_buf out;
-    char path[4096];
     cmx_err err;
 
-    if (argc != 3 || argv[1][0] != '/') {
-        fprintf(stderr, "usage: cmxsafe-authkeys FOLDER FINGERPRINT (run by sshd: AuthorizedKeysCommand)\n");
+    if ((argc != 3 && argc != 5) || argv[1][0] != '/') {
+        fprintf(stderr, "usage: cmxsafe-authkeys FOLDER FINGERPRINT [TYPE KEY] (run by sshd: AuthorizedKeysCommand)\n");
         return 2;
     }
-    if ((size_t)snprintf(path, sizeof path, "%s/registry.db", argv[1]) >= sizeof path)
-        return 2;
-    err = gw_registry_open(&r, path, false, &e);
+    if (argc == 5 && gw_certificate_is_type(argv[3]))
+        return answer_certificate(argv[1], argv[3], argv[4]);
+    err = open_registry(argv[1], &r, &e);
     if (err)
         return refuse(argv[1], &e);
     cmx_buf_init(&out, line, sizeof line);
     err = gw_authline(&r, argv[2], &out, NULL, &e);
+    if (err == CMX_ENOENT && argc == 5)
+        report_unknown(&r, argv[1], argv[3], argv[4]);
     gw_registry_close(&r);
     if (err == CMX_ENOENT)
-        return 0; /* an unknown key is no trouble: sshd says no, and logs it */
+        return 0; /* an unknown key: sshd denies and logs the login */
     if (err)
         return refuse(argv[1], &e);
-    tell_gateway(argv[1], "login", argv[2]);
-    return fwrite(cmx_buf_data(&out), 1, cmx_buf_len(&out), stdout) == cmx_buf_len(&out) && fflush(stdout) == 0 ? 0 : 1;
+    (void)notify_gateway(argv[1], "login", argv[2]);
+    return print_line(&out);
 }

@@ -2,11 +2,12 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
-#include "gateway/registry/device.h"
+#include "gateway/registry/registry_device.h"
 
-/* sshd permits every listener (or destination) when a key names none. A name that never resolves (RFC 6761 section 6.4)
- * stands for "none": even if asked for, it can't be bound or reached. */
+/* sshd permits every listener (or destination) when a key names none. A key without any therefore
+ * gets a name that never resolves (RFC 6761 section 6.4). */
 #define NOWHERE "none.invalid:1"
 
 struct owner {
@@ -17,18 +18,14 @@ struct owner {
     char blob[GW_KEY_BLOB_MAX];
 };
 
-static cmx_err find_owner(struct gw_registry *r, const char *fingerprint, struct owner *o, struct gw_error *e)
+static cmx_err find_owner(struct gw_registry *r, const char *fingerprint, struct owner *o, struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
-    cmx_err err =
-        gw_sql_prepare(r, &stmt, e,
-                       "SELECT coalesce(k.device, 0), coalesce(k.consumer, 0), coalesce(d.name, c.name), k.type,"
-                       " k.blob FROM key k LEFT JOIN device d ON d.id = k.device LEFT JOIN consumer c ON"
-                       " c.id = k.consumer WHERE k.fingerprint = ? AND k.retired IS NULL AND d.revoked IS NULL",
-                       "t", fingerprint);
-    if (err)
-        return err;
-    err = gw_sql_step(r, stmt, e);
+    cmx_err err = gw_sql_row(r, &stmt, e,
+                             "SELECT coalesce(k.device, 0), coalesce(k.consumer, 0), coalesce(d.name, c.name), k.type,"
+                             " k.blob FROM key k LEFT JOIN device d ON d.id = k.device LEFT JOIN consumer c ON"
+                             " c.id = k.consumer WHERE k.fingerprint = ? AND k.retired IS NULL AND d.revoked IS NULL",
+                             "t", fingerprint);
     if (!err) {
         o->device = sqlite3_column_int64(stmt, 0);
         o->consumer = sqlite3_column_int64(stmt, 1);
@@ -36,15 +33,15 @@ static cmx_err find_owner(struct gw_registry *r, const char *fingerprint, struct
         snprintf(o->type, sizeof o->type, "%s", gw_sql_text(stmt, 3));
         snprintf(o->blob, sizeof o->blob, "%s", gw_sql_text(stmt, 4));
     } else if (err == CMX_ENOENT) {
-        gw_error_set(e, err, NULL, "no device or platform has the key %s", fingerprint);
+        cmx_why_set(e, "no device or platform has the key %s", fingerprint);
     }
     sqlite3_finalize(stmt);
     return err;
 }
 
-/* Each row: host text and port; format holds both. Counts rows. */
+/* Appends option="HOST:PORT" for each row (host, port) of the query, and adds the number of rows to n. */
 static cmx_err put_each(struct gw_registry *r, struct cmx_buf *out, const char *option, const char *sql, int64_t id,
-                        size_t *n, struct gw_error *e)
+                        size_t *n, struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
     cmx_err err = gw_sql_prepare(r, &stmt, e, sql, "i", id);
@@ -55,13 +52,12 @@ static cmx_err put_each(struct gw_registry *r, struct cmx_buf *out, const char *
         const char *host = gw_sql_text(stmt, 0);
         int port = sqlite3_column_int(stmt, 1);
 
-        /* No host: a small deployment's port, on the loopback that GatewayPorts no leaves. */
+        /* A small deployment's port has no host: with "GatewayPorts no", sshd listens only on the loopback. */
         err = host[0] == '\0'     ? cmx_buf_printf(out, ",%s=\"%d\"", option, port)
               : strchr(host, ':') ? cmx_buf_printf(out, ",%s=\"[%s]:%d\"", option, host, port)
                                   : cmx_buf_printf(out, ",%s=\"%s:%d\"", option, host, port);
         if (err) {
-            gw_error_set(e, err, "split it into several platforms", "a key's permissions do not fit %d bytes",
-                         GW_AUTHLINE_MAX);
+            cmx_why_set(e, "a key's permissions do not fit %d bytes; split it into several platforms", GW_AUTHLINE_MAX);
             break;
         }
         (*n)++;
@@ -70,8 +66,15 @@ static cmx_err put_each(struct gw_registry *r, struct cmx_buf *out, const char *
     return err == CMX_ENOENT ? CMX_OK : err;
 }
 
-static cmx_err put_device(struct gw_registry *r, struct cmx_buf *out, int64_t id, struct gw_error *e)
+/* A device may also connect to its own listeners, since the agent's probe_interval checks them end to end. In a small
+ * deployment they are on the loopback. */
+static cmx_err put_device(struct gw_registry *r, struct cmx_buf *out, int64_t id, struct cmx_why *e)
 {
+    static const char *const own[] = {
+        "SELECT address, port FROM port WHERE device = ? AND address <> '' ORDER BY port",
+        "SELECT 'localhost', port FROM port WHERE device = ? AND address = '' ORDER BY port",
+        "SELECT '127.0.0.1', port FROM port WHERE device = ? AND address = '' ORDER BY port",
+    };
     size_t listens = 0;
     size_t opens = 0;
     cmx_err err = put_each(r, out, "permitlisten", "SELECT address, port FROM port WHERE device = ? ORDER BY port", id,
@@ -81,28 +84,34 @@ static cmx_err put_device(struct gw_registry *r, struct cmx_buf *out, int64_t id
     if (!err)
         err = put_each(r, out, "permitopen", "SELECT host, port FROM direct WHERE device = ? ORDER BY host, port", id,
                        &opens, e);
+    for (size_t i = 0; !err && i < sizeof own / sizeof own[0]; i++)
+        err = put_each(r, out, "permitopen", own[i], id, &opens, e);
     if (!err && !opens)
         err = cmx_buf_put_str(out, ",permitopen=\"" NOWHERE "\"");
     return err;
 }
 
-/* By address and by name; a small deployment has neither, so by the loopback's names. */
+/* Granted services, by address and by name; in a small deployment by the loopback's names. */
 static const char *const platform_opens[] = {
-    "SELECT d.address, p.port FROM permit p JOIN device d ON d.id = p.device WHERE p.consumer = ? AND d.address IS NOT "
+    "SELECT DISTINCT d.address, p.port FROM open_permit p JOIN device d ON d.id = p.device WHERE p.consumer = ? AND "
+    "d.address IS NOT "
     "NULL"
     " AND d.revoked IS NULL ORDER BY d.name, p.port",
-    "SELECT d.name || '.' || coalesce((SELECT value FROM meta WHERE key = 'domain'), 'cmx'), p.port FROM permit p JOIN "
+    "SELECT DISTINCT d.name || '.' || coalesce((SELECT value FROM meta WHERE key = 'domain'), 'cmx'), p.port FROM "
+    "open_permit p JOIN "
     "device d"
     " ON d.id = p.device WHERE p.consumer = ? AND d.address IS NOT NULL AND d.revoked IS NULL ORDER BY d.name, p.port",
-    "SELECT 'localhost', p.port FROM permit p JOIN device d ON d.id = p.device WHERE p.consumer = ? AND d.address IS "
+    "SELECT DISTINCT 'localhost', p.port FROM open_permit p JOIN device d ON d.id = p.device WHERE p.consumer = ? AND "
+    "d.address IS "
     "NULL AND"
     " d.revoked IS NULL ORDER BY p.port",
-    "SELECT '127.0.0.1', p.port FROM permit p JOIN device d ON d.id = p.device WHERE p.consumer = ? AND d.address IS "
+    "SELECT DISTINCT '127.0.0.1', p.port FROM open_permit p JOIN device d ON d.id = p.device WHERE p.consumer = ? AND "
+    "d.address IS "
     "NULL AND"
     " d.revoked IS NULL ORDER BY p.port",
 };
 
-static cmx_err put_platform(struct gw_registry *r, struct cmx_buf *out, int64_t id, struct gw_error *e)
+static cmx_err put_platform(struct gw_registry *r, struct cmx_buf *out, int64_t id, struct cmx_why *e)
 {
     size_t opens = 0;
     cmx_err err = cmx_buf_put_str(out, ",permitlisten=\"" NOWHERE "\"");
@@ -114,11 +123,21 @@ static cmx_err put_platform(struct gw_registry *r, struct cmx_buf *out, int64_t 
     return err;
 }
 
-cmx_err gw_authline(struct gw_registry *r, const char *fingerprint, struct cmx_buf *out, char *name, struct gw_error *e)
+static cmx_err check_fresh(const struct gw_registry *r, struct cmx_why *e)
+{
+    return r->stale ? cmx_why_fail(e, CMX_EPERM,
+                                   "this gateway could not confirm its copy of the registry for too long; see why with "
+                                   "'cmxsafe gateway status', and make PostgreSQL reachable")
+                    : CMX_OK;
+}
+
+cmx_err gw_authline(struct gw_registry *r, const char *fingerprint, struct cmx_buf *out, char *name, struct cmx_why *e)
 {
     struct owner o = {0};
-    cmx_err err = find_owner(r, fingerprint, &o, e);
+    cmx_err err = check_fresh(r, e);
 
+    if (!err)
+        err = find_owner(r, fingerprint, &o, e);
     if (err)
         return err;
     if (name)
@@ -127,4 +146,41 @@ cmx_err gw_authline(struct gw_registry *r, const char *fingerprint, struct cmx_b
     if (!err)
         err = o.device ? put_device(r, out, o.device, e) : put_platform(r, out, o.consumer, e);
     return err ? err : cmx_buf_printf(out, " %s %s %s\n", o.type, o.blob, o.name);
+}
+
+static cmx_err consumer_of(struct gw_registry *r, const struct gw_consumer *who, int64_t *id, struct cmx_why *e)
+{
+    sqlite3_stmt *stmt;
+    cmx_err err =
+        gw_sql_row(r, &stmt, e, "SELECT id FROM consumer WHERE kind = ? AND name = ?", "tt", who->kind, who->name);
+
+    if (!err)
+        *id = sqlite3_column_int64(stmt, 0);
+    sqlite3_finalize(stmt);
+    return err;
+}
+
+/* sshd checks the CA, the signature, the validity and the principal once more, and permits what both this line and the
+ * certificate permit (auth_check_authkey_line in OpenSSH's auth2-pubkeyfile.c). */
+cmx_err gw_authline_certificate(struct gw_registry *r, const struct gw_certificate *c, struct cmx_buf *out, char *name,
+                                struct cmx_why *e)
+{
+    struct gw_authority a;
+    struct gw_consumer who;
+    int64_t id = 0;
+    cmx_err err = check_fresh(r, e);
+
+    if (!err)
+        err = gw_authority_accept(r, c, (int64_t)time(NULL), &a, &who, e);
+    if (!err)
+        err = consumer_of(r, &who, &id, e);
+    if (err)
+        return err;
+    if (name)
+        snprintf(name, GW_NAME_MAX, "%.63s", who.name);
+    err = cmx_buf_printf(out, "cert-authority,principals=\"%.*s\",restrict,port-forwarding",
+                         (int)(strrchr(who.name, '@') - who.name), who.name);
+    if (!err)
+        err = put_platform(r, out, id, e);
+    return err ? err : cmx_buf_printf(out, " %s %s %s\n", a.type, a.blob, who.name);
 }

@@ -1,16 +1,28 @@
-/* csv.h - one record of comma-separated values, RFC 4180. Pure. */
+/* csv.h - comma-separated values as RFC 4180 and spreadsheets write them. Pure. */
 #ifndef GW_CSV_H
 #define GW_CSV_H
 
 #include <stddef.h>
 
 #include "cmxsafe/core/err.h"
+#include "cmxsafe/core/why.h"
 
 #define GW_CSV_FIELDS_MAX 16
 
-/* Splits line (NUL-terminated, without its newline; changed in place) into *n fields that point into it. A quoted field
- * may hold commas and doubled quotes, not newlines: the fields here have none. CMX_EFORMAT: a stray or missing quote;
- * CMX_ENOSPC: more fields than GW_CSV_FIELDS_MAX. */
-CMX_MUST_USE cmx_err gw_csv_split(char *line, char *fields[GW_CSV_FIELDS_MAX], size_t *n);
+/* Walks through a file that is in memory. */
+struct gw_csv {
+    char *at; /* borrowed, changed in place */
+    char *end;
+    char separator; /* ',', or ';' where the first line has no comma but semicolons */
+    size_t line;    /* number of the line that gw_csv_next gave, from 1 */
+};
+
+/* text: len bytes and one more that is writable. Skips a UTF-8 byte order mark. CMX_EFORMAT: UTF-16 or binary data. */
+CMX_MUST_USE cmx_err gw_csv_init(struct gw_csv *c, char *text, size_t len, struct cmx_why *why);
+
+/* The next line that is not empty, as *n fields that point into the text, without blanks around unquoted ones. Lines
+ * end with LF, CR LF or CR. A quoted field may hold separators and doubled quotes, but no line end. CMX_ENOENT: no
+ * more; CMX_EFORMAT: a stray or missing quote, or more than GW_CSV_FIELDS_MAX fields. */
+CMX_MUST_USE cmx_err gw_csv_next(struct gw_csv *c, char *fields[GW_CSV_FIELDS_MAX], size_t *n, struct cmx_why *why);
 
 #endif

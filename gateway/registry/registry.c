@@ -2,26 +2,31 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-static const char schema[] =
+#include "cmxsafe/core/text.h"
+#include "gateway/registry/copy_state.h"
+#include "gateway/registry/term.h"
+
+/* Version 1, and what each later version adds to it. A new registry runs all of them. A change of a table that logins
+ * read also changes GW_SCHEMA_READABLE. */
+static const char schema_1[] =
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE device(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE COLLATE NOCASE, address TEXT UNIQUE,"
     " team TEXT NOT NULL DEFAULT '', revoked INTEGER, enrolled INTEGER NOT NULL);"
     "CREATE TABLE consumer(id INTEGER PRIMARY KEY, kind TEXT NOT NULL CHECK(kind IN "
     "('user','group','cgroup','platform')),"
     " name TEXT NOT NULL, revoked INTEGER, UNIQUE(kind, name));"
-    /* A key is a device's or a platform's. A retired one stays: it must not come back under another name. */
+    /* A key belongs to a device or to a platform. A retired key stays here, so that it can't be enrolled again. */
     "CREATE TABLE key(fingerprint TEXT PRIMARY KEY, device INTEGER REFERENCES device(id),"
     " consumer INTEGER REFERENCES consumer(id), type TEXT NOT NULL, blob TEXT NOT NULL, added INTEGER NOT NULL,"
     " retired INTEGER, CHECK((device IS NULL) <> (consumer IS NULL))) WITHOUT ROWID;"
     "CREATE INDEX key_device ON key(device);"
-    /* The address is the device's own, or '' for the loopback of a small deployment: there ports are unique. */
+    /* address is the device's, or '' in a small deployment, where all devices share the loopback's ports. */
     "CREATE TABLE port(address TEXT NOT NULL, port INTEGER NOT NULL CHECK(port BETWEEN 1 AND 65535),"
     " device INTEGER NOT NULL REFERENCES device(id), PRIMARY KEY(address, port)) WITHOUT ROWID;"
     "CREATE INDEX port_device ON port(device);"
@@ -36,220 +41,298 @@ static const char schema[] =
     "CREATE TABLE event(id INTEGER PRIMARY KEY, at INTEGER NOT NULL, what TEXT NOT NULL, who TEXT NOT NULL,"
     " detail TEXT NOT NULL);";
 
-cmx_err gw_error_set(struct gw_error *e, cmx_err code, const char *todo, const char *fmt, ...)
-{
-    va_list ap;
+/* The keys of deleted devices, which can't be enrolled again. */
+static const char schema_2[] =
+    "CREATE TABLE tombstone(fingerprint TEXT PRIMARY KEY, name TEXT NOT NULL, deleted INTEGER NOT NULL) WITHOUT ROWID;";
 
-    if (!e)
-        return code;
-    va_start(ap, fmt);
-    vsnprintf(e->why, sizeof e->why, fmt, ap);
-    va_end(ap);
-    snprintf(e->todo, sizeof e->todo, "%s", todo ? todo : "");
-    return code;
-}
+/* Grants that end (term.h), with their reason, and grants to a group of devices (port 0: all ports). The table policy
+ * says which devices must attest; target is a device's or group's name. */
+static const char schema_3[] =
+    "ALTER TABLE permit ADD COLUMN given INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE permit ADD COLUMN ends INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE permit ADD COLUMN boot TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE permit ADD COLUMN boot_ends INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE permit ADD COLUMN glass INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE permit ADD COLUMN why TEXT NOT NULL DEFAULT '';"
+    "CREATE TABLE team_permit(consumer INTEGER NOT NULL REFERENCES consumer(id), team TEXT NOT NULL,"
+    " port INTEGER NOT NULL CHECK(port BETWEEN 0 AND 65535), given INTEGER NOT NULL, ends INTEGER NOT NULL,"
+    " boot TEXT NOT NULL, boot_ends INTEGER NOT NULL, glass INTEGER NOT NULL, why TEXT NOT NULL,"
+    " PRIMARY KEY(consumer, team, port)) WITHOUT ROWID;"
+    "CREATE INDEX device_team ON device(team);"
+    "CREATE TABLE seen(device INTEGER PRIMARY KEY REFERENCES device(id), at INTEGER NOT NULL, source TEXT NOT NULL,"
+    " firmware TEXT NOT NULL);"
+    "ALTER TABLE device ADD COLUMN attest_key TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE device ADD COLUMN exempt INTEGER NOT NULL DEFAULT 0;"
+    "CREATE TABLE policy(id INTEGER PRIMARY KEY, kind TEXT NOT NULL CHECK(kind IN ('group','device')),"
+    " target TEXT NOT NULL, max_age INTEGER NOT NULL, enforce INTEGER NOT NULL, UNIQUE(kind, target));"
+    "CREATE TABLE policy_manifest(policy INTEGER NOT NULL REFERENCES policy(id), digest TEXT NOT NULL,"
+    " path TEXT NOT NULL, PRIMARY KEY(policy, digest)) WITHOUT ROWID;"
+    "CREATE TABLE evidence(device INTEGER PRIMARY KEY REFERENCES device(id), given INTEGER NOT NULL,"
+    " ends INTEGER NOT NULL, boot TEXT NOT NULL, boot_ends INTEGER NOT NULL, trusted INTEGER NOT NULL,"
+    " reason TEXT NOT NULL);";
 
-/* What SQLite says, in our words. Extended codes tell an interrupted write from a plain lack of permission. */
-static cmx_err sql_failed(sqlite3 *db, struct gw_error *e)
-{
-    int code = db ? sqlite3_extended_errcode(db) : SQLITE_NOMEM;
+/* The gateways of a fleet (node.h). claim: the newest gateway that said that an identity is connected to it; a
+ * higher sequence is newer. */
+static const char schema_4[] =
+    "CREATE TABLE node(name TEXT PRIMARY KEY, number INTEGER NOT NULL UNIQUE CHECK(number BETWEEN 1 AND 64),"
+    " ssh TEXT NOT NULL, underlay TEXT NOT NULL, link_key TEXT NOT NULL, joined INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE node_state(node TEXT PRIMARY KEY, seen INTEGER NOT NULL, sessions INTEGER NOT NULL,"
+    " version TEXT NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE claim(address TEXT PRIMARY KEY, node TEXT NOT NULL, sequence INTEGER NOT NULL,"
+    " since INTEGER NOT NULL) WITHOUT ROWID;";
 
-    if (code == SQLITE_READONLY_ROLLBACK || code == SQLITE_READONLY_RECOVERY || code == SQLITE_READONLY_CANTINIT)
-        return gw_error_set(e, CMX_EBUSY, "run 'cmxsafe gateway doctor' once, it heals this",
-                            "a write to the registry was interrupted");
-    switch (code & 0xff) {
-    case SQLITE_CONSTRAINT:
-        return gw_error_set(e, CMX_EEXIST, NULL, "it is there already (%s)", sqlite3_errmsg(db));
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-        return gw_error_set(e, CMX_EBUSY, "find who holds it with 'fuser -v' on the file",
-                            "the registry is locked by another program");
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-        return gw_error_set(e, CMX_EFORMAT, "restore it from a backup (docs/GATEWAY.md)",
-                            "the registry is damaged (%s)", sqlite3_errmsg(db));
-    case SQLITE_READONLY:
-    case SQLITE_PERM:
-    case SQLITE_AUTH:
-    case SQLITE_CANTOPEN:
-        return gw_error_set(e, CMX_EPERM, "check the permissions of the file and its folder",
-                            "the registry can't be opened (%s)", sqlite3_errmsg(db));
-    case SQLITE_NOMEM:
-        return gw_error_set(e, CMX_ENOMEM, NULL, "out of memory");
-    default:
-        return gw_error_set(e, CMX_EIO, NULL, "the registry: %s", db ? sqlite3_errmsg(db) : "no memory");
-    }
-}
+/* Update campaigns (campaign.h), which of the policy's manifests evidence matched, and whether an event said that the
+ * device is away, and on which port it gives evidence. */
+static const char schema_5[] =
+    "CREATE TABLE campaign(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, state TEXT NOT NULL,"
+    " reason TEXT NOT NULL, image TEXT NOT NULL, version TEXT NOT NULL, opaque INTEGER NOT NULL,"
+    " manifests TEXT NOT NULL, begins INTEGER NOT NULL, made INTEGER NOT NULL, parallel INTEGER NOT NULL,"
+    " first INTEGER NOT NULL, stop_at INTEGER NOT NULL, port INTEGER NOT NULL);"
+    "CREATE TABLE campaign_device(campaign INTEGER NOT NULL REFERENCES campaign(id),"
+    " device INTEGER NOT NULL REFERENCES device(id), place INTEGER NOT NULL, state TEXT NOT NULL, boot TEXT NOT NULL,"
+    " tries INTEGER NOT NULL, at INTEGER NOT NULL, detail TEXT NOT NULL, PRIMARY KEY(campaign, device)) WITHOUT ROWID;"
+    "CREATE INDEX campaign_device_device ON campaign_device(device);"
+    "ALTER TABLE evidence ADD COLUMN manifest TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE seen ADD COLUMN told INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE device ADD COLUMN attest_port INTEGER NOT NULL DEFAULT 8888;";
 
-cmx_err gw_sql_step(struct gw_registry *r, sqlite3_stmt *stmt, struct gw_error *e)
-{
-    switch (sqlite3_step(stmt)) {
-    case SQLITE_ROW:
-        return CMX_OK;
-    case SQLITE_DONE:
-        return CMX_ENOENT;
-    default:
-        return sql_failed(r->db, e);
-    }
-}
+/* Certificate authorities and the list of revoked keys (authority.h), and the SSH software of each device. */
+static const char schema_6[] =
+    "CREATE TABLE authority(name TEXT PRIMARY KEY, fingerprint TEXT NOT NULL UNIQUE, type TEXT NOT NULL,"
+    " blob TEXT NOT NULL, added INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE krl(id INTEGER PRIMARY KEY CHECK(id = 1), digest TEXT NOT NULL, content TEXT NOT NULL,"
+    " at INTEGER NOT NULL);"
+    "ALTER TABLE seen ADD COLUMN client TEXT NOT NULL DEFAULT '';";
 
-static cmx_err bind_all(sqlite3_stmt *stmt, const char *types, va_list ap)
-{
-    for (int i = 1; *types; i++, types++) {
-        int rc = *types == 'i' ? sqlite3_bind_int64(stmt, i, va_arg(ap, int64_t))
-                               : sqlite3_bind_text(stmt, i, va_arg(ap, const char *), -1, SQLITE_TRANSIENT);
-        if (rc != SQLITE_OK)
-            return CMX_ENOMEM;
-    }
-    return CMX_OK;
-}
+static const char *const schemas[GW_SCHEMA_VERSION] = {schema_1, schema_2, schema_3, schema_4, schema_5, schema_6};
 
-static cmx_err prepare_v(struct gw_registry *r, sqlite3_stmt **out, struct gw_error *e, const char *sql,
-                         const char *types, va_list ap)
-{
-    *out = NULL;
-    if (sqlite3_prepare_v2(r->db, sql, -1, out, NULL) != SQLITE_OK)
-        return sql_failed(r->db, e);
-    if (bind_all(*out, types, ap)) {
-        sqlite3_finalize(*out);
-        *out = NULL;
-        return sql_failed(r->db, e);
-    }
-    return CMX_OK;
-}
+/* Views of this connection alone, so that a login reads a registry of an older version, too. open_permit: what each
+ * consumer may reach now. A consumer may have the same service from several grants. */
+static const char open_view_1[] =
+    "CREATE TEMP VIEW open_permit AS SELECT consumer, device, port, 0 AS ends_in FROM permit;"
+    "CREATE TEMP VIEW quarantined AS SELECT id AS device FROM device WHERE 0;";
+static const char open_view_3[] =
+    /* Devices whose policy demands evidence and that have none that is fresh and trusted. A device's own policy goes
+     * before its group's. */
+    "CREATE TEMP VIEW quarantined AS SELECT d.id AS device FROM device d WHERE d.revoked IS NULL AND d.exempt = 0 AND"
+    " coalesce((SELECT enforce FROM policy WHERE kind = 'device' AND target = d.name),"
+    " (SELECT enforce FROM policy WHERE kind = 'group' AND target = d.team), 0) = 1 AND NOT EXISTS (SELECT 1 FROM"
+    " evidence v WHERE v.device = d.id AND v.trusted = 1 AND gw_left(v.given, v.ends, v.boot, v.boot_ends,"
+    " (SELECT value FROM meta WHERE key = 'clock')) > 0);"
+    "CREATE TEMP VIEW any_permit AS SELECT consumer, device, port, given, ends, boot, boot_ends, glass FROM permit"
+    " UNION ALL SELECT t.consumer, d.id, p.port, t.given, t.ends, t.boot, t.boot_ends, t.glass FROM team_permit t"
+    " JOIN device d ON d.team = t.team AND d.revoked IS NULL JOIN port p ON p.device = d.id AND"
+    " (t.port = 0 OR p.port = t.port);"
+    "CREATE TEMP VIEW open_permit AS SELECT consumer, device, port, gw_left(given, ends, boot, boot_ends,"
+    " (SELECT value FROM meta WHERE key = 'clock')) AS ends_in FROM any_permit a WHERE gw_left(given, ends, boot,"
+    " boot_ends, (SELECT value FROM meta WHERE key = 'clock')) >= 0 AND (glass = 1 OR NOT EXISTS"
+    " (SELECT 1 FROM quarantined q WHERE q.device = a.device));";
 
-cmx_err gw_sql_prepare(struct gw_registry *r, sqlite3_stmt **out, struct gw_error *e, const char *sql,
-                       const char *types, ...)
-{
-    va_list ap;
-    cmx_err err;
-
-    va_start(ap, types);
-    err = prepare_v(r, out, e, sql, types, ap);
-    va_end(ap);
-    return err;
-}
-
-cmx_err gw_sql_run(struct gw_registry *r, struct gw_error *e, const char *sql, const char *types, ...)
+static cmx_err pragma_int(struct gw_registry *r, const char *sql, int64_t *out, struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
-    va_list ap;
-    cmx_err err;
+    cmx_err err = gw_sql_row(r, &stmt, e, sql, "");
 
-    va_start(ap, types);
-    err = prepare_v(r, &stmt, e, sql, types, ap);
-    va_end(ap);
-    if (err)
-        return err;
-    err = gw_sql_step(r, stmt, e);
-    sqlite3_finalize(stmt);
-    return err == CMX_ENOENT ? CMX_OK : err;
-}
-
-const char *gw_sql_text(sqlite3_stmt *stmt, int column)
-{
-    const char *s = (const char *)sqlite3_column_text(stmt, column);
-    return s ? s : "";
-}
-
-static cmx_err pragma_int(struct gw_registry *r, const char *sql, int64_t *out, struct gw_error *e)
-{
-    sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_prepare(r, &stmt, e, sql, "");
-
-    if (err)
-        return err;
-    err = gw_sql_step(r, stmt, e);
     if (!err)
         *out = sqlite3_column_int64(stmt, 0);
     sqlite3_finalize(stmt);
     return err;
 }
 
-static cmx_err open_db(struct gw_registry *r, const char *path, int flags, int patience_ms, struct gw_error *e)
+static cmx_err open_db(struct gw_registry *r, const char *path, int flags, int patience_ms, struct cmx_why *e)
 {
     memset(r, 0, sizeof *r);
     if (sqlite3_open_v2(path, &r->db, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
-        return sql_failed(r->db, e);
+        return gw_sql_failed(r->db, e);
     sqlite3_extended_result_codes(r->db, 1);
     sqlite3_busy_timeout(r->db, patience_ms);
-    /* A hostile file must not run anything: no functions or views of its own are trusted. */
+    /* Functions and views in the file are not trusted: a hostile file must not run anything. */
     sqlite3_db_config(r->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, (int *)NULL);
     sqlite3_db_config(r->db, SQLITE_DBCONFIG_DEFENSIVE, 1, (int *)NULL);
     return CMX_OK;
 }
 
-static cmx_err check_version(struct gw_registry *r, const char *path, struct gw_error *e)
+static cmx_err check_version(struct gw_registry *r, const char *path, int64_t *version, struct cmx_why *e)
 {
     int64_t id = 0;
-    int64_t version = 0;
     cmx_err err = pragma_int(r, "PRAGMA application_id", &id, e);
 
     if (err)
         return err;
     if (id != GW_APPLICATION_ID)
-        return gw_error_set(e, CMX_EFORMAT, "restore it from a backup (docs/GATEWAY.md)", "%s is not a registry", path);
-    err = pragma_int(r, "PRAGMA user_version", &version, e);
+        return cmx_why_fail(e, CMX_EFORMAT, "%s is not a registry; restore it from a backup (docs/GATEWAY.md)", path);
+    err = pragma_int(r, "PRAGMA user_version", version, e);
     if (err)
         return err;
-    if (version != GW_SCHEMA_VERSION)
-        return gw_error_set(e, CMX_ENOTSUP, "install the cmxsafe that wrote it, or a newer one",
-                            "the registry has version %lld, this program knows %d", (long long)version,
-                            GW_SCHEMA_VERSION);
+    if (*version > GW_SCHEMA_VERSION)
+        return cmx_why_fail(e, CMX_ENOTSUP,
+                            "the registry has version %lld, this program supports up to %d; install the cmxsafe that "
+                            "wrote it, or a newer one",
+                            (long long)*version, GW_SCHEMA_VERSION);
+    if (*version < GW_SCHEMA_READABLE)
+        return cmx_why_fail(e, CMX_EFORMAT, "%s has no valid version; restore it from a backup (docs/GATEWAY.md)",
+                            path);
     return CMX_OK;
 }
 
-cmx_err gw_registry_open(struct gw_registry *r, const char *path, bool write, struct gw_error *e)
+/* Brings the tables from version `from` to this program's. Part of the caller's transaction. */
+static cmx_err run_schemas(struct gw_registry *r, int64_t from, struct cmx_why *e)
 {
+    char sql[64];
+
+    for (int64_t v = from; v < GW_SCHEMA_VERSION; v++)
+        if (sqlite3_exec(r->db, schemas[v], NULL, NULL, NULL) != SQLITE_OK)
+            return gw_sql_failed(r->db, e);
+    snprintf(sql, sizeof sql, "PRAGMA user_version = %d", GW_SCHEMA_VERSION);
+    return sqlite3_exec(r->db, sql, NULL, NULL, NULL) == SQLITE_OK ? CMX_OK : gw_sql_failed(r->db, e);
+}
+
+/* Copies the registry to PATH.v1 (or .v2, ...). A copy that exists is from an upgrade that did not complete. */
+static cmx_err backup_before_upgrade(struct gw_registry *r, const char *path, int64_t version, struct cmx_why *e)
+{
+    char copy[4200];
+    cmx_err err;
+
+    if ((size_t)snprintf(copy, sizeof copy, "%s.v%lld", path, (long long)version) >= sizeof copy)
+        return cmx_why_fail(e, CMX_EINVAL, "the path of the registry is too long");
+    if (unlink(copy) != 0 && errno != ENOENT)
+        return cmx_why_fail(e, CMX_EPERM, "can't replace %s (%s)", copy, strerror(errno));
+    err = gw_registry_backup(r, copy, e);
+    if (err)
+        cmx_why_set(e, "the registry has to be upgraded, but can't be backed up first: %s", e ? e->text : "");
+    return err;
+}
+
+static cmx_err upgrade(struct gw_registry *r, const char *path, int64_t version, struct cmx_why *e)
+{
+    cmx_err err = backup_before_upgrade(r, path, version, e);
+
+    if (!err)
+        err = gw_registry_begin(r, e);
+    if (err)
+        return err;
+    err = pragma_int(r, "PRAGMA user_version", &version, e); /* another writer may have upgraded it meanwhile */
+    if (!err)
+        err = run_schemas(r, version, e);
+    if (err) {
+        gw_registry_rollback(r);
+        return err;
+    }
+    return gw_registry_commit(r, e);
+}
+
+/* gw_left(given, ends, boot, boot_ends, latest): seconds that a grant has left, 0 for one that never ends, -1 for one
+ * that is closed. */
+static void sql_left(sqlite3_context *ctx, int argc, sqlite3_value **argv)
+{
+    struct gw_term t = {.given = sqlite3_value_int64(argv[0]),
+                        .ends = sqlite3_value_int64(argv[1]),
+                        .boot = (const char *)sqlite3_value_text(argv[2]),
+                        .boot_ends = sqlite3_value_int64(argv[3])};
+    struct gw_now now;
+    int64_t left = 0;
+
+    (void)argc;
+    if (t.ends) {
+        gw_now(&now);
+        left = gw_term_left(&t, &now, sqlite3_value_int64(argv[4]));
+    }
+    sqlite3_result_int64(ctx, t.ends && left == 0 ? -1 : left);
+}
+
+static cmx_err make_views(struct gw_registry *r, int64_t version, struct cmx_why *e)
+{
+    r->version = version;
+    if (sqlite3_create_function_v2(r->db, "gw_left", 5, SQLITE_UTF8, NULL, sql_left, NULL, NULL, NULL) != SQLITE_OK ||
+        sqlite3_exec(r->db, "PRAGMA temp_store = MEMORY", NULL, NULL, NULL) != SQLITE_OK ||
+        sqlite3_exec(r->db, version >= 3 ? open_view_3 : open_view_1, NULL, NULL, NULL) != SQLITE_OK)
+        return gw_sql_failed(r->db, e);
+    return CMX_OK;
+}
+
+static int64_t meta_number(struct gw_registry *r, const char *key, int64_t fallback)
+{
+    char text[24];
+    uint64_t n;
+
+    return gw_meta_get(r, key, text, sizeof text) || cmx_text_u64(text, 0, INT64_MAX, &n) ? fallback : (int64_t)n;
+}
+
+void gw_registry_copy_state(struct gw_registry *r, const char *path, struct gw_copy_state *out)
+{
+    char url[GW_REGISTRY_URL_MAX];
+
+    memset(out, 0, sizeof *out);
+    out->shared = gw_meta_get(r, "registry", url, sizeof url) != CMX_ENOENT;
+    if (!out->shared)
+        return;
+    out->stale_after = meta_number(r, "stale_after", GW_STALE_AFTER_S);
+    gw_copy_state_read(out, path, meta_number(r, "clock", 0));
+}
+
+cmx_err gw_registry_open(struct gw_registry *r, const char *path, bool write, struct cmx_why *e)
+{
+    struct gw_copy_state state;
+    int64_t version = 0;
     cmx_err err;
 
     memset(r, 0, sizeof *r);
     if (access(path, F_OK) != 0)
-        return gw_error_set(e, errno == ENOENT ? CMX_ENOENT : CMX_EPERM,
-                            "set the gateway up with 'cmxsafe gateway init'", "no registry at %s (%s)", path,
+        return cmx_why_fail(e, errno == ENOENT ? CMX_ENOENT : CMX_EPERM,
+                            "no registry at %s (%s); set the gateway up with 'cmxsafe gateway init'", path,
                             strerror(errno));
     err = open_db(r, path, write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY,
                   write ? GW_WRITE_PATIENCE_MS : GW_READ_PATIENCE_MS, e);
     r->writable = write;
     if (!err)
-        err = check_version(r, path, e);
+        err = check_version(r, path, &version, e);
+    if (!err && write && version < GW_SCHEMA_VERSION)
+        err = upgrade(r, path, version, e);
+    if (!err)
+        err = make_views(r, write ? GW_SCHEMA_VERSION : version, e);
     if (!err && write)
         err = gw_sql_run(r, e, "PRAGMA foreign_keys = ON", "");
+    if (!err) {
+        gw_registry_copy_state(r, path, &state);
+        r->stale = state.shared && state.left == 0;
+    }
     if (err)
         gw_registry_close(r);
     return err;
 }
 
-static cmx_err fill_new(struct gw_registry *r, struct gw_error *e)
+static cmx_err fill_new(struct gw_registry *r, struct cmx_why *e)
 {
-    char sql[128];
+    char sql[64];
+    cmx_err err = gw_registry_begin(r, e);
 
-    if (sqlite3_exec(r->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK ||
-        sqlite3_exec(r->db, schema, NULL, NULL, NULL) != SQLITE_OK)
-        return sql_failed(r->db, e);
-    snprintf(sql, sizeof sql, "PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT", GW_APPLICATION_ID,
-             GW_SCHEMA_VERSION);
-    if (sqlite3_exec(r->db, sql, NULL, NULL, NULL) != SQLITE_OK)
-        return sql_failed(r->db, e);
-    return gw_sql_run(r, e, "PRAGMA foreign_keys = ON", "");
+    snprintf(sql, sizeof sql, "PRAGMA application_id = %d", GW_APPLICATION_ID);
+    if (!err && sqlite3_exec(r->db, sql, NULL, NULL, NULL) != SQLITE_OK)
+        err = gw_sql_failed(r->db, e);
+    if (!err)
+        err = run_schemas(r, 0, e);
+    if (!err)
+        err = gw_registry_commit(r, e);
+    if (!err)
+        err = make_views(r, GW_SCHEMA_VERSION, e);
+    return err ? err : gw_sql_run(r, e, "PRAGMA foreign_keys = ON", "");
 }
 
-static cmx_err create_file(const char *path, struct gw_error *e)
+static cmx_err create_file(const char *path, struct cmx_why *e)
 {
     int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0640);
     bool good;
 
     if (fd < 0)
-        return gw_error_set(e, errno == EEXIST ? CMX_EEXIST : CMX_EPERM, NULL, "can't create %s (%s)", path,
-                            strerror(errno));
+        return cmx_why_fail(e, errno == EEXIST ? CMX_EEXIST : CMX_EPERM, "can't create %s (%s)", path, strerror(errno));
     good = fchmod(fd, 0640) == 0;
     close(fd);
-    return good ? CMX_OK : gw_error_set(e, CMX_EPERM, NULL, "can't set the mode of %s", path);
+    return good ? CMX_OK : cmx_why_fail(e, CMX_EPERM, "can't set the mode of %s", path);
 }
 
-cmx_err gw_registry_create(struct gw_registry *r, const char *path, struct gw_error *e)
+cmx_err gw_registry_create(struct gw_registry *r, const char *path, struct cmx_why *e)
 {
-    bool memory = strcmp(path, ":memory:") == 0; /* SQLite's name for no file at all: a dry run's */
+    bool memory = strcmp(path, ":memory:") == 0; /* SQLite's name for a database in memory, for a dry run */
     cmx_err err = memory ? CMX_OK : create_file(path, e);
 
     memset(r, 0, sizeof *r);
@@ -269,20 +352,35 @@ cmx_err gw_registry_create(struct gw_registry *r, const char *path, struct gw_er
 
 void gw_registry_close(struct gw_registry *r)
 {
+    if (r->sharing)
+        r->sharing->close(r);
+    r->sharing = NULL;
     if (r->db)
         sqlite3_close(r->db);
     r->db = NULL;
 }
 
-cmx_err gw_registry_begin(struct gw_registry *r, struct gw_error *e)
+cmx_err gw_registry_begin_own(struct gw_registry *r, struct cmx_why *e)
 {
     return gw_sql_run(r, e, "BEGIN IMMEDIATE", "");
 }
 
-cmx_err gw_registry_commit(struct gw_registry *r, struct gw_error *e)
+cmx_err gw_registry_begin(struct gw_registry *r, struct cmx_why *e)
 {
-    cmx_err err = gw_sql_run(r, e, "COMMIT", "");
+    return r->sharing ? r->sharing->begin(r, false, e) : gw_registry_begin_own(r, e);
+}
 
+cmx_err gw_registry_begin_observed(struct gw_registry *r, struct cmx_why *e)
+{
+    return r->sharing ? r->sharing->begin(r, true, e) : gw_registry_begin_own(r, e);
+}
+
+cmx_err gw_registry_commit(struct gw_registry *r, struct cmx_why *e)
+{
+    cmx_err err = r->sharing ? r->sharing->commit(r, e) : CMX_OK;
+
+    if (!err)
+        err = gw_sql_run(r, e, "COMMIT", "");
     if (err)
         gw_registry_rollback(r);
     return err;
@@ -290,74 +388,66 @@ cmx_err gw_registry_commit(struct gw_registry *r, struct gw_error *e)
 
 void gw_registry_rollback(struct gw_registry *r)
 {
+    if (r->sharing)
+        r->sharing->rollback(r);
     if (r->db && !sqlite3_get_autocommit(r->db))
         sqlite3_exec(r->db, "ROLLBACK", NULL, NULL, NULL);
 }
 
-cmx_err gw_registry_check(struct gw_registry *r, struct gw_error *e)
+cmx_err gw_registry_check(struct gw_registry *r, struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_prepare(r, &stmt, e, "PRAGMA integrity_check(1)", "");
+    cmx_err err = gw_sql_row(r, &stmt, e, "PRAGMA integrity_check(1)", "");
 
-    if (err)
-        return err;
-    err = gw_sql_step(r, stmt, e);
     if (!err && strcmp(gw_sql_text(stmt, 0), "ok") != 0)
-        err = gw_error_set(e, CMX_EFORMAT, "restore it from a backup (docs/GATEWAY.md)", "the registry is damaged (%s)",
+        err = cmx_why_fail(e, CMX_EFORMAT, "the registry is damaged (%s); restore it from a backup (docs/GATEWAY.md)",
                            gw_sql_text(stmt, 0));
     sqlite3_finalize(stmt);
     return err;
 }
 
-cmx_err gw_registry_backup(struct gw_registry *r, const char *path, struct gw_error *e)
+cmx_err gw_registry_backup(struct gw_registry *r, const char *path, struct cmx_why *e)
 {
+    /* SQLite accepts an empty file. Made here, it is private from the start. */
+    int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0600);
     cmx_err err;
 
-    if (access(path, F_OK) == 0)
-        return gw_error_set(e, CMX_EEXIST, "name a new file", "%s exists", path);
+    if (fd < 0)
+        return errno == EEXIST ? cmx_why_fail(e, CMX_EEXIST, "%s exists; name a new file", path)
+                               : cmx_why_fail(e, CMX_EPERM, "can't create %s (%s)", path, strerror(errno));
+    close(fd);
     err = gw_sql_run(r, e, "VACUUM INTO ?", "t", path);
     if (err)
-        unlink(path); /* half a copy is none */
+        unlink(path);
     return err;
 }
 
-cmx_err gw_meta_get(struct gw_registry *r, const char *key, char *out, size_t cap)
-{
-    sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_prepare(r, &stmt, NULL, "SELECT value FROM meta WHERE key = ?", "t", key);
-
-    out[0] = '\0';
-    if (err)
-        return err;
-    err = gw_sql_step(r, stmt, NULL);
-    if (!err && (size_t)snprintf(out, cap, "%s", gw_sql_text(stmt, 0)) >= cap)
-        err = CMX_ENOSPC;
-    sqlite3_finalize(stmt);
-    return err;
-}
-
-cmx_err gw_meta_set(struct gw_registry *r, const char *key, const char *value, struct gw_error *e)
+cmx_err gw_event(struct gw_registry *r, const char *what, const char *who, const char *detail, struct cmx_why *e)
 {
     return gw_sql_run(r, e,
-                      "INSERT INTO meta(key, value) VALUES(?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
-                      "tt", key, value);
+                      "INSERT INTO event(id, at, what, who, detail) SELECT max(coalesce(max(id), 0), ?) + 1, ?, ?, ?, ?"
+                      " FROM event",
+                      "iittt", r->detached ? GW_EVENT_UNSENT : (int64_t)0, (int64_t)time(NULL), what, who, detail);
 }
 
-cmx_err gw_event(struct gw_registry *r, const char *what, const char *who, const char *detail, struct gw_error *e)
+cmx_err gw_event_number(struct gw_registry *r, struct cmx_why *e)
 {
-    return gw_sql_run(r, e, "INSERT INTO event(at, what, who, detail) VALUES(?, ?, ?, ?)", "ittt", (int64_t)time(NULL),
-                      what, who, detail);
+    return gw_sql_run(r, e,
+                      "UPDATE event SET id = (SELECT coalesce(max(id), 0) FROM event WHERE id < ?1) + id - ?1"
+                      " WHERE id > ?1",
+                      "i", GW_EVENT_UNSENT);
 }
 
-cmx_err gw_event_each(struct gw_registry *r, const char *name, uint64_t n, gw_event_fn fn, void *arg,
-                      struct gw_error *e)
+cmx_err gw_event_each(struct gw_registry *r, const char *name, uint64_t n, gw_event_fn fn, void *arg, struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_prepare(r, &stmt, e,
-                                 "SELECT at, what, who, detail FROM (SELECT * FROM event WHERE ?1 = '' OR who = ?1 OR"
-                                 " who LIKE '%:' || ?1 OR detail = ?1 OR detail LIKE ?1 || ':%' ORDER BY id DESC"
-                                 " LIMIT ?2) ORDER BY id",
-                                 "ti", name ? name : "", n ? (int64_t)n : (int64_t)-1);
+    cmx_err err =
+        gw_sql_prepare(r, &stmt, e,
+                       "SELECT at, what, who, detail FROM (SELECT * FROM event WHERE ?1 = '' OR who = ?1 OR"
+                       " who LIKE '%:' || ?1 OR detail = ?1 OR detail LIKE ?1 || ':%' OR detail LIKE ?1 || ' %'"
+                       " ORDER BY id DESC"
+                       " LIMIT ?2) ORDER BY id",
+                       "ti", name ? name : "", n ? (int64_t)n : (int64_t)-1);
 
     if (err)
         return err;

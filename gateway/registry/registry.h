@@ -1,84 +1,81 @@
-/* registry.h - the gateway's one file of truth: which keys exist, whose they are, what each may do. An SQLite database
- * of this library's own schema; it decides nothing about networks and starts no program. One thread a registry.
+/* registry.h - the gateway's database (SQLite): keys, the devices and platforms that they belong to, and grants. Starts
+ * no program and makes no network call. Use a struct gw_registry from one thread at a time.
  *
  * A registry that can't be trusted (missing, damaged, locked for too long, of a newer version, another program's file)
- * does not open: whoever asks then answers "nobody". */
+ * does not open; the caller then denies every login. */
 #ifndef GW_REGISTRY_H
 #define GW_REGISTRY_H
 
-#include <sqlite3.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "cmxsafe/core/err.h"
+#include "gateway/registry/meta.h"
+#include "gateway/registry/sql.h"
 
-#define GW_SCHEMA_VERSION 1
-#define GW_APPLICATION_ID 0x434d5847 /* "CMXG": how file(1) and we know the file */
+#define GW_SCHEMA_VERSION 6
+#define GW_SCHEMA_READABLE 1         /* the oldest version that this program reads without an upgrade */
+#define GW_APPLICATION_ID 0x434d5847 /* "CMXG": SQLite's application id of a registry */
 #define GW_READ_PATIENCE_MS 2000     /* a login waits that long for a writer, then is refused */
 #define GW_WRITE_PATIENCE_MS 15000
+#define GW_REGISTRY_URL_MAX 1024 /* of a shared registry */
 
-/* One sentence why, one what to do (may be empty). Filled by every call of this library that fails. */
-struct gw_error {
-    char why[256];
-    char todo[160];
+/* What a registry that several gateways share does besides SQLite's BEGIN, COMMIT and ROLLBACK (gateway/shared). */
+struct gw_sharing {
+    cmx_err (*begin)(struct gw_registry *r, bool observed, struct cmx_why *e);
+    cmx_err (*commit)(struct gw_registry *r, struct cmx_why *e);
+    void (*rollback)(struct gw_registry *r);
+    void (*close)(struct gw_registry *r);
 };
 
-/* Fills e (NULL is fine) and returns code, so that a failing path is one line. */
-cmx_err gw_error_set(struct gw_error *e, cmx_err code, const char *todo, const char *fmt, ...) CMX_PRINTF(4, 5);
+/* Creates an empty registry, mode 0640. CMX_EEXIST: path exists. */
+CMX_MUST_USE cmx_err gw_registry_create(struct gw_registry *r, const char *path, struct cmx_why *e);
 
-struct gw_registry {
-    sqlite3 *db;
-    bool writable;
-};
+/* Opens a registry. CMX_ENOENT missing; CMX_EBUSY locked, or a write was interrupted and this open can't repair it;
+ * CMX_EFORMAT damaged or not a registry; CMX_ENOTSUP of a newer version; CMX_EPERM. With write, it repairs what an
+ * interrupted writer left, and upgrades an older version in one transaction after a copy to PATH.vN. r is closed after
+ * a failure. */
+CMX_MUST_USE cmx_err gw_registry_open(struct gw_registry *r, const char *path, bool write, struct cmx_why *e);
 
-/* A new, empty registry at path, mode 0640. CMX_EEXIST: there is a file already. */
-CMX_MUST_USE cmx_err gw_registry_create(struct gw_registry *r, const char *path, struct gw_error *e);
-
-/* Opens what create made. CMX_ENOENT missing; CMX_EBUSY locked; CMX_EFORMAT damaged or not a registry; CMX_ENOTSUP of a
- * newer version; CMX_EPERM. Heals what an interrupted writer left when write is true. r is closed after a failure. */
-CMX_MUST_USE cmx_err gw_registry_open(struct gw_registry *r, const char *path, bool write, struct gw_error *e);
+/* How long the copy of a shared registry counts (copy_state.h). path: of r's file. */
+struct gw_copy_state;
+void gw_registry_copy_state(struct gw_registry *r, const char *path, struct gw_copy_state *out);
 
 /* Safe on a zeroed or closed r; an open transaction is rolled back. */
 void gw_registry_close(struct gw_registry *r);
 
-/* One writer at a time; commit is durable when it returns (a power cut leaves the old or the new content whole). */
-CMX_MUST_USE cmx_err gw_registry_begin(struct gw_registry *r, struct gw_error *e);
-CMX_MUST_USE cmx_err gw_registry_commit(struct gw_registry *r, struct gw_error *e);
+/* One writer at a time: begin waits up to GW_WRITE_PATIENCE_MS. Once commit returns, the change survives a power cut; a
+ * power cut before that leaves the former content. */
+CMX_MUST_USE cmx_err gw_registry_begin(struct gw_registry *r, struct cmx_why *e);
+/* The same for what this gateway only notes (last seen, evidence, the audit trail): if other gateways share the
+ * registry and can't be reached, it is stored here and sent later. */
+CMX_MUST_USE cmx_err gw_registry_begin_observed(struct gw_registry *r, struct cmx_why *e);
+/* The same for settings of this gateway alone, also while others can't be reached. */
+CMX_MUST_USE cmx_err gw_registry_begin_own(struct gw_registry *r, struct cmx_why *e);
+CMX_MUST_USE cmx_err gw_registry_commit(struct gw_registry *r, struct cmx_why *e);
 void gw_registry_rollback(struct gw_registry *r);
 
-/* Every page and every index, slowly: for the doctor. */
-CMX_MUST_USE cmx_err gw_registry_check(struct gw_registry *r, struct gw_error *e);
+/* Checks every page and index. Slow. */
+CMX_MUST_USE cmx_err gw_registry_check(struct gw_registry *r, struct cmx_why *e);
 
-/* A whole copy in a new file, while others work. */
-CMX_MUST_USE cmx_err gw_registry_backup(struct gw_registry *r, const char *path, struct gw_error *e);
+/* Copies the registry into a new file of mode 0600, consistent while others write. CMX_EEXIST: path exists. */
+CMX_MUST_USE cmx_err gw_registry_backup(struct gw_registry *r, const char *path, struct cmx_why *e);
 
-/* ---- settings of the gateway itself (mode, fleet, listen, ...) ---- */
+/* ---- the audit trail ---- */
 
-/* CMX_ENOENT: not set; out is then "". */
-CMX_MUST_USE cmx_err gw_meta_get(struct gw_registry *r, const char *key, char *out, size_t cap);
-CMX_MUST_USE cmx_err gw_meta_set(struct gw_registry *r, const char *key, const char *value, struct gw_error *e);
+/* Entries of the audit trail that were made while the shared registry could not be reached have ids from here on, until
+ * they are sent. */
+#define GW_EVENT_UNSENT (INT64_C(1) << 62)
 
-/* ---- SQL, for the other files of this library ---- */
-
-/* types: one letter an argument, 't' const char * (NULL binds NULL), 'i' int64_t. The statement is the caller's to
- * finalize. */
-CMX_MUST_USE cmx_err gw_sql_prepare(struct gw_registry *r, sqlite3_stmt **out, struct gw_error *e, const char *sql,
-                                    const char *types, ...);
-/* Runs a statement that gives no rows. CMX_EEXIST: a uniqueness constraint. */
-CMX_MUST_USE cmx_err gw_sql_run(struct gw_registry *r, struct gw_error *e, const char *sql, const char *types, ...);
-/* Steps: CMX_OK a row, CMX_ENOENT no more, else the error. */
-CMX_MUST_USE cmx_err gw_sql_step(struct gw_registry *r, sqlite3_stmt *stmt, struct gw_error *e);
-/* Column as text, never NULL; borrowed until the next step. */
-const char *gw_sql_text(sqlite3_stmt *stmt, int column);
-
-/* A line in the audit trail: what ("enroll"), who (a name), detail. Part of the caller's transaction. */
+/* Adds a line to the audit trail: what ("enroll"), who (a name), detail. Part of the caller's transaction. */
 CMX_MUST_USE cmx_err gw_event(struct gw_registry *r, const char *what, const char *who, const char *detail,
-                              struct gw_error *e);
-/* The last n changes (0: all), the oldest first; name: those that speak of it, NULL: of any. The texts live as long as
- * the call. */
+                              struct cmx_why *e);
+/* Gives unsent entries the ids after all others. Part of the caller's transaction. */
+CMX_MUST_USE cmx_err gw_event_number(struct gw_registry *r, struct cmx_why *e);
+/* Calls fn for the last n changes (0: all), the oldest first. name: only those that name it; NULL: all. The texts are
+ * valid during the call. */
 typedef cmx_err (*gw_event_fn)(void *arg, int64_t at, const char *what, const char *who, const char *detail);
 CMX_MUST_USE cmx_err gw_event_each(struct gw_registry *r, const char *name, uint64_t n, gw_event_fn fn, void *arg,
-                                   struct gw_error *e);
+                                   struct cmx_why *e);
 
 #endif

@@ -10,16 +10,54 @@ static bool starts(const char *line, const char *with)
     return strncmp(line, with, strlen(with)) == 0;
 }
 
-/* "Accepted publickey for USER from ADDRESS port N ssh2: TYPE SHA256:..." The fingerprint is the last word; sshd writes
- * it after everything that a peer could choose. */
-static void parse_accepted(struct gw_log_line *out, const char *line)
+/* "... ssh2: TYPE SHA256:..." The fingerprint is the last word; sshd writes it after everything that a peer chooses. */
+static bool parse_fingerprint(struct gw_log_line *out, const char *line)
 {
     const char *fp = strrchr(line, ' ');
 
     if (!fp || !starts(fp + 1, "SHA256:") || strlen(fp + 1) != 50 || !strstr(line, " ssh2: "))
-        return;
+        return false;
     snprintf(out->fingerprint, sizeof out->fingerprint, "%s", fp + 1);
-    out->kind = GW_LOG_ACCEPTED;
+    return true;
+}
+
+static bool take_fingerprint(char out[GW_FINGERPRINT_MAX], const char *text, size_t len)
+{
+    if (len != 50 || !starts(text, "SHA256:"))
+        return false;
+    snprintf(out, GW_FINGERPRINT_MAX, "%.50s", text);
+    return true;
+}
+
+/* "Accepted publickey for ACCOUNT from ADDRESS port N ssh2: TYPE SHA256:...", and with a certificate
+ * " ID KEY-ID (serial N) CA TYPE SHA256:..." after it. A CA chooses the key ID. */
+static bool parse_accepted(struct gw_log_line *out, const char *line)
+{
+    static const char serial[] = " (serial ";
+    const char *type = strstr(line, " ssh2: ");
+    const char *fp = type ? strchr(type + strlen(" ssh2: "), ' ') : NULL;
+    const char *rest = fp ? fp + 1 + strcspn(fp + 1, " ") : NULL;
+    const char *at = NULL;
+    const char *ca;
+    char digits[24];
+    size_t n;
+
+    if (!rest || !take_fingerprint(out->fingerprint, fp + 1, (size_t)(rest - fp - 1)))
+        return false;
+    if (*rest == '\0')
+        return true;
+    for (const char *p = strstr(rest, serial); p; p = strstr(p + 1, serial))
+        at = p; /* the last one is sshd's */
+    ca = strrchr(line, ' ');
+    if (!starts(rest, " ID ") || !at || !take_fingerprint(out->authority, ca + 1, strlen(ca + 1)))
+        return false;
+    at += strlen(serial);
+    n = strspn(at, "0123456789");
+    if (n == 0 || n >= sizeof digits || !starts(at + n, ") CA "))
+        return false;
+    memcpy(digits, at, n);
+    digits[n] = '\0';
+    return cmx_text_u64(digits, 0, UINT64_MAX, &out->serial) == CMX_OK;
 }
 
 static void parse_number(struct gw_log_line *out, const char *text, gw_log_kind kind)
@@ -38,6 +76,11 @@ static void parse_number(struct gw_log_line *out, const char *text, gw_log_kind 
     out->kind = kind;
 }
 
+static void set_detail(struct gw_log_line *out, const char *text, size_t len)
+{
+    cmx_text_clean_ascii(out->detail, sizeof out->detail, text, len < 120 ? len : 120);
+}
+
 /* "Received request from A port N to remote forward to host H port P, but the request was denied." (and "connect to
  * host") */
 static void parse_denied(struct gw_log_line *out, const char *line)
@@ -51,11 +94,46 @@ static void parse_denied(struct gw_log_line *out, const char *line)
     tail = what ? strstr(what, end) : NULL;
     if (!tail)
         return;
-    snprintf(out->detail, sizeof out->detail, "%.*s", (int)(tail - what - 4 < 120 ? tail - what - 4 : 120), what + 4);
-    for (char *p = out->detail; *p; p++)
-        if (*p < 0x20 || *p > 0x7e)
-            *p = '?';
+    set_detail(out, what + 4, (size_t)(tail - what - 4));
     out->kind = GW_LOG_DENIED;
+}
+
+/* sshd's own "fatal: ", or a line about its configuration file, after which it ends ("/DIR/sshd_config: ..."). */
+static bool is_fatal(const char *line)
+{
+    return starts(line, "fatal: ") || (line[0] == '/' && strstr(line, "/sshd_config: "));
+}
+
+static const char tried[] = ": Authentication tried for ";
+
+/* sshd refused a certificate that its helper accepted, or a key of the KRL. */
+static bool is_refusal(const char *line)
+{
+    return starts(line, "Refusing certificate ID ") || starts(line, "Certificate ") ||
+           strstr(line, tried) ||
+           (starts(line, "Authentication key ") && strstr(line, " revoked by file ")) ||
+           starts(line, "Error checking authentication key ");
+}
+
+/* A peer chooses the text, and other programs read it in simple forms. */
+static const char client_chars[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+/~:() ";
+
+/* "debug1: kex.c:kex_exchange_identification():1456 (pid=29262): Remote protocol version 2.0, remote software version
+ * TEXT": LogVerbose's form. */
+static bool parse_client(struct gw_log_line *out, const char *line)
+{
+    static const char before[] = "Remote protocol version 2.0, remote software version ";
+    const char *at = starts(line, "debug1: kex.c:kex_exchange_identification():") ? strstr(line, before) : NULL;
+
+    if (!at)
+        return false;
+    at += strlen(before);
+    set_detail(out, at, strlen(at));
+    for (char *c = out->detail; *c; c++)
+        if (!strchr(client_chars, *c))
+            *c = '?';
+    out->kind = GW_LOG_CLIENT;
+    return true;
 }
 
 void gw_sshdlog_parse(struct gw_log_line *out, const char *line)
@@ -66,14 +144,29 @@ void gw_sshdlog_parse(struct gw_log_line *out, const char *line)
     memset(out, 0, sizeof *out);
     if (starts(line, "error: "))
         line += strlen("error: ");
+    if (parse_client(out, line))
+        return;
     if (starts(line, "Accepted publickey for "))
-        parse_accepted(out, line);
+        out->kind = parse_accepted(out, line) ? GW_LOG_ACCEPTED : GW_LOG_OTHER;
     else if (starts(line, "User child is on pid "))
         parse_number(out, line + strlen("User child is on pid "), GW_LOG_CHILD);
-    else if (starts(line, "Failed publickey for ") || starts(line, "Invalid user ") ||
-             starts(line, "fatal: Timeout before authentication") || starts(line, "Timeout before authentication"))
+    else if (starts(line, "Failed publickey for ")) {
+        (void)parse_fingerprint(out, line); /* without one the key stays unknown */
         out->kind = GW_LOG_FAILED;
-    else if (starts(line, "Received request "))
+    } else if (starts(line, "Invalid user ") || starts(line, "fatal: Timeout before authentication") ||
+               starts(line, "Timeout before authentication")) {
+        out->kind = GW_LOG_FAILED;
+    } else if (is_refusal(line)) {
+        at = strstr(line, tried); /* before it sshd names its helper */
+        line = at ? at + 2 : line;
+        set_detail(out, line, strlen(line));
+        out->kind = GW_LOG_REFUSED;
+    } else if (is_fatal(line)) {
+        if (starts(line, "fatal: "))
+            line += strlen("fatal: ");
+        set_detail(out, line, strlen(line));
+        out->kind = GW_LOG_FATAL;
+    } else if (starts(line, "Received request "))
         parse_denied(out, line);
     else if ((at = strstr(line, in_use)) == line)
         parse_number(out, at + strlen(in_use), GW_LOG_IN_USE);

@@ -1,6 +1,6 @@
-/* sshdlog.h - what one line of sshd's log (LogLevel VERBOSE, on stderr) says about its session. Pure. Lines hold what
- * peers chose (user names), so only whole, expected forms count. Forms as of OpenSSH 9.2 to 9.9 (auth.c, serverloop.c,
- * sshd.c). */
+/* sshdlog.h - what one line of sshd's log (LogLevel VERBOSE, on stderr) says about its session. Pure. Lines contain
+ * text that peers choose (user names), so only complete, expected forms count. Forms as of OpenSSH 9.2 to 10.0 (auth.c,
+ * serverloop.c, sshd.c). */
 #ifndef GW_SSHDLOG_H
 #define GW_SSHDLOG_H
 
@@ -10,16 +10,21 @@
 
 typedef enum {
     GW_LOG_OTHER,
-    GW_LOG_ACCEPTED, /* authenticated: fingerprint */
+    GW_LOG_ACCEPTED, /* authenticated: fingerprint; with a certificate also authority and serial */
     GW_LOG_CHILD,    /* the process that holds its forwards: number */
-    GW_LOG_FAILED,   /* a credential was refused, a user unknown, or the login took too long */
-    GW_LOG_DENIED,   /* a forward it may not have was asked for: detail */
-    GW_LOG_IN_USE    /* a listener's port is held: number (the port) */
+    GW_LOG_FAILED,   /* wrong key or user, or the login took too long; fingerprint of the key, or "" */
+    GW_LOG_DENIED,   /* sshd refused a forward that the key does not permit: detail */
+    GW_LOG_IN_USE,   /* another process listens on the requested port: number (the port) */
+    GW_LOG_FATAL,    /* sshd gave up: detail */
+    GW_LOG_REFUSED,  /* sshd refused a certificate or a revoked key: detail */
+    GW_LOG_CLIENT    /* the peer's SSH software: detail */
 } gw_log_kind;
 
 struct gw_log_line {
     gw_log_kind kind;
     char fingerprint[GW_FINGERPRINT_MAX];
+    char authority[GW_FINGERPRINT_MAX]; /* of the certificate's CA; "" a key without a certificate */
+    uint64_t serial;
     unsigned long number;
     char detail[128]; /* printable */
 };

@@ -1,16 +1,30 @@
 #include "gateway/registry/sshkey.h"
 
-#include <errno.h>
-#include <stdio.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "cmxsafe/core/base64.h"
 #include "cmxsafe/core/buf.h"
+#include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/crypto.h"
+#include "port/linux/file_read.h"
+
+#define GW_KEY_FILE_MAX ((size_t)64 * 1024)
 
 static const char *const key_types[] = {
-    "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa",
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "ssh-rsa",
+    "sk-ssh-ed25519@openssh.com",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
 };
+
+bool gw_key_is_token(const struct gw_key *k)
+{
+    return strncmp(k->type, "sk-", 3) == 0;
+}
 
 static bool known_type(const char *type, size_t len)
 {
@@ -32,23 +46,23 @@ static cmx_err get_string(struct cmx_buf *b, const uint8_t **out, size_t *len)
 }
 
 /* The modulus' size, RFC 4253 section 6.6: string type, mpint e, mpint n. */
-static cmx_err check_rsa(struct cmx_buf *b, struct gw_error *e)
+static cmx_err check_rsa(struct cmx_buf *b, struct cmx_why *e)
 {
     const uint8_t *p;
     size_t len;
 
     if (get_string(b, &p, &len) || get_string(b, &p, &len) || len == 0)
-        return gw_error_set(e, CMX_EFORMAT, NULL, "the RSA key is cut short");
+        return cmx_why_fail(e, CMX_EFORMAT, "the RSA key is cut short");
     if (p[0] == 0)
         p++, len--;
     if (len * 8 < GW_RSA_BITS_MIN)
-        return gw_error_set(e, CMX_ENOTSUP, "make one with 'ssh-keygen -t ed25519'",
-                            "an RSA key of %zu bits is too short", len * 8);
+        return cmx_why_fail(e, CMX_ENOTSUP,
+                            "an RSA key of %zu bits is too short; make one with 'ssh-keygen -t ed25519'", len * 8);
     return CMX_OK;
 }
 
-/* The type inside the blob must be the one written before it: else a line could claim one and be another. */
-static cmx_err check_blob(struct gw_key *k, struct gw_error *e)
+/* The type inside the blob must equal the type before it. */
+static cmx_err check_blob(struct gw_key *k, struct cmx_why *e)
 {
     struct cmx_buf b;
     const uint8_t *p;
@@ -56,34 +70,37 @@ static cmx_err check_blob(struct gw_key *k, struct gw_error *e)
 
     cmx_buf_init_view(&b, k->raw, k->raw_len);
     if (get_string(&b, &p, &len) || len != strlen(k->type) || strncmp((const char *)p, k->type, len) != 0)
-        return gw_error_set(e, CMX_EFORMAT, NULL, "the key does not hold what its type %s says", k->type);
+        return cmx_why_fail(e, CMX_EFORMAT, "the key does not hold what its type %s says", k->type);
     if (strcmp(k->type, "ssh-rsa") == 0)
         return check_rsa(&b, e);
-    if (strcmp(k->type, "ssh-ed25519") == 0)
-        return get_string(&b, &p, &len) || len != 32 || cmx_buf_len(&b)
-                   ? gw_error_set(e, CMX_EFORMAT, NULL, "the ed25519 key has a wrong length")
-                   : CMX_OK;
-    /* ecdsa: string curve, string point (RFC 5656 section 3.1) */
-    if (get_string(&b, &p, &len) || get_string(&b, &p, &len) || len < 65 || p[0] != 4 || cmx_buf_len(&b))
-        return gw_error_set(e, CMX_EFORMAT, NULL, "the ECDSA key has no uncompressed point");
+    if (strstr(k->type, "ssh-ed25519")) {
+        if (get_string(&b, &p, &len) || len != 32)
+            return cmx_why_fail(e, CMX_EFORMAT, "the ed25519 key has a wrong length");
+    } else if (get_string(&b, &p, &len) || get_string(&b, &p, &len) || len < 65 || p[0] != 4) {
+        /* string curve, string point (RFC 5656 section 3.1) */
+        return cmx_why_fail(e, CMX_EFORMAT, "the ECDSA key has no uncompressed point");
+    }
+    /* OpenSSH's PROTOCOL.u2f: string application */
+    if ((gw_key_is_token(k) && (get_string(&b, &p, &len) || len == 0)) || cmx_buf_len(&b))
+        return cmx_why_fail(e, CMX_EFORMAT, "the %s key has a wrong length", k->type);
     return CMX_OK;
 }
 
-static cmx_err set_fingerprint(struct gw_key *k, struct gw_error *e)
+static cmx_err set_fingerprint(struct gw_key *k, struct cmx_why *e)
 {
     struct cmx_sha256 h;
     uint8_t digest[CMX_SHA256_LEN];
 
     if (cmx_sha256_init(&h) || cmx_sha256_update(&h, k->raw, k->raw_len) || cmx_sha256_finish(&h, digest)) {
         cmx_sha256_abort(&h);
-        return gw_error_set(e, CMX_EIO, NULL, "hashing failed");
+        return cmx_why_fail(e, CMX_EIO, "hashing failed");
     }
     memcpy(k->fingerprint, "SHA256:", 7);
     cmx_base64_text(k->fingerprint + 7, digest, sizeof digest);
     return CMX_OK;
 }
 
-cmx_err gw_key_parse(struct gw_key *k, const char *line, struct gw_error *e)
+cmx_err gw_key_parse(struct gw_key *k, const char *line, struct cmx_why *e)
 {
     size_t type_len = strcspn(line, " \t\r\n");
     const char *blob = line + type_len + strspn(line + type_len, " \t");
@@ -92,35 +109,52 @@ cmx_err gw_key_parse(struct gw_key *k, const char *line, struct gw_error *e)
 
     memset(k, 0, sizeof *k);
     if (strncmp(line, "-----BEGIN", 10) == 0)
-        return gw_error_set(e, CMX_EFORMAT,
-                            "give the public key (the .pub file); a private one never leaves the device",
-                            "this is a private key");
+        return cmx_why_fail(
+            e, CMX_EFORMAT,
+            "this is a private key; give the public key (the .pub file); a private one never leaves the device");
     if (!known_type(line, type_len))
-        return gw_error_set(e, CMX_ENOTSUP, "use an ed25519, ECDSA or RSA key of OpenSSH's one-line form",
-                            "no public key of a supported type");
+        return cmx_why_fail(
+            e, CMX_ENOTSUP,
+            "no public key of a supported type; use an ed25519, ECDSA or RSA key of OpenSSH's one-line form");
     if (blob_len == 0 || blob_len >= sizeof k->blob)
-        return gw_error_set(e, CMX_EFORMAT, NULL, "the key's base64 part is %s", blob_len ? "too long" : "missing");
+        return cmx_why_fail(e, CMX_EFORMAT, "the key's base64 part is %s", blob_len ? "too long" : "missing");
     memcpy(k->type, line, type_len);
     memcpy(k->blob, blob, blob_len);
-    /* Padded, so that a key has one spelling: sshd compares text. */
+    /* sshd compares text, so base64 without padding is refused: each key has one spelling. */
     err = blob_len % 4 ? CMX_EFORMAT : cmx_base64_decode(k->raw, sizeof k->raw, k->blob, blob_len, &k->raw_len);
     if (err)
-        return gw_error_set(e, CMX_EFORMAT, NULL, "the key's base64 part is broken");
+        return cmx_why_fail(e, CMX_EFORMAT, "the key's base64 part is broken");
     err = check_blob(k, e);
     return err ? err : set_fingerprint(k, e);
 }
 
-cmx_err gw_key_read(struct gw_key *k, const char *path, struct gw_error *e)
+/* Blank lines and comments before the key, as a person or ssh-keygen -i may leave them. */
+static bool is_comment(const char *line)
 {
-    char line[GW_KEY_BLOB_MAX + 512];
-    FILE *f = fopen(path, "re");
-    const char *got;
+    line += strspn(line, " \t");
+    return *line == '\0' || *line == '\r' || *line == '\n' || *line == '#';
+}
 
-    if (!f)
-        return gw_error_set(e, CMX_ENOENT, NULL, "can't read the key file %s (%s)", path, strerror(errno));
-    got = fgets(line, sizeof line, f);
-    fclose(f);
-    if (!got)
-        return gw_error_set(e, CMX_EFORMAT, NULL, "the key file %s is empty", path);
-    return gw_key_parse(k, line, e);
+cmx_err gw_key_read(struct gw_key *k, const char *path, struct cmx_why *e)
+{
+    struct cmx_why why = {0};
+    char *text = NULL, *line;
+    size_t len = 0;
+    cmx_err err = cmx_file_read_any(path, GW_KEY_FILE_MAX, &text, &len, &why);
+
+    if (err)
+        return cmx_why_fail(e, err, "can't read the key file %s (%s)", path, why.text);
+    line = strncmp(text, "\xef\xbb\xbf", 3) == 0 ? text + 3 : text;
+    while (*line && is_comment(line)) {
+        line += strcspn(line, "\r\n");
+        line += *line != '\0';
+    }
+    if (strncmp(text, "\xff\xfe", 2) == 0 || strncmp(text, "\xfe\xff", 2) == 0)
+        err = cmx_why_fail(e, CMX_EFORMAT, "the key file %s is UTF-16 text; save it as UTF-8", path);
+    else if (!*line)
+        err = cmx_why_fail(e, CMX_EFORMAT, "the key file %s holds no key", path);
+    else
+        err = gw_key_parse(k, line, e);
+    cmx_mem_free_secret(text);
+    return err;
 }

@@ -1,9 +1,11 @@
-/* sshkey.h - reads one public key as OpenSSH writes it ("type base64 [comment]", RFC 4253 section 6.6) and names it by
- * its SHA-256 fingerprint. Only types that devices and operators should use pass. Reads no private key. Pure but for
- * hashing. */
+/* sshkey.h - parses a public key in OpenSSH's one-line form ("type base64 [comment]", RFC 4253 section 6.6) and
+ * computes its SHA-256 fingerprint. Accepts ed25519, ECDSA, the keys of FIDO2 tokens ("sk-") and RSA of at least
+ * GW_RSA_BITS_MIN bits. Refuses private
+ * keys. */
 #ifndef GW_SSHKEY_H
 #define GW_SSHKEY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "gateway/registry/registry.h"
@@ -22,11 +24,14 @@ struct gw_key {
     size_t raw_len;
 };
 
-/* line: NUL-terminated; ends at the first newline. Options in front of the type are refused: the registry alone decides
- * what a key may do. CMX_EFORMAT, CMX_ENOTSUP (a type or size that is not good enough). */
-CMX_MUST_USE cmx_err gw_key_parse(struct gw_key *k, const char *line, struct gw_error *e);
+/* line: NUL-terminated; ends at the first newline. Options before the type are refused: the registry decides what
+ * a key may do. CMX_EFORMAT, CMX_ENOTSUP (a type or size that is not good enough). */
+CMX_MUST_USE cmx_err gw_key_parse(struct gw_key *k, const char *line, struct cmx_why *e);
 
-/* The same from a file; a private key's file is refused, with advice. */
-CMX_MUST_USE cmx_err gw_key_read(struct gw_key *k, const char *path, struct gw_error *e);
+/* The key of a FIDO2 token, which a person touches at each login. */
+bool gw_key_is_token(const struct gw_key *k);
+
+/* The first key in a file, after blank lines and comments. path "-": standard input. */
+CMX_MUST_USE cmx_err gw_key_read(struct gw_key *k, const char *path, struct cmx_why *e);
 
 #endif

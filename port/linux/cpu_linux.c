@@ -1,5 +1,5 @@
-/* cpu_linux.c - what the CPU accelerates. One of the whole-file alternatives would be overkill for three lines: the
- * choice is made by the preprocessor between functions, not inside one. */
+/* cpu_linux.c - what the CPU accelerates. The preprocessor chooses between whole functions, since they are three lines
+ * each. */
 #include "cmxsafe/port/crypto.h"
 
 #if defined(__x86_64__) || defined(__i386__)

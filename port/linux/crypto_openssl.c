@@ -1,10 +1,10 @@
-/* crypto_openssl.c - crypto.h over OpenSSL 3's EVP interface. */
+/* crypto_openssl.c - implements crypto.h with OpenSSL 3's EVP interface. */
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
-#include <openssl/params.h>
 #include <openssl/param_build.h>
+#include <openssl/params.h>
 #include <openssl/rand.h>
 #include <string.h>
 
@@ -74,7 +74,8 @@ static struct mac *mac_of(struct cmx_hmac *h)
 cmx_err cmx_hmac_init(struct cmx_hmac *h, const void *key, size_t key_len)
 {
     char name[] = "SHA256";
-    OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, name, 0), OSSL_PARAM_construct_end()};
+    OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, name, 0),
+                           OSSL_PARAM_construct_end()};
     EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
     struct mac *m = mac_of(h);
 
@@ -200,4 +201,60 @@ out:
     EC_POINT_free(point);
     EC_GROUP_free(group);
     return err;
+}
+
+/* An EVP key pair from a scalar whose range was checked. NULL: no memory. */
+static EVP_PKEY *key_pair(const uint8_t scalar[CMX_P256_SCALAR_LEN], const uint8_t pub[CMX_P256_PUBLIC_LEN])
+{
+    BIGNUM *k = BN_secure_new();
+    OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
+    OSSL_PARAM *params = NULL;
+    EVP_PKEY *key = NULL;
+
+    if (k && build && ctx && BN_bin2bn(scalar, CMX_P256_SCALAR_LEN, k) &&
+        OSSL_PARAM_BLD_push_utf8_string(build, OSSL_PKEY_PARAM_GROUP_NAME, "P-256", 0) == 1 &&
+        OSSL_PARAM_BLD_push_octet_string(build, OSSL_PKEY_PARAM_PUB_KEY, pub, CMX_P256_PUBLIC_LEN) == 1 &&
+        OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_PRIV_KEY, k) == 1)
+        params = OSSL_PARAM_BLD_to_param(build);
+    if (params && EVP_PKEY_fromdata_init(ctx) == 1 && EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_KEYPAIR, params) != 1)
+        key = NULL;
+    OSSL_PARAM_free(params);
+    OSSL_PARAM_BLD_free(build);
+    EVP_PKEY_CTX_free(ctx);
+    BN_clear_free(k);
+    return key;
+}
+
+/* r || s of a DER signature. */
+static bool sig_from_der(const uint8_t *der, size_t len, uint8_t sig[CMX_P256_SIG_LEN])
+{
+    ECDSA_SIG *s = d2i_ECDSA_SIG(NULL, &der, (long)len);
+    bool ok =
+        s && BN_bn2binpad(ECDSA_SIG_get0_r(s), sig, 32) == 32 && BN_bn2binpad(ECDSA_SIG_get0_s(s), sig + 32, 32) == 32;
+
+    ECDSA_SIG_free(s);
+    return ok;
+}
+
+cmx_err cmx_p256_sign(const uint8_t scalar[CMX_P256_SCALAR_LEN], const uint8_t digest[CMX_SHA256_LEN],
+                      uint8_t sig[CMX_P256_SIG_LEN])
+{
+    uint8_t pub[CMX_P256_PUBLIC_LEN], der[80];
+    size_t len = sizeof der;
+    cmx_err err = cmx_p256_public(scalar, pub);
+    EVP_PKEY_CTX *ctx = NULL;
+    EVP_PKEY *key;
+    bool ok;
+
+    if (err)
+        return err;
+    key = key_pair(scalar, pub);
+    if (key)
+        ctx = EVP_PKEY_CTX_new(key, NULL);
+    ok = ctx && EVP_PKEY_sign_init(ctx) == 1 && EVP_PKEY_sign(ctx, der, &len, digest, CMX_SHA256_LEN) == 1 &&
+         sig_from_der(der, len, sig);
+    EVP_PKEY_CTX_free(ctx);
+    EVP_PKEY_free(key);
+    return ok ? CMX_OK : CMX_EIO;
 }

@@ -1,6 +1,7 @@
 /* http_listen.c - the kernel's sockets as the listener of the HTTP services: one thread a service accepts and feeds. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
@@ -10,7 +11,8 @@
 
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
-#include "linux_http.h"
+#include "port/linux/linux_http.h"
+#include "port/linux/unix_listen.h"
 
 #define SWEEP_MS 1000 /* while a connection is open */
 
@@ -86,6 +88,16 @@ static cmx_err listen_on(const struct cmx_http_service *s, int *fd, uint16_t *po
     return CMX_OK;
 }
 
+/* Blocking, like the other listeners: a non-blocking one gives EAGAIN after shutdown, not EINVAL. */
+static cmx_err listen_at(const char *path, int *fd)
+{
+    cmx_err err = cmx_unix_listen(path, SOMAXCONN, fd);
+
+    if (!err)
+        (void)fcntl(*fd, F_SETFL, 0); /* fails only for a descriptor that is not open */
+    return err;
+}
+
 static void *accept_loop(void *arg)
 {
     struct acceptor *a = arg;
@@ -98,7 +110,7 @@ static void *accept_loop(void *arg)
             continue;
         fd = accept4(a->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-        if (fd >= 0 && cmx_linux_http_feed(a->server, fd) == CMX_OK)
+        if (fd >= 0 && cmx_linux_http_feed(a->server, fd, fd) == CMX_OK)
             continue;
         if (fd >= 0 || errno == EINVAL || errno == EBADF) /* stopping: the listening socket was shut down */
             return NULL;
@@ -111,7 +123,8 @@ static cmx_err kernel_start(const struct cmx_http_service *service, struct cmx_h
 {
     struct acceptor *a = cmx_mem_alloc(sizeof *a);
     uint16_t port = 0;
-    cmx_err err = a ? listen_on(service, &a->fd, &port) : CMX_ENOMEM;
+    bool is_path = service->address && service->address[0] == '/';
+    cmx_err err = !a ? CMX_ENOMEM : is_path ? listen_at(service->address, &a->fd) : listen_on(service, &a->fd, &port);
 
     if (err != CMX_OK) {
         cmx_mem_free(a);

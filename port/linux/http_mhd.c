@@ -1,12 +1,11 @@
-/* http_mhd.c - http.h over libmicrohttpd: one thread a connection, so that routes may block. Routing, HEAD, 404, 405
- * and 414 are decided here; the protocol is the library's.
+/* http_mhd.c - http.h over libmicrohttpd, with one thread a connection, so that routes may block. This file decides
+ * routing, HEAD, 404, 405, 414 and deadlines; the library does the protocol.
  *
- * libmicrohttpd takes an answer only before the first piece of a body or after its last (MHD_queue_response), so an
- * answer given in between is kept, and the rest of the body is drained: a client that is still sending then reads the
+ * libmicrohttpd accepts an answer only before the first piece of a body or after its last (MHD_queue_response). An
+ * answer given in between is kept and the rest of the body is drained, so that a client that is still sending reads the
  * answer instead of a reset. */
 #include <errno.h>
 #include <microhttpd.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -22,23 +21,24 @@
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/http/http.h"
 #include "cmxsafe/port/port.h"
-#include "http_peers.h"
-#include "http_route.h"
-#include "library.h"
-#include "linux_http.h"
+#include "port/linux/http_identity.h"
+#include "port/linux/http_peers.h"
+#include "port/linux/http_route.h"
+#include "port/linux/library.h"
+#include "port/linux/linux_http.h"
 
 #define CONNECTIONS_DEFAULT 8
 #define IDLE_TIMEOUT_DEFAULT_S 30
 #define CONNECTION_MEMORY (32 * 1024)
 #define CONNECTION_STACK (512 * 1024) /* glibc, OpenSSL and sanitizers need more than a device's */
 #define STREAM_BLOCK (16 * 1024)
-#define DRAIN_MAX (64u * 1024 * 1024) /* of a body that nobody wants; then the connection is closed */
-#define DRAIN_TIMEOUTS 4              /* and the idle timeouts that it may take */
-#define SWEEP_MS 1000
-#define TEXT_MAX 512 /* of cmx_http_reply_text */
-/* The bound on connections is kept here (cmx_linux_http_feed), since the library resets what comes above its own, and
- * up to 1.0.1 keeps a lock when a connection that is fed in meets it. Its own bound leaves room for those being cleared
- * away. */
+#define DRAIN_MAX (64u * 1024 * 1024) /* bytes of a body drained after an early answer; then the connection closes */
+#define DRAIN_TIMEOUTS 4              /* idle timeouts that this may take */
+#define ANSWER_TIMEOUTS 2             /* idle timeouts for an answer, or for STREAM_BLOCK bytes of a stream */
+#define ROOM_MS 50                    /* between attempts to make room for a connection */
+/* The bound on connections is enforced here (cmx_linux_http_feed). The library would reset connections above its own
+ * bound, and up to 1.0.1 it does not release a lock when MHD_add_connection reaches it. Its bound is higher, so that
+ * connections that are being closed do not count. */
 #define LIBRARY_SLACK 1024
 
 #define FUNCTIONS(X)                                                                                                   \
@@ -65,13 +65,13 @@ struct cmx_http_server {
     const struct cmx_http_service *service;
     struct MHD_Daemon *daemon;
     const struct cmx_linux_http_listener *listener;
-    void *listening; /* the listener's */
+    void *listening; /* belongs to the listener */
     uint16_t port;
-    pthread_mutex_t lock; /* of what follows */
+    pthread_mutex_t lock; /* protects room, open and stopping */
     pthread_cond_t room;
-    unsigned open; /* connections, at most the service's bound */
-    struct http_peers peers;
+    unsigned open; /* connections; at most the service's bound */
     bool stopping;
+    struct http_peers peers; /* has its own lock */
 };
 
 /* Invariants: route is NULL until begin is called, and then begun stays true until done is called; response is NULL or
@@ -81,9 +81,9 @@ struct cmx_http_request {
     struct MHD_Connection *connection;
     const struct cmx_http_route *route;
     void *state;
-    bool started; /* the head was seen */
-    bool failed;  /* the route must not be called again, but for done */
-    bool whole;   /* the whole request was there */
+    bool started; /* the head has been read */
+    bool failed;  /* only done may still be called */
+    bool whole;   /* the whole request has been read */
     bool queued;
     unsigned status;
     struct MHD_Response *response;
@@ -96,22 +96,25 @@ struct cmx_http_request {
 
 /* ---- deadlines ---- */
 
-/* n idle timeouts from now; 0: none. */
-static void set_deadline(struct cmx_http_server *server, struct MHD_Connection *connection, unsigned n)
+static struct http_peer *peer_of(struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info = lib.MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
 
-    pthread_mutex_lock(&server->lock);
-    http_peer_set(&server->peers, info ? info->socket_context : NULL, n);
-    pthread_mutex_unlock(&server->lock);
+    return info ? info->socket_context : NULL;
+}
+
+/* n idle timeouts from now; 0: none. */
+static void set_deadline(const struct cmx_http_request *r, unsigned n)
+{
+    http_peer_set(&r->server->peers, peer_of(r->connection), n);
 }
 
 bool cmx_linux_http_sweep(struct cmx_http_server *server)
 {
     bool any;
 
-    pthread_mutex_lock(&server->lock);
     http_peers_sweep(&server->peers);
+    pthread_mutex_lock(&server->lock);
     any = server->open > 0;
     pthread_mutex_unlock(&server->lock);
     return any;
@@ -148,6 +151,13 @@ bool cmx_http_client_gone(const struct cmx_http_request *r)
     ssize_t n = info ? recv(info->connect_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) : 1;
 
     return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+}
+
+void cmx_http_client(const struct cmx_http_request *r, char out[CMX_IP_TEXT_MAX])
+{
+    const union MHD_ConnectionInfo *i = lib.MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+
+    http_identity_text(i ? i->client_addr : NULL, out);
 }
 
 static cmx_err answer(struct cmx_http_request *r, int status, struct MHD_Response *response, const char *content_type)
@@ -198,6 +208,7 @@ cmx_err cmx_http_reply_static(struct cmx_http_request *r, int status, const char
 }
 
 struct stream {
+    struct cmx_http_request *request;
     cmx_http_next_fn next;
     cmx_http_done_fn done;
     void *state;
@@ -207,9 +218,13 @@ static ssize_t stream_read(void *arg, uint64_t pos, char *out, size_t cap)
 {
     struct stream *s = arg;
     size_t len = 0;
+    cmx_err err;
 
     (void)pos;
-    if (s->next(s->state, (uint8_t *)out, cap, &len) != CMX_OK || len > cap)
+    set_deadline(s->request, 0);
+    err = s->next(s->state, (uint8_t *)out, cap, &len);
+    set_deadline(s->request, ANSWER_TIMEOUTS);
+    if (err || len > cap)
         return MHD_CONTENT_READER_END_WITH_ERROR;
     return len ? (ssize_t)len : MHD_CONTENT_READER_END_OF_STREAM;
 }
@@ -234,7 +249,7 @@ cmx_err cmx_http_reply_stream(struct cmx_http_request *r, int status, const char
             done(state);
         return CMX_ENOMEM;
     }
-    *s = (struct stream){.next = next, .done = done, .state = state};
+    *s = (struct stream){.request = r, .next = next, .done = done, .state = state};
     response = lib.MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, stream_read, s, stream_free);
     if (!response)
         stream_free(s);
@@ -256,8 +271,8 @@ static cmx_err refuse(struct cmx_http_request *r)
     return cmx_http_reply(r, MHD_HTTP_METHOD_NOT_ALLOWED, "text/plain", "method not allowed\n", 19, &header, 1);
 }
 
-/* After any call of the route: on an error it is not called again, and something is answered. False: no memory even for
- * that. */
+/* Call it with the result of each call of the route. After an error the route is not called again, and 500 is answered
+ * if nothing was. False: there is no memory for that. */
 static bool settle(struct cmx_http_request *r, cmx_err err)
 {
     if (err == CMX_OK)
@@ -269,11 +284,14 @@ static bool settle(struct cmx_http_request *r, cmx_err err)
 static enum MHD_Result queue(struct cmx_http_request *r)
 {
     r->queued = true;
+    if (http_peer_old(&r->server->peers, peer_of(r->connection)))
+        (void)lib.MHD_add_response_header(r->response, MHD_HTTP_HEADER_CONNECTION, "close"); /* else a later answer */
+    set_deadline(r, ANSWER_TIMEOUTS);
     return lib.MHD_queue_response(r->connection, r->status, r->response);
 }
 
-/* An answer waits for the end of the request, unless the client has not begun to send its body (it waits for 100, RFC
- * 9110 section 10.1.1) or the body is too large to drain: the library then answers at once and closes. */
+/* An answer is sent after the end of the request, unless the client awaits "100 Continue" before it sends the body (RFC
+ * 9110 section 10.1.1) or the body is too large to drain. The library then answers at once and closes. */
 static bool answer_at_once(const struct cmx_http_request *r)
 {
     int64_t len = cmx_http_content_length(r);
@@ -297,7 +315,7 @@ static enum MHD_Result on_head(struct cmx_http_request *r, const char *method)
         return MHD_NO;
     if (r->response && answer_at_once(r))
         return queue(r);
-    set_deadline(r->server, r->connection, r->response ? DRAIN_TIMEOUTS : 0);
+    set_deadline(r, r->response ? DRAIN_TIMEOUTS : 0);
     return MHD_YES;
 }
 
@@ -309,7 +327,7 @@ static enum MHD_Result on_body(struct cmx_http_request *r, const char *data, siz
         if (route->body && !settle(r, route->body(r, r->server->service->ctx, r->state, (const uint8_t *)data, len)))
             return MHD_NO;
         if (r->response)
-            set_deadline(r->server, r->connection, DRAIN_TIMEOUTS);
+            set_deadline(r, DRAIN_TIMEOUTS);
         return MHD_YES;
     }
     r->drained += len;
@@ -321,7 +339,7 @@ static enum MHD_Result on_end(struct cmx_http_request *r)
     const struct cmx_http_route *route = r->route;
 
     r->whole = true;
-    set_deadline(r->server, r->connection, 0);
+    set_deadline(r, 0);
     if (!r->response && !r->failed && route && route->end &&
         !settle(r, route->end(r, r->server->service->ctx, r->state)))
         return MHD_NO;
@@ -378,9 +396,10 @@ static enum MHD_Result on_access(void *arg, struct MHD_Connection *connection, c
 
 static void on_completed(void *arg, struct MHD_Connection *connection, void **own, enum MHD_RequestTerminationCode why)
 {
+    struct cmx_http_server *server = arg;
     struct cmx_http_request *r = *own;
 
-    set_deadline(arg, connection, 1); /* the next head */
+    http_peer_head(&server->peers, peer_of(connection));
     if (!r)
         return;
     *own = NULL;
@@ -405,22 +424,18 @@ __attribute__((format(printf, 2, 0))) static void on_log(void *arg, const char *
     cmx_log(CMX_LOG_DEBUG, "http", "%s: %s", server->service->name, line);
 }
 
-static void *one_more(struct cmx_http_server *server, struct MHD_Connection *connection)
+static struct http_peer *peer_add(struct cmx_http_server *server, struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info = lib.MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    struct http_peer *p;
 
-    pthread_mutex_lock(&server->lock);
-    p = info ? http_peer_new(&server->peers, info->connect_fd) : NULL;
-    pthread_mutex_unlock(&server->lock);
-    return p;
+    return info ? http_peer_new(&server->peers, info->connect_fd) : NULL;
 }
 
 /* p may be NULL. */
-static void one_less(struct cmx_http_server *server, struct http_peer *p)
+static void peer_remove(struct cmx_http_server *server, struct http_peer *p)
 {
-    pthread_mutex_lock(&server->lock);
     http_peer_free(&server->peers, p);
+    pthread_mutex_lock(&server->lock);
     server->open--;
     pthread_cond_signal(&server->room);
     pthread_mutex_unlock(&server->lock);
@@ -430,18 +445,18 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **o
                           enum MHD_ConnectionNotificationCode what)
 {
     if (what == MHD_CONNECTION_NOTIFY_CLOSED)
-        one_less(arg, *own);
+        peer_remove(arg, *own);
     else
-        *own = one_more(arg, connection);
+        *own = peer_add(arg, connection);
 }
 
-/* ---- where connections come from ---- */
+/* ---- the listener ---- */
 
-static const struct cmx_linux_http_listener *edge = &cmx_linux_http_kernel;
+static const struct cmx_linux_http_listener *listener = &cmx_linux_http_kernel;
 
 void cmx_linux_http_set_listener(const struct cmx_linux_http_listener *l)
 {
-    edge = l ? l : &cmx_linux_http_kernel;
+    listener = l ? l : &cmx_linux_http_kernel;
 }
 
 void cmx_linux_http_set_port(struct cmx_http_server *server, uint16_t port)
@@ -451,9 +466,9 @@ void cmx_linux_http_set_port(struct cmx_http_server *server, uint16_t port)
 
 /* ---- the server ---- */
 
-/* The library's poll loop spins through the last second before a timeout (it drops the milliseconds); its select loop
- * does not, but can't take descriptors from FD_SETSIZE on. */
-static unsigned waiting(void)
+/* The library's poll loop drops milliseconds and spins through the last second before a timeout. Its select loop does
+ * not, but cannot handle descriptors above FD_SETSIZE. */
+static unsigned poll_flags(void)
 {
     struct rlimit limit;
 
@@ -473,7 +488,7 @@ static struct MHD_Daemon *daemon_start(struct cmx_http_server *server)
     const unsigned flags = MHD_USE_THREAD_PER_CONNECTION | MHD_USE_ERROR_LOG | MHD_USE_ITC | MHD_USE_NO_LISTEN_SOCKET;
 
     return lib.MHD_start_daemon(
-        flags | waiting(), 0, NULL, NULL, on_access, server, MHD_OPTION_EXTERNAL_LOGGER, on_log, server,
+        flags | poll_flags(), 0, NULL, NULL, on_access, server, MHD_OPTION_EXTERNAL_LOGGER, on_log, server,
         MHD_OPTION_URI_LOG_CALLBACK, on_target, server, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_CONNECTION_LIMIT, bound(s) + LIBRARY_SLACK,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(server->peers.idle_ms / 1000), MHD_OPTION_CONNECTION_MEMORY_LIMIT,
@@ -486,32 +501,34 @@ static void server_free(struct cmx_http_server *server)
         lib.MHD_stop_daemon(server->daemon);
     pthread_cond_destroy(&server->room);
     pthread_mutex_destroy(&server->lock);
+    http_peers_destroy(&server->peers);
     cmx_mem_free(server);
 }
 
-cmx_err cmx_linux_http_load(char *why, size_t cap)
+cmx_err cmx_linux_http_load(struct cmx_why *why)
 {
-    return cmx_library_load(&library, "an HTTP service", why, cap);
+    return cmx_library_load(&library, "an HTTP service", why);
 }
 
 cmx_err cmx_http_serve(const struct cmx_http_service *service, struct cmx_http_server **out)
 {
     struct cmx_http_server *server;
     pthread_condattr_t attr;
-    char why[160];
-    cmx_err err = cmx_linux_http_load(why, sizeof why);
+    struct cmx_why why = {""};
+    cmx_err err = cmx_linux_http_load(&why);
 
     if (err) {
-        cmx_log(CMX_LOG_ERROR, "http", "%s: %s", service->name, why);
+        cmx_log(CMX_LOG_ERROR, "http", "%s: %s", service->name, why.text);
         return err;
     }
     server = cmx_mem_alloc(sizeof *server);
     if (!server)
         return CMX_ENOMEM;
     server->service = service;
-    server->listener = edge;
+    server->listener = listener;
     server->port = service->port;
-    server->peers.idle_ms = (service->idle_timeout_s ? service->idle_timeout_s : IDLE_TIMEOUT_DEFAULT_S) * 1000ull;
+    http_peers_init(&server->peers,
+                    (service->idle_timeout_s ? service->idle_timeout_s : IDLE_TIMEOUT_DEFAULT_S) * 1000ull);
     pthread_mutex_init(&server->lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -527,20 +544,26 @@ cmx_err cmx_http_serve(const struct cmx_http_service *service, struct cmx_http_s
     return CMX_OK;
 }
 
-/* Until one connection less is open, or for a while. With the lock held. */
+/* Waits until a connection closes, at most ROOM_MS. With the lock held. */
 static void wait_for_room(struct cmx_http_server *server)
 {
     struct timespec until;
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += SWEEP_MS / 1000;
-    (void)pthread_cond_timedwait(&server->room, &server->lock, &until);
     http_peers_sweep(&server->peers);
+    http_peers_evict(&server->peers);
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += ROOM_MS * 1000000l;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    (void)pthread_cond_timedwait(&server->room, &server->lock, &until);
 }
 
-cmx_err cmx_linux_http_feed(struct cmx_http_server *server, int fd)
+cmx_err cmx_linux_http_feed(struct cmx_http_server *server, int fd, int accepted)
 {
-    struct sockaddr_in peer = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_storage client;
+    const socklen_t client_len = http_identity_address(accepted, &client);
     bool stopping;
 
     pthread_mutex_lock(&server->lock);
@@ -553,9 +576,9 @@ cmx_err cmx_linux_http_feed(struct cmx_http_server *server, int fd)
         close(fd);
         return CMX_ECLOSED;
     }
-    if (lib.MHD_add_connection(server->daemon, fd, (struct sockaddr *)&peer, sizeof peer) == MHD_YES)
+    if (lib.MHD_add_connection(server->daemon, fd, (const struct sockaddr *)&client, client_len) == MHD_YES)
         return CMX_OK;
-    one_less(server, NULL); /* closed by the library, which did not say so */
+    peer_remove(server, NULL); /* the library has closed it without a notification */
     return CMX_OK;
 }
 

@@ -1,34 +1,53 @@
-/* http_peers.h - the open connections of one HTTP server (http_mhd.c), and the moments at which they must have got on:
- * a byte now and then is no idle connection for the library, and would hold a place for ever. The caller holds a lock.
- */
+/* http_peers.h - the open connections of one HTTP server (http_mhd.c) and their deadlines. libmicrohttpd's own timeout
+ * only ends connections without any traffic: a client that sends or reads a byte now and then would occupy a connection
+ * for ever. Any thread. */
 #ifndef CMX_HTTP_PEERS_H
 #define CMX_HTTP_PEERS_H
 
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 
-/* deadline_ms is 0 while a route has the connection. */
+#define HTTP_PEER_GRACE_MS 200 /* a request's head that takes longer may be evicted for another connection */
+#define HTTP_PEER_AGE_MAX 10   /* idle timeouts after which a connection serves no further request */
+
 struct http_peer {
     struct http_peer *next;
     int fd;
-    uint64_t deadline_ms;
+    bool ended; /* shut down; the library closes it */
+    uint64_t opened_ms;
+    uint64_t head_ms;     /* since when a request's head is awaited; 0: it is not */
+    uint64_t deadline_ms; /* 0: none, while a route runs */
 };
 
 struct http_peers {
+    pthread_mutex_t lock; /* protects list and the peers in it */
     struct http_peer *list;
     uint64_t idle_ms;
 };
 
-/* fd is borrowed until http_peer_free; the first deadline is an idle timeout away. NULL: no memory, and no deadlines.
- */
+void http_peers_init(struct http_peers *s, uint64_t idle_ms);
+void http_peers_destroy(struct http_peers *s); /* the list is empty */
+
+/* fd is borrowed until http_peer_free. The connection awaits its first head. NULL: no memory, and no deadlines. */
 struct http_peer *http_peer_new(struct http_peers *s, int fd);
 
-/* n idle timeouts from now; 0: none. p may be NULL. */
-void http_peer_set(const struct http_peers *s, struct http_peer *p, unsigned n);
+/* The connection awaits the head of a request, for at most an idle timeout. p may be NULL, here and below. */
+void http_peer_head(struct http_peers *s, struct http_peer *p);
 
-/* Shuts down those whose time is over: who reads from them sees the end. */
-void http_peers_sweep(const struct http_peers *s);
+/* The head is complete; n idle timeouts remain for what follows, 0: no deadline. */
+void http_peer_set(struct http_peers *s, struct http_peer *p, unsigned n);
 
-/* NULL is fine. */
+/* True when the connection should close after the current answer. */
+bool http_peer_old(const struct http_peers *s, const struct http_peer *p);
+
+/* Shuts down the connections whose deadline has passed. */
+void http_peers_sweep(struct http_peers *s);
+
+/* Makes room for another connection: shuts down the one that has awaited a head for longest, if that is longer than
+ * HTTP_PEER_GRACE_MS. Does nothing while an earlier one is still being closed. */
+void http_peers_evict(struct http_peers *s);
+
 void http_peer_free(struct http_peers *s, struct http_peer *p);
 
 #endif

@@ -1,4 +1,4 @@
-#include "http_route.h"
+#include "port/linux/http_route.h"
 
 #include <stdio.h>
 #include <string.h>

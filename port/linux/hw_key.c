@@ -1,4 +1,4 @@
-#include "hw_key.h"
+#include "port/linux/hw_key.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -94,75 +94,51 @@ cmx_err cmx_hw_key_create_raw(cmx_key_kind kind, const uint8_t key[32], struct c
 
 /* ---- files ---- */
 
-static cmx_err system_error(const char *path, char *why, size_t cap, int number)
+static cmx_err system_error(const char *path, struct cmx_why *why, int number)
 {
-    if (why)
-        snprintf(why, cap, "%s: %s", path, strerror(number));
+    cmx_why_set(why, "%s: %s", path, strerror(number));
     return number == ENOENT ? CMX_ENOENT : number == EACCES || number == EPERM || number == ELOOP ? CMX_EPERM : CMX_EIO;
 }
 
-static cmx_err refuse(char *why, size_t cap, const char *path, const char *what)
+static cmx_err refuse(struct cmx_why *why, const char *path, const char *what)
 {
-    if (why)
-        snprintf(why, cap, "%s: %s", path, what);
-    return CMX_ENOKEY;
+    return cmx_why_fail(why, CMX_ENOKEY, "%s: %s", path, what);
 }
 
-/* Reads a file of exactly 32 bytes. closed: of this user or root, and closed to all others. */
-static cmx_err read_key(const char *path, bool closed, uint8_t key[32], char *why, size_t cap)
+cmx_err cmx_hw_key_read_file(const char *path, bool closed, uint8_t key[32], struct cmx_why *why)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
     uint8_t more[33];
     struct stat st;
     ssize_t n;
 
     if (fd < 0)
-        return system_error(path, why, cap, errno);
-    n = fstat(fd, &st) == 0 ? read(fd, more, sizeof more) : -1;
+        return system_error(path, why, errno);
+    n = fstat(fd, &st) != 0 ? -1 : S_ISREG(st.st_mode) ? read(fd, more, sizeof more) : 0;
     if (n < 0) {
-        cmx_err err = system_error(path, why, cap, errno);
+        cmx_err err = system_error(path, why, errno);
 
         close(fd);
         return err;
     }
     close(fd);
-    memcpy(key, more, 32);
+    if (n == 32)
+        memcpy(key, more, 32);
     cmx_secret_wipe(more, sizeof more);
-    if (!S_ISREG(st.st_mode) || n != 32)
-        return refuse(why, cap, path, "is not a file of 32 bytes; make one with: openssl rand -out FILE 32");
+    if (n != 32)
+        return refuse(why, path, "is not a file of 32 bytes; make one with: openssl rand -out FILE 32");
     if (closed && ((st.st_uid != geteuid() && st.st_uid != 0) || (st.st_mode & 077)))
-        return refuse(why, cap, path, "others can read or change it; chown it to root and chmod 600");
+        return refuse(why, path, "others can read or change it; chown it to root and chmod 600");
     return CMX_OK;
 }
 
-cmx_err cmx_hw_key_open_file(const char *path, struct cmx_hw_key **out, char *why, size_t why_cap)
+cmx_err cmx_hw_key_open_file(const char *path, struct cmx_hw_key **out, struct cmx_why *why)
 {
     uint8_t key[32];
-    cmx_err err = read_key(path, true, key, why, why_cap);
+    cmx_err err = cmx_hw_key_read_file(path, true, key, why);
 
     if (!err)
         err = cmx_hw_key_create_raw(CMX_KEY_SOFTWARE, key, out);
     cmx_secret_wipe(key, sizeof key);
-    return err;
-}
-
-cmx_err cmx_hw_key_open_efuse(const char *path, const char *silicon, struct cmx_hw_key **out, char *why, size_t why_cap)
-{
-    struct cmx_efuse fuses;
-    uint8_t key[32];
-    cmx_err err = cmx_efuse_load(path, &fuses, why, why_cap);
-
-    if (!err)
-        err = cmx_efuse_key(&fuses, path, key, why, why_cap);
-    if (err == CMX_EAGAIN) {
-        err = read_key(silicon, false, key, why, why_cap);
-        if (err && why) /* say whose file it is */
-            snprintf(why, why_cap, "%s holds no bits of a read-protected key; put the file that was burned at %s", path,
-                     silicon);
-    }
-    if (!err)
-        err = cmx_hw_key_create_raw(CMX_KEY_EFUSE, key, out);
-    cmx_secret_wipe(key, sizeof key);
-    cmx_secret_wipe(&fuses, sizeof fuses);
     return err;
 }

@@ -1,8 +1,8 @@
-/* hw_key.h - the device's HMAC key on Linux, behind cmx_port_hw_hmac: the virtual board's eFuse, a TPM 2.0, or a file.
- * Opened once at start by the program, which puts cmx_hw_key_kind and cmx_hw_key_hmac into its cmx_linux_device.
+/* hw_key.h - the device's HMAC key on Linux, for cmx_port_hw_hmac: the virtual board's eFuse, a TPM 2.0, or a file. The
+ * program opens it once at start and puts cmx_hw_key_kind and cmx_hw_key_hmac into its cmx_linux_device.
  *
- * why (may be NULL): a buffer for one sentence that says what is wrong and how to mend it. All opens: CMX_ENOKEY: there
- * is no usable key; CMX_ENOENT, CMX_EPERM, CMX_EIO: it can't be read; CMX_ENOMEM. */
+ * Errors of the functions that open a key: CMX_ENOKEY: there is no usable key; CMX_ENOENT, CMX_EPERM, CMX_EIO: it
+ * cannot be read; CMX_ENOMEM. why (may be NULL) says what is wrong and how to correct it. */
 #ifndef CMX_HW_KEY_H
 #define CMX_HW_KEY_H
 
@@ -10,31 +10,26 @@
 #include <stdint.h>
 
 #include "cmxsafe/core/err.h"
+#include "cmxsafe/core/why.h"
 #include "cmxsafe/port/port.h"
-#include "efuse.h"
 
 struct cmx_hw_key;
 
 /* 32 raw bytes in a regular file that only its owner (this user, or root) can access. The key is then in this program's
  * memory, and evidence says "software". */
-CMX_MUST_USE cmx_err cmx_hw_key_open_file(const char *path, struct cmx_hw_key **out, char *why, size_t why_cap);
+CMX_MUST_USE cmx_err cmx_hw_key_open_file(const char *path, struct cmx_hw_key **out, struct cmx_why *why);
 
-/* BLOCK_KEY3 of an eFuse file (efuse.h). espefuse keeps no read-protected bits in that file, since software could not
- * see them; what the silicon would hold is then read from `silicon`, the file that was burned. */
-CMX_MUST_USE cmx_err cmx_hw_key_open_efuse(const char *path, const char *silicon, struct cmx_hw_key **out, char *why,
-                                           size_t why_cap);
-
-/* An HMAC-SHA256 key at a persistent handle of a TPM 2.0. tcti: as tpm2-tools take it ("device:/dev/tpmrm0",
- * "swtpm:port=2321"), NULL: the library's default. Loads tpm2-tss; CMX_ENOTSUP: it is not there. */
-CMX_MUST_USE cmx_err cmx_hw_key_open_tpm(const char *tcti, uint32_t handle, struct cmx_hw_key **out, char *why,
-                                         size_t why_cap);
+/* An HMAC-SHA256 key at a persistent handle of a TPM 2.0. tcti: as in tpm2-tools ("device:/dev/tpmrm0",
+ * "swtpm:port=2321"); NULL: the library's default. Loads tpm2-tss; CMX_ENOTSUP: it is not installed.
+ * A use of the key after its connection broke connects again, at most once a second. */
+CMX_MUST_USE cmx_err cmx_tpm_hmac_open(const char *tcti, uint32_t handle, struct cmx_hw_key **out, struct cmx_why *why);
 
 cmx_key_kind cmx_hw_key_kind(const struct cmx_hw_key *k);
 
-/* Any thread; one at a time is served. CMX_EIO. */
+/* Any thread; calls are serialised. CMX_EIO. */
 CMX_MUST_USE cmx_err cmx_hw_key_hmac(struct cmx_hw_key *k, const void *msg, size_t len, uint8_t out[32]);
 
-/* Wipes. NULL is fine. */
+/* Wipes and frees k, which may be NULL. */
 void cmx_hw_key_close(struct cmx_hw_key *k);
 
 /* ---- for the openers ---- */
@@ -44,9 +39,12 @@ struct cmx_hw_key_ops {
     void (*close)(void *state);
 };
 
-/* Owns state, also on error. */
+/* Takes ownership of state, also on error. */
 CMX_MUST_USE cmx_err cmx_hw_key_create(cmx_key_kind kind, const struct cmx_hw_key_ops *ops, void *state,
                                        struct cmx_hw_key **out);
+
+/* Reads a regular file of exactly 32 bytes. closed: refuses a file that anyone except this user or root can access. */
+CMX_MUST_USE cmx_err cmx_hw_key_read_file(const char *path, bool closed, uint8_t key[32], struct cmx_why *why);
 
 /* A key whose bytes this program holds; copies them. */
 CMX_MUST_USE cmx_err cmx_hw_key_create_raw(cmx_key_kind kind, const uint8_t key[32], struct cmx_hw_key **out);

@@ -1,4 +1,4 @@
-#include "library.h"
+#include "port/linux/library.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -7,29 +7,29 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* dlerror's text names the library or the function, and what is wrong with it. */
-static cmx_err complain(const struct cmx_library *l, const char *purpose, char *why, size_t cap)
+/* dlerror's text names the library or the function, and the reason. */
+static cmx_err complain(const struct cmx_library *l, const char *purpose, struct cmx_why *why)
 {
     const char *said = dlerror();
 
     if (why)
-        snprintf(why, cap, "%s needs a library: %s; install %s", purpose, said ? said : l->soname,
-                 l->package[0] ? l->package : "the package that has it");
+        cmx_why_set(why, "%s needs a library: %s; install %s", purpose, said ? said : l->soname,
+                    l->package[0] ? l->package : "the package that has it");
     return CMX_ENOTSUP;
 }
 
-static cmx_err load(struct cmx_library *l, const char *purpose, char *why, size_t cap)
+static cmx_err load(struct cmx_library *l, const char *purpose, struct cmx_why *why)
 {
     void *handle = dlopen(l->soname, RTLD_NOW | RTLD_LOCAL);
     cmx_err err;
 
     if (!handle)
-        return complain(l, purpose, why, cap);
+        return complain(l, purpose, why);
     for (size_t i = 0; i < l->n_symbols; i++) {
         void *symbol = dlsym(handle, l->symbols[i].name);
 
         if (!symbol) {
-            err = complain(l, purpose, why, cap);
+            err = complain(l, purpose, why);
             dlclose(handle);
             return err;
         }
@@ -39,13 +39,13 @@ static cmx_err load(struct cmx_library *l, const char *purpose, char *why, size_
     return CMX_OK;
 }
 
-cmx_err cmx_library_load(struct cmx_library *l, const char *purpose, char *why, size_t why_cap)
+cmx_err cmx_library_load(struct cmx_library *l, const char *purpose, struct cmx_why *why)
 {
     cmx_err err = CMX_OK;
 
     pthread_mutex_lock(&lock);
     if (!l->handle)
-        err = load(l, purpose, why, why_cap);
+        err = load(l, purpose, why);
     pthread_mutex_unlock(&lock);
     return err;
 }

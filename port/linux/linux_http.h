@@ -1,42 +1,44 @@
-/* linux_http.h - where the connections of the HTTP services (http.h) come from, for a Linux program whose network is
- * not the kernel's: the virtual board on lwIP accepts in its own stack and feeds each connection in over a socketpair.
- */
+/* linux_http.h - the source of connections for the HTTP services (http.h) of a Linux program: the kernel's sockets, or
+ * another listener. The virtual board on lwIP accepts in its own stack and passes each connection over a socketpair. */
 #ifndef CMX_LINUX_HTTP_H
 #define CMX_LINUX_HTTP_H
 
+#include "cmxsafe/core/why.h"
 #include "cmxsafe/http/http.h"
 
 struct cmx_linux_http_listener {
-    /* Listens where *service says and calls cmx_linux_http_feed for each connection, from a thread of its own, until
-     * stop has returned. *listening is handed to stop. Errors as cmx_http_serve. */
+    /* Listens at the address and port of *service, and calls cmx_linux_http_feed for each connection from a thread of
+     * its own until stop returns. *listening is passed to stop. Errors as cmx_http_serve. */
     cmx_err (*start)(const struct cmx_http_service *service, struct cmx_http_server *server, void **listening);
     void (*stop)(void *listening);
 };
 
-/* Servers started from now on listen by *l (borrowed for good); NULL: by the kernel's sockets, as at the start. Call
- * before any server starts. */
+/* Sets the listener of servers that start from now on; *l is borrowed for the life of the program. NULL: the kernel's
+ * sockets, the default. Call it before any server starts. */
 void cmx_linux_http_set_listener(const struct cmx_linux_http_listener *l);
 
-/* Loads libmicrohttpd, which the first server does otherwise: for a program that then confines itself. CMX_ENOTSUP: it
- * is not there; why (may be NULL) says so. */
-CMX_MUST_USE cmx_err cmx_linux_http_load(char *why, size_t cap);
+/* Loads libmicrohttpd. Otherwise the first server does, which is too late for a program that confines itself before.
+ * CMX_ENOTSUP: it is not installed; why (may be NULL) names the package. */
+CMX_MUST_USE cmx_err cmx_linux_http_load(struct cmx_why *why);
 
 /* The kernel's sockets. */
 extern const struct cmx_linux_http_listener cmx_linux_http_kernel;
 
-/* For a listener's start: the port that it got, where the service asked for any. */
+/* For a listener's start: sets the port that it got, where the service's port is 0. */
 void cmx_linux_http_set_port(struct cmx_http_server *server, uint16_t port);
 
-/* Services listen at their port plus this: for a program without a loopback of its own, or without the right to ports
- * such as 80. Call before any server starts. */
+/* Services listen on their port plus offset: for a program that shares the loopback with others, or may not bind ports
+ * such as 80. Call it before any server starts. */
 void cmx_linux_http_set_port_offset(unsigned offset);
 
-/* For a listener's thread, about once a second while it says so: ends connections that are slow with a request's head,
- * or with a body that nobody wants. False: no connection is open. */
+/* Closes connections whose deadline has passed. A listener's thread calls it about once a second for as long as it
+ * returns true. False: no connection is open. */
 bool cmx_linux_http_sweep(struct cmx_http_server *server);
 
-/* fd: a connected stream socket of the kernel; the server's from now on. Waits while the service has its
- * max_connections. CMX_ECLOSED: the server stops. */
-CMX_MUST_USE cmx_err cmx_linux_http_feed(struct cmx_http_server *server, int fd);
+/* Passes a connection to the server, which then owns fd, a connected stream socket of the kernel. accepted: the socket
+ * that the listener accepted, by which the client is identified (cmx_peer); fd, unless a bridge carries the bytes. Waits while
+ * max_connections of the service are open; the one that awaits a request's head for longest is closed to make room.
+ * CMX_ECLOSED: the server stops. */
+CMX_MUST_USE cmx_err cmx_linux_http_feed(struct cmx_http_server *server, int fd, int accepted);
 
 #endif

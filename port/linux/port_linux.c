@@ -1,5 +1,5 @@
-/* port_linux.c - port.h for Linux: clock, tasks, locks, log. Flash, hardware key and restart are the program's to give
- * (linux_port.h), since an agent and a virtual board differ there. */
+/* port_linux.c - implements port.h for Linux: clock, tasks, locks, log. The program provides flash, hardware key and
+ * restart (linux_port.h), since an agent and a virtual board differ there. */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/crypto.h>
@@ -7,14 +7,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
-#include "linux_port.h"
+#include "port/linux/linux_port.h"
 
 static struct cmx_linux_device device;
 
@@ -41,13 +44,6 @@ uint64_t cmx_port_now_ms(void)
 
     clock_gettime(CLOCK_MONOTONIC, &ts);
     return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
-uint64_t cmx_port_unix_time(void)
-{
-    time_t t = time(NULL);
-
-    return t > 0 ? (uint64_t)t : 0;
 }
 
 void cmx_port_sleep_ms(uint32_t ms)
@@ -105,8 +101,8 @@ void cmx_port_task_name(char out[CMX_PORT_TASK_NAME])
         out[0] = '\0';
 }
 
-/* OpenSSL's random generators of the thread; by itself it would free them some time after the thread's function
- * returned, and the thread is detached. */
+/* Frees OpenSSL's random generators of this thread. OpenSSL would free them only after the thread's function has
+ * returned, and nothing waits for a detached thread. */
 void cmx_port_task_done(void)
 {
     OPENSSL_thread_stop();
@@ -115,15 +111,15 @@ void cmx_port_task_done(void)
 /* Linux gives each thread a nice value of its own (setpriority(2), "C library/kernel differences"). */
 void cmx_port_background(void)
 {
-    const int nice = 10; /* a tenth of a full share while others want the processor */
+    const int nice = 10; /* about a tenth of the default share of a busy processor */
 
     if (setpriority(PRIO_PROCESS, (id_t)gettid(), nice) != 0)
-        return; /* not permitted: as the contract says */
+        return; /* not permitted: the contract allows that */
 }
 
-size_t cmx_port_stack_free_min(void)
+size_t cmx_port_heap_free(void)
 {
-    return SIZE_MAX;
+    return device.heap_free ? device.heap_free(device.arg) : SIZE_MAX;
 }
 
 _Static_assert(sizeof(pthread_mutex_t) <= sizeof(struct cmx_mutex), "a cmx_mutex holds a pthread_mutex_t");
@@ -150,8 +146,61 @@ void cmx_port_mutex_destroy(struct cmx_mutex *m)
 
 void cmx_port_watchdog_feed(void)
 {
+    cmx_port_watchdog_rest(0);
+}
+
+void cmx_port_watchdog_rest(uint32_t ms)
+{
     if (device.watchdog_feed)
-        device.watchdog_feed(device.arg);
+        device.watchdog_feed(device.arg, ms);
+}
+
+int cmx_port_wake_open(void)
+{
+    return device.wakes ? eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC) : -1;
+}
+
+void cmx_port_wake(int fd)
+{
+    const uint64_t one = 1;
+
+    if (fd >= 0 && write(fd, &one, sizeof one) < 0)
+        return; /* the counter is full: fd is readable already */
+}
+
+void cmx_port_wake_clear(int fd)
+{
+    uint64_t drained;
+
+    if (fd >= 0 && read(fd, &drained, sizeof drained) < 0)
+        return; /* not readable: another call was first */
+}
+
+int cmx_port_set_open(void)
+{
+    return device.wakes ? epoll_create1(EPOLL_CLOEXEC) : -1;
+}
+
+cmx_err cmx_port_set_add(int set, int fd, void *arg)
+{
+    struct epoll_event e = {.events = EPOLLIN, .data.ptr = arg};
+
+    return epoll_ctl(set, EPOLL_CTL_ADD, fd, &e) == 0 ? CMX_OK : CMX_ENOMEM;
+}
+
+void cmx_port_set_remove(int set, int fd)
+{
+    (void)epoll_ctl(set, EPOLL_CTL_DEL, fd, NULL);
+}
+
+size_t cmx_port_set_ready(int set, void **args, size_t cap)
+{
+    struct epoll_event e[16];
+    int n = epoll_wait(set, e, cap < 16 ? (int)cap : 16, 0);
+
+    for (int i = 0; i < n; i++)
+        args[i] = e[i].data.ptr;
+    return n > 0 ? (size_t)n : 0;
 }
 
 void cmx_port_acknowledge(int fd)
@@ -181,7 +230,7 @@ void cmx_port_log(cmx_log_level level, const char *tag, const char *line)
     else
         n = snprintf(out, sizeof out, "%c %s: %s\n", letters[level], tag, line);
     if (n > 0 && write(STDERR_FILENO, out, (size_t)n) < 0)
-        return; /* nowhere left to say it */
+        return; /* stderr fails: nothing can be reported */
 }
 
 uint32_t cmx_port_flash_size(void)
@@ -212,6 +261,27 @@ cmx_key_kind cmx_port_hw_key_kind(void)
 cmx_err cmx_port_hw_hmac(const void *msg, size_t len, uint8_t out[32])
 {
     return device.hw_hmac ? device.hw_hmac(device.arg, msg, len, out) : CMX_ENOKEY;
+}
+
+cmx_err cmx_port_secret_read(uint8_t out[CMX_PORT_SECRET_LEN])
+{
+    memset(out, 0, CMX_PORT_SECRET_LEN);
+    return device.secret_read ? device.secret_read(device.arg, out) : CMX_ENOTSUP;
+}
+
+cmx_err cmx_port_secret_create(const uint8_t secret[CMX_PORT_SECRET_LEN])
+{
+    return device.secret_create ? device.secret_create(device.arg, secret) : CMX_ENOTSUP;
+}
+
+bool cmx_port_secret_is_encrypted(void)
+{
+    return false;
+}
+
+cmx_err cmx_port_device_start(void)
+{
+    return CMX_OK; /* the program's main does it */
 }
 
 void cmx_port_restart(void)

@@ -1,5 +1,5 @@
-/* read_ahead_none.c - for programs that are not linked with port/linux/read_ahead: sockets are read as they are asked for.
- * The linker takes this file only where nobody else has the function. */
+/* read_ahead_none.c - cmx_port_read_ahead for programs without port/linux/libc/read_ahead.c: does nothing. The linker
+ * takes this file from the archive only if the program does not define the function. */
 #include "cmxsafe/port/port.h"
 
 void cmx_port_read_ahead(int fd)

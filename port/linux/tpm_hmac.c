@@ -1,5 +1,8 @@
-/* tpm_hmac.c - a TPM 2.0's HMAC key as the hardware key, through tpm2-tss's Enhanced System API. The key was made or
- * imported as a persistent keyed-hash object (docs/ATTESTATION.md); its bytes never leave the TPM. */
+/* tpm_hmac.c - a TPM 2.0's HMAC key as the hardware key, through tpm2-tss's Enhanced System API. The key was created or
+ * imported as a persistent keyed-hash object (docs/ATTESTATION.md); its bytes never leave the TPM.
+ *
+ * A connection to a TPM can break, for example when tpm2-abrmd restarts. A use that fails therefore connects again and
+ * tries once more. */
 #include <stdio.h>
 #include <string.h>
 #include <tss2/tss2_esys.h>
@@ -8,10 +11,12 @@
 
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
-#include "hw_key.h"
-#include "library.h"
+#include "port/linux/hw_key.h"
+#include "port/linux/library.h"
 
-#define PIECE 1024 /* TPM2_MAX_DIGEST_BUFFER: more goes as a sequence */
+#define TAG "tpm"
+#define PIECE 1024         /* TPM2_MAX_DIGEST_BUFFER: a longer message needs a sequence */
+#define RECONNECT_MS 1000u /* between two attempts to connect again */
 
 #define ESYS_FUNCTIONS(X)                                                                                              \
     X(Esys_Finalize)                                                                                                   \
@@ -52,29 +57,40 @@ static struct cmx_library libraries[] = {
 };
 
 struct tpm {
-    TSS2_TCTI_CONTEXT *tcti;
-    ESYS_CONTEXT *esys;
+    char *where; /* NULL: tpm2-tss's default */
+    uint32_t handle;
+    uint64_t reconnect_ms;   /* no attempt to connect again before this time */
+    TSS2_TCTI_CONTEXT *tcti; /* NULL: not connected */
+    ESYS_CONTEXT *esys;      /* NULL: not connected */
     ESYS_TR key;
 };
+
+static void tpm_disconnect(struct tpm *t)
+{
+    if (t->esys)
+        esys.Esys_Finalize(&t->esys);
+    if (t->tcti)
+        tcti.Tss2_TctiLdr_Finalize(&t->tcti);
+    t->esys = NULL;
+    t->tcti = NULL;
+}
 
 static void tpm_close(void *state)
 {
     struct tpm *t = state;
 
-    if (t->esys)
-        esys.Esys_Finalize(&t->esys);
-    if (t->tcti)
-        tcti.Tss2_TctiLdr_Finalize(&t->tcti);
+    tpm_disconnect(t);
+    cmx_mem_free(t->where);
     cmx_mem_free(t);
 }
 
 static cmx_err failed(TSS2_RC rc)
 {
-    cmx_log(CMX_LOG_ERROR, "tpm", "TPM: %s", words.Tss2_RC_Decode(rc));
+    cmx_log_limited(CMX_LOG_ERROR, TAG, "TPM: %s", words.Tss2_RC_Decode(rc));
     return CMX_EIO;
 }
 
-/* All but the last piece of msg into the sequence; returns what is left. */
+/* Adds all but the last piece of msg to the sequence; returns the length of the last one. */
 static TSS2_RC update(struct tpm *t, ESYS_TR sequence, const uint8_t **msg, size_t *len)
 {
     while (*len > PIECE) {
@@ -101,9 +117,8 @@ static cmx_err take(TPM2B_DIGEST *digest, uint8_t out[32])
     return err;
 }
 
-static cmx_err tpm_hmac(void *state, const void *msg, size_t len, uint8_t out[32])
+static cmx_err hmac_once(struct tpm *t, const void *msg, size_t len, uint8_t out[32])
 {
-    struct tpm *t = state;
     const uint8_t *p = msg;
     TPM2B_MAX_BUFFER last = {.size = 0};
     TPM2B_DIGEST *digest = NULL;
@@ -123,15 +138,15 @@ static cmx_err tpm_hmac(void *state, const void *msg, size_t len, uint8_t out[32
                                         ESYS_TR_RH_NULL, &digest, &ticket);
     }
     if (rc) {
-        (void)esys.Esys_FlushContext(t->esys, sequence); /* as good as it goes: the TPM failed already */
+        (void)esys.Esys_FlushContext(t->esys, sequence); /* best effort: the TPM has failed already */
         return failed(rc);
     }
     esys.Esys_Free(ticket);
     return take(digest, out);
 }
 
-/* A keyed-hash object that makes HMAC-SHA256; one that names no scheme takes the algorithm from the command. */
-static cmx_err check_public(struct tpm *t, char *why, size_t cap)
+/* A keyed-hash object for HMAC-SHA256. An object without a scheme takes the algorithm from the command. */
+static cmx_err check_public(struct tpm *t, struct cmx_why *why)
 {
     TPM2B_PUBLIC *pub = NULL;
     TSS2_RC rc = esys.Esys_ReadPublic(t->esys, t->key, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &pub, NULL, NULL);
@@ -148,48 +163,75 @@ static cmx_err check_public(struct tpm *t, char *why, size_t cap)
     esys.Esys_Free(pub);
     if (fits)
         return CMX_OK;
-    if (why)
-        snprintf(why, cap, "the TPM object is not an HMAC-SHA256 key; import one with: tpm2_import -G hmac");
-    return CMX_ENOKEY;
+    return cmx_why_fail(why, CMX_ENOKEY,
+                        "the TPM object is not an HMAC-SHA256 key; import one with: tpm2_import -G hmac");
 }
 
-static cmx_err connect_tpm(struct tpm *t, const char *where, uint32_t handle, char *why, size_t cap)
+static cmx_err tpm_connect(struct tpm *t, struct cmx_why *why)
 {
-    TSS2_RC rc = tcti.Tss2_TctiLdr_Initialize(where, &t->tcti);
+    TSS2_RC rc = tcti.Tss2_TctiLdr_Initialize(t->where, &t->tcti);
 
     if (!rc)
         rc = esys.Esys_Initialize(&t->esys, t->tcti, NULL);
-    if (rc) {
-        if (why)
-            snprintf(why, cap, "the TPM (%s) does not answer: %s", where ? where : "default", words.Tss2_RC_Decode(rc));
-        return CMX_EIO;
-    }
-    rc = esys.Esys_TR_FromTPMPublic(t->esys, handle, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &t->key);
-    if (rc) {
-        if (why)
-            snprintf(why, cap,
-                     "the TPM has no object at handle 0x%08x; import private_key.bin and keep it with: "
-                     "tpm2_evictcontrol -c key.ctx 0x%08x",
-                     handle, handle);
-        return CMX_ENOKEY;
-    }
-    return check_public(t, why, cap);
+    if (rc)
+        return cmx_why_fail(why, CMX_EIO, "the TPM (%s) does not answer: %s", t->where ? t->where : "default",
+                            words.Tss2_RC_Decode(rc));
+    rc = esys.Esys_TR_FromTPMPublic(t->esys, t->handle, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &t->key);
+    if (rc)
+        return cmx_why_fail(why, CMX_ENOKEY,
+                            "the TPM has no object at handle 0x%08x; import private_key.bin and keep it with: "
+                            "tpm2_evictcontrol -c key.ctx 0x%08x",
+                            t->handle, t->handle);
+    return check_public(t, why);
 }
 
-cmx_err cmx_hw_key_open_tpm(const char *where, uint32_t handle, struct cmx_hw_key **out, char *why, size_t why_cap)
+/* CMX_EIO: not connected; the next use tries again, but not before RECONNECT_MS have passed. */
+static cmx_err tpm_reconnect(struct tpm *t)
+{
+    struct cmx_why why = {""};
+    cmx_err err;
+
+    if (cmx_port_now_ms() < t->reconnect_ms)
+        return CMX_EIO;
+    tpm_disconnect(t);
+    err = tpm_connect(t, &why);
+    t->reconnect_ms = cmx_port_now_ms() + RECONNECT_MS;
+    if (!err) {
+        cmx_log_limited(CMX_LOG_INFO, TAG, "connected to the TPM again");
+        return CMX_OK;
+    }
+    tpm_disconnect(t);
+    cmx_log_limited(CMX_LOG_ERROR, TAG, "%s", cmx_why_text(&why, err));
+    return CMX_EIO;
+}
+
+static cmx_err tpm_hmac(void *state, const void *msg, size_t len, uint8_t out[32])
+{
+    struct tpm *t = state;
+    cmx_err err = t->esys ? hmac_once(t, msg, len, out) : CMX_EIO;
+
+    if (!err)
+        return CMX_OK;
+    err = tpm_reconnect(t);
+    return err ? err : hmac_once(t, msg, len, out);
+}
+
+cmx_err cmx_tpm_hmac_open(const char *where, uint32_t handle, struct cmx_hw_key **out, struct cmx_why *why)
 {
     static const struct cmx_hw_key_ops ops = {tpm_hmac, tpm_close};
     struct tpm *t;
     cmx_err err = CMX_OK;
 
     for (size_t i = 0; i < N(libraries) && !err; i++)
-        err = cmx_library_load(&libraries[i], "the key in a TPM", why, why_cap);
+        err = cmx_library_load(&libraries[i], "the key in a TPM", why);
     if (err)
         return err;
     t = cmx_mem_alloc(sizeof *t);
     if (!t)
         return CMX_ENOMEM;
-    err = connect_tpm(t, where, handle, why, why_cap);
+    t->handle = handle;
+    t->where = where ? cmx_mem_strdup(where) : NULL;
+    err = where && !t->where ? CMX_ENOMEM : tpm_connect(t, why);
     if (err) {
         tpm_close(t);
         return err;

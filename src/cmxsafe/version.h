@@ -1,4 +1,5 @@
-/* version.h - the one place where the version stands; CMake, library.properties and idf_component.yml are checked against it. */
+/* version.h - the only definition of the version; CMake, library.properties and idf_component.yml are checked against
+ * it. */
 #ifndef CMX_VERSION_H
 #define CMX_VERSION_H
 

@@ -3,10 +3,10 @@
 CONF=$TMP/cmxsafed.conf
 RUN=$TMP/run
 AGENT_LOG=$TMP/cmxsafed.log
-AGENT_PREFIX=() # a command before it
+AGENT_PREFIX=() # a command that runs cmxsafed
 mkdir "$RUN"
 
-# gateway_section [lines]: [agent] and [gateway] for our sshd. Tests wait for retries, so they are quick.
+# gateway_section [lines]: prints [agent] and [gateway] for our sshd, with short pauses between retries.
 gateway_section() {
     cat <<C
 [agent]
@@ -40,7 +40,7 @@ start_agent() {
 }
 
 json() { "$BIN/cmxsafed" status --socket "$RUN/s" --json; }
-# field JQ-EXPRESSION: of the status
+# field JQ-EXPRESSION: prints a value of the status.
 field() { json | jq -r "$1"; }
 field_is() { [ "$(field "$1")" = "$2" ]; }
 context() { field ".contexts[] | select(.name == \"$1\") | $2"; }
@@ -49,12 +49,12 @@ wait_up() { wait_for 60 field_is .all_up true || { json; fail "the contexts do n
 
 logged() { grep -qF -- "$1" "$AGENT_LOG"; }
 
-# end_agent: by SIGTERM; a sanitizer's complaint is a failure.
+# end_agent: sends SIGTERM; fails if a sanitizer reported anything.
 end_agent() {
     kill -TERM "$AGENT"
     wait "$AGENT"
     local code=$?
     [ "$code" = 0 ] || fail "cmxsafed ended with $code"
-    [ ! -e "$RUN/s" ] || fail "the control socket is left"
-    ! grep -qE 'ERROR: (Address|Leak|Thread)Sanitizer|runtime error|WARNING: ThreadSanitizer' "$AGENT_LOG" || fail "a sanitizer complains"
+    [ ! -e "$RUN/s" ] || fail "the control socket still exists"
+    no_sanitizer_report "$AGENT_LOG" || fail "a sanitizer complains"
 }

@@ -1,5 +1,4 @@
-"""A gateway that logs in by keyboard-interactive: asking.py PORT HOSTKEY AUTHORIZED_KEYS WHAT (asyncssh). Prints what it asked and
-was told."""
+"""A gateway with keyboard-interactive login: asking.py PORT HOSTKEY AUTHORIZED_KEYS WHAT (asyncssh). Prints the prompts and the answers."""
 import asyncio
 import sys
 

@@ -1,7 +1,7 @@
-# attest_lib.sh - for attestation scenarios: a flash, a key, and attest_board over them. Source it after lib.sh.
+# attest_lib.sh - for attestation scenarios: creates flash and key, and runs attest_board on them. Source it after lib.sh.
 
-# make_flash BYTES: $TMP/flash.bin with an application, erased space and a partition table's place; $TMP/firmware.bin is what
-# esptool reads from 0x10000 on.
+# make_flash BYTES: writes $TMP/flash.bin with an application, erased space and room for a partition table, and $TMP/firmware.bin,
+# the content from 0x10000 on.
 make_flash() {
     python3 - "$1" "$TMP/flash.bin" <<'PY'
 import hashlib, sys
@@ -31,23 +31,28 @@ start_board() {
 
 stop_board() {
     stop "$BOARD_PID"
-    ! grep -qE 'ERROR: (Address|Leak)Sanitizer|runtime error' "$TMP/board.log" || fail "a sanitizer complains"
+    no_sanitizer_report "$TMP/board.log" || fail "a sanitizer complains"
 }
 
 cmx() { (cd "$TMP" && "$BIN/cmxsafe" "$@"); }
 
 tpm() { (cd "$TMP/tpm" && "$@") >>"$TMP/tools.log" 2>&1 || fail "$*"; }
 
-# start_tpm: a software TPM with private_key.bin at handle 0x81000100. Sets TPM2TOOLS_TCTI.
+# start_swtpm PORT: a software TPM with the state in $TMP/tpm. Sets SWTPM, its process.
+start_swtpm() {
+    swtpm socket --tpm2 --tpmstate "dir=$TMP/tpm" --server "type=tcp,port=$1,bindaddr=127.0.0.1" --ctrl "type=tcp,port=$(($1 + 1)),bindaddr=127.0.0.1" --flags startup-clear,not-need-init >>"$TMP/swtpm.log" 2>&1 &
+    SWTPM=$!
+    PIDS+=($SWTPM)
+    wait_for 20 listening "$1" || fail "swtpm does not listen"
+}
+
+# start_tpm: a software TPM with private_key.bin at handle 0x81000100. Sets SWTPM_PORT, SWTPM and TPM2TOOLS_TCTI.
 start_tpm() {
     mkdir "$TMP/tpm"
-    local port
-    port=$(free_port)
-    while listening $((port + 1)); do port=$(free_port); done # tpm2-tss looks for the control channel there
-    swtpm socket --tpm2 --tpmstate "dir=$TMP/tpm" --server "type=tcp,port=$port,bindaddr=127.0.0.1" --ctrl "type=tcp,port=$((port + 1)),bindaddr=127.0.0.1" --flags startup-clear,not-need-init >"$TMP/swtpm.log" 2>&1 &
-    PIDS+=($!)
-    export TPM2TOOLS_TCTI="swtpm:host=127.0.0.1,port=$port" TSS2_LOG=all+none
-    wait_for 20 listening "$port" || fail "swtpm does not listen"
+    SWTPM_PORT=$(free_port)
+    while listening $((SWTPM_PORT + 1)); do SWTPM_PORT=$(free_port); done # tpm2-tss expects the control channel at the next port
+    export TPM2TOOLS_TCTI="swtpm:host=127.0.0.1,port=$SWTPM_PORT" TSS2_LOG=all+none
+    start_swtpm "$SWTPM_PORT"
     tpm tpm2_createprimary -C o -c primary.ctx
     tpm tpm2_import -C primary.ctx -G hmac -i "$TMP/private_key.bin" -u key.pub -r key.priv
     tpm tpm2_flushcontext -t
@@ -58,8 +63,11 @@ start_tpm() {
     rm "$TMP/tpm/key.priv" "$TMP/tpm/key.pub"
 }
 
-# start_board_with_bulk FLASH_US: a board whose one session carries attestation and, beside it, bulk to service.py; each read of
-# 4 KB of its flash takes at least that long. Sets remote and bulk, their ports at the gateway.
+# stop_swtpm: ends the software TPM, which breaks every connection to it; start_swtpm starts it again with the same key.
+stop_swtpm() { stop "$SWTPM"; }
+
+# start_board_with_bulk FLASH_US: starts a board with one session for attestation and for bulk data to service.py. Each read
+# of 4 KB of flash takes at least FLASH_US microseconds. Sets remote and bulk, the ports at the gateway.
 start_board_with_bulk() {
     local service
     start_sshd </dev/null

@@ -1,4 +1,4 @@
-"""A client for scenarios: client.py PORT WHAT [N]; exits non-zero when what came back is not what must come."""
+"""A client for scenarios: client.py PORT WHAT [N]; exits non-zero if the answer is wrong."""
 import hashlib
 import os
 import socket
@@ -32,7 +32,7 @@ def echo(s, size):
     assert got == data, (len(got), len(data))
 
 
-def sink():  # to the device; the digest comes back after our half-close
+def sink():  # sends to the device; the digest arrives after our half-close
     data = os.urandom(n)
     s = conn()
     s.sendall(b'S' + data)
@@ -71,7 +71,7 @@ def short():
         s.close()
 
 
-def leave():  # n times: takes some of what comes without an end, and is gone
+def leave():  # n times: reads a part of an endless answer, then resets the connection
     for i in range(n):
         s = conn()
         s.sendall(b'D')
@@ -104,7 +104,7 @@ def refused():  # accepted by the gateway, then closed without a byte
         pass
 
 
-def idle():  # says one byte, and is closed for saying no more
+def idle():  # sends one byte, then is closed because it stays idle
     s = conn()
     s.settimeout(30)
     s.sendall(b'E')
@@ -115,7 +115,7 @@ def idle():  # says one byte, and is closed for saying no more
         pass
 
 
-def reset():  # breaks off a connection that works
+def reset():  # resets a connection in use
     s = conn()
     s.sendall(b'G' + b'50000000')
     assert s.recv(1) == b'\0'
@@ -123,7 +123,7 @@ def reset():  # breaks off a connection that works
     s.close()
 
 
-def slow():  # reads one byte a second, n of them, while the service has much more to say
+def slow():  # reads n bytes, one per second, while the service sends much more
     s = conn()
     s.sendall(b'G' + b'50000000')
     for i in range(n):
@@ -131,7 +131,7 @@ def slow():  # reads one byte a second, n of them, while the service has much mo
         time.sleep(1)
 
 
-def hold():  # keeps an echo going until told otherwise; fails when a byte is lost
+def hold():  # echoes for n seconds; fails if a byte is lost
     s = conn()
     end = time.monotonic() + n
     s.sendall(b'E')

@@ -1,7 +1,8 @@
 """A hostile SSH gateway for scenarios: hostile.py PORT HOSTKEY AUTHORIZED_KEYS WHAT (asyncssh, and raw sockets before the login).
 flood: more connections than allowed, unlisted ports, channels of other kinds; mute: never answers a forward request; deny: refuses it;
-drown: asks for ever, and reads none of the answers.
-The rest is silence, a sudden close or garbage at a stage of the login."""
+drown: sends requests without end and reads none of the answers; uploads: 20 connections that send more while the device closes them; brief: ends
+each session soon after it granted the forward; names: accepts every user name.
+All other values: silence, a sudden close or garbage at a stage of the login."""
 import asyncio
 import os
 import sys
@@ -25,11 +26,21 @@ class Server(asyncssh.SSHServer):
     def connection_made(self, conn):
         self.conn = conn
 
+    def begin_auth(self, username):
+        if what == 'names':
+            print('user', username, flush=True)
+        return True
+
     def server_requested(self, listen_host, listen_port):
         if what == 'flood':
             self.task = asyncio.get_event_loop().create_task(self.flood(listen_host, listen_port))
         elif what == 'drown':
             self.task = asyncio.get_event_loop().create_task(self.drown())
+        elif what == 'uploads':
+            self.task = asyncio.get_event_loop().create_task(self.uploads(listen_host, listen_port))
+        elif what == 'brief':
+            print('granted', flush=True)
+            asyncio.get_event_loop().call_later(0.2, self.conn.close)
         elif what == 'mute':
             return asyncio.sleep(3600, True)
         elif what == 'deny':
@@ -53,6 +64,15 @@ class Server(asyncssh.SSHServer):
             if transport.is_closing():
                 return
         print('drowned', flush=True)
+
+    async def uploads(self, host, listen_port):
+        """Each connection fills the window while the service resets it after its first byte."""
+        await asyncio.sleep(0.3)
+        for _ in range(20):
+            chan, session = await self.conn.create_connection(asyncssh.SSHTCPSession, host, listen_port, '127.0.0.1', 1)
+            chan.write(b'R' + bytes(4 << 20))
+            await asyncio.wait_for(chan.wait_closed(), 60)
+        print('uploaded', flush=True)
 
     async def flood(self, host, listen_port):
         await asyncio.sleep(0.3)
@@ -91,13 +111,13 @@ async def raw(reader, writer):
 
 
 async def plain_packet(reader):
-    """Before NEWKEYS a packet is its length and as many bytes (RFC 4253 section 6)."""
+    """Before NEWKEYS, a packet is its length followed by that many bytes (RFC 4253 section 6)."""
     head = await reader.readexactly(4)
     return head + await reader.readexactly(int.from_bytes(head, 'big'))
 
 
 async def until_stage(reader, n):
-    """What a real sshd says up to stage n: 1 its banner, 2 KEXINIT, 3 NEWKEYS, 4 the middle of the first packet after it."""
+    """The bytes that a real sshd sends up to stage n: 1 its banner, 2 KEXINIT, 3 NEWKEYS, 4 the middle of the first packet after it."""
     yield await reader.readuntil(b'\n')
     if n >= 2:
         yield await plain_packet(reader)
@@ -110,7 +130,7 @@ async def until_stage(reader, n):
 
 
 async def middle(reader, writer):
-    """Passes the login through to a real sshd and stops at a stage: silent or closed."""
+    """Forwards the login to a real sshd and stops at a stage: it becomes silent or closes."""
     n, then = int(what.split('-')[1]), what.split('-')[2]
     up_reader, up_writer = await asyncio.open_connection('127.0.0.1', int(os.environ['REAL_PORT']))
 
@@ -128,7 +148,7 @@ async def middle(reader, writer):
 
 
 async def main():
-    if what in ('flood', 'mute', 'deny', 'drown'):
+    if what in ('flood', 'mute', 'deny', 'drown', 'names', 'uploads', 'brief'):
         await asyncssh.create_server(Server, '127.0.0.1', port, server_host_keys=[host_key], authorized_client_keys=authorized)
     else:
         await asyncio.start_server(middle if what.startswith('stage-') else raw, '127.0.0.1', port)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# isolation_lib.sh - a link of its own in network namespaces: the device, its gateway, a hostile neighbour. Source it after
+# isolation_lib.sh - a link between network namespaces: the device, its gateway and a hostile neighbour. Source it after
 # lib.sh. Addresses: 10.77.0.0/24 and fd77::/64; device .5, gateway .1, neighbour .66.
 [ "$(id -u)" = 0 ] || skip "needs root for network namespaces"
 ip netns add "cmxprobe$$" 2>/dev/null && ip netns del "cmxprobe$$" || skip "no network namespaces here"
@@ -10,10 +10,10 @@ D4=10.77.0.5 D6=fd77::5 G4=10.77.0.1 G6=fd77::1 N4=10.77.0.66 N6=fd77::66
 # in_ns NAME COMMAND...
 in_ns() { local n=$1; shift; ip netns exec "$NS-$n" "$@"; }
 
-# bg NAME COMMAND...: in the background; its id is $!.
+# bg NAME COMMAND...: runs COMMAND in the background; $! is its process.
 bg() { local n=$1; shift; ip netns exec "$NS-$n" "$@" & PIDS+=($!); }
 
-# All processes of our own namespaces are ours.
+# Every process in our namespaces was started by this scenario.
 end_link() {
     local n p
     for n in sw gw nb dev rt far; do
@@ -42,8 +42,8 @@ make_link() {
     new_host nb $N4 $N6
 }
 
-# make_path: a router `rt` on the link (.254, ::fe) and behind it the host `far` (10.78.0.1, fd78::1). The way there takes 1,280
-# bytes, of which neither end knows.
+# make_path: a router `rt` on the link (.254, ::fe) and behind it the host `far` (10.78.0.1, fd78::1). The path MTU
+# is 1,280 bytes, which neither end knows.
 make_path() {
     new_host rt 10.77.0.254 fd77::fe
     ip netns add "$NS-far"
@@ -56,18 +56,18 @@ make_path() {
     ip -n "$NS-far" addr add fd78::1/64 dev eth0 nodad
     ip -n "$NS-far" link set lo up
     ip -n "$NS-far" link set eth0 up
-    # What far sends keeps to the bound; what it says it can take does not.
+    # far's packets keep to the MTU; the MSS that it announces does not.
     ip -n "$NS-far" route add 10.77.0.0/24 via 10.78.0.254 mtu lock 1280 advmss 1460
     ip -n "$NS-far" route add fd77::/64 via fd78::fe mtu lock 1280 advmss 1440
 }
 
 mac_of() { in_ns "$1" cat /sys/class/net/eth0/address; }
 
-# capture FILE FILTER...: frames at the switch, or at its port CAPTURE_AT, until stop_capture.
+# capture FILE FILTER...: records frames at the switch, or at its port CAPTURE_AT, until stop_capture.
 capture() {
     local file=$1
     shift
-    # What leaves the switch to the neighbour enters p-nb outwards; tcpdump sees both directions, so filter by source.
+    # tcpdump sees both directions of a port, so filter by source.
     bg sw tcpdump -i "${CAPTURE_AT:-br0}" -p -U -w "$file" "$@" 2>"$file.err"
     CAPTURE=$!
     wait_for 10 grep -q 'listening on' "$file.err" || fail "tcpdump does not start"
@@ -78,12 +78,12 @@ frames_in() { tcpdump -nn -e -r "$1" 2>/dev/null | wc -l; }
 
 hostile() { in_ns nb python3 "$ROOT/tests/support/hostile.py" eth0 "$DEVICE_MAC" "$@" >>"$TMP/hostile.out" 2>&1 || { tail -5 "$TMP/hostile.out"; fail "hostile.py $*"; }; }
 
-# scan WHERE ADDRESS [options]: nmap finds nothing open and gets no answer. All TCP ports; the 1,000 commonest of UDP.
+# scan WHERE ADDRESS [options]: nmap gets no answer from any TCP port and from the 1,000 most common UDP ports.
 scan() {
     local where=$1 address=$2 six='' out
     shift 2
     case $address in *:*) six=-6 ;; esac
-    # ARP and neighbour discovery don't answer either: an attacker who knows the hardware address goes on from there.
+    # ARP and neighbour discovery do not answer; this attacker already knows the hardware address.
     in_ns "$where" ip neigh replace "$address" lladdr "$DEVICE_MAC" nud permanent dev eth0
     out=$(in_ns "$where" nmap $six -n -Pn --send-ip --disable-arp-ping -sS -p- --min-rate 20000 --max-retries 0 --reason "$@" "$address" 2>&1)
     echo "$out" >>"$TMP/nmap.out"
@@ -94,11 +94,11 @@ scan() {
     ! echo "$out" | grep -qE '^[0-9]+/udp +(open |closed|unfiltered)|Not shown: .* closed' || { echo "$out"; fail "UDP from $where: something answers at $address"; }
 }
 
-# attack_from_outside OPEN_PORT: scans, spoofed segments, fragments, chains, options, ICMP, garbage. No answer leaves the
-# device, and its session lives: `fetch` still says hello, `sessions` still $S0.
+# attack_from_outside OPEN_PORT: sends scans, spoofed segments, fragments, header chains, options, ICMP and garbage. The device
+# does not answer and its session stays up: `fetch` still prints hello, `sessions` still prints $S0.
 attack_from_outside() {
     local open=$1 leak port
-    # What may leave: the session, ARP and neighbour discovery (tried apart), listener reports, look-ups.
+    # These may leave: the session, ARP and neighbour discovery (tested separately), listener reports, name look-ups.
     leak="ether src $DEVICE_MAC and not (tcp port 22) and not arp and not (icmp6 and (ip6[40] >= 133 and ip6[40] <= 136)) and not (ip6 proto 0) and not (udp port 53)"
     capture "$TMP/leak.pcap" "$leak"
     scan nb $D4
@@ -132,7 +132,7 @@ attack_from_outside() {
 
 # ---- a device on lwIP over the tap of the namespace sw; commands go to its tasks (tests/tools/isolation_board.c) ----
 
-# start_device GATEWAY [open|quick]: names are asked of $G4.
+# start_device GATEWAY [open|quick]: starts it with $G4 as its resolver.
 start_device() {
     coproc DEVICE { exec ip netns exec "$NS-sw" "$BIN/isolation_board" tap0 "$1" 22 "$SSHD_USER" "$KEY" "$PIN" $G4 ${2:-} 2>>"$TMP/device.log"; }
     DEVICE_RUN=$DEVICE_PID
@@ -140,7 +140,7 @@ start_device() {
     exec {DEV_OUT}<&"${DEVICE[0]}" {DEV_IN}>&"${DEVICE[1]}"
     [ "$(tell)" = ready ] || fail "the device does not start"
 }
-tell() { # tell [COMMAND...]: its answer
+tell() { # tell [COMMAND...]: sends the command and prints the answer
     local line
     [ $# = 0 ] || printf '%s\n' "$*" >&"$DEV_IN"
     IFS= read -r -t 30 -u "$DEV_OUT" line || return 1
@@ -149,5 +149,5 @@ tell() { # tell [COMMAND...]: its answer
 end_device() {
     printf 'quit\n' >&"$DEV_IN"
     wait "$DEVICE_RUN" || fail "the device ended with $?"
-    ! grep -qE 'ERROR: (Address|Leak|Thread)Sanitizer|runtime error|Assertion' "$TMP/device.log" || fail "the device complains"
+    no_sanitizer_report "$TMP/device.log" || fail "the device complains"
 }

@@ -1,17 +1,27 @@
-# lib.sh - for scenarios: a temporary folder, free ports, a real sshd, the engine's driver. Source it; cleanup runs at exit.
-# Only processes that a scenario started are ended, by their id.
+# lib.sh - for scenarios: a temporary folder, free ports, checks, a real sshd, the engine's driver. Source it; cleanup runs at
+# exit. A scenario ends only processes that it started, by their id.
 set -u
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+. "$ROOT/tests/e2e/checks.sh"
 BIN=${CMX_BIN:-$ROOT/build/bin}
 TMP=$(mktemp -d "${TMPDIR:-/tmp}/cmx-e2e.XXXXXX")
 PIDS=()
-CLEANUP=() # more commands, run before the processes are ended
+CLEANUP=() # further commands, which run before the processes are ended
 chmod 755 "$TMP"
+
+# end_cgroup FOLDER: ends the processes that a scenario started in its control group, and removes the group.
+end_cgroup() {
+    echo 1 >"$1/cgroup.kill"
+    wait_for 20 remove_cgroup "$1"
+}
+remove_cgroup() { find "$1" -depth -type d -exec rmdir {} + 2>/dev/null; [ ! -e "$1" ]; }
 
 cleanup() {
     local status=$? c p
     for c in "${CLEANUP[@]+"${CLEANUP[@]}"}"; do eval "$c"; done
-    for p in "${PIDS[@]+"${PIDS[@]}"}"; do kill "$p" 2>/dev/null; done
+    # A function in the background is a subshell, and its program a child of that: both end here.
+    for p in "${PIDS[@]+"${PIDS[@]}"}"; do PIDS+=($(descendants "$p")); done
+    for p in "${PIDS[@]+"${PIDS[@]}"}"; do kill "$p" 2>/dev/null && kill -CONT "$p" 2>/dev/null; done # a stopped process ends only once it continues
     for p in "${PIDS[@]+"${PIDS[@]}"}"; do wait "$p" 2>/dev/null; done
     if [ "$status" -ne 0 ] && [ "$status" -ne 77 ]; then
         for c in "$TMP"/*.log; do [ -s "$c" ] && { echo "--- $c"; tail -n 40 "$c"; }; done
@@ -22,37 +32,50 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 143' TERM INT
 
-fail() { echo "FAILED: $*" >&2; exit 1; }
-skip() { echo "SKIPPED: $*" >&2; exit 77; }
+# fail TEXT: ends the scenario, also from a subshell such as "$(...)" or one part of a pipeline.
+fail() {
+    echo "FAILED: $*" >&2
+    [ "$BASHPID" = $$ ] || kill -TERM $$
+    exit 1
+}
 ok() { echo "ok: $*"; }
+# skip TEXT: ends the scenario as skipped. skip_part TEXT: one part is skipped and the others run. scripts/test.sh names both.
+skip() { echo "SKIPPED: $*" >&2; exit 77; }
+skip_part() { echo "SKIPPED PART: $*" >&2; }
 
-# free_port: a TCP port of the loopback that nobody uses now. Drawn from below the ephemeral range, so that no outgoing
-# connection takes it meanwhile; a lock folder keeps parallel scenarios apart.
+# free_port: prints a TCP port that is free on the loopback. It is below the ephemeral range, so that no outgoing connection
+# takes it; a lock folder prevents parallel scenarios from choosing the same one.
 PORT_LOCKS=${TMPDIR:-/tmp}/cmx-e2e-ports
+claim_port() {
+    if mkdir "$PORT_LOCKS/$1" 2>/dev/null; then
+        ss -Hltn "sport = :$1" 2>/dev/null | grep -q . || return 0
+    elif [ -z "$(find "$PORT_LOCKS/$1" -maxdepth 0 -mmin +30 2>/dev/null)" ]; then
+        return 1
+    fi
+    rmdir "$PORT_LOCKS/$1" 2>/dev/null
+    return 1
+}
 free_port() {
     local p i
     mkdir -p "$PORT_LOCKS"
     for i in $(seq 500); do
         p=$((12000 + (RANDOM * 32768 + RANDOM) % 20000))
-        if mkdir "$PORT_LOCKS/$p" 2>/dev/null; then
-            if ! ss -Hltn "sport = :$p" 2>/dev/null | grep -q .; then echo "$p"; return 0; fi
-            rmdir "$PORT_LOCKS/$p"
-        elif [ -n "$(find "$PORT_LOCKS/$p" -maxdepth 0 -mmin +30 2>/dev/null)" ]; then
-            rmdir "$PORT_LOCKS/$p" 2>/dev/null
-        fi
+        claim_port "$p" && { echo "$p"; return 0; }
     done
     return 1
 }
 
-# wait_for SECONDS COMMAND...: polls until the command succeeds.
-wait_for() {
-    local end=$((SECONDS + $1))
-    shift
-    while [ "$SECONDS" -lt "$end" ]; do "$@" >/dev/null 2>&1 && return 0; sleep 0.05; done
-    "$@" >/dev/null 2>&1
+# free_offset: prints a port_offset with which the ports of a board's services (81, 8888, 8989) are free.
+free_offset() {
+    local o i
+    for i in $(seq 100); do
+        o=$(($(free_port) - 8989))
+        claim_port $((o + 8888)) && claim_port $((o + 81)) && { echo "$o"; return 0; }
+    done
+    return 1
 }
 
-# flip FILE OFFSET: inverts the byte there. A constant in its place may be what a random file holds already.
+# flip FILE OFFSET: inverts the byte there. (A random file may already hold any constant.)
 flip() {
     local byte
     byte=$(xxd -s "$2" -l 1 -p "$1")
@@ -60,10 +83,14 @@ flip() {
     printf '%02x' $((0x$byte ^ 0xff)) | xxd -r -p | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
 }
 
+# sql FILE [SQL]: sqlite3 on a registry that a gateway may be writing.
+sql() { sqlite3 -cmd '.timeout 20000' "$@"; }
+
 listening() { ss -Hltn "sport = :$1" | grep -q .; }
 
-# start_sshd [extra configuration lines on standard input]: a stock sshd as the current user on a high loopback port.
-# Sets SSHD_PORT, SSHD_PID, PIN (its ed25519 fingerprint), KEY (the client's key file), SSHD_USER. SSHD_PREFIX: a command before it.
+# start_sshd: starts a stock sshd as the current user on a high loopback port, with extra configuration lines from standard
+# input. Sets SSHD_PORT, SSHD_PID, PIN (its ed25519 fingerprint), KEY (the client's key file), SSHD_USER. SSHD_PREFIX is a
+# command to run it with.
 SSHD_USER=$(id -un)
 start_sshd() {
     [ -f "$TMP/host_ed25519" ] || ssh-keygen -q -t ed25519 -N '' -f "$TMP/host_ed25519"
@@ -85,7 +112,7 @@ MaxStartups 100
 MaxSessions 100
 LogLevel VERBOSE
 CONF
-    # Debian's sshd insists on this folder when root runs it.
+    # Debian's sshd needs this folder when root runs it.
     [ "$(id -u)" != 0 ] || mkdir -p /run/sshd
     ${SSHD_PREFIX:-} /usr/sbin/sshd -D -e -f "$TMP/sshd_config" >>"$TMP/sshd.log" 2>&1 &
     SSHD_PID=$!
@@ -93,7 +120,8 @@ CONF
     [ -n "${SSHD_PREFIX:-}" ] || wait_for 10 listening "$SSHD_PORT" || fail "sshd does not listen"
 }
 
-# python_with PACKAGE==VERSION...: an interpreter that has them, in an environment under the build folder made once by name.
+# python_with PACKAGE==VERSION...: prints the path of an interpreter with these packages. Its environment is created once, in
+# the build folder.
 python_with() {
     local dir
     dir=${CMX_BUILD:-$ROOT/build}/python-$(printf '%s' "$*" | tr -c 'a-z0-9.\n' '-')
@@ -104,10 +132,19 @@ python_with() {
     echo "$dir/bin/python"
 }
 
-# The processes that serve sessions of our sshd.
-sshd_children() { pgrep -P "$SSHD_PID" -x sshd; }
+# descendants PID: the ids of its children and of theirs.
+descendants() {
+    local child
+    for child in $(pgrep -P "$1"); do
+        echo "$child"
+        descendants "$child"
+    done
+}
+# sshd_children: the ids of the processes that serve sessions of our sshd. In OpenSSH 9.8 and later the process that holds the
+# connection is a grandchild of the listener.
+sshd_children() { descendants "$SSHD_PID"; }
 
-# stop_sshd: the listener and its sessions (which would outlive it).
+# stop_sshd: ends the listener and its sessions, which would otherwise continue.
 stop_sshd() {
     local children p
     children=$(sshd_children)
@@ -116,19 +153,19 @@ stop_sshd() {
     return 0
 }
 
-# stop PID: ends one of ours and waits for it.
+# stop PID: ends a process of this scenario and waits for it.
 stop() { kill "$1" 2>/dev/null; wait "$1" 2>/dev/null; return 0; }
 
-# start_proxy [gateway options] -- CONTEXT...: the engine's driver against our sshd; then `ask COMMAND` talks to it.
+# start_proxy [gateway options] -- CONTEXT...: starts the engine's driver against our sshd; `ask COMMAND` then sends it a command.
 start_proxy() {
     coproc PROXY { exec "$BIN/${PROXY_DRIVER:-proxy_run}" 127.0.0.1 "$SSHD_PORT" "$SSHD_USER" "$KEY" "$PIN" base=100 max=1000 "$@" 2>>"$TMP/proxy.log"; }
     PROXY_RUN=$PROXY_PID
-    exec {PROXY_OUT}<&"${PROXY[0]}" {PROXY_IN}>&"${PROXY[1]}" # subshells inherit these, not a coprocess's own
+    exec {PROXY_OUT}<&"${PROXY[0]}" {PROXY_IN}>&"${PROXY[1]}" # subshells inherit these, but not a coprocess's own descriptors
     PIDS+=("$PROXY_RUN")
     answer >/dev/null || fail "proxy_run does not start"
 }
 
-# The lines up to the single dot.
+# answer: prints the lines of one answer, which ends with a single dot.
 answer() {
     local line
     while IFS= read -r -t 60 -u "$PROXY_OUT" line; do
@@ -147,9 +184,9 @@ status_of() { ask status | sed -nE "s/^$1 .*\b$2=([^ ]*).*/\1/p"; }
 # status_is CONTEXT FIELD VALUE
 status_is() { [ "$(status_of "$1" "$2")" = "$3" ]; }
 
-# quit_proxy: ends the driver in its own way; prints its last memory line. A sanitizer's complaint is a failure.
+# quit_proxy: asks the driver to end, and checks its exit status and its log.
 quit_proxy() {
     printf 'quit\n' >&"$PROXY_IN" 2>/dev/null
     wait "$PROXY_RUN" || fail "proxy_run ended with $?"
-    ! grep -qE 'ERROR: (Address|Leak|Thread)Sanitizer|runtime error|WARNING: ThreadSanitizer' "$TMP/proxy.log" || fail "a sanitizer complains"
+    no_sanitizer_report "$TMP/proxy.log" || fail "a sanitizer complains"
 }

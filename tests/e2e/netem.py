@@ -1,5 +1,5 @@
 """A slow and lossy wire between two network namespaces, in user space: netem.py NS_A IF_A NS_B IF_B DELAY_MS LOSS_PERCENT
-Makes a TAP device in each and carries frames between them, each DELAY_MS late (one way), some never. For kernels without sch_netem."""
+Creates a TAP device in each and forwards frames between them, each DELAY_MS late (one way); LOSS_PERCENT of them are dropped. For kernels without sch_netem."""
 import ctypes
 import fcntl
 import heapq

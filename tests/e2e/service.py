@@ -1,7 +1,8 @@
-"""A local service for scenarios: the first byte of a connection says what it does.
-S: takes bytes until the half-close, answers with their SHA-256. G<n>: sends n bytes. D: sends for ever, in little pieces. B: says hello first. Else: echoes."""
+"""A local service for scenarios: the first byte of a connection selects the behaviour. S: reads until the half-close, then answers with the SHA-256 of the bytes. G<n>: sends n bytes. D: sends small pieces endlessly. R: resets the connection. Any other byte: echoes."""
 import hashlib
+import socket
 import socketserver
+import struct
 import sys
 
 BLOCK = bytes(range(256)) * 256
@@ -21,8 +22,10 @@ class Handler(socketserver.BaseRequestHandler):
                 self.request.sendall(BLOCK[:min(n, len(BLOCK))])
                 n -= len(BLOCK)
         elif mode == b'D':
-            while True:  # ends when the client is gone
+            while True:  # ends when the client disconnects
                 self.request.sendall(BLOCK[:500])
+        elif mode == b'R':
+            self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
         elif mode:
             self.request.sendall(mode)
             while data := self.request.recv(65536):
@@ -35,7 +38,7 @@ class Server(socketserver.ThreadingTCPServer):
     request_queue_size = 128
 
     def handle_error(self, request, client_address):
-        pass  # a reset is what some scenarios want
+        pass  # some scenarios reset the connection
 
 
 Server((sys.argv[2] if len(sys.argv) > 2 else '127.0.0.1', int(sys.argv[1])), Handler).serve_forever()

@@ -1,21 +1,46 @@
-# systemd_lib.sh - for scenarios under a real systemd: a copy-on-write copy of this machine in its own process namespace, with a
-# control group of its own, where systemd is process 1 and runs $TMP/out/inside.sh (there: /run/out). Nobody outside sees any of it.
-# Source it after lib.sh, as root in a network namespace of the scenario's own.
+# systemd_lib.sh - for scenarios under a real systemd: a copy-on-write copy of this machine in its own process namespace and
+# control group, where systemd is process 1 and runs $TMP/out/inside.sh (/run/out in the copy) after checks.sh. The machine itself
+# does not change. Source it after lib.sh, as root in a network namespace that the scenario created.
 
 need_systemd() {
     [ "$(id -u)" = 0 ] || skip "not root"
     [ -x /lib/systemd/systemd ] || skip "no systemd"
 }
 
-# boot_systemd SECONDS [NAME=VALUE ...]: the variables are inside.sh's. Its output is $TMP/out/log; it ends with a line DONE, or this fails.
+# systemd_package PACKAGE NAME: skips the scenario where it cannot run; otherwise builds PACKAGE as $TMP/out/NAME.deb.
+systemd_package() {
+    need_systemd
+    [ -n "${CMX_INNER:-}" ] || skip "no network namespace can be made here"
+    command -v dpkg-shlibdeps >/dev/null && command -v jq >/dev/null || skip "no dpkg-dev or jq"
+    "$ROOT/scripts/package.sh" "$TMP/packages" >"$TMP/package.log" 2>&1 || fail "scripts/package.sh"
+    mkdir "$TMP/out"
+    cp "$TMP/packages/$1"_*.deb "$TMP/out/$2.deb" || fail "no package $1"
+    ip link set lo up
+}
+
+# gateway_machine: the network of another machine, 10.99.0.1, with a cable to this one, 10.99.0.2. in_gateway runs a command there.
+gateway_machine() {
+    unshare -n sleep 600 &
+    GATEWAY_NS=$!
+    PIDS+=("$GATEWAY_NS")
+    wait_for 10 sh -c "[ \"\$(readlink /proc/$GATEWAY_NS/ns/net)\" != \"\$(readlink /proc/self/ns/net)\" ]" || fail "the gateway's network"
+    ip link add cmx0 type veth peer name gw0 netns "$GATEWAY_NS" || skip "no veth here"
+    ip addr add 10.99.0.2/24 dev cmx0 && ip link set cmx0 up || fail "the cable to the gateway"
+    in_gateway sh -c 'ip link set lo up && ip addr add 10.99.0.1/24 dev gw0 && ip link set gw0 up' || fail "the gateway's addresses"
+}
+in_gateway() { nsenter -t "$GATEWAY_NS" -n "$@"; }
+
+# boot_systemd SECONDS [NAME=VALUE ...]: runs inside.sh with these variables. Its output is $TMP/out/log; its last line must
+# be DONE.
 boot_systemd() {
     local seconds=$1
     shift
     write_boot "$*"
-    # A control group of its own, taken away at the end.
+    cp "$ROOT/tests/e2e/checks.sh" "$TMP/out/"
+    # A control group for this run, removed at the end.
     CGROUPS=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
     [ -n "$CGROUPS" ] && mkdir "$CGROUPS/cmx-e2e.$$" || skip "no control group (v2) can be made here"
-    CLEANUP+=('find "$CGROUPS/cmx-e2e.$$" -depth -type d -exec rmdir {} \; 2>/dev/null')
+    CLEANUP+=('end_cgroup "$CGROUPS/cmx-e2e.$$"')
     timeout -s KILL "$seconds" bash -c 'echo $$ >"$1/cgroup.procs" && shift && exec "$@"' - "$CGROUPS/cmx-e2e.$$" \
         unshare --kill-child --pid --fork --mount --cgroup --ipc --uts bash "$TMP/boot.sh" "$TMP" >"$TMP/boot.log" 2>&1
     [ -e "$TMP/out/booting" ] || skip "no copy of this machine can be made here"
@@ -34,8 +59,8 @@ mount -t overlay -o "lowerdir=/,upperdir=$1/copy/u,workdir=$1/copy/w" overlay "$
 cd "$1/copy/m"
 mount -t proc proc proc
 mount --bind proc/sys proc/sys
-mount --bind proc/sys/net proc/sys/net # of the scenario's own network
-mount -o remount,ro,bind proc/sys # the machine's own settings are none of ours
+mount --bind proc/sys/net proc/sys/net # those of the scenario's network
+mount -o remount,ro,bind proc/sys # the machine's settings stay unchanged
 mount -t sysfs sysfs sys
 mount -o remount,ro,bind sys
 mount -t cgroup2 cgroup2 sys/fs/cgroup
@@ -45,7 +70,8 @@ mount -t tmpfs tmpfs var/log
 mount --rbind /dev dev
 mkdir run/out
 mount --bind "$1/out" run/out
-# Nothing of what this machine starts is started there.
+# The copy starts none of the machine's services.
+rm -f usr/sbin/policy-rc.d # it would prevent packages from stopping their units
 rm -rf {etc,lib,usr/lib}/systemd/system/{sysinit,basic,sockets,timers,local-fs,multi-user,graphical}.target.wants
 cat >etc/systemd/system/scenario.service <<UNIT
 [Unit]
@@ -55,13 +81,14 @@ After=basic.target systemd-journald.service
 [Service]
 Type=oneshot
 Environment=@VARIABLES@
-StandardOutput=file:/run/out/log
-StandardError=file:/run/out/log
-ExecStart=/bin/bash /run/out/inside.sh
+StandardOutput=append:/run/out/log
+StandardError=append:/run/out/log
+ExecStart=/bin/bash -c '. /run/out/checks.sh; . /run/out/inside.sh'
 ExecStopPost=/bin/systemctl --force --force poweroff
 UNIT
+[ ! -e run/out/prepare.sh ] || chroot . /bin/bash /run/out/prepare.sh >run/out/prepare.log 2>&1
 touch run/out/booting
-# A changed root by chroot alone forbids user namespaces, which the unit uses.
+# The unit uses user namespaces, which the kernel forbids after a plain chroot.
 mkdir old
 pivot_root . old
 umount -l old

@@ -1,4 +1,5 @@
-/* Published vectors: FIPS 180-4 (NIST's SHA examples), RFC 4231, RFC 6979 appendix A.2.5; and what must be refused. */
+/* Published vectors: FIPS 180-4 (NIST's SHA examples), RFC 4231, RFC 6979 appendix A.2.5; and invalid inputs, which are
+ * refused. */
 #include <string.h>
 
 #include "checks.h"
@@ -9,7 +10,7 @@ static bool is_hex(const uint8_t digest[32], const char *hex)
 {
     char text[65];
 
-    cmx_hex_encode(text, digest, 32);
+    cmx_text_hex_encode(text, digest, 32);
     return strcmp(text, hex) == 0;
 }
 
@@ -38,7 +39,7 @@ static void sha256(void)
     sha256_of("abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     sha256_of("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
               "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
-    /* A million times 'a', while a second hash lives beside it. */
+    /* A million times 'a', while a second hash is under way. */
     memset(block, 'a', sizeof block);
     CHECK(cmx_sha256_init(&h) == CMX_OK && cmx_sha256_init(&other) == CMX_OK);
     for (int i = 0; i < 1000; i++)
@@ -78,7 +79,7 @@ static void hmac_of(const struct hmac_vector *v)
     size_t len = strlen(v->data) / 2;
     struct cmx_hmac h;
 
-    CHECK(cmx_hex_decode(key, key_len, v->key) == CMX_OK && cmx_hex_decode(data, len, v->data) == CMX_OK);
+    CHECK(cmx_text_hex_decode(key, key_len, v->key) == CMX_OK && cmx_text_hex_decode(data, len, v->data) == CMX_OK);
     CHECK(cmx_hmac_init(&h, key, key_len) == CMX_OK);
     CHECK(cmx_hmac_update(&h, data, len / 2) == CMX_OK);
     CHECK(cmx_hmac_update(&h, data + len / 2, len - len / 2) == CMX_OK);
@@ -114,15 +115,16 @@ static void p256(void)
     static const char sig_hex[] = "efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf3716"
                                   "f7cb1c942d657c41d436c7a1b6e29f65f3e900dbb9aff4064dc4ab2f843acda8";
     static const char order_hex[] = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
-    uint8_t scalar[32], pub[65], made[65], sig[64], digest[32];
+    uint8_t scalar[32], pub[65], made[65], sig[64], fresh[64], digest[32];
     struct cmx_sha256 h;
 
-    CHECK(cmx_hex_decode(scalar, 32, scalar_hex) == CMX_OK && cmx_hex_decode(pub, 65, public_hex) == CMX_OK &&
-          cmx_hex_decode(sig, 64, sig_hex) == CMX_OK);
+    CHECK(cmx_text_hex_decode(scalar, 32, scalar_hex) == CMX_OK && cmx_text_hex_decode(pub, 65, public_hex) == CMX_OK &&
+          cmx_text_hex_decode(sig, 64, sig_hex) == CMX_OK);
     CHECK(cmx_sha256_init(&h) == CMX_OK && cmx_sha256_update(&h, "sample", 6) == CMX_OK &&
           cmx_sha256_finish(&h, digest) == CMX_OK);
     CHECK(cmx_p256_public(scalar, made) == CMX_OK && memcmp(made, pub, sizeof pub) == 0);
     CHECK(cmx_p256_verify(pub, digest, sig) == CMX_OK);
+    CHECK(cmx_p256_sign(scalar, digest, fresh) == CMX_OK && cmx_p256_verify(pub, digest, fresh) == CMX_OK);
     for (size_t i = 0; i < sizeof sig; i += 21) {
         sig[i] ^= 1;
         CHECK(cmx_p256_verify(pub, digest, sig) == CMX_ESIG);
@@ -136,11 +138,13 @@ static void p256(void)
     pub[64] ^= 1; /* off the curve */
     CHECK(cmx_p256_verify(pub, digest, sig) == CMX_EINVAL);
     pub[64] ^= 1;
-    pub[0] = 2; /* compressed form is not taken */
+    pub[0] = 2; /* the compressed form is refused */
     CHECK(cmx_p256_verify(pub, digest, sig) == CMX_EINVAL);
     memset(scalar, 0, sizeof scalar);
     CHECK(cmx_p256_public(scalar, made) == CMX_EINVAL);
-    CHECK(cmx_hex_decode(scalar, 32, order_hex) == CMX_OK && cmx_p256_public(scalar, made) == CMX_EINVAL);
+    CHECK(cmx_p256_sign(scalar, digest, sig) == CMX_EINVAL);
+    CHECK(cmx_text_hex_decode(scalar, 32, order_hex) == CMX_OK && cmx_p256_public(scalar, made) == CMX_EINVAL);
+    CHECK(cmx_p256_sign(scalar, digest, sig) == CMX_EINVAL);
 }
 
 void conformance_crypto(void)

@@ -1,13 +1,13 @@
-/* What the proxy asks of the socket layer: loopback, poll, non-blocking connect, half-close, a refused port. */
+/* What the proxy needs from the socket layer: loopback, poll, non-blocking connect, half-close, a refused port. */
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <string.h>
-#include <sys/poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "checks.h"
+#include "cmxsafe/port/poll.h"
 #include "cmxsafe/port/port.h"
 
 static struct sockaddr_in loopback(in_port_t port)
@@ -32,7 +32,7 @@ static int listen_any(struct sockaddr_in *at)
     return fd;
 }
 
-/* *error: 0 or EINPROGRESS, or why it failed at once. */
+/* Sets *error to 0, to EINPROGRESS, or to the reason of an immediate failure. */
 static int connect_nonblocking(const struct sockaddr_in *to, int *error)
 {
     int fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -42,7 +42,7 @@ static int connect_nonblocking(const struct sockaddr_in *to, int *error)
     return fd;
 }
 
-/* Waits for events on fd, at most 5 s; returns what came. ESP-IDF's poll counts events, not descriptors. */
+/* Waits at most 5 s for events on fd and returns them. ESP-IDF's poll counts events, not descriptors. */
 static int wait_events(int fd, short events)
 {
     struct pollfd p = {.fd = fd, .events = events};
@@ -86,7 +86,7 @@ static void backpressure(int from, int to)
     CHECK(wait_events(from, POLLOUT) & POLLOUT);
 }
 
-/* A platform without local sockets says so. */
+/* A platform without local sockets returns an error from socket(). */
 static void socket_pair(void)
 {
     char there = 0, back = 0;
@@ -121,7 +121,7 @@ void conformance_sockets(void)
     close(server);
     close(listener);
 
-    client = connect_nonblocking(&at, &error); /* nobody listens there now */
+    client = connect_nonblocking(&at, &error); /* the listener is closed */
     if (error == EINPROGRESS) {
         CHECK(wait_events(client, POLLIN | POLLOUT) != 0);
         error = pending_error(client);

@@ -58,14 +58,14 @@ void conformance_flash(const struct cmx_conformance *c)
     CHECK(cmx_port_flash_read(at, back, 4) == CMX_OK && back[0] == (page[8] & 0x0f) && back[3] == (page[11] & 0x0f));
     CHECK(cmx_port_flash_erase(c->scratch_offset + 1, CMX_FLASH_SECTOR) != CMX_OK);
     CHECK(cmx_port_flash_erase(c->scratch_offset, CMX_FLASH_SECTOR - 1) != CMX_OK);
-    /* Erasing one sector leaves the next alone. */
+    /* Erasing one sector does not change the next. */
     CHECK(cmx_port_flash_erase(c->scratch_offset, CMX_FLASH_SECTOR) == CMX_OK);
     CHECK(cmx_port_flash_read(at, back, sizeof back) == CMX_OK && back[0] == 0xff && back[100] == page[100]);
 }
 
 void conformance_hw_key(const struct cmx_conformance *c)
 {
-    static uint8_t message[4096 + 32 + 512]; /* the longest that attestation asks for */
+    static uint8_t message[4096 + 32 + 512]; /* the longest read of attestation */
     uint8_t a[32], b[32];
 
     if (cmx_port_hw_key_kind() == CMX_KEY_NONE) {

@@ -9,16 +9,16 @@
 #include <string.h>
 
 #include "cmxsafe/port/port.h"
-#include "linux_port.h"
+#include "port/linux/linux_port.h"
 
-/* How much of the operation still happens that the power cut hits. */
+/* How much of the interrupted operation is executed. */
 enum flash_tear { TEAR_NOTHING, TEAR_FIRST_HALF, TEAR_LAST_HALF, TEAR_RANDOM_BITS, TEAR_ALL, TEAR_KINDS };
 
 struct flash_sim {
     uint8_t *mem;
     uint32_t size;
     unsigned long ops;     /* writes and erases so far */
-    unsigned long cut_at;  /* the operation that power is lost in; 0: never */
+    unsigned long cut_at;  /* the operation that a power cut interrupts; 0: none */
     unsigned long fail_at; /* the operation that reports an error and does half of its work; 0: never */
     unsigned long flip_at; /* the operation that leaves one bit wrong and reports success; 0: never */
     enum flash_tear tear;
@@ -54,7 +54,7 @@ static inline cmx_err flash_sim_read(void *arg, uint32_t offset, void *out, size
     return CMX_OK;
 }
 
-/* byte i of len becomes value, as far as the tear lets it. */
+/* Byte i of len becomes value, if the interrupted operation reaches it. */
 static inline void flash_sim_apply(uint8_t *cell, uint8_t value, size_t i, size_t len, enum flash_tear tear)
 {
     uint8_t mask = 0;

@@ -1,6 +1,6 @@
-/* The whole life of an update on simulated flash: power is cut in every flash operation of update, first boot,
- * confirmation and rollback, in five ways each; operations fail; bits flip. After each, the board must boot a whole
- * image that is either the old or the new one, and take a further update. */
+/* A complete update on simulated flash. Power is cut in every flash operation of the update, first boot, confirmation
+ * and rollback, in five ways each; operations fail; bits flip. After each fault the board must boot a whole image,
+ * either the old or the new one, and accept a further update. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,12 +9,12 @@
 
 #include <cmocka.h>
 
+#include "board/idf/slots_flash.h"
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/ota/upload.h"
-#include "slots_flash.h"
 #include "tests/sim/flash_sim.h"
-#include "tests/unit/ota_image.h"
+#include "tests/support/ota_image.h"
 
 enum { OTADATA_AT = 0xe000, SLOT_0 = 0x10000, SLOT_SIZE = 0x8000, FLASH_SIZE = 0x20000, PAYLOAD = 9000 };
 
@@ -43,7 +43,7 @@ static struct cmx_image_policy policy(void)
     return p;
 }
 
-/* The running version after a boot; NULL: nothing boots. */
+/* The version that runs after a boot; NULL: no image boots. */
 static const char *boot(struct cmx_slots_flash *s, struct cmx_boot_report *report)
 {
     if (cmx_slots_flash_open(s) != CMX_OK ||
@@ -77,7 +77,7 @@ static cmx_err confirm(struct cmx_slots_flash *s)
     struct cmx_slots door;
 
     cmx_slots_flash_door(s, &door);
-    return door.confirm(door.arg);
+    return door.confirm(door.arg, NULL);
 }
 
 static cmx_err roll_back(struct cmx_slots_flash *s)
@@ -85,10 +85,10 @@ static cmx_err roll_back(struct cmx_slots_flash *s)
     struct cmx_slots door;
 
     cmx_slots_flash_door(s, &door);
-    return door.rollback(door.arg, "no session");
+    return door.rollback(door.arg, "no session", NULL);
 }
 
-/* ---- scenarios: each begins on a board that runs v1, ends when power is lost ---- */
+/* ---- scenarios: each begins on a board that runs v1, and ends at a power cut ---- */
 
 static void life_confirm(void)
 {
@@ -113,11 +113,12 @@ static void life_crash(void)
     struct cmx_slots_flash s;
     struct cmx_boot_report r;
 
-    if (boot(&s, &r) && update(&s, &v2) == CMX_OK && boot(&s, &r) && boot(&s, &r)) /* restarts before it is confirmed */
+    if (boot(&s, &r) && update(&s, &v2) == CMX_OK && boot(&s, &r) &&
+        boot(&s, &r)) /* restarts before the image is confirmed */
         return;
 }
 
-/* Back to the slot it came from, with a record of a failed image in the way. */
+/* Rolls back to a slot while the other record names a failed image. */
 static void life_after_rollback(void)
 {
     struct cmx_slots_flash s;
@@ -134,7 +135,7 @@ static void load(const uint8_t *content)
     flash_sim_power_on();
 }
 
-/* The board boots v1 or v2, again and again, and takes v3. */
+/* The board boots v1 or v2 repeatedly, and accepts v3. */
 static void check_recovers(const char *what, unsigned long n)
 {
     struct cmx_slots_flash s;
@@ -239,7 +240,7 @@ static void test_operations_that_fail(void **state)
     }
 }
 
-/* A bit goes wrong and nobody says so: the update is refused, or what boots is whole all the same. */
+/* Flash flips a bit and reports success: the update is refused, or the image that boots is complete. */
 static void test_bits_that_flip(void **state)
 {
     unsigned long total;
@@ -304,10 +305,10 @@ static void test_refusals(void **state)
     flash_sim.ops = 0;
     test_image_sign(&other, key);
     assert_int_equal(update(&s, &other), CMX_EPERM);
-    assert_int_equal(flash_sim.ops, 0); /* refused by its head: storage was not touched */
+    assert_int_equal(flash_sim.ops, 0); /* refused because of its header: flash was not written */
     assert_int_equal(update(&s, &bad), CMX_ENOKEY);
     assert_true(flash_sim.ops > 0);
-    /* What was refused at the end can't boot, not even when otadata is lost. */
+    /* An image that was refused after its last byte cannot boot, even if otadata is lost. */
     memset(flash_sim.mem + OTADATA_AT, 0xff, 0x2000);
     memset(flash_sim.mem + SLOT_0, 0, 4096);
     assert_null(boot(&s, &r));

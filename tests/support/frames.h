@@ -1,4 +1,4 @@
-/* frames.h - builds Ethernet frames for tests, with right checksums. Header only. */
+/* frames.h - builds Ethernet frames with correct checksums, for tests. Header only. */
 #ifndef CMX_TEST_FRAMES_H
 #define CMX_TEST_FRAMES_H
 
@@ -66,7 +66,7 @@ static inline void flow_close(struct cmx_isolation *iso, cmx_flow_kind kind, con
     cmx_isolation_socket_close(iso, kind, &local, peer ? &to : NULL, now);
 }
 
-/* Lengths and checksums of the IP header and of what is above it, by the bytes that are there. */
+/* Sets the lengths and checksums of the IP header and of its payload for the frame's current length. */
 static inline void frame_finish(struct test_frame *f)
 {
     uint8_t *ip = f->d + f->l3, *up = f->d + f->l4;
@@ -91,7 +91,8 @@ static inline void frame_finish(struct test_frame *f)
     put16(up + at, fold(sum16(up, n, sum)));
 }
 
-/* An Ethernet and IP header; the family is the source's. Space above is the caller's: set len, then frame_finish. */
+/* Writes an Ethernet and an IP header of the source's address family. The caller appends the payload, sets len and
+ * calls frame_finish. */
 static inline void frame_ip(struct test_frame *f, const uint8_t to[6], const uint8_t from[6], const struct cmx_ip *src,
                             const struct cmx_ip *dst, uint8_t proto)
 {
@@ -168,10 +169,10 @@ static inline void frame_arp(struct test_frame *f, const uint8_t to[6], const ui
     memcpy(a + 18, tha, 6);
     memcpy(a + 24, (const uint8_t *)tpa->w + 12, 4);
     f->l3 = f->l4 = 14;
-    f->len = 60; /* with padding, as on a wire */
+    f->len = 60; /* padded to the minimum length, as on a wire */
 }
 
-/* An ICMPv6 message of a neighbour: type, target, and the sender's hardware address as its option (0: none). */
+/* A neighbour discovery message: type, target, and the option with the sender's hardware address (0: none). */
 static inline void frame_nd(struct test_frame *f, const uint8_t to[6], const uint8_t from[6], const struct cmx_ip *src,
                             const struct cmx_ip *dst, uint8_t type, uint8_t flags, const struct cmx_ip *target,
                             uint8_t option)
@@ -201,7 +202,7 @@ static inline void frame_ra(struct test_frame *f, const uint8_t from[6], const s
     struct cmx_ip dst;
     uint8_t *m;
 
-    cmx_ip6(&dst, all);
+    cmx_ip_v6(&dst, all);
     frame_ip(f, to, from, src, &dst, CMX_IP_ICMP6);
     m = f->d + f->l4;
     m[0] = 134;
@@ -214,7 +215,7 @@ static inline void frame_ra(struct test_frame *f, const uint8_t from[6], const s
     frame_finish(f);
 }
 
-/* A DHCP message; server 0: without its identifier. */
+/* A DHCP message; server 0: without a server identifier. */
 static inline size_t dhcp_message(uint8_t *d, uint8_t op, uint8_t type, uint32_t xid, const uint8_t mac[6],
                                   const struct cmx_ip *server)
 {

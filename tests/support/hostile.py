@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A hostile neighbour: puts frames of its own making on a link. Standard library only.
+"""A hostile neighbour: sends forged frames on a link. Standard library only.
 
 usage: hostile.py IFACE DEVICE_MAC MODE [ARGUMENT...]
   spoof GATEWAY_IP PORT DEVICE_IP FLAGS [FIRST LAST]  TCP segments that claim to be the gateway's, to every port
@@ -8,13 +8,13 @@ usage: hostile.py IFACE DEVICE_MAC MODE [ARGUMENT...]
   extensions GATEWAY_IP PORT DEVICE_IP DPORT          chains of IPv6 extension headers
   options GATEWAY_IP PORT DEVICE_IP DPORT             IPv4 options, source routes
   advert                                              router advertisements with a prefix and a default route
-  withdraw ROUTER_LL                                  a router advertisement in the router's name that ends it
-  offer DEVICE_IP XID                                 DHCP offers and acks that nobody asked for
+  withdraw ROUTER_LL                                  a forged router advertisement that ends the router's lifetime
+  offer DEVICE_IP XID                                 unsolicited DHCP offers and acks
   offer6 DEVICE_LL XID                                the same for DHCPv6
-  arp VICTIM_IP DEVICE_IP                             says that VICTIM_IP is here, in every form of ARP; then a flood
+  arp VICTIM_IP DEVICE_IP                             claims VICTIM_IP with every form of ARP message, then floods
   advertise VICTIM_IP6 DEVICE_IP6                     the same with neighbour advertisements
   redirect GATEWAY_IP DEVICE_IP                       ICMP redirects
-  icmp DEVICE_IP                                      echo, timestamp, errors about sessions that are none
+  icmp DEVICE_IP                                      echo, timestamp, errors about sessions that do not exist
   garbage COUNT SEED                                  random frames of every ethertype
 """
 import random
@@ -99,7 +99,7 @@ class Link:
                 time.sleep(0.001)
         self.sent += 1
         if self.sent % 512 == 0:
-            time.sleep(0.002)  # a neighbour's speed, not memory's
+            time.sleep(0.002)  # the rate of a neighbour on a link, not that of memory
 
     def ip(self, packet, **kw):
         self.frame(0x86DD if packet[0] >> 4 == 6 else 0x0800, packet, **kw)
@@ -219,7 +219,7 @@ def arp(link, victim, dev):
         link.frame(0x0806, arp_frame(1, link.mac, victim, b"\0" * 6, dev), to=everyone)
         link.frame(0x0806, arp_frame(1, link.mac, victim, b"\0" * 6, victim), to=everyone)  # gratuitous
         link.frame(0x0806, arp_frame(2, link.mac, victim, everyone, victim), to=everyone)
-        # "Your address is mine": to the device alone, for the gateway's table is not what is tried here.
+        # Claims the device's own address, in a unicast to the device: the gateway's table must not change here.
         link.frame(0x0806, arp_frame(1, link.mac, dev, b"\0" * 6, dev))
     net = dev.rsplit(".", 1)[0]
     for i in range(5000):

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""What a device asks of its link, and a time server to ask. Standard library only.
+"""A time server, and clients for the protocols by which a device configures itself. Standard library only.
 
 usage: link.py MODE [ARGUMENT...]
   time_server ADDRESS        answers SNTP (RFC 4330) until it is killed
-  time ADDRESS               asks for the time: "time" or "silent"
+  time ADDRESS               requests the time; prints "time" or "silent"
   dhcp6 IFACE XID            Solicit, Request (RFC 8415): "bound ADDRESS" or "silent"
-  dhcp6_listen IFACE SECONDS waits for a message that nobody asked for: "heard" or "silent"
+  dhcp6_listen IFACE SECONDS waits for an unsolicited message; prints "heard" or "silent"
 """
 import socket
 import struct

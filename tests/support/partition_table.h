@@ -1,11 +1,11 @@
-/* partition_table.h - for tests: entries of ESP-IDF's partition table, which port/linux/partition.h reads. */
+/* partition_table.h - for tests: entries of ESP-IDF's partition table, which board/idf/partition_table.h reads. */
 #ifndef CMX_TEST_PARTITION_TABLE_H
 #define CMX_TEST_PARTITION_TABLE_H
 
 #include <string.h>
 
+#include "board/idf/partition_table.h"
 #include "cmxsafe/ota/bytes.h"
-#include "partition.h"
 
 /* The n-th entry of the table in flash. type 0: an application, subtype 0x10 + its slot; 1: data, subtype 0 otadata. */
 static inline void partition_entry(uint8_t *flash, unsigned n, uint8_t type, uint8_t subtype, uint32_t offset,

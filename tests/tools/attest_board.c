@@ -1,12 +1,12 @@
-/* attest_board - for tests: the attestation service over a flash file and a hardware key, and nothing else of a device.
+/* attest_board - for tests: a device that has only the attestation service, a flash file and a hardware key.
  *
  *     attest_board FLASH PORT (--efuse FILE [--silicon FILE] | --keyfile FILE | --tpm TCTI HANDLE)
  *                  [--gateway PORT USER PIN REMOTE_PORT]
  *
  * --gateway: logs in to an sshd on 127.0.0.1 with the key derived from the hardware key and forwards REMOTE_PORT to the
- * service. The environment: BULK="LOCAL REMOTE" forwards a port more in the same session; FLASH_US=N lets each read of
- * flash take that long, as a chip's does. Writes "listening PORT" once it serves; at the end "heap PEAK", our
- * allocations' highest since then. */
+ * service. Environment: BULK="LOCAL REMOTE" forwards one more port in the same session; FLASH_US=N delays each read of
+ * flash, to simulate a real chip. Prints "listening PORT" when the service accepts connections, and at exit "heap
+ * PEAK", the peak of our allocations since then. */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,12 +16,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "board/idf/efuse.h"
 #include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/why.h"
 #include "cmxsafe/device/attest_service.h"
 #include "cmxsafe/identity/identity.h"
 #include "cmxsafe/proxy/proxy.h"
-#include "hw_key.h"
-#include "linux_port.h"
+#include "port/linux/hw_key.h"
+#include "port/linux/linux_port.h"
 
 static const uint8_t *flash;
 static uint32_t flash_len;
@@ -106,23 +108,23 @@ static void map_flash(const char *path)
 static void open_key(int argc, char **argv)
 {
     const char *silicon = argc > 6 && strcmp(argv[5], "--silicon") == 0 ? argv[6] : "private_key.bin";
-    char why[512] = "usage: (--efuse FILE [--silicon FILE] | --keyfile FILE | --tpm TCTI HANDLE)";
+    struct cmx_why why = {"usage: (--efuse FILE [--silicon FILE] | --keyfile FILE | --tpm TCTI HANDLE)"};
     cmx_err err = CMX_EINVAL;
 
     if (argc > 4 && strcmp(argv[3], "--efuse") == 0) {
-        err = cmx_hw_key_open_efuse(argv[4], silicon, &key, why, sizeof why);
+        err = cmx_efuse_open_hw_key(argv[4], silicon, &key, &why);
         if (!err)
-            err = cmx_efuse_load(argv[4], &fuses, why, sizeof why);
+            err = cmx_efuse_load(argv[4], &fuses, &why);
     } else if (argc > 4 && strcmp(argv[3], "--keyfile") == 0) {
-        err = cmx_hw_key_open_file(argv[4], &key, why, sizeof why);
+        err = cmx_hw_key_open_file(argv[4], &key, &why);
     } else if (argc > 5 && strcmp(argv[3], "--tpm") == 0) {
-        err = cmx_hw_key_open_tpm(argv[4], (uint32_t)strtoul(argv[5], NULL, 0), &key, why, sizeof why);
+        err = cmx_tpm_hmac_open(argv[4], (uint32_t)strtoul(argv[5], NULL, 0), &key, &why);
     }
     if (err)
-        die("hardware key", why);
+        die("hardware key", why.text);
 }
 
-/* From BULK, if it is there. */
+/* Set from BULK if the environment has it. */
 static size_t add_bulk(struct cmx_context *c)
 {
     const char *bulk = getenv("BULK");
@@ -142,7 +144,7 @@ static struct cmx_proxy *start_gateway(int argc, char **argv, uint16_t port)
     struct cmx_context c[2] = {{.name = "attestationPort", .session = "one", .local_port = port}};
     static const char *pin;
     struct cmx_proxy *p;
-    char why[256];
+    struct cmx_why why = {""};
 
     if (argc < 6 || strcmp(argv[argc - 5], "--gateway") != 0)
         return NULL;
@@ -153,8 +155,8 @@ static struct cmx_proxy *start_gateway(int argc, char **argv, uint16_t port)
     g.n_host_keys = 1;
     g.backoff_base_ms = 100;
     c[0].remote_port = (uint16_t)strtoul(argv[argc - 1], NULL, 10);
-    if (cmx_proxy_create(&p, &g, c, 1 + add_bulk(&c[1]), NULL, why, sizeof why) || cmx_proxy_start(p, 0))
-        die("gateway", why);
+    if (cmx_proxy_create(&p, &g, c, 1 + add_bulk(&c[1]), NULL, &why) || cmx_proxy_start(p, 0))
+        die("gateway", why.text);
     return p;
 }
 

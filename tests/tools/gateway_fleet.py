@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
-"""Many light SSH clients in one process, each a device: a key, one session, one listener, and a real device's manners
-(exponential backoff with full jitter). Real protocol, by asyncssh.
+"""Simulates many devices in one process. Each has a key, one SSH session and one listener, and reconnects as a real device does (exponential backoff with full jitter). The SSH client is asyncssh.
 
     gateway_fleet.py keys N FILE.csv FOLDER     makes N keys; the CSV is for `cmxsafe gateway import`
-    gateway_fleet.py run FOLDER PORT USER PORTFORWARD  reads FOLDER/addresses (name address), then obeys standard input:
+    gateway_fleet.py run FOLDER PORT USER PORTFORWARD  reads FOLDER/addresses (name address), then commands from standard input:
         up        waits until every device is up; prints `up N SECONDS REFUSALS`
         lost      waits until every device is down; prints `lost N`
         quit
@@ -56,14 +55,14 @@ class Fleet:
                 async with asyncssh.connect("127.0.0.1", self.port, username=self.user, client_keys=[key], known_hosts=None,
                                             agent_path=None, config=None, keepalive_interval=15, login_timeout=30,
                                             connect_timeout=30) as connection:
-                    # A gateway whose machine is busy may keep one waiting for ever; a device would not wait that long.
+                    # A gateway on a busy machine may never answer a connection; a real device gives up after a while.
                     await asyncio.wait_for(connection.forward_remote_port(address, self.listen_port, "127.0.0.1", 9), 60)
                     ceiling = 1.0
                     await self.mark(name, True)
                     await connection.wait_closed()
             except (OSError, asyncssh.Error, asyncio.TimeoutError):
                 self.refusals += 1
-            except Exception as e:  # a fault of the client's library must not end a device
+            except Exception as e:  # an exception in asyncssh must not end the simulated device
                 self.refusals += 1
                 print(f"{name}: {e!r}", file=sys.stderr, flush=True)
             if name in self.up:

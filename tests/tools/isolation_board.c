@@ -1,17 +1,17 @@
-/* isolation_board.c - a device on lwIP over a TAP: a proxied service on port 81, open ones on 80 (TCP) and 5353 (UDP),
- * isolation, and tasks that a person would not want. Commands come on standard input, one answer a line goes out.
+/* isolation_board.c - a device on lwIP over a TAP: a proxied service on port 81, other services on 80 (TCP) and 5353
+ * (UDP), isolation, and hostile tasks. Reads commands from standard input and prints one line per answer.
  *
  * usage: isolation_board TAP GATEWAY PORT USER KEY_FILE PIN DNS [open|quick]
  *
- * open: without isolation; quick: a session that is gone is missed after 12 seconds
+ * open: without isolation; quick: a lost session is detected after 12 seconds
  *
  *   tcp IP PORT      connect: "connected" or "failed"       udp IP PORT   a datagram: "answered" or "silent"
  *   lookup NAME      "found" or "nothing"                   ping IP       "answered" or "silent"
- *   as TASK tcp|fetch IP PORT   the same by a task of that name; fetch: the last line of an HTTP answer, or "nothing"
+ *   as TASK tcp|fetch IP PORT   the same in a task of that name; fetch: the last line of an HTTP answer, or "nothing"
  *   dhcp             discover, request: "bound IP" or "nothing"; then `renew`: unicast to the server
- *   dhcp6            the same for IPv6                      time IP       asks for the time: "answered" or "silent"
- *   netif TAP IP     a second interface, by which a datagram is sent at once                     status        one line
- * of JSON quit */
+ *   dhcp6            the same for IPv6                      time IP       requests the time: "answered" or "silent"
+ *   netif TAP IP     adds a second interface and sends a datagram on it at once                     status        one
+ * line of JSON quit */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -26,16 +26,18 @@
 #include <unistd.h>
 
 #include "board/lwip/stack.h"
+#include "board/lwip/tap.h"
 #include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/why.h"
 #include "cmxsafe/device/device.h"
-#include "cmxsafe/device/isolation.h"
+#include "cmxsafe/device/device_isolation.h"
 #include "cmxsafe/http/http.h"
 #include "cmxsafe/port/lwip/filter_lwip.h"
 #include "cmxsafe/port/port.h"
-#include "linux_port.h"
 #include "lwip/netif.h"
 #include "lwip/tcpip.h"
 #include "lwip/udp.h"
+#include "port/linux/linux_port.h"
 #include "tests/support/frames.h"
 
 #define WAIT_MS 1500
@@ -59,7 +61,7 @@ static cmx_err zeros(void *state, uint8_t *out, size_t cap, size_t *len)
     return CMX_OK;
 }
 
-/* Many bytes, for the bulk rate. */
+/* Sends many bytes, to measure the rate. */
 static cmx_err bulk(struct cmx_http_request *r, void *ctx, void **state)
 {
     size_t *left = cmx_mem_alloc(sizeof *left);
@@ -212,7 +214,7 @@ static bool dhcp_step(int fd, const struct cmx_ip *to_ip, uint8_t type, uint32_t
     ssize_t n;
 
     memcpy(&to.sin_addr, to_ip ? (const uint8_t *)&to_ip->w[3] : everyone, 4);
-    dhcp_message(d, 1, type, xid, board_lwip_tap()->hwaddr, type == 3 && !to_ip ? &dhcp_server : NULL);
+    dhcp_message(d, 1, type, xid, netif_default->hwaddr, type == 3 && !to_ip ? &dhcp_server : NULL);
     if (to_ip)
         memcpy(d + 12, &dhcp_address.w[3], 4); /* ciaddr: a renewal */
     else if (type == 3) {                      /* requested address, before the end option */
@@ -223,11 +225,11 @@ static bool dhcp_step(int fd, const struct cmx_ip *to_ip, uint8_t type, uint32_t
     if (sendto(fd, d, DHCP_LEN, 0, (struct sockaddr *)&to, sizeof to) != DHCP_LEN)
         return false;
     while (becomes(fd, POLLIN) && (n = recv(fd, d, sizeof d, 0)) >= 250) {
-        if (cmx_get32(d + 4) != xid || d[242] != wanted)
+        if (cmx_packet_u32(d + 4) != xid || d[242] != wanted)
             continue;
-        cmx_ip4(&dhcp_address, d + 16);
+        cmx_ip_v4(&dhcp_address, d + 16);
         if (d[243] == 54)
-            cmx_ip4(&dhcp_server, d + 245);
+            cmx_ip_v4(&dhcp_server, d + 245);
         return true;
     }
     return false;
@@ -256,7 +258,7 @@ static void try_dhcp(bool renew)
     printf("%s%s\n", ok ? "bound " : "nothing", ok ? text : "");
 }
 
-/* ---- DHCPv6 (RFC 8415): neither has Debian's lwIP a client of that ---- */
+/* ---- DHCPv6 (RFC 8415): Debian's lwIP has no client for it either ---- */
 
 static size_t put_option(uint8_t *d, unsigned code, const void *data, size_t n)
 {
@@ -268,15 +270,16 @@ static size_t put_option(uint8_t *d, unsigned code, const void *data, size_t n)
 
 static const uint8_t *find_option(const uint8_t *d, size_t len, unsigned code, size_t *n)
 {
-    for (size_t at = 4; at + 4 <= len; at += 4 + cmx_get16(d + at + 2)) {
-        *n = cmx_get16(d + at + 2);
-        if (cmx_get16(d + at) == code && *n <= len - at - 4)
+    for (size_t at = 4; at + 4 <= len; at += 4 + cmx_packet_u16(d + at + 2)) {
+        *n = cmx_packet_u16(d + at + 2);
+        if (cmx_packet_u16(d + at) == code && *n <= len - at - 4)
             return d + at + 4;
     }
     return NULL;
 }
 
-/* Sends a message of that type with those options behind our identifier; the answer in place, its length, or 0. */
+/* Sends a message of that type with our identifier and the given options. Overwrites the options with the answer and
+ * returns its length, or 0. */
 static size_t dhcp6_step(int fd, uint8_t type, uint8_t wanted, uint8_t *d, const uint8_t *options, size_t n)
 {
     static const uint8_t duid[] = {0, 3, 0, 1, 2, 0, 0, 0, 0, 2}, elapsed[2] = {0}, xid[] = {0x33, 0x33, 0x33};
@@ -285,7 +288,7 @@ static size_t dhcp6_step(int fd, uint8_t type, uint8_t wanted, uint8_t *d, const
     ssize_t got;
 
     inet_pton(AF_INET6, "ff02::1:2", &to.sin6_addr);
-    to.sin6_scope_id = (uint32_t)board_lwip_tap()->num + 1;
+    to.sin6_scope_id = (uint32_t)netif_default->num + 1;
     d[0] = type;
     memcpy(d + 1, xid, 3);
     len += put_option(d + len, 1, duid, sizeof duid);
@@ -344,8 +347,7 @@ static const char *try_time(const char *ip)
 static struct board_tap second_tap = {.mac = {2, 0, 0, 0, 7, 7}};
 static struct netif second;
 
-/* A datagram to everyone behind the second interface, in the very moment in which it is there; with the stack's lock.
- */
+/* Broadcasts a datagram on the second interface as soon as it exists. The caller holds the stack's lock. */
 static void shout(void)
 {
     struct udp_pcb *pcb = udp_new();
@@ -364,10 +366,10 @@ static void shout(void)
 static const char *add_netif(const char *tap, const char *ip)
 {
     ip4_addr_t a, mask, none = {0};
-    char why[160];
+    struct cmx_why why = {""};
 
-    if (board_tap_open(tap, &second_tap.fd, why, sizeof why) != CMX_OK)
-        return why[0] ? "no tap" : "no";
+    if (board_tap_open(tap, &second_tap.fd, &why) != CMX_OK)
+        return why.text[0] ? "no tap" : "no";
     inet_pton(AF_INET, ip, &a.addr);
     IP4_ADDR(&mask, 255, 255, 255, 0);
     LOCK_TCPIP_CORE();
@@ -378,7 +380,7 @@ static const char *add_netif(const char *tap, const char *ip)
     return board_tap_run(&second_tap) == CMX_OK ? "added" : "no task";
 }
 
-/* ---- by a task of another name ---- */
+/* ---- requests in a task of another name ---- */
 
 struct errand {
     char what[16], ip[128];
@@ -420,7 +422,7 @@ static void print_status(void)
     cmx_buf_init(&b, text, sizeof text);
     cmx_json_init(&j, &b);
     cmx_json_object(&j, NULL);
-    cmx_json_bool(&j, "up", cmx_device_all_up());
+    cmx_json_bool(&j, "up", cmx_device_reached());
     cmx_device_isolation_json(&j, "isolation");
     cmx_json_end(&j);
     puts(cmx_json_finish(&j) == CMX_OK && cmx_buf_cstr(&b, &s) == CMX_OK ? s : "{}");
@@ -492,7 +494,8 @@ int main(int argc, char **argv)
 {
     struct board_net net = {.address = "10.77.0.5/24", .gateway = "10.77.0.1", .address6 = "fd77::5/64"};
     struct cmx_device_isolation platform = {.no_dhcp = false};
-    char why[160], line[256];
+    char line[256];
+    struct cmx_why why = {""};
 
     if (argc < 8)
         return 2;
@@ -500,8 +503,8 @@ int main(int argc, char **argv)
     platform.resolvers[0] = argv[7];
     platform.time_servers[0] = "10.77.0.1";
     platform.time_names[0] = "time.test";
-    if (board_lwip_start(argv[1], &net, why, sizeof why) != CMX_OK) {
-        fprintf(stderr, "%s\n", why);
+    if (board_lwip_start(argv[1], &net, &why) != CMX_OK) {
+        fprintf(stderr, "%s\n", why.text);
         return 1;
     }
     cmx_linux_set_filter(&cmx_lwip_filter);

@@ -1,6 +1,6 @@
-/* isolation_diff.c - the pure verdict against the kernel's: random and mutated frames are sent to a device whose
- * nftables ruleset was compiled from the same policy, in a network namespace, and its counters say how many passed. A
- * live session is there on both sides; its handshake was judged by the pure policy as it went by.
+/* isolation_diff.c - compares the pure policy's verdicts with the kernel's. It sends random and mutated frames to a
+ * device in a network namespace, whose nftables ruleset was generated from the same policy, and reads from its counters
+ * how many passed. Both sides have a live session; the pure policy has judged its handshake.
  *
  * usage: isolation_diff DEVICE_NETNS PEER_NETNS FRAMES SEED. Interfaces eth0 in both; device 10.77.0.5 and fd77::5,
  * peer (the gateway) .1. Prints how many frames were compared, by verdict; exits 1 at a difference, with the frame. */
@@ -20,13 +20,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "nft.h"
-#include "nft_ruleset.h"
+#include "agent/isolation/nft_load.h"
+#include "agent/isolation/nft_ruleset.h"
 #include "tests/support/frames.h"
+
+#include "cmxsafe/core/why.h"
 
 #define BATCH 256
 #define LOCAL_PORT 50000
-#define SETTLE_MS 6000 /* longer than answers to our own questions are waited for */
+#define SETTLE_MS 6000 /* longer than outstanding requests stay open */
 
 static struct cmx_isolation iso;
 static struct cmx_flow flows[8];
@@ -80,9 +82,9 @@ static struct cmx_ip ip(const char *text)
     uint8_t b[16];
 
     if (inet_pton(AF_INET, text, b) == 1)
-        cmx_ip4(&out, b);
+        cmx_ip_v4(&out, b);
     else if (inet_pton(AF_INET6, text, b) == 1)
-        cmx_ip6(&out, b);
+        cmx_ip_v6(&out, b);
     else
         die(text);
     return out;
@@ -103,10 +105,10 @@ static void mac_of(uint8_t mac[6])
 
 static void run(const char *text)
 {
-    char why[160] = "";
+    struct cmx_why why = {""};
 
-    if (nft_run(nft, text, false, why, sizeof why) != CMX_OK) {
-        fprintf(stderr, "isolation_diff: nft: %s\n", why);
+    if (nft_run(nft, text, false, &why) != CMX_OK) {
+        fprintf(stderr, "isolation_diff: nft: %s\n", why.text);
         exit(2);
     }
 }
@@ -120,8 +122,7 @@ static void set_up(const char *device)
 
     c.agent_uid = 0;
     c.idle_s = 3600;
-    c.policy.gateways[c.policy.n_gateways++] = gw;
-    c.policy.gateway_port = 22;
+    c.policy.gateways[c.policy.n_gateways++] = (struct cmx_iso_gateway){.ip = gw, .port = 22};
     c.policy.ipv6 = true;
     c.policy.contexts[0].port = 81;
     c.policy.n_contexts = 1;
@@ -130,7 +131,7 @@ static void set_up(const char *device)
         cmx_isolation_init(&iso, &c.policy, flows, 8) != CMX_OK)
         die("policy");
     enter(device);
-    if (nft_open(&nft, NULL, 0) != CMX_OK)
+    if (nft_open(&nft, NULL) != CMX_OK)
         die("nft_open");
     run(s);
     mac_of(dev.mac);
@@ -138,7 +139,7 @@ static void set_up(const char *device)
     dev.own[dev.n_own++] = us6;
 }
 
-/* How many packets the rules let in or out. */
+/* The number of packets that the rules passed in or out. */
 static unsigned long long passed(void)
 {
     static const char *const drops[] = {"denied_", "fragment", "ip_option", "tcp_state", "martian"};
@@ -173,7 +174,7 @@ static struct cmx_decision judge(const struct test_frame *f, cmx_direction dir)
 
 /* ---- the session ---- */
 
-/* What goes by is judged as the device's attachment would: all of it has to pass. */
+/* Judges captured packets as the device's filter would: all of them must pass. */
 static void watch(int ms)
 {
     const uint32_t end = now_ms() + (uint32_t)ms;
@@ -234,7 +235,7 @@ static void connect_session(const char *device, const char *peer)
     watch(1000);
     if (write(client, "hello", 5) != 5)
         die("write");
-    watch(SETTLE_MS); /* and questions that the handshake asked are old by then, on both sides */
+    watch(SETTLE_MS); /* and requests sent during the handshake have expired by then on both sides */
     if (!rcv_next)
         die("no session");
 }
@@ -258,7 +259,7 @@ static void some_tcp(struct test_frame *f)
               rnd(2) ? rcv_next : rnd(UINT32_MAX), rnd(2) ? snd_next : rnd(UINT32_MAX), rnd(3) ? 0 : rnd(64));
 }
 
-/* What has to pass: a segment of the session, or an error about it. */
+/* Frames that must pass: a segment of the session, or an ICMP error about it. */
 static void some_good(struct test_frame *f)
 {
     struct test_frame q;
@@ -307,7 +308,7 @@ static void some_icmp(struct test_frame *f)
     frame_finish(f);
 }
 
-/* An extension header or an option in front of the transport, a fragment, a VLAN tag. */
+/* Adds an extension header or an IP option before the transport header, a fragment header, or a VLAN tag. */
 static void decorate(struct test_frame *f)
 {
     static const uint8_t kinds[] = {0, 43, 44, 60, 51, 135, 59};
@@ -344,7 +345,7 @@ static void mutate(struct test_frame *f)
         f->len = 15;
 }
 
-/* Checksums are the stack's business, which drops what has wrong ones before either policy: so they are right. */
+/* The checksums are correct: the stack drops frames with wrong ones before either policy sees them. */
 static void repair(struct test_frame *f)
 {
     struct cmx_frame v = frame_view(f);
@@ -353,7 +354,8 @@ static void repair(struct test_frame *f)
     size_t at;
     uint32_t sum = 0;
 
-    if (cmx_packet_parse(&p, &v) != CMX_WHY_NONE || p.ethertype == CMX_ETH_ARP || cmx_get16(f->d + 12) == CMX_ETH_VLAN)
+    if (cmx_packet_parse(&p, &v) != CMX_WHY_NONE || p.ethertype == CMX_ETH_ARP ||
+        cmx_packet_u16(f->d + 12) == CMX_ETH_VLAN)
         return;
     if (p.ethertype == CMX_ETH_IPV4) {
         put16(ip + 10, 0);
@@ -411,33 +413,35 @@ static void some_frame(struct test_frame *f)
 
 /* ---- comparing ---- */
 
-/* Is the frame one whose answer differs by design? Then it is not compared; docs/ISOLATION.md has the list. */
+/* True if the verdicts differ by design. Such frames are not compared; docs/ISOLATION.md lists them. */
 static bool beyond_nft(const struct test_frame *f, struct cmx_decision d)
 {
     struct cmx_frame v = frame_view(f);
     struct cmx_packet p;
 
+    if (d.why == CMX_WHY_VLAN) /* the kernel removes a priority tag before nftables sees the frame */
+        return true;
     if (cmx_packet_parse(&p, &v) != CMX_WHY_NONE) /* a TCP header longer than its packet: the kernel's TCP drops it */
         return d.why == CMX_WHY_LENGTH && p.proto == CMX_IP_TCP && p.l4 && p.l4_have >= 20;
     switch (d.why) {
-    case CMX_WHY_TCP_STATE: /* the window is the kernel's own to keep, behind the rules */
+    case CMX_WHY_TCP_STATE: /* the kernel's TCP checks the window after the rules */
         return true;
-    case CMX_WHY_SESSION: /* the same; and what ends the session would end the test */
+    case CMX_WHY_SESSION: /* the same; also, a packet that ends the session would end the test */
         return (p.tcp_flags & ~(CMX_TCP_ACK | 8u)) || p.seq != rcv_next || p.ack != snd_next || p.payload ||
                f->d[14] != 0x45;
-    case CMX_WHY_ARP: /* the kernel answers, and passes its answer: counted twice */
+    case CMX_WHY_ARP: /* the kernel answers, and its answer passes too: two packets are counted */
     case CMX_WHY_ND:
         return true;
-    case CMX_WHY_NOT_FOR_US: /* the arp family does not know which addresses are ours; the kernel behind it does */
+    case CMX_WHY_NOT_FOR_US: /* the arp family does not know our addresses; the kernel checks them afterwards */
         if (p.ethertype == CMX_ETH_ARP)
             return true;
         break;
     default:
         break;
     }
-    if (p.proto == CMX_IP_ICMP && d.why == CMX_WHY_FORM) /* the rules read less of what an error quotes */
+    if (p.proto == CMX_IP_ICMP && d.why == CMX_WHY_FORM) /* the rules read less of the quoted packet */
         return true;
-    /* Within neighbour discovery the kernel's rules stop at who sent it; the stack looks at the rest. */
+    /* In neighbour discovery the rules check only the sender; the kernel's stack checks the rest. */
     return p.proto == CMX_IP_ICMP6 && d.why != CMX_WHY_ICMP && d.verdict == CMX_DENY;
 }
 
@@ -474,7 +478,7 @@ static void show(const struct test_frame *f)
     fputc('\n', stderr);
 }
 
-/* A count that is off is tried again frame by frame: noise of the link's own does not come again. */
+/* After a wrong count, the frames are sent again one by one, because other traffic on the link does not repeat. */
 static void compare(struct batch *b, cmx_verdict expected)
 {
     const unsigned long long want = expected == CMX_ALLOW ? b->n : 0;
@@ -501,7 +505,7 @@ static void one(void)
     some_frame(&f);
     repair(&f);
     d = judge(&f, CMX_IN);
-    iso = before; /* each frame meets the same state */
+    iso = before; /* each frame is judged with the same state */
     flows[0] = flow_before;
     if (beyond_nft(&f, d)) {
         skipped++;

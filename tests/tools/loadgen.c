@@ -1,9 +1,12 @@
-/* loadgen.c - the traffic of the benchmarks: a service and its clients over loopback TCP.
+/* loadgen.c - the traffic of the benchmarks: a service and its clients over TCP. PORT is a port on the loopback, or
+ * ADDRESS:PORT with an IPv4 address.
  *
  *   loadgen serve PORT                       S: sink, then a byte; G<u64>: source; E: echo; thread per connection
  *   loadgen bulk PORT to|from BYTES CONNS    prints MB/s over all connections
- *   loadgen echo PORT N                      64-byte round trips on one connection: median and 99th percentile, us
- *   loadgen conn PORT N                      connect to first byte, one connection each: the same */
+ *   loadgen echo PORT N [CLIENTS]            64-byte round trips, one connection a client: median and 99th percentile,
+ * us loadgen conn PORT N                      connect to first byte, one connection each: the same loadgen hold
+ * PORT[,PORT]... COUNT        opens COUNT connections to each, prints "held", keeps them until its input ends loadgen
+ * reach PORT SECONDS               tries until an echo comes back; prints the milliseconds it took */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -18,7 +21,7 @@
 #include <unistd.h>
 
 #define BLOCK (256 * 1024)
-#define SERVED (64 * 1024) /* what the service reads at a time */
+#define SERVED (64 * 1024) /* bytes per read of the service */
 
 static char block[BLOCK];
 
@@ -71,22 +74,38 @@ static void nodelay(int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 }
 
-static struct sockaddr_in loopback(const char *port)
+static struct sockaddr_in endpoint(const char *text)
 {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
+    const char *colon = strchr(text, ':');
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(colon ? colon + 1 : text))};
+    char address[INET_ADDRSTRLEN] = "127.0.0.1";
 
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (colon)
+        snprintf(address, sizeof address, "%.*s", (int)(colon - text), text);
+    if (inet_pton(AF_INET, address, &a.sin_addr) != 1)
+        die(text);
     return a;
 }
 
 static int dial(const char *port)
 {
-    struct sockaddr_in a = loopback(port);
+    struct sockaddr_in a = endpoint(port);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
 
     nodelay(fd);
     if (connect(fd, (struct sockaddr *)&a, sizeof a) != 0)
         die("connect");
+    return fd;
+}
+
+/* A connection that has echoed one byte. */
+static int dial_echo(const char *port)
+{
+    int fd = dial(port);
+    char byte;
+
+    write_all(fd, "E", 1);
+    read_all(fd, &byte, 1);
     return fd;
 }
 
@@ -100,7 +119,7 @@ static void *serve_one(void *arg)
 
     nodelay(fd);
     if (read(fd, &mode, 1) != 1) {
-        /* a client that came and went */
+        /* the client disconnected at once */
     } else if (mode == 'S') {
         while (read(fd, data, sizeof data) > 0)
             ;
@@ -119,14 +138,14 @@ static void *serve_one(void *arg)
 
 static _Noreturn void serve(const char *port)
 {
-    struct sockaddr_in a = loopback(port);
+    struct sockaddr_in a = endpoint(port);
     int one = 1, listener = socket(AF_INET, SOCK_STREAM, 0);
     pthread_attr_t detached;
 
     pthread_attr_init(&detached);
     pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (bind(listener, (struct sockaddr *)&a, sizeof a) != 0 || listen(listener, 128) != 0)
+    if (bind(listener, (struct sockaddr *)&a, sizeof a) != 0 || listen(listener, 1024) != 0)
         die("listen");
     for (;;) {
         int fd = accept(listener, NULL, NULL);
@@ -190,36 +209,99 @@ static void print_percentiles(double *samples, size_t n)
     printf("%.1f %.1f\n", samples[n / 2], samples[n * 99 / 100]);
 }
 
-static int latency(char **argv, int each_connects)
+/* One client: N samples, each over a connection of its own or all over one. */
+struct client {
+    const char *port;
+    size_t n;
+    int each_connects;
+    double *samples;
+    pthread_t thread;
+};
+
+static void *run_client(void *arg)
 {
-    size_t n = strtoul(argv[3], NULL, 0);
-    double *samples = calloc(n, sizeof *samples);
-    int fd = -1;
+    struct client *c = arg;
+    int fd = c->each_connects ? -1 : dial_echo(c->port);
     char data[64] = "E";
 
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < c->n; i++) {
         double start = now_us();
 
-        if (each_connects) {
-            fd = dial(argv[2]);
-            write_all(fd, "E", 1);
-            read_all(fd, data, 1);
-            samples[i] = now_us() - start;
+        if (c->each_connects) {
+            fd = dial_echo(c->port);
+        } else {
+            write_all(fd, data, sizeof data);
+            read_all(fd, data, sizeof data);
+        }
+        c->samples[i] = now_us() - start;
+        if (c->each_connects)
             close(fd);
-            continue;
-        }
-        if (fd < 0) {
-            fd = dial(argv[2]);
-            write_all(fd, "E", 1);
-            read_all(fd, data, 1);
-            start = now_us();
-        }
-        write_all(fd, data, sizeof data);
-        read_all(fd, data, sizeof data);
-        samples[i] = now_us() - start;
     }
-    print_percentiles(samples, n);
+    return NULL;
+}
+
+static int latency(const char *port, const char *count, size_t clients, int each_connects)
+{
+    size_t n = strtoul(count, NULL, 0);
+    double *samples = calloc(n * clients, sizeof *samples);
+    struct client *c = calloc(clients, sizeof *c);
+
+    if (!samples || !c || n == 0 || clients == 0)
+        die("latency");
+    for (size_t i = 0; i < clients; i++) {
+        c[i] = (struct client){port, n, each_connects, samples + i * n, 0};
+        if (pthread_create(&c[i].thread, NULL, run_client, &c[i]) != 0)
+            die("thread");
+    }
+    for (size_t i = 0; i < clients; i++)
+        pthread_join(c[i].thread, NULL);
+    print_percentiles(samples, n * clients);
     free(samples);
+    free(c);
+    return 0;
+}
+
+static int hold(const char *port, const char *count)
+{
+    char byte;
+
+    while (port) {
+        const char *comma = strchr(port, ',');
+
+        for (long i = strtol(count, NULL, 0); i > 0; i--)
+            dial_echo(port);
+        port = comma ? comma + 1 : NULL;
+    }
+    printf("held\n");
+    fflush(stdout);
+    return read(STDIN_FILENO, &byte, 1) < 0;
+}
+
+/* A second for each step of a try, since a tunnel that has just broken may accept a connection and stay silent. */
+static int try_echo(const char *port)
+{
+    struct sockaddr_in a = endpoint(port);
+    struct timeval second = {.tv_sec = 1};
+    int fd = socket(AF_INET, SOCK_STREAM, 0), good;
+    char byte = 'E';
+
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &second, sizeof second);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &second, sizeof second);
+    good = connect(fd, (struct sockaddr *)&a, sizeof a) == 0 && write(fd, &byte, 1) == 1 && read(fd, &byte, 1) == 1;
+    close(fd);
+    return good;
+}
+
+static int reach(const char *port, const char *seconds)
+{
+    double start = now_us(), limit = strtod(seconds, NULL) * 1e6;
+
+    while (!try_echo(port)) {
+        if (now_us() - start > limit)
+            return 1;
+        usleep(20 * 1000);
+    }
+    printf("%.0f\n", (now_us() - start) / 1000);
     return 0;
 }
 
@@ -230,10 +312,14 @@ int main(int argc, char **argv)
         serve(argv[2]);
     if (argc == 6 && !strcmp(argv[1], "bulk"))
         return bulk(argv);
-    if (argc == 4 && !strcmp(argv[1], "echo"))
-        return latency(argv, 0);
+    if ((argc == 4 || argc == 5) && !strcmp(argv[1], "echo"))
+        return latency(argv[2], argv[3], argc == 5 ? strtoul(argv[4], NULL, 0) : 1, 0);
     if (argc == 4 && !strcmp(argv[1], "conn"))
-        return latency(argv, 1);
+        return latency(argv[2], argv[3], 1, 1);
+    if (argc == 4 && !strcmp(argv[1], "hold"))
+        return hold(argv[2], argv[3]);
+    if (argc == 4 && !strcmp(argv[1], "reach"))
+        return reach(argv[2], argv[3]);
     fprintf(stderr, "usage: see the head of loadgen.c\n");
     return 2;
 }

@@ -1,9 +1,9 @@
-/* ota_board - for tests: the update service over a flash file, and nothing else of a device. Boots as ESP-IDF's
- * bootloader does, serves, and boots again in the same process when the service restarts it.
+/* ota_board - for tests: a device that has only the update service and a flash file. Boots as ESP-IDF's bootloader
+ * does, serves, and boots again in the same process when the service restarts it.
  *
  *     ota_board FLASH PORT [--key FILE] [--init IMAGE] [--chip N] [--deadline MS] [--up FILE] [--slow US]
  *
- * --init makes a 4 MB flash that runs IMAGE. --up: sessions count as up while FILE exists (without it: always).
+ * --init creates a 4 MB flash that runs IMAGE. --up: sessions count as up while FILE exists (without it: always).
  * --slow: microseconds per flash operation. Writes "listening PORT", and at the end of each boot "heap PEAK". */
 #include <fcntl.h>
 #include <signal.h>
@@ -13,11 +13,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "board/idf/slots_flash.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/ota/bytes.h"
 #include "cmxsafe/ota/service.h"
-#include "linux_port.h"
-#include "slots_flash.h"
+#include "port/linux/linux_port.h"
 #include "tests/support/partition_table.h"
 
 enum { FLASH = 4 << 20, OTADATA = 0xe000, SLOT_0 = 0x10000, SLOT_LEN = 0x1e0000 };
@@ -58,10 +58,12 @@ static cmx_err flash_erase(void *arg, uint32_t offset, size_t len)
     return CMX_OK;
 }
 
-static void on_restart(void *arg)
+static cmx_err on_restart(void *arg, struct cmx_why *why)
 {
     (void)arg;
+    (void)why;
     restart = 1;
+    return CMX_OK;
 }
 
 static void on_signal(int sig)
@@ -118,7 +120,7 @@ static void run(const char *up, struct cmx_ota_config *config, uint16_t *port)
     printf("listening %u\n", *port);
     fflush(stdout);
     while (!stop && !restart) {
-        const struct cmx_confirm_facts facts = {!up || access(up, F_OK) == 0, true};
+        const struct cmx_confirm_facts facts = {.sessions_up = !up || access(up, F_OK) == 0, .isolation_active = true};
 
         (void)cmx_ota_watch(service, &facts);
         usleep(20000);

@@ -1,6 +1,7 @@
-# ota_image.sh - for scenarios: ESP-IDF application images made by the real tools. Source it after tests/e2e/lib.sh.
+# ota_image.sh - for scenarios: creates ESP-IDF application images with the real tools. Source it after tests/e2e/lib.sh.
 # make_image OUT VERSION [CHIP] [SECURE_VERSION] [KILOBYTES]: compiles a program with an application descriptor for RISC-V
-# and lets esptool's elf2image make the image (for the S3 the ELF's machine is patched: only its chip id and layout matter).
+# and converts it with esptool's elf2image. (For the S3 the ELF's machine is patched, because only the chip id and the
+# layout matter.)
 ESPTOOL_VERSION=5.6.0
 
 esptool_ready() {

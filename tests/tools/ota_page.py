@@ -1,5 +1,5 @@
 """Drives the update page in Chromium: ota_page.py URL WEBDRIVER_PORT FOLDER. FOLDER holds v2.bin, v3.bin, v4.bin, bare.bin, broken.bin;
-screenshots go there too. Exits non-zero where the page does not do what a person must be able to rely on."""
+screenshots are written there. Exits non-zero if a check fails."""
 import json
 import os
 import socket
@@ -33,7 +33,7 @@ lost = []
 
 
 class Link:
-    """The way from the browser to the device: can be cut, so that the browser learns of it and the device does not, and mended."""
+    """A TCP relay between browser and device. cut() closes the browser's connections but keeps the device's; restore() relays again."""
 
     def __init__(self, port):
         self.port, self.up, self.sent, self.lock, self.open = port, True, 0, threading.Lock(), set()
@@ -73,12 +73,12 @@ class Link:
                 to.sendall(data)
                 if counts:
                     self.sent += len(data)
-                    time.sleep(len(data) / 250000)  # what is on its way is with the browser, not in the device's buffers
+                    time.sleep(len(data) / 250000)  # unsent bytes stay in the browser, not in the device's buffers
             if self.up:
                 to.shutdown(socket.SHUT_WR)
         except OSError:
             pass
-        lost.append(source)  # stays open: the device hears nothing
+        lost.append(source)  # stays open: the device does not notice
 
     def cut(self):
         with self.lock:
@@ -86,7 +86,7 @@ class Link:
             self.reset(*self.open)
             self.open.clear()
 
-    def mend(self):
+    def restore(self):
         self.sent = 0
         self.up = True
 
@@ -96,7 +96,7 @@ def state():
 
 
 try:
-    # /serverIndex, the original's address, leads to the page; it says what runs.
+    # /serverIndex, the original's address, leads to the page, which shows the running version.
     b.get(url + "/serverIndex")
     b.wait(lambda: b.text("#version") != "…")
     check(b.run("return location.pathname") == "/", "/serverIndex leads to the page")
@@ -105,7 +105,7 @@ try:
     check(b.text("#signature") == "required", "signatures are required")
     b.screenshot(file("page-1-idle.png"))
 
-    # Self-contained: nothing came from elsewhere, and the policy lets nothing.
+    # Self-contained: no resource comes from another origin, and the policy blocks such resources.
     check(b.run("return performance.getEntriesByType('resource').filter(r => !r.name.startsWith(location.origin)"
                 " && !r.name.startsWith('data:')).length") == 0, "no outside resource")
     blocked = b.run_async("const done = arguments[0]; document.addEventListener('securitypolicyviolation', e =>"
@@ -113,14 +113,14 @@ try:
                           " document.body.append(i); setTimeout(() => done('loaded'), 3000)")
     check("img-src" in blocked, "the policy blocks outside resources")
 
-    # Every control has a name, the outcome is announced.
+    # Every control has a name, and the outcome is announced.
     unnamed = b.run("return [...document.querySelectorAll('input, button, progress')].filter(e => !(e.labels && e.labels.length)"
                     " && !e.textContent.trim()).length")
     check(unnamed == 0, "every control has a name")
     check(b.run("const o = document.getElementById('outcome'); return o.getAttribute('role') + o.getAttribute('aria-live')")
           == "statuspolite", "the outcome is announced to screen readers")
 
-    # A refusal, told in the device's words.
+    # A refusal, with the device's text.
     b.type("#file", file("bare.bin"))
     b.wait(lambda: "version 9.0.0" in b.text("#about"))
     b.run("document.getElementById('go').click()")
@@ -131,14 +131,17 @@ try:
     b.wait(lambda: "not an ESP-IDF" in b.text("#about"))
     b.run("document.getElementById('go').click()")
     b.wait(lambda: "no ESP-IDF application image" in outcome())
-    check(b.text("#version") == "1.0.0", "what runs is still the old version")
+    check(b.text("#version") == "1.0.0", "the old version still runs")
+    b.wait(lambda: len(b.run("return [...document.querySelectorAll('#uploads li')]")) == 2)
+    past = b.run("return [...document.querySelectorAll('#uploads li')].map(e => e.textContent)")
+    check("Refused" in past[0] and "no ESP-IDF" in past[0] and "not signed" in past[1] and "ago, from " in past[1], f"the uploads since the start, the latest first: {past}")
 
     # Keyboard only, from the top of the page: Tab to the file, Tab to the button, Enter.
     b.get(url + "/")
     b.wait(lambda: b.text("#version") == "1.0.0")
     b.press("TAB")
     check(b.run("return document.activeElement.id") == "file", "Tab reaches the file field first")
-    b.type("#file", file("v2.bin"))  # what a file dialog would do
+    b.type("#file", file("v2.bin"))  # as a file dialog does
     b.run("document.getElementById('file').focus()")
     b.press("TAB")
     check(b.run("return document.activeElement.id") == "go", "then the button")
@@ -148,11 +151,11 @@ try:
     b.screenshot(file("page-3-progress.png"))
     check("KB/s" in b.text("#numbers") or "MB/s" in b.text("#numbers"), "progress and speed: " + b.text("#numbers"))
     b.wait(lambda: outcome().startswith("Done"), 90)
-    check(outcome() == "Done: version 2.0.0 now runs from ota_1.", "the page waits and says: " + outcome())
-    check(b.run("return document.activeElement.id") == "go", "focus is back at the button")
+    check(outcome() == "Done: version 2.0.0 now runs from ota_1.", "the page waits for the restart and shows: " + outcome())
+    check(b.run("return document.activeElement.id") == "go", "the button has the focus again")
     b.screenshot(file("page-4-done.png"))
 
-    # Stop, then the rest: the device holds what it has.
+    # Stop, then continue: the device keeps the bytes that it has.
     b.wait(lambda: "trial" not in b.text("#version"))
     b.type("#file", file("v3.bin"))
     b.run("document.getElementById('go').click()")
@@ -164,9 +167,10 @@ try:
     check(b.text("#version") == "2.0.0", "an upload that was stopped changes nothing")
     b.run("document.getElementById('go').click()")
     b.wait(lambda: outcome().startswith("Done"), 90)
-    check("3.0.0" in outcome(), "and can be begun again: " + outcome())
+    check("3.0.0" in outcome(), "and can be started again: " + outcome())
 
-    # The connection is lost in the middle, and comes back: the page goes on by itself, from what the device holds.
+    # The connection is lost during the upload and restored: the page continues by itself after the bytes that the device
+    # holds.
     link = Link(int(url.rsplit(":", 1)[1]))
     b.get(link.url + "/")
     b.wait(lambda: b.text("#version") == "3.0.0")
@@ -177,19 +181,19 @@ try:
     b.wait(lambda: b.run("return document.getElementById('bar').value") > 30)
     link.cut()
     b.wait(lambda: "connection was lost" in outcome())
-    check("trying to continue" in outcome(), "a lost connection is told: " + outcome())
+    check("trying to continue" in outcome(), "a lost connection is reported: " + outcome())
     b.screenshot(file("page-5-lost.png"))
     held, size = state()["received"], os.path.getsize(file("v4.bin"))
     check(0 < held < size, f"the device holds {held} of {size} bytes")
-    check(state()["state"] == "receiving", "and does not know yet")
-    link.mend()
+    check(state()["state"] == "receiving", "and has not noticed the loss yet")
+    link.restore()
     b.wait(lambda: outcome().startswith("Done"), 90)
     check("4.0.0" in outcome(), "the upload ends by itself: " + outcome())
     said = b.run("return said")
-    check(any(s.startswith("Continuing at") for s in said), "it says that it continues: " + str([s for s in said if "ontinu" in s]))
-    check(link.sent < size, f"what the device held was not sent again: {link.sent} bytes, requests and all, after the cut")
+    check(any(s.startswith("Continuing at") for s in said), "the page reports that it continues: " + str([s for s in said if "ontinu" in s]))
+    check(link.sent < size, f"bytes that the device held were not sent again: {link.sent} bytes including requests after the cut")
 
-    # A foreign page cannot: neither by form nor by fetch.
+    # Another site's page cannot update the device, neither by form nor by fetch.
     class Evil(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             body = (f"<form id=f method=post enctype=multipart/form-data action='{url}/update'>"
@@ -209,10 +213,10 @@ try:
     b.type("#file", file("v2.bin"))
     b.run("document.getElementById('f').submit()")
     b.wait(lambda: "another site" in b.run("return document.body ? document.body.innerText : ''"))
-    check(True, "a foreign page's form is refused")
-    # Rebinding: the device under a foreign name.
+    check(True, "another site's form is refused")
+    # DNS rebinding: the device under another name.
     b.get(url.replace("127.0.0.1", "evil.test") + "/")
-    check("not known by the name 'evil.test" in b.run("return document.body.innerText"), "a foreign name does not stand for the device")
+    check("not known by the name 'evil.test" in b.run("return document.body.innerText"), "requests under another name are refused")
     b.get(url + "/")
     b.wait(lambda: b.text("#version") == "4.0.0")
     check(True, "and the device runs 4.0.0")

@@ -1,5 +1,4 @@
-/* proxy_run.c - the engine alone, driven by lines on standard input: what end-to-end tests and benchmarks need and no
- * user does.
+/* proxy_run.c - runs the engine alone, controlled by lines on standard input, for end-to-end tests and benchmarks.
  *
  *   proxy_run HOST PORT USER KEYFILE PIN [option=value ...] -- CONTEXT ...
  *   CONTEXT: name,local_port,remote_port[,key=value ...]
@@ -9,10 +8,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/text.h"
+#include "cmxsafe/core/why.h"
 #include "cmxsafe/port/port.h"
+#include "cmxsafe/proxy/gateways.h"
 #include "cmxsafe/proxy/proxy.h"
-#include "linux_port.h"
+#include "port/linux/linux_port.h"
 
 #define CONTEXTS 32
 
@@ -33,10 +36,10 @@ static unsigned number(const char *s)
     return (unsigned)strtoul(s, NULL, 0);
 }
 
-static void on_session(void *arg, const char *session, bool up, cmx_err err)
+static void on_session(void *arg, const char *session, const char *host, bool up, cmx_err err)
 {
     (void)arg;
-    fprintf(stderr, "event session %s %s %s\n", session, up ? "up" : "down", cmx_err_name(err));
+    fprintf(stderr, "event session %s %s %s gateway=%s\n", session, up ? "up" : "down", cmx_err_name(err), host);
 }
 
 static void on_relay(void *arg, const struct cmx_relay_event *e)
@@ -57,7 +60,9 @@ static void gateway_option(char *o)
     if (!v)
         die("option", o);
     *v++ = 0;
-    if (!strcmp(o, "pin"))
+    if (!strcmp(o, "host"))
+        gateway.host = v;
+    else if (!strcmp(o, "pin"))
         pins[gateway.n_host_keys++] = v;
     else if (!strcmp(o, "password"))
         gateway.password = v;
@@ -109,6 +114,10 @@ static void context_option(struct cmx_context *c, char *o)
         c->probe_interval_s = number(v);
     else if (!strcmp(o, "connect"))
         c->connect_timeout_s = number(v);
+    else if (!strcmp(o, "peer"))
+        c->peer = (cmx_proxy_peer)number(v);
+    else if (!strcmp(o, "from"))
+        c->allow_from = v;
     else
         die("context option", o);
 }
@@ -137,11 +146,11 @@ static void print_status(struct cmx_proxy *p)
     size_t n = cmx_proxy_status(p, st, CONTEXTS);
 
     for (size_t i = 0; i < n; i++)
-        printf("%s state=%s sessions=%u open=%u total=%llu refused=%llu in=%llu out=%llu error=%s text=%s\n",
+        printf("%s state=%s sessions=%u open=%u total=%llu refused=%llu in=%llu out=%llu gateway=%s error=%s text=%s\n",
                st[i].name, cmx_context_state_name(st[i].state), st[i].sessions, st[i].relays_open,
                (unsigned long long)st[i].relays_total, (unsigned long long)st[i].relays_refused,
-               (unsigned long long)st[i].bytes_in, (unsigned long long)st[i].bytes_out, cmx_err_name(st[i].last_error),
-               st[i].last_error_text);
+               (unsigned long long)st[i].bytes_in, (unsigned long long)st[i].bytes_out,
+               st[i].gateway ? st[i].gateway : "-", cmx_err_name(st[i].last_error), st[i].last_error_text);
 }
 
 static void print_mem(void)
@@ -152,11 +161,22 @@ static void print_mem(void)
     printf("mem live=%zu blocks=%zu peak=%zu calls=%zu\n", m.live_bytes, m.live_blocks, m.peak_bytes, (size_t)m.calls);
 }
 
+static bool all_up(struct cmx_proxy *p)
+{
+    static struct cmx_context_status st[CMX_PROXY_CONTEXTS_MAX];
+    const size_t n = cmx_proxy_status(p, st, CMX_PROXY_CONTEXTS_MAX);
+
+    for (size_t i = 0; i < n; i++)
+        if (st[i].state != CMX_STATE_UP)
+            return false;
+    return true;
+}
+
 static void wait_up(struct cmx_proxy *p)
 {
-    for (int i = 0; i < 3000 && !cmx_proxy_all_up(p); i++)
+    for (int i = 0; i < 3000 && !all_up(p); i++)
         cmx_port_sleep_ms(10);
-    printf("%s\n", cmx_proxy_all_up(p) ? "up" : "down");
+    printf("%s\n", all_up(p) ? "up" : "down");
 }
 
 static void set(struct cmx_proxy *p, const char *line)
@@ -165,12 +185,37 @@ static void set(struct cmx_proxy *p, const char *line)
     static char copies[16][1024]; /* they live as long as the contexts that point into them: until exit */
     static unsigned used;
     char *copy = strcpy(copies[used++ % 16], line);
-    char why[128];
+    struct cmx_why why = {""};
 
     n_contexts = 0;
     for (char *c = strtok_r(copy, " ", &save); c; c = strtok_r(NULL, " ", &save))
         parse_context(c);
-    printf("set %s\n", cmx_err_name(cmx_proxy_reconfigure(p, &gateway, contexts, n_contexts, why, sizeof why)));
+    printf("set %s\n", cmx_err_name(cmx_proxy_reconfigure(p, &gateway, contexts, n_contexts, &why)));
+}
+
+/* Replaces the list of gateways; the contexts stay. */
+static void set_host(struct cmx_proxy *p, const char *text)
+{
+    static char copies[16][CMX_GATEWAYS_TEXT_MAX];
+    static unsigned used;
+    char *copy = copies[used++ % 16];
+    struct cmx_why why = {""};
+
+    if (cmx_text_copy(copy, sizeof copies[0], text)) {
+        printf("host too long\n");
+        return;
+    }
+    gateway.host = copy;
+    printf("host %s\n", cmx_err_name(cmx_proxy_reconfigure(p, &gateway, contexts, n_contexts, &why)));
+}
+
+/* A heap of that many free bytes, as a device reports it. */
+static size_t heap = SIZE_MAX;
+
+static size_t heap_free(void *arg)
+{
+    (void)arg;
+    return heap;
 }
 
 static void command(struct cmx_proxy *p, char *line)
@@ -186,8 +231,14 @@ static void command(struct cmx_proxy *p, char *line)
         wait_up(p);
     else if (!strncmp(line, "fail ", 5))
         cmx_mem_fail_at(number(line + 5));
+    else if (!strncmp(line, "heap ", 5))
+        heap = number(line + 5);
+    else if (!strncmp(line, "updating ", 9))
+        cmx_proxy_set_updating(p, number(line + 9));
     else if (!strncmp(line, "set ", 4))
         set(p, line + 4);
+    else if (!strncmp(line, "host ", 5))
+        set_host(p, line + 5);
     else
         printf("? %s\n", line);
     printf(".\n");
@@ -197,7 +248,8 @@ static void command(struct cmx_proxy *p, char *line)
 int main(int argc, char **argv)
 {
     struct cmx_proxy *p;
-    char why[128], line[1024];
+    char line[1024];
+    struct cmx_why why = {""};
     int i = 6;
     cmx_err err;
 
@@ -212,9 +264,10 @@ int main(int argc, char **argv)
         gateway_option(argv[i]);
     for (i++; i < argc; i++)
         parse_context(argv[i]);
-    err = cmx_proxy_create(&p, &gateway, contexts, n_contexts, &hooks, why, sizeof why);
+    cmx_linux_set_device(&(struct cmx_linux_device){.heap_free = heap_free, .wakes = true});
+    err = cmx_proxy_create(&p, &gateway, contexts, n_contexts, &hooks, &why);
     if (err)
-        die("create", *why ? why : cmx_err_text(err));
+        die("create", cmx_why_text(&why, err));
     if (cmx_proxy_start(p, 0))
         die("start", "out of memory");
     printf("started\n.\n");

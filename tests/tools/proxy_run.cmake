@@ -1,4 +1,7 @@
-# The same with an engine that is not so patient with a gateway that owes a channel's close.
-add_executable(proxy_run_hasty ${source} ${CMAKE_SOURCE_DIR}/src/cmxsafe/proxy/relay.c)
-target_compile_definitions(proxy_run_hasty PRIVATE CMX_RELAY_CLOSE_TIMEOUT_MS=3000)
-target_link_libraries(proxy_run_hasty PRIVATE cmxsafe_linux cmxsafe_device cmxsafe_read_ahead)
+# The same with short times: for the gateway to answer a CLOSE, until a session counts as working, until a connection rests.
+add_executable(proxy_run_hasty ${source} ${CMAKE_SOURCE_DIR}/src/cmxsafe/proxy/relay.c
+                               ${CMAKE_SOURCE_DIR}/src/cmxsafe/proxy/relay_rest.c
+                               ${CMAKE_SOURCE_DIR}/src/cmxsafe/proxy/session.c)
+target_compile_definitions(proxy_run_hasty PRIVATE CMX_RELAY_CLOSE_TIMEOUT_MS=3000 CMX_SESSION_PROVEN_MS=1000
+                                                   CMX_RELAY_REST_MS=200)
+target_link_libraries(proxy_run_hasty PRIVATE cmxsafe_linux cmxsafe_read_ahead)

@@ -1,4 +1,4 @@
-"""A WebDriver client (W3C) as small as the page tests need: drives Chromium through chromedriver with nothing but Python."""
+"""A small WebDriver client (W3C) for the page tests: drives Chromium through chromedriver, with Python's standard library only."""
 import base64
 import json
 import subprocess
@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
-KEYS = {"TAB": "\ue004", "ENTER": "\ue007", "SPACE": " ", "SHIFT": "\ue008"}
+KEYS = {"TAB": "\ue004", "ENTER": "\ue007", "SPACE": " ", "SHIFT": "\ue008", "ESCAPE": "\ue00c"}
 
 
 class Browser:
@@ -60,6 +60,10 @@ class Browser:
 
     def run_async(self, script, *args):
         return self.call("POST", "/execute/async", {"script": script, "args": list(args)})
+
+    def cdp(self, command, **params):
+        """A command of Chromium's own protocol."""
+        return self.call("POST", "/goog/cdp/execute", {"cmd": command, "params": params})
 
     def screenshot(self, path):
         with open(path, "wb") as f:

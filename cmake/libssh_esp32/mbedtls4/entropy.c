@@ -1,4 +1,5 @@
-/* entropy.c - what libssh seeds its generator with: ESP-IDF 6 leaves Mbed TLS's own collector out, PSA has the hardware's. */
+/* entropy.c - what libssh seeds its generator with: ESP-IDF 6 leaves Mbed TLS's own collector out, PSA has the
+ * hardware's. */
 #include <mbedtls/entropy.h>
 #include <psa/crypto.h>
 

@@ -12,7 +12,7 @@ static mbedtls_rsa_context *rsa_of(const mbedtls_pk_context *pk)
     return mbedtls_pk_get_type(pk) == MBEDTLS_PK_RSA ? pk->pk_ctx : NULL;
 }
 
-/* As in Mbed TLS 3: after it pk_ctx is an empty RSA key, for libssh to fill. */
+/* As in Mbed TLS 3: afterwards pk_ctx is an empty RSA key, which libssh fills. */
 int cmx_pk_setup(mbedtls_pk_context *pk, const mbedtls_pk_info_t *info)
 {
     int rc = mbedtls_pk_setup(pk, info);

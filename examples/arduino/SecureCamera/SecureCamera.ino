@@ -1,7 +1,8 @@
-// SecureCamera - the CameraWebServer example of the ESP32 core, its stream reachable at the gateway alone.
-// For ESP32-S3 boards with an OV2640 (Freenove ESP32-S3-WROOM CAM and boards wired like it); other boards: the pins below.
-// Partition scheme: one with two slots for the application; with PSRAM.
-// At the gateway: open http://127.0.0.1:81/stream
+// SecureCamera - the stream of a camera, reachable only at the gateway.
+// Board: ESP32-S3 with PSRAM and an OV2640, such as the Freenove ESP32-S3-WROOM CAM; change the pins below for other boards.
+// Core: esp32 by Espressif Systems, 3.0 or later. Library: LibSSH-ESP32, 5.4 or later.
+// Partition scheme: one with two application slots, such as "8M with spiffs (3MB APP/1.5MB SPIFFS)".
+// Open http://127.0.0.1:81/stream at the gateway.
 
 #include <WiFi.h>
 
@@ -14,8 +15,6 @@
 #include "sm.h"
 #include "ota.h"
 #include "remoteAttest.h"
-#include "cmxsafe/port/esp/device_esp.h"
-#include "libssh_esp32.h"
 
 TaskParameters streamPort = {
     .local_port = 81,
@@ -83,7 +82,7 @@ static void startCameraServer() {
   httpd_config_t config = HTTPD_DEFAULT_CONFIG();
   httpd_handle_t server = NULL;
   config.server_port = 81;
-  config.ctrl_port = 32773;  // one of those that isolation knows (CONFIG_CMX_HTTP_CTRL_PORT and the next three)
+  config.ctrl_port = 32773;  // isolation permits 32770 to 32773 (CONFIG_CMX_HTTP_CTRL_PORT and the next three)
   if (httpd_start(&server, &config) == ESP_OK) {
     httpd_register_uri_handler(server, &stream);
   }
@@ -91,9 +90,7 @@ static void startCameraServer() {
 
 void setup() {
   Serial.begin(115200);
-  esp_log_level_set("*", ESP_LOG_INFO);  // the core shows errors alone
-  libssh_begin();
-  ESP_ERROR_CHECK(cmx_esp_init(NULL));
+  esp_log_level_set("*", ESP_LOG_INFO);  // the core's default level hides cmxsafe's log
   ESP_ERROR_CHECK(esp_camera_init(&camera));
 
   WiFi.begin(WIFI_SSID, WIFI_PASSWORD);

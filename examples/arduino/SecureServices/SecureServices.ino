@@ -1,5 +1,7 @@
-// SecureServices - a plain web page, an updater and attestation, reachable at the gateway alone. Any ESP32 with Wi-Fi.
-// Partition scheme: one with two slots for the application of 1.9 MB or more, "Minimal SPIFFS (1.9MB APP with OTA)".
+// SecureServices - a web page, firmware update and attestation, reachable only at the gateway.
+// Board: any ESP32 with Wi-Fi. The first ESP32 has no HMAC peripheral: attestation needs an S2, S3, C3, C5 or C6.
+// Core: esp32 by Espressif Systems, 3.0 or later. Library: LibSSH-ESP32, 5.4 or later.
+// Partition scheme: "Minimal SPIFFS (1.9MB APP with OTA)", or another with two application slots of 1.9 MB or more.
 // At the gateway:
 //   curl http://127.0.0.1:8080/
 //   curl -X POST -F "update=@firmware.bin" http://127.0.0.1:8989/update
@@ -14,8 +16,6 @@
 #include "sm.h"
 #include "ota.h"
 #include "remoteAttest.h"
-#include "cmxsafe/port/esp/device_esp.h"
-#include "libssh_esp32.h"
 
 TaskParameters webPort = {
     .local_port = 80,
@@ -27,9 +27,7 @@ WebServer server(80);
 
 void setup() {
   Serial.begin(115200);
-  esp_log_level_set("*", ESP_LOG_INFO);  // the core shows errors alone
-  libssh_begin();
-  ESP_ERROR_CHECK(cmx_esp_init(NULL));
+  esp_log_level_set("*", ESP_LOG_INFO);  // the core's default level hides cmxsafe's log
 
   WiFi.begin(WIFI_SSID, WIFI_PASSWORD);
   while (WiFi.status() != WL_CONNECTED) {

@@ -1,27 +1,33 @@
-// settings.h - what the device must know to reach its gateway. Fill in and upload.
+// settings.h - how the device reaches its gateway. Edit the values, then upload.
+// Every macro with its default: src/cmxsafe/device/defaults.h.
 #ifndef SETTINGS_CMXSAFE
 #define SETTINGS_CMXSAFE
 
 #define WIFI_SSID "network"
 #define WIFI_PASSWORD "password"
 
-#define SSH_REMOTE_HOST "gateway.example"  // an SSH server: name or address
+#define SSH_REMOTE_HOST "gateway.example" // an SSH server: name or address
 #define SSH_REMOTE_PORT 22
 #define SSH_LOCAL_HOST "127.0.0.1"
 #define USERNAME1 "camera-1"
 
-// At the gateway: ssh-keygen -lf /etc/ssh/ssh_host_ecdsa_key.pub
+// What this command prints at the gateway: ssh-keygen -lf /etc/ssh/ssh_host_ecdsa_key.pub
 #define SSH_HOST_KEY "SHA256:what it prints"
 
-// The key is derived from the eFuse key; 'cmxsafe gateway enroll --hwkey' prints the public half. Or a password:
-#define SSH_CLIENT_KEY_DERIVED 1
+// With neither key nor password here the device makes an SSH key at its first start, and prints the public half and the fingerprint
+// on the serial port: add that line to the account's authorized_keys, or enrol it. If an HMAC_UP key is burned into eFuse the SSH key
+// is derived from it instead. 1: accept only the derived one.
+#define SSH_CLIENT_KEY_DERIVED 0
 #define PASSWORD1 ""
 
-#define TIMEOUT_SECONDS 10
-#define VERBOSITY SSH_LOG_NOLOG
-#define SSHMULTICHANNEL 1  // 0: a session for each context, 35 KB each: see docs/ESP32.md, "On an Arduino core"
+// At a fleet's gateway: the address that belongs to the device's key, "fleet:" and the prefix that 'cmxsafe gateway show' prints.
+#define SSH_REMOTE_ADDRESS ""
 
-// The public half of the key that signs firmware: 'cmxsafe image key' prints it. Empty: any image is accepted.
+#define TIMEOUT_SECONDS 10
+#define VERBOSITY SSH_LOG_NOLOG // SSH_LOG_PACKET: more log lines
+#define SSHMULTICHANNEL 1       // one SSH session for all contexts; each further session takes 30 KB of RAM
+
+// The public half of the key that signs firmware, as 'cmxsafe image key' prints it. Empty: any image is accepted.
 #define OTA_PUBLIC_KEY ""
 
 #endif

@@ -1,11 +1,11 @@
-"""The example on an emulated ESP32-C3, for everyone who has ESP-IDF and its emulator:
+"""The example on an emulated ESP32-C3 or ESP32-S3, with ESP-IDF and its emulator:
 
     pip install pytest-embedded-idf~=1.18 pytest-embedded-qemu~=1.18       # ~=2.9 with esptool 5, as ESP-IDF 6 has it
     idf.py -DIDF_TARGET=esp32c3 -DSDKCONFIG_DEFAULTS="sdkconfig.defaults;sdkconfig.ci.qemu" build
     pytest --target esp32c3 --embedded-services idf,qemu pytest_secure_services.py
 
-The second test needs a gateway at the desk, which the firmware was given before the build (port 22922, user, pinned host key,
-a key derived from eFuse), and which knows the key that `cmxsafe identity public` prints for KEY: then set CMX_GATEWAY=1.
+and the same with esp32s3. The second test needs a gateway on this machine, which the firmware names (port 22922, user, pinned host key,
+a key derived from eFuse) and which accepts the key that `cmxsafe identity public` prints for KEY: set CMX_GATEWAY=1 to run it.
 """
 import os
 import socket
@@ -24,37 +24,40 @@ PORTS = (81, 8989, 8888)
 FLASH_BEGIN = 0x10000
 
 
-def efuse_image() -> bytes:
-    """A chip of revision 0.3, older ones boot no image of ESP-IDF 5, with KEY in BLOCK_KEY3 for HMAC_UP, readable."""
+def efuse_image(target: str) -> bytes:
+    """The eFuse of a chip with KEY in BLOCK_KEY3 for HMAC_UP: read-protected on the S3, readable on the C3."""
     image = bytearray(1024)
-    image[0x0C] = 8 << 4
-    image[0x18:0x1E] = bytes.fromhex("02c3c3000001")[::-1]
-    image[0x26] = 3 << 2
+    image[0x0C] = 8 << 4  # KEY_PURPOSE_3 = HMAC_UP
+    image[0x18:0x1E] = bytes.fromhex("02c3c3000001")[::-1]  # MAC
     image[0xD0:0xF0] = KEY
+    image[0x26] = 3 << 2  # revision 0.3: ESP-IDF 5 boots on no older C3
+    if target == "esp32s3":
+        image[0x04] = 1 << 3  # RD_DIS: BLOCK_KEY3
     return bytes(image)
 
 
 @pytest.fixture
 def web_port() -> int:
-    """A port of the desk that leads to the device's port 80, where a page is served to nobody but the proxies."""
+    """A port of this machine that leads to the device's port 80, whose page only proxies may reach."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
 
 
 @pytest.fixture
-def qemu_extra_args(tmp_path: Path, web_port: int) -> str:
+def qemu_extra_args(tmp_path: Path, web_port: int, target: str) -> str:
     efuse = tmp_path / "efuse.bin"
-    efuse.write_bytes(efuse_image())
+    efuse.write_bytes(efuse_image(target))
     return (
         f"-nic user,model=open_eth,hostfwd=tcp:127.0.0.1:{web_port}-:80 "
         f"-drive file={efuse},if=none,format=raw,id=efuse "
-        "-global driver=nvram.esp32c3.efuse,property=drive,value=efuse "
-        "-global driver=timer.esp32c3.timg,property=wdt_disable,value=true"
+        f"-global driver=nvram.{target}.efuse,property=drive,value=efuse "
+        f"-global driver=timer.{target}.timg,property=wdt_disable,value=true"
     )
 
 
 @pytest.mark.esp32c3
+@pytest.mark.esp32s3
 @pytest.mark.qemu
 def test_isolated(dut: Dut, web_port: int) -> None:
     started = [r"ota: running version \S+ from ota_0", r"attest: attestation on port 8888", r"isolation: in force"]
@@ -67,6 +70,7 @@ def test_isolated(dut: Dut, web_port: int) -> None:
 
 
 @pytest.mark.esp32c3
+@pytest.mark.esp32s3
 @pytest.mark.qemu
 @pytest.mark.skipif(not os.environ.get("CMX_GATEWAY"), reason="no gateway: CMX_GATEWAY is not set")
 def test_reached_through_the_gateway(dut: Dut) -> None:

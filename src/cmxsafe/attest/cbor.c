@@ -121,33 +121,3 @@ cmx_err cmx_cbor_get_bool(struct cmx_buf *b, bool *out)
     *out = item.value == CMX_CBOR_TRUE;
     return CMX_OK;
 }
-
-cmx_err cmx_cbor_skip(struct cmx_buf *b)
-{
-    uint64_t left[CMX_CBOR_DEPTH_MAX + 1] = {1}; /* items still to come, at each depth */
-    unsigned depth = 0;
-
-    while (depth || left[0]) {
-        struct cmx_cbor_item item;
-        cmx_err err = cmx_cbor_get(b, &item);
-        uint64_t inside = 0;
-
-        if (err)
-            return err;
-        left[depth]--;
-        if (item.major == CMX_CBOR_TAG)
-            inside = 1;
-        else if (item.major == CMX_CBOR_ARRAY)
-            inside = item.value;
-        else if (item.major == CMX_CBOR_MAP)
-            inside = item.value > UINT64_MAX / 2 ? UINT64_MAX : 2 * item.value; /* either way more than there is */
-        if (inside) {
-            if (++depth > CMX_CBOR_DEPTH_MAX)
-                return CMX_EFORMAT;
-            left[depth] = inside;
-        }
-        while (depth && !left[depth])
-            depth--;
-    }
-    return CMX_OK;
-}

@@ -1,5 +1,6 @@
 /* cbor.h - the part of CBOR (RFC 8949) that evidence needs, in its deterministic form (section 4.2.1): shortest heads,
- * definite lengths. Pure; writes to and reads from a bounded buffer. What a reader accepts is what a writer makes. */
+ * definite lengths. Pure; writes to and reads from a bounded buffer. The reader accepts exactly what the writer makes.
+ */
 #ifndef CMX_ATTEST_CBOR_H
 #define CMX_ATTEST_CBOR_H
 
@@ -25,7 +26,6 @@ typedef enum {
 #define CMX_CBOR_FALSE 20
 #define CMX_CBOR_TRUE 21
 #define CMX_CBOR_NULL 22
-#define CMX_CBOR_DEPTH_MAX 8
 
 /* Writing, numbers of 32 bits at most. CMX_ENOSPC: the buffer may hold a part. */
 CMX_MUST_USE cmx_err cmx_cbor_put_head(struct cmx_buf *b, cmx_cbor_major major, uint32_t value);
@@ -40,17 +40,14 @@ struct cmx_cbor_item {
     const uint8_t *data; /* byte and text strings: value bytes, borrowed from the buffer */
 };
 
-/* Reading one head, and its string. CMX_ETRUNC; CMX_EFORMAT: not deterministic, or a kind that evidence has no use for
+/* Reading one head, and its string. CMX_ETRUNC; CMX_EFORMAT: not deterministic, or a kind that evidence does not use
  * (floats, indefinite lengths). */
 CMX_MUST_USE cmx_err cmx_cbor_get(struct cmx_buf *b, struct cmx_cbor_item *out);
 
-/* The same, of a kind that must be there: CMX_EFORMAT otherwise. */
+/* The same for an expected kind. CMX_EFORMAT: another kind. */
 CMX_MUST_USE cmx_err cmx_cbor_expect(struct cmx_buf *b, cmx_cbor_major major, struct cmx_cbor_item *out);
 CMX_MUST_USE cmx_err cmx_cbor_get_int(struct cmx_buf *b, int64_t *out);
 CMX_MUST_USE cmx_err cmx_cbor_get_bool(struct cmx_buf *b, bool *out);
-
-/* Skips one whole item with all that it contains, at most CMX_CBOR_DEPTH_MAX deep. */
-CMX_MUST_USE cmx_err cmx_cbor_skip(struct cmx_buf *b);
 
 #ifdef __cplusplus
 }

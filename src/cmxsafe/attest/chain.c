@@ -2,14 +2,14 @@
 
 #include <string.h>
 
-void cmx_walk_init(struct cmx_walk *w, const struct cmx_ranges *ranges)
+void cmx_chain_walk_init(struct cmx_walk *w, const struct cmx_ranges *ranges)
 {
     w->ranges = *ranges;
     w->at = 0;
     w->offset = ranges->n ? ranges->r[0].begin : 0;
 }
 
-bool cmx_walk_next(struct cmx_walk *w, uint32_t *offset, size_t *len)
+bool cmx_chain_walk_next(struct cmx_walk *w, uint32_t *offset, size_t *len)
 {
     uint32_t left;
 
@@ -29,7 +29,7 @@ cmx_err cmx_chain_init(struct cmx_chain *c, const struct cmx_ranges *ranges, con
 {
     if (ranges->n == 0 || challenge_len == 0 || challenge_len > CMX_CHALLENGE_MAX)
         return CMX_EINVAL;
-    cmx_walk_init(&c->walk, ranges);
+    cmx_chain_walk_init(&c->walk, ranges);
     memset(c->h, 0, sizeof c->h);
     memcpy(c->challenge, challenge, challenge_len);
     c->challenge_len = challenge_len;
@@ -39,7 +39,7 @@ cmx_err cmx_chain_init(struct cmx_chain *c, const struct cmx_ranges *ranges, con
 
 bool cmx_chain_want(struct cmx_chain *c, uint32_t *offset, uint8_t **dst, size_t *len)
 {
-    if (!cmx_walk_next(&c->walk, offset, &c->chunk_len))
+    if (!cmx_chain_walk_next(&c->walk, offset, &c->chunk_len))
         return false;
     *dst = c->msg + sizeof c->h;
     *len = c->chunk_len;

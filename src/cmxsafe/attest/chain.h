@@ -1,8 +1,9 @@
-/* chain.h - the value of /hash: which bytes are read, which messages are MACed, in which order. Pure: reading the flash
- * and asking the key is the caller's.
+/* chain.h - the value of /hash: which bytes are read and which messages are MACed, in which order. Pure: the caller
+ * reads flash and computes the MACs.
  *
- * DESIGN.md section 5, the seed's bit for bit: H0 = 32 zero bytes; for each chunk of 4,096 bytes (the last of a range
- * may be shorter) H = HMAC-SHA256(key, H || chunk || challenge). Several ranges make one chain, in the order given.
+ * The same value as the original CMXsafe-ESP32 computes: H0 = 32 zero bytes; for each chunk of 4,096 bytes (the last of
+ * a range may be shorter) H = HMAC-SHA256(key, H || chunk || challenge). Several ranges make one chain, in the order
+ * given.
  *
  *     while (cmx_chain_want(&c, &offset, &dst, &len)) {
  *         read flash at offset, len bytes, to dst;
@@ -26,17 +27,17 @@ extern "C" {
 #define CMX_CHUNK 4096
 #define CMX_CHALLENGE_MAX 512
 
-/* Where a walk over ranges stands. */
+/* The position of a walk over ranges. */
 struct cmx_walk {
     size_t at;       /* the range */
     uint32_t offset; /* the next chunk begins here, within that range */
     struct cmx_ranges ranges;
 };
 
-void cmx_walk_init(struct cmx_walk *w, const struct cmx_ranges *ranges);
+void cmx_chain_walk_init(struct cmx_walk *w, const struct cmx_ranges *ranges);
 
-/* The next chunk, at most CMX_CHUNK bytes, never across the end of a range. False: there is none. */
-bool cmx_walk_next(struct cmx_walk *w, uint32_t *offset, size_t *len);
+/* The next chunk: at most CMX_CHUNK bytes, within one range. False: no more chunks. */
+bool cmx_chain_walk_next(struct cmx_walk *w, uint32_t *offset, size_t *len);
 
 /* About 5 KB: on the heap, or static. */
 struct cmx_chain {

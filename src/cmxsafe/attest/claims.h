@@ -1,6 +1,6 @@
-/* claims.h - the claims' numbers, shared by what writes and what reads them; not for other modules.
+/* claims.h - the claims' numbers, shared by encoder and decoder; internal to attest.
  * Positive: IANA's CBOR Web Token Claims registry (RFC 9711 section 10.2.1). Below -65536: private use (RFC 8392
- * section 9.1), given a meaning by CMX_EVIDENCE_PROFILE. */
+ * section 9.1), defined by CMX_EVIDENCE_PROFILE. */
 #ifndef CMX_ATTEST_CLAIMS_H
 #define CMX_ATTEST_CLAIMS_H
 
@@ -18,7 +18,7 @@ enum {
     CLAIM_BOOT_SEED = 268,
     CLAIM_SW_NAME = 270,
     CLAIM_SW_VERSION = 271,
-    CLAIM_OWN = -75000, /* the profile's own follow, downwards */
+    CLAIM_OWN = -75000, /* the profile's own claims follow, descending */
     CLAIM_KEY = -75001,
     CLAIM_SLOT = -75002,
     CLAIM_SLOT_STATE = -75003,
@@ -32,11 +32,12 @@ enum {
     CLAIM_MEASURED = -75011
 };
 
-enum { COSE_ALG = 1, COSE_KID = 4, COSE_HMAC_256_256 = 5, TAG_COSE_MAC0 = 17, TAG_CWT = 61 };
+enum { COSE_ALG = 1, COSE_KID = 4, TAG_COSE_MAC0 = 17, TAG_COSE_SIGN1 = 18, TAG_CWT = 61 };
 
-#define COSE_TAG_LEN 32
+/* CBOR encodings of the algorithms (RFC 9053 tables 7 and 1): 5 and -7. */
+enum { COSE_HMAC_256_256 = 0x05, COSE_ES256 = 0x26 };
 
-/* The map of claims alone. */
+/* Only the map of claims. */
 CMX_MUST_USE cmx_err cmx_claims_encode(const struct cmx_evidence *e, struct cmx_buf *out);
 CMX_MUST_USE cmx_err cmx_claims_decode(struct cmx_buf *in, struct cmx_evidence *out);
 

@@ -31,7 +31,7 @@ static cmx_err read_between(struct cmx_buf *in, uint8_t *out, size_t min, size_t
     return CMX_OK;
 }
 
-/* A text, or bytes that are one. Control characters have no business in a name that a person will read. */
+/* A text, or bytes that hold one. Refuses control characters, because people read these names on terminals. */
 static cmx_err read_name(struct cmx_buf *in, cmx_cbor_major major, char out[CMX_EVIDENCE_NAME_MAX])
 {
     struct cmx_cbor_item item;
@@ -218,7 +218,7 @@ static cmx_err read_measured(struct cmx_buf *in, struct cmx_evidence *e)
     return CMX_OK;
 }
 
-/* In the order in which they must come. */
+/* In their required order. */
 static const struct {
     int64_t claim;
     bool optional;
@@ -249,7 +249,7 @@ static const struct {
 #define TABLE_LEN (sizeof table / sizeof table[0])
 
 /* One pass: each claim read must be the next of the table, or one after some optional ones. A claim unknown to the
- * profile is refused: the profile is a closed set, so nothing can be said that a verifier would overlook. */
+ * profile is refused, so that no claim escapes the verifier. */
 cmx_err cmx_claims_decode(struct cmx_buf *in, struct cmx_evidence *out)
 {
     struct cmx_cbor_item map;

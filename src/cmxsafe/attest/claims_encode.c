@@ -46,7 +46,7 @@ static cmx_err put_value(struct cmx_buf *b, cmx_field_kind kind, const struct cm
     }
 }
 
-/* Claims that there are. */
+/* The number of claims that are present. */
 static uint32_t count(const struct cmx_evidence *e)
 {
     return CMX_CLAIM_FIELDS - 3u + 1u + e->has_policy + e->has_gateway + (e->session_len > 0);

@@ -1,11 +1,13 @@
-/* evidence.h - what a device says of itself, as an Entity Attestation Token (EAT, RFC 9711): a CBOR Web Token (RFC
- * 8392) in a COSE_Mac0 with HMAC 256/256 (RFC 9052, RFC 9053 section 3.1). Pure: facts in, bytes out; bytes in, facts
- * out.
+/* evidence.h - a device's evidence as an Entity Attestation Token (EAT, RFC 9711): a CBOR Web Token (RFC
+ * 8392) in a COSE_Mac0 with HMAC 256/256 or a COSE_Sign1 with ES256 (RFC 9052; RFC 9053 sections 3.1 and 2.1). Pure.
  *
  *     61( 17( [ << {1: 5} >>, {4: ueid}, << claims >>, tag ] ) )
+ *     61( 18( [ << {1: -7} >>, {4: ueid}, << claims >>, signature ] ) )
  *
- * Claims are a map in deterministic order (RFC 8949 section 4.2.1); docs/ATTESTATION.md lists them. The profile names
- * this form; a change that an older verifier would misread gets a new profile. */
+ * The two differ in who can verify them: the MAC needs the evidence key, which also forges; the signature needs only a
+ * struct cmx_attest_key. Digests are keyed with the evidence key and with the appraisal key respectively. Claims are a
+ * map in deterministic order (RFC 8949 section 4.2.1); docs/ATTESTATION.md lists them. The profile names this form; a
+ * change that an older verifier would misread gets a new profile. */
 #ifndef CMX_ATTEST_EVIDENCE_H
 #define CMX_ATTEST_EVIDENCE_H
 
@@ -37,15 +39,17 @@ typedef enum {
 
 typedef enum { CMX_FLASH_PLAIN = 0, CMX_FLASH_DEVELOPMENT = 1, CMX_FLASH_RELEASE = 2 } cmx_flash_encryption;
 
-/* What holds the key (the values are cmx_key_kind's). */
+/* Where the key is held; the values are cmx_key_kind's. */
 typedef enum { CMX_HELD_NONE = 0, CMX_HELD_EFUSE = 1, CMX_HELD_TPM = 2, CMX_HELD_SOFTWARE = 3 } cmx_key_holder;
+
+typedef enum { CMX_EVIDENCE_MAC, CMX_EVIDENCE_SIGNED } cmx_evidence_form;
 
 struct cmx_measurement {
     struct cmx_range range;
     uint8_t digest[CMX_SHA256_LEN]; /* cmx_measure_* */
 };
 
-/* A zeroed one claims nothing good: no secure boot, debug enabled, isolation off. */
+/* A zeroed struct claims no protection: no secure boot, debug enabled, isolation off. */
 struct cmx_evidence {
     size_t nonce_len;
     cmx_debug_state debug;
@@ -57,11 +61,11 @@ struct cmx_evidence {
     size_t session_len; /* 0: not known */
     size_t n_measurements;
     bool secure_boot;
-    bool isolation; /* installed and deciding */
+    bool isolation; /* installed and enforced */
     bool has_policy, has_gateway;
     uint8_t boot_seed[32]; /* random, drawn at each boot */
     uint8_t policy[CMX_SHA256_LEN];
-    uint8_t gateway[CMX_SHA256_LEN]; /* SHA-256 of the gateway's host key blob, as ssh-keygen -l has it */
+    uint8_t gateway[CMX_SHA256_LEN]; /* SHA-256 of the gateway's host key blob, as ssh-keygen -l prints it */
     uint8_t ueid[CMX_EVIDENCE_UEID_LEN];
     uint8_t nonce[CMX_NONCE_MAX];
     uint8_t session[CMX_EVIDENCE_SESSION_MAX]; /* RFC 4253 section 7.2 */
@@ -73,27 +77,29 @@ struct cmx_evidence {
     struct cmx_measurement measurements[CMX_RANGES_MAX];
 };
 
-/* Appends the token. mac_key: cmx_identity_evidence_key. CMX_ENOSPC: room for CMX_EVIDENCE_TOKEN_MAX is enough.
- * CMX_EINVAL: a nonce of the wrong length. */
-CMX_MUST_USE cmx_err cmx_evidence_encode(const struct cmx_evidence *e, const uint8_t mac_key[32], struct cmx_buf *out);
+/* Appends the token. key: cmx_identity_evidence_key, or the scalar of cmx_identity_attest_key. CMX_ENOSPC: room for
+ * CMX_EVIDENCE_TOKEN_MAX is enough. CMX_EINVAL: a nonce of the wrong length. */
+CMX_MUST_USE cmx_err cmx_evidence_encode(const struct cmx_evidence *e, cmx_evidence_form form, const uint8_t key[32],
+                                         struct cmx_buf *out);
 
-/* Appends the claims as one JSON object for people and scripts, with the token itself in "token" (base64url), since
- * only that is authenticated. token may be NULL: then there is no such member. */
+/* Appends the claims as one JSON object for people and scripts, with the token in "token" (base64url), because only the
+ * token is authenticated. token may be NULL: the member is then absent. */
 CMX_MUST_USE cmx_err cmx_evidence_json(const struct cmx_evidence *e, const void *token, size_t token_len,
                                        struct cmx_buf *out);
 
-/* The ueid that a token names its key by, before anything is verified. CMX_EFORMAT, CMX_ETRUNC. */
-CMX_MUST_USE cmx_err cmx_evidence_key_id(const void *token, size_t len, uint8_t out[CMX_EVIDENCE_UEID_LEN]);
-
 /* Verifies the MAC, then decodes. CMX_ESIG: not made with this key; CMX_EFORMAT, CMX_ETRUNC: not a token of this
- * profile, bytes after its end, claims missing, doubled or out of order. *out is only valid after CMX_OK. */
+ * profile and form, bytes after its end, claims missing, doubled or out of order. *out is only valid after CMX_OK. */
 CMX_MUST_USE cmx_err cmx_evidence_verify(const void *token, size_t len, const uint8_t mac_key[32],
                                          struct cmx_evidence *out);
 
-/* "efuse", "release", "disabled-permanently": the words of JSON, manifest and verdict. Never NULL. */
-const char *cmx_key_holder_name(cmx_key_holder k);
-const char *cmx_flash_encryption_name(cmx_flash_encryption f);
-const char *cmx_debug_state_name(cmx_debug_state d);
+/* The same for a signed token. CMX_EINVAL: pub is not a point on the curve. */
+CMX_MUST_USE cmx_err cmx_evidence_verify_signed(const void *token, size_t len, const uint8_t pub[CMX_P256_PUBLIC_LEN],
+                                                struct cmx_evidence *out);
+
+/* "efuse", "release", "disabled-permanently": the words in JSON, manifest and verdict. Never NULL. */
+const char *cmx_evidence_key_holder_name(cmx_key_holder k);
+const char *cmx_evidence_flash_encryption_name(cmx_flash_encryption f);
+const char *cmx_evidence_debug_state_name(cmx_debug_state d);
 
 #ifdef __cplusplus
 }

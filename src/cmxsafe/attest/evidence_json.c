@@ -1,4 +1,5 @@
-/* evidence_json.c - evidence for people: words and JSON. Member names are RFC 9711's where it has them. */
+/* evidence_json.c - evidence as JSON, and the names of its enumerations. Members have RFC 9711's names where it defines
+ * them. */
 #include <string.h>
 
 #include "cmxsafe/attest/claims_fields.h"
@@ -6,26 +7,28 @@
 #include "cmxsafe/core/json.h"
 #include "cmxsafe/core/text.h"
 
-/* n words, and "unknown" behind them. */
-CMX_SMALL static const char *word(const char *words, unsigned n, unsigned at)
+#define WORD(words, at) ((unsigned)(at) < sizeof(words) / sizeof *(words) ? (words)[at] : "unknown")
+
+const char *cmx_evidence_key_holder_name(cmx_key_holder k)
 {
-    return cmx_text_nth(words, at < n ? at : n);
+    static const char *const words[] = {"none", "efuse", "tpm", "software"};
+
+    return WORD(words, k);
 }
 
-const char *cmx_key_holder_name(cmx_key_holder k)
+const char *cmx_evidence_flash_encryption_name(cmx_flash_encryption f)
 {
-    return word("none\0efuse\0tpm\0software\0unknown", 4, (unsigned)k);
+    static const char *const words[] = {"off", "development", "release"};
+
+    return WORD(words, f);
 }
 
-const char *cmx_flash_encryption_name(cmx_flash_encryption f)
+const char *cmx_evidence_debug_state_name(cmx_debug_state d)
 {
-    return word("off\0development\0release\0unknown", 3, (unsigned)f);
-}
+    static const char *const words[] = {"enabled", "disabled", "disabled-since-boot", "disabled-permanently",
+                                        "disabled-fully-and-permanently"};
 
-const char *cmx_debug_state_name(cmx_debug_state d)
-{
-    return word("enabled\0disabled\0disabled-since-boot\0disabled-permanently\0disabled-fully-and-permanently\0unknown",
-                5, (unsigned)d);
+    return WORD(words, d);
 }
 
 static void put_measurements(struct cmx_json *j, const struct cmx_evidence *e)
@@ -59,13 +62,13 @@ static void put_claim(struct cmx_json *j, const struct cmx_claim_field *f, const
         cmx_json_u64(j, f->json, v->number);
         return;
     case CMX_FIELD_DEBUG:
-        cmx_json_str(j, f->json, cmx_debug_state_name((cmx_debug_state)v->number));
+        cmx_json_str(j, f->json, cmx_evidence_debug_state_name((cmx_debug_state)v->number));
         return;
     case CMX_FIELD_KEY:
-        cmx_json_str(j, f->json, cmx_key_holder_name((cmx_key_holder)v->number));
+        cmx_json_str(j, f->json, cmx_evidence_key_holder_name((cmx_key_holder)v->number));
         return;
     case CMX_FIELD_FLASH:
-        cmx_json_str(j, f->json, cmx_flash_encryption_name((cmx_flash_encryption)v->number));
+        cmx_json_str(j, f->json, cmx_evidence_flash_encryption_name((cmx_flash_encryption)v->number));
         return;
     default:
         cmx_json_str(j, f->json, v->data);
@@ -89,7 +92,7 @@ static cmx_err put_token(struct cmx_buf *out, const void *token, size_t len)
     cmx_err err = cmx_buf_put_str(out, ",\"token\":\"");
 
     if (!err)
-        err = cmx_base64url_encode(out, token, len);
+        err = cmx_base64_url_encode(out, token, len);
     return err ? err : cmx_buf_put_str(out, "\"}");
 }
 

@@ -1,4 +1,5 @@
-/* mac.h - HMAC-SHA256 over two pieces, for evidence: its tag (token.c) and the start of each measurement (measure.c).
+/* mac.h - HMAC-SHA256 over two pieces, for evidence: its tag (evidence_token.c) and the start of each measurement
+ * (measure.c).
  */
 #ifndef CMX_ATTEST_MAC_H
 #define CMX_ATTEST_MAC_H
@@ -6,7 +7,7 @@
 #include "cmxsafe/core/buf.h"
 #include "cmxsafe/port/crypto.h"
 
-/* Of head, then of len bytes at data. The errors are cmx_hmac's. */
+/* The MAC of head followed by len bytes at data. Errors as for cmx_hmac. */
 CMX_MUST_USE cmx_err cmx_attest_mac(const uint8_t key[32], const struct cmx_buf *head, const void *data, size_t len,
                                     uint8_t out[CMX_SHA256_LEN]);
 

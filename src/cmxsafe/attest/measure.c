@@ -4,9 +4,10 @@
 #include <string.h>
 
 #include "cmxsafe/attest/mac.h"
+#include "cmxsafe/core/label.h"
 #include "cmxsafe/core/secret.h"
 
-static const char domain[] = "cmxsafe measurement 3";
+static const char domain[] = CMX_DOMAIN_MEASUREMENT;
 
 cmx_err cmx_measure_begin(struct cmx_sha256 *h, const uint8_t key[32], const void *nonce, size_t nonce_len,
                           struct cmx_range range)
@@ -36,7 +37,7 @@ cmx_err cmx_measure_begin(struct cmx_sha256 *h, const uint8_t key[32], const voi
     return err;
 }
 
-/* All 0xff: the first byte is, and each equals the one after it. */
+/* All 0xff: the first byte is, and each byte equals the next. */
 static bool is_erased(const uint8_t *p, size_t len)
 {
     return p[0] == 0xff && memcmp(p, p + 1, len - 1) == 0;

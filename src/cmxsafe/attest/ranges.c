@@ -75,12 +75,3 @@ cmx_err cmx_ranges_print(const struct cmx_ranges *ranges, struct cmx_buf *out)
                              (unsigned long)ranges->r[i].end);
     return err;
 }
-
-uint64_t cmx_ranges_bytes(const struct cmx_ranges *ranges)
-{
-    uint64_t sum = 0;
-
-    for (size_t i = 0; i < ranges->n; i++)
-        sum += ranges->r[i].end - ranges->r[i].begin;
-    return sum;
-}

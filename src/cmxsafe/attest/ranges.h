@@ -1,5 +1,5 @@
-/* ranges.h - which parts of the flash are attested, and in which order. Pure: text and the chip's size in, ranges out.
- * Text: "0x10000-0x200000,0x8000-0x9000", numbers decimal or 0x-hexadecimal, the end not included. */
+/* ranges.h - which parts of the flash are attested, and in which order. Pure. Text form:
+ * "0x10000-0x200000,0x8000-0x9000", numbers decimal or 0x-hexadecimal, the end exclusive. */
 #ifndef CMX_ATTEST_RANGES_H
 #define CMX_ATTEST_RANGES_H
 
@@ -15,7 +15,7 @@ extern "C" {
 
 #define CMX_RANGES_MAX 16
 #define CMX_RANGES_TEXT_MAX (CMX_RANGES_MAX * 22) /* "0x00000000-0x00000000," */
-#define CMX_ATTEST_START 0x10000u                 /* the seed's: applications begin there */
+#define CMX_ATTEST_START 0x10000u                 /* where applications begin, as in the original */
 
 /* Invariant: begin < end. */
 struct cmx_range {
@@ -23,25 +23,22 @@ struct cmx_range {
     uint32_t end; /* the first byte after it */
 };
 
-/* Invariant: no two overlap, all lie within the chip; in the order in which they were asked for. */
+/* Invariant: no two overlap, all lie within the chip. In the order of the request. */
 struct cmx_ranges {
     size_t n;
     struct cmx_range r[CMX_RANGES_MAX];
 };
 
-/* The seed's choice: from 0x10000 to the end of the chip. CMX_EINVAL: the chip is not larger than that. */
+/* The original's choice: from 0x10000 to the end of the chip. CMX_EINVAL: the chip ends before that. */
 CMX_MUST_USE cmx_err cmx_ranges_default(struct cmx_ranges *out, uint32_t flash_size);
 
-/* Parses len chars. CMX_EFORMAT: not of that form (also an empty item or a missing bound); CMX_EINVAL: reversed, empty,
+/* Parses len chars. CMX_EFORMAT: not in that form, an empty item, or a missing bound; CMX_EINVAL: reversed, empty,
  * overlapping or out of the chip; CMX_ENOSPC: more than CMX_RANGES_MAX. *why is then a static sentence. */
 CMX_MUST_USE cmx_err cmx_ranges_parse(struct cmx_ranges *out, const char *text, size_t len, uint32_t flash_size,
                                       const char **why);
 
 /* Appends the text form. CMX_ENOSPC. */
 CMX_MUST_USE cmx_err cmx_ranges_print(const struct cmx_ranges *ranges, struct cmx_buf *out);
-
-/* Sum of the lengths. */
-uint64_t cmx_ranges_bytes(const struct cmx_ranges *ranges);
 
 #ifdef __cplusplus
 }

@@ -1,5 +1,5 @@
-/* backoff.h - how long to wait before the next attempt: exponential with full jitter, for ever (a device never stops
- * trying to reach its gateway and never hammers it). Pure: random bits are an argument.
+/* backoff.h - the wait before the next attempt: exponential with full jitter. There is no last attempt: a device never
+ * stops trying to reach its gateway, and never hammers it. Pure: random bits are an argument.
  * Source: M. Brooker, "Exponential Backoff And Jitter" (AWS, 2015), the "full jitter" variant. */
 #ifndef CMX_CORE_BACKOFF_H
 #define CMX_CORE_BACKOFF_H
@@ -12,15 +12,15 @@ extern "C" {
 
 struct cmx_backoff {
     uint32_t base_ms; /* ceiling of the first wait */
-    uint32_t max_ms;  /* ceiling of all waits */
+    uint32_t max_ms;  /* ceiling of every wait */
     uint32_t ceiling_ms;
 };
 
-/* base_ms and max_ms: 1 <= base_ms <= max_ms; out-of-range values are brought into it. */
+/* base_ms and max_ms: 1 <= base_ms <= max_ms; other values are clamped. */
 void cmx_backoff_init(struct cmx_backoff *b, uint32_t base_ms, uint32_t max_ms);
 
 /* The next wait in ms: uniform in [floor, ceiling], then the ceiling doubles up to max_ms. random: 32 uniform bits.
- * The floor is base_ms / 4, so that a run of low draws is no hammer. */
+ * The floor is base_ms / 4, so that a run of low random values does not hammer the gateway. */
 uint32_t cmx_backoff_next(struct cmx_backoff *b, uint32_t random);
 
 /* After success: start again at base_ms. */

@@ -5,8 +5,8 @@
 
 static const char standard[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/* The first `chars` characters of data's base64: six bits each, '=' behind the last byte. ends: the alphabet's last
- * two. */
+/* Writes the first `chars` characters of data's base64, with '=' after the last byte. ends: the last two characters of
+ * the alphabet. */
 static cmx_err encode(struct cmx_buf *out, const uint8_t *p, size_t len, size_t chars, const char *ends, size_t line)
 {
     size_t column = 0;
@@ -36,7 +36,7 @@ cmx_err cmx_base64_encode(struct cmx_buf *out, const void *data, size_t len, siz
     return encode(out, data, len, (len + 2) / 3 * 4, "+/", line);
 }
 
-cmx_err cmx_base64url_encode(struct cmx_buf *out, const void *data, size_t len)
+cmx_err cmx_base64_url_encode(struct cmx_buf *out, const void *data, size_t len)
 {
     return encode(out, data, len, (len * 4 + 2) / 3, "-_", 0);
 }

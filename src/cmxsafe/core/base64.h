@@ -1,5 +1,5 @@
-/* base64.h - RFC 4648. Pure. Its table look-ups depend on the data: private keys are encoded on the device that owns them,
- * where no other tenant shares the cache. */
+/* base64.h - RFC 4648. Pure. Not constant-time: table look-ups depend on the data. Private keys are encoded only on the
+ * device that owns them, where no other tenant shares the cache. */
 #ifndef CMX_CORE_BASE64_H
 #define CMX_CORE_BASE64_H
 
@@ -12,21 +12,21 @@
 extern "C" {
 #endif
 
-/* Section 4, padded; line: a newline after that many characters and at the end, 0 for none. Appends. CMX_ENOSPC: out
- * may hold a part. */
+/* Section 4, padded. Appends to out. line: characters between newlines, with one more newline at the end; 0: none.
+ * CMX_ENOSPC: out may hold a part. */
 CMX_MUST_USE cmx_err cmx_base64_encode(struct cmx_buf *out, const void *data, size_t len, size_t line);
 
 /* Section 5 (URL and filename safe), unpadded, no newline. */
-CMX_MUST_USE cmx_err cmx_base64url_encode(struct cmx_buf *out, const void *data, size_t len);
+CMX_MUST_USE cmx_err cmx_base64_url_encode(struct cmx_buf *out, const void *data, size_t len);
 
-/* Chars that len bytes need without padding, plus the NUL. */
+/* Chars of the unpadded text of len bytes, NUL included. */
 #define CMX_BASE64_LEN(len) (((len)*4 + 2) / 3 + 1)
 
 /* Section 4, unpadded, as a string (SHA256 fingerprints of SSH); out holds CMX_BASE64_LEN(len) chars. */
 void cmx_base64_text(char *out, const void *data, size_t len);
 
-/* Decodes len chars, padded or not, into out, at most cap bytes. CMX_EFORMAT: a char outside the alphabet, a length
- * that can't be, bits left over; CMX_ENOSPC. */
+/* Decodes len chars, padded or not, into out, at most cap bytes. CMX_EFORMAT: a char outside the alphabet, an
+ * impossible length, or unused bits that are not zero; CMX_ENOSPC. */
 CMX_MUST_USE cmx_err cmx_base64_decode(uint8_t *out, size_t cap, const char *text, size_t len, size_t *out_len);
 
 #ifdef __cplusplus

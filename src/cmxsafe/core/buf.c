@@ -121,15 +121,6 @@ cmx_err cmx_buf_put_be32(struct cmx_buf *b, uint32_t v)
     return put_be(b, v, 4);
 }
 
-cmx_err cmx_buf_put_be64(struct cmx_buf *b, uint64_t v)
-{
-    uint8_t out[8];
-
-    for (size_t i = 0; i < sizeof out; i++)
-        out[i] = (uint8_t)(v >> (56 - 8 * i));
-    return cmx_buf_put(b, out, sizeof out);
-}
-
 uint8_t *cmx_buf_reserve(struct cmx_buf *b, size_t *len)
 {
     check(b);
@@ -176,16 +167,6 @@ cmx_err cmx_buf_get_u8(struct cmx_buf *b, uint8_t *out)
     return cmx_buf_get(b, out, 1);
 }
 
-cmx_err cmx_buf_get_be16(struct cmx_buf *b, uint16_t *out)
-{
-    const uint8_t *p;
-    cmx_err err = cmx_buf_get_ptr(b, &p, 2);
-
-    if (!err)
-        *out = (uint16_t)(p[0] << 8 | p[1]);
-    return err;
-}
-
 cmx_err cmx_buf_get_be32(struct cmx_buf *b, uint32_t *out)
 {
     const uint8_t *p;
@@ -193,38 +174,6 @@ cmx_err cmx_buf_get_be32(struct cmx_buf *b, uint32_t *out)
 
     if (!err)
         *out = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-    return err;
-}
-
-cmx_err cmx_buf_get_be64(struct cmx_buf *b, uint64_t *out)
-{
-    uint32_t high = 0, low = 0;
-    cmx_err err = cmx_buf_len(b) < 8 ? CMX_ETRUNC : cmx_buf_get_be32(b, &high);
-
-    if (!err)
-        err = cmx_buf_get_be32(b, &low);
-    if (!err)
-        *out = (uint64_t)high << 32 | low;
-    return err;
-}
-
-cmx_err cmx_buf_get_le16(struct cmx_buf *b, uint16_t *out)
-{
-    const uint8_t *p;
-    cmx_err err = cmx_buf_get_ptr(b, &p, 2);
-
-    if (!err)
-        *out = (uint16_t)(p[0] | p[1] << 8);
-    return err;
-}
-
-cmx_err cmx_buf_get_le32(struct cmx_buf *b, uint32_t *out)
-{
-    const uint8_t *p;
-    cmx_err err = cmx_buf_get_ptr(b, &p, 4);
-
-    if (!err)
-        *out = (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
     return err;
 }
 

@@ -1,5 +1,5 @@
-/* buf.h - the one bounded buffer: all bytes from a peer go through it. Storage is the caller's; nothing here
- * allocates, grows or does I/O. Not thread-safe: one owner at a time.
+/* buf.h - the one bounded buffer for bytes from a peer. The caller owns the storage; nothing here allocates, grows or
+ * does I/O. Not thread-safe: one owner at a time.
  *
  * Bytes are written at `end` and read at `start`. Invariant: start <= end <= cap. A failed call changes nothing. */
 #ifndef CMX_CORE_BUF_H
@@ -22,17 +22,17 @@ struct cmx_buf {
     size_t end;   /* next byte to write */
 };
 
-/* An empty buffer over mem, cap bytes, borrowed until b is no longer used. */
+/* Makes b an empty buffer over cap bytes at mem, which must outlive it. */
 void cmx_buf_init(struct cmx_buf *b, void *mem, size_t cap);
 
-/* A full, readable buffer over len bytes that are only read. */
+/* Makes b a full buffer over len bytes at data, for reading only. */
 void cmx_buf_init_view(struct cmx_buf *b, const void *data, size_t len);
 
-/* Forgets the content. */
+/* Drops the content. */
 void cmx_buf_clear(struct cmx_buf *b);
 
-size_t cmx_buf_len(const struct cmx_buf *b);         /* bytes to read */
-size_t cmx_buf_room(const struct cmx_buf *b);        /* bytes that fit at the end, after compaction */
+size_t cmx_buf_len(const struct cmx_buf *b);          /* bytes to read */
+size_t cmx_buf_room(const struct cmx_buf *b);         /* bytes that fit at the end, after compaction */
 const uint8_t *cmx_buf_data(const struct cmx_buf *b); /* the first byte to read */
 
 /* Writing. CMX_ENOSPC: does not fit; the buffer is unchanged. */
@@ -42,22 +42,18 @@ CMX_MUST_USE cmx_err cmx_buf_printf(struct cmx_buf *b, const char *fmt, ...) CMX
 CMX_MUST_USE cmx_err cmx_buf_put_u8(struct cmx_buf *b, uint8_t v);
 CMX_MUST_USE cmx_err cmx_buf_put_be16(struct cmx_buf *b, uint16_t v);
 CMX_MUST_USE cmx_err cmx_buf_put_be32(struct cmx_buf *b, uint32_t v);
-CMX_MUST_USE cmx_err cmx_buf_put_be64(struct cmx_buf *b, uint64_t v);
 
-/* For recv(): at most *len contiguous bytes at the returned pointer may be filled, then committed. Compacts. */
+/* For recv(): the caller may fill up to *len contiguous bytes at the returned pointer, then commits them. Compacts. */
 uint8_t *cmx_buf_reserve(struct cmx_buf *b, size_t *len);
 void cmx_buf_commit(struct cmx_buf *b, size_t len);
 
-/* Reading. CMX_ETRUNC: not that many bytes; nothing is consumed. */
+/* Reading. CMX_ETRUNC: fewer bytes are there; nothing is consumed. */
 CMX_MUST_USE cmx_err cmx_buf_get(struct cmx_buf *b, void *out, size_t len);
-CMX_MUST_USE cmx_err cmx_buf_get_ptr(struct cmx_buf *b, const uint8_t **out, size_t len); /* borrowed, until b changes */
+CMX_MUST_USE cmx_err cmx_buf_get_ptr(struct cmx_buf *b, const uint8_t **out,
+                                     size_t len); /* borrowed, until b changes */
 CMX_MUST_USE cmx_err cmx_buf_skip(struct cmx_buf *b, size_t len);
 CMX_MUST_USE cmx_err cmx_buf_get_u8(struct cmx_buf *b, uint8_t *out);
-CMX_MUST_USE cmx_err cmx_buf_get_be16(struct cmx_buf *b, uint16_t *out);
 CMX_MUST_USE cmx_err cmx_buf_get_be32(struct cmx_buf *b, uint32_t *out);
-CMX_MUST_USE cmx_err cmx_buf_get_be64(struct cmx_buf *b, uint64_t *out);
-CMX_MUST_USE cmx_err cmx_buf_get_le16(struct cmx_buf *b, uint16_t *out);
-CMX_MUST_USE cmx_err cmx_buf_get_le32(struct cmx_buf *b, uint32_t *out);
 
 /* The content as a C string: NUL-terminates in place (needs one byte of room). CMX_ENOSPC if there is none,
  * CMX_EFORMAT if the content holds a NUL. Borrowed. */

@@ -1,6 +1,5 @@
-/* check.h - invariants, asserted where a function begins. A device whose invariant is broken stops there: its panic
- * handler prints the address, which leads to the line; the text that assert() would print lies in its flash for nothing
- * else. */
+/* check.h - asserts an invariant at the entry of a function. A device whose invariant is broken stops: its panic
+ * handler prints the address, which identifies the line. assert() would keep the text of every condition in flash. */
 #ifndef CMX_CORE_CHECK_H
 #define CMX_CORE_CHECK_H
 

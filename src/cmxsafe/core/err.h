@@ -1,6 +1,5 @@
-/* err.h - the one error type of cmxsafe. Zero is success; values are grouped by what the caller does about them, and
- * all stay below 32: what a compressed RISC-V instruction can load.
- * Knows nothing of the platform. On ESP32 the public calls map a cmx_err to esp_err_t (port/esp). */
+/* err.h - the one error type of cmxsafe. Zero is success; values are grouped by what the caller does about them.
+ * The public ESP calls map a cmx_err to esp_err_t. */
 #ifndef CMX_CORE_ERR_H
 #define CMX_CORE_ERR_H
 
@@ -10,14 +9,6 @@ extern "C" {
 
 #define CMX_MUST_USE __attribute__((warn_unused_result))
 #define CMX_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
-
-/* For small functions with many callers: called where the size counts (-Os), which a compiler judges too late; inline
- * where speed does. */
-#ifdef __OPTIMIZE_SIZE__
-#define CMX_SMALL __attribute__((noinline))
-#else
-#define CMX_SMALL
-#endif
 
 typedef enum {
     CMX_OK = 0,
@@ -30,7 +21,7 @@ typedef enum {
     CMX_EUNREACH, /* no route, host or network down */
     CMX_ECLOSED,  /* the peer closed, or the link was reset */
     CMX_EFORWARD, /* the gateway refused a forward (port still held, or not permitted) */
-    CMX_EBUSY,    /* someone else holds the resource */
+    CMX_EBUSY,    /* the resource is already in use */
 
     /* Reconfigure: the same call fails until a person changes something. */
     CMX_EINVAL,   /* an argument or a setting is not valid */
@@ -44,7 +35,7 @@ typedef enum {
 
     /* Give up on this input or operation. */
     CMX_EFORMAT,    /* bytes from outside do not have the form they must have */
-    CMX_ETRUNC,     /* they end too early */
+    CMX_ETRUNC,     /* bytes from outside end too early */
     CMX_ENOSPC,     /* does not fit the bound set for it */
     CMX_ESIG,       /* a signature, MAC or digest does not match */
     CMX_EDOWNGRADE, /* older than the floor */
@@ -54,16 +45,11 @@ typedef enum {
     CMX_EINTERNAL   /* cannot happen: a defect */
 } cmx_err;
 
-typedef enum { CMX_GROUP_OK, CMX_GROUP_RETRY, CMX_GROUP_RECONFIGURE, CMX_GROUP_GIVE_UP } cmx_err_group;
-
 /* A short stable word such as "host-key", for logs, JSON and tests. Never NULL. Any thread. */
 const char *cmx_err_name(cmx_err err);
 
-/* A few plain words for a person, without a full stop. Never NULL. Any thread. */
+/* A short text for a person, without a full stop. Never NULL. Any thread. */
 const char *cmx_err_text(cmx_err err);
-
-/* What the caller does about err. */
-cmx_err_group cmx_err_group_of(cmx_err err);
 
 #ifdef __cplusplus
 }

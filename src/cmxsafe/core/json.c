@@ -1,12 +1,15 @@
 #include "cmxsafe/core/json.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cmxsafe/core/text.h"
 
 static void put(struct cmx_json *j, const char *s, size_t len)
 {
+    if (!j->err && j->sink && cmx_buf_room(j->out) < len)
+        j->err = j->sink(j->sink_arg, j->out);
     if (!j->err)
         j->err = cmx_buf_put(j->out, s, len);
 }
@@ -32,7 +35,7 @@ static void put_control(struct cmx_json *j, uint8_t c)
 {
     char escape[8] = "\\u00";
 
-    cmx_hex_encode(escape + 4, &c, 1);
+    cmx_text_hex_encode(escape + 4, &c, 1);
     put(j, escape, 6);
 }
 
@@ -48,9 +51,9 @@ static void put_text(struct cmx_json *j, const char *value, size_t len)
             put(j, "\\ufffd", 6);
         else if (s[i] == '"' || s[i] == '\\')
             put(j, s[i] == '"' ? "\\\"" : "\\\\", 2);
-        else if (s[i] < 0x20 || s[i] == 0x7f) /* DEL needs no escape in JSON; a terminal is safer with one */
+        else if (s[i] < 0x20 || s[i] == 0x7f) /* JSON allows a bare DEL; the escape protects terminals */
             put_control(j, s[i]);
-        else if (s[i] == 0xc2 && s[i + 1] < 0xa0) /* and so with C1; n is 2 */
+        else if (s[i] == 0xc2 && s[i + 1] < 0xa0) /* C1, in two bytes: likewise */
             put_control(j, s[i + 1]);
         else
             put(j, value + i, n);
@@ -97,6 +100,13 @@ void cmx_json_init(struct cmx_json *j, struct cmx_buf *out)
     j->out = out;
 }
 
+void cmx_json_init_sink(struct cmx_json *j, struct cmx_buf *out, cmx_json_sink sink, void *arg)
+{
+    cmx_json_init(j, out);
+    j->sink = sink;
+    j->sink_arg = arg;
+}
+
 void cmx_json_object(struct cmx_json *j, const char *key)
 {
     open_nested(j, key, false);
@@ -141,7 +151,7 @@ void cmx_json_hex(struct cmx_json *j, const char *key, const void *data, size_t 
     lead(j, key);
     put(j, "\"", 1);
     for (size_t i = 0; i < len; i++) {
-        cmx_hex_encode(two, p + i, 1);
+        cmx_text_hex_encode(two, p + i, 1);
         put(j, two, 2);
     }
     put(j, "\"", 1);
@@ -149,16 +159,18 @@ void cmx_json_hex(struct cmx_json *j, const char *key, const void *data, size_t 
 
 void cmx_json_u64(struct cmx_json *j, const char *key, uint64_t value)
 {
+    char digits[24];
+
     lead(j, key);
-    if (!j->err)
-        j->err = cmx_buf_printf(j->out, "%" PRIu64, value);
+    put(j, digits, (size_t)snprintf(digits, sizeof digits, "%" PRIu64, value));
 }
 
 void cmx_json_i64(struct cmx_json *j, const char *key, int64_t value)
 {
+    char digits[24];
+
     lead(j, key);
-    if (!j->err)
-        j->err = cmx_buf_printf(j->out, "%" PRId64, value);
+    put(j, digits, (size_t)snprintf(digits, sizeof digits, "%" PRId64, value));
 }
 
 void cmx_json_bool(struct cmx_json *j, const char *key, bool value)

@@ -1,7 +1,8 @@
-/* json.h - writes JSON (RFC 8259) into a bounded buffer, for status answers and records. No allocation, no I/O.
+/* json.h - writes JSON (RFC 8259) into a bounded buffer, for status answers and records. No allocation; the only I/O is
+ * the caller's sink.
  *
  * The first failure sticks: later calls do nothing, and finish returns it, so that a writer reads like the document.
- * Text is escaped; bytes that are not UTF-8 (RFC 3629) come out as U+FFFD, so that the result is always valid JSON.
+ * Text is escaped. Bytes that are not UTF-8 (RFC 3629) become U+FFFD, so that the result is always valid JSON.
  *
  *     cmx_json_init(&j, &buf);
  *     cmx_json_object(&j, NULL);
@@ -26,19 +27,27 @@
 extern "C" {
 #endif
 
-#define CMX_JSON_DEPTH_MAX 16 /* objects and arrays within each other; at most 31 */
+#define CMX_JSON_DEPTH_MAX 16 /* nested objects and arrays; at most 31, the bits of the masks below */
+
+/* Reads all bytes from the buffer. An error becomes the writer's error. */
+typedef cmx_err (*cmx_json_sink)(void *arg, struct cmx_buf *out);
 
 struct cmx_json {
     struct cmx_buf *out; /* borrowed */
-    cmx_err err;         /* the first failure */
+    cmx_json_sink sink;  /* NULL: the whole document must fit into out */
+    void *sink_arg;
+    cmx_err err; /* the first failure */
     unsigned depth;
-    bool started;     /* the one top-level value is there */
-    uint32_t array;   /* what is open, a bit for each depth, the innermost lowest: an array, else an object, */
-    uint32_t element; /* and it has an element already */
+    bool started;     /* the top-level value was written or begun */
+    uint32_t array;   /* one bit for each open container, the innermost lowest; 1: an array, 0: an object */
+    uint32_t element; /* the same bits; 1: it has an element */
 };
 
 /* Appends to out, borrowed until finish. */
 void cmx_json_init(struct cmx_json *j, struct cmx_buf *out);
+/* The same for a document longer than out: sink is called whenever out is full. After finish the caller writes the
+ * rest, which is in out. */
+void cmx_json_init_sink(struct cmx_json *j, struct cmx_buf *out, cmx_json_sink sink, void *arg);
 
 /* key: the member's name within an object; NULL at the top and within an array. Mixing them up is CMX_EINTERNAL. */
 void cmx_json_object(struct cmx_json *j, const char *key);
@@ -53,8 +62,8 @@ void cmx_json_i64(struct cmx_json *j, const char *key, int64_t value);
 void cmx_json_bool(struct cmx_json *j, const char *key, bool value);
 void cmx_json_null(struct cmx_json *j, const char *key);
 
-/* CMX_ENOSPC: out was too small. CMX_EINTERNAL: the calls do not make one whole document. What out then holds is not
- * JSON. */
+/* CMX_ENOSPC: out was too small. CMX_EINTERNAL: the calls do not make one whole document. After an error the content of
+ * out is not JSON. */
 CMX_MUST_USE cmx_err cmx_json_finish(struct cmx_json *j);
 
 #ifdef __cplusplus

@@ -2,11 +2,13 @@
 
 #include <string.h>
 
-/* A change of what a label derives changes its number, never its meaning. At most 31 characters. */
+/* At most 31 characters: the counter is the last byte. */
 static const char *const texts[] = {
     [CMX_LABEL_EVIDENCE] = "cmxsafe evidence mac 1",
     [CMX_LABEL_SSH] = "cmxsafe ssh ecdsa-p256 1",
     [CMX_LABEL_UEID] = "cmxsafe ueid 1",
+    [CMX_LABEL_ATTEST] = "cmxsafe attest ecdsa-p256 1",
+    [CMX_LABEL_APPRAISAL] = "cmxsafe appraisal 1",
 };
 
 void cmx_label_message(cmx_label label, uint8_t counter, uint8_t out[CMX_LABEL_LEN])

@@ -1,9 +1,10 @@
-/* label.h - domain separation: the messages with which keys are derived from the hardware key. Pure.
+/* label.h - every label that separates one use of a key or hash from another, in one list. Pure.
+ * A label never changes its meaning: when the derived or hashed data changes, the label gets a new number.
  *
- * The hardware key answers HMAC-SHA256 for two kinds of messages: attestation chunks (H || chunk || challenge: 32
- * bytes, then at least one of flash and one of challenge, so at least 34) and these labels (exactly CMX_LABEL_LEN = 32
- * bytes). No message can be both, whatever flash holds and whoever chose the challenge. docs/ATTESTATION.md has the
- * table. */
+ * The hardware key computes HMAC-SHA256 for two kinds of messages: attestation chunks
+ * (H || chunk || challenge: 32 bytes, then at least one of flash and one of challenge, so at least 34) and these labels
+ * (exactly CMX_LABEL_LEN = 32 bytes). No message can be both, whatever the flash and the challenge contain.
+ * docs/ATTESTATION.md has the table. */
 #ifndef CMX_CORE_LABEL_H
 #define CMX_CORE_LABEL_H
 
@@ -16,18 +17,34 @@
 extern "C" {
 #endif
 
+/* The first bytes of a hash or MAC input. */
+#define CMX_DOMAIN_MEASUREMENT "cmxsafe measurement 3"       /* attest/measure.h; NUL included */
+#define CMX_DOMAIN_POLICY "cmxsafe policy 1"                 /* isolation/digest.h; NUL included */
+#define CMX_DOMAIN_FILL "cmxsafe fill 1"                     /* gateway/verify/fill.c; NUL included */
+#define CMX_DOMAIN_DEVICE_ADDRESS "cmxsafe device address 1" /* a device's address from its key, at the gateway */
+
+#define CMX_DOMAIN_PLATFORM_ADDRESS "cmxsafe platform address 1"   /* a platform's, from its first key */
+#define CMX_DOMAIN_PRINCIPAL_ADDRESS "cmxsafe principal address 1" /* a certificate's, from its consumer's name */
+#define CMX_DOMAIN_USER_ADDRESS "cmxsafe user address 1"           /* a local user's, from the name */
+#define CMX_DOMAIN_GROUP_ADDRESS "cmxsafe group address 1"         /* a local group's, from the name */
+#define CMX_DOMAIN_UNIT_ADDRESS "cmxsafe unit address 1"           /* a unit's, from the path of its control group */
+#define CMX_DOMAIN_GATEWAY_ADDRESS "cmxsafe gateway address 1"     /* the gateway's own */
+#define CMX_DOMAIN_LINK_PREFIX "cmxsafe link prefix 1"             /* of the links between a fleet's gateways */
+
 #define CMX_LABEL_LEN 32
 
 typedef enum {
-    CMX_LABEL_EVIDENCE, /* key of the MAC over evidence */
-    CMX_LABEL_SSH,      /* scalar of the SSH key; the counter is used */
-    CMX_LABEL_UEID      /* the device's name, public */
+    CMX_LABEL_EVIDENCE,  /* key of the MAC over evidence */
+    CMX_LABEL_SSH,       /* scalar of the SSH key; the counter is used */
+    CMX_LABEL_UEID,      /* the device's name, public */
+    CMX_LABEL_ATTEST,    /* scalar of the key that signs evidence; the counter is used */
+    CMX_LABEL_APPRAISAL, /* key of the digests in signed evidence; verifiers hold it */
 } cmx_label;
 
-/* The 32 bytes to be MACed: the label's text, zeros, and counter in the last byte. */
+/* Writes the message: the label's text, zeros, and counter in the last byte. */
 void cmx_label_message(cmx_label label, uint8_t counter, uint8_t out[CMX_LABEL_LEN]);
 
-/* HMAC-SHA256 under the hardware key, as cmx_port_hw_hmac does it; arg goes along. */
+/* HMAC-SHA256 under the hardware key, as cmx_port_hw_hmac computes it; arg is the caller's. */
 typedef cmx_err (*cmx_hmac_fn)(void *arg, const void *msg, size_t len, uint8_t out[32]);
 
 #ifdef __cplusplus

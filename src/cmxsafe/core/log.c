@@ -2,11 +2,8 @@
 
 #include <stdarg.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <string.h>
 
 #include "cmxsafe/core/text.h"
-#include "cmxsafe/port/port.h"
 
 static atomic_int threshold = CMX_LOG_INFO;
 
@@ -15,37 +12,47 @@ void cmx_log_set_level(cmx_log_level level)
     atomic_store(&threshold, (int)level);
 }
 
-static void write_line(cmx_log_level level, const char *tag, const char *fmt, va_list ap)
+static bool wanted(cmx_log_level level)
+{
+    return (int)level <= atomic_load_explicit(&threshold, memory_order_relaxed);
+}
+
+void(cmx_log)(cmx_log_level level, const char *tag, const char *fmt, ...)
 {
     char line[CMX_LOG_LINE_MAX];
-    int n;
+    va_list ap;
 
-    if ((int)level > atomic_load_explicit(&threshold, memory_order_relaxed))
+    if (!wanted(level))
         return;
-    n = vsnprintf(line, sizeof line, fmt, ap);
-    if (n < 0)
-        return;
-    if ((size_t)n >= sizeof line)
-        memcpy(line + sizeof line - 4, "...", 4);
-    cmx_text_clean(line);
+    va_start(ap, fmt);
+    cmx_text_format(line, sizeof line, fmt, ap);
+    va_end(ap);
     cmx_port_log(level, tag, line);
 }
 
-void cmx_log(cmx_log_level level, const char *tag, const char *fmt, ...)
+/* Two tasks may count at the same time. A race can let one line too many through, or lose a count, nothing else. */
+bool cmx_log_limit_count(struct cmx_log_limit *l, uint32_t period, uint32_t *left_out)
 {
-    va_list ap;
+    uint32_t lines;
 
-    va_start(ap, fmt);
-    write_line(level, tag, fmt, ap);
-    va_end(ap);
+    *left_out = 0;
+    if (__atomic_exchange_n(&l->period, period, __ATOMIC_RELAXED) != period) {
+        lines = __atomic_exchange_n(&l->lines, 0, __ATOMIC_RELAXED);
+        if (lines > CMX_LOG_LIMITED_LINES)
+            *left_out = lines - CMX_LOG_LIMITED_LINES;
+    }
+    return __atomic_fetch_add(&l->lines, 1, __ATOMIC_RELAXED) < CMX_LOG_LIMITED_LINES;
 }
 
-void cmx_module_log(unsigned level_and_module, const char *fmt, ...)
+bool cmx_log_permits(struct cmx_log_limit *l, cmx_log_level level, const char *tag)
 {
-    static const char tags[][10] = {"proxy", "ota", "isolation", "attest", "device"};
-    va_list ap;
+    uint32_t left_out;
+    bool permitted;
 
-    va_start(ap, fmt);
-    write_line((cmx_log_level)(level_and_module & 3), tags[level_and_module >> 2], fmt, ap);
-    va_end(ap);
+    if (!wanted(level))
+        return false;
+    permitted = cmx_log_limit_count(l, (uint32_t)(cmx_port_now_ms() / CMX_LOG_LIMITED_PERIOD_MS) + 1, &left_out);
+    if (left_out)
+        cmx_log(level, tag, "%u lines like the next one were left out", (unsigned)left_out);
+    return permitted;
 }

@@ -1,15 +1,17 @@
-/* log.h - formats one bounded line and hands it to the platform (cmx_port_log). Decides only whether a line is wanted.
- * Never log a secret: keys, passwords and challenges have no business in a format argument. */
+/* log.h - formats one bounded line and hands it to the platform. Decides only whether a line is wanted.
+ * Never pass a secret: no key, password or challenge belongs in a log line. */
 #ifndef CMX_CORE_LOG_H
 #define CMX_CORE_LOG_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include "cmxsafe/core/err.h"
+#include "cmxsafe/core/platform.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-typedef enum { CMX_LOG_ERROR, CMX_LOG_WARN, CMX_LOG_INFO, CMX_LOG_DEBUG } cmx_log_level;
 
 /* Longest line, NUL included; longer ones are cut and end in "...". */
 #define CMX_LOG_LINE_MAX 256
@@ -17,18 +19,45 @@ typedef enum { CMX_LOG_ERROR, CMX_LOG_WARN, CMX_LOG_INFO, CMX_LOG_DEBUG } cmx_lo
 /* Lines above this level are dropped. Default CMX_LOG_INFO. Any thread. */
 void cmx_log_set_level(cmx_log_level level);
 
-/* tag: the module ("proxy", "isolation", "ota", "attest", ...), a static string. Bytes below 0x20 and DEL that came in
- * through an argument are written as '?', so that a peer can't forge a line or drive a terminal. Any thread. */
+/* tag: the module ("proxy", "isolation", "ota", "attest", "device", ...), a static string. Control characters become
+ * '?', so that a peer cannot forge a line or drive a terminal. Any thread. */
 void cmx_log(cmx_log_level level, const char *tag, const char *fmt, ...) CMX_PRINTF(3, 4);
 
-/* The same for the modules themselves, each of which has one tag: CMX_LOG_WARN | CMX_LOG_PROXY. One small number is
- * what a call has to load. */
-#define CMX_LOG_PROXY (0u << 2)
-#define CMX_LOG_OTA (1u << 2)
-#define CMX_LOG_ISOLATION (2u << 2)
-#define CMX_LOG_ATTEST (3u << 2)
-#define CMX_LOG_DEVICE (4u << 2)
-void cmx_module_log(unsigned level_and_module, const char *fmt, ...) CMX_PRINTF(2, 3);
+/* Lines above this level are not compiled in. A firmware has no debug lines, as with ESP-IDF, unless ESP-IDF's
+ * CONFIG_LOG_MAXIMUM_LEVEL or Arduino's Core Debug Level is Debug or higher. */
+#ifndef CMX_LOG_COMPILED
+#if defined(ESP_PLATFORM) && defined(CORE_DEBUG_LEVEL)
+#define CMX_LOG_COMPILED (CORE_DEBUG_LEVEL >= 4 ? CMX_LOG_DEBUG : CMX_LOG_INFO)
+#elif defined(ESP_PLATFORM) || defined(CMX_DEVICE_PROFILE)
+#define CMX_LOG_COMPILED CMX_LOG_INFO
+#else
+#define CMX_LOG_COMPILED CMX_LOG_DEBUG
+#endif
+#endif
+#define cmx_log(level, ...) ((level) <= CMX_LOG_COMPILED ? (cmx_log)(level, __VA_ARGS__) : (void)0)
+
+/* For every line that a peer can cause as often as it likes: each call site writes at most CMX_LOG_LIMITED_LINES lines
+ * in CMX_LOG_LIMITED_PERIOD_MS. The next line after that says how many were left out. Any thread. */
+#define CMX_LOG_LIMITED_LINES 10
+#define CMX_LOG_LIMITED_PERIOD_MS 60000
+#define cmx_log_limited(level, tag, ...)                                                                               \
+    do {                                                                                                               \
+        static struct cmx_log_limit limit_of_this_call;                                                                \
+        if (cmx_log_permits(&limit_of_this_call, level, tag))                                                          \
+            cmx_log(level, tag, __VA_ARGS__);                                                                          \
+    } while (0)
+
+/* One call site. Zero at first. */
+struct cmx_log_limit {
+    uint32_t period; /* the number of the period in which lines were counted */
+    uint32_t lines;  /* in that period, those left out included */
+};
+
+/* Counts one line of the call site. Returns false if it must be left out. Says first how many were left out before. */
+bool cmx_log_permits(struct cmx_log_limit *l, cmx_log_level level, const char *tag);
+
+/* The decision of cmx_log_permits, pure: *left_out receives how many lines the last period left out. */
+bool cmx_log_limit_count(struct cmx_log_limit *l, uint32_t period, uint32_t *left_out);
 
 #ifdef __cplusplus
 }

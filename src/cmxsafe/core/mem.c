@@ -6,7 +6,7 @@
 
 #include "cmxsafe/core/secret.h"
 
-/* In front of each block: its size, so that free can count and wipe. Keeps malloc's alignment. */
+/* Precedes each block and holds its size, so that free can count and wipe. Keeps malloc's alignment. */
 union header {
     size_t size;
     max_align_t align;
@@ -15,7 +15,7 @@ union header {
 static atomic_size_t live_bytes, live_blocks, peak_bytes;
 static atomic_size_t calls, fail_at; /* 32 bits on the device: no 64-bit atomics there */
 
-/* The counters order nothing but themselves. */
+/* Relaxed: no other data depends on the counters. */
 static size_t read_count(const atomic_size_t *count)
 {
     return atomic_load_explicit(count, memory_order_relaxed);

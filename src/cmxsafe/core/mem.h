@@ -1,5 +1,5 @@
-/* mem.h - the only place that calls malloc. Counts what is live, and lets a test fail the n-th allocation.
- * Everything that cmxsafe allocates goes through here (the linter refuses malloc elsewhere). Any thread. */
+/* mem.h - the only place that calls malloc (the linter refuses malloc elsewhere). Counts live memory, and lets a test
+ * fail the n-th allocation. Any thread. */
 #ifndef CMX_CORE_MEM_H
 #define CMX_CORE_MEM_H
 
@@ -18,22 +18,22 @@ CMX_MUST_USE void *cmx_mem_alloc(size_t size);
 /* A copy of s, or NULL. */
 CMX_MUST_USE char *cmx_mem_strdup(const char *s);
 
-/* NULL is fine. */
+/* p may be NULL. */
 void cmx_mem_free(void *p);
 
-/* Wipes what was allocated, then frees. For keys and passwords. NULL is fine. */
+/* Wipes the block, then frees it: for keys and passwords. p may be NULL. */
 void cmx_mem_free_secret(void *p);
 
 struct cmx_mem_stats {
-    size_t live_bytes; /* what callers asked for and have not freed */
+    size_t live_bytes; /* allocated and not freed, without headers */
     size_t live_blocks;
     size_t peak_bytes;
-    size_t calls; /* allocations asked for since start */
+    size_t calls; /* calls of cmx_mem_alloc and cmx_mem_strdup since the start */
 };
 
 void cmx_mem_stats(struct cmx_mem_stats *out);
 
-/* Peak starts again at what is live now. */
+/* Sets the peak to the memory that is live now. */
 void cmx_mem_reset_peak(void);
 
 /* For tests: the n-th allocation from now (1 = the next) fails, once. 0 turns it off. */

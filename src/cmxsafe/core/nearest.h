@@ -1,4 +1,5 @@
-/* nearest.h - which known word did a person mean? By edit distance, for error messages. Pure; words up to 63 chars. */
+/* nearest.h - finds the known word closest to a mistyped one, by edit distance, for error messages. Pure; words up to
+ * 63 chars. */
 #ifndef CMX_CORE_NEAREST_H
 #define CMX_CORE_NEAREST_H
 
@@ -14,12 +15,15 @@ struct cmx_nearest {
     size_t distance;
 };
 
-#define CMX_NEAREST_INIT(w) {(w), NULL, (size_t)-1}
+#define CMX_NEAREST_INIT(w)                                                                                            \
+    {                                                                                                                  \
+        (w), NULL, (size_t)-1                                                                                          \
+    }
 
 /* Considers one known word; borrowed. */
 void cmx_nearest_offer(struct cmx_nearest *n, const char *known);
 
-/* The closest word offered, or NULL when none is close (a third of its letters at most may differ, at least one). */
+/* The closest word offered, or NULL if none is close: at most a third of the letters differ, but one may always. */
 const char *cmx_nearest_result(const struct cmx_nearest *n);
 
 #ifdef __cplusplus

@@ -9,10 +9,10 @@
 extern "C" {
 #endif
 
-/* Overwrites len bytes in a way that the compiler may not drop. */
+/* Overwrites len bytes; the compiler cannot remove the call. */
 void cmx_secret_wipe(void *p, size_t len);
 
-/* Compares in time that depends on len alone. Secrets and MACs are never compared with memcmp. */
+/* Compares in time that depends only on len. Secrets and MACs are never compared with memcmp. */
 bool cmx_secret_equal(const void *a, const void *b, size_t len);
 
 #ifdef __cplusplus

@@ -1,9 +1,10 @@
 #include "cmxsafe/core/text.h"
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
-void cmx_hex_encode(char *out, const void *data, size_t len)
+void cmx_text_hex_encode(char *out, const void *data, size_t len)
 {
     static const char digits[] = "0123456789abcdef";
     const uint8_t *p = data;
@@ -26,10 +27,10 @@ static int digit(char c)
     return -1;
 }
 
-cmx_err cmx_hex_decode(uint8_t *out, size_t len, const char *hex)
+cmx_err cmx_text_hex_decode(uint8_t *out, size_t len, const char *hex)
 {
     for (size_t i = 0; i < 2 * len; i++)
-        if (digit(hex[i]) < 0) /* stops at the NUL too */
+        if (digit(hex[i]) < 0) /* the NUL is not a digit either */
             return CMX_EFORMAT;
     if (hex[2 * len])
         return CMX_EFORMAT;
@@ -77,7 +78,7 @@ cmx_err cmx_text_u32(const char *s, size_t len, uint32_t *out)
     if (s == end)
         return CMX_EFORMAT;
     for (; s < end; s++) {
-        unsigned d = (unsigned)digit(*s); /* far too large where it is none */
+        unsigned d = (unsigned)digit(*s); /* no digit: a value above any base */
 
         if (d >= base || v > (UINT32_MAX - d) / base)
             return CMX_EFORMAT;
@@ -85,13 +86,6 @@ cmx_err cmx_text_u32(const char *s, size_t len, uint32_t *out)
     }
     *out = v;
     return CMX_OK;
-}
-
-const char *cmx_text_nth(const char *words, unsigned n)
-{
-    while (n--)
-        words += strlen(words) + 1;
-    return words;
 }
 
 cmx_err cmx_text_copy(char *out, size_t cap, const char *s)
@@ -104,7 +98,7 @@ cmx_err cmx_text_copy(char *out, size_t cap, const char *s)
     return CMX_OK;
 }
 
-/* C0, DEL, and C1, which terminals obey as one byte and as UTF-8 (U+0080 to U+009F: 0xc2 and that byte). */
+/* C0, DEL, and C1. Terminals obey C1 both as one byte and as UTF-8 (0xc2 and that byte). */
 static bool is_control(uint8_t c, uint8_t before)
 {
     return c < 0x20 || c == 0x7f || (c >= 0x80 && c < 0xa0 && (before < 0x80 || before == 0xc2));
@@ -117,7 +111,33 @@ void cmx_text_clean(char *s)
             *s = '?';
 }
 
-cmx_err cmx_url_decode(const char *s, size_t len, int plus_is_space, uint8_t *out, size_t cap, size_t *out_len)
+char cmx_text_printable(char c)
+{
+    return c >= 0x20 && c < 0x7f ? c : '?';
+}
+
+void cmx_text_clean_ascii(char *out, size_t cap, const void *data, size_t len)
+{
+    const char *in = data;
+    size_t n = len < cap ? len : cap - 1;
+
+    for (size_t i = 0; i < n; i++)
+        out[i] = cmx_text_printable(in[i]);
+    out[n] = 0;
+}
+
+void cmx_text_format(char *out, size_t cap, const char *fmt, va_list ap)
+{
+    int n = vsnprintf(out, cap, fmt, ap);
+
+    if (n < 0)
+        out[0] = 0;
+    else if ((size_t)n >= cap)
+        memcpy(out + cap - 4, "...", 4);
+    cmx_text_clean(out);
+}
+
+cmx_err cmx_text_url_decode(const char *s, size_t len, int plus_is_space, uint8_t *out, size_t cap, size_t *out_len)
 {
     size_t n = 0;
 

@@ -5,8 +5,8 @@
 
 #include "cmxsafe/device/attest_service.h"
 #include "cmxsafe/device/device.h"
-#include "cmxsafe/device/isolation.h"
-#include "cmxsafe/device/update.h"
+#include "cmxsafe/device/device_isolation.h"
+#include "cmxsafe/device/device_update.h"
 
 static struct cmx_device_platform_facts platform;
 
@@ -42,7 +42,7 @@ static void tell_image(struct cmx_evidence *e)
         e->secure_version = st.secure_version;
 }
 
-/* The session that carries the service's own context, which is the one that this answer goes through. */
+/* The session that forwards the attestation port carries this answer. */
 static void tell_session(struct cmx_evidence *e)
 {
     struct cmx_proxy *proxy = cmx_device_proxy();

@@ -1,5 +1,5 @@
-/* attest_facts.h - what evidence says of a device, gathered from the modules that know: the running image from the
- * update service's slots, gateway and session from the proxy, the rest from the platform. */
+/* attest_facts.h - collects the facts in evidence: the running image from the update service's slots, gateway and
+ * session from the proxy, the rest from the platform. */
 #ifndef CMX_DEVICE_ATTEST_FACTS_H
 #define CMX_DEVICE_ATTEST_FACTS_H
 
@@ -9,13 +9,13 @@
 extern "C" {
 #endif
 
-/* What the platform knows. A zeroed one claims nothing good. */
+/* Facts of the platform. A zeroed struct claims no protection. */
 struct cmx_device_platform_facts {
-    const char *hw_model; /* "ESP32-S3"; borrowed for good */
+    const char *hw_model; /* "ESP32-S3"; must stay valid */
     bool secure_boot;
     cmx_debug_state debug;
     cmx_flash_encryption flash_encryption;
-    uint32_t secure_version; /* the eFuse's floor; the running image's counts too */
+    uint32_t secure_version; /* the eFuse's floor; evidence reports the larger of this and the image's */
     uint32_t boot_count;
 };
 

@@ -11,7 +11,7 @@
 #include "cmxsafe/port/crypto.h"
 #include "cmxsafe/port/port.h"
 
-#define RETRY_AFTER_S "5" /* about what 4 MB take on an ESP32 */
+#define RETRY_AFTER_S "5" /* roughly the time for 4 MB on an ESP32 */
 #define CONNECTIONS 8
 
 static struct {
@@ -42,7 +42,7 @@ static bool enter(void)
     cmx_port_mutex_unlock(&self.count_lock);
     if (!admitted)
         return false;
-    cmx_port_background(); /* the task is the server's, for this connection or this service alone */
+    cmx_port_background(); /* safe: the task serves only this connection or service */
     cmx_port_mutex_lock(&self.turn);
     return true;
 }
@@ -55,11 +55,19 @@ static void leave(void)
     cmx_port_mutex_unlock(&self.count_lock);
 }
 
+static void log_client(const struct cmx_http_request *r, const char *what)
+{
+    char client[CMX_IP_TEXT_MAX];
+
+    cmx_http_client(r, client);
+    cmx_log_limited(CMX_LOG_INFO, "attest", "%s for %s", what, client[0] ? client : "unknown");
+}
+
 /* ---- answers ---- */
 
 static const struct cmx_http_header no_store[] = {{"Cache-Control", "no-store"}};
 
-CMX_SMALL static cmx_err reply_busy(struct cmx_http_request *r)
+static cmx_err reply_busy(struct cmx_http_request *r)
 {
     static const struct cmx_http_header headers[] = {{"Retry-After", RETRY_AFTER_S}};
     static const char text[] = "busy with other attestations; retry later\n";
@@ -69,15 +77,15 @@ CMX_SMALL static cmx_err reply_busy(struct cmx_http_request *r)
 
 static cmx_err reply_failure(struct cmx_http_request *r, cmx_err err)
 {
-    cmx_module_log(CMX_LOG_ERROR | CMX_LOG_ATTEST, "attestation failed: %s", cmx_err_text(err));
+    cmx_log(CMX_LOG_ERROR, "attest", "attestation failed: %s", cmx_err_text(err));
     return cmx_http_reply_text(r, err == CMX_ENOMEM ? 503 : 500, "attestation failed: %s%s\n", cmx_err_text(err),
                                err == CMX_ENOKEY ? ": espefuse burn_key BLOCK_KEY3 private_key.bin HMAC_UP" : "");
 }
 
-/* ---- what is asked ---- */
+/* ---- parameters ---- */
 
-/* The parameter, decoded. Answers 400 itself where it is missing, doubled, broken or not min to max bytes long; *len is
- * then 0. */
+/* Decodes a parameter. If it is missing, given twice, badly escaped or not min to max bytes long, answers 400 and sets
+ * *len to 0. */
 static cmx_err take_param(struct cmx_http_request *r, const char *name, uint8_t *out, size_t min, size_t max,
                           size_t *len)
 {
@@ -91,7 +99,7 @@ static cmx_err take_param(struct cmx_http_request *r, const char *name, uint8_t 
         return cmx_http_reply_text(r, 400, "'%s' is given more than once\n", name);
     if (err)
         return cmx_http_reply_text(r, 400, "Missing '%s' parameter\n", name);
-    err = cmx_url_decode(raw, raw_len, 1, out, max, &n);
+    err = cmx_text_url_decode(raw, raw_len, 1, out, max, &n);
     if (err == CMX_EFORMAT)
         return cmx_http_reply_text(r, 400, "'%s' has a broken %%XX escape\n", name);
     if (err || n < min)
@@ -100,7 +108,7 @@ static cmx_err take_param(struct cmx_http_request *r, const char *name, uint8_t 
     return CMX_OK;
 }
 
-/* ranges=, or the default. Answers 400 or 404 itself, and *out is then empty. */
+/* Reads ranges=, or takes the default. On an error it answers 400 or 404 and leaves *out empty. */
 static cmx_err take_ranges(struct cmx_http_request *r, struct cmx_ranges *out)
 {
     uint32_t size = cmx_port_flash_size();
@@ -133,7 +141,7 @@ static cmx_err begin_hash(struct cmx_http_request *r, void *ctx, void **state)
 
     (void)ctx;
     (void)state;
-    if (cmx_origin_refused(r, &err)) /* a page in somebody's browser must not set the device to work */
+    if (cmx_origin_refused(r, &err)) /* a foreign page must not cause work */
         return err;
     err = take_param(r, "challenge", challenge, 1, sizeof challenge, &len);
     if (err || len == 0)
@@ -143,17 +151,18 @@ static cmx_err begin_hash(struct cmx_http_request *r, void *ctx, void **state)
         return err;
     if (!enter())
         return reply_busy(r);
+    log_client(r, "hash");
     err = cmx_attest_hash(&ranges, challenge, len, value);
     leave();
     if (err)
         return reply_failure(r, err);
-    cmx_hex_encode(hex, value, sizeof value);
+    cmx_text_hex_encode(hex, value, sizeof value);
     return cmx_http_reply(r, 200, "text/plain", hex, 64, no_store, 1);
 }
 
 /* ---- GET /evidence ---- */
 
-/* Two hex digits a byte; answers 400 itself, and *len is then 0. */
+/* Reads the nonce in hex. On an error it answers 400 and sets *len to 0. */
 static cmx_err take_nonce(struct cmx_http_request *r, uint8_t nonce[CMX_NONCE_MAX], size_t *len)
 {
     uint8_t hex[2 * CMX_NONCE_MAX + 1];
@@ -164,13 +173,26 @@ static cmx_err take_nonce(struct cmx_http_request *r, uint8_t nonce[CMX_NONCE_MA
     if (err || n == 0)
         return err;
     hex[n] = 0;
-    if (n % 2 || cmx_hex_decode(nonce, n / 2, (const char *)hex))
+    if (n % 2 || cmx_text_hex_decode(nonce, n / 2, (const char *)hex))
         return cmx_http_reply_text(r, 400, "'nonce' must be 8 to 64 bytes in hex\n");
     *len = n / 2;
     return CMX_OK;
 }
 
-static cmx_err answer_evidence(struct cmx_http_request *r, struct cmx_evidence_job *j, const struct cmx_ranges *ranges)
+/* Reads alg=, the COSE name of the algorithm; the default is HS256. On an error it answers 400 and clears *known. */
+static cmx_err take_form(struct cmx_http_request *r, cmx_evidence_form *form, bool *known)
+{
+    const char *raw = NULL;
+    size_t len = 0;
+    cmx_err err = cmx_http_param(cmx_http_query(r), "alg", &raw, &len);
+
+    *form = !err && len == 5 && memcmp(raw, "ES256", 5) == 0 ? CMX_EVIDENCE_SIGNED : CMX_EVIDENCE_MAC;
+    *known = err == CMX_ENOENT || *form == CMX_EVIDENCE_SIGNED || (!err && len == 5 && memcmp(raw, "HS256", 5) == 0);
+    return *known ? CMX_OK : cmx_http_reply_text(r, 400, "'alg' must be HS256 or ES256, once\n");
+}
+
+static cmx_err answer_evidence(struct cmx_http_request *r, struct cmx_evidence_job *j, const struct cmx_ranges *ranges,
+                               cmx_evidence_form form)
 {
     const char *accept = cmx_http_header_get(r, "Accept");
     bool json = accept && strstr(accept, "application/json");
@@ -179,7 +201,7 @@ static cmx_err answer_evidence(struct cmx_http_request *r, struct cmx_evidence_j
     if (self.facts)
         self.facts(self.facts_arg, &j->e);
     memcpy(j->e.boot_seed, self.boot_seed, sizeof j->e.boot_seed);
-    err = cmx_attest_evidence(j, ranges, json);
+    err = cmx_attest_evidence(j, ranges, form, json);
     if (err)
         return reply_failure(r, err);
     return cmx_http_reply(r, 200, json ? "application/json" : CMX_EVIDENCE_TYPE, j->out, j->len, no_store, 1);
@@ -190,6 +212,8 @@ static cmx_err begin_evidence(struct cmx_http_request *r, void *ctx, void **stat
     uint8_t nonce[CMX_NONCE_MAX];
     struct cmx_ranges ranges = {.n = 0};
     struct cmx_evidence_job *j;
+    cmx_evidence_form form;
+    bool known;
     size_t len;
     cmx_err err;
 
@@ -200,18 +224,22 @@ static cmx_err begin_evidence(struct cmx_http_request *r, void *ctx, void **stat
     err = take_nonce(r, nonce, &len);
     if (err || len == 0)
         return err;
-    if (cmx_port_flash_size() > 0) { /* without flash the facts alone are evidence */
+    err = take_form(r, &form, &known);
+    if (err || !known)
+        return err;
+    if (cmx_port_flash_size() > 0) { /* without flash, evidence consists of the facts */
         err = take_ranges(r, &ranges);
         if (err || ranges.n == 0)
             return err;
     }
     if (!enter())
         return reply_busy(r);
+    log_client(r, "evidence");
     j = cmx_mem_alloc(sizeof *j);
     if (j) {
         memcpy(j->e.nonce, nonce, len);
         j->e.nonce_len = len;
-        err = answer_evidence(r, j, &ranges);
+        err = answer_evidence(r, j, &ranges, form);
         cmx_mem_free_secret(j);
     } else {
         err = reply_failure(r, CMX_ENOMEM);

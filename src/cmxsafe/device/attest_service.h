@@ -1,10 +1,10 @@
 /* attest_service.h - attestation over HTTP, on the device's loopback:
  *
  *     GET /hash?challenge=TEXT[&ranges=A-B,C-D]      text/plain, 64 hex digits (attest/chain.h)
- *     GET /evidence?nonce=HEX[&ranges=A-B,C-D]       application/eat+cwt, or JSON by Accept (attest/evidence.h)
+ *     GET /evidence?nonce=HEX[&ranges=...][&alg=ES256]   application/eat+cwt, or JSON by Accept (attest/evidence.h)
  *
- * 400 says what is wrong with a request. One computation at a time; CMX_ATTEST_QUEUE others wait, more get 503 and
- * Retry-After. Memory is taken for the computation that runs alone: at most 8 KB. */
+ * Status 400 comes with a reason. One computation runs at a time; CMX_ATTEST_QUEUE requests wait, others get 503 and
+ * Retry-After. Only the running computation allocates memory, at most 8 KB. */
 #ifndef CMX_DEVICE_ATTEST_SERVICE_H
 #define CMX_DEVICE_ATTEST_SERVICE_H
 
@@ -18,23 +18,22 @@ extern "C" {
 #define CMX_ATTEST_PORT 8888
 #define CMX_ATTEST_QUEUE 2
 
-/* Fills what the device knows of itself: hw_model, secure_boot, debug, boot_count, sw_name, sw_version, slot,
- * slot_state, secure_version, flash_encryption, isolation, policy, gateway, session. *e is zeroed before; the service
- * adds nonce, ueid, key, boot_seed, flash_size and measurements. Called from a server's thread; must not block for
- * long. */
+/* Fills in the device's facts: hw_model, secure_boot, debug, boot_count, sw_name, sw_version, slot,
+ * slot_state, secure_version, flash_encryption, isolation, policy, gateway, session. *e is zeroed; the service adds
+ * nonce, ueid, key, boot_seed, flash_size and measurements. Called in a server's thread; must not block for long. */
 typedef void (*cmx_attest_facts_fn)(void *arg, struct cmx_evidence *e);
 
-/* NULL: none are known, and evidence says so. Call before start. */
+/* NULL: evidence claims no facts. Call before start. */
 void cmx_attest_set_facts(cmx_attest_facts_fn facts, void *arg);
 
-/* address NULL: 127.0.0.1. One service a device. CMX_EEXIST: it runs already; errors of cmx_http_serve; CMX_EIO: no
- * random bytes for the boot seed. */
+/* address NULL: 127.0.0.1. One service per device. CMX_EEXIST: it runs already. CMX_EIO: no random bytes for the boot
+ * seed. Also cmx_http_serve's errors. */
 CMX_MUST_USE cmx_err cmx_attest_start(const char *address, uint16_t port);
 
-/* The port that it serves, 0 while it does not run. */
+/* The service's port; 0 while it does not run. */
 uint16_t cmx_attest_port(void);
 
-/* Waits for requests under way. Safe when it does not run. */
+/* Waits for running requests. Safe when it does not run. */
 void cmx_attest_stop(void);
 
 #ifdef __cplusplus

@@ -56,12 +56,12 @@ static cmx_err measure(struct cmx_evidence_job *j, struct cmx_range range, uint8
     struct cmx_walk w;
     uint32_t offset;
     size_t len;
-    cmx_err err = cmx_measure_begin(&h, j->mac_key, j->e.nonce, j->e.nonce_len, range);
+    cmx_err err = cmx_measure_begin(&h, j->key, j->e.nonce, j->e.nonce_len, range);
 
     if (err)
         return err;
-    cmx_walk_init(&w, &one);
-    while (!err && cmx_walk_next(&w, &offset, &len)) {
+    cmx_chain_walk_init(&w, &one);
+    while (!err && cmx_chain_walk_next(&w, &offset, &len)) {
         err = cmx_port_flash_read(offset, j->out, len);
         if (!err)
             err = cmx_measure_chunk(&h, j->out, len);
@@ -85,14 +85,14 @@ static cmx_err measure_all(struct cmx_evidence_job *j, const struct cmx_ranges *
     return err;
 }
 
-/* The answer into j->out: the token, or behind it the JSON that holds it, which then moves to the front. */
-static cmx_err write_answer(struct cmx_evidence_job *j, bool json)
+/* Writes the token into j->out. JSON, which contains the token, is written behind it and then moved to the front. */
+static cmx_err write_answer(struct cmx_evidence_job *j, cmx_evidence_form form, bool json)
 {
     struct cmx_buf token, text;
     cmx_err err;
 
     cmx_buf_init(&token, j->out, CMX_EVIDENCE_TOKEN_MAX);
-    err = cmx_evidence_encode(&j->e, j->mac_key, &token);
+    err = cmx_evidence_encode(&j->e, form, j->key, &token);
     j->len = cmx_buf_len(&token);
     if (err || !json)
         return err;
@@ -103,24 +103,35 @@ static cmx_err write_answer(struct cmx_evidence_job *j, bool json)
     return err;
 }
 
-/* The holder's numbers are written into evidence, and so named apart from the port's; they are the same. */
+/* Evidence has names of its own for the port's values, because they are part of the token format. */
 _Static_assert((int)CMX_HELD_NONE == (int)CMX_KEY_NONE && (int)CMX_HELD_EFUSE == (int)CMX_KEY_EFUSE &&
                    (int)CMX_HELD_TPM == (int)CMX_KEY_TPM && (int)CMX_HELD_SOFTWARE == (int)CMX_KEY_SOFTWARE,
                "one is made of the other");
 
-cmx_err cmx_attest_evidence(struct cmx_evidence_job *j, const struct cmx_ranges *ranges, bool json)
+static cmx_err derive_digest_key(struct cmx_evidence_job *j, cmx_evidence_form form)
 {
+    if (form == CMX_EVIDENCE_SIGNED)
+        return cmx_identity_appraisal_key(cmx_identity_hw_hmac, NULL, j->key);
+    return cmx_identity_evidence_key(cmx_identity_hw_hmac, NULL, j->key);
+}
+
+cmx_err cmx_attest_evidence(struct cmx_evidence_job *j, const struct cmx_ranges *ranges, cmx_evidence_form form,
+                            bool json)
+{
+    uint8_t pub[CMX_P256_PUBLIC_LEN];
     cmx_err err;
 
     j->e.flash_size = cmx_port_flash_size();
     j->e.key = (cmx_key_holder)cmx_port_hw_key_kind();
     err = cmx_identity_ueid(cmx_identity_hw_hmac, NULL, j->e.ueid);
     if (!err)
-        err = cmx_identity_evidence_key(cmx_identity_hw_hmac, NULL, j->mac_key);
+        err = derive_digest_key(j, form);
     if (!err)
         err = measure_all(j, ranges);
+    if (!err && form == CMX_EVIDENCE_SIGNED) /* a MAC is made with the digests' key */
+        err = cmx_identity_attest_key(cmx_identity_hw_hmac, NULL, j->key, pub);
     if (!err)
-        err = write_answer(j, json);
-    cmx_secret_wipe(j->mac_key, sizeof j->mac_key);
+        err = write_answer(j, form, json);
+    cmx_secret_wipe(j->key, sizeof j->key);
     return err;
 }

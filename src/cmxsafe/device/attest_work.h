@@ -1,5 +1,5 @@
-/* attest_work.h - the two computations of the attestation service, apart from HTTP. They read flash and ask the key
- * through port.h, feed the watchdog after each chunk, and take at most 8 KB. One at a time is the caller's care. */
+/* attest_work.h - the two computations of the attestation service, without HTTP. They use flash and key through port.h,
+ * feed the watchdog after each chunk, and allocate at most 8 KB. The caller runs one at a time. */
 #ifndef CMX_DEVICE_ATTEST_WORK_H
 #define CMX_DEVICE_ATTEST_WORK_H
 
@@ -11,14 +11,14 @@ CMX_MUST_USE cmx_err cmx_attest_hash(const struct cmx_ranges *ranges, const uint
                                      uint8_t out[32]);
 
 struct cmx_evidence_job {
-    size_t len;            /* of out */
-    struct cmx_evidence e; /* in: nonce and facts; out: all */
-    uint8_t mac_key[32];
-    uint8_t
-        out[CMX_EVIDENCE_TOKEN_MAX + CMX_EVIDENCE_JSON_MAX]; /* first the flash's chunks pass here, then the answer */
+    size_t len;                                                  /* of out */
+    struct cmx_evidence e;                                       /* in: nonce and facts; out: all */
+    uint8_t key[32];                                             /* of the digests, then of the token */
+    uint8_t out[CMX_EVIDENCE_TOKEN_MAX + CMX_EVIDENCE_JSON_MAX]; /* a buffer for chunks of flash, and then the answer */
 };
 
 /* Completes j->e with ueid, key, flash_size and the measurements of ranges, and writes token or JSON into j->out. */
-CMX_MUST_USE cmx_err cmx_attest_evidence(struct cmx_evidence_job *j, const struct cmx_ranges *ranges, bool json);
+CMX_MUST_USE cmx_err cmx_attest_evidence(struct cmx_evidence_job *j, const struct cmx_ranges *ranges,
+                                         cmx_evidence_form form, bool json);
 
 #endif

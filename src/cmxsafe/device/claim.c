@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "cmxsafe/core/mem.h"
-#include "cmxsafe/device/isolation.h"
+#include "cmxsafe/device/device_isolation.h"
 #include "cmxsafe/port/port.h"
 
-/* A connection that was permitted, until its socket is closed. */
+/* A permitted connection; removed when its socket is closed. */
 struct claim {
     struct claim *next;
     int fd;
@@ -17,7 +17,7 @@ struct claim {
 
 static struct {
     struct cmx_mutex lock;
-    bool ready; /* the lock is made; set before the first task by a constructor */
+    bool ready; /* the lock exists; set by a constructor, before any task */
     struct claim *list;
     unsigned n;
 } claims;
@@ -27,7 +27,7 @@ __attribute__((constructor)) static void make_lock(void)
     claims.ready = cmx_port_mutex_init(&claims.lock) == CMX_OK;
 }
 
-/* Where fd connects from; bound now, if it is not yet. */
+/* The local address of fd, which is bound here unless it is bound already. */
 static cmx_err local_of(int fd, sa_family_t family, struct sockaddr_storage *local)
 {
     socklen_t len = sizeof *local;
@@ -36,7 +36,7 @@ static cmx_err local_of(int fd, sa_family_t family, struct sockaddr_storage *loc
     memset(local, 0, sizeof *local);
     if (getsockname(fd, (struct sockaddr *)local, &len) != 0)
         return CMX_EIO;
-    if (local->ss_family == family && in->sin_port) /* at the same place in both families */
+    if (local->ss_family == family && in->sin_port) /* the port has the same offset in both families */
         return CMX_OK;
     memset(local, 0, sizeof *local);
     local->ss_family = family;
@@ -86,9 +86,9 @@ int cmx_claim_connect(int fd, const struct sockaddr *peer, socklen_t len, cmx_co
         return really(fd, peer, len);
     cmx_port_task_name(task);
     err = cmx_device_isolation_permits(task, peer);
-    if (err == CMX_ENOENT) /* nobody restricts it */
+    if (err == CMX_ENOENT) /* peer is not a restricted listener */
         return really(fd, peer, len);
-    cmx_claim_close(fd); /* a number that is used again */
+    cmx_claim_close(fd); /* drops a stale claim of a reused descriptor */
     if (err == CMX_OK)
         err = remember(fd, peer, len);
     if (err != CMX_OK) {

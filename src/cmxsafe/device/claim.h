@@ -1,8 +1,8 @@
-/* claim.h - which tasks may connect to a direct context's listener (TaskParameters.tasks). A packet does not tell which
- * task sent it; the platform's connect() and close() lead through here, in the task itself: the board's own
- * (board/lwip/sockets.c), and on ESP-IDF lwIP's, wrapped at link time (port/esp/claim_esp.c). On an Arduino core,
- * linked without that, the task calls them itself (docs/ISOLATION.md). A connection that did not come this way is
- * nobody's, and isolation drops it. */
+/* claim.h - decides which tasks may connect to a direct context's listener (TaskParameters.tasks). A packet does not
+ * show which task sent it, so the platform's connect() and close() call these functions in the task: the board's own
+ * (board/lwip/sockets.c), and on ESP-IDF lwIP's, wrapped at link time (port/esp/claim_esp.c). An Arduino core is linked
+ * without the wrapper, so there the task calls them itself (docs/ISOLATION.md). Isolation drops the packets of a
+ * connection that was not claimed. */
 #ifndef CMX_DEVICE_CLAIM_H
 #define CMX_DEVICE_CLAIM_H
 
@@ -12,16 +12,16 @@
 extern "C" {
 #endif
 
-/* Claimed connections at once. */
+/* Claimed connections at the same time. */
 #define CMX_CLAIMS_MAX 16
 
 typedef int (*cmx_connect_fn)(int fd, const struct sockaddr *peer, socklen_t len);
 
-/* What connect() does, by calling `really`; -1 with EACCES if peer is the listener of a direct context that is not for
- * the calling task, or if its connection can't be remembered. Any task. */
+/* Calls `really`, which is connect(), and returns its result; -1 with EACCES if peer is the listener of a direct
+ * context that does not permit the calling task, or if there are too many claims. Any task. */
 int cmx_claim_connect(int fd, const struct sockaddr *peer, socklen_t len, cmx_connect_fn really);
 
-/* Before fd is closed. Unknown ones are ignored. */
+/* Call before fd is closed. An fd without a claim is ignored. */
 void cmx_claim_close(int fd);
 
 #ifdef __cplusplus

@@ -1,38 +1,40 @@
-/* defaults.h - every macro of settings.h with its meaning and default. A settings.h beside the sketch defines what
- * differs; what it leaves out, all of it perhaps, comes from here. */
+/* defaults.h - every macro of settings.h with its meaning and default. A settings.h beside the sketch defines the
+ * macros that differ. */
 #ifndef CMX_DEVICE_DEFAULTS_H
 #define CMX_DEVICE_DEFAULTS_H
 
 /* ---- the gateway ---- */
 
+/* The gateway's name or address, or several: "gw1.example, gw2.example:2222 > backup.example". Those with a comma
+ * between them are equal and tried in a random order; those behind a '>' are tried when all before it have failed. */
 #ifndef SSH_REMOTE_HOST
-#define SSH_REMOTE_HOST "" /* its name or address */
+#define SSH_REMOTE_HOST ""
 #endif
 
 #ifndef SSH_REMOTE_PORT
 #define SSH_REMOTE_PORT 22
 #endif
 
-/* Its host key: the fingerprint that `ssh-keygen -lf ssh_host_ed25519_key.pub` prints there ("SHA256:..."), or a line
- * of known_hosts. Several, separated by commas, while keys are being rotated: "SHA256:old...", "SHA256:new...". It is
- * checked before any credential leaves the device; there is no way to turn that off. */
+/* The gateway's host key: the fingerprint that `ssh-keygen -lf ssh_host_ed25519_key.pub` prints there ("SHA256:..."),
+ * or a line of known_hosts. For a key rotation give several, separated by commas: "SHA256:old...", "SHA256:new...". The
+ * device checks it before it sends any credential; no setting turns that off. */
 #ifndef SSH_HOST_KEY
 #define SSH_HOST_KEY ""
 #endif
 
-/* ---- who the device is ---- */
+/* ---- the device's credentials ---- */
 
 #ifndef USERNAME1
 #define USERNAME1 ""
 #endif
 
-/* Offered only if nothing below is set or accepted; "": never offered. Prefer a key. */
+/* Offered only if no key below is set or accepted; "": never offered. Prefer a key. */
 #ifndef PASSWORD1
 #define PASSWORD1 ""
 #endif
 
-/* A private key, OpenSSH or PEM, as text in the firmware (readable by who reads the flash, unless that is encrypted) or
- * as the name of a file. */
+/* A private key, OpenSSH or PEM, as text in the firmware or as the name of a file. Anyone who reads an unencrypted
+ * flash reads the key. */
 #ifndef SSH_CLIENT_KEY
 #define SSH_CLIENT_KEY ""
 #endif
@@ -45,8 +47,8 @@
 #define SSH_CLIENT_KEY_PASSPHRASE ""
 #endif
 
-/* 1: the key is derived from the hardware key in eFuse at each login, and stored nowhere. With 0 that is done too where
- * the device has such a key and nothing else is set here: no key, no file, no password. */
+/* 1: the key is derived from the hardware key in eFuse at each login, and never stored. With 0 it is derived as well if
+ * the device has a hardware key and neither key, file nor password is set here. */
 #ifndef SSH_CLIENT_KEY_DERIVED
 #define SSH_CLIENT_KEY_DERIVED 0
 #endif
@@ -58,23 +60,23 @@
 #define SSH_LOCAL_HOST "127.0.0.1"
 #endif
 
-/* The address to listen on at the gateway, for contexts that name none: at a CMX-GW the device's virtual IPv6 address.
- * "": the gateway's loopback. */
+/* The address to listen on at the gateway, for contexts without remote_address: at a CMX-GW the device's virtual IPv6
+ * address. "": the gateway's loopback. */
 #ifndef SSH_REMOTE_ADDRESS
 #define SSH_REMOTE_ADDRESS ""
 #endif
 
-/* From the TCP connect to the last listener granted, each attempt. */
+/* How long one attempt may take, from TCP connect to authentication. */
 #ifndef TIMEOUT_SECONDS
 #define TIMEOUT_SECONDS 10
 #endif
 
-/* A request with reply after that much silence; three unanswered, and the gateway counts as lost. 0: 15. */
+/* Send a keepalive after this long without traffic; reconnect after three unanswered ones. 0: 15. */
 #ifndef SSH_KEEPALIVE_SECONDS
 #define SSH_KEEPALIVE_SECONDS 0
 #endif
 
-/* libssh's names or numbers: SSH_LOG_NOLOG is the usual log, SSH_LOG_PACKET (3) and above say more. */
+/* One of libssh's names or numbers: SSH_LOG_NOLOG for the usual log, SSH_LOG_PACKET (3) and above for the debug log. */
 #ifndef VERBOSITY
 #define VERBOSITY SSH_LOG_NOLOG
 #endif
@@ -85,22 +87,26 @@
 #define SSHMULTICHANNEL 0
 #endif
 
-/* OpenSSH names, separated by commas. "": current ones, in the order that suits the CPU. */
+/* OpenSSH names, separated by commas. "": current ciphers, ordered by what the CPU accelerates. */
 #ifndef SSH_CIPHERS
 #define SSH_CIPHERS ""
 #endif
 
-/* Bytes of stack of a session's task, as in the original. Where the pinned key turns out to be the gateway's Ed25519
- * one the session moves to a task with 13,824: pin the ECDSA key to save that. */
+/* 1: only key exchanges that resist a quantum computer are accepted. Needs libssh 0.12; LibSSH-ESP32 5.5 has none. */
+#ifndef SSH_REQUIRE_PQ
+#define SSH_REQUIRE_PQ 0
+#endif
+
+/* Bytes of stack of a session's task. If the pinned key is the gateway's Ed25519 key, the session
+ * moves to a task with 13,824 bytes: pin the ECDSA key to save them. */
 #ifndef SSH_TASK_STACK
-#define SSH_TASK_STACK 10500
+#define SSH_TASK_STACK 8192
 #endif
 
 /* ---- firmware update ---- */
 
-/* Public key that signs images: P-256, "04..." in hex, as `cmxsafe image key` prints it, or PEM. "": images without a
- * signature are accepted, and each start says so.
- */
+/* The public key that images must be signed with: P-256, "04..." in hex, as `cmxsafe image key` prints it, or PEM. "":
+ * images without a signature are accepted, and each start logs a warning. */
 #ifndef OTA_PUBLIC_KEY
 #define OTA_PUBLIC_KEY ""
 #endif

@@ -5,22 +5,22 @@
 
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
-#include "cmxsafe/device/isolation.h"
+#include "cmxsafe/device/device_isolation.h"
+#include "cmxsafe/device/device_key.h"
 #include "cmxsafe/device/merge.h"
-#include "cmxsafe/identity/identity.h"
 #include "cmxsafe/port/port.h"
 
-#define TAG CMX_LOG_DEVICE
+#define TAG "device"
 
 struct entry {
     struct entry *next;
-    struct cmx_context context; /* its strings are borrowed, but for name where none was given */
+    struct cmx_context context; /* its strings are the sketch's, except a name that was made here */
     char name[CMX_PROXY_NAME_MAX];
 };
 
-/* Invariant: engine exists exactly while there is an entry. All but `ready` is under the lock. */
+/* Invariant: engine exists exactly while there is an entry. The lock protects all members except `ready`. */
 static struct {
-    bool ready; /* the lock is made; set before the first task by a constructor */
+    bool ready; /* the lock exists; set by a constructor, before any task */
     struct cmx_mutex lock;
     const struct cmx_settings *over;
     const TaskParameters *over_contexts;
@@ -32,7 +32,7 @@ static struct {
     struct cmx_proxy *engine;
 } device;
 
-/* Before main and before any task: nothing can race for the lock's making. */
+/* Runs before main and before any task, so that the lock is created once. */
 __attribute__((constructor)) static void make_lock(void)
 {
     device.ready = cmx_port_mutex_init(&device.lock) == CMX_OK;
@@ -48,7 +48,7 @@ static void unlock(void)
     cmx_port_mutex_unlock(&device.lock);
 }
 
-/* ---- hooks: the engine keeps one set for good, which leads to the one in force ---- */
+/* ---- hooks: the engine always has the same set, which calls the current one ---- */
 
 static const struct cmx_proxy_hooks *hooks_now(void)
 {
@@ -88,13 +88,13 @@ static void on_resolve(void *arg, const char *host, bool begins)
         h->resolve(h->arg, host, begins);
 }
 
-static void on_session(void *arg, const char *session, bool up, cmx_err err)
+static void on_session(void *arg, const char *session, const char *gateway, bool up, cmx_err err)
 {
     const struct cmx_proxy_hooks *h = hooks_now();
 
     (void)arg;
     if (h && h->session)
-        h->session(h->arg, session, up, err);
+        h->session(h->arg, session, gateway, up, err);
 }
 
 static void on_relay(void *arg, const struct cmx_relay_event *event)
@@ -123,30 +123,18 @@ void cmx_device_set_hooks(const struct cmx_proxy_hooks *hooks)
 
 static void say_missing_pin(void)
 {
-    cmx_module_log(
-        CMX_LOG_ERROR | TAG,
+    cmx_log(
+        CMX_LOG_ERROR, TAG,
         "NOT CONNECTING: no host key of the gateway is pinned; set SSH_HOST_KEY (menuconfig: CMX_HOST_KEYS) to what "
         "`ssh-keygen -lf` prints");
 }
 
-/* With a hardware key the SSH key is derived from it, unless the settings chose another credential; and a device that
- * can attest wants to know which session carries its evidence. */
-static void use_hardware_key(struct cmx_gateway *g)
-{
-    bool there = cmx_port_hw_key_kind() != CMX_KEY_NONE;
-    bool chosen = g->key_file || g->key_pem || g->password;
-
-    if (there && (device.settings.client_key_derived || !chosen))
-        g->key_load = cmx_identity_key_load;
-    g->want_session_id = there;
-}
-
-/* The engine with all entries: a new one, or the running one reconfigured. */
+/* Starts the engine with all entries, or reconfigures the running one. */
 static cmx_err apply(void)
 {
     struct cmx_context *contexts = cmx_mem_alloc(device.n_entries * sizeof *contexts);
     struct cmx_gateway gateway;
-    char why[128] = "";
+    struct cmx_why why = {""};
     size_t n = 0;
     cmx_err err;
 
@@ -155,20 +143,20 @@ static cmx_err apply(void)
     for (const struct entry *e = device.entries; e; e = e->next)
         contexts[n++] = e->context;
     cmx_settings_gateway(&device.settings, &gateway);
-    use_hardware_key(&gateway);
+    cmx_device_key_choose(&device.settings, &gateway);
     err = cmx_device_isolation_configure(&gateway, contexts, n);
     if (err != CMX_OK) {
-        snprintf(why, sizeof why, "isolation: %s", cmx_err_text(err));
+        cmx_why_set(&why, "isolation: %s", cmx_err_text(err));
     } else if (device.engine) {
-        err = cmx_proxy_reconfigure(device.engine, &gateway, contexts, n, why, sizeof why);
+        err = cmx_proxy_set_contexts(device.engine, &gateway, contexts, n, &why);
     } else {
-        err = cmx_proxy_create(&device.engine, &gateway, contexts, n, &dispatch, why, sizeof why);
+        err = cmx_proxy_create(&device.engine, &gateway, contexts, n, &dispatch, &why);
         if (err == CMX_OK)
             err = cmx_proxy_start(device.engine, device.settings.task_stack);
     }
     cmx_mem_free(contexts);
     if (err != CMX_OK)
-        cmx_module_log(CMX_LOG_ERROR | TAG, "cannot proxy: %s", why[0] ? why : cmx_err_text(err));
+        cmx_log(CMX_LOG_ERROR, TAG, "cannot proxy: %s", why.text[0] ? why.text : cmx_err_text(err));
     return err;
 }
 
@@ -192,7 +180,7 @@ static cmx_err add(const TaskParameters *task)
     if (err == CMX_OK && device.n_entries == CMX_PROXY_CONTEXTS_MAX)
         err = CMX_ENOSPC;
     if (err != CMX_OK) {
-        cmx_module_log(CMX_LOG_ERROR | TAG, "port %d not proxied: %s", task->local_port, cmx_err_text(err));
+        cmx_log(CMX_LOG_ERROR, TAG, "port %d not proxied: %s", task->local_port, cmx_err_text(err));
         cmx_mem_free(e);
         return err;
     }
@@ -215,6 +203,16 @@ static void drop_first(void)
     device.engine = NULL;
 }
 
+/* Logs the key before the checks that may refuse the context: the operator needs it to admit the device. */
+static void announce_key(void)
+{
+    struct cmx_gateway gateway;
+
+    cmx_settings_gateway(&device.settings, &gateway);
+    cmx_device_key_choose(&device.settings, &gateway);
+    cmx_device_key_announce(&gateway);
+}
+
 static cmx_err forward(const struct cmx_settings *settings, const TaskParameters *context)
 {
     TaskParameters task = *context;
@@ -224,13 +222,14 @@ static cmx_err forward(const struct cmx_settings *settings, const TaskParameters
         device.settings = *settings;
         cmx_settings_merge(&device.settings, device.over);
         cmx_log_set_level(cmx_settings_log_level(&device.settings));
+        announce_key();
     }
     if (!cmx_settings_has_pin(&device.settings)) {
         say_missing_pin();
         return CMX_EINVAL;
     }
     for (size_t i = 0; i < device.n_over_contexts; i++)
-        cmx_settings_merge_context(&task, &device.over_contexts[i]);
+        cmx_merge_context(&task, &device.over_contexts[i]);
     err = add(&task);
     if (err != CMX_OK)
         return err;
@@ -238,8 +237,8 @@ static cmx_err forward(const struct cmx_settings *settings, const TaskParameters
     if (err == CMX_OK)
         return CMX_OK;
     drop_first();
-    if (device.entries && apply() != CMX_OK) /* no rule for the context stays behind */
-        cmx_module_log(CMX_LOG_ERROR | TAG, "other contexts not restored");
+    if (device.entries && apply() != CMX_OK) /* removes the rules of the failed context */
+        cmx_log(CMX_LOG_ERROR, TAG, "other contexts not restored");
     return err;
 }
 
@@ -249,6 +248,9 @@ cmx_err cmx_device_forward(const struct cmx_settings *settings, const TaskParame
 
     if (!device.ready)
         return CMX_ENOMEM;
+    err = cmx_port_device_start();
+    if (err)
+        return err; /* logged */
     lock();
     err = forward(settings, context);
     unlock();
@@ -286,38 +288,22 @@ int cmx_device_port_offset(void)
     return offset;
 }
 
-bool cmx_device_all_up(void)
+bool cmx_device_reached(void)
 {
-    bool up;
+    bool reached;
 
     lock();
-    up = device.engine && cmx_proxy_all_up(device.engine);
+    reached = device.engine && cmx_proxy_reached(device.engine);
     unlock();
-    return up;
+    return reached;
 }
 
-size_t cmx_device_contexts(struct cmx_context *out, size_t cap)
+void cmx_device_set_updating(bool updating)
 {
-    size_t n = 0;
-
     lock();
-    for (const struct entry *e = device.entries; e; e = e->next, n++)
-        if (n < cap)
-            out[n] = e->context;
+    if (device.engine)
+        cmx_proxy_set_updating(device.engine, updating);
     unlock();
-    return n;
-}
-
-bool cmx_device_settings(struct cmx_settings *out)
-{
-    bool known;
-
-    lock();
-    known = device.entries != NULL;
-    if (known)
-        *out = device.settings;
-    unlock();
-    return known;
 }
 
 void cmx_device_stop(void)

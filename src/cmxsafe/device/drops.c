@@ -1,20 +1,17 @@
 #include "cmxsafe/device/drops.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "cmxsafe/core/log.h"
 
-bool cmx_drops_may_tell(struct cmx_drops *d, uint32_t now_ms)
+bool cmx_drops_may_log(struct cmx_drops *d, uint32_t now_ms)
 {
-    if (d->lines && now_ms - d->last_line_ms >= CMX_DEVICE_DROP_LINE_MS) {
+    if (d->lines && now_ms - d->last_line_ms >= CMX_DROPS_LINE_MS) {
         d->lines--;
         d->last_line_ms = now_ms;
     }
-    if (d->lines == CMX_DEVICE_DROP_LINES)
+    if (d->lines == CMX_DROPS_LINES)
         return false;
     if (!d->lines++)
         d->last_line_ms = now_ms;
@@ -27,28 +24,28 @@ void cmx_drops_note(struct cmx_drops *d, const struct cmx_filter_packet *q, cons
     struct cmx_packet p;
     bool whole;
 
-    if (d->n == CMX_DEVICE_DROP_LINES || !cmx_drops_may_tell(d, now_ms)) {
-        d->silent++;
+    if (d->n == CMX_DROPS_LINES || !cmx_drops_may_log(d, now_ms)) {
+        d->left_out++;
         return;
     }
-    whole = cmx_packet_parse(&p, f) == CMX_WHY_NONE; /* what it says as far as it can be read */
+    whole = cmx_packet_parse(&p, f) == CMX_WHY_NONE; /* as far as it can be read */
     d->list[d->n++] = (struct cmx_drop){
         .src = p.src,
         .dst = p.dst,
-        .silent = d->silent,
+        .left_out = d->left_out,
         .ethertype = (uint16_t)(p.ethertype      ? p.ethertype
                                 : p.version == 6 ? CMX_ETH_IPV6
                                                  : CMX_ETH_IPV4),
         .proto = (uint8_t)p.proto,
-        .loopback = q->loopback,
+        .loopback = q->iface->class_ == CMX_IFACE_LOOPBACK,
         .out = q->out,
         .whole = whole,
         .why = why,
     };
-    d->silent = 0;
+    d->left_out = 0;
 }
 
-size_t cmx_drops_take(struct cmx_drops *d, struct cmx_drop out[CMX_DEVICE_DROP_LINES])
+size_t cmx_drops_take(struct cmx_drops *d, struct cmx_drop out[CMX_DROPS_LINES])
 {
     const size_t n = d->n;
 
@@ -59,14 +56,11 @@ size_t cmx_drops_take(struct cmx_drops *d, struct cmx_drop out[CMX_DEVICE_DROP_L
 
 static void put_end(char *out, size_t cap, const struct cmx_end *end)
 {
-    char text[INET6_ADDRSTRLEN] = "?";
-    size_t len;
-    const uint8_t *bytes = cmx_ip_bytes(&end->ip, &len);
+    char text[CMX_IP_TEXT_MAX];
 
-    if (!inet_ntop(len == 4 ? AF_INET : AF_INET6, bytes, text, sizeof text))
-        text[0] = '?';
+    cmx_ip_text(&end->ip, text);
     if (end->port)
-        snprintf(out, cap, len == 4 ? "%s:%u" : "[%s]:%u", text, (unsigned)end->port);
+        snprintf(out, cap, cmx_ip_is_v4(&end->ip) ? "%s:%u" : "[%s]:%u", text, (unsigned)end->port);
     else
         snprintf(out, cap, "%s", text);
 }
@@ -77,11 +71,10 @@ void cmx_drop_log(const struct cmx_drop *d)
 
     put_end(from, sizeof from, &d->src);
     put_end(to, sizeof to, &d->dst);
-    cmx_module_log(CMX_LOG_WARN | CMX_LOG_ISOLATION,
-                   "dropped %s: %s: type %04x protocol %u %s > %s%s (%lu more unsaid)",
-                   d->loopback ? "on loopback"
-                   : d->out    ? "out"
-                               : "in",
-                   cmx_why_name(d->why), d->ethertype, d->proto, from, to, d->whole ? "" : " (not whole)",
-                   (unsigned long)d->silent);
+    cmx_log(CMX_LOG_WARN, "isolation", "dropped %s: %s: type %04x protocol %u %s > %s%s (%lu more not logged)",
+            d->loopback ? "on loopback"
+            : d->out    ? "out"
+                        : "in",
+            cmx_why_name(d->why), d->ethertype, d->proto, from, to, d->whole ? "" : " (not whole)",
+            (unsigned long)d->left_out);
 }

@@ -1,10 +1,10 @@
-/* drops.h - packets that isolation dropped, to be told of: noted where they were judged, which may be a driver's task
- * with a stack of 2 KB, and logged by a task of our own. Bounded: CMX_DEVICE_DROP_LINES lines at once, then one each
- * CMX_DEVICE_DROP_LINE_MS, with the number of those left out. The caller serialises the calls (the filter's lock). */
+/* drops.h - packets that isolation dropped, kept to be logged. They are noted where they were judged, which may be a
+ * driver's task with a stack of 2 KB, and logged elsewhere. Bounded: CMX_DROPS_LINES lines at once, then one in
+ * CMX_DROPS_LINE_MS, with the number of those left out. The caller serialises the calls (the filter's lock). */
 #ifndef CMX_DEVICE_DROPS_H
 #define CMX_DEVICE_DROPS_H
 
-#include "cmxsafe/device/isolation.h"
+#include "cmxsafe/core/why.h"
 #include "cmxsafe/isolation/policy.h"
 #include "cmxsafe/port/filter.h"
 
@@ -12,9 +12,12 @@
 extern "C" {
 #endif
 
+#define CMX_DROPS_LINES 5
+#define CMX_DROPS_LINE_MS 2000
+
 struct cmx_drop {
     struct cmx_end src, dst;
-    uint32_t silent; /* dropped unsaid before it */
+    uint32_t left_out; /* drops before it that were not logged */
     uint16_t ethertype;
     uint8_t proto;
     bool loopback, out, whole;
@@ -23,23 +26,23 @@ struct cmx_drop {
 
 /* Zeroed: nothing was dropped. */
 struct cmx_drops {
-    uint32_t silent; /* drops that were not logged, */
-    uint32_t lines;  /* and when the next line may be */
+    uint32_t left_out; /* drops since the last line */
+    uint32_t lines;    /* used lines of CMX_DROPS_LINES */
     uint32_t last_line_ms;
     size_t n;
-    struct cmx_drop list[CMX_DEVICE_DROP_LINES];
+    struct cmx_drop list[CMX_DROPS_LINES];
 };
 
-/* May one more line be said? Then it counts as said. */
-bool cmx_drops_may_tell(struct cmx_drops *d, uint32_t now_ms);
+/* Whether one more line may be logged; it then counts as logged. */
+bool cmx_drops_may_log(struct cmx_drops *d, uint32_t now_ms);
 
 void cmx_drops_note(struct cmx_drops *d, const struct cmx_filter_packet *q, const struct cmx_frame *f, cmx_why why,
                     uint32_t now_ms);
 
-/* Moves what was noted to out; how many. */
-size_t cmx_drops_take(struct cmx_drops *d, struct cmx_drop out[CMX_DEVICE_DROP_LINES]);
+/* Moves the noted drops to out; returns how many. */
+size_t cmx_drops_take(struct cmx_drops *d, struct cmx_drop out[CMX_DROPS_LINES]);
 
-/* Without the lock. */
+/* Not under the lock. */
 void cmx_drop_log(const struct cmx_drop *d);
 
 #ifdef __cplusplus

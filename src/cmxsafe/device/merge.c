@@ -4,14 +4,16 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cmxsafe/core/text.h"
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/identity/fleet.h"
+#include "cmxsafe/proxy/proxy_config.h"
 
 static const char *set_or_null(const char *s)
 {
     return s && s[0] ? s : NULL;
 }
 
-/* ---- merging, by tables: what is not zero, and no empty text, wins ---- */
+/* ---- merging, by tables: a value replaces another unless it is zero or an empty text ---- */
 
 typedef enum { TEXT, NUMBER, SWITCH } field_kind;
 
@@ -40,45 +42,44 @@ static const struct field settings_fields[] = {
     SETTING(TEXT, verbosity),
     SETTING(SWITCH, multichannel),
     SETTING(TEXT, ciphers),
+    SETTING(SWITCH, require_pq),
     SETTING(NUMBER, local_port_offset),
     SETTING(TEXT, ota_public_key),
 };
 
-#define OF_TASK(kind, member)                                                                                          \
-    {                                                                                                                  \
-        offsetof(TaskParameters, member), kind                                                                         \
-    }
-static const struct field task_fields[] = {
-    OF_TASK(NUMBER, forward_remote_port),
-    OF_TASK(SWITCH, high_bw),
-    OF_TASK(TEXT, remote_address),
-    OF_TASK(TEXT, remote_host),
-    OF_TASK(NUMBER, max_connections),
-    OF_TASK(NUMBER, idle_timeout_s),
-    OF_TASK(TEXT, session),
-    OF_TASK(NUMBER, probe_interval_s),
-    OF_TASK(TEXT, name),
-    OF_TASK(NUMBER, connect_timeout_s),
-    OF_TASK(TEXT, local_host),
-    OF_TASK(TEXT, tasks),
+/* The members of TaskParameters, in the order of cmx_context_options. */
+static const uint8_t task_at[CMX_CONTEXT_OPTIONS] = {
+#define CMX_OPTION(kind, member, task, key, min, max, fallback, direction, without, help)                              \
+    offsetof(TaskParameters, task),
+#include "cmxsafe/proxy/context_options.h"
 };
 
-static void merge(void *to, const void *from, const struct field *f, size_t n)
-{
-    for (const struct field *end = f + n; f < end; f++) {
-        void *t = (char *)to + f->at;
-        const void *o = (const char *)from + f->at;
+/* One initialiser a row, in the order of the members: a member without a row, or a row without a member, is an error.
+ */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic error "-Wmissing-field-initializers"
+__attribute__((unused)) static const TaskParameters a_row_for_each_member = {
+#define CMX_OPTION(kind, member, task, key, min, max, fallback, direction, without, help) 0,
+#include "cmxsafe/proxy/context_options.h"
+};
+#pragma GCC diagnostic pop
 
-        if (f->kind == SWITCH)
-            *(bool *)t = *(bool *)t || *(const bool *)o;
-        else if (f->kind == TEXT && set_or_null(*(const char *const *)o))
-            *(const char **)t = *(const char *const *)o;
-        else if (f->kind == NUMBER && *(const int *)o)
-            *(int *)t = *(const int *)o;
-    }
+static field_kind task_kind(const struct cmx_context_option *o)
+{
+    return cmx_context_option_is_text(o) ? TEXT : o->kind == CMX_OPTION_SWITCH ? SWITCH : NUMBER;
 }
 
-CMX_SMALL static bool any_pin(const char *const *pins, size_t n)
+static void merge_field(void *to, const void *from, field_kind kind)
+{
+    if (kind == SWITCH)
+        *(bool *)to = *(bool *)to || *(const bool *)from;
+    else if (kind == TEXT && set_or_null(*(const char *const *)from))
+        *(const char **)to = *(const char *const *)from;
+    else if (kind == NUMBER && *(const int *)from)
+        *(int *)to = *(const int *)from;
+}
+
+static bool any_pin(const char *const *pins, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         if (set_or_null(pins[i]))
@@ -101,31 +102,35 @@ void cmx_settings_merge(struct cmx_settings *s, const struct cmx_settings *over)
     }
     if (over->task_stack)
         s->task_stack = over->task_stack;
-    merge(s, over, settings_fields, sizeof settings_fields / sizeof settings_fields[0]);
+    for (size_t i = 0; i < sizeof settings_fields / sizeof settings_fields[0]; i++) {
+        const struct field *f = &settings_fields[i];
+
+        merge_field((char *)s + f->at, (const char *)over + f->at, (field_kind)f->kind);
+    }
 }
 
-void cmx_settings_merge_context(TaskParameters *t, const TaskParameters *over)
+void cmx_merge_context(TaskParameters *t, const TaskParameters *over)
 {
     if (over->direction != t->direction || over->local_port != t->local_port)
         return;
-    merge(t, over, task_fields, sizeof task_fields / sizeof task_fields[0]);
+    for (size_t i = 0; i < CMX_CONTEXT_OPTIONS; i++)
+        merge_field((char *)t + task_at[i], (const char *)over + task_at[i], task_kind(&cmx_context_options[i]));
 }
 
 cmx_log_level cmx_settings_log_level(const struct cmx_settings *s)
 {
-    static const char chatty[] = "SSH_LOG_PACKET\0SSH_LOG_FUNCTIONS\0SSH_LOG_DEBUG\0SSH_LOG_TRACE\0"
-                                 "3\0"
-                                 "4\0";
+    static const char *const verbose[] = {
+        "SSH_LOG_PACKET", "SSH_LOG_FUNCTIONS", "SSH_LOG_DEBUG", "SSH_LOG_TRACE", "3", "4"};
     const char *v = s->verbosity ? s->verbosity : "";
-    size_t len = strcspn(v, "; "); /* the original's settings.h ends the macro in a semicolon */
+    size_t len = strcspn(v, "; "); /* the macro of the original's settings.h ends with a semicolon */
 
-    for (const char *word = chatty; *word; word += strlen(word) + 1)
-        if (strlen(word) == len && strncmp(word, v, len) == 0)
+    for (size_t i = 0; i < sizeof verbose / sizeof verbose[0]; i++)
+        if (strlen(verbose[i]) == len && strncmp(verbose[i], v, len) == 0)
             return CMX_LOG_DEBUG;
     return CMX_LOG_INFO;
 }
 
-CMX_SMALL static unsigned unsigned_of(int v)
+static unsigned unsigned_of(int v)
 {
     return v > 0 ? (unsigned)v : 0;
 }
@@ -142,54 +147,61 @@ void cmx_settings_gateway(const struct cmx_settings *s, struct cmx_gateway *out)
         .key_pem = set_or_null(s->client_key),
         .key_passphrase = set_or_null(s->client_key_passphrase),
         .password = set_or_null(s->password),
+        .fleet_address = cmx_fleet_device_address,
         .ciphers = set_or_null(s->ciphers),
+        .require_pq = s->require_pq,
         .login_timeout_s = unsigned_of(s->timeout_s),
         .keepalive_s = unsigned_of(s->keepalive_s),
     };
 }
 
-static bool is_port(int v)
+/* Copies the values and checks them against their options' bounds. */
+static cmx_err convert(const TaskParameters *t, struct cmx_context *out)
 {
-    return v >= 1 && v <= UINT16_MAX;
-}
+    *out = (struct cmx_context){0};
+    for (size_t i = 0; i < CMX_CONTEXT_OPTIONS; i++) {
+        const struct cmx_context_option *o = &cmx_context_options[i];
+        const void *at = (const char *)t + task_at[i];
 
-static bool is_sound(const TaskParameters *t)
-{
-    if (!is_port(t->local_port) || !is_port(t->forward_remote_port))
-        return false;
-    if (t->direction != CMX_TASK_REVERSE && t->direction != CMX_TASK_DIRECT)
-        return false;
-    if (t->direction == CMX_TASK_DIRECT && !set_or_null(t->remote_host))
-        return false;
-    return t->max_connections >= 0 && t->max_connections <= CMX_PROXY_CONNECTIONS_MAX && t->idle_timeout_s >= 0 &&
-           t->probe_interval_s >= 0 && t->connect_timeout_s >= 0;
+        switch (task_kind(o)) {
+        case TEXT:
+            cmx_context_option_set_text(o, out, set_or_null(*(const char *const *)at));
+            break;
+        case SWITCH:
+            cmx_context_option_set_number(o, out, *(const bool *)at);
+            break;
+        case NUMBER:
+            if (!cmx_context_option_in_range(o, *(const int *)at))
+                return CMX_EINVAL;
+            cmx_context_option_set_number(o, out, (unsigned)*(const int *)at);
+            break;
+        }
+    }
+    return CMX_OK;
 }
 
 cmx_err cmx_settings_context(const struct cmx_settings *s, const TaskParameters *t, struct cmx_context *out, char *name,
                              size_t name_cap)
 {
-    if (!is_sound(t) || !is_port(t->local_port + s->local_port_offset))
+    cmx_err err = convert(t, out);
+    int port = out->local_port + s->local_port_offset;
+
+    if (err)
+        return err;
+    if ((out->direction == CMX_DIRECT && !out->remote_host) || port < 1 || port > UINT16_MAX)
         return CMX_EINVAL;
-    if (snprintf(name, name_cap, "%s-%d", t->direction == CMX_TASK_DIRECT ? "direct" : "port", t->local_port) < 0)
+    if (out->peer == CMX_PEER_MIRROR) /* a device's stack has no sockets with other addresses than its own */
+        return CMX_ENOTSUP;
+    if (snprintf(name, name_cap, "%s-%d", out->direction == CMX_DIRECT ? "direct" : "port", t->local_port) < 0)
         return CMX_EINVAL;
-    *out = (struct cmx_context){
-        .name = set_or_null(t->name) ? t->name : name,
-        .direction = t->direction == CMX_TASK_DIRECT ? CMX_DIRECT : CMX_REVERSE,
-        .local_host = set_or_null(t->local_host) ? t->local_host : set_or_null(s->local_host),
-        .local_port = (uint16_t)(t->local_port + s->local_port_offset),
-        .remote_port = (uint16_t)t->forward_remote_port,
-        .remote_address = set_or_null(t->remote_address) ? t->remote_address : set_or_null(s->remote_address),
-        .remote_host = set_or_null(t->remote_host),
-        .tasks = set_or_null(t->tasks),
-        .high_bw = t->high_bw,
-        .max_connections = unsigned_of(t->max_connections),
-        .idle_timeout_s = unsigned_of(t->idle_timeout_s),
-        .connect_timeout_s = unsigned_of(t->connect_timeout_s),
-        /* SSHMULTICHANNEL: all in one session, but those that name another. */
-        .session = set_or_null(t->session) ? t->session
-                   : s->multichannel       ? "shared"
-                                           : NULL,
-        .probe_interval_s = unsigned_of(t->probe_interval_s),
-    };
+    out->local_port = (uint16_t)port;
+    if (!out->name)
+        out->name = name;
+    if (!out->local_host)
+        out->local_host = set_or_null(s->local_host);
+    if (!out->remote_address)
+        out->remote_address = set_or_null(s->remote_address);
+    if (!out->session && s->multichannel)
+        out->session = "shared"; /* SSHMULTICHANNEL: contexts that name no session share one */
     return CMX_OK;
 }

@@ -2,15 +2,17 @@
 
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/device/attest_service.h"
+#include "cmxsafe/port/port.h"
 
 void setup_remoteAttest(void *param)
 {
-    cmx_err err = cmx_attest_start(NULL, CMX_ATTEST_PORT);
+    cmx_err err = cmx_port_device_start();
 
     (void)param;
+    if (!err)
+        err = cmx_attest_start(NULL, CMX_ATTEST_PORT);
     if (err)
-        cmx_module_log(CMX_LOG_ERROR | CMX_LOG_ATTEST, "cannot serve on port %u: %s", (unsigned)CMX_ATTEST_PORT,
-                       cmx_err_text(err));
+        cmx_log(CMX_LOG_ERROR, "attest", "cannot serve on port %u: %s", (unsigned)CMX_ATTEST_PORT, cmx_err_text(err));
     else
-        cmx_module_log(CMX_LOG_INFO | CMX_LOG_ATTEST, "attestation on port %d", CMX_ATTEST_PORT);
+        cmx_log(CMX_LOG_INFO, "attest", "attestation on port %d", CMX_ATTEST_PORT);
 }

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TEXT_MAX 512 /* of cmx_http_reply_text */
+#define TEXT_MAX 512 /* bytes that cmx_http_reply_text sends, with a NUL */
 
 cmx_err cmx_http_param(const char *query, const char *name, const char **value, size_t *len)
 {

@@ -11,7 +11,7 @@
 #define CURVE "nistp256"
 #define COMMENT_MAX 24
 
-CMX_SMALL static cmx_err derive(cmx_hmac_fn hmac, void *arg, cmx_label label, uint8_t counter, uint8_t out[32])
+static cmx_err derive(cmx_hmac_fn hmac, void *arg, cmx_label label, uint8_t counter, uint8_t out[32])
 {
     uint8_t msg[CMX_LABEL_LEN];
 
@@ -30,12 +30,17 @@ cmx_err cmx_identity_evidence_key(cmx_hmac_fn hmac, void *arg, uint8_t out[32])
     return derive(hmac, arg, CMX_LABEL_EVIDENCE, 0, out);
 }
 
-cmx_err cmx_identity_ssh_key(cmx_hmac_fn hmac, void *arg, uint8_t scalar[CMX_P256_SCALAR_LEN],
-                             uint8_t pub[CMX_P256_PUBLIC_LEN])
+cmx_err cmx_identity_appraisal_key(cmx_hmac_fn hmac, void *arg, uint8_t out[32])
 {
-    /* A candidate is out of range with probability 2^-32: the counter never gets far. */
+    return derive(hmac, arg, CMX_LABEL_APPRAISAL, 0, out);
+}
+
+static cmx_err derive_p256(cmx_hmac_fn hmac, void *arg, cmx_label label, uint8_t scalar[CMX_P256_SCALAR_LEN],
+                           uint8_t pub[CMX_P256_PUBLIC_LEN])
+{
+    /* A candidate is out of range with probability 2^-32: the counter stays small. */
     for (unsigned counter = 0; counter < 256; counter++) {
-        cmx_err err = derive(hmac, arg, CMX_LABEL_SSH, (uint8_t)counter, scalar);
+        cmx_err err = derive(hmac, arg, label, (uint8_t)counter, scalar);
 
         if (!err)
             err = cmx_p256_public(scalar, pub);
@@ -48,7 +53,19 @@ cmx_err cmx_identity_ssh_key(cmx_hmac_fn hmac, void *arg, uint8_t scalar[CMX_P25
     return CMX_EINTERNAL;
 }
 
-/* The first error sticks, so that what is put reads like the format. */
+cmx_err cmx_identity_ssh_key(cmx_hmac_fn hmac, void *arg, uint8_t scalar[CMX_P256_SCALAR_LEN],
+                             uint8_t pub[CMX_P256_PUBLIC_LEN])
+{
+    return derive_p256(hmac, arg, CMX_LABEL_SSH, scalar, pub);
+}
+
+cmx_err cmx_identity_attest_key(cmx_hmac_fn hmac, void *arg, uint8_t scalar[CMX_P256_SCALAR_LEN],
+                                uint8_t pub[CMX_P256_PUBLIC_LEN])
+{
+    return derive_p256(hmac, arg, CMX_LABEL_ATTEST, scalar, pub);
+}
+
+/* Keeps the first error, so that the code below reads like the format. */
 struct writer {
     struct cmx_buf buf;
     cmx_err err;
@@ -84,7 +101,7 @@ static void put_text(struct writer *w, const char *text)
     put_string(w, text, strlen(text));
 }
 
-/* RFC 4251 section 5: mpint, of an unsigned big-endian number: no leading zeros, but one where the top bit is set. */
+/* RFC 4251 section 5: mpint, of an unsigned big-endian number: no leading zeros, except one if the top bit is set. */
 static void put_mpint(struct writer *w, const uint8_t *p, size_t len)
 {
     bool zero;
@@ -115,11 +132,11 @@ static cmx_err make_comment(cmx_hmac_fn hmac, void *arg, char out[COMMENT_MAX])
     if (err)
         return err;
     memcpy(out, "cmxsafe-", 8);
-    cmx_hex_encode(out + 8, ueid + 1, 6);
+    cmx_text_hex_encode(out + 8, ueid + 1, 6);
     return CMX_OK;
 }
 
-/* What is wiped as one when the key has been written. */
+/* Wiped as a whole after the key was written. */
 struct workspace {
     uint8_t scalar[CMX_P256_SCALAR_LEN];
     uint8_t pub[CMX_P256_PUBLIC_LEN];
@@ -127,11 +144,11 @@ struct workspace {
     uint8_t file[416];
 };
 
-/* The section that a passphrase would encrypt: twice the same check number, the key, the comment, padding 1 2 3 ... to
- * a multiple of 8 (PROTOCOL.key). */
+/* The section that a passphrase would encrypt (PROTOCOL.key): the same check number twice, the key, the comment, and
+ * padding 1 2 3 ... to a multiple of 8. */
 static void put_private_section(struct writer *w, const struct workspace *k, const char *comment)
 {
-    put(w, k->pub + 1, 4); /* any number: it only proves a decryption */
+    put(w, k->pub + 1, 4); /* any number; a reader compares the two after decrypting */
     put(w, k->pub + 1, 4);
     put_public(w, k->pub);
     put_mpint(w, k->scalar, sizeof k->scalar);
@@ -166,7 +183,7 @@ cmx_err cmx_identity_ssh_private(cmx_hmac_fn hmac, void *arg, struct cmx_buf *ou
     if (!err)
         err = cmx_identity_ssh_key(hmac, arg, k.scalar, k.pub);
     if (err)
-        return err; /* and the scalar is wiped */
+        return err; /* cmx_identity_ssh_key wiped the scalar */
     begin(&section, k.section, sizeof k.section);
     put_private_section(&section, &k, comment);
     begin(&file, k.file, sizeof k.file);

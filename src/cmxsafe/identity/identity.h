@@ -1,9 +1,9 @@
-/* identity.h - who a device is, derived from its hardware key alone: SSH key, name (ueid), evidence key. Nothing is
- * stored, so no private key lies in flash; whoever holds private_key.bin at manufacture computes the same and can enrol
- * the device before it is first switched on. Test vectors: docs/ATTESTATION.md.
+/* identity.h - a device's keys and name, all derived from its hardware key: SSH key, ueid, evidence keys. The device
+ * stores none of them in flash. The maker computes the same from private_key.bin, and can enrol the device before it is
+ * first switched on. Test vectors: docs/ATTESTATION.md.
  *
- * Each call asks `hmac` (cmx_port_hw_hmac on a device, a computation over private_key.bin on a desk) for the MAC of a
- * label (core/label.h), and passes its errors on. Any thread. */
+ * Each call computes the MAC of a label (core/label.h) with `hmac` (cmx_port_hw_hmac on a device; a computation over
+ * private_key.bin elsewhere) and returns its errors. Any thread. */
 #ifndef CMX_IDENTITY_IDENTITY_H
 #define CMX_IDENTITY_IDENTITY_H
 
@@ -24,26 +24,34 @@ extern "C" {
 /* The device's Universal Entity ID. Public. */
 CMX_MUST_USE cmx_err cmx_identity_ueid(cmx_hmac_fn hmac, void *arg, uint8_t out[CMX_UEID_LEN]);
 
-/* The key of the MAC over evidence. The caller wipes it. */
+/* The key of the MAC over evidence, and of the digests in it. It also allows forging evidence. The caller wipes it. */
 CMX_MUST_USE cmx_err cmx_identity_evidence_key(cmx_hmac_fn hmac, void *arg, uint8_t out[32]);
+
+/* The key of the digests in signed evidence. Verifiers hold it: it lets them compute the expected digests, and forges
+ * nothing. The caller wipes it. */
+CMX_MUST_USE cmx_err cmx_identity_appraisal_key(cmx_hmac_fn hmac, void *arg, uint8_t out[32]);
 
 /* The device's SSH key, ECDSA P-256: private scalar (wiped by the caller) and public point. FIPS 186-5 A.2.2:
  * candidates are tested, counter 0 first, until one is in [1, n-1]. */
 CMX_MUST_USE cmx_err cmx_identity_ssh_key(cmx_hmac_fn hmac, void *arg, uint8_t scalar[CMX_P256_SCALAR_LEN],
                                           uint8_t pub[CMX_P256_PUBLIC_LEN]);
 
-/* Appends the private key in OpenSSH's own format (PROTOCOL.key), without passphrase. out is wiped by its owner; on
- * error it may hold a part. */
+/* The key that signs evidence (ES256), derived in the same way under a label of its own. */
+CMX_MUST_USE cmx_err cmx_identity_attest_key(cmx_hmac_fn hmac, void *arg, uint8_t scalar[CMX_P256_SCALAR_LEN],
+                                             uint8_t pub[CMX_P256_PUBLIC_LEN]);
+
+/* Appends the private key in OpenSSH's own format (PROTOCOL.key), without passphrase. The caller wipes out, which may
+ * hold a part of the key after an error. */
 CMX_MUST_USE cmx_err cmx_identity_ssh_private(cmx_hmac_fn hmac, void *arg, struct cmx_buf *out);
 
 /* Appends one authorized_keys line without newline: type, base64, "cmxsafe-" and 12 hex digits of the ueid. */
 CMX_MUST_USE cmx_err cmx_identity_ssh_public(cmx_hmac_fn hmac, void *arg, struct cmx_buf *out);
 
-/* The same private key by cmx_port_hw_hmac, in the shape of cmx_gateway.key_load. arg is not used. CMX_ENOKEY: the
+/* The same private key, from cmx_port_hw_hmac; has the type of cmx_gateway.key_load. arg is not used. CMX_ENOKEY: the
  * device has no hardware key. */
 CMX_MUST_USE cmx_err cmx_identity_key_load(void *arg, struct cmx_buf *out);
 
-/* cmx_port_hw_hmac in the shape of cmx_hmac_fn. */
+/* cmx_port_hw_hmac as a cmx_hmac_fn. */
 CMX_MUST_USE cmx_err cmx_identity_hw_hmac(void *arg, const void *msg, size_t len, uint8_t out[32]);
 
 #ifdef __cplusplus

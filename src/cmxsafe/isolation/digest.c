@@ -2,9 +2,11 @@
 
 #include <string.h>
 
-static const char domain[] = "cmxsafe policy 1";
+#include "cmxsafe/core/label.h"
 
-/* The first error sticks, so that what is added reads like the document. */
+static const char domain[] = CMX_DOMAIN_POLICY;
+
+/* The first error sticks, so that the calls below read like the definition in digest.h. */
 struct digest {
     struct cmx_sha256 sha;
     cmx_err err;
@@ -29,7 +31,7 @@ static void add_be16(struct digest *d, size_t v)
     add_u8(d, v);
 }
 
-/* IPv4 addresses in their mapped form (RFC 4291 section 2.5.5.2), as they are kept, so that each has 16 bytes. */
+/* struct cmx_ip holds IPv4 addresses in their mapped form (RFC 4291 section 2.5.5.2), so each has 16 bytes. */
 static void add_ip(struct digest *d, const struct cmx_ip *ip)
 {
     add(d, ip->w, sizeof ip->w);
@@ -60,15 +62,24 @@ static void add_context(struct digest *d, const struct cmx_iso_context *x)
         add_text(d, x->tasks);
 }
 
+static void add_gateway_ip(struct digest *d, const struct cmx_iso_gateway *g)
+{
+    add_ips(d, &g->ip, !cmx_ip_is_any(&g->ip));
+}
+
 static void add_config(struct digest *d, const struct cmx_iso_config *c)
 {
+    static const struct cmx_iso_gateway none;
+    const struct cmx_iso_gateway *first = c->n_gateways ? c->gateways : &none;
+
     add(d, domain, sizeof domain);
-    add_be16(d, c->gateway_port);
-    add_ips(d, c->gateways, c->n_gateways);
+    add_be16(d, first->port);
+    add_gateway_ip(d, first);
     add_ips(d, c->resolvers, c->n_resolvers);
     add_ips(d, c->time_servers, c->n_time_servers);
-    for (size_t i = 0; i < CMX_ISO_NAMES_MAX; i++)
-        add_text(d, c->names[i]);
+    add_text(d, first->name);
+    for (size_t i = 0; i < CMX_ISO_TIME_NAMES_MAX; i++)
+        add_text(d, c->time_names[i]);
     add_u8(d, c->dhcp4);
     add_u8(d, c->dhcp6);
     add_u8(d, c->ipv6);
@@ -77,6 +88,11 @@ static void add_config(struct digest *d, const struct cmx_iso_config *c)
     add_u8(d, c->n_contexts);
     for (size_t i = 0; i < c->n_contexts; i++)
         add_context(d, &c->contexts[i]);
+    for (size_t i = 1; i < c->n_gateways; i++) {
+        add_be16(d, c->gateways[i].port);
+        add_gateway_ip(d, &c->gateways[i]);
+        add_text(d, c->gateways[i].name);
+    }
 }
 
 cmx_err cmx_iso_config_digest(const struct cmx_iso_config *c, uint8_t out[CMX_SHA256_LEN])

@@ -1,12 +1,12 @@
-/* digest.h - a policy's rules as one SHA-256, for evidence: two devices with the same rules say the same, and a rule
- * more or less changes it. Pure.
+/* digest.h - one SHA-256 over a policy's rules, for evidence: equal rules give equal digests, and any other rule gives
+ * another digest. Pure.
  *
- *     SHA-256( "cmxsafe policy 1" NUL || gateway port 2 ||
- *              for gateways, resolvers, time servers: count 1, then 16 bytes each (IPv4 as ::ffff:a.b.c.d) ||
- *              for the three names: length 2, name (0 where there is none) ||
- *              dhcp4 1 || dhcp6 1 || ipv6 1 || control ports 2 each ||
- *              contexts: count 1, then direct 1, restricted 1, port 2, local 16 each; of a restricted one also the
- *              length of the list of its tasks 2, the list )
+ *     SHA-256( "cmxsafe policy 1" NUL || the first gateway's port 2 ||
+ *              for its address (0 or 1), resolvers, time servers: count 1, then 16 bytes each (IPv4 as ::ffff:a.b.c.d)
+ * || for its name, then two time servers' names: length 2, name (length 0 if there is none) || dhcp4 1 || dhcp6 1 ||
+ * ipv6 1 || control ports 2 each || contexts: count 1, then direct 1, restricted 1, port 2, local 16 each; for a
+ * restricted one also the length 2 and the text of its list of tasks || for each further gateway: port 2, count and
+ * address, length and name, as above )
  *
  * numbers big-endian, in the order of the configuration. */
 #ifndef CMX_ISOLATION_DIGEST_H

@@ -1,9 +1,6 @@
-/* link.c - what keeps the link alive: ARP, neighbour and router discovery, multicast listener reports. An answer passes
- * only to a question of ours; a question only from a peer that we need; a router is the one that answered first. */
-#include <string.h>
+#include "cmxsafe/isolation/link.h"
 
-#include "cmxsafe/isolation/flow.h"
-#include "cmxsafe/isolation/rules.h"
+#include <string.h>
 
 #define ARP_REQUEST 1
 #define ARP_REPLY 2
@@ -22,30 +19,20 @@
 #define ND_OPTION_TARGET_LINK 2
 #define ND_MIN 24u /* a neighbour message: 8 bytes and the target */
 
-/* The frame says that it comes from that hardware address; a link without a header says nothing. */
+const union cmx_known_ip cmx_link_dhcp6_servers = {{0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2}};
+
+/* True if the frame's source is mac, or if the link has no Ethernet header. */
 static bool is_sender(const struct cmx_packet *p, const uint8_t mac[6])
 {
-    return !p->eth || cmx_mac_equal(mac, p->eth + 6);
+    return !p->eth || cmx_packet_mac_equal(mac, p->eth + 6);
 }
 
-/* What this interface knows of ip in one of the two lists, or NULL. */
-static struct cmx_neighbour *find_in(struct cmx_neighbour *list, size_t n, const struct cmx_question *q,
-                                     const struct cmx_ip *ip)
+static struct cmx_neighbour *find(const struct cmx_question *q, const struct cmx_ip *ip)
 {
-    struct cmx_neighbour *end = list + n;
-
-    for (; list < end; list++)
-        if (list->state && list->iface == q->iface->index && cmx_ip_equal(&list->ip, ip))
-            return list;
-    return NULL;
+    return cmx_neighbour_find(q->iso->neighbours, CMX_ISO_NEIGHBOURS_MAX, q, ip);
 }
 
-CMX_SMALL static struct cmx_neighbour *find(const struct cmx_question *q, const struct cmx_ip *ip)
-{
-    return find_in(q->iso->neighbours, CMX_ISO_NEIGHBOURS_MAX, q, ip);
-}
-
-CMX_SMALL static void take(struct cmx_neighbour *n, const struct cmx_question *q, const struct cmx_ip *ip)
+static void take(struct cmx_neighbour *n, const struct cmx_question *q, const struct cmx_ip *ip)
 {
     memset(n, 0, sizeof *n);
     n->state = CMX_NEIGHBOUR_ASKED;
@@ -53,9 +40,7 @@ CMX_SMALL static void take(struct cmx_neighbour *n, const struct cmx_question *q
     n->iface = q->iface->index;
 }
 
-/* Remembers a question of ours; the place that was asked longest ago goes. What a peer answered before is kept until it
- * answers anew. */
-void cmx_neighbour_ask(const struct cmx_question *q, const struct cmx_ip *ip)
+void cmx_link_ask(const struct cmx_question *q, const struct cmx_ip *ip)
 {
     struct cmx_neighbour *n = find(q, ip), *o = q->iso->neighbours;
 
@@ -68,53 +53,70 @@ void cmx_neighbour_ask(const struct cmx_question *q, const struct cmx_ip *ip)
     n->expires = q->now_ms + CMX_ISO_NEIGHBOUR_MS;
 }
 
-/* mac says that it has ip. Did we ask for it, and not long ago? */
-static bool is_answer(const struct cmx_question *q, const struct cmx_ip *ip, const uint8_t mac[6])
+static bool is_asked(const struct cmx_question *q, const struct cmx_ip *ip)
+{
+    const struct cmx_neighbour *n = find(q, ip);
+
+    return n && cmx_after(n->expires, q->now_ms);
+}
+
+/* An answer says that ip is at mac. Stores it if we requested it, otherwise returns false. closes: later answers are
+ * refused. */
+static bool take_answer(const struct cmx_question *q, const struct cmx_ip *ip, const uint8_t mac[6], bool closes)
 {
     struct cmx_neighbour *n = find(q, ip);
 
-    if (!n || !cmx_after(n->expires, q->now_ms))
+    if (!is_asked(q, ip))
         return false;
     memcpy(n->mac, mac, 6);
     n->state = CMX_NEIGHBOUR_ANSWERED;
+    if (closes)
+        n->expires = q->now_ms;
     return true;
 }
 
+/* True if a peer or router on this interface has answered from mac. */
 static bool is_known_mac(const struct cmx_question *q, const uint8_t mac[6])
 {
-    const struct cmx_neighbour *n = q->iso->neighbours;
+    const struct cmx_neighbour *n = q->iso->neighbours, *r = q->iso->routers;
 
     for (; n < q->iso->neighbours + CMX_ISO_NEIGHBOURS_MAX; n++)
-        if (n->state == CMX_NEIGHBOUR_ANSWERED && n->iface == q->iface->index && cmx_mac_equal(n->mac, mac))
+        if (n->state == CMX_NEIGHBOUR_ANSWERED && n->iface == q->iface->index && cmx_packet_mac_equal(n->mac, mac))
+            return true;
+    for (; r < q->iso->routers + CMX_ISO_ROUTERS_MAX; r++)
+        if (r->state && r->iface == q->iface->index && cmx_packet_mac_equal(r->mac, mac))
             return true;
     return false;
 }
 
-/* May the sender of this packet, with the hardware address mac, ask for an address of ours? `passes` if so. */
+/* Returns `passes` if the sender of this packet may request one of our addresses. mac is its hardware address, NULL if
+ * the link has none. The stack also learns a neighbour's hardware address from its requests, so a request passes only
+ * from the hardware address that answered us before. */
 static cmx_why asks_us(const struct cmx_question *q, const uint8_t *mac, cmx_why passes)
 {
     const struct cmx_ip *from = &q->p->src.ip;
-    const struct cmx_neighbour *n;
+    const bool link_local = cmx_ip_is_link_local6(from);
+    const struct cmx_neighbour *n = find(q, from);
 
-    /* A peer may also ask from its link-local address: it is then known by its hardware address. A DHCPv6 server that
-     * we asked has not answered yet: it asks for us first. */
-    if (!cmx_is_peer(q, from) &&
-        !(mac && cmx_ip_is_link_local6(from) && (is_known_mac(q, mac) || is_answer(q, &cmx_dhcp6_servers.ip, mac))))
+    if (mac && n && n->state == CMX_NEIGHBOUR_ANSWERED && !cmx_packet_mac_equal(n->mac, mac))
+        return CMX_WHY_WRONG_SERVER;
+    /* A peer may also send requests from its link-local address; its hardware address identifies it. Any DHCPv6 server
+     * may answer our request, and first has to resolve our address. */
+    if (mac && link_local && (is_known_mac(q, mac) || take_answer(q, &cmx_link_dhcp6_servers.ip, mac, false)))
+        return passes;
+    if (!cmx_question_is_peer(q, from))
         return CMX_WHY_NOT_PEER;
-    /* Who answered from another hardware address before is robbed of its name here. */
-    n = find(q, from);
-    return mac && n && n->state == CMX_NEIGHBOUR_ANSWERED && !cmx_mac_equal(n->mac, mac) ? CMX_WHY_WRONG_SERVER
-                                                                                         : passes;
+    return !mac || (n && n->state == CMX_NEIGHBOUR_ANSWERED) ? passes : CMX_WHY_UNASKED;
 }
 
-/* We ask for that address: a peer's, or our own, which others may have. */
+/* Judges our request for an address: a peer's, or our own (to detect a duplicate). */
 static cmx_why we_ask(const struct cmx_question *q, const struct cmx_ip *target, cmx_why passes)
 {
     if (cmx_iface_owns(q->iface, target))
         return passes;
-    if (!cmx_is_peer(q, target))
+    if (!cmx_question_is_peer(q, target))
         return CMX_WHY_NOT_PEER;
-    cmx_neighbour_ask(q, target);
+    cmx_link_ask(q, target);
     return passes;
 }
 
@@ -123,11 +125,11 @@ static cmx_why arp_out(const struct cmx_question *q, bool asks)
     const struct cmx_packet *p = q->p;
     const bool probe = cmx_ip_is_any(&p->src.ip);
 
-    if (!cmx_mac_equal(p->l4 + 8, q->iface->mac) || (!probe && !cmx_iface_owns(q->iface, &p->src.ip)))
+    if (!cmx_packet_mac_equal(p->l4 + 8, q->iface->mac) || (!probe && !cmx_iface_owns(q->iface, &p->src.ip)))
         return CMX_WHY_MARTIAN;
     if (asks)
         return probe ? CMX_WHY_ARP : we_ask(q, &p->dst.ip, CMX_WHY_ARP); /* RFC 5227: probes and announcements */
-    return cmx_is_peer(q, &p->dst.ip) || cmx_iface_owns(q->iface, &p->dst.ip) ? CMX_WHY_ARP : CMX_WHY_NOT_PEER;
+    return cmx_question_is_peer(q, &p->dst.ip) || cmx_iface_owns(q->iface, &p->dst.ip) ? CMX_WHY_ARP : CMX_WHY_NOT_PEER;
 }
 
 static cmx_why arp_in(const struct cmx_question *q, bool asks)
@@ -138,25 +140,25 @@ static cmx_why arp_in(const struct cmx_question *q, bool asks)
     if ((mac[0] & 1) || !p->eth || !is_sender(p, mac))
         return CMX_WHY_FORM;
     if (!cmx_iface_owns(q->iface, &p->dst.ip) || cmx_iface_owns(q->iface, &p->src.ip) ||
-        (!asks && !cmx_mac_equal(p->l4 + 18, q->iface->mac)))
+        (!asks && !cmx_packet_mac_equal(p->l4 + 18, q->iface->mac)))
         return CMX_WHY_NOT_FOR_US;
     if (!asks)
-        return is_answer(q, &p->src.ip, mac) ? CMX_WHY_ARP : CMX_WHY_UNASKED;
-    /* A probe for an address of ours: defend it. */
+        return take_answer(q, &p->src.ip, mac, true) ? CMX_WHY_ARP : CMX_WHY_UNASKED;
+    /* A probe for one of our addresses passes, so that the stack defends the address. */
     return cmx_ip_is_any(&p->src.ip) ? CMX_WHY_ARP : asks_us(q, mac, CMX_WHY_ARP);
 }
 
-cmx_why cmx_rule_arp(const struct cmx_question *q)
+cmx_why cmx_link_arp(const struct cmx_question *q)
 {
-    const uint32_t op = cmx_get16(q->p->l4 + 6);
+    const uint32_t op = cmx_packet_u16(q->p->l4 + 6);
 
     if (op != ARP_REQUEST && op != ARP_REPLY)
         return CMX_WHY_FORM;
     return q->dir == CMX_IN ? arp_in(q, op == ARP_REQUEST) : arp_out(q, op == ARP_REQUEST);
 }
 
-/* ND options (RFC 4861 section 4.6): none empty, none past the end; the link-layer address, if any, of this type. A
- * source's must be the one that the frame comes from. */
+/* Checks the options (RFC 4861 section 4.6): none is empty or exceeds the packet. *mac is the link-layer address in the
+ * option of this type, or NULL. A source link-layer address must equal the frame's source. */
 static bool nd_options(const struct cmx_packet *p, uint32_t at, uint8_t type, const uint8_t **mac)
 {
     *mac = NULL;
@@ -177,25 +179,15 @@ static bool nd_options(const struct cmx_packet *p, uint32_t at, uint8_t type, co
     return !*mac || type != ND_OPTION_SOURCE_LINK || is_sender(p, *mac);
 }
 
-CMX_SMALL static struct cmx_neighbour *find_router(const struct cmx_question *q, const struct cmx_ip *ip)
-{
-    return find_in(q->iso->routers, CMX_ISO_ROUTERS_MAX, q, ip);
-}
-
-bool cmx_is_router(const struct cmx_question *q, const struct cmx_ip *ip)
-{
-    return find_router(q, ip) != NULL;
-}
-
-/* The sender of this packet, if it is a router whose lifetime is not over. */
+/* The entry of this packet's sender if it is a router within its lifetime, otherwise NULL. */
 static struct cmx_neighbour *known_router(const struct cmx_question *q)
 {
-    struct cmx_neighbour *r = find_router(q, &q->p->src.ip);
+    struct cmx_neighbour *r = cmx_question_router(q, &q->p->src.ip);
 
     return r && cmx_after(r->expires, q->now_ms) ? r : NULL;
 }
 
-/* The first router of an interface is taken; another one only when that one's lifetime is over. */
+/* Stores the first router of an interface; another one is accepted only after its lifetime has ended. */
 static struct cmx_neighbour *learn_router(const struct cmx_question *q)
 {
     struct cmx_neighbour *r = q->iso->routers, *place = NULL;
@@ -224,7 +216,7 @@ static cmx_why router_advert(const struct cmx_question *q)
 
     if (!cmx_ip_is_link_local6(&p->src.ip) || p->l4_len < 16 || !nd_options(p, 16, ND_OPTION_SOURCE_LINK, &mac))
         return CMX_WHY_FORM;
-    lifetime_s = cmx_get16(p->l4 + 6);
+    lifetime_s = cmx_packet_u16(p->l4 + 6);
     if (!r && lifetime_s)
         r = learn_router(q);
     if (!r || !is_sender(p, r->mac))
@@ -233,7 +225,7 @@ static cmx_why router_advert(const struct cmx_question *q)
     return CMX_WHY_ND;
 }
 
-/* RFC 4861 section 7.1.1; from a peer, or one that looks whether our address is free. */
+/* RFC 4861 section 7.1.1. Passes from a peer, or as duplicate address detection for one of our addresses. */
 static cmx_why solicit_in(const struct cmx_question *q, const struct cmx_ip *target)
 {
     const struct cmx_packet *p = q->p;
@@ -258,14 +250,15 @@ static cmx_why advert_in(const struct cmx_question *q, const struct cmx_ip *targ
     if (cmx_ip_is_multicast(target) || (cmx_ip_is_multicast(&p->dst.ip) && solicited) ||
         !nd_options(p, ND_MIN, ND_OPTION_TARGET_LINK, &mac))
         return CMX_WHY_FORM;
-    if (cmx_iface_owns(q->iface, target)) /* someone has the address that we want */
+    if (cmx_iface_owns(q->iface, target)) /* another host has our address */
         return CMX_WHY_ND;
     if (!mac)
         mac = p->eth ? p->eth + 6 : q->iface->mac;
-    return solicited && is_answer(q, target, mac) ? CMX_WHY_ND : CMX_WHY_UNASKED;
+    return solicited && take_answer(q, target, mac, true) ? CMX_WHY_ND : CMX_WHY_UNASKED;
 }
 
-/* A link-local neighbour that asked us by right was seen as a peer's hardware address; no other one is asked back. */
+/* Solicitations pass only for peers, and for our own addresses (to detect a duplicate). Advertisements pass only for
+ * our own addresses. */
 static cmx_why neighbour_out(const struct cmx_question *q, uint8_t type, const struct cmx_ip *target)
 {
     if (type == ND_NEIGHBOUR_SOLICIT)
@@ -279,13 +272,13 @@ static cmx_why neighbour(const struct cmx_question *q, uint8_t type)
 
     if (q->p->l4_len < ND_MIN || q->p->l4_have < ND_MIN)
         return CMX_WHY_TRUNCATED;
-    cmx_ip6(&target, q->p->l4 + 8);
+    cmx_ip_v6(&target, q->p->l4 + 8);
     if (q->dir == CMX_OUT)
         return neighbour_out(q, type, &target);
     return type == ND_NEIGHBOUR_SOLICIT ? solicit_in(q, &target) : advert_in(q, &target);
 }
 
-/* RFC 4861: hop limit 255 shows that no router forwarded it; code 0. */
+/* RFC 4861: hop limit 255 proves that no router forwarded the packet; the code is 0. */
 static cmx_why discovery(const struct cmx_question *q, uint8_t type)
 {
     const struct cmx_packet *p = q->p;
@@ -299,7 +292,8 @@ static cmx_why discovery(const struct cmx_question *q, uint8_t type)
     return neighbour(q, type);
 }
 
-/* Snooping switches forward multicast, and with it neighbour discovery, only to who reports (RFC 3810 section 5). */
+/* Snooping switches forward multicast, including neighbour discovery, only to hosts that report the group (RFC 3810
+ * section 5). */
 static cmx_why listener(const struct cmx_question *q, uint8_t type)
 {
     if (q->p->hops != 1)
@@ -310,7 +304,7 @@ static cmx_why listener(const struct cmx_question *q, uint8_t type)
                                                                                                 : CMX_WHY_ICMP;
 }
 
-cmx_why cmx_rule_icmp6(const struct cmx_question *q)
+cmx_why cmx_link_icmp6(const struct cmx_question *q)
 {
     const uint8_t type = q->p->l4[0];
 
@@ -321,4 +315,42 @@ cmx_why cmx_rule_icmp6(const struct cmx_question *q)
     if (type >= ND_ROUTER_SOLICIT && type <= ND_NEIGHBOUR_ADVERT)
         return discovery(q, type);
     return type >= 1 && type <= ICMP6_ERROR_LAST ? cmx_rule_icmp_error(q) : CMX_WHY_ICMP;
+}
+
+/* The entry for ip, otherwise a free entry, otherwise NULL. */
+static struct cmx_neighbour *place_for(struct cmx_neighbour *list, size_t n, uint8_t iface, const struct cmx_ip *ip)
+{
+    struct cmx_neighbour *end = list + n, *free_place = NULL;
+
+    for (; list < end; list++) {
+        if (list->state && list->iface == iface && cmx_ip_equal(&list->ip, ip))
+            return list;
+        if (!list->state)
+            free_place = list;
+    }
+    return free_place;
+}
+
+static void seed(struct cmx_neighbour *place, uint8_t iface, const struct cmx_ip *ip, const uint8_t mac[6],
+                 uint32_t expires)
+{
+    if (!place)
+        return;
+    place->ip = *ip;
+    place->expires = expires;
+    memcpy(place->mac, mac, 6);
+    place->iface = iface;
+    place->state = CMX_NEIGHBOUR_ANSWERED;
+}
+
+void cmx_isolation_neighbour(struct cmx_isolation *iso, uint8_t iface, const struct cmx_ip *ip, const uint8_t mac[6],
+                             uint32_t now_ms)
+{
+    seed(place_for(iso->neighbours, CMX_ISO_NEIGHBOURS_MAX, iface, ip), iface, ip, mac, now_ms);
+}
+
+void cmx_isolation_router(struct cmx_isolation *iso, uint8_t iface, const struct cmx_ip *ip, const uint8_t mac[6],
+                          uint32_t lifetime_s, uint32_t now_ms)
+{
+    seed(place_for(iso->routers, CMX_ISO_ROUTERS_MAX, iface, ip), iface, ip, mac, now_ms + lifetime_s * 1000u);
 }

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #define ETH_HEADER 14u
-#define VLAN_TAG 4u
 #define ARP_LEN 28u /* RFC 826 for Ethernet and IPv4 */
 #define IPV4_HEADER 20u
 #define IPV6_HEADER 40u
@@ -20,69 +19,30 @@
 #define OPTION6_ROUTER_ALERT 5
 
 #ifdef __OPTIMIZE_SIZE__
-CMX_SMALL uint32_t cmx_get16(const uint8_t *p)
+uint32_t cmx_packet_u16(const uint8_t *p)
 {
     return (uint32_t)(p[0] << 8 | p[1]);
 }
 
-CMX_SMALL uint32_t cmx_get32(const uint8_t *p)
+uint32_t cmx_packet_u32(const uint8_t *p)
 {
-    return cmx_get16(p) << 16 | cmx_get16(p + 2);
+    return cmx_packet_u16(p) << 16 | cmx_packet_u16(p + 2);
 }
 #endif
 
-bool cmx_mac_equal(const uint8_t a[6], const uint8_t b[6])
+bool cmx_ip_in(const struct cmx_ip *list, size_t n, const struct cmx_ip *ip)
+{
+    size_t i;
+
+    for (i = 0; i < n; i++)
+        if (cmx_ip_equal(&list[i], ip))
+            return true;
+    return false;
+}
+
+bool cmx_packet_mac_equal(const uint8_t a[6], const uint8_t b[6])
 {
     return memcmp(a, b, 6) == 0;
-}
-
-static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-
-void cmx_ip4(struct cmx_ip *out, const uint8_t addr[4])
-{
-    memcpy(out->w, mapped, 12);
-    memcpy(&out->w[3], addr, 4);
-}
-
-void cmx_ip6(struct cmx_ip *out, const uint8_t addr[16])
-{
-    memcpy(out->w, addr, 16);
-}
-
-bool cmx_ip_equal(const struct cmx_ip *a, const struct cmx_ip *b)
-{
-    return memcmp(a->w, b->w, 16) == 0;
-}
-
-bool cmx_ip_is_v4(const struct cmx_ip *a)
-{
-    return memcmp(a->w, mapped, 12) == 0;
-}
-
-bool cmx_ip_is_any(const struct cmx_ip *a)
-{
-    return !a->w[3] && (cmx_ip_is_v4(a) || !(a->w[0] | a->w[1] | a->w[2]));
-}
-
-bool cmx_ip_is_loopback(const struct cmx_ip *a)
-{
-    const uint8_t *b = (const uint8_t *)a->w;
-
-    return cmx_ip_is_v4(a) ? b[12] == 127 : !(a->w[0] | a->w[1] | a->w[2]) && cmx_get32(b + 12) == 1;
-}
-
-bool cmx_ip_is_link_local6(const struct cmx_ip *a)
-{
-    const uint8_t *b = (const uint8_t *)a->w;
-
-    return b[0] == 0xfe && (b[1] & 0xc0) == 0x80;
-}
-
-bool cmx_ip_is_multicast(const struct cmx_ip *a)
-{
-    const uint8_t *b = (const uint8_t *)a->w;
-
-    return cmx_ip_is_v4(a) ? b[12] >= 224 : b[0] == 0xff;
 }
 
 const uint8_t *cmx_options_next(struct cmx_options *o)
@@ -107,18 +67,18 @@ const uint8_t *cmx_options_next(struct cmx_options *o)
 
 static void read_ports(struct cmx_packet *p)
 {
-    p->src.port = cmx_get16(p->l4);
-    p->dst.port = cmx_get16(p->l4 + 2);
+    p->src.port = cmx_packet_u16(p->l4);
+    p->dst.port = cmx_packet_u16(p->l4 + 2);
 }
 
 static cmx_why parse_tcp(struct cmx_packet *p)
 {
     const uint32_t header = (p->l4[12] >> 4) * 4u;
 
-    p->seq = cmx_get32(p->l4 + 4);
-    p->ack = cmx_get32(p->l4 + 8);
+    p->seq = cmx_packet_u32(p->l4 + 4);
+    p->ack = cmx_packet_u32(p->l4 + 8);
     p->tcp_flags = p->l4[13] & CMX_TCP_KIND;
-    p->window = cmx_get16(p->l4 + 14);
+    p->window = cmx_packet_u16(p->l4 + 14);
     p->payload = p->l4_len - header;
     if (header < TCP_HEADER || header > p->l4_len)
         return CMX_WHY_LENGTH;
@@ -131,19 +91,19 @@ static cmx_why parse_transport(struct cmx_packet *p)
 
     if (p->proto != CMX_IP_TCP && p->proto != CMX_IP_UDP && p->proto != icmp)
         return CMX_WHY_PROTOCOL;
-    if (p->l4_have < (p->proto == CMX_IP_TCP ? TCP_HEADER : UDP_HEADER)) /* and so is ICMP's */
+    if (p->l4_have < (p->proto == CMX_IP_TCP ? TCP_HEADER : UDP_HEADER)) /* also the minimum for ICMP */
         return CMX_WHY_TRUNCATED;
     if (p->proto == icmp)
         return CMX_WHY_NONE;
     read_ports(p);
     if (p->proto == CMX_IP_TCP)
         return parse_tcp(p);
-    /* A datagram shorter than its IP packet hides bytes; longer ones lie. RFC 768 has no use for either. */
+    /* The UDP length must equal the IP payload's length: a shorter one hides bytes, a longer one is invalid. */
     p->payload = p->l4_len - UDP_HEADER;
-    return cmx_get16(p->l4 + 4) != p->l4_len ? CMX_WHY_LENGTH : CMX_WHY_NONE;
+    return cmx_packet_u16(p->l4 + 4) != p->l4_len ? CMX_WHY_LENGTH : CMX_WHY_NONE;
 }
 
-/* What both versions' headers say alike. *at: the end of the fixed header, IPv4's options included. */
+/* Parses the fields that both versions have. *at: the end of the fixed header, including IPv4's options. */
 static cmx_why read_ip(struct cmx_packet *p, const uint8_t *d, size_t len, size_t *at)
 {
     const bool v4 = p->version == 4;
@@ -155,31 +115,31 @@ static cmx_why read_ip(struct cmx_packet *p, const uint8_t *d, size_t len, size_
         *at = (d[0] & 15u) * 4u;
         p->hops = d[8];
         p->proto = d[9];
-        cmx_ip4(&p->src.ip, d + 12);
-        cmx_ip4(&p->dst.ip, d + 16);
+        cmx_ip_v4(&p->src.ip, d + 12);
+        cmx_ip_v4(&p->dst.ip, d + 16);
     } else {
         p->proto = d[6];
         p->hops = d[7];
-        cmx_ip6(&p->src.ip, d + 8);
-        cmx_ip6(&p->dst.ip, d + 24);
+        cmx_ip_v6(&p->src.ip, d + 8);
+        cmx_ip_v6(&p->dst.ip, d + 24);
     }
     return d[0] >> 4 == p->version && *at >= IPV4_HEADER ? CMX_WHY_NONE : CMX_WHY_LENGTH;
 }
 
-/* Nothing here needs an option (RFC 791 section 3.1): only padding may stand between the header and what it carries. */
+/* No permitted protocol needs an IPv4 option (RFC 791 section 3.1): only padding may follow the fixed header. */
 static cmx_why check_options4(const uint8_t *d, size_t end)
 {
     size_t at = IPV4_HEADER;
 
-    if (cmx_get16(d + 6) & 0x3fff) /* more fragments, or an offset */
+    if (cmx_packet_u16(d + 6) & 0x3fff) /* more fragments, or an offset */
         return CMX_WHY_FRAGMENT;
     while (at < end && d[at] == 1)
         at++;
     return at < end && d[at] != 0 ? CMX_WHY_IP_OPTION : CMX_WHY_NONE;
 }
 
-/* Of the extension headers (RFC 8200 section 4) only one is ever needed: that of a listener report, first in the chain,
- * with a router alert and padding in it and ICMPv6 behind it. *at: moved behind it. */
+/* Only one extension header (RFC 8200 section 4) is needed: the hop-by-hop header of a listener report. It must come
+ * first, hold a router alert and padding, and be followed by ICMPv6. *at is moved behind it. */
 static cmx_why check_extensions6(struct cmx_packet *p, const uint8_t *d, size_t have, size_t *at)
 {
     const uint8_t *header = d + *at, *option;
@@ -213,7 +173,7 @@ static cmx_why check_extensions6(struct cmx_packet *p, const uint8_t *d, size_t 
                : CMX_WHY_NONE;
 }
 
-/* len: bytes at d; total: bytes of the packet as the link counted them, padding included. */
+/* len: bytes at d; total: bytes of the packet that the link delivered, including padding. */
 static cmx_why parse_ip(struct cmx_packet *p, const uint8_t *d, size_t len, size_t total)
 {
     const bool v4 = p->version == 4;
@@ -222,13 +182,13 @@ static cmx_why parse_ip(struct cmx_packet *p, const uint8_t *d, size_t len, size
 
     if (why != CMX_WHY_NONE)
         return why;
-    end = v4 ? cmx_get16(d + 2) : IPV6_HEADER + cmx_get16(d + 4);
+    end = v4 ? cmx_packet_u16(d + 2) : IPV6_HEADER + cmx_packet_u16(d + 4);
     if (end < at || end > total)
         return CMX_WHY_LENGTH;
     have = len < end ? len : end;
     if (at > have)
         return CMX_WHY_TRUNCATED;
-    /* RFC 4291 section 2.5.5.2: these never appear on a wire, and would read as IPv4 here. */
+    /* RFC 4291 section 2.5.5.2: these never appear on a wire, and struct cmx_ip would treat them as IPv4. */
     if (!v4 && (cmx_ip_is_v4(&p->src.ip) || cmx_ip_is_v4(&p->dst.ip)))
         return CMX_WHY_MARTIAN;
     why = v4 ? check_options4(d, at) : check_extensions6(p, d, have, &at);
@@ -250,29 +210,20 @@ static cmx_why parse_arp(struct cmx_packet *p, const uint8_t *d, size_t len, siz
         return CMX_WHY_FORM;
     p->l4 = d;
     p->l4_len = p->l4_have = ARP_LEN;
-    cmx_ip4(&p->src.ip, d + 14);
-    cmx_ip4(&p->dst.ip, d + 24);
+    cmx_ip_v4(&p->src.ip, d + 14);
+    cmx_ip_v4(&p->dst.ip, d + 24);
     return CMX_WHY_NONE;
 }
 
-/* Ethernet header and at most one 802.1Q tag. Returns the offset above them, 0 if they are not whole. */
+/* Returns the offset behind the Ethernet header, or 0 if the header is truncated. */
 static size_t parse_link(struct cmx_packet *p, const struct cmx_frame *f)
 {
-    size_t at = ETH_HEADER;
-
-    if (f->len < at)
+    if (f->len < ETH_HEADER)
         return 0;
     p->eth = f->data;
-    p->ethertype = cmx_get16(f->data + at - 2);
-    if (p->ethertype == CMX_ETH_VLAN) {
-        at += VLAN_TAG;
-        if (f->len < at)
-            return 0;
-        p->vlan = cmx_get16(f->data + at - 4) & 0x0fff;
-        p->ethertype = cmx_get16(f->data + at - 2);
-    }
+    p->ethertype = cmx_packet_u16(f->data + ETH_HEADER - 2);
     p->version = p->ethertype == CMX_ETH_IPV4 ? 4 : p->ethertype == CMX_ETH_IPV6 ? 6 : 0;
-    return at;
+    return ETH_HEADER;
 }
 
 cmx_why cmx_packet_parse(struct cmx_packet *p, const struct cmx_frame *f)
@@ -286,6 +237,8 @@ cmx_why cmx_packet_parse(struct cmx_packet *p, const struct cmx_frame *f)
         at = parse_link(p, f);
         if (!at)
             return CMX_WHY_TRUNCATED;
+        if (p->ethertype == CMX_ETH_VLAN)
+            return CMX_WHY_VLAN;
     } else if (f->len) {
         p->version = f->data[0] >> 4 == 6 ? 6 : 4;
     }
@@ -306,13 +259,13 @@ cmx_why cmx_packet_parse_quoted(struct cmx_packet *p, const uint8_t *data, size_
     why = read_ip(p, data, len, &at);
     if (why != CMX_WHY_NONE)
         return why;
-    /* Only a first fragment has ports where they are read. */
-    if (p->proto != CMX_IP_TCP || (version == 4 && (cmx_get16(data + 6) & 0x1fff)))
+    /* Only a first fragment contains the ports. */
+    if (p->proto != CMX_IP_TCP || (version == 4 && (cmx_packet_u16(data + 6) & 0x1fff)))
         return CMX_WHY_FORM;
     if (at + 8 > len)
         return CMX_WHY_TRUNCATED;
     p->l4 = data + at;
     read_ports(p);
-    p->seq = cmx_get32(p->l4 + 4);
+    p->seq = cmx_packet_u32(p->l4 + 4);
     return CMX_WHY_NONE;
 }

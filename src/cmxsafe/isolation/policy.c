@@ -2,79 +2,25 @@
 
 #include <string.h>
 
-#include "cmxsafe/isolation/flow.h"
-#include "cmxsafe/isolation/rules.h"
+#include "cmxsafe/isolation/flow_table.h"
+#include "cmxsafe/isolation/link.h"
+#include "cmxsafe/isolation/udp.h"
 
 #define ICMP_UNREACHABLE 3
 #define ICMP_TIME_EXCEEDED 11
 #define ICMP_PARAMETER 12
 #define SSH_PORT 22
 
-bool cmx_ip_in(const struct cmx_ip *list, size_t n, const struct cmx_ip *ip)
-{
-    size_t i;
-
-    for (i = 0; i < n; i++)
-        if (cmx_ip_equal(&list[i], ip))
-            return true;
-    return false;
-}
-
-bool cmx_iface_owns(const struct cmx_iface *iface, const struct cmx_ip *ip)
-{
-    return !cmx_ip_is_any(ip) && cmx_ip_in(iface->own, iface->n_own, ip);
-}
-
-bool cmx_is_resolver(const struct cmx_question *q, const struct cmx_ip *ip)
-{
-    const struct cmx_iso_config *c = &q->iso->config;
-
-    if (c->n_resolvers)
-        return cmx_ip_in(c->resolvers, c->n_resolvers, ip);
-    return cmx_ip_in(q->iface->resolvers, q->iface->n_resolvers, ip);
-}
-
-bool cmx_is_peer(const struct cmx_question *q, const struct cmx_ip *ip)
-{
-    const struct cmx_iso_config *c = &q->iso->config;
-
-    if (cmx_ip_is_any(ip) || cmx_ip_is_multicast(ip))
-        return false;
-    return cmx_ip_equal(&q->iface->router4, ip) || cmx_is_router(q, ip) || cmx_is_resolver(q, ip) ||
-           cmx_ip_in(c->gateways, c->n_gateways, ip) || cmx_ip_in(c->time_servers, c->n_time_servers, ip) ||
-           cmx_ip_equal(&q->iso->dhcp_server[q->iface->index], ip) || cmx_flow_has_peer(q->iso, ip, q->now_ms);
-}
-
-/* RFC 5927: an error counts only if it quotes what the session really has in flight. */
-cmx_why cmx_rule_icmp_error(const struct cmx_question *q)
-{
-    const struct cmx_packet *p = q->p;
-    struct cmx_packet quoted;
-    struct cmx_flow *f;
-
-    if (q->dir != CMX_IN || p->l4_have <= 8)
-        return CMX_WHY_ICMP;
-    if (cmx_packet_parse_quoted(&quoted, p->l4 + 8, p->l4_have - 8, p->version) != CMX_WHY_NONE)
-        return CMX_WHY_FORM;
-    f = cmx_flow_find(q->iso, &quoted.src, &quoted.dst, q->now_ms);
-    if (!f || f->kind != CMX_FLOW_SESSION || f->state == CMX_TCP_OPENING || !cmx_ip_equal(&p->dst.ip, &quoted.src.ip))
-        return CMX_WHY_NO_FLOW;
-    if (f->state != CMX_TCP_PICKUP &&
-        (cmx_after(quoted.seq, f->snd_max) || cmx_after(f->snd_max - (1u << 20), quoted.seq)))
-        return CMX_WHY_TCP_STATE;
-    return CMX_WHY_ICMP_ERROR;
-}
-
 static cmx_why rule_icmp(const struct cmx_question *q)
 {
     const uint8_t type = q->p->l4[0];
 
     if (type != ICMP_UNREACHABLE && type != ICMP_TIME_EXCEEDED && type != ICMP_PARAMETER)
-        return CMX_WHY_ICMP; /* redirects, echo, timestamps: nobody's business */
+        return CMX_WHY_ICMP; /* redirects, echo, timestamps */
     return cmx_rule_icmp_error(q);
 }
 
-CMX_SMALL static struct cmx_flow *flow_of(const struct cmx_question *q, bool from_us)
+static struct cmx_flow *flow_of(const struct cmx_question *q, bool from_us)
 {
     const struct cmx_packet *p = q->p;
 
@@ -91,27 +37,25 @@ static cmx_why rule_tcp(const struct cmx_question *q)
     return q->dir == CMX_IN ? cmx_flow_tcp_in(f, q->p) : cmx_flow_tcp_out(f, q->p);
 }
 
-/* Loopback at either end, a group or reserved address as the source. */
+/* True for a loopback address at either end, and for a multicast or reserved source. */
 static bool cannot_be_on_a_wire(const struct cmx_packet *p)
 {
     return cmx_ip_is_multicast(&p->src.ip) || cmx_ip_is_loopback(&p->src.ip) || cmx_ip_is_loopback(&p->dst.ip);
 }
 
-/* Addresses that no packet on a wire may have, and hardware addresses that are not ours. */
+/* Refuses addresses that no packet on a wire may have, and frames from or to another hardware address. */
 static cmx_why check_addresses(const struct cmx_question *q)
 {
     const struct cmx_packet *p = q->p;
     const uint8_t *eth = p->eth;
 
-    if (eth && (p->vlan != q->iface->vlan))
-        return CMX_WHY_VLAN;
     if (q->dir == CMX_OUT) {
-        if (eth && !cmx_mac_equal(eth + 6, q->iface->mac))
+        if (eth && !cmx_packet_mac_equal(eth + 6, q->iface->mac))
             return CMX_WHY_NOT_FOR_US;
     } else if (eth) {
-        if ((eth[6] & 1) || cmx_mac_equal(eth + 6, q->iface->mac))
+        if ((eth[6] & 1) || cmx_packet_mac_equal(eth + 6, q->iface->mac))
             return CMX_WHY_MARTIAN;
-        if (!(eth[0] & 1) && !cmx_mac_equal(eth, q->iface->mac))
+        if (!(eth[0] & 1) && !cmx_packet_mac_equal(eth, q->iface->mac))
             return CMX_WHY_NOT_FOR_US;
     }
     if (!p->version) /* ARP */
@@ -131,15 +75,15 @@ static cmx_why decide_outside(const struct cmx_question *q)
     if (why != CMX_WHY_NONE)
         return why;
     if (!p->version) /* ARP */
-        return cmx_rule_arp(q);
+        return cmx_link_arp(q);
     if (p->proto == CMX_IP_ICMP6)
-        return cmx_rule_icmp6(q);
+        return cmx_link_icmp6(q);
     if (p->proto == CMX_IP_TCP)
         return rule_tcp(q);
-    return p->proto == CMX_IP_UDP ? cmx_rule_udp(q) : rule_icmp(q);
+    return p->proto == CMX_IP_UDP ? cmx_udp_judge(q) : rule_icmp(q);
 }
 
-/* A server that wakes itself: from or to a port that the firmware declared, between loopback addresses. */
+/* True for a server's wake-up socket: between loopback addresses, from or to a port that the firmware declared. */
 static bool is_control(const struct cmx_question *q)
 {
     const struct cmx_packet *p = q->p;
@@ -155,7 +99,7 @@ static bool is_control(const struct cmx_question *q)
 
 static const struct cmx_end nobody = {{{0, 0, 0, 0}}, 0};
 
-/* The context that names this place, or NULL. */
+/* The context with this address and port, or NULL. */
 static const struct cmx_iso_context *context_of(const struct cmx_isolation *iso, bool direct,
                                                 const struct cmx_end *place)
 {
@@ -172,7 +116,8 @@ static bool opens(const struct cmx_packet *p)
     return (p->tcp_flags & (CMX_TCP_SYN | CMX_TCP_ACK)) == CMX_TCP_SYN;
 }
 
-/* To a direct context's listener anyone may connect that it is declared for; from it only answers go out. */
+/* Only tasks that a direct context is declared for may connect to its listener. From the listener, only answers pass.
+ * */
 static cmx_why decide_listener(const struct cmx_question *q)
 {
     const struct cmx_packet *p = q->p;
@@ -202,7 +147,7 @@ static cmx_why decide_loopback(const struct cmx_question *q)
         f = flow_of(q, false);
     if (!f || f->kind == CMX_FLOW_SESSION)
         return decide_listener(q);
-    if (f->closing && opens(p)) /* the port may be another task's by now */
+    if (f->closing && opens(p)) /* another task may use the port by now */
         return CMX_WHY_TCP_STATE;
     return f->kind == CMX_FLOW_CLAIM ? CMX_WHY_DIRECT : CMX_WHY_RELAY;
 }
@@ -214,7 +159,7 @@ struct cmx_decision cmx_isolation_check(struct cmx_isolation *iso, const struct 
     const struct cmx_question q = {iso, iface, dir, &p, now_ms};
     struct cmx_decision d = {CMX_DENY, CMX_WHY_INTERNAL};
 
-    if (iface->index < CMX_ISO_IFACES_MAX && iface->n_own <= CMX_ISO_OWN_MAX) {
+    if (iface->index < CMX_IFACES_MAX && iface->n_own <= CMX_IFACE_OWN_MAX) {
         d.why = cmx_packet_parse(&p, frame);
         if (d.why == CMX_WHY_NONE)
             d.why = iface->class_ == CMX_IFACE_LOOPBACK ? decide_loopback(&q) : decide_outside(&q);
@@ -228,7 +173,7 @@ static bool is_valid(const struct cmx_iso_config *c)
 {
     size_t i;
 
-    if (c->n_gateways > CMX_ISO_ADDRESSES_MAX || c->n_resolvers > CMX_ISO_ADDRESSES_MAX ||
+    if (c->n_gateways > CMX_ISO_GATEWAYS_MAX || c->n_resolvers > CMX_ISO_ADDRESSES_MAX ||
         c->n_time_servers > CMX_ISO_ADDRESSES_MAX || c->n_contexts > CMX_ISO_CONTEXTS_MAX)
         return false;
     for (i = 0; i < c->n_contexts; i++)
@@ -254,26 +199,30 @@ cmx_err cmx_isolation_configure(struct cmx_isolation *iso, const struct cmx_iso_
 {
     static const uint8_t localhost[4] = {127, 0, 0, 1};
     struct cmx_iso_context *c = iso->config.contexts;
+    size_t i;
 
     if (!is_valid(config))
         return CMX_EINVAL;
     iso->config = *config;
-    if (!iso->config.gateway_port)
-        iso->config.gateway_port = SSH_PORT;
+    for (i = 0; i < config->n_gateways; i++)
+        if (!config->gateways[i].port)
+            iso->config.gateways[i].port = SSH_PORT;
     for (; c < iso->config.contexts + config->n_contexts; c++)
-        if (cmx_ip_is_any(&c->local)) /* stands for 127.0.0.1 */
-            cmx_ip4(&c->local, localhost);
+        if (cmx_ip_is_any(&c->local)) /* :: means 127.0.0.1 */
+            cmx_ip_v4(&c->local, localhost);
     return CMX_OK;
 }
 
 static bool may_be_gateway(const struct cmx_isolation *iso, const struct cmx_end *peer)
 {
-    const struct cmx_iso_config *c = &iso->config;
+    const struct cmx_iso_gateway *g = iso->config.gateways;
 
-    if (peer->port != c->gateway_port || cmx_ip_is_any(&peer->ip) || cmx_ip_is_multicast(&peer->ip) ||
-        cmx_ip_is_loopback(&peer->ip))
+    if (cmx_ip_is_any(&peer->ip) || cmx_ip_is_multicast(&peer->ip) || cmx_ip_is_loopback(&peer->ip))
         return false;
-    return !c->n_gateways || cmx_ip_in(c->gateways, c->n_gateways, &peer->ip);
+    for (; g < iso->config.gateways + iso->config.n_gateways; g++)
+        if (peer->port == g->port && (cmx_ip_is_any(&g->ip) || cmx_ip_equal(&g->ip, &peer->ip)))
+            return true;
+    return false;
 }
 
 static bool is_named(const struct cmx_isolation *iso, cmx_flow_kind kind, const struct cmx_end *local,
@@ -308,7 +257,7 @@ void cmx_isolation_socket_close(struct cmx_isolation *iso, cmx_flow_kind kind, c
     if (!f || f->kind != kind)
         return;
     f->closing = true;
-    f->expires = now_ms; /* of a listener at once: its port may be another's in a moment */
+    f->expires = now_ms; /* a listener's flow ends at once, because another socket may get its port */
     if (kind != CMX_FLOW_LISTEN)
         f->expires += CMX_ISO_CLOSING_MS;
 }

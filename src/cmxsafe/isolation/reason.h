@@ -1,8 +1,9 @@
-/* reason.h - the answers of the isolation module: a verdict, and why. Zero denies. Pure. */
+/* reason.h - the decisions of the isolation module: a verdict and its reason. Zero denies. Pure. */
 #ifndef CMX_ISOLATION_REASON_H
 #define CMX_ISOLATION_REASON_H
 
 #include "cmxsafe/core/err.h"
+#include "cmxsafe/core/why.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -10,30 +11,30 @@ extern "C" {
 
 typedef enum { CMX_DENY = 0, CMX_ALLOW = 1 } cmx_verdict;
 
-/* The order is that of the counters in the status; names in reason.c. */
+/* The status has one counter for each, in this order; reason.c has the names. */
 typedef enum {
     CMX_WHY_NONE = 0, /* no rule allows it */
 
     /* Denied: the bytes */
-    CMX_WHY_TRUNCATED,  /* ends before a header does */
+    CMX_WHY_TRUNCATED,  /* a header is incomplete */
     CMX_WHY_LENGTH,     /* lengths contradict each other */
-    CMX_WHY_FRAGMENT,   /* a fragment, an atomic one too */
+    CMX_WHY_FRAGMENT,   /* a fragment, even an atomic one */
     CMX_WHY_IP_OPTION,  /* an IPv4 option, or an IPv6 extension header */
     CMX_WHY_ETHERTYPE,  /* neither ARP nor IP */
-    CMX_WHY_VLAN,       /* a tag that the interface does not have */
-    CMX_WHY_PROTOCOL,   /* a transport that nothing here uses */
-    CMX_WHY_MARTIAN,    /* an address that can't be there: loopback or own address from outside, multicast source */
-    CMX_WHY_NOT_FOR_US, /* to another's hardware address, or from one */
+    CMX_WHY_VLAN,       /* an 802.1Q tag, even a priority tag (VLAN 0) */
+    CMX_WHY_PROTOCOL,   /* a transport protocol without a rule */
+    CMX_WHY_MARTIAN,    /* an impossible address: loopback or our own address from outside, or a multicast source */
+    CMX_WHY_NOT_FOR_US, /* not to our hardware address, or sent from another one */
     /* Denied: the state */
     CMX_WHY_NO_FLOW,      /* TCP that belongs to no live session or relay */
-    CMX_WHY_TCP_STATE,    /* a live session's, but not in this state or outside its window */
-    CMX_WHY_UNASKED,      /* an answer to nothing that was asked */
-    CMX_WHY_NOT_PEER,     /* a party that the device does not need */
+    CMX_WHY_TCP_STATE,    /* TCP of a live session, but not valid in its state or outside its window */
+    CMX_WHY_UNASKED,      /* an answer without a request */
+    CMX_WHY_NOT_PEER,     /* a host that the device does not need */
     CMX_WHY_WRONG_SERVER, /* not the server or router that answered first */
-    CMX_WHY_FORM,         /* a permitted protocol in a form that is not */
-    CMX_WHY_NAME,         /* a look-up of a name that is not the gateway's, or not now */
+    CMX_WHY_FORM,         /* a permitted protocol in a form that is not permitted */
+    CMX_WHY_NAME,         /* a look-up of another name, or of the gateway's name at the wrong time */
     CMX_WHY_ICMP,         /* an ICMP message that no rule allows */
-    CMX_WHY_INTERNAL,     /* the attachment could not even ask: no room for the interface, no storage */
+    CMX_WHY_INTERNAL,     /* the filter could not call the policy: too many interfaces, or no memory */
 
     /* Allowed */
     CMX_WHY_SESSION, /* TCP of a live session with the gateway */

@@ -1,15 +1,20 @@
 #include "cmxsafe/ota/confirm.h"
 
-cmx_confirm_decision cmx_confirm_decide(uint64_t booted_ms, uint32_t deadline_ms, uint64_t now_ms,
+cmx_confirm_decision cmx_confirm_decide(uint64_t since_ms, uint32_t deadline_ms, uint64_t now_ms,
                                         const struct cmx_confirm_facts *facts, const char **why)
 {
-    uint64_t limit = deadline_ms ? deadline_ms : CMX_CONFIRM_DEADLINE_MS;
+    const uint64_t limit = deadline_ms ? deadline_ms : CMX_CONFIRM_DEADLINE_MS;
+    const bool good = facts->sessions_up && facts->isolation_active;
+    const bool overdue = now_ms - since_ms >= limit;
 
     *why = "";
-    if (facts->sessions_up && facts->isolation_active)
+    if (good && !(overdue && facts->confirm_failed))
         return CMX_CONFIRM_NOW;
-    if (now_ms - booted_ms < limit)
+    if (!overdue)
         return CMX_CONFIRM_WAIT;
-    *why = facts->isolation_active ? "no session" : facts->sessions_up ? "no isolation" : "no session, no isol.";
+    if (good)
+        *why = "confirm failed";
+    else
+        *why = facts->isolation_active ? "no session" : facts->sessions_up ? "no isolation" : "no session, no isol.";
     return CMX_CONFIRM_ROLLBACK;
 }

@@ -1,5 +1,6 @@
-/* confirm.h - is the new image good? Confirmed once the device can be reached again and is closed to everything else;
- * given up when that has not come true by the deadline. Pure: time is an argument. */
+/* confirm.h - decides whether a new image is confirmed or rolled back. It is confirmed once the device has reached its
+ * gateway and isolation is in force, and rolled back when that has not happened by the deadline. Pure: time is an
+ * argument. */
 #ifndef CMX_OTA_CONFIRM_H
 #define CMX_OTA_CONFIRM_H
 
@@ -12,17 +13,17 @@ extern "C" {
 
 #define CMX_CONFIRM_DEADLINE_MS (5u * 60 * 1000)
 
-/* What the device knows of itself at this moment. */
 struct cmx_confirm_facts {
-    bool sessions_up;      /* every context's session is authenticated and its forward granted */
-    bool isolation_active; /* installed, or not part of this device */
+    bool sessions_up;      /* the device has reached its gateway (cmx_proxy_reached) */
+    bool isolation_active; /* in force, or not part of this device */
+    bool confirm_failed;   /* the platform has refused to confirm at least once; filled in by the service */
 };
 
 typedef enum { CMX_CONFIRM_WAIT = 0, CMX_CONFIRM_NOW, CMX_CONFIRM_ROLLBACK } cmx_confirm_decision;
 
-/* booted_ms: when the image started; deadline_ms: 0 for CMX_CONFIRM_DEADLINE_MS. *why: for ROLLBACK, which condition
- * was not met, short enough for an otadata label; static. */
-cmx_confirm_decision cmx_confirm_decide(uint64_t booted_ms, uint32_t deadline_ms, uint64_t now_ms,
+/* since_ms: when the trial began; deadline_ms: 0 for CMX_CONFIRM_DEADLINE_MS. *why: for ROLLBACK, which condition was
+ * not met, short enough for an otadata label; static. */
+cmx_confirm_decision cmx_confirm_decide(uint64_t since_ms, uint32_t deadline_ms, uint64_t now_ms,
                                         const struct cmx_confirm_facts *facts, const char **why);
 
 #ifdef __cplusplus

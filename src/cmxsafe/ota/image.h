@@ -1,9 +1,8 @@
-/* image.h - is this an update that the device may run? Checks an ESP-IDF application image while it streams, in pieces
- * of any size, and gives its verdict at the end. Holds the first CMX_IMAGE_HEAD_LEN bytes and no more. Pure: no I/O.
+/* image.h - decides whether the device may run an update. Checks an ESP-IDF application image while it arrives in
+ * pieces of any size; the verdict comes at the end. Stores only the first CMX_IMAGE_HEAD_LEN bytes. Pure: no I/O.
  *
  * Format: ESP-IDF's esp_app_format.h and esp_app_desc.h (header, segments, checksum, appended SHA-256), optionally a
- * Secure Boot v2 sector, optionally our trailer (trailer.h). A device without such images (Linux) takes opaque bytes
- * and a trailer. */
+ * Secure Boot v2 sector, optionally our trailer (trailer.h). A Linux device uses opaque bytes and a trailer. */
 #ifndef CMX_OTA_IMAGE_H
 #define CMX_OTA_IMAGE_H
 
@@ -38,7 +37,7 @@ struct cmx_image_policy {
     uint32_t max_len;            /* of everything, trailer included: the slot's size */
     uint32_t secure_version_min; /* an image below it is a downgrade */
     bool secure_boot;            /* the bootloader verifies Secure Boot v2 sectors: such an image needs no trailer */
-    struct cmx_ota_keys keys;    /* none: signatures are not asked for */
+    struct cmx_ota_keys keys;    /* none: no signature is required */
 };
 #define CMX_IMAGE_CHIP_ANY 0xffff
 
@@ -66,20 +65,20 @@ struct cmx_image {
     uint32_t crc;
     uint8_t segments_left;
     uint8_t checksum;
-    bool hashing;       /* sha and signed_sha hold something to release */
+    bool hashing;       /* sha and signed_sha hold resources */
     bool hashing_image; /* sha as well */
 
-    /* Results, of use once finish said CMX_OK. */
+    /* Results, valid once finish has returned CMX_OK. */
     bool has_secure_boot;
     bool has_trailer;
-    const char *why;                /* one clause on what was refused; static */
+    const char *why;                /* why it was refused, one clause; static */
     uint32_t image_len;             /* with its appended SHA-256 */
-    uint32_t signed_len;            /* all but the trailer */
-    uint8_t digest[CMX_SHA256_LEN]; /* SHA-256 of signed_len bytes: what sha256sum says of the unsigned file */
+    uint32_t signed_len;            /* everything before the trailer */
+    uint8_t digest[CMX_SHA256_LEN]; /* SHA-256 of signed_len bytes, as sha256sum prints for the unsigned file */
     struct cmx_image_info info;
     struct cmx_trailer trailer;
 
-    uint8_t part[CMX_TRAILER_LEN]; /* the small piece that is being gathered: header, hash, trailer */
+    uint8_t part[CMX_TRAILER_LEN]; /* the small piece being assembled: header, hash, trailer */
     uint8_t head[CMX_IMAGE_HEAD_LEN];
     struct cmx_sha256 sha;        /* of the image up to its appended SHA-256 */
     struct cmx_sha256 signed_sha; /* of everything before the trailer */
@@ -89,19 +88,20 @@ struct cmx_image {
 CMX_MUST_USE cmx_err cmx_image_init(struct cmx_image *c, const struct cmx_image_policy *policy);
 
 /* The next bytes. CMX_EFORMAT, CMX_ENOSPC (too large), CMX_EDOWNGRADE, CMX_EPERM (another chip), CMX_ESIG (checksum or
- * SHA-256 do not match): refused for good, why says what. */
+ * SHA-256 do not match): the image is refused, and why holds the reason. */
 CMX_MUST_USE cmx_err cmx_image_feed(struct cmx_image *c, const void *data, size_t len);
 
-/* The first CMX_IMAGE_HEAD_LEN bytes were there and acceptable: info is filled. Only then is storage touched. */
+/* True once the first CMX_IMAGE_HEAD_LEN bytes were acceptable; info is valid then. The caller writes no storage
+ * before. */
 bool cmx_image_head_ok(const struct cmx_image *c);
 
-/* No more bytes. CMX_ETRUNC: it stops too early; CMX_ENOKEY: not signed, or by an unknown key; CMX_ESIG. */
+/* Ends the image. CMX_ETRUNC: it ends too early; CMX_ENOKEY: not signed, or by an unknown key; CMX_ESIG. */
 CMX_MUST_USE cmx_err cmx_image_finish(struct cmx_image *c);
 
-/* Releases what the hashes hold; safe at any time after init, and twice. */
+/* Releases the hashes. Safe at any time after init, and more than once. */
 void cmx_image_abort(struct cmx_image *c);
 
-/* Reads what a slot's first CMX_IMAGE_HEAD_LEN bytes say of themselves. CMX_EFORMAT: no application image. */
+/* Reads the description in a slot's first CMX_IMAGE_HEAD_LEN bytes. CMX_EFORMAT: not an application image. */
 CMX_MUST_USE cmx_err cmx_image_describe(const uint8_t head[CMX_IMAGE_HEAD_LEN], struct cmx_image_info *out);
 
 /* By name, "ESP32-C3" or "esp32c3". CMX_ENOENT. */

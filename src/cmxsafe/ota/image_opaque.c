@@ -1,10 +1,10 @@
-/* image_opaque.c - updates that are no ESP-IDF image: any bytes, and a trailer. A file of its own, so that a firmware
- * does not carry it. */
+/* image_opaque.c - updates that are not ESP-IDF images: any bytes and a trailer. A separate file, so that the linker
+ * leaves it out of a firmware. */
 #include <string.h>
 
 #include "cmxsafe/ota/image_format.h"
 
-/* The trailer can only be told from the rest at the end: its length of bytes is withheld from the hash. */
+/* Which bytes are the trailer is known only at the end, so the last CMX_TRAILER_LEN bytes are kept out of the hash. */
 static cmx_err feed(struct cmx_image *c, const uint8_t *p, uint32_t len)
 {
     cmx_err err = CMX_OK;
@@ -13,7 +13,7 @@ static cmx_err feed(struct cmx_image *c, const uint8_t *p, uint32_t len)
     while (len > 0 && !err) {
         uint32_t room = (uint32_t)sizeof c->part - c->part_len, n;
 
-        if (room == 0) { /* the oldest of the withheld bytes make room */
+        if (room == 0) { /* the oldest of them are not the trailer: hash them */
             n = len < c->part_len ? len : c->part_len;
             err = cmx_sha256_update(&c->signed_sha, c->part, n);
             memmove(c->part, c->part + n, c->part_len - n);

@@ -14,7 +14,7 @@ static bool boundary_char(char c)
            (c != '\0' && strchr("'()+_,-./:=? ", c) != NULL);
 }
 
-/* Finds `;name=value` in a header, the value bare or quoted; copies it, cut to cap. False: not there, or broken. */
+/* Finds `;name=value` in a header, the value bare or quoted; copies it, cut to cap. False: absent or malformed. */
 static bool parameter(const char *header, const char *name, char *out, size_t cap)
 {
     size_t name_len = strlen(name);
@@ -53,7 +53,7 @@ static bool parameter(const char *header, const char *name, char *out, size_t ca
 cmx_err cmx_multipart_init(struct cmx_multipart *m, const char *content_type)
 {
     static const char type[] = "multipart/form-data";
-    char boundary[CMX_MULTIPART_BOUNDARY_MAX + 2]; /* one more than allowed, so that a longer one is noticed */
+    char boundary[CMX_MULTIPART_BOUNDARY_MAX + 2]; /* one more than allowed, to detect a longer one */
     size_t len;
 
     memset(m, 0, sizeof *m);
@@ -74,7 +74,7 @@ cmx_err cmx_multipart_init(struct cmx_multipart *m, const char *content_type)
     memcpy(m->delimiter, "\r\n--", 4);
     memcpy(m->delimiter + 4, boundary, len);
     m->delimiter_len = 4 + len;
-    m->matched = 2; /* the first delimiter may open the body, without its CRLF */
+    m->matched = 2; /* the first delimiter may begin the body, without its CRLF */
     m->assumed = 2;
     m->state = PREAMBLE;
     return CMX_OK;
@@ -86,7 +86,7 @@ static cmx_err refuse(struct cmx_multipart *m, cmx_err err)
     return err;
 }
 
-/* Withheld bytes were data after all, but for those that were never in the body. */
+/* The withheld bytes are data, except for those that were not in the body. */
 static void mismatch(struct cmx_multipart *m, struct cmx_multipart_event *ev)
 {
     if (m->state == BODY && m->matched > m->assumed)
@@ -96,8 +96,8 @@ static void mismatch(struct cmx_multipart *m, struct cmx_multipart_event *ev)
     m->assumed = 0;
 }
 
-/* Preamble and bodies: looks for the delimiter. CR is its first byte and no other one, so after a mismatch only the
- * byte at hand can begin a new match. Returns with an event, or with all input consumed. */
+/* Searches preamble and bodies for the delimiter. Only its first byte is a CR, so after a mismatch only the current
+ * byte can begin a new match. Returns with an event, or with all input consumed. */
 static void scan(struct cmx_multipart *m, struct cmx_buf *in, struct cmx_multipart_event *ev)
 {
     const uint8_t *p = cmx_buf_data(in);
@@ -113,7 +113,7 @@ static void scan(struct cmx_multipart *m, struct cmx_buf *in, struct cmx_multipa
     for (; i < len && ev->kind == CMX_MULTIPART_MORE && m->matched < m->delimiter_len; i++) {
         if (p[i] != (uint8_t)m->delimiter[m->matched]) {
             mismatch(m, ev);
-            break; /* p[i] is looked at again */
+            break; /* p[i] is examined again */
         }
         m->matched++;
     }
@@ -130,7 +130,7 @@ static void line_parse(struct cmx_multipart *m)
         m->has_name = parameter(m->line, "name", m->name, sizeof m->name);
 }
 
-/* One byte of a part's header. *ready: the header is over. */
+/* One byte of a part's header. *ready: the header is complete. */
 static cmx_err header_byte(struct cmx_multipart *m, uint8_t c, bool *ready)
 {
     if (c == '\0')
@@ -155,7 +155,7 @@ static cmx_err header_byte(struct cmx_multipart *m, uint8_t c, bool *ready)
     return CMX_OK;
 }
 
-/* One byte after a delimiter, up to the header's first. *closed: it was the closing one. */
+/* One byte between a delimiter and the part's header. *closed: it was the closing delimiter. */
 static cmx_err after_byte(struct cmx_multipart *m, uint8_t c, bool *closed)
 {
     if (m->state == AFTER && c == '-') {

@@ -1,5 +1,5 @@
-/* multipart.h - takes a multipart/form-data body apart as it arrives, in pieces of any size. Finds where parts begin
- * and end; never holds a body. Pure: no I/O, clock or allocation. Formats: RFC 2046 section 5.1 (delimiters, preamble,
+/* multipart.h - parses a multipart/form-data body while it arrives in pieces of any size. Finds where parts begin and
+ * end, and stores no body. Pure: no I/O, clock or allocation. Formats: RFC 2046 section 5.1 (delimiters, preamble,
  * epilogue), RFC 7578 (form-data). */
 #ifndef CMX_OTA_MULTIPART_H
 #define CMX_OTA_MULTIPART_H
@@ -18,14 +18,14 @@ extern "C" {
 #define CMX_MULTIPART_BOUNDARY_MAX 70 /* RFC 2046 section 5.1.1 */
 #define CMX_MULTIPART_LINE_MAX 512    /* of a part's header */
 #define CMX_MULTIPART_HEADERS_MAX 16  /* lines in one part */
-#define CMX_MULTIPART_NAME_MAX 32     /* a field's name, NUL included; a longer one is cut and so matches none */
+#define CMX_MULTIPART_NAME_MAX 32     /* a field's name with its NUL; a longer one is cut, and matches none */
 
 typedef enum {
-    CMX_MULTIPART_MORE, /* all input is consumed: give more */
+    CMX_MULTIPART_MORE, /* all input is consumed */
     CMX_MULTIPART_PART, /* a part begins; its name is in m->name */
     CMX_MULTIPART_DATA, /* bytes of it */
     CMX_MULTIPART_DONE, /* it ends */
-    CMX_MULTIPART_END   /* the closing delimiter was there; what follows is epilogue and ignored */
+    CMX_MULTIPART_END   /* the closing delimiter; the epilogue that follows is ignored */
 } cmx_multipart_kind;
 
 struct cmx_multipart_event {
@@ -40,7 +40,7 @@ struct cmx_multipart {
     int state;
     size_t delimiter_len;
     size_t matched;
-    size_t assumed; /* of these, how many stand for a CRLF that was consumed before */
+    size_t assumed; /* how many of them are the CRLF that was consumed before */
     size_t line_len;
     unsigned lines;
     bool in_part;
@@ -50,15 +50,15 @@ struct cmx_multipart {
     char line[CMX_MULTIPART_LINE_MAX];
 };
 
-/* content_type: the request's header. CMX_EINVAL: not multipart/form-data; CMX_EFORMAT: no or an impossible boundary.
+/* content_type: the request's header. CMX_EINVAL: not multipart/form-data; CMX_EFORMAT: no boundary, or an invalid one.
  */
 CMX_MUST_USE cmx_err cmx_multipart_init(struct cmx_multipart *m, const char *content_type);
 
-/* Takes bytes from *in and tells of one event; call until MORE (or END). CMX_EFORMAT, CMX_ENOSPC (a header line or too
- * many): the body is refused, and so is everything after it. */
+/* Consumes bytes of *in up to the next event; call it until MORE or END. CMX_EFORMAT, CMX_ENOSPC (a header line too
+ * long, or too many): the body is refused, and every later call too. */
 CMX_MUST_USE cmx_err cmx_multipart_next(struct cmx_multipart *m, struct cmx_buf *in, struct cmx_multipart_event *ev);
 
-/* Whether the closing delimiter was there: a body that stops before it was cut short. */
+/* True once the closing delimiter was found; a body without it is incomplete. */
 bool cmx_multipart_complete(const struct cmx_multipart *m);
 
 #ifdef __cplusplus

@@ -3,8 +3,8 @@
 #include <string.h>
 #include <strings.h>
 
-/* What remains of a port: empty, or a colon and 1 to 5 digits. */
-CMX_SMALL static bool port_ok(const char *s)
+/* The rest after a host: empty, or a colon and a port of 1 to 5 digits. */
+static bool port_ok(const char *s)
 {
     size_t n;
 
@@ -14,7 +14,7 @@ CMX_SMALL static bool port_ok(const char *s)
     return *s == ':' && n >= 1 && n <= 5 && s[1 + n] == '\0';
 }
 
-/* Four numbers with dots, and nothing else: names may begin like that. */
+/* Exactly four numbers with dots: a name may begin like an address. */
 static bool is_ipv4(const char *s, size_t len)
 {
     const char *p = s;
@@ -72,7 +72,7 @@ bool cmx_origin_same(const char *origin, const char *site, const char *host)
         return true;
     authority = strstr(origin, "://");
     if (!authority || !host)
-        return false; /* "null" too: a sandboxed or local page */
+        return false; /* also "null", which a sandboxed or local page sends */
     return strcasecmp(authority + 3, host) == 0;
 }
 

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-extern const uint8_t cmx_ota_page[]; /* gzip (RFC 1952): Content-Encoding says so */
+extern const uint8_t cmx_ota_page[]; /* compressed with gzip (RFC 1952), for Content-Encoding: gzip */
 extern const size_t cmx_ota_page_len;
 extern const char cmx_ota_page_csp[]; /* its Content-Security-Policy, with the hashes of its script and style */
 

@@ -1,5 +1,5 @@
-/* range.h - Content-Range of a request that brings a part of a file (RFC 9110 section 14.4): "bytes FIRST-LAST/TOTAL".
- * Pure. */
+/* range.h - the Content-Range of a request that sends a part of a file (RFC 9110 section 14.4): "bytes
+ * FIRST-LAST/TOTAL". Pure. */
 #ifndef CMX_OTA_RANGE_H
 #define CMX_OTA_RANGE_H
 
@@ -17,7 +17,7 @@ struct cmx_range {
     uint32_t total;
 };
 
-/* CMX_EFORMAT: another form, a total that is not known, or numbers that contradict each other. */
+/* CMX_EFORMAT: another form, an unknown total, or contradicting numbers. */
 CMX_MUST_USE cmx_err cmx_range_parse(struct cmx_range *r, const char *text);
 
 #ifdef __cplusplus

@@ -1,14 +1,14 @@
-/* service.h - the update service: HTTP routes over http.h that feed an upload (upload.h). Serves a page for a person,
- * one POST for a script, JSON for a program. Decides who may (Origin, Host), and that one update happens at a time;
- * what is accepted is image.h's to say.
+/* service.h - the update service: HTTP routes (http.h) that feed an upload (upload.h). It serves a page for a person,
+ * one POST for a script, and JSON for a program. It checks Origin and Host, runs one update at a time, and confirms a
+ * new image or rolls it back. image.h decides which images are accepted.
  *
  *     GET  /             the page; /serverIndex leads there
- *     GET  /update       the state, JSON
+ *     GET  /update       the state, JSON; `from`: the identity of the client whose upload began last
  *     POST /update       multipart field `update`, or the raw file; Content-Range continues an interrupted one
- *     POST /restart      into an update that is ready and whose answer was lost
+ *     POST /restart      restarts into an update that is ready
  *
- * Storage is this module's bound: one struct cmx_upload, from an update's first byte until it ends, at most one more
- * struct for the request; under CMX_OTA_HEAP_MAX together. */
+ * Memory: one struct cmx_upload from an update's first byte until it ends, and one struct for its request; together
+ * under CMX_OTA_HEAP_MAX. */
 #ifndef CMX_OTA_SERVICE_H
 #define CMX_OTA_SERVICE_H
 
@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "cmxsafe/core/err.h"
+#include "cmxsafe/core/ip.h"
 #include "cmxsafe/ota/confirm.h"
 #include "cmxsafe/ota/image.h"
 #include "cmxsafe/ota/slots.h"
@@ -28,11 +28,12 @@ extern "C" {
 #define CMX_OTA_PORT 8989
 #define CMX_OTA_HEAP_MAX 16384
 #define CMX_OTA_IDLE_TIMEOUT_S 30
-#define CMX_OTA_SLOWEST                                                                                                \
-    128 /* bytes a second, over the idle timeout: an upload that drips holds the place of others                       \
-         */
-#define CMX_OTA_RESTART_GRACE_MS 1000       /* for the answer to cross the tunnel */
-#define CMX_OTA_RESUME_MS (60u * 60 * 1000) /* an interrupted upload is kept that long */
+#define CMX_OTA_HEAP_SHORT 32768      /* bytes of free heap below which an interruption is logged as a lack of memory */
+#define CMX_OTA_SLOWEST 128           /* bytes/s; an upload below it for an idle timeout is interrupted */
+#define CMX_OTA_RESTART_GRACE_MS 1000 /* for the answer to cross the tunnel */
+#define CMX_OTA_RESTART_WAIT_MS (5u * 60 * 1000) /* a device that has not restarted by then did not restart */
+#define CMX_OTA_RESUME_MS (60u * 60 * 1000)      /* how long an interrupted upload is kept */
+#define CMX_OTA_BOOT_LEN 8
 
 typedef enum {
     CMX_OTA_EVENT_BEGIN,
@@ -40,29 +41,49 @@ typedef enum {
     CMX_OTA_EVENT_INTERRUPTED,
     CMX_OTA_EVENT_READY, /* verified and activated; the restart follows */
     CMX_OTA_EVENT_CONFIRMED,
-    CMX_OTA_EVENT_ROLLBACK /* the running image is given up; at the start: the one that ran before was */
+    CMX_OTA_EVENT_ROLLBACK /* the running image is rolled back; at start: the previous image was */
 } cmx_ota_event;
 
+#define CMX_OTA_PAST 4 /* uploads that are remembered */
+
+/* An upload that ended. */
+struct cmx_ota_past {
+    uint64_t at_ms; /* when, as cmx_port_now_ms tells it; before the device's start it wraps around */
+    uint32_t received;
+    bool ok;
+    char from[CMX_IP_TEXT_MAX]; /* "": not known */
+    char what[48];              /* the version, or the beginning of the reason for the failure */
+};
+
 struct cmx_ota_config {
-    struct cmx_slots slots;   /* copied; what is behind it must outlive the service */
-    const char *name;         /* the device's, for the page's title; NULL: "device"; borrowed */
-    const char *const *hosts; /* further names by which clients reach it (Host header); borrowed */
+    struct cmx_slots slots;   /* copied; its arg must outlive the service */
+    const char *name;         /* of the device, for the page's title; NULL: "device"; borrowed */
+    const char *const *hosts; /* further names that clients may send in the Host header; borrowed */
     size_t n_hosts;
     const char *address;          /* NULL: 127.0.0.1; borrowed */
-    uint16_t port;                /* 0: one that the platform picks */
+    const uint8_t *boot;          /* CMX_OTA_BOOT_LEN bytes that identify this boot of the device; NULL: random */
+    uint16_t port;                /* 0: the platform chooses one */
     unsigned idle_timeout_s;      /* 0: CMX_OTA_IDLE_TIMEOUT_S */
     uint32_t restart_grace_ms;    /* 0: CMX_OTA_RESTART_GRACE_MS */
     uint32_t confirm_deadline_ms; /* 0: CMX_CONFIRM_DEADLINE_MS */
-    bool no_restart;              /* what was activated runs at once: no restart, no trial */
-    void (*restart)(void *arg);   /* NULL: cmx_port_restart */
+    bool no_restart;              /* an update takes effect when it is activated: no restart, no trial */
+    /* NULL: cmx_port_restart. Called without a lock. Does not return on a device; CMX_OK elsewhere: the restart was
+     * requested. On an error *why holds the reason. */
+    cmx_err (*restart)(void *arg, struct cmx_why *why);
     void *restart_arg;
-    /* May be NULL. text: the version, or why; valid during the call. Called from the service's threads; must not block.
-     */
+    /* May be NULL. text: the version, or the reason; valid during the call. Called from the service's threads without a
+     * lock; must not block. */
     void (*event)(void *arg, cmx_ota_event event, const char *text);
     void *event_arg;
-    struct cmx_image_policy policy; /* copied; no key: each start says so in the log */
+    const struct cmx_ota_past *past; /* uploads before the start, the oldest first; copied */
+    size_t n_past;                   /* at most CMX_OTA_PAST */
+    /* May be NULL. An upload has ended; called like event, but may block. */
+    void (*ended)(void *arg, const struct cmx_ota_past *p);
+    void *ended_arg;
+    struct cmx_image_policy policy; /* copied; without a key each start logs a warning */
 };
 
+struct cmx_json;
 struct cmx_ota_service;
 
 /* Serves until stopped. *config is copied. CMX_EBUSY: the port is taken. CMX_ENOMEM, CMX_EIO. */
@@ -70,12 +91,17 @@ CMX_MUST_USE cmx_err cmx_ota_start(struct cmx_ota_service **out, const struct cm
 
 uint16_t cmx_ota_port(const struct cmx_ota_service *s);
 
-/* The device wiring calls this once a second or so, from one task, with what it knows. While the running image waits
- * for its confirmation it is confirmed, or, once the deadline has passed, rolled back and the device restarted. WAIT:
- * call again; NOW: nothing is left to decide, also where nothing was pending. */
+/* Decides the trial of the running image: confirms it when the facts permit, or rolls it back and restarts the device
+ * at the deadline. A step that fails is tried again after a pause. Call it about once a second, always from the same
+ * task; it may block for as long as the slots do. WAIT: call again. NOW: nothing is left to decide. ROLLBACK: rolled
+ * back, and the restart was requested; call again if that returns. */
 cmx_confirm_decision cmx_ota_watch(struct cmx_ota_service *s, const struct cmx_confirm_facts *facts);
 
-/* Waits for requests under way; an upload ends interrupted. NULL is fine. */
+/* Adds the members of GET /update to the object that is open. Any thread. */
+void cmx_ota_json(struct cmx_ota_service *s, struct cmx_json *j);
+
+/* Waits for running requests and a running restart; uploads are interrupted. Not while cmx_ota_watch runs. NULL is
+ * fine. */
 void cmx_ota_stop(struct cmx_ota_service *s);
 
 #ifdef __cplusplus

@@ -1,5 +1,6 @@
-/* service_state.h - what the parts of the update service share: service.c (life, page, state, restart) and
- * service_update.c (POST /update). Not for others. */
+/* service_state.h - the state of the update service, shared by its parts: service_run.c (start, stop), service_status.c
+ * (the page and GET /update), service_update.c (POST /update), service_restart.c and service_trial.c (confirmation and
+ * rollback). Private to them. */
 #ifndef CMX_OTA_SERVICE_STATE_H
 #define CMX_OTA_SERVICE_STATE_H
 
@@ -12,33 +13,56 @@
 typedef enum {
     OTA_IDLE,        /* no upload */
     OTA_RECEIVING,   /* one request owns the upload */
-    OTA_INTERRUPTED, /* an upload waits for its rest */
-    OTA_CHECKING,    /* all is there; storage is read back */
-    OTA_READY,       /* the next boot takes the new image; nobody restarts yet (s->ready, while there is no upload) */
-    OTA_RESTARTING
+    OTA_INTERRUPTED, /* an upload can be continued */
+    OTA_CHECKING,    /* the upload is complete: it is read back, verified and activated */
+    OTA_READY,       /* the next boot takes the new image; a restart can be requested */
+    OTA_RESTARTING   /* the restart was requested */
 } cmx_ota_state_name;
 
-/* Invariants, under lock: upload is there exactly in OTA_RECEIVING, OTA_INTERRUPTED and OTA_CHECKING, and in
- * OTA_RECEIVING and OTA_CHECKING only its owner's thread touches it and the slots; received, total and crc are copies
- * for everybody else. */
+/* What happens to a running image that is not confirmed. Only the task that calls cmx_ota_watch changes it. */
+typedef enum {
+    TRIAL_OVER,     /* nothing to decide */
+    TRIAL_RUNNING,  /* until its conditions hold, or the deadline */
+    TRIAL_ROLLBACK, /* decided: until the slots have done it */
+    TRIAL_RESTART   /* rolled back: until the device restarts */
+} cmx_ota_trial_step;
+
+struct cmx_ota_trial {
+    cmx_ota_trial_step step;
+    bool confirm_failed;
+    bool no_way_back;    /* there is no image to roll back to */
+    uint32_t pause_ms;   /* before the next attempt; doubles */
+    uint64_t since_ms;   /* when the trial began */
+    uint64_t next_ms;    /* no attempt before this time */
+    const char *because; /* of the rollback */
+};
+
+/* Invariants, under lock: upload exists exactly in OTA_RECEIVING, OTA_INTERRUPTED and OTA_CHECKING. In OTA_RECEIVING
+ * and OTA_CHECKING only the thread of the owning request uses it and the slots; while an image is on trial, which
+ * excludes uploads, only the task that watches uses the slots. received, total, crc and slots are copies for the
+ * others. No function that may leave the process (activate, confirm, rollback, restart) is called under lock. */
 struct cmx_ota_service {
     struct cmx_http_server *server;
     cmx_ota_state_name state;
+    struct cmx_ota_trial trial;
     struct cmx_upload *upload;
     uint32_t received;
     uint32_t total; /* 0: not known */
     uint32_t crc;
     uint64_t interrupted_ms;
     uint64_t started_ms;
-    uint8_t boot[8]; /* random: tells one start from the next */
-    bool ready; /* the next boot takes a new image; an upload ends that with the first byte that it stores */
-    bool confirm_over;
-    bool restart_over; /* the restart task has done its work */
+    uint64_t restart_ms; /* OTA_RESTARTING: when the restart was requested */
+    uint8_t boot[CMX_OTA_BOOT_LEN];
+    bool ready;           /* the next boot takes a new image; a new upload ends that when it first writes storage */
+    bool restart_running; /* the restart task has not ended */
     struct cmx_mutex lock;
-    struct cmx_slots_status slots; /* as of the last look */
+    char from[CMX_IP_TEXT_MAX]; /* the client whose upload began last; "": not known */
+    struct cmx_slots_status slots;
     struct cmx_ota_config config;
     struct cmx_http_service http;
-    char error[CMX_SLOT_WHY_MAX]; /* of the last upload */
+    struct cmx_ota_past past[CMX_OTA_PAST];
+    unsigned n_past; /* uploads that ended, also before the start; the newest is past[(n_past - 1) % CMX_OTA_PAST] */
+    struct cmx_why error; /* why the last upload, restart, confirmation or rollback failed; "": it did not */
 };
 
 /* One POST /update. */
@@ -49,32 +73,62 @@ struct cmx_ota_request {
     bool in_field; /* in the part named `update` */
     bool had_field;
     uint32_t range_end; /* raw: received after this request; 0: not known */
-    uint64_t since_ms;  /* what came since then, the time that the device itself took left out: */
-    uint32_t came;
+    uint64_t since_ms;  /* start of the window in which the upload rate is measured; our own work moves it */
+    uint32_t came;      /* bytes in that window */
     struct cmx_multipart parts;
 };
 
 _Static_assert(sizeof(struct cmx_upload) + sizeof(struct cmx_ota_request) + sizeof(struct cmx_ota_service) <
                    CMX_OTA_HEAP_MAX / 2,
-               "half of what the service may use, so that the HTTP server's share fits too");
+               "half of what the service may use; the other half is the HTTP server's");
 
-/* Under lock where they change the service. */
-void cmx_ota_event_send(struct cmx_ota_service *s, cmx_ota_event e, const char *text);
+/* ---- service_state.c: under lock, but for event_send ---- */
+
+const char *cmx_ota_state_text(cmx_ota_state_name state);
+
+/* The only functions that change state and trial.step; each change is logged. */
 void cmx_ota_set_state(struct cmx_ota_service *s, cmx_ota_state_name state);
-void cmx_ota_drop_upload(struct cmx_ota_service *s); /* then the state is OTA_READY or OTA_IDLE */
-void cmx_ota_look_at_slots(struct cmx_ota_service *s);
-void cmx_ota_expire(struct cmx_ota_service *s); /* forgets an interrupted upload that is too old */
+void cmx_ota_set_trial(struct cmx_ota_service *s, cmx_ota_trial_step step);
 
-/* True: the request comes from a foreign page or by a foreign name, and *err is what answering gave. Without lock. */
+void cmx_ota_set_error(struct cmx_ota_service *s, const char *why);
+
+/* Frees the upload; the state is then OTA_READY or OTA_IDLE. */
+void cmx_ota_drop_upload(struct cmx_ota_service *s);
+
+/* Ends states whose time is over: an interrupted upload, a restart that did not happen. */
+void cmx_ota_expire(struct cmx_ota_service *s);
+
+/* Reads the slots' status and keeps a copy. Without lock, by the one task that may use the slots. */
+void cmx_ota_read_slots(struct cmx_ota_service *s);
+
+void cmx_ota_event_send(struct cmx_ota_service *s, cmx_ota_event e, const char *text);
+
+/* ---- service_status.c ---- */
+
+/* True: the request comes from a foreign page or under a foreign name and was refused; *err is the result of the
+ * answer. Without lock. */
 bool cmx_ota_refused(struct cmx_ota_service *s, struct cmx_http_request *r, cmx_err *err);
 
 /* Answers 503. */
 cmx_err cmx_ota_no_memory(struct cmx_http_request *r);
 
-/* Out of OTA_READY, once. Without lock. */
+cmx_err cmx_ota_page_begin(struct cmx_http_request *r, void *ctx, void **state);
+cmx_err cmx_ota_index_begin(struct cmx_http_request *r, void *ctx, void **state);
+cmx_err cmx_ota_status_begin(struct cmx_http_request *r, void *ctx, void **state);
+
+/* ---- service_restart.c: without lock ---- */
+
+/* Leaves OTA_READY for a restart after the grace period. Does nothing in another state. */
 void cmx_ota_schedule_restart(struct cmx_ota_service *s);
 
-/* POST /update. */
+/* Restarts the device. Returns on platforms where that takes time, and on an error. */
+CMX_MUST_USE cmx_err cmx_ota_restart_device(struct cmx_ota_service *s, struct cmx_why *why);
+
+cmx_err cmx_ota_restart_begin(struct cmx_http_request *r, void *ctx, void **state);
+void cmx_ota_restart_done(void *ctx, void *state, bool complete);
+
+/* ---- service_update.c ---- */
+
 cmx_err cmx_ota_update_begin(struct cmx_http_request *r, void *ctx, void **state);
 cmx_err cmx_ota_update_body(struct cmx_http_request *r, void *ctx, void *state, const uint8_t *data, size_t len);
 cmx_err cmx_ota_update_end(struct cmx_http_request *r, void *ctx, void *state);

@@ -1,4 +1,4 @@
-/* POST /update: a request becomes the owner of the one upload, feeds it, and ends it. */
+/* service_update.c - POST /update: a request becomes the owner of the one upload, feeds it, and ends it. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,9 +10,9 @@
 #include "cmxsafe/ota/range.h"
 #include "cmxsafe/ota/service_state.h"
 
-#define TAG CMX_LOG_OTA
+#define TAG "ota"
 
-CMX_SMALL static int status_of(cmx_err err)
+static int status_of(cmx_err err)
 {
     switch (err) {
     case CMX_EBUSY:
@@ -38,29 +38,53 @@ CMX_SMALL static int status_of(cmx_err err)
     }
 }
 
-/* The upload is over: says why to the client, the log and the next GET. Called without the lock. */
+/* Keeps the end of an upload for GET /update, and returns a copy of it; under lock. */
+static struct cmx_ota_past remember(struct cmx_ota_service *s, bool ok, const char *what)
+{
+    struct cmx_ota_past *p = &s->past[s->n_past++ % CMX_OTA_PAST];
+
+    *p = (struct cmx_ota_past){.at_ms = cmx_port_now_ms(), .received = s->received, .ok = ok};
+    snprintf(p->from, sizeof p->from, "%s", s->from);
+    snprintf(p->what, sizeof p->what, "%s", what);
+    return *p;
+}
+
+/* Called without the lock. */
+static void send_ended(const struct cmx_ota_service *s, const struct cmx_ota_past *p)
+{
+    if (s->config.ended)
+        s->config.ended(s->config.ended_arg, p);
+}
+
+/* Ends the upload, and reports why to the client, the log and GET /update. Called without the lock. */
 static cmx_err fail(struct cmx_ota_service *s, struct cmx_http_request *r, struct cmx_ota_request *q, cmx_err err,
                     const char *why)
 {
-    char text[CMX_SLOT_WHY_MAX];
+    struct cmx_why kept;
+    const char *const text = kept.text;
+    struct cmx_ota_past past = {0};
+    const bool owner = q->owner;
 
-    snprintf(text, sizeof text, "%s", why); /* why may be in what is freed now */
+    cmx_why_set(&kept, "%s", why); /* why may point into the upload, which is freed now */
     cmx_port_mutex_lock(&s->lock);
-    if (q->owner) {
+    if (owner) {
         q->owner = false;
+        past = remember(s, false, text);
         cmx_ota_drop_upload(s);
-        snprintf(s->error, sizeof s->error, "%s", text);
+        cmx_ota_set_error(s, text);
     }
     cmx_port_mutex_unlock(&s->lock);
-    cmx_module_log(CMX_LOG_WARN | TAG, "update refused: %s (%s)", text, cmx_err_name(err));
+    if (owner)
+        send_ended(s, &past);
+    cmx_log(CMX_LOG_WARN, TAG, "update refused: %s (%s)", text, cmx_err_name(err));
     cmx_ota_event_send(s, CMX_OTA_EVENT_REFUSED, text);
     return cmx_http_reply_text(r, status_of(err), "error: %s (%s)\n", text, cmx_err_name(err));
 }
 
-/* Nothing was taken; says where an upload could go on. */
+/* Refuses the request, and reports at which byte an upload can be continued. */
 static cmx_err conflict(struct cmx_http_request *r, cmx_err err, uint32_t received, const char *why)
 {
-    char held[11], text[128];
+    char held[11], text[CMX_WHY_MAX + 32];
     const struct cmx_http_header header = {"Upload-Offset", held};
 
     snprintf(held, sizeof held, "%" PRIu32, received);
@@ -74,7 +98,7 @@ static cmx_err open_new(struct cmx_ota_service *s, const char **why)
     cmx_err err;
 
     cmx_ota_drop_upload(s);
-    s->error[0] = '\0';
+    s->error.text[0] = '\0';
     s->upload = cmx_mem_alloc(sizeof *s->upload);
     if (!s->upload) {
         *why = "no memory";
@@ -95,6 +119,9 @@ static cmx_err acquire(struct cmx_ota_service *s, struct cmx_ota_request *q, con
     cmx_err err;
 
     cmx_ota_expire(s);
+    *why = cmx_upload_unconfirmed;
+    if (s->slots.pending)
+        return CMX_EBUSY;
     *why = s->state == OTA_RESTARTING ? "the device is about to restart" : "an update is under way";
     if (s->state != OTA_IDLE && s->state != OTA_INTERRUPTED && s->state != OTA_READY)
         return CMX_EBUSY;
@@ -119,7 +146,7 @@ static cmx_err acquire(struct cmx_ota_service *s, struct cmx_ota_request *q, con
     return CMX_OK;
 }
 
-/* What the head says of the body, or what is wrong with that. */
+/* Reads the request's headers. Returns the error in them, or NULL. */
 static const char *read_head(struct cmx_http_request *r, struct cmx_ota_request *q, struct cmx_range *range)
 {
     const char *type = cmx_http_header_get(r, "Content-Type"), *text = cmx_http_header_get(r, "Content-Range");
@@ -160,14 +187,18 @@ cmx_err cmx_ota_update_begin(struct cmx_http_request *r, void *ctx, void **state
     if (range.total)
         q->range_end = range.last + 1;
     cmx_port_mutex_lock(&s->lock);
-    /* The multipart frame around a file takes less than this; a body that cannot fit is refused before it is sent. */
+    /* The multipart framing takes less than 4096 bytes. A body that cannot fit is refused before the client sends it.
+     */
     why = "larger than the slot";
     err = cmx_http_content_length(r) > (int64_t)s->slots.target_size + 4096 ? CMX_ENOSPC : acquire(s, q, &range, &why);
     held = s->received;
+    if (!err)
+        cmx_http_client(r, s->from);
     cmx_port_mutex_unlock(&s->lock);
     if (err)
         return conflict(r, err, held, why);
-    cmx_module_log(CMX_LOG_INFO | TAG, "upload %s at byte %" PRIu32, held ? "continues" : "begins", held);
+    cmx_log(CMX_LOG_INFO, TAG, "upload %s at byte %" PRIu32 ", from %s", held ? "continues" : "begins", held,
+            s->from[0] ? s->from : "unknown");
     cmx_ota_event_send(s, CMX_OTA_EVENT_BEGIN, "");
     return CMX_OK;
 }
@@ -226,6 +257,8 @@ static cmx_err multipart_bytes(struct cmx_ota_service *s, struct cmx_ota_request
 
 static void interrupted(struct cmx_ota_service *s)
 {
+    const size_t heap = cmx_port_heap_free();
+
     cmx_port_mutex_lock(&s->lock);
     if (s->received == 0) {
         cmx_ota_drop_upload(s);
@@ -234,13 +267,18 @@ static void interrupted(struct cmx_ota_service *s)
         cmx_ota_set_state(s, OTA_INTERRUPTED);
     }
     cmx_port_mutex_unlock(&s->lock);
-    cmx_module_log(CMX_LOG_INFO | TAG, "upload stopped at byte %" PRIu32 "; it can be continued", s->received);
+    cmx_log(CMX_LOG_INFO, TAG, "upload stopped at byte %" PRIu32 "; it can be continued", s->received);
+    if (heap < CMX_OTA_HEAP_SHORT)
+        cmx_log(CMX_LOG_WARN, TAG,
+                "memory is short: %u bytes of heap are free; close other connections to this device, then "
+                "continue the upload",
+                (unsigned)heap);
     cmx_ota_event_send(s, CMX_OTA_EVENT_INTERRUPTED, "");
 }
 
-/* Has less come over an idle timeout than a client sends that means to end? A byte now and then is no idle connection.
- */
-static bool drips(const struct cmx_ota_service *s, struct cmx_ota_request *q, size_t len)
+/* True when the upload was slower than CMX_OTA_SLOWEST for an idle timeout. A client that sends a byte now and then is
+ * not idle, but would keep all others from updating. */
+static bool too_slow(const struct cmx_ota_service *s, struct cmx_ota_request *q, size_t len)
 {
     const uint64_t took = cmx_port_now_ms() - q->since_ms, window = s->http.idle_timeout_s * 1000ull;
 
@@ -263,7 +301,7 @@ cmx_err cmx_ota_update_body(struct cmx_http_request *r, void *ctx, void *state, 
 
     if (!q || !q->owner)
         return CMX_OK;
-    if (drips(s, q, len)) {
+    if (too_slow(s, q, len)) {
         q->owner = false;
         interrupted(s);
         return cmx_http_reply_text(r, 408, "error: the upload is too slow; it can be continued\n");
@@ -274,7 +312,7 @@ cmx_err cmx_ota_update_body(struct cmx_http_request *r, void *ctx, void *state, 
     return err ? fail(s, r, q, err, s->upload->why) : CMX_OK;
 }
 
-/* The whole request is there. True: the file is not whole yet, and that is in order. */
+/* At the end of a request: true when the file continues in a further request. */
 static bool part_of_file(struct cmx_ota_service *s, struct cmx_ota_request *q)
 {
     bool part;
@@ -292,20 +330,23 @@ static cmx_err activated(struct cmx_ota_service *s, struct cmx_http_request *r, 
 {
     const struct cmx_image *image = &s->upload->image;
     char sha[2 * CMX_SHA256_LEN + 1], version[CMX_IMAGE_TEXT_MAX], text[160];
+    struct cmx_ota_past past;
 
-    cmx_hex_encode(sha, image->digest, sizeof image->digest);
+    cmx_text_hex_encode(sha, image->digest, sizeof image->digest);
     snprintf(version, sizeof version, "%s", image->info.version);
     snprintf(text, sizeof text, "version=%s slot=%s sha256=%s", version[0] ? version : "-", s->slots.target, sha);
+    cmx_ota_read_slots(s);
     cmx_port_mutex_lock(&s->lock);
     q->owner = false;
     q->ready = !s->config.no_restart;
+    past = remember(s, true, version);
     cmx_ota_drop_upload(s);
-    cmx_ota_look_at_slots(s);
     s->ready = q->ready;
     if (q->ready)
         cmx_ota_set_state(s, OTA_READY);
     cmx_port_mutex_unlock(&s->lock);
-    cmx_module_log(CMX_LOG_INFO | TAG, "update ready: %s", text);
+    send_ended(s, &past);
+    cmx_log(CMX_LOG_INFO, TAG, "update ready: %s", text);
     cmx_ota_event_send(s, CMX_OTA_EVENT_READY, version);
     return cmx_http_reply_text(r, 200, "OK %s\n", text);
 }
@@ -327,9 +368,8 @@ cmx_err cmx_ota_update_end(struct cmx_http_request *r, void *ctx, void *state)
     if (part_of_file(s, q))
         return cmx_http_reply_text(r, 202, "HELD %" PRIu32 " of %" PRIu32 "\n", s->received, s->total);
     err = cmx_upload_verify(s->upload);
-    if (!err &&
-        cmx_http_client_gone(r)) /* stopped, or lost: nobody would know of an update that happens all the same */
-        return fail(s, r, q, CMX_ECLOSED, "the client went away");
+    if (!err && cmx_http_client_gone(r)) /* an update that its client has cancelled must not take effect */
+        return fail(s, r, q, CMX_ECLOSED, "the client closed the connection");
     if (!err)
         err = cmx_upload_activate(s->upload);
     if (err)
@@ -349,6 +389,6 @@ void cmx_ota_update_done(void *ctx, void *state, bool complete)
     if (q->ready && complete)
         cmx_ota_schedule_restart(s);
     else if (q->ready)
-        cmx_module_log(CMX_LOG_WARN | TAG, "the answer was lost: POST /restart starts the new image");
+        cmx_log(CMX_LOG_WARN, TAG, "the answer was lost: POST /restart starts the new image");
     cmx_mem_free(q);
 }

@@ -1,8 +1,9 @@
-/* slots.h - where images live and which one boots: the one door between the update logic and storage. Behind it: raw
- * flash in ESP-IDF's layout (slots_flash.h, the virtual board), esp_ota_* (port/esp), a handler command (the Linux
- * agent).
+/* slots.h - the interface between the update logic and storage: where images are kept and which one boots. Implemented
+ * over raw flash in ESP-IDF's layout (slots_flash.h, the virtual board), over esp_ota_* (ota_esp.h), and over a file
+ * and hooks (the Linux agent).
  *
- * One caller at a time; every function may block. Errors are storage's (CMX_EIO) unless said otherwise. */
+ * One caller at a time. Every function may block, activate, confirm and rollback for minutes: call these without a
+ * lock. Errors are CMX_EIO unless stated otherwise. */
 #ifndef CMX_OTA_SLOTS_H
 #define CMX_OTA_SLOTS_H
 
@@ -11,6 +12,7 @@
 #include <stdint.h>
 
 #include "cmxsafe/core/err.h"
+#include "cmxsafe/core/why.h"
 #include "cmxsafe/ota/image.h"
 
 #ifdef __cplusplus
@@ -18,18 +20,20 @@ extern "C" {
 #endif
 
 #define CMX_SLOT_NAME_MAX 12
-#define CMX_SLOT_WHY_MAX 96
 
 struct cmx_slots_status {
     uint32_t running_offset; /* in flash; 0: not in flash */
     uint32_t target_size;    /* bytes */
     uint32_t secure_version;
+    uint32_t trial_ms;                /* pending: how long the image had been on trial when the slots were opened */
     bool pending;                     /* the running image is not confirmed yet */
-    bool confirmable;                 /* the platform keeps that state at all */
-    bool rolled_back;                 /* the other slot's image was tried and given up */
+    bool confirmable;                 /* the platform records whether an image is confirmed */
+    bool activated;                   /* an update was activated and the device has not restarted since */
+    bool rolled_back;                 /* the image of the last update was tried and rolled back */
+    const char *problem;              /* why the last update did not take effect, a sentence; NULL; borrowed from arg */
     char running[CMX_SLOT_NAME_MAX];  /* "ota_0", "factory", "system" */
-    char target[CMX_SLOT_NAME_MAX];   /* where the next image goes; "" where there is none */
-    char version[CMX_IMAGE_TEXT_MAX]; /* running */
+    char target[CMX_SLOT_NAME_MAX];   /* the slot of the next image; "" if there is none */
+    char version[CMX_IMAGE_TEXT_MAX]; /* of the running image */
     char project[CMX_IMAGE_TEXT_MAX];
     char rolled_back_version[CMX_IMAGE_TEXT_MAX];
     char rolled_back_why[24];
@@ -38,19 +42,20 @@ struct cmx_slots_status {
 struct cmx_slots {
     void *arg;
     cmx_err (*status)(void *arg, struct cmx_slots_status *out);
-    /* An update begins: from now on no restart boots the target slot. CMX_EBUSY: the running image is not confirmed. */
+    /* Begins an update: from now on no restart boots the target slot. CMX_EBUSY: the running image is not confirmed. */
     cmx_err (*begin)(void *arg);
-    /* Within the target slot. offset and len of erase: whole sectors of 4096. A written byte was erased before, once.
-     */
+    /* Within the target slot. erase takes whole sectors of 4096. Each byte is erased before it is written, once. */
     cmx_err (*erase)(void *arg, uint32_t offset, uint32_t len);
     cmx_err (*write)(void *arg, uint32_t offset, const void *data, size_t len);
     cmx_err (*read)(void *arg, uint32_t offset, void *out, size_t len);
-    /* The target slot holds a verified image: the next boot tries it. why: a sentence for the person, at most why_cap
-     * with the NUL, where it fails. */
-    cmx_err (*activate)(void *arg, const struct cmx_image *verified, char *why, size_t why_cap);
-    cmx_err (*confirm)(void *arg);
-    /* The next boot takes the previous image; the caller restarts. CMX_ENOENT: there is none. */
-    cmx_err (*rollback)(void *arg, const char *why);
+    /* The target slot holds a verified image: the next boot tries it. On an error, here and below, *why holds the
+     * reason if it says more than the error. CMX_EPERM, CMX_ETIMEOUT: a hook refused, or did not end. */
+    cmx_err (*activate)(void *arg, const struct cmx_image *verified, struct cmx_why *why);
+    /* Makes the running image permanent. */
+    cmx_err (*confirm)(void *arg, struct cmx_why *why);
+    /* The next boot takes the previous image; the caller restarts. reason: a few words, kept for that image to report.
+     * CMX_ENOENT: there is no previous image. */
+    cmx_err (*rollback)(void *arg, const char *reason, struct cmx_why *why);
 };
 
 #ifdef __cplusplus

@@ -3,9 +3,9 @@
 #include <string.h>
 
 #include "cmxsafe/core/base64.h"
-#include "cmxsafe/core/sha256.h"
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/ota/bytes.h"
+#include "cmxsafe/port/crypto.h"
 
 enum { VERSION = 1, ECDSA_P256_SHA256 = 1 };
 
@@ -15,7 +15,7 @@ const uint8_t cmx_trailer_magic[CMX_TRAILER_MAGIC_LEN] = {'C', 'M', 'X', 'S', 'I
 static const uint8_t spki[] = {0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01,
                                0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00};
 
-/* All before the signature: what is signed of the trailer. */
+/* The signed part of the trailer: everything before the signature. */
 static void put_head(const struct cmx_trailer *t, uint8_t out[CMX_TRAILER_SIGNED_LEN])
 {
     memset(out, 0, CMX_TRAILER_SIGNED_LEN);
@@ -41,7 +41,7 @@ cmx_err cmx_trailer_parse(struct cmx_trailer *t, const void *data, size_t len)
     t->signed_len = cmx_le32(p + 12);
     memcpy(t->key_id, p + 16, sizeof t->key_id);
     memcpy(t->signature, p + CMX_TRAILER_SIGNED_LEN, sizeof t->signature);
-    put_head(t, head); /* there is one way to write it: its own length, zeros where nothing is defined yet */
+    put_head(t, head); /* a trailer has one valid form: any other length, or other reserved bytes, is refused */
     return memcmp(p, head, sizeof head) == 0 ? CMX_OK : CMX_EFORMAT;
 }
 
@@ -125,14 +125,14 @@ cmx_err cmx_ota_keys_add(struct cmx_ota_keys *keys, const char *text)
 
     if (keys->n == CMX_OTA_KEYS_MAX)
         return CMX_ENOSPC;
-    if (cmx_hex_decode(point, CMX_P256_PUBLIC_LEN, text) != CMX_OK) {
+    if (cmx_text_hex_decode(point, CMX_P256_PUBLIC_LEN, text) != CMX_OK) {
         err = pem_decode(text, der, sizeof der);
         if (err)
             return err;
         if (memcmp(der, spki, sizeof spki) != 0)
             return CMX_EINVAL;
     }
-    /* A signature of zeros verifies under no key; what is learnt is whether the point is one (CMX_EINVAL). */
+    /* No key verifies a signature of zeros; CMX_EINVAL means that the point is not on the curve. */
     err = cmx_p256_verify(point, nothing, nothing);
     if (err != CMX_ESIG)
         return err == CMX_OK ? CMX_EINTERNAL : err;

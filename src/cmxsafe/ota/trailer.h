@@ -1,12 +1,12 @@
-/* trailer.h - the signature that travels behind an image: CMX_TRAILER_LEN bytes, at the very end of the file. Decides
- * whether one of the configured keys signed exactly these bytes. Pure: no I/O. The format is docs/OTA.md's, version 1;
- * all numbers little-endian as in the image:
+/* trailer.h - the signature appended to an image: the last CMX_TRAILER_LEN bytes of the file. Decides whether one of
+ * the configured keys signed exactly these bytes. Pure: no I/O. The format is docs/OTA.md's, version 1; all numbers
+ * little-endian as in the image:
  *
- *     0  8  magic  "CMXSIG\r\n" (a transfer that mends line ends breaks it)
+ *     0  8  magic  "CMXSIG\r\n" (a transfer that converts line ends breaks it)
  *     8  1  version 1
  *     9  1  algorithm 1: ECDSA P-256 with SHA-256 (FIPS 186-5)
  *    10  2  length of the trailer, 96
- *    12  4  length of the signed bytes: all before the trailer
+ *    12  4  length of the signed bytes: everything before the trailer
  *    16  8  key id: the first 8 bytes of SHA-256 over the public point (0x04 || X || Y)
  *    24  8  zero
  *    32 64  signature r || s, big-endian, over  trailer[0..32) || SHA-256(signed bytes)
@@ -34,7 +34,7 @@ extern "C" {
 extern const uint8_t cmx_trailer_magic[CMX_TRAILER_MAGIC_LEN];
 
 struct cmx_ota_keys {
-    size_t n; /* 0: nothing is checked */
+    size_t n; /* 0: signatures are not checked */
     uint8_t key[CMX_OTA_KEYS_MAX][CMX_P256_PUBLIC_LEN];
 };
 
@@ -44,7 +44,7 @@ struct cmx_trailer {
     uint8_t signature[CMX_P256_SIG_LEN];
 };
 
-/* CMX_ETRUNC: not len == CMX_TRAILER_LEN; CMX_EFORMAT: no trailer; CMX_ENOTSUP: a version or algorithm of the future.
+/* CMX_ETRUNC: not len == CMX_TRAILER_LEN; CMX_EFORMAT: not a trailer; CMX_ENOTSUP: an unknown version or algorithm.
  */
 CMX_MUST_USE cmx_err cmx_trailer_parse(struct cmx_trailer *t, const void *data, size_t len);
 
@@ -53,17 +53,18 @@ void cmx_trailer_write(const struct cmx_trailer *t, uint8_t *out);
 
 CMX_MUST_USE cmx_err cmx_trailer_key_id(const uint8_t pub[CMX_P256_PUBLIC_LEN], uint8_t id[CMX_TRAILER_KEY_ID_LEN]);
 
-/* The bytes that are signed: what SHA-256 and ECDSA are then applied to. image_sha: SHA-256 of the signed bytes. */
+/* The message that is signed with ECDSA and SHA-256. image_sha: SHA-256 of the signed bytes. */
 void cmx_trailer_message(const struct cmx_trailer *t, const uint8_t image_sha[CMX_SHA256_LEN],
                          uint8_t out[CMX_TRAILER_MESSAGE_LEN]);
 
-/* signed_len and image_sha: of the bytes that came. CMX_ENOKEY: made with a key that is none of keys; CMX_ESIG: by one
- * of them, but over other bytes. */
+/* signed_len and image_sha: of the received bytes. CMX_ENOKEY: signed by a key that is not in keys; CMX_ESIG: by one of
+ * them, but over other bytes. */
 CMX_MUST_USE cmx_err cmx_trailer_verify(const struct cmx_trailer *t, const struct cmx_ota_keys *keys,
                                         uint32_t signed_len, const uint8_t image_sha[CMX_SHA256_LEN]);
 
 /* Adds a public key: 130 hex digits (an uncompressed point) or the base64 of a PEM SubjectPublicKeyInfo, with or
- * without its BEGIN and END lines. CMX_EFORMAT; CMX_EINVAL: not P-256; CMX_ENOSPC: CMX_OTA_KEYS_MAX are there. */
+ * without its BEGIN and END lines. CMX_EFORMAT; CMX_EINVAL: not P-256; CMX_ENOSPC: there are CMX_OTA_KEYS_MAX already.
+ */
 CMX_MUST_USE cmx_err cmx_ota_keys_add(struct cmx_ota_keys *keys, const char *text);
 
 #ifdef __cplusplus

@@ -7,15 +7,15 @@
 #include "cmxsafe/ota/crc32.h"
 #include "cmxsafe/port/port.h"
 
-static const char unconfirmed[] = "the running image is not confirmed yet";
+const char cmx_upload_unconfirmed[] = "the running image is not confirmed yet";
 
-CMX_SMALL static void check(const struct cmx_upload *u)
+static void check(const struct cmx_upload *u)
 {
     CMX_CHECK(u->received == u->written + u->buffered && u->buffered <= sizeof u->buffer);
     (void)u;
 }
 
-CMX_SMALL static cmx_err fail(struct cmx_upload *u, cmx_err err, const char *why)
+static cmx_err fail(struct cmx_upload *u, cmx_err err, const char *why)
 {
     u->why = why;
     cmx_image_abort(&u->image);
@@ -35,9 +35,9 @@ cmx_err cmx_upload_begin(struct cmx_upload *u, const struct cmx_slots *slots, co
     if (err)
         return fail(u, err, "the slots cannot be read");
     if (status.pending)
-        return fail(u, CMX_EBUSY, unconfirmed);
+        return fail(u, CMX_EBUSY, cmx_upload_unconfirmed);
     if (status.target[0] == '\0')
-        return fail(u, CMX_ENOTSUP, "no slot to write to");
+        return fail(u, CMX_ENOTSUP, "there is no slot for an update");
     u->slot_size = status.target_size;
     u->policy.max_len = status.target_size;
     if (u->policy.secure_version_min < status.secure_version)
@@ -55,7 +55,7 @@ static cmx_err touch(struct cmx_upload *u)
     CMX_CHECK(cmx_image_head_ok(&u->image));
     err = u->slots->begin(u->slots->arg);
     if (err)
-        return fail(u, err, err == CMX_EBUSY ? unconfirmed : "the slot cannot be opened");
+        return fail(u, err, err == CMX_EBUSY ? cmx_upload_unconfirmed : "the slot cannot be opened");
     u->begun = true;
     return CMX_OK;
 }
@@ -134,7 +134,7 @@ static cmx_err blank(struct cmx_upload *u, uint32_t at, bool *is)
     return CMX_OK;
 }
 
-/* What an earlier, longer image left behind the new one goes too: the slot's content is the file's, then 0xff. */
+/* Erases what a longer image left after the new one: the slot then holds the file's bytes and 0xff. */
 static cmx_err erase_rest(struct cmx_upload *u)
 {
     if (u->policy.format != CMX_IMAGE_ESP)
@@ -155,7 +155,7 @@ static cmx_err erase_rest(struct cmx_upload *u)
     return CMX_OK;
 }
 
-/* One piece of what storage holds; the withheld bytes come from memory. */
+/* Reads a piece of the stored image; the withheld bytes come from memory. */
 static cmx_err read_piece(struct cmx_upload *u, uint32_t at, uint32_t n)
 {
     uint32_t skip = at == 0 ? (n < CMX_UPLOAD_WITHHELD ? n : CMX_UPLOAD_WITHHELD) : 0;
@@ -166,7 +166,7 @@ static cmx_err read_piece(struct cmx_upload *u, uint32_t at, uint32_t n)
     return u->slots->read(u->slots->arg, at + skip, u->buffer + skip, n - skip);
 }
 
-/* The second check, of what storage gives back. */
+/* The second check, over what storage returns. */
 static cmx_err verify_stored(struct cmx_upload *u)
 {
     uint8_t digest[CMX_SHA256_LEN];
@@ -186,11 +186,11 @@ static cmx_err verify_stored(struct cmx_upload *u)
     if (!err)
         err = cmx_image_finish(&u->image);
     if (err || !cmx_secret_equal(digest, u->image.digest, sizeof digest))
-        return fail(u, CMX_EIO, "the slot holds something else");
+        return fail(u, CMX_EIO, "the slot does not hold the written bytes");
     return CMX_OK;
 }
 
-/* Now the slot may boot: the bytes that were missing. */
+/* Writes the withheld bytes: now the slot can boot. */
 static cmx_err release(struct cmx_upload *u)
 {
     uint32_t n = u->received < CMX_UPLOAD_WITHHELD ? u->received : CMX_UPLOAD_WITHHELD;
@@ -223,8 +223,8 @@ cmx_err cmx_upload_activate(struct cmx_upload *u)
 
     if (err)
         return err;
-    err = u->slots->activate(u->slots->arg, &u->image, u->refusal, sizeof u->refusal);
-    return err ? fail(u, err, u->refusal) : CMX_OK;
+    err = u->slots->activate(u->slots->arg, &u->image, &u->refusal);
+    return err ? fail(u, err, u->refusal.text) : CMX_OK;
 }
 
 void cmx_upload_abort(struct cmx_upload *u)

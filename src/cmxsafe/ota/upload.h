@@ -1,9 +1,9 @@
-/* upload.h - one update from its first byte to its activation: checks the stream (image.h), writes it to the target
- * slot (slots.h), reads the whole slot back and checks it again, and only then makes it bootable. Does no HTTP.
+/* upload.h - one update from its first byte to its activation. Checks the stream (image.h), writes it to the target
+ * slot (slots.h), reads the whole slot back, checks it again, and only then makes it bootable. Does no HTTP.
  *
- * What keeps every moment safe: storage is touched only after the image's head was found acceptable; the first
- * CMX_UPLOAD_WITHHELD bytes, without which nothing boots, are written after everything else was verified in storage;
- * otadata follows last. One task at a time. */
+ * A power cut is safe at every moment: storage is written only after the image's head was accepted; the first
+ * CMX_UPLOAD_WITHHELD bytes, without which nothing boots, only after everything else was verified in storage; and
+ * otadata last. One task at a time. */
 #ifndef CMX_OTA_UPLOAD_H
 #define CMX_OTA_UPLOAD_H
 
@@ -31,32 +31,35 @@ struct cmx_upload {
     uint32_t written;
     uint32_t erased;
     uint32_t buffered;
-    uint32_t crc; /* CRC-32 of the bytes received, so that a client knows whether it may continue */
-    bool begun;   /* storage was touched */
+    uint32_t crc; /* CRC-32 of the received bytes, by which a client decides whether it can continue */
+    bool begun;   /* storage was written */
     uint8_t withheld[CMX_UPLOAD_WITHHELD];
-    const char *why;                /* after an error: one clause for a person; static, or in refusal */
-    char refusal[CMX_SLOT_WHY_MAX]; /* of the slots, to activate */
+    const char *why;        /* after an error: one clause for a person; static, or in refusal */
+    struct cmx_why refusal; /* of cmx_slots.activate */
     struct cmx_image_policy policy;
     struct cmx_image image;
     uint8_t buffer[CMX_UPLOAD_CHUNK];
 };
 
-/* Ready for the first byte; policy is copied, its max_len set to the slot's size. CMX_EBUSY: the running image is not
- * confirmed yet. CMX_ENOTSUP: there is no slot to write. */
+/* Why no upload begins: the running image is not confirmed yet. */
+extern const char cmx_upload_unconfirmed[];
+
+/* Prepares for the first byte. policy is copied; max_len of the copy is the slot's size. CMX_EBUSY: the running image
+ * is not confirmed yet. CMX_ENOTSUP: there is no target slot. */
 CMX_MUST_USE cmx_err cmx_upload_begin(struct cmx_upload *u, const struct cmx_slots *slots,
                                       const struct cmx_image_policy *policy);
 
-/* Errors as cmx_image_feed's, and storage's. After one, only abort is of use. */
+/* Errors as cmx_image_feed, and those of storage. After an error only abort may follow. */
 CMX_MUST_USE cmx_err cmx_upload_data(struct cmx_upload *u, const void *data, size_t len);
 
-/* All bytes are there: verifies, reads back, verifies again. u->image then holds the results. The slot still boots
- * nothing. */
+/* After the last byte: verifies the stream, and what storage returns. u->image then holds the results. The slot cannot
+ * boot yet. */
 CMX_MUST_USE cmx_err cmx_upload_verify(struct cmx_upload *u);
 
 /* After verify: the next boot takes the new image. */
 CMX_MUST_USE cmx_err cmx_upload_activate(struct cmx_upload *u);
 
-/* Gives up, and releases the hashes; always safe after begin. The target slot boots nothing. */
+/* Ends the upload and releases the hashes. Always safe after begin. The target slot cannot boot. */
 void cmx_upload_abort(struct cmx_upload *u);
 
 #ifdef __cplusplus

@@ -1,6 +1,6 @@
-/* crypto.h - the one internal contract for cryptography: SHA-256, HMAC-SHA-256, ECDSA P-256, random bytes.
- * Two back ends, the same published test vectors for both: OpenSSL 3 (port/linux), PSA Crypto (port/esp).
- * SSH's own cryptography is libssh's. Any thread; an object belongs to one thread at a time. */
+/* crypto.h - the interface to the platform's cryptography: SHA-256, HMAC-SHA-256, ECDSA P-256, random bytes. Two back
+ * ends, the same published test vectors for both: OpenSSL 3 (port/linux), PSA Crypto (port/esp). SSH's own cryptography
+ * is libssh's. Any thread; an object belongs to one thread at a time. */
 #ifndef CMX_PORT_CRYPTO_H
 #define CMX_PORT_CRYPTO_H
 
@@ -19,10 +19,12 @@ extern "C" {
 #define CMX_P256_SCALAR_LEN 32
 #define CMX_P256_SIG_LEN 64 /* r || s, big-endian */
 
-/* Uniform random bytes from the platform's CSPRNG. CMX_EIO: none can be had; out is then zero. */
+/* Uniform random bytes from the platform's CSPRNG. CMX_EIO: it failed; out is then zero. */
 CMX_MUST_USE cmx_err cmx_crypto_random(void *out, size_t len);
 
-/* Does the CPU (or a peripheral that the SSH library uses) accelerate AES? Orders the ciphers that are offered. */
+/* True if the CPU, or a peripheral that the SSH library uses, accelerates AES. Decides the order of the ciphers
+ * offered.
+ */
 bool cmx_crypto_fast_aes(void);
 
 /* SHA-256, FIPS 180-4, streaming. Storage is in the object; finish or abort releases what the back end holds. */
@@ -34,6 +36,9 @@ CMX_MUST_USE cmx_err cmx_sha256_update(struct cmx_sha256 *h, const void *data, s
 CMX_MUST_USE cmx_err cmx_sha256_finish(struct cmx_sha256 *h, uint8_t out[CMX_SHA256_LEN]);
 void cmx_sha256_abort(struct cmx_sha256 *h); /* safe after init failed, and twice */
 
+/* SHA-256 of one buffer; made of the calls above (port/sha256.c), for every back end. */
+CMX_MUST_USE cmx_err cmx_sha256_of(const void *data, size_t len, uint8_t out[CMX_SHA256_LEN]);
+
 /* HMAC-SHA-256, RFC 2104, streaming. The key is copied and wiped at the end. */
 struct cmx_hmac {
     uintptr_t opaque[48];
@@ -41,13 +46,18 @@ struct cmx_hmac {
 CMX_MUST_USE cmx_err cmx_hmac_init(struct cmx_hmac *h, const void *key, size_t key_len);
 CMX_MUST_USE cmx_err cmx_hmac_update(struct cmx_hmac *h, const void *data, size_t len);
 CMX_MUST_USE cmx_err cmx_hmac_finish(struct cmx_hmac *h, uint8_t out[CMX_SHA256_LEN]);
-/* Finishes and makes ready for the next message under the same key (cheaper than a new init). */
+/* Finishes, and starts the next message under the same key (cheaper than a new init). */
 CMX_MUST_USE cmx_err cmx_hmac_restart(struct cmx_hmac *h, uint8_t out[CMX_SHA256_LEN]);
 void cmx_hmac_abort(struct cmx_hmac *h);
 
 /* ECDSA P-256 over a SHA-256 digest, FIPS 186-5. CMX_ESIG: does not verify; CMX_EINVAL: not a point on the curve. */
 CMX_MUST_USE cmx_err cmx_p256_verify(const uint8_t pub[CMX_P256_PUBLIC_LEN], const uint8_t digest[CMX_SHA256_LEN],
                                      const uint8_t sig[CMX_P256_SIG_LEN]);
+
+/* Signs a digest. The nonce comes from the platform's random generator. CMX_EINVAL: the scalar is zero or not below the
+ * group's order. */
+CMX_MUST_USE cmx_err cmx_p256_sign(const uint8_t scalar[CMX_P256_SCALAR_LEN], const uint8_t digest[CMX_SHA256_LEN],
+                                   uint8_t sig[CMX_P256_SIG_LEN]);
 
 /* The public point of a private scalar. CMX_EINVAL: the scalar is zero or not below the group's order. */
 CMX_MUST_USE cmx_err cmx_p256_public(const uint8_t scalar[CMX_P256_SCALAR_LEN], uint8_t pub[CMX_P256_PUBLIC_LEN]);

@@ -1,8 +1,8 @@
-/* filter.h - the door to a platform's network stack for isolation: who shows each packet to the policy before the stack
- * sees it. One per platform: port/lwip (an ESP32, the virtual board on TAP). A platform without one can't isolate.
+/* filter.h - the part of a platform's network stack that isolation needs: it passes each packet to the policy first.
+ * port/lwip implements it for lwIP (an ESP32, the virtual board on TAP). A platform without a filter has no isolation.
  *
- * The judge is called with the filter's lock held, from any of the stack's threads; it must be short and must not call
- * back into the stack. */
+ * The judge is called with the filter's lock held, from any of the stack's threads. It returns quickly and never calls
+ * the stack. */
 #ifndef CMX_PORT_FILTER_H
 #define CMX_PORT_FILTER_H
 
@@ -11,48 +11,70 @@
 #include <stdint.h>
 
 #include "cmxsafe/core/err.h"
+#include "cmxsafe/core/ip.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-#define CMX_FILTER_ADDRESSES_MAX 8
-#define CMX_FILTER_RESOLVERS_MAX 3
+#define CMX_IFACES_MAX 8
+#define CMX_IFACE_OWN_MAX 8
+#define CMX_IFACE_RESOLVERS_MAX 4
 
-/* A packet where it crosses an interface. Bytes in network order; IPv4 addresses as ::ffff:a.b.c.d. */
-struct cmx_filter_packet {
-    uint8_t loopback; /* 1: from the device to itself */
-    uint8_t out;      /* 1: it leaves */
-    uint8_t ethernet; /* 1: data begins with an Ethernet header; 0: with IP */
-    uint8_t iface;    /* which one, below CMX_FILTER_IFACES_MAX */
-    uint8_t mac[6];   /* of the interface */
+typedef enum { CMX_IFACE_OUTSIDE, CMX_IFACE_LOOPBACK } cmx_iface_class;
+
+/* An interface's state when a packet crosses it. LOOPBACK: the packet goes from the device to itself; no other field is
+ * set. */
+struct cmx_iface {
+    cmx_iface_class class_;
+    uint8_t index; /* below CMX_IFACES_MAX, stable while the interface exists */
+    uint8_t mac[6];
     uint8_t n_own, n_resolvers;
-    const uint8_t *data;                       /* the head of the frame */
-    size_t len;                                /* bytes at data */
-    size_t total;                              /* bytes of the frame */
-    uint8_t own[CMX_FILTER_ADDRESSES_MAX][16]; /* of the interface, tentative ones too */
-    uint8_t router4[16];                       /* IPv4 next hop; zero: none */
-    uint8_t resolvers[CMX_FILTER_RESOLVERS_MAX][16];
+    struct cmx_ip router4;                            /* IPv4 next hop; ::: none */
+    struct cmx_ip own[CMX_IFACE_OWN_MAX];             /* also tentative addresses */
+    struct cmx_ip resolvers[CMX_IFACE_RESOLVERS_MAX]; /* resolvers that the stack uses */
 };
-#define CMX_FILTER_IFACES_MAX 8
 
-/* Whether the packet passes. */
-typedef bool (*cmx_filter_judge)(void *arg, const struct cmx_filter_packet *p);
+/* A packet that crosses an interface. Valid during the call. */
+struct cmx_filter_packet {
+    const struct cmx_iface *iface;
+    bool out;            /* it leaves */
+    bool ethernet;       /* data begins with an Ethernet header; false: with IP */
+    const uint8_t *data; /* the head of the frame */
+    size_t len;          /* bytes at data */
+    size_t total;        /* bytes of the frame */
+};
+
+/* A neighbour whose hardware address the stack knows. */
+struct cmx_filter_neighbour {
+    struct cmx_ip ip;
+    uint8_t mac[6];
+    uint8_t iface;       /* its index */
+    uint32_t lifetime_s; /* remaining lifetime of an IPv6 default router; 0: not a router */
+};
+
+/* Functions that the filter calls. arg is install's argument. */
+struct cmx_filter_calls {
+    /* Whether the packet passes. */
+    bool (*judge)(void *arg, const struct cmx_filter_packet *p);
+    /* Once for each neighbour that the stack knows, before the first packet is judged. */
+    void (*neighbour)(void *arg, const struct cmx_filter_neighbour *n);
+};
 
 struct cmx_filter {
-    /* From now on no packet passes that judge does not let pass: every interface that is there or comes later, and
-     * loopback. Blocks; not from the stack's own thread. CMX_EIO: it could not be put everywhere; nothing passes then.
-     * CMX_EEXIST: it is installed. */
-    cmx_err (*install)(cmx_filter_judge judge, void *arg);
+    /* From now on only packets that the judge allows pass: on every interface, also later ones, and on loopback.
+     * Blocks; not from the stack's own thread. calls is borrowed until remove. CMX_EIO: it could not be installed
+     * everywhere, and no packet passes. CMX_EEXIST: it is already installed. */
+    cmx_err (*install)(const struct cmx_filter_calls *calls, void *arg);
     void (*remove)(void);
-    /* Keeps the judge out while the policy changes. Short; not recursive. Usable once the stack runs, installed or not.
-     */
+    /* Locks out the judge while the policy changes. Hold it briefly; not recursive. Usable once the stack runs, even if
+     * the filter is not installed. */
     void (*lock)(void);
     void (*unlock)(void);
 };
 
-/* The platform's filter, or NULL where the device has no network stack of its own (the virtual board on the machine's
- * sockets). Static. */
+/* The platform's filter, or NULL if the device has no own network stack (the virtual board on the machine's sockets).
+ * Static. */
 const struct cmx_filter *cmx_port_filter(void);
 
 #ifdef __cplusplus

@@ -1,6 +1,7 @@
-/* port.h - the whole contract with a platform, besides POSIX sockets (which ESP-IDF, lwIP and Linux all have) and
- * crypto.h. Bringing cmxsafe to another RTOS is implementing these functions in one folder and running
- * tests/port_conformance against it. Implementations: port/linux, src/cmxsafe/port/esp.
+/* port.h - the contract with a platform, besides POSIX sockets (which ESP-IDF, lwIP and Linux all have), crypto.h and
+ * core/platform.h (the clock and the log), which this header includes. To bring cmxsafe to another RTOS, implement
+ * these functions in one folder and run tests/port_conformance against it. Implementations: port/linux,
+ * src/cmxsafe/port/esp.
  *
  * Unless said otherwise a function may be called from any task, may block, and is not called from an interrupt or from
  * the network stack's own thread. */
@@ -12,19 +13,13 @@
 #include <stdint.h>
 
 #include "cmxsafe/core/err.h"
-#include "cmxsafe/core/log.h"
+#include "cmxsafe/core/platform.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 /* ---- time ---- */
-
-/* Milliseconds since an arbitrary start; never goes back; does not block. (esp_timer_get_time, CLOCK_MONOTONIC) */
-uint64_t cmx_port_now_ms(void);
-
-/* Seconds since 1970-01-01 UTC, or 0 while the clock has not been set. Does not block. */
-uint64_t cmx_port_unix_time(void);
 
 /* Sleeps at least ms milliseconds. */
 void cmx_port_sleep_ms(uint32_t ms);
@@ -33,24 +28,24 @@ void cmx_port_sleep_ms(uint32_t ms);
 
 typedef void (*cmx_task_fn)(void *arg);
 
-/* A detached task that ends when fn returns. stack_bytes: 0 for the platform's default; Linux treats it as a lower
- * bound. name: at most 15 chars are kept. CMX_ENOMEM. (xTaskCreatePinnedToCore, pthread_create) */
+/* Starts a detached task that ends when fn returns. stack_bytes: 0 for the platform's default; Linux treats it as a
+ * lower bound. name: at most 15 chars are kept. CMX_ENOMEM. (xTaskCreatePinnedToCore, pthread_create) */
 CMX_MUST_USE cmx_err cmx_port_task_start(const char *name, size_t stack_bytes, cmx_task_fn fn, void *arg);
 
 #define CMX_PORT_TASK_NAME 16
 
-/* The calling task's name, at most 15 characters; "" where it has none. */
+/* The calling task's name, at most 15 characters; "" if it has none. */
 void cmx_port_task_name(char out[CMX_PORT_TASK_NAME]);
 
-/* Bytes of the calling task's stack that were never used; SIZE_MAX where the platform can't tell. */
-size_t cmx_port_stack_free_min(void);
+/* Free bytes of heap; SIZE_MAX if the platform cannot tell. */
+size_t cmx_port_heap_free(void);
 
-/* The calling task does long work from now on that must not hold up the others: its priority is lowered for the rest of
- * its life. Where the platform does not permit that, nothing happens. */
+/* Lowers the priority of the calling task for the rest of its life, for long work that must not delay other tasks. Does
+ * nothing where the platform does not permit it. */
 void cmx_port_background(void);
 
-/* The last call of a task before it tells others that it has ended: what libraries keep for the task alone is released, so
- * that who then ends the program, or looks for leaks, finds nothing. May do nothing. */
+/* A task calls this last, before it signals that it has ended. Frees thread-local library state (e.g. OpenSSL's), so
+ * that a leak check at exit finds none. May do nothing. */
 void cmx_port_task_done(void);
 
 /* A lock; not recursive. Storage is in the object, so that a static one needs no allocation. */
@@ -62,49 +57,91 @@ void cmx_port_mutex_lock(struct cmx_mutex *m);
 void cmx_port_mutex_unlock(struct cmx_mutex *m);
 void cmx_port_mutex_destroy(struct cmx_mutex *m);
 
-/* Tells the platform's watchdog that the calling task is alive, and lets other tasks run. Cheap. */
+/* Feeds the platform's watchdog for the calling task, and lets other tasks run. Cheap. */
 void cmx_port_watchdog_feed(void);
+/* The same for a task that now waits for at most ms without feeding it. */
+void cmx_port_watchdog_rest(uint32_t ms);
 
-/* ---- sockets: those that POSIX has and a device may not ---- */
+/* A descriptor that ends the poll of one task when another task calls cmx_port_wake. -1: the platform has none that its
+ * poll accepts beside sockets, and a waiting task must look around by itself. close() closes it. */
+int cmx_port_wake_open(void);
+/* Makes fd readable. Any task. Does nothing for -1. */
+void cmx_port_wake(int fd);
+/* The task that polls fd has seen it readable. Does nothing for -1. */
+void cmx_port_wake_clear(int fd);
 
-/* Two connected local stream sockets. CMX_ENOTSUP where the platform has none; CMX_ENOMEM. */
+/* ---- many descriptors behind one (epoll(7)) ---- */
+
+/* A set of descriptors, itself one that poll reports as readable while any of them is readable or hung up. -1: the
+ * platform has none. close() closes it; a member that is closed leaves it. */
+int cmx_port_set_open(void);
+/* arg: what cmx_port_set_ready returns for fd. CMX_ENOTSUP, CMX_ENOMEM. */
+CMX_MUST_USE cmx_err cmx_port_set_add(int set, int fd, void *arg);
+void cmx_port_set_remove(int set, int fd);
+/* Writes the args of at most cap members that are readable or hung up, and returns how many. */
+size_t cmx_port_set_ready(int set, void **args, size_t cap);
+
+/* ---- sockets: POSIX calls that a device may lack, and hints ---- */
+
+/* Makes two connected local stream sockets. CMX_ENOTSUP where the platform has none; CMX_ENOMEM. */
 CMX_MUST_USE cmx_err cmx_port_socket_pair(int fd[2]);
 
-/* A hint: fd, a connected stream socket that one task uses, is read in small pieces by recv. A platform where a system
- * call costs much may fetch more at once and hand it out, until fd is closed; poll then knows of it. May do nothing. */
+/* Makes a non-blocking IPv6 TCP socket with TCP_NODELAY, bound to source, an address that need not be the device's;
+ * local (struct sockaddr_storage) receives the address with the port. CMX_ENOTSUP where the stack has no such sockets;
+ * CMX_EUNREACH: answers to source would leave the device; CMX_EIO. */
+struct sockaddr_storage;
+CMX_MUST_USE cmx_err cmx_port_mirror_socket(const uint8_t source[16], int *fd, struct sockaddr_storage *local);
+
+/* A hint that one task reads fd, a connected stream socket, in small pieces. A platform where system calls are
+ * expensive may read more at once and serve later recv and poll calls from memory until fd is closed. May do nothing.
+ */
 void cmx_port_read_ahead(int fd);
 
-/* Acknowledges at once what fd, a TCP socket, has received. Stock SSH servers leave Nagle's algorithm on for forwards;
- * with delayed acknowledgements on our side every second small packet then waits 40 ms (lwIP: 250). Best effort. */
+/* Acknowledges at once the data that fd, a TCP socket, has received. Stock SSH servers leave Nagle's algorithm on for
+ * forwards, so with delayed acknowledgements every second small packet would wait 40 ms (lwIP: 250). Best effort. */
 void cmx_port_acknowledge(int fd);
-
-/* ---- log ---- */
-
-/* Writes one line, already formatted and clean. Never blocks for long; must work from any task. */
-void cmx_port_log(cmx_log_level level, const char *tag, const char *line);
 
 /* ---- flash: the whole chip, as esp_flash_* sees it ---- */
 
-/* Bytes; 0 where there is none (a Linux agent). */
+/* Bytes; 0 without flash (a Linux agent). */
 uint32_t cmx_port_flash_size(void);
 CMX_MUST_USE cmx_err cmx_port_flash_read(uint32_t offset, void *out, size_t len);
-/* NOR rules: a write only clears bits; an erase works on whole sectors (CMX_FLASH_SECTOR) and sets all to 0xff. */
+/* NOR flash: a write only clears bits; an erase sets whole sectors (CMX_FLASH_SECTOR) to 0xff. */
 CMX_MUST_USE cmx_err cmx_port_flash_write(uint32_t offset, const void *data, size_t len);
 CMX_MUST_USE cmx_err cmx_port_flash_erase(uint32_t offset, size_t len);
 #define CMX_FLASH_SECTOR 4096u
 
 /* ---- the hardware key ---- */
 
-/* Where the key that answers comes from. */
+/* The kind of storage that holds the hardware key. */
 typedef enum { CMX_KEY_NONE, CMX_KEY_EFUSE, CMX_KEY_TPM, CMX_KEY_SOFTWARE } cmx_key_kind;
 cmx_key_kind cmx_port_hw_key_kind(void);
 
-/* HMAC-SHA256 by the hardware key (eFuse HMAC_KEY3, purpose HMAC_UP; esp_hmac_calculate). len is bounded by memory
- * alone. CMX_ENOKEY: none, wrong purpose or not read-protected. CMX_EIO. One caller at a time is served, others wait.
- */
+/* HMAC-SHA256 by the hardware key (eFuse HMAC_KEY3, purpose HMAC_UP; esp_hmac_calculate). len is bounded only by
+ * memory. CMX_ENOKEY: none, wrong purpose or not read-protected. CMX_EIO. Calls are serialised. */
 CMX_MUST_USE cmx_err cmx_port_hw_hmac(const void *msg, size_t len, uint8_t out[32]);
 
+/* ---- a secret of the device's own, for a device without a hardware key ---- */
+
+#define CMX_PORT_SECRET_LEN 32
+
+/* Reads the stored secret. CMX_ENOENT: none is stored; CMX_ENOTSUP: the platform stores none; CMX_EIO. out is zero
+ * after an error. */
+CMX_MUST_USE cmx_err cmx_port_secret_read(uint8_t out[CMX_PORT_SECRET_LEN]);
+
+/* Stores the secret atomically, so that it survives a restart. CMX_EEXIST: there is one, which stays; the others as
+ * above. One caller at a time. */
+CMX_MUST_USE cmx_err cmx_port_secret_create(const uint8_t secret[CMX_PORT_SECRET_LEN]);
+
+/* True if reading the flash does not reveal the secret (NVS encryption). */
+bool cmx_port_secret_is_encrypted(void);
+
 /* ---- the device ---- */
+
+/* Prepares the platform for the device module: storage, network interfaces, stored settings. The device module calls
+ * it first in each of its entry points. Idempotent; any task. Errors are logged. A platform whose program
+ * does this itself returns CMX_OK. */
+CMX_MUST_USE cmx_err cmx_port_device_start(void);
 
 /* Restarts the device; does not return on a device. On Linux the agent's handler decides. */
 void cmx_port_restart(void);

@@ -1,6 +1,5 @@
 #include "cmxsafe/proxy/net.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -10,8 +9,20 @@
 #include <string.h>
 #include <unistd.h>
 
-#define UNSENT_MAX                                                                                                     \
-    (256 * 1024) /* above it the kernel takes no more: bulk then can't delay keystrokes by more than that */
+/* Unsent bytes that the kernel accepts: bulk data delays interactive data by no more than this. */
+#define UNSENT_MAX (256 * 1024)
+
+/* Options that a stack may not have. setsockopt refuses this number, which does no harm. */
+#define NO_OPTION (-1)
+#ifndef TCP_KEEPIDLE
+#define TCP_KEEPIDLE NO_OPTION
+#endif
+#ifndef TCP_USER_TIMEOUT
+#define TCP_USER_TIMEOUT NO_OPTION
+#endif
+#ifndef TCP_NOTSENT_LOWAT
+#define TCP_NOTSENT_LOWAT NO_OPTION
+#endif
 
 static const struct {
     uint8_t error;
@@ -54,6 +65,11 @@ static int look_up(const char *host, uint16_t port, int flags, struct addrinfo *
     return getaddrinfo(host, service, &hints, out);
 }
 
+cmx_err cmx_net_parse(const char *host, uint16_t port, struct addrinfo **out)
+{
+    return look_up(host, port, AI_NUMERICHOST, out) == 0 ? CMX_OK : CMX_EINVAL;
+}
+
 cmx_err cmx_net_resolve(const char *host, uint16_t port, struct addrinfo **out)
 {
     return look_up(host, port, 0, out) == 0 ? CMX_OK : CMX_EDNS;
@@ -66,8 +82,8 @@ static cmx_err make_nonblocking(int fd)
     return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 ? CMX_OK : CMX_EIO;
 }
 
-/* close() with the cause, for a socket that could not be set up. */
-static cmx_err give_up(int fd)
+/* Closes a socket that could not be set up; returns the cause. */
+static cmx_err close_failed(int fd)
 {
     cmx_err err = cmx_net_cause(errno);
 
@@ -77,10 +93,10 @@ static cmx_err give_up(int fd)
 
 static void set_int(int fd, int level, int name, int value)
 {
-    (void)setsockopt(fd, level, name, &value, sizeof value); /* best effort: the stack may not have it */
+    (void)setsockopt(fd, level, name, &value, sizeof value); /* best effort: a stack may not have the option */
 }
 
-/* A non-blocking socket, bound to a; backlog: of a listener, or 0. local receives where it is then. */
+/* Makes a non-blocking socket bound to a. backlog: 0 for a socket that connects. local receives its address. */
 static cmx_err open_bound(const struct sockaddr *a, socklen_t len, int backlog, int *out,
                           struct sockaddr_storage *local)
 {
@@ -95,7 +111,7 @@ static cmx_err open_bound(const struct sockaddr *a, socklen_t len, int backlog, 
         set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     if (make_nonblocking(fd) || bind(fd, a, len) != 0 || (backlog && listen(fd, backlog) != 0) ||
         getsockname(fd, (struct sockaddr *)local, &cap) != 0)
-        return give_up(fd);
+        return close_failed(fd);
     *out = fd;
     return CMX_OK;
 }
@@ -127,6 +143,11 @@ cmx_err cmx_net_connected(int fd)
     return cmx_net_cause(error);
 }
 
+cmx_err cmx_net_send_all(int fd, const void *data, size_t len)
+{
+    return send(fd, data, len, MSG_NOSIGNAL) == (ssize_t)len ? CMX_OK : CMX_ECLOSED;
+}
+
 cmx_err cmx_net_listen(const char *host, uint16_t port, int backlog, int *out, struct sockaddr_storage *local)
 {
     struct addrinfo *ai = NULL;
@@ -147,46 +168,43 @@ cmx_err cmx_net_accept(int listener, int *out, struct sockaddr_storage *peer)
     if (fd < 0)
         return cmx_net_cause(errno);
     if (make_nonblocking(fd))
-        return give_up(fd);
+        return close_failed(fd);
     set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     *out = fd;
     return CMX_OK;
 }
 
-void cmx_net_text(const struct sockaddr_storage *a, char *out, size_t cap)
+bool cmx_net_ip(const struct sockaddr *a, struct cmx_ip *ip, uint16_t *port)
 {
-    const void *bytes = a->ss_family == AF_INET6
-                            ? (const void *)&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr
-                            : &((const struct sockaddr_in *)(const void *)a)->sin_addr;
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)a;
 
-    if (!inet_ntop(a->ss_family, bytes, out, (socklen_t)cap))
-        out[0] = 0;
+    if (a && a->sa_family == AF_INET)
+        cmx_ip_v4(ip, (const uint8_t *)&v4->sin_addr);
+    else if (a && a->sa_family == AF_INET6)
+        cmx_ip_v6(ip, (const uint8_t *)&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
+    else
+        return false;
+    *port = ntohs(v4->sin_port); /* at the same place in both families */
+    return true;
 }
 
-struct int_option {
-    int level;
-    int name;
-    int value;
-};
+void cmx_net_text(const struct sockaddr_storage *a, char out[CMX_IP_TEXT_MAX])
+{
+    struct cmx_ip ip;
+    uint16_t port;
+
+    out[0] = 0;
+    if (cmx_net_ip((const struct sockaddr *)a, &ip, &port))
+        cmx_ip_text(&ip, out);
+}
 
 void cmx_net_tune_session(int fd, unsigned dead_after_s)
 {
-    const struct int_option options[] = {
-        {IPPROTO_TCP, TCP_NODELAY, 1},
-        {SOL_SOCKET, SO_KEEPALIVE, 1},
-#ifdef TCP_KEEPIDLE
-        {IPPROTO_TCP, TCP_KEEPIDLE, (int)dead_after_s},
-#endif
-#ifdef TCP_USER_TIMEOUT
-        {IPPROTO_TCP, TCP_USER_TIMEOUT, (int)dead_after_s * 1000},
-#endif
-#ifdef TCP_NOTSENT_LOWAT
-        {IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_MAX},
-#endif
-    };
-
-    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
-        set_int(fd, options[i].level, options[i].name, options[i].value);
+    set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, (int)dead_after_s);
+    set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)dead_after_s * 1000);
+    set_int(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_MAX);
 }
 
 void cmx_net_abort(int fd)

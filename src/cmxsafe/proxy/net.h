@@ -1,4 +1,4 @@
-/* net.h - non-blocking TCP sockets for the proxy, with their causes of failure told apart. POSIX names only. */
+/* net.h - non-blocking TCP sockets for the proxy, and what their errors mean. POSIX names only. */
 #ifndef CMX_PROXY_NET_H
 #define CMX_PROXY_NET_H
 
@@ -7,38 +7,52 @@
 #include <sys/socket.h>
 
 #include "cmxsafe/core/err.h"
+#include "cmxsafe/core/ip.h"
+
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0 /* a stack without signals */
+#endif
 
 struct addrinfo;
 
-/* Looks up host (name or address) and port. CMX_EDNS. Blocks. Free with freeaddrinfo. */
+/* Parses a numeric address. CMX_EINVAL: host is not one. Does not block. Free with freeaddrinfo. */
+CMX_MUST_USE cmx_err cmx_net_parse(const char *host, uint16_t port, struct addrinfo **out);
+
+/* Looks up a host name. CMX_EDNS. Blocks for as long as the name servers make it. Free with freeaddrinfo. */
 CMX_MUST_USE cmx_err cmx_net_resolve(const char *host, uint16_t port, struct addrinfo **out);
 
-/* A non-blocking TCP socket, bound to an address of the family that the system picks, so that its port is known before
- * the first packet; local receives it. CMX_ENOMEM (no descriptor), CMX_EUNREACH (family not there). */
+/* Makes a non-blocking TCP socket of peer's family and binds it, so that its port is known before the first packet;
+ * local receives its address. CMX_ENOMEM: no descriptor; CMX_EUNREACH: the family is not available. */
 CMX_MUST_USE cmx_err cmx_net_socket(const struct sockaddr *peer, int *fd, struct sockaddr_storage *local);
 
-/* CMX_OK: connected; CMX_EAGAIN: wait until writable, then cmx_net_connected; or the cause. */
+/* CMX_OK: connected; CMX_EAGAIN: wait until fd is writable, then call cmx_net_connected; otherwise the cause. */
 CMX_MUST_USE cmx_err cmx_net_connect(int fd, const struct sockaddr *peer, socklen_t len);
 CMX_MUST_USE cmx_err cmx_net_connected(int fd);
 
-/* A listener. CMX_EBUSY: the port is taken; CMX_EPERM; CMX_EINVAL: host is no address of ours. */
+/* Sends a few bytes over a connection that has sent nothing yet. CMX_ECLOSED, also if they are not all taken. */
+CMX_MUST_USE cmx_err cmx_net_send_all(int fd, const void *data, size_t len);
+
+/* Makes a listener. CMX_EBUSY: the port is taken; CMX_EPERM; CMX_EINVAL: host is not a numeric address. */
 CMX_MUST_USE cmx_err cmx_net_listen(const char *host, uint16_t port, int backlog, int *fd,
                                     struct sockaddr_storage *local);
 
-/* Accepts one connection, non-blocking and with TCP_NODELAY. CMX_EAGAIN: none. */
+/* Accepts one connection and makes it non-blocking, with TCP_NODELAY. CMX_EAGAIN: none is waiting. */
 CMX_MUST_USE cmx_err cmx_net_accept(int listener, int *fd, struct sockaddr_storage *peer);
 
-/* The address as text, without its port; "" if it does not fit or is of another family. */
-void cmx_net_text(const struct sockaddr_storage *a, char *out, size_t cap);
+/* Reads an address and its port. False: a is NULL, or neither IPv4 nor IPv6. */
+bool cmx_net_ip(const struct sockaddr *a, struct cmx_ip *ip, uint16_t *port);
 
-/* For the SSH connection: no Nagle, dead peers noticed by TCP as well, little unsent data piling up in the kernel. Best
- * effort. */
+/* Writes the address as text, without its port; "" if it is neither IPv4 nor IPv6. */
+void cmx_net_text(const struct sockaddr_storage *a, char out[CMX_IP_TEXT_MAX]);
+
+/* For the SSH connection: turns Nagle's algorithm off, lets TCP detect dead peers too, and limits unsent data in the
+ * kernel. Best effort. */
 void cmx_net_tune_session(int fd, unsigned dead_after_s);
 
-/* Closes with a reset, so that the peer knows that bytes are missing. */
+/* Closes with a reset, which tells the peer that bytes are missing. */
 void cmx_net_abort(int fd);
 
-/* What errno means. */
+/* The meaning of an errno value; 0 and "in progress" included. */
 cmx_err cmx_net_cause(int error);
 
 #endif

@@ -4,9 +4,10 @@
 
 #include "cmxsafe/core/base64.h"
 #include "cmxsafe/core/secret.h"
-#include "cmxsafe/core/sha256.h"
+#include "cmxsafe/port/crypto.h"
 
 static const char prefix[] = "SHA256:";
+static const char revoked[] = "@revoked";
 
 struct type_name {
     const char *name;
@@ -21,7 +22,7 @@ static const struct type_name type_names[] = {
     {"ssh-rsa", CMX_HOSTKEY_RSA},
 };
 
-cmx_hostkey_type cmx_hostkey_type_of(const char *name, size_t len)
+cmx_hostkey_type cmx_pin_type_of(const char *name, size_t len)
 {
     for (size_t i = 0; i < sizeof type_names / sizeof type_names[0]; i++)
         if (strlen(type_names[i].name) == len && memcmp(type_names[i].name, name, len) == 0)
@@ -48,7 +49,7 @@ static cmx_err parse_fingerprint(struct cmx_pin *pin, const char *text)
     return CMX_OK;
 }
 
-/* The next word at *p, which moves behind it; its length, 0 at the end. */
+/* Returns the length of the next word at *p, 0 at the end, and moves *p behind it. */
 static size_t next_word(const char **p, const char **word)
 {
     size_t n;
@@ -60,7 +61,7 @@ static size_t next_word(const char **p, const char **word)
     return n;
 }
 
-/* A blob begins with its own type's name (RFC 4253 section 6.6); it must be the one that the line says. */
+/* A key blob begins with the name of its type (RFC 4253 section 6.6), which must be the one that the line names. */
 static bool blob_is(const uint8_t *blob, size_t len, const char *type, size_t type_len)
 {
     return len > 4 + type_len && blob[0] == 0 && blob[1] == 0 && blob[2] == 0 && blob[3] == type_len &&
@@ -69,7 +70,7 @@ static bool blob_is(const uint8_t *blob, size_t len, const char *type, size_t ty
 
 static cmx_err parse_key(struct cmx_pin *pin, const char *type, size_t type_len, const char *text, size_t len)
 {
-    cmx_hostkey_type t = cmx_hostkey_type_of(type, type_len);
+    cmx_hostkey_type t = cmx_pin_type_of(type, type_len);
     uint8_t blob[CMX_PIN_BLOB_MAX];
     size_t blob_len = 0;
     cmx_err err;
@@ -90,28 +91,38 @@ cmx_err cmx_pin_parse(struct cmx_pin *pin, const char *text)
     const char *word, *type;
     size_t n, type_len;
 
+    pin->revoked = false;
     n = next_word(&text, &word);
+    if (n == sizeof revoked - 1 && memcmp(word, revoked, n) == 0) {
+        pin->revoked = true;
+        n = next_word(&text, &word);
+    }
     if (n > sizeof prefix && memcmp(word, prefix, sizeof prefix - 1) == 0)
         return parse_fingerprint(pin, word + sizeof prefix - 1);
-    if (n > 0 && word[0] == '@') /* @revoked and @cert-authority name no key that may be shown */
+    if (n > 0 && word[0] == '@') /* @cert-authority names no host key */
         return CMX_EFORMAT;
     type = word;
     type_len = n;
-    if (cmx_hostkey_type_of(word, n) == CMX_HOSTKEY_TYPES)
-        type_len = next_word(&text, &type); /* word was the host names */
+    if (cmx_pin_type_of(word, n) == CMX_HOSTKEY_TYPES)
+        type_len = next_word(&text, &type); /* the first word was the host names */
     n = next_word(&text, &word);
     if (type_len == 0 || n == 0)
         return CMX_EFORMAT;
     return parse_key(pin, type, type_len, word, n);
 }
 
-bool cmx_pin_match(const struct cmx_pin *pins, size_t n, const uint8_t digest[32])
+cmx_pin_verdict cmx_pin_check(const struct cmx_pin *pins, size_t n, const uint8_t digest[32])
 {
-    bool match = false;
+    cmx_pin_verdict verdict = CMX_PIN_UNKNOWN;
 
-    for (size_t i = 0; i < n; i++)
-        match |= cmx_secret_equal(pins[i].digest, digest, 32);
-    return match;
+    for (size_t i = 0; i < n; i++) {
+        if (!cmx_secret_equal(pins[i].digest, digest, 32))
+            continue;
+        if (pins[i].revoked)
+            return CMX_PIN_REVOKED;
+        verdict = CMX_PIN_ACCEPTED;
+    }
+    return verdict;
 }
 
 unsigned cmx_pin_types(const struct cmx_pin *pins, size_t n)
@@ -119,6 +130,7 @@ unsigned cmx_pin_types(const struct cmx_pin *pins, size_t n)
     unsigned types = 0;
 
     for (size_t i = 0; i < n; i++)
-        types |= pins[i].types;
+        if (!pins[i].revoked)
+            types |= pins[i].types;
     return types;
 }

@@ -1,5 +1,5 @@
-/* pin.h - host-key pins: which key may a gateway show? Reads OpenSSH fingerprints and known_hosts lines. No I/O;
- * hashing goes through crypto.h. */
+/* pin.h - host-key pins: decides which keys a gateway may prove. Parses OpenSSH fingerprints and known_hosts lines. No
+ * I/O; hashing goes through crypto.h. */
 #ifndef CMX_PROXY_PIN_H
 #define CMX_PROXY_PIN_H
 
@@ -9,30 +9,34 @@
 
 #include "cmxsafe/core/err.h"
 
-#define CMX_PIN_BLOB_MAX 600 /* covers RSA of 4,096 bits, as RFC 4253 section 6.6 writes it */
+#define CMX_PIN_BLOB_MAX 600 /* bytes of an RSA key of 4,096 bits in the encoding of RFC 4253 section 6.6 */
 
-/* Host key algorithms that a gateway may use, in the order we prefer them (RFC 8709, RFC 5656, RFC 8332). */
+/* Host key algorithms that a gateway may use, in order of preference (RFC 8709, RFC 5656, RFC 8332). */
 typedef enum { CMX_HOSTKEY_ED25519, CMX_HOSTKEY_ECDSA, CMX_HOSTKEY_RSA, CMX_HOSTKEY_TYPES } cmx_hostkey_type;
 #define CMX_HOSTKEY_ANY ((1u << CMX_HOSTKEY_TYPES) - 1)
 
 struct cmx_pin {
     uint8_t digest[32]; /* SHA-256 of the public key blob */
-    unsigned types;     /* bit mask of cmx_hostkey_type: a fingerprint alone does not tell */
+    unsigned types;     /* bit mask of cmx_hostkey_type; all bits for a fingerprint, which does not name its type */
+    bool revoked;       /* this key must never be accepted, whatever other pins say */
 };
 
-/* text: "SHA256:<base64>", or a known_hosts line: "[@marker ]names type base64[ comment]", or "type base64[ comment]"
- * as a .pub file has it. CMX_EFORMAT: none of these, or a revoked marker; CMX_ENOTSUP: a key type that is not used any
- * more. */
+/* text: "SHA256:<base64>", or a known_hosts line: "names type base64[ comment]", "@revoked names type base64", or
+ * "type base64[ comment]" as in a .pub file. CMX_EFORMAT: none of these, or another marker; CMX_ENOTSUP: an obsolete
+ * key type. */
 CMX_MUST_USE cmx_err cmx_pin_parse(struct cmx_pin *pin, const char *text);
 
-/* Does a pin allow the key with this digest? Constant time for each pin. */
-bool cmx_pin_match(const struct cmx_pin *pins, size_t n, const uint8_t digest[32]);
+typedef enum { CMX_PIN_UNKNOWN = 0, CMX_PIN_ACCEPTED, CMX_PIN_REVOKED } cmx_pin_verdict;
 
-/* Union of the pins' types. */
+/* What the pins say about the key with this digest; a revoked pin overrides the others. Each comparison takes constant
+ * time. */
+cmx_pin_verdict cmx_pin_check(const struct cmx_pin *pins, size_t n, const uint8_t digest[32]);
+
+/* Union of the types of the pins that are not revoked; 0: there is no such pin. */
 unsigned cmx_pin_types(const struct cmx_pin *pins, size_t n);
 
 /* The type of an OpenSSH key name ("ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa", ...), or CMX_HOSTKEY_TYPES. */
-cmx_hostkey_type cmx_hostkey_type_of(const char *name, size_t len);
+cmx_hostkey_type cmx_pin_type_of(const char *name, size_t len);
 
 /* "SHA256:..." of a digest; out holds 51 chars. */
 void cmx_pin_fingerprint(char out[51], const uint8_t digest[32]);

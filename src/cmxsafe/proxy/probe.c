@@ -1,14 +1,13 @@
-/* probe.c - does the gateway's listener still lead here? The device opens its own gateway address through its own
- * session, sends a random token, and looks for it in the connections that arrive. A listener that does not bring it
- * back is asked for anew. */
+#include "cmxsafe/proxy/probe.h"
+
 #include <stdio.h>
 #include <string.h>
 
-#include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/core/secret.h"
 #include "cmxsafe/port/crypto.h"
-#include "cmxsafe/proxy/engine.h"
 
-#define TAG CMX_LOG_PROXY
+#define TAG "proxy"
 
 static size_t ignore_data(void *arg, const uint8_t *data, size_t len)
 {
@@ -29,9 +28,53 @@ static void note_gone(void *arg)
 
 static const struct cmx_ssh_handlers handlers = {ignore_data, ignore_eof, note_gone};
 
+/* ---- state ---- */
+
+static const char *state_name(probe_state state)
+{
+    static const char *const names[] = {
+        [PROBE_OFF] = "off",
+        [PROBE_WAITING] = "waiting",
+        [PROBE_OPENING] = "opening",
+        [PROBE_SENT] = "sent",
+    };
+
+    return names[state];
+}
+
+static void probe_set_state(struct run *r, probe_state state, const char *event)
+{
+    struct probe *p = &r->probe;
+
+    if (p->state == state)
+        return;
+    cmx_log(CMX_LOG_DEBUG, TAG, "%s: probe: %s -> %s: %s", r->cfg.name, state_name(p->state), state_name(state), event);
+    p->state = state;
+}
+
 bool cmx_probe_is_out(const struct run *r)
 {
-    return r->probe.state == PROBE_OPENING || r->probe.state == PROBE_SENT;
+    switch (r->probe.state) {
+    case PROBE_OPENING:
+    case PROBE_SENT:
+        return true;
+    case PROBE_OFF:
+    case PROBE_WAITING:
+        break;
+    }
+    return false;
+}
+
+probe_match cmx_probe_match(struct run *r, const uint8_t *data, size_t len)
+{
+    struct probe *p = &r->probe;
+
+    if (!cmx_secret_equal(data, p->token, len < sizeof p->token ? len : sizeof p->token))
+        return PROBE_OTHER;
+    if (len < sizeof p->token)
+        return PROBE_TOO_SHORT;
+    p->seen = true;
+    return PROBE_TOKEN;
 }
 
 static void drop_channel(struct probe *p)
@@ -43,54 +86,58 @@ static void drop_channel(struct probe *p)
 void cmx_probe_reset(struct run *r)
 {
     drop_channel(&r->probe);
+    probe_set_state(r, PROBE_OFF, "reset");
     memset(&r->probe, 0, sizeof r->probe);
 }
 
-static void wait_again(struct run *r)
+static void probe_wait(struct run *r, const char *event)
 {
     drop_channel(&r->probe);
-    r->probe.state = PROBE_WAITING;
+    probe_set_state(r, PROBE_WAITING, event);
     r->probe.next_ms = cmx_session_in(r->session, r->cfg.probe_interval_s);
     r->probe.seen = false;
     r->probe.gone = false;
 }
 
-/* Wildcards are listened on, not connected to. */
+/* ---- one probe ---- */
+
+/* A listener's wildcard address is no address to connect to. */
 static const char *target(const struct run *r)
 {
-    const char *a = r->cfg.remote_address;
+    const char *a = cmx_session_listen_address(r);
 
-    return !a || !*a || strcmp(a, "*") == 0 || strcmp(a, "0.0.0.0") == 0 || strcmp(a, "::") == 0 ? "localhost" : a;
+    return !*a || strcmp(a, "*") == 0 || strcmp(a, "0.0.0.0") == 0 || strcmp(a, "::") == 0 ? "localhost" : a;
 }
 
-static void start(struct session *s, struct run *r)
+static void probe_start(struct session *s, struct run *r)
 {
     struct probe *p = &r->probe;
 
     p->next_ms = s->now_ms + CMX_PROBE_TIMEOUT_MS;
     if (cmx_crypto_random(p->token, sizeof p->token) || cmx_ssh_channel_new(s->ssh, &handlers, p, &p->channel)) {
-        wait_again(r);
+        probe_wait(r, "no memory or no random bytes");
         return;
     }
-    p->state = PROBE_OPENING;
+    probe_set_state(r, PROBE_OPENING, "interval over");
 }
 
-/* The listener does not lead here. Once: ask for it anew; twice in a row: the whole session. */
-static cmx_err failed(struct session *s, struct run *r, const char *why)
+/* The listener does not lead here. After the first failure only the listener is replaced, after the second in a row the
+ * session. */
+static cmx_err probe_failed(struct session *s, struct run *r, const char *why)
 {
     unsigned failures = ++r->probe.failures;
     char text[sizeof r->live.last_error_text];
 
-    wait_again(r);
+    probe_wait(r, why);
     r->probe.failures = failures;
     snprintf(text, sizeof text, "probe of port %u: %s; replacing the listener", (unsigned)r->cfg.remote_port, why);
-    cmx_module_log(CMX_LOG_WARN | TAG, "%s: %s", s->name, text);
+    cmx_log_limited(CMX_LOG_WARN, TAG, "%s: %s", s->name, text);
     if (failures > 1)
         return CMX_EFORWARD;
     r->listening = false;
     r->cancelling = true;
     r->retry_ms = 0;
-    cmx_run_set_state(r, CMX_STATE_FORWARDING, CMX_EFORWARD, text);
+    cmx_session_set_context(r, CMX_STATE_FORWARDING, CMX_EFORWARD, text);
     return CMX_OK;
 }
 
@@ -101,19 +148,20 @@ static cmx_err step_opening(struct session *s, struct run *r)
     cmx_err err = cmx_ssh_channel_connect(p->channel, target(r), r->cfg.remote_port);
 
     if (err == CMX_EAGAIN)
-        return cmx_session_past(s, p->next_ms) ? failed(s, r, "no answer") : CMX_OK;
+        return cmx_session_past(s, p->next_ms) ? probe_failed(s, r, "no answer") : CMX_OK;
     if (err == CMX_EPERM) {
-        cmx_module_log(CMX_LOG_INFO | TAG, "%s: the gateway permits no probes (permitopen): off", r->cfg.name);
+        cmx_log_limited(CMX_LOG_INFO, TAG, "%s: probes are off: the gateway does not permit them (permitopen)",
+                        r->cfg.name);
         drop_channel(p);
-        p->state = PROBE_OFF;
+        probe_set_state(r, PROBE_OFF, "not permitted");
         return CMX_OK;
     }
     if (err == CMX_EREFUSED)
-        return failed(s, r, "nobody listens");
+        return probe_failed(s, r, "nothing listens there");
     if (err)
         return err;
     err = cmx_ssh_channel_write(p->channel, p->token, sizeof p->token, &sent);
-    p->state = PROBE_SENT;
+    probe_set_state(r, PROBE_SENT, "token sent");
     return err;
 }
 
@@ -126,20 +174,20 @@ cmx_err cmx_probe_step(struct session *s, struct run *r)
     switch (p->state) {
     case PROBE_OFF:
         if (p->next_ms == 0)
-            wait_again(r);
+            probe_wait(r, "forward granted");
         return CMX_OK;
     case PROBE_WAITING:
         if (cmx_session_past(s, p->next_ms))
-            start(s, r);
-        return CMX_OK;
+            probe_start(s, r);
+        return p->state == PROBE_OPENING ? step_opening(s, r) : CMX_OK; /* the request goes out now, not after a wait */
     case PROBE_OPENING:
         return step_opening(s, r);
     case PROBE_SENT:
         if (p->seen) {
             p->failures = 0;
-            wait_again(r);
+            probe_wait(r, "token came back");
         } else if (p->gone || cmx_session_past(s, p->next_ms)) {
-            return failed(s, r, "the token did not come back");
+            return probe_failed(s, r, "the token did not come back");
         }
         return CMX_OK;
     }

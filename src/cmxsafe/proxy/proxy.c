@@ -1,20 +1,27 @@
 #include "cmxsafe/proxy/proxy.h"
 
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
-#include "cmxsafe/proxy/engine.h"
+#include "cmxsafe/proxy/session.h"
+#include "cmxsafe/proxy/session_gateway.h"
 
-const char *cmx_context_state_name(cmx_context_state s)
-{
-    return cmx_text_nth("idle\0resolving\0connecting\0handshake\0authenticating\0forwarding\0up\0waiting\0?",
-                        s <= CMX_STATE_WAITING ? s : CMX_STATE_WAITING + 1);
-}
+struct cmx_proxy {
+    struct engine engine;
+    struct cmx_proxy_config *config; /* the sessions use it */
+    size_t n_contexts;
+    struct session *sessions;
+    size_t stack_bytes;
+    bool started;
+};
 
-/* ---- building sessions; all under the lock or before start ---- */
+/* ---- building sessions: before their tasks run, or under the lock ---- */
 
-static struct run *run_new(const struct cmx_context *c, size_t order)
+static struct run *context_new(const struct cmx_context *c, size_t order)
 {
     struct run *r = cmx_mem_alloc(sizeof *r);
 
@@ -26,9 +33,9 @@ static struct run *run_new(const struct cmx_context *c, size_t order)
     r->live.local_port = c->local_port;
     r->live.remote_port = c->remote_port;
     r->live.since_ms = cmx_port_now_ms();
-    if (cmx_context_copy(&r->cfg, c) || cmx_text_copy(r->live.name, sizeof r->live.name, c->name) ||
-        cmx_text_copy(r->live.session, sizeof r->live.session, cmx_context_session(c))) {
-        cmx_run_free(r);
+    if (cmx_proxy_context_copy(&r->cfg, c) || cmx_text_copy(r->live.name, sizeof r->live.name, c->name) ||
+        cmx_text_copy(r->live.session, sizeof r->live.session, cmx_proxy_context_session(c))) {
+        cmx_session_free_context(r);
         return NULL;
     }
     r->shared = r->live;
@@ -42,8 +49,13 @@ static void session_free(struct session *s)
         struct run *r = *list;
 
         *list = r->next;
-        cmx_run_free(r);
+        cmx_session_free_context(r);
     }
+    cmx_lookup_release(s->lookup);
+    if (s->wake >= 0)
+        close(s->wake);
+    if (s->rest_set >= 0)
+        close(s->rest_set);
     cmx_mem_free(s->polls);
     cmx_mem_free(s->scratch);
     cmx_mem_free(s);
@@ -74,27 +86,33 @@ static struct session *session_new(struct cmx_proxy *p, const struct cmx_proxy_c
 
     if (!s)
         return NULL;
-    s->proxy = p;
+    s->engine = &p->engine;
     s->config = config;
+    s->stack_bytes = p->stack_bytes;
+    s->finished = true;
+    s->fd = -1;
+    s->wake = cmx_port_wake_open();
+    s->rest_set = -1;
     if (cmx_text_copy(s->name, sizeof s->name, name)) {
-        cmx_mem_free(s);
+        session_free(s);
         return NULL;
     }
-    cmx_backoff_init(&s->backoff, g->backoff_base_ms, g->backoff_max_ms);
-    /* Nobody repairs a wrong key within seconds: five times slower than the slowest other wait. */
+    /* Each of several gateways gets as many attempts as one alone would. */
+    cmx_backoff_init(&s->backoff, g->backoff_base_ms, g->backoff_max_ms / (uint32_t)config->gateways.n);
+    /* A wrong key is not repaired within seconds: wait five times as long as the longest other wait. */
     cmx_backoff_init(&s->slow, g->backoff_max_ms,
                      g->backoff_max_ms > UINT32_MAX / 5 ? UINT32_MAX : g->backoff_max_ms * 5);
     return s;
 }
 
-/* Adds context number `order`, to a session of `live` (kept ones), or to one of *fresh, which grows. */
-static cmx_err place(struct cmx_proxy *p, const struct cmx_proxy_config *config, size_t order, struct session *live,
-                     struct session **fresh, struct run **out)
+/* Makes context number `order`, for the session of its name in `live`, or in *fresh, to which one is added if needed.
+ */
+static cmx_err place(struct cmx_proxy *p, const struct cmx_proxy_config *config, const struct cmx_context *c,
+                     size_t order, struct session *live, struct session **fresh, struct run **out)
 {
-    const struct cmx_context *c = &config->contexts[order];
-    const char *name = cmx_context_session(c);
+    const char *name = cmx_proxy_context_session(c);
     struct session *s = session_find(live, name);
-    struct run *r = run_new(c, order);
+    struct run *r = context_new(c, order);
 
     *out = NULL;
     if (!r)
@@ -104,7 +122,7 @@ static cmx_err place(struct cmx_proxy *p, const struct cmx_proxy_config *config,
     if (!s) {
         s = session_new(p, config, name);
         if (!s) {
-            cmx_run_free(r);
+            cmx_session_free_context(r);
             return CMX_ENOMEM;
         }
         s->next = *fresh;
@@ -115,7 +133,7 @@ static cmx_err place(struct cmx_proxy *p, const struct cmx_proxy_config *config,
     return CMX_OK;
 }
 
-static void push(struct run **list, struct run *r)
+static void append(struct run **list, struct run *r)
 {
     while (*list)
         list = &(*list)->next;
@@ -123,16 +141,7 @@ static void push(struct run **list, struct run *r)
     *list = r;
 }
 
-cmx_err cmx_session_start(struct session *s)
-{
-    char name[16] = "cmx-";
-    size_t n = strlen(s->name);
-
-    memcpy(name + 4, s->name, n < 11 ? n : 11);
-    return cmx_port_task_start(name, s->stack_bytes, cmx_session_task, s);
-}
-
-/* Sessions for all contexts. After an error some are there. */
+/* Makes the sessions of all contexts. After an error *out has some of them. */
 static cmx_err place_all(struct cmx_proxy *p, const struct cmx_proxy_config *config, struct session **out)
 {
     cmx_err err = CMX_OK;
@@ -140,9 +149,9 @@ static cmx_err place_all(struct cmx_proxy *p, const struct cmx_proxy_config *con
     for (size_t i = 0; !err && i < config->n_contexts; i++) {
         struct run *r;
 
-        err = place(p, config, i, NULL, out, &r);
+        err = place(p, config, &config->contexts[i], i, NULL, out, &r);
         if (!err)
-            push(&r->session->runs, r);
+            append(&r->session->runs, r);
     }
     return err;
 }
@@ -150,7 +159,7 @@ static cmx_err place_all(struct cmx_proxy *p, const struct cmx_proxy_config *con
 /* ---- create, start, destroy ---- */
 
 cmx_err cmx_proxy_create(struct cmx_proxy **out, const struct cmx_gateway *gateway, const struct cmx_context *contexts,
-                         size_t n_contexts, const struct cmx_proxy_hooks *hooks, char *why, size_t why_cap)
+                         size_t n_contexts, const struct cmx_proxy_hooks *hooks, struct cmx_why *why)
 {
     struct cmx_proxy *p = cmx_mem_alloc(sizeof *p);
     cmx_err err;
@@ -158,16 +167,22 @@ cmx_err cmx_proxy_create(struct cmx_proxy **out, const struct cmx_gateway *gatew
     *out = NULL;
     if (!p)
         return CMX_ENOMEM;
-    err = cmx_port_mutex_init(&p->lock);
+    if (n_contexts == 0) {
+        cmx_mem_free(p);
+        return cmx_why_fail(why, CMX_EINVAL, "contexts: 0 instead of 1 to %d", CMX_PROXY_CONTEXTS_MAX);
+    }
+    err = cmx_port_mutex_init(&p->engine.lock);
     if (err) {
         cmx_mem_free(p);
         return err;
     }
     if (hooks)
-        p->hooks = *hooks;
-    err = cmx_proxy_config_new(&p->config, gateway, contexts, n_contexts, why, why_cap);
-    if (!err)
+        p->engine.hooks = *hooks;
+    err = cmx_proxy_config_new(&p->config, gateway, contexts, n_contexts, why);
+    if (!err) {
+        cmx_session_gateway_begin(&p->engine, p->config);
         err = place_all(p, p->config, &p->sessions);
+    }
     p->n_contexts = n_contexts;
     if (err) {
         cmx_proxy_destroy(p);
@@ -183,12 +198,9 @@ cmx_err cmx_proxy_start(struct cmx_proxy *p, size_t stack_bytes)
 
     p->stack_bytes = stack_bytes;
     p->started = true;
-    for (struct session *s = p->sessions; s; s = s->next) {
-        s->stack_bytes = p->stack_bytes;
-        if (!err)
-            err = cmx_session_start(s);
-        if (err)
-            s->finished = true; /* nobody runs it: destroy must not wait for it */
+    for (struct session *s = p->sessions; s && !err; s = s->next) {
+        s->stack_bytes = stack_bytes;
+        err = cmx_session_start(s);
     }
     return err;
 }
@@ -197,19 +209,21 @@ static bool all_finished(struct cmx_proxy *p, const struct session *list)
 {
     bool all = true;
 
-    cmx_port_mutex_lock(&p->lock);
+    cmx_port_mutex_lock(&p->engine.lock);
     for (; list; list = list->next)
         all = all && list->finished;
-    cmx_port_mutex_unlock(&p->lock);
+    cmx_port_mutex_unlock(&p->engine.lock);
     return all;
 }
 
 static void stop_and_wait(struct cmx_proxy *p, struct session *list)
 {
-    cmx_port_mutex_lock(&p->lock);
-    for (struct session *s = list; s; s = s->next)
+    cmx_port_mutex_lock(&p->engine.lock);
+    for (struct session *s = list; s; s = s->next) {
         s->stop = true;
-    cmx_port_mutex_unlock(&p->lock);
+        cmx_session_wake(s);
+    }
+    cmx_port_mutex_unlock(&p->engine.lock);
     while (!all_finished(p, list))
         cmx_port_sleep_ms(5);
 }
@@ -222,7 +236,7 @@ void cmx_proxy_destroy(struct cmx_proxy *p)
         stop_and_wait(p, p->sessions);
     sessions_free(p->sessions);
     cmx_proxy_config_free(p->config);
-    cmx_port_mutex_destroy(&p->lock);
+    cmx_port_mutex_destroy(&p->engine.lock);
     cmx_mem_free(p);
 }
 
@@ -231,41 +245,65 @@ void cmx_proxy_destroy(struct cmx_proxy *p)
 static struct run *run_find(struct run *list, const struct cmx_context *c)
 {
     for (; list; list = list->next)
-        if (!list->removed && cmx_context_equal(&list->cfg, c))
+        if (!list->removed && cmx_proxy_context_equal(&list->cfg, c))
             return list;
     return NULL;
 }
 
-/* The running twin of c, or NULL. Under the lock. */
+/* The running context that is equal to c, or NULL. Under the lock. */
 static struct run *find_running(struct cmx_proxy *p, const struct cmx_context *c)
 {
-    struct session *s = session_find(p->sessions, cmx_context_session(c));
+    struct session *s = session_find(p->sessions, cmx_proxy_context_session(c));
     struct run *r = s ? run_find(s->runs, c) : NULL;
 
     return r || !s ? r : run_find(s->arrivals, c);
 }
 
+/* What a new configuration changes, prepared so that carrying it out cannot fail. */
 struct change {
     struct run *kept[CMX_PROXY_CONTEXTS_MAX];  /* running and unchanged, by place in the new configuration */
     struct run *fresh[CMX_PROXY_CONTEXTS_MAX]; /* to be added */
-    struct session *sessions;                  /* new ones, for some of fresh */
+    struct session *sessions;                  /* new ones, for some of fresh; their tasks run, but hold */
 };
 
-static cmx_err plan(struct cmx_proxy *p, const struct cmx_proxy_config *c, struct change *ch)
+/* Starts the tasks of new sessions; they do nothing until they are released. On error some are started. */
+static cmx_err start_held(struct session *list)
+{
+    cmx_err err = CMX_OK;
+
+    for (struct session *s = list; s && !err; s = s->next) {
+        s->hold = true;
+        err = cmx_session_start(s);
+    }
+    return err;
+}
+
+/* Under the lock. */
+static void release_held(struct session *list)
+{
+    for (; list; list = list->next)
+        list->hold = false;
+}
+
+/* Under the lock. After an error ch is incomplete, and must be dropped. */
+static cmx_err change_prepare(struct cmx_proxy *p, const struct cmx_proxy_config *c, struct change *ch)
 {
     cmx_err err = CMX_OK;
 
     for (size_t i = 0; !err && i < c->n_contexts; i++) {
         ch->kept[i] = find_running(p, &c->contexts[i]);
-        if (!ch->kept[i])
-            err = place(p, c, i, p->sessions, &ch->sessions, &ch->fresh[i]);
+        if (!ch->kept[i]) /* the session borrows p->config, whose gateway is the same and which stays */
+            err = place(p, p->config, &c->contexts[i], i, p->sessions, &ch->sessions, &ch->fresh[i]);
     }
-    if (!err)
-        return CMX_OK;
-    for (size_t i = 0; i < c->n_contexts; i++)
-        cmx_run_free(ch->fresh[i]);
+    return err ? err : start_held(ch->sessions);
+}
+
+static void change_drop(struct cmx_proxy *p, struct change *ch)
+{
+    stop_and_wait(p, ch->sessions);
+    for (size_t i = 0; i < CMX_PROXY_CONTEXTS_MAX; i++)
+        cmx_session_free_context(ch->fresh[i]);
     sessions_free(ch->sessions);
-    return err;
 }
 
 static void mark_removed(struct run *list)
@@ -282,30 +320,43 @@ static bool has_work(const struct session *s)
     return s->arrivals != NULL;
 }
 
-/* Carries the plan out; nothing in here can fail. Under the lock. */
-static void carry_out(struct cmx_proxy *p, const struct cmx_proxy_config *c, struct change *ch)
+static void add_sessions(struct cmx_proxy *p, struct session *list)
+{
+    struct session **end = &p->sessions;
+
+    while (*end)
+        end = &(*end)->next;
+    *end = list;
+}
+
+/* Cannot fail. Under the lock. */
+static void change_carry_out(struct cmx_proxy *p, size_t n_contexts, struct change *ch)
 {
     for (struct session *s = p->sessions; s; s = s->next) {
         mark_removed(s->runs);
         mark_removed(s->arrivals);
     }
-    for (size_t i = 0; i < c->n_contexts; i++) {
+    for (size_t i = 0; i < n_contexts; i++) {
         struct run *r = ch->kept[i];
 
         if (r) {
             r->removed = false;
             r->order = i;
         } else {
-            push(&ch->fresh[i]->session->arrivals, ch->fresh[i]);
+            append(&ch->fresh[i]->session->arrivals, ch->fresh[i]);
         }
     }
-    p->n_contexts = c->n_contexts;
-    for (struct session *s = p->sessions; s; s = s->next)
+    p->n_contexts = n_contexts;
+    release_held(ch->sessions);
+    add_sessions(p, ch->sessions);
+    for (struct session *s = p->sessions; s; s = s->next) {
         if (!has_work(s))
             s->stop = true;
+        cmx_session_wake(s);
+    }
 }
 
-/* Frees sessions that ended because nothing was left to do. Under the lock. */
+/* Frees sessions that ended because they had no context left. Under the lock. */
 static void reap(struct cmx_proxy *p)
 {
     for (struct session **at = &p->sessions; *at;) {
@@ -320,101 +371,149 @@ static void reap(struct cmx_proxy *p)
     }
 }
 
-static cmx_err restart_all(struct cmx_proxy *p, struct cmx_proxy_config *c)
+/* The gateway is the same: only contexts change. */
+static cmx_err change_contexts(struct cmx_proxy *p, const struct cmx_proxy_config *c)
+{
+    struct change ch;
+    cmx_err err;
+
+    memset(&ch, 0, sizeof ch);
+    cmx_port_mutex_lock(&p->engine.lock);
+    reap(p);
+    err = change_prepare(p, c, &ch);
+    if (!err)
+        change_carry_out(p, c->n_contexts, &ch);
+    cmx_port_mutex_unlock(&p->engine.lock);
+    if (err)
+        change_drop(p, &ch);
+    return err;
+}
+
+/* The gateway changes: new sessions are made and their tasks started before the old ones end. Takes c over. */
+static cmx_err change_gateway(struct cmx_proxy *p, struct cmx_proxy_config *c)
 {
     struct session *fresh = NULL, *old = p->sessions;
     struct cmx_proxy_config *old_config = p->config;
     cmx_err err = place_all(p, c, &fresh);
 
+    if (!err)
+        err = start_held(fresh);
     if (err) {
+        stop_and_wait(p, fresh);
         sessions_free(fresh);
         return err;
     }
     stop_and_wait(p, old);
-    cmx_port_mutex_lock(&p->lock);
+    cmx_port_mutex_lock(&p->engine.lock);
+    cmx_session_gateway_change(&p->engine, c, old_config);
     p->config = c;
     p->sessions = fresh;
     p->n_contexts = c->n_contexts;
-    cmx_port_mutex_unlock(&p->lock);
+    release_held(fresh);
+    cmx_port_mutex_unlock(&p->engine.lock);
     sessions_free(old);
     cmx_proxy_config_free(old_config);
-    return cmx_proxy_start(p, p->stack_bytes);
+    return CMX_OK;
 }
 
-static cmx_err change_some(struct cmx_proxy *p, struct cmx_proxy_config *c)
+cmx_err cmx_proxy_set_contexts(struct cmx_proxy *p, const struct cmx_gateway *gateway,
+                               const struct cmx_context *contexts, size_t n_contexts, struct cmx_why *why)
 {
-    struct change ch;
-    struct session *fresh;
-    cmx_err err;
+    struct cmx_proxy_config *c;
+    cmx_err err = cmx_proxy_config_new(&c, gateway, contexts, n_contexts, why);
 
-    memset(&ch, 0, sizeof ch);
-    cmx_port_mutex_lock(&p->lock);
-    reap(p);
-    err = plan(p, c, &ch);
-    if (!err) {
-        carry_out(p, c, &ch);
-        for (fresh = ch.sessions; fresh; fresh = fresh->next)
-            fresh->config = p->config; /* equal, and it stays */
-        while ((fresh = ch.sessions) != NULL) {
-            ch.sessions = fresh->next;
-            fresh->next = p->sessions;
-            p->sessions = fresh;
-            fresh->stack_bytes = p->stack_bytes;
-            if (cmx_session_start(fresh)) {
-                fresh->finished = true;
-                err = CMX_ENOMEM;
-            }
-        }
-    }
-    cmx_port_mutex_unlock(&p->lock);
+    if (err)
+        return err;
+    err = change_contexts(p, c);
     cmx_proxy_config_free(c);
     return err;
 }
 
 cmx_err cmx_proxy_reconfigure(struct cmx_proxy *p, const struct cmx_gateway *gateway,
-                              const struct cmx_context *contexts, size_t n_contexts, char *why, size_t why_cap)
+                              const struct cmx_context *contexts, size_t n_contexts, struct cmx_why *why)
 {
     struct cmx_proxy_config *c;
-    cmx_err err = cmx_proxy_config_new(&c, gateway, contexts, n_contexts, why, why_cap);
+    cmx_err err = cmx_proxy_config_new(&c, gateway, contexts, n_contexts, why);
 
     if (err)
         return err;
-    if (cmx_proxy_config_same_gateway(p->config, c))
-        return change_some(p, c);
-    err = restart_all(p, c);
-    if (err == CMX_ENOMEM && p->config != c)
-        cmx_proxy_config_free(c);
+    if (!cmx_proxy_config_same_gateway(p->config, c)) {
+        err = change_gateway(p, c);
+        if (err)
+            cmx_proxy_config_free(c);
+        return err;
+    }
+    err = change_contexts(p, c);
+    cmx_proxy_config_free(c);
     return err;
+}
+
+/* ---- watching ---- */
+
+/* Under the lock. */
+static bool is_stuck(struct session *s)
+{
+    return !s->finished && cmx_session_silent_ms(s) >= CMX_SESSION_STUCK_MS;
+}
+
+void cmx_proxy_watch(struct cmx_proxy *p)
+{
+    cmx_port_mutex_lock(&p->engine.lock);
+    for (struct session *s = p->sessions; s; s = s->next) {
+        if (!is_stuck(s) || s->broken)
+            continue;
+        s->broken = true;
+        cmx_log(CMX_LOG_ERROR, "proxy", "%s: its task has not run for %u s; breaking the connection", s->name,
+                (unsigned)(cmx_session_silent_ms(s) / 1000));
+        if (s->fd >= 0)
+            (void)shutdown(s->fd, SHUT_RDWR);
+    }
+    cmx_port_mutex_unlock(&p->engine.lock);
+}
+
+void cmx_proxy_set_updating(struct cmx_proxy *p, bool updating)
+{
+    atomic_store(&p->engine.updating, updating);
 }
 
 /* ---- status ---- */
 
-static void copy_status(const struct run *list, struct cmx_context_status *out, size_t cap)
+/* A stuck session cannot publish that it is stuck. Under the lock. */
+static void copy_context(struct run *r, struct cmx_context_status *out)
+{
+    *out = r->shared;
+    if (!is_stuck(r->session))
+        return;
+    out->state = CMX_STATE_STUCK;
+    out->since_ms = cmx_port_now_ms() - cmx_session_silent_ms(r->session);
+}
+
+static void copy_contexts(struct run *list, struct cmx_context_status *out, size_t cap)
 {
     for (; list; list = list->next)
         if (!list->removed && list->order < cap)
-            out[list->order] = list->shared;
+            copy_context(list, &out[list->order]);
 }
 
 size_t cmx_proxy_status(struct cmx_proxy *p, struct cmx_context_status *out, size_t cap)
 {
     size_t n;
 
-    cmx_port_mutex_lock(&p->lock);
+    cmx_port_mutex_lock(&p->engine.lock);
     n = p->n_contexts;
     if (n < cap)
         cap = n;
     if (cap > 0)
         memset(out, 0, cap * sizeof *out);
     for (struct session *s = p->sessions; s; s = s->next) {
-        copy_status(s->runs, out, cap);
-        copy_status(s->arrivals, out, cap);
+        copy_contexts(s->runs, out, cap);
+        copy_contexts(s->arrivals, out, cap);
     }
-    cmx_port_mutex_unlock(&p->lock);
+    cmx_port_mutex_unlock(&p->engine.lock);
     return n;
 }
 
-static const struct run *find_run(const struct run *list, cmx_proxy_direction direction, uint16_t local_port)
+static struct run *find_port(struct run *list, cmx_proxy_direction direction, uint16_t local_port)
 {
     while (list && (list->removed || list->shared.direction != direction || list->shared.local_port != local_port))
         list = list->next;
@@ -424,32 +523,39 @@ static const struct run *find_run(const struct run *list, cmx_proxy_direction di
 bool cmx_proxy_find(struct cmx_proxy *p, cmx_proxy_direction direction, uint16_t local_port,
                     struct cmx_context_status *out)
 {
-    const struct run *r = NULL;
+    struct run *r = NULL;
 
-    cmx_port_mutex_lock(&p->lock);
-    for (const struct session *s = p->sessions; s && !r; s = s->next) {
-        r = find_run(s->runs, direction, local_port);
+    cmx_port_mutex_lock(&p->engine.lock);
+    for (struct session *s = p->sessions; s && !r; s = s->next) {
+        r = find_port(s->runs, direction, local_port);
         if (!r)
-            r = find_run(s->arrivals, direction, local_port);
+            r = find_port(s->arrivals, direction, local_port);
     }
     if (r)
-        *out = r->shared;
-    cmx_port_mutex_unlock(&p->lock);
+        copy_context(r, out);
+    cmx_port_mutex_unlock(&p->engine.lock);
     return r != NULL;
 }
 
-bool cmx_proxy_all_up(struct cmx_proxy *p)
+static bool forward_refused(const struct cmx_context_status *st)
 {
-    bool all = true;
+    return st->state == CMX_STATE_FORWARDING && st->last_error == CMX_EFORWARD;
+}
 
-    cmx_port_mutex_lock(&p->lock);
-    for (const struct session *s = p->sessions; s; s = s->next) {
+bool cmx_proxy_reached(struct cmx_proxy *p)
+{
+    bool up = false, all = true;
+
+    cmx_port_mutex_lock(&p->engine.lock);
+    for (struct session *s = p->sessions; s; s = s->next) {
         if (s->stop)
             continue;
-        all = all && !s->arrivals;
-        for (const struct run *r = s->runs; r; r = r->next)
-            all = all && (r->removed || r->shared.state == CMX_STATE_UP);
+        all = all && !s->arrivals && !is_stuck(s);
+        for (const struct run *r = s->runs; r; r = r->next) {
+            up = up || (!r->removed && r->shared.state == CMX_STATE_UP);
+            all = all && (r->removed || r->shared.state == CMX_STATE_UP || forward_refused(&r->shared));
+        }
     }
-    cmx_port_mutex_unlock(&p->lock);
-    return all;
+    cmx_port_mutex_unlock(&p->engine.lock);
+    return up && all;
 }

@@ -1,46 +1,23 @@
-/* relay.c - the life of one connection: an SSH channel on one side, a local TCP socket on the other. A half-closed
- * connection stays half-open (invariant 4 of the design); the bytes are flow.c's. */
+#include "cmxsafe/proxy/relay.h"
+
 #include <netdb.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "cmxsafe/core/mem.h"
-#include "cmxsafe/proxy/engine.h"
+#include "cmxsafe/core/log.h"
 #include "cmxsafe/proxy/net.h"
+#include "cmxsafe/proxy/probe.h"
+#include "cmxsafe/proxy/relay_event.h"
+#include "cmxsafe/proxy/relay_flow.h"
 
-#define TAG CMX_LOG_PROXY
-#define TENTATIVE_MS 300 /* a service that speaks first must not wait longer for its client */
+#define TAG "proxy"
+#define TENTATIVE_MS 300 /* a client of a service that speaks first sends nothing: connect it after this long */
 
-/* ---- birth ---- */
-
-static struct relay *relay_new(struct session *s, struct run *r, relay_state state)
-{
-    struct relay *x = cmx_mem_alloc(sizeof *x);
-
-    if (!x)
-        return NULL;
-    x->run = r;
-    x->state = state;
-    x->fd = -1;
-    x->poll_index = -1;
-    x->active_ms = s->now_ms;
-    x->next = s->relays;
-    s->relays = x;
-    s->n_relays++;
-    r->places++;
-    r->live.relays_open++;
-    r->dirty = true;
-    x->counted = true;
-    return x;
-}
+/* ---- the end ---- */
 
 static void close_local(struct relay *x, struct session *s, bool reset)
 {
-    if (x->counted)
-        x->run->live.relays_open--;
-    x->counted = false;
-    x->run->dirty = true;
     if (x->fd < 0)
         return;
     if (reset)
@@ -48,118 +25,155 @@ static void close_local(struct relay *x, struct session *s, bool reset)
     else
         close(x->fd);
     x->fd = -1;
-    cmx_socket_tell_close(s->proxy, &x->socket, x->run->cfg.name);
+    cmx_peer_remove(&x->peer);
+    cmx_tracked_socket_close(&x->socket, &s->engine->hooks, x->run->cfg.name);
 }
 
-/* Everything of the relay goes, at once; what the peer must still say is awaited in CLOSING. cause: CMX_OK: it came to
- * its end in order; else the local side sees a reset. */
+/* Ends the relay: closes the local socket, with a reset unless cause is CMX_OK, and the channel. If there is a channel
+ * the relay then waits for the gateway's CLOSE. */
 static void finish(struct relay *x, struct session *s, cmx_err cause)
 {
+    const char *why = cause ? cmx_err_text(cause) : "in order";
+
     close_local(x, s, cause != CMX_OK);
-    cmx_relay_tell_closed(x, s, cause);
-    if (x->addresses)
-        freeaddrinfo(x->addresses);
-    x->addresses = NULL;
+    cmx_relay_event_closed(x, s, cause);
+    cmx_lookup_release(x->lookup);
+    x->lookup = NULL;
     if (x->open)
         cmx_ssh_refuse(x->open);
     x->open = NULL;
-    cmx_relay_drop_bytes(x);
-    x->state = RELAY_DEAD;
-    if (!x->channel)
+    cmx_relay_flow_drop(x);
+    if (!x->channel) {
+        cmx_relay_state_set_phase(x, RELAY_DEAD, why);
         return;
+    }
     cmx_ssh_channel_close(x->channel);
-    x->state = RELAY_CLOSING;
     x->deadline_ms = s->now_ms + CMX_RELAY_CLOSE_TIMEOUT_MS;
+    cmx_relay_state_set_phase(x, RELAY_CLOSING, why);
 }
 
 void cmx_relay_abort(struct relay *x, struct session *s, cmx_err cause)
 {
-    if (x->state == RELAY_OPENING) {
-        /* No close may be sent for a channel that has no number at the other side yet: settle does it. */
+    switch (x->phase) {
+    case RELAY_OPENING:
+        /* No CLOSE may be sent before the gateway has given the channel its number: settle sends it then. */
         close_local(x, s, true);
-        x->failed = cause;
-        return;
-    }
-    if (x->state < RELAY_CLOSING)
+        cmx_relay_state_set_phase(x, RELAY_UNWANTED, cmx_err_text(cause));
+        break;
+    case RELAY_TENTATIVE:
+    case RELAY_TOKEN:
+    case RELAY_LOOKUP:
+    case RELAY_CONNECTING:
+    case RELAY_OPEN:
         finish(x, s, cause);
+        break;
+    case RELAY_UNWANTED:
+    case RELAY_CLOSING:
+    case RELAY_DEAD:
+        break;
+    }
 }
 
-void cmx_relay_free(struct relay *x)
+void cmx_relay_kill(struct relay *x, struct session *s, cmx_err cause)
 {
-    cmx_ssh_channel_free(x->channel);
-    x->run->places--;
-    cmx_mem_free(x);
+    cmx_relay_abort(x, s, cause);
+    cmx_relay_state_set_phase(x, RELAY_DEAD, "the session ends");
 }
 
-static void became_open(struct relay *x, struct session *s)
+static void relay_refused(struct relay *x, struct session *s, cmx_err err)
 {
-    x->state = RELAY_OPEN;
+    cmx_relay_event_refused(s, x->run, x->from, err);
+    finish(x, s, err);
+}
+
+static void relay_opened(struct relay *x, struct session *s, const char *event)
+{
+    cmx_relay_state_set_phase(x, RELAY_OPEN, event);
     x->active_ms = s->now_ms;
     x->run->live.relays_total++;
     x->run->dirty = true;
-    if (x->backlog > 0)
-        x->local_blocked = true; /* bytes that came early wait inside libssh */
-    cmx_relay_tell_opened(x, s);
+    cmx_relay_event_opened(x, s);
 }
 
 /* ---- the local service of a reverse context ---- */
 
-static void refused(struct relay *x, struct session *s, cmx_err err)
+static const char *service_host(const struct run *r)
 {
-    cmx_relay_tell_refused(s, x->run, x->from, err);
-    finish(x, s, err);
+    return r->cfg.local_host ? r->cfg.local_host : "127.0.0.1";
 }
 
 static void service_refused(struct relay *x, struct session *s, cmx_err err)
 {
-    cmx_module_log(CMX_LOG_WARN | TAG, "%s: service on port %u: %s", x->run->cfg.name, (unsigned)x->run->cfg.local_port,
-                   cmx_err_text(err));
-    refused(x, s, err);
+    cmx_log_limited(CMX_LOG_WARN, TAG, "%s: service on %.64s port %u: %s", x->run->cfg.name, service_host(x->run),
+                    (unsigned)x->run->cfg.local_port, cmx_err_text(err));
+    relay_refused(x, s, err);
+}
+
+/* Sends the header of the PROXY protocol, if the context wants one. The send buffer of a new connection has room. */
+static cmx_err send_header(const struct relay *x)
+{
+    const struct cmx_context *c = &x->run->cfg;
+    struct cmx_originator to;
+    uint8_t header[CMX_ORIGINATOR_HEADER_MAX];
+    struct cmx_buf out;
+    cmx_err err;
+
+    if (c->peer != CMX_PEER_PROXY_V1 && c->peer != CMX_PEER_PROXY_V2)
+        return CMX_OK;
+    cmx_originator_read(&to, c->remote_address ? c->remote_address : "", c->remote_port);
+    cmx_buf_init(&out, header, sizeof header);
+    err = cmx_originator_header(&out, c->peer, &x->originator, &to);
+    return err ? err : cmx_net_send_all(x->fd, cmx_buf_data(&out), cmx_buf_len(&out));
 }
 
 static void service_connected(struct relay *x, struct session *s)
 {
-    freeaddrinfo(x->addresses);
-    x->addresses = NULL;
-    if (x->open) {
-        struct cmx_ssh_open *o = x->open;
-        cmx_err err;
+    struct cmx_ssh_open *o = x->open;
+    cmx_err err = send_header(x);
 
+    cmx_lookup_release(x->lookup);
+    x->lookup = NULL;
+    if (err) {
+        service_refused(x, s, err);
+        return;
+    }
+    if (o) {
         x->open = NULL;
-        err = cmx_ssh_accept(o, &cmx_relay_handlers, x, &x->channel);
+        err = cmx_ssh_accept(o, &cmx_relay_flow_handlers, x, &x->channel);
         if (err) {
-            refused(x, s, err);
+            relay_refused(x, s, err);
             return;
         }
     }
-    became_open(x, s);
+    relay_opened(x, s, "service connected");
 }
 
-static void drop_socket(struct relay *x, struct session *s)
+/* Makes a socket for x->address and starts to connect it. */
+static cmx_err connect_address(struct relay *x, struct session *s)
 {
-    if (x->fd >= 0)
-        close(x->fd);
-    x->fd = -1;
-    cmx_socket_tell_close(s->proxy, &x->socket, x->run->cfg.name);
+    const bool mirror = x->run->cfg.peer == CMX_PEER_MIRROR;
+    struct sockaddr_storage local;
+    cmx_err err = mirror ? cmx_port_mirror_socket((const uint8_t *)x->originator.ip.w, &x->fd, &local)
+                         : cmx_net_socket(x->address->ai_addr, &x->fd, &local);
+
+    if (err) {
+        x->fd = -1;
+        return err;
+    }
+    err = cmx_tracked_socket_open(&x->socket, &s->engine->hooks, CMX_SOCKET_RELAY, x->run->cfg.name, &local,
+                                  x->address->ai_addr);
+    if (err)
+        return err;
+    cmx_peer_add(&x->peer, (const struct sockaddr *)&local, x->address->ai_addr, &x->originator);
+    return cmx_net_connect(x->fd, x->address->ai_addr, x->address->ai_addrlen);
 }
 
-/* Starts on x->address; goes on to the next ones while they fail at once. */
-static void try_addresses(struct relay *x, struct session *s)
+/* Starts to connect to x->address, or to the first address after it that does not fail at once. err: what to report if
+ * there is none. */
+static void try_addresses(struct relay *x, struct session *s, cmx_err err)
 {
-    cmx_err err = CMX_EDNS;
-
     for (; x->address; x->address = x->address->ai_next) {
-        struct sockaddr_storage local;
-
-        err = cmx_net_socket(x->address->ai_addr, &x->fd, &local);
-        if (err) {
-            x->fd = -1;
-            continue;
-        }
-        err =
-            cmx_socket_tell_open(s->proxy, &x->socket, CMX_SOCKET_RELAY, x->run->cfg.name, &local, x->address->ai_addr);
-        if (!err)
-            err = cmx_net_connect(x->fd, x->address->ai_addr, x->address->ai_addrlen);
+        err = connect_address(x, s);
         if (!err) {
             service_connected(x, s);
             return;
@@ -168,41 +182,76 @@ static void try_addresses(struct relay *x, struct session *s)
             x->deadline_ms = cmx_session_in(s, x->run->cfg.connect_timeout_s);
             return;
         }
-        drop_socket(x, s);
+        close_local(x, s, false);
     }
     service_refused(x, s, err);
 }
 
-static void connect_service(struct relay *x, struct session *s)
+static void address_failed(struct relay *x, struct session *s, cmx_err err)
 {
-    const char *host = x->run->cfg.local_host ? x->run->cfg.local_host : "127.0.0.1";
-    cmx_err err = cmx_net_resolve(host, x->run->cfg.local_port, &x->addresses);
+    close_local(x, s, false);
+    x->address = x->address->ai_next;
+    try_addresses(x, s, err);
+}
 
-    x->state = RELAY_CONNECTING;
-    x->address = x->addresses;
+/* The look-up of the service's name may have ended. */
+static void settle_lookup(struct relay *x, struct session *s)
+{
+    struct run *r = x->run;
+    const struct addrinfo *list;
+    cmx_err err = r->lookup ? cmx_lookup_result(r->lookup, &list) : CMX_EDNS; /* none: no memory to repeat it */
+
+    if (err == CMX_EAGAIN && !cmx_session_past(s, x->deadline_ms))
+        return;
+    if (err == CMX_EAGAIN)
+        cmx_log_limited(CMX_LOG_WARN, TAG, "%s: name servers did not answer for %.64s within %u s", r->cfg.name,
+                        service_host(r), r->cfg.connect_timeout_s);
+    if (err) {
+        service_refused(x, s, CMX_EDNS);
+        return;
+    }
+    x->lookup = cmx_lookup_hold(r->lookup);
+    x->address = list;
+    cmx_relay_state_set_phase(x, RELAY_CONNECTING, "address known");
+    try_addresses(x, s, CMX_EDNS);
+}
+
+static void connect_service(struct relay *x, struct session *s, const char *event)
+{
+    struct run *r = x->run;
+    cmx_err err = CMX_OK;
+
+    if (!cmx_originator_allowed(&x->originator, r->cfg.allow_from) ||
+        (r->cfg.peer == CMX_PEER_MIRROR && !cmx_originator_is_identity(&x->originator))) {
+        cmx_log_limited(CMX_LOG_WARN, TAG, "%s: connection from %s refused by allow_from or peer", r->cfg.name,
+                        x->from);
+        relay_refused(x, s, CMX_EPERM);
+        return;
+    }
+    cmx_relay_state_set_phase(x, RELAY_LOOKUP, event);
+    x->deadline_ms = cmx_session_in(s, r->cfg.connect_timeout_s);
+    if (!r->lookup || !cmx_lookup_is_fresh(r->lookup, s->now_ms)) {
+        cmx_lookup_release(r->lookup);
+        err = cmx_lookup_start(&r->lookup, service_host(r), r->cfg.local_port, &s->engine->hooks);
+    }
     if (err)
         service_refused(x, s, err);
     else
-        try_addresses(x, s);
+        settle_lookup(x, s);
 }
 
 static void connect_result(struct relay *x, struct session *s)
 {
     cmx_err err = cmx_net_connected(x->fd);
 
-    if (!err) {
-        service_connected(x, s);
-        return;
-    }
-    drop_socket(x, s);
-    x->address = x->address->ai_next;
-    if (x->address)
-        try_addresses(x, s);
+    if (err)
+        address_failed(x, s, err);
     else
-        service_refused(x, s, err);
+        service_connected(x, s);
 }
 
-/* One that only waits for the gateway's close is no connection any more, but not free of cost: as many again. */
+/* Relays waiting for the gateway's CLOSE no longer count as connections but still use memory: allow max_connections of
+ * them. */
 static bool has_place(struct run *r, unsigned extra)
 {
     const unsigned max = r->cfg.max_connections + extra;
@@ -211,195 +260,316 @@ static bool has_place(struct run *r, unsigned extra)
     return r->live.relays_open < max && !r->pressed;
 }
 
-void cmx_relay_reverse(struct session *s, struct run *r, struct cmx_ssh_open *o)
+size_t cmx_relay_heap_floor(const struct session *s, const struct run *r)
+{
+    return r->cfg.high_bw && atomic_load(&s->engine->updating) ? CMX_RELAY_HEAP_UPDATE : CMX_RELAY_HEAP_FLOOR;
+}
+
+static bool has_memory(const struct session *s, const struct run *r)
+{
+    const size_t heap = cmx_port_heap_free();
+
+    if (heap >= cmx_relay_heap_floor(s, r))
+        return true;
+    cmx_log_limited(CMX_LOG_WARN, TAG, "%s: connection refused: %u bytes of heap are free", r->cfg.name,
+                    (unsigned)heap);
+    return false;
+}
+
+void cmx_relay_accept_channel(struct session *s, struct run *r, struct cmx_ssh_open *o)
 {
     bool tentative = cmx_probe_is_out(r);
-    bool place = has_place(r, tentative); /* a probe must not be refused for want of one */
-    struct relay *x = place ? relay_new(s, r, tentative ? RELAY_TENTATIVE : RELAY_CONNECTING) : NULL;
+    bool place = has_place(r, tentative); /* max_connections must not keep the probe out */
+    struct relay *x = NULL;
 
+    if (place && has_memory(s, r))
+        x = cmx_relay_state_new(s, r, tentative ? RELAY_TENTATIVE : RELAY_LOOKUP);
     if (!x) {
-        cmx_module_log(CMX_LOG_WARN | TAG, "%s: connection from %.46s refused: %u open", r->cfg.name,
-                       cmx_ssh_open_originator(o), r->live.relays_open);
-        cmx_relay_tell_refused(s, r, cmx_ssh_open_originator(o), place ? CMX_ENOMEM : CMX_EBUSY);
+        if (!place)
+            cmx_log_limited(CMX_LOG_WARN, TAG, "%s: connection from %.46s refused: %u are open", r->cfg.name,
+                            cmx_ssh_open_originator(o), r->live.relays_open);
+        cmx_relay_event_refused(s, r, cmx_ssh_open_originator(o), place ? CMX_ENOMEM : CMX_EBUSY);
         cmx_ssh_refuse(o);
         return;
     }
     snprintf(x->from, sizeof x->from, "%s", cmx_ssh_open_originator(o));
+    cmx_originator_read(&x->originator, cmx_ssh_open_originator(o), cmx_ssh_open_originator_port(o));
     if (!tentative) {
         x->open = o;
-        connect_service(x, s);
+        connect_service(x, s, "accepted");
         return;
     }
     x->deadline_ms = s->now_ms + TENTATIVE_MS;
-    if (cmx_ssh_accept(o, &cmx_relay_handlers, x, &x->channel))
+    if (cmx_ssh_accept(o, &cmx_relay_flow_handlers, x, &x->channel))
         finish(x, s, CMX_ECLOSED);
 }
 
-void cmx_relay_direct(struct session *s, struct run *r, int fd, const struct sockaddr_storage *peer)
+void cmx_relay_accept_local(struct session *s, struct run *r, int fd, const struct sockaddr_storage *peer)
 {
     bool place = has_place(r, 0);
-    struct relay *x = place ? relay_new(s, r, RELAY_OPENING) : NULL;
+    struct relay *x = place && has_memory(s, r) ? cmx_relay_state_new(s, r, RELAY_OPENING) : NULL;
     char from[sizeof x->from];
 
-    cmx_net_text(peer, from, sizeof from);
+    cmx_net_text(peer, from);
     if (!x) {
-        cmx_relay_tell_refused(s, r, from, place ? CMX_ENOMEM : CMX_EBUSY);
+        cmx_relay_event_refused(s, r, from, place ? CMX_ENOMEM : CMX_EBUSY);
         cmx_net_abort(fd);
         return;
     }
     memcpy(x->from, from, sizeof x->from);
     x->fd = fd;
-    if (cmx_ssh_channel_new(s->ssh, &cmx_relay_handlers, x, &x->channel))
-        refused(x, s, CMX_ENOMEM);
+    if (cmx_ssh_channel_new(s->ssh, &cmx_relay_flow_handlers, x, &x->channel))
+        relay_refused(x, s, CMX_ENOMEM);
 }
 
-/* ---- life ---- */
+/* ---- events of the local socket ---- */
 
-short cmx_relay_events(const struct relay *x, const struct session *s)
+static short events_open(const struct relay *x, const struct session *s)
 {
     short events = 0;
 
-    if (x->state == RELAY_CONNECTING)
-        return POLLOUT;
-    if (x->state != RELAY_OPEN)
-        return 0;
-    if (x->local_blocked)
+    if (cmx_relay_state_has_backlog(x))
         events |= POLLOUT;
-    if (!x->local_eof && !x->held && !x->remote_closed && !cmx_ssh_wants_write(s->ssh) &&
+    if (x->to_gateway == HALF_OPEN && !x->held && !cmx_ssh_wants_write(s->ssh) &&
         cmx_ssh_channel_window(x->channel) > 0)
         events |= POLLIN;
     return events;
 }
 
-cmx_err cmx_relay_ready(struct relay *x, struct session *s, short revents)
+short cmx_relay_events(const struct relay *x, const struct session *s)
+{
+    switch (x->phase) {
+    case RELAY_CONNECTING:
+        return POLLOUT;
+    case RELAY_OPEN:
+        return events_open(x, s);
+    case RELAY_TENTATIVE:
+    case RELAY_TOKEN:
+    case RELAY_LOOKUP:
+    case RELAY_OPENING:
+    case RELAY_UNWANTED:
+    case RELAY_CLOSING:
+    case RELAY_DEAD:
+        break;
+    }
+    return 0;
+}
+
+static cmx_err ready_open(struct relay *x, struct session *s, short revents)
 {
     short wanted = s->polls[x->poll_index].events;
 
-    if (x->state == RELAY_CONNECTING) {
-        connect_result(x, s);
-        return CMX_OK;
-    }
-    if (x->state != RELAY_OPEN)
-        return CMX_OK;
-    if (revents & (POLLOUT | POLLERR | POLLHUP) && x->local_blocked) {
+    if (revents & (POLLOUT | POLLERR | POLLHUP) && cmx_relay_state_has_backlog(x)) {
         x->active_ms = s->now_ms;
-        cmx_relay_drain(x);
+        cmx_relay_flow_drain(x);
     }
     if (!(wanted & POLLIN) || !(revents & (POLLIN | POLLERR | POLLHUP)) || x->failed || cmx_ssh_wants_write(s->ssh))
         return CMX_OK;
     x->active_ms = s->now_ms;
-    return cmx_relay_pump(x, s);
+    return cmx_relay_flow_pump(x, s);
 }
 
-static cmx_err settle_opening(struct relay *x, struct session *s)
+cmx_err cmx_relay_ready(struct relay *x, struct session *s, short revents)
 {
-    cmx_err err = cmx_ssh_channel_connect(x->channel, x->run->cfg.remote_host, x->run->cfg.remote_port);
-
-    if (err == CMX_EAGAIN)
-        return CMX_OK;
-    if (!err && x->failed)
-        finish(x, s, x->failed);
-    else if (!err)
-        became_open(x, s);
-    if (!err || err == CMX_ECLOSED)
-        return err;
-    cmx_module_log(CMX_LOG_WARN | TAG, "%s: gateway %s %.64s port %u", x->run->cfg.name,
-                   err == CMX_EPERM ? "does not permit" : "cannot reach", x->run->cfg.remote_host,
-                   (unsigned)x->run->cfg.remote_port);
-    cmx_ssh_channel_free(x->channel);
-    x->channel = NULL;
-    refused(x, s, err);
-    return CMX_OK;
-}
-
-static cmx_err settle_tentative(struct relay *x, struct session *s)
-{
-    if (x->settled_probe || (x->remote_closed && x->backlog == 0))
-        finish(x, s, CMX_ECLOSED);
-    else if (cmx_session_past(s, x->deadline_ms))
-        connect_service(x, s);
-    return CMX_OK;
-}
-
-/* When the connection has been idle for too long. A byte that came during this turn is newer than the turn. */
-CMX_SMALL static uint64_t idle_at(const struct relay *x)
-{
-    const unsigned idle_s = x->run->cfg.idle_timeout_s;
-
-    return idle_s ? x->active_ms + idle_s * 1000ull : UINT64_MAX;
-}
-
-static cmx_err settle_open(struct relay *x, struct session *s)
-{
-    bool delivered = x->backlog == 0 && !x->spill;
-    cmx_err err = CMX_OK;
-
-    if (x->held && !cmx_ssh_wants_write(s->ssh))
-        err = cmx_relay_send_held(x);
-    if (err)
-        return err;
-    if (x->failed || cmx_session_past(s, idle_at(x))) {
-        finish(x, s, x->failed ? x->failed : CMX_ETIMEOUT);
-        return CMX_OK;
-    }
-    if (x->remote_eof && delivered && !x->local_shut) {
-        shutdown(x->fd, SHUT_WR);
-        x->local_shut = true;
-    }
-    if (x->local_eof && !x->held && !x->eof_sent) {
-        err = cmx_ssh_channel_send_eof(x->channel);
-        x->eof_sent = true;
-    }
-    if (x->remote_closed && delivered) {
-        /* A close while the device still had something to say is told as a broken connection; one without an end of
-         * file is one for the service too. */
-        if (!x->eof_sent)
-            cmx_relay_tell_closed(x, s, CMX_ECLOSED);
-        finish(x, s, x->remote_eof ? CMX_OK : CMX_ECLOSED);
-    } else if (x->eof_sent && x->local_shut) {
-        finish(x, s, CMX_OK);
-    }
-    return err;
-}
-
-cmx_err cmx_relay_settle(struct relay *x, struct session *s)
-{
-    if (x->overflow)
-        return CMX_EPROTO;
-    switch (x->state) {
-    case RELAY_TENTATIVE:
-        return settle_tentative(x, s);
+    switch (x->phase) {
     case RELAY_CONNECTING:
-        if (cmx_session_past(s, x->deadline_ms))
-            service_refused(x, s, CMX_ETIMEOUT);
+        connect_result(x, s);
         return CMX_OK;
-    case RELAY_OPENING:
-        return settle_opening(x, s);
     case RELAY_OPEN:
-        return settle_open(x, s);
+        return ready_open(x, s, revents);
+    case RELAY_TENTATIVE:
+    case RELAY_TOKEN:
+    case RELAY_LOOKUP:
+    case RELAY_OPENING:
+    case RELAY_UNWANTED:
     case RELAY_CLOSING:
-        if (x->remote_closed)
-            x->state = RELAY_DEAD;
-        else if (x->run->pressed && cmx_session_past(s, x->deadline_ms))
-            return CMX_EPROTO;
-        return CMX_OK;
     case RELAY_DEAD:
         break;
     }
     return CMX_OK;
 }
 
-uint64_t cmx_relay_due(const struct relay *x)
+/* ---- progress without waiting ---- */
+
+static void settle_tentative(struct relay *x, struct session *s)
 {
-    switch (x->state) {
+    if (x->close_received && x->backlog == 0)
+        finish(x, s, CMX_ECLOSED);
+    else if (cmx_session_past(s, x->deadline_ms))
+        connect_service(x, s, "not the probe");
+}
+
+/* Direct: the gateway may have answered the channel open. */
+static cmx_err settle_opening(struct relay *x, struct session *s)
+{
+    const struct cmx_context *c = &x->run->cfg;
+    cmx_err err = cmx_ssh_channel_connect(x->channel, c->remote_host, c->remote_port);
+
+    if (err == CMX_EAGAIN)
+        return CMX_OK;
+    if (err == CMX_ECLOSED)
+        return err;
+    if (err) { /* refused: the channel never was open, so no CLOSE may be sent */
+        cmx_ssh_channel_free(x->channel);
+        x->channel = NULL;
+    }
+    if (x->phase == RELAY_UNWANTED) {
+        finish(x, s, CMX_ECLOSED);
+    } else if (err) {
+        cmx_log_limited(CMX_LOG_WARN, TAG, "%s: gateway %s %.64s port %u", c->name,
+                        err == CMX_EPERM ? "does not permit" : "cannot reach", c->remote_host,
+                        (unsigned)c->remote_port);
+        relay_refused(x, s, err);
+    } else {
+        relay_opened(x, s, "gateway opened the channel");
+    }
+    return CMX_OK;
+}
+
+/* When the connection has been idle for too long. A byte that came during this turn is newer than the turn. */
+static uint64_t idle_at(const struct relay *x)
+{
+    const unsigned idle_s = x->run->cfg.idle_timeout_s;
+
+    return idle_s ? x->active_ms + idle_s * 1000ull : UINT64_MAX;
+}
+
+/* The gateway has got all bytes of the local socket: send EOF. */
+static cmx_err settle_to_gateway(struct relay *x)
+{
+    cmx_err err = CMX_OK;
+
+    switch (x->to_gateway) {
+    case HALF_DRAIN:
+        if (!x->held) {
+            err = cmx_ssh_channel_send_eof(x->channel);
+            cmx_relay_state_set_to_gateway(x, HALF_SHUT, "drained");
+        }
+        break;
+    case HALF_OPEN:
+    case HALF_SHUT:
+        break;
+    }
+    return err;
+}
+
+/* The local socket has got all bytes of the gateway: shut it down. */
+static void settle_to_local(struct relay *x)
+{
+    switch (x->to_local) {
+    case HALF_DRAIN:
+        if (!cmx_relay_state_has_backlog(x)) {
+            if (x->end != END_BROKEN) /* if so, it is reset instead */
+                shutdown(x->fd, SHUT_WR);
+            cmx_relay_state_set_to_local(x, HALF_SHUT, "drained");
+        }
+        break;
+    case HALF_OPEN:
+    case HALF_SHUT:
+        break;
+    }
+}
+
+/* Both directions are shut. */
+static void finish_shut(struct relay *x, struct session *s)
+{
+    switch (x->end) {
+    case END_IN_ORDER:
+        finish(x, s, CMX_OK);
+        break;
+    case END_CUT: /* the client broke it off; the service got everything, so it sees an orderly end */
+        cmx_relay_event_closed(x, s, CMX_ECLOSED);
+        finish(x, s, CMX_OK);
+        break;
+    case END_BROKEN:
+        finish(x, s, CMX_ECLOSED);
+        break;
+    }
+}
+
+static cmx_err settle_open(struct relay *x, struct session *s)
+{
+    cmx_err err = CMX_OK;
+
+    if (x->held && !cmx_ssh_wants_write(s->ssh))
+        err = cmx_relay_flow_send_held(x);
+    if (err)
+        return err;
+    if (x->failed || cmx_session_past(s, idle_at(x))) {
+        finish(x, s, x->failed ? x->failed : CMX_ETIMEOUT);
+        return CMX_OK;
+    }
+    err = settle_to_gateway(x);
+    if (err)
+        return err;
+    settle_to_local(x);
+    if (x->to_local == HALF_SHUT && x->to_gateway == HALF_SHUT)
+        finish_shut(x, s);
+    else
+        cmx_relay_state_log_stall(x, s);
+    return CMX_OK;
+}
+
+static cmx_err settle_closing(struct relay *x, const struct session *s)
+{
+    if (x->close_received)
+        cmx_relay_state_set_phase(x, RELAY_DEAD, "gateway's CLOSE");
+    else if (x->run->pressed && cmx_session_past(s, x->deadline_ms))
+        return CMX_EPROTO; /* its place is needed */
+    return CMX_OK;
+}
+
+cmx_err cmx_relay_settle(struct relay *x, struct session *s)
+{
+    switch (x->phase) {
+    case RELAY_TENTATIVE:
+        settle_tentative(x, s);
+        break;
+    case RELAY_TOKEN:
+        finish(x, s, CMX_ECLOSED);
+        break;
+    case RELAY_LOOKUP:
+        settle_lookup(x, s);
+        break;
+    case RELAY_CONNECTING:
+        if (cmx_session_past(s, x->deadline_ms))
+            address_failed(x, s, CMX_ETIMEOUT);
+        break;
+    case RELAY_OPENING:
+    case RELAY_UNWANTED:
+        return settle_opening(x, s);
+    case RELAY_OPEN:
+        return settle_open(x, s);
+    case RELAY_CLOSING:
+        return settle_closing(x, s);
+    case RELAY_DEAD:
+        break;
+    }
+    return CMX_OK;
+}
+
+static uint64_t lookup_due(const struct relay *x, const struct session *s)
+{
+    uint64_t at = x->run->lookup ? cmx_lookup_due(x->run->lookup, s->now_ms) : s->now_ms;
+
+    return at < x->deadline_ms ? at : x->deadline_ms;
+}
+
+uint64_t cmx_relay_due(const struct relay *x, const struct session *s)
+{
+    switch (x->phase) {
     case RELAY_TENTATIVE:
     case RELAY_CONNECTING:
         return x->deadline_ms;
+    case RELAY_LOOKUP:
+        return lookup_due(x, s);
     case RELAY_CLOSING:
         return x->run->pressed ? x->deadline_ms : UINT64_MAX;
     case RELAY_OPEN:
         return idle_at(x);
+    case RELAY_TOKEN:
     case RELAY_OPENING:
+    case RELAY_UNWANTED:
     case RELAY_DEAD:
         break;
     }

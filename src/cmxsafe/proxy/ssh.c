@@ -8,40 +8,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cmxsafe/core/log.h"
+#include "cmxsafe/core/base64.h"
 #include "cmxsafe/core/mem.h"
-#include "cmxsafe/core/secret.h"
-#include "cmxsafe/port/crypto.h"
-#include "cmxsafe/proxy/limits.h"
-#include "cmxsafe/proxy/pin.h"
+#include "cmxsafe/proxy/proxy_limits.h"
 #include "cmxsafe/proxy/ssh_auth.h"
 #include "cmxsafe/proxy/ssh_id.h"
+#include "cmxsafe/proxy/ssh_options.h"
 
-/* RFC 8731, RFC 5656: what every server of the last ten years has, cheapest first on a small CPU (under 6 KB of stack).
- */
-static const char kex[] = "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,"
-                          "diffie-hellman-group16-sha512";
-static const char ciphers_aes_first[] =
-    "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes256-ctr";
-static const char ciphers_chacha_first[] =
-    "chacha20-poly1305@openssh.com,aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes256-ctr";
-
-/* By cmx_hostkey_type. RSA with SHA-2 only (RFC 8332). */
-static const char *const hostkey_names[CMX_HOSTKEY_TYPES] = {
-    "ssh-ed25519",
-    "ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521",
-    "rsa-sha2-512,rsa-sha2-256",
-};
-
-/* What a gateway with several host keys is asked for first. libssh's Ed25519 takes 12 KB of stack, ECDSA by a device's
- * crypto library under 10: there it comes first (pin that key), and the other only when no pin fits. */
-#ifdef CMX_DEVICE_PROFILE
-static const uint8_t hostkey_order[] = {CMX_HOSTKEY_ECDSA, CMX_HOSTKEY_ED25519, CMX_HOSTKEY_RSA};
-#else
-static const uint8_t hostkey_order[] = {CMX_HOSTKEY_ED25519, CMX_HOSTKEY_ECDSA, CMX_HOSTKEY_RSA};
-#endif
-
-#define READS_PER_PROCESS 16 /* then local sockets get their turn */
+#define READS_PER_PROCESS 16 /* after that, local sockets are served */
 
 struct cmx_ssh {
     ssh_session session;
@@ -49,9 +23,10 @@ struct cmx_ssh {
     const struct cmx_gateway *gateway;
     int fd;
     bool taken;       /* libssh owns fd */
-    bool established; /* the handshake is through */
+    bool established; /* the handshake is complete */
     bool ping_sent;
-    unsigned unread; /* answers made since the peer last had taken all */
+    bool overrun;    /* the peer sent far more than a window permits */
+    unsigned unread; /* answers queued since the SSH socket last took everything */
     struct cmx_ssh_auth auth;
     struct ssh_counter_struct counter; /* bytes */
     struct ssh_counter_struct packets;
@@ -64,7 +39,9 @@ struct cmx_ssh_open {
 };
 
 struct cmx_ssh_channel {
+    struct cmx_ssh *ssh;
     ssh_channel channel;
+    bool close_sent;
     const struct cmx_ssh_handlers *handlers;
     void *arg;
     struct ssh_channel_callbacks_struct callbacks;
@@ -92,7 +69,7 @@ uint64_t cmx_ssh_received(const struct cmx_ssh *s)
 
 bool cmx_ssh_wants_write(const struct cmx_ssh *s)
 {
-    /* Once the session stands, what is buffered counts. libssh leaves POLLOUT set while bytes keep coming in, so that
+    /* Once the session is up, buffered bytes are what counts. libssh leaves POLLOUT set while bytes keep coming in, so
      * its poll flags would say that the socket is full for as long as the peer sends. */
     int flags = s->established ? ssh_get_status(s->session) : ssh_get_poll_flags(s->session);
 
@@ -100,68 +77,6 @@ bool cmx_ssh_wants_write(const struct cmx_ssh *s)
 }
 
 /* ---- set-up ---- */
-
-struct option {
-    enum ssh_options_e type;
-    const void *value;
-};
-
-/* No file of the machine is read: neither ssh_config nor known_hosts. Without a directory libssh looks for HOME. The
- * MACs are libssh's own choice, SHA-2 alone, encrypt-then-MAC first. */
-static const int no = 0;
-static const struct option always[] = {
-    {SSH_OPTIONS_PROCESS_CONFIG, &no},     {SSH_OPTIONS_SSH_DIR, "/"},
-    {SSH_OPTIONS_KNOWNHOSTS, "/dev/null"}, {SSH_OPTIONS_GLOBAL_KNOWNHOSTS, "/dev/null"},
-    {SSH_OPTIONS_KEY_EXCHANGE, kex},       {SSH_OPTIONS_COMPRESSION, "no"},
-};
-
-static cmx_err set_options(ssh_session session, const struct option *o, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (o[i].value && ssh_options_set(session, o[i].type, o[i].value) != SSH_OK) {
-            cmx_module_log(CMX_LOG_ERROR | CMX_LOG_PROXY, "libssh refuses option %d: %s", (int)o[i].type,
-                           ssh_get_error(session));
-            return CMX_EINVAL;
-        }
-    return CMX_OK;
-}
-
-static void join_hostkeys(char *out, size_t cap, unsigned types)
-{
-    struct cmx_buf b;
-
-    cmx_buf_init(&b, out, cap - 1);
-    for (unsigned i = 0; i < CMX_HOSTKEY_TYPES; i++)
-        if (types & 1u << hostkey_order[i])
-            if (cmx_buf_put_str(&b, cmx_buf_len(&b) ? "," : "") || cmx_buf_put_str(&b, hostkey_names[hostkey_order[i]]))
-                break; /* cannot be: cap holds all of them */
-    out[cmx_buf_len(&b)] = 0;
-}
-
-static cmx_err configure(struct cmx_ssh *s, unsigned types, int fd)
-{
-    const struct cmx_gateway *g = s->gateway;
-    const char *ciphers = g->ciphers ? g->ciphers : cmx_crypto_fast_aes() ? ciphers_aes_first : ciphers_chacha_first;
-    char hostkeys[128];
-    unsigned port = g->port;
-    long timeout_s = (long)g->login_timeout_s;
-    cmx_err err;
-    const struct option options[] = {
-        {SSH_OPTIONS_HOST, g->host},
-        {SSH_OPTIONS_PORT, &port},
-        {SSH_OPTIONS_USER, g->user},
-        {SSH_OPTIONS_TIMEOUT, &timeout_s},
-        {SSH_OPTIONS_HOSTKEYS, hostkeys},
-        {SSH_OPTIONS_CIPHERS_C_S, ciphers},
-        {SSH_OPTIONS_CIPHERS_S_C, ciphers},
-        {SSH_OPTIONS_REKEY_DATA, g->rekey_bytes ? &g->rekey_bytes : NULL},
-        {SSH_OPTIONS_FD, &fd},
-    };
-
-    join_hostkeys(hostkeys, sizeof hostkeys, types);
-    err = set_options(s->session, always, sizeof always / sizeof always[0]);
-    return err ? err : set_options(s->session, options, sizeof options / sizeof options[0]);
-}
 
 cmx_err cmx_ssh_new(struct cmx_ssh **out, const struct cmx_gateway *gateway, unsigned types, int fd)
 {
@@ -179,7 +94,9 @@ cmx_err cmx_ssh_new(struct cmx_ssh **out, const struct cmx_gateway *gateway, uns
     s->session = ssh_new();
     s->event = ssh_event_new();
     if (s->session && s->event)
-        err = configure(s, types, fd);
+        err = cmx_ssh_options_set(s->session, gateway, types);
+    if (!err && ssh_options_set(s->session, SSH_OPTIONS_FD, &fd) != SSH_OK)
+        err = CMX_EINVAL;
     if (err) {
         cmx_ssh_free(s);
         return err;
@@ -208,7 +125,8 @@ void cmx_ssh_free(struct cmx_ssh *s)
         ssh_event_free(s->event);
     if (s->session) {
         if (s->taken) {
-            /* libssh closes no descriptor that came by this option: take it back, which counts as an error. */
+            /* libssh does not close a descriptor that it got by this option. Taking it back makes it do so; the call
+             * reports an error. */
             (void)ssh_options_set(s->session, SSH_OPTIONS_FD, NULL);
             ssh_disconnect(s->session);
         }
@@ -222,8 +140,8 @@ void cmx_ssh_free(struct cmx_ssh *s)
 
 /* ---- login ---- */
 
-/* The gateway has no algorithm of ours, such as a host key of a type that was asked for. Both sides close then, so that
- * only libssh's text tells it from a gateway that went away. */
+/* Whether both sides have no algorithm in common, such as a type of host key. Both close the connection then; only
+ * libssh's message distinguishes it from a gateway that went away. */
 static bool nothing_in_common(ssh_session session)
 {
     return strstr(ssh_get_error(session), "no match for method") != NULL;
@@ -245,7 +163,7 @@ cmx_err cmx_ssh_handshake(struct cmx_ssh *s)
         return CMX_EAGAIN;
     if (rc != SSH_OK)
         return ssh_get_fd(s->session) < 0 && !nothing_in_common(s->session) ? CMX_ECLOSED : CMX_EPROTO;
-    /* libssh made the socket blocking when it saw it connected; a send that blocks would stop every relay. */
+    /* libssh makes the socket blocking when it is connected; a blocking send would stop every relay. */
     flags = fcntl(s->fd, F_GETFL, 0);
     if (flags < 0 || fcntl(s->fd, F_SETFL, flags | O_NONBLOCK) < 0)
         return CMX_EIO;
@@ -272,7 +190,7 @@ cmx_err cmx_ssh_host_key(struct cmx_ssh *s, uint8_t digest[32], const char **typ
     return err;
 }
 
-cmx_err cmx_ssh_auth(struct cmx_ssh *s)
+cmx_err cmx_ssh_authenticate(struct cmx_ssh *s)
 {
     return cmx_ssh_auth_step(&s->auth, s->session, s->gateway, &s->id);
 }
@@ -282,13 +200,25 @@ const char *cmx_ssh_auth_trouble(const struct cmx_ssh *s)
     return s->auth.trouble;
 }
 
+const char *cmx_ssh_key_exchange(const struct cmx_ssh *s)
+{
+    return ssh_get_kex_algo(s->session);
+}
+
 size_t cmx_ssh_session_id(const struct cmx_ssh *s, uint8_t out[CMX_PROXY_SESSION_ID_MAX])
 {
     memcpy(out, s->id.id, s->id.len);
     return s->id.len;
 }
 
-/* Does the peer ask, and not read the answers? before: packets that had been made before the last ones came in. */
+cmx_err cmx_ssh_login_key(const struct cmx_ssh *s, uint8_t *out, size_t cap, size_t *len)
+{
+    const char *text = s->auth.public_half;
+
+    return text ? cmx_base64_decode(out, cap, text, strlen(text), len) : CMX_ENOKEY;
+}
+
+/* Whether the peer sends requests without reading the answers. before: packets sent before the last read. */
 static bool is_flooded(struct cmx_ssh *s, uint64_t before)
 {
     s->unread = cmx_ssh_wants_write(s) ? s->unread + (unsigned)(s->packets.out_packets - before) : 0;
@@ -307,7 +237,7 @@ cmx_err cmx_ssh_process(struct cmx_ssh *s)
         rc = ssh_event_dopoll(s->event, 0);
         if (rc == SSH_ERROR)
             return CMX_ECLOSED;
-        if (is_flooded(s, packets))
+        if (s->overrun || is_flooded(s, packets))
             return CMX_EPROTO;
         if (rc == SSH_AGAIN || s->counter.in_bytes - before < CMX_SSH_READ)
             break;
@@ -347,8 +277,8 @@ cmx_err cmx_ssh_keepalive(struct cmx_ssh *s)
         s->ping_sent = true;
         return ssh_send_keepalive(s->session) == SSH_OK ? CMX_EAGAIN : CMX_ECLOSED;
     }
-    /* ssh_send_keepalive does not tell whether the answer has come. While a global request is pending, any other one
-     * sends nothing and reports on the pending one. */
+    /* ssh_send_keepalive does not report whether the answer has come. While a global request is pending, any other
+     * request sends nothing and reports on the pending one. */
     err = request_result(s, ssh_channel_cancel_forward(s->session, "localhost", 0));
     if (err != CMX_EAGAIN)
         s->ping_sent = false;
@@ -363,7 +293,13 @@ static int on_data(ssh_session session, ssh_channel channel, void *data, uint32_
 
     (void)session;
     (void)channel;
-    if (is_stderr) /* a forwarded connection has no second stream (RFC 4254 section 7.2) */
+    if (len > CMX_RELAY_BACKLOG_MAX)
+        c->ssh->overrun = true;
+    /* libssh answers consumed bytes with WINDOW_ADJUST, which must not follow our CLOSE (RFC 4254 section 5.3). Bytes
+     * that arrive after it stay in libssh, at most one window, until the channel is freed. */
+    if (c->close_sent)
+        return 0;
+    if (is_stderr) /* a forwarded connection has no second stream (RFC 4254 section 7.2): discard it */
         return (int)len;
     return (int)c->handlers->data(c->arg, data, len);
 }
@@ -386,12 +322,13 @@ static void on_close(ssh_session session, ssh_channel channel, void *arg)
     c->handlers->closed(c->arg);
 }
 
-static struct cmx_ssh_channel *wrap(const struct cmx_ssh_handlers *handlers, void *arg)
+static struct cmx_ssh_channel *wrap(struct cmx_ssh *s, const struct cmx_ssh_handlers *handlers, void *arg)
 {
     struct cmx_ssh_channel *c = cmx_mem_alloc(sizeof *c);
 
     if (!c)
         return NULL;
+    c->ssh = s;
     c->handlers = handlers;
     c->arg = arg;
     ssh_callbacks_init(&c->callbacks);
@@ -407,6 +344,8 @@ cmx_err cmx_ssh_next_open(struct cmx_ssh *s, struct cmx_ssh_open **out, unsigned
     ssh_message m;
 
     *out = NULL;
+    if (s->overrun)
+        return CMX_EPROTO;
     while ((m = ssh_message_get(s->session)) != NULL) {
         if (ssh_message_type(m) == SSH_REQUEST_CHANNEL_OPEN && ssh_message_subtype(m) == SSH_CHANNEL_FORWARDED_TCPIP) {
             *out = cmx_mem_alloc(sizeof **out);
@@ -443,6 +382,11 @@ const char *cmx_ssh_open_originator(const struct cmx_ssh_open *o)
     return a ? a : "";
 }
 
+uint32_t cmx_ssh_open_originator_port(const struct cmx_ssh_open *o)
+{
+    return (uint32_t)ssh_message_channel_request_open_originator_port(o->message);
+}
+
 static void open_free(struct cmx_ssh_open *o)
 {
     ssh_message_free(o->message);
@@ -452,7 +396,7 @@ static void open_free(struct cmx_ssh_open *o)
 cmx_err cmx_ssh_accept(struct cmx_ssh_open *o, const struct cmx_ssh_handlers *handlers, void *arg,
                        struct cmx_ssh_channel **out)
 {
-    struct cmx_ssh_channel *c = wrap(handlers, arg);
+    struct cmx_ssh_channel *c = wrap(o->ssh, handlers, arg);
 
     *out = NULL;
     if (!c) {
@@ -478,7 +422,7 @@ void cmx_ssh_refuse(struct cmx_ssh_open *o)
 cmx_err cmx_ssh_channel_new(struct cmx_ssh *s, const struct cmx_ssh_handlers *handlers, void *arg,
                             struct cmx_ssh_channel **out)
 {
-    struct cmx_ssh_channel *c = wrap(handlers, arg);
+    struct cmx_ssh_channel *c = wrap(s, handlers, arg);
 
     *out = NULL;
     if (!c)
@@ -503,7 +447,7 @@ cmx_err cmx_ssh_channel_connect(struct cmx_ssh_channel *c, const char *host, uin
         return CMX_EAGAIN;
     if (!ssh_is_connected(session))
         return CMX_ECLOSED;
-    /* The reason code (RFC 4254 section 5.1) is in libssh's text alone: "... error (1) ..." is administratively
+    /* Only libssh's message has the reason code (RFC 4254 section 5.1): "... error (1) ..." is administratively
      * prohibited. */
     return strstr(ssh_get_error(session), "error (1)") ? CMX_EPERM : CMX_EREFUSED;
 }
@@ -534,6 +478,7 @@ cmx_err cmx_ssh_channel_send_eof(struct cmx_ssh_channel *c)
 void cmx_ssh_channel_close(struct cmx_ssh_channel *c)
 {
     ssh_channel_close(c->channel);
+    c->close_sent = true;
 }
 
 void cmx_ssh_channel_free(struct cmx_ssh_channel *c)

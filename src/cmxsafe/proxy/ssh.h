@@ -1,8 +1,8 @@
-/* ssh.h - the only door to libssh: a non-blocking SSH client session, its global requests and its channels. Decides
- * nothing.
+/* ssh.h - a non-blocking SSH client session, its global requests and its channels, by libssh. Only ssh.c, ssh_auth.c,
+ * ssh_id.c and ssh_options.c include libssh. Makes no decisions.
  *
- * One session belongs to one task. Handlers are called from inside cmx_ssh_* calls and must call none of them: they
- * only note what happened. Written for what Debian's libssh 0.10.6 and LibSSH-ESP32's 0.11.1 both do. */
+ * One session belongs to one task. Handlers are called from inside cmx_ssh_* calls and must call none of them; they
+ * only record what happened. Works with Debian's libssh 0.10.6 and LibSSH-ESP32's 0.11.1. */
 #ifndef CMX_PROXY_SSH_H
 #define CMX_PROXY_SSH_H
 
@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #include "cmxsafe/core/err.h"
-#include "cmxsafe/proxy/proxy.h"
+#include "cmxsafe/proxy/context.h"
 
 struct cmx_ssh;
 struct cmx_ssh_channel;
@@ -19,15 +19,17 @@ struct cmx_ssh_open;
 
 /* ---- a session ---- */
 
-/* Over the connected, non-blocking socket fd, which the session owns from now on, also on failure. types: host key
- * types to offer, a mask of cmx_hostkey_type. gateway is borrowed while the session lives. */
+/* Makes a session over the connected, non-blocking socket fd, and takes fd over, even on failure. types: host key types
+ * to offer, a mask of cmx_hostkey_type. gateway must outlive the session. CMX_ENOMEM; CMX_EINVAL: libssh refuses a
+ * setting. */
 CMX_MUST_USE cmx_err cmx_ssh_new(struct cmx_ssh **out, const struct cmx_gateway *gateway, unsigned types, int fd);
 
-/* How two connected local stream sockets are made; without it no session identifier is learned. */
+/* Sets the function that makes two connected local stream sockets, which are needed to learn the session identifier. */
 typedef cmx_err (*cmx_pair_fn)(void *arg, int fd[2]);
 void cmx_ssh_set_pair(struct cmx_ssh *s, cmx_pair_fn pair, void *arg);
 
-/* Sends a disconnect if the connection stands, closes the socket. All channels must have been freed. NULL is fine. */
+/* Sends a disconnect if the connection is up, and closes the socket. All channels must have been freed. NULL is fine.
+ */
 void cmx_ssh_free(struct cmx_ssh *s);
 
 int cmx_ssh_fd(const struct cmx_ssh *s);
@@ -36,33 +38,41 @@ int cmx_ssh_fd(const struct cmx_ssh *s);
  * CMX_ECLOSED. */
 CMX_MUST_USE cmx_err cmx_ssh_handshake(struct cmx_ssh *s);
 
-/* After CMX_EPROTO: the gateway has no host key of the types that were offered. */
+/* After CMX_EPROTO of the handshake: whether the gateway has no host key of the types that were offered. */
 bool cmx_ssh_no_host_key(const struct cmx_ssh *s);
 
 /* After the handshake: SHA-256 of the gateway's public key blob, and its type's name (static). */
 CMX_MUST_USE cmx_err cmx_ssh_host_key(struct cmx_ssh *s, uint8_t digest[32], const char **type);
 
+/* After the handshake: the name of the key exchange (static), or NULL: not known. */
+const char *cmx_ssh_key_exchange(const struct cmx_ssh *s);
+
 /* Offers the gateway's credentials in order. CMX_EAGAIN as above; CMX_EAUTH: all refused; CMX_ENOKEY: a key cannot be
  * read; CMX_ECLOSED. Must not be called before the host key has been checked. */
-CMX_MUST_USE cmx_err cmx_ssh_auth(struct cmx_ssh *s);
+CMX_MUST_USE cmx_err cmx_ssh_authenticate(struct cmx_ssh *s);
 
-/* After CMX_EAUTH: what the gateway asked that the configuration has no answer to, or NULL. Static. */
+/* After CMX_EAUTH: for what the gateway prompted besides the password, or NULL. Static. */
 const char *cmx_ssh_auth_trouble(const struct cmx_ssh *s);
 
-/* After cmx_ssh_auth, where the gateway wants it: the session identifier; returns its length, 0 if it is not known. */
+/* After cmx_ssh_authenticate, if gateway->want_session_id is set: copies the session identifier and returns its length;
+ * 0: not known. */
 size_t cmx_ssh_session_id(const struct cmx_ssh *s, uint8_t out[CMX_PROXY_SESSION_ID_MAX]);
 
-/* Reads and writes what the socket has and takes without blocking, calling handlers. CMX_ECLOSED: the session has
- * ended. CMX_EPROTO: the peer does not read the answers to its requests. */
+/* After cmx_ssh_authenticate, if gateway->fleet_address is set: the blob (RFC 4253 section 6.6) of the public key that
+ * logged in. CMX_ENOKEY: the login used no key, or there was no memory to keep it. */
+CMX_MUST_USE cmx_err cmx_ssh_login_key(const struct cmx_ssh *s, uint8_t *out, size_t cap, size_t *len);
+
+/* Reads and writes what the socket permits without blocking, and calls handlers. CMX_ECLOSED: the session has ended.
+ * CMX_EPROTO: the peer does not read the answers to its requests, or sends far more than a window permits. */
 CMX_MUST_USE cmx_err cmx_ssh_process(struct cmx_ssh *s);
 
-/* Bytes wait for the socket to become writable. */
+/* Whether bytes wait for the socket to become writable. */
 bool cmx_ssh_wants_write(const struct cmx_ssh *s);
 
-/* Bytes received so far: it grows whenever the peer shows life, and nothing new can be queued while it does not. */
+/* Bytes received so far. While this does not grow, libssh has nothing new for its callers. */
 uint64_t cmx_ssh_received(const struct cmx_ssh *s);
 
-/* libssh's last words, for a log. Borrowed, until the next call. */
+/* libssh's last error message, valid until the next call. */
 const char *cmx_ssh_error_text(struct cmx_ssh *s);
 
 /* ---- global requests (RFC 4254 sections 4 and 7.1): one at a time; after CMX_EAGAIN call the same one again ---- */
@@ -74,43 +84,47 @@ CMX_MUST_USE cmx_err cmx_ssh_keepalive(struct cmx_ssh *s);
 
 /* ---- channels ---- */
 
-struct cmx_ssh_handlers {
-    /* len undelivered bytes of the channel, new ones last; returns how many were taken from the front. */
+struct cmx_ssh_handlers { /* data: all len undelivered bytes of the channel, in order. Returns how many were taken from
+                             the front. */
     size_t (*data)(void *arg, const uint8_t *data, size_t len);
     void (*eof)(void *arg);
     void (*closed)(void *arg); /* the peer sent its close */
 };
 
-/* A connection that the gateway asks us to take (forwarded-tcpip, RFC 4254 section 7.2). Holds the request until accept
- * or refuse. *out NULL: none is waiting. Requests for other channel types are refused in here and counted in *alien. */
+/* Takes the next forwarded connection that the gateway opens (forwarded-tcpip, RFC 4254 section 7.2), to be accepted or
+ * refused. *out is NULL if there is none. Refuses other channel types and counts them in *alien. CMX_EPROTO as above.
+ */
 CMX_MUST_USE cmx_err cmx_ssh_next_open(struct cmx_ssh *s, struct cmx_ssh_open **out, unsigned *alien);
-const char *cmx_ssh_open_address(const struct cmx_ssh_open *o); /* as we asked to listen on; borrowed */
+const char *cmx_ssh_open_address(const struct cmx_ssh_open *o); /* the address of the forward; valid as long as o */
 uint16_t cmx_ssh_open_port(const struct cmx_ssh_open *o);
 const char *cmx_ssh_open_originator(const struct cmx_ssh_open *o); /* untrusted text */
+uint32_t cmx_ssh_open_originator_port(const struct cmx_ssh_open *o);
 
-/* Both consume o. handlers are static; arg is handed to them until the channel is freed. */
+/* Both consume o. handlers must be static; they get arg until the channel is freed. */
 CMX_MUST_USE cmx_err cmx_ssh_accept(struct cmx_ssh_open *o, const struct cmx_ssh_handlers *handlers, void *arg,
                                     struct cmx_ssh_channel **out);
-/* Says SSH_OPEN_ADMINISTRATIVELY_PROHIBITED, the one reason that libssh's public interface can send. */
+/* Sends SSH_OPEN_ADMINISTRATIVELY_PROHIBITED, the only reason that libssh's public interface offers. */
 void cmx_ssh_refuse(struct cmx_ssh_open *o);
 
-/* direct-tcpip (RFC 4254 section 7.2). Then call connect until it is not CMX_EAGAIN. CMX_EREFUSED: the gateway could
- * not connect; CMX_EPERM: it does not permit it. */
+/* Opens a direct-tcpip channel (RFC 4254 section 7.2): call connect until it does not return CMX_EAGAIN. CMX_EREFUSED:
+ * the gateway could not connect; CMX_EPERM: it does not permit it. */
 CMX_MUST_USE cmx_err cmx_ssh_channel_new(struct cmx_ssh *s, const struct cmx_ssh_handlers *handlers, void *arg,
                                          struct cmx_ssh_channel **out);
 CMX_MUST_USE cmx_err cmx_ssh_channel_connect(struct cmx_ssh_channel *c, const char *host, uint16_t port);
 
-/* How many bytes the peer takes now. */
+/* How many bytes the peer's window permits. */
 size_t cmx_ssh_channel_window(const struct cmx_ssh_channel *c);
 
-/* Sends at most len bytes; *sent can be less, also 0 (key re-exchange under way). */
+/* Sends at most len bytes; *sent may be less, even 0 during a key re-exchange. Must not be called once the peer has
+ * closed the channel: libssh reports that like the end of the session. */
 CMX_MUST_USE cmx_err cmx_ssh_channel_write(struct cmx_ssh_channel *c, const uint8_t *data, size_t len, size_t *sent);
 
-/* Takes len bytes that the data handler left. They must be there. */
+/* Reads len bytes that the data handler left. CMX_EPROTO: there are fewer. */
 CMX_MUST_USE cmx_err cmx_ssh_channel_read(struct cmx_ssh_channel *c, uint8_t *out, size_t len);
 
 CMX_MUST_USE cmx_err cmx_ssh_channel_send_eof(struct cmx_ssh_channel *c);
-void cmx_ssh_channel_close(struct cmx_ssh_channel *c); /* sends the close */
-void cmx_ssh_channel_free(struct cmx_ssh_channel *c);  /* no handler is called after this; NULL is fine */
+/* Sends CLOSE. Bytes that arrive later stay in libssh, so that no WINDOW_ADJUST follows it. */
+void cmx_ssh_channel_close(struct cmx_ssh_channel *c);
+void cmx_ssh_channel_free(struct cmx_ssh_channel *c); /* no handler is called after this; NULL is fine */
 
 #endif

@@ -1,11 +1,13 @@
 #include "cmxsafe/proxy/ssh_auth.h"
 
+#include <libssh/libssh.h>
+
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
 
-#define TAG CMX_LOG_PROXY
-#define KEY_TEXT_MAX 4096 /* a private key that key_load writes */
-#define ROUNDS_MAX 8      /* of questions; a server may send some that ask nothing */
+#define TAG "proxy"
+#define KEY_TEXT_MAX 4096 /* bytes of a private key that key_load may write */
+#define ROUNDS_MAX 8      /* keyboard-interactive rounds; a server may send empty ones */
 
 /* ---- keys ---- */
 
@@ -33,68 +35,76 @@ static cmx_err load_key_by_function(struct cmx_ssh_auth *a, const struct cmx_gat
     return err;
 }
 
+static void drop_key(struct cmx_ssh_auth *a)
+{
+    ssh_key_free(a->key);
+    a->key = NULL;
+}
+
 /* ---- the password ---- */
 
-/* Methods that the server said it takes, or 0 before it refused anything. */
-static unsigned methods(ssh_session session)
+/* The methods that the server accepts; 0 until it has refused one. */
+static unsigned accepted_methods(ssh_session session)
 {
     return (unsigned)ssh_userauth_list(session, NULL);
 }
 
-static bool by_password(ssh_session session)
+static bool accepts_password(ssh_session session)
 {
-    return methods(session) == 0 || methods(session) & SSH_AUTH_METHOD_PASSWORD;
+    return accepted_methods(session) == 0 || accepted_methods(session) & SSH_AUTH_METHOD_PASSWORD;
 }
 
-/* Where the other method is offered too it was tried, and to tell the same again would only count as one more attempt.
- */
-static bool by_questions(ssh_session session)
+/* If the server accepts both methods the password was already refused: sending it again would only count as one more
+ * failed attempt. */
+static bool accepts_only_interactive(ssh_session session)
 {
-    return methods(session) & SSH_AUTH_METHOD_INTERACTIVE && !(methods(session) & SSH_AUTH_METHOD_PASSWORD);
+    return accepted_methods(session) & SSH_AUTH_METHOD_INTERACTIVE &&
+           !(accepted_methods(session) & SSH_AUTH_METHOD_PASSWORD);
 }
 
-static bool give_up(struct cmx_ssh_auth *a, const char *trouble)
+static bool end_login(struct cmx_ssh_auth *a, const char *trouble)
 {
     a->trouble = trouble;
     return false;
 }
 
-/* Answers what can be answered. */
-static bool answer(struct cmx_ssh_auth *a, ssh_session session, const char *password)
+/* Answers one round of prompts. Returns false if the login must end. */
+static bool answer_prompts(struct cmx_ssh_auth *a, ssh_session session, const char *password)
 {
     int n = ssh_userauth_kbdint_getnprompts(session);
     char shown = 1;
 
     if (++a->rounds > ROUNDS_MAX)
-        return give_up(a, "without end");
-    if (n == 0) /* RFC 4256 section 3.2: to be answered all the same */
+        return end_login(a, "without end");
+    if (n == 0) /* RFC 4256 section 3.2: a round without prompts needs an answer too */
         return true;
     if (n != 1)
-        return give_up(a, "for more than a password");
+        return end_login(a, "for more than a password");
     if (!ssh_userauth_kbdint_getprompt(session, 0, &shown) || shown)
-        return give_up(a, "for something else than a password");
+        return end_login(a, "for something else than a password");
     if (a->answered)
-        return give_up(a, "again after the password");
+        return end_login(a, "again after the password");
     a->answered = true;
     return ssh_userauth_kbdint_setanswer(session, 0, password) == 0;
 }
 
-CMX_SMALL static int ask_and_answer(struct cmx_ssh_auth *a, ssh_session session, const char *password)
+static int offer_interactive(struct cmx_ssh_auth *a, ssh_session session, const struct cmx_gateway *g)
 {
-    int rc = ssh_userauth_kbdint(session, NULL, NULL);
+    int rc = ssh_userauth_kbdint(session, g->user, NULL);
 
     while (rc == SSH_AUTH_INFO) {
-        if (!answer(a, session, password))
+        if (!answer_prompts(a, session, g->password))
             return SSH_AUTH_ERROR;
-        rc = ssh_userauth_kbdint(session, NULL, NULL);
+        rc = ssh_userauth_kbdint(session, g->user, NULL);
     }
     return rc;
 }
 
-/* ---- in order ---- */
+/* ---- all credentials, in order ---- */
 
-/* Makes credential c ready. CMX_ENOENT: not configured, or the server does not take it. */
-static cmx_err load(struct cmx_ssh_auth *a, ssh_session session, const struct cmx_gateway *g, cmx_credential c)
+/* Loads credential c. CMX_ENOENT: it is not configured, or the server does not accept its method. */
+static cmx_err load_credential(struct cmx_ssh_auth *a, ssh_session session, const struct cmx_gateway *g,
+                               cmx_credential c)
 {
     switch (c) {
     case CMX_CRED_FILE:
@@ -102,37 +112,38 @@ static cmx_err load(struct cmx_ssh_auth *a, ssh_session session, const struct cm
             return CMX_ENOENT;
         if (ssh_pki_import_privkey_file(g->key_file, g->key_passphrase, NULL, NULL, &a->key) == SSH_OK)
             return CMX_OK;
-        cmx_module_log(CMX_LOG_ERROR | TAG, "key file %s: no readable private key", g->key_file);
+        cmx_log(CMX_LOG_ERROR, TAG, "key file %s: not a readable private key", g->key_file);
         return CMX_ENOKEY;
     case CMX_CRED_PEM:
         return g->key_pem ? load_key(a, g, g->key_pem) : CMX_ENOENT;
     case CMX_CRED_LOAD:
         return g->key_load ? load_key_by_function(a, g) : CMX_ENOENT;
     case CMX_CRED_PASSWORD:
-        return g->password && by_password(session) ? CMX_OK : CMX_ENOENT;
+        return g->password && accepts_password(session) ? CMX_OK : CMX_ENOENT;
     case CMX_CRED_INTERACTIVE:
-        return g->password && by_questions(session) ? CMX_OK : CMX_ENOENT;
+        return g->password && accepts_only_interactive(session) ? CMX_OK : CMX_ENOENT;
     case CMX_CRED_END:
         break;
     }
     return CMX_ENOENT;
 }
 
-static int offer(struct cmx_ssh_auth *a, ssh_session session, const struct cmx_gateway *g, struct cmx_ssh_id *id)
+static int offer_credential(struct cmx_ssh_auth *a, ssh_session session, const struct cmx_gateway *g,
+                            struct cmx_ssh_id *id)
 {
     if (a->now == CMX_CRED_PASSWORD)
-        return ssh_userauth_password(session, NULL, g->password);
+        return ssh_userauth_password(session, g->user, g->password);
     if (a->now == CMX_CRED_INTERACTIVE)
-        return ask_and_answer(a, session, g->password);
-    if (g->want_session_id && cmx_ssh_id_ask(id, session, a->key))
+        return offer_interactive(a, session, g);
+    if (g->want_session_id && cmx_ssh_id_learn(id, session, g->user, a->key))
         return SSH_AUTH_AGAIN;
-    return ssh_userauth_publickey(session, NULL, a->key);
+    return ssh_userauth_publickey(session, g->user, a->key);
 }
 
 static bool begin_next(struct cmx_ssh_auth *a, ssh_session session, const struct cmx_gateway *g)
 {
     a->now = a->next++;
-    a->trying = load(a, session, g, a->now) == CMX_OK;
+    a->trying = load_credential(a, session, g, a->now) == CMX_OK;
     return a->trying;
 }
 
@@ -145,13 +156,15 @@ cmx_err cmx_ssh_auth_step(struct cmx_ssh_auth *a, ssh_session session, const str
         if (!a->trying && !begin_next(a, session, gateway))
             continue;
         a->offered_any = true;
-        rc = offer(a, session, gateway, id);
+        rc = offer_credential(a, session, gateway, id);
         if (rc == SSH_AUTH_AGAIN)
             return CMX_EAGAIN;
         a->trying = false;
-        cmx_ssh_auth_free(a);
+        if (rc == SSH_AUTH_SUCCESS && a->key && gateway->fleet_address)
+            (void)ssh_pki_export_pubkey_base64(a->key, &a->public_half); /* NULL without memory: see the header */
+        drop_key(a);
         if (rc == SSH_AUTH_PARTIAL && a->now == CMX_CRED_PASSWORD)
-            a->answered = true; /* what is asked next is a second factor */
+            a->answered = true; /* the next prompt is for a second factor */
         if (rc == SSH_AUTH_SUCCESS)
             return CMX_OK;
         if (rc == SSH_AUTH_ERROR)
@@ -162,6 +175,7 @@ cmx_err cmx_ssh_auth_step(struct cmx_ssh_auth *a, ssh_session session, const str
 
 void cmx_ssh_auth_free(struct cmx_ssh_auth *a)
 {
-    ssh_key_free(a->key);
-    a->key = NULL;
+    drop_key(a);
+    ssh_string_free_char(a->public_half);
+    a->public_half = NULL;
 }

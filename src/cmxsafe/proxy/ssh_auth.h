@@ -1,18 +1,17 @@
-/* ssh_auth.h - offers the gateway's credentials in order: keys, then the password, where one is configured.
+/* ssh_auth.h - authenticates to the gateway: offers the configured keys in order, then the password.
  *
- * The password goes by the method "password" (RFC 4252 section 8), or by "keyboard-interactive" (RFC 4256), which is
- * what a server that asks PAM has by default, if the server says that it takes no other. It answers one question, of
- * one line that is not to be shown, once a login; any other question ends the login, since nobody is there to answer it
- * and a password must not be told to it.
+ * The password goes by the method "password" (RFC 4252 section 8). A server that accepts only "keyboard-interactive"
+ * (RFC 4256), the default of servers that use PAM, gets it that way: this code answers one hidden one-line prompt with
+ * it, once a login. Any other prompt ends the login, because no person can answer it and the password must not be
+ * sent in reply to an unknown question.
  *
  * Internal to ssh.c. */
 #ifndef CMX_PROXY_SSH_AUTH_H
 #define CMX_PROXY_SSH_AUTH_H
 
-#include <libssh/libssh.h>
 #include <stdbool.h>
 
-#include "cmxsafe/proxy/proxy.h"
+#include "cmxsafe/proxy/context.h"
 #include "cmxsafe/proxy/ssh_id.h"
 
 typedef enum {
@@ -27,18 +26,21 @@ typedef enum {
 /* Zero at first. */
 struct cmx_ssh_auth {
     cmx_credential now, next;
-    bool trying; /* `now` is on its way */
-    bool offered_any;
-    ssh_key key;
-    bool answered;       /* the password was asked for and told */
-    unsigned rounds;     /* of questions */
-    const char *trouble; /* what the gateway asks for that ends the login, or NULL; static */
+    bool trying;      /* an attempt with `now` is under way */
+    bool offered_any; /* at least one credential could be loaded */
+    struct ssh_key_struct *key;
+    bool answered;       /* the password has been sent */
+    unsigned rounds;     /* of keyboard-interactive prompts */
+    const char *trouble; /* which prompt of the gateway ended the login; static; or NULL */
+    char *public_half;   /* base64, of the key that logged in, if gateway->fleet_address is set; libssh's; or NULL */
 };
 
-/* One step. CMX_EAGAIN: call again once the session has input. CMX_EAUTH: all were refused, or the gateway asks what
- * nobody can answer; CMX_ENOKEY: there is none that can be read; CMX_ECLOSED. */
-CMX_MUST_USE cmx_err cmx_ssh_auth_step(struct cmx_ssh_auth *a, ssh_session session, const struct cmx_gateway *gateway,
-                                       struct cmx_ssh_id *id);
+/* One step. CMX_EAGAIN: call again once the session has input. CMX_EAUTH: the gateway refused all credentials, or
+ * prompted for something else than the password; CMX_ENOKEY: no credential could be loaded; CMX_ECLOSED. */
+CMX_MUST_USE cmx_err cmx_ssh_auth_step(struct cmx_ssh_auth *a, struct ssh_session_struct *session,
+                                       const struct cmx_gateway *gateway, struct cmx_ssh_id *id);
+
+/* Frees what the login left. */
 void cmx_ssh_auth_free(struct cmx_ssh_auth *a);
 
 #endif

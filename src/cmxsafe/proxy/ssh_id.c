@@ -1,21 +1,22 @@
 #include "cmxsafe/proxy/ssh_id.h"
 
+#include <libssh/libssh.h>
 #include <string.h>
-#include <sys/poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "cmxsafe/core/base64.h"
 #include "cmxsafe/core/buf.h"
 #include "cmxsafe/core/mem.h"
+#include "cmxsafe/port/poll.h"
 #include "cmxsafe/proxy/pin.h"
 
 /* draft-ietf-sshm-ssh-agent, section 5.1. */
 enum { AGENT_FAILURE = 5, AGENT_REQUEST_IDENTITIES = 11, AGENT_IDENTITIES = 12, AGENT_SIGN_REQUEST = 13 };
 
 #define BLOB_MAX CMX_PIN_BLOB_MAX
-#define ASKED_MAX 1536 /* both requests: a blob twice, and the text to be signed around it */
-#define ASKED_MS 1000  /* they are on their way through the device's own stack already */
+#define ASKED_MAX 1536 /* both requests: the key blob twice, and the text to be signed around it */
+#define ASKED_MS 1000  /* the requests have been sent; they only have to pass the device's own stack */
 
 static cmx_err put_string(struct cmx_buf *b, const void *data, size_t len)
 {
@@ -24,7 +25,7 @@ static cmx_err put_string(struct cmx_buf *b, const void *data, size_t len)
     return err ? err : cmx_buf_put(b, data, len);
 }
 
-/* One identity, then a refusal to sign. */
+/* The agent's answers: one identity, then a failure in reply to the signature request. */
 static cmx_err put_answers(struct cmx_buf *b, const uint8_t *blob, size_t len)
 {
     cmx_err err = cmx_buf_put_be32(b, (uint32_t)(1 + 4 + 4 + len + 4));
@@ -53,14 +54,14 @@ static cmx_err public_blob(ssh_key key, uint8_t out[BLOB_MAX], size_t *len)
     return err;
 }
 
-/* On the heap: a device's stack has no room for two RSA keys. */
+/* Allocated on the heap: a device's stack has no room for two RSA keys. */
 struct offer {
     uint8_t blob[BLOB_MAX];
     uint8_t mem[BLOB_MAX + 32];
 };
 
-/* The pair of sockets, with the answers in it; libssh is lent one end. */
-static cmx_err open_with(struct cmx_ssh_id *s, ssh_session session, ssh_key key, struct offer *o)
+/* Makes the pair of sockets, writes the answers into it and gives libssh one end. */
+static cmx_err open_pair(struct cmx_ssh_id *s, ssh_session session, ssh_key key, struct offer *o)
 {
     struct cmx_buf b;
     size_t len = 0;
@@ -87,7 +88,7 @@ static cmx_err open_with(struct cmx_ssh_id *s, ssh_session session, ssh_key key,
 static cmx_err open_agent(struct cmx_ssh_id *s, ssh_session session, ssh_key key)
 {
     struct offer *o = cmx_mem_alloc(sizeof *o);
-    cmx_err err = o ? open_with(s, session, key, o) : CMX_ENOMEM;
+    cmx_err err = o ? open_pair(s, session, key, o) : CMX_ENOMEM;
 
     cmx_mem_free(o);
     return err;
@@ -124,12 +125,13 @@ size_t cmx_ssh_id_parse(const uint8_t *data, size_t len, uint8_t out[CMX_PROXY_S
     return n;
 }
 
-/* libssh's end, so that nothing closes it a second time; the end of what it asked then shows at ours. */
+/* Takes libssh's socket back and closes it, so that libssh does not close it a second time. Our socket then reads the
+ * end of the requests. */
 static void take_back(struct cmx_ssh_id *s, ssh_session session)
 {
     if (s->lent < 0)
         return;
-    (void)ssh_set_agent_socket(session, (socket_t)-1); /* it fails only where there is no agent, and nothing was lent */
+    (void)ssh_set_agent_socket(session, (socket_t)-1); /* fails only without an agent, and then nothing was lent */
     close(s->lent);
     s->lent = -1;
 }
@@ -152,7 +154,7 @@ static void read_requests(struct cmx_ssh_id *s)
     cmx_mem_free(mem);
 }
 
-bool cmx_ssh_id_ask(struct cmx_ssh_id *s, ssh_session session, ssh_key key)
+bool cmx_ssh_id_learn(struct cmx_ssh_id *s, ssh_session session, const char *user, ssh_key key)
 {
     if (s->asked)
         return false;
@@ -160,7 +162,7 @@ bool cmx_ssh_id_ask(struct cmx_ssh_id *s, ssh_session session, ssh_key key)
         s->asked = true;
         return false;
     }
-    if (ssh_userauth_agent(session, NULL) == SSH_AUTH_AGAIN)
+    if (ssh_userauth_agent(session, user) == SSH_AUTH_AGAIN)
         return true;
     take_back(s, session);
     read_requests(s);

@@ -1,40 +1,48 @@
-/* ssh_id.h - learns the SSH session identifier (RFC 4253 section 7.2), for channel binding. libssh does not give it,
- * but an authentication agent is asked to sign a text that begins with it (RFC 4252 section 7). So, before a key is
- * used, an agent of our own offers its public half; asked to sign, it notes the identifier and refuses, and the login
- * goes on with the key itself. It costs one more round trip and nothing in the server's count of attempts: a key that
- * is only asked about is none.
+/* ssh_id.h - learns the SSH session identifier (RFC 4253 section 7.2), which attestation evidence is bound to. libssh
+ * does not export it, but it asks an authentication agent to sign a text that begins with it (RFC 4252 section 7).
+ * Before a key is used, this code therefore plays an agent that offers the key's public half; it reads the identifier
+ * from the signature request, answers with a failure, and the login continues with the key itself. The cost is one
+ * round trip. It is no failed attempt for the server: the server was only asked whether it would accept the key.
  *
- * Internal to ssh.c. Both of the agent's answers are written before libssh asks, so no task serves it, and then that
- * direction is shut down, so libssh cannot wait for more. */
+ * Both answers of the agent are written before libssh asks, so no task has to serve it. That direction is then shut
+ * down, so libssh cannot wait for more.
+ *
+ * Internal to ssh.c. */
 #ifndef CMX_PROXY_SSH_ID_H
 #define CMX_PROXY_SSH_ID_H
 
-#include <libssh/libssh.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "cmxsafe/proxy/proxy.h"
+#include "cmxsafe/proxy/context.h"
 
-/* Zero but for pair at first. */
+/* libssh's types. */
+struct ssh_session_struct;
+struct ssh_key_struct;
+
+/* Zero at first, except pair. */
 struct cmx_ssh_id {
     cmx_err (*pair)(void *arg, int fd[2]);
     void *pair_arg;
-    bool asking; /* both ends are open */
-    bool asked;  /* once is enough, whatever came of it */
-    int fd;      /* the agent's end */
-    int lent;    /* libssh's end */
+    bool asking; /* both sockets are open */
+    bool asked;  /* done: the identifier is learned once a session at most */
+    int fd;      /* the agent's socket */
+    int lent;    /* libssh's socket; -1: taken back */
     size_t len;  /* of id; 0: not known */
     uint8_t id[CMX_PROXY_SESSION_ID_MAX];
 };
 
-/* True: call again once the session has input; false: done, and id is filled if it could be learned. */
-bool cmx_ssh_id_ask(struct cmx_ssh_id *s, ssh_session session, ssh_key key);
-/* Takes libssh's end back, and closes both. */
-void cmx_ssh_id_close(struct cmx_ssh_id *s, ssh_session session);
+/* Returns true if it must be called again once the session has input, false when done. id is then filled if it could
+ * be learned. */
+bool cmx_ssh_id_learn(struct cmx_ssh_id *s, struct ssh_session_struct *session, const char *user,
+                      struct ssh_key_struct *key);
 
-/* Pure: the identifier in what an agent was sent: SSH_AGENTC_REQUEST_IDENTITIES, then SSH_AGENTC_SIGN_REQUEST. Returns
- * its length, 0 if there is none. */
+/* Closes both sockets; libssh no longer knows its own. */
+void cmx_ssh_id_close(struct cmx_ssh_id *s, struct ssh_session_struct *session);
+
+/* Pure. Finds the identifier in the requests sent to an agent: SSH_AGENTC_REQUEST_IDENTITIES, then
+ * SSH_AGENTC_SIGN_REQUEST. Returns its length, 0 if there is none. */
 size_t cmx_ssh_id_parse(const uint8_t *data, size_t len, uint8_t out[CMX_PROXY_SESSION_ID_MAX]);
 
 #endif

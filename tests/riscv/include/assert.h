@@ -1,5 +1,5 @@
-/* What assert is with CONFIG_COMPILER_OPTIMIZATION_ASSERTIONS_SILENT, which examples/esp-idf sets: it stops, and carries no
- * text. No include guard: assert.h may be included again. */
+/* assert as with CONFIG_COMPILER_OPTIMIZATION_ASSERTIONS_SILENT, which examples/esp-idf sets: it aborts without a
+ * message. No include guard: assert.h may be included again. */
 #undef assert
 #define assert(e) ((e) ? (void)0 : __builtin_trap())
 #ifndef static_assert

@@ -1,4 +1,4 @@
-/* lwipopts.h - lwIP as ESP-IDF configures it, as far as types and prototypes go. For compile checks alone. */
+/* lwipopts.h - the part of ESP-IDF's lwIP configuration that affects types and prototypes. For compile checks only. */
 #ifndef CMX_TESTS_LWIPOPTS_H
 #define CMX_TESTS_LWIPOPTS_H
 

@@ -1,9 +1,9 @@
-/* One page, reachable at the gateway alone: curl http://127.0.0.1:8080/ there. Gateway, user, key: idf.py menuconfig,
- * or NVS. */
+/* One page, reachable only at the gateway: curl http://127.0.0.1:8080/ there. Gateway, user, key: idf.py menuconfig, or
+ * NVS. */
 #include "cmxsafe.h"
 #include "cmxsafe/core/log.h"
+#include "cmxsafe/esp/device_esp.h"
 #include "cmxsafe/http/http.h"
-#include "cmxsafe/port/esp/device_esp.h"
 #include "esp_err.h"
 #include "protocol_examples_common.h"
 

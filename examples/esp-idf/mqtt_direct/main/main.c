@@ -5,7 +5,7 @@
 
 #include "cmxsafe.h"
 #include "cmxsafe/core/log.h"
-#include "cmxsafe/port/esp/device_esp.h"
+#include "cmxsafe/esp/device_esp.h"
 #include "esp_err.h"
 #include "mqtt_client.h"
 #include "protocol_examples_common.h"
@@ -53,11 +53,12 @@ void app_main(void)
 
     ESP_ERROR_CHECK(cmx_esp_init(NULL));
     ESP_ERROR_CHECK(example_connect());
-    setup_sm(); /* from here on the session alone passes */
+    setup_sm(); /* from here on only the session passes */
     if (cmx_esp_forward(&brokerPort) != ESP_OK) {
         /* The log says why: mostly no gateway or no pinned host key. To start again would change nothing; isolated it
          * stays. */
-        cmx_log(CMX_LOG_ERROR, "app", "no broker: set gateway, host key and login by `idf.py menuconfig`, cmxsafe");
+        cmx_log(CMX_LOG_ERROR, "app",
+                "no broker: set the gateway, its host key and the login in `idf.py menuconfig`, menu cmxsafe");
         return;
     }
     client = start_client();

@@ -1,6 +1,5 @@
-/* app.h - the application: a camera with a web page on port 80 and an MJPEG stream on port 81, none of it secured.
- * cmxsafe stands beside it. The same source runs on the virtual board (board/) and on an ESP32 (this folder's project).
- */
+/* app.h - the application: a camera with an unsecured web page on port 80 and an MJPEG stream on port 81, and cmxsafe.
+ * The same source runs on the virtual board (board/) and on an ESP32 (this folder's project). */
 #ifndef APP_H
 #define APP_H
 
@@ -17,7 +16,7 @@ extern "C" {
 #define APP_PAGE_PORT 80
 #define APP_STREAM_PORT 81
 
-/* What the platform gives. Borrowed for good. */
+/* What the platform provides. Must stay valid. */
 struct app_door {
     const char *board;   /* its name, for the page */
     const char *address; /* where the page and the stream listen; NULL: the loopback */
@@ -26,7 +25,7 @@ struct app_door {
     void *frame_arg;
     size_t frame_max;     /* bytes of the largest frame; 0 with the test picture */
     uint32_t interval_ms; /* between frames; 0: 100 */
-    bool open;            /* without setup_sm(): the services answer everyone, as their maker left them */
+    bool open;            /* without setup_sm(): the services answer every client */
 };
 
 /* Starts the services and then the tasks of cmxsafe, as a sketch's setup() would. Errors are logged. */

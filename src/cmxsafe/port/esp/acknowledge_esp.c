@@ -1,5 +1,5 @@
-/* acknowledge_esp.c - lwIP holds acknowledgements back for up to 250 ms (TF_ACK_DELAY, tcp_fasttmr) and has no option
- * against it. */
+/* acknowledge_esp.c - sends TCP acknowledgements at once. lwIP delays them for up to 250 ms (TF_ACK_DELAY, tcp_fasttmr)
+ * and has no option that turns the delay off. */
 #ifdef ESP_PLATFORM
 
 #include "cmxsafe/port/port.h"
@@ -9,11 +9,11 @@
 #include "lwip/priv/tcpip_priv.h"
 
 struct call {
-    struct tcpip_api_call_data base; /* first: lwIP hands it back */
+    struct tcpip_api_call_data base; /* first: the callback casts it back */
     int fd;
 };
 
-/* In lwIP's own task, or under its lock: the connection cannot go meanwhile. */
+/* Runs in lwIP's task, or under its lock, so that the connection cannot be freed during the call. */
 static err_t acknowledge(struct tcpip_api_call_data *data)
 {
     const struct call *call = (const struct call *)(const void *)data;
@@ -32,7 +32,7 @@ void cmx_port_acknowledge(int fd)
 {
     struct call call = {.fd = fd};
 
-    (void)tcpip_api_call(acknowledge, &call.base); /* a failure is one of memory: the timer acknowledges later */
+    (void)tcpip_api_call(acknowledge, &call.base); /* fails only without memory; lwIP's timer then acknowledges */
 }
 
 #endif

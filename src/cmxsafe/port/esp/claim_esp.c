@@ -1,8 +1,8 @@
 #ifdef ESP_PLATFORM
 
-/* Each connect() and close() of a socket, whichever library calls it: the component's link options lead lwIP's names
- * here (--wrap, cmake/esp_component.cmake, which also says so by CMX_WRAP_CONNECT; a build that does not link with them
- * has no __real functions). */
+/* Sees each connect() and close() of a socket, whichever library calls it: with --wrap the linker resolves lwIP's names
+ * to these functions. cmake/esp_component.cmake sets --wrap together with CMX_WRAP_CONNECT; without --wrap the __real
+ * functions do not exist. */
 #ifdef CMX_WRAP_CONNECT
 
 #include "cmxsafe/device/claim.h"

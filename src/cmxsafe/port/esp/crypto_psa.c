@@ -1,6 +1,6 @@
-/* crypto_psa.c - crypto.h over the PSA Crypto API alone: mbedTLS's own API is private since ESP-IDF 6. The operations
- * of PSA differ in size from version to version and with hardware acceleration, so each is allocated; the object holds
- * the pointer. */
+/* crypto_psa.c - crypto.h over the PSA Crypto API only: mbedTLS's own API is private since ESP-IDF 6. The operations of
+ * PSA differ in size from version to version and with hardware acceleration, so each is allocated; the object holds the
+ * pointer. */
 #ifdef ESP_PLATFORM
 
 #include <psa/crypto.h>
@@ -88,7 +88,7 @@ void cmx_sha256_abort(struct cmx_sha256 *h)
     psa_hash_operation_t **op = hash_of(h);
 
     if (*op)
-        (void)psa_hash_abort(*op); /* what it could report is of no use any more */
+        (void)psa_hash_abort(*op); /* its error is ignored, because the operation is already over */
     cmx_mem_free_secret(*op);
     *op = NULL;
 }
@@ -159,7 +159,7 @@ void cmx_hmac_abort(struct cmx_hmac *h)
     struct mac **m = mac_of(h);
 
     if (*m) {
-        (void)psa_mac_abort(&(*m)->op); /* what these could report is of no use any more */
+        (void)psa_mac_abort(&(*m)->op); /* their errors are ignored, because the operation is already over */
         (void)psa_destroy_key((*m)->key);
     }
     cmx_mem_free_secret(*m);
@@ -188,26 +188,48 @@ cmx_err cmx_p256_verify(const uint8_t pub[CMX_P256_PUBLIC_LEN], const uint8_t di
     return err == CMX_OK || err == CMX_ENOMEM ? err : CMX_ESIG;
 }
 
-cmx_err cmx_p256_public(const uint8_t scalar[CMX_P256_SCALAR_LEN], uint8_t pub[CMX_P256_PUBLIC_LEN])
+/* Refuses a scalar that is zero or not below the group's order with CMX_EINVAL. */
+static cmx_err import_scalar(const uint8_t scalar[CMX_P256_SCALAR_LEN], psa_key_usage_t usage, psa_key_id_t *key)
 {
     psa_key_attributes_t attributes = PSA_KEY_ATTRIBUTES_INIT;
-    psa_key_id_t key = PSA_KEY_ID_NULL;
-    size_t len = 0;
     cmx_err err = ready();
 
     if (err)
         return err;
     psa_set_key_type(&attributes, PSA_KEY_TYPE_ECC_KEY_PAIR(PSA_ECC_FAMILY_SECP_R1));
     psa_set_key_bits(&attributes, 256);
-    psa_set_key_usage_flags(&attributes, PSA_KEY_USAGE_EXPORT);
+    psa_set_key_usage_flags(&attributes, usage);
     psa_set_key_algorithm(&attributes, PSA_ALG_ECDSA(PSA_ALG_SHA_256));
-    /* Checks that the scalar is neither zero nor above the group's order. */
-    err = from_psa(psa_import_key(&attributes, scalar, CMX_P256_SCALAR_LEN, &key));
+    err = from_psa(psa_import_key(&attributes, scalar, CMX_P256_SCALAR_LEN, key));
+    return err && err != CMX_ENOMEM ? CMX_EINVAL : err;
+}
+
+cmx_err cmx_p256_public(const uint8_t scalar[CMX_P256_SCALAR_LEN], uint8_t pub[CMX_P256_PUBLIC_LEN])
+{
+    psa_key_id_t key = PSA_KEY_ID_NULL;
+    size_t len = 0;
+    cmx_err err = import_scalar(scalar, PSA_KEY_USAGE_EXPORT, &key);
+
     if (err)
-        return err == CMX_ENOMEM ? err : CMX_EINVAL;
+        return err;
     err = from_psa(psa_export_public_key(key, pub, CMX_P256_PUBLIC_LEN, &len));
     (void)psa_destroy_key(key);
     return !err && len != CMX_P256_PUBLIC_LEN ? CMX_EIO : err;
+}
+
+cmx_err cmx_p256_sign(const uint8_t scalar[CMX_P256_SCALAR_LEN], const uint8_t digest[CMX_SHA256_LEN],
+                      uint8_t sig[CMX_P256_SIG_LEN])
+{
+    psa_key_id_t key = PSA_KEY_ID_NULL;
+    size_t len = 0;
+    cmx_err err = import_scalar(scalar, PSA_KEY_USAGE_SIGN_HASH, &key);
+
+    if (err)
+        return err;
+    err = from_psa(
+        psa_sign_hash(key, PSA_ALG_ECDSA(PSA_ALG_SHA_256), digest, CMX_SHA256_LEN, sig, CMX_P256_SIG_LEN, &len));
+    (void)psa_destroy_key(key);
+    return !err && len != CMX_P256_SIG_LEN ? CMX_EIO : err;
 }
 
 #endif

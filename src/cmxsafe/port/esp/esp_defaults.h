@@ -1,7 +1,7 @@
-/* esp_defaults.h - what Kconfig says under ESP-IDF, for builds without this component's Kconfig (Arduino): the same
- * names and the same defaults. See Kconfig at the root for what each is. And what an older ESP-IDF has no name for. */
-#ifndef CMX_PORT_ESP_DEFAULTS_H
-#define CMX_PORT_ESP_DEFAULTS_H
+/* esp_defaults.h - Kconfig's names and defaults for builds without this component's Kconfig (Arduino), and names that
+ * older versions of ESP-IDF lack. The root's Kconfig describes each option. */
+#ifndef CMX_ESP_DEFAULTS_H
+#define CMX_ESP_DEFAULTS_H
 
 #ifdef ESP_PLATFORM
 
@@ -13,10 +13,10 @@
 #endif
 
 #ifndef CONFIG_CMX_SESSION_STACK
-#define CONFIG_CMX_SESSION_STACK 10500
+#define CONFIG_CMX_SESSION_STACK 8192
 #endif
 #ifndef CONFIG_CMX_HTTP_STACK
-#define CONFIG_CMX_HTTP_STACK 3584
+#define CONFIG_CMX_HTTP_STACK 4096 /* signing evidence goes deepest */
 #endif
 #ifndef CONFIG_CMX_TASK_PRIORITY
 #define CONFIG_CMX_TASK_PRIORITY 5
@@ -35,6 +35,17 @@
 #endif
 #ifndef CONFIG_CMX_HTTP_CTRL_PORT
 #define CONFIG_CMX_HTTP_CTRL_PORT 32770
+#endif
+
+/* What Kconfig leaves undefined while it is off or its credential is not chosen. */
+#ifndef CONFIG_CMX_PASSWORD
+#define CONFIG_CMX_PASSWORD ""
+#endif
+#ifndef CONFIG_CMX_CREDENTIAL_HWKEY
+#define CONFIG_CMX_CREDENTIAL_HWKEY 0
+#endif
+#ifndef CONFIG_CMX_SHARED_SESSION
+#define CONFIG_CMX_SHARED_SESSION 0
 #endif
 
 #endif

@@ -1,6 +1,6 @@
-/* flash_esp.c - port.h's flash: the whole chip. Reads are raw, as the original attests it: with flash encryption on
- * they give the ciphertext. Writes and erases go through the partition that holds them, so that an encrypted one is
- * encrypted and nothing outside a partition (bootloader, partition table) can be changed. */
+/* flash_esp.c - port.h's flash: the whole chip. Reads are raw, as attestation needs them: with flash encryption they
+ * return ciphertext. Writes and erases use the partition API, which encrypts where it must, and fail outside partitions
+ * (bootloader, partition table). */
 #ifdef ESP_PLATFORM
 
 #include "cmxsafe/port/esp/esp_defaults.h"

@@ -1,13 +1,11 @@
-/* http_esp.c - http.h over esp_http_server. Each service is a server of its own; each request gets a task of its own,
- * so that a stream or an upload never holds up the next request (ESP-IDF 5.2 and later; in 5.1 a service serves one
- * request at a time). A connection serves one request: sockets are few on a device. What the server can't do: chunked
- * requests (411). */
+/* http_esp.c - http.h over esp_http_server. Each service is a server of its own, and each request runs in a task of its
+ * own, so that a stream or an upload does not delay the next request (ESP-IDF 5.2 and later; in 5.1 a service serves
+ * one request at a time). A connection serves one request: sockets are few. Chunked requests get 411. */
 #ifdef ESP_PLATFORM
 
 #include "cmxsafe/http/http.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,25 +15,27 @@
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/esp/esp_defaults.h"
+#include "cmxsafe/port/esp/http_reason.h"
 #include "cmxsafe/port/port.h"
+#include "cmxsafe/proxy/peer.h"
 #include "esp_http_server.h"
 #include "esp_idf_version.h"
 
 #define HAVE_ASYNC (ESP_IDF_VERSION >= ESP_IDF_VERSION_VAL(5, 2, 0))
-/* Before these, the server's task goes on reading the body of a request that was handed over. */
+/* In other versions the server's task continues to read the body of a request that another task serves. */
 #define HAVE_ASYNC_BODIES                                                                                              \
     (ESP_IDF_VERSION >= ESP_IDF_VERSION_VAL(5, 3, 2) ||                                                                \
      (ESP_IDF_VERSION >= ESP_IDF_VERSION_VAL(5, 2, 5) && ESP_IDF_VERSION < ESP_IDF_VERSION_VAL(5, 3, 0)))
 
-#define CHUNK 1400 /* bytes of a body or stream handled at once */
-/* bytes read and dropped after an early answer, so that the client reads it before the close */
-#define DRAIN_MAX 65536
+#define CHUNK 1400        /* bytes of a body or stream handled at once */
+#define DRAIN_MAX 65536   /* bytes dropped after an early answer, so that the client reads it before the close */
 #define SERVER_STACK 3584 /* parses heads and starts tasks */
-#define HELD_MAX 8        /* header values a request may ask for */
+#define HELD_MAX 8        /* header values that a request may read */
 #define IDLE_DEFAULT_S 30
-/* From a head's first byte until its last and, as ESP-IDF's parser wants it, the body's first: meanwhile the server's
- * task does nothing else. */
+/* For a head and the body's first byte, which the parser reads too. The server's task does nothing else meanwhile. */
 #define HEAD_MS 10000
+#define HEAD_CROWDED_MS 1000 /* while other connections are open */
+#define SEND_SLOWEST 128     /* bytes/s; a client that reads an answer more slowly is disconnected */
 #define CONNECTIONS_DEFAULT 8
 #define CONNECTIONS_LEAST 2
 
@@ -49,11 +49,11 @@ struct cmx_http_server {
     const struct cmx_http_service *service;
     atomic_uint active; /* requests under way */
     atomic_bool stopping;
-    TaskHandle_t task;         /* the server's own, which alone touches the next three */
+    TaskHandle_t task;         /* the server's own; only that task uses the next three members */
     bool here;                 /* it serves a request itself */
-    int head_fd;               /* the connection whose head comes in; -1: none */
-    uint64_t head_since_ms;    /* then: since when */
-    struct binding bindings[]; /* one a route */
+    int head_fd;               /* the connection whose head is being read; -1: none */
+    uint64_t head_since_ms;    /* since when */
+    struct binding bindings[]; /* one for each route */
 };
 
 struct cmx_http_request {
@@ -62,69 +62,21 @@ struct cmx_http_request {
     const struct cmx_http_route *route;
     char *held[HELD_MAX]; /* header values handed out, owned */
     size_t n_held;
-    bool head;     /* HEAD: no body leaves */
-    bool answered; /* an answer was given (a stream: will follow) */
-    bool sent;     /* and all of it left */
+    bool head;     /* HEAD: no body is sent */
+    bool answered; /* an answer was given; a stream follows later */
+    bool sent;     /* all of it was sent */
     cmx_http_next_fn next;
     cmx_http_done_fn done;
     void *state;
-    char status[40];
-    char type[96];
+    char status[40], type[96];
 };
 
 /* ---- answers ---- */
 
-static const char *reason(int status)
-{
-    static const struct {
-        int status;
-        const char *text;
-    } reasons[] = {
-        {200, "OK"},
-        {202, "Accepted"},
-        {204, "No Content"},
-        {206, "Partial Content"},
-        {302, "Found"},
-        {303, "See Other"},
-        {304, "Not Modified"},
-        {307, "Temporary Redirect"},
-        {308, "Permanent Redirect"},
-        {400, "Bad Request"},
-        {401, "Unauthorized"},
-        {403, "Forbidden"},
-        {404, "Not Found"},
-        {405, "Method Not Allowed"},
-        {408, "Request Timeout"},
-        {409, "Conflict"},
-        {411, "Length Required"},
-        {413, "Content Too Large"},
-        {415, "Unsupported Media Type"},
-        {416, "Range Not Satisfiable"},
-        {422, "Unprocessable Content"},
-        {429, "Too Many Requests"},
-        {500, "Internal Server Error"},
-        {501, "Not Implemented"},
-        {503, "Service Unavailable"},
-        {507, "Insufficient Storage"},
-    };
-
-    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++)
-        if (reasons[i].status == status)
-            return reasons[i].text;
-    return "Status";
-}
-
-static cmx_err from_httpd(esp_err_t rc)
-{
-    if (rc == ESP_OK)
-        return CMX_OK;
-    return rc == ESP_ERR_NO_MEM || rc == ESP_ERR_HTTPD_ALLOC_MEM ? CMX_ENOMEM : CMX_ECLOSED;
-}
-
 /* Status, type and Connection. esp_http_server keeps pointers: the strings live in the request. */
 static void set_head(struct cmx_http_request *q, int status, const char *content_type)
 {
-    snprintf(q->status, sizeof q->status, "%d %s", status, reason(status));
+    snprintf(q->status, sizeof q->status, "%d %s", status, http_reason_text(status));
     snprintf(q->type, sizeof q->type, "%s", content_type ? content_type : "text/plain");
     (void)httpd_resp_set_status(q->r, q->status); /* these fail only for NULL */
     (void)httpd_resp_set_type(q->r, q->type);
@@ -132,7 +84,7 @@ static void set_head(struct cmx_http_request *q, int status, const char *content
     q->answered = true;
 }
 
-/* The head of an answer to HEAD, with the length that GET would have: esp_http_server would say 0. */
+/* Sends the head of an answer to HEAD with the length that GET would have; esp_http_server would send 0. */
 static esp_err_t send_head_only(struct cmx_http_request *q, size_t len, const struct cmx_http_header *headers, size_t n)
 {
     char line[256];
@@ -155,7 +107,9 @@ cmx_err cmx_http_reply(struct cmx_http_request *q, int status, const char *conte
 {
     esp_err_t rc = ESP_OK;
 
-    if (q->answered || n_headers > CMX_HTTP_HEADERS_MAX)
+    if (q->answered)
+        return CMX_EEXIST;
+    if (n_headers > CMX_HTTP_HEADERS_MAX)
         return CMX_EINVAL;
     set_head(q, status, content_type);
     if (q->head) {
@@ -167,7 +121,7 @@ cmx_err cmx_http_reply(struct cmx_http_request *q, int status, const char *conte
             rc = httpd_resp_send(q->r, len ? body : "", (ssize_t)len);
     }
     q->sent = rc == ESP_OK;
-    return from_httpd(rc);
+    return http_reason_error(rc);
 }
 
 cmx_err cmx_http_reply_static(struct cmx_http_request *q, int status, const char *content_type, const void *body,
@@ -182,10 +136,10 @@ cmx_err cmx_http_reply_stream(struct cmx_http_request *q, int status, const char
     if (q->answered) {
         if (done)
             done(state);
-        return CMX_EINVAL;
+        return CMX_EEXIST;
     }
     set_head(q, status, content_type);
-    q->next = next; /* pumped when the route's calls are over */
+    q->next = next; /* sent after the last call of the route */
     q->done = done;
     q->state = state;
     return CMX_OK;
@@ -198,10 +152,11 @@ static void pump(struct cmx_http_request *q, uint8_t *chunk)
     cmx_err err = CMX_OK;
 
     while (!q->head && !err && !atomic_load(&q->server->stopping)) {
+        len = 0;
         err = q->next(q->state, chunk, CHUNK, &len);
         if (err || !len)
             break;
-        err = from_httpd(httpd_resp_send_chunk(q->r, (const char *)chunk, (ssize_t)len));
+        err = http_reason_error(httpd_resp_send_chunk(q->r, (const char *)chunk, (ssize_t)len));
     }
     if (q->head)
         q->sent = send_head_only(q, 0, NULL, 0) == ESP_OK;
@@ -211,7 +166,7 @@ static void pump(struct cmx_http_request *q, uint8_t *chunk)
         q->done(q->state);
 }
 
-/* ---- what a route may ask ---- */
+/* ---- for routes ---- */
 
 const char *cmx_http_query(const struct cmx_http_request *q)
 {
@@ -239,6 +194,11 @@ const char *cmx_http_header_get(const struct cmx_http_request *request, const ch
     return value;
 }
 
+void cmx_http_client(const struct cmx_http_request *q, char out[CMX_IP_TEXT_MAX])
+{
+    cmx_peer_text(httpd_req_to_sockfd(q->r), out);
+}
+
 int64_t cmx_http_content_length(const struct cmx_http_request *q)
 {
     return (int64_t)q->r->content_len;
@@ -254,7 +214,7 @@ bool cmx_http_client_gone(const struct cmx_http_request *q)
 
 /* ---- one request ---- */
 
-/* The connection ends after it, so whether it arrived makes no difference here. */
+/* The connection closes afterwards, so a failure to send changes nothing. */
 static void refuse(struct cmx_http_request *q, int status, const char *text)
 {
     cmx_err err = cmx_http_reply_text(q, status, "%s\n", text);
@@ -262,7 +222,7 @@ static void refuse(struct cmx_http_request *q, int status, const char *text)
     (void)err;
 }
 
-/* Reads the body; route gets it unless it is NULL. True when all of it came. */
+/* Reads the body and passes it to route, unless that is NULL. True when the whole body was read. */
 static bool read_body(struct cmx_http_request *q, const struct cmx_http_route *route, void *state, uint8_t *chunk,
                       size_t max)
 {
@@ -274,7 +234,7 @@ static bool read_body(struct cmx_http_request *q, const struct cmx_http_route *r
 
         if (n <= 0) {
             if (n == HTTPD_SOCK_ERR_TIMEOUT && !q->answered)
-                refuse(q, 408, "no byte for too long");
+                refuse(q, 408, "nothing received for too long");
             return false;
         }
         left -= (size_t)n;
@@ -291,7 +251,7 @@ static void expect(struct cmx_http_request *q)
     const char *value = cmx_http_header_get(q, "Expect");
 
     if (value && strcasecmp(value, "100-continue") == 0)
-        (void)httpd_send(q->r, go_on, sizeof go_on - 1); /* a client that is gone is noticed by the next read */
+        (void)httpd_send(q->r, go_on, sizeof go_on - 1); /* the next read reports a closed connection */
 }
 
 static void answer(struct cmx_http_request *q, uint8_t *chunk)
@@ -356,7 +316,7 @@ static void end_request(struct cmx_http_request *q)
     atomic_fetch_sub(&s->active, 1);
 }
 
-/* In the server's own task, which serves nothing else meanwhile. */
+/* Serves the request in the server's own task, which serves nothing else meanwhile. */
 static esp_err_t serve_here(httpd_req_t *r)
 {
     struct cmx_http_request *q = new_request(r);
@@ -382,7 +342,7 @@ static unsigned idle_s(const struct cmx_http_service *service)
     return service->idle_timeout_s ? service->idle_timeout_s : IDLE_DEFAULT_S;
 }
 
-/* The head is there: what follows has the idle timeout. */
+/* The head is complete; the idle timeout applies from now on. */
 static void head_over(httpd_req_t *r)
 {
     const struct binding *b = r->user_ctx;
@@ -403,11 +363,11 @@ static void request_task(void *arg)
     httpd_handle_t httpd = q->r->handle;
 
     handle(q);
-    /* Says goodbye; the server closes when the client has, or when it needs the place. Closing by number here could hit
-     * a newer connection. */
+    /* The server closes the socket when the client has closed its side, or when it needs the socket. Closing by
+     * descriptor here could close a newer connection. */
     (void)shutdown(httpd_req_to_sockfd(q->r), SHUT_WR);
     (void)httpd_req_async_handler_complete(q->r); /* frees r in any case */
-    (void)httpd_queue_work(httpd, nothing, NULL); /* wakes the server, so that it looks at the connection again */
+    (void)httpd_queue_work(httpd, nothing, NULL); /* wakes the server's task, which then polls the connection again */
     end_request(q);
 }
 
@@ -440,19 +400,28 @@ static esp_err_t on_request(httpd_req_t *r)
 
 /* ---- the server ---- */
 
-/* May the head of fd go on? A byte now and then would otherwise hold the server for hours. */
+static bool crowded(const struct cmx_http_server *s)
+{
+    int fds[CONFIG_LWIP_MAX_SOCKETS];
+    size_t n = CONFIG_LWIP_MAX_SOCKETS;
+
+    return httpd_get_client_list(s->httpd, &n, fds) != ESP_OK || n > 1;
+}
+
+/* False when the head of fd took too long. A client that sends a byte now and then would block the server for hours. */
 static bool head_in_time(struct cmx_http_server *s, int fd)
 {
-    uint64_t now = cmx_port_now_ms(), took;
+    const uint64_t now = cmx_port_now_ms(), limit = crowded(s) ? HEAD_CROWDED_MS : HEAD_MS;
+    uint64_t took;
 
     if (s->head_fd != fd) {
         s->head_fd = fd;
         s->head_since_ms = now;
     }
     took = now - s->head_since_ms;
-    if (took < HEAD_MS)
-        wait_at_most(fd, HEAD_MS - (unsigned)took);
-    return took < HEAD_MS;
+    if (took < limit)
+        wait_at_most(fd, (unsigned)(limit - took));
+    return took < limit;
 }
 
 static int receive(httpd_handle_t httpd, int fd, char *out, size_t cap, int flags)
@@ -468,21 +437,49 @@ static int receive(httpd_handle_t httpd, int fd, char *out, size_t cap, int flag
     return errno == EAGAIN || errno == EINTR ? HTTPD_SOCK_ERR_TIMEOUT : HTTPD_SOCK_ERR_FAIL;
 }
 
-/* Where the server listens on every address (before ESP-IDF 6.1 it can't do otherwise), a connection to any but the
- * service's own is ended before a byte is read. */
+/* Sends all of data, within an idle timeout and the time that its length takes at SEND_SLOWEST. */
+static int transmit(httpd_handle_t httpd, int fd, const char *data, size_t len, int flags)
+{
+    const struct cmx_http_server *s = httpd_get_global_user_ctx(httpd);
+    const uint64_t end = cmx_port_now_ms() + idle_s(s->service) * 1000ull + len * 1000ull / SEND_SLOWEST;
+    size_t sent = 0;
+
+    while (sent < len) {
+        ssize_t n = send(fd, data + sent, len - sent, flags);
+
+        if (n < 0 && errno != EINTR)
+            return errno == EAGAIN ? HTTPD_SOCK_ERR_TIMEOUT : HTTPD_SOCK_ERR_FAIL;
+        sent += n > 0 ? (size_t)n : 0;
+        if (sent < len && cmx_port_now_ms() >= end)
+            return HTTPD_SOCK_ERR_TIMEOUT;
+    }
+    return (int)len;
+}
+
+#if CONFIG_LWIP_IPV6
+static bool is_local6(const struct sockaddr_storage *at)
+{
+    static const uint8_t mapped[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1};
+    static const uint8_t loopback[16] = {[15] = 1};
+    const uint8_t *a = ((const struct sockaddr_in6 *)at)->sin6_addr.s6_addr;
+
+    return at->ss_family == AF_INET6 && (memcmp(a, mapped, 16) == 0 || memcmp(a, loopback, 16) == 0);
+}
+#else
+static bool is_local6(const struct sockaddr_storage *at)
+{
+    (void)at;
+    return false;
+}
+#endif
+
+/* Before ESP-IDF 6.1 esp_http_server listens on every address. A connection to another address than the service's is
+ * closed before a byte is read. */
 static bool is_local(const struct sockaddr_storage *at)
 {
     if (at->ss_family == AF_INET)
         return ((const struct sockaddr_in *)at)->sin_addr.s_addr == htonl(INADDR_LOOPBACK);
-#if CONFIG_LWIP_IPV6
-    const uint8_t *a = ((const struct sockaddr_in6 *)at)->sin6_addr.s6_addr;
-    static const uint8_t mapped[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1};
-    static const uint8_t loopback[16] = {[15] = 1};
-
-    return at->ss_family == AF_INET6 && (memcmp(a, mapped, 16) == 0 || memcmp(a, loopback, 16) == 0);
-#else
-    return false;
-#endif
+    return is_local6(at);
 }
 
 static esp_err_t on_open(httpd_handle_t httpd, int fd)
@@ -494,31 +491,28 @@ static esp_err_t on_open(httpd_handle_t httpd, int fd)
 
     s->task = xTaskGetCurrentTaskHandle();
     s->head_fd = -1;
-    (void)httpd_sess_set_recv_override(httpd, fd, receive); /* fails for an unknown fd only */
+    (void)httpd_sess_set_recv_override(httpd, fd, receive); /* these fail only for an unknown fd */
+    (void)httpd_sess_set_send_override(httpd, fd, transmit);
     if (address && strcmp(address, "127.0.0.1") != 0 && strcmp(address, "::1") != 0)
-        return ESP_OK; /* the application opened it to the network */
+        return ESP_OK; /* the application offers the service to the network */
     return getsockname(fd, (struct sockaddr *)&at, &len) == 0 && is_local(&at) ? ESP_OK : ESP_FAIL;
 }
 
 static httpd_method_t method_of(const char *name)
 {
-    static const struct {
-        const char *name;
-        httpd_method_t method;
-    } methods[] = {
-        {"GET", HTTP_GET}, {"POST", HTTP_POST}, {"PUT", HTTP_PUT}, {"DELETE", HTTP_DELETE}, {"HEAD", HTTP_HEAD}};
+    static const char *const names[] = {
+        [HTTP_DELETE] = "DELETE", [HTTP_GET] = "GET", [HTTP_HEAD] = "HEAD", [HTTP_POST] = "POST", [HTTP_PUT] = "PUT"};
 
-    for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++)
-        if (strcmp(methods[i].name, name) == 0)
-            return methods[i].method;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(names[i], name) == 0)
+            return (httpd_method_t)i;
     return HTTP_GET;
 }
 
 static esp_err_t add(struct cmx_http_server *s, struct binding *b, httpd_method_t method)
 {
-    const httpd_uri_t uri = {.uri = b->route->path, .method = method, .handler = on_request, .user_ctx = b};
-
-    return httpd_register_uri_handler(s->httpd, &uri);
+    return httpd_register_uri_handler(
+        s->httpd, &(httpd_uri_t){.uri = b->route->path, .method = method, .handler = on_request, .user_ctx = b});
 }
 
 static esp_err_t add_routes(struct cmx_http_server *s)
@@ -536,25 +530,25 @@ static esp_err_t add_routes(struct cmx_http_server *s)
     return rc;
 }
 
-static void keep(void *ctx)
+static void keep(void *ctx) /* cmx_http_stop frees it */
 {
-    (void)ctx; /* the server structure is freed by cmx_http_stop */
+    (void)ctx;
 }
 
-static httpd_config_t config_of(struct cmx_http_server *s)
+static esp_err_t start_httpd(struct cmx_http_server *s)
 {
     static atomic_uint servers;
     const struct cmx_http_service *service = s->service;
     httpd_config_t c = HTTPD_DEFAULT_CONFIG();
     unsigned connections = service->max_connections ? service->max_connections : CONNECTIONS_DEFAULT;
 
-    if (connections > CONFIG_LWIP_MAX_SOCKETS - 3) /* three are the server's own */
+    if (connections > CONFIG_LWIP_MAX_SOCKETS - 3) /* the server uses three itself */
         connections = CONFIG_LWIP_MAX_SOCKETS - 3;
     c.server_port = service->port;
     c.ctrl_port = (uint16_t)(CONFIG_CMX_HTTP_CTRL_PORT + atomic_fetch_add(&servers, 1));
     c.max_open_sockets = (uint16_t)(connections < CONNECTIONS_LEAST ? CONNECTIONS_LEAST : connections);
     c.max_uri_handlers = (uint16_t)(2 * service->n_routes);
-    c.lru_purge_enable = true; /* a silent connection gives way to a new one */
+    c.lru_purge_enable = true; /* when all are in use, the one idle for longest is closed for a new one */
     c.recv_wait_timeout = (uint16_t)idle_s(service);
     c.send_wait_timeout = c.recv_wait_timeout;
     c.stack_size = HAVE_ASYNC_BODIES ? SERVER_STACK : CONFIG_CMX_HTTP_STACK;
@@ -562,20 +556,21 @@ static httpd_config_t config_of(struct cmx_http_server *s)
     c.open_fn = on_open;
     c.global_user_ctx = s;
     c.global_user_ctx_free_fn = keep;
-    return c;
+    return httpd_start(&s->httpd, &c);
 }
 
 cmx_err cmx_http_serve(const struct cmx_http_service *service, struct cmx_http_server **out)
 {
-    struct cmx_http_server *s = cmx_mem_alloc(sizeof *s + service->n_routes * sizeof s->bindings[0]);
-    httpd_config_t config;
+    struct cmx_http_server *s;
     esp_err_t rc;
 
+    if (!service->port)
+        return CMX_EINVAL; /* esp_http_server does not report a port that it chose */
+    s = cmx_mem_alloc(sizeof *s + service->n_routes * sizeof s->bindings[0]);
     if (!s)
         return CMX_ENOMEM;
     s->service = service;
-    config = config_of(s);
-    rc = httpd_start(&s->httpd, &config);
+    rc = start_httpd(s);
     if (rc == ESP_OK && add_routes(s) == ESP_OK) {
         *out = s;
         return CMX_OK;
@@ -584,6 +579,11 @@ cmx_err cmx_http_serve(const struct cmx_http_service *service, struct cmx_http_s
         (void)httpd_stop(s->httpd); /* just started: it stops */
     cmx_mem_free(s);
     return rc == ESP_FAIL ? CMX_EBUSY : CMX_ENOMEM; /* httpd_start: ESP_FAIL when bind or listen failed */
+}
+
+uint16_t cmx_http_port(const struct cmx_http_server *s)
+{
+    return s->service->port;
 }
 
 void cmx_http_stop(struct cmx_http_server *s)

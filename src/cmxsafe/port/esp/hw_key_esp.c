@@ -1,6 +1,6 @@
-/* hw_key_esp.c - port.h's hardware key: an eFuse block with purpose HMAC_UP, which the HMAC peripheral uses and nobody
- * reads. ESP32-S2, S3, C3, C5, C6, H2, P4; the first ESP32 has no such peripheral and gets the second half of this
- * file. */
+/* hw_key_esp.c - port.h's hardware key: an eFuse block with purpose HMAC_UP, which only the HMAC peripheral can read.
+ * ESP32-S2, S3, C3, C5, C6, H2, P4. The first ESP32 has no such peripheral: there is no key, as in the second half of
+ * this file. */
 #ifdef ESP_PLATFORM
 
 #include "cmxsafe/port/port.h"
@@ -16,7 +16,7 @@
 #define KEY_BLOCK ((esp_efuse_block_t)(EFUSE_BLK_KEY0 + CONFIG_CMX_HMAC_KEY))
 
 #if CONFIG_CMX_HMAC_KEY_READABLE
-/* For emulators that read a protected key as zeros, and for a desk. The evidence then says so. */
+/* For development, and for emulators that read a protected key as zeros. Evidence then names a software key. */
 static const cmx_key_kind readable = CMX_KEY_SOFTWARE;
 #else
 static const cmx_key_kind readable = CMX_KEY_NONE;
@@ -33,7 +33,7 @@ cmx_err cmx_port_hw_hmac(const void *msg, size_t len, uint8_t out[32])
 {
     if (cmx_port_hw_key_kind() == CMX_KEY_NONE)
         return CMX_ENOKEY;
-    /* Takes the peripheral's own lock: others wait. */
+    /* Serialised by the peripheral's lock in ESP-IDF. */
     if (esp_hmac_calculate((hmac_key_id_t)(HMAC_KEY0 + CONFIG_CMX_HMAC_KEY), msg, len, out) == ESP_OK)
         return CMX_OK;
     cmx_secret_wipe(out, 32);

@@ -1,7 +1,6 @@
-/* lwip_hooks.h - leads lwIP's IPv4 input hook to the isolation policy; the IPv6 one is the function
- * lwip_hook_ip6_input, which ESP-IDF has by itself (lwip_hooks.c). The component lwip includes this file as
- * ESP_IDF_LWIP_HOOK_FILENAME when CONFIG_CMX_LWIP_HOOKS is set; a project with a hook file of its own includes it
- * there. Compiled into lwIP. */
+/* lwip_hooks.h - makes lwIP call the isolation policy for each received IPv4 packet. For IPv6 ESP-IDF calls the
+ * function lwip_hook_ip6_input (lwip_hooks.c). With CONFIG_CMX_LWIP_HOOKS the component lwip includes this file as
+ * ESP_IDF_LWIP_HOOK_FILENAME; a project with its own hook file includes this one there. Compiled into lwIP. */
 #ifndef CMX_PORT_ESP_LWIP_HOOKS_H
 #define CMX_PORT_ESP_LWIP_HOOKS_H
 

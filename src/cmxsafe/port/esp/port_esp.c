@@ -4,11 +4,11 @@
 #include <freertos/FreeRTOS.h>
 #include <freertos/semphr.h>
 #include <freertos/task.h>
-#include <time.h>
 
 #include <stdio.h>
 #include <string.h>
 
+#include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/esp/esp_defaults.h"
 #include "cmxsafe/port/esp/tasks.h"
@@ -22,28 +22,20 @@
 #include "freertos/idf_additions.h"
 #endif
 
-#define CLOCK_SET_FROM 1577836800 /* 2020-01-01: the clock starts in 1970 until SNTP or the application sets it */
-#define BREATHE_MS 300            /* how long a busy task may keep the idle task, and so its watchdog, waiting */
+#define BREATHE_MS 300 /* a busy task lets the idle task run, and feed its watchdog, at least this often */
 
 uint64_t cmx_port_now_ms(void)
 {
     return (uint64_t)esp_timer_get_time() / 1000;
 }
 
-uint64_t cmx_port_unix_time(void)
-{
-    time_t t = time(NULL);
-
-    return t >= CLOCK_SET_FROM ? (uint64_t)t : 0;
-}
-
 void cmx_port_sleep_ms(uint32_t ms)
 {
-    /* A delay of n ticks ends at the n-th tick from now, so up to one tick early: one more. */
+    /* A delay of n ticks ends up to one tick early, at the n-th tick from now: wait for one more. */
     vTaskDelay((TickType_t)(ms / portTICK_PERIOD_MS) + (ms % portTICK_PERIOD_MS ? 2 : 1));
 }
 
-/* Our tasks, for the status. A place whose task has ended keeps its figures until it is needed again. */
+/* cmxsafe's tasks, for the status. The entry of an ended task keeps its figures until another task needs the entry. */
 static struct {
     portMUX_TYPE lock;
     struct place {
@@ -72,7 +64,7 @@ static struct place *find_place(const struct start *s)
         struct place *p = &tasks.places[i];
 
         if (!p->task && is_kind(p, s))
-            return p; /* the same kind of task again: the least ever left is what counts */
+            return p; /* a task of the same name ran before: keep the smaller minimum */
         if (!p->task && (!free_one || !p->figures.name[0]))
             free_one = p;
     }
@@ -189,9 +181,9 @@ void cmx_port_task_name(char out[CMX_PORT_TASK_NAME])
     snprintf(out, CMX_PORT_TASK_NAME, "%s", pcTaskGetName(NULL));
 }
 
-size_t cmx_port_stack_free_min(void)
+size_t cmx_port_heap_free(void)
 {
-    return (size_t)uxTaskGetStackHighWaterMark(NULL);
+    return heap_caps_get_free_size(MALLOC_CAP_8BIT | MALLOC_CAP_INTERNAL);
 }
 
 struct lock {
@@ -213,7 +205,7 @@ cmx_err cmx_port_mutex_init(struct cmx_mutex *m)
 
 void cmx_port_mutex_lock(struct cmx_mutex *m)
 {
-    (void)xSemaphoreTake(lock_of(m)->handle, portMAX_DELAY); /* for ever: it can't fail */
+    (void)xSemaphoreTake(lock_of(m)->handle, portMAX_DELAY); /* waits without a limit: it cannot fail */
 }
 
 void cmx_port_mutex_unlock(struct cmx_mutex *m)
@@ -229,7 +221,7 @@ void cmx_port_mutex_destroy(struct cmx_mutex *m)
 #if CONFIG_ESP_TASK_WDT_INIT
 static void feed(void)
 {
-    if (esp_task_wdt_status(NULL) == ESP_OK) /* only a task that the application subscribed */
+    if (esp_task_wdt_status(NULL) == ESP_OK) /* the application subscribed this task */
         (void)esp_task_wdt_reset();
 }
 #else
@@ -246,8 +238,57 @@ void cmx_port_watchdog_feed(void)
     feed();
     if (now - last_ms < BREATHE_MS)
         return;
-    vTaskDelay(1); /* a yield would let only tasks of the same priority run */
+    vTaskDelay(1); /* taskYIELD would not let tasks of lower priority run */
     last_ms = (uint32_t)cmx_port_now_ms();
+}
+
+/* Sessions wake up twice a second here, far within the watchdog's time. */
+void cmx_port_watchdog_rest(uint32_t ms)
+{
+    (void)ms;
+    cmx_port_watchdog_feed();
+}
+
+int cmx_port_wake_open(void)
+{
+    return -1;
+}
+
+void cmx_port_wake(int fd)
+{
+    (void)fd;
+}
+
+void cmx_port_wake_clear(int fd)
+{
+    (void)fd;
+}
+
+int cmx_port_set_open(void)
+{
+    return -1;
+}
+
+cmx_err cmx_port_set_add(int set, int fd, void *arg)
+{
+    (void)set;
+    (void)fd;
+    (void)arg;
+    return CMX_ENOTSUP;
+}
+
+void cmx_port_set_remove(int set, int fd)
+{
+    (void)set;
+    (void)fd;
+}
+
+size_t cmx_port_set_ready(int set, void **args, size_t cap)
+{
+    (void)set;
+    (void)args;
+    (void)cap;
+    return 0;
 }
 
 void cmx_port_background(void)
@@ -265,9 +306,17 @@ cmx_err cmx_port_socket_pair(int fd[2])
     return CMX_ENOTSUP; /* lwIP has no socketpair */
 }
 
+cmx_err cmx_port_mirror_socket(const uint8_t source[16], int *fd, struct sockaddr_storage *local)
+{
+    (void)source;
+    (void)fd;
+    (void)local;
+    return CMX_ENOTSUP;
+}
+
 void cmx_port_read_ahead(int fd)
 {
-    (void)fd; /* lwIP's sockets are a function call away */
+    (void)fd; /* lwIP's calls are cheap: nothing to gain */
 }
 
 void cmx_port_log(cmx_log_level level, const char *tag, const char *line)

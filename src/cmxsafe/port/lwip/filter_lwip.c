@@ -3,9 +3,11 @@
 #include <string.h>
 
 #include "lwip/dns.h"
+#include "lwip/etharp.h"
 #include "lwip/netif.h"
 #include "lwip/opt.h"
 #include "lwip/pbuf.h"
+#include "lwip/priv/nd6_priv.h"
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/priv/tcpip_priv.h"
 #include "lwip/raw.h"
@@ -15,11 +17,11 @@
 
 #define ETHERNET_HEADER 14
 #define MSS_ANY_PATH (1280 - 40 - 20)
-#define HEAD_MAX 640    /* contiguous bytes that any decision needs; chained buffers are copied that far */
-#define HEAD_ENOUGH 256 /* the first buffer of a chain is looked at alone from here on: TCP needs no more */
+#define HEAD_MAX 640    /* contiguous bytes that any decision needs; that many bytes of a chain are copied */
+#define HEAD_ENOUGH 256 /* a first buffer of at least this length is not copied: it is enough for TCP */
 
-/* An interface whose functions lead through here. Invariant: netif is on netif_list, or the place is free at the next
- * scan. */
+/* An interface whose functions were replaced by the guards below. Invariant: netif is on netif_list, or the next scan
+ * frees the entry. */
 struct wrapped {
     struct netif *netif;
     netif_input_fn input;
@@ -29,9 +31,9 @@ struct wrapped {
 };
 
 static struct {
-    cmx_filter_judge judge; /* NULL: not installed */
+    const struct cmx_filter_calls *calls; /* NULL: not installed */
     void *arg;
-    struct wrapped wrapped[CMX_FILTER_IFACES_MAX];
+    struct wrapped wrapped[CMX_IFACES_MAX];
     struct raw_pcb *raw[6];
     sys_prot_t level;
 } filter;
@@ -43,56 +45,60 @@ static bool has_ethernet(const struct netif *netif)
     return netif->flags & (NETIF_FLAG_ETHARP | NETIF_FLAG_ETHERNET);
 }
 
-static void put4(uint8_t out[16], const ip4_addr_t *a)
+static void put_ip4(struct cmx_ip *out, const ip4_addr_t *a)
 {
-    memset(out, 0, 10);
-    memset(out + 10, 0xff, 2);
-    memcpy(out + 12, &a->addr, 4);
+    cmx_ip_v4(out, (const uint8_t *)&a->addr);
 }
 
-static void put_addresses(struct cmx_filter_packet *q, const struct netif *netif)
+static void put_ip6(struct cmx_ip *out, const ip6_addr_t *a)
 {
-    unsigned i;
-
-    if (!ip4_addr_isany_val(*netif_ip4_addr(netif)))
-        put4(q->own[q->n_own++], netif_ip4_addr(netif));
-    for (i = 0; i < LWIP_IPV6_NUM_ADDRESSES && q->n_own < CMX_FILTER_ADDRESSES_MAX; i++)
-        if (!ip6_addr_isinvalid(netif_ip6_addr_state(netif, i)))
-            memcpy(q->own[q->n_own++], netif_ip6_addr(netif, i)->addr, 16);
-    if (!ip4_addr_isany_val(*netif_ip4_gw(netif)))
-        put4(q->router4, netif_ip4_gw(netif));
-    memcpy(q->mac, netif->hwaddr, 6);
+    cmx_ip_v6(out, (const uint8_t *)a->addr);
 }
 
 #if LWIP_DNS
-static void put_ip(uint8_t out[16], const ip_addr_t *a)
+static void put_resolvers(struct cmx_iface *iface)
 {
-    if (IP_IS_V6(a))
-        memcpy(out, ip_2_ip6(a)->addr, 16);
-    else
-        put4(out, ip_2_ip4(a));
-}
-
-static void put_resolvers(struct cmx_filter_packet *q)
-{
-    u8_t i;
-
-    for (i = 0; i < DNS_MAX_SERVERS && q->n_resolvers < CMX_FILTER_RESOLVERS_MAX; i++) {
+    for (u8_t i = 0; i < DNS_MAX_SERVERS && iface->n_resolvers < CMX_IFACE_RESOLVERS_MAX; i++) {
         const ip_addr_t *a = dns_getserver(i);
 
-        if (a && !ip_addr_isany(a))
-            put_ip(q->resolvers[q->n_resolvers++], a);
+        if (!a || ip_addr_isany(a))
+            continue;
+        if (IP_IS_V6(a))
+            put_ip6(&iface->resolvers[iface->n_resolvers++], ip_2_ip6(a));
+        else
+            put_ip4(&iface->resolvers[iface->n_resolvers++], ip_2_ip4(a));
     }
 }
 #else
-static void put_resolvers(struct cmx_filter_packet *q)
+static void put_resolvers(struct cmx_iface *iface)
 {
-    (void)q;
+    (void)iface;
 }
 #endif
 
-/* The head of a chain, contiguous: where it lies, or copied. */
-CMX_SMALL static void put_bytes(struct cmx_filter_packet *q, const struct pbuf *p, uint8_t head[HEAD_MAX])
+/* Fills in the interface's current state, because addresses change without notice on a stack without status callbacks.
+ * List entries beyond the counts are not set. */
+static void fill_iface(struct cmx_iface *iface, const struct wrapped *w)
+{
+    const struct netif *netif = w->netif;
+
+    iface->class_ = CMX_IFACE_OUTSIDE;
+    iface->index = (uint8_t)(w - filter.wrapped);
+    memcpy(iface->mac, netif->hwaddr, 6);
+    iface->n_own = iface->n_resolvers = 0;
+    memset(&iface->router4, 0, sizeof iface->router4);
+    if (!ip4_addr_isany_val(*netif_ip4_addr(netif)))
+        put_ip4(&iface->own[iface->n_own++], netif_ip4_addr(netif));
+    for (unsigned i = 0; i < LWIP_IPV6_NUM_ADDRESSES && iface->n_own < CMX_IFACE_OWN_MAX; i++)
+        if (!ip6_addr_isinvalid(netif_ip6_addr_state(netif, i)))
+            put_ip6(&iface->own[iface->n_own++], netif_ip6_addr(netif, i));
+    if (!ip4_addr_isany_val(*netif_ip4_gw(netif)))
+        put_ip4(&iface->router4, netif_ip4_gw(netif));
+    put_resolvers(iface);
+}
+
+/* Sets the packet's contiguous head: in place, or copied to head. */
+static void put_bytes(struct cmx_filter_packet *q, const struct pbuf *p, uint8_t head[HEAD_MAX])
 {
     q->total = p->tot_len;
     q->data = p->payload;
@@ -103,34 +109,30 @@ CMX_SMALL static void put_bytes(struct cmx_filter_packet *q, const struct pbuf *
     q->len = pbuf_copy_partial(p, head, HEAD_MAX, 0);
 }
 
-static bool ask(struct cmx_filter_packet *q)
+static bool ask_judge(const struct cmx_filter_packet *q)
 {
     bool passes;
 
     SYS_ARCH_DECL_PROTECT(level);
     SYS_ARCH_PROTECT(level);
-    passes = filter.judge && filter.judge(filter.arg, q);
+    passes = filter.calls && filter.calls->judge(filter.arg, q);
     SYS_ARCH_UNPROTECT(level);
     return passes;
 }
 
-/* What crosses w's interface; w NULL: what the device sends to itself. */
+/* True if the judge passes a packet that crosses w's interface. w NULL: from the device to itself. */
 static bool is_passed(const struct wrapped *w, struct pbuf *p, bool out, bool ethernet)
 {
-    struct cmx_filter_packet q;
+    struct cmx_iface iface;
+    struct cmx_filter_packet q = {.iface = &iface, .out = out, .ethernet = ethernet};
     uint8_t head[HEAD_MAX];
 
-    memset(&q, 0, sizeof q);
-    q.loopback = !w;
-    q.out = out;
-    q.ethernet = ethernet;
-    if (w) {
-        q.iface = (uint8_t)(w - filter.wrapped);
-        put_addresses(&q, w->netif);
-        put_resolvers(&q);
-    }
+    memset(&iface, 0, sizeof iface);
+    iface.class_ = CMX_IFACE_LOOPBACK;
+    if (w)
+        fill_iface(&iface, w);
     put_bytes(&q, p, head);
-    return ask(&q);
+    return ask_judge(&q);
 }
 
 /* ---- on the wire ---- */
@@ -139,13 +141,13 @@ static struct wrapped *find(const struct netif *netif)
 {
     unsigned i;
 
-    for (i = 0; i < CMX_FILTER_IFACES_MAX; i++)
+    for (i = 0; i < CMX_IFACES_MAX; i++)
         if (filter.wrapped[i].netif == netif)
             return &filter.wrapped[i];
     return NULL;
 }
 
-/* The interface's place, if the packet may cross it; else NULL. */
+/* The interface's entry if the packet may pass, otherwise NULL. */
 static const struct wrapped *passage(const struct netif *netif, struct pbuf *p, bool out, bool ethernet)
 {
     const struct wrapped *w = find(netif);
@@ -153,7 +155,7 @@ static const struct wrapped *passage(const struct netif *netif, struct pbuf *p, 
     return w && is_passed(w, p, out, ethernet) ? w : NULL;
 }
 
-/* What is refused counts as taken: an error would only make a driver complain. */
+/* A refused packet is freed and reported as ERR_OK: the driver would only log an error. */
 static err_t guard_input(struct pbuf *p, struct netif *netif)
 {
     const struct wrapped *w = passage(netif, p, false, has_ethernet(netif));
@@ -185,7 +187,7 @@ static err_t guard_output6(struct netif *netif, struct pbuf *p, const ip6_addr_t
     return w ? w->output6(netif, p, to) : ERR_RTE;
 }
 
-/* For an interface that no place is left for: nothing passes. */
+/* For an interface beyond CMX_IFACES_MAX: nothing passes. */
 static err_t closed_input(struct pbuf *p, struct netif *netif)
 {
     (void)netif;
@@ -224,7 +226,7 @@ static bool is_listed(const struct netif *netif)
     return false;
 }
 
-/* An interface without a hardware address whose packets never leave: what it carries is judged when it comes in. */
+/* The loopback interface: its packets are judged when IP delivers them. */
 static bool is_loopback(const struct netif *netif)
 {
     return ip4_addr_isloopback(netif_ip4_addr(netif));
@@ -238,7 +240,8 @@ static void close_netif(struct netif *netif)
     netif->output_ip6 = closed_output6;
 }
 
-/* Also again, where a driver set its own functions anew. On Ethernet the frame is judged, elsewhere the packet. */
+/* Also called again, because a driver may have set its functions again. On Ethernet the frame is judged, on other links
+ * the packet. */
 static void wrap(struct wrapped *w, struct netif *netif)
 {
     SYS_ARCH_DECL_PROTECT(level);
@@ -276,9 +279,9 @@ void cmx_lwip_filter_scan(void)
     struct netif *netif;
     unsigned i;
 
-    if (!filter.judge)
+    if (!filter.calls)
         return;
-    for (i = 0; i < CMX_FILTER_IFACES_MAX; i++)
+    for (i = 0; i < CMX_IFACES_MAX; i++)
         if (filter.wrapped[i].netif && !is_listed(filter.wrapped[i].netif))
             memset(&filter.wrapped[i], 0, sizeof filter.wrapped[i]);
     for (netif = netif_list; netif; netif = netif->next) {
@@ -299,7 +302,7 @@ static void unwrap_all(void)
 {
     unsigned i;
 
-    for (i = 0; i < CMX_FILTER_IFACES_MAX; i++) {
+    for (i = 0; i < CMX_IFACES_MAX; i++) {
         struct wrapped *w = &filter.wrapped[i];
 
         if (!w->netif || !is_listed(w->netif))
@@ -316,9 +319,9 @@ static void unwrap_all(void)
     memset(filter.wrapped, 0, sizeof filter.wrapped);
 }
 
-/* Every link takes 1,280 bytes of IPv6 (RFC 8200 section 5). A router's word that the path takes less than ours would
- * come too late: lwIP sends what it has queued in fragments, which are dropped. What waits now was cut for the old
- * size, which tcp_write relies on. */
+/* Limits the segments of IPv6 connections to 1,280-byte packets, which every link carries (RFC 8200 section 5). Waiting
+ * for a router's "packet too big" is not possible: lwIP would then send its queued segments as fragments, which are
+ * dropped. A connection with unsent data is skipped, because tcp_write relies on the size of its queued segments. */
 static void fit_every_path(void)
 {
     struct tcp_pcb *pcb;
@@ -366,9 +369,9 @@ static void forget_interfaces(void)
 }
 #endif
 
-/* ---- what IP is about to hand up ---- */
+/* ---- packets that IP is about to deliver ---- */
 
-/* The source of the packet at p is one of the device's own addresses: it never was on a wire. */
+/* True if the packet's source is one of the device's own addresses: it comes from the device itself. */
 static bool is_looped(const struct pbuf *p)
 {
     const uint8_t *d = p->payload;
@@ -392,7 +395,7 @@ static bool is_looped(const struct pbuf *p)
         return false;
     }
     if (p->len < 20)
-        return true; /* can't be told: the judge refuses it */
+        return true; /* too short to decide; the judge refuses it */
     memcpy(&a4.addr, d + 12, 4);
     if (ip4_addr_isloopback(&a4))
         return true;
@@ -406,12 +409,12 @@ int cmx_lwip_ip_input_hook(struct pbuf *p, struct netif *inp)
 {
     bool passes;
 
-    if (!filter.judge)
+    if (!filter.calls)
         return 0;
     if (is_looped(p))
         passes = is_passed(NULL, p, false, false);
     else
-        passes = inp && is_wrapped(inp); /* judged when it came in; a new interface's packets were not */
+        passes = inp && is_wrapped(inp); /* already judged on input, unless the interface is new */
     if (passes)
         return 0;
     cmx_lwip_filter_scan();
@@ -450,7 +453,8 @@ static err_t add_raw(void)
             remove_raw();
             return ERR_MEM;
         }
-        ip_set_option(filter.raw[i], SOF_BROADCAST); /* where IP_SOF_BROADCAST_RECV would keep broadcasts from it */
+        /* Without this option IP_SOF_BROADCAST_RECV would keep broadcasts from this control block. */
+        ip_set_option(filter.raw[i], SOF_BROADCAST);
         raw_recv(filter.raw[i], guard_raw, NULL);
     }
     return ERR_OK;
@@ -460,29 +464,82 @@ static err_t add_raw(void)
 
 struct call {
     struct tcpip_api_call_data data;
-    cmx_filter_judge judge;
+    const struct cmx_filter_calls *calls;
     void *arg;
 };
+
+static void report(const struct netif *netif, struct cmx_filter_neighbour *n, const uint8_t *mac)
+{
+    const struct wrapped *w = find(netif);
+
+    if (!w)
+        return;
+    n->iface = (uint8_t)(w - filter.wrapped);
+    memcpy(n->mac, mac, 6);
+    SYS_ARCH_DECL_PROTECT(level);
+    SYS_ARCH_PROTECT(level);
+    filter.calls->neighbour(filter.arg, n);
+    SYS_ARCH_UNPROTECT(level);
+}
+
+static void report_arp(void)
+{
+    for (size_t i = 0; i < ARP_TABLE_SIZE; i++) {
+        struct cmx_filter_neighbour n = {0};
+        struct eth_addr *mac;
+        struct netif *netif;
+        ip4_addr_t *ip;
+
+        if (!etharp_get_entry(i, &ip, &netif, &mac))
+            continue;
+        put_ip4(&n.ip, ip);
+        report(netif, &n, mac->addr);
+    }
+}
+
+/* lwIP has no public function to list them. */
+static void report_nd6(void)
+{
+    for (size_t i = 0; i < LWIP_ND6_NUM_NEIGHBORS; i++) {
+        const struct nd6_neighbor_cache_entry *e = &neighbor_cache[i];
+        struct cmx_filter_neighbour n = {0};
+
+        if (e->state < ND6_REACHABLE || e->state > ND6_PROBE) /* free or unresolved */
+            continue;
+        put_ip6(&n.ip, &e->next_hop_address);
+        for (size_t r = 0; r < LWIP_ND6_NUM_ROUTERS; r++)
+            if (default_router_list[r].neighbor_entry == e)
+                n.lifetime_s = default_router_list[r].invalidation_timer;
+        report(e->netif, &n, e->lladdr);
+    }
+}
+
+static void report_neighbours(void)
+{
+    report_arp();
+    report_nd6();
+}
 
 static err_t install_here(struct tcpip_api_call_data *data)
 {
     const struct call *c = (const struct call *)(const void *)data;
 
-    if (filter.judge)
+    if (filter.calls)
         return ERR_ALREADY;
     if (add_raw() != ERR_OK)
         return ERR_MEM;
     filter.arg = c->arg;
-    filter.judge = c->judge;
+    filter.calls = c->calls;
     cmx_lwip_filter_scan();
+    report_neighbours();
     follow_interfaces();
     sys_timeout(CMX_LWIP_SCAN_MS, on_timer, NULL);
     return ERR_OK;
 }
 
-static cmx_err install(cmx_filter_judge judge, void *arg)
+static cmx_err install(const struct cmx_filter_calls *calls, void *arg)
 {
-    struct call c = {.judge = judge, .arg = arg};
+    struct call c = {.calls = calls, .arg = arg};
 
     switch (tcpip_api_call(install_here, &c.data)) {
     case ERR_OK:
@@ -497,13 +554,13 @@ static cmx_err install(cmx_filter_judge judge, void *arg)
 static err_t remove_here(struct tcpip_api_call_data *data)
 {
     (void)data;
-    if (!filter.judge)
+    if (!filter.calls)
         return ERR_OK;
     sys_untimeout(on_timer, NULL);
     forget_interfaces();
     remove_raw();
     unwrap_all();
-    filter.judge = NULL;
+    filter.calls = NULL;
     return ERR_OK;
 }
 
@@ -512,7 +569,7 @@ static void remove_filter(void)
     struct call c;
 
     memset(&c, 0, sizeof c);
-    (void)tcpip_api_call(remove_here, &c.data); /* it has no error */
+    (void)tcpip_api_call(remove_here, &c.data); /* it returns no error */
 }
 
 static void lock(void)

@@ -1,11 +1,11 @@
-/* filter_lwip.h - the filter of lwIP 2.1 and later (Debian's, ESP-IDF's, a prebuilt Arduino core's): only lwIP's public
- * interface, no patch and no rebuilt library.
+/* filter_lwip.h - the filter for lwIP 2.1 and later (Debian's, ESP-IDF's, a prebuilt Arduino core's). It uses only
+ * lwIP's public interface, without a patch or a rebuilt library.
  *
- * Three places, since no single one sees everything: netif->input and netif->linkoutput (or output, where a link has no
- * header) of every interface are led through the judge; raw protocol control blocks see each packet that IP is about to
- * hand up, and with it what netif_poll takes from the device to itself, and what an interface brings that was added a
- * moment ago; a timer finds such interfaces, at once where LWIP_NETIF_EXT_STATUS_CALLBACK tells. Where the IP input
- * hooks can be injected (lwip_hooks.h) they do what the raw blocks do, earlier. */
+ * It works in three places, since none of them sees every packet. It replaces netif->input and netif->linkoutput (or
+ * output, on a link without a header) of every interface. Raw protocol control blocks see each packet before IP passes
+ * it to a transport: also packets from the device to itself (netif_poll), and packets of an interface that was added a
+ * moment ago. A timer finds new interfaces; with LWIP_NETIF_EXT_STATUS_CALLBACK they are found at once. If the IP input
+ * hooks can be installed (lwip_hooks.h), they do the same as the raw blocks, but earlier. */
 #ifndef CMX_PORT_LWIP_FILTER_LWIP_H
 #define CMX_PORT_LWIP_FILTER_LWIP_H
 
@@ -20,12 +20,12 @@ struct netif;
 
 extern const struct cmx_filter cmx_lwip_filter;
 
-/* Looks for new interfaces now; in the stack's own thread or with its lock held. For who adds one and can't wait for
- * the timer (CMX_LWIP_SCAN_MS). */
+/* Looks for new interfaces now, instead of at the next timer (CMX_LWIP_SCAN_MS). Call it in the stack's own thread or
+ * with its lock held. */
 void cmx_lwip_filter_scan(void);
 #define CMX_LWIP_SCAN_MS 20
 
-/* For LWIP_HOOK_IP4_INPUT and LWIP_HOOK_IP6_INPUT: 1 if the packet was taken (and freed), 0 to go on. */
+/* For LWIP_HOOK_IP4_INPUT and LWIP_HOOK_IP6_INPUT: returns 1 if the packet was refused and freed, 0 to continue. */
 int cmx_lwip_ip_input_hook(struct pbuf *p, struct netif *inp);
 
 #ifdef __cplusplus

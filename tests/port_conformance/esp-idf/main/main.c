@@ -1,4 +1,4 @@
-/* The conformance test as an ESP-IDF application. The partition "storage" is what it may erase. */
+/* The conformance test as an ESP-IDF application. It erases the partition "storage". */
 #include <stdio.h>
 
 #include "conformance.h"
@@ -16,7 +16,7 @@ void app_main(void)
     const esp_partition_t *p = esp_partition_find_first(ESP_PARTITION_TYPE_DATA, ESP_PARTITION_SUBTYPE_ANY, "storage");
     struct cmx_conformance c = {.say = say};
 
-    ESP_ERROR_CHECK(esp_netif_init()); /* brings lwIP and its loopback up */
+    ESP_ERROR_CHECK(esp_netif_init()); /* starts lwIP and its loopback */
     if (p) {
         c.scratch_offset = p->address;
         c.scratch_len = p->size;

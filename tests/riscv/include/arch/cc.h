@@ -1,4 +1,4 @@
-/* cc.h - the compiler as lwIP wants to know it, for rv32 and picolibc. For compile checks alone. */
+/* cc.h - lwIP's description of the compiler, for rv32 and picolibc. For compile checks only. */
 #ifndef CMX_TESTS_ARCH_CC_H
 #define CMX_TESTS_ARCH_CC_H
 

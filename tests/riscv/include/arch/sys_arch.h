@@ -1,4 +1,4 @@
-/* sys_arch.h - lwIP's operating system types, opaque. For compile checks alone. */
+/* sys_arch.h - lwIP's operating system types, opaque. For compile checks only. */
 #ifndef CMX_TESTS_ARCH_SYS_ARCH_H
 #define CMX_TESTS_ARCH_SYS_ARCH_H
 

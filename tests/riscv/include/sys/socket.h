@@ -1,4 +1,4 @@
-/* As ESP-IDF has it: POSIX names on lwIP. For compile checks alone. */
+/* As in ESP-IDF: POSIX names on lwIP. For compile checks only. */
 #ifndef CMX_TESTS_SYS_SOCKET_H
 #define CMX_TESTS_SYS_SOCKET_H
 

@@ -1,0 +1,273 @@
+#include "agent/agent_attest.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "agent/config/config_table.h"
+#include "agent/isolation/agent_isolation.h"
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/text.h"
+#include "cmxsafe/device/attest_service.h"
+#include "cmxsafe/identity/identity.h"
+#include "cmxsafe/port/crypto.h"
+#include "cmxsafe/proxy/proxy.h"
+#include "cmxsafe/version.h"
+#include "port/linux/hw_key.h"
+#include "port/linux/linux_http.h"
+
+#define TAG "attest"
+
+/* One agent per process: port.h's functions take no instance. */
+static struct {
+    struct isolation *isolation;
+    struct cmx_proxy *proxy;
+    struct cmx_hw_key *key; /* NULL: none */
+    int image;              /* open while image_size is not 0 */
+    uint32_t image_size;
+    bool has_policy;
+    uint8_t policy[CMX_SHA256_LEN];
+    struct cmx_mutex lock; /* of policy, which a reload changes */
+    bool has_identity; /* read once, because a TPM may answer slowly and the status is written in the agent's loop */
+    uint8_t ueid[CMX_UEID_LEN];
+    char authorized_key[CMX_IDENTITY_PUBLIC_MAX];
+} self;
+
+/* ---- behind port.h ---- */
+
+static uint32_t flash_size(void *arg)
+{
+    (void)arg;
+    return self.image_size;
+}
+
+static cmx_err flash_read(void *arg, uint32_t offset, void *out, size_t len)
+{
+    (void)arg;
+    if (offset > self.image_size || len > self.image_size - offset)
+        return CMX_EINVAL;
+    return pread(self.image, out, len, offset) == (ssize_t)len ? CMX_OK : CMX_EIO;
+}
+
+static cmx_key_kind key_kind(void *arg)
+{
+    (void)arg;
+    return cmx_hw_key_kind(self.key);
+}
+
+static cmx_err key_hmac(void *arg, const void *msg, size_t len, uint8_t out[32])
+{
+    (void)arg;
+    return cmx_hw_key_hmac(self.key, msg, len, out);
+}
+
+void attest_set_device(struct cmx_linux_device *d)
+{
+    d->flash_size = flash_size;
+    d->flash_read = flash_read;
+    d->hw_key_kind = key_kind;
+    d->hw_hmac = key_hmac;
+}
+
+/* ---- before confinement ---- */
+
+static cmx_err open_key(const struct identity_section *s, struct cmx_why *why)
+{
+    uint64_t handle = 0;
+    cmx_err err;
+
+    if (s->key_file)
+        return cmx_hw_key_open_file(s->key_file, &self.key, why);
+    if (!s->tpm_handle)
+        return CMX_OK;
+    err = cmx_text_u64(s->tpm_handle, 0, UINT32_MAX, &handle); /* config_check has checked it */
+    return err ? err : cmx_tpm_hmac_open(s->tpm, (uint32_t)handle, &self.key, why);
+}
+
+/* The size of a file or block device in bytes; 0: unknown. */
+static uint64_t size_of(int fd, const struct stat *st)
+{
+    off_t end = S_ISREG(st->st_mode) || S_ISBLK(st->st_mode) ? lseek(fd, 0, SEEK_END) : 0;
+
+    return end > 0 ? (uint64_t)end : 0;
+}
+
+static cmx_err open_image(const char *path, struct cmx_why *why)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO would block */
+    struct stat st;
+    uint64_t bytes;
+
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        cmx_why_set(why, "[attest] image %s: %s", path, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return CMX_EIO;
+    }
+    bytes = size_of(fd, &st);
+    if (bytes == 0 || bytes > UINT32_MAX) {
+        cmx_why_set(why, "[attest] image %s: not a file or block device of 1 byte to 4 GB", path);
+        close(fd);
+        return CMX_EINVAL;
+    }
+    self.image = fd;
+    self.image_size = (uint32_t)bytes;
+    return CMX_OK;
+}
+
+static void note_policy(const struct agent_config *c)
+{
+    uint8_t digest[CMX_SHA256_LEN];
+    bool there = c->isolation.enabled && isolation_digest(c, digest) == CMX_OK;
+
+    cmx_port_mutex_lock(&self.lock);
+    self.has_policy = there;
+    if (there)
+        memcpy(self.policy, digest, sizeof digest);
+    cmx_port_mutex_unlock(&self.lock);
+}
+
+static void read_identity(void)
+{
+    const char *line;
+    struct cmx_buf b;
+
+    cmx_buf_init(&b, self.authorized_key, sizeof self.authorized_key);
+    self.has_identity = self.key && cmx_identity_ueid(cmx_identity_hw_hmac, NULL, self.ueid) == CMX_OK &&
+                        cmx_identity_ssh_public(cmx_identity_hw_hmac, NULL, &b) == CMX_OK &&
+                        cmx_buf_cstr(&b, &line) == CMX_OK;
+}
+
+cmx_err attest_prepare(const struct agent_config *c, struct cmx_why *why)
+{
+    cmx_err err = cmx_port_mutex_init(&self.lock);
+
+    if (!err)
+        err = open_key(&c->identity, why);
+    if (!err && c->attest.enabled)
+        err = cmx_linux_http_load(why);
+    if (!err && c->attest.enabled && c->attest.image)
+        err = open_image(c->attest.image, why);
+    if (!err)
+        read_identity();
+    return err;
+}
+
+/* The TPM connects again when its connection has broken (port/linux/tpm_hmac.c). */
+static void plan_tpm(const char *tcti, struct confine_plan *p)
+{
+    const char *port = tcti ? strstr(tcti, "port=") : NULL;
+    const unsigned long number = port ? strtoul(port + strlen("port="), NULL, 10) : 0;
+
+    confine_write(p, "/dev/tpmrm0");
+    confine_write(p, "/dev/tpm0");
+    if (tcti && strncmp(tcti, "device:/", strlen("device:/")) == 0)
+        confine_write(p, tcti + strlen("device:"));
+    if (number > 0 && number < UINT16_MAX && p->n_connect + 2 <= CONFINE_PORTS_MAX) {
+        p->connect[p->n_connect++] = (uint16_t)number;       /* "swtpm:host=...,port=N" */
+        p->connect[p->n_connect++] = (uint16_t)(number + 1); /* its control channel */
+    }
+}
+
+void attest_plan(const struct agent_config *c, struct confine_plan *p)
+{
+    if (c->identity.tpm_handle)
+        plan_tpm(c->identity.tpm, p);
+    if (c->attest.enabled && p->n_bind < CONFINE_PORTS_MAX)
+        p->bind[p->n_bind++] = (uint16_t)c->attest.port;
+}
+
+/* ---- the service ---- */
+
+static void add_session(struct cmx_evidence *e)
+{
+    struct cmx_context_status st;
+
+    if (!cmx_proxy_find(self.proxy, CMX_REVERSE, cmx_attest_port(), &st))
+        return;
+    e->has_gateway = st.has_host_key;
+    memcpy(e->gateway, st.host_key, sizeof e->gateway);
+    e->session_len = st.session_id_len;
+    memcpy(e->session, st.session_id, st.session_id_len);
+}
+
+/* Claims nothing that the agent cannot know: Secure Boot, debuggers, storage encryption. */
+static void add_facts(void *arg, struct cmx_evidence *e)
+{
+    struct utsname u;
+
+    (void)arg;
+
+    if (uname(&u) == 0)
+        snprintf(e->hw_model, sizeof e->hw_model, "%.63s", u.machine);
+    snprintf(e->sw_name, sizeof e->sw_name, "cmxsafed");
+    snprintf(e->sw_version, sizeof e->sw_version, "%s", CMX_VERSION);
+    snprintf(e->slot, sizeof e->slot, "system");
+    snprintf(e->slot_state, sizeof e->slot_state, "valid");
+    e->isolation = isolation_in_force(self.isolation);
+    cmx_port_mutex_lock(&self.lock);
+    e->has_policy = e->isolation && self.has_policy;
+    memcpy(e->policy, self.policy, sizeof e->policy);
+    cmx_port_mutex_unlock(&self.lock);
+    add_session(e);
+}
+
+cmx_err attest_start(const struct agent_config *c, struct isolation *isolation, struct cmx_proxy *proxy,
+                     struct cmx_why *why)
+{
+    const struct attest_section *s = &c->attest;
+    cmx_err err;
+
+    if (!s->enabled)
+        return CMX_OK;
+    self.isolation = isolation;
+    self.proxy = proxy;
+    note_policy(c);
+    cmx_attest_set_facts(add_facts, NULL);
+    err = cmx_attest_start(NULL, (uint16_t)s->port);
+    if (err)
+        cmx_why_set(why, "attestation cannot be served on port %u: %s", (unsigned)s->port, cmx_err_text(err));
+    else
+        cmx_log(CMX_LOG_INFO, TAG, "attestation on port %u", (unsigned)s->port);
+    return err;
+}
+
+/* Key and image are opened before confinement, so they cannot change while the process runs. */
+cmx_err attest_reload(const struct agent_config *now, const struct agent_config *next, struct cmx_why *why)
+{
+    for (const struct config_key *k = NULL; (k = config_next_restart(now, next, k)) != NULL;)
+        if (strcmp(k->section, "identity") == 0 || strcmp(k->section, "attest") == 0)
+            return cmx_why_fail(why, CMX_EINVAL, "[%s] %s: a change needs a restart of the agent", k->section, k->key);
+    if (now->attest.enabled)
+        note_policy(next);
+    return CMX_OK;
+}
+
+void attest_stop(void)
+{
+    cmx_attest_stop();
+}
+
+static const char *key_name(cmx_key_kind kind)
+{
+    return kind == CMX_KEY_TPM ? "tpm" : kind == CMX_KEY_SOFTWARE ? "software" : "none";
+}
+
+void attest_json(struct cmx_json *j)
+{
+    cmx_json_object(j, "attest");
+    cmx_json_bool(j, "enabled", cmx_attest_port() != 0);
+    cmx_json_u64(j, "port", cmx_attest_port());
+    cmx_json_str(j, "key", key_name(cmx_hw_key_kind(self.key)));
+    if (self.has_identity) {
+        cmx_json_hex(j, "ueid", self.ueid, sizeof self.ueid);
+        cmx_json_str(j, "authorized_key", self.authorized_key);
+    }
+    cmx_json_end(j);
+}

@@ -1,0 +1,30 @@
+/* agent_attest.h - attestation and identity in the agent: opens the hardware key and the image that is measured as
+ * flash before the agent confines itself, then serves /hash and /evidence. */
+#ifndef CMX_AGENT_ATTEST_H
+#define CMX_AGENT_ATTEST_H
+
+#include "agent/config/agent_config.h"
+#include "agent/confine/confine.h"
+#include "cmxsafe/core/json.h"
+#include "cmxsafe/core/why.h"
+#include "port/linux/linux_port.h"
+
+struct cmx_proxy;
+struct isolation;
+
+/* Makes key and image available through port.h. Call before any task starts. */
+void attest_set_device(struct cmx_linux_device *d);
+
+/* Without [identity] there is no key, without `[attest] enabled` no service. */
+CMX_MUST_USE cmx_err attest_prepare(const struct agent_config *c, struct cmx_why *why);
+void attest_plan(const struct agent_config *c, struct confine_plan *p);
+/* isolation (may be NULL) and proxy are borrowed until attest_stop. */
+CMX_MUST_USE cmx_err attest_start(const struct agent_config *c, struct isolation *isolation, struct cmx_proxy *proxy,
+                                  struct cmx_why *why);
+/* now: in force. CMX_EINVAL: next needs a restart. */
+CMX_MUST_USE cmx_err attest_reload(const struct agent_config *now, const struct agent_config *next,
+                                   struct cmx_why *why);
+void attest_stop(void);
+void attest_json(struct cmx_json *j);
+
+#endif

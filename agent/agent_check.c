@@ -1,0 +1,88 @@
+#include "agent/agent_check.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent/config/unit_check.h"
+#include "agent/isolation/agent_isolation.h"
+#include "agent/wiring.h"
+
+static void print_line(void *arg, const char *text)
+{
+    const bool *journal = arg;
+
+    fprintf(stderr, "%s%s\n", *journal ? "<3>" : "", text);
+}
+
+struct agent_config *agent_check_load(const char *file, bool journal)
+{
+    struct config_report report = {.file = file, .line = print_line, .arg = &journal};
+    struct agent_config *c = NULL;
+    struct cmx_why why = {""};
+
+    if (config_load(file, &report, &c) != CMX_OK)
+        return NULL;
+    if (wiring_check(c, &why) != CMX_OK) {
+        config_error(&report, 0, "%s", why.text);
+        config_free(c);
+        return NULL;
+    }
+    return c;
+}
+
+static int check_here(const char *file, const struct unit_sandbox *unit)
+{
+    bool journal = false;
+    struct config_report report = {.file = file, .line = print_line, .arg = &journal};
+    struct agent_config *c = agent_check_load(file, false);
+    struct cmx_why why = {""};
+
+    if (!c)
+        return 1;
+    unit_check(c, unit, &report);
+    if (isolation_check_names(c, &why) != CMX_OK)
+        config_error(&report, 0, "%s", why.text);
+    if (!report.errors)
+        printf("%s: ok: gateway %s port %u as %s, %zu pinned host key%s, %zu context%s\n", file,
+               c->gateway.options.host, (unsigned)c->gateway.options.port, c->gateway.options.user, c->pins.n,
+               c->pins.n == 1 ? "" : "s", c->n_contexts, c->n_contexts == 1 ? "" : "s");
+    config_free(c);
+    return report.errors != 0;
+}
+
+/* Checks in a process of the unit's user: root can read files that the agent cannot. */
+static int check_as_unit(const char *file, const struct unit_sandbox *unit, const struct passwd *user)
+{
+    int status = 0;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        int rc = 1;
+
+        if (initgroups(user->pw_name, user->pw_gid) == 0 && setgid(user->pw_gid) == 0 && setuid(user->pw_uid) == 0)
+            rc = check_here(file, unit);
+        else
+            fprintf(stderr, "cmxsafe: cannot check as user %s: %s\n", user->pw_name, strerror(errno));
+        fflush(stdout);
+        _exit(rc);
+    }
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    return pid > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+int agent_check(const char *config_file, bool as_unit)
+{
+    bool units = as_unit || strcmp(config_file, CONFIG_FILE_DEFAULT) == 0;
+    struct unit_sandbox unit;
+    const struct passwd *user = NULL;
+
+    if (units && geteuid() == 0 && unit_sandbox_read(&unit, unit_files))
+        user = getpwnam(unit.user);
+    return user && user->pw_uid != 0 ? check_as_unit(config_file, &unit, user) : check_here(config_file, NULL);
+}

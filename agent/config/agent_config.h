@@ -1,0 +1,162 @@
+/* agent_config.h - the agent's configuration file as values. One table (config_table.c) drives reading, checking, the
+ * reference (docs/CONFIG.md, cmxsafed.conf(5)), the suggestion for a mistyped key, and what a reload cannot change.
+ *
+ * To give a module of the agent its settings: a struct here that begins with struct config_head, a member of it in
+ * struct agent_config, and rows in config_table.c. An option of a context is one row of context_options.h. */
+#ifndef CMX_AGENT_CONFIG_H
+#define CMX_AGENT_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cmxsafe/core/err.h"
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/proxy/gateways.h"
+#include "cmxsafe/proxy/proxy.h"
+
+#define CONFIG_FILE_DEFAULT "/etc/cmxsafe/cmxsafed.conf"
+#define CONFIG_KEYS_MAX 24    /* keys of one section */
+#define CONFIG_LIST_MAX 32    /* values of one repeated key */
+#define CONFIG_ERRORS_MAX 100 /* reported for one file */
+
+/* The lines of a section and of its keys in the file; 0: not given. First member of every section's struct. */
+struct config_head {
+    unsigned line;
+    unsigned key_line[CONFIG_KEYS_MAX]; /* index: config_key_place */
+};
+
+struct config_list {
+    size_t n;
+    char *item[CONFIG_LIST_MAX];
+};
+
+/* Numbers are uint64_t, durations ms, choices an index. */
+struct agent_section {
+    struct config_head head;
+    char *control_socket;
+    uint64_t log_level; /* cmx_log_level */
+    uint64_t confine;   /* enum agent_confine */
+    uint64_t confine_ports;
+};
+
+enum agent_confine { AGENT_CONFINE_NO, AGENT_CONFINE_YES, AGENT_CONFINE_REQUIRED };
+enum agent_confine_ports { AGENT_PORTS_ANY, AGENT_PORTS_FIXED };
+
+struct gateway_section {
+    struct config_head head;
+    struct cmx_gateway options; /* by the rows of gateway_options.h; its texts are owned */
+    struct config_list host_key;
+    char *known_hosts_file;
+    char *key_passphrase_file;
+    char *password_file;
+};
+
+struct context_section {
+    struct config_head head;
+    char name[CMX_PROXY_NAME_MAX];
+    struct cmx_context options; /* by the rows of context_options.h; its texts are owned, except name */
+};
+
+struct isolation_section {
+    struct config_head head;
+    bool enabled;
+    char *agent_user;
+    char *resolvers;
+    char *forwarder;
+    char *time_servers;
+    bool dhcp;
+    bool ipv6;
+};
+
+struct identity_section {
+    struct config_head head;
+    char *key_file;
+    char *tpm;
+    char *tpm_handle; /* "0x81000100" */
+};
+
+struct attest_section {
+    struct config_head head;
+    bool enabled;
+    uint64_t port;
+    char *image;
+};
+
+/* Commands are run by /bin/sh -c; NULL: none. */
+struct ota_section {
+    struct config_head head;
+    char *install; /* NULL: no update service */
+    char *confirm;
+    char *rollback;
+    char *restart;
+    char *version;
+    char *key_file;
+    char *next_key_file;
+    bool allow_unsigned;
+    char *spool;
+    uint64_t max_size;
+    uint64_t port;
+    char *host;
+    uint64_t confirm_within_ms;
+    uint64_t install_timeout_ms;
+    uint64_t confirm_timeout_ms;
+    uint64_t rollback_timeout_ms;
+    uint64_t restart_timeout_ms;
+    uint64_t version_timeout_ms;
+};
+
+/* Owns every string in it. */
+struct agent_config {
+    struct agent_section agent;
+    struct gateway_section gateway;
+    struct isolation_section isolation;
+    struct identity_section identity;
+    struct attest_section attest;
+    struct ota_section ota;
+    size_t n_contexts;
+    struct context_section contexts[CMX_PROXY_CONTEXTS_MAX];
+
+    struct cmx_gateway_list gateways; /* gateway.options.host, read */
+
+    /* From the files that the sections name (config_files): */
+    struct config_list pins; /* host_key and the gateway's lines of known_hosts_file */
+    char *key_passphrase;    /* secrets: wiped when freed */
+    char *password;
+};
+
+/* Receives errors: each as `file:line: what`, or `file: what` for the whole file, without a newline. */
+struct config_report {
+    const char *file;
+    void (*line)(void *arg, const char *text);
+    void *arg;
+    unsigned errors; /* so far */
+};
+
+/* line 0: the whole file. */
+void config_error(struct config_report *r, unsigned line, const char *fmt, ...) CMX_PRINTF(3, 4);
+
+/* Reads and checks a file and the files that it names, and reports all errors. On error *out is NULL. CMX_ENOENT,
+ * CMX_EPERM, CMX_EIO: the file cannot be read; CMX_EINVAL: its content is wrong; CMX_ENOMEM. */
+CMX_MUST_USE cmx_err config_load(const char *file, struct config_report *r, struct agent_config **out);
+
+/* The same without the files that the configuration names, for a client that may not read them. */
+CMX_MUST_USE cmx_err config_read_text(const char *file, struct config_report *r, struct agent_config **out);
+
+/* The part that opens no file. */
+CMX_MUST_USE cmx_err config_parse(const char *text, size_t len, struct config_report *r, struct agent_config **out);
+
+/* Reads the files that the configuration names, and checks permissions. CMX_EINVAL, CMX_ENOMEM. */
+CMX_MUST_USE cmx_err config_files(struct agent_config *c, struct config_report *r);
+
+/* Checks the rules between keys; reports the line of the key that breaks one. */
+void config_check(const struct agent_config *c, struct config_report *r);
+
+/* c may be NULL. */
+void config_free(struct agent_config *c);
+
+/* The engine's settings, borrowed from c. contexts: c->n_contexts of them. */
+void config_gateway(const struct agent_config *c, struct cmx_gateway *gateway);
+void config_engine(const struct agent_config *c, struct cmx_gateway *gateway, struct cmx_context *contexts);
+
+#endif

@@ -1,0 +1,118 @@
+/* config_check.c - rules between keys. */
+#include <string.h>
+
+#include "agent/config/config_table.h"
+#include "cmxsafe/core/text.h"
+#include "cmxsafe/proxy/proxy_config.h"
+
+static unsigned line_of(const char *section, const struct config_head *head, const char *key)
+{
+    unsigned line = head->key_line[config_key_place(config_key_find(section, key))];
+
+    return line ? line : head->line;
+}
+
+static bool has_identity(const struct agent_config *c)
+{
+    return c->identity.key_file || c->identity.tpm_handle;
+}
+
+static void check_identity(const struct agent_config *c, struct config_report *r)
+{
+    const struct identity_section *s = &c->identity;
+    uint64_t handle;
+
+    if (s->key_file && s->tpm_handle)
+        config_error(r, line_of("identity", &s->head, "tpm_handle"), "one key: key_file or tpm_handle, not both");
+    if (s->tpm_handle && cmx_text_u64(s->tpm_handle, 0x81000000, 0x81ffffff, &handle))
+        config_error(r, line_of("identity", &s->head, "tpm_handle"),
+                     "tpm_handle: '%s' is not a persistent handle, 0x81000000 to 0x81ffffff", s->tpm_handle);
+    if (s->tpm && !s->tpm_handle)
+        config_error(r, line_of("identity", &s->head, "tpm"), "tpm without tpm_handle");
+    if (c->attest.enabled && !has_identity(c))
+        config_error(r, line_of("attest", &c->attest.head, "enabled"),
+                     "attestation needs a key: give key_file or tpm_handle in [identity]");
+}
+
+static void check_gateway(const struct agent_config *c, struct config_report *r)
+{
+    const struct gateway_section *g = &c->gateway;
+
+    if (!g->head.line) {
+        config_error(r, 0, "no [gateway] section");
+        return;
+    }
+    if (g->host_key.n == 0 && !g->known_hosts_file)
+        config_error(r, g->head.line, "[gateway] pins no host key: give host_key or known_hosts_file");
+    if (!g->options.key_file && !g->password_file && !has_identity(c))
+        config_error(r, g->head.line, "[gateway] has no credential: give key_file or password_file");
+    if (g->key_passphrase_file && !g->options.key_file)
+        config_error(r, line_of("gateway", &g->head, "key_passphrase_file"), "key_passphrase_file without key_file");
+    if (g->options.backoff_max_ms < g->options.backoff_base_ms)
+        config_error(r, line_of("gateway", &g->head, "backoff_max"), "backoff_max is less than backoff_min");
+}
+
+/* A key that the context's direction has no use for is a mistake, not a default. */
+static void check_direction(const struct context_section *s, struct config_report *r)
+{
+    for (size_t i = 0; i < config_n_keys; i++) {
+        const struct config_key *k = &config_keys[i];
+        unsigned line = k->direction ? s->head.key_line[config_key_place(k)] : 0;
+
+        if (line && k->direction != 1 + (unsigned)s->options.direction)
+            config_error(r, line, "%s is for a %s context", k->key,
+                         s->options.direction == CMX_REVERSE ? "direct" : "reverse");
+    }
+    if (s->options.direction == CMX_DIRECT && !s->options.remote_host)
+        config_error(r, s->head.line, "[context %s] lacks remote_host, which a direct context needs", s->name);
+}
+
+static void check_originators(const struct context_section *s, struct config_report *r)
+{
+    struct cmx_context x = s->options;
+    struct cmx_why why = {""};
+
+    x.name = s->name;
+    if (cmx_proxy_context_check_originators(&x, &why) != CMX_OK)
+        config_error(r, s->head.line, "%s", why.text);
+}
+
+static bool same(const char *a, const char *b)
+{
+    return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+/* Two contexts cannot listen at one place. */
+static void check_listeners(const struct agent_config *c, size_t i, struct config_report *r)
+{
+    const struct context_section *s = &c->contexts[i];
+    const struct cmx_context *x = &s->options;
+
+    for (size_t j = 0; j < i; j++) {
+        const struct cmx_context *y = &c->contexts[j].options;
+
+        if (x->direction != y->direction)
+            continue;
+        if (x->direction == CMX_REVERSE && x->remote_port && x->remote_port == y->remote_port &&
+            same(x->remote_address, y->remote_address))
+            config_error(r, line_of("context", &s->head, "remote_port"), "remote_port %u is [context %s]'s already",
+                         (unsigned)x->remote_port, c->contexts[j].name);
+        if (x->direction == CMX_DIRECT && x->local_port && x->local_port == y->local_port &&
+            same(x->local_host, y->local_host))
+            config_error(r, line_of("context", &s->head, "local_port"), "local_port %u is [context %s]'s already",
+                         (unsigned)x->local_port, c->contexts[j].name);
+    }
+}
+
+void config_check(const struct agent_config *c, struct config_report *r)
+{
+    check_gateway(c, r);
+    check_identity(c, r);
+    if (c->n_contexts == 0)
+        config_error(r, 0, "no [context NAME] section: nothing to do");
+    for (size_t i = 0; i < c->n_contexts; i++) {
+        check_direction(&c->contexts[i], r);
+        check_originators(&c->contexts[i], r);
+        check_listeners(c, i, r);
+    }
+}

@@ -1,0 +1,87 @@
+/* config_table.h - the table of sections and keys. Pure. */
+#ifndef CMX_AGENT_CONFIG_TABLE_H
+#define CMX_AGENT_CONFIG_TABLE_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "agent/config/agent_config.h"
+
+#include "cmxsafe/core/why.h"
+
+typedef enum {
+    CONFIG_TEXT,     /* char *: printable, at most max chars (0: 255) */
+    CONFIG_NAME,     /* char *: letters, digits, '.', '_', '-'; at most CMX_PROXY_NAME_MAX - 1 */
+    CONFIG_HOST,     /* char *: host name, IPv4 address or IPv6 address with or without brackets */
+    CONFIG_GATEWAYS, /* char *: a list as in proxy/gateways.h */
+    CONFIG_PATH,     /* char *: absolute */
+    CONFIG_PIN_LIST, /* config_list: repeatable, "SHA256:<base64>" or a known_hosts line */
+    CONFIG_NUMBER,   /* uint64_t in [min, max] */
+    CONFIG_BYTES,    /* uint64_t in [min, max]; k, M, G: times 1024 */
+    CONFIG_DURATION, /* uint64_t, ms in [min, max]; ms, s, m, h, d; a bare number is seconds; whole steps */
+    CONFIG_BOOL,     /* bool: yes, true, on, 1, no, false, off, 0 */
+    CONFIG_CHOICE    /* uint64_t: index into choices */
+} config_type;
+
+struct config_key {
+    const char *section;
+    const char *key;
+    config_type type;
+    size_t offset; /* in the section's struct */
+    uint8_t size;  /* of a number there; 0: 8 bytes */
+    uint64_t min, max;
+    uint64_t step;              /* durations: ms; 0: 1000 */
+    uint64_t unit;              /* durations: ms that one unit of the stored number is; 0: 1 */
+    const char *const *choices; /* NULL-terminated */
+    const char *fallback;       /* the default, as in a file; NULL: none */
+    bool creates;               /* paths: the agent makes the file; else it must exist, */
+    bool block_device;          /* must be a regular file; with this flag a block device is also allowed */
+    bool required;
+    bool restart;        /* a reload keeps the old value until the agent is restarted */
+    uint8_t direction;   /* contexts: 1 + the only cmx_proxy_direction that uses it; 0: any */
+    const char *without; /* for the reference, if there is no default: the behaviour without a value */
+    const char *help;    /* one line */
+};
+
+struct config_section {
+    const char *name;
+    bool named;    /* [name NAME], any number */
+    size_t offset; /* in struct agent_config; of the array if named */
+    const char *help;
+    bool restart; /* of all its keys */
+};
+
+extern const struct config_section config_sections[];
+extern const size_t config_n_sections;
+extern const struct config_key config_keys[]; /* the keys of a section are adjacent */
+extern const size_t config_n_keys;
+
+const struct config_section *config_section_find(const char *name, size_t len);
+const struct config_key *config_key_find(const char *section, const char *key);
+size_t config_key_place(const struct config_key *k); /* its index in the section, for key_line */
+
+/* Checks text and stores its value in the section's struct; frees a former text. why: one phrase, such as "70000 is out
+ * of range: 1 to 65535". CMX_EINVAL, CMX_ENOMEM. */
+CMX_MUST_USE cmx_err config_set(const struct config_key *k, void *section, const char *text, struct cmx_why *why);
+
+/* True if a change of the key takes effect only when the agent restarts. */
+bool config_needs_restart(const struct config_key *k);
+
+/* The next such key behind `after` (NULL: the first) whose value differs between the two, or NULL. */
+const struct config_key *config_next_restart(const struct agent_config *a, const struct agent_config *b,
+                                             const struct config_key *after);
+
+/* Frees what config_set stored in the section's struct. */
+void config_clear(const struct config_section *s, void *section);
+
+/* Stores the defaults of the section. CMX_ENOMEM. */
+CMX_MUST_USE cmx_err config_defaults(const struct config_section *s, void *section);
+
+/* Describes the values of a key: "1 to 65535", "reverse or direct", ... */
+void config_values(const struct config_key *k, char *out, size_t cap);
+
+/* Writes the reference: Markdown for docs/CONFIG.md, or roff for the sections of cmxsafed.conf(5). */
+void config_reference_markdown(FILE *out);
+void config_reference_man(FILE *out);
+
+#endif

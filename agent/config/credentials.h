@@ -1,0 +1,16 @@
+/* credentials.h - checks that libssh accepts the settings of [gateway] when a configuration is read: a key that cannot
+ * be opened is an error of the configuration, not of every login. */
+#ifndef CMX_AGENT_CREDENTIALS_H
+#define CMX_AGENT_CREDENTIALS_H
+
+#include "agent/config/agent_config.h"
+
+#include "cmxsafe/core/why.h"
+
+/* Makes a session object with all settings of [gateway] and reads the key. CMX_EINVAL, CMX_ENOMEM. */
+CMX_MUST_USE cmx_err credentials_check(const struct agent_config *c, struct cmx_why *why);
+
+/* Wipes the stack below the caller, where the library may have left a part of a key. */
+void credentials_forget(void);
+
+#endif

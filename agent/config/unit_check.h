@@ -1,0 +1,31 @@
+/* unit_check.h - finds what keeps a valid configuration from working: files that the agent cannot open, folders that it
+ * cannot write to, ports that it cannot bind. Used only by --check; opens files, changes nothing. */
+#ifndef CMX_AGENT_UNIT_CHECK_H
+#define CMX_AGENT_UNIT_CHECK_H
+
+#include <stdbool.h>
+
+#include "agent/config/agent_config.h"
+
+/* The settings of a systemd unit that decide what its process can reach. */
+struct unit_sandbox {
+    char user[64];      /* User= */
+    bool hides_home;    /* ProtectHome=yes or tmpfs */
+    bool hides_tmp;     /* PrivateTmp=yes */
+    bool read_only;     /* ProtectSystem=strict */
+    bool binds_low;     /* AmbientCapabilities has CAP_NET_BIND_SERVICE */
+    char writable[512]; /* ReadWritePaths, StateDirectory and RuntimeDirectory: absolute folders, separated by blanks */
+};
+
+/* Where cmxsafed.service and its drop-ins are: glob(7) patterns, NULL-terminated. */
+extern const char *const unit_files[];
+
+/* Reads the unit files that match patterns; as in systemd a later file wins. False: there is no unit, or it names no
+ * user. */
+bool unit_sandbox_read(struct unit_sandbox *s, const char *const *patterns);
+
+/* Reports, with the key's line, each file and port of c that this process cannot use; with s, or that the unit could
+ * not. s may be NULL. */
+void unit_check(const struct agent_config *c, const struct unit_sandbox *s, struct config_report *r);
+
+#endif

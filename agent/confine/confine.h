@@ -1,0 +1,54 @@
+/* confine.h - the agent gives up what it does not need: files and TCP ports by Landlock (landlock(7)), system calls by
+ * seccomp (seccomp(2)). A report says what was applied and what the kernel lacks. The process cannot undo it. */
+#ifndef CMX_AGENT_CONFINE_H
+#define CMX_AGENT_CONFINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cmxsafe/core/err.h"
+
+#define CONFINE_ITEMS_MAX 4
+#define CONFINE_PATHS_MAX 48
+#define CONFINE_PORTS_MAX 160
+
+/* What stays permitted. */
+struct confine_plan {
+    size_t n_read, n_write;
+    const char *read[CONFINE_PATHS_MAX];  /* folders, with everything below, and files; borrowed */
+    const char *write[CONFINE_PATHS_MAX]; /* folders where files may be created, written and removed; borrowed */
+    bool limit_ports;                     /* false: any TCP port */
+    size_t n_connect, n_bind;
+    uint16_t connect[CONFINE_PORTS_MAX];
+    uint16_t bind[CONFINE_PORTS_MAX];
+    bool abstract_sockets; /* permit abstract UNIX sockets: systemd's notify socket can be one */
+};
+
+struct confine_report {
+    size_t n;
+    struct {
+        const char *what; /* "landlock files", "landlock ports", "seccomp" */
+        bool applied;
+        bool by_choice;  /* not applied because the configuration turns it off */
+        char detail[96]; /* how, or why not */
+    } item[CONFINE_ITEMS_MAX];
+};
+
+/* Adds a path. NULL, and a path that does not fit, are left out; the plan then permits less. */
+void confine_read(struct confine_plan *p, const char *path);
+void confine_write(struct confine_plan *p, const char *path);
+
+/* Permits reading what every program needs: libraries, name service, certificates, /proc/self, /dev/urandom. */
+void confine_plan_base(struct confine_plan *p);
+
+/* Confines the calling thread and the threads that it creates later: call it before any other thread starts. Applies
+ * every part that the kernel supports. CMX_ENOTSUP: a part could not be applied; the report says which. */
+CMX_MUST_USE cmx_err confine_apply(const struct confine_plan *p, struct confine_report *r);
+
+/* The two parts. detail: what was applied, or why not. */
+CMX_MUST_USE cmx_err confine_landlock(const struct confine_plan *p, bool *ports, char *detail, size_t cap,
+                                      char *ports_detail, size_t ports_cap);
+CMX_MUST_USE cmx_err confine_seccomp(char *detail, size_t cap);
+
+#endif

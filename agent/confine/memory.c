@@ -1,0 +1,45 @@
+#include "agent/confine/memory.h"
+
+#include <sys/resource.h>
+
+#include "port/linux/libc/heap.h"
+
+#define EACH ((rlim_t)4 << 20) /* a connection: a channel window in libssh, and one for the local socket */
+#define REST_MS 2000           /* without work for this long: the sessions are idle */
+
+static struct {
+    uint64_t work;
+    uint64_t since_ms; /* work has not grown since */
+    bool given_back;
+} memory;
+
+void memory_setup(void)
+{
+    cmx_heap_share();
+}
+
+cmx_err memory_limit(size_t connections)
+{
+    struct rlimit limit;
+    rlim_t bytes = MEMORY_LIMIT_BASE + (rlim_t)connections * EACH;
+
+    if (getrlimit(RLIMIT_DATA, &limit) != 0)
+        return CMX_EIO;
+    if (limit.rlim_cur <= bytes)
+        return CMX_OK;
+    limit.rlim_cur = bytes;
+    return setrlimit(RLIMIT_DATA, &limit) == 0 ? CMX_OK : CMX_EIO;
+}
+
+bool memory_turn(uint64_t work, uint64_t now_ms)
+{
+    if (work != memory.work || !memory.since_ms) {
+        memory.work = work;
+        memory.since_ms = now_ms;
+        memory.given_back = false;
+    } else if (!memory.given_back && now_ms - memory.since_ms >= REST_MS) {
+        memory.given_back = true;
+        cmx_heap_trim();
+    }
+    return memory.given_back;
+}

@@ -1,0 +1,32 @@
+/* memory.h - keeps the agent's memory small: all threads share one heap, free memory goes back to the system when the
+ * sessions are idle, and the heap has a limit. */
+#ifndef CMX_AGENT_MEMORY_H
+#define CMX_AGENT_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/resource.h>
+
+#include "cmxsafe/core/err.h"
+
+/* Call it before the first thread starts. */
+void memory_setup(void);
+
+/* For the stacks of threads, libraries, buffers, and sessions that a reload adds. A sanitizer's shadow memory counts
+ * too. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define MEMORY_LIMIT_BASE ((rlim_t)1 << 47)
+#else
+#define MEMORY_LIMIT_BASE ((rlim_t)256 << 20)
+#endif
+
+/* Limits the heap of the process (RLIMIT_DATA, soft). connections: as many as the contexts permit. An allocation above
+ * the limit fails, and ends the session that needs it. CMX_EIO. */
+CMX_MUST_USE cmx_err memory_limit(size_t connections);
+
+/* Call it at each turn of the agent's loop. work: a number that grows while sessions work (bytes moved, logins). True:
+ * they are idle, and free memory has gone back. */
+bool memory_turn(uint64_t work, uint64_t now_ms);
+
+#endif

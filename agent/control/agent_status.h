@@ -1,0 +1,59 @@
+/* agent_status.h - writes the agent's state as text: JSON for programs, a table for people, a line for systemd. Pure.
+ */
+#ifndef CMX_AGENT_STATUS_H
+#define CMX_AGENT_STATUS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/confine/confine.h"
+#include "cmxsafe/core/buf.h"
+#include "cmxsafe/core/json.h"
+#include "cmxsafe/proxy/proxy.h"
+
+/* Bytes of an answer: the confinement and the modules, and the contexts. */
+#define STATUS_MAX (48 * 1024 + CMX_PROXY_CONTEXTS_MAX * 1536)
+
+/* A snapshot. Strings are borrowed. */
+struct status_view {
+    uint64_t now_ms;
+    uint64_t started_ms;
+    uint64_t loaded_ms;        /* when the configuration in force was read */
+    uint64_t reload_failed_ms; /* 0: the last reload succeeded */
+    const char *reload_error;
+    const char *config_file;
+    const char *gateways;     /* as configured */
+    const char *gateway_host; /* in use, or being tried */
+    uint16_t gateway_port;
+    const char *gateway_user;
+    const struct confine_report *confinement;
+    size_t n_contexts;
+    struct cmx_context_status *contexts;
+    void (*modules_json)(void *arg, struct cmx_json *j);  /* writes members of "modules"; may be NULL */
+    void (*modules_text)(void *arg, struct cmx_buf *out); /* writes lines; may be NULL */
+    void *modules_arg;
+};
+
+/* One JSON document and a newline. CMX_ENOSPC. */
+CMX_MUST_USE cmx_err status_json(const struct status_view *v, struct cmx_buf *out);
+
+/* An aligned table. color: with terminal colours. CMX_ENOSPC. */
+CMX_MUST_USE cmx_err status_table(const struct status_view *v, bool color, struct cmx_buf *out);
+
+/* "2 of 3 contexts up; camera: waiting (...)" */
+void status_line(const struct status_view *v, char *out, size_t cap);
+
+/* True when every context is up, or has been tried once and is waiting for its next attempt. */
+bool status_settled(const struct status_view *v);
+/* Every context is up. */
+bool status_all_up(const struct status_view *v);
+
+/* The number of sessions that the contexts use. */
+unsigned status_sessions(const struct status_view *v);
+
+/* "850 ms", "12 s", "3 min", "5 h", "2 d"; "999 B", "1.2 kB", "3.4 GB". */
+void status_duration(uint64_t ms, char *out, size_t cap);
+void status_bytes(uint64_t n, char *out, size_t cap);
+
+#endif

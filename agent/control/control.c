@@ -1,0 +1,234 @@
+#include "agent/control/control.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/port/port.h"
+#include "port/linux/unix_listen.h"
+
+#define DISCARD_MAX 128      /* reads; a client may never stop sending */
+#define CONTROL_PATH_MAX 108 /* sun_path of unix(7) */
+#define TAG "control"
+
+/* Invariants: fd < 0: a free slot. answer is NULL while the request is being read. */
+struct client {
+    int fd;
+    bool privileged;
+    uint64_t deadline_ms;
+    size_t got;
+    uint8_t line[CONTROL_LINE_MAX];
+    uint8_t *answer;
+    struct cmx_buf out;
+};
+
+struct control {
+    int listener;
+    bool lost; /* the socket was removed and could not be made again; logged once */
+    char path[CONTROL_PATH_MAX];
+    const struct control_command *commands;
+    size_t n_commands;
+    void *arg;
+    size_t answer_max;
+    struct client clients[CONTROL_CLIENTS_MAX];
+};
+
+cmx_err control_open(struct control **out, const char *path, const struct control_command *commands, size_t n,
+                     void *arg, size_t answer_max)
+{
+    struct control *c;
+    cmx_err err;
+
+    if (strlen(path) >= sizeof c->path)
+        return CMX_ENOSPC;
+    c = cmx_mem_alloc(sizeof *c);
+    if (!c)
+        return CMX_ENOMEM;
+    for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
+        c->clients[i].fd = -1;
+    memcpy(c->path, path, strlen(path) + 1);
+    c->commands = commands;
+    c->n_commands = n;
+    c->arg = arg;
+    c->answer_max = answer_max;
+    err = cmx_unix_listen(c->path, CONTROL_CLIENTS_MAX, &c->listener);
+    if (err) {
+        cmx_mem_free(c);
+        return err;
+    }
+    *out = c;
+    return CMX_OK;
+}
+
+/* Another program may have removed the socket: clients then need a new one. */
+static void restore_socket(struct control *c)
+{
+    const int old = c->listener;
+    struct stat st;
+    cmx_err err;
+
+    if (lstat(c->path, &st) == 0 || errno != ENOENT)
+        return;
+    err = cmx_unix_listen(c->path, CONTROL_CLIENTS_MAX, &c->listener);
+    if (err) {
+        c->listener = old;
+        if (!c->lost)
+            cmx_log(CMX_LOG_ERROR, TAG, "%s was removed and cannot be made again: %s; restart the agent", c->path,
+                    cmx_err_text(err));
+    } else {
+        close(old);
+        cmx_log(CMX_LOG_WARN, TAG, "%s was removed; it was made again", c->path);
+    }
+    c->lost = err != CMX_OK;
+}
+
+/* Closing with unread bytes would reset the connection before the client has read the answer. */
+static void discard_input(int fd)
+{
+    uint8_t bytes[512];
+
+    for (int i = 0; i < DISCARD_MAX && recv(fd, bytes, sizeof bytes, MSG_DONTWAIT) > 0;)
+        i++;
+}
+
+static void drop(struct client *k)
+{
+    discard_input(k->fd);
+    close(k->fd);
+    cmx_mem_free(k->answer);
+    memset(k, 0, sizeof *k);
+    k->fd = -1;
+}
+
+static bool is_privileged(int fd)
+{
+    struct ucred cred;
+    socklen_t len = sizeof cred;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) != 0)
+        return false;
+    return cred.uid == 0 || cred.uid == geteuid();
+}
+
+static void take_clients(struct control *c, uint64_t now_ms)
+{
+    for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+        struct client *k = &c->clients[i];
+
+        if (k->fd >= 0)
+            continue;
+        k->fd = accept4(c->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (k->fd < 0)
+            return;
+        k->privileged = is_privileged(k->fd);
+        k->deadline_ms = now_ms + CONTROL_CLIENT_MS;
+    }
+}
+
+/* False: close the connection. */
+static bool answer(struct control *c, struct client *k, size_t len)
+{
+    k->answer = cmx_mem_alloc(c->answer_max);
+    if (!k->answer)
+        return false;
+    cmx_buf_init(&k->out, k->answer, c->answer_max);
+    control_answer(c->commands, c->n_commands, c->arg, k->privileged, k->line, len, &k->out);
+    return true;
+}
+
+static bool read_request(struct control *c, struct client *k)
+{
+    ssize_t n = recv(k->fd, k->line + k->got, sizeof k->line - k->got, 0);
+    const uint8_t *end;
+
+    if (n < 0)
+        return errno == EAGAIN || errno == EINTR;
+    k->got += (size_t)n;
+    end = memchr(k->line, '\n', k->got);
+    if (end)
+        return answer(c, k, (size_t)(end - k->line));
+    if (n == 0)
+        return false; /* closed before a whole line came */
+    return k->got < sizeof k->line || answer(c, k, k->got);
+}
+
+static bool write_answer(struct client *k)
+{
+    while (cmx_buf_len(&k->out)) {
+        ssize_t n = send(k->fd, cmx_buf_data(&k->out), cmx_buf_len(&k->out), MSG_NOSIGNAL);
+
+        if (n < 0)
+            return errno == EAGAIN || errno == EINTR;
+        if (cmx_buf_skip(&k->out, (size_t)n))
+            return false;
+    }
+    return false; /* all is sent: closing marks the end of the answer */
+}
+
+size_t control_polls(const struct control *c, struct pollfd *fds)
+{
+    size_t n = 0;
+    bool room = false;
+
+    for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+        const struct client *k = &c->clients[i];
+
+        room = room || k->fd < 0;
+        if (k->fd >= 0)
+            fds[n++] = (struct pollfd){.fd = k->fd, .events = k->answer ? POLLOUT : POLLIN};
+    }
+    if (room)
+        fds[n++] = (struct pollfd){.fd = c->listener, .events = POLLIN};
+    return n;
+}
+
+static void serve_client(struct control *c, int fd)
+{
+    for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+        struct client *k = &c->clients[i];
+
+        if (k->fd != fd)
+            continue;
+        if (!k->answer && !read_request(c, k))
+            drop(k);
+        else if (k->answer && !write_answer(k))
+            drop(k);
+        return;
+    }
+}
+
+void control_serve(struct control *c, const struct pollfd *fds, size_t n, uint64_t now_ms)
+{
+    bool arrivals = false;
+
+    for (size_t i = 0; i < n; i++) {
+        if (fds[i].revents && fds[i].fd == c->listener)
+            arrivals = true;
+        else if (fds[i].revents)
+            serve_client(c, fds[i].fd);
+    }
+    for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
+        if (c->clients[i].fd >= 0 && now_ms >= c->clients[i].deadline_ms)
+            drop(&c->clients[i]);
+    if (arrivals)
+        take_clients(c, now_ms);
+    restore_socket(c);
+}
+
+void control_close(struct control *c)
+{
+    if (!c)
+        return;
+    for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
+        if (c->clients[i].fd >= 0)
+            drop(&c->clients[i]);
+    close(c->listener);
+    if (unlink(c->path) != 0)
+        cmx_log(CMX_LOG_WARN, TAG, "%s: %s", c->path, strerror(errno));
+    cmx_mem_free(c);
+}

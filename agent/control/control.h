@@ -1,0 +1,64 @@
+/* control.h - the agent's control socket. A client connects to a UNIX socket and sends one line of words. The agent
+ * sends the answer and closes the connection: `printf 'status json\n' | nc -U /run/cmxsafe/cmxsafed.sock`.
+ *
+ * The socket's mode is 0660: the agent's user, its group and root may connect. Only root and the agent's user may run a
+ * privileged command (SO_PEERCRED). The number of clients, the length of a line and the time per client are bounded. */
+#ifndef CMX_AGENT_CONTROL_H
+#define CMX_AGENT_CONTROL_H
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cmxsafe/core/buf.h"
+#include "cmxsafe/core/err.h"
+
+#define CONTROL_CLIENTS_MAX 8
+#define CONTROL_LINE_MAX 256 /* bytes of a request, its newline included */
+#define CONTROL_WORDS_MAX 8
+#define CONTROL_CLIENT_MS 5000 /* from connect until the client has read the answer */
+
+struct control_request {
+    size_t n;
+    const char *word[CONTROL_WORDS_MAX]; /* word[0]: the command */
+    char text[CONTROL_LINE_MAX];
+};
+
+struct control_command {
+    const char *name;
+    bool privileged;
+    /* Writes the answer, which ends in a newline. After an error the client gets {"error":...}. arg: of control_open.
+     */
+    cmx_err (*run)(void *arg, const struct control_request *r, struct cmx_buf *out);
+};
+
+struct control;
+
+/* Listens at path. Replaces a socket on which no process listens. CMX_EBUSY: another process listens there; CMX_EEXIST:
+ * path is not a socket; CMX_EPERM, CMX_ENOENT, CMX_EIO, CMX_ENOSPC (path too long), CMX_ENOMEM. commands and arg are
+ * borrowed. answer_max: bytes of the longest answer. */
+CMX_MUST_USE cmx_err control_open(struct control **out, const char *path, const struct control_command *commands,
+                                  size_t n, void *arg, size_t answer_max);
+
+/* Fills fds for poll; returns how many, at most CONTROL_CLIENTS_MAX + 1. */
+size_t control_polls(const struct control *c, struct pollfd *fds);
+
+/* Call it after poll: accepts and answers clients, drops those that are late, and makes the socket again if it was
+ * removed. Never blocks. */
+void control_serve(struct control *c, const struct pollfd *fds, size_t n, uint64_t now_ms);
+
+/* Removes the socket. c may be NULL. */
+void control_close(struct control *c);
+
+/* ---- the protocol, without I/O ---- */
+
+/* line: without its newline. CMX_EFORMAT: bytes that are not printable ASCII, or no word; CMX_ENOSPC: too long or too
+ * many. */
+CMX_MUST_USE cmx_err control_parse(const uint8_t *line, size_t len, struct control_request *r);
+
+/* Answers a line. out holds the answer, or {"error":"..."} and a newline. */
+void control_answer(const struct control_command *commands, size_t n, void *arg, bool privileged, const uint8_t *line,
+                    size_t len, struct cmx_buf *out);
+
+#endif

@@ -1,0 +1,19 @@
+/* control_client.h - the client of the control socket. */
+#ifndef CMX_AGENT_CONTROL_CLIENT_H
+#define CMX_AGENT_CONTROL_CLIENT_H
+
+#include <stddef.h>
+#include <stdio.h>
+
+/* Sends one line to the agent at path and writes its answer to `to`. Prints to stderr what went wrong. Returns the exit
+ * code; 1 also where the answer is {"error":...}, which goes to stderr. */
+int control_ask(const char *path, const char *line, FILE *to);
+
+/* Finds the control socket that a configuration file names, and copies it into out. file NULL: the default file if it
+ * can be read, else the default socket. Returns the exit code. */
+int control_path(const char *file, char *out, size_t cap);
+
+/* `cmxsafed status`. */
+int cmd_status(int argc, char **argv);
+
+#endif

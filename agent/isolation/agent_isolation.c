@@ -1,0 +1,339 @@
+#include "agent/isolation/agent_isolation.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/isolation/isolation_state.h"
+#include "agent/isolation/saved_rules.h"
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/port/port.h"
+
+#define TAG ISOLATION_TAG
+
+/* ---- state ---- */
+
+static isolation_state observed_state(struct isolation *s)
+{
+    isolation_state state;
+
+    if (!s)
+        return ISOLATION_RELEASED;
+    cmx_port_mutex_lock(&s->lock);
+    isolation_observe(s);
+    state = s->state;
+    cmx_port_mutex_unlock(&s->lock);
+    return state;
+}
+
+bool isolation_in_force(struct isolation *s)
+{
+    return observed_state(s) == ISOLATION_IN_FORCE;
+}
+
+bool isolation_settled(struct isolation *s)
+{
+    const isolation_state state = observed_state(s);
+
+    return state == ISOLATION_IN_FORCE || state == ISOLATION_RELEASED;
+}
+
+bool isolation_permits_sessions(struct isolation *s)
+{
+    return observed_state(s) != ISOLATION_BROKEN;
+}
+
+/* ---- installation ---- */
+
+/* Cuts a listing of one set down to the text between the inner braces. NULL: the set is empty. */
+static const char *elements(char *listing)
+{
+    static const char before[] = "elements = {";
+    char *at = strstr(listing, before), *end = at ? strchr(at, '}') : NULL;
+
+    if (!end)
+        return NULL;
+    *end = 0;
+    return at + sizeof before - 1;
+}
+
+/* Reads what the rules in force have learned, so that a reload keeps it: an IPv6 router, for example, advertises itself
+ * only every few minutes. A set that does not fit into room is forgotten. */
+static void keep_learned(struct isolation *s, struct cmx_nft_config *c, char *room)
+{
+    for (enum cmx_nft_memory i = 0; i < CMX_NFT_MEMORIES; i++, room += CMX_NFT_KEPT_MAX) {
+        struct cmx_buf b;
+        char command[64];
+
+        snprintf(command, sizeof command, "list set %s", cmx_nft_memory(i));
+        cmx_buf_init(&b, room, CMX_NFT_KEPT_MAX);
+        if (nft_guard_list(s->guard, command, &b) == CMX_OK && cmx_buf_cstr(&b, &c->kept[i]) == CMX_OK)
+            c->kept[i] = elements(room);
+    }
+}
+
+static cmx_err install_text(struct isolation *s, const struct cmx_nft_config *c, char *text, struct cmx_why *why)
+{
+    struct cmx_buf b;
+    const char *script;
+    cmx_err err;
+
+    cmx_buf_init(&b, text, CMX_NFT_TEXT_MAX);
+    err = cmx_nft_ruleset(c, &b);
+    if (!err)
+        err = cmx_buf_cstr(&b, &script);
+    return err ? err : nft_guard_install(s->guard, script, why);
+}
+
+/* For the next boot, without what belongs to this moment. text: CMX_NFT_TEXT_MAX bytes of room. */
+static void save(const struct cmx_nft_config *c, char *text)
+{
+    const char *script;
+    struct cmx_buf b;
+    cmx_err err;
+
+    if (!saved_rules_folder())
+        return;
+    cmx_buf_init(&b, text, CMX_NFT_TEXT_MAX);
+    err = cmx_nft_ruleset(c, &b);
+    if (!err)
+        err = cmx_buf_cstr(&b, &script);
+    if (!err)
+        err = saved_rules_write(script);
+    if (err)
+        cmx_log(CMX_LOG_WARN, TAG, "the rules could not be saved for the next boot in %s: %s", saved_rules_folder(),
+                cmx_err_text(err));
+}
+
+/* learned: take over the elements that the rules in force have learned. */
+static cmx_err apply(struct isolation *s, struct cmx_nft_config *c, bool learned, struct cmx_why *why)
+{
+    char *text = cmx_mem_alloc(CMX_NFT_TEXT_MAX + CMX_NFT_MEMORIES * CMX_NFT_KEPT_MAX);
+    struct cmx_why said = {""};
+    cmx_err err;
+
+    if (!text)
+        return CMX_ENOMEM;
+    c->n_live = 0;
+    for (size_t i = 0; i < CMX_NFT_LIVE_MAX; i++)
+        if (s->live[i].sessions)
+            c->live[c->n_live++] = s->live[i].end;
+    if (learned)
+        keep_learned(s, c, text + CMX_NFT_TEXT_MAX);
+    err = install_text(s, c, text, &said);
+    if (learned && (err == CMX_EINVAL || err == CMX_ENOSPC)) { /* sets of another version may not fit */
+        memset(c->kept, 0, sizeof c->kept);
+        err = install_text(s, c, text, &said);
+    }
+    c->n_live = 0;
+    memset(c->kept, 0, sizeof c->kept);
+    if (!err)
+        save(c, text);
+    else
+        cmx_why_set(why, "isolation could not be installed: %s", cmx_why_text(&said, err));
+    cmx_mem_free(text);
+    return err;
+}
+
+/* With the lock held, or before anyone else calls. */
+static cmx_err install(struct isolation *s, const struct agent_config *c, struct cmx_why *why)
+{
+    struct cmx_nft_config *n = cmx_mem_alloc(sizeof *n);
+    char who[NFT_PROGRAM_MAX];
+    cmx_err err = CMX_ENOMEM;
+
+    if (!n)
+        return err;
+    (void)resolvers_changed(&s->stamp); /* before they are read: a change meanwhile is seen at the next turn */
+    err = isolation_compile(c, true, n, why);
+    if (!err)
+        err = apply(s, n, s->state == ISOLATION_IN_FORCE && nft_guard_check(s->guard, who) == CMX_OK, why);
+    if (!err) {
+        s->rules = *n;
+        for (size_t i = 0; i < n->policy.n_contexts; i++)
+            s->rules.contexts[i].name = NULL; /* borrowed from c */
+        for (size_t i = 0; i < n->policy.n_gateways; i++)
+            s->rules.policy.gateways[i].name = NULL;
+        isolation_set_state(s, ISOLATION_IN_FORCE, "");
+    }
+    cmx_mem_free(n);
+    return err;
+}
+
+/* ---- start, reload, stop ---- */
+
+cmx_err isolation_check(const struct agent_config *c, struct cmx_why *why)
+{
+    struct cmx_nft_config *n;
+    cmx_err err;
+
+    if (!c->isolation.enabled)
+        return CMX_OK;
+    n = cmx_mem_alloc(sizeof *n);
+    if (!n)
+        return CMX_ENOMEM;
+    err = isolation_compile(c, true, n, why);
+    cmx_mem_free(n);
+    return err;
+}
+
+cmx_err isolation_check_names(const struct agent_config *c, struct cmx_why *why)
+{
+    struct resolvers r;
+    cmx_err err;
+
+    if (!c->isolation.enabled)
+        return CMX_OK;
+    err = resolvers_find(c, &r, why);
+    if (!err && r.stuck)
+        return cmx_why_fail(why, CMX_EINVAL, "%s", resolvers_advice);
+    return err;
+}
+
+static void warn_if_stuck(const struct agent_config *c)
+{
+    struct cmx_why why = {""};
+
+    if (isolation_check_names(c, &why) != CMX_OK)
+        cmx_log(CMX_LOG_WARN, TAG, "the gateway's name cannot be looked up: %s", why.text);
+}
+
+cmx_err isolation_open(const struct agent_config *c, int wake, struct isolation **out, struct cmx_why *why)
+{
+    struct isolation *s;
+    cmx_err err;
+
+    *out = NULL;
+    if (!c->isolation.enabled) {
+        saved_rules_remove();
+        return CMX_OK;
+    }
+    s = cmx_mem_alloc(sizeof *s);
+    if (!s)
+        return CMX_ENOMEM;
+    s->state = ISOLATION_RELEASED;
+    s->wake = wake;
+    err = cmx_port_mutex_init(&s->lock);
+    if (!err)
+        err = nft_guard_open(&s->guard, why);
+    if (!err)
+        err = install(s, c, why);
+    if (err == CMX_EPERM)
+        cmx_why_set(why, "isolation is enabled but the agent may not install it; give it CAP_NET_ADMIN "
+                         "(a drop-in for the unit: /usr/share/doc/cmxsafe-agent/examples/isolation.conf)");
+    if (err) {
+        nft_guard_close(s->guard);
+        cmx_mem_free(s);
+        return err;
+    }
+    *out = s;
+    cmx_log(CMX_LOG_INFO, TAG, "in force: default deny; only uid %lu reaches the gateway and the contexts' services",
+            (unsigned long)s->rules.agent_uid);
+    warn_if_stuck(c);
+    return CMX_OK;
+}
+
+void isolation_plan(const struct isolation *s, struct confine_plan *p)
+{
+    if (s)
+        confine_write(p, saved_rules_folder());
+}
+
+cmx_err isolation_reload(struct isolation *s, const struct agent_config *next, struct cmx_why *why)
+{
+    cmx_err err = CMX_OK;
+
+    if (!s && next->isolation.enabled)
+        return cmx_why_fail(why, CMX_EINVAL, "isolation: enabling it needs a restart");
+    if (!s)
+        return CMX_OK;
+    cmx_port_mutex_lock(&s->lock);
+    if (next->isolation.enabled) {
+        err = install(s, next, why);
+    } else {
+        isolation_set_state(s, ISOLATION_RELEASED, "");
+        saved_rules_remove();
+        cmx_log(CMX_LOG_WARN, TAG,
+                "no longer enabled, but the rules are left as they are: "
+                "'cmxsafed isolation --remove' removes them");
+    }
+    cmx_port_mutex_unlock(&s->lock);
+    return err;
+}
+
+void isolation_close(struct isolation *s)
+{
+    if (!s)
+        return;
+    nft_guard_close(s->guard);
+    cmx_port_mutex_destroy(&s->lock);
+    cmx_mem_free(s);
+}
+
+/* ---- each turn of the loop ---- */
+
+int isolation_fd(const struct isolation *s)
+{
+    return s ? nft_guard_fd(s->guard) : -1;
+}
+
+static void repair(struct isolation *s, const struct agent_config *c)
+{
+    struct cmx_why why = {""};
+    cmx_err err = install(s, c, &why);
+
+    if (!err) {
+        s->repairs++;
+        return;
+    }
+    cmx_log_limited(CMX_LOG_ERROR, TAG, "%s; the sessions end until that succeeds", cmx_why_text(&why, err));
+    isolation_set_state(s, ISOLATION_BROKEN, "");
+}
+
+/* resolv.conf has changed, because of another network or an answer from DHCP. */
+static void follow_resolvers(struct isolation *s, const struct agent_config *c)
+{
+    struct cmx_why why = {""};
+    struct resolvers r;
+    char text[1024];
+    struct cmx_buf b;
+    const char *script;
+    cmx_err err;
+
+    if (!resolvers_changed(&s->stamp))
+        return;
+    err = resolvers_find(c, &r, &why);
+    if (!err && r.n == s->rules.policy.n_resolvers && r.forwarder_uid == s->rules.forwarder_uid &&
+        memcmp(r.ip, s->rules.policy.resolvers, sizeof r.ip) == 0)
+        return;
+    cmx_buf_init(&b, text, sizeof text);
+    if (!err)
+        err = cmx_nft_resolvers(&b, r.ip, r.n);
+    if (!err)
+        err = cmx_buf_cstr(&b, &script);
+    if (!err)
+        err = nft_guard_change(s->guard, script, &why);
+    if (err) {
+        cmx_log(CMX_LOG_WARN, TAG, "the new name servers cannot be permitted: %s", cmx_why_text(&why, err));
+        return;
+    }
+    memcpy(s->rules.policy.resolvers, r.ip, sizeof r.ip);
+    s->rules.policy.n_resolvers = r.n;
+    s->rules.forwarder_uid = r.forwarder_uid;
+    cmx_log(CMX_LOG_INFO, TAG, "the name servers changed: %zu permitted now", r.n);
+    warn_if_stuck(c);
+}
+
+void isolation_turn(struct isolation *s, const struct agent_config *c)
+{
+    if (!s)
+        return;
+    cmx_port_mutex_lock(&s->lock);
+    isolation_observe(s);
+    if (s->state == ISOLATION_CHANGED || s->state == ISOLATION_BROKEN)
+        repair(s, c);
+    if (s->state == ISOLATION_IN_FORCE)
+        follow_resolvers(s, c);
+    cmx_port_mutex_unlock(&s->lock);
+}

@@ -1,0 +1,66 @@
+/* agent_isolation.h - isolation in the agent: turns the configuration into rules, installs them before the first
+ * session starts, follows sessions, look-ups and name servers, observes that the rules stay in force, and repairs them.
+ *
+ * It fails closed. Rules that cannot be installed stop the agent from starting. Rules that another program changed or
+ * removed are reported at once (log, status, evidence) and installed again; while that fails, the agent's sessions end.
+ * The rules stay in force when the agent ends. */
+#ifndef CMX_AGENT_ISOLATION_H
+#define CMX_AGENT_ISOLATION_H
+
+#include <stdbool.h>
+
+#include "agent/config/agent_config.h"
+#include "agent/confine/confine.h"
+#include "agent/isolation/nft_ruleset.h"
+#include "cmxsafe/core/json.h"
+#include "cmxsafe/core/why.h"
+
+struct isolation;
+struct sockaddr;
+
+/* The configuration as the ruleset's input. follow: the running agent keeps it up to date. Borrows the names of c's
+ * contexts. CMX_EINVAL: why names what is wrong. */
+CMX_MUST_USE cmx_err isolation_compile(const struct agent_config *c, bool follow, struct cmx_nft_config *out,
+                                       struct cmx_why *why);
+
+/* SHA-256 of the policy as configured, for evidence: equal on devices with the same [gateway], [context] and
+ * [isolation], whatever numbers their users have and whichever name servers DHCP gave them. CMX_EINVAL, CMX_ENOMEM. */
+CMX_MUST_USE cmx_err isolation_digest(const struct agent_config *c, uint8_t out[32]);
+
+/* For --check: CMX_EINVAL if the gateway's name cannot be looked up with isolation in force; why says what to do. */
+CMX_MUST_USE cmx_err isolation_check_names(const struct agent_config *c, struct cmx_why *why);
+
+CMX_MUST_USE cmx_err isolation_check(const struct agent_config *c, struct cmx_why *why);
+
+/* Installs the rules. wake: eventfd, written when the rules changed. *out: NULL if isolation is not enabled. All
+ * functions below accept this NULL, and then do nothing. */
+CMX_MUST_USE cmx_err isolation_open(const struct agent_config *c, int wake, struct isolation **out,
+                                    struct cmx_why *why);
+void isolation_plan(const struct isolation *s, struct confine_plan *p);
+CMX_MUST_USE cmx_err isolation_reload(struct isolation *s, const struct agent_config *next, struct cmx_why *why);
+/* Leaves the rules in force. */
+void isolation_close(struct isolation *s);
+
+/* Readable when the kernel reports a change of the rules; -1: none. */
+int isolation_fd(const struct isolation *s);
+/* Looks at the rules, and installs those of c again if they changed. */
+void isolation_turn(struct isolation *s, const struct agent_config *c);
+
+void isolation_json(struct isolation *s, struct cmx_json *j);
+void isolation_text(struct isolation *s, struct cmx_buf *out);
+
+/* For the engine's hooks. Any thread. s must not be NULL. */
+CMX_MUST_USE cmx_err isolation_session_opens(struct isolation *s, const struct sockaddr *gateway);
+void isolation_session_closed(struct isolation *s, const struct sockaddr *gateway);
+void isolation_resolve(struct isolation *s, bool begins);
+
+/* Whether the rules are in force, observed now. False if isolation is not enabled. Any thread. */
+bool isolation_in_force(struct isolation *s);
+
+/* Whether a new version may be confirmed: in force, or not enabled. Any thread. */
+bool isolation_settled(struct isolation *s);
+
+/* Whether sessions may exist: isolation is in force, being repaired, or not enabled. Any thread. */
+bool isolation_permits_sessions(struct isolation *s);
+
+#endif

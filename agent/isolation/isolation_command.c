@@ -1,0 +1,354 @@
+#include "agent/isolation/isolation_command.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/config/agent_config.h"
+#include "agent/isolation/agent_isolation.h"
+#include "agent/isolation/nft_load.h"
+#include "agent/isolation/saved_rules.h"
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/why.h"
+#include "port/linux/cli.h"
+
+/* Exists while applied rules wait for --confirm. Not in a folder that the agent may write to: a compromised agent could
+ * confirm by deleting it. */
+#define PENDING "/run/cmxsafe-isolation.unconfirmed"
+#define LISTING_MAX (512 * 1024) /* both tables with all their elements */
+
+enum action { NONE, SHOW, DRY_RUN, APPLY, REMOVE, CONFIRM, BOOT };
+
+struct options {
+    enum action action;
+    const char *config;
+    uint64_t confirm_s; /* 0: apply without a way back */
+};
+
+static const char about[] =
+    "The packet filter that lets this machine talk to its gateway and to nobody else. With "
+    "`enabled = yes` in [isolation] "
+    "the agent installs it before its first session, and again when another program changes it. "
+    "Give exactly one of --show, --dry-run, --apply, --confirm, --remove and --boot.";
+
+/* CLI_OK: the command continues. Otherwise *done is set and the command returns the value. */
+static int parse(int argc, char **argv, struct options *o, bool *done)
+{
+    bool given[BOOT + 1] = {false};
+    const struct cli_option options[] = {
+        CLI_FLAG("show", "print the installed ruleset", &given[SHOW]),
+        CLI_FLAG("dry-run", "print the ruleset that --apply would install; root also checks it with the kernel",
+                 &given[DRY_RUN]),
+        CLI_FLAG("apply", "install the ruleset", &given[APPLY]),
+        CLI_NUMBER("commit-confirm", "SECONDS", 1, 86400,
+                   "with --apply: restore the previous rules after SECONDS, unless --confirm comes first",
+                   &o->confirm_s),
+        CLI_FLAG("confirm", "keep the rules that --apply --commit-confirm installed", &given[CONFIRM]),
+        CLI_FLAG("remove", "remove the ruleset; an agent with `enabled = yes` installs it again", &given[REMOVE]),
+        CLI_FLAG(
+            "boot",
+            "before the network comes up: load the rules that the agent saved, or deny everything if there are none "
+            "(cmxsafed-isolation.service)",
+            &given[BOOT]),
+        CLI_TEXT("config", "FILE", "the agent's configuration", &o->config, .short_name = 'c'),
+    };
+    struct cli_line line = CLI_LINE("cmxsafed isolation", "", about, 0, 0, options);
+    int n = 0, status;
+
+    *done = true;
+    if (cli_parse(&line, argc, argv, &status))
+        return status;
+    for (int action = SHOW; action <= BOOT; action++)
+        if (given[action]) {
+            o->action = (enum action)action;
+            n++;
+        }
+    if (n != 1)
+        return cli_usage(line.command, "give one of --show, --dry-run, --apply, --confirm, --remove and --boot");
+    if (o->confirm_s && o->action != APPLY)
+        return cli_usage(line.command, "--commit-confirm needs --apply");
+    *done = false;
+    return CLI_OK;
+}
+
+/* One table at a time: libnftables 1.0.6 lists only the first of two with the same name. */
+static cmx_err list_tables(struct nft *n, struct cmx_buf *out)
+{
+    cmx_err err = nft_list(n, "list table inet cmxsafe", out);
+
+    return err ? err : nft_list(n, "list table arp cmxsafe", out);
+}
+
+static void print_line(void *arg, const char *text)
+{
+    (void)arg;
+    fprintf(stderr, "%s\n", text);
+}
+
+/* Writes the ruleset of the configuration file to out, as a string. Returns the exit code. */
+static int compile(const char *file, struct cmx_buf *out, const char **text)
+{
+    struct config_report report = {.file = file, .line = print_line};
+    struct agent_config *c = NULL;
+    struct cmx_nft_config *n = cmx_mem_alloc(sizeof *n);
+    struct cmx_why why = {""};
+    cmx_err err = n ? config_read_text(file, &report, &c) : CMX_ENOMEM;
+    int code = 1;
+
+    if (err)
+        (void)cli_fail(file, "not usable", "correct the errors listed above");
+    else if (isolation_compile(c, false, n, &why) != CMX_OK)
+        (void)cli_fail(file, why.text, "correct it");
+    else if (cmx_nft_ruleset(n, out) != CMX_OK || cmx_buf_cstr(out, text) != CMX_OK)
+        (void)cli_fail(file, "the ruleset is too long", "name fewer contexts");
+    else
+        code = 0;
+    config_free(c);
+    cmx_mem_free(n);
+    return code;
+}
+
+static int not_permitted(void)
+{
+    return cli_fail("nftables", "not permitted", "run as root, or with CAP_NET_ADMIN");
+}
+
+static int run(struct nft *n, const char *text, bool dry)
+{
+    struct cmx_why why = {""};
+    cmx_err err = nft_run(n, text, dry, &why);
+
+    if (err == CMX_EPERM)
+        return not_permitted();
+    return err ? cli_fail("nftables", why.text, "is the kernel's nf_tables complete?") : 0;
+}
+
+/* ---- commit-confirm ---- */
+
+static int open_pending(void)
+{
+    return open(PENDING, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+}
+
+/* Runs in a process of its own, which survives the end of the login: waits, and restores the former rules unless they
+ * were confirmed. */
+static void guard(uint64_t seconds, const char *before)
+{
+    struct nft *n = NULL;
+    struct cmx_why why = {""};
+
+    setsid();
+    signal(SIGHUP, SIG_IGN);
+    while (seconds-- && access(PENDING, F_OK) == 0)
+        sleep(1);
+    if (access(PENDING, F_OK) != 0)
+        _exit(0);
+    if (nft_open(&n, NULL) != CMX_OK || nft_run(n, before, false, &why) != CMX_OK)
+        _exit(1); /* nobody is left to report to; the file PENDING stays */
+    unlink(PENDING);
+    nft_close(n);
+    _exit(0);
+}
+
+/* Writes the text that restores the present state, and lets the kernel's tools check it: nft 1.1 refuses some listings
+ * of its own. */
+static int write_way_back(struct nft *n, struct cmx_buf *before, const char **text)
+{
+    cmx_err err = cmx_nft_removal(before);
+    struct cmx_why why = {""};
+
+    if (!err) {
+        err = list_tables(n, before);
+        if (err == CMX_ENOENT)
+            err = CMX_OK;
+    }
+    if (!err)
+        err = cmx_buf_cstr(before, text);
+    if (err == CMX_EPERM)
+        return not_permitted();
+    if (!err)
+        err = nft_run(n, *text, true, &why);
+    return err ? cli_fail("the rules in force could not be restored", cmx_why_text(&why, err), "nothing was changed")
+               : 0;
+}
+
+static int apply_unless(struct nft *n, const char *text, uint64_t seconds, struct cmx_buf *before)
+{
+    const char *back;
+    int code = write_way_back(n, before, &back), fd;
+    pid_t pid;
+
+    if (code)
+        return code;
+    fd = open_pending();
+    if (fd < 0)
+        return cli_fail(PENDING, strerror(errno), "nothing was changed");
+    close(fd);
+    fflush(NULL);
+    pid = fork(); /* before the change, so that nothing can prevent the way back */
+    if (pid == 0) {
+        int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+        for (int i = 0; null >= 0 && i < 3; i++)
+            dup2(null, i);
+        guard(seconds, back);
+    }
+    code = pid < 0 ? cli_fail("fork", strerror(errno), "nothing was changed") : run(n, text, false);
+    if (code)
+        unlink(PENDING);
+    else
+        printf("in force for %llu seconds; 'cmxsafed isolation --confirm' keeps it\n", (unsigned long long)seconds);
+    return code;
+}
+
+static int confirm(void)
+{
+    if (unlink(PENDING) == 0)
+        return puts("confirmed"), 0;
+    return cli_fail("confirm", errno == ENOENT ? "nothing waits for it" : strerror(errno),
+                    "see 'cmxsafed isolation --show' for what is in force");
+}
+
+/* ---- the commands ---- */
+
+static int show(struct nft *n, struct cmx_buf *b)
+{
+    const char *text;
+    cmx_err err = list_tables(n, b);
+
+    if (err == CMX_ENOENT)
+        return cli_fail("isolation", "not in force", "'cmxsafed isolation --apply' puts it into force");
+    if (err == CMX_EPERM)
+        return not_permitted();
+    if (err || cmx_buf_cstr(b, &text) != CMX_OK)
+        return cli_fail("isolation", cmx_err_text(err), "use 'nft list table inet cmxsafe'");
+    fputs(text, stdout);
+    return 0;
+}
+
+static int dry_run(struct nft *n, const char *text)
+{
+    int code = 0;
+
+    fputs(text, stdout);
+    fflush(stdout);
+    if (geteuid() == 0) /* only root may read the kernel's rules, which the check needs */
+        code = run(n, text, true);
+    return code;
+}
+
+static void ignore_line(void *arg, const char *text)
+{
+    (void)arg;
+    (void)text;
+}
+
+/* Whether isolation is configured; so is one whose configuration cannot be read. */
+static bool is_enabled(const char *file, void (*line)(void *arg, const char *text), bool *readable)
+{
+    struct config_report report = {.file = file, .line = line};
+    struct agent_config *c = NULL;
+    bool enabled = true;
+
+    *readable = config_read_text(file, &report, &c) == CMX_OK;
+    if (*readable)
+        enabled = c->isolation.enabled;
+    config_free(c);
+    return enabled;
+}
+
+static int remove_rules(const char *file, struct nft *n, struct cmx_buf *b)
+{
+    const char *text = NULL;
+    bool readable;
+    int code;
+
+    if (cmx_nft_removal(b) != CMX_OK || cmx_buf_cstr(b, &text) != CMX_OK)
+        return cli_fail("isolation", "internal", "use 'nft delete table inet cmxsafe'");
+    unlink(PENDING);
+    code = run(n, text, false);
+    if (!code && is_enabled(file, ignore_line, &readable) && readable)
+        fprintf(stderr,
+                "cmxsafe: note: isolation is enabled in %s, so a running agent has installed the rules again; "
+                "set enabled = no and reload it first\n",
+                file);
+    return code;
+}
+
+/* The agent replaces these rules when it starts. If it never does, they stay. */
+static int boot(const char *file, struct nft *n, struct cmx_buf *b)
+{
+    const char *text = NULL;
+    struct cmx_why why = {""};
+    bool readable;
+    cmx_err err;
+
+    if (!is_enabled(file, print_line, &readable))
+        return puts("isolation is not enabled: no rules are loaded"), 0;
+    err = saved_rules_read(b);
+    if (!err)
+        err = cmx_buf_cstr(b, &text);
+    if (!err)
+        err = nft_run(n, text, false, &why);
+    if (!err)
+        return puts("the rules that the agent saved are in force"), 0;
+    fprintf(stderr, "cmxsafe: the saved rules: %s; everything is denied until the agent starts\n",
+            cmx_why_text(&why, err));
+    cmx_buf_clear(b);
+    if (cmx_nft_deny(b) != CMX_OK || cmx_buf_cstr(b, &text) != CMX_OK)
+        return cli_fail("isolation", "internal", "the network is not isolated");
+    return run(n, text, false);
+}
+
+static int act(const struct options *o, struct nft *n, struct cmx_buf *b, struct cmx_buf *before)
+{
+    const char *text = NULL;
+    int code;
+
+    if (o->action == SHOW)
+        return show(n, b);
+    if (o->action == REMOVE)
+        return remove_rules(o->config, n, b);
+    if (o->action == BOOT)
+        return boot(o->config, n, b);
+    code = compile(o->config, b, &text);
+    if (code)
+        return code;
+    if (o->action == DRY_RUN)
+        return dry_run(n, text);
+    if (o->confirm_s)
+        return apply_unless(n, text, o->confirm_s, before);
+    unlink(PENDING); /* ends an earlier --commit-confirm */
+    return run(n, text, false);
+}
+
+int cmd_isolation(int argc, char **argv)
+{
+    struct options o = {.config = CONFIG_FILE_DEFAULT};
+    bool done;
+    int code = parse(argc, argv, &o, &done);
+    char *memory = NULL;
+    struct cmx_buf b, before;
+    struct nft *n = NULL;
+    struct cmx_why why = {""};
+
+    if (done)
+        return code;
+    if (o.action == CONFIRM)
+        return confirm();
+    memory = cmx_mem_alloc(2 * LISTING_MAX);
+    if (!memory || nft_open(&n, &why) != CMX_OK) {
+        cmx_mem_free(memory);
+        return cli_fail("isolation", why.text[0] ? why.text : "out of memory", "nothing was changed");
+    }
+    cmx_buf_init(&b, memory, LISTING_MAX);
+    cmx_buf_init(&before, memory + LISTING_MAX, LISTING_MAX);
+    code = act(&o, n, &b, &before);
+    nft_close(n);
+    cmx_mem_free(memory);
+    return code;
+}

@@ -1,0 +1,113 @@
+/* isolation_compile.c - turns [gateway], [context] and [isolation] into the ruleset's input. */
+#include <arpa/inet.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/isolation/agent_isolation.h"
+#include "agent/isolation/resolvers.h"
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/text.h"
+#include "cmxsafe/core/why.h"
+#include "cmxsafe/isolation/digest.h"
+
+#define IDLE_S 60
+
+static cmx_err users(const struct context_section *s, struct cmx_nft_context *out, struct cmx_why *why)
+{
+    const char *text = s->options.tasks;
+    char word[ISOLATION_WORD_MAX];
+    cmx_err err;
+
+    while (text && (err = isolation_word(&text, word)) != CMX_ENOENT) {
+        if (err || out->n_users == CMX_NFT_USERS_MAX || isolation_uid(word, &out->users[out->n_users++]) != CMX_OK) {
+            cmx_why_set(why, "[context %s] users: %s", s->name,
+                        out->n_users == CMX_NFT_USERS_MAX ? "too many" : "no such user");
+            return CMX_EINVAL;
+        }
+    }
+    return CMX_OK;
+}
+
+static cmx_err context(const struct context_section *s, struct cmx_iso_context *x, struct cmx_nft_context *n,
+                       struct cmx_why *why)
+{
+    x->direct = s->options.direction == CMX_DIRECT;
+    x->port = s->options.local_port;
+    n->name = s->name;
+    if (strcmp(s->options.local_host, "localhost") == 0)
+        (void)isolation_address("127.0.0.1", &x->local);
+    else if (!isolation_address(s->options.local_host, &x->local) || !cmx_ip_is_loopback(&x->local)) {
+        cmx_why_set(why,
+                    "[context %s] local_host: %.60s is not a loopback address, and isolation lets nothing else through",
+                    s->name, s->options.local_host);
+        return CMX_EINVAL;
+    }
+    return users(s, n, why);
+}
+
+static cmx_err peers(const struct agent_config *c, struct cmx_nft_config *out, struct cmx_why *why)
+{
+    const struct isolation_section *s = &c->isolation;
+    struct cmx_iso_config *p = &out->policy;
+    struct resolvers r;
+    cmx_err err = resolvers_find(c, &r, why);
+
+    if (!err)
+        err = isolation_addresses("time_servers", s->time_servers, p->time_servers, &p->n_time_servers, why);
+    if (err)
+        return err;
+    memcpy(p->resolvers, r.ip, sizeof p->resolvers);
+    p->n_resolvers = r.n;
+    out->forwarder_uid = r.forwarder_uid;
+    for (size_t i = 0; i < c->gateways.n; i++) {
+        p->gateways[i].port = c->gateways.at[i].port;
+        if (!isolation_address(c->gateways.at[i].host, &p->gateways[i].ip))
+            p->gateways[i].name = c->gateways.at[i].host;
+    }
+    p->n_gateways = c->gateways.n;
+    p->dhcp4 = s->dhcp;
+    p->dhcp6 = s->dhcp && s->ipv6;
+    p->ipv6 = s->ipv6;
+    return CMX_OK;
+}
+
+cmx_err isolation_compile(const struct agent_config *c, bool follow, struct cmx_nft_config *out, struct cmx_why *why)
+{
+    cmx_err err;
+
+    memset(out, 0, sizeof *out);
+    out->follow = follow;
+    out->idle_s = c->gateway.options.keepalive_s + IDLE_S; /* longer than between two keepalives */
+    out->agent_uid = (uint32_t)geteuid();
+    if (c->isolation.agent_user && isolation_uid(c->isolation.agent_user, &out->agent_uid) != CMX_OK) {
+        cmx_why_set(why, "[isolation] agent_user: there is no user %.40s", c->isolation.agent_user);
+        return CMX_EINVAL;
+    }
+    err = peers(c, out, why);
+    for (size_t i = 0; i < c->n_contexts && !err; i++)
+        err = context(&c->contexts[i], &out->policy.contexts[i], &out->contexts[i], why);
+    out->policy.n_contexts = c->n_contexts;
+    return err;
+}
+
+cmx_err isolation_digest(const struct agent_config *c, uint8_t out[32])
+{
+    struct cmx_nft_config *n = cmx_mem_alloc(sizeof *n);
+    struct cmx_iso_config *p = n ? &n->policy : NULL;
+    cmx_err err = n ? isolation_compile(c, true, n, NULL) : CMX_ENOMEM;
+
+    if (err)
+        goto out;
+    memset(p->resolvers, 0, sizeof p->resolvers); /* only those of the configuration count */
+    err = isolation_addresses("resolvers", c->isolation.resolvers, p->resolvers, &p->n_resolvers, NULL);
+    p->time_names[0] = c->isolation.forwarder;
+    for (size_t i = 0; i < c->n_contexts; i++)
+        p->contexts[i].tasks = p->contexts[i].direct ? c->contexts[i].options.tasks : NULL;
+    if (!err)
+        err = cmx_iso_config_digest(p, out);
+out:
+    cmx_mem_free(n);
+    return err;
+}

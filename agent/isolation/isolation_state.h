@@ -1,0 +1,44 @@
+/* isolation_state.h - the state that the files of agent/isolation share. */
+#ifndef CMX_AGENT_ISOLATION_STATE_H
+#define CMX_AGENT_ISOLATION_STATE_H
+
+#include "agent/isolation/nft_guard.h"
+#include "agent/isolation/nft_ruleset.h"
+#include "agent/isolation/resolvers.h"
+#include "cmxsafe/port/port.h"
+
+#define ISOLATION_TAG "isolation"
+
+typedef enum {
+    ISOLATION_IN_FORCE,
+    ISOLATION_CHANGED, /* another program changed the rules; the next turn of the loop installs them again */
+    ISOLATION_BROKEN,  /* installing them again failed; tried at each turn */
+    ISOLATION_RELEASED /* no longer enabled: the rules are left as they are and no longer observed */
+} isolation_state;
+
+/* Where current sessions lead: an address of a gateway that is given by name. */
+struct live_gateway {
+    struct cmx_end end;
+    unsigned sessions;
+};
+
+struct isolation {
+    struct nft_guard *guard;
+    struct cmx_mutex lock;       /* protects all members, because session tasks and HTTP threads also call */
+    isolation_state state;       /* set only by isolation_set_state */
+    int wake;                    /* eventfd of the agent's loop */
+    struct cmx_nft_config rules; /* in force, without live gateways */
+    unsigned resolving;          /* look-ups of gateways' names in progress */
+    struct live_gateway live[CMX_NFT_LIVE_MAX];
+    struct resolvers_stamp stamp;
+    unsigned long long repairs; /* since the start */
+};
+
+/* With the lock held. Logs the transition; who: the program that caused it, or "". */
+void isolation_set_state(struct isolation *s, isolation_state state, const char *who);
+
+/* With the lock held: looks at the rules. If another program changed them, sets ISOLATION_CHANGED and wakes the loop.
+ */
+void isolation_observe(struct isolation *s);
+
+#endif

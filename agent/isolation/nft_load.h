@@ -1,0 +1,31 @@
+/* nft_load.h - hands rulesets to the kernel through libnftables, in the network namespace of the process. One
+ * transaction a call; does not depend on the content. Any thread: a lock serialises the calls. */
+#ifndef CMX_AGENT_NFT_LOAD_H
+#define CMX_AGENT_NFT_LOAD_H
+
+#include <stdbool.h>
+
+#include "cmxsafe/core/buf.h"
+#include "cmxsafe/core/why.h"
+
+struct nft;
+
+/* Loads libnftables. CMX_ENOTSUP: the library is missing; why names its package. CMX_ENOMEM. */
+CMX_MUST_USE cmx_err nft_open(struct nft **out, struct cmx_why *why);
+void nft_close(struct nft *n); /* NULL is fine */
+
+/* Whether the process had CAP_NET_ADMIN at nft_open. Without it the calls below return CMX_EPERM. */
+bool nft_permitted(const struct nft *n);
+
+/* All or nothing. dry: only checks. why: the first line of libnftables' error message. CMX_EPERM; CMX_EINVAL: refused.
+ */
+CMX_MUST_USE cmx_err nft_run(struct nft *n, const char *text, bool dry, struct cmx_why *why);
+
+/* Appends the output of listing commands, one command a line, each under 80 bytes. CMX_ENOENT: no such table;
+ * CMX_EPERM; CMX_ENOSPC. */
+CMX_MUST_USE cmx_err nft_list(struct nft *n, const char *commands, struct cmx_buf *out);
+
+/* The same without the elements of named sets and without counters, so that only a transaction changes it. */
+CMX_MUST_USE cmx_err nft_list_rules(struct nft *n, const char *commands, struct cmx_buf *out);
+
+#endif

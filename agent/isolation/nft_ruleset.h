@@ -1,0 +1,76 @@
+/* nft_ruleset.h - the isolation policy as an nftables ruleset: text, no I/O. The rules are isolation.nft, which is
+ * embedded; this file writes the elements of its sets. nft(8) is the language.
+ *
+ * The ruleset owns two tables, `inet cmxsafe` and `arp cmxsafe`, and replaces them in one transaction. It names no
+ * other table. docs/ISOLATION.md lists where it differs from the policy of src/cmxsafe/isolation. */
+#ifndef CMX_AGENT_NFT_RULESET_H
+#define CMX_AGENT_NFT_RULESET_H
+
+#include <stdint.h>
+
+#include "cmxsafe/core/buf.h"
+#include "cmxsafe/isolation/policy.h"
+
+#define CMX_NFT_USERS_MAX 8
+#define CMX_NFT_LIVE_MAX 32
+/* The longest ruleset, learned elements included. */
+#define CMX_NFT_TEXT_MAX (96 * 1024 + CMX_ISO_CONTEXTS_MAX * 512)
+#define CMX_NFT_KEPT_MAX (8 * 1024)  /* the longest list of one set's learned elements */
+
+struct cmx_nft_context {
+    const char *name;                  /* for a comment; characters other than letters, digits and "._-" are left out */
+    uint32_t users[CMX_NFT_USERS_MAX]; /* direct: users that may connect */
+    size_t n_users;                    /* 0: any local user */
+};
+
+/* Sets whose learned elements a new ruleset takes over: the sessions' connections, neighbours that answered us, the
+ * router. */
+enum cmx_nft_memory {
+    CMX_NFT_SESSIONS4,
+    CMX_NFT_SESSIONS6,
+    CMX_NFT_ND_PEERS,
+    CMX_NFT_ROUTERS,
+    CMX_NFT_ARP_PEERS,
+    CMX_NFT_MEMORIES
+};
+
+struct cmx_nft_config {
+    /* names (of gateways too), control_ports and contexts[].tasks are ignored: Linux tells users apart, not tasks. */
+    struct cmx_iso_config policy;
+    struct cmx_nft_context contexts[CMX_ISO_CONTEXTS_MAX]; /* parallel to policy.contexts */
+    uint32_t agent_uid;                                    /* may connect to the gateway and the contexts' services */
+    uint32_t forwarder_uid; /* a local name server that may query the resolvers for the agent; 0: none */
+    /* Where current sessions lead, for gateways given by name. */
+    struct cmx_end live[CMX_NFT_LIVE_MAX];
+    size_t n_live;
+    /* Inbound packets of a session are dropped once the agent has sent nothing on it for idle_s seconds; its next
+     * segment lets them in again. */
+    unsigned idle_s;
+    /* Learned elements as nft lists them between the braces; NULL: none. Borrowed. */
+    const char *kept[CMX_NFT_MEMORIES];
+    /* The agent fills the sets `resolving` and gateways. False: look-ups are permitted all the time. */
+    bool follow;
+};
+
+/* Writes the whole ruleset. CMX_ENOSPC; CMX_EINVAL: counts out of range. */
+CMX_MUST_USE cmx_err cmx_nft_ruleset(const struct cmx_nft_config *c, struct cmx_buf *out);
+
+/* Writes the ruleset without any configuration: only the link's upkeep passes. CMX_ENOSPC. */
+CMX_MUST_USE cmx_err cmx_nft_deny(struct cmx_buf *out);
+
+/* Deletes both tables, whether or not they exist. CMX_ENOSPC. */
+CMX_MUST_USE cmx_err cmx_nft_removal(struct cmx_buf *out);
+
+/* A memory's name for nft: family, table and set. */
+const char *cmx_nft_memory(enum cmx_nft_memory which);
+
+/* A session to gateway begins (permits its address) or ends (the permission expires after 30 s). CMX_ENOSPC. */
+CMX_MUST_USE cmx_err cmx_nft_gateway(struct cmx_buf *out, const struct cmx_end *gateway, bool begins);
+
+/* Permits the queries of a look-up, for at most a minute, or ends that permission. CMX_ENOSPC. */
+CMX_MUST_USE cmx_err cmx_nft_resolving(struct cmx_buf *out, const struct cmx_nft_config *c, bool begins);
+
+/* Replaces the resolvers. CMX_ENOSPC. */
+CMX_MUST_USE cmx_err cmx_nft_resolvers(struct cmx_buf *out, const struct cmx_ip *ips, size_t n);
+
+#endif

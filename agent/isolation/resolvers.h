@@ -1,0 +1,43 @@
+/* resolvers.h - which name servers the agent may query: those of [isolation] resolvers, else those of
+ * /etc/resolv.conf(5), which changes while the agent runs (DHCP, another network).
+ *
+ * A name server on this machine (systemd-resolved's stub, dnsmasq) sends queries of its own, as another user. For
+ * systemd-resolved its user and its upstream servers are found here; for another forwarder they are configured. */
+#ifndef CMX_AGENT_RESOLVERS_H
+#define CMX_AGENT_RESOLVERS_H
+
+#include <stdint.h>
+
+#include "agent/config/agent_config.h"
+#include "cmxsafe/core/why.h"
+#include "cmxsafe/isolation/policy.h"
+
+struct resolvers {
+    struct cmx_ip ip[CMX_ISO_ADDRESSES_MAX];
+    size_t n;
+    uint32_t forwarder_uid; /* the user of the local name server that forwards queries; 0: unknown */
+    bool stuck;             /* the only name server is on this machine and its user is not known */
+};
+
+/* CMX_EINVAL: an address or user in the configuration is wrong; why names it. */
+CMX_MUST_USE cmx_err resolvers_find(const struct agent_config *c, struct resolvers *out, struct cmx_why *why);
+
+/* Whether the files have changed since the last call with that stamp (zeroed: they have). */
+struct resolvers_stamp {
+    uint64_t file[2][4];
+};
+bool resolvers_changed(struct resolvers_stamp *s);
+
+/* Parts of the configuration, for isolation_compile.c as well. isolation_uid: a user's name or number; CMX_ENOENT. */
+bool isolation_address(const char *text, struct cmx_ip *ip);
+CMX_MUST_USE cmx_err isolation_addresses(const char *key, const char *text, struct cmx_ip *out, size_t *n,
+                                         struct cmx_why *why);
+/* The next word of a list separated by commas or blanks. CMX_ENOENT: the end; CMX_ENOSPC: a word too long. */
+#define ISOLATION_WORD_MAX 64
+CMX_MUST_USE cmx_err isolation_word(const char **at, char word[ISOLATION_WORD_MAX]);
+CMX_MUST_USE cmx_err isolation_uid(const char *user, uint32_t *uid);
+
+/* What to do when stuck: one sentence. */
+extern const char resolvers_advice[];
+
+#endif

@@ -1,0 +1,21 @@
+/* saved_rules.h - the last ruleset that the agent installed, in the folder that systemd keeps for it (StateDirectory=,
+ * $STATE_DIRECTORY). cmxsafed-isolation.service loads it at boot, before the network comes up. Without that variable
+ * nothing is saved. */
+#ifndef CMX_AGENT_SAVED_RULES_H
+#define CMX_AGENT_SAVED_RULES_H
+
+#include "cmxsafe/core/buf.h"
+
+/* The folder, or NULL: none is kept. */
+const char *saved_rules_folder(void);
+
+/* Replaces the saved ruleset in one step. CMX_ENOENT: no folder; CMX_EIO. */
+CMX_MUST_USE cmx_err saved_rules_write(const char *text);
+
+/* CMX_ENOENT: there is none; CMX_EIO; CMX_ENOSPC. */
+CMX_MUST_USE cmx_err saved_rules_read(struct cmx_buf *out);
+
+/* Isolation is no longer configured: the next boot must not load the old rules. */
+void saved_rules_remove(void);
+
+#endif

@@ -1,0 +1,277 @@
+#include "agent/ota/agent_ota.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/isolation/agent_isolation.h"
+#include "agent/ota/ota_history.h"
+#include "agent/ota/ota_runner.h"
+#include "agent/ota/ota_spool.h"
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/why.h"
+#include "cmxsafe/ota/service.h"
+#include "cmxsafe/port/port.h"
+#include "cmxsafe/proxy/proxy.h"
+#include "port/linux/file_read.h"
+#include "port/linux/linux_http.h"
+
+#define TAG "ota"
+#define KEY_FILE_MAX 4095 /* bytes of a public key, PEM or hex */
+
+enum { WATCH_MS = 500 };
+
+/* A process runs one agent. */
+static struct {
+    struct runner runner;
+    struct ota_spool spool;
+    struct ota_history history;
+    struct cmx_mutex history_lock;
+    struct cmx_ota_keys keys;
+    struct cmx_ota_service *service;
+    struct cmx_proxy *proxy;
+    struct isolation *isolation;
+    char *name, *host; /* borrowed by the service: copies, since a reload replaces the configuration */
+    char *folder;      /* of the spool file; borrowed by the confinement plan */
+    uint8_t boot[CMX_OTA_BOOT_LEN];
+    atomic_bool stopping, watching;
+} ota = {.runner = {.fd = -1}, .spool = {.fd = -1, .folder = -1}};
+
+static bool wanted(const struct agent_config *c)
+{
+    return c->ota.install != NULL;
+}
+
+static cmx_err add_key(struct cmx_ota_keys *keys, const char *key, const char *path, struct cmx_why *why)
+{
+    struct cmx_why reason = {""};
+    char *text = NULL;
+    size_t n = 0;
+    cmx_err err = path ? cmx_file_read(path, KEY_FILE_MAX, false, &text, &n, &reason) : CMX_OK;
+
+    if (!path)
+        return CMX_OK;
+    if (err)
+        return cmx_why_fail(why, CMX_EINVAL, "[ota] %s %s: %s", key, path, reason.text);
+    while (n > 0 && strchr(" \r\n\t", text[n - 1]))
+        n--;
+    text[n] = '\0';
+    err = cmx_ota_keys_add(keys, text);
+    cmx_mem_free(text);
+    return err ? cmx_why_fail(why, CMX_EINVAL, "[ota] %s %s: not a P-256 public key; 'cmxsafe image key' prints one",
+                              key, path)
+               : CMX_OK;
+}
+
+static cmx_err read_keys(const struct agent_config *c, struct cmx_ota_keys *keys, struct cmx_why *why)
+{
+    cmx_err err;
+
+    memset(keys, 0, sizeof *keys);
+    err = add_key(keys, "key_file", c->ota.key_file, why);
+    return err ? err : add_key(keys, "next_key_file", c->ota.next_key_file, why);
+}
+
+cmx_err ota_check(const struct agent_config *c, struct cmx_why *why)
+{
+    struct cmx_ota_keys keys;
+
+    if (!wanted(c))
+        return CMX_OK;
+    if (!c->ota.key_file && !c->ota.allow_unsigned) {
+        cmx_why_set(why, "[ota] has no key_file: set it, or set allow_unsigned = yes");
+        return CMX_EINVAL;
+    }
+    return read_keys(c, &keys, why);
+}
+
+void ota_plan(const struct agent_config *c, struct confine_plan *p)
+{
+    if (!wanted(c))
+        return;
+    if (p->n_bind < CONFINE_PORTS_MAX)
+        p->bind[p->n_bind++] = (uint16_t)c->ota.port;
+    confine_write(p, ota.folder); /* the record of an update is replaced there */
+}
+
+/* The folder of the spool file. */
+static cmx_err keep_folder(const char *path)
+{
+    char *slash;
+
+    ota.folder = cmx_mem_strdup(path);
+    if (!ota.folder)
+        return CMX_ENOMEM;
+    slash = strrchr(ota.folder, '/'); /* a path of the configuration is absolute */
+    if (slash)
+        slash[slash == ota.folder] = '\0';
+    return CMX_OK;
+}
+
+static cmx_err start_runner(const struct ota_section *o)
+{
+    const struct runner_command command[RUNNER_HOOKS] = {
+        [RUNNER_INSTALL] = {o->install, o->install_timeout_ms},
+        [RUNNER_CONFIRM] = {o->confirm, o->confirm_timeout_ms},
+        [RUNNER_ROLLBACK] = {o->rollback, o->rollback_timeout_ms},
+        [RUNNER_RESTART] = {o->restart, o->restart_timeout_ms},
+        [RUNNER_VERSION] = {o->version, o->version_timeout_ms},
+    };
+
+    return ota_runner_start(&ota.runner, command);
+}
+
+cmx_err ota_prepare(const struct agent_config *c, struct cmx_why *why)
+{
+    const struct ota_section *o = &c->ota;
+    const struct ota_spool_config spool = {.path = o->spool,
+                                           .max_len = (uint32_t)o->max_size,
+                                           .restarts = o->restart != NULL,
+                                           .has_version = o->version != NULL,
+                                           .runner = &ota.runner};
+    struct cmx_why spool_why = {0};
+    cmx_err err;
+
+    if (!wanted(c))
+        return CMX_OK;
+    err = cmx_linux_http_load(why);
+    if (!err)
+        err = read_keys(c, &ota.keys, why);
+    if (!err)
+        err = keep_folder(o->spool);
+    if (!err)
+        err = start_runner(o);
+    if (err)
+        return err;
+    err = ota_spool_open(&ota.spool, &spool, &spool_why);
+    return err ? cmx_why_fail(why, err, "[ota]: %s", spool_why.text) : CMX_OK;
+}
+
+static cmx_err restart(void *arg, struct cmx_why *why)
+{
+    char line[CMX_WHY_MAX];
+    cmx_err err = ota_runner_call(&ota.runner, RUNNER_RESTART, -1, line, sizeof line);
+
+    (void)arg;
+    return err ? cmx_why_fail(why, err, "%s", line) : CMX_OK;
+}
+
+static void watch(void *arg)
+{
+    struct cmx_confirm_facts facts = {0};
+
+    (void)arg;
+    do {
+        cmx_port_sleep_ms(WATCH_MS);
+        facts.isolation_active = isolation_settled(ota.isolation);
+        facts.sessions_up = cmx_proxy_reached(ota.proxy);
+    } while (!ota.stopping && cmx_ota_watch(ota.service, &facts) != CMX_CONFIRM_NOW);
+    ota.watching = false;
+}
+
+/* Called by the service's threads. */
+static void upload_ended(void *arg, const struct cmx_ota_past *p)
+{
+    cmx_err err;
+
+    (void)arg;
+    cmx_port_mutex_lock(&ota.history_lock);
+    err = ota_history_add(&ota.history, p);
+    cmx_port_mutex_unlock(&ota.history_lock);
+    if (err)
+        cmx_log(CMX_LOG_WARN, TAG, "the history of uploads cannot be written: %s", strerror(errno));
+}
+
+/* Other starts of the agent in the same boot of the machine show the same value. */
+static cmx_err keep_boot(void)
+{
+    uint8_t hash[CMX_SHA256_LEN];
+    cmx_err err = cmx_sha256_of(ota.spool.boot, strlen(ota.spool.boot), hash);
+
+    memcpy(ota.boot, hash, sizeof ota.boot);
+    return err;
+}
+
+/* On CMX_ENOMEM ota_stop frees what was copied. */
+static cmx_err keep_texts(const struct agent_config *c)
+{
+    ota.name = cmx_mem_strdup(c->gateway.options.user);
+    ota.host = c->ota.host ? cmx_mem_strdup(c->ota.host) : NULL;
+    return ota.name && (ota.host || !c->ota.host) ? CMX_OK : CMX_ENOMEM;
+}
+
+cmx_err ota_start(const struct agent_config *c, struct isolation *isolation, struct cmx_proxy *proxy,
+                  struct cmx_why *why)
+{
+    const struct ota_section *o = &c->ota;
+    struct cmx_ota_config config = {.slots = ota_spool_slots(&ota.spool),
+                                    .policy = {.format = CMX_IMAGE_OPAQUE, .keys = ota.keys},
+                                    .hosts = (const char *const *)&ota.host,
+                                    .port = (uint16_t)o->port,
+                                    .boot = ota.boot,
+                                    .confirm_deadline_ms = (uint32_t)o->confirm_within_ms,
+                                    .no_restart = o->restart == NULL,
+                                    .restart = restart,
+                                    .past = ota.history.past,
+                                    .ended = upload_ended};
+    char name[OTA_HISTORY_NAME_MAX];
+    cmx_err err;
+
+    if (!wanted(c))
+        return CMX_OK;
+    err = keep_texts(c);
+    if (!err)
+        err = keep_boot();
+    if (err)
+        return err;
+    config.name = ota.name;
+    config.n_hosts = ota.host != NULL;
+    ota.proxy = proxy;
+    ota.isolation = isolation;
+    err = cmx_port_mutex_init(&ota.history_lock);
+    if (err)
+        return err;
+    snprintf(name, sizeof name, "%s.history", strrchr(o->spool, '/') + 1);
+    ota_history_read(&ota.history, ota.spool.folder, name);
+    config.n_past = ota.history.n;
+    err = cmx_ota_start(&ota.service, &config);
+    if (err) {
+        cmx_why_set(why, "[ota]: port %u: %s", (unsigned)o->port, cmx_err_text(err));
+        return err;
+    }
+    ota.watching = true;
+    err = cmx_port_task_start("ota-watch", 0, watch, NULL);
+    if (err)
+        ota.watching = false;
+    return err;
+}
+
+void ota_stop(void)
+{
+    ota.stopping = true;
+    ota_runner_abort(&ota.runner); /* a hook that runs would hold up the stop */
+    while (ota.watching)
+        cmx_port_sleep_ms(10);
+    cmx_ota_stop(ota.service);
+    if (ota.service)
+        cmx_port_mutex_destroy(&ota.history_lock);
+    ota.service = NULL;
+    cmx_mem_free(ota.name);
+    cmx_mem_free(ota.host);
+    cmx_mem_free(ota.folder);
+    ota.name = ota.host = ota.folder = NULL;
+    ota.stopping = false;
+    ota_spool_close(&ota.spool);
+    ota_runner_stop(&ota.runner);
+}
+
+void ota_json(struct cmx_json *j)
+{
+    cmx_json_object(j, "ota");
+    cmx_json_bool(j, "enabled", ota.service != NULL);
+    if (ota.service)
+        cmx_ota_json(ota.service, j);
+    cmx_json_end(j);
+}

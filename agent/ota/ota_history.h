@@ -1,0 +1,23 @@
+/* ota_history.h - the last uploads, in a small file that survives restarts: a line for each, the oldest first,
+ * "UNIX-TIME BYTES ok|refused CLIENT|- TEXT". It is information for people: what can't be read is skipped. */
+#ifndef CMX_AGENT_OTA_HISTORY_H
+#define CMX_AGENT_OTA_HISTORY_H
+
+#include "cmxsafe/ota/service.h"
+
+#define OTA_HISTORY_NAME_MAX 256
+
+/* No lock: the caller calls one function at a time. */
+struct ota_history {
+    int folder; /* borrowed */
+    char name[OTA_HISTORY_NAME_MAX];
+    struct cmx_ota_past past[CMX_OTA_PAST]; /* the oldest first */
+    size_t n;
+};
+
+/* Reads folder/name, if there is one. Times in the future count as now. */
+void ota_history_read(struct ota_history *h, int folder, const char *name);
+/* Adds an upload that ended now, and replaces the file. CMX_EIO. */
+CMX_MUST_USE cmx_err ota_history_add(struct ota_history *h, const struct cmx_ota_past *p);
+
+#endif

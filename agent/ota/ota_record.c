@@ -1,0 +1,282 @@
+#include "agent/ota/ota_record.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmxsafe/core/text.h"
+
+enum { RECORD_MAX = 768, NAME_MAX_ = 256 };
+
+static const char *const phases[OTA_PHASES] = {"none",         "installing", "installed",  "trial",
+                                               "rolling-back", "going-back", "rolled-back"};
+
+/* ---- the state machine ---- */
+
+static void text_set(char *out, size_t cap, const char *s)
+{
+    snprintf(out, cap, "%.*s", (int)cap - 1, s);
+}
+
+static void enter(struct ota_record *r, ota_phase phase, const char *boot)
+{
+    r->phase = phase;
+    text_set(r->boot, sizeof r->boot, boot);
+}
+
+static void enter_rolled_back(struct ota_record *r, const char *boot, const char *why)
+{
+    enter(r, OTA_ROLLED_BACK, boot);
+    if (!r->why[0])
+        text_set(r->why, sizeof r->why, why);
+}
+
+/* One more boot of the new system. */
+static void enter_trial(struct ota_record *r, const char *boot, const char *version, uint64_t now_ms)
+{
+    enter(r, OTA_TRIAL, boot);
+    text_set(r->new_version, sizeof r->new_version, version);
+    r->since_ms = now_ms;
+    r->boots++;
+    if (r->boots > OTA_TRIAL_BOOTS_MAX && !r->stuck) {
+        enter(r, OTA_ROLLING_BACK, boot);
+        text_set(r->why, sizeof r->why, "restarted too often");
+        r->boots = 0;
+    }
+}
+
+/* The new system runs although it was rolled back. */
+static void enter_rollback_again(struct ota_record *r, const char *boot, uint64_t now_ms)
+{
+    enter(r, OTA_ROLLING_BACK, boot);
+    if (++r->boots < OTA_ROLLBACK_BOOTS_MAX)
+        return;
+    enter(r, OTA_TRIAL, boot);
+    r->since_ms = now_ms;
+    r->stuck = true;
+    r->why[0] = '\0';
+}
+
+ota_resolution ota_record_resolve(struct ota_record *r, const char *boot, const char *version, bool has_version,
+                                  uint64_t now_ms)
+{
+    const bool can_tell = r->old_version[0] && version[0];
+    const bool is_same = can_tell && strcmp(r->old_version, version) == 0;
+    const bool reinstalled = r->image[0] && strcmp(r->image, r->last_image) == 0 &&
+                             strcmp(r->last_version, r->old_version) == 0; /* both systems have the old version */
+    const bool is_old = is_same && !reinstalled;
+
+    if (r->phase == OTA_NONE || r->phase == OTA_ROLLED_BACK)
+        return OTA_RESOLVED;
+    if (strcmp(r->boot, boot) == 0)
+        return r->phase == OTA_INSTALLING ? OTA_INTERRUPTED_INSTALL : OTA_RESOLVED;
+    if (has_version && !version[0])
+        return OTA_UNDECIDED;
+    switch (r->phase) {
+    case OTA_INSTALLING:
+        if (can_tell && !is_same) {
+            enter_trial(r, boot, version, now_ms);
+            return OTA_RESOLVED;
+        }
+        enter(r, OTA_NONE, boot);
+        return OTA_INTERRUPTED_INSTALL;
+    case OTA_INSTALLED:
+    case OTA_TRIAL:
+        if (is_old)
+            enter_rolled_back(r, boot, "the old version booted");
+        else
+            enter_trial(r, boot, version, now_ms);
+        break;
+    case OTA_ROLLING_BACK:
+        if (is_old)
+            enter_rolled_back(r, boot, "");
+        else
+            enter_rollback_again(r, boot, now_ms);
+        break;
+    case OTA_GOING_BACK:
+        if (is_same || !can_tell)
+            enter_rolled_back(r, boot, "");
+        else
+            enter_rollback_again(r, boot, now_ms);
+        break;
+    case OTA_NONE:
+    case OTA_ROLLED_BACK:
+    case OTA_PHASES:
+        break;
+    }
+    return OTA_RESOLVED;
+}
+
+/* ---- the file: lines of a key and a value; the last one is `end` ---- */
+
+static cmx_err put_field(struct ota_record *r, const char *key, const char *value)
+{
+    uint64_t n;
+
+    if (strcmp(key, "phase") == 0) {
+        for (int i = 0; i < OTA_PHASES; i++)
+            if (strcmp(value, phases[i]) == 0) {
+                r->phase = (ota_phase)i;
+                return CMX_OK;
+            }
+        return CMX_EFORMAT;
+    }
+    if (strcmp(key, "boot") == 0)
+        return cmx_text_copy(r->boot, sizeof r->boot, value);
+    if (strcmp(key, "old") == 0)
+        return cmx_text_copy(r->old_version, sizeof r->old_version, value);
+    if (strcmp(key, "new") == 0)
+        return cmx_text_copy(r->new_version, sizeof r->new_version, value);
+    if (strcmp(key, "why") == 0)
+        return cmx_text_copy(r->why, sizeof r->why, value);
+    if (strcmp(key, "image") == 0)
+        return cmx_text_copy(r->image, sizeof r->image, value);
+    if (strcmp(key, "last-image") == 0)
+        return cmx_text_copy(r->last_image, sizeof r->last_image, value);
+    if (strcmp(key, "last-version") == 0)
+        return cmx_text_copy(r->last_version, sizeof r->last_version, value);
+    if (strcmp(key, "boots") == 0 || strcmp(key, "stuck") == 0) {
+        if (cmx_text_u64(value, 0, 1000, &n) != CMX_OK)
+            return CMX_EFORMAT;
+        if (key[0] == 'b')
+            r->boots = (unsigned)n;
+        else
+            r->stuck = n != 0;
+        return CMX_OK;
+    }
+    if (strcmp(key, "since") == 0)
+        return cmx_text_u64(value, 0, UINT64_MAX, &r->since_ms);
+    return CMX_EFORMAT;
+}
+
+/* Up to version 0.1.0 the file held one line: "trial", or "rolled-back WHY". */
+static bool old_form(const char *text, struct ota_record *r)
+{
+    static const char rolled_back[] = "rolled-back ";
+
+    if (strcmp(text, "trial\n") == 0) {
+        r->phase = OTA_INSTALLED;
+        return true;
+    }
+    if (strncmp(text, rolled_back, sizeof rolled_back - 1) != 0 || strchr(text, '\n') != strrchr(text, '\n'))
+        return false;
+    r->phase = OTA_ROLLED_BACK;
+    text_set(r->why, sizeof r->why, text + sizeof rolled_back - 1);
+    r->why[strcspn(r->why, "\n")] = '\0';
+    return true;
+}
+
+static cmx_err parse(char *text, struct ota_record *r)
+{
+    bool ended = false;
+    char *rest = NULL;
+
+    if (old_form(text, r))
+        return CMX_OK;
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        char *value = strchr(line, ' ');
+
+        if (ended)
+            return CMX_EFORMAT;
+        if (strcmp(line, "end") == 0) {
+            ended = true;
+            continue;
+        }
+        if (!value)
+            return CMX_EFORMAT;
+        *value++ = '\0';
+        if (put_field(r, line, value) != CMX_OK)
+            return CMX_EFORMAT;
+    }
+    return ended ? CMX_OK : CMX_EFORMAT;
+}
+
+cmx_err ota_record_read(int folder, const char *name, struct ota_record *r)
+{
+    char text[RECORD_MAX];
+    int fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    ssize_t n;
+    cmx_err err;
+
+    memset(r, 0, sizeof *r);
+    if (fd < 0)
+        return errno == ENOENT ? CMX_ENOENT : CMX_EFORMAT;
+    n = read(fd, text, sizeof text - 1);
+    close(fd);
+    if (n == 0)
+        return CMX_ENOENT; /* up to version 0.1.0: no update */
+    text[n > 0 ? n : 0] = '\0';
+    err = n < 0 || n == (ssize_t)sizeof text - 1 || memchr(text, '\0', (size_t)n) ? CMX_EFORMAT : parse(text, r);
+    if (err)
+        memset(r, 0, sizeof *r);
+    return err;
+}
+
+/* A key without a value would not be read back. */
+static void append(char *text, size_t cap, const char *key, const char *value)
+{
+    const size_t used = strlen(text);
+
+    if (value[0])
+        snprintf(text + used, cap - used, "%s %s\n", key, value);
+}
+
+static void format(const struct ota_record *r, char *text, size_t cap)
+{
+    char number[24];
+
+    text[0] = '\0';
+    append(text, cap, "phase", phases[r->phase]);
+    append(text, cap, "boot", r->boot);
+    append(text, cap, "old", r->old_version);
+    append(text, cap, "new", r->new_version);
+    append(text, cap, "why", r->why);
+    append(text, cap, "image", r->image);
+    append(text, cap, "last-image", r->last_image);
+    append(text, cap, "last-version", r->last_version);
+    snprintf(number, sizeof number, "%u", r->boots);
+    append(text, cap, "boots", number);
+    append(text, cap, "stuck", r->stuck ? "1" : "0");
+    snprintf(number, sizeof number, "%llu", (unsigned long long)r->since_ms);
+    append(text, cap, "since", number);
+    snprintf(text + strlen(text), cap - strlen(text), "end\n");
+}
+
+cmx_err ota_record_write(int folder, const char *name, const struct ota_record *r)
+{
+    char text[RECORD_MAX], temporary[NAME_MAX_];
+    bool ok;
+    int fd;
+
+    format(r, text, sizeof text);
+    snprintf(temporary, sizeof temporary, "%.240s.new", name);
+    fd = openat(folder, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return CMX_EIO;
+    ok = write(fd, text, strlen(text)) == (ssize_t)strlen(text) && fsync(fd) == 0;
+    close(fd);
+    if (!ok || renameat(folder, temporary, folder, name) != 0)
+        return CMX_EIO;
+    return fsync(folder) == 0 ? CMX_OK : CMX_EIO;
+}
+
+cmx_err ota_boot_id(char out[OTA_BOOT_ID_MAX])
+{
+    const char *given = getenv("CMXSAFED_BOOT_ID");
+    ssize_t n;
+    int fd;
+
+    if (given && given[0])
+        return cmx_text_copy(out, OTA_BOOT_ID_MAX, given) == CMX_OK ? CMX_OK : CMX_EIO;
+    fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return CMX_EIO;
+    n = read(fd, out, OTA_BOOT_ID_MAX - 1);
+    close(fd);
+    out[n > 0 ? n : 0] = '\0';
+    out[strcspn(out, "\n")] = '\0';
+    return out[0] ? CMX_OK : CMX_EIO;
+}

@@ -1,0 +1,68 @@
+/* ota_record.h - the state of an update, in a small file that survives restarts and power cuts: it is written to a new
+ * file, synced and renamed. ota_record_resolve is the state machine that each start of the agent runs. It compares the
+ * boot identifier and the running version; a restart of the agent alone changes nothing. */
+#ifndef CMX_AGENT_OTA_RECORD_H
+#define CMX_AGENT_OTA_RECORD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cmxsafe/core/err.h"
+#include "cmxsafe/ota/image.h"
+
+#define OTA_BOOT_ID_MAX 40 /* a UUID as text, with its NUL */
+#define OTA_WHY_MAX 24
+#define OTA_IMAGE_MAX (2 * CMX_SHA256_LEN + 1) /* SHA-256 in hexadecimal, with its NUL */
+#define OTA_TRIAL_BOOTS_MAX 3    /* a new system that boots more often without a confirmation is rolled back */
+#define OTA_ROLLBACK_BOOTS_MAX 3 /* if the new system boots this often after a rollback, it cannot be rolled back */
+
+typedef enum {
+    OTA_NONE,
+    OTA_INSTALLING,   /* the install hook has begun */
+    OTA_INSTALLED,    /* it succeeded: the next boot tries the new system */
+    OTA_TRIAL,        /* the new system runs and is not confirmed */
+    OTA_ROLLING_BACK, /* decided; the rollback hook has not succeeded yet */
+    OTA_GOING_BACK,   /* it succeeded: the next boot runs the old system */
+    OTA_ROLLED_BACK,  /* the old system runs again */
+    OTA_PHASES
+} ota_phase;
+
+struct ota_record {
+    ota_phase phase;
+    char boot[OTA_BOOT_ID_MAX];            /* the boot in which the phase began */
+    char old_version[CMX_IMAGE_TEXT_MAX];  /* before the update; "": not known */
+    char new_version[CMX_IMAGE_TEXT_MAX];  /* of the system on trial; "": not known */
+    unsigned boots;                        /* of the new system since the update, or since its rollback */
+    bool stuck;                            /* on trial, and cannot be rolled back */
+    uint64_t since_ms;                     /* OTA_TRIAL: cmx_port_now_ms when it began in this boot */
+    char why[OTA_WHY_MAX];                 /* of the rollback, without a newline */
+    char image[OTA_IMAGE_MAX];             /* the update */
+    char last_image[OTA_IMAGE_MAX];        /* the last update that was confirmed; "": none */
+    char last_version[CMX_IMAGE_TEXT_MAX]; /* the version of that system */
+};
+
+typedef enum {
+    OTA_RESOLVED,
+    OTA_UNDECIDED, /* a new boot, and the version hook gave no answer: ask again before anything is confirmed */
+    OTA_INTERRUPTED_INSTALL /* the last update was interrupted while it was installed */
+} ota_resolution;
+
+/* Moves the record to the phase of this start. boot: of this boot; version: of the running system, "": not known;
+ * has_version: a version hook is configured. Pure.
+ *
+ * A new boot of the old version is a rollback, unless the update was the same image that gave the device this version:
+ * then both systems have it, and the new boot counts as one of the new system. */
+ota_resolution ota_record_resolve(struct ota_record *r, const char *boot, const char *version, bool has_version,
+                                  uint64_t now_ms);
+
+/* name: within the folder. CMX_ENOENT: there is none; CMX_EFORMAT: not a whole record; then *r is OTA_NONE. */
+CMX_MUST_USE cmx_err ota_record_read(int folder, const char *name, struct ota_record *r);
+
+/* Power cuts leave the old record or the new one. CMX_EIO, errno says why. */
+CMX_MUST_USE cmx_err ota_record_write(int folder, const char *name, const struct ota_record *r);
+
+/* The boot identifier: of the variable CMXSAFED_BOOT_ID (the packaged unit sets it, since ProcSubset= hides the file),
+ * or of /proc/sys/kernel/random/boot_id. CMX_EIO. */
+CMX_MUST_USE cmx_err ota_boot_id(char out[OTA_BOOT_ID_MAX]);
+
+#endif

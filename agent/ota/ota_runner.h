@@ -1,0 +1,56 @@
+/* ota_runner.h - runs the update hooks. The agent cannot start programs once it has confined itself, so it forks this
+ * small process before that. A request names a hook; the commands come from the configuration and nothing that a peer
+ * sends becomes part of one.
+ *
+ * A hook is its command, run by /bin/sh -c in a session of its own. The exit status of the command is the outcome.
+ * Processes that it leaves behind are ended (SIGTERM, then SIGKILL) when it exits. A hook that exceeds its limit, or is
+ * still running when the agent stops or dies, is ended with all its descendants. It has default signal dispositions, an
+ * empty signal mask and three descriptors: standard input, and the pipe that reads its output. */
+#ifndef CMX_AGENT_OTA_RUNNER_H
+#define CMX_AGENT_OTA_RUNNER_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "cmxsafe/core/err.h"
+
+typedef enum {
+    RUNNER_INSTALL,
+    RUNNER_CONFIRM,
+    RUNNER_ROLLBACK,
+    RUNNER_RESTART,
+    RUNNER_VERSION,
+    RUNNER_HOOKS
+} runner_hook;
+
+#define RUNNER_LINE_MAX 160 /* the line that is kept of a hook's output, with its NUL */
+
+struct runner_command {
+    const char *text;  /* NULL: the hook does nothing and succeeds; borrowed until ota_runner_start returns */
+    uint64_t limit_ms; /* how long it may run */
+};
+
+struct runner {
+    pid_t pid;
+    int fd; /* connected to the process; -1: not running */
+    uint64_t limit_ms[RUNNER_HOOKS];
+};
+
+/* Forks: call it before any thread starts. CMX_EIO. */
+CMX_MUST_USE cmx_err ota_runner_start(struct runner *r, const struct runner_command command[RUNNER_HOOKS]);
+
+/* Runs one hook and waits for its end. in: its standard input, or -1. CMX_OK: exit status 0, and line is the last line
+ * of output, printable. On an error line is a sentence for a person that holds the hook's own last line: CMX_EPERM:
+ * another exit status or a signal; CMX_ETIMEOUT: ended at its limit; CMX_EIO: the runner is gone. One caller at a time.
+ */
+CMX_MUST_USE cmx_err ota_runner_call(struct runner *r, runner_hook hook, int in, char *line, size_t cap);
+
+/* Ends the hook that is running, if any; ota_runner_call then returns within seconds, and later calls fail. Any thread.
+ */
+void ota_runner_abort(struct runner *r);
+
+/* Ends the process and waits for it, as ota_runner_abort where a hook is running. Safe when it does not run. */
+void ota_runner_stop(struct runner *r);
+
+#endif

@@ -1,0 +1,306 @@
+#include "agent/ota/ota_spool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/core/text.h"
+#include "cmxsafe/port/port.h"
+
+#define TAG "ota"
+
+static cmx_err record_keep(struct ota_spool *s, struct cmx_why *why)
+{
+    cmx_err err = ota_record_write(s->folder, s->record_name, &s->record);
+
+    return err ? cmx_why_fail(why, err, "%s cannot be written: %s", s->record_name, strerror(errno)) : CMX_OK;
+}
+
+static void ask_version(struct ota_spool *s)
+{
+    char line[CMX_WHY_MAX];
+
+    s->version[0] = '\0';
+    if (ota_runner_call(s->config.runner, RUNNER_VERSION, -1, line, sizeof line) == CMX_OK)
+        snprintf(s->version, sizeof s->version, "%.32s", line);
+    else
+        cmx_log(CMX_LOG_WARN, TAG, "the running version is not known: %s", line);
+}
+
+/* Finds out what a start or an answer of the version hook means for the last update. */
+static cmx_err resolve(struct ota_spool *s, struct cmx_why *why)
+{
+    const ota_phase before = s->record.phase;
+    const ota_resolution r =
+        ota_record_resolve(&s->record, s->boot, s->version, s->config.has_version, cmx_port_now_ms());
+
+    s->undecided = r == OTA_UNDECIDED;
+    if (r == OTA_INTERRUPTED_INSTALL)
+        cmx_why_set(&s->problem, "the last update was interrupted while its install hook ran");
+    if (s->undecided || s->record.phase == before)
+        return CMX_OK;
+    return record_keep(s, why);
+}
+
+static bool on_trial(const struct ota_spool *s)
+{
+    return s->undecided || s->record.phase == OTA_TRIAL || s->record.phase == OTA_ROLLING_BACK ||
+           s->record.phase == OTA_GOING_BACK;
+}
+
+/* A rollback that has begun is past the deadline, also where the agent has started again since. */
+static uint32_t trial_ms(const struct ota_spool *s)
+{
+    const uint64_t took = s->now_ms - s->record.since_ms;
+
+    if (s->undecided)
+        return 0;
+    return s->record.phase != OTA_TRIAL || took > UINT32_MAX ? UINT32_MAX : (uint32_t)took;
+}
+
+/* ---- struct cmx_slots ---- */
+
+static cmx_err status(void *arg, struct cmx_slots_status *out)
+{
+    const struct ota_spool *s = arg;
+
+    memset(out, 0, sizeof *out);
+    snprintf(out->running, sizeof out->running, "system");
+    snprintf(out->target, sizeof out->target, "handler");
+    snprintf(out->version, sizeof out->version, "%s", s->version);
+    out->target_size = s->config.max_len;
+    out->confirmable = s->config.restarts;
+    out->pending = on_trial(s);
+    out->trial_ms = out->pending ? trial_ms(s) : 0;
+    out->activated = !s->undecided && s->record.phase == OTA_INSTALLED;
+    out->rolled_back = s->record.phase == OTA_ROLLED_BACK;
+    snprintf(out->rolled_back_version, sizeof out->rolled_back_version, "%s", s->record.new_version);
+    snprintf(out->rolled_back_why, sizeof out->rolled_back_why, "%s", s->record.why);
+    out->problem = s->problem.text[0] ? s->problem.text : NULL;
+    return CMX_OK;
+}
+
+static cmx_err begin(void *arg)
+{
+    const struct ota_spool *s = arg;
+
+    if (on_trial(s))
+        return CMX_EBUSY;
+    return ftruncate(s->fd, 0) == 0 ? CMX_OK : CMX_EIO;
+}
+
+static cmx_err erase(void *arg, uint32_t offset, uint32_t len)
+{
+    (void)arg;
+    (void)offset;
+    (void)len;
+    return CMX_OK; /* a file needs none */
+}
+
+static cmx_err write_at(void *arg, uint32_t offset, const void *data, size_t len)
+{
+    const struct ota_spool *s = arg;
+    const uint8_t *p = data;
+
+    while (len > 0) {
+        ssize_t n = pwrite(s->fd, p, len, offset);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return errno == ENOSPC ? CMX_ENOSPC : CMX_EIO;
+        p += n;
+        offset += (uint32_t)n;
+        len -= (size_t)n;
+    }
+    return CMX_OK;
+}
+
+static cmx_err read_at(void *arg, uint32_t offset, void *out, size_t len)
+{
+    const struct ota_spool *s = arg;
+
+    return pread(s->fd, out, len, offset) == (ssize_t)len ? CMX_OK : CMX_EIO;
+}
+
+/* Calls a hook; its sentence becomes the reason of a failure. */
+static cmx_err call(struct ota_spool *s, runner_hook hook, int in, struct cmx_why *why)
+{
+    char line[CMX_WHY_MAX];
+    cmx_err err = ota_runner_call(s->config.runner, hook, in, line, sizeof line);
+
+    if (err)
+        return cmx_why_fail(why, err, "%s", line);
+    if (line[0])
+        cmx_log(CMX_LOG_INFO, TAG, "hook: %s", line);
+    return CMX_OK;
+}
+
+static void record_begin(struct ota_spool *s, const struct cmx_image *verified)
+{
+    const struct ota_record before = s->record;
+
+    s->record = (struct ota_record){.phase = OTA_INSTALLING};
+    snprintf(s->record.boot, sizeof s->record.boot, "%s", s->boot);
+    snprintf(s->record.old_version, sizeof s->record.old_version, "%s", s->version);
+    cmx_text_hex_encode(s->record.image, verified->digest, sizeof verified->digest);
+    memcpy(s->record.last_image, before.last_image, sizeof before.last_image);
+    memcpy(s->record.last_version, before.last_version, sizeof before.last_version);
+}
+
+static void record_confirmed(struct ota_spool *s)
+{
+    s->record.phase = OTA_NONE;
+    memcpy(s->record.last_image, s->record.image, sizeof s->record.image);
+    snprintf(s->record.last_version, sizeof s->record.last_version, "%s", s->version);
+}
+
+/* The hook gets what was signed, without the trailer. */
+static cmx_err activate(void *arg, const struct cmx_image *verified, struct cmx_why *why)
+{
+    struct ota_spool *s = arg;
+    struct cmx_why unkept = {0};
+    cmx_err err;
+
+    if (ftruncate(s->fd, verified->signed_len) != 0 || lseek(s->fd, 0, SEEK_SET) != 0)
+        return cmx_why_fail(why, CMX_EIO, "the spool file: %s", strerror(errno));
+    s->problem.text[0] = '\0';
+    if (s->config.has_version && !s->version[0])
+        ask_version(s);
+    record_begin(s, verified);
+    err = record_keep(s, why);
+    if (!err)
+        err = call(s, RUNNER_INSTALL, s->fd, why);
+    (void)!ftruncate(s->fd, 0); /* a failure leaves the space in use, nothing else */
+    s->record.phase = err || !s->config.restarts ? OTA_NONE : OTA_INSTALLED;
+    if (err) {
+        if (record_keep(s, &unkept) != CMX_OK)
+            cmx_log(CMX_LOG_ERROR, TAG, "%s", unkept.text);
+        return err;
+    }
+    if (!s->config.restarts)
+        ask_version(s);
+    return record_keep(s, why);
+}
+
+static cmx_err confirm(void *arg, struct cmx_why *why)
+{
+    struct ota_spool *s = arg;
+    cmx_err err;
+
+    if (s->undecided) {
+        s->confirm_tried = true;
+        ask_version(s);
+        err = resolve(s, why);
+        if (err)
+            return err;
+        if (s->undecided)
+            return cmx_why_fail(why, CMX_EAGAIN, "not confirmed: the version hook does not say which system runs");
+        if (!on_trial(s))
+            return cmx_why_fail(why, CMX_ENOENT, "the old system runs: %s",
+                                s->record.why[0] ? s->record.why : "the update was not installed");
+    }
+    if (s->record.phase != OTA_TRIAL)
+        return cmx_why_fail(why, CMX_EPERM, "the rollback has begun");
+    err = call(s, RUNNER_CONFIRM, -1, why);
+    if (err)
+        return err;
+    record_confirmed(s);
+    err = record_keep(s, why);
+    if (err)
+        s->record.phase = OTA_TRIAL; /* the hook runs again */
+    return err;
+}
+
+static cmx_err rollback(void *arg, const char *reason, struct cmx_why *why)
+{
+    struct ota_spool *s = arg;
+    cmx_err err;
+
+    if (s->record.phase == OTA_GOING_BACK && !s->undecided)
+        return CMX_OK;
+    if (s->undecided && s->confirm_tried)
+        return cmx_why_fail(why, CMX_EAGAIN, "not rolled back: the version hook does not say which system runs");
+    if (s->record.stuck)
+        return CMX_ENOENT;
+    if (s->record.phase != OTA_ROLLING_BACK) {
+        s->undecided = false;
+        s->record.boots = 0;
+        snprintf(s->record.why, sizeof s->record.why, "%.*s", OTA_WHY_MAX - 1, reason);
+    }
+    s->record.phase = OTA_ROLLING_BACK;
+    snprintf(s->record.boot, sizeof s->record.boot, "%s", s->boot);
+    snprintf(s->record.new_version, sizeof s->record.new_version, "%s", s->version);
+    err = record_keep(s, why);
+    if (!err)
+        err = call(s, RUNNER_ROLLBACK, -1, why);
+    if (err)
+        return err;
+    s->record.phase = OTA_GOING_BACK;
+    return record_keep(s, why);
+}
+
+/* ---- life ---- */
+
+static cmx_err open_files(struct ota_spool *s, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char folder[4096];
+
+    if (strlen(path) >= sizeof folder) {
+        errno = ENAMETOOLONG;
+        return CMX_EIO;
+    }
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path + 1) : 1, slash ? path : ".");
+    if ((size_t)snprintf(s->record_name, sizeof s->record_name, "%s.state", slash ? slash + 1 : path) >= 240) {
+        errno = ENAMETOOLONG;
+        return CMX_EIO;
+    }
+    s->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (s->fd >= 0)
+        s->folder = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return s->folder >= 0 ? CMX_OK : CMX_EIO;
+}
+
+cmx_err ota_spool_open(struct ota_spool *s, const struct ota_spool_config *config, struct cmx_why *why)
+{
+    *s = (struct ota_spool){.config = *config, .fd = -1, .folder = -1, .now_ms = cmx_port_now_ms()};
+    if (open_files(s, config->path) != CMX_OK)
+        return cmx_why_fail(why, CMX_EIO, "%s: %s", config->path, strerror(errno));
+    if (ota_boot_id(s->boot) != CMX_OK)
+        return cmx_why_fail(why, CMX_EIO,
+                            "no boot identifier: /proc/sys/kernel/random/boot_id cannot be read; set CMXSAFED_BOOT_ID "
+                            "(in a unit: Environment=CMXSAFED_BOOT_ID=%%b)");
+    if (ota_record_read(s->folder, s->record_name, &s->record) == CMX_EFORMAT)
+        cmx_why_set(&s->problem, "%s is damaged: whether an update is on trial is not known, nothing is confirmed",
+                    s->record_name);
+    if (config->has_version)
+        ask_version(s);
+    return resolve(s, why);
+}
+
+void ota_spool_close(struct ota_spool *s)
+{
+    if (s->fd >= 0)
+        close(s->fd);
+    if (s->folder >= 0)
+        close(s->folder);
+    s->fd = s->folder = -1;
+}
+
+struct cmx_slots ota_spool_slots(struct ota_spool *s)
+{
+    return (struct cmx_slots){.arg = s,
+                              .status = status,
+                              .begin = begin,
+                              .erase = erase,
+                              .write = write_at,
+                              .read = read_at,
+                              .activate = activate,
+                              .confirm = confirm,
+                              .rollback = rollback};
+}

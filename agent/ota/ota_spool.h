@@ -1,0 +1,43 @@
+/* ota_spool.h - struct cmx_slots (cmxsafe/ota/slots.h) for a Linux device. A file holds an update until all of it has
+ * been verified; only then the install hook gets it on its standard input. A record beside it (ota_record.h) holds the
+ * update's state. */
+#ifndef CMX_AGENT_OTA_SPOOL_H
+#define CMX_AGENT_OTA_SPOOL_H
+
+#include <stdbool.h>
+
+#include "agent/ota/ota_record.h"
+#include "agent/ota/ota_runner.h"
+#include "cmxsafe/core/why.h"
+#include "cmxsafe/ota/slots.h"
+
+struct ota_spool_config {
+    const char *path;      /* of the file; borrowed during open */
+    uint32_t max_len;      /* bytes of an update */
+    bool restarts;         /* an update takes effect with a restart, and is on trial then */
+    bool has_version;      /* a version hook is configured */
+    struct runner *runner; /* borrowed */
+};
+
+struct ota_spool {
+    struct ota_spool_config config;
+    int fd;     /* the update */
+    int folder; /* that holds it */
+    char record_name[256];
+    struct ota_record record;
+    bool undecided;         /* the version hook has not answered since the boot: nothing is confirmed meanwhile */
+    bool confirm_tried;     /* meanwhile the device reached its gateway */
+    uint64_t now_ms;        /* when the spool was opened */
+    struct cmx_why problem; /* why the last update did not take effect; "": none */
+    char boot[OTA_BOOT_ID_MAX];
+    char version[CMX_IMAGE_TEXT_MAX];
+};
+
+/* Opens (creates) the file, reads the record, and asks the version hook. CMX_EIO: *why says what failed. */
+CMX_MUST_USE cmx_err ota_spool_open(struct ota_spool *s, const struct ota_spool_config *config, struct cmx_why *why);
+void ota_spool_close(struct ota_spool *s);
+
+/* s is borrowed. */
+struct cmx_slots ota_spool_slots(struct ota_spool *s);
+
+#endif

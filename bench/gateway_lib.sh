@@ -1,0 +1,39 @@
+# gateway_lib.sh - for measurements of a system gateway: light clients, and what processes cost. Source it after
+# tests/e2e/gateway_system_lib.sh, which gives it namespaces and a control group of its own.
+
+# enrol_fleet N: sets up N devices with keys; FLEET_FOLDER is for ssh_sessions.
+FLEET_FOLDER=$TMP/fleet
+enrol_fleet() {
+    fleet_python
+    cc -O2 -o "$TMP/ssh_sessions" "$ROOT/bench/ssh_sessions.c" -lssh -lpthread || fail "bench/ssh_sessions.c"
+    "$FLEET_PYTHON" "$ROOT/tests/tools/gateway_fleet.py" keys "$1" "$TMP/fleet.csv" "$FLEET_FOLDER" || fail "keys"
+    gw import "$TMP/fleet.csv" >/dev/null || fail "import"
+    gw list --json | jq -r '.[] | select(.group == "fleet") | .name + " " + .address' >"$FLEET_FOLDER/addresses"
+}
+
+# start_sessions PORT FIRST COUNT: logs COUNT devices in and keeps them. LOGINS: "DONE FAILED SECONDS P50_MS P99_MS MAX_MS CPU_MS".
+start_sessions() {
+    local answer
+    coproc SESSIONS { exec "$TMP/ssh_sessions" "$1" cmxsafe-gw "$FLEET_FOLDER" "$2" "$3" 0 1 2>>"$TMP/sessions.log"; }
+    PIDS+=("$SESSIONS_PID")
+    CLIENT_PID=$SESSIONS_PID
+    exec {SESSIONS_OUT}<&"${SESSIONS[0]}" {SESSIONS_IN}>&"${SESSIONS[1]}" {SESSIONS[1]}>&-
+    IFS= read -r -t 900 -u "$SESSIONS_OUT" answer || fail "the sessions do not come up"
+    LOGINS=${answer#logins }
+}
+# end_sessions: LOST is how many of them were closed meanwhile.
+end_sessions() {
+    exec {SESSIONS_IN}>&-
+    IFS= read -r -t 120 -u "$SESSIONS_OUT" LOST || fail "the sessions do not end"
+    LOST=${LOST#lost }
+    wait "$CLIENT_PID"
+}
+
+GW_CGROUP=$CGROUP/cmxsafe-gateway # the server, sessions and their helpers
+gateway_pids() { find "$GW_CGROUP" -name cgroup.procs -exec cat {} +; }
+gateway_cpu_us() { awk '$1 == "usage_usec" { print $2 }' "$GW_CGROUP/cpu.stat"; }
+# pss PID...: their proportional set size in KiB.
+pss() {
+    local p
+    for p in "$@"; do cat "/proc/$p/smaps_rollup" 2>/dev/null; done | awk '$1 == "Pss:" { n += $2 } END { print n + 0 }'
+}

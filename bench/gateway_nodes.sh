@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Figures of gateways that share a registry in PostgreSQL: a login's processor time over that with a registry of the gateway's
+# own, in the same run, and the time until a revocation has ended a device's sessions at every gateway. CMX_LOGINS (60),
+# CMX_CHANGES (20).
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/../scripts/lib.sh"
+export CMX_BUILD=$CMX_ROOT/build CMX_BIN=${CMX_BIN:-$CMX_ROOT/build/bin}
+. "$here/../tests/e2e/lib.sh"
+. "$here/../tests/e2e/gateway_lib.sh"
+. "$here/../tests/e2e/postgres_lib.sh"
+. "$here/lib.sh"
+install_packages jq postgresql postgresql-client >/dev/null
+need_namespaces
+need_postgres
+LOGINS=${CMX_LOGINS:-60} CHANGES=${CMX_CHANGES:-20}
+now_us() { date +%s%6N; }
+
+pg_create db
+pg_start db
+start_node sqlite
+for n in one two three; do start_node "$n" --registry "$(pg_url db)"; done
+has() { on "$1" gw show "$2" --json >/dev/null 2>&1; }
+
+# cpu_of NODE: clock ticks that the gateway's processes have used, with those that ended (sshd, the look-ups).
+cpu_of() {
+    local p total=0 t
+    for p in $(eval "echo \$GW_PID_$1") $(descendants "$(eval "echo \$GW_PID_$1")"); do
+        t=$(sed 's/.*) //' "/proc/$p/stat" 2>/dev/null | awk '{ print $12 + $13 + $14 + $15 }')
+        total=$((total + ${t:-0}))
+    done
+    echo "$total"
+}
+key login
+on sqlite gw enroll login --key "$TMP/login.pub" --ports 81 >/dev/null || fail "enroll"
+on one gw enroll login --key "$TMP/login.pub" --ports 81 >/dev/null || fail "enroll"
+log_in() { # log_in NODE: one login that ends at once
+    GW_PORT=$(eval "echo \$GW_PORT_$1") try_client login -T -o RemoteCommand=true >"$TMP/login.out" 2>&1 </dev/null
+}
+# The processor time of the nodes in each of five rounds of logins in turn; a node that sends or follows meanwhile pays for it.
+: >"$TMP/ratios"
+for round in 1 2 3 4 5; do
+    a=$(cpu_of sqlite) b=$(cpu_of one)
+    for ((i = 0; i < LOGINS / 5; i++)); do log_in sqlite; log_in one; done
+    a=$(($(cpu_of sqlite) - a)) b=$(($(cpu_of one) - b))
+    ratio "$b" "$a" >>"$TMP/ratios"
+done
+for n in sqlite one; do
+    logins=$(on "$n" gw status --json | jq .counters.logins)
+    [ "$logins" -ge "$LOGINS" ] || fail "$n counts $logins logins"
+done
+figure_of registry_login_cpu_ratio "$TMP/ratios" "<=" 1.05
+
+# A revocation at one gateway, and when the last session of the device at any of the three has ended.
+: >"$TMP/changes"
+for ((i = 0; i < CHANGES; i++)); do
+    key "change$i"
+    on one gw enroll "change$i" --key "$TMP/change$i.pub" --ports 81 >/dev/null || fail "enroll"
+    for n in one two three; do
+        wait_for 10 has "$n" "change$i" || fail "$n does not follow"
+        (GW_PORT=$(eval "echo \$GW_PORT_$n"); (client "change$i" -N) >/dev/null 2>&1; now_us >"$TMP/ended.$n") & PIDS+=("$!")
+        eval "CLIENT_$n=$!"
+        wait_for 20 on "$n" connected "change$i" || fail "no session at $n"
+    done
+    begin=$(now_us)
+    on one gw revoke "change$i" >/dev/null || fail "revoke"
+    last=0
+    for n in one two three; do
+        wait "$(eval "echo \$CLIENT_$n")"
+        at=$(cat "$TMP/ended.$n")
+        [ "$at" -gt "$last" ] && last=$at
+    done
+    awk "BEGIN { printf \"%.3f\n\", ($last - $begin) / 1e6 }" >>"$TMP/changes"
+done
+figure registry_change_worst_s "$(sort -g "$TMP/changes" | tail -n 1)" "<=" 1.0 "$(paste -sd, "$TMP/changes")"
+
+# Three gateways in namespaces of their own.
+if [ "$(id -u)" = 0 ]; then bash "$here/gateway_nodes_fleet.sh"; else note nodes_fleet_needs_root none; fi

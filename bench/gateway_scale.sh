@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# What a gateway carries on this machine: 2,000 sessions of light clients, all of which log in at once; what each costs; 10,000
+# grants; logins offered at 20, 50 and 100 a second beside the sessions. Clients and gateway share the machine. Prints one line a
+# figure, and says what gives first. CMX_SHORT=1: 200 sessions and 1,000 grants. Needs root.
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/../scripts/lib.sh"
+export CMX_BUILD=$CMX_ROOT/build CMX_BIN=${CMX_BIN:-$CMX_ROOT/build/bin}
+install_packages libssh-dev gcc jq python3-venv nftables iproute2 sqlite3 >/dev/null
+NEED_PYTHON=asyncssh==2.24.1
+. "$here/../tests/e2e/gateway_system_lib.sh"
+. "$here/gateway_lib.sh"
+. "$here/lib.sh"
+N=${CMX_SESSIONS:-2000} GRANTS=10000 OFFER_S=15 RATES="20 50 100" IDLE_S=30
+[ -z "${CMX_SHORT:-}" ] || { N=200 GRANTS=1000 OFFER_S=5 RATES="20 100" IDLE_S=10; }
+EXTRA=$((${RATES##* } * OFFER_S))
+ulimit -n "$(ulimit -Hn)"
+per() { awk -v a="$1" -v n="$2" 'BEGIN { printf "%.2f\n", a / n }'; }
+available_kib() { awk '/^MemAvailable/ { print $2 }' /proc/meminfo; }
+# busy_percent: processor time in use since the last call, of the whole machine.
+busy_percent() {
+    local now
+    now=$(awk '$1 == "cpu" { print $2 + $3 + $4 + $6 + $7 + $8, $5 }' /proc/stat)
+    awk -v a="${BUSY_LAST:-0 0}" -v b="$now" 'BEGIN { split(a, x); split(b, y); u = y[1] - x[1]; i = y[2] - x[2]; printf "%.0f\n", u + i ? 100 * u / (u + i) : 0 }' >"$TMP/busy"
+    BUSY_LAST=$now
+    BUSY=$(cat "$TMP/busy")
+}
+
+system_gateway
+enrol_fleet $((N + EXTRA))
+serve_system
+server=$(server_pid)
+empty_kib=$(pss "$server") empty_fds=$(ls "/proc/$server/fd" | wc -l) free_before=$(available_kib) cpu=$(gateway_cpu_us)
+busy_percent
+
+# All log in at once, at a gateway without a session.
+start_sessions "$GW_PORT" 0 "$N"
+read -r done_ failed seconds p50 p99 max client_ms <<<"$LOGINS"
+[ "$done_" = "$N" ] || fail "only $done_ of $N sessions came up: $(tail -n 3 "$TMP/sessions.log" "$TMP/gateway.log")"
+busy_percent
+storm_cpu=$(($(gateway_cpu_us) - cpu)) storm_busy=$BUSY
+note scale_sessions "$done_"
+note scale_storm_s "$seconds"
+note scale_storm_logins_per_s "$(per "$N" "$seconds")"
+note scale_storm_login_p50_ms "$p50"
+note scale_storm_login_p99_ms "$p99"
+note scale_storm_refusals "$failed"
+note scale_storm_busy_percent "$storm_busy"
+note scale_login_cpu_ms "$(per "$storm_cpu" $((N * 1000)))"
+note scale_login_client_cpu_ms "$client_ms"
+
+# At rest.
+sleep 3
+mapfile -t pids < <(gateway_pids)
+sessions=() fds=0
+for p in "${pids[@]}"; do [ "$p" = "$server" ] || { sessions+=("$p"); fds=$((fds + $(ls "/proc/$p/fd" 2>/dev/null | wc -l))); }; done
+session_kib=$(pss "${sessions[@]}") full_kib=$(pss "$server") client_kib=$(pss "$CLIENT_PID") free_after=$(available_kib)
+note scale_session_processes "$(per ${#sessions[@]} "$N")"
+note scale_session_pss_kib "$(per "$session_kib" "$N")"
+note scale_session_server_pss_kib "$(per $((full_kib - empty_kib)) "$N")"
+note scale_session_machine_kib "$(per $((free_before - free_after - client_kib)) "$N")" # with the kernel's part
+note scale_session_descriptors "$(per "$fds" "$N")"
+note scale_session_server_descriptors "$(per $(($(ls "/proc/$server/fd" | wc -l) - empty_fds)) "$N")"
+cpu=$(gateway_cpu_us)
+sleep "$IDLE_S"
+note scale_session_idle_cpu_us_per_s "$(per $(($(gateway_cpu_us) - cpu)) $((N * IDLE_S)))"
+start=$(date +%s%3N)
+gw status --json >"$TMP/status.json" || fail "status"
+note scale_status_ms "$(($(date +%s%3N) - start))"
+
+# Grants: 50 users, each to as many devices.
+python3 - "$GW/registry.db" "$GRANTS" <<'PY'
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], timeout=20)
+devices = [r[0] for r in db.execute("SELECT id FROM device ORDER BY id LIMIT ?", (int(sys.argv[2]) // 50,))]
+for i in range(50):
+    cur = db.execute("INSERT INTO consumer(kind, name) VALUES('user', ?)", (str(200000 + i),))
+    for d in devices:
+        db.execute("INSERT INTO permit(consumer, device, port) VALUES(?, ?, 81)", (cur.lastrowid, d))
+db.commit()
+PY
+start=$(date +%s%3N)
+gw net rules || fail "the grants can't be loaded"
+note scale_grants "$(sql "$GW/registry.db" 'SELECT count(*) FROM permit')"
+note scale_grants_load_ms "$(($(date +%s%3N) - start))"
+start=$(date +%s%3N)
+gw grant user:200000 dev-$((N - 1)):81 >/dev/null || fail "one more grant"
+note scale_one_more_grant_ms "$(($(date +%s%3N) - start))"
+
+# Offers logins at a fixed rate beside the sessions, also when the gateway cannot keep up.
+gives="nothing up to ${RATES##* } a second"
+for rate in $RATES; do
+    offered=$((rate * OFFER_S)) cpu=$(gateway_cpu_us)
+    busy_percent
+    read -r _ done_ failed seconds p50 p99 max client_ms <<<"$("$TMP/ssh_sessions" "$GW_PORT" cmxsafe-gw "$FLEET_FOLDER" "$N" "$offered" "$rate" 0 2>>"$TMP/sessions.log")"
+    busy_percent
+    note "scale_offered_${rate}_done_percent" "$(awk -v a="$done_" -v b="$offered" 'BEGIN { printf "%.1f\n", 100 * a / b }')"
+    note "scale_offered_${rate}_per_s" "$(per "$done_" "$seconds")"
+    note "scale_offered_${rate}_p50_ms" "$p50"
+    note "scale_offered_${rate}_p99_ms" "$p99"
+    note "scale_offered_${rate}_cpu_ms_per_login" "$(awk -v a=$(($(gateway_cpu_us) - cpu)) -v n="$done_" 'BEGIN { printf "%.2f\n", n ? a / n / 1000 : 0 }')"
+    note "scale_offered_${rate}_busy_percent" "$BUSY"
+    # It gives when the logins take longer than they are offered.
+    if [ "$gives" = "nothing up to ${RATES##* } a second" ] && awk -v s="$seconds" -v o="$OFFER_S" -v f="$failed" 'BEGIN { exit !(s > o * 1.2 || f > 0) }'; then
+        if [ "$BUSY" -ge 90 ]; then gives="the processor, at $(per "$done_" "$seconds") logins a second"; else gives="the queue of logins, at $(per "$done_" "$seconds") a second with the processor $BUSY % busy"; fi
+    fi
+    sleep 2
+done
+end_sessions
+note scale_sessions_lost "$LOST"
+printf '# what gives first: %s\n' "$gives"
+no_complaints

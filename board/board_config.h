@@ -1,0 +1,52 @@
+/* board_config.h - board.ini: what the board is and where its gateway is. Everything but the gateway has a default. */
+#ifndef BOARD_CONFIG_H
+#define BOARD_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "board/lwip/stack.h"
+#include "cmxsafe/core/err.h"
+#include "cmxsafe/core/why.h"
+#include "cmxsafe/device/device_settings.h"
+#include "cmxsafe/proxy/proxy.h"
+
+#define BOARD_STRINGS_MAX 256
+#define BOARD_CONTEXTS_MAX 32 /* as on a chip */
+
+struct board_config {
+    const char *chip;
+    const char *flash; /* files, relative to the board's folder, as are keys */
+    const char *efuse;
+    const char *efuse_key; /* the burned key: efuse.bin lacks read-protected bits */
+    int port_offset;       /* added to each service's port, where the board shares the machine's loopback */
+    const char *services;  /* where the application's services listen; NULL: the network's default */
+    const char *ota_host;  /* a further name by which clients reach the update page; NULL: none */
+    int ota_confirm_s;     /* a new image must come up within; 0: 5 minutes */
+    const char *net_mode;  /* "kernel", "tap:NAME" */
+    bool isolation;        /* setup_sm(); default yes, which only a TAP can keep */
+    struct board_net net;  /* with "tap:NAME" */
+    struct cmx_settings settings;
+    const char *pins[CMX_PROXY_HOST_KEYS_MAX];
+    TaskParameters contexts[BOARD_CONTEXTS_MAX]; /* override the application's (cmx_device_override) */
+    size_t n_contexts;
+    char *strings[BOARD_STRINGS_MAX]; /* all values, owned */
+    size_t n_strings;
+};
+
+void board_config_init(struct board_config *c);
+void board_config_free(struct board_config *c);
+
+/* Sets one key; section as in the file ("gateway", "context stream"). why: one sentence. CMX_EINVAL, CMX_ENOSPC,
+ * CMX_ENOMEM. */
+CMX_MUST_USE cmx_err board_config_set(struct board_config *c, const char *section, const char *key, const char *value,
+                                      struct cmx_why *why);
+
+/* Reads path into c. why: "file:line: what". Errors as above, and CMX_ENOENT, CMX_EPERM, CMX_EFORMAT. */
+CMX_MUST_USE cmx_err board_config_load(struct board_config *c, const char *path, struct cmx_why *why);
+
+/* All keys, in Markdown: docs/BOARD.md has it. */
+void board_config_reference(FILE *out);
+
+#endif

@@ -1,0 +1,55 @@
+/* image.c - `cmxsafe-board image FILE`: something to update a virtual board with. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "board/board.h"
+#include "cmxsafe/ota/image.h"
+#include "cmxsafe/version.h"
+
+#define COMMAND "cmxsafe-board image"
+#define VERSION_MAX 31 /* esp_app_desc_t.version, without the NUL */
+
+static const char about[] =
+    "Makes an application image in ESP-IDF's format. The virtual board always runs the program cmxsafe-board; only the "
+    "version that it reports comes from the image.";
+
+static int make(const char *path, const char *chip, const char *version)
+{
+    uint8_t image[BOARD_FACTORY_LEN];
+    uint16_t chip_id;
+    size_t len = 0;
+    FILE *f;
+    cmx_err err = cmx_image_chip_id(chip, &chip_id);
+
+    if (err)
+        return cli_usage(COMMAND, "chip '%s': not known", chip);
+    err = board_factory_image(image, chip_id, version, &len);
+    if (err)
+        return cli_fail(path, cmx_err_text(err), NULL);
+    f = fopen(path, "wb");
+    if (!f)
+        return cli_fail(path, strerror(errno), NULL);
+    if (fwrite(image, 1, len, f) != len) {
+        fclose(f);
+        return cli_fail(path, strerror(errno), NULL);
+    }
+    return fclose(f) ? cli_fail(path, strerror(errno), NULL) : CLI_OK;
+}
+
+int board_cmd_image(int argc, char **argv)
+{
+    const char *chip = "esp32s3", *version = CMX_VERSION;
+    const struct cli_option options[] = {
+        CLI_TEXT("version", "TEXT", "the version that the image reports", &version),
+        CLI_TEXT("chip", "NAME", "the chip that the image is for", &chip, .choices = board_chips),
+    };
+    struct cli_line line = CLI_LINE(COMMAND, "FILE", about, 1, 1, options);
+    int status;
+
+    if (cli_parse(&line, argc, argv, &status))
+        return status;
+    if (!*version || strlen(version) > VERSION_MAX)
+        return cli_usage(COMMAND, "--version takes 1 to %d characters", VERSION_MAX);
+    return make(line.operand[0], chip, version);
+}

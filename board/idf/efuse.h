@@ -1,0 +1,52 @@
+/* efuse.h - reads an ESP32's eFuse controller from a file in the format of `espefuse --virt --path-efuse-file`: the 512
+ * bytes of its registers in reverse order. espefuse burns them. The layout is the same in ESP32-S2, S3, C3, C6 and H2
+ * (espefuse's efuse_defs, checked by tests/e2e/attest/attest_efuse.sh with the real tool). */
+#ifndef CMX_EFUSE_H
+#define CMX_EFUSE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cmxsafe/attest/evidence.h"
+#include "cmxsafe/core/err.h"
+#include "cmxsafe/core/why.h"
+#include "port/linux/hw_key.h"
+
+#define CMX_EFUSE_FILE_LEN 512
+
+typedef enum {
+    CMX_EFUSE_ESP32S2,
+    CMX_EFUSE_ESP32S3,
+    CMX_EFUSE_ESP32C3,
+    CMX_EFUSE_ESP32C6,
+    CMX_EFUSE_ESP32H2
+} cmx_efuse_chip;
+
+/* The registers, in order of their addresses. Holds key bits where they are not read-protected. */
+struct cmx_efuse {
+    uint8_t reg[CMX_EFUSE_FILE_LEN];
+};
+
+/* CMX_ENOENT, CMX_EPERM, CMX_EIO; CMX_EFORMAT: not 512 bytes. why: as in hw_key.h. */
+CMX_MUST_USE cmx_err cmx_efuse_load(const char *path, struct cmx_efuse *out, struct cmx_why *why);
+
+/* Pure: len bytes of a file. CMX_EFORMAT. */
+CMX_MUST_USE cmx_err cmx_efuse_parse(struct cmx_efuse *out, const uint8_t *file, size_t len);
+
+/* The key of BLOCK_KEY3, if its purpose is HMAC_UP and it is read-protected. CMX_ENOKEY: no key, another purpose, or
+ * readable; why then has the command that corrects the file `path`. CMX_EAGAIN: a key was burned, but espefuse left
+ * no bits of it in the file. The caller wipes key. */
+CMX_MUST_USE cmx_err cmx_efuse_key(const struct cmx_efuse *f, const char *path, uint8_t key[32], struct cmx_why *why);
+
+/* What evidence says of the chip. */
+bool cmx_efuse_secure_boot(const struct cmx_efuse *f);
+cmx_flash_encryption cmx_efuse_flash_encryption(const struct cmx_efuse *f);
+cmx_debug_state cmx_efuse_debug(const struct cmx_efuse *f, cmx_efuse_chip chip);
+uint32_t cmx_efuse_secure_version(const struct cmx_efuse *f, cmx_efuse_chip chip); /* bits burned: the floor */
+
+/* BLOCK_KEY3 of an eFuse file. espefuse keeps no read-protected bits in that file, since software could not
+ * see them; what the silicon would hold is then read from `silicon`, the file that was burned. */
+CMX_MUST_USE cmx_err cmx_efuse_open_hw_key(const char *path, const char *silicon, struct cmx_hw_key **out,
+                                           struct cmx_why *why);
+
+#endif

@@ -1,0 +1,111 @@
+/* otadata.h - decides which slot boots, by ESP-IDF's otadata partition: two sectors with a 32-byte record each. Reads
+ * records and makes plans, which are lists of flash operations; the caller executes them. Pure.
+ *
+ * Record (esp_ota_select_entry_t): 0 sequence, 4 label (20 bytes, free), 24 state, 28 CRC-32 of the sequence alone. The
+ * valid record with the higher sequence is active; slot = (sequence - 1) % slots. Decisions are those of ESP-IDF's
+ * bootloader (bootloader_utility.c) and esp_ota_ops.c with CONFIG_BOOTLOADER_APP_ROLLBACK_ENABLE.
+ *
+ * The CRC does not cover the state. So that an interrupted write cannot change a record's meaning, a plan first breaks
+ * the old CRC, then erases, then writes everything but the CRC, and the CRC last. */
+#ifndef CMX_OTA_OTADATA_H
+#define CMX_OTA_OTADATA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cmxsafe/core/err.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CMX_OTADATA_RECORD_LEN 32
+#define CMX_OTADATA_SECTOR 4096
+#define CMX_OTADATA_LABEL_LEN 20
+#define CMX_OTA_FACTORY (-1) /* the factory partition as a boot candidate; slots count from 0 */
+#define CMX_OTADATA_STEPS_MAX 12
+
+typedef enum {
+    CMX_OTA_NEW = 0,            /* written, not booted yet */
+    CMX_OTA_PENDING_VERIFY = 1, /* booted once, not confirmed */
+    CMX_OTA_VALID = 2,
+    CMX_OTA_INVALID = 3, /* the application rolled it back */
+    CMX_OTA_ABORTED = 4, /* it restarted before it was confirmed */
+    CMX_OTA_UNDEFINED = -1
+} cmx_ota_state;
+
+struct cmx_otadata {
+    uint8_t record[2][CMX_OTADATA_RECORD_LEN]; /* the first bytes of either sector */
+};
+
+/* One flash operation within the otadata partition. */
+struct cmx_otadata_step {
+    bool erase; /* len is then a sector and data unused */
+    uint32_t offset;
+    uint32_t len;
+    uint8_t data[CMX_OTADATA_RECORD_LEN];
+};
+
+struct cmx_otadata_plan {
+    size_t n;
+    struct cmx_otadata_step step[CMX_OTADATA_STEPS_MAX];
+};
+
+/* ---- reading ---- */
+
+cmx_ota_state cmx_otadata_state(const struct cmx_otadata *d, int record);
+
+/* The active record: 0, 1, or -1 where none is valid. */
+int cmx_otadata_active(const struct cmx_otadata *d);
+
+/* The slot that a record names; slots > 0. */
+unsigned cmx_otadata_slot(const struct cmx_otadata *d, int record, unsigned slots);
+
+/* The record of an image that was tried and failed (INVALID, ABORTED), newer than the active one; -1: none. */
+int cmx_otadata_failed(const struct cmx_otadata *d);
+
+/* A record's label, made printable. */
+void cmx_otadata_label(const struct cmx_otadata *d, int record, char out[CMX_OTADATA_LABEL_LEN + 1]);
+
+/* ---- planning ---- */
+
+/* Before a slot is written: afterwards no valid record names it. The plan may be empty. */
+void cmx_otadata_plan_release(const struct cmx_otadata *d, unsigned slot, unsigned slots,
+                              struct cmx_otadata_plan *plan);
+
+/* The next boot tries slot, as NEW. */
+void cmx_otadata_plan_activate(const struct cmx_otadata *d, unsigned slot, unsigned slots,
+                               struct cmx_otadata_plan *plan);
+
+/* Confirms the running image. The plan is empty if it is confirmed already. CMX_ENOENT: there is no active record. */
+CMX_MUST_USE cmx_err cmx_otadata_plan_confirm(const struct cmx_otadata *d, struct cmx_otadata_plan *plan);
+
+/* Marks the running image invalid, with why in its label, cut to that length. CMX_ENOENT: there is no active record.
+ */
+CMX_MUST_USE cmx_err cmx_otadata_plan_rollback(const struct cmx_otadata *d, const char *why,
+                                               struct cmx_otadata_plan *plan);
+
+/* ---- booting ---- */
+
+struct cmx_boot {
+    struct cmx_otadata_plan plan; /* to execute before the image starts */
+    int first;                    /* the first candidate */
+    bool initial;                 /* there is no record: execute plan_initial once an image is chosen */
+    bool aborted;                 /* this boot ended the trial of an image */
+};
+
+/* The decision of the bootloader. */
+void cmx_boot_decide(const struct cmx_otadata *d, unsigned slots, bool has_factory, struct cmx_boot *out);
+
+/* The k-th partition to try; the first one with a valid image starts. The order is from `first` down to the factory
+ * image, then up. False: there is no k-th candidate. */
+bool cmx_boot_candidate(int first, unsigned slots, bool has_factory, unsigned k, int *out);
+
+/* Writes the first record, for a board that booted `slot` without one. */
+void cmx_otadata_plan_initial(unsigned slot, struct cmx_otadata_plan *plan);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,45 @@
+/* partition_table.h - finds the update slots in ESP-IDF's partition table. Pure.
+ * Format: gen_esp32part.py / esp_flash_partitions.h: entries of 32 bytes at 0x8000, magic 0x50aa, ended by 0xffff or by
+ * an MD5 entry (0xebeb). */
+#ifndef CMX_OTA_PARTITION_H
+#define CMX_OTA_PARTITION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cmxsafe/core/err.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CMX_PARTITION_TABLE_AT 0x8000u
+#define CMX_PARTITION_TABLE_LEN 0xc00u
+#define CMX_PARTITION_ENTRY_LEN 32
+#define CMX_OTA_SLOTS_MAX 16
+
+struct cmx_region {
+    uint32_t offset;
+    uint32_t size; /* 0: there is none */
+};
+
+struct cmx_partitions {
+    struct cmx_region otadata;
+    struct cmx_region factory;
+    struct cmx_region slot[CMX_OTA_SLOTS_MAX]; /* ota_0.. */
+    unsigned slots;
+};
+
+/* Reads the next entry of the table; call it until *done. CMX_EFORMAT: a region beyond flash_size, one not aligned to
+ * sectors, or a second one of a kind. */
+CMX_MUST_USE cmx_err cmx_partition_entry(struct cmx_partitions *p, const uint8_t entry[CMX_PARTITION_ENTRY_LEN],
+                                         uint32_t flash_size, bool *done);
+
+/* CMX_OK: updates are possible: otadata has two sectors, and there are at least two slots, numbered without a gap. */
+CMX_MUST_USE cmx_err cmx_partitions_check(const struct cmx_partitions *p);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,46 @@
+/* slots_flash.h - the slots on raw flash (cmx_port_flash_*) in ESP-IDF's layout, and the boot step of ESP-IDF's
+ * bootloader. For the virtual board and tests; an ESP32 uses its own bootloader and esp_ota_*. The decisions are in
+ * partition_table.h, otadata.h and image.h. One caller at a time. */
+#ifndef CMX_OTA_SLOTS_FLASH_H
+#define CMX_OTA_SLOTS_FLASH_H
+
+#include "board/idf/otadata.h"
+#include "board/idf/partition_table.h"
+#include "cmxsafe/core/err.h"
+#include "cmxsafe/ota/slots.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct cmx_slots_flash {
+    struct cmx_partitions partitions;
+    int running; /* slot, or CMX_OTA_FACTORY */
+};
+
+/* What boot found. */
+struct cmx_boot_report {
+    int running;  /* slot, or CMX_OTA_FACTORY */
+    bool aborted; /* the last image restarted before it was confirmed, and is no longer used */
+    bool pending; /* this is the first boot of a new image */
+    struct cmx_image_info info;
+    uint32_t offset; /* of the image in flash */
+    uint32_t size;   /* of its partition */
+};
+
+/* Reads the partition table. CMX_EFORMAT: there is none, or it does not permit updates. */
+CMX_MUST_USE cmx_err cmx_slots_flash_open(struct cmx_slots_flash *s);
+
+/* Boots as ESP-IDF's bootloader does: decides on pending images, chooses an image, checks all of it (chip id, checksum,
+ * SHA-256, but not our signature), and falls back to another one. chip_id: of this board. scratch: a read buffer of at
+ * least 1 KB. CMX_ENOENT: no partition holds a whole image. */
+CMX_MUST_USE cmx_err cmx_slots_flash_boot(struct cmx_slots_flash *s, uint16_t chip_id, void *scratch,
+                                          size_t scratch_len, struct cmx_boot_report *out);
+
+/* The slots for the update service. s is borrowed and must have booted. */
+void cmx_slots_flash_door(struct cmx_slots_flash *s, struct cmx_slots *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

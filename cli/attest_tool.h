@@ -1,0 +1,44 @@
+/* attest_tool.h - shared by the files of `cmxsafe attest`: the options, the exchange with the device, /hash, evidence.
+ */
+#ifndef CLI_ATTEST_H
+#define CLI_ATTEST_H
+
+#include <stdbool.h>
+
+#include "cli/common/http_client.h"
+#include "cmxsafe/attest/chain.h"
+#include "gateway/verify/verify.h"
+
+#define ATTEST_COMMAND "cmxsafe attest"
+
+struct attest_options {
+    const char *url;
+    const char *key_path;
+    const char *attest_key; /* path of the device's attestation key; NULL: key_path is used */
+    const char *image_path;
+    const char *manifest_path;
+    const char *challenge; /* text; NULL: a random one */
+    const char *ranges;
+    const char *nonce;   /* hex; NULL: a random one */
+    const char *gateway; /* pin */
+    const char *session; /* hex */
+    const char *token;   /* path of a saved token, verified instead of a device's answer */
+    const char *save;
+    uint64_t at; /* where in flash the image begins */
+    bool evidence;
+    bool compute;
+    bool locate;
+    bool json;
+    uint64_t timeout_s;
+    uint8_t key[32]; /* wiped by cmd_attest */
+};
+
+/* GET base + target, repeated while the device answers 503 (at most a minute). Returns CLI_OK with status 200 in *out,
+ * which the caller frees; or prints the error and returns CLI_FAILED. */
+int attest_ask(const struct attest_options *o, const char *target, const char *accept, struct http_answer *out);
+
+/* The two kinds of attestation. Both return CLI_*. */
+int attest_hash(const struct attest_options *o);
+int attest_evidence(const struct attest_options *o);
+
+#endif

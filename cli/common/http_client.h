@@ -1,0 +1,57 @@
+/* http_client.h - one request to a device's service, over libcurl. Plain HTTP, because an SSH session carries it. Uses
+ * no proxy and follows no redirect; bounds the size of the answer and the time that it takes. */
+#ifndef CLI_HTTP_CLIENT_H
+#define CLI_HTTP_CLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "cmxsafe/core/err.h"
+#include "cmxsafe/core/why.h"
+
+#define HTTP_ANSWER_MAX (64 * 1024)
+#define HTTP_URL_MAX 4096
+#define HTTP_SOURCE_VARIABLE "CMXSAFE_SOURCE" /* environment: the source of requests that have none */
+
+/* The body of a POST: the bytes of a file from `first` on, at most kbps KB a second (0: no limit). */
+struct http_upload {
+    FILE *file; /* positioned at first */
+    uint64_t first, total;
+    unsigned kbps;
+    bool (*progress)(void *arg, uint64_t sent); /* bytes of the whole file sent so far; false ends the request */
+    void *arg;
+};
+
+struct http_request {
+    const char *base;                 /* "http://host[:port]"; slashes at its end are ignored */
+    const char *target;               /* "/evidence?nonce=..." */
+    const char *accept;               /* NULL: no Accept header */
+    const char *source;               /* connect from this address; NULL: see HTTP_SOURCE_VARIABLE */
+    unsigned silence_ms;              /* give up after this long without a byte in either direction */
+    unsigned total_ms;                /* give up after this long in total; 0: no limit */
+    bool post;                        /* without upload, the body is empty */
+    const struct http_upload *upload; /* NULL: none */
+};
+
+struct http_answer {
+    int status;       /* 0: no answer */
+    char type[64];    /* Content-Type without parameters, lower case */
+    unsigned retry_s; /* Retry-After; 0: none */
+    size_t len;
+    uint8_t *body; /* owned; a NUL follows the len bytes */
+};
+
+/* Returns CMX_OK when an answer came, whatever its status; free it with http_answer_free. Otherwise why says what
+ * failed: CMX_EINVAL (not an http URL), CMX_EDNS, CMX_EREFUSED, CMX_ETIMEOUT, CMX_ECLOSED, CMX_EPROTO (the peer does
+ * not speak HTTP), CMX_ETRUNC (shorter than announced), CMX_ENOSPC (longer than HTTP_ANSWER_MAX), CMX_EAGAIN (progress
+ * ended the request), CMX_ENOMEM. */
+CMX_MUST_USE cmx_err http_exchange(const struct http_request *q, struct http_answer *a, struct cmx_why *why);
+void http_answer_free(struct http_answer *a);
+
+/* The device's reason: the first line of the body without "error: ", with '?' for characters other than printable
+ * ASCII; or "no reason given". */
+const char *http_answer_words(const struct http_answer *a, char *out, size_t cap);
+
+#endif

@@ -1,0 +1,33 @@
+/* image_file.h - checks an image file as a device does (cmxsafe/ota/image.h). */
+#ifndef CMX_CLI_IMAGE_FILE_H
+#define CMX_CLI_IMAGE_FILE_H
+
+#include <stdbool.h>
+
+#include "cmxsafe/core/json.h"
+#include "cmxsafe/ota/image.h"
+
+/* Accepts an image for any device; the caller sets .format. */
+#define IMAGE_FILE_POLICY                                                                                              \
+    {                                                                                                                  \
+        .chip_id = CMX_IMAGE_CHIP_ANY, .max_len = UINT32_MAX - 4096                                                    \
+    }
+
+/* Checks the file at path against the policy. On CLI_OK c describes the image; nothing needs to be released. On
+ * CLI_FAILED the reason was printed; todo is passed to cli_fail. */
+int image_file_check(const char *path, const struct cmx_image_policy *policy, struct cmx_image *c, const char *todo);
+
+/* The same without a message: on an error *why is the reason, a static text. */
+CMX_MUST_USE cmx_err image_file_read(const char *path, const struct cmx_image_policy *policy, struct cmx_image *c,
+                                     const char **why);
+
+/* Adds what an image says about itself to the object that is open. */
+void image_file_put(struct cmx_json *j, const struct cmx_image *c, bool esp);
+
+/* Adds the public key in path ("-": standard input): PEM, or 130 hex digits. The error was printed. */
+CMX_MUST_USE cmx_err image_file_add_key(struct cmx_ota_keys *keys, const char *path);
+
+/* "esp32c3", "ESP32-C3", or a number. CMX_ENOENT: no such chip. */
+CMX_MUST_USE cmx_err image_file_chip(const char *name, uint16_t *id);
+
+#endif

@@ -1,0 +1,139 @@
+#include "cli/common/json_get.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "cmxsafe/core/text.h"
+
+enum { DEPTH_MAX = 16 };
+
+static const char *space(const char *p)
+{
+    return p + strspn(p, " \t\r\n");
+}
+
+/* p points behind the opening quote. Returns a pointer behind the closing quote, or NULL if there is none. */
+static const char *string_end(const char *p)
+{
+    for (; *p && *p != '"'; p++)
+        if (*p == '\\' && *++p == '\0')
+            return NULL;
+    return *p ? p + 1 : NULL;
+}
+
+/* Returns a pointer behind the value at p, or NULL. */
+static const char *skip(const char *p, int depth)
+{
+    bool object = *p == '{';
+    char close = object ? '}' : ']';
+
+    if (*p == '"')
+        return string_end(p + 1);
+    if (*p != '{' && *p != '[') {
+        size_t n = strspn(p, "+-.0123456789abcdefghijklmnopqrstuvwxyzE");
+
+        return n ? p + n : NULL;
+    }
+    if (depth == 0)
+        return NULL;
+    p = space(p + 1);
+    while (*p != close) {
+        if (object) {
+            p = *p == '"' ? string_end(p + 1) : NULL;
+            p = p ? space(p) : NULL;
+            if (!p || *p != ':')
+                return NULL;
+            p = space(p + 1);
+        }
+        p = skip(p, depth - 1);
+        p = p ? space(p) : NULL;
+        if (!p || (*p != ',' && *p != close))
+            return NULL;
+        if (*p == ',')
+            p = space(p + 1);
+    }
+    return p + 1;
+}
+
+/* Moves *at from an object to the value of its member `name` (len chars). */
+static cmx_err member(const char **at, const char *name, size_t len)
+{
+    const char *p = *at;
+
+    if (*p != '{')
+        return CMX_ENOENT;
+    p = space(p + 1);
+    while (*p == '"') {
+        const char *key = p + 1, *end = string_end(key);
+        bool found = end && (size_t)(end - 1 - key) == len && strncmp(key, name, len) == 0;
+
+        p = end ? space(end) : NULL;
+        if (!p || *p != ':')
+            return CMX_EFORMAT;
+        p = space(p + 1);
+        if (found) {
+            *at = p;
+            return CMX_OK;
+        }
+        p = skip(p, DEPTH_MAX);
+        p = p ? space(p) : NULL;
+        if (!p)
+            return CMX_EFORMAT;
+        if (*p == ',')
+            p = space(p + 1);
+    }
+    return *p == '}' ? CMX_ENOENT : CMX_EFORMAT;
+}
+
+static cmx_err take_string(const char *p, char *out, size_t cap)
+{
+    size_t n = 0;
+
+    for (; *p != '"'; p++) {
+        char c = *p;
+
+        if (c == '\\') {
+            c = *++p;
+            if (c == 'u') {
+                p += strspn(p + 1, "0123456789abcdefABCDEF") >= 4 ? 4 : 0;
+                c = '?';
+            } else if (!strchr("\"\\/", c)) {
+                c = '?';
+            }
+        }
+        if (n + 1 >= cap)
+            return CMX_ENOSPC;
+        out[n++] = cmx_text_printable(c);
+    }
+    out[n] = '\0';
+    return CMX_OK;
+}
+
+cmx_err json_get(const char *text, const char *path, char *out, size_t cap)
+{
+    const char *p = space(text), *end;
+    size_t n;
+
+    while (*path) {
+        cmx_err err;
+
+        n = strcspn(path, ".");
+        err = member(&p, path, n);
+        if (err)
+            return err;
+        path += n + (path[n] == '.');
+    }
+    end = skip(p, DEPTH_MAX);
+    if (!end)
+        return CMX_EFORMAT;
+    if (*p == '"')
+        return take_string(p + 1, out, cap);
+    if (*p == '{' || *p == '[')
+        return CMX_ENOENT;
+    n = (size_t)(end - p);
+    if (n >= cap)
+        return CMX_ENOSPC;
+    memcpy(out, p, n);
+    out[n] = '\0';
+    return CMX_OK;
+}

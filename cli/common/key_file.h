@@ -1,0 +1,23 @@
+/* key_file.h - a device's keys as files of the operator: the hardware key (private_key.bin), with cmx_hmac_fn over it,
+ * and the attestation key that `cmxsafe identity public` prints. */
+#ifndef CLI_KEY_FILE_H
+#define CLI_KEY_FILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cmxsafe/core/err.h"
+#include "cmxsafe/core/why.h"
+#include "cmxsafe/identity/attest_key.h"
+
+/* Exactly 32 bytes. why: one phrase. The caller wipes key. CMX_ENOENT, CMX_EPERM, CMX_EIO; CMX_EFORMAT: another length.
+ */
+CMX_MUST_USE cmx_err key_file_read(const char *path, uint8_t key[32], struct cmx_why *why);
+
+/* The HMAC-SHA256 that the device's hardware would compute; arg: the 32 bytes. */
+CMX_MUST_USE cmx_err key_file_hmac(void *arg, const void *msg, size_t len, uint8_t out[32]);
+
+/* The first attestation key among the file's lines. Errors as above; CMX_EFORMAT: there is none. */
+CMX_MUST_USE cmx_err key_file_read_attest(const char *path, struct cmx_attest_key *out, struct cmx_why *why);
+
+#endif

@@ -1,0 +1,424 @@
+/* `cmxsafe gateway access`: prints the access log that the running gateway writes. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/gateway/gw_command.h"
+#include "cli/gateway/gw_fleet_ask.h"
+#include "cli/gateway/gw_status.h"
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/text.h"
+#include "gateway/registry/party.h"
+#include "gateway/server/gw_access_log.h"
+#include "gateway/server/gw_report.h"
+
+#define LINE_MAX_BYTES 1024
+#define FOLLOW_MS 300
+
+static const char about[] =
+    "Prints who reached which device's service, from when to when and with how many bytes each way, and who was "
+    "refused,\n"
+    "at all gateways of the fleet; with --follow or --here at this one. "
+    "A connection is printed when it closes; with --follow also when it opens. --since: a time such as 2026-11-22 or\n"
+    "'2026-11-22 13:05:29', or the last 30m, 12h, 7d.";
+
+struct names {
+    struct gw_party *parties;
+    size_t n, cap;
+};
+
+struct access_job {
+    struct gw g;
+    struct names names;
+    const char *device;
+    const char *consumer;
+    int64_t since_ms;
+    bool follow;
+    bool here;
+    bool json;
+};
+
+/* A line of this or another gateway's log; all are printed in the order of their times. */
+struct access_line {
+    int64_t at_ms;
+    size_t number; /* of lines with one time, in the order of their log */
+    char *text;
+};
+
+struct access_lines {
+    struct access_line *list;
+    size_t n, cap;
+};
+
+static cmx_err add_party(void *arg, const struct gw_party *p)
+{
+    struct names *names = arg;
+
+    if (names->n == names->cap) {
+        size_t cap = names->cap ? names->cap * 2 : 64;
+        struct gw_party *more = cmx_mem_alloc(cap * sizeof *more);
+        if (!more)
+            return CMX_ENOMEM;
+        if (names->parties)
+            memcpy(more, names->parties, names->n * sizeof *more);
+        cmx_mem_free(names->parties);
+        names->parties = more;
+        names->cap = cap;
+    }
+    names->parties[names->n++] = *p;
+    return CMX_OK;
+}
+
+/* By address; of two parties the active one first. */
+static int compare_parties(const void *a, const void *b)
+{
+    const struct gw_party *x = a;
+    const struct gw_party *y = b;
+    int order = strcmp(x->address, y->address);
+
+    return order ? order : (int)x->revoked - (int)y->revoked;
+}
+
+static int compare_address(const void *key, const void *element)
+{
+    const struct gw_party *p = element;
+    return strcmp(key, p->address);
+}
+
+static void name_of(struct access_job *job, const char *address, char *out, size_t cap)
+{
+    const struct gw_party *p =
+        job->names.n ? bsearch(address, job->names.parties, job->names.n, sizeof *p, compare_address) : NULL;
+    struct gw_party other;
+
+    if (p && strcmp(p->kind, "device") == 0)
+        snprintf(out, cap, "%s", p->name);
+    else if (p)
+        snprintf(out, cap, "%s:%s", p->kind, p->name);
+    else if (gw_party_find(&job->g.registry, &job->g.fleet, address, &other, NULL) == CMX_OK)
+        snprintf(out, cap, "%s:%s", other.kind, other.name);
+    else
+        snprintf(out, cap, "%s", address);
+}
+
+/* A name as it is printed, or a platform's or user's without its kind, or the address. */
+static bool names_party(const char *wanted, const char *name, const char *address)
+{
+    const char *colon = strchr(name, ':');
+
+    return strcmp(wanted, name) == 0 || strcmp(wanted, address) == 0 || (colon && strcmp(wanted, colon + 1) == 0);
+}
+
+struct record {
+    char event[16];
+    int64_t at_ms, since_ms, bytes_in, bytes_out, count, port;
+    char consumer[GW_ADDRESS_MAX], target[GW_ADDRESS_MAX];
+    char consumer_name[GW_CONSUMER_MAX + 16], target_name[GW_CONSUMER_MAX + 16];
+};
+
+static bool read_record(struct access_job *job, const char *line, struct record *r)
+{
+    if (!gw_status_text(line, "event", r->event, sizeof r->event))
+        return false;
+    r->at_ms = gw_status_number(line, "at");
+    r->since_ms = gw_status_number(line, "since");
+    r->bytes_in = gw_status_number(line, "bytes_in");
+    r->bytes_out = gw_status_number(line, "bytes_out");
+    r->count = gw_status_number(line, "count");
+    r->port = gw_status_number(line, "port");
+    gw_status_text(line, "consumer", r->consumer, sizeof r->consumer);
+    gw_status_text(line, "target", r->target, sizeof r->target);
+    if (!r->consumer[0])
+        return true; /* a note */
+    name_of(job, r->consumer, r->consumer_name, sizeof r->consumer_name);
+    name_of(job, r->target, r->target_name, sizeof r->target_name);
+    return true;
+}
+
+/* What the log has no line for: refusals beyond its limit ("denied-more") and connections ("lost"). */
+static bool is_note(const struct record *r)
+{
+    return !r->consumer[0];
+}
+
+static void print_json(const struct record *r)
+{
+    bool counts = is_note(r) || strcmp(r->event, "denied") == 0;
+    struct gw_json json;
+
+    gw_json_begin(&json, stdout);
+    cmx_json_object(&json.j, NULL);
+    cmx_json_str(&json.j, "event", r->event);
+    cmx_json_i64(&json.j, "at_ms", r->at_ms);
+    if (!counts)
+        cmx_json_i64(&json.j, "since_ms", r->since_ms);
+    if (!is_note(r)) {
+        cmx_json_str(&json.j, "consumer", r->consumer_name);
+        cmx_json_str(&json.j, "consumer_identity", r->consumer);
+        cmx_json_str(&json.j, "device", r->target_name);
+        cmx_json_str(&json.j, "device_identity", r->target);
+        cmx_json_i64(&json.j, "port", r->port);
+    }
+    if (counts) {
+        cmx_json_i64(&json.j, "count", r->count);
+    } else {
+        cmx_json_i64(&json.j, "bytes_in", r->bytes_in);
+        cmx_json_i64(&json.j, "bytes_out", r->bytes_out);
+    }
+    cmx_json_end(&json.j);
+    (void)gw_json_end(&json); /* main reports a failing stdout */
+}
+
+static void print_text(const struct record *r)
+{
+    char from[32];
+    char to[32];
+
+    gw_command_time(r->at_ms / 1000, to);
+    if (strcmp(r->event, "denied-more") == 0)
+        printf("%s  denied  %lld more packets, which have no lines of their own\n", to, (long long)r->count);
+    else if (is_note(r))
+        printf("%s  %s  %lld connections, which have no lines\n", to, r->event, (long long)r->count);
+    else if (strcmp(r->event, "denied") == 0)
+        printf("%s  denied  %s -> %s:%lld (%lld packets)\n", to, r->consumer_name, r->target_name, (long long)r->port,
+               (long long)r->count);
+    else if (strcmp(r->event, "open") == 0)
+        printf("%s  open    %s -> %s:%lld\n", to, r->consumer_name, r->target_name, (long long)r->port);
+    else
+        printf("%s  closed  %s -> %s:%lld  since %s, %lld bytes in, %lld out\n", to, r->consumer_name, r->target_name,
+               (long long)r->port, gw_command_time(r->since_ms / 1000, from), (long long)r->bytes_in,
+               (long long)r->bytes_out);
+}
+
+static void take_line(struct access_job *job, const char *line)
+{
+    struct record r = {0};
+
+    if (!read_record(job, line, &r) || r.at_ms < job->since_ms)
+        return;
+    if (strcmp(r.event, "open") == 0 && !job->follow)
+        return;
+    if ((job->device && !names_party(job->device, r.target_name, r.target)) ||
+        (job->consumer && !names_party(job->consumer, r.consumer_name, r.consumer)))
+        return;
+    if (job->json)
+        print_json(&r);
+    else
+        print_text(&r);
+}
+
+/* Prints what a file holds; a line that is not whole yet stays for the next call. */
+static void take_file(struct access_job *job, FILE *f)
+{
+    char line[LINE_MAX_BYTES];
+
+    while (fgets(line, sizeof line, f)) {
+        if (!strchr(line, '\n')) {
+            (void)fseek(f, -(long)strlen(line), SEEK_CUR); /* a regular file can seek */
+            return;
+        }
+        take_line(job, line);
+    }
+    clearerr(f);
+}
+
+static void follow(struct access_job *job, FILE *f)
+{
+    char path[GW_PATH_MAX];
+
+    for (;;) {
+        FILE *next;
+        take_file(job, f);
+        fflush(stdout);
+        usleep(FOLLOW_MS * 1000);
+        if (ftell(f) < GW_ACCESS_FILE_MAX)
+            continue;
+        take_file(job, f);
+        next = fopen(gw_access_path(&job->g, 0, path), "re");
+        if (next) {
+            fclose(f);
+            f = next;
+        }
+    }
+}
+
+static void print_all(struct access_job *job)
+{
+    char path[GW_PATH_MAX];
+
+    for (unsigned n = GW_ACCESS_FILES; n-- > 0;) {
+        FILE *f = fopen(gw_access_path(&job->g, n, path), "re");
+        if (!f)
+            continue; /* not that many yet */
+        take_file(job, f);
+        if (n == 0 && job->follow)
+            follow(job, f);
+        fclose(f);
+    }
+}
+
+static bool add_line(struct access_lines *l, char *text)
+{
+    if (l->n == l->cap) {
+        size_t cap = l->cap ? l->cap * 2 : 1024;
+        struct access_line *more = cmx_mem_alloc(cap * sizeof *more);
+
+        if (!more)
+            return false;
+        if (l->n)
+            memcpy(more, l->list, l->n * sizeof *more);
+        cmx_mem_free(l->list);
+        l->list = more;
+        l->cap = cap;
+    }
+    l->list[l->n] = (struct access_line){gw_status_number(text, "at"), l->n, text};
+    l->n++;
+    return true;
+}
+
+static int compare_lines(const void *a, const void *b)
+{
+    const struct access_line *x = a;
+    const struct access_line *y = b;
+
+    if (x->at_ms != y->at_ms)
+        return x->at_ms < y->at_ms ? -1 : 1;
+    return x->number < y->number ? -1 : 1;
+}
+
+/* Cuts the text into its lines. */
+static bool add_lines(struct access_lines *l, char *text)
+{
+    char *rest = text;
+
+    for (char *line = strsep(&rest, "\n"); line; line = strsep(&rest, "\n"))
+        if (line[0] && !add_line(l, line))
+            return false;
+    return true;
+}
+
+/* What this gateway's files hold, as one text; NULL: out of memory. */
+static char *read_own(const struct access_job *job)
+{
+    char path[GW_PATH_MAX];
+    char piece[65536];
+    char *text = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&text, &len);
+    size_t n;
+
+    for (unsigned i = GW_ACCESS_FILES; out && i-- > 0;) {
+        FILE *f = fopen(gw_access_path(&job->g, i, path), "re");
+
+        while (f && (n = fread(piece, 1, sizeof piece, f)) > 0)
+            (void)fwrite(piece, 1, n, out); /* fclose tells when memory ran out */
+        if (f)
+            fclose(f);
+    }
+    if (out && fclose(out) == 0)
+        return text;
+    free(text); /* open_memstream's own */
+    return NULL;
+}
+
+/* False: out of memory. */
+static bool print_fleet(struct access_job *job)
+{
+    struct gw_fleet_answers others;
+    struct access_lines lines = {0};
+    char question[40];
+    char *own = read_own(job);
+    bool ok = own && add_lines(&lines, own);
+
+    snprintf(question, sizeof question, GW_REPORT_ACCESS "%lld\n", (long long)job->since_ms);
+    gw_fleet_ask(&job->g, question, GW_REPORT_END, &others);
+    for (size_t i = 0; ok && i < others.n; i++)
+        ok = !others.list[i].text || add_lines(&lines, others.list[i].text);
+    if (ok && lines.n)
+        qsort(lines.list, lines.n, sizeof lines.list[0], compare_lines);
+    for (size_t i = 0; ok && i < lines.n; i++)
+        take_line(job, lines.list[i].text);
+    fflush(stdout);
+    gw_fleet_warn(&others, "its records");
+    gw_fleet_free(&others);
+    cmx_mem_free(lines.list);
+    free(own); /* open_memstream's own */
+    return ok;
+}
+
+/* "30m", "12h", "7d", "2026-11-22", "2026-11-22 13:05:29" (UTC). */
+static bool parse_since(const char *text, int64_t *ms)
+{
+    struct tm tm = {0};
+    char digits[12];
+    size_t n = strspn(text, "0123456789");
+    uint64_t number;
+    const char *end;
+    int64_t unit;
+
+    if (n > 0 && n < sizeof digits && text[n] && !text[n + 1]) {
+        memcpy(digits, text, n);
+        digits[n] = '\0';
+        unit = text[n] == 'm' ? 60 : text[n] == 'h' ? 3600 : text[n] == 'd' ? 86400 : 0;
+        if (!unit || cmx_text_u64(digits, 1, 100000, &number))
+            return false;
+        *ms = ((int64_t)time(NULL) - (int64_t)number * unit) * 1000;
+        return true;
+    }
+    end = strptime(text, "%Y-%m-%d", &tm);
+    if (end && *end)
+        end = strptime(end + 1, "%H:%M:%S", &tm);
+    if (!end || (*end && strcmp(end, "Z") != 0))
+        return false;
+    *ms = (int64_t)timegm(&tm) * 1000;
+    return true;
+}
+
+static int run(struct access_job *job, const struct gw_common *c)
+{
+    struct cmx_why e = {0};
+    cmx_err err;
+
+    if (gw_command_open(&job->g, c, false))
+        return CLI_FAILED;
+    if (job->g.simple || job->g.user) {
+        gw_folder_close(&job->g);
+        return cli_fail("access failed", "only a system gateway has identities, and with them an access log", NULL);
+    }
+    err = gw_party_each(&job->g.registry, &job->g.fleet, add_party, &job->names, &e);
+    if (!err && job->names.n)
+        qsort(job->names.parties, job->names.n, sizeof job->names.parties[0], compare_parties);
+    if (!err && (job->follow || job->here || geteuid() != 0))
+        print_all(job);
+    else if (!err && !print_fleet(job))
+        err = cmx_why_fail(&e, CMX_ENOMEM, "out of memory");
+    cmx_mem_free(job->names.parties);
+    gw_folder_close(&job->g);
+    return err ? gw_fail("access failed", &e) : CLI_OK;
+}
+
+int gw_cmd_access(int argc, char **argv)
+{
+    struct gw_common c = {0};
+    struct access_job job = {.device = NULL};
+    const char *since = NULL;
+    const struct cli_option options[] = {
+        GW_DIR_OPTION(c),
+        CLI_TEXT("device", "NAME", "only what reached this device", &job.device),
+        CLI_TEXT("consumer", "NAME", "only what this device, platform or user reached", &job.consumer),
+        CLI_TEXT("since", "TIME", "only what happened since then", &since),
+        CLI_FLAG("here", "only what this gateway wrote", &job.here),
+        CLI_FLAG("follow", "print new records as they are written, until Ctrl-C", &job.follow),
+        GW_JSON_OPTION(c),
+    };
+    struct cli_line line = CLI_LINE("cmxsafe gateway access", "", about, 0, 0, options);
+    int status;
+
+    if (cli_parse(&line, argc, argv, &status))
+        return status;
+    if (since && !parse_since(since, &job.since_ms))
+        return cli_usage("cmxsafe gateway access", "--since takes a time or 30m, 12h, 7d, not '%s'", since);
+    job.json = c.json;
+    return run(&job, &c);
+}

@@ -1,0 +1,129 @@
+/* `cmxsafe gateway pending` and `approve`: devices that tried to log in before somebody enrolled them. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/gateway/gw_enroll.h"
+#include "cli/gateway/gw_status.h"
+#include "gateway/server/gw_control.h"
+
+static const char about_pending[] =
+    "Lists keys that tried to log in and that nobody enrolled, the latest first: the last 128, and at most 4 from one\n"
+    "source. Compare the fingerprint with the one in the device's log before you approve it.";
+static const char about_approve[] = "Enrols a device whose key tried to log in (see 'cmxsafe gateway pending'). "
+                                    "Compare FINGERPRINT with the one in the\n"
+                                    "device's log: anybody can offer any key.";
+
+static char *pending_objects(char *answer)
+{
+    return gw_status_array(answer, "\"pending\":[");
+}
+
+static void print_pending(char *answer)
+{
+    char *rest = pending_objects(answer);
+    char *object;
+    char fingerprint[GW_FINGERPRINT_MAX];
+    char from[64];
+    char first[32];
+    char last[32];
+
+    printf("%-51s %-24s %-21s %-21s %s\n", "FINGERPRINT", "FROM", "FIRST", "LAST", "TRIES");
+    while ((object = gw_status_next(&rest)) != NULL) {
+        gw_status_text(object, "fingerprint", fingerprint, sizeof fingerprint);
+        gw_status_text(object, "from", from, sizeof from);
+        printf("%-51s %-24s %-21s %-21s %lld\n", fingerprint, from,
+               gw_command_time(gw_status_number(object, "first"), first),
+               gw_command_time(gw_status_number(object, "last"), last), (long long)gw_status_number(object, "tries"));
+    }
+}
+
+int gw_cmd_pending(int argc, char **argv)
+{
+    struct gw_common c = {0};
+    const struct cli_option options[] = {GW_DIR_OPTION(c), GW_JSON_OPTION(c)};
+    struct cli_line line = CLI_LINE("cmxsafe gateway pending", "", about_pending, 0, 0, options);
+    int status;
+
+    if (cli_parse(&line, argc, argv, &status))
+        return status;
+    return gw_status_print(&c, "pending", print_pending);
+}
+
+/* Finds the key with this fingerprint in the gateway's answer. */
+static cmx_err find_key(char *answer, const char *wanted, struct gw_key *k, struct cmx_why *e)
+{
+    char *rest = pending_objects(answer);
+    char line[GW_KEY_TYPE_MAX + GW_KEY_BLOB_MAX];
+    char found[GW_FINGERPRINT_MAX];
+    char *object;
+    size_t n = 0;
+
+    while ((object = gw_status_next(&rest)) != NULL) {
+        gw_status_text(object, "fingerprint", found, sizeof found);
+        if (strcmp(found, wanted) != 0)
+            continue;
+        gw_status_text(object, "key", line, sizeof line);
+        n++;
+    }
+    if (n == 0)
+        return cmx_why_fail(e, CMX_ENOENT, "no key %.60s tried to log in lately; see 'cmxsafe gateway pending'",
+                            wanted);
+    if (gw_key_parse(k, line, e))
+        return CMX_EFORMAT;
+    /* The gateway's account reports the keys; the fingerprint that the operator compared decides. */
+    return strcmp(k->fingerprint, wanted) == 0
+               ? CMX_OK
+               : cmx_why_fail(e, CMX_EFORMAT, "the gateway reported another key for %.60s", wanted);
+}
+
+static int approve(struct gw_change *x, const char *fingerprint, const struct gw_enroll_fields *fields)
+{
+    struct cmx_why ignored = {0};
+    char request[GW_FINGERPRINT_MAX + 16];
+    char *answer = NULL;
+    struct gw_device d = {0};
+    struct gw_key k = {0};
+    struct gw running;
+    cmx_err err;
+    int status = gw_change_begin(x);
+
+    if (status)
+        return status;
+    running = x->g;
+    status = gw_status_ask(&x->g, "pending", &answer);
+    err = status ? CMX_ECLOSED : find_key(answer, fingerprint, &k, &x->e);
+    free(answer); /* open_memstream's own */
+    if (!err)
+        err = gw_enroll_fields(&x->g, fields, &k, &d, &x->outcome, &x->e);
+    if (status) {
+        gw_folder_close(&x->g);
+        return status;
+    }
+    status = gw_change_report(x, err, "%s: %s, address %s", d.name, gw_outcome_text(x->outcome),
+                              d.address[0] ? d.address : "-");
+    snprintf(request, sizeof request, "forget %s", k.fingerprint);
+    if (!status && !x->common.dry_run)
+        (void)!gw_control(&running, request, NULL, &ignored); /* a key that stays listed does no harm */
+    return status;
+}
+
+int gw_cmd_approve(int argc, char **argv)
+{
+    struct gw_change x = {.what = "approval failed"};
+    struct gw_enroll_fields fields = {0};
+    const struct cli_option options[] = {
+        GW_DIR_OPTION(x.common),
+        CLI_TEXT("ports", "LIST", "its services, such as 81,8989,8888", &fields.ports),
+        CLI_TEXT("open", "LIST", "services behind the gateway that it may reach: HOST:PORT,...", &fields.open),
+        CLI_TEXT("address", "ADDRESS", "a given address within the fleet", &fields.address),
+        CLI_TEXT("group", "NAME", "for grants, policies and rollouts", &fields.group),
+        GW_JSON_OPTION(x.common),
+        GW_DRY_RUN_OPTION(x.common),
+    };
+    struct cli_line line = CLI_LINE("cmxsafe gateway approve", "FINGERPRINT NAME", about_approve, 2, 2, options);
+
+    if (cli_parse(&line, argc, argv, &x.status))
+        return x.status;
+    fields.name = line.operand[1];
+    return approve(&x, line.operand[0], &fields);
+}

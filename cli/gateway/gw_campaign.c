@@ -1,0 +1,369 @@
+/* `cmxsafe gateway campaign`: updates that the gateway's worker carries out, whoever is logged in. */
+#include <string.h>
+#include <time.h>
+
+#include "cli/common/image_file.h"
+#include "cli/gateway/gw_rollout.h"
+#include "cli/gateway/gw_store.h"
+#include "cmxsafe/core/text.h"
+#include "gateway/registry/term.h"
+
+static const char about_start[] =
+    "Stores an update of devices, which the gateway's worker carries out: the first ones one by one, then the others, "
+    "those that are away when they come back. It starts no more devices when too many fail. With --manifest, the "
+    "policies of the devices also allow the new firmware, and each device that has a policy must prove that it runs "
+    "it. The gateway "
+    "keeps copies of the files:\n  cmxsafe gateway campaign start may --group cameras --image firmware.bin "
+    "--manifest manifest --at '2026-05-02 02:00'";
+
+struct start_options {
+    struct gw_change x;
+    struct gw_selection selection;
+    struct gw_pace_text pace;
+    const char *image, *at, *expect;
+    struct cli_list manifests;
+    uint64_t port;
+    bool opaque;
+};
+
+struct start_job {
+    struct gw *g;
+    struct gw_campaign *campaign;
+    struct gw_manifest_file manifests[GW_CAMPAIGN_MANIFESTS_MAX];
+    struct cmx_why *e;
+    size_t n;
+};
+
+static cmx_err add_device(void *arg, const struct gw_device *d)
+{
+    struct start_job *job = arg;
+    cmx_err err;
+
+    if (d->revoked)
+        return CMX_OK;
+    job->n++;
+    err = gw_campaign_add_device(&job->g->registry, job->campaign, d, job->e);
+    for (size_t i = 0; !err && i < job->campaign->n_manifests; i++)
+        err = gw_policy_allow(&job->g->registry, d->name, &job->manifests[i], job->e);
+    return err;
+}
+
+/* Reads the image's version. CLI_*; errors are printed. */
+static int read_image(const struct start_options *o, struct gw_campaign *c)
+{
+    struct cmx_image_policy policy = IMAGE_FILE_POLICY;
+    struct cmx_image image;
+    int status;
+
+    policy.format = o->opaque ? CMX_IMAGE_OPAQUE : CMX_IMAGE_ESP;
+    status = image_file_check(o->image, &policy, &image,
+                              o->opaque ? NULL
+                                        : "give --opaque and --expect if it is not "
+                                          "an ESP-IDF image");
+    if (status)
+        return status;
+    c->opaque = o->opaque;
+    if (cmx_text_copy(c->version, sizeof c->version, o->opaque ? o->expect : image.info.version))
+        return cli_fail("campaign start", "the version is too long", NULL);
+    return CLI_OK;
+}
+
+static cmx_err store_files(struct gw *g, const struct start_options *o, struct start_job *job, struct cmx_why *e)
+{
+    bool store = !o->x.common.dry_run;
+    struct gw_campaign *c = job->campaign;
+    cmx_err err;
+
+    if (o->manifests.n > GW_CAMPAIGN_MANIFESTS_MAX)
+        return cmx_why_fail(e, CMX_EINVAL, "more than %d manifests", GW_CAMPAIGN_MANIFESTS_MAX);
+    gw_store_collect(g);
+    err = store ? gw_store_file(g, o->image, c->image, e) : CMX_OK;
+    for (size_t i = 0; !err && i < o->manifests.n; i++) {
+        struct gw_manifest_file *m = &job->manifests[c->n_manifests];
+
+        err = gw_manifest_file_find(m, o->manifests.item[i], e);
+        if (!err)
+            err = gw_store_manifest(g, m->path, store, m->digest, e);
+        snprintf(c->manifests[c->n_manifests++], GW_DIGEST_MAX, "%s", m->digest);
+    }
+    return err;
+}
+
+static cmx_err make_campaign(struct gw *g, const struct start_options *o, struct start_job *job, struct cmx_why *e)
+{
+    struct gw_campaign *c = job->campaign;
+    cmx_err err;
+
+    if (g->simple)
+        return cmx_why_fail(e, CMX_ENOTSUP, "a small deployment has no worker; use 'cmxsafe gateway update'");
+    c->begins = (int64_t)time(NULL);
+    err = o->at ? gw_term_parse_time(o->at, &c->begins, e) : CMX_OK;
+    if (!err)
+        err = store_files(g, o, job, e);
+    if (!err)
+        err = gw_campaign_add(&g->registry, c, e);
+    if (!err)
+        err = gw_rollout_select(g, &o->selection, add_device, job, e);
+    if (!err && job->n == 0)
+        err = cmx_why_fail(e, CMX_ENOENT, "no device was selected; name devices, or give --all or --group");
+    return err;
+}
+
+static int store_campaign(struct start_options *o, const struct cli_line *line, struct gw_campaign *c)
+{
+    struct gw_change *x = &o->x;
+    struct start_job job = {.g = &x->g, .campaign = c, .e = &x->e};
+    struct gw_pace pace;
+    cmx_err err;
+    int status = gw_rollout_pace(&o->pace, "campaign start", &pace);
+
+    if (status == CLI_OK)
+        status = read_image(o, c);
+    if (status == CLI_OK)
+        status = gw_change_begin(x);
+    if (status)
+        return status;
+    c->parallel = (int64_t)pace.parallel;
+    c->first = (int64_t)pace.first;
+    c->stop_at = (int64_t)pace.stop_at;
+    c->port = (int64_t)o->port;
+    o->selection.names = line->operand + 1;
+    o->selection.n_names = line->n_operands - 1;
+    x->outcome = GW_ADDED;
+    err = cmx_text_copy(c->name, sizeof c->name, line->operand[0])
+              ? cmx_why_fail(&x->e, CMX_EINVAL, "the name is too long")
+              : make_campaign(&x->g, o, &job, &x->e);
+    return gw_change_report(x, err, "%s: version %s for %zu device%s", c->name, c->version, job.n,
+                            job.n == 1 ? "" : "s");
+}
+
+static int campaign_start(int argc, char **argv)
+{
+    struct start_options o = {.x.what = "the campaign was not stored",
+                              .pace = {.parallel = "4", .first = "1", .stop_at = "10"},
+                              .port = 8989};
+    const struct cli_option options[] = {
+        GW_CHANGE_OPTIONS(o.x.common),
+        CLI_TEXT("image", "FILE", "the image", &o.image, .required = true),
+        CLI_LIST("manifest", "FILE", "the new firmware's manifest; give it again for another slot", &o.manifests),
+        CLI_TEXT("at", "TIME", "start no device before this time (UTC): '2026-05-02 02:00'", &o.at),
+        GW_SELECTION_OPTIONS(o.selection),
+        GW_PACE_OPTIONS(o.pace),
+        CLI_NUMBER("port", "PORT", 1, 65535, "the update service's port on the device", &o.port),
+        CLI_FLAG("opaque", "not an ESP-IDF image (a Linux device's bundle)", &o.opaque),
+        CLI_TEXT("expect", "VERSION", "what the device reports once it runs an --opaque image", &o.expect),
+    };
+    struct cli_line line = CLI_LINE("cmxsafe gateway campaign start", "NAME [DEVICE ...]", about_start, 1,
+                                    GW_COUNT(line.operand), options);
+    struct gw_campaign c = {0};
+    int status;
+
+    if (cli_parse(&line, argc, argv, &status))
+        return status;
+    if (o.opaque != (o.expect != NULL))
+        return cli_usage(line.command, "--opaque and --expect go together");
+    return store_campaign(&o, &line, &c);
+}
+
+/* ---- pause, resume, stop, remove ---- */
+
+struct action {
+    const char *command;
+    const char *about;
+    const char *failed;
+    gw_campaign_state to;
+    unsigned from; /* bits: states in which it is allowed */
+};
+#define FROM(s) (1u << (s))
+
+static cmx_err set_state(struct gw *g, const struct action *a, const char *name, gw_outcome *out, struct cmx_why *e)
+{
+    struct gw_campaign c;
+    cmx_err err = gw_campaign_get(&g->registry, name, &c, e);
+
+    *out = GW_UNCHANGED;
+    if (err || c.state == a->to)
+        return err;
+    if (!(a->from & FROM(c.state)))
+        return cmx_why_fail(e, CMX_EINVAL, "the campaign is %s", gw_campaign_state_text(c.state));
+    *out = GW_CHANGED;
+    return gw_campaign_set(&g->registry, &c, a->to, "by the operator", e);
+}
+
+static cmx_err remove_campaign(struct gw *g, const char *name, gw_outcome *out, struct cmx_why *e)
+{
+    *out = GW_CHANGED;
+    gw_store_collect(g);
+    return gw_campaign_remove(&g->registry, name, e);
+}
+
+/* a->from 0: removes it. */
+static int run_change(const struct action *a, int argc, char **argv)
+{
+    struct gw_change x = {.what = a->failed};
+    const struct cli_option options[] = {GW_CHANGE_OPTIONS(x.common)};
+    struct cli_line line = CLI_LINE(a->command, "NAME", a->about, 1, 1, options);
+    const char *name;
+    cmx_err err;
+
+    if (cli_parse(&line, argc, argv, &x.status) || gw_change_begin(&x))
+        return x.status;
+    name = line.operand[0];
+    err = a->from ? set_state(&x.g, a, name, &x.outcome, &x.e) : remove_campaign(&x.g, name, &x.outcome, &x.e);
+    return gw_change_report(&x, err, "%s: %s", name, gw_outcome_text(x.outcome));
+}
+
+static int campaign_pause(int argc, char **argv)
+{
+    static const struct action a = {"cmxsafe gateway campaign pause",
+                                    "Starts no more devices; those whose update began finish.",
+                                    "the campaign was not paused", GW_CAMPAIGN_PAUSED, FROM(GW_CAMPAIGN_ACTIVE)};
+    return run_change(&a, argc, argv);
+}
+
+static int campaign_resume(int argc, char **argv)
+{
+    static const struct action a = {
+        "cmxsafe gateway campaign resume",
+        "Continues a campaign that was paused or stopped. After a stop, devices that failed are tried again.",
+        "the campaign was not resumed", GW_CAMPAIGN_ACTIVE, FROM(GW_CAMPAIGN_PAUSED) | FROM(GW_CAMPAIGN_STOPPED)};
+    return run_change(&a, argc, argv);
+}
+
+static int campaign_stop(int argc, char **argv)
+{
+    static const struct action a = {
+        "cmxsafe gateway campaign stop", "Ends a campaign. Devices whose update began finish.",
+        "the campaign was not stopped", GW_CAMPAIGN_STOPPED, FROM(GW_CAMPAIGN_ACTIVE) | FROM(GW_CAMPAIGN_PAUSED)};
+    return run_change(&a, argc, argv);
+}
+
+static int campaign_remove(int argc, char **argv)
+{
+    static const struct action a = {"cmxsafe gateway campaign remove", "Removes a campaign that is stopped or done.",
+                                    "the campaign was not removed", GW_CAMPAIGN_STOPPED, 0};
+    return run_change(&a, argc, argv);
+}
+
+/* ---- list and show ---- */
+
+static void campaign_json(struct cmx_json *j, const struct gw_campaign *c)
+{
+    cmx_json_str(j, "name", c->name);
+    cmx_json_str(j, "state", gw_campaign_state_text(c->state));
+    cmx_json_str(j, "reason", c->reason);
+    cmx_json_str(j, "version", c->version);
+    cmx_json_str(j, "image", c->image);
+    cmx_json_array(j, "manifests");
+    for (size_t i = 0; i < c->n_manifests; i++)
+        cmx_json_str(j, NULL, c->manifests[i]);
+    cmx_json_end(j);
+    cmx_json_i64(j, "begins", c->begins);
+    cmx_json_i64(j, "made", c->made);
+    cmx_json_i64(j, "first", c->first);
+    for (int s = 0; s < GW_UPDATE_STATES; s++)
+        cmx_json_i64(j, gw_update_state_text((gw_update_state)s), c->count[s]);
+}
+
+static void print_line(const struct gw_campaign *c)
+{
+    char begins[32];
+
+    printf("%-24s %-8s version %s", c->name, gw_campaign_state_text(c->state), c->version);
+    for (int s = 0; s < GW_UPDATE_STATES; s++)
+        printf(", %lld %s", (long long)c->count[s], gw_update_state_text((gw_update_state)s));
+    if (c->state == GW_CAMPAIGN_ACTIVE && c->begins > (int64_t)time(NULL))
+        printf(", begins %s", gw_command_time(c->begins, begins));
+    printf("%s%s\n", c->reason[0] ? ": " : "", c->reason);
+}
+
+static cmx_err print_campaign(void *arg, const struct gw_campaign *c)
+{
+    struct cmx_json *json = arg; /* NULL: as text */
+
+    if (!json) {
+        print_line(c);
+        return CMX_OK;
+    }
+    cmx_json_object(json, NULL);
+    campaign_json(json, c);
+    cmx_json_end(json);
+    return CMX_OK;
+}
+
+static int campaign_list(int argc, char **argv)
+{
+    struct gw_read x = {.what = "the campaigns can't be listed"};
+    const struct cli_option options[] = {GW_DIR_OPTION(x.common), GW_JSON_OPTION(x.common)};
+    struct cli_line line = CLI_LINE("cmxsafe gateway campaign list", "", "Lists the campaigns.", 0, 0, options);
+
+    if (cli_parse(&line, argc, argv, &x.status) || gw_read_begin(&x))
+        return x.status;
+    return gw_read_finish(&x, gw_campaign_each(&x.g.registry, print_campaign, gw_read_array(&x), &x.e));
+}
+
+static cmx_err print_update(void *arg, const struct gw_update *u)
+{
+    struct cmx_json *json = arg; /* NULL: as text */
+    char at[32];
+
+    if (!json) {
+        printf("  %-24s %-9s %-20s %s\n", u->name, gw_update_state_text(u->state), gw_command_time(u->at, at),
+               u->detail);
+        return CMX_OK;
+    }
+    cmx_json_object(json, NULL);
+    cmx_json_str(json, "device", u->name);
+    cmx_json_str(json, "state", gw_update_state_text(u->state));
+    cmx_json_i64(json, "at", u->at);
+    cmx_json_i64(json, "tries", u->tries);
+    cmx_json_str(json, "detail", u->detail);
+    cmx_json_end(json);
+    return CMX_OK;
+}
+
+static cmx_err print_updates(struct gw_read *x, const struct gw_campaign *c)
+{
+    struct cmx_json *j = gw_read_object(x);
+    cmx_err err;
+
+    if (!j) {
+        print_line(c);
+        return gw_update_each(&x->g.registry, c->id, print_update, NULL, &x->e);
+    }
+    campaign_json(j, c);
+    cmx_json_array(j, "devices");
+    err = gw_update_each(&x->g.registry, c->id, print_update, j, &x->e);
+    cmx_json_end(j);
+    return err;
+}
+
+static int campaign_show(int argc, char **argv)
+{
+    struct gw_read x = {.what = "the campaign can't be shown"};
+    const struct cli_option options[] = {GW_DIR_OPTION(x.common), GW_JSON_OPTION(x.common)};
+    struct cli_line line =
+        CLI_LINE("cmxsafe gateway campaign show", "NAME", "Shows how far each device is.", 1, 1, options);
+    struct gw_campaign campaign;
+    cmx_err err;
+
+    if (cli_parse(&line, argc, argv, &x.status) || gw_read_begin(&x))
+        return x.status;
+    err = gw_campaign_get(&x.g.registry, line.operand[0], &campaign, &x.e);
+    return gw_read_finish(&x, err ? err : print_updates(&x, &campaign));
+}
+
+int gw_cmd_campaign(int argc, char **argv)
+{
+    static const struct cli_command commands[] = {
+        {"start", campaign_start, "store an update of devices"},
+        {"list", campaign_list, "list the campaigns"},
+        {"show", campaign_show, "show how far each device is"},
+        {"pause", campaign_pause, "start no more devices for now"},
+        {"resume", campaign_resume, "continue"},
+        {"stop", campaign_stop, "end a campaign"},
+        {"remove", campaign_remove, "remove a campaign that is over"},
+    };
+
+    return cli_dispatch("cmxsafe gateway campaign", commands, GW_COUNT(commands), argc, argv);
+}

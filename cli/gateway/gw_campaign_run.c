@@ -1,0 +1,481 @@
+#include "cli/gateway/gw_campaign_run.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/common/http_client.h"
+#include "cli/gateway/gw_connected.h"
+#include "cli/gateway/gw_store.h"
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/port/port.h"
+#include "gateway/registry/evidence_policy.h"
+#include "gateway/registry/party.h"
+#include "gateway/server/gw_inside.h"
+#include "gateway/server/gw_note.h"
+
+#define CHOOSE_MS 1000
+
+struct gw_campaign_child {
+    struct gw_campaign_child *next;
+    struct gw_campaign campaign;
+    struct gw_update update; /* after it ended: what has to be stored */
+    struct gw_child child;
+    bool ended;
+};
+
+struct due {
+    struct due *next;
+    struct gw_campaign campaign;
+};
+
+struct tick {
+    struct gw_campaigns *w;
+    struct gw *g;
+    struct cmx_why *e;
+    struct due *list; /* the campaigns that have something to do */
+    bool asked;
+    char *answer;
+    struct gw_connected connected;
+    int64_t now;
+};
+
+static struct gw_campaign_child *find_child(const struct gw_campaigns *w, int64_t campaign, int64_t device)
+{
+    struct gw_campaign_child *x = w->children;
+
+    while (x && (x->campaign.id != campaign || x->update.device != device))
+        x = x->next;
+    return x;
+}
+
+static void read_connected(struct tick *t)
+{
+    if (t->asked)
+        return;
+    t->asked = true;
+    t->answer = gw_connected_ask(t->g);
+    gw_connected_parse(&t->connected, t->answer);
+}
+
+/* ---- children ---- */
+
+static bool start_child(struct gw *g, struct gw_campaign_child *x)
+{
+    char url[GW_ADDRESS_MAX + 32];
+    char port[8];
+    char image[GW_STORE_PATH_MAX];
+    bool began = x->update.state == GW_UPDATE_BEGUN;
+    char *argv[16] = {NULL, (char *)(uintptr_t) "update", (char *)(uintptr_t) "--url",
+                      url,  (char *)(uintptr_t) "--json", (char *)(uintptr_t) "--quiet"};
+    size_t n = 6;
+
+    snprintf(port, sizeof port, "%lld", (long long)x->campaign.port);
+    gw_child_url(x->update.address, port, url, sizeof url);
+    gw_store_path(g, x->campaign.image, image);
+    argv[n++] = (char *)(uintptr_t)(began ? "--since" : "--look");
+    if (began)
+        argv[n++] = x->update.boot;
+    if (x->campaign.opaque) {
+        argv[n++] = (char *)(uintptr_t) "--opaque";
+        argv[n++] = (char *)(uintptr_t) "--expect";
+        argv[n++] = x->campaign.version;
+    }
+    argv[n++] = image;
+    return gw_child_start(&x->child, g, true, argv);
+}
+
+static void drop_child(struct gw_campaigns *w, struct gw_campaign_child *x)
+{
+    struct gw_campaign_child **link = &w->children;
+
+    while (*link && *link != x)
+        link = &(*link)->next;
+    if (*link)
+        *link = x->next;
+    w->n_children--;
+    gw_child_close(&x->child);
+    cmx_mem_free(x);
+}
+
+static void add_child(struct tick *t, const struct gw_campaign *c, const struct gw_update *u)
+{
+    struct gw_campaign_child *x = cmx_mem_alloc(sizeof *x);
+
+    if (!x)
+        return; /* tried again with the next tick */
+    x->campaign = *c;
+    x->update = *u;
+    x->next = t->w->children;
+    t->w->children = x;
+    t->w->n_children++;
+    if (!start_child(t->g, x))
+        drop_child(t->w, x);
+}
+
+/* ---- a child's end ---- */
+
+static bool must_attest(struct gw_registry *r, const char *name)
+{
+    struct gw_standing s;
+    struct cmx_why e = {0};
+
+    /* In doubt it must. */
+    return gw_standing_get(r, name, &s, &e) != CMX_OK || (s.policy && !s.exempt);
+}
+
+static void unreached(struct tick *t, struct gw_update *u)
+{
+    if (!gw_connected_has(&t->connected, u->name))
+        return; /* it is tried when it comes back */
+    u->tries++;
+    if (u->tries >= GW_CAMPAIGN_TRIES_MAX)
+        u->state = GW_UPDATE_FAILED;
+}
+
+/* Sets the device's state from the exit status of the child that worked on it. */
+static void end_child(struct tick *t, struct gw_campaign_child *x, int status)
+{
+    struct gw_update *u = &x->update;
+    bool looked = u->state == GW_UPDATE_WAITING;
+    char outcome[16] = "";
+    char boot[GW_CAMPAIGN_BOOT_MAX];
+    bool has_boot = gw_child_json(&x->child, "boot", boot, sizeof boot) && boot[0];
+
+    (void)gw_child_json(&x->child, "outcome", outcome, sizeof outcome);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == GW_COULD_NOT)
+        snprintf(u->detail, sizeof u->detail, "the gateway's namespaces can't be entered");
+    else
+        gw_child_last_line(&x->child, false, u->detail, sizeof u->detail);
+    if (strcmp(outcome, "updated") == 0) {
+        u->state = must_attest(&t->g->registry, u->name) ? GW_UPDATE_ATTESTING : GW_UPDATE_DONE;
+    } else if (looked && has_boot && strcmp(outcome, "not-sent") == 0) {
+        u->state = GW_UPDATE_BEGUN;
+        snprintf(u->boot, sizeof u->boot, "%s", boot);
+    } else if (outcome[0] && strcmp(outcome, "not-sent") != 0) {
+        u->state = GW_UPDATE_FAILED;
+    } else {
+        unreached(t, u);
+    }
+    x->ended = true;
+}
+
+static void reap_children(struct tick *t)
+{
+    for (struct gw_campaign_child *x = t->w->children; x; x = x->next) {
+        int status;
+
+        if (x->ended || waitpid(x->child.pid, &status, WNOHANG) != x->child.pid)
+            continue;
+        read_connected(t);
+        end_child(t, x, status);
+    }
+}
+
+/* ---- a campaign's progress ---- */
+
+struct settled {
+    struct settled *next;
+    const struct gw_campaign *campaign;
+    struct gw_update update;
+};
+
+struct attesting {
+    struct tick *t;
+    const struct gw_campaign *campaign;
+    struct settled **list;
+};
+
+static void fail_update(struct gw_update *u, const char *why)
+{
+    u->state = GW_UPDATE_FAILED;
+    snprintf(u->detail, sizeof u->detail, "%s", why);
+}
+
+static bool matches_campaign(const struct gw_campaign *c, const char *manifest)
+{
+    for (size_t i = 0; i < c->n_manifests; i++)
+        if (strcmp(c->manifests[i], manifest) == 0)
+            return true;
+    return c->n_manifests == 0;
+}
+
+/* Decides about a device whose evidence is awaited. */
+static void judge_evidence(struct tick *t, const struct gw_campaign *c, struct gw_update *u)
+{
+    struct gw_standing s;
+    char text[GW_CAMPAIGN_DETAIL_MAX];
+
+    if (gw_standing_get(&t->g->registry, u->name, &s, t->e))
+        return; /* the next tick */
+    if (!s.policy || s.exempt) {
+        u->state = GW_UPDATE_DONE;
+    } else if (s.at > u->at) {
+        if (!s.trusted) {
+            fail_update(u, s.reason);
+        } else if (!matches_campaign(c, s.manifest)) {
+            fail_update(u, "its evidence matches another manifest than the campaign's");
+        } else {
+            u->state = GW_UPDATE_DONE;
+            snprintf(u->detail, sizeof u->detail, "version %s runs, confirmed and attested", c->version);
+        }
+    } else if (t->now - u->at > GW_CAMPAIGN_EVIDENCE_S) {
+        snprintf(text, sizeof text, "it gave no evidence after the update: %.120s", s.reason);
+        fail_update(u, text);
+    } else {
+        t->w->demand(t->w->arg, u->device);
+    }
+}
+
+static cmx_err collect_attesting(void *arg, const struct gw_update *u)
+{
+    struct attesting *a = arg;
+    struct gw_update x = *u;
+    struct settled *one;
+
+    if (u->state != GW_UPDATE_ATTESTING)
+        return CMX_OK;
+    judge_evidence(a->t, a->campaign, &x);
+    if (x.state == GW_UPDATE_ATTESTING)
+        return CMX_OK;
+    one = cmx_mem_alloc(sizeof *one);
+    if (!one)
+        return CMX_ENOMEM;
+    one->campaign = a->campaign;
+    one->update = x;
+    one->next = *a->list;
+    *a->list = one;
+    return CMX_OK;
+}
+
+static uint64_t done_of(const struct gw_campaign *c)
+{
+    return (uint64_t)(c->count[GW_UPDATE_DONE] + c->count[GW_UPDATE_FAILED]);
+}
+
+static struct gw_pace pace_of(const struct gw_campaign *c)
+{
+    return (struct gw_pace){
+        .parallel = (uint64_t)c->parallel, .first = (uint64_t)c->first, .stop_at = (uint64_t)c->stop_at};
+}
+
+static bool is_left(const struct gw_campaign *c)
+{
+    return c->count[GW_UPDATE_WAITING] || c->count[GW_UPDATE_BEGUN] || c->count[GW_UPDATE_ATTESTING];
+}
+
+static bool is_over(const struct gw_campaign *c)
+{
+    struct gw_pace pace = pace_of(c);
+
+    return c->state == GW_CAMPAIGN_ACTIVE &&
+           (!is_left(c) || gw_pace_must_stop(&pace, done_of(c), (uint64_t)c->count[GW_UPDATE_FAILED]));
+}
+
+static cmx_err end_campaign(struct tick *t, const struct gw_campaign *c)
+{
+    char reason[GW_CAMPAIGN_DETAIL_MAX];
+
+    snprintf(reason, sizeof reason, "%lld of %llu devices failed", (long long)c->count[GW_UPDATE_FAILED],
+             (unsigned long long)done_of(c));
+    gw_note("campaign %s: %s: %s", c->name, is_left(c) ? "STOPPED" : "done", reason);
+    return gw_campaign_set(&t->g->registry, c, is_left(c) ? GW_CAMPAIGN_STOPPED : GW_CAMPAIGN_DONE, reason, t->e);
+}
+
+static cmx_err write_all(struct tick *t, const struct settled *settled)
+{
+    cmx_err err = gw_registry_begin(&t->g->registry, t->e);
+
+    for (struct gw_campaign_child *x = t->w->children; !err && x; x = x->next)
+        if (x->ended)
+            err = gw_update_set(&t->g->registry, &x->campaign, &x->update, t->e);
+    for (; !err && settled; settled = settled->next)
+        err = gw_update_set(&t->g->registry, settled->campaign, &settled->update, t->e);
+    for (const struct due *d = t->list; !err && d; d = d->next)
+        if (is_over(&d->campaign))
+            err = end_campaign(t, &d->campaign);
+    if (!err)
+        err = gw_registry_commit(&t->g->registry, t->e);
+    if (err)
+        gw_registry_rollback(&t->g->registry);
+    return err;
+}
+
+static bool any_ended(const struct gw_campaigns *w)
+{
+    for (const struct gw_campaign_child *x = w->children; x; x = x->next)
+        if (x->ended)
+            return true;
+    return false;
+}
+
+/* Stores what was found out since, if anything was. */
+static cmx_err write_progress(struct tick *t)
+{
+    struct settled *settled = NULL;
+    bool over = false;
+    cmx_err err = CMX_OK;
+
+    for (const struct due *d = t->list; !err && d; d = d->next) {
+        struct attesting a = {.t = t, .campaign = &d->campaign, .list = &settled};
+
+        over |= is_over(&d->campaign);
+        if (d->campaign.count[GW_UPDATE_ATTESTING])
+            err = gw_update_each(&t->g->registry, d->campaign.id, collect_attesting, &a, t->e);
+    }
+    if (!err && (settled || over || any_ended(t->w)))
+        err = write_all(t, settled);
+    while (settled) {
+        struct settled *next = settled->next;
+        cmx_mem_free(settled);
+        settled = next;
+    }
+    return err;
+}
+
+/* ---- choosing devices ---- */
+
+struct choice {
+    struct tick *t;
+    const struct gw_campaign *campaign;
+    struct gw_pace pace;
+    uint64_t running;
+};
+
+static bool is_ripe(const struct choice *k, const struct gw_update *u)
+{
+    return (u->state == GW_UPDATE_WAITING || u->state == GW_UPDATE_BEGUN) &&
+           !find_child(k->t->w, k->campaign->id, u->device) && gw_connected_has(&k->t->connected, u->name) &&
+           (u->tries == 0 || k->t->now - u->at >= u->tries * GW_CAMPAIGN_RETRY_S || k->t->now < u->at);
+}
+
+/* A device whose update began goes first. While the first devices are under way, one that is away keeps the others
+ * waiting, since it may be away because of the image. */
+static cmx_err start_begun(void *arg, const struct gw_update *u)
+{
+    struct choice *k = arg;
+    bool runs = find_child(k->t->w, k->campaign->id, u->device) != NULL;
+    bool strict = done_of(k->campaign) < k->pace.first;
+
+    if (!runs && u->state == GW_UPDATE_BEGUN && is_ripe(k, u)) {
+        add_child(k->t, k->campaign, u);
+        runs = true;
+    }
+    k->running += runs || u->state == GW_UPDATE_ATTESTING || (strict && u->state == GW_UPDATE_BEGUN);
+    return CMX_OK;
+}
+
+static cmx_err start_waiting(void *arg, const struct gw_update *u)
+{
+    struct choice *k = arg;
+
+    if (!gw_pace_may_start(&k->pace, done_of(k->campaign), k->running) ||
+        k->t->w->n_children >= GW_CAMPAIGN_CHILDREN_MAX)
+        return CMX_ECLOSED; /* enough */
+    if (u->state == GW_UPDATE_WAITING && is_ripe(k, u)) {
+        add_child(k->t, k->campaign, u);
+        k->running++;
+    }
+    return CMX_OK;
+}
+
+static cmx_err choose_devices(struct tick *t, const struct gw_campaign *c)
+{
+    struct choice k = {.t = t, .campaign = c, .pace = pace_of(c)};
+    char image[GW_STORE_PATH_MAX];
+    cmx_err err;
+
+    /* Of gateways that share a registry, those that have the image update their own devices. */
+    gw_store_path(t->g, c->image, image);
+    if (c->state != GW_CAMPAIGN_ACTIVE || c->begins > t->now || is_over(c) || access(image, R_OK) != 0)
+        return CMX_OK;
+    err = gw_update_each(&t->g->registry, c->id, start_begun, &k, t->e);
+    if (!err)
+        err = gw_update_each(&t->g->registry, c->id, start_waiting, &k, t->e);
+    return err == CMX_ECLOSED ? CMX_OK : err;
+}
+
+/* ---- the tick ---- */
+
+static cmx_err collect_campaign(void *arg, const struct gw_campaign *c)
+{
+    struct tick *t = arg;
+    struct due *d;
+
+    /* A campaign that was stopped or paused still gets the verdict about devices that were updated. */
+    if ((c->state != GW_CAMPAIGN_ACTIVE || c->begins > t->now) && !c->count[GW_UPDATE_ATTESTING])
+        return CMX_OK;
+    d = cmx_mem_alloc(sizeof *d);
+    if (!d)
+        return CMX_ENOMEM;
+    d->campaign = *c;
+    d->next = t->list;
+    t->list = d;
+    return CMX_OK;
+}
+
+static void drop_due(struct tick *t)
+{
+    while (t->list) {
+        struct due *next = t->list->next;
+        cmx_mem_free(t->list);
+        t->list = next;
+    }
+}
+
+/* What they found is stored. */
+static void drop_ended(struct gw_campaigns *w)
+{
+    struct gw_campaign_child *next;
+
+    for (struct gw_campaign_child *x = w->children; x; x = next) {
+        next = x->next;
+        if (x->ended)
+            drop_child(w, x);
+    }
+}
+
+static cmx_err run_tick(struct tick *t)
+{
+    bool choose = cmx_port_now_ms() - t->w->looked_ms >= CHOOSE_MS;
+    cmx_err err = gw_campaign_each(&t->g->registry, collect_campaign, t, t->e);
+
+    reap_children(t);
+    choose = (choose && t->list) || any_ended(t->w);
+    if (err || !choose)
+        return err;
+    err = write_progress(t);
+    if (err)
+        return err;
+    drop_ended(t->w);
+    t->w->looked_ms = cmx_port_now_ms();
+    drop_due(t);
+    err = gw_campaign_each(&t->g->registry, collect_campaign, t, t->e);
+    if (t->list)
+        read_connected(t);
+    for (const struct due *d = t->list; !err && d; d = d->next)
+        err = choose_devices(t, &d->campaign);
+    return err;
+}
+
+cmx_err gw_campaigns_tick(struct gw_campaigns *w, struct gw *g, struct cmx_why *e)
+{
+    struct tick t = {.w = w, .g = g, .e = e, .now = (int64_t)time(NULL)};
+    char source[GW_ADDRESS_MAX];
+    cmx_err err = CMX_OK;
+
+    /* The judge lets the gateway's own identity pass, also to a device in quarantine. */
+    if (!g->user && !g->simple)
+        err = gw_party_gateway_identity(&g->fleet, source, e);
+    if (!err && !g->user && !g->simple && setenv(HTTP_SOURCE_VARIABLE, source, 1) != 0)
+        err = CMX_ENOMEM;
+    if (!err)
+        err = run_tick(&t);
+
+    gw_connected_free(&t.connected);
+    free(t.answer);
+    drop_due(&t);
+    return err;
+}

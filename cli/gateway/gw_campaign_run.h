@@ -1,0 +1,29 @@
+/* gw_campaign_run.h - carries out the update campaigns of the registry, for the worker.
+ *
+ * A device takes three steps, each stored before the next begins: a child asks for its boot ('update --look'); a child
+ * sends the image and waits until the device confirmed it ('update --since BOOT', which sends nothing to a device that
+ * has the image); if a policy demands it, the device proves its new firmware. After the worker was killed, a device
+ * continues with the step that it was in. */
+#ifndef CLI_GW_CAMPAIGN_RUN_H
+#define CLI_GW_CAMPAIGN_RUN_H
+
+#include "cli/gateway/gw_child.h"
+#include "gateway/registry/campaign.h"
+
+#define GW_CAMPAIGN_TRIES_MAX 5      /* that a device could not be reached although it was connected */
+#define GW_CAMPAIGN_EVIDENCE_S 600   /* a device that gives no evidence for that long has failed */
+#define GW_CAMPAIGN_RETRY_S 5        /* times the number of tries */
+#define GW_CAMPAIGN_CHILDREN_MAX 128 /* of all campaigns */
+
+struct gw_campaigns {
+    struct gw_campaign_child *children; /* those that run */
+    size_t n_children;
+    uint64_t looked_ms;              /* when devices were last chosen */
+    void (*demand)(void *, int64_t); /* has the device with this id attest soon */
+    void *arg;                       /* for demand */
+};
+
+/* Call it several times a second; g is open for writing. A failure is tried again with the next call. */
+CMX_MUST_USE cmx_err gw_campaigns_tick(struct gw_campaigns *w, struct gw *g, struct cmx_why *e);
+
+#endif

@@ -1,0 +1,26 @@
+/* gw_child.h - runs this program's own `attest` or `update` for one device, inside the gateway's namespaces. */
+#ifndef CLI_GW_CHILD_H
+#define CLI_GW_CHILD_H
+
+#include "gateway/folder/gw_folder.h"
+
+struct gw_child {
+    pid_t pid;    /* the caller waits for it */
+    FILE *output; /* stdout and stderr are temporary files: no pipe can fill up */
+    FILE *errors;
+};
+
+/* "http://[ADDRESS]:PORT"; in a small deployment (address "") on the loopback. The update service accepts an address in
+ * any domain, but a name only from its configuration. */
+void gw_child_url(const char *address, const char *port, char *out, size_t cap);
+/* argv[0] is replaced by this program. as_nobody: see gw_inside_start. False: it could not be started. */
+bool gw_child_start(struct gw_child *c, const struct gw *g, bool as_nobody, char *argv[]);
+/* The last line of stdout or of stderr, whichever fits the result, made printable. */
+void gw_child_last_line(const struct gw_child *c, bool good, char *out, size_t cap);
+/* A member of the JSON that it printed; false: there is none. */
+bool gw_child_json(const struct gw_child *c, const char *path, char *out, size_t cap);
+/* The claims of evidence in the JSON that attest printed, as struct gw_attestation has them; "" none. */
+void gw_child_claims(const struct gw_child *c, char out[GW_CLAIMS_MAX]);
+void gw_child_close(struct gw_child *c);
+
+#endif

@@ -1,0 +1,221 @@
+#include "cli/gateway/gw_command.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "gateway/registry/node.h"
+#include "gateway/registry/party.h"
+#include "gateway/server/gw_apply.h"
+#include "gateway/server/gw_control.h"
+
+/* The operator named no folder, and the default is the user's own. */
+static bool is_own_default(const struct gw_common *c)
+{
+    const char *env = getenv("CMXSAFE_GATEWAY");
+
+    return !c->dir && !(env && env[0]) && geteuid() != 0;
+}
+
+int gw_command_open(struct gw *g, const struct gw_common *c, bool write)
+{
+    struct cmx_why e = {0};
+    cmx_err err;
+
+    gw_folder_find(g, c->dir);
+    err = gw_folder_open(g, write, &e);
+    if (!err)
+        return CLI_OK;
+    if (err == CMX_ENOENT && is_own_default(c) && access(GW_SYSTEM_DIR, F_OK) == 0)
+        cmx_why_set(&e,
+                    "no gateway of yours; use sudo for the system's, or set up one of your own with 'cmxsafe gateway "
+                    "init --user'");
+    return gw_fail("the gateway can't be opened", &e);
+}
+
+int gw_read_begin(struct gw_read *x)
+{
+    x->status = gw_command_open(&x->g, &x->common, false);
+    return x->status;
+}
+
+struct cmx_json *gw_read_array(struct gw_read *x)
+{
+    if (!x->common.json)
+        return NULL;
+    gw_json_begin(&x->json, stdout);
+    cmx_json_array(&x->json.j, NULL);
+    x->printing = true;
+    return &x->json.j;
+}
+
+struct cmx_json *gw_read_object(struct gw_read *x)
+{
+    if (!x->common.json)
+        return NULL;
+    gw_json_begin(&x->json, stdout);
+    cmx_json_object(&x->json.j, NULL);
+    x->printing = true;
+    return &x->json.j;
+}
+
+int gw_read_finish(struct gw_read *x, cmx_err err)
+{
+    if (x->printing) {
+        cmx_json_end(&x->json.j);
+        (void)gw_json_end(&x->json); /* main reports a failing stdout */
+    }
+    gw_folder_close(&x->g);
+    return err ? gw_fail(x->what, &x->e) : CLI_OK;
+}
+
+int gw_change_begin(struct gw_change *x)
+{
+    size_t expired;
+
+    x->status = gw_command_open(&x->g, &x->common, true);
+    if (x->status == CLI_OK && (gw_folder_lock(&x->g, &x->e) || gw_registry_begin(&x->g.registry, &x->e) ||
+                                gw_grant_expire(&x->g.registry, &expired, &x->e))) {
+        x->status = gw_fail(x->what, &x->e);
+        gw_folder_close(&x->g);
+    }
+    return x->status;
+}
+
+/* The registry is committed: makes it take effect, and has the running gateway check its sessions even if that fails.
+ */
+static int apply_changes(struct gw *g, struct cmx_why *e)
+{
+    struct cmx_why now = {0};
+    cmx_err err = gw_apply(g, e);
+
+    if (gw_control(g, "reload", NULL, &now) == CMX_EPERM && !err) {
+        err = CMX_EPERM;
+        *e = now;
+    }
+    gw_folder_close(g);
+    if (!err)
+        return CLI_OK;
+    cmx_why_set(e, "%s; fix the cause, then run 'cmxsafe gateway init'", e->text);
+    return gw_fail("the registry was updated but applying it failed", e);
+}
+
+int gw_change_finish(struct gw_change *x, cmx_err err)
+{
+    if (err || x->common.dry_run)
+        gw_registry_rollback(&x->g.registry);
+    else
+        err = gw_registry_commit(&x->g.registry, &x->e);
+    if (!err && !x->common.dry_run)
+        return apply_changes(&x->g, &x->e);
+    gw_folder_close(&x->g);
+    return err ? gw_fail(x->what, &x->e) : CLI_OK;
+}
+
+int gw_change_report(struct gw_change *x, cmx_err err, const char *fmt, ...)
+{
+    int status = gw_change_finish(x, err);
+    va_list ap;
+
+    if (status)
+        return status;
+    if (x->common.json) {
+        gw_command_print_outcome(&x->common, x->outcome);
+        return CLI_OK;
+    }
+    va_start(ap, fmt);
+    vprintf(fmt, ap);
+    va_end(ap);
+    printf("%s\n", gw_command_dry_run(&x->common));
+    return CLI_OK;
+}
+
+void gw_command_identity(struct gw *g, const struct gw_consumer *c, char out[GW_ADDRESS_MAX])
+{
+    out[0] = '\0';
+    if (!g->simple && !g->user && gw_party_identity(&g->registry, &g->fleet, c, out, NULL))
+        out[0] = '\0';
+}
+
+void gw_command_put_device(struct cmx_json *j, const struct gw *g, const struct gw_device *d)
+{
+    char host[GW_HOST_MAX];
+
+    gw_device_host(g, d, host);
+    cmx_json_str(j, "name", d->name);
+    cmx_json_str(j, "host", host);
+    cmx_json_str(j, "address", d->address);
+    cmx_json_str(j, "group", d->team);
+    cmx_json_str(j, "key", d->fingerprint);
+    cmx_json_str(j, "type", d->key_type);
+    cmx_json_array(j, "ports");
+    for (size_t i = 0; i < d->n_ports; i++)
+        cmx_json_u64(j, NULL, d->ports[i]);
+    cmx_json_end(j);
+    cmx_json_array(j, "opens");
+    for (size_t i = 0; i < d->n_directs; i++) {
+        cmx_json_object(j, NULL);
+        cmx_json_str(j, "host", d->directs[i].host);
+        cmx_json_u64(j, "port", d->directs[i].port);
+        cmx_json_end(j);
+    }
+    cmx_json_end(j);
+    cmx_json_i64(j, "enrolled", d->enrolled);
+    cmx_json_i64(j, "revoked", d->revoked);
+}
+
+void gw_command_put_node(struct cmx_json *j, struct gw *g, const struct gw_device *d)
+{
+    char node[GW_NAME_MAX] = "";
+    int64_t sequence;
+
+    if (d->revoked || gw_claim_get(&g->registry, d->address, node, &sequence, NULL))
+        node[0] = '\0';
+    cmx_json_str(j, "node", node);
+}
+
+void gw_command_put_seen(struct cmx_json *j, const struct gw_seen *s)
+{
+    cmx_json_object(j, "seen");
+    cmx_json_i64(j, "at", s->at);
+    cmx_json_str(j, "from", s->source);
+    cmx_json_str(j, "firmware", s->firmware);
+    cmx_json_str(j, "client", s->client);
+    cmx_json_end(j);
+}
+
+const char *gw_command_time(int64_t at, char out[32])
+{
+    time_t t = (time_t)at;
+    struct tm tm;
+
+    if (at == 0 || !gmtime_r(&t, &tm) || strftime(out, 32, "%Y-%m-%d %H:%M:%SZ", &tm) == 0)
+        snprintf(out, 32, "-");
+    return out;
+}
+
+const char *gw_outcome_text(gw_outcome o)
+{
+    static const char *const words[] = {"unchanged", "added", "changed"};
+    return words[o];
+}
+
+const char *gw_command_dry_run(const struct gw_common *c)
+{
+    return c->dry_run ? " (dry run)" : "";
+}
+
+void gw_command_print_outcome(const struct gw_common *c, gw_outcome o)
+{
+    struct gw_json out;
+
+    gw_json_begin(&out, stdout);
+    cmx_json_object(&out.j, NULL);
+    cmx_json_str(&out.j, "outcome", gw_outcome_text(o));
+    if (c->dry_run)
+        cmx_json_bool(&out.j, "dry_run", true);
+    cmx_json_end(&out.j);
+    (void)gw_json_end(&out); /* main reports a failing stdout */
+}

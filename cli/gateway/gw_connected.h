@@ -1,0 +1,19 @@
+/* gw_connected.h - which devices and platforms have a session now. */
+#ifndef CLI_GW_CONNECTED_H
+#define CLI_GW_CONNECTED_H
+
+#include "gateway/folder/gw_folder.h"
+
+struct gw_connected {
+    char **names; /* sorted; they point into the answer */
+    size_t n;
+};
+
+/* The running gateway's answer to `status`, to be freed with free(); NULL while it does not answer. */
+char *gw_connected_ask(const struct gw *g);
+/* Takes the names from the answer, which is cut into pieces and has to live as long. answer NULL: nobody. */
+void gw_connected_parse(struct gw_connected *c, char *answer);
+bool gw_connected_has(const struct gw_connected *c, const char *name);
+void gw_connected_free(struct gw_connected *c);
+
+#endif

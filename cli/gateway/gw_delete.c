@@ -1,0 +1,16 @@
+#include "cli/gateway/gw_command.h"
+
+static const char about[] =
+    "Removes a revoked device from the registry, so that its name and address can be used for another one. "
+    "Its keys can't be enrolled again.";
+
+int gw_cmd_delete(int argc, char **argv)
+{
+    struct gw_change x = {.what = "deletion failed", .outcome = GW_CHANGED};
+    const struct cli_option options[] = {GW_CHANGE_OPTIONS(x.common)};
+    struct cli_line line = CLI_LINE("cmxsafe gateway delete", "NAME", about, 1, 1, options);
+
+    if (cli_parse(&line, argc, argv, &x.status) || gw_change_begin(&x))
+        return x.status;
+    return gw_change_report(&x, gw_device_delete(&x.g.registry, line.operand[0], &x.e), "%s: deleted", line.operand[0]);
+}

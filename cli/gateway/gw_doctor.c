@@ -1,0 +1,498 @@
+/* `cmxsafe gateway doctor`: checks for common problems and says how to repair them. */
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/timex.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/gateway/gw_install.h"
+#include "cli/gateway/gw_status.h"
+#include "cmxsafe/core/mem.h"
+#include "gateway/folder/gw_copy.h"
+#include "gateway/folder/gw_helper.h"
+#include "gateway/registry/authority.h"
+#include "gateway/server/gw_account.h"
+#include "gateway/server/gw_control.h"
+#include "gateway/server/gw_idsock.h"
+#include "gateway/server/gw_inside.h"
+
+#define SPACE_MIN (50ll << 20)
+#define BUILT_AFTER 1704067200 /* 2024-01-01: a clock before it was never set */
+
+typedef enum { FINE, HINT, BAD } finding;
+
+struct doctor {
+    struct gw g;
+    struct gw_common common;
+    struct gw_json json; /* one array, with --json */
+    size_t bad, devices;
+    bool running;
+};
+
+static void say(struct doctor *d, finding f, const char *what, const char *why, const char *todo)
+{
+    static const char *const words[] = {"ok", "hint", "bad"};
+
+    d->bad += f == BAD;
+    if (d->common.json) {
+        cmx_json_object(&d->json.j, NULL);
+        cmx_json_str(&d->json.j, "check", what);
+        cmx_json_str(&d->json.j, "finding", words[f]);
+        cmx_json_str(&d->json.j, "why", f == FINE ? "" : why);
+        cmx_json_str(&d->json.j, "todo", f == FINE ? "" : todo);
+        cmx_json_end(&d->json.j);
+    } else if (f == FINE) {
+        printf("%-5s %s\n", words[f], what);
+    } else {
+        printf("%-5s %s: %s; %s\n", words[f], what, why, todo);
+    }
+}
+
+static void check(struct doctor *d, bool good, const char *what, const char *why, const char *todo)
+{
+    say(d, good ? FINE : BAD, what, why, todo);
+}
+
+/* A reason's text is "why; what to do". */
+static void say_reason(struct doctor *d, finding f, const char *what, const struct cmx_why *reason)
+{
+    char why[CMX_WHY_MAX];
+    char *todo;
+
+    snprintf(why, sizeof why, "%s", reason->text);
+    todo = strstr(why, "; ");
+    if (todo)
+        *todo = '\0';
+    say(d, f, what, why, todo ? todo + 2 : "see docs/GATEWAY.md");
+}
+
+static bool in_path(const char *program)
+{
+    char script[128];
+    const char *argv[] = {"sh", "-c", script, NULL};
+
+    snprintf(script, sizeof script, "command -v %s", program);
+    return gw_program_run(true, argv);
+}
+
+static bool inside_says_to(struct doctor *d, long uid, const char *script)
+{
+    char *argv[] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c", (char *)(uintptr_t)script, NULL};
+    return gw_inside(&d->g, uid, true, argv) == 0;
+}
+
+static bool inside_says(struct doctor *d, const char *script)
+{
+    return inside_says_to(d, -1, script);
+}
+
+static bool file_holds(const char *path, const char *text)
+{
+    char line[256] = "";
+    FILE *f = fopen(path, "re");
+    bool found = false;
+
+    while (f && !found && fgets(line, sizeof line, f))
+        found = strstr(line, text) != NULL;
+    if (f)
+        fclose(f);
+    return found;
+}
+
+static cmx_err count_device(void *arg, const struct gw_device *x)
+{
+    struct doctor *d = arg;
+    d->devices += x->revoked == 0;
+    return CMX_OK;
+}
+
+static void check_registry(struct doctor *d)
+{
+    struct cmx_why e = {0};
+    struct statvfs vfs;
+    cmx_err err = gw_registry_check(&d->g.registry, &e);
+
+    say_reason(d, err ? BAD : FINE, "registry is whole", &e);
+    err = gw_device_each(&d->g.registry, NULL, count_device, d, &e);
+    say_reason(d, err ? BAD : FINE, "registry can be read", &e);
+    check(d, statvfs(d->g.dir, &vfs) == 0 && (long long)(vfs.f_bavail * vfs.f_frsize) > SPACE_MIN,
+          "space for the registry", "less than 50 MB are free", "make room");
+}
+
+static void check_copy(struct doctor *d)
+{
+    char url[GW_REGISTRY_URL_MAX];
+    char warning[GW_COPY_WARNING_MAX];
+
+    if (!gw_copy_url(&d->g, url)[0])
+        return;
+    gw_copy_warning(&d->g, warning);
+    check(d, !warning[0], "the registry in PostgreSQL is followed", warning,
+          "make PostgreSQL reachable (docs/SCALE_OUT.md), or start the gateway");
+}
+
+static void check_programs(struct doctor *d)
+{
+    static const char *const programs[][2] = {
+        {"ip", "install iproute2"}, {"nft", "install nftables"}, {"ssh-keygen", "install openssh-client"}};
+
+    check(d, access("/usr/sbin/sshd", X_OK) == 0, "sshd is installed", "there is no /usr/sbin/sshd",
+          "install openssh-server");
+    for (size_t i = 0; i < GW_COUNT(programs); i++)
+        if (!d->g.simple || i == 2) {
+            char what[40];
+            snprintf(what, sizeof what, "%s is installed", programs[i][0]);
+            check(d, in_path(programs[i][0]), what, "it is not in PATH", programs[i][1]);
+        }
+}
+
+static void check_keys(struct doctor *d)
+{
+    static const char *const names[] = {"hostkey_ed25519", "hostkey_ecdsa"};
+
+    for (size_t i = 0; i < GW_COUNT(names); i++) {
+        char path[GW_PATH_MAX];
+        char what[64];
+        struct stat st;
+        bool there = stat(gw_path(&d->g, names[i], path), &st) == 0;
+
+        snprintf(what, sizeof what, "%s is there and private", names[i]);
+        check(d, there && (st.st_mode & 027) == 0, what, there ? "others can read it" : strerror(errno),
+              there ? "chmod 640 it" : "restore it from a backup: devices pin it; or 'init' makes a new one");
+    }
+}
+
+/* Without the file sshd refuses every login; with another one it refuses the wrong ones. */
+static void check_krl(struct doctor *d)
+{
+    struct gw_krl krl;
+    struct cmx_why e = {0};
+    char path[GW_PATH_MAX];
+    char *text = NULL;
+    size_t len = 0;
+    bool same = false;
+
+    if (gw_krl_get(&d->g.registry, true, &krl, &e) == CMX_OK && access(gw_path(&d->g, "krl", path), R_OK) == 0 &&
+        gw_file_read(path, &text, &len, &e) == CMX_OK)
+        same = len == krl.len && (len == 0 || memcmp(text, krl.bytes, len) == 0);
+    check(d, same, "sshd has the list of revoked keys", e.text[0] ? e.text : "the file krl differs from the registry",
+          "run 'cmxsafe gateway init'");
+    free(text); /* open_memstream's own */
+    cmx_mem_free(krl.bytes);
+}
+
+static void check_helper(struct doctor *d)
+{
+    char path[GW_PATH_MAX];
+    struct cmx_why e = {0};
+    cmx_err err = d->g.user ? gw_helper_source(path, &e) : gw_helper_path(&d->g, path, &e);
+
+    say_reason(d, err ? BAD : FINE, "sshd may run the look-up helper", &e);
+}
+
+static bool can_unshare(int what)
+{
+    int status = -1;
+    pid_t pid = fork();
+
+    if (pid == 0)
+        _exit(unshare(what) == 0 ? 0 : 1);
+    return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
+}
+
+static void check_namespaces(struct doctor *d)
+{
+    if (!d->g.user)
+        return;
+    check(d, can_unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET), "user namespaces work", "the kernel refuses them",
+          "see sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns, or the container's "
+          "profile");
+    if (geteuid() != 0)
+        check(d, in_path("newuidmap"), "newuidmap is installed", "it is not in PATH",
+              "install uidmap, and give yourself a range in /etc/subuid and /etc/subgid");
+}
+
+static void check_time(struct doctor *d)
+{
+    struct timex tx = {0};
+    int state = adjtimex(&tx);
+
+    check(d, time(NULL) > BUILT_AFTER, "the clock is set", "it is far in the past", "start an NTP client");
+    say(d, state >= 0 && !(tx.status & STA_UNSYNC) ? FINE : HINT, "the clock is kept by NTP",
+        "the kernel says it is not synchronised", "start one (systemd-timesyncd, chrony); evidence carries times");
+}
+
+static void check_limits(struct doctor *d)
+{
+    struct rlimit lim = {0, 0};
+    size_t needed = 3 * d->devices + 200;
+    char todo[80];
+
+    getrlimit(RLIMIT_NOFILE, &lim);
+    snprintf(todo, sizeof todo, "raise it to %zu or more (LimitNOFILE=, limits.conf)", needed);
+    check(d, lim.rlim_max >= needed, "enough open files for the fleet", "the limit is too low", todo);
+    check(d, !file_holds("/proc/sys/kernel/pid_max", "32768") || d->devices < 8000, "enough processes for the fleet",
+          "kernel.pid_max is 32768, a device needs two processes", "sysctl kernel.pid_max=4194304");
+    say(d, file_holds("/proc/sys/net/core/somaxconn", "128\n") ? HINT : FINE, "many devices can log in at once",
+        "net.core.somaxconn is 128: devices beyond it wait for their next attempt", "sysctl net.core.somaxconn=4096");
+}
+
+static void check_security_modules(struct doctor *d)
+{
+    say(d, file_holds("/sys/fs/selinux/enforce", "1") ? HINT : FINE, "SELinux", "it is enforcing",
+        "allow the port with 'semanage port -a -t ssh_port_t -p tcp PORT' and label the folder bin_t where sshd runs "
+        "its helper");
+    say(d, file_holds("/sys/kernel/security/apparmor/profiles", "sshd") ? HINT : FINE, "AppArmor",
+        "a profile confines sshd", "let it read the gateway's folder and run cmxsafe-authkeys");
+}
+
+/* systemd is to run this gateway. */
+static bool has_units(const struct doctor *d)
+{
+    return !d->g.user && access("/run/systemd/system", F_OK) == 0 &&
+           access("/etc/systemd/system/cmxsafe-gateway.service", F_OK) == 0;
+}
+
+static bool answer_is(const char *answer, const char *member)
+{
+    return answer && strstr(answer, member) != NULL;
+}
+
+/* What the running gateway says about itself. */
+static void check_answer(struct doctor *d, const char *answer)
+{
+    char judge[200];
+
+    say(d, answer_is(answer, "\"trouble\":\"\"") ? FINE : HINT, "logins find the registry",
+        "some could not read it since the start", "see 'cmxsafe gateway status'; restart the gateway to forget them");
+    if (d->g.simple)
+        return;
+    if (d->g.user) {
+        say(d, HINT, "sessions have identities", "--user mode has none",
+            "set up a system gateway if services must know the identity of a client");
+        return;
+    }
+    gw_status_text(answer, "judge", judge, sizeof judge);
+    check(d, answer_is(answer, "\"identities\":true"), "sessions have identities", "the gateway runs without them",
+          "restart the gateway");
+    check(d, !judge[0], "the fleet's rules are watched, and in force", judge,
+          "see 'journalctl -u cmxsafe-gateway-guard', and run 'cmxsafe gateway net up'");
+    say(d, answer_is(answer, "\"confined\":true") ? FINE : HINT, "sessions are kept apart by Landlock",
+        "the kernel has none: a session whose sshd is taken over could act as another",
+        "boot a kernel with CONFIG_SECURITY_LANDLOCK, and 'landlock' in its lsm= list");
+}
+
+static void check_running(struct doctor *d)
+{
+    struct cmx_why e = {0};
+    char *answer = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&answer, &len);
+
+    d->running = f && gw_control(&d->g, "status", f, &e) == CMX_OK;
+    if (f)
+        fclose(f);
+    say_reason(d, d->running ? FINE : has_units(d) ? BAD : HINT, "the gateway runs", &e);
+    if (d->running)
+        check_answer(d, answer);
+    free(answer); /* open_memstream's own */
+}
+
+/* The socket that devices connect to. */
+static void check_port(struct doctor *d)
+{
+    char script[120];
+    char todo[160];
+    const char *argv[] = {"sh", "-c", script, NULL};
+
+    if (!d->running)
+        return;
+    snprintf(script, sizeof script, "ss -Hltn 'sport = :%u' | grep -q .", d->g.port);
+    snprintf(todo, sizeof todo, "%s",
+             has_units(d) ? "systemctl restart cmxsafe-gateway.socket cmxsafe-gateway.service" : "restart the gateway");
+    check(d, gw_program_run(true, argv), "the gateway listens on its port", "nothing listens there", todo);
+}
+
+/* Runs a script as the account, in the host's namespaces. */
+static bool account_may(const struct doctor *d, const char *script)
+{
+    const struct passwd *pw = getpwnam(d->g.account);
+    int status = -1;
+    pid_t pid;
+
+    if (!pw)
+        return false;
+    fflush(NULL);
+    pid = fork();
+    if (pid == 0) {
+        int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+        if (null < 0 || dup2(null, STDOUT_FILENO) < 0 || dup2(null, STDERR_FILENO) < 0 ||
+            !gw_account_become(pw->pw_uid, pw->pw_gid))
+            _exit(1);
+        execl("/bin/sh", "sh", "-c", script, (char *)NULL);
+        _exit(127);
+    }
+    return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* What sshd and its helper do as the account at every login. */
+static void check_account(struct doctor *d)
+{
+    static const char again[] = "run 'cmxsafe gateway init' again";
+    char script[2 * GW_PATH_MAX + 100];
+    char helper[GW_PATH_MAX];
+    struct cmx_why e = {0};
+
+    if (d->g.user || geteuid() != 0)
+        return;
+    check(d, getpwnam(d->g.account) != NULL, "the account exists", "there is no such user", again);
+    snprintf(script, sizeof script,
+             "cd '%.4000s' && test -r registry.db && test -r hostkey_ed25519 && test -r sshd_config", d->g.dir);
+    check(d, account_may(d, script), "the account can read the folder",
+          "the registry, a host key or sshd_config, or a folder above them, is closed to it",
+          "run 'cmxsafe gateway init' again, and give the folders above it mode 755");
+    snprintf(script, sizeof script, "test -w '%.4000s/run' && test -x '%.4000s/run'", d->g.dir, d->g.dir);
+    check(d, account_may(d, script), "the account can write to the run folder", "it may not", again);
+    snprintf(script, sizeof script, "/usr/sbin/sshd -T -f '%.4000s/sshd_config'", d->g.dir);
+    check(d, account_may(d, script), "sshd accepts its configuration as the account", "sshd -T complains",
+          "run 'cmxsafe gateway init' again; do not edit sshd_config");
+    if (gw_helper_path(&d->g, helper, &e))
+        return; /* check_helper said so */
+    snprintf(script, sizeof script, "'%.4000s' '%.4000s' SHA256:doctor", helper, d->g.dir);
+    check(d, account_may(d, script), "the look-up helper reads the registry as the account", "it fails", again);
+}
+
+/* Without the identity programs the gateway does not start, so there are no sessions. */
+static void check_identity(struct doctor *d)
+{
+    struct cmx_why e = {0};
+
+    if (geteuid() == 0)
+        say_reason(d, gw_idsock_probe(&e) ? BAD : FINE,
+                   "identity programs can be attached, without which no session starts", &e);
+}
+
+struct network_check {
+    bool inside; /* in the fleet's namespace; else on the host */
+    const char *what;
+    const char *script; /* $F: the fleet's prefix */
+    const char *why;
+};
+
+/* The checks on the host and in the fleet's namespace. 'net up' repairs each of them. */
+static const struct network_check network_checks[] = {
+    {false, "the host's rules are loaded", "nft list chain inet cmxsafe_host postrouting | grep -q by_user",
+     "the table cmxsafe_host is missing or was changed"},
+    {false, "the link into the namespace is up", "ip -o link show dev cmxsafe0 up | grep -q .",
+     "cmxsafe0 is missing or down"},
+    {false, "the link has its address", "ip -6 -o address show dev cmxsafe0 scope global | grep -q .",
+     "cmxsafe0 has no IPv6 address; is net.ipv6.conf.cmxsafe0.disable_ipv6 set?"},
+    {false, "the host has the fleet's route", "ip -6 route show \"$F\" dev cmxsafe0 | grep -q via", "it is missing"},
+    {false, "local users cannot use the fleet's addresses", "ip -6 rule show pref 1129 | grep -q prohibit",
+     "the routing rule is missing"},
+    {true, "the fleet's rules are loaded",
+     "for c in output prerouting judge; do nft list chain inet cmxsafe $c | grep -q 'grants\\|judge' || exit 1; done",
+     "the table cmxsafe is missing or was changed in the namespace"},
+    {true, "the fleet has its routes",
+     "ip -6 route show table 1129142 | grep -qF \"local $F\" && ip -6 route show \"$F\" | grep -q nowhere",
+     "one is missing"},
+    {true, "the fleet has its routing rule", "ip -6 rule show | grep -q 'fwmark 0x434d58'", "it is missing"},
+    {true, "the link is up in the namespace", "ip -o link show dev cmxsafe1 up | grep -q .",
+     "cmxsafe1 is missing or down"},
+    {true, "any address can be listened on", "test \"$(cat /proc/sys/net/ipv6/ip_nonlocal_bind)\" = 1",
+     "net.ipv6.ip_nonlocal_bind is off"},
+    {true, "ports below 1024 are free", "test \"$(cat /proc/sys/net/ipv4/ip_unprivileged_port_start)\" -le 1",
+     "net.ipv4.ip_unprivileged_port_start is set"},
+    {true, "IPv6 is on in the namespace",
+     "! cat /proc/sys/net/ipv6/conf/all/disable_ipv6 /proc/sys/net/ipv6/conf/lo/disable_ipv6 | grep -q 1",
+     "disable_ipv6 is set"},
+};
+
+static void check_network(struct doctor *d)
+{
+    char script[512];
+    const char *argv[] = {"sh", "-c", script, NULL};
+
+    if (access("/run/netns/" GW_NETNS, F_OK) != 0) {
+        say(d, d->running || has_units(d) ? BAD : HINT, "the fleet's namespace exists", "it is missing",
+            "run 'cmxsafe gateway net up', then restart the gateway");
+        return;
+    }
+    for (size_t i = 0; i < GW_COUNT(network_checks); i++) {
+        const struct network_check *n = &network_checks[i];
+        snprintf(script, sizeof script, "F='%s'; %s", d->g.fleet_text, n->script);
+        check(d, n->inside ? inside_says(d, script) : gw_program_run(true, argv), n->what, n->why,
+              "run 'cmxsafe gateway net up'");
+    }
+}
+
+/* --user mode: what holds inside the namespace, seen from inside. */
+static void check_user_network(struct doctor *d)
+{
+    char script[GW_PATH_MAX + 64];
+
+    if (!d->running)
+        return;
+    snprintf(script, sizeof script, "/usr/sbin/sshd -T -f %.3800s/sshd_config >/dev/null", gw_inside_dir(&d->g));
+    check(d, inside_says_to(d, GW_USER_UID, script), "sshd accepts its configuration", "sshd -T complains",
+          "run 'cmxsafe gateway init' again; do not edit sshd_config");
+    if (d->g.simple)
+        return;
+    snprintf(script, sizeof script, "ip -6 route show table local | grep -qF '%s'", d->g.fleet_text);
+    check(d, inside_says(d, script), "the fleet has its route", "it is missing", "restart the gateway");
+    check(d, inside_says(d, "nft list table inet cmxsafe | grep -q by_user"), "the packet filter is loaded",
+          "it is missing", "restart the gateway, and find out who changed the rules");
+}
+
+static const char about[] =
+    "Checks everything that usually goes wrong and says what repairs it. Also repairs a registry whose last write was\n"
+    "interrupted. Exits 0 when nothing is bad.";
+
+int gw_cmd_doctor(int argc, char **argv)
+{
+    struct doctor d = {0};
+    const struct cli_option options[] = {GW_DIR_OPTION(d.common), GW_JSON_OPTION(d.common)};
+    struct cli_line line = CLI_LINE("cmxsafe gateway doctor", "", about, 0, 0, options);
+    int status;
+
+    if (cli_parse(&line, argc, argv, &status))
+        return status;
+    if (gw_command_open(&d.g, &d.common, true)) /* opening for writing heals */
+        return CLI_FAILED;
+    gw_json_begin(&d.json, stdout);
+    cmx_json_array(&d.json.j, NULL);
+    check_registry(&d);
+    check_copy(&d);
+    check_programs(&d);
+    check_keys(&d);
+    check_krl(&d);
+    check_helper(&d);
+    check_namespaces(&d);
+    check(&d, d.g.simple || access("/proc/net/if_inet6", F_OK) == 0, "IPv6 is on", "the kernel has it off",
+          "boot without ipv6.disable=1");
+    check_time(&d);
+    check_limits(&d);
+    check_security_modules(&d);
+    check_account(&d);
+    check_running(&d);
+    check_port(&d);
+    if (d.g.user)
+        check_user_network(&d);
+    else if (!d.g.simple) {
+        check_identity(&d);
+        check_network(&d);
+    }
+    cmx_json_end(&d.json.j);
+    if (d.common.json)
+        (void)gw_json_end(&d.json); /* main reports a failing stdout */
+    gw_folder_close(&d.g);
+    return d.bad ? CLI_FAILED : CLI_OK;
+}

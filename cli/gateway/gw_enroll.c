@@ -1,0 +1,200 @@
+#include <string.h>
+
+#include "cli/common/key_file.h"
+#include "cli/gateway/gw_enroll.h"
+#include "cli/gateway/gw_hwkey.h"
+#include "gateway/render/gw_snippet.h"
+
+static const char about[] =
+    "Registers a device by its public key and prints its configuration. Its virtual address is derived from "
+    "the key, unless --address or --mac names one.\n\nFor a device that is already enrolled, each "
+    "option replaces one value, and values without an option stay; an empty value, such as --group '', clears one. At "
+    "a --simple gateway each port belongs to one device.";
+
+/* Sets d->address: given, from a MAC, or derived from the key; "" in a small deployment. */
+static cmx_err set_address(const struct gw *g, struct gw_device *d, const struct gw_key *k, const char *address,
+                           const char *mac, struct cmx_why *e)
+{
+    if (g->simple)
+        return address || mac ? cmx_why_fail(e, CMX_EINVAL, "a small deployment has no addresses") : CMX_OK;
+    if (mac)
+        return gw_address_from_mac(&g->fleet, mac, d->address, e);
+    if (address)
+        return gw_address_given(&g->fleet, address, d->address, e);
+    return d->address[0] ? CMX_OK : gw_address_derive(&g->fleet, k, d->address, e);
+}
+
+cmx_err gw_enroll_fields(struct gw *g, const struct gw_enroll_fields *f, const struct gw_key *k, struct gw_device *d,
+                         gw_outcome *out, struct cmx_why *e)
+{
+    unsigned given = (f->ports ? GW_FIELD_PORTS : 0) | (f->open ? GW_FIELD_OPEN : 0) | (f->group ? GW_FIELD_GROUP : 0) |
+                     (f->address || f->mac ? GW_FIELD_ADDRESS : 0) | (f->former_key ? GW_FIELD_FORMER_KEY : 0);
+    cmx_err err;
+
+    memset(d, 0, sizeof *d);
+    err = gw_device_name_check(f->name, e);
+    if (!err && f->group && f->group[0])
+        err = gw_device_check_name(f->group, e);
+    if (err)
+        return err;
+    snprintf(d->name, sizeof d->name, "%s", f->name);
+    snprintf(d->team, sizeof d->team, "%s", f->group ? f->group : "");
+    err = gw_device_parse_ports(d, f->ports ? f->ports : "", e);
+    if (!err)
+        err = gw_device_parse_directs(d, f->open ? f->open : "", e);
+    if (!err)
+        err = gw_device_merge(&g->registry, d, given, e);
+    if (!err)
+        err = set_address(g, d, k, f->address, f->mac, e);
+    if (!err)
+        err = gw_device_enroll(&g->registry, d, k, given, out, e);
+    return err ? err : gw_device_get(&g->registry, f->name, d, e);
+}
+
+struct enroll_job {
+    struct gw_change x;
+    const char *key, *hwkey, *attest_key, *form;
+    uint64_t attest_port;
+    struct gw_enroll_fields fields;
+};
+
+static void print_result(const struct enroll_job *job, const struct gw_device *d)
+{
+    const struct gw *g = &job->x.g;
+    char host[GW_HOST_MAX];
+    struct gw_json json;
+
+    if (job->x.common.json) {
+        gw_json_begin(&json, stdout);
+        cmx_json_object(&json.j, NULL);
+        cmx_json_str(&json.j, "outcome", gw_outcome_text(job->x.outcome));
+        if (job->x.common.dry_run)
+            cmx_json_bool(&json.j, "dry_run", true);
+        cmx_json_object(&json.j, "device");
+        gw_command_put_device(&json.j, g, d);
+        cmx_json_end(&json.j);
+        cmx_json_end(&json.j);
+        (void)gw_json_end(&json); /* main reports a failing stdout */
+        return;
+    }
+    gw_device_host(g, d, host);
+    printf("# %s: %s%s, reachable as %s%s%s\n", d->name, gw_outcome_text(job->x.outcome),
+           gw_command_dry_run(&job->x.common), host, d->address[0] ? ", address " : "", d->address);
+    if (job->form) {
+        gw_snippet(stdout, g, d, job->form, job->hwkey != NULL);
+        return;
+    }
+    printf("\n");
+    gw_snippet(stdout, g, d, "agent", job->hwkey != NULL);
+    printf("\n");
+    gw_snippet(stdout, g, d, "settings", job->hwkey != NULL);
+    printf("\n");
+    gw_snippet(stdout, g, d, "kconfig", job->hwkey != NULL);
+}
+
+static cmx_err read_attest_key(const char *path, struct cmx_attest_key *k, struct cmx_why *e)
+{
+    struct cmx_why why = {0};
+    cmx_err err = key_file_read_attest(path, k, &why);
+
+    return err ? cmx_why_fail(e, err,
+                              "the attestation key %s can't be used (%s); make it with: cmxsafe identity public --key "
+                              "private_key.bin",
+                              path, why.text)
+               : CMX_OK;
+}
+
+/* The line that verifies the device's signed evidence: given, or derived from the hardware key. */
+static cmx_err store_attest_key(struct enroll_job *job)
+{
+    struct cmx_why *e = &job->x.e;
+    struct cmx_attest_key k;
+    char text[CMX_ATTEST_KEY_LINE_MAX];
+    const char *line = "";
+    struct cmx_buf b;
+    gw_outcome changed = GW_UNCHANGED;
+    cmx_err err;
+
+    if (!job->attest_key && !job->hwkey)
+        return CMX_OK;
+    err = job->attest_key ? read_attest_key(job->attest_key, &k, e) : gw_hwkey_attest(&k, job->hwkey, e);
+    cmx_buf_init(&b, text, sizeof text);
+    if (!err && (cmx_attest_key_print(&k, &b) || cmx_buf_cstr(&b, &line)))
+        err = cmx_why_fail(e, CMX_EINTERNAL, "the attestation key can't be printed");
+    if (!err)
+        err = gw_evidence_key_set(&job->x.g.registry, job->fields.name, line, &changed, e);
+    if (!err && job->x.outcome == GW_UNCHANGED)
+        job->x.outcome = changed;
+    return err;
+}
+
+static cmx_err store_attest_port(struct enroll_job *job)
+{
+    struct gw_change *x = &job->x;
+    gw_outcome changed = GW_UNCHANGED;
+    cmx_err err = CMX_OK;
+
+    if (job->attest_port)
+        err = gw_evidence_port_set(&x->g.registry, job->fields.name, (uint16_t)job->attest_port, &changed, &x->e);
+    if (!err && x->outcome == GW_UNCHANGED)
+        x->outcome = changed;
+    return err;
+}
+
+static int run(struct enroll_job *job)
+{
+    struct gw_change *x = &job->x;
+    struct gw_device d;
+    struct gw_key k;
+    cmx_err err;
+    int status = gw_change_begin(x);
+
+    if (status)
+        return status;
+    err = job->hwkey ? gw_hwkey_login(&k, job->hwkey, &x->e) : gw_key_read(&k, job->key, &x->e);
+    if (!err)
+        err = gw_enroll_fields(&x->g, &job->fields, &k, &d, &x->outcome, &x->e);
+    if (!err)
+        err = store_attest_key(job);
+    if (!err)
+        err = store_attest_port(job);
+    status = gw_change_finish(x, err);
+    if (!status)
+        print_result(job, &d);
+    return status;
+}
+
+int gw_cmd_enroll(int argc, char **argv)
+{
+    struct enroll_job job = {.x.what = "enrolment failed"};
+    const struct cli_option options[] = {
+        GW_DIR_OPTION(job.x.common),
+        CLI_TEXT("key", "FILE", "the device's public key, as ssh-keygen writes it; -: from standard input", &job.key),
+        CLI_TEXT("hwkey", "FILE", "the device's hardware key (private_key.bin): its SSH key is derived from it",
+                 &job.hwkey),
+        CLI_TEXT("attest-key", "FILE",
+                 "the line that verifies its evidence ('cmxsafe identity public'); --hwkey includes it",
+                 &job.attest_key),
+        CLI_NUMBER("attest-port", "PORT", 1, 65535, "which of its ports gives evidence (default 8888)",
+                   &job.attest_port),
+        CLI_TEXT("ports", "LIST", "its services, such as 81,8989,8888", &job.fields.ports),
+        CLI_TEXT("open", "LIST", "services behind the gateway that it may reach: HOST:PORT,...", &job.fields.open),
+        CLI_TEXT("address", "ADDRESS", "a given address within the fleet", &job.fields.address),
+        CLI_TEXT("mac", "MAC", "published CMX-GW form: the address ends in the device's MAC", &job.fields.mac),
+        CLI_TEXT("group", "NAME", "for rollouts (attest and update --group)", &job.fields.group),
+        CLI_TEXT("form", "FORM", "print one form only: agent, settings or kconfig", &job.form),
+        GW_JSON_OPTION(job.x.common),
+        GW_DRY_RUN_OPTION(job.x.common),
+    };
+    struct cli_line line = CLI_LINE("cmxsafe gateway enroll", "NAME", about, 1, 1, options);
+    int status;
+
+    if (cli_parse(&line, argc, argv, &status))
+        return status;
+    if (!job.key == !job.hwkey)
+        return cli_usage("cmxsafe gateway enroll", "give --key or --hwkey");
+    if (job.form && !gw_snippet_form(job.form))
+        return cli_usage("cmxsafe gateway enroll", "no form '%s'", job.form);
+    job.fields.name = line.operand[0];
+    return run(&job);
+}

@@ -1,0 +1,17 @@
+/* gw_enroll.h - enrols a device: shared by enroll and import. */
+#ifndef CLI_GW_ENROLL_H
+#define CLI_GW_ENROLL_H
+
+#include "cli/gateway/gw_command.h"
+
+/* A device as the operator described it. NULL: not given; the stored value stays, "" clears it. */
+struct gw_enroll_fields {
+    const char *name, *ports, *open, *address, *mac, *group;
+    bool former_key; /* accepts an earlier key of the device, and keeps the present one */
+};
+
+/* Enrols the device in the open transaction, and reads it back into d. */
+CMX_MUST_USE cmx_err gw_enroll_fields(struct gw *g, const struct gw_enroll_fields *f, const struct gw_key *k,
+                                      struct gw_device *d, gw_outcome *out, struct cmx_why *e);
+
+#endif

@@ -1,0 +1,31 @@
+/* gw_evidence_check.h - asks one device for signed evidence and verifies it, in a child process without privileges and
+ * without a secret: everything that the device sends is parsed there. */
+#ifndef CLI_GW_EVIDENCE_CHECK_H
+#define CLI_GW_EVIDENCE_CHECK_H
+
+#include <sys/types.h>
+
+#include "gateway/folder/gw_folder.h"
+#include "gateway/registry/evidence_policy.h"
+
+#define GW_CHECK_MAX_S 60 /* a child that takes longer is ended by its alarm */
+
+typedef enum { GW_CHECK_UNKNOWN = 0, GW_CHECK_TRUSTED = 1, GW_CHECK_UNTRUSTED = 2 } gw_check_verdict;
+
+/* What the child writes into the pipe. GW_CHECK_UNKNOWN: the device gave no answer; nothing is proved either way. */
+struct gw_check_result {
+    uint32_t verdict; /* gw_check_verdict */
+    char reason[GW_REASON_MAX];
+    char firmware[96];
+    char claims[GW_CLAIMS_MAX]; /* see struct gw_attestation */
+    char manifest[65];          /* digest of the one that was compared last; of the matching one if it is trusted */
+};
+
+/* key: the device's attestation line. Returns the child and the pipe's reading end, or -1. g is not used by the child
+ * afterwards. */
+pid_t gw_check_start(const struct gw *g, const struct gw_standing *s, const struct gw_policy *p, const char *key,
+                     int *pipe_fd);
+/* Reads what the child wrote; the texts are made printable. Anything but one whole result is GW_CHECK_UNKNOWN. */
+void gw_check_read(int pipe_fd, struct gw_check_result *out);
+
+#endif

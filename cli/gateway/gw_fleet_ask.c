@@ -1,0 +1,169 @@
+#include "cli/gateway/gw_fleet_ask.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "cmxsafe/port/port.h"
+#include "gateway/render/gw_nft.h"
+
+#define SILENCE_MS 3000
+#define TOTAL_MS 30000
+#define ANSWER_MAX (64u << 20)
+
+struct asking {
+    int fd; /* -1: done */
+    bool sent;
+    uint64_t deadline_ms;
+    FILE *f;
+    char *text;
+    size_t len;
+};
+
+static int connect_node(const struct gw_node *own, const struct gw_node *node)
+{
+    struct sockaddr_in6 from = {.sin6_family = AF_INET6};
+    struct sockaddr_in6 to = {.sin6_family = AF_INET6,
+                              .sin6_port = htons((uint16_t)strtoul(GW_NFT_NODE_PORT, NULL, 10))};
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return -1;
+    if (inet_pton(AF_INET6, own->link, &from.sin6_addr) == 1 && inet_pton(AF_INET6, node->link, &to.sin6_addr) == 1 &&
+        bind(fd, (const struct sockaddr *)&from, sizeof from) == 0 &&
+        (connect(fd, (const struct sockaddr *)&to, sizeof to) == 0 || errno == EINPROGRESS))
+        return fd;
+    close(fd);
+    return -1;
+}
+
+/* Sockets made in the fleet's namespace stay there. */
+static void connect_all(struct asking *list, const struct gw_nodes *nodes)
+{
+    int here = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    int inside = open("/run/netns/" GW_NETNS, O_RDONLY | O_CLOEXEC);
+    bool in = here >= 0 && inside >= 0 && setns(inside, CLONE_NEWNET) == 0;
+
+    for (size_t i = 0; i < nodes->n; i++) {
+        list[i] = (struct asking){.fd = -1, .deadline_ms = cmx_port_now_ms() + SILENCE_MS};
+        if (in && &nodes->list[i] != nodes->own)
+            list[i].fd = connect_node(nodes->own, &nodes->list[i]);
+        if (list[i].fd >= 0)
+            list[i].f = open_memstream(&list[i].text, &list[i].len);
+    }
+    if (in && setns(here, CLONE_NEWNET) != 0)
+        _exit(EXIT_FAILURE); /* in the wrong namespace nothing may go on */
+    if (here >= 0)
+        close(here);
+    if (inside >= 0)
+        close(inside);
+}
+
+static void finish(struct asking *a)
+{
+    close(a->fd);
+    a->fd = -1;
+}
+
+static void move_on(struct asking *a, const char *question)
+{
+    char piece[16384];
+    ssize_t n;
+
+    if (!a->sent) {
+        a->sent = send(a->fd, question, strlen(question), MSG_NOSIGNAL) == (ssize_t)strlen(question);
+        if (!a->sent)
+            finish(a);
+        return;
+    }
+    n = recv(a->fd, piece, sizeof piece, 0);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0 || !a->f || ftell(a->f) > (long)ANSWER_MAX || fwrite(piece, 1, (size_t)n, a->f) != (size_t)n)
+        finish(a);
+    a->deadline_ms = cmx_port_now_ms() + SILENCE_MS;
+}
+
+/* False: all are done. */
+static bool wait_some(struct asking *list, size_t n, const char *question)
+{
+    struct pollfd p[GW_NODES_MAX];
+    size_t of[GW_NODES_MAX];
+    nfds_t waiting = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        if (list[i].fd >= 0 && cmx_port_now_ms() >= list[i].deadline_ms)
+            finish(&list[i]);
+        if (list[i].fd < 0)
+            continue;
+        p[waiting] = (struct pollfd){.fd = list[i].fd, .events = list[i].sent ? POLLIN : POLLOUT};
+        of[waiting++] = i;
+    }
+    if (waiting == 0)
+        return false;
+    if (poll(p, waiting, 100) > 0)
+        for (nfds_t i = 0; i < waiting; i++)
+            if (p[i].revents)
+                move_on(&list[of[i]], question);
+    return true;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t len = text ? strlen(text) : 0;
+
+    return len >= strlen(end) && strcmp(text + len - strlen(end), end) == 0;
+}
+
+void gw_fleet_ask(struct gw *g, const char *question, const char *end, struct gw_fleet_answers *out)
+{
+    struct asking list[GW_NODES_MAX];
+    struct cmx_why e = {0};
+    uint64_t deadline = cmx_port_now_ms() + TOTAL_MS;
+
+    memset(out, 0, sizeof *out);
+    if (g->user || g->simple || gw_nodes_read(&g->registry, &g->fleet, &out->nodes, &e) || !out->nodes.own)
+        return;
+    connect_all(list, &out->nodes);
+    while (wait_some(list, out->nodes.n, question) && cmx_port_now_ms() < deadline)
+        ;
+    for (size_t i = 0; i < out->nodes.n; i++) {
+        struct gw_fleet_answer *a = &out->list[out->n];
+
+        if (list[i].fd >= 0)
+            finish(&list[i]);
+        if (list[i].f)
+            fclose(list[i].f); /* what is missing then shows at the end */
+        if (&out->nodes.list[i] == out->nodes.own)
+            continue;
+        a->node = &out->nodes.list[i];
+        a->text = ends_with(list[i].text, end) ? list[i].text : NULL;
+        if (!a->text)
+            free(list[i].text); /* open_memstream's own */
+        out->n++;
+    }
+}
+
+void gw_fleet_warn(const struct gw_fleet_answers *a, const char *what)
+{
+    for (size_t i = 0; i < a->n; i++)
+        if (!a->list[i].text)
+            fprintf(stderr,
+                    "cmxsafe: the gateway %s does not answer, so that %s are missing; see 'cmxsafe gateway "
+                    "nodes'\n",
+                    a->list[i].node->name, what);
+}
+
+void gw_fleet_free(struct gw_fleet_answers *a)
+{
+    for (size_t i = 0; i < a->n; i++)
+        free(a->list[i].text); /* open_memstream's own */
+    a->n = 0;
+}

@@ -1,0 +1,237 @@
+/* `cmxsafe gateway follow`: keeps the copy of a shared registry up to date: takes what other gateways changed, has it
+ * take effect here, and writes down when PostgreSQL confirmed the copy. The gateway starts it. */
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/gateway/gw_command.h"
+#include "cmxsafe/core/text.h"
+#include "cmxsafe/port/port.h"
+#include "gateway/folder/gw_copy.h"
+#include "gateway/registry/grant.h"
+#include "gateway/server/gw_apply.h"
+#include "gateway/server/gw_control.h"
+#include "gateway/server/gw_note.h"
+#include "gateway/shared/shared.h"
+
+#define CONFIRM_MS 5000           /* without a change, PostgreSQL is asked that often */
+#define CHECK_MS (10 * 60 * 1000) /* digests of the tables of rights are compared that often */
+#define RETRY_MIN_MS 500
+#define RETRY_MAX_MS 8000
+
+struct follower {
+    struct gw g;
+    struct gw_shared *s; /* NULL: not connected */
+    char url[GW_REGISTRY_URL_MAX];
+    enum gw_shared_check check; /* what the next look compares */
+    uint64_t checked_ms;
+    uint64_t retry_ms; /* the wait after a failure; 0: none */
+    int wait_ms;       /* until the next look */
+    bool unapplied;    /* the copy has changes that did not take effect yet */
+    bool claims;       /* the same for claims */
+};
+
+static void disconnect(struct follower *f)
+{
+    gw_shared_close(f->s);
+    f->s = NULL;
+}
+
+static cmx_err connect_registry(struct follower *f, const char *url, struct cmx_why *e)
+{
+    cmx_err err;
+
+    if (f->s && strcmp(f->url, url) == 0)
+        return CMX_OK;
+    disconnect(f);
+    snprintf(f->url, sizeof f->url, "%s", url);
+    err = gw_shared_open(&f->s, url, e);
+    f->check = GW_SHARED_ALL;
+    return err;
+}
+
+/* What other processes of this gateway took into the copy, and did not apply. */
+static cmx_err take_unapplied(struct follower *f, struct cmx_why *e)
+{
+    struct gw_registry *r = &f->g.registry;
+    char value[8];
+    bool rights = gw_meta_get(r, "unapplied", value, sizeof value) != CMX_ENOENT;
+    bool claims = gw_meta_get(r, "unapplied_claims", value, sizeof value) != CMX_ENOENT;
+    cmx_err err;
+
+    if (!rights && !claims)
+        return CMX_OK;
+    f->unapplied |= rights;
+    f->claims |= claims;
+    err = gw_registry_begin_own(r, e);
+    if (!err)
+        err = gw_sql_run(r, e, "DELETE FROM meta WHERE key IN ('unapplied', 'unapplied_claims')", "");
+    if (!err)
+        err = gw_sql_run(r, e, "COMMIT", "");
+    if (err)
+        gw_registry_rollback(r);
+    return err;
+}
+
+/* Takes the changes. The other commands of this gateway wait meanwhile. */
+static cmx_err take_changes(struct follower *f, struct cmx_why *e)
+{
+    struct gw_copy_changes followed = {0};
+    bool behind = false;
+    cmx_err err = gw_shared_behind(f->s, &f->g.registry, &behind, e);
+
+    if (cmx_port_now_ms() - f->checked_ms >= CHECK_MS && f->check == GW_SHARED_CHANGES)
+        f->check = GW_SHARED_RIGHTS;
+    if (err || (!behind && f->check == GW_SHARED_CHANGES))
+        return err;
+    err = gw_folder_lock(&f->g, e);
+    if (!err)
+        err = gw_shared_follow(f->s, &f->g.registry, f->check, &followed, e);
+    if (!err && f->check != GW_SHARED_CHANGES) {
+        f->checked_ms = cmx_port_now_ms();
+        err = gw_shared_prune(f->s, &f->g.registry, e);
+    }
+    /* After a row that did not fit, all tables are compared. */
+    f->check = !err ? GW_SHARED_CHANGES : GW_SHARED_ALL;
+    f->unapplied |= followed.rights;
+    f->claims |= followed.claims;
+    return err;
+}
+
+/* Removes grants that ended, here and for all gateways. */
+static cmx_err remove_ended(struct follower *f, struct cmx_why *e)
+{
+    struct gw_registry *r = &f->g.registry;
+    int64_t left = 1;
+    size_t n = 0;
+    cmx_err err = gw_grant_next_end(r, true, &left, e);
+
+    if (err || left > 0)
+        return err == CMX_ENOENT ? CMX_OK : err;
+    err = f->g.locked ? CMX_OK : gw_folder_lock(&f->g, e);
+    if (!err)
+        err = gw_registry_begin(r, e);
+    if (!err)
+        err = gw_grant_expire(r, &n, e);
+    if (!err)
+        err = gw_registry_commit(r, e);
+    if (err)
+        gw_registry_rollback(r);
+    f->unapplied |= n > 0;
+    return err;
+}
+
+/* Has the copy take effect, as a command's change would. */
+static cmx_err apply_copy(struct follower *f, struct cmx_why *e)
+{
+    struct cmx_why now = {0};
+    cmx_err err;
+
+    gw_folder_close(&f->g);
+    err = gw_folder_open(&f->g, true, e); /* anew: it is no longer stale */
+    if (!err)
+        err = gw_folder_lock(&f->g, e);
+    if (!err)
+        err = gw_apply(&f->g, e);
+    if (gw_control(&f->g, "reload", NULL, &now) == CMX_EPERM && !err) {
+        err = CMX_EPERM;
+        *e = now;
+    }
+    f->unapplied = err != CMX_OK;
+    return err;
+}
+
+static void choose_wait(struct follower *f)
+{
+    struct gw_copy_state state;
+
+    gw_copy_look(&f->g, &state);
+    f->wait_ms = CONFIRM_MS;
+    if (state.stale_after * 1000 / 4 < CONFIRM_MS)
+        f->wait_ms = (int)(state.stale_after * 1000 / 4);
+}
+
+static cmx_err follow(struct follower *f, const char *url, struct cmx_why *e)
+{
+    cmx_err err = connect_registry(f, url, e);
+
+    if (!err)
+        err = take_changes(f, e);
+    if (!err)
+        err = take_unapplied(f, e);
+    if (!err)
+        err = remove_ended(f, e);
+    if (!err)
+        err = gw_copy_confirm(&f->g, e);
+    if (!err && (f->unapplied || f->g.registry.stale))
+        err = apply_copy(f, e);
+    else if (!err && (f->claims || f->retry_ms))
+        err = gw_apply_claims(&f->g, e);
+    f->claims &= err != CMX_OK;
+    return err;
+}
+
+/* False: the gateway's registry is its own again. */
+static bool follow_tick(struct follower *f)
+{
+    struct cmx_why e = {0};
+    struct cmx_why ignored = {0};
+    char url[GW_REGISTRY_URL_MAX];
+    bool mine;
+    cmx_err err = gw_folder_open(&f->g, true, &e);
+
+    mine = !err && !gw_copy_url(&f->g, url)[0];
+    if (!err && !mine) {
+        choose_wait(f);
+        err = follow(f, url, &e);
+        if (err)
+            (void)!gw_copy_note(&f->g, e.text, &ignored); /* the last state stays, and becomes stale */
+        if (err && !f->retry_ms)
+            (void)!gw_apply_claims(&f->g, &ignored); /* the next try comes soon */
+    }
+    gw_folder_close(&f->g);
+    if (err && !f->retry_ms)
+        gw_note("the shared registry is not followed: %s", e.text);
+    else if (!err && f->retry_ms)
+        gw_note("the shared registry is followed again");
+    if (err)
+        disconnect(f);
+    f->retry_ms = !err ? 0 : f->retry_ms ? f->retry_ms * 2 : RETRY_MIN_MS;
+    if (f->retry_ms > RETRY_MAX_MS)
+        f->retry_ms = RETRY_MAX_MS;
+    return !mine;
+}
+
+static void wait_change(struct follower *f)
+{
+    struct cmx_why e = {0};
+    cmx_err err;
+
+    if (!f->s) {
+        cmx_port_sleep_ms((uint32_t)f->retry_ms);
+        return;
+    }
+    err = gw_shared_wait(f->s, f->wait_ms, &e);
+    if (err && err != CMX_ETIMEOUT)
+        disconnect(f);
+}
+
+int gw_cmd_follow(int argc, char **argv)
+{
+    struct gw_common c = {0};
+    const struct cli_option options[] = {GW_DIR_OPTION(c)};
+    struct cli_line line = CLI_LINE("cmxsafe gateway follow", "",
+                                    "Keeps this gateway's copy of the registry in PostgreSQL up to date "
+                                    "(docs/SCALE_OUT.md). The gateway starts it.",
+                                    0, 0, options);
+    struct follower f = {.wait_ms = CONFIRM_MS, .unapplied = true}; /* what an earlier one may have left */
+    pid_t parent = getppid();
+    int status;
+
+    if (cli_parse(&line, argc, argv, &status))
+        return status;
+    gw_folder_find(&f.g, c.dir);
+    while (getppid() == parent && follow_tick(&f))
+        wait_change(&f);
+    disconnect(&f);
+    return CLI_OK;
+}

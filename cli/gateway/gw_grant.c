@@ -1,0 +1,219 @@
+#include <grp.h>
+#include <pwd.h>
+#include <string.h>
+
+#include "cli/gateway/gw_command.h"
+#include "cmxsafe/core/text.h"
+#include "gateway/registry/party.h"
+#include "gateway/registry/term.h"
+
+static const char about[] =
+    "Permits CONSUMER to reach a device's service, or lists all grants. Without a grant no consumer reaches "
+    "a device.\n\nCONSUMER is user:NAME, group:NAME or cgroup:PATH of this machine, or the name of a "
+    "platform, which logs in with a key of its own, or PRINCIPAL@CA for certificates (see 'cmxsafe gateway "
+    "platform'). Without PORT the grant "
+    "is for all ports that the device has now. @GROUP:PORT is a grant for all devices that are in that group, now or "
+    "later. --for or --until ends the grant, and the connections that it permits, by itself. --remove removes a grant.";
+
+/* "cam-17:81", "cam-17", "cam-17.cmx:81", "@cameras:81" or "@cameras" */
+static cmx_err parse_target(const struct gw *g, const char *text, char device[GW_NAME_MAX + 1], uint16_t *port,
+                            struct cmx_why *e)
+{
+    size_t len = strcspn(text, ":");
+    size_t domain = strlen(g->domain);
+    uint64_t number = 0;
+
+    if (len > GW_NAME_MAX || (text[len] && cmx_text_u64(text + len + 1, 1, 65535, &number)))
+        return cmx_why_fail(e, CMX_EINVAL, "'%.80s' is not a device's port; give DEVICE:PORT", text);
+    memcpy(device, text, len);
+    device[len] = '\0';
+    if (len > domain + 1 && device[len - domain - 1] == '.' && strcmp(device + len - domain, g->domain) == 0)
+        device[len - domain - 1] = '\0'; /* the host name of the device */
+    *port = (uint16_t)number;
+    return CMX_OK;
+}
+
+struct list_job {
+    struct gw *g;
+    struct cmx_json *json; /* NULL: as text */
+};
+
+static void grant_json(struct cmx_json *j, const struct gw_grant_record *p, const char *who, const char *identity)
+{
+    cmx_json_object(j, NULL);
+    cmx_json_str(j, "consumer", who);
+    cmx_json_str(j, "identity", identity);
+    cmx_json_str(j, "device", p->target);
+    cmx_json_u64(j, "port", p->port);
+    cmx_json_i64(j, "ends", p->ends);
+    cmx_json_i64(j, "left", p->left);
+    cmx_json_bool(j, "break_glass", p->break_glass);
+    cmx_json_str(j, "why", p->why);
+    cmx_json_end(j);
+}
+
+static cmx_err print_grant(void *arg, const struct gw_grant_record *p)
+{
+    struct list_job *job = arg;
+    char identity[GW_ADDRESS_MAX];
+    char who[sizeof p->consumer.kind + sizeof p->consumer.name + 2];
+    char target[sizeof p->target + 8];
+    char left[32] = "ended";
+
+    snprintf(who, sizeof who, "%s:%s", p->consumer.kind, p->consumer.name);
+    gw_command_identity(job->g, &p->consumer, identity);
+    if (job->json) {
+        grant_json(job->json, p, who, identity);
+        return CMX_OK;
+    }
+    if (p->port)
+        snprintf(target, sizeof target, "%s:%u", p->target, p->port);
+    else
+        snprintf(target, sizeof target, "%s", p->target);
+    if (p->left)
+        gw_term_length_text(p->left, left);
+    printf("%-32s %s", who, target);
+    if (p->ends)
+        printf("%*s  %s%s%s", target[0] && strlen(target) < 24 ? (int)(24 - strlen(target)) : 0, "", left,
+               p->left ? " left" : "", p->break_glass ? ", BREAK-GLASS" : "");
+    printf("%s%s%s%s\n", identity[0] ? "  " : "", identity, p->why[0] ? "  # " : "", p->why);
+    return CMX_OK;
+}
+
+static int list(const struct gw_common *c)
+{
+    struct gw_read x = {.what = "listing grants failed", .common = *c};
+    struct list_job job = {.g = &x.g};
+
+    if (gw_read_begin(&x))
+        return x.status;
+    job.json = gw_read_array(&x);
+    return gw_read_finish(&x, gw_grant_record_each(&x.g.registry, print_grant, &job, &x.e));
+}
+
+/* A grant to an unknown name is accepted, since the account may be created later, but it may also be a typing error. */
+static void note_unknown_name(const struct gw_consumer *c)
+{
+    uint64_t number;
+    bool user = strcmp(c->kind, "user") == 0;
+
+    if ((!user && strcmp(c->kind, "group") != 0) || cmx_text_u64(c->name, 0, 0xfffffffe, &number) == CMX_OK)
+        return;
+    if (user ? getpwnam(c->name) != NULL : getgrnam(c->name) != NULL)
+        return;
+    fprintf(stderr, "cmxsafe: note: this machine has no %s '%s'; once it has, run 'cmxsafe gateway net rules'\n",
+            c->kind, c->name);
+}
+
+struct grant_options {
+    const char *length, *until, *why;
+    bool remove, break_glass;
+};
+
+static cmx_err read_terms(const struct grant_options *o, struct gw_grant_terms *t, struct cmx_why *e)
+{
+    cmx_err err = CMX_OK;
+
+    *t = (struct gw_grant_terms){.why = o->why, .break_glass = o->break_glass};
+    if (o->length)
+        err = gw_term_parse_length(o->length, &t->length_s, e);
+    if (!err && o->until)
+        err = gw_term_parse_time(o->until, &t->until, e);
+    return err;
+}
+
+/* A grant to a group without devices is accepted, since they may come later, but it may also be a typing error. */
+static cmx_err count_device(void *arg, const struct gw_device *d)
+{
+    size_t *n = arg;
+
+    *n += !d->revoked;
+    return CMX_OK;
+}
+
+/* A user can have a grant by name and one by number, and "no longer reaches" must be true of both. */
+static cmx_err remove_grant(struct gw_change *x, const struct gw_consumer *c, const char *device, uint16_t port)
+{
+    struct gw_consumer spelling[GW_SPELLINGS];
+    size_t n = gw_party_spellings(c, spelling);
+    cmx_err err = CMX_OK;
+
+    for (size_t i = 0; !err && i < n; i++) {
+        gw_outcome outcome = GW_UNCHANGED;
+
+        err = gw_grant_remove(&x->g.registry, &spelling[i], device, port, &outcome, &x->e);
+        if (outcome != GW_UNCHANGED)
+            x->outcome = outcome;
+    }
+    return err;
+}
+
+static int change(struct gw_change *x, const char *who, const char *target, const struct grant_options *o)
+{
+    struct cmx_why *e = &x->e;
+    struct gw_consumer consumer = {0};
+    char device[GW_NAME_MAX + 1];
+    uint16_t port = 0;
+    struct gw_grant_terms terms;
+    bool remove = o->remove;
+    size_t devices = 1;
+    cmx_err err;
+    int status = gw_change_begin(x);
+
+    if (status)
+        return status;
+    err = gw_consumer_parse(&consumer, who, e);
+    if (!err)
+        err = parse_target(&x->g, target, device, &port, e);
+    if (!err)
+        err = read_terms(o, &terms, e);
+    if (!err)
+        err = remove ? remove_grant(x, &consumer, device, port)
+                     : gw_grant_set(&x->g.registry, &consumer, device, port, &terms, &x->outcome, e);
+    if (!err && x->g.simple && strcmp(consumer.kind, "platform") != 0)
+        err = cmx_why_fail(e, CMX_ENOTSUP,
+                           "in a small deployment ports are on the loopback, which every local user reaches; grant it "
+                           "to a platform, or set up a gateway with addresses");
+    if (!err && !remove && device[0] == '@') {
+        devices = 0;
+        err = gw_device_each(&x->g.registry, device + 1, count_device, &devices, e);
+    }
+    status = gw_change_report(x, err, "%s:%s %s %s (%s)", consumer.kind, consumer.name,
+                              remove ? "no longer reaches" : "may reach", target, gw_outcome_text(x->outcome));
+    if (!status && !remove)
+        note_unknown_name(&consumer);
+    if (!status && devices == 0)
+        fprintf(stderr, "cmxsafe: note: no device is in the group '%s' yet\n", device + 1);
+    if (!status && o->break_glass && !remove)
+        fprintf(stderr, "cmxsafe: note: this grant also reaches devices that are quarantined\n");
+    return status;
+}
+
+int gw_cmd_grant(int argc, char **argv)
+{
+    struct gw_change x = {.what = "the grant failed"};
+    struct grant_options o = {0};
+    const struct cli_option options[] = {
+        GW_DIR_OPTION(x.common),
+        CLI_TEXT("for", "LENGTH", "end the grant after this time: 30m, 8h, 2d", &o.length),
+        CLI_TEXT("until", "TIME", "end the grant at this time (UTC): '2026-11-28 18:30'", &o.until),
+        CLI_TEXT("why", "REASON", "why the grant is given, for the audit trail", &o.why),
+        CLI_FLAG("break-glass", "also reach the device while it is quarantined; needs --for or --until, and --why",
+                 &o.break_glass),
+        CLI_FLAG("remove", "remove the grant", &o.remove),
+        GW_JSON_OPTION(x.common),
+        GW_DRY_RUN_OPTION(x.common),
+    };
+    struct cli_line line =
+        CLI_LINE("cmxsafe gateway grant", "[CONSUMER DEVICE[:PORT]|@GROUP[:PORT]]", about, 0, 2, options);
+
+    if (cli_parse(&line, argc, argv, &x.status))
+        return x.status;
+    if (line.n_operands == 0)
+        return list(&x.common);
+    if (line.n_operands == 1)
+        return cli_usage("cmxsafe gateway grant", "DEVICE:PORT is missing");
+    if (o.length && o.until)
+        return cli_usage("cmxsafe gateway grant", "give --for or --until, not both");
+    return change(&x, line.operand[0], line.operand[1], &o);
+}

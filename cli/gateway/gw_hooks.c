@@ -1,0 +1,146 @@
+#include "cli/gateway/gw_hooks.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cmxsafe/core/json.h"
+#include "gateway/server/gw_note.h"
+
+void gw_hooks_add(struct gw_hooks *h, const char *what, const char *who, const char *detail, int64_t at)
+{
+    struct gw_hook_event *x = &h->queue[(h->first + h->n) % GW_HOOKS_QUEUE];
+    struct cmx_json j;
+    struct cmx_buf b;
+    const char *text;
+
+    if (h->n == GW_HOOKS_QUEUE) {
+        if (h->dropped++ == 0)
+            gw_note("hooks.d: too many events wait; further ones are dropped");
+        return;
+    }
+    cmx_buf_init(&b, x->text, sizeof x->text - 1);
+    cmx_json_init(&j, &b);
+    cmx_json_object(&j, NULL);
+    cmx_json_str(&j, "event", what);
+    cmx_json_str(&j, "name", who);
+    cmx_json_str(&j, "detail", detail);
+    cmx_json_i64(&j, "at", at);
+    cmx_json_end(&j);
+    if (cmx_buf_put_u8(&b, '\n') == CMX_OK && cmx_buf_cstr(&b, &text) == CMX_OK)
+        h->n++;
+}
+
+cmx_err gw_hooks_read_trail(struct gw_hooks *h, struct gw *g, struct cmx_why *e)
+{
+    sqlite3_stmt *stmt;
+    bool begin = h->event < 0; /* what happened before the worker's start is not news */
+    cmx_err err = begin
+                      ? gw_sql_prepare(&g->registry, &stmt, e, "SELECT coalesce(max(id), 0) FROM event WHERE id < ?",
+                                       "i", GW_EVENT_UNSENT)
+                      : gw_sql_prepare(&g->registry, &stmt, e,
+                                       "SELECT id, at, what, who, detail FROM event WHERE id > ? AND id < ? ORDER BY id"
+                                       " LIMIT 64",
+                                       "ii", h->event, GW_EVENT_UNSENT);
+
+    if (err)
+        return err;
+    while (!(err = gw_sql_step(&g->registry, stmt, e))) {
+        h->event = sqlite3_column_int64(stmt, 0);
+        if (!begin)
+            gw_hooks_add(h, gw_sql_text(stmt, 2), gw_sql_text(stmt, 3), gw_sql_text(stmt, 4),
+                         sqlite3_column_int64(stmt, 1));
+    }
+    sqlite3_finalize(stmt);
+    return err == CMX_ENOENT ? CMX_OK : err;
+}
+
+/* A program that nobody but the gateway's owner may change. */
+static bool is_hook(int dir, const char *name)
+{
+    struct stat st;
+
+    return name[0] != '.' && fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+           st.st_uid == geteuid() && (st.st_mode & 0022) == 0 && (st.st_mode & 0100) != 0;
+}
+
+/* The hook that follows `last` by name; false: there is none. */
+static bool next_hook(const struct gw *g, const char *last, char out[NAME_MAX + 1])
+{
+    char path[GW_PATH_MAX];
+    const struct dirent *entry;
+    bool found = false;
+    DIR *d = opendir(gw_path(g, "hooks.d", path));
+
+    while (d && (entry = readdir(d)) != NULL)
+        if (strcmp(entry->d_name, last) > 0 && (!found || strcmp(entry->d_name, out) < 0) &&
+            is_hook(dirfd(d), entry->d_name)) {
+            snprintf(out, NAME_MAX + 1, "%s", entry->d_name);
+            found = true;
+        }
+    if (d)
+        closedir(d);
+    return found;
+}
+
+_Noreturn static void exec_hook(const char *path, int in)
+{
+    sigset_t none;
+
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    alarm(GW_HOOK_MAX_S);
+    if (dup2(in, STDIN_FILENO) >= 0 && close_range(STDERR_FILENO + 1, ~0U, 0) == 0)
+        execl(path, path, (char *)NULL);
+    _exit(127);
+}
+
+static pid_t start_hook(const struct gw *g, const char *name, const char *text)
+{
+    char folder[GW_PATH_MAX];
+    char path[GW_PATH_MAX + NAME_MAX + 2];
+    int fd[2];
+    pid_t pid;
+
+    snprintf(path, sizeof path, "%s/%s", gw_path(g, "hooks.d", folder), name);
+    if (pipe2(fd, O_CLOEXEC) != 0)
+        return 0;
+    /* Smaller than a pipe's buffer: a hook that does not read keeps nobody waiting. */
+    if (write(fd[1], text, strlen(text)) < 0)
+        gw_note("hooks.d/%s: the event can't be written", name);
+    close(fd[1]);
+    fflush(NULL);
+    pid = fork();
+    if (pid == 0)
+        exec_hook(path, fd[0]);
+    close(fd[0]);
+    return pid > 0 ? pid : 0;
+}
+
+void gw_hooks_run(struct gw_hooks *h, const struct gw *g)
+{
+    for (size_t i = 0; i < GW_HOOKS_AT_ONCE; i++) {
+        char name[NAME_MAX + 1] = "";
+
+        if (h->running[i] && waitpid(h->running[i], NULL, WNOHANG) == h->running[i])
+            h->running[i] = 0;
+        /* An event is done when the last hook got it. */
+        while (!h->running[i] && h->n && !next_hook(g, h->last, name)) {
+            h->first = (h->first + 1) % GW_HOOKS_QUEUE;
+            h->n--;
+            h->last[0] = '\0';
+        }
+        if (h->running[i] || !h->n)
+            continue;
+        snprintf(h->last, sizeof h->last, "%s", name);
+        h->running[i] = start_hook(g, name, h->queue[h->first].text);
+    }
+}

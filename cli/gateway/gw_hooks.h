@@ -1,0 +1,31 @@
+/* gw_hooks.h - runs the programs in the gateway's folder hooks.d for events: each gets one line of JSON on its stdin.
+ * Bounded in number and time, and outside the data path. */
+#ifndef CLI_GW_HOOKS_H
+#define CLI_GW_HOOKS_H
+
+#include "gateway/folder/gw_folder.h"
+
+#define GW_HOOKS_QUEUE 256 /* events that wait; more are dropped, and logged */
+#define GW_HOOKS_AT_ONCE 4 /* programs that run */
+#define GW_HOOK_MAX_S 10   /* SIGALRM ends one that takes longer */
+#define GW_HOOK_TEXT_MAX 700
+
+struct gw_hooks {
+    struct gw_hook_event {
+        char text[GW_HOOK_TEXT_MAX];
+    } queue[GW_HOOKS_QUEUE];
+    size_t first, n;
+    pid_t running[GW_HOOKS_AT_ONCE]; /* 0: none */
+    char last[NAME_MAX + 1];         /* the program that got the first event last; "" none yet */
+    uint64_t dropped;
+    int64_t event; /* id of the last entry of the audit trail that was handled; -1: not known yet */
+};
+
+/* what: "up", "down", or an entry's kind in the audit trail ("quarantine", "expire", ...). */
+void gw_hooks_add(struct gw_hooks *h, const char *what, const char *who, const char *detail, int64_t at);
+/* Adds what is new in the audit trail; g is open. */
+CMX_MUST_USE cmx_err gw_hooks_read_trail(struct gw_hooks *h, struct gw *g, struct cmx_why *e);
+/* Reaps programs that ended and starts others. */
+void gw_hooks_run(struct gw_hooks *h, const struct gw *g);
+
+#endif

@@ -1,0 +1,41 @@
+#include "cli/gateway/gw_hwkey.h"
+#include "cli/common/key_file.h"
+#include "cmxsafe/core/secret.h"
+#include "cmxsafe/identity/identity.h"
+
+static cmx_err read_key(const char *path, uint8_t key[32], struct cmx_why *e)
+{
+    struct cmx_why why = {0};
+    cmx_err err = key_file_read(path, key, &why);
+
+    if (!err)
+        return CMX_OK;
+    return cmx_why_fail(e, err, "the hardware key %s can't be used (%s); give the file that was burnt into the eFuse",
+                        path, why.text);
+}
+
+cmx_err gw_hwkey_login(struct gw_key *k, const char *path, struct cmx_why *e)
+{
+    char text[CMX_IDENTITY_PUBLIC_MAX + 1];
+    const char *line = NULL;
+    struct cmx_buf b;
+    uint8_t key[32];
+    cmx_err err = read_key(path, key, e);
+
+    cmx_buf_init(&b, text, sizeof text);
+    if (!err && (cmx_identity_ssh_public(key_file_hmac, key, &b) || cmx_buf_cstr(&b, &line)))
+        err = cmx_why_fail(e, CMX_EINTERNAL, "the key can't be derived");
+    cmx_secret_wipe(key, sizeof key);
+    return err ? err : gw_key_parse(k, line, e);
+}
+
+cmx_err gw_hwkey_attest(struct cmx_attest_key *out, const char *path, struct cmx_why *e)
+{
+    uint8_t key[32];
+    cmx_err err = read_key(path, key, e);
+
+    if (!err && cmx_attest_key_derive(key_file_hmac, key, out))
+        err = cmx_why_fail(e, CMX_EINTERNAL, "the attestation key can't be derived");
+    cmx_secret_wipe(key, sizeof key);
+    return err;
+}

@@ -1,0 +1,513 @@
+/* `cmxsafe gateway image`: firmware images that the gateway keeps for updates, checked with the fleet's update key. */
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/common/image_file.h"
+#include "cli/gateway/gw_command.h"
+#include "cli/gateway/gw_store.h"
+#include "cmxsafe/core/text.h"
+#include "gateway/registry/meta.h"
+
+#define IMAGE_BYTES_MAX UINT64_C(512000000)
+#define IMAGES_MAX 64
+#define PROGRESS_STEP (UINT64_C(256) << 10)
+#define KEY_HEX_MAX (2 * CMX_P256_PUBLIC_LEN + 1)
+#define KEYS_META "update_keys" /* hex, each followed by a comma */
+#define FD_PATH_MAX 40
+
+/* ---- the update key ---- */
+
+static void read_keys(struct gw *g, struct cmx_ota_keys *keys)
+{
+    char text[CMX_OTA_KEYS_MAX * KEY_HEX_MAX + 1];
+    char *rest = text;
+    char *one;
+
+    keys->n = 0;
+    if (gw_meta_get(&g->registry, KEYS_META, text, sizeof text) != CMX_OK)
+        return;
+    while ((one = strsep(&rest, ",")) != NULL && one[0])
+        if (cmx_ota_keys_add(keys, one) != CMX_OK)
+            return;
+}
+
+static cmx_err write_keys(struct gw *g, const struct cmx_ota_keys *keys, struct cmx_why *e)
+{
+    char text[CMX_OTA_KEYS_MAX * KEY_HEX_MAX + 1] = "";
+
+    for (size_t i = 0; i < keys->n; i++) {
+        cmx_text_hex_encode(text + i * KEY_HEX_MAX, keys->key[i], CMX_P256_PUBLIC_LEN);
+        memcpy(text + (i + 1) * KEY_HEX_MAX - 1, ",", 2);
+    }
+    return gw_meta_set(&g->registry, KEYS_META, text, e);
+}
+
+static void key_id_text(const uint8_t key[CMX_P256_PUBLIC_LEN], char out[2 * CMX_TRAILER_KEY_ID_LEN + 1])
+{
+    uint8_t id[CMX_TRAILER_KEY_ID_LEN] = {0};
+
+    if (cmx_trailer_key_id(key, id) != CMX_OK)
+        memset(id, 0, sizeof id);
+    cmx_text_hex_encode(out, id, sizeof id);
+}
+
+static void keys_json(struct cmx_json *j, const struct cmx_ota_keys *keys)
+{
+    char id[2 * CMX_TRAILER_KEY_ID_LEN + 1];
+
+    cmx_json_array(j, "keys");
+    for (size_t i = 0; i < keys->n; i++) {
+        key_id_text(keys->key[i], id);
+        cmx_json_str(j, NULL, id);
+    }
+    cmx_json_end(j);
+}
+
+static int show_keys(const struct gw_common *c)
+{
+    struct cmx_ota_keys keys;
+    struct gw_json json;
+    struct gw g;
+    char id[2 * CMX_TRAILER_KEY_ID_LEN + 1];
+
+    if (gw_command_open(&g, c, false))
+        return CLI_FAILED;
+    read_keys(&g, &keys);
+    gw_folder_close(&g);
+    if (c->json) {
+        gw_json_begin(&json, stdout);
+        cmx_json_object(&json.j, NULL);
+        keys_json(&json.j, &keys);
+        cmx_json_end(&json.j);
+        (void)gw_json_end(&json); /* main reports a failing stdout */
+        return CLI_OK;
+    }
+    for (size_t i = 0; i < keys.n; i++) {
+        key_id_text(keys.key[i], id);
+        printf("%s\n", id);
+    }
+    if (!keys.n)
+        puts("no update key");
+    return CLI_OK;
+}
+
+static int image_key(int argc, char **argv)
+{
+    struct gw_change x = {.what = "the update key was not changed", .outcome = GW_CHANGED};
+    bool remove = false;
+    const struct cli_option options[] = {GW_CHANGE_OPTIONS(x.common),
+                                         CLI_FLAG("remove", "forget the update key", &remove)};
+    struct cli_line line = CLI_LINE("cmxsafe gateway image key", "[FILE [FILE]]",
+                                    "Sets the public key that the fleet's devices check updates with: PEM, or hex; - "
+                                    "reads standard input. Two files: the present key and its successor. 'image add' "
+                                    "then accepts only images that one of them signed. Without a file, it prints the "
+                                    "ids of the keys.",
+                                    0, CMX_OTA_KEYS_MAX, options);
+    struct cmx_ota_keys keys = {0};
+    cmx_err err;
+
+    if (cli_parse(&line, argc, argv, &x.status))
+        return x.status;
+    if (remove && line.n_operands)
+        return cli_usage(line.command, "--remove takes no FILE");
+    if (!remove && !line.n_operands)
+        return show_keys(&x.common);
+    for (size_t i = 0; i < line.n_operands; i++)
+        if (image_file_add_key(&keys, line.operand[i]) != CMX_OK)
+            return CLI_FAILED;
+    if (gw_change_begin(&x))
+        return x.status;
+    err = write_keys(&x.g, &keys, &x.e);
+    if (!err)
+        err = gw_event(&x.g.registry, "update-key", "", keys.n ? "set" : "removed", &x.e);
+    return gw_change_report(&x, err, keys.n ? "images are checked with %zu update key%s" : "no update key", keys.n,
+                            keys.n == 1 ? "" : "s");
+}
+
+/* ---- what an image is ---- */
+
+struct checked {
+    struct cmx_image image;
+    bool esp;
+    const char
+        *signature; /* "good", "none", "secure-boot", "unchecked" (no update key is set), "unknown-key", "wrong" */
+};
+
+static const char *judge_signature(const struct cmx_image *c, const struct cmx_ota_keys *keys)
+{
+    cmx_err err;
+
+    if (!c->has_trailer)
+        return c->has_secure_boot ? "secure-boot" : "none";
+    if (!keys->n)
+        return "unchecked";
+    err = cmx_trailer_verify(&c->trailer, keys, c->signed_len, c->digest);
+    return !err ? "good" : err == CMX_ENOKEY ? "unknown-key" : "wrong";
+}
+
+static bool is_esp(const char *path)
+{
+    FILE *f = fopen(path, "rbe");
+    int first = f ? fgetc(f) : EOF;
+
+    if (f)
+        fclose(f);
+    return first == 0xe9; /* ESP_IMAGE_HEADER_MAGIC */
+}
+
+static cmx_err check_image(struct checked *k, const char *path, const struct cmx_ota_keys *keys, struct cmx_why *e)
+{
+    struct cmx_image_policy policy = IMAGE_FILE_POLICY;
+    const char *why;
+    cmx_err err;
+
+    k->esp = is_esp(path);
+    policy.format = k->esp ? CMX_IMAGE_ESP : CMX_IMAGE_OPAQUE;
+    err = image_file_read(path, &policy, &k->image, &why);
+    if (err)
+        return cmx_why_fail(e, err, "%s", why);
+    k->signature = judge_signature(&k->image, keys);
+    return CMX_OK;
+}
+
+/* Devices would refuse the image. */
+static cmx_err refuse_image(const struct checked *k, const struct cmx_ota_keys *keys, struct cmx_why *e)
+{
+    if (!k->esp && !k->image.has_trailer)
+        return cmx_why_fail(e, CMX_EFORMAT,
+                            "it is neither an ESP-IDF image nor signed; sign it with 'cmxsafe image sign'");
+    if (strcmp(k->signature, "wrong") == 0)
+        return cmx_why_fail(e, CMX_ESIG, "its signature does not match its content; sign it again");
+    if (strcmp(k->signature, "unknown-key") == 0)
+        return cmx_why_fail(e, CMX_ENOKEY,
+                            "it is signed with a key that is not the update key; sign it with the update key");
+    if (keys->n && strcmp(k->signature, "none") == 0)
+        return cmx_why_fail(e, CMX_ENOKEY, "it is not signed; sign it with 'cmxsafe image sign'");
+    return CMX_OK;
+}
+
+struct kept {
+    const char *digest, *label;
+    int64_t at;
+};
+
+static void image_json(struct cmx_json *j, const struct gw *g, const struct kept *kept, const struct checked *k,
+                       const char *problem)
+{
+    char path[GW_STORE_PATH_MAX];
+
+    gw_store_path(g, kept->digest, path);
+    cmx_json_str(j, "image", kept->digest);
+    cmx_json_str(j, "file", path);
+    cmx_json_str(j, "name", kept->label);
+    cmx_json_i64(j, "at", kept->at);
+    cmx_json_str(j, "problem", problem); /* NULL: it can be used */
+    if (k) {
+        image_file_put(j, &k->image, k->esp);
+        cmx_json_str(j, "signature", k->signature);
+    }
+}
+
+static void image_text(const struct kept *kept, const struct checked *k, const char *problem)
+{
+    char at[32];
+
+    printf("%s  %s", kept->digest, gw_command_time(kept->at, at));
+    if (k && k->esp)
+        printf("  %s, %s %s", cmx_image_chip_name(k->image.info.chip_id), k->image.info.project, k->image.info.version);
+    if (k)
+        printf("%s, %lu bytes, signature: %s", k->esp ? "" : "  opaque", (unsigned long)k->image.signed_len,
+               k->signature);
+    printf("%s%s%s%s\n", kept->label[0] ? "  " : "", kept->label, problem ? "  UNUSABLE: " : "",
+           problem ? problem : "");
+}
+
+/* ---- add ---- */
+
+struct adding {
+    struct gw_change x;
+    const char *path, *label;
+    uint64_t bytes; /* that standard input must have; 0: any number */
+    bool progress;
+};
+
+static void report_progress(uint64_t received)
+{
+    struct gw_json json;
+
+    gw_json_begin(&json, stdout);
+    cmx_json_object(&json.j, NULL);
+    cmx_json_u64(&json.j, "received", received);
+    cmx_json_end(&json.j);
+    (void)gw_json_end(&json); /* main reports a failing stdout */
+    fflush(stdout);
+}
+
+/* Reads standard input into f. */
+static cmx_err receive(const struct adding *a, FILE *f, struct cmx_why *e)
+{
+    static char buf[65536];
+    const uint64_t most = a->bytes ? a->bytes : IMAGE_BYTES_MAX;
+    uint64_t total = 0, reported = 0;
+    ssize_t n;
+
+    while ((n = read(STDIN_FILENO, buf, sizeof buf)) != 0) {
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return cmx_why_fail(e, CMX_EIO, "standard input: %s", strerror(errno));
+        total += (uint64_t)n;
+        if (total > most)
+            return cmx_why_fail(e, CMX_ENOSPC, "it has more than %llu bytes", (unsigned long long)most);
+        if (fwrite(buf, 1, (size_t)n, f) != (size_t)n)
+            return cmx_why_fail(e, CMX_EIO, "writing to the gateway's folder: %s", strerror(errno));
+        if (a->progress && (total - reported >= PROGRESS_STEP || total == a->bytes))
+            report_progress(reported = total);
+    }
+    if (a->bytes && total != a->bytes)
+        return cmx_why_fail(e, CMX_ETRUNC, "%llu of %llu bytes arrived; send it again", (unsigned long long)total,
+                            (unsigned long long)a->bytes);
+    return fflush(f) == 0 ? CMX_OK : cmx_why_fail(e, CMX_EIO, "writing to the gateway's folder: %s", strerror(errno));
+}
+
+/* A file without a name in the gateway's folder, so that nothing is left when this process is ended. */
+static FILE *spool_open(const struct gw_common *c)
+{
+    char path[GW_PATH_MAX];
+    struct gw g;
+    int fd;
+
+    if (gw_command_open(&g, c, true))
+        return NULL;
+    gw_path(&g, ".image-XXXXXX", path);
+    gw_folder_close(&g);
+    fd = mkostemp(path, O_CLOEXEC);
+    if (fd < 0 || unlink(path) != 0) {
+        cli_fail("image add", strerror(errno), NULL);
+        if (fd >= 0)
+            close(fd);
+        return NULL;
+    }
+    return fdopen(fd, "w+b");
+}
+
+struct counting {
+    const char *digest;
+    size_t others;
+};
+static cmx_err count_others(void *arg, const char *digest, const char *label, int64_t at)
+{
+    struct counting *n = arg;
+
+    (void)label;
+    (void)at;
+    n->others += strcmp(digest, n->digest) != 0;
+    return CMX_OK;
+}
+
+static cmx_err keep_image(struct adding *a, const struct checked *k, const char *path, char digest[GW_DIGEST_MAX])
+{
+    struct gw_change *x = &a->x;
+    struct counting n = {.digest = digest};
+    char detail[2 * CMX_IMAGE_TEXT_MAX + GW_DIGEST_MAX + 4];
+    cmx_err err;
+
+    gw_store_collect(&x->g);
+    err = gw_store_file(&x->g, path, digest, &x->e);
+    if (!err)
+        err = gw_store_each_kept(&x->g, count_others, &n, &x->e);
+    if (!err && n.others >= IMAGES_MAX)
+        err = cmx_why_fail(&x->e, CMX_ENOSPC, "the gateway keeps %d images already; remove one", IMAGES_MAX);
+    if (!err)
+        err = gw_store_keep(&x->g, digest, a->label, &x->e);
+    snprintf(detail, sizeof detail, "%s %s %s", k->esp ? k->image.info.project : "opaque",
+             k->esp ? k->image.info.version : "", digest);
+    return err ? err : gw_event(&x->g.registry, "image", "", detail, &x->e);
+}
+
+static int add_checked(struct adding *a, const char *path)
+{
+    struct gw_change *x = &a->x;
+    struct cmx_ota_keys keys;
+    struct checked k;
+    char digest[GW_DIGEST_MAX] = "";
+    struct gw_json json;
+    struct kept kept = {.digest = digest, .label = a->label, .at = (int64_t)time(NULL)};
+    cmx_err err;
+
+    if (gw_change_begin(x))
+        return x->status;
+    read_keys(&x->g, &keys);
+    err = check_image(&k, path, &keys, &x->e);
+    if (!err)
+        err = refuse_image(&k, &keys, &x->e);
+    if (!err && !x->common.dry_run)
+        err = keep_image(a, &k, path, digest);
+    x->status = gw_change_finish(x, err); /* g.dir stays valid */
+    if (x->status)
+        return x->status;
+    if (x->common.json) {
+        gw_json_begin(&json, stdout);
+        cmx_json_object(&json.j, NULL);
+        image_json(&json.j, &x->g, &kept, &k, NULL);
+        cmx_json_end(&json.j);
+        (void)gw_json_end(&json); /* main reports a failing stdout */
+    } else
+        image_text(&kept, &k, NULL);
+    return CLI_OK;
+}
+
+static int add_from_input(struct adding *a)
+{
+    char path[FD_PATH_MAX];
+    struct cmx_why e = {0};
+    FILE *f = spool_open(&a->x.common);
+    int status;
+
+    if (!f)
+        return CLI_FAILED;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fileno(f));
+    status = receive(a, f, &e) ? gw_fail(a->x.what, &e) : add_checked(a, path);
+    fclose(f);
+    return status;
+}
+
+static int image_add(int argc, char **argv)
+{
+    struct adding a = {.x.what = "the image was not stored"};
+    const char *name = NULL;
+    const struct cli_option options[] = {
+        GW_CHANGE_OPTIONS(a.x.common),
+        CLI_TEXT("name", "TEXT", "a name for people; without it, the file's", &name),
+        CLI_NUMBER("bytes", "N", 1, IMAGE_BYTES_MAX, "refuse standard input of another length", &a.bytes),
+        CLI_FLAG("progress", "print {\"received\":BYTES} while standard input is read", &a.progress),
+    };
+    struct cli_line line = CLI_LINE(
+        "cmxsafe gateway image add", "FILE|-",
+        "Checks an image as a device does and stores a copy for updates. If an update key is set ('image key'), the "
+        "image must be signed with it. The output names the copy, which 'campaign start --image' and 'update' take.",
+        1, 1, options);
+    char label[GW_STORE_LABEL_MAX];
+    char copy[GW_PATH_MAX];
+
+    if (cli_parse(&line, argc, argv, &a.x.status))
+        return a.x.status;
+    a.path = line.operand[0];
+    snprintf(copy, sizeof copy, "%s", strcmp(a.path, "-") == 0 ? "" : a.path);
+    snprintf(label, sizeof label, "%.*s", GW_STORE_LABEL_MAX - 1, name ? name : copy[0] ? basename(copy) : "");
+    cmx_text_clean(label);
+    a.label = label;
+    return strcmp(a.path, "-") == 0 ? add_from_input(&a) : add_checked(&a, a.path);
+}
+
+/* ---- list, remove ---- */
+
+struct listing {
+    struct gw *g;
+    struct cmx_ota_keys keys;
+    struct gw_json *json; /* NULL: as text */
+};
+
+static cmx_err list_image(void *arg, const char *digest, const char *label, int64_t at)
+{
+    struct listing *l = arg;
+    struct kept kept = {digest, label, at};
+    struct checked k;
+    struct cmx_why e = {0};
+    char path[GW_STORE_PATH_MAX];
+    cmx_err err;
+
+    gw_store_path(l->g, digest, path);
+    err = check_image(&k, path, &l->keys, &e);
+    if (err || refuse_image(&k, &l->keys, &e))
+        cmx_why_set(&e, "%s", cmx_why_text(&e, err));
+    if (!l->json) {
+        image_text(&kept, err ? NULL : &k, e.text[0] ? e.text : NULL);
+        return CMX_OK;
+    }
+    cmx_json_object(&l->json->j, NULL);
+    image_json(&l->json->j, l->g, &kept, err ? NULL : &k, e.text[0] ? e.text : NULL);
+    cmx_json_end(&l->json->j);
+    return CMX_OK;
+}
+
+static int image_list(int argc, char **argv)
+{
+    struct gw_common c = {0};
+    const struct cli_option options[] = {GW_DIR_OPTION(c), GW_JSON_OPTION(c)};
+    struct cli_line line =
+        CLI_LINE("cmxsafe gateway image list", "",
+                 "Lists the images that the gateway keeps, each checked with the present update key.", 0, 0, options);
+    struct gw_json json;
+    struct cmx_why e = {0};
+    struct gw g;
+    struct listing l = {.g = &g};
+    cmx_err err;
+    int status;
+
+    if (cli_parse(&line, argc, argv, &status))
+        return status;
+    if (gw_command_open(&g, &c, false))
+        return CLI_FAILED;
+    read_keys(&g, &l.keys);
+    if (c.json) {
+        l.json = &json;
+        gw_json_begin(&json, stdout);
+        cmx_json_object(&json.j, NULL);
+        cmx_json_u64(&json.j, "bytes_max", IMAGE_BYTES_MAX);
+        keys_json(&json.j, &l.keys);
+        cmx_json_array(&json.j, "images");
+    }
+    err = gw_store_each_kept(&g, list_image, &l, &e);
+    gw_folder_close(&g);
+    if (err)
+        return gw_fail("the images can't be listed", &e);
+    if (c.json) {
+        cmx_json_end(&json.j);
+        cmx_json_end(&json.j);
+        (void)gw_json_end(&json); /* main reports a failing stdout */
+    }
+    return CLI_OK;
+}
+
+static int image_remove(int argc, char **argv)
+{
+    struct gw_change x = {.what = "the image was not removed", .outcome = GW_CHANGED};
+    const struct cli_option options[] = {GW_CHANGE_OPTIONS(x.common)};
+    struct cli_line line =
+        CLI_LINE("cmxsafe gateway image remove", "DIGEST",
+                 "Removes an image. Campaigns that were started with it keep their copy.", 1, 1, options);
+    uint8_t raw[CMX_SHA256_LEN];
+    cmx_err err = CMX_OK;
+
+    if (cli_parse(&line, argc, argv, &x.status))
+        return x.status;
+    if (strlen(line.operand[0]) != 2 * sizeof raw || cmx_text_hex_decode(raw, sizeof raw, line.operand[0]))
+        return cli_usage(line.command, "DIGEST is the 64 hex digits that 'image list' prints first");
+    if (gw_change_begin(&x))
+        return x.status;
+    if (!x.common.dry_run) {
+        err = gw_store_forget(&x.g, line.operand[0], &x.e);
+        if (!err)
+            err = gw_event(&x.g.registry, "image-remove", "", line.operand[0], &x.e);
+        gw_store_collect(&x.g);
+    }
+    return gw_change_report(&x, err, "%s: removed", line.operand[0]);
+}
+
+int gw_cmd_image(int argc, char **argv)
+{
+    static const struct cli_command commands[] = {
+        {"add", image_add, "check an image and store it"},
+        {"list", image_list, "list the images"},
+        {"remove", image_remove, "remove an image"},
+        {"key", image_key, "set the key that images are checked with"},
+    };
+
+    return cli_dispatch("cmxsafe gateway image", commands, GW_COUNT(commands), argc, argv);
+}

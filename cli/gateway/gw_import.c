@@ -1,0 +1,213 @@
+#include <string.h>
+
+#include "cli/gateway/gw_enroll.h"
+#include "cmxsafe/core/mem.h"
+#include "gateway/registry/csv.h"
+#include "port/linux/file_read.h"
+
+static const char about[] =
+    "Enrols many devices from CSV (RFC 4180, UTF-8), all or none. The first line names the columns: name and "
+    "key are required; ports, open, address, mac and group are optional. key contains the public key or the "
+    "path of its file, relative to the CSV file. Lists go in quotes: "
+    "cam-17,keys/cam-17.pub,\"81,8989\".\n\nFor a device that is already enrolled, a missing column keeps "
+    "its value, and an empty field clears it. 'export' writes this format.";
+
+#define FILE_MAX ((size_t)64 << 20)
+
+enum { COL_NAME, COL_KEY, COL_PORTS, COL_OPEN, COL_ADDRESS, COL_MAC, COL_GROUP, COLUMNS };
+static const char *const column_names[COLUMNS] = {"name", "key", "ports", "open", "address", "mac", "group"};
+
+struct import_job {
+    struct gw *g;
+    const char *path;   /* of the CSV file; "-": stdin */
+    int place[COLUMNS]; /* which field holds the column; -1: none */
+    size_t columns;     /* of the first line */
+    size_t counts[3];   /* by gw_outcome */
+    size_t former_keys; /* devices whose key in the file was replaced since */
+};
+
+static cmx_err read_header(struct import_job *job, struct gw_csv *csv, struct cmx_why *e)
+{
+    char *fields[GW_CSV_FIELDS_MAX];
+    cmx_err err = gw_csv_next(csv, fields, &job->columns, e);
+
+    if (err == CMX_ENOENT)
+        return cmx_why_fail(e, CMX_EFORMAT, "the file is empty; the first line names the columns: name,key,ports");
+    if (err)
+        return err;
+    for (size_t c = 0; c < COLUMNS; c++)
+        job->place[c] = -1;
+    for (size_t i = 0; i < job->columns; i++) {
+        size_t c = 0;
+
+        if (fields[i][0] == '\0')
+            continue;
+        while (c < COLUMNS && strcasecmp(column_names[c], fields[i]) != 0)
+            c++;
+        if (c == COLUMNS)
+            return cmx_why_fail(e, CMX_EFORMAT,
+                                "there is no column '%.40s'; the columns are name,key,ports,open,address,mac,group",
+                                fields[i]);
+        if (job->place[c] >= 0)
+            return cmx_why_fail(e, CMX_EFORMAT, "the column '%s' is there twice", column_names[c]);
+        job->place[c] = (int)i;
+    }
+    if (job->place[COL_NAME] < 0 || job->place[COL_KEY] < 0)
+        return cmx_why_fail(e, CMX_EFORMAT, "a column name or key is missing; the first line is: name,key,ports");
+    return CMX_OK;
+}
+
+/* NULL for a column that the file does not have. */
+static const char *field(const struct import_job *job, char **fields, size_t n, int column)
+{
+    int at = job->place[column];
+
+    return at < 0 ? NULL : (size_t)at < n ? fields[at] : "";
+}
+
+/* A field outside the columns is most often the rest of a list without quotes. Accepting it would lose ports. */
+static cmx_err check_fields(const struct import_job *job, char **fields, size_t n, struct cmx_why *e)
+{
+    const char *group = field(job, fields, n, COL_GROUP);
+
+    for (size_t i = 0; i < n; i++) {
+        bool known = false;
+
+        for (size_t c = 0; c < COLUMNS; c++)
+            known = known || job->place[c] == (int)i;
+        if (!known && fields[i][0])
+            return cmx_why_fail(e, CMX_EFORMAT,
+                                "'%.40s' belongs to no column; put lists in quotes, such as \"81,8989\"", fields[i]);
+    }
+    if (group && group[0] && group[strspn(group, "0123456789")] == '\0')
+        return cmx_why_fail(e, CMX_EFORMAT, "the group '%.40s' is a number; put lists in quotes, such as \"81,8989\"",
+                            group);
+    return CMX_OK;
+}
+
+/* text is a key, or the path of its file relative to the CSV file. */
+static cmx_err read_key(const struct import_job *job, const char *text, struct gw_key *k, struct cmx_why *e)
+{
+    const char *slash = strrchr(job->path, '/');
+    char path[GW_PATH_MAX];
+
+    if (text[0] == '\0')
+        return cmx_why_fail(e, CMX_EFORMAT, "the key is missing");
+    if (strchr(text, ' '))
+        return gw_key_parse(k, text, e);
+    if (text[0] == '/' || !slash)
+        return gw_key_read(k, text, e);
+    if ((size_t)snprintf(path, sizeof path, "%.*s/%s", (int)(slash - job->path), job->path, text) >= sizeof path)
+        return cmx_why_fail(e, CMX_EINVAL, "the path of the key is too long");
+    return gw_key_read(k, path, e);
+}
+
+static const char *or_null(const char *s)
+{
+    return s && s[0] ? s : NULL;
+}
+
+static cmx_err enroll_line(struct import_job *job, char **fields, size_t n, struct cmx_why *e)
+{
+    struct gw_enroll_fields f = {
+        .name = field(job, fields, n, COL_NAME),
+        .ports = field(job, fields, n, COL_PORTS),
+        .open = field(job, fields, n, COL_OPEN),
+        .address = or_null(field(job, fields, n, COL_ADDRESS)), /* a device always has one */
+        .mac = or_null(field(job, fields, n, COL_MAC)),
+        .group = field(job, fields, n, COL_GROUP),
+        .former_key = true,
+    };
+    struct gw_device d;
+    struct gw_key k;
+    gw_outcome outcome;
+    cmx_err err = check_fields(job, fields, n, e);
+
+    if (!err)
+        err = read_key(job, field(job, fields, n, COL_KEY), &k, e);
+    if (!err)
+        err = gw_enroll_fields(job->g, &f, &k, &d, &outcome, e);
+    if (err)
+        return err;
+    job->counts[outcome]++;
+    if (strcmp(d.fingerprint, k.fingerprint) != 0) {
+        job->former_keys++;
+        fprintf(stderr, "cmxsafe: note: %s: the file has a key that was replaced; its present key %s stays\n", d.name,
+                d.fingerprint);
+    }
+    return CMX_OK;
+}
+
+static cmx_err import_all(struct import_job *job, char *text, size_t len, struct cmx_why *e)
+{
+    char *fields[GW_CSV_FIELDS_MAX];
+    struct gw_csv csv;
+    size_t n;
+    cmx_err err = gw_csv_init(&csv, text, len, e);
+
+    if (!err)
+        err = read_header(job, &csv, e);
+    if (err)
+        return err;
+    while (!(err = gw_csv_next(&csv, fields, &n, e))) {
+        err = enroll_line(job, fields, n, e);
+        if (err) {
+            cmx_why_set(e, "line %zu: %s", csv.line, e->text);
+            return err;
+        }
+    }
+    return err == CMX_ENOENT ? CMX_OK : err;
+}
+
+static void print_result(const struct gw_common *c, const struct import_job *job)
+{
+    struct gw_json json;
+
+    if (!c->json) {
+        printf("added %zu, changed %zu, unchanged %zu%s\n", job->counts[GW_ADDED], job->counts[GW_CHANGED],
+               job->counts[GW_UNCHANGED], gw_command_dry_run(c));
+        return;
+    }
+    gw_json_begin(&json, stdout);
+    cmx_json_object(&json.j, NULL);
+    cmx_json_u64(&json.j, "added", job->counts[GW_ADDED]);
+    cmx_json_u64(&json.j, "changed", job->counts[GW_CHANGED]);
+    cmx_json_u64(&json.j, "unchanged", job->counts[GW_UNCHANGED]);
+    cmx_json_u64(&json.j, "former_keys", job->former_keys);
+    if (c->dry_run)
+        cmx_json_bool(&json.j, "dry_run", true);
+    cmx_json_end(&json.j);
+    (void)gw_json_end(&json); /* main reports a failing stdout */
+}
+
+static int run(struct gw_change *x, const char *path, char *text, size_t len)
+{
+    struct import_job job = {.g = &x->g, .path = path};
+    int status = gw_change_begin(x);
+
+    if (status)
+        return status;
+    status = gw_change_finish(x, import_all(&job, text, len, &x->e));
+    if (!status)
+        print_result(&x->common, &job);
+    return status;
+}
+
+int gw_cmd_import(int argc, char **argv)
+{
+    struct gw_change x = {.what = "nothing was imported"};
+    const struct cli_option options[] = {GW_CHANGE_OPTIONS(x.common)};
+    struct cli_line line = CLI_LINE("cmxsafe gateway import", "FILE|-", about, 1, 1, options);
+    struct cmx_why e = {0};
+    char *text = NULL;
+    size_t len = 0;
+    int status;
+
+    if (cli_parse(&line, argc, argv, &status))
+        return status;
+    if (cmx_file_read_any(line.operand[0], FILE_MAX, &text, &len, &e))
+        return gw_fail(line.operand[0], &e);
+    status = run(&x, line.operand[0], text, len);
+    cmx_mem_free_secret(text);
+    return status;
+}

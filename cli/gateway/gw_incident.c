@@ -1,0 +1,220 @@
+#include "cli/gateway/gw_incident.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli/gateway/gw_connected.h"
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/text.h"
+#include "gateway/registry/party.h"
+#include "gateway/registry/term.h"
+
+void gw_incident_add(struct gw_incidents *w, bool conflict, const char *name, const char *detail)
+{
+    struct gw_incident *x;
+
+    if (w->n == GW_INCIDENTS_MAX)
+        return;
+    x = &w->list[w->n++];
+    x->conflict = conflict;
+    snprintf(x->name, sizeof x->name, "%s", name);
+    snprintf(x->detail, sizeof x->detail, "%s", detail);
+}
+
+/* An event, unless the same was written a moment ago. */
+static cmx_err write_once(struct gw *g, const char *what, const char *who, const char *detail, struct cmx_why *e)
+{
+    sqlite3_stmt *stmt;
+    cmx_err err = gw_sql_prepare(&g->registry, &stmt, e,
+                                 "SELECT 1 FROM (SELECT * FROM event ORDER BY id DESC LIMIT 1000) WHERE what = ? AND"
+                                 " who = ? AND detail = ? AND at > ?",
+                                 "ttti", what, who, detail, (int64_t)time(NULL) - GW_INCIDENT_PAUSE_S);
+
+    if (err)
+        return err;
+    err = gw_sql_step(&g->registry, stmt, e);
+    sqlite3_finalize(stmt);
+    return err == CMX_ENOENT ? gw_event(&g->registry, what, who, detail, e) : err;
+}
+
+/* ---- grants that ended ---- */
+
+/* The device that "HOST PORT" means: an address, or a name with or without the fleet's domain. */
+static cmx_err find_target(struct gw *g, const char *text, struct gw_device *d, unsigned *port)
+{
+    char host[GW_NAME_MAX];
+    uint8_t raw[16];
+    sqlite3_stmt *stmt;
+    cmx_err err;
+
+    if (sscanf(text, "%63s %u", host, port) != 2)
+        return CMX_EFORMAT;
+    if (inet_pton(AF_INET6, host, raw) != 1) {
+        host[strcspn(host, ".")] = '\0';
+        return gw_device_get(&g->registry, host, d, NULL);
+    }
+    err = gw_sql_prepare(&g->registry, &stmt, NULL, "SELECT name FROM device WHERE address = ?", "t", host);
+    if (err)
+        return err;
+    err = gw_sql_step(&g->registry, stmt, NULL);
+    if (!err)
+        err = gw_device_get(&g->registry, gw_sql_text(stmt, 0), d, NULL);
+    sqlite3_finalize(stmt);
+    return err;
+}
+
+/* Whether `grant`, as the audit trail names its target, covered this service: "cam-17:81", "@cameras", "@cameras:81".
+ */
+static bool covers(const char *grant, const struct gw_device *d, unsigned port)
+{
+    char text[GW_NAME_MAX + 16];
+
+    snprintf(text, sizeof text, "%s:%u", d->name, port);
+    if (strcmp(grant, text) == 0)
+        return true;
+    if (grant[0] != '@' || !d->team[0])
+        return false;
+    snprintf(text, sizeof text, "%s:%u", d->team, port);
+    return strcmp(grant + 1, d->team) == 0 || strcmp(grant + 1, text) == 0;
+}
+
+/* Whether source (an identity, or a platform's name) is the consumer "KIND:NAME". */
+static bool is_consumer(struct gw *g, const char *who, const char *source)
+{
+    char address[GW_ADDRESS_MAX];
+    struct gw_consumer c;
+
+    if (gw_consumer_parse(&c, who, NULL))
+        return false;
+    if (strcmp(c.kind, "platform") == 0 && strcmp(c.name, source) == 0)
+        return true;
+    return !g->simple && gw_party_identity(&g->registry, &g->fleet, &c, address, NULL) == CMX_OK &&
+           strcmp(address, source) == 0;
+}
+
+static cmx_err write_refusal(struct gw *g, const struct gw_incident *x, struct cmx_why *e)
+{
+    char who[GW_CONSUMER_MAX + 16] = "";
+    char grant[GW_NAME_MAX + 16] = "";
+    struct gw_device d;
+    unsigned port = 0;
+    sqlite3_stmt *stmt;
+    cmx_err err;
+
+    if (find_target(g, x->detail, &d, &port))
+        return CMX_OK; /* not one of this gateway's devices */
+    err = gw_sql_prepare(&g->registry, &stmt, e,
+                         "SELECT DISTINCT who, detail FROM event WHERE what = 'expire' AND at > ? ORDER BY id DESC"
+                         " LIMIT 1000",
+                         "i", (int64_t)time(NULL) - GW_INCIDENT_GRANT_S);
+    if (err)
+        return err;
+    while (!(err = gw_sql_step(&g->registry, stmt, e)) && !who[0])
+        if (covers(gw_sql_text(stmt, 1), &d, port) && is_consumer(g, gw_sql_text(stmt, 0), x->name)) {
+            snprintf(who, sizeof who, "%s", gw_sql_text(stmt, 0));
+            snprintf(grant, sizeof grant, "%s:%u", d.name, port);
+        }
+    sqlite3_finalize(stmt);
+    if (err && err != CMX_ENOENT)
+        return err;
+    return who[0] ? write_once(g, "used-after-end", who, grant, e) : CMX_OK;
+}
+
+cmx_err gw_incidents_write(struct gw_incidents *w, struct gw *g, struct cmx_why *e)
+{
+    cmx_err err = CMX_OK;
+
+    for (size_t i = 0; !err && i < w->n; i++) {
+        const struct gw_incident *x = &w->list[i];
+        err = x->conflict ? write_once(g, "key-conflict", x->name, x->detail, e) : write_refusal(g, x, e);
+    }
+    return err;
+}
+
+/* ---- devices that are away ---- */
+
+static int64_t away_after(struct gw *g)
+{
+    char text[24];
+    uint64_t s;
+
+    if (gw_meta_get(&g->registry, GW_AWAY_KEY, text, sizeof text))
+        snprintf(text, sizeof text, GW_AWAY_DEFAULT);
+    return cmx_text_u64(text, 0, GW_TERM_MAX_S, &s) == CMX_OK ? (int64_t)s : 0;
+}
+
+#define AWAY                                                                                                           \
+    " FROM device d JOIN seen s ON s.device = d.id WHERE d.revoked IS NULL AND s.told = 0 AND s.source <> '' AND"      \
+    " s.at <= ? ORDER BY d.name"
+
+bool gw_incident_away_due(struct gw *g, int64_t watched_s)
+{
+    int64_t after = away_after(g);
+    sqlite3_stmt *stmt;
+    bool due;
+
+    if (!after || watched_s < after ||
+        gw_sql_prepare(&g->registry, &stmt, NULL, "SELECT 1" AWAY, "i", (int64_t)time(NULL) - after))
+        return false;
+    due = gw_sql_step(&g->registry, stmt, NULL) == CMX_OK;
+    sqlite3_finalize(stmt);
+    return due;
+}
+
+struct away {
+    struct away *next;
+    int64_t device;
+    char name[GW_NAME_MAX];
+};
+
+static cmx_err write_away(struct gw *g, const struct away *a, int64_t after, struct cmx_why *e)
+{
+    char length[32];
+    char detail[64];
+    cmx_err err = gw_sql_run(&g->registry, e, "UPDATE seen SET told = 1 WHERE device = ?", "i", a->device);
+
+    gw_term_length_text(after, length);
+    snprintf(detail, sizeof detail, "for longer than %s", length);
+    return err ? err : gw_event(&g->registry, "offline", a->name, detail, e);
+}
+
+cmx_err gw_incident_write_away(struct gw *g, char *status, struct cmx_why *e)
+{
+    int64_t after = away_after(g);
+    struct gw_connected connected = {0};
+    struct away *list = NULL;
+    sqlite3_stmt *stmt;
+    cmx_err err = gw_sql_prepare(&g->registry, &stmt, e, "SELECT d.id, d.name" AWAY, "i", (int64_t)time(NULL) - after);
+
+    if (err)
+        return err;
+    gw_connected_parse(&connected, status);
+    while (!(err = gw_sql_step(&g->registry, stmt, e))) {
+        struct away *a;
+
+        if (gw_connected_has(&connected, gw_sql_text(stmt, 1)))
+            continue;
+        a = cmx_mem_alloc(sizeof *a);
+        if (!a)
+            break; /* the others with the next call */
+        a->device = sqlite3_column_int64(stmt, 0);
+        snprintf(a->name, sizeof a->name, "%s", gw_sql_text(stmt, 1));
+        a->next = list;
+        list = a;
+    }
+    sqlite3_finalize(stmt);
+    gw_connected_free(&connected);
+    err = err == CMX_ENOENT ? CMX_OK : err;
+    while (list) {
+        struct away *a = list;
+
+        list = a->next;
+        if (!err)
+            err = write_away(g, a, after, e);
+        cmx_mem_free(a);
+    }
+    return err;
+}

@@ -1,0 +1,400 @@
+#include <arpa/inet.h>
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/gateway/gw_command.h"
+#include "cli/gateway/gw_incident.h"
+#include "cli/gateway/gw_install.h"
+#include "cmxsafe/core/text.h"
+#include "cmxsafe/proxy/originator.h"
+#include "gateway/folder/gw_copy.h"
+#include "gateway/registry/term.h"
+#include "gateway/server/gw_apply.h"
+#include "gateway/server/gw_control.h"
+#include "gateway/shared/shared.h"
+
+static const char about[] =
+    "Sets up a gateway: registry, host keys, the configuration of its own sshd, packet filter rules and, as "
+    "root, an account and systemd units. Running it again changes only the settings that are given, and "
+    "repairs modes, owners and generated files.\n\n--user needs no root: the gateway lives in user and "
+    "network namespaces of yours while 'cmxsafe gateway serve' runs. --simple sets up a small deployment: "
+    "one server, ports on its loopback, no virtual addresses.";
+
+struct init_job {
+    struct gw_common common;
+    const char *fleet, *prefix, *mac, *listen, *host, *domain, *registry, *stale_after, *offline_after, *proxies;
+    bool user, simple, etc_hosts, no_etc_hosts;
+};
+
+static int give_up(struct gw *g, struct cmx_why *e)
+{
+    gw_registry_rollback(&g->registry);
+    gw_folder_close(g);
+    return gw_fail("init failed", e);
+}
+
+/* Sets the key to the given value. Without one, sets the default if the key has no value yet. */
+static cmx_err settle(struct gw *g, const char *key, const char *given, const char *fallback, struct cmx_why *e)
+{
+    char old[GW_HOST_MAX];
+
+    if (given)
+        return gw_meta_set(&g->registry, key, given, e);
+    if (gw_meta_get(&g->registry, key, old, sizeof old) == CMX_OK)
+        return CMX_OK;
+    return gw_meta_set(&g->registry, key, fallback, e);
+}
+
+static cmx_err settle_fleet(struct gw *g, const struct init_job *job, struct cmx_why *e)
+{
+    char old[GW_ADDRESS_MAX + 4];
+    char text[GW_ADDRESS_MAX + 4];
+    struct gw_fleet fleet;
+    bool known = gw_meta_get(&g->registry, "fleet", old, sizeof old) == CMX_OK;
+    cmx_err err;
+
+    if (job->simple)
+        return CMX_OK;
+    if (known && !job->fleet && !job->prefix)
+        return CMX_OK;
+    err = job->prefix  ? gw_fleet_from_mac(&fleet, job->prefix, job->mac ? job->mac : "", e)
+          : job->fleet ? gw_fleet_parse(&fleet, job->fleet, e)
+                       : gw_fleet_random(&fleet, e);
+    if (err)
+        return err;
+    gw_fleet_format(&fleet, text);
+    if (known && strcmp(old, text) != 0)
+        return cmx_why_fail(
+            e, CMX_EEXIST,
+            "the fleet's prefix is %s, and devices have their addresses in it; set a new gateway up in another folder",
+            old);
+    return gw_meta_set(&g->registry, "fleet", text, e);
+}
+
+static cmx_err bad_listen(const char *text, struct cmx_why *e)
+{
+    return cmx_why_fail(e, CMX_EINVAL, "'%.60s' is not a listen address; give PORT, ADDRESS:PORT or [ADDRESS]:PORT",
+                        text);
+}
+
+/* Brings "2222", "0.0.0.0:2222" or "[::]:2222" into one form, which becomes a line of the socket's unit. */
+static cmx_err check_listen(const char *text, char out[GW_HOST_MAX], struct cmx_why *e)
+{
+    const char *colon = strrchr(text, ':');
+    size_t len = colon ? (size_t)(colon - text) : 0;
+    char host[GW_ADDRESS_MAX];
+    uint8_t raw[16];
+    uint64_t port;
+    bool brackets;
+
+    if (cmx_text_u64(colon ? colon + 1 : text, 1, 65535, &port))
+        return bad_listen(text, e);
+    if (!colon) {
+        snprintf(out, GW_HOST_MAX, "[::]:%u", (unsigned)port);
+        return CMX_OK;
+    }
+    brackets = len > 2 && text[0] == '[' && text[len - 1] == ']';
+    len -= brackets ? 2 : 0;
+    if (len >= sizeof host)
+        return bad_listen(text, e);
+    memcpy(host, text + brackets, len);
+    host[len] = '\0';
+    if (!brackets && inet_pton(AF_INET, host, raw) == 1)
+        snprintf(out, GW_HOST_MAX, "%s:%u", host, (unsigned)port);
+    else if (brackets && inet_pton(AF_INET6, host, raw) == 1)
+        snprintf(out, GW_HOST_MAX, "[%s]:%u", inet_ntop(AF_INET6, raw, host, sizeof host), (unsigned)port);
+    else
+        return bad_listen(text, e);
+    return CMX_OK;
+}
+
+static cmx_err settle_listen(struct gw *g, const struct init_job *job, struct cmx_why *e)
+{
+    char listen[GW_HOST_MAX];
+    cmx_err err = check_listen(job->listen ? job->listen : "2222", listen, e);
+
+    return err ? err : settle(g, "listen", job->listen ? listen : NULL, listen, e);
+}
+
+/* The prefix of the link between the host and the fleet's namespace. It is outside the fleet's. */
+static cmx_err settle_link(struct gw *g, const struct init_job *job, struct cmx_why *e)
+{
+    char old[GW_ADDRESS_MAX];
+    char text[GW_ADDRESS_MAX + 4];
+    struct gw_fleet link;
+    cmx_err err;
+
+    if (job->user || job->simple || gw_meta_get(&g->registry, "link", old, sizeof old) == CMX_OK)
+        return CMX_OK;
+    err = gw_fleet_random(&link, e);
+    if (err)
+        return err;
+    gw_fleet_format(&link, text);
+    *strchr(text, '/') = '\0';
+    return gw_meta_set(&g->registry, "link", text, e);
+}
+
+static cmx_err check_mode(struct gw *g, const struct init_job *job, struct cmx_why *e)
+{
+    char mode[16];
+    char simple[8];
+
+    if (gw_meta_get(&g->registry, "mode", mode, sizeof mode) ||
+        gw_meta_get(&g->registry, "simple", simple, sizeof simple))
+        return CMX_OK;
+    if ((strcmp(mode, "user") == 0) != job->user || (strcmp(simple, "1") == 0) != job->simple)
+        return cmx_why_fail(e, CMX_EEXIST,
+                            "this folder holds a gateway set up with%s%s%s; name the same again, or another --dir",
+                            strcmp(mode, "user") == 0 ? " --user" : "", strcmp(simple, "1") == 0 ? " --simple" : "",
+                            strcmp(mode, "user") && strcmp(simple, "1") ? "out --user and --simple" : "");
+    return CMX_OK;
+}
+
+/* The host name or address is written into devices' configurations. */
+static cmx_err check_host(const char *host, struct cmx_why *e)
+{
+    size_t len = strlen(host);
+
+    if (len == 0 || len >= GW_HOST_MAX || host[0] == '-' ||
+        strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:%") != len)
+        return cmx_why_fail(e, CMX_EINVAL,
+                            "'%.60s' is not a host name; give the name or address that devices connect to", host);
+    return CMX_OK;
+}
+
+/* A length that is at least least_s, or "0" if that is 0. */
+static cmx_err settle_length(struct gw *g, const char *option, const char *key, const char *given, int64_t least_s,
+                             struct cmx_why *e)
+{
+    char text[24];
+    int64_t seconds = 0;
+    cmx_err err = CMX_OK;
+
+    if (!given)
+        return CMX_OK;
+    if (least_s || strcmp(given, "0") != 0)
+        err = gw_term_parse_length(given, &seconds, e);
+    if (!err && seconds < least_s)
+        err = cmx_why_fail(e, CMX_EINVAL, "--%s is at least %lld seconds", option, (long long)least_s);
+    if (err)
+        return err;
+    snprintf(text, sizeof text, "%lld", (long long)seconds);
+    return gw_meta_set(&g->registry, key, text, e);
+}
+
+static cmx_err settle_proxies(struct gw *g, const struct init_job *job, struct cmx_why *e)
+{
+    const bool none = job->proxies && strcmp(job->proxies, "none") == 0;
+
+    if (!job->proxies)
+        return CMX_OK;
+    if (!none && (strlen(job->proxies) >= GW_PROXIES_MAX || cmx_originator_check_list(job->proxies) != CMX_OK))
+        return cmx_why_fail(e, CMX_EINVAL,
+                            "--proxy-protocol '%.60s': give the load balancers' addresses or prefixes, separated by "
+                            "commas, or none",
+                            job->proxies);
+    return gw_meta_set(&g->registry, "proxy_protocol", none ? "" : job->proxies, e);
+}
+
+static cmx_err settle_all(struct gw *g, const struct init_job *job, struct cmx_why *e)
+{
+    char host[GW_HOST_MAX];
+    cmx_err err = check_mode(g, job, e);
+
+    if (gethostname(host, sizeof host) != 0)
+        snprintf(host, sizeof host, "localhost");
+    host[sizeof host - 1] = '\0';
+    if (!err && job->host)
+        err = check_host(job->host, e);
+    if (!err && job->domain)
+        err = gw_device_check_name(job->domain, e);
+    if (!err)
+        err = settle(g, "mode", job->user ? "user" : "system", "", e);
+    if (!err)
+        err = settle(g, "simple", job->simple ? "1" : "0", "", e);
+    if (!err)
+        err = settle(g, "domain", job->domain, "cmx", e);
+    if (!err)
+        err = settle(g, "account", GW_ACCOUNT, "", e);
+    if (!err)
+        err = settle(g, "host", job->host, host, e);
+    if (!err)
+        err = settle(g, "etc_hosts",
+                     job->no_etc_hosts || job->user || job->simple ? "0"
+                     : job->etc_hosts                              ? "1"
+                                                                   : NULL,
+                     "1", e);
+    if (!err)
+        err = settle_fleet(g, job, e);
+    if (!err)
+        err = settle_listen(g, job, e);
+    if (!err)
+        err = settle_length(g, "stale-after", "stale_after", job->stale_after, GW_STALE_AFTER_MIN_S, e);
+    if (!err)
+        err = settle_length(g, "offline-after", GW_AWAY_KEY, job->offline_after, 0, e);
+    if (!err)
+        err = settle_proxies(g, job, e);
+    return err ? err : settle_link(g, job, e);
+}
+
+static cmx_err open_or_create(struct gw *g, const struct init_job *job, struct cmx_why *e)
+{
+    char path[GW_PATH_MAX];
+    cmx_err err;
+
+    gw_path(g, "registry.db", path);
+    if (job->common.dry_run && access(path, F_OK) != 0)
+        return gw_registry_create(&g->registry, ":memory:", e);
+    err = job->common.dry_run ? CMX_OK : gw_file_mkdir(g->dir, 0755, e);
+    if (err)
+        return err;
+    return access(path, F_OK) == 0 ? gw_registry_open(&g->registry, path, true, e)
+                                   : gw_registry_create(&g->registry, path, e);
+}
+
+/* Begins the transaction. In a shared registry only the fleet's settings need PostgreSQL, so that a gateway can be
+ * repaired while it is away. */
+static cmx_err begin_settings(struct gw *g, const struct init_job *job, bool fresh, struct cmx_why *e)
+{
+    struct gw_registry *r = &g->registry;
+    char url[GW_REGISTRY_URL_MAX];
+    bool shared = gw_copy_url(g, url)[0];
+    cmx_err err;
+
+    if (!shared && !job->registry)
+        return gw_registry_begin(r, e);
+    if (!shared && !fresh)
+        return cmx_why_fail(e, CMX_EEXIST,
+                            "this gateway has a registry of its own; move it with 'cmxsafe gateway migrate URL'");
+    if (!shared)
+        return gw_shared_found(r, job->registry, true, e);
+    if (!job->registry && !job->domain && !job->fleet)
+        return gw_registry_begin_own(r, e);
+    err = gw_shared_attach(r, job->registry ? job->registry : url, e);
+    if (!err)
+        err = gw_registry_begin(r, e);
+    return err || !job->registry ? err : gw_meta_set(r, "registry", job->registry, e);
+}
+
+static int finish(struct gw *g, const struct init_job *job, bool fresh, struct cmx_why *e)
+{
+    char path[GW_PATH_MAX];
+    bool confirmed = g->registry.sharing && (fresh || job->registry);
+    cmx_err err = gw_registry_commit(&g->registry, e);
+
+    if (err && fresh)
+        unlink(gw_path(g, "registry.db", path)); /* removes the incomplete gateway */
+    if (!err && confirmed)
+        err = gw_copy_confirm(g, e);
+    if (!err)
+        err = gw_install(g, e);
+    if (!err)
+        err = gw_apply(g, e);
+    if (err)
+        return give_up(g, e);
+    gw_install_print(g, job->common.json, fresh ? "set up " : "updated ");
+    if (!job->common.json && g->user && !g->simple)
+        printf(
+            "--user mode: sessions have no identities; set up a system gateway if services must know their clients\n");
+    if (!job->common.json && gw_control_is_serving(g))
+        printf("restart the running gateway to use new settings%s\n",
+               g->user ? "" : ": 'systemctl restart cmxsafe-gateway-net cmxsafe-gateway.socket cmxsafe-gateway'");
+    gw_folder_close(g);
+    return CLI_OK;
+}
+
+static int print_dry(const struct init_job *job, const struct gw *g, gw_outcome o)
+{
+    if (job->common.json)
+        gw_command_print_outcome(&job->common, o);
+    else
+        printf(o == GW_ADDED ? "would set up a gateway in %s\n" : "would set the gateway in %s up again\n", g->dir);
+    return CLI_OK;
+}
+
+static int run(const struct init_job *job)
+{
+    struct cmx_why e = {0};
+    struct gw g;
+    char path[GW_PATH_MAX];
+    bool fresh;
+    cmx_err err;
+
+    gw_folder_find(&g, job->common.dir);
+    fresh = access(gw_path(&g, "registry.db", path), F_OK) != 0;
+    err = open_or_create(&g, job, &e);
+    if (!err && !job->common.dry_run)
+        err = gw_folder_lock(&g, &e);
+    if (!err)
+        err = begin_settings(&g, job, fresh, &e);
+    if (!err)
+        err = settle_all(&g, job, &e);
+    if (!err)
+        err = gw_folder_load(&g, &e);
+    if (err) {
+        gw_registry_rollback(&g.registry);
+        gw_folder_close(&g);
+        if (fresh && !job->common.dry_run)
+            unlink(path); /* removes the incomplete gateway */
+        return gw_fail("init failed", &e);
+    }
+    if (job->common.dry_run) {
+        gw_registry_rollback(&g.registry);
+        gw_folder_close(&g);
+        return print_dry(job, &g, fresh ? GW_ADDED : GW_CHANGED);
+    }
+    return finish(&g, job, fresh, &e);
+}
+
+int gw_cmd_init(int argc, char **argv)
+{
+    struct init_job job = {0};
+    const struct cli_option options[] = {
+        GW_DIR_OPTION(job.common),
+        CLI_FLAG("user", "no root: user and network namespaces of your own", &job.user),
+        CLI_FLAG("simple", "small deployment: loopback ports, no virtual addresses", &job.simple),
+        CLI_TEXT("fleet", "PREFIX", "the devices' IPv6 prefix (default: a random unique local /48)", &job.fleet),
+        CLI_TEXT("prefix", "HEX", "published CMX-GW form: the first two bytes, such as fd00; with --mac", &job.prefix),
+        CLI_TEXT("mac", "MAC", "published CMX-GW form: the gateway's MAC", &job.mac),
+        CLI_TEXT("listen", "[ADDRESS:]PORT", "where devices connect (default 2222)", &job.listen),
+        CLI_TEXT("proxy-protocol", "PREFIX[,PREFIX]",
+                 "TCP load balancers that put a PROXY header, version 2, before each connection (none: no longer)",
+                 &job.proxies),
+        CLI_TEXT("host", "NAME", "what devices call this gateway (default: the host name)", &job.host),
+        CLI_TEXT("domain", "NAME", "the devices' domain (default cmx: cam-17.cmx)", &job.domain),
+        CLI_TEXT("offline-after", "LENGTH", "a device that is away for longer is an event (default 1h); 0: no event",
+                 &job.offline_after),
+        CLI_FLAG("etc-hosts", "write the devices' names to /etc/hosts: the default of a system gateway",
+                 &job.etc_hosts),
+        CLI_FLAG("no-etc-hosts", "keep the devices' names out of /etc/hosts (platforms then use addresses)",
+                 &job.no_etc_hosts),
+        CLI_TEXT("registry", "URL", "share the registry in PostgreSQL: postgresql://... (docs/SCALE_OUT.md)",
+                 &job.registry),
+        CLI_TEXT("stale-after", "TIME",
+                 "with --registry: let nobody in once PostgreSQL was away for that long (default 1h)",
+                 &job.stale_after),
+        GW_JSON_OPTION(job.common),
+        GW_DRY_RUN_OPTION(job.common),
+    };
+    struct cli_line line = CLI_LINE("cmxsafe gateway init", "", about, 0, 0, options);
+    int status;
+
+    if (cli_parse(&line, argc, argv, &status))
+        return status;
+    if (job.simple && (job.fleet || job.prefix))
+        return cli_usage("cmxsafe gateway init", "--simple has no fleet prefix");
+    if (job.etc_hosts && (job.no_etc_hosts || job.user || job.simple))
+        return cli_usage("cmxsafe gateway init", "--etc-hosts excludes --no-etc-hosts, --user and --simple");
+    if (job.simple && (job.registry || job.stale_after))
+        return cli_usage("cmxsafe gateway init", "--simple is one server, and keeps its registry there");
+    if (!job.prefix != !job.mac)
+        return cli_usage("cmxsafe gateway init", "--prefix and --mac go together");
+    if (!job.user && geteuid() != 0)
+        return cli_fail("init failed", "setting up a system gateway needs root", "use sudo, or --user");
+    return run(&job);
+}

@@ -1,0 +1,250 @@
+#include "cli/gateway/gw_install.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "gateway/folder/gw_helper.h"
+#include "gateway/render/gw_sshd_config.h"
+#include "gateway/render/gw_units.h"
+
+static cmx_err make_account(const struct gw *g, struct cmx_why *e)
+{
+    bool group = getgrnam(g->account) != NULL; /* left over from a removed account */
+    const char *argv[] = {"useradd",
+                          "--system",
+                          "--no-create-home",
+                          "--home-dir",
+                          "/nonexistent",
+                          "--shell",
+                          "/usr/sbin/nologin",
+                          group ? "--gid" : "--user-group",
+                          g->account,
+                          group ? g->account : NULL,
+                          NULL};
+
+    if (getpwnam(g->account))
+        return CMX_OK;
+    if (!gw_program_run(false, argv) || !getpwnam(g->account))
+        return cmx_why_fail(e, CMX_EPERM,
+                            "useradd could not make the account %s; see above, or install the package passwd",
+                            g->account);
+    return CMX_OK;
+}
+
+/* The account needs to enter every folder above the gateway's. Corrects the mode of /var/lib/cmxsafe, which belongs to
+ * the product, and reports others. Not needed in --user mode, which mounts the folder elsewhere. */
+static cmx_err open_way(const struct gw *g, struct cmx_why *e)
+{
+    char part[GW_PATH_MAX];
+    struct stat st;
+
+    snprintf(part, sizeof part, "%s", g->dir);
+    for (char *slash = strrchr(part, '/'); slash && slash != part; slash = strrchr(part, '/')) {
+        *slash = '\0';
+        if (stat(part, &st) != 0)
+            return cmx_why_fail(e, CMX_EPERM, "can't look at %s (%s)", part, strerror(errno));
+        if (st.st_mode & S_IXOTH)
+            continue;
+        if (strcmp(part, "/var/lib/cmxsafe") != 0)
+            return cmx_why_fail(
+                e, CMX_EPERM,
+                "the account %s can't enter %s, so no device could log in; run 'chmod o+x' on it, or use "
+                "the default folder",
+                g->account, part);
+        if (chmod(part, 0755) != 0)
+            return cmx_why_fail(e, CMX_EPERM, "can't set the mode of %s (%s)", part, strerror(errno));
+    }
+    return CMX_OK;
+}
+
+/* Root owns the file and the account may read it: sshd, which runs as the account, can't change it. */
+static cmx_err give_to_account(const struct gw *g, const char *name, mode_t mode, struct cmx_why *e)
+{
+    char path[GW_PATH_MAX];
+    const struct passwd *pw = getpwnam(g->account);
+
+    gw_path(g, name, path);
+    if (g->user) /* the account exists only in the namespace: 'serve' sets the owner there */
+        return chmod(path, mode) == 0 ? CMX_OK : cmx_why_fail(e, CMX_EPERM, "%s (%s)", path, strerror(errno));
+    if (!pw || chown(path, 0, pw->pw_gid) != 0 || chmod(path, mode) != 0)
+        return cmx_why_fail(e, CMX_EPERM, "can't give %s to %s (%s)", path, g->account, strerror(errno));
+    return CMX_OK;
+}
+
+/* Writes the .pub file of a host key again. The pins are computed from it. */
+static bool make_public(const char *path, const char *public)
+{
+    const char *argv[] = {"sh", "-c", "ssh-keygen -y -f \"$0\" >\"$1\"", path, public, NULL};
+
+    return gw_program_run(false, argv);
+}
+
+static cmx_err make_host_key(const struct gw *g, const char *name, const char *type, struct cmx_why *e)
+{
+    char path[GW_PATH_MAX];
+    char public[GW_PATH_MAX];
+    char comment[GW_HOST_MAX + 8];
+    const char *argv[] = {"ssh-keygen", "-q", "-t", type, "-N", "", "-C", comment, "-f", path, NULL};
+
+    gw_path(g, name, path);
+    snprintf(comment, sizeof comment, "%s", g->host);
+    if (access(path, F_OK) != 0 && !gw_program_run(false, argv))
+        return cmx_why_fail(e, CMX_EIO, "ssh-keygen could not make a host key; install openssh-client");
+    snprintf(public, sizeof public, "%.4000s.pub", path);
+    if (access(public, F_OK) != 0 && !make_public(path, public))
+        return cmx_why_fail(e, CMX_EIO, "ssh-keygen can't read %s; restore it from a backup", path);
+    if (chmod(public, 0644) != 0)
+        return cmx_why_fail(e, CMX_EPERM, "can't set the mode of %s (%s)", public, strerror(errno));
+    return give_to_account(g, name, 0640, e);
+}
+
+static cmx_err write_sshd_config(struct gw *g, struct cmx_why *e)
+{
+    char path[GW_PATH_MAX];
+    char helper[GW_PATH_MAX];
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f;
+    cmx_err err = gw_helper_path(g, helper, e);
+
+    if (err)
+        return err;
+    f = open_memstream(&text, &len);
+    if (!f)
+        return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    gw_sshd_config(f, g, helper);
+    if (fclose(f) != 0)
+        err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    if (!err)
+        err = gw_file_write(gw_path(g, "sshd_config", path), text, len, 0644, e);
+    free(text); /* open_memstream's own */
+    return err;
+}
+
+static cmx_err write_unit(const struct gw *g, const char *dir, const char *which, const char *file, const char *program,
+                          struct cmx_why *e)
+{
+    char path[GW_PATH_MAX];
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&text, &len);
+    cmx_err err = CMX_OK;
+
+    if (!f)
+        return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    gw_unit_text(f, g, which, program);
+    if (fclose(f) != 0)
+        err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    snprintf(path, sizeof path, "%s/%s", dir, file);
+    if (!err)
+        err = gw_file_write(path, text, len, 0644, e);
+    free(text); /* open_memstream's own */
+    return err;
+}
+
+static cmx_err write_units(struct gw *g, struct cmx_why *e)
+{
+    static const struct {
+        const char *which, *file;
+        bool fleet; /* not in a small deployment */
+    } units[] = {
+        {"net", "cmxsafe-gateway-net.service", true},
+        {"guard", "cmxsafe-gateway-guard.service", true},
+        {"bird", "cmxsafe-gateway-bird.service", true},
+        {"socket", "cmxsafe-gateway.socket", false},
+        {"service", "cmxsafe-gateway.service", false},
+        {"metrics", "cmxsafe-gateway-metrics.service", false},
+        {"metrics-timer", "cmxsafe-gateway-metrics.timer", false},
+    };
+    const char *dir = getenv("CMXSAFE_UNIT_DIR");
+    char program[GW_PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+    cmx_err err = CMX_OK;
+    const char *reload[] = {"systemctl", "daemon-reload", NULL};
+
+    if (g->user || n <= 0 || (!dir && access("/etc/systemd/system", W_OK) != 0))
+        return CMX_OK;
+    program[n] = '\0';
+    for (size_t i = 0; !err && i < GW_COUNT(units); i++)
+        if (!g->simple || !units[i].fleet)
+            err = write_unit(g, dir ? dir : "/etc/systemd/system", units[i].which, units[i].file, program, e);
+    if (!err && !dir && access("/run/systemd/system", F_OK) == 0)
+        (void)gw_program_run(true, reload); /* if it fails, systemd warns at the next start */
+    return err;
+}
+
+cmx_err gw_install(struct gw *g, struct cmx_why *e)
+{
+    char path[GW_PATH_MAX];
+    cmx_err err = g->user ? CMX_OK : make_account(g, e);
+
+    if (!err && !g->user)
+        err = open_way(g, e);
+    if (!err)
+        err = gw_file_mkdir(gw_path(g, "run", path), 0755, e);
+    if (!err)
+        err = give_to_account(g, "run", 0775, e);
+    if (!err)
+        err = give_to_account(g, "registry.db", 0640, e);
+    if (!err)
+        err = make_host_key(g, "hostkey_ed25519", "ed25519", e);
+    if (!err)
+        err = make_host_key(g, "hostkey_ecdsa", "ecdsa", e);
+    if (!err)
+        err = write_sshd_config(g, e);
+    return err ? err : write_units(g, e);
+}
+
+static void print_json(const struct gw *g, const char *ed25519, const char *ecdsa)
+{
+    struct gw_json json;
+
+    gw_json_begin(&json, stdout);
+    cmx_json_object(&json.j, NULL);
+    cmx_json_str(&json.j, "folder", g->dir);
+    cmx_json_str(&json.j, "mode", g->user ? "user" : "system");
+    cmx_json_bool(&json.j, "simple", g->simple);
+    cmx_json_str(&json.j, "fleet", g->fleet_text);
+    cmx_json_str(&json.j, "listen", g->listen);
+    cmx_json_str(&json.j, "host", g->host);
+    cmx_json_u64(&json.j, "port", g->port);
+    cmx_json_str(&json.j, "account", g->account);
+    cmx_json_str(&json.j, "pin", ed25519);
+    cmx_json_str(&json.j, "pin_ecdsa", ecdsa);
+    cmx_json_end(&json.j);
+    (void)gw_json_end(&json); /* main reports a failing stdout */
+}
+
+void gw_install_print(struct gw *g, bool json, const char *done)
+{
+    char ed25519[GW_FINGERPRINT_MAX];
+    char ecdsa[GW_FINGERPRINT_MAX];
+
+    gw_pin(g, "hostkey_ed25519.pub", ed25519);
+    gw_pin(g, "hostkey_ecdsa.pub", ecdsa);
+    if (json) {
+        print_json(g, ed25519, ecdsa);
+        return;
+    }
+    printf("%sthe gateway in %s\n", done ? done : "", g->dir);
+    printf("  registry     %s/registry.db\n", g->dir);
+    printf("  sshd         %s/sshd_config, account %s, forwards only\n", g->dir, g->account);
+    printf("  listens on   %s (devices connect to %s port %u)\n", g->listen, g->host, g->port);
+    if (g->simple)
+        printf("  ports        on the loopback, one device a port\n");
+    else
+        printf("  fleet        %s, in a network namespace of its own; rules in %s/fleet.nft\n", g->fleet_text, g->dir);
+    printf("  pin          %s (ed25519)\n", ed25519);
+    printf("               %s (ecdsa)\n", ecdsa);
+    if (!done)
+        return;
+    if (g->user)
+        printf("start it with 'cmxsafe gateway serve --dir %s'\n", g->dir);
+    else
+        printf("start it with 'systemctl enable --now cmxsafe-gateway.socket cmxsafe-gateway.service'\n");
+}

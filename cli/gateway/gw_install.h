@@ -1,0 +1,13 @@
+/* gw_install.h - the parts of `cmxsafe gateway init` that write files and print the result. */
+#ifndef CLI_GW_INSTALL_H
+#define CLI_GW_INSTALL_H
+
+#include "cli/gateway/gw_command.h"
+
+/* Makes host keys, sshd_config and permissions; in the system mode also the account and the systemd units. */
+CMX_MUST_USE cmx_err gw_install(struct gw *g, struct cmx_why *e);
+
+/* Prints the settings and the pins that devices need. done: "set up " or "updated "; NULL: for show. */
+void gw_install_print(struct gw *g, bool json, const char *done);
+
+#endif

@@ -1,0 +1,344 @@
+/* `cmxsafe gateway join`: makes this machine one more gateway of a fleet. Over SSH, it runs itself at a gateway of the
+ * fleet ('join --give'), which prints the settings that all gateways share. Then it runs 'init' with them and adds
+ * itself to the registry. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/gateway/gw_command.h"
+#include "cmxsafe/core/text.h"
+#include "gateway/folder/gw_copy.h"
+#include "gateway/registry/node.h"
+#include "gateway/server/gw_links.h"
+
+#define GIFT_MAX 32768
+#define KEY_END "END\n" /* after the lines of a host key */
+
+static const char about[] =
+    "Makes this machine one more gateway of the fleet to which the gateway at --from belongs. It fetches the host "
+    "keys\n"
+    "(devices pin them), the fleet's prefix and domain and the registry's URL over SSH, sets the gateway up as 'init'\n"
+    "does, and registers it; the others then set up their links to it. The first join registers the gateway at "
+    "--from,\n"
+    "too. Needs root here, root or sudo without a password there, and a registry in PostgreSQL (docs/SCALE_OUT.md).\n\n"
+    "The links are WireGuard. With --interface they are plain, over an interface that only the gateways use; all\n"
+    "gateways of a fleet use the same kind.";
+
+struct join_job {
+    struct gw_common common;
+    const char *from, *name, *address, *interface, *listen, *host, *give;
+};
+
+static const char *const host_keys[] = {"hostkey_ed25519", "hostkey_ed25519.pub", "hostkey_ecdsa", "hostkey_ecdsa.pub"};
+
+/* ---- a gateway's own row ---- */
+
+/* "GW1.example.org" becomes "gw1". */
+static void default_name(char out[GW_NAME_MAX])
+{
+    char host[GW_HOST_MAX] = "";
+    size_t n = 0;
+
+    (void)gethostname(host, sizeof host - 1); /* without one, --name is needed */
+    for (const char *p = host; *p && *p != '.' && n + 1 < GW_NAME_MAX; p++)
+        out[n++] = (char)(*p >= 'A' && *p <= 'Z' ? *p - 'A' + 'a' : *p);
+    out[n] = '\0';
+}
+
+/* Registers this gateway. Part of the caller's transaction. */
+static cmx_err register_self(struct gw *g, const struct join_job *job, const char *address, const char *ssh,
+                             struct cmx_why *e)
+{
+    struct gw_node n = {0};
+    cmx_err err = CMX_OK;
+
+    default_name(n.name);
+    if (job->name)
+        snprintf(n.name, sizeof n.name, "%s", job->name);
+    snprintf(n.underlay, sizeof n.underlay, "%s", address);
+    snprintf(n.ssh, sizeof n.ssh, "%s", ssh);
+    if (!job->interface)
+        err = gw_links_key(g, n.link_key, e);
+    if (!err)
+        err = gw_node_put(&g->registry, &n, e);
+    if (!err)
+        err = gw_meta_set(&g->registry, "node", n.name, e);
+    if (!err && job->interface)
+        err = gw_meta_set(&g->registry, "link_interface", job->interface, e);
+    return err;
+}
+
+static void start_unit(const char *unit)
+{
+    const char *start[] = {"systemctl", "start", unit, NULL};
+
+    if (access("/run/systemd/system", F_OK) == 0)
+        (void)gw_program_run(false, start); /* systemctl says what failed */
+}
+
+/* ---- at the gateway of the fleet ---- */
+
+/* Field n of SSH_CONNECTION: "CLIENT PORT SERVER PORT" (ssh(1)). */
+static bool connection_field(const char *text, unsigned n, char out[GW_ADDRESS_MAX])
+{
+    while (n && (text = strchr(text, ' ')) != NULL) {
+        text++;
+        n--;
+    }
+    snprintf(out, GW_ADDRESS_MAX, "%.*s", text ? (int)strcspn(text, " ") : 0, text ? text : "");
+    return out[0] != '\0';
+}
+
+static cmx_err give_file(const struct gw *g, const char *name, struct cmx_why *e)
+{
+    char path[GW_PATH_MAX];
+    char *text = NULL;
+    size_t len = 0;
+    cmx_err err = gw_file_read(gw_path(g, name, path), &text, &len, e);
+
+    if (!err)
+        printf("%s\n%s%s" KEY_END, name, text, len && text[len - 1] == '\n' ? "" : "\n");
+    free(text); /* open_memstream's own */
+    return err;
+}
+
+static cmx_err give_all(struct gw *g, const char *connection, struct cmx_why *e)
+{
+    char url[GW_REGISTRY_URL_MAX];
+    char client[GW_ADDRESS_MAX];
+    char own[GW_NAME_MAX];
+    char interface[GW_NAME_MAX] = "";
+    cmx_err err = CMX_OK;
+
+    if (!connection_field(connection, 0, client))
+        return cmx_why_fail(e, CMX_EINVAL, "there is no SSH connection");
+    if (gw_meta_get(&g->registry, "link_interface", interface, sizeof interface))
+        interface[0] = '\0';
+    err = gw_meta_get(&g->registry, "node", own, sizeof own);
+    printf("fleet %s\ndomain %s\nregistry %s\nclient %s\nnode %s\nlinks %s\n", g->fleet_text, g->domain,
+           gw_copy_url(g, url), client, own, interface[0] ? "plain" : "wireguard");
+    for (size_t i = 0; !err && i < GW_COUNT(host_keys); i++)
+        err = give_file(g, host_keys[i], e);
+    return err;
+}
+
+/* CMX_EINVAL if this gateway cannot be one of several; e has the reason. */
+static cmx_err check_shared(struct gw *g, struct cmx_why *e)
+{
+    char url[GW_REGISTRY_URL_MAX];
+
+    if (g->user || g->simple)
+        return cmx_why_fail(e, CMX_EINVAL, "only system gateways can be several");
+    if (!gw_copy_url(g, url)[0])
+        return cmx_why_fail(e, CMX_EINVAL,
+                            "its registry is its own; move it to PostgreSQL first, with 'cmxsafe gateway migrate URL'");
+    return CMX_OK;
+}
+
+/* The first gateway of a fleet registers itself when the second one joins. */
+static int give_registered(const struct join_job *job)
+{
+    struct gw_change x = {.what = "this gateway can't be joined", .common = job->common};
+    char address[GW_ADDRESS_MAX] = "";
+    cmx_err err;
+
+    if (gw_change_begin(&x))
+        return x.status;
+    err = check_shared(&x.g, &x.e);
+    if (!err && !connection_field(job->give, 2, address))
+        err = cmx_why_fail(&x.e, CMX_EINVAL, "there is no SSH connection");
+    if (!err)
+        err = register_self(&x.g, job, job->address ? job->address : address, "", &x.e);
+    return gw_change_finish(&x, err);
+}
+
+static int give(const struct join_job *job)
+{
+    struct cmx_why e = {0};
+    struct gw g;
+    char own[GW_NAME_MAX];
+    bool known;
+    cmx_err err;
+    int status = gw_command_open(&g, &job->common, false);
+
+    if (status)
+        return status;
+    known = gw_meta_get(&g.registry, "node", own, sizeof own) == CMX_OK;
+    gw_folder_close(&g);
+    if (!known) {
+        status = give_registered(job);
+        start_unit("cmxsafe-gateway-bird.service");
+    }
+    if (status || gw_command_open(&g, &job->common, false))
+        return CLI_FAILED;
+    err = give_all(&g, job->give, &e);
+    gw_folder_close(&g);
+    return err ? gw_fail("this gateway can't be joined", &e) : CLI_OK;
+}
+
+/* ---- at the machine that joins ---- */
+
+/* Runs 'join --give' at the other gateway. */
+static cmx_err receive(const struct join_job *job, char gift[GIFT_MAX], struct cmx_why *e)
+{
+    char remote[GW_PATH_MAX];
+    const char *argv[] = {"ssh", "-T", "-o", "BatchMode=yes", job->from, remote, NULL};
+    char *text = NULL;
+    size_t len = 0;
+    bool ok;
+
+    snprintf(
+        remote, sizeof remote,
+        "set -- cmxsafe gateway join --give \"$SSH_CONNECTION\"%s%s; [ \"$(id -u)\" = 0 ] || set -- sudo -n \"$@\"; "
+        "exec \"$@\"",
+        job->interface ? " --interface " : "", job->interface ? job->interface : "");
+    ok = gw_program_output(argv, &text, &len);
+    if (!ok || len >= GIFT_MAX) {
+        free(text); /* open_memstream's own */
+        return cmx_why_fail(e, CMX_EIO, "%s gave nothing; see above, and that 'ssh %s' works without a password",
+                            job->from, job->from);
+    }
+    memcpy(gift, text, len);
+    gift[len] = '\0';
+    explicit_bzero(text, len); /* host keys */
+    free(text);                /* open_memstream's own */
+    return CMX_OK;
+}
+
+static bool gift_value(const char *gift, const char *key, char *out, size_t cap)
+{
+    char pattern[32];
+    const char *at;
+    size_t len;
+
+    snprintf(pattern, sizeof pattern, "%s ", key);
+    for (at = gift; at && strncmp(at, pattern, strlen(pattern)) != 0; at = at ? at + 1 : NULL)
+        at = strchr(at, '\n');
+    out[0] = '\0';
+    if (!at)
+        return false;
+    at += strlen(pattern);
+    len = strcspn(at, "\n");
+    if (len == 0 || len >= cap)
+        return false;
+    memcpy(out, at, len);
+    out[len] = '\0';
+    return true;
+}
+
+static cmx_err keep_keys(const struct gw *g, const char *gift, struct cmx_why *e)
+{
+    cmx_err err = gw_file_mkdir(g->dir, 0755, e);
+
+    for (size_t i = 0; !err && i < GW_COUNT(host_keys); i++) {
+        char head[64];
+        char path[GW_PATH_MAX];
+        const char *begin;
+        const char *end;
+
+        snprintf(head, sizeof head, "\n%s\n", host_keys[i]);
+        begin = strstr(gift, head);
+        end = begin ? strstr(begin, "\n" KEY_END) : NULL;
+        if (!end)
+            return cmx_why_fail(e, CMX_EPROTO, "the other gateway did not give its %s", host_keys[i]);
+        begin += strlen(head);
+        err = gw_file_write(gw_path(g, host_keys[i], path), begin, (size_t)(end + 1 - begin),
+                            strstr(host_keys[i], ".pub") ? 0644 : 0600, e);
+    }
+    return err;
+}
+
+static bool run_init(const struct gw *g, const struct join_job *job, const char *gift)
+{
+    char fleet[GW_ADDRESS_MAX + 4];
+    char domain[GW_NAME_MAX];
+    char url[GW_REGISTRY_URL_MAX];
+    const char *argv[20] = {"/proc/self/exe", "gateway", "init",       "--dir", g->dir, "--fleet", fleet,
+                            "--domain",       domain,    "--registry", url};
+    size_t n = 11;
+
+    if (!gift_value(gift, "fleet", fleet, sizeof fleet) || !gift_value(gift, "domain", domain, sizeof domain) ||
+        !gift_value(gift, "registry", url, sizeof url))
+        return false;
+    if (job->listen) {
+        argv[n++] = "--listen";
+        argv[n++] = job->listen;
+    }
+    if (job->host) {
+        argv[n++] = "--host";
+        argv[n++] = job->host;
+    }
+    argv[n] = NULL;
+    return gw_program_run(false, argv);
+}
+
+static int join(const struct join_job *job)
+{
+    static char gift[GIFT_MAX];
+    struct gw_change x = {.what = "join failed", .common = job->common};
+    struct cmx_why e = {0};
+    struct gw g;
+    char path[GW_PATH_MAX];
+    char address[GW_ADDRESS_MAX];
+    char links[16];
+    cmx_err err;
+
+    gw_folder_find(&g, job->common.dir);
+    if (access(gw_path(&g, "registry.db", path), F_OK) == 0)
+        return cli_fail("join failed", "there is a gateway in this machine already",
+                        "take it out with 'cmxsafe gateway leave', and move its folder away");
+    err = receive(job, gift, &e);
+    if (!err && gift_value(gift, "links", links, sizeof links) &&
+        (strcmp(links, "plain") == 0) != (job->interface != NULL))
+        err = cmx_why_fail(&e, CMX_EINVAL, "the fleet's links are %s; %s", links,
+                           job->interface ? "join without --interface" : "give the --interface for them");
+    if (!err)
+        err = keep_keys(&g, gift, &e);
+    if (!err && !gift_value(gift, "client", address, sizeof address))
+        err = cmx_why_fail(&e, CMX_EPROTO, "the other gateway did not say from which address this one came");
+    if (!err && !run_init(&g, job, gift))
+        err = cmx_why_fail(&e, CMX_EIO, "this gateway could not be set up; see above");
+    explicit_bzero(gift, sizeof gift);
+    if (err)
+        return gw_fail("join failed", &e);
+    if (gw_change_begin(&x))
+        return x.status;
+    err = register_self(&x.g, job, job->address ? job->address : address, job->from, &x.e);
+    if (gw_change_finish(&x, err))
+        return CLI_FAILED;
+    printf("joined; see 'cmxsafe gateway nodes'\n");
+    return CLI_OK;
+}
+
+int gw_cmd_join(int argc, char **argv)
+{
+    struct join_job job = {0};
+    const struct cli_option options[] = {
+        GW_DIR_OPTION(job.common),
+        CLI_TEXT("from", "[USER@]HOST", "a gateway of the fleet, as ssh takes it", &job.from),
+        CLI_TEXT("name", "NAME", "what this gateway is called (default: the machine's name)", &job.name),
+        CLI_TEXT("address", "ADDRESS", "where the others reach its links (default: the SSH connection's)",
+                 &job.address),
+        CLI_TEXT("interface", "NAME", "plain links over this interface, instead of WireGuard", &job.interface),
+        CLI_TEXT("listen", "[ADDRESS:]PORT", "where devices connect (default 2222)", &job.listen),
+        CLI_TEXT("host", "NAME", "what devices call this gateway (default: the host name)", &job.host),
+        CLI_TEXT("give", "CONNECTION", "what join runs at the other gateway", &job.give),
+    };
+    struct cli_line line = CLI_LINE("cmxsafe gateway join", "", about, 0, 0, options);
+    int status;
+
+    if (cli_parse(&line, argc, argv, &status))
+        return status;
+    if (!job.from == !job.give)
+        return cli_usage("cmxsafe gateway join", "give --from");
+    if (job.interface &&
+        (strlen(job.interface) > 15 || strspn(job.interface, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMN"
+                                                             "OPQRSTUVWXYZ0123456789-_.@") != strlen(job.interface)))
+        return cli_usage("cmxsafe gateway join", "'%s' is not an interface", job.interface);
+    if (job.from && job.from[0] == '-')
+        return cli_usage("cmxsafe gateway join", "'%s' is not a host", job.from);
+    if (geteuid() != 0)
+        return cli_fail("join failed", "it needs root", "use sudo");
+    return job.give ? give(&job) : join(&job);
+}

@@ -1,0 +1,109 @@
+/* `cmxsafe gateway krl`: the list of revoked keys and certificates. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/gateway/gw_command.h"
+#include "cmxsafe/core/mem.h"
+#include "gateway/folder/gw_revocation.h"
+#include "gateway/registry/authority.h"
+
+static const char about[] =
+    "Installs FILE, a key revocation list of 'ssh-keygen -k', in place of the former one. It may name certificates by "
+    "serial number or key ID, keys, and whole CAs. Live sessions that it revokes end at once, on every gateway of the "
+    "fleet. Without FILE, says which list is installed.";
+
+static int print_installed(const struct gw_common *c)
+{
+    struct cmx_why e = {0};
+    struct gw_json json;
+    struct gw_krl krl;
+    struct gw g;
+    char when[32];
+    cmx_err err;
+
+    if (gw_command_open(&g, c, false))
+        return CLI_FAILED;
+    err = gw_krl_get(&g.registry, true, &krl, &e);
+    gw_folder_close(&g);
+    if (err)
+        return gw_fail("the KRL can't be read", &e);
+    if (c->json) {
+        gw_json_begin(&json, stdout);
+        cmx_json_object(&json.j, NULL);
+        cmx_json_str(&json.j, "sha256", krl.digest);
+        cmx_json_u64(&json.j, "bytes", krl.len);
+        cmx_json_i64(&json.j, "installed", krl.at);
+        cmx_json_end(&json.j);
+        (void)gw_json_end(&json); /* main reports a failing stdout */
+    } else if (krl.digest[0]) {
+        printf("sha256 %s, %zu bytes, installed %s\n", krl.digest, krl.len, gw_command_time(krl.at, when));
+    } else {
+        printf("no KRL is installed\n");
+    }
+    cmx_mem_free(krl.bytes);
+    return CLI_OK;
+}
+
+/* sshd's configuration may have been written before there were KRLs. */
+static cmx_err check_sshd_config(struct gw *g, struct cmx_why *e)
+{
+    char path[GW_PATH_MAX];
+    char *text = NULL;
+    size_t len = 0;
+    cmx_err err = gw_file_read(gw_path(g, "sshd_config", path), &text, &len, e);
+
+    if (!err && !strstr(text, "\nRevokedKeys "))
+        err = cmx_why_fail(e, CMX_EPERM,
+                           "sshd's configuration is of an older version; run 'cmxsafe gateway init', and restart the "
+                           "gateway");
+    free(text); /* open_memstream's own */
+    return err;
+}
+
+static cmx_err install(struct gw_change *x, const char *file)
+{
+    char *bytes = NULL;
+    size_t len = 0;
+    cmx_err err = check_sshd_config(&x->g, &x->e);
+
+    if (!err && access(file, R_OK) != 0)
+        err = cmx_why_fail(&x->e, CMX_ENOENT, "can't read %s (%s)", file, strerror(errno));
+    if (!err)
+        err = gw_file_read(file, &bytes, &len, &x->e);
+    if (!err)
+        err = gw_revocation_ask((const uint8_t *)bytes, len, NULL, 0, NULL, &x->e);
+    if (!err)
+        err = gw_krl_set(&x->g.registry, (const uint8_t *)bytes, len, &x->outcome, &x->e);
+    free(bytes); /* open_memstream's own */
+    return err;
+}
+
+int gw_cmd_krl(int argc, char **argv)
+{
+    struct gw_change x = {.what = "the KRL was not installed"};
+    bool remove = false;
+    const struct cli_option options[] = {
+        GW_DIR_OPTION(x.common),
+        CLI_FLAG("remove", "remove the installed list: nothing is revoked by one", &remove),
+        GW_JSON_OPTION(x.common),
+        GW_DRY_RUN_OPTION(x.common),
+    };
+    struct cli_line line = CLI_LINE("cmxsafe gateway krl", "[FILE]", about, 0, 1, options);
+    cmx_err err;
+
+    if (cli_parse(&line, argc, argv, &x.status))
+        return x.status;
+    if (remove && line.n_operands)
+        return cli_usage("cmxsafe gateway krl", "give FILE or --remove, not both");
+    if (!remove && !line.n_operands)
+        return print_installed(&x.common);
+    if (gw_change_begin(&x))
+        return x.status;
+    err = remove ? gw_krl_set(&x.g.registry, NULL, 0, &x.outcome, &x.e) : install(&x, line.operand[0]);
+    return gw_change_report(&x, err, "%s",
+                            remove                      ? "no KRL is installed"
+                            : x.outcome == GW_UNCHANGED ? "the KRL was installed already"
+                                                        : "the KRL is installed");
+}

@@ -1,0 +1,48 @@
+/* `cmxsafe gateway log`: the registry's audit trail. */
+#include "cli/gateway/gw_command.h"
+#include "cmxsafe/core/text.h"
+
+static const char about[] =
+    "Prints the registry's audit trail, the oldest entry first: enrolments, changes, rotations, revocations, "
+    "grants. With NAME, only entries about this device, platform or user. Logins are in the journal "
+    "(journalctl -u cmxsafe-gateway).";
+
+static cmx_err print_event(void *arg, int64_t at, const char *what, const char *who, const char *detail)
+{
+    struct cmx_json *json = arg; /* NULL: as text */
+    char when[32];
+
+    if (json) {
+        cmx_json_object(json, NULL);
+        cmx_json_i64(json, "at", at);
+        cmx_json_str(json, "what", what);
+        cmx_json_str(json, "who", who);
+        cmx_json_str(json, "detail", detail);
+        cmx_json_end(json);
+    } else {
+        printf("%s  %-16s %-24s %s\n", gw_command_time(at, when), what, who, detail);
+    }
+    return CMX_OK;
+}
+
+int gw_cmd_log(int argc, char **argv)
+{
+    struct gw_read x = {.what = "log failed"};
+    const char *last = "100";
+    const struct cli_option options[] = {
+        GW_DIR_OPTION(x.common),
+        CLI_TEXT("last", "N", "the last N (default 100; 0: all)", &last),
+        GW_JSON_OPTION(x.common),
+    };
+    struct cli_line line = CLI_LINE("cmxsafe gateway log", "[NAME]", about, 0, 1, options);
+    uint64_t n = 0;
+
+    if (cli_parse(&line, argc, argv, &x.status))
+        return x.status;
+    if (cmx_text_u64(last, 0, 1000000000, &n))
+        return cli_usage("cmxsafe gateway log", "--last takes a number, not '%s'", last);
+    if (gw_read_begin(&x))
+        return x.status;
+    return gw_read_finish(&x, gw_event_each(&x.g.registry, line.n_operands ? line.operand[0] : NULL, n, print_event,
+                                            gw_read_array(&x), &x.e));
+}

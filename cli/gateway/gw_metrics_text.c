@@ -1,0 +1,455 @@
+#include "cli/gateway/gw_metrics_text.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli/gateway/gw_status.h"
+#include "cmxsafe/core/mem.h"
+#include "gateway/folder/gw_copy.h"
+#include "gateway/registry/node.h"
+#include "gateway/server/gw_control.h"
+
+#define SOON_S 86400 /* a grant that ends within a day is counted as ending soon */
+
+static void put_head(FILE *f, const char *name, const char *kind, const char *help)
+{
+    fprintf(f, "# HELP cmxsafe_%s %s\n# TYPE cmxsafe_%s %s\n", name, help, name, kind);
+}
+
+static void put_gauge(FILE *f, const char *name, const char *help, long long value)
+{
+    put_head(f, name, "gauge", help);
+    fprintf(f, "cmxsafe_%s %lld\n", name, value);
+}
+
+/* KEY="VALUE", escaped as the text form demands. */
+static void put_label(FILE *f, const char *key, const char *value)
+{
+    fprintf(f, "%s=\"", key);
+    for (; *value; value++)
+        if (*value == '\n')
+            fputs("\\n", f);
+        else
+            fprintf(f, *value == '"' || *value == '\\' ? "\\%c" : "%c", *value);
+    fputc('"', f);
+}
+
+/* ---- the gateway's own counters: members of its answer ---- */
+
+static const struct {
+    const char *name, *kind, *key, *help;
+} counters[] = {
+    {"gateway_logging_in", "gauge", "logging_in", "Connections that have not logged in yet."},
+    {"gateway_connections_total", "counter", "connections", "Connections accepted."},
+    {"gateway_logins_total", "counter", "logins", "Sessions that logged in."},
+    {"gateway_failed_total", "counter", "failed", "Connections that ended without a login."},
+    {"gateway_refused_penalty_total", "counter", "refused_penalty", "Connections refused for their source's failures."},
+    {"gateway_refused_pressed_total", "counter", "refused_pressed", "Slow logins ended because others waited."},
+    {"gateway_revoked_total", "counter", "revoked", "Sessions ended because their key lost its rights."},
+    {"gateway_takeovers_total", "counter", "takeovers", "Dead sessions ended because their device came back."},
+    {"gateway_takeovers_refused_total", "counter", "takeovers_refused", "Takeovers beyond the rate."},
+    {"gateway_forwards_denied_total", "counter", "forwards_denied", "Forwards asked for and not permitted."},
+    {"gateway_ports_in_use_total", "counter", "ports_in_use", "Listeners refused because a live session holds them."},
+    {"gateway_denied_packets_total", "counter", "denied_packets", "Packets of connections that no grant allows."},
+    {"gateway_judge_repairs_total", "counter", "judge_repairs",
+     "Rules, routes or links that were changed and restored."},
+    {"gateway_registry_trouble_total", "counter", "registry_trouble",
+     "Logins refused because the registry could not be read."},
+    {"gateway_certificates_refused_total", "counter", "certificates_refused",
+     "Certificates and revoked keys that were refused."},
+    {"gateway_certificate_sessions", "gauge", "certificate_sessions", "Sessions that logged in with a certificate."},
+    {"gateway_certificate_end_timestamp_seconds", "gauge", "certificate_first_end",
+     "When the first certificate of a session ends; 0: none ends."},
+    {"gateway_checks_waiting", "gauge", "checks_waiting", "Devices that are to be attested and wait."},
+    {"gateway_checks_running", "gauge", "checks_running", "Attestations under way."},
+    {"gateway_hook_events_waiting", "gauge", "events_waiting", "Events that wait for a hook."},
+};
+
+static void put_running(FILE *f, const char *answer)
+{
+    char judge[200];
+
+    for (size_t i = 0; i < GW_COUNT(counters); i++) {
+        put_head(f, counters[i].name, counters[i].kind, counters[i].help);
+        fprintf(f, "cmxsafe_%s %lld\n", counters[i].name, (long long)gw_status_number(answer, counters[i].key));
+    }
+    gw_status_text(answer, "judge", judge, sizeof judge);
+    put_gauge(f, "gateway_judge_ok", "Whether the rules that separate the parties are watched and in force.",
+              !judge[0]);
+    put_gauge(f, "gateway_identities", "Whether sessions have identities.",
+              strstr(answer, "\"identities\":true") != NULL);
+    put_gauge(f, "gateway_worker_up", "Whether the worker, which attests devices and runs hooks, reports.",
+              strstr(answer, "\"running\":true") != NULL);
+}
+
+/* ---- devices ---- */
+
+struct device {
+    char name[GW_NAME_MAX];
+    char group[GW_NAME_MAX];
+    char firmware[sizeof((struct gw_seen *)0)->firmware];
+    const char *verdict; /* static */
+    int64_t seen, attested, evidence_ends;
+    bool has_policy, quarantined;
+    bool claims_isolation, isolated; /* its last evidence */
+    int64_t sessions, in, out, refused, denied, takeovers_refused;
+};
+
+struct fleet {
+    struct gw_copy_state copy; /* of the registry */
+    struct gw_nodes *nodes;
+    struct gw *g;
+    struct device *devices; /* by name */
+    size_t n, cap;
+    size_t enrolled; /* also those beyond GW_METRICS_DEVICES_MAX */
+    int64_t sessions;
+    size_t trusted, untrusted, exempt, quarantined;
+};
+
+static const char *known_verdict(const char *text)
+{
+    static const char *const verdicts[] = {"match", "differs", "failed"};
+
+    for (size_t i = 0; i < GW_COUNT(verdicts); i++)
+        if (strcmp(text, verdicts[i]) == 0)
+            return verdicts[i];
+    return text[0] ? "other" : "never";
+}
+
+/* The claim about isolation; see struct gw_attestation. */
+static void read_isolation(struct device *x, const char *claims)
+{
+    static const char claim[] = " isolation ";
+    const char *at = strstr(claims, claim);
+
+    x->claims_isolation = at != NULL;
+    x->isolated = at && strncmp(at + sizeof claim - 1, "active", 6) == 0;
+}
+
+static cmx_err fleet_grow(struct fleet *l)
+{
+    size_t cap = l->cap ? 2 * l->cap : 256;
+    struct device *more = cmx_mem_alloc(cap * sizeof *more);
+
+    if (!more)
+        return CMX_ENOMEM;
+    if (l->n)
+        memcpy(more, l->devices, l->n * sizeof *more);
+    cmx_mem_free(l->devices);
+    l->devices = more;
+    l->cap = cap;
+    return CMX_OK;
+}
+
+static cmx_err fleet_add(void *arg, const struct gw_device *d)
+{
+    struct fleet *l = arg;
+    struct device *x;
+    struct gw_seen seen;
+    struct gw_attestation attested = {0};
+
+    if (d->revoked)
+        return CMX_OK;
+    if (l->enrolled++ >= GW_METRICS_DEVICES_MAX)
+        return CMX_OK;
+    if (l->n == l->cap && fleet_grow(l))
+        return CMX_ENOMEM;
+    x = &l->devices[l->n++];
+    memset(x, 0, sizeof *x);
+    gw_seen_get(&l->g->registry, d->id, &seen);
+    gw_attestation_get(&l->g->registry, d->id, &attested);
+    snprintf(x->name, sizeof x->name, "%s", d->name);
+    snprintf(x->group, sizeof x->group, "%s", d->team);
+    snprintf(x->firmware, sizeof x->firmware, "%s", seen.firmware);
+    x->seen = seen.at;
+    x->attested = attested.at;
+    x->verdict = known_verdict(attested.verdict);
+    read_isolation(x, attested.claims);
+    return CMX_OK;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(((const struct device *)a)->name, ((const struct device *)b)->name);
+}
+
+static struct device *fleet_find(struct fleet *l, const char *name)
+{
+    struct device key;
+
+    snprintf(key.name, sizeof key.name, "%s", name);
+    return l->n ? bsearch(&key, l->devices, l->n, sizeof key, compare_names) : NULL;
+}
+
+static cmx_err add_standing(void *arg, const struct gw_standing *s)
+{
+    struct fleet *l = arg;
+    struct device *x = fleet_find(l, s->name);
+
+    l->exempt += s->exempt;
+    l->quarantined += s->quarantined;
+    l->trusted += !s->exempt && s->left > 0;
+    l->untrusted += !s->exempt && s->left == 0;
+    if (!x)
+        return CMX_OK;
+    x->has_policy = true;
+    x->quarantined = s->quarantined;
+    x->evidence_ends = s->left ? (int64_t)time(NULL) + s->left : 0;
+    return CMX_OK;
+}
+
+/* The running gateway's "parties"; cuts the answer into pieces. */
+static void add_traffic(struct fleet *l, char *answer)
+{
+    char *rest = gw_status_array(answer, "\"parties\":[");
+    char *object;
+    char name[GW_NAME_MAX];
+
+    while ((object = gw_status_next(&rest)) != NULL) {
+        struct device *x;
+
+        gw_status_text(object, "name", name, sizeof name);
+        l->sessions += gw_status_number(object, "sessions");
+        x = fleet_find(l, name);
+        if (!x)
+            continue; /* a platform, or a device that was revoked */
+        x->sessions = gw_status_number(object, "sessions");
+        x->in = gw_status_number(object, "bytes_in");
+        x->out = gw_status_number(object, "bytes_out");
+        x->refused = gw_status_number(object, "refused");
+        x->denied = gw_status_number(object, "denied");
+        x->takeovers_refused = gw_status_number(object, "takeovers_refused");
+    }
+}
+
+/* ---- one row for each metric of a device ---- */
+
+#define OF(member)                                                                                                     \
+    static int64_t value_##member(const struct device *x)                                                              \
+    {                                                                                                                  \
+        return x->member;                                                                                              \
+    }
+OF(seen)
+OF(attested)
+OF(evidence_ends)
+OF(in)
+OF(out)
+OF(refused)
+OF(denied)
+OF(takeovers_refused)
+OF(quarantined)
+OF(isolated)
+#undef OF
+
+static int64_t value_up(const struct device *x)
+{
+    return x->sessions > 0;
+}
+
+static bool was_seen(const struct device *x)
+{
+    return x->seen != 0;
+}
+static bool was_attested(const struct device *x)
+{
+    return x->attested != 0;
+}
+static bool claims_isolation(const struct device *x)
+{
+    return x->claims_isolation;
+}
+static bool has_policy(const struct device *x)
+{
+    return x->has_policy;
+}
+
+static const struct {
+    const char *name, *kind, *help; /* help NULL: continues the metric above */
+    const char *labels;             /* further labels, or "" */
+    int64_t (*value)(const struct device *x);
+    bool (*shown)(const struct device *x); /* NULL: always */
+} device_metrics[] = {
+    {"device_up", "gauge", "Whether the device has a session.", "", value_up, NULL},
+    {"device_last_seen_timestamp_seconds", "gauge", "When a session of the device last began or ended.", "", value_seen,
+     was_seen},
+    {"device_attested_timestamp_seconds", "gauge", "When the device was last attested.", "", value_attested,
+     was_attested},
+    {"device_quarantined", "gauge", "Whether only the verifier and the updater reach the device.", "",
+     value_quarantined, has_policy},
+    {"device_evidence_ends_timestamp_seconds", "gauge", "When the device's evidence expires; 0: it is not trusted.", "",
+     value_evidence_ends, has_policy},
+    {"device_isolated", "gauge", "Whether the device's isolation was in force, by its last evidence.", "",
+     value_isolated, claims_isolation},
+    {"device_bytes_total", "counter", "Bytes that the device's sessions carried.", ",direction=\"in\"", value_in, NULL},
+    {"device_bytes_total", "counter", NULL, ",direction=\"out\"", value_out, NULL},
+    {"device_refused_forwards_total", "counter", "Forwards that the device asked for and may not have.", "",
+     value_refused, NULL},
+    {"device_denied_packets_total", "counter", "Packets of connections to the device that no grant allows.", "",
+     value_denied, NULL},
+    {"device_takeovers_refused_total", "counter",
+     "Takeovers beyond the rate: the same key may be installed on two devices.", "", value_takeovers_refused, NULL},
+};
+
+static void put_row(FILE *f, const struct fleet *l, size_t row)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        const struct device *x = &l->devices[i];
+
+        if (device_metrics[row].shown && !device_metrics[row].shown(x))
+            continue;
+        fprintf(f, "cmxsafe_%s{", device_metrics[row].name);
+        put_label(f, "name", x->name);
+        fprintf(f, "%s} %lld\n", device_metrics[row].labels, (long long)device_metrics[row].value(x));
+    }
+}
+
+static void put_devices(FILE *f, const struct fleet *l)
+{
+    put_head(f, "device_info", "gauge", "A device that is enrolled; always 1.");
+    for (size_t i = 0; i < l->n; i++) {
+        fputs("cmxsafe_device_info{", f);
+        put_label(f, "name", l->devices[i].name);
+        fputc(',', f);
+        put_label(f, "group", l->devices[i].group);
+        fputc(',', f);
+        put_label(f, "firmware", l->devices[i].firmware);
+        fputs("} 1\n", f);
+    }
+    put_head(f, "device_verdict", "gauge", "The verdict of the last attestation; always 1.");
+    for (size_t i = 0; i < l->n; i++) {
+        fputs("cmxsafe_device_verdict{", f);
+        put_label(f, "name", l->devices[i].name);
+        fprintf(f, ",verdict=\"%s\"} 1\n", l->devices[i].verdict);
+    }
+    for (size_t row = 0; row < GW_COUNT(device_metrics); row++) {
+        if (device_metrics[row].help)
+            put_head(f, device_metrics[row].name, device_metrics[row].kind, device_metrics[row].help);
+        put_row(f, l, row);
+    }
+}
+
+/* ---- grants ---- */
+
+struct grant_ends {
+    size_t grants, soon;
+};
+
+static cmx_err count_grant(void *arg, const struct gw_grant_record *g)
+{
+    struct grant_ends *n = arg;
+
+    if (g->ends && !g->left)
+        return CMX_OK;
+    n->grants++;
+    n->soon += g->ends && g->left < SOON_S;
+    return CMX_OK;
+}
+
+/* ---- the gateways of the fleet ---- */
+
+static void put_nodes(FILE *f, const struct gw_nodes *nodes)
+{
+    put_head(f, "node_last_seen_timestamp_seconds", "gauge", "When a gateway of the fleet last wrote to the registry.");
+    for (size_t i = 0; i < nodes->n; i++) {
+        fputs("cmxsafe_node_last_seen_timestamp_seconds{", f);
+        put_label(f, "node", nodes->list[i].name);
+        fprintf(f, "} %lld\n", (long long)nodes->list[i].seen);
+    }
+    put_head(f, "node_sessions", "gauge", "Sessions of a gateway of the fleet, as it last wrote.");
+    for (size_t i = 0; i < nodes->n; i++) {
+        fputs("cmxsafe_node_sessions{", f);
+        put_label(f, "node", nodes->list[i].name);
+        fprintf(f, "} %lld\n", (long long)nodes->list[i].sessions);
+    }
+}
+
+static void put_totals(FILE *f, const struct fleet *l, const struct grant_ends *grants)
+{
+    put_gauge(f, "gateway_devices", "Devices enrolled.", (long long)l->enrolled);
+    put_gauge(f, "gateway_devices_omitted", "Devices beyond the bound, which have no metrics of their own.",
+              (long long)(l->enrolled - l->n));
+    put_gauge(f, "gateway_grants", "Grants in force.", (long long)grants->grants);
+    put_gauge(f, "gateway_grants_ending_soon", "Grants that end within a day.", (long long)grants->soon);
+    put_head(f, "gateway_policy_devices", "gauge", "Devices with a policy, by what they proved.");
+    fprintf(f,
+            "cmxsafe_gateway_policy_devices{state=\"trusted\"} %zu\n"
+            "cmxsafe_gateway_policy_devices{state=\"untrusted\"} %zu\n"
+            "cmxsafe_gateway_policy_devices{state=\"exempt\"} %zu\n",
+            l->trusted, l->untrusted, l->exempt);
+    put_gauge(f, "gateway_quarantined", "Devices that only the verifier and the updater reach.",
+              (long long)l->quarantined);
+}
+
+static cmx_err read_registry(struct fleet *l, struct grant_ends *grants, struct cmx_why *e)
+{
+    cmx_err err = gw_folder_open(l->g, false, e);
+
+    if (!err)
+        err = gw_device_each(&l->g->registry, NULL, fleet_add, l, e);
+    if (!err && l->n)
+        qsort(l->devices, l->n, sizeof l->devices[0], compare_names);
+    if (!err)
+        err = gw_standing_each(&l->g->registry, add_standing, l, e);
+    if (!err)
+        err = gw_grant_record_each(&l->g->registry, count_grant, grants, e);
+    if (!err)
+        err = gw_nodes_read(&l->g->registry, &l->g->fleet, l->nodes, e);
+    if (!err)
+        gw_copy_look(l->g, &l->copy);
+    gw_folder_close(l->g);
+    return err;
+}
+
+/* The running gateway's answer, to be freed with free(); NULL: it does not run. */
+static char *ask_gateway(const struct gw *g)
+{
+    struct cmx_why e = {0};
+    char *answer = NULL;
+    size_t len = 0;
+    FILE *into = open_memstream(&answer, &len);
+    bool up = into && gw_control(g, "traffic", into, &e) == CMX_OK;
+
+    if (into && fclose(into) == 0 && up)
+        return answer;
+    free(answer); /* open_memstream's own */
+    return NULL;
+}
+
+/* Of a registry that several gateways share. */
+static void put_copy(FILE *f, const struct gw_copy_state *s)
+{
+    put_gauge(f, "gateway_registry_followed", "Whether PostgreSQL confirms the copy of the registry.",
+              gw_copy_state_good(s));
+    put_gauge(f, "gateway_registry_age_seconds", "Time since the copy was confirmed.", (long long)gw_copy_state_age(s));
+    put_gauge(f, "gateway_registry_left_seconds", "Time until nobody may log in without a confirmation.",
+              (long long)s->left);
+}
+
+bool gw_metrics_put(FILE *f, struct gw *g, struct cmx_why *e)
+{
+    struct fleet fleet = {.g = g, .nodes = cmx_mem_alloc(sizeof *fleet.nodes)};
+    struct grant_ends grants = {0};
+    bool readable = fleet.nodes && read_registry(&fleet, &grants, e) == CMX_OK;
+    char *answer = ask_gateway(g);
+
+    put_gauge(f, "gateway_up", "Whether the gateway runs.", answer != NULL);
+    put_gauge(f, "gateway_registry_ok", "Whether the registry can be read.", readable);
+    if (answer) {
+        put_running(f, answer);
+        add_traffic(&fleet, answer);
+        put_gauge(f, "gateway_sessions", "Sessions that are logged in.", (long long)fleet.sessions);
+    }
+    if (readable) {
+        put_totals(f, &fleet, &grants);
+        put_devices(f, &fleet);
+        if (fleet.nodes->n)
+            put_nodes(f, fleet.nodes);
+        if (fleet.copy.shared)
+            put_copy(f, &fleet.copy);
+    }
+    free(answer); /* open_memstream's own */
+    cmx_mem_free(fleet.devices);
+    cmx_mem_free(fleet.nodes);
+    return readable;
+}

@@ -1,0 +1,97 @@
+#include <string.h>
+
+#include "cli/gateway/gw_command.h"
+#include "gateway/folder/gw_copy.h"
+#include "gateway/server/gw_apply.h"
+#include "gateway/server/gw_control.h"
+#include "gateway/shared/shared.h"
+
+static const char about[] =
+    "Moves the registry to PostgreSQL, where several gateways share it, or back to a SQLite file of this gateway "
+    "alone. "
+    "The gateway may run meanwhile, and sessions stay. URL is libpq's, such as "
+    "postgresql://cmxsafe@db.example/cmxsafe; "
+    "libpq handles passwords and TLS (passfile, service, sslmode). docs/SCALE_OUT.md describes both ways.";
+
+static cmx_err to_postgresql(struct gw *g, const char *url, struct cmx_why *e)
+{
+    char old[GW_REGISTRY_URL_MAX];
+
+    if (g->simple)
+        return cmx_why_fail(e, CMX_EINVAL, "a small deployment (--simple) is one server, and keeps its registry there");
+    if (gw_copy_url(g, old)[0])
+        return cmx_why_fail(e, CMX_EEXIST,
+                            "the registry is in PostgreSQL already; its URL is changed with 'cmxsafe gateway init "
+                            "--registry'");
+    return gw_shared_found(&g->registry, url, false, e);
+}
+
+/* Makes this gateway's copy the registry. It must be complete, unless the operator gave --offline. */
+static cmx_err to_sqlite(struct gw *g, bool offline, struct cmx_why *e)
+{
+    char old[GW_REGISTRY_URL_MAX];
+    cmx_err err;
+
+    if (!gw_copy_url(g, old)[0])
+        return cmx_why_fail(e, CMX_EEXIST, "the registry is in SQLite already");
+    err = offline ? gw_registry_begin_own(&g->registry, e) : gw_registry_begin(&g->registry, e);
+    if (err == CMX_ECLOSED)
+        cmx_why_set(e, "%s; --offline continues with the copy as it is", e->text);
+    if (!err)
+        err = gw_event_number(&g->registry, e);
+    if (!err)
+        err = gw_sql_run(&g->registry, e,
+                         "DELETE FROM meta WHERE key IN ('registry', 'registry_id', 'revision', 'detached')", "");
+    return err;
+}
+
+static cmx_err move_registry(struct gw *g, const struct gw_common *c, const char *where, bool offline,
+                             struct cmx_why *e)
+{
+    bool back = strcmp(where, "sqlite") == 0;
+    cmx_err err = gw_folder_lock(g, e);
+
+    if (!err)
+        err = back ? to_sqlite(g, offline, e) : to_postgresql(g, where, e);
+    if (err || c->dry_run) {
+        gw_registry_rollback(&g->registry);
+        return err;
+    }
+    err = gw_registry_commit(&g->registry, e);
+    if (!err)
+        err = back ? gw_copy_forget(g, e) : gw_copy_confirm(g, e);
+    return err;
+}
+
+int gw_cmd_migrate(int argc, char **argv)
+{
+    struct gw_common c = {0};
+    bool offline = false;
+    const struct cli_option options[] = {
+        GW_DIR_OPTION(c),
+        CLI_FLAG("offline", "with sqlite: PostgreSQL is lost; continue with this gateway's copy", &offline),
+        GW_JSON_OPTION(c),
+        GW_DRY_RUN_OPTION(c),
+    };
+    struct cli_line line = CLI_LINE("cmxsafe gateway migrate", "URL|sqlite", about, 1, 1, options);
+    struct cmx_why e = {0};
+    struct gw g;
+    cmx_err err;
+    int status;
+
+    if (cli_parse(&line, argc, argv, &status))
+        return status;
+    if (gw_command_open(&g, &c, true))
+        return CLI_FAILED;
+    err = move_registry(&g, &c, line.operand[0], offline, &e);
+    gw_folder_close(&g);
+    if (err)
+        return gw_fail("the registry was not moved", &e);
+    if (c.json)
+        gw_command_print_outcome(&c, GW_CHANGED);
+    else
+        printf("the registry %s in %s%s\n", c.dry_run ? "would be" : "is",
+               strcmp(line.operand[0], "sqlite") == 0 ? "SQLite, of this gateway alone" : "PostgreSQL",
+               gw_command_dry_run(&c));
+    return CLI_OK;
+}

@@ -1,0 +1,105 @@
+#include "cli/gateway/gw_command.h"
+#include "gateway/registry/authority.h"
+#include "gateway/registry/party.h"
+
+static const char about[] =
+    "Registers a platform: a consumer that logs in to this gateway with a key of its own. It reaches the "
+    "services that it has grants for, with ssh -L, -W or -D and the devices' names (docs/GATEWAY.md). "
+    "Another key replaces the former one.\n\nWith --ca, NAME is a certificate authority: the holder of one of "
+    "its certificates may log in as PRINCIPAL@NAME once that has a grant ('cmxsafe gateway grant alice@corp "
+    "cam-17:81'). "
+    "Another key replaces the CA's former one, and ends the sessions of its certificates. Without NAME it lists "
+    "platforms, CAs and their principals.";
+
+struct list_job {
+    struct gw *g;
+    struct gw_json *json; /* NULL: as a table */
+};
+
+static void print_row(struct list_job *job, const char *name, const char *kind, const char *identity, const char *key)
+{
+    if (!job->json) {
+        printf("%-32s %-10s %-40s %s\n", name, kind, identity[0] ? identity : "-", key[0] ? key : "-");
+        return;
+    }
+    cmx_json_object(&job->json->j, NULL);
+    cmx_json_str(&job->json->j, "name", name);
+    cmx_json_str(&job->json->j, "kind", kind);
+    cmx_json_str(&job->json->j, "identity", identity);
+    cmx_json_str(&job->json->j, "key", key);
+    cmx_json_end(&job->json->j);
+}
+
+static cmx_err print_authority(void *arg, const struct gw_authority *a)
+{
+    print_row(arg, a->name, "ca", "", a->fingerprint);
+    return CMX_OK;
+}
+
+static cmx_err print_consumer(void *arg, const struct gw_consumer *c, const char *fingerprint)
+{
+    struct list_job *job = arg;
+    char identity[GW_ADDRESS_MAX];
+
+    gw_command_identity(job->g, c, identity);
+    print_row(job, c->name, gw_consumer_is_principal(c) ? "principal" : "platform", identity, fingerprint);
+    return CMX_OK;
+}
+
+static int list(const struct gw_common *c)
+{
+    struct cmx_why e = {0};
+    struct gw_json json;
+    struct gw g;
+    struct list_job job = {&g, c->json ? &json : NULL};
+    cmx_err err;
+
+    if (gw_command_open(&g, c, false))
+        return CLI_FAILED;
+    if (c->json) {
+        gw_json_begin(&json, stdout);
+        cmx_json_array(&json.j, NULL);
+    } else {
+        printf("%-32s %-10s %-40s %s\n", "NAME", "KIND", "IDENTITY", "KEY");
+    }
+    err = gw_authority_each(&g.registry, print_authority, &job, &e);
+    if (!err)
+        err = gw_consumer_each_platform(&g.registry, print_consumer, &job, &e);
+    if (c->json) {
+        cmx_json_end(&json.j);
+        (void)gw_json_end(&json); /* main reports a failing stdout */
+    }
+    gw_folder_close(&g);
+    return err ? gw_fail("listing platforms failed", &e) : CLI_OK;
+}
+
+int gw_cmd_platform(int argc, char **argv)
+{
+    struct gw_change x = {.what = "registering the platform failed"};
+    const char *key = NULL;
+    const char *ca = NULL;
+    const struct cli_option options[] = {
+        GW_DIR_OPTION(x.common),
+        CLI_TEXT("key", "FILE", "the platform's public key; -: from standard input", &key),
+        CLI_TEXT("ca", "FILE", "the public key of a CA whose certificates may log in; -: from standard input", &ca),
+        GW_JSON_OPTION(x.common),
+        GW_DRY_RUN_OPTION(x.common),
+    };
+    struct cli_line line = CLI_LINE("cmxsafe gateway platform", "[NAME]", about, 0, 1, options);
+    struct gw_key k;
+    cmx_err err;
+
+    if (cli_parse(&line, argc, argv, &x.status))
+        return x.status;
+    if (line.n_operands == 0)
+        return key || ca ? cli_usage("cmxsafe gateway platform", "NAME is missing") : list(&x.common);
+    if (!key == !ca)
+        return cli_usage("cmxsafe gateway platform", key ? "give --key or --ca, not both" : "--key or --ca is missing");
+    if (gw_change_begin(&x))
+        return x.status;
+    err = gw_key_read(&k, key ? key : ca, &x.e);
+    if (!err)
+        err = key ? gw_consumer_set_platform(&x.g.registry, line.operand[0], &k, &x.outcome, &x.e)
+                  : gw_authority_set(&x.g.registry, line.operand[0], &k, &x.outcome, &x.e);
+    return gw_change_report(&x, err, "%s: %s", line.operand[0], gw_outcome_text(x.outcome));
+}

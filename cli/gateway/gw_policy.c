@@ -1,0 +1,243 @@
+/* `cmxsafe gateway policy`: which devices must prove what firmware they run before anybody reaches them. */
+#include <string.h>
+
+#include "cli/gateway/gw_command.h"
+#include "cli/gateway/gw_store.h"
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/text.h"
+
+static const char about_set[] =
+    "Demands that DEVICE, or each device of @GROUP, proves with signed evidence that it runs a firmware that one of "
+    "the\n"
+    "manifests describes: after every login, and before --max-age ends. With --enforce yes, a device is quarantined\n"
+    "until it did: no grant reaches it, except a break-glass grant. The command replaces the target's former policy.\n"
+    "The gateway keeps copies of the manifests and of the files that they name.";
+static const char about_exempt[] = "Frees a device from its policies, for one that can't attest. 'list', 'show' and "
+                                   "'status' say so. --remove binds it\n"
+                                   "again.";
+
+static cmx_err read_manifests(struct gw *g, bool dry_run, struct gw_policy *p, const struct cli_list *paths,
+                              struct cmx_why *e)
+{
+    cmx_err err = CMX_OK;
+
+    if (paths->n > GW_POLICY_MANIFESTS_MAX)
+        return cmx_why_fail(e, CMX_EINVAL, "more than %d manifests", GW_POLICY_MANIFESTS_MAX);
+    gw_store_collect(g);
+    for (size_t i = 0; !err && i < paths->n; i++) {
+        struct gw_manifest_file *m = &p->manifests[p->n_manifests++];
+
+        err = gw_manifest_file_find(m, paths->item[i], e);
+        if (!err)
+            err = gw_store_manifest(g, m->path, !dry_run, m->digest, e);
+    }
+    return err;
+}
+
+/* "@cameras", a device's name, or a group's name where no device has it. */
+static cmx_err read_target(struct gw *g, const char *text, struct gw_policy *p, struct cmx_why *e)
+{
+    struct gw_device d;
+    cmx_err err = text[0] == '@' ? CMX_ENOENT : gw_device_get(&g->registry, text, &d, NULL);
+
+    p->is_device = !err;
+    text += text[0] == '@';
+    if (cmx_text_copy(p->target, sizeof p->target, text))
+        return cmx_why_fail(e, CMX_EINVAL, "the name is too long");
+    return err && err != CMX_ENOENT ? err : gw_device_check_name(p->target, e);
+}
+
+static int policy_set(int argc, char **argv)
+{
+    static const char *const yes_no[] = {"yes", "no", NULL};
+    struct gw_change x = {.what = "the policy was not set"};
+    const char *age = "1h";
+    const char *enforce = NULL;
+    struct cli_list manifests = {0};
+    const struct cli_option options[] = {
+        GW_DIR_OPTION(x.common),
+        CLI_LIST("manifest", "FILE", "a manifest that is valid; give it again for each of several", &manifests,
+                 .required = true),
+        CLI_TEXT("max-age", "LENGTH", "how long evidence counts: 10m, 1h, 1d", &age),
+        CLI_TEXT("enforce", "yes|no", "no: report only", &enforce, .required = true, .choices = yes_no),
+        GW_JSON_OPTION(x.common),
+        GW_DRY_RUN_OPTION(x.common),
+    };
+    struct cli_line line = CLI_LINE("cmxsafe gateway policy set", "DEVICE|@GROUP", about_set, 1, 1, options);
+    struct gw_policy *p;
+    cmx_err err;
+
+    if (cli_parse(&line, argc, argv, &x.status))
+        return x.status;
+    p = cmx_mem_alloc(sizeof *p);
+    if (!p)
+        return cli_fail("policy set", "out of memory", NULL);
+    if (!gw_change_begin(&x)) {
+        p->enforce = strcmp(enforce, "yes") == 0;
+        err = gw_term_parse_length(age, &p->max_age_s, &x.e);
+        if (!err && x.g.simple)
+            err = cmx_why_fail(&x.e, CMX_ENOTSUP, "a small deployment has no policies; its ports are on the loopback");
+        if (!err)
+            err = read_target(&x.g, line.operand[0], p, &x.e);
+        if (!err)
+            err = read_manifests(&x.g, x.common.dry_run, p, &manifests, &x.e);
+        if (!err)
+            err = gw_policy_set(&x.g.registry, p, &x.outcome, &x.e);
+        x.status = gw_change_report(&x, err, "%s: %s (%s)", line.operand[0],
+                                    p->enforce ? "must attest, or is quarantined" : "must attest, is reported only",
+                                    gw_outcome_text(x.outcome));
+    }
+    cmx_mem_free(p);
+    return x.status;
+}
+
+static int policy_remove(int argc, char **argv)
+{
+    struct gw_change x = {.what = "the policy was not removed"};
+    const struct cli_option options[] = {GW_CHANGE_OPTIONS(x.common)};
+    struct cli_line line = CLI_LINE("cmxsafe gateway policy remove", "DEVICE|@GROUP",
+                                    "Removes a policy. Its devices are reachable without evidence.", 1, 1, options);
+    struct gw_policy p = {0};
+    cmx_err err;
+
+    if (cli_parse(&line, argc, argv, &x.status) || gw_change_begin(&x))
+        return x.status;
+    err = read_target(&x.g, line.operand[0], &p, &x.e);
+    if (!err)
+        err = gw_policy_remove(&x.g.registry, p.target, p.is_device, &x.outcome, &x.e);
+    return gw_change_report(&x, err, "%s: has no policy (%s)", line.operand[0], gw_outcome_text(x.outcome));
+}
+
+static int policy_exempt(int argc, char **argv)
+{
+    struct gw_change x = {.what = "the exemption failed"};
+    bool remove = false;
+    const char *why = NULL;
+    const struct cli_option options[] = {
+        GW_DIR_OPTION(x.common),
+        CLI_TEXT("why", "REASON", "for the audit trail", &why),
+        CLI_FLAG("remove", "end the exemption", &remove),
+        GW_JSON_OPTION(x.common),
+        GW_DRY_RUN_OPTION(x.common),
+    };
+    struct cli_line line = CLI_LINE("cmxsafe gateway policy exempt", "DEVICE", about_exempt, 1, 1, options);
+    cmx_err err;
+
+    if (cli_parse(&line, argc, argv, &x.status))
+        return x.status;
+    if (!remove && !why)
+        return cli_usage("cmxsafe gateway policy exempt", "give the reason with --why");
+    if (gw_change_begin(&x))
+        return x.status;
+    err = gw_policy_exempt(&x.g.registry, line.operand[0], !remove, why, &x.outcome, &x.e);
+    return gw_change_report(&x, err, "%s: %s (%s)", line.operand[0],
+                            remove ? "is bound by its policies" : "is EXEMPT from its policies",
+                            gw_outcome_text(x.outcome));
+}
+
+/* ---- list and show ---- */
+
+static void policy_json(struct cmx_json *j, const struct gw_policy *p)
+{
+    cmx_json_object(j, NULL);
+    cmx_json_str(j, p->is_device ? "device" : "group", p->target);
+    cmx_json_i64(j, "max_age", p->max_age_s);
+    cmx_json_bool(j, "enforce", p->enforce);
+    cmx_json_array(j, "manifests");
+    for (size_t i = 0; i < p->n_manifests; i++)
+        cmx_json_str(j, NULL, p->manifests[i].path);
+    cmx_json_end(j);
+    cmx_json_end(j);
+}
+
+static cmx_err print_policy(void *arg, const struct gw_policy *p)
+{
+    struct cmx_json *json = arg; /* NULL: as text */
+    char age[32];
+
+    if (json) {
+        policy_json(json, p);
+        return CMX_OK;
+    }
+    gw_term_length_text(p->max_age_s, age);
+    printf("%s%-24s %-9s max-age %s\n", p->is_device ? "" : "@", p->target, p->enforce ? "enforced" : "reported", age);
+    for (size_t i = 0; i < p->n_manifests; i++)
+        printf("    %s\n", p->manifests[i].path);
+    return CMX_OK;
+}
+
+const char *gw_standing_text(const struct gw_standing *s)
+{
+    if (s->exempt)
+        return "EXEMPT";
+    if (!s->policy)
+        return "-";
+    if (s->quarantined)
+        return "QUARANTINED";
+    return s->left ? "trusted" : "untrusted";
+}
+
+static cmx_err print_standing(void *arg, const struct gw_standing *s)
+{
+    struct cmx_json *json = arg; /* NULL: as text */
+    char left[32] = "-";
+
+    if (json) {
+        cmx_json_object(json, NULL);
+        cmx_json_str(json, "device", s->name);
+        gw_policy_put_standing(json, s);
+        cmx_json_end(json);
+        return CMX_OK;
+    }
+    if (s->left)
+        gw_term_length_text(s->left, left);
+    printf("%-24s %-12s %-9s %s\n", s->name, gw_standing_text(s), left, s->reason);
+    return CMX_OK;
+}
+
+void gw_policy_put_standing(struct cmx_json *j, const struct gw_standing *s)
+{
+    cmx_json_str(j, "standing", gw_standing_text(s));
+    cmx_json_bool(j, "quarantined", s->quarantined);
+    cmx_json_bool(j, "exempt", s->exempt);
+    cmx_json_i64(j, "evidence_at", s->at);
+    cmx_json_i64(j, "evidence_left", s->left);
+    cmx_json_str(j, "reason", s->reason);
+}
+
+static int policy_list(int argc, char **argv)
+{
+    struct gw_read x = {.what = "the policies can't be listed"};
+    const struct cli_option options[] = {GW_DIR_OPTION(x.common), GW_JSON_OPTION(x.common)};
+    struct cli_line line = CLI_LINE("cmxsafe gateway policy list", "", "Lists the policies.", 0, 0, options);
+
+    if (cli_parse(&line, argc, argv, &x.status) || gw_read_begin(&x))
+        return x.status;
+    return gw_read_finish(&x, gw_policy_each(&x.g.registry, print_policy, gw_read_array(&x), &x.e));
+}
+
+static int policy_show(int argc, char **argv)
+{
+    struct gw_read x = {.what = "the policies can't be shown"};
+    const struct cli_option options[] = {GW_DIR_OPTION(x.common), GW_JSON_OPTION(x.common)};
+    struct cli_line line = CLI_LINE(
+        "cmxsafe gateway policy show", "",
+        "Shows each device that has a policy: whether it is trusted, for how long, and why not.", 0, 0, options);
+
+    if (cli_parse(&line, argc, argv, &x.status) || gw_read_begin(&x))
+        return x.status;
+    return gw_read_finish(&x, gw_standing_each(&x.g.registry, print_standing, gw_read_array(&x), &x.e));
+}
+
+int gw_cmd_policy(int argc, char **argv)
+{
+    static const struct cli_command commands[] = {
+        {"set", policy_set, "demand evidence from a device or a group"},
+        {"list", policy_list, "list the policies"},
+        {"show", policy_show, "show what the devices proved"},
+        {"exempt", policy_exempt, "free a device from its policies"},
+        {"remove", policy_remove, "remove a policy"},
+    };
+
+    return cli_dispatch("cmxsafe gateway policy", commands, GW_COUNT(commands), argc, argv);
+}

@@ -1,0 +1,93 @@
+#include "cli/gateway/gw_publish.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli/gateway/gw_status.h"
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/port/port.h"
+#include "cmxsafe/version.h"
+#include "gateway/registry/node.h"
+#include "gateway/server/gw_apply.h"
+#include "gateway/server/gw_control.h"
+
+#define STATE_MS 5000 /* between two notes of a gateway's state */
+
+static bool is_one_of_several(struct gw *g)
+{
+    char own[GW_NAME_MAX];
+
+    return gw_meta_get(&g->registry, "node", own, sizeof own) == CMX_OK;
+}
+
+void gw_publish_read(struct gw_publish *p, struct gw *g)
+{
+    struct cmx_why e = {0};
+    char request[40];
+    size_t len = 0;
+    FILE *f;
+    cmx_err err;
+
+    if (p->answer || !is_one_of_several(g))
+        return;
+    f = open_memstream(&p->answer, &len);
+    if (!f)
+        return;
+    snprintf(request, sizeof request, "claims %llu", (unsigned long long)p->next);
+    err = gw_control(g, request, f, &e);
+    if (fclose(f) != 0 || err) {
+        free(p->answer); /* open_memstream's own */
+        p->answer = NULL;
+        p->next = 0; /* the next gateway process counts anew */
+        return;
+    }
+    p->has_claims = strstr(p->answer, "\"address\":") != NULL;
+}
+
+bool gw_publish_is_due(const struct gw_publish *p)
+{
+    return p->answer && (p->has_claims || cmx_port_now_ms() - p->put_ms >= STATE_MS);
+}
+
+cmx_err gw_publish_write(const struct gw_publish *p, struct gw *g, struct cmx_why *e)
+{
+    struct gw_registry *r = &g->registry;
+    char address[GW_ADDRESS_MAX];
+    char node[GW_NAME_MAX];
+    char *copy = cmx_mem_strdup(p->answer ? p->answer : ""); /* it is cut into pieces */
+    char *rest;
+    char *object;
+    cmx_err err;
+
+    if (!p->answer || gw_meta_get(r, "node", node, sizeof node)) {
+        cmx_mem_free(copy);
+        return CMX_OK;
+    }
+    if (!copy)
+        return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    err = gw_node_note(r, node, gw_status_number(p->answer, "sessions"), CMX_VERSION, e);
+    rest = strstr(copy, "\"claims\":[");
+    while (!err && rest && (object = gw_status_next(&rest)) != NULL) {
+        gw_status_text(object, "address", address, sizeof address);
+        gw_status_text(object, "node", node, sizeof node);
+        err =
+            gw_claim_put(r, address, node, gw_status_number(object, "sequence"), gw_status_number(object, "since"), e);
+    }
+    cmx_mem_free(copy);
+    return err;
+}
+
+cmx_err gw_publish_done(struct gw_publish *p, struct gw *g, struct cmx_why *e)
+{
+    bool claims = p->has_claims;
+
+    if (!p->answer)
+        return CMX_OK;
+    p->next = (uint64_t)gw_status_number(p->answer, "next");
+    p->put_ms = cmx_port_now_ms();
+    p->has_claims = false;
+    free(p->answer); /* open_memstream's own */
+    p->answer = NULL;
+    return claims ? gw_apply_claims(g, e) : CMX_OK;
+}

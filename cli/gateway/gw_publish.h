@@ -1,0 +1,23 @@
+/* gw_publish.h - for the worker: writes into the registry which identities are at this gateway (claims), and how the
+ * gateway is (node_state). Gateways that are alone write nothing. */
+#ifndef CLI_GW_PUBLISH_H
+#define CLI_GW_PUBLISH_H
+
+#include "cli/gateway/gw_command.h"
+
+struct gw_publish {
+    char *answer;    /* of the running gateway to `claims`, not yet written; owned; NULL: none */
+    uint64_t next;   /* number of the next change to ask for */
+    uint64_t put_ms; /* when node_state was last written */
+    bool has_claims;
+};
+
+/* Asks the running gateway, unless an earlier answer waits. g is open. */
+void gw_publish_read(struct gw_publish *p, struct gw *g);
+bool gw_publish_is_due(const struct gw_publish *p);
+/* Writes what is due, in the caller's transaction of observations. */
+CMX_MUST_USE cmx_err gw_publish_write(const struct gw_publish *p, struct gw *g, struct cmx_why *e);
+/* It is committed: has BIRD follow. */
+CMX_MUST_USE cmx_err gw_publish_done(struct gw_publish *p, struct gw *g, struct cmx_why *e);
+
+#endif

@@ -1,0 +1,197 @@
+#include "cli/gateway/gw_reach.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/port/port.h"
+#include "gateway/registry/evidence_policy.h"
+#include "gateway/registry/node.h"
+#include "gateway/server/gw_account.h"
+
+#define KNOWN_MS 10000 /* another gateway knows a change within a second, or is cut off from the registry */
+#define TRY_MS 2000
+#define PAUSE_MS 100
+
+struct gw_reached {
+    struct gw_reached *next;
+    char name[GW_NAME_MAX];
+    char address[GW_ADDRESS_MAX];
+    char node[GW_NAME_MAX];
+    bool quarantined;
+    bool had; /* a grant that does not count now, and comes back afterwards */
+    struct gw_grant_record former;
+};
+
+/* open: the operator may reach it without us. */
+static cmx_err look(const struct gw_reach *r, struct gw *g, const struct gw_device *d, struct gw_reached *x, bool *open,
+                    struct cmx_why *e)
+{
+    struct gw_standing standing;
+    cmx_err err = gw_grant_is_open(&g->registry, &r->operator, d->id, r->port, open, e);
+
+    if (!err)
+        err = gw_standing_get(&g->registry, d->name, &standing, e);
+    if (err)
+        return err;
+    x->quarantined = standing.quarantined;
+    err = gw_grant_record_get(&g->registry, &r->operator, d->name, r->port, &x->former, e);
+    x->had = !err;
+    return err == CMX_ENOENT ? CMX_OK : err;
+}
+
+cmx_err gw_reach_add(struct gw_reach *r, struct gw *g, const struct gw_device *d, struct cmx_why *e)
+{
+    char own[GW_NAME_MAX];
+    char node[GW_NAME_MAX];
+    int64_t sequence;
+    struct gw_reached *x;
+    bool open = false;
+    cmx_err err;
+
+    if (g->user || g->simple || gw_meta_get(&g->registry, "node", own, sizeof own) != CMX_OK)
+        return CMX_OK;
+    err = gw_claim_get(&g->registry, d->address, node, &sequence, e);
+    if (err || !node[0] || strcmp(node, own) == 0)
+        return err == CMX_ENOENT ? CMX_OK : err;
+    x = cmx_mem_alloc(sizeof *x);
+    if (!x)
+        return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    snprintf(x->name, sizeof x->name, "%s", d->name);
+    snprintf(x->address, sizeof x->address, "%s", d->address);
+    snprintf(x->node, sizeof x->node, "%s", node);
+    err = look(r, g, d, x, &open, e);
+    if (err || open) {
+        cmx_mem_free(x);
+        return err;
+    }
+    x->next = r->list;
+    r->list = x;
+    return CMX_OK;
+}
+
+/* ---- waiting until another gateway lets it through ---- */
+
+/* A socket in the fleet's namespace, as the packet filter knows operators: of root, with the account's group. */
+static int operator_socket(const struct gw_reach *r, const struct gw *g)
+{
+    struct sockaddr_in6 from = {.sin6_family = AF_INET6};
+    int here = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    int inside = open("/run/netns/" GW_NETNS, O_RDONLY | O_CLOEXEC);
+    gid_t gid = getegid();
+    int fd = -1;
+
+    if (here >= 0 && inside >= 0 && setns(inside, CLONE_NEWNET) == 0) {
+        if (setegid((gid_t)gw_account_gid(g)) == 0)
+            fd = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (setegid(gid) != 0 || setns(here, CLONE_NEWNET) != 0)
+            _exit(CLI_FAILED); /* in the wrong namespace nothing may go on */
+    }
+    if (here >= 0)
+        close(here);
+    if (inside >= 0)
+        close(inside);
+    if (fd >= 0 && (inet_pton(AF_INET6, r->source, &from.sin6_addr) != 1 ||
+                    bind(fd, (const struct sockaddr *)&from, sizeof from) != 0)) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+static bool connects(const struct gw_reach *r, const struct gw *g, const struct gw_reached *x)
+{
+    struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = htons(r->port)};
+    struct pollfd p = {.fd = operator_socket(r, g), .events = POLLOUT};
+    int error = -1;
+    socklen_t len = sizeof error;
+
+    if (p.fd < 0)
+        return false;
+    if (inet_pton(AF_INET6, x->address, &to.sin6_addr) == 1 &&
+        (connect(p.fd, (const struct sockaddr *)&to, sizeof to) == 0 || errno == EINPROGRESS) &&
+        poll(&p, 1, TRY_MS) == 1)
+        (void)getsockopt(p.fd, SOL_SOCKET, SO_ERROR, &error, &len); /* error stays -1 */
+    close(p.fd);
+    return error == 0;
+}
+
+static bool is_first_of_node(const struct gw_reach *r, const struct gw_reached *x)
+{
+    for (const struct gw_reached *o = r->list; o != x; o = o->next)
+        if (strcmp(o->node, x->node) == 0)
+            return false;
+    return true;
+}
+
+/* A gateway takes all grants of one change at once. One that does not know them in time fails its devices. */
+static void await_nodes(const struct gw_reach *r, const struct gw *g)
+{
+    uint64_t deadline = cmx_port_now_ms() + KNOWN_MS;
+
+    for (const struct gw_reached *x = r->list; x; x = x->next)
+        while (is_first_of_node(r, x) && !connects(r, g, x) && cmx_port_now_ms() < deadline)
+            cmx_port_sleep_ms(PAUSE_MS);
+}
+
+/* ---- grants ---- */
+
+int gw_reach_open(struct gw_reach *r)
+{
+    struct gw_change x = {.what = "devices at other gateways can't be reached", .common = *r->common};
+    struct gw g;
+    cmx_err err = CMX_OK;
+
+    if (!r->list)
+        return CLI_OK;
+    if (gw_change_begin(&x))
+        return x.status;
+    for (const struct gw_reached *d = r->list; !err && d; d = d->next) {
+        const struct gw_grant_terms terms = {.length_s = GW_REACH_S, .why = r->why, .break_glass = d->quarantined};
+
+        err = gw_grant_set(&x.g.registry, &r->operator, d->name, r->port, &terms, &x.outcome, &x.e);
+    }
+    if (gw_change_finish(&x, err))
+        return CLI_FAILED;
+    if (gw_command_open(&g, r->common, false))
+        return CLI_FAILED;
+    await_nodes(r, &g);
+    gw_folder_close(&g);
+    return CLI_OK;
+}
+
+static cmx_err take_back(const struct gw_reach *r, const struct gw_reached *d, struct gw_change *x)
+{
+    const struct gw_grant_terms former = {
+        .until = d->former.ends, .why = d->former.why, .break_glass = d->former.break_glass};
+
+    return d->had ? gw_grant_set(&x->g.registry, &r->operator, d->name, r->port, &former, &x->outcome, &x->e)
+                  : gw_grant_remove(&x->g.registry, &r->operator, d->name, r->port, &x->outcome, &x->e);
+}
+
+int gw_reach_close(struct gw_reach *r)
+{
+    struct gw_change x = {.what = "the operator's grants stay until they end", .common = *r->common};
+    cmx_err err = CMX_OK;
+    int status = CLI_OK;
+
+    if (r->list)
+        status = gw_change_begin(&x);
+    for (const struct gw_reached *d = r->list; r->list && !status && !err && d; d = d->next)
+        err = take_back(r, d, &x);
+    if (r->list && !status)
+        status = gw_change_finish(&x, err);
+    while (r->list) {
+        struct gw_reached *next = r->list->next;
+        cmx_mem_free(r->list);
+        r->list = next;
+    }
+    return status;
+}

@@ -1,0 +1,30 @@
+/* gw_reach.h - lets an operator's command reach devices that are connected at other gateways: by grants to the
+ * operator, for as long as the command runs. At this gateway operators need no grant; at others the judge wants one, as
+ * from any local user. */
+#ifndef CLI_GW_REACH_H
+#define CLI_GW_REACH_H
+
+#include "cli/gateway/gw_command.h"
+#include "gateway/registry/grant.h"
+
+#define GW_REACH_S (24 * 3600) /* the grants' end, should the command not remove them */
+
+struct gw_reached; /* one device */
+
+struct gw_reach {
+    const struct gw_common *common;
+    struct gw_consumer operator;
+    char source[GW_ADDRESS_MAX]; /* the operator's identity */
+    uint16_t port;
+    const char *why;
+    struct gw_reached *list;
+};
+
+/* Adds the device unless it is at this gateway, at none, or within the operator's reach. g: open. */
+CMX_MUST_USE cmx_err gw_reach_add(struct gw_reach *r, struct gw *g, const struct gw_device *d, struct cmx_why *e);
+/* Gives the grants, and waits until the other gateways know them. CLI_*; errors are printed. */
+int gw_reach_open(struct gw_reach *r);
+/* Removes the grants, and frees the list. CLI_*; errors are printed. */
+int gw_reach_close(struct gw_reach *r);
+
+#endif

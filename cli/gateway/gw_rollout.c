@@ -1,0 +1,413 @@
+#include "cli/gateway/gw_rollout.h"
+
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/common/http_client.h"
+#include "cli/gateway/gw_child.h"
+#include "cli/gateway/gw_reach.h"
+#include "cmxsafe/core/buf.h"
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/text.h"
+#include "gateway/registry/party.h"
+#include "gateway/server/gw_inside.h"
+
+#define ARGUMENTS_MAX 60
+#define ARGUMENT_CHARS 1024
+#define OUTPUT_MAX 512
+
+typedef enum { DEVICE_WAITS, DEVICE_RUNS, DEVICE_SUCCEEDED, DEVICE_FAILED } device_state;
+
+struct one {
+    struct gw_device device;
+    device_state state;
+    struct gw_child child;
+    struct one *next;
+};
+
+struct run {
+    const struct gw_rollout *job;
+    struct gw g;
+    struct one *list;
+    struct one **tail;
+    size_t n, running, done, failed, not_recorded;
+    struct gw_pace pace;
+    struct gw_reach reach;
+};
+
+static cmx_err add_device(void *arg, const struct gw_device *d)
+{
+    struct run *r = arg;
+    struct one *x;
+
+    if (d->revoked)
+        return CMX_OK;
+    x = cmx_mem_alloc(sizeof *x);
+    if (!x)
+        return CMX_ENOMEM;
+    x->device = *d;
+    *r->tail = x;
+    r->tail = &x->next;
+    r->n++;
+    return CMX_OK;
+}
+
+cmx_err gw_rollout_select(struct gw *g, const struct gw_selection *s, gw_device_fn fn, void *arg, struct cmx_why *e)
+{
+    struct gw_device d;
+    cmx_err err = CMX_OK;
+
+    if (s->all || s->group)
+        return gw_device_each(&g->registry, s->group, fn, arg, e);
+    for (size_t i = 0; !err && i < s->n_names; i++) {
+        err = gw_device_get(&g->registry, s->names[i], &d, e);
+        if (!err)
+            err = fn(arg, &d);
+    }
+    return err;
+}
+
+/* Replaces {name} and {address} in one argument. */
+static cmx_err expand(char out[ARGUMENT_CHARS], const char *text, const struct gw_device *d)
+{
+    struct cmx_buf b;
+    const char *s;
+    cmx_err err = CMX_OK;
+
+    cmx_buf_init(&b, out, ARGUMENT_CHARS);
+    while (!err && *text) {
+        if (strncmp(text, "{name}", 6) == 0) {
+            err = cmx_buf_put_str(&b, d->name);
+            text += 6;
+        } else if (strncmp(text, "{address}", 9) == 0) {
+            err = cmx_buf_put_str(&b, d->address);
+            text += 9;
+        } else {
+            err = cmx_buf_put_u8(&b, (uint8_t)*text++);
+        }
+    }
+    return err ? err : cmx_buf_cstr(&b, &s);
+}
+
+static bool start(struct run *r, struct one *x)
+{
+    static char text[ARGUMENTS_MAX][ARGUMENT_CHARS];
+    char *argv[ARGUMENTS_MAX + 7] = {NULL, (char *)(uintptr_t)r->job->command, (char *)(uintptr_t) "--url"};
+    char url[GW_HOST_MAX + 32];
+    size_t n = 4;
+
+    gw_child_url(x->device.address, r->job->port, url, sizeof url);
+    argv[3] = url;
+    if (r->job->record)
+        argv[n++] = (char *)(uintptr_t) "--json"; /* the verdict is read from it */
+    for (size_t i = 0; r->job->arguments && r->job->arguments[i]; i++) {
+        if (i == ARGUMENTS_MAX || expand(text[i], r->job->arguments[i], &x->device))
+            return false;
+        argv[n++] = text[i];
+    }
+    argv[n] = NULL;
+    x->state = gw_child_start(&x->child, &r->g, false, argv) ? DEVICE_RUNS : DEVICE_FAILED;
+    return x->state == DEVICE_RUNS;
+}
+
+/* The device's outcome, by the exit status and what attest printed as JSON. detail: for a person. */
+static const char *read_outcome(const struct run *r, const struct one *x, int exit_status, char detail[OUTPUT_MAX])
+{
+    bool good = exit_status == 0;
+    bool compared = r->job->record && gw_child_json(&x->child, "verdict", detail, OUTPUT_MAX);
+
+    if (exit_status == GW_COULD_NOT)
+        snprintf(detail, OUTPUT_MAX, "the gateway's namespaces can't be entered; is it running?");
+    else if (!compared)
+        gw_child_last_line(&x->child, good, detail, OUTPUT_MAX);
+    return good ? "match" : compared ? "differs" : "failed";
+}
+
+static cmx_err write_outcome(struct run *r, const struct one *x, const char *verdict, const char *detail,
+                             struct cmx_why *e)
+{
+    char claims[GW_CLAIMS_MAX];
+
+    if (r->job->record) {
+        gw_child_claims(&x->child, claims);
+        return gw_attestation_set(&r->g.registry, x->device.id, verdict, detail, claims, e);
+    }
+    return gw_event(&r->g.registry, x->state == DEVICE_SUCCEEDED ? "updated" : "update-failed", x->device.name, detail,
+                    e);
+}
+
+static void record(struct run *r, const struct one *x, const char *verdict, const char *detail)
+{
+    struct cmx_why e = {0};
+
+    if (gw_registry_begin_observed(&r->g.registry, &e) || write_outcome(r, x, verdict, detail, &e) ||
+        gw_registry_commit(&r->g.registry, &e)) {
+        gw_registry_rollback(&r->g.registry);
+        r->not_recorded++;
+        (void)gw_fail("the outcome could not be stored", &e); /* the exit status is also 1 */
+    }
+}
+
+static void ended(struct run *r, struct one *x, int exit_status)
+{
+    bool good = exit_status == 0;
+    const char *verdict;
+    char detail[OUTPUT_MAX];
+    struct gw_json json;
+
+    x->state = good ? DEVICE_SUCCEEDED : DEVICE_FAILED;
+    r->done++;
+    r->failed += !good;
+    verdict = read_outcome(r, x, exit_status, detail);
+    record(r, x, verdict, detail);
+    gw_child_close(&x->child);
+    if (r->job->common.json) {
+        gw_json_begin(&json, stdout);
+        cmx_json_object(&json.j, NULL);
+        cmx_json_str(&json.j, "name", x->device.name);
+        cmx_json_str(&json.j, "outcome", good ? "ok" : "failed");
+        cmx_json_str(&json.j, "detail", detail);
+        cmx_json_end(&json.j);
+        (void)gw_json_end(&json); /* main reports a failing stdout */
+    } else {
+        printf("%-7s %-24s %s\n", good ? "ok" : "failed", x->device.name, detail);
+    }
+    fflush(stdout);
+}
+
+static void wait_one(struct run *r)
+{
+    int status = 0;
+    pid_t pid = waitpid(-1, &status, 0);
+
+    for (struct one *x = r->list; x && pid > 0; x = x->next)
+        if (x->state == DEVICE_RUNS && x->child.pid == pid) {
+            r->running--;
+            ended(r, x, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+            return;
+        }
+}
+
+static void print_dry_json(const struct one *x)
+{
+    struct gw_json json;
+
+    gw_json_begin(&json, stdout);
+    cmx_json_object(&json.j, NULL);
+    cmx_json_str(&json.j, "name", x->device.name);
+    cmx_json_bool(&json.j, "dry_run", true);
+    cmx_json_end(&json.j);
+    (void)gw_json_end(&json); /* main reports a failing stdout */
+}
+
+static void roll(struct run *r)
+{
+    for (struct one *x = r->list; x; x = x->next) {
+        while (!gw_pace_may_start(&r->pace, r->done, r->running))
+            wait_one(r);
+        if (gw_pace_must_stop(&r->pace, r->done, r->failed))
+            break;
+        if (r->job->common.dry_run) {
+            if (r->job->common.json)
+                print_dry_json(x);
+            else
+                printf("would %s %s\n", r->job->command, x->device.name);
+            continue;
+        }
+        if (start(r, x))
+            r->running++;
+        else
+            ended(r, x, CLI_FAILED);
+    }
+    while (r->running)
+        wait_one(r);
+}
+
+int gw_rollout_pace(const struct gw_pace_text *t, const char *command, struct gw_pace *out)
+{
+    if (cmx_text_u64(t->parallel, 1, GW_ROLLOUT_PARALLEL_MAX, &out->parallel) == CMX_OK &&
+        cmx_text_u64(t->first, 0, 1000000, &out->first) == CMX_OK &&
+        cmx_text_u64(t->stop_at, 1, 100, &out->stop_at) == CMX_OK)
+        return CLI_OK;
+    return cli_usage("cmxsafe gateway", "%s: --parallel 1 to %d, --first a number, --stop-at 1 to 100", command,
+                     GW_ROLLOUT_PARALLEL_MAX);
+}
+
+static void print_summary_json(const struct run *r, size_t untouched)
+{
+    struct gw_json json;
+
+    gw_json_begin(&json, stdout);
+    cmx_json_object(&json.j, NULL);
+    cmx_json_u64(&json.j, "ok", r->done - r->failed);
+    cmx_json_u64(&json.j, "failed", r->failed);
+    cmx_json_u64(&json.j, "untouched", untouched);
+    cmx_json_end(&json.j);
+    (void)gw_json_end(&json); /* main reports a failing stdout */
+}
+
+static int summarize(const struct run *r)
+{
+    size_t untouched = r->n - r->done;
+
+    if (r->job->common.dry_run)
+        return CLI_OK;
+    if (r->job->common.json)
+        print_summary_json(r, untouched);
+    else
+        printf("%zu ok, %zu failed, %zu untouched\n", r->done - r->failed, r->failed, untouched);
+    if (untouched)
+        fprintf(stderr, "cmxsafe: %s stopped: too many failures; look at the failed devices, then run it again\n",
+                r->job->command);
+    return r->failed || untouched || r->not_recorded ? CLI_FAILED : CLI_OK;
+}
+
+static void free_list(struct run *r)
+{
+    while (r->list) {
+        struct one *next = r->list->next;
+        cmx_mem_free(r->list);
+        r->list = next;
+    }
+}
+
+/* The operator: sudo's user, else the systemd unit, else the user. */
+static void find_operator(struct gw_consumer *c)
+{
+    static const char slice[] = "/system.slice/";
+    const char *sudo = geteuid() == 0 ? getenv("SUDO_UID") : NULL;
+    char cgroup[GW_CONSUMER_MAX];
+    uint64_t uid = getuid();
+    const struct passwd *pw;
+    size_t len;
+
+    *c = (struct gw_consumer){.kind = "user"};
+    if (!(sudo && cmx_text_u64(sudo, 0, UINT32_MAX - 1, &uid) == CMX_OK) &&
+        gw_cgroup_of("/proc/self/cgroup", cgroup, sizeof cgroup)) {
+        len = strlen(cgroup);
+        if (strncmp(cgroup, slice, strlen(slice)) == 0 && len > 8 && strcmp(cgroup + len - 8, ".service") == 0) {
+            snprintf(c->kind, sizeof c->kind, "cgroup");
+            snprintf(c->name, sizeof c->name, "%s", cgroup + 1);
+            return;
+        }
+    }
+    pw = getpwuid((uid_t)uid);
+    if (pw)
+        snprintf(c->name, sizeof c->name, "%s", pw->pw_name);
+    else
+        snprintf(c->name, sizeof c->name, "%llu", (unsigned long long)uid);
+}
+
+/* The requests carry the operator's identity: the devices' services and the access log see who it is. */
+static cmx_err take_identity(struct run *r, struct cmx_why *e)
+{
+    struct gw_consumer *operator= & r->reach.operator;
+    cmx_err err;
+
+    if (r->g.user || r->g.simple || r->job->common.dry_run)
+        return CMX_OK;
+    find_operator(operator);
+    err = gw_registry_begin(&r->g.registry, e);
+    if (!err)
+        err = gw_consumer_note(&r->g.registry, operator, e);
+    if (!err)
+        err = gw_registry_commit(&r->g.registry, e);
+    if (err)
+        gw_registry_rollback(&r->g.registry);
+    if (!err)
+        err = gw_party_identity(&r->g.registry, &r->g.fleet, operator, r->reach.source, e);
+    if (!err)
+        setenv(HTTP_SOURCE_VARIABLE, r->reach.source, 1);
+    return err;
+}
+
+/* Devices at other gateways. */
+static cmx_err find_far(struct run *r, struct cmx_why *e)
+{
+    uint64_t port = 0;
+    cmx_err err = CMX_OK;
+
+    r->reach.common = &r->job->common;
+    r->reach.why = r->job->command;
+    if (cmx_text_u64(r->job->port, 1, 65535, &port))
+        return cmx_why_fail(e, CMX_EINVAL, "'%.20s' is not a port", r->job->port);
+    r->reach.port = (uint16_t)port;
+    for (const struct one *x = r->list; !err && x && !r->job->common.dry_run; x = x->next)
+        err = gw_reach_add(&r->reach, &r->g, &x->device, e);
+    return err;
+}
+
+static int roll_within_reach(struct run *r)
+{
+    int status = gw_reach_open(&r->reach);
+    int closed;
+
+    if (status == CLI_OK) {
+        roll(r);
+        status = summarize(r);
+    }
+    closed = gw_reach_close(&r->reach);
+    return status ? status : closed;
+}
+
+static int run_job(const struct gw_rollout *job)
+{
+    struct run *r = cmx_mem_alloc(sizeof *r);
+    struct cmx_why e = {0};
+    int status;
+    cmx_err err;
+
+    if (!r)
+        return cli_fail(job->command, "out of memory", NULL);
+    r->job = job;
+    r->tail = &r->list;
+    status = gw_rollout_pace(&job->pace, job->command, &r->pace);
+    if (status == CLI_OK)
+        status = gw_command_open(&r->g, &job->common, !job->common.dry_run);
+    if (status == CLI_OK) {
+        err = take_identity(r, &e);
+        if (!err)
+            err = gw_rollout_select(&r->g, &job->selection, add_device, r, &e);
+        if (!err)
+            err = find_far(r, &e);
+        if (err)
+            status = gw_fail(job->command, &e);
+        else if (r->n == 0)
+            status = cli_fail(job->command, "no device was selected", "name devices, or give --all or --group");
+        else
+            status = roll_within_reach(r);
+        gw_folder_close(&r->g);
+    }
+    free_list(r);
+    cmx_mem_free(r);
+    return status;
+}
+
+int gw_rollout_command(struct gw_rollout *job, const char *rest, const char *about, int argc, char **argv)
+{
+    char command[40];
+    const struct cli_option options[] = {
+        GW_DIR_OPTION(job->common),
+        GW_SELECTION_OPTIONS(job->selection),
+        CLI_TEXT("port", "PORT", "the service's port on the device", &job->port),
+        GW_PACE_OPTIONS(job->pace),
+        GW_JSON_OPTION(job->common),
+        GW_DRY_RUN_OPTION(job->common),
+    };
+    struct cli_line line = CLI_LINE(command, "[NAME ...]", about, 0, GW_COUNT(line.operand), options);
+    int status;
+
+    snprintf(command, sizeof command, "cmxsafe gateway %s", job->command);
+    line.rest_form = rest;
+    if (cli_parse(&line, argc, argv, &status))
+        return status;
+    if (strcmp(job->command, "update") == 0 && (!line.rest || !line.rest[0]))
+        return cli_usage("cmxsafe gateway update", "no image: give it after --, as in '--all -- firmware.bin'");
+    job->arguments = line.rest;
+    job->selection.names = line.operand;
+    job->selection.n_names = line.n_operands;
+    return run_job(job);
+}

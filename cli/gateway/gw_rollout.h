@@ -1,0 +1,51 @@
+/* gw_rollout.h - runs attest or update for many devices, some at a time, and stops when too many fail. */
+#ifndef CLI_GW_ROLLOUT_H
+#define CLI_GW_ROLLOUT_H
+
+#include "cli/gateway/gw_command.h"
+#include "gateway/registry/campaign.h"
+
+#define GW_ROLLOUT_PARALLEL_MAX 64
+
+/* Which devices. */
+struct gw_selection {
+    bool all;
+    const char *group;
+    const char *const *names; /* devices named one by one */
+    size_t n_names;
+};
+#define GW_SELECTION_OPTIONS(s)                                                                                        \
+    CLI_FLAG("all", "all devices", &(s).all), CLI_TEXT("group", "NAME", "the devices of this group", &(s).group)
+
+/* struct gw_pace, as the operator wrote it. */
+struct gw_pace_text {
+    const char *parallel, *first, *stop_at;
+};
+#define GW_PACE_OPTIONS(p)                                                                                             \
+    CLI_TEXT("parallel", "N", "how many devices at a time", &(p).parallel),                                            \
+        CLI_TEXT("first", "N", "this many devices one by one before the others; one failure among them stops",         \
+                 &(p).first),                                                                                          \
+        CLI_TEXT("stop-at", "PERCENT", "start no more devices once this share has failed; 100: never stop",            \
+                 &(p).stop_at)
+
+struct gw_rollout {
+    struct gw_common common;
+    const char *command; /* "attest": this program's own subcommand */
+    struct gw_selection selection;
+    const char *port;
+    struct gw_pace_text pace;
+    char **arguments; /* passed to each child; {name} and {address} are replaced */
+    bool record;      /* store the verdict in the registry */
+};
+
+/* The subcommand: job holds its defaults; rest names what follows "--" and about is a paragraph, both for the help.
+ * Prints a line for each device as it ends. CLI_OK when every device succeeded. */
+int gw_rollout_command(struct gw_rollout *job, const char *rest, const char *about, int argc, char **argv);
+
+/* Calls fn for each selected device, also for revoked ones. CMX_ENOENT: a name is not a device's. */
+CMX_MUST_USE cmx_err gw_rollout_select(struct gw *g, const struct gw_selection *s, gw_device_fn fn, void *arg,
+                                       struct cmx_why *e);
+/* CLI_OK, or CLI_USAGE after an error that was printed. */
+int gw_rollout_pace(const struct gw_pace_text *t, const char *command, struct gw_pace *out);
+
+#endif

@@ -1,0 +1,35 @@
+#include "cli/gateway/gw_command.h"
+#include "gateway/server/gw_expiry.h"
+#include "gateway/server/gw_start.h"
+
+static const char about[] = "Runs the gateway in the foreground: accepts devices, starts an sshd for each "
+                            "connection and monitors the sessions.\n"
+                            "A system gateway is started by its systemd units; root may also start it by hand. SIGTERM "
+                            "ends it and every session.";
+
+int gw_cmd_serve(int argc, char **argv)
+{
+    struct gw_common c = {0};
+    bool inside = false;
+    const struct cli_option options[] = {
+        GW_DIR_OPTION(c),
+        CLI_FLAG("inside", "for --user mode itself: this process is in the namespaces already", &inside),
+    };
+    struct cli_line line = CLI_LINE("cmxsafe gateway serve", "", about, 0, 0, options);
+    struct gw_expiry expiry = {0};
+    struct gw g;
+    int status;
+
+    if (cli_parse(&line, argc, argv, &status))
+        return status;
+    if (gw_command_open(&g, &c, false))
+        return CLI_FAILED;
+    gw_folder_close(&g);
+    /* In --user mode no unit writes the rules anew before the start: what ended meanwhile must not be in them. */
+    if (!inside && g.user)
+        (void)gw_expiry_tick(&expiry, &g); /* a failure is in expiry.failed */
+    if (expiry.failed)
+        return gw_fail_with("the gateway can't start", "grants that ended could not be removed from its rules",
+                            "see the message above");
+    return gw_start(&g, inside);
+}

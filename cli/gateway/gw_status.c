@@ -1,0 +1,383 @@
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/gateway/gw_fleet_ask.h"
+#include "cli/gateway/gw_status.h"
+#include "cmxsafe/core/text.h"
+#include "gateway/folder/gw_copy.h"
+#include "gateway/registry/certificate.h"
+#include "gateway/server/gw_control.h"
+#include "gateway/server/gw_report.h"
+
+static const char about_status[] =
+    "Says who is connected, since when, from where, with which listeners and how many bytes, and each device's last\n"
+    "attestation, at all gateways of the fleet. With --traffic: sessions and bytes in each minute of the last hour, "
+    "over\n"
+    "all sessions of this gateway.";
+
+/* ---- reading the running gateway's answer: flat JSON of our own making, with known keys ---- */
+
+bool gw_status_text(const char *object, const char *key, char *out, size_t cap)
+{
+    char pattern[64];
+    const char *at;
+    size_t n = 0;
+
+    out[0] = '\0';
+    snprintf(pattern, sizeof pattern, "\"%s\":\"", key);
+    at = strstr(object, pattern);
+    if (!at)
+        return false;
+    for (at += strlen(pattern); *at && *at != '"' && n + 1 < cap; at++) {
+        if (*at == '\\' && at[1])
+            at++;
+        out[n++] = *at;
+    }
+    out[n] = '\0';
+    return true;
+}
+
+int64_t gw_status_number(const char *object, const char *key)
+{
+    char pattern[64];
+    const char *at;
+
+    snprintf(pattern, sizeof pattern, "\"%s\":", key);
+    at = strstr(object, pattern);
+    return at ? strtoll(at + strlen(pattern), NULL, 10) : 0;
+}
+
+char *gw_status_next(char **rest)
+{
+    char *begin = strchr(*rest, '{');
+    char *end = begin ? strchr(begin, '}') : NULL;
+
+    if (!end)
+        return NULL;
+    *end = '\0';
+    *rest = end + 1;
+    return begin;
+}
+
+char *gw_status_sessions(char *answer)
+{
+    return gw_status_array(answer, "\"sessions\":[");
+}
+
+char *gw_status_array(char *answer, const char *begin)
+{
+    char *at = strstr(answer, begin);
+    return at ? at + strlen(begin) : answer + strlen(answer);
+}
+
+int gw_status_ask(const struct gw *g, const char *request, char **answer)
+{
+    struct cmx_why e = {0};
+    size_t len = 0;
+    FILE *f = open_memstream(answer, &len);
+    cmx_err err;
+
+    if (!f)
+        return cli_fail("the running gateway can't be asked", "out of memory", NULL);
+    err = gw_control(g, request, f, &e);
+    if (fclose(f) != 0 && !err)
+        err = cmx_why_fail(&e, CMX_ENOMEM, "out of memory");
+    return err ? gw_fail("the running gateway can't be asked", &e) : CLI_OK;
+}
+
+int gw_status_print(const struct gw_common *c, const char *request, void (*print)(char *answer))
+{
+    char *answer = NULL;
+    struct gw g;
+    int status = gw_command_open(&g, c, false);
+
+    if (status)
+        return status;
+    status = gw_status_ask(&g, request, &answer);
+    if (!status && c->json)
+        fputs(answer, stdout);
+    else if (!status)
+        print(answer);
+    free(answer); /* open_memstream's own */
+    gw_folder_close(&g);
+    return status;
+}
+
+/* ---- printing ---- */
+
+static void human_bytes(int64_t n, char out[16])
+{
+    static const char units[] = "BkMGT";
+    double v = (double)n;
+    size_t u = 0;
+
+    while (v >= 10000 && u < 4) {
+        v /= 1000;
+        u++;
+    }
+    snprintf(out, 16, "%.0f%c", v, units[u]);
+}
+
+static void print_forwards(const char *object)
+{
+    const char *at = strstr(object, "\"forwards\":[");
+    const char *end = at ? strrchr(at, ']') : NULL; /* addresses have brackets, too */
+
+    for (at = at ? at + strlen("\"forwards\":[") : NULL; at && at < end; at++)
+        if (*at != '"')
+            putchar(*at == ',' ? ' ' : *at);
+}
+
+static void print_attested(struct gw *g, const char *name)
+{
+    struct gw_device d;
+    struct gw_attestation attested = {0};
+    char when[32];
+
+    if (gw_device_get(&g->registry, name, &d, NULL) == CMX_OK)
+        gw_attestation_get(&g->registry, d.id, &attested);
+    printf("%s", attested.at ? attested.verdict : "never");
+    if (attested.at)
+        printf(" %s", gw_command_time(attested.at, when));
+}
+
+static void print_standing(struct gw *g, const char *name)
+{
+    struct gw_standing s;
+
+    if (gw_standing_get(&g->registry, name, &s, NULL) == CMX_OK && (s.quarantined || s.exempt))
+        printf(" %s%s%s", gw_standing_text(&s), s.reason[0] ? ": " : "", s.reason);
+}
+
+/* "  alice-7 (serial 7 of corp) until 2026-11-29 18:00:00Z" */
+static void print_certificate(const char *object)
+{
+    char id[GW_CERTIFICATE_ID_MAX];
+    char authority[GW_NAME_MAX];
+    char serial[24];
+    char when[32];
+    int64_t ends = gw_status_number(object, "certificate_ends");
+
+    if (!gw_status_text(object, "ca", authority, sizeof authority))
+        return;
+    gw_status_text(object, "certificate", id, sizeof id);
+    gw_status_text(object, "serial", serial, sizeof serial);
+    printf(" by certificate '%s' (serial %s of %s)%s%s", id, serial, authority, ends ? " until " : "",
+           ends ? gw_command_time(ends, when) : "");
+}
+
+/* node: the gateway where the session is; NULL: there is only one. */
+static void print_session(struct gw *g, const char *node, const char *object)
+{
+    char name[GW_NAME_MAX];
+    char from[64];
+    char when[32];
+    char in[16];
+    char out[16];
+
+    gw_status_text(object, "name", name, sizeof name);
+    gw_status_text(object, "from", from, sizeof from);
+    human_bytes(gw_status_number(object, "bytes_in"), in);
+    human_bytes(gw_status_number(object, "bytes_out"), out);
+    if (node)
+        printf("%-12s ", node);
+    printf("%-20s %-21s %-22s %7s %7s  ", name, gw_command_time(gw_status_number(object, "since"), when), from, in,
+           out);
+    print_attested(g, name);
+    print_standing(g, name);
+    print_certificate(object);
+    printf("  ");
+    print_forwards(object);
+    putchar('\n');
+}
+
+static size_t print_sessions(struct gw *g, const char *node, char *answer)
+{
+    char *rest = gw_status_sessions(answer);
+    char *object;
+    size_t n = 0;
+
+    for (; (object = gw_status_next(&rest)) != NULL; n++)
+        print_session(g, node, object);
+    return n;
+}
+
+static void print_all(struct gw *g, char *answer, const struct gw_fleet_answers *others)
+{
+    const char *own = others->n ? others->nodes.own->name : NULL;
+    char trouble[300];
+    size_t n;
+
+    gw_status_text(answer, "trouble", trouble, sizeof trouble);
+    if (own)
+        printf("%-12s ", "GATEWAY");
+    printf("%-20s %-21s %-22s %7s %7s  %s\n", "NAME", "SINCE", "FROM", "IN", "OUT", "ATTESTED  LISTENERS");
+    n = print_sessions(g, own, answer);
+    for (size_t i = 0; i < others->n; i++)
+        if (others->list[i].text)
+            n += print_sessions(g, others->list[i].node->name, others->list[i].text);
+    printf("%zu connected; %s%lld logging in, %lld logins, %lld takeovers, %lld refused forwards\n", n,
+           own ? "at this gateway " : "", (long long)gw_status_number(answer, "logging_in"),
+           (long long)gw_status_number(answer, "logins"), (long long)gw_status_number(answer, "takeovers"),
+           (long long)gw_status_number(answer, "forwards_denied"));
+    if (trouble[0])
+        printf("trouble: %lld logins could not read the registry since the start, the last because %s\n",
+               (long long)gw_status_number(answer, "registry_trouble"), trouble);
+}
+
+/* The sessions of one gateway, each with the gateway's name. */
+static void put_sessions(const char *node, char *answer, const char **separator)
+{
+    char *rest = gw_status_sessions(answer);
+    char *object;
+
+    while ((object = gw_status_next(&rest)) != NULL) {
+        printf("%s{\"gateway\":\"%s\",%s}", *separator, node, object + 1);
+        *separator = ",";
+    }
+}
+
+/* The answer of this gateway, with the sessions of all. */
+static void print_json(char *answer, const struct gw_fleet_answers *others)
+{
+    const char *separator = "";
+
+    if (!others->n) {
+        fputs(answer, stdout);
+        return;
+    }
+    printf("%.*s", (int)(gw_status_sessions(answer) - answer), answer);
+    put_sessions(others->nodes.own->name, answer, &separator);
+    for (size_t i = 0; i < others->n; i++)
+        if (others->list[i].text)
+            put_sessions(others->list[i].node->name, others->list[i].text, &separator);
+    printf("],\"unanswered\":[");
+    separator = "";
+    for (size_t i = 0; i < others->n; i++)
+        if (!others->list[i].text) {
+            printf("%s\"%s\"", separator, others->list[i].node->name);
+            separator = ",";
+        }
+    printf("]}\n");
+}
+
+static void print_traffic(char *answer)
+{
+    char *rest = gw_status_array(answer, "\"minutes\":[");
+    char *end = strchr(rest, ']');
+    char *object;
+    char when[32];
+    char in[16];
+    char out[16];
+
+    if (*rest && end)
+        *end = '\0';
+    printf("%-21s %8s %8s %8s %8s\n", "UNTIL", "SESSIONS", "IN", "OUT", "DENIED");
+    while ((object = gw_status_next(&rest)) != NULL) {
+        human_bytes(gw_status_number(object, "bytes_in"), in);
+        human_bytes(gw_status_number(object, "bytes_out"), out);
+        printf("%-21s %8lld %8s %8s %8lld\n", gw_command_time(gw_status_number(object, "at"), when),
+               (long long)gw_status_number(object, "sessions"), in, out, (long long)gw_status_number(object, "denied"));
+    }
+}
+
+/* What the operator has to know about identities and the judge; nothing when all is well. */
+static void print_judge(const struct gw *g, const char *answer)
+{
+    char judge[200];
+
+    gw_status_text(answer, "judge", judge, sizeof judge);
+    if (g->user && !g->simple)
+        printf("--user mode: sessions have no identities\n");
+    if (judge[0])
+        printf("warning: %s\n", judge);
+    if (!g->user && !g->simple && strstr(answer, "\"confined\":false"))
+        printf("warning: the kernel has no Landlock; a session whose sshd is taken over could act as another\n");
+}
+
+static void print_copy(struct gw *g)
+{
+    char warning[GW_COPY_WARNING_MAX];
+
+    gw_copy_warning(g, warning);
+    if (warning[0])
+        printf("warning: %s\n", warning);
+}
+
+/* here: this gateway alone. */
+static int show(const struct gw_common *c, bool here, bool clear)
+{
+    struct gw_fleet_answers others = {0};
+    char *answer = NULL;
+    struct gw g;
+    int status = gw_command_open(&g, c, false);
+
+    if (status)
+        return status;
+    status = gw_status_ask(&g, "status", &answer);
+    if (!status && !here && geteuid() == 0)
+        gw_fleet_ask(&g, GW_REPORT_STATUS "\n", "]}\n", &others);
+    if (!status && c->json)
+        print_json(answer, &others);
+    else if (!status) {
+        printf("%s", clear ? "\033[H\033[2J" : "");
+        print_copy(&g);
+        print_judge(&g, answer); /* first: print_all cuts the answer into pieces */
+        print_all(&g, answer, &others);
+    }
+    fflush(stdout);
+    gw_fleet_warn(&others, "its sessions");
+    gw_fleet_free(&others);
+    free(answer); /* open_memstream's own */
+    gw_folder_close(&g);
+    return status;
+}
+
+int gw_cmd_status(int argc, char **argv)
+{
+    struct gw_common c = {0};
+    bool traffic = false;
+    bool here = false;
+    const struct cli_option options[] = {
+        GW_DIR_OPTION(c),
+        CLI_FLAG("traffic", "the last hour minute by minute, and with --json what each device's sessions carried",
+                 &traffic),
+        CLI_FLAG("here", "only the sessions of this gateway", &here),
+        GW_JSON_OPTION(c),
+    };
+    struct cli_line line = CLI_LINE("cmxsafe gateway status", "", about_status, 0, 0, options);
+    int status;
+
+    if (cli_parse(&line, argc, argv, &status))
+        return status;
+    return traffic ? gw_status_print(&c, "traffic", print_traffic) : show(&c, here, false);
+}
+
+int gw_cmd_watch(int argc, char **argv)
+{
+    struct gw_common c = {0};
+    const char *every = "2";
+    const char *times = "0";
+    const struct cli_option options[] = {
+        GW_DIR_OPTION(c),
+        CLI_TEXT("every", "SECONDS", "how often (default 2)", &every),
+        CLI_TEXT("times", "N", "stop after N times (default: never)", &times),
+    };
+    struct cli_line line =
+        CLI_LINE("cmxsafe gateway watch", "", "Shows the status again and again, until Ctrl-C.", 0, 0, options);
+    uint64_t seconds;
+    uint64_t n;
+    int status;
+
+    if (cli_parse(&line, argc, argv, &status))
+        return status;
+    if (cmx_text_u64(every, 1, 3600, &seconds) || cmx_text_u64(times, 0, 1000000, &n))
+        return cli_usage("cmxsafe gateway watch", "--every and --times take numbers");
+    for (uint64_t i = 0;; i++) {
+        status = show(&c, false, isatty(STDOUT_FILENO));
+        if (status || i + 1 == n)
+            return status;
+        sleep((unsigned)seconds);
+    }
+}

@@ -1,0 +1,23 @@
+/* status.h - reading what the running gateway answers to `status`: JSON of our own making (control.c), flat objects. */
+#ifndef CLI_GW_STATUS_H
+#define CLI_GW_STATUS_H
+
+#include "cli/gateway/gw_command.h"
+
+/* Sends a request, such as "status", to the running gateway. *answer: to be freed with free(). CLI_*; errors are
+ * printed. */
+int gw_status_ask(const struct gw *g, const char *request, char **answer);
+/* The same, and prints the answer: as it is with --json, otherwise with print, which may cut it into pieces. */
+int gw_status_print(const struct gw_common *c, const char *request, void (*print)(char *answer));
+
+/* Where the list of sessions begins. */
+char *gw_status_sessions(char *answer);
+/* Where the list that begins with these characters, such as "\"minutes\":[", begins; the end if there is none. */
+char *gw_status_array(char *answer, const char *begin);
+/* Cuts the next session out of the list; NULL: no more. */
+char *gw_status_next(char **rest);
+/* A member of an object; "" and 0 when it is not there. */
+bool gw_status_text(const char *object, const char *key, char *out, size_t cap);
+int64_t gw_status_number(const char *object, const char *key);
+
+#endif

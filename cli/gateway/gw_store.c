@@ -1,0 +1,374 @@
+#include "cli/gateway/gw_store.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/text.h"
+#include "cmxsafe/port/crypto.h"
+#include "gateway/folder/gw_files.h"
+
+#define FILE_MODE 0640
+
+void gw_store_path(const struct gw *g, const char *digest, char out[GW_STORE_PATH_MAX])
+{
+    snprintf(out, GW_STORE_PATH_MAX, "%s/store/%.64s", g->dir, digest);
+}
+
+static cmx_err hash_text(const uint8_t *data, size_t len, char digest[GW_DIGEST_MAX], struct cmx_why *e)
+{
+    uint8_t raw[CMX_SHA256_LEN];
+
+    if (cmx_sha256_of(data, len, raw))
+        return cmx_why_fail(e, CMX_EIO, "hashing failed");
+    cmx_text_hex_encode(digest, raw, sizeof raw);
+    return CMX_OK;
+}
+
+/* ---- writing ---- */
+
+/* The worker's unprivileged children read images. */
+static cmx_err give_group(const struct gw *g, const char *path, struct cmx_why *e)
+{
+    if (geteuid() != 0 || g->user || chown(path, 0, GW_NOBODY) == 0)
+        return CMX_OK;
+    return cmx_why_fail(e, CMX_EPERM, "can't change the group of %s", path);
+}
+
+static cmx_err put_bytes(const struct gw *g, const uint8_t *data, size_t len, char digest[GW_DIGEST_MAX],
+                         struct cmx_why *e)
+{
+    char path[GW_STORE_PATH_MAX];
+    cmx_err err = hash_text(data, len, digest, e);
+
+    gw_store_path(g, "", path);
+    if (!err)
+        err = gw_file_mkdir(path, 0750, e);
+    if (!err)
+        err = give_group(g, path, e);
+    gw_store_path(g, digest, path);
+    if (!err && access(path, R_OK) != 0)
+        err = gw_file_write(path, (const char *)data, len, FILE_MODE, e);
+    return err ? err : give_group(g, path, e);
+}
+
+static cmx_err map_named(const char *path, const uint8_t **data, size_t *len, struct cmx_why *e)
+{
+    struct cmx_why why = {""};
+    cmx_err err = reference_map(path, data, len, &why);
+
+    return err ? cmx_why_fail(e, err, "%.120s: %s", path, cmx_why_text(&why, err)) : CMX_OK;
+}
+
+static void unmap(const uint8_t *data, size_t len)
+{
+    (void)munmap((void *)(uintptr_t)data, len);
+}
+
+cmx_err gw_store_file(const struct gw *g, const char *path, char digest[GW_DIGEST_MAX], struct cmx_why *e)
+{
+    const uint8_t *data;
+    size_t len;
+    cmx_err err = map_named(path, &data, &len, e);
+
+    if (err)
+        return err;
+    err = put_bytes(g, data, len, digest, e);
+    unmap(data, len);
+    return err;
+}
+
+/* ---- manifests ---- */
+
+static cmx_err read_manifest(struct gw_manifest *m, const char *path, const char *digest, struct cmx_why *e)
+{
+    char folder[GW_STORE_PATH_MAX];
+    char is[GW_DIGEST_MAX];
+    const uint8_t *text;
+    size_t len;
+    const char *why = "";
+    unsigned line = 0;
+    struct cmx_why reason = {""};
+    cmx_err err = map_named(path, &text, &len, e);
+
+    if (err)
+        return err;
+    err = hash_text(text, len, is, e);
+    if (!err && digest && strcmp(is, digest) != 0)
+        err = cmx_why_fail(e, CMX_ESIG, "%.120s was changed; set the policy again", path);
+    if (!err && len > CMX_MANIFEST_TEXT_MAX)
+        err = cmx_why_fail(e, CMX_ENOSPC, "%.120s is too long", path);
+    if (!err) {
+        err = cmx_manifest_parse(&m->manifest, (const char *)text, len, &line, &why);
+        if (err)
+            cmx_why_set(e, "%.120s:%u: %s", path, line, why[0] ? why : "not a manifest");
+    }
+    unmap(text, len);
+    if (err)
+        return err;
+    snprintf(folder, sizeof folder, "%s", path);
+    err = reference_open_manifest(&m->reference, &m->manifest, dirname(folder), &reason);
+    return err ? cmx_why_fail(e, err, "the files of %.100s: %s", path, reason.text) : CMX_OK;
+}
+
+static cmx_err open_manifest(struct gw_manifest **out, const char *path, const char *digest, struct cmx_why *e)
+{
+    *out = cmx_mem_alloc(sizeof **out);
+    return *out ? read_manifest(*out, path, digest, e) : cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+}
+
+/* Stores the file that a region names, and puts the copy's name into the manifest. */
+static cmx_err put_region(const struct gw *g, struct cmx_region *region, const struct reference_part *part,
+                          const char *folder, struct cmx_why *e)
+{
+    char path[GW_STORE_PATH_MAX + CMX_MANIFEST_FILE_MAX];
+    char digest[GW_DIGEST_MAX] = "";
+    cmx_err err;
+
+    if (region->kind == CMX_REGION_ERASED)
+        return CMX_OK;
+    snprintf(path, sizeof path, "%s/%s", folder, region->file);
+    err = region->kind == CMX_REGION_FILE ? put_bytes(g, part->data, part->range.end - part->range.begin, digest, e)
+                                          : gw_store_file(g, path, digest, e);
+    snprintf(region->file, sizeof region->file, "%s", digest);
+    region->file_offset = 0;
+    return err;
+}
+
+static cmx_err put_manifest(const struct gw *g, struct gw_manifest *m, const char *path, char digest[GW_DIGEST_MAX],
+                            struct cmx_why *e)
+{
+    static uint8_t text[CMX_MANIFEST_TEXT_MAX];
+    char folder[GW_STORE_PATH_MAX];
+    const char *dir;
+    struct cmx_buf b;
+    cmx_err err = CMX_OK;
+
+    snprintf(folder, sizeof folder, "%s", path);
+    dir = dirname(folder);
+    for (size_t i = 0; !err && i < m->manifest.n_regions; i++)
+        err = put_region(g, &m->manifest.regions[i], &m->reference.part[i], dir, e);
+    if (err)
+        return err;
+    cmx_buf_init(&b, text, sizeof text);
+    err = cmx_manifest_print(&m->manifest, &b);
+    return err ? cmx_why_fail(e, err, "%.120s is too long", path)
+               : put_bytes(g, cmx_buf_data(&b), cmx_buf_len(&b), digest, e);
+}
+
+cmx_err gw_manifest_file_find(struct gw_manifest_file *m, const char *path, struct cmx_why *e)
+{
+    char full[PATH_MAX];
+
+    if (!realpath(path, full) || cmx_text_copy(m->path, sizeof m->path, full))
+        return cmx_why_fail(e, CMX_ENOENT, "%.120s can't be read, or its path is too long", path);
+    return CMX_OK;
+}
+
+cmx_err gw_store_manifest(const struct gw *g, const char *path, bool store, char digest[GW_DIGEST_MAX],
+                          struct cmx_why *e)
+{
+    struct gw_manifest *m = NULL;
+    cmx_err err = open_manifest(&m, path, NULL, e);
+
+    digest[0] = '\0';
+    if (!err && store)
+        err = put_manifest(g, m, path, digest, e);
+    gw_manifest_free(m);
+    return err;
+}
+
+cmx_err gw_store_open_manifest(const struct gw *g, const char *digest, struct gw_manifest **out, struct cmx_why *e)
+{
+    char path[GW_STORE_PATH_MAX];
+
+    gw_store_path(g, digest, path);
+    return open_manifest(out, path, digest, e);
+}
+
+void gw_manifest_free(struct gw_manifest *m)
+{
+    if (!m)
+        return;
+    reference_close(&m->reference);
+    cmx_mem_free(m);
+}
+
+/* ---- images that are kept ---- */
+
+static void kept_path(const struct gw *g, const char *digest, char out[GW_STORE_PATH_MAX])
+{
+    snprintf(out, GW_STORE_PATH_MAX, "%s/images/%.64s", g->dir, digest);
+}
+
+cmx_err gw_store_keep(const struct gw *g, const char *digest, const char *label, struct cmx_why *e)
+{
+    char path[GW_STORE_PATH_MAX];
+    cmx_err err;
+
+    kept_path(g, "", path);
+    err = gw_file_mkdir(path, 0750, e);
+    kept_path(g, digest, path);
+    return err ? err : gw_file_write(path, label, strlen(label), FILE_MODE, e);
+}
+
+cmx_err gw_store_forget(const struct gw *g, const char *digest, struct cmx_why *e)
+{
+    char path[GW_STORE_PATH_MAX];
+
+    kept_path(g, digest, path);
+    if (unlink(path) == 0)
+        return CMX_OK;
+    return errno == ENOENT
+               ? cmx_why_fail(e, CMX_ENOENT, "the gateway keeps no such image; see 'cmxsafe gateway image list'")
+               : cmx_why_fail(e, CMX_EIO, "%s", strerror(errno));
+}
+
+static cmx_err read_kept(const struct gw *g, const char *digest, gw_kept_fn fn, void *arg, struct cmx_why *e)
+{
+    char path[GW_STORE_PATH_MAX];
+    char *label = NULL;
+    size_t len = 0;
+    struct stat st = {0};
+    cmx_err err;
+
+    kept_path(g, digest, path);
+    if (stat(path, &st) != 0)
+        return CMX_OK; /* it was removed meanwhile */
+    err = gw_file_read(path, &label, &len, e);
+    if (!err)
+        err = fn(arg, digest, label ? label : "", (int64_t)st.st_mtime);
+    free(label); /* gw_file_read's own */
+    return err;
+}
+
+cmx_err gw_store_each_kept(const struct gw *g, gw_kept_fn fn, void *arg, struct cmx_why *e)
+{
+    char path[GW_STORE_PATH_MAX];
+    const struct dirent *entry;
+    cmx_err err = CMX_OK;
+    DIR *d;
+
+    kept_path(g, "", path);
+    d = opendir(path);
+    if (!d)
+        return errno == ENOENT ? CMX_OK : cmx_why_fail(e, CMX_EIO, "%.120s: %s", path, strerror(errno));
+    while (!err && (entry = readdir(d)) != NULL)
+        if (strlen(entry->d_name) == GW_DIGEST_MAX - 1)
+            err = read_kept(g, entry->d_name, fn, arg, e);
+    closedir(d);
+    return err;
+}
+
+/* ---- removing ---- */
+
+struct needed {
+    struct needed *next;
+    char digest[GW_DIGEST_MAX];
+};
+
+static cmx_err need(struct needed **list, const char *digest)
+{
+    struct needed *x = cmx_mem_alloc(sizeof *x);
+
+    if (!x)
+        return CMX_ENOMEM;
+    snprintf(x->digest, sizeof x->digest, "%s", digest);
+    x->next = *list;
+    *list = x;
+    return CMX_OK;
+}
+
+static bool is_needed(const struct needed *list, const char *digest)
+{
+    while (list && strcmp(list->digest, digest) != 0)
+        list = list->next;
+    return list != NULL;
+}
+
+static cmx_err need_manifest(const struct gw *g, struct needed **list, const char *digest, struct cmx_why *e)
+{
+    struct gw_manifest *m = NULL;
+    cmx_err err = need(list, digest);
+
+    if (!err && gw_store_open_manifest(g, digest, &m, e) == CMX_OK)
+        for (size_t i = 0; !err && i < m->manifest.n_regions; i++)
+            err = need(list, m->manifest.regions[i].file);
+    gw_manifest_free(m);
+    return err;
+}
+
+struct collecting {
+    struct gw *g;
+    struct needed *list;
+    struct cmx_why *e;
+};
+
+static cmx_err need_campaign(void *arg, const struct gw_campaign *c)
+{
+    struct collecting *k = arg;
+    cmx_err err = need(&k->list, c->image);
+
+    for (size_t i = 0; !err && i < c->n_manifests; i++)
+        err = need_manifest(k->g, &k->list, c->manifests[i], k->e);
+    return err;
+}
+
+static cmx_err need_policy(void *arg, const struct gw_policy *p)
+{
+    struct collecting *k = arg;
+    cmx_err err = CMX_OK;
+
+    for (size_t i = 0; !err && i < p->n_manifests; i++)
+        err = need_manifest(k->g, &k->list, p->manifests[i].digest, k->e);
+    return err;
+}
+
+static cmx_err need_kept(void *arg, const char *digest, const char *label, int64_t at)
+{
+    struct collecting *k = arg;
+
+    (void)label;
+    (void)at;
+    return need(&k->list, digest);
+}
+
+static void remove_others(const struct gw *g, const struct needed *list)
+{
+    char path[GW_STORE_PATH_MAX];
+    const struct dirent *entry;
+    DIR *d;
+
+    gw_store_path(g, "", path);
+    d = opendir(path);
+    while (d && (entry = readdir(d)) != NULL)
+        if (entry->d_name[0] != '.' && !is_needed(list, entry->d_name))
+            (void)unlinkat(dirfd(d), entry->d_name, 0); /* the next call removes it */
+    if (d)
+        closedir(d);
+}
+
+void gw_store_collect(struct gw *g)
+{
+    struct cmx_why e = {0};
+    struct collecting k = {.g = g, .e = &e};
+
+    if (gw_policy_each(&g->registry, need_policy, &k, &e) == CMX_OK &&
+        gw_campaign_each(&g->registry, need_campaign, &k, &e) == CMX_OK &&
+        gw_store_each_kept(g, need_kept, &k, &e) == CMX_OK)
+        remove_others(g, k.list);
+    while (k.list) {
+        struct needed *next = k.list->next;
+        cmx_mem_free(k.list);
+        k.list = next;
+    }
+}

@@ -1,0 +1,52 @@
+/* gw_store.h - the folder "store" of the gateway: copies of the images of campaigns, of the manifests of policies, and
+ * of the files that those name, each under its SHA-256. So the operator's own files may be changed or moved. */
+#ifndef CLI_GW_STORE_H
+#define CLI_GW_STORE_H
+
+#include "gateway/folder/gw_folder.h"
+#include "gateway/registry/campaign.h"
+#include "gateway/registry/evidence_policy.h"
+#include "gateway/verify/reference.h"
+
+#define GW_STORE_PATH_MAX (GW_PATH_MAX + 16)
+
+struct gw_manifest {
+    struct cmx_manifest manifest;
+    struct reference reference; /* mapped files */
+};
+
+/* DIR/store/DIGEST. */
+void gw_store_path(const struct gw *g, const char *digest, char out[GW_STORE_PATH_MAX]);
+
+/* Copies a file. */
+CMX_MUST_USE cmx_err gw_store_file(const struct gw *g, const char *path, char digest[GW_DIGEST_MAX], struct cmx_why *e);
+/* Sets m->path to the absolute form of the operator's path. */
+CMX_MUST_USE cmx_err gw_manifest_file_find(struct gw_manifest_file *m, const char *path, struct cmx_why *e);
+/* Reads a manifest and checks the files that it names; with store, copies them. The stored manifest names the copies,
+ * so its digest is the same for equal content, wherever the files are. */
+CMX_MUST_USE cmx_err gw_store_manifest(const struct gw *g, const char *path, bool store, char digest[GW_DIGEST_MAX],
+                                       struct cmx_why *e);
+/* Reads a stored manifest and maps its files; CMX_ESIG: something was changed. The caller frees *out, also after an
+ * error. */
+CMX_MUST_USE cmx_err gw_store_open_manifest(const struct gw *g, const char *digest, struct gw_manifest **out,
+                                            struct cmx_why *e);
+/* m may be NULL. */
+void gw_manifest_free(struct gw_manifest *m);
+
+/* ---- images that the operator keeps for later updates: DIR/images/DIGEST holds the name of one ---- */
+
+#define GW_STORE_LABEL_MAX 128
+
+/* Keeps an image that gw_store_file copied. */
+CMX_MUST_USE cmx_err gw_store_keep(const struct gw *g, const char *digest, const char *label, struct cmx_why *e);
+/* CMX_ENOENT. The copy stays while a campaign needs it. */
+CMX_MUST_USE cmx_err gw_store_forget(const struct gw *g, const char *digest, struct cmx_why *e);
+/* Calls fn for each; at: when it was kept. Stops at the first error of fn and returns it. */
+typedef cmx_err (*gw_kept_fn)(void *arg, const char *digest, const char *label, int64_t at);
+CMX_MUST_USE cmx_err gw_store_each_kept(const struct gw *g, gw_kept_fn fn, void *arg, struct cmx_why *e);
+
+/* Removes what is not kept, and what no policy and no campaign of the registry needs. Call it with the folder locked,
+ * before files are stored. What it can't remove, the next call removes. */
+void gw_store_collect(struct gw *g);
+
+#endif

@@ -1,0 +1,555 @@
+/* `cmxsafe gateway worker`: keeps in the registry when devices were here, has devices attest as their policies demand,
+ * carries out update campaigns, and runs hooks. The gateway starts it; it may write the registry, and talks to devices
+ * only through unprivileged children. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/gateway/gw_campaign_run.h"
+#include "cli/gateway/gw_command.h"
+#include "cli/gateway/gw_connected.h"
+#include "cli/gateway/gw_evidence_check.h"
+#include "cli/gateway/gw_hooks.h"
+#include "cli/gateway/gw_incident.h"
+#include "cli/gateway/gw_publish.h"
+#include "cli/gateway/gw_status.h"
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/port/port.h"
+#include "gateway/server/gw_apply.h"
+#include "gateway/server/gw_control.h"
+#include "gateway/server/gw_note.h"
+
+#define CHECKS_AT_ONCE 8
+#define TICK_MS 500
+#define SEEN_MS 10000   /* how often the ends of sessions are written; logins are written at once */
+#define QUEUES_MS 10000 /* between reports of the same lengths of the queues */
+#define AWAY_MS 10000
+#define VERDICTS_MS 250 /* verdicts that come in that time are stored together */
+#define RETRY_MIN_MS 1000
+#define RETRY_MAX_MS 60000
+#define ATTEST_KEY_MAX 512
+
+struct known {
+    struct known *next;
+    struct gw_standing standing;
+    bool logged_in;    /* since its last check began */
+    bool present;      /* still has a policy */
+    uint64_t retry_ms; /* the wait after a check without an answer; 0: none */
+    uint64_t next_ms;  /* not before that */
+    pid_t pid;         /* of its check; 0: none is under way */
+    int fd;
+    struct gw_basis basis; /* of the check */
+    struct gw_check_result result;
+    bool decided; /* result waits to be stored */
+};
+
+struct seen {
+    struct seen *next;
+    char name[GW_NAME_MAX];
+    struct gw_seen last;
+    bool login;
+};
+
+struct worker {
+    struct gw g;
+    struct known *devices;
+    struct seen *seen;
+    struct gw_hooks hooks;
+    struct gw_publish publish;
+    struct gw_campaigns campaigns;
+    struct gw_incidents incidents;
+    uint64_t started_ms;
+    uint64_t away_ms; /* when devices that are away were last looked for */
+    uint64_t journal; /* number of the next entry to read */
+    uint64_t seen_ms;
+    uint64_t decided_ms; /* since when a verdict waits to be stored; 0: none */
+    uint64_t queues_ms;
+    char queues[80]; /* the last report */
+    size_t running;
+    bool any_login;
+    bool failed; /* the last tick failed, and was logged */
+};
+
+static struct known *find_known(struct worker *w, const char *name)
+{
+    for (struct known *k = w->devices; k; k = k->next)
+        if (strcmp(k->standing.name, name) == 0)
+            return k;
+    return NULL;
+}
+
+/* ---- the running gateway's journal ---- */
+
+static void take_entry(struct worker *w, const char *object)
+{
+    char name[GW_NAME_MAX];
+    char from[96];
+    char what[16];
+    bool up;
+    struct known *k;
+    struct seen *x = w->seen;
+
+    gw_status_text(object, "name", name, sizeof name);
+    gw_status_text(object, "from", from, sizeof from);
+    gw_status_text(object, "what", what, sizeof what);
+    up = strcmp(what, "up") == 0;
+    if (!up && strcmp(what, "down") != 0) {
+        gw_incident_add(&w->incidents, strcmp(what, "key-conflict") == 0, name, from);
+        return;
+    }
+    gw_hooks_add(&w->hooks, what, name, from, gw_status_number(object, "at"));
+    while (x && strcmp(x->name, name) != 0)
+        x = x->next;
+    if (!x) {
+        x = cmx_mem_alloc(sizeof *x);
+        if (!x)
+            return; /* it is seen again */
+        snprintf(x->name, sizeof x->name, "%s", name);
+        x->next = w->seen;
+        w->seen = x;
+    }
+    x->last.at = gw_status_number(object, "at");
+    snprintf(x->last.source, sizeof x->last.source, "%.63s", from);
+    if (up)
+        gw_status_text(object, "client", x->last.client, sizeof x->last.client);
+    if (up) {
+        x->login = w->any_login = true;
+        k = find_known(w, name);
+        if (k) {
+            k->logged_in = true;
+            k->next_ms = k->retry_ms = 0;
+        }
+    }
+}
+
+static void read_journal(struct worker *w)
+{
+    char request[40];
+    struct cmx_why e = {0};
+    char *answer = NULL;
+    char *rest;
+    char *object;
+    size_t len = 0;
+    FILE *f = open_memstream(&answer, &len);
+    cmx_err err;
+
+    if (!f)
+        return;
+    snprintf(request, sizeof request, "journal %llu", (unsigned long long)w->journal);
+    err = gw_control(&w->g, request, f, &e);
+    if (fclose(f) == 0 && !err) {
+        if (gw_status_number(answer, "lost"))
+            for (struct known *k = w->devices; k; k = k->next)
+                k->logged_in = true;
+        w->journal = (uint64_t)gw_status_number(answer, "next");
+        rest = strstr(answer, "\"events\":[");
+        while (rest && (object = gw_status_next(&rest)) != NULL)
+            take_entry(w, object);
+    }
+    free(answer); /* open_memstream's own */
+}
+
+static cmx_err write_seen(struct worker *w, struct cmx_why *e)
+{
+    cmx_err err = CMX_OK;
+
+    for (const struct seen *x = w->seen; !err && x; x = x->next) {
+        const struct known *k = find_known(w, x->name);
+
+        err = gw_seen_set(&w->g.registry, x->name, &x->last, e); /* a platform is no device: no row */
+        if (!err && x->login && k)
+            err = gw_evidence_login(&w->g.registry, k->standing.device, e);
+    }
+    return err;
+}
+
+static void drop_seen(struct worker *w)
+{
+    while (w->seen) {
+        struct seen *next = w->seen->next;
+        cmx_mem_free(w->seen);
+        w->seen = next;
+    }
+    w->any_login = false;
+    w->seen_ms = cmx_port_now_ms();
+}
+
+/* ---- verdicts ---- */
+
+/* Whether the verdict is about what holds now. If not, the device is checked again at once. A device that logged in
+ * since the check began may run another firmware now, so that it is trusted only after another check. */
+static cmx_err confirm_verdict(struct worker *w, struct known *k, bool *holds, struct cmx_why *e)
+{
+    struct gw_basis now;
+    cmx_err err = gw_evidence_basis(&w->g.registry, k->standing.device, &now, e);
+
+    *holds =
+        !err && memcmp(&now, &k->basis, sizeof now) == 0 && !(k->logged_in && k->result.verdict == GW_CHECK_TRUSTED);
+    if (!err && !*holds) {
+        k->logged_in = true;
+        k->retry_ms = k->next_ms = 0;
+    }
+    return err == CMX_ENOENT ? CMX_OK : err; /* revoked meanwhile */
+}
+
+static cmx_err write_verdict(struct worker *w, struct known *k, bool *changed, struct cmx_why *e)
+{
+    struct gw_registry *r = &w->g.registry;
+    bool trusted = k->result.verdict == GW_CHECK_TRUSTED;
+    const struct gw_verdict v = {.trusted = trusted,
+                                 .max_age_s = k->standing.max_age_s,
+                                 .manifest = trusted ? k->result.manifest : "",
+                                 .reason = k->result.reason,
+                                 .firmware = k->result.firmware[0] ? k->result.firmware : NULL};
+    struct gw_standing now;
+    bool holds;
+    cmx_err err = confirm_verdict(w, k, &holds, e);
+
+    if (err || !holds)
+        return err;
+    err = gw_evidence_set(r, k->standing.device, &v, e);
+    if (!err)
+        err = gw_attestation_set(r, k->standing.device, trusted ? "match" : "differs", k->result.reason,
+                                 k->result.claims, e);
+    if (!err)
+        err = gw_standing_get(r, k->standing.name, &now, e);
+    if (err)
+        return err == CMX_ENOENT ? CMX_OK : err; /* revoked meanwhile */
+    /* The kernel's rules are written anew for each change, also for one that time made before. */
+    if (now.quarantined == k->standing.quarantined && now.trusted == k->standing.trusted && k->standing.at)
+        return CMX_OK;
+    *changed |= k->standing.is_enforced;
+    gw_note("%s: %s%s%s", k->standing.name,
+            now.quarantined ? "QUARANTINED: "
+            : trusted       ? "its firmware is trusted"
+                            : "its firmware is not trusted: ",
+            trusted ? "" : k->result.reason, "");
+    return gw_event(r,
+                    now.quarantined ? "quarantine"
+                    : trusted       ? "trusted"
+                                    : "untrusted",
+                    k->standing.name, k->result.reason, e);
+}
+
+static cmx_err write_all(struct worker *w, bool *changed, struct cmx_why *e)
+{
+    cmx_err err = gw_folder_lock(&w->g, e);
+
+    if (!err)
+        err = gw_registry_begin_observed(&w->g.registry, e);
+    if (!err)
+        err = write_seen(w, e);
+    for (struct known *k = w->devices; !err && k; k = k->next)
+        if (k->decided)
+            err = write_verdict(w, k, changed, e);
+    if (!err)
+        err = gw_publish_write(&w->publish, &w->g, e);
+    if (!err)
+        err = gw_incidents_write(&w->incidents, &w->g, e);
+    if (!err)
+        err = gw_registry_commit(&w->g.registry, e);
+    if (err)
+        gw_registry_rollback(&w->g.registry);
+    return err;
+}
+
+static cmx_err store(struct worker *w, struct cmx_why *e)
+{
+    bool due = w->any_login || w->incidents.n || (w->seen && cmx_port_now_ms() - w->seen_ms >= SEEN_MS);
+    bool changed = false;
+    struct cmx_why ignored = {0};
+    cmx_err err = CMX_OK;
+
+    if (!w->decided_ms)
+        for (const struct known *k = w->devices; k && !w->decided_ms; k = k->next)
+            if (k->decided)
+                w->decided_ms = cmx_port_now_ms();
+    /* Loading the kernel's rules takes long in a large fleet, so that verdicts wait for others. */
+    due |= w->decided_ms && (w->running == 0 || cmx_port_now_ms() - w->decided_ms >= VERDICTS_MS);
+    due |= gw_publish_is_due(&w->publish);
+    if (!due)
+        return CMX_OK;
+    err = write_all(w, &changed, e);
+    if (err)
+        return err; /* tried again with the next tick */
+    drop_seen(w);
+    err = gw_publish_done(&w->publish, &w->g, e);
+    w->incidents.n = 0;
+    w->decided_ms = 0;
+    for (struct known *k = w->devices; k; k = k->next)
+        k->decided = false;
+    if (changed && !err) {
+        err = gw_apply(&w->g, e);
+        (void)!gw_control(&w->g, "reload", NULL, &ignored); /* a gateway that is not running has no session to check */
+    }
+    return err;
+}
+
+/* ---- devices that are away ---- */
+
+static cmx_err note_away(struct worker *w, struct cmx_why *e)
+{
+    uint64_t now = cmx_port_now_ms();
+    char *status;
+    cmx_err err;
+
+    if (now - w->away_ms < AWAY_MS)
+        return CMX_OK;
+    w->away_ms = now;
+    if (!gw_incident_away_due(&w->g, (int64_t)((now - w->started_ms) / 1000)))
+        return CMX_OK;
+    status = gw_connected_ask(&w->g);
+    if (!status)
+        return CMX_OK; /* the gateway is down, and not the devices */
+    read_journal(w);   /* a device that is no longer in status has its end in the journal */
+    err = gw_registry_begin_observed(&w->g.registry, e);
+    if (!err)
+        err = write_seen(w, e);
+    if (!err)
+        err = gw_incident_write_away(&w->g, status, e);
+    if (!err)
+        err = gw_registry_commit(&w->g.registry, e);
+    if (err)
+        gw_registry_rollback(&w->g.registry);
+    else
+        drop_seen(w);
+    free(status);
+    return err;
+}
+
+/* ---- checks ---- */
+
+static void end_check(struct worker *w, struct known *k)
+{
+    gw_check_read(k->fd, &k->result);
+    close(k->fd);
+    while (waitpid(k->pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    k->pid = 0;
+    w->running--;
+    k->decided = k->result.verdict != GW_CHECK_UNKNOWN;
+    if (k->result.verdict == GW_CHECK_TRUSTED) {
+        k->retry_ms = k->next_ms = 0;
+        return;
+    }
+    k->retry_ms = k->retry_ms ? k->retry_ms * 2 : RETRY_MIN_MS;
+    if (k->retry_ms > RETRY_MAX_MS)
+        k->retry_ms = RETRY_MAX_MS;
+    k->next_ms = cmx_port_now_ms() + k->retry_ms;
+}
+
+/* After a login, without fresh evidence, and when a third of its time is left. */
+static bool is_due(const struct known *k, uint64_t now)
+{
+    const struct gw_standing *s = &k->standing;
+
+    if (k->pid || k->decided || now < k->next_ms || s->exempt)
+        return false;
+    return k->logged_in || s->left < s->max_age_s / 3;
+}
+
+static cmx_err find_policy(struct worker *w, int64_t id, struct gw_policy *out, struct cmx_why *e)
+{
+    sqlite3_stmt *stmt;
+    char target[GW_NAME_MAX] = "";
+    bool is_device = false;
+    cmx_err err = gw_sql_prepare(&w->g.registry, &stmt, e, "SELECT kind, target FROM policy WHERE id = ?", "i", id);
+
+    if (err)
+        return err;
+    err = gw_sql_step(&w->g.registry, stmt, e);
+    if (!err) {
+        is_device = strcmp(gw_sql_text(stmt, 0), "device") == 0;
+        snprintf(target, sizeof target, "%s", gw_sql_text(stmt, 1));
+    }
+    sqlite3_finalize(stmt);
+    return err ? err : gw_policy_get(&w->g.registry, target, is_device, out, e);
+}
+
+static void begin_check(struct worker *w, struct known *k, struct gw_policy *p)
+{
+    char key[ATTEST_KEY_MAX] = "";
+    struct cmx_why e = {0};
+
+    /* What changes after the basis was read is noticed when the verdict comes. */
+    if (gw_evidence_basis(&w->g.registry, k->standing.device, &k->basis, &e) ||
+        find_policy(w, k->standing.policy, p, &e))
+        return;
+    (void)!gw_evidence_key_get(&w->g.registry, k->standing.device, key, sizeof key,
+                               &e); /* without one, it is untrusted */
+    k->pid = gw_check_start(&w->g, &k->standing, p, key, &k->fd);
+    if (k->pid < 0) {
+        k->pid = 0;
+        k->next_ms = cmx_port_now_ms() + RETRY_MIN_MS;
+        return;
+    }
+    k->logged_in = false;
+    w->running++;
+}
+
+static cmx_err update_known(void *arg, const struct gw_standing *s)
+{
+    struct worker *w = arg;
+    struct known *k = find_known(w, s->name);
+
+    if (!k) {
+        k = cmx_mem_alloc(sizeof *k);
+        if (!k)
+            return CMX_ENOMEM;
+        k->next = w->devices;
+        w->devices = k;
+    }
+    /* An operator's new key or manifest is tried at once. */
+    if (k->standing.policy != s->policy || (k->standing.at && !s->at))
+        k->next_ms = k->retry_ms = 0;
+    k->standing = *s;
+    k->present = true;
+    return CMX_OK;
+}
+
+static void forget_absent(struct worker *w)
+{
+    struct known **link = &w->devices;
+
+    while (*link) {
+        struct known *k = *link;
+        if (k->present || k->pid) {
+            link = &k->next;
+            continue;
+        }
+        *link = k->next;
+        cmx_mem_free(k);
+    }
+}
+
+static cmx_err begin_checks(struct worker *w, struct cmx_why *e)
+{
+    struct gw_policy *p;
+    cmx_err err;
+
+    for (struct known *k = w->devices; k; k = k->next)
+        k->present = false;
+    err = gw_standing_each(&w->g.registry, update_known, w, e);
+    if (err)
+        return err;
+    forget_absent(w);
+    p = cmx_mem_alloc(sizeof *p);
+    if (!p)
+        return CMX_ENOMEM;
+    for (struct known *k = w->devices; k && w->running < CHECKS_AT_ONCE; k = k->next)
+        if (is_due(k, cmx_port_now_ms()))
+            begin_check(w, k, p);
+    cmx_mem_free(p);
+    return CMX_OK;
+}
+
+/* Reports to the gateway how much work waits, for 'cmxsafe gateway metrics'. */
+static void report_queues(struct worker *w)
+{
+    char report[sizeof w->queues];
+    size_t waiting = 0;
+    uint64_t now = cmx_port_now_ms();
+    struct cmx_why ignored = {0};
+
+    for (const struct known *k = w->devices; k; k = k->next)
+        waiting += is_due(k, now);
+    snprintf(report, sizeof report, "queues %zu %zu %zu", waiting, w->running, w->hooks.n);
+    if (strcmp(report, w->queues) == 0 && now - w->queues_ms < QUEUES_MS)
+        return;
+    if (gw_control(&w->g, report, NULL, &ignored) != CMX_OK)
+        return; /* the gateway does not run; reported again with the next tick */
+    w->queues_ms = now;
+    memcpy(w->queues, report, sizeof report);
+}
+
+/* Waits for the first check that ends, or for the next tick. */
+static void wait_checks(struct worker *w)
+{
+    struct pollfd fds[CHECKS_AT_ONCE];
+    struct known *of[CHECKS_AT_ONCE];
+    nfds_t n = 0;
+
+    for (struct known *k = w->devices; k && n < CHECKS_AT_ONCE; k = k->next)
+        if (k->pid) {
+            fds[n] = (struct pollfd){.fd = k->fd, .events = POLLIN};
+            of[n++] = k;
+        }
+    if (poll(fds, n, TICK_MS) <= 0)
+        return;
+    for (nfds_t i = 0; i < n; i++)
+        if (fds[i].revents)
+            end_check(w, of[i]);
+}
+
+/* For campaigns: the device has a new firmware to prove. */
+static void demand_evidence(void *arg, int64_t device)
+{
+    struct worker *w = arg;
+
+    for (struct known *k = w->devices; k; k = k->next)
+        if (k->standing.device == device && !k->pid && !k->decided)
+            k->logged_in = true;
+}
+
+static cmx_err worker_tick(struct worker *w, struct cmx_why *e)
+{
+    cmx_err err = gw_folder_open(&w->g, true, e);
+
+    if (!err)
+        err = begin_checks(w, e);
+    read_journal(w);
+    if (!err)
+        gw_publish_read(&w->publish, &w->g);
+    if (!err)
+        err = store(w, e);
+    if (!err)
+        err = gw_campaigns_tick(&w->campaigns, &w->g, e);
+    if (!err)
+        err = note_away(w, e);
+    if (!err)
+        err = gw_hooks_read_trail(&w->hooks, &w->g, e);
+    gw_folder_close(&w->g);
+    gw_hooks_run(&w->hooks, &w->g);
+    report_queues(w);
+    return err;
+}
+
+int gw_cmd_worker(int argc, char **argv)
+{
+    struct gw_common c = {0};
+    const struct cli_option options[] = {GW_DIR_OPTION(c)};
+    struct cli_line line =
+        CLI_LINE("cmxsafe gateway worker", "",
+                 "Has devices attest as their policies demand, carries out update campaigns, keeps in "
+                 "the registry when devices were last here, and runs hooks. The gateway starts it.",
+                 0, 0, options);
+    struct worker *w;
+    pid_t parent = getppid();
+    int status;
+
+    if (cli_parse(&line, argc, argv, &status))
+        return status;
+    w = cmx_mem_alloc(sizeof *w);
+    if (!w)
+        return cli_fail("worker", "out of memory", NULL);
+    gw_folder_find(&w->g, c.dir);
+    w->hooks.event = -1;
+    w->started_ms = cmx_port_now_ms();
+    w->campaigns.demand = demand_evidence;
+    w->campaigns.arg = w;
+    while (getppid() == parent) {
+        struct cmx_why e = {0};
+        bool failed = worker_tick(w, &e) != CMX_OK;
+
+        if (failed && !w->failed)
+            gw_note("the worker: %s", e.text);
+        w->failed = failed;
+        wait_checks(w);
+    }
+    return CLI_OK;
+}

@@ -1,0 +1,130 @@
+// gateway.js - the only module that runs commands. Everything that the console shows or does is a `cmxsafe gateway` command,
+// started with an array of arguments and never through a shell. Cockpit decides who may run it with which privilege.
+
+const { cockpit } = window;
+
+// message: what the command printed on standard error, as it is. output: its standard output.
+export class CommandError extends Error {
+    constructor(message, output, status) {
+        super(message);
+        this.output = output;
+        this.status = status;
+    }
+}
+
+const PROBLEMS = {
+    "not-found": "cmxsafe: the program cmxsafe is not installed on this machine; install the package cmxsafe",
+    "access-denied": "cmxsafe: this needs administrative access; turn it on at the top of Cockpit's page, then try again",
+    "authentication-failed": "cmxsafe: this needs administrative access; turn it on at the top of Cockpit's page, then try again",
+    "cancelled": "cancelled",
+    "disconnected": "cmxsafe: the connection to the machine is lost; log in again",
+};
+
+// A system gateway belongs to root, so that a change needs administrative access. A --user gateway belongs to the person who
+// is logged in. Reading tries administrative access, and without it shows why the command failed.
+let superuser = "try";
+export const setMode = mode => { superuser = mode === "system" ? "require" : "try"; };
+export const needsSudo = () => superuser === "require";
+
+// Starts a command. change: it changes something. input: text for standard input; binary: the caller sends it,
+// and it is no text. onText: gets output as it arrives.
+// Returns {process, done}: done gives {output, note} or throws a CommandError. note: what it printed on standard error.
+export function start(args, { change = false, input = null, binary = false, onText = null } = {}) {
+    const process = cockpit.spawn(["cmxsafe", "gateway", ...args], { superuser: change ? superuser : "try", err: "message", binary });
+    const decoder = new TextDecoder();
+    let streamed = "";
+
+    if (onText)
+        process.stream(data => { const text = binary ? decoder.decode(data, { stream: true }) : data; streamed += text; onText(text); });
+    if (input !== null && !binary)
+        process.input(`${input}\n`);
+    const done = new Promise((resolve, reject) => {
+        process.done((output, note) => resolve({ output: output || "", note: (note || "").trim() }));
+        process.fail((problem, output) => {
+            const message = (problem.message || "").trim();
+            reject(new CommandError(PROBLEMS[problem.problem] || message || `cmxsafe: ended with status ${problem.exit_status}`,
+                                    output || streamed, problem.exit_status));
+        });
+    });
+    return { process, done };
+}
+
+export const run = (args, options) => start(args, options).done;
+
+// Runs a command with --json and returns what it prints. A command that fails may have printed JSON nevertheless (doctor).
+export async function json(args, { evenFailed = false } = {}) {
+    let output;
+    try {
+        ({ output } = await run([...args, "--json"]));
+    } catch (error) {
+        if (!evenFailed || !(error instanceof CommandError) || !error.output)
+            throw error;
+        ({ output } = error);
+    }
+    return JSON.parse(output);
+}
+
+// Starts a command that prints one JSON object a line. Lines that are not JSON are ignored.
+export function startLines(args, onObject, options = {}) {
+    let rest = "";
+    const take = text => {
+        const lines = (rest + text).split("\n");
+        rest = lines.pop();
+        for (const line of lines) {
+            let object;
+            try {
+                object = JSON.parse(line);
+            } catch {
+                continue;
+            }
+            onObject(object);
+        }
+    };
+    return start(args, { ...options, onText: take });
+}
+
+// Starts a command that reads a File from its standard input and prints {"received":BYTES} meanwhile, like startLines. No more than
+// WINDOW bytes are on the way, so that neither the browser nor Cockpit has to hold the file.
+const WINDOW = 1 << 20;
+const CHUNK = 1 << 17;
+export function upload(args, file, onObject) {
+    let sent = 0, received = 0, sending = false, ended = false;
+    const started = startLines(args, object => {
+        received = object.received ?? received;
+        onObject(object);
+        send();
+    }, { change: true, binary: true });
+
+    async function send() {
+        if (sending)
+            return;
+        sending = true;
+        while (!ended && sent < file.size && sent - received < WINDOW) {
+            const chunk = new Uint8Array(await file.slice(sent, sent + CHUNK).arrayBuffer());
+            sent += chunk.length;
+            if (!ended)
+                started.process.input(chunk, true);
+        }
+        sending = false;
+        if (!ended && sent >= file.size) {
+            ended = true;
+            started.process.input();
+        }
+    }
+    started.done = started.done.finally(() => { ended = true; });
+    send().catch(() => started.process.close("cancelled")); // the file can no longer be read
+    return started;
+}
+
+// The commands that this version of cmxsafe has, and the options of one of them. What is unknown is not shown.
+export async function commands() {
+    const { output } = await run(["--help"]);
+    const names = [...output.matchAll(/^ {2}([a-z][a-z-]*) {2,}/gm)].map(match => match[1]);
+    return new Set(names);
+}
+const help = new Map();
+export async function hasOption(command, option) {
+    if (!help.has(command))
+        help.set(command, run([command, "--help"]).then(({ output }) => output, () => ""));
+    return (await help.get(command)).includes(`--${option} `);
+}

@@ -1,0 +1,25 @@
+// page.js - what both pages begin with: light or dark, as Cockpit's own style menu says ("auto" follows the browser), the link that
+// skips the navigation, and readings that repeat.
+const dark = window.matchMedia("(prefers-color-scheme: dark)");
+
+function apply(chosen) {
+    const style = chosen || localStorage.getItem("shell:style") || "auto";
+    document.documentElement.classList.toggle("dark", style === "dark" || (style === "auto" && dark.matches));
+}
+
+// Calls read again and again: waits for each, rests while the page is hidden, and continues when it is shown.
+export async function every(ms, read) {
+    for (;;) {
+        if (!document.hidden)
+            await read();
+        await new Promise(resolve => setTimeout(resolve, ms));
+    }
+}
+
+export function beginPage() {
+    document.getElementById("skip").addEventListener("click", event => { event.preventDefault(); document.getElementById("content").focus(); });
+    window.addEventListener("storage", event => { if (event.key === "shell:style") apply(); });
+    window.addEventListener("cockpit-style", event => apply(event.detail && event.detail.style));
+    dark.addEventListener("change", () => apply());
+    apply();
+}

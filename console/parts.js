@@ -1,0 +1,53 @@
+// parts.js - elements that several views share.
+import { el } from "./dom.js";
+import { ago, bytes, count, sign, time } from "./text.js";
+
+const { cockpit } = window;
+
+// kind: a word with a sign of its own, where `word` has none.
+export const badge = (word, kind = word) => el("span", { class: `badge ${kind}` }, el("span", { "aria-hidden": "true" }, sign(kind)), ` ${word}`);
+export const deviceLink = name => el("a", { href: `#${cockpit.location.encode(["device", name])}`, "data-key": `device ${name}` }, name);
+export const link = (path, options, text, attributes) => el("a", { href: `#${cockpit.location.encode(path, options)}`, ...attributes }, text);
+export const moment = at => (at ? el("time", { title: time(at), datetime: new Date(at * 1000).toISOString() }, `${ago(at)} ago`) : "");
+
+// "alice-1, serial 1 of corp, until 2026-11-29 18:00:00": the certificate of a session (model.js).
+export const certificateText = c => `${c.id}, serial ${c.serial} of ${c.ca}, ${c.ends ? `until ${time(c.ends)}` : "without an end"}`;
+
+// Records of the access log.
+export const EVENTS = { open: "active", denied: "denied" }; // others: closed
+export const bytesText = r => (r.event === "denied" ? `${count(r.count, "packet")} refused` : `${bytes(r.bytes_in || 0)} in, ${bytes(r.bytes_out || 0)} out`);
+
+// A filter whose value is an option of the address, so that a filtered view can be linked to.
+export function filterField({ name, label, choices, type = "search" }) {
+    const id = `filter-${name}`;
+    const control = choices ? el("select", { id, "data-key": id }) : el("input", { id, type, "data-key": id, spellcheck: "false", autocomplete: "off" });
+    let known = null;
+
+    control.addEventListener("input", () => {
+        const options = { ...cockpit.location.options };
+        if (control.value)
+            options[name] = control.value;
+        else
+            delete options[name];
+        cockpit.location.replace(cockpit.location.path, options);
+    });
+    return {
+        element: el("div", { class: "field" }, el("label", { for: id }, label), control),
+        // Shows the value of the address, and draws the choices again where they changed.
+        update(options) {
+            const list = choices ? choices() : [];
+            const text = JSON.stringify(list);
+            if (choices && text !== known) {
+                known = text;
+                control.replaceChildren(...list.map(([value, title]) => el("option", { value }, title)));
+            }
+            const value = options[name] || "";
+            if (control.value !== value)
+                control.value = value;
+            return value;
+        },
+    };
+}
+
+// Distinct values with a first choice for all of them.
+export const choicesOf = (all, values) => [["", all], ...[...new Set(values)].filter(Boolean).sort().map(v => [v, v])];

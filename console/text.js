@@ -1,0 +1,52 @@
+// text.js - how the console writes times, sizes, states and commands.
+
+const two = n => String(n).padStart(2, "0");
+
+// Seconds since 1970 as local time; "" for 0.
+export function time(at) {
+    if (!at)
+        return "";
+    const d = new Date(at * 1000);
+    return `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())} ${two(d.getHours())}:${two(d.getMinutes())}:${two(d.getSeconds())}`;
+}
+
+// How long ago, in the largest unit that fits.
+export function ago(at, now = Date.now() / 1000) {
+    const s = Math.max(0, Math.round(now - at));
+    for (const [unit, seconds] of [["d", 86400], ["h", 3600], ["min", 60]])
+        if (s >= seconds)
+            return `${Math.floor(s / seconds)} ${unit}`;
+    return `${s} s`;
+}
+
+// Milliseconds, in the largest unit that fits.
+export const duration = ms => (ms < 1000 ? `${ms} ms` : ago(0, ms / 1000));
+
+export function bytes(n) {
+    let value = n;
+    for (const unit of ["B", "kB", "MB", "GB"]) {
+        if (value < 1000)
+            return `${value < 10 && unit !== "B" ? value.toFixed(1) : Math.round(value)}\u00a0${unit}`;
+        value /= 1000;
+    }
+    return `${value < 10 ? value.toFixed(1) : Math.round(value)}\u00a0TB`;
+}
+export const rate = n => `${bytes(n)}/s`;
+
+// "1 device", "2 devices"
+export const count = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
+
+const quote = word => (/^[A-Za-z0-9_.\/:=@%+,{}-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
+
+// The command as a person types it in a shell. input: what it reads from standard input.
+export function shell(args, { sudo = false, input = null } = {}) {
+    const command = `${sudo ? "sudo " : ""}cmxsafe gateway ${args.map(quote).join(" ")}`;
+    return input === null ? command : `echo ${quote(input)} | ${command}`;
+}
+
+// A state is a word with a sign, never a colour alone.
+const SIGNS = {
+    connected: "●", skipped: "–", here: "●", linked: "✓", unlinked: "!", away: "○", revoked: "✕", pending: "…", quarantined: "!", match: "✓", differs: "✕", failed: "!", ok: "✓",
+    warning: "!", hint: "i", error: "✕", never: "–", granted: "–", active: "▶", denied: "✕",
+};
+export const sign = word => SIGNS[word] || "·";

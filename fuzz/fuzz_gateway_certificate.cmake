@@ -1,0 +1,1 @@
+target_link_libraries(fuzz_gateway_certificate PRIVATE cmxsafe_registry)

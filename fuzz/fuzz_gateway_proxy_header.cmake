@@ -1,0 +1,1 @@
+target_link_libraries(fuzz_gateway_proxy_header PRIVATE cmxsafe_registry)

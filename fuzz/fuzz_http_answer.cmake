@@ -1,1 +1,0 @@
-target_link_libraries(fuzz_http_answer PRIVATE cmxsafe_parts)

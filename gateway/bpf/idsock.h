@@ -1,0 +1,32 @@
+/* idsock.h - what the eBPF programs (idsock.bpf.c) and the server (gw_idsock.c) share: the layout of maps and events.
+ */
+#ifndef GW_BPF_IDSOCK_H
+#define GW_BPF_IDSOCK_H
+
+#include <linux/types.h>
+
+#define IDSOCK_PORTS_MAX 32 /* ports that a device may be enrolled with */
+
+/* Value of the map `identities`; the key is the id of a session's cgroup. */
+struct idsock_identity {
+    __u8 address[16];
+    __u32 n_ports;
+    __u16 ports[IDSOCK_PORTS_MAX]; /* host byte order */
+    __u32 end; /* unused: without CAP_PERFMON the verifier lets no pointer reach the end of the value */
+};
+
+/* A record of the ring buffer `events`: a TCP connection of a session was established, or has closed. */
+struct idsock_event {
+    __u64 cookie; /* of the socket */
+    __u64 received;
+    __u64 sent;
+    __u8 local[16];
+    __u8 remote[16];
+    __u16 local_port;
+    __u16 remote_port;
+    __u8 active; /* 1: the session opened the connection; 0: it accepted it */
+    __u8 closed;
+    __u8 pad[2];
+};
+
+#endif

@@ -1,0 +1,11 @@
+/* gw_fail.h - error messages of the gateway's programs, on stderr: `cmxsafe: WHAT: WHY; WHAT TO DO`. */
+#ifndef GW_FAIL_H
+#define GW_FAIL_H
+
+#include "gateway/registry/registry.h"
+
+/* Both return EXIT_FAILURE, so that a failing path is one line. todo may be NULL. */
+int gw_fail(const char *what, const struct cmx_why *e);
+int gw_fail_with(const char *what, const char *why, const char *todo);
+
+#endif

@@ -1,0 +1,112 @@
+#include "gateway/folder/gw_files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "gateway/folder/gw_folder.h"
+
+static bool write_all(int fd, const char *text, size_t len)
+{
+    while (len) {
+        ssize_t n = write(fd, text, len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        text += n;
+        len -= (size_t)n;
+    }
+    return true;
+}
+
+/* Replaces path by a new file with the mode, and with the owner unless it is NULL. */
+static cmx_err replace(const char *path, const char *text, size_t len, unsigned mode, const struct stat *owner,
+                       struct cmx_why *e)
+{
+    char temp[GW_PATH_MAX + 16];
+    cmx_err err;
+    bool ok;
+    int fd;
+
+    snprintf(temp, sizeof temp, "%s.XXXXXX", path);
+    fd = mkostemp(temp, O_CLOEXEC);
+    if (fd < 0)
+        return cmx_why_fail(e, CMX_EPERM, "can't write %s (%s); check the folder's permissions", path, strerror(errno));
+    ok = (!owner || fchown(fd, owner->st_uid, owner->st_gid) == 0) && fchmod(fd, mode) == 0 &&
+         write_all(fd, text, len) && fsync(fd) == 0;
+    ok = close(fd) == 0 && ok && rename(temp, path) == 0;
+    if (ok)
+        return CMX_OK;
+    err = cmx_why_fail(e, errno == EBUSY ? CMX_EBUSY : CMX_EIO, "can't write %s (%s)", path, strerror(errno));
+    unlink(temp);
+    return err;
+}
+
+cmx_err gw_file_write(const char *path, const char *text, size_t len, unsigned mode, struct cmx_why *e)
+{
+    return replace(path, text, len, mode, NULL, e);
+}
+
+cmx_err gw_file_write_in_place(const char *path, const char *text, size_t len, unsigned mode, struct cmx_why *e)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    bool ok =
+        fd >= 0 && (mode == 0 || fchmod(fd, mode) == 0) && write_all(fd, text, len) && ftruncate(fd, (off_t)len) == 0;
+
+    if (fd >= 0)
+        close(fd);
+    return ok ? CMX_OK : cmx_why_fail(e, CMX_EIO, "can't write %s (%s)", path, strerror(errno));
+}
+
+cmx_err gw_file_rewrite(const char *path, const char *text, size_t len, struct cmx_why *e)
+{
+    char target[PATH_MAX]; /* realpath's size */
+    struct stat st;
+    cmx_err err;
+
+    if (!realpath(path, target) || stat(target, &st) != 0)
+        return gw_file_write_in_place(path, text, len, 0644, e); /* not there yet, or a link to a file that is not */
+    err = replace(target, text, len, st.st_mode & 07777, &st, e);
+    return err ? gw_file_write_in_place(target, text, len, 0, e)
+               : CMX_OK; /* a container's file is mounted: can't be replaced */
+}
+
+cmx_err gw_file_read(const char *path, char **text, size_t *len, struct cmx_why *e)
+{
+    char chunk[4096];
+    FILE *in = fopen(path, "re");
+    FILE *out = open_memstream(text, len);
+    size_t n;
+    bool ok = out && (in || errno == ENOENT);
+
+    while (ok && in && (n = fread(chunk, 1, sizeof chunk, in)) > 0)
+        ok = fwrite(chunk, 1, n, out) == n;
+    ok = ok && (!in || !ferror(in));
+    if (in)
+        fclose(in);
+    if (out && fclose(out) != 0)
+        ok = false;
+    return ok ? CMX_OK : cmx_why_fail(e, CMX_EIO, "can't read %s (%s)", path, strerror(errno));
+}
+
+cmx_err gw_file_mkdir(const char *path, unsigned mode, struct cmx_why *e)
+{
+    char part[GW_PATH_MAX];
+    struct stat st;
+
+    snprintf(part, sizeof part, "%s", path);
+    for (char *slash = part + 1; (slash = strchr(slash, '/')) != NULL; slash++) {
+        *slash = '\0';
+        if (mkdir(part, 0755) == 0 ? chmod(part, 0755) != 0 : errno != EEXIST)
+            return cmx_why_fail(e, CMX_EPERM, "can't make the folder %s (%s)", part, strerror(errno));
+        *slash = '/';
+    }
+    if ((mkdir(path, mode) != 0 && (errno != EEXIST || stat(path, &st) != 0 || !S_ISDIR(st.st_mode))) ||
+        chmod(path, mode) != 0)
+        return cmx_why_fail(e, CMX_EPERM, "can't make the folder %s (%s)", path, strerror(errno));
+    return CMX_OK;
+}

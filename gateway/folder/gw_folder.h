@@ -1,0 +1,84 @@
+/* gw_folder.h - a gateway's folder: where it is, the settings in its registry, and the names that follow from them.
+ * Folder: registry.db, sshd_config, hostkey_*, hosts, fleet.nft, host.nft, apply.lock, run/ (control socket, lock, pid
+ * of the running gateway). */
+#ifndef GW_FOLDER_H
+#define GW_FOLDER_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#include "gateway/registry/grant.h"
+#include "gateway/registry/registry.h"
+#include "gateway/registry/registry_device.h"
+
+#define GW_SYSTEM_DIR "/var/lib/cmxsafe/gateway"
+#define GW_INSIDE_DIR "/cmxsafe"    /* where --user mode mounts the folder for sshd and its helper */
+#define GW_NETNS "cmxsafe"          /* the system mode's network namespace (ip netns) */
+#define GW_FLEET_TABLE "1129142"    /* routing table of the namespace for packets that the filter allowed */
+#define GW_LOCALS_TABLE "1129143"   /* the same, for packets to local users and units */
+#define GW_NODE_TABLE_FIRST 1129200 /* and a node's number: the same, for packets to those at that node */
+#define GW_ACCOUNT "cmxsafe-gw"
+#define GW_NOBODY 65534  /* user and group of the checks of evidence */
+#define GW_USER_UID 1000 /* the account's id inside --user mode's user namespace */
+#define GW_PATH_MAX 4096
+#define GW_PROXIES_MAX 512
+#define GW_LOCK_PATIENCE_MS 60000
+
+#define GW_COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+struct gw {
+    char dir[GW_PATH_MAX - 64];
+    struct gw_registry registry; /* open between gw_folder_open and gw_folder_close */
+    bool user;                   /* --user mode: own user, mount and network namespaces */
+    bool simple;                 /* small deployment: loopback ports */
+    struct gw_fleet fleet;       /* unset in a small deployment */
+    char fleet_text[GW_ADDRESS_MAX + 4];
+    char domain[GW_NAME_MAX];
+    char account[GW_NAME_MAX];
+    char listen[GW_HOST_MAX];     /* "[::]:2222" */
+    char proxies[GW_PROXIES_MAX]; /* addresses and prefixes of load balancers that send PROXY headers; "" none */
+    char host[GW_HOST_MAX];       /* how devices reach it */
+    uint16_t port;
+    bool locked; /* set by gw_folder_lock: lock holds the lock file's descriptor */
+    int lock;
+};
+
+/* Sets g->dir and clears the rest of g. dir: the operator's choice; NULL: $CMXSAFE_GATEWAY, else the system's folder
+ * (root) or the user's own. */
+void gw_folder_find(struct gw *g, const char *dir);
+
+/* Opens the registry in the folder that gw_folder_find chose, and reads the settings. Also repairs what an interrupted
+ * writer left, if this process may write. Close with gw_folder_close, which is safe even after a failure. */
+CMX_MUST_USE cmx_err gw_folder_open(struct gw *g, bool write, struct cmx_why *e);
+void gw_folder_close(struct gw *g);
+/* Waits until no other command changes this gateway, and keeps others waiting until gw_folder_close: from reading the
+ * registry for a change until the kernel has it. CMX_EBUSY: the other one takes longer than GW_LOCK_PATIENCE_MS. */
+CMX_MUST_USE cmx_err gw_folder_lock(struct gw *g, struct cmx_why *e);
+/* Reads the settings from g->registry, which is open. */
+CMX_MUST_USE cmx_err gw_folder_load(struct gw *g, struct cmx_why *e);
+
+/* DIR/name; always fits (g->dir leaves room). */
+const char *gw_path(const struct gw *g, const char *name, char out[GW_PATH_MAX]);
+/* The folder's path as sshd and its helper see it: GW_INSIDE_DIR in --user mode, else g->dir. */
+const char *gw_inside_dir(const struct gw *g);
+/* Host name of a device: "cam-17.cmx", or "localhost" in a small deployment. */
+void gw_device_host(const struct gw *g, const struct gw_device *d, char out[GW_HOST_MAX]);
+/* "SHA256:..." of the host key in DIR/name (a .pub file); "" when it can't be read. */
+void gw_pin(const struct gw *g, const char *name, char out[GW_FINGERPRINT_MAX]);
+/* Where the machine has control groups (v2): "/sys/fs/cgroup", or "" when they are not mounted. */
+const char *gw_cgroup_root(void);
+/* The cgroup of the process whose /proc/PID/cgroup file is: "/system.slice/nvr.service". False: unknown or too long. */
+CMX_MUST_USE bool gw_cgroup_of(const char *file, char *out, size_t cap);
+/* System mode: the addresses of the link between the host and the fleet's namespace. */
+struct gw_link {
+    char host[GW_ADDRESS_MAX];   /* the host's end */
+    char inside[GW_ADDRESS_MAX]; /* the namespace's */
+};
+CMX_MUST_USE cmx_err gw_link_get(struct gw *g, struct gw_link *l, struct cmx_why *e);
+/* The group that the fleet's packet filter lets pass: the account's. */
+long gw_account_gid(const struct gw *g);
+
+#endif

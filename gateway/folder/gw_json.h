@@ -1,0 +1,20 @@
+/* gw_json.h - writes one JSON document to a FILE with core/json.h's writer: begin, cmx_json_*(&o.j, ...), end. */
+#ifndef GW_JSON_H
+#define GW_JSON_H
+
+#include <stdio.h>
+
+#include "cmxsafe/core/json.h"
+
+struct gw_json {
+    struct cmx_json j;
+    struct cmx_buf buf;
+    FILE *f; /* borrowed */
+    char mem[1024];
+};
+
+void gw_json_begin(struct gw_json *o, FILE *f);
+/* Writes the rest of the document and a newline. False: the document is incomplete, or writing failed. */
+bool gw_json_end(struct gw_json *o);
+
+#endif

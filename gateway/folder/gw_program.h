@@ -1,0 +1,22 @@
+/* gw_program.h - runs the system's programs: ip, nft, ssh-keygen, useradd, systemctl. */
+#ifndef GW_PROGRAM_H
+#define GW_PROGRAM_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* Call once, when a command starts. What the command and its programs make can be read by all unless it is made
+ * private, whatever the caller's umask is; and PATH ends with the system's folders, of which a caller's may lack the
+ * sbin ones. */
+void gw_program_environment(void);
+/* The umask that gw_program_environment found. */
+mode_t gw_program_umask(void);
+
+/* Runs argv and waits. True when it exits with 0. argv[0]: an absolute path or a name for PATH. quiet: drops its
+ * output. */
+bool gw_program_run(bool quiet, const char *const argv[]);
+
+/* The same, with its standard output in *text, to be freed with free(); also after a failure. */
+bool gw_program_output(const char *const argv[], char **text, size_t *len);
+
+#endif

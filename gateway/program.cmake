@@ -1,0 +1,52 @@
+# The gateway's registry library and sshd's look-up helper; included by cli/program.cmake.
+file(GLOB GW_REGISTRY_SOURCES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/gateway/registry/*.c)
+add_library(cmxsafe_registry STATIC ${GW_REGISTRY_SOURCES})
+target_include_directories(cmxsafe_registry PUBLIC ${CMAKE_SOURCE_DIR})
+target_link_libraries(cmxsafe_registry PUBLIC cmxsafe_linux SQLite::SQLite3)
+
+# Run at every login.
+add_executable(cmxsafe-authkeys ${CMAKE_SOURCE_DIR}/gateway/authkeys/main.c)
+target_link_libraries(cmxsafe-authkeys PRIVATE cmxsafe_registry)
+
+# The running gateway and what is rendered from the registry: part of the operator's command.
+file(GLOB GW_COMMAND_SOURCES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/gateway/folder/*.c ${CMAKE_SOURCE_DIR}/gateway/server/*.c ${CMAKE_SOURCE_DIR}/gateway/render/*.c ${CMAKE_SOURCE_DIR}/gateway/verify/*.c)
+target_sources(cmxsafe_parts PRIVATE ${GW_COMMAND_SOURCES})
+
+# A registry in PostgreSQL: libpq, and SQLite's session extension, which records changes.
+option(CMX_POSTGRESQL "a registry in PostgreSQL, where libpq is found" ON)
+if(CMX_POSTGRESQL)
+  pkg_check_modules(PQ IMPORTED_TARGET libpq)
+endif()
+file(GLOB GW_SHARED_SOURCES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/gateway/shared/*.c)
+if(PQ_FOUND)
+  list(FILTER GW_SHARED_SOURCES EXCLUDE REGEX "shared_none.c$")
+  set_source_files_properties(
+    ${GW_SHARED_SOURCES} TARGET_DIRECTORY cmxsafe_parts
+    PROPERTIES COMPILE_DEFINITIONS "SQLITE_ENABLE_SESSION;SQLITE_ENABLE_PREUPDATE_HOOK")
+  target_link_libraries(cmxsafe_parts PUBLIC PkgConfig::PQ)
+else()
+  list(FILTER GW_SHARED_SOURCES INCLUDE REGEX "shared_none.c$")
+endif()
+target_sources(cmxsafe_parts PRIVATE ${GW_SHARED_SOURCES})
+
+# The identity programs: eBPF, compiled by clang and embedded.
+find_program(CMX_CLANG NAMES clang REQUIRED)
+pkg_check_modules(BPF REQUIRED IMPORTED_TARGET libbpf)
+set(IDSOCK_SOURCE ${CMAKE_SOURCE_DIR}/gateway/bpf/idsock.bpf.c)
+set(IDSOCK_OBJECT ${CMAKE_BINARY_DIR}/idsock.bpf.o)
+# <asm/types.h> is in the multiarch folder, which clang does not search for this target.
+execute_process(COMMAND ${CMAKE_C_COMPILER} -print-multiarch OUTPUT_VARIABLE CMX_MULTIARCH OUTPUT_STRIP_TRAILING_WHITESPACE)
+add_custom_command(
+  OUTPUT ${IDSOCK_OBJECT}
+  COMMAND ${CMX_CLANG} -target bpf -O2 -g -fdebug-prefix-map=${CMAKE_SOURCE_DIR}=. -fdebug-prefix-map=${CMAKE_BINARY_DIR}=build -Wall -Werror -I/usr/include/${CMX_MULTIARCH} -c ${IDSOCK_SOURCE} -o ${IDSOCK_OBJECT}
+  DEPENDS ${IDSOCK_SOURCE} ${CMAKE_SOURCE_DIR}/gateway/bpf/idsock.h
+  VERBATIM)
+set_source_files_properties(
+  ${CMAKE_SOURCE_DIR}/gateway/server/gw_idsock.c TARGET_DIRECTORY cmxsafe_parts
+  PROPERTIES COMPILE_DEFINITIONS "GW_IDSOCK_OBJECT=\"${IDSOCK_OBJECT}\"" OBJECT_DEPENDS ${IDSOCK_OBJECT})
+target_sources(cmxsafe_parts PRIVATE ${IDSOCK_OBJECT})
+target_link_libraries(cmxsafe_parts PUBLIC PkgConfig::BPF)
+
+# The guard lists the packet filter's tables several times a second.
+pkg_check_modules(NFTABLES_LINKED REQUIRED IMPORTED_TARGET libnftables)
+target_link_libraries(cmxsafe_parts PUBLIC PkgConfig::NFTABLES_LINKED)

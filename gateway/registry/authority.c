@@ -1,0 +1,310 @@
+#include "gateway/registry/authority.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "cmxsafe/core/base64.h"
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/text.h"
+#include "cmxsafe/port/crypto.h"
+
+#define SINCE_VERSION 6 /* of the registry */
+
+/* ---- CAs ---- */
+
+static void read_authority(sqlite3_stmt *stmt, struct gw_authority *a)
+{
+    snprintf(a->name, sizeof a->name, "%s", gw_sql_text(stmt, 0));
+    snprintf(a->fingerprint, sizeof a->fingerprint, "%s", gw_sql_text(stmt, 1));
+    snprintf(a->type, sizeof a->type, "%s", gw_sql_text(stmt, 2));
+    snprintf(a->blob, sizeof a->blob, "%s", gw_sql_text(stmt, 3));
+    a->added = sqlite3_column_int64(stmt, 4);
+}
+
+/* column: "name" or "fingerprint". CMX_ENOENT. */
+static cmx_err find_authority(struct gw_registry *r, bool by_name, const char *value, struct gw_authority *a,
+                              struct cmx_why *e)
+{
+    sqlite3_stmt *stmt;
+    cmx_err err;
+
+    if (r->version < SINCE_VERSION)
+        return CMX_ENOENT;
+    err = gw_sql_row(r, &stmt, e,
+                     by_name ? "SELECT name, fingerprint, type, blob, added FROM authority WHERE name = ?"
+                             : "SELECT name, fingerprint, type, blob, added FROM authority WHERE fingerprint = ?",
+                     "t", value);
+    if (!err)
+        read_authority(stmt, a);
+    sqlite3_finalize(stmt);
+    return err;
+}
+
+static bool is_platform(struct gw_registry *r, const char *name)
+{
+    sqlite3_stmt *stmt;
+    bool found =
+        gw_sql_row(r, &stmt, NULL, "SELECT 1 FROM consumer WHERE kind = 'platform' AND name = ?", "t", name) == CMX_OK;
+
+    sqlite3_finalize(stmt);
+    return found;
+}
+
+cmx_err gw_authority_set(struct gw_registry *r, const char *name, const struct gw_key *k, gw_outcome *out,
+                         struct cmx_why *e)
+{
+    struct gw_authority a = {0};
+    cmx_err err = gw_device_check_name(name, e);
+
+    if (err)
+        return err;
+    err = find_authority(r, true, name, &a, e);
+    *out = err == CMX_ENOENT ? GW_ADDED : GW_CHANGED;
+    if (err && err != CMX_ENOENT)
+        return err;
+    if (strcmp(a.fingerprint, k->fingerprint) == 0) {
+        *out = GW_UNCHANGED;
+        return CMX_OK;
+    }
+    if (is_platform(r, name))
+        return cmx_why_fail(e, CMX_EEXIST, "%s is a platform with a key of its own; give the CA another name", name);
+    err = gw_device_key_is_free(r, k, e);
+    if (!err)
+        err = gw_sql_run(r, e,
+                         "INSERT INTO authority(name, fingerprint, type, blob, added) VALUES(?, ?, ?, ?, ?)"
+                         " ON CONFLICT(name) DO UPDATE SET fingerprint = excluded.fingerprint, type = excluded.type,"
+                         " blob = excluded.blob, added = excluded.added",
+                         "tttti", name, k->fingerprint, k->type, k->blob, (int64_t)time(NULL));
+    return err ? err : gw_event(r, "ca", name, k->fingerprint, e);
+}
+
+/* The consumers of CA ?1: their names end in "@CA", and no principal's name is empty. */
+#define ITS_CONSUMERS                                                                                                  \
+    " WHERE consumer IN (SELECT id FROM consumer WHERE kind = 'platform' AND length(name) > length(?1) + 1 AND"        \
+    " substr(name, -length(?1) - 1) = '@' || ?1)"
+
+cmx_err gw_authority_remove(struct gw_registry *r, const char *name, struct cmx_why *e)
+{
+    struct gw_authority a;
+    cmx_err err = find_authority(r, true, name, &a, e);
+
+    if (err == CMX_ENOENT)
+        return cmx_why_fail(e, err, "no CA '%.80s'", name);
+    if (!err)
+        err = gw_sql_run(r, e, "DELETE FROM permit" ITS_CONSUMERS, "t", name);
+    if (!err)
+        err = gw_sql_run(r, e, "DELETE FROM team_permit" ITS_CONSUMERS, "t", name);
+    if (!err)
+        err = gw_sql_run(r, e, "DELETE FROM authority WHERE name = ?", "t", name);
+    return err ? err : gw_event(r, "revoke-ca", name, a.fingerprint, e);
+}
+
+cmx_err gw_authority_each(struct gw_registry *r, gw_authority_fn fn, void *arg, struct cmx_why *e)
+{
+    struct gw_authority a;
+    sqlite3_stmt *stmt;
+    cmx_err err;
+
+    if (r->version < SINCE_VERSION)
+        return CMX_OK;
+    err = gw_sql_prepare(r, &stmt, e, "SELECT name, fingerprint, type, blob, added FROM authority ORDER BY name", "");
+    if (err)
+        return err;
+    while (!(err = gw_sql_step(r, stmt, e))) {
+        read_authority(stmt, &a);
+        err = fn(arg, &a);
+        if (err)
+            break;
+    }
+    sqlite3_finalize(stmt);
+    return err == CMX_ENOENT ? CMX_OK : err;
+}
+
+/* ---- certificates ---- */
+
+static void time_text(uint64_t at, char out[32])
+{
+    time_t t = (time_t)at;
+    struct tm tm;
+
+    if (at > INT64_MAX || !gmtime_r(&t, &tm) || strftime(out, 32, "%Y-%m-%d %H:%M:%SZ", &tm) == 0)
+        snprintf(out, 32, "a time that is no date");
+}
+
+static cmx_err check_validity(const struct gw_certificate *c, int64_t now, struct cmx_why *e)
+{
+    char when[32];
+
+    if (!c->user)
+        return cmx_why_fail(e, CMX_EPERM, "the certificate '%s' is not a user's (ssh-keygen -s without -h)", c->id);
+    if (now < 0 || (uint64_t)now < c->begins) {
+        time_text(c->begins, when);
+        return cmx_why_fail(e, CMX_EPERM, "the certificate '%s' is not valid before %s", c->id, when);
+    }
+    if ((uint64_t)now >= c->ends) {
+        time_text(c->ends, when);
+        return cmx_why_fail(e, CMX_EPERM, "the certificate '%s' ended at %s", c->id, when);
+    }
+    return CMX_OK;
+}
+
+static bool has_grant(struct gw_registry *r, const char *name)
+{
+    sqlite3_stmt *stmt;
+    bool found = gw_sql_row(r, &stmt, NULL,
+                            "SELECT 1 FROM consumer c WHERE c.kind = 'platform' AND c.name = ? AND (EXISTS (SELECT 1"
+                            " FROM permit WHERE consumer = c.id) OR EXISTS (SELECT 1 FROM team_permit WHERE consumer ="
+                            " c.id))",
+                            "t", name) == CMX_OK;
+
+    sqlite3_finalize(stmt);
+    return found;
+}
+
+/* Which of several would be meant is nobody's to guess. */
+static cmx_err find_consumer(struct gw_registry *r, const struct gw_certificate *c, const struct gw_authority *a,
+                             struct gw_consumer *who, struct cmx_why *e)
+{
+    char principal[GW_NAME_MAX];
+    char first[GW_NAME_MAX] = "";
+    char name[GW_CONSUMER_MAX];
+    size_t at = 0;
+
+    who->name[0] = '\0';
+    while (gw_certificate_principal(c, &at, principal, sizeof principal)) {
+        snprintf(name, sizeof name, "%s@%s", principal, a->name);
+        if (!first[0])
+            snprintf(first, sizeof first, "%s", principal);
+        if (strcmp(name, who->name) == 0 || !has_grant(r, name))
+            continue;
+        if (who->name[0])
+            return cmx_why_fail(e, CMX_EPERM,
+                                "the certificate '%s' is for both %.63s and %.63s; give each a certificate of its own",
+                                c->id, who->name, name);
+        snprintf(who->name, sizeof who->name, "%s", name);
+    }
+    if (who->name[0])
+        return CMX_OK;
+    if (c->principals_len == 0)
+        return cmx_why_fail(e, CMX_EPERM, "the certificate '%s' names no principal (ssh-keygen -n)", c->id);
+    return cmx_why_fail(e, CMX_EPERM,
+                        "no principal of the certificate '%s' has a grant; see 'cmxsafe gateway grant %.63s@%s'", c->id,
+                        first, a->name);
+}
+
+cmx_err gw_authority_accept(struct gw_registry *r, const struct gw_certificate *c, int64_t now, struct gw_authority *a,
+                            struct gw_consumer *who, struct cmx_why *e)
+{
+    cmx_err err;
+
+    memset(who, 0, sizeof *who);
+    snprintf(who->kind, sizeof who->kind, "platform");
+    err = find_authority(r, false, c->authority, a, e);
+    if (err == CMX_ENOENT)
+        return cmx_why_fail(e, CMX_EPERM, "the certificate '%s' is of the CA %s, which is not registered", c->id,
+                            c->authority);
+    if (!err)
+        err = check_validity(c, now, e);
+    return err ? err : find_consumer(r, c, a, who, e);
+}
+
+/* ---- the KRL ---- */
+
+static cmx_err digest_text(const uint8_t *bytes, size_t len, char out[65])
+{
+    struct cmx_sha256 h;
+    uint8_t digest[CMX_SHA256_LEN];
+    cmx_err err = cmx_sha256_init(&h);
+
+    if (!err)
+        err = cmx_sha256_update(&h, bytes, len);
+    if (!err)
+        err = cmx_sha256_finish(&h, digest);
+    else
+        cmx_sha256_abort(&h);
+    if (!err)
+        cmx_text_hex_encode(out, digest, sizeof digest);
+    return err;
+}
+
+static cmx_err store_krl(struct gw_registry *r, const uint8_t *bytes, size_t len, const char *digest, struct cmx_why *e)
+{
+    size_t cap = len / 3 * 4 + 8;
+    char *text = cmx_mem_alloc(cap);
+    struct cmx_buf b;
+    const char *content;
+    cmx_err err;
+
+    if (!text)
+        return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    cmx_buf_init(&b, text, cap);
+    err = cmx_base64_encode(&b, bytes, len, 0);
+    if (!err)
+        err = cmx_buf_cstr(&b, &content);
+    if (!err)
+        err = gw_sql_run(r, e,
+                         "INSERT INTO krl(id, digest, content, at) VALUES(1, ?, ?, ?) ON CONFLICT(id) DO UPDATE SET"
+                         " digest = excluded.digest, content = excluded.content, at = excluded.at",
+                         "tti", digest, content, (int64_t)time(NULL));
+    cmx_mem_free(text);
+    return err;
+}
+
+cmx_err gw_krl_set(struct gw_registry *r, const uint8_t *bytes, size_t len, gw_outcome *out, struct cmx_why *e)
+{
+    struct gw_krl before;
+    char digest[65] = "";
+    cmx_err err = gw_krl_get(r, false, &before, e);
+
+    if (!err && len > GW_KRL_MAX)
+        err = cmx_why_fail(e, CMX_EINVAL, "the KRL is longer than %d bytes; revoke by serial numbers or by CA",
+                           GW_KRL_MAX);
+    if (!err && len)
+        err = digest_text(bytes, len, digest);
+    if (err)
+        return err;
+    *out = strcmp(digest, before.digest) == 0 ? GW_UNCHANGED : before.digest[0] ? GW_CHANGED : GW_ADDED;
+    if (*out == GW_UNCHANGED)
+        return CMX_OK;
+    if (!len)
+        *out = GW_CHANGED;
+    err = len ? store_krl(r, bytes, len, digest, e) : gw_sql_run(r, e, "DELETE FROM krl", "");
+    return err ? err : gw_event(r, "krl", len ? digest : "removed", "", e);
+}
+
+static cmx_err decode_krl(const char *text, struct gw_krl *out, struct cmx_why *e)
+{
+    out->bytes = cmx_mem_alloc(GW_KRL_MAX);
+    if (!out->bytes)
+        return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    if (cmx_base64_decode(out->bytes, GW_KRL_MAX, text, strlen(text), &out->len)) {
+        cmx_mem_free(out->bytes);
+        out->bytes = NULL;
+        out->len = 0;
+        return cmx_why_fail(e, CMX_EFORMAT,
+                            "the KRL in the registry is damaged; install it again with 'cmxsafe "
+                            "gateway krl FILE'");
+    }
+    return CMX_OK;
+}
+
+cmx_err gw_krl_get(struct gw_registry *r, bool content, struct gw_krl *out, struct cmx_why *e)
+{
+    sqlite3_stmt *stmt;
+    cmx_err err;
+
+    memset(out, 0, sizeof *out);
+    if (r->version < SINCE_VERSION)
+        return CMX_OK;
+    err = gw_sql_row(r, &stmt, e, "SELECT digest, at, content FROM krl WHERE id = 1", "");
+    if (!err) {
+        snprintf(out->digest, sizeof out->digest, "%s", gw_sql_text(stmt, 0));
+        out->at = sqlite3_column_int64(stmt, 1);
+        err = content ? decode_krl(gw_sql_text(stmt, 2), out, e) : CMX_OK;
+    } else if (err == CMX_ENOENT) {
+        err = CMX_OK;
+    }
+    sqlite3_finalize(stmt);
+    return err;
+}

@@ -1,0 +1,51 @@
+/* authority.h - certificate authorities (CAs) whose SSH certificates platforms and people log in with, and the list of
+ * revoked keys and certificates (KRL). A certificate's principal P stands for the consumer "P@CA", CA being the name
+ * under which the CA was registered. Such a consumer needs no registration: it exists from its first grant on, and may
+ * log in as long as it has one. Writers run inside the caller's transaction. */
+#ifndef GW_AUTHORITY_H
+#define GW_AUTHORITY_H
+
+#include "gateway/registry/certificate.h"
+#include "gateway/registry/grant.h"
+
+#define GW_KRL_MAX (256 * 1024) /* bytes */
+
+struct gw_authority {
+    char name[GW_NAME_MAX];
+    char fingerprint[GW_FINGERPRINT_MAX];
+    char type[GW_KEY_TYPE_MAX];
+    char blob[GW_KEY_BLOB_MAX];
+    int64_t added; /* Unix time */
+};
+
+/* Registers a CA. Another key for the same name replaces the former one. */
+CMX_MUST_USE cmx_err gw_authority_set(struct gw_registry *r, const char *name, const struct gw_key *k, gw_outcome *out,
+                                      struct cmx_why *e);
+/* Removes a CA and the grants of its principals. CMX_ENOENT: no such CA. */
+CMX_MUST_USE cmx_err gw_authority_remove(struct gw_registry *r, const char *name, struct cmx_why *e);
+/* Calls fn for each CA by name; stops at its first error and returns it. */
+typedef cmx_err (*gw_authority_fn)(void *arg, const struct gw_authority *a);
+CMX_MUST_USE cmx_err gw_authority_each(struct gw_registry *r, gw_authority_fn fn, void *arg, struct cmx_why *e);
+
+/* Whose a certificate is: its CA and the one consumer that one of its principals stands for. now: Unix time. CMX_EPERM,
+ * with the reason: it is no user's, is not valid now, its CA is not registered, or none or several of its principals
+ * have grants. */
+CMX_MUST_USE cmx_err gw_authority_accept(struct gw_registry *r, const struct gw_certificate *c, int64_t now,
+                                         struct gw_authority *a, struct gw_consumer *who, struct cmx_why *e);
+
+/* ---- the KRL ---- */
+
+struct gw_krl {
+    uint8_t *bytes; /* owned: cmx_mem_free; NULL with len 0 */
+    size_t len;
+    char digest[65]; /* SHA-256, hex; "" none is installed */
+    int64_t at;      /* when it was installed */
+};
+
+/* Installs a KRL in place of the former one; len 0: removes it. The caller has checked that sshd can read it. */
+CMX_MUST_USE cmx_err gw_krl_set(struct gw_registry *r, const uint8_t *bytes, size_t len, gw_outcome *out,
+                                struct cmx_why *e);
+/* Reads it; with content false only digest and at. None installed: empty. */
+CMX_MUST_USE cmx_err gw_krl_get(struct gw_registry *r, bool content, struct gw_krl *out, struct cmx_why *e);
+
+#endif

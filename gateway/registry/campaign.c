@@ -1,0 +1,279 @@
+#include "gateway/registry/campaign.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+static const char *const campaign_states[] = {"active", "paused", "stopped", "done"};
+static const char *const update_states[GW_UPDATE_STATES] = {"waiting", "begun", "attesting", "done", "failed"};
+
+const char *gw_campaign_state_text(gw_campaign_state s)
+{
+    return campaign_states[s];
+}
+
+const char *gw_update_state_text(gw_update_state s)
+{
+    return update_states[s];
+}
+
+static int find_text(const char *const *list, size_t n, const char *text)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(list[i], text) == 0)
+            return (int)i;
+    return -1;
+}
+
+/* ---- campaigns ---- */
+
+cmx_err gw_campaign_add(struct gw_registry *r, struct gw_campaign *c, struct cmx_why *e)
+{
+    char detail[GW_CAMPAIGN_DETAIL_MAX];
+    char manifests[GW_CAMPAIGN_MANIFESTS_MAX * (GW_DIGEST_MAX + 1)] = "";
+    size_t len = 0;
+    cmx_err err = gw_device_check_name(c->name, e);
+
+    for (size_t i = 0; i < c->n_manifests; i++)
+        len += (size_t)snprintf(manifests + len, sizeof manifests - len, "%s ", c->manifests[i]);
+    if (err)
+        return err;
+    c->made = (int64_t)time(NULL);
+    err = gw_sql_run(r, e,
+                     "INSERT INTO campaign(name, state, reason, image, version, opaque, manifests, begins, made,"
+                     " parallel, first, stop_at, port) VALUES(?, 'active', '', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                     "tttitiiiiii", c->name, c->image, c->version, (int64_t)c->opaque, manifests, c->begins, c->made,
+                     c->parallel, c->first, c->stop_at, c->port);
+    if (err == CMX_EEXIST)
+        return cmx_why_fail(e, err, "there is a campaign '%s'; choose another name", c->name);
+    if (err)
+        return err;
+    c->id = sqlite3_last_insert_rowid(r->db);
+    snprintf(detail, sizeof detail, "version %s", c->version);
+    return gw_event(r, "campaign", c->name, detail, e);
+}
+
+cmx_err gw_campaign_add_device(struct gw_registry *r, const struct gw_campaign *c, const struct gw_device *d,
+                               struct cmx_why *e)
+{
+    sqlite3_stmt *stmt;
+    cmx_err err = gw_sql_prepare(r, &stmt, e,
+                                 "SELECT c.name FROM campaign_device u JOIN campaign c ON c.id = u.campaign WHERE"
+                                 " u.device = ? AND u.campaign <> ? AND u.state NOT IN ('done', 'failed') AND"
+                                 " c.state <> 'stopped'",
+                                 "ii", d->id, c->id);
+
+    if (err)
+        return err;
+    err = gw_sql_step(r, stmt, e);
+    if (!err)
+        err = cmx_why_fail(e, CMX_EEXIST, "'%.80s' is in the campaign '%.80s', which is not done; stop that one first",
+                           d->name, gw_sql_text(stmt, 0));
+    sqlite3_finalize(stmt);
+    if (err != CMX_ENOENT)
+        return err;
+    return gw_sql_run(r, e,
+                      "INSERT OR IGNORE INTO campaign_device(campaign, device, place, state, boot, tries, at, detail)"
+                      " VALUES(?1, ?2, (SELECT count(*) FROM campaign_device WHERE campaign = ?1), 'waiting', '', 0, 0,"
+                      " '')",
+                      "ii", c->id, d->id);
+}
+
+#define CAMPAIGN_COLUMNS                                                                                               \
+    "SELECT id, name, state, reason, image, version, opaque, manifests, begins, made, parallel, first, stop_at, port"  \
+    " FROM campaign "
+
+static cmx_err read_counts(struct gw_registry *r, struct gw_campaign *c, struct cmx_why *e)
+{
+    sqlite3_stmt *stmt;
+    cmx_err err = gw_sql_prepare(r, &stmt, e,
+                                 "SELECT u.state, count(*) FROM campaign_device u JOIN device d ON d.id = u.device"
+                                 " WHERE u.campaign = ? AND d.revoked IS NULL GROUP BY u.state",
+                                 "i", c->id);
+
+    if (err)
+        return err;
+    while (!(err = gw_sql_step(r, stmt, e))) {
+        int state = find_text(update_states, GW_UPDATE_STATES, gw_sql_text(stmt, 0));
+        if (state >= 0)
+            c->count[state] = sqlite3_column_int64(stmt, 1);
+    }
+    sqlite3_finalize(stmt);
+    return err == CMX_ENOENT ? CMX_OK : err;
+}
+
+static void read_manifests(struct gw_campaign *c, const char *text)
+{
+    for (; *text && c->n_manifests < GW_CAMPAIGN_MANIFESTS_MAX; text += strspn(text, " ")) {
+        size_t len = strcspn(text, " ");
+
+        snprintf(c->manifests[c->n_manifests++], GW_DIGEST_MAX, "%.*s", (int)len, text);
+        text += len;
+    }
+}
+
+static cmx_err read_campaign(struct gw_registry *r, sqlite3_stmt *stmt, struct gw_campaign *c, struct cmx_why *e)
+{
+    int state = find_text(campaign_states, sizeof campaign_states / sizeof campaign_states[0], gw_sql_text(stmt, 2));
+
+    memset(c, 0, sizeof *c);
+    c->id = sqlite3_column_int64(stmt, 0);
+    snprintf(c->name, sizeof c->name, "%s", gw_sql_text(stmt, 1));
+    c->state = state < 0 ? GW_CAMPAIGN_STOPPED : (gw_campaign_state)state;
+    snprintf(c->reason, sizeof c->reason, "%s", gw_sql_text(stmt, 3));
+    snprintf(c->image, sizeof c->image, "%s", gw_sql_text(stmt, 4));
+    snprintf(c->version, sizeof c->version, "%s", gw_sql_text(stmt, 5));
+    c->opaque = sqlite3_column_int(stmt, 6) != 0;
+    read_manifests(c, gw_sql_text(stmt, 7));
+    c->begins = sqlite3_column_int64(stmt, 8);
+    c->made = sqlite3_column_int64(stmt, 9);
+    c->parallel = sqlite3_column_int64(stmt, 10);
+    c->first = sqlite3_column_int64(stmt, 11);
+    c->stop_at = sqlite3_column_int64(stmt, 12);
+    c->port = sqlite3_column_int64(stmt, 13);
+    return read_counts(r, c, e);
+}
+
+cmx_err gw_campaign_get(struct gw_registry *r, const char *name, struct gw_campaign *c, struct cmx_why *e)
+{
+    sqlite3_stmt *stmt = NULL;
+    cmx_err err = CMX_ENOENT;
+
+    if (r->version >= GW_CAMPAIGN_SINCE) {
+        err = gw_sql_prepare(r, &stmt, e, CAMPAIGN_COLUMNS "WHERE name = ?", "t", name);
+        if (err)
+            return err;
+        err = gw_sql_step(r, stmt, e);
+    }
+    if (err == CMX_ENOENT)
+        cmx_why_set(e, "there is no campaign '%.80s'; see 'cmxsafe gateway campaign list'", name);
+    if (!err)
+        err = read_campaign(r, stmt, c, e);
+    sqlite3_finalize(stmt);
+    return err;
+}
+
+cmx_err gw_campaign_each(struct gw_registry *r, gw_campaign_fn fn, void *arg, struct cmx_why *e)
+{
+    struct gw_campaign c;
+    sqlite3_stmt *stmt;
+    cmx_err err;
+
+    if (r->version < GW_CAMPAIGN_SINCE)
+        return CMX_OK;
+    err = gw_sql_prepare(r, &stmt, e, CAMPAIGN_COLUMNS "ORDER BY id", "");
+    if (err)
+        return err;
+    while (!(err = gw_sql_step(r, stmt, e))) {
+        err = read_campaign(r, stmt, &c, e);
+        if (!err)
+            err = fn(arg, &c);
+        if (err)
+            break;
+    }
+    sqlite3_finalize(stmt);
+    return err == CMX_ENOENT ? CMX_OK : err;
+}
+
+cmx_err gw_campaign_set(struct gw_registry *r, const struct gw_campaign *c, gw_campaign_state state, const char *reason,
+                        struct cmx_why *e)
+{
+    char what[32];
+    cmx_err err = gw_sql_run(r, e, "UPDATE campaign SET state = ?, reason = ? WHERE id = ?", "tti",
+                             campaign_states[state], reason, c->id);
+
+    if (!err && state == GW_CAMPAIGN_ACTIVE && c->state == GW_CAMPAIGN_STOPPED)
+        err = gw_sql_run(r, e,
+                         "UPDATE campaign_device SET state = CASE WHEN boot = '' THEN 'waiting' ELSE 'begun' END,"
+                         " tries = 0 WHERE campaign = ? AND state = 'failed'",
+                         "i", c->id);
+    snprintf(what, sizeof what, "campaign-%s", campaign_states[state]);
+    return err ? err : gw_event(r, what, c->name, reason, e);
+}
+
+cmx_err gw_campaign_remove(struct gw_registry *r, const char *name, struct cmx_why *e)
+{
+    struct gw_campaign c;
+    cmx_err err = gw_campaign_get(r, name, &c, e);
+
+    if (err)
+        return err;
+    if (c.state != GW_CAMPAIGN_STOPPED && c.state != GW_CAMPAIGN_DONE)
+        return cmx_why_fail(e, CMX_EBUSY, "the campaign is %s; stop it first", campaign_states[c.state]);
+    err = gw_sql_run(r, e, "DELETE FROM campaign_device WHERE campaign = ?", "i", c.id);
+    if (!err)
+        err = gw_sql_run(r, e, "DELETE FROM campaign WHERE id = ?", "i", c.id);
+    return err ? err : gw_event(r, "campaign-removed", name, "", e);
+}
+
+/* ---- devices ---- */
+
+static void read_update(sqlite3_stmt *stmt, struct gw_update *u)
+{
+    int state = find_text(update_states, GW_UPDATE_STATES, gw_sql_text(stmt, 3));
+
+    memset(u, 0, sizeof *u);
+    u->device = sqlite3_column_int64(stmt, 0);
+    snprintf(u->name, sizeof u->name, "%s", gw_sql_text(stmt, 1));
+    snprintf(u->address, sizeof u->address, "%s", gw_sql_text(stmt, 2));
+    u->state = state < 0 ? GW_UPDATE_FAILED : (gw_update_state)state;
+    snprintf(u->boot, sizeof u->boot, "%s", gw_sql_text(stmt, 4));
+    u->tries = sqlite3_column_int64(stmt, 5);
+    u->at = sqlite3_column_int64(stmt, 6);
+    snprintf(u->detail, sizeof u->detail, "%s", gw_sql_text(stmt, 7));
+}
+
+cmx_err gw_update_each(struct gw_registry *r, int64_t campaign, gw_update_fn fn, void *arg, struct cmx_why *e)
+{
+    struct gw_update u;
+    sqlite3_stmt *stmt;
+    cmx_err err = gw_sql_prepare(r, &stmt, e,
+                                 "SELECT d.id, d.name, coalesce(d.address, ''), u.state, u.boot, u.tries, u.at,"
+                                 " u.detail FROM campaign_device u JOIN device d ON d.id = u.device WHERE"
+                                 " u.campaign = ? AND d.revoked IS NULL ORDER BY u.place",
+                                 "i", campaign);
+
+    if (err)
+        return err;
+    while (!(err = gw_sql_step(r, stmt, e))) {
+        read_update(stmt, &u);
+        err = fn(arg, &u);
+        if (err)
+            break;
+    }
+    sqlite3_finalize(stmt);
+    return err == CMX_ENOENT ? CMX_OK : err;
+}
+
+cmx_err gw_update_set(struct gw_registry *r, const struct gw_campaign *c, const struct gw_update *u, struct cmx_why *e)
+{
+    char detail[GW_NAME_MAX + GW_CAMPAIGN_DETAIL_MAX + 4];
+    cmx_err err = gw_sql_run(r, e,
+                             "UPDATE campaign_device SET state = ?, boot = ?, tries = ?, at = ?, detail = ? WHERE"
+                             " campaign = ? AND device = ?",
+                             "ttiitii", update_states[u->state], u->boot, u->tries, (int64_t)time(NULL), u->detail,
+                             c->id, u->device);
+
+    if (err || (u->state != GW_UPDATE_DONE && u->state != GW_UPDATE_FAILED))
+        return err;
+    snprintf(detail, sizeof detail, "%s: %s", c->name, u->detail);
+    return gw_event(r, u->state == GW_UPDATE_DONE ? "updated" : "update-failed", u->name, detail, e);
+}
+
+/* ---- pace ---- */
+
+bool gw_pace_may_start(const struct gw_pace *p, uint64_t done, uint64_t running)
+{
+    if (done < p->first)
+        return running == 0;
+    return running < p->parallel;
+}
+
+bool gw_pace_must_stop(const struct gw_pace *p, uint64_t done, uint64_t failed)
+{
+    if (failed == 0)
+        return false;
+    if (p->first && done <= p->first)
+        return true;
+    return p->stop_at < 100 && failed * 100 >= p->stop_at * done;
+}

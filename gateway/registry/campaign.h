@@ -1,0 +1,101 @@
+/* campaign.h - update campaigns: which devices get which image, when, and how far each one is. The gateway's worker
+ * carries them out; each step of a device is stored before the next one begins, so that a worker that is killed loses
+ * nothing and sends no image twice. Writers run inside the caller's transaction. */
+#ifndef GW_CAMPAIGN_H
+#define GW_CAMPAIGN_H
+
+#include "gateway/registry/registry_device.h"
+
+#define GW_CAMPAIGN_DETAIL_MAX 200
+#define GW_CAMPAIGN_BOOT_MAX 20
+#define GW_CAMPAIGN_MANIFESTS_MAX 4 /* a firmware has one for each slot that it may run from */
+#define GW_CAMPAIGN_VERSION_MAX 40
+#define GW_DIGEST_MAX 65    /* SHA-256, hex */
+#define GW_CAMPAIGN_SINCE 5 /* version of the registry */
+
+typedef enum {
+    GW_CAMPAIGN_ACTIVE,  /* from `begins` on, the worker starts devices */
+    GW_CAMPAIGN_PAUSED,  /* by the operator */
+    GW_CAMPAIGN_STOPPED, /* by the operator, or by failures */
+    GW_CAMPAIGN_DONE,    /* no device is left */
+} gw_campaign_state;
+
+typedef enum {
+    GW_UPDATE_WAITING,
+    GW_UPDATE_BEGUN,     /* boot is known; from now on the device may have the image */
+    GW_UPDATE_ATTESTING, /* it confirmed the new version; its evidence is awaited */
+    GW_UPDATE_DONE,
+    GW_UPDATE_FAILED,
+    GW_UPDATE_STATES, /* how many */
+} gw_update_state;
+
+struct gw_campaign {
+    int64_t id;
+    char name[GW_NAME_MAX];
+    gw_campaign_state state;
+    char reason[GW_CAMPAIGN_DETAIL_MAX];                      /* why it was stopped */
+    char image[GW_DIGEST_MAX];                                /* in the gateway's folder; see gw_store.h */
+    char version[GW_CAMPAIGN_VERSION_MAX];                    /* of the image */
+    bool opaque;                                              /* not an ESP-IDF image */
+    char manifests[GW_CAMPAIGN_MANIFESTS_MAX][GW_DIGEST_MAX]; /* evidence must match one; none: any of the policy's */
+    size_t n_manifests;
+    int64_t begins; /* Unix time */
+    int64_t made;
+    int64_t parallel, first, stop_at; /* see gw_rollout.h */
+    int64_t port;
+    int64_t count[GW_UPDATE_STATES]; /* devices in each state */
+};
+
+/* Stores a campaign; sets c->id. CMX_EEXIST: the name is taken. CMX_EINVAL: the name. */
+CMX_MUST_USE cmx_err gw_campaign_add(struct gw_registry *r, struct gw_campaign *c, struct cmx_why *e);
+/* CMX_EEXIST: an unfinished campaign has this device. */
+CMX_MUST_USE cmx_err gw_campaign_add_device(struct gw_registry *r, const struct gw_campaign *c,
+                                            const struct gw_device *d, struct cmx_why *e);
+/* CMX_ENOENT. */
+CMX_MUST_USE cmx_err gw_campaign_get(struct gw_registry *r, const char *name, struct gw_campaign *c, struct cmx_why *e);
+/* Calls fn for each campaign, the oldest first; stops at its first error and returns it. */
+typedef cmx_err (*gw_campaign_fn)(void *arg, const struct gw_campaign *c);
+CMX_MUST_USE cmx_err gw_campaign_each(struct gw_registry *r, gw_campaign_fn fn, void *arg, struct cmx_why *e);
+/* Sets the state, with an event. GW_CAMPAIGN_ACTIVE after GW_CAMPAIGN_STOPPED: devices that failed wait again. */
+CMX_MUST_USE cmx_err gw_campaign_set(struct gw_registry *r, const struct gw_campaign *c, gw_campaign_state state,
+                                     const char *reason, struct cmx_why *e);
+/* Removes a campaign that is stopped or done. CMX_EBUSY: it is not. */
+CMX_MUST_USE cmx_err gw_campaign_remove(struct gw_registry *r, const char *name, struct cmx_why *e);
+
+/* One device of a campaign. */
+struct gw_update {
+    int64_t device;
+    char name[GW_NAME_MAX];
+    char address[GW_ADDRESS_MAX];
+    gw_update_state state;
+    char boot[GW_CAMPAIGN_BOOT_MAX]; /* of the device before it got the image */
+    int64_t tries;                   /* that failed before the device had the image */
+    int64_t at;                      /* Unix time of the last change */
+    char detail[GW_CAMPAIGN_DETAIL_MAX];
+};
+
+/* Calls fn for each device of the campaign in its order; revoked devices are left out. */
+typedef cmx_err (*gw_update_fn)(void *arg, const struct gw_update *u);
+CMX_MUST_USE cmx_err gw_update_each(struct gw_registry *r, int64_t campaign, gw_update_fn fn, void *arg,
+                                    struct cmx_why *e);
+/* Stores u->state, boot, tries and detail, and the present time; GW_UPDATE_DONE and _FAILED with an event. */
+CMX_MUST_USE cmx_err gw_update_set(struct gw_registry *r, const struct gw_campaign *c, const struct gw_update *u,
+                                   struct cmx_why *e);
+
+const char *gw_campaign_state_text(gw_campaign_state s);
+const char *gw_update_state_text(gw_update_state s);
+
+/* ---- when devices are started, for campaigns and for rollouts from a terminal ---- */
+
+struct gw_pace {
+    uint64_t parallel; /* how many at a time */
+    uint64_t first;    /* this many devices first, one by one; any failure among them stops */
+    uint64_t stop_at;  /* percentage of failed devices, of those done, at which no more are started; 100: never */
+};
+
+/* Whether another device may be started. */
+bool gw_pace_may_start(const struct gw_pace *p, uint64_t done, uint64_t running);
+/* True after too many failures: any among the first devices, later the configured share of those done. */
+bool gw_pace_must_stop(const struct gw_pace *p, uint64_t done, uint64_t failed);
+
+#endif

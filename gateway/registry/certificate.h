@@ -1,0 +1,40 @@
+/* certificate.h - reads an OpenSSH certificate in its one-line form ("type base64", OpenSSH's PROTOCOL.certkeys). Pure.
+ * It verifies no signature: sshd has done so before it asks about a certificate, and decides by its own reading. */
+#ifndef GW_CERTIFICATE_H
+#define GW_CERTIFICATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gateway/registry/sshkey.h"
+
+#define GW_CERTIFICATE_TYPE_MAX 48
+#define GW_CERTIFICATE_RAW_MAX 6144
+#define GW_CERTIFICATE_TEXT_MAX (GW_CERTIFICATE_TYPE_MAX + GW_CERTIFICATE_RAW_MAX / 3 * 4 + 8) /* both parts */
+#define GW_CERTIFICATE_ID_MAX 64
+
+struct gw_certificate {
+    char type[GW_CERTIFICATE_TYPE_MAX];
+    char fingerprint[GW_FINGERPRINT_MAX]; /* of the key that it certifies */
+    char authority[GW_FINGERPRINT_MAX];   /* of the CA's key */
+    uint64_t serial;
+    bool user;                      /* a user's; else a host's or an unknown one's */
+    char id[GW_CERTIFICATE_ID_MAX]; /* the key ID, cut, with '?' for what is not a letter, digit or one of ._-@/:+= */
+    uint64_t begins, ends;          /* Unix time; ends UINT64_MAX: never */
+    size_t principals_at, principals_len; /* within raw */
+    uint8_t raw[GW_CERTIFICATE_RAW_MAX];
+    size_t raw_len;
+};
+
+/* True for the type of a certificate, of an algorithm that is known here or not. */
+bool gw_certificate_is_type(const char *type);
+
+/* line: NUL-terminated, ends at the first newline. CMX_EFORMAT; CMX_ENOTSUP: a type that is not known here. */
+CMX_MUST_USE cmx_err gw_certificate_parse(struct gw_certificate *c, const char *line, struct cmx_why *e);
+
+/* The next principal from *at on, which begins with 0. One that is longer than out, or holds a NUL, is skipped. False:
+ * there are no more. */
+bool gw_certificate_principal(const struct gw_certificate *c, size_t *at, char *out, size_t cap);
+
+#endif

@@ -1,0 +1,41 @@
+/* copy_state.h - how old the copy of a shared registry may be. The process that follows the registry writes, next to
+ * the copy, when PostgreSQL confirmed it last. Without a confirmation for stale_after seconds the copy is stale: nobody
+ * may log in, and nothing is allowed. The time is measured as term.h measures a grant's, so that a wrong clock shortens
+ * it. */
+#ifndef GW_COPY_STATE_H
+#define GW_COPY_STATE_H
+
+#include <stdbool.h>
+
+#include "gateway/registry/term.h"
+
+#define GW_STALE_AFTER_S 3600 /* the default */
+#define GW_STALE_AFTER_MIN_S 5
+#define GW_COPY_SILENT_S 20 /* a confirmation comes every few seconds; without one for so long nobody follows */
+#define GW_COPY_STATE_FILE "registry.state"
+#define GW_COPY_STATE_MAX 512
+
+struct gw_copy_state {
+    bool shared; /* false: this gateway's registry is its own, and never stale */
+    struct gw_now confirmed;
+    int64_t stale_after;
+    int64_t left;     /* seconds until the copy is stale; 0: it is stale */
+    char reason[200]; /* why PostgreSQL can't be followed now; "" it is followed */
+};
+
+/* Fills the rest of out, whose stale_after is set, from the file next to registry_path, the copy's. latest: as
+ * gw_term_left. A state that is missing or can't be read counts as stale. */
+void gw_copy_state_read(struct gw_copy_state *out, const char *registry_path, int64_t latest);
+
+/* Seconds since the confirmation; 0: there was none, or the clock was set back. */
+int64_t gw_copy_state_age(const struct gw_copy_state *s);
+/* True while PostgreSQL confirms the copy, so that the operator needs no warning. */
+bool gw_copy_state_good(const struct gw_copy_state *s);
+
+/* The content of the file: one line with the confirmation, one with the reason. */
+void gw_copy_state_text(const struct gw_copy_state *s, char out[GW_COPY_STATE_MAX]);
+
+/* Reads such a text. CMX_EFORMAT: s->confirmed is then all zero. */
+CMX_MUST_USE cmx_err gw_copy_state_parse(struct gw_copy_state *s, const char *text);
+
+#endif

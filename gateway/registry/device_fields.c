@@ -1,0 +1,130 @@
+#include "gateway/registry/device_fields.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cmxsafe/core/text.h"
+
+cmx_err gw_device_check_name(const char *name, struct cmx_why *e)
+{
+    size_t len = strlen(name);
+
+    if (len == 0 || len >= GW_NAME_MAX || name[0] == '-' || name[len - 1] == '-' ||
+        strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != len)
+        return cmx_why_fail(
+            e, CMX_EINVAL,
+            "'%.80s' is not a name; use lower-case letters, digits and '-', at most 63 (it becomes a host name)", name);
+    return CMX_OK;
+}
+
+cmx_err gw_device_name_check(const char *name, struct cmx_why *e)
+{
+    static const char *const reserved[] = {"gateway", "localhost"}; /* names of the gateway's host in the hosts file */
+    cmx_err err = gw_device_check_name(name, e);
+
+    for (size_t i = 0; !err && i < sizeof reserved / sizeof reserved[0]; i++)
+        if (strcmp(name, reserved[i]) == 0)
+            return cmx_why_fail(e, CMX_EINVAL, "'%s' is reserved for the gateway itself; choose another name", name);
+    return err;
+}
+
+/* Copies the next piece of a list to out; false at the end. Commas, semicolons and blanks separate. An oversized piece
+ * is cut, which its parser then refuses. */
+static bool next_piece(const char **text, char *out, size_t cap)
+{
+    size_t len;
+
+    *text += strspn(*text, " \t");
+    if (**text == '\0')
+        return false;
+    len = strcspn(*text, ",; \t");
+    snprintf(out, cap, "%.*s", (int)len, *text);
+    *text += len;
+    *text += strspn(*text, " \t");
+    if (**text == ',' || **text == ';')
+        (*text)++;
+    return true;
+}
+
+cmx_err gw_device_parse_ports(struct gw_device *d, const char *text, struct cmx_why *e)
+{
+    char piece[16];
+    uint64_t port;
+
+    d->n_ports = 0;
+    while (next_piece(&text, piece, sizeof piece)) {
+        if (cmx_text_u64(piece, 1, 65535, &port))
+            return cmx_why_fail(e, CMX_EINVAL, "'%s' is not a port; give ports such as 81,8989,8888", piece);
+        for (size_t i = 0; i < d->n_ports; i++)
+            if (d->ports[i] == port)
+                return cmx_why_fail(e, CMX_EINVAL, "port %s is given twice", piece);
+        if (d->n_ports == GW_PORTS_MAX)
+            return cmx_why_fail(e, CMX_EINVAL, "more than %d ports", GW_PORTS_MAX);
+        d->ports[d->n_ports++] = (uint16_t)port;
+    }
+    return CMX_OK;
+}
+
+/* True for a host that is safe inside permitopen="...": it can't end the quotes or begin another option, and holds no
+ * wildcard. */
+static bool host_is_plain(const char *host)
+{
+    return host[0] &&
+           strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:_") == strlen(host);
+}
+
+/* sshd compares text: an address gets the form of RFC 5952, a name small letters. */
+static void canonical_host(char host[GW_HOST_MAX])
+{
+    uint8_t raw[16];
+
+    if (inet_pton(AF_INET6, host, raw) == 1)
+        inet_ntop(AF_INET6, raw, host, GW_HOST_MAX);
+    else
+        for (char *p = host; *p; p++)
+            if (*p >= 'A' && *p <= 'Z')
+                *p = (char)(*p - 'A' + 'a');
+}
+
+static cmx_err parse_direct(struct gw_direct *out, char *piece, struct cmx_why *e)
+{
+    char *colon = strrchr(piece, ':');
+    char *host = piece;
+    uint64_t port;
+
+    if (!colon || cmx_text_u64(colon + 1, 1, 65535, &port))
+        return cmx_why_fail(e, CMX_EINVAL, "'%s' has no port; give HOST:PORT", piece);
+    *colon = '\0';
+    if (host[0] == '[' && colon > host + 1 && colon[-1] == ']') {
+        host++;
+        colon[-1] = '\0';
+    } else if (strchr(host, ':')) {
+        return cmx_why_fail(e, CMX_EINVAL, "'%s' is an IPv6 address without brackets; write it as [ADDRESS]:PORT",
+                            host);
+    }
+    if (!host_is_plain(host))
+        return cmx_why_fail(e, CMX_EINVAL, "'%s' is not a host", host);
+    out->port = (uint16_t)port;
+    if (cmx_text_copy(out->host, sizeof out->host, host))
+        return cmx_why_fail(e, CMX_EINVAL, "the host name is too long");
+    canonical_host(out->host);
+    return CMX_OK;
+}
+
+cmx_err gw_device_parse_directs(struct gw_device *d, const char *text, struct cmx_why *e)
+{
+    char piece[GW_HOST_MAX + 16];
+
+    d->n_directs = 0;
+    while (next_piece(&text, piece, sizeof piece)) {
+        cmx_err err;
+        if (d->n_directs == GW_DIRECTS_MAX)
+            return cmx_why_fail(e, CMX_EINVAL, "more than %d direct services", GW_DIRECTS_MAX);
+        err = parse_direct(&d->directs[d->n_directs], piece, e);
+        if (err)
+            return err;
+        d->n_directs++;
+    }
+    return CMX_OK;
+}

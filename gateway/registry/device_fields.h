@@ -1,0 +1,47 @@
+/* device_fields.h - a device as the registry describes it, and the checks of what an operator gives. Pure. */
+#ifndef GW_DEVICE_FIELDS_H
+#define GW_DEVICE_FIELDS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gateway/registry/address.h"
+#include "gateway/registry/sshkey.h"
+
+#define GW_NAME_MAX 64  /* a DNS label (RFC 1035 section 2.3.1), NUL included */
+#define GW_PORTS_MAX 32 /* as many as a device has contexts */
+#define GW_DIRECTS_MAX 16
+#define GW_HOST_MAX 128
+
+struct gw_direct {
+    char host[GW_HOST_MAX];
+    uint16_t port;
+};
+
+struct gw_device {
+    int64_t id;
+    char name[GW_NAME_MAX];
+    char address[GW_ADDRESS_MAX]; /* "" in a small deployment */
+    char team[GW_NAME_MAX];       /* rollout group; "" none */
+    char fingerprint[GW_FINGERPRINT_MAX];
+    char key_type[GW_KEY_TYPE_MAX];
+    uint16_t ports[GW_PORTS_MAX];
+    size_t n_ports;
+    struct gw_direct directs[GW_DIRECTS_MAX];
+    size_t n_directs;
+    int64_t enrolled; /* Unix time */
+    int64_t revoked;  /* Unix time; 0: active */
+};
+
+/* A name becomes a host name: 1 to 63 lower-case letters, digits and '-', which is neither first nor last. */
+CMX_MUST_USE cmx_err gw_device_check_name(const char *name, struct cmx_why *e);
+
+/* The same for a device; refuses the names of the gateway itself. */
+CMX_MUST_USE cmx_err gw_device_name_check(const char *name, struct cmx_why *e);
+
+/* Lists, separated by commas, semicolons or blanks: "81,8989,8888" and "db.example:5432,[fd00::1]:80"; empty text is an
+ * empty list. Hosts get their canonical form. */
+CMX_MUST_USE cmx_err gw_device_parse_ports(struct gw_device *d, const char *text, struct cmx_why *e);
+CMX_MUST_USE cmx_err gw_device_parse_directs(struct gw_device *d, const char *text, struct cmx_why *e);
+
+#endif

@@ -1,0 +1,426 @@
+#include "gateway/registry/evidence_policy.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "cmxsafe/core/text.h"
+
+#define GW_POLICY_SINCE 5 /* version of the registry; the worker upgrades an older one when it starts */
+
+static const char *kind_of(bool is_device)
+{
+    return is_device ? "device" : "group";
+}
+
+/* ---- policies ---- */
+
+static cmx_err read_manifests(struct gw_registry *r, struct gw_policy *p, struct cmx_why *e)
+{
+    sqlite3_stmt *stmt;
+    cmx_err err = gw_sql_prepare(r, &stmt, e, "SELECT path, digest FROM policy_manifest WHERE policy = ? ORDER BY path",
+                                 "i", p->id);
+
+    if (err)
+        return err;
+    p->n_manifests = 0;
+    while (!(err = gw_sql_step(r, stmt, e)) && p->n_manifests < GW_POLICY_MANIFESTS_MAX) {
+        struct gw_manifest_file *m = &p->manifests[p->n_manifests++];
+        snprintf(m->path, sizeof m->path, "%s", gw_sql_text(stmt, 0));
+        snprintf(m->digest, sizeof m->digest, "%s", gw_sql_text(stmt, 1));
+    }
+    sqlite3_finalize(stmt);
+    return err == CMX_ENOENT ? CMX_OK : err;
+}
+
+static cmx_err read_policy(struct gw_registry *r, sqlite3_stmt *stmt, struct gw_policy *p, struct cmx_why *e)
+{
+    memset(p, 0, sizeof *p);
+    p->id = sqlite3_column_int64(stmt, 0);
+    p->is_device = strcmp(gw_sql_text(stmt, 1), "device") == 0;
+    snprintf(p->target, sizeof p->target, "%s", gw_sql_text(stmt, 2));
+    p->max_age_s = sqlite3_column_int64(stmt, 3);
+    p->enforce = sqlite3_column_int(stmt, 4) != 0;
+    return read_manifests(r, p, e);
+}
+
+#define POLICY_COLUMNS "SELECT id, kind, target, max_age, enforce FROM policy "
+
+cmx_err gw_policy_get(struct gw_registry *r, const char *target, bool is_device, struct gw_policy *p, struct cmx_why *e)
+{
+    sqlite3_stmt *stmt;
+    cmx_err err =
+        gw_sql_row(r, &stmt, e, POLICY_COLUMNS "WHERE kind = ? AND target = ?", "tt", kind_of(is_device), target);
+
+    if (err == CMX_ENOENT)
+        cmx_why_set(e, "%s '%.80s' has no policy", is_device ? "the device" : "the group", target);
+    if (!err)
+        err = read_policy(r, stmt, p, e);
+    sqlite3_finalize(stmt);
+    return err;
+}
+
+cmx_err gw_policy_each(struct gw_registry *r, gw_policy_fn fn, void *arg, struct cmx_why *e)
+{
+    struct gw_policy p;
+    sqlite3_stmt *stmt;
+    cmx_err err = gw_sql_prepare(r, &stmt, e, POLICY_COLUMNS "ORDER BY kind DESC, target", "");
+
+    if (err)
+        return err;
+    while (!(err = gw_sql_step(r, stmt, e))) {
+        err = read_policy(r, stmt, &p, e);
+        if (!err)
+            err = fn(arg, &p);
+        if (err)
+            break;
+    }
+    sqlite3_finalize(stmt);
+    return err == CMX_ENOENT ? CMX_OK : err;
+}
+
+static bool same_policy(const struct gw_policy *a, const struct gw_policy *b)
+{
+    bool same = a->max_age_s == b->max_age_s && a->enforce == b->enforce && a->n_manifests == b->n_manifests;
+
+    for (size_t i = 0; same && i < a->n_manifests; i++) {
+        bool found = false;
+        for (size_t k = 0; !found && k < b->n_manifests; k++)
+            found = strcmp(a->manifests[i].digest, b->manifests[k].digest) == 0 &&
+                    strcmp(a->manifests[i].path, b->manifests[k].path) == 0;
+        same = found;
+    }
+    return same;
+}
+
+static cmx_err write_policy(struct gw_registry *r, const struct gw_policy *p, struct cmx_why *e)
+{
+    const char *kind = kind_of(p->is_device);
+    cmx_err err = gw_sql_run(r, e,
+                             "INSERT INTO policy(kind, target, max_age, enforce) VALUES(?, ?, ?, ?)"
+                             " ON CONFLICT(kind, target) DO UPDATE SET max_age = excluded.max_age,"
+                             " enforce = excluded.enforce",
+                             "ttii", kind, p->target, p->max_age_s, (int64_t)p->enforce);
+
+    if (!err)
+        err = gw_sql_run(r, e,
+                         "DELETE FROM policy_manifest WHERE policy = (SELECT id FROM policy WHERE kind = ? AND"
+                         " target = ?)",
+                         "tt", kind, p->target);
+    for (size_t i = 0; !err && i < p->n_manifests; i++)
+        err = gw_sql_run(r, e,
+                         "INSERT OR REPLACE INTO policy_manifest(policy, digest, path) SELECT id, ?, ? FROM policy"
+                         " WHERE kind = ? AND target = ?",
+                         "tttt", p->manifests[i].digest, p->manifests[i].path, kind, p->target);
+    return err;
+}
+
+/* Evidence that matched a manifest which the policy no longer has counts no more. */
+static cmx_err drop_evidence(struct gw_registry *r, const struct gw_policy *p, struct cmx_why *e)
+{
+    return gw_sql_run(
+        r, e,
+        "DELETE FROM evidence WHERE manifest NOT IN (SELECT m.digest FROM policy_manifest m JOIN policy p"
+        " ON p.id = m.policy WHERE p.kind = ?1 AND p.target = ?2) AND device IN (SELECT d.id FROM device d"
+        " WHERE CASE ?1 WHEN 'device' THEN d.name = ?2 ELSE d.team = ?2 AND NOT EXISTS (SELECT 1 FROM"
+        " policy WHERE kind = 'device' AND target = d.name) END)",
+        "tt", kind_of(p->is_device), p->target);
+}
+
+cmx_err gw_policy_set(struct gw_registry *r, const struct gw_policy *p, gw_outcome *out, struct cmx_why *e)
+{
+    struct gw_policy old;
+    struct gw_device d;
+    char detail[GW_NAME_MAX];
+    cmx_err err = p->is_device ? gw_device_get(r, p->target, &d, e) : gw_device_check_name(p->target, e);
+
+    if (err)
+        return err;
+    if (p->n_manifests == 0)
+        return cmx_why_fail(e, CMX_EINVAL, "a policy needs a manifest; make one with 'cmxsafe image manifest'");
+    if (p->max_age_s < GW_POLICY_AGE_MIN_S || p->max_age_s > GW_TERM_MAX_S)
+        return cmx_why_fail(e, CMX_EINVAL, "--max-age is at least %d seconds", GW_POLICY_AGE_MIN_S);
+    err = gw_policy_get(r, p->target, p->is_device, &old, e);
+    if (err && err != CMX_ENOENT)
+        return err;
+    *out = err ? GW_ADDED : same_policy(p, &old) ? GW_UNCHANGED : GW_CHANGED;
+    if (*out == GW_UNCHANGED)
+        return CMX_OK;
+    err = write_policy(r, p, e);
+    if (!err)
+        err = drop_evidence(r, p, e);
+    snprintf(detail, sizeof detail, "%zu manifest%s, %s", p->n_manifests, p->n_manifests == 1 ? "" : "s",
+             p->enforce ? "enforced" : "reported only");
+    return err ? err : gw_event(r, "policy", p->target, detail, e);
+}
+
+cmx_err gw_policy_remove(struct gw_registry *r, const char *target, bool is_device, gw_outcome *out, struct cmx_why *e)
+{
+    struct gw_policy p;
+    cmx_err err = gw_policy_get(r, target, is_device, &p, e);
+
+    *out = GW_UNCHANGED;
+    if (err)
+        return err == CMX_ENOENT ? CMX_OK : err;
+    *out = GW_CHANGED;
+    err = gw_sql_run(r, e, "DELETE FROM policy_manifest WHERE policy = ?", "i", p.id);
+    if (!err)
+        err = gw_sql_run(r, e, "DELETE FROM policy WHERE id = ?", "i", p.id);
+    return err ? err : gw_event(r, "policy-remove", target, "", e);
+}
+
+cmx_err gw_policy_allow(struct gw_registry *r, const char *device, const struct gw_manifest_file *m, struct cmx_why *e)
+{
+    struct gw_standing s;
+    sqlite3_stmt *stmt;
+    int64_t n = 0;
+    char detail[GW_NAME_MAX + 64];
+    cmx_err err = gw_standing_get(r, device, &s, e);
+
+    if (err || !s.policy)
+        return err;
+    err = gw_sql_prepare(r, &stmt, e, "SELECT count(*) FROM policy_manifest WHERE policy = ? AND digest <> ?", "it",
+                         s.policy, m->digest);
+    if (err)
+        return err;
+    err = gw_sql_step(r, stmt, e);
+    n = err ? 0 : sqlite3_column_int64(stmt, 0);
+    sqlite3_finalize(stmt);
+    if (!err && n >= GW_POLICY_MANIFESTS_MAX)
+        return cmx_why_fail(e, CMX_ENOSPC, "the policy of '%.80s' has %d manifests; remove old ones with 'policy set'",
+                            device, GW_POLICY_MANIFESTS_MAX);
+    if (!err)
+        err = gw_sql_run(r, e, "INSERT OR IGNORE INTO policy_manifest(policy, digest, path) VALUES(?, ?, ?)", "itt",
+                         s.policy, m->digest, m->path);
+    if (err || sqlite3_changes(r->db) == 0)
+        return err;
+    snprintf(detail, sizeof detail, "manifest %.16s added", m->digest);
+    return gw_event(r, "policy", device, detail, e);
+}
+
+cmx_err gw_policy_exempt(struct gw_registry *r, const char *device, bool exempt, const char *why, gw_outcome *out,
+                         struct cmx_why *e)
+{
+    struct gw_device d;
+    cmx_err err = gw_device_get(r, device, &d, e);
+
+    *out = GW_UNCHANGED;
+    if (!err)
+        err = gw_sql_run(r, e, "UPDATE device SET exempt = ?1 WHERE id = ?2 AND exempt <> ?1", "ii", (int64_t)exempt,
+                         d.id);
+    if (err || sqlite3_changes(r->db) == 0)
+        return err;
+    *out = GW_CHANGED;
+    return gw_event(r, exempt ? "exempt" : "unexempt", device, why ? why : "", e);
+}
+
+cmx_err gw_evidence_key_set(struct gw_registry *r, const char *device, const char *line, gw_outcome *out,
+                            struct cmx_why *e)
+{
+    struct gw_device d;
+    cmx_err err = gw_device_get(r, device, &d, e);
+
+    *out = GW_UNCHANGED;
+    if (!err)
+        err =
+            gw_sql_run(r, e, "UPDATE device SET attest_key = ?1 WHERE id = ?2 AND attest_key <> ?1", "ti", line, d.id);
+    if (err || sqlite3_changes(r->db) == 0)
+        return err;
+    *out = GW_CHANGED;
+    /* What another key signed proves nothing about this one. */
+    err = gw_sql_run(r, e, "DELETE FROM evidence WHERE device = ?", "i", d.id);
+    return err ? err : gw_event(r, "attest-key", device, line[0] ? "stored" : "removed", e);
+}
+
+cmx_err gw_evidence_key_get(struct gw_registry *r, int64_t device, char *line, size_t cap, struct cmx_why *e)
+{
+    sqlite3_stmt *stmt;
+    cmx_err err = gw_sql_row(r, &stmt, e, "SELECT attest_key FROM device WHERE id = ?", "i", device);
+
+    line[0] = '\0';
+    if (!err)
+        err = cmx_text_copy(line, cap, gw_sql_text(stmt, 0));
+    sqlite3_finalize(stmt);
+    return !err && !line[0] ? CMX_ENOENT : err;
+}
+
+cmx_err gw_evidence_port_set(struct gw_registry *r, const char *device, uint16_t port, gw_outcome *out,
+                             struct cmx_why *e)
+{
+    struct gw_device d;
+    char detail[24];
+    bool has = false;
+    cmx_err err = gw_device_get(r, device, &d, e);
+
+    *out = GW_UNCHANGED;
+    for (size_t i = 0; !err && i < d.n_ports; i++)
+        has |= d.ports[i] == port;
+    if (!err && !has)
+        return cmx_why_fail(e, CMX_ENOENT, "%.80s has no port %u; name it in --ports, too", device, port);
+    if (!err)
+        err = gw_sql_run(r, e, "UPDATE device SET attest_port = ?1 WHERE id = ?2 AND attest_port <> ?1", "ii",
+                         (int64_t)port, d.id);
+    if (err || sqlite3_changes(r->db) == 0)
+        return err;
+    *out = GW_CHANGED;
+    snprintf(detail, sizeof detail, "port %u", port);
+    return gw_event(r, "attest-port", device, detail, e);
+}
+
+/* ---- what devices proved ---- */
+
+#define STANDING_FROM                                                                                                  \
+    " FROM device d LEFT JOIN policy p ON p.id = coalesce((SELECT id FROM policy WHERE kind = 'device' AND target ="   \
+    " d.name), (SELECT id FROM policy WHERE kind = 'group' AND target = d.team)) LEFT JOIN evidence v ON"              \
+    " v.device = d.id WHERE d.revoked IS NULL "
+
+#define STANDING_COLUMNS                                                                                               \
+    "SELECT d.id, d.name, coalesce(d.address, ''), coalesce(p.id, 0), coalesce(p.enforce, 0), d.exempt,"               \
+    " EXISTS (SELECT 1 FROM quarantined q WHERE q.device = d.id), coalesce(p.max_age, 0), coalesce(v.given, 0),"       \
+    " CASE WHEN v.trusted = 1 THEN gw_left(v.given, v.ends, v.boot, v.boot_ends, (SELECT value FROM meta WHERE"        \
+    " key = 'clock')) ELSE 0 END, coalesce(v.trusted, 0), coalesce(v.reason, ''), coalesce(v.manifest, ''), "          \
+    "d.attest_port" STANDING_FROM
+
+static void read_standing(sqlite3_stmt *stmt, struct gw_standing *s)
+{
+    int64_t left = sqlite3_column_int64(stmt, 9);
+
+    memset(s, 0, sizeof *s);
+    s->device = sqlite3_column_int64(stmt, 0);
+    snprintf(s->name, sizeof s->name, "%s", gw_sql_text(stmt, 1));
+    snprintf(s->address, sizeof s->address, "%s", gw_sql_text(stmt, 2));
+    s->policy = sqlite3_column_int64(stmt, 3);
+    s->is_enforced = sqlite3_column_int(stmt, 4) != 0;
+    s->exempt = sqlite3_column_int(stmt, 5) != 0;
+    s->quarantined = sqlite3_column_int(stmt, 6) != 0;
+    s->max_age_s = sqlite3_column_int64(stmt, 7);
+    s->at = sqlite3_column_int64(stmt, 8);
+    s->left = left > 0 ? left : 0;
+    s->trusted = sqlite3_column_int(stmt, 10) != 0;
+    s->port = (uint16_t)sqlite3_column_int(stmt, 13);
+    if (!s->policy)
+        return;
+    snprintf(s->manifest, sizeof s->manifest, "%s", gw_sql_text(stmt, 12));
+    snprintf(s->reason, sizeof s->reason, "%s", gw_sql_text(stmt, 11));
+    if (!s->at)
+        snprintf(s->reason, sizeof s->reason, "it has not proved its firmware yet");
+    else if (s->trusted && !s->left)
+        snprintf(s->reason, sizeof s->reason, "its evidence is older than the policy allows");
+}
+
+cmx_err gw_standing_get(struct gw_registry *r, const char *name, struct gw_standing *s, struct cmx_why *e)
+{
+    sqlite3_stmt *stmt;
+    cmx_err err;
+
+    memset(s, 0, sizeof *s);
+    if (r->version < GW_POLICY_SINCE)
+        return CMX_OK;
+    err = gw_sql_row(r, &stmt, e, STANDING_COLUMNS "AND d.name = ?", "t", name);
+
+    if (!err)
+        read_standing(stmt, s);
+    sqlite3_finalize(stmt);
+    return err;
+}
+
+cmx_err gw_standing_each(struct gw_registry *r, gw_standing_fn fn, void *arg, struct cmx_why *e)
+{
+    struct gw_standing s;
+    sqlite3_stmt *stmt;
+    cmx_err err;
+
+    if (r->version < GW_POLICY_SINCE)
+        return CMX_OK;
+    err = gw_sql_prepare(r, &stmt, e, STANDING_COLUMNS "AND p.id IS NOT NULL ORDER BY d.name", "");
+
+    if (err)
+        return err;
+    while (!(err = gw_sql_step(r, stmt, e))) {
+        read_standing(stmt, &s);
+        err = fn(arg, &s);
+        if (err)
+            break;
+    }
+    sqlite3_finalize(stmt);
+    return err == CMX_ENOENT ? CMX_OK : err;
+}
+
+static cmx_err set_firmware(struct gw_registry *r, int64_t device, const char *firmware, struct cmx_why *e)
+{
+    return gw_sql_run(r, e,
+                      "INSERT INTO seen(device, at, source, firmware) VALUES(?, ?, '', ?) ON CONFLICT(device) DO UPDATE"
+                      " SET firmware = excluded.firmware",
+                      "iit", device, (int64_t)time(NULL), firmware);
+}
+
+cmx_err gw_evidence_set(struct gw_registry *r, int64_t device, const struct gw_verdict *v, struct cmx_why *e)
+{
+    struct gw_now now;
+    cmx_err err;
+
+    gw_now(&now);
+    err = gw_sql_run(r, e,
+                     "INSERT OR REPLACE INTO evidence(device, given, ends, boot, boot_ends, trusted, reason, manifest)"
+                     " VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
+                     "iiitiitt", device, now.wall, now.wall + v->max_age_s, now.boot, now.boot_s + v->max_age_s,
+                     (int64_t)v->trusted, v->reason, v->manifest);
+    return err || !v->firmware ? err : set_firmware(r, device, v->firmware, e);
+}
+
+cmx_err gw_evidence_basis(struct gw_registry *r, int64_t device, struct gw_basis *out, struct cmx_why *e)
+{
+    sqlite3_stmt *stmt;
+    cmx_err err =
+        gw_sql_row(r, &stmt, e,
+                   "SELECT d.attest_key || char(10) || coalesce((SELECT group_concat(digest) FROM (SELECT"
+                   " digest FROM policy_manifest WHERE policy = p.id ORDER BY digest)), '') || char(10) ||"
+                   " coalesce(v.given || ' ' || v.trusted || ' ' || v.manifest, '')" STANDING_FROM "AND d.id = ?",
+                   "i", device);
+
+    if (!err)
+        err = cmx_sha256_of(gw_sql_text(stmt, 0), strlen(gw_sql_text(stmt, 0)), out->digest);
+    sqlite3_finalize(stmt);
+    return err;
+}
+
+cmx_err gw_evidence_login(struct gw_registry *r, int64_t device, struct cmx_why *e)
+{
+    struct gw_now now;
+
+    gw_now(&now);
+    return gw_sql_run(r, e,
+                      "UPDATE evidence SET ends = min(ends, ?1), boot_ends = min(boot_ends, ?2) WHERE device = ?3 AND"
+                      " trusted = 1",
+                      "iii", now.wall + GW_LOGIN_GRACE_S, now.boot_s + GW_LOGIN_GRACE_S, device);
+}
+
+/* ---- when devices were here ---- */
+
+cmx_err gw_seen_set(struct gw_registry *r, const char *device, const struct gw_seen *s, struct cmx_why *e)
+{
+    return gw_sql_run(r, e,
+                      "INSERT INTO seen(device, at, source, firmware, client) SELECT id, ?1, ?2, '', ?3 FROM device"
+                      " WHERE name = ?4 ON CONFLICT(device) DO UPDATE SET at = excluded.at, source = excluded.source,"
+                      " client = CASE excluded.client WHEN '' THEN client ELSE excluded.client END, told = 0",
+                      "ittt", s->at, s->source, s->client, device);
+}
+
+void gw_seen_get(struct gw_registry *r, int64_t device, struct gw_seen *s)
+{
+    sqlite3_stmt *stmt;
+
+    memset(s, 0, sizeof *s);
+    if (gw_sql_prepare(r, &stmt, NULL,
+                       r->version >= 6 ? "SELECT at, source, firmware, client FROM seen WHERE device = ?"
+                                       : "SELECT at, source, firmware, '' FROM seen WHERE device = ?",
+                       "i", device))
+        return;
+    if (gw_sql_step(r, stmt, NULL) == CMX_OK) {
+        s->at = sqlite3_column_int64(stmt, 0);
+        snprintf(s->source, sizeof s->source, "%s", gw_sql_text(stmt, 1));
+        snprintf(s->firmware, sizeof s->firmware, "%s", gw_sql_text(stmt, 2));
+        snprintf(s->client, sizeof s->client, "%s", gw_sql_text(stmt, 3));
+    }
+    sqlite3_finalize(stmt);
+}

@@ -1,0 +1,119 @@
+/* evidence_policy.h - which devices must prove what firmware they run, and what they proved. A device's own policy goes
+ * before its group's. A device whose policy is enforced and that has no fresh, trusted evidence is quarantined: no
+ * grant to it counts (grant.h), unless it is a break-glass grant. Writers run inside the caller's transaction. */
+#ifndef GW_POLICY_H
+#define GW_POLICY_H
+
+#include "cmxsafe/port/crypto.h"
+#include "gateway/registry/registry_device.h"
+#include "gateway/registry/term.h"
+
+#define GW_POLICY_MANIFESTS_MAX 16
+#define GW_POLICY_PATH_MAX 1024
+#define GW_POLICY_AGE_MIN_S 60
+#define GW_REASON_MAX 200
+#define GW_LOGIN_GRACE_S 30 /* after a login, a device has that long to prove itself again */
+
+struct gw_manifest_file {
+    char path[GW_POLICY_PATH_MAX]; /* where the operator's file was; absolute */
+    char digest[65];               /* of the gateway's copy, SHA-256, hex */
+};
+
+struct gw_policy {
+    int64_t id;
+    char target[GW_NAME_MAX]; /* a group's or a device's name */
+    bool is_device;
+    bool enforce;
+    int64_t max_age_s;
+    struct gw_manifest_file manifests[GW_POLICY_MANIFESTS_MAX];
+    size_t n_manifests;
+};
+
+/* Stores the policy (id is ignored); replaces the target's former one, manifests included. */
+CMX_MUST_USE cmx_err gw_policy_set(struct gw_registry *r, const struct gw_policy *p, gw_outcome *out,
+                                   struct cmx_why *e);
+CMX_MUST_USE cmx_err gw_policy_get(struct gw_registry *r, const char *target, bool is_device, struct gw_policy *p,
+                                   struct cmx_why *e);
+CMX_MUST_USE cmx_err gw_policy_remove(struct gw_registry *r, const char *target, bool is_device, gw_outcome *out,
+                                      struct cmx_why *e);
+typedef cmx_err (*gw_policy_fn)(void *arg, const struct gw_policy *p);
+CMX_MUST_USE cmx_err gw_policy_each(struct gw_registry *r, gw_policy_fn fn, void *arg, struct cmx_why *e);
+
+/* Adds a manifest to the policy that a device has, if it has one. */
+CMX_MUST_USE cmx_err gw_policy_allow(struct gw_registry *r, const char *device, const struct gw_manifest_file *m,
+                                     struct cmx_why *e);
+
+/* Frees a device from its policies, or binds it again. */
+CMX_MUST_USE cmx_err gw_policy_exempt(struct gw_registry *r, const char *device, bool exempt, const char *why,
+                                      gw_outcome *out, struct cmx_why *e);
+
+/* The line of cmx_attest_key_print; "" removes it. */
+CMX_MUST_USE cmx_err gw_evidence_key_set(struct gw_registry *r, const char *device, const char *line, gw_outcome *out,
+                                         struct cmx_why *e);
+CMX_MUST_USE cmx_err gw_evidence_key_get(struct gw_registry *r, int64_t device, char *line, size_t cap,
+                                         struct cmx_why *e);
+
+/* On which of its ports the device gives evidence. CMX_ENOENT: it has no such port. */
+CMX_MUST_USE cmx_err gw_evidence_port_set(struct gw_registry *r, const char *device, uint16_t port, gw_outcome *out,
+                                          struct cmx_why *e);
+
+/* ---- what devices proved ---- */
+
+struct gw_standing {
+    int64_t device;
+    char name[GW_NAME_MAX];
+    char address[GW_ADDRESS_MAX];
+    uint16_t port;    /* where it gives evidence */
+    int64_t policy;   /* 0: no policy */
+    bool is_enforced; /* by the policy; also true for an exempt device */
+    bool exempt;
+    bool quarantined;
+    int64_t max_age_s;
+    int64_t at;        /* of the last verdict; 0: none */
+    int64_t left;      /* seconds for which its evidence is fresh and trusted; 0: it is not */
+    bool trusted;      /* the last verdict, whatever its age */
+    char manifest[65]; /* digest of the manifest that the evidence matched; "": none */
+    char reason[GW_REASON_MAX];
+};
+
+/* name: a device's. CMX_ENOENT. */
+CMX_MUST_USE cmx_err gw_standing_get(struct gw_registry *r, const char *name, struct gw_standing *s, struct cmx_why *e);
+/* Calls fn for each device that has a policy, by name. */
+typedef cmx_err (*gw_standing_fn)(void *arg, const struct gw_standing *s);
+CMX_MUST_USE cmx_err gw_standing_each(struct gw_registry *r, gw_standing_fn fn, void *arg, struct cmx_why *e);
+
+struct gw_verdict {
+    bool trusted;
+    int64_t max_age_s;    /* trusted evidence counts for that long */
+    const char *manifest; /* digest of the one that it matched, or "" */
+    const char *reason;   /* why it is not trusted, or "" */
+    const char *firmware; /* what the device runs, as it says; NULL: unknown */
+};
+
+CMX_MUST_USE cmx_err gw_evidence_set(struct gw_registry *r, int64_t device, const struct gw_verdict *v,
+                                     struct cmx_why *e);
+/* What a verdict about a device rests on: its attestation key, its policy's manifests, and its evidence so far. A
+ * verdict counts only while that is what it was when the check began: an operator or another gateway may change it
+ * meanwhile. CMX_ENOENT: no such device, or it is revoked. */
+struct gw_basis {
+    uint8_t digest[CMX_SHA256_LEN];
+};
+CMX_MUST_USE cmx_err gw_evidence_basis(struct gw_registry *r, int64_t device, struct gw_basis *out, struct cmx_why *e);
+/* A device with a policy logged in: its evidence counts for GW_LOGIN_GRACE_S at most from now on. */
+CMX_MUST_USE cmx_err gw_evidence_login(struct gw_registry *r, int64_t device, struct cmx_why *e);
+
+/* ---- when devices were here ---- */
+
+struct gw_seen {
+    int64_t at; /* Unix time of the last login or end of a session; 0: never */
+    char source[64];
+    char firmware[96]; /* name, version and slot, from its last evidence */
+    char client[64];   /* its SSH software, as it says at the login */
+};
+
+/* Stores at, source and, unless it is "", client. */
+CMX_MUST_USE cmx_err gw_seen_set(struct gw_registry *r, const char *device, const struct gw_seen *s, struct cmx_why *e);
+/* All zero if it was never seen, or can't be read. */
+void gw_seen_get(struct gw_registry *r, int64_t device, struct gw_seen *s);
+
+#endif

@@ -1,0 +1,597 @@
+#include "gateway/registry/grant.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "cmxsafe/core/text.h"
+#include "gateway/registry/term.h"
+
+static const char name_chars[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@/";
+
+/* "/a//b/" becomes "a/b": the packet filter counts the levels, and two spellings would be two consumers. */
+static cmx_err canonical_cgroup(struct gw_consumer *c, struct cmx_why *e)
+{
+    char *out = c->name;
+
+    for (const char *p = c->name; *p;) {
+        size_t len;
+
+        p += strspn(p, "/");
+        len = strcspn(p, "/");
+        if (len && strspn(p, ".") >= len)
+            return cmx_why_fail(e, CMX_EINVAL, "'%.80s' is not a cgroup; give its path below /sys/fs/cgroup", p);
+        if (len && out > c->name)
+            *out++ = '/';
+        memmove(out, p, len);
+        out += len;
+        p += len;
+    }
+    *out = '\0';
+    return c->name[0] ? CMX_OK : cmx_why_fail(e, CMX_EINVAL, "a cgroup needs a path below /sys/fs/cgroup");
+}
+
+cmx_err gw_consumer_parse(struct gw_consumer *c, const char *text, struct cmx_why *e)
+{
+    static const char *const kinds[] = {"user", "group", "cgroup", "platform"};
+    const char *colon = strchr(text, ':');
+    const char *name = colon ? colon + 1 : text;
+    size_t kind_len = colon ? (size_t)(colon - text) : 0;
+
+    snprintf(c->kind, sizeof c->kind, "%s", "platform");
+    for (size_t i = 0; colon; i++) {
+        if (i == sizeof kinds / sizeof kinds[0])
+            return cmx_why_fail(
+                e, CMX_EINVAL,
+                "'%.80s' is not a kind of consumer; use user:NAME, group:NAME, cgroup:PATH or platform:NAME", text);
+        if (strlen(kinds[i]) == kind_len && strncmp(kinds[i], text, kind_len) == 0) {
+            snprintf(c->kind, sizeof c->kind, "%s", kinds[i]);
+            break;
+        }
+    }
+    if (name[0] == '\0' || name[0] == '-' || strspn(name, name_chars) != strlen(name) ||
+        cmx_text_copy(c->name, sizeof c->name, name))
+        return cmx_why_fail(e, CMX_EINVAL, "'%.80s' is not a consumer's name; use letters, digits and . _ - @ /", name);
+    return strcmp(c->kind, "cgroup") == 0 ? canonical_cgroup(c, e) : CMX_OK;
+}
+
+bool gw_consumer_is_principal(const struct gw_consumer *c)
+{
+    return strcmp(c->kind, "platform") == 0 && strchr(c->name, '@') != NULL;
+}
+
+static cmx_err consumer_id(struct gw_registry *r, const struct gw_consumer *c, int64_t *id, struct cmx_why *e)
+{
+    sqlite3_stmt *stmt;
+    cmx_err err =
+        gw_sql_row(r, &stmt, e, "SELECT id FROM consumer WHERE kind = ? AND name = ?", "tt", c->kind, c->name);
+
+    if (!err)
+        *id = sqlite3_column_int64(stmt, 0);
+    sqlite3_finalize(stmt);
+    return err;
+}
+
+static cmx_err consumer_add(struct gw_registry *r, const struct gw_consumer *c, int64_t *id, struct cmx_why *e)
+{
+    cmx_err err = gw_sql_run(r, e, "INSERT INTO consumer(kind, name) VALUES(?, ?)", "tt", c->kind, c->name);
+
+    if (!err)
+        *id = sqlite3_last_insert_rowid(r->db);
+    return err;
+}
+
+static bool has_key(struct gw_registry *r, int64_t consumer, const char *fingerprint)
+{
+    sqlite3_stmt *stmt;
+    bool found;
+
+    found = gw_sql_row(r, &stmt, NULL, "SELECT 1 FROM key WHERE consumer = ? AND fingerprint = ? AND retired IS NULL",
+                       "it", consumer, fingerprint) == CMX_OK;
+    sqlite3_finalize(stmt);
+    return found;
+}
+
+static cmx_err retire_keys(struct gw_registry *r, int64_t consumer, struct cmx_why *e)
+{
+    return gw_sql_run(r, e, "UPDATE key SET retired = ? WHERE consumer = ? AND retired IS NULL", "ii",
+                      (int64_t)time(NULL), consumer);
+}
+
+static bool is_authority(struct gw_registry *r, const char *name)
+{
+    sqlite3_stmt *stmt;
+    bool found = gw_sql_row(r, &stmt, NULL, "SELECT 1 FROM authority WHERE name = ?", "t", name) == CMX_OK;
+
+    sqlite3_finalize(stmt);
+    return found;
+}
+
+cmx_err gw_consumer_set_platform(struct gw_registry *r, const char *name, const struct gw_key *k, gw_outcome *out,
+                                 struct cmx_why *e)
+{
+    struct gw_consumer c = {.kind = "platform"};
+    int64_t id = 0;
+    cmx_err err = gw_device_check_name(name, e);
+
+    if (err)
+        return err;
+    snprintf(c.name, sizeof c.name, "%s", name);
+    err = consumer_id(r, &c, &id, e);
+    *out = err == CMX_ENOENT ? GW_ADDED : GW_CHANGED;
+    if (err == CMX_ENOENT && is_authority(r, name))
+        return cmx_why_fail(e, CMX_EEXIST, "%s is a CA; give the platform another name", name);
+    if (err == CMX_ENOENT)
+        err = consumer_add(r, &c, &id, e);
+    if (err)
+        return err;
+    if (has_key(r, id, k->fingerprint)) {
+        *out = GW_UNCHANGED;
+        return CMX_OK;
+    }
+    err = gw_device_key_is_free(r, k, e);
+    if (!err)
+        err = retire_keys(r, id, e);
+    if (!err)
+        err = gw_sql_run(r, e, "INSERT INTO key(fingerprint, consumer, type, blob, added) VALUES(?, ?, ?, ?, ?)",
+                         "titti", k->fingerprint, id, k->type, k->blob, (int64_t)time(NULL));
+    return err ? err : gw_event(r, "platform", name, k->fingerprint, e);
+}
+
+cmx_err gw_consumer_revoke_platform(struct gw_registry *r, const char *name, gw_outcome *out, struct cmx_why *e)
+{
+    struct gw_consumer c = {.kind = "platform"};
+    int64_t id = 0;
+    int changed;
+    cmx_err err;
+
+    if (cmx_text_copy(c.name, sizeof c.name, name))
+        return cmx_why_fail(e, CMX_EINVAL, "the name is too long");
+    err = consumer_id(r, &c, &id, e);
+    if (err == CMX_ENOENT)
+        return cmx_why_fail(e, err, "no platform '%.80s'", name);
+    if (!err)
+        err = retire_keys(r, id, e);
+    changed = sqlite3_changes(r->db);
+    if (!err)
+        err = gw_sql_run(r, e, "DELETE FROM permit WHERE consumer = ?", "i", id);
+    changed += err ? 0 : sqlite3_changes(r->db);
+    if (!err)
+        err = gw_sql_run(r, e, "DELETE FROM team_permit WHERE consumer = ?", "i", id);
+    changed += err ? 0 : sqlite3_changes(r->db);
+    *out = changed ? GW_CHANGED : GW_UNCHANGED;
+    return err || !changed ? err : gw_event(r, "revoke-platform", name, "", e);
+}
+
+cmx_err gw_consumer_each_platform(struct gw_registry *r, gw_consumer_fn fn, void *arg, struct cmx_why *e)
+{
+    struct gw_consumer c;
+    sqlite3_stmt *stmt;
+    cmx_err err = gw_sql_prepare(
+        r, &stmt, e,
+        "SELECT c.kind, c.name, coalesce(k.fingerprint, '') FROM consumer c LEFT JOIN key k ON k.consumer = c.id AND"
+        " k.retired IS NULL WHERE c.kind = 'platform' AND (k.fingerprint IS NOT NULL OR (instr(c.name, '@') > 0 AND"
+        " (EXISTS (SELECT 1 FROM permit WHERE consumer = c.id) OR EXISTS (SELECT 1 FROM team_permit WHERE consumer ="
+        " c.id)))) ORDER BY c.name",
+        "");
+
+    if (err)
+        return err;
+    while (!(err = gw_sql_step(r, stmt, e))) {
+        snprintf(c.kind, sizeof c.kind, "%s", gw_sql_text(stmt, 0));
+        snprintf(c.name, sizeof c.name, "%s", gw_sql_text(stmt, 1));
+        err = fn(arg, &c, gw_sql_text(stmt, 2));
+        if (err)
+            break;
+    }
+    sqlite3_finalize(stmt);
+    return err == CMX_ENOENT ? CMX_OK : err;
+}
+
+static cmx_err check_port(const struct gw_device *d, uint16_t port, struct cmx_why *e)
+{
+    if (d->revoked)
+        return cmx_why_fail(e, CMX_EINVAL, "%s is revoked", d->name);
+    if (port == 0)
+        return CMX_OK;
+    for (size_t i = 0; i < d->n_ports; i++)
+        if (d->ports[i] == port)
+            return CMX_OK;
+    return cmx_why_fail(e, CMX_ENOENT, "%s has no port %u; see 'cmxsafe gateway show'", d->name, port);
+}
+
+/* "P@CA": P is a name, and a CA has the name CA. */
+static cmx_err check_principal(struct gw_registry *r, const struct gw_consumer *c, struct cmx_why *e)
+{
+    const char *authority = strrchr(c->name, '@') + 1;
+
+    if (c->name[0] == '@' || strlen(c->name) >= GW_NAME_MAX)
+        return cmx_why_fail(e, CMX_EINVAL,
+                            "'%.80s' is not a principal's name; give PRINCIPAL@CA, of at most %d characters", c->name,
+                            GW_NAME_MAX - 1);
+    return is_authority(r, authority)
+               ? CMX_OK
+               : cmx_why_fail(e, CMX_ENOENT, "no CA '%s'; register it with 'cmxsafe gateway platform %s --ca FILE'",
+                              authority, authority);
+}
+
+static cmx_err find_consumer(struct gw_registry *r, const struct gw_consumer *c, bool add, int64_t *id,
+                             struct cmx_why *e)
+{
+    cmx_err err = consumer_id(r, c, id, e);
+
+    if (gw_consumer_is_principal(c) && add && (!err || err == CMX_ENOENT)) {
+        cmx_err checked = check_principal(r, c, e);
+        if (checked)
+            return checked;
+    }
+    if (err != CMX_ENOENT)
+        return err;
+    if (gw_consumer_is_principal(c))
+        return add ? consumer_add(r, c, id, e) : CMX_ENOENT;
+    if (strcmp(c->kind, "platform") == 0)
+        return cmx_why_fail(
+            e, err, "no platform '%.80s'; give it a key with 'cmxsafe gateway platform'; a local user is 'user:NAME'",
+            c->name);
+    return add ? consumer_add(r, c, id, e) : CMX_ENOENT;
+}
+
+cmx_err gw_consumer_note(struct gw_registry *r, const struct gw_consumer *c, struct cmx_why *e)
+{
+    int64_t id;
+
+    return find_consumer(r, c, true, &id, e);
+}
+
+/* Logs "user:alice" and "cam-17:81", or "cam-17" for all ports of the device, and what more there is to say. */
+static cmx_err grant_event(struct gw_registry *r, const char *what, const struct gw_consumer *c, const char *device,
+                           uint16_t port, const char *more, struct cmx_why *e)
+{
+    char who[sizeof c->kind + sizeof c->name + 1];
+    char target[GW_NAME_MAX + GW_WHY_MAX + 80];
+
+    snprintf(who, sizeof who, "%s:%s", c->kind, c->name);
+    if (port)
+        snprintf(target, sizeof target, "%s:%u%s", device, port, more);
+    else
+        snprintf(target, sizeof target, "%s%s", device, more);
+    return gw_event(r, what, who, target, e);
+}
+
+/* ---- terms ---- */
+
+static cmx_err note_time(struct gw_registry *r, bool forward, struct cmx_why *e);
+
+/* A row's columns given, ends, boot, boot_ends, glass, why. */
+struct stored_terms {
+    struct gw_now now;
+    int64_t ends;
+    int64_t boot_ends;
+    int64_t glass;
+    const char *why;
+};
+
+static cmx_err check_terms(const struct gw_grant_terms *t, const struct gw_now *now, int64_t *ends, struct cmx_why *e)
+{
+    const char *why = t->why ? t->why : "";
+
+    if (t->length_s && t->until)
+        return cmx_why_fail(e, CMX_EINVAL, "give a length or an end, not both");
+    *ends = t->length_s ? now->wall + t->length_s : t->until;
+    if (*ends && (*ends <= now->wall || *ends - now->wall > GW_TERM_MAX_S))
+        return cmx_why_fail(e, CMX_EINVAL, "the grant would end in the past, or in more than ten years");
+    if (strlen(why) >= GW_WHY_MAX)
+        return cmx_why_fail(e, CMX_EINVAL, "the reason is longer than %d characters", GW_WHY_MAX - 1);
+    for (const char *p = why; *p; p++)
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+            return cmx_why_fail(e, CMX_EINVAL, "the reason has control characters");
+    if (t->break_glass && (!*ends || !why[0]))
+        return cmx_why_fail(e, CMX_EINVAL, "a break-glass grant needs an end and a reason; give --for and --why");
+    return CMX_OK;
+}
+
+static cmx_err store_terms(struct stored_terms *s, const struct gw_grant_terms *t, struct cmx_why *e)
+{
+    static const struct gw_grant_terms none = {0};
+    cmx_err err;
+
+    t = t ? t : &none;
+    gw_now(&s->now);
+    err = check_terms(t, &s->now, &s->ends, e);
+    s->boot_ends = s->ends ? s->now.boot_s + (s->ends - s->now.wall) : 0;
+    s->glass = t->break_glass;
+    s->why = t->why ? t->why : "";
+    return err;
+}
+
+/* " until 2026-11-28 18:30:00Z because REASON", or nothing. */
+static void terms_text(const struct stored_terms *s, char *out, size_t cap)
+{
+    char when[40] = "";
+    time_t ends = (time_t)s->ends;
+    struct tm tm;
+
+    if (s->ends && gmtime_r(&ends, &tm))
+        (void)strftime(when, sizeof when, " until %Y-%m-%d %H:%M:%SZ", &tm); /* always fits */
+    snprintf(out, cap, "%s%s%s%s", when, s->glass ? " past a quarantine" : "", s->why[0] ? " because " : "", s->why);
+}
+
+#define SAME_TERMS " WHERE ends <> excluded.ends OR glass <> excluded.glass OR why <> excluded.why"
+#define NEW_TERMS                                                                                                      \
+    " DO UPDATE SET given = excluded.given, ends = excluded.ends, boot = excluded.boot,"                               \
+    " boot_ends = excluded.boot_ends, glass = excluded.glass, why = excluded.why" SAME_TERMS
+
+static cmx_err set_device(struct gw_registry *r, int64_t consumer, const char *device, uint16_t port,
+                          const struct stored_terms *s, int *changed, struct cmx_why *e)
+{
+    struct gw_device d;
+    cmx_err err = gw_device_get(r, device, &d, e);
+
+    if (!err)
+        err = check_port(&d, port, e);
+    for (size_t i = 0; !err && i < d.n_ports; i++) {
+        if (port && d.ports[i] != port)
+            continue;
+        err = gw_sql_run(r, e,
+                         "INSERT INTO permit(consumer, device, port, given, ends, boot, boot_ends, glass, why)"
+                         " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(consumer, device, port)" NEW_TERMS,
+                         "iiiiitiit", consumer, d.id, (int64_t)d.ports[i], s->now.wall, s->ends, s->now.boot,
+                         s->boot_ends, s->glass, s->why);
+        *changed += sqlite3_changes(r->db);
+    }
+    return err;
+}
+
+static cmx_err set_team(struct gw_registry *r, int64_t consumer, const char *team, uint16_t port,
+                        const struct stored_terms *s, int *changed, struct cmx_why *e)
+{
+    cmx_err err = gw_device_check_name(team, e);
+
+    if (!err)
+        err = gw_sql_run(r, e,
+                         "INSERT INTO team_permit(consumer, team, port, given, ends, boot, boot_ends, glass, why)"
+                         " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(consumer, team, port)" NEW_TERMS,
+                         "itiiitiit", consumer, team, (int64_t)port, s->now.wall, s->ends, s->now.boot, s->boot_ends,
+                         s->glass, s->why);
+    *changed += err ? 0 : sqlite3_changes(r->db);
+    return err;
+}
+
+/* Adding a consumer of a grant that then fails is undone with the caller's transaction. */
+cmx_err gw_grant_set(struct gw_registry *r, const struct gw_consumer *c, const char *device, uint16_t port,
+                     const struct gw_grant_terms *terms, gw_outcome *out, struct cmx_why *e)
+{
+    struct stored_terms s;
+    char more[GW_WHY_MAX + 80];
+    int64_t id = 0;
+    int changed = 0;
+    cmx_err err = store_terms(&s, terms, e);
+
+    *out = GW_UNCHANGED;
+    if (!err)
+        err = find_consumer(r, c, true, &id, e);
+    if (!err)
+        err = device[0] == '@' ? set_team(r, id, device + 1, port, &s, &changed, e)
+                               : set_device(r, id, device, port, &s, &changed, e);
+    if (err || !changed)
+        return err;
+    *out = GW_CHANGED;
+    terms_text(&s, more, sizeof more);
+    err = note_time(r, false, e);
+    return err ? err : grant_event(r, s.glass ? "break-glass" : "grant", c, device, port, more, e);
+}
+
+static cmx_err remove_rows(struct gw_registry *r, int64_t consumer, const char *device, uint16_t port,
+                           struct cmx_why *e)
+{
+    struct gw_device d;
+    cmx_err err;
+
+    if (device[0] == '@')
+        return gw_sql_run(r, e, "DELETE FROM team_permit WHERE consumer = ?1 AND team = ?2 AND (?3 = 0 OR port = ?3)",
+                          "iti", consumer, device + 1, (int64_t)port);
+    err = gw_device_get(r, device, &d, e);
+    return err ? err
+               : gw_sql_run(r, e, "DELETE FROM permit WHERE consumer = ?1 AND device = ?2 AND (?3 = 0 OR port = ?3)",
+                            "iii", consumer, d.id, (int64_t)port);
+}
+
+cmx_err gw_grant_remove(struct gw_registry *r, const struct gw_consumer *c, const char *device, uint16_t port,
+                        gw_outcome *out, struct cmx_why *e)
+{
+    struct gw_device d;
+    int64_t id = 0;
+    cmx_err err = device[0] == '@' ? gw_device_check_name(device + 1, e) : gw_device_get(r, device, &d, e);
+
+    *out = GW_UNCHANGED;
+    if (err)
+        return err;
+    err = find_consumer(r, c, false, &id, e);
+    if (err == CMX_ENOENT && (strcmp(c->kind, "platform") != 0 || gw_consumer_is_principal(c)))
+        return CMX_OK;
+    if (!err)
+        err = remove_rows(r, id, device, port, e);
+    if (err || sqlite3_changes(r->db) == 0)
+        return err;
+    *out = GW_CHANGED;
+    return grant_event(r, "ungrant", c, device, port, "", e);
+}
+
+cmx_err gw_grant_each(struct gw_registry *r, const char *kind, gw_grant_fn fn, void *arg, struct cmx_why *e)
+{
+    struct gw_grant p;
+    sqlite3_stmt *stmt;
+    cmx_err err =
+        gw_sql_prepare(r, &stmt, e,
+                       "SELECT c.kind, c.name, d.name, coalesce(d.address, ''), p.port, min(p.ends_in), max(p.ends_in)"
+                       " FROM open_permit p JOIN consumer c ON c.id = p.consumer JOIN device d ON d.id = p.device"
+                       " WHERE NOT ?2 AND d.revoked IS NULL AND (?1 = '' OR c.kind = ?1)"
+                       " GROUP BY c.kind, c.name, d.name, p.port ORDER BY c.kind, c.name, d.name, p.port",
+                       "ti", kind ? kind : "", (int64_t)r->stale);
+    if (err)
+        return err;
+    while (!(err = gw_sql_step(r, stmt, e))) {
+        snprintf(p.consumer.kind, sizeof p.consumer.kind, "%s", gw_sql_text(stmt, 0));
+        snprintf(p.consumer.name, sizeof p.consumer.name, "%s", gw_sql_text(stmt, 1));
+        snprintf(p.device, sizeof p.device, "%s", gw_sql_text(stmt, 2));
+        snprintf(p.address, sizeof p.address, "%s", gw_sql_text(stmt, 3));
+        p.port = (uint16_t)sqlite3_column_int(stmt, 4);
+        /* One grant without an end is enough; else the one that ends last counts. */
+        p.ends_in = sqlite3_column_int64(stmt, 5) ? sqlite3_column_int64(stmt, 6) : 0;
+        err = fn(arg, &p);
+        if (err)
+            break;
+    }
+    sqlite3_finalize(stmt);
+    return err == CMX_ENOENT ? CMX_OK : err;
+}
+
+/* All grants with their columns, for gw_grant_record_each and gw_grant_expire. */
+#define RECORDS                                                                                                        \
+    "SELECT * FROM (SELECT c.kind, c.name, d.name AS target, p.port AS port, p.ends, gw_left(p.given, p.ends, p.boot," \
+    " p.boot_ends, (SELECT value FROM meta WHERE key = 'clock')) AS left, p.glass, p.why FROM permit p JOIN consumer"  \
+    " c ON c.id = p.consumer JOIN device d ON d.id = p.device WHERE d.revoked IS NULL"                                 \
+    " UNION ALL SELECT c.kind, c.name, '@' || p.team, p.port, p.ends, gw_left(p.given, p.ends, p.boot, p.boot_ends,"   \
+    " (SELECT value FROM meta WHERE key = 'clock')), p.glass, p.why FROM team_permit p JOIN consumer c ON"             \
+    " c.id = p.consumer)"
+
+static void read_record(sqlite3_stmt *stmt, struct gw_grant_record *g)
+{
+    int64_t left = sqlite3_column_int64(stmt, 5);
+
+    snprintf(g->consumer.kind, sizeof g->consumer.kind, "%s", gw_sql_text(stmt, 0));
+    snprintf(g->consumer.name, sizeof g->consumer.name, "%s", gw_sql_text(stmt, 1));
+    snprintf(g->target, sizeof g->target, "%s", gw_sql_text(stmt, 2));
+    g->port = (uint16_t)sqlite3_column_int(stmt, 3);
+    g->ends = sqlite3_column_int64(stmt, 4);
+    g->left = left > 0 ? left : 0;
+    g->break_glass = sqlite3_column_int(stmt, 6) != 0;
+    snprintf(g->why, sizeof g->why, "%s", gw_sql_text(stmt, 7));
+}
+
+cmx_err gw_grant_record_each(struct gw_registry *r, gw_grant_record_fn fn, void *arg, struct cmx_why *e)
+{
+    struct gw_grant_record g;
+    sqlite3_stmt *stmt;
+    cmx_err err;
+
+    if (r->version < 3)
+        return cmx_why_fail(e, CMX_ENOTSUP,
+                            "the registry has an older version; upgrade it with 'cmxsafe gateway init'");
+    err = gw_sql_prepare(r, &stmt, e, RECORDS " ORDER BY kind, name, target, port", "");
+    if (err)
+        return err;
+    while (!(err = gw_sql_step(r, stmt, e))) {
+        read_record(stmt, &g);
+        err = fn(arg, &g);
+        if (err)
+            break;
+    }
+    sqlite3_finalize(stmt);
+    return err == CMX_ENOENT ? CMX_OK : err;
+}
+
+cmx_err gw_grant_is_open(struct gw_registry *r, const struct gw_consumer *c, int64_t device, uint16_t port, bool *open,
+                         struct cmx_why *e)
+{
+    sqlite3_stmt *stmt;
+    cmx_err err = gw_sql_row(r, &stmt, e,
+                             "SELECT EXISTS(SELECT 1 FROM open_permit p JOIN consumer c ON c.id = p.consumer WHERE"
+                             " NOT ?5 AND c.kind = ?1 AND c.name = ?2 AND p.device = ?3 AND p.port = ?4)",
+                             "ttiii", c->kind, c->name, device, (int64_t)port, (int64_t)r->stale);
+
+    *open = !err && sqlite3_column_int(stmt, 0) != 0;
+    sqlite3_finalize(stmt);
+    return err;
+}
+
+cmx_err gw_grant_record_get(struct gw_registry *r, const struct gw_consumer *c, const char *device, uint16_t port,
+                            struct gw_grant_record *out, struct cmx_why *e)
+{
+    sqlite3_stmt *stmt;
+    cmx_err err = gw_sql_row(r, &stmt, e, RECORDS " WHERE kind = ? AND name = ? AND target = ? AND port = ?", "ttti",
+                             c->kind, c->name, device, (int64_t)port);
+
+    if (!err)
+        read_record(stmt, out);
+    sqlite3_finalize(stmt);
+    return err;
+}
+
+cmx_err gw_grant_next_end(struct gw_registry *r, bool ended, int64_t *left, struct cmx_why *e)
+{
+    sqlite3_stmt *stmt;
+    cmx_err err = gw_sql_row(
+        r, &stmt, e,
+        "SELECT min(max(left, 0)) FROM (SELECT gw_left(given, ends, boot, boot_ends,"
+        " (SELECT value FROM meta WHERE key = 'clock')) AS left FROM"
+        " (SELECT given, ends, boot, boot_ends FROM permit WHERE ends <> 0"
+        " UNION ALL SELECT given, ends, boot, boot_ends FROM team_permit WHERE ends <> 0"
+        " UNION ALL SELECT given, ends, boot, boot_ends FROM evidence WHERE trusted = 1)) WHERE ? OR left > 0",
+        "i", (int64_t)ended);
+
+    if (!err && sqlite3_column_type(stmt, 0) == SQLITE_NULL)
+        err = CMX_ENOENT;
+    if (!err)
+        *left = sqlite3_column_int64(stmt, 0);
+    sqlite3_finalize(stmt);
+    return err;
+}
+
+/* Stores the present time. After a reboot, grants with an end stay closed while the clock is behind it. forward: stores
+ * it only if it is later than the stored one; otherwise always, because an operator's command shows that the clock is
+ * right. Writes nothing if no grant has an end. */
+static cmx_err note_time(struct gw_registry *r, bool forward, struct cmx_why *e)
+{
+    int64_t left;
+    cmx_err err = gw_grant_next_end(r, true, &left, e);
+
+    if (err)
+        return err == CMX_ENOENT ? CMX_OK : err;
+    return gw_sql_run(r, e,
+                      "INSERT INTO meta(key, value) VALUES('clock', ?1) ON CONFLICT(key) DO UPDATE SET value = ?1"
+                      " WHERE ?2 = 0 OR CAST(value AS INTEGER) < ?1",
+                      "ii", (int64_t)time(NULL), (int64_t)forward);
+}
+
+cmx_err gw_grant_note_time(struct gw_registry *r, struct cmx_why *e)
+{
+    return note_time(r, true, e);
+}
+
+cmx_err gw_grant_expire(struct gw_registry *r, size_t *n, struct cmx_why *e)
+{
+    static const char *const rows[] = {
+        "DELETE FROM permit WHERE ends <> 0 AND gw_left(given, ends, boot, boot_ends,"
+        " (SELECT value FROM meta WHERE key = 'clock')) < 0",
+        "DELETE FROM team_permit WHERE ends <> 0 AND gw_left(given, ends, boot, boot_ends,"
+        " (SELECT value FROM meta WHERE key = 'clock')) < 0",
+        /* Lapsed evidence stays, as the device's last verdict, but never counts again. */
+        "UPDATE evidence SET trusted = 0, reason = 'its evidence is older than the policy allows' WHERE trusted = 1 AND"
+        " gw_left(given, ends, boot, boot_ends, (SELECT value FROM meta WHERE key = 'clock')) < 0",
+    };
+    struct gw_grant_record g;
+    sqlite3_stmt *stmt;
+    cmx_err err = gw_sql_prepare(r, &stmt, e, RECORDS " WHERE ends <> 0 AND left < 0", "");
+
+    *n = 0;
+    if (err)
+        return err;
+    while (!(err = gw_sql_step(r, stmt, e))) {
+        read_record(stmt, &g);
+        err = grant_event(r, "expire", &g.consumer, g.target, g.port, "", e);
+        if (err)
+            break;
+        (*n)++;
+    }
+    sqlite3_finalize(stmt);
+    if (err != CMX_ENOENT)
+        return err;
+    err = CMX_OK;
+    for (size_t i = 0; !err && i < sizeof rows / sizeof rows[0]; i++) {
+        err = gw_sql_run(r, e, rows[i], "");
+        if (i == 2 && !err)
+            *n += (size_t)sqlite3_changes(r->db);
+    }
+    return err ? err : note_time(r, true, e);
+}

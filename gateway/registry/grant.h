@@ -1,0 +1,102 @@
+/* grant.h - grants: which consumer may reach which service of a device. A consumer is a local user, group or cgroup of
+ * the gateway, or a platform that logs in with a key of its own. Without a grant nothing is reachable. Writers run
+ * inside the caller's transaction. */
+#ifndef GW_GRANT_H
+#define GW_GRANT_H
+
+#include "gateway/registry/registry.h"
+#include "gateway/registry/registry_device.h"
+
+#define GW_CONSUMER_MAX 200 /* a cgroup's path is the longest */
+
+struct gw_consumer {
+    char kind[12]; /* "user", "group", "cgroup" or "platform" */
+    char name[GW_CONSUMER_MAX];
+};
+
+/* "user:alice", "group:ops", "cgroup:system.slice/nvr.service", "platform:vms", and "platform:alice@CA" for a principal
+ * of a CA's certificates (authority.h); without a kind it is a platform. */
+CMX_MUST_USE cmx_err gw_consumer_parse(struct gw_consumer *c, const char *text, struct cmx_why *e);
+
+/* True for a principal of a CA's certificates. */
+bool gw_consumer_is_principal(const struct gw_consumer *c);
+
+/* Registers a platform and its key. Another key for the same platform replaces the former one. */
+CMX_MUST_USE cmx_err gw_consumer_set_platform(struct gw_registry *r, const char *name, const struct gw_key *k,
+                                              gw_outcome *out, struct cmx_why *e);
+CMX_MUST_USE cmx_err gw_consumer_revoke_platform(struct gw_registry *r, const char *name, gw_outcome *out,
+                                                 struct cmx_why *e);
+
+/* Calls fn for each platform and principal that may log in, with the fingerprint of a platform's key or "", in the
+ * order of their names; stops at its first error and returns it. */
+typedef cmx_err (*gw_consumer_fn)(void *arg, const struct gw_consumer *c, const char *fingerprint);
+CMX_MUST_USE cmx_err gw_consumer_each_platform(struct gw_registry *r, gw_consumer_fn fn, void *arg, struct cmx_why *e);
+
+/* Adds a local user or unit that is not in the registry yet, without a grant, so that its identity has a name. */
+CMX_MUST_USE cmx_err gw_consumer_note(struct gw_registry *r, const struct gw_consumer *c, struct cmx_why *e);
+
+#define GW_WHY_MAX 200
+
+/* How long a grant lasts, and why it was given. All zero: without an end. */
+struct gw_grant_terms {
+    int64_t length_s; /* ends after that many seconds; 0: see until */
+    int64_t until;    /* ends at that Unix time; 0: never */
+    const char *why;  /* for the audit trail; NULL: none */
+    bool break_glass; /* also while the device is quarantined; needs an end and a reason */
+};
+
+/* device: a name, or "@GROUP" for all devices that are in the group, now or later. port: one of the device's ports; 0:
+ * all ports that it has now, or for a group all ports that each device has, now or later. A grant that exists gets the
+ * new terms. terms NULL: without an end. CMX_ENOENT: no such device, port or platform; CMX_EINVAL: the terms. */
+CMX_MUST_USE cmx_err gw_grant_set(struct gw_registry *r, const struct gw_consumer *c, const char *device, uint16_t port,
+                                  const struct gw_grant_terms *terms, gw_outcome *out, struct cmx_why *e);
+CMX_MUST_USE cmx_err gw_grant_remove(struct gw_registry *r, const struct gw_consumer *c, const char *device,
+                                     uint16_t port, gw_outcome *out, struct cmx_why *e);
+
+struct gw_grant {
+    struct gw_consumer consumer;
+    char device[GW_NAME_MAX];
+    char address[GW_ADDRESS_MAX];
+    uint16_t port;
+    int64_t ends_in; /* seconds; 0: it never ends */
+};
+
+/* Calls fn for each service that each consumer may reach now, in the order of consumer, device, port; stops at its
+ * first error and returns it. Grants to groups count for each device; those that ended, and those to a quarantined
+ * device, do not count, and none counts in a stale copy (copy_state.h). kind NULL: all kinds. */
+typedef cmx_err (*gw_grant_fn)(void *arg, const struct gw_grant *p);
+CMX_MUST_USE cmx_err gw_grant_each(struct gw_registry *r, const char *kind, gw_grant_fn fn, void *arg,
+                                   struct cmx_why *e);
+
+/* A grant as it was given. */
+struct gw_grant_record {
+    struct gw_consumer consumer;
+    char target[GW_NAME_MAX + 1]; /* a device, or "@GROUP" */
+    uint16_t port;                /* 0: all ports of the group's devices */
+    int64_t ends;                 /* Unix time; 0: never */
+    int64_t left;                 /* seconds; 0 although ends is set: the grant has ended */
+    bool break_glass;
+    char why[GW_WHY_MAX];
+};
+
+/* Calls fn for each grant in the order of consumer, target, port; stops at its first error and returns it. */
+typedef cmx_err (*gw_grant_record_fn)(void *arg, const struct gw_grant_record *g);
+CMX_MUST_USE cmx_err gw_grant_record_each(struct gw_registry *r, gw_grant_record_fn fn, void *arg, struct cmx_why *e);
+
+/* Whether the consumer may reach this port of the device now, by whatever grant. */
+CMX_MUST_USE cmx_err gw_grant_is_open(struct gw_registry *r, const struct gw_consumer *c, int64_t device, uint16_t port,
+                                      bool *open, struct cmx_why *e);
+/* The grant for this very device and port. CMX_ENOENT. */
+CMX_MUST_USE cmx_err gw_grant_record_get(struct gw_registry *r, const struct gw_consumer *c, const char *device,
+                                         uint16_t port, struct gw_grant_record *out, struct cmx_why *e);
+
+/* Seconds until the next grant or the next trusted evidence ends. ended: those that ended and are not removed yet count
+ * with 0. CMX_ENOENT: nothing ends. */
+CMX_MUST_USE cmx_err gw_grant_next_end(struct gw_registry *r, bool ended, int64_t *left, struct cmx_why *e);
+/* Notes the present time as gw_grant_expire does, and removes nothing. */
+CMX_MUST_USE cmx_err gw_grant_note_time(struct gw_registry *r, struct cmx_why *e);
+/* Removes grants that ended, each with an entry in the audit trail, and notes the present time as one that the clock
+ * must not fall behind. Inside the caller's transaction. n: how many it removed. */
+CMX_MUST_USE cmx_err gw_grant_expire(struct gw_registry *r, size_t *n, struct cmx_why *e);
+
+#endif

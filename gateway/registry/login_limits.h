@@ -1,0 +1,54 @@
+/* login_limits.h - which new connections may try to log in now: penalties for sources whose logins fail (like OpenSSH's
+ * PerSourcePenalties, which 9.2 lacks). A source is an IPv4 address or an IPv6 /64. Pure: the time is an argument.
+ * Bounded: when the table is full, the entry that matters least is replaced.
+ *
+ * Many devices may share one source (NAT). A source with a good login in the last GW_GOOD_FOR_MS is slowed, never
+ * refused, so that devices with old keys cannot keep out their neighbours with good ones. */
+#ifndef GW_LIMITS_H
+#define GW_LIMITS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#define GW_SOURCES_MAX 1024
+#define GW_PENALTY_FAILED_MS 5000 /* a login that failed */
+#define GW_PENALTY_RETIRED_MS                                                                                          \
+    500 /* a login with a key that was revoked or replaced: a device left behind, no attack                            \
+         */
+#define GW_PENALTY_NO_LOGIN_MS                                                                                         \
+    500                             /* a connection closed before its login: a scan, or a device that gave up waiting  \
+                                     */
+#define GW_PENALTY_LIMIT_MS 30000   /* penalties up to this sum have no effect: devices make mistakes too */
+#define GW_PENALTY_MAX_MS 600000    /* penalties add up to at most this */
+#define GW_PENALTY_FORGIVE_MS 15000 /* a good login reduces the penalty by this */
+#define GW_GOOD_FOR_MS 86400000     /* how long a source's good login counts */
+#define GW_SLOW_MS 1000             /* a slowed connection waits this long before its login begins */
+
+typedef enum { GW_LOGIN_NOW, GW_LOGIN_LATER, GW_LOGIN_REFUSED } gw_login_pace;
+
+struct gw_source {
+    uint8_t address[16];
+    bool used;
+    uint64_t until_ms;      /* end of the penalty */
+    uint64_t good_until_ms; /* a good login counts until then */
+    uint64_t noted_ms;      /* when the log last named this source; 0: never */
+};
+
+struct gw_limits {
+    struct gw_source sources[GW_SOURCES_MAX];
+};
+
+/* The source of a peer address; an unknown family gives zeros. */
+void gw_limits_source(const struct sockaddr *peer, uint8_t source[16]);
+/* "192.0.2.7" or "2001:db8:1:2::/64". */
+void gw_limits_source_text(const uint8_t source[16], char *out, size_t cap);
+
+gw_login_pace gw_limits_pace(const struct gw_limits *l, const uint8_t source[16], uint64_t now_ms);
+void gw_limits_failed(struct gw_limits *l, const uint8_t source[16], uint64_t penalty_ms, uint64_t now_ms);
+void gw_limits_succeeded(struct gw_limits *l, const uint8_t source[16], uint64_t now_ms);
+
+/* True once a minute for each source: the caller then logs that it is slowed or refused. */
+bool gw_limits_note(struct gw_limits *l, const uint8_t source[16], uint64_t now_ms);
+
+#endif

@@ -1,0 +1,77 @@
+/* node.h - the gateways (nodes) of one fleet, and which of them holds which identity. A node has a number, from which
+ * the addresses and ports of its links follow. Reads and writes the registry only.
+ *
+ * An identity is held by the node with the newest claim. Claims are numbered: a node that takes an identity over gives
+ * its claim the sequence after the one that it knows. The links carry the sequence as a route metric, which is smaller:
+ * metrics are compared as serial numbers (RFC 1982). */
+#ifndef GW_NODE_H
+#define GW_NODE_H
+
+#include "gateway/registry/address.h"
+#include "gateway/registry/device_fields.h"
+#include "gateway/registry/registry.h"
+
+#define GW_NODES_MAX 64
+#define GW_NODE_PORT_FIRST 51820 /* UDP port of the link between nodes 1 and 2; each pair of nodes has its own */
+#define GW_LINK_KEY_MAX 48       /* a WireGuard public key, base64 */
+#define GW_METRIC_MAX 32000
+#define GW_NODE_STALE_S 15 /* a node that has not been seen for that long is reported as away */
+
+struct gw_node {
+    char name[GW_NAME_MAX];
+    unsigned number;                /* 1 to GW_NODES_MAX */
+    char ssh[GW_HOST_MAX];          /* "admin@gw1.example", for join */
+    char underlay[GW_ADDRESS_MAX];  /* IPv4 or IPv6 address at which the other nodes reach its links */
+    char link_key[GW_LINK_KEY_MAX]; /* WireGuard public key; "": the operator provides the interface of the links */
+    char link[GW_ADDRESS_MAX];      /* its address on all its links */
+    int64_t joined;                 /* Unix time */
+    int64_t seen;                   /* 0: never */
+    int64_t sessions;
+    char version[32];
+};
+
+struct gw_nodes {
+    struct gw_node list[GW_NODES_MAX]; /* by number */
+    size_t n;                          /* 0: the gateway is alone */
+    const struct gw_node *own;         /* NULL: the gateway is alone */
+    char prefix[GW_ADDRESS_MAX + 4];   /* of the links: "fdXX:...::/64" */
+};
+
+/* All nodes, with this one as out->own. A gateway that is alone has none. */
+CMX_MUST_USE cmx_err gw_nodes_read(struct gw_registry *r, const struct gw_fleet *f, struct gw_nodes *out,
+                                   struct cmx_why *e);
+const struct gw_node *gw_nodes_find(const struct gw_nodes *nodes, const char *name);
+
+/* Adds n with the lowest free number, or changes the node of that name. Sets n->number. CMX_EINVAL: the name, address
+ * or key is malformed; CMX_ENOSPC: there are GW_NODES_MAX nodes. Part of the caller's transaction, as the next two. */
+CMX_MUST_USE cmx_err gw_node_put(struct gw_registry *r, struct gw_node *n, struct cmx_why *e);
+/* Removes a node and its claims. CMX_ENOENT. */
+CMX_MUST_USE cmx_err gw_node_remove(struct gw_registry *r, const char *name, struct cmx_why *e);
+
+/* This gateway is here now, with so many sessions. */
+CMX_MUST_USE cmx_err gw_node_note(struct gw_registry *r, const char *name, int64_t sessions, const char *version,
+                                  struct cmx_why *e);
+
+/* The UDP port of the link between two nodes, at both ends. */
+unsigned gw_node_port(unsigned a, unsigned b);
+
+/* ---- claims ---- */
+
+/* The newest claim that this registry knows. CMX_ENOENT: none. */
+CMX_MUST_USE cmx_err gw_claim_get(struct gw_registry *r, const char *address, char node[GW_NAME_MAX], int64_t *sequence,
+                                  struct cmx_why *e);
+/* Keeps the newer one of two claims. node "": no gateway has held the identity since. */
+CMX_MUST_USE cmx_err gw_claim_put(struct gw_registry *r, const char *address, const char *node, int64_t sequence,
+                                  int64_t since, struct cmx_why *e);
+/* Calls fn for each claim; stops at its first error and returns it. */
+typedef cmx_err (*gw_claim_fn)(void *arg, const char *address, const char *node, int64_t since);
+CMX_MUST_USE cmx_err gw_claim_each(struct gw_registry *r, gw_claim_fn fn, void *arg, struct cmx_why *e);
+
+/* The route metric of a sequence: 1 to GW_METRIC_MAX. */
+unsigned gw_claim_metric(int64_t sequence);
+/* Whether metric a is newer than b. */
+bool gw_claim_metric_newer(unsigned a, unsigned b);
+/* The lowest sequence after `after` whose metric is newer than `metric` (0: no metric is known). */
+int64_t gw_claim_next(int64_t after, unsigned metric);
+
+#endif

@@ -1,0 +1,526 @@
+#include "gateway/registry/party.h"
+
+#include <arpa/inet.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmxsafe/core/label.h"
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/text.h"
+#include "cmxsafe/port/crypto.h"
+#include "cmxsafe/port/port.h"
+
+static cmx_err derive(const struct gw_fleet *f, const char *label, const void *data, size_t len,
+                      char out[GW_ADDRESS_MAX], struct cmx_why *e)
+{
+    return cmx_fleet_address(f->prefix, f->bits, label, data, len, out) ? cmx_why_fail(e, CMX_EIO, "hashing failed")
+                                                                        : CMX_OK;
+}
+
+static cmx_err derive_name(const struct gw_fleet *f, const char *label, const char *name, char out[GW_ADDRESS_MAX],
+                           struct cmx_why *e)
+{
+    return derive(f, label, name, strlen(name), out, e);
+}
+
+/* Looking a user up opens files and may ask other services, and thousands are looked up several times while the rules
+ * are written. Direct-mapped; an entry is used for a short time only, since users come and go. */
+#define CACHE_ENTRIES 32768
+#define CACHE_NAME_MAX 40
+#define CACHE_MS 30000
+
+struct cached_user {
+    char name[CACHE_NAME_MAX];
+    char canonical[CACHE_NAME_MAX];
+    long uid;
+    uint64_t at_ms; /* 0: free */
+};
+
+static struct cached_user cache[CACHE_ENTRIES];
+
+void gw_party_forget_users(void)
+{
+    memset(cache, 0, sizeof cache);
+}
+
+static struct cached_user *cache_entry(const char *name)
+{
+    uint32_t hash = 2166136261u;
+
+    for (const char *p = name; *p; p++)
+        hash = (hash ^ (uint8_t)*p) * 16777619u;
+    return &cache[hash % CACHE_ENTRIES];
+}
+
+static long lookup_user(const char *name, char out[GW_CONSUMER_MAX])
+{
+    const struct passwd *pw;
+    uint64_t number;
+    long uid;
+
+    snprintf(out, GW_CONSUMER_MAX, "%s", name);
+    if (cmx_text_u64(name, 0, 0xfffffffe, &number) == CMX_OK) {
+        uid = (long)number;
+        pw = getpwuid((uid_t)number);
+    } else {
+        pw = getpwnam(name);
+        uid = pw ? (long)pw->pw_uid : -1;
+    }
+    if (pw)
+        snprintf(out, GW_CONSUMER_MAX, "%s", pw->pw_name);
+    return uid;
+}
+
+/* The user's name, or its number when no user has it; -1 when the machine has no such user. */
+static long canonical_user(const char *name, char out[GW_CONSUMER_MAX])
+{
+    struct cached_user *c = cache_entry(name);
+    uint64_t now = cmx_port_now_ms();
+    char asked[GW_CONSUMER_MAX];
+    long uid;
+
+    if (c->at_ms && now - c->at_ms < CACHE_MS && strcmp(c->name, name) == 0) {
+        snprintf(out, GW_CONSUMER_MAX, "%s", c->canonical);
+        return c->uid;
+    }
+    snprintf(asked, sizeof asked, "%s", name); /* out may be name */
+    uid = lookup_user(asked, out);
+    c->at_ms = 0;
+    if (cmx_text_copy(c->name, sizeof c->name, asked) == CMX_OK &&
+        cmx_text_copy(c->canonical, sizeof c->canonical, out) == CMX_OK) { /* longer names are looked up each time */
+        c->uid = uid;
+        c->at_ms = now;
+    }
+    return uid;
+}
+
+static long canonical_group(const char *name, char out[GW_CONSUMER_MAX])
+{
+    const struct group *gr;
+    uint64_t number;
+    long gid;
+
+    snprintf(out, GW_CONSUMER_MAX, "%s", name);
+    if (cmx_text_u64(name, 0, 0xfffffffe, &number) == CMX_OK) {
+        gid = (long)number;
+        gr = getgrgid((gid_t)number);
+    } else {
+        gr = getgrnam(name);
+        gid = gr ? (long)gr->gr_gid : -1;
+    }
+    if (gr)
+        snprintf(out, GW_CONSUMER_MAX, "%s", gr->gr_name);
+    return gid;
+}
+
+size_t gw_party_spellings(const struct gw_consumer *c, struct gw_consumer out[GW_SPELLINGS])
+{
+    bool user = strcmp(c->kind, "user") == 0;
+    size_t n = 0;
+    long id;
+
+    out[0] = *c;
+    if (!user && strcmp(c->kind, "group") != 0)
+        return 1;
+    id = user ? canonical_user(c->name, out[n].name) : canonical_group(c->name, out[n].name);
+    n++;
+    if (id >= 0) {
+        out[n] = *c;
+        snprintf(out[n].name, sizeof out[n].name, "%ld", id);
+        n += strcmp(out[n].name, out[0].name) != 0;
+    }
+    return n;
+}
+
+/* The first key stays the source of the identity, so that a new key does not change it. */
+static cmx_err platform_identity(struct gw_registry *r, const struct gw_fleet *f, const char *name,
+                                 char out[GW_ADDRESS_MAX], struct cmx_why *e)
+{
+    struct gw_key k = {0};
+    char line[GW_KEY_TYPE_MAX + GW_KEY_BLOB_MAX + 2] = "";
+    sqlite3_stmt *stmt;
+    cmx_err err = gw_sql_row(r, &stmt, e,
+                             "SELECT k.type, k.blob FROM key k JOIN consumer c ON c.id = k.consumer WHERE"
+                             " c.kind = 'platform' AND c.name = ? ORDER BY k.added, k.fingerprint LIMIT 1",
+                             "t", name);
+
+    if (!err)
+        snprintf(line, sizeof line, "%s %s", gw_sql_text(stmt, 0), gw_sql_text(stmt, 1));
+    sqlite3_finalize(stmt);
+    if (err)
+        return err == CMX_ENOENT ? cmx_why_fail(e, err, "no platform '%.80s'", name) : err;
+    err = gw_key_parse(&k, line, e);
+    return err ? err : derive(f, CMX_DOMAIN_PLATFORM_ADDRESS, k.raw, k.raw_len, out, e);
+}
+
+cmx_err gw_party_identity(struct gw_registry *r, const struct gw_fleet *f, const struct gw_consumer *c,
+                          char out[GW_ADDRESS_MAX], struct cmx_why *e)
+{
+    char name[GW_CONSUMER_MAX];
+
+    if (gw_consumer_is_principal(c))
+        return derive_name(f, CMX_DOMAIN_PRINCIPAL_ADDRESS, c->name, out, e);
+    if (strcmp(c->kind, "platform") == 0)
+        return platform_identity(r, f, c->name, out, e);
+    if (strcmp(c->kind, "cgroup") == 0)
+        return derive_name(f, CMX_DOMAIN_UNIT_ADDRESS, c->name, out, e);
+    if (strcmp(c->kind, "group") == 0) {
+        (void)canonical_group(c->name, name); /* a group that does not exist yet has its identity all the same */
+        return derive_name(f, CMX_DOMAIN_GROUP_ADDRESS, name, out, e);
+    }
+    (void)canonical_user(c->name, name);
+    return derive_name(f, CMX_DOMAIN_USER_ADDRESS, name, out, e);
+}
+
+cmx_err gw_party_gateway_identity(const struct gw_fleet *f, char out[GW_ADDRESS_MAX], struct cmx_why *e)
+{
+    return derive_name(f, CMX_DOMAIN_GATEWAY_ADDRESS, "gateway", out, e);
+}
+
+cmx_err gw_party_of_key(struct gw_registry *r, const struct gw_fleet *f, const char *fingerprint, struct gw_device *out,
+                        struct cmx_why *e)
+{
+    char name[GW_NAME_MAX] = "";
+    bool device = false;
+    sqlite3_stmt *stmt;
+    cmx_err err = gw_sql_row(r, &stmt, e,
+                             "SELECT d.name, c.name FROM key k LEFT JOIN device d ON d.id = k.device LEFT JOIN"
+                             " consumer c ON c.id = k.consumer WHERE k.fingerprint = ? AND k.retired IS NULL AND"
+                             " d.revoked IS NULL",
+                             "t", fingerprint);
+
+    if (!err) {
+        device = sqlite3_column_type(stmt, 0) != SQLITE_NULL;
+        err = cmx_text_copy(name, sizeof name, gw_sql_text(stmt, device ? 0 : 1));
+    }
+    sqlite3_finalize(stmt);
+    if (err)
+        return err == CMX_ENOENT ? cmx_why_fail(e, err, "no device or platform has the key %s", fingerprint) : err;
+    if (device)
+        return gw_device_get(r, name, out, e);
+    memset(out, 0, sizeof *out);
+    memcpy(out->name, name, sizeof name);
+    return platform_identity(r, f, name, out->address, e);
+}
+
+/* ---- parties ---- */
+
+struct each_party {
+    gw_party_fn fn;
+    void *arg;
+};
+
+static cmx_err party_device(void *arg, const struct gw_device *d)
+{
+    struct each_party *job = arg;
+    struct gw_party p = {.kind = "device", .revoked = d->revoked != 0};
+
+    snprintf(p.name, sizeof p.name, "%s", d->name);
+    snprintf(p.address, sizeof p.address, "%s", d->address);
+    return p.address[0] ? job->fn(job->arg, &p) : CMX_OK;
+}
+
+static cmx_err consumer_parties(struct gw_registry *r, const struct gw_fleet *f, struct each_party *job,
+                                struct cmx_why *e)
+{
+    sqlite3_stmt *stmt;
+    cmx_err err = gw_sql_prepare(
+        r, &stmt, e,
+        "SELECT c.kind, c.name, c.kind = 'platform' AND instr(c.name, '@') = 0 AND NOT EXISTS"
+        " (SELECT 1 FROM key k WHERE k.consumer = c.id AND k.retired IS NULL) FROM consumer c ORDER BY c.kind, c.name",
+        "");
+
+    if (err)
+        return err;
+    while (!(err = gw_sql_step(r, stmt, e))) {
+        struct gw_consumer c = {0};
+        struct gw_party p = {.revoked = sqlite3_column_int(stmt, 2) != 0};
+
+        snprintf(c.kind, sizeof c.kind, "%s", gw_sql_text(stmt, 0));
+        snprintf(c.name, sizeof c.name, "%s", gw_sql_text(stmt, 1));
+        snprintf(p.kind, sizeof p.kind, "%s", c.kind);
+        snprintf(p.name, sizeof p.name, "%s", c.name);
+        err = gw_party_identity(r, f, &c, p.address, e);
+        if (!err)
+            err = job->fn(job->arg, &p);
+        if (err)
+            break;
+    }
+    sqlite3_finalize(stmt);
+    return err == CMX_ENOENT ? CMX_OK : err;
+}
+
+cmx_err gw_party_each(struct gw_registry *r, const struct gw_fleet *f, gw_party_fn fn, void *arg, struct cmx_why *e)
+{
+    struct each_party job = {fn, arg};
+    struct gw_party gateway = {.kind = "gateway", .name = "gateway"};
+    cmx_err err = gw_device_each(r, NULL, party_device, &job, e);
+
+    if (!err)
+        err = consumer_parties(r, f, &job, e);
+    if (!err)
+        err = gw_party_gateway_identity(f, gateway.address, e);
+    return err ? err : fn(arg, &gateway);
+}
+
+struct party_search {
+    const char *what;
+    struct gw_party *out;
+    bool found;
+};
+
+static cmx_err match_party(void *arg, const struct gw_party *p)
+{
+    struct party_search *s = arg;
+    char full[sizeof p->kind + sizeof p->name];
+
+    snprintf(full, sizeof full, "%s:%s", p->kind, p->name);
+    /* An active device takes precedence over a revoked one with the same address or name. */
+    if ((strcmp(s->what, p->address) == 0 || strcmp(s->what, full) == 0 || strcmp(s->what, p->name) == 0) &&
+        (!s->found || (s->out->revoked && !p->revoked))) {
+        *s->out = *p;
+        s->found = true;
+    }
+    return CMX_OK;
+}
+
+/* A local user without any grant also has an identity. */
+static cmx_err find_local_user(struct gw_registry *r, const struct gw_fleet *f, const char *what, struct gw_party *out,
+                               struct cmx_why *e)
+{
+    struct gw_consumer c = {.kind = "user"};
+    const struct passwd *pw;
+    cmx_err err = CMX_ENOENT;
+
+    setpwent();
+    while (err == CMX_ENOENT && (pw = getpwent()) != NULL) {
+        char address[GW_ADDRESS_MAX] = "";
+
+        snprintf(c.name, sizeof c.name, "%.190s", pw->pw_name);
+        if (derive_name(f, CMX_DOMAIN_USER_ADDRESS, c.name, address, e))
+            break;
+        if (strcmp(what, address) == 0 || strcmp(what, c.name) == 0 ||
+            (strncmp(what, "user:", 5) == 0 && strcmp(what + 5, c.name) == 0)) {
+            *out = (struct gw_party){.kind = "user"};
+            snprintf(out->name, sizeof out->name, "%s", c.name);
+            snprintf(out->address, sizeof out->address, "%s", address);
+            err = CMX_OK;
+        }
+    }
+    endpwent();
+    (void)r;
+    return err;
+}
+
+cmx_err gw_party_find(struct gw_registry *r, const struct gw_fleet *f, const char *what, struct gw_party *out,
+                      struct cmx_why *e)
+{
+    char canonical[GW_ADDRESS_MAX];
+    struct party_search s = {what, out, false};
+    struct gw_consumer c;
+    uint8_t raw[16];
+    cmx_err err;
+
+    if (inet_pton(AF_INET6, what, raw) == 1) {
+        inet_ntop(AF_INET6, raw, canonical, sizeof canonical);
+        s.what = canonical;
+    }
+    err = gw_party_each(r, f, match_party, &s, e);
+    if (err || s.found)
+        return err;
+    if (find_local_user(r, f, s.what, out, e) == CMX_OK)
+        return CMX_OK;
+    if (strchr(what, ':') && inet_pton(AF_INET6, what, raw) != 1 && gw_consumer_parse(&c, what, e) == CMX_OK &&
+        strcmp(c.kind, "platform") != 0) {
+        *out = (struct gw_party){0};
+        snprintf(out->kind, sizeof out->kind, "%s", c.kind);
+        snprintf(out->name, sizeof out->name, "%s", c.name);
+        return gw_party_identity(r, f, &c, out->address, e);
+    }
+    return cmx_why_fail(e, CMX_ENOENT, "no party has the name or address '%.80s'", what);
+}
+
+/* ---- what is allowed ---- */
+
+struct each_allowed {
+    struct gw_registry *r;
+    const struct gw_fleet *f;
+    const char *domain;
+    const char *host_link;
+    struct gw_allowed_list *list;
+    struct cmx_why *e;
+    struct gw_consumer last; /* the party whose identity is last_address */
+    char last_address[GW_ADDRESS_MAX];
+};
+
+static cmx_err allow(struct each_allowed *job, const struct gw_allowed *a)
+{
+    struct gw_allowed_list *l = job->list;
+
+    if (l->n == l->cap) {
+        size_t cap = l->cap ? l->cap * 2 : 64;
+        struct gw_allowed *more = cmx_mem_alloc(cap * sizeof *more);
+        if (!more)
+            return cmx_why_fail(job->e, CMX_ENOMEM, "out of memory");
+        if (l->n)
+            memcpy(more, l->entries, l->n * sizeof *more);
+        cmx_mem_free(l->entries);
+        l->entries = more;
+        l->cap = cap;
+    }
+    l->entries[l->n++] = *a;
+    return CMX_OK;
+}
+
+static cmx_err allow_user(struct each_allowed *job, const char *user, struct gw_allowed *a)
+{
+    char name[GW_CONSUMER_MAX];
+    cmx_err err;
+
+    a->uid = canonical_user(user, name);
+    err = derive_name(job->f, CMX_DOMAIN_USER_ADDRESS, name, a->source, job->e);
+    return err ? err : allow(job, a);
+}
+
+/* A socket carries only its creator's primary group, so the members are also listed one by one. */
+static cmx_err allow_group(struct each_allowed *job, const char *group, struct gw_allowed *a)
+{
+    struct gw_allowed member = *a;
+    char name[GW_CONSUMER_MAX];
+    const struct group *gr;
+    cmx_err err;
+
+    a->gid = canonical_group(group, name);
+    err = derive_name(job->f, CMX_DOMAIN_GROUP_ADDRESS, name, a->source, job->e);
+    if (!err)
+        err = allow(job, a);
+    gr = getgrnam(name);
+    for (char **m = gr ? gr->gr_mem : NULL; !err && m && *m; m++) {
+        char user[GW_CONSUMER_MAX];
+        snprintf(user, sizeof user, "%.190s", *m); /* getgrnam's memory is reused */
+        err = allow_user(job, user, &member);
+    }
+    return err;
+}
+
+static cmx_err allow_grant(void *arg, const struct gw_grant *p)
+{
+    struct each_allowed *job = arg;
+    struct gw_allowed a = {.port = p->port, .uid = -1, .gid = -1, .ends_in = p->ends_in};
+    cmx_err err = CMX_OK;
+
+    if (!p->address[0])
+        return CMX_OK;
+    snprintf(a.target, sizeof a.target, "%s", p->address);
+    if (strcmp(p->consumer.kind, "user") == 0)
+        return allow_user(job, p->consumer.name, &a);
+    if (strcmp(p->consumer.kind, "group") == 0)
+        return allow_group(job, p->consumer.name, &a);
+    if (strcmp(job->last.kind, p->consumer.kind) != 0 || strcmp(job->last.name, p->consumer.name) != 0) {
+        job->last = p->consumer;
+        err = gw_party_identity(job->r, job->f, &p->consumer, job->last_address, job->e);
+    }
+    if (err)
+        return err;
+    snprintf(a.source, sizeof a.source, "%s", job->last_address);
+    if (strcmp(p->consumer.kind, "cgroup") == 0)
+        snprintf(a.cgroup, sizeof a.cgroup, "%s", p->consumer.name);
+    return allow(job, &a);
+}
+
+/* The address of a direct context's host; "" when the host is neither a device nor the gateway's own host. */
+static void direct_target(struct each_allowed *job, const char *host, char out[GW_ADDRESS_MAX])
+{
+    struct gw_device d;
+    size_t len = strlen(host);
+    size_t domain = strlen(job->domain);
+    uint8_t raw[16];
+    char name[GW_NAME_MAX];
+
+    out[0] = '\0';
+    if (inet_pton(AF_INET6, host, raw) == 1) {
+        if (memcmp(raw, job->f->prefix, job->f->bits / 8) == 0)
+            inet_ntop(AF_INET6, raw, out, GW_ADDRESS_MAX);
+        return;
+    }
+    if (len <= domain + 1 || strcmp(host + len - domain, job->domain) != 0 || host[len - domain - 1] != '.' ||
+        len - domain - 1 >= sizeof name)
+        return;
+    snprintf(name, sizeof name, "%.*s", (int)(len - domain - 1), host);
+    if (strcmp(name, "gateway") == 0)
+        snprintf(out, GW_ADDRESS_MAX, "%s", job->host_link);
+    else if (gw_device_get(job->r, name, &d, NULL) == CMX_OK && !d.revoked)
+        snprintf(out, GW_ADDRESS_MAX, "%s", d.address);
+}
+
+static cmx_err allow_directs(void *arg, const struct gw_device *d)
+{
+    struct each_allowed *job = arg;
+    cmx_err err = CMX_OK;
+
+    for (size_t i = 0; !err && !d->revoked && d->address[0] && i < d->n_directs; i++) {
+        struct gw_allowed a = {.port = d->directs[i].port, .uid = -1, .gid = -1};
+
+        snprintf(a.source, sizeof a.source, "%s", d->address);
+        direct_target(job, d->directs[i].host, a.target);
+        if (a.target[0] && !gw_device_is_quarantined(job->r, a.target))
+            err = allow(job, &a);
+    }
+    return err;
+}
+
+static int compare_allowed(const void *a, const void *b)
+{
+    const struct gw_allowed *x = a;
+    const struct gw_allowed *y = b;
+    int order = strcmp(x->source, y->source);
+
+    if (!order)
+        order = strcmp(x->target, y->target);
+    return order ? order : (int)x->port - (int)y->port;
+}
+
+/* One entry is left of those that allow the same: a user's own grant and that of the user's group, say. */
+static void merge_allowed(struct gw_allowed_list *l)
+{
+    size_t kept = 0;
+
+    if (l->n)
+        qsort(l->entries, l->n, sizeof l->entries[0], compare_allowed);
+    for (size_t i = 1; i < l->n; i++) {
+        struct gw_allowed *last = &l->entries[kept];
+        const struct gw_allowed *a = &l->entries[i];
+
+        if (compare_allowed(last, a) != 0)
+            l->entries[++kept] = *a;
+        else if (last->ends_in && (!a->ends_in || a->ends_in > last->ends_in))
+            last->ends_in = a->ends_in;
+    }
+    if (l->n)
+        l->n = kept + 1;
+}
+
+cmx_err gw_allowed_read(struct gw_registry *r, const struct gw_fleet *f, const char *domain, const char *host_link,
+                        struct gw_allowed_list *out, struct cmx_why *e)
+{
+    struct each_allowed job = {.r = r, .f = f, .domain = domain, .host_link = host_link, .list = out, .e = e};
+    cmx_err err;
+
+    *out = (struct gw_allowed_list){0};
+    if (r->stale)
+        return CMX_OK;
+    err = gw_grant_each(r, NULL, allow_grant, &job, e);
+    if (!err)
+        err = gw_device_each(r, NULL, allow_directs, &job, e);
+    merge_allowed(out);
+    return err;
+}
+
+void gw_allowed_free(struct gw_allowed_list *l)
+{
+    cmx_mem_free(l->entries);
+    *l = (struct gw_allowed_list){0};
+}

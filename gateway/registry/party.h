@@ -1,0 +1,71 @@
+/* party.h - the identities (IPv6 addresses) of the parties of a fleet. A device has its own in the registry. A
+ * platform's follows from the first key it was registered with, a local user's, group's or unit's from its name, and
+ * the gateway has one for connections of its own. Reads the registry and the machine's user database; writes nothing.
+ * */
+#ifndef GW_PARTY_H
+#define GW_PARTY_H
+
+#include "gateway/registry/grant.h"
+
+/* A party: kind is "device", "platform", "user", "group", "cgroup" or "gateway". */
+struct gw_party {
+    char kind[12];
+    char name[GW_CONSUMER_MAX];
+    char address[GW_ADDRESS_MAX];
+    bool revoked;
+};
+
+#define GW_SPELLINGS 2
+
+/* A local user or group can be written as a name and as a number: out gets both. It gets c alone when the machine has
+ * no such user, and for other consumers. Returns how many. */
+size_t gw_party_spellings(const struct gw_consumer *c, struct gw_consumer out[GW_SPELLINGS]);
+
+/* The identity of a consumer. A user's name is resolved first, so that a name and its uid are one party. CMX_ENOENT: a
+ * platform that was never registered. */
+CMX_MUST_USE cmx_err gw_party_identity(struct gw_registry *r, const struct gw_fleet *f, const struct gw_consumer *c,
+                                       char out[GW_ADDRESS_MAX], struct cmx_why *e);
+/* The identity of the gateway's own connections (takeover probes). */
+CMX_MUST_USE cmx_err gw_party_gateway_identity(const struct gw_fleet *f, char out[GW_ADDRESS_MAX], struct cmx_why *e);
+/* The name, address and (for a device) ports of the party with this key. CMX_ENOENT: no party has it. */
+CMX_MUST_USE cmx_err gw_party_of_key(struct gw_registry *r, const struct gw_fleet *f, const char *fingerprint,
+                                     struct gw_device *out, struct cmx_why *e);
+
+/* Local users are looked up once in half a minute. A process that lives longer calls this before it writes rules. */
+void gw_party_forget_users(void);
+
+/* Calls fn for every party in the registry, and for the gateway; stops at its first error and returns it. */
+typedef cmx_err (*gw_party_fn)(void *arg, const struct gw_party *p);
+CMX_MUST_USE cmx_err gw_party_each(struct gw_registry *r, const struct gw_fleet *f, gw_party_fn fn, void *arg,
+                                   struct cmx_why *e);
+
+/* Finds a party by address, by "KIND:NAME", or by the name of a device, platform or user. CMX_ENOENT. */
+CMX_MUST_USE cmx_err gw_party_find(struct gw_registry *r, const struct gw_fleet *f, const char *what,
+                                   struct gw_party *out, struct cmx_why *e);
+
+/* One entry of the judge's set: source may open connections to target's port. uid and gid: the local user or group
+ * whose sockets get the identity source on the host, -1 when the source is no such party. cgroup: the unit's, or "". */
+struct gw_allowed {
+    char source[GW_ADDRESS_MAX];
+    char target[GW_ADDRESS_MAX];
+    uint16_t port;
+    long uid;
+    long gid;
+    char cgroup[GW_CONSUMER_MAX];
+    int64_t ends_in; /* seconds; 0: it never ends */
+};
+
+struct gw_allowed_list {
+    struct gw_allowed *entries; /* sorted by source, target and port; each of these once */
+    size_t n, cap;
+};
+
+/* All that the registry allows: grants, and the direct contexts of devices that lead to another device or to the
+ * gateway host, whose address is host_link. A group's grant counts for each of its members and for the group. Where
+ * several grants allow the same, the one that ends last counts. A stale copy (copy_state.h) allows nothing. Free the
+ * list with gw_allowed_free, also after an error. */
+CMX_MUST_USE cmx_err gw_allowed_read(struct gw_registry *r, const struct gw_fleet *f, const char *domain,
+                                     const char *host_link, struct gw_allowed_list *out, struct cmx_why *e);
+void gw_allowed_free(struct gw_allowed_list *l);
+
+#endif

@@ -1,0 +1,540 @@
+#include "gateway/registry/registry_device.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "cmxsafe/core/text.h"
+
+static cmx_err read_ports(struct gw_registry *r, struct gw_device *d, struct cmx_why *e)
+{
+    sqlite3_stmt *stmt;
+    cmx_err err = gw_sql_prepare(r, &stmt, e, "SELECT port FROM port WHERE device = ? ORDER BY port", "i", d->id);
+
+    if (err)
+        return err;
+    d->n_ports = 0;
+    while (!(err = gw_sql_step(r, stmt, e)) && d->n_ports < GW_PORTS_MAX)
+        d->ports[d->n_ports++] = (uint16_t)sqlite3_column_int(stmt, 0);
+    sqlite3_finalize(stmt);
+    return err == CMX_ENOENT ? CMX_OK : err;
+}
+
+static cmx_err read_directs(struct gw_registry *r, struct gw_device *d, struct cmx_why *e)
+{
+    sqlite3_stmt *stmt;
+    cmx_err err =
+        gw_sql_prepare(r, &stmt, e, "SELECT host, port FROM direct WHERE device = ? ORDER BY host, port", "i", d->id);
+
+    if (err)
+        return err;
+    d->n_directs = 0;
+    while (!(err = gw_sql_step(r, stmt, e)) && d->n_directs < GW_DIRECTS_MAX) {
+        struct gw_direct *x = &d->directs[d->n_directs++];
+        snprintf(x->host, sizeof x->host, "%s", gw_sql_text(stmt, 0));
+        x->port = (uint16_t)sqlite3_column_int(stmt, 1);
+    }
+    sqlite3_finalize(stmt);
+    return err == CMX_ENOENT ? CMX_OK : err;
+}
+
+#define DEVICE_COLUMNS                                                                                                 \
+    "SELECT d.id, d.name, coalesce(d.address, ''), d.team, coalesce(k.fingerprint, ''), coalesce(k.type, ''), "        \
+    "d.enrolled,"                                                                                                      \
+    " coalesce(d.revoked, 0) FROM device d LEFT JOIN key k ON k.device = d.id AND k.retired IS NULL "
+
+static cmx_err read_device(struct gw_registry *r, sqlite3_stmt *stmt, struct gw_device *d, struct cmx_why *e)
+{
+    cmx_err err;
+
+    memset(d, 0, sizeof *d);
+    d->id = sqlite3_column_int64(stmt, 0);
+    snprintf(d->name, sizeof d->name, "%s", gw_sql_text(stmt, 1));
+    snprintf(d->address, sizeof d->address, "%s", gw_sql_text(stmt, 2));
+    snprintf(d->team, sizeof d->team, "%s", gw_sql_text(stmt, 3));
+    snprintf(d->fingerprint, sizeof d->fingerprint, "%s", gw_sql_text(stmt, 4));
+    snprintf(d->key_type, sizeof d->key_type, "%s", gw_sql_text(stmt, 5));
+    d->enrolled = sqlite3_column_int64(stmt, 6);
+    d->revoked = sqlite3_column_int64(stmt, 7);
+    err = read_ports(r, d, e);
+    return err ? err : read_directs(r, d, e);
+}
+
+cmx_err gw_device_get(struct gw_registry *r, const char *name, struct gw_device *d, struct cmx_why *e)
+{
+    sqlite3_stmt *stmt;
+    cmx_err err = gw_sql_row(r, &stmt, e, DEVICE_COLUMNS "WHERE d.name = ?", "t", name);
+
+    if (err == CMX_ENOENT)
+        cmx_why_set(e, "no device '%.80s'; see 'cmxsafe gateway list'", name);
+    if (!err)
+        err = read_device(r, stmt, d, e);
+    sqlite3_finalize(stmt);
+    return err;
+}
+
+cmx_err gw_device_each(struct gw_registry *r, const char *team, gw_device_fn fn, void *arg, struct cmx_why *e)
+{
+    struct gw_device d;
+    sqlite3_stmt *stmt;
+    cmx_err stopped = CMX_OK;
+    cmx_err err = gw_sql_prepare(r, &stmt, e, DEVICE_COLUMNS "WHERE ?1 = '' OR d.team = ?1 ORDER BY d.name", "t",
+                                 team ? team : "");
+
+    if (err)
+        return err;
+    while (!stopped && !(err = gw_sql_step(r, stmt, e))) {
+        stopped = read_device(r, stmt, &d, e);
+        if (!stopped)
+            stopped = fn(arg, &d);
+    }
+    sqlite3_finalize(stmt);
+    return stopped ? stopped : err == CMX_ENOENT ? CMX_OK : err;
+}
+
+#define KEY_OWNER                                                                                                      \
+    "SELECT coalesce(d.name, c.name), k.retired IS NOT NULL, coalesce(d.id, 0) FROM key k LEFT JOIN device d ON"       \
+    " d.id = k.device LEFT JOIN consumer c ON c.id = k.consumer WHERE k.fingerprint = ?1"                              \
+    " UNION ALL SELECT name, 1, 0 FROM tombstone WHERE fingerprint = ?1"
+#define KEY_OF_CA " UNION ALL SELECT name, 0, 0 FROM authority WHERE fingerprint = ?1"
+
+/* The device, platform or CA that has or had the key. device: its id, 0 for others and for a deleted device.
+ * CMX_ENOENT: the key was never used. */
+static cmx_err key_owner(struct gw_registry *r, const struct gw_key *k, char *name, size_t cap, int64_t *device,
+                         bool *retired, struct cmx_why *e)
+{
+    sqlite3_stmt *stmt;
+    cmx_err err = gw_sql_row(r, &stmt, e, r->version >= 6 ? KEY_OWNER KEY_OF_CA : KEY_OWNER, "t", k->fingerprint);
+
+    if (!err) {
+        snprintf(name, cap, "%s", gw_sql_text(stmt, 0));
+        *retired = sqlite3_column_int(stmt, 1) != 0;
+        *device = sqlite3_column_int64(stmt, 2);
+    }
+    sqlite3_finalize(stmt);
+    return err;
+}
+
+cmx_err gw_device_key_is_free(struct gw_registry *r, const struct gw_key *k, struct cmx_why *e)
+{
+    char owner[GW_NAME_MAX];
+    bool retired = false;
+    int64_t device;
+    cmx_err err = key_owner(r, k, owner, sizeof owner, &device, &retired, e);
+
+    if (err == CMX_ENOENT)
+        return CMX_OK;
+    if (err)
+        return err;
+    if (retired)
+        return cmx_why_fail(e, CMX_EEXIST,
+                            "this key was revoked or replaced (it was %s's); make a new key: a retired one can't be "
+                            "used again",
+                            owner);
+    return cmx_why_fail(e, CMX_EEXIST, "this key is %s's; give each device a key of its own", owner);
+}
+
+static cmx_err add_key(struct gw_registry *r, int64_t device, const struct gw_key *k, struct cmx_why *e)
+{
+    cmx_err err = gw_device_key_is_free(r, k, e);
+
+    if (!err && gw_key_is_token(k))
+        err = cmx_why_fail(e, CMX_ENOTSUP,
+                           "the key of a FIDO2 token needs a person at each login; give a device an ed25519 key");
+    if (err)
+        return err;
+    return gw_sql_run(r, e, "INSERT INTO key(fingerprint, device, type, blob, added) VALUES(?, ?, ?, ?, ?)", "titti",
+                      k->fingerprint, device, k->type, k->blob, (int64_t)time(NULL));
+}
+
+static cmx_err write_ports(struct gw_registry *r, const struct gw_device *d, struct cmx_why *e)
+{
+    cmx_err err = gw_sql_run(r, e, "DELETE FROM port WHERE device = ?", "i", d->id);
+
+    for (size_t i = 0; !err && i < d->n_ports; i++) {
+        err = gw_sql_run(r, e, "INSERT INTO port(address, port, device) VALUES(?, ?, ?)", "tii", d->address,
+                         (int64_t)d->ports[i], d->id);
+        if (err == CMX_EEXIST)
+            cmx_why_set(e, "port %u is another device's; choose another port, or see 'cmxsafe gateway list'",
+                        d->ports[i]);
+    }
+    return err;
+}
+
+static cmx_err write_directs(struct gw_registry *r, const struct gw_device *d, struct cmx_why *e)
+{
+    cmx_err err = gw_sql_run(r, e, "DELETE FROM direct WHERE device = ?", "i", d->id);
+
+    for (size_t i = 0; !err && i < d->n_directs; i++)
+        err = gw_sql_run(r, e, "INSERT OR IGNORE INTO direct(device, host, port) VALUES(?, ?, ?)", "iti", d->id,
+                         d->directs[i].host, (int64_t)d->directs[i].port);
+    return err;
+}
+
+/* Removes grants to ports that the device no longer has, so that they don't return with the port. */
+static cmx_err drop_stale_grants(struct gw_registry *r, int64_t device, struct cmx_why *e)
+{
+    return gw_sql_run(r, e,
+                      "DELETE FROM permit WHERE device = ?1 AND port NOT IN (SELECT port FROM port WHERE device = ?1)",
+                      "i", device);
+}
+
+static cmx_err write_services(struct gw_registry *r, const struct gw_device *d, struct cmx_why *e)
+{
+    cmx_err err = write_ports(r, d, e);
+
+    if (!err)
+        err = write_directs(r, d, e);
+    return err ? err : drop_stale_grants(r, d->id, e);
+}
+
+static bool same_services(const struct gw_device *a, const struct gw_device *b)
+{
+    if (a->n_ports != b->n_ports || a->n_directs != b->n_directs || strcmp(a->team, b->team) != 0)
+        return false;
+    for (size_t i = 0, k; i < a->n_ports; i++) {
+        for (k = 0; k < b->n_ports && b->ports[k] != a->ports[i]; k++)
+            ;
+        if (k == b->n_ports)
+            return false;
+    }
+    for (size_t i = 0, k; i < a->n_directs; i++) {
+        for (k = 0; k < b->n_directs; k++)
+            if (b->directs[k].port == a->directs[i].port && strcmp(b->directs[k].host, a->directs[i].host) == 0)
+                break;
+        if (k == b->n_directs)
+            return false;
+    }
+    return true;
+}
+
+/* The error for d's address: names the device that has it. */
+static cmx_err address_taken(struct gw_registry *r, const struct gw_device *d, struct cmx_why *e)
+{
+    sqlite3_stmt *stmt;
+    cmx_err err =
+        gw_sql_row(r, &stmt, e, "SELECT name, revoked IS NOT NULL FROM device WHERE address = ?", "t", d->address);
+
+    if (!err && sqlite3_column_int(stmt, 1))
+        err = cmx_why_fail(e, CMX_EEXIST,
+                           "the address %s belongs to %s, which is revoked; free it with 'cmxsafe gateway delete %s'",
+                           d->address, gw_sql_text(stmt, 0), gw_sql_text(stmt, 0));
+    else if (!err)
+        err = cmx_why_fail(e, CMX_EEXIST, "the address %s is another device's (%s); see 'cmxsafe gateway list'",
+                           d->address, gw_sql_text(stmt, 0));
+    sqlite3_finalize(stmt);
+    return err;
+}
+
+static cmx_err enroll_new(struct gw_registry *r, struct gw_device *d, const struct gw_key *k, struct cmx_why *e)
+{
+    cmx_err err = gw_device_key_is_free(r, k, e);
+
+    if (err)
+        return err;
+    err = gw_sql_run(r, e, "INSERT INTO device(name, address, team, enrolled) VALUES(?, ?, ?, ?)", "ttti", d->name,
+                     d->address[0] ? d->address : NULL, d->team, (int64_t)time(NULL));
+    if (err == CMX_EEXIST)
+        return address_taken(r, d, e);
+    if (err)
+        return err;
+    d->id = sqlite3_last_insert_rowid(r->db);
+    err = add_key(r, d->id, k, e);
+    if (!err)
+        err = write_services(r, d, e);
+    return err ? err : gw_event(r, "enroll", d->name, k->fingerprint, e);
+}
+
+/* A revoked device's name with a new key: the device was repaired, or replaced. */
+static cmx_err enroll_again(struct gw_registry *r, struct gw_device *d, const struct gw_key *k, struct cmx_why *e)
+{
+    cmx_err err = gw_sql_run(r, e, "UPDATE device SET revoked = NULL, team = ?, enrolled = ?, address = ? WHERE id = ?",
+                             "titi", d->team, (int64_t)time(NULL), d->address[0] ? d->address : NULL, d->id);
+
+    if (err == CMX_EEXIST)
+        return address_taken(r, d, e);
+    if (!err)
+        err = add_key(r, d->id, k, e);
+    if (!err)
+        err = write_services(r, d, e);
+    return err ? err : gw_event(r, "enroll", d->name, k->fingerprint, e);
+}
+
+/* The key must be the device's, or with GW_FIELD_FORMER_KEY one of its earlier keys. */
+static cmx_err check_key(struct gw_registry *r, const struct gw_device *old, const struct gw_key *k, unsigned given,
+                         struct cmx_why *e)
+{
+    char owner[GW_NAME_MAX];
+    int64_t device = 0;
+    bool retired = false;
+
+    if (strcmp(old->fingerprint, k->fingerprint) == 0)
+        return CMX_OK;
+    if (given & GW_FIELD_FORMER_KEY && key_owner(r, k, owner, sizeof owner, &device, &retired, NULL) == CMX_OK &&
+        device == old->id)
+        return CMX_OK;
+    return cmx_why_fail(e, CMX_EEXIST,
+                        "%s is enrolled with another key (%s); if the device has a new key, use 'cmxsafe gateway "
+                        "rotate %s'",
+                        old->name, old->fingerprint, old->name);
+}
+
+static cmx_err enroll_known(struct gw_registry *r, struct gw_device *d, const struct gw_device *old,
+                            const struct gw_key *k, unsigned given, gw_outcome *out, struct cmx_why *e)
+{
+    cmx_err err;
+
+    d->id = old->id;
+    if (old->revoked) {
+        *out = GW_ADDED;
+        return enroll_again(r, d, k, e);
+    }
+    err = check_key(r, old, k, given, e);
+    if (err)
+        return err;
+    if (strcmp(old->address, d->address) != 0)
+        return cmx_why_fail(e, CMX_EEXIST,
+                            "%s has the address %s, and consumers use it; to give it %s, revoke and delete the device "
+                            "and enrol it again with a new key",
+                            d->name, old->address, d->address);
+    if (same_services(old, d)) {
+        *out = GW_UNCHANGED;
+        return CMX_OK;
+    }
+    *out = GW_CHANGED;
+    err = gw_sql_run(r, e, "UPDATE device SET team = ? WHERE id = ?", "ti", d->team, d->id);
+    if (!err)
+        err = write_services(r, d, e);
+    return err ? err : gw_event(r, "change", d->name, old->fingerprint, e);
+}
+
+cmx_err gw_device_merge(struct gw_registry *r, struct gw_device *d, unsigned given, struct cmx_why *e)
+{
+    struct gw_device old;
+    cmx_err err = gw_device_get(r, d->name, &old, e);
+
+    if (err == CMX_ENOENT || (!err && old.revoked))
+        return CMX_OK;
+    if (err)
+        return err;
+    if (!(given & GW_FIELD_ADDRESS))
+        memcpy(d->address, old.address, sizeof d->address);
+    if (!(given & GW_FIELD_GROUP))
+        memcpy(d->team, old.team, sizeof d->team);
+    if (!(given & GW_FIELD_PORTS)) {
+        memcpy(d->ports, old.ports, sizeof d->ports);
+        d->n_ports = old.n_ports;
+    }
+    if (!(given & GW_FIELD_OPEN)) {
+        memcpy(d->directs, old.directs, sizeof d->directs);
+        d->n_directs = old.n_directs;
+    }
+    return CMX_OK;
+}
+
+cmx_err gw_device_enroll(struct gw_registry *r, struct gw_device *d, const struct gw_key *k, unsigned given,
+                         gw_outcome *out, struct cmx_why *e)
+{
+    struct gw_device old;
+    cmx_err err = gw_device_name_check(d->name, e);
+
+    if (err)
+        return err;
+    if (d->n_ports == 0 && d->n_directs == 0)
+        return cmx_why_fail(e, CMX_EINVAL, "%s would have no service; give --ports or --open", d->name);
+    err = gw_device_get(r, d->name, &old, e);
+    if (err == CMX_ENOENT) {
+        *out = GW_ADDED;
+        return enroll_new(r, d, k, e);
+    }
+    return err ? err : enroll_known(r, d, &old, k, given, out, e);
+}
+
+static cmx_err retire_keys(struct gw_registry *r, int64_t device, struct cmx_why *e)
+{
+    return gw_sql_run(r, e, "UPDATE key SET retired = ? WHERE device = ? AND retired IS NULL", "ii",
+                      (int64_t)time(NULL), device);
+}
+
+cmx_err gw_device_revoke(struct gw_registry *r, const char *name, gw_outcome *out, struct cmx_why *e)
+{
+    struct gw_device d;
+    cmx_err err = gw_device_get(r, name, &d, e);
+
+    if (err)
+        return err;
+    *out = d.revoked ? GW_UNCHANGED : GW_CHANGED;
+    if (d.revoked)
+        return CMX_OK;
+    err = gw_sql_run(r, e, "UPDATE device SET revoked = ? WHERE id = ?", "ii", (int64_t)time(NULL), d.id);
+    if (!err)
+        err = retire_keys(r, d.id, e);
+    /* Frees its ports, for other devices of a small deployment, and removes the grants to it. */
+    if (!err)
+        err = gw_sql_run(r, e, "DELETE FROM permit WHERE device = ?", "i", d.id);
+    if (!err)
+        err = gw_sql_run(r, e, "DELETE FROM port WHERE device = ?", "i", d.id);
+    return err ? err : gw_event(r, "revoke", d.name, d.fingerprint, e);
+}
+
+cmx_err gw_device_delete(struct gw_registry *r, const char *name, struct cmx_why *e)
+{
+    static const char *const rows[] = {
+        "DELETE FROM key WHERE device = ?",    "DELETE FROM attestation WHERE device = ?",
+        "DELETE FROM seen WHERE device = ?",   "DELETE FROM evidence WHERE device = ?",
+        "DELETE FROM permit WHERE device = ?", "DELETE FROM port WHERE device = ?",
+        "DELETE FROM direct WHERE device = ?", "DELETE FROM campaign_device WHERE device = ?",
+        "DELETE FROM device WHERE id = ?"};
+    struct gw_device d;
+    cmx_err err = gw_device_get(r, name, &d, e);
+
+    if (err)
+        return err;
+    if (!d.revoked)
+        return cmx_why_fail(e, CMX_EINVAL, "%s is active; take its key away first: 'cmxsafe gateway revoke %s'", d.name,
+                            d.name);
+    err = gw_sql_run(r, e,
+                     "INSERT INTO tombstone(fingerprint, name, deleted) SELECT fingerprint, ?, ? FROM key WHERE"
+                     " device = ?",
+                     "tii", d.name, (int64_t)time(NULL), d.id);
+    for (size_t i = 0; !err && i < sizeof rows / sizeof rows[0]; i++)
+        err = gw_sql_run(r, e, rows[i], "i", d.id);
+    /* A later device of that name starts without the policy. */
+    if (!err)
+        err = gw_sql_run(r, e,
+                         "DELETE FROM policy_manifest WHERE policy IN (SELECT id FROM policy WHERE kind = 'device' AND"
+                         " target = ?)",
+                         "t", d.name);
+    if (!err)
+        err = gw_sql_run(r, e, "DELETE FROM policy WHERE kind = 'device' AND target = ?", "t", d.name);
+    return err ? err : gw_event(r, "delete", d.name, d.address, e);
+}
+
+cmx_err gw_device_rename(struct gw_registry *r, const char *name, const char *to, struct cmx_why *e)
+{
+    struct gw_device d;
+    struct gw_device other;
+    cmx_err err = gw_device_name_check(to, e);
+
+    if (!err)
+        err = gw_device_get(r, name, &d, e);
+    if (err || strcmp(d.name, to) == 0)
+        return err;
+    err = gw_sql_run(r, e, "UPDATE device SET name = ? WHERE id = ?", "ti", to, d.id);
+    if (!err)
+        err = gw_sql_run(r, e, "UPDATE policy SET target = ? WHERE kind = 'device' AND target = ?", "tt", to, name);
+    if (err == CMX_EEXIST && gw_device_get(r, to, &other, NULL) == CMX_OK && other.revoked)
+        return cmx_why_fail(e, err, "%s is revoked and still has that name; free it with 'cmxsafe gateway delete %s'",
+                            to, to);
+    if (err == CMX_EEXIST)
+        return cmx_why_fail(e, err, "there is a device '%s' already", to);
+    return err ? err : gw_event(r, "rename", name, to, e);
+}
+
+cmx_err gw_device_rotate(struct gw_registry *r, const char *name, const struct gw_key *k, gw_outcome *out,
+                         struct cmx_why *e)
+{
+    struct gw_device d;
+    cmx_err err = gw_device_get(r, name, &d, e);
+
+    if (err)
+        return err;
+    if (d.revoked)
+        return cmx_why_fail(e, CMX_EINVAL, "%s is revoked; enrol it again with a new key", name);
+    *out = GW_UNCHANGED;
+    if (strcmp(d.fingerprint, k->fingerprint) == 0)
+        return CMX_OK;
+    *out = GW_CHANGED;
+    err = gw_device_key_is_free(r, k, e);
+    if (!err)
+        err = retire_keys(r, d.id, e);
+    if (!err)
+        err = add_key(r, d.id, k, e);
+    return err ? err : gw_event(r, "rotate", d.name, k->fingerprint, e);
+}
+
+cmx_err gw_device_key_line(struct gw_registry *r, int64_t device, char *out, size_t cap, struct cmx_why *e)
+{
+    sqlite3_stmt *stmt;
+    cmx_err err = gw_sql_row(r, &stmt, e, "SELECT type || ' ' || blob FROM key WHERE device = ? AND retired IS NULL",
+                             "i", device);
+
+    if (!err)
+        err = cmx_text_copy(out, cap, gw_sql_text(stmt, 0));
+    sqlite3_finalize(stmt);
+    return err;
+}
+
+bool gw_device_key_is_retired(struct gw_registry *r, const char *fingerprint)
+{
+    sqlite3_stmt *stmt;
+    bool found;
+
+    found = gw_sql_row(r, &stmt, NULL,
+                       "SELECT 1 FROM key k LEFT JOIN device d ON d.id = k.device WHERE k.fingerprint = ?"
+                       " AND (k.retired IS NOT NULL OR d.revoked IS NOT NULL)",
+                       "t", fingerprint) == CMX_OK;
+    sqlite3_finalize(stmt);
+    return found;
+}
+
+bool gw_device_is_quarantined(struct gw_registry *r, const char *address)
+{
+    sqlite3_stmt *stmt;
+    cmx_err err = gw_sql_prepare(r, &stmt, NULL,
+                                 "SELECT 1 FROM device d JOIN quarantined q ON q.device = d.id WHERE d.address = ?",
+                                 "t", address);
+
+    if (err)
+        return true;
+    err = gw_sql_step(r, stmt, NULL);
+    sqlite3_finalize(stmt);
+    return err != CMX_ENOENT;
+}
+
+cmx_err gw_device_name_at(struct gw_registry *r, const char *address, char name[GW_NAME_MAX])
+{
+    sqlite3_stmt *stmt;
+    cmx_err err =
+        gw_sql_row(r, &stmt, NULL, "SELECT name FROM device WHERE address = ? AND revoked IS NULL", "t", address);
+
+    if (!err)
+        snprintf(name, GW_NAME_MAX, "%s", gw_sql_text(stmt, 0));
+    sqlite3_finalize(stmt);
+    return err;
+}
+
+/* The column detail has the reason in its first line and the claims in the others. */
+cmx_err gw_attestation_set(struct gw_registry *r, int64_t device, const char *verdict, const char *detail,
+                           const char *claims, struct cmx_why *e)
+{
+    char text[sizeof((struct gw_attestation *)0)->detail + GW_CLAIMS_MAX];
+    const size_t line = strcspn(detail, "\n"); /* further lines would be read as claims */
+
+    snprintf(text, sizeof text, "%.*s%s%s", line < 500 ? (int)line : 500, detail, claims[0] ? "\n" : "", claims);
+    return gw_sql_run(
+        r, e,
+        "INSERT INTO attestation(device, at, verdict, detail) VALUES(?, ?, ?, ?) ON CONFLICT(device) DO UPDATE"
+        " SET at = excluded.at, verdict = excluded.verdict, detail = excluded.detail",
+        "iitt", device, (int64_t)time(NULL), verdict, text);
+}
+
+void gw_attestation_get(struct gw_registry *r, int64_t device, struct gw_attestation *out)
+{
+    sqlite3_stmt *stmt;
+    const char *text;
+    size_t line;
+
+    memset(out, 0, sizeof *out);
+    if (gw_sql_prepare(r, &stmt, NULL, "SELECT at, verdict, detail FROM attestation WHERE device = ?", "i", device))
+        return;
+    if (gw_sql_step(r, stmt, NULL) == CMX_OK) {
+        out->at = sqlite3_column_int64(stmt, 0);
+        snprintf(out->verdict, sizeof out->verdict, "%s", gw_sql_text(stmt, 1));
+        text = gw_sql_text(stmt, 2);
+        line = strcspn(text, "\n");
+        snprintf(out->detail, sizeof out->detail, "%.*s", (int)line, text);
+        snprintf(out->claims, sizeof out->claims, "%s", text[line] ? text + line + 1 : "");
+    }
+    sqlite3_finalize(stmt);
+}

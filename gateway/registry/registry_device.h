@@ -1,0 +1,78 @@
+/* registry_device.h - enrolment: which device has which key, address and ports. All writers run inside the caller's
+ * transaction (gw_registry_begin), so that a command is all or nothing. */
+#ifndef GW_DEVICE_H
+#define GW_DEVICE_H
+
+#include "gateway/registry/address.h"
+#include "gateway/registry/device_fields.h"
+#include "gateway/registry/registry.h"
+#include "gateway/registry/sshkey.h"
+
+typedef enum { GW_UNCHANGED, GW_ADDED, GW_CHANGED } gw_outcome;
+
+/* Which fields of a device the operator gave. */
+#define GW_FIELD_PORTS 1u
+#define GW_FIELD_OPEN 2u
+#define GW_FIELD_GROUP 4u
+#define GW_FIELD_ADDRESS 8u
+#define GW_FIELD_FORMER_KEY 16u /* accept an earlier key of the device, and keep the present one */
+
+/* Takes the fields that were not given from the active device of the same name, if there is one. */
+CMX_MUST_USE cmx_err gw_device_merge(struct gw_registry *r, struct gw_device *d, unsigned given, struct cmx_why *e);
+
+/* Enrols d (name, address, team, ports, directs) with key k. The same again changes nothing; the same name and key with
+ * other ports changes them. CMX_EEXIST: the key, name, address or (small deployment) port is another's, or the key was
+ * revoked. */
+CMX_MUST_USE cmx_err gw_device_enroll(struct gw_registry *r, struct gw_device *d, const struct gw_key *k,
+                                      unsigned given, gw_outcome *out, struct cmx_why *e);
+
+/* CMX_ENOENT. */
+CMX_MUST_USE cmx_err gw_device_get(struct gw_registry *r, const char *name, struct gw_device *d, struct cmx_why *e);
+
+/* Calls fn for each device by name, revoked ones too; stops at its first error and returns it. team NULL or "": all. */
+typedef cmx_err (*gw_device_fn)(void *arg, const struct gw_device *d);
+CMX_MUST_USE cmx_err gw_device_each(struct gw_registry *r, const char *team, gw_device_fn fn, void *arg,
+                                    struct cmx_why *e);
+
+/* After commit, the device's key can never log in again. Revoking twice changes nothing. */
+CMX_MUST_USE cmx_err gw_device_revoke(struct gw_registry *r, const char *name, gw_outcome *out, struct cmx_why *e);
+/* Removes a revoked device: its name and address are free for others, its keys stay refused. CMX_EINVAL: it is active.
+ */
+CMX_MUST_USE cmx_err gw_device_delete(struct gw_registry *r, const char *name, struct cmx_why *e);
+CMX_MUST_USE cmx_err gw_device_rename(struct gw_registry *r, const char *name, const char *to, struct cmx_why *e);
+/* Replaces the key. The address stays, since consumers use it; the old key can never log in again. */
+CMX_MUST_USE cmx_err gw_device_rotate(struct gw_registry *r, const char *name, const struct gw_key *k, gw_outcome *out,
+                                      struct cmx_why *e);
+
+/* The key's line, "type base64", for export. */
+CMX_MUST_USE cmx_err gw_device_key_line(struct gw_registry *r, int64_t device, char *out, size_t cap,
+                                        struct cmx_why *e);
+
+/* CMX_EEXIST: k is or was the key of a device or a platform. Changes nothing. */
+CMX_MUST_USE cmx_err gw_device_key_is_free(struct gw_registry *r, const struct gw_key *k, struct cmx_why *e);
+
+/* True for a key that was revoked or replaced. */
+bool gw_device_key_is_retired(struct gw_registry *r, const char *fingerprint);
+
+/* The name of the device that has this address. CMX_ENOENT: none. */
+CMX_MUST_USE cmx_err gw_device_name_at(struct gw_registry *r, const char *address, char name[GW_NAME_MAX]);
+
+/* True for the address of a device that must prove its firmware and has not, and when the registry can't tell. */
+bool gw_device_is_quarantined(struct gw_registry *r, const char *address);
+
+#define GW_CLAIMS_MAX 3400
+
+/* detail: the reason for the verdict, one line. claims: see struct gw_attestation; "" none. */
+CMX_MUST_USE cmx_err gw_attestation_set(struct gw_registry *r, int64_t device, const char *verdict, const char *detail,
+                                        const char *claims, struct cmx_why *e);
+/* The last attestation. at 0: never attested. detail: the reason for the verdict, as 'cmxsafe attest' printed it. */
+struct gw_attestation {
+    int64_t at;
+    char verdict[64];
+    char detail[512];
+    char claims[GW_CLAIMS_MAX]; /* of the evidence, a line for each: RESULT NAME FOUND, where RESULT is ok, failed or
+                                   skipped */
+};
+void gw_attestation_get(struct gw_registry *r, int64_t device, struct gw_attestation *out);
+
+#endif

@@ -1,0 +1,120 @@
+#include "gateway/registry/sql.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+
+/* SQLite's extended codes tell an interrupted write from a lack of permission. */
+cmx_err gw_sql_failed(sqlite3 *db, struct cmx_why *e)
+{
+    int code = db ? sqlite3_extended_errcode(db) : SQLITE_NOMEM;
+
+    if (code == SQLITE_READONLY_ROLLBACK || code == SQLITE_READONLY_RECOVERY || code == SQLITE_READONLY_CANTINIT)
+        return cmx_why_fail(e, CMX_EBUSY,
+                            "a write to the registry was interrupted; run 'cmxsafe gateway doctor' once to repair it");
+    switch (code & 0xff) {
+    case SQLITE_CONSTRAINT:
+        return cmx_why_fail(e, CMX_EEXIST, "it is there already (%s)", sqlite3_errmsg(db));
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return cmx_why_fail(e, CMX_EBUSY,
+                            "the registry is locked by another program; find it with 'fuser -v' on the file");
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        return cmx_why_fail(e, CMX_EFORMAT, "the registry is damaged (%s); restore it from a backup (docs/GATEWAY.md)",
+                            sqlite3_errmsg(db));
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+    case SQLITE_AUTH:
+    case SQLITE_CANTOPEN:
+        return cmx_why_fail(e, CMX_EPERM,
+                            "the registry can't be opened (%s); check the permissions of the file and its folder",
+                            sqlite3_errmsg(db));
+    case SQLITE_NOMEM:
+        return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    default:
+        return cmx_why_fail(e, CMX_EIO, "the registry: %s", db ? sqlite3_errmsg(db) : "no memory");
+    }
+}
+
+cmx_err gw_sql_step(struct gw_registry *r, sqlite3_stmt *stmt, struct cmx_why *e)
+{
+    switch (sqlite3_step(stmt)) {
+    case SQLITE_ROW:
+        return CMX_OK;
+    case SQLITE_DONE:
+        return CMX_ENOENT;
+    default:
+        return gw_sql_failed(r->db, e);
+    }
+}
+
+static cmx_err bind_all(sqlite3_stmt *stmt, const char *types, va_list ap)
+{
+    for (int i = 1; *types; i++, types++) {
+        int rc = *types == 'i' ? sqlite3_bind_int64(stmt, i, va_arg(ap, int64_t))
+                               : sqlite3_bind_text(stmt, i, va_arg(ap, const char *), -1, SQLITE_TRANSIENT);
+        if (rc != SQLITE_OK)
+            return CMX_ENOMEM;
+    }
+    return CMX_OK;
+}
+
+static cmx_err prepare_v(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e, const char *sql,
+                         const char *types, va_list ap)
+{
+    *out = NULL;
+    if (sqlite3_prepare_v2(r->db, sql, -1, out, NULL) != SQLITE_OK)
+        return gw_sql_failed(r->db, e);
+    if (bind_all(*out, types, ap)) {
+        sqlite3_finalize(*out);
+        *out = NULL;
+        return gw_sql_failed(r->db, e);
+    }
+    return CMX_OK;
+}
+
+cmx_err gw_sql_prepare(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e, const char *sql, const char *types,
+                       ...)
+{
+    va_list ap;
+    cmx_err err;
+
+    va_start(ap, types);
+    err = prepare_v(r, out, e, sql, types, ap);
+    va_end(ap);
+    return err;
+}
+
+cmx_err gw_sql_run(struct gw_registry *r, struct cmx_why *e, const char *sql, const char *types, ...)
+{
+    sqlite3_stmt *stmt;
+    va_list ap;
+    cmx_err err;
+
+    va_start(ap, types);
+    err = prepare_v(r, &stmt, e, sql, types, ap);
+    va_end(ap);
+    if (err)
+        return err;
+    err = gw_sql_step(r, stmt, e);
+    sqlite3_finalize(stmt);
+    return err == CMX_ENOENT ? CMX_OK : err;
+}
+
+cmx_err gw_sql_row(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e, const char *sql, const char *types,
+                   ...)
+{
+    va_list ap;
+    cmx_err err;
+
+    va_start(ap, types);
+    err = prepare_v(r, out, e, sql, types, ap);
+    va_end(ap);
+    return err ? err : gw_sql_step(r, *out, e);
+}
+
+const char *gw_sql_text(sqlite3_stmt *stmt, int column)
+{
+    const char *s = (const char *)sqlite3_column_text(stmt, column);
+    return s ? s : "";
+}

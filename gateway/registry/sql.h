@@ -1,0 +1,42 @@
+/* sql.h - statements on an open registry. Failures become errors that say what to do. */
+#ifndef GW_SQL_H
+#define GW_SQL_H
+
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cmxsafe/core/err.h"
+#include "cmxsafe/core/why.h"
+
+struct gw_sharing;
+
+struct gw_registry {
+    sqlite3 *db;
+    bool writable;
+    int64_t version;                  /* of the tables */
+    const struct gw_sharing *sharing; /* NULL: a registry of this gateway alone */
+    void *shared;                     /* sharing's own */
+    bool detached;                    /* this transaction stays here until PostgreSQL is back */
+    bool stale; /* a copy that was not confirmed for too long (copy_state.h), when it was opened */
+};
+
+/* SQLite's last error. db: NULL when it could not be opened. */
+cmx_err gw_sql_failed(sqlite3 *db, struct cmx_why *e);
+
+/* types: one letter for each argument, 't' const char * (NULL binds NULL), 'i' int64_t. The caller finalizes
+ * the statement. */
+CMX_MUST_USE cmx_err gw_sql_prepare(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e, const char *sql,
+                                    const char *types, ...);
+/* Runs a statement that gives no rows. CMX_EEXIST: a uniqueness constraint. */
+CMX_MUST_USE cmx_err gw_sql_run(struct gw_registry *r, struct cmx_why *e, const char *sql, const char *types, ...);
+/* CMX_OK: the statement is at a row. CMX_ENOENT: there are no more. */
+CMX_MUST_USE cmx_err gw_sql_step(struct gw_registry *r, sqlite3_stmt *stmt, struct cmx_why *e);
+/* Prepares a statement and steps to its first row. CMX_ENOENT: there is none. *out: as above, NULL if it could not be
+ * prepared. */
+CMX_MUST_USE cmx_err gw_sql_row(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e, const char *sql,
+                                const char *types, ...);
+/* Column as text, never NULL; borrowed until the next step. */
+const char *gw_sql_text(sqlite3_stmt *stmt, int column);
+
+#endif

@@ -1,0 +1,42 @@
+/* term.h - how long a grant lasts. A term ends at a wall-clock time and, within the boot in which it was given, also
+ * when its length has passed on a clock that cannot be set (CLOCK_BOOTTIME). After a reboot only the wall clock is
+ * left; a term is then closed while that clock is behind the latest time that the registry knows. A wrong clock can
+ * therefore end a grant early, but not extend it. */
+#ifndef GW_TERM_H
+#define GW_TERM_H
+
+#include <stdint.h>
+
+#include "cmxsafe/core/err.h"
+#include "cmxsafe/core/why.h"
+
+#define GW_BOOT_MAX 40          /* a boot's id: a UUID and its NUL */
+#define GW_TERM_MAX_S 315360000 /* ten years */
+
+struct gw_now {
+    int64_t wall;           /* Unix time */
+    int64_t boot_s;         /* seconds since boot, suspended time included */
+    char boot[GW_BOOT_MAX]; /* the kernel's id of this boot; "" when it can't be read */
+};
+
+void gw_now(struct gw_now *now);
+
+struct gw_term {
+    int64_t given;     /* Unix time */
+    int64_t ends;      /* Unix time */
+    int64_t boot_ends; /* in seconds of the boot that follows */
+    const char *boot;  /* borrowed */
+};
+
+/* Seconds until it closes if no clock is set; 0: it is closed. Only for a term that ends. latest: the latest Unix time
+ * that the registry knows; 0: none. */
+int64_t gw_term_left(const struct gw_term *t, const struct gw_now *now, int64_t latest);
+
+/* "90s", "30m", "8h", "2d", "1w": the length in seconds. CMX_EINVAL. */
+CMX_MUST_USE cmx_err gw_term_parse_length(const char *text, int64_t *seconds, struct cmx_why *e);
+/* "2026-11-28", "2026-11-28 18:30", "2026-11-28T18:30:00Z", in UTC: Unix time. CMX_EINVAL. */
+CMX_MUST_USE cmx_err gw_term_parse_time(const char *text, int64_t *at, struct cmx_why *e);
+/* "7h 59m", "2d 3h", "40s". */
+void gw_term_length_text(int64_t seconds, char out[32]);
+
+#endif

@@ -1,0 +1,14 @@
+/* gw_etc_hosts.h - the block with the devices' names in the system's /etc/hosts. Pure. */
+#ifndef GW_ETC_HOSTS_H
+#define GW_ETC_HOSTS_H
+
+#include <stdbool.h>
+
+#include "gateway/folder/gw_folder.h"
+
+/* Writes old (len bytes, the file as it is) to out, with the block replaced by lines, or removed where lines is NULL.
+ * Keeps every byte that is not the block's: line ends, a last line without newline, lines that somebody added within
+ * the block. Without its end marker, the block ends at the first line that the gateway did not write. */
+void gw_etc_hosts_merge(FILE *out, const struct gw *g, const char *old, size_t len, const char *lines);
+
+#endif

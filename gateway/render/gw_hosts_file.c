@@ -1,0 +1,36 @@
+/* With this file sshd resolves the names that platforms connect to, and programs on the gateway's host the names of
+ * devices. */
+#include "gateway/render/gw_hosts_file.h"
+
+#include <string.h>
+
+struct hosts_job {
+    FILE *f;
+    struct gw *g;
+};
+
+static cmx_err put_host(void *arg, const struct gw_device *d)
+{
+    struct hosts_job *job = arg;
+
+    if (!d->revoked && d->address[0])
+        fprintf(job->f, "%s %s.%s\n", d->address, d->name, job->g->domain);
+    return CMX_OK;
+}
+
+cmx_err gw_hosts_names(FILE *f, struct gw *g, struct cmx_why *e)
+{
+    struct hosts_job job = {f, g};
+    char link[GW_ADDRESS_MAX];
+
+    if (gw_meta_get(&g->registry, "link", link, sizeof link) == CMX_OK)
+        fprintf(f, strcmp(g->domain, "cmx") == 0 ? "%s1 gateway.%s\n" : "%s1 gateway.%s gateway.cmx\n", link,
+                g->domain);
+    return gw_device_each(&g->registry, NULL, put_host, &job, e);
+}
+
+cmx_err gw_hosts(FILE *f, struct gw *g, struct cmx_why *e)
+{
+    fprintf(f, "127.0.0.1 localhost\n::1 localhost\n");
+    return gw_hosts_names(f, g, e);
+}

@@ -1,0 +1,23 @@
+/* gw_nft.h - the packet filter's rules, from the grants in the registry. Reads the registry, users, groups and cgroups
+ * of the machine; writes only to f.
+ *
+ * System mode: one set in the fleet's network namespace decides about every packet, from the identities of both ends. A
+ * packet that it allows gets the mark GW_NFT_MARK, and only marked packets have a route to a party, so that a lost
+ * rule, chain or table closes access. The host's rules give local users and units their identities by source NAT.
+ * --user mode has no identities: there the user of the socket decides about new connections. */
+#ifndef GW_NFT_H
+#define GW_NFT_H
+
+#include "gateway/folder/gw_folder.h"
+#include "gateway/registry/party.h"
+#include "gateway/render/gw_nft_marks.h"
+
+#define GW_NFT_TABLE "cmxsafe"           /* in the fleet's network namespace */
+#define GW_NFT_HOST_TABLE "cmxsafe_host" /* on the host */
+
+/* The rules of the fleet's network namespace. allowed: unused in --user mode. */
+CMX_MUST_USE cmx_err gw_nft_fleet(FILE *f, struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e);
+/* System mode: the rules of the host, at its end of the link into the namespace. */
+CMX_MUST_USE cmx_err gw_nft_host(FILE *f, struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e);
+
+#endif

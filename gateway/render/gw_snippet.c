@@ -1,0 +1,107 @@
+#include "gateway/render/gw_snippet.h"
+
+#include <string.h>
+
+struct pins {
+    char ed25519[GW_FINGERPRINT_MAX];
+    char ecdsa[GW_FINGERPRINT_MAX];
+};
+
+static void read_pins(const struct gw *g, struct pins *p)
+{
+    gw_pin(g, "hostkey_ed25519.pub", p->ed25519);
+    gw_pin(g, "hostkey_ecdsa.pub", p->ecdsa);
+}
+
+static bool has_port(const uint16_t *ports, size_t n, unsigned port)
+{
+    for (size_t i = 0; i < n; i++)
+        if (ports[i] == port)
+            return true;
+    return false;
+}
+
+/* Chooses the local ports of the direct contexts: the remote service's port or, if a service of the device or another
+ * context has it, the next free one from 10,000 above. */
+static void choose_local_ports(const struct gw_device *d, uint16_t local[GW_DIRECTS_MAX])
+{
+    for (size_t i = 0; i < d->n_directs; i++) {
+        unsigned port = d->directs[i].port;
+
+        for (unsigned tries = 0; has_port(d->ports, d->n_ports, port) || has_port(local, i, port); tries++)
+            port = tries ? port % 65535 + 1 : (port + 9999) % 65535 + 1;
+        local[i] = (uint16_t)port;
+    }
+}
+
+static void put_agent(FILE *f, const struct gw *g, const struct gw_device *d, const struct pins *p, bool hwkey)
+{
+    uint16_t local[GW_DIRECTS_MAX];
+
+    choose_local_ports(d, local);
+    fprintf(f,
+            "# cmxsafed.conf for %s\n"
+            "[gateway]\nhost = %s\nport = %u\nuser = %s\nhost_key = %s\nhost_key = %s\n",
+            d->name, g->host, g->port, g->account, p->ed25519, p->ecdsa);
+    fputs(hwkey ? "\n# The SSH key is derived from it. In a TPM: tpm_handle instead.\n"
+                  "[identity]\nkey_file = /etc/cmxsafe/private_key.bin\n"
+                : "key_file = /etc/cmxsafe/key\n",
+          f);
+    for (size_t i = 0; i < d->n_ports; i++) {
+        fprintf(f, "\n[context port-%u]\nlocal_port = %u\nremote_port = %u\n", d->ports[i], d->ports[i], d->ports[i]);
+        if (d->address[0])
+            fprintf(f, "remote_address = %s\n", d->address);
+    }
+    for (size_t i = 0; i < d->n_directs; i++)
+        fprintf(f, "\n[context direct-%u]\ndirection = direct\nlocal_port = %u\nremote_host = %s\nremote_port = %u\n",
+                local[i], local[i], d->directs[i].host, d->directs[i].port);
+    /* The update service accepts names under .cmx by itself, and others from its configuration. */
+    if (strcmp(g->domain, "cmx") != 0 && d->address[0])
+        fprintf(f, "\n[ota]\nhost = %s.%s\n", d->name, g->domain);
+}
+
+static void put_settings(FILE *f, const struct gw *g, const struct gw_device *d, const struct pins *p, bool hwkey)
+{
+    fprintf(f,
+            "// settings.h for %s\n"
+            "#define SSH_REMOTE_HOST \"%s\"\n"
+            "#define SSH_REMOTE_PORT %u\n"
+            "#define USERNAME1 \"%s\"\n"
+            "#define SSH_HOST_KEY \"%s\", \"%s\"\n",
+            d->name, g->host, g->port, g->account, p->ed25519, p->ecdsa);
+    if (d->address[0])
+        fprintf(f, "#define SSH_REMOTE_ADDRESS \"%s\"\n", d->address);
+    if (hwkey)
+        fprintf(f, "#define SSH_CLIENT_KEY_DERIVED 1\n");
+}
+
+static void put_kconfig(FILE *f, const struct gw *g, const struct gw_device *d, const struct pins *p, bool hwkey)
+{
+    fprintf(f,
+            "# sdkconfig for %s\n"
+            "CONFIG_CMX_GATEWAY_HOST=\"%s\"\n"
+            "CONFIG_CMX_GATEWAY_PORT=%u\n"
+            "CONFIG_CMX_USER=\"%s\"\n"
+            "CONFIG_CMX_HOST_KEYS=\"%s %s\"\n"
+            "CONFIG_CMX_CREDENTIAL_%s=y\n"
+            "CONFIG_CMX_REMOTE_ADDRESS=\"%s\"\n",
+            d->name, g->host, g->port, g->account, p->ed25519, p->ecdsa, hwkey ? "HWKEY" : "KEY", d->address);
+}
+
+bool gw_snippet_form(const char *form)
+{
+    return strcmp(form, "agent") == 0 || strcmp(form, "settings") == 0 || strcmp(form, "kconfig") == 0;
+}
+
+void gw_snippet(FILE *f, const struct gw *g, const struct gw_device *d, const char *form, bool hwkey)
+{
+    struct pins p;
+
+    read_pins(g, &p);
+    if (strcmp(form, "agent") == 0)
+        put_agent(f, g, d, &p, hwkey);
+    else if (strcmp(form, "settings") == 0)
+        put_settings(f, g, d, &p, hwkey);
+    else
+        put_kconfig(f, g, d, &p, hwkey);
+}

@@ -1,0 +1,12 @@
+/* gw_snippet.h - a newly enrolled device's configuration, in each form that devices are configured by. */
+#ifndef GW_SNIPPET_H
+#define GW_SNIPPET_H
+
+#include "gateway/folder/gw_folder.h"
+
+/* form: "agent" (cmxsafed's INI), "settings" (settings.h), "kconfig". hwkey: the key is derived from the hardware key.
+ */
+void gw_snippet(FILE *f, const struct gw *g, const struct gw_device *d, const char *form, bool hwkey);
+bool gw_snippet_form(const char *form);
+
+#endif

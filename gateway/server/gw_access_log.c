@@ -1,0 +1,266 @@
+#include "gateway/server/gw_access_log.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cmxsafe/core/json.h"
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/text.h"
+#include "cmxsafe/port/port.h"
+#include "gateway/server/gw_idsock.h"
+#include "gateway/server/gw_note.h"
+
+#define OPEN_MAX_ENTRIES 16384 /* connections that are open at once and logged with their beginning */
+#define DENIED_LINES_PER_MINUTE 120
+
+struct open_entry {
+    uint64_t cookie; /* 0: free */
+    int64_t since_ms;
+    uint8_t consumer[16];
+    uint8_t target[16];
+    uint16_t port;
+    bool active;
+};
+
+struct gw_access_log {
+    const struct gw *g;
+    uint8_t own[16]; /* the gateway's identity */
+    int fd;
+    uint64_t lost; /* events, as the kernel counts them */
+    uint64_t denied_window_ms;
+    unsigned denied_lines;
+    uint64_t denied_more; /* not written in this window */
+    struct open_entry open[OPEN_MAX_ENTRIES];
+};
+
+static int64_t unix_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+const char *gw_access_path(const struct gw *g, unsigned n, char out[GW_PATH_MAX])
+{
+    if (n)
+        snprintf(out, GW_PATH_MAX, "%s/run/access/log.%u", g->dir, n);
+    else
+        snprintf(out, GW_PATH_MAX, "%s/run/access/log", g->dir);
+    return out;
+}
+
+static bool open_file(struct gw_access_log *l)
+{
+    char path[GW_PATH_MAX];
+
+    l->fd = open(gw_access_path(l->g, 0, path), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
+    return l->fd >= 0;
+}
+
+static void rotate(struct gw_access_log *l)
+{
+    char from[GW_PATH_MAX];
+    char to[GW_PATH_MAX];
+
+    close(l->fd);
+    for (unsigned n = GW_ACCESS_FILES - 1; n > 0; n--)
+        (void)rename(gw_access_path(l->g, n - 1, from), gw_access_path(l->g, n, to)); /* the oldest may be missing */
+    if (!open_file(l))
+        gw_note("the access log can't be written: %s", strerror(errno));
+}
+
+static void write_line(struct gw_access_log *l, struct cmx_json *j, struct cmx_buf *b)
+{
+    struct stat st;
+
+    if (cmx_json_finish(j) || cmx_buf_put_str(b, "\n"))
+        return; /* a line is far shorter than the buffer */
+    if (l->fd < 0 && !open_file(l))
+        return;
+    if (write(l->fd, cmx_buf_data(b), cmx_buf_len(b)) < 0)
+        gw_note("the access log can't be written: %s", strerror(errno));
+    if (fstat(l->fd, &st) == 0 && st.st_size > GW_ACCESS_FILE_MAX)
+        rotate(l);
+}
+
+static void put_address(struct cmx_json *j, const char *key, const uint8_t address[16])
+{
+    char text[GW_ADDRESS_MAX] = "";
+
+    inet_ntop(AF_INET6, address, text, sizeof text);
+    cmx_json_str(j, key, text);
+}
+
+static void begin_line(struct cmx_json *j, struct cmx_buf *b, uint8_t *memory, size_t cap, const char *event)
+{
+    cmx_buf_init(b, memory, cap);
+    cmx_json_init(j, b);
+    cmx_json_object(j, NULL);
+    cmx_json_str(j, "event", event);
+    cmx_json_i64(j, "at", unix_ms());
+}
+
+/* in and out: bytes to and from the target. */
+static void write_connection(struct gw_access_log *l, const struct open_entry *o, const char *event, uint64_t in,
+                             uint64_t out)
+{
+    uint8_t memory[512];
+    struct cmx_buf b;
+    struct cmx_json j;
+
+    begin_line(&j, &b, memory, sizeof memory, event);
+    cmx_json_u64(&j, "id", o->cookie);
+    cmx_json_i64(&j, "since", o->since_ms);
+    put_address(&j, "consumer", o->consumer);
+    put_address(&j, "target", o->target);
+    cmx_json_u64(&j, "port", o->port);
+    cmx_json_u64(&j, "bytes_in", in);
+    cmx_json_u64(&j, "bytes_out", out);
+    cmx_json_end(&j);
+    write_line(l, &j, &b);
+}
+
+static void write_note(struct gw_access_log *l, const char *event, const char *key, uint64_t value)
+{
+    uint8_t memory[256];
+    struct cmx_buf b;
+    struct cmx_json j;
+
+    begin_line(&j, &b, memory, sizeof memory, event);
+    cmx_json_u64(&j, key, value);
+    cmx_json_end(&j);
+    write_line(l, &j, &b);
+}
+
+struct gw_access_log *gw_access_open(const struct gw *g, const char *own)
+{
+    struct gw_access_log *l = cmx_mem_alloc(sizeof *l);
+    char folder[GW_PATH_MAX];
+
+    if (!l)
+        return NULL;
+    l->g = g;
+    inet_pton(AF_INET6, own, l->own);
+    snprintf(folder, sizeof folder, "%s/run/access", g->dir);
+    if ((mkdir(folder, 0750) != 0 && errno != EEXIST) || !open_file(l)) {
+        gw_note("%s can't be written: %s", folder, strerror(errno));
+        cmx_mem_free(l);
+        return NULL;
+    }
+    write_note(l, "start", "pid", (uint64_t)getpid()); /* what was open before has ended */
+    return l;
+}
+
+/* Refusals that had no line of their own. */
+static void write_denied_more(struct gw_access_log *l)
+{
+    if (l->denied_more)
+        write_note(l, "denied-more", "count", l->denied_more);
+    l->denied_more = 0;
+}
+
+void gw_access_close(struct gw_access_log *l)
+{
+    if (!l)
+        return;
+    write_denied_more(l);
+    if (l->fd >= 0)
+        close(l->fd);
+    cmx_mem_free(l);
+}
+
+/* The connection's entry, or a free one; NULL: the table is full. */
+static struct open_entry *entry_of(struct gw_access_log *l, uint64_t cookie)
+{
+    struct open_entry *unused = NULL;
+
+    for (size_t i = 0; i < 64; i++) { /* entries near the cookie's place */
+        struct open_entry *o = &l->open[((cookie * 0x9e3779b97f4a7c15u >> 50) + i) % OPEN_MAX_ENTRIES];
+        if (o->cookie == cookie)
+            return o;
+        if (!o->cookie && !unused)
+            unused = o;
+    }
+    return unused;
+}
+
+static bool in_fleet(const struct gw *g, const uint8_t address[16])
+{
+    return memcmp(address, g->fleet.prefix, g->fleet.bits / 8) == 0;
+}
+
+/* A connection between two sessions is reported by both; the accepting one's report is taken. */
+static bool is_logged(const struct gw_access_log *l, const struct idsock_event *e)
+{
+    if (memcmp(e->remote, l->own, 16) == 0)
+        return false;
+    return e->active ? !in_fleet(l->g, e->remote) : in_fleet(l->g, e->remote);
+}
+
+static void take_event(void *arg, const struct idsock_event *e)
+{
+    struct gw_access_log *l = arg;
+    struct open_entry *o = entry_of(l, e->cookie);
+
+    if (!o || (e->closed ? o->cookie != e->cookie : !is_logged(l, e)))
+        return;
+    if (e->closed) {
+        write_connection(l, o, "close", o->active ? e->sent : e->received, o->active ? e->received : e->sent);
+        o->cookie = 0;
+        return;
+    }
+    o->cookie = e->cookie;
+    o->since_ms = unix_ms();
+    o->active = e->active;
+    memcpy(o->consumer, e->active ? e->local : e->remote, 16);
+    memcpy(o->target, e->active ? e->remote : e->local, 16);
+    o->port = e->active ? e->remote_port : e->local_port;
+    write_connection(l, o, "open", 0, 0);
+}
+
+void gw_access_take(struct gw_access_log *l, struct gw_idsock *idsock)
+{
+    uint64_t lost = gw_idsock_events(idsock, take_event, l);
+
+    if (lost > l->lost)
+        write_note(l, "lost", "count", lost - l->lost);
+    l->lost = lost;
+}
+
+void gw_access_denied(struct gw_access_log *l, const char *text)
+{
+    char source[GW_ADDRESS_MAX];
+    char target[GW_ADDRESS_MAX];
+    unsigned port;
+    unsigned long long count;
+    uint64_t now = cmx_port_now_ms();
+    uint8_t memory[512];
+    struct cmx_buf b;
+    struct cmx_json j;
+
+    if (sscanf(text, "%45s %45s %u %llu", source, target, &port, &count) != 4)
+        return;
+    if (now - l->denied_window_ms > 60000) {
+        write_denied_more(l);
+        l->denied_window_ms = now;
+        l->denied_lines = 0;
+    }
+    if (++l->denied_lines > DENIED_LINES_PER_MINUTE) {
+        l->denied_more += count;
+        return;
+    }
+    begin_line(&j, &b, memory, sizeof memory, "denied");
+    cmx_json_str(&j, "consumer", source);
+    cmx_json_str(&j, "target", target);
+    cmx_json_u64(&j, "port", port);
+    cmx_json_u64(&j, "count", count);
+    cmx_json_end(&j);
+    write_line(l, &j, &b);
+}

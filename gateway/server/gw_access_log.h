@@ -1,0 +1,28 @@
+/* gw_access_log.h - who reached what, from when to when, with how many bytes, and who was refused. The server writes it
+ * from the kernel's events (gw_idsock), one JSON object a line, to DIR/run/access/log; full files become log.1 to
+ * log.4. Parties are written as addresses; 'cmxsafe gateway access' names them. */
+#ifndef GW_ACCESS_LOG_H
+#define GW_ACCESS_LOG_H
+
+#include "gateway/folder/gw_folder.h"
+
+#define GW_ACCESS_FILES 5
+#define GW_ACCESS_FILE_MAX (8l << 20)
+
+struct gw_access_log;
+struct gw_idsock;
+
+/* own: the identity of the gateway's own connections, which are not logged. NULL: the folder or the file can't be made.
+ */
+struct gw_access_log *gw_access_open(const struct gw *g, const char *own);
+void gw_access_close(struct gw_access_log *l); /* NULL is fine */
+
+/* Writes what the kernel has reported since the last call. */
+void gw_access_take(struct gw_access_log *l, struct gw_idsock *idsock);
+/* "SOURCE TARGET PORT COUNT": what the judge refused, from the guard. */
+void gw_access_denied(struct gw_access_log *l, const char *text);
+
+/* DIR/run/access/log, .1 and so on; n: 0 is the newest. */
+const char *gw_access_path(const struct gw *g, unsigned n, char out[GW_PATH_MAX]);
+
+#endif

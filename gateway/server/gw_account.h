@@ -1,0 +1,13 @@
+/* gw_account.h - gives up privileges, for good. */
+#ifndef GW_ACCOUNT_H
+#define GW_ACCOUNT_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* Becomes this user, without supplementary groups. Needs CAP_SETUID and CAP_SETGID. */
+bool gw_account_become(uid_t uid, gid_t gid);
+/* Clears every capability of a process that is not root. */
+bool gw_account_drop_capabilities(void);
+
+#endif

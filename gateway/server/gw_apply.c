@@ -1,0 +1,299 @@
+#include "gateway/server/gw_apply.h"
+
+#include <grp.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cmxsafe/core/mem.h"
+#include "gateway/folder/gw_files.h"
+#include "gateway/folder/gw_program.h"
+#include "gateway/registry/authority.h"
+#include "gateway/registry/node.h"
+#include "gateway/render/gw_bird.h"
+#include "gateway/render/gw_etc_hosts.h"
+#include "gateway/render/gw_hosts_file.h"
+#include "gateway/render/gw_nft.h"
+#include "gateway/server/gw_control.h"
+#include "gateway/server/gw_inside.h"
+#include "gateway/server/gw_links.h"
+#include "gateway/server/gw_sweep.h"
+
+#define ETC_HOSTS "/etc/hosts"
+#define START_TRIES 30 /* a gateway that starts is awaited for 3 s */
+#define START_PAUSE_MS 100
+
+typedef cmx_err (*rules_fn)(FILE *f, struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e);
+
+typedef cmx_err (*text_fn)(FILE *f, struct gw *g, struct cmx_why *e);
+
+struct generated {
+    const char *name;
+    rules_fn rules; /* or: */
+    text_fn text;
+    bool in_place; /* other mount namespaces show the file */
+};
+
+static cmx_err generate(struct gw *g, const struct generated *what, const struct gw_allowed_list *allowed,
+                        struct cmx_why *e)
+{
+    char path[GW_PATH_MAX];
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&text, &len);
+    cmx_err err;
+
+    if (!f)
+        return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    err = what->rules ? what->rules(f, g, allowed, e) : what->text(f, g, e);
+    if (fclose(f) != 0 && !err)
+        err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    gw_path(g, what->name, path);
+    if (!err)
+        err =
+            what->in_place ? gw_file_write_in_place(path, text, len, 0644, e) : gw_file_write(path, text, len, 0644, e);
+    free(text); /* open_memstream's own */
+    return err;
+}
+
+/* The gateway's namespaces exist, so that its packet filter is in force. */
+static bool is_up(const struct gw *g)
+{
+    return (!g->user && access("/run/netns/" GW_NETNS, F_OK) == 0) || gw_control_is_serving(g);
+}
+
+/* A gateway that is just starting can't be entered yet, and may have loaded the former rules already. */
+static cmx_err load_inside(struct gw *g, struct cmx_why *e)
+{
+    char path[GW_PATH_MAX];
+    char *nft[] = {"nft", "-f", path, NULL};
+    int status = 0;
+
+    snprintf(path, sizeof path, "%.4000s/fleet.nft", gw_inside_dir(g));
+    for (unsigned tries = 0; is_up(g); tries++) {
+        status = gw_inside(g, -1, false, nft);
+        if (status == 0)
+            return CMX_OK;
+        if (status != GW_COULD_NOT)
+            return cmx_why_fail(e, CMX_EPERM,
+                                "the packet filter's rules could not be loaded, and the former ones are in force; see "
+                                "above what nft says");
+        if (tries == START_TRIES)
+            return cmx_why_fail(
+                e, CMX_EPERM,
+                "the packet filter's rules could not be loaded, and the former ones are in force: nft is "
+                "not installed, or the running gateway's namespaces can't be entered; restart the "
+                "gateway");
+        usleep(START_PAUSE_MS * 1000);
+    }
+    return CMX_OK; /* the gateway loads the rules when it starts */
+}
+
+static cmx_err load_host(struct gw *g, struct cmx_why *e)
+{
+    char path[GW_PATH_MAX];
+    const char *nft[] = {"nft", "-f", gw_path(g, "host.nft", path), NULL};
+
+    if (access("/sys/class/net/cmxsafe0", F_OK) != 0)
+        return CMX_OK;
+    return gw_program_run(false, nft)
+               ? CMX_OK
+               : cmx_why_fail(e, CMX_EPERM, "the host's rules could not be loaded; see above what nft says");
+}
+
+static cmx_err names_text(struct gw *g, char **text, size_t *len, struct cmx_why *e)
+{
+    FILE *f = open_memstream(text, len);
+    cmx_err err = f ? gw_hosts_names(f, g, e) : CMX_ENOMEM;
+
+    if (f && fclose(f) != 0)
+        err = CMX_ENOMEM;
+    if (err == CMX_ENOMEM)
+        cmx_why_set(e, "out of memory");
+    return err;
+}
+
+static cmx_err merge_etc_hosts(const struct gw *g, const char *lines, struct cmx_why *e)
+{
+    char *old = NULL;
+    char *merged = NULL;
+    size_t old_len = 0;
+    size_t len = 0;
+    FILE *f = NULL;
+    cmx_err err = gw_file_read(ETC_HOSTS, &old, &old_len, e);
+
+    if (!err) {
+        f = open_memstream(&merged, &len);
+        if (f)
+            gw_etc_hosts_merge(f, g, old, old_len, lines);
+        if (!f || fclose(f) != 0)
+            err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    }
+    if (!err && (len != old_len || memcmp(old, merged, len) != 0))
+        err = gw_file_rewrite(ETC_HOSTS, merged, len, e);
+    free(old); /* both are open_memstream's own */
+    free(merged);
+    return err;
+}
+
+/* Also removes the block, when the operator chose so. */
+static cmx_err write_etc_hosts(struct gw *g, struct cmx_why *e)
+{
+    char wanted[8];
+    char *lines = NULL;
+    size_t len = 0;
+    cmx_err err = CMX_OK;
+    bool write = gw_meta_get(&g->registry, "etc_hosts", wanted, sizeof wanted) == CMX_OK && strcmp(wanted, "1") == 0;
+
+    if (write)
+        err = names_text(g, &lines, &len, e);
+    if (!err)
+        err = merge_etc_hosts(g, lines, e);
+    if (err)
+        cmx_why_set(e, "%s; make it writable, or run 'cmxsafe gateway init --no-etc-hosts'", e ? e->text : "");
+    free(lines); /* open_memstream's own */
+    return err;
+}
+
+static cmx_err apply_names(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e)
+{
+    static const struct generated hosts = {.name = "hosts", .text = gw_hosts, .in_place = true};
+
+    return generate(g, &hosts, allowed, e);
+}
+
+static cmx_err apply_fleet(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e)
+{
+    static const struct generated rules = {.name = "fleet.nft", .rules = gw_nft_fleet};
+    cmx_err err = g->simple ? CMX_OK : generate(g, &rules, allowed, e);
+
+    return err || g->simple ? err : load_inside(g, e);
+}
+
+static cmx_err apply_host(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e)
+{
+    static const struct generated rules = {.name = "host.nft", .rules = gw_nft_host};
+    cmx_err err;
+
+    if (g->simple || g->user)
+        return CMX_OK;
+    err = generate(g, &rules, allowed, e);
+    return err ? err : load_host(g, e);
+}
+
+static cmx_err apply_sweep(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e)
+{
+    return gw_sweep(g, allowed, e);
+}
+
+static cmx_err apply_etc_hosts(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e)
+{
+    (void)allowed;
+    return g->simple || g->user ? CMX_OK : write_etc_hosts(g, e);
+}
+
+static cmx_err krl_text(FILE *f, struct gw *g, struct cmx_why *e)
+{
+    struct gw_krl krl;
+    cmx_err err = gw_krl_get(&g->registry, true, &krl, e);
+
+    if (!err && krl.len)
+        fwrite(krl.bytes, 1, krl.len, f); /* f is memory: fclose tells when it ran out */
+    cmx_mem_free(krl.bytes);
+    return err;
+}
+
+/* sshd refuses every login without this file; an empty one revokes nothing. */
+static cmx_err apply_krl(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e)
+{
+    static const struct generated krl = {.name = "krl", .text = krl_text};
+
+    return generate(g, &krl, allowed, e);
+}
+
+/* The connections that the judge allows. Only a system gateway has a judge. */
+static cmx_err read_allowed(struct gw *g, struct gw_allowed_list *out, struct cmx_why *e)
+{
+    struct gw_link link;
+    cmx_err err;
+
+    *out = (struct gw_allowed_list){0};
+    if (g->simple || g->user)
+        return CMX_OK;
+    err = gw_link_get(g, &link, e);
+    return err ? err : gw_allowed_read(&g->registry, &g->fleet, g->domain, link.host, out, e);
+}
+
+/* BIRD reads its configuration again; one that does not run reads it when it starts. The caller, which holds the
+ * gateway's lock, does not wait: BIRD may hang. */
+static void configure_bird(const struct gw *g)
+{
+    char control[GW_PATH_MAX];
+    const char *birdc[] = {"sh", "-c", "timeout 10 birdc -s \"$0\" configure &", gw_path(g, GW_BIRD_CONTROL, control),
+                           NULL};
+
+    if (access(control, F_OK) == 0)
+        (void)gw_program_run(true, birdc);
+}
+
+cmx_err gw_apply_claims(struct gw *g, struct cmx_why *e)
+{
+    static const struct generated claims = {.name = "claims.conf", .text = gw_bird_claims};
+    char path[GW_PATH_MAX];
+    cmx_err err;
+
+    if (access(gw_path(g, "bird.conf", path), F_OK) != 0)
+        return CMX_OK;
+    err = generate(g, &claims, NULL, e);
+    configure_bird(g);
+    return err;
+}
+
+/* The other gateways: links to them, and what they may announce. A gateway that is alone has no BIRD. */
+static cmx_err apply_nodes(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e)
+{
+    static const struct generated claims = {.name = "claims.conf", .text = gw_bird_claims};
+    static const struct generated bird = {.name = "bird.conf", .text = gw_bird_config};
+    char path[GW_PATH_MAX];
+    struct gw_nodes nodes;
+    cmx_err err;
+
+    if (g->simple || g->user)
+        return CMX_OK;
+    err = gw_nodes_read(&g->registry, &g->fleet, &nodes, e);
+    if (err || (!nodes.own && access(gw_path(g, "bird.conf", path), F_OK) != 0))
+        return err;
+    err = generate(g, &claims, allowed, e);
+    if (!err)
+        err = generate(g, &bird, allowed, e);
+    if (!err && is_up(g))
+        err = gw_links_up(g, e);
+    configure_bird(g);
+    return err;
+}
+
+cmx_err gw_apply(struct gw *g, struct cmx_why *e)
+{
+    static const struct {
+        cmx_err (*apply)(struct gw *, const struct gw_allowed_list *, struct cmx_why *);
+        bool judged; /* needs what is allowed */
+    } steps[] = {{apply_krl, false},  {apply_names, false}, {apply_fleet, true},     {apply_host, true},
+                 {apply_sweep, true}, {apply_nodes, false}, {apply_etc_hosts, false}};
+    struct gw_allowed_list allowed;
+    cmx_err unread = read_allowed(g, &allowed, e);
+    cmx_err first = unread;
+
+    for (size_t i = 0; i < GW_COUNT(steps); i++) {
+        struct cmx_why now = {0};
+        cmx_err err = unread && steps[i].judged ? CMX_OK : steps[i].apply(g, &allowed, &now);
+
+        if (err && !first) {
+            first = err;
+            *e = now;
+        }
+    }
+    gw_allowed_free(&allowed);
+    return first;
+}

@@ -1,0 +1,14 @@
+/* gw_apply.h - makes a changed registry take effect: writes what is generated from it and loads it into the kernel. */
+#ifndef GW_APPLY_H
+#define GW_APPLY_H
+
+#include "gateway/folder/gw_folder.h"
+
+/* Writes hosts, fleet.nft and host.nft, loads the rules where the gateway is up, and updates /etc/hosts. Takes every
+ * step, and returns the first error. */
+CMX_MUST_USE cmx_err gw_apply(struct gw *g, struct cmx_why *e);
+
+/* The claims alone: what the other gateways may announce. */
+CMX_MUST_USE cmx_err gw_apply_claims(struct gw *g, struct cmx_why *e);
+
+#endif

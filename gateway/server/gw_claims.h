@@ -1,0 +1,46 @@
+/* gw_claims.h - routes that announce which identities are connected to this gateway: one to ADDRESS/128 in table
+ * GW_CLAIMS_TABLE for each, with the claim's metric. BIRD announces them to the other gateways.
+ *
+ * A process of its own keeps them, since the server has no capabilities: it accepts nothing but addresses of the fleet
+ * from its parent, and removes all routes when the parent is gone, however it ended. */
+#ifndef GW_CLAIMS_H
+#define GW_CLAIMS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "cmxsafe/core/why.h"
+#include "gateway/registry/address.h"
+
+struct gw_claims {
+    int fd; /* to the process; -1: none */
+};
+
+/* Removes what an earlier server left, and starts the process. Called in the fleet's namespace with CAP_NET_ADMIN, and
+ * before a thread or a child is started. uid, gid: the account, whose ids the process takes when this one is root. */
+CMX_MUST_USE cmx_err gw_claims_open(struct gw_claims *c, const struct gw_fleet *f, uid_t uid, gid_t gid,
+                                    struct cmx_why *e);
+/* Adds the route with metric `add` and then removes the one with metric `remove`; 0: none. Returns false when the
+ * process has gone. */
+bool gw_claims_change(struct gw_claims *c, const uint8_t address[16], unsigned add, unsigned remove);
+void gw_claims_close(struct gw_claims *c);
+
+/* ---- routes that other gateways announced; need no capability ---- */
+
+struct gw_remote {
+    unsigned node;   /* number of the gateway that announced the address */
+    unsigned metric; /* of its claim */
+};
+
+/* The gateway to which a packet to this address goes; 0: it stays here. */
+unsigned gw_remote_node(const uint8_t address[16]);
+
+/* A descriptor that is readable when claims of other gateways have been announced, and at first for those that are
+ * there; -1: error. */
+int gw_remote_watch(void);
+/* Calls fn for each claim that can be read now. */
+typedef void (*gw_remote_fn)(void *arg, const uint8_t address[16], const struct gw_remote *claim);
+void gw_remote_read(int fd, gw_remote_fn fn, void *arg);
+
+#endif

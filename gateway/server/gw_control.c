@@ -1,0 +1,486 @@
+/* The control socket, DIR/run/control. One line in, the answer out, then it closes. sshd's helper says `login`,
+ * `certificate`, `refused`, `unknown` and `trouble`; the guard `judge` and `denied`; the operator's commands `reload`,
+ * `status`, `traffic`, `pending` and `forget`; the worker `journal`, `claims` and `queues`. Clients are identified by
+ * the kernel (SO_PEERCRED), not by file modes. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/port/port.h"
+#include "gateway/folder/gw_copy.h"
+#include "gateway/registry/authline.h"
+#include "gateway/server/gw_access_log.h"
+#include "gateway/server/gw_control.h"
+#include "gateway/server/gw_hold.h"
+#include "gateway/server/gw_peer.h"
+#include "gateway/server/gw_report.h"
+#include "gateway/server/gw_server.h"
+#include "gateway/server/gw_session_identity.h"
+
+/* sun_path is short, folders may be long: the socket is named through a handle of its folder. */
+static bool short_address(const char *run, struct sockaddr_un *a, int *dir)
+{
+    *dir = open(run, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (*dir < 0)
+        return false;
+    memset(a, 0, sizeof *a);
+    a->sun_family = AF_UNIX;
+    snprintf(a->sun_path, sizeof a->sun_path, "/proc/self/fd/%d/control", *dir);
+    return true;
+}
+
+bool gw_control_open(struct gw_server *s)
+{
+    char run[GW_PATH_MAX];
+    struct sockaddr_un a;
+    int dir;
+    bool ok;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0 || !short_address(gw_path(s->g, "run", run), &a, &dir))
+        return false;
+    unlinkat(dir, "control", 0);
+    ok = bind(fd, (const struct sockaddr *)&a, sizeof a) == 0 && fchmodat(dir, "control", 0666, 0) == 0 &&
+         listen(fd, 1024) == 0;
+    close(dir);
+    s->control = (struct gw_watch){GW_WATCH_CONTROL, fd};
+    return ok && gw_watch_add(s->epoll, &s->control);
+}
+
+void gw_control_accept(struct gw_server *s)
+{
+    struct ucred peer = {.uid = (uid_t)-1};
+    socklen_t len = sizeof peer;
+    struct gw_client *c;
+    int fd = accept4(s->control.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    if (fd < 0)
+        return;
+    c = cmx_mem_alloc(sizeof *c);
+    if (!c || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0 || (peer.uid != 0 && peer.uid != geteuid())) {
+        cmx_mem_free(c);
+        close(fd);
+        return;
+    }
+    c->watch = (struct gw_watch){GW_WATCH_CLIENT, fd};
+    c->question.fd = -1;
+    c->pid = peer.pid;
+    c->root = peer.uid == 0;
+    if (!gw_watch_add(s->epoll, &c->watch)) {
+        close(fd);
+        cmx_mem_free(c);
+        return;
+    }
+    c->next = s->clients;
+    s->clients = c;
+}
+
+void gw_control_close(struct gw_server *s, struct gw_client *c)
+{
+    struct gw_client **link = &s->clients;
+
+    while (*link != c)
+        link = &(*link)->next;
+    *link = c->next;
+    for (size_t i = 0; i < c->n_probes; i++)
+        if (c->probes[i].fd >= 0)
+            close(c->probes[i].fd);
+    if (c->question.fd >= 0)
+        close(c->question.fd);
+    close(c->watch.fd);
+    cmx_mem_free(c);
+}
+
+static void put_counters(struct cmx_json *j, const struct gw_server *s)
+{
+    const struct gw_counters *n = &s->counters;
+
+    cmx_json_object(j, "counters");
+    cmx_json_u64(j, "connections", n->accepted);
+    cmx_json_u64(j, "refused_penalty", n->refused_penalty);
+    cmx_json_u64(j, "refused_pressed", n->refused_pressed);
+    cmx_json_u64(j, "logins", n->logins);
+    cmx_json_u64(j, "failed", n->failed);
+    cmx_json_u64(j, "revoked", n->ended_revoked);
+    cmx_json_u64(j, "takeovers", n->takeovers);
+    cmx_json_u64(j, "takeovers_refused", n->takeovers_refused);
+    cmx_json_u64(j, "forwards_denied", n->denied);
+    cmx_json_u64(j, "ports_in_use", n->in_use);
+    cmx_json_u64(j, "registry_trouble", n->trouble);
+    cmx_json_u64(j, "denied_packets", s->traffic.denied_total);
+    cmx_json_u64(j, "certificates_refused", n->certificates_refused);
+    cmx_json_u64(j, "judge_repairs", s->repairs);
+    cmx_json_end(j);
+}
+
+/* "" when the rules are in force as far as anybody knows. */
+static const char *judge_text(const struct gw_server *s)
+{
+    if (!s->idsock)
+        return "";
+    if (!s->judged_ms || cmx_port_now_ms() - s->judged_ms > GW_JUDGE_STALE_MS)
+        return "nobody watches the fleet's rules; start cmxsafe-gateway-net.service, or 'cmxsafe gateway net watch'";
+    return s->judge;
+}
+
+static void put_queues(struct cmx_json *j, const struct gw_server *s)
+{
+    const struct gw_queues *q = &s->queues;
+
+    cmx_json_object(j, "worker");
+    cmx_json_bool(j, "running", q->reported_ms && cmx_port_now_ms() - q->reported_ms <= GW_WORKER_STALE_MS);
+    cmx_json_u64(j, "checks_waiting", q->checks_waiting);
+    cmx_json_u64(j, "checks_running", q->checks_running);
+    cmx_json_u64(j, "events_waiting", q->events_waiting);
+    cmx_json_end(j);
+}
+
+static void put_certificates(struct cmx_json *j, const struct gw_server *s)
+{
+    int64_t first = 0;
+    uint64_t n = 0;
+
+    for (const struct gw_session *x = s->sessions; x; x = x->next)
+        if (x->up && !x->ending && x->certificate.text) {
+            n++;
+            if (x->certificate.ends && (!first || x->certificate.ends < first))
+                first = x->certificate.ends;
+        }
+    cmx_json_u64(j, "certificate_sessions", n);
+    cmx_json_i64(j, "certificate_first_end", first);
+}
+
+static void put_registry(struct cmx_json *j, const struct gw_server *s)
+{
+    char path[GW_PATH_MAX];
+    char warning[GW_COPY_WARNING_MAX] = "";
+
+    if (gw_registry_open(&s->g->registry, gw_path(s->g, "registry.db", path), false, NULL) == CMX_OK) {
+        gw_copy_warning(s->g, warning);
+        gw_registry_close(&s->g->registry);
+    }
+    cmx_json_str(j, "registry", warning);
+}
+
+/* The members that `status` and `traffic` begin with. */
+static void put_state(struct cmx_json *j, const struct gw_server *s)
+{
+    cmx_json_i64(j, "pid", getpid());
+    cmx_json_u64(j, "logging_in", s->n_greeting);
+    cmx_json_str(j, "trouble", s->trouble);
+    cmx_json_bool(j, "identities", s->idsock != NULL);
+    cmx_json_bool(j, "confined", s->ruleset >= 0);
+    cmx_json_str(j, "judge", judge_text(s));
+    put_registry(j, s);
+    put_certificates(j, s);
+    put_counters(j, s);
+    put_queues(j, s);
+}
+
+static void put_traffic(struct cmx_json *j, struct gw_server *s)
+{
+    put_state(j, s);
+    gw_traffic_json(j, s);
+}
+
+static void put_status(struct cmx_json *j, struct gw_server *s)
+{
+    struct gw_listeners l;
+
+    gw_listeners_read(&l);
+    put_state(j, s);
+    cmx_json_array(j, "sessions");
+    for (const struct gw_session *x = s->sessions; x; x = x->next)
+        if (x->up && !x->ending)
+            gw_forwards_session_json(j, x, &l);
+    cmx_json_end(j);
+    gw_listeners_free(&l);
+}
+
+static void put_pending(struct cmx_json *j, struct gw_server *s)
+{
+    gw_pending_json(j, &s->pending);
+}
+
+static void put_journal(struct cmx_json *j, struct gw_server *s)
+{
+    gw_journal_json(j, &s->journal, s->journal_from);
+}
+
+static void put_claims(struct cmx_json *j, struct gw_server *s)
+{
+    gw_hold_json(j, s, s->journal_from);
+}
+
+static void note_unknown(struct gw_server *s, const struct gw_client *c, const char *key)
+{
+    const struct gw_session *x = gw_session_of_process(s, c->pid);
+
+    if (x)
+        gw_pending_note(&s->pending, key, x->from, x->source, (int64_t)time(NULL));
+}
+
+/* One JSON object, to be freed with free(); NULL: out of memory. */
+static char *answer_text(struct gw_server *s, size_t *len, void (*put)(struct cmx_json *j, struct gw_server *s))
+{
+    char *text = NULL;
+    FILE *f = open_memstream(&text, len);
+    struct gw_json out;
+
+    if (!f)
+        return NULL;
+    gw_json_begin(&out, f);
+    cmx_json_object(&out.j, NULL);
+    put(&out.j, s);
+    cmx_json_end(&out.j);
+    (void)gw_json_end(&out); /* f is memory: fclose tells when it ran out */
+    if (fclose(f) == 0)
+        return text;
+    free(text); /* open_memstream's own */
+    return NULL;
+}
+
+/* True: another gateway's operator asked, and a process answers. */
+static bool serve_report(struct gw_server *s, const struct gw_client *c)
+{
+    bool status = strcmp(c->request, GW_REPORT_STATUS) == 0;
+    size_t len = 0;
+    char *text;
+
+    if (!status && strncmp(c->request, GW_REPORT_ACCESS, strlen(GW_REPORT_ACCESS)) != 0)
+        return false;
+    if (!gw_report_start(s, c))
+        return true;
+    if (!status)
+        gw_report_access(s, c);
+    text = answer_text(s, &len, put_status);
+    gw_report_status(c, text ? text : "", len);
+}
+
+/* A local operator reads at once; one who does not can hold the gateway for a second, and is root or the account. */
+static void send_answer(struct gw_server *s, struct gw_client *c, void (*put)(struct cmx_json *j, struct gw_server *s))
+{
+    struct timeval patience = {.tv_sec = 1};
+    size_t len = 0;
+    char *text = answer_text(s, &len, put);
+    size_t sent = 0;
+
+    if (text) {
+        fcntl(c->watch.fd, F_SETFL, 0);
+        setsockopt(c->watch.fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+        while (sent < len) {
+            ssize_t n = send(c->watch.fd, text + sent, len - sent, MSG_NOSIGNAL);
+            if (n <= 0)
+                break;
+            sent += (size_t)n;
+        }
+    }
+    free(text); /* open_memstream's own */
+}
+
+/* The guard's report: "ok", "repaired WHAT", "bad WHAT" or "stop WHAT". */
+static void take_judge(struct gw_server *s, const char *report)
+{
+    s->judged_ms = cmx_port_now_ms();
+    if (strcmp(report, "ok") == 0) {
+        s->judge[0] = '\0';
+        return;
+    }
+    if (strncmp(report, "repaired ", 9) == 0) {
+        s->repairs++;
+        gw_note("repaired: %s", report + 9);
+        return;
+    }
+    if (strncmp(report, "stop ", 5) == 0) {
+        gw_note("all sessions end, and the gateway stops: %s", report + 5);
+        s->failed = true;
+        s->stopping = true;
+        return;
+    }
+    if (strcmp(s->judge, report) != 0)
+        gw_note("the fleet's network is not as it should be: %s", report);
+    snprintf(s->judge, sizeof s->judge, "%s", report);
+}
+
+/* The worker's report: "CHECKS-WAITING CHECKS-RUNNING EVENTS-WAITING". */
+static void take_queues(struct gw_server *s, const char *report)
+{
+    struct gw_queues q = {.reported_ms = cmx_port_now_ms()};
+
+    if (sscanf(report, "%llu %llu %llu", &q.checks_waiting, &q.checks_running, &q.events_waiting) == 3)
+        s->queues = q;
+}
+
+/* "SOURCE TARGET PORT COUNT" */
+static void journal_denied(struct gw_server *s, const char *text)
+{
+    char source[GW_ADDRESS_MAX];
+    char target[GW_ADDRESS_MAX];
+    unsigned port;
+
+    if (sscanf(text, "%45s %45s %u", source, target, &port) == 3)
+        gw_journal_add_refusal(&s->journal, source, target, port);
+}
+
+/* True: answered, close. */
+static bool serve_request(struct gw_server *s, struct gw_client *c)
+{
+    const struct gw_session *subject = c->node ? gw_peer_subject(s, c) : NULL;
+
+    if (c->node && serve_report(s, c))
+        return true;
+    if (c->node)
+        return !subject || gw_takeover_begin(s, c, subject->fingerprint);
+    if (strncmp(c->request, "login ", 6) == 0) {
+        gw_session_identify(s, c->pid, c->request + 6); /* before sshd gets its answer */
+        return gw_takeover_begin(s, c, c->request + 6);
+    }
+    if (strncmp(c->request, "certificate ", 12) == 0 && !gw_session_certify(s, c->pid, c->request + 12))
+        (void)send(c->watch.fd, GW_REFUSED "\n", strlen(GW_REFUSED "\n"), MSG_NOSIGNAL);
+    if (strncmp(c->request, "refused ", 8) == 0)
+        gw_session_refused(s, c->pid, c->request + 8);
+    if (c->root && strncmp(c->request, "judge ", 6) == 0) {
+        take_judge(s, c->request + 6);
+        (void)send(c->watch.fd, "ok\n", 3, MSG_NOSIGNAL); /* a caller that left needs no answer */
+    }
+    if (c->root && strncmp(c->request, "denied ", 7) == 0 && s->access) {
+        journal_denied(s, c->request + 7);
+        gw_access_denied(s->access, c->request + 7);
+        gw_traffic_denied(s, c->request + 7);
+        (void)send(c->watch.fd, "ok\n", 3, MSG_NOSIGNAL);
+    }
+    if (strncmp(c->request, "unknown ", 8) == 0)
+        note_unknown(s, c, c->request + 8);
+    if (strncmp(c->request, "forget ", 7) == 0) {
+        gw_pending_forget(&s->pending, c->request + 7);
+        (void)send(c->watch.fd, "ok\n", 3, MSG_NOSIGNAL);
+    }
+    if (strncmp(c->request, "journal ", 8) == 0) {
+        s->journal_from = strtoull(c->request + 8, NULL, 10);
+        send_answer(s, c, put_journal);
+    }
+    if (c->root && strncmp(c->request, "queues ", 7) == 0) {
+        take_queues(s, c->request + 7);
+        (void)send(c->watch.fd, "ok\n", 3, MSG_NOSIGNAL);
+    }
+    if (strcmp(c->request, "traffic") == 0)
+        send_answer(s, c, put_traffic);
+    if (strncmp(c->request, "claims ", 7) == 0) {
+        s->journal_from = strtoull(c->request + 7, NULL, 10);
+        send_answer(s, c, put_claims);
+    }
+    if (strcmp(c->request, "pending") == 0)
+        send_answer(s, c, put_pending);
+    if (strncmp(c->request, "trouble ", 8) == 0) {
+        s->counters.trouble++;
+        if (strcmp(s->trouble, c->request + 8) != 0)
+            gw_note("no login is possible: %s", c->request + 8);
+        snprintf(s->trouble, sizeof s->trouble, "%.299s", c->request + 8);
+    } else if (strcmp(c->request, "reload") == 0) {
+        gw_sessions_recheck(s);
+        (void)send(c->watch.fd, "ok\n", 3, MSG_NOSIGNAL); /* a caller that left needs no answer */
+    } else if (strcmp(c->request, "status") == 0) {
+        send_answer(s, c, put_status);
+    }
+    return true;
+}
+
+void gw_control_readable(struct gw_server *s, struct gw_client *c)
+{
+    ssize_t n = recv(c->watch.fd, c->request + c->len, sizeof c->request - 1 - c->len, 0);
+    char *end;
+
+    if (n < 0 && errno == EAGAIN)
+        return;
+    if (n <= 0) {
+        gw_control_close(s, c);
+        return;
+    }
+    c->len += (size_t)n;
+    c->request[c->len] = '\0';
+    end = strchr(c->request, '\n');
+    if (end)
+        *end = '\0';
+    else if (c->len < sizeof c->request - 1)
+        return;
+    if (c->n_probes || c->follows || c->question.fd >= 0)
+        return; /* its answer is under way; more bytes change nothing */
+    if (!end || serve_request(s, c)) {
+        gw_peer_answer(s, c);
+        gw_control_close(s, c);
+    }
+}
+
+static cmx_err not_running(const struct gw *g, struct cmx_why *e)
+{
+    if (!g->user && access("/etc/systemd/system/cmxsafe-gateway.service", F_OK) == 0)
+        return cmx_why_fail(e, CMX_ECLOSED,
+                            "no gateway is running here; start it with 'systemctl start cmxsafe-gateway.socket "
+                            "cmxsafe-gateway.service'; why it ended is in the journal: journalctl -u "
+                            "'cmxsafe-gateway*'");
+    return cmx_why_fail(e, CMX_ECLOSED, "no gateway is running here; start it with 'cmxsafe gateway serve'");
+}
+
+bool gw_control_is_serving(const struct gw *g)
+{
+    char path[GW_PATH_MAX];
+    struct sockaddr_un a;
+    int dir;
+    int lock = open(gw_path(g, "run/lock", path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    bool serving = lock >= 0 && flock(lock, LOCK_SH | LOCK_NB) != 0;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (lock >= 0)
+        close(lock);
+    if (!serving && fd >= 0 && short_address(gw_path(g, "run", path), &a, &dir)) {
+        serving = connect(fd, (const struct sockaddr *)&a, sizeof a) == 0;
+        close(dir);
+    }
+    if (fd >= 0)
+        close(fd);
+    return serving;
+}
+
+cmx_err gw_control(const struct gw *g, const char *request, FILE *out, struct cmx_why *e)
+{
+    char path[GW_PATH_MAX];
+    char chunk[4096];
+    struct sockaddr_un a;
+    int dir;
+    ssize_t n;
+    size_t got = 0;
+    bool sent;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0 || !short_address(gw_path(g, "run", path), &a, &dir)) {
+        if (fd >= 0)
+            close(fd);
+        return not_running(g, e);
+    }
+    sent = connect(fd, (const struct sockaddr *)&a, sizeof a) == 0 &&
+           send(fd, request, strlen(request), MSG_NOSIGNAL) == (ssize_t)strlen(request) &&
+           send(fd, "\n", 1, MSG_NOSIGNAL) == 1;
+    close(dir);
+    if (!sent) {
+        close(fd);
+        return not_running(g, e);
+    }
+    while ((n = recv(fd, chunk, sizeof chunk, 0)) > 0) {
+        got += (size_t)n;
+        if (out)
+            fwrite(chunk, 1, (size_t)n, out);
+    }
+    close(fd);
+    return got ? CMX_OK
+               : cmx_why_fail(e, CMX_EPERM,
+                              "the running gateway gave no answer; ask as root, or as the gateway's owner");
+}

@@ -1,0 +1,14 @@
+/* gw_control.h - asks the running gateway through its control socket. */
+#ifndef GW_CONTROL_H
+#define GW_CONTROL_H
+
+#include "gateway/folder/gw_folder.h"
+
+/* Sends one line and copies the answer to out (NULL: drops it). CMX_ECLOSED: no gateway is running. */
+CMX_MUST_USE cmx_err gw_control(const struct gw *g, const char *request, FILE *out, struct cmx_why *e);
+
+/* Whether a gateway serves this folder: it accepts on its control socket, or (--user mode, or started by hand) holds
+ * the folder's lock. */
+bool gw_control_is_serving(const struct gw *g);
+
+#endif

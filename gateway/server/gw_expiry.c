@@ -1,0 +1,108 @@
+#include "gateway/server/gw_expiry.h"
+
+#include <sys/stat.h>
+
+#include "cmxsafe/port/port.h"
+#include "gateway/registry/copy_state.h"
+#include "gateway/server/gw_apply.h"
+#include "gateway/server/gw_control.h"
+#include "gateway/server/gw_note.h"
+
+#define NOTE_MS 60000 /* the clock's latest time is written that often while something ends */
+#define RETRY_MS 1000
+
+/* Finds the next end: of a grant or of evidence, or of the time that a copy counts without a confirmation. */
+static bool read_next(struct gw_expiry *x, struct gw *g)
+{
+    struct gw_copy_state copy;
+    struct gw_registry r;
+    struct cmx_why e = {0};
+    char path[GW_PATH_MAX];
+    int64_t left = 0;
+    cmx_err err = gw_registry_open(&r, gw_path(g, "registry.db", path), false, &e);
+
+    if (err)
+        return false;
+    gw_registry_copy_state(&r, path, &copy);
+    err = gw_grant_next_end(&r, !copy.shared, &left, &e);
+    gw_registry_close(&r);
+    if (copy.left > 0 && (err || copy.left < left)) {
+        err = CMX_OK;
+        left = copy.left;
+    }
+    x->due_ms = err ? 0 : cmx_port_now_ms() + (uint64_t)left * 1000 + 1;
+    x->wall_due = (int64_t)time(NULL) + left;
+    return !err || err == CMX_ENOENT;
+}
+
+/* Of a registry that others share, the process that follows it removes what ended (gw_follow.c). Here the rules are
+ * only rendered without it, which needs no PostgreSQL. */
+static cmx_err remove_ended(struct gw *g, size_t *n, struct cmx_why *e)
+{
+    struct gw_registry *r = &g->registry;
+    cmx_err err = r->sharing ? gw_registry_begin_own(r, e) : gw_registry_begin(r, e);
+
+    if (!err)
+        err = r->sharing ? gw_grant_note_time(r, e) : gw_grant_expire(r, n, e);
+    if (!err)
+        err = gw_registry_commit(r, e);
+    if (err)
+        gw_registry_rollback(r);
+    return err;
+}
+
+/* *changed: the rules were rendered again, because grants ended (n of them were removed) or a copy became stale. */
+static cmx_err expire(struct gw *g, bool due, size_t *n, bool *changed, struct cmx_why *e)
+{
+    cmx_err err = gw_folder_open(g, true, e);
+
+    if (err)
+        return err;
+    err = gw_folder_lock(g, e);
+    if (!err)
+        err = remove_ended(g, n, e);
+    *changed = !err && (*n || (due && g->registry.sharing));
+    if (*changed) {
+        struct cmx_why now = {0};
+        err = gw_apply(g, e);
+        if (gw_control(g, "reload", NULL, &now) == CMX_EPERM && !err) {
+            err = CMX_EPERM;
+            *e = now;
+        }
+    }
+    gw_folder_close(g);
+    return err;
+}
+
+bool gw_expiry_tick(struct gw_expiry *x, struct gw *g)
+{
+    uint64_t now = cmx_port_now_ms();
+    struct cmx_why e = {0};
+    char path[GW_PATH_MAX];
+    struct stat st;
+    bool changed = false;
+    size_t n = 0;
+    bool due;
+
+    if (stat(gw_path(g, "registry.db", path), &st) != 0)
+        return false;
+    if ((st.st_mtim.tv_sec != x->registry_mtime.tv_sec || st.st_mtim.tv_nsec != x->registry_mtime.tv_nsec) &&
+        read_next(x, g))
+        x->registry_mtime = st.st_mtim;
+    due = x->due_ms && (now >= x->due_ms || (int64_t)time(NULL) > x->wall_due);
+    if (!due && !(x->due_ms && now - x->noted_ms >= NOTE_MS))
+        return false;
+    x->noted_ms = now;
+    if (expire(g, due, &n, &changed, &e)) {
+        if (!x->failed)
+            gw_note("grants that ended could not be closed: %s", e.text);
+        x->failed = true;
+        x->due_ms = now + RETRY_MS;
+        return false;
+    }
+    x->failed = false;
+    x->registry_mtime = (struct timespec){0}; /* what ends next is read anew */
+    if (n)
+        gw_note("%zu grant%s or verdict%s ended", n, n == 1 ? "" : "s", n == 1 ? "" : "s");
+    return changed;
+}

@@ -1,0 +1,24 @@
+/* gw_expiry.h - closes grants, and evidence that became too old, when their time has come. Used by a process that may
+ * write the registry: the one that watches the fleet's rules, or --user mode's outer process. */
+#ifndef GW_EXPIRY_H
+#define GW_EXPIRY_H
+
+#include <time.h>
+
+#include "gateway/folder/gw_folder.h"
+
+/* Zeroed: nothing is known yet. */
+struct gw_expiry {
+    struct timespec registry_mtime;
+    uint64_t due_ms;   /* by the port's clock; 0: nothing ends */
+    uint64_t noted_ms; /* when the time was last written into the registry */
+    int64_t wall_due;  /* the same end by the wall clock, which may be set forward */
+    bool failed;       /* the last try failed, and was logged */
+};
+
+/* Call several times a second; g is closed. Once something ended, removes it from the registry, applies the registry
+ * and has the running gateway check its sessions. Returns true if it changed the registry. A failure is logged once and
+ * tried again. */
+bool gw_expiry_tick(struct gw_expiry *x, struct gw *g);
+
+#endif

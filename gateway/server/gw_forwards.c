@@ -1,0 +1,245 @@
+/* Which listeners a session holds, and what its connection has carried: from /proc and TCP_INFO, since a stock sshd
+ * reports neither. */
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/text.h"
+#include "gateway/server/gw_server.h"
+
+#define SOCKETS_MAX 256 /* of one sshd: its listeners come first, relays after */
+#define TCP_LISTEN_STATE 10
+
+struct inode_set {
+    unsigned long inode[SOCKETS_MAX];
+    size_t n;
+};
+
+static void read_inodes(pid_t pid, struct inode_set *set)
+{
+    char path[64];
+    char link[64];
+    struct dirent *entry;
+    DIR *dir;
+
+    set->n = 0;
+    snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+    dir = opendir(path);
+    while (dir && (entry = readdir(dir)) != NULL && set->n < SOCKETS_MAX) {
+        ssize_t len = readlinkat(dirfd(dir), entry->d_name, link, sizeof link - 1);
+        if (len <= 0)
+            continue;
+        link[len] = '\0';
+        if (strncmp(link, "socket:[", 8) == 0)
+            set->inode[set->n++] = strtoul(link + 8, NULL, 10);
+    }
+    if (dir)
+        closedir(dir);
+}
+
+/* An address of /proc/net/tcp6: four (or one) 32-bit words in the host's byte order, as hex. */
+static bool parse_address(const char *hex, struct gw_forward *out)
+{
+    uint8_t raw[16];
+    size_t len = strlen(hex) / 2;
+
+    if ((len != 4 && len != 16) || cmx_text_hex_decode(raw, len, hex))
+        return false;
+    for (size_t i = 0; i < len; i += 4) {
+        uint32_t word = (uint32_t)raw[i] << 24 | (uint32_t)raw[i + 1] << 16 | (uint32_t)raw[i + 2] << 8 | raw[i + 3];
+        memcpy(raw + i, &word, 4);
+    }
+    return inet_ntop(len == 4 ? AF_INET : AF_INET6, raw, out->address, sizeof out->address) != NULL;
+}
+
+static int by_inode(const void *a, const void *b)
+{
+    const struct gw_listener *x = a;
+    const struct gw_listener *y = b;
+
+    return (x->inode > y->inode) - (x->inode < y->inode);
+}
+
+static bool add_listener(struct gw_listeners *l, const struct gw_listener *one)
+{
+    if (l->n == l->cap) {
+        size_t cap = l->cap ? 2 * l->cap : 64;
+        struct gw_listener *grown = cmx_mem_alloc(cap * sizeof *grown);
+
+        if (!grown)
+            return false;
+        if (l->n)
+            memcpy(grown, l->list, l->n * sizeof *grown);
+        cmx_mem_free(l->list);
+        l->list = grown;
+        l->cap = cap;
+    }
+    l->list[l->n++] = *one;
+    return true;
+}
+
+static void read_table(const char *path, struct gw_listeners *l)
+{
+    FILE *f = fopen(path, "re");
+    char line[512];
+    bool room = true;
+
+    while (f && room && fgets(line, sizeof line, f)) {
+        struct gw_listener one;
+        char hex[40];
+        unsigned port;
+        unsigned state;
+
+        if (sscanf(line, " %*d: %39[0-9A-F]:%X %*[0-9A-F]:%*X %X %*s %*s %*s %*s %*s %lu", hex, &port, &state,
+                   &one.inode) == 4 &&
+            state == TCP_LISTEN_STATE && parse_address(hex, &one.at)) {
+            one.at.port = (uint16_t)port;
+            room = add_listener(l, &one);
+        }
+    }
+    if (f)
+        fclose(f);
+}
+
+void gw_listeners_read(struct gw_listeners *l)
+{
+    memset(l, 0, sizeof *l);
+    read_table("/proc/net/tcp6", l);
+    read_table("/proc/net/tcp", l);
+    if (l->n)
+        qsort(l->list, l->n, sizeof *l->list, by_inode);
+}
+
+void gw_listeners_free(struct gw_listeners *l)
+{
+    cmx_mem_free(l->list);
+    memset(l, 0, sizeof *l);
+}
+
+size_t gw_session_forwards(const struct gw_session *x, const struct gw_listeners *l, struct gw_forward *out, size_t cap)
+{
+    struct inode_set set;
+    size_t n = 0;
+
+    if (!x->up || x->ending || !l->n)
+        return 0;
+    read_inodes(x->child ? x->child : x->pid, &set);
+    for (size_t i = 0; i < set.n && n < cap; i++) {
+        const struct gw_listener key = {.inode = set.inode[i]};
+        const struct gw_listener *found = bsearch(&key, l->list, l->n, sizeof *l->list, by_inode);
+
+        if (found)
+            out[n++] = found->at;
+    }
+    return n;
+}
+
+bool gw_session_first_forward(const struct gw_session *x, struct gw_forward *out)
+{
+    struct gw_listeners l;
+    size_t n;
+
+    gw_listeners_read(&l);
+    n = gw_session_forwards(x, &l, out, 1);
+    gw_listeners_free(&l);
+    return n > 0;
+}
+
+bool gw_session_counters(const struct gw_session *x, uint64_t *in, uint64_t *out, uint32_t *rtt_us)
+{
+    struct tcp_info info = {0};
+    socklen_t len = sizeof info;
+
+    if (getsockopt(x->tcp, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
+        return false;
+    *in = info.tcpi_bytes_received;
+    *out = info.tcpi_bytes_acked;
+    *rtt_us = info.tcpi_rtt;
+    return true;
+}
+
+bool gw_session_silence(const struct gw_session *x, uint64_t *silent_ms)
+{
+    struct tcp_info info = {0};
+    socklen_t len = sizeof info;
+
+    if (getsockopt(x->tcp, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
+        return false;
+    *silent_ms = info.tcpi_last_data_recv;
+    return true;
+}
+
+void gw_forwards_session_json(struct cmx_json *j, const struct gw_session *x, const struct gw_listeners *l)
+{
+    struct gw_forward forwards[GW_SESSION_FORWARDS_MAX];
+    size_t n = gw_session_forwards(x, l, forwards, GW_COUNT(forwards));
+    uint64_t in = 0;
+    uint64_t out = 0;
+    uint32_t rtt = 0;
+    char serial[24];
+
+    (void)gw_session_counters(x, &in, &out, &rtt); /* zeros where the kernel can't tell */
+    cmx_json_object(j, NULL);
+    cmx_json_str(j, "name", x->name);
+    cmx_json_str(j, "identity", x->address);
+    cmx_json_str(j, "from", x->from);
+    cmx_json_str(j, "key", x->fingerprint);
+    cmx_json_str(j, "client", x->client);
+    if (x->certificate.text) {
+        cmx_json_str(j, "ca", x->certificate.authority);
+        cmx_json_str(j, "certificate", x->certificate.id);
+        snprintf(serial, sizeof serial, "%llu", (unsigned long long)x->certificate.serial);
+        cmx_json_str(j, "serial", serial); /* as text: 64 bits */
+        cmx_json_i64(j, "certificate_ends", x->certificate.ends);
+    }
+    cmx_json_i64(j, "since", x->since);
+    cmx_json_i64(j, "pid", x->pid);
+    cmx_json_u64(j, "bytes_in", in);
+    cmx_json_u64(j, "bytes_out", out);
+    cmx_json_u64(j, "rtt_us", rtt);
+    cmx_json_u64(j, "refused", x->denied);
+    cmx_json_array(j, "forwards");
+    for (size_t i = 0; i < n; i++) {
+        char text[GW_ADDRESS_MAX + 12];
+        snprintf(text, sizeof text, strchr(forwards[i].address, ':') ? "[%s]:%u" : "%s:%u", forwards[i].address,
+                 forwards[i].port);
+        cmx_json_str(j, NULL, text);
+    }
+    cmx_json_end(j);
+    cmx_json_end(j);
+}
+
+/* ---- refusals ---- */
+
+#define NOTED_MAX 5 /* of a session: a peer that asks for ever fills no journal */
+
+void gw_forwards_denied(struct gw_server *s, struct gw_session *x, const char *detail)
+{
+    char host[GW_NAME_MAX];
+    unsigned port;
+
+    s->counters.denied++;
+    if (x->history)
+        x->history->refused++;
+    if (x->denied++ >= NOTED_MAX)
+        return;
+    gw_note("%s from %s: refused %s", x->name, x->from, detail);
+    if (sscanf(detail, "connect to host %63s port %u", host, &port) == 2)
+        gw_journal_add_refusal(&s->journal, x->name, host, port);
+}
+
+void gw_forwards_in_use(struct gw_server *s, struct gw_session *x, unsigned long port)
+{
+    s->counters.in_use++;
+    if (x->denied++ >= NOTED_MAX)
+        return;
+    gw_journal_add(&s->journal, GW_JOURNAL_CONFLICT, x->name, x->from);
+    gw_note("%s from %s: refused port %lu: a live session holds it; is the same key installed on two devices?", x->name,
+            x->from, port);
+}

@@ -1,0 +1,206 @@
+#include "gateway/server/gw_hold.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cmxsafe/core/mem.h"
+
+static struct gw_hold *hold_find(const struct gw_server *s, const uint8_t address[16])
+{
+    struct gw_hold *h = s->holds;
+
+    while (h && memcmp(h->address, address, 16) != 0)
+        h = h->next;
+    return h;
+}
+
+static struct gw_hold *hold_make(struct gw_server *s, const uint8_t address[16])
+{
+    struct gw_hold *h = hold_find(s, address);
+
+    if (h || !(h = cmx_mem_alloc(sizeof *h)))
+        return h;
+    memcpy(h->address, address, sizeof h->address);
+    inet_ntop(AF_INET6, address, h->text, sizeof h->text);
+    h->next = s->holds;
+    s->holds = h;
+    return h;
+}
+
+static struct gw_hold *hold_of(struct gw_server *s, const char *text)
+{
+    uint8_t address[16];
+
+    return inet_pton(AF_INET6, text, address) == 1 ? hold_make(s, address) : NULL;
+}
+
+static void hold_changed(struct gw_server *s, struct gw_hold *h)
+{
+    h->since = (int64_t)time(NULL);
+    h->changed = s->hold_changes++;
+}
+
+/* Without routes nobody finds the sessions, so that a gateway that can't set them gives up. */
+static void hold_route(struct gw_server *s, const struct gw_hold *h, unsigned add, unsigned remove)
+{
+    if (gw_claims_change(&s->claims, h->address, add, remove))
+        return;
+    gw_note("all sessions end, and the gateway stops: the process that keeps the routes has ended");
+    s->failed = true;
+    s->stopping = true;
+}
+
+/* The new sequence comes after every known one: of this gateway, of the registry, and of the routes that others
+ * announced since the start, even if the link to them is down now. */
+static void hold_claim(struct gw_server *s, struct gw_hold *h)
+{
+    unsigned before = h->announced ? gw_claim_metric(h->sequence) : 0;
+    struct gw_registry r;
+    char path[GW_PATH_MAX];
+    char node[GW_NAME_MAX];
+    int64_t known = 0;
+
+    if (gw_registry_open(&r, gw_path(s->g, "registry.db", path), false, NULL) == CMX_OK) {
+        if (gw_claim_get(&r, h->text, node, &known, NULL))
+            known = 0;
+        gw_registry_close(&r);
+    }
+    h->sequence = gw_claim_next(known > h->sequence ? known : h->sequence, h->seen);
+    hold_changed(s, h);
+    hold_route(s, h, gw_claim_metric(h->sequence), before);
+    h->announced = true;
+}
+
+static void hold_release(struct gw_server *s, struct gw_hold *h)
+{
+    if (!h->announced)
+        return;
+    hold_route(s, h, 0, gw_claim_metric(h->sequence));
+    h->announced = false;
+    h->sequence++; /* what is published is newer than the claim */
+    hold_changed(s, h);
+}
+
+bool gw_hold_begin(struct gw_server *s, struct gw_session *x)
+{
+    struct gw_hold *h;
+
+    if (x->held_by && strcmp(x->asked, x->fingerprint) == 0) {
+        s->counters.takeovers_refused++;
+        return false;
+    }
+    h = x->address[0] ? hold_of(s, x->address) : NULL;
+    if (!h || x->holds)
+        return true;
+    x->holds = true;
+    if (h->sessions++ == 0 && s->nodes.own)
+        hold_claim(s, h);
+    return true;
+}
+
+void gw_hold_end(struct gw_server *s, const struct gw_session *x)
+{
+    struct gw_hold *h = x->holds ? hold_of(s, x->address) : NULL;
+
+    if (h && --h->sessions == 0)
+        hold_release(s, h);
+}
+
+/* Another gateway's claim is newer: it has verified a login since. */
+static void hold_lost(struct gw_server *s, const struct gw_hold *h, const char *node)
+{
+    for (struct gw_session *x = s->sessions; x; x = x->next)
+        if (x->holds && strcmp(x->address, h->text) == 0)
+            snprintf(x->lost_to, sizeof x->lost_to, "%s", node);
+}
+
+static const char *node_name(const struct gw_server *s, unsigned number)
+{
+    for (size_t i = 0; i < s->nodes.n; i++)
+        if (s->nodes.list[i].number == number)
+            return s->nodes.list[i].name;
+    return "(unknown)";
+}
+
+static void take_claim(void *arg, const uint8_t address[16], const struct gw_remote *claim)
+{
+    struct gw_server *s = arg;
+    struct gw_hold *h = hold_make(s, address);
+
+    if (h && (!h->seen || gw_claim_metric_newer(claim->metric, h->seen)))
+        h->seen = claim->metric;
+    if (h && h->announced && gw_claim_metric_newer(claim->metric, gw_claim_metric(h->sequence)))
+        hold_lost(s, h, node_name(s, claim->node));
+}
+
+void gw_hold_routes(struct gw_server *s)
+{
+    gw_remote_read(s->routes.fd, take_claim, s);
+}
+
+void gw_hold_recheck(struct gw_server *s, struct gw_registry *r)
+{
+    struct cmx_why e = {0};
+    char node[GW_NAME_MAX];
+    int64_t sequence;
+
+    if (!s->idsock)
+        return;
+    if (gw_nodes_read(r, &s->g->fleet, &s->nodes, &e))
+        gw_note("the gateways of the fleet can't be read: %s", e.text);
+    for (struct gw_hold *h = s->holds; h; h = h->next) {
+        if (!h->sessions)
+            continue;
+        if (s->nodes.own && !h->announced)
+            hold_claim(s, h); /* the gateway has just become one of several */
+        else if (h->announced && gw_claim_get(r, h->text, node, &sequence, NULL) == CMX_OK &&
+                 strcmp(node, s->nodes.own ? s->nodes.own->name : "") != 0 && sequence >= h->sequence) {
+            if (node[0])
+                hold_lost(s, h, node);
+            else
+                hold_claim(s, h); /* another gateway's release of its older claim has this number, too */
+        }
+    }
+}
+
+void gw_hold_json(struct cmx_json *j, const struct gw_server *s, uint64_t from)
+{
+    cmx_json_u64(j, "next", s->hold_changes);
+    cmx_json_u64(j, "sessions", s->n_sessions - s->n_greeting);
+    cmx_json_array(j, "claims");
+    for (const struct gw_hold *h = s->holds; h; h = h->next) {
+        if (h->changed < from || !h->sequence)
+            continue;
+        cmx_json_object(j, NULL);
+        cmx_json_str(j, "address", h->text);
+        cmx_json_str(j, "node", h->announced && s->nodes.own ? s->nodes.own->name : "");
+        cmx_json_i64(j, "sequence", h->sequence);
+        cmx_json_i64(j, "since", h->since);
+        cmx_json_end(j);
+    }
+    cmx_json_end(j);
+}
+
+bool gw_hold_open(struct gw_server *s)
+{
+    s->hold_changes = 1;
+    s->peers = (struct gw_watch){GW_WATCH_PEERS, -1};
+    s->routes = (struct gw_watch){GW_WATCH_ROUTES, gw_remote_watch()};
+    return s->routes.fd >= 0 && gw_watch_add(s->epoll, &s->routes);
+}
+
+void gw_hold_close(struct gw_server *s)
+{
+    gw_claims_close(&s->claims);
+    if (s->routes.fd >= 0)
+        close(s->routes.fd);
+    if (s->peers.fd >= 0)
+        close(s->peers.fd);
+    while (s->holds) {
+        struct gw_hold *next = s->holds->next;
+        cmx_mem_free(s->holds);
+        s->holds = next;
+    }
+}

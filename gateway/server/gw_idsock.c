@@ -1,0 +1,423 @@
+#include "gateway/server/gw_idsock.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/text.h"
+#include "gateway/folder/gw_folder.h"
+
+#define BASE "cmxsafe-gateway" /* the cgroup of a gateway that root starts manually; systemd's unit already has one */
+#define SESSIONS "sessions"
+#define PROBE "cmxsafe-probe"
+#define PROGRAMS_MAX 9
+#define REMOVE_TRIES 50 /* a killed process leaves its cgroup within milliseconds */
+#define REMOVE_PAUSE_US 2000
+
+_Static_assert(IDSOCK_PORTS_MAX >= GW_PORTS_MAX, "the map has room for all ports of a device");
+
+/* The object that clang made of idsock.bpf.c. */
+extern const uint8_t gw_idsock_object[];
+extern const uint8_t gw_idsock_object_end[];
+__asm__(".section .rodata\n"
+        ".balign 8\n"
+        ".global gw_idsock_object\n"
+        "gw_idsock_object:\n"
+        ".incbin \"" GW_IDSOCK_OBJECT "\"\n"
+        ".global gw_idsock_object_end\n"
+        "gw_idsock_object_end:\n"
+        ".byte 0\n"
+        ".previous\n");
+
+struct gw_idsock {
+    struct bpf_object *object;
+    struct bpf_link *links[PROGRAMS_MAX];
+    size_t n_links;
+    struct ring_buffer *ring;
+    gw_idsock_event_fn fn;
+    void *arg;
+    int identities;
+    int lost;
+    int sessions; /* the folder of the sessions' cgroups */
+    char path[512];
+};
+
+static cmx_err failed(struct cmx_why *e, const char *what)
+{
+    return cmx_why_fail(e, CMX_ENOTSUP, "%s (%s)", what, strerror(errno));
+}
+
+/* ---- cgroups ---- */
+
+static bool write_number(int dir, const char *file, const char *number)
+{
+    int fd = openat(dir, file, O_WRONLY | O_CLOEXEC);
+    bool ok = fd >= 0 && write(fd, number, strlen(number)) == (ssize_t)strlen(number);
+
+    if (fd >= 0)
+        close(fd);
+    return ok;
+}
+
+static bool give(int dir, const char *name, uid_t uid, gid_t gid)
+{
+    return fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* Kills what is in dir/name, and removes it. */
+static void cgroup_remove(int dir, const char *name)
+{
+    char file[300];
+
+    snprintf(file, sizeof file, "%.255s/cgroup.kill", name);
+    (void)write_number(dir, file, "1"); /* fails before Linux 5.14; then the process groups were killed already */
+    for (int i = 0; i < REMOVE_TRIES && unlinkat(dir, name, AT_REMOVEDIR) != 0 && errno == EBUSY; i++)
+        usleep(REMOVE_PAUSE_US);
+}
+
+/* Removes cgroups below fd that a server before this one left. */
+static void remove_all(int fd)
+{
+    int copy = dup(fd);
+    DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
+    struct dirent *entry;
+
+    if (!dir) {
+        if (copy >= 0)
+            close(copy);
+        return;
+    }
+    rewinddir(dir);
+    while ((entry = readdir(dir)) != NULL)
+        if (entry->d_type == DT_DIR && entry->d_name[0] != '.')
+            cgroup_remove(fd, entry->d_name);
+    closedir(dir);
+}
+
+/* Root's cgroup for the server, which the account owns, so that it can move its children below. */
+static cmx_err make_base(char *path, size_t cap, uid_t uid, gid_t gid, struct cmx_why *e)
+{
+    size_t len = strlen(path);
+    int dir;
+    bool ok;
+
+    if ((size_t)snprintf(path + len, cap - len, "/" BASE) >= cap - len)
+        return cmx_why_fail(e, CMX_ENOTSUP, "the path of this process's cgroup is too long");
+    if (mkdir(path, 0755) != 0 && errno != EEXIST)
+        return failed(e, "a control group can't be made");
+    dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    ok = dir >= 0 && give(dir, ".", uid, gid) && give(dir, "cgroup.procs", uid, gid) &&
+         write_number(dir, "cgroup.procs", "0");
+    if (!ok)
+        (void)failed(e, "the gateway's control group can't be set up");
+    if (dir >= 0)
+        close(dir);
+    return ok ? CMX_OK : CMX_ENOTSUP;
+}
+
+/* s->path: this process's own cgroup. */
+static cmx_err find_own(struct gw_idsock *s, struct cmx_why *e)
+{
+    const char *root = gw_cgroup_root();
+    char own[256];
+
+    if (!root[0] || !gw_cgroup_of("/proc/self/cgroup", own, sizeof own))
+        return cmx_why_fail(
+            e, CMX_ENOTSUP,
+            "control groups (v2) are not mounted; run 'mount -t cgroup2 cgroup2 /sys/fs/cgroup', or mount them "
+            "at /sys/fs/cgroup/unified beside version 1");
+    snprintf(s->path, sizeof s->path, "%s%s", root, strcmp(own, "/") == 0 ? "" : own);
+    return CMX_OK;
+}
+
+/* Opens the cgroup s->path/name, made if need be. */
+static cmx_err open_sessions(struct gw_idsock *s, const char *name, struct cmx_why *e)
+{
+    size_t len = strlen(s->path);
+
+    snprintf(s->path + len, sizeof s->path - len, "/%s", name);
+    if (mkdir(s->path, 0755) != 0 && errno != EEXIST)
+        return failed(e, "the control group of the sessions can't be made; the unit needs Delegate=yes");
+    s->sessions = open(s->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return s->sessions >= 0 ? CMX_OK : failed(e, "the control group of the sessions can't be opened");
+}
+
+static cmx_err make_sessions(struct gw_idsock *s, uid_t uid, gid_t gid, struct cmx_why *e)
+{
+    cmx_err err = find_own(s, e);
+
+    if (!err && geteuid() == 0)
+        err = make_base(s->path, sizeof s->path, uid, gid, e);
+    if (!err)
+        err = open_sessions(s, SESSIONS, e);
+    if (err)
+        return err;
+    remove_all(s->sessions);
+    if (geteuid() == 0 && !give(s->sessions, ".", uid, gid))
+        return failed(e, "the control group of the sessions can't be given to the account");
+    return CMX_OK;
+}
+
+/* ---- programs ---- */
+
+static int on_event(void *arg, void *data, size_t len)
+{
+    struct gw_idsock *s = arg;
+
+    if (len >= sizeof(struct idsock_event) && s->fn)
+        s->fn(s->arg, data);
+    return 0;
+}
+
+static int keep_quiet(enum libbpf_print_level level, const char *format, va_list ap)
+{
+    (void)level;
+    (void)format;
+    (void)ap;
+    return 0;
+}
+
+static cmx_err load_programs(struct gw_idsock *s, struct cmx_why *e)
+{
+    LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = "cmxsafe_idsock");
+    struct bpf_program *p;
+
+    libbpf_set_print(keep_quiet);
+    s->object = bpf_object__open_mem(gw_idsock_object, (size_t)(gw_idsock_object_end - gw_idsock_object), &opts);
+    if (!s->object)
+        return failed(e, "the identity programs can't be read");
+    if (bpf_object__load(s->object) != 0)
+        return failed(e,
+                      "the kernel refuses the identity programs; it needs Linux 5.19, CONFIG_CGROUP_BPF, CAP_BPF and "
+                      "CAP_NET_ADMIN");
+    bpf_object__for_each_program(p, s->object)
+    {
+        struct bpf_link *link = s->n_links < PROGRAMS_MAX ? bpf_program__attach_cgroup(p, s->sessions) : NULL;
+        if (!link)
+            return failed(e, "an identity program can't be attached to the sessions' control group; see with 'bpftool "
+                             "cgroup tree' whether a program above it tolerates no other");
+        s->links[s->n_links++] = link;
+    }
+    s->identities = bpf_object__find_map_fd_by_name(s->object, "identities");
+    s->lost = bpf_object__find_map_fd_by_name(s->object, "lost");
+    s->ring = ring_buffer__new(bpf_object__find_map_fd_by_name(s->object, "events"), on_event, s, NULL);
+    return s->ring && s->identities >= 0 ? CMX_OK : failed(e, "the identity programs' maps can't be used");
+}
+
+cmx_err gw_idsock_open(struct gw_idsock **out, uid_t uid, gid_t gid, struct cmx_why *e)
+{
+    struct gw_idsock *s = cmx_mem_alloc(sizeof *s);
+    cmx_err err;
+
+    *out = NULL;
+    if (!s)
+        return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    s->sessions = -1;
+    err = make_sessions(s, uid, gid, e);
+    if (!err)
+        err = load_programs(s, e);
+    if (err)
+        gw_idsock_close(s);
+    else
+        *out = s;
+    return err;
+}
+
+cmx_err gw_idsock_probe(struct cmx_why *e)
+{
+    struct gw_idsock *s = cmx_mem_alloc(sizeof *s);
+    cmx_err err;
+
+    if (!s)
+        return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    s->sessions = -1;
+    err = find_own(s, e);
+    if (!err)
+        err = open_sessions(s, PROBE, e);
+    if (!err)
+        err = load_programs(s, e);
+    gw_idsock_close(s);
+    return err;
+}
+
+void gw_idsock_close(struct gw_idsock *s)
+{
+    if (!s)
+        return;
+    if (s->sessions >= 0) {
+        remove_all(s->sessions);
+        close(s->sessions);
+        rmdir(s->path);
+    }
+    ring_buffer__free(s->ring);
+    for (size_t i = 0; i < s->n_links; i++)
+        bpf_link__destroy(s->links[i]);
+    bpf_object__close(s->object);
+    cmx_mem_free(s);
+}
+
+cmx_err gw_idsock_check(const struct gw_idsock *s, struct cmx_why *e)
+{
+    for (size_t i = 0; i < s->n_links; i++) {
+        struct bpf_link_info info = {0};
+        __u32 len = sizeof info;
+
+        if (bpf_obj_get_info_by_fd(bpf_link__fd(s->links[i]), &info, &len) != 0 || info.cgroup.cgroup_id == 0)
+            return cmx_why_fail(e, CMX_ECLOSED, "an identity program was detached from the sessions' control group");
+    }
+    return CMX_OK;
+}
+
+/* ---- sessions ---- */
+
+static void session_name(uint64_t number, char out[24])
+{
+    snprintf(out, 24, "%llu", (unsigned long long)number);
+}
+
+/* In a control group's file system the inode number is the group's id. */
+static bool cgroup_id(const struct gw_idsock *s, uint64_t number, uint64_t *id)
+{
+    char name[24];
+    struct stat st;
+
+    session_name(number, name);
+    if (fstatat(s->sessions, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return false;
+    *id = st.st_ino;
+    return true;
+}
+
+cmx_err gw_idsock_session_add(struct gw_idsock *s, uint64_t number, int *procs, struct cmx_why *e)
+{
+    char file[48];
+    char name[24];
+
+    session_name(number, name);
+    snprintf(file, sizeof file, "%s/cgroup.procs", name);
+    if (mkdirat(s->sessions, name, 0755) != 0)
+        return cmx_why_fail(e, CMX_EIO, "no control group for the session (%s)", strerror(errno));
+    *procs = openat(s->sessions, file, O_WRONLY | O_CLOEXEC);
+    if (*procs >= 0)
+        return CMX_OK;
+    unlinkat(s->sessions, name, AT_REMOVEDIR);
+    return cmx_why_fail(e, CMX_EIO, "the session's control group can't be used (%s)", strerror(errno));
+}
+
+cmx_err gw_idsock_session_set(struct gw_idsock *s, uint64_t number, const struct gw_device *d, struct cmx_why *e)
+{
+    struct idsock_identity identity = {.n_ports = (__u32)d->n_ports};
+    uint64_t id;
+
+    if (inet_pton(AF_INET6, d->address, identity.address) != 1)
+        return cmx_why_fail(e, CMX_EFORMAT, "%s has no address", d->name);
+    for (size_t i = 0; i < d->n_ports && i < IDSOCK_PORTS_MAX; i++)
+        identity.ports[i] = d->ports[i];
+    if (!cgroup_id(s, number, &id) || bpf_map_update_elem(s->identities, &id, &identity, BPF_ANY) != 0)
+        return cmx_why_fail(e, CMX_EIO, "the session's identity can't be set (%s)", strerror(errno));
+    return CMX_OK;
+}
+
+void gw_idsock_session_end(struct gw_idsock *s, uint64_t number)
+{
+    char file[48];
+    uint64_t id;
+
+    if (!cgroup_id(s, number, &id))
+        return;
+    (void)bpf_map_delete_elem(s->identities, &id); /* fails only when there is none */
+    snprintf(file, sizeof file, "%llu/cgroup.kill", (unsigned long long)number);
+    (void)write_number(s->sessions, file, "1"); /* fails before Linux 5.14; the process group is killed, too */
+}
+
+void gw_idsock_session_remove(struct gw_idsock *s, uint64_t number)
+{
+    char name[24];
+
+    gw_idsock_session_end(s, number);
+    session_name(number, name);
+    (void)unlinkat(s->sessions, name, AT_REMOVEDIR); /* a process that is still dying keeps it: gw_idsock_tidy */
+}
+
+void gw_idsock_tidy(struct gw_idsock *s, gw_idsock_alive_fn alive, void *arg)
+{
+    int copy = openat(s->sessions, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
+    struct dirent *entry;
+    uint64_t number;
+
+    if (!dir)
+        return; /* no descriptor is free: the next call does it */
+    while ((entry = readdir(dir)) != NULL)
+        if (entry->d_type == DT_DIR && cmx_text_u64(entry->d_name, 1, UINT64_MAX, &number) == CMX_OK &&
+            !alive(arg, number))
+            gw_idsock_session_remove(s, number);
+    closedir(dir);
+}
+
+void gw_idsock_forget_base(void)
+{
+    char path[512];
+    char own[256];
+    int base;
+
+    if (!gw_cgroup_of("/proc/self/cgroup", own, sizeof own))
+        return;
+    snprintf(path, sizeof path, "%s%s/" BASE, gw_cgroup_root(), strcmp(own, "/") == 0 ? "" : own);
+    base = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (base < 0)
+        return;
+    (void)write_number(base, "cgroup.kill", "1"); /* what a killed server left behind */
+    close(base);
+    base = open(strncat(path, "/" SESSIONS, sizeof path - strlen(path) - 1), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (base >= 0) {
+        remove_all(base);
+        close(base);
+        rmdir(path);
+    }
+    *strrchr(path, '/') = '\0';
+    rmdir(path);
+}
+
+uint64_t gw_idsock_session_of(const struct gw_idsock *s, pid_t pid)
+{
+    char file[64];
+    char path[512];
+    const char *own = strstr(s->path + strlen(gw_cgroup_root()), "/");
+    uint64_t number = 0;
+    size_t len;
+
+    snprintf(file, sizeof file, "/proc/%d/cgroup", (int)pid);
+    if (!own || !gw_cgroup_of(file, path, sizeof path))
+        return 0;
+    len = strlen(own);
+    if (strncmp(path, own, len) != 0 || path[len] != '/')
+        return 0;
+    return cmx_text_u64(path + len + 1, 1, UINT64_MAX, &number) == CMX_OK ? number : 0;
+}
+
+int gw_idsock_events_fd(const struct gw_idsock *s)
+{
+    return ring_buffer__epoll_fd(s->ring);
+}
+
+uint64_t gw_idsock_events(struct gw_idsock *s, gw_idsock_event_fn fn, void *arg)
+{
+    uint64_t lost = 0;
+    __u32 zero = 0;
+
+    s->fn = fn;
+    s->arg = arg;
+    (void)ring_buffer__consume(s->ring); /* on_event cannot fail */
+    s->fn = NULL;
+    return bpf_map_lookup_elem(s->lost, &zero, &lost) == 0 ? lost : 0;
+}

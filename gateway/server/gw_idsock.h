@@ -1,0 +1,58 @@
+/* gw_idsock.h - identity sockets: each session's sshd runs in a cgroup of its own, and eBPF programs
+ * (gateway/bpf/idsock.bpf.c) bind what it opens to the session's identity and let it listen on nothing else. A session
+ * whose cgroup has no identity yet can neither connect nor listen.
+ *
+ * The programs live as long as this object. Sessions must not outlive it: without the programs, their connections have
+ * no identity, and the judge refuses those. */
+#ifndef GW_IDSOCK_H
+#define GW_IDSOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "cmxsafe/core/why.h"
+#include "gateway/bpf/idsock.h"
+#include "gateway/registry/registry_device.h"
+
+struct gw_idsock;
+
+/* Makes the cgroup of the sessions below this process's own, loads the programs and attaches them. Needs CAP_BPF and
+ * CAP_NET_ADMIN, which the caller gives up afterwards. As root, the process moves into a new cgroup, which uid owns; an
+ * unprivileged caller must own its cgroup (systemd: Delegate=yes). CMX_ENOTSUP: no cgroups (v2), or the kernel refuses
+ * the programs; e says which. */
+CMX_MUST_USE cmx_err gw_idsock_open(struct gw_idsock **out, uid_t uid, gid_t gid, struct cmx_why *e);
+/* Root: loads the programs, and attaches them to a cgroup without processes, which it removes again. Says why a gateway
+ * that starts here would fail in gw_idsock_open. */
+CMX_MUST_USE cmx_err gw_idsock_probe(struct cmx_why *e);
+/* Ends every process in the sessions' cgroups, and removes them. NULL is fine. */
+void gw_idsock_close(struct gw_idsock *s);
+/* Root's part, after the server that it started has ended: kills what is left in the cgroup, and removes it. */
+void gw_idsock_forget_base(void);
+
+/* Whether all programs are still attached. */
+CMX_MUST_USE cmx_err gw_idsock_check(const struct gw_idsock *s, struct cmx_why *e);
+
+/* A new cgroup for a session; number: unique while the server lives. procs: a descriptor that moves the process that
+ * writes "0" to it into the cgroup; the caller closes it. */
+CMX_MUST_USE cmx_err gw_idsock_session_add(struct gw_idsock *s, uint64_t number, int *procs, struct cmx_why *e);
+/* The session's identity (address and ports of d) from now on. */
+CMX_MUST_USE cmx_err gw_idsock_session_set(struct gw_idsock *s, uint64_t number, const struct gw_device *d,
+                                           struct cmx_why *e);
+/* Takes the identity away and kills what runs in the cgroup. Safe to call again. */
+void gw_idsock_session_end(struct gw_idsock *s, uint64_t number);
+/* The same, and removes the cgroup if its processes are gone. */
+void gw_idsock_session_remove(struct gw_idsock *s, uint64_t number);
+/* Removes cgroups of sessions that are gone; call it now and then. */
+typedef bool (*gw_idsock_alive_fn)(void *arg, uint64_t number);
+void gw_idsock_tidy(struct gw_idsock *s, gw_idsock_alive_fn alive, void *arg);
+/* The number of the session whose cgroup holds the process; 0: none. */
+uint64_t gw_idsock_session_of(const struct gw_idsock *s, pid_t pid);
+
+/* Readable when connections were established or closed. */
+int gw_idsock_events_fd(const struct gw_idsock *s);
+typedef void (*gw_idsock_event_fn)(void *arg, const struct idsock_event *e);
+/* Calls fn for each event; returns how many were lost since the start for want of space. */
+uint64_t gw_idsock_events(struct gw_idsock *s, gw_idsock_event_fn fn, void *arg);
+
+#endif

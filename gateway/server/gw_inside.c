@@ -1,0 +1,151 @@
+#include "gateway/server/gw_inside.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cmxsafe/core/text.h"
+#include "gateway/server/gw_account.h"
+
+/* --user mode: the namespaces of the process whose pid the gateway left in its folder. */
+static bool open_user_namespaces(const struct gw *g, int fd[3])
+{
+    static const char *const kinds[] = {"user", "mnt", "net"};
+    char path[GW_PATH_MAX];
+    char text[16] = "";
+    FILE *f = fopen(gw_path(g, "run/pid", path), "re");
+    uint64_t pid;
+
+    if (!f)
+        return false;
+    if (!fgets(text, sizeof text, f))
+        text[0] = '\0';
+    fclose(f);
+    text[strcspn(text, "\n")] = '\0';
+    if (cmx_text_u64(text, 2, 0x7fffffff, &pid))
+        return false;
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "/proc/%llu/ns/%s", (unsigned long long)pid, kinds[i]);
+        fd[i] = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd[i] < 0)
+            return false;
+    }
+    return true;
+}
+
+static bool enter_user(const struct gw *g)
+{
+    int fd[3];
+
+    if (!open_user_namespaces(g, fd) || setns(fd[0], CLONE_NEWUSER) != 0)
+        return false;
+    /* Become that namespace's root before looking at its files. */
+    (void)setgroups(0, NULL); /* not allowed everywhere; then our own groups stay, which are nobody's inside */
+    if (setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0)
+        return false;
+    return setns(fd[1], CLONE_NEWNS) == 0 && setns(fd[2], CLONE_NEWNET) == 0;
+}
+
+static bool enter_system(const struct gw *g)
+{
+    char path[GW_PATH_MAX];
+    int fd = open("/run/netns/" GW_NETNS, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0 || setns(fd, CLONE_NEWNET) != 0)
+        return false;
+    close(fd);
+    return unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) == 0 &&
+           mount(gw_path(g, "hosts", path), "/etc/hosts", NULL, MS_BIND, NULL) == 0;
+}
+
+static bool become(long uid, long gid)
+{
+    const struct passwd *pw;
+    gid_t own;
+
+    if (gid >= 0 && setresgid((gid_t)gid, (gid_t)gid, (gid_t)gid) != 0)
+        return false;
+    if (uid < 0)
+        return true;
+    pw = getpwuid((uid_t)uid);
+    own = pw ? pw->pw_gid : (gid_t)uid;
+    return gw_account_become((uid_t)uid, own);
+}
+
+/* Where paths of the command line mean what they meant outside; the new root has the same folders. */
+static void back_to(const char *cwd)
+{
+    if (cwd[0] == '\0' || chdir(cwd) != 0)
+        (void)!chdir("/"); /* so that absolute paths still work */
+}
+
+bool gw_inside_enter(const struct gw *g, long uid, long gid)
+{
+    char cwd[GW_PATH_MAX] = "";
+
+    if (!getcwd(cwd, sizeof cwd))
+        cwd[0] = '\0';
+    if (!g->simple && !(g->user ? enter_user(g) : enter_system(g)))
+        return false;
+    back_to(cwd);
+    return become(uid, gid);
+}
+
+/* The child. parent: ends with it; 0: does not. out < 0: inherits stdout and stderr. */
+_Noreturn static void run_inside(const struct gw *g, long uid, long gid, pid_t parent, int out, int err,
+                                 char *const argv[])
+{
+    if (!gw_inside_enter(g, uid, gid))
+        _exit(GW_COULD_NOT);
+    /* Not before: a change of ids clears it. */
+    if (parent && (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != parent))
+        _exit(GW_COULD_NOT);
+    if (out >= 0) {
+        dup2(out, STDOUT_FILENO);
+        dup2(err, STDERR_FILENO);
+    }
+    execvp(argv[0], argv);
+    _exit(GW_COULD_NOT);
+}
+
+pid_t gw_inside_start(const struct gw *g, bool as_nobody, int out, int err, char *const argv[])
+{
+    bool drop = as_nobody && !g->user && !g->simple;
+    pid_t parent = getpid();
+    pid_t pid;
+
+    fflush(NULL);
+    pid = fork();
+    if (pid == 0)
+        run_inside(g, drop ? GW_NOBODY : -1, drop || g->simple ? -1 : gw_account_gid(g), parent, out, err, argv);
+    return pid;
+}
+
+int gw_inside(const struct gw *g, long uid, bool quiet, char *const argv[])
+{
+    int null = quiet ? open("/dev/null", O_RDWR | O_CLOEXEC) : -1;
+    int status = 0;
+    pid_t pid;
+
+    fflush(NULL);
+    pid = fork();
+    if (pid == 0)
+        run_inside(g, uid, -1, 0, null, null, argv);
+    if (null >= 0)
+        close(null);
+    if (pid < 0)
+        return GW_COULD_NOT;
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return GW_COULD_NOT;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}

@@ -1,0 +1,20 @@
+/* gw_inside.h - runs programs inside the running gateway's namespaces. */
+#ifndef GW_INSIDE_H
+#define GW_INSIDE_H
+
+#include "gateway/folder/gw_folder.h"
+
+#define GW_COULD_NOT 127 /* exit status: the namespaces could not be entered, or the program not be run */
+
+/* Runs argv and returns its exit status, or GW_COULD_NOT. uid < 0: keeps this process's ids. quiet: drops its output.
+ */
+int gw_inside(const struct gw *g, long uid, bool quiet, char *const argv[]);
+/* Starts argv without waiting, for attest and update: as root and a member of the account's group, which the packet
+ * filter lets pass from the operator's identity; as_nobody: without privileges, which the filter lets pass from the
+ * gateway's identity. out, err: where its stdout and stderr go. It gets SIGTERM when
+ * this process ends. Its exit status is GW_COULD_NOT where it could not be run. -1: could not fork. */
+pid_t gw_inside_start(const struct gw *g, bool as_nobody, int out, int err, char *const argv[]);
+/* Moves this process into the namespaces, for exec. */
+bool gw_inside_enter(const struct gw *g, long uid, long gid);
+
+#endif

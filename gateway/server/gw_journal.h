@@ -1,0 +1,40 @@
+/* gw_journal.h - the last logins, ends of sessions and refusals, for the process that keeps them in the registry and
+ * attests devices ('cmxsafe gateway worker'). In memory, of fixed size. */
+#ifndef GW_JOURNAL_H
+#define GW_JOURNAL_H
+
+#include "cmxsafe/core/json.h"
+#include "gateway/registry/device_fields.h"
+
+#define GW_JOURNAL_MAX 2048
+
+typedef enum {
+    GW_JOURNAL_UP,       /* a login */
+    GW_JOURNAL_DOWN,     /* the end of a session */
+    GW_JOURNAL_CONFLICT, /* two live sessions of one key want the same port */
+    GW_JOURNAL_REFUSED,  /* name (a platform, or an identity) may not reach `from`: "HOST PORT" */
+} gw_journal_kind;
+
+struct gw_journal_entry {
+    char name[GW_NAME_MAX]; /* device or platform */
+    char from[96];
+    char client[64]; /* GW_JOURNAL_UP: the peer's SSH software */
+    int64_t at;      /* Unix time */
+    gw_journal_kind kind;
+};
+
+struct gw_journal {
+    struct gw_journal_entry entries[GW_JOURNAL_MAX];
+    uint64_t next; /* number of the next entry; the oldest that is kept is next - GW_JOURNAL_MAX */
+};
+
+void gw_journal_add(struct gw_journal *j, gw_journal_kind kind, const char *name, const char *from);
+/* Adds a GW_JOURNAL_UP. */
+void gw_journal_add_login(struct gw_journal *j, const char *name, const char *from, const char *client);
+/* Adds a GW_JOURNAL_REFUSED: `who` tried to reach this port of the device at host without a grant. */
+void gw_journal_add_refusal(struct gw_journal *j, const char *who, const char *host, unsigned port);
+/* Adds the members "next", "lost" (entries that are gone) and "events" to the object that is open: those from number
+ * `from` on. */
+void gw_journal_json(struct cmx_json *out, const struct gw_journal *j, uint64_t from);
+
+#endif

@@ -1,0 +1,272 @@
+#include "gateway/server/gw_links.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "gateway/folder/gw_program.h"
+#include "gateway/registry/node.h"
+#include "gateway/render/gw_nft.h"
+
+#define NAME "cmxlink"
+#define MTU_WIREGUARD "1420"
+#define START_TRIES 40
+#define START_PAUSE_MS 50
+#define RULE_PREF "1131"
+
+struct link_job {
+    struct gw *g;
+    const struct gw_node *own;
+    const struct gw_node *peer;
+    char name[16];
+    char port[8];
+    bool fresh_userspace;          /* wireguard-go was just started */
+    char interface[GW_NAME_MAX];   /* the interface that the operator named for plain links; "": WireGuard */
+    bool exists[GW_NODES_MAX + 1]; /* by the number of the other node */
+};
+
+/* Which links the namespace has, by the number of the other node. One program tells it for all of them: every command
+ * that changes something asks. */
+static bool links_read(bool exists[GW_NODES_MAX + 1])
+{
+    const char *show[] = {"ip", "-n", GW_NETNS, "-o", "link", "show", NULL};
+    char *text = NULL;
+    size_t len = 0;
+    bool ok = gw_program_output(show, &text, &len);
+
+    memset(exists, 0, (GW_NODES_MAX + 1) * sizeof *exists);
+    for (const char *line = text; ok && *line; line += strcspn(line, "\n"), line += *line == '\n') {
+        unsigned number;
+
+        if (sscanf(line, "%*u: " NAME "%2u", &number) == 1 && number <= GW_NODES_MAX)
+            exists[number] = true;
+    }
+    free(text); /* open_memstream's own */
+    return ok;
+}
+
+/* The interface is made in the host's network, so that its outer socket stays there, and is then moved. */
+static bool move_inside(const char *name)
+{
+    const char *move[] = {"ip", "link", "set", "dev", name, "netns", GW_NETNS, NULL};
+
+    return gw_program_run(false, move);
+}
+
+/* ---- WireGuard: the kernel's, or else wireguard-go ---- */
+
+static bool wireguard_add(struct link_job *job)
+{
+    const char *kernel[] = {"ip", "link", "add", "dev", job->name, "type", "wireguard", NULL};
+    const char *userspace[] = {"wireguard-go", job->name, NULL};
+
+    job->fresh_userspace = !gw_program_run(true, kernel);
+    return (!job->fresh_userspace || gw_program_run(true, userspace)) && move_inside(job->name);
+}
+
+static bool wireguard_configure(const struct link_job *job)
+{
+    char key[GW_PATH_MAX];
+    char endpoint[GW_ADDRESS_MAX + 12];
+    const char *set[] = {"ip",
+                         "netns",
+                         "exec",
+                         GW_NETNS,
+                         "wg",
+                         "set",
+                         job->name,
+                         "private-key",
+                         key,
+                         "listen-port",
+                         job->port,
+                         "peer",
+                         job->peer->link_key,
+                         "endpoint",
+                         endpoint,
+                         "allowed-ips",
+                         "::/0",
+                         NULL};
+
+    gw_path(job->g, GW_LINK_KEY, key);
+    snprintf(endpoint, sizeof endpoint, strchr(job->peer->underlay, ':') ? "[%s]:%s" : "%s:%s", job->peer->underlay,
+             job->port);
+    return gw_program_run(false, set);
+}
+
+/* wireguard-go that has just been started needs a moment before it takes a configuration. */
+static bool wireguard_ready(const struct link_job *job)
+{
+    char path[64];
+
+    snprintf(path, sizeof path, "/run/wireguard/%s.sock", job->name);
+    for (int tries = 0; tries < START_TRIES && job->fresh_userspace && access(path, F_OK) != 0; tries++)
+        usleep(START_PAUSE_MS * 1000);
+    return wireguard_configure(job);
+}
+
+/* ---- plain: VXLAN over the operator's interface ---- */
+
+static bool plain_add(const struct link_job *job)
+{
+    const char *add[] = {"ip",
+                         "link",
+                         "add",
+                         "dev",
+                         job->name,
+                         "type",
+                         "vxlan",
+                         "id",
+                         job->port,
+                         "local",
+                         job->own->underlay,
+                         "remote",
+                         job->peer->underlay,
+                         "dstport",
+                         job->port,
+                         "dev",
+                         job->interface,
+                         "nolearning",
+                         NULL};
+
+    return gw_program_run(false, add) && move_inside(job->name);
+}
+
+/* ---- one link ---- */
+
+static bool address_set(const struct link_job *job)
+{
+    const char *mtu[] = {"ip", "-n", GW_NETNS, "link", "set", "dev", job->name, "mtu", MTU_WIREGUARD, NULL};
+    const char *up[] = {"ip", "-n", GW_NETNS, "link", "set", "dev", job->name, "up", NULL};
+    const char *address[] = {
+        "ip",  "-n",      GW_NETNS, "-6", "address", "replace", job->own->link, "peer", job->peer->link,
+        "dev", job->name, "nodad",  NULL};
+
+    return (job->interface[0] || gw_program_run(false, mtu)) && gw_program_run(false, up) &&
+           gw_program_run(false, address);
+}
+
+/* The way of answers to local users and units of the node at the other end. Only the rules give packets that mark. */
+static bool answers_set(const struct link_job *job)
+{
+    char mark[16];
+    char table[16];
+    const char *rule[] = {"ip",      "-n",     GW_NETNS, "-6",     "rule", "add", "pref",
+                          RULE_PREF, "fwmark", mark,     "lookup", table,  NULL};
+    const char *route[] = {"ip",  "-n",      GW_NETNS, "-6",  "route", "replace", "default", "via", job->peer->link,
+                           "dev", job->name, "table",  table, NULL};
+
+    snprintf(mark, sizeof mark, "%#x", GW_NFT_FROM_NODE_MARK | GW_NFT_TO_NODE_BIT | job->peer->number);
+    snprintf(table, sizeof table, "%u", GW_NODE_TABLE_FIRST + job->peer->number);
+    (void)gw_program_run(true, rule); /* fails when it is there already */
+    return gw_program_run(false, route);
+}
+
+/* Local users and units reach devices at other nodes: their packets are forwarded, and an accepted socket keeps its
+ * first packet's mark. */
+static bool forwarding_set(void)
+{
+    static const char *const set[] = {
+        "ip",
+        "netns",
+        "exec",
+        GW_NETNS,
+        "sh",
+        "-c",
+        "echo 1 >/proc/sys/net/ipv6/conf/all/forwarding && echo 1 >/proc/sys/net/ipv4/tcp_fwmark_accept",
+        NULL};
+
+    return gw_program_run(false, set);
+}
+
+static cmx_err link_up(struct link_job *job, struct cmx_why *e)
+{
+    bool plain = job->interface[0] != '\0';
+
+    job->fresh_userspace = false;
+    snprintf(job->name, sizeof job->name, NAME "%u", job->peer->number);
+    snprintf(job->port, sizeof job->port, "%u", gw_node_port(job->own->number, job->peer->number));
+    if (plain != (job->peer->link_key[0] == '\0'))
+        return cmx_why_fail(e, CMX_EINVAL,
+                            "the link to %s is WireGuard at one end and plain at the other; run 'cmxsafe gateway join' "
+                            "again at one of them, with or without --interface",
+                            job->peer->name);
+    if (!job->exists[job->peer->number] && !(plain ? plain_add(job) : wireguard_add(job)))
+        return cmx_why_fail(e, CMX_EIO, "the link to %s can't be made; %s", job->peer->name,
+                            plain ? "see above what ip says"
+                                  : "install wireguard-tools, and wireguard-go where the kernel has no WireGuard");
+    if ((!plain && !wireguard_ready(job)) || !address_set(job) || !answers_set(job))
+        return cmx_why_fail(e, CMX_EIO, "the link to %s can't be configured; see above", job->peer->name);
+    return CMX_OK;
+}
+
+static void remove_stale(const struct link_job *job, const struct gw_nodes *nodes)
+{
+    for (unsigned number = 1; number <= GW_NODES_MAX; number++) {
+        char name[16];
+        char mark[16];
+        const char *delete[] = {"ip", "-n", GW_NETNS, "link", "delete", "dev", name, NULL};
+        const char *rule[] = {"ip", "-n", GW_NETNS, "-6", "rule", "delete", "pref", RULE_PREF, "fwmark", mark, NULL};
+        bool known = false;
+
+        for (size_t i = 0; i < nodes->n; i++)
+            known |= nodes->list[i].number == number && &nodes->list[i] != nodes->own;
+        snprintf(name, sizeof name, NAME "%u", number);
+        snprintf(mark, sizeof mark, "%#x", GW_NFT_FROM_NODE_MARK | GW_NFT_TO_NODE_BIT | number);
+        if (known || !job->exists[number])
+            continue;
+        (void)gw_program_run(true, delete); /* it may have gone meanwhile */
+        (void)gw_program_run(true, rule);
+    }
+}
+
+cmx_err gw_links_up(struct gw *g, struct cmx_why *e)
+{
+    struct link_job job = {.g = g};
+    struct gw_nodes nodes;
+    cmx_err err = gw_nodes_read(&g->registry, &g->fleet, &nodes, e);
+
+    if (err)
+        return err;
+    if (gw_meta_get(&g->registry, "link_interface", job.interface, sizeof job.interface))
+        job.interface[0] = '\0'; /* WireGuard */
+    if (!links_read(job.exists))
+        return cmx_why_fail(e, CMX_EIO, "the interfaces of the namespace " GW_NETNS " can't be listed; see above");
+    remove_stale(&job, &nodes);
+    if (nodes.own && !forwarding_set())
+        return cmx_why_fail(e, CMX_EPERM, "forwarding in the namespace " GW_NETNS " can't be set; see above");
+    for (size_t i = 0; i < nodes.n; i++) {
+        struct cmx_why now = {0};
+        cmx_err one = CMX_OK;
+
+        job.own = nodes.own;
+        job.peer = &nodes.list[i];
+        if (job.peer != job.own)
+            one = link_up(&job, &now);
+        if (one && !err) { /* the other links are set up all the same */
+            err = one;
+            *e = now;
+        }
+    }
+    return err;
+}
+
+cmx_err gw_links_key(const struct gw *g, char out[48], struct cmx_why *e)
+{
+    char path[GW_PATH_MAX];
+    const char *make[] = {"sh", "-c", "umask 077 && wg genkey >\"$0\"", path, NULL};
+    const char *show[] = {"sh", "-c", "wg pubkey <\"$0\"", path, NULL};
+    char *text = NULL;
+    size_t len = 0;
+    bool ok;
+
+    gw_path(g, GW_LINK_KEY, path);
+    if (access(path, F_OK) != 0 && !gw_program_run(false, make)) {
+        unlink(path);
+        return cmx_why_fail(e, CMX_EIO, "wg can't make a key; install wireguard-tools");
+    }
+    ok = gw_program_output(show, &text, &len) && strcspn(text, "\n") == 44;
+    snprintf(out, 48, "%.44s", ok ? text : "");
+    free(text); /* open_memstream's own */
+    return ok ? CMX_OK : cmx_why_fail(e, CMX_EIO, "wg can't read %s; restore it from a backup", path);
+}

@@ -1,0 +1,18 @@
+/* gw_links.h - the links between the gateways of a fleet: one interface a pair, cmxlinkN to the node with number N. Its
+ * outer half (WireGuard's or VXLAN's UDP socket) is in the host's network, the interface is in the fleet's namespace.
+ * Runs ip, wg and wireguard-go as root. */
+#ifndef GW_LINKS_H
+#define GW_LINKS_H
+
+#include "gateway/folder/gw_folder.h"
+
+#define GW_LINK_KEY "link.key" /* WireGuard's private key, in the gateway's folder */
+
+/* Makes the links to all other nodes or brings them up to date, and removes links to nodes that have left. The
+ * namespace must exist. */
+CMX_MUST_USE cmx_err gw_links_up(struct gw *g, struct cmx_why *e);
+
+/* The public key that belongs to DIR/link.key, which is made when it is missing. */
+CMX_MUST_USE cmx_err gw_links_key(const struct gw *g, char out[48], struct cmx_why *e);
+
+#endif

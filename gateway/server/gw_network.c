@@ -1,0 +1,213 @@
+#include "gateway/server/gw_network.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "gateway/folder/gw_fail.h"
+#include "gateway/folder/gw_program.h"
+#include "gateway/render/gw_nft.h"
+#include "gateway/server/gw_links.h"
+
+#define GW_RULE_PREF "1129"
+#define GW_LOCALS_PREF "1130"
+
+static cmx_err set_sysctl(const char *path, const char *value, struct cmx_why *e)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool ok = fd >= 0 && write(fd, value, strlen(value)) == (ssize_t)strlen(value);
+
+    if (!ok)
+        cmx_why_set(e, "can't set %s (%s); see whether /proc/sys is writable here", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return ok ? CMX_OK : CMX_EPERM;
+}
+
+static cmx_err enable_ipv6(const char *interface, struct cmx_why *e)
+{
+    char path[80];
+
+    snprintf(path, sizeof path, "/proc/sys/net/ipv6/conf/%s/disable_ipv6", interface);
+    return set_sysctl(path, "0", e);
+}
+
+/* --user mode: every address of the fleet is local (AnyIP). */
+static bool route_fleet(const struct gw *g)
+{
+    const char *route[] = {"ip", "-6", "route", "replace", "local", g->fleet_text, "dev", "lo", NULL};
+
+    return gw_program_run(false, route);
+}
+
+/* System mode: the fleet's addresses are local for packets that the filter marked. All others have a route to an
+ * interface that drops them, so that no lost rule opens anything. */
+static bool route_marked(const struct gw *g)
+{
+    const char *add[] = {"ip", "link", "add", "nowhere", "type", "veth", "peer", "name", "nowhere1", NULL};
+    /* As large as the loopback's, since TCP derives its segment size from the first route. */
+    const char *near[] = {"ip", "link", "set", "nowhere", "mtu", "65535", "arp", "off", "up", NULL};
+    const char *far[] = {"ip", "link", "set", "nowhere1", "mtu", "65535", "arp", "off", "up", NULL};
+    const char *unmarked[] = {"ip", "-6", "route", "replace", g->fleet_text, "dev", "nowhere", NULL};
+    const char *marked[] = {"ip",  "-6", "route", "replace",      "local", g->fleet_text,
+                            "dev", "lo", "table", GW_FLEET_TABLE, NULL};
+    const char *stale[] = {"ip", "-6", "route", "delete", "local", g->fleet_text, "dev", "lo", "table", "local", NULL};
+    const char *drop_rule[] = {"ip", "-6", "rule", "delete", "pref", GW_RULE_PREF, NULL};
+    const char *rule[] = {"ip",     "-6",        "rule",   "add",          "pref", GW_RULE_PREF,
+                          "fwmark", GW_NFT_MARK, "lookup", GW_FLEET_TABLE, NULL};
+    const char *drop_locals[] = {"ip", "-6", "rule", "delete", "pref", GW_LOCALS_PREF, NULL};
+    const char *locals[] = {
+        "ip", "-6", "rule", "add", "pref", GW_LOCALS_PREF, "fwmark", GW_NFT_LOCALS_MARK, "lookup", GW_LOCALS_TABLE,
+        NULL};
+
+    if (access("/proc/sys/net/ipv6/conf/nowhere", F_OK) != 0 && !gw_program_run(false, add))
+        return false;
+    (void)gw_program_run(true, stale);     /* of an older version, which made every address local */
+    (void)gw_program_run(true, drop_rule); /* a second one would do no harm, but add up */
+    (void)gw_program_run(true, drop_locals);
+    return enable_ipv6("nowhere", NULL) == CMX_OK && gw_program_run(false, near) && gw_program_run(false, far) &&
+           gw_program_run(false, marked) && gw_program_run(false, unmarked) && gw_program_run(false, rule) &&
+           gw_program_run(false, locals);
+}
+
+cmx_err gw_network_configure(struct gw *g, struct cmx_why *e)
+{
+    static const char *const interfaces[] = {"all", "default", "lo"};
+    char rules[GW_PATH_MAX];
+    const char *up[] = {"ip", "link", "set", "lo", "up", NULL};
+    const char *nft[] = {"nft", "-f", gw_path(g, "fleet.nft", rules), NULL};
+    cmx_err err = CMX_OK;
+
+    /* A machine that has IPv6 switched off by sysctl passes that on to new namespaces. */
+    for (size_t i = 0; !err && i < GW_COUNT(interfaces); i++)
+        err = enable_ipv6(interfaces[i], e);
+    if (err)
+        return err;
+    /* The rules come before the routes. */
+    if (!gw_program_run(false, nft))
+        return cmx_why_fail(e, CMX_EPERM, "the packet filter's rules could not be loaded; install nftables");
+    if (!gw_program_run(false, up) || !(g->user ? route_fleet(g) : route_marked(g)))
+        return cmx_why_fail(e, CMX_EPERM, "the route of %s could not be set; install iproute2; see whether IPv6 is on",
+                            g->fleet_text);
+    err = set_sysctl("/proc/sys/net/ipv6/ip_nonlocal_bind", "1", e);
+    if (!err) /* a reset that the filter sends finds its way like the packet that it answers */
+        err = set_sysctl("/proc/sys/net/ipv6/fwmark_reflect", "1", e);
+    return err ? err : set_sysctl("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0", e);
+}
+
+/* ---- the system mode's namespace ---- */
+
+static bool netns_exists(void)
+{
+    return access("/run/netns/" GW_NETNS, F_OK) == 0;
+}
+
+static bool in_netns(const char *const argv[])
+{
+    const char *all[16] = {"ip", "netns", "exec", GW_NETNS};
+    size_t n = 4;
+
+    while (*argv && n < 15)
+        all[n++] = *argv++;
+    all[n] = NULL;
+    return gw_program_run(false, all);
+}
+
+static bool make_link(const char *link)
+{
+    char host[GW_ADDRESS_MAX + 8];
+    char inside[GW_ADDRESS_MAX + 8];
+    char prefix[GW_ADDRESS_MAX + 8];
+    const char *add[] = {"ip",   "link", "add",      "cmxsafe0", "type",   "veth",
+                         "peer", "name", "cmxsafe1", "netns",    GW_NETNS, NULL};
+    const char *address[] = {"ip", "-6", "address", "replace", host, "dev", "cmxsafe0", "nodad", NULL};
+    const char *up[] = {"ip", "link", "set", "cmxsafe0", "up", NULL};
+    const char *address_in[] = {"ip",  "-6",       "address", "replace",       inside,
+                                "dev", "cmxsafe1", "nodad",   "noprefixroute", NULL};
+    const char *up_in[] = {"ip", "link", "set", "cmxsafe1", "up", NULL};
+    const char *unmarked_in[] = {"ip", "-6", "route", "replace", prefix, "dev", "nowhere", NULL};
+    const char *route_in[] = {"ip", "-6", "route", "replace", prefix, "dev", "cmxsafe1", "table", GW_FLEET_TABLE, NULL};
+
+    snprintf(host, sizeof host, "%s1/64", link);
+    snprintf(inside, sizeof inside, "%s2/64", link);
+    snprintf(prefix, sizeof prefix, "%s/64", link);
+    /* Like the fleet's addresses, the host's is reached only by marked packets. */
+    if (access("/proc/sys/net/ipv6/conf/cmxsafe0", F_OK) != 0 && !gw_program_run(false, add))
+        return false;
+    if (enable_ipv6("cmxsafe0", NULL))
+        return false;
+    return gw_program_run(false, address) && gw_program_run(false, up) && in_netns(address_in) && in_netns(up_in) &&
+           in_netns(route_in) && in_netns(unmarked_in);
+}
+
+/* The way into the namespace, and none for a local process that chose a fleet address as its source: anybody may bind
+ * to any address (IPV6_FREEBIND). This holds without the packet filter, too. */
+static bool lead_into(const struct gw *g, const char *link)
+{
+    char via[GW_ADDRESS_MAX + 4];
+    char back[GW_ADDRESS_MAX + 4];
+    char prefix[GW_ADDRESS_MAX + 8];
+    const char *drop_rule[] = {"ip", "-6", "rule", "delete", "pref", GW_RULE_PREF, NULL};
+    const char *rule[] = {"ip",   "-6",          "rule", "add",         "pref",     GW_RULE_PREF,
+                          "from", g->fleet_text, "to",   g->fleet_text, "prohibit", NULL};
+    const char *route[] = {"ip", "-6", "route", "replace", g->fleet_text, "via", via, "dev", "cmxsafe0", NULL};
+    const char *near[] = {"ip", "-6", "route", "replace", prefix, "dev", "cmxsafe1", "table", GW_LOCALS_TABLE, NULL};
+    const char *locals[] = {"ip", "-6",  "route",    "replace", g->fleet_text,   "via",
+                            back, "dev", "cmxsafe1", "table",   GW_LOCALS_TABLE, NULL};
+
+    snprintf(via, sizeof via, "%s2", link);
+    snprintf(back, sizeof back, "%s1", link);
+    snprintf(prefix, sizeof prefix, "%s/64", link);
+    (void)gw_program_run(true, drop_rule); /* of an earlier 'net up' */
+    return gw_program_run(false, rule) && gw_program_run(false, route) && in_netns(near) && in_netns(locals);
+}
+
+int gw_network_up(struct gw *g)
+{
+    char link[GW_ADDRESS_MAX];
+    char rules[GW_PATH_MAX];
+    char program[GW_PATH_MAX];
+    const char *add[] = {"ip", "netns", "add", GW_NETNS, NULL};
+    const char *configure[] = {program, "gateway", "net", "inside", "--dir", g->dir, NULL};
+    const char *host_rules[] = {"nft", "-f", gw_path(g, "host.nft", rules), NULL};
+    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+    struct cmx_why e = {0};
+
+    if (n <= 0 || gw_meta_get(&g->registry, "link", link, sizeof link))
+        return gw_fail_with("net up failed", "the registry lacks the link's addresses",
+                            "run 'cmxsafe gateway init' again");
+    program[n] = '\0';
+    /* The rules come first: nothing is reachable before it is filtered. */
+    if (!netns_exists() && !gw_program_run(false, add))
+        return gw_fail_with("net up failed", "the network namespace can't be made", "run it as root; install iproute2");
+    if (!in_netns(configure))
+        return gw_fail_with("net up failed", "the namespace can't be configured", "see above");
+    if (!gw_program_run(false, host_rules))
+        return gw_fail_with("net up failed", "nft does not load host.nft", "install nftables");
+    if (!make_link(link) || !lead_into(g, link))
+        return gw_fail_with("net up failed", "the link into the namespace can't be made", "see above what ip says");
+    if (gw_links_up(g, &e)) /* this gateway's own devices are served all the same */
+        (void)gw_fail("a link to another gateway is missing", &e);
+    return EXIT_SUCCESS;
+}
+
+int gw_network_down(void)
+{
+    const char *link[] = {"ip", "link", "delete", "cmxsafe0", NULL};
+    const char *netns[] = {"ip", "netns", "delete", GW_NETNS, NULL};
+    const char *has_table[] = {"nft", "list", "table", "inet", "cmxsafe_host", NULL};
+    const char *table[] = {"nft", "delete", "table", "inet", "cmxsafe_host", NULL};
+    const char *rule[] = {"ip", "-6", "rule", "delete", "pref", GW_RULE_PREF, NULL};
+    bool ok = access("/sys/class/net/cmxsafe0", F_OK) != 0 || gw_program_run(false, link);
+
+    (void)gw_program_run(true, rule); /* harmless without the link, and gone when it was never set */
+    /* The host's rules guard the link, so they go after it. */
+    ok = ok && (!gw_program_run(true, has_table) || gw_program_run(false, table));
+    ok = ok && (!netns_exists() || gw_program_run(false, netns));
+    return ok ? EXIT_SUCCESS
+              : gw_fail_with("net down failed", "the link, the host's rules or the namespace could not be removed",
+                             "see above; run it as root, with iproute2 and nftables installed");
+}

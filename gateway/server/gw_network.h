@@ -1,0 +1,15 @@
+/* gw_network.h - the fleet's network: routes, sysctls and rules of its namespace, and the system mode's link into it.
+ */
+#ifndef GW_NETWORK_H
+#define GW_NETWORK_H
+
+#include "gateway/folder/gw_folder.h"
+
+/* Configures the network namespace that the caller is in. */
+CMX_MUST_USE cmx_err gw_network_configure(struct gw *g, struct cmx_why *e);
+/* The system mode's namespace and link. gw_network_up expects the generated files (gw_apply). Both print what failed,
+ * and return EXIT_SUCCESS or EXIT_FAILURE. */
+int gw_network_up(struct gw *g);
+int gw_network_down(void);
+
+#endif

@@ -1,0 +1,407 @@
+/* --user mode: a system gateway in namespaces of an ordinary user. Outside: opens the listening sockets and maps ids.
+ * Inside, as that namespace's root: a root folder of its own (sshd runs its helper only from folders that root owns),
+ * the fleet's network, and then the server as the unprivileged account. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cmxsafe/core/text.h"
+#include "cmxsafe/port/port.h"
+#include "gateway/folder/gw_fail.h"
+#include "gateway/folder/gw_helper.h"
+#include "gateway/folder/gw_program.h"
+#include "gateway/server/gw_account.h"
+#include "gateway/server/gw_expiry.h"
+#include "gateway/server/gw_network.h"
+#include "gateway/server/gw_server.h"
+#include "gateway/server/gw_worker_child.h"
+
+#define ROOT_RUN_FIRST 1000000 /* run by root: ids 1.. map from here on, where no real account is */
+#define MAP_COUNT 65535
+#define EXPIRY_CHECK_MS 250
+#define HOST_ETC "/.host-etc" /* the system's /etc within our root */
+
+static volatile sig_atomic_t child_pid;
+
+/* ---- outside ---- */
+
+static bool write_text(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+    if (fd >= 0)
+        close(fd);
+    return ok;
+}
+
+static bool map_as_root(pid_t pid)
+{
+    char path[64];
+    char map[80];
+
+    snprintf(map, sizeof map, "0 0 1\n1 %d %d\n", ROOT_RUN_FIRST + 1, MAP_COUNT);
+    snprintf(path, sizeof path, "/proc/%d/uid_map", (int)pid);
+    if (!write_text(path, map))
+        return false;
+    snprintf(path, sizeof path, "/proc/%d/gid_map", (int)pid);
+    return write_text(path, map);
+}
+
+/* Our first range in /etc/subuid or /etc/subgid: "name:first:count" (subuid(5)). */
+static bool sub_range(const char *file, char first[24], char count[24])
+{
+    const struct passwd *pw = getpwuid(getuid());
+    char number[24];
+    char line[256];
+    FILE *f = fopen(file, "re");
+    bool found = false;
+
+    snprintf(number, sizeof number, "%u", (unsigned)getuid());
+    while (f && !found && fgets(line, sizeof line, f)) {
+        char *a = strchr(line, ':');
+        char *b = a ? strchr(a + 1, ':') : NULL;
+        if (!b)
+            continue;
+        *a = *b = '\0';
+        b[1 + strcspn(b + 1, "\n")] = '\0';
+        if (strcmp(line, number) != 0 && (!pw || strcmp(line, pw->pw_name) != 0))
+            continue;
+        snprintf(first, 24, "%.20s", a + 1);
+        snprintf(count, 24, "%.20s", b + 1);
+        found = true;
+    }
+    if (f)
+        fclose(f);
+    return found;
+}
+
+static bool map_as_user(pid_t pid)
+{
+    char id[16];
+    char uid[16];
+    char gid[16];
+    char first[24];
+    char count[24];
+    char gfirst[24];
+    char gcount[24];
+    const char *uids[] = {"newuidmap", id, "0", uid, "1", "1", first, count, NULL};
+    const char *gids[] = {"newgidmap", id, "0", gid, "1", "1", gfirst, gcount, NULL};
+
+    snprintf(id, sizeof id, "%d", (int)pid);
+    snprintf(uid, sizeof uid, "%u", (unsigned)getuid());
+    snprintf(gid, sizeof gid, "%u", (unsigned)getgid());
+    return sub_range("/etc/subuid", first, count) && sub_range("/etc/subgid", gfirst, gcount) &&
+           gw_program_run(false, uids) && gw_program_run(false, gids);
+}
+
+static void pass_on(int signo)
+{
+    if (child_pid > 0)
+        kill(child_pid, signo);
+}
+
+/* The child's half: waits for its ids, then starts this program again as the namespace's root, so that it is a process
+ * of that namespace in every respect (other processes of this program may then enter it through /proc). */
+_Noreturn static void become_inside(const struct gw *g, const int *listeners, size_t n, int go, int up, pid_t parent)
+{
+    char byte;
+    char count[24];
+
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNS | (g->simple ? 0 : CLONE_NEWNET)) != 0) {
+        fprintf(stderr, "cmxsafe: the gateway can't start: no user namespace (%s); see 'cmxsafe gateway doctor'\n",
+                strerror(errno));
+        _exit(EXIT_FAILURE);
+    }
+    if (write(up, "u", 1) != 1 || read(go, &byte, 1) != 1)
+        _exit(EXIT_FAILURE);
+    for (size_t i = 0; i < n; i++)
+        dup2(listeners[i], 3 + (int)i); /* without close-on-exec; one listener: never onto another's place */
+    snprintf(count, sizeof count, "%zu", n);
+    setenv("LISTEN_FDS", count, 1);
+    unsetenv("LISTEN_PID");
+    if (setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0)
+        _exit(EXIT_FAILURE);
+    prctl(PR_SET_PDEATHSIG, SIGTERM); /* not before: a change of ids takes it back */
+    if (getppid() != parent)
+        _exit(EXIT_FAILURE);
+    execl("/proc/self/exe", "cmxsafe", "gateway", "serve", "--inside", "--dir", g->dir, (char *)NULL);
+    _exit(EXIT_FAILURE);
+}
+
+static int wait_for(pid_t pid)
+{
+    int status;
+
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return EXIT_FAILURE;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
+}
+
+/* The outer process is the gateway's owner: it closes grants that end, as the owner's commands would,
+ * and runs the worker. */
+static int serve_outside(struct gw *g, pid_t pid)
+{
+    struct gw_worker_child worker = {0};
+    struct gw_expiry expiry = {0};
+    int status = EXIT_FAILURE;
+
+    for (;;) {
+        pid_t ended = waitpid(pid, &status, WNOHANG);
+        if (ended == pid || (ended < 0 && errno != EINTR)) {
+            gw_worker_stop(&worker);
+            return ended == pid && WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
+        }
+        if (!g->simple)
+            gw_worker_watch(&worker, g);
+        (void)gw_expiry_tick(&expiry, g);
+        cmx_port_sleep_ms(EXPIRY_CHECK_MS);
+    }
+}
+
+int gw_ns_user(struct gw *g, const int *listeners, size_t n)
+{
+    struct sigaction pass = {.sa_handler = pass_on};
+    int go[2];
+    int up[2];
+    char byte;
+    bool mapped;
+    pid_t self = getpid();
+
+    if (pipe2(go, O_CLOEXEC) != 0 || pipe2(up, O_CLOEXEC) != 0)
+        return gw_fail_with("the gateway can't start", strerror(errno), NULL);
+    fflush(NULL);
+    child_pid = fork();
+    if (child_pid == 0) {
+        close(go[1]); /* else it would wait for itself when we die here */
+        close(up[0]);
+        become_inside(g, listeners, n, go[0], up[1], self);
+    }
+    close(go[0]);
+    close(up[1]);
+    sigaction(SIGTERM, &pass, NULL);
+    sigaction(SIGINT, &pass, NULL);
+    sigaction(SIGHUP, &pass, NULL);
+    if (child_pid < 0 || read(up[0], &byte, 1) != 1)
+        return wait_for(child_pid);
+    mapped = geteuid() == 0 ? map_as_root(child_pid) : map_as_user(child_pid);
+    if (!mapped) {
+        kill(child_pid, SIGKILL);
+        wait_for(child_pid);
+        return gw_fail_with(
+            "the gateway can't start", "your ids can't be mapped",
+            "install the package uidmap, and see that /etc/subuid and /etc/subgid have a range for you");
+    }
+    if (write(go[1], "g", 1) != 1)
+        kill(child_pid, SIGKILL);
+    return serve_outside(g, child_pid);
+}
+
+/* ---- inside ---- */
+
+static bool fill_file(const char *path, const char *first, const char *copy)
+{
+    FILE *out = fopen(path, "we");
+    FILE *in = copy ? fopen(copy, "re") : NULL;
+    char line[2048];
+    bool ok = out != NULL;
+
+    if (out)
+        fputs(first, out);
+    while (out && in && fgets(line, sizeof line, in))
+        fputs(line, out);
+    if (in)
+        fclose(in);
+    if (out)
+        ok = fclose(out) == 0;
+    return ok;
+}
+
+/* Everything of the real root appears in the new one, as it is. */
+static bool bind_entry(const char *root, const char *name)
+{
+    char from[300];
+    char to[GW_PATH_MAX];
+    char link[GW_PATH_MAX];
+    struct stat st;
+    ssize_t n;
+
+    snprintf(from, sizeof from, "/%.255s", name);
+    snprintf(to, sizeof to, "%.3500s/%.255s", root, name);
+    if (lstat(from, &st) != 0)
+        return true;
+    if (S_ISLNK(st.st_mode)) {
+        n = readlink(from, link, sizeof link - 1);
+        if (n > 0)
+            link[n] = '\0';
+        return n > 0 && symlink(link, to) == 0;
+    }
+    if (S_ISDIR(st.st_mode))
+        return mkdir(to, 0755) == 0 && mount(from, to, NULL, MS_BIND | MS_REC, NULL) == 0;
+    if (!S_ISREG(st.st_mode))
+        return true;
+    return fill_file(to, "", NULL) && mount(from, to, NULL, MS_BIND, NULL) == 0;
+}
+
+static bool bind_all(const char *root)
+{
+    struct dirent *entry;
+    DIR *dir = opendir("/");
+    bool ok = dir != NULL;
+
+    while (ok && (entry = readdir(dir)) != NULL)
+        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..") && strcmp(entry->d_name, "etc") &&
+            strcmp(entry->d_name, &GW_INSIDE_DIR[1]))
+            ok = bind_entry(root, entry->d_name) || strcmp(entry->d_name, "lost+found") == 0;
+    if (dir)
+        closedir(dir);
+    return ok;
+}
+
+/* /etc is a folder of our own with links to the system's files, but for three. Mounting ours onto theirs would not
+ * last: when another program replaces such a file (useradd does), the kernel takes the mount away. */
+static bool make_etc(const struct gw *g, const char *root)
+{
+    char host[GW_PATH_MAX];
+    char path[GW_PATH_MAX];
+    char target[300];
+    char text[GW_NAME_MAX * 2 + 64];
+    struct dirent *entry;
+    DIR *dir = opendir("/etc");
+    bool ok;
+
+    snprintf(host, sizeof host, "%.3500s" HOST_ETC, root);
+    snprintf(path, sizeof path, "%.3500s/etc", root);
+    ok = dir && mkdir(host, 0755) == 0 && mount("/etc", host, NULL, MS_BIND | MS_REC, NULL) == 0 &&
+         mkdir(path, 0755) == 0;
+    while (ok && (entry = readdir(dir)) != NULL) {
+        const char *name = entry->d_name;
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "passwd") == 0 ||
+            strcmp(name, "group") == 0 || strcmp(name, "hosts") == 0)
+            continue;
+        snprintf(target, sizeof target, HOST_ETC "/%.255s", name);
+        snprintf(path, sizeof path, "%.3500s/etc/%.255s", root, name);
+        ok = symlink(target, path) == 0;
+    }
+    if (dir)
+        closedir(dir);
+    snprintf(path, sizeof path, "%.3500s/etc/hosts", root);
+    ok = ok && symlink(GW_INSIDE_DIR "/hosts", path) == 0;
+    snprintf(path, sizeof path, "%.3500s/etc/passwd", root);
+    snprintf(text, sizeof text, "%s:x:%d:%d::/nonexistent:/usr/sbin/nologin\n", g->account, GW_USER_UID, GW_USER_UID);
+    ok = ok && fill_file(path, text, "/etc/passwd") && chmod(path, 0644) == 0;
+    snprintf(path, sizeof path, "%.3500s/etc/group", root);
+    snprintf(text, sizeof text, "%s:x:%d:\n", g->account, GW_USER_UID);
+    return ok && fill_file(path, text, "/etc/group") && chmod(path, 0644) == 0;
+}
+
+static bool bring_folder(const struct gw *g, const char *root)
+{
+    char to[GW_PATH_MAX];
+
+    snprintf(to, sizeof to, "%.3500s" GW_INSIDE_DIR, root);
+    return mkdir(to, 0755) == 0 && mount(g->dir, to, NULL, MS_BIND, NULL) == 0;
+}
+
+static bool bring_helper(const char *root, struct cmx_why *e)
+{
+    char from[GW_PATH_MAX];
+    char to[GW_PATH_MAX];
+    const char *copy[] = {"cp", from, to, NULL};
+
+    snprintf(to, sizeof to, "%.3500s/cmxsafe-authkeys", root);
+    return gw_helper_source(from, e) == CMX_OK && gw_program_run(false, copy) && chmod(to, 0755) == 0;
+}
+
+static bool enter_root(const char *root)
+{
+    return chdir(root) == 0 && syscall(SYS_pivot_root, ".", ".") == 0 && umount2(".", MNT_DETACH) == 0 &&
+           chdir("/") == 0;
+}
+
+static bool make_root(const struct gw *g, struct cmx_why *e)
+{
+    char root[GW_PATH_MAX];
+    gw_path(g, "run/root", root);
+    cmx_why_set(e, "the gateway's root folder can't be made; see 'cmxsafe gateway doctor'");
+    if ((mkdir(root, 0755) != 0 && errno != EEXIST) || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) != 0 ||
+        mount("cmxsafe", root, "tmpfs", 0, "mode=0755,size=64m") != 0 || !bind_all(root) || !make_etc(g, root) ||
+        !bring_folder(g, root) || !bring_helper(root, e) || !enter_root(root)) {
+        cmx_why_set(e, "%s (%s)", e->text, strerror(errno));
+        return false;
+    }
+    return true;
+}
+
+/* The account may read the registry and use the host keys, and owns the control socket's folder. */
+static bool give_to_account(void)
+{
+    return chown(GW_INSIDE_DIR "/registry.db", 0, GW_USER_UID) == 0 &&
+           chown(GW_INSIDE_DIR "/hostkey_ed25519", 0, GW_USER_UID) == 0 &&
+           chown(GW_INSIDE_DIR "/hostkey_ecdsa", 0, GW_USER_UID) == 0 &&
+           chmod(GW_INSIDE_DIR "/registry.db", 0640) == 0 && chmod(GW_INSIDE_DIR "/hostkey_ed25519", 0640) == 0 &&
+           chmod(GW_INSIDE_DIR "/hostkey_ecdsa", 0640) == 0 && chown(GW_INSIDE_DIR "/run", 0, GW_USER_UID) == 0 &&
+           chmod(GW_INSIDE_DIR "/run", 0775) == 0;
+}
+
+static bool write_pid(void)
+{
+    char text[16];
+    int fd = open(GW_INSIDE_DIR "/run/pid", O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0644);
+    int len = snprintf(text, sizeof text, "%d\n", (int)getpid());
+    bool ok = fd >= 0 && write(fd, text, (size_t)len) == len;
+
+    if (fd >= 0)
+        close(fd);
+    return ok;
+}
+
+static int run_as_account(struct gw *g, const int *listeners, size_t n)
+{
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (!gw_account_become(GW_USER_UID, GW_USER_UID))
+        _exit(gw_fail_with("the gateway can't start", strerror(errno), NULL));
+    prctl(PR_SET_PDEATHSIG, SIGTERM);                  /* a change of ids clears it */
+    return gw_server_run(g, NULL, NULL, listeners, n); /* no eBPF without root: no identities */
+}
+
+int gw_ns_inside(struct gw *g, const int *listeners, size_t n)
+{
+    struct sigaction pass = {.sa_handler = pass_on};
+    struct cmx_why e = {0};
+    int status;
+
+    if (!make_root(g, &e))
+        return gw_fail("the gateway can't start", &e);
+    snprintf(g->dir, sizeof g->dir, "%s", GW_INSIDE_DIR);
+    if (!g->simple && gw_network_configure(g, &e))
+        return gw_fail("the gateway can't start", &e);
+    if (!give_to_account() || !write_pid())
+        return gw_fail_with("the gateway can't start", "its folder can't be given to its account",
+                            "see its permissions");
+    fflush(NULL);
+    child_pid = fork();
+    if (child_pid == 0)
+        exit(run_as_account(g, listeners, n));
+    for (size_t i = 0; i < n; i++)
+        close(listeners[i]);
+    sigaction(SIGTERM, &pass, NULL);
+    sigaction(SIGINT, &pass, NULL);
+    sigaction(SIGHUP, &pass, NULL);
+    status = wait_for(child_pid);
+    unlink(GW_INSIDE_DIR "/run/pid");
+    return status;
+}

@@ -1,0 +1,168 @@
+#include "gateway/server/gw_peer.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/port/port.h"
+#include "gateway/render/gw_nft.h"
+
+#define ANSWER_MS (GW_PROBE_MAX_MS + 1000) /* the other node probes its session meanwhile */
+#define PEER_CLIENTS_MAX 256
+#define ASK "takeover "
+
+/* A socket for the links. port: of the gateways' questions; else any. */
+static bool link_socket(const char *link, bool port, struct sockaddr_in6 *a, int *fd)
+{
+    a->sin6_family = AF_INET6;
+    a->sin6_port = port ? htons((uint16_t)strtoul(GW_NFT_NODE_PORT, NULL, 10)) : 0;
+    *fd = inet_pton(AF_INET6, link, &a->sin6_addr) == 1
+              ? socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+              : -1;
+    return *fd >= 0;
+}
+
+void gw_peer_open(struct gw_server *s)
+{
+    struct sockaddr_in6 own = {0};
+    int one = 1;
+    int fd;
+
+    if (s->peers.fd >= 0 || !s->nodes.own || !link_socket(s->nodes.own->link, true, &own, &fd))
+        return;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    s->peers.fd = fd;
+    if (bind(fd, (const struct sockaddr *)&own, sizeof own) == 0 && listen(fd, PEER_CLIENTS_MAX) == 0 &&
+        gw_watch_add(s->epoll, &s->peers))
+        return;
+    gw_note("other gateways can't ask this one about its sessions (%s)", strerror(errno));
+    close(fd);
+    s->peers.fd = -1;
+}
+
+void gw_peer_accept(struct gw_server *s)
+{
+    struct gw_client *c;
+    size_t n = 0;
+    int fd = accept4(s->peers.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    if (fd < 0)
+        return;
+    for (const struct gw_client *o = s->clients; o; o = o->next)
+        n += o->node;
+    c = n < PEER_CLIENTS_MAX ? cmx_mem_alloc(sizeof *c) : NULL;
+    if (!c) {
+        close(fd);
+        return;
+    }
+    c->watch = (struct gw_watch){GW_WATCH_CLIENT, fd};
+    c->question.fd = -1;
+    c->node = true;
+    c->deadline_ms = cmx_port_now_ms() + 2 * ANSWER_MS;
+    if (!gw_watch_add(s->epoll, &c->watch)) {
+        close(fd);
+        cmx_mem_free(c);
+        return;
+    }
+    c->next = s->clients;
+    s->clients = c;
+}
+
+/* The address that the node asks about; "" for any other question. */
+static const char *asked_address(const struct gw_client *c)
+{
+    return strncmp(c->request, ASK, strlen(ASK)) == 0 ? c->request + strlen(ASK) : "";
+}
+
+const struct gw_session *gw_peer_subject(const struct gw_server *s, const struct gw_client *c)
+{
+    const char *address = asked_address(c);
+
+    for (const struct gw_session *x = s->sessions; x; x = x->next)
+        if (x->up && !x->ending && x->holds && strcmp(x->address, address) == 0)
+            return x;
+    return NULL;
+}
+
+void gw_peer_answer(const struct gw_server *s, const struct gw_client *c)
+{
+    const char *address = asked_address(c);
+    struct gw_forward f;
+    bool held = false;
+
+    if (!c->node || !address[0])
+        return;
+    for (const struct gw_session *x = s->sessions; x && !held; x = x->next)
+        held = x->up && !x->ending && x->holds && strcmp(x->address, address) == 0 && gw_session_first_forward(x, &f);
+    (void)send(c->watch.fd, held ? "held\n" : "free\n", 5, MSG_NOSIGNAL | MSG_DONTWAIT); /* a node that left */
+}
+
+/* ---- asking ---- */
+
+bool gw_peer_ask(const struct gw_server *s, struct gw_client *c, struct gw_session *x)
+{
+    struct sockaddr_in6 own = {0};
+    struct sockaddr_in6 peer = {0};
+    uint8_t address[16];
+    const struct gw_node *node = NULL;
+    unsigned number;
+    int fd;
+
+    if (!s->nodes.own || strcmp(x->asked, x->candidate) == 0 || inet_pton(AF_INET6, x->address, address) != 1)
+        return false;
+    snprintf(x->asked, sizeof x->asked, "%s", x->candidate);
+    x->held_by = 0;
+    number = gw_remote_node(address);
+    for (size_t i = 0; i < s->nodes.n; i++)
+        if (s->nodes.list[i].number == number)
+            node = &s->nodes.list[i];
+    if (!node || !link_socket(s->nodes.own->link, false, &own, &fd))
+        return false;
+    peer = own;
+    peer.sin6_port = htons((uint16_t)strtoul(GW_NFT_NODE_PORT, NULL, 10));
+    if (bind(fd, (const struct sockaddr *)&own, sizeof own) != 0 ||
+        inet_pton(AF_INET6, node->link, &peer.sin6_addr) != 1 ||
+        (connect(fd, (const struct sockaddr *)&peer, sizeof peer) != 0 && errno != EINPROGRESS)) {
+        close(fd);
+        return false;
+    }
+    c->question = (struct gw_question){
+        .fd = fd, .session = x->number, .node = number, .deadline_ms = cmx_port_now_ms() + ANSWER_MS};
+    return true;
+}
+
+/* A gateway that does not answer in time is dead or hangs, and its sessions with it. */
+bool gw_peer_tick(const struct gw_server *s, struct gw_client *c)
+{
+    struct gw_question *q = &c->question;
+    struct gw_session *x;
+    char line[80];
+    int len;
+    ssize_t n = -1;
+
+    if (q->fd < 0)
+        return false;
+    x = gw_session_numbered(s, q->session);
+    if (x && !q->sent) {
+        len = snprintf(line, sizeof line, ASK "%s\n", x->address);
+        n = send(q->fd, line, (size_t)len, MSG_NOSIGNAL);
+        q->sent = n == len;
+    } else if (x) {
+        n = recv(q->fd, line, sizeof line, 0);
+    }
+    if (x && n < 0 && (errno == EAGAIN || errno == ENOTCONN || errno == EINPROGRESS) &&
+        cmx_port_now_ms() < q->deadline_ms)
+        return true;
+    if (x && n > 0 && line[0] == ASK[0])
+        return true; /* the question was sent */
+    if (x && n >= 4 && memcmp(line, "held", 4) == 0)
+        x->held_by = q->node;
+    close(q->fd);
+    q->fd = -1;
+    return false;
+}

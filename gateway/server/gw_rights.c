@@ -1,0 +1,129 @@
+#include "gateway/server/gw_rights.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmxsafe/core/mem.h"
+#include "gateway/registry/authline.h"
+
+#define NOWHERE "none.invalid" /* authline.c: the destination of a key that may open nothing */
+
+static uint8_t line_memory[GW_AUTHLINE_MAX];
+
+/* FNV-1a: tells a changed text from the same; nothing secret, and no adversary chooses both. */
+static uint64_t digest_more(uint64_t h, const uint8_t *p, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        h = (h ^ p[i]) * 0x100000001b3u;
+    return h;
+}
+
+/* The length of the option (or of the key) at p: up to a comma or blank outside quotes. */
+static size_t option_length(const uint8_t *p, size_t len)
+{
+    bool quoted = false;
+    size_t i = 0;
+
+    for (; i < len && (quoted || (p[i] != ',' && p[i] != ' ')); i++)
+        quoted ^= p[i] == '"';
+    return i;
+}
+
+static int compare_digests(const void *a, const void *b)
+{
+    const uint64_t *x = a;
+    const uint64_t *y = b;
+
+    return *x < *y ? -1 : *x > *y;
+}
+
+static bool add_open(struct gw_rights *r, size_t *cap, uint64_t digest)
+{
+    if (r->n == *cap) {
+        size_t more = *cap ? *cap * 2 : 16;
+        uint64_t *opens = cmx_mem_alloc(more * sizeof *opens);
+        if (!opens)
+            return false;
+        if (r->opens)
+            memcpy(opens, r->opens, r->n * sizeof *opens);
+        cmx_mem_free(r->opens);
+        r->opens = opens;
+        *cap = more;
+    }
+    r->opens[r->n++] = digest;
+    return true;
+}
+
+void gw_rights_free(struct gw_rights *r)
+{
+    cmx_mem_free(r->opens);
+    *r = (struct gw_rights){0};
+}
+
+/* Splits an authorized_keys line. */
+static cmx_err rights_parse(struct gw_rights *r, const uint8_t *p, size_t len)
+{
+    static const char open[] = "permitopen=\"";
+    size_t cap = 0;
+
+    *r = (struct gw_rights){.fixed = 0xcbf29ce484222325u};
+    while (len) {
+        size_t n = option_length(p, len);
+        bool is_open = n > sizeof open && memcmp(p, open, sizeof open - 1) == 0;
+
+        if (is_open && !memmem(p, n, NOWHERE, sizeof NOWHERE - 1) &&
+            !add_open(r, &cap, digest_more(0xcbf29ce484222325u, p, n))) {
+            gw_rights_free(r);
+            return CMX_ENOMEM;
+        }
+        if (!is_open)
+            r->fixed = digest_more(r->fixed, p, n);
+        p += n < len ? n + 1 : n;
+        len -= n < len ? n + 1 : n;
+    }
+    if (r->n)
+        qsort(r->opens, r->n, sizeof r->opens[0], compare_digests);
+    return CMX_OK;
+}
+
+gw_rights_change gw_rights_compare(const struct gw_rights *before, const struct gw_rights *now)
+{
+    if (before->fixed != now->fixed)
+        return GW_RIGHTS_OTHER;
+    for (size_t i = 0; i < now->n; i++)
+        if (!before->n || !bsearch(&now->opens[i], before->opens, before->n, sizeof now->opens[0], compare_digests))
+            return GW_RIGHTS_OTHER;
+    return now->n == before->n ? GW_RIGHTS_SAME : GW_RIGHTS_LESS;
+}
+
+static struct gw_certificate certificate; /* for one call at a time */
+
+cmx_err gw_rights_in(struct gw_registry *r, const struct gw_session *x, struct gw_rights *rights, char *name,
+                     struct cmx_why *e)
+{
+    struct cmx_buf b;
+    cmx_err err;
+
+    cmx_buf_init(&b, line_memory, sizeof line_memory);
+    if (x->certificate.text) {
+        err = gw_certificate_parse(&certificate, x->certificate.text, e);
+        if (!err)
+            err = gw_authline_certificate(r, &certificate, &b, name, e);
+    } else {
+        err = gw_authline(r, x->fingerprint, &b, name, e);
+    }
+    return err ? err : rights_parse(rights, cmx_buf_data(&b), cmx_buf_len(&b));
+}
+
+cmx_err gw_rights_read(struct gw_server *s, struct gw_session *x, struct cmx_why *e)
+{
+    struct gw_registry r;
+    char path[GW_PATH_MAX];
+    cmx_err err = gw_registry_open(&r, gw_path(s->g, "registry.db", path), false, e);
+
+    if (err)
+        return err;
+    err = gw_rights_in(&r, x, &x->rights, x->name, e);
+    gw_registry_close(&r);
+    return err;
+}

@@ -1,0 +1,336 @@
+/* gw_server.h - the running gateway. It accepts connections in the host's network, gives each to a stock `sshd -i` in
+ * the fleet's network namespace, and reads what that sshd logs. It is on no data path: the socket is sshd's own. It
+ * knows who is connected, ends sessions whose key lost its rights, and those that no longer answer when their device
+ * comes back. One thread, one epoll. */
+#ifndef GW_SERVER_H
+#define GW_SERVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include "gateway/folder/gw_folder.h"
+#include "gateway/folder/gw_json.h"
+#include "gateway/registry/certificate.h"
+#include "gateway/registry/login_limits.h"
+#include "gateway/registry/node.h"
+#include "gateway/server/gw_claims.h"
+#include "gateway/server/gw_journal.h"
+#include "gateway/server/gw_note.h"
+#include "gateway/server/gw_pending.h"
+#include "gateway/server/gw_watch.h"
+
+#define GW_LISTENERS_MAX 8
+#define GW_LOG_LINE_MAX 1024 /* longer ones are cut */
+#define GW_CLIENT_MAX 64
+#define GW_SLOTS_PER_CPU 32 /* logins under way at once; others wait in the kernel's queue, unharmed */
+#define GW_SLOTS_MIN 64
+#define GW_PRESSED_LOGIN_MS 10000 /* with all slots taken, a login older than that is ended */
+#define GW_REGISTRY_POLL_MS 1000  /* how often to look for changes that no command reported */
+#define GW_PROBE_MIN_MS 600       /* an old session has that long to answer when its device logs in anew, */
+#define GW_PROBE_MAX_MS 2500      /* and on slow links up to that long (four round trips) */
+#define GW_PROBE_PAUSE_MS 250     /* between probes of one device: a login asks twice */
+#define GW_SESSIONS_PER_KEY 64    /* a device has one a context at most; a platform's programs share that many */
+#define GW_TAKEOVERS_PER_MINUTE 6 /* of one device; more are refused and logged */
+#define GW_HELD_MAX 256           /* slowed connections that wait for their login */
+#define GW_SILENCE_CHECK_MS 2000
+#define GW_TIDY_MS 500         /* between checks of the identity programs */
+#define GW_JUDGE_STALE_MS 5000 /* without a report for that long, nobody watches the rules */
+#define GW_WORKER_STALE_MS 30000
+#define GW_TRAFFIC_MINUTES 60
+#define GW_TRAFFIC_SAMPLE_MS 60000
+#define GW_SILENCE_MAX_MS                                                                                              \
+    32000 /* sshd sends a silent peer two keepalives in 30 s; without an answer the session is dead */
+#define GW_FATALS_PER_MINUTE 20    /* lines of sshd's own failures that are logged */
+#define GW_PEER_REPORTS_MAX 4      /* answers to other gateways' operators under way at once */
+#define GW_SESSION_FORWARDS_MAX 40 /* listeners of one session that are looked at */
+
+struct gw_client;
+struct gw_idsock;
+struct gw_access_log;
+struct gw_hold;
+
+/* What a session logged in with instead of a key that the registry has. */
+struct gw_session_certificate {
+    char *text; /* "TYPE BASE64", owned; NULL: none */
+    char authority[GW_NAME_MAX];
+    char id[GW_CERTIFICATE_ID_MAX];
+    uint64_t serial;
+    int64_t ends;    /* Unix time; 0: never */
+    uint64_t end_ms; /* the same by the port's clock, which is not set back; 0: never */
+};
+
+/* A key's authorized_keys line, as far as changes are compared. */
+struct gw_rights {
+    uint64_t fixed;  /* digest of all but destinations */
+    uint64_t *opens; /* digests of the destinations it may open, sorted; owned */
+    size_t n;
+};
+
+struct gw_session {
+    struct gw_watch watch; /* sshd's stderr */
+    struct gw_session *next;
+    int tcp;     /* a second handle of the connection: to read its counters, and to cut it */
+    pid_t pid;   /* sshd, leader of its process group */
+    pid_t child; /* the process that holds the forwards; 0 until logged */
+    bool up;     /* authenticated */
+    bool ending;
+    bool revoked;        /* by the KRL */
+    uint64_t penalty_ms; /* login time that counts against its source if it ends without a login; 0: the minimum */
+    char from[64];       /* "[2001:db8::7]:50412" */
+    uint8_t source[16];
+    char name[GW_NAME_MAX]; /* device or platform */
+    char fingerprint[GW_FINGERPRINT_MAX];
+    struct gw_session_certificate certificate;
+    char client[GW_CLIENT_MAX]; /* the peer's SSH software */
+    struct gw_rights rights;
+    uint64_t number;                    /* of the session and of its cgroup; never 0, never used again */
+    char candidate[GW_FINGERPRINT_MAX]; /* the key whose identity the session has; "" none */
+    char address[GW_ADDRESS_MAX];       /* the identity; "" none */
+    bool holds;                         /* it counts for the claim of its identity (gw_hold.h) */
+    char asked[GW_FINGERPRINT_MAX];     /* the key for whose identity another gateway was asked; "" none */
+    char lost_to[GW_NAME_MAX];          /* the gateway with a newer claim of the identity; "" none */
+    unsigned held_by;                   /* number of the gateway that has a session that answers; 0: none */
+    uint64_t started_ms;
+    int64_t since;              /* Unix time of the login */
+    uint64_t denied;            /* forwards asked for and refused */
+    struct gw_history *history; /* its party's; NULL until the login */
+    size_t header_len;          /* bytes of a load balancer's header that are in line; before sshd runs */
+    char line[GW_LOG_LINE_MAX];
+};
+
+struct gw_counters {
+    uint64_t accepted, refused_penalty, refused_pressed, logins, failed, ended_revoked, takeovers, takeovers_refused,
+        denied, in_use, trouble, certificates_refused;
+};
+
+/* What is remembered of a party after its sessions have ended. */
+struct gw_history {
+    struct gw_history *next;
+    char name[GW_NAME_MAX];
+    char address[GW_ADDRESS_MAX]; /* its identity; "" none */
+    uint64_t ended_in, ended_out; /* bytes of sessions that ended */
+    uint64_t in, out, sessions;   /* with those that are up, as last read */
+    uint64_t refused;             /* forwards asked for and not permitted */
+    uint64_t denied;              /* packets of connections to it that no grant allows */
+    uint64_t takeovers_refused;
+    uint64_t probed_ms; /* takeover.c: when its sessions were last probed */
+    uint64_t window_ms; /* takeover.c: start of the minute that is counted */
+    unsigned takeovers; /* in that minute */
+};
+
+struct gw_minute {
+    int64_t at; /* Unix time of its end */
+    uint64_t length_ms;
+    uint64_t sessions; /* at its end */
+    uint64_t in, out;  /* bytes from and to the peers within it */
+    uint64_t denied;   /* packets within it */
+};
+
+struct gw_traffic {
+    struct gw_minute minutes[GW_TRAFFIC_MINUTES];
+    uint64_t n; /* samples since the start; the newest is minutes[(n - 1) % GW_TRAFFIC_MINUTES] */
+    uint64_t sampled_ms;
+    uint64_t in, out, denied; /* totals at the last sample */
+    uint64_t denied_total;    /* packets, also to targets that are no device */
+};
+
+/* The lengths of the queues of 'cmxsafe gateway worker', as it last reported. */
+struct gw_queues {
+    uint64_t reported_ms; /* 0: never */
+    unsigned long long checks_waiting, checks_running, events_waiting;
+};
+
+struct gw_server {
+    struct gw *g;
+    int epoll;
+    struct gw_watch listeners[GW_LISTENERS_MAX];
+    size_t n_listeners;
+    bool listening;
+    struct gw_watch control;
+    struct gw_watch signals;
+    struct gw_session *sessions;
+    struct gw_client *clients;
+    struct gw_history *history;
+    struct gw_traffic traffic;
+    struct gw_queues queues;
+    unsigned lookups; /* of the registry for refused connections, in this minute */
+    struct gw_limits limits;
+    struct gw_pending pending;
+    struct gw_journal journal;
+    uint64_t journal_from; /* of the request that is being answered */
+    struct gw_counters counters;
+    size_t n_sessions;
+    size_t n_greeting;       /* sessions that are not up yet */
+    struct gw_session *held; /* slowed connections, without an sshd yet */
+    size_t n_held;
+    struct gw_session *headers; /* connections of a load balancer, whose header is not whole yet */
+    size_t n_headers;
+    struct gw_idsock *idsock;         /* identity sockets; NULL in --user mode and in a small deployment */
+    int ruleset;                      /* of gw_confine; -1: none */
+    uint64_t last_number;             /* of sessions */
+    char own_address[GW_ADDRESS_MAX]; /* the identity of the gateway's own probes; "" none */
+    uint64_t tidied_ms;
+    struct gw_watch events;       /* of idsock */
+    struct gw_access_log *access; /* NULL without identities */
+    struct gw_nodes nodes;        /* the gateways of the fleet; none: this one is alone */
+    struct gw_claims claims;
+    struct gw_hold *holds;
+    uint64_t hold_changes;
+    struct gw_watch routes;             /* of other gateways */
+    struct gw_watch peers;              /* their questions */
+    pid_t reports[GW_PEER_REPORTS_MAX]; /* processes that answer them at length; 0: none */
+    char judge[200];                    /* what the guard found wrong with the rules, links or routes; "" nothing */
+    uint64_t judged_ms;                 /* when the guard last reported; 0: never */
+    char krl[65];                       /* digest of the KRL that all sessions were checked with; "" none */
+    uint64_t krl_ms;                    /* when it changed; 0: never */
+    uint64_t repairs;                   /* rules, routes or links that the guard restored */
+    uint64_t silence_checked_ms;
+    uint64_t fatal_window_ms;
+    unsigned fatals; /* in this window */
+    size_t slots;
+    uint64_t registry_checked_ms;
+    struct timespec registry_mtime;
+    int64_t registry_inode;
+    uint64_t end_ms;   /* when the next grant ends, by the port's clock; 0: none does */
+    int64_t end_wall;  /* the same by the wall clock, which may be set forward */
+    char trouble[300]; /* the last thing that kept everybody out; "" none */
+    bool stopping;
+    bool failed; /* it stops because something broke */
+};
+
+/* Runs until SIGTERM or SIGINT, or until the identity sockets fail. listeners: listening TCP sockets, given away.
+ * idsock, claims: given away; NULL: sessions have no identities. Called as the account, in the fleet's network
+ * namespace. Returns EXIT_SUCCESS or EXIT_FAILURE. */
+int gw_server_run(struct gw *g, struct gw_idsock *idsock, const struct gw_claims *claims, const int *listeners,
+                  size_t n);
+
+/* ---- session.c ---- */
+/* A session for the accepted connection tcp, which it takes over; without an sshd so far. NULL: no memory. */
+struct gw_session *gw_session_new(struct gw_server *s, int tcp, const struct sockaddr_storage *peer);
+/* Starts x's login, now or later; or drops x, because of its source's failed logins. */
+void gw_session_admit(struct gw_server *s, struct gw_session *x);
+/* Closes and frees x, which has no sshd. */
+void gw_session_discard(struct gw_session *x);
+/* The session that a process of sshd's belongs to; NULL: none. */
+struct gw_session *gw_session_of_process(const struct gw_server *s, pid_t pid);
+/* NULL: there is none, or it has ended. */
+struct gw_session *gw_session_numbered(const struct gw_server *s, uint64_t number);
+void gw_session_readable(struct gw_server *s, struct gw_session *x);
+/* Cuts and kills it; it is freed when sshd has been reaped. why is logged. */
+void gw_session_end(struct gw_server *s, struct gw_session *x, const char *why);
+void gw_sessions_reap(struct gw_server *s);
+/* Ends every session whose key lost its rights, or has others now. */
+void gw_sessions_recheck(struct gw_server *s);
+/* Starts the logins of slowed connections whose time has come; drops them when the server stops. */
+void gw_sessions_launch_held(struct gw_server *s, uint64_t now_ms);
+/* Ends sessions whose peer sent nothing for GW_SILENCE_MAX_MS. */
+void gw_sessions_end_silent(struct gw_server *s, uint64_t now_ms);
+/* Ends sessions whose certificate has ended. */
+void gw_sessions_end_expired(struct gw_server *s, uint64_t now_ms);
+/* sshd's helper refused a certificate of the session that the process belongs to. */
+void gw_session_refused(struct gw_server *s, pid_t pid, const char *reason);
+
+/* ---- forwards.c ---- */
+struct gw_forward {
+    char address[GW_ADDRESS_MAX];
+    uint16_t port;
+};
+struct gw_listener {
+    unsigned long inode;
+    struct gw_forward at;
+};
+/* All TCP listeners of the namespace, by inode. The kernel's table has a line for each connection too, so it is read
+ * once for many sessions. */
+struct gw_listeners {
+    struct gw_listener *list;
+    size_t n, cap;
+};
+/* Without memory or /proc, listeners are missing. */
+void gw_listeners_read(struct gw_listeners *l);
+void gw_listeners_free(struct gw_listeners *l);
+/* Those of them that the session holds. */
+size_t gw_session_forwards(const struct gw_session *x, const struct gw_listeners *l, struct gw_forward *out,
+                           size_t cap);
+/* One of them, as they are now. False: it holds none. */
+bool gw_session_first_forward(const struct gw_session *x, struct gw_forward *out);
+/* Bytes from and to the peer, and the round trip in microseconds. False: the socket can't tell. */
+bool gw_session_counters(const struct gw_session *x, uint64_t *in, uint64_t *out, uint32_t *rtt_us);
+
+/* Time since the peer's last byte. False: the socket can't tell. */
+bool gw_session_silence(const struct gw_session *x, uint64_t *silent_ms);
+/* The session with its listeners and counters. */
+void gw_forwards_session_json(struct cmx_json *j, const struct gw_session *x, const struct gw_listeners *l);
+/* sshd refused a forward that the key does not permit, or a port that another session holds. */
+void gw_forwards_denied(struct gw_server *s, struct gw_session *x, const char *detail);
+void gw_forwards_in_use(struct gw_server *s, struct gw_session *x, unsigned long port);
+
+/* ---- traffic.c: what the sessions of each party carried since the gateway started, and the last hour minute by
+ * minute. In memory: an entry for each device and platform that logged in or was the target of a refused connection, at
+ * most as many as the registry has names, and GW_TRAFFIC_MINUTES samples. ---- */
+/* The party's entry, made if there is none. NULL: out of memory. */
+struct gw_history *gw_traffic_of(struct gw_server *s, const char *name);
+/* Keeps what a session carried, before it is freed. */
+void gw_traffic_keep(struct gw_session *x);
+/* "SOURCE TARGET PORT COUNT": what the judge refused, from the guard. */
+void gw_traffic_denied(struct gw_server *s, const char *text);
+/* Takes a sample when a minute has passed. Call about once a second. */
+void gw_traffic_tick(struct gw_server *s);
+/* Adds the arrays "minutes" and "parties" to the object that is open. */
+void gw_traffic_json(struct cmx_json *j, struct gw_server *s);
+
+/* ---- control.c and takeover.c ---- */
+bool gw_control_open(struct gw_server *s);
+void gw_control_accept(struct gw_server *s);
+void gw_control_readable(struct gw_server *s, struct gw_client *c);
+/* Probes under way: moves them on; returns ms until it wants to be called again, -1: none. */
+int gw_takeover_tick(struct gw_server *s);
+/* A device logs in: answers the client when its ports are as free as they may become. True: answer at once. */
+bool gw_takeover_begin(struct gw_server *s, struct gw_client *c, const char *fingerprint);
+
+struct gw_probe {
+    uint64_t session; /* its number; 0: decided */
+    int fd;
+    uint64_t received; /* bytes before the probe */
+    uint64_t deadline_ms;
+};
+
+/* To the gateway that holds the identity of a login. */
+struct gw_question {
+    int fd; /* -1: none */
+    bool sent;
+    uint64_t session; /* the login's number */
+    unsigned node;
+    uint64_t deadline_ms;
+};
+
+struct gw_client {
+    struct gw_watch watch;
+    pid_t pid;
+    bool root; /* the peer is root of this user namespace */
+    struct gw_client *next;
+    size_t len;
+    char request[GW_CERTIFICATE_TEXT_MAX + 32];
+    char name[GW_NAME_MAX]; /* whose sessions are probed */
+    struct gw_probe probes[GW_SESSION_FORWARDS_MAX];
+    size_t n_probes;
+    struct gw_question question;
+    bool node;            /* another gateway asks */
+    uint64_t deadline_ms; /* when it is closed in any case; 0: never */
+    bool follows;         /* waits for the probes of another login of the same device */
+    bool closing;
+};
+void gw_control_close(struct gw_server *s, struct gw_client *c);
+
+/* Tells systemd that the unit is started (sd_notify(3), Type=notify). Without systemd it does nothing. */
+void gw_server_tell_ready(void);
+
+/* ---- ns.c: namespaces ---- */
+
+/* --user mode: starts this program again inside new namespaces and waits for it. Returns its exit code. */
+int gw_ns_user(struct gw *g, const int *listeners, size_t n);
+/* Second half, inside: root folder, network, then the server as the account. */
+int gw_ns_inside(struct gw *g, const int *listeners, size_t n);
+
+#endif

@@ -1,0 +1,491 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/text.h"
+#include "cmxsafe/port/port.h"
+#include "gateway/registry/copy_state.h"
+#include "gateway/registry/sshdlog.h"
+#include "gateway/server/gw_confine.h"
+#include "gateway/server/gw_hold.h"
+#include "gateway/server/gw_idsock.h"
+#include "gateway/server/gw_report.h"
+#include "gateway/server/gw_revoked.h"
+#include "gateway/server/gw_rights.h"
+#include "gateway/server/gw_server.h"
+#include "gateway/server/gw_session_identity.h"
+#include "gateway/server/gw_source.h"
+
+#define SSHD "/usr/sbin/sshd"
+#define MESSAGES_AT_ONCE 16 /* as many as a pipe holds; then others get their turn */
+
+/* In the child. Everything else is close-on-exec. */
+_Noreturn static void exec_sshd(const struct gw_server *s, int tcp, int log, int procs)
+{
+    char config[GW_PATH_MAX];
+    sigset_t none;
+
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    signal(SIGPIPE, SIG_DFL);
+    setpgid(0, 0);
+    snprintf(config, sizeof config, "%.4000s/sshd_config", s->g->dir);
+    if (s->idsock && write(procs, "0", 1) != 1)
+        _exit(127);
+    if (s->ruleset >= 0 && !gw_confine(s->ruleset))
+        _exit(127);
+    if (dup2(tcp, STDIN_FILENO) >= 0 && dup2(tcp, STDOUT_FILENO) >= 0 && dup2(log, STDERR_FILENO) >= 0)
+        execl(SSHD, SSHD, "-i", "-e", "-f", config, (char *)NULL);
+    _exit(127);
+}
+
+static bool spawn(struct gw_server *s, struct gw_session *x)
+{
+    int pipe_fd[2];
+    int procs = -1;
+    struct cmx_why e = {0};
+
+    /* O_DIRECT: what one write wrote is read as one. Peers choose names that sshd logs, and on stderr it leaves line
+     * breaks in them: only this tells sshd's own lines from theirs. */
+    if (pipe2(pipe_fd, O_CLOEXEC | O_DIRECT) != 0)
+        return false;
+    x->number = ++s->last_number;
+    if (s->idsock && gw_idsock_session_add(s->idsock, x->number, &procs, &e)) {
+        gw_note("%s: %s", x->from, e.text);
+        close(pipe_fd[0]);
+        close(pipe_fd[1]);
+        return false;
+    }
+    x->pid = fork();
+    if (x->pid == 0)
+        exec_sshd(s, x->tcp, pipe_fd[1], procs);
+    if (procs >= 0)
+        close(procs);
+    close(pipe_fd[1]);
+    if (x->pid < 0) {
+        close(pipe_fd[0]);
+        if (s->idsock)
+            gw_idsock_session_remove(s->idsock, x->number);
+        return false;
+    }
+    setpgid(x->pid, x->pid); /* both sides do it: whoever is first */
+    fcntl(pipe_fd[0], F_SETFL, O_NONBLOCK);
+    x->watch.fd = pipe_fd[0];
+    return true;
+}
+
+/* A peer that gave up while it waited in the queue costs no sshd. */
+static bool peer_is_gone(int tcp)
+{
+    char byte;
+    return recv(tcp, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+void gw_session_discard(struct gw_session *x)
+{
+    close(x->tcp);
+    cmx_mem_free(x);
+}
+
+/* Starts sshd for the connection. Frees x when the peer has gone or no process can be started. */
+static void session_launch(struct gw_server *s, struct gw_session *x)
+{
+    if (peer_is_gone(x->tcp) || !spawn(s, x)) {
+        gw_session_discard(x);
+        return;
+    }
+    if (!gw_watch_add(s->epoll, &x->watch))
+        gw_note("%s: its log can't be watched", x->from);
+    x->next = s->sessions;
+    s->sessions = x;
+    s->n_sessions++;
+    s->n_greeting++;
+}
+
+/* Logs, once a minute for each source, that its failed logins have a consequence. */
+static void note_pace(struct gw_server *s, const struct gw_session *x, const char *consequence)
+{
+    char source[64];
+
+    gw_limits_source_text(x->source, source, sizeof source);
+    if (gw_limits_note(&s->limits, x->source, x->started_ms))
+        gw_note("%s: many of its logins failed; %s", source, consequence);
+}
+
+struct gw_session *gw_session_new(struct gw_server *s, int tcp, const struct sockaddr_storage *peer)
+{
+    struct gw_session *x = cmx_mem_alloc(sizeof *x);
+
+    s->counters.accepted++;
+    if (!x) {
+        close(tcp);
+        return NULL;
+    }
+    x->tcp = tcp;
+    x->started_ms = cmx_port_now_ms();
+    gw_source_name(x, peer);
+    return x;
+}
+
+void gw_session_admit(struct gw_server *s, struct gw_session *x)
+{
+    x->watch = (struct gw_watch){GW_WATCH_LOG, -1};
+    switch (gw_limits_pace(&s->limits, x->source, x->started_ms)) {
+    case GW_LOGIN_NOW:
+        session_launch(s, x);
+        return;
+    case GW_LOGIN_LATER:
+        note_pace(s, x, "its connections are slowed");
+        if (s->n_held < GW_HELD_MAX) {
+            x->next = s->held;
+            s->held = x;
+            s->n_held++;
+            return;
+        }
+        break;
+    case GW_LOGIN_REFUSED:
+        note_pace(s, x, "its connections are refused for now");
+        break;
+    }
+    s->counters.refused_penalty++;
+    gw_session_discard(x);
+}
+
+void gw_sessions_launch_held(struct gw_server *s, uint64_t now_ms)
+{
+    struct gw_session **link = &s->held;
+
+    while (*link) {
+        struct gw_session *x = *link;
+        if (!s->stopping && now_ms - x->started_ms < GW_SLOW_MS) {
+            link = &x->next;
+            continue;
+        }
+        *link = x->next;
+        s->n_held--;
+        if (s->stopping)
+            gw_session_discard(x);
+        else
+            session_launch(s, x);
+    }
+}
+
+/* sshd checks a certificate's end at the login only. */
+void gw_sessions_end_expired(struct gw_server *s, uint64_t now_ms)
+{
+    int64_t now = (int64_t)time(NULL);
+
+    for (struct gw_session *x = s->sessions; x; x = x->next) {
+        const struct gw_session_certificate *k = &x->certificate;
+        if (x->up && !x->ending && k->ends && (now >= k->ends || now_ms >= k->end_ms))
+            gw_session_end(s, x, "its certificate has ended");
+    }
+}
+
+/* sshd's keepalive does not cover a frozen peer whose ports are used: each use restarts sshd's timer. A live peer
+ * answers every channel request and keepalive, so a silent peer is gone. */
+void gw_sessions_end_silent(struct gw_server *s, uint64_t now_ms)
+{
+    if (now_ms - s->silence_checked_ms < GW_SILENCE_CHECK_MS)
+        return;
+    s->silence_checked_ms = now_ms;
+    for (struct gw_session *x = s->sessions; x; x = x->next) {
+        uint64_t silent_ms;
+        if (x->up && !x->ending && gw_session_silence(x, &silent_ms) && silent_ms > GW_SILENCE_MAX_MS)
+            gw_session_end(s, x, "its peer has been silent for too long");
+    }
+}
+
+/* Sessions with the same key, or of the same principal. */
+static size_t sessions_like(const struct gw_server *s, const struct gw_session *like)
+{
+    size_t n = 0;
+
+    for (const struct gw_session *x = s->sessions; x; x = x->next)
+        n += x->up && !x->ending &&
+             (strcmp(x->fingerprint, like->fingerprint) == 0 ||
+              (like->certificate.text && strcmp(x->name, like->name) == 0));
+    return n;
+}
+
+static void note_up(struct gw_server *s, const struct gw_session *x)
+{
+    const struct gw_session_certificate *k = &x->certificate;
+
+    if (!k->text) {
+        gw_note("%s: logged in from %s", x->name, x->from);
+        return;
+    }
+    gw_note("%s: logged in from %s with the certificate '%s', serial %llu", x->name, x->from, k->id,
+            (unsigned long long)k->serial);
+    gw_pending_forget(&s->pending, x->fingerprint); /* ssh offers the key without its certificate, too */
+}
+
+static void now_up(struct gw_server *s, struct gw_session *x, const struct gw_log_line *l)
+{
+    struct cmx_why e = {0};
+    cmx_err err;
+
+    if (x->up)
+        return;
+    x->up = true;
+    s->n_greeting--;
+    s->counters.logins++;
+    x->since = (int64_t)time(NULL);
+    snprintf(x->fingerprint, sizeof x->fingerprint, "%s", l->fingerprint);
+    gw_limits_succeeded(&s->limits, x->source, cmx_port_now_ms());
+    err = gw_session_check_certificate(x, l, &e);
+    if (!err)
+        err = gw_rights_read(s, x, &e);
+    if (!err && s->idsock && strcmp(x->candidate, x->fingerprint) != 0)
+        err = gw_session_set_identity(s, x, x->fingerprint, &e);
+    if (sessions_like(s, x) > GW_SESSIONS_PER_KEY)
+        gw_session_end(s, x, "its key has too many sessions");
+    else if (err == CMX_ENOENT)
+        gw_session_end(s, x, "revoked while it logged in");
+    else if (err && (s->idsock || l->authority[0]))
+        gw_session_end(s, x, e.text);
+    else if (err)
+        gw_note("%s from %s: %s", x->fingerprint, x->from, e.text); /* no rights: read again with the next change */
+    else if (gw_revoked_may_be(s, x) && gw_revoked_session(s, x))
+        gw_session_end(s, x, "its key or certificate was revoked while it logged in");
+    else if (!gw_hold_begin(s, x))
+        gw_session_end(s, x, "a session of its device answers at another gateway; is one key on two devices?");
+    else
+        note_up(s, x);
+    gw_journal_add_login(&s->journal, x->name, x->from, x->client);
+    x->history = x->name[0] ? gw_traffic_of(s, x->name) : NULL;
+    if (x->history)
+        snprintf(x->history->address, sizeof x->history->address, "%s", x->address);
+}
+
+static bool key_is_retired(struct gw_server *s, const char *fingerprint)
+{
+    struct gw_registry r;
+    char path[GW_PATH_MAX];
+    bool retired;
+
+    if (gw_registry_open(&r, gw_path(s->g, "registry.db", path), false, NULL))
+        return false;
+    retired = gw_device_key_is_retired(&r, fingerprint);
+    gw_registry_close(&r);
+    return retired;
+}
+
+/* Any client can make sshd exit, and offer certificates, as often as it likes. */
+static void note_bounded(struct gw_server *s, const struct gw_session *x, const char *what, const char *detail)
+{
+    uint64_t now = cmx_port_now_ms();
+
+    if (now - s->fatal_window_ms > 60000) {
+        if (s->fatals > GW_FATALS_PER_MINUTE)
+            gw_note("%u more such lines in a minute", s->fatals - GW_FATALS_PER_MINUTE);
+        s->fatal_window_ms = now;
+        s->fatals = 0;
+    }
+    if (++s->fatals <= GW_FATALS_PER_MINUTE)
+        gw_note("%s: %s: %s", x->from, what, detail);
+}
+
+static void note_refused(struct gw_server *s, const struct gw_session *x, const char *reason)
+{
+    s->counters.certificates_refused++;
+    note_bounded(s, x, "certificate or key refused", reason);
+}
+
+void gw_session_refused(struct gw_server *s, pid_t pid, const char *reason)
+{
+    const struct gw_session *x = gw_session_of_process(s, pid);
+
+    if (x && !x->up)
+        note_refused(s, x, reason);
+}
+
+static void take_line(struct gw_server *s, struct gw_session *x)
+{
+    struct gw_log_line l;
+
+    gw_sshdlog_parse(&l, x->line);
+    switch (l.kind) {
+    case GW_LOG_ACCEPTED:
+        now_up(s, x, &l);
+        break;
+    case GW_LOG_CHILD:
+        x->child = (pid_t)l.number;
+        break;
+    case GW_LOG_FAILED:
+        x->penalty_ms =
+            l.fingerprint[0] && key_is_retired(s, l.fingerprint) ? GW_PENALTY_RETIRED_MS : GW_PENALTY_FAILED_MS;
+        break;
+    case GW_LOG_FATAL:
+        note_bounded(s, x, "sshd", l.detail);
+        break;
+    case GW_LOG_REFUSED:
+        note_refused(s, x, l.detail);
+        break;
+    case GW_LOG_CLIENT:
+        snprintf(x->client, sizeof x->client, "%.63s", l.detail);
+        break;
+    case GW_LOG_DENIED:
+        gw_forwards_denied(s, x, l.detail);
+        break;
+    case GW_LOG_IN_USE:
+        gw_forwards_in_use(s, x, l.number);
+        break;
+    case GW_LOG_OTHER:
+        break;
+    }
+}
+
+/* Reads one message of sshd. A peer may have put control characters into it. False: there is no message now. */
+static bool read_message(struct gw_server *s, struct gw_session *x)
+{
+    ssize_t n = read(x->watch.fd, x->line, sizeof x->line - 1);
+
+    if (n == 0 || (n < 0 && errno != EAGAIN))
+        epoll_ctl(s->epoll, EPOLL_CTL_DEL, x->watch.fd, NULL); /* sshd is ending; SIGCHLD tells */
+    if (n <= 0)
+        return false;
+    while (n > 0 && (x->line[n - 1] == '\n' || x->line[n - 1] == '\r'))
+        n--;
+    x->line[n] = '\0';
+    cmx_text_clean(x->line);
+    take_line(s, x);
+    return true;
+}
+
+void gw_session_readable(struct gw_server *s, struct gw_session *x)
+{
+    for (int i = 0; i < MESSAGES_AT_ONCE && read_message(s, x); i++)
+        ;
+}
+
+void gw_session_end(struct gw_server *s, struct gw_session *x, const char *why)
+{
+    if (x->ending)
+        return;
+    x->ending = true;
+    gw_note("%s from %s: ended: %s", x->name[0] ? x->name : "(not logged in)", x->from, why);
+    if (s->idsock)
+        gw_idsock_session_end(s->idsock, x->number);
+    kill(-x->pid, SIGKILL); /* SIGKILL reaches a stopped process too, and its listeners close with it */
+    shutdown(x->tcp, SHUT_RDWR);
+}
+
+static void free_session(struct gw_server *s, struct gw_session **link)
+{
+    struct gw_session *x = *link;
+
+    kill(-x->pid, SIGKILL); /* what sshd left behind in its group */
+    if (!x->up) {
+        s->n_greeting--;
+        s->counters.failed++;
+        if (!x->ending)
+            gw_limits_failed(&s->limits, x->source, x->penalty_ms ? x->penalty_ms : GW_PENALTY_NO_LOGIN_MS,
+                             cmx_port_now_ms());
+    } else if (!x->ending) {
+        gw_note("%s from %s: closed", x->name, x->from);
+    }
+    if (x->up)
+        gw_journal_add(&s->journal, GW_JOURNAL_DOWN, x->name, x->from);
+    gw_traffic_keep(x);
+    gw_hold_end(s, x);
+    if (s->idsock)
+        gw_idsock_session_remove(s->idsock, x->number);
+    gw_rights_free(&x->rights);
+    gw_session_drop_certificate(x);
+    *link = x->next;
+    s->n_sessions--;
+    close(x->watch.fd);
+    close(x->tcp);
+    cmx_mem_free(x);
+}
+
+void gw_sessions_reap(struct gw_server *s)
+{
+    pid_t pid;
+    int status;
+
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        gw_report_ended(s, pid);
+        for (struct gw_session **link = &s->sessions; *link; link = &(*link)->next)
+            if ((*link)->pid == pid) {
+                gw_session_readable(s, *link); /* its last lines may still be in the pipe */
+                free_session(s, link);
+                break;
+            }
+    }
+}
+
+static void recheck(struct gw_server *s, struct gw_session *x, struct gw_registry *r)
+{
+    struct gw_rights now = {0};
+    struct cmx_why e = {0};
+    char name[GW_NAME_MAX];
+    cmx_err err = gw_rights_in(r, x, &now, name, &e);
+    gw_rights_change change;
+
+    if (x->certificate.text && (err == CMX_EPERM || err == CMX_EFORMAT)) {
+        s->counters.ended_revoked++;
+        gw_session_end(s, x, e.text);
+        return;
+    }
+    if (err == CMX_ENOENT) {
+        s->counters.ended_revoked++;
+        gw_session_end(s, x, "its key was revoked");
+        return;
+    }
+    if (err)
+        return; /* it can't be read now; the next change or poll reads it again */
+    change = gw_rights_compare(&x->rights, &now);
+    if (change == GW_RIGHTS_OTHER || (change == GW_RIGHTS_LESS && !s->idsock))
+        gw_session_end(s, x, "disconnected because its permissions changed; it may reconnect");
+    gw_rights_free(&now); /* sshd keeps those of the login */
+}
+
+static void end_revoked(struct gw_server *s)
+{
+    for (struct gw_session *x = s->sessions; x; x = x->next)
+        if (x->revoked && !x->ending) {
+            s->counters.ended_revoked++;
+            gw_session_end(s, x, "the KRL revokes its key or certificate");
+        }
+}
+
+void gw_sessions_recheck(struct gw_server *s)
+{
+    struct gw_copy_state copy;
+    struct gw_registry r;
+    struct cmx_why e = {0};
+    char path[GW_PATH_MAX];
+    int64_t left = 0;
+
+    if (gw_registry_open(&r, gw_path(s->g, "registry.db", path), false, &e)) {
+        gw_note("the registry can't be read: %s", e.text);
+        return;
+    }
+    for (struct gw_session *x = s->sessions; x; x = x->next)
+        if (x->up && !x->ending && r.stale)
+            gw_session_end(s, x, "the copy of the registry was not confirmed for too long");
+        else if (x->up && !x->ending)
+            recheck(s, x, &r);
+    gw_revoked_check(s, &r);
+    end_revoked(s);
+    gw_hold_recheck(s, &r);
+    gw_registry_copy_state(&r, path, &copy);
+    if (gw_grant_next_end(&r, false, &left, &e))
+        left = 0;
+    if (copy.left > 0 && (left == 0 || copy.left < left))
+        left = copy.left;
+    s->end_ms = left ? cmx_port_now_ms() + (uint64_t)left * 1000 + 1 : 0;
+    s->end_wall = (int64_t)time(NULL) + (left ? left : 1);
+    gw_registry_close(&r);
+}

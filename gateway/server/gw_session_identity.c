@@ -1,0 +1,163 @@
+#include "gateway/server/gw_session_identity.h"
+
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/port/port.h"
+#include "gateway/registry/authority.h"
+#include "gateway/registry/party.h"
+#include "gateway/server/gw_idsock.h"
+#include "gateway/server/gw_revoked.h"
+
+static struct gw_certificate certificate; /* for one call at a time */
+
+static cmx_err give_identity(struct gw_server *s, struct gw_session *x, const char *fingerprint,
+                             const struct gw_device *d, struct cmx_why *e)
+{
+    cmx_err err = gw_idsock_session_set(s->idsock, x->number, d, e);
+
+    if (err)
+        return err;
+    snprintf(x->candidate, sizeof x->candidate, "%s", fingerprint);
+    snprintf(x->address, sizeof x->address, "%s", d->address);
+    return CMX_OK;
+}
+
+cmx_err gw_session_set_identity(struct gw_server *s, struct gw_session *x, const char *fingerprint, struct cmx_why *e)
+{
+    struct gw_registry r;
+    struct gw_device d;
+    char path[GW_PATH_MAX];
+    cmx_err err = gw_registry_open(&r, gw_path(s->g, "registry.db", path), false, e);
+
+    if (err)
+        return err;
+    err = gw_party_of_key(&r, &s->g->fleet, fingerprint, &d, e);
+    gw_registry_close(&r);
+    return err ? err : give_identity(s, x, fingerprint, &d, e);
+}
+
+void gw_session_drop_certificate(struct gw_session *x)
+{
+    cmx_mem_free(x->certificate.text);
+    x->certificate = (struct gw_session_certificate){0};
+}
+
+static cmx_err keep_certificate(struct gw_session *x, const char *text, const struct gw_authority *a,
+                                const struct gw_certificate *c)
+{
+    size_t len = strlen(text) + 1;
+    struct gw_session_certificate *k = &x->certificate;
+    int64_t now = (int64_t)time(NULL);
+
+    gw_session_drop_certificate(x);
+    k->text = cmx_mem_alloc(len);
+    if (!k->text)
+        return CMX_ENOMEM;
+    memcpy(k->text, text, len);
+    snprintf(k->authority, sizeof k->authority, "%s", a->name);
+    snprintf(k->id, sizeof k->id, "%s", c->id);
+    k->serial = c->serial;
+    if (c->ends < INT64_MAX) {
+        k->ends = (int64_t)c->ends;
+        k->end_ms = cmx_port_now_ms() + (k->ends > now ? (uint64_t)(k->ends - now) * 1000 : 0) + 1;
+    }
+    return CMX_OK;
+}
+
+/* certificate is parsed. */
+static cmx_err set_certificate(struct gw_server *s, struct gw_session *x, const char *text, struct cmx_why *e)
+{
+    struct gw_registry r;
+    struct gw_authority a = {0};
+    struct gw_consumer who;
+    struct gw_device d = {0};
+    char path[GW_PATH_MAX];
+    cmx_err err = gw_registry_open(&r, gw_path(s->g, "registry.db", path), false, e);
+
+    if (err)
+        return err;
+    err = gw_authority_accept(&r, &certificate, (int64_t)time(NULL), &a, &who, e);
+    if (!err && s->idsock)
+        err = gw_party_identity(&r, &s->g->fleet, &who, d.address, e);
+    gw_registry_close(&r);
+    if (!err)
+        err = keep_certificate(x, text, &a, &certificate);
+    snprintf(d.name, sizeof d.name, "%.63s", who.name);
+    return err || !s->idsock ? err : give_identity(s, x, certificate.fingerprint, &d, e);
+}
+
+struct gw_session *gw_session_numbered(const struct gw_server *s, uint64_t number)
+{
+    struct gw_session *x = s->sessions;
+
+    while (x && x->number != number)
+        x = x->next;
+    return x;
+}
+
+/* sshd's helper is in the session's control group, and in the process group of its sshd. */
+struct gw_session *gw_session_of_process(const struct gw_server *s, pid_t pid)
+{
+    pid_t group = s->idsock ? 0 : getpgid(pid);
+    struct gw_session *x = s->sessions;
+
+    if (s->idsock)
+        return gw_session_numbered(s, gw_idsock_session_of(s->idsock, pid));
+    while (x && (group <= 0 || x->pid != group))
+        x = x->next;
+    return x;
+}
+
+/* Once a session is up, its identity is fixed: a compromised process may no longer be sshd. */
+static struct gw_session *session_that_logs_in(const struct gw_server *s, pid_t pid)
+{
+    struct gw_session *x = gw_session_of_process(s, pid);
+
+    return x && !x->up && !x->ending ? x : NULL;
+}
+
+void gw_session_identify(struct gw_server *s, pid_t pid, const char *fingerprint)
+{
+    struct gw_session *x = s->idsock ? session_that_logs_in(s, pid) : NULL;
+    struct cmx_why e = {0};
+
+    if (x && gw_session_set_identity(s, x, fingerprint, &e))
+        gw_note("%s: %s", x->from, e.text);
+}
+
+bool gw_session_certify(struct gw_server *s, pid_t pid, const char *text)
+{
+    struct gw_session *x = session_that_logs_in(s, pid);
+    struct cmx_why e = {0};
+    cmx_err err;
+
+    if (!x)
+        return false;
+    err = gw_certificate_parse(&certificate, text, &e);
+    if (!err)
+        err = set_certificate(s, x, text, &e);
+    if (!err && gw_revoked_session(s, x)) /* sshd has looked, too, but maybe into a former KRL */
+        err = cmx_why_fail(&e, CMX_EPERM, "the KRL revokes the certificate");
+    if (err) {
+        gw_session_drop_certificate(x);
+        gw_note("%s: %s", x->from, cmx_why_text(&e, err));
+    }
+    return !err;
+}
+
+/* sshd's last question was about the key that it then accepted, so that its certificate is the session's. */
+cmx_err gw_session_check_certificate(struct gw_session *x, const struct gw_log_line *l, struct cmx_why *e)
+{
+    if (!l->authority[0]) {
+        gw_session_drop_certificate(x);
+        return CMX_OK;
+    }
+    if (!x->certificate.text || gw_certificate_parse(&certificate, x->certificate.text, NULL) ||
+        strcmp(certificate.fingerprint, l->fingerprint) != 0 || strcmp(certificate.authority, l->authority) != 0 ||
+        certificate.serial != l->serial)
+        return cmx_why_fail(e, CMX_EPERM, "its certificate is another one than sshd asked about");
+    return CMX_OK;
+}

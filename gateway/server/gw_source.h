@@ -1,0 +1,12 @@
+/* gw_source.h - where a connection comes from: its peer, or the client that a load balancer names. */
+#ifndef GW_SOURCE_H
+#define GW_SOURCE_H
+
+#include <sys/socket.h>
+
+#include "gateway/server/gw_server.h"
+
+/* Sets x's source for the login limits, and its text. */
+void gw_source_name(struct gw_session *x, const struct sockaddr_storage *peer);
+
+#endif

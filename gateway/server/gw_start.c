@@ -1,0 +1,181 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pwd.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "cmxsafe/core/text.h"
+#include "gateway/folder/gw_fail.h"
+#include "gateway/server/gw_account.h"
+#include "gateway/server/gw_claims.h"
+#include "gateway/server/gw_guard.h"
+#include "gateway/server/gw_idsock.h"
+#include "gateway/server/gw_server.h"
+#include "gateway/server/gw_start.h"
+
+/* Sockets that systemd (or the outer half of --user mode) opened: numbers from 3 on, sd_listen_fds(3). */
+static size_t inherited_listeners(int *out)
+{
+    const char *count = getenv("LISTEN_FDS");
+    const char *pid = getenv("LISTEN_PID");
+    uint64_t n = 0;
+
+    if (!count || cmx_text_u64(count, 1, GW_LISTENERS_MAX, &n))
+        return 0;
+    if (pid && (pid_t)strtol(pid, NULL, 10) != getpid())
+        return 0;
+    for (size_t i = 0; i < n; i++)
+        out[i] = 3 + (int)i;
+    unsetenv("LISTEN_FDS");
+    unsetenv("LISTEN_PID");
+    return (size_t)n;
+}
+
+static int listen_on(const struct addrinfo *ai)
+{
+    int one = 1;
+    int zero = 0;
+    int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return -1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* accepted sockets inherit it; sshd does not set it */
+    setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &one, sizeof one); /* the address may come later (DHCP) */
+    if (ai->ai_family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero); /* [::] takes IPv4 too */
+    if (bind(fd, ai->ai_addr, ai->ai_addrlen) == 0 && listen(fd, 4096) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+static size_t open_listeners(const struct gw *g, int *out)
+{
+    const struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICHOST | AI_NUMERICSERV,
+                                   .ai_socktype = SOCK_STREAM};
+    struct addrinfo *list = NULL;
+    char host[GW_HOST_MAX];
+    char port[8];
+    char *colon;
+
+    snprintf(host, sizeof host, "%s", g->listen);
+    colon = strrchr(host, ':');
+    *colon = '\0';
+    snprintf(port, sizeof port, "%u", g->port);
+    if (host[0] == '[' && colon > host + 1)
+        colon[-1] = '\0';
+    if (getaddrinfo(host[0] == '[' ? host + 1 : host, port, &hints, &list) != 0)
+        return 0;
+    out[0] = listen_on(list);
+    freeaddrinfo(list);
+    return out[0] >= 0 ? 1 : 0;
+}
+
+/* One gateway a folder: the lock is held for as long as this process lives. A command that looks whether it is held
+ * (gw_control_is_serving) holds it for a moment, and a gateway that is ending a little longer. */
+static bool lock_folder(const struct gw *g)
+{
+    char path[GW_PATH_MAX];
+    int fd = open(gw_path(g, "run/lock", path), O_CREAT | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    for (int tries = 0; fd >= 0 && tries < 100; tries++) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+            return true;
+        usleep(50000);
+    }
+    return false;
+}
+
+/* In the fleet's namespace. As root, becomes the account. guarded: ends with the process that started it. */
+static int serve_here(struct gw *g, uid_t uid, gid_t gid, bool guarded, const int *listeners, size_t n)
+{
+    struct gw_claims claims = {-1};
+    struct gw_idsock *idsock = NULL;
+    struct cmx_why e = {0};
+
+    /* First, so that the process inherits nothing that has to end with the server. */
+    if (!g->simple && gw_claims_open(&claims, &g->fleet, uid, gid, &e))
+        return gw_fail("the gateway can't start: other gateways would not find its sessions", &e);
+    if (!g->simple && gw_idsock_open(&idsock, uid, gid, &e))
+        return gw_fail("the gateway can't start: sessions would have no identity", &e);
+    /* The identity programs are loaded, so privileges are no longer needed. */
+    if (geteuid() == 0 ? !gw_account_become(uid, gid) : !gw_account_drop_capabilities()) {
+        gw_idsock_close(idsock);
+        return gw_fail_with("the gateway can't start", strerror(errno), NULL);
+    }
+    if (guarded)
+        prctl(PR_SET_PDEATHSIG, SIGTERM); /* not before: a change of ids clears it */
+    return gw_server_run(g, idsock, &claims, listeners, n);
+}
+
+static int serve_in_namespace(struct gw *g, const struct passwd *pw, const int *listeners, size_t n)
+{
+    int netns = open("/run/netns/" GW_NETNS, O_RDONLY | O_CLOEXEC);
+
+    if (netns < 0 || setns(netns, CLONE_NEWNET) != 0)
+        return gw_fail_with("the gateway can't start", "its network namespace is missing",
+                            "run 'cmxsafe gateway net up'");
+    close(netns);
+    return serve_here(g, pw->pw_uid, pw->pw_gid, true, listeners, n);
+}
+
+/* Root without systemd: what the units do. This process watches the fleet's rules, its child serves as the account. */
+static int serve_as_root(struct gw *g, const int *listeners, size_t n)
+{
+    const struct passwd *pw = getpwnam(g->account);
+    pid_t child;
+    int status;
+
+    if (!pw)
+        return gw_fail_with("the gateway can't start", "its account is missing", "run 'cmxsafe gateway init' again");
+    if (g->simple)
+        return serve_here(g, pw->pw_uid, pw->pw_gid, false, listeners, n);
+    fflush(NULL);
+    child = fork();
+    if (child < 0)
+        return gw_fail_with("the gateway can't start", strerror(errno), NULL);
+    if (child == 0) {
+        status = serve_in_namespace(g, pw, listeners, n);
+        fflush(NULL);
+        _exit(status);
+    }
+    for (size_t i = 0; i < n; i++)
+        close(listeners[i]);
+    status = gw_guard_run(g, child, NULL);
+    gw_idsock_forget_base();
+    return status;
+}
+
+int gw_start(struct gw *g, bool inside)
+{
+    int listeners[GW_LISTENERS_MAX];
+    size_t n = inherited_listeners(listeners);
+
+    if (inside)
+        return gw_ns_inside(g, listeners, n);
+    if (geteuid() == 0 || g->user)
+        if (!lock_folder(g))
+            return gw_fail_with("the gateway can't start", "it is running already, or its folder is not yours",
+                                "see 'cmxsafe gateway status'");
+    if (n == 0)
+        n = open_listeners(g, listeners);
+    if (n == 0) {
+        char why[GW_HOST_MAX + 64];
+        snprintf(why, sizeof why, "can't listen on %s (%s)", g->listen, strerror(errno));
+        return gw_fail_with("the gateway can't start", why, "choose another with 'cmxsafe gateway init --listen'");
+    }
+    if (g->user)
+        return gw_ns_user(g, listeners, n);
+    return geteuid() == 0 ? serve_as_root(g, listeners, n) : serve_here(g, geteuid(), getegid(), false, listeners, n);
+}

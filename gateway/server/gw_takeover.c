@@ -1,0 +1,184 @@
+/* Takeover: a device is back, and its old session may still hold its ports. sshd can't be asked which is alive, so the
+ * old session is: a connection to one of its listeners makes its sshd ask the device to open a channel (RFC 4254
+ * section 7.2), and a live device answers something, be it a refusal. One that sends not a byte until the deadline is
+ * dead and is ended.
+ *
+ * This happens before the new login is verified, and is safe there: a live session can't be ended by it, so neither a
+ * known public key nor a stolen private one makes two parties throw each other out by turns. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/port/port.h"
+#include "gateway/server/gw_idsock.h"
+#include "gateway/server/gw_peer.h"
+#include "gateway/server/gw_server.h"
+
+#define TICK_MS 10
+
+static int knock(const struct gw_server *s, const struct gw_forward *f)
+{
+    struct sockaddr_in6 own = {.sin6_family = AF_INET6};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(f->port)};
+    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(f->port)};
+    bool is6 = strchr(f->address, ':') != NULL;
+    int fd = socket(is6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return -1;
+    /* The judge lets the gateway's own identity pass. */
+    if (is6 && s->idsock &&
+        (inet_pton(AF_INET6, s->own_address, &own.sin6_addr) != 1 ||
+         bind(fd, (const struct sockaddr *)&own, sizeof own) != 0)) {
+        close(fd);
+        return -1;
+    }
+    inet_pton(is6 ? AF_INET6 : AF_INET, f->address, is6 ? (void *)&v6.sin6_addr : (void *)&v4.sin_addr);
+    if (connect(fd, is6 ? (const struct sockaddr *)&v6 : (const struct sockaddr *)&v4, is6 ? sizeof v6 : sizeof v4) ==
+            0 ||
+        errno == EINPROGRESS)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+static void begin_probe(const struct gw_server *s, struct gw_client *c, struct gw_session *x)
+{
+    struct gw_probe *p = &c->probes[c->n_probes];
+    struct gw_forward f;
+    uint64_t out;
+    uint32_t rtt_us = 0;
+    uint64_t patience;
+
+    if (c->n_probes == GW_COUNT(c->probes) || !gw_session_first_forward(x, &f))
+        return; /* it holds no port: nothing to take over */
+    if (!gw_session_counters(x, &p->received, &out, &rtt_us))
+        return;
+    p->fd = knock(s, &f);
+    if (p->fd < 0)
+        return;
+    patience = 4 * (uint64_t)rtt_us / 1000;
+    patience = patience < GW_PROBE_MIN_MS ? GW_PROBE_MIN_MS : patience > GW_PROBE_MAX_MS ? GW_PROBE_MAX_MS : patience;
+    p->deadline_ms = cmx_port_now_ms() + patience;
+    p->session = x->number;
+    c->n_probes++;
+}
+
+/* Another login of the same device has asked already, and its answer is due. */
+static bool asked_already(const struct gw_server *s, const struct gw_client *c, const char *name)
+{
+    for (const struct gw_client *o = s->clients; o; o = o->next)
+        if (o != c && o->n_probes && !o->closing && strcmp(o->name, name) == 0)
+            return true;
+    return false;
+}
+
+/* Probes the sessions at this gateway. True: there is nothing to wait for. */
+static bool begin_here(struct gw_server *s, struct gw_client *c, const char *fingerprint)
+{
+    struct gw_history *h;
+    struct gw_session *x;
+    uint64_t now = cmx_port_now_ms();
+
+    for (x = s->sessions; x; x = x->next)
+        if (x->up && !x->ending && strcmp(x->fingerprint, fingerprint) == 0)
+            break;
+    if (!x)
+        return true;
+    snprintf(c->name, sizeof c->name, "%s", x->name);
+    if (asked_already(s, c, x->name)) {
+        c->follows = true;
+        return false;
+    }
+    h = gw_traffic_of(s, x->name);
+    /* A login asks twice (before and with its signature), and a known key may be offered by anyone at any rate. */
+    if (!h || (h->probed_ms && now - h->probed_ms < GW_PROBE_PAUSE_MS))
+        return true;
+    h->probed_ms = now;
+    for (; x; x = x->next)
+        if (x->up && !x->ending && strcmp(x->fingerprint, fingerprint) == 0)
+            begin_probe(s, c, x);
+    return c->n_probes == 0;
+}
+
+bool gw_takeover_begin(struct gw_server *s, struct gw_client *c, const char *fingerprint)
+{
+    uint64_t number = s->idsock && !c->node ? gw_idsock_session_of(s->idsock, c->pid) : 0;
+    struct gw_session *x = number ? gw_session_numbered(s, number) : NULL;
+    bool here = begin_here(s, c, fingerprint);
+
+    return !(x && gw_peer_ask(s, c, x)) && here;
+}
+
+/* May one more session of this device be taken over in this minute? */
+static bool within_rate(struct gw_server *s, const char *name)
+{
+    struct gw_history *h = gw_traffic_of(s, name);
+    uint64_t now = cmx_port_now_ms();
+
+    if (!h)
+        return false;
+    if (now - h->window_ms > 60000) {
+        h->window_ms = now;
+        h->takeovers = 0;
+    }
+    return ++h->takeovers <= GW_TAKEOVERS_PER_MINUTE;
+}
+
+static void decide_dead(struct gw_server *s, struct gw_session *x)
+{
+    if (!within_rate(s, x->name)) {
+        s->counters.takeovers_refused++;
+        if (x->history)
+            x->history->takeovers_refused++;
+        gw_note("%s: takeover refused: more than %d in a minute; is the same key installed on two devices?", x->name,
+                GW_TAKEOVERS_PER_MINUTE);
+        return;
+    }
+    s->counters.takeovers++;
+    gw_session_end(s, x, "it did not answer, and its device logs in anew (takeover)");
+}
+
+/* True when decided. */
+static bool move_on(struct gw_server *s, struct gw_probe *p, uint64_t now)
+{
+    struct gw_session *x = gw_session_numbered(s, p->session);
+    uint64_t in = 0;
+    uint64_t out;
+    uint32_t rtt;
+
+    if (x && gw_session_counters(x, &in, &out, &rtt) && in == p->received && now < p->deadline_ms)
+        return false;
+    if (x && !x->ending && in == p->received)
+        decide_dead(s, x);
+    p->session = 0;
+    if (p->fd >= 0)
+        close(p->fd);
+    p->fd = -1;
+    return true;
+}
+
+int gw_takeover_tick(struct gw_server *s)
+{
+    uint64_t now = cmx_port_now_ms();
+    bool busy = false;
+
+    for (struct gw_client *c = s->clients; c; c = c->next) {
+        bool waits = c->n_probes || c->question.fd >= 0;
+        bool decided = true;
+        for (size_t i = 0; i < c->n_probes; i++)
+            decided &= move_on(s, &c->probes[i], now);
+        decided &= !gw_peer_tick(s, c);
+        if ((waits && decided && !c->follows) || (c->deadline_ms && now > c->deadline_ms))
+            c->closing = true;
+        busy |= waits && !decided;
+    }
+    for (struct gw_client *c = s->clients; c; c = c->next)
+        if (c->follows && c->question.fd < 0 && !asked_already(s, c, c->name))
+            c->closing = true;
+    return busy ? TICK_MS : -1;
+}

@@ -1,0 +1,70 @@
+#include "gateway/server/gw_worker_child.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cmxsafe/port/port.h"
+#include "gateway/registry/copy_state.h"
+#include "gateway/server/gw_note.h"
+
+#define RESTART_MS 2000
+
+static const struct {
+    const char *command, *without;
+} programs[GW_WORKERS] = {{"worker", "devices with a policy are not attested"},
+                          {"follow", "changes by other gateways are not seen"}};
+
+_Noreturn static void exec_worker(const struct gw *g, const char *command, pid_t parent)
+{
+    sigset_t none;
+
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() == parent)
+        execl("/proc/self/exe", "cmxsafe", "gateway", command, "--dir", g->dir, (char *)NULL);
+    _exit(127);
+}
+
+static void watch_one(struct gw_worker_child *w, size_t i, const struct gw *g)
+{
+    uint64_t now = cmx_port_now_ms();
+    pid_t self = getpid();
+
+    if (w->pid[i] > 0 && waitpid(w->pid[i], NULL, WNOHANG) == w->pid[i]) {
+        gw_note("'gateway %s' ended and is started again; until then %s", programs[i].command, programs[i].without);
+        w->pid[i] = 0;
+    }
+    if (w->pid[i] > 0 || (w->started_ms[i] && now - w->started_ms[i] < RESTART_MS))
+        return;
+    w->started_ms[i] = now;
+    w->pid[i] = fork();
+    if (w->pid[i] == 0)
+        exec_worker(g, programs[i].command, self);
+    if (w->pid[i] < 0)
+        w->pid[i] = 0;
+}
+
+void gw_worker_watch(struct gw_worker_child *w, const struct gw *g)
+{
+    char path[GW_PATH_MAX];
+
+    watch_one(w, 0, g);
+    if (w->pid[1] > 0 || access(gw_path(g, GW_COPY_STATE_FILE, path), F_OK) == 0)
+        watch_one(w, 1, g);
+}
+
+void gw_worker_stop(struct gw_worker_child *w)
+{
+    for (size_t i = 0; i < GW_WORKERS; i++) {
+        if (w->pid[i] <= 0)
+            continue;
+        kill(w->pid[i], SIGTERM);
+        while (waitpid(w->pid[i], NULL, 0) < 0 && errno == EINTR)
+            ;
+        w->pid[i] = 0;
+    }
+}

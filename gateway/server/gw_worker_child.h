@@ -1,0 +1,20 @@
+/* gw_worker_child.h - keeps 'cmxsafe gateway worker', and with a shared registry 'cmxsafe gateway follow', running
+ * beside the process that watches the fleet's rules. */
+#ifndef GW_WORKER_CHILD_H
+#define GW_WORKER_CHILD_H
+
+#include "gateway/folder/gw_folder.h"
+
+#define GW_WORKERS 2
+
+/* Zeroed: not started yet. */
+struct gw_worker_child {
+    pid_t pid[GW_WORKERS];
+    uint64_t started_ms[GW_WORKERS];
+};
+
+/* Call several times a second: starts them, again after they ended. They end with this process. */
+void gw_worker_watch(struct gw_worker_child *w, const struct gw *g);
+void gw_worker_stop(struct gw_worker_child *w);
+
+#endif

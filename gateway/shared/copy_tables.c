@@ -1,0 +1,187 @@
+#include "gateway/shared/copy_tables.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmxsafe/port/crypto.h"
+
+#define DIGEST_BITS 60 /* of each row's SHA-256: the sum of all rows is a bigint's or a numeric */
+#define SEPARATOR 0x1f
+
+static const char *const shared_meta[] = {"fleet", "domain", "update_keys"};
+static const char meta_filter[] = "key IN ('fleet','domain','update_keys')";
+
+/* Observations of single gateways, which no person decides. */
+static const struct {
+    const char *table, *newest, *time;
+} observations[] = {{"seen", "at", "at"},
+                    {"evidence", "given", "given"},
+                    {"attestation", "at", "at"},
+                    {"claim", "sequence", "since"},
+                    {"node_state", "seen", "seen"}};
+
+bool gw_copy_meta_is_shared(const char *key)
+{
+    for (size_t i = 0; i < sizeof shared_meta / sizeof shared_meta[0]; i++)
+        if (strcmp(key, shared_meta[i]) == 0)
+            return true;
+    return false;
+}
+
+static cmx_err read_columns(struct gw_registry *r, struct gw_copy_table *t, struct cmx_why *e)
+{
+    sqlite3_stmt *stmt;
+    cmx_err err = gw_sql_prepare(r, &stmt, e,
+                                 "SELECT name, type, \"notnull\", coalesce(dflt_value, ''), pk FROM"
+                                 " pragma_table_info(?) ORDER BY cid",
+                                 "t", t->name);
+
+    if (err)
+        return err;
+    while (!(err = gw_sql_step(r, stmt, e))) {
+        struct gw_copy_column *c = &t->columns[t->n];
+
+        if (t->n == GW_COPY_COLUMNS_MAX) {
+            err = cmx_why_fail(e, CMX_ENOSPC, "the table %s has too many columns", t->name);
+            break;
+        }
+        t->n++;
+        snprintf(c->name, sizeof c->name, "%s", gw_sql_text(stmt, 0));
+        c->integer = strcmp(gw_sql_text(stmt, 1), "INTEGER") == 0;
+        c->key = sqlite3_column_int(stmt, 4) > 0;
+        c->not_null = c->key || sqlite3_column_int(stmt, 2) != 0;
+        snprintf(c->fallback, sizeof c->fallback, "%s", gw_sql_text(stmt, 3));
+    }
+    sqlite3_finalize(stmt);
+    return err == CMX_ENOENT ? CMX_OK : err;
+}
+
+static void describe(struct gw_copy_table *t)
+{
+    bool meta = strcmp(t->name, "meta") == 0;
+
+    t->filter = meta ? meta_filter : "true";
+    t->newest = NULL;
+    for (size_t i = 0; i < sizeof observations / sizeof observations[0]; i++)
+        if (strcmp(t->name, observations[i].table) == 0) {
+            t->newest = observations[i].newest;
+            t->time = observations[i].time;
+        }
+    t->rights = strcmp(t->name, "event") != 0 && strncmp(t->name, "campaign", 8) != 0 && !t->newest;
+}
+
+cmx_err gw_copy_tables_read(struct gw_registry *r, struct gw_copy_tables *out, struct cmx_why *e)
+{
+    sqlite3_stmt *stmt;
+    cmx_err err = gw_sql_prepare(
+        r, &stmt, e,
+        "SELECT name FROM main.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY name", "");
+
+    memset(out, 0, sizeof *out);
+    if (err)
+        return err;
+    while (!(err = gw_sql_step(r, stmt, e))) {
+        struct gw_copy_table *t = &out->tables[out->n];
+
+        if (out->n == GW_COPY_TABLES_MAX) {
+            err = cmx_why_fail(e, CMX_ENOSPC, "the registry has too many tables");
+            break;
+        }
+        out->n++;
+        snprintf(t->name, sizeof t->name, "%s", gw_sql_text(stmt, 0));
+        describe(t);
+        err = read_columns(r, t, e);
+        if (err)
+            break;
+    }
+    sqlite3_finalize(stmt);
+    return err == CMX_ENOENT ? CMX_OK : err;
+}
+
+const struct gw_copy_table *gw_copy_table_find(const struct gw_copy_tables *t, const char *name)
+{
+    for (size_t i = 0; i < t->n; i++)
+        if (strcmp(t->tables[i].name, name) == 0)
+            return &t->tables[i];
+    return NULL;
+}
+
+void gw_copy_names(FILE *f, const struct gw_copy_table *t, bool keys_only)
+{
+    const char *separator = "";
+
+    for (size_t i = 0; i < t->n; i++)
+        if (!keys_only || t->columns[i].key) {
+            fprintf(f, "%s\"%s\"", separator, t->columns[i].name);
+            separator = ",";
+        }
+}
+
+/* Each column of a row is "-" for NULL, else "=" and its text. */
+void gw_copy_digest_sql(FILE *f, const struct gw_copy_table *t)
+{
+    fprintf(f, "SELECT mod(coalesce(sum(('x'||substr(encode(sha256(convert_to(concat_ws(chr(%d)", SEPARATOR);
+    for (size_t i = 0; i < t->n; i++)
+        fprintf(f, ",coalesce('='||\"%s\"::text,'-')", t->columns[i].name);
+    fprintf(f,
+            "),'UTF8')),'hex'),1,%d))::bit(%d)::bigint),0),1::numeric*%llu)::text FROM \"%s\" WHERE NOT removed AND"
+            " (%s);",
+            DIGEST_BITS / 4, DIGEST_BITS, 1ULL << DIGEST_BITS, t->name, t->filter);
+}
+
+static cmx_err row_digest(sqlite3_stmt *stmt, size_t columns, uint64_t *out)
+{
+    struct cmx_sha256 h;
+    uint8_t raw[CMX_SHA256_LEN];
+    const uint8_t separator = SEPARATOR;
+    cmx_err err = cmx_sha256_init(&h);
+
+    for (size_t i = 0; !err && i < columns; i++) {
+        const char *text = (const char *)sqlite3_column_text(stmt, (int)i);
+
+        if (i > 0)
+            err = cmx_sha256_update(&h, &separator, 1);
+        if (!err)
+            err = cmx_sha256_update(&h, text ? "=" : "-", 1);
+        if (!err && text)
+            err = cmx_sha256_update(&h, text, strlen(text));
+    }
+    if (!err)
+        err = cmx_sha256_finish(&h, raw);
+    else
+        cmx_sha256_abort(&h);
+    *out = 0;
+    for (size_t i = 0; !err && i < 8; i++)
+        *out = *out << 8 | raw[i];
+    *out >>= 64 - DIGEST_BITS;
+    return err;
+}
+
+cmx_err gw_copy_digest(struct gw_registry *r, const struct gw_copy_table *t, uint64_t *out, struct cmx_why *e)
+{
+    char *sql = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&sql, &len);
+    sqlite3_stmt *stmt = NULL;
+    uint64_t row;
+    cmx_err err;
+
+    *out = 0;
+    if (!f)
+        return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    fputs("SELECT ", f);
+    gw_copy_names(f, t, false);
+    fprintf(f, " FROM main.\"%s\" WHERE %s", t->name, t->filter);
+    if (fclose(f) != 0)
+        err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    else
+        err = gw_sql_prepare(r, &stmt, e, sql, "");
+    while (!err && !(err = gw_sql_step(r, stmt, e))) {
+        err = row_digest(stmt, t->n, &row);
+        *out += row;
+    }
+    *out &= (1ULL << DIGEST_BITS) - 1;
+    sqlite3_finalize(stmt);
+    free(sql); /* open_memstream's own */
+    return err == CMX_ENOENT ? CMX_OK : err;
+}

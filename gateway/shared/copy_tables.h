@@ -1,0 +1,63 @@
+/* copy_tables.h - the tables that gateways share, as the copy's own schema describes them: PostgreSQL's tables and all
+ * statements are derived from that, so that each column is named once (registry.c). */
+#ifndef GW_COPY_TABLES_H
+#define GW_COPY_TABLES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "gateway/registry/registry.h"
+
+#define GW_COPY_TABLES_MAX 32
+#define GW_COPY_COLUMNS_MAX 24
+#define GW_COPY_NAME_MAX 32
+
+struct gw_copy_column {
+    char name[GW_COPY_NAME_MAX];
+    char fallback[16]; /* its default, as SQL; "" none */
+    bool integer;      /* otherwise text */
+    bool not_null;
+    bool key; /* part of the primary key */
+};
+
+struct gw_copy_table {
+    char name[GW_COPY_NAME_MAX];
+    struct gw_copy_column columns[GW_COPY_COLUMNS_MAX];
+    size_t n;
+    const char *filter; /* SQL condition of the rows that are shared; "true" for all */
+    const char *newest; /* the column by which the newest of two observations wins; NULL: no observation */
+    const char *time;   /* the column with the time of an observation */
+    bool rights;        /* a person decides here who may what */
+};
+
+struct gw_copy_tables {
+    struct gw_copy_table tables[GW_COPY_TABLES_MAX];
+    size_t n;
+};
+
+/* What was changed in the copy. */
+struct gw_copy_changes {
+    bool rows;   /* any row */
+    bool rights; /* rows that decide who may what: the rules have to be rendered again */
+    bool claims; /* rows that say which gateway holds an identity */
+};
+
+/* CMX_ENOSPC: more tables or columns than fit, which is a defect. */
+CMX_MUST_USE cmx_err gw_copy_tables_read(struct gw_registry *r, struct gw_copy_tables *out, struct cmx_why *e);
+
+const struct gw_copy_table *gw_copy_table_find(const struct gw_copy_tables *t, const char *name);
+
+/* True for a row of table meta that belongs to the fleet; the others are the gateway's own. */
+bool gw_copy_meta_is_shared(const char *key);
+
+/* "a","b","c" */
+void gw_copy_names(FILE *f, const struct gw_copy_table *t, bool keys_only);
+
+/* Digest of the table's shared rows, the same as PostgreSQL computes with gw_copy_digest_sql. It finds differences that
+ * come from mistakes; it is no protection against an attacker. */
+CMX_MUST_USE cmx_err gw_copy_digest(struct gw_registry *r, const struct gw_copy_table *t, uint64_t *out,
+                                    struct cmx_why *e);
+void gw_copy_digest_sql(FILE *f, const struct gw_copy_table *t);
+
+#endif

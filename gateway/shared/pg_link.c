@@ -1,0 +1,241 @@
+#include "gateway/shared/pg_link.h"
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmxsafe/port/port.h"
+#include "gateway/registry/registry.h"
+
+#define PARAMETERS_MAX 16
+#define LOCK_NOT_AVAILABLE "55P03" /* PostgreSQL's error code for lock_timeout, appendix A of its manual */
+
+/* One statement for each connection. Another gateway's change may take a while (an import). A gateway that holds the
+ * lock and is cut off loses it when its transaction has been idle for that long. */
+static const char session_setup[] =
+    "SET search_path = cmxsafe; SET lock_timeout = '12s'; SET statement_timeout = '60s';"
+    "SET idle_in_transaction_session_timeout = '15s'; SET client_min_messages = warning";
+
+/* What a URL may leave open. Peers that vanish are noticed within seconds, and a standby is not written to. */
+static const struct {
+    const char *name, *value;
+} defaults[] = {{"connect_timeout", "3"},    {"keepalives_idle", "5"},       {"keepalives_interval", "2"},
+                {"keepalives_count", "3"},   {"tcp_user_timeout", "10000"},  {"target_session_attrs", "read-write"},
+                {"client_encoding", "UTF8"}, {"application_name", "cmxsafe"}};
+
+static const char *option_of(const PQconninfoOption *options, const char *name)
+{
+    for (const PQconninfoOption *o = options; o && o->keyword; o++)
+        if (strcmp(o->keyword, name) == 0 && o->val && o->val[0])
+            return o->val;
+    return NULL;
+}
+
+static cmx_err parse_url(PQconninfoOption **out, const char *url, struct cmx_why *e)
+{
+    char *why = NULL;
+    cmx_err err = CMX_OK;
+
+    *out = NULL;
+    if (strncmp(url, "postgresql://", 13) != 0 && strncmp(url, "postgres://", 11) != 0)
+        return cmx_why_fail(e, CMX_EINVAL,
+                            "'%.60s' is not the URL of a registry; give one such as "
+                            "postgresql://cmxsafe@db.example/cmxsafe",
+                            url);
+    if (strlen(url) >= GW_REGISTRY_URL_MAX)
+        return cmx_why_fail(e, CMX_EINVAL, "the URL of the registry is longer than %d bytes", GW_REGISTRY_URL_MAX - 1);
+    *out = PQconninfoParse(url, &why);
+    if (!*out)
+        err = cmx_why_fail(e, CMX_EINVAL, "the URL of the registry is not valid: %.200s", why ? why : "out of memory");
+    PQfreemem(why);
+    if (!err && (option_of(*out, "password") || option_of(*out, "sslpassword")))
+        err = cmx_why_fail(e, CMX_EINVAL,
+                           "the URL of the registry holds a password, which would be stored in clear; put it into a "
+                           "file in the format of .pgpass, mode 0600, and end the URL with '?passfile=FILE'");
+    if (err) {
+        PQconninfoFree(*out);
+        *out = NULL;
+    }
+    return err;
+}
+
+cmx_err gw_pg_url_check(const char *url, struct cmx_why *e)
+{
+    PQconninfoOption *options;
+    cmx_err err = parse_url(&options, url, e);
+
+    PQconninfoFree(options);
+    return err;
+}
+
+/* Each of a list of hosts is a UNIX socket's folder or the loopback. */
+static bool is_local(const char *hosts)
+{
+    char list[GW_REGISTRY_URL_MAX];
+    char *rest = list;
+
+    snprintf(list, sizeof list, "%s", hosts);
+    for (char *host = strsep(&rest, ","); host; host = strsep(&rest, ","))
+        if (host[0] && host[0] != '/' && host[0] != '@' && strcmp(host, "localhost") != 0 &&
+            strncmp(host, "127.", 4) != 0 && strcmp(host, "::1") != 0)
+            return false;
+    return true;
+}
+
+/* The registry decides who may log in, so a server on another machine has to prove its identity, unless the operator
+ * chose otherwise in the URL, the environment or a service file. */
+static bool needs_tls(const PQconninfoOption *options)
+{
+    const char *host = option_of(options, "host");
+    const char *address = option_of(options, "hostaddr");
+
+    if (!host)
+        host = getenv("PGHOST");
+    return !option_of(options, "sslmode") && !option_of(options, "service") && !getenv("PGSSLMODE") &&
+           !getenv("PGSERVICE") && !(is_local(host ? host : "") && is_local(address ? address : ""));
+}
+
+static PGconn *connect_with(const PQconninfoOption *options, const char *url)
+{
+    const char *names[PARAMETERS_MAX];
+    const char *values[PARAMETERS_MAX];
+    size_t n = 0;
+
+    for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++)
+        if (!option_of(options, defaults[i].name)) {
+            names[n] = defaults[i].name;
+            values[n++] = defaults[i].value;
+        }
+    if (needs_tls(options)) {
+        names[n] = "sslmode";
+        values[n++] = "verify-full";
+    }
+    names[n] = "dbname"; /* with expand_dbname, it may be a URL */
+    values[n++] = url;
+    names[n] = NULL;
+    values[n] = NULL;
+    return PQconnectdbParams(names, values, 1);
+}
+
+/* libpq's messages end with a newline, and may have several lines. */
+static cmx_err away(struct cmx_why *e, const char *text)
+{
+    char line[200];
+
+    snprintf(line, sizeof line, "%s", text && text[0] ? text : "it does not answer");
+    for (size_t n = strlen(line); n && line[n - 1] == '\n'; n--)
+        line[n - 1] = '\0';
+    for (char *p = line; *p; p++)
+        if (*p == '\n' || *p == '\t')
+            *p = ' ';
+    return cmx_why_fail(e, CMX_ECLOSED, "the registry in PostgreSQL can't be reached (%s)", line);
+}
+
+static void drop_notice(void *arg, const PGresult *result)
+{
+    (void)arg;
+    (void)result;
+}
+
+cmx_err gw_pg_open(PGconn **out, const char *url, struct cmx_why *e)
+{
+    PQconninfoOption *options;
+    cmx_err err = parse_url(&options, url, e);
+
+    *out = NULL;
+    if (err)
+        return err;
+    *out = connect_with(options, url);
+    PQconninfoFree(options);
+    if (PQstatus(*out) != CONNECTION_OK)
+        err = away(e, PQerrorMessage(*out));
+    PQsetNoticeReceiver(*out, drop_notice, NULL);
+    if (!err && PQserverVersion(*out) < 120000)
+        err = cmx_why_fail(e, CMX_ENOTSUP, "the registry needs PostgreSQL 12 or newer, this server has version %d",
+                           PQserverVersion(*out) / 10000);
+    if (!err && PQsetnonblocking(*out, 1) != 0)
+        err = away(e, PQerrorMessage(*out));
+    if (!err)
+        err = gw_pg_run(*out, session_setup, NULL, NULL, e);
+    if (err) {
+        PQfinish(*out);
+        *out = NULL;
+    }
+    return err;
+}
+
+static bool wait_socket(PGconn *c, short events, uint64_t deadline)
+{
+    struct pollfd p = {.fd = PQsocket(c), .events = events};
+    uint64_t now = cmx_port_now_ms();
+
+    return now < deadline && poll(&p, 1, (int)(deadline - now)) > 0;
+}
+
+/* Sends what is queued. A server that sends an answer meanwhile must be read, or both sides wait for each other. */
+static bool flush_all(PGconn *c, uint64_t deadline)
+{
+    int left;
+
+    while ((left = PQflush(c)) > 0)
+        if (!wait_socket(c, POLLIN | POLLOUT, deadline) || !PQconsumeInput(c))
+            return false;
+    return left == 0;
+}
+
+static cmx_err take_result(const PGresult *result, gw_pg_result_fn each, void *arg, struct cmx_why *e)
+{
+    ExecStatusType status = PQresultStatus(result);
+    const char *code;
+
+    if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK)
+        return each ? each(arg, result, e) : CMX_OK;
+    code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    if (code && strcmp(code, LOCK_NOT_AVAILABLE) == 0)
+        return cmx_why_fail(e, CMX_EBUSY, "another gateway has been changing the registry for long; repeat it later");
+    return cmx_why_fail(e, CMX_EIO, "PostgreSQL refused it (%.200s)",
+                        code ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : "no reason given");
+}
+
+cmx_err gw_pg_run(PGconn *c, const char *sql, gw_pg_result_fn each, void *arg, struct cmx_why *e)
+{
+    uint64_t deadline = cmx_port_now_ms() + GW_PG_PATIENCE_MS;
+    cmx_err first = CMX_OK;
+    PGresult *result;
+
+    if (!PQsendQuery(c, sql) || !flush_all(c, deadline))
+        return away(e, PQerrorMessage(c));
+    for (;;) {
+        while (PQisBusy(c))
+            if (!wait_socket(c, POLLIN, deadline) || !PQconsumeInput(c))
+                return away(e, PQerrorMessage(c));
+        result = PQgetResult(c);
+        if (!result)
+            break;
+        if (!first)
+            first = take_result(result, each, arg, e);
+        PQclear(result);
+    }
+    return PQstatus(c) == CONNECTION_OK ? first : away(e, PQerrorMessage(c));
+}
+
+cmx_err gw_pg_wait(PGconn *c, int timeout_ms, struct cmx_why *e)
+{
+    uint64_t deadline = cmx_port_now_ms() + (uint64_t)timeout_ms;
+    PGnotify *n;
+    bool any = false;
+
+    for (;;) {
+        if (!PQconsumeInput(c))
+            return away(e, PQerrorMessage(c));
+        while ((n = PQnotifies(c)) != NULL) {
+            any = true;
+            PQfreemem(n);
+        }
+        if (any)
+            return CMX_OK;
+        if (!wait_socket(c, POLLIN, deadline))
+            return CMX_ETIMEOUT;
+    }
+}

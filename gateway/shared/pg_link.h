@@ -1,0 +1,28 @@
+/* pg_link.h - one connection to PostgreSQL, with bounded waits: a peer that no longer answers fails the call. */
+#ifndef GW_PG_LINK_H
+#define GW_PG_LINK_H
+
+#include <libpq-fe.h>
+
+#include "cmxsafe/core/err.h"
+#include "cmxsafe/core/why.h"
+
+#define GW_PG_PATIENCE_MS 15000
+
+/* CMX_EINVAL, CMX_ECLOSED. The connection's search path is the schema "cmxsafe", and its transactions end when this
+ * program is silent for GW_PG_PATIENCE_MS. */
+CMX_MUST_USE cmx_err gw_pg_open(PGconn **out, const char *url, struct cmx_why *e);
+
+/* CMX_EINVAL: not "postgresql://...", or it holds a password. */
+CMX_MUST_USE cmx_err gw_pg_url_check(const char *url, struct cmx_why *e);
+
+/* Runs one or more statements. each, which may be NULL, gets the result of each in turn; its first error is returned
+ * after the rest was read. CMX_ECLOSED: the connection is lost or silent, do not use it again; CMX_EBUSY: a lock was
+ * not free in time; CMX_EIO: PostgreSQL refused a statement, and the transaction has to be rolled back. */
+typedef cmx_err (*gw_pg_result_fn)(void *arg, const PGresult *result, struct cmx_why *e);
+CMX_MUST_USE cmx_err gw_pg_run(PGconn *c, const char *sql, gw_pg_result_fn each, void *arg, struct cmx_why *e);
+
+/* Waits for the channel's next notification. CMX_ETIMEOUT, CMX_ECLOSED. */
+CMX_MUST_USE cmx_err gw_pg_wait(PGconn *c, int timeout_ms, struct cmx_why *e);
+
+#endif

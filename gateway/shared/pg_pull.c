@@ -1,0 +1,244 @@
+#include "gateway/shared/pg_pull.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmxsafe/core/text.h"
+#include "gateway/shared/pg_link.h"
+
+struct pull {
+    struct gw_registry *r;
+    const struct gw_copy_tables *tables;
+    size_t next; /* table whose result comes next */
+    bool differs[GW_COPY_TABLES_MAX];
+    bool rights_only;
+    struct gw_copy_changes *out;
+};
+
+/* A statement made with write(f, t), for the copy. CMX_ENOMEM as others. */
+typedef void (*statement_fn)(FILE *f, const struct gw_copy_table *t);
+
+static cmx_err prepare_made(struct gw_registry *r, sqlite3_stmt **stmt, statement_fn write,
+                            const struct gw_copy_table *t, struct cmx_why *e)
+{
+    char *sql = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&sql, &len);
+    cmx_err err;
+
+    *stmt = NULL;
+    if (!f)
+        return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    write(f, t);
+    if (fclose(f) != 0)
+        err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    else
+        err = gw_sql_prepare(r, stmt, e, sql, "");
+    free(sql); /* open_memstream's own */
+    return err;
+}
+
+static void write_delete(FILE *f, const struct gw_copy_table *t)
+{
+    const char *separator = " WHERE ";
+
+    fprintf(f, "DELETE FROM main.\"%s\"", t->name);
+    for (size_t i = 0; i < t->n; i++)
+        if (t->columns[i].key) {
+            fprintf(f, "%s\"%s\"=?%zu", separator, t->columns[i].name, i + 1);
+            separator = " AND ";
+        }
+}
+
+static void write_insert(FILE *f, const struct gw_copy_table *t)
+{
+    fprintf(f, "INSERT INTO main.\"%s\"(", t->name);
+    gw_copy_names(f, t, false);
+    fputs(") VALUES(", f);
+    for (size_t i = 0; i < t->n; i++)
+        fprintf(f, "%s?%zu", i ? "," : "", i + 1);
+    fputs(")", f);
+}
+
+static void write_delete_all(FILE *f, const struct gw_copy_table *t)
+{
+    fprintf(f, "DELETE FROM main.\"%s\" WHERE %s", t->name, t->filter);
+}
+
+static cmx_err run_row(struct gw_registry *r, sqlite3_stmt *stmt, const struct gw_copy_table *t, bool keys_only,
+                       const PGresult *rows, int row, struct cmx_why *e)
+{
+    cmx_err err;
+
+    sqlite3_reset(stmt);
+    sqlite3_clear_bindings(stmt);
+    for (size_t i = 0; i < t->n; i++) {
+        const char *text = PQgetvalue(rows, row, (int)i);
+
+        if (PQgetisnull(rows, row, (int)i) || (keys_only && !t->columns[i].key))
+            continue;
+        if (t->columns[i].integer)
+            sqlite3_bind_int64(stmt, (int)i + 1, strtoll(text, NULL, 10));
+        else
+            sqlite3_bind_text(stmt, (int)i + 1, text, -1, SQLITE_STATIC);
+    }
+    err = gw_sql_step(r, stmt, e);
+    return err == CMX_ENOENT ? CMX_OK : err;
+}
+
+/* All changed rows are deleted before any is inserted: a name may have moved from one row to another. The last column
+ * says whether the row was removed. */
+static cmx_err store_rows(struct gw_registry *r, const struct gw_copy_table *t, const PGresult *rows, struct cmx_why *e)
+{
+    sqlite3_stmt *delete = NULL;
+    sqlite3_stmt *insert = NULL;
+    cmx_err err = prepare_made(r, &delete, write_delete, t, e);
+
+    if (!err)
+        err = prepare_made(r, &insert, write_insert, t, e);
+    for (int i = 0; !err && i < PQntuples(rows); i++)
+        err = run_row(r, delete, t, true, rows, i, e);
+    for (int i = 0; !err && i < PQntuples(rows); i++)
+        if (PQgetvalue(rows, i, (int)t->n)[0] == 'f')
+            err = run_row(r, insert, t, false, rows, i, e);
+    sqlite3_finalize(delete);
+    sqlite3_finalize(insert);
+    return err;
+}
+
+static void note_table(struct gw_copy_changes *out, const struct gw_copy_table *t)
+{
+    out->rows = true;
+    out->rights |= t->rights;
+    out->claims |= strcmp(t->name, "claim") == 0;
+}
+
+static cmx_err take_rows(void *arg, const PGresult *rows, struct cmx_why *e)
+{
+    struct pull *p = arg;
+    const struct gw_copy_table *t;
+
+    if (p->next == p->tables->n || PQresultStatus(rows) != PGRES_TUPLES_OK)
+        return CMX_OK;
+    t = &p->tables->tables[p->next++];
+    if ((size_t)PQnfields(rows) != t->n + 1)
+        return cmx_why_fail(e, CMX_EPROTO, "PostgreSQL's answer has an unexpected number of columns");
+    if (PQntuples(rows) == 0)
+        return CMX_OK;
+    note_table(p->out, t);
+    return store_rows(p->r, t, rows, e);
+}
+
+static void write_select(FILE *f, const struct gw_copy_table *t, int64_t from)
+{
+    fputs("SELECT ", f);
+    gw_copy_names(f, t, false);
+    fprintf(f, ",removed FROM \"%s\" WHERE (%s) AND ", t->name, t->filter);
+    if (from > 0)
+        fprintf(f, "revision>%lld;", (long long)from);
+    else
+        fputs("NOT removed;", f);
+}
+
+/* What was written to f, as one query; its results go to each in the order of the tables. */
+static cmx_err run_made(PGconn *c, FILE *f, char **sql, gw_pg_result_fn each, struct pull *p, struct cmx_why *e)
+{
+    cmx_err err;
+
+    if (fclose(f) != 0)
+        err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    else
+        err = gw_pg_run(c, *sql, each, p, e);
+    free(*sql); /* open_memstream's own */
+    return err;
+}
+
+cmx_err gw_pg_pull_since(PGconn *c, struct gw_registry *r, const struct gw_copy_tables *t, int64_t from,
+                         struct gw_copy_changes *out, struct cmx_why *e)
+{
+    struct pull p = {.r = r, .tables = t, .out = out};
+    char *sql = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&sql, &len);
+
+    if (!f)
+        return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    for (size_t i = 0; i < t->n; i++)
+        write_select(f, &t->tables[i], from);
+    return run_made(c, f, &sql, take_rows, &p, e);
+}
+
+static cmx_err clear_table(struct gw_registry *r, const struct gw_copy_table *t, struct cmx_why *e)
+{
+    sqlite3_stmt *stmt;
+    cmx_err err = prepare_made(r, &stmt, write_delete_all, t, e);
+
+    if (!err)
+        err = gw_sql_step(r, stmt, e);
+    sqlite3_finalize(stmt);
+    return err == CMX_ENOENT ? CMX_OK : err;
+}
+
+static cmx_err replace_table(PGconn *c, struct gw_registry *r, const struct gw_copy_table *t,
+                             struct gw_copy_changes *out, struct cmx_why *e)
+{
+    struct gw_copy_tables one = {.tables = {*t}, .n = 1};
+    cmx_err err = clear_table(r, t, e);
+
+    if (err)
+        return err;
+    note_table(out, t);
+    return gw_pg_pull_since(c, r, &one, 0, out, e);
+}
+
+cmx_err gw_pg_pull_all(PGconn *c, struct gw_registry *r, const struct gw_copy_tables *t, struct gw_copy_changes *out,
+                       struct cmx_why *e)
+{
+    cmx_err err = CMX_OK;
+
+    for (size_t i = 0; !err && i < t->n; i++)
+        err = replace_table(c, r, &t->tables[i], out, e);
+    return err;
+}
+
+static bool is_compared(const struct pull *p, size_t i)
+{
+    return !p->rights_only || p->tables->tables[i].rights;
+}
+
+static cmx_err take_digest(void *arg, const PGresult *rows, struct cmx_why *e)
+{
+    struct pull *p = arg;
+    uint64_t theirs;
+    uint64_t ours;
+    cmx_err err;
+
+    while (p->next < p->tables->n && !is_compared(p, p->next))
+        p->next++;
+    if (p->next == p->tables->n || PQntuples(rows) != 1 || cmx_text_u64(PQgetvalue(rows, 0, 0), 0, UINT64_MAX, &theirs))
+        return cmx_why_fail(e, CMX_EPROTO, "PostgreSQL's answer is no digest");
+    err = gw_copy_digest(p->r, &p->tables->tables[p->next], &ours, e);
+    p->differs[p->next++] = ours != theirs;
+    return err;
+}
+
+cmx_err gw_pg_pull_compared(PGconn *c, struct gw_registry *r, const struct gw_copy_tables *t, bool rights_only,
+                            struct gw_copy_changes *out, struct cmx_why *e)
+{
+    struct pull p = {.r = r, .tables = t, .rights_only = rights_only, .out = out};
+    char *sql = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&sql, &len);
+    cmx_err err;
+
+    if (!f)
+        return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    for (size_t i = 0; i < t->n; i++)
+        if (is_compared(&p, i))
+            gw_copy_digest_sql(f, &t->tables[i]);
+    err = run_made(c, f, &sql, take_digest, &p, e);
+    for (size_t i = 0; !err && i < t->n; i++)
+        if (p.differs[i])
+            err = replace_table(c, r, &t->tables[i], out, e);
+    return err;
+}

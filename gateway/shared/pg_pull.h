@@ -1,0 +1,21 @@
+/* pg_pull.h - takes rows from PostgreSQL into the copy. Runs inside the caller's transactions on both sides. */
+#ifndef GW_PG_PULL_H
+#define GW_PG_PULL_H
+
+#include <libpq-fe.h>
+
+#include "gateway/shared/copy_tables.h"
+
+/* Takes the rows that changed after revision `from`. */
+CMX_MUST_USE cmx_err gw_pg_pull_since(PGconn *c, struct gw_registry *r, const struct gw_copy_tables *t, int64_t from,
+                                      struct gw_copy_changes *out, struct cmx_why *e);
+
+/* Replaces the tables whose digests differ from PostgreSQL's. rights_only: looks only at tables of rights. */
+CMX_MUST_USE cmx_err gw_pg_pull_compared(PGconn *c, struct gw_registry *r, const struct gw_copy_tables *t,
+                                         bool rights_only, struct gw_copy_changes *out, struct cmx_why *e);
+
+/* Replaces all shared rows. */
+CMX_MUST_USE cmx_err gw_pg_pull_all(PGconn *c, struct gw_registry *r, const struct gw_copy_tables *t,
+                                    struct gw_copy_changes *out, struct cmx_why *e);
+
+#endif

@@ -1,0 +1,268 @@
+#include "gateway/shared/pg_rows.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "gateway/shared/pg_link.h"
+
+#define SEND_AT (512 * 1024) /* bytes of statements */
+
+/* ---- the schema ---- */
+
+static void put_table(FILE *f, const struct gw_copy_table *t)
+{
+    fprintf(f, "CREATE TABLE IF NOT EXISTS \"%s\"(", t->name);
+    for (size_t i = 0; i < t->n; i++)
+        if (t->columns[i].key)
+            fprintf(f, "\"%s\" %s NOT NULL,", t->columns[i].name, t->columns[i].integer ? "BIGINT" : "TEXT");
+    fputs("revision BIGINT NOT NULL, removed BOOLEAN NOT NULL DEFAULT false, PRIMARY KEY(", f);
+    gw_copy_names(f, t, true);
+    fputs("));", f);
+    /* A column that is NOT NULL without a default can only be in the first version of a table. */
+    for (size_t i = 0; i < t->n; i++) {
+        const struct gw_copy_column *c = &t->columns[i];
+        if (!c->key)
+            fprintf(f, "ALTER TABLE \"%s\" ADD COLUMN IF NOT EXISTS \"%s\" %s%s%s%s;", t->name, c->name,
+                    c->integer ? "BIGINT" : "TEXT", c->not_null ? " NOT NULL" : "", c->fallback[0] ? " DEFAULT " : "",
+                    c->fallback);
+    }
+    fprintf(f, "CREATE INDEX IF NOT EXISTS \"%s_revision\" ON \"%s\"(revision);", t->name, t->name);
+}
+
+void gw_pg_rows_schema(FILE *f, const struct gw_copy_tables *t)
+{
+    fputs(/* The one row: which fleet, which versions of programs may use it, and the last change. */
+          "CREATE TABLE IF NOT EXISTS registry(one BOOLEAN PRIMARY KEY DEFAULT true CHECK(one), id TEXT NOT NULL,"
+          " schema INTEGER NOT NULL, compatible INTEGER NOT NULL, revision BIGINT NOT NULL);",
+          f);
+    for (size_t i = 0; i < t->n; i++)
+        put_table(f, &t->tables[i]);
+}
+
+/* ---- values ---- */
+
+static void put_text(struct gw_pg_writer *w, const char *text, size_t len)
+{
+    char *quoted = PQescapeLiteral(w->c, text, len);
+
+    if (!quoted) {
+        w->err = w->err ? w->err : CMX_EFORMAT; /* not UTF-8 */
+        return;
+    }
+    fputs(quoted, w->f);
+    PQfreemem(quoted);
+}
+
+static void put_value(struct gw_pg_writer *w, sqlite3_value *v)
+{
+    if (!v || sqlite3_value_type(v) == SQLITE_NULL)
+        fputs("NULL", w->f);
+    else if (sqlite3_value_type(v) == SQLITE_INTEGER)
+        fprintf(w->f, "%lld", (long long)sqlite3_value_int64(v));
+    else
+        put_text(w, (const char *)sqlite3_value_text(v), (size_t)sqlite3_value_bytes(v));
+}
+
+/* ---- sending ---- */
+
+/* An UPDATE that changes no row means that another gateway changed the row meanwhile: its condition has the old values.
+ */
+static cmx_err check_written(void *arg, const PGresult *result, struct cmx_why *e)
+{
+    (void)arg;
+    if (strcmp(PQcmdStatus((PGresult *)(uintptr_t)result), "UPDATE 0") != 0)
+        return CMX_OK;
+    return cmx_why_fail(e, CMX_EBUSY,
+                        "another gateway changed the same entry meanwhile, and its change stays; look again and repeat "
+                        "yours");
+}
+
+static void open_text(struct gw_pg_writer *w)
+{
+    w->text = NULL;
+    w->len = 0;
+    w->f = open_memstream(&w->text, &w->len);
+    if (!w->f)
+        w->err = w->err ? w->err : CMX_ENOMEM;
+}
+
+static void send_text(struct gw_pg_writer *w, struct cmx_why *e)
+{
+    if (w->f && fclose(w->f) != 0 && !w->err)
+        w->err = CMX_ENOMEM;
+    w->f = NULL;
+    if (!w->err && w->len)
+        w->err = gw_pg_run(w->c, w->text, check_written, NULL, e);
+    else if (w->err == CMX_EFORMAT)
+        cmx_why_set(e, "a text of the change is not UTF-8, which PostgreSQL demands");
+    else if (w->err == CMX_ENOMEM)
+        cmx_why_set(e, "out of memory");
+    free(w->text); /* open_memstream's own */
+    w->text = NULL;
+    w->len = 0;
+}
+
+void gw_pg_writer_begin(struct gw_pg_writer *w, PGconn *c, int64_t revision)
+{
+    memset(w, 0, sizeof *w);
+    w->c = c;
+    w->revision = revision;
+    open_text(w);
+}
+
+cmx_err gw_pg_writer_end(struct gw_pg_writer *w, struct cmx_why *e)
+{
+    send_text(w, e);
+    return w->err;
+}
+
+static void statement_done(struct gw_pg_writer *w, struct cmx_why *e)
+{
+    w->any = true;
+    if (!w->err && ftell(w->f) > SEND_AT) {
+        send_text(w, e);
+        open_text(w);
+    }
+}
+
+/* ---- statements ---- */
+
+/* Ends INSERT INTO t(...) VALUES(...) so that it replaces a row, or a tombstone, with the same key. */
+static void put_upsert_tail(FILE *f, const struct gw_copy_table *t, bool merge)
+{
+    fputs(" ON CONFLICT(", f);
+    gw_copy_names(f, t, true);
+    fputs(") DO UPDATE SET revision=excluded.revision,removed=false", f);
+    for (size_t i = 0; i < t->n; i++)
+        if (!t->columns[i].key)
+            fprintf(f, ",\"%s\"=excluded.\"%s\"", t->columns[i].name, t->columns[i].name);
+    /* Of two gateways' observations the newer one stays. */
+    if (merge && t->newest)
+        fprintf(f, " WHERE \"%s\".removed OR \"%s\".\"%s\"<=excluded.\"%s\"", t->name, t->name, t->newest, t->newest);
+    fputs(";", f);
+}
+
+static void put_insert_head(FILE *f, const struct gw_copy_table *t)
+{
+    fprintf(f, "INSERT INTO \"%s\"(", t->name);
+    gw_copy_names(f, t, false);
+    fputs(",revision) ", f);
+}
+
+void gw_pg_writer_row(struct gw_pg_writer *w, const struct gw_copy_table *t, sqlite3_stmt *stmt, bool merge,
+                      struct cmx_why *e)
+{
+    if (w->err)
+        return;
+    put_insert_head(w->f, t);
+    fputs("SELECT ", w->f);
+    for (size_t i = 0; i < t->n; i++) {
+        put_value(w, sqlite3_column_value(stmt, (int)i));
+        fprintf(w->f, "::%s,", t->columns[i].integer ? "BIGINT" : "TEXT");
+    }
+    fprintf(w->f, "%lld", (long long)w->revision);
+    /* An observation of a device that was deleted meanwhile is dropped. */
+    if (merge && strcmp(t->columns[0].name, "device") == 0)
+        fprintf(w->f, " WHERE EXISTS(SELECT 1 FROM device WHERE id=%lld AND NOT removed)",
+                (long long)sqlite3_column_int64(stmt, 0));
+    put_upsert_tail(w->f, t, merge);
+    statement_done(w, e);
+}
+
+static sqlite3_value *value_at(sqlite3_changeset_iter *it, size_t i, bool old)
+{
+    sqlite3_value *v = NULL;
+    int rc = old ? sqlite3changeset_old(it, (int)i, &v) : sqlite3changeset_new(it, (int)i, &v);
+
+    return rc == SQLITE_OK ? v : NULL;
+}
+
+static void put_insert(struct gw_pg_writer *w, const struct gw_copy_table *t, sqlite3_changeset_iter *it)
+{
+    put_insert_head(w->f, t);
+    fputs("VALUES(", w->f);
+    for (size_t i = 0; i < t->n; i++) {
+        put_value(w, value_at(it, i, false));
+        fputs(",", w->f);
+    }
+    fprintf(w->f, "%lld)", (long long)w->revision);
+    put_upsert_tail(w->f, t, false);
+}
+
+static void put_key(struct gw_pg_writer *w, const struct gw_copy_table *t, sqlite3_changeset_iter *it)
+{
+    const char *separator = "";
+
+    for (size_t i = 0; i < t->n; i++)
+        if (t->columns[i].key) {
+            fprintf(w->f, "%s\"%s\"=", separator, t->columns[i].name);
+            put_value(w, value_at(it, i, true));
+            separator = " AND ";
+        }
+}
+
+static void put_update(struct gw_pg_writer *w, const struct gw_copy_table *t, sqlite3_changeset_iter *it)
+{
+    fprintf(w->f, "UPDATE \"%s\" SET revision=%lld", t->name, (long long)w->revision);
+    for (size_t i = 0; i < t->n; i++)
+        if (value_at(it, i, false)) {
+            fprintf(w->f, ",\"%s\"=", t->columns[i].name);
+            put_value(w, value_at(it, i, false));
+        }
+    fputs(" WHERE NOT removed AND ", w->f);
+    put_key(w, t, it);
+    for (size_t i = 0; !t->newest && i < t->n; i++)
+        if (value_at(it, i, false) && !t->columns[i].key) {
+            fprintf(w->f, " AND \"%s\" IS NOT DISTINCT FROM ", t->columns[i].name);
+            put_value(w, value_at(it, i, true));
+        }
+    fputs(";", w->f);
+}
+
+/* The row is kept as a tombstone, from which the other gateways learn of the deletion. It may be gone already. */
+static void put_delete(struct gw_pg_writer *w, const struct gw_copy_table *t, sqlite3_changeset_iter *it)
+{
+    fprintf(w->f, "WITH gone AS (UPDATE \"%s\" SET removed=true,revision=%lld WHERE ", t->name, (long long)w->revision);
+    put_key(w, t, it);
+    fputs(" RETURNING 1) SELECT 1 FROM gone LIMIT 1;", w->f);
+}
+
+static bool is_own_setting(const struct gw_copy_table *t, sqlite3_changeset_iter *it, int op)
+{
+    sqlite3_value *key = strcmp(t->name, "meta") == 0 ? value_at(it, 0, op != SQLITE_INSERT) : NULL;
+
+    return key && !gw_copy_meta_is_shared((const char *)sqlite3_value_text(key));
+}
+
+cmx_err gw_pg_writer_changes(struct gw_pg_writer *w, const struct gw_copy_tables *tables, void *changes, int len,
+                             struct cmx_why *e)
+{
+    sqlite3_changeset_iter *it;
+    const char *name;
+    int columns;
+    int op;
+    int rc = sqlite3changeset_start(&it, len, changes);
+
+    while (rc == SQLITE_OK && !w->err && (rc = sqlite3changeset_next(it)) == SQLITE_ROW) {
+        const struct gw_copy_table *t;
+
+        rc = sqlite3changeset_op(it, &name, &columns, &op, NULL);
+        t = rc == SQLITE_OK ? gw_copy_table_find(tables, name) : NULL;
+        if (rc != SQLITE_OK || !t || (size_t)columns != t->n)
+            break;
+        if (is_own_setting(t, it, op))
+            continue;
+        if (op == SQLITE_INSERT)
+            put_insert(w, t, it);
+        else if (op == SQLITE_DELETE)
+            put_delete(w, t, it);
+        else
+            put_update(w, t, it);
+        statement_done(w, e);
+    }
+    if (it)
+        sqlite3changeset_finalize(it);
+    if (!w->err && rc != SQLITE_DONE)
+        w->err = cmx_why_fail(e, CMX_EINTERNAL, "the change can't be read back from SQLite (%d)", rc);
+    return w->err;
+}

@@ -1,0 +1,37 @@
+/* pg_rows.h - rows of the copy as SQL statements for PostgreSQL, and the tables that they go into. Statements are text,
+ * with values quoted by libpq, so that many rows take one round trip. */
+#ifndef GW_PG_ROWS_H
+#define GW_PG_ROWS_H
+
+#include <libpq-fe.h>
+
+#include "gateway/shared/copy_tables.h"
+
+/* Statements that make the tables and the columns that PostgreSQL lacks. */
+void gw_pg_rows_schema(FILE *f, const struct gw_copy_tables *t);
+
+/* What one change writes: statements collect in memory, and go out when they are many. */
+struct gw_pg_writer {
+    PGconn *c; /* borrowed */
+    int64_t revision;
+    FILE *f;
+    char *text;
+    size_t len;
+    bool any; /* a statement was written since gw_pg_writer_begin */
+    cmx_err err;
+};
+
+void gw_pg_writer_begin(struct gw_pg_writer *w, PGconn *c, int64_t revision);
+/* Sends what is left. CMX_EBUSY: a row is not as the copy has it; others as gw_pg_run. Frees the memory; call it also
+ * after an error, once. */
+CMX_MUST_USE cmx_err gw_pg_writer_end(struct gw_pg_writer *w, struct cmx_why *e);
+
+/* Writes the current row of stmt, whose columns are all of t's. merge: of two observations the newest stays. */
+void gw_pg_writer_row(struct gw_pg_writer *w, const struct gw_copy_table *t, sqlite3_stmt *stmt, bool merge,
+                      struct cmx_why *e);
+
+/* Writes a changeset of SQLite's session extension. Rows are found by their key and their old values. */
+CMX_MUST_USE cmx_err gw_pg_writer_changes(struct gw_pg_writer *w, const struct gw_copy_tables *t, void *changes,
+                                          int len, struct cmx_why *e);
+
+#endif

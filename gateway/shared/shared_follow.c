@@ -1,0 +1,153 @@
+#include <string.h>
+
+#include "gateway/registry/sql.h"
+#include "gateway/shared/pg_link.h"
+#include "gateway/shared/pg_pull.h"
+#include "gateway/shared/shared_state.h"
+
+static cmx_err has_notes(struct gw_registry *r, bool *out, struct cmx_why *e)
+{
+    sqlite3_stmt *stmt;
+    cmx_err err = gw_sql_row(r, &stmt, e, "SELECT EXISTS(SELECT 1 FROM meta WHERE key = 'detached')", "");
+
+    *out = !err && sqlite3_column_int(stmt, 0) != 0;
+    sqlite3_finalize(stmt);
+    return err;
+}
+
+/* A transaction without a change of its own: it sends notes and makes what this version added. */
+static cmx_err settle_there(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
+{
+    const struct gw_sharing *own_sharing = r->sharing;
+    void *own_shared = r->shared;
+    cmx_err err;
+
+    r->sharing = &gw_shared_calls;
+    r->shared = s;
+    err = gw_shared_lock(s, r, e);
+    if (!err)
+        err = gw_shared_begin_on_copy(s, r, e);
+    if (err)
+        gw_registry_rollback(r);
+    else
+        err = gw_registry_commit(r, e);
+    r->sharing = own_sharing;
+    r->shared = own_shared;
+    return err;
+}
+
+/* Which devices are in quarantine, as a list of ids; to be freed with sqlite3_free. Evidence comes often, and changes
+ * who may what only if it changes this list. */
+static cmx_err list_quarantined(struct gw_registry *r, char **out, struct cmx_why *e)
+{
+    sqlite3_stmt *stmt;
+    cmx_err err = gw_sql_row(r, &stmt, e,
+                             "SELECT coalesce(group_concat(device), '') FROM (SELECT device FROM quarantined ORDER BY"
+                             " device)",
+                             "");
+
+    *out = err ? NULL : sqlite3_mprintf("%s", gw_sql_text(stmt, 0));
+    sqlite3_finalize(stmt);
+    if (!err && !*out)
+        err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    return err;
+}
+
+static cmx_err take_rows(struct gw_shared *s, struct gw_registry *r, enum gw_shared_check check,
+                         struct gw_copy_changes *out, struct cmx_why *e)
+{
+    int64_t from = gw_shared_revision(r);
+    cmx_err err = CMX_OK;
+
+    /* PostgreSQL was restored from a backup, or a failover lost its last changes; or this copy is old. */
+    if (from > s->head.revision || from < s->head.pruned)
+        check = GW_SHARED_ALL;
+    if (check != GW_SHARED_ALL && from != s->head.revision)
+        err = gw_pg_pull_since(s->c, r, &s->tables, from, out, e);
+    if (!err && check != GW_SHARED_CHANGES)
+        err = gw_pg_pull_compared(s->c, r, &s->tables, check == GW_SHARED_RIGHTS, out, e);
+    return err ? err : gw_shared_set_revision(r, s->head.revision, e);
+}
+
+static cmx_err take_changes(struct gw_shared *s, struct gw_registry *r, enum gw_shared_check check,
+                            struct gw_copy_changes *out, struct cmx_why *e)
+{
+    char *before;
+    char *after = NULL;
+    cmx_err err = list_quarantined(r, &before, e);
+
+    if (!err)
+        err = take_rows(s, r, check, out, e);
+    if (!err)
+        err = list_quarantined(r, &after, e);
+    if (!err)
+        out->rights |= strcmp(before, after) != 0;
+    sqlite3_free(before);
+    sqlite3_free(after);
+    return err;
+}
+
+static cmx_err read_there(struct gw_shared *s, struct cmx_why *e)
+{
+    return gw_pg_run(s->c, GW_SHARED_HEAD_SQL, gw_shared_read_head, &s->head, e);
+}
+
+cmx_err gw_shared_behind(struct gw_shared *s, struct gw_registry *r, bool *behind, struct cmx_why *e)
+{
+    cmx_err err = read_there(s, e);
+
+    if (!err)
+        err = gw_shared_check_head(&s->head, r, e);
+    if (!err)
+        err = has_notes(r, behind, e);
+    *behind |= gw_shared_revision(r) != s->head.revision;
+    return err;
+}
+
+/* The copy is locked first: what a command of this gateway commits is then in the snapshot. */
+static cmx_err follow_snapshot(struct gw_shared *s, struct gw_registry *r, enum gw_shared_check check,
+                               struct gw_copy_changes *out, struct cmx_why *e)
+{
+    struct cmx_why ignored = {0};
+    cmx_err err = gw_registry_begin_own(r, e);
+    cmx_err ended;
+
+    if (err)
+        return err;
+    err = gw_pg_run(s->c, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; " GW_SHARED_HEAD_SQL, gw_shared_read_head,
+                    &s->head, e);
+    if (!err)
+        err = gw_sql_run(r, e, "PRAGMA defer_foreign_keys = ON", "");
+    if (!err)
+        err = take_changes(s, r, check, out, e);
+    if (!err)
+        err = gw_registry_commit(r, e);
+    else
+        gw_registry_rollback(r);
+    ended = err == CMX_ECLOSED ? CMX_OK : gw_pg_run(s->c, "ROLLBACK", NULL, NULL, err ? &ignored : e);
+    return err ? err : ended;
+}
+
+cmx_err gw_shared_follow(struct gw_shared *s, struct gw_registry *r, enum gw_shared_check check,
+                         struct gw_copy_changes *out, struct cmx_why *e)
+{
+    bool notes;
+    cmx_err err = gw_shared_tables(s, r, e);
+
+    if (!err)
+        err = read_there(s, e);
+    if (!err)
+        err = gw_shared_check_head(&s->head, r, e);
+    if (!err)
+        err = has_notes(r, &notes, e);
+    if (!err && (notes || s->head.schema < GW_SCHEMA_VERSION)) {
+        err = settle_there(s, r, e);
+        *out = (struct gw_copy_changes){.rows = true, .rights = true};
+    }
+    return err ? err : follow_snapshot(s, r, check, out, e);
+}
+
+cmx_err gw_shared_wait(struct gw_shared *s, int timeout_ms, struct cmx_why *e)
+{
+    return gw_pg_wait(s->c, timeout_ms, e);
+}

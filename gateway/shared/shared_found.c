@@ -1,0 +1,116 @@
+#include <string.h>
+
+#include "cmxsafe/core/text.h"
+#include "cmxsafe/port/crypto.h"
+#include "gateway/shared/pg_link.h"
+#include "gateway/shared/pg_pull.h"
+#include "gateway/shared/shared_state.h"
+
+static cmx_err read_exists(void *arg, const PGresult *rows, struct cmx_why *e)
+{
+    bool *exists = arg;
+
+    (void)e;
+    if (PQresultStatus(rows) == PGRES_TUPLES_OK && PQntuples(rows) == 1)
+        *exists = PQgetvalue(rows, 0, 0)[0] == 't';
+    return CMX_OK;
+}
+
+static cmx_err new_id(char out[GW_SHARED_ID_MAX], struct cmx_why *e)
+{
+    uint8_t raw[16];
+
+    if (cmx_crypto_random(raw, sizeof raw))
+        return cmx_why_fail(e, CMX_EIO, "the kernel gives no random bytes");
+    cmx_text_hex_encode(out, raw, sizeof raw);
+    return CMX_OK;
+}
+
+static cmx_err send_all(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
+{
+    struct gw_pg_writer w;
+    cmx_err err = CMX_OK;
+    cmx_err sent;
+
+    gw_pg_writer_begin(&w, s->c, s->head.revision + 1);
+    for (size_t i = 0; !err && i < s->tables.n; i++)
+        err = gw_shared_send_rows(&w, r, &s->tables.tables[i], false, 0, e);
+    s->dirty = true;
+    sent = gw_pg_writer_end(&w, e);
+    return err ? err : sent;
+}
+
+/* Makes the tables, and the row of the registry unless there is one. The lock orders two gateways that do so. */
+static cmx_err found_there(struct gw_shared *s, bool *exists, struct cmx_why *e)
+{
+    char sql[256];
+    cmx_err err = gw_pg_run(s->c,
+                            "BEGIN; SELECT pg_advisory_xact_lock(1129142344);"
+                            "SELECT to_regclass('cmxsafe.registry') IS NOT NULL",
+                            read_exists, exists, e);
+
+    s->locked = true;
+    if (err || *exists)
+        return err ? err : gw_pg_run(s->c, GW_SHARED_HEAD_SQL " FOR UPDATE", gw_shared_read_head, &s->head, e);
+    memset(&s->head, 0, sizeof s->head);
+    s->head.schema = GW_SCHEMA_VERSION;
+    err = new_id(s->head.id, e);
+    if (!err)
+        err = gw_pg_run(s->c, "CREATE SCHEMA IF NOT EXISTS cmxsafe", NULL, NULL, e);
+    if (!err)
+        err = gw_shared_run_schema(s, e);
+    snprintf(sql, sizeof sql, "INSERT INTO registry(id, schema, compatible, revision) VALUES('%s', %d, %d, 0)",
+             s->head.id, GW_SCHEMA_VERSION, GW_SHARED_COMPATIBLE);
+    return err ? err : gw_pg_run(s->c, sql, NULL, NULL, e);
+}
+
+static cmx_err fill_either(struct gw_shared *s, struct gw_registry *r, bool exists, struct cmx_why *e)
+{
+    struct gw_copy_changes ignored = {0};
+    cmx_err err;
+
+    if (!exists)
+        return send_all(s, r, e);
+    err = gw_shared_upgrade_schema(s, e);
+    return err ? err : gw_pg_pull_all(s->c, r, &s->tables, &ignored, e);
+}
+
+cmx_err gw_shared_found(struct gw_registry *r, const char *url, bool adopt, struct cmx_why *e)
+{
+    struct gw_shared *s;
+    bool exists = false;
+    cmx_err err = gw_shared_attach(r, url, e);
+
+    if (err)
+        return err;
+    s = r->shared;
+    if (!s->c)
+        err = gw_pg_open(&s->c, url, e);
+    if (!err)
+        err = gw_shared_tables(s, r, e);
+    if (!err)
+        err = found_there(s, &exists, e);
+    if (!err && exists)
+        err = gw_shared_check_head(&s->head, r, e);
+    if (!err && exists && !adopt)
+        err = cmx_why_fail(e, CMX_EEXIST,
+                           "PostgreSQL holds a fleet's registry there already; give another database, or set a new "
+                           "gateway of that fleet up with 'cmxsafe gateway init --registry'");
+    if (!err)
+        err = gw_registry_begin_own(r, e);
+    if (!err)
+        err = gw_sql_run(r, e, "PRAGMA defer_foreign_keys = ON", "");
+    if (!err)
+        err = fill_either(s, r, exists, e);
+    if (!err)
+        err = gw_meta_set(r, "registry", url, e);
+    if (!err)
+        err = gw_meta_set(r, "registry_id", s->head.id, e);
+    if (!err)
+        err = gw_shared_set_revision(r, s->head.revision, e);
+    if (!err)
+        err = gw_shared_record(s, r, e);
+    if (err)
+        gw_registry_rollback(r);
+    return err;
+}

@@ -1,0 +1,392 @@
+#include "gateway/shared/shared_state.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/text.h"
+#include "cmxsafe/port/port.h"
+#include "gateway/shared/pg_link.h"
+#include "gateway/shared/pg_pull.h"
+
+#define AWAY_MS 5000    /* after a failure, notes are stored here that long before PostgreSQL is tried again */
+#define MERGE_SLACK_S 5 /* notes from so long before the first one that was stored here are sent, too */
+
+/* A connection that its user closed, for the next one: a process that stores something often does not connect anew each
+ * time. */
+static struct gw_shared *idle;
+static uint64_t away_until_ms;
+
+/* ---- the connection ---- */
+
+cmx_err gw_shared_open(struct gw_shared **out, const char *url, struct cmx_why *e)
+{
+    struct gw_shared *s = cmx_mem_alloc(sizeof *s);
+    cmx_err err;
+
+    *out = NULL;
+    if (!s)
+        return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    snprintf(s->url, sizeof s->url, "%s", url);
+    err = gw_pg_open(&s->c, url, e);
+    if (!err)
+        err = gw_pg_run(s->c, "LISTEN cmxsafe", NULL, NULL, e);
+    if (err) {
+        gw_shared_close(s);
+        return err;
+    }
+    *out = s;
+    return CMX_OK;
+}
+
+void gw_shared_close(struct gw_shared *s)
+{
+    if (!s)
+        return;
+    if (s->session)
+        sqlite3session_delete(s->session);
+    PQfinish(s->c);
+    cmx_mem_free(s);
+}
+
+cmx_err gw_shared_read_head(void *arg, const PGresult *rows, struct cmx_why *e)
+{
+    struct gw_shared_head *h = arg;
+
+    if (PQresultStatus(rows) != PGRES_TUPLES_OK)
+        return CMX_OK; /* BEGIN */
+    h->found = PQntuples(rows) == 1;
+    if (!h->found)
+        return cmx_why_fail(e, CMX_ENOENT,
+                            "PostgreSQL holds no registry there; bring one with 'cmxsafe gateway migrate'");
+    snprintf(h->id, sizeof h->id, "%s", PQgetvalue(rows, 0, 0));
+    h->schema = strtoll(PQgetvalue(rows, 0, 1), NULL, 10);
+    h->compatible = strtoll(PQgetvalue(rows, 0, 2), NULL, 10);
+    h->revision = strtoll(PQgetvalue(rows, 0, 3), NULL, 10);
+    h->pruned = strtoll(PQgetvalue(rows, 0, 4), NULL, 10);
+    return CMX_OK;
+}
+
+int64_t gw_shared_revision(struct gw_registry *r)
+{
+    char text[24];
+    uint64_t n;
+
+    return gw_meta_get(r, "revision", text, sizeof text) || cmx_text_u64(text, 0, INT64_MAX, &n) ? 0 : (int64_t)n;
+}
+
+cmx_err gw_shared_set_revision(struct gw_registry *r, int64_t revision, struct cmx_why *e)
+{
+    char text[24];
+
+    snprintf(text, sizeof text, "%lld", (long long)revision);
+    return gw_meta_set(r, "revision", text, e);
+}
+
+/* The registry is the one that the copy is of, and this program can use it. */
+cmx_err gw_shared_check_head(const struct gw_shared_head *h, struct gw_registry *r, struct cmx_why *e)
+{
+    char id[GW_SHARED_ID_MAX];
+
+    if (gw_meta_get(r, "registry_id", id, sizeof id) == CMX_OK && strcmp(id, h->id) != 0)
+        return cmx_why_fail(e, CMX_EFORMAT,
+                            "PostgreSQL holds another fleet's registry there; give the URL of this one's with "
+                            "'cmxsafe gateway init --registry'");
+    if (h->compatible > GW_SCHEMA_VERSION)
+        return cmx_why_fail(e, CMX_ENOTSUP,
+                            "the registry has version %lld, this program supports up to %d; install a newer cmxsafe on "
+                            "this gateway",
+                            (long long)h->schema, GW_SCHEMA_VERSION);
+    return CMX_OK;
+}
+
+/* ---- a transaction ---- */
+
+cmx_err gw_shared_tables(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
+{
+    return s->tables.n ? CMX_OK : gw_copy_tables_read(r, &s->tables, e);
+}
+
+/* Makes what this program's version added. */
+cmx_err gw_shared_run_schema(struct gw_shared *s, struct cmx_why *e)
+{
+    char *sql = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&sql, &len);
+    cmx_err err;
+
+    if (!f)
+        return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    gw_pg_rows_schema(f, &s->tables);
+    if (fclose(f) != 0)
+        err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    else
+        err = gw_pg_run(s->c, sql, NULL, NULL, e);
+    free(sql); /* open_memstream's own */
+    return err;
+}
+
+cmx_err gw_shared_upgrade_schema(struct gw_shared *s, struct cmx_why *e)
+{
+    char sql[128];
+    cmx_err err;
+
+    if (s->head.schema >= GW_SCHEMA_VERSION)
+        return CMX_OK;
+    err = gw_shared_run_schema(s, e);
+    snprintf(sql, sizeof sql, "UPDATE registry SET schema=%d, compatible=greatest(compatible,%d)", GW_SCHEMA_VERSION,
+             GW_SHARED_COMPATIBLE);
+    s->dirty = true;
+    return err ? err : gw_pg_run(s->c, sql, NULL, NULL, e);
+}
+
+/* Sends the rows of t that a condition selects. */
+cmx_err gw_shared_send_rows(struct gw_pg_writer *w, struct gw_registry *r, const struct gw_copy_table *t, bool observed,
+                            int64_t since, struct cmx_why *e)
+{
+    char *sql = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&sql, &len);
+    sqlite3_stmt *stmt = NULL;
+    cmx_err err = f ? CMX_OK : cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+
+    if (err)
+        return err;
+    fputs("SELECT ", f);
+    gw_copy_names(f, t, false);
+    fprintf(f, " FROM main.\"%s\" WHERE %s", t->name, t->filter);
+    if (observed)
+        fprintf(f, " AND \"%s\" >= %lld", t->time, (long long)since);
+    if (fclose(f) != 0)
+        err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    else
+        err = gw_sql_prepare(r, &stmt, e, sql, "");
+    free(sql); /* open_memstream's own */
+    while (!err && !(err = gw_sql_step(r, stmt, e))) {
+        gw_pg_writer_row(w, t, stmt, observed, e);
+        err = w->err;
+    }
+    sqlite3_finalize(stmt);
+    return err == CMX_ENOENT ? CMX_OK : err;
+}
+
+/* Sends what this gateway noted while PostgreSQL was away. */
+static cmx_err send_notes(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
+{
+    struct gw_pg_writer w;
+    char text[24];
+    uint64_t from;
+    cmx_err err = CMX_OK;
+    cmx_err sent;
+
+    if (gw_meta_get(r, "detached", text, sizeof text) || cmx_text_u64(text, 0, INT64_MAX, &from))
+        return CMX_OK;
+    gw_pg_writer_begin(&w, s->c, s->head.revision + 1);
+    for (size_t i = 0; !err && i < s->tables.n; i++)
+        if (s->tables.tables[i].newest)
+            err = gw_shared_send_rows(&w, r, &s->tables.tables[i], true, (int64_t)from - MERGE_SLACK_S, e);
+    s->dirty |= w.any;
+    sent = gw_pg_writer_end(&w, e);
+    if (!err)
+        err = sent;
+    return err ? err : gw_sql_run(r, e, "DELETE FROM main.meta WHERE key = 'detached'", "");
+}
+
+cmx_err gw_shared_record(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
+{
+    if (sqlite3session_create(r->db, "main", &s->session) != SQLITE_OK ||
+        sqlite3session_attach(s->session, NULL) != SQLITE_OK)
+        return cmx_why_fail(e, CMX_ENOMEM, "SQLite can't record the changes");
+    return gw_event_number(r, e);
+}
+
+/* Brings the copy up to date, and records from then on. */
+cmx_err gw_shared_begin_on_copy(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
+{
+    struct gw_copy_changes pulled = {0};
+    int64_t from;
+    cmx_err err = gw_registry_begin_own(r, e);
+
+    if (!err)
+        err = gw_sql_run(r, e, "PRAGMA defer_foreign_keys = ON", "");
+    if (!err)
+        err = send_notes(s, r, e);
+    from = gw_shared_revision(r);
+    if (!err && (s->dirty || from != s->head.revision))
+        err = from && from <= s->head.revision && from >= s->head.pruned
+                  ? gw_pg_pull_since(s->c, r, &s->tables, from, &pulled, e)
+                  : gw_pg_pull_all(s->c, r, &s->tables, &pulled, e);
+    /* The caller may be one that applies nothing. */
+    if (!err && pulled.rights)
+        err = gw_sql_run(r, e, "INSERT OR IGNORE INTO main.meta(key, value) VALUES('unapplied', '')", "");
+    if (!err && pulled.claims)
+        err = gw_sql_run(r, e, "INSERT OR IGNORE INTO main.meta(key, value) VALUES('unapplied_claims', '')", "");
+    if (!err)
+        err = gw_shared_set_revision(r, s->head.revision, e);
+    return err ? err : gw_shared_record(s, r, e);
+}
+
+cmx_err gw_shared_lock(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
+{
+    cmx_err err = gw_pg_run(s->c, "BEGIN; " GW_SHARED_HEAD_SQL " FOR UPDATE", gw_shared_read_head, &s->head, e);
+
+    s->locked = true;
+    if (!err)
+        err = gw_shared_check_head(&s->head, r, e);
+    if (!err)
+        err = gw_shared_tables(s, r, e);
+    return err ? err : gw_shared_upgrade_schema(s, e);
+}
+
+static void end_transaction(struct gw_shared *s)
+{
+    if (s->session)
+        sqlite3session_delete(s->session);
+    s->session = NULL;
+    s->locked = s->dirty = false;
+}
+
+static void shared_rollback(struct gw_registry *r)
+{
+    struct gw_shared *s = r->shared;
+
+    r->detached = false;
+    if (s->locked && s->c && gw_pg_run(s->c, "ROLLBACK", NULL, NULL, NULL)) {
+        PQfinish(s->c);
+        s->c = NULL;
+    }
+    end_transaction(s);
+}
+
+/* A connection from before may have been lost meanwhile: then once more with a new one. */
+static cmx_err lock_connected(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
+{
+    bool fresh = !s->c;
+    cmx_err err = fresh ? gw_pg_open(&s->c, s->url, e) : CMX_OK;
+
+    if (!err)
+        err = gw_shared_lock(s, r, e);
+    if (err != CMX_ECLOSED || fresh)
+        return err;
+    end_transaction(s);
+    PQfinish(s->c);
+    err = gw_pg_open(&s->c, s->url, e);
+    return err ? err : gw_shared_lock(s, r, e);
+}
+
+static cmx_err begin_detached(struct gw_registry *r, struct cmx_why *e)
+{
+    char now[24];
+    cmx_err err = gw_registry_begin_own(r, e);
+
+    snprintf(now, sizeof now, "%lld", (long long)time(NULL));
+    r->detached = true;
+    return err ? err : gw_sql_run(r, e, "INSERT OR IGNORE INTO meta(key, value) VALUES('detached', ?)", "t", now);
+}
+
+static cmx_err shared_begin(struct gw_registry *r, bool observed, struct cmx_why *e)
+{
+    struct gw_shared *s = r->shared;
+    cmx_err err;
+
+    if (observed && cmx_port_now_ms() < away_until_ms)
+        return begin_detached(r, e);
+    err = lock_connected(s, r, e);
+    if (!err)
+        err = gw_shared_begin_on_copy(s, r, e);
+    if (!err)
+        return CMX_OK;
+    gw_registry_rollback(r);
+    if (observed && (err == CMX_ECLOSED || err == CMX_EBUSY)) {
+        away_until_ms = cmx_port_now_ms() + AWAY_MS;
+        return begin_detached(r, e);
+    }
+    if (err == CMX_ECLOSED)
+        cmx_why_set(e, "%s; nothing was changed: repeat it when PostgreSQL is back", e ? e->text : "");
+    return err;
+}
+
+/* Sends what the transaction changed. */
+static cmx_err send_changes(struct gw_shared *s, struct cmx_why *e)
+{
+    struct gw_pg_writer w;
+    void *changes = NULL;
+    int len = 0;
+    cmx_err err = CMX_OK;
+    cmx_err sent;
+
+    if (sqlite3session_changeset(s->session, &len, &changes) != SQLITE_OK)
+        return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    gw_pg_writer_begin(&w, s->c, s->head.revision + 1);
+    err = gw_pg_writer_changes(&w, &s->tables, changes, len, e);
+    s->dirty |= w.any;
+    sent = gw_pg_writer_end(&w, e);
+    sqlite3_free(changes);
+    return err ? err : sent;
+}
+
+/* Once PostgreSQL has committed, the change is made, whatever happens to the copy. */
+static cmx_err commit_there(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
+{
+    char sql[160];
+    cmx_err err = gw_shared_set_revision(r, s->head.revision + 1, e);
+
+    snprintf(sql, sizeof sql, "UPDATE registry SET revision=%lld; SELECT pg_notify('cmxsafe','%lld')",
+             (long long)s->head.revision + 1, (long long)s->head.revision + 1);
+    if (!err)
+        err = gw_pg_run(s->c, sql, NULL, NULL, e);
+    if (err)
+        return err;
+    err = gw_pg_run(s->c, "COMMIT", NULL, NULL, e);
+    if (err == CMX_ECLOSED)
+        cmx_why_set(e, "%s; the change may have been made: look before you repeat it", e ? e->text : "");
+    return err;
+}
+
+static cmx_err shared_commit(struct gw_registry *r, struct cmx_why *e)
+{
+    struct gw_shared *s = r->shared;
+    cmx_err err = CMX_OK;
+
+    if (!s->locked) { /* a transaction of this gateway alone */
+        r->detached = false;
+        return CMX_OK;
+    }
+    err = send_changes(s, e);
+    if (!err)
+        err = s->dirty ? commit_there(s, r, e) : gw_pg_run(s->c, "ROLLBACK", NULL, NULL, e);
+    if (!err)
+        end_transaction(s);
+    return err;
+}
+
+static void shared_close(struct gw_registry *r)
+{
+    shared_rollback(r);
+    gw_shared_close(idle);
+    idle = r->shared;
+    r->shared = NULL;
+}
+
+const struct gw_sharing gw_shared_calls = {shared_begin, shared_commit, shared_rollback, shared_close};
+
+cmx_err gw_shared_attach(struct gw_registry *r, const char *url, struct cmx_why *e)
+{
+    struct gw_shared *s = idle;
+    cmx_err err = gw_pg_url_check(url, e);
+
+    if (err)
+        return err;
+    if (s && strcmp(s->url, url) == 0) {
+        idle = NULL;
+    } else {
+        s = cmx_mem_alloc(sizeof *s);
+        if (!s)
+            return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+        snprintf(s->url, sizeof s->url, "%s", url);
+    }
+    r->sharing = &gw_shared_calls;
+    r->shared = s;
+    return CMX_OK;
+}

@@ -1,0 +1,65 @@
+/* shared_state.h - what the files of this folder share: the state of one user of the registry in PostgreSQL, and the
+ * steps of its transactions. */
+#ifndef GW_SHARED_STATE_H
+#define GW_SHARED_STATE_H
+
+#include <libpq-fe.h>
+
+#include "gateway/shared/copy_tables.h"
+#include "gateway/shared/pg_rows.h"
+#include "gateway/shared/shared.h"
+
+/* The oldest version of the tables whose programs can work beside this one. A change that only adds tables, and columns
+ * with a default, does not raise it. */
+#define GW_SHARED_COMPATIBLE 3
+#define GW_SHARED_ID_MAX 40
+
+/* The one row of table registry. */
+struct gw_shared_head {
+    bool found;
+    char id[GW_SHARED_ID_MAX];
+    int64_t schema, compatible, revision;
+    int64_t pruned; /* tombstones up to that revision are gone: an older copy is compared as a whole */
+};
+
+struct gw_shared {
+    char url[GW_REGISTRY_URL_MAX];
+    PGconn *c; /* NULL: not connected */
+    struct gw_copy_tables tables;
+    struct gw_shared_head head; /* in a transaction */
+    sqlite3_session *session;   /* records the changes of a transaction; NULL: none */
+    bool dirty;                 /* the transaction has sent rows */
+    bool locked;                /* it is open in PostgreSQL */
+};
+
+#define GW_SHARED_HEAD_SQL                                                                                             \
+    "SELECT id, schema, compatible, revision, coalesce((SELECT value FROM meta WHERE key = 'pruned'), '0') FROM"       \
+    " registry"
+
+extern const struct gw_sharing gw_shared_calls;
+
+/* A gw_pg_result_fn for GW_SHARED_HEAD_SQL; arg: a struct gw_shared_head. CMX_ENOENT: there is no registry. */
+CMX_MUST_USE cmx_err gw_shared_read_head(void *arg, const PGresult *rows, struct cmx_why *e);
+/* Whether it is the registry that r is a copy of, and one that this program can use. */
+CMX_MUST_USE cmx_err gw_shared_check_head(const struct gw_shared_head *h, struct gw_registry *r, struct cmx_why *e);
+
+/* The revision that the copy has; 0: none. */
+int64_t gw_shared_revision(struct gw_registry *r);
+CMX_MUST_USE cmx_err gw_shared_set_revision(struct gw_registry *r, int64_t revision, struct cmx_why *e);
+
+/* Reads s->tables, unless that was done. */
+CMX_MUST_USE cmx_err gw_shared_tables(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);
+CMX_MUST_USE cmx_err gw_shared_run_schema(struct gw_shared *s, struct cmx_why *e);
+/* The same, if the tables are of an older version. */
+CMX_MUST_USE cmx_err gw_shared_upgrade_schema(struct gw_shared *s, struct cmx_why *e);
+
+/* Sends rows of t: all, or observations since that time. */
+CMX_MUST_USE cmx_err gw_shared_send_rows(struct gw_pg_writer *w, struct gw_registry *r, const struct gw_copy_table *t,
+                                         bool observed, int64_t since, struct cmx_why *e);
+
+/* The steps that begin a transaction: PostgreSQL's lock, the copy's lock with all changes until now, recording. */
+CMX_MUST_USE cmx_err gw_shared_lock(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);
+CMX_MUST_USE cmx_err gw_shared_begin_on_copy(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);
+CMX_MUST_USE cmx_err gw_shared_record(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);
+
+#endif

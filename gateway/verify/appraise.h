@@ -1,0 +1,46 @@
+/* appraise.h - compares authenticated evidence (cmx_evidence_verify) with what the verifier expects, check by check
+ * (RFC 9334 section 8.1). Pure. A zeroed verdict is not ok. */
+#ifndef CMX_VERIFY_APPRAISE_H
+#define CMX_VERIFY_APPRAISE_H
+
+#include "gateway/verify/manifest.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CMX_CHECKS_MAX 40
+
+/* Pointers are borrowed for the call. */
+struct cmx_expect {
+    const uint8_t *nonce; /* the one that was sent; required */
+    size_t nonce_len;
+    const uint8_t *ueid;                    /* of the expected device; required, CMX_EVIDENCE_UEID_LEN bytes */
+    const struct cmx_manifest *manifest;    /* required */
+    const struct cmx_measurement *measured; /* of the reference, one for each region, in order; required */
+    size_t n_measured;
+    const uint8_t *gateway; /* SHA-256 of the host key; NULL: the manifest's, or not checked */
+    const uint8_t *session; /* the SSH session identifier that the verifier sees; NULL: not checked */
+    size_t session_len;
+};
+
+typedef enum { CMX_CHECK_FAILED = 0, CMX_CHECK_PASSED = 1, CMX_CHECK_SKIPPED = 2 } cmx_check_result;
+
+struct cmx_check {
+    const char *name; /* static: "nonce", "secure-boot", "region" */
+    cmx_check_result result;
+    char found[CMX_EVIDENCE_NAME_MAX + 8]; /* the evidence's value, as text */
+};
+
+struct cmx_verdict {
+    bool ok; /* every required check was made, and none failed */
+    struct cmx_check checks[CMX_CHECKS_MAX];
+    size_t n;
+};
+
+void cmx_appraise(const struct cmx_evidence *e, const struct cmx_expect *x, struct cmx_verdict *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

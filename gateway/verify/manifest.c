@@ -1,0 +1,466 @@
+#include "gateway/verify/manifest.h"
+
+#include <string.h>
+
+#include "cmxsafe/core/text.h"
+
+#define LINE_MAX_LEN 400 /* two names with every character escaped fit, and a digest */
+#define WORDS_MAX 7
+
+struct words {
+    char mem[LINE_MAX_LEN + 1];
+    char *w[WORDS_MAX];
+    size_t n;
+};
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r';
+}
+
+static bool is_printable(char c)
+{
+    return c >= 0x20 && c <= 0x7e;
+}
+
+/* One bare word at *s, to the next blank or comment; its text goes to *dst. */
+static cmx_err take_bare(const char **s, const char *end, char **dst)
+{
+    for (; *s < end && !is_blank(**s) && **s != '#'; ++*s) {
+        if (!is_printable(**s))
+            return CMX_EFORMAT;
+        *(*dst)++ = **s;
+    }
+    return CMX_OK;
+}
+
+/* One word in quotes at *s; '\' escapes the next character. A blank, a comment or the line's end must follow. */
+static cmx_err take_quoted(const char **s, const char *end, char **dst)
+{
+    for (++*s; *s < end && **s != '"'; ++*s) {
+        if (**s == '\\' && ++*s == end)
+            return CMX_EFORMAT;
+        if (!is_printable(**s))
+            return CMX_EFORMAT;
+        *(*dst)++ = **s;
+    }
+    if (*s == end)
+        return CMX_EFORMAT;
+    ++*s;
+    return *s == end || is_blank(**s) || **s == '#' ? CMX_OK : CMX_EFORMAT;
+}
+
+/* Splits a line into words, up to '#'. CMX_EFORMAT: bytes that are not printable ASCII, or an unclosed quote;
+ * CMX_ENOSPC: too long, too many. */
+static cmx_err split(struct words *out, const char *line, size_t len)
+{
+    bool whole = len <= LINE_MAX_LEN; /* a comment may be longer */
+    const char *s = line, *end = line + (whole ? len : LINE_MAX_LEN);
+    char *dst = out->mem;
+    cmx_err err = CMX_OK;
+
+    out->n = 0;
+    while (!err) {
+        while (s < end && is_blank(*s))
+            s++;
+        if (s == end)
+            return whole ? CMX_OK : CMX_ENOSPC;
+        if (*s == '#')
+            return CMX_OK;
+        if (out->n == WORDS_MAX)
+            return CMX_ENOSPC;
+        out->w[out->n++] = dst;
+        err = *s == '"' ? take_quoted(&s, end, &dst) : take_bare(&s, end, &dst);
+        *dst++ = 0; /* overwrites the blank or quote behind the word, or the line's end */
+    }
+    return err;
+}
+
+static cmx_err read_u32(const char *s, uint32_t *out)
+{
+    uint64_t v = 0;
+    cmx_err err = cmx_text_u64(s, 0, UINT32_MAX, &v);
+
+    if (!err)
+        *out = (uint32_t)v;
+    return err;
+}
+
+static cmx_err read_range(const struct words *w, struct cmx_range *out)
+{
+    cmx_err err = w->n < 3 ? CMX_EFORMAT : read_u32(w->w[1], &out->begin);
+
+    if (!err)
+        err = read_u32(w->w[2], &out->end);
+    if (!err && out->begin >= out->end)
+        err = CMX_EINVAL;
+    return err;
+}
+
+/* An empty text is refused, because "any" is expressed by omitting the statement. */
+static cmx_err set_text(char out[CMX_EVIDENCE_NAME_MAX], const struct words *w)
+{
+    return w->n == 2 && w->w[1][0] ? cmx_text_copy(out, CMX_EVIDENCE_NAME_MAX, w->w[1]) : CMX_EFORMAT;
+}
+
+static cmx_err set_name(struct cmx_manifest *m, const struct words *w)
+{
+    return set_text(m->name, w);
+}
+
+static cmx_err set_version(struct cmx_manifest *m, const struct words *w)
+{
+    return set_text(m->version, w);
+}
+
+static cmx_err set_hardware(struct cmx_manifest *m, const struct words *w)
+{
+    return set_text(m->hardware, w);
+}
+
+static cmx_err set_secure_version(struct cmx_manifest *m, const struct words *w)
+{
+    return w->n == 2 ? read_u32(w->w[1], &m->secure_version) : CMX_EFORMAT;
+}
+
+static cmx_err set_flash_size(struct cmx_manifest *m, const struct words *w)
+{
+    return w->n == 2 ? read_u32(w->w[1], &m->flash_size) : CMX_EFORMAT;
+}
+
+static cmx_err set_policy(struct cmx_manifest *m, const struct words *w)
+{
+    m->has_policy = true;
+    return w->n == 2 ? cmx_text_hex_decode(m->policy, sizeof m->policy, w->w[1]) : CMX_EFORMAT;
+}
+
+static cmx_err set_gateway(struct cmx_manifest *m, const struct words *w)
+{
+    m->has_gateway = true;
+    return w->n == 2 ? cmx_text_hex_decode(m->gateway, sizeof m->gateway, w->w[1]) : CMX_EFORMAT;
+}
+
+/* The words of `require`, and the member that each sets. */
+static const struct {
+    const char *word;
+    size_t offset;
+} requirements[] = {
+    {"secure-boot", offsetof(struct cmx_manifest, require_secure_boot)},
+    {"flash-encryption", offsetof(struct cmx_manifest, require_flash_encryption)},
+    {"debug-off", offsetof(struct cmx_manifest, require_debug_off)},
+    {"isolation", offsetof(struct cmx_manifest, require_isolation)},
+    {"hardware-key", offsetof(struct cmx_manifest, require_hardware_key)},
+    {"confirmed", offsetof(struct cmx_manifest, require_confirmed)},
+};
+#define N_REQUIREMENTS (sizeof requirements / sizeof requirements[0])
+
+static bool *requirement(const struct cmx_manifest *m, size_t i)
+{
+    return (bool *)((uintptr_t)m + requirements[i].offset);
+}
+
+static cmx_err set_require(struct cmx_manifest *m, const struct words *w)
+{
+    for (size_t i = 0; w->n == 2 && i < N_REQUIREMENTS; i++)
+        if (strcmp(w->w[1], requirements[i].word) == 0) {
+            *requirement(m, i) = true;
+            return CMX_OK;
+        }
+    return CMX_EFORMAT;
+}
+
+/* Refuses a name that leaves the manifest's directory: a leading '/' or "..". */
+static cmx_err set_file(char out[CMX_MANIFEST_FILE_MAX], const char *name)
+{
+    if (!name[0] || name[0] == '/' || strstr(name, ".."))
+        return CMX_EINVAL;
+    return cmx_text_copy(out, CMX_MANIFEST_FILE_MAX, name);
+}
+
+static cmx_err add_region(struct cmx_manifest *m, const struct words *w)
+{
+    struct cmx_region *r = &m->regions[m->n_regions];
+    cmx_err err;
+
+    if (m->n_regions == CMX_RANGES_MAX)
+        return CMX_ENOSPC;
+    err = read_range(w, &r->range);
+    if (err)
+        return err;
+    if (w->n == 4 && strcmp(w->w[3], "erased") == 0) {
+        r->kind = CMX_REGION_ERASED;
+    } else if (w->n == 7 && strcmp(w->w[3], "file") == 0) {
+        r->kind = CMX_REGION_FILE;
+        err = set_file(r->file, w->w[4]);
+        if (!err)
+            err = read_u32(w->w[5], &r->file_offset);
+    } else if (w->n == 6 && strcmp(w->w[3], "fill") == 0) {
+        r->kind = CMX_REGION_FILL;
+        err = set_file(r->file, w->w[4]);
+    } else {
+        return CMX_EFORMAT;
+    }
+    if (!err && r->kind != CMX_REGION_ERASED)
+        err = cmx_text_hex_decode(r->sha256, sizeof r->sha256, w->w[w->n - 1]);
+    m->n_regions += !err;
+    return err;
+}
+
+static cmx_err add_mask(struct cmx_manifest *m, const struct words *w)
+{
+    struct cmx_mask *k = &m->masks[m->n_masks];
+    cmx_err err;
+
+    if (m->n_masks == CMX_RANGES_MAX)
+        return CMX_ENOSPC;
+    err = w->n == 4 && w->w[3][0] ? read_range(w, &k->range) : CMX_EFORMAT;
+    if (!err)
+        err = cmx_text_copy(k->name, sizeof k->name, w->w[3]);
+    m->n_masks += !err;
+    return err;
+}
+
+#define TEXT_FORM " is one word, or a text in quotes, of at most 63 characters"
+
+static const struct statement {
+    const char *word;
+    cmx_err (*take)(struct cmx_manifest *m, const struct words *w);
+    bool repeats; /* the others have one value, so a second statement is an error */
+    const char *form;
+} statements[] = {
+    {"name", set_name, false, "name" TEXT_FORM},
+    {"version", set_version, false, "version" TEXT_FORM},
+    {"hardware", set_hardware, false, "hardware" TEXT_FORM},
+    {"secure-version", set_secure_version, false, "secure-version is a number"},
+    {"flash-size", set_flash_size, false, "flash-size is a number"},
+    {"policy", set_policy, false, "policy is 64 hex digits"},
+    {"gateway", set_gateway, false, "gateway is 64 hex digits"},
+    {"require", set_require, true,
+     "require is secure-boot, flash-encryption, debug-off, isolation, hardware-key or confirmed"},
+    {"region", add_region, true,
+     "region is BEGIN END erased, BEGIN END file NAME OFFSET SHA256 or BEGIN END fill KEYFILE SHA256 (at most 16)"},
+    {"mask", add_mask, true, "mask is BEGIN END NAME (at most 16)"},
+};
+#define N_STATEMENTS (sizeof statements / sizeof statements[0])
+_Static_assert(N_STATEMENTS <= 32, "a bit for each");
+
+static cmx_err take_first(const struct words *w, const char **why)
+{
+    *why = "the first line is 'cmxsafe-manifest 1'";
+    return w->n == 2 && strcmp(w->w[0], "cmxsafe-manifest") == 0 && strcmp(w->w[1], "1") == 0 ? CMX_OK : CMX_EFORMAT;
+}
+
+/* *seen: a bit for each statement that occurred. */
+static cmx_err take_line(struct cmx_manifest *m, const struct words *w, uint32_t *seen, const char **why)
+{
+    for (size_t i = 0; i < N_STATEMENTS; i++) {
+        const struct statement *s = &statements[i];
+        bool again = *seen & (1u << i);
+
+        if (strcmp(w->w[0], s->word) != 0)
+            continue;
+        *why = "this statement occurs twice";
+        if (again && !s->repeats)
+            return CMX_EEXIST;
+        *seen |= 1u << i;
+        *why = s->form;
+        return s->take(m, w);
+    }
+    *why = "unknown statement";
+    return CMX_EFORMAT;
+}
+
+static bool overlap(const struct cmx_range *a, const struct cmx_range *b)
+{
+    return a->begin < b->end && b->begin < a->end;
+}
+
+static const struct cmx_range *nth(const struct cmx_manifest *m, size_t i)
+{
+    return i < m->n_regions ? &m->regions[i].range : &m->masks[i - m->n_regions].range;
+}
+
+static cmx_err check_whole(const struct cmx_manifest *m, const char **why)
+{
+    size_t n = m->n_regions + m->n_masks;
+
+    *why = "a manifest has at least flash-size and one region";
+    if (m->flash_size == 0 || m->n_regions == 0)
+        return CMX_EFORMAT;
+    *why = "a region or mask ends beyond the flash";
+    for (size_t i = 0; i < n; i++)
+        if (nth(m, i)->end > m->flash_size)
+            return CMX_EINVAL;
+    *why = "regions or masks overlap";
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < i; k++)
+            if (overlap(nth(m, i), nth(m, k)))
+                return CMX_EINVAL;
+    return CMX_OK;
+}
+
+cmx_err cmx_manifest_parse(struct cmx_manifest *m, const char *text, size_t len, unsigned *line, const char **why)
+{
+    const char *end = text + len;
+    bool first = true;
+    uint32_t seen = 0;
+    struct words w;
+    cmx_err err;
+
+    memset(m, 0, sizeof *m);
+    *line = 0;
+    while (text < end) {
+        const char *nl = memchr(text, '\n', (size_t)(end - text));
+        size_t n = (size_t)((nl ? nl : end) - text);
+
+        ++*line;
+        *why = "a line is at most 400 printable characters in 7 words, each bare or whole in quotes";
+        err = split(&w, text, n);
+        if (!err && w.n > 0) {
+            err = first ? take_first(&w, why) : take_line(m, &w, &seen, why);
+            first = false;
+        }
+        if (err)
+            return err;
+        text += n + 1;
+    }
+    err = check_whole(m, why);
+    if (!err)
+        *why = "";
+    return err;
+}
+
+void cmx_manifest_ranges(const struct cmx_manifest *m, struct cmx_ranges *out)
+{
+    out->n = m->n_regions;
+    for (size_t i = 0; i < m->n_regions; i++)
+        out->r[i] = m->regions[i].range;
+}
+
+/* The region or mask that begins first at or behind `at`, or NULL. */
+static const struct cmx_range *next_from(const struct cmx_manifest *m, uint32_t at)
+{
+    const struct cmx_range *found = NULL;
+
+    for (size_t i = 0; i < m->n_regions + m->n_masks; i++) {
+        const struct cmx_range *r = nth(m, i);
+
+        if (r->begin >= at && (!found || r->begin < found->begin))
+            found = r;
+    }
+    return found;
+}
+
+size_t cmx_manifest_gaps(const struct cmx_manifest *m, struct cmx_range out[CMX_MANIFEST_GAPS_MAX])
+{
+    uint32_t at = 0;
+    size_t n = 0;
+
+    while (at < m->flash_size) {
+        const struct cmx_range *r = next_from(m, at);
+        uint32_t end = r ? r->begin : m->flash_size;
+
+        if (end > at)
+            out[n++] = (struct cmx_range){at, end};
+        at = r ? r->end : end;
+    }
+    return n;
+}
+
+/* Appends a text so that split() parses it: bare if possible, otherwise in quotes. CMX_EINVAL: a manifest cannot
+ * contain it. */
+static cmx_err print_word(struct cmx_buf *out, const char *s)
+{
+    bool quote = s[0] == '"' || strpbrk(s, " #");
+    cmx_err err = quote ? cmx_buf_put_u8(out, '"') : CMX_OK;
+
+    for (; *s && !err; s++) {
+        if (!is_printable(*s))
+            return CMX_EINVAL;
+        if (quote && (*s == '"' || *s == '\\'))
+            err = cmx_buf_put_u8(out, '\\');
+        if (!err)
+            err = cmx_buf_put_u8(out, (uint8_t)*s);
+    }
+    return err || !quote ? err : cmx_buf_put_u8(out, '"');
+}
+
+static cmx_err print_text(struct cmx_buf *out, const char *word, const char *value)
+{
+    cmx_err err;
+
+    if (!value[0])
+        return CMX_OK;
+    err = cmx_buf_printf(out, "%s ", word);
+    if (!err)
+        err = print_word(out, value);
+    return err ? err : cmx_buf_put_u8(out, '\n');
+}
+
+static cmx_err print_digest(struct cmx_buf *out, const char *word, const uint8_t digest[CMX_SHA256_LEN])
+{
+    char hex[2 * CMX_SHA256_LEN + 1];
+
+    cmx_text_hex_encode(hex, digest, CMX_SHA256_LEN);
+    return cmx_buf_printf(out, "%s %s\n", word, hex);
+}
+
+static cmx_err print_head(const struct cmx_manifest *m, struct cmx_buf *out)
+{
+    cmx_err err = cmx_buf_put_str(out, "cmxsafe-manifest 1\n");
+
+    if (!err)
+        err = print_text(out, "name", m->name);
+    if (!err)
+        err = print_text(out, "version", m->version);
+    if (!err)
+        err = print_text(out, "hardware", m->hardware);
+    if (!err && m->secure_version)
+        err = cmx_buf_printf(out, "secure-version %lu\n", (unsigned long)m->secure_version);
+    if (!err)
+        err = cmx_buf_printf(out, "flash-size 0x%lx\n", (unsigned long)m->flash_size);
+    for (size_t i = 0; i < N_REQUIREMENTS && !err; i++)
+        if (*requirement(m, i))
+            err = cmx_buf_printf(out, "require %s\n", requirements[i].word);
+    if (!err && m->has_policy)
+        err = print_digest(out, "policy", m->policy);
+    if (!err && m->has_gateway)
+        err = print_digest(out, "gateway", m->gateway);
+    return err;
+}
+
+static cmx_err print_region(const struct cmx_region *r, struct cmx_buf *out)
+{
+    cmx_err err =
+        cmx_buf_printf(out, "region 0x%06lx 0x%06lx ", (unsigned long)r->range.begin, (unsigned long)r->range.end);
+
+    if (err || r->kind == CMX_REGION_ERASED)
+        return err ? err : cmx_buf_put_str(out, "erased\n");
+    err = cmx_buf_put_str(out, r->kind == CMX_REGION_FILE ? "file " : "fill ");
+    if (!err)
+        err = print_word(out, r->file);
+    if (!err && r->kind == CMX_REGION_FILE)
+        err = cmx_buf_printf(out, " 0x%lx", (unsigned long)r->file_offset);
+    return err ? err : print_digest(out, "", r->sha256);
+}
+
+static cmx_err print_mask(const struct cmx_mask *k, struct cmx_buf *out)
+{
+    cmx_err err =
+        cmx_buf_printf(out, "mask 0x%06lx 0x%06lx ", (unsigned long)k->range.begin, (unsigned long)k->range.end);
+
+    if (!err)
+        err = print_word(out, k->name);
+    return err ? err : cmx_buf_put_u8(out, '\n');
+}
+
+cmx_err cmx_manifest_print(const struct cmx_manifest *m, struct cmx_buf *out)
+{
+    cmx_err err = print_head(m, out);
+
+    for (size_t i = 0; i < m->n_regions && !err; i++)
+        err = print_region(&m->regions[i], out);
+    for (size_t i = 0; i < m->n_masks && !err; i++)
+        err = print_mask(&m->masks[i], out);
+    return err;
+}

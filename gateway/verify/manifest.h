@@ -1,0 +1,101 @@
+/* manifest.h - reference values: a verifier compares evidence with them. Text, one statement per line, '#' begins a
+ * comment:
+ *
+ *     cmxsafe-manifest 1
+ *     name secure_services
+ *     version 1.4.0
+ *     secure-version 3            at least
+ *     hardware ESP32-S3
+ *     flash-size 0x400000
+ *     require secure-boot         also: flash-encryption, debug-off, isolation, hardware-key, confirmed
+ *     policy 4f1c...              SHA-256, hex
+ *     gateway 9a02...             SHA-256 of the gateway's host key, hex
+ *     region 0x010000 0x12a340 file firmware.bin 0x0 3b88...   begin end, file, offset in it, SHA-256 of the bytes
+ *     region 0x12a340 0x400000 erased
+ *     region 0x12a340 0x400000 fill fill.key 77d0...           keyed filler, SHA-256 of the bytes
+ *     mask 0x009000 0x00e000 nvs                               changes at run time: not measured
+ *
+ * A word that contains blanks or '#' is put in quotes, where '\' escapes the next character: version "esp-idf:
+ * v5.5". Printable ASCII only. cmxsafe-manifest, flash-size and one region are required; only require, region and mask
+ * may occur more than once. Pure: never opens the files. */
+#ifndef CMX_VERIFY_MANIFEST_H
+#define CMX_VERIFY_MANIFEST_H
+
+#include <stdbool.h>
+
+#include "cmxsafe/attest/evidence.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CMX_MANIFEST_FILE_MAX 128 /* a file's name, NUL included; relative to the manifest */
+#define CMX_MANIFEST_TEXT_MAX 8192
+
+typedef enum { CMX_REGION_FILE, CMX_REGION_ERASED, CMX_REGION_FILL } cmx_region_kind;
+
+struct cmx_region {
+    struct cmx_range range;
+    cmx_region_kind kind;
+    char file[CMX_MANIFEST_FILE_MAX]; /* image, or the filler's key */
+    uint32_t file_offset;
+    uint8_t sha256[CMX_SHA256_LEN]; /* plain digest of the region's bytes; not for erased */
+};
+
+struct cmx_mask {
+    struct cmx_range range;
+    char name[32];
+};
+
+struct cmx_manifest {
+    char name[CMX_EVIDENCE_NAME_MAX]; /* empty: any; also for the next two */
+    char version[CMX_EVIDENCE_NAME_MAX];
+    char hardware[CMX_EVIDENCE_NAME_MAX];
+    uint32_t secure_version;
+    uint32_t flash_size;
+    bool require_secure_boot;
+    bool require_flash_encryption; /* release */
+    bool require_debug_off;
+    bool require_isolation;
+    bool require_hardware_key;
+    bool require_confirmed; /* the slot's state is "valid" */
+    bool has_policy;
+    uint8_t policy[CMX_SHA256_LEN];
+    bool has_gateway;
+    uint8_t gateway[CMX_SHA256_LEN];
+    struct cmx_region regions[CMX_RANGES_MAX];
+    size_t n_regions;
+    struct cmx_mask masks[CMX_RANGES_MAX];
+    size_t n_masks;
+};
+
+/* Parses len bytes. On error *line (from 1) and *why (static) describe it. CMX_EFORMAT, CMX_EINVAL (overlap,
+ * beyond the flash, reversed), CMX_EEXIST (a value stated twice), CMX_ENOSPC (more than the bounds). */
+CMX_MUST_USE cmx_err cmx_manifest_parse(struct cmx_manifest *m, const char *text, size_t len, unsigned *line,
+                                        const char **why);
+
+/* Appends the text form, which parses to the same. CMX_ENOSPC. CMX_EINVAL: a text that is not printable ASCII. */
+CMX_MUST_USE cmx_err cmx_manifest_print(const struct cmx_manifest *m, struct cmx_buf *out);
+
+/* The regions as ranges, in their order: what a verifier requests. */
+void cmx_manifest_ranges(const struct cmx_manifest *m, struct cmx_ranges *out);
+
+#define CMX_MANIFEST_GAPS_MAX (2 * CMX_RANGES_MAX + 1)
+
+/* The parts of flash that are neither region nor mask, in ascending order: nothing is known about their content.
+ * Returns their number. */
+size_t cmx_manifest_gaps(const struct cmx_manifest *m, struct cmx_range out[CMX_MANIFEST_GAPS_MAX]);
+
+/* ---- filler ---- */
+
+#define CMX_FILL_KEY_MIN 16
+
+/* The filler's bytes for flash addresses [address, address + len): block i of 32 bytes is HMAC-SHA256(key, "cmxsafe
+ * fill 1" NUL || i, 8 bytes big-endian). The key must not be on the device nor derived from the hardware key, or
+ * firmware could compute the filler instead of storing it. */
+CMX_MUST_USE cmx_err cmx_fill(const void *key, size_t key_len, uint32_t address, uint8_t *out, size_t len);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,45 @@
+/* reference.h - the expected content of flash, from files: one image, or the regions of a manifest. Files are
+ * memory-mapped. */
+#ifndef CMX_VERIFY_REFERENCE_H
+#define CMX_VERIFY_REFERENCE_H
+
+#include "cmxsafe/core/why.h"
+#include "cmxsafe/port/crypto.h"
+#include "gateway/verify/manifest.h"
+
+struct reference_part {
+    struct cmx_range range; /* of flash */
+    const uint8_t *data;    /* its bytes, or NULL: erased */
+    void *map;              /* to unmap, or to free if it is filler */
+    size_t map_len;         /* 0: map was allocated */
+};
+
+struct reference {
+    struct reference_part part[CMX_RANGES_MAX];
+    size_t n;
+};
+
+/* A file that holds flash from address `at` on. why: one sentence. CMX_ENOENT, CMX_EPERM, CMX_EIO; CMX_EINVAL: empty,
+ * or beyond 4 GB. */
+CMX_MUST_USE cmx_err reference_open_image(struct reference *r, const char *path, uint32_t at, struct cmx_why *why);
+
+/* The manifest's regions; files relative to `dir`. Each region's digest is checked (CMX_ESIG). CMX_ENOMEM. */
+CMX_MUST_USE cmx_err reference_open_manifest(struct reference *r, const struct cmx_manifest *m, const char *dir,
+                                             struct cmx_why *why);
+void reference_close(struct reference *r);
+
+/* The extent of the image, or of a manifest's first region. */
+struct cmx_range reference_extent(const struct reference *r);
+
+/* The value of /hash over ranges. CMX_ENOENT: a range is not within the reference. */
+CMX_MUST_USE cmx_err reference_hash(const struct reference *r, const struct cmx_ranges *ranges, const uint8_t key[32],
+                                    const void *challenge, size_t len, uint8_t out[32]);
+
+/* The measurement of a range for evidence; key: cmx_identity_evidence_key. CMX_ENOENT. */
+CMX_MUST_USE cmx_err reference_measure(const struct reference *r, struct cmx_range range, const uint8_t key[32],
+                                       const void *nonce, size_t len, uint8_t out[CMX_SHA256_LEN]);
+
+/* Maps a whole file for reading; the caller unmaps it with munmap. CMX_EINVAL: an empty file. */
+CMX_MUST_USE cmx_err reference_map(const char *path, const uint8_t **data, size_t *len, struct cmx_why *why);
+
+#endif

@@ -1,0 +1,45 @@
+/* verify.h - from a token to a verdict: authenticates evidence, computes the digests that the reference should have,
+ * and appraises. Two kinds of verifier: one that holds the device's hardware key, and one that holds no secret but a
+ * struct cmx_attest_key, for signed evidence. No I/O beyond the mapped reference files. */
+#ifndef CMX_VERIFY_VERIFY_H
+#define CMX_VERIFY_VERIFY_H
+
+#include "cmxsafe/identity/attest_key.h"
+#include "gateway/verify/appraise.h"
+#include "gateway/verify/reference.h"
+
+struct verify_key {
+    cmx_evidence_form form;
+    uint8_t ueid[CMX_UEID_LEN];
+    uint8_t mac[32];                  /* CMX_EVIDENCE_MAC */
+    uint8_t pub[CMX_P256_PUBLIC_LEN]; /* CMX_EVIDENCE_SIGNED */
+    uint8_t digest[32];               /* key of the measurements */
+};
+
+/* For MACed evidence, from the hardware key through hmac (cmx_identity_*). The caller wipes out. */
+CMX_MUST_USE cmx_err verify_key_from_hwkey(struct verify_key *out, cmx_hmac_fn hmac, void *arg);
+
+/* For signed evidence. */
+void verify_key_from_attest_key(struct verify_key *out, const struct cmx_attest_key *k);
+
+/* Pointers are borrowed for the call; gateway and session may be NULL, see struct cmx_expect. */
+struct verify_input {
+    const uint8_t *token;
+    size_t token_len;
+    const struct verify_key *key;
+    const uint8_t *nonce;
+    size_t nonce_len;
+    const struct cmx_manifest *manifest;
+    const struct reference *reference; /* reference_open_manifest of the manifest */
+    const uint8_t *gateway;
+    const uint8_t *session;
+    size_t session_len;
+};
+
+/* CMX_OK: the token is authentic, *e holds its claims and *v the verdict, which may be bad. Otherwise why says what is
+ * wrong: CMX_ESIG (not made with this device's key), CMX_EFORMAT, CMX_ETRUNC, CMX_ENOENT (a range is not within the
+ * reference). Never trust *v after an error. */
+CMX_MUST_USE cmx_err verify_evidence(const struct verify_input *in, struct cmx_evidence *e, struct cmx_verdict *v,
+                                     struct cmx_why *why);
+
+#endif

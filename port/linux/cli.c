@@ -1,0 +1,512 @@
+#include "port/linux/cli.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cmxsafe/core/nearest.h"
+#include "cmxsafe/core/text.h"
+
+enum { WIDTH = 90, LEFT_MAX = 28 };
+
+/* ---- errors ---- */
+
+int cli_fail(const char *what, const char *why, const char *todo)
+{
+    fprintf(stderr, "cmxsafe: %s: %s%s%s\n", what, why, todo ? "; " : "", todo ? todo : "");
+    return CLI_FAILED;
+}
+
+int cli_usage(const char *command, const char *fmt, ...)
+{
+    va_list ap;
+
+    fprintf(stderr, "cmxsafe: ");
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fprintf(stderr, "; see '%s --help'\n", command);
+    return CLI_USAGE;
+}
+
+static int unknown(const char *prefix, const char *what, const char *dashes, const char *word, struct cmx_nearest *near)
+{
+    const char *best = cmx_nearest_result(near);
+
+    if (!best)
+        return cli_usage(prefix, "unknown %s '%s%s'", what, dashes, word);
+    fprintf(stderr, "cmxsafe: unknown %s '%s%s'; did you mean '%s%s'?\n", what, dashes, word, dashes, best);
+    return CLI_USAGE;
+}
+
+static int unknown_command(const char *prefix, const struct cli_command *table, size_t n, const char *word)
+{
+    struct cmx_nearest near = CMX_NEAREST_INIT(word);
+
+    for (size_t i = 0; i < n; i++)
+        cmx_nearest_offer(&near, table[i].name);
+    return unknown(prefix, "command", "", word, &near);
+}
+
+static int unknown_option(const struct cli_line *line, const char *name, size_t len)
+{
+    char word[64];
+    struct cmx_nearest near = CMX_NEAREST_INIT(word);
+
+    snprintf(word, sizeof word, "%.*s", (int)len, name);
+    for (size_t i = 0; i < line->n_options; i++)
+        cmx_nearest_offer(&near, line->options[i].name);
+    return unknown(line->command, "option", "--", word, &near);
+}
+
+/* ---- help ---- */
+
+/* The default of an option as the help shows it; "" when there is none. */
+static const char *default_of(const struct cli_option *o, char *out, size_t cap)
+{
+    out[0] = '\0';
+    if (o->type == CLI_TYPE_TEXT && *o->target.text && !o->implied)
+        snprintf(out, cap, " (default: %s)", *o->target.text);
+    else if (o->type == CLI_TYPE_NUMBER && *o->target.number && !o->implied)
+        snprintf(out, cap, o->hex ? " (default: 0x%" PRIx64 ")" : " (default: %" PRIu64 ")", *o->target.number);
+    return out;
+}
+
+/* "FILE", or the words to choose from: "agent|settings". */
+static const char *value_name(const struct cli_option *o, char *out, size_t cap)
+{
+    size_t at = 0;
+
+    if (!o->choices)
+        return o->value;
+    for (size_t i = 0; o->choices[i] && at < cap; i++)
+        at += (size_t)snprintf(out + at, cap - at, "%s%s", i ? "|" : "", o->choices[i]);
+    return out;
+}
+
+/* "-c, --config FILE", "--watch[=SECONDS]" */
+static void format_option(const struct cli_option *o, char *out, size_t cap)
+{
+    char shorts[8] = "", words[80];
+
+    if (o->short_name)
+        snprintf(shorts, sizeof shorts, "-%c, ", o->short_name);
+    if (o->type == CLI_TYPE_FLAG)
+        snprintf(out, cap, "%s--%s", shorts, o->name);
+    else
+        snprintf(out, cap, o->implied ? "%s--%s[=%s]" : "%s--%s %s", shorts, o->name,
+                 value_name(o, words, sizeof words));
+}
+
+/* Prints the words of text, starting at column `at` and continuing lines at column `indent`. Returns the column. */
+static size_t print_words(const char *text, size_t len, size_t indent, size_t at)
+{
+    size_t start = 0;
+
+    while (start < len) {
+        size_t n = 0;
+
+        while (start < len && (text[start] == ' ' || text[start] == '\n'))
+            start++;
+        while (start + n < len && text[start + n] != ' ' && text[start + n] != '\n')
+            n++;
+        if (n == 0)
+            break;
+        if (at > indent && at + 1 + n > WIDTH) {
+            printf("\n%*s", (int)indent, "");
+            at = indent;
+        }
+        at += (size_t)printf("%s%.*s", at > indent ? " " : "", (int)n, text + start);
+        start += n;
+    }
+    return at;
+}
+
+/* The length of the paragraph that begins at text: up to a blank line, or up to a line with another kind of beginning.
+ */
+static size_t paragraph(const char *text)
+{
+    bool verbatim = strncmp(text, "  ", 2) == 0;
+    size_t n = strcspn(text, "\n");
+
+    while (text[n] && text[n + 1] && text[n + 1] != '\n' && (strncmp(text + n + 1, "  ", 2) == 0) == verbatim)
+        n += 1 + strcspn(text + n + 1, "\n");
+    return n;
+}
+
+static void print_prose(const char *text)
+{
+    while (*text) {
+        size_t n = paragraph(text);
+
+        if (strncmp(text, "  ", 2) == 0)
+            printf("%.*s", (int)n, text);
+        else
+            print_words(text, n, 0, 0);
+        putchar('\n');
+        text += n;
+        if (*text == '\n')
+            text++;
+        if (*text == '\n') {
+            putchar('\n');
+            text++;
+        }
+    }
+}
+
+static void put_plain(const char *text)
+{
+    fputs(text, stdout);
+}
+
+static void print_synopsis(const struct cli_line *line, void (*put)(const char *text))
+{
+    bool optional = false;
+    char words[80];
+
+    put(line->command);
+    for (size_t i = 0; i < line->n_options; i++) {
+        const struct cli_option *o = &line->options[i];
+
+        optional = optional || !o->required;
+        if (!o->required)
+            continue;
+        put(" --");
+        put(o->name);
+        put(" ");
+        put(value_name(o, words, sizeof words));
+    }
+    put(optional ? " [OPTION ...]" : "");
+    put(line->operands[0] ? " " : "");
+    put(line->operands);
+    put(line->rest_form ? " -- " : "");
+    put(line->rest_form ? line->rest_form : "");
+    putchar('\n');
+    if (line->n_commands && line->n_options) {
+        put(put == put_plain ? "       " : "");
+        put(line->command);
+        put(" COMMAND [ARGUMENT ...]\n");
+    }
+}
+
+static void print_options(const struct cli_line *line)
+{
+    char left[80], fallback[80];
+    size_t width = 0;
+
+    for (size_t i = 0; i < line->n_options; i++) {
+        format_option(&line->options[i], left, sizeof left);
+        if (strlen(left) > width && strlen(left) <= LEFT_MAX)
+            width = strlen(left);
+    }
+    for (size_t i = 0; i < line->n_options; i++) {
+        const struct cli_option *o = &line->options[i];
+        size_t indent = width + 4, at;
+
+        format_option(o, left, sizeof left);
+        printf("  %-*s", (int)width + 2, left);
+        if (strlen(left) > width)
+            printf("\n%*s", (int)indent, "");
+        at = print_words(o->help, strlen(o->help), indent, indent);
+        default_of(o, fallback, sizeof fallback);
+        print_words(fallback, strlen(fallback), indent, at);
+        putchar('\n');
+    }
+}
+
+static void print_commands(const struct cli_command *table, size_t n)
+{
+    size_t width = 0;
+
+    for (size_t i = 0; i < n; i++)
+        width = strlen(table[i].name) > width ? strlen(table[i].name) : width;
+    for (size_t i = 0; i < n; i++)
+        printf("  %-*s  %s\n", (int)width, table[i].name, table[i].summary);
+}
+
+static void print_help(const struct cli_line *line)
+{
+    printf("usage: ");
+    print_synopsis(line, put_plain);
+    if (line->about[0]) {
+        putchar('\n');
+        print_prose(line->about);
+    }
+    if (line->n_options) {
+        printf("\noptions:\n");
+        print_options(line);
+    }
+    if (line->n_commands) {
+        printf("\ncommands:\n");
+        print_commands(line->commands, line->n_commands);
+    }
+    if (line->notes) {
+        putchar('\n');
+        print_prose(line->notes);
+    }
+}
+
+/* ---- the manual page ---- */
+
+/* Escapes what roff would interpret. */
+static void put_roff_part(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if ((text[i] == '.' || text[i] == '\'') && (i == 0 || text[i - 1] == '\n'))
+            printf("\\&");
+        if (text[i] == '\\')
+            printf("\\e");
+        else if (text[i] == '-')
+            printf("\\-");
+        else
+            putchar(text[i]);
+    }
+}
+
+static void put_roff(const char *text)
+{
+    put_roff_part(text, strlen(text));
+}
+
+static void roff_prose(const char *text)
+{
+    while (*text) {
+        size_t n = paragraph(text);
+
+        if (strncmp(text, "  ", 2) == 0) {
+            printf(".RS 2\n.nf\n");
+            put_roff_part(text, n);
+            printf("\n.fi\n.RE\n");
+        } else {
+            put_roff_part(text, n);
+            putchar('\n');
+        }
+        text += n;
+        text += *text == '\n';
+        if (*text == '\n') {
+            printf(".PP\n");
+            text++;
+        }
+    }
+}
+
+static void roff_options(const struct cli_line *line)
+{
+    char words[120];
+
+    for (size_t i = 0; i < line->n_options; i++) {
+        const struct cli_option *o = &line->options[i];
+
+        printf(".TP\n\\fB");
+        if (o->short_name)
+            printf("\\-%c\\fR, \\fB", o->short_name);
+        printf("\\-\\-");
+        put_roff(o->name);
+        printf("\\fR");
+        if (o->type != CLI_TYPE_FLAG) {
+            printf(o->implied ? "[=\\fI" : " \\fI");
+            put_roff(value_name(o, words, sizeof words));
+            printf(o->implied ? "\\fR]" : "\\fR");
+        }
+        putchar('\n');
+        put_roff(o->help);
+        put_roff(default_of(o, words, sizeof words));
+        putchar('\n');
+    }
+}
+
+/* A page's sections, or (part) what a page says of one of its commands. */
+static void print_man(const struct cli_line *line, bool part)
+{
+    printf(part ? ".PP\n.nf\n" : ".SH SYNOPSIS\n.nf\n");
+    print_synopsis(line, put_roff);
+    printf(".fi\n");
+    if (line->about[0])
+        printf(part ? ".PP\n" : ".SH DESCRIPTION\n");
+    roff_prose(line->about);
+    if (line->n_options && !part)
+        printf(".SH OPTIONS\n");
+    roff_options(line);
+    if (line->notes) {
+        printf(part ? ".PP\n" : ".SH NOTES\n");
+        roff_prose(line->notes);
+    }
+}
+
+static void print_man_of_commands(const struct cli_line *line)
+{
+    static char part[] = "--help=man-part";
+
+    print_man(line, false);
+    printf(".SH COMMANDS\n");
+    for (size_t i = 0; i < line->n_commands; i++) {
+        char *argv[] = {(char *)(uintptr_t)line->commands[i].name, part, NULL};
+
+        printf(".SS %s\n", line->commands[i].name);
+        put_roff(line->commands[i].summary);
+        printf(".\n");
+        (void)line->commands[i].run(2, argv);
+    }
+}
+
+/* Prints help when word is one of its options. */
+static bool help_wanted(const struct cli_line *line, const char *word)
+{
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+        print_help(line);
+    else if (strcmp(word, "--help=man") == 0 && line->n_commands)
+        print_man_of_commands(line);
+    else if (strcmp(word, "--help=man") == 0 || strcmp(word, "--help=man-part") == 0)
+        print_man(line, strcmp(word, "--help=man") != 0);
+    else
+        return false;
+    return true;
+}
+
+/* ---- parsing ---- */
+
+static const struct cli_option *find_option(const struct cli_line *line, const char *name, size_t len)
+{
+    for (size_t i = 0; i < line->n_options; i++)
+        if (strlen(line->options[i].name) == len && strncmp(line->options[i].name, name, len) == 0)
+            return &line->options[i];
+    return NULL;
+}
+
+static const struct cli_option *find_short(const struct cli_line *line, char name)
+{
+    for (size_t i = 0; i < line->n_options; i++)
+        if (line->options[i].short_name == name)
+            return &line->options[i];
+    return NULL;
+}
+
+static bool is_choice(const struct cli_option *o, const char *value)
+{
+    for (const char *const *c = o->choices; *c; c++)
+        if (strcmp(*c, value) == 0)
+            return true;
+    return false;
+}
+
+/* Stores a value. CLI_OK or CLI_USAGE. */
+static int set_value(const struct cli_line *line, const struct cli_option *o, const char *value)
+{
+    char words[120];
+
+    switch (o->type) {
+    case CLI_TYPE_FLAG:
+        *o->target.flag = true;
+        return CLI_OK;
+    case CLI_TYPE_NUMBER:
+        if (cmx_text_u64(value, o->min, o->max, o->target.number) == CMX_OK)
+            return CLI_OK;
+        return cli_usage(line->command, "--%s '%s': give a number from %" PRIu64 " to %" PRIu64, o->name, value, o->min,
+                         o->max);
+    case CLI_TYPE_LIST:
+        if (o->target.list->n == CLI_LIST_MAX)
+            return cli_usage(line->command, "--%s is given more than %d times", o->name, CLI_LIST_MAX);
+        o->target.list->item[o->target.list->n++] = value;
+        return CLI_OK;
+    case CLI_TYPE_TEXT:
+        if (o->choices && !is_choice(o, value))
+            return cli_usage(line->command, "--%s '%s': give one of %s", o->name, value,
+                             value_name(o, words, sizeof words));
+        *o->target.text = value;
+        return CLI_OK;
+    }
+    return CLI_USAGE;
+}
+
+/* One option at argv[*i]; *i moves over a value that is an argument of its own. CLI_OK or CLI_USAGE. */
+static int take_option(const struct cli_line *line, char **argv, int *i, bool given[])
+{
+    const char *word = argv[*i];
+    bool is_long = word[1] == '-';
+    const char *name = word + (is_long ? 2 : 1);
+    size_t len = is_long ? strcspn(name, "=") : 1;
+    const struct cli_option *o = is_long ? find_option(line, name, len) : find_short(line, name[0]);
+    const char *value = name[len] == '\0' ? NULL : is_long ? name + len + 1 : name + 1;
+
+    if (!o && is_long)
+        return unknown_option(line, name, len);
+    if (!o)
+        return cli_usage(line->command, "unknown option '-%c'", name[0]);
+    given[o - line->options] = true;
+    if (o->type == CLI_TYPE_FLAG && value)
+        return cli_usage(line->command, "--%s takes no value", o->name);
+    if (o->type != CLI_TYPE_FLAG && !value)
+        value = o->implied ? o->implied : argv[*i + 1] ? argv[++*i] : NULL;
+    if (o->type != CLI_TYPE_FLAG && !value)
+        return cli_usage(line->command, "--%s needs a value", o->name);
+    return set_value(line, o, value);
+}
+
+static int check_complete(const struct cli_line *line, const bool given[])
+{
+    for (size_t i = 0; i < line->n_options; i++)
+        if (line->options[i].required && !given[i])
+            return cli_usage(line->command, "--%s is missing", line->options[i].name);
+    if (line->n_operands < line->min_operands)
+        return cli_usage(line->command, "%s is missing", line->operands);
+    return CLI_OK;
+}
+
+cmx_err cli_parse(struct cli_line *line, int argc, char **argv, int *status)
+{
+    bool given[CLI_OPTIONS_MAX] = {false};
+    bool only_operands = false;
+
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--") == 0)
+            break;
+        else if (help_wanted(line, argv[i])) {
+            *status = CLI_OK;
+            return CMX_EAGAIN;
+        }
+    for (int i = 1; i < argc; i++) {
+        if (!only_operands && strcmp(argv[i], "--") == 0) {
+            only_operands = true;
+            if (!line->rest_form)
+                continue;
+            line->rest = argv + i + 1;
+            break;
+        }
+        if (!only_operands && argv[i][0] == '-' && argv[i][1]) {
+            *status = take_option(line, argv, &i, given);
+            if (*status)
+                return CMX_EINVAL;
+            continue;
+        }
+        if (line->n_operands == line->max_operands || line->n_operands == CLI_OPERANDS_MAX) {
+            *status = cli_usage(line->command, "unexpected argument '%s'", argv[i]);
+            return CMX_EINVAL;
+        }
+        line->operand[line->n_operands++] = argv[i];
+    }
+    *status = check_complete(line, given);
+    return *status ? CMX_EINVAL : CMX_OK;
+}
+
+int cli_dispatch(const char *prefix, const struct cli_command *table, size_t n, int argc, char **argv)
+{
+    struct cli_line line = {
+        .command = prefix, .operands = "COMMAND [ARGUMENT ...]", .about = "", .commands = table, .n_commands = n};
+    char notes[120];
+
+    snprintf(notes, sizeof notes, "Run '%s COMMAND --help' for the options of a command.", prefix);
+    line.notes = notes;
+    if (argc < 2)
+        return cli_usage(prefix, "no command given");
+    if (argc > 2 && strcmp(argv[1], "help") == 0) { /* `help COMMAND` is `COMMAND --help` */
+        memmove(&argv[1], &argv[2], (size_t)(argc - 2) * sizeof argv[0]);
+        argv[argc - 1] = (char *)(uintptr_t) "--help";
+    }
+    if (help_wanted(&line, strcmp(argv[1], "help") == 0 ? "--help" : argv[1]))
+        return CLI_OK;
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(argv[1], table[i].name) == 0)
+            return table[i].run(argc - 1, argv + 1);
+    return unknown_command(prefix, table, n, argv[1]);
+}

@@ -1,0 +1,223 @@
+#include "port/linux/file_read.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cmxsafe/core/mem.h"
+
+#define SECRET_LINE_MAX 1024
+#define SECRET_FILE_MAX (64 * 1024)
+#define FIRST_READ 4096
+
+static cmx_err from_errno(int e)
+{
+    return e == ENOENT || e == ENOTDIR ? CMX_ENOENT : e == EACCES || e == EPERM ? CMX_EPERM : CMX_EIO;
+}
+
+static cmx_err fail(cmx_err err, struct cmx_why *why, const char *text)
+{
+    cmx_why_set(why, "%s", text);
+    return err;
+}
+
+/* systemd grants a unit its credentials (LoadCredential=) by an ACL; the ACL's mask appears as the group's read bit. */
+static bool is_credential(const char *path)
+{
+    const char *dir = getenv("CREDENTIALS_DIRECTORY");
+    size_t n = dir ? strlen(dir) : 0;
+
+    return n > 1 && strncmp(path, dir, n) == 0 && path[n] == '/' && !strstr(path, "/../");
+}
+
+static cmx_err check_mode(const struct stat *st, const char *path, struct cmx_why *why)
+{
+    mode_t open_to = st->st_mode & (is_credential(path) ? 0037 : 0077);
+
+    if (open_to == 0)
+        return CMX_OK;
+    cmx_why_set(why, "group or others can access it (mode %04o); run: chmod 600 %s", (unsigned)(st->st_mode & 07777),
+                path);
+    return CMX_EPERM;
+}
+
+/* The most common mistake: root made the key, and the agent's user cannot read it. */
+static cmx_err fail_to_open(int e, const char *path, bool secret, struct cmx_why *why)
+{
+    const struct passwd *me = secret && e == EACCES ? getpwuid(geteuid()) : NULL;
+
+    cmx_why_set(why, me ? "%s; run: chown %s: %s" : "%s", strerror(e), me ? me->pw_name : "", path);
+    return from_errno(e);
+}
+
+/* Checks the open descriptor, so that the file that is read is the file that was checked. */
+static cmx_err open_checked(const char *path, size_t max, bool secret, int *fd, size_t *size, struct cmx_why *why)
+{
+    struct stat st;
+    cmx_err err = CMX_OK;
+
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (*fd < 0)
+        return fail_to_open(errno, path, secret, why);
+    if (fstat(*fd, &st) != 0)
+        err = fail(CMX_EIO, why, strerror(errno));
+    else if (!S_ISREG(st.st_mode))
+        err = fail(CMX_EIO, why, "not a regular file");
+    else if (st.st_size < 0 || (size_t)st.st_size > max)
+        err = fail(CMX_ENOSPC, why, "too large");
+    else if (secret)
+        err = check_mode(&st, path, why);
+    if (err) {
+        close(*fd);
+        return err;
+    }
+    *size = (size_t)st.st_size;
+    return CMX_OK;
+}
+
+cmx_err cmx_file_read(const char *path, size_t max, bool secret, char **out, size_t *len, struct cmx_why *why)
+{
+    size_t size = 0, n = 0;
+    char *text;
+    cmx_err err;
+    int fd;
+
+    err = open_checked(path, max, secret, &fd, &size, why);
+    if (err)
+        return err;
+    text = cmx_mem_alloc(size + 1);
+    if (!text)
+        err = fail(CMX_ENOMEM, why, "out of memory");
+    while (!err && n < size) {
+        ssize_t got = read(fd, text + n, size - n);
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            err = fail(CMX_EIO, why, strerror(errno));
+        if (got <= 0)
+            break;
+        n += (size_t)got;
+    }
+    close(fd);
+    if (err) {
+        cmx_mem_free_secret(text);
+        return err;
+    }
+    *out = text;
+    *len = n;
+    return CMX_OK;
+}
+
+cmx_err cmx_file_read_secret_line(const char *path, char **out, struct cmx_why *why)
+{
+    size_t len = 0, line;
+    char *text = NULL;
+    cmx_err err = cmx_file_read(path, SECRET_LINE_MAX, true, &text, &len, why);
+
+    if (err)
+        return err;
+    line = strcspn(text, "\r\n");
+    if (line == 0 || (line < len && text[line] == 0)) {
+        cmx_mem_free_secret(text);
+        return fail(CMX_EFORMAT, why, line ? "a NUL byte in the first line" : "its first line is empty");
+    }
+    text[line] = 0;
+    *out = text;
+    return CMX_OK;
+}
+
+cmx_err cmx_file_check_secret(const char *path, struct cmx_why *why)
+{
+    size_t size;
+    int fd;
+    cmx_err err = open_checked(path, SECRET_FILE_MAX, true, &fd, &size, why);
+
+    if (!err)
+        close(fd);
+    return err;
+}
+
+FILE *cmx_file_open(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    struct stat st;
+    FILE *f = NULL;
+
+    if (fd < 0)
+        return NULL;
+    if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
+        errno = EISDIR;
+    else if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK) == 0)
+        f = fdopen(fd, "re");
+    if (!f) {
+        int number = errno;
+
+        close(fd);
+        errno = number;
+    }
+    return f;
+}
+
+/* A larger block with the first n bytes of text, which is freed; NULL leaves text as it was. */
+static char *text_grow(char *text, size_t n, size_t size)
+{
+    char *grown = cmx_mem_alloc(size);
+
+    if (grown && n)
+        memcpy(grown, text, n);
+    if (grown)
+        cmx_mem_free_secret(text);
+    return grown;
+}
+
+/* Asks for one byte more than size, to see whether there is more. *text is the caller's to free, also on error. */
+static cmx_err read_up_to(FILE *f, size_t max, char **text, size_t *len, struct cmx_why *why)
+{
+    size_t size = max < FIRST_READ ? max : FIRST_READ, n = 0;
+
+    for (*text = NULL;; size = size > max / 2 ? max : 2 * size) {
+        char *grown = text_grow(*text, n, size + 1);
+
+        if (!grown)
+            return fail(CMX_ENOMEM, why, "out of memory");
+        *text = grown;
+        n += fread(grown + n, 1, size + 1 - n, f);
+        if (ferror(f))
+            return fail(CMX_EIO, why, strerror(errno));
+        if (n <= size) {
+            grown[n] = 0;
+            *len = n;
+            return CMX_OK;
+        }
+        if (size == max)
+            return fail(CMX_ENOSPC, why, "too large");
+    }
+}
+
+cmx_err cmx_file_read_any(const char *path, size_t max, char **out, size_t *len, struct cmx_why *why)
+{
+    FILE *f = strcmp(path, "-") == 0 ? stdin : cmx_file_open(path);
+    char *text;
+    cmx_err err;
+
+    if (!f) {
+        int number = errno;
+
+        return fail(from_errno(number), why, strerror(number));
+    }
+    setvbuf(f, NULL, _IONBF, 0); /* no copy of a secret stays in a buffer of libc */
+    err = read_up_to(f, max, &text, len, why);
+    if (f != stdin)
+        fclose(f);
+    if (err)
+        cmx_mem_free_secret(text);
+    else
+        *out = text;
+    return err;
+}

@@ -1,0 +1,16 @@
+/* http_identity.h - the client of an HTTP connection, as an address that the server library keeps with the connection.
+ */
+#ifndef CMX_LINUX_HTTP_IDENTITY_H
+#define CMX_LINUX_HTTP_IDENTITY_H
+
+#include <sys/socket.h>
+
+#include "cmxsafe/core/ip.h"
+
+/* Writes the client of an accepted socket (cmx_peer), or the unspecified address. Returns the length. */
+socklen_t http_identity_address(int accepted, struct sockaddr_storage *out);
+
+/* Writes that address as text; "" for the unspecified one and for NULL. */
+void http_identity_text(const struct sockaddr *client, char out[CMX_IP_TEXT_MAX]);
+
+#endif

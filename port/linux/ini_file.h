@@ -1,0 +1,29 @@
+/* ini_file.h - reads the text of an INI file by libinih, for cmxsafed.conf and board.ini alike.
+ *
+ * '[section]' and 'key = value' lines; '#' and ';' begin a comment at the start of a line, and ';' after white space
+ * within one. A line that is neither, is too long or holds a control character is an error; nothing is cut or skipped
+ * silently. */
+#ifndef CMX_LINUX_INI_FILE_H
+#define CMX_LINUX_INI_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "cmxsafe/core/err.h"
+
+#define CMX_INI_FILE_MAX (512 * 1024) /* bytes: 1 KB for each of 512 contexts */
+#define CMX_INI_LINE_MAX 4096        /* bytes; a known_hosts line of an RSA key has some 800 */
+
+/* Called in the order of the file; line counts from 1. */
+struct cmx_ini_handler {
+    void *arg;
+    /* The text between the brackets, without white space around it. False: its keys are skipped. */
+    bool (*section)(void *arg, unsigned line, const char *text, size_t len);
+    void (*pair)(void *arg, unsigned line, const char *key, const char *value);
+    void (*error)(void *arg, unsigned line, const char *what);
+};
+
+/* CMX_ENOMEM: libinih could not allocate; errors of the text are reported to h->error alone. */
+CMX_MUST_USE cmx_err cmx_ini_parse(const char *text, size_t len, const struct cmx_ini_handler *h);
+
+#endif

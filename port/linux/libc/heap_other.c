@@ -1,0 +1,10 @@
+/* heap_other.c - for musl, whose threads share one heap that gives free memory back by itself. */
+#include "port/linux/libc/heap.h"
+
+void cmx_heap_share(void)
+{
+}
+
+void cmx_heap_trim(void)
+{
+}

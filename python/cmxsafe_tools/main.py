@@ -1,0 +1,51 @@
+"""The command line: one module for each command."""
+import argparse
+import signal
+import sys
+
+from . import __version__, attest, identity, image, provision, update
+from .errors import FAILED, OK, USAGE, Failure, UsageError, report
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with the product's form of errors."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def error(self, message):
+        report(f"{message}; see '{self.prog} --help'")
+        self.exit(USAGE)
+
+
+def make_parser():
+    parser = Parser(prog="cmxsafe-tools", description="cmxsafe's tools for a maker's desk.")
+    parser.add_argument("--version", action="version", version=f"cmxsafe-tools {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for module in (identity, attest, image, update, provision):
+        module.add_commands(commands)
+    return parser
+
+
+def stop(*_):
+    raise KeyboardInterrupt  # so that a tunnel is closed
+
+
+def main(argv=None):
+    signal.signal(signal.SIGTERM, stop)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(newline="\n")  # on Windows too: a manifest has one form
+    args = make_parser().parse_args(argv)
+    try:
+        return args.run(args) or OK
+    except UsageError as error:
+        report(f"{error}; see 'cmxsafe-tools {args.command} --help'")
+        return USAGE
+    except Failure as failure:
+        report(failure)
+        return FAILED
+    except BrokenPipeError:
+        return FAILED
+    except KeyboardInterrupt:
+        report("stopped")
+        return FAILED

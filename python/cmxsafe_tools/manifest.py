@@ -1,0 +1,447 @@
+"""Reference values: what a verifier compares evidence with. The format is docs/ATTESTATION.md's; compare
+gateway/verify/manifest.c and reference.c."""
+import hashlib
+import hmac
+import re
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .errors import Failure, Malformed
+from .esp_image import describe
+from .text import U32, number, read_file, unhex
+
+CHUNK = 4096
+RANGES_MAX = 16
+TEXT_MAX, FILE_MAX, MASK_MAX, LINE_MAX, WORDS_MAX, MANIFEST_MAX = 63, 127, 31, 400, 7, 8192
+FILL_KEY_MIN = 16
+REQUIREMENTS = "secure-boot", "flash-encryption", "debug-off", "isolation", "hardware-key", "confirmed"
+
+
+# ---- ranges ----
+
+def parse_ranges(text, flash_size=U32):
+    """"BEGIN-END,..." in decimal or 0x-hexadecimal. Raises Malformed."""
+    ranges = []
+    for piece in text.split(","):
+        begin, dash, end = piece.partition("-")
+        try:
+            begin, end = number(begin), number(end)
+        except ValueError:
+            raise Malformed("not BEGIN-END,... in decimal or 0x-hexadecimal") from None
+        if begin >= end:
+            raise Malformed("a range is empty or reversed")
+        if end > flash_size:
+            raise Malformed("a range ends beyond the flash")
+        if len(ranges) == RANGES_MAX:
+            raise Malformed("too many ranges")
+        if any(begin < e and b < end for b, e in ranges):
+            raise Malformed("ranges overlap")
+        ranges.append((begin, end))
+    return ranges
+
+
+def print_ranges(ranges):
+    return ",".join(f"0x{begin:06x}-0x{end:06x}" for begin, end in ranges)
+
+
+def chunks(begin, end):
+    """The pieces of a range that are hashed one by one."""
+    return ((at, min(at + CHUNK, end)) for at in range(begin, end, CHUNK))
+
+
+# ---- the content of flash ----
+
+@dataclass
+class Part:
+    begin: int
+    end: int
+    data: bytes | None  # None: erased
+
+
+class Reference:
+    """The expected content of flash, from one image or from a manifest's files."""
+
+    def __init__(self, parts):
+        self.parts = parts
+
+    @classmethod
+    def of_image(cls, path, at):
+        data = read_file(path, "read the flash with: esptool read_flash 0x10000 SIZE firmware.bin")
+        if at + len(data) > U32:
+            raise Failure(path, "reaches beyond 4 GB of flash")
+        return cls([Part(at, at + len(data), data)])
+
+    def bytes_at(self, begin, end):
+        """Raises LookupError where the reference does not hold all of it."""
+        out = bytearray()
+        while begin < end:
+            part = next((p for p in self.parts if p.begin <= begin < p.end), None)
+            if not part:
+                raise LookupError("not found")
+            stop = min(part.end, end)
+            out += part.data[begin - part.begin:stop - part.begin] if part.data else b"\xff" * (stop - begin)
+            begin = stop
+        return bytes(out)
+
+
+def filler(key, begin, end):
+    """Keyed, incompressible bytes for free flash: block i is HMAC-SHA256(key, "cmxsafe fill 1" NUL || i)."""
+    first = begin // 32
+    blocks = b"".join(hmac.digest(key, b"cmxsafe fill 1\0" + struct.pack(">Q", i), "sha256")
+                      for i in range(first, -(-end // 32)))
+    return blocks[begin - first * 32:end - first * 32]
+
+
+# ---- the text ----
+
+@dataclass
+class Region:
+    begin: int
+    end: int
+    kind: str = "erased"  # or "file", "fill"
+    file: str = ""        # image, or the filler's key
+    offset: int = 0
+    sha256: bytes = b""
+
+    def line(self):
+        head = f"region 0x{self.begin:06x} 0x{self.end:06x} {self.kind}"
+        if self.kind == "erased":
+            return head
+        return head + f" {quote(self.file)}" + (f" 0x{self.offset:x}" if self.kind == "file" else "") + f" {self.sha256.hex()}"
+
+
+@dataclass
+class Manifest:
+    name: str = ""      # "": any name, as for version and hardware
+    version: str = ""
+    hardware: str = ""
+    secure_version: int = 0
+    flash_size: int = 0
+    require: set = field(default_factory=set)
+    policy: bytes | None = None
+    gateway: bytes | None = None
+    regions: list = field(default_factory=list)
+    masks: list = field(default_factory=list)  # (begin, end, name)
+
+    def ranges(self):
+        return [(r.begin, r.end) for r in self.regions]
+
+    def gaps(self):
+        """The parts of flash that are neither region nor mask."""
+        at, gaps = 0, []
+        for begin, end in sorted(self.ranges() + [m[:2] for m in self.masks]) + [(self.flash_size, self.flash_size)]:
+            if begin > at:
+                gaps.append((at, begin))
+            at = max(at, end)
+        return gaps
+
+    def text(self):
+        lines = ["cmxsafe-manifest 1"]
+        lines += [f"{word} {quote(value)}" for word, value in
+                  (("name", self.name), ("version", self.version), ("hardware", self.hardware)) if value]
+        lines += [f"secure-version {self.secure_version}"] if self.secure_version else []
+        lines += [f"flash-size 0x{self.flash_size:x}"]
+        lines += [f"require {word}" for word in REQUIREMENTS if word in self.require]
+        lines += [f"{word} {value.hex()}" for word, value in
+                  (("policy", self.policy), ("gateway", self.gateway)) if value]
+        lines += [region.line() for region in self.regions]
+        lines += [f"mask 0x{begin:06x} 0x{end:06x} {quote(name)}" for begin, end, name in self.masks]
+        return "\n".join(lines) + "\n"
+
+
+def quote(text):
+    """A text as split_line reads it back. Raises Malformed if none does."""
+    if not re.fullmatch(r"[ -~]+", text):
+        raise Malformed("a name or version is not printable ASCII")
+    if text[0] != '"' and not re.search("[ #]", text):
+        return text
+    return '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'
+
+
+WORD = re.compile(r'[ \t\r]*(?:(#.*)|"((?:\\[ -~]|[^"\\])*)"(?=[ \t\r#]|$)|([^ \t\r#"][^ \t\r#]*)|$)', re.S)
+
+
+def split_line(line):
+    """A line's words, up to '#'. Raises ValueError."""
+    words, at = [], 0
+    while at < len(line):
+        match = WORD.match(line, at)
+        if not match:
+            raise ValueError("no word")
+        at = match.end()
+        comment, quoted, bare = match.groups()
+        if comment is not None:
+            break
+        if at > LINE_MAX or len(words) == WORDS_MAX and (quoted, bare) != (None, None):
+            raise ValueError("too long")
+        word = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else bare
+        if word is None:
+            break
+        if not re.fullmatch("[ -~]*", word):
+            raise ValueError("not printable")
+        words.append(word)
+    return words
+
+
+def _text(words):
+    word, = words
+    if not 1 <= len(word) <= TEXT_MAX:
+        raise ValueError(word)
+    return word
+
+
+def _range(begin, end):
+    begin, end = number(begin), number(end)
+    if begin >= end:
+        raise ValueError("reversed")
+    return begin, end
+
+
+def _file(name):
+    if not 1 <= len(name) <= FILE_MAX or name[0] == "/" or ".." in name:
+        raise ValueError(name)
+    return name
+
+
+def _region(words):
+    begin, end = _range(*words[:2])
+    match words[2:]:
+        case ["erased"]:
+            return Region(begin, end)
+        case ["file", name, offset, sha]:
+            return Region(begin, end, "file", _file(name), number(offset), unhex(sha, 32, 32))
+        case ["fill", name, sha]:
+            return Region(begin, end, "fill", _file(name), 0, unhex(sha, 32, 32))
+    raise ValueError("no such form")
+
+
+def _mask(words):
+    begin, end, name = words
+    if not 1 <= len(name) <= MASK_MAX:
+        raise ValueError(name)
+    return _range(begin, end) + (name,)
+
+
+def _requirement(words):
+    word, = words
+    if word not in REQUIREMENTS:
+        raise ValueError(word)
+    return word
+
+
+def _number(words):
+    word, = words
+    return number(word)
+
+
+def _digest(words):
+    word, = words
+    return unhex(word, 32, 32)
+
+
+TEXT_FORM = " is one word, or a text in quotes, of at most 63 characters"
+# statement: how its words are read, and the text for words that are not so
+STATEMENTS = {
+    "name": (_text, "name" + TEXT_FORM),
+    "version": (_text, "version" + TEXT_FORM),
+    "hardware": (_text, "hardware" + TEXT_FORM),
+    "secure-version": (_number, "secure-version is a number"),
+    "flash-size": (_number, "flash-size is a number"),
+    "policy": (_digest, "policy is 64 hex digits"),
+    "gateway": (_digest, "gateway is 64 hex digits"),
+    "require": (_requirement,
+                "require is secure-boot, flash-encryption, debug-off, isolation, hardware-key or confirmed"),
+    "region": (_region, "region is BEGIN END erased, BEGIN END file NAME OFFSET SHA256 or BEGIN END fill KEYFILE SHA256 "
+                        "(at most 16)"),
+    "mask": (_mask, "mask is BEGIN END NAME (at most 16)"),
+}
+LISTS = {"require": "require", "region": "regions", "mask": "masks"}
+
+
+def _statement(m, words, seen):
+    word = words[0]
+    if word not in STATEMENTS:
+        raise Malformed("unknown statement")
+    read, form = STATEMENTS[word]
+    if word in seen and word not in LISTS:
+        raise Malformed("this statement occurs twice")
+    seen.add(word)
+    try:
+        value = read(words[1:])
+    except (ValueError, TypeError):
+        raise Malformed(form) from None
+    if word == "require":
+        m.require.add(value)
+    elif word in LISTS:
+        entries = getattr(m, LISTS[word])
+        if len(entries) == RANGES_MAX:
+            raise Malformed(form)
+        entries.append(value)
+    else:
+        setattr(m, word.replace("-", "_"), value)
+
+
+def _check_whole(m):
+    if not m.flash_size or not m.regions:
+        raise Malformed("a manifest has at least flash-size and one region")
+    ranges = m.ranges() + [mask[:2] for mask in m.masks]
+    if any(end > m.flash_size for _, end in ranges):
+        raise Malformed("a region or mask ends beyond the flash")
+    ranges.sort()
+    if any(a[1] > b[0] for a, b in zip(ranges, ranges[1:])):
+        raise Malformed("regions or masks overlap")
+
+
+def parse(data):
+    """Raises Malformed; its text begins with the line's number."""
+    m, seen, first, line = Manifest(), set(), True, 0
+    if len(data) > MANIFEST_MAX:
+        raise Malformed("0: too long")
+    text = data.decode("latin-1")
+    lines = text[:-1].split("\n") if text.endswith("\n") else text.split("\n")
+    try:
+        for line, content in enumerate(lines, 1):
+            try:
+                words = split_line(content)
+            except ValueError:
+                raise Malformed("a line is at most 400 printable characters in 7 words, each bare or whole in quotes") \
+                    from None
+            if words and first and words != ["cmxsafe-manifest", "1"]:
+                raise Malformed("the first line is 'cmxsafe-manifest 1'")
+            if words and not first:
+                _statement(m, words, seen)
+            first = first and not words
+        _check_whole(m)
+    except Malformed as error:
+        raise Malformed(f"{line}: {error}") from None
+    return m
+
+
+def load(path):
+    data = read_file(path, "make one with: cmxsafe-tools image manifest firmware.bin")
+    try:
+        return parse(data)
+    except Malformed as error:
+        line, _, why = str(error).partition(": ")
+        raise Failure(f"{path}:{line}", why) from error
+
+
+def _region_bytes(region, folder):
+    """Raises Malformed with the file's fault."""
+    path = f"{folder}/{region.file}"
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise Malformed(f"'{path}' {error.strerror}") from error
+    if region.kind == "fill":
+        if len(data) < FILL_KEY_MIN:
+            raise Malformed(f"'{path}' is not a key of at least {FILL_KEY_MIN} bytes")
+        data = filler(data, region.begin, region.end)
+    else:
+        if region.offset + region.end - region.begin > len(data):
+            raise Malformed(f"'{path}' is shorter than its region")
+        data = data[region.offset:region.offset + region.end - region.begin]
+    if hashlib.sha256(data).digest() != region.sha256:
+        raise Malformed(f"'{path}' has changed since the manifest was made")
+    return data
+
+
+def open_reference(m, folder):
+    try:
+        return Reference([Part(r.begin, r.end, None if r.kind == "erased" else _region_bytes(r, folder))
+                          for r in m.regions])
+    except Malformed as error:
+        raise Failure("the manifest's files", error, "make the manifest again") from error
+
+
+# ---- cmxsafe-tools image manifest, fill ----
+
+def parse_size(text):
+    """4MB, 0x400000, ..."""
+    unit = 1 << 20 if text.endswith("MB") else 1
+    return number(text.removesuffix("MB"), 1, U32 // unit) * unit
+
+
+def build(data, args):
+    """Raises ValueError: it does not fit."""
+    m = Manifest(flash_size=args.flash_size, require=set(args.require), masks=args.mask)
+    at, end, length = args.at, args.end or args.flash_size, len(data)
+    if end > m.flash_size or end <= at or length > end - at:
+        raise ValueError("does not fit")
+    free = Region(at + length, end)
+    if args.fill:
+        key = read_file(args.fill)
+        if len(key) < FILL_KEY_MIN:
+            raise ValueError("key")
+        full = filler(key, at, end)
+        while length and data[length - 1] == full[length - 1]:
+            length -= 1
+        free = Region(at + length, end, "fill", args.fill.name, 0, hashlib.sha256(full[length:]).digest())
+    if length:
+        m.regions.append(Region(at, at + length, "file", args.image.name, 0, hashlib.sha256(data[:length]).digest()))
+    if at + length < end:
+        m.regions.append(free)
+    description = None if args.any_version else describe(data)
+    if description:
+        m.name, m.version, m.hardware = description.project, description.version, description.chip
+        m.secure_version = description.secure_version
+    return m
+
+
+def run(args):
+    try:
+        text = build(read_file(args.image), args).text()
+    except Malformed as error:
+        raise Failure("the manifest", error, "rename the file, or leave the image's texts out with --any-version") from error
+    except ValueError as error:
+        raise Failure(args.image, "does not fit, or its name or the filler's key is not usable",
+                      "check --at, --end, --flash-size and --fill (a key has 16 bytes or more)") from error
+    try:
+        parse(text.encode())  # print only what can be read back
+    except Malformed as error:
+        raise Failure("the manifest", str(error).partition(": ")[2]) from error
+    print(text, end="")
+
+
+def _mask_option(text):
+    """"BEGIN-END=NAME" """
+    span, _, name = text.partition("=")
+    (begin, end), = parse_ranges(span)
+    return _mask([str(begin), str(end), name])
+
+
+def add_command(p):
+    p.add_argument("image", type=Path, metavar="IMAGE", help="an application image or a dump of flash")
+    p.add_argument("--at", type=number, default=0x10000, metavar="OFFSET",
+                   help="where in flash IMAGE begins (default: 0x10000)")
+    p.add_argument("--flash-size", type=parse_size, default=4 << 20, metavar="BYTES", help="4MB, 8MB, 0x400000, ...")
+    p.add_argument("--end", type=parse_size, metavar="OFFSET",
+                   help="where the expectation ends; without it, at the end of flash")
+    p.add_argument("--fill", type=Path, metavar="FILE", help="free flash holds the filler of this key (see image fill)")
+    p.add_argument("--mask", type=_mask_option, action="append", default=[], metavar="BEGIN-END=NAME",
+                   help="leave this range out because it changes at run time (nvs, otadata, phy); repeatable")
+    p.add_argument("--require", choices=REQUIREMENTS, action="append", default=[], metavar="WHAT",
+                   help=", ".join(REQUIREMENTS) + "; repeatable")
+    p.add_argument("--any-version", action="store_true", help="accept any name and version of the image")
+
+
+def run_fill(args):
+    key, image = read_file(args.key, "openssl rand -out fill.key 32"), read_file(args.image)
+    if len(key) < FILL_KEY_MIN:
+        raise Failure(args.key, "has less than 16 bytes", "openssl rand -out fill.key 32")
+    if args.at + len(image) > args.end:
+        raise Failure(args.image, "is longer than the space up to --end")
+    try:
+        args.output.write_bytes(image + filler(key, args.at + len(image), args.end))
+    except OSError as error:
+        args.output.unlink(missing_ok=True)  # do not leave a partial image
+        raise Failure(args.output, error.strerror) from error
+
+
+def add_fill_command(p):
+    p.add_argument("image", type=Path, metavar="IMAGE")
+    p.add_argument("output", type=Path, metavar="OUTPUT")
+    p.add_argument("--key", type=Path, required=True, metavar="FILE", help="16 bytes or more; secret, not the device's key")
+    p.add_argument("--at", type=number, default=0x10000, metavar="OFFSET", help="where in flash IMAGE begins")
+    p.add_argument("--end", type=number, default=0x400000, metavar="OFFSET", help="where the filler ends")

@@ -1,0 +1,393 @@
+"""cmxsafe-tools provision: makes a blank chip a device of the fleet, at a bench.
+
+Each device has a folder with its key, and a journal of the steps that are done. A command that was interrupted is repeated:
+it continues behind the last step. A key is written to the folder before it is burned, and is burned at most once."""
+import argparse
+import base64
+import copy
+import csv
+import hashlib
+import io
+import json
+import os
+import re
+import secrets
+import subprocess
+import time
+from pathlib import Path
+
+import segno
+
+from . import attest, manifest
+from .chip import CHIPS, Chip, nvs_image
+from .errors import FAILED, OK, Failure, UsageError, report
+from .evidence import Verifier
+from .identity import AttestKey, read_hwkey, ssh_blob, ssh_line, ueid
+from .image import replace_file
+from .text import number
+from .tunnel import Tunnel
+
+# NVS key (src/cmxsafe/esp/nvs_config.h): the line of `cmxsafe gateway enroll --form kconfig` that has its value
+NVS_KEYS = {"gateway": "CONFIG_CMX_GATEWAY_HOST", "port": "CONFIG_CMX_GATEWAY_PORT", "user": "CONFIG_CMX_USER",
+            "host_key": "CONFIG_CMX_HOST_KEYS", "address": "CONFIG_CMX_REMOTE_ADDRESS"}
+FLEET_COLUMNS = "name", "key", "ports", "open", "group"  # of `cmxsafe gateway import`
+EVIDENCE_RETRY_S = 3
+
+
+class Journal:
+    """The steps of one device that are done, in its folder."""
+
+    def __init__(self, folder):
+        self.path = folder / "journal.json"
+        self.state = {}
+        if self.path.exists():
+            try:
+                self.state = json.loads(self.path.read_text("utf-8"))
+            except ValueError as error:
+                raise Failure(self.path, "is damaged", "find out what was done, before you remove it") from error
+
+    def __getitem__(self, step):
+        return self.state.get(step)
+
+    def set(self, **values):
+        self.state |= values
+        replace_file(self.path, json.dumps(self.state, indent=1).encode() + b"\n")
+
+
+class Device:
+    def __init__(self, args):
+        self.args, self.name = args, args.name
+        if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", self.name):
+            raise UsageError(f"'{self.name}': a name has lower-case letters, digits and hyphens")
+        self.folder = args.dir / self.name
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.journal = Journal(self.folder)
+        virt = Path(str(args.virt).replace("{name}", self.name)) if args.virt else None
+        self.chip = Chip(args.chip, args.port, virt)
+        self.key_path = self.folder / "private_key.bin"
+        self.key = None
+
+    def say(self, text):
+        print(f"{self.name}: {text}", flush=True)
+
+    # ---- the key ----
+
+    def take_key(self):
+        """Draws the key, or copies the one that --key names."""
+        if not self.key_path.exists():
+            key = read_hwkey(self.args.key) if self.args.key else secrets.token_bytes(32)
+            temp = self.key_path.with_suffix(".new")
+            temp.unlink(missing_ok=True)
+            with os.fdopen(os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600), "wb") as f:
+                f.write(key)
+                f.flush()
+                os.fsync(f.fileno())
+            os.replace(temp, self.key_path)
+        self.key = read_hwkey(self.key_path)
+        if self.args.key and read_hwkey(self.args.key) != self.key:
+            raise Failure(self.args.key, f"{self.name} has another key already", f"see {self.folder}")
+        for other in self.args.dir.glob("*/journal.json"):
+            if other != self.journal.path and json.loads(other.read_text("utf-8")).get("ueid") == ueid(self.key).hex():
+                raise Failure(self.key_path, f"{other.parent.name} has the same key", "each device needs a key of its own")
+        self.journal.set(name=self.name, chip=self.args.chip, ueid=ueid(self.key).hex())
+        replace_file(self.folder / "key.pub", ssh_line(self.key).encode() + b"\n")
+        identity = f"{ssh_line(self.key)}\n{AttestKey.from_hwkey(self.key).line()}\nueid {ueid(self.key).hex()}\n"
+        replace_file(self.folder / "identity.txt", identity.encode())
+
+    def burn(self):
+        """Burns the key after a confirmation, or finds that an interrupted command has burned it."""
+        fuses = self.chip.fuses()
+        begun = self.journal["burn"] is not None
+        if begun and self.journal["mac"] != fuses.mac:
+            raise Failure(self.chip.where, f"this is chip {fuses.mac}, but {self.name}'s key belongs to chip "
+                          f"{self.journal['mac']}", "connect that chip, or give this one another name")
+        if fuses.key_burned and begun:
+            self.journal.set(burn="done")
+            return
+        if fuses.key_burned:
+            raise Failure(self.chip.where, "the chip has a key that is not in this folder", "nothing was burned; use a chip "
+                          "without a key, or put its private_key.bin into the folder of its device")
+        if not fuses.unused:
+            raise Failure(self.chip.where, f"BLOCK_KEY3 is in use (purpose {fuses.purpose})" if not begun else
+                          "burning stopped half-way", "nothing more is burned; use another chip under another name")
+        self.confirm(fuses.mac)
+        self.journal.set(burn="begun", mac=fuses.mac)
+        self.chip.burn_key(self.key_path)
+        if not self.chip.fuses().key_burned:
+            raise Failure(self.chip.where, "the key is not protected after burning", "do not use this chip")
+        self.journal.set(burn="done")
+        self.say("key burned and read-protected")
+
+    def confirm(self, mac):
+        print(f"{self.name}: the key is about to be burned into BLOCK_KEY3 of chip {mac} at {self.chip.where}. This cannot "
+              "be undone.\nType BURN to continue: ", end="", flush=True)
+        try:
+            answer = input()
+        except EOFError:
+            answer = ""
+        print()
+        if answer.strip() != "BURN":
+            raise Failure(self.name, "not confirmed", "nothing was burned")
+
+    # ---- the gateway ----
+
+    def enroll_command(self):
+        command = f"{self.args.gateway_command} gateway enroll {self.name} --key /dev/stdin --form kconfig"
+        for option in ("ports", "open", "group"):
+            value = getattr(self.args, option)
+            if value:
+                if not re.fullmatch(r"[\w.,:\[\]-]+", value):
+                    raise UsageError(f"--{option} '{value}': not a list")
+                command += f" --{option} '{value}'"
+        return command
+
+    def enroll(self):
+        """Returns the settings that the device needs, and keeps them."""
+        if self.args.enroll:
+            command = ["ssh", "-T"] + (["-F", str(self.args.ssh_config)] if self.args.ssh_config else [])
+            # sshd's standard input may be a socket, which /dev/stdin cannot open: cat makes it a pipe.
+            run = subprocess.run(command + ["--", self.args.enroll, "cat | " + self.enroll_command()], input=ssh_line(self.key) + "\n",
+                                 stdout=subprocess.PIPE, text=True, check=False)
+            if run.returncode:
+                raise Failure(self.args.enroll, f"'cmxsafe gateway enroll' ended with {run.returncode}",
+                              "see its message above; run the same command again")
+            text = run.stdout
+        else:
+            try:
+                text = self.args.settings.read_text("utf-8")
+            except OSError as error:
+                raise Failure(self.args.settings, error.strerror) from error
+            self.say(f"enrol it at the gateway with fleet.csv, or: {self.enroll_command()} <key.pub")
+        settings = settings_of(text)
+        for key, value in (("contexts", self.args.contexts), ("update_key", self.args.update_key)):
+            if value:
+                settings[key] = value
+        self.journal.set(settings=settings)
+
+    # ---- flash, label, fleet ----
+
+    def flash(self):
+        offset, size = self.args.nvs
+        image = self.folder / "nvs.bin"
+        replace_file(image, nvs_image(self.journal["settings"], size))
+        fuses = self.chip.fuses()
+        if fuses.mac != self.journal["mac"] or not fuses.key_burned:
+            raise Failure(self.chip.where, f"this chip does not have {self.name}'s key", f"connect chip {self.journal['mac']}")
+        if self.chip.virt:
+            self.say(f"virtual: {image} and the firmware were not flashed")
+        else:
+            self.chip.write_flash([(offset, image)] + self.args.firmware)
+        self.journal.set(flash="done")
+
+    def describe(self):
+        """The label, and the line for `cmxsafe gateway import`."""
+        fingerprint = ssh_fingerprint(self.key)
+        replace_file(self.folder / "label.svg", label(self.name, fingerprint).encode())
+        path = self.args.dir / "fleet.csv"
+        rows = list(csv.DictReader(io.StringIO(path.read_text("utf-8")))) if path.exists() else []
+        rows = [row for row in rows if row["name"] != self.name]
+        rows.append({"name": self.name, "key": ssh_line(self.key), "ports": self.args.ports, "open": self.args.open,
+                     "group": self.args.group})
+        out = io.StringIO()
+        writer = csv.DictWriter(out, FLEET_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        replace_file(path, out.getvalue().encode())
+        self.say(f"key {fingerprint}")
+
+    # ---- the first login ----
+
+    def verify(self):
+        """Waits until the device's evidence is trusted."""
+        m = manifest.load(self.args.manifest)
+        reference = manifest.open_reference(m, self.args.manifest.parent)
+        tunnel = None if self.args.evidence_url else Tunnel(self.args.enroll, f"{self.name}.cmx", [8888], self.args.ssh_config)
+        url = f"http://127.0.0.1:{tunnel.local[0]}" if tunnel else self.args.evidence_url.replace("{name}", self.name)
+        end = time.monotonic() + self.args.wait
+        self.say("waiting for its evidence")
+        try:
+            while True:
+                try:
+                    if tunnel:
+                        tunnel.open()
+                    return self.appraise(url, m, reference)
+                except Failure as failure:
+                    if failure.what == "evidence" or time.monotonic() > end:
+                        raise
+                time.sleep(EVIDENCE_RETRY_S)
+        finally:
+            if tunnel:
+                tunnel.close()
+
+    def appraise(self, url, m, reference):
+        verifier = Verifier(AttestKey.from_hwkey(self.key))
+        expected = attest.Expectation(secrets.token_bytes(32), m, reference)
+        question = copy.copy(self.args)
+        question.url, question.timeout = url, 30
+        claims, verdict = attest.verify_token(attest.fetch_token(question, expected, verifier), expected, verifier)
+        if not verdict.ok:
+            attest.print_verdict(claims, verdict, m)
+            raise Failure("evidence", "NOT TRUSTED", "do not deliver this device")
+        self.journal.set(evidence="trusted")
+        self.say("evidence TRUSTED")
+
+    def run(self):
+        self.take_key()
+        for step, action in (("burn", self.burn), ("settings", self.enroll), ("flash", self.flash)):
+            if self.journal[step] is None or self.journal[step] == "begun":
+                action()
+        self.describe()
+        if self.args.manifest and self.journal["evidence"] is None:
+            self.verify()
+        self.say(f"done, see {self.folder}")
+
+
+def settings_of(text):
+    """NVS settings from the lines of `cmxsafe gateway enroll --form kconfig`."""
+    found = dict(re.findall(r'^(CONFIG_\w+)="?([^"\n]*)"?$', text, re.M))
+    settings = {key: found[option] for key, option in NVS_KEYS.items() if found.get(option)}
+    missing = [NVS_KEYS[key] for key in ("gateway", "user", "host_key") if key not in settings]
+    if missing:
+        raise Failure("the gateway's settings", f"{missing[0]} is missing",
+                      "use the output of: cmxsafe gateway enroll NAME ... --form kconfig")
+    return settings
+
+
+def ssh_fingerprint(key):
+    return "SHA256:" + base64.b64encode(hashlib.sha256(ssh_blob(key)).digest()).decode().rstrip("=")
+
+
+def label(name, fingerprint):
+    """SVG, 50 x 25 mm: the name, the fingerprint, and both as a QR code."""
+    code = segno.make(f"cmxsafe:{name} {fingerprint}", error="m", micro=False)
+    drawing = code.svg_inline(omitsize=True).replace("<svg", '<svg x="1" y="1" width="23" height="23"', 1)
+    lines = [fingerprint[i:i + 17] for i in range(0, len(fingerprint), 17)]
+    texts = "".join(f'<text x="25" y="{12 + 3 * i}" font-size="2.2">{line}</text>' for i, line in enumerate(lines))
+    return ('<svg xmlns="http://www.w3.org/2000/svg" width="50mm" height="25mm" viewBox="0 0 50 25" font-family="monospace">'
+            f'{drawing}<text x="25" y="6" font-size="3.4">{name}</text>{texts}</svg>\n')
+
+
+# ---- the command ----
+
+def check_options(args):
+    if bool(args.port) == bool(args.virt) and not args.batch:
+        raise UsageError("give --port or --virt")
+    if bool(args.enroll) == bool(args.settings):
+        raise UsageError("give --enroll or --settings")
+    if bool(args.name) == bool(args.batch):
+        raise UsageError("give NAME or --batch")
+    if args.manifest and not (args.enroll or args.evidence_url):
+        raise UsageError("--manifest needs --enroll or --evidence-url")
+    if args.port and not args.firmware:
+        raise UsageError("--port needs --firmware")
+
+
+def batch_rows(args):
+    """One copy of the options for each line of the file."""
+    try:
+        rows = list(csv.DictReader(io.StringIO(args.batch.read_text("utf-8-sig"))))
+    except OSError as error:
+        raise Failure(args.batch, error.strerror) from error
+    columns = {"name", "ports", "open", "group", "key", "port"}
+    if not rows or "name" not in rows[0] or None in rows[0] or set(rows[0]) - columns:
+        raise Failure(args.batch, "the first line names the columns: name, and optionally ports,open,group,key,port")
+    for row in rows:
+        one = copy.copy(args)
+        for column, value in row.items():
+            if value:
+                setattr(one, column, args.batch.parent / value if column == "key" else value)
+        yield one
+
+
+def run(args):
+    check_options(args)
+    if args.name:
+        Device(args).run()
+        return OK
+    for one in batch_rows(args):
+        if not one.port and not one.virt:
+            raise UsageError("--batch needs --port, --virt or a column port")
+        device = Device(one)
+        if one.port and not device.journal["flash"]:
+            device.say(f"connect it to {one.port} and press Enter")
+            input()
+        try:
+            device.run()
+        except Failure as failure:
+            report(failure)
+            report(f"{one.name}: not finished; correct the cause and run the same command again, which continues here")
+            return FAILED
+    return OK
+
+
+def firmware(text):
+    offset, _, path = text.partition("=")
+    return number(offset), Path(path)
+
+
+def contexts(text):
+    """Returns the form that the device reads (src/cmxsafe/device/context_list.h)."""
+    words = text.replace(",", " ").split()
+    for word in words:
+        found = re.fullmatch(r"(\d{1,5})(?::(\d{1,5}))?(\+high_bw)?", word)
+        if not found or not all(1 <= int(port) <= 65535 for port in found.groups()[:2] if port):
+            raise argparse.ArgumentTypeError(f"'{word}': not LOCAL[:REMOTE][+high_bw]")
+    return within(" ".join(words), 159)
+
+
+def update_key(text):
+    """One P-256 point as 'cmxsafe image key' prints it, or two."""
+    keys = text.replace(",", " ").split()
+    if not 1 <= len(keys) <= 2 or not all(re.fullmatch(r"04[0-9a-fA-F]{128}", key) for key in keys):
+        raise argparse.ArgumentTypeError("not one or two keys of 'cmxsafe image key' (04 and 128 hex digits)")
+    return " ".join(keys)
+
+
+def within(text, longest):
+    if len(text) > longest:
+        raise argparse.ArgumentTypeError(f"longer than the device's {longest} characters")
+    return text
+
+
+def nvs_place(text):
+    offset, _, size = text.partition("+")
+    return number(offset), number(size, 0x3000)
+
+
+def add_commands(commands):
+    p = commands.add_parser("provision", help="make a blank chip a device of the fleet", description=
+                            "Draws a key, burns it into the chip after a confirmation, enrols the device at the gateway, flashes "
+                            "its settings and firmware, writes a label and the line for 'cmxsafe gateway import', and verifies "
+                            "the device's evidence. Run the same command again after an interruption: it continues.")
+    p.set_defaults(run=run, command="provision")
+    p.add_argument("name", nargs="?", metavar="NAME", help="the device's name at the gateway")
+    p.add_argument("--batch", type=Path, metavar="CSV",
+                   help="the devices of this file instead: columns name, and optionally ports,open,group,key,port")
+    p.add_argument("--chip", required=True, choices=CHIPS, metavar="CHIP", help=", ".join(CHIPS))
+    p.add_argument("--port", metavar="SERIAL", help="the chip's serial port, such as COM3 or /dev/ttyACM0")
+    p.add_argument("--virt", metavar="FILE", help="no chip: espefuse's virtual mode with the eFuse in FILE; {name} is replaced")
+    p.add_argument("--dir", type=Path, default=Path("devices"), metavar="DIR",
+                   help="a folder for each device, and fleet.csv; holds secret keys (default: %(default)s)")
+    p.add_argument("--key", type=Path, metavar="FILE", help="32 bytes; without it, a random key")
+    p.add_argument("--enroll", metavar="[USER@]GATEWAY", help="enrol by ssh at this gateway")
+    p.add_argument("--settings", type=Path, metavar="FILE",
+                   help="instead of --enroll: the output of 'cmxsafe gateway enroll NAME ... --form kconfig'")
+    p.add_argument("--gateway-command", default="sudo cmxsafe", metavar="COMMAND",
+                   help="how cmxsafe is run at the gateway (default: %(default)s)")
+    p.add_argument("--ssh-config", type=Path, metavar="FILE", help="ssh reads FILE instead of your configuration (ssh -F)")
+    p.add_argument("--ports", default="81,8989,8888", metavar="LIST", help="its services (default: %(default)s)")
+    p.add_argument("--open", default="", metavar="LIST", help="services behind the gateway that it may reach: HOST:PORT,...")
+    p.add_argument("--group", default="", metavar="NAME", help="for rollouts")
+    p.add_argument("--contexts", type=contexts, metavar="LIST",
+                   help="contexts beside the firmware's own: LOCAL[:REMOTE][+high_bw],...")
+    p.add_argument("--update-key", type=update_key, metavar="HEX",
+                   help="updates must be signed by this key ('cmxsafe image key'), or by either of two, whatever the firmware names")
+    p.add_argument("--firmware", type=firmware, action="append", default=[], metavar="OFFSET=FILE",
+                   help="what esptool flashes, such as 0x0=bootloader.bin; repeatable")
+    p.add_argument("--nvs", type=nvs_place, default=(0x9000, 0x5000), metavar="OFFSET+SIZE",
+                   help="the partition nvs (default: 0x9000+0x5000)")
+    p.add_argument("--manifest", type=Path, metavar="FILE", help="verify the device's signed evidence with these references")
+    p.add_argument("--evidence-url", metavar="URL",
+                   help="its attestation service; {name} is replaced; without it, NAME.cmx:8888 through --enroll")
+    p.add_argument("--wait", type=lambda t: number(t, 1, 86400), default=120, metavar="SECONDS",
+                   help="how long to wait for the evidence (default: %(default)s)")

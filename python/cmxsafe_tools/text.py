@@ -1,0 +1,46 @@
+"""Numbers, files and JSON as the C program reads and prints them."""
+import json
+import re
+
+from .errors import Failure
+
+U32 = 0xffffffff
+
+
+def number(text, low=0, high=U32):
+    """Decimal or 0x-hexadecimal. Raises ValueError."""
+    if not re.fullmatch(r"0[xX][0-9a-fA-F]+|[0-9]+", text):
+        raise ValueError(text)
+    value = int(text, 16 if text[1:2] in ("x", "X") else 10)
+    if not low <= value <= high:
+        raise ValueError(text)
+    return value
+
+
+def unhex(text, low, high):
+    """low to high bytes in hex. Raises ValueError."""
+    if not re.fullmatch(r"([0-9a-fA-F]{2})*", text) or not low <= len(text) // 2 <= high:
+        raise ValueError(text)
+    return bytes.fromhex(text)
+
+
+def printable(data):
+    """A fixed-size field up to its NUL, with '?' for each byte that is not printable ASCII."""
+    return "".join(chr(c) if 0x20 <= c < 0x7f else "?" for c in data.split(b"\0", 1)[0])
+
+
+def read_file(path, todo=None):
+    """The bytes of a file that is not empty."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise Failure(path, error.strerror, todo) from error
+    if not data:
+        raise Failure(path, "is not a regular file of 1 byte to 4 GB", todo)
+    return data
+
+
+def to_json(value):
+    """One line, members in their order."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return re.sub("[\x7f-\x9f]", lambda c: f"\\u{ord(c.group()):04x}", text)

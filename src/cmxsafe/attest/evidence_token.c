@@ -1,0 +1,205 @@
+/* evidence_token.c - encodes and verifies the COSE_Mac0 or COSE_Sign1 around the claims. */
+#include <string.h>
+
+#include "cmxsafe/attest/claims.h"
+#include "cmxsafe/attest/mac.h"
+#include "cmxsafe/core/secret.h"
+
+#define PROOF_MAX CMX_P256_SIG_LEN
+#define PROTECTED(alg) 0xa1, COSE_ALG, alg /* { 1: alg }, the only protected header: no algorithm is negotiated */
+#define PROTECTED_LEN 3
+
+/* 61(TAG([ protected, { 4: ueid }, payload, proof ])): everything before the ueid's bytes. */
+#define ENVELOPE(tag, alg)                                                                                             \
+    {                                                                                                                  \
+        0xd8, TAG_CWT, 0xc0 | (tag), 0x84, 0x40 | PROTECTED_LEN, PROTECTED(alg), 0xa1, COSE_KID, 0x58,                 \
+            CMX_EVIDENCE_UEID_LEN                                                                                      \
+    }
+
+/* RFC 9052 sections 6.3 and 4.4: the proof is over [ context, protected, external_aad (empty), payload ]. Here:
+ * everything before the payload. */
+static const uint8_t mac_structure[] = {0x84, 0x64, 'M', 'A', 'C', '0', 0x43, PROTECTED(COSE_HMAC_256_256), 0x40};
+static const uint8_t sig_structure[] = {
+    0x84, 0x6a, 'S', 'i', 'g', 'n', 'a', 't', 'u', 'r', 'e', '1', 0x43, PROTECTED(COSE_ES256), 0x40};
+
+static const struct form {
+    uint8_t envelope[12];
+    uint8_t structure_len;
+    uint8_t proof_len;
+    const uint8_t *structure;
+} forms[] = {
+    [CMX_EVIDENCE_MAC] = {ENVELOPE(TAG_COSE_MAC0, COSE_HMAC_256_256), sizeof mac_structure, CMX_SHA256_LEN,
+                          mac_structure},
+    [CMX_EVIDENCE_SIGNED] = {ENVELOPE(TAG_COSE_SIGN1, COSE_ES256), sizeof sig_structure, CMX_P256_SIG_LEN,
+                             sig_structure},
+};
+
+/* The structure up to the payload's bytes, into mem. */
+static cmx_err put_structure(const struct form *f, size_t payload_len, struct cmx_buf *out, uint8_t mem[32])
+{
+    cmx_err err;
+
+    cmx_buf_init(out, mem, 32);
+    err = cmx_buf_put(out, f->structure, f->structure_len);
+    return err ? err : cmx_cbor_put_head(out, CMX_CBOR_BYTES, (uint32_t)payload_len);
+}
+
+static cmx_err compute_tag(const uint8_t key[32], const void *payload, size_t len, uint8_t tag[CMX_SHA256_LEN])
+{
+    uint8_t mem[32];
+    struct cmx_buf head;
+    cmx_err err = put_structure(&forms[CMX_EVIDENCE_MAC], len, &head, mem);
+
+    return err ? err : cmx_attest_mac(key, &head, payload, len, tag);
+}
+
+/* What ES256 signs. */
+static cmx_err compute_digest(const void *payload, size_t len, uint8_t digest[CMX_SHA256_LEN])
+{
+    uint8_t mem[32];
+    struct cmx_sha256 h;
+    struct cmx_buf head;
+    cmx_err err = put_structure(&forms[CMX_EVIDENCE_SIGNED], len, &head, mem);
+
+    if (!err)
+        err = cmx_sha256_init(&h);
+    if (err)
+        return err;
+    err = cmx_sha256_update(&h, cmx_buf_data(&head), cmx_buf_len(&head));
+    if (!err)
+        err = cmx_sha256_update(&h, payload, len);
+    if (!err)
+        return cmx_sha256_finish(&h, digest);
+    cmx_sha256_abort(&h);
+    return err;
+}
+
+static cmx_err sign(const uint8_t scalar[32], const void *payload, size_t len, uint8_t sig[CMX_P256_SIG_LEN])
+{
+    uint8_t digest[CMX_SHA256_LEN];
+    cmx_err err = compute_digest(payload, len, digest);
+
+    return err ? err : cmx_p256_sign(scalar, digest, sig);
+}
+
+/* Appends the claims as a byte string. Their length is unknown in advance, so they are written behind room for the
+ * longest head (three bytes) and moved down if the head is shorter. */
+static cmx_err put_payload(struct cmx_buf *out, const struct cmx_evidence *e, const uint8_t **payload, size_t *len)
+{
+    uint8_t head_mem[9];
+    struct cmx_buf head, body;
+    size_t room = cmx_buf_room(out);
+    uint8_t *at = cmx_buf_reserve(out, &room);
+    cmx_err err;
+
+    if (room < 3)
+        return CMX_ENOSPC;
+    cmx_buf_init(&body, at + 3, room - 3);
+    err = cmx_claims_encode(e, &body);
+    if (err)
+        return err;
+    *len = cmx_buf_len(&body);
+    cmx_buf_init(&head, head_mem, sizeof head_mem);
+    err = cmx_cbor_put_head(&head, CMX_CBOR_BYTES, (uint32_t)*len);
+    if (err)
+        return err;
+    if (cmx_buf_len(&head) > 3)
+        return CMX_ENOSPC;
+    memmove(at + cmx_buf_len(&head), at + 3, *len);
+    memcpy(at, cmx_buf_data(&head), cmx_buf_len(&head));
+    *payload = at + cmx_buf_len(&head);
+    cmx_buf_commit(out, cmx_buf_len(&head) + *len);
+    return CMX_OK;
+}
+
+cmx_err cmx_evidence_encode(const struct cmx_evidence *e, cmx_evidence_form form, const uint8_t key[32],
+                            struct cmx_buf *out)
+{
+    const struct form *f = &forms[form];
+    uint8_t proof[PROOF_MAX];
+    const uint8_t *payload = NULL;
+    size_t len = 0;
+    cmx_err err;
+
+    if (e->nonce_len < CMX_NONCE_MIN || e->nonce_len > CMX_NONCE_MAX)
+        return CMX_EINVAL;
+    err = cmx_buf_put(out, f->envelope, sizeof f->envelope);
+    if (!err)
+        err = cmx_buf_put(out, e->ueid, sizeof e->ueid);
+    if (!err)
+        err = put_payload(out, e, &payload, &len);
+    if (!err)
+        err = form == CMX_EVIDENCE_MAC ? compute_tag(key, payload, len, proof) : sign(key, payload, len, proof);
+    return err ? err : cmx_cbor_put_bytes(out, proof, f->proof_len);
+}
+
+struct token {
+    const uint8_t *ueid;
+    struct cmx_cbor_item payload;
+    struct cmx_cbor_item proof;
+};
+
+/* The envelope has one encoding, so it is compared as a whole. */
+static cmx_err split(const void *data, size_t len, cmx_evidence_form form, struct token *t)
+{
+    const struct form *f = &forms[form];
+    const uint8_t *bytes = data;
+    struct cmx_buf b;
+    cmx_err err;
+
+    if (len < sizeof f->envelope + CMX_EVIDENCE_UEID_LEN)
+        return CMX_ETRUNC;
+    if (memcmp(bytes, f->envelope, sizeof f->envelope) != 0)
+        return CMX_EFORMAT;
+    t->ueid = bytes + sizeof f->envelope;
+    bytes = t->ueid + CMX_EVIDENCE_UEID_LEN;
+    cmx_buf_init_view(&b, bytes, len - sizeof f->envelope - CMX_EVIDENCE_UEID_LEN);
+    err = cmx_cbor_expect(&b, CMX_CBOR_BYTES, &t->payload);
+    if (!err)
+        err = cmx_cbor_expect(&b, CMX_CBOR_BYTES, &t->proof);
+    if (!err && (t->proof.value != f->proof_len || cmx_buf_len(&b) != 0))
+        err = CMX_EFORMAT;
+    return err;
+}
+
+static cmx_err decode(const struct token *t, struct cmx_evidence *out)
+{
+    struct cmx_buf claims;
+    cmx_err err;
+
+    cmx_buf_init_view(&claims, t->payload.data, (size_t)t->payload.value);
+    err = cmx_claims_decode(&claims, out);
+    if (err)
+        return err;
+    /* The proof does not cover the ueid in the header: it must equal the one in the claims. */
+    if (cmx_buf_len(&claims) != 0 || memcmp(out->ueid, t->ueid, sizeof out->ueid) != 0)
+        return CMX_EFORMAT;
+    return CMX_OK;
+}
+
+cmx_err cmx_evidence_verify(const void *token, size_t len, const uint8_t mac_key[32], struct cmx_evidence *out)
+{
+    uint8_t tag[CMX_SHA256_LEN];
+    struct token t;
+    cmx_err err = split(token, len, CMX_EVIDENCE_MAC, &t);
+
+    if (!err)
+        err = compute_tag(mac_key, t.payload.data, (size_t)t.payload.value, tag);
+    if (err)
+        return err;
+    return cmx_secret_equal(tag, t.proof.data, sizeof tag) ? decode(&t, out) : CMX_ESIG;
+}
+
+cmx_err cmx_evidence_verify_signed(const void *token, size_t len, const uint8_t pub[CMX_P256_PUBLIC_LEN],
+                                   struct cmx_evidence *out)
+{
+    uint8_t digest[CMX_SHA256_LEN];
+    struct token t;
+    cmx_err err = split(token, len, CMX_EVIDENCE_SIGNED, &t);
+
+    if (!err)
+        err = compute_digest(t.payload.data, (size_t)t.payload.value, digest);
+    if (!err)
+        err = cmx_p256_verify(pub, digest, t.proof.data);
+    return err ? err : decode(&t, out);
+}

@@ -1,0 +1,51 @@
+/* ip.h - an IP address of either family as one value. Pure. */
+#ifndef CMX_CORE_IP_H
+#define CMX_CORE_IP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cmxsafe/core/err.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* An address of either family; IPv4 as ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2). Bytes in network order. */
+struct cmx_ip {
+    uint32_t w[4];
+};
+
+void cmx_ip_v4(struct cmx_ip *out, const uint8_t addr[4]);
+void cmx_ip_v6(struct cmx_ip *out, const uint8_t addr[16]);
+bool cmx_ip_equal(const struct cmx_ip *a, const struct cmx_ip *b);
+bool cmx_ip_is_v4(const struct cmx_ip *a);
+bool cmx_ip_is_any(const struct cmx_ip *a); /* :: or 0.0.0.0 */
+bool cmx_ip_is_loopback(const struct cmx_ip *a);
+bool cmx_ip_is_link_local6(const struct cmx_ip *a);
+bool cmx_ip_is_multicast(const struct cmx_ip *a); /* also reserved addresses above 224.0.0.0 */
+
+/* Reads an address without zone: "10.0.0.1" or "fd00::1". Stricter than inet_pton of some stacks: no octal, hex or
+ * short IPv4 forms, and nothing after the address. Returns false and leaves *out unchanged if text is anything else,
+ * also for IPv4 in IPv6 notation ("::ffff:10.0.0.1"), since one address must have one family. */
+CMX_MUST_USE bool cmx_ip_parse(struct cmx_ip *out, const char *text);
+
+/* Writes the address as text. */
+#define CMX_IP_TEXT_MAX 46
+void cmx_ip_text(const struct cmx_ip *a, char out[CMX_IP_TEXT_MAX]);
+
+/* True if the first bits of both are the same and both have the same family. bits: at most 32 for IPv4, else 128. */
+bool cmx_ip_in_prefix(const struct cmx_ip *a, const struct cmx_ip *prefix, unsigned bits);
+
+/* 4 or 16 bytes, within a. */
+static inline const uint8_t *cmx_ip_bytes(const struct cmx_ip *a, size_t *len)
+{
+    *len = cmx_ip_is_v4(a) ? 4 : 16;
+    return (const uint8_t *)a->w + 16 - *len;
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif

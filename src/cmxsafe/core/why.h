@@ -1,0 +1,39 @@
+/* why.h - the reason for a failure, as text for a person: it accompanies a cmx_err wherever the error alone does not
+ * say enough. One bounded object, so that callers pass a pointer and no size. */
+#ifndef CMX_CORE_WHY_H
+#define CMX_CORE_WHY_H
+
+#include "cmxsafe/core/err.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Bytes, NUL included. A host's texts name paths; a microcontroller's are short, and its stacks small. */
+#ifndef CMX_WHY_MAX
+#if defined(ESP_PLATFORM) || defined(CMX_DEVICE_PROFILE)
+#define CMX_WHY_MAX 128
+#else
+#define CMX_WHY_MAX 320
+#endif
+#endif
+
+/* Initialise it with {""}: the empty text means that no reason was given. */
+struct cmx_why {
+    char text[CMX_WHY_MAX];
+};
+
+/* Replaces the text; w may be NULL. Text that does not fit is cut and ends in "...". Control characters become '?',
+ * since arguments often come from a file or a peer. An argument may be the previous text. */
+void cmx_why_set(struct cmx_why *w, const char *fmt, ...) CMX_PRINTF(2, 3);
+
+/* The same, and returns err, so that a failing path is one line. */
+CMX_MUST_USE cmx_err cmx_why_fail(struct cmx_why *w, cmx_err err, const char *fmt, ...) CMX_PRINTF(3, 4);
+
+/* The text, or cmx_err_text(err) if it is empty. */
+const char *cmx_why_text(const struct cmx_why *w, cmx_err err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,331 @@
+#include "cmxsafe/device/device_isolation.h"
+
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/text.h"
+#include "cmxsafe/device/device_isolation_state.h"
+#include "cmxsafe/isolation/digest.h"
+#include "cmxsafe/isolation/link.h"
+#include "cmxsafe/port/port.h"
+
+#define TAG CMX_DEVICE_ISOLATION_TAG
+#define LOG_STACK 4096
+#define LOG_MS 100
+
+/* `lock` serialises configuring, installing and ending: sketches configure in tasks of their own while setup_sm() runs.
+ * `logging` is atomic. */
+static struct {
+    struct cmx_device_isolation platform;
+    struct cmx_mutex lock;
+    bool ready;   /* lock is initialised; set by a constructor */
+    bool logging; /* the task that logs drops runs */
+} isolation;
+
+__attribute__((constructor)) static void make_lock(void)
+{
+    isolation.ready = cmx_port_mutex_init(&isolation.lock) == CMX_OK;
+}
+
+static uint32_t now_ms(void)
+{
+    return (uint32_t)cmx_port_now_ms();
+}
+
+void cmx_device_set_isolation(const struct cmx_device_isolation *platform)
+{
+    isolation.platform = *platform;
+}
+
+bool cmx_device_isolation_active(void)
+{
+    return cmx_device_isolation_state_standing() == CMX_ISOLATION_ACTIVE;
+}
+
+bool cmx_device_isolation_settled(void)
+{
+    const cmx_isolation_standing s = cmx_device_isolation_state_standing();
+
+    return s == CMX_ISOLATION_ACTIVE || s == CMX_ISOLATION_NONE;
+}
+
+/* ---- configuration ---- */
+
+static bool numeric(const char *text, struct cmx_ip *out)
+{
+    return text && cmx_ip_parse(out, text);
+}
+
+static size_t numerics(const char *const *texts, size_t n, struct cmx_ip *out)
+{
+    size_t i, found = 0;
+
+    for (i = 0; i < n; i++)
+        if (numeric(texts[i], &out[found]))
+            found++;
+    return found;
+}
+
+static void add_context(struct cmx_iso_config *c, const struct cmx_context *x)
+{
+    struct cmx_iso_context *to = &c->contexts[c->n_contexts];
+
+    /* A service that is not on loopback gets no rule: its relays are refused. */
+    if (x->local_host && strcmp(x->local_host, "localhost") != 0 && !numeric(x->local_host, &to->local))
+        return;
+    to->direct = x->direction == CMX_DIRECT;
+    to->port = x->local_port;
+    to->tasks = to->direct ? x->tasks : NULL;
+    c->n_contexts++;
+}
+
+/* A list that cannot be read gives no gateway; the engine refuses it too. */
+static void add_gateways(struct cmx_iso_config *c, struct cmx_gateway_list *l, const struct cmx_gateway *gateway)
+{
+    if (cmx_gateway_list_parse(l, gateway->host ? gateway->host : "", gateway->port, NULL) != CMX_OK)
+        return;
+    for (size_t i = 0; i < l->n; i++) {
+        struct cmx_iso_gateway *g = &c->gateways[i];
+
+        g->port = l->at[i].port;
+        if (!numeric(l->at[i].host, &g->ip))
+            g->name = l->at[i].host;
+    }
+    c->n_gateways = l->n;
+}
+
+/* The contexts and the platform as the policy's rules. s keeps the gateways' names. */
+static void compile_rules(struct cmx_iso_config *c, struct cmx_device_isolation_state *s,
+                          const struct cmx_gateway *gateway, const struct cmx_context *contexts, size_t n)
+{
+    const struct cmx_device_isolation *p = &isolation.platform;
+
+    size_t i;
+
+    memset(c, 0, sizeof *c);
+    add_gateways(c, &s->gateways, gateway);
+    for (i = 0; i < CMX_ISO_TIME_NAMES_MAX; i++)
+        c->time_names[i] = p->time_names[i];
+    c->n_resolvers = numerics(p->resolvers, 3, c->resolvers);
+    c->n_time_servers = numerics(p->time_servers, 3, c->time_servers);
+    memcpy(c->control_ports, p->control_ports, sizeof c->control_ports);
+    c->dhcp4 = c->dhcp6 = !p->no_dhcp;
+    c->ipv6 = !p->no_ipv6;
+    for (i = 0; i < n && i < CMX_ISO_CONTEXTS_MAX; i++)
+        add_context(c, &contexts[i]);
+}
+
+/* With the lock held. */
+static cmx_err configure(const struct cmx_filter *filter, const struct cmx_gateway *gateway,
+                         const struct cmx_context *contexts, size_t n)
+{
+    struct cmx_iso_config *c = cmx_mem_alloc(sizeof *c);
+    struct cmx_device_isolation_state *s = cmx_device_isolation_state();
+    cmx_err err;
+
+    if (!s)
+        s = cmx_mem_alloc(sizeof *s);
+    if (!c || !s) {
+        err = CMX_ENOMEM;
+        goto out;
+    }
+    filter->lock();
+    compile_rules(c, s, gateway, contexts, n);
+    err = cmx_device_isolation_state() ? cmx_isolation_configure(&s->iso, c)
+                                       : cmx_isolation_init(&s->iso, c, s->flows, CMX_DEVICE_FLOWS);
+    filter->unlock();
+    if (err == CMX_OK)
+        cmx_device_isolation_state_set(s);
+out:
+    if (s != cmx_device_isolation_state())
+        cmx_mem_free(s);
+    cmx_mem_free(c);
+    return err;
+}
+
+cmx_err cmx_device_isolation_configure(const struct cmx_gateway *gateway, const struct cmx_context *contexts, size_t n)
+{
+    const struct cmx_filter *filter = cmx_port_filter();
+    cmx_err err = CMX_OK;
+
+    if (!isolation.ready)
+        return CMX_ENOMEM;
+    cmx_port_mutex_lock(&isolation.lock);
+    if (cmx_device_isolation_state_standing() == CMX_ISOLATION_FAILED)
+        err = CMX_EPERM;
+    else if (filter)
+        err = configure(filter, gateway, contexts, n);
+    cmx_port_mutex_unlock(&isolation.lock);
+    return err;
+}
+
+/* ---- packets ---- */
+
+static bool judge_packet(void *arg, const struct cmx_filter_packet *q)
+{
+    const struct cmx_frame f = {q->ethernet ? CMX_FRAME_ETHERNET : CMX_FRAME_IP, q->data, q->len, q->total};
+    struct cmx_device_isolation_state *s = arg;
+    const uint32_t now = now_ms();
+    const struct cmx_decision d = cmx_isolation_check(&s->iso, q->iface, q->out ? CMX_OUT : CMX_IN, &f, now);
+
+    if (d.verdict == CMX_ALLOW)
+        return true;
+    cmx_drops_note(&s->drops, q, &f, d.why, now);
+    return false;
+}
+
+static void note_neighbour(void *arg, const struct cmx_filter_neighbour *n)
+{
+    struct cmx_device_isolation_state *s = arg;
+
+    cmx_isolation_neighbour(&s->iso, n->iface, &n->ip, n->mac, now_ms());
+    if (n->lifetime_s)
+        cmx_isolation_router(&s->iso, n->iface, &n->ip, n->mac, n->lifetime_s, now_ms());
+}
+
+static const struct cmx_filter_calls calls = {.judge = judge_packet, .neighbour = note_neighbour};
+
+/* Logs drops in a task of its own: the judge may run in a driver's task with a small stack. */
+static void log_drops(void *arg)
+{
+    struct cmx_drop drops[CMX_DROPS_LINES];
+    struct cmx_device_isolation_state *s;
+
+    (void)arg;
+    while (cmx_device_isolation_active() && (s = cmx_device_isolation_state_enter()) != NULL) {
+        const size_t n = cmx_drops_take(&s->drops, drops);
+
+        cmx_device_isolation_state_leave();
+        for (size_t i = 0; i < n; i++)
+            cmx_drop_log(&drops[i]);
+        cmx_port_sleep_ms(LOG_MS);
+    }
+    __atomic_store_n(&isolation.logging, false, __ATOMIC_RELEASE);
+}
+
+/* ---- installation ---- */
+
+/* With the lock held. */
+static cmx_err install_filter(void)
+{
+    const struct cmx_gateway nobody = {.host = ""};
+    const struct cmx_filter *filter = cmx_port_filter();
+    cmx_err err;
+
+    if (!filter)
+        return CMX_ENOTSUP;
+    if (!cmx_device_isolation_state()) { /* before the first context: only the link's own protocols pass */
+        err = configure(filter, &nobody, NULL, 0);
+        if (err)
+            return err;
+    }
+    err = filter->install(&calls, cmx_device_isolation_state());
+    if (err)
+        return err;
+    /* A session that connects at this moment may have sent its SYN before the filter saw it. */
+    filter->lock();
+    cmx_isolation_adopt(&cmx_device_isolation_state()->iso);
+    filter->unlock();
+    return CMX_OK;
+}
+
+static void start_logging(void)
+{
+    __atomic_store_n(&isolation.logging, true, __ATOMIC_RELEASE);
+    if (cmx_port_task_start("isolation", LOG_STACK, log_drops, cmx_device_isolation_state()) == CMX_OK)
+        return;
+    __atomic_store_n(&isolation.logging, false, __ATOMIC_RELEASE);
+    cmx_log(CMX_LOG_WARN, TAG, "no task: drops are counted, not logged");
+}
+
+/* With the lock held. */
+static cmx_err isolate(void)
+{
+    cmx_err err;
+
+    if (cmx_device_isolation_state_standing() == CMX_ISOLATION_ACTIVE)
+        return CMX_OK;
+    cmx_device_isolation_state_set_standing(CMX_ISOLATION_ASKED);
+    err = install_filter();
+    if (err == CMX_OK) {
+        cmx_device_isolation_state_set_standing(CMX_ISOLATION_ACTIVE);
+        cmx_log(CMX_LOG_INFO, TAG, "in force: only sessions and the link's own protocols pass");
+        start_logging();
+    } else if (err == CMX_ENOTSUP && isolation.platform.accept_none) {
+        cmx_log(CMX_LOG_WARN, TAG, "NOT ISOLATED: this is the machine's own network stack");
+        cmx_device_isolation_state_set_standing(CMX_ISOLATION_NONE);
+    } else {
+        cmx_device_isolation_state_set_standing(CMX_ISOLATION_FAILED); /* from here on every context is refused */
+        cmx_log(CMX_LOG_ERROR, TAG, "NOT ISOLATED: %s; no proxy may run", cmx_err_text(err));
+    }
+    return err;
+}
+
+cmx_err cmx_device_isolate(void)
+{
+    cmx_err err = isolation.ready ? cmx_port_device_start() : CMX_ENOMEM;
+
+    if (!err) {
+        cmx_port_mutex_lock(&isolation.lock);
+        err = isolate();
+        cmx_port_mutex_unlock(&isolation.lock);
+    } else {
+        cmx_device_isolation_state_set_standing(CMX_ISOLATION_FAILED);
+    }
+    return err;
+}
+
+void cmx_device_isolation_end(void)
+{
+    const struct cmx_filter *filter = cmx_port_filter();
+
+    if (!isolation.ready)
+        return;
+    cmx_port_mutex_lock(&isolation.lock);
+    if (filter && cmx_device_isolation_state_standing() == CMX_ISOLATION_ACTIVE)
+        filter->remove();
+    cmx_device_isolation_state_set_standing(CMX_ISOLATION_NONE);
+    while (__atomic_load_n(&isolation.logging, __ATOMIC_ACQUIRE))
+        cmx_port_sleep_ms(10);
+    cmx_mem_free(cmx_device_isolation_state());
+    cmx_device_isolation_state_set(NULL);
+    cmx_port_mutex_unlock(&isolation.lock);
+}
+
+/* ---- status ---- */
+
+cmx_err cmx_device_isolation_digest(uint8_t out[32])
+{
+    struct cmx_device_isolation_state *s = cmx_device_isolation_active() ? cmx_device_isolation_state_enter() : NULL;
+    cmx_err err;
+
+    if (!s)
+        return CMX_ENOENT;
+    err = cmx_iso_config_digest(&s->iso.config, out);
+    cmx_device_isolation_state_leave();
+    return err;
+}
+
+void cmx_device_isolation_json(struct cmx_json *j, const char *key)
+{
+    uint32_t counts[CMX_WHY_COUNT] = {0};
+    const struct cmx_device_isolation_state *s = cmx_device_isolation_state_enter();
+    size_t flows = 0, i;
+
+    if (s) {
+        memcpy(counts, s->iso.counts, sizeof counts);
+        flows = cmx_isolation_flows(&s->iso);
+        cmx_device_isolation_state_leave();
+    }
+    cmx_json_object(j, key);
+    cmx_json_bool(j, "active", cmx_device_isolation_active());
+    cmx_json_u64(j, "flows", flows);
+    cmx_json_object(j, "packets");
+    for (i = 0; i < CMX_WHY_COUNT; i++)
+        cmx_json_u64(j, cmx_why_name((cmx_why)i), counts[i]);
+    cmx_json_end(j);
+    cmx_json_end(j);
+}

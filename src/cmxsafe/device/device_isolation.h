@@ -1,0 +1,82 @@
+/* device_isolation.h - puts the isolation policy between the device's network stack and the network: the engine's
+ * sockets become the policy's flows, and the platform's filter (port/filter.h) shows it each packet.
+ *
+ * Flows are kept from the first context on, so that setup_sm() may come after the proxies, as in the original: existing
+ * connections then continue. If isolation cannot be installed, every later context is refused; the caller ends the
+ * proxies that run (cmx_device_stop). */
+#ifndef CMX_DEVICE_ISOLATION_H
+#define CMX_DEVICE_ISOLATION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cmxsafe/core/buf.h"
+#include "cmxsafe/core/json.h"
+#include "cmxsafe/proxy/proxy.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Values that only the platform knows. Strings are addresses, borrowed for the life of the program; NULL: none. */
+struct cmx_device_isolation {
+    const char *resolvers[3];    /* none: those that the interface uses */
+    const char *time_servers[3]; /* SNTP */
+    const char *time_names[2];   /* names of time servers, which may be looked up at any time; their addresses must be
+                                    among time_servers to be asked */
+    uint16_t control_ports[4];   /* loopback UDP by which a server wakes itself (esp_http_server's ctrl_port) */
+    bool no_dhcp, no_ipv6;
+    /* The maker accepts that there is no network stack to filter (the virtual board on the machine's sockets): a
+     * missing filter is then logged as a warning, and the proxies continue. */
+    bool accept_none;
+};
+
+/* Before the first context; copied. */
+void cmx_device_set_isolation(const struct cmx_device_isolation *platform);
+
+/* setup_sm(): from now on only what the contexts need passes. CMX_ENOTSUP: the platform has no filter; CMX_EIO: it
+ * could not be installed everywhere; CMX_ENOMEM. After an error that cmx_device_isolation_settled does not excuse the
+ * caller ends the proxies. A second call is harmless. Not from the network stack's own task. */
+CMX_MUST_USE cmx_err cmx_device_isolate(void);
+
+/* Installed and deciding. */
+bool cmx_device_isolation_active(void);
+
+/* Installed, never requested, or missing with accept_none: the device is healthy in this respect. */
+bool cmx_device_isolation_settled(void);
+
+/* The digest of the rules in force (isolation/digest.h). CMX_ENOENT: isolation is not active. Not from the network
+ * stack's own task. */
+CMX_MUST_USE cmx_err cmx_device_isolation_digest(uint8_t out[32]);
+
+/* For tests: ends isolation, so that the next one starts anew. */
+void cmx_device_isolation_end(void);
+
+/* {"active":..., "flows":..., "packets":{reason: count, ...}} as a member of the open object. */
+void cmx_device_isolation_json(struct cmx_json *j, const char *key);
+
+/* ---- for device.c ---- */
+
+/* Before the engine learns of these contexts. CMX_EPERM: isolation failed, nothing may be proxied. */
+CMX_MUST_USE cmx_err cmx_device_isolation_configure(const struct cmx_gateway *gateway,
+                                                    const struct cmx_context *contexts, size_t n);
+CMX_MUST_USE cmx_err cmx_device_isolation_open(cmx_socket_kind kind, const struct sockaddr *local,
+                                               const struct sockaddr *peer);
+void cmx_device_isolation_close(cmx_socket_kind kind, const struct sockaddr *local, const struct sockaddr *peer);
+void cmx_device_isolation_resolve(bool begins);
+
+/* ---- for claim.c ---- */
+
+/* Whether that task may connect to peer. CMX_OK: peer is a direct context's listener that names this task; CMX_EPERM:
+ * it names other tasks, which is counted and logged; CMX_ENOENT: it names no tasks, or peer is no listener. */
+CMX_MUST_USE cmx_err cmx_device_isolation_permits(const char *task, const struct sockaddr *peer);
+
+/* The connection from local to such a listener belongs to a permitted task, until unclaim. CMX_ENOSPC, CMX_EPERM. */
+CMX_MUST_USE cmx_err cmx_device_isolation_claim(const struct sockaddr *local, const struct sockaddr *peer);
+void cmx_device_isolation_unclaim(const struct sockaddr *local, const struct sockaddr *peer);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,141 @@
+/* device_isolation_sockets.c - sockets of the engine and of tasks as the isolation policy's flows. */
+#include <string.h>
+#include <sys/socket.h>
+
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/device/device_isolation.h"
+#include "cmxsafe/device/device_isolation_state.h"
+#include "cmxsafe/port/port.h"
+#include "cmxsafe/proxy/net.h"
+
+static uint32_t now_ms(void)
+{
+    return (uint32_t)cmx_port_now_ms();
+}
+
+/* ---- the engine's sockets ---- */
+
+static bool end_of(const struct sockaddr *a, struct cmx_end *end)
+{
+    uint16_t port;
+
+    if (!cmx_net_ip(a, &end->ip, &port))
+        return false;
+    end->port = port;
+    return true;
+}
+
+/* The engine's kinds are the policy's. */
+_Static_assert((int)CMX_SOCKET_SESSION == (int)CMX_FLOW_SESSION && (int)CMX_SOCKET_RELAY == (int)CMX_FLOW_RELAY &&
+                   (int)CMX_SOCKET_LISTEN == (int)CMX_FLOW_LISTEN && (int)CMX_SOCKET_PAIR == (int)CMX_FLOW_PAIR,
+               "change_flow() takes one for the other");
+
+/* A socket of that kind is opened or closed. */
+static cmx_err change_flow(cmx_flow_kind kind, const struct sockaddr *local, const struct sockaddr *peer, bool opens)
+{
+    struct cmx_end here, there;
+    const struct cmx_end *other = end_of(peer, &there) ? &there : NULL;
+    struct cmx_device_isolation_state *s;
+    cmx_err err = CMX_OK;
+
+    if (!end_of(local, &here))
+        return CMX_EINVAL;
+    s = cmx_device_isolation_state_enter();
+    if (!s)
+        return cmx_device_isolation_state_standing() == CMX_ISOLATION_FAILED ? CMX_EPERM : CMX_OK;
+    if (opens)
+        err = cmx_isolation_socket_open(&s->iso, kind, &here, other, now_ms());
+    else
+        cmx_isolation_socket_close(&s->iso, kind, &here, other, now_ms());
+    cmx_device_isolation_state_leave();
+    return err;
+}
+
+cmx_err cmx_device_isolation_open(cmx_socket_kind kind, const struct sockaddr *local, const struct sockaddr *peer)
+{
+    return change_flow((cmx_flow_kind)kind, local, peer, true);
+}
+
+void cmx_device_isolation_close(cmx_socket_kind kind, const struct sockaddr *local, const struct sockaddr *peer)
+{
+    (void)change_flow((cmx_flow_kind)kind, local, peer, false); /* closing an unknown socket changes nothing */
+}
+
+cmx_err cmx_device_isolation_claim(const struct sockaddr *local, const struct sockaddr *peer)
+{
+    return change_flow(CMX_FLOW_CLAIM, local, peer, true);
+}
+
+void cmx_device_isolation_unclaim(const struct sockaddr *local, const struct sockaddr *peer)
+{
+    (void)change_flow(CMX_FLOW_CLAIM, local, peer, false);
+}
+
+void cmx_device_isolation_resolve(bool begins)
+{
+    struct cmx_device_isolation_state *s = cmx_device_isolation_state_enter();
+
+    if (!s)
+        return;
+    cmx_isolation_resolving(&s->iso, begins);
+    cmx_device_isolation_state_leave();
+}
+
+/* ---- tasks ---- */
+
+/* The tasks that a direct context's listener at that place is declared for; NULL: no such listener, or for all. */
+static const char *tasks_of(const struct cmx_iso_config *c, const struct cmx_end *place)
+{
+    for (size_t i = 0; i < c->n_contexts; i++)
+        if (c->contexts[i].direct && c->contexts[i].port == place->port &&
+            cmx_ip_equal(&c->contexts[i].local, &place->ip))
+            return c->contexts[i].tasks;
+    return NULL;
+}
+
+/* Is name in a list such as "mqtt, logger"? Of a longer one there the first 15 characters count, as for a task. */
+static bool is_listed(const char *list, const char *name)
+{
+    size_t len = strlen(name);
+
+    while (*list) {
+        size_t n;
+
+        list += strspn(list, ", ");
+        n = strcspn(list, ",");
+        while (n && list[n - 1] == ' ')
+            n--;
+        if (n && len == (n < CMX_PORT_TASK_NAME ? n : CMX_PORT_TASK_NAME - 1) && strncmp(list, name, len) == 0)
+            return true;
+        list += strcspn(list, ",");
+    }
+    return false;
+}
+
+cmx_err cmx_device_isolation_permits(const char *task, const struct sockaddr *peer)
+{
+    cmx_err err = CMX_ENOENT;
+    struct cmx_end place;
+    bool log = false;
+    const char *tasks;
+    struct cmx_device_isolation_state *s;
+
+    if (!end_of(peer, &place))
+        return CMX_ENOENT;
+    s = cmx_device_isolation_state_enter();
+    if (!s)
+        return CMX_ENOENT;
+    tasks = tasks_of(&s->iso.config, &place);
+    if (tasks && is_listed(tasks, task)) {
+        err = CMX_OK;
+    } else if (tasks && cmx_device_isolation_active()) {
+        err = CMX_EPERM;
+        s->iso.counts[CMX_WHY_NOT_PEER]++;
+        log = cmx_drops_may_log(&s->drops, now_ms());
+    }
+    cmx_device_isolation_state_leave();
+    if (log)
+        cmx_log(CMX_LOG_WARN, CMX_DEVICE_ISOLATION_TAG, "refused: task %s may not connect to port %u", task,
+                (unsigned)place.port);
+    return err;
+}

@@ -1,0 +1,42 @@
+#include "cmxsafe/device/device_isolation_state.h"
+
+#include "cmxsafe/port/filter.h"
+
+/* Both are read by any thread and written under device_isolation.c's lock. */
+static struct cmx_device_isolation_state *state;
+static cmx_isolation_standing standing;
+
+struct cmx_device_isolation_state *cmx_device_isolation_state(void)
+{
+    return __atomic_load_n(&state, __ATOMIC_ACQUIRE);
+}
+
+void cmx_device_isolation_state_set(struct cmx_device_isolation_state *s)
+{
+    __atomic_store_n(&state, s, __ATOMIC_RELEASE);
+}
+
+struct cmx_device_isolation_state *cmx_device_isolation_state_enter(void)
+{
+    const struct cmx_filter *filter = cmx_port_filter();
+    struct cmx_device_isolation_state *s = filter ? cmx_device_isolation_state() : NULL;
+
+    if (s)
+        filter->lock();
+    return s;
+}
+
+void cmx_device_isolation_state_leave(void)
+{
+    cmx_port_filter()->unlock();
+}
+
+cmx_isolation_standing cmx_device_isolation_state_standing(void)
+{
+    return __atomic_load_n(&standing, __ATOMIC_ACQUIRE);
+}
+
+void cmx_device_isolation_state_set_standing(cmx_isolation_standing s)
+{
+    __atomic_store_n(&standing, s, __ATOMIC_RELEASE);
+}

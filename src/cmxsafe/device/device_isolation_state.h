@@ -1,0 +1,45 @@
+/* device_isolation_state.h - the state of a device's isolation, shared by the files that implement device_isolation.h.
+ */
+#ifndef CMX_DEVICE_ISOLATION_STATE_H
+#define CMX_DEVICE_ISOLATION_STATE_H
+
+#include "cmxsafe/device/drops.h"
+#include "cmxsafe/isolation/policy.h"
+#include "cmxsafe/proxy/gateways.h"
+
+#define CMX_DEVICE_ISOLATION_TAG "isolation"
+
+/* Sockets of the proxies at once, closing ones included: 64 bytes of heap each. */
+#if defined(ESP_PLATFORM) || defined(CMX_DEVICE_PROFILE)
+#define CMX_DEVICE_FLOWS 48
+#else
+#define CMX_DEVICE_FLOWS 128
+#endif
+
+/* On the heap from the first configuration on, if the platform has a filter. Guarded by the filter's lock. */
+struct cmx_device_isolation_state {
+    struct cmx_isolation iso;
+    struct cmx_flow flows[CMX_DEVICE_FLOWS];
+    struct cmx_gateway_list gateways; /* iso borrows the names */
+    struct cmx_drops drops;
+};
+
+/* NULL: not configured yet. Atomic, so that it is read without the lock. */
+struct cmx_device_isolation_state *cmx_device_isolation_state(void);
+void cmx_device_isolation_state_set(struct cmx_device_isolation_state *s);
+
+/* Takes the filter's lock. NULL: there is no state, and the lock is not held. */
+struct cmx_device_isolation_state *cmx_device_isolation_state_enter(void);
+void cmx_device_isolation_state_leave(void);
+
+typedef enum {
+    CMX_ISOLATION_NONE,
+    CMX_ISOLATION_ASKED, /* is being installed */
+    CMX_ISOLATION_ACTIVE,
+    CMX_ISOLATION_FAILED /* could not be installed: no proxy may run */
+} cmx_isolation_standing;
+
+cmx_isolation_standing cmx_device_isolation_state_standing(void);
+void cmx_device_isolation_state_set_standing(cmx_isolation_standing standing);
+
+#endif

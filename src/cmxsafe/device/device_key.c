@@ -1,0 +1,83 @@
+#include "cmxsafe/device/device_key.h"
+
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/identity/own_key.h"
+#include "cmxsafe/port/port.h"
+
+#define TAG "device"
+
+/* The device's own key, made now if there is none yet. */
+static void use_own_key(struct cmx_gateway *g)
+{
+    cmx_err err = cmx_own_key_make();
+
+    if (err == CMX_OK)
+        g->key_load = cmx_own_key_load;
+    else if (err != CMX_ENOTSUP)
+        cmx_log(CMX_LOG_ERROR, TAG, "own SSH key not read or stored: %s", cmx_err_text(err));
+}
+
+void cmx_device_key_choose(const struct cmx_settings *settings, struct cmx_gateway *g)
+{
+    const bool hardware = cmx_port_hw_key_kind() != CMX_KEY_NONE;
+    const bool chosen = g->key_file || g->key_pem || g->password;
+
+    /* Evidence names the session that carries it, so a device that can attest needs the session's identifier. */
+    g->want_session_id = hardware;
+    if (hardware && (settings->client_key_derived || !chosen))
+        g->key_load = cmx_identity_key_load;
+    else if (!chosen && !settings->client_key_derived)
+        use_own_key(g);
+    else if (!chosen)
+        cmx_log(CMX_LOG_ERROR, TAG,
+                "SSH_CLIENT_KEY_DERIVED: eFuse has no HMAC_UP key; without this setting the device makes a key");
+}
+
+static void log_key(cmx_hmac_fn hmac, const char *origin)
+{
+    char mem[CMX_IDENTITY_PUBLIC_MAX], fingerprint[CMX_FINGERPRINT_LEN];
+    const char *line;
+    struct cmx_buf b;
+    cmx_err err;
+
+    cmx_buf_init(&b, mem, sizeof mem);
+    err = cmx_identity_ssh_public(hmac, NULL, &b);
+    if (!err)
+        err = cmx_buf_cstr(&b, &line);
+    if (!err)
+        err = cmx_identity_fingerprint(line, fingerprint);
+    if (err) {
+        cmx_log(CMX_LOG_ERROR, TAG, "SSH key: %s", cmx_err_text(err));
+        return;
+    }
+    cmx_log(CMX_LOG_INFO, TAG, "SSH key: %s", line);
+    cmx_log(CMX_LOG_INFO, TAG, "SSH key fingerprint: %s (%s)", fingerprint, origin);
+}
+
+static void log_hardware_key(void *arg)
+{
+    (void)arg;
+    log_key(cmx_identity_hw_hmac, "derived from the hardware key");
+    cmx_port_task_done();
+}
+
+static void log_own_key(void *arg)
+{
+    (void)arg;
+    log_key(cmx_own_key_hmac, "made by this device");
+    if (!cmx_port_secret_is_encrypted())
+        cmx_log(CMX_LOG_WARN, TAG, "the SSH key is stored unencrypted: whoever reads the flash has it");
+    cmx_port_task_done();
+}
+
+void cmx_device_key_announce(const struct cmx_gateway *g)
+{
+    static bool done; /* the caller holds the device's lock */
+    const cmx_task_fn task = g->key_load == cmx_own_key_load ? log_own_key : log_hardware_key;
+
+    if (done || !g->key_load)
+        return;
+    done = true;
+    if (cmx_port_task_start("cmx-key", 0, task, NULL))
+        cmx_log(CMX_LOG_WARN, TAG, "SSH key: %s", cmx_err_text(CMX_ENOMEM));
+}

@@ -1,0 +1,79 @@
+/* device_settings.h - the macros of settings.h as values. A library is compiled separately from the sketch, so
+ * cmx_settings_capture (cmxsafe.h) reads the macros in the sketch's own translation unit into this struct. */
+#ifndef CMX_DEVICE_SETTINGS_H
+#define CMX_DEVICE_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Strings must stay valid (literals). NULL, "" and 0 mean: not set. */
+struct cmx_settings {
+    const char *remote_host; /* one gateway or a list, see SSH_REMOTE_HOST in defaults.h */
+    int remote_port;
+    const char *const *host_keys;
+    size_t n_host_keys;
+    const char *username;
+    const char *password;
+    const char *client_key;
+    const char *client_key_file;
+    const char *client_key_passphrase;
+    bool client_key_derived;
+    const char *local_host;
+    const char *remote_address;
+    int timeout_s;
+    int keepalive_s;
+    const char *verbosity; /* as written: "SSH_LOG_NOLOG", "3" */
+    bool multichannel;
+    const char *ciphers;
+    bool require_pq;
+    size_t task_stack;
+    int local_port_offset; /* added to each service's port, where a device shares the machine's loopback */
+    const char *ota_public_key;
+};
+
+/* C++ warns about members that an initialiser omits, unless they have a default. */
+#ifdef __cplusplus
+#define CMX_ZERO = {}
+#else
+#define CMX_ZERO
+#endif
+
+/* TaskParameters.direction; the values of cmx_proxy_direction. */
+enum { CMX_TASK_REVERSE = 0, CMX_TASK_DIRECT = 1 };
+
+/* TaskParameters.peer: a header of the PROXY protocol, version 1 (text) or 2 (binary), precedes the first byte. A
+ * service in the same firmware calls cmx_peer (cmxsafe.h) instead. Values of cmx_proxy_peer. */
+enum { CMX_TASK_PEER_NONE = 0, CMX_TASK_PEER_PROXY_V1 = 1, CMX_TASK_PEER_PROXY_V2 = 2 };
+
+/* A security context: one service's declaration. The first three fields are the original's; in the others zero means
+ * the default. Bounds and defaults: cmxsafe/proxy/context_options.h. Strings must stay valid (literals). */
+typedef struct TaskParameters {
+    int local_port;          /* the service's; direct: where to listen on the device */
+    int forward_remote_port; /* the listener's at the gateway; direct: the port of remote_host */
+    bool high_bw;            /* buffers of CMX_RELAY_CHUNK_HIGH bytes: more throughput, more memory */
+
+    const char *remote_address CMX_ZERO; /* at the gateway (at a CMX-GW: the device's); default SSH_REMOTE_ADDRESS */
+    int direction CMX_ZERO;              /* CMX_TASK_REVERSE, CMX_TASK_DIRECT */
+    const char *remote_host CMX_ZERO;    /* direct: the host behind the gateway, as the gateway sees it */
+    int max_connections CMX_ZERO;        /* at once; default 8 */
+    int idle_timeout_s CMX_ZERO;         /* a connection without traffic for this long is closed; default never */
+    const char *session CMX_ZERO;    /* contexts that name the same one share an SSH session; default one of its own */
+    int probe_interval_s CMX_ZERO;   /* end-to-end probe of the gateway's listener; default off */
+    const char *name CMX_ZERO;       /* in the log and status; default "port-N" */
+    int connect_timeout_s CMX_ZERO;  /* to the service; default 10 */
+    const char *local_host CMX_ZERO; /* default SSH_LOCAL_HOST */
+    const char *tasks CMX_ZERO; /* direct, with setup_sm(): names of the tasks that may connect, separated by commas
+                                   (the first 15 characters are compared); default all */
+    int peer CMX_ZERO;          /* how the service learns the client: CMX_TASK_PEER_...; default not at all */
+    const char *allow_from CMX_ZERO; /* identities or prefixes that may connect, separated by commas; default all */
+} TaskParameters;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

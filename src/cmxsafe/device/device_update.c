@@ -1,0 +1,164 @@
+#include "cmxsafe/device/device_update.h"
+
+#include <string.h>
+
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/device/device.h"
+#include "cmxsafe/device/device_isolation.h"
+#include "cmxsafe/port/port.h"
+
+#define TAG "ota"
+
+enum { WATCH_MS = 500, KEY_TEXT_MAX = 200 };
+
+static struct {
+    struct cmx_device_updates platform;
+    struct cmx_ota_service *service;
+    bool stopping; /* this and running: shared by tasks, through is and set */
+    bool running;  /* cmx_device_update_run is running; only then does it use the service */
+} update;
+
+void cmx_device_set_updates(const struct cmx_device_updates *u)
+{
+    update.platform = *u;
+}
+
+const struct cmx_slots *cmx_device_slots(void)
+{
+    return update.platform.slots.status ? &update.platform.slots : NULL;
+}
+
+/* One key in PEM form, which contains spaces ("BEGIN PUBLIC KEY"), or up to two in hex, separated by space or comma. */
+static cmx_err add_keys(struct cmx_ota_keys *keys, const char *text)
+{
+    char one[KEY_TEXT_MAX];
+
+    if (strstr(text, "PUBLIC KEY"))
+        return cmx_ota_keys_add(keys, text);
+    while (*text) {
+        size_t n;
+        cmx_err err;
+
+        text += strspn(text, " ,");
+        n = strcspn(text, " ,");
+        if (n == 0)
+            break;
+        if (n >= sizeof one)
+            return CMX_EFORMAT;
+        memcpy(one, text, n);
+        one[n] = '\0';
+        err = cmx_ota_keys_add(keys, one);
+        if (err)
+            return err;
+        text += n;
+    }
+    return CMX_OK;
+}
+
+/* Closes the sessions first: the gateway then frees their listeners at once, and the new image can take them. */
+static cmx_err restart(void *arg, struct cmx_why *why)
+{
+    (void)arg;
+    (void)why;
+    cmx_device_stop();
+    cmx_port_restart();
+    return CMX_OK;
+}
+
+static void on_event(void *arg, cmx_ota_event event, const char *text)
+{
+    const struct cmx_device_updates *u = arg;
+
+    cmx_device_set_updating(event == CMX_OTA_EVENT_BEGIN);
+    if (u->event)
+        u->event(u->arg, event, text);
+}
+
+static struct cmx_ota_config config_of(const struct cmx_device_updates *u)
+{
+    return (struct cmx_ota_config){
+        .slots = u->slots,
+        .policy = {.chip_id = u->chip_id, .secure_version_min = u->secure_version_min, .secure_boot = u->secure_boot},
+        .name = u->name,
+        .hosts = u->hosts,
+        .n_hosts = u->n_hosts,
+        .address = u->address,
+        .port = u->port ? u->port : CMX_OTA_PORT,
+        .confirm_deadline_ms = u->confirm_deadline_ms,
+        .restart = restart,
+        .event = on_event,
+        .event_arg = &update.platform,
+    };
+}
+
+static struct cmx_confirm_facts facts_of(const struct cmx_device_updates *u)
+{
+    return (struct cmx_confirm_facts){
+        .sessions_up = u->sessions_up ? u->sessions_up(u->arg) : cmx_device_reached(),
+        .isolation_active = u->isolation_active ? u->isolation_active(u->arg) : cmx_device_isolation_settled(),
+    };
+}
+
+static bool is(const bool *flag)
+{
+    return __atomic_load_n(flag, __ATOMIC_SEQ_CST);
+}
+
+static void set(bool *flag, bool value)
+{
+    __atomic_store_n(flag, value, __ATOMIC_SEQ_CST);
+}
+
+static cmx_err serve_and_watch(const struct cmx_ota_config *config)
+{
+    struct cmx_confirm_facts facts;
+    cmx_err err = cmx_ota_start(&update.service, config);
+
+    if (err) {
+        cmx_log(CMX_LOG_ERROR, TAG, "cannot serve on port %u: %s", (unsigned)config->port, cmx_err_text(err));
+        return err;
+    }
+    cmx_log(CMX_LOG_INFO, TAG, "update service on port %u", (unsigned)cmx_ota_port(update.service));
+    do {
+        cmx_port_sleep_ms(WATCH_MS);
+        facts = facts_of(&update.platform);
+    } while (!is(&update.stopping) && cmx_ota_watch(update.service, &facts) != CMX_CONFIRM_NOW);
+    return CMX_OK;
+}
+
+cmx_err cmx_device_update_run(const struct cmx_settings *settings)
+{
+    const struct cmx_device_updates *u = &update.platform;
+    struct cmx_ota_config config;
+    const char *key;
+    cmx_err err = cmx_port_device_start();
+
+    if (err)
+        return err; /* logged */
+    config = config_of(u);
+    key = u->public_key && u->public_key[0] ? u->public_key : settings->ota_public_key;
+    if (!u->slots.status) {
+        cmx_log(CMX_LOG_ERROR, TAG, "no update service: the platform has no slots for updates");
+        return CMX_ENOTSUP;
+    }
+    err = key ? add_keys(&config.policy.keys, key) : CMX_OK;
+    if (err) { /* a key that cannot be read must not turn the check off */
+        cmx_log(CMX_LOG_ERROR, TAG,
+                "no update service: OTA_PUBLIC_KEY is not a P-256 key; 'cmxsafe image key' prints it");
+        return CMX_EINVAL;
+    }
+    set(&update.running, true);
+    err = serve_and_watch(&config);
+    set(&update.running, false);
+    return err;
+}
+
+void cmx_device_update_stop(void)
+{
+    set(&update.stopping, true);
+    while (is(&update.running))
+        cmx_port_sleep_ms(10);
+    cmx_ota_stop(update.service);
+    update.service = NULL;
+    set(&update.stopping, false);
+}

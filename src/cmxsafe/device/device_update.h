@@ -1,0 +1,52 @@
+/* device_update.h - wires the update service of a device: slots from the platform, the key from the settings, and the
+ * confirmation of a new image from the state of proxy and isolation. */
+#ifndef CMX_DEVICE_UPDATE_H
+#define CMX_DEVICE_UPDATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cmxsafe/core/err.h"
+#include "cmxsafe/device/device_settings.h"
+#include "cmxsafe/ota/service.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What the platform provides. Zero selects the default in every field but slots and chip_id. */
+struct cmx_device_updates {
+    struct cmx_slots slots;
+    uint16_t chip_id;            /* esp_chip_id_t */
+    uint32_t secure_version_min; /* from the eFuse; the running image's secure version is a lower bound too */
+    bool secure_boot;            /* the bootloader verifies Secure Boot v2 sectors */
+    const char *public_key;      /* overrides OTA_PUBLIC_KEY: one key, or two in hex separated by comma or space */
+    const char *name;            /* of the device, for the page */
+    const char *const *hosts;    /* further names that clients may send in the Host header */
+    size_t n_hosts;
+    const char *address; /* NULL: 127.0.0.1 */
+    uint16_t port;       /* 0: CMX_OTA_PORT */
+    uint32_t confirm_deadline_ms;
+    bool (*isolation_active)(void *arg); /* NULL: the device has no isolation to wait for */
+    bool (*sessions_up)(void *arg);      /* NULL: cmx_device_reached */
+    void (*event)(void *arg, cmx_ota_event event, const char *text);
+    void *arg; /* of these three */
+};
+
+/* Call it before setup_ota. *u is copied; what it points to is borrowed for the life of the program. */
+void cmx_device_set_updates(const struct cmx_device_updates *u);
+
+/* Starts the service, and returns once a new image is confirmed or rolled back; the service goes on. Errors are logged.
+ * CMX_ENOTSUP: the platform has no slots; CMX_EINVAL: the key cannot be read; errors of cmx_ota_start. */
+CMX_MUST_USE cmx_err cmx_device_update_run(const struct cmx_settings *settings);
+
+/* The platform's slots, or NULL before cmx_device_set_updates. */
+const struct cmx_slots *cmx_device_slots(void);
+
+/* Waits for running requests. Safe when the service does not run. */
+void cmx_device_update_stop(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,43 @@
+/* device_esp.h - starts cmxsafe in an ESP-IDF or Arduino application: storage, settings from NVS and Kconfig, events.
+ * Contexts and services are then the same as on every platform (cmxsafe.h, sm.h, ota.h, remoteAttest.h).
+ *
+ * Nothing here has to be called: the first context, setup_sm, setup_ota or setup_remoteAttest starts the device with
+ * cmx_esp_init(NULL). An application with settings of its own calls cmx_esp_init itself, before all of these:
+ *
+ *     ESP_ERROR_CHECK(cmx_esp_init(&settings));
+ *     ... bring the network up ...
+ *     ESP_ERROR_CHECK(cmx_esp_forward(&webPort));
+ *
+ * Precedence of settings: NVS (nvs_config.h), then `own`, then Kconfig, then the sketch's settings.h. */
+#ifndef CMX_ESP_DEVICE_ESP_H
+#define CMX_ESP_DEVICE_ESP_H
+
+#ifdef ESP_PLATFORM
+
+#include "cmxsafe/device/device_settings.h"
+#include "esp_err.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Initialises NVS, esp_netif and the default event loop where the application did not, and reads the settings. own:
+ * settings of the application, which must stay valid, or NULL; NULL and 0 in it mean: not set. Further calls return
+ * ESP_OK and change nothing. Any task. ESP_ERR_INVALID_STATE: own came too late, the device has started without it;
+ * ESP_ERR_NO_MEM; errors of NVS. After an error the next call tries again. */
+esp_err_t cmx_esp_init(const struct cmx_settings *own);
+
+/* cmx_device_forward (device.h) with these settings. ESP_ERR_INVALID_ARG: the log names the setting. */
+esp_err_t cmx_esp_forward(const TaskParameters *context);
+
+/* Waits until an interface has an address; timeout_ms 0: without a limit. ESP_ERR_TIMEOUT. */
+esp_err_t cmx_esp_wait_network(uint32_t timeout_ms);
+
+/* Logs the heap (free, minimum, cmxsafe's share) and the stacks of cmxsafe's tasks. */
+void cmx_esp_log_memory(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
+#endif

@@ -1,0 +1,57 @@
+/* events_esp.h - converts a cmx_err to an esp_err_t, and posts what happens as esp_event notifications to the default
+ * loop.
+ *
+ *     esp_event_handler_register(CMX_EVENT, ESP_EVENT_ANY_ID, on_cmx, NULL);
+ *
+ * Handlers get a struct cmx_event_data. They run in the task sys_evt, whose stack is too small for printing. */
+#ifndef CMX_ESP_EVENTS_H
+#define CMX_ESP_EVENTS_H
+
+#ifdef ESP_PLATFORM
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cmxsafe/core/err.h"
+#include "cmxsafe/proxy/proxy.h"
+#include "esp_err.h"
+#include "esp_event.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+ESP_EVENT_DECLARE_BASE(CMX_EVENT);
+
+typedef enum {
+    CMX_EVENT_SESSION_UP,    /* name: the session; all its forwards are granted */
+    CMX_EVENT_SESSION_DOWN,  /* name; err says why */
+    CMX_EVENT_RELAY_OPEN,    /* name: the context */
+    CMX_EVENT_RELAY_CLOSED,  /* name: the context; err: CMX_OK: both sides ended it in order */
+    CMX_EVENT_UPDATE_READY,  /* a verified image is in the other slot; the device restarts soon. name: its version */
+    CMX_EVENT_UPDATE_FAILED, /* err says why */
+    CMX_EVENT_CONFIRMED,     /* the running image reached its gateway and is kept */
+    CMX_EVENT_ROLLBACK,      /* the device returns to the previous image, or has done so at this start */
+    CMX_EVENT_RELAY_REFUSED  /* name: the context, or "" if none has the port; err says why */
+} cmx_event_id;
+
+struct cmx_event_data {
+    char name[CMX_PROXY_NAME_MAX];
+    char gateway[64]; /* of a session: its host, cut to fit; else "" */
+    cmx_err err;
+};
+
+/* Posts to the default loop without waiting. gateway may be NULL. The event is lost if the queue is full or there is no
+ * default loop. Any task. */
+void cmx_esp_post(cmx_event_id id, const char *name, const char *gateway, cmx_err err);
+
+/* Every cmx_err as an esp_err_t: the matching ESP_ERR_* if there is one, otherwise CMX_ESP_ERR_BASE + the value. Any
+ * task. */
+#define CMX_ESP_ERR_BASE 0x16000
+esp_err_t cmx_esp_err(cmx_err err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
+#endif

@@ -1,0 +1,36 @@
+/* nvs_config.h - settings that a device keeps in NVS, over those it was built with: gateway, user, host key,
+ * credentials, address. Namespace "cmxsafe". NVS is encrypted where the project sets CONFIG_NVS_ENCRYPTION; otherwise
+ * whoever reads the flash reads private keys in it, and a key derived from the hardware key is the better choice
+ * (identity.h). Any task; not from an interrupt. This file also stores port.h's secret (cmx_port_secret_*). */
+#ifndef CMX_ESP_NVS_CONFIG_H
+#define CMX_ESP_NVS_CONFIG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cmxsafe/core/err.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CMX_NVS_NAMESPACE "cmxsafe"
+
+/* Opens the storage. Erases a partition that is full or has an older layout, and logs that. Does nothing if the
+ * application called nvs_flash_init before. CMX_EIO: no usable "nvs" partition. */
+CMX_MUST_USE cmx_err cmx_nvs_init(void);
+
+/* key: at most 15 chars ("gateway", "port", "user", "host_key", "key", "password", "address", "contexts" (context_list.h),
+ * "update_key" (as OTA_PUBLIC_KEY)). out: cap bytes with the NUL. CMX_ENOENT: not set; out is then unchanged. CMX_ENOSPC: longer than cap. */
+CMX_MUST_USE cmx_err cmx_nvs_get(const char *key, char *out, size_t cap);
+
+/* Stores value before it returns; NULL erases the key. CMX_ENOSPC: the partition is full. */
+CMX_MUST_USE cmx_err cmx_nvs_set(const char *key, const char *value);
+
+/* Increments and stores the number of this device's starts; call it once per start. 0: it cannot be stored. */
+uint32_t cmx_nvs_count_boot(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

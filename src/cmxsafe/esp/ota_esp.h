@@ -1,0 +1,20 @@
+/* ota_esp.h - struct cmx_slots (ota/slots.h) over ESP-IDF's own slots: esp_ota_*, app description, rollback. The
+ * bootloader enforces Secure Boot signatures, anti-rollback and flash encryption. ESP-IDF only. */
+#ifndef CMX_ESP_OTA_ESP_H
+#define CMX_ESP_OTA_ESP_H
+
+#include "cmxsafe/ota/slots.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Requires a partition table with two OTA slots and, for confirmation and rollback,
+ * CONFIG_BOOTLOADER_APP_ROLLBACK_ENABLE.
+ */
+struct cmx_slots cmx_esp_slots(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,39 @@
+/* attest_key.h - what a verifier needs to check a device's signed evidence: one line of text, computed at manufacture.
+ * It authenticates and forges nothing, so a verifier that leaks it endangers no device's identity. It is confidential
+ * like the firmware itself: with it and a token, guesses at flash content can be tested (docs/ATTESTATION.md).
+ *
+ *     cmxsafe-attest-1 BASE64 COMMENT
+ *
+ * The base64 holds ueid (33 bytes), public point (65, SEC 1 uncompressed) and appraisal key (32). Pure. */
+#ifndef CMX_IDENTITY_ATTEST_KEY_H
+#define CMX_IDENTITY_ATTEST_KEY_H
+
+#include "cmxsafe/identity/identity.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CMX_ATTEST_KEY_TYPE "cmxsafe-attest-1"
+#define CMX_ATTEST_KEY_LINE_MAX 256 /* bytes, NUL included */
+
+struct cmx_attest_key {
+    uint8_t ueid[CMX_UEID_LEN];
+    uint8_t pub[CMX_P256_PUBLIC_LEN];
+    uint8_t appraisal[32];
+};
+
+/* From the hardware key, as cmx_identity_*. */
+CMX_MUST_USE cmx_err cmx_attest_key_derive(cmx_hmac_fn hmac, void *arg, struct cmx_attest_key *out);
+
+/* Appends the line without newline; the comment is "cmxsafe-" and 12 hex digits of the ueid. CMX_ENOSPC. */
+CMX_MUST_USE cmx_err cmx_attest_key_print(const struct cmx_attest_key *k, struct cmx_buf *out);
+
+/* Reads one line of len chars; blanks around it, a newline and any comment are allowed. CMX_EFORMAT: not such a line.
+ * The point is checked when a signature is (CMX_EINVAL). */
+CMX_MUST_USE cmx_err cmx_attest_key_parse(const char *text, size_t len, struct cmx_attest_key *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

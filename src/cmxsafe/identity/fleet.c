@@ -1,0 +1,61 @@
+#include "cmxsafe/identity/fleet.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "cmxsafe/core/text.h"
+#include "cmxsafe/port/crypto.h"
+
+bool cmx_fleet_is_unicast(const uint8_t prefix[16])
+{
+    return prefix[0] != 0xff && !(prefix[0] == 0xfe && (prefix[1] & 0xc0) == 0x80) && prefix[0] != 0;
+}
+
+cmx_err cmx_fleet_parse(const char *text, uint8_t prefix[16], unsigned *bits)
+{
+    char address[CMX_FLEET_ADDRESS_MAX];
+    const size_t len = strcspn(text, "/");
+    uint32_t n;
+
+    memset(prefix, 0, 16);
+    if (len >= sizeof address || !text[len])
+        return CMX_EINVAL;
+    memcpy(address, text, len);
+    address[len] = '\0';
+    if (inet_pton(AF_INET6, address, prefix) != 1 ||
+        cmx_text_u32(text + len + 1, strlen(text + len + 1), &n) != CMX_OK || n < 16 || n > 64 || n % 8)
+        return CMX_EINVAL;
+    for (size_t i = n / 8; i < 16; i++)
+        if (prefix[i])
+            return CMX_EINVAL;
+    *bits = n;
+    return cmx_fleet_is_unicast(prefix) ? CMX_OK : CMX_EINVAL;
+}
+
+cmx_err cmx_fleet_address(const uint8_t prefix[16], unsigned bits, const char *label, const void *data, size_t len,
+                          char out[CMX_FLEET_ADDRESS_MAX])
+{
+    struct cmx_sha256 h;
+    uint8_t digest[CMX_SHA256_LEN];
+    uint8_t address[16];
+    const size_t n = bits / 8;
+
+    if (cmx_sha256_init(&h) || cmx_sha256_update(&h, label, strlen(label)) || cmx_sha256_update(&h, data, len) ||
+        cmx_sha256_finish(&h, digest)) {
+        cmx_sha256_abort(&h);
+        return CMX_EIO;
+    }
+    memcpy(address, prefix, n);
+    memcpy(address + n, digest, 16 - n);
+    return inet_ntop(AF_INET6, address, out, CMX_FLEET_ADDRESS_MAX) ? CMX_OK : CMX_EIO;
+}
+
+cmx_err cmx_fleet_device_address(const char *prefix, const void *blob, size_t len, char out[CMX_FLEET_ADDRESS_MAX])
+{
+    uint8_t bytes[16];
+    unsigned bits;
+    cmx_err err = cmx_fleet_parse(prefix, bytes, &bits);
+
+    return err ? err : cmx_fleet_address(bytes, bits, CMX_DOMAIN_DEVICE_ADDRESS, blob, len, out);
+}

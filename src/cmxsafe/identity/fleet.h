@@ -1,0 +1,39 @@
+/* fleet.h - the fleet's IPv6 prefix, and the identity in it that belongs to a public key or a name:
+ * prefix | SHA-256(label | data), cut to 16 bytes. A device's address has the label CMX_DOMAIN_DEVICE_ADDRESS and its
+ * public key blob (RFC 4253 section 6.6) as data. Gateway and device compute it with this code. No I/O; hashing goes
+ * through crypto.h. */
+#ifndef CMX_IDENTITY_FLEET_H
+#define CMX_IDENTITY_FLEET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cmxsafe/core/err.h"
+#include "cmxsafe/core/label.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CMX_FLEET_ADDRESS_MAX 46 /* INET6_ADDRSTRLEN */
+
+/* "fd12:3456:789a::/48"; *bits is then a multiple of 8, 16 to 64. CMX_EINVAL: not a prefix, another length, host bits
+ * set, or not unicast. */
+CMX_MUST_USE cmx_err cmx_fleet_parse(const char *text, uint8_t prefix[16], unsigned *bits);
+
+/* False for multicast, link-local and unspecified prefixes. */
+bool cmx_fleet_is_unicast(const uint8_t prefix[16]);
+
+/* Writes the address as RFC 5952 text. CMX_EIO: hashing failed. */
+CMX_MUST_USE cmx_err cmx_fleet_address(const uint8_t prefix[16], unsigned bits, const char *label, const void *data,
+                                       size_t len, char out[CMX_FLEET_ADDRESS_MAX]);
+
+/* The address of the device with that public key blob; has the type of cmx_gateway.fleet_address. */
+CMX_MUST_USE cmx_err cmx_fleet_device_address(const char *prefix, const void *blob, size_t len,
+                                              char out[CMX_FLEET_ADDRESS_MAX]);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

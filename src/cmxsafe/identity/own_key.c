@@ -1,0 +1,65 @@
+#include "cmxsafe/identity/own_key.h"
+
+#include <string.h>
+
+#include "cmxsafe/core/base64.h"
+#include "cmxsafe/core/secret.h"
+#include "cmxsafe/port/port.h"
+
+cmx_err cmx_own_key_make(void)
+{
+    uint8_t secret[CMX_PORT_SECRET_LEN];
+    cmx_err err = cmx_port_secret_read(secret);
+
+    if (err == CMX_ENOENT) {
+        err = cmx_crypto_random(secret, sizeof secret);
+        if (!err)
+            err = cmx_port_secret_create(secret);
+        if (err == CMX_EEXIST) /* another task was faster */
+            err = CMX_OK;
+    }
+    cmx_secret_wipe(secret, sizeof secret);
+    return err;
+}
+
+cmx_err cmx_own_key_hmac(void *arg, const void *msg, size_t len, uint8_t out[32])
+{
+    uint8_t secret[CMX_PORT_SECRET_LEN];
+    struct cmx_hmac h;
+    cmx_err err = cmx_port_secret_read(secret);
+
+    (void)arg;
+    if (err)
+        return err;
+    err = cmx_hmac_init(&h, secret, sizeof secret);
+    cmx_secret_wipe(secret, sizeof secret);
+    if (!err)
+        err = cmx_hmac_update(&h, msg, len);
+    if (!err)
+        err = cmx_hmac_finish(&h, out);
+    cmx_hmac_abort(&h);
+    return err;
+}
+
+cmx_err cmx_own_key_load(void *arg, struct cmx_buf *out)
+{
+    return cmx_identity_ssh_private(cmx_own_key_hmac, arg, out);
+}
+
+cmx_err cmx_identity_fingerprint(const char *line, char out[CMX_FINGERPRINT_LEN])
+{
+    uint8_t blob[128], digest[CMX_SHA256_LEN];
+    const char *text = line + strcspn(line, " ");
+    size_t len;
+    cmx_err err;
+
+    text += strspn(text, " ");
+    err = cmx_base64_decode(blob, sizeof blob, text, strcspn(text, " "), &len);
+    if (!err)
+        err = cmx_sha256_of(blob, len, digest);
+    if (err)
+        return err;
+    memcpy(out, "SHA256:", 7);
+    cmx_base64_text(out + 7, digest, sizeof digest);
+    return CMX_OK;
+}

@@ -1,0 +1,26 @@
+/* flow_table.h - the table of sockets that the proxy engine owns, and the state of their TCP connections. Internal to
+ * the module. */
+#ifndef CMX_ISOLATION_FLOW_H
+#define CMX_ISOLATION_FLOW_H
+
+#include "cmxsafe/isolation/policy_state.h"
+
+/* Adds a flow; it replaces an old one between the same ends. If the table is full, the flow that has been closing for
+ * longest is replaced. False: all flows are in use. */
+bool cmx_flow_add(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cmx_end *local,
+                  const struct cmx_end *peer, uint32_t now_ms);
+
+void cmx_flow_remove(struct cmx_isolation *iso, struct cmx_flow *f);
+
+/* The flow with these ends, or NULL. A flow whose local address is not known yet matches any. */
+struct cmx_flow *cmx_flow_find(struct cmx_isolation *iso, const struct cmx_end *local, const struct cmx_end *peer,
+                               uint32_t now_ms);
+
+/* True if any session with that peer is open. Slow; used for ARP and neighbour discovery only. */
+bool cmx_flow_has_peer(const struct cmx_isolation *iso, const struct cmx_ip *peer, uint32_t now_ms);
+
+/* Judges a TCP segment of the session f: CMX_WHY_SESSION or CMX_WHY_TCP_STATE. */
+cmx_why cmx_flow_tcp_out(struct cmx_flow *f, const struct cmx_packet *p);
+cmx_why cmx_flow_tcp_in(struct cmx_flow *f, const struct cmx_packet *p);
+
+#endif

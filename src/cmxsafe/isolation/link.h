@@ -1,0 +1,29 @@
+/* link.h - rules for ARP, neighbour and router discovery, and multicast listener reports. An answer passes only if we
+ * sent a request for it. A request passes only from a peer that the device needs. The first router that advertises
+ * itself is used until its lifetime ends. Internal to the module, except the two functions that seed the state. */
+#ifndef CMX_ISOLATION_LINK_H
+#define CMX_ISOLATION_LINK_H
+
+#include "cmxsafe/isolation/rules.h"
+
+cmx_why cmx_link_arp(const struct cmx_question *q);   /* RFC 826 */
+cmx_why cmx_link_icmp6(const struct cmx_question *q); /* RFC 4861, and errors */
+
+/* Remembers a request for ip; answers pass for CMX_ISO_NEIGHBOUR_MS. If the table is full, the oldest request is
+ * replaced. A peer's earlier answer is kept until it answers again. */
+void cmx_link_ask(const struct cmx_question *q, const struct cmx_ip *ip);
+
+/* ff02::1:2, the destination of DHCPv6 requests, which is also used as a requested neighbour. */
+extern const union cmx_known_ip {
+    uint8_t bytes[16];
+    struct cmx_ip ip;
+} cmx_link_dhcp6_servers;
+
+/* Adds a neighbour or router that the network stack already uses when the policy comes into force, as if it had
+ * answered. lifetime_s: the router's remaining lifetime. */
+void cmx_isolation_neighbour(struct cmx_isolation *iso, uint8_t iface, const struct cmx_ip *ip, const uint8_t mac[6],
+                             uint32_t now_ms);
+void cmx_isolation_router(struct cmx_isolation *iso, uint8_t iface, const struct cmx_ip *ip, const uint8_t mac[6],
+                          uint32_t lifetime_s, uint32_t now_ms);
+
+#endif

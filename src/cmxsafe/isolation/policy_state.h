@@ -1,0 +1,141 @@
+/* policy_state.h - what the policy decides from: its configuration, the engine's sockets, outstanding requests and
+ * known neighbours. */
+#ifndef CMX_ISOLATION_POLICY_STATE_H
+#define CMX_ISOLATION_POLICY_STATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cmxsafe/core/why.h"
+#include "cmxsafe/isolation/packet.h"
+#include "cmxsafe/isolation/reason.h"
+#include "cmxsafe/port/filter.h"
+
+/* ---- bounds of this module ---- */
+
+#if defined(ESP_PLATFORM) || defined(CMX_DEVICE_PROFILE)
+#define CMX_ISO_CONTEXTS_MAX 32
+#else
+#define CMX_ISO_CONTEXTS_MAX 512 /* as many as the proxy permits */
+#endif
+#define CMX_ISO_GATEWAYS_MAX 8
+#define CMX_ISO_ADDRESSES_MAX 4  /* for each: resolvers, time servers */
+#define CMX_ISO_TIME_NAMES_MAX 2 /* names of time servers */
+#define CMX_ISO_CONTROL_MAX 4    /* loopback UDP ports */
+#define CMX_ISO_REQUESTS_MAX 8   /* outstanding DNS, DHCP and SNTP requests */
+#define CMX_ISO_NEIGHBOURS_MAX 8
+#define CMX_ISO_ROUTERS_MAX 2
+#define CMX_ISO_FLOWS_MAX 1024
+
+#define CMX_ISO_REQUEST_MS 15000u  /* a request expires after this long */
+#define CMX_ISO_NEIGHBOUR_MS 5000u /* the same for ARP and neighbour discovery */
+#define CMX_ISO_CLOSING_MS 30000u  /* time for the FIN exchange of a closed socket */
+#define CMX_ISO_PORT_DNS 53
+#define CMX_ISO_PORT_SNTP 123
+
+/* ---- configuration ---- */
+
+/* The local port of one context. */
+struct cmx_iso_context {
+    bool direct;         /* false: a service that the proxy connects to; true: the proxy's own listener */
+    uint16_t port;       /* the service's or the listener's */
+    struct cmx_ip local; /* where; :: means 127.0.0.1 */
+    const char *tasks;   /* direct: the tasks that may connect; each connection is announced first (CMX_FLOW_CLAIM).
+                            Borrowed for the life of the policy. NULL: every task */
+};
+
+/* A gateway that sessions may go to: given by address, or by name. Then the engine's sessions may go to any address
+ * except loopback, multicast and the broadcast of the device's network, but only to this port. */
+struct cmx_iso_gateway {
+    struct cmx_ip ip; /* ::: by name */
+    const char *name; /* borrowed for the life of the policy; may be looked up only while the engine resolves it */
+    uint16_t port;    /* 0: 22 */
+};
+
+struct cmx_iso_config {
+    bool dhcp4, dhcp6, ipv6; /* false: the protocol never passes */
+    size_t n_gateways, n_resolvers, n_time_servers, n_contexts;
+
+    /* Names that may be looked up at any time, as the resolver sends them. Borrowed for the life of the policy. NULL:
+     * unused. */
+    const char *time_names[CMX_ISO_TIME_NAMES_MAX];
+    uint16_t control_ports[CMX_ISO_CONTROL_MAX]; /* loopback UDP ports on 127.0.0.1, for a server's wake-up socket; 0:
+                                                    unused */
+
+    struct cmx_iso_gateway gateways[CMX_ISO_GATEWAYS_MAX];
+    struct cmx_ip resolvers[CMX_ISO_ADDRESSES_MAX]; /* none: the interface's resolvers */
+    struct cmx_ip time_servers[CMX_ISO_ADDRESSES_MAX];
+    struct cmx_iso_context contexts[CMX_ISO_CONTEXTS_MAX];
+};
+
+/* ---- state ---- */
+
+/* PAIR: a connection of the engine to itself on loopback, which belongs to no context. */
+typedef enum { CMX_FLOW_SESSION, CMX_FLOW_RELAY, CMX_FLOW_LISTEN, CMX_FLOW_PAIR, CMX_FLOW_CLAIM } cmx_flow_kind;
+typedef enum { CMX_TCP_OPENING, CMX_TCP_SYN_SENT, CMX_TCP_UP, CMX_TCP_PICKUP } cmx_tcp_state;
+
+/* A socket that the proxy engine owns. Invariants: in exactly one bucket's list while used; snd_max and rcv_* are valid
+ * only in the state UP. */
+struct cmx_flow {
+    struct cmx_end local, peer; /* local.port 0: free */
+    struct cmx_flow *next;      /* in the bucket's list */
+    uint8_t kind;               /* cmx_flow_kind */
+    uint8_t state;              /* cmx_tcp_state */
+    uint8_t scale;              /* window scale that we offered in our SYN */
+    bool closing;               /* the socket was closed; the flow ends at expires */
+    uint32_t snd_max;           /* highest sequence number that we sent, plus one */
+    uint32_t rcv_ack;           /* highest acknowledgement that we sent */
+    uint32_t rcv_edge;          /* right edge of the window that we advertised */
+    uint32_t expires;
+};
+
+#define CMX_ISO_BUCKETS 128 /* lists of flows by port; short up to CMX_ISO_FLOWS_MAX flows */
+
+/* An outstanding UDP request, with the values that its answer must have. */
+struct cmx_request {
+    struct cmx_end peer; /* the destination */
+    uint32_t id;         /* DNS id, DHCP xid, low half of the SNTP transmit timestamp */
+    uint32_t expires;
+    uint16_t lport;
+    uint8_t iface;
+    uint8_t kind; /* CMX_WHY_DHCP, CMX_WHY_DHCP6, CMX_WHY_DNS, CMX_WHY_SNTP; CMX_WHY_NONE: unused */
+};
+
+typedef enum { CMX_NEIGHBOUR_FREE, CMX_NEIGHBOUR_ASKED, CMX_NEIGHBOUR_ANSWERED } cmx_neighbour_state;
+
+/* A neighbour that we requested, with the hardware address that answered; or a router, with the one that advertised it.
+ * */
+struct cmx_neighbour {
+    struct cmx_ip ip;
+    uint32_t expires; /* of the request, or of the router's lifetime */
+    uint8_t mac[6];
+    uint8_t iface;
+    uint8_t state; /* cmx_neighbour_state */
+};
+
+/* The policy and its state. Zeroed, it denies everything. Large arrays come last, so that short RISC-V instructions
+ * reach the other fields. */
+struct cmx_isolation {
+    unsigned resolving;     /* look-ups of gateways' names in progress */
+    struct cmx_flow *flows; /* borrowed; NULL: no flow can be opened */
+    size_t n_flows;
+    struct cmx_neighbour routers[CMX_ISO_ROUTERS_MAX];
+    struct cmx_neighbour neighbours[CMX_ISO_NEIGHBOURS_MAX];
+    struct cmx_request requests[CMX_ISO_REQUESTS_MAX];
+    struct cmx_ip dhcp_server[CMX_IFACES_MAX]; /* the server that the device chose; ::: none yet */
+    struct cmx_ip dhcp6_server[CMX_IFACES_MAX];
+    uint32_t counts[CMX_WHY_COUNT]; /* decisions by reason; wraps */
+    struct cmx_iso_config config;
+    struct cmx_flow *buckets[CMX_ISO_BUCKETS];
+};
+
+typedef enum { CMX_IN, CMX_OUT } cmx_direction;
+
+/* True if a is after b; 32-bit times and sequence numbers wrap. */
+static inline bool cmx_after(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b) > 0;
+}
+
+#endif

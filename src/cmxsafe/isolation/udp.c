@@ -1,0 +1,320 @@
+#include "cmxsafe/isolation/udp.h"
+
+#include <string.h>
+
+#include "cmxsafe/isolation/link.h"
+
+#define PORT_DHCP_SERVER 67
+#define PORT_DHCP_CLIENT 68
+#define PORT_DHCP6_CLIENT 546
+#define PORT_DHCP6_SERVER 547
+
+#define DHCP_FIXED 240u /* RFC 2131 section 2, with the magic cookie */
+#define DHCP_MAGIC 0x63825363u
+#define DHCP_ETHERNET 0x0106u /* htype and hlen */
+#define DHCP_OPTION_TYPE 53
+#define DHCP_OPTION_SERVER 54
+#define DHCP_DISCOVER 1
+#define DHCP_REQUEST 3
+#define DHCP6_SOLICIT 1
+#define SNTP_LEN 48u
+#define DNS_HEADER 12u
+#define DNS_A_IN 0x00010001u /* type and class, which follow the name */
+#define DNS_AAAA_IN 0x001c0001u
+#define DNS_TYPE_OPT 41
+#define DNS_OPT_LEN 11u
+
+/* One protocol: its checks of requests and answers, and the position of the request number. */
+struct protocol {
+    cmx_why (*out)(const struct cmx_question *q); /* judges a request */
+    cmx_why (*in)(const struct cmx_question *q);  /* judges an answer to an outstanding request */
+    uint32_t id_mask;                             /* which of the 32 bits at id_out and id_in form the number */
+    uint8_t passes;                               /* cmx_why */
+    uint8_t least;                                /* bytes */
+    uint8_t id_out, id_in;
+    bool once; /* only one answer is accepted, from the address that the request was sent to */
+};
+
+/* The payload; in_reach is the number of its contiguous bytes. */
+static const uint8_t *payload(const struct cmx_packet *p)
+{
+    return p->l4 + 8;
+}
+
+static uint32_t in_reach(const struct cmx_packet *p)
+{
+    return p->l4_have - 8;
+}
+
+/* The request with that number that was sent from lport, or NULL. */
+static struct cmx_request *find(const struct cmx_question *q, const struct protocol *s, uint32_t id, uint32_t lport)
+{
+    struct cmx_request *r = q->iso->requests;
+
+    for (; r < q->iso->requests + CMX_ISO_REQUESTS_MAX; r++)
+        if (r->kind == s->passes && r->id == id && r->lport == lport && r->iface == q->iface->index)
+            return r;
+    return NULL;
+}
+
+/* A free entry, or the one of the oldest request. */
+static struct cmx_request *place(struct cmx_isolation *iso)
+{
+    struct cmx_request *r = iso->requests, *o;
+
+    for (o = r + 1; o < iso->requests + CMX_ISO_REQUESTS_MAX && r->kind; o++)
+        if (!o->kind || cmx_after(r->expires, o->expires))
+            r = o;
+    return r;
+}
+
+static void remember(const struct cmx_question *q, const struct protocol *s, uint32_t id)
+{
+    struct cmx_request *r = find(q, s, id, q->p->src.port);
+
+    if (!r) /* not a repeated request */
+        r = place(q->iso);
+    r->kind = s->passes;
+    r->peer = q->p->dst;
+    r->lport = (uint16_t)q->p->src.port;
+    r->iface = q->iface->index;
+    r->id = id;
+    r->expires = q->now_ms + CMX_ISO_REQUEST_MS;
+}
+
+static struct cmx_request *outstanding(const struct cmx_question *q, const struct protocol *s, uint32_t id)
+{
+    struct cmx_request *r = find(q, s, id, q->p->dst.port);
+
+    return r && cmx_after(r->expires, q->now_ms) && (!s->once || cmx_ip_equal(&r->peer.ip, &q->p->src.ip)) ? r : NULL;
+}
+
+/* ---- DHCP, RFC 2131 ---- */
+
+/* The value of the option if it has that size, otherwise NULL. */
+static const uint8_t *dhcp_option(const struct cmx_packet *p, uint8_t code, uint8_t size)
+{
+    struct cmx_options o = {
+        .at = payload(p) + DHCP_FIXED, .left = in_reach(p) - DHCP_FIXED, .pad = 0, .end = 255, .header = 2};
+    const uint8_t *option;
+
+    while ((option = cmx_options_next(&o)) != NULL)
+        if (option[0] == code)
+            return option[1] == size ? option + 2 : NULL;
+    return NULL;
+}
+
+static bool dhcp_form(const struct cmx_question *q, uint32_t op)
+{
+    const uint8_t *d = payload(q->p);
+
+    return cmx_packet_u32(d) >> 8 == (op << 16 | DHCP_ETHERNET) && cmx_packet_u32(d + 236) == DHCP_MAGIC &&
+           cmx_packet_mac_equal(d + 28, q->iface->mac);
+}
+
+static cmx_why dhcp_out(const struct cmx_question *q)
+{
+    struct cmx_ip *server = &q->iso->dhcp_server[q->iface->index];
+    const uint8_t *type, *chosen;
+
+    type = dhcp_option(q->p, DHCP_OPTION_TYPE, 1);
+    if (!dhcp_form(q, 1) || !type)
+        return CMX_WHY_FORM;
+    if (*type == DHCP_DISCOVER)
+        memset(server, 0, sizeof *server);
+    chosen = dhcp_option(q->p, DHCP_OPTION_SERVER, 4);
+    if (*type == DHCP_REQUEST && chosen)
+        cmx_ip_v4(server, chosen);
+    return cmx_ip_is_multicast(&q->p->dst.ip) || cmx_ip_equal(&q->p->dst.ip, server) ? CMX_WHY_DHCP
+                                                                                     : CMX_WHY_WRONG_SERVER;
+}
+
+static cmx_why dhcp_in(const struct cmx_question *q)
+{
+    const struct cmx_ip *server = &q->iso->dhcp_server[q->iface->index];
+    const uint8_t *id = dhcp_option(q->p, DHCP_OPTION_SERVER, 4);
+    struct cmx_ip from;
+
+    if (!dhcp_form(q, 2) || !id)
+        return CMX_WHY_FORM;
+    cmx_ip_v4(&from, id);
+    return cmx_ip_is_any(server) || cmx_ip_equal(server, &from) ? CMX_WHY_DHCP : CMX_WHY_WRONG_SERVER;
+}
+
+/* ---- DHCPv6, RFC 8415 ---- */
+
+static cmx_why dhcp6_out(const struct cmx_question *q)
+{
+    if (!cmx_ip_equal(&q->p->dst.ip, &cmx_link_dhcp6_servers.ip))
+        return CMX_WHY_FORM;
+    cmx_link_ask(q, &q->p->dst.ip); /* the server first resolves our address */
+    if (payload(q->p)[0] == DHCP6_SOLICIT)
+        memset(&q->iso->dhcp6_server[q->iface->index], 0, sizeof q->iso->dhcp6_server[0]);
+    return CMX_WHY_DHCP6;
+}
+
+static cmx_why dhcp6_in(const struct cmx_question *q)
+{
+    const struct cmx_ip *from = &q->p->src.ip;
+    struct cmx_ip *server = &q->iso->dhcp6_server[q->iface->index];
+
+    if (!cmx_ip_is_link_local6(from))
+        return CMX_WHY_FORM;
+    if (cmx_ip_is_any(server))
+        *server = *from;
+    return cmx_ip_equal(server, from) ? CMX_WHY_DHCP6 : CMX_WHY_WRONG_SERVER;
+}
+
+/* ---- DNS, RFC 1035 ---- */
+
+static uint32_t lower(uint32_t c)
+{
+    return c - 'A' < 26 ? c + 32 : c;
+}
+
+/* True if the name at d (labels, section 3.1) is the text `name`, ignoring case. *used: its length with the final zero.
+ * */
+static bool name_equals(const uint8_t *d, uint32_t len, const char *name, uint32_t *used)
+{
+    uint32_t at, label = 0; /* remaining bytes of the label */
+
+    for (at = 0; at < len; at++) {
+        if (label) {
+            if (!*name || lower(d[at]) != lower((uint8_t)*name++))
+                return false;
+            label--;
+            continue;
+        }
+        label = d[at];
+        if (!label)
+            break;
+        if (label > 63 || (at && *name++ != '.'))
+            return false;
+    }
+    *used = at + 1;
+    return at && at < len && (!*name || (*name == '.' && !name[1]));
+}
+
+/* Only an empty OPT record (RFC 6891) may follow the question, so that a query cannot carry data out. */
+static bool query_ends(const uint8_t *d, uint32_t len, uint32_t additional)
+{
+    if (len != (additional ? DNS_OPT_LEN : 0))
+        return false;
+    return !additional ||
+           (cmx_packet_u32(d) >> 8 == DNS_TYPE_OPT && !cmx_packet_u16(d + 9)); /* the root's name, and no data */
+}
+
+/* Whether the question begins with a name that may be looked up now. *used: its length. */
+static bool is_known_name(const struct cmx_question *q, const uint8_t *d, uint32_t len, uint32_t *used)
+{
+    const struct cmx_iso_config *c = &q->iso->config;
+    size_t i;
+
+    for (i = 0; i < CMX_ISO_TIME_NAMES_MAX; i++)
+        if (c->time_names[i] && name_equals(d, len, c->time_names[i], used))
+            return true;
+    for (i = 0; q->iso->resolving && i < c->n_gateways; i++)
+        if (c->gateways[i].name && name_equals(d, len, c->gateways[i].name, used))
+            return true;
+    return false;
+}
+
+static bool may_look_up(const struct cmx_question *q, const uint8_t *d, uint32_t len, uint32_t additional)
+{
+    uint32_t used, what;
+
+    if (!is_known_name(q, d, len, &used) || len - used < 4)
+        return false;
+    what = cmx_packet_u32(d + used);
+    return (what == DNS_A_IN || what == DNS_AAAA_IN) && query_ends(d + used + 4, len - used - 4, additional);
+}
+
+static cmx_why dns_out(const struct cmx_question *q)
+{
+    const uint8_t *d = payload(q->p);
+    const uint32_t have = in_reach(q->p);
+
+    if (!cmx_question_is_resolver(q, &q->p->dst.ip))
+        return CMX_WHY_NOT_PEER;
+    /* A standard query with one question. Allowed flags: recursion desired, authentic data, checking disabled. */
+    if (have != q->p->payload || (cmx_packet_u32(d + 2) & ~0x01300000u) != 1 || cmx_packet_u32(d + 6))
+        return CMX_WHY_FORM;
+    return may_look_up(q, d + DNS_HEADER, have - DNS_HEADER, cmx_packet_u16(d + 10)) ? CMX_WHY_DNS : CMX_WHY_NAME;
+}
+
+static cmx_why dns_in(const struct cmx_question *q)
+{
+    return payload(q->p)[2] & 0x80 ? CMX_WHY_DNS : CMX_WHY_FORM;
+}
+
+/* ---- SNTP, RFC 4330 ---- */
+
+static cmx_why sntp_out(const struct cmx_question *q)
+{
+    const struct cmx_packet *p = q->p;
+
+    if (!cmx_ip_in(q->iso->config.time_servers, q->iso->config.n_time_servers, &p->dst.ip))
+        return CMX_WHY_NOT_PEER;
+    return p->payload == SNTP_LEN && (payload(p)[0] & 7) == 3 ? CMX_WHY_SNTP : CMX_WHY_FORM;
+}
+
+static cmx_why sntp_in(const struct cmx_question *q)
+{
+    return (payload(q->p)[0] & 7) == 4 ? CMX_WHY_SNTP : CMX_WHY_FORM;
+}
+
+/* ---- the protocols ---- */
+
+/* A DNS number has 16 bits and is followed by the flags. A time server returns our transmit timestamp as the originate
+ * timestamp. */
+static const struct protocol dhcp = {dhcp_out, dhcp_in, 0xffffffff, CMX_WHY_DHCP, DHCP_FIXED, 4, 4, false};
+static const struct protocol dhcp6 = {dhcp6_out, dhcp6_in, 0x00ffffff, CMX_WHY_DHCP6, 4, 0, 0, false};
+static const struct protocol dns = {dns_out, dns_in, 0xffff0000, CMX_WHY_DNS, DNS_HEADER, 0, 0, true};
+static const struct protocol sntp = {sntp_out, sntp_in, 0xffffffff, CMX_WHY_SNTP, SNTP_LEN, 44, 28, true};
+
+static const struct protocol *protocol_of(const struct cmx_iso_config *c, bool v4, uint32_t ours, uint32_t theirs)
+{
+    if (v4 && c->dhcp4 && ours == PORT_DHCP_CLIENT && theirs == PORT_DHCP_SERVER)
+        return &dhcp;
+    if (!v4 && c->dhcp6 && ours == PORT_DHCP6_CLIENT && theirs == PORT_DHCP6_SERVER)
+        return &dhcp6;
+    if (theirs == CMX_ISO_PORT_DNS)
+        return &dns;
+    return theirs == CMX_ISO_PORT_SNTP ? &sntp : NULL;
+}
+
+static cmx_why request(const struct cmx_question *q, const struct protocol *s)
+{
+    cmx_why why = s->out(q);
+
+    if (why == s->passes)
+        remember(q, s, cmx_packet_u32(payload(q->p) + s->id_out) & s->id_mask);
+    return why;
+}
+
+static cmx_why answer(const struct cmx_question *q, const struct protocol *s)
+{
+    struct cmx_request *r = outstanding(q, s, cmx_packet_u32(payload(q->p) + s->id_in) & s->id_mask);
+    cmx_why why = r ? s->in(q) : CMX_WHY_UNASKED;
+
+    if (why == s->passes && s->once)
+        r->kind = CMX_WHY_NONE;
+    return why;
+}
+
+cmx_why cmx_udp_judge(const struct cmx_question *q)
+{
+    const struct cmx_iso_config *c = &q->iso->config;
+    const struct cmx_packet *p = q->p;
+    const bool out = q->dir == CMX_OUT, v4 = p->version == 4;
+    const struct protocol *s;
+
+    if (!v4 && !c->ipv6)
+        return CMX_WHY_NONE;
+    s = out ? protocol_of(c, v4, p->src.port, p->dst.port) : protocol_of(c, v4, p->dst.port, p->src.port);
+    if (!s)
+        return out ? CMX_WHY_NOT_PEER : CMX_WHY_UNASKED;
+    if (in_reach(p) < s->least)
+        return CMX_WHY_FORM;
+    return out ? request(q, s) : answer(q, s);
+}

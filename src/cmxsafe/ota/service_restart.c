@@ -1,0 +1,77 @@
+/* service_restart.c - restarts into an activated image: after an update, or for POST /restart. A restart that is
+ * refused, or does not happen, leaves the service in OTA_READY with the reason, so that it can be tried again. */
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/ota/service_state.h"
+
+#define TAG "ota"
+
+cmx_err cmx_ota_restart_device(struct cmx_ota_service *s, struct cmx_why *why)
+{
+    if (s->config.restart)
+        return s->config.restart(s->config.restart_arg, why);
+    cmx_port_restart();
+    return CMX_OK;
+}
+
+static void restart_task(void *arg)
+{
+    struct cmx_ota_service *s = arg;
+    struct cmx_why why = {""};
+    cmx_err err;
+
+    cmx_port_sleep_ms(s->config.restart_grace_ms ? s->config.restart_grace_ms : CMX_OTA_RESTART_GRACE_MS);
+    err = cmx_ota_restart_device(s, &why);
+    if (err)
+        cmx_log(CMX_LOG_ERROR, TAG, "cannot restart: %s", cmx_why_text(&why, err));
+    cmx_port_mutex_lock(&s->lock);
+    if (err) {
+        cmx_ota_set_error(s, cmx_why_text(&why, err));
+        cmx_ota_set_state(s, OTA_READY);
+    }
+    s->restart_running = false;
+    cmx_port_mutex_unlock(&s->lock);
+}
+
+void cmx_ota_schedule_restart(struct cmx_ota_service *s)
+{
+    bool first;
+
+    cmx_port_mutex_lock(&s->lock);
+    first = s->state == OTA_READY;
+    if (first) {
+        s->error.text[0] = '\0';
+        s->restart_running = true;
+        s->restart_ms = cmx_port_now_ms();
+        cmx_ota_set_state(s, OTA_RESTARTING);
+    }
+    cmx_port_mutex_unlock(&s->lock);
+    if (!first)
+        return;
+    cmx_log(CMX_LOG_INFO, TAG, "restarting into the new image");
+    if (cmx_port_task_start("ota-restart", 4096, restart_task, s) != CMX_OK)
+        restart_task(s);
+}
+
+cmx_err cmx_ota_restart_begin(struct cmx_http_request *r, void *ctx, void **state)
+{
+    struct cmx_ota_service *s = ctx;
+    cmx_err err = CMX_OK;
+    bool ready;
+
+    if (cmx_ota_refused(s, r, &err))
+        return err;
+    cmx_port_mutex_lock(&s->lock);
+    cmx_ota_expire(s);
+    ready = s->state == OTA_READY;
+    cmx_port_mutex_unlock(&s->lock);
+    if (!ready)
+        return cmx_http_reply_text(r, 409, "error: no update is ready\n");
+    *state = s;
+    return cmx_http_reply_text(r, 200, "OK restarting\n");
+}
+
+void cmx_ota_restart_done(void *ctx, void *state, bool complete)
+{
+    if (state && complete)
+        cmx_ota_schedule_restart(ctx);
+}

@@ -1,0 +1,120 @@
+/* service_trial.c - the trial of a new image: confirms it, or rolls it back and restarts. What fails is tried again
+ * after a pause that doubles. No outcome is recorded before it is one. */
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/ota/service_state.h"
+
+#define TAG "ota"
+
+enum { PAUSE_MIN_MS = 2000, PAUSE_MAX_MS = 60000 };
+
+/* A step failed: keeps the reason for GET /update, and sets the time of the next attempt. */
+static void trial_failed(struct cmx_ota_service *s, const char *what, cmx_err err, const struct cmx_why *why)
+{
+    struct cmx_ota_trial *t = &s->trial;
+    const char *text = cmx_why_text(why, err);
+
+    t->pause_ms = t->pause_ms ? 2 * t->pause_ms : PAUSE_MIN_MS;
+    if (t->pause_ms > PAUSE_MAX_MS)
+        t->pause_ms = PAUSE_MAX_MS;
+    t->next_ms = cmx_port_now_ms() + t->pause_ms;
+    cmx_log(CMX_LOG_ERROR, TAG, "%s failed: %s; next attempt in %u s", what, text, (unsigned)(t->pause_ms / 1000));
+    cmx_port_mutex_lock(&s->lock);
+    cmx_ota_set_error(s, text);
+    cmx_port_mutex_unlock(&s->lock);
+}
+
+static void trial_step(struct cmx_ota_service *s, cmx_ota_trial_step step)
+{
+    cmx_port_mutex_lock(&s->lock);
+    cmx_ota_set_trial(s, step);
+    cmx_port_mutex_unlock(&s->lock);
+}
+
+static void trial_confirm(struct cmx_ota_service *s)
+{
+    struct cmx_why why = {""};
+    cmx_err err = s->config.slots.confirm(s->config.slots.arg, &why);
+
+    cmx_ota_read_slots(s);
+    if (err && s->slots.pending) {
+        s->trial.confirm_failed = true;
+        trial_failed(s, "confirming", err, &why);
+        return;
+    }
+    cmx_port_mutex_lock(&s->lock);
+    cmx_ota_set_error(s, why.text);
+    cmx_ota_set_trial(s, TRIAL_OVER);
+    cmx_port_mutex_unlock(&s->lock);
+    if (err) { /* the slots found that this is not the new image */
+        cmx_log(CMX_LOG_WARN, TAG, "nothing to confirm: %s", why.text);
+        cmx_ota_event_send(s, CMX_OTA_EVENT_ROLLBACK, why.text);
+        return;
+    }
+    cmx_log(CMX_LOG_INFO, TAG, "version %s is confirmed", s->slots.version);
+    cmx_ota_event_send(s, CMX_OTA_EVENT_CONFIRMED, s->slots.version);
+}
+
+static void trial_rollback(struct cmx_ota_service *s)
+{
+    struct cmx_why why = {""};
+    cmx_err err = s->config.slots.rollback(s->config.slots.arg, s->trial.because, &why);
+
+    if (err == CMX_ENOENT) {
+        cmx_log(CMX_LOG_ERROR, TAG, "version %s (%s) cannot be rolled back: there is no other image", s->slots.version,
+                s->trial.because);
+        s->trial.no_way_back = true;
+        trial_step(s, TRIAL_RUNNING);
+    } else if (err) {
+        trial_failed(s, "rolling back", err, &why);
+    } else {
+        cmx_log(CMX_LOG_ERROR, TAG, "version %s is rolled back: %s", s->slots.version, s->trial.because);
+        cmx_ota_event_send(s, CMX_OTA_EVENT_ROLLBACK, s->trial.because);
+        trial_step(s, TRIAL_RESTART);
+    }
+}
+
+static cmx_confirm_decision trial_restart(struct cmx_ota_service *s)
+{
+    struct cmx_why why = {""};
+    cmx_err err = cmx_ota_restart_device(s, &why);
+
+    if (err) {
+        trial_failed(s, "restarting", err, &why);
+        return CMX_CONFIRM_WAIT;
+    }
+    s->trial.next_ms = cmx_port_now_ms() + CMX_OTA_RESTART_WAIT_MS;
+    return CMX_CONFIRM_ROLLBACK;
+}
+
+static void trial_decide(struct cmx_ota_service *s, const struct cmx_confirm_facts *facts)
+{
+    struct cmx_confirm_facts f = *facts;
+    const char *because;
+
+    f.confirm_failed = s->trial.confirm_failed;
+    switch (cmx_confirm_decide(s->trial.since_ms, s->config.confirm_deadline_ms, cmx_port_now_ms(), &f, &because)) {
+    case CMX_CONFIRM_NOW:
+        if (cmx_port_now_ms() >= s->trial.next_ms)
+            trial_confirm(s);
+        break;
+    case CMX_CONFIRM_ROLLBACK:
+        if (s->trial.no_way_back)
+            break;
+        s->trial.because = because;
+        trial_step(s, TRIAL_ROLLBACK);
+        break;
+    case CMX_CONFIRM_WAIT:
+        break;
+    }
+}
+
+cmx_confirm_decision cmx_ota_watch(struct cmx_ota_service *s, const struct cmx_confirm_facts *facts)
+{
+    if (s->trial.step == TRIAL_RUNNING)
+        trial_decide(s, facts);
+    if (s->trial.step == TRIAL_ROLLBACK && cmx_port_now_ms() >= s->trial.next_ms)
+        trial_rollback(s);
+    if (s->trial.step == TRIAL_RESTART && cmx_port_now_ms() >= s->trial.next_ms)
+        return trial_restart(s);
+    return s->trial.step == TRIAL_OVER ? CMX_CONFIRM_NOW : CMX_CONFIRM_WAIT;
+}

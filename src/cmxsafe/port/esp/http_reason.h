@@ -1,0 +1,16 @@
+/* http_reason.h - the reason phrases of HTTP status codes (RFC 9110 section 15), which esp_http_server lacks, and what
+ * its errors mean. */
+#ifndef CMX_PORT_ESP_HTTP_REASON_H
+#define CMX_PORT_ESP_HTTP_REASON_H
+
+#include "esp_err.h"
+
+#include "cmxsafe/core/err.h"
+
+/* Why esp_http_server did not send an answer: CMX_ENOMEM or CMX_ECLOSED; CMX_OK for ESP_OK. */
+CMX_MUST_USE cmx_err http_reason_error(esp_err_t rc);
+
+/* Static; "Status" for a code that is not listed. */
+const char *http_reason_text(int status);
+
+#endif

@@ -1,0 +1,42 @@
+/* gateway_options.h - the options of a gateway that a configuration file sets, one row each. No include guard: define
+ * CMX_GATEWAY_OPTION, include.
+ *
+ *     CMX_GATEWAY_OPTION(kind, member, key, min, max, fallback, without, help)
+ *
+ * member: in struct cmx_gateway (context.h); key: in the agent's file. min, max: of a number, in the file's unit (MS
+ * and SECONDS in theirs), and the longest text; fallback: the default of a member that is 0; without: the behaviour if
+ * there is none. A HOST and an ACCOUNT are required. STR, for help: the text of a number.
+ *
+ * From these rows come: the engine's copying, comparing and defaults (proxy_config.c), the parser of cmxsafed,
+ * docs/CONFIG.md and cmxsafed.conf(5). */
+/* clang-format off */
+CMX_GATEWAY_OPTION(HOST, host, "host", 0, 0, NULL, NULL,
+    "Name or address of the SSH server, or of several: `gw1.example, gw2.example:2222 > backup.example`. Gateways "
+    "with `,` between them are equal: each device tries them in its own random order. Those behind a `>` are "
+    "tried when all before it have failed. A gateway that works is kept. At most " STR(CMX_GATEWAYS_MAX) ".")
+CMX_GATEWAY_OPTION(PORT, port, "port", 1, 65535, 22, NULL,
+    "The TCP port of each `host` that has none of its own.")
+CMX_GATEWAY_OPTION(ACCOUNT, user, "user", 0, 64, NULL, NULL,
+    "Account to log in to.")
+CMX_GATEWAY_OPTION(FILE, key_file, "key_file", 0, 0, NULL, NULL,
+    "Private key, OpenSSH or PEM; refused if group or others can access it.")
+CMX_GATEWAY_OPTION(TEXT, ciphers, "ciphers", 0, 512, NULL, "current ciphers, ordered by what the CPU accelerates",
+    "OpenSSH names, separated by commas.")
+CMX_GATEWAY_OPTION(SECONDS, login_timeout_s, "login_timeout", 1, 300, CMX_PROXY_LOGIN_TIMEOUT_S, NULL,
+    "How long one attempt at one gateway may take, from TCP connect to authentication, without the look-up of its "
+    "name.")
+CMX_GATEWAY_OPTION(SECONDS, keepalive_s, "keepalive", 1, 3600, CMX_PROXY_KEEPALIVE_S, NULL,
+    "Send a keepalive after this long without traffic.")
+CMX_GATEWAY_OPTION(COUNT, keepalive_max, "keepalive_max", 1, 100, CMX_PROXY_KEEPALIVE_MAX, NULL,
+    "Reconnect after this many unanswered keepalives.")
+CMX_GATEWAY_OPTION(MS, backoff_base_ms, "backoff_min", 100, 3600000, CMX_PROXY_BACKOFF_BASE_MS, NULL,
+    "Ceiling of the first wait between attempts; it doubles with each failure.")
+CMX_GATEWAY_OPTION(MS, backoff_max_ms, "backoff_max", 100, 86400000, CMX_PROXY_BACKOFF_MAX_MS, NULL,
+    "Ceiling of every wait; with several gateways it is divided by their number.")
+CMX_GATEWAY_OPTION(BYTES, rekey_bytes, "rekey_bytes", 0, 1ull << 40, 0, NULL,
+    "Renew the session keys after this many bytes; 0: the SSH library's default.")
+CMX_GATEWAY_OPTION(SWITCH, require_pq, "require_pq", 0, 1, 0, NULL,
+    "Only accept key exchanges that resist a quantum computer (mlkem768x25519-sha256, "
+    "sntrup761x25519-sha512@openssh.com); needs libssh 0.12 or later and OpenSSH 8.5 or later.")
+/* clang-format on */
+#undef CMX_GATEWAY_OPTION

@@ -1,0 +1,147 @@
+#include "cmxsafe/proxy/gateways.h"
+
+#include <string.h>
+
+#include "cmxsafe/core/text.h"
+
+static bool is_host_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("._-:%", c);
+}
+
+static bool is_host(const char *s)
+{
+    if (!*s)
+        return false;
+    while (*s && is_host_char(*s))
+        s++;
+    return !*s;
+}
+
+/* Cuts an entry into host, without brackets, and port (NULL: there is none). False: a bracket without its match. */
+static bool split_entry(char *entry, const char **host, char **port)
+{
+    char *end = entry[0] == '[' ? strchr(entry, ']') : strchr(entry, ':');
+
+    *host = entry;
+    *port = NULL;
+    if (entry[0] == '[') {
+        if (!end)
+            return false;
+        *host = entry + 1;
+        *end++ = 0;
+        if (*end && *end != ':')
+            return false;
+    } else if (end && strchr(end + 1, ':')) {
+        return true; /* an IPv6 address */
+    }
+    if (end && *end) {
+        *end = 0;
+        *port = end + 1;
+    }
+    return true;
+}
+
+static char *trim(char *s)
+{
+    char *end = s + strlen(s);
+
+    while (*s == ' ' || *s == '\t')
+        s++;
+    while (end > s && (end[-1] == ' ' || end[-1] == '\t'))
+        *--end = 0;
+    return s;
+}
+
+static cmx_err add_entry(struct cmx_gateway_list *l, char *entry, uint16_t port, uint8_t group)
+{
+    struct cmx_gateway_host *h = &l->at[l->n];
+    uint32_t number = port;
+    char *port_text;
+
+    if (l->n == CMX_GATEWAYS_MAX || !split_entry(trim(entry), &h->host, &port_text) || !is_host(h->host))
+        return CMX_EINVAL;
+    if (port_text && (cmx_text_u32(port_text, strlen(port_text), &number) || number == 0 || number > UINT16_MAX))
+        return CMX_EINVAL;
+    h->port = (uint16_t)number;
+    h->group = group;
+    l->n++;
+    return CMX_OK;
+}
+
+cmx_err cmx_gateway_list_parse(struct cmx_gateway_list *l, const char *text, uint16_t port, struct cmx_why *why)
+{
+    uint8_t group = 0;
+    char *next = l->text;
+
+    l->n = 0;
+    for (bool more = cmx_text_copy(l->text, sizeof l->text, text) == CMX_OK; more;) {
+        char *entry = next;
+        size_t len = strcspn(next, ",>");
+        const char separator = next[len];
+
+        more = separator != 0;
+        next[len] = 0;
+        next += len + 1;
+        if (add_entry(l, entry, port, group)) {
+            l->n = 0;
+            break;
+        }
+        if (separator == '>')
+            group++;
+    }
+    return l->n ? CMX_OK
+                : cmx_why_fail(why, CMX_EINVAL, "'%.40s' is not a list of 1 to %d HOST, HOST:PORT or [IPV6]:PORT", text,
+                               CMX_GATEWAYS_MAX);
+}
+
+/* ---- the choice ---- */
+
+/* How many gateways of the first group with an untried one are untried. *first: the first of them. */
+static unsigned count_untried(const struct cmx_gateway_turn *t, const struct cmx_gateway_list *l, size_t *first)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < l->n; i++) {
+        if (t->tried >> i & 1)
+            continue;
+        if (!n)
+            *first = i;
+        else if (l->at[i].group != l->at[*first].group)
+            break;
+        n++;
+    }
+    return n;
+}
+
+static void choose(struct cmx_gateway_turn *t, const struct cmx_gateway_list *l, uint32_t random)
+{
+    size_t i = 0;
+    unsigned skip = (unsigned)((uint64_t)count_untried(t, l, &i) * random >> 32);
+
+    while (t->tried >> i & 1 || skip--)
+        i++;
+    t->at = (uint8_t)i;
+}
+
+void cmx_gateway_turn_begin(struct cmx_gateway_turn *t, const struct cmx_gateway_list *l, uint32_t random)
+{
+    t->tried = 0;
+    choose(t, l, random);
+}
+
+bool cmx_gateway_turn_is_last(const struct cmx_gateway_turn *t, const struct cmx_gateway_list *l)
+{
+    return (t->tried | 1u << t->at) == (1u << l->n) - 1;
+}
+
+void cmx_gateway_turn_next(struct cmx_gateway_turn *t, const struct cmx_gateway_list *l, uint32_t random)
+{
+    t->tried = (uint8_t)(cmx_gateway_turn_is_last(t, l) ? 0u : t->tried | 1u << t->at);
+    choose(t, l, random);
+}
+
+void cmx_gateway_turn_worked(struct cmx_gateway_turn *t)
+{
+    t->tried = 0;
+}

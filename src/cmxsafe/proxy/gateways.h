@@ -1,0 +1,67 @@
+/* gateways.h - the gateways that a device knows: reads the list, and chooses which one to try next. Pure: no I/O, clock
+ * or allocation; random bits are an argument.
+ *
+ *     gw1.example, gw2.example:2222 > backup.example
+ *
+ * A comma separates gateways that are equal; '>' begins the next group, which is tried only when every gateway before
+ * it has failed. An entry is a name, an address, or either with a port; an IPv6 address with a port needs brackets.
+ *
+ * Within a group each device tries the gateways in a random order, so that the devices of a dead gateway spread over
+ * the others. A device keeps a gateway that works. */
+#ifndef CMX_PROXY_GATEWAYS_H
+#define CMX_PROXY_GATEWAYS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cmxsafe/core/err.h"
+#include "cmxsafe/core/why.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CMX_GATEWAYS_MAX 8
+#define CMX_GATEWAYS_TEXT_MAX 256 /* of the whole list, NUL included */
+
+struct cmx_gateway_host {
+    const char *host; /* in the list's text; without brackets */
+    uint16_t port;
+    uint8_t group; /* 0 is tried first */
+};
+
+/* Do not copy: the hosts point into text. */
+struct cmx_gateway_list {
+    size_t n;
+    struct cmx_gateway_host at[CMX_GATEWAYS_MAX]; /* groups in ascending order */
+    char text[CMX_GATEWAYS_TEXT_MAX];
+};
+
+/* Reads a list. port: of entries without one. why says what is wrong; may be NULL. CMX_EINVAL: the list is then empty.
+ */
+CMX_MUST_USE cmx_err cmx_gateway_list_parse(struct cmx_gateway_list *l, const char *text, uint16_t port,
+                                            struct cmx_why *why);
+
+/* Which gateway is used, and which ones have failed since one worked. */
+struct cmx_gateway_turn {
+    uint8_t at;
+    uint8_t tried; /* one bit each */
+};
+
+/* Here and below, random: 32 uniform bits. l is not empty. */
+void cmx_gateway_turn_begin(struct cmx_gateway_turn *t, const struct cmx_gateway_list *l, uint32_t random);
+
+/* Whether every gateway will have been tried once t->at has failed. */
+bool cmx_gateway_turn_is_last(const struct cmx_gateway_turn *t, const struct cmx_gateway_list *l);
+
+/* t->at has failed: chooses the next one. After the last one the round begins again. */
+void cmx_gateway_turn_next(struct cmx_gateway_turn *t, const struct cmx_gateway_list *l, uint32_t random);
+
+/* t->at has worked: when it fails, all others are tried before it. */
+void cmx_gateway_turn_worked(struct cmx_gateway_turn *t);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

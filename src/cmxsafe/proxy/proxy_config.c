@@ -1,0 +1,483 @@
+#include "cmxsafe/proxy/proxy_config.h"
+
+#include <arpa/inet.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/proxy/originator.h"
+#include "cmxsafe/proxy/proxy_limits.h"
+
+#define DIGITS_(x) #x
+#define DIGITS(x) DIGITS_(x)
+
+/* ---- the options of a context ---- */
+
+#define ANY 0
+#define NUMBER_PORT(fallback) (fallback)
+#define NUMBER_COUNT(fallback) (fallback)
+#define NUMBER_SECONDS(fallback) (fallback)
+#define NUMBER_DIRECTION(fallback) (fallback)
+#define NUMBER_PEER(fallback) (fallback)
+#define NUMBER_SWITCH(fallback) (fallback)
+#define NUMBER_ID(fallback) 0
+#define NUMBER_NAME(fallback) 0
+#define NUMBER_HOST(fallback) 0
+#define NUMBER_ADDRESSES(fallback) 0
+#define NUMBER_TEXT(fallback) 0
+
+const struct cmx_context_option cmx_context_options[CMX_CONTEXT_OPTIONS] = {
+#define CMX_OPTION(kind, member, task, key, min, max, fallback, direction, without, help)                              \
+    {key, max, NUMBER_##kind(fallback), min, offsetof(struct cmx_context, member), CMX_OPTION_##kind},
+#include "cmxsafe/proxy/context_options.h"
+};
+
+/* One initialiser a row, in the order of the members: a member without a row, or a row without a member, is an error.
+ */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic error "-Wmissing-field-initializers"
+__attribute__((unused)) static const struct cmx_context a_row_for_each_member = {
+#define CMX_OPTION(kind, member, task, key, min, max, fallback, direction, without, help) 0,
+#include "cmxsafe/proxy/context_options.h"
+};
+#pragma GCC diagnostic pop
+
+bool cmx_context_option_is_text(const struct cmx_context_option *o)
+{
+    return o->kind >= CMX_OPTION_ID;
+}
+
+const char *cmx_context_option_text(const struct cmx_context_option *o, const struct cmx_context *c)
+{
+    return *(const char *const *)(const void *)((const char *)c + o->at);
+}
+
+void cmx_context_option_set_text(const struct cmx_context_option *o, struct cmx_context *c, const char *text)
+{
+    *(const char **)(void *)((char *)c + o->at) = text;
+}
+
+unsigned cmx_context_option_number(const struct cmx_context_option *o, const struct cmx_context *c)
+{
+    const void *at = (const char *)c + o->at;
+
+    switch (o->kind) {
+    case CMX_OPTION_PORT:
+        return *(const uint16_t *)at;
+    case CMX_OPTION_SWITCH:
+        return *(const bool *)at;
+    default:
+        return *(const unsigned *)at;
+    }
+}
+
+void cmx_context_option_set_number(const struct cmx_context_option *o, struct cmx_context *c, unsigned value)
+{
+    void *at = (char *)c + o->at;
+
+    switch (o->kind) {
+    case CMX_OPTION_PORT:
+        *(uint16_t *)at = (uint16_t)value;
+        break;
+    case CMX_OPTION_SWITCH:
+        *(bool *)at = value != 0;
+        break;
+    default:
+        *(unsigned *)at = value;
+    }
+}
+
+bool cmx_context_option_in_range(const struct cmx_context_option *o, int64_t value)
+{
+    return (value == 0 && o->kind != CMX_OPTION_PORT) || (value >= o->min && value <= o->max);
+}
+
+/* ---- the fields of a gateway: copied, compared and freed by one table ---- */
+
+struct field {
+    uint8_t at;
+    uint8_t size;      /* 0: a string */
+    uint16_t fallback; /* the default of a number of 2 or 4 bytes that is 0 */
+};
+
+#define STRING(member, none) {.at = offsetof(struct cmx_gateway, member)},
+#define VALUE(member, default_)                                                                                        \
+    {.at = offsetof(struct cmx_gateway, member),                                                                       \
+     .size = sizeof(((struct cmx_gateway *)0)->member),                                                                \
+     .fallback = (default_)},
+#define FIELD_HOST STRING
+#define FIELD_ACCOUNT STRING
+#define FIELD_FILE STRING
+#define FIELD_TEXT STRING
+#define FIELD_PORT VALUE
+#define FIELD_SECONDS VALUE
+#define FIELD_COUNT VALUE
+#define FIELD_MS VALUE
+#define FIELD_BYTES VALUE
+#define FIELD_SWITCH VALUE
+
+/* clang-format off */
+static const struct field gateway_fields[] = {
+#define CMX_GATEWAY_OPTION(kind, member, key, min, max, fallback, without, help) FIELD_##kind(member, fallback)
+#include "cmxsafe/proxy/gateway_options.h"
+    STRING(key_pem, NULL)
+    STRING(key_passphrase, NULL)
+    STRING(password, NULL)
+    VALUE(key_load, 0)
+    VALUE(key_load_arg, 0)
+    VALUE(fleet_address, 0)
+};
+/* clang-format on */
+
+#define FIELDS_END (gateway_fields + sizeof gateway_fields / sizeof gateway_fields[0])
+
+static char **string_at(struct cmx_gateway *g, const struct field *f)
+{
+    return (char **)(void *)((char *)g + f->at);
+}
+
+/* Replaces each borrowed string by a copy. All fields are set, to NULL after a failure, so that free is always right.
+ */
+static cmx_err own_strings(struct cmx_gateway *g)
+{
+    cmx_err err = CMX_OK;
+
+    for (const struct field *f = gateway_fields; f < FIELDS_END; f++) {
+        char **s = string_at(g, f);
+
+        if (f->size || !*s)
+            continue;
+        *s = err ? NULL : cmx_mem_strdup(*s);
+        if (!*s)
+            err = CMX_ENOMEM;
+    }
+    return err;
+}
+
+static void free_strings(struct cmx_gateway *g)
+{
+    for (const struct field *f = gateway_fields; f < FIELDS_END; f++)
+        if (!f->size)
+            cmx_mem_free_secret(*string_at(g, f));
+}
+
+static bool equal_text(const char *x, const char *y)
+{
+    return x && y ? strcmp(x, y) == 0 : x == y;
+}
+
+static bool equal(const struct cmx_gateway *a, const struct cmx_gateway *b)
+{
+    for (const struct field *f = gateway_fields; f < FIELDS_END; f++) {
+        const void *x = (const char *)a + f->at, *y = (const char *)b + f->at;
+
+        if (f->size ? memcmp(x, y, f->size) != 0 : !equal_text(*(const char *const *)x, *(const char *const *)y))
+            return false;
+    }
+    return true;
+}
+
+/* ---- checks ---- */
+
+static bool empty(const char *s)
+{
+    return !s || !*s;
+}
+
+static const char *or_default(const char *s, const char *fallback)
+{
+    return s ? s : fallback;
+}
+
+static bool too_long(const char *name)
+{
+    return name && strlen(name) >= CMX_PROXY_NAME_MAX;
+}
+
+/* These return what is wrong, or NULL. */
+static const char *gateway_fault(const struct cmx_gateway *g)
+{
+    if (empty(g->host))
+        return "host: missing";
+    if (empty(g->user))
+        return "user: missing";
+    if (g->n_host_keys == 0)
+        return "host_key: missing; pin it (ssh-keyscan HOST | ssh-keygen -lf -)";
+    if (g->n_host_keys > CMX_PROXY_HOST_KEYS_MAX)
+        return "host_key: more than " DIGITS(CMX_PROXY_HOST_KEYS_MAX) " pins";
+    if (!g->key_file && !g->key_pem && !g->key_load && !g->password)
+        return "credentials: no key and no password";
+    return NULL;
+}
+
+cmx_err cmx_proxy_context_check_originators(const struct cmx_context *c, struct cmx_why *why)
+{
+    const char *host = or_default(c->local_host, "127.0.0.1");
+    struct cmx_ip ip;
+
+    if (c->allow_from && cmx_originator_check_list(c->allow_from) != CMX_OK)
+        return cmx_why_fail(why, CMX_EINVAL,
+                            "context %s allow_from: not 1 to " DIGITS(CMX_PROXY_ALLOW_MAX) " addresses or prefixes",
+                            c->name);
+    if (c->peer == CMX_PEER_MIRROR && (!cmx_ip_parse(&ip, host) || cmx_ip_is_v4(&ip)))
+        return cmx_why_fail(why, CMX_EINVAL, "context %s peer: mirror needs local_host = ::1, not %.40s", c->name,
+                            host);
+    return CMX_OK;
+}
+
+static cmx_err check_options(const struct cmx_context *c, struct cmx_why *why)
+{
+    for (size_t i = 0; i < CMX_CONTEXT_OPTIONS; i++) {
+        const struct cmx_context_option *o = &cmx_context_options[i];
+        const char *text = cmx_context_option_is_text(o) ? cmx_context_option_text(o, c) : NULL;
+        unsigned n = cmx_context_option_is_text(o) ? 0 : cmx_context_option_number(o, c);
+
+        if (o->kind == CMX_OPTION_NAME && text && (!*text || too_long(text)))
+            return cmx_why_fail(why, CMX_EINVAL, "context %s %s: empty or too long", c->name, o->key);
+        if (o->kind == CMX_OPTION_PORT && n == 0)
+            return cmx_why_fail(why, CMX_EINVAL, "context %s %s: missing", c->name, o->key);
+        if (!cmx_context_option_is_text(o) && !cmx_context_option_in_range(o, n))
+            return cmx_why_fail(why, CMX_EINVAL, "context %s %s: %u is not in %u to %u", c->name, o->key, n,
+                                (unsigned)o->min, (unsigned)o->max);
+    }
+    if (c->direction == CMX_DIRECT && empty(c->remote_host))
+        return cmx_why_fail(why, CMX_EINVAL, "context %s remote_host: missing", c->name);
+    return cmx_proxy_context_check_originators(c, why);
+}
+
+const char *cmx_proxy_fleet_prefix(const char *remote_address)
+{
+    const size_t n = sizeof CMX_PROXY_FLEET - 1;
+
+    return remote_address && strncmp(remote_address, CMX_PROXY_FLEET, n) == 0 ? remote_address + n : NULL;
+}
+
+static cmx_err check_fleet(const struct cmx_gateway *g, const struct cmx_context *c, struct cmx_why *why)
+{
+    const char *prefix = cmx_proxy_fleet_prefix(c->remote_address);
+    char address[CMX_PROXY_ADDRESS_MAX];
+
+    if (!prefix || (g->fleet_address && g->fleet_address(prefix, "", 0, address) == CMX_OK))
+        return CMX_OK;
+    return cmx_why_fail(why, CMX_EINVAL, "context %s remote_address: '%.60s' is not a fleet's prefix", c->name,
+                        c->remote_address);
+}
+
+static cmx_err parse_gateways(struct cmx_proxy_config *c, struct cmx_why *why)
+{
+    struct cmx_why fault = {""};
+
+    if (cmx_gateway_list_parse(&c->gateways, c->gateway.host, c->gateway.port, &fault) == CMX_OK)
+        return CMX_OK;
+    return cmx_why_fail(why, CMX_EINVAL, "gateway host: %s", fault.text);
+}
+
+static cmx_err parse_pins(struct cmx_proxy_config *c, const struct cmx_gateway *g, struct cmx_why *why)
+{
+    for (size_t i = 0; i < g->n_host_keys; i++) {
+        cmx_err err = cmx_pin_parse(&c->pins[i], g->host_keys[i]);
+
+        if (err)
+            return cmx_why_fail(why, CMX_EINVAL,
+                                "gateway host_key '%.40s': %s; expected SHA256:... or a known_hosts line",
+                                g->host_keys[i], cmx_err_text(err));
+    }
+    c->n_pins = g->n_host_keys;
+    if (cmx_pin_types(c->pins, c->n_pins) == 0)
+        return cmx_why_fail(why, CMX_EINVAL, "gateway host_key: every pinned key is revoked");
+    return CMX_OK;
+}
+
+static bool same_listener(const struct cmx_context *a, const struct cmx_context *b)
+{
+    if (a->direction != b->direction)
+        return false;
+    if (a->direction == CMX_DIRECT)
+        return a->local_port == b->local_port &&
+               strcmp(or_default(a->local_host, "127.0.0.1"), or_default(b->local_host, "127.0.0.1")) == 0;
+    return a->remote_port == b->remote_port &&
+           strcmp(or_default(a->remote_address, "localhost"), or_default(b->remote_address, "localhost")) == 0;
+}
+
+static cmx_err check_context(const struct cmx_gateway *g, const struct cmx_context *all, size_t at, struct cmx_why *why)
+{
+    const struct cmx_context *c = &all[at];
+    cmx_err err;
+
+    if (empty(c->name) || too_long(c->name))
+        return cmx_why_fail(why, CMX_EINVAL, "context name: missing or too long");
+    err = check_options(c, why);
+    if (!err)
+        err = check_fleet(g, c, why);
+    for (size_t i = 0; !err && i < at; i++) {
+        if (strcmp(c->name, all[i].name) == 0)
+            err = cmx_why_fail(why, CMX_EINVAL, "context %s name: given twice", c->name);
+        else if (same_listener(c, &all[i]))
+            err = cmx_why_fail(why, CMX_EINVAL, "contexts %s and %s: the same listener", all[i].name, c->name);
+    }
+    return err;
+}
+
+static cmx_err check(const struct cmx_gateway *g, const struct cmx_context *c, size_t n, struct cmx_why *why)
+{
+    const char *fault = gateway_fault(g);
+    cmx_err err = CMX_OK;
+
+    if (fault)
+        return cmx_why_fail(why, CMX_EINVAL, "gateway %s", fault);
+    if (n > CMX_PROXY_CONTEXTS_MAX)
+        return cmx_why_fail(why, CMX_EINVAL, "contexts: %zu instead of 1 to %d", n, CMX_PROXY_CONTEXTS_MAX);
+    for (size_t i = 0; !err && i < n; i++)
+        err = check_context(g, c, i, why);
+    return err;
+}
+
+/* ---- building ---- */
+
+static void gateway_defaults(struct cmx_gateway *g)
+{
+    for (const struct field *f = gateway_fields; f < FIELDS_END; f++) {
+        void *at = (char *)g + f->at;
+
+        if (f->size == sizeof(uint16_t) && *(uint16_t *)at == 0)
+            *(uint16_t *)at = f->fallback;
+        else if (f->size == sizeof(uint32_t) && f->fallback && *(uint32_t *)at == 0)
+            *(uint32_t *)at = f->fallback;
+    }
+    /* The pins have been parsed; the borrowed texts are not kept. */
+    g->host_keys = NULL;
+}
+
+static void context_defaults(struct cmx_context *c)
+{
+    for (size_t i = 0; i < CMX_CONTEXT_OPTIONS; i++) {
+        const struct cmx_context_option *o = &cmx_context_options[i];
+
+        if (!cmx_context_option_is_text(o) && cmx_context_option_number(o, c) == 0)
+            cmx_context_option_set_number(o, c, o->fallback);
+    }
+}
+
+static cmx_err copy_contexts(struct cmx_proxy_config *c, const struct cmx_context *contexts, size_t n)
+{
+    c->contexts = cmx_mem_alloc(n * sizeof *contexts);
+    if (!c->contexts)
+        return CMX_ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        cmx_err err;
+
+        c->n_contexts = i + 1;
+        err = cmx_proxy_context_copy(&c->contexts[i], &contexts[i]);
+        if (err)
+            return err;
+        context_defaults(&c->contexts[i]);
+    }
+    return CMX_OK;
+}
+
+cmx_err cmx_proxy_config_new(struct cmx_proxy_config **out, const struct cmx_gateway *gateway,
+                             const struct cmx_context *contexts, size_t n_contexts, struct cmx_why *why)
+{
+    struct cmx_proxy_config *c;
+    cmx_err err;
+
+    *out = NULL;
+    cmx_why_set(why, "%s", "");
+    err = check(gateway, contexts, n_contexts, why);
+    if (err)
+        return err;
+    c = cmx_mem_alloc(sizeof *c);
+    if (!c)
+        return CMX_ENOMEM;
+    err = parse_pins(c, gateway, why);
+    if (!err) {
+        c->gateway = *gateway;
+        gateway_defaults(&c->gateway);
+        err = own_strings(&c->gateway);
+    }
+    if (!err)
+        err = parse_gateways(c, why);
+    if (!err)
+        err = copy_contexts(c, contexts, n_contexts);
+    if (err) {
+        cmx_proxy_config_free(c);
+        return err;
+    }
+    *out = c;
+    return CMX_OK;
+}
+
+void cmx_proxy_config_free(struct cmx_proxy_config *c)
+{
+    if (!c)
+        return;
+    free_strings(&c->gateway);
+    for (size_t i = 0; i < c->n_contexts; i++)
+        cmx_proxy_context_release(&c->contexts[i]);
+    cmx_mem_free(c->contexts);
+    cmx_mem_free(c);
+}
+
+bool cmx_proxy_config_same_gateway(const struct cmx_proxy_config *a, const struct cmx_proxy_config *b)
+{
+    if (a->n_pins != b->n_pins || !equal(&a->gateway, &b->gateway))
+        return false;
+    for (size_t i = 0; i < a->n_pins; i++)
+        if (a->pins[i].types != b->pins[i].types || a->pins[i].revoked != b->pins[i].revoked ||
+            memcmp(a->pins[i].digest, b->pins[i].digest, 32) != 0)
+            return false;
+    return true;
+}
+
+bool cmx_proxy_address_canonical(const char *host, char out[CMX_PROXY_ADDRESS_MAX])
+{
+    uint8_t bytes[16];
+    int family = strchr(host, ':') ? AF_INET6 : AF_INET;
+
+    return inet_pton(family, host, bytes) == 1 && inet_ntop(family, bytes, out, CMX_PROXY_ADDRESS_MAX) != NULL;
+}
+
+cmx_err cmx_proxy_context_copy(struct cmx_context *out, const struct cmx_context *c)
+{
+    cmx_err err = CMX_OK;
+
+    *out = *c;
+    for (size_t i = 0; i < CMX_CONTEXT_OPTIONS; i++) {
+        const struct cmx_context_option *o = &cmx_context_options[i];
+        const char *text = cmx_context_option_is_text(o) ? cmx_context_option_text(o, c) : NULL;
+        char address[CMX_PROXY_ADDRESS_MAX];
+        bool canonical = text && o->kind == CMX_OPTION_HOST && cmx_proxy_address_canonical(text, address);
+        const char *copy = text && !err ? cmx_mem_strdup(canonical ? address : text) : NULL;
+
+        if (text && !copy)
+            err = CMX_ENOMEM; /* the texts from here on are NULL, so that release is right */
+        if (text)
+            cmx_context_option_set_text(o, out, copy);
+    }
+    return err;
+}
+
+void cmx_proxy_context_release(struct cmx_context *c)
+{
+    for (size_t i = 0; i < CMX_CONTEXT_OPTIONS; i++)
+        if (cmx_context_option_is_text(&cmx_context_options[i]))
+            cmx_mem_free((void *)(uintptr_t)cmx_context_option_text(&cmx_context_options[i], c));
+}
+
+bool cmx_proxy_context_equal(const struct cmx_context *a, const struct cmx_context *b)
+{
+    for (size_t i = 0; i < CMX_CONTEXT_OPTIONS; i++) {
+        const struct cmx_context_option *o = &cmx_context_options[i];
+
+        if (cmx_context_option_is_text(o) ? !equal_text(cmx_context_option_text(o, a), cmx_context_option_text(o, b))
+                                          : cmx_context_option_number(o, a) != cmx_context_option_number(o, b))
+            return false;
+    }
+    return true;
+}
+
+const char *cmx_proxy_context_session(const struct cmx_context *c)
+{
+    return c->session ? c->session : c->name;
+}

@@ -1,0 +1,89 @@
+/* proxy_config.h - checks and owns a proxy configuration. Decides whether it is valid; starts nothing, opens nothing.
+ */
+#ifndef CMX_PROXY_CONFIG_H
+#define CMX_PROXY_CONFIG_H
+
+#include "cmxsafe/core/why.h"
+#include "cmxsafe/proxy/context.h"
+#include "cmxsafe/proxy/gateways.h"
+#include "cmxsafe/proxy/pin.h"
+
+/* What the code needs of a row of context_options.h. */
+typedef enum {
+    CMX_OPTION_PORT,      /* uint16_t, required */
+    CMX_OPTION_COUNT,     /* unsigned */
+    CMX_OPTION_SECONDS,   /* unsigned */
+    CMX_OPTION_DIRECTION, /* cmx_proxy_direction */
+    CMX_OPTION_PEER,      /* cmx_proxy_peer */
+    CMX_OPTION_SWITCH,    /* bool */
+    CMX_OPTION_ID,        /* const char *, as are the following: the context's name; */
+    CMX_OPTION_NAME,      /* a name, as long as a context's; */
+    CMX_OPTION_HOST,      /* a host or address; */
+    CMX_OPTION_ADDRESSES, /* addresses and prefixes; */
+    CMX_OPTION_TEXT
+} cmx_option_kind;
+
+struct cmx_context_option {
+    const char *key; /* NULL: name */
+    uint32_t max;
+    uint16_t fallback;
+    uint8_t min;
+    uint8_t at;   /* offset in struct cmx_context */
+    uint8_t kind; /* cmx_option_kind */
+};
+
+enum {
+#define CMX_OPTION(kind, member, task, key, min, max, fallback, direction, without, help) CMX_CONTEXT_OPTION_##member,
+#include "cmxsafe/proxy/context_options.h"
+    CMX_CONTEXT_OPTIONS
+};
+extern const struct cmx_context_option cmx_context_options[CMX_CONTEXT_OPTIONS];
+
+/* Read and write the option's member of c: a text, or else a number. */
+bool cmx_context_option_is_text(const struct cmx_context_option *o);
+const char *cmx_context_option_text(const struct cmx_context_option *o, const struct cmx_context *c);
+void cmx_context_option_set_text(const struct cmx_context_option *o, struct cmx_context *c, const char *text);
+unsigned cmx_context_option_number(const struct cmx_context_option *o, const struct cmx_context *c);
+void cmx_context_option_set_number(const struct cmx_context_option *o, struct cmx_context *c, unsigned value);
+
+/* True if the option may have this value. 0 means the default and is valid, except for a port. */
+bool cmx_context_option_in_range(const struct cmx_context_option *o, int64_t value);
+
+/* A deep copy of a gateway and its contexts, defaults filled in. Immutable once built; secrets are wiped by free. */
+struct cmx_proxy_config {
+    struct cmx_gateway gateway;
+    struct cmx_context *contexts;
+    size_t n_contexts;
+    size_t n_pins;
+    struct cmx_pin pins[CMX_PROXY_HOST_KEYS_MAX];
+    struct cmx_gateway_list gateways; /* of gateway.host */
+};
+
+/* why: names the setting that is refused; may be NULL. CMX_EINVAL, CMX_ENOMEM; *out is then NULL. */
+CMX_MUST_USE cmx_err cmx_proxy_config_new(struct cmx_proxy_config **out, const struct cmx_gateway *gateway,
+                                          const struct cmx_context *contexts, size_t n_contexts, struct cmx_why *why);
+void cmx_proxy_config_free(struct cmx_proxy_config *c); /* NULL is fine */
+
+/* False if the sessions must be replaced, or the context restarted, for the change to take effect. */
+bool cmx_proxy_config_same_gateway(const struct cmx_proxy_config *a, const struct cmx_proxy_config *b);
+bool cmx_proxy_context_equal(const struct cmx_context *a, const struct cmx_context *b);
+
+/* Checks peer and allow_from; why, which may be NULL, names the context and the option. CMX_EINVAL. */
+CMX_MUST_USE cmx_err cmx_proxy_context_check_originators(const struct cmx_context *c, struct cmx_why *why);
+
+/* The canonical text of an address (RFC 5952 for IPv6: "FD00::0:1" is "fd00::1"), since gateways compare addresses as
+ * text. False: host is not a numeric address; out is unchanged. */
+bool cmx_proxy_address_canonical(const char *host, char out[CMX_PROXY_ADDRESS_MAX]);
+
+/* The prefix in a remote_address that begins with CMX_PROXY_FLEET, or NULL. */
+const char *cmx_proxy_fleet_prefix(const char *remote_address);
+
+/* A deep copy with addresses in canonical form. CMX_ENOMEM: *out may then only be passed to cmx_proxy_context_release.
+ * */
+CMX_MUST_USE cmx_err cmx_proxy_context_copy(struct cmx_context *out, const struct cmx_context *c);
+void cmx_proxy_context_release(struct cmx_context *c);
+
+/* The name of c's session: c->session, or the context's own name if that is empty. */
+const char *cmx_proxy_context_session(const struct cmx_context *c);
+
+#endif

@@ -1,0 +1,35 @@
+/* relay.h - the life of one connection, from its acceptance to the gateway's CLOSE. */
+#ifndef CMX_PROXY_RELAY_H
+#define CMX_PROXY_RELAY_H
+
+#include "cmxsafe/proxy/relay_state.h"
+
+/* A connection of r needs this much free heap (proxy_limits.h). */
+size_t cmx_relay_heap_floor(const struct session *s, const struct run *r);
+
+/* Reverse: takes o, a channel that the gateway opens for r; connects it to the local service or refuses it. */
+void cmx_relay_accept_channel(struct session *s, struct run *r, struct cmx_ssh_open *o);
+
+/* Direct: takes fd, which r's listener accepted from peer; opens a channel for it or closes it. */
+void cmx_relay_accept_local(struct session *s, struct run *r, int fd, const struct sockaddr_storage *peer);
+
+/* The poll events to wait for on the local socket; 0: none. */
+short cmx_relay_events(const struct relay *x, const struct session *s);
+
+/* Handles them. An error ends the session. */
+CMX_MUST_USE cmx_err cmx_relay_ready(struct relay *x, struct session *s, short revents);
+
+/* Does what can be done without waiting. An error ends the session. */
+CMX_MUST_USE cmx_err cmx_relay_settle(struct relay *x, struct session *s);
+
+/* When settle has something to do by time alone; UINT64_MAX: never. */
+uint64_t cmx_relay_due(const struct relay *x, const struct session *s);
+
+/* Ends both sides at once, the local one with a reset. cause: for the hook. The relay may still wait for the gateway.
+ */
+void cmx_relay_abort(struct relay *x, struct session *s, cmx_err cause);
+
+/* The same, and waits for nothing: the session is over. */
+void cmx_relay_kill(struct relay *x, struct session *s, cmx_err cause);
+
+#endif

@@ -1,0 +1,242 @@
+/* From the gateway: the data handler sends straight from libssh's buffer to the local socket. What the socket does not
+ * take stays in libssh, which then stops opening the channel's window. When the socket accepts data again, the waiting
+ * bytes are read from libssh into `spill`: all at once from libssh 0.10, which opens a whole new window at any read, so
+ * that reading in pieces would let the peer fill the heap; in pieces on a device, from libssh 0.11.
+ *
+ * To the gateway: one chunk at a time, read only while the window is open and the SSH socket has taken the chunk
+ * before.
+ */
+#include "cmxsafe/proxy/relay_flow.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/proxy/net.h"
+#include "cmxsafe/proxy/probe.h"
+
+/* ---- from the gateway ---- */
+
+/* Sends what the socket takes. CMX_EAGAIN: not all; CMX_ECLOSED: the socket is broken. */
+static cmx_err send_local(struct relay *x, const uint8_t *data, size_t len, size_t *sent)
+{
+    ssize_t n = send(x->fd, data, len, MSG_NOSIGNAL);
+
+    *sent = n > 0 ? (size_t)n : 0;
+    if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+        return CMX_ECLOSED;
+    x->bytes_in += *sent;
+    x->run->live.bytes_in += *sent;
+    x->run->dirty = true;
+    return *sent == len ? CMX_OK : CMX_EAGAIN;
+}
+
+/* The first bytes of a connection that arrived while a probe is out. */
+static void look_for_token(struct relay *x, const uint8_t *data, size_t len)
+{
+    switch (cmx_probe_match(x->run, data, len)) {
+    case PROBE_OTHER:
+        x->deadline_ms = 0; /* it is a client: connect to the service now */
+        break;
+    case PROBE_TOO_SHORT:
+        break;
+    case PROBE_TOKEN:
+        cmx_relay_state_set_phase(x, RELAY_TOKEN, "the probe's token arrived");
+        break;
+    }
+}
+
+/* Bytes that are not taken here stay in libssh. ssh.c ends the session if they exceed the window by far. */
+static size_t on_data(void *arg, const uint8_t *data, size_t len)
+{
+    struct relay *x = arg;
+    size_t sent = 0;
+
+    cmx_relay_state_stir(x);
+    if (x->failed)
+        return 0;
+    switch (x->phase) {
+    case RELAY_TENTATIVE:
+        look_for_token(x, data, len);
+        break;
+    case RELAY_OPEN:
+        x->active_ms = cmx_port_now_ms();
+        if (!cmx_relay_state_has_backlog(x) && send_local(x, data, len, &sent) == CMX_ECLOSED)
+            x->failed = CMX_ECLOSED;
+        break;
+    case RELAY_TOKEN:
+    case RELAY_LOOKUP:
+    case RELAY_CONNECTING:
+    case RELAY_OPENING:
+    case RELAY_UNWANTED:
+    case RELAY_CLOSING:
+    case RELAY_DEAD:
+        break;
+    }
+    x->backlog = len - sent;
+    return sent;
+}
+
+static void on_eof(void *arg)
+{
+    struct relay *x = arg;
+
+    cmx_relay_state_stir(x);
+    if (x->to_local == HALF_OPEN)
+        cmx_relay_state_set_to_local(x, HALF_DRAIN, "gateway's EOF");
+}
+
+static void on_closed(void *arg)
+{
+    struct relay *x = arg;
+
+    cmx_relay_state_stir(x);
+    x->close_received = true;
+    if (x->to_local == HALF_OPEN)
+        x->end = END_BROKEN;
+    else if (x->to_gateway != HALF_SHUT)
+        x->end = END_CUT;
+    if (x->to_local == HALF_OPEN)
+        cmx_relay_state_set_to_local(x, HALF_DRAIN, "gateway's CLOSE");
+    cmx_relay_state_set_to_gateway(x, HALF_SHUT, "gateway's CLOSE");
+}
+
+const struct cmx_ssh_handlers cmx_relay_flow_handlers = {on_data, on_eof, on_closed};
+
+static void drop_spill(struct relay *x)
+{
+    cmx_mem_free(x->spill);
+    x->spill = NULL;
+    x->spill_len = 0;
+    x->spill_off = 0;
+}
+
+void cmx_relay_flow_drain(struct relay *x)
+{
+    while (cmx_relay_state_has_backlog(x)) {
+        size_t sent;
+        cmx_err err;
+
+        if (!x->spill) {
+            x->spill_len = x->backlog < CMX_RELAY_SPILL ? x->backlog : CMX_RELAY_SPILL;
+            x->spill = cmx_mem_alloc(x->spill_len);
+            err = x->spill ? cmx_ssh_channel_read(x->channel, x->spill, x->spill_len) : CMX_ENOMEM;
+            if (err) {
+                drop_spill(x);
+                x->failed = err;
+                return;
+            }
+            x->backlog -= x->spill_len; /* libssh may have received more meanwhile */
+        }
+        err = send_local(x, x->spill + x->spill_off, x->spill_len - x->spill_off, &sent);
+        x->spill_off += sent;
+        if (err) {
+            x->failed = err == CMX_ECLOSED ? err : CMX_OK;
+            return;
+        }
+        drop_spill(x);
+    }
+}
+
+/* ---- to the gateway ---- */
+
+static void drop_held(struct relay *x)
+{
+    cmx_mem_free(x->held);
+    x->held = NULL;
+    x->held_len = 0;
+    x->held_off = 0;
+}
+
+static cmx_err hold(struct relay *x, const uint8_t *data, size_t len)
+{
+    x->held = cmx_mem_alloc(len);
+    if (!x->held) {
+        x->failed = CMX_ENOMEM;
+        return CMX_OK;
+    }
+    memcpy(x->held, data, len);
+    x->held_len = len;
+    x->held_off = 0;
+    return CMX_OK;
+}
+
+static void count_out(struct relay *x, size_t sent)
+{
+    x->bytes_out += sent;
+    x->run->live.bytes_out += sent;
+    x->run->dirty = true;
+}
+
+cmx_err cmx_relay_flow_send_held(struct relay *x)
+{
+    size_t window = cmx_ssh_channel_window(x->channel);
+    size_t left = x->held_len - x->held_off;
+    size_t sent;
+    cmx_err err;
+
+    if (window == 0 || x->to_gateway == HALF_SHUT)
+        return CMX_OK;
+    err = cmx_ssh_channel_write(x->channel, x->held + x->held_off, left < window ? left : window, &sent);
+    x->held_off += sent;
+    count_out(x, sent);
+    if (x->held_off == x->held_len)
+        drop_held(x);
+    return err;
+}
+
+static size_t chunk_of(const struct relay *x, const struct session *s)
+{
+    size_t chunk = x->run->cfg.high_bw ? CMX_RELAY_CHUNK_HIGH : CMX_RELAY_CHUNK;
+
+    return chunk < s->scratch_len ? chunk : s->scratch_len;
+}
+
+/* Moves one chunk. *more: the local socket may have another, and the gateway takes it. */
+static cmx_err pump_chunk(struct relay *x, struct session *s, bool *more)
+{
+    size_t window = cmx_ssh_channel_window(x->channel);
+    size_t want = chunk_of(x, s);
+    size_t sent;
+    ssize_t n;
+    cmx_err err;
+
+    *more = false;
+    if (window < want)
+        want = window;
+    if (want == 0 || x->held || x->failed || x->to_gateway != HALF_OPEN || cmx_ssh_wants_write(s->ssh))
+        return CMX_OK;
+    n = recv(x->fd, s->scratch, want, 0);
+    if (n < 0) {
+        if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+            x->failed = CMX_ECLOSED;
+        return CMX_OK;
+    }
+    if (n == 0) {
+        cmx_relay_state_set_to_gateway(x, HALF_DRAIN, "local end of file");
+        return CMX_OK;
+    }
+    err = cmx_ssh_channel_write(x->channel, s->scratch, (size_t)n, &sent);
+    count_out(x, sent);
+    if (!err && sent < (size_t)n)
+        err = hold(x, s->scratch + sent, (size_t)n - sent);
+    *more = !err && (size_t)n == want;
+    return err;
+}
+
+cmx_err cmx_relay_flow_pump(struct relay *x, struct session *s)
+{
+    bool more = true;
+    cmx_err err = CMX_OK;
+
+    for (size_t moved = 0; more && !err && moved < CMX_RELAY_BURST; moved += chunk_of(x, s))
+        err = pump_chunk(x, s, &more);
+    return err;
+}
+
+void cmx_relay_flow_drop(struct relay *x)
+{
+    drop_spill(x);
+    drop_held(x);
+    x->backlog = 0;
+}

@@ -1,0 +1,21 @@
+/* relay_rest.h - relays at rest. A relay through which nothing has passed for CMX_RELAY_REST_MS leaves the session's
+ * list of relays, which each turn of its loop walks, and the poll set: one descriptor (cmx_port_set_open) watches the
+ * local sockets of all relays at rest. Thus idle connections cost memory, but no time.
+ *
+ * A relay stirs when its local socket is readable or the gateway sends something for it, and is back in the list before
+ * the loop settles the next time. Only an open relay rests, without waiting bytes and without an idle time-out. */
+#ifndef CMX_PROXY_RELAY_REST_H
+#define CMX_PROXY_RELAY_REST_H
+
+#include "cmxsafe/proxy/relay_state.h"
+
+/* Lets all relays rest that may. Call it after they have settled. */
+void cmx_relay_rest_begin(struct session *s);
+/* s->rest_set is readable: stirs relays whose local socket is. */
+void cmx_relay_rest_ready(struct session *s);
+/* Puts the relays that have stirred back into the list. */
+void cmx_relay_rest_end(struct session *s);
+/* The same for all relays at rest. */
+void cmx_relay_rest_end_all(struct session *s);
+
+#endif

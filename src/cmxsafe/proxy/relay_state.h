@@ -1,0 +1,106 @@
+/* relay_state.h - the state of one relay: an SSH channel on one side, a local TCP socket on the other.
+ *
+ * The phase says how far the relay is in its life. Each direction has a half-state of its own, since a half-closed
+ * connection stays half-open (as in OpenSSH's nchan.c):
+ *
+ *   to local:    open   bytes may still arrive from the gateway
+ *                drain  the gateway sent EOF or CLOSE; the rest waits for the local socket
+ *                shut   the local socket has got everything, and the end of file
+ *   to gateway:  open   the local socket is read
+ *                drain  the local socket is at its end of file; the rest waits for the gateway
+ *                shut   EOF is sent, or the gateway closed the channel
+ *
+ * The setters log every transition with the event that caused it. Nothing else writes phase, to_local or to_gateway. */
+#ifndef CMX_PROXY_RELAY_STATE_H
+#define CMX_PROXY_RELAY_STATE_H
+
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/proxy/peer.h"
+#include "cmxsafe/proxy/session_state.h"
+
+typedef enum {
+    RELAY_TENTATIVE,  /* accepted while a probe is out: its first bytes show whether it is the probe */
+    RELAY_TOKEN,      /* it was the probe */
+    RELAY_LOOKUP,     /* waits for the address of the local service */
+    RELAY_CONNECTING, /* connects to the local service */
+    RELAY_OPENING,    /* direct: waits for the gateway's answer to the channel open */
+    RELAY_UNWANTED,   /* the same, but the local side is gone already */
+    RELAY_OPEN,
+    RELAY_CLOSING, /* our CLOSE is sent; waits for the gateway's */
+    RELAY_DEAD     /* to be freed */
+} relay_phase;
+
+typedef enum { HALF_OPEN, HALF_DRAIN, HALF_SHUT } half_state;
+
+/* How the gateway ended the channel. */
+typedef enum {
+    END_IN_ORDER, /* after EOF in both directions, or not at all */
+    END_CUT,      /* it closed while the device still had something to send */
+    END_BROKEN    /* it closed without EOF */
+} relay_end;
+
+/* Invariants: OPEN has fd >= 0 and a channel; CLOSING has no fd but a channel; DEAD has neither fd nor open. open is
+ * set in LOOKUP and CONNECTING only, and then there is no channel. */
+struct relay {
+    struct relay *next;
+    struct run *run;
+    relay_phase phase;
+    half_state to_local, to_gateway;
+    relay_end end;
+    bool close_received; /* the gateway's CLOSE has arrived */
+    int fd;
+    int poll_index;
+    unsigned id; /* for the log */
+    struct cmx_ssh_open *open;
+    struct cmx_ssh_channel *channel;
+    struct cmx_lookup *lookup;      /* connecting: owns the addresses */
+    const struct addrinfo *address; /* connecting: the one that is tried */
+    cmx_err failed;                 /* the local socket broke, or no memory: reset both sides */
+    size_t backlog;                 /* bytes for the local side that wait inside libssh */
+    uint8_t *spill;                 /* bytes read from libssh that the local side does not take yet */
+    size_t spill_len, spill_off;
+    uint8_t *held; /* bytes read from the local side that the gateway does not take yet */
+    size_t held_len, held_off;
+    uint64_t deadline_ms; /* tentative, look-up, connecting, closing */
+    uint64_t active_ms;   /* last byte in either direction */
+    uint64_t stall_ms;    /* the active_ms for which a stall has been logged */
+    uint64_t number;      /* for events; 0: not open yet, or its end has been reported */
+    uint64_t opened_ms;
+    uint64_t bytes_in, bytes_out;
+    bool rests, stirs;     /* it is in s->resting; it is in s->stirred too */
+    struct relay *before;  /* while it rests */
+    struct relay *stirred; /* the next of s->stirred */
+    struct tracked_socket socket;
+    struct cmx_originator originator; /* reverse */
+    struct cmx_peer_entry peer;       /* listed while fd is connected, or connecting, to the service */
+    char from[46]; /* address of the client; reverse: as the gateway reports it, cut to the length of an address */
+};
+
+/* A new relay of r, linked into s and counted. NULL: no memory. */
+struct relay *cmx_relay_state_new(struct session *s, struct run *r, relay_phase phase);
+/* Frees a relay that is no longer in a list, and its channel. */
+void cmx_relay_state_free(struct relay *x);
+
+/* event: what happened, in a few words. Counts the relay in or out of relays_open. */
+void cmx_relay_state_set_phase(struct relay *x, relay_phase phase, const char *event);
+void cmx_relay_state_set_to_local(struct relay *x, half_state state, const char *event);
+void cmx_relay_state_set_to_gateway(struct relay *x, half_state state, const char *event);
+
+/* A build without debug lines has no texts of events. */
+#define CMX_RELAY_EVENT(text) (CMX_LOG_COMPILED >= CMX_LOG_DEBUG ? (text) : NULL)
+#define cmx_relay_state_set_phase(x, phase, event) (cmx_relay_state_set_phase)(x, phase, CMX_RELAY_EVENT(event))
+#define cmx_relay_state_set_to_local(x, state, event) (cmx_relay_state_set_to_local)(x, state, CMX_RELAY_EVENT(event))
+#define cmx_relay_state_set_to_gateway(x, state, event)                                                                \
+    (cmx_relay_state_set_to_gateway)(x, state, CMX_RELAY_EVENT(event))
+
+/* Something happens to x: if it rests (relay_rest.h), the loop takes it back. Callable from a handler. */
+void cmx_relay_state_stir(struct relay *x);
+#define cmx_relay_state_stir(x) (CMX_RELAY_REST_MS ? (cmx_relay_state_stir)(x) : (void)0)
+
+/* Bytes from the gateway wait for the local socket, which is full or not connected yet. */
+bool cmx_relay_state_has_backlog(const struct relay *x);
+
+/* Logs, once, what an open relay waits for if nothing has moved for CMX_RELAY_STALL_MS. */
+void cmx_relay_state_log_stall(struct relay *x, const struct session *s);
+
+#endif

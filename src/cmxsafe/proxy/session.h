@@ -1,0 +1,11 @@
+/* session.h - the task of a session: log in, serve, wait, repeat; it never stops trying (invariant 5 of the design). */
+#ifndef CMX_PROXY_SESSION_H
+#define CMX_PROXY_SESSION_H
+
+#include "cmxsafe/proxy/session_state.h"
+
+/* Starts s's task. It does nothing while s->hold is set, and ends, with s->finished, when s->stop is. CMX_ENOMEM: s
+ * counts as finished. */
+CMX_MUST_USE cmx_err cmx_session_start(struct session *s);
+
+#endif

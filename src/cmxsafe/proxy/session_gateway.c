@@ -1,0 +1,141 @@
+#include "cmxsafe/proxy/session_gateway.h"
+
+#include <string.h>
+
+#include "cmxsafe/port/crypto.h"
+#include "cmxsafe/proxy/session_login.h"
+
+/* So many attempts in a row, of which each waits longer, are more than a gateway needs to restart or to be less busy.
+ */
+#define SHUT_OUT_MAX 3
+
+static uint32_t random_bits(void)
+{
+    uint32_t bits;
+
+    return cmx_crypto_random(&bits, sizeof bits) ? 0 : bits;
+}
+
+bool cmx_session_needs_person(cmx_err err)
+{
+    return err == CMX_EHOSTKEY || err == CMX_EAUTH || err == CMX_ENOKEY;
+}
+
+void cmx_session_gateway_begin(struct engine *e, const struct cmx_proxy_config *config)
+{
+    cmx_gateway_turn_begin(&e->turn, &config->gateways, random_bits());
+}
+
+void cmx_session_gateway_change(struct engine *e, const struct cmx_proxy_config *config,
+                                const struct cmx_proxy_config *old)
+{
+    const struct cmx_gateway_list *l = &config->gateways;
+    const struct cmx_gateway_host *used = &old->gateways.at[e->turn.at];
+
+    cmx_session_gateway_begin(e, config);
+    for (size_t i = 0; i < l->n; i++)
+        if (l->at[i].port == used->port && strcmp(l->at[i].host, used->host) == 0)
+            e->turn.at = (uint8_t)i;
+}
+
+void cmx_session_gateway_enter(struct session *s)
+{
+    uint8_t at;
+
+    cmx_port_mutex_lock(&s->engine->lock);
+    if (s->engine->n_up == 0 || s->engine->turn.at != s->search_from)
+        s->searches = false;
+    at = s->searches ? s->search.at : s->engine->turn.at;
+    cmx_port_mutex_unlock(&s->engine->lock);
+    s->proven = s->logged_in = false;
+    if (at == s->gateway)
+        return;
+    s->gateway = at;
+    s->address = 0;
+    s->tried_types = 0;
+    cmx_session_login_drop_lookup(s);
+}
+
+cmx_err cmx_session_gateway_join(struct session *s)
+{
+    struct engine *e = s->engine;
+    cmx_err err = CMX_OK;
+
+    cmx_port_mutex_lock(&e->lock);
+    if (e->n_up && e->turn.at != s->gateway && !(s->searches && e->turn.at == s->search_from)) {
+        err = CMX_EBUSY;
+    } else {
+        e->turn.at = s->gateway;
+        e->n_up++;
+        s->logged_in = true;
+        s->searches = false;
+        s->shut_out = 0;
+    }
+    cmx_port_mutex_unlock(&e->lock);
+    return err;
+}
+
+bool cmx_session_gateway_left(struct session *s)
+{
+    bool left;
+
+    cmx_port_mutex_lock(&s->engine->lock);
+    left = s->engine->turn.at != s->gateway;
+    cmx_port_mutex_unlock(&s->engine->lock);
+    return left;
+}
+
+void cmx_session_gateway_leave(struct session *s)
+{
+    cmx_port_mutex_lock(&s->engine->lock);
+    s->engine->n_up--;
+    cmx_port_mutex_unlock(&s->engine->lock);
+}
+
+/* Others are up at the gateway at which this session's attempts fail. True: nothing is left to try in this round. */
+static bool search_on(struct session *s, const struct cmx_gateway_list *l, cmx_err err, uint32_t random)
+{
+    if (s->searches && !cmx_gateway_turn_is_last(&s->search, l)) {
+        cmx_gateway_turn_next(&s->search, l, random);
+        return false;
+    }
+    if (s->searches || s->logged_in || cmx_session_needs_person(err) || err == CMX_EBUSY) {
+        s->searches = false;
+        s->shut_out = 0;
+        return true;
+    }
+    if (++s->shut_out < SHUT_OUT_MAX || l->n == 1)
+        return true;
+    s->shut_out = 0;
+    s->searches = true;
+    s->search_from = s->engine->turn.at;
+    s->search = (struct cmx_gateway_turn){.at = s->search_from};
+    cmx_gateway_turn_next(&s->search, l, random);
+    return false;
+}
+
+bool cmx_session_gateway_failed(struct session *s, cmx_err err)
+{
+    const struct cmx_gateway_list *l = &s->config->gateways;
+    struct engine *e = s->engine;
+    const uint32_t random = random_bits();
+    bool last = false;
+
+    if (s->more_addresses && !s->proven) {
+        s->address++;
+        return false;
+    }
+    s->address = 0;
+    cmx_port_mutex_lock(&e->lock);
+    if (s->searches || (e->n_up && e->turn.at == s->gateway)) {
+        last = search_on(s, l, err, random);
+    } else if (e->turn.at == s->gateway) { /* else another session has moved on already */
+        if (s->proven)
+            cmx_gateway_turn_worked(&e->turn);
+        last = cmx_gateway_turn_is_last(&e->turn, l);
+        if (!s->proven || err == CMX_ETIMEOUT)
+            cmx_gateway_turn_next(&e->turn, l, random);
+    }
+    cmx_port_mutex_unlock(&e->lock);
+    return last;
+}

@@ -1,0 +1,36 @@
+/* session_gateway.h - which gateway a session tries. All sessions of an engine use the same one, because at a fleet of
+ * gateways the device's identity belongs to one of them. A session that can't connect there again and again, while
+ * others are still up there, tries the other gateways; once it is logged in at one of them, all sessions move there. */
+#ifndef CMX_PROXY_SESSION_GATEWAY_H
+#define CMX_PROXY_SESSION_GATEWAY_H
+
+#include "cmxsafe/proxy/session_state.h"
+
+/* A host key or credential that is wrong stays wrong until a person acts. */
+bool cmx_session_needs_person(cmx_err err);
+
+/* Chooses the engine's first gateway. No session may be up. */
+void cmx_session_gateway_begin(struct engine *e, const struct cmx_proxy_config *config);
+
+/* The same for a new configuration: the gateway in use stays, if the new list has it. */
+void cmx_session_gateway_change(struct engine *e, const struct cmx_proxy_config *config,
+                                const struct cmx_proxy_config *old);
+
+/* Before an attempt: s uses the engine's gateway, or searches another one. */
+void cmx_session_gateway_enter(struct session *s);
+
+/* After the login. CMX_EBUSY: other sessions of the device are up at another gateway; this one must end. */
+CMX_MUST_USE cmx_err cmx_session_gateway_join(struct session *s);
+
+/* The device has moved to another gateway: this session ends. */
+bool cmx_session_gateway_left(struct session *s);
+
+/* The session that has joined is down. */
+void cmx_session_gateway_leave(struct session *s);
+
+/* The attempt or the session has ended with err: moves on to the next address of the name, or to the next gateway. A
+ * gateway that worked and has not fallen silent is tried once more before that. True: nothing is left to try in this
+ * round. */
+bool cmx_session_gateway_failed(struct session *s, cmx_err err);
+
+#endif

@@ -1,0 +1,20 @@
+/* session_login.h - one attempt to log in: from the gateway's name to an authenticated session. */
+#ifndef CMX_PROXY_SESSION_LOGIN_H
+#define CMX_PROXY_SESSION_LOGIN_H
+
+#include "cmxsafe/proxy/session_state.h"
+
+/* Fills s->ssh; after a failure s->text says what failed. The caller frees s->ssh in either case. The look-up of the
+ * name has its own time limit; the rest takes at most login_timeout_s. */
+CMX_MUST_USE cmx_err cmx_session_login(struct session *s);
+
+/* Forgets the look-up of the gateway's name, which may still be running. */
+void cmx_session_login_drop_lookup(struct session *s);
+
+/* The next attempt needs a larger stack, because only an Ed25519 key may still be pinned. */
+bool cmx_session_login_lacks_stack(const struct session *s);
+
+/* After an attempt that failed with err: whether the next attempt can request another host key type, at once. */
+bool cmx_session_login_types_left(struct session *s, cmx_err err);
+
+#endif

@@ -1,0 +1,231 @@
+#include "cmxsafe/proxy/session_request.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/port/crypto.h"
+#include "cmxsafe/proxy/net.h"
+
+#define TAG "proxy"
+
+static uint64_t keepalive_ms(const struct session *s)
+{
+    return s->config->gateway.keepalive_s * 1000ull;
+}
+
+/* The gateway is dead after this much silence: one second less than the configured time, to notice it within that. */
+static uint64_t dead_ms(const struct session *s)
+{
+    uint64_t ms = keepalive_ms(s) * s->config->gateway.keepalive_max;
+
+    return ms > 2000 ? ms - 1000 : ms;
+}
+
+/* ---- outcomes ---- */
+
+static uint64_t forward_retry_at(const struct session *s)
+{
+    uint16_t jitter = 0;
+
+    if (cmx_crypto_random(&jitter, sizeof jitter))
+        jitter = 0;
+    return s->now_ms + CMX_PROXY_FORWARD_RETRY_MS / 2u + ((uint32_t)CMX_PROXY_FORWARD_RETRY_MS * jitter >> 16);
+}
+
+static void came_up(struct session *s, struct run *r)
+{
+    r->listening = true;
+    cmx_session_set_context(r, CMX_STATE_UP, CMX_OK, NULL);
+    for (r = s->runs; r; r = r->next)
+        if (!r->listening)
+            return;
+    if (s->announced_up)
+        return;
+    s->announced_up = true;
+    if (s->engine->hooks.session)
+        s->engine->hooks.session(s->engine->hooks.arg, s->name, cmx_session_gateway(s)->host, true, CMX_OK);
+}
+
+static void listen_done(struct session *s, struct run *r, cmx_err err)
+{
+    char text[sizeof r->live.last_error_text];
+
+    if (!err) {
+        came_up(s, r);
+        return;
+    }
+    snprintf(text, sizeof text, "gateway refuses port %u (in use, or not permitted); retrying",
+             (unsigned)r->cfg.remote_port);
+    r->retry_ms = forward_retry_at(s);
+    cmx_session_set_context(r, CMX_STATE_FORWARDING, CMX_EFORWARD, text);
+}
+
+static cmx_err request_step(struct session *s)
+{
+    struct run *r = s->request_run;
+
+    switch (s->request) {
+    case REQUEST_LISTEN:
+        return cmx_ssh_listen(s->ssh, cmx_session_listen_address(r), r->cfg.remote_port);
+    case REQUEST_CANCEL:
+        return cmx_ssh_cancel(s->ssh, cmx_session_listen_address(r), r->cfg.remote_port);
+    case REQUEST_KEEPALIVE:
+        return cmx_ssh_keepalive(s->ssh);
+    case REQUEST_NONE:
+        break;
+    }
+    return CMX_OK;
+}
+
+/* Continues the pending request. CMX_EAGAIN: no answer yet. */
+static cmx_err request_advance(struct session *s)
+{
+    cmx_err err = request_step(s);
+    struct run *r = s->request_run;
+
+    if (err == CMX_EAGAIN && s->now_ms - s->request_ms >= dead_ms(s))
+        return CMX_ETIMEOUT; /* it sends, but does not answer */
+    if (err == CMX_EAGAIN || err == CMX_ECLOSED)
+        return err;
+    if (s->request == REQUEST_LISTEN)
+        listen_done(s, r, err);
+    else if (s->request == REQUEST_CANCEL)
+        r->cancelling = false; /* a refusal means that the listener is gone already */
+    s->request = REQUEST_NONE;
+    s->request_run = NULL;
+    return CMX_OK;
+}
+
+/* ---- what next ---- */
+
+/* Computes r's address if its remote_address is a fleet's prefix. */
+static cmx_err derive_address(struct session *s, struct run *r)
+{
+    const struct cmx_gateway *g = &s->config->gateway;
+    const char *prefix = cmx_proxy_fleet_prefix(r->cfg.remote_address);
+    uint8_t *blob;
+    size_t len = 0;
+    cmx_err err;
+
+    if (!prefix || r->address[0])
+        return CMX_OK;
+    blob = cmx_mem_alloc(CMX_PIN_BLOB_MAX);
+    if (!blob)
+        return CMX_ENOMEM;
+    err = cmx_ssh_login_key(s->ssh, blob, CMX_PIN_BLOB_MAX, &len);
+    if (!err)
+        err = g->fleet_address(prefix, blob, len, r->address);
+    if (!err)
+        cmx_log(CMX_LOG_INFO, TAG, "%s: the key's address in %s is %s", r->cfg.name, prefix, r->address);
+    cmx_mem_free(blob);
+    return err;
+}
+
+static void refuse_address(struct session *s, struct run *r, cmx_err err)
+{
+    char text[sizeof r->live.last_error_text];
+
+    snprintf(text, sizeof text, "no address from the login's key: %s", cmx_err_text(err));
+    r->retry_ms = forward_retry_at(s);
+    cmx_session_set_context(r, CMX_STATE_FORWARDING, err, text);
+}
+
+static void request_begin(struct session *s, request_kind kind, struct run *r)
+{
+    s->request = kind;
+    s->request_run = r;
+    s->request_ms = s->now_ms;
+}
+
+static void open_listener(struct session *s, struct run *r)
+{
+    struct sockaddr_storage local;
+    const char *host = r->cfg.local_host ? r->cfg.local_host : "127.0.0.1";
+    char text[sizeof r->live.last_error_text];
+    int fd = -1;
+    cmx_err err = cmx_net_listen(host, r->cfg.local_port, (int)r->cfg.max_connections, &fd, &local);
+
+    if (!err) {
+        err = cmx_tracked_socket_open(&r->listener_socket, &s->engine->hooks, CMX_SOCKET_LISTEN, r->cfg.name, &local,
+                                      NULL);
+        if (err)
+            close(fd);
+    }
+    if (err) {
+        snprintf(text, sizeof text, "cannot listen on %.40s port %u: %s", host, (unsigned)r->cfg.local_port,
+                 cmx_err_text(err));
+        r->retry_ms = forward_retry_at(s);
+        cmx_session_set_context(r, CMX_STATE_FORWARDING, err, text);
+        return;
+    }
+    r->listener = fd;
+    came_up(s, r);
+}
+
+static void request_choose(struct session *s)
+{
+    cmx_err err;
+
+    for (struct run *r = s->runs; r; r = r->next)
+        if (r->cancelling) {
+            request_begin(s, REQUEST_CANCEL, r);
+            return;
+        }
+    for (struct run *r = s->runs; r; r = r->next) {
+        if (r->listening || r->retired || s->now_ms < r->retry_ms)
+            continue;
+        if (r->cfg.direction == CMX_DIRECT) {
+            open_listener(s, r);
+            continue;
+        }
+        err = derive_address(s, r);
+        if (err) {
+            refuse_address(s, r, err);
+            continue;
+        }
+        request_begin(s, REQUEST_LISTEN, r);
+        return;
+    }
+    if (s->now_ms - s->received_ms >= keepalive_ms(s))
+        request_begin(s, REQUEST_KEEPALIVE, NULL);
+}
+
+cmx_err cmx_session_request_step(struct session *s)
+{
+    uint64_t received = cmx_ssh_received(s->ssh);
+
+    if (received != s->received) {
+        s->received = received;
+        s->received_ms = s->now_ms;
+    }
+    if (s->now_ms - s->received_ms >= dead_ms(s))
+        return CMX_ETIMEOUT;
+    for (int i = 0; i < CMX_PROXY_CONTEXTS_MAX; i++) {
+        cmx_err err;
+
+        if (s->request == REQUEST_NONE)
+            request_choose(s);
+        if (s->request == REQUEST_NONE)
+            return CMX_OK;
+        err = request_advance(s);
+        if (err)
+            return err == CMX_EAGAIN ? CMX_OK : err;
+    }
+    return CMX_OK;
+}
+
+uint64_t cmx_session_request_due(const struct session *s)
+{
+    uint64_t silence = s->now_ms - s->received_ms;
+    uint64_t due = s->received_ms + (silence < keepalive_ms(s) ? keepalive_ms(s) : dead_ms(s));
+
+    if (s->request != REQUEST_NONE)
+        return (s->request_ms < s->received_ms ? s->request_ms : s->received_ms) + dead_ms(s);
+    for (const struct run *r = s->runs; r; r = r->next)
+        if (!r->listening && r->retry_ms < due)
+            due = r->retry_ms;
+    return due;
+}

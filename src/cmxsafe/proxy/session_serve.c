@@ -1,0 +1,422 @@
+#include "cmxsafe/proxy/session_serve.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/proxy/net.h"
+#include "cmxsafe/proxy/probe.h"
+#include "cmxsafe/proxy/relay.h"
+#include "cmxsafe/proxy/relay_event.h"
+#include "cmxsafe/proxy/relay_rest.h"
+#include "cmxsafe/proxy/session_gateway.h"
+#include "cmxsafe/proxy/session_request.h"
+
+#define TAG "proxy"
+#define SETTLE_ROUNDS 4
+#define BULK (16 * 1024) /* the stack acknowledges this much at once by itself */
+
+/* ---- contexts that come and go while the session lives ---- */
+
+static void close_listener(struct session *s, struct run *r)
+{
+    if (r->listener < 0)
+        return;
+    close(r->listener);
+    r->listener = -1;
+    cmx_tracked_socket_close(&r->listener_socket, &s->engine->hooks, r->cfg.name);
+}
+
+static void retire_context(struct session *s, struct run *r)
+{
+    cmx_relay_rest_end_all(s);
+    for (struct relay *x = s->relays; x; x = x->next)
+        if (x->run == r)
+            cmx_relay_abort(x, s, CMX_ENOENT);
+    close_listener(s, r);
+    cmx_probe_reset(r);
+    r->cancelling = r->listening && r->cfg.direction == CMX_REVERSE;
+    r->listening = false;
+}
+
+static bool can_leave(const struct session *s, const struct run *r)
+{
+    return !r->listening && !r->cancelling && r->places == 0 && s->request_run != r;
+}
+
+void cmx_session_serve_update(struct session *s)
+{
+    struct run **at;
+
+    cmx_port_mutex_lock(&s->engine->lock);
+    for (struct run *r = s->runs; r; r = r->next)
+        r->retired = r->removed;
+    cmx_port_mutex_unlock(&s->engine->lock);
+    for (struct run *r = s->runs; r; r = r->next)
+        if (r->retired && r->listening)
+            retire_context(s, r);
+    cmx_port_mutex_lock(&s->engine->lock);
+    for (at = &s->runs; *at;) {
+        struct run *r = *at;
+
+        if (r->retired && r->removed && can_leave(s, r)) {
+            *at = r->next;
+            cmx_session_free_context(r);
+        } else {
+            at = &r->next;
+        }
+    }
+    *at = s->arrivals;
+    s->arrivals = NULL;
+    cmx_port_mutex_unlock(&s->engine->lock);
+}
+
+/* Contexts that were added since the login start with this session. */
+static void count_arrivals(struct session *s)
+{
+    for (struct run *r = s->runs; r; r = r->next)
+        if (r->live.state == CMX_STATE_IDLE) {
+            r->live.sessions++;
+            cmx_session_set_context(r, CMX_STATE_FORWARDING, CMX_OK, NULL);
+        }
+}
+
+/* ---- connections from the gateway and from local clients ---- */
+
+/* libssh may report a connection before the answer that grants its forward. */
+static bool is_forwarded(const struct session *s, const struct run *r)
+{
+    return r->listening || (s->request == REQUEST_LISTEN && s->request_run == r);
+}
+
+static struct run *run_for(struct session *s, const struct cmx_ssh_open *o)
+{
+    struct run *by_port = NULL;
+    unsigned matches = 0;
+
+    for (struct run *r = s->runs; r; r = r->next) {
+        if (r->cfg.direction != CMX_REVERSE || r->cfg.remote_port != cmx_ssh_open_port(o) || !is_forwarded(s, r))
+            continue;
+        if (strcmp(cmx_session_listen_address(r), cmx_ssh_open_address(o)) == 0)
+            return r;
+        by_port = r;
+        matches++;
+    }
+    /* Servers may write the address differently. If only one context has the port, the port is enough. */
+    return matches == 1 ? by_port : NULL;
+}
+
+static cmx_err take_opens(struct session *s)
+{
+    unsigned alien = 0;
+
+    for (;;) {
+        struct cmx_ssh_open *o;
+        struct run *r;
+        cmx_err err = cmx_ssh_next_open(s->ssh, &o, &alien);
+
+        if (err)
+            return err;
+        if (!o)
+            break;
+        r = run_for(s, o);
+        if (r) {
+            cmx_relay_accept_channel(s, r, o);
+            continue;
+        }
+        cmx_log_limited(CMX_LOG_WARN, TAG, "%s: refused a connection for port %u: no context has it", s->name,
+                        (unsigned)cmx_ssh_open_port(o));
+        cmx_relay_event_refused(s, NULL, cmx_ssh_open_originator(o), CMX_ENOENT);
+        cmx_ssh_refuse(o);
+    }
+    if (alien)
+        cmx_log_limited(CMX_LOG_WARN, TAG, "%s: refused %u channel requests that are not TCP forwards", s->name, alien);
+    return CMX_OK;
+}
+
+static void take_locals(struct session *s, struct run *r)
+{
+    struct sockaddr_storage peer;
+    int fd;
+
+    for (unsigned i = 0; i < r->cfg.max_connections; i++) {
+        cmx_err err = cmx_net_accept(r->listener, &fd, &peer);
+
+        if (err == CMX_ENOMEM) /* the listener stays readable; try again a tick later */
+            r->retry_ms = s->now_ms + CMX_SESSION_TICK_MS;
+        if (err)
+            return;
+        cmx_relay_accept_local(s, r, fd, &peer);
+    }
+}
+
+/* ---- relays ---- */
+
+static void free_dead(struct session *s)
+{
+    for (struct relay **at = &s->relays; *at;) {
+        struct relay *x = *at;
+
+        if (x->phase != RELAY_DEAD) {
+            at = &x->next;
+            continue;
+        }
+        *at = x->next;
+        s->n_relays--;
+        cmx_relay_state_free(x);
+    }
+}
+
+void cmx_session_serve_end(struct session *s, cmx_err cause)
+{
+    cmx_relay_rest_end_all(s);
+    for (struct relay *x = s->relays; x; x = x->next)
+        cmx_relay_kill(x, s, cause ? cause : CMX_ENOENT);
+    free_dead(s);
+    for (struct run *r = s->runs; r; r = r->next) {
+        close_listener(s, r);
+        cmx_session_publish(r);
+    }
+}
+
+/* While an update is received and memory is short, streams end: their contexts' floor is higher than the others'. */
+static void yield_to_update(struct session *s)
+{
+    size_t heap;
+
+    if (!s->relays || !atomic_load(&s->engine->updating))
+        return;
+    heap = cmx_port_heap_free();
+    for (struct relay *x = s->relays; x; x = x->next)
+        if (x->phase == RELAY_OPEN && x->run->cfg.high_bw && heap < cmx_relay_heap_floor(s, x->run)) {
+            cmx_log_limited(CMX_LOG_WARN, TAG, "%s: connection closed for the update: %u bytes of heap are free",
+                            x->run->cfg.name, (unsigned)heap);
+            cmx_relay_abort(x, s, CMX_ENOMEM);
+        }
+}
+
+/* Moves the first relay to the end, so that not always the same relay fills the send buffer. */
+static void rotate_relays(struct session *s)
+{
+    struct relay *first = s->relays, *last;
+
+    if (!first || !first->next)
+        return;
+    for (last = first; last->next; last = last->next)
+        ;
+    s->relays = first->next;
+    last->next = first;
+    first->next = NULL;
+}
+
+static cmx_err settle_all(struct session *s)
+{
+    cmx_err err = CMX_OK;
+
+    cmx_relay_rest_end(s);
+    for (struct relay *x = s->relays; x && !err; x = x->next)
+        err = cmx_relay_settle(x, s);
+    for (struct run *r = s->runs; r && !err; r = r->next)
+        err = cmx_probe_step(s, r);
+    free_dead(s);
+    return err;
+}
+
+/* Does everything that can be done without waiting. libssh may receive during any call, and what it then queues raises
+ * no poll event, so this repeats until nothing more came in. A gateway that never stops sending must not starve the
+ * local sockets: after some rounds *more says that the next turn must not wait. */
+static cmx_err session_settle(struct session *s, bool *more)
+{
+    cmx_err err = CMX_OK;
+
+    *more = true;
+    for (int round = 0; round < SETTLE_ROUNDS && *more && !err; round++) {
+        uint64_t received = cmx_ssh_received(s->ssh);
+
+        err = take_opens(s);
+        if (!err)
+            err = cmx_session_request_step(s);
+        if (!err)
+            err = settle_all(s);
+        *more = cmx_ssh_received(s->ssh) != received;
+    }
+    return err;
+}
+
+/* ---- waiting ---- */
+
+static void drop_scratch(struct session *s)
+{
+    cmx_mem_free(s->scratch);
+    s->scratch = NULL;
+    s->scratch_len = 0;
+}
+
+static cmx_err reserve_scratch(struct session *s)
+{
+    size_t chunk = CMX_RELAY_CHUNK;
+
+    for (const struct run *r = s->runs; r; r = r->next)
+        if (r->cfg.high_bw)
+            chunk = CMX_RELAY_CHUNK_HIGH;
+    if (s->scratch_len >= chunk)
+        return CMX_OK;
+    drop_scratch(s);
+    s->scratch = cmx_mem_alloc(chunk);
+    s->scratch_len = s->scratch ? chunk : 0;
+    return s->scratch ? CMX_OK : CMX_ENOMEM;
+}
+
+static cmx_err reserve(struct session *s)
+{
+    size_t need = 3 + s->n_relays;
+    void *grown;
+
+    for (const struct run *r = s->runs; r; r = r->next)
+        need += r->listener >= 0;
+    if ((s->relays || CMX_RELAY_CHUNK_KEPT) && reserve_scratch(s))
+        return CMX_ENOMEM;
+    if (s->polls_cap >= need)
+        return CMX_OK;
+    need += need / 2;
+    grown = cmx_mem_alloc(need * sizeof *s->polls);
+    if (!grown)
+        return CMX_ENOMEM;
+    cmx_mem_free(s->polls);
+    s->polls = grown;
+    s->polls_cap = need;
+    return CMX_OK;
+}
+
+static int add_poll(struct session *s, int fd, short events)
+{
+    if (!events) /* a hang-up must not wake the task if it cannot act on it */
+        return -1;
+    s->polls[s->n_polls].fd = fd;
+    s->polls[s->n_polls].events = events;
+    s->polls[s->n_polls].revents = 0;
+    return (int)s->n_polls++;
+}
+
+static void fill_polls(struct session *s)
+{
+    s->n_polls = 0;
+    add_poll(s, cmx_ssh_fd(s->ssh), (short)(POLLIN | (cmx_ssh_wants_write(s->ssh) ? POLLOUT : 0)));
+    s->wake_index = add_poll(s, s->wake, s->wake >= 0 ? POLLIN : 0);
+    s->rest_index = CMX_RELAY_REST_MS ? add_poll(s, s->rest_set, s->resting ? POLLIN : 0) : -1;
+    for (struct run *r = s->runs; r; r = r->next)
+        r->poll_index = add_poll(s, r->listener, r->listener >= 0 && s->now_ms >= r->retry_ms ? POLLIN : 0);
+    for (struct relay *x = s->relays; x; x = x->next)
+        x->poll_index = add_poll(s, x->fd, cmx_relay_events(x, s));
+}
+
+static void wait_polls(struct session *s, int timeout_ms)
+{
+    int n = poll(s->polls, (nfds_t)s->n_polls, timeout_ms);
+
+    for (size_t i = 0; i < s->n_polls && n < 0; i++) /* a signal */
+        s->polls[i].revents = 0;
+    if (n == 0 && timeout_ms > 0 && !s->relays && !CMX_RELAY_CHUNK_KEPT)
+        drop_scratch(s);
+}
+
+static void sooner(uint64_t *due, uint64_t at)
+{
+    if (at < *due)
+        *due = at;
+}
+
+/* A session whose connections all rest waits until its next keepalive, if others can wake it. The tick before that
+ * gives the scratch buffer back. */
+static bool can_rest(const struct session *s)
+{
+    const bool lean = CMX_RELAY_CHUNK_KEPT || !s->scratch;
+
+    return lean && s->wake >= 0 && !s->relays && s->request == REQUEST_NONE;
+}
+
+static int wait_ms(const struct session *s)
+{
+    uint64_t due = can_rest(s) ? UINT64_MAX : s->now_ms + CMX_SESSION_TICK_MS;
+
+    sooner(&due, cmx_session_request_due(s));
+    for (const struct relay *x = s->relays; x; x = x->next)
+        sooner(&due, cmx_relay_due(x, s));
+    for (const struct run *r = s->runs; r; r = r->next) {
+        sooner(&due, cmx_probe_due(r));
+        if (r->listener >= 0 && r->retry_ms > s->now_ms)
+            sooner(&due, r->retry_ms);
+    }
+    return due > s->now_ms ? (int)(due - s->now_ms) : 0;
+}
+
+static bool has_event(const struct session *s, int index)
+{
+    return index >= 0 && s->polls[index].revents;
+}
+
+static cmx_err session_act(struct session *s)
+{
+    cmx_err err = CMX_OK;
+
+    if (has_event(s, s->wake_index))
+        cmx_port_wake_clear(s->wake);
+    if (has_event(s, s->rest_index))
+        cmx_relay_rest_ready(s);
+    if (s->polls[0].revents) {
+        uint64_t before = cmx_ssh_received(s->ssh);
+
+        err = cmx_ssh_process(s->ssh);
+        if (!err && cmx_ssh_received(s->ssh) - before < BULK)
+            cmx_port_acknowledge(cmx_ssh_fd(s->ssh));
+    }
+    for (struct run *r = s->runs; r && !err; r = r->next)
+        if (has_event(s, r->poll_index) && r->listener >= 0)
+            take_locals(s, r);
+    for (struct relay *x = s->relays; x && !err; x = x->next)
+        if (has_event(s, x->poll_index))
+            err = cmx_relay_ready(x, s, s->polls[x->poll_index].revents);
+    return err;
+}
+
+static void publish_dirty(struct session *s)
+{
+    for (struct run *r = s->runs; r; r = r->next)
+        if (r->dirty)
+            cmx_session_publish(r);
+}
+
+cmx_err cmx_session_serve(struct session *s)
+{
+    bool more;
+    int wait;
+    cmx_err err = CMX_OK;
+
+    s->received = cmx_ssh_received(s->ssh);
+    s->now_ms = cmx_port_now_ms();
+    s->received_ms = s->now_ms;
+    while (!err && !cmx_session_stopping(s)) {
+        if (cmx_session_gateway_left(s))
+            return CMX_EBUSY;
+        cmx_session_serve_update(s);
+        count_arrivals(s);
+        err = session_settle(s, &more);
+        publish_dirty(s);
+        cmx_relay_rest_begin(s);
+        if (!err)
+            err = reserve(s);
+        if (err)
+            break;
+        fill_polls(s);
+        wait = more || s->stirred ? 0 : wait_ms(s);
+        cmx_session_rests(s, (uint32_t)wait);
+        wait_polls(s, wait);
+        s->now_ms = cmx_port_now_ms();
+        cmx_session_alive(s);
+        err = session_act(s);
+        yield_to_update(s);
+        rotate_relays(s);
+    }
+    return err;
+}

@@ -1,0 +1,152 @@
+#include "cmxsafe/proxy/session_state.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/core/mem.h"
+
+#define TAG "proxy"
+
+/* ---- contexts ---- */
+
+void cmx_session_free_context(struct run *r)
+{
+    if (!r)
+        return;
+    cmx_lookup_release(r->lookup);
+    cmx_proxy_context_release(&r->cfg);
+    cmx_mem_free(r);
+}
+
+/* Copies the gateway's key and the session identifier while the session is up, and clears them afterwards. */
+static void copy_session_facts(struct cmx_context_status *st, const struct session *s)
+{
+    st->gateway = cmx_session_gateway(s)->host;
+    st->gateway_port = cmx_session_gateway(s)->port;
+    st->has_host_key = s->authenticated;
+    st->key_exchange = s->authenticated ? s->key_exchange : NULL;
+    memcpy(st->host_key, s->host_key, sizeof st->host_key);
+    st->session_id_len = s->authenticated ? s->id_len : 0;
+    memcpy(st->session_id, s->id, st->session_id_len);
+}
+
+const char *cmx_session_listen_address(const struct run *r)
+{
+    if (r->address[0])
+        return r->address;
+    return r->cfg.remote_address ? r->cfg.remote_address : "localhost";
+}
+
+void cmx_session_publish(struct run *r)
+{
+    struct engine *e = r->session->engine;
+
+    copy_session_facts(&r->live, r->session);
+    cmx_port_mutex_lock(&e->lock);
+    r->shared = r->live;
+    cmx_port_mutex_unlock(&e->lock);
+    r->dirty = false;
+}
+
+static void record_error(struct cmx_context_status *st, cmx_err err, const char *text)
+{
+    st->last_error = err;
+    st->last_error_ms = cmx_port_now_ms();
+    snprintf(st->last_error_text, sizeof st->last_error_text, "%s", text && *text ? text : cmx_err_text(err));
+}
+
+static void enter_state(struct cmx_context_status *st, cmx_context_state state)
+{
+    cmx_log(CMX_LOG_DEBUG, TAG, "%s: %s -> %s", st->name, cmx_context_state_name(st->state),
+            cmx_context_state_name(state));
+    st->state = state;
+    st->since_ms = cmx_port_now_ms();
+    if (state == CMX_STATE_UP)
+        cmx_log_limited(CMX_LOG_INFO, TAG, "%s: up (%s port %u)", st->name,
+                        st->direction == CMX_REVERSE ? "gateway" : "local",
+                        st->direction == CMX_REVERSE ? st->remote_port : st->local_port);
+}
+
+void cmx_session_set_context(struct run *r, cmx_context_state state, cmx_err err, const char *text)
+{
+    struct cmx_context_status *st = &r->live;
+    bool news = err && (st->last_error != err || st->state != state);
+
+    if (err)
+        record_error(st, err, text);
+    if (st->state != state)
+        enter_state(st, state);
+    if (news && state == CMX_STATE_FORWARDING)
+        cmx_log_limited(CMX_LOG_WARN, TAG, "%s: %s", st->name, st->last_error_text);
+    cmx_session_publish(r);
+}
+
+/* ---- the session ---- */
+
+void cmx_session_set_state(struct session *s, cmx_context_state state, cmx_err err, const char *text)
+{
+    for (struct run *r = s->runs; r; r = r->next)
+        cmx_session_set_context(r, state, err, text);
+}
+
+void cmx_session_say(struct session *s, const char *what, const char *why)
+{
+    snprintf(s->text, sizeof s->text, "%s%s", what, why);
+}
+
+const struct cmx_gateway_host *cmx_session_gateway(const struct session *s)
+{
+    return &s->config->gateways.at[s->gateway];
+}
+
+bool cmx_session_stopping(struct session *s)
+{
+    bool stop;
+
+    cmx_port_mutex_lock(&s->engine->lock);
+    stop = s->stop;
+    cmx_port_mutex_unlock(&s->engine->lock);
+    return stop;
+}
+
+void cmx_session_alive(struct session *s)
+{
+    cmx_session_rests(s, 0);
+}
+
+void cmx_session_rests(struct session *s, uint32_t ms)
+{
+    atomic_store(&s->alive, (unsigned)cmx_port_now_ms() + ms);
+    cmx_port_watchdog_rest(ms);
+}
+
+void cmx_session_wake(struct session *s)
+{
+    cmx_port_wake(s->wake);
+}
+
+uint32_t cmx_session_silent_ms(struct session *s)
+{
+    const uint32_t silent = (uint32_t)cmx_port_now_ms() - (uint32_t)atomic_load(&s->alive);
+
+    return silent > INT32_MAX ? 0 : silent; /* it rests: its next sign is still to come */
+}
+
+void cmx_session_set_fd(struct session *s, int fd)
+{
+    cmx_port_mutex_lock(&s->engine->lock);
+    s->fd = fd;
+    s->broken = false;
+    cmx_port_mutex_unlock(&s->engine->lock);
+}
+
+uint64_t cmx_session_in(const struct session *s, unsigned seconds)
+{
+    return s->now_ms + seconds * 1000ull;
+}
+
+bool cmx_session_past(const struct session *s, uint64_t at)
+{
+    return s->now_ms >= at;
+}

@@ -1,0 +1,169 @@
+/* session_state.h - the state of a session and of its contexts, with one setter each. Private to the engine; proxy.h
+ * says which file does what and who may touch what.
+ *
+ * Large members come last, so that RISC-V compressed loads (offset < 128) reach the others. */
+#ifndef CMX_PROXY_SESSION_STATE_H
+#define CMX_PROXY_SESSION_STATE_H
+
+#include <netinet/in.h>
+#include <stdatomic.h>
+
+#include "cmxsafe/core/backoff.h"
+#include "cmxsafe/port/poll.h"
+#include "cmxsafe/port/port.h"
+#include "cmxsafe/proxy/lookup.h"
+#include "cmxsafe/proxy/proxy_config.h"
+#include "cmxsafe/proxy/proxy_limits.h"
+#include "cmxsafe/proxy/ssh.h"
+#include "cmxsafe/proxy/tracked_socket.h"
+
+struct session;
+struct relay;
+
+typedef enum { PROBE_OFF, PROBE_WAITING, PROBE_OPENING, PROBE_SENT } probe_state;
+
+struct probe {
+    probe_state state; /* set by probe_set_state in probe.c alone */
+    struct cmx_ssh_channel *channel;
+    uint64_t next_ms;  /* waiting: when the next probe starts; else: when this one has failed */
+    unsigned failures; /* in a row */
+    bool seen;         /* the token came back */
+    bool gone;         /* the gateway closed the channel */
+    uint8_t token[CMX_PROBE_TOKEN_LEN];
+};
+
+/* A context at run time. */
+struct run {
+    struct run *next;
+    struct session *session;
+    size_t order; /* place in the configuration, for status */
+    int listener; /* direct: a descriptor; or -1 */
+    int poll_index;
+    unsigned places;   /* relays, those that wait for the gateway's CLOSE included: at most 2 * max_connections */
+    bool pressed;      /* the last connection was refused because such relays hold the places */
+    bool removed;      /* under the lock: no longer in the configuration */
+    bool dirty;        /* live is newer than shared */
+    bool retired;      /* the task has seen `removed` */
+    bool listening;    /* the gateway granted the forward, or the local listener is open */
+    bool cancelling;   /* the forward must be cancelled before anything else */
+    uint64_t retry_ms; /* do not listen or accept before this time */
+    struct cmx_lookup *lookup;      /* of the local service; shared by the relays; NULL: none yet */
+    struct cmx_context cfg;         /* owned copy */
+    struct cmx_context_status live; /* the session task's */
+    struct probe probe;
+    struct tracked_socket listener_socket;
+    char address[CMX_PROXY_ADDRESS_MAX]; /* computed from the fleet's prefix and this login's key; "": remote_address is
+                                          * not a prefix
+                                          */
+    struct cmx_context_status shared;    /* under the lock */
+};
+
+typedef enum { REQUEST_NONE, REQUEST_LISTEN, REQUEST_CANCEL, REQUEST_KEEPALIVE } request_kind;
+
+/* What all sessions of an engine share. */
+struct engine {
+    struct cmx_mutex lock;
+    struct cmx_proxy_hooks hooks; /* constant */
+    atomic_bool updating;         /* cmx_proxy_set_updating */
+    /* All sessions use the same gateway, since at several an identity belongs to one. Both under the lock. */
+    struct cmx_gateway_turn turn; /* moves while no session is up, or when one has found another gateway that works */
+    unsigned n_up;                /* authenticated sessions; those that are not at turn.at end */
+};
+
+struct session {
+    struct session *next;
+    struct engine *engine;
+    const struct cmx_proxy_config *config; /* gateway and pins; outlives the session */
+    struct run *runs;
+    struct run *arrivals; /* under the lock: to be moved into runs */
+    struct cmx_ssh *ssh;
+    struct cmx_lookup *lookup; /* of the gateway, while it runs or is used */
+    struct relay *relays;
+    size_t n_relays; /* of both lists */
+    struct pollfd *polls;
+    size_t n_polls, polls_cap;
+    uint8_t *scratch; /* the one buffer between local sockets and libssh */
+    size_t scratch_len;
+    request_kind request;
+    struct run *request_run;
+    unsigned tried_types; /* host key types of which the gateway has no pinned key */
+    unsigned last_type;   /* mask of the types shown, or found missing, in this attempt; 0: none */
+    unsigned last_relay;  /* number of the newest relay, for the log */
+    size_t stack_bytes;   /* of its task; 0: the platform's default */
+    size_t id_len;
+    uint64_t now_ms;      /* when this turn of the event loop began */
+    uint64_t up_ms;       /* when the login succeeded */
+    uint64_t request_ms;  /* when the pending request was sent */
+    uint64_t received;    /* cmx_ssh_received at the last look */
+    uint64_t received_ms; /* when it last grew */
+    atomic_uint alive;    /* low 32 bits of the time of the task's last sign of life */
+    int wake;             /* cmx_port_wake_open's, for the task's whole life */
+    int fd;               /* under the lock: the SSH socket, for cmx_proxy_watch; -1: none */
+    bool hold;            /* under the lock: the task must not begin yet */
+    bool stop;            /* under the lock: the task must end */
+    bool finished;        /* under the lock: the task has ended, or never started */
+    bool broken;          /* under the lock: cmx_proxy_watch has broken the connection */
+    uint8_t gateway;      /* place in the list of the gateway that this attempt uses */
+    uint8_t shut_out;     /* attempts in a row that failed at a gateway where other sessions are up */
+    uint8_t search_from;  /* the gateway that shuts this session out */
+    struct cmx_gateway_turn search;
+    bool searches;       /* this session alone tries the others, by search */
+    bool logged_in;      /* in this attempt */
+    uint8_t address;     /* place in the look-up's list of the address that is or was used */
+    bool more_addresses; /* the gateway's name has others after it */
+    bool no_key;         /* the gateway has no host key of the requested types in this attempt */
+    bool revoked;        /* the key that the gateway showed is revoked */
+    bool authenticated;
+    bool announced_up;
+    bool proven;                /* this attempt's session has worked */
+    int wake_index, rest_index; /* places in polls; -1: not polled */
+    int rest_set;               /* cmx_port_set_open's, from the first relay at rest on; -1: none */
+    struct relay *resting;      /* not in relays; relay_rest.h */
+    struct relay *stirred;      /* those of them to which something has happened */
+    struct cmx_backoff backoff, slow;
+    char name[CMX_PROXY_NAME_MAX];
+    char text[96]; /* why the last attempt failed */
+    struct tracked_socket socket;
+    struct tracked_socket pair; /* while logging in, on a platform without socketpair */
+    char shown[51];             /* fingerprint of the last host key without a pin, while tried_types is not 0 */
+    uint8_t host_key[32];       /* digest of the key that the gateway showed last */
+    const char *key_exchange;   /* of the present or last session; static */
+    uint8_t id[CMX_PROXY_SESSION_ID_MAX]; /* while authenticated */
+};
+
+/* ---- contexts ---- */
+
+/* The one setter of a context's state: logs the transition, records err and text (may be NULL), publishes. */
+void cmx_session_set_context(struct run *r, cmx_context_state state, cmx_err err, const char *text);
+/* Where the gateway listens for a reverse context, for the forward request. */
+const char *cmx_session_listen_address(const struct run *r);
+/* Copies live to shared. */
+void cmx_session_publish(struct run *r);
+/* Releases r, which is in no list. NULL is fine. */
+void cmx_session_free_context(struct run *r);
+
+/* ---- the session ---- */
+
+/* Sets the state of all its contexts. */
+void cmx_session_set_state(struct session *s, cmx_context_state state, cmx_err err, const char *text);
+/* Records why this attempt fails: both texts, joined. */
+void cmx_session_say(struct session *s, const char *what, const char *why);
+/* The gateway that this attempt uses. */
+const struct cmx_gateway_host *cmx_session_gateway(const struct session *s);
+bool cmx_session_stopping(struct session *s);
+/* The task shows a sign of life, to cmx_proxy_watch and to the platform's watchdog. */
+void cmx_session_alive(struct session *s);
+/* The same; its next sign follows within ms. */
+void cmx_session_rests(struct session *s, uint32_t ms);
+/* There is something new for the task: it looks at once. Any task. */
+void cmx_session_wake(struct session *s);
+/* For how long the task has shown none. Any task. */
+uint32_t cmx_session_silent_ms(struct session *s);
+/* Tells cmx_proxy_watch about the SSH socket; -1: it is about to be closed. */
+void cmx_session_set_fd(struct session *s, int fd);
+/* So many seconds after this turn of the event loop began. */
+uint64_t cmx_session_in(const struct session *s, unsigned seconds);
+/* That time has come. */
+bool cmx_session_past(const struct session *s, uint64_t at);
+
+#endif

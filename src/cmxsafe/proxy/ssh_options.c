@@ -1,0 +1,178 @@
+#include "cmxsafe/proxy/ssh_options.h"
+
+#include <libssh/libssh.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cmxsafe/core/buf.h"
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/port/crypto.h"
+#include "cmxsafe/proxy/pin.h"
+
+#define CIPHER_NAME_MAX 64
+
+/* Hybrids of ML-KEM or NTRU Prime with X25519, which protect recorded sessions from a later quantum computer. libssh has
+ * them since 0.12, and drops the names that it does not know. */
+#define KEX_PQ "mlkem768x25519-sha256,sntrup761x25519-sha512@openssh.com"
+/* RFC 8731, RFC 5656: every server of the last ten years has one of these. The cheapest for a small CPU comes first
+ * (under 6 KB of stack). */
+#define KEX_CLASSIC                                                                                                    \
+    "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,diffie-hellman-group16-sha512"
+#ifdef CMX_DEVICE_PROFILE /* the hybrids need more stack than a session's task has */
+static const char kex[] = KEX_CLASSIC;
+#else
+static const char kex[] = KEX_PQ "," KEX_CLASSIC;
+#endif
+static const char kex_pq[] = KEX_PQ;
+static const char ciphers_aes_first[] =
+    "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes256-ctr";
+static const char ciphers_chacha_first[] =
+    "chacha20-poly1305@openssh.com,aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes256-ctr";
+
+/* By cmx_hostkey_type. RSA with SHA-2 only (RFC 8332). */
+static const char *const hostkey_names[CMX_HOSTKEY_TYPES] = {
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521",
+    "rsa-sha2-512,rsa-sha2-256",
+};
+
+/* The order in which host key types are offered to a gateway that has several. On a device ECDSA comes first: its
+ * crypto library needs less than 10 KB of stack for it, libssh's Ed25519 needs 12 KB. */
+#ifdef CMX_DEVICE_PROFILE
+static const uint8_t hostkey_order[] = {CMX_HOSTKEY_ECDSA, CMX_HOSTKEY_ED25519, CMX_HOSTKEY_RSA};
+#else
+static const uint8_t hostkey_order[] = {CMX_HOSTKEY_ED25519, CMX_HOSTKEY_ECDSA, CMX_HOSTKEY_RSA};
+#endif
+
+struct option {
+    enum ssh_options_e type;
+    const void *value;
+};
+
+/* libssh reads no file of the machine: neither ssh_config nor known_hosts. Without a directory it looks for HOME. The
+ * MACs are libssh's default: SHA-2 only, encrypt-then-MAC first.
+ *
+ * There is no SSH_OPTIONS_HOST: libssh gets a connected descriptor, uses the host for known_hosts alone, and refuses
+ * host names that resolvers accept ("my_gateway"). The real user name is passed with each authentication request,
+ * since libssh also refuses user names that servers accept ("DOM\\me"); without any option libssh would ask the system
+ * for the local user's name. */
+static const int no = 0;
+static const struct option always[] = {
+    {SSH_OPTIONS_PROCESS_CONFIG, &no},     {SSH_OPTIONS_SSH_DIR, "/"},
+    {SSH_OPTIONS_KNOWNHOSTS, "/dev/null"}, {SSH_OPTIONS_GLOBAL_KNOWNHOSTS, "/dev/null"},
+    {SSH_OPTIONS_COMPRESSION, "no"},       {SSH_OPTIONS_USER, "unused"},
+};
+
+static cmx_err set_options(ssh_session session, const struct option *o, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (o[i].value && ssh_options_set(session, o[i].type, o[i].value) != SSH_OK) {
+            cmx_log(CMX_LOG_ERROR, "proxy", "libssh refuses option %d: %s", (int)o[i].type, ssh_get_error(session));
+            return CMX_EINVAL;
+        }
+    return CMX_OK;
+}
+
+static void join_hostkeys(char *out, size_t cap, unsigned types)
+{
+    struct cmx_buf b;
+
+    cmx_buf_init(&b, out, cap - 1);
+    for (unsigned i = 0; i < CMX_HOSTKEY_TYPES; i++)
+        if (types & 1u << hostkey_order[i])
+            if (cmx_buf_put_str(&b, cmx_buf_len(&b) ? "," : "") || cmx_buf_put_str(&b, hostkey_names[hostkey_order[i]]))
+                break; /* cannot be: cap holds all of them */
+    out[cmx_buf_len(&b)] = 0;
+}
+
+cmx_err cmx_ssh_options_set(ssh_session session, const struct cmx_gateway *g, unsigned types)
+{
+    const char *ciphers = g->ciphers ? g->ciphers : cmx_crypto_fast_aes() ? ciphers_aes_first : ciphers_chacha_first;
+    char hostkeys[128];
+    long timeout_s = (long)g->login_timeout_s;
+    cmx_err err;
+    const struct option options[] = {
+        {SSH_OPTIONS_TIMEOUT, &timeout_s},
+        {SSH_OPTIONS_KEY_EXCHANGE, g->require_pq ? kex_pq : kex},
+        {SSH_OPTIONS_HOSTKEYS, hostkeys},
+        {SSH_OPTIONS_CIPHERS_C_S, ciphers},
+        {SSH_OPTIONS_CIPHERS_S_C, ciphers},
+        {SSH_OPTIONS_REKEY_DATA, g->rekey_bytes ? &g->rekey_bytes : NULL},
+    };
+
+    join_hostkeys(hostkeys, sizeof hostkeys, types);
+    err = set_options(session, always, sizeof always / sizeof always[0]);
+    return err ? err : set_options(session, options, sizeof options / sizeof options[0]);
+}
+
+/* ---- the check ---- */
+
+static cmx_err check_key_file(const struct cmx_gateway *g, struct cmx_why *why)
+{
+    ssh_key key = NULL;
+    int rc = ssh_pki_import_privkey_file(g->key_file, g->key_passphrase, NULL, NULL, &key);
+
+    ssh_key_free(key);
+    if (rc == SSH_OK)
+        return CMX_OK;
+    cmx_why_set(why, "key_file %s: %s", g->key_file,
+                g->key_passphrase ? "not a private key, or key_passphrase_file does not contain its passphrase"
+                                  : "not a private key, or it has a passphrase; then set key_passphrase_file");
+    return CMX_EINVAL;
+}
+
+static cmx_err check_key_pem(const struct cmx_gateway *g, struct cmx_why *why)
+{
+    ssh_key key = NULL;
+    int rc = ssh_pki_import_privkey_base64(g->key_pem, g->key_passphrase, NULL, NULL, &key);
+
+    ssh_key_free(key);
+    if (rc == SSH_OK)
+        return CMX_OK;
+    cmx_why_set(why, "key_pem: not a private key, or its passphrase is missing or wrong");
+    return CMX_EINVAL;
+}
+
+/* libssh silently ignores unknown names in a list, so each name is tried alone. */
+static cmx_err check_ciphers(ssh_session session, const char *names, struct cmx_why *why)
+{
+    char one[CIPHER_NAME_MAX];
+
+    for (;;) {
+        size_t len = strcspn(names, ",");
+
+        snprintf(one, sizeof one, "%.*s", (int)len, names);
+        if (len == 0 || len >= sizeof one || ssh_options_set(session, SSH_OPTIONS_CIPHERS_C_S, one) != SSH_OK) {
+            cmx_why_set(why, "ciphers: libssh does not know '%s'", one);
+            return CMX_EINVAL;
+        }
+        if (!names[len])
+            return CMX_OK;
+        names += len + 1;
+    }
+}
+
+cmx_err cmx_ssh_options_check(const struct cmx_gateway *g, struct cmx_why *why)
+{
+    ssh_session session = ssh_new();
+    cmx_err err = CMX_OK;
+
+    if (!session)
+        return CMX_ENOMEM;
+    if (g->ciphers)
+        err = check_ciphers(session, g->ciphers, why);
+    if (!err && g->require_pq && ssh_options_set(session, SSH_OPTIONS_KEY_EXCHANGE, kex_pq) != SSH_OK) {
+        cmx_why_set(why, "require_pq: this libssh has no post-quantum key exchange; 0.12 or later does");
+        err = CMX_EINVAL;
+    }
+    if (!err && cmx_ssh_options_set(session, g, CMX_HOSTKEY_ANY)) {
+        cmx_why_set(why, "libssh refuses the settings: %s", ssh_get_error(session));
+        err = CMX_EINVAL;
+    }
+    ssh_free(session);
+    if (!err && g->key_file)
+        err = check_key_file(g, why);
+    if (!err && g->key_pem)
+        err = check_key_pem(g, why);
+    return err;
+}

@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# `cmxsafed --check` finds errors that would prevent the first login, says what to do, and prints no secret.
+. "$(dirname "$0")/../lib.sh"
+cd "$TMP" || exit 1
+ssh-keygen -q -t ed25519 -N '' -f key
+ssh-keygen -q -t ed25519 -N 'pass phrase' -f locked
+ssh-keygen -q -t ecdsa -N 'pass phrase' -m PEM -f locked_pem
+echo 'pass phrase' >phrase && echo wrong >other && chmod 600 phrase other
+cp key.pub public && chmod 600 public
+cp locked locked_copy
+head -c 32 /dev/urandom >hwkey && chmod 600 hwkey
+
+# config KEY [lines of [gateway]]
+config() {
+    printf '[gateway]\nhost = gw\nuser = u\nhost_key = %s\nkey_file = %s\n%b\n[context web]\nlocal_port = 80\nremote_port = 8080\n' \
+        "${PIN_TEXT:-SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA}" "$TMP/$1" "${2:-}" >conf
+}
+takes() { config "$@"; "$BIN/cmxsafed" --check -c conf >out 2>&1 || { cat out; fail "refused: $*"; }; }
+refuses() { # refuses MESSAGE KEY [LINES]
+    local message=$1
+    shift
+    config "$@"
+    "$BIN/cmxsafed" --check -c conf >out 2>&1
+    [ $? = 1 ] && grep -qF "$message" out || { cat out; fail "the message is missing: $message"; }
+    lacks 'pass phrase\|wrong' out || fail "a secret is printed"
+}
+takes key
+grep -q '1 pinned host key, 1 context$' out || fail "summary: $(cat out)"
+takes locked "key_passphrase_file = $TMP/phrase"
+takes locked_pem "key_passphrase_file = $TMP/phrase"
+refuses "key_file $TMP/locked: not a private key, or it has a passphrase; then set key_passphrase_file" locked
+refuses "key_passphrase_file does not contain its passphrase" locked "key_passphrase_file = $TMP/other"
+refuses "not a private key" public
+refuses "No such file or directory; make one: ssh-keygen -t ed25519 -N '' -f $TMP/none" none
+ok "keys"
+takes key 'ciphers = aes256-gcm@openssh.com,chacha20-poly1305@openssh.com'
+refuses "ciphers: libssh does not know 'aes256-gmc@openssh.com'" key 'ciphers = aes256-ctr,aes256-gmc@openssh.com'
+refuses "ciphers: libssh does not know ''" key 'ciphers = aes256-ctr,'
+ok "ciphers"
+PIN_TEXT="256 $(ssh-keygen -lf key.pub | cut -d' ' -f2-)" refuses "is ssh-keygen's whole line: give the SHA256:... of it alone" key
+refuses "known_hosts_file $TMP/no: No such file or directory; see: ssh-keyscan -p 22 gw" key "known_hosts_file = $TMP/no"
+usage() { # MESSAGE OPTION: the message, the exit status, and nothing else
+    "$BIN/cmxsafed" "$2" >out 2>&1
+    [ $? = 2 ] && [ "$(cat out)" = "cmxsafe: $1; see 'cmxsafed --help'" ] || { cat out; fail "$2"; }
+}
+usage "unknown option '--no-such'" --no-such
+usage "unknown option '-x'" -x
+usage "--config needs a value" -c
+ok "pins and options"
+
+# A FIFO instead of a file: the check does not wait for a writer, and names the key.
+mkfifo fifo && chmod 600 fifo
+openssl ecparam -name prime256v1 -genkey -noout | openssl ec -pubout -out update.pub 2>/dev/null
+no_fifo() { # KEY SECTION-LINES
+    config key "$2"
+    timeout 20 "$BIN/cmxsafed" --check -c conf >out 2>&1
+    rc=$?
+    [ $rc = 1 ] && grep -q "$1.*$TMP/fifo" out || { cat out; fail "$1: $rc"; }
+}
+no_fifo known_hosts_file "known_hosts_file = $TMP/fifo"
+no_fifo key_passphrase_file "key_passphrase_file = $TMP/fifo"
+no_fifo password_file "password_file = $TMP/fifo"
+no_fifo "\[identity\] key_file\|key_file" "[identity]\nkey_file = $TMP/fifo"
+no_fifo image "[identity]\nkey_file = $TMP/hwkey\n[attest]\nenabled = yes\nimage = $TMP/fifo"
+no_fifo "\[ota\] key_file" "[ota]\ninstall = true\nspool = $TMP/s\nkey_file = $TMP/fifo"
+no_fifo "next_key_file" "[ota]\ninstall = true\nspool = $TMP/s\nkey_file = $TMP/update.pub\nnext_key_file = $TMP/fifo"
+ok "no FIFO"
+
+# Names that resolvers and servers accept.
+names() { # HOST USER
+    config key
+    sed -i "s|^host = .*|host = $1|; s|^user = .*|user = $2|" conf
+    "$BIN/cmxsafed" --check -c conf >out 2>&1 || { cat out; fail "refused: host $1, user $2"; }
+}
+names my_gateway 'DOM\\\\me'
+names gateway- 'me@realm'
+names gw_1.example.org 'fd00:0:1'
+ok "host and user names"
+
+# The check opens every file that the configuration names, and tests every folder in which the agent creates a file.
+refuses "image $TMP/none: No such file or directory" key "[identity]\nkey_file = $TMP/hwkey\n[attest]\nenabled = yes\nimage = $TMP/none"
+refuses "spool $TMP/none/s: cannot write to $TMP/none: No such file or directory" key \
+    "[ota]\ninstall = true\nspool = $TMP/none/s\nkey_file = $TMP/update.pub"
+refuses "control_socket $TMP/none/s: cannot write to $TMP/none" key "[agent]\ncontrol_socket = $TMP/none/s"
+takes key "[ota]\ninstall = true\nspool = $TMP/s\nkey_file = $TMP/update.pub\n[agent]\ncontrol_socket = $TMP/ctl2"
+ok "files and folders"
+
+# A reload with a key that the agent cannot use is refused; the old configuration stays in force.
+start_sshd </dev/null
+S=$(free_port) R=$(free_port)
+config2() { config "$1"; sed -i "s|^host = .*|host = 127.0.0.1\nport = $SSHD_PORT|; s|^user = .*|user = $SSHD_USER|; s|^host_key = .*|host_key = $PIN|
+    s|^local_port = .*|local_port = $S|; s|^remote_port = .*|remote_port = $R|" conf; printf '[agent]\ncontrol_socket = %s\nconfine = no\n' "$TMP/ctl" >>conf; }
+config2 client_key
+"$BIN/cmxsafed" -c conf 2>agent.log & AGENT=$!
+PIDS+=("$AGENT")
+up() { "$BIN/cmxsafed" status --socket "$TMP/ctl" --json | grep -q '"all_up":true'; }
+wait_for 30 up || fail "not up"
+config2 locked
+kill -HUP "$AGENT"
+failed() { "$BIN/cmxsafed" status --socket "$TMP/ctl" | grep -q "reload failed .*has a passphrase"; }
+wait_for 20 failed || fail "the status does not say why the reload failed"
+up || fail "a key that cannot be used ended the session"
+stop "$AGENT"
+no_sanitizer_report agent.log || fail "a sanitizer complains"
+ok "reload"

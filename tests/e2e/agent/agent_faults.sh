@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# Faults around a running agent: signals during the start, a control socket that is removed, an agent that is stopped for a while, a
+# gateway that accepts and stays silent, a full disk below the spool; `status --watch`.
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../agent_lib.sh"
+for tool in jq python3; do command -v "$tool" >/dev/null || skip "no $tool"; done
+
+start_sshd </dev/null
+WEB=$(free_port) GATE=$(free_port)
+mkdir "$TMP/www"
+echo hello >"$TMP/www/index.html"
+serve_folder "$WEB" "$TMP/www"
+{ gateway_section; reverse web "$WEB" "$GATE"; } >"$CONF"
+serves() { [ "$(curl -sS --max-time 10 "http://127.0.0.1:$GATE/" 2>/dev/null)" = hello ]; }
+
+# ---- signals ----
+# The agent blocks SIGHUP before it reads its configuration, so that a reload during the start does not end it.
+if command -v strace >/dev/null; then
+    timeout 20 strace -o "$TMP/trace" "$BIN/cmxsafed" -c "$TMP/none.conf" 2>/dev/null
+    grep -n 'rt_sigprocmask(SIG_BLOCK, \[HUP INT TERM\]' "$TMP/trace" | head -n 1 >"$TMP/blocked"
+    grep -n "$TMP/none.conf\", " "$TMP/trace" | head -n 1 >"$TMP/read"
+    [ -s "$TMP/blocked" ] && [ -s "$TMP/read" ] && [ "$(cut -d: -f1 "$TMP/blocked")" -lt "$(cut -d: -f1 "$TMP/read")" ] ||
+        { cat "$TMP/blocked" "$TMP/read"; fail "SIGHUP ends an agent that starts"; }
+else
+    skip_part "SIGHUP during the start: no strace"
+fi
+start_agent
+wait_up
+for signal in USR1 USR2 PIPE CHLD WINCH; do kill -"$signal" "$AGENT"; done
+sleep 0.2
+serves || fail "a signal ended the agent"
+ok "signals"
+
+# ---- the control socket is removed ----
+rm "$RUN/s"
+wait_for 20 json || fail "a removed control socket is not made again"
+[ "$(stat -c %a "$RUN/s")" = 660 ] || fail "mode of the new control socket"
+logged "$RUN/s was removed" || fail "not logged"
+ok "a control socket that is removed is made again"
+
+# ---- status --watch ----
+timeout 4 "$BIN/cmxsafed" status --socket "$RUN/s" --watch=1 >"$TMP/watched"
+[ "$(grep -c '^CONTEXT ' "$TMP/watched")" -ge 2 ] || { cat "$TMP/watched"; fail "--watch does not repeat the table"; }
+ok "status --watch"
+
+# ---- stopped and continued: the session continues ----
+kill -STOP "$AGENT"
+sleep 5
+kill -CONT "$AGENT"
+wait_for 20 serves || fail "not reachable after SIGCONT"
+equal "$(context web .sessions)" 1 || fail "a stop of 5 s cost the session"
+! logged stuck || fail "a stop counts as a stuck task"
+end_agent
+ok "SIGSTOP and SIGCONT"
+
+# ---- a gateway that accepts and stays silent: reload, status and stop do not wait for the login ----
+SILENT=$(free_port)
+python3 -c '
+import socket, sys, time
+s = socket.socket(); s.bind(("127.0.0.1", int(sys.argv[1]))); s.listen(8)
+held = []
+while True: held.append(s.accept())' "$SILENT" &
+PIDS+=($!)
+wait_for 20 listening "$SILENT" || fail "the silent gateway does not listen"
+sed "s/^port = .*/port = $SILENT/" "$CONF" >"$TMP/silent.conf"
+CONF=$TMP/silent.conf
+: >"$AGENT_LOG"
+start_agent
+wait_for 20 context_is web .state handshake || { json; fail "no login"; }
+: >"$AGENT_LOG"
+kill -HUP "$AGENT"
+wait_for 20 logged "read again" || fail "a reload waits for the login"
+sed "s/^port = .*/port = $SSHD_PORT/" "$TMP/silent.conf" >"$TMP/next.conf" && mv "$TMP/next.conf" "$CONF"
+kill -HUP "$AGENT"
+wait_for 30 serves || fail "a reload does not take a session away from a silent gateway"
+end_agent
+ok "a silent gateway"
+
+# ---- a full disk below the spool ----
+full() {
+    local port gate
+    mkdir "$TMP/small"
+    mount -t tmpfs -o size=256k none "$TMP/small" || return 77
+    port=$(free_port) gate=$(free_port)
+    CONF=$TMP/full.conf
+    { gateway_section; printf '[ota]\nallow_unsigned = yes\ninstall = cat >%s/installed\nspool = %s/spool\nport = %s\n' "$TMP" "$TMP/small" "$port"
+      reverse ota "$port" "$gate"; } >"$CONF"
+    start_agent
+    wait_up
+    head -c 2000000 /dev/urandom >"$TMP/large"
+    head -c 2000 /dev/urandom >"$TMP/little"
+    code=$(curl -sS -m 60 -o "$TMP/answer" -w '%{http_code}' --data-binary "@$TMP/large" "http://127.0.0.1:$gate/update")
+    [ "$code" -ge 400 ] && [ ! -e "$TMP/installed" ] || { cat "$TMP/answer"; fail "an upload on a full disk: $code"; }
+    code=$(curl -sS -m 60 -o "$TMP/answer" -w '%{http_code}' --data-binary "@$TMP/little" "http://127.0.0.1:$gate/update")
+    [ "$code" = 200 ] && cmp "$TMP/installed" "$TMP/little" || { cat "$TMP/answer"; fail "an upload after the disk was full: $code"; }
+    end_agent
+}
+if unshare -m true 2>/dev/null; then
+    (set +e; full) || fail "a full disk"
+    umount "$TMP/small" 2>/dev/null
+    ok "a full disk"
+else
+    skip_part "a full disk: no mount"
+fi

@@ -1,0 +1,134 @@
+#!/usr/bin/env bash
+# The unit under a real systemd, in a copy-on-write copy of this machine with its own process and network namespaces: the
+# package is installed and the service set up as README.md says, then reloaded, stopped from responding, killed, isolated
+# and stopped. The machine itself is not changed.
+[ -n "${CMX_INNER:-}" ] || { unshare -n true 2>/dev/null && CMX_INNER=1 exec unshare -n bash "$0"; }
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../agent_lib.sh"
+. "$(dirname "$0")/../systemd_lib.sh"
+systemd_package cmxsafe-agent agent
+gateway_machine # for isolation
+SSHD_ADDRESS=0.0.0.0 SSHD_PREFIX="nsenter -t $GATEWAY_NS -n" start_sshd <<C
+GatewayPorts yes
+AuthorizedKeysFile $TMP/out/authorized_keys
+C
+wait_for 20 nc -z 10.99.0.1 "$SSHD_PORT" || fail "sshd does not listen"
+WEB=$(free_port) GATE=$(free_port)
+mkdir "$TMP/www"
+echo hello >"$TMP/www/index.html"
+serve_folder "$WEB" "$TMP/www"
+# snippet NAME: the block of README.md that follows the comment.
+snippet() { awk -v want="<!-- test: $1 -->" '$0 == want { on = 1; next } on && /^```/ { if (inside) exit; inside = 1; next } inside' "$ROOT/README.md"; }
+for name in agent_key.sh agent.sh gateway_account.sh; do snippet $name >"$TMP/out/$name" && [ -s "$TMP/out/$name" ] || fail "README.md has no $name"; done
+snippet authorized_keys | sed "s/localhost:8080/localhost:$GATE/" >"$TMP/out/authorized_keys.in"
+snippet agent.conf | sed "s/^host = .*/host = 10.99.0.1\nport = $SSHD_PORT\nbackoff_max = 1s/; s/^user = .*/user = $SSHD_USER/; s|REPLACE-ME|${PIN#SHA256:}|
+    s/^local_port = .*/local_port = $WEB/; s/^remote_port = .*/remote_port = $GATE/" >"$TMP/out/cmxsafed.conf"
+
+cat >"$TMP/out/inside.sh" <<'INSIDE'
+cd /run/out || exit 1
+fail() { echo "FAILED: $*"; systemctl status --no-pager cmxsafed; journalctl --no-pager -u cmxsafed; exit 1; }
+main_pid() { systemctl show -P MainPID cmxsafed; }
+serves() { [ "$(curl -sS --max-time 5 "http://10.99.0.1:$GATE/")" = hello ]; }
+another() { differ "$(main_pid)" "$1" && [ "$(systemctl is-active cmxsafed)" = active ]; }
+
+dpkg -i agent.deb || fail "installing"
+! systemctl is-enabled cmxsafed || fail "the package enabled the unit"
+! systemctl is-active cmxsafed || fail "the package started the unit"
+sudo() { "$@"; }
+ssh-keygen -A >/dev/null
+(set -e; . ./gateway_account.sh) | grep -q ' SHA256:.* (ED25519)$' || fail "README.md: gateway_account.sh"
+. ./agent_key.sh || fail "README.md: agent_key.sh"
+sed "s|ssh-ed25519 AAAA[.]*|$(cut -d' ' -f1,2 /etc/cmxsafe/key.pub)|" authorized_keys.in >authorized_keys
+cp cmxsafed.conf /etc/cmxsafe/cmxsafed.conf
+mkdir -p /etc/systemd/system/cmxsafed.service.d
+printf '[Service]\nWatchdogSec=4\nRestartSec=100ms\n' >/etc/systemd/system/cmxsafed.service.d/quick.conf
+systemctl daemon-reload
+
+chown root: /etc/cmxsafe/key
+check_refuses() { # MESSAGE: root's check, by hand, of the unit's file
+    ! cmxsafed --check >check.out 2>&1 && grep -qF "$1" check.out || { cat check.out; fail "root's check does not say: $1"; }
+}
+check_refuses "key_file /etc/cmxsafe/key: Permission denied; run: chown cmxsafed: /etc/cmxsafe/key"
+install -m 0644 /etc/cmxsafe/key.pub /root/update.pub
+printf '[ota]\ninstall = true\nkey_file = /root/update.pub\nspool = /srv/update\n' | cat cmxsafed.conf - >/etc/cmxsafe/cmxsafed.conf
+chown cmxsafed: /etc/cmxsafe/key
+chmod 0755 /root
+openssl ecparam -name prime256v1 -genkey -noout | openssl ec -pubout -out /root/update.pub 2>/dev/null
+check_refuses "key_file /root/update.pub: cmxsafed.service does not see files below /home, /root and /run/user (ProtectHome=yes)"
+check_refuses "spool /srv/update: cmxsafed.service may not write there (ProtectSystem=strict)"
+cp cmxsafed.conf /etc/cmxsafe/cmxsafed.conf
+cmxsafed --check || fail "the check refuses what works"
+chmod 0700 /root
+chown root: /etc/cmxsafe/key
+! systemctl start cmxsafed || fail "started with a key that only root can read"
+wait_for 20 sh -c "journalctl -u cmxsafed -o cat | grep -q 'Permission denied; run: chown cmxsafed: /etc/cmxsafe/key'" || fail "the journal does not say what to do"
+chown cmxsafed: /etc/cmxsafe/key
+(set -e; . ./agent.sh) || fail "README.md: agent.sh"
+systemctl is-enabled cmxsafed || fail "not enabled"
+cmxsafed status --json | json_is .all_up || fail "started, but not up"
+serves || fail "the service is not reached"
+cmxsafed status --json | json_is '[.confinement[] | .applied or (.detail | test("kernel has no Landlock|any port"))] | all' || fail "confinement under the unit"
+[ "$(ps -o user= -p "$(main_pid)")" = cmxsafed ] || fail "user"
+[ "$(awk '/^CapEff/ {print $2}' "/proc/$(main_pid)/status")" = 0000000000000000 ] || fail "capabilities"
+[ "$(awk '/^NoNewPrivs/ {print $2}' "/proc/$(main_pid)/status")" = 1 ] || fail "NoNewPrivs"
+equal "$(systemctl show -P MemoryMax cmxsafed)" $((512 << 20)) || fail "MemoryMax"
+lacks '^Max data size *unlimited' "/proc/$(main_pid)/limits" || fail "the heap has no limit"
+systemctl show -P StatusText cmxsafed | grep -q '1 of 1 contexts up' || fail "StatusText"
+[ "$(stat -c '%U:%G %a' /run/cmxsafe/cmxsafed.sock)" = 'cmxsafed:cmxsafed 660' ] || fail "control socket"
+echo "ok: started, confined, up"
+
+journalctl -o json -u cmxsafed _COMM=cmxsafed | jq -r .PRIORITY | grep -qx 6 || fail "priorities in the journal"
+prints_no '^<' journalctl -u cmxsafed -o cat || fail "priorities are in the text"
+echo "ok: journal"
+
+first=$(main_pid)
+systemctl reload cmxsafed || fail "reload"
+wait_for 10 sh -c "journalctl -u cmxsafed -o cat | grep -q 'read again'" || fail "reload is not logged"
+cp cmxsafed.conf broken.conf
+echo 'colour = red' >>/etc/cmxsafe/cmxsafed.conf
+! systemctl reload cmxsafed || fail "reload of a broken file succeeds"
+serves || fail "a broken file stopped the service"
+cp cmxsafed.conf /etc/cmxsafe/cmxsafed.conf
+[ "$(main_pid)" = "$first" ] || fail "reload made another process"
+echo "ok: reload"
+
+kill -STOP "$first"
+wait_for 30 another "$first" || fail "the watchdog does not restart a hung agent"
+wait_for 30 serves || fail "not reachable after the watchdog"
+echo "ok: watchdog"
+
+second=$(main_pid)
+kill -KILL "$second"
+wait_for 30 another "$second" || fail "not restarted after SIGKILL"
+wait_for 30 serves || fail "not reachable after SIGKILL"
+echo "ok: restart"
+
+# the unit still works with isolation's drop-in
+cp /usr/share/doc/cmxsafe-agent/examples/isolation.conf /etc/systemd/system/cmxsafed.service.d/
+systemctl daemon-reload && systemctl restart cmxsafed || fail "restart with isolation.conf"
+[ "$(awk '/^CapEff/ {print $2}' "/proc/$(main_pid)/status")" = 0000000000001000 ] || fail "CAP_NET_ADMIN, and only it"
+wait_for 30 serves || fail "not reachable with isolation.conf"
+printf '[isolation]\nenabled = yes\ndhcp = no\nresolvers = 192.0.2.53\n' >>/etc/cmxsafe/cmxsafed.conf
+systemctl restart cmxsafed || fail "restart with isolation"
+all_up() { cmxsafed status --json | json_is .all_up; }
+wait_for 30 all_up || fail "not up with isolation"
+cmxsafed status --json | json_is .modules.isolation || fail "isolation is not in the status"
+cmxsafed isolation --show >show 2>&1
+grep -q 'table inet cmxsafe' show && grep -q 'table arp cmxsafe' show || { cat show; fail "isolation is not in force"; }
+! serves || fail "isolated, but another user reaches the gateway"
+sed -i '/^\[isolation\]/,$s/^enabled = yes/enabled = no/' /etc/cmxsafe/cmxsafed.conf
+systemctl reload cmxsafed || fail "reload without isolation"
+wait_for 10 sh -c "journalctl -u cmxsafed -o cat | grep -q 'no longer enabled'" || fail "isolation is not removed"
+cmxsafed isolation --remove || fail "isolation --remove"
+wait_for 30 serves || fail "not reachable after isolation was removed"
+echo "ok: isolation.conf"
+
+systemctl stop cmxsafed || fail "stop"
+[ "$(systemctl show -P Result cmxsafed)" = success ] || fail "stop is not clean"
+[ ! -e /run/cmxsafe ] || fail "the runtime folder still exists"
+dpkg -P cmxsafe-agent || fail "purging"
+echo "ok: stopped, purged"
+echo DONE
+INSIDE
+
+boot_systemd 450 "GATE=$GATE"

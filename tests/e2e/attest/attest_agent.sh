@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Attestation by cmxsafed, confined: a key file or a TPM in [identity], login with the derived key, evidence through a real
+# sshd.
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../agent_lib.sh"
+. "$(dirname "$0")/../attest_lib.sh"
+make_key
+make_flash $((1 << 20))
+start_sshd </dev/null
+cmx identity public | head -n 1 >"$TMP/authorized_keys" || fail "identity public"
+local_port=$(free_port) remote=$(free_port)
+CREDENTIAL=' '
+configure() { # configure IDENTITY-LINES
+    { gateway_section; printf '[identity]\n%b\n[attest]\nenabled = yes\nport = %s\nimage = %s\n' "$1" "$local_port" "$TMP/flash.bin"
+      reverse attest "$local_port" "$remote"; } >"$CONF"
+}
+
+configure "key_file = $TMP/private_key.bin"
+start_agent
+wait_up
+ok "logs in with the key derived from [identity]"
+URL=http://127.0.0.1:$remote
+cmx attest --url "$URL" | grep -qx MATCH || fail "no MATCH"
+cmx image manifest --flash-size 1MB firmware.bin >"$TMP/manifest"
+cmx attest --evidence --manifest manifest --url "$URL" --gateway "$PIN" --json >"$TMP/out" || { cat "$TMP/out"; fail "evidence"; }
+json_is '.ok and .key == "software" and .swname == "cmxsafed"' "$TMP/out" >/dev/null || fail "facts"
+curl -sf -H 'Accept: application/json' "$URL/evidence?nonce=0011223344556677" | json_is '(.session | length) == 64 and .isolation == false' >/dev/null || fail "claims"
+equal "$(field '.modules.attest.authorized_key')" "$(cmx identity public | head -n 1)" || fail "the status names another key"
+equal "$(field '.confinement[] | select(.what == "seccomp") | .applied')" true || fail "not confined"
+sed -i 's/^port = '"$local_port"'/port = 1/' "$CONF"
+kill -HUP "$AGENT"
+wait_for 20 logged 'needs a restart' || fail "a reload changes attestation"
+cmx attest --url "$URL" | grep -qx MATCH || fail "after a refused reload"
+end_agent
+ok "hash and evidence through the tunnel, confined; a reload that would need a restart is refused"
+
+chmod 644 "$TMP/private_key.bin"
+configure "key_file = $TMP/private_key.bin"
+"$BIN/cmxsafed" -c "$CONF" >"$TMP/refused.log" 2>&1 && fail "starts with a key that others can read"
+grep -q 'chmod 600' "$TMP/refused.log" || { cat "$TMP/refused.log"; fail "does not say how to fix it"; }
+chmod 600 "$TMP/private_key.bin"
+refused() { # refused WORD IDENTITY-LINES: --check fails with WORD
+    configure "$2"
+    "$BIN/cmxsafed" -c "$CONF" --check >"$TMP/refused.log" 2>&1 && fail "accepted: $2"
+    grep -q "$1" "$TMP/refused.log" || { cat "$TMP/refused.log"; fail "does not say '$1'"; }
+}
+refused 'not both' "key_file = $TMP/private_key.bin\ntpm_handle = 0x81000100"
+refused 'tpm without tpm_handle' "key_file = $TMP/private_key.bin\ntpm = device:/dev/tpmrm0"
+refused 'attestation needs a key' ''
+refused 'not a persistent handle' 'tpm_handle = 0x100'
+ok "readable keys and incomplete configurations are refused"
+
+command -v swtpm >/dev/null && command -v tpm2_import >/dev/null || skip "no swtpm or tpm2-tools"
+start_tpm
+# tpm2-tss 4.1 (Debian 13) loses 96 bytes at each failed connection to the TPM.
+echo leak:libtss2-tctildr >"$TMP/lsan"
+export LSAN_OPTIONS=suppressions=$TMP/lsan:print_suppressions=0
+configure "tpm = $TPM2TOOLS_TCTI\ntpm_handle = 0x81000100"
+start_agent
+wait_up
+curl -sf -m 300 -H 'Accept: application/json' "$URL/evidence?nonce=0011223344556677&ranges=0-0x8000" | json_is '.key == "tpm"' >/dev/null || fail "the evidence does not name the TPM"
+head -c 32768 "$TMP/firmware.bin" >"$TMP/part.bin"
+expected=$(python3 "$ROOT/remote_attestation.py" x --key "$TMP/private_key.bin" --image "$TMP/part.bin" | sed -n 's/.*HMAC: //p')
+equal "$(curl -sf -m 300 "$URL/hash?challenge=x&ranges=0x10000-0x18000")" "$expected" || fail "the TPM gives another value"
+ok "the same with the key in a TPM"
+
+tpm_answers() { # the value of the key in the TPM
+    [ "$(curl -sf -m 300 "$URL/hash?challenge=x&ranges=0x10000-0x18000")" = "$expected" ]
+}
+stop_swtpm
+start_swtpm "$SWTPM_PORT"
+tpm_answers || fail "the first use after a restart of the TPM fails"
+stop_swtpm
+tpm_answers && fail "an answer without a TPM"
+wait_for 20 logged 'does not answer' || fail "the log does not say that the TPM is missing"
+start_swtpm "$SWTPM_PORT"
+wait_for 20 tpm_answers || fail "a TPM that came back is not used"
+equal "$(field '.confinement[] | select(.what == "seccomp") | .applied')" true || fail "not confined"
+ok "a TPM that restarts is used again"
+
+kill -STOP "$SWTPM"
+curl -s -m 2 "$URL/hash?challenge=x&ranges=0x10000-0x18000" >/dev/null && fail "an answer from a stopped TPM"
+equal "$(field '.modules.attest.authorized_key')" "$(cmx identity public | head -n 1)" || fail "the status command waits for the TPM"
+kill -CONT "$SWTPM"
+wait_for 20 tpm_answers || fail "a TPM that continues is not used"
+ok "a TPM that does not answer does not block the status"
+end_agent

@@ -1,0 +1,50 @@
+# The virtual board's eFuse: provisioned by the real espefuse as the README says, for all chips with the HMAC peripheral;
+# other states are refused, and the message names the command that corrects them.
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../attest_lib.sh"
+python=$(python_with esptool==5.6.0) || fail "no esptool"
+espefuse=$(dirname "$python")/espefuse
+make_key
+make_flash $((4 << 20))
+fuse() { (cd "$TMP" && "$espefuse" --chip "$1" --virt --path-efuse-file efuse.bin --do-not-confirm "${@:2}") >"$TMP/espefuse.log" 2>&1 || { tail -5 "$TMP/espefuse.log"; fail "espefuse $*"; }; }
+refused() { # refused WORD: attest_board does not start, and its message contains WORD
+    (cd "$TMP" && timeout 20 "$BIN/attest_board" flash.bin 1 --efuse efuse.bin) >"$TMP/refused.log" 2>&1 && fail "starts"
+    grep -q "$1" "$TMP/refused.log" || { cat "$TMP/refused.log"; fail "does not say '$1'"; }
+}
+
+expected=$(cd "$TMP" && python3 "$ROOT/remote_attestation.py" x | sed -n 's/.*HMAC: //p')
+for chip in esp32s3 esp32s2 esp32c3 esp32c6 esp32h2; do
+    rm -f "$TMP/efuse.bin"
+    fuse "$chip" burn_key BLOCK_KEY3 private_key.bin HMAC_UP
+    start_board --efuse efuse.bin
+    [ "$(curl -sf "$URL/hash?challenge=x")" = "$expected" ] || fail "$chip: another value"
+    curl -sf -H 'Accept: application/json' "$URL/evidence?nonce=0011223344556677" >"$TMP/out"
+    json_is '.key == "efuse" and .oemboot == false and .flash_encryption == "off" and .dbgstat == "enabled"' "$TMP/out" >/dev/null || fail "$chip: facts"
+    stop_board
+done
+ok "espefuse burn_key BLOCK_KEY3 private_key.bin HMAC_UP, five chips"
+
+rm -f "$TMP/efuse.bin"
+fuse esp32s3 burn_key BLOCK_KEY3 private_key.bin HMAC_UP burn-efuse SECURE_BOOT_EN 1 DIS_PAD_JTAG 1 DIS_USB_JTAG 1 SPI_BOOT_CRYPT_CNT 7 DIS_DOWNLOAD_MANUAL_ENCRYPT 1
+start_board --efuse efuse.bin
+curl -sf -H 'Accept: application/json' "$URL/evidence?nonce=0011223344556677" >"$TMP/out"
+json_is '.oemboot and .flash_encryption == "release" and .dbgstat == "disabled-permanently"' "$TMP/out" >/dev/null || { cat "$TMP/out"; fail "the claims of a locked chip"; }
+stop_board
+ok "secure boot, flash encryption and debug state are read from eFuse"
+
+rm -f "$TMP/efuse.bin"
+fuse esp32s3 summary
+refused 'burn_key BLOCK_KEY3 private_key.bin HMAC_UP'
+fuse esp32s3 burn_key BLOCK_KEY3 private_key.bin HMAC_UP --no-read-protect
+refused 'read_protect_efuse BLOCK_KEY3'
+fuse esp32s3 read-protect-efuse BLOCK_KEY3 # the command that the message named
+start_board --efuse efuse.bin
+[ "$(curl -sf "$URL/hash?challenge=x")" = "$expected" ] || fail "after read-protection: another value"
+stop_board
+rm -f "$TMP/efuse.bin"
+fuse esp32s3 burn_key BLOCK_KEY3 private_key.bin HMAC_DOWN_JTAG
+refused 'another purpose than HMAC_UP'
+rm -f "$TMP/efuse.bin"
+fuse esp32s3 burn_key BLOCK_KEY2 private_key.bin HMAC_UP
+refused 'BLOCK_KEY3 holds no key'
+ok "no key, a readable key and a wrong purpose are refused"

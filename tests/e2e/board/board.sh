@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# The virtual board on the machine's sockets: it is created and booted, and its stream is fetched through a real sshd. Its
+# page is not forwarded.
+. "$(dirname "$0")/../lib.sh"
+BOARD=$BIN/cmxsafe-board
+
+start_sshd </dev/null
+remote=$(free_port) ota=$(free_port) attest=$(free_port)
+offset=$(free_offset)
+BOARD_PID=
+logins() { grep -c 'Accepted publickey' "$TMP/sshd.log"; }
+
+start_board() { # start_board [option ...]
+    : >"$TMP/board.log"
+    "$BOARD" run "$TMP/board" --gateway "127.0.0.1:$SSHD_PORT" --set "gateway.user=$SSHD_USER" --set "gateway.key_file=$KEY" \
+        --set "board.port_offset=$offset" --set "context stream.local_port=81" --set "context stream.remote_port=$remote" \
+        --set "context ota.local_port=8989" --set "context ota.remote_port=$ota" \
+        --set "context attest.local_port=8888" --set "context attest.remote_port=$attest" "$@" \
+        2>>"$TMP/board.log" &
+    BOARD_PID=$!
+    PIDS+=("$BOARD_PID")
+}
+end_board() { # must exit by itself, with status 0
+    kill "$BOARD_PID"
+    wait "$BOARD_PID" || fail "the board ended with $?"
+    no_sanitizer_report "$TMP/board.log" || fail "a sanitizer complains"
+}
+here() { curl -fsS --max-time 60 "http://127.0.0.1:$((81 + offset))$1"; }
+through() { curl -fsS --max-time 60 "http://127.0.0.1:$remote$1"; }
+
+"$BOARD" create "$TMP/board" >/dev/null || fail "create"
+! "$BOARD" create "$TMP/board" 2>/dev/null || fail "create overwrites a board"
+"$BOARD" create "$TMP/board" 2>&1 | grep -q '^cmxsafe: .*File exists; choose another folder' || fail "create does not report why"
+ok "a board is created once"
+
+start_board --set "gateway.host_key=$PIN"
+wait_for 30 through /frame.jpg || fail "the stream does not come through the gateway"
+ok "the stream comes through the gateway"
+
+for n in 0 1 99 4294967294; do
+    here "/frame.jpg?n=$n" >"$TMP/here.jpg" && through "/frame.jpg?n=$n" | cmp -s - "$TMP/here.jpg" && [ -s "$TMP/here.jpg" ] || fail "frame $n differs"
+done
+ok "frames are the same byte for byte"
+
+through "/stream?frames=5" >"$TMP/stream" || fail "stream"
+[ "$(grep -ac '^--cmxsafe-frame' "$TMP/stream")" = 5 ] || fail "not five frames"
+grep -aq 'Content-Type: image/jpeg' "$TMP/stream" || fail "no JPEG in the stream"
+ok "MJPEG"
+
+pids=()
+for i in 1 2 3 4; do through "/stream?frames=10" >"$TMP/stream.$i" & pids+=($!); done
+for p in "${pids[@]}"; do wait "$p" || fail "one of four viewers fails"; done
+ok "four viewers at once"
+
+[ "$(curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$((80 + offset))/")" = 200 ] || fail "no page on the board"
+curl -s "http://127.0.0.1:$((80 + offset))/" | grep -q '<h1>Camera</h1>' || fail "the page is another"
+for bad in '/frame.jpg?n=x' '/frame.jpg?n=1&n=2' '/stream?frames=-1' '/frame.jpg?n=99999999999'; do
+    [ "$(curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$remote$bad")" = 400 ] || fail "$bad is not refused"
+done
+ok "page, and bad queries refused"
+
+"$BOARD" run "$TMP/board" 2>"$TMP/second" && fail "a board runs twice"
+grep -q 'the board runs already' "$TMP/second" || fail "does not report that the board runs already"
+end_board
+ok "a board runs only once at a time, and exits with status 0"
+
+before=$(logins)
+start_board
+wait_for 20 grep -q 'NOT CONNECTING: no host key' "$TMP/board.log" || fail "a missing pin is not reported"
+! through /frame.jpg 2>/dev/null || fail "connects without a pin"
+end_board
+start_board --set "gateway.host_key=SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+wait_for 20 grep -qi 'host key' "$TMP/board.log" || fail "a wrong pin is not reported"
+! through /frame.jpg 2>/dev/null || fail "connects with a wrong pin"
+end_board
+[ "$(logins)" = "$before" ] || fail "a credential was sent"
+ok "no pin or a wrong one: no connection"
+
+check_refused() { # check_refused TEXT ARGUMENT...
+    local text=$1
+    shift
+    "$BOARD" "$@" >"$TMP/out" 2>&1
+    [ $? -ne 0 ] || fail "accepted: $*"
+    grep -qF -- "$text" "$TMP/out" || { cat "$TMP/out"; fail "the message is missing: $text"; }
+}
+check_refused "did you mean 'create'" creat
+check_refused "no command given"
+check_refused "give 1MB, 2MB" create "$TMP/x" --flash-size 3MB
+check_refused "give one of esp32s2|esp32s3" create "$TMP/x" --chip esp8266
+check_refused "No such file" run "$TMP/none"
+check_refused "did you mean 'port'" run "$TMP/board" --set gateway.prt=1
+check_refused "'host:0' is not a list of 1 to 8 HOST" run "$TMP/board" --gateway "host:0"
+check_refused "not a number from 1 to 65535" run "$TMP/board" --set gateway.port=0
+check_refused "no section [gatway]" run "$TMP/board" --set gatway.host=x
+printf '[gateway]\nhost = x\nusr = y\n' >"$TMP/board/board.ini"
+check_refused "board.ini:3: no key 'usr' in [gateway]; did you mean 'user'?" run "$TMP/board"
+printf '[gateway]\nhost\n' >"$TMP/board/board.ini"
+check_refused "board.ini:2: neither 'key = value' nor '[section]'" run "$TMP/board"
+ok "errors name the problem and the line"

@@ -1,0 +1,210 @@
+#!/usr/bin/env bash
+# The virtual board on lwIP over a TAP device, in its own network namespace: proxy, services and several connections over
+# the IP stack of an ESP32. The machine's kernel is only the peer on the link.
+if [ -z "${CMX_IN_NETNS:-}" ]; then
+    [ "$(id -u)" = 0 ] && [ -e /dev/net/tun ] || { echo "SKIPPED: a network namespace with a TAP device needs root and /dev/net/tun" >&2; exit 77; }
+    exec env CMX_IN_NETNS=1 unshare -n bash "$0"
+fi
+. "$(dirname "$0")/../lib.sh"
+BOARD=$BIN/cmxsafe-board
+
+ip link set lo up
+ip tuntap add dev cmx0 mode tap
+ip addr add 10.77.0.1/24 dev cmx0
+ip -6 addr add fd77::1/64 dev cmx0 nodad
+ip link set cmx0 up
+
+SSHD_ADDRESS=0.0.0.0
+SSHD_PORT=2222
+start_sshd <<<'ListenAddress ::
+GatewayPorts clientspecified'
+
+BOARD_PID=
+start_board() { # start_board [option ...]
+    : >"$TMP/board.log"
+    "$BOARD" run "$TMP/board" --net tap:cmx0 --set net.address=10.77.0.2/24 --set net.address6=fd77::2/64 \
+        --set net.gateway=10.77.0.1 --set net.isolation=no --gateway "10.77.0.1:$SSHD_PORT" --set "gateway.user=$SSHD_USER" \
+        --set "gateway.key_file=$KEY" --set "gateway.host_key=$PIN" "$@" 2>>"$TMP/board.log" &
+    BOARD_PID=$!
+    PIDS+=("$BOARD_PID")
+}
+end_board() {
+    kill "$BOARD_PID"
+    wait "$BOARD_PID" || fail "the board ended with $?"
+    no_sanitizer_report "$TMP/board.log" || fail "the board complains"
+}
+through() { curl -fsS --max-time 60 "http://127.0.0.1:81$1"; }
+
+"$BOARD" create "$TMP/board" >/dev/null || fail "create"
+start_board
+wait_for 30 through /frame.jpg || fail "the stream does not come through the gateway"
+ss -Htn state established "sport = :$SSHD_PORT" | grep -q '10.77.0.2' || fail "the session is not lwIP's"
+prints_no "pid=$BOARD_PID," ss -Htlnp || fail "the board listens in the kernel"
+ok "proxied: service, relay and session are lwIP's"
+
+for n in 0 7 4294967294; do
+    curl -fsS --max-time 20 "http://10.77.0.2:81/frame.jpg?n=$n" >"$TMP/direct.jpg" || fail "the board's own address"
+    through "/frame.jpg?n=$n" | cmp - "$TMP/direct.jpg" || fail "frame $n differs"
+done
+ok "frames are the same byte for byte"
+
+curl -fsS --max-time 20 http://10.77.0.2/ | grep -q '<h1>Camera</h1>' || fail "no page at the board's address"
+curl -fsS --max-time 20 'http://[fd77::2]:80/' >/dev/null 2>&1 && fail "the page listens on IPv6, which the board does not report"
+ping -c 2 -W 5 10.77.0.2 >/dev/null || fail "no answer to ping"
+ping -c 2 -W 5 fd77::2 >/dev/null || fail "no answer to ping over IPv6"
+ok "page, ping, IPv6"
+
+through "/stream?frames=20" >"$TMP/stream" || fail "stream"
+[ "$(grep -ac '^--cmxsafe-frame' "$TMP/stream")" = 20 ] || fail "not twenty frames"
+pids=()
+for i in 1 2 3 4 5 6; do through "/stream?frames=15" >"$TMP/stream.$i" & pids+=($!); done
+for p in "${pids[@]}"; do wait "$p" || fail "one of six viewers fails"; done
+for i in 1 2 3 4 5 6; do [ "$(grep -ac '^--cmxsafe-frame' "$TMP/stream.$i")" = 15 ] || fail "viewer $i misses frames"; done
+ok "MJPEG, six viewers at once"
+
+for i in $(seq 100); do through "/frame.jpg?n=$i" >"$TMP/one.jpg" && head -c 2 "$TMP/one.jpg" | xxd -p | grep -qx ffd8 || fail "request $i"; done
+ok "100 connections one after the other"
+
+# Half-close: the client ends its direction and still receives the answer.
+python3 - <<'PY' || fail "half-close"
+import socket
+s = socket.create_connection(("127.0.0.1", 81), 20)
+s.sendall(b"GET /stream?frames=10 HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")
+s.shutdown(socket.SHUT_WR)
+got = b""
+while True:
+    d = s.recv(65536)
+    if not d:
+        break
+    got += d
+assert got.count(b"--cmxsafe-frame") == 10, got[:200]
+assert got.endswith(b"0\r\n\r\n"), got[-50:]
+PY
+ok "half-close"
+
+# Uploads too: a body that is refused only after its last byte is read whole, and the client gets the answer instead of a
+# reset.
+head -c 3000000 /dev/urandom >"$TMP/garbage"
+code=$(curl -s --max-time 60 -o "$TMP/answer" -w '%{http_code}' -F "update=@$TMP/garbage" http://127.0.0.1:8989/update)
+[[ $code == 4* ]] || fail "3 MB that are not an image are answered with $code"
+ok "3 MB upwards"
+head -c 10000 "$TMP/garbage" >"$TMP/small"
+# From an address that only the gateway sees: in the board, the service's own client is the loopback.
+curl -s --max-time 60 --interface 127.0.0.9 -o "$TMP/answer" -F "update=@$TMP/small" http://127.0.0.1:8989/update || fail "a small upload"
+from=$(curl -s --max-time 60 http://127.0.0.1:8989/update | jq -r .from)
+[ "$from" = 127.0.0.9 ] || fail "the state names '$from' as the client of the upload"
+ok "the board's lwIP socket leads to the client that the gateway reports"
+
+# A viewer that does not read stalls only its own relay.
+python3 - <<'PY' & slow=$!
+import socket, time
+s = socket.create_connection(("127.0.0.1", 81), 20)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+s.sendall(b"GET /stream HTTP/1.1\r\nHost: d\r\n\r\n")
+time.sleep(6)
+PY
+through "/stream?frames=30" | grep -ac '^--cmxsafe-frame' | grep -qx 30 || fail "a slow viewer stalls another one"
+wait "$slow"
+ok "a slow viewer stalls only itself"
+
+ip link set cmx0 down
+sleep 2
+ip link set cmx0 up
+ip -6 addr add fd77::1/64 dev cmx0 nodad 2>/dev/null
+wait_for 60 through /frame.jpg || fail "does not recover from a cut link"
+ok "recovers from a cut link"
+end_board
+
+# The board's contexts lead to nginx beside it, which reads the header of the PROXY protocol: version 1 and 2.
+if command -v nginx >/dev/null; then
+    mkdir "$TMP/nginx"
+    cat >"$TMP/nginx.conf" <<CONF
+pid $TMP/nginx/pid;
+daemon off;
+error_log $TMP/nginx/error.log;
+events {}
+http {
+    access_log off;
+    client_body_temp_path $TMP/nginx/b; proxy_temp_path $TMP/nginx/p; fastcgi_temp_path $TMP/nginx/f;
+    uwsgi_temp_path $TMP/nginx/u; scgi_temp_path $TMP/nginx/s;
+    server {
+        listen 10.77.0.1:81 proxy_protocol;
+        listen 10.77.0.1:8989 proxy_protocol;
+        location / { return 200 "peer=\$proxy_protocol_addr from=\$remote_addr\n"; }
+    }
+}
+CONF
+    nginx -c "$TMP/nginx.conf" -p "$TMP/nginx" 2>"$TMP/nginx-start.log" & NGINX=$!; PIDS+=("$NGINX")
+    wait_for 10 listening 81 && wait_for 10 listening 8989 || fail "nginx: $(cat "$TMP/nginx-start.log")"
+    start_board --set 'context one.local_port=81' --set 'context one.local_host=10.77.0.1' --set 'context one.remote_port=8091' --set 'context one.peer=proxy-v1' \
+        --set 'context two.local_port=8989' --set 'context two.local_host=10.77.0.1' --set 'context two.remote_port=8092' --set 'context two.peer=proxy-v2'
+    seen() { curl -s --max-time 20 --interface 127.0.0.9 "http://127.0.0.1:809$1/"; }
+    sees() { [ "$(seen "$1")" = "peer=127.0.0.9 from=10.77.0.2" ]; }
+    for v in 1 2; do wait_for 30 sees "$v" || fail "proxy-v$v: nginx sees '$(seen "$v")'"; done
+    end_board
+    kill "$NGINX"; wait "$NGINX" 2>/dev/null
+    ok "nginx reads the client from the board's PROXY header, versions 1 and 2"
+else
+    skip_part "PROXY protocol: no nginx"
+fi
+
+# With isolation, which is the board's default: the proxy works, and the device answers nothing else on the network.
+start_board --set net.isolation=yes
+wait_for 30 through /frame.jpg || fail "isolated: the stream does not come through the gateway"
+for n in 1 2 3; do through "/frame.jpg?n=$n" >"$TMP/isolated.jpg" || fail "isolated: frame $n"; done
+curl -s --max-time 3 http://10.77.0.2/ >/dev/null && fail "isolated: the page answers the network"
+curl -s --max-time 3 http://10.77.0.2:81/frame.jpg >/dev/null && fail "isolated: the stream answers the network"
+ping -c 2 -W 2 10.77.0.2 >/dev/null && fail "isolated: answers ping"
+ping -c 2 -W 2 fd77::2 >/dev/null && fail "isolated: answers ping over IPv6"
+through /frame.jpg >/dev/null || fail "isolated: the stream is no longer available"
+end_board
+ok "isolated: reachable through its session alone"
+
+# Over IPv6.
+start_board --gateway "[fd77::1]:$SSHD_PORT"
+wait_for 30 through /frame.jpg || fail "no session over IPv6"
+ss -Htn state established "sport = :$SSHD_PORT" | grep -q 'fd77::2' || fail "the session is not over IPv6"
+end_board
+ok "session over IPv6"
+
+# By name: lwIP queries a server on the network.
+if command -v dnsmasq >/dev/null; then
+    dnsmasq --no-daemon --no-resolv --no-hosts --bind-interfaces --listen-address=10.77.0.1 --address=/gw.example/10.77.0.1 \
+        --user="$(id -un)" --pid-file= --log-queries 2>"$TMP/dns.log" &
+    PIDS+=("$!")
+    wait_for 10 grep -q started "$TMP/dns.log" || fail "dnsmasq does not start"
+    start_board --gateway "gw.example:$SSHD_PORT" --set net.dns=10.77.0.1
+    wait_for 30 through /frame.jpg || fail "no session by name"
+    grep -q 'query\[A\] gw.example from 10.77.0.2' "$TMP/dns.log" || fail "the board did not query the name"
+    end_board
+    start_board --gateway "none.invalid:$SSHD_PORT" --set net.dns=10.77.0.1
+    wait_for 30 grep -q 'name' "$TMP/board.log" || fail "an unknown name is not reported"
+    end_board
+    ok "session by name"
+else
+    skip_part "names: no dnsmasq"
+fi
+
+# Two gateways: one takes no new sessions any more, but a session survives there.
+FIRST=$SSHD_PID FIRST_PORT=$SSHD_PORT
+SSHD_PORT=2223
+start_sshd <<<'ListenAddress ::
+GatewayPorts clientspecified'
+start_board --gateway "10.77.0.1:$FIRST_PORT > 10.77.0.1:$SSHD_PORT"
+sessions_at() { ss -Htn state established "sport = :$1" | grep -c '10.77.0.2'; }
+several_at_first() { [ "$(sessions_at "$FIRST_PORT")" -ge 2 ]; }
+wait_for 60 through /frame.jpg && wait_for 30 several_at_first || fail "not at the first gateway"
+N=$(sessions_at "$FIRST_PORT")
+LOST=$(pgrep -P "$FIRST" | head -n 1)
+for p in $(descendants "$FIRST"); do PIDS+=("$p"); done
+kill -KILL "$FIRST" "$LOST" $(descendants "$LOST"); wait "$FIRST" 2>/dev/null
+all_at_second() { [ "$(sessions_at "$SSHD_PORT")" -ge "$N" ] && [ "$(sessions_at "$FIRST_PORT")" = 0 ]; }
+wait_for 120 all_at_second || fail "a session that survives keeps the others down: $(ss -Htn)"
+wait_for 30 through /frame.jpg || fail "no stream through the second gateway"
+end_board
+ok "a gateway that takes no new sessions is left by all of them"
+
+"$BOARD" run "$TMP/board" --net tap:cmx0 --set net.address=dhcp 2>&1 | grep -q "not ADDRESS/BITS" || fail "dhcp is not refused"
+"$BOARD" run "$TMP/board" --net tun:cmx0 2>&1 | grep -q "neither kernel nor tap:NAME" || fail "tun is not refused"
+"$BOARD" run "$TMP/board" --net tap: --set net.address=10.77.0.2/24 2>&1 | grep -q "TAP device" || fail "no name is not refused"
+ok "bad networks are refused"

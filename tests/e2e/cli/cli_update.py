@@ -1,0 +1,207 @@
+"""Runs `cmxsafe update` on a pseudo-terminal against a simulated update service. Arguments: CMXSAFE FOLDER GATEWAY PORT."""
+import http.server
+import json
+import os
+import pty
+import select
+import signal
+import sys
+import termios
+import threading
+import time
+
+CMXSAFE, FOLDER, GATEWAY, PORT = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+SECRET = "a secret phrase"
+
+
+def fail(what, output=""):
+    print(output)
+    sys.exit("FAILED: " + what)
+
+
+class Device(http.server.BaseHTTPRequestHandler):
+    """get and post are lists of (status, body); the last one is repeated. requests counts the requests."""
+
+    get, post, requests, hold = [], [], [], False
+    idle = (200, json.dumps({"state": "idle", "boot": "b1", "running": {"version": "1", "confirmed": True}}))
+
+    @classmethod
+    def reset(cls, get=None, post=None, hold=False):
+        cls.get, cls.post, cls.hold = list(get or [cls.idle]), list(post or [(200, "accepted\n")]), hold
+        cls.requests = []
+
+    def reply(self, method, answers):
+        Device.requests.append(method)
+        status, body = answers.pop(0) if len(answers) > 1 else answers[0]
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def do_GET(self):
+        self.reply("GET", Device.get)
+
+    def do_POST(self):
+        if Device.hold:
+            Device.requests.append("POST")
+            self.rfile.read(1)
+            time.sleep(3600)
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.reply("POST", Device.post)
+
+    def log_message(self, *_):
+        pass
+
+
+class Run:
+    """A command on its own pseudo-terminal. The child leads a session, so that this is its controlling terminal."""
+
+    def __init__(self, key, *extra):
+        self.config = os.path.join(FOLDER, "config_" + key)
+        argv = [CMXSAFE, "update", "--gateway", GATEWAY, "--ssh-config", self.config, "--port", str(PORT), "--opaque", *extra]
+        argv.append(os.path.join(FOLDER, "image.bin"))
+        self.output, self.status = "", None
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.execv(CMXSAFE, argv)
+
+    def read(self, seconds):
+        if not select.select([self.fd], [], [], seconds)[0]:
+            return True
+        try:
+            data = os.read(self.fd, 4096)
+        except OSError:  # EIO: the last process closed the terminal
+            return False
+        self.output += data.decode(errors="replace")
+        return bool(data)
+
+    def expect(self, text, seconds=20):
+        end = time.monotonic() + seconds
+        while text not in self.output:
+            if time.monotonic() > end or not self.read(0.2):
+                fail(f"no '{text}'", self.output)
+
+    def until(self, condition, what, seconds=20):
+        end = time.monotonic() + seconds
+        while not condition():
+            self.read(0.1)
+            if time.monotonic() > end:
+                fail(what, self.output)
+
+    def send(self, text):
+        os.write(self.fd, text.encode())
+
+    def ended(self):
+        if self.status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.status = os.waitstatus_to_exitcode(status)
+        return self.status is not None
+
+    def wait(self, seconds=30):
+        self.until(self.ended, "the command does not end", seconds)
+        while self.read(0.2) and select.select([self.fd], [], [], 0)[0]:
+            pass
+        return self.status
+
+    def ssh_runs(self):
+        """Whether an ssh process with our configuration file runs."""
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as f:
+                    words = f.read().split(b"\0")
+            except OSError:
+                continue
+            if words[0].endswith(b"ssh") and self.config.encode() in words:
+                return True
+        return False
+
+    def echoes(self):
+        return bool(termios.tcgetattr(self.fd)[3] & termios.ECHO)
+
+
+def passphrase_is_taken_and_not_echoed():
+    Device.reset()
+    run = Run("locked_key", "--no-wait")
+    run.expect("Enter passphrase")
+    run.until(lambda: not run.echoes(), "the terminal echoes at the prompt")
+    run.send(SECRET + "\n")
+    if run.wait() != 0 or "accepted" not in run.output:
+        fail("the update with a passphrase", run.output)
+    if SECRET in run.output:
+        fail("the passphrase is echoed", run.output)
+    if run.ssh_runs():
+        fail("ssh still runs")
+
+
+def interrupt_at_the_prompt_ends_everything():
+    Device.reset()
+    run = Run("locked_key")
+    run.expect("Enter passphrase")
+    run.until(lambda: not run.echoes(), "the terminal echoes at the prompt")
+    run.send("\x03")
+    if run.wait() == 0 or Device.requests:
+        fail("Ctrl-C at the prompt", run.output)
+    run.until(lambda: not run.ssh_runs(), "ssh still runs")
+    if not run.echoes():
+        fail("the terminal is left without echo")
+
+
+def interrupt_during_the_upload_ends_everything():
+    Device.reset(hold=True)
+    run = Run("client_key")
+    run.until(lambda: "POST" in Device.requests, "no upload began")
+    run.send("\x03")
+    if run.wait() == 0 or "stopped" not in run.output:
+        fail("Ctrl-C during the upload", run.output)
+    run.until(lambda: not run.ssh_runs(), "ssh still runs")
+
+
+def ssh_ends_with_a_killed_command():
+    Device.reset(hold=True)
+    run = Run("client_key")
+    run.until(lambda: "POST" in Device.requests and run.ssh_runs(), "no upload began")
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    run.until(lambda: not run.ssh_runs(), "ssh still runs")
+
+
+def refusals_come_in_the_devices_words():
+    refusal = lambda status, words: (status, "error: " + words + "\n")
+    busy = "an update is under way"
+    cases = [
+        ([refusal(403, "not known by that name")], None, "the device refused: not known by that name", ["GET"]),
+        ([(404, "nothing here\n")], None, "is not an update service", ["GET"]),
+        ([(200, "<html>")], None, "is not an update service", ["GET"]),
+        (None, [refusal(403, "from another site")], "the device refused: from another site", ["GET", "POST"]),
+        (None, [refusal(422, "not signed (ESIG)")], "the device refused: not signed (ESIG)", ["GET", "POST"]),
+        (None, [refusal(413, "larger than the slot")], "the device refused: larger than the slot", ["GET", "POST"]),
+        (None, [refusal(409, "about to restart")], "the device refused: about to restart", ["GET", "POST", "GET"]),
+        # Temporary refusals are tried again.
+        ([Device.idle, (200, Device.idle[1].replace("idle", "receiving")), Device.idle], [refusal(409, busy), (200, "accepted\n")],
+         "accepted", ["GET", "POST", "GET", "POST"]),
+        (None, [refusal(503, "no memory"), (200, "accepted\n")], "accepted", ["GET", "POST", "GET", "POST"]),
+    ]
+    for get, post, text, requests in cases:
+        Device.reset(get, post)
+        run = Run("client_key", "--no-wait")
+        status = run.wait()
+        if text not in run.output or (status == 0) != (text == "accepted"):
+            fail(f"no '{text}'", run.output)
+        if Device.requests != requests:
+            fail(f"requests {Device.requests}, not {requests}: {text}", run.output)
+        if "lost" in run.output:
+            fail("a refusal is reported as a lost connection", run.output)
+
+
+def main():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", PORT), Device)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    for test in (passphrase_is_taken_and_not_echoed, interrupt_at_the_prompt_ends_everything, interrupt_during_the_upload_ends_everything,
+                 ssh_ends_with_a_killed_command, refusals_come_in_the_devices_words):
+        test()
+        print("ok:", test.__name__.replace("_", " "), flush=True)
+
+
+main()

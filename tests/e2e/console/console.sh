@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# The console in a real Chromium, served by Cockpit's own web server and bridge, at a gateway with boards: every view, the actions
+# and their failure, keyboard only, dark mode, narrow screens, names made of HTML and script, 10,000 devices, and a gateway that
+# stops meanwhile. Screenshots of every view are kept in build/console-screenshots.
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../gateway_lib.sh"
+. "$(dirname "$0")/../console_lib.sh"
+. "$ROOT/tests/tools/ota_image.sh"
+need_console npm
+need_namespaces
+esptool_ready
+AXE=$(axe) || fail "axe-core cannot be fetched"
+SHOTS=${CMX_BUILD:-$ROOT/build}/console-screenshots
+mkdir -p "$SHOTS"
+
+start_gateway --fleet fd12:3456:789a::/48
+boards cam-1 cam-2 cam-3
+key spare; key vms; key away
+gw enroll cam-9 --key "$TMP/away.pub" --ports 81 --group store >/dev/null || fail "enroll cam-9"
+gw platform vms --key "$TMP/vms.pub" >/dev/null && gw grant vms cam-1:81 >/dev/null && gw grant user:alice cam-2 >/dev/null &&
+    gw grant cgroup:system.slice/nvr.service cam-9:81 >/dev/null || fail "grants"
+start_cockpit
+ok "a gateway with boards, and Cockpit"
+PATH=$BIN:$PATH python3 "$ROOT/tests/tools/console_page.py" fleet "$COCKPIT_URL" "$(free_port)" "$TMP" "$SHOTS" "$AXE" || fail "the console"
+no_sanitizer_report cam-?.log || fail "a sanitizer complains"
+stop_gateway

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# The console with 10,000 enrolled devices, some with names made of HTML and script in a registry that was tampered with. Prints
+# the time until the list of devices can be used.
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../gateway_lib.sh"
+. "$(dirname "$0")/../console_lib.sh"
+need_console npm sqlite3
+need_namespaces
+AXE=$(axe) || fail "axe-core cannot be fetched"
+SHOTS=${CMX_BUILD:-$ROOT/build}/console-screenshots
+mkdir -p "$SHOTS"
+
+start_gateway --fleet fd12:3456:789a::/48
+python3 - >"$TMP/fleet.csv" <<'PY' || fail "keys"
+import base64, hashlib, struct
+print("name,key,ports,group")
+for i in range(10000):
+    blob = struct.pack(">I", 11) + b"ssh-ed25519" + struct.pack(">I", 32) + hashlib.sha256(b"%d" % i).digest()
+    print(f'dev-{i},ssh-ed25519 {base64.b64encode(blob).decode()},81,site-{i % 20}')
+PY
+gw import "$TMP/fleet.csv" >/dev/null || fail "import"
+gw grant user:alice dev-1:81 >/dev/null && gw grant user:alice dev-2:81 >/dev/null || fail "grant"
+sql "$GW/registry.db" "UPDATE device SET name = '<img src=x onerror=window.injected=1>' WHERE name = 'dev-3';
+    UPDATE device SET name = '\"><script>window.injected=1</script>' WHERE name = 'dev-4';
+    UPDATE consumer SET name = '<b>bold</b>'; UPDATE event SET detail = '<b>bold</b>' WHERE who = 'dev-5';" || fail "the registry cannot be tampered with"
+start_cockpit
+PATH=$BIN:$PATH python3 "$ROOT/tests/tools/console_page.py" many "$COCKPIT_URL" "$(free_port)" "$TMP" "$SHOTS" "$AXE" || fail "the console"
+stop_gateway

@@ -1,0 +1,118 @@
+# `cmxsafe-tools provision` with espefuse's virtual mode: enrols by ssh at a real gateway, and the virtual board with the burned
+# eFuse logs in and is verified. Killed at any time it continues; no key is burned twice; other chips are refused.
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../gateway_lib.sh"
+. "$(dirname "$0")/../desk_lib.sh"
+need_namespaces
+desk_tools
+cd "$TMP" || exit 1
+start_sshd </dev/null # the gateway host's own sshd, for its operator
+start_gateway --simple
+cat >ssh_config <<CONF
+Host gw
+    HostName 127.0.0.1
+    Port $SSHD_PORT
+    User $SSHD_USER
+    IdentityFile $KEY
+    UserKnownHostsFile $TMP/known_hosts
+CONF
+echo "[127.0.0.1]:$SSHD_PORT $(cut -d' ' -f1,2 host_ed25519.pub)" >known_hosts
+port=$(free_port)
+provision() { tools provision --chip esp32s3 --ssh-config ssh_config --gateway-command "env CMXSAFE_GATEWAY=$GW $BIN/cmxsafe" "$@"; }
+update_key=04$(openssl rand -hex 64)
+cam1() { provision cam-1 --virt "$TMP/board/efuse.bin" --enroll gw --ports "$port" --contexts 8080:80,554+high_bw --update-key "$update_key" "$@"; }
+refused() { # refused WORDS COMMAND...: exit status 1, and WORDS in the message
+    local words=$1 rc=0
+    shift
+    "$@" >out 2>err || rc=$?
+    [ $rc = 1 ] && grep -q "^cmxsafe: .*$words" err || { cat out err; fail "$*: exit status $rc, not '$words'"; }
+}
+
+"$BIN/cmxsafe-board" create board --chip esp32s3 >/dev/null || fail "create"
+refused "not confirmed; nothing was burned" cam1 <<<no
+grep -q BURN out && lacks '"burn"' devices/cam-1/journal.json || fail "no confirmation, but burned"
+idle() { ! pgrep -f "espefuse.*$TMP/board/efuse.bin" >/dev/null; }
+for delay in 1 2.5 3.5 5; do
+    echo BURN | PYTHONPATH=$TMP/site timeout -s KILL $delay "$PYTHON" -m cmxsafe_tools provision cam-1 --chip esp32s3 --virt "$TMP/board/efuse.bin" \
+        --enroll gw --ssh-config ssh_config --gateway-command "env CMXSAFE_GATEWAY=$GW $BIN/cmxsafe" --ports "$port" \
+        --contexts 8080:80,554+high_bw --update-key "$update_key" >>killed.log 2>&1
+    wait_for 20 idle || fail "its espefuse does not end"
+    [ -z "${key:-}" ] || cmp -s "$key" devices/cam-1/private_key.bin || fail "another key was drawn"
+    key=$TMP/first_key
+    cp devices/cam-1/private_key.bin "$key"
+done
+echo BURN | cam1 >out 2>err || { cat out err killed.log; fail "provision"; }
+grep -q "done, see devices" out || { cat out; fail "its last line"; }
+[ "$(stat -c %a devices/cam-1/private_key.bin)" = 600 ] || fail "the key's file can be read by others"
+lacks "$(xxd -p -c 32 "$key")" out err killed.log devices/cam-1/journal.json devices/fleet.csv || fail "the key is printed"
+cmp "$key" devices/cam-1/private_key.bin || fail "another key"
+ok "killed at four moments, then finished"
+
+# After a command that was killed behind the burn, the next one finds the key on the chip: it does not ask and does not burn.
+cp board/efuse.bin before
+jq '.burn = "begun"' devices/cam-1/journal.json >journal && cp journal devices/cam-1/journal.json
+cam1 >out 2>err </dev/null || { cat out err; fail "killed after burning"; }
+cmp before board/efuse.bin && lacks "Type BURN" out || fail "burned again"
+# Killed before burning: it asks again.
+mkdir -p devices/cam-2
+jq '.burn = "begun" | .name = "cam-2" | .ueid = "none" | del(.settings, .flash)' journal >devices/cam-2/journal.json
+refused "not confirmed" provision cam-2 --virt cam-2.bin --enroll gw --ports "$(free_port)" </dev/null
+grep -q "Type BURN" out || fail "it does not ask again"
+ok "killed before and after burning"
+
+refused "a key that is not in this folder; nothing was burned" provision cam-3 --virt board/efuse.bin --enroll gw <<<BURN
+refused "cam-1 has the same key" provision cam-6 --virt new.bin --enroll gw --key devices/cam-1/private_key.bin <<<BURN
+openssl rand -out other.key 32
+refused "cam-1 has another key already" cam1 --key other.key <<<BURN
+(cd "$TMP" && "$PYTHON" -m espefuse --chip esp32s3 --virt --path-efuse-file used.bin --do-not-confirm burn-key BLOCK_KEY3 other.key USER) >espefuse.log 2>&1 || fail "espefuse"
+refused "BLOCK_KEY3 is in use" provision cam-4 --virt used.bin --enroll gw <<<BURN
+jq 'del(.flash)' devices/cam-1/journal.json >journal && cp journal devices/cam-1/journal.json
+refused "this chip does not have cam-1's key" provision cam-1 --virt other_chip.bin --enroll gw --ports "$port" </dev/null
+refused "espefuse at /dev/no-such-port" provision cam-5 --port /dev/no-such-port --firmware 0x10000=before --enroll gw <<<BURN
+rc=0; provision cam-5 --virt x.bin 2>err || rc=$?; [ $rc = 2 ] || fail "usage: $rc"
+for bad in "--contexts 81:0" "--contexts 81+high" "--update-key 04abcd"; do
+    rc=0; provision cam-5 --virt x.bin --enroll gw $bad 2>err || rc=$?; [ $rc = 2 ] || fail "$bad: $rc"
+done
+rc=0; provision 'Cam 5' --virt x.bin --enroll gw 2>err || rc=$?; [ $rc = 2 ] || fail "a name with a blank: $rc"
+cam1 >out 2>err </dev/null || { cat out err; fail "flashing again"; }
+ok "other chips, other keys and used blocks are refused"
+
+# What was written: settings, label, the line for the fleet.
+for text in gateway 127.0.0.1 "$GW_PORT" cmxsafe-gw SHA256: contexts "8080:80 554+high_bw" update_key "$update_key"; do grep -aq "$text" devices/cam-1/nvs.bin || fail "the NVS image lacks $text"; done
+[ "$(stat -c %s devices/cam-1/nvs.bin)" = $((0x5000)) ] || fail "the NVS image has another size"
+fingerprint=$(ssh-keygen -lf devices/cam-1/key.pub | awk '{print $2}')
+"$PYTHON" - devices/cam-1/label.svg "$fingerprint" <<'PY' || fail "the label"
+import sys, xml.dom.minidom
+texts = [t.firstChild.data for t in xml.dom.minidom.parse(sys.argv[1]).getElementsByTagName("text")]
+assert texts[0] == "cam-1" and "".join(texts[1:]) == sys.argv[2], texts
+PY
+gw show cam-1 --json | json_is '.device.key == $f' --arg f "$fingerprint" >/dev/null || { gw show cam-1 --json; fail "enrolled with another key"; }
+gw import devices/fleet.csv | grep -q "unchanged 1" || fail "cmxsafe gateway import"
+ok "settings, label and the fleet's file"
+
+# The device's first login. The virtual board reads the settings, which a chip has in NVS, from the journal.
+set_of() { jq -r ".settings.$1" devices/cam-1/journal.json; }
+cp devices/cam-1/private_key.bin board/ # what a chip holds beside a read-protected key
+"$BIN/cmxsafe-board" run board --gateway "$(set_of gateway):$(set_of port)" --set "gateway.user=$(set_of user)" \
+    --set "gateway.host_key=$(set_of host_key | cut -d' ' -f1)" --set "board.port_offset=$(free_offset)" \
+    --set "context attest.local_port=8888" --set "context attest.remote_port=$port" 2>>board.log &
+PIDS+=($!)
+tail -c +65537 board/flash.bin >firmware.bin
+tools image manifest --require hardware-key firmware.bin >manifest || fail "manifest"
+cam1 --manifest manifest --evidence-url "http://127.0.0.1:$port" --wait 60 >out 2>err </dev/null || { cat out err; fail "evidence"; }
+grep -q "evidence TRUSTED" out || fail "no verdict"
+jq 'del(.evidence)' devices/cam-1/journal.json >journal && cp journal devices/cam-1/journal.json
+flip firmware.bin 5000
+tools image manifest --require hardware-key firmware.bin >manifest || fail "manifest"
+refused "NOT TRUSTED; do not deliver" cam1 --manifest manifest --evidence-url "http://127.0.0.1:$port" </dev/null
+no_sanitizer_report board.log || fail "a sanitizer complains"
+ok "the device logs in with its key, and its evidence is verified"
+
+# A batch: it stops at the device that is not confirmed, and continues there.
+printf 'name,ports,group\nb-1,%s,lab\nb-2,%s,lab\n' "$(free_port)" "$(free_port)" >batch.csv
+batch() { provision --batch batch.csv --virt '{name}.bin' --enroll gw --dir fleet; }
+refused "b-2: not finished" batch <<<BURN
+batch >out 2>err <<<BURN || { cat out err; fail "the second run"; }
+prints_no "b-1: the key is about" cat out || fail "b-1 is burned again"
+[ "$(wc -l <fleet/fleet.csv)" = 3 ] && gw show b-2 --json | json_is '.device.group == "lab"' >/dev/null || { gw show b-2 --json; fail "the fleet's file"; }
+ok "a batch continues where it stopped"

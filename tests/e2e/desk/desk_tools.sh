@@ -1,0 +1,122 @@
+# The Python tools of python/, as `pip install` lays them down: every command prints byte for byte what the C program prints,
+# accepts what it signs, and refuses what it refuses, with the same words.
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../attest_lib.sh"
+. "$ROOT/tests/tools/ota_image.sh"
+. "$(dirname "$0")/../desk_lib.sh"
+esptool_ready
+desk_tools
+cd "$TMP" || exit 1
+
+# both ARGUMENTS...: the same output, messages and exit status, which is left in $status.
+both() {
+    local other
+    status=0 other=0
+    "$BIN/cmxsafe" "$@" >out.c 2>err.c || status=$?
+    tools "$@" >out.py 2>err.py || other=$?
+    sed -i 's/cmxsafe-tools/cmxsafe/g' err.py
+    [ "$status" = "$other" ] && cmp out.c out.py && cmp err.c err.py || {
+        head -5 out.c err.c out.py err.py
+        fail "$*: C ends with $status and Python with $other"
+    }
+}
+same() { both "$@"; [ "$status" = 0 ] || { cat err.c; fail "$*: exit status $status"; }; }
+refused() { both "$@"; [ "$status" = 1 ] || fail "$*: exit status $status"; }
+
+# The tools run on Windows: no module that only Unix has.
+lacks -rE '^ *(import|from) (fcntl|grp|mmap|posix|pty|pwd|resource|syslog|termios|tty)\b' "$ROOT/python/cmxsafe_tools" || fail "a module that Windows lacks"
+
+make_key
+make_flash $((4 << 20))
+same identity public
+same identity public --json
+head -c 31 private_key.bin >short.key
+refused identity public --key short.key
+refused identity public --key nothing
+ok "identity"
+
+make_image a.bin 1.4.2 esp32c3 3
+make_image "an app.bin" 'esp-idf: v5.5 #1' esp32s3
+for k in k other; do
+    openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out $k.pem 2>/dev/null
+    same image key --key $k.pem
+    cp out.c $k.hex
+done
+same image key --key k.pem --pem
+tools image sign --key k.pem --out s.bin a.bin >/dev/null || fail "sign"
+"$BIN/cmxsafe" image sign --key other.pem --out o.bin "an app.bin" >/dev/null || fail "cmxsafe image sign"
+"$ESPTOOL" -m espsecure generate-signing-key --version 2 --scheme ecdsa256 sb.pem >log 2>&1 || fail "espsecure key"
+"$ESPTOOL" -m espsecure sign-data --version 2 --keyfile sb.pem --output sb.bin a.bin >log 2>&1 || fail "espsecure sign"
+tools image sign --key k.pem --out both.bin sb.bin >/dev/null || fail "sign a Secure Boot v2 image"
+same image verify --key k.hex --chip ESP32-C3 s.bin
+same image verify --key k.hex --key other.hex o.bin
+same image verify --key k.hex both.bin
+for image in a.bin s.bin "an app.bin" sb.bin both.bin; do
+    same image info "$image"
+    same image info --json "$image"
+    same image manifest --flash-size 8MB --mask 0x9000-0xe000=nvs --require isolation --require hardware-key "$image"
+done
+seq 100 >plain
+tools image sign --opaque --key k.pem --out plain.signed plain >/dev/null || fail "sign --opaque"
+same image verify --opaque --key k.hex plain.signed
+same image info --opaque plain.signed
+refused image verify --key k.hex a.bin
+refused image verify --key other.hex s.bin
+refused image verify --key k.hex --chip esp32s3 s.bin
+refused image verify --key k.hex --min-secure-version 4 s.bin
+refused image verify --key k.hex nothing.bin
+refused image sign --key k.pem s.bin
+refused image info plain
+: >empty; refused image info empty
+openssl rand -out fill.key 32
+both image fill --key fill.key --end 0x20000 a.bin f.c && mv f.c f1 && tools image fill --key fill.key --end 0x20000 a.bin f.c && cmp f.c f1 || fail "fill"
+same image manifest --fill fill.key --end 0x20000 f1
+same image manifest --fill fill.key a.bin
+refused image manifest --end 0x10100 a.bin
+# A key with a passphrase, for the tools without a terminal, is refused rather than asked for in vain.
+openssl pkey -in k.pem -aes256 -passout pass:secret -out locked.pem
+tools image key --key locked.pem </dev/null >out 2>err && fail "a locked key without a passphrase"
+ok "image"
+
+start_board --keyfile private_key.bin
+same attest --url "$URL" --challenge 'a challenge / with ümlaut & more'
+same attest --url "$URL" --challenge c --ranges 0x20000-0x30001,0x10000-0x11000 --json
+same attest --compute --challenge c
+head -c $((0x80000)) firmware.bin >app.bin
+same image manifest --end 0x90000 app.bin
+cp out.c manifest
+nonce=$(printf '00%.0s' $(seq 32))
+same attest --url "$URL" --evidence --manifest manifest --nonce "$nonce" --save token
+"$BIN/cmxsafe" identity public >device.pub
+same attest --url "$URL" --evidence --manifest manifest --nonce "$nonce" --attest-key device.pub --save signed
+for token in "token" "signed --attest-key device.pub"; do
+    # shellcheck disable=SC2086
+    for format in --json ""; do same attest --evidence --manifest manifest --nonce "$nonce" $format --token $token; done
+    # shellcheck disable=SC2086
+    refused attest --evidence --manifest manifest --nonce "11$nonce" --token $token
+done
+refused attest --evidence --manifest manifest --nonce "$nonce" --token signed
+refused attest --evidence --manifest manifest --nonce "$nonce" --token token --attest-key device.pub
+refused attest --evidence --manifest manifest --nonce "$nonce" --token token --session 00
+refused attest --evidence --manifest manifest --nonce "$nonce" --token token --gateway "SHA256:$(printf 'A%.0s' $(seq 43))"
+flip flash.bin $((0x20000 + 5))
+refused attest --url "$URL" --challenge c --locate
+refused attest --url "$URL" --evidence --manifest manifest --nonce "$nonce"
+stop_board
+refused attest --url "$URL" --challenge c --image nothing.bin
+ok "attest: the value of /hash, MACed and signed evidence"
+
+# What the golden files hold: for a desk without the C program, and for the next version of both.
+cp "$ROOT"/tests/golden/desk/* .
+for f in key:private_key.bin image:app.bin token:token signed:signed; do xxd -r -p "${f%%:*}.hex" >"${f#*:}"; done
+same identity public; cmp out.c identity.txt || fail "identity.txt"
+same image info app.bin; cmp out.c info.txt || fail "info.txt"
+same image manifest --any-version app.bin; cmp out.c manifest || fail "manifest"
+same attest --compute --challenge vector --image app.bin; cmp out.c hash.txt || fail "hash.txt"
+same attest --evidence --manifest manifest --nonce "$nonce" --token token; cmp out.c verdict.txt || fail "verdict.txt"
+same attest --evidence --manifest manifest --nonce "$nonce" --token signed --attest-key identity.txt; cmp out.c verdict.txt || fail "verdict.txt"
+ok "golden files"
+
+cp identity.txt device.pub
+PYTHONPATH=$TMP/site "$PYTHON" "$ROOT/tests/e2e/desk/desk_tools.py" "$BIN/cmxsafe" "$TMP" "${CMX_SEED:-$RANDOM}" "${CMX_ROUNDS:-40}" || fail "the two differ"
+ok "broken images, manifests and tokens"

@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# The example secure_services on an emulated ESP32-C3 against the product's gateway. CMX_QEMU_ESP names Espressif's
+# qemu-system-riscv32, CMX_ESP_BUILD the folder where ESP-IDF built the example with sdkconfig.ci.qemu (examples/esp-idf/secure_services).
+# CMX_ESP_ROLLBACK=1 also waits the five minutes that an image which cannot reach its gateway is on trial.
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../gateway_lib.sh"
+. "$(dirname "$0")/../desk_lib.sh"
+. "$(dirname "$0")/../esp_lib.sh"
+esp_ready
+need_namespaces
+desk_tools
+start_gateway
+key a
+settings=$(gw enroll viewer --key "$TMP/a.pub" --open cam-17.cmx:81 --form kconfig) || fail "enroll"
+prefix=$(address_of viewer | cut -d: -f1-3)
+esp_settings "$settings" "fleet:$prefix::/48"
+
+# A chip with an empty eFuse: it makes a key at its first start, and an operator approves that key.
+esp_flash one
+esp_efuse one
+esp_boot one
+esp_logs one "SSH key fingerprint: SHA256:" || fail "no fingerprint in the log"
+FP=$(sed -n 's/.*SSH key fingerprint: \(SHA256:[A-Za-z0-9+/]*\).*/\1/p' "$TMP/one.log" | head -n 1)
+wait_for 60 gw_pending "$FP" || fail "the gateway does not list the chip's key $FP: $(gw pending)"
+gw approve "$FP" cam-17 --ports 81,8989,8888 >/dev/null || fail "approve"
+wait_for 60 connected cam-17 || fail "the approved chip does not log in"
+up_ports cam-17 81 8989 8888
+gw grant "user:$(id -un)" cam-17:81 >/dev/null || fail "grant"
+ok "a key made at first start is printed, approved and logs in"
+
+esp_silent one
+ok "five ports are silent from outside"
+
+fetch "http://cam-17.cmx:81/frame.jpg?n=7" >"$TMP/frame" || fail "no frame"
+[ "$(head -c 2 "$TMP/frame" | xxd -p)" = ffd8 ] || fail "no JPEG"
+inside curl -sS -m 60 "http://cam-17.cmx:81/stream?frames=20" >"$TMP/stream" || fail "no stream"
+[ "$(grep -ac '^X-Frame:' "$TMP/stream")" = 20 ] || fail "the stream has not 20 frames"
+ok "the stream arrives, $(stat -c %s "$TMP/stream") bytes"
+
+esp_stop one
+esp_boot one
+wait_for 60 connected cam-17 || fail "the chip does not come back after a restart"
+prints_no "$FP" gw pending || fail "the chip made another key"
+esp_stop one
+ok "the key survives a restart"
+
+# A chip with a hardware key in eFuse: the SSH key is derived from it, and evidence is signed with it.
+printf 'Z%.0s' $(seq 32) >"$TMP/private_key.bin"
+chmod 600 "$TMP/private_key.bin"
+"$BIN/cmxsafe" identity public --key "$TMP/private_key.bin" >"$TMP/device.pub" || fail "identity public"
+gw enroll cam-18 --hwkey "$TMP/private_key.bin" --ports 81,8989,8888 >/dev/null || fail "enroll --hwkey"
+esp_flash two
+esp_efuse two "$TMP/private_key.bin"
+esp_boot two
+wait_for 60 connected cam-18 || fail "a chip with a hardware key does not log in"
+up_ports cam-18 81 8989 8888
+gw grant "user:$(id -un)" cam-18 >/dev/null || fail "grant"
+ok "a key derived from eFuse logs in"
+
+tail -c +65537 "$TMP/two.flash" >"$TMP/firmware.bin"
+attest() { inside "$BIN/cmxsafe" attest --url http://cam-18.cmx:8888 --timeout 120 "$@"; }
+attest --key "$TMP/private_key.bin" --image "$TMP/firmware.bin" | grep MATCH >/dev/null || fail "/hash differs"
+esp_logs two "attest: hash for ::1" || fail "the log does not name the client that sshd reports" # --user mode has no identities
+ok "/hash over the whole flash matches, and names its client"
+app=$TMP/app.bin
+cp "$(esp_app)" "$app" || fail "no image"
+PIN=$(ssh-keyscan -p "$GW_PORT" -t ecdsa 127.0.0.1 2>/dev/null | ssh-keygen -lf - | awk '{print $2}') # what a session prefers
+"$BIN/cmxsafe" image manifest --at 0x20000 --end 0x1a0000 "$app" >"$TMP/manifest" || fail "manifest"
+trusted() { # trusted NAME [options]: the evidence is verified with these options
+    local log=$TMP/$1.log
+    shift
+    attest --evidence --manifest "$TMP/manifest" --gateway "$PIN" "$@" >"$log" 2>&1 && grep -q TRUSTED "$log" && lacks "NOT TRUSTED" "$log" || fail "$*: $(cat "$log")"
+}
+trusted hs256 --key "$TMP/private_key.bin"
+trusted es256 --attest-key "$TMP/device.pub"
+ok "evidence is TRUSTED, HS256 and ES256"
+
+# An update from another party of the fleet.
+gw enroll viewer --key "$TMP/a.pub" --open cam-18.cmx:8989 >/dev/null || fail "a grant for the viewer"
+update=$(free_port)
+client a -N -L "127.0.0.1:$update:cam-18.cmx:8989" & PIDS+=("$!")
+wait_for 20 listening "$update" || fail "the viewer does not log in"
+python3 "$ROOT/tests/tools/esp_image.py" "$app" "$TMP/next.bin" --version 9.9.1 || fail "no second version"
+"$BIN/cmxsafe" update --url "http://127.0.0.1:$update" --wait 600 "$TMP/next.bin" >"$TMP/update.log" 2>&1 || fail "update: $(tail -n 5 "$TMP/update.log")"
+esp_logs two "running version 9.9.1 from ota_1" || fail "the new version does not run"
+esp_silent two
+ok "an update is confirmed; the ports stay silent"
+
+if [ -n "${CMX_ESP_ROLLBACK:-}" ]; then
+    python3 "$ROOT/tests/tools/esp_image.py" "$app" "$TMP/lost.bin" --version 9.9.2 --replace host_key=host_kez || fail "no third version"
+    wait_for 60 connected cam-18 || fail "the chip is not back after the update"
+    inside "$BIN/cmxsafe" update --url http://cam-18.cmx:8989 --no-wait "$TMP/lost.bin" >"$TMP/lost.log" 2>&1 || fail "upload: $(tail -n 5 "$TMP/lost.log")"
+    esp_logs two "running version 9.9.2" || fail "the third version does not start"
+    wait_for 400 grep -q "version 9.9.2 is rolled back" "$TMP/two.log" || fail "no rollback"
+    wait_for 60 connected cam-18 || fail "the version before does not come back"
+    ok "an image that cannot reach its gateway is rolled back"
+fi
+wait_for 40 grep -q "heap: .* free" "$TMP/two.log" || fail "no figures in the log"
+grep -hoE "heap: .*|task .*: stack .*" "$TMP/one.log" "$TMP/two.log" | sort | uniq -c | sort -k2 | tail -n 40
+esp_stop two
+stop_gateway

@@ -1,0 +1,98 @@
+# esp_lib.sh - for scenarios with an emulated ESP32-C3. Source it after lib.sh, desk_lib.sh and, for connected, gateway_lib.sh. A
+# chip NAME has the files $TMP/NAME.flash, .efuse and .log (its serial port).
+declare -A ESP_PID ESP_PORT
+ESP_PORTS=(22 80 81 8888 8989)
+
+esp_ready() {
+    QEMU=${CMX_QEMU_ESP:-qemu-system-riscv32}
+    "$QEMU" -M help 2>/dev/null | grep '^esp32c3 ' >/dev/null || skip "no emulated ESP32-C3: set CMX_QEMU_ESP"
+    [ -f "${CMX_ESP_BUILD:-}/flasher_args.json" ] || skip "no firmware: set CMX_ESP_BUILD to a build folder of secure_services"
+}
+
+# esp_app: prints the path of the application's image.
+esp_app() { echo "$CMX_ESP_BUILD/$(jq -r .app.file "$CMX_ESP_BUILD/flasher_args.json")"; }
+
+# esp_settings KCONFIG ADDRESS: the NVS image of the next chips, from the lines of `enroll --form kconfig`. In the emulator 10.0.2.2
+# is this machine.
+esp_settings() {
+    PYTHONPATH=$TMP/site "$PYTHON" - "$1" "$2" "$GW_PORT" >"$TMP/nvs.bin" <<'PY' || fail "no NVS image"
+import re, sys
+from cmxsafe_tools.chip import nvs_image
+found = dict(re.findall(r'^(CONFIG_CMX_\w+)="?([^"\n]*)"?$', sys.argv[1], re.M))
+settings = {"gateway": "10.0.2.2", "port": sys.argv[3], "user": found["CONFIG_CMX_USER"], "host_key": found["CONFIG_CMX_HOST_KEYS"],
+            "address": sys.argv[2]}
+sys.stdout.buffer.write(nvs_image(settings, 0x5000))
+PY
+}
+
+# esp_flash NAME: a flash of 4 MB with the firmware and the settings.
+esp_flash() {
+    "$PYTHON" - "$CMX_ESP_BUILD" "$TMP/nvs.bin" "$TMP/$1.flash" <<'PY' || fail "no flash image"
+import json, sys
+from pathlib import Path
+build, nvs, out = map(Path, sys.argv[1:])
+flash = bytearray(b"\xff" * (4 << 20))
+files = {int(at, 0): build / name for at, name in json.loads((build / "flasher_args.json").read_text())["flash_files"].items()}
+for at, path in {**files, 0x9000: nvs}.items():
+    data = path.read_bytes()
+    flash[at:at + len(data)] = data
+out.write_bytes(flash)
+PY
+}
+
+# esp_efuse NAME [KEY]: revision 0.3, a MAC address and, with KEY, a readable HMAC_UP key in BLOCK_KEY3 (the emulated C3 reads a
+# protected one as zeros).
+esp_efuse() {
+    python3 - "$TMP/$1.efuse" "${2:-}" <<'PY'
+import sys
+from pathlib import Path
+image = bytearray(1024)
+image[0x18:0x1E] = bytes.fromhex("02c3c3000001")[::-1]
+image[0x26] = 3 << 2
+if sys.argv[2]:
+    image[0x0C] = 8 << 4
+    image[0xD0:0xF0] = Path(sys.argv[2]).read_bytes()
+Path(sys.argv[1]).write_bytes(image)
+PY
+}
+
+# esp_boot NAME [arguments of QEMU]: starts the chip. ESP_PORT[NAME-PORT] are ports of the loopback that lead to its ports.
+esp_boot() {
+    local name=$1 nic="user,model=open_eth" port
+    shift
+    for port in "${ESP_PORTS[@]}"; do
+        ESP_PORT[$name-$port]=$(free_port)
+        nic+=",hostfwd=tcp:127.0.0.1:${ESP_PORT[$name-$port]}-:$port"
+    done
+    "$QEMU" -M esp32c3 -m 4M -nographic -nic "$nic" -drive "file=$TMP/$name.flash,if=mtd,format=raw" \
+        -drive "file=$TMP/$name.efuse,if=none,format=raw,id=efuse" -global driver=nvram.esp32c3.efuse,property=drive,value=efuse \
+        -global driver=timer.esp32c3.timg,property=wdt_disable,value=true -monitor none -serial "file:$TMP/$name.serial" "$@" >>"$TMP/qemu.log" 2>&1 &
+    ESP_PID[$name]=$!
+    PIDS+=("$!")
+    tail -n +1 -F "$TMP/$name.serial" >>"$TMP/$name.log" 2>/dev/null & # over restarts, which truncate the file
+    PIDS+=("$!")
+    wait_for 60 grep -q "isolation: in force" "$TMP/$name.serial" || fail "$name does not start"
+}
+esp_stop() { stop "${ESP_PID[$1]}"; }
+esp_logs() { wait_for 60 grep -q -- "$2" "$TMP/$1.log"; }
+
+# esp_silent NAME: none of its ports answers from outside. The emulator's network accepts the connection itself.
+esp_silent() {
+    local port pids=()
+    for port in "${ESP_PORTS[@]}"; do
+        ( exec 3<>"/dev/tcp/127.0.0.1/${ESP_PORT[$1-$port]}"; printf 'GET / HTTP/1.0\r\n\r\n' >&3; ! IFS= read -r -n 1 -t 5 -u 3 ) & pids+=("$!")
+    done
+    for port in "${pids[@]}"; do wait "$port" || fail "a port of $1 answers from outside"; done
+    esp_logs "$1" "isolation: dropped in: .* > 10\.0\.2\.15:" || fail "no drop in the log of $1"
+}
+
+gw_pending() { gw pending --json | json_is '[.pending[] | select(.fingerprint == $f)] | length > 0' --arg f "$1"; }
+# up_ports DEVICE PORT...: the gateway has a listener for each.
+up_ports() {
+    local device=$1 port
+    shift
+    for port in "$@"; do
+        wait_for 60 eval "gw status --json | json_is '[.sessions[] | select(.name == \"$device\") | .forwards[]] | any(endswith(\":$port\"))'" ||
+            fail "no listener for port $port of $device: $(gw status)"
+    done
+}

@@ -1,0 +1,146 @@
+#!/usr/bin/env bash
+# Update campaigns: three boards with an enforced policy, one of them away. The worker is killed at every step, and no board gets
+# the image twice. Then pause, resume, schedule, and an image that the boards refuse.
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../gateway_lib.sh"
+. "$ROOT/tests/tools/ota_image.sh"
+need_namespaces
+esptool_ready
+cd "$TMP" || exit 1
+openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out k.pem 2>/dev/null
+public=$("$BIN/cmxsafe" image key --key k.pem)
+for v in 1 2 3 4; do make_image v$v.bin $v.0.0 esp32c3 0 1600; done
+for v in 1 2 4; do "$BIN/cmxsafe" image sign --key k.pem v$v.bin >/dev/null || fail "sign"; done
+openssl rand -out key.bin 32
+echo BURN | "$ESPTOOL" -m espefuse --chip esp32c3 --virt --path-efuse-file efuse.bin burn-key BLOCK_KEY3 key.bin HMAC_UP >espefuse.log 2>&1 || fail "espefuse"
+
+start_gateway --fleet fd12:3456:789a::/48
+pin=$(grep -oE 'SHA256:[A-Za-z0-9+/]{43}' init.out | head -n 1)
+make_board() {
+    "$BIN/cmxsafe-board" create "$1" --chip esp32c3 --image v1.bin >/dev/null || fail "create $1"
+    openssl rand -out "$1.key" 32
+    # All boards have the same fuses. The key is in a separate file, since software cannot read it from the fuses.
+    cp efuse.bin "$1/" && cp "$1.key" "$1/private_key.bin"
+    gw enroll "$1" --hwkey "$1.key" --ports 81,8989,8888 --group boards >/dev/null || fail "enroll $1"
+    gw grant "user:$(id -un)" "$1" >/dev/null || fail "grant"
+    echo $(free_offset) >"$1.offset"
+}
+run_board() {
+    "$BIN/cmxsafe-board" run "$1" --gateway "127.0.0.1:$GW_PORT" --set gateway.user=cmxsafe-gw --set "gateway.host_key=$pin" \
+        --set "gateway.remote_address=$(address_of "$1")" --set "board.port_offset=$(cat "$1.offset")" --set "ota.public_key=$public" \
+        --set ota.confirm_s=60 2>>"$1.log" &
+    PIDS+=("$!")
+}
+for n in b1 b2 b3; do make_board $n; done
+for n in b1 b2; do run_board $n; done
+told() { inside curl -sS -m 10 "http://[$(address_of "$1")]:8989/update" 2>/dev/null | jq -r "$2"; }
+told_nothing() { ! inside curl -sS -m 3 -o /dev/null "http://[$(address_of "$1")]:8989/update" 2>/dev/null; }
+runs() { [ "$(told "$1" '"\(.running.version) \(.running.confirmed)"')" = "$2 true" ]; }
+for n in b1 b2; do wait_for 60 runs $n 1.0.0 || fail "$n does not answer through the gateway"; done
+
+
+# A firmware runs from either slot, so it has two manifests. The flash behind the image is not compared.
+write_manifest() { # VERSION OFFSET
+    local end=$(($2 + ($(stat -c %s "v$1.bin") + 4095) / 4096 * 4096))
+    "$BIN/cmxsafe" image manifest --at "$2" --end "$(printf '0x%x' $end)" "v$1.bin" >"v$1-$2" || fail "manifest"
+}
+for v in 1 2 4; do write_manifest $v 0x10000; write_manifest $v 0x200000; done
+gw policy set @boards --manifest v1-0x10000 --max-age 10m --enforce yes >/dev/null || fail "policy set"
+standing() { gw policy show --json | jq -r --arg n "$1" '.[] | select(.device == $n) | .standing'; }
+is() { [ "$(standing "$1")" = "$2" ]; }
+for n in b1 b2; do wait_for 60 is $n trusted || fail "$n is not trusted: $(gw policy show)"; done
+
+worker() { pgrep -f "^[^ ]*cmxsafe gateway worker --dir $GW\$"; }
+kill_worker() { # the worker, and a child of it that has not run its program yet
+    local pids
+    mapfile -t pids < <(worker)
+    [ ${#pids[@]} -gt 0 ] && kill -9 "${pids[@]}"
+}
+progress() { gw campaign show "$1" --json 2>/dev/null | jq -r --arg n "$2" '.devices[] | select(.device == $n) | .state'; }
+at() { [ "$(progress "$1" "$2")" = "$3" ]; }
+state() { [ "$(gw campaign show "$1" --json | jq -r .state)" = "$2" ]; }
+count() { grep -c "$2" "$1.log"; }
+log_has() { grep -q "$2" "$1.log"; }
+soon() { # COMMAND...: polls quickly, so that the kill hits the step
+    local i
+    for i in $(seq 1200); do "$@" && return 0; sleep 0.05; done
+    return 1
+}
+reported() { fail "$1: $(gw campaign show may) $(tail -n 5 gateway.log)"; }
+
+# The manifests are copies: the operator's files may go.
+gw campaign start may --group boards --image v2.bin --manifest v2-0x10000 --manifest v2-0x200000 --first 1 --parallel 2 >start.out || fail "campaign start"
+kill_worker
+grep -qx 'may: version 2.0.0 for 3 devices' start.out || fail "start: $(cat start.out)"
+mkdir away && mv v2.bin v2-* v1-* away/
+soon at may b1 begun || reported "b1 does not begin"
+kill_worker
+soon log_has b1 'upload begins' || reported "no upload"
+kill_worker
+soon log_has b1 'update ready' || reported "no whole upload"
+kill_worker
+soon log_has b1 'restarting into' || reported "no restart"
+kill_worker
+soon log_has b1 'version 2.0.0 is confirmed' || reported "no confirmation"
+kill_worker
+[ "$(progress may b2)" = waiting ] || reported "b2 began before the first board was done"
+soon at may b1 attesting || at may b1 done || reported "b1 does not attest"
+kill_worker
+soon at may b1 done || reported "b1 is not done"
+for i in 1 2 3 4 5 6; do at may b2 done && break; sleep "$((RANDOM % 3)).$((RANDOM % 10))"; kill_worker; done
+wait_for 120 at may b2 done || reported "b2 is not done"
+[ "$(progress may b3)" = waiting ] && state may active || reported "a board that is away"
+for n in b1 b2; do
+    runs $n 2.0.0 || fail "$n does not run 2.0.0"
+    [ "$(count $n 'update ready')" = 1 ] && [ "$(count $n 'restarting into')" = 1 ] || fail "$n was updated twice: $(grep ota $n.log)"
+    is $n trusted || fail "$n: $(gw policy show)"
+done
+ok "the worker was killed at every step; each board was updated once, and attested"
+
+run_board b3
+wait_for 120 at may b3 done && wait_for 20 state may done || reported "a board that came back is not updated"
+runs b3 2.0.0 || fail "b3 does not run 2.0.0"
+[ "$(gw log b3 | grep -c '  updated .*may: version 2.0.0')" = 1 ] || fail "the audit trail: $(gw log b3)"
+gw campaign show may --json | json_is '.done == 3 and .failed == 0 and (.manifests | length) == 2' >/dev/null || reported "the counts"
+ok "a board that was away is updated when it comes back"
+
+# The same again: no board gets what it runs.
+gw campaign start again --all --image away/v2.bin >/dev/null || fail "campaign start"
+wait_for 60 state again done || fail "$(gw campaign show again)"
+for n in b1 b2 b3; do [ "$(count $n 'update ready')" = 1 ] || fail "$n got the version that it runs"; done
+gw campaign remove again >/dev/null && ! gw campaign show again 2>/dev/null || fail "remove"
+ok "a board that runs the version gets no upload"
+
+# Schedule, pause, resume; an update heals quarantined boards. An image that is refused stops the campaign at the first board.
+! gw campaign start june b1 2>err.out >/dev/null && grep -q -- --image err.out || fail "no image"
+gw campaign start june --all --image v4.bin --manifest v4-0x10000 --manifest v4-0x200000 --at "$(date -u -d '+1 hour' '+%Y-%m-%d %H:%M')" >/dev/null || fail "campaign start --at"
+! gw campaign start july b1 --image v4.bin 2>err.out >/dev/null && grep -q "is in the campaign 'june'" err.out || fail "two campaigns for one board"
+gw campaign list | grep -q '^june .*3 waiting.*begins' || fail "list: $(gw campaign list)"
+sleep 3
+at june b1 waiting || fail "it begins early"
+gw campaign pause june >/dev/null && state june paused || fail "pause"
+sql "$GW/registry.db" "UPDATE campaign SET begins = 0 WHERE name = 'june'" || fail "sqlite3"
+sleep 3
+at june b1 waiting || fail "a paused campaign begins"
+! gw campaign remove june 2>/dev/null || fail "a paused campaign is removed"
+# Boards that are quarantined, since the policy wants the new firmware, are healed by the update.
+gw policy set @boards --manifest v4-0x10000 --manifest v4-0x200000 --max-age 10m --enforce yes >/dev/null || fail "policy set"
+for n in b1 b2 b3; do wait_for 30 is $n QUARANTINED || fail "$n is trusted with firmware that the policy does not have: $(gw policy show)"; done
+wait_for 20 told_nothing b1 || fail "a quarantined board is reached"
+gw campaign resume june >/dev/null && wait_for 180 state june done || fail "resume: $(gw campaign show june)"
+for n in b1 b2 b3; do runs $n 4.0.0 && is $n trusted || fail "$n does not run 4.0.0, trusted: $(gw policy show)"; done
+gw campaign start bad --all --image v3.bin >/dev/null || fail "campaign start"
+wait_for 60 state bad stopped || fail "a refused image does not stop it: $(gw campaign show bad)"
+gw campaign show bad --json | json_is '.failed == 1 and .waiting == 2 and (.devices[0].detail | test("not signed"))' >/dev/null || fail "$(gw campaign show bad)"
+gw log | grep -q 'campaign-stopped .*bad' && gw log b1 | grep -q 'update-failed .*not signed' || fail "the audit trail"
+gw campaign remove bad >/dev/null && gw campaign remove june >/dev/null || fail "remove"
+ok "schedule, pause, resume, stop"
+
+# The store loses what nothing needs with the next change after that, not before, and not in a dry run.
+stored() { [ -e "$GW/store/$(sha256sum <"$1" | cut -d' ' -f1)" ]; }
+gw campaign remove may --dry-run >/dev/null && stored away/v2.bin || fail "a dry run removes files"
+gw campaign remove may >/dev/null && gw policy set @boards --manifest v4-0x10000 --max-age 10m --enforce yes >/dev/null || fail "remove"
+! stored away/v2.bin && ! stored v3.bin && stored v4.bin || fail "the store: $(ls -l "$GW/store")"
+stop_gateway
+no_sanitizer_report b?.log || fail "a sanitizer complains"
+ok "the store"

@@ -1,0 +1,222 @@
+#!/usr/bin/env bash
+# People's platforms log in with SSH certificates of a CA: the principal has grants and nothing else, every certificate that must
+# not log in is refused with its reason in the log, and live sessions end with their certificate, by a KRL, and with the CA.
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../gateway_lib.sh"
+need_namespaces
+
+# certificate NAME [ssh-keygen options]: a certificate of $CA (default: ca) for key NAME; serials count up from 1.
+SERIAL=0
+certificate() {
+    local name=$1
+    shift
+    key "$name"
+    SERIAL=$((SERIAL + 1))
+    ssh-keygen -q -s "$TMP/${CA:-ca}" -I "$name-$SERIAL" -z "$SERIAL" "$@" "$TMP/$name.pub" || fail "no certificate for $name"
+}
+# page KEY PORT: what the device serves there.
+page() { printf 'GET / HTTP/1.0\r\n\r\n' | try_client "$1" -o CertificateFile="$TMP/$1-cert.pub" -W "cam-17.cmx:$2" 2>"$TMP/ssh.err"; }
+reaches() { page "$1" 81 | grep -qx one; }
+# refused KEY REASON: it can't log in, and the log says why. The log is read from here on.
+refused() {
+    local from
+    from=$(wc -c <"$TMP/gateway.log")
+    ! reaches "$1" || fail "$1 logs in although: $2"
+    grep -q "Permission denied" "$TMP/ssh.err" || fail "$1 was not refused at the login: $(cat "$TMP/ssh.err")"
+    said() { tail -c +"$((from + 1))" "$TMP/gateway.log" | grep -q -- "certificate or key refused: .*$2"; }
+    wait_for 20 said "$1" "$2" || fail "the log does not say '$2': $(tail -c +"$((from + 1))" "$TMP/gateway.log")"
+}
+# stays KEY: a session of this certificate, in the background; HELD is its process.
+stays() {
+    client "$1" -o CertificateFile="$TMP/$1-cert.pub" -N -L "127.0.0.1:$(free_port):cam-17.cmx:81" 2>"$TMP/$1.err" &
+    HELD=$!
+    PIDS+=("$HELD")
+}
+has_ended() { ! kill -0 "$1" 2>/dev/null; }
+
+key ca
+key other_ca
+start_gateway
+web one
+key a
+gw enroll cam-17 --key "$TMP/a.pub" --ports 81,82 >/dev/null || fail "enroll"
+A=$(address_of cam-17)
+client a -N -R "[$A]:81:127.0.0.1:$WEB" & DEVICE=$!; PIDS+=("$DEVICE")
+wait_for 20 connected cam-17 || fail "no login"
+
+# The commands of docs/GATEWAY.md, as they are there; the login's host and port are this gateway's.
+mkdir "$TMP/docs" && ssh-keygen -q -t ed25519 -N '' -f "$TMP/docs/corp_ca" && ssh-keygen -q -t ed25519 -N '' -f "$TMP/docs/alice" || fail "keys"
+sed -n '/^### SSH certificates/,/^## /p' "$ROOT/docs/GATEWAY.md" | sed -n '/^```sh/,/^```/p' | grep -v '^```' >"$TMP/docs/all.sh"
+grep -v '^ssh ' "$TMP/docs/all.sh" >"$TMP/docs/commands.sh"
+[ "$(grep -c 'cmxsafe gateway' "$TMP/docs/commands.sh")" -ge 4 ] && grep -q '^ssh -i alice -N -L' "$TMP/docs/all.sh" || fail "the commands are not in the page"
+(cd "$TMP/docs" && PATH=$BIN:$PATH bash -e commands.sh) >"$TMP/docs.log" 2>&1 || fail "a command of the page fails"
+grep -q "^alice@corp  *principal" "$TMP/docs.log" || fail "the page's list"
+gw krl | grep -q '^sha256 ' || fail "the page's KRL is not installed"
+gw revoke --platform corp >/dev/null && gw krl --remove >/dev/null || fail "revoke"
+! gw revoke --platform corp >/dev/null 2>&1 || fail "a CA is removed twice"
+ok "the page's commands"
+
+# Without its CA a certificate is worth nothing; then it is, with a grant.
+certificate alice -n alice
+refused alice "is of the CA SHA256:.* not registered"
+! gw grant alice@corp cam-17:81 2>"$TMP/err" >/dev/null && grep -q "no CA 'corp'" "$TMP/err" || fail "a grant without the CA: $(cat "$TMP/err")"
+gw platform corp --ca "$TMP/ca.pub" >/dev/null || fail "platform --ca"
+[ "$(gw platform corp --ca "$TMP/ca.pub")" = "corp: unchanged" ] || fail "not idempotent"
+refused alice "no principal of the certificate 'alice-1' has a grant; see 'cmxsafe gateway grant alice@corp'"
+gw grant alice@corp cam-17:81 >/dev/null || fail "grant"
+reaches alice || fail "alice does not reach the device: $(cat "$TMP/ssh.err")"
+logged "alice@corp: logged in from .* with the certificate 'alice-1', serial 1" || fail "not logged: $(tail -3 "$TMP/gateway.log")"
+ok "a certificate of a registered CA, with a grant"
+
+# The key alone, the CA's own key, and names in both registers.
+refused_login alice -o CertificateFile=none -N || fail "the key without its certificate logs in"
+refused_login ca -N || fail "the CA's key logs in as a key"
+! gw enroll cam-18 --key "$TMP/ca.pub" --ports 81 2>"$TMP/err" >/dev/null && grep -q "this key is corp's" "$TMP/err" || fail "a device with the CA's key: $(cat "$TMP/err")"
+! gw platform corp --key "$TMP/alice.pub" 2>"$TMP/err" >/dev/null && grep -q "corp is a CA" "$TMP/err" || fail "a platform of the CA's name: $(cat "$TMP/err")"
+! gw platform again --ca "$TMP/a.pub" 2>"$TMP/err" >/dev/null && grep -q "this key is cam-17's" "$TMP/err" || fail "a device's key as a CA: $(cat "$TMP/err")"
+
+# What the gateway permits holds for certificates: no other port, no listener, no shell, whatever the certificate allows.
+refused_open alice -o CertificateFile="$TMP/alice-cert.pub" -W cam-17.cmx:82 || fail "a port without a grant"
+refused_listen alice -o CertificateFile="$TMP/alice-cert.pub" -N -R "[$A]:82:127.0.0.1:$WEB" || fail "a principal listens"
+refused_session alice -o CertificateFile="$TMP/alice-cert.pub" -T || fail "a principal runs a command"
+certificate shell -n alice -O force-command=id -O permit-pty -O permit-agent-forwarding
+refused_session shell -o CertificateFile="$TMP/shell-cert.pub" -T || fail "a certificate's force-command runs"
+reaches shell || fail "a certificate with more extensions reaches what alice reaches: $(cat "$TMP/ssh.err")"
+certificate plain -n alice -O clear
+! reaches plain || fail "a certificate without permit-port-forwarding forwards"
+certificate far -n alice -O source-address=192.0.2.0/24
+refused far "not from a permitted source address"
+certificate near -n alice -O source-address=127.0.0.0/8
+reaches near || fail "a certificate for this source: $(cat "$TMP/ssh.err")"
+ok "the gateway's limits hold for certificates"
+
+# Every certificate that must not log in; each differs in one thing from alice's.
+certificate none
+refused none "names no principal"
+certificate bob -n bob
+refused bob "no principal of the certificate 'bob-.*' has a grant"
+certificate late -n alice -V -2h:-1h
+refused late "ended at "
+certificate early -n alice -V +1h:+2h
+refused early "is not valid before "
+# A stock client does not offer a host's certificate; sshd's helper prints no line for one. Without a gateway it answers alone.
+mkdir "$TMP/alone" && gw backup "$TMP/alone/registry.db" >/dev/null || fail "backup"
+helper() { "$BIN/cmxsafe-authkeys" "$TMP/alone" - $(cut -d' ' -f1,2 "$TMP/$1-cert.pub"); }
+certificate host -h -n alice
+[ -z "$(helper host)" ] && helper alice | grep -q '^cert-authority,principals="alice",restrict,' || fail "a host's certificate: $(helper host)"
+CA=other_ca certificate forged -n alice
+refused forged "is of the CA SHA256:.* not registered"
+gw grant carol@corp cam-17:81 >/dev/null || fail "grant"
+certificate both -n alice,carol
+refused both "is for both alice@corp and carol@corp"
+certificate comma -n 'carl,alic,e'
+refused comma "no principal of the certificate"
+certificate several -n 'root,alice,x'
+reaches several || fail "one of several principals has a grant: $(cat "$TMP/ssh.err")"
+gw status --json | json_is '.counters.certificates_refused >= 10' >/dev/null || fail "refusals are not counted"
+ok "refused certificates, each with its reason"
+
+# One CA does not speak for another's people.
+gw platform guests --ca "$TMP/other_ca.pub" >/dev/null || fail "platform --ca"
+refused forged "no principal of the certificate 'forged-.*' has a grant; see 'cmxsafe gateway grant alice@guests'"
+gw grant alice@guests cam-17:81 --for 1h >/dev/null || fail "grant"
+reaches forged || fail "alice@guests has a grant"
+[ "$(gw platform --json | jq -r '[.[] | .kind + " " + .name] | join(",")')" = "ca corp,ca guests,principal alice@corp,principal alice@guests,principal carol@corp" ] || fail "the list: $(gw platform)"
+gw grant | grep -q '^platform:alice@guests .*cam-17:81' || fail "grant does not list: $(gw grant)"
+
+# status, and the end of a live session with its certificate.
+certificate brief -n alice -V -1m:+20s
+stays brief
+wait_for 20 connected alice@corp || fail "no session: $(cat "$TMP/brief.err")"
+gw status --json | json_is '.sessions[] | select(.name == "alice@corp") | .ca == "corp" and (.certificate | startswith("brief-")) and .serial == ($n | tostring) and (.certificate_ends - now) < 25 and (.client | startswith("OpenSSH"))' --argjson n "$SERIAL" >/dev/null || fail "status: $(gw status --json)"
+ENDS=$(ssh-keygen -L -f "$TMP/brief-cert.pub" | sed -n 's/.* to //p')
+gw metrics | grep -qx "cmxsafe_gateway_certificate_end_timestamp_seconds $(date -d "$ENDS" +%s)" || fail "metrics: $(gw metrics | grep certificate)"
+gw status | grep -q "by certificate 'brief-$SERIAL' (serial $SERIAL of corp) until " || fail "status: $(gw status)"
+wait_for 30 has_ended "$HELD" || fail "a session outlives its certificate"
+[ $(($(date +%s) - $(date -d "$ENDS" +%s))) -le 3 ] || fail "the session ended too late: $(date -Is), $ENDS"
+logged "alice@corp from .*: ended: its certificate has ended" || fail "not logged"
+ok "a live session ends with its certificate"
+
+# A KRL: a bad file changes nothing; one that revokes a serial ends that session and no other, and later logins.
+certificate lost -n alice
+LOST=$SERIAL
+stays lost; FIRST=$HELD
+stays alice; SECOND=$HELD
+two() { [ "$(gw status --json | jq '[.sessions[] | select(.name == "alice@corp")] | length')" = 2 ]; }
+wait_for 20 two || fail "no sessions"
+echo "serial: 1" >"$TMP/bad.krl"
+! gw krl "$TMP/bad.krl" 2>"$TMP/err" >/dev/null && grep -q "cannot read it as a KRL" "$TMP/err" || fail "a bad KRL: $(cat "$TMP/err")"
+! gw krl "$TMP/missing.krl" 2>"$TMP/err" >/dev/null && grep -q "can't read" "$TMP/err" || fail "a missing KRL: $(cat "$TMP/err")"
+[ "$(gw krl)" = "no KRL is installed" ] || fail "a bad KRL was installed: $(gw krl)"
+echo "serial: $LOST" | ssh-keygen -q -k -f "$TMP/revoked.krl" -s "$TMP/ca.pub" - || fail "ssh-keygen -k"
+gw krl "$TMP/revoked.krl" >"$TMP/krl.out" || fail "krl"
+wait_for 5 has_ended "$FIRST" || fail "a revoked certificate's session goes on"
+refused lost "revoked by file"
+kill -0 "$SECOND" || fail "a session that is not revoked ended"
+reaches alice || fail "a certificate that is not revoked: $(cat "$TMP/ssh.err")"
+! gw krl "$TMP/bad.krl" 2>/dev/null >/dev/null || fail "a bad KRL"
+equal "$(gw krl --json | jq -r .sha256)" "$(sha256sum <"$TMP/revoked.krl" | cut -d' ' -f1)" || fail "the KRL was lost: $(gw krl)"
+# By key ID, and a plain key of a device.
+printf 'id: alice-1\n' >"$TMP/spec" && ssh-keygen -q -k -f "$TMP/id.krl" -s "$TMP/ca.pub" "$TMP/spec" && ssh-keygen -q -k -u -f "$TMP/id.krl" "$TMP/a.pub" || fail "ssh-keygen -k"
+gw krl "$TMP/id.krl" >/dev/null || fail "krl"
+wait_for 5 has_ended "$SECOND" || fail "a session whose key ID is revoked goes on"
+refused alice "revoked by file"
+wait_for 5 has_ended "$DEVICE" || fail "a device whose key is revoked stays"
+reaches lost 2>/dev/null && fail "without the device"
+gw krl --remove >/dev/null || fail "krl --remove"
+client a -N -R "[$A]:81:127.0.0.1:$WEB" & DEVICE=$!; PIDS+=("$DEVICE")
+wait_for 20 connected cam-17 || fail "no login without the KRL"
+reaches lost || fail "nothing is revoked any more: $(cat "$TMP/ssh.err")"
+# The whole CA.
+ssh-keygen -q -k -f "$TMP/ca.krl" "$TMP/ca.pub" && gw krl "$TMP/ca.krl" >/dev/null || fail "krl"
+refused alice "revoked"
+reaches forged || fail "the other CA"
+gw krl --remove >/dev/null || fail "krl --remove"
+ok "a KRL"
+
+# The last grant goes, and the CA goes: sessions end.
+stays alice
+wait_for 20 connected alice@corp || fail "no session"
+gw grant --remove alice@corp cam-17:81 >/dev/null || fail "grant --remove"
+wait_for 5 has_ended "$HELD" || fail "a session without any grant goes on"
+refused alice "has a grant"
+gw grant alice@corp cam-17:81 >/dev/null || fail "grant"
+stays alice; FIRST=$HELD
+stays forged; SECOND=$HELD
+wait_for 20 connected alice@corp && wait_for 20 connected alice@guests || fail "no sessions"
+gw revoke --platform corp >/dev/null || fail "revoke --platform"
+wait_for 5 has_ended "$FIRST" || fail "a session of a removed CA goes on"
+kill -0 "$SECOND" || fail "a session of another CA ended"
+refused alice "not registered"
+gw platform corp --ca "$TMP/ca.pub" >/dev/null || fail "platform --ca"
+refused alice "has a grant"
+gw grant alice@corp cam-17:81 >/dev/null && reaches alice || fail "after a new grant: $(cat "$TMP/ssh.err")"
+# A new key of the CA replaces the former one.
+key new_ca
+gw platform corp --ca "$TMP/new_ca.pub" >/dev/null || fail "platform --ca"
+refused alice "not registered"
+CA=new_ca certificate renewed -n alice
+reaches renewed || fail "a certificate of the CA's new key: $(cat "$TMP/ssh.err")"
+ok "grants and CAs that go"
+
+# A certificate that ends while the gateway is stopped does not log in when it is back.
+CA=new_ca certificate brief -n alice -V -1m:+5s
+stop_gateway
+sleep_until() { [ "$(date +%s)" -ge "$1" ]; }
+wait_for 20 sleep_until "$(date -d "$(ssh-keygen -L -f "$TMP/brief-cert.pub" | sed -n 's/.* to //p')" +%s)" || fail "the clock stands"
+serve_gateway
+client a -N -R "[$A]:81:127.0.0.1:$WEB" & PIDS+=("$!")
+wait_for 20 connected cam-17 || fail "no login after the restart"
+refused brief "ended at "
+reaches renewed || fail "a valid certificate after the restart: $(cat "$TMP/ssh.err")"
+
+# A copy of the registry has the CAs, their grants and the KRL.
+gw krl "$TMP/revoked.krl" >/dev/null && gw backup "$TMP/copy.db" >/dev/null || fail "backup"
+[ "$(python3 - "$TMP/copy.db" <<'PY'
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], timeout=10)
+print(*[row[0] for row in db.execute("SELECT name FROM authority ORDER BY name")], db.execute("SELECT count(*) FROM krl").fetchone()[0])
+PY
+)" = "corp guests 1" ] || fail "the backup lacks CAs or the KRL"
+stop_gateway
+ok "certificates over restarts and in backups"

@@ -1,0 +1,156 @@
+#!/usr/bin/env bash
+# The operator's commands in unusual environments: a strict umask, a short PATH, concurrent commands, a change that cannot
+# be applied, files from spreadsheets. A change that cannot be applied is a failure.
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../gateway_lib.sh"
+need_namespaces
+
+# A strict umask at init and at serve locks no device out; a second init repairs modes.
+GW_PORT=$(free_port)
+(umask 077; gw init --user --listen "127.0.0.1:$GW_PORT" --host 127.0.0.1 >"$TMP/init.out") || fail "init"
+mode() { stat -c %a "$GW/$1"; }
+modes_right() {
+    [ "$(mode .)" = 755 ] && [ "$(mode run)" = 775 ] && [ "$(mode registry.db)" = 640 ] && [ "$(mode hostkey_ed25519)" = 640 ] &&
+        [ "$(mode hostkey_ed25519.pub)" = 644 ] && [ "$(mode hostkey_ecdsa.pub)" = 644 ] && [ "$(mode sshd_config)" = 644 ] &&
+        [ "$(mode hosts)" = 644 ] && [ "$(mode fleet.nft)" = 644 ]
+}
+modes_right || fail "modes after init with umask 077: $(ls -la "$GW")"
+chmod 700 "$GW" "$GW/run"; chmod 600 "$GW"/hostkey_*.pub "$GW/registry.db" "$GW/sshd_config" "$GW/hosts" "$GW/fleet.nft"
+(umask 027; gw init --user >/dev/null) || fail "init again"
+modes_right || fail "init does not repair modes: $(ls -la "$GW")"
+(umask 077; exec "$BIN/cmxsafe" gateway serve) 2>>"$TMP/gateway.log" & GW_PID=$!; PIDS+=("$GW_PID")
+wait_for 20 gw status || fail "the gateway does not come up"
+grep -q '^--user mode: sessions have no identities' "$TMP/init.out" || fail "init does not say that identity is off: $(cat "$TMP/init.out")"
+gw status | grep -qx -- '--user mode: sessions have no identities' || fail "status does not say that identity is off: $(gw status)"
+gw status --json | json_is '.identities == false' || fail "status --json says that sessions have identities"
+gw doctor --json | json_is 'any(.[]; .check == "sessions have identities" and .finding == "hint" and .why == "--user mode has none")' || fail "the doctor does not say that identity is off: $(gw doctor)"
+ok "--user mode says that identity is off"
+key a; key b; key c
+(umask 077; gw enroll cam-17 --key "$TMP/a.pub" --ports 81 >"$TMP/enroll.out") || fail "enroll"
+modes_right || fail "modes after enroll with umask 077"
+A=$(address_of cam-17)
+web one
+client a -N -R "[$A]:81:127.0.0.1:$WEB" & PIDS+=("$!")
+wait_for 20 connected cam-17 || fail "the device is locked out"
+ok "umask 077 locks no device out"
+
+# A device may open its own listener (probe_interval), and no other's.
+printf 'GET / HTTP/1.0\r\n\r\n' | try_client a -W "[$A]:81" 2>/dev/null | grep -q one || fail "a device can't reach its own listener"
+gw enroll cam-18 --key "$TMP/b.pub" --ports 81 >/dev/null || fail "enroll"
+refused_open b -W "[$A]:81" || fail "a device reaches another's listener"
+ok "a device reaches its own listener and no other's"
+
+# A user whose ssh-agent offers more than five keys, the right one last.
+for i in 1 2 3 4 5 6 7 8; do key "other$i"; done
+OTHERS=(); for i in 1 2 3 4 5 6 7 8; do OTHERS+=(-i "$TMP/other$i"); done
+key p; gw platform vms --key "$TMP/p.pub" >/dev/null && gw grant vms cam-17:81 >/dev/null || fail "platform"
+many() { ssh "${OTHERS[@]}" -i "$TMP/p" -p "$GW_PORT" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR \
+    -o BatchMode=yes -o IdentitiesOnly=yes -o IdentityAgent=none -F none -l cmxsafe-gw -W "[$A]:81" 127.0.0.1; }
+export -f many
+printf 'GET / HTTP/1.0\r\n\r\n' | many 2>/dev/null | grep -q one || fail "eight other keys lock a platform out"
+ok "eight other keys before the right one"
+
+# With a PATH without the sbin folders, commands have the same effects.
+fetch_ok() { answers "http://[$A]:81/" one; }
+slim() { PATH=/usr/bin:/bin "$BIN/cmxsafe" gateway "$@"; }
+U=$(id -u); [ "$U" = 0 ] && WHO=user:0 || WHO=user:$(id -un)
+slim grant "$WHO" cam-17.cmx:81 >/dev/null || fail "grant with a slim PATH"
+wait_for 10 fetch_ok || fail "the grant has no effect"
+slim grant --remove "$WHO" cam-17:81 >/dev/null || fail "grant --remove with a slim PATH"
+! fetch_ok || fail "the kernel still permits the connection"
+ok "PATH without sbin"
+
+# A user's name and number are one consumer: what one grants, the other removes.
+for pair in "user:$(id -u) user:$(id -un)" "user:$(id -un) user:$(id -u)" "group:$(id -g) group:$(id -gn)"; do
+    gw grant "${pair% *}" cam-17:81 >/dev/null || fail "grant ${pair% *}"
+    gw grant --remove "${pair#* }" cam-17:81 >/dev/null || fail "grant --remove ${pair#* }"
+    prints_no "${pair%%:*}:" gw grant || fail "a grant to ${pair% *} is left: $(gw grant)"
+    ! fetch_ok || fail "${pair% *} still reaches the device after ${pair#* } was removed"
+done
+ok "a grant by number is removed by name"
+
+# An effect that can't be applied: exit 1, and the message names the cause.
+mkdir "$TMP/fake"
+printf '#!/bin/sh\necho "nft: no" >&2\nexit 1\n' >"$TMP/fake/nft"; chmod 755 "$TMP/fake/nft"
+gw grant "$WHO" cam-17:81 >/dev/null || fail "grant"
+fails() { # fails PATTERN COMMAND...: exit 1 with the pattern, and no success on stdout
+    local pattern=$1 status=0
+    shift
+    "$@" >"$TMP/fails.out" 2>"$TMP/fails.err" || status=$?
+    [ "$status" = 1 ] || fail "exit $status: $*"
+    grep -q -- "$pattern" "$TMP/fails.err" || fail "the message of $*: $(cat "$TMP/fails.err")"
+    lacks 'no longer reaches' "$TMP/fails.out" || fail "reported as done: $*"
+}
+PATH=$TMP/fake:$PATH fails "applying it failed: .*run 'cmxsafe gateway init'" gw grant --remove "$WHO" cam-17:81
+mv "$GW/run/pid" "$TMP/pid"
+fails "applying it failed: .*namespaces can't be entered" gw grant "$WHO" cam-18:81
+mv "$TMP/pid" "$GW/run/pid"
+gw init --user >/dev/null || fail "init"
+! fetch_ok || fail "init did not apply the pending changes"
+ok "a change that cannot be applied is a failure, and init repairs it"
+
+# Concurrent commands: the first is delayed between the registry and the kernel; afterwards both agree.
+NFT=$(PATH=$PATH:/usr/sbin:/sbin command -v nft)
+printf '#!/bin/sh\n[ -e "%s" ] || { : >"%s"; sleep 2; }\nexec %s "$@"\n' "$TMP/slow" "$TMP/slow" "$NFT" >"$TMP/fake/nft"
+gw grant "$WHO" cam-18:81 >/dev/null || fail "grant"
+gw grant --remove "$WHO" cam-18:81 >/dev/null || fail "grant"
+PATH=$TMP/fake:$PATH gw grant "$WHO" cam-17:81 >/dev/null & FIRST=$!
+wait_for 10 test -e "$TMP/slow" || fail "nft was not run"
+gw grant --remove "$WHO" cam-17:81 >/dev/null || fail "the second command"
+wait "$FIRST" || fail "the first command"
+[ "$(gw grant --json | jq 'map(select(.consumer | startswith("user:"))) | length')" = 0 ] || fail "the registry has the grant"
+lacks "$A . 81" "$GW/fleet.nft" || fail "fleet.nft has a grant that the registry lacks"
+prints_no "$A" inside nft list set inet cmxsafe by_user || fail "the kernel has a grant that the registry lacks"
+ok "concurrent commands run one after the other"
+
+# CSV: relative key paths; fields of missing columns keep their values.
+mkdir -p "$TMP/csv/keys"; cp "$TMP/c.pub" "$TMP/csv/keys/"
+printf '\xef\xbb\xbfname;key;ports;group;open\r\ncam-19;keys/c.pub;"81, 8989";yard;gateway.cmx:1883\r\n;;;;\r\n' >"$TMP/csv/fleet.csv"
+(cd / && gw import "$TMP/csv/fleet.csv") >/dev/null || fail "import"
+[ "$(gw show cam-19 --json | jq -c '.device.ports')" = "[81,8989]" ] || fail "ports: $(gw show cam-19)"
+printf 'name,key\rcam-19,keys/c.pub\r' >"$TMP/csv/short.csv"
+gw import "$TMP/csv/short.csv" | grep -q "unchanged 1" || fail "import without columns changes the device"
+gw enroll cam-19 --key "$TMP/c.pub" --ports 81 >/dev/null || fail "enroll again"
+[ "$(gw show cam-19 --json | jq -c '[.device.group, .device.opens[0].host]')" = '["yard","gateway.cmx"]' ] || fail "enroll clears fields that were not given"
+gw export >"$TMP/csv/before.csv"
+key d; gw rotate cam-19 --key "$TMP/d.pub" >/dev/null || fail "rotate"
+gw import "$TMP/csv/before.csv" >/dev/null 2>"$TMP/import.err" || fail "import after rotate: $(cat "$TMP/import.err")"
+grep -q "cam-19: the file has a key that was replaced" "$TMP/import.err" || fail "no note: $(cat "$TMP/import.err")"
+equal "$(gw show cam-19 --json | jq -r .device.key)" "$(ssh-keygen -lf "$TMP/d.pub" | awk '{print $2}')" || fail "import brought an old key back"
+printf 'name,key,ports\ncam-19,keys/c.pub,81,8989\n' >"$TMP/csv/bad.csv"
+fails "line 2: '8989' belongs to no column; put lists in quotes" gw import "$TMP/csv/bad.csv"
+iconv -f UTF-8 -t UTF-16 "$TMP/csv/before.csv" >"$TMP/csv/utf16.csv"
+fails "save it as CSV in UTF-8" gw import "$TMP/csv/utf16.csv"
+ok "files in the forms that spreadsheets write"
+
+# A revoked device's name and address are free after a deletion.
+C=$(address_of cam-19)
+fails "active; take its key away first" gw delete cam-19
+gw revoke cam-19 >/dev/null && fails "free it with 'cmxsafe gateway delete cam-19'" gw rename cam-18 cam-19
+gw delete cam-19 >/dev/null || fail "delete"
+key e; gw enroll cam-20 --key "$TMP/e.pub" --ports 81 --address "${C^^}" >/dev/null || fail "the address is not free"
+[ "$(address_of cam-20)" = "$C" ] || fail "the address has no canonical form: $(address_of cam-20)"
+gw rename cam-20 cam-19 >/dev/null || fail "the name is not free"
+fails "(it was cam-19's)" gw enroll cam-21 --key "$TMP/d.pub" --ports 81
+fails "reserved for the gateway" gw enroll gateway --key "$TMP/c.pub" --ports 81
+fails "not a host name" gw init --user --host $'a\nb'
+for bad in x 0 65536 :22 '[]:22' '::1:22' '[127.0.0.1]:22' 'host:22' '127.1:22' $'0.0.0.0\nBacklog=1:22' $'22\n' '[::1]22'; do
+    fails "not a listen address" gw init --user --listen "$bad"
+done
+gw init --user | grep -q "restart the running gateway" || fail "init at a running gateway does not name the restart"
+ok "delete frees name and address; the keys stay refused"
+
+# Another domain: the printed configuration contains the name, and the agent accepts it.
+gw init --user --domain lab >/dev/null || fail "init --domain"
+gw show cam-18 --form agent >"$TMP/lab.conf"
+sed -i "s|^key_file = .*|key_file = $TMP/b|" "$TMP/lab.conf"
+grep -qx 'host = cam-18.lab' "$TMP/lab.conf" || fail "the name is not in the configuration"
+"$BIN/cmxsafed" --check -c "$TMP/lab.conf" >/dev/null || fail "the agent refuses the configuration"
+ok "another domain"
+
+# A full disk is also a failure.
+if [ -w /dev/full ]; then
+    fails "writing the output failed" sh -c '"$0" gateway export >/dev/full' "$BIN/cmxsafe"
+    ok "an export that could not be written is a failure"
+fi
+stop_gateway

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Faults of a system gateway, each created by hand: the doctor says `bad`, and with which command to repair it; that command does.
+. "$(dirname "$0")/../gateway_system_lib.sh"
+system_gateway
+key a
+gw enroll cam-17 --key "$TMP/a.pub" --ports 81 >/dev/null || fail "enroll"
+gw doctor >"$TMP/doctor.out" || fail "a sound gateway: $(grep ^bad "$TMP/doctor.out")"
+inside_ns() { nsenter --net=/run/netns/cmxsafe "$@"; }
+# no_sessions WHY: the gateway does not start, and says why; status says that there is none.
+no_sessions() {
+    local status=0
+    timeout 60 "$BIN/cmxsafe" gateway serve 2>"$TMP/serve.log" || status=$?
+    [ "$status" = 1 ] || fail "a gateway without identity programs ended with status $status: $(cat "$TMP/serve.log")"
+    grep -q "sessions would have no identity: $1" "$TMP/serve.log" || fail "it does not say '$1': $(cat "$TMP/serve.log")"
+    ! gw status >"$TMP/status.out" 2>&1 && grep -q "can't be asked" "$TMP/status.out" || fail "status: $(cat "$TMP/status.out")"
+}
+# Attaches a program that tolerates no other in the control groups below, or detaches it.
+cat >"$TMP/exclusive.py" <<'PY'
+import ctypes, os, struct, sys
+PROG_LOAD, PROG_ATTACH, PROG_DETACH, SOCK_ADDR, INET6_CONNECT = 5, 8, 9, 18, 11
+number = {"x86_64": 321, "aarch64": 280}[os.uname().machine]
+libc = ctypes.CDLL(None, use_errno=True)
+def bpf(command, attr):
+    result = libc.syscall(number, command, attr, len(attr))
+    if result < 0:
+        sys.exit("bpf command %d: %s" % (command, os.strerror(ctypes.get_errno())))
+    return result
+group = os.open(sys.argv[2], os.O_RDONLY)
+if sys.argv[1] == "detach":
+    bpf(PROG_DETACH, struct.pack("IIII", group, 0, INET6_CONNECT, 0))
+else:
+    permit = ctypes.create_string_buffer(bytes.fromhex("b700000001000000" "9500000000000000"))  # r0 = 1; exit
+    license = ctypes.create_string_buffer(b"GPL")
+    program = bpf(PROG_LOAD, struct.pack("IIQQ44xI", SOCK_ADDR, 2, ctypes.addressof(permit), ctypes.addressof(license), INET6_CONNECT))
+    bpf(PROG_ATTACH, struct.pack("IIII", group, program, INET6_CONNECT, 0))
+PY
+# fault FINDING REPAIR COMMAND...: the gateway does not run, so nothing repairs the fault first.
+fault() {
+    local finding=$1 repair=$2
+    shift 2
+    "$@" || fail "the fault can't be made: $*"
+    ! gw doctor >"$TMP/doctor.out" || fail "not found: $finding"
+    grep "^bad .*$finding" "$TMP/doctor.out" | grep -q -- "$repair" || fail "$finding: $(grep ^bad "$TMP/doctor.out")"
+    [[ $finding != identity* ]] || no_sessions "${finding#*: }"
+    case $repair in
+    *'net up'*) gw net up || fail "net up" ;;
+    *init*) gw init >/dev/null || fail "init" ;;
+    *mount*) mount -t cgroup2 cgroup2 /sys/fs/cgroup || fail "mount" ;;
+    *bpftool*) python3 "$TMP/exclusive.py" detach "$CGROUP" || fail "detach" ;;
+    esac
+    gw doctor >"$TMP/doctor.out" || fail "$finding: not repaired: $(grep ^bad "$TMP/doctor.out")"
+}
+fault "the host's rules are loaded" "net up" nft delete table inet cmxsafe_host
+fault "the link into the namespace is up" "net up" ip link set cmxsafe0 down
+fault "the host has the fleet's route" "net up" ip -6 route del "$FLEET"
+fault "local users cannot use the fleet's addresses" "net up" ip -6 rule del pref 1129
+fault "the fleet's rules are loaded" "net up" inside_ns nft flush ruleset
+fault "the fleet has its routes" "net up" inside_ns ip -6 route del "$FLEET" dev nowhere
+fault "the fleet has its routing rule" "net up" inside_ns ip -6 rule del pref 1129
+fault "the account can read the folder" "init" chmod 600 "$GW/registry.db"
+fault "the account can write to the run folder" "init" chmod 700 "$GW/run"
+fault "sshd accepts its configuration as the account" "init" sh -c "echo Nonsense yes >>'$GW/sshd_config'"
+fault "identity programs.*: control groups (v2) are not mounted" "run 'mount -t cgroup2" umount /sys/fs/cgroup
+fault "identity programs.*: an identity program can't be attached" "see with 'bpftool cgroup tree'" python3 "$TMP/exclusive.py" attach "$CGROUP"
+ok "the doctor finds each fault, and the command that it names repairs it"

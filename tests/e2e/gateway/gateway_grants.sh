@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# Grants for people's needs: to groups, with an end and a reason. They end by themselves: during a transfer, while the gateway is
+# stopped, and after a jump of the clock.
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../gateway_lib.sh"
+need_namespaces
+
+start_gateway
+key a; key b; key p
+gw enroll cam-17 --key "$TMP/a.pub" --ports 81 --group cameras >/dev/null || fail "enroll"
+A=$(address_of cam-17)
+web one
+client a -N -R "[$A]:81:127.0.0.1:$WEB" & PIDS+=("$!")
+wait_for 20 connected cam-17 || fail "no login"
+[ "$(id -u)" = 0 ] && WHO=user:0 || WHO=user:$(id -un)
+reaches() { answers "http://[$A]:81/" one; }
+reaches_not() { ! reaches; }
+left() { gw grant --json | jq ".[] | select(.consumer == \"$WHO\") | .left"; }
+
+# Terms that make no sense.
+refused() { local status=0; gw grant "$WHO" cam-17:81 "$@" >/dev/null 2>"$TMP/err" || status=$?; [ "$status" = "$EXPECT" ] || fail "exit $status: $*"; }
+EXPECT=1 refused --for 8x; grep -q "give one such as 90s" "$TMP/err" || fail "the message: $(cat "$TMP/err")"
+EXPECT=1 refused --until 2020-01-01; grep -q "in the past" "$TMP/err" || fail "the message: $(cat "$TMP/err")"
+EXPECT=1 refused --break-glass --for 1h; grep -q "needs an end and a reason" "$TMP/err" || fail "the message: $(cat "$TMP/err")"
+EXPECT=2 refused --for 1h --until 2099-01-01
+reaches_not || fail "a refused grant has an effect"
+
+# A group's grant reaches the device that is in the group, and one that comes later.
+gw grant "$WHO" @cameras:81 --for 8h --why "camera check" >/dev/null || fail "grant to a group"
+wait_for 10 reaches || fail "a grant to a group has no effect"
+gw grant | grep -q "@cameras:81 .*\(7h 59m\|8h 0m\) left  # camera check" || fail "the list: $(gw grant)"
+gw log @cameras | grep -q "grant .*@cameras:81 until .* because camera check" || fail "no reason in the audit trail: $(gw log)"
+gw enroll cam-17 --key "$TMP/a.pub" --group yard >/dev/null && reaches_not || fail "the device left the group, and is reached"
+gw enroll cam-17 --key "$TMP/a.pub" --group cameras >/dev/null && reaches || fail "back in the group"
+gw grant --remove "$WHO" @cameras:81 >/dev/null && reaches_not || fail "the group's grant was not removed"
+gw grant "$WHO" @nobody:81 2>&1 >/dev/null | grep -q "no device is in the group 'nobody' yet" || fail "no note about an empty group"
+gw grant --remove "$WHO" @nobody:81 >/dev/null
+ok "a grant to a group, with a reason"
+
+# A grant ends by itself.
+gw grant "$WHO" cam-17:81 --for 20s >/dev/null && reaches || fail "a short grant"
+wait_for 30 reaches_not || fail "the grant did not end"
+wait_for 10 logged "1 grant or verdict ended" || fail "the end is not logged"
+[ -z "$(left)" ] || fail "the grant is still listed"
+gw log cam-17 | grep -q "expire .*cam-17:81" || fail "no end in the audit trail: $(gw log cam-17)"
+ok "a grant ends by itself"
+
+# A platform's session loses the service during a transfer.
+gw platform vms --key "$TMP/p.pub" >/dev/null && gw grant vms cam-17:81 --for 20s >/dev/null || fail "platform"
+PORT=$(free_port)
+client p -N -L "127.0.0.1:$PORT:[$A]:81" & P=$!; PIDS+=("$P")
+wait_for 10 listening "$PORT" || fail "the platform can't log in"
+exec 8<>"/dev/tcp/127.0.0.1/$PORT"
+read_end() { ! kill -0 "$CAT" 2>/dev/null; }
+cat <&8 >/dev/null & CAT=$!; PIDS+=("$CAT")
+wait_for 30 read_end || fail "the platform's connection outlives its grant"
+exec 8>&-
+! curl -s -m 3 "http://127.0.0.1:$PORT/" >/dev/null || fail "the platform reaches the service after its grant"
+refused_open p -W "[$A]:81" || fail "the platform opens a connection after its grant"
+ok "a live connection ends with its grant"
+
+# It ends while the gateway is stopped.
+gw grant "$WHO" cam-17:81 --for 12s >/dev/null || fail "grant"
+stop_gateway
+grep -q "$A . 81" "$GW/fleet.nft" || fail "the rules had no grant"
+sleep 12.5
+serve_gateway
+client a -N -R "[$A]:81:127.0.0.1:$WEB" & PIDS+=("$!")
+wait_for 20 connected cam-17 || fail "no login after the restart"
+lacks "$A . 81" "$GW/fleet.nft" && reaches_not || fail "a grant came back with the gateway"
+ok "a grant that ended while the gateway was stopped stays closed"
+
+# It survives a restart, and a clock that was set forward ends it: the registry's times move instead of this machine's clock.
+gw grant "$WHO" cam-17:81 --for 1h >/dev/null || fail "grant"
+stop_gateway; serve_gateway
+client a -N -R "[$A]:81:127.0.0.1:$WEB" & PIDS+=("$!")
+wait_for 20 connected cam-17 && wait_for 10 reaches || fail "the grant was lost with a restart"
+sql "$GW/registry.db" "UPDATE permit SET given = given - 3600, ends = ends - 3600" || fail "sqlite3"
+wait_for 20 reaches_not || fail "a clock that was set forward keeps the grant open"
+# Set back by a day in the same boot: the length counts.
+gw grant "$WHO" cam-17:81 --for 20s >/dev/null || fail "grant"
+sql "$GW/registry.db" "UPDATE permit SET given = given + 86400, ends = ends + 86400" || fail "sqlite3"
+reaches || fail "the grant ended too early"
+wait_for 30 reaches_not || fail "a clock that was set back extends the grant"
+ok "jumps of the clock extend no grant"
+stop_gateway

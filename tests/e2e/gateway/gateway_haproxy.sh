@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# A TCP load balancer in front of the gateway: HAProxy with PROXY headers of version 2. Devices log in through it and are known
+# by their own address: one source's failed logins do not count for another. Only the named sources may send a header, and
+# a balancer's connection without a right header is closed.
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../gateway_lib.sh"
+need_namespaces
+command -v haproxy >/dev/null || skip "no haproxy"
+
+printf 'too, many words\n' >"$TMP/bad"
+gw init --user --proxy-protocol "$(cat "$TMP/bad")" >/dev/null 2>"$TMP/bad.err" && fail "bad prefixes are taken"
+grep -q "load balancers' addresses or prefixes" "$TMP/bad.err" || fail "no clear error: $(cat "$TMP/bad.err")"
+
+# Devices connect to 127.0.0.1:HA; HAProxy reaches the gateway from 127.0.0.9.
+start_gateway --proxy-protocol 127.0.0.9,192.0.2.0/24
+HA=$(free_port)
+cat >"$TMP/haproxy.cfg" <<CONF
+global
+    stats socket $TMP/ha.sock
+defaults
+    mode tcp
+    timeout connect 5s
+    timeout client 1h
+    timeout server 1h
+frontend devices
+    bind 127.0.0.1:$HA
+    default_backend gateways
+backend gateways
+    source 127.0.0.9
+    option tcp-check
+    tcp-check expect string SSH-2.0
+    server gw1 127.0.0.1:$GW_PORT send-proxy-v2 check check-send-proxy inter 500ms
+CONF
+haproxy -db -f "$TMP/haproxy.cfg" >"$TMP/haproxy.log" 2>&1 & PIDS+=($!)
+wait_for 20 listening "$HA" || fail "haproxy: $(cat "$TMP/haproxy.log")"
+healthy() { echo "show stat" | python3 -c "
+import socket, sys
+s = socket.socket(socket.AF_UNIX); s.connect('$TMP/ha.sock'); s.sendall(b'show stat\n'); out = b''
+while (d := s.recv(65536)): out += d
+sys.exit(b'gateways,gw1,' not in out or b',UP,' not in [l for l in out.splitlines() if l.startswith(b'gateways,gw1,')][0])"; }
+wait_for 30 healthy || fail "the health check fails: $(cat "$TMP/haproxy.log" "$TMP/gateway.log")"
+ok "HAProxy's health check, which is its own connection, gets sshd's banner"
+
+key good; key stranger
+gw enroll cam-1 --key "$TMP/good.pub" --ports 81 >/dev/null || fail "enroll"
+direct_port=$GW_PORT
+GW_PORT=$HA
+client good -N -o BindAddress=127.0.0.21 & DEVICE=$!; PIDS+=("$DEVICE")
+wait_for 20 connected cam-1 || fail "no login through HAProxy: $(cat "$TMP/gateway.log")"
+gw status --json | json_is '.sessions[0].from | startswith("127.0.0.21:")' || fail "the gateway does not know the device's address: $(gw status --json)"
+ok "a device behind HAProxy is known by its own address"
+stop "$DEVICE"
+wait_for 10 gone cam-1 || fail "the session stays"
+
+# A source that only fails is refused; another one behind the same load balancer is neither refused nor slowed.
+for _ in $(seq 12); do try_client stranger -N -o BindAddress=127.0.0.22 2>/dev/null; done
+wait_for 10 logged '127.0.0.22: many of its logins failed; its connections are refused for now' || fail "the real source is not refused: $(cat "$TMP/gateway.log")"
+lacks '127.0.0.9: many\|127.0.0.21: many' "$TMP/gateway.log" || fail "another source pays: $(cat "$TMP/gateway.log")"
+client good -N -o BindAddress=127.0.0.21 & DEVICE=$!; PIDS+=("$DEVICE")
+wait_for 20 connected cam-1 || fail "a good device pays for another one's failures"
+stop "$DEVICE"
+wait_for 10 gone cam-1 || fail "the session stays"
+ok "failed logins count for the device's address, not for the load balancer's"
+
+# raw FROM DATA: connects to the gateway itself and prints what it answers within 5 s; DATA in Python's notation.
+raw() {
+    python3 - "$direct_port" "$1" "$2" <<'PY'
+import ast, socket, sys, time
+s = socket.create_connection(('127.0.0.1', int(sys.argv[1])), source_address=(sys.argv[2], 0))
+data = ast.literal_eval("b'" + sys.argv[3] + "'")
+s.settimeout(5)
+try:
+    for i in range(0, len(data), 5): # in pieces
+        s.sendall(data[i:i + 5]); time.sleep(0.01)
+    print(s.recv(7).decode(errors='replace').strip() or 'closed')
+except ConnectionError:
+    print('closed')
+except TimeoutError:
+    print('silent')
+PY
+}
+SIGNATURE='\r\n\r\n\0\r\nQUIT\n'
+[[ $(raw 127.0.0.9 "$SIGNATURE"'\x21\x11\0\x0c\x7f\0\0\x17\x7f\0\0\1\xc3\x50\x08\xae') == SSH-2.0 ]] || fail "a right header in pieces is not read"
+for bad in 'SSH-2.0-x\r\n' 'PROXY TCP4 127.0.0.23 127.0.0.1 1 2\r\n' "$SIGNATURE"'\x21\x12\0\x0c\x7f\0\0\x17\x7f\0\0\1\xc3\x50\x08\xae' \
+    "$SIGNATURE"'\x21\x11\xff\xff\x7f\0' "$SIGNATURE"'\x21\x00\0\0'; do
+    [ "$(raw 127.0.0.9 "$bad")" = closed ] || fail "from the load balancer, but not closed: $bad"
+done
+[ "$(raw 127.0.0.9 "$SIGNATURE"'\x21')" = closed ] || fail "half a header keeps its connection"
+logged "127.0.0.9:.* without a PROXY header of version 2" || fail "the log does not say why"
+ok "a load balancer's connection without a right header is closed, also one that never becomes whole"
+[[ $(raw 127.0.0.8 'SSH-2.0-x\r\n') == SSH-2.0 ]] || fail "another source cannot log in directly"
+raw 127.0.0.8 "$SIGNATURE"'\x21\x11\0\x0c\x7f\0\0\x17\x7f\0\0\1\xc3\x50\x08\xae' >/dev/null # accepted here; sshd refuses it
+lacks 'from 127.0.0.23' "$TMP/gateway.log" || fail "a header of another source was believed"
+ok "another source's header is not read"
+stop_gateway
+
+gw init --user --proxy-protocol none >/dev/null || fail "init"
+serve_gateway
+[[ $(raw 127.0.0.9 'SSH-2.0-x\r\n') == SSH-2.0 ]] || fail "the option cannot be taken back"
+ok "--proxy-protocol none takes it back"
+stop_gateway

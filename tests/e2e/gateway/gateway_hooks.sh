@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Programs in hooks.d get one line of JSON for each event. One that hangs, and one that others may change, harm nothing.
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../gateway_lib.sh"
+need_namespaces
+
+start_gateway --offline-after 5s
+mkdir "$GW/hooks.d"
+printf '#!/bin/sh\ncat >>"%s"\n' "$TMP/events" >"$GW/hooks.d/10-log"
+printf '#!/bin/sh\ntouch "%s"\n' "$TMP/foreign" >"$GW/hooks.d/30-foreign"
+chmod 755 "$GW/hooks.d/10-log"; chmod 777 "$GW/hooks.d/30-foreign"
+: >"$TMP/events"
+event() { [ "$(jq -n --arg e "$1" --arg n "$2" '[inputs] | map(select(.event == $e and .name == $n)) | length > 0' "$TMP/events")" = true ]; }
+logged_up() { [ "$(tail -n 1 "$TMP/events" | jq -r .event)" = up ]; }
+key a
+sleep 2 # the worker begins with what comes after its start
+gw enroll cam-17 --key "$TMP/a.pub" --ports 81 --group cameras >/dev/null || fail "enroll"
+A=$(address_of cam-17)
+client a -N -R "[$A]:81:127.0.0.1:9" & DEVICE=$!; PIDS+=("$DEVICE")
+wait_for 20 event up cam-17 || fail "no event for a login: $(cat "$TMP/events")"
+stop "$DEVICE"
+wait_for 40 event down cam-17 || fail "no event for the end of a session: $(cat "$TMP/events")"
+gw grant user:0 cam-17:81 --for 2s --why 'a "quoted" reason' >/dev/null || fail "grant"
+wait_for 40 event grant user:0 && wait_for 40 event expire user:0 || fail "no event for a grant that ended: $(cat "$TMP/events")"
+[ "$(jq -n '[inputs] | map(select(.event == "grant")) | .[0].detail | contains("a \"quoted\" reason")' "$TMP/events")" = true ] || fail "the reason: $(cat "$TMP/events")"
+ok "events reach the hooks"
+
+# A grant that ended and is used all the same; only then is a refusal an event.
+key v
+client a -N -R "[$A]:81:127.0.0.1:9" & DEVICE=$!; PIDS+=("$DEVICE")
+wait_for 20 connected cam-17 || fail "no login"
+wait_for 40 logged_up && : >"$TMP/events" # it was away before
+gw platform vms --key "$TMP/v.pub" >/dev/null && gw grant vms cam-17:81 --for 2s >/dev/null || fail "platform"
+refused_open v -W cam-17.cmx:82 || fail "another port is reached"
+wait_for 40 event expire platform:vms || fail "the grant does not end"
+refused_open v -W cam-17.cmx:81 || fail "a grant that ended is honoured"
+wait_for 40 event used-after-end platform:vms || fail "no event for a grant that is used after its end: $(cat "$TMP/events")"
+[ "$(jq -n '[inputs] | map(select(.event == "used-after-end")) | map(.detail) | unique | join(" ")' "$TMP/events")" = '"cam-17:81"' ] || fail "the service: $(cat "$TMP/events")"
+# One key in two devices that both live.
+refused_listen a -N -R "[$A]:81:127.0.0.1:9" || fail "two devices have the same port"
+wait_for 40 event key-conflict cam-17 || fail "no event for a key conflict: $(cat "$TMP/events")"
+# A rollout from a terminal (gateway_campaign.sh: by the worker).
+"$BIN/cmxsafe-board" image --version 2.0.0 "$TMP/image.bin" >/dev/null || fail "image"
+! gw update cam-17 --port 81 -- "$TMP/image.bin" --quiet >/dev/null 2>&1 || fail "an update without a service"
+wait_for 40 event update-failed cam-17 || fail "no event for a failed update: $(cat "$TMP/events")"
+# Away for longer than 5 s: one event until it is back.
+[ "$(grep -c '"offline"' "$TMP/events")" = 0 ] || fail "a device that is there counts as away: $(cat "$TMP/events")"
+stop "$DEVICE"
+wait_for 60 event offline cam-17 || fail "no event for a device that is away: $(cat "$TMP/events")"
+sleep 12
+[ "$(grep -c '"offline"' "$TMP/events")" = 1 ] || fail "more than one event: $(grep offline "$TMP/events")"
+gw log cam-17 | grep -q 'offline .*for longer than 5s' || fail "log: $(gw log cam-17)"
+ok "conflicts, late uses, failed updates and absences are events"
+
+printf '#!/bin/sh\nexec sleep 1000\n' >"$GW/hooks.d/20-hang"; chmod 755 "$GW/hooks.d/20-hang"
+client a -N -R "[$A]:81:127.0.0.1:9" & DEVICE=$!; PIDS+=("$DEVICE")
+wait_for 20 connected cam-17 && stop "$DEVICE" || fail "login"
+sleep 2
+[ ! -e "$TMP/foreign" ] || fail "a program that everybody may change was run"
+[ "$(pgrep -cf '^sleep 1000$')" -le 4 ] || fail "too many hooks run at once"
+gw list >/dev/null && client a -N -R "[$A]:81:127.0.0.1:9" & PIDS+=("$!")
+wait_for 20 connected cam-17 || fail "a hook that hangs keeps a device out"
+ok "hooks are bounded"
+stop_gateway

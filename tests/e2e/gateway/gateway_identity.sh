@@ -1,0 +1,339 @@
+#!/usr/bin/env bash
+# Identities from end to end: devices, a platform, local users and groups against a service that prints its peer. Each has
+# its own identity, and none can use another's: neither by binding, nor with other socket types, nor from inside a session's
+# control group.
+. "$(dirname "$0")/../gateway_system_lib.sh"
+# IPv6 is off for new interfaces of this host, and for all interfaces of the namespace: 'net up' switches it on where it is needed.
+echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6
+system_gateway
+nsenter --net=/run/netns/cmxsafe sh -c 'echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6 && echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6' || fail "IPv6 can't be switched off"
+gw net up || fail "net up with IPv6 off"
+for i in all default lo nowhere cmxsafe1; do
+    [ "$(nsenter --net=/run/netns/cmxsafe cat "/proc/sys/net/ipv6/conf/$i/disable_ipv6")" = 0 ] || fail "IPv6 is off in the namespace: $i"
+done
+[ "$(cat /proc/sys/net/ipv6/conf/cmxsafe0/disable_ipv6)" = 0 ] || fail "IPv6 is off on the link"
+for k in a b p svc stranger; do key $k; done
+
+# A service that prints its peer. On the device's side of a forward the peer is sshd's own address, so the peer is checked
+# at the gateway: in the access log, and with a listener that replaces a session. Devices reach the service by direct
+# contexts.
+cat >"$TMP/peers.py" <<'PY'
+import socket, sys, threading
+s = socket.socket(socket.AF_INET6)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind((sys.argv[2] if len(sys.argv) > 2 else "::", int(sys.argv[1])))
+s.listen(64)
+def talk(c, peer):
+    try:
+        c.sendall(("peer %s\n" % peer[0]).encode())
+        while c.recv(4096):
+            pass
+    except OSError:
+        pass
+    c.close()
+while True:
+    c, peer = s.accept()
+    threading.Thread(target=talk, args=(c, peer), daemon=True).start()
+PY
+chmod 644 "$TMP/peers.py"
+python3 "$TMP/peers.py" 1883 & PIDS+=("$!")
+wait_for 10 listening 1883 || fail "no service"
+web one
+gw enroll cam-17 --key "$TMP/a.pub" --ports 81 --open gateway.cmx:1883 >/dev/null && gw enroll cam-18 --key "$TMP/b.pub" --ports 81,8080 --open gateway.cmx:1883,cam-17.cmx:81 >/dev/null || fail "enroll"
+gw platform vms --key "$TMP/p.pub" >/dev/null || fail "platform"
+A=$(address_of cam-17) B=$(address_of cam-18)
+serve_system
+client a -N -R "[$A]:81:127.0.0.1:$WEB" & PIDS+=("$!")
+client b -N -R "[$B]:81:127.0.0.1:$WEB" & BPID=$!; PIDS+=("$BPID")
+wait_for 20 connected cam-17 && wait_for 20 connected cam-18 || fail "the devices do not connect"
+
+# Small packets of a session are not delayed: its connection has TCP_NODELAY, which the accepted socket has from serve's listener.
+cat >"$TMP/nodelay.py" <<'PY'
+import ctypes, os, socket, sys
+SYS_pidfd_getfd = 438
+libc = ctypes.CDLL(None, use_errno=True)
+pidfd = os.pidfd_open(int(sys.argv[1]))
+for fd in os.listdir("/proc/%s/fd" % sys.argv[1]):
+    if not os.readlink("/proc/%s/fd/%s" % (sys.argv[1], fd)).startswith("socket:"):
+        continue
+    copy = libc.syscall(SYS_pidfd_getfd, pidfd, int(fd), 0)
+    if copy < 0:
+        sys.exit(os.strerror(ctypes.get_errno()))
+    s = socket.socket(fileno=copy)
+    if s.family in (socket.AF_INET, socket.AF_INET6) and s.getsockname()[1] == int(sys.argv[2]):
+        print(s.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0)
+PY
+session=$(gw status --json | jq '.sessions[] | select(.name == "cam-17") | .pid')
+[ "$(python3 "$TMP/nodelay.py" "$session" "$GW_PORT" | sort -u)" = True ] || fail "TCP_NODELAY of a session: $(python3 "$TMP/nodelay.py" "$session" "$GW_PORT" 2>&1)"
+ok "a session's small packets are sent at once"
+
+# Devices: the service behind the gateway sees each one's address.
+for pair in "a $A" "b $B"; do
+    set -- $pair
+    [ "$(: | try_client "$1" -W gateway.cmx:1883 2>/dev/null)" = "peer $2" ] || fail "the service does not see $2: $(: | try_client "$1" -W gateway.cmx:1883 2>&1)"
+done
+ok "a service behind the gateway sees each device's identity"
+
+# Users, a group, a platform, another device: the access log names each.
+gw access --follow --json >"$TMP/followed" 2>/dev/null & FOLLOW=$!; PIDS+=("$FOLLOW")
+gw grant user:1234 cam-17:81 >/dev/null && gw grant group:4321 cam-17:81 >/dev/null && gw grant vms cam-17:81 >/dev/null || fail "grant"
+wait_for 10 gets 1234 http://cam-17.cmx:81/ one || fail "a user with a grant"
+denied 1235 http://cam-17.cmx:81/ || fail "a user without a grant"
+[ "$(setpriv --reuid 1235 --regid 4321 --clear-groups curl -sS -m 3 http://cam-17.cmx:81/)" = one ] || fail "a group's grant"
+through() { printf 'GET / HTTP/1.0\r\n\r\n' | try_client "$1" -W "$2" 2>/dev/null | grep -q one; }
+through p cam-17.cmx:81 || fail "a platform with a grant"
+through b cam-17.cmx:81 || fail "a device's direct context to another device"
+! through a cam-18.cmx:81 || fail "a device without a direct context"
+! through p cam-18.cmx:81 || fail "a platform without a grant"
+accessed() { # accessed CONSUMER DEVICE: the access log has a closed connection that carried data
+    gw access --json | jq -s . | json_is 'any(.[]; .event == "close" and .consumer == $c and .device == $d and .bytes_out > 0)' --arg c "$1" --arg d "$2"
+}
+for c in user:1234 group:4321 platform:vms cam-18; do wait_for 10 accessed "$c" cam-17 || fail "the access log has no $c: $(gw access)"; done
+followed() { jq -s . "$TMP/followed" | json_is 'any(.[]; .event == $e and .consumer == "platform:vms" and .device == "cam-17")' --arg e "$1"; }
+wait_for 10 followed open && wait_for 10 followed close || fail "access --follow does not print a connection's begin and end: $(cat "$TMP/followed")"
+refused() { gw access --json --consumer "$1" | jq -s . | json_is 'any(.[]; .event == "denied")'; }
+denied 1234 http://cam-18.cmx:81/ || fail "a user reaches a port without a grant"
+wait_for 10 refused user:1234 || fail "the access log has no refusal: $(gw access)"
+gw access --device cam-18 --since 1h | grep -q 'denied  user:1234 -> cam-18:81' || fail "access --device: $(gw access --device cam-18)"
+[ -z "$(gw access --device cam-99)" ] || fail "access of a device that does not exist"
+wait_for 10 grep -q '"denied"' "$TMP/followed" || fail "access --follow does not print a refusal: $(cat "$TMP/followed")"
+stop "$FOLLOW"
+ok "the access log names users, groups, platforms and devices, and who was refused"
+
+# What a platform's -W, -L and -D reach sees the platform's identity. The listener is at cam-18's address and runs as the gateway's
+# account, as its session would.
+nsenter --net=/run/netns/cmxsafe setpriv --reuid cmxsafe-gw --regid cmxsafe-gw --clear-groups /usr/bin/python3 "$TMP/peers.py" 8080 "$B" & PEERS=$!; PIDS+=("$PEERS")
+inside_listens() { nsenter --net=/run/netns/cmxsafe ss -Htln 'sport = :8080' | grep -q .; }
+wait_for 10 inside_listens || fail "no service in the fleet's namespace"
+gw grant vms cam-18:8080 >/dev/null || fail "grant"
+LOCAL=$(free_port) SOCKS=$(free_port)
+client p -N -L "127.0.0.1:$LOCAL:cam-18.cmx:8080" -D "127.0.0.1:$SOCKS" & FORWARDS=$!; PIDS+=("$FORWARDS")
+wait_for 20 listening "$LOCAL" && wait_for 10 listening "$SOCKS" || fail "the platform's forwards"
+VMS=$(identity platform:vms)
+[ "$(: | try_client p -W cam-18.cmx:8080 2>/dev/null)" = "peer $VMS" ] || fail "-W: the service does not see $VMS"
+[ "$(timeout 20 nc -N 127.0.0.1 "$LOCAL" </dev/null)" = "peer $VMS" ] || fail "-L: the service does not see $VMS"
+[ "$(timeout 20 nc -N -X 5 -x "127.0.0.1:$SOCKS" cam-18.cmx 8080 </dev/null)" = "peer $VMS" ] || fail "-D: the service does not see $VMS"
+stop "$FORWARDS"; stop "$PEERS"
+gw grant --remove vms cam-18:8080 >/dev/null || fail "grant --remove"
+ok "a service sees the platform's identity by -W, -L and -D"
+
+# whois, in both directions.
+for party in cam-17 platform:vms user:1234 group:4321 cgroup:system.slice/nvr.service user:root; do
+    address=$(identity "$party")
+    [ -n "$address" ] || fail "whois $party"
+    [ "$party" = cgroup:system.slice/nvr.service ] || [ "$(gw whois "$address" --json | jq -r '.name')" = "${party#*:}" ] || fail "whois $address: $(gw whois "$address")"
+done
+[ "$(identity cam-17)" = "$A" ] && [ "$(gw whois "$A" --json | jq -r .kind)" = device ] || fail "whois of a device"
+! gw whois fd12:3456:789a::99 2>/dev/null && ! gw whois nobody-there 2>/dev/null || fail "whois of nobody"
+root=$(identity root)
+[ "$(identity user:0)" = "$root" ] && [ "$(identity user:root)" = "$root" ] || fail "a user's name and number are different consumers"
+ok "whois translates in both directions"
+
+# A process in cam-18's session that behaves like a compromised sshd: it has the same account, control group and network,
+# but does not follow sshd's configuration.
+session=$(gw status --json | jq -r '.sessions[] | select(.name == "cam-18") | .pid')
+cgroup=/sys/fs/cgroup$(sed -n 's/^0:://p' "/proc/$session/cgroup")
+case $cgroup in */sessions/[0-9]*) ;; *) fail "the session has no control group: $cgroup" ;; esac
+cat >"$TMP/taken.py" <<'PY'
+import errno, os, socket, struct, sys
+"x".encode("idna")  # imported while its file can still be read
+own, other, cgroup = sys.argv[1:4]
+open(cgroup + "/cgroup.procs", "w").write("0")
+os.setgid(int(sys.argv[5])); os.setgroups([]); os.setuid(int(sys.argv[4]))
+bad = []
+def forbidden(what, f):
+    try:
+        f()
+    except OSError as e:
+        return
+    bad.append(what)
+def tcp(): return socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+def freebind(s):
+    s.setsockopt(socket.IPPROTO_IPV6, 78, 1)  # IPV6_FREEBIND
+    return s
+forbidden("bind to another's identity", lambda: tcp().bind((other, 8081)))
+forbidden("bind to another's port", lambda: tcp().bind((other, 81)))
+forbidden("bind with IPV6_FREEBIND", lambda: freebind(tcp()).bind((other, 8081)))
+forbidden("bind to all addresses", lambda: tcp().bind(("::", 8080)))
+forbidden("bind to a port that is not enrolled", lambda: tcp().bind((own, 9999)))
+forbidden("bind to a free port", lambda: tcp().bind((own, 0)))
+forbidden("bind to an IPv4-mapped address", lambda: tcp().bind(("::ffff:127.0.0.1", 8080)))
+forbidden("bind to IPv4", lambda: socket.socket(socket.AF_INET).bind(("127.0.0.1", 8080)))
+forbidden("connect by IPv4", lambda: socket.create_connection(("127.0.0.1", 1883), 2))
+forbidden("connect to an IPv4-mapped address", lambda: tcp().connect(("::ffff:127.0.0.1", 1883)))
+for name, kind, protocol in (("raw", socket.SOCK_RAW, 6), ("raw, any", socket.SOCK_RAW, 255), ("datagram", socket.SOCK_DGRAM, 0), ("ping", socket.SOCK_DGRAM, 58), ("seqpacket", socket.SOCK_SEQPACKET, 0), ("MPTCP", socket.SOCK_STREAM, 262), ("SCTP", socket.SOCK_STREAM, 132)):
+    forbidden("a %s socket" % name, lambda: socket.socket(socket.AF_INET6, kind, protocol))
+forbidden("a packet socket", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0))
+def routed(via, address, port):  # a segment routing header (RFC 8754) that leads over via
+    s = tcp(); s.settimeout(1.5)
+    s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RTHDR, struct.pack("!BBBBBBH", 0, 4, 4, 1, 1, 0, 0) + bytes(16) + socket.inet_pton(socket.AF_INET6, via))
+    s.connect((address, port))
+forbidden("source routing over a permitted port's address", lambda: routed(other, other, 8080))
+forbidden("source routing to a permitted port", lambda: routed(own, other, 81))
+def fast_open():
+    s = tcp(); s.sendto(b"x", 0x20000000, (other, 8080))  # MSG_FASTOPEN
+forbidden("TCP fast open past the judge", fast_open)
+# The session's own ports work, and its connections carry only its own identity.
+s = tcp(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind((own, 8080)); s.listen(1)
+forbidden("connect from a socket that listens on its own port", lambda: (lambda t: (t.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1), t.bind((own, 81)), t.connect((other, 8080))))(tcp()))
+c = tcp(); c.settimeout(3); c.connect((other, 81))
+if c.getsockname()[0] != own: bad.append("connects as " + c.getsockname()[0])
+# A listener on all addresses with a port that the kernel chose: no connection reaches it.
+w = tcp(); w.listen(1)
+port = w.getsockname()[1]
+t = tcp(); t.settimeout(1)
+try:
+    t.connect((other, port)); bad.append("a wildcard listener takes another's port %d" % port)
+except OSError:
+    pass
+print("\n".join(bad))
+PY
+nsenter --net=/run/netns/cmxsafe python3 "$TMP/taken.py" "$B" "$A" "$cgroup" "$(id -u cmxsafe-gw)" "$(id -g cmxsafe-gw)" >"$TMP/taken.log" 2>&1 || fail "the process in the session: $(cat "$TMP/taken.log")"
+[ -z "$(tr -d '\n' <"$TMP/taken.log")" ] || fail "a session may: $(cat "$TMP/taken.log")"
+ok "a process in a session's control group has the session's identity and ports, and nothing else"
+
+# sshd's restrictions, as seen from its processes.
+[ "$(awk '/^NoNewPrivs/ {print $2}' "/proc/$session/status")" = 1 ] || fail "a session's sshd may gain privileges"
+gw status --json | json_is .confined || skip_part "confined sessions: the kernel has no Landlock"
+# A process without an identity in the map may not connect at all.
+orphan=$(dirname "$cgroup")/999999
+CLEANUP+=("rmdir $orphan 2>/dev/null")
+cat >"$TMP/orphan.py" <<'PY'
+import os, socket, sys
+try:
+    os.mkdir(sys.argv[1])
+    open(sys.argv[1] + "/cgroup.procs", "w").write("0")
+except (FileExistsError, FileNotFoundError):
+    sys.exit(4)
+try:
+    socket.create_connection((sys.argv[2], 81), 2)
+except PermissionError:
+    sys.exit(3)
+PY
+# The gateway removes groups that it does not know, and kills what is in them: that may come first.
+for _ in $(seq 50); do
+    nsenter --net=/run/netns/cmxsafe python3 "$TMP/orphan.py" "$orphan" "$A"
+    rc=$?
+    case $rc in 4 | 137) ;; *) break ;; esac
+done
+[ "$rc" = 3 ] || fail "a process without an identity connects, or ended with status $rc"
+ok "no identity, no connection"
+
+# A local user cannot choose another's identity as its source.
+cat >"$TMP/forge.py" <<'PY'
+import socket, sys
+s = socket.socket(socket.AF_INET6); s.settimeout(3)
+s.setsockopt(socket.IPPROTO_IPV6, 78, 1)
+try:
+    s.bind((sys.argv[1], 0)); s.connect((sys.argv[2], 81)); s.sendall(b"GET / HTTP/1.0\r\n\r\n")
+    print(s.makefile("rb").read())
+except OSError:
+    sys.exit(1)
+PY
+[ -x /usr/bin/python3 ] || skip "no /usr/bin/python3, which every user may run"
+as 1234 /usr/bin/python3 "$TMP/forge.py" :: "$A" | grep -q one || fail "the forger's program does not work without forging"
+cat >"$TMP/routed.py" <<'PY'
+import socket, struct, sys
+s = socket.socket(socket.AF_INET6); s.settimeout(3)
+try:
+    s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RTHDR, struct.pack("!BBBBBBH", 0, 4, 4, 1, 1, 0, 0) + bytes(16) + socket.inet_pton(socket.AF_INET6, sys.argv[1]))
+    s.connect((sys.argv[2], 81)); s.sendall(b"GET / HTTP/1.0\r\n\r\n")
+    print(s.makefile("rb").read())
+except OSError:
+    sys.exit(1)
+PY
+! as 1234 /usr/bin/python3 "$TMP/routed.py" "$A" "$B" && ! as 1235 /usr/bin/python3 "$TMP/routed.py" "$B" "$A" || fail "source routing leads past the judge"
+user=$(identity user:1234)
+! as 1235 /usr/bin/python3 "$TMP/forge.py" "$user" "$A" || fail "a local user took another user's identity"
+! as 1235 /usr/bin/python3 "$TMP/forge.py" "$B" "$A" || fail "a local user took a device's identity"
+nft flush ruleset
+! as 1235 /usr/bin/python3 "$TMP/forge.py" "$user" "$A" || fail "a local user took another user's identity while the host had no rules"
+ok "a local user cannot take another's identity, with the host's rules or without"
+
+# Inside the fleet's namespace, where root may start programs of users, an identity cannot be chosen either.
+inside_as() { nsenter --net=/run/netns/cmxsafe setpriv --reuid "$1" --regid "$1" --clear-groups /usr/bin/python3 "$TMP/forge.py" "$2" "$A"; }
+wait_for 10 gets 1234 http://cam-17.cmx:81/ one || fail "the host's rules are not restored"
+inside_as 1234 :: | grep -q one || fail "the forger's program does not work in the namespace without forging"
+! inside_as 1235 "$user" && ! inside_as 1235 "$B" && ! inside_as 65534 "$user" || fail "a program in the namespace took another's identity"
+ok "nor can a program that root started in the fleet's namespace"
+
+# attest and update connect from the operator's identity, and need no grant.
+openssl rand -out "$TMP/hwkey.bin" 32 && echo image >"$TMP/image.bin"
+attests() { gw attest cam-17 --port 81 -- --key "$TMP/hwkey.bin" --image "$TMP/image.bin" --timeout 5 >"$TMP/attest.log" 2>&1; grep -q 'answers 404' "$TMP/attest.log"; }
+SUDO_UID=1300 attests || fail "attest as sudo's user: $(cat "$TMP/attest.log")"
+attests || fail "attest as root: $(cat "$TMP/attest.log")"
+for c in user:1300 user:root; do wait_for 10 accessed "$c" cam-17 || fail "the access log has no request of $c: $(gw access)"; done
+denied 1300 http://cam-17.cmx:81/ || fail "a rollout gave its operator a grant"
+gw show cam-17 | grep -q "user:1234 (port 81) as $user" && gw show cam-17 --json | json_is 'any(.grants[]; .consumer == "user:1234" and .identity == $i)' --arg i "$user" || fail "show prints no identities"
+ok "attest and update connect as the operator"
+
+# A second login with the same key has the same identity and no other.
+[ "$(: | try_client a -W gateway.cmx:1883 2>/dev/null)" = "peer $A" ] || fail "a second login with the same key"
+gw list --json | json_is 'any(.[]; .name == "cam-17" and .address == $a)' --arg a "$A" || fail "list prints no identity"
+
+# ssh -J: a platform's login at a service of a device, by name.
+start_sshd </dev/null
+gw enroll cam-19 --key "$TMP/svc.pub" --ports 8022 >/dev/null && gw grant vms cam-19:8022 >/dev/null || fail "enroll"
+client svc -N -R "[$(address_of cam-19)]:8022:127.0.0.1:$SSHD_PORT" & PIDS+=("$!")
+wait_for 20 connected cam-19 || fail "cam-19 does not connect"
+cat >"$TMP/ssh_config" <<CONF
+Host gw
+    HostName 127.0.0.1
+    Port $GW_PORT
+    User cmxsafe-gw
+    IdentityFile $TMP/p
+Host cam-19.cmx
+    Port 8022
+    User $SSHD_USER
+    IdentityFile $KEY
+Host *
+    BatchMode yes
+    IdentitiesOnly yes
+    StrictHostKeyChecking no
+    UserKnownHostsFile /dev/null
+    LogLevel ERROR
+CONF
+[ "$(timeout 60 ssh -F "$TMP/ssh_config" -J gw cam-19.cmx echo inside)" = inside ] || fail "ssh -J"
+wait_for 10 accessed platform:vms cam-19 || fail "the access log has no ssh -J: $(gw access)"
+ok "ssh -J reaches a device by its name, with the platform's identity"
+
+# Refusals are counted, and at most 120 a minute are written. The log survives a restart, and begins a new file when it is full.
+cat >"$TMP/many.py" <<'PY'
+import socket, sys
+for port in range(10000, 10400):
+    try:
+        socket.create_connection((sys.argv[1], port), 20)
+        sys.exit("port %d is open" % port)
+    except ConnectionRefusedError:
+        pass
+PY
+chmod 644 "$TMP/many.py"
+packets() { gw status --json | json_is '.counters.denied_packets >= $n' --argjson n "$1"; }
+before=$(gw status --json | jq .counters.denied_packets)
+as 1235 /usr/bin/python3 "$TMP/many.py" "$A" || fail "400 refused connections"
+wait_for 20 packets $((before + 400)) || fail "not all refusals are counted: $before, $(gw status --json | jq .counters.denied_packets)"
+many() { gw access --json | jq -s '[.[] | select(.event == "denied" and .port >= 10000)] | length'; }
+# 240: the minute may change meanwhile.
+[ "$(many)" -ge 1 ] && [ "$(many)" -le 240 ] || fail "of 400 refusals, $(many) are in the access log"
+gw access --json >"$TMP/access.before"
+stop_gateway
+serve_system
+gw access --json >"$TMP/access.after"
+counted() { jq -s '[.[] | select((.event == "denied" and .port >= 10000) or .event == "denied-more") | .count] | add' "$TMP/access.after"; }
+[ "$(counted)" -ge 400 ] || fail "of 400 refusals, the access log counts $(counted)"
+gw access | grep -Eq 'denied  [0-9]+ more packets' || fail "access does not print the refusals without lines: $(gw access | tail -n 3)"
+prints_no 'more packets' gw access --device cam-17 || fail "access --device prints refusals that may be of other devices"
+equal "$(head -n 20 "$TMP/access.before")" "$(head -n 20 "$TMP/access.after")" || fail "the access log is lost with a restart"
+log=$GW/run/access/log
+[ ! -e "$log.1" ] || fail "the log is already in two files"
+line=$(grep -m 1 '"close"' "$log") || fail "no closed connection in the log"
+python3 -c 'import sys; open(sys.argv[1], "a").write((sys.argv[2] + "\n") * (int(sys.argv[3]) // len(sys.argv[2])))' "$log" "$line" $((8 << 20))
+denied 1235 http://cam-17.cmx:81/ || fail "a user without a grant"
+rotated() { [ -s "$log.1" ] && [ "$(stat -c %s "$log" 2>/dev/null || echo 0)" -lt 1000000 ]; }
+wait_for 20 rotated || fail "the access log is not rotated: $(ls -l "$GW/run/access")"
+gw access --json | tail -n 1 | json_is '.at_ms > 0' || fail "no access log after its rotation"
+ok "the access log is bounded, and survives a restart"
+stop_gateway
+no_cgroups_left() { ! find "$CGROUP" -mindepth 1 -type d -name 'cmxsafe-gateway' | grep -q .; }
+no_cgroups_left || fail "control groups still exist: $(find "$CGROUP" -type d)"
+ok "stopped, with no control groups left"

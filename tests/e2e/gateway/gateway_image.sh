@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# Images that the gateway keeps for updates: from a file and from standard input, the check with the update key, what is refused,
+# and that a campaign's copy and interrupted uploads are handled.
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../gateway_lib.sh"
+. "$ROOT/tests/tools/ota_image.sh"
+need_namespaces
+esptool_ready
+command -v jq >/dev/null || skip "no jq"
+start_gateway --fleet fd12:3456:789a::/48
+cd "$TMP" || exit 1
+for k in k other; do openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out $k.pem 2>/dev/null; done
+for v in 1 2; do make_image v$v.bin $v.0.0; done
+cp v2.bin bare.bin
+"$BIN/cmxsafe" image sign --key k.pem v1.bin >/dev/null && "$BIN/cmxsafe" image sign --key other.pem v2.bin >/dev/null || fail "sign"
+seq 20000 >bundle
+"$BIN/cmxsafe" image sign --opaque --key k.pem --out bundle.signed bundle >/dev/null || fail "sign the bundle"
+digest() { sha256sum <"$1" | cut -d' ' -f1; }
+kept() { gw image list --json | jq -r "$1"; }
+refuses() { # refuses MESSAGE COMMAND...
+    local message=$1
+    shift
+    ! "$@" >out 2>err || fail "accepted: $*"
+    [ "$(cat err)" = "cmxsafe: $message" ] || fail "$* reports '$(cat err)' instead of '$message'"
+}
+
+[ "$(gw image list --json)" = '{"bytes_max":512000000,"keys":[],"images":[]}' ] || fail "an empty list: $(gw image list --json)"
+gw image add v1.bin >out || fail "add v1.bin"
+grep -q "^$(digest v1.bin) .* ESP32-C3, camera 1.0.0, [0-9]* bytes, signature: unchecked  v1.bin$" out || { cat out; fail "the text"; }
+gw image add bare.bin >/dev/null || fail "without an update key, an image without a signature is stored"
+[ "$(kept '[.images[] | .signature] | sort | join(" ")')" = "none unchecked" ] || fail "signatures: $(kept .)"
+cmp v1.bin "$(kept ".images[] | select(.name == \"v1.bin\") | .file")" || fail "the stored copy"
+refuses "the image was not stored: it is neither an ESP-IDF image nor signed; sign it with 'cmxsafe image sign'" gw image add bundle
+head -c 5000 v1.bin >short.bin
+! gw image add short.bin >out 2>err || fail "a truncated image is stored"
+refuses "the image was not stored: No such file or directory" gw image add missing.bin
+ok "images are stored under their digest"
+
+"$BIN/cmxsafe" image key --key k.pem --pem | gw image key - >out || fail "image key -"
+grep -q "^images are checked with 1 update key" out || { cat out; fail "the text of image key"; }
+[ "$(kept '[.images[] | select(.problem == null) | .name] | join(" ")')" = v1.bin ] || fail "the list under the key: $(kept .)"
+gw image list --json | json_is '.keys[0] as $k | .images[] | select(.name == "v1.bin") | .signature == "good" and .signed_by == $k' >/dev/null || fail "a signature with the update key"
+refuses "the image was not stored: it is not signed; sign it with 'cmxsafe image sign'" gw image add bare.bin
+refuses "the image was not stored: it is signed with a key that is not the update key; sign it with the update key" gw image add v2.bin
+cp bundle.signed wrong.signed && printf x | dd of=wrong.signed bs=1 seek=7 conv=notrunc 2>/dev/null
+refuses "the image was not stored: its signature does not match its content; sign it again" gw image add wrong.signed
+"$BIN/cmxsafe" image key --key other.pem >other.hex
+gw image key <(:) 2>/dev/null && fail "an empty key"
+gw image key k.pem 2>err && fail "a private key"
+"$BIN/cmxsafe" image key --key k.pem >k.hex
+gw image key k.hex other.hex >/dev/null && gw image add v2.bin >/dev/null || fail "the successor of the update key"
+[ "$(gw image key | wc -l)" = 2 ] || fail "two keys: $(gw image key)"
+gw log | grep -q "update-key .*set" && gw log | grep -q "image .*camera 2.0.0 $(digest v2.bin)" || fail "the audit trail"
+ok "images are checked with the update key and its successor"
+
+# Standard input, in pieces; what ends early is not stored, and leaves nothing.
+size=$(stat -c %s bundle.signed)
+{ head -c 1000 bundle.signed; sleep 0.2; tail -c +1001 bundle.signed; } | gw image add - --name 'a bundle' --bytes "$size" --progress --json >out || fail "standard input"
+[ "$(head -n 1 out)" = "{\"received\":$size}" ] || { cat out; fail "the progress"; }
+tail -n 1 out | json_is '.format == "opaque" and .signature == "good" and .name == "a bundle" and .image == $d' --arg d "$(digest bundle.signed)" >/dev/null || { cat out; fail "the check"; }
+head -c "$((size - 96))" bundle.signed >cut
+refuses "the image was not stored: $((size - 96)) of $size bytes arrived; send it again" gw image add - --bytes "$size" <cut
+refuses "the image was not stored: it has more than $((size - 1)) bytes" gw image add - --bytes "$((size - 1))" <bundle.signed
+refuses "the image was not stored: it has more than 512000000 bytes" gw image add - < <(head -c 512000001 /dev/zero)
+mkfifo pipe
+exec 8<>pipe
+"$BIN/cmxsafe" gateway image add - --progress <pipe >progress 8>&- & ADD=$!; PIDS+=("$ADD")
+head -c 300000 /dev/zero >&8
+wait_for 20 grep -q received progress || fail "no progress"
+kill "$ADD"; wait "$ADD" 2>/dev/null
+exec 8>&-
+[ -z "$(find "$GW" -name '.image*')" ] || fail "an upload that was ended left a file"
+[ "$(kept '.images | length')" = 4 ] || fail "four images: $(kept .)"
+ok "standard input: progress, a limit, and nothing is left of what ends early"
+
+# A campaign with a stored image; the copy that is kept ends with the campaign.
+key a
+gw enroll cam-1 --key "$TMP/a.pub" --ports 8989 >/dev/null || fail enroll
+D=$(digest v1.bin)
+gw campaign start later cam-1 --image "$(kept ".images[] | select(.image == \"$D\") | .file")" --at '2099-01-01 02:00' >/dev/null || fail "campaign start"
+gw image remove "$D" >/dev/null || fail "remove"
+[ -e "$GW/store/$D" ] || fail "the campaign's copy is gone"
+refuses "the image was not removed: the gateway keeps no such image; see 'cmxsafe gateway image list'" gw image remove "$D"
+gw image remove "${D:0:8}" 2>/dev/null && fail "a part of a digest"
+gw campaign stop later >/dev/null && gw campaign remove later >/dev/null && gw image remove "$(digest v2.bin)" >/dev/null || fail "remove"
+[ ! -e "$GW/store/$D" ] && [ ! -e "$GW/store/$(digest v2.bin)" ] || fail "copies that nothing needs"
+[ -e "$GW/store/$(digest bundle.signed)" ] || fail "the copy of an image that is kept is gone"
+# A copy that was damaged is listed as such.
+chmod u+w "$GW/store/$(digest bundle.signed)" && printf x | dd of="$GW/store/$(digest bundle.signed)" bs=1 seek=7 conv=notrunc 2>/dev/null
+[ "$(kept '.images[] | select(.name == "a bundle") | .problem')" = "its signature does not match its content; sign it again" ] || fail "a damaged copy: $(kept .)"
+gw image key --remove >/dev/null && [ "$(gw image key)" = "no update key" ] || fail "image key --remove"
+ok "images are removed, those of campaigns later"
+stop_gateway

@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# Three gateways with real PostgreSQL, BIRD and WireGuard: joining, identities that follow sessions, takeover, a gateway that is
+# killed.
+. "$(dirname "$0")/../nodes_lib.sh"
+command -v socat >/dev/null || skip "socat is needed"
+fleet_of 1 2 3
+key d; key p; key x
+gwn 1 enroll cam-1 --key "$TMP/d.pub" --ports 81,82 >/dev/null && gwn 2 platform vms --key "$TMP/p.pub" >/dev/null &&
+    gwn 3 platform other --key "$TMP/x.pub" >/dev/null && gwn 2 grant vms cam-1:81 >/dev/null || fail "enroll"
+equal "$(cat /var/lib/node1/gateway/hostkey_ed25519.pub)" "$(cat /var/lib/node3/gateway/hostkey_ed25519.pub)" || fail "the host keys differ"
+[ "$(stat -c %a /var/lib/node3/gateway/hostkey_ed25519)" = 640 ] && [ "$(stat -c %a /var/lib/node3/gateway/link.key)" = 600 ] || fail "a key's mode"
+ok "two machines join a gateway, each with one command"
+A=$(gwn 1 show cam-1 --json | jq -r .device.address)
+wait_for 20 gwn 1 whois vms || fail "node 1 does not know vms"
+V=$(gwn 1 whois vms --json | jq -r .address)
+
+web one
+STREAMS=$(free_port)
+python3 "$ROOT/tests/e2e/service.py" "$STREAMS" 2>"$TMP/service.log" & PIDS+=("$!")
+wait_for 10 listening "$STREAMS" || fail "no service"
+client_at 2 d -N -R "[$A]:81:127.0.0.1:$WEB" -R "[$A]:82:127.0.0.1:$STREAMS" & D=$!; PIDS+=("$D")
+wait_for 20 connected_at 2 cam-1 || fail "cam-1 does not connect"
+wait_for 10 route_is 1 "$A" 2 && wait_for 10 route_is 3 "$A" 2 || fail "its route is not announced"
+[ -z "$(route_of 2 "$A")" ] || fail "node 2 sends its own device's packets away"
+# consumer N KEY: what the platform gets from the device, through node N.
+consumer() { printf 'GET / HTTP/1.0\r\n\r\n' | TMP=$TMP GW_PORT=$GW_PORT timeout 20 bash -c "$(declare -f client_at); client_at \"\$@\"" - "$@" -W "[$A]:81" 2>/dev/null; }
+consumer_gets() { consumer "$1" "$2" | grep -q "$3"; }
+wait_for 10 consumer_gets 1 p one || fail "a consumer at node 1 does not reach the device at node 2"
+wait_for 10 consumer_gets 2 p one || fail "a consumer at node 2 does not reach the device at node 2"
+! consumer_gets 1 x one && ! consumer_gets 2 x one || fail "reached without a grant"
+ok "a consumer at one gateway reaches a device at another, and only with a grant"
+
+# ---- local users and units ----
+gwn 3 grant user:1234 cam-1 >/dev/null || fail "grant"
+mkdir "$CGROUP/node1/unit" || fail "no control group"
+gwn 1 grant "cgroup:${CGROUP#/sys/fs/cgroup/}/node1/unit" cam-1:81 >/dev/null || fail "grant to a unit"
+# user_gets N UID: what this local user of node N gets from the device, which is at node 2.
+user_at() { local n=$1 uid=$2; shift 2; on "$n" setpriv --reuid "$uid" --regid "$uid" --clear-groups "$@"; }
+user_gets() { [ "$(user_at "$1" "$2" curl -s -m 5 "http://[$A]:81/" 2>/dev/null)" = one ]; }
+unit_gets() { [ "$(on 1 sh -c 'echo $$ >"$0/cgroup.procs" && exec setpriv --reuid 77 --regid 77 --clear-groups curl -s -m 5 "$1"' "$CGROUP/node1/unit" "http://[$A]:81/" 2>/dev/null)" = one ]; }
+for n in 1 2 3; do wait_for 10 user_gets $n 1234 || fail "a local user of node $n does not reach the device at node 2"; done
+wait_for 10 unit_gets || fail "a unit of node 1 does not reach the device at node 2"
+for n in 1 2 3; do ! user_gets $n 1235 || fail "a user of node $n reaches the device without a grant"; done
+! user_at 1 1234 curl -s -m 5 --interface "$V" "http://[$A]:81/" 2>/dev/null || fail "a local user takes a platform's identity"
+logged_at_2() { gwn 2 access --consumer "$1" --device cam-1 --json | jq -s . | json_is "[.[] | select(.event == \"close\")] | length >= $2" >/dev/null; }
+wait_for 10 logged_at_2 user:1234 3 || fail "the device's gateway does not know who it was: $(gwn 2 access)"
+wait_for 10 logged_at_2 "cgroup:${CGROUP#/sys/fs/cgroup/}/node1/unit" 1 || fail "the device's gateway does not know which unit it was: $(gwn 2 access)"
+ok "local users and units of each gateway reach a device at another one, with their identities"
+
+# A stream to a user at node 1: it ends when the rules of either gateway are lost, and when the grant is.
+stream() { # a user of node 1 receives from the device without an end
+    printf D | user_at 1 1234 socat -t 1000 - "TCP6:[$A]:82" >/dev/null 2>"$TMP/stream.err" & STREAM=$!; PIDS+=("$STREAM")
+}
+received() { on 1 ss -Htin "dst [$A]:82" | grep -o 'bytes_received:[0-9]*'; }
+flows() { local before; before=$(received); sleep 0.3; [ "$(received)" != "$before" ]; }
+stands() { ! flows && ! flows && ! flows; }
+# without_rules N: neither rules nor a guard at node N.
+without_rules() {
+    GUARD=$(pgrep -P "${SERVE_PID[$1]}" | head -n 1); GUARD=${GUARD:-${SERVE_PID[$1]}}
+    kill -STOP "${SERVE_PID[$1]}" "$GUARD" && on "$1" ip netns exec cmxsafe nft flush ruleset
+}
+for n in 2 1; do
+    stream
+    wait_for 10 flows || fail "no stream across gateways"
+    without_rules $n || fail "the rules of node $n can't be removed"
+    wait_for 10 stands || fail "a stream goes on without the rules of node $n"
+    ! user_gets 1 1234 || fail "reached without the rules of node $n"
+    kill -CONT "${SERVE_PID[$n]}" "$GUARD"
+    wait_for 20 user_gets 1 1234 || fail "the rules of node $n are not restored"
+    kill "$STREAM" 2>/dev/null; wait "$STREAM" 2>/dev/null
+done
+stream
+wait_for 10 flows || fail "no stream across gateways"
+gwn 3 grant --remove user:1234 cam-1:81 >/dev/null && wait_for 10 flows || fail "another grant's end stops a stream"
+gwn 3 grant --remove user:1234 cam-1 >/dev/null || fail "grant --remove"
+ended() { ! kill -0 "$STREAM" 2>/dev/null; }
+wait_for 10 ended || fail "a stream goes on without a grant"
+for n in 1 2 3; do ! user_gets $n 1234 || fail "reached at node $n without a grant"; done
+ok "without a grant, or without the rules of either gateway, nothing goes through"
+
+# ---- takeover ----
+# Alive at node 2: a login at node 3 gets nowhere, and the session goes on.
+client_at 3 d -N -R "[$A]:81:127.0.0.1:$WEB" 2>/dev/null & E=$!; PIDS+=("$E")
+refused() { grep -q "cam-1 from .*: ended: a session of its device answers at another gateway" "$TMP/node3.log"; }
+wait_for 20 refused || fail "a second session while the first one answers"
+wait_for 10 gone_at 3 cam-1 && connected_at 2 cam-1 && [ "$(route_of 1 "$A")" = 2 ] || fail "an answering session lost its identity"
+kill "$E" 2>/dev/null; wait "$E" 2>/dev/null
+# Frozen at node 2: the login at node 3 takes over.
+kill -STOP "$D"
+start=$(date +%s%3N)
+client_at 3 d -N -R "[$A]:81:127.0.0.1:$WEB" & E=$!; PIDS+=("$E")
+wait_for 20 connected_at 3 cam-1 && wait_for 10 route_is 1 "$A" 3 || fail "a dead session is not taken over"
+echo "taken over after $(($(date +%s%3N) - start)) ms"
+gone_at 2 cam-1 || fail "the dead session is still there"
+for n in 1 2 3; do wait_for 10 consumer_gets $n p one || fail "not reached through node $n after the takeover"; done
+kill -KILL "$D"; wait "$D" 2>/dev/null
+ok "a device that logs in at another gateway takes over from a dead session, and not from one that answers"
+
+# ---- a gateway that dies ----
+kill -KILL "$(gwn 3 status --here --json | jq -r .pid)"
+withdrawn() { [ -z "$(route_of 1 "$A")" ] && [ -z "$(route_of 2 "$A")" ]; }
+wait_for 10 withdrawn || fail "the routes of a killed gateway stay"
+[ -z "$(on 3 ip -n cmxsafe -6 route show table 77)" ] || fail "a killed gateway's claims stay"
+wait "$E" 2>/dev/null
+client_at 1 d -N -R "[$A]:81:127.0.0.1:$WEB" & D=$!; PIDS+=("$D")
+wait_for 20 connected_at 1 cam-1 && wait_for 10 consumer_gets 2 p one || fail "not reachable through another gateway after the first was killed"
+wait "${SERVE_PID[3]}" 2>/dev/null
+serve_node 3
+wait_for 10 route_is 3 "$A" 1 && wait_for 10 consumer_gets 3 p one || fail "a gateway that is back does not know the routes"
+ok "a gateway that is killed loses its identities at once"

@@ -1,0 +1,150 @@
+#!/usr/bin/env bash
+# Three gateways of one fleet, and what may go wrong between them: a gateway that announces another's identities or sends with them,
+# cables that are cut, a device that flaps between gateways, a revocation while a gateway is cut off, one that is back
+# with an old copy of the registry. Nothing opens that was closed, and nobody is lost.
+. "$(dirname "$0")/../nodes_lib.sh"
+fleet_of 1 2 3
+key d; key e; key p; key x
+gwn 1 enroll cam-1 --key "$TMP/d.pub" --ports 81 >/dev/null && gwn 1 enroll cam-2 --key "$TMP/e.pub" --ports 81 >/dev/null &&
+    gwn 1 platform vms --key "$TMP/p.pub" >/dev/null && gwn 1 grant vms cam-1:81 >/dev/null && gwn 1 grant vms cam-2:81 >/dev/null || fail "enroll"
+A=$(gwn 1 show cam-1 --json | jq -r .device.address)
+V=$(gwn 1 whois vms --json | jq -r .address)
+knows() { gwn "$1" list --json | json_is '[.[].name] | index($n)' --arg n "$2"; }
+for n in 2 3; do wait_for 10 knows $n cam-2 || fail "node $n does not know cam-2"; done
+web one; ONE=$WEB
+client_at 1 d -N -R "[$A]:81:127.0.0.1:$ONE" & D=$!; PIDS+=("$D")
+wait_for 20 connected_at 1 cam-1 || fail "cam-1 does not connect"
+client_at 2 p -N -L "127.0.0.1:$(free_port):[$A]:81" & P=$!; PIDS+=("$P")
+wait_for 20 connected_at 2 vms || fail "vms does not connect"
+for n in 2 3; do wait_for 10 route_is $n "$A" 1 || fail "no route to cam-1 from node $n"; done
+wait_for 10 route_is 1 "$V" 2 || fail "no route to vms"
+# held_by ADDRESS: the gateway that holds it by node N's copy of the registry.
+held_by() { sql "/var/lib/node$1/gateway/registry.db" "SELECT node FROM claim WHERE address = '$2'"; }
+is_held_by() { [ "$(held_by "$1" "$2")" = "$3" ]; }
+for n in 1 2 3; do wait_for 10 is_held_by $n "$A" gw1 && wait_for 10 is_held_by $n "$V" gw2 || fail "node $n does not know the claims"; done
+with_claims() { bird "$1" show route table claims | grep -q "$2"; }
+for n in 1 2; do wait_for 10 with_claims $n "$A" && wait_for 10 with_claims $n "$V" || fail "BIRD at node $n does not know the claims"; done
+
+# ---- a rogue gateway ----
+# It announces others' identities with claims newer than any: nobody believes it.
+for a in "$A" "$V"; do on 3 ip -n cmxsafe -6 route add blackhole "$a/128" table 77 proto 200 metric 900 || fail "route"; done
+announced() { bird 3 show route table master6 "$A/128" all | grep -q 'local_pref: 900'; }
+wait_for 10 announced || fail "the rogue gateway's BIRD does not announce it"
+for _ in $(seq 30); do
+    [ "$(route_of 2 "$A")" = 1 ] && [ "$(route_of 1 "$V")" = 2 ] || fail "a rogue gateway takes an identity"
+    sleep 0.1
+done
+connected_at 1 cam-1 && connected_at 2 vms || fail "a rogue gateway ends a session"
+# It sends with another's identity as source: the granted connection works from the gateway that holds it alone.
+reach() { on "$1" ip netns exec cmxsafe curl -s -m 5 --interface "$V" "http://[$A]:81/" 2>/dev/null; }
+[ "$(reach 2)" = one ] || fail "the control: the holder's gateway does not reach it"
+# The rogue one has neither rules nor a guard.
+guard=$(pgrep -P "${SERVE_PID[3]}" | head -n 1); guard=${guard:-${SERVE_PID[3]}}
+kill -STOP "${SERVE_PID[3]}" "$guard" 2>/dev/null
+on 3 ip netns exec cmxsafe nft flush ruleset && on 3 ip -n cmxsafe -6 route replace "$A/128" dev cmxlink1 || fail "the rogue gateway can't be prepared"
+dropped() { on 1 ip netns exec cmxsafe nft list chain inet cmxsafe from_node | sed -nE 's/.*counter packets ([0-9]+) .*does not hold.*/\1/p'; }
+before=$(dropped)
+[ -z "$(reach 3)" ] || fail "a gateway sends with an identity that it does not hold"
+[ "$(dropped)" -gt "$before" ] || fail "no packet with another's identity came: the test tests nothing"
+kill -CONT "${SERVE_PID[3]}" "$guard" 2>/dev/null
+for a in "$A" "$V"; do on 3 ip -n cmxsafe -6 route del blackhole "$a/128" table 77 proto 200; done
+on 3 ip -n cmxsafe -6 route del "$A/128" dev cmxlink1
+[ "$(reach 2)" = one ] || fail "the control, afterwards"
+ok "a rogue gateway gets neither another's connections nor its rights"
+
+# ---- a cut cable ----
+for pair in "1 2" "2 3" "1 3"; do
+    a=${pair% *} b=${pair#* }
+    cable_cut "$a" "$b" || fail "cut"
+    wait_for 20 neighbours "$a" 1 && wait_for 20 neighbours "$b" 1 || fail "the cut between $a and $b is not noticed"
+    other=2
+    [ "$a $b" != "1 2" ] || { [ -z "$(reach 2)" ] || fail "reached over a cable that is cut"; other=3; }
+    [ "$a" = 1 ] && [ "$b" = "$other" ] || wait_for 10 route_is $other "$A" 1 || fail "the cut between $a and $b concerns node $other"
+    cable_repair "$a" "$b" || fail "the cable is not repaired"
+    wait_for 30 neighbours "$a" 2 && wait_for 30 neighbours "$b" 2 || fail "the cable between $a and $b is not used again"
+done
+reaches() { [ "$(reach 2)" = one ]; }
+wait_for 20 reaches || fail "not reachable after all cables are repaired"
+connected_at 1 cam-1 || fail "a session was lost"
+ok "a cable that is cut closes what runs over it, and opens nothing"
+
+# ---- a device between gateways ----
+kill "$D"; wait "$D" 2>/dev/null
+at=1
+for i in $(seq 6); do
+    at=$((i % 3 + 1))
+    client_at $at d -N -R "[$A]:81:127.0.0.1:$ONE" & D=$!; PIDS+=("$D")
+    wait_for 20 connected_at $at cam-1 || fail "cam-1 does not connect to node $at in round $i"
+    [ "$i" = 6 ] || { kill -KILL "$D"; wait "$D" 2>/dev/null; }
+done
+for n in 2 3; do wait_for 20 route_is $n "$A" "$at" || fail "node $n does not know where the device is"; done
+for n in 2 3; do [ -z "$(on $n ip -n cmxsafe -6 route show table 77 | grep "$A")" ] || fail "node $n still claims the device"; done
+wait_for 20 reaches || fail "not reachable after moving"
+ok "a device that flaps between gateways is where it logged in last"
+
+# ---- two gateways, one device, no registry ----
+pg_stop shared immediate
+away() { gwn "$1" nodes --json | json_is '.registry_followed == false'; }
+for n in 1 2 3; do wait_for 60 away $n || fail "node $n does not notice that the registry is away"; done
+cable_cut 1 2 && wait_for 20 neighbours 1 1 || fail "cut"
+client_at 2 d -N -R "[$A]:81:127.0.0.1:$ONE" & E=$!; PIDS+=("$E")
+wait_for 20 connected_at 2 cam-1 && wait_for 20 route_is 3 "$A" 2 || fail "without the registry, the newest claim does not count"
+cable_repair 1 2 || fail "the cable is not repaired"
+wait_for 40 gone_at 1 cam-1 && connected_at 2 cam-1 || fail "after a split, the older session goes on"
+wait_for 20 route_is 1 "$A" 2 || fail "after the split, node 1 does not know where the device is"
+wait "$D" 2>/dev/null
+# Node 1 sends its notes last: that it released its claim must not undo the claim that replaced it.
+followers=$(for p in $(descendants "${SERVE_PID[1]}"); do tr '\0' ' ' <"/proc/$p/cmdline" | grep -qE ' gateway (worker|follow) ' && echo "$p"; done)
+[ "$(wc -w <<<"$followers")" = 2 ] && kill -STOP $followers || fail "node 1's worker and follower: $followers"
+pg_start shared -c listen_addresses=127.0.0.1,$REGISTRY_ADDRESS
+sent() { [ "$(pg_sql shared "SELECT node FROM cmxsafe.claim WHERE address = '$A'")" = gw2 ]; }
+wait_for 40 sent || fail "node 2 does not send its claim"
+kill -CONT $followers
+for n in 1 2 3; do wait_for 40 is_held_by $n "$A" gw2 || fail "node $n: the claim made while the registry was away is lost"; done
+ok "a split brain heals: the newest claim stays, and only that"
+
+# ---- a revocation while a gateway is cut off from the registry ----
+client_at 3 e -N -R "[$(gwn 1 show cam-2 --json | jq -r .device.address)]:81:127.0.0.1:$ONE" & F=$!; PIDS+=("$F")
+wait_for 20 connected_at 3 cam-2 || fail "cam-2 does not connect"
+B=$(gwn 1 show cam-2 --json | jq -r .device.address)
+on 3 ip route replace blackhole "$REGISTRY_ADDRESS/32" || fail "blackhole"
+reach_b() { [ "$(on 2 ip netns exec cmxsafe curl -s -m 5 --interface "$V" "http://[$B]:81/" 2>/dev/null)" = one ]; }
+wait_for 20 reach_b || fail "cam-2 is not reached"
+gwn 1 revoke cam-2 >/dev/null || fail "revoke"
+closed_b() { ! reach_b; }
+wait_for 10 closed_b || fail "a revoked device is reached through a gateway that knows"
+for _ in 1 2 3; do closed_b || fail "a revoked device is reached again"; done
+on 3 ip route del blackhole "$REGISTRY_ADDRESS/32" && on 3 ip route replace "$REGISTRY_ADDRESS" via 10.9.2.3 dev eth0 onlink src 10.9.1.3 || fail "route"
+wait_for 60 gone_at 3 cam-2 || fail "the revoked device stays after its gateway is connected again"
+ok "a revocation closes at once where it is known, and everywhere once it is"
+
+# ---- back with an old copy ----
+end_node 3
+cp -a /var/lib/node3/gateway/registry.db "$TMP/old.db"
+gwn 1 revoke cam-1 >/dev/null || fail "revoke"
+cp -a "$TMP/old.db" /var/lib/node3/gateway/registry.db
+on 3 "$BIN/cmxsafe" gateway serve 2>>"$TMP/node3.log" & SERVE_PID[3]=$!; PIDS+=("$!")
+wait_for 30 gwn 3 status || fail "node 3 does not come up"
+forgotten() { [ -n "$(sql /var/lib/node3/gateway/registry.db "SELECT revoked FROM device WHERE name = 'cam-1'")" ]; }
+wait_for 30 forgotten || fail "an old copy is not brought up to date"
+timeout 10 bash -c "$(declare -f client_at); TMP=$TMP GW_PORT=$GW_PORT; client_at 3 d -N" 2>/dev/null
+gone_at 3 cam-1 || fail "an old copy lets a revoked device in"
+ok "a gateway that is back with an old copy learns what it missed"
+
+# ---- a BIRD that hangs ----
+kill -STOP $(descendants "${BIRD_PID[1]}") || fail "BIRD is not there"
+gwn 1 enroll cam-3 --key "$TMP/x.pub" --ports 81 >"$TMP/hang.log" 2>&1 & HANG=$!; PIDS+=("$HANG")
+ended() { ! kill -0 "$HANG" 2>/dev/null; }
+wait_for 60 ended && wait "$HANG" || fail "a BIRD that hangs blocks a command: $(cat "$TMP/hang.log")"
+kill -CONT $(descendants "${BIRD_PID[1]}")
+for n in 1 2; do wait_for 40 neighbours $n 2 || fail "node $n is not linked after BIRD hung"; done
+ok "a BIRD that hangs blocks nothing"
+
+# ---- leaving ----
+gwn 1 leave gw3 >/dev/null || fail "leave"
+for n in 1 2; do wait_for 20 neighbours $n 1 || fail "node $n still talks to one that left"; done
+link_gone() { ! on "$1" ip -n cmxsafe link show cmxlink3; }
+for n in 1 2; do wait_for 20 link_gone $n || fail "node $n keeps the link to one that left"; done
+two_left() { gwn "$1" nodes --json | json_is '[.nodes[].name] == ["gw1", "gw2"]'; }
+for n in 1 2; do wait_for 20 two_left $n || fail "nodes: $(gwn $n nodes)"; done
+ok "a gateway leaves"

@@ -1,0 +1,107 @@
+#!/usr/bin/env bash
+# Operators see one gateway: status, access, attest and update at any node cover the devices of all.
+. "$(dirname "$0")/../../tools/ota_image.sh"
+NEED_PYTHON=esptool==$ESPTOOL_VERSION
+. "$(dirname "$0")/../nodes_lib.sh"
+. "$(dirname "$0")/../attest_lib.sh"
+command -v curl >/dev/null || skip "curl is needed"
+esptool_ready
+cp "${CMX_BIN:-$ROOT/build/bin}"/{attest_board,cmxsafe-board} "$BIN/" || fail "cp"
+fleet_of 1 2
+key d; key p
+make_flash $((1 << 20))
+make_key
+start_board --keyfile private_key.bin
+gwn 1 enroll cam-1 --key "$TMP/d.pub" --ports 8888 >/dev/null && gwn 2 platform vms --key "$TMP/p.pub" >/dev/null && gwn 2 grant vms cam-1:8888 >/dev/null || fail "enroll"
+A=$(gwn 1 show cam-1 --json | jq -r .device.address)
+wait_for 20 gwn 1 whois vms || fail "node 1 does not know vms"
+V=$(gwn 1 whois vms --json | jq -r .address)
+client_at 2 d -N -R "[$A]:8888:127.0.0.1:$BOARD_PORT" & PIDS+=("$!")
+client_at 1 p -N -L "127.0.0.1:$(free_port):[$A]:8888" & PIDS+=("$!")
+wait_for 60 connected_at 2 cam-1 || fail "cam-1 does not connect"
+wait_for 60 connected_at 1 vms || fail "vms does not connect"
+wait_for 20 route_is 1 "$A" 2 || fail "no route to cam-1"
+is_claimed() { [ "$(on 1 sqlite3 -cmd '.timeout 5000' /var/lib/node1/gateway/registry.db "SELECT node FROM claim WHERE address = '$1'")" = gw2 ]; }
+wait_for 20 is_claimed "$A" || fail "node 1's copy does not know which gateway holds cam-1"
+
+# ---- status ----
+for n in 1 2; do
+    gwn $n status --json >"$TMP/status.json" || fail "status at node $n"
+    json_is '[.sessions[] | [.name, .gateway]] | sort == [["cam-1", "gw2"], ["vms", "gw1"]]' "$TMP/status.json" && json_is '.unanswered == []' "$TMP/status.json" ||
+        fail "status at node $n: $(cat "$TMP/status.json")"
+    gwn $n status >"$TMP/status.out" || fail "status"
+    grep -q "^gw2  *cam-1 .*:8888" "$TMP/status.out" && grep -q "^gw1  *vms " "$TMP/status.out" && grep -q "^2 connected" "$TMP/status.out" || fail "status at node $n: $(cat "$TMP/status.out")"
+done
+gwn 1 status --here --json | json_is '[.sessions[].name] == ["vms"]' || fail "status --here"
+ok "status at each gateway lists the sessions of all"
+
+# ---- attest ----
+attest() { gwn "$1" attest cam-1 -- --key "$TMP/private_key.bin" --image "$TMP/firmware.bin"; }
+for n in 2 1; do attest $n >"$TMP/attest.out" 2>&1 && grep -q '^ok  *cam-1 ' "$TMP/attest.out" || fail "attest at node $n: $(cat "$TMP/attest.out")"; done
+no_grants() { gwn "$1" grant --json | json_is 'map(.consumer) == ["platform:vms"]'; }
+for n in 1 2; do wait_for 20 no_grants $n || fail "the operator's grant stays at node $n"; done
+gwn 2 log cam-1 >"$TMP/log.out"
+gwn 2 log | grep -q " grant  *user:root  *cam-1:8888 until .* because attest" && gwn 2 log | grep -q " ungrant  *user:root  *cam-1:8888" || fail "the audit trail: $(gwn 2 log)"
+# In quarantine: nobody but operators.
+NEXT="(SELECT revision FROM cmxsafe.registry)"
+pg_sql shared "BEGIN; UPDATE cmxsafe.registry SET revision = revision + 1; INSERT INTO cmxsafe.policy(id, kind, target, max_age, enforce, revision)
+    VALUES(1, 'device', 'cam-1', 3600, 1, $NEXT); NOTIFY cmxsafe; COMMIT" || fail "policy"
+gwn 1 grant user:1234 cam-1:8888 >/dev/null && gwn 1 grant user:root cam-1:8888 --why standing >/dev/null || fail "grant"
+quarantined() { gwn "$1" show cam-1 --json | json_is '.device.quarantined'; }
+for n in 1 2; do wait_for 20 quarantined $n || fail "no quarantine at node $n: $(gwn $n show cam-1 --json)"; done
+asks() { on 1 setpriv --reuid "$1" --regid "$1" --clear-groups curl -s -m 5 -o /dev/null "http://[$A]:8888/"; }
+! asks 1234 || fail "a user reaches a device in quarantine"
+attest 1 >"$TMP/attest.out" 2>&1 || fail "attest of a device in quarantine: $(cat "$TMP/attest.out")"
+standing() { gwn "$1" grant --json | json_is 'map([.consumer, .ends, .break_glass, .why]) | sort == [["platform:vms", 0, false, ""], ["user:1234", 0, false, ""], ["user:root", 0, false, "standing"]]'; }
+for n in 1 2; do wait_for 20 standing $n || fail "the former grants are not back at node $n: $(gwn $n grant --json)"; done
+! asks 0 || fail "root's standing grant counts in a quarantine"
+ok "attest reaches devices at other gateways, by grants that end with the command"
+
+# ---- access ----
+seen() { gwn "$1" access --json --device cam-1 | jq -s . | json_is 'any(.[]; .consumer == "user:root" and .event == "close" and .port == 8888)' >/dev/null; }
+refused() { asks 1234; gwn "$1" access --json --device cam-1 | jq -s . | json_is 'any(.[]; .consumer == "user:1234" and .event == "denied")' >/dev/null; }
+for n in 1 2; do
+    wait_for 20 seen $n || fail "access at node $n does not say who reached cam-1: $(gwn $n access)"
+    wait_for 20 refused $n || fail "access at node $n does not say who was refused: $(gwn $n access)"
+done
+gwn 1 access --json | jq -s 'map(.at_ms)' | json_is '. == sort and length > 0' || fail "access is not in order"
+! gwn 1 access --here --json | jq -s . | json_is 'any(.[]; .consumer == "user:root" and .event == "close")' >/dev/null || fail "access --here has another gateway's records"
+ok "access at each gateway has the records of all, in order"
+
+# ---- update ----
+cd "$TMP" || exit 1
+openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out k.pem 2>/dev/null
+public=$("$BIN/cmxsafe" image key --key k.pem)
+for v in 1 2; do make_image v$v.bin $v.0.0 esp32c3 0 60; done
+for v in 1 2; do "$BIN/cmxsafe" image sign --key k.pem v$v.bin >/dev/null || fail "sign"; done
+openssl rand -out b1.bin 32
+echo BURN | "$ESPTOOL" -m espefuse --chip esp32c3 --virt --path-efuse-file efuse.bin burn-key BLOCK_KEY3 b1.bin HMAC_UP >espefuse.log 2>&1 || fail "espefuse"
+"$BIN/cmxsafe-board" create b1 --chip esp32c3 --image v1.bin >/dev/null && cp efuse.bin b1/ && cp b1.bin b1/private_key.bin || fail "create"
+gwn 1 enroll b1 --hwkey "$TMP/b1.bin" --ports 81,8989,8888 >/dev/null || fail "enroll b1"
+B=$(gwn 1 show b1 --json | jq -r .device.address)
+pin=$(ssh-keygen -lf /var/lib/node1/gateway/hostkey_ed25519.pub | cut -d' ' -f2)
+"$BIN/cmxsafe-board" run b1 --gateway "10.9.1.2:$GW_PORT" --set gateway.user=cmxsafe-gw --set "gateway.host_key=$pin" --set "gateway.remote_address=$B" \
+    --set "board.port_offset=$(free_offset)" --set "ota.public_key=$public" --set ota.confirm_s=60 2>>b1.log & PIDS+=("$!")
+wait_for 60 connected_at 2 b1 && wait_for 20 is_claimed "$B" || fail "the board does not connect"
+runs() { [ "$(on 2 ip netns exec cmxsafe curl -sS -m 10 "http://[$B]:8989/update" 2>/dev/null | jq -r '"\(.running.version) \(.running.confirmed)"')" = "$1 true" ]; }
+gwn 2 grant user:root b1 >/dev/null || fail "grant" # for this scenario's own requests
+wait_for 60 runs 1.0.0 || fail "the board does not answer"
+gwn 2 grant --remove user:root b1 >/dev/null || fail "grant --remove"
+wait_for 20 standing 1 || fail "the grant stays"
+gwn 1 update b1 -- "$TMP/v2.bin" --quiet --wait 120 >"$TMP/update.out" 2>&1 || fail "update at node 1: $(cat "$TMP/update.out")"
+gwn 2 grant user:root b1 >/dev/null || fail "grant"
+wait_for 60 runs 2.0.0 || fail "the board does not run the new version"
+ok "update reaches a device at another gateway"
+
+# ---- without the registry, and without the other gateway ----
+pg_stop shared immediate
+! attest 1 >"$TMP/attest.out" 2>&1 || fail "a grant without the registry"
+grep -q "registry in PostgreSQL can't be reached.*nothing was changed" "$TMP/attest.out" || fail "the message is not clear: $(cat "$TMP/attest.out")"
+kill -KILL "$(gwn 2 status --here --json | jq -r .pid)"
+wait "${SERVE_PID[2]}" 2>/dev/null
+gwn 1 status --json >"$TMP/status.json" 2>"$TMP/status.err" || fail "status without gw2"
+json_is '.unanswered == ["gw2"] and [.sessions[].name] == ["vms"]' "$TMP/status.json" && grep -q "gateway gw2 does not answer" "$TMP/status.err" ||
+    fail "status without gw2: $(cat "$TMP/status.json" "$TMP/status.err")"
+gwn 1 access >/dev/null 2>"$TMP/access.err" && grep -q "gateway gw2 does not answer" "$TMP/access.err" || fail "access without gw2"
+ok "a gateway that does not answer is named"
+for n in 1 2; do no_sanitizer_report "$TMP/node$n.log" || fail "a sanitizer complains"; done

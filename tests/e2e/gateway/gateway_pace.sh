@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Devices that share one source address: failed logins of some must not lock the others out. A frozen device whose port is
+# polled loses its session in the documented time.
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../gateway_lib.sh"
+need_namespaces
+
+start_gateway
+key good; key old; key new; key stranger
+gw enroll cam-1 --key "$TMP/good.pub" --ports 81 >/dev/null && gw enroll cam-2 --key "$TMP/old.pub" --ports 81 >/dev/null || fail "enroll"
+gw rotate cam-2 --key "$TMP/new.pub" >/dev/null || fail "rotate"
+
+login() { try_client "$1" -N -o ConnectTimeout=5 2>/dev/null; }
+# in KEY: succeeds if the gateway accepts a login with KEY.
+in_() { local pid; client "$1" -N & pid=$!; PIDS+=("$pid"); wait_for 15 connected "$2"; local ok=$?; stop "$pid"; wait_for 10 gone "$2"; return $ok; }
+in_ good cam-1 || fail "the good device cannot log in"
+
+# Ten failed logins with an unknown key exceed the source's limit: the good device is slowed, not refused.
+for i in $(seq 10); do login stranger; done
+in_ good cam-1 || fail "the good device is refused: $(gw status --json)"
+gw status --json | json_is '.counters.refused_penalty == 0' || fail "connections were refused: $(gw status --json)"
+logged '127.0.0.1: many of its logins failed; its connections are slowed' || fail "the log does not name the source"
+ok "a source with a good login is slowed, never refused"
+stop_gateway
+
+# Without a good login: a replaced key of a device costs much less than an unknown key.
+serve_gateway
+for i in $(seq 10); do login old; done
+in_ good cam-1 || fail "ten logins with a replaced key kept a good device out"
+stop_gateway
+serve_gateway
+for i in $(seq 10); do login stranger; done
+wait_for 10 logged 'its connections are refused for now' || fail "a source that only fails is not refused"
+gw status --json | json_is '.counters.refused_penalty > 0' || fail "no connection was refused"
+ok "a replaced key costs less than an unknown one, which is refused in the end"
+stop_gateway
+
+# A frozen device whose service is requested again and again.
+serve_gateway
+A=$(address_of cam-1)
+gw grant "user:$(id -un)" cam-1:81 >/dev/null || fail "grant"
+web hello
+client good -N -R "[$A]:81:127.0.0.1:$WEB" & DEVICE=$!; PIDS+=("$DEVICE")
+wait_for 20 answers http://cam-1.cmx:81/ hello || fail "the device does not answer"
+kill -STOP "$DEVICE"
+CLEANUP+=("kill -CONT $DEVICE 2>/dev/null")
+frozen=$SECONDS
+while connected cam-1 && [ $((SECONDS - frozen)) -lt 60 ]; do fetch -m 1 http://cam-1.cmx:81/ >/dev/null 2>&1; done
+gone cam-1 || fail "a frozen device keeps its session while its port is polled"
+logged 'its peer has been silent for too long' || fail "the log does not say why the session ended"
+kill -CONT "$DEVICE"
+ok "a frozen device whose port is polled loses its session"
+stop_gateway

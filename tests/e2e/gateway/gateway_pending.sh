@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# A device that tries before it is enrolled: the gateway remembers its key, and an operator approves it. A flood of unknown keys
+# takes neither memory nor disk, and devices log in meanwhile.
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../gateway_lib.sh"
+need_namespaces
+
+start_gateway
+key a; key b; key c
+fingerprint() { ssh-keygen -lf "$TMP/$1.pub" | awk '{print $2}'; }
+pending() { gw pending --json | json_is '[.pending[] | select(.fingerprint == $f)] | length > 0' --arg f "$1"; }
+FA=$(fingerprint a)
+[ "$(gw pending --json | jq '.pending | length')" = 0 ] || fail "keys before the first try"
+refused_login a -N || fail "an unknown key logs in"
+wait_for 10 pending "$FA" || fail "the key is not remembered: $(gw pending)"
+gw pending | grep -q "^$FA *127.0.0.1:" || fail "no source: $(gw pending)"
+! gw approve "${FA%?}x" cam-17 --ports 81 2>"$TMP/err" || fail "another fingerprint was approved"
+grep -q "tried to log in lately" "$TMP/err" || fail "the message: $(cat "$TMP/err")"
+gw approve "$FA" cam-17 --ports 81 --group cameras --dry-run >/dev/null && pending "$FA" || fail "a dry run changes something"
+gw approve "$FA" cam-17 --ports 81 --group cameras | grep -q "cam-17: added, address fd" || fail "approve"
+! pending "$FA" || fail "an enrolled key is still listed"
+A=$(address_of cam-17)
+web one
+client a -N -R "[$A]:81:127.0.0.1:$WEB" & PIDS+=("$!")
+wait_for 20 connected cam-17 || fail "the approved device does not log in"
+ok "a device is enrolled after it tried"
+
+# A key that was revoked is not listed.
+gw enroll cam-18 --key "$TMP/b.pub" --ports 81 >/dev/null && gw revoke cam-18 >/dev/null || fail "revoke"
+refused_login b -N || fail "a revoked key logs in"
+! pending "$(fingerprint b)" || fail "a revoked key is listed"
+gw delete cam-18 >/dev/null || fail "delete"
+refused_login b -N || fail "a deleted device's key logs in"
+! pending "$(fingerprint b)" || fail "a deleted device's key is listed"
+! gw approve "$(fingerprint b)" cam-18 --ports 81 >/dev/null 2>&1 || fail "a deleted device's key was approved"
+ok "revoked keys stay refused"
+
+# A flood from several sources, each with more keys than it may leave.
+for s in $(seq 2 9); do for i in $(seq 6); do key "f$s-$i"; done; done
+flood() { # flood N: six unknown keys in one connection from 127.0.0.N
+    local keys=() i
+    for i in $(seq 6); do keys+=(-i "$TMP/f$1-$i"); done
+    timeout 20 ssh -b "127.0.0.$1" "${keys[@]}" -p "$GW_PORT" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR \
+        -o BatchMode=yes -o IdentitiesOnly=yes -o IdentityAgent=none -F none -l cmxsafe-gw -N 127.0.0.1 >/dev/null 2>&1
+}
+disk() { du -sb "$GW" | cut -f1; }
+BEFORE=$(disk)
+FLOODS=()
+for i in $(seq 2 9); do flood "$i" & FLOODS+=("$!"); done
+gw enroll cam-19 --key "$TMP/c.pub" --ports 81 >/dev/null || fail "enroll"
+C=$(address_of cam-19)
+client c -N -R "[$C]:81:127.0.0.1:$WEB" & PIDS+=("$!")
+wait_for 30 connected cam-19 || fail "a device does not log in during the flood"
+connected cam-17 || fail "the flood ended a session"
+wait "${FLOODS[@]}"
+N=$(gw pending --json | jq '.pending | length')
+[ "$N" -ge 4 ] && [ "$N" -le 32 ] || fail "$N keys of 8 sources"
+gw pending --json | json_is '[.pending[].from | sub(":[0-9]*$"; "")] | group_by(.) | map(length) | max <= 4' || fail "a source has more than 4: $(gw pending)"
+[ $(($(disk) - BEFORE)) -lt 65536 ] || fail "the flood grew the folder by $(($(disk) - BEFORE)) bytes"
+ok "a flood of unknown keys is bounded, and devices log in meanwhile"
+stop_gateway

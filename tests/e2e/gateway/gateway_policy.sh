@@ -1,0 +1,216 @@
+#!/usr/bin/env bash
+# Access that attestation decides: a device whose flash is altered while a user streams from it is quarantined, its connections end,
+# and it comes back once it runs the right firmware. In every case of doubt access stays closed; exemption and break-glass are visible.
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../gateway_lib.sh"
+. "$(dirname "$0")/../attest_lib.sh"
+need_namespaces
+
+make_key
+make_flash $((4 << 20))
+cp "$TMP/flash.bin" "$TMP/good.bin"
+head -c $((0x80000)) "$TMP/firmware.bin" >"$TMP/app.bin"
+tail -c 65536 "$TMP/firmware.bin" >"$TMP/last.bin"
+cmx image manifest --end 0x3f0000 app.bin >"$TMP/manifest" || fail "manifest"
+echo "region 0x3f0000 0x400000 file last.bin 0 $(sha256sum <"$TMP/last.bin" | cut -d' ' -f1)" >>"$TMP/manifest"
+cmx identity public --key private_key.bin >"$TMP/device.pub" || fail "identity public"
+grep -v '^cmxsafe-attest-1 ' "$TMP/device.pub" >"$TMP/device_ssh.pub"
+[ "$(id -u)" = 0 ] && WHO=user:0 || WHO=user:$(id -un)
+start_board --keyfile private_key.bin
+
+start_gateway
+key a; key b
+gw enroll cam-17 --key "$TMP/a.pub" --attest-key "$TMP/device.pub" --ports 81,8888 --group cameras >/dev/null || fail "enroll"
+gw enroll cam-18 --key "$TMP/b.pub" --ports 81 --group cameras >/dev/null || fail "enroll"
+A=$(address_of cam-17)
+web one
+login() { client a -N -R "[$A]:81:127.0.0.1:$WEB" -R "[$A]:8888:127.0.0.1:$BOARD_PORT" & DEVICE=$!; PIDS+=("$DEVICE"); wait_for 20 connected cam-17 || fail "no login"; }
+reaches() { answers "http://[$A]:81/" one; }
+reaches_not() { ! reaches; }
+standing() { gw policy show --json | jq -r --arg n "$1" '.[] | select(.device == $n) | .standing'; }
+reason() { gw policy show --json | jq -r --arg n "$1" '.[] | select(.device == $n) | .reason'; }
+is() { [ "$(standing "$1")" = "$2" ]; }
+login
+gw grant "$WHO" @cameras:81 >/dev/null || fail "grant"
+wait_for 10 reaches || fail "no access before the policy"
+
+# Mistakes show when the policy is set.
+refused() { local why=$1; shift; ! gw policy set "$@" 2>"$TMP/err" >/dev/null || fail "policy set $*"; grep -q -- "$why" "$TMP/err" || fail "the message: $(cat "$TMP/err")"; }
+refused "can't be read" @cameras --manifest "$TMP/nothing" --enforce yes
+refused "at least 60" @cameras --manifest "$TMP/manifest" --max-age 5s --enforce yes
+mv "$TMP/last.bin" "$TMP/last.away"; refused "the files of" @cameras --manifest "$TMP/manifest" --enforce yes; mv "$TMP/last.away" "$TMP/last.bin"
+reaches || fail "a refused policy has an effect"
+
+# Reported only: nothing is closed.
+gw policy set @cameras --manifest "$TMP/manifest" --max-age 60s --enforce no >/dev/null || fail "policy set"
+wait_for 90 is cam-17 trusted || fail "not trusted: $(gw policy show) $(tail -5 "$TMP/gateway.log")"
+[ "$(standing cam-18)" = untrusted ] && reaches || fail "a policy that only reports closes something"
+gw show cam-17 | grep -q "^firmware .*attest_board" || fail "show has no firmware: $(gw show cam-17)"
+claim() { gw show cam-17 --json | json_is '.attestation.claims | any(.name == $n and .result == $r)' --arg n "$1" --arg r "$2" >/dev/null; }
+claim nonce ok && claim region ok || fail "the claims of the evidence: $(gw show cam-17 --json | jq -c .attestation)"
+gw show cam-17 | grep -q "^last seen .* from 127.0.0.1" || fail "show does not say when it was seen: $(gw show cam-17)"
+gw show cam-17 | grep -q "^client  *OpenSSH_" || fail "show does not say with which software: $(gw show cam-17)"
+gw list --json | json_is '[.[] | select(.name == "cam-17" and (.seen.client | startswith("OpenSSH_")))] | length == 1' >/dev/null || fail "list: $(gw list --json)"
+ok "a policy that reports"
+
+# Enforced: the trusted device is reached, the one without evidence is quarantined.
+gw policy set @cameras --manifest "$TMP/manifest" --max-age 60s --enforce yes >/dev/null || fail "policy set"
+wait_for 90 is cam-17 trusted && reaches || fail "a trusted device is not reached"
+[ "$(standing cam-18)" = QUARANTINED ] || fail "a device without evidence: $(gw policy show)"
+gw list | grep -q "^cam-18 .*QUARANTINED" || fail "list does not show the quarantine"
+gw metrics | grep -q '^cmxsafe_gateway_quarantined 1' || fail "metrics: $(gw metrics | grep quarantined)"
+gw policy exempt cam-18 2>&1 | grep -q "reason with --why" || fail "an exemption without a reason"
+gw policy exempt cam-18 --why "old hardware" >/dev/null && is cam-18 EXEMPT || fail "exempt"
+gw list | grep -q "^cam-18 .*EXEMPT" || fail "list does not show the exemption"
+gw policy exempt cam-18 --remove >/dev/null && is cam-18 QUARANTINED || fail "the exemption does not end"
+ok "a policy that is enforced"
+
+# A user streams; the flash is altered. The stream ends when the device is asked again.
+(cd "$TMP/www-$WEB" && head -c 1000000000 /dev/zero >big) || fail "no big file"
+inside curl -sS --limit-rate 1m -o /dev/null "http://[$A]:81/big" 2>/dev/null & STREAM=$!; PIDS+=("$STREAM")
+printf 'evil' | dd of="$TMP/flash.bin" bs=1 seek=$((0x20000)) conv=notrunc status=none
+stop_board; start_board --keyfile private_key.bin
+stop "$DEVICE"; wait_for 20 gone cam-17 || fail "the device is still there"
+login
+wait_for 90 is cam-17 QUARANTINED || fail "an altered device is not quarantined: $(gw policy show)"
+[[ $(reason cam-17) == "check 'region' failed"* ]] || fail "the reason: $(reason cam-17)"
+wait_for 20 reaches_not || fail "a quarantined device is reached"
+stream_ended() { ! kill -0 "$STREAM" 2>/dev/null; }
+wait_for 20 stream_ended || fail "the stream goes on"
+wait_for 10 logged "cam-17: QUARANTINED: check 'region' failed" || fail "not logged: $(tail -3 "$TMP/gateway.log")"
+gw log cam-17 | grep -q "quarantine .*cam-17 .*region" || fail "no event in the audit trail"
+claim region failed && claim nonce ok || fail "the claims of altered firmware: $(gw show cam-17 --json | jq -c .attestation)"
+gw status | grep -q "cam-17 .*QUARANTINED" || fail "status does not say so: $(gw status)"
+gw attest cam-17 -- --evidence --attest-key "$TMP/device.pub" --manifest "$TMP/manifest" >/dev/null 2>&1
+claim region failed && claim ueid ok || fail "the claims that attest stores: $(gw show cam-17 --json | jq -c .attestation)"
+gw show cam-17 | grep -q "^attested .*differs" || fail "the verifier does not reach a quarantined device: $(gw show cam-17)"
+ok "an altered device is quarantined, and its stream ends"
+
+# Break-glass: with an end and a reason, visible everywhere.
+gw grant "$WHO" cam-17:81 --break-glass --for 20s --why "look at the door" 2>"$TMP/err" >/dev/null || fail "break-glass"
+grep -q "quarantined" "$TMP/err" || fail "break-glass is silent"
+wait_for 20 reaches || fail "break-glass does not reach the device"
+gw grant | grep -q "cam-17:81 .*BREAK-GLASS  # look at the door" || fail "the list: $(gw grant)"
+gw log cam-17 | grep -q "break-glass .*past a quarantine because look at the door" || fail "no event: $(gw log cam-17)"
+wait_for 30 reaches_not || fail "break-glass does not end"
+ok "break-glass"
+
+# The right firmware heals it.
+cp "$TMP/good.bin" "$TMP/flash.bin"
+stop_board; start_board --keyfile private_key.bin
+stop "$DEVICE"; wait_for 20 gone cam-17; login
+wait_for 90 is cam-17 trusted && wait_for 10 reaches || fail "a healed device is not reached: $(gw policy show)"
+ok "the right firmware ends the quarantine"
+
+# Another device's evidence proves nothing.
+openssl rand -out "$TMP/other_key.bin" 32; chmod 600 "$TMP/other_key.bin"
+stop_board; start_board --keyfile other_key.bin
+stop "$DEVICE"; wait_for 20 gone cam-17; login
+wait_for 90 is cam-17 QUARANTINED && [[ $(reason cam-17) == *"not authentic"* ]] && wait_for 20 reaches_not || fail "evidence of another key: $(gw policy show)"
+stop_board; start_board --keyfile private_key.bin
+stop "$DEVICE"; wait_for 20 gone cam-17; login
+wait_for 90 is cam-17 trusted || fail "back"
+ok "another device's evidence"
+
+# Evidence that was recorded, with the same nonce length and from this very device, proves nothing later. Here the device has
+# started again since: evidence names its boot (bootseed), but the nonce alone refuses evidence of an older one.
+ranges=$(awk '$1 == "region" { printf "%s%s-%s", sep, $2, $3; sep = "," }' "$TMP/manifest")
+record() { curl -sf -H 'Accept: application/eat+cwt' -o "$TMP/$1" "http://127.0.0.1:$BOARD_PORT/evidence?nonce=$(openssl rand -hex 32)&alg=ES256&ranges=$ranges" || fail "no evidence to record"; }
+# The claim 268 of RFC 9711 in CBOR: 32 bytes.
+bootseed() { python3 -c 'import re, sys; print(re.search(rb"\x19\x01\x0c\x58\x20(.{32})", open(sys.argv[1], "rb").read(), re.S)[1].hex())' "$TMP/$1"; }
+record recorded; record same
+stop_board; start_board --keyfile private_key.bin
+record later
+equal "$(bootseed recorded)" "$(bootseed same)" || fail "one boot has two seeds"
+differ "$(bootseed recorded)" "$(bootseed later)" || fail "evidence does not name its boot"
+cat >"$TMP/replay.py" <<'PY'
+import http.server, sys
+class Replay(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = open(sys.argv[2], "rb").read()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/eat+cwt")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *_):
+        pass
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Replay).serve_forever()
+PY
+REPLAY=$(free_port); python3 "$TMP/replay.py" "$REPLAY" "$TMP/recorded" & PIDS+=("$!")
+wait_for 10 listening "$REPLAY" || fail "no replay"
+stop "$DEVICE"; wait_for 20 gone cam-17
+client a -N -R "[$A]:81:127.0.0.1:$WEB" -R "[$A]:8888:127.0.0.1:$REPLAY" & DEVICE=$!; PIDS+=("$DEVICE")
+wait_for 90 is cam-17 QUARANTINED && wait_for 20 reaches_not || fail "replayed evidence is believed: $(gw policy show)"
+[[ $(reason cam-17) == *nonce* ]] || fail "the reason: $(reason cam-17)"
+stop "$DEVICE"; wait_for 20 gone cam-17; login
+wait_for 90 is cam-17 trusted || fail "back"
+ok "replayed evidence"
+
+# An operator changes the policy while a check is under way: what the check finds by the former policy does not count. The device
+# sends its evidence once the file "go" exists, and says "held" before.
+cp "$TMP/manifest" "$TMP/manifest2"
+sed -i -E "s/^(region 0x3f0000 .*) [0-9a-f]{64}$/\\1 $(head -c 65536 /dev/zero | sha256sum | cut -d' ' -f1)/; s/last.bin/zero.bin/" "$TMP/manifest2"
+head -c 65536 /dev/zero >"$TMP/zero.bin"
+differ "$(cat "$TMP/manifest")" "$(cat "$TMP/manifest2")" || fail "two manifests"
+cat >"$TMP/hold.py" <<'PY'
+import http.server, os, sys, time, urllib.request
+class Hold(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        ask = urllib.request.Request("http://127.0.0.1:" + sys.argv[2] + self.path, headers={"Accept": "application/eat+cwt"})
+        body = urllib.request.urlopen(ask).read()
+        open(sys.argv[3] + "/held", "w").close()
+        while not os.path.exists(sys.argv[3] + "/go"):
+            time.sleep(0.02)
+        self.send_response(200)
+        self.send_header("Content-Type", "application/eat+cwt")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *_):
+        pass
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Hold).serve_forever()
+PY
+HOLD=$(free_port); python3 "$TMP/hold.py" "$HOLD" "$BOARD_PORT" "$TMP" & PIDS+=("$!")
+wait_for 10 listening "$HOLD" || fail "no service that holds evidence back"
+stop "$DEVICE"; wait_for 20 gone cam-17
+client a -N -R "[$A]:81:127.0.0.1:$WEB" -R "[$A]:8888:127.0.0.1:$HOLD" & DEVICE=$!; PIDS+=("$DEVICE")
+wait_for 20 test -e "$TMP/held" || fail "the device is not asked after its login"
+gw policy set @cameras --manifest "$TMP/manifest2" --max-age 60s --enforce yes >/dev/null || fail "policy set"
+touch "$TMP/go"
+differs() { is cam-17 QUARANTINED && [[ $(reason cam-17) == "check 'region' failed"* ]]; }
+decided() { is cam-17 trusted || differs; }
+wait_for 60 decided || fail "no verdict: $(gw policy show)"
+differs && reaches_not || fail "what was found by the former policy counts: $(gw policy show)"
+gw policy set @cameras --manifest "$TMP/manifest" --max-age 60s --enforce yes >/dev/null || fail "policy set"
+wait_for 90 is cam-17 trusted || fail "back"
+stop "$DEVICE"; wait_for 20 gone cam-17; login
+wait_for 90 is cam-17 trusted || fail "back"
+ok "a policy that changes during a check"
+
+# A worker that does nothing: evidence ends by itself, and access with it.
+WORKER=$(pgrep -f "^[^ ]*cmxsafe gateway worker --dir $GW\$") && kill -STOP "$WORKER" || fail "no worker"
+sql "$GW/registry.db" "UPDATE evidence SET ends = ends - 57, boot_ends = boot_ends - 57 WHERE trusted = 1" || fail "sqlite3"
+wait_for 30 is cam-17 QUARANTINED && wait_for 20 reaches_not || fail "without the worker it stays open: $(gw policy show)"
+kill -CONT "$WORKER"
+wait_for 90 is cam-17 trusted && wait_for 20 reaches || fail "the worker goes on"
+# The wall clock's part of that is tests/unit/gateway: evidence counts by the boot's clock, and after a reboot not with a clock behind.
+ok "a worker that hangs"
+
+# A device that gives no evidence after a login is closed when its time ends. The same holds while no worker runs.
+stop_board
+stop "$DEVICE"; wait_for 20 gone cam-17; login
+wait_for 60 is cam-17 QUARANTINED && wait_for 20 reaches_not || fail "a silent device stays open: $(gw policy show)"
+start_board --keyfile private_key.bin
+stop "$DEVICE"; wait_for 20 gone cam-17; login
+wait_for 90 is cam-17 trusted || fail "back"
+for f in "$GW"/store/*; do echo "# changed" >>"$f"; done # the worker can no longer verify
+sql "$GW/registry.db" "UPDATE evidence SET ends = ends - 50, boot_ends = boot_ends - 50 WHERE trusted = 1" || fail "sqlite3"
+wait_for 60 is cam-17 QUARANTINED && wait_for 20 reaches_not || fail "a changed manifest keeps it open: $(gw policy show)"
+rm "$GW"/store/*
+gw policy set @cameras --manifest "$TMP/manifest" --max-age 61s --enforce yes >/dev/null || fail "policy set"
+wait_for 90 is cam-17 trusted && wait_for 20 reaches || fail "with the manifest stored again: $(gw policy show)"
+gw policy remove @cameras >/dev/null && [ -z "$(standing cam-18)" ] || fail "policy remove"
+ok "in doubt it closes"
+stop_gateway
+stop_board

@@ -1,0 +1,137 @@
+#!/usr/bin/env bash
+# Grants that end and evidence policies at a system gateway: the judge cuts live connections, idle ones too; the worker reaches
+# devices as an unprivileged account with the gateway's own identity; nothing is closed late when the worker is gone.
+. "$(dirname "$0")/../gateway_system_lib.sh"
+. "$(dirname "$0")/../attest_lib.sh"
+cp "${CMX_BIN:-$ROOT/build/bin}/attest_board" "$BIN/" || fail "no attest_board"
+make_key
+make_flash $((4 << 20))
+head -c $((0x80000)) "$TMP/firmware.bin" >"$TMP/app.bin"
+cmx image manifest --end 0x3f0000 app.bin >"$TMP/manifest" || fail "manifest"
+cmx identity public --key private_key.bin >"$TMP/device.pub" || fail "identity public"
+start_board --keyfile private_key.bin
+
+# A service that sends a byte every 20 ms, and one that is silent after its greeting.
+cat >"$TMP/ticker.py" <<'PY'
+import socket, sys, threading, time
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(("127.0.0.1", int(sys.argv[1])))
+s.listen(64)
+def talk(c):
+    try:
+        c.sendall(b"x")
+        while sys.argv[2] == "ticks":
+            time.sleep(0.02)
+            c.sendall(b"x")
+        c.recv(1)
+    except OSError:
+        pass
+    c.close()
+while True:
+    threading.Thread(target=talk, args=(s.accept()[0],), daemon=True).start()
+PY
+# Prints when the last byte came, then when the connection ended, both as Unix time.
+cat >"$TMP/reader.py" <<'PY'
+import socket, sys, time
+c = socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)
+c.settimeout(None)
+last, said = 0, False
+try:
+    while True:
+        if not c.recv(4096):
+            break
+        last = time.time()
+        if not said:
+            print("first", flush=True)
+        said = True
+except OSError:
+    pass
+print("%.3f %.3f" % (last, time.time()))
+PY
+TICKS=$(free_port); python3 "$TMP/ticker.py" "$TICKS" ticks & PIDS+=("$!")
+IDLE=$(free_port); python3 "$TMP/ticker.py" "$IDLE" idle & PIDS+=("$!")
+wait_for 10 listening "$TICKS" && wait_for 10 listening "$IDLE" || fail "no service"
+
+system_gateway
+key a
+gw enroll cam-17 --key "$TMP/a.pub" --attest-key "$TMP/device.pub" --ports 81,82,8888 --group cameras >/dev/null || fail "enroll"
+A=$(address_of cam-17)
+serve_system
+login() { client a -N -R "[$A]:81:127.0.0.1:$TICKS" -R "[$A]:82:127.0.0.1:$IDLE" -R "[$A]:8888:127.0.0.1:$BOARD_PORT" & DEVICE=$!; PIDS+=("$DEVICE"); wait_for 20 connected cam-17 || fail "no login"; }
+login
+# reader PORT NAME: user 1234 reads from the device's port; waits for the first byte.
+reader() {
+    as 1234 /usr/bin/python3 -c "$(cat "$TMP/reader.py")" "$A" "$1" >"$TMP/$2.out" 2>"$TMP/$2.err" & eval "$2=$!"; PIDS+=("$!")
+    wait_for 10 grep -q first "$TMP/$2.out" || fail "no access: $(cat "$TMP/$2.err")"
+}
+ended() { ! kill -0 "$1" 2>/dev/null; }
+
+# A grant ends during a transfer, and for an idle connection.
+gw grant user:1234 @cameras --for 30s >/dev/null || fail "grant"
+DUE=$(gw grant --json | jq '.[0].ends')
+reader 81 BUSY; reader 82 QUIET
+wait_for 30 ended "$BUSY" && wait_for 20 ended "$QUIET" || fail "connections outlive their grant"
+python3 - "$DUE" "$(tail -n 1 "$TMP/BUSY.out")" "$(tail -n 1 "$TMP/QUIET.out")" <<'PY' || fail "the end: $(cat "$TMP/BUSY.out" "$TMP/QUIET.out")"
+import sys
+due = float(sys.argv[1])
+last = float(sys.argv[2].split()[0])
+print("  grant: last byte %.2f s after the end; idle connection closed %.2f s after it" % (last - due, float(sys.argv[3].split()[1]) - due))
+sys.exit(last < due - 1)
+PY
+denied 1234 "http://[$A]:81/" || fail "access after the end"
+gw log @cameras | grep -q "expire .*@cameras" || fail "no event"
+ok "a grant ends, with its live connections"
+
+# The policy: the worker attests through the judge.
+gw grant user:1234 @cameras >/dev/null || fail "grant"
+gw policy set @cameras --manifest "$TMP/manifest" --max-age 60s --enforce yes >/dev/null || fail "policy set"
+is() { [ "$(gw policy show --json | jq -r '.[0].standing')" = "$1" ]; }
+wait_for 30 is trusted || fail "not trusted: $(gw policy show) $(tail -5 "$TMP/gateway.log")"
+WORKER=$(pgrep -o --nslist mnt --ns $$ -f "cmxsafe gateway worker --dir $GW") # the oldest: its children have the same command line
+[ -n "$WORKER" ] || fail "no worker"
+reader 81 BUSY; reader 82 QUIET
+printf 'evil' | dd of="$TMP/flash.bin" bs=1 seek=$((0x20000)) conv=notrunc status=none
+stop_board; start_board --keyfile private_key.bin
+stop "$DEVICE"; wait_for 20 gone cam-17; login
+wait_for 30 is QUARANTINED || fail "not quarantined: $(gw policy show)"
+wait_for 30 ended "$BUSY" && wait_for 20 ended "$QUIET" || fail "connections outlive the verdict"
+denied 1234 "http://[$A]:81/" || fail "access to a quarantined device"
+ok "an altered device is quarantined by the judge"
+
+# Without a worker nothing new is proved: when the evidence ends, access ends.
+python3 - "$TMP/flash.bin" "$TMP/firmware.bin" <<'PY'
+import sys
+flash = bytearray(open(sys.argv[1], "rb").read()); good = open(sys.argv[2], "rb").read()
+flash[0x10000:] = good
+open(sys.argv[1], "wb").write(flash)
+PY
+stop_board; start_board --keyfile private_key.bin
+stop "$DEVICE"; wait_for 20 gone cam-17; login
+wait_for 40 is trusted || fail "not healed: $(gw policy show)"
+reader 81 BUSY
+flock "$GW/apply.lock" kill -STOP "$WORKER" # not in the middle of a change: the guard would wait a minute for its lock
+sql "$GW/registry.db" "UPDATE evidence SET ends = ends - 50, boot_ends = boot_ends - 50" || fail "sqlite3"
+wait_for 40 ended "$BUSY" || fail "access goes on without a worker"
+is QUARANTINED || fail "the standing: $(gw policy show)"
+kill -CONT "$WORKER"
+wait_for 60 is trusted || fail "not trusted again"
+ok "without the worker, access ends with the evidence"
+
+# A campaign: the worker's unprivileged child updates a board, with the gateway's identity and without a grant.
+BOARD=${CMX_BIN:-$ROOT/build/bin}/cmxsafe-board
+"$BOARD" create "$TMP/b1" >/dev/null && "$BOARD" image --version 2.0.0 "$TMP/v2.bin" >/dev/null || fail "board"
+key b
+gw enroll b1 --key "$TMP/b.pub" --ports 81,8888,8989 >/dev/null || fail "enroll"
+"$BOARD" run "$TMP/b1" --gateway "127.0.0.1:$GW_PORT" --set gateway.user=cmxsafe-gw --set "gateway.host_key=$(grep -oE 'SHA256:[A-Za-z0-9+/]{43}' "$TMP/init.out" | head -n 1)" \
+    --set "gateway.key_file=$TMP/b" --set "gateway.remote_address=$(address_of b1)" --set "board.port_offset=$(free_offset)" --set ota.confirm_s=60 2>>"$TMP/b1.log" & PIDS+=("$!")
+wait_for 60 connected b1 || fail "the board does not log in"
+gw campaign start may b1 --image "$TMP/v2.bin" >/dev/null || fail "campaign start"
+[ "$(stat -c '%a %G' "$GW/store")" = '750 nogroup' ] || fail "the store: $(stat -c '%a %G' "$GW/store")"
+over() { [ "$(gw campaign show may --json | jq -r '"\(.state) \(.done)"')" = "done 1" ]; }
+wait_for 180 over || fail "the campaign: $(gw campaign show may) $(tail -5 "$TMP/gateway.log")"
+gw campaign show may | grep -q 'version 2.0.0 runs' || fail "the outcome: $(gw campaign show may)"
+ok "a campaign through the judge"
+stop "$GW_PID"
+wait_for 10 ended "$WORKER" || fail "the worker outlives the gateway"
+no_complaints

@@ -1,0 +1,141 @@
+#!/usr/bin/env bash
+# Two gateways with one registry in PostgreSQL: what one changes takes effect at the other, live sessions included.
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../gateway_lib.sh"
+. "$(dirname "$0")/../postgres_lib.sh"
+need_namespaces
+need_postgres
+
+pg_create db
+pg_start db
+URL=$(pg_url db)
+! on one gw init --user --registry "postgresql://cmxsafe:secret@127.0.0.1/x" 2>"$TMP/err" || fail "a password in the URL is accepted"
+grep -q passfile "$TMP/err" || fail "the message does not name passfile: $(cat "$TMP/err")"
+! on one gw init --user --registry "mysql://db/x" 2>"$TMP/err" || fail "another kind of URL is accepted"
+[ ! -e "$TMP/one/registry.db" ] || fail "a failed init leaves a registry"
+start_node one --registry "$URL"
+start_node two --registry "$URL"
+equal "$(on one gw show --json | jq -r .fleet)" "$(on two gw show --json | jq -r .fleet)" || fail "two fleets"
+ok "two gateways of one fleet"
+
+key a; key b; key p
+on one gw enroll cam-17 --key "$TMP/a.pub" --ports 81 >/dev/null || fail "enroll"
+followed() { gw metrics | grep -q "^cmxsafe_gateway_registry_followed 1"; }
+has() { on "$1" gw show "$2" --json >/dev/null 2>&1; }
+lacks_device() { ! has "$@"; }
+wait_for 20 has two cam-17 || fail "the other gateway does not know the device"
+openssl rand -out "$TMP/hardware.bin" 32 && chmod 600 "$TMP/hardware.bin"
+"$BIN/cmxsafe" identity public --key "$TMP/hardware.bin" >"$TMP/attest.pub" || fail "identity public"
+on two gw enroll cam-18 --key "$TMP/b.pub" --attest-key "$TMP/attest.pub" --ports 81,8888 >/dev/null || fail "enroll at the other"
+wait_for 20 has one cam-18 || fail "the first gateway does not know the second's device"
+ok "what one enrols, the other knows"
+
+# Live sessions: a revocation at one gateway ends the session at the other, and at both within a second.
+GW_PORT=$GW_PORT_two
+client a -N & PIDS+=("$!")
+client b -N & PIDS+=("$!")
+wait_for 20 on two connected cam-17 || fail "no session at two"
+wait_for 20 on two connected cam-18 || fail "no session at two"
+on one gw revoke cam-17 >/dev/null || fail "revoke"
+wait_for 20 on two gone cam-17 || fail "the session of a revoked device stays at the other gateway"
+on two connected cam-18 || fail "the other device's session ended, too"
+GW_PORT=$GW_PORT_two
+refused_login a -N || fail "a revoked device logs in at the other gateway"
+node_logged two "its key was revoked" || fail "the reason is not logged"
+ok "a revocation ends the session at the other gateway"
+
+# Grants, their end, and who may reach what.
+key p
+on one gw platform vms --key "$TMP/p.pub" >/dev/null || fail "platform"
+on one gw grant platform:vms cam-18:81 --for 20s --why test >/dev/null || fail "grant"
+grants_are() { on "$1" gw grant --json | json_is "length == $2" >/dev/null; }
+wait_for 20 grants_are two 1 || fail "the other gateway does not know the grant"
+wait_for 30 grants_are two 0 || fail "the grant does not end at the other gateway"
+wait_for 30 grants_are one 0 || fail "the grant does not end"
+ok "a grant opens and ends at both"
+
+# A CA that one registers and a KRL that one installs take effect at the other, live sessions included.
+key ca; key ann; key bo
+ssh-keygen -q -s "$TMP/ca" -I ann -z 1 -n ann "$TMP/ann.pub" && ssh-keygen -q -s "$TMP/ca" -I bo -z 2 -n bo "$TMP/bo.pub" || fail "certificates"
+on one gw platform corp --ca "$TMP/ca.pub" >/dev/null && on one gw grant ann@corp cam-18:81 >/dev/null && on one gw grant bo@corp cam-18:81 >/dev/null || fail "platform --ca"
+principals() { on two gw platform --json | json_is 'map(select(.kind == "principal").name) == ["ann@corp", "bo@corp"]' >/dev/null; }
+wait_for 10 principals || fail "the other gateway does not know the principals: $(on two gw platform)"
+for k in ann bo; do client "$k" -o CertificateFile="$TMP/$k-cert.pub" -N & PIDS+=("$!"); done
+wait_for 20 on two connected ann@corp && wait_for 20 on two connected bo@corp || fail "no session at two"
+echo 'serial: 1' | ssh-keygen -q -k -f "$TMP/krl" -s "$TMP/ca.pub" - && on one gw krl "$TMP/krl" >/dev/null || fail "krl"
+wait_for 5 on two gone ann@corp || fail "a revoked certificate's session stays at the other gateway"
+on two connected bo@corp || fail "the other certificate's session ended, too"
+node_logged two "ann@corp from .*: ended: the KRL revokes" || fail "the reason is not logged"
+sshd_has() { cmp -s "$TMP/krl" "$TMP/two/krl"; }
+wait_for 10 sshd_has || fail "sshd has another KRL at the other gateway"
+refused_login ann -o CertificateFile="$TMP/ann-cert.pub" -N || fail "a revoked certificate at the other gateway"
+on one gw revoke --platform corp >/dev/null && on one gw krl --remove >/dev/null || fail "revoke --platform"
+wait_for 5 on two gone bo@corp || fail "a session of a removed CA stays at the other gateway"
+ok "a CA and a KRL count at both"
+logs_agree() { equal "$(on one gw log --json)" "$(on two gw log --json)"; }
+wait_for 10 logs_agree || fail "two audit trails"
+ok "one audit trail"
+
+# Evidence that another gateway has verified opens the rules here, and its end closes them. The device's attestation key is known and
+# it gives no evidence, so that the workers of these two gateways come to no verdict.
+on one gw grant "user:$(id -un)" cam-18:81 >/dev/null || fail "grant"
+A18=$(on one address_of cam-18)
+rules_have() { grep "elements\|dport\|saddr\|daddr" "$TMP/$1/fleet.nft" | grep -q "$A18"; }
+rules_lack() { [ -s "$TMP/$1/fleet.nft" ] && ! rules_have "$1"; }
+wait_for 10 rules_have two || fail "the grant is not in the other gateway's rules"
+pg_change() { pg_sql db "BEGIN; UPDATE cmxsafe.registry SET revision = revision + 1; $1; NOTIFY cmxsafe; COMMIT"; }
+NEXT="(SELECT revision FROM cmxsafe.registry)"
+pg_change "INSERT INTO cmxsafe.policy(id, kind, target, max_age, enforce, revision) VALUES(1, 'device', 'cam-18', 3600, 1, $NEXT)" || fail "policy"
+wait_for 10 rules_lack two || fail "a device in quarantine is in the rules"
+pg_change "INSERT INTO cmxsafe.evidence(device, given, ends, boot, boot_ends, trusted, reason, revision)
+    SELECT id, extract(epoch FROM now())::bigint, extract(epoch FROM now())::bigint + 3600, '', 0, 1, '', $NEXT FROM cmxsafe.device
+    WHERE name = 'cam-18' ON CONFLICT(device) DO UPDATE SET trusted = 1, given = excluded.given, ends = excluded.ends, revision = excluded.revision" || fail "evidence"
+wait_for 10 rules_have two || fail "trusted evidence does not open the rules"
+pg_change "UPDATE cmxsafe.policy SET removed = true, revision = $NEXT" || fail "policy"
+ok "evidence of another gateway decides about quarantine"
+
+# Ten changes at each gateway at once: all are made.
+for n in one two; do
+    for i in $(seq 10); do
+        ssh-keygen -q -t ed25519 -N '' -f "$TMP/$n$i"
+        on "$n" gw enroll "$n-$i" --key "$TMP/$n$i.pub" --ports 81 >>"$TMP/storm-$n.out" 2>&1 || fail "enroll in a storm: $(cat "$TMP/storm-$n.out")"
+    done & PIDS+=("$!")
+    eval "STORM_$n=$!"
+done
+wait "$STORM_one" || fail "changes of one"
+wait "$STORM_two" || fail "changes of two"
+all_there() { on "$1" gw list --json | json_is '[.[] | select(.name | test("^(one|two)-"))] | length == 20' >/dev/null; }
+wait_for 10 all_there one || fail "changes are lost at one"
+wait_for 10 all_there two || fail "changes are lost at two"
+ok "changes of two gateways at once"
+
+# The same name at both at once: one of them gets it, and the other a message.
+key x; key y
+on one gw enroll rival --key "$TMP/x.pub" --ports 81 >"$TMP/rival-one.out" 2>&1 & A=$!
+on two gw enroll rival --key "$TMP/y.pub" --ports 81 >"$TMP/rival-two.out" 2>&1 & B=$!
+PIDS+=("$A" "$B")
+wait "$A"; a=$?
+wait "$B"; b=$?
+[ $((a + b)) = 1 ] || fail "both or none enrolled the name: $a $b"
+grep -qh "rival" "$TMP/rival-one.out" "$TMP/rival-two.out" || fail "the second gateway has no message"
+ok "one of two rivals wins, the other gets a message"
+
+# Back to SQLite, and to PostgreSQL again: nothing is lost.
+on two gw export >"$TMP/before.csv"
+! on one gw migrate "$URL" 2>/dev/null || fail "migrates twice"
+on two gw migrate sqlite >/dev/null || fail "migrate sqlite"
+on two gw export >"$TMP/after.csv"
+equal "$(cat "$TMP/before.csv")" "$(cat "$TMP/after.csv")" || fail "migrating loses rows"
+on two gw enroll alone --key "$TMP/p.pub" --ports 81 2>/dev/null && fail "another's key is enrolled"
+key z
+on two gw enroll alone --key "$TMP/z.pub" --ports 81 >/dev/null || fail "enroll in SQLite"
+! on two gw migrate "$URL" 2>"$TMP/err" || fail "a second fleet is mixed into a registry"
+grep -q "holds a fleet's registry there already" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"
+pg_sql db 'CREATE DATABASE second' || fail "createdb"
+on two gw migrate "${URL%/*}/second" >/dev/null || fail "migrate to PostgreSQL"
+on two gw export >"$TMP/again.csv"
+lacks alone "$TMP/before.csv" && grep -q alone "$TMP/again.csv" || fail "the device is lost"
+wait_for 10 on two followed || fail "the new registry is not followed"
+stop "$GW_PID_one"; stop "$GW_PID_two"
+for n in one two; do no_sanitizer_report "$TMP/$n.log" || fail "a sanitizer complains"; done
+ok "migrates to SQLite and to another database"

@@ -1,0 +1,137 @@
+#!/usr/bin/env bash
+# PostgreSQL is away: logins go on, changes fail and change nothing, and a gateway that is cut off for too long closes what it
+# cannot confirm. Stopped, silent (a connection that no longer answers), and with a lock that another holds.
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../gateway_lib.sh"
+. "$(dirname "$0")/../postgres_lib.sh"
+need_namespaces
+need_postgres
+command -v socat >/dev/null || skip "socat is needed"
+
+# Gateway two reaches PostgreSQL through a relay, which this scenario can hold.
+pg_create db
+pg_start db
+RELAY=$(free_port)
+socat "TCP-LISTEN:$RELAY,bind=127.0.0.1,fork,reuseaddr" "TCP:127.0.0.1:$PG_PORT_db" 2>"$TMP/relay.out" & RELAY_PID=$!; PIDS+=("$RELAY_PID")
+wait_for 10 listening "$RELAY" || fail "no relay"
+hold() { local p; for p in "$RELAY_PID" $(descendants "$RELAY_PID"); do kill "-$1" "$p" 2>/dev/null; done; }
+CLEANUP+=("hold CONT")
+
+start_node one --registry "$(pg_url db)"
+start_node two --registry "postgresql://cmxsafe@127.0.0.1:$RELAY/postgres" --stale-after 1h
+followed() { gw metrics | grep -q "^cmxsafe_gateway_registry_followed 1"; }
+cut_off() { gw metrics | grep -q "^cmxsafe_gateway_registry_followed 0" && gw status | grep -q "warning: cut off from the registry in PostgreSQL"; }
+has() { on "$1" gw show "$2" --json >/dev/null 2>&1; }
+for n in a b c; do
+    key "$n"
+    on one gw enroll "cam-$n" --key "$TMP/$n.pub" --ports 81 >/dev/null || fail "enroll"
+done
+wait_for 10 has two cam-c || fail "the gateways do not agree"
+GW_PORT=$GW_PORT_two
+client a -N & PIDS+=("$!")
+wait_for 20 on two connected cam-a || fail "no session"
+
+# A silent connection: a change fails within a bounded time, and logins go on.
+hold STOP
+begin=$SECONDS
+key d
+! timeout 60 "$BIN/cmxsafe" gateway enroll cam-d --key "$TMP/d.pub" --ports 81 --dir "$TMP/two" 2>"$TMP/err" || fail "a change succeeds without PostgreSQL"
+[ $((SECONDS - begin)) -le 45 ] || fail "the command took $((SECONDS - begin)) s"
+grep -q "registry in PostgreSQL can't be reached.*nothing was changed" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"
+! has two cam-d || fail "the failed change is in the copy"
+wait_for 60 on two cut_off || fail "status and metrics do not say that the gateway is cut off"
+on two gw doctor >"$TMP/doctor.out" && fail "the doctor is content"
+grep -q "^bad .*the registry in PostgreSQL is followed" "$TMP/doctor.out" || fail "the doctor does not say it"
+client b -N & PIDS+=("$!")
+wait_for 20 on two connected cam-b || fail "no login while PostgreSQL is silent"
+on two connected cam-a || fail "a session ended because PostgreSQL is silent"
+ok "silent: changes fail, logins and sessions go on"
+
+# What is revoked meanwhile ends with the first contact.
+on one gw revoke cam-b >/dev/null || fail "revoke"
+on two connected cam-b || fail "the gateway that is cut off knows of the revocation"
+hold CONT
+wait_for 40 on two gone cam-b || fail "the revocation does not reach the gateway that was cut off"
+wait_for 40 on two followed || fail "the gateway does not follow again"
+on two connected cam-a || fail "another session ended"
+seen_at_one() { on one gw show cam-b --json | json_is '.. | objects | select(has("from")) | .from | length > 0' >/dev/null; }
+wait_for 30 seen_at_one || fail "what was noted while cut off does not reach the other gateway"
+ok "a revocation while cut off takes effect at the first contact; notes are sent then"
+
+# PostgreSQL is stopped for longer than --stale-after: no login succeeds, and sessions that can't be confirmed end. The other gateway's --stale-after is an hour.
+on two gw init --user --stale-after 6s >/dev/null || fail "init --stale-after"
+GW_PORT=$GW_PORT_one
+client c -N & PIDS+=("$!")
+wait_for 20 on one connected cam-c || fail "no session at one"
+GW_PORT=$GW_PORT_two
+pg_stop db
+! on one gw grant "user:$(id -un)" cam-a:81 2>"$TMP/err" || fail "a grant without PostgreSQL"
+grep -q "nothing was changed" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"
+wait_for 30 on two gone cam-a || fail "a session stays that nobody confirms"
+node_logged two "was not confirmed for too long" || fail "the reason is not logged"
+refused_login a -N || fail "a login with a stale copy"
+on two gw status | grep -q "warning: the copy of the registry is stale" || fail "status does not say that the copy is stale"
+on one connected cam-c || fail "a session ended at the gateway that may wait for an hour"
+on two gw init --user --stale-after 1h >/dev/null || fail "init while PostgreSQL is away"
+client a -N & PIDS+=("$!")
+wait_for 30 on two connected cam-a || fail "an operator can't extend the time"
+on two gw init --user --stale-after 6s >/dev/null || fail "init --stale-after"
+wait_for 30 on two gone cam-a || fail "a session stays that nobody confirms"
+ok "stale: nobody gets in, sessions end; the operator may extend it"
+pg_start db
+wait_for 40 on two followed || fail "not followed after PostgreSQL is back"
+client a -N & PIDS+=("$!")
+wait_for 20 on two connected cam-a || fail "no login after PostgreSQL is back"
+on two gw grant "user:$(id -un)" cam-a:81 >/dev/null || fail "a change after PostgreSQL is back"
+ok "PostgreSQL is back: all works again without a command"
+
+# A lock that another holds too long.
+mkfifo "$TMP/hold"
+"$PG_BIN/psql" -X -q -A -t "$(pg_url db)" <"$TMP/hold" >"$TMP/holder.out" & HOLDER=$!; PIDS+=("$HOLDER")
+exec 7>"$TMP/hold"
+printf 'BEGIN; SELECT revision FROM cmxsafe.registry FOR UPDATE;\n' >&7
+wait_for 10 test -s "$TMP/holder.out" || fail "not locked"
+! on one gw rename cam-a cam-z 2>"$TMP/err" || fail "a change against the lock"
+grep -q "another gateway has been changing the registry" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"
+has one cam-a || fail "the failed change is in the copy"
+exec 7>&-
+wait "$HOLDER"
+on one gw rename cam-a cam-z >/dev/null || fail "rename"
+wait_for 10 has two cam-z || fail "the rename does not reach the other gateway"
+ok "a lock that is held for long is named"
+
+# What is kept of removed rows goes after a day, and a copy that is older than that still learns of each removal.
+on one gw grant "user:$(id -un)" cam-c:81 >/dev/null || fail "grant"
+granted() { on "$1" gw grant --json | json_is 'any(.[]; .device == "cam-c")'; }
+not_granted() { on "$1" gw grant --json | json_is 'all(.[]; .device != "cam-c")'; }
+wait_for 20 granted two || fail "the grant does not reach the other gateway"
+stop "$GW_PID_two"
+cp "$TMP/two/registry.db" "$TMP/old.db"
+on one gw grant --remove "user:$(id -un)" cam-c:81 >/dev/null || fail "grant --remove"
+kept() { pg_sql db "SELECT count(*) FROM cmxsafe.permit WHERE removed"; }
+[ "$(kept)" -ge 1 ] || fail "nothing is kept of a removed row"
+stop "$GW_PID_one"
+[ "$(pg_sql db "SELECT count(*) FROM cmxsafe.meta WHERE key = 'prune_mark'")" = 1 ] || fail "no gateway has begun to count the day"
+pg_sql db "UPDATE cmxsafe.meta SET value = (extract(epoch FROM now())::bigint - 3600)::text WHERE key = 'prune_time'" || fail "UPDATE"
+serve_node one
+wait_for 20 on one followed || fail "not followed"
+[ "$(kept)" -ge 1 ] || fail "what was removed less than a day ago is gone"
+stop "$GW_PID_one"
+pg_sql db "UPDATE cmxsafe.meta SET value = (extract(epoch FROM now())::bigint - 90000)::text WHERE key = 'prune_time';
+    UPDATE cmxsafe.meta SET value = (SELECT revision::text FROM cmxsafe.registry) WHERE key = 'prune_mark'" || fail "UPDATE"
+serve_node one
+pruned() { [ "$(kept)" = 0 ]; }
+wait_for 40 pruned || fail "removed rows are kept for more than a day"
+granted two || fail "the old copy is not old: the test tests nothing"
+key e
+on two gw enroll cam-e --key "$TMP/e.pub" --ports 81 >/dev/null || fail "enroll with an old copy"
+not_granted two || fail "a command with an old copy misses a removal"
+cp "$TMP/old.db" "$TMP/two/registry.db"
+rm -f "$TMP/two/registry.db-wal" "$TMP/two/registry.db-shm"
+granted two || fail "the old copy is not old: the test tests nothing"
+serve_node two
+wait_for 40 not_granted two || fail "a gateway with an old copy misses a removal"
+wait_for 20 has two cam-e || fail "a gateway with an old copy misses a device"
+ok "removed rows are kept for a day, and an old copy is compared as a whole"
+stop "$GW_PID_one"; stop "$GW_PID_two"
+for n in one two; do no_sanitizer_report "$TMP/$n.log" || fail "a sanitizer complains"; done

@@ -1,0 +1,107 @@
+#!/usr/bin/env bash
+# The registry in PostgreSQL moves and changes below the gateways: a standby takes over, a backup is restored, rows are changed by
+# hand, a gateway comes back with an old copy, and other versions of cmxsafe use it.
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../gateway_lib.sh"
+. "$(dirname "$0")/../postgres_lib.sh"
+need_namespaces
+need_postgres
+
+pg_create first
+pg_start first
+PG_PORT_second=$(free_port)
+mkdir -p "$TMP/second"
+[ "$(id -u)" != 0 ] || chown "$PG_USER" "$TMP/second"
+as_pg "$PG_BIN/pg_basebackup" -d "$(pg_url first)" -D "$TMP/second/data" -R -X stream --no-sync >"$TMP/basebackup.log" 2>&1 || fail "pg_basebackup"
+CLEANUP+=("pg_stop second immediate")
+pg_start second
+
+URL="postgresql://cmxsafe@127.0.0.1:$PG_PORT_first,127.0.0.1:$PG_PORT_second/postgres"
+start_node one --registry "$URL"
+start_node two --registry "$URL"
+followed() { gw metrics | grep -q "^cmxsafe_gateway_registry_followed 1"; }
+has() { on "$1" gw show "$2" --json >/dev/null 2>&1; }
+has_not() { on "$1" gw list --json >/dev/null && ! has "$1" "$2"; }
+agree() { equal "$(on one gw export)" "$(on two gw export)"; }
+for n in a b c d; do key "$n"; done
+on one gw enroll cam-a --key "$TMP/a.pub" --ports 81 >/dev/null || fail "enroll"
+wait_for 10 has two cam-a || fail "the gateways do not agree"
+
+# Failover: the first server ends, the standby becomes the registry.
+replicated() { [ "$(pg_sql second 'SELECT count(*) FROM cmxsafe.device')" = 1 ]; }
+wait_for 20 replicated || fail "the standby does not replicate"
+pg_stop first immediate
+as_pg "$PG_BIN/pg_ctl" -D "$TMP/second/data" -w promote >"$TMP/pg_ctl.log" || fail "promote"
+enrolled_b() { on one gw enroll cam-b --key "$TMP/b.pub" --ports 81 >"$TMP/enroll.out" 2>&1; }
+wait_for 30 enrolled_b || fail "no change after the failover: $(cat "$TMP/enroll.out")"
+wait_for 30 has two cam-b || fail "the other gateway does not follow the new server"
+ok "a standby takes over"
+
+# A restart between two changes.
+pg_stop second fast
+pg_start second
+wait_for 30 on two gw enroll cam-c --key "$TMP/c.pub" --ports 81 >/dev/null || fail "no change after a restart"
+wait_for 30 has one cam-c || fail "not followed after a restart"
+ok "a restart"
+
+# PostgreSQL is restored from a backup: the copies take the older state, and say so by having it.
+"$PG_BIN/pg_dump" --schema=cmxsafe --clean "$(pg_url second)" >"$TMP/backup.sql" || fail "pg_dump"
+on one gw enroll cam-d --key "$TMP/d.pub" --ports 81 >/dev/null || fail "enroll"
+wait_for 10 has two cam-d || fail "the gateways do not agree"
+"$PG_BIN/psql" -X -q -1 -v ON_ERROR_STOP=1 -f "$TMP/backup.sql" "$(pg_url second)" >"$TMP/restore.log" 2>&1 || fail "restore"
+wait_for 30 has_not one cam-d || fail "one keeps what the restored registry lacks"
+wait_for 30 has_not two cam-d || fail "two keeps what the restored registry lacks"
+on one gw enroll cam-d --key "$TMP/d.pub" --ports 81 >/dev/null || fail "enroll after the restore"
+wait_for 10 has two cam-d || fail "not followed after the restore"
+ok "a restored backup"
+
+# Rows that somebody changed by hand in PostgreSQL, without a revision: found when the gateway connects again.
+pg_sql second "UPDATE cmxsafe.device SET team = 'byhand' WHERE name = 'cam-a'" || fail "update"
+! on one gw enroll cam-a --key "$TMP/a.pub" --ports 81 --group other 2>"$TMP/err" || fail "a change of a row that is not as the copy has it"
+grep -q "changed the same entry" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"
+pg_sql second "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'cmxsafe'" >/dev/null || fail "terminate"
+by_hand() { on "$1" gw show cam-a --json | json_is '.device.group == "byhand"' >/dev/null; }
+wait_for 30 by_hand one || fail "one does not find the difference"
+wait_for 30 by_hand two || fail "two does not find the difference"
+ok "differences are found"
+
+# A gateway comes back with an old copy, and with a damaged one.
+stop "$GW_PID_two"
+cp "$TMP/two/registry.db" "$TMP/old.db"
+on one gw revoke cam-b >/dev/null || fail "revoke"
+on one gw delete cam-b >/dev/null || fail "delete"
+on one gw rename cam-c cam-b >/dev/null || fail "rename"
+cat "$TMP/old.db" >"$TMP/two/registry.db"
+sql "$TMP/two/registry.db" "UPDATE device SET team = 'wrong'; DELETE FROM key WHERE rowid IN (SELECT 0)" 2>"$TMP/sqlite.err"
+serve_node two
+wait_for 30 agree || fail "an old copy is not brought up to date"
+on two gw show cam-b --json | json_is '.device.name == "cam-b" and .device.revoked == 0' >/dev/null || fail "the name did not move to the other device"
+GW_PORT=$GW_PORT_two
+refused_login b -N || fail "a device logs in that was revoked while this gateway was away"
+ok "an old copy"
+
+# Versions: an older registry is added to; a newer one that is compatible works; one that is not stops changes.
+pg_sql second "ALTER TABLE cmxsafe.device DROP COLUMN exempt; UPDATE cmxsafe.registry SET schema = 2" || fail "older schema"
+on one gw grant "user:$(id -un)" cam-a:81 >/dev/null || fail "a change in a registry of an older version"
+equal "$(pg_sql second 'SELECT count(*) FROM cmxsafe.device WHERE exempt = 0 AND NOT removed')" 3 || fail "the column is not added"
+pg_sql second "ALTER TABLE cmxsafe.device ADD COLUMN future BIGINT NOT NULL DEFAULT 7; UPDATE cmxsafe.registry SET schema = 99" || fail "newer schema"
+on one gw rename cam-a cam-e >/dev/null || fail "a change in a newer, compatible registry"
+wait_for 10 has two cam-e || fail "a newer, compatible registry is not followed"
+equal "$(pg_sql second "SELECT future FROM cmxsafe.device WHERE name = 'cam-e'")" 7 || fail "a newer version's column changed"
+pg_sql second "UPDATE cmxsafe.registry SET compatible = 99" || fail "incompatible schema"
+! on one gw rename cam-e cam-f 2>"$TMP/err" || fail "a change in an incompatible registry"
+grep -q "the registry has version 99.*install a newer cmxsafe" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"
+has one cam-e || fail "the failed change is in the copy"
+says_version() { on two gw status | grep -q "install a newer cmxsafe"; }
+wait_for 20 says_version || fail "status does not say that a newer program is needed"
+pg_sql second "UPDATE cmxsafe.registry SET compatible = 3" || fail "compatible schema"
+wait_for 30 on two followed || fail "not followed again"
+ok "older and newer versions"
+
+# The URL leads to another fleet's registry.
+pg_sql second "UPDATE cmxsafe.registry SET id = 'another'" || fail "another id"
+! on one gw rename cam-e cam-f 2>"$TMP/err" || fail "a change in another fleet's registry"
+grep -q "another fleet's registry" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"
+ok "another fleet's registry is refused"
+stop "$GW_PID_one"; stop "$GW_PID_two"
+for n in one two; do no_sanitizer_report "$TMP/$n.log" || fail "a sanitizer complains"; done

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# A system gateway whose registry moves to PostgreSQL while it serves: what another gateway changes reaches its packet filter, and
+# a copy that nobody confirms allows nothing.
+. "$(dirname "$0")/../gateway_system_lib.sh"
+. "$(dirname "$0")/../postgres_lib.sh"
+need_postgres
+
+pg_create db
+pg_start db
+URL=$(pg_url db)
+system_gateway
+serve_system
+key a; key b
+gw enroll cam-17 --key "$TMP/a.pub" --ports 81 >/dev/null || fail "enroll"
+client a -N & PIDS+=("$!")
+wait_for 20 connected cam-17 || fail "no session"
+gw migrate "$URL" >/dev/null || fail "migrate"
+on other gw init --user --listen 127.0.0.1:1 --registry "$URL" >/dev/null || fail "init of the other gateway"
+followed() { gw metrics | grep -q "^cmxsafe_gateway_registry_followed 1"; }
+wait_for 20 followed || fail "the registry is not followed"
+connected cam-17 || fail "the session ended with the move"
+ok "the registry moves while the gateway serves"
+
+web one
+on other gw enroll cam-18 --key "$TMP/b.pub" --ports 81 >/dev/null || fail "enroll"
+has() { gw show "$1" --json >/dev/null 2>&1; }
+wait_for 10 has cam-18 || fail "the other gateway's device is not known"
+open_b() { client b -N -R "[$(address_of cam-18)]:81:127.0.0.1:$WEB" & PIDS+=("$!"); wait_for 20 connected cam-18 || fail "no session of cam-18"; }
+open_b
+denied 1 http://cam-18.cmx:81/ || fail "a user reaches a device without a grant"
+on other gw grant user:daemon cam-18:81 >/dev/null || fail "grant"
+wait_for 10 gets 1 http://cam-18.cmx:81/ one || fail "the other gateway's grant does not open the rules"
+denied 2 http://cam-18.cmx:81/ || fail "another user reaches the device"
+on other gw grant user:daemon cam-18:81 --remove >/dev/null || fail "grant --remove"
+wait_for 10 denied 1 http://cam-18.cmx:81/ || fail "the end of the grant does not close the rules"
+ok "grants of another gateway open and close the packet filter"
+
+on other gw grant user:daemon cam-18:81 >/dev/null || fail "grant"
+wait_for 10 gets 1 http://cam-18.cmx:81/ one || fail "the grant does not open the rules"
+gw init --stale-after 6s >/dev/null || fail "init --stale-after"
+pg_stop db
+wait_for 40 gone cam-18 || fail "a session stays that nobody confirms"
+closed() { [ -s "$GW/fleet.nft" ] && lacks "$(address_of cam-18)" "$GW/fleet.nft"; }
+wait_for 10 closed || fail "the rules still allow something"
+refused_login b -N || fail "a login with a stale copy"
+on other gw revoke cam-17 2>/dev/null && fail "a change without PostgreSQL"
+pg_start db
+wait_for 40 followed || fail "not followed after PostgreSQL is back"
+open_b
+wait_for 20 gets 1 http://cam-18.cmx:81/ one || fail "the rules do not open again"
+on other gw revoke cam-18 >/dev/null || fail "revoke"
+wait_for 10 gone cam-18 || fail "a revocation at the other gateway does not end the session"
+wait_for 10 denied 1 http://cam-18.cmx:81/ || fail "a revoked device is reached"
+ok "a stale copy allows nothing, and PostgreSQL's return opens again"
+stop_gateway

@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# With a registry that is damaged or unsafe, every login is denied and the reason is logged. Killed writers leave the
+# registry consistent. A thousand enrolments.
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../gateway_lib.sh"
+need_namespaces
+
+start_gateway
+key a
+gw enroll cam-17 --key "$TMP/a.pub" --ports 81 >/dev/null || fail "enroll"
+A=$(address_of cam-17)
+may_log_in() { client a -N -R "[$A]:81:127.0.0.1:9" & local c=$!; PIDS+=("$c"); wait_for 20 connected cam-17; local r=$?; stop "$c"; wait_for 20 gone cam-17; return $r; }
+denied() { # denied WHY: the login fails, and the gateway logs the reason
+    refused_login a -N || fail "the login succeeded: $1"
+    wait_for 10 logged "no login is possible: .*$1" || fail "the reason is not logged: $1"
+    ok "no login is possible: $1"
+}
+may_log_in || fail "no login"
+DB=$GW/registry.db
+cp -p "$DB" "$TMP/good.db"
+put_back() { cp "$TMP/good.db" "$TMP/copy.db"; cat "$TMP/copy.db" >"$DB"; }
+
+mv "$DB" "$TMP/away.db"; denied "no registry"; mv "$TMP/away.db" "$DB"
+chmod 000 "$DB"; denied "can't be opened"; chmod 640 "$DB"
+head -c 4096 /dev/urandom | dd of="$DB" conv=notrunc status=none; denied "damaged"; put_back
+: >"$DB"; denied "is not a registry"; put_back
+sql "$DB" 'PRAGMA user_version = 99'; denied "the registry has version 99"
+gw list 2>"$TMP/newer.err" && fail "a newer registry is read"
+grep -q "install the cmxsafe that wrote it" "$TMP/newer.err" || fail "the message does not say what to do"
+put_back
+# Another program keeps it locked.
+mkfifo "$TMP/hold"
+sql "$DB" <"$TMP/hold" >"$TMP/holder.out" & HOLDER=$!; PIDS+=("$HOLDER")
+exec 7>"$TMP/hold"
+printf 'BEGIN EXCLUSIVE; SELECT 1;\n' >&7
+wait_for 10 grep -q 1 "$TMP/holder.out" || fail "not locked"
+denied "is locked"
+exec 7>&-
+wait "$HOLDER"
+may_log_in || fail "no login after the repairs"
+gw status | grep -q "trouble: .* could not read the registry" || fail "status does not report the failed logins"
+gw doctor >"$TMP/doctor.out"; grep -q "^hint .*logins find the registry" "$TMP/doctor.out" || fail "doctor does not report it"
+
+# A thousand enrolments from CSV, all or none.
+# make_csv PREFIX N: N devices, each with its own key.
+make_csv() {
+    echo "name,key,ports,group"
+    python3 - "$1" "$2" <<'PY'
+import base64, os, struct, sys
+for i in range(int(sys.argv[2])):
+    blob = struct.pack(">I", 11) + b"ssh-ed25519" + struct.pack(">I", 32) + os.urandom(32)
+    print(f'{sys.argv[1]}-{i},ssh-ed25519 {base64.b64encode(blob).decode()},"81,8989",lot-{i % 3}')
+PY
+}
+make_csv dev 1000 >"$TMP/fleet.csv"
+gw import "$TMP/fleet.csv" | grep -q "added 1000, changed 0, unchanged 0" || fail "import"
+gw import "$TMP/fleet.csv" | grep -q "added 0, changed 0, unchanged 1000" || fail "import is not idempotent"
+[ "$(gw list --group lot-1 | grep -c '^dev-')" = 333 ] || fail "groups"
+{ head -n 3 "$TMP/fleet.csv" | sed 's/dev-/new-/'; } >"$TMP/bad.csv"
+! gw import "$TMP/bad.csv" 2>"$TMP/bad.err" || fail "keys of others were enrolled"
+grep -q "line 2: this key is dev-0's" "$TMP/bad.err" || fail "the message does not name the line: $(cat "$TMP/bad.err")"
+prints_no "^new-" gw list || fail "a part of the file was imported"
+gw export >"$TMP/export.csv"
+[ "$(wc -l <"$TMP/export.csv")" = 1002 ] || fail "export"
+CMXSAFE_GATEWAY=$TMP/second gw init --user --listen 127.0.0.1:1 --fleet "$(gw show --json | jq -r .fleet)" >/dev/null || fail "second init"
+CMXSAFE_GATEWAY=$TMP/second gw import "$TMP/export.csv" >/dev/null || fail "import of an export"
+equal "$(CMXSAFE_GATEWAY=$TMP/second gw export)" "$(cat "$TMP/export.csv")" || fail "export, import and export give different files"
+ok "a thousand enrolments, all or none; export and import"
+
+# Killed at any moment, a writer leaves a consistent registry that contains every change it reported.
+for i in $(seq "${CMX_KILLS:-8}"); do
+    make_csv "k$i" 199 >"$TMP/again.csv"
+    : >"$TMP/done"
+    "$BIN/cmxsafe" gateway import "$TMP/again.csv" >"$TMP/done" 2>/dev/null & W=$!
+    python3 -c "import random, time; time.sleep(random.uniform(0.02, 0.5))"
+    kill -9 "$W" 2>/dev/null
+    wait "$W" 2>/dev/null
+    n=$(gw list --json | jq "[.[] | select(.name | startswith(\"k$i-\"))] | length") || fail "the registry can't be read after kill -9"
+    [ "$n" = 0 ] || [ "$n" = 199 ] || fail "kill -9 left $n of 199 devices"
+    lacks added "$TMP/done" || [ "$n" = 199 ] || fail "a change was reported as done but is lost"
+    sql "$DB" 'PRAGMA integrity_check' | grep -qx ok || fail "kill -9 damaged the registry"
+done
+may_log_in || fail "no login after the kills"
+ok "kill -9 during a write leaves the registry consistent"
+
+gw backup "$TMP/backup.db" >/dev/null || fail "backup"
+equal "$(sql "$TMP/backup.db" 'SELECT count(*) FROM device')" "$(sql "$DB" 'SELECT count(*) FROM device')" || fail "the backup lacks devices"
+! gw backup "$TMP/backup.db" 2>/dev/null || fail "a backup was overwritten"
+stop_gateway

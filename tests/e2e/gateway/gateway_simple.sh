@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# A small deployment: one server, ports on its loopback, each for one device; requested in the original project's form.
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../gateway_lib.sh"
+need_namespaces
+
+P1=$(free_port) P2=$(free_port) P3=$(free_port)
+start_gateway --simple
+key a; key b; key p
+gw enroll cam-17 --key "$TMP/a.pub" --ports "$P1,$P2" >"$TMP/enroll.out" || fail "enroll"
+lacks remote_address "$TMP/enroll.out" || fail "an address in a small deployment"
+! gw enroll cam-18 --key "$TMP/b.pub" --ports "$P2,$P3" 2>"$TMP/overlap.err" || fail "overlap was not refused"
+grep -q "port $P2 is another device's" "$TMP/overlap.err" || fail "the message does not name the port"
+gw enroll cam-18 --key "$TMP/b.pub" --ports "$P3" >/dev/null || fail "enroll"
+ok "overlap is refused at enrolment"
+web one
+# Requested without an address, in the original project's form, and by names of the loopback.
+client a -N -R "$P1:127.0.0.1:$WEB" -R "localhost:$P2:127.0.0.1:$WEB" & OLD=$!; PIDS+=("$OLD")
+wait_for 20 listening "$P1" && wait_for 20 listening "$P2" || fail "no listeners"
+[ "$(curl -s -m 10 "http://127.0.0.1:$P1/")" = one ] || fail "no answer"
+prints_no '^([^ ]+ +){3}(0\.0\.0\.0|\*|\[::\]):' ss -Hltn "sport = :$P1" || fail "a listener beyond the loopback"
+ok "ports on the loopback"
+refused_listen b -N -R "$P1:127.0.0.1:$WEB" || fail "another device's port"
+refused_listen b -N -R "$((P3 + 1)):127.0.0.1:$WEB" || fail "a port of no device"
+refused_session b -T true || fail "a command"
+refused_open b -W "127.0.0.1:$P1" || fail "the way to another device"
+ok "a device gets its own ports and nothing else"
+client b -N -R "0.0.0.0:$P3:127.0.0.1:$WEB" & PIDS+=("$!")
+wait_for 20 listening "$P3" || fail "no listener"
+prints_no '^([^ ]+ +){3}(0\.0\.0\.0|\*|\[::\]):' ss -Hltn "sport = :$P3" || fail "a wildcard address is served"
+ok "a wildcard ends up on the loopback"
+gw platform vms --key "$TMP/p.pub" >/dev/null && gw grant vms "cam-17:$P1" >/dev/null || fail "platform"
+printf 'GET / HTTP/1.0\r\n\r\n' | try_client p -W "localhost:$P1" 2>/dev/null | grep -q one || fail "the platform does not reach the service"
+refused_open p -W "localhost:$P2" || fail "a port without a grant"
+! gw grant "user:$(id -un)" "cam-17:$P1" 2>/dev/null || fail "a grant to a local user is accepted, although every user reaches the loopback"
+# Takeover and revocation in a small deployment.
+kill -STOP "$OLD"; CLEANUP+=("kill -CONT $OLD 2>/dev/null")
+web two
+client a -N -R "$P1:127.0.0.1:$WEB" & PIDS+=("$!")
+wait_for 20 sh -c "[ \"\$(curl -s -m 2 http://127.0.0.1:$P1/)\" = two ]" || fail "no takeover"
+gw revoke cam-17 >/dev/null
+wait_for 20 prints_no . ss -Hltn "sport = :$P1" || fail "the revoked device is still connected"
+ok "takeover and revocation"
+stop_gateway
+
+# systemd opens the socket, and the first device starts the gateway.
+if command -v systemd-socket-activate >/dev/null; then
+    systemd-socket-activate -l "127.0.0.1:$GW_PORT" --setenv="CMXSAFE_GATEWAY=$GW" --setenv=HOME --setenv=PATH \
+        "$BIN/cmxsafe" gateway serve 2>>"$TMP/gateway.log" & GW_PID=$!; PIDS+=("$GW_PID")
+    wait_for 10 listening "$GW_PORT" || fail "systemd-socket-activate does not listen"
+    client b -N -R "$P3:127.0.0.1:$WEB" & PIDS+=("$!")
+    wait_for 20 connected cam-18 || fail "an inherited socket is not served"
+    ok "a socket that systemd opened"
+    stop_gateway
+else
+    skip_part "socket activation: no systemd-socket-activate"
+fi
+
+# Killed with SIGKILL, at any moment of its start or later, the gateway leaves no process behind.
+of_ours() { grep -lzsx "CMXSAFE_GATEWAY=$GW" /proc/[0-9]*/environ | grep -v "/$$/" | cut -d/ -f3 | xargs -r ps -o comm= -p | grep -E 'cmxsafe|sshd'; }
+none_of_ours() { ! of_ours >/dev/null; }
+for delay in 0 0.01 0.02 0.05 0.1 0.2 up; do
+    "$BIN/cmxsafe" gateway serve 2>>"$TMP/gateway.log" & GW_PID=$!; PIDS+=("$GW_PID")
+    if [ $delay = up ]; then wait_for 20 gw status || fail "the gateway does not come up"; else sleep $delay; fi
+    kill -KILL "$GW_PID"; wait "$GW_PID" 2>/dev/null
+    wait_for 20 none_of_ours || fail "after SIGKILL at $delay these processes still run: $(of_ours)"
+done
+ok "killed at any moment, it leaves no process behind"

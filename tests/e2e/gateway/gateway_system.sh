@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# The system gateway, as root in a network and mount namespace of this scenario: account, units, the fleet's own namespace,
+# the link and its filter, grants by uid on the host. Here 'serve' enters the namespace and changes the account itself, as
+# it does when root runs it by hand; in a real system systemd does both.
+. "$(dirname "$0")/../gateway_system_lib.sh"
+gw init --dry-run | grep -q "would set up" || fail "dry run"
+! gw init --dry-run --fleet 10.0.0.0/8 2>/dev/null && ! gw init --dry-run --listen x 2>/dev/null || fail "a dry run accepts arguments that init would refuse"
+[ ! -e "$GW" ] && [ ! -e :memory: ] || fail "a dry run created files"
+gw init --fleet fd12:3456:789a::/48 --listen "[::]:$GW_PORT" --host 127.0.0.1 >"$TMP/init.out" || fail "init"
+id cmxsafe-gw >/dev/null || fail "no account"
+gw init --fleet fd12:3456:789a::/48 >/dev/null || fail "init is not idempotent"
+! gw init --fleet fd12:3456:789b::/48 2>/dev/null || fail "the fleet's prefix was changed"
+! gw init --simple 2>/dev/null || fail "the mode was changed"
+command -v systemd-analyze >/dev/null && { systemd-analyze verify --man=no "$TMP"/units/*.service "$TMP"/units/*.socket 2>"$TMP/verify.log" || fail "systemd does not accept the units: $(cat "$TMP/verify.log")"; ok "systemd accepts the units"; }
+[ "$(stat -c '%U:%G %a' "$GW/registry.db")" = "root:cmxsafe-gw 640" ] || fail "the registry's permissions"
+gw net up || fail "net up"
+gw net up || fail "net up is not idempotent"
+gw net heal || fail "net heal"
+ok "account, units, namespace, link"
+
+key a; key b; key p
+gw enroll cam-17 --key "$TMP/a.pub" --ports 81 --open gateway.cmx:1883 >/dev/null || fail "enroll"
+gw enroll cam-18 --key "$TMP/b.pub" --ports 81 >/dev/null || fail "enroll"
+A=$(address_of cam-17)
+grep -q "$A cam-17.cmx" /etc/hosts || fail "no name in /etc/hosts"
+
+# As the units do: it listens in the host's network and runs in the fleet's namespace as the account.
+"$BIN/cmxsafe" gateway serve 2>>"$TMP/gateway.log" & GW_PID=$!; PIDS+=("$GW_PID")
+wait_for 20 gw status || fail "the gateway does not come up"
+serve=$(gw status --json | jq .pid)
+[ "$(stat -c %U "/proc/$serve")" = cmxsafe-gw ] || equal "$(awk '/^Uid/ {print $2}' "/proc/$serve/status")" "$(id -u cmxsafe-gw)" || fail "the gateway runs as root"
+[ "$(awk '/^CapEff/ {print $2}' "/proc/$serve/status")" = 0000000000000000 ] || fail "the gateway has capabilities"
+ok "the gateway runs as its account, without capabilities"
+
+web one
+client a -N -R "[$A]:81:127.0.0.1:$WEB" & PIDS+=("$!")
+wait_for 20 connected cam-17 || fail "cam-17 does not connect"
+as() { local uid=$1; shift; setpriv --reuid "$uid" --regid "$uid" --clear-groups "$@"; }
+get() { as "$1" curl -sS -m 5 http://cam-17.cmx:81/ 2>/dev/null; }
+[ -z "$(get 1234)" ] || fail "reached without a grant"
+[ -z "$(get 0)" ] || fail "root needs a grant as well"
+gw grant user:1234 cam-17:81 >/dev/null || fail "grant"
+wait_for 10 sh -c "setpriv --reuid 1234 --regid 1234 --clear-groups curl -sS -m 5 http://cam-17.cmx:81/ | grep -q one" || fail "a grant does not work"
+gw grant user:nobody-there cam-17:81 2>&1 >/dev/null | grep -q "has no user 'nobody-there'" || fail "an unknown user is not reported"
+[ -z "$(get 1235)" ] || fail "another user reaches the device"
+gw grant group:4321 cam-17:81 >/dev/null
+setpriv --reuid 1235 --regid 4321 --clear-groups curl -sS -m 5 http://cam-17.cmx:81/ | grep -q one || fail "a group's grant does not work"
+gw grant --remove user:1234 cam-17:81 >/dev/null
+[ -z "$(get 1234)" ] || fail "a removed grant still works"
+ok "curl http://cam-17.cmx:81/ works on the gateway for users with a grant"
+
+# From the fleet's namespace, only the destinations of direct contexts can be reached.
+python3 -m http.server -b :: -d "$TMP/www-$WEB" 1883 >/dev/null 2>&1 & PIDS+=("$!")
+wait_for 10 listening 1883 || fail "no listener on port 1883"
+python3 -m http.server -b :: -d "$TMP/www-$WEB" 1884 >/dev/null 2>&1 & PIDS+=("$!")
+wait_for 10 listening 1884 || fail "no listener on port 1884"
+printf 'GET / HTTP/1.0\r\n\r\n' | try_client a -W gateway.cmx:1883 2>/dev/null | grep -q one || fail "a direct service is not reached"
+! printf 'GET / HTTP/1.0\r\n\r\n' | try_client a -W gateway.cmx:1884 2>/dev/null | grep -q one || fail "a service without a direct context is reached"
+! printf 'GET / HTTP/1.0\r\n\r\n' | try_client b -W gateway.cmx:1883 2>/dev/null | grep -q one || fail "another device's direct service"
+link=$(ip -6 -o address show dev cmxsafe0 scope global | awk '{print $4}' | cut -d/ -f1)
+! ip netns exec cmxsafe curl -s -m 3 "http://[$link]:1884/" >/dev/null || fail "the namespace reaches the host"
+! ip netns exec cmxsafe curl -s -m 3 "http://[$link]:1883/" >/dev/null || fail "a program without an identity reaches a direct service"
+ok "a device's direct context reaches its service, and nothing else"
+
+gw platform vms --key "$TMP/p.pub" >/dev/null && gw grant vms cam-17:81 >/dev/null
+printf 'GET / HTTP/1.0\r\n\r\n' | try_client p -W cam-17.cmx:81 2>/dev/null | grep -q one || fail "a platform does not reach it by name"
+gw doctor >"$TMP/doctor.out" || fail "the doctor finds something bad: $(grep ^bad "$TMP/doctor.out")"
+ok "platform and doctor"
+nft list chain inet cmxsafe_host forward | grep -q 'oifname "cmxsafe0" counter' || fail "forwarding into the fleet is open"
+mount -t tmpfs -o size=16k none /run/netns/ && ! gw backup /run/netns/copy.db 2>/dev/null || fail "a copy on a full disk"
+[ ! -e /run/netns/copy.db ] || fail "a truncated copy still exists"
+umount /run/netns
+# A container's /etc/hosts is a mount, so it can be written but not replaced. If it cannot be written, a revoked device is
+# locked out nevertheless.
+cp /etc/hosts "$TMP/hosts" && mount --bind "$TMP/hosts" /etc/hosts
+gw rename cam-18 cam-19 >/dev/null && grep -q ' cam-19.cmx$' /etc/hosts || fail "a mounted /etc/hosts is not written"
+umount /etc/hosts
+mount -o remount,bind,ro /etc || fail "/etc cannot be made read-only"
+! gw revoke cam-17 2>"$TMP/revoke.err" || fail "the failure to write /etc/hosts is not reported"
+grep -q "the registry was updated but applying it failed: .*/etc/hosts .*; make it writable, or" "$TMP/revoke.err" || fail "the message: $(cat "$TMP/revoke.err")"
+wait_for 20 gone cam-17 || fail "revoked but still connected"
+mount -o remount,bind,rw /etc && gw init >/dev/null || fail "init, once /etc can be written again"
+[ "$(awk '/cam-17/' /etc/hosts)" = "" ] || fail "a revoked name stays in /etc/hosts"
+for dry in "revoke cam-19" "rename cam-19 cam-20" "rotate cam-19 --key $TMP/p2.pub" "grant user:1 cam-19" "platform other --key $TMP/p2.pub" "enroll cam-20 --key $TMP/p2.pub --ports 81 --form agent"; do
+    key p2
+    gw $dry --dry-run | head -n 1 | grep -q '(dry run)' || fail "the dry run does not call itself one: $dry"
+    [[ $dry == enroll* ]] && dry=${dry% --form agent}
+    gw $dry --dry-run --json | json_is '.outcome and .dry_run' >/dev/null || fail "--dry-run --json: $dry"
+done
+gw init --dry-run --json | json_is .dry_run >/dev/null && gw update cam-19 --dry-run --json -- x | json_is .dry_run >/dev/null || fail "--dry-run --json"
+[ "$(gw list --json | jq -r '[.[].name] | join(" ")')" = cam-19 ] || fail "a dry run changed something: $(gw list)"
+gw grant --remove user:1234 nobody 2>&1 | grep -q "no device .nobody." || fail "removing a grant that does not exist succeeds"
+gw log cam-17 >"$TMP/log.out" && grep -q ' enroll  *cam-17  *SHA256:' "$TMP/log.out" && grep -q ' grant  *user:1234  *cam-17:81$' "$TMP/log.out" &&
+    grep -q ' ungrant  *user:1234  *cam-17:81$' "$TMP/log.out" && grep -q ' revoke  *cam-17 ' "$TMP/log.out" || fail "the audit trail: $(cat "$TMP/log.out")"
+lacks cam-18 "$TMP/log.out" || fail "another device's changes"
+[ "$(gw log --last 2 --json | jq -r '[.[].what] | join(" ")')" = "rename revoke" ] || fail "the last changes: $(gw log --last 2)"
+ok "audit trail"
+stop_gateway
+gw net down || fail "net down"
+gw net down || fail "net down is not idempotent"
+ok "down again"
+
+# A --user gateway on the same machine: while other programs (useradd, dhclient) replace system files, logins still work.
+export CMXSAFE_GATEWAY=/var/lib/user-gateway
+GW=$CMXSAFE_GATEWAY GW_PORT=
+start_gateway
+for f in passwd group hosts; do cp "/etc/$f" "/etc/$f.new" && mv "/etc/$f.new" "/etc/$f"; done
+gw enroll cam-21 --key "$TMP/b.pub" --ports 81 >/dev/null || fail "enroll"
+client b -N -R "[$(address_of cam-21)]:81:127.0.0.1:$WEB" & PIDS+=("$!")
+wait_for 20 connected cam-21 || fail "no login after /etc/passwd was replaced"
+inside getent hosts cam-21.cmx | grep -q "$(address_of cam-21)" || fail "no name after /etc/hosts was replaced"
+ok "files replaced under a running gateway do not matter"
+stop_gateway

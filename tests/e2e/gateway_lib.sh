@@ -1,0 +1,107 @@
+# gateway_lib.sh - for gateway scenarios: a gateway in --user mode, keys, clients. Source it after lib.sh.
+GW=$TMP/gateway
+export CMXSAFE_GATEWAY=$GW
+gw() { "$BIN/cmxsafe" gateway "$@"; }
+inside() { "$BIN/cmxsafe" gateway exec -- "$@"; }
+
+need_namespaces() {
+    unshare --user --net --mount true 2>/dev/null || skip "no user namespaces here"
+    [ "$(id -u)" = 0 ] || command -v newuidmap >/dev/null || skip "newuidmap (package uidmap) is needed without root"
+    [ -e /proc/net/if_inet6 ] || skip "no IPv6 here"
+}
+
+# start_gateway [init options]: initialises a gateway and runs it on a free loopback port, GW_PORT.
+start_gateway() {
+    GW_PORT=${GW_PORT:-$(free_port)}
+    gw init --user --listen "127.0.0.1:$GW_PORT" --host 127.0.0.1 "$@" >"$TMP/init.out" || fail "init"
+    serve_gateway
+}
+serve_gateway() {
+    "$BIN/cmxsafe" gateway serve 2>>"$TMP/gateway.log" &
+    GW_PID=$!
+    PIDS+=("$GW_PID")
+    wait_for 20 gw status || fail "the gateway does not come up"
+}
+
+key() { [ -f "$TMP/$1" ] || ssh-keygen -q -t ed25519 -N '' -C "$1" -f "$TMP/$1"; }
+
+address_of() { gw show "$1" --json | jq -r .device.address; }
+
+# client KEY [ssh arguments] &: runs a stock ssh as this device; $! is its process.
+client() {
+    local key=$1
+    shift
+    exec ssh -i "$TMP/$key" -p "$GW_PORT" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel="${SSH_LOG:-ERROR}" \
+        -o BatchMode=yes -o IdentitiesOnly=yes -o IdentityAgent=none -o ExitOnForwardFailure=yes -o ConnectTimeout=20 \
+        -F none -l cmxsafe-gw 127.0.0.1 "$@"
+}
+# try_client KEY [ssh arguments]: the same in the foreground, for at most 20 s. It also fails if the login succeeds and lasts 20 s:
+# what must be refused is a case for the functions below.
+try_client() {
+    TMP=$TMP GW_PORT=$GW_PORT SSH_LOG=${SSH_LOG:-} timeout 20 bash -c "$(declare -f client); client \"\$@\"" - "$@"
+}
+# refused_login, refused_listen, refused_open, refused_session KEY [ssh arguments]: sshd refuses the key, the listener, the
+# connection, or the session, and ssh ends with its words, which are kept in $TMP/refused.
+refused_with() {
+    local words=$1 status=0
+    shift
+    SSH_LOG=INFO try_client "$@" </dev/null >"$TMP/refused" 2>&1 || status=$?
+    [ "$status" = 255 ] && grep -qE -- "$words" "$TMP/refused" && return
+    echo "ssh $* ended with $status, without '$words': $(head -c 2000 "$TMP/refused")" >&2
+    return 1
+}
+refused_login() { refused_with 'Permission denied \(publickey\)' "$@"; }
+refused_listen() { refused_with 'remote port forwarding failed for listen port' "$@"; }
+refused_open() { refused_with 'open failed: administratively prohibited' "$@"; }
+refused_session() { refused_with 'channel 0: open failed' "$@"; }
+
+# web TEXT: a small HTTP server on the loopback that answers TEXT; sets WEB.
+web() {
+    WEB=$(free_port)
+    mkdir -p "$TMP/www-$WEB"
+    printf '%s\n' "$1" >"$TMP/www-$WEB/index.html"
+    python3 -m http.server -b 127.0.0.1 -d "$TMP/www-$WEB" "$WEB" >/dev/null 2>&1 &
+    PIDS+=("$!")
+    wait_for 10 listening "$WEB" || fail "no web server"
+}
+
+connected() { gw status --json | json_is '[.sessions[] | select(.name == $n)] | length > 0' --arg n "$1" >/dev/null; }
+gone() { ! connected "$1"; }
+fetch() { inside curl -sS -m 5 "$@"; }
+answers() { [ "$(fetch "$1" 2>/dev/null)" = "$2" ]; }
+logged() { grep -q -- "$1" "$TMP/gateway.log"; }
+
+# Fails if a sanitizer reported anything in the gateway.
+no_complaints() {
+    no_sanitizer_report "$TMP/gateway.log" || fail "a sanitizer complains"
+}
+stop_gateway() {
+    stop "$GW_PID"
+    no_complaints
+}
+
+# fleet_python: sets FLEET_PYTHON, a Python with asyncssh.
+fleet_python() { FLEET_PYTHON=$(python_with asyncssh==2.24.1) || fail "asyncssh cannot be installed"; }
+
+# start_fleet N: creates and enrols N devices and starts their process; `fleet COMMAND` sends it a command.
+start_fleet() {
+    "$FLEET_PYTHON" "$ROOT/tests/tools/gateway_fleet.py" keys "$1" "$TMP/fleet.csv" "$TMP/fleet" || fail "keys"
+    gw import "$TMP/fleet.csv" >/dev/null || fail "import"
+    gw list --json | jq -r '.[] | select(.group == "fleet") | .name + " " + .address' >"$TMP/fleet/addresses"
+    coproc FLEET { exec "$FLEET_PYTHON" "$ROOT/tests/tools/gateway_fleet.py" run "$TMP/fleet" "$GW_PORT" cmxsafe-gw 81 2>>"$TMP/fleet.log"; }
+    PIDS+=("$FLEET_PID")
+    exec {FLEET_OUT}<&"${FLEET[0]}" {FLEET_IN}>&"${FLEET[1]}"
+}
+fleet() {
+    local line
+    printf '%s\n' "$1" >&"$FLEET_IN"
+    IFS= read -r -t "${2:-300}" -u "$FLEET_OUT" line || fail "the fleet: no answer to $1"
+    printf '%s\n' "$line"
+}
+
+# Every device is connected and listens on the port of its own address only.
+listeners_right() {
+    gw status --json | jq -r '.sessions[] | .name + " " + (.forwards | join(","))' | sort >"$TMP/listeners.is"
+    sed -E 's/^([^ ]*) (.*)$/\1 [\2]:81/' "$TMP/fleet/addresses" | sort >"$TMP/listeners.should"
+    diff "$TMP/listeners.should" "$TMP/listeners.is" >"$TMP/listeners.log"
+}

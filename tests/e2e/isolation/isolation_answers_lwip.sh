@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# With isolation in force, a device on lwIP gets answers to its own requests: an address by DHCPv6 (real dnsmasq), the time
+# from a server given by name. Transfers work over a path with a smaller MTU than the link's. Unsolicited messages are
+# dropped.
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../isolation_lib.sh"
+command -v dnsmasq >/dev/null || skip "no dnsmasq"
+[ -e /dev/net/tun ] || skip "no /dev/net/tun"
+
+make_link
+make_path
+# On IPv4 the gateway's host routes both directions.
+in_ns gw bash -c 'echo 1 >/proc/sys/net/ipv4/ip_forward; echo 0 >/proc/sys/net/ipv4/conf/all/send_redirects; echo 0 >/proc/sys/net/ipv4/conf/eth0/send_redirects'
+ip -n "$NS-gw" route add 10.78.0.0/24 via 10.77.0.254
+ip -n "$NS-rt" route add $D4 via $G4
+ip -n "$NS-sw" tuntap add tap0 mode tap
+ip -n "$NS-sw" link set tap0 master br0 up
+SSHD_PORT=22 SSHD_ADDRESS=fd78::1 SSHD_PREFIX="ip netns exec $NS-far"
+start_sshd <<<"ListenAddress 10.78.0.1"
+wait_for 10 in_ns far bash -c "ss -Hltn 'sport = :22' | grep -q ." || fail "sshd does not listen"
+# The router advertises itself and nothing else; another host assigns addresses.
+bg rt dnsmasq -k -C /dev/null --port=0 --enable-ra --dhcp-range=fd77::,ra-only,64,600 --interface=eth0 --bind-interfaces --ra-param=eth0,4,600 \
+    --user=root --pid-file= --log-facility="$TMP/ra.log" >/dev/null 2>&1
+bg gw dnsmasq -k -C /dev/null --no-resolv --no-hosts --address=/time.test/$G4 --dhcp-range=fd77::100,fd77::1ff,64,10m --dhcp-authoritative \
+    --interface=eth0 --bind-interfaces --dhcp-leasefile="$TMP/leases" --user=root --pid-file= --log-facility="$TMP/dhcp.log" >/dev/null 2>&1
+for at in gw nb; do bg $at python3 "$ROOT/tests/support/link.py" time_server "$([ $at = gw ] && echo $G4 || echo $N4)"; done
+wait_for 10 bash -c "for n in gw nb; do ip netns exec $NS-\$n ss -Hlun 'sport = :123' | grep -q . || exit 1; done" || fail "no time server"
+wait_for 10 in_ns gw bash -c "ss -Hlun 'sport = :547' | grep -q ." || fail "no DHCPv6 server"
+
+count() { tell status | jq -r ".isolation.packets[\"$1\"]"; }
+is_up() { [ "$(in_ns far curl -s -m 5 http://localhost:9081/)" = hello ]; }
+
+# Without isolation each request is answered, so that the silence below is caused by isolation.
+start_device fd78::1 open
+wait_for 60 is_up || fail "the proxy does not work over the router"
+[ "$(tell time $G4)" = answered ] && [ "$(tell time $N4)" = answered ] || fail "no time without isolation"
+[[ "$(tell dhcp6)" = "bound fd77::1"* ]] || { cat "$TMP/dhcp.log"; fail "no DHCPv6 without isolation"; }
+end_device
+
+in_ns gw ip neigh flush dev eth0 # the server first has to resolve the device's address
+start_device fd78::1 quick
+wait_for 60 is_up || { cat "$TMP/device.log"; fail "the proxy does not work"; }
+DEVICE_MAC=$(in_ns rt ip -6 neigh | awk '/lladdr 02:32/ { for (i = 1; i < NF; i++) if ($i == "lladdr") print $(i + 1); exit }')
+[ -n "$DEVICE_MAC" ] || { in_ns rt ip -6 neigh; fail "the router has no neighbour entry for the device"; }
+[ "$(tell lookup time.test)" = found ] || fail "the time server's name is not looked up"
+[ "$(tell time $G4)" = answered ] || fail "the time server does not answer"
+[ "$(tell time $N4)" = silent ] || fail "a time server that is not configured answered"
+[[ "$(tell dhcp6)" = "bound fd77::1"* ]] || { cat "$TMP/dhcp.log"; tell status; fail "DHCPv6 does not work"; }
+[ "$(count dhcp6)" -ge 4 ] && [ "$(count sntp)" = 2 ] || { tell status; fail "the packets passed by another rule"; }
+DEVICE_LL=$(python3 - "$DEVICE_MAC" <<'P'
+import sys
+m = [int(x, 16) for x in sys.argv[1].split(":")]
+print("fe80::%02x%02x:%02xff:fe%02x:%02x%02x" % (m[0] ^ 2, m[1], m[2], m[3], m[4], m[5]))
+P
+)
+refused() { echo $(($(count wrong-server) + $(count unasked))); }
+R0=$(refused) P0=$(count dhcp6)
+hostile offer6 "$DEVICE_LL" 0x333333 # the transaction number of the device's own request, and others
+[ $(($(refused) - R0)) -ge 150 ] && [ "$(count dhcp6)" = "$P0" ] || { tell status; fail "rogue DHCPv6 messages were not refused"; }
+ok "DHCPv6, the time and its server's name work, and unsolicited answers are dropped"
+
+# The path MTU is 1,280 bytes, which only the router knows. On IPv6 the device never sends larger packets; on IPv4 the
+# router fragments.
+bulk() { [ "$(in_ns far curl -s -m 25 http://localhost:9081/bulk | head -c 3000000 | wc -c)" = 3000000 ]; }
+sessions() { grep -c 'session with .* up' "$TMP/device.log"; }
+for far in "" 10.78.0.1; do
+    [ -z "$far" ] || { end_device; : >"$TMP/device.log"; start_device $far quick; wait_for 60 is_up || { cat "$TMP/device.log"; fail "no session over IPv4"; }; }
+    E0=$(count icmp-error) F0=$(count fragment) S0=$(sessions)
+    wait_for 60 bulk || { tell status; tail -5 "$TMP/device.log"; fail "a transfer over a path with a smaller MTU stalls"; }
+    [ "$(count icmp-error) $(count fragment) $(sessions)" = "$E0 $F0 $S0" ] || { tell status; fail "the router sent ICMP errors"; }
+done
+end_device
+ok "a transfer over a path with a smaller MTU continues"

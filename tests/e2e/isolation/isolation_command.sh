@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# `cmxsafed isolation`: show, dry run, apply, commit-confirm, confirm, remove; other tables do not change.
+if [ -z "${CMX_IN_NETNS:-}" ]; then
+    [ "$(id -u)" = 0 ] && unshare -nm true 2>/dev/null || { echo "SKIPPED: needs root for a network namespace" >&2; exit 77; }
+    exec env CMX_IN_NETNS=1 unshare -nm bash "$0"
+fi
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../agent_lib.sh"
+command -v nft >/dev/null || skip "no nft"
+mount -t tmpfs none /run # a private /run, for the file that marks an unconfirmed change
+SSHD_PORT=22 PIN=SHA256:0123456789012345678901234567890123456789012 KEY=$TMP/none
+{
+    gateway_section
+    printf '[isolation]\ntime_servers = 192.0.2.123\n'
+    reverse web 8081 9081
+} >"$CONF"
+ip link set lo up
+iso() { "$BIN/cmxsafed" isolation -c "$CONF" "$@"; }
+in_force() { nft list table inet cmxsafe >/dev/null 2>&1 && nft list table arp cmxsafe >/dev/null 2>&1; }
+
+iso --show >"$TMP/out" 2>&1 && fail "--show prints a ruleset although none is in force"
+grep -q 'not in force' "$TMP/out" || fail "does not report that isolation is not in force"
+iso --dry-run >"$TMP/dry" || fail "--dry-run"
+grep -q 'tcp dport @gateways4' "$TMP/dry" || fail "--dry-run prints no ruleset"
+in_force && fail "--dry-run changed something"
+nft -c -f "$TMP/dry" || fail "nft does not accept the output of --dry-run"
+ok "dry run"
+
+nft add table inet other
+nft add chain inet other c
+iso --apply || fail "--apply"
+in_force || fail "not in force"
+iso --apply || fail "--apply twice"
+iso --show | grep -q 'chain loopback' || fail "--show"
+ok "apply and show"
+
+# Without a confirmation the previous state is restored: first the previous ruleset, then none.
+sed -i 's/192.0.2.123/192.0.2.124/' "$CONF"
+iso --apply --commit-confirm 2 || fail "--commit-confirm"
+iso --show | grep -q 192.0.2.124 || fail "not applied"
+back() { iso --show | grep -q 192.0.2.123 && [ ! -e /run/cmxsafe-isolation.unconfirmed ]; }
+wait_for 15 back || fail "the previous ruleset was not restored"
+iso --remove || fail "--remove"
+in_force && fail "still in force"
+iso --apply --commit-confirm 2 || fail "--commit-confirm"
+in_force || fail "not in force"
+gone() { ! in_force; }
+wait_for 15 gone || fail "the ruleset was not removed"
+ok "an unconfirmed change is reverted"
+
+iso --apply --commit-confirm 2 || fail "--commit-confirm"
+iso --confirm | grep -q confirmed || fail "--confirm"
+sleep 4 # longer than the confirmation timeout
+in_force || fail "a confirmed change was reverted"
+iso --confirm 2>/dev/null && fail "confirm succeeds although no change is pending"
+ok "a confirmed change stays"
+
+iso --remove && iso --remove || fail "--remove, twice"
+in_force && fail "still in force"
+nft list chain inet other c >/dev/null || fail "another's table was touched"
+ok "remove; other tables do not change"
+
+for bad in "" "--apply --remove" "--commit-confirm 5 --show" "--apply --commit-confirm 0" "--nonsense" "--show extra"; do
+    # shellcheck disable=SC2086
+    iso $bad >/dev/null 2>"$TMP/err"
+    [ $? = 2 ] || fail "'$bad' is not refused as usage"
+    grep -q '^cmxsafe\|unrecognized' "$TMP/err" || fail "'$bad': no message"
+done
+setpriv --reuid=nobody --regid=nogroup --clear-groups "$BIN/cmxsafed" isolation --remove 2>"$TMP/err" && fail "removed by nobody"
+grep -q 'not permitted' "$TMP/err" || { cat "$TMP/err"; fail "does not say what is missing"; }
+setpriv --reuid=nobody --regid=nogroup --clear-groups "$BIN/cmxsafed" isolation --show 2>"$TMP/err" && fail "shown to nobody"
+[ "$(grep -c . "$TMP/err")" = 1 ] && grep -q '^cmxsafe: .*not permitted' "$TMP/err" || { cat "$TMP/err"; fail "--show does not say what is missing, in a line"; }
+sed -i 's/^local_port.*/&\nlocal_host = 192.0.2.7/' "$CONF"
+iso --dry-run >/dev/null 2>"$TMP/err" && fail "accepts a service that is not on this machine"
+grep -q 'not a loopback address' "$TMP/err" || fail "does not say why"
+ok "mistakes are refused"

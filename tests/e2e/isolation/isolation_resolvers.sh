@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# Name servers that appear, change and disappear while the agent runs with isolation: an empty resolv.conf, a link to a
+# folder that is created later, another network, systemd-resolved's stub and another forwarder on this machine.
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../isolation_lib.sh"
+. "$(dirname "$0")/../agent_lib.sh"
+for tool in nft dnsmasq setpriv jq; do command -v $tool >/dev/null || skip "no $tool"; done
+
+make_link
+new_host dev $D4 $D6
+AGENT_UID=65534 # nobody
+FORWARDER=daemon # the user of the forwarder
+SSHD_PORT=22 SSHD_ADDRESS=$G4 SSHD_PREFIX="ip netns exec $NS-gw"
+start_sshd </dev/null
+wait_for 10 in_ns gw bash -c "ss -Hltn 'sport = :22' | grep -q ." || fail "sshd does not listen"
+in_ns gw ip addr add 10.77.0.2/24 dev eth0
+start_dns() { # start_dns ADDRESS: resolves gw.test
+    bg gw dnsmasq -k -C /dev/null --no-resolv --no-hosts --address="/gw.test/$G4" --bind-interfaces --listen-address="$1" --except-interface=lo --pid-file= >/dev/null 2>&1
+    DNS=$!
+    wait_for 10 in_ns gw bash -c "ss -Hlun 'src $1:53' | grep -q ."
+}
+start_dns $G4 || fail "dnsmasq does not start"
+mkdir "$TMP/www"; echo hello >"$TMP/www/index.html"
+bg dev python3 -m http.server -d "$TMP/www" --bind 127.0.0.1 8081 >/dev/null 2>&1
+wait_for 20 in_ns dev bash -c "ss -Hltn 'sport = :8081' | grep -q ." || fail "the service does not start"
+chown -R $AGENT_UID "$RUN" "$KEY"
+configure() { # configure [lines of the section isolation]
+    {
+        AGENT_LINES='confine = required' gateway_section | sed 's/^host = .*/host = gw.test/'
+        printf '[isolation]\nenabled = %s\n' "${ENABLED:-yes}"
+        printf '%s\n' "$@"
+        reverse web 8081 9081
+    } >"$CONF"
+    chmod 644 "$CONF"
+}
+chmod o+rx "$TMP"
+
+# The agent gets its own /etc and /run: bind mounts of single files would not follow a new link or folder.
+mkdir "$TMP/etc" "$TMP/run-dir"
+cp -a /etc/passwd /etc/group /etc/nsswitch.conf /etc/protocols /etc/ld.so.cache "$TMP/etc/" 2>/dev/null
+chmod 755 "$TMP/etc" "$TMP/run-dir"
+in_view() { ${EXEC:-} ip netns exec "$NS-dev" unshare -m bash -c 'mount --bind "$1" /etc; mount --bind "$2" /run; shift 2; exec "$@"' _ "$TMP/etc" "$TMP/run-dir" "$@"; }
+start_viewed() {
+    EXEC=exec in_view setpriv --reuid=$AGENT_UID --regid=65534 --clear-groups --inh-caps=+net_admin --ambient-caps=+net_admin "$BIN/cmxsafed" -c "$CONF" >>"$AGENT_LOG" 2>&1 &
+    AGENT=$!; PIDS+=("$AGENT")
+    wait_for 20 test -S "$RUN/s" || fail "the agent does not start"
+}
+down() { [ "$(field .all_up)" != true ]; }
+fetches() { [ "$(in_ns gw curl -s -m 5 http://localhost:9081/)" = hello ]; }
+comes_up() { wait_for 60 fetches || { json; in_ns dev nft list set inet cmxsafe resolvers4; fail "$1"; }; ok "$1"; }
+# end_sessions: the gateway ends the sessions; the agent then looks the name up again.
+end_sessions() { for p in $(in_ns gw ss -Htnp state established 'sport = :22' | grep -o 'pid=[0-9]*' | cut -d= -f2 | sort -u); do kill "$p"; done; }
+
+for ENABLED in yes no; do
+    with="isolation enabled = $ENABLED"
+    # At boot, resolv.conf is a link into a folder of /run that a network manager creates later.
+    rm -rf "$TMP"/run-dir/*
+    ln -sfn /run/NetworkManager/resolv.conf "$TMP/etc/resolv.conf"
+    configure
+    start_viewed
+    wait_for 10 down || fail "the agent does not report that it is down"
+    mkdir "$TMP/run-dir/NetworkManager"; chmod 755 "$TMP/run-dir/NetworkManager"
+    : >"$TMP/run-dir/NetworkManager/resolv.conf"
+    sleep 1.5 # longer than the agent's polling interval: the agent reads the empty file
+    echo "nameserver $G4" >"$TMP/run-dir/NetworkManager/resolv.conf.new"
+    mv "$TMP/run-dir/NetworkManager/resolv.conf.new" "$TMP/run-dir/NetworkManager/resolv.conf"
+    comes_up "$with: a folder that appears later, first with an empty file"
+
+    # Roaming: another network with another name server and another manager.
+    stop "$DNS"
+    start_dns 10.77.0.2 || fail "dnsmasq does not start again"
+    mkdir -p "$TMP/run-dir/netconfig"; chmod 755 "$TMP/run-dir/netconfig"
+    echo "nameserver 10.77.0.2" >"$TMP/run-dir/netconfig/resolv.conf"
+    ln -sfn /run/netconfig/resolv.conf "$TMP/etc/resolv.conf.new" && mv -T "$TMP/etc/resolv.conf.new" "$TMP/etc/resolv.conf"
+    sleep 1.5 # as above
+    end_sessions
+    wait_for 20 down || fail "the agent does not report that it is down"
+    comes_up "$with: another network's name server"
+    if [ $ENABLED = yes ]; then
+        in_ns dev nft list set inet cmxsafe resolvers4 | grep -q 10.77.0.2 && prints_no "$G4" in_ns dev nft list set inet cmxsafe resolvers4 || fail "the old name server stays permitted"
+        json | json_is '.modules.isolation.in_force' || fail "updating the name servers is taken for another program's change"
+    fi
+    end_agent
+    in_ns dev nft flush ruleset
+    stop "$DNS"
+    start_dns $G4 || fail "dnsmasq does not start again"
+done
+ENABLED=yes
+
+# A forwarder on this machine. Without configuration, --check says what to do.
+rm "$TMP/etc/resolv.conf"; echo "nameserver 127.0.0.1" >"$TMP/etc/resolv.conf"
+configure
+in_view "$BIN/cmxsafed" --check -c "$CONF" >"$TMP/check" 2>&1 && fail "--check accepts a forwarder that isolation cuts off"
+grep -q 'name server is on this machine.*set \[isolation\] resolvers.*forwarder' "$TMP/check" || { cat "$TMP/check"; fail "--check does not say what to do"; }
+start_viewed
+wait_for 10 logged "the name server is on this machine" || fail "the log does not say what to do"
+end_agent
+in_ns dev nft flush ruleset
+forwarder() { # forwarder ADDRESS UPSTREAM
+    ip netns exec "$NS-dev" setpriv --reuid="$FORWARDER" --regid="$FORWARDER" --clear-groups --inh-caps=+net_bind_service --ambient-caps=+net_bind_service \
+        dnsmasq -k -C /dev/null --no-resolv --no-hosts --server="$2" --bind-interfaces --listen-address="$1" --user= --group= --pid-file= --cache-size=0 >"$TMP/forwarder.log" 2>&1 &
+    FORWARDER_PID=$!; PIDS+=("$FORWARDER_PID")
+    wait_for 10 in_ns dev bash -c "ss -Hlun 'src $1:53' | grep -q ."
+}
+forwarder 127.0.0.1 $G4 || { cat "$TMP/forwarder.log"; fail "the forwarder does not start"; }
+configure "resolvers = 127.0.0.1, $G4" "forwarder = $FORWARDER"
+in_view "$BIN/cmxsafed" --check -c "$CONF" >/dev/null || fail "--check refuses a forwarder that is configured"
+start_viewed
+comes_up "a forwarder that is configured"
+! in_ns dev setpriv --reuid="$FORWARDER" --clear-groups bash -c "exec 3<>/dev/udp/$G4/53 && printf 'x' >&3" 2>/dev/null || fail "the forwarder may send queries outside a look-up"
+end_agent
+in_ns dev nft flush ruleset
+stop "$FORWARDER_PID"
+
+# systemd-resolved's stub: the agent finds its user and its upstream servers.
+sed -i '/^systemd-resolve:/d' "$TMP/etc/passwd"
+echo "systemd-resolve:x:$(id -u "$FORWARDER"):$(id -g "$FORWARDER")::/:/usr/sbin/nologin" >>"$TMP/etc/passwd"
+rm -f "$TMP/etc/resolv.conf"; ln -s /run/systemd/resolve/stub-resolv.conf "$TMP/etc/resolv.conf"
+mkdir -p "$TMP/run-dir/systemd/resolve"; chmod -R 755 "$TMP/run-dir/systemd"
+echo "nameserver 127.0.0.53" >"$TMP/run-dir/systemd/resolve/stub-resolv.conf"
+echo "nameserver $G4" >"$TMP/run-dir/systemd/resolve/resolv.conf"
+forwarder 127.0.0.53 $G4 || { cat "$TMP/forwarder.log"; fail "the stub does not start"; }
+configure
+in_view "$BIN/cmxsafed" --check -c "$CONF" || fail "--check refuses systemd-resolved"
+start_viewed
+comes_up "systemd-resolved's stub"
+end_agent

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# The recipe for OpenWrt, without its SDK: make reads the recipe, CMake takes its options and builds the agent from the files that
+# the recipe copies, and the agent names what it was built without. The SDK's own rules are replaced by a few lines; whether its
+# package names are right, only the SDK can tell.
+. "$(dirname "$0")/../lib.sh"
+command -v make >/dev/null || skip "no make"
+
+sdk=$TMP/sdk
+mkdir -p "$sdk/include"
+cat >"$sdk/rules.mk" <<'M'
+INCLUDE_DIR:=$(TOPDIR)/include
+PKG_BUILD_DIR:=$(TOPDIR)/build_dir
+PKG_INSTALL_DIR:=$(PKG_BUILD_DIR)/ipkg-install
+CP:=cp -fpR
+INSTALL_DIR:=install -d -m0755
+INSTALL_BIN:=install -m0755
+INSTALL_CONF:=install -m0600
+define BuildPackage
+all:
+	$(call Build/Prepare)
+	cmake -S $(PKG_BUILD_DIR) -B $(PKG_BUILD_DIR)/build -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_INSTALL_PREFIX=/usr $(CMAKE_OPTIONS)
+	cmake --build $(PKG_BUILD_DIR)/build
+	DESTDIR=$(PKG_INSTALL_DIR) cmake --install $(PKG_BUILD_DIR)/build
+	$(call Package/$(1)/install,$(TOPDIR)/root)
+version:
+	@echo $(PKG_VERSION)
+endef
+M
+touch "$sdk/include/package.mk" "$sdk/include/cmake.mk"
+recipe() { make -C "$ROOT/packaging/openwrt" --no-print-directory "TOPDIR=$sdk" "$@"; }
+
+version=$(recipe version) || fail "make does not read the recipe"
+[ "$version" = "$("$BIN/cmxsafed" --version | cut -d' ' -f2)" ] || fail "the recipe's version is '$version'"
+recipe all >"$TMP/make.log" 2>&1 || { tail -n 40 "$TMP/make.log"; fail "the recipe does not build"; }
+agent=$sdk/root/usr/sbin/cmxsafed
+"$agent" --version >/dev/null || fail "the agent does not run"
+sh -n "$sdk/root/etc/init.d/cmxsafed" || fail "the init script"
+ok "the recipe builds and installs the agent"
+
+ssh-keygen -q -t ed25519 -N '' -f "$TMP/key"
+pin=$(ssh-keygen -lf "$TMP/key.pub" | cut -d' ' -f2)
+mkdir "$TMP/run"
+sed "s|SHA256:REPLACE-ME|$pin|; s|^key_file.*|key_file = $TMP/key|; s|/var/run/cmxsafe|$TMP/run|" "$sdk/root/etc/cmxsafe/cmxsafed.conf" >"$TMP/agent.conf"
+"$agent" --check -c "$TMP/agent.conf" | grep -q '1 pinned host key, 1 context' || fail "the configuration that the recipe installs"
+head -c 32 /dev/urandom >"$TMP/hmac"
+chmod 600 "$TMP/hmac"
+printf '[identity]\nkey_file = %s\n' "$TMP/hmac" >>"$TMP/agent.conf"
+for section in '[isolation]|libnftables' '[attest]|libmicrohttpd'; do
+    { cat "$TMP/agent.conf"; printf '%s\nenabled = yes\n' "${section%|*}"; } >"$TMP/more.conf"
+    "$agent" -c "$TMP/more.conf" >"$TMP/more.log" 2>&1 && fail "started with ${section%|*}"
+    grep -q "built without ${section#*|}" "$TMP/more.log" || { cat "$TMP/more.log"; fail "the message for ${section%|*}"; }
+done
+ok "what the build left out is named"

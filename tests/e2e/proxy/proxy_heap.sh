@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# A device that runs out of heap refuses new connections before libssh lacks memory. While it receives an update, streams end first.
+. "$(dirname "$0")/../lib.sh"
+S=$(free_port) STREAM=$(free_port) WEB=$(free_port)
+start_sshd </dev/null
+python3 "$ROOT/tests/e2e/service.py" "$S" & PIDS+=($!)
+wait_for 10 listening "$S" || fail "service"
+start_proxy -- "stream,$S,$STREAM,high=1" "web,$S,$WEB"
+up
+client() { timeout 30 python3 "$ROOT/tests/e2e/client.py" "$@"; }
+echoes() { client "$1" sink 1000 >/dev/null 2>&1; }
+# hold PORT: opens a connection, keeps it until the device closes it, and then ends.
+hold() {
+    python3 -c 'import socket, sys
+s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+try:
+    while s.recv(4096): pass
+except ConnectionError: pass' "$1" &
+    HOLD=$!
+    PIDS+=("$HOLD")
+}
+ends() { ! kill -0 "$1" 2>/dev/null; }
+
+echoes "$STREAM" && echoes "$WEB" || fail "no connection with enough heap"
+hold "$STREAM"
+wait_for 10 status_is stream open 1 || fail "the stream does not open"
+
+ask heap 16383 >/dev/null
+! echoes "$STREAM" && ! echoes "$WEB" || fail "a connection was accepted below the floor"
+kill -0 "$HOLD" || fail "an open connection was closed"
+ask heap 16384 >/dev/null
+echoes "$STREAM" && echoes "$WEB" || fail "no connection at the floor"
+ok "below the floor new connections are refused, and the open one stays"
+
+ask heap 32767 >/dev/null
+ask updating 1 >/dev/null
+wait_for 10 ends "$HOLD" || fail "the stream stays while an update needs the memory"
+! echoes "$STREAM" || fail "a new stream was accepted"
+echoes "$WEB" || fail "the update's kind of connection is refused"
+ask heap 32768 >/dev/null
+echoes "$STREAM" || fail "no stream with enough heap beside an update"
+ask heap 32767 >/dev/null
+ask updating 0 >/dev/null
+echoes "$STREAM" || fail "no stream after the update"
+ok "an update takes precedence over streams"
+quit_proxy

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# The end-to-end probe: clients and the service do not notice it, and a listener that no longer leads here is replaced.
+. "$(dirname "$0")/../lib.sh"
+
+S=$(free_port) R=$(free_port)
+client() { python3 "$ROOT/tests/e2e/client.py" "$@"; }
+start_sshd </dev/null
+python3 "$ROOT/tests/e2e/service.py" "$S" & PIDS+=($!)
+wait_for 10 listening "$S" || fail "service"
+start_proxy log=3 -- "echo,$S,$R,probe=1,max=64"
+up
+began=$SECONDS
+sleep 3
+for _ in 1 2 3 4 5; do client "$R" sink 200000 || fail "a client beside a probe"; done
+client "$R" many 30 || fail "many beside a probe"
+status_is echo sessions 1 || fail "a probe broke the session"
+lacks "replacing" "$TMP/proxy.log" || fail "a probe failed although the listener works"
+# One probe was sent per second. A probe that a busy machine delays by TENTATIVE_MS is counted as a client; this must be
+# less than half of them.
+counted=$(($(status_of echo total) - 35))
+[ "$counted" -ge 0 ] && [ "$counted" -le $(((SECONDS - began) / 2)) ] || fail "$counted probes are counted as connections: $(ask status)"
+ok "probes pass, clients notice nothing"
+
+# The listener now leads elsewhere: a rule at the gateway diverts its port (own network namespace, so as root only).
+if [ "$(id -u)" = 0 ] && unshare -n true 2>/dev/null; then
+    quit_proxy
+    N=cmxp$$; CLEANUP+=("ip netns del $N 2>/dev/null")
+    ip netns add "$N"; ip -n "$N" link set lo up
+    in_ns() { ip netns exec "$N" "$@"; }
+    SSHD_PORT=2222 SSHD_PREFIX="ip netns exec $N"
+    start_sshd </dev/null
+    wait_for 10 eval "in_ns ss -Hltn | grep -q :2222" || fail "sshd"
+    ip netns exec "$N" python3 "$ROOT/tests/e2e/service.py" 7003 & PIDS+=($!)
+    coproc PROXY { exec ip netns exec "$N" "$BIN/proxy_run" 127.0.0.1 2222 "$SSHD_USER" "$KEY" "$PIN" base=100 max=1000 log=3 \
+        -- "echo,7001,7002,probe=1" 2>>"$TMP/proxy.log"; }
+    PROXY_RUN=$PROXY_PID; PIDS+=("$PROXY_RUN")
+    exec {PROXY_OUT}<&"${PROXY[0]}" {PROXY_IN}>&"${PROXY[1]}"
+    answer >/dev/null; up
+    in_ns nft -f - <<NFT || fail "nft"
+add table inet steal
+add chain inet steal out { type nat hook output priority -100; }
+add rule inet steal out tcp dport 7002 redirect to :7003
+NFT
+    wait_for 40 grep -q "the token did not come back; replacing the listener" "$TMP/proxy.log" || fail "not noticed: $(ask status)"
+    in_ns nft delete table inet steal
+    wait_for 30 status_is echo state up || fail "not back: $(ask status)"
+    ok "a listener that leads elsewhere is noticed and replaced"
+    SSHD_PREFIX=""; SSHD_PORT=$(free_port); start_sshd </dev/null
+fi
+quit_proxy
+
+# A gateway that does not permit the probe's direct channel: probes are turned off, this is logged once, and the context
+# stays up.
+wait_for 10 eval "! listening $R" || fail "the listener is still open"
+printf 'restrict,port-forwarding,permitlisten="localhost:%s",permitopen="127.0.0.1:1" %s\n' "$R" "$(cat "$TMP/client_key.pub")" >"$TMP/authorized_keys"
+start_proxy -- "echo,$S,$R,probe=1"
+up
+wait_for 10 grep -q "probes are off" "$TMP/proxy.log" || fail "not logged"
+client "$R" sink 1000 || fail "context after a forbidden probe"
+status_is echo sessions 1 || fail "a forbidden probe broke the session"
+ok "a gateway that does not permit probes"
+quit_proxy

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# A new configuration affects only the contexts that changed: connections on the others continue.
+. "$(dirname "$0")/../lib.sh"
+
+S=$(free_port) A=$(free_port) B=$(free_port) C=$(free_port)
+client() { python3 "$ROOT/tests/e2e/client.py" "$@"; }
+start_sshd </dev/null
+python3 "$ROOT/tests/e2e/service.py" "$S" & PIDS+=($!)
+wait_for 10 listening "$S" || fail "service"
+start_proxy -- "keep,$S,$A,session=one" "gone,$S,$B,session=one"
+up
+client "$A" hold 8 & HOLD=$!
+wait_for 20 status_is keep open 1 || fail "hold"
+[ "$(ask set "keep,$S,$A,session=one" "fresh,$S,$C")" = "set ok" ] || fail "set"
+up
+client "$C" sink 1000 || fail "the new context"
+wait_for 10 eval "! listening $B" || fail "the removed context still listens"
+[ "$(ask set "keep,$S,$A,session=one" "fresh,$S,$C" "fresh,$S,$B")" = "set invalid" ] || fail "a broken set must be refused"
+[ "$(ask set "keep,$S,$A,session=one" "back,$S,$B,session=one")" = "set ok" ] || fail "set back"
+up
+client "$B" sink 1000 || fail "added to a live session"
+wait_for 10 eval "! listening $C" || fail "the removed session's listener"
+[ "$(status_of keep sessions)" = 1 ] || fail "the unchanged context lost its session"
+wait "$HOLD" || fail "the connection on the unchanged context broke"
+descriptors() { ls "/proc/$PROXY_RUN/fd" | wc -l; }
+BEFORE=$(descriptors)
+for _ in 1 2 3; do
+    [ "$(ask set "keep,$S,$A,session=one" "back,$S,$B,session=one" "fresh,$S,$C")" = "set ok" ] || fail "set"
+    up
+    [ "$(ask set "keep,$S,$A,session=one" "back,$S,$B,session=one")" = "set ok" ] || fail "set"
+    wait_for 10 eval "! listening $C" || fail "the removed session's listener"
+done
+as_before() { [ "$(descriptors)" -le "$BEFORE" ]; }
+wait_for 10 as_before || fail "$BEFORE descriptors before three sessions were added and removed, $(descriptors) after"
+ok "contexts removed, added, refused; the connection on the unchanged context continued"
+quit_proxy

@@ -1,0 +1,741 @@
+"""Drives the console in Chromium: console_page.py fleet|rollouts|nodes|many|access|stranger|agent|STEP URL WEBDRIVER_PORT FOLDER SCREENSHOTS AXE. FOLDER is that of the
+scenario (tests/e2e/console). Exits non-zero where the console does not do what an operator must be able to rely on."""
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(__file__))
+from webdriver import Browser  # noqa: E402
+
+what, url, port, folder, shots, axe_path = sys.argv[1:7]
+with open(axe_path) as f:
+    AXE = f.read()
+WAIT = 30 * int(os.environ.get("CMX_WAIT_FACTOR", "3"))
+b = Browser(int(port), 1280, 1000)
+
+
+def check(condition, text):
+    assert condition, text
+    print("ok:", text, flush=True)
+
+
+def wait(condition, text):
+    end = time.time() + WAIT
+    while time.time() < end:
+        try:
+            if condition():
+                return
+        except RuntimeError:
+            pass  # an element that is not there yet
+        time.sleep(0.05)
+    b.screenshot(f"{shots}/failed.png")
+    raise AssertionError(f"{text}; the page shows: {page()[:1500]}")
+
+
+def page():
+    return b.run("return document.body.innerText")
+
+
+def texts(css):
+    return b.run("return [...document.querySelectorAll(arguments[0])].map(e => e.innerText.trim())", css)
+
+
+def says(text, css="body"):
+    wait(lambda: any(text in t for t in texts(css)), f"{css} does not show {text!r}")
+
+
+def go(address, title):
+    b.get("about:blank")
+    b.get(f"{url}#/{address}")
+    wait(lambda: texts("h1") == [title], f"the view {address} does not come")
+
+
+def click(label, within="body", attribute=""):
+    """Clicks the button or link with this label (or attribute), as a person does: it must be in the page and enabled."""
+    wait(lambda: b.run("""const text = e => (arguments[2] ? e.getAttribute(arguments[2]) : e.innerText.trim());
+        const e = [...document.querySelectorAll(arguments[1])].flatMap(part => [...part.querySelectorAll('button, a')])
+        .find(e => text(e) === arguments[0] && !e.disabled); if (e) e.click(); return Boolean(e);""", label, within, attribute),
+         f"no button {label!r}")
+
+
+def fill(name, value):
+    css = f"dialog [name='{name}']"
+    wait(lambda: b.find(css), f"no field {name}")
+    b.run("document.querySelector(arguments[0]).value = ''", css)
+    b.type(css, value)
+
+
+def pick(name, value):
+    css = f"dialog [name='{name}']"
+    wait(lambda: b.find(css), f"no field {name}")
+    b.run("const e = document.querySelector(arguments[0]); e.value = arguments[1]; e.dispatchEvent(new Event('input', {bubbles: true}))", css, value)
+
+
+def pick_filter(name, value):
+    b.run("const e = document.querySelector(arguments[0]); e.value = arguments[1]; e.dispatchEvent(new Event('input', {bubbles: true}))", f"#filter-{name}", value)
+
+
+def command():
+    return b.text("dialog .command code")
+
+
+def gateway(*args, good=True, stdin=None):
+    r = subprocess.run(["cmxsafe", "gateway", *args], capture_output=True, text=True, input=stdin)
+    assert not good or r.returncode == 0, r.stderr
+    return r.stdout if good else r.stderr.strip()
+
+
+def shown(name):
+    return json.loads(gateway("show", name, "--json"))
+
+
+def dialog_open():
+    return b.run("return Boolean(document.querySelector('dialog[open]'))")
+
+
+def confirm(verb):
+    click(verb, "dialog")
+    wait(lambda: not dialog_open(), f"{verb} does not end")
+
+
+def refused(verb, message):
+    """The dialog shows the command's own message and stays open."""
+    click(verb, "dialog")
+    wait(lambda: texts("dialog .failure") == [message], f"the failure is not shown as it is: {message!r} {texts('dialog .failure')}")
+    click("Cancel", "dialog")
+    wait(lambda: not dialog_open(), "Cancel does not close the dialog")
+
+
+def look(width, height, style):
+    b.cdp("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+    b.cdp("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": style}])
+
+
+def accessible(text):
+    found = b.run_async(AXE + """;const done = arguments[arguments.length - 1];
+        axe.run(document, {resultTypes: ['violations']}).then(r => done(r.violations
+            .filter(v => v.impact === 'serious' || v.impact === 'critical')
+            .map(v => v.id + ': ' + v.nodes.map(n => n.target.join(' ') + ' ' + (n.any[0] ? n.any[0].message : '')).join('; '))),
+            e => done(['axe failed: ' + e]));""")
+    assert found == [], f"{text}: {found}"
+
+
+def no_errors():
+    log = [entry["message"] for entry in b.log() if entry["level"] == "SEVERE" and "favicon" not in entry["message"]]
+    check(log == [], f"no error in the browser's console {log}")
+
+
+def shot(name):
+    b.screenshot(f"{shots}/{name}.png")
+
+
+VIEWS = [("overview", "Overview"), ("paths", "Paths"), ("devices", "Devices"), ("device/cam-1", "cam-1"), ("access", "Access"), ("updates", "Updates")]
+
+
+def every_look(name):
+    """The page as it is at each width, light and dark: nothing is cut off, axe finds nothing serious, and a screenshot is kept."""
+    for width, style in ((1440, "light"), (1440, "dark"), (768, "dark"), (320, "dark"), (320, "light")):
+        look(width, 1000, style)
+        wait(lambda: b.run("return document.documentElement.classList.contains('dark')") == (style == "dark"), f"{name}: the style is not {style}")
+        wait(lambda: b.run("return document.documentElement.scrollWidth") <= width, f"{name} is too wide at {width}")
+        accessible(f"{name} at {width}, {style}")
+        shot(f"{name}-{width}-{style}")
+    look(1280, 1000, "light")
+
+
+def each_view():
+    for address, title in VIEWS:
+        go(address, title)
+        every_look(address.replace("/", "-"))
+    check(True, "each view at three widths, light and dark: nothing serious from axe, nothing cut off")
+
+
+def own_resources():
+    go("overview", "Overview")
+    policy = b.run_async("const done = arguments[arguments.length - 1]; fetch('index.html').then(r => done(r.headers.get('content-security-policy')), e => done(String(e)))")
+    for part in ("default-src 'none'", "script-src 'self'", "style-src 'self'", "base-uri 'none'", "form-action 'none'"):
+        assert part in policy, policy
+    others = b.run("return performance.getEntriesByType('resource').map(e => e.name).filter(name => !name.startsWith(location.origin + '/'))")
+    check("unsafe" not in policy.replace("'wasm-unsafe-eval'", "") and others == [], f"a strict content security policy, and nothing from other hosts {others}")
+
+
+def list_of_devices():
+    go("devices", "Devices")
+    wait(lambda: len(texts("tbody tr")) == 4, "not four devices")
+    b.type("#filter-search", "cam-2")
+    wait(lambda: len(texts("tbody tr")) == 1 and "cam-2" in texts("tbody tr")[0], "the search does not find one device")
+    check("search=cam-2" in b.run("return location.hash"), "a search has an address")
+    go("devices?state=away", "Devices")
+    wait(lambda: len(texts("tbody tr")) == 1 and "cam-9" in texts("tbody tr")[0], "the filter does not show the device that is away")
+    check(b.run("return document.querySelector('#filter-state').value") == "away", "an address filters")
+    go("paths", "Paths")
+    b.type("#filter-search", "cam-2")
+    wait(lambda: labels() != [] and [l for l in labels() if l.startswith("Device")] == ["Device cam-2: connected"], f"the search on the map: {labels()}")
+    check("search=cam-2" in b.run("return location.hash"), "the search on the map")
+
+
+def enrolment():
+    with open(f"{folder}/spare.pub") as f:
+        key = f.read().strip()
+    go("devices", "Devices")
+    click("Enrol a device")
+    fill("name", "spare")
+    fill("key", key)
+    fill("ports", "81")
+    fill("group", "store")
+    check(command() == f"echo '{key}' | cmxsafe gateway enroll spare --key - --ports 81 --group store", "the shell command is shown")
+    accessible("the dialog")
+    shot("enrol")
+    click("Enrol", "dialog")
+    says("[gateway]", "dialog pre")
+    click("Close", "dialog")
+    wait(lambda: texts("h1") == ["spare"], "the new device's page does not come")
+    check(shown("spare")["device"]["ports"] == [81], "a device is enrolled; its configuration is shown")
+    click("Replace the key")
+    fill("key", "ssh-ed25519 AAAA")
+    refused("Replace the key", gateway("rotate", "spare", "--key", "-", good=False, stdin="ssh-ed25519 AAAA\n"))
+    check(True, "a key that is none: the command's own message")
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{folder}/second"], check=True)
+    with open(f"{folder}/second.pub") as f:
+        second = f.read().strip()
+    before = shown("spare")["device"]["key"]
+    click("Replace the key")
+    fill("key", second)
+    confirm("Replace the key")
+    check(shown("spare")["device"]["key"] != before, "a key is replaced")
+    click("Rename")
+    fill("name", "cam-1")
+    refused("Rename", gateway("rename", "spare", "cam-1", good=False))
+    click("Rename")
+    fill("name", "spare-2")
+    confirm("Rename")
+    wait(lambda: texts("h1") == ["spare-2"], "the page does not follow the new name")
+    check(shown("spare-2")["device"]["key"] != "", "a device is renamed; a name that is taken is refused")
+    click("Revoke")
+    says("cannot be undone", "dialog")
+    confirm("Revoke")
+    wait(lambda: "Delete" in texts("main button"), "a revoked device cannot be deleted")
+    check(shown("spare-2")["device"]["revoked"] > 0, "a device is revoked")
+    click("Delete")
+    confirm("Delete")
+    wait(lambda: texts("h1") == ["Devices"], "the list does not come")
+    check("spare-2" in gateway("show", "spare-2", good=False), "a revoked device is deleted")
+    gone_meanwhile()
+
+
+def gone_meanwhile():
+    """A device that the command line deletes while the dialog is open. The page knows it until it reads the registry again."""
+    for label in ("Revoke", "Delete"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{folder}/brief-{label}"], check=True)
+        gateway("enroll", "brief", "--key", f"{folder}/brief-{label}.pub", "--ports", "81")
+        if label == "Delete":
+            gateway("revoke", "brief")
+        go("device/brief", "brief")
+        click(label)
+        wait(dialog_open, f"{label} does not ask")
+        if label == "Revoke":
+            gateway("revoke", "brief")
+        gateway("delete", "brief")
+        refused(label, gateway(label.lower(), "brief", good=False))
+    check(True, "a device that is deleted meanwhile: the command's own message after Revoke and Delete")
+
+
+def grants():
+    go("access", "Access")
+    click("Grant access")
+    fill("consumer", "user:root")
+    fill("target", "cam-3:81")
+    fill("for", "2h")
+    confirm("Grant")
+    says("user:root", "tbody")
+    says("until 20", "tbody")
+    go("overview", "Overview")
+    says("the grant of user:root to cam-3 ends at", ".alerts")
+    go("access", "Access")
+    click("Grant access")
+    fill("consumer", "user:root")
+    fill("target", "cam-3:9999")
+    refused("Grant", gateway("grant", "user:root", "cam-3:9999", good=False))
+    go("access?consumer=user%3Aroot", "Access")
+    wait(lambda: len(texts("tbody tr")) == 1, "the filter by consumer")
+    click("Remove")
+    confirm("Remove")
+    wait(lambda: texts("tbody tr") == [], "the grant is still there")
+    check("user:root" not in gateway("grant"), "a grant with an end is given, announced, refused and removed")
+
+
+def attestation():
+    go("device/cam-1", "cam-1")
+    for image, verdict, verb in (("cam-1.firmware", "match", "Attest"), ("v2.bin", "differs", "Attest")):
+        click("Attest now")
+        fill("key", folder + "/keys/{name}.bin")
+        fill("reference", f"{folder}/{image}")
+        click(verb, "dialog")
+        if verdict == "match":
+            wait(lambda: not dialog_open(), "attestation does not end")
+        else:
+            wait(lambda: texts("dialog .failure") != [""], "no failure is shown")
+            click("Cancel", "dialog")
+        says(verdict, "main section .badge")
+    check(shown("cam-1")["attestation"]["verdict"] == "differs" and "Reason" in page(), "attestation: match, then another image differs, with the reason")
+
+
+def claims():
+    """A policy has the board give signed evidence; its page shows each claim, and why the verdict is what it is."""
+    for version, verdict in (("v1", "match"), ("v2", "differs")):
+        end = 0x10000 + (os.path.getsize(f"{folder}/{version}.bin") + 4095) // 4096 * 4096
+        with open(f"{folder}/{version}.manifest", "w") as f:
+            subprocess.run(["cmxsafe", "image", "manifest", "--at", "0x10000", "--end", hex(end), f"{folder}/{version}.bin"], stdout=f, check=True, cwd=folder)
+        gateway("policy", "set", "cam-1", "--manifest", f"{folder}/{version}.manifest", "--max-age", "1h", "--enforce", "no" if verdict == "match" else "yes")
+        wait(lambda: shown("cam-1")["attestation"]["verdict"] == verdict and shown("cam-1")["attestation"]["claims"], f"no evidence with the verdict {verdict}")
+        found = shown("cam-1")["attestation"]
+        go("device/cam-1", "cam-1")
+        wait(lambda: len(texts(".claims tbody tr")) == len(found["claims"]), "not a row for each claim")
+        for claim, row in zip(found["claims"], texts(".claims tbody tr")):
+            assert row.startswith(claim["name"]) and (claim["name"] == "nonce" or claim["found"] in row), (claim, row)
+        failed = [c for c in found["claims"] if c["result"] == "failed"]
+        assert (failed == []) == (verdict == "match") and len([t for t in texts(".claims tbody tr") if "differs" in t]) == len(failed), failed
+        says(found["detail"] or verdict, ".wide")
+        accessible("the claims")
+        shot(f"claims-{verdict}")
+    check(True, "evidence claim by claim, with the reason for its verdict")
+    firmware = shown("cam-1")["device"]["seen"]["firmware"]
+    go("devices", "Devices")
+    wait(lambda: len(texts("tbody tr")) > 1, "the other devices are not shown")
+    pick_filter("version", firmware)
+    wait(lambda: firmware and len(texts("tbody tr")) == 1 and texts("tbody tr")[0].startswith("cam-1"), "the filter by firmware")
+    check("version=" in b.run("return location.hash"), "the devices with one firmware")
+    go("overview", "Overview")
+    says("quarantined", ".tiles")
+    says("cam-1", ".alerts .is-quarantined")
+    shot("quarantined")
+    go("paths", "Paths")
+    wait(lambda: "session connected" in b.run("return [...document.querySelectorAll('.map .session')].map(e => e.getAttribute('class'))")[0], "the session of a quarantined device")
+    wait(lambda: "Device cam-1: quarantined" in b.run("return [...document.querySelectorAll('.map .node.quarantined')].map(e => e.getAttribute('aria-label'))"), "the map does not mark the device")
+    shot("paths-quarantined")
+    gateway("policy", "remove", "cam-1")
+    wait(lambda: b.run("return document.querySelectorAll('.map .node.quarantined').length") == 0, "the mark stays")
+    check(True, "a quarantined device is on the overview with what to do, and marked on the map")
+
+
+def updates():
+    go("updates", "Updates")
+    click("Update devices")
+    pick("group", "cameras")
+    fill("image", f"{folder}/bare.bin")
+    check("update --group cameras --first 1 --parallel 4 --stop-at 10 --json -- " in command(), "the shell command of an update")
+    shot("update-dialog")
+    confirm("Update")
+    says("1 failed, 2 not started", "main")
+    says("not signed", "tbody tr")
+    says("stopped: too many failures", "main .failure") # once the command has ended
+    check(True, "an image without a signature ends the update at the first device")
+    shot("update-failed")
+    click("Update devices")
+    pick("group", "cameras")
+    fill("image", f"{folder}/v2.bin")
+    confirm("Update")
+    says("3 of 3 devices done, 0 failed.", "main")
+    accessible("results")
+    shot("updated")
+    check(len([t for t in texts("tbody tr") if "ok" in t]) == 3, "three boards are updated")
+
+
+def update_one():
+    go("device/cam-2", "cam-2")
+    click("Update")
+    fill("image", f"{folder}/bare.bin")
+    check(command() == f"cmxsafe gateway update cam-2 --json -- {folder}/bare.bin --quiet", "the shell command of one device's update")
+    refused("Update", gateway("update", "cam-2", "--json", "--", f"{folder}/bare.bin", "--quiet", good=False))
+    click("Update")
+    fill("image", f"{folder}/v1.bin")
+    confirm("Update")
+    go("device/cam-2", "cam-2")
+    says("updated", "tbody")
+    check(True, "one device is updated from its page; an image that it refuses: the command's own message")
+
+
+def start_campaign(name, image, at=""):
+    go("updates", "Updates")
+    click("Start a campaign")
+    fill("name", name)
+    pick("group", "cameras")
+    fill("image", f"{folder}/{image}")
+    if at:
+        fill("at", at)
+    assert f"cmxsafe gateway campaign start --image {folder}/{image} " in command() and "--group cameras --first 1 --parallel 4 --stop-at 10" in command(), command()
+    click("Start", "dialog")
+
+
+def campaign(name):
+    return json.loads(gateway("campaign", "show", name, "--json"))
+
+
+def campaigns():
+    start_campaign("bad", "nothing.bin")
+    wait(lambda: "nothing.bin" in b.text("dialog .failure"), "the command's message is not shown")
+    click("Cancel", "dialog")
+    start_campaign("later", "v1.bin", "2099-01-01 02:00")
+    says("0 of 3 devices", "tbody")
+    check(campaign("later")["state"] == "active", "a campaign is started; an image that is missing: the command's own message")
+    shot("campaigns")
+    accessible("campaigns")
+    for verb, state in (("Pause", "paused"), ("Resume", "active"), ("Stop", "stopped")):
+        click(verb, "tbody")
+        confirm(verb)
+        says(state, "tbody .badge")
+        assert campaign("later")["state"] == state, verb
+    click("Remove", "tbody")
+    confirm("Remove")
+    wait(lambda: texts("tbody tr") == [], "a campaign that was removed is still listed")
+    check("later" not in gateway("campaign", "list"), "a campaign is paused, resumed, stopped and removed")
+    start_campaign("back", "v1.bin")
+    says("3 of 3 devices", "tbody")
+    wait(lambda: campaign("back")["state"] == "done", "the campaign does not end")
+    click("back", "tbody")
+    wait(lambda: texts("h1") == ["Campaign back"] and len([t for t in texts("tbody tr") if "✓ done" in t]) == 4, f"the devices of the campaign: {texts('tbody tr')}")
+    check("canary" in texts("tbody tr")[1], "a campaign updates three boards; each one's progress is shown, the canary first")
+    shot("campaign-devices")
+    accessible("a campaign")
+
+
+def images_kept():
+    return json.loads(gateway("image", "list", "--json"))["images"]
+
+
+def choose(path):
+    wait(lambda: b.find("dialog [name=file]"), "no field for a file")
+    b.type("dialog [name=file]", path)
+
+
+def images():
+    go("updates", "Updates")
+    says("No image is stored.", "main")
+    click("Upload an image")
+    choose(f"{folder}/v2.bin")
+    check(command() == "cmxsafe gateway image add v2.bin", "the shell command of an upload")
+    click("Upload", "dialog")
+    says("This is its check", "dialog")
+    with open(f"{folder}/v2.bin", "rb") as f:
+        digest = hashlib.sha256(f.read()).hexdigest()
+    for text in ("2.0.0", "ESP32-C3", "not checked", digest):
+        says(text, "dialog dd")
+    accessible("the check of an image")
+    shot("image-check")
+    click("Close", "dialog")
+    says("2.0.0", "tbody")
+    check([i["image"] for i in images_kept()] == [digest], "an image is uploaded; its version, chip, signature and digest are shown")
+    click("Set the update key")
+    fill("key", "none")
+    refused("Set the key", gateway("image", "key", "-", good=False, stdin="none\n"))
+    click("Set the update key")
+    pem = subprocess.run(["cmxsafe", "image", "key", "--key", f"{folder}/k.pem", "--pem"], capture_output=True, text=True, check=True).stdout
+    pick("key", pem)
+    confirm("Set the key")
+    says("made with the update key", "tbody")
+    click("Upload an image")
+    choose(f"{folder}/bare.bin")
+    with open(f"{folder}/bare.bin", "rb") as f:
+        message = subprocess.run(["cmxsafe", "gateway", "image", "add", "-"], stdin=f, capture_output=True, text=True).stderr.strip()
+    assert "not signed" in message, message
+    refused("Upload", message)
+    check(len(images_kept()) == 1, "with an update key, an image without a signature is refused with the command's message")
+    # The browser does not send what is too large, and a cancelled upload leaves nothing.
+    for name, size in (("huge.bin", 512000001), ("slow.bin", 300 << 20)):
+        with open(f"{folder}/{name}", "wb") as f:
+            f.truncate(size)
+    click("Upload an image")
+    choose(f"{folder}/huge.bin")
+    click("Upload", "dialog")
+    says("are accepted", "dialog .failure")
+    click("Cancel", "dialog")
+    click("Upload an image")
+    choose(f"{folder}/slow.bin")
+    click("Upload", "dialog")
+    wait(lambda: b.run("return document.querySelector('dialog progress')?.value > 1000000"), "no progress")
+    shot("image-progress")
+    click("Cancel", "dialog")
+    says("cancelled", "#message")
+    wait(lambda: subprocess.run(["pgrep", "-f", "gateway image add - --name slow.bin"], capture_output=True).returncode != 0, "the command of a cancelled upload goes on")
+    check(len(images_kept()) == 1, "progress is shown, a cancelled upload stores nothing, and a file that is too large is not sent")
+    shot("images")
+    accessible("images")
+    click("Start a campaign", "tbody")
+    fill("name", "stored")
+    pick("group", "cameras")
+    fill("at", "2099-01-01 02:00")
+    check(f"campaign start --image {images_kept()[0]['file']} --at" in command(), "a campaign is started from a stored image")
+    confirm("Start")
+    assert campaign("stored")["image"] == digest
+    click(f"remove {digest}", "main", "data-key")
+    says("keep a copy of their own", "dialog")
+    confirm("Remove")
+    says("No image is stored.", "main")
+    check(images_kept() == [] and os.path.exists(f"{os.environ['CMXSAFE_GATEWAY']}/store/{digest}"), "an image is removed; the campaign keeps its copy")
+    gateway("campaign", "stop", "stored")
+    gateway("campaign", "remove", "stored")
+    gateway("image", "key", "--remove")
+
+
+def focused():
+    return b.run("return document.activeElement.innerText || document.activeElement.getAttribute('aria-label') || document.activeElement.textContent")
+
+
+def tab_to(text):
+    for _ in range(60):
+        b.press("TAB")
+        if (focused() or "").strip().startswith(text):
+            return
+    raise AssertionError(f"Tab does not reach {text!r}")
+
+
+def keyboard():
+    go("overview", "Overview")
+    b.press("TAB")
+    check(focused() == "Skip to the content", "Tab begins with the skip link")
+    tab_to("Paths")
+    b.press("ENTER")
+    wait(lambda: texts("h1") == ["Paths"], "Enter does not open a view")
+    check(focused() == "Paths", "the focus is on the new view's title")
+    tab_to("Device cam-2")
+    b.press("ENTER")
+    wait(lambda: texts("h1") == ["cam-2"], "Enter does not follow the map")
+    tab_to("Rename")
+    b.press("ENTER")
+    wait(dialog_open, "Enter does not open the dialog")
+    b.press("ESCAPE")
+    wait(lambda: not dialog_open(), "Escape does not close the dialog")
+    check(focused() == "Rename", "keyboard only: map, device, dialog; Escape closes it and the focus returns")
+
+
+def stopped():
+    go("devices", "Devices")
+    os.kill(json.loads(gateway("status", "--json"))["pid"], signal.SIGTERM)
+    wait(lambda: sum("away" in t for t in texts("tbody tr")) == 4, "the devices do not become away")
+    go("overview", "Overview")
+    message = gateway("status", good=False)
+    says(message, ".alerts")
+    says("not running", "main")
+    shot("stopped")
+    check(True, "the gateway stopped meanwhile: the devices are away, and the message is the command's own")
+
+
+def injection():
+    for address in ("overview", "paths", "paths?search=img", "devices?search=img", "devices?search=script", "access", "device/dev-5"):
+        go(address, {"overview": "Overview", "paths": "Paths", "devices": "Devices", "access": "Access", "device": "dev-5"}[re.match("[a-z]+", address)[0]])
+        time.sleep(0.5)
+        assert b.run("return window.injected === undefined && document.querySelector('main img, main script, main b') === null"), f"{address}: markup from data"
+    says("<b>bold</b>", "tbody")
+    go("devices?search=img", "Devices")
+    says("<img src=x onerror=window.injected=1>", "tbody")
+    shot("html-names")
+    click("<img src=x onerror=window.injected=1>", "tbody")
+    wait(lambda: texts("h1") == ["<img src=x onerror=window.injected=1>"], "the page of a device with such a name")
+    check(b.run("return window.injected === undefined"), "names and log lines made of HTML and script are text")
+
+
+def many():
+    began = time.time()
+    go("devices", "Devices")
+    wait(lambda: len(texts("tbody tr")) == 100, "not a page of devices")
+    ready = time.time() - began
+    began = time.time()
+    b.type("#filter-search", "dev-9876")
+    wait(lambda: len(texts("tbody tr")) == 1, "the search does not find the device")
+    print(f"console_10000_devices_interactive_s {ready:.2f}\nconsole_10000_devices_search_s {time.time() - began:.2f}", flush=True)
+    go("devices", "Devices")
+    says("10,000 devices", ".summary")
+    click("Last")
+    says("Page 100 of 100", ".pager")
+    click("Group", "thead")
+    says("Page 1 of 100", ".pager")
+    accessible("10,000 devices")
+    shot("devices-10000")
+    go("paths", "Paths")
+    wait(lambda: len(b.run("return [...document.querySelectorAll('.map a.node')].map(e => e.getAttribute('aria-label'))")) == 22, "not one node for each group")
+    shot("paths-10000")
+    accessible("the map with groups")
+    b.run("document.querySelector('[data-key=\"node group site-7\"]').focus()")
+    b.press("ENTER")
+    says("500 devices; the map shows 36 of them", "main")
+    shot("paths-group")
+    check(True, "10,000 devices: pages, sorted; the map shows groups, and the devices of one on demand")
+
+
+def access():
+    go("paths", "Paths")
+    wait(lambda: any("active" in t for t in texts("tbody tr")), "no connection in use on the map")
+    check(b.run("return document.querySelectorAll('.map .path.active').length") == 1, "a connection in use is thick on the map")
+    wait(lambda: b.run("return document.querySelectorAll('.map .path.denied').length") == 1, "no refused connection on the map")
+    accessible("the map")
+    shot("paths-in-use")
+    go("access", "Access")
+    wait(lambda: any("denied" in t for t in texts("tbody tr")) and any("closed" in t for t in texts("tbody tr")), "no record in the access log")
+    shot("access-log")
+    accessible("the access log")
+    go("access?event=denied", "Access")
+    wait(lambda: [t for t in texts("tbody tr") if "active" in t or "closed" in t] == [] and any("refused" in t for t in texts("tbody tr")), "the filter by event")
+    click("Grant access")
+    fill("consumer", "user:1235")
+    fill("target", "cam-17:81")
+    fill("for", "8h")
+    fill("why", "a test's <b>reason</b>")
+    check(command() == "sudo cmxsafe gateway grant --for 8h --why 'a test'\\''s <b>reason</b>' user:1235 cam-17:81", "the shell command is quoted, and run with sudo")
+    click("Cancel", "dialog")
+
+
+def agent():
+    go("", "Device agent")
+    wait(lambda: any(t.startswith("web") and "up" in t for t in texts("tbody tr")), "the context is not up")
+    says("all up")
+    says("in force", ".columns")
+    says("gateway port 9081 to local port 8081")
+    says("1.0", ".columns")  # the version that runs, of the update service
+    says("required", ".columns")
+    says("refused", ".columns li")  # who uploaded last, and with which result
+    says("ago, from ", ".columns li")
+    says("dropped", ".columns td")
+    wait(lambda: any("10.77.0.1" in t and "TCP 8082" in t for t in texts("tbody tr")), "the dropped packet is not shown")
+    every_look("agent")
+    check(True, "contexts, isolation with a dropped packet, and the update service, at three widths")
+    os.kill(int(folder_text("agent.pid")), signal.SIGTERM)
+    wait(lambda: "cmxsafe" in b.text("#problem"), "the page does not say that the agent ended")
+    message = subprocess.run([f"{folder}/path/cmxsafed", "status", "--json"], capture_output=True, text=True).stderr.strip()
+    check(b.text("#problem") == message, "the agent ended meanwhile: the message is the command's own")
+    check("web" in page(), "the last state stays visible")
+    shot("agent-ended")
+
+
+def certificates():
+    """alice@corp is logged in with a certificate that ends soon, bob@corp has a grant only."""
+    session = next(s for s in json.loads(gateway("status", "--json"))["sessions"] if s["name"] == "alice@corp")
+    ends = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(session["certificate_ends"]))
+    go("overview", "Overview")
+    says(f"the certificate of alice@corp (alice-1, serial 7) ends at {ends}, and its session with it", ".alerts")
+    says("give its holder a new certificate of the CA corp", ".alerts .todo")
+    shot("certificate-ends")
+    go("access", "Access")
+    certificate = f"alice-1, serial 7 of corp, until {ends}"
+    wait(lambda: any(t.startswith("alice@corp") and "connected" in t and certificate in t for t in texts("tbody tr")), "the session with a certificate")
+    rows = texts("tbody tr")
+    assert any(t.startswith("corp") and "certificate authority" in t for t in rows) and any(t.startswith("bob@corp") and "connected" not in t for t in rows), rows
+    every_look("access-certificates")
+    go("paths", "Paths")
+    wait(lambda: f"Consumer platform:alice@corp, logged in, certificate {certificate}: may reach cam-17" in labels() and
+         "Consumer platform:bob@corp: may reach cam-17" in labels(), f"the consumers on the map: {labels()}")
+    check(any(certificate in t for t in texts("tbody tr")), "a certificate with its end: in Access, on the map, and on the overview with what to do")
+    every_look("paths-certificates")
+
+
+def folder_text(name):
+    with open(f"{folder}/{name}") as f:
+        return f.read()
+
+
+def stranger():
+    b.get(f"{url}#/overview")
+    message = subprocess.run(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "cmxsafe", "gateway", "show", "--json"],
+                             capture_output=True, text=True).stderr.strip()
+    assert message.startswith("cmxsafe: "), message
+    wait(lambda: b.text("#problem") == message, f"a user without privilege does not read {message!r} but {b.text('#problem')!r}")
+    check("Turn on administrative access" in page(), "a user without privilege sees the command's message and what to do")
+    accessible("the page without privilege")
+    shot("no-privilege")
+
+
+def pending():
+    """A key that nobody enrolled tries to log in: it is on the overview, and is enrolled there."""
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{folder}/unknown"], check=True)
+    gateway_port = json.loads(gateway("show", "--json"))["port"]
+    subprocess.run(["ssh", "-i", f"{folder}/unknown", "-p", str(gateway_port), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes",
+                    "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-F", "none", "-l", "cmxsafe-gw", "-N", "127.0.0.1"], capture_output=True)
+    with open(f"{folder}/unknown.pub") as f:
+        fingerprint = subprocess.run(["ssh-keygen", "-lf", "-"], stdin=f, capture_output=True, text=True).stdout.split()[1]
+    go("overview", "Overview")
+    says(fingerprint, ".alerts code")
+    shot("pending")
+    click("enrol it")
+    fill("name", "cam-1")
+    fill("ports", "81")
+    refused("Enrol", gateway("approve", "--ports", "81", fingerprint, "cam-1", good=False))
+    click("enrol it")
+    fill("name", "porch")
+    fill("ports", "81")
+    check(command() == f"cmxsafe gateway approve --ports 81 {fingerprint} porch", "the shell command of an approval")
+    confirm("Enrol")
+    wait(lambda: texts("h1") == ["porch"], "the page of the device that was pending does not come")
+    check(shown("porch")["device"]["key"] == fingerprint, "a key that tried to log in is enrolled; under a name that is taken, the command's own message")
+    gateway("revoke", "porch")
+    gateway("delete", "porch")
+
+
+def hour():
+    go("overview", "Overview")
+    wait(lambda: b.run("return document.querySelectorAll('.charts svg').length") == 2, "the last hour is not drawn")
+    check("at most" in b.run("return document.querySelector('.charts svg').getAttribute('aria-label')"), "the last hour, as the gateway kept it, has a text equivalent")
+    click_summary = "document.querySelector('details summary').click()"
+    b.run(click_summary)
+    says("From devices", "details thead")
+    accessible("the overview with the last hour")
+    shot("overview-hour")
+
+
+def labels(css=".map a.node"):
+    return b.run("return [...document.querySelectorAll(arguments[0])].map(e => e.getAttribute('aria-label'))", css)
+
+
+def nodes():
+    go("nodes", "Nodes")
+    wait(lambda: any("gw1" in t and "here" in t for t in texts("tbody tr")) and any("gw2" in t and "linked" in t and "\t1\t" in t for t in texts("tbody tr")),
+         "the two gateways with state and sessions")
+    every_look("nodes")
+    go("devices?search=cam", "Devices")
+    wait(lambda: len([t for t in texts("tbody tr") if "connected" in t]) == 2 and any("cam-2" in t and "gw2" in t for t in texts("tbody tr")), "a device at the other gateway is connected")
+    go("device/cam-2", "cam-2")
+    says("gw2", "dd")
+    check(True, "the gateways with state, lag and sessions; a device of the other gateway is connected there")
+    go("paths?by=node", "Paths")
+    says("42 devices by gateway", "main")
+    wait(lambda: sorted(l.split(":")[0] for l in labels() if l.startswith("Gateway gw") and "connected" in l) == ["Gateway gw1", "Gateway gw2"], f"the map by gateway: {labels()}")
+    assert any(l.startswith("Gateway no gateway: 0 of 40 devices") for l in labels()), labels()
+    shot("paths-by-gateway")
+    accessible("the map by gateway")
+    wait(lambda: b.run("const e = document.querySelector('[data-key=\"node node gw2\"]'); e?.focus(); return Boolean(e)"), "the gateway on the map")
+    b.press("ENTER")
+    wait(lambda: [l for l in labels() if l.startswith("Device")] == ["Device cam-2: connected at gw2"], f"the devices of a gateway: {labels()}")
+    assert "node=gw2" in b.run("return location.hash") and any(l.startswith("Gateway gw2: linked, 1 session") for l in labels()), labels()
+    shot("paths-one-gateway")
+    go("paths?group=cameras", "Paths")
+    wait(lambda: len([l for l in labels() if l.startswith("Gateway gw")]) == 2 and len([l for l in labels() if l.startswith("Device")]) == 2, f"each gateway beside its devices: {labels()}")
+    shot("paths-gateways")
+    for width in (768, 320):
+        look(width, 1000, "dark" if width == 768 else "light")
+        time.sleep(0.5)
+        assert b.run("return document.documentElement.scrollWidth") <= width, f"the map is too wide at {width}"
+        shot(f"paths-gateways-{width}")
+    look(1280, 1000, "light")
+    pick_filter("node", "no gateway")
+    wait(lambda: [l for l in labels() if l.startswith("Device")] == [], f"the filter by gateway: {labels()}")
+    check(True, "the map by gateway, its expansion, and the filter by gateway")
+    with open(folder_text("node2.kill").strip(), "w") as f:
+        f.write("1")
+    go("nodes", "Nodes")
+    wait(lambda: any("gw2" in t and "away" in t for t in texts("tbody tr")), "the gateway that was killed is not away")
+    go("devices?search=cam-2", "Devices")
+    wait(lambda: any("away" in t for t in texts("tbody tr")), "the device of a gateway that is away is not away")
+    shot("nodes-away")
+    check(True, "a gateway that is killed is away, its device also")
+
+
+STEPS = {"rollouts": [updates, update_one, campaigns, images], "nodes": [nodes], "stranger": [stranger], "agent": [agent], "fleet": [each_view, own_resources, list_of_devices, enrolment, grants, attestation, claims, pending, hour, keyboard, stopped], "many": [many, injection], "access": [access, certificates]}
+try:
+    for step in STEPS.get(what) or [globals()[what]]:
+        step()
+        no_errors()
+finally:
+    b.close()

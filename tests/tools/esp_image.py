@@ -1,0 +1,31 @@
+"""Changes an ESP-IDF application image: another version, other texts of the same length. esp_image.py IN OUT --version V
+[--replace OLD=NEW]. Checksum and SHA-256 at its end are made again."""
+import argparse
+import hashlib
+import struct
+from pathlib import Path
+
+HEADER, SEGMENT, VERSION_AT = 24, 8, 24 + 8 + 16  # the first segment begins with the application descriptor
+
+p = argparse.ArgumentParser()
+p.add_argument("source", type=Path)
+p.add_argument("out", type=Path)
+p.add_argument("--version", required=True)
+p.add_argument("--replace", default="")
+args = p.parse_args()
+image = bytearray(args.source.read_bytes())
+image[VERSION_AT:VERSION_AT + 32] = args.version.encode().ljust(32, b"\0")
+if args.replace:
+    old, new = (text.encode() + b"\0" for text in args.replace.split("="))
+    assert len(old) == len(new) and image.count(old) == 1, "the text is not there once"
+    image = bytearray(image.replace(old, new))
+at, checksum = HEADER, 0xEF
+for _ in range(image[1]):
+    size = struct.unpack_from("<I", image, at + 4)[0]
+    for byte in image[at + SEGMENT:at + SEGMENT + size]:
+        checksum ^= byte
+    at += SEGMENT + size
+end = at // 16 * 16 + 15
+image[end] = checksum
+image[end + 1:] = hashlib.sha256(image[:end + 1]).digest()
+args.out.write_bytes(image)

@@ -1,0 +1,1 @@
+target_link_libraries(test_ota_record PRIVATE cmxsafed_parts)

@@ -1,0 +1,313 @@
+/* The process that runs the update hooks: outcomes, limits, what a hook inherits, and how its processes end. */
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "agent/ota/ota_runner.h"
+#include "cmxsafe/port/port.h"
+
+static char folder[] = "/tmp/cmx-runner.XXXXXX";
+
+static struct runner start(const char *command, uint64_t limit_ms)
+{
+    struct runner_command commands[RUNNER_HOOKS] = {{0}};
+    struct runner r;
+
+    for (int i = 0; i < RUNNER_HOOKS; i++)
+        commands[i] = (struct runner_command){command, limit_ms};
+    assert_int_equal(ota_runner_start(&r, commands), CMX_OK);
+    return r;
+}
+
+static cmx_err run(const char *command, uint64_t limit_ms, int in, char line[256])
+{
+    struct runner r = start(command, limit_ms);
+    cmx_err err = ota_runner_call(&r, RUNNER_INSTALL, in, line, 256);
+
+    ota_runner_stop(&r);
+    return err;
+}
+
+/* The pid that a hook wrote to a file; 0: not written yet. */
+static pid_t pid_in(const char *name)
+{
+    char path[128], text[16] = "";
+    FILE *f;
+
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    f = fopen(path, "r");
+    if (!f)
+        return 0;
+    if (!fgets(text, sizeof text, f))
+        text[0] = '\0';
+    fclose(f);
+    return strchr(text, '\n') ? (pid_t)strtol(text, NULL, 10) : 0;
+}
+
+static pid_t await_pid(const char *name)
+{
+    pid_t pid = 0;
+
+    for (int i = 0; i < 1000 && (pid = pid_in(name)) == 0; i++)
+        cmx_port_sleep_ms(10);
+    assert_true(pid > 0);
+    return pid;
+}
+
+/* A process that ended no longer exists, or is a zombie of another parent. */
+static bool ended(pid_t pid)
+{
+    char path[64], text[256] = "";
+    const char *after;
+    FILE *f;
+
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    f = fopen(path, "r");
+    if (!f)
+        return true;
+    if (!fgets(text, sizeof text, f))
+        text[0] = '\0';
+    fclose(f);
+    after = strrchr(text, ')');
+    return !after || after[2] == 'Z';
+}
+
+static void assert_ends(pid_t pid)
+{
+    for (int i = 0; i < 1500; i++) {
+        if (ended(pid))
+            return;
+        cmx_port_sleep_ms(10);
+    }
+    fail_msg("process %d still runs", (int)pid);
+}
+
+static void test_the_outcome_is_the_exit_status(void **state)
+{
+    char line[256];
+
+    (void)state;
+    assert_int_equal(run("echo first; echo last; echo", 60000, -1, line), CMX_OK);
+    assert_string_equal(line, "last");
+    assert_int_equal(run("echo 'a\tb\033[2J'; exit 3", 60000, -1, line), CMX_EPERM);
+    assert_string_equal(line, "the install hook failed: a?b?[2J");
+    assert_int_equal(run("kill -9 $$", 60000, -1, line), CMX_EPERM);
+    assert_string_equal(line, "the install hook failed");
+    assert_int_equal(run(NULL, 60000, -1, line), CMX_OK);
+    assert_string_equal(line, "");
+    assert_int_equal(run("head -c 1000000 /dev/zero; echo; echo end", 60000, -1, line), CMX_OK);
+    assert_string_equal(line, "end");
+}
+
+static void test_standard_input(void **state)
+{
+    char line[256];
+    int p[2];
+
+    (void)state;
+    assert_int_equal(pipe(p), 0);
+    assert_int_equal(write(p[1], "hello", 5), 5);
+    close(p[1]);
+    assert_int_equal(run("cat", 60000, p[0], line), CMX_OK);
+    assert_string_equal(line, "hello");
+    close(p[0]);
+    assert_int_equal(run("cat; echo nothing", 60000, -1, line), CMX_OK);
+    assert_string_equal(line, "nothing");
+}
+
+static void test_a_background_child_does_not_delay_the_outcome(void **state)
+{
+    char command[256], line[256];
+    const uint64_t before = cmx_port_now_ms();
+    pid_t child;
+
+    (void)state;
+    snprintf(command, sizeof command, "(echo $$ >/dev/null; exec sleep 300) & echo $! >%s/background; echo done",
+             folder);
+    assert_int_equal(run(command, 600000, -1, line), CMX_OK);
+    assert_string_equal(line, "done");
+    assert_true(cmx_port_now_ms() - before < 250000);
+    child = await_pid("background");
+    assert_ends(child);
+}
+
+static void test_descendants_in_sessions_of_their_own_are_ended(void **state)
+{
+    char command[512], line[256];
+
+    (void)state;
+    snprintf(command, sizeof command,
+             "setsid sh -c 'trap \"\" TERM HUP; echo $$ >%s/escaped; sleep 300 & echo $! >%s/below; wait' & "
+             "while ! [ -s %s/below ]; do sleep 0.02; done; exit 4",
+             folder, folder, folder);
+    assert_int_equal(run(command, 60000, -1, line), CMX_EPERM);
+    assert_ends(await_pid("escaped"));
+    assert_ends(await_pid("below"));
+}
+
+static void test_a_hook_is_ended_at_its_limit(void **state)
+{
+    char command[256], line[256];
+    struct runner r;
+
+    (void)state;
+    snprintf(command, sizeof command, "echo $$ >%s/slow; echo working; trap '' TERM; sleep 300; sleep 300", folder);
+    r = start(command, 1000);
+    assert_int_equal(ota_runner_call(&r, RUNNER_RESTART, -1, line, sizeof line), CMX_ETIMEOUT);
+    assert_string_equal(line, "the restart hook was ended after 1 s: working");
+    assert_true(ended(await_pid("slow"))); /* before the caller is answered */
+    assert_int_equal(ota_runner_call(&r, RUNNER_RESTART, -1, line, sizeof line), CMX_ETIMEOUT); /* the next hook runs */
+    ota_runner_stop(&r);
+}
+
+static void *call_in_thread(void *arg)
+{
+    char line[256];
+
+    return (void *)(uintptr_t)ota_runner_call(arg, RUNNER_INSTALL, -1, line, sizeof line);
+}
+
+static void test_abort_ends_the_hook_that_runs(void **state)
+{
+    char command[256], line[256];
+    struct runner r;
+    pthread_t thread;
+    void *result;
+    pid_t pid;
+
+    (void)state;
+    snprintf(command, sizeof command, "echo $$ >%s/aborted; sleep 300", folder);
+    r = start(command, 600000);
+    assert_int_equal(pthread_create(&thread, NULL, call_in_thread, &r), 0);
+    pid = await_pid("aborted");
+    ota_runner_abort(&r);
+    pthread_join(thread, &result);
+    assert_int_equal((uintptr_t)result, CMX_EIO);
+    assert_true(ended(pid));
+    assert_int_equal(ota_runner_call(&r, RUNNER_INSTALL, -1, line, sizeof line), CMX_EIO);
+    ota_runner_stop(&r);
+    ota_runner_stop(&r);
+}
+
+/* When the agent is killed, the runner and its hook end too. */
+static void test_a_hook_dies_with_the_agent(void **state)
+{
+    char command[256];
+    int p[2];
+    pid_t agent, hook, runner = 0;
+
+    (void)state;
+    assert_int_equal(pipe(p), 0);
+    snprintf(command, sizeof command, "echo $$ >%s/orphan; sleep 300", folder);
+    agent = fork();
+    if (agent == 0) {
+        struct runner r = start(command, 600000);
+        char line[256];
+
+        (void)!write(p[1], &r.pid, sizeof r.pid);
+        _exit(ota_runner_call(&r, RUNNER_INSTALL, -1, line, sizeof line) != CMX_OK);
+    }
+    hook = await_pid("orphan");
+    assert_int_equal(read(p[0], &runner, sizeof runner), sizeof runner);
+    kill(agent, SIGKILL);
+    waitpid(agent, NULL, 0);
+    assert_ends(hook);
+    assert_ends(runner);
+    close(p[0]);
+    close(p[1]);
+}
+
+/* Signal sets are lines of /proc/self/status; the shell that reads them is the hook. */
+static void test_what_a_hook_inherits(void **state)
+{
+    char command[256], line[256], path[128];
+    int fd;
+    sigset_t set, old;
+
+    (void)state;
+    snprintf(path, sizeof path, "%s/held", folder);
+    fd = open(path, O_RDWR | O_CREAT, 0600); /* without close-on-exec */
+    assert_int_equal(dup2(fd, 77), 77);
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &set, &old);
+    snprintf(command, sizeof command, "grep -E '^Sig(Blk|Ign)' /proc/self/status | tr '\\t\\n' '  '");
+    assert_int_equal(run(command, 60000, -1, line), CMX_OK);
+    assert_string_equal(line, "SigBlk: 0000000000000000 SigIgn: 0000000000000000 ");
+    assert_int_equal(run("exec ls /proc/self/fd | tr '\\n' ' '", 60000, -1, line), CMX_OK);
+    assert_string_equal(line, "0 1 2 3 "); /* 3 is the folder that ls reads */
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGPIPE, SIG_DFL);
+    close(77);
+    close(fd);
+}
+
+/* The runner keeps no descriptor of the agent either: otherwise the agent could not open its control socket again. */
+static void test_what_the_runner_keeps(void **state)
+{
+    char path[64];
+    struct runner r;
+    int fd = open("/dev/null", O_RDWR); /* without close-on-exec */
+
+    (void)state;
+    assert_int_equal(dup2(fd, 78), 78);
+    r = start("true", 60000);
+    snprintf(path, sizeof path, "/proc/%d/fd/78", (int)r.pid);
+    for (int i = 0; i < 500 && access(path, F_OK) == 0; i++)
+        cmx_port_sleep_ms(10);
+    assert_int_not_equal(access(path, F_OK), 0);
+    ota_runner_stop(&r);
+    close(78);
+    close(fd);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    static const char *const names[] = {"background", "escaped", "below", "slow", "aborted", "orphan", "held"};
+    char path[128];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        unlink(path);
+    }
+    return rmdir(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_outcome_is_the_exit_status),
+        cmocka_unit_test(test_standard_input),
+        cmocka_unit_test(test_a_background_child_does_not_delay_the_outcome),
+        cmocka_unit_test(test_descendants_in_sessions_of_their_own_are_ended),
+        cmocka_unit_test(test_a_hook_is_ended_at_its_limit),
+        cmocka_unit_test(test_abort_ends_the_hook_that_runs),
+        cmocka_unit_test(test_a_hook_dies_with_the_agent),
+        cmocka_unit_test(test_what_a_hook_inherits),
+        cmocka_unit_test(test_what_the_runner_keeps),
+    };
+
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -1,0 +1,1 @@
+target_link_libraries(test_ota_runner PRIVATE cmxsafed_parts)

@@ -1,0 +1,150 @@
+/* What --check reports about the unit: the settings in its files, and which paths they hide from the agent. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "agent/config/unit_check.h"
+
+#define PIN "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+#define GATEWAY "[gateway]\nhost = gw\nuser = u\nhost_key = " PIN "\n"
+#define CONTEXT "[context c]\nlocal_port = 8081\nremote_port = 8081\n"
+
+static char dir[] = "/tmp/cmx_unit_XXXXXX";
+static char reported[4096];
+
+static void collect(void *arg, const char *text)
+{
+    size_t n = strlen(reported);
+
+    (void)arg;
+    snprintf(reported + n, sizeof reported - n, "%s\n", text);
+}
+
+static const char *path_of(const char *name)
+{
+    static char path[128];
+
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    return path;
+}
+
+static void write_file(const char *name, const char *text)
+{
+    FILE *f = fopen(path_of(name), "w");
+
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+static void expect(const char *text, const struct unit_sandbox *s, const char *want)
+{
+    struct config_report r = {.file = "f", .line = collect};
+    struct agent_config *c = NULL;
+
+    reported[0] = 0;
+    assert_int_equal(config_parse(text, strlen(text), &r, &c), CMX_OK);
+    unit_check(c, s, &r);
+    if (want[0] ? !strstr(reported, want) : reported[0])
+        fail_msg("wanted \"%s\" in: %s", want, reported);
+    config_free(c);
+}
+
+static void test_unit_files(void **state)
+{
+    char unit[128], drop_ins[128];
+    const char *patterns[] = {unit, drop_ins, NULL};
+    struct unit_sandbox s;
+
+    (void)state;
+    snprintf(unit, sizeof unit, "%s", path_of("x.service"));
+    snprintf(drop_ins, sizeof drop_ins, "%s", path_of("*.conf"));
+    assert_false(unit_sandbox_read(&s, patterns));
+    write_file("x.service",
+               "[Service]\n# User=no\nUser=cmxsafed\nProtectHome=yes\nPrivateTmp=yes\nProtectSystem=strict\n"
+               "StateDirectory=cmxsafed\nRuntimeDirectory=cmxsafe\nAmbientCapabilities=\n");
+    assert_true(unit_sandbox_read(&s, patterns));
+    assert_string_equal(s.user, "cmxsafed");
+    assert_true(s.hides_home && s.hides_tmp && s.read_only && !s.binds_low);
+    assert_string_equal(s.writable, " /var/lib/cmxsafed /run/cmxsafe");
+    write_file("a.conf", "[Service]\nProtectHome=read-only\nReadWritePaths=/srv/a /srv/b\n"
+                         "AmbientCapabilities=CAP_NET_BIND_SERVICE CAP_NET_ADMIN\n");
+    assert_true(unit_sandbox_read(&s, patterns));
+    assert_true(!s.hides_home && s.hides_tmp && s.binds_low);
+    assert_string_equal(s.writable, " /var/lib/cmxsafed /run/cmxsafe /srv/a /srv/b");
+}
+
+static void test_what_the_unit_hides(void **state)
+{
+    const struct unit_sandbox s = {.user = "u",
+                                   .hides_home = true,
+                                   .hides_tmp = true,
+                                   .read_only = true,
+                                   .writable = " /var/lib/cmxsafed /run/cmxsafe"};
+    const struct unit_sandbox open = {.user = "u"};
+    char text[512];
+
+    (void)state;
+    expect(GATEWAY "key_file = /root/key\n" CONTEXT, &s, "f:5: key_file /root/key: cmxsafed.service does not see");
+    expect(GATEWAY "key_file = /home/me/key\n" CONTEXT, &s, "ProtectHome=yes");
+    expect(GATEWAY "key_file = /tmp/key\n" CONTEXT, &s, "PrivateTmp=yes");
+    expect(GATEWAY "key_file = /rooted/key\n" CONTEXT, &s, "key_file /rooted/key: No such file or directory");
+    expect(GATEWAY "key_file = /dev/null\n" CONTEXT, &open, "key_file /dev/null: not a regular file");
+    expect(
+        GATEWAY "key_file = /proc/self/status\n" CONTEXT "[agent]\ncontrol_socket = /srv/s\n", &s,
+        "f:10: control_socket /srv/s: cmxsafed.service may not write there (ProtectSystem=strict); use /run/cmxsafe/");
+    expect(GATEWAY "key_file = /proc/self/status\n" CONTEXT, &s, "");
+    write_file("key", "x");
+    snprintf(text, sizeof text, GATEWAY "key_file = %s\n" CONTEXT, path_of("key"));
+    expect(text, NULL, "");
+}
+
+static void test_ports_below_the_first_open_one(void **state)
+{
+    const struct unit_sandbox without = {.user = "u"}, with = {.user = "u", .binds_low = true};
+    static const char direct[] = GATEWAY "key_file = /proc/self/status\n[context c]\ndirection = direct\n"
+                                         "local_port = 1\nremote_port = 1\nremote_host = h\n[agent]\n"
+                                         "control_socket = /tmp/s\n";
+    FILE *f = fopen("/proc/sys/net/ipv4/ip_unprivileged_port_start", "r");
+    int first = 0;
+
+    (void)state;
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%d", &first), 1);
+    fclose(f);
+    expect(direct, &without, first > 1 ? "f:8: local_port 1: only a process with CAP_NET_BIND_SERVICE" : "");
+    expect(direct, &with, "");
+}
+
+static int make_dir(void **state)
+{
+    (void)state;
+    return mkdtemp(dir) ? 0 : 1;
+}
+
+static int remove_dir(void **state)
+{
+    (void)state;
+    unlink(path_of("x.service"));
+    unlink(path_of("a.conf"));
+    unlink(path_of("key"));
+    return rmdir(dir);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_unit_files),
+        cmocka_unit_test(test_what_the_unit_hides),
+        cmocka_unit_test(test_ports_below_the_first_open_one),
+    };
+
+    return cmocka_run_group_tests(tests, make_dir, remove_dir);
+}

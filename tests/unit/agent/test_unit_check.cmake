@@ -1,0 +1,1 @@
+target_link_libraries(test_unit_check PRIVATE cmxsafed_parts)

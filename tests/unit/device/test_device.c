@@ -1,0 +1,185 @@
+/* Contexts registered by tasks, over the real engine with a gateway that refuses (device.c). */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "cmxsafe/core/log.h"
+#include "cmxsafe/core/mem.h"
+#include "cmxsafe/device/device.h"
+#include "cmxsafe/port/port.h"
+
+static const char *const pins[] = {"SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"};
+static struct cmx_settings settings = {
+    .remote_host = "127.0.0.1",
+    .host_keys = pins,
+    .n_host_keys = 1,
+    .username = "user",
+    .password = "password",
+    .timeout_s = 10,
+};
+static const TaskParameters stream = {.local_port = 81, .forward_remote_port = 81, .high_bw = true};
+static const TaskParameters ota = {.local_port = 8989, .forward_remote_port = 8989};
+
+/* Returns a port without a listener: it is bound but does not listen. */
+static int refuse(void **state)
+{
+    static int fd;
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof addr;
+
+    (void)state;
+    fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (bind(fd, (struct sockaddr *)&addr, len) || getsockname(fd, (struct sockaddr *)&addr, &len))
+        return -1;
+    settings.remote_port = ntohs(addr.sin_port);
+    cmx_log_set_level(CMX_LOG_ERROR);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    cmx_device_stop();
+    cmx_device_override(NULL, NULL, 0);
+    cmx_device_set_hooks(NULL);
+    return 0;
+}
+
+static void test_nothing_before_the_first(void **state)
+{
+    (void)state;
+    assert_null(cmx_device_proxy());
+    assert_false(cmx_device_reached());
+    cmx_device_stop();
+}
+
+static void test_contexts_are_added(void **state)
+{
+    struct cmx_context_status status[4];
+
+    (void)state;
+    assert_int_equal(cmx_device_forward(&settings, &stream), CMX_OK);
+    assert_int_equal(cmx_device_forward(&settings, &ota), CMX_OK);
+    assert_int_equal(cmx_device_forward(&settings, &stream), CMX_EEXIST);
+    assert_int_equal(cmx_proxy_status(cmx_device_proxy(), status, 4), 2);
+    assert_false(cmx_device_reached());
+}
+
+static void test_refused_contexts_leave_the_others(void **state)
+{
+    const TaskParameters bad = {.local_port = 0, .forward_remote_port = 1};
+
+    (void)state;
+    assert_int_equal(cmx_device_forward(&settings, &bad), CMX_EINVAL);
+    assert_null(cmx_device_proxy());
+    assert_int_equal(cmx_device_forward(&settings, &stream), CMX_OK);
+    assert_int_equal(cmx_device_forward(&settings, &bad), CMX_EINVAL);
+    assert_int_equal(cmx_proxy_status(cmx_device_proxy(), NULL, 0), 1);
+}
+
+static void test_no_pin_no_engine(void **state)
+{
+    struct cmx_settings open = settings;
+
+    (void)state;
+    open.host_keys = NULL;
+    open.n_host_keys = 0;
+    assert_int_equal(cmx_device_forward(&open, &stream), CMX_EINVAL);
+    assert_null(cmx_device_proxy());
+    cmx_device_override(&settings, NULL, 0); /* stored settings may contain it */
+    assert_int_equal(cmx_device_forward(&open, &stream), CMX_OK);
+}
+
+static void test_overrides(void **state)
+{
+    const TaskParameters over[] = {{.local_port = 81, .forward_remote_port = 8081, .name = "camera"}};
+    struct cmx_context_status c;
+
+    (void)state;
+    cmx_device_override(NULL, over, 1);
+    assert_int_equal(cmx_device_forward(&settings, &stream), CMX_OK);
+    assert_int_equal(cmx_proxy_status(cmx_device_proxy(), &c, 1), 1);
+    assert_string_equal(c.name, "camera");
+    assert_int_equal(c.remote_port, 8081);
+}
+
+static int asked;
+
+static cmx_err on_open(void *arg, cmx_socket_kind kind, const char *context, const struct sockaddr *local,
+                       const struct sockaddr *peer)
+{
+    (void)arg;
+    (void)context;
+    (void)local;
+    if (kind == CMX_SOCKET_SESSION && peer)
+        __atomic_add_fetch(&asked, 1, __ATOMIC_RELAXED);
+    return CMX_EPERM;
+}
+
+static void test_hooks_of_a_running_engine(void **state)
+{
+    static const struct cmx_proxy_hooks hooks = {.socket_open = on_open};
+
+    (void)state;
+    assert_int_equal(cmx_device_forward(&settings, &stream), CMX_OK);
+    cmx_device_set_hooks(&hooks);
+    for (int i = 0; i < 3000 && __atomic_load_n(&asked, __ATOMIC_RELAXED) == 0; i++)
+        cmx_port_sleep_ms(10);
+    assert_true(__atomic_load_n(&asked, __ATOMIC_RELAXED) > 0);
+}
+
+static void test_allocation_failures(void **state)
+{
+    struct cmx_mem_stats before, after;
+    size_t n = 0;
+    cmx_err err = CMX_ENOMEM;
+
+    (void)state;
+    cmx_mem_stats(&before);
+    while (err != CMX_OK) {
+        assert_true(++n < 500);
+        cmx_mem_fail_at(n);
+        err = cmx_device_forward(&settings, &stream);
+        cmx_mem_fail_at(0);
+        if (err != CMX_OK) {
+            assert_int_equal(err, CMX_ENOMEM);
+            assert_null(cmx_device_proxy());
+        }
+    }
+    assert_true(n > 3);
+    err = CMX_ENOMEM;
+    for (n = 1; err != CMX_OK; n++) { /* a second context: each failure keeps the first one running */
+        assert_true(n < 500);
+        cmx_mem_fail_at(n);
+        err = cmx_device_forward(&settings, &ota);
+        cmx_mem_fail_at(0);
+        assert_int_equal(cmx_proxy_status(cmx_device_proxy(), NULL, 0), err == CMX_OK ? 2 : 1);
+        assert_non_null(cmx_device_proxy());
+    }
+    cmx_device_stop();
+    cmx_mem_stats(&after);
+    assert_int_equal(after.live_blocks, before.live_blocks);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(test_nothing_before_the_first, stop),
+        cmocka_unit_test_teardown(test_contexts_are_added, stop),
+        cmocka_unit_test_teardown(test_refused_contexts_leave_the_others, stop),
+        cmocka_unit_test_teardown(test_no_pin_no_engine, stop),
+        cmocka_unit_test_teardown(test_overrides, stop),
+        cmocka_unit_test_teardown(test_hooks_of_a_running_engine, stop),
+        cmocka_unit_test_teardown(test_allocation_failures, stop),
+    };
+
+    return cmocka_run_group_tests(tests, refuse, NULL);
+}

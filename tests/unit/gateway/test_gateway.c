@@ -1,0 +1,1343 @@
+/* The gateway's registry: enrolment, grants, authorized_keys lines, and files that are damaged or of other versions.
+ * Golden files of the generated texts. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka.h needs the four headers above. */
+#include <arpa/inet.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "gateway/folder/gw_folder.h"
+#include "gateway/registry/authline.h"
+#include "gateway/registry/csv.h"
+#include "gateway/registry/evidence_policy.h"
+#include "gateway/registry/login_limits.h"
+#include "gateway/registry/node.h"
+#include "gateway/registry/sshdlog.h"
+#include "gateway/registry/term.h"
+#include "gateway/render/gw_bird.h"
+#include "gateway/render/gw_etc_hosts.h"
+#include "gateway/render/gw_hosts_file.h"
+#include "gateway/render/gw_nft.h"
+#include "gateway/render/gw_snippet.h"
+#include "gateway/render/gw_sshd_config.h"
+#include "gateway/render/gw_units.h"
+#include "gateway/server/gw_pending.h"
+
+static const char *const keys[] = {
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKe0zb5nNeXNTbLFSN1EJ6Tg4bdZXBYgFLUnhrvNIgMB one@desk",
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIO4rCtj9vSe3sQMtVn5ihX4DXDyPLqVyr9KTv6AHUZmB",
+    "ecdsa-sha2-nistp256 "
+    "AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBGsX0fLhLEJH+Lzm5WOkQPJ3A32BLeszoPShOUXYmMKWT+NC4v4af5uO5+"
+    "tKfA+"
+    "eFivOM1drMV7Oy7ZAaDe/UfU=",
+};
+
+static char folder[64];
+static char db[128];
+static struct gw gateway;
+
+static struct gw_key key_of(size_t i)
+{
+    struct gw_key k;
+    struct cmx_why e;
+
+    if (gw_key_parse(&k, keys[i], &e))
+        fail_msg("%s", e.text);
+    return k;
+}
+
+static int open_registry(void **state)
+{
+    struct cmx_why e;
+
+    (void)state;
+    strcpy(folder, "/tmp/cmx-gw-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    snprintf(db, sizeof db, "%s/registry.db", folder);
+    memset(&gateway, 0, sizeof gateway);
+    snprintf(gateway.dir, sizeof gateway.dir, "/var/lib/cmxsafe/gateway");
+    gateway.user = true;
+    snprintf(gateway.domain, sizeof gateway.domain, "cmx");
+    snprintf(gateway.account, sizeof gateway.account, "cmxsafe-gw");
+    snprintf(gateway.listen, sizeof gateway.listen, "[::]:2222");
+    snprintf(gateway.fleet_text, sizeof gateway.fleet_text, "fd12:3456:789a::/48");
+    assert_int_equal(gw_fleet_parse(&gateway.fleet, gateway.fleet_text, &e), CMX_OK);
+    assert_int_equal(gw_registry_create(&gateway.registry, db, &e), CMX_OK);
+    return 0;
+}
+
+static int close_registry(void **state)
+{
+    (void)state;
+    gw_registry_close(&gateway.registry);
+    unlink(db);
+    rmdir(folder);
+    return 0;
+}
+
+static cmx_err enroll(const char *name, size_t key, const char *ports, gw_outcome *out, struct cmx_why *e)
+{
+    struct gw_device d = {0};
+    struct gw_key k = key_of(key);
+
+    snprintf(d.name, sizeof d.name, "%s", name);
+    if (!gateway.simple)
+        assert_int_equal(gw_address_derive(&gateway.fleet, &k, d.address, e), CMX_OK);
+    assert_int_equal(gw_device_parse_ports(&d, ports, e), CMX_OK);
+    return gw_device_enroll(&gateway.registry, &d, &k, 0, out, e);
+}
+
+static const char *line_of(size_t key)
+{
+    static char text[4096];
+    struct gw_key k = key_of(key);
+    struct cmx_buf b;
+    const char *s;
+    struct cmx_why e;
+
+    cmx_buf_init(&b, text, sizeof text);
+    if (gw_authline(&gateway.registry, k.fingerprint, &b, NULL, &e))
+        return NULL;
+    assert_int_equal(cmx_buf_cstr(&b, &s), CMX_OK);
+    return s;
+}
+
+static void test_keys(void **state)
+{
+    static const char *const bad[] = {
+        "",
+        "ssh-ed25519",
+        "ssh-ed25519 AAAA",
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKe0zb5nNeXNTbLFSN1EJ6Tg4bdZXBYgFLUnhrvNIgM*",
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKe0zb5nNeXNTbLFSN1EJ6Tg4bdZXBYgFLUnhrvNIg==",
+        "ssh-dss AAAAB3NzaC1kc3MAAACBAP==",
+        "permitlisten=\"*:*\" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKe0zb5nNeXNTbLFSN1EJ6Tg4bdZXBYgFLUnhrvNIgMB",
+        "ecdsa-sha2-nistp256 AAAAC3NzaC1lZDI1NTE5AAAAIKe0zb5nNeXNTbLFSN1EJ6Tg4bdZXBYgFLUnhrvNIgMB",
+        "sk-ssh-ed25519@openssh.com AAAAC3NzaC1lZDI1NTE5AAAAIKe0zb5nNeXNTbLFSN1EJ6Tg4bdZXBYgFLUnhrvNIgMB",
+        /* without its application */
+        "sk-ssh-ed25519@openssh.com "
+        "AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIAZhLOp5zMCG9yjqlzW/Xeex4x1AkYzcRYHTGKWJ"
+        "iAIu",
+        "-----BEGIN OPENSSH PRIVATE KEY-----",
+    };
+    static const char *const tokens[] = {
+        "sk-ssh-ed25519@openssh.com "
+        "AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIAZhLOp5zMCG9yjqlzW/Xeex4x1AkYzcRYHTGKWJ"
+        "iAIuAAAABHNzaDo=",
+        "sk-ecdsa-sha2-nistp256@openssh.com AAAAInNrLWVjZHNhLXNoYTItbmlzdHAyNTZAb3BlbnNzaC5jb20AAAAIbmlzdHAyN"
+        "TYAAABBBFfNUg/x2BNiVatXaYCGq+YDFrO+5LBy02Ro5XfCEdnPnYZqlmSCPzpOBTJiOU751HzeyBeXKBh5e5UVn71zhkMAAAAEc"
+        "3NoOg==",
+    };
+    struct cmx_why e;
+    struct gw_key k;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++) {
+        assert_int_equal(gw_key_parse(&k, tokens[i], &e), CMX_OK);
+        assert_true(gw_key_is_token(&k));
+    }
+    k = key_of(0);
+    assert_false(gw_key_is_token(&k));
+    assert_string_equal(k.type, "ssh-ed25519");
+    assert_int_equal(strlen(k.fingerprint), 50);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_int_not_equal(gw_key_parse(&k, bad[i], &e), CMX_OK);
+    assert_non_null(strstr(e.text, "this is a private key"));
+}
+
+static void key_file_is(const char *content, size_t len, cmx_err expected)
+{
+    char path[128];
+    struct gw_key k;
+    FILE *f;
+
+    snprintf(path, sizeof path, "%s/key.pub", folder);
+    f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(content, 1, len, f), len);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(gw_key_read(&k, path, NULL), expected);
+    unlink(path);
+}
+#define KEY_FILE(content, expected) key_file_is(content, sizeof(content) - 1, expected)
+
+/* Key files in the forms that editors and other systems write. */
+static void test_key_files(void **state)
+{
+#define KEY "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKe0zb5nNeXNTbLFSN1EJ6Tg4bdZXBYgFLUnhrvNIgMB"
+    (void)state;
+    KEY_FILE(KEY, CMX_OK);
+    KEY_FILE(KEY " one@desk\r\n", CMX_OK);
+    KEY_FILE("\xef\xbb\xbf" KEY "\n", CMX_OK);
+    KEY_FILE("# camera 17\n\n  \r\n" KEY "\n", CMX_OK);
+    KEY_FILE("\xff\xfes\0s\0h\0", CMX_EFORMAT);
+    KEY_FILE("# nothing\n", CMX_EFORMAT);
+    KEY_FILE("", CMX_EFORMAT);
+#undef KEY
+}
+
+static void test_addresses(void **state)
+{
+    static const char *const bad[] = {"",          "fd00::",   "fd00::/49", "fd00::1/48", "ff02::/16",
+                                      "fe80::/64", "fd00::/8", "::/48",     "fd00::/72",  "10.0.0.0/8"};
+    struct gw_key k = key_of(0);
+    struct gw_fleet f;
+    char a[GW_ADDRESS_MAX];
+    struct cmx_why e;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_int_not_equal(gw_fleet_parse(&f, bad[i], &e), CMX_OK);
+    assert_int_equal(gw_address_derive(&gateway.fleet, &k, a, &e), CMX_OK);
+    assert_memory_equal(a, "fd12:3456:789a:", 15);
+    assert_int_equal(gw_address_given(&gateway.fleet, a, a, &e), CMX_OK);
+    assert_int_not_equal(gw_address_given(&gateway.fleet, "fd12:3456:789b::1", a, &e), CMX_OK);
+    assert_int_not_equal(gw_address_given(&gateway.fleet, "fd12:3456:789a::", a, &e), CMX_OK);
+    assert_int_not_equal(gw_address_from_mac(&gateway.fleet, "02:00:00:00:00:07", a, &e), CMX_OK);
+    /* The published form: PREFIX | MAC_GW | 0000 | MAC_DEV. */
+    assert_int_equal(gw_fleet_from_mac(&f, "fd00", "02:11:22:33:44:55", &e), CMX_OK);
+    assert_int_equal(gw_address_from_mac(&f, "24-6F-28-AA-BB-CC", a, &e), CMX_OK);
+    assert_string_equal(a, "fd00:211:2233:4455:0:246f:28aa:bbcc");
+    assert_int_not_equal(gw_address_from_mac(&f, "24:6F:28:AA:BB", a, &e), CMX_OK);
+    assert_int_not_equal(gw_address_from_mac(&f, "00:00:00:00:00:00", a, &e), CMX_OK); /* the prefix itself */
+    assert_int_not_equal(gw_address_from_mac(&f, "24:6F:28:AA:BB:CC:DD", a, &e), CMX_OK);
+}
+
+static void test_enroll(void **state)
+{
+    struct cmx_why e = {0};
+    gw_outcome out;
+    struct gw_key k = key_of(1);
+
+    (void)state;
+    assert_int_equal(enroll("cam-17", 0, "81,8989", &out, &e), CMX_OK);
+    assert_int_equal(out, GW_ADDED);
+    assert_int_equal(enroll("cam-17", 0, "8989,81", &out, &e), CMX_OK);
+    assert_int_equal(out, GW_UNCHANGED);
+    assert_int_equal(enroll("cam-17", 0, "81", &out, &e), CMX_OK);
+    assert_int_equal(out, GW_CHANGED);
+    assert_int_equal(enroll("cam-17", 1, "81", &out, &e), CMX_EEXIST); /* another key */
+    assert_int_equal(enroll("cam-18", 0, "81", &out, &e), CMX_EEXIST); /* another's key */
+    assert_int_equal(enroll("Cam_18", 1, "81", &out, &e), CMX_EINVAL);
+    assert_int_equal(enroll("cam-18", 1, "", &out, &e), CMX_EINVAL);
+    assert_int_equal(enroll("cam-18", 1, "81", &out, &e), CMX_OK);
+    assert_non_null(strstr(line_of(0), "restrict,port-forwarding,permitlisten=\"[fd12:3456:789a:"));
+    assert_non_null(strstr(line_of(0), "]:81\",permitopen=\"[fd12:3456:789a:"));
+    assert_null(strstr(line_of(0), "8989"));
+
+    assert_int_equal(gw_device_rotate(&gateway.registry, "cam-17", &k, &out, &e), CMX_EEXIST);
+    assert_non_null(line_of(0));
+    k = key_of(2);
+    assert_int_equal(gw_device_rotate(&gateway.registry, "cam-17", &k, &out, &e), CMX_OK);
+    assert_null(line_of(0));
+    assert_non_null(line_of(2));
+    assert_int_equal(gw_device_revoke(&gateway.registry, "cam-17", &out, &e), CMX_OK);
+    assert_null(line_of(2));
+    assert_int_equal(gw_device_revoke(&gateway.registry, "cam-17", &out, &e), CMX_OK);
+    assert_int_equal(out, GW_UNCHANGED);
+    assert_int_equal(enroll("cam-19", 2, "81", &out, &e), CMX_EEXIST); /* a revoked key is never accepted again */
+    assert_non_null(strstr(e.text, "revoked"));
+    assert_int_equal(gw_device_rename(&gateway.registry, "cam-18", "cam-17", &e), CMX_EEXIST);
+    assert_int_equal(gw_device_rename(&gateway.registry, "cam-18", "cam-20", &e), CMX_OK);
+}
+
+static void test_simple(void **state)
+{
+    struct cmx_why e = {0};
+    gw_outcome out;
+
+    (void)state;
+    gateway.simple = true;
+    assert_int_equal(enroll("cam-17", 0, "8081,8989", &out, &e), CMX_OK);
+    assert_int_equal(enroll("cam-18", 1, "8888,8989", &out, &e), CMX_EEXIST);
+    assert_non_null(strstr(e.text, "port 8989 is another device's"));
+    assert_non_null(strstr(line_of(0), ",permitlisten=\"8081\",permitlisten=\"8989\",permitopen=\"localhost:8081\","));
+}
+
+static void test_directs(void **state)
+{
+    static const char *const bad[] = {"host", "host:",   ":80",    "host:0", "fd00::1:80",
+                                      "*:80", "a\"b:80", "h o:80", "[]:80",  "[x:80"};
+    struct gw_device d = {0};
+    struct cmx_why e;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_int_not_equal(gw_device_parse_directs(&d, bad[i], &e), CMX_OK);
+    assert_int_equal(gw_device_parse_directs(&d, "broker.example:1883,[fd00::1]:80", &e), CMX_OK);
+    assert_string_equal(d.directs[1].host, "fd00::1");
+}
+
+/* The printed configuration can be used unchanged: it has no duplicate context and no local port of a service. */
+static void test_snippet(void **state)
+{
+    struct gw_device d = {.name = "cam-17", .ports = {80, 8080}, .n_ports = 2};
+    struct cmx_why e;
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&text, &len);
+
+    (void)state;
+    assert_int_equal(gw_device_parse_directs(&d, "a:1883,b:1883,c:8080,d:60000,e:60000", &e), CMX_OK);
+    gw_snippet(f, &gateway, &d, "agent", true);
+    assert_int_equal(fclose(f), 0);
+    assert_non_null(strstr(text, "[context direct-1883]\ndirection = direct\nlocal_port = 1883\nremote_host = a\n"));
+    assert_non_null(strstr(text, "[context direct-11883]\ndirection = direct\nlocal_port = 11883\nremote_host = b\n"));
+    assert_non_null(strstr(text, "local_port = 18080\nremote_host = c\nremote_port = 8080\n"));
+    assert_non_null(strstr(text, "local_port = 4465\nremote_host = e\nremote_port = 60000\n"));
+    assert_non_null(strstr(text, "[identity]\nkey_file = "));
+    assert_null(strstr(text, "/etc/cmxsafe/key\n"));
+    free(text); /* open_memstream's own */
+}
+
+static void test_grants(void **state)
+{
+    struct cmx_why e = {0};
+    struct gw_consumer c;
+    struct gw_key k = key_of(1);
+    gw_outcome out;
+
+    (void)state;
+    assert_int_equal(gw_meta_set(&gateway.registry, "domain", "cmx", &e), CMX_OK);
+    assert_int_equal(enroll("cam-17", 0, "81,8989", &out, &e), CMX_OK);
+    assert_int_equal(gw_consumer_parse(&c, "vms", &e), CMX_OK);
+    assert_string_equal(c.kind, "platform");
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, NULL, &out, &e),
+                     CMX_ENOENT); /* no such platform */
+    assert_int_equal(gw_consumer_set_platform(&gateway.registry, "vms", &k, &out, &e), CMX_OK);
+    assert_non_null(strstr(line_of(1), ",permitlisten=\"none.invalid:1\",permitopen=\"none.invalid:1\" "));
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 80, NULL, &out, &e), CMX_ENOENT);
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, NULL, &out, &e), CMX_OK);
+    assert_non_null(strstr(line_of(1), ",permitopen=\"cam-17.cmx:81\" "));
+    assert_null(strstr(line_of(1), "8989"));
+    /* Removing a port removes its grants. */
+    assert_int_equal(enroll("cam-17", 0, "8989", &out, &e), CMX_OK);
+    assert_null(strstr(line_of(1), "cam-17"));
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 0, NULL, &out, &e), CMX_OK);
+    assert_non_null(strstr(line_of(1), "cam-17.cmx:8989"));
+    assert_int_equal(gw_grant_remove(&gateway.registry, &c, "cam-17", 0, &out, &e), CMX_OK);
+    assert_null(strstr(line_of(1), "cam-17"));
+    assert_int_not_equal(gw_consumer_parse(&c, "user:", &e), CMX_OK);
+    assert_int_equal(gw_consumer_parse(&c, "cgroup:/system.slice//nvr.service/", &e), CMX_OK);
+    assert_string_equal(c.name, "system.slice/nvr.service");
+    assert_int_not_equal(gw_consumer_parse(&c, "cgroup:/", &e), CMX_OK);
+    assert_int_not_equal(gw_consumer_parse(&c, "cgroup:system.slice/../x", &e), CMX_OK);
+    assert_int_not_equal(gw_consumer_parse(&c, "cgroup:a\" accept", &e), CMX_OK);
+    assert_int_not_equal(gw_consumer_parse(&c, "robot:x", &e), CMX_OK);
+}
+
+static size_t n_grants;
+static int64_t grant_ends_in;
+static cmx_err count_grant(void *arg, const struct gw_grant *p)
+{
+    (void)arg;
+    n_grants++;
+    grant_ends_in = p->ends_in;
+    return CMX_OK;
+}
+
+static size_t open_grants(void)
+{
+    struct cmx_why e = {0};
+
+    n_grants = 0;
+    assert_int_equal(gw_grant_each(&gateway.registry, NULL, count_grant, NULL, &e), CMX_OK);
+    return n_grants;
+}
+
+static void sql(const char *text)
+{
+    assert_int_equal(sqlite3_exec(gateway.registry.db, text, NULL, NULL, NULL), SQLITE_OK);
+}
+
+/* Moves the columns given, ends and boot_ends, to simulate clocks that moved. */
+static void test_grant_terms(void **state)
+{
+    struct cmx_why e = {0};
+    struct gw_consumer c;
+    struct gw_grant_terms day = {.length_s = 86400, .why = "repair"};
+    struct gw_grant_terms past = {.until = 1000};
+    struct gw_grant_terms glass = {.length_s = 60, .break_glass = true};
+    gw_outcome out;
+    size_t n;
+    int64_t left;
+
+    (void)state;
+    assert_int_equal(enroll("cam-17", 0, "81,8989", &out, &e), CMX_OK);
+    assert_int_equal(gw_consumer_parse(&c, "user:alice", &e), CMX_OK);
+    assert_int_equal(gw_grant_next_end(&gateway.registry, true, &left, &e), CMX_ENOENT);
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &past, &out, &e), CMX_EINVAL);
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &glass, &out, &e), CMX_EINVAL); /* no reason */
+    glass.why = "fire";
+    glass.length_s = 0;
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &glass, &out, &e), CMX_EINVAL); /* no end */
+    day.why = "two\nlines";
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &day, &out, &e), CMX_EINVAL);
+    day.why = "repair";
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &day, &out, &e), CMX_OK);
+    assert_int_equal(out, GW_CHANGED);
+    assert_int_equal(open_grants(), 1);
+    assert_in_range(grant_ends_in, 86390, 86400);
+    assert_int_equal(gw_grant_next_end(&gateway.registry, true, &left, &e), CMX_OK);
+    assert_in_range(left, 86390, 86400);
+    /* The wall clock was set back by ten days in this boot: the length counts. */
+    sql("UPDATE permit SET given = given + 864000, ends = ends + 864000");
+    assert_int_equal(open_grants(), 1);
+    assert_in_range(grant_ends_in, 86390, 86400);
+    sql("UPDATE permit SET boot_ends = boot_ends - 86400");
+    assert_int_equal(open_grants(), 0);
+    /* After a reboot, with the clock behind the grant's beginning: closed. */
+    sql("UPDATE permit SET boot = 'before', boot_ends = 86400000");
+    assert_int_equal(open_grants(), 0);
+    sql("UPDATE permit SET given = given - 864000, ends = ends - 864000");
+    assert_int_equal(open_grants(), 1);
+    /* The clock is behind the latest time that the registry knows. */
+    sql("UPDATE meta SET value = CAST(value AS INTEGER) + 3600 WHERE key = 'clock'");
+    assert_int_equal(open_grants(), 0);
+    sql("UPDATE meta SET value = CAST(value AS INTEGER) - 3600 WHERE key = 'clock'");
+    assert_int_equal(open_grants(), 1);
+    /* The clock was set forward: closed, and removed for good. */
+    sql("UPDATE permit SET given = given - 86400, ends = ends - 86400");
+    assert_int_equal(open_grants(), 0);
+    assert_int_equal(gw_grant_expire(&gateway.registry, &n, &e), CMX_OK);
+    assert_int_equal(n, 1);
+    assert_int_equal(gw_grant_expire(&gateway.registry, &n, &e), CMX_OK);
+    assert_int_equal(n, 0);
+    assert_int_equal(gw_grant_next_end(&gateway.registry, true, &left, &e), CMX_ENOENT);
+    /* New terms replace the former ones, and one grant without an end is enough. */
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &day, &out, &e), CMX_OK);
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, NULL, &out, &e), CMX_OK);
+    assert_int_equal(out, GW_CHANGED);
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, NULL, &out, &e), CMX_OK);
+    assert_int_equal(out, GW_UNCHANGED);
+    assert_int_equal(open_grants(), 1);
+    assert_int_equal(grant_ends_in, 0);
+}
+
+/* A grant to a group is for whoever is in it at the time of use. */
+static void test_group_grants(void **state)
+{
+    struct cmx_why e = {0};
+    struct gw_consumer c;
+    struct gw_key k = key_of(1);
+    struct gw_grant_terms day = {.length_s = 86400};
+    gw_outcome out;
+
+    (void)state;
+    assert_int_equal(gw_meta_set(&gateway.registry, "domain", "cmx", &e), CMX_OK);
+    assert_int_equal(gw_consumer_set_platform(&gateway.registry, "vms", &k, &out, &e), CMX_OK);
+    assert_int_equal(gw_consumer_parse(&c, "vms", &e), CMX_OK);
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "@Cameras", 81, NULL, &out, &e), CMX_EINVAL);
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "@cameras", 81, NULL, &out, &e), CMX_OK);
+    assert_int_equal(open_grants(), 0);
+    assert_int_equal(enroll("cam-17", 0, "81,8989", &out, &e), CMX_OK);
+    assert_int_equal(open_grants(), 0);
+    sql("UPDATE device SET team = 'cameras'");
+    assert_int_equal(open_grants(), 1);
+    assert_non_null(strstr(line_of(1), ",permitopen=\"cam-17.cmx:81\" "));
+    assert_null(strstr(line_of(1), "8989"));
+    /* The same service from two grants is one line, and the longer one counts. */
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &day, &out, &e), CMX_OK);
+    assert_int_equal(open_grants(), 1);
+    assert_int_equal(grant_ends_in, 0);
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "@cameras", 0, NULL, &out, &e), CMX_OK);
+    assert_int_equal(open_grants(), 2);
+    sql("UPDATE device SET team = 'other'");
+    assert_int_equal(open_grants(), 1);
+    assert_int_equal(gw_grant_remove(&gateway.registry, &c, "@cameras", 0, &out, &e), CMX_OK);
+    assert_int_equal(out, GW_CHANGED);
+    sql("UPDATE device SET team = 'cameras'");
+    assert_int_equal(open_grants(), 1);
+}
+
+static void test_times(void **state)
+{
+    static const char *const bad[] = {"", "8", "h", "0h", "-1h", "8x", "8hh", "999999999999h", "1.5h", "600w"};
+    static const char *const bad_times[] = {"", "tomorrow", "2026-02-30", "2026-11-28 25:00", "2026-11-28 18:30 CET"};
+    struct cmx_why e = {0};
+    int64_t s;
+    char text[32];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_int_equal(gw_term_parse_length(bad[i], &s, &e), CMX_EINVAL);
+    for (size_t i = 0; i < sizeof bad_times / sizeof bad_times[0]; i++)
+        assert_int_equal(gw_term_parse_time(bad_times[i], &s, &e), CMX_EINVAL);
+    assert_int_equal(gw_term_parse_length("8h", &s, &e), CMX_OK);
+    assert_int_equal(s, 28800);
+    assert_int_equal(gw_term_parse_time("2026-11-28T18:30:00Z", &s, &e), CMX_OK);
+    assert_int_equal(s, 1795890600);
+    assert_int_equal(gw_term_parse_time("2026-11-28 18:30", &s, &e), CMX_OK);
+    assert_int_equal(s, 1795890600);
+    gw_term_length_text(28799, text);
+    assert_string_equal(text, "7h 59m");
+}
+
+/* An ed25519 key of number n. */
+static void numbered_key(uint32_t n, char *out, size_t cap)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    char tail[8];
+
+    for (size_t i = 0; i < 6; i++)
+        tail[i] = digits[n >> (6 * i) & 63];
+    tail[6] = '\0';
+    snprintf(out, cap, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKe0zb5nNeXNTbLFSN1EJ6Tg4bdZXBYgFLUn%sMB", tail);
+}
+
+static size_t pending_of(const struct gw_pending *p, uint8_t source)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < GW_PENDING_MAX; i++)
+        n += p->keys[i].fingerprint[0] && p->keys[i].source[0] == source;
+    return n;
+}
+
+/* A flood of unknown keys, from one source and from many: the memory is fixed, and a device that tries again and again
+ * is there. */
+static void test_pending(void **state)
+{
+    static struct gw_pending p;
+    struct gw_key device = key_of(0);
+    uint8_t source[16] = {1};
+    char text[128];
+    bool found = false;
+
+    (void)state;
+    gw_pending_note(&p, "ssh-ed25519 AAAA", "x", source, 1);
+    gw_pending_note(&p, "ssh-dss AAAAB3NzaC1kc3MAAACBAI", "x", source, 1);
+    assert_int_equal(pending_of(&p, 1), 0);
+    for (uint32_t i = 0; i < 1000; i++) {
+        numbered_key(i, text, sizeof text);
+        gw_pending_note(&p, text, "192.0.2.1:1", source, i);
+    }
+    assert_int_equal(pending_of(&p, 1), GW_PENDING_PER_SOURCE);
+    source[0] = 2;
+    for (uint32_t i = 0; i < 100000; i++) {
+        numbered_key(1000 + i, text, sizeof text);
+        memcpy(source + 1, &i, sizeof i);
+        gw_pending_note(&p, text, "192.0.2.2:1", source, i);
+        if (i % 100 == 0)
+            gw_pending_note(&p, keys[0], "192.0.2.3:1", (const uint8_t[16]){3}, i);
+    }
+    assert_int_equal(pending_of(&p, 2), GW_PENDING_MAX - 1);
+    assert_int_equal(pending_of(&p, 3), 1);
+    for (size_t i = 0; i < GW_PENDING_MAX; i++)
+        if (strcmp(p.keys[i].fingerprint, device.fingerprint) == 0) {
+            found = true;
+            assert_int_equal(p.keys[i].tries, 1000);
+            assert_int_equal(p.keys[i].first, 0);
+        }
+    assert_true(found);
+    gw_pending_forget(&p, device.fingerprint);
+    assert_int_equal(pending_of(&p, 3), 0);
+}
+
+static cmx_err keep_standing(void *arg, const struct gw_standing *s)
+{
+    *(struct gw_standing *)arg = *s;
+    return CMX_OK;
+}
+
+static bool quarantined(const char *name)
+{
+    struct cmx_why e = {0};
+    struct gw_standing s;
+
+    assert_int_equal(gw_standing_get(&gateway.registry, name, &s, &e), CMX_OK);
+    return s.quarantined;
+}
+
+/* A device with an enforced policy is open only with fresh, trusted evidence; its own policy goes before its group's.
+ */
+static void test_policy(void **state)
+{
+    struct cmx_why e = {0};
+    struct gw_consumer c;
+    struct gw_policy p = {.target = "cameras", .max_age_s = 600, .enforce = true};
+    struct gw_grant_terms glass = {.length_s = 600, .why = "fire", .break_glass = true};
+    const struct gw_verdict trusted = {.trusted = true, .max_age_s = 600, .manifest = "aa", .reason = ""};
+    struct gw_standing s = {0};
+    struct gw_device d;
+    gw_outcome out;
+    char line[64];
+    size_t n;
+
+    (void)state;
+    assert_int_equal(enroll("cam-17", 0, "81", &out, &e), CMX_OK);
+    sql("UPDATE device SET team = 'cameras'");
+    assert_int_equal(gw_device_get(&gateway.registry, "cam-17", &d, &e), CMX_OK);
+    assert_int_equal(gw_consumer_parse(&c, "user:alice", &e), CMX_OK);
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, NULL, &out, &e), CMX_OK);
+    assert_int_equal(open_grants(), 1);
+    assert_int_equal(gw_policy_set(&gateway.registry, &p, &out, &e), CMX_EINVAL); /* no manifest */
+    strcpy(p.manifests[0].path, "/m/1");
+    strcpy(p.manifests[0].digest, "aa");
+    p.n_manifests = 1;
+    p.max_age_s = 59;
+    assert_int_equal(gw_policy_set(&gateway.registry, &p, &out, &e), CMX_EINVAL);
+    p.max_age_s = 600;
+    assert_int_equal(gw_policy_set(&gateway.registry, &p, &out, &e), CMX_OK);
+    assert_int_equal(out, GW_ADDED);
+    assert_int_equal(gw_policy_set(&gateway.registry, &p, &out, &e), CMX_OK);
+    assert_int_equal(out, GW_UNCHANGED);
+    assert_true(quarantined("cam-17"));
+    assert_true(gw_device_is_quarantined(&gateway.registry, d.address));
+    assert_int_equal(open_grants(), 0);
+    /* Trusted, then a login, then too old, in this boot and after a reboot with the clock behind. */
+    assert_int_equal(gw_evidence_set(&gateway.registry, d.id, &trusted, &e), CMX_OK);
+    assert_false(quarantined("cam-17"));
+    assert_int_equal(open_grants(), 1);
+    assert_int_equal(gw_evidence_login(&gateway.registry, d.id, &e), CMX_OK);
+    assert_int_equal(gw_standing_each(&gateway.registry, keep_standing, &s, &e), CMX_OK);
+    assert_in_range(s.left, 1, GW_LOGIN_GRACE_S);
+    assert_int_equal(s.port, 8888);
+    assert_string_equal(s.manifest, "aa");
+    assert_int_equal(gw_evidence_port_set(&gateway.registry, "cam-17", 9999, &out, &e), CMX_ENOENT);
+    assert_int_equal(gw_evidence_port_set(&gateway.registry, "cam-17", 81, &out, &e), CMX_OK);
+    assert_int_equal(gw_standing_each(&gateway.registry, keep_standing, &s, &e), CMX_OK);
+    assert_int_equal(s.port, 81);
+    sql("UPDATE evidence SET boot_ends = boot_ends - 30");
+    assert_true(quarantined("cam-17"));
+    assert_int_equal(gw_evidence_set(&gateway.registry, d.id, &trusted, &e), CMX_OK);
+    sql("UPDATE evidence SET boot = 'before', given = given + 3600, ends = ends + 3600");
+    assert_true(quarantined("cam-17"));
+    /* Once it was too old it never counts again, whatever the clock says. */
+    assert_int_equal(gw_evidence_set(&gateway.registry, d.id, &trusted, &e), CMX_OK);
+    sql("UPDATE evidence SET given = given - 3600, ends = ends - 3600");
+    assert_int_equal(gw_grant_expire(&gateway.registry, &n, &e), CMX_OK);
+    assert_int_equal(n, 1);
+    sql("UPDATE evidence SET given = given + 3600, ends = ends + 3600");
+    assert_true(quarantined("cam-17"));
+    /* A break-glass grant, an exemption, a policy of its own, one that only reports. */
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &glass, &out, &e), CMX_OK);
+    assert_int_equal(open_grants(), 1);
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, NULL, &out, &e), CMX_OK);
+    assert_int_equal(open_grants(), 0);
+    assert_int_equal(gw_policy_exempt(&gateway.registry, "cam-17", true, "old", &out, &e), CMX_OK);
+    assert_int_equal(open_grants(), 1);
+    assert_int_equal(gw_policy_exempt(&gateway.registry, "cam-17", false, NULL, &out, &e), CMX_OK);
+    assert_int_equal(open_grants(), 0);
+    p.is_device = true;
+    p.enforce = false;
+    strcpy(p.target, "cam-17");
+    assert_int_equal(gw_policy_set(&gateway.registry, &p, &out, &e), CMX_OK);
+    assert_int_equal(open_grants(), 1);
+    assert_int_equal(gw_device_rename(&gateway.registry, "cam-17", "cam-1", &e), CMX_OK);
+    assert_int_equal(open_grants(), 1);
+    assert_int_equal(gw_policy_remove(&gateway.registry, "cam-1", true, &out, &e), CMX_OK);
+    assert_int_equal(open_grants(), 0);
+    /* Another attestation key: what the former one proved does not count. */
+    assert_int_equal(gw_evidence_set(&gateway.registry, d.id, &trusted, &e), CMX_OK);
+    assert_int_equal(open_grants(), 1);
+    assert_int_equal(gw_evidence_key_set(&gateway.registry, "cam-1", "cmxsafe-attest-1 x", &out, &e), CMX_OK);
+    assert_int_equal(gw_evidence_key_get(&gateway.registry, d.id, line, sizeof line, &e), CMX_OK);
+    assert_int_equal(open_grants(), 0);
+    assert_int_equal(gw_policy_remove(&gateway.registry, "cameras", false, &out, &e), CMX_OK);
+    assert_int_equal(open_grants(), 1);
+}
+
+/* What a verdict rests on changes with the key, the manifests and other evidence, and with nothing else. */
+static void test_basis(void **state)
+{
+    const struct gw_seen seen = {.at = 1, .source = "x", .client = "OpenSSH_9.2"};
+    struct cmx_why e = {0};
+    struct gw_policy p = {.target = "cam-17", .is_device = true, .enforce = true, .max_age_s = 600, .n_manifests = 1};
+    const struct gw_verdict trusted = {.trusted = true, .max_age_s = 600, .manifest = "aa", .reason = ""};
+    struct gw_device d;
+    struct gw_basis a;
+    struct gw_basis b;
+    gw_outcome out;
+
+    (void)state;
+    assert_int_equal(enroll("cam-17", 0, "81", &out, &e), CMX_OK);
+    assert_int_equal(gw_device_get(&gateway.registry, "cam-17", &d, &e), CMX_OK);
+    strcpy(p.manifests[0].digest, "aa");
+    assert_int_equal(gw_evidence_basis(&gateway.registry, d.id + 99, &a, &e), CMX_ENOENT);
+    assert_int_equal(gw_evidence_basis(&gateway.registry, d.id, &a, &e), CMX_OK);
+    assert_int_equal(gw_policy_set(&gateway.registry, &p, &out, &e), CMX_OK);
+    assert_int_equal(gw_evidence_basis(&gateway.registry, d.id, &b, &e), CMX_OK);
+    assert_memory_not_equal(&a, &b, sizeof a);
+    strcpy(p.manifests[0].digest, "bb");
+    assert_int_equal(gw_policy_set(&gateway.registry, &p, &out, &e), CMX_OK);
+    assert_int_equal(gw_evidence_basis(&gateway.registry, d.id, &a, &e), CMX_OK);
+    assert_memory_not_equal(&a, &b, sizeof a);
+    assert_int_equal(gw_evidence_key_set(&gateway.registry, "cam-17", "cmxsafe-attest-1 x", &out, &e), CMX_OK);
+    assert_int_equal(gw_evidence_basis(&gateway.registry, d.id, &b, &e), CMX_OK);
+    assert_memory_not_equal(&a, &b, sizeof a);
+    assert_int_equal(gw_evidence_set(&gateway.registry, d.id, &trusted, &e), CMX_OK);
+    assert_int_equal(gw_evidence_basis(&gateway.registry, d.id, &a, &e), CMX_OK);
+    assert_memory_not_equal(&a, &b, sizeof a);
+    assert_int_equal(gw_evidence_login(&gateway.registry, d.id, &e), CMX_OK);
+    assert_int_equal(gw_seen_set(&gateway.registry, "cam-17", &seen, &e), CMX_OK);
+    assert_int_equal(gw_evidence_basis(&gateway.registry, d.id, &b, &e), CMX_OK);
+    assert_memory_equal(&a, &b, sizeof a);
+}
+
+/* The reason is one line: a text of a device adds no claim. */
+static void test_attestation(void **state)
+{
+    struct cmx_why e = {0};
+    struct gw_attestation a;
+    struct gw_device d;
+    gw_outcome out;
+
+    (void)state;
+    assert_int_equal(enroll("cam-17", 0, "81", &out, &e), CMX_OK);
+    assert_int_equal(gw_device_get(&gateway.registry, "cam-17", &d, &e), CMX_OK);
+    assert_int_equal(gw_attestation_set(&gateway.registry, d.id, "differs", "the boot\nok boot forged",
+                                        "failed boot 2\nok ueid 1", &e),
+                     CMX_OK);
+    gw_attestation_get(&gateway.registry, d.id, &a);
+    assert_string_equal(a.detail, "the boot");
+    assert_string_equal(a.claims, "failed boot 2\nok ueid 1");
+    assert_int_equal(gw_attestation_set(&gateway.registry, d.id, "match", "", "", &e), CMX_OK);
+    gw_attestation_get(&gateway.registry, d.id, &a);
+    assert_string_equal(a.detail, "");
+    assert_string_equal(a.claims, "");
+}
+
+/* Deletion frees the name and address of a revoked device; its keys stay refused. */
+static void test_delete(void **state)
+{
+    struct cmx_why e = {0};
+    struct gw_device d = {0};
+    struct gw_key k = key_of(0);
+    gw_outcome out;
+    char address[GW_ADDRESS_MAX];
+
+    (void)state;
+    assert_int_equal(enroll("cam-17", 0, "81", &out, &e), CMX_OK);
+    assert_int_equal(gw_address_derive(&gateway.fleet, &k, address, &e), CMX_OK);
+    assert_int_equal(gw_device_delete(&gateway.registry, "cam-17", &e), CMX_EINVAL); /* it is active */
+    assert_int_equal(gw_device_revoke(&gateway.registry, "cam-17", &out, &e), CMX_OK);
+    k = key_of(1);
+    snprintf(d.name, sizeof d.name, "cam-18");
+    snprintf(d.address, sizeof d.address, "%s", address);
+    assert_int_equal(gw_device_parse_ports(&d, "81", &e), CMX_OK);
+    assert_int_equal(gw_device_enroll(&gateway.registry, &d, &k, 0, &out, &e), CMX_EEXIST);
+    assert_non_null(strstr(e.text, "'cmxsafe gateway delete cam-17'"));
+    assert_int_equal(gw_device_delete(&gateway.registry, "cam-17", &e), CMX_OK);
+    assert_int_equal(gw_device_get(&gateway.registry, "cam-17", &d, &e), CMX_ENOENT);
+    assert_null(line_of(0));
+    memset(&d, 0, sizeof d);
+    snprintf(d.name, sizeof d.name, "cam-18");
+    snprintf(d.address, sizeof d.address, "%s", address);
+    assert_int_equal(gw_device_parse_ports(&d, "81", &e), CMX_OK);
+    assert_int_equal(gw_device_enroll(&gateway.registry, &d, &k, 0, &out, &e), CMX_OK);
+    assert_int_equal(gw_device_rename(&gateway.registry, "cam-18", "cam-17", &e), CMX_OK);
+    assert_int_equal(enroll("cam-19", 0, "81", &out, &e), CMX_EEXIST); /* a deleted device's key */
+    assert_non_null(strstr(e.text, "cam-17's"));
+    assert_int_equal(gw_device_delete(&gateway.registry, "cam-99", &e), CMX_ENOENT);
+}
+
+static void test_names(void **state)
+{
+    static const char *const bad[] = {"gateway", "localhost", "", "a.b", "-a", "a\n"};
+    struct cmx_why e = {0};
+    gw_outcome out;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_int_equal(gw_device_name_check(bad[i], &e), CMX_EINVAL);
+    assert_int_equal(enroll("gateway", 0, "81", &out, &e), CMX_EINVAL);
+    assert_int_equal(enroll("cam-17", 0, "81", &out, &e), CMX_OK);
+    assert_int_equal(gw_device_rename(&gateway.registry, "cam-17", "gateway", &e), CMX_EINVAL);
+}
+
+/* Fields that the operator did not give keep their values. An earlier key of the device is accepted for its present one
+ * if the caller allows it. */
+static void test_merge(void **state)
+{
+    struct cmx_why e = {0};
+    struct gw_device d = {.name = "cam-17", .team = "cameras"};
+    struct gw_device now = {.name = "cam-17"};
+    struct gw_key old = key_of(0);
+    struct gw_key k = key_of(1);
+    gw_outcome out;
+
+    (void)state;
+    assert_int_equal(gw_address_derive(&gateway.fleet, &old, d.address, &e), CMX_OK);
+    assert_int_equal(gw_device_parse_ports(&d, "81; 8989,82", &e), CMX_OK);
+    assert_int_equal(d.n_ports, 3);
+    assert_int_equal(gw_device_parse_directs(&d, "Broker.Example:1883, [FD00:0:0::1]:80", &e), CMX_OK);
+    assert_string_equal(d.directs[0].host, "broker.example");
+    assert_string_equal(d.directs[1].host, "fd00::1");
+    assert_int_equal(gw_device_enroll(&gateway.registry, &d, &old, 0, &out, &e), CMX_OK);
+    assert_int_equal(gw_device_rotate(&gateway.registry, "cam-17", &k, &out, &e), CMX_OK);
+    assert_int_equal(gw_device_merge(&gateway.registry, &now, GW_FIELD_GROUP, &e), CMX_OK);
+    assert_string_equal(now.address, d.address);
+    assert_string_equal(now.team, ""); /* given, as empty */
+    assert_int_equal(now.n_ports, 3);
+    assert_int_equal(now.n_directs, 2);
+    assert_int_equal(gw_device_enroll(&gateway.registry, &now, &old, 0, &out, &e), CMX_EEXIST);
+    assert_int_equal(gw_device_enroll(&gateway.registry, &now, &old, GW_FIELD_FORMER_KEY, &out, &e), CMX_OK);
+    assert_int_equal(out, GW_CHANGED);
+    assert_int_equal(gw_device_get(&gateway.registry, "cam-17", &now, &e), CMX_OK);
+    assert_string_equal(now.fingerprint, k.fingerprint);
+    assert_string_equal(now.team, "");
+    assert_null(line_of(0));
+}
+
+/* A file written by version 1 of the registry: readers accept it unchanged; the first writer upgrades it in one
+ * transaction and keeps a copy beside it. */
+static void test_upgrade(void **state)
+{
+    static const char from[] = "tests/unit/gateway/data/registry-v1.db";
+    static char old[65536];
+    char copy[160];
+    struct cmx_why e = {0};
+    struct gw_registry r;
+    struct gw_registry v1;
+    struct gw_device d;
+    size_t len;
+    FILE *f = fopen(from, "rb");
+
+    (void)state;
+    assert_non_null(f);
+    len = fread(old, 1, sizeof old, f);
+    fclose(f);
+    gw_registry_close(&gateway.registry);
+    f = fopen(db, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(old, 1, len, f), len);
+    assert_int_equal(fclose(f), 0);
+    snprintf(copy, sizeof copy, "%s.v1", db);
+    /* A login reads it without an upgrade. */
+    assert_int_equal(gw_registry_open(&r, db, false, &e), CMX_OK);
+    assert_int_equal(gw_device_get(&r, "cam-17", &d, &e), CMX_OK);
+    assert_int_equal(d.n_ports, 3);
+    assert_int_equal(gw_grant_each(&r, NULL, count_grant, NULL, &e), CMX_OK);
+    gw_registry_close(&r);
+    assert_int_equal(access(copy, F_OK), -1);
+    /* If the copy cannot be written, nothing is changed. */
+    assert_int_equal(mkdir(copy, 0700), 0);
+    assert_int_not_equal(gw_registry_open(&r, db, true, &e), CMX_OK);
+    assert_non_null(strstr(e.text, ".v1"));
+    assert_int_equal(rmdir(copy), 0);
+    assert_int_equal(gw_registry_open(&r, db, true, &e), CMX_OK);
+    assert_int_equal(gw_device_get(&r, "cam-17", &d, &e), CMX_OK);
+    assert_string_equal(d.team, "cameras");
+    assert_int_equal(gw_registry_begin(&r, &e), CMX_OK);
+    assert_int_equal(gw_device_delete(&r, "old-1", &e), CMX_OK);
+    assert_int_equal(gw_registry_commit(&r, &e), CMX_OK);
+    gw_registry_close(&r);
+    assert_int_equal(gw_registry_open(&v1, copy, false, &e), CMX_OK);
+    assert_int_equal(gw_device_get(&v1, "old-1", &d, &e), CMX_OK);
+    gw_registry_close(&v1);
+    unlink(copy);
+    /* The second time there is nothing to upgrade. */
+    assert_int_equal(gw_registry_open(&r, db, true, &e), CMX_OK);
+    gw_registry_close(&r);
+    assert_int_equal(access(copy, F_OK), -1);
+}
+
+static void csv_is(const char *text, size_t len, cmx_err last, const char *expected)
+{
+    static char mem[512];
+    static char got[512];
+    char *fields[GW_CSV_FIELDS_MAX];
+    struct gw_csv c;
+    size_t n;
+    cmx_err err;
+
+    memcpy(mem, text, len);
+    got[0] = '\0';
+    err = gw_csv_init(&c, mem, len, NULL);
+    while (!err && !(err = gw_csv_next(&c, fields, &n, NULL))) {
+        for (size_t i = 0; i < n; i++)
+            snprintf(got + strlen(got), sizeof got - strlen(got), "%s<%s>", i ? "" : "/", fields[i]);
+    }
+    assert_int_equal(err, last);
+    assert_string_equal(got, expected);
+}
+#define CSV(text, last, expected) csv_is(text, sizeof(text) - 1, last, expected)
+
+/* Files in the forms that editors and spreadsheets write. */
+static void test_csv(void **state)
+{
+    (void)state;
+    CSV("a,b\nc,\"d,e\"\n", CMX_ENOENT, "/<a><b>/<c><d,e>");
+    CSV("\xef\xbb\xbf\"a\",b\r\nc,d", CMX_ENOENT, "/<a><b>/<c><d>");
+    CSV("a,b\rc,d\r", CMX_ENOENT, "/<a><b>/<c><d>");
+    CSV("a;b\nc;\"d;e\"\n", CMX_ENOENT, "/<a><b>/<c><d;e>");
+    CSV("a,b;c\n", CMX_ENOENT, "/<a><b;c>");
+    CSV(" a , \"b\" \n", CMX_ENOENT, "/<a><b>");
+    CSV("a,b\n\n,,\n  \n\n", CMX_ENOENT, "/<a><b>");
+    CSV("a,\"b\"\"c\"\n", CMX_ENOENT, "/<a><b\"c>");
+    CSV("a,\"b\n", CMX_EFORMAT, "");
+    CSV("a,b\"c\n", CMX_EFORMAT, "");
+    CSV("a,\"b\"c\n", CMX_EFORMAT, "");
+    CSV("\xff\xfe"
+        "a\0,\0",
+        CMX_EFORMAT, "");
+    CSV("a\0,\0b\0", CMX_EFORMAT, "");
+    CSV("1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17\n", CMX_EFORMAT, "");
+    CSV("", CMX_ENOENT, "");
+}
+
+#define HOSTS_BEGIN "# cmxsafe gateway: begin (written from the registry)\n"
+#define HOSTS_END "# cmxsafe gateway: end\n"
+#define NEW_BLOCK HOSTS_BEGIN "fd12:3456:789a::1 cam-1.cmx\n" HOSTS_END
+
+static void etc_hosts_is(const char *old, const char *lines, const char *expected)
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&text, &len);
+
+    assert_non_null(f);
+    gw_etc_hosts_merge(f, &gateway, old, strlen(old), lines);
+    assert_int_equal(fclose(f), 0);
+    assert_string_equal(text, expected);
+    free(text); /* open_memstream's own */
+}
+
+/* /etc/hosts gets exactly one block, and no other line changes. */
+static void test_etc_hosts(void **state)
+{
+    static const char lines[] = "fd12:3456:789a::1 cam-1.cmx\n";
+
+    (void)state;
+    etc_hosts_is("", lines, NEW_BLOCK);
+    etc_hosts_is("1.2.3.4 a\n", lines, "1.2.3.4 a\n" NEW_BLOCK);
+    etc_hosts_is("1.2.3.4 a", lines, "1.2.3.4 a\n" NEW_BLOCK);
+    etc_hosts_is("1.2.3.4 a\r\n5.6.7.8 b\r\n", lines, "1.2.3.4 a\r\n5.6.7.8 b\r\n" NEW_BLOCK);
+    etc_hosts_is("1.2.3.4 a\n" HOSTS_BEGIN "fd12:3456:789a::9 cam-9.cmx\n" HOSTS_END "5.6.7.8 b", lines,
+                 "1.2.3.4 a\n" NEW_BLOCK "5.6.7.8 b");
+    /* An editor that wrote CRLF, a block of an earlier version with the loopback's names, and two blocks. */
+    etc_hosts_is("# cmxsafe gateway: begin (written from the registry)\r\n127.0.0.1 localhost\r\nfd12:3456:789a::9 "
+                 "cam-9.cmx\r\n# cmxsafe gateway: end\r\n",
+                 lines, NEW_BLOCK);
+    etc_hosts_is(HOSTS_BEGIN HOSTS_END "x\n" HOSTS_BEGIN HOSTS_END, lines, NEW_BLOCK "x\n");
+    /* A block without its end, or with lines that an administrator added. */
+    etc_hosts_is(HOSTS_BEGIN "fd12:3456:789a::9 cam-9.cmx\n1.2.3.4 a\nfd12:3456:789a::5 mine\n127.0.0.1 localhost\n",
+                 lines, NEW_BLOCK "1.2.3.4 a\nfd12:3456:789a::5 mine\n127.0.0.1 localhost\n");
+    etc_hosts_is(HOSTS_BEGIN "fd12:3456:789a::9 cam-9.cmx\n1.2.3.4 a\nfd99::1 old.cmx\n" HOSTS_END "b\n", lines,
+                 NEW_BLOCK "1.2.3.4 a\nb\n");
+    etc_hosts_is(HOSTS_BEGIN "fd12:3456:789a::9 cam-9.cmx\n1.2.3.4 a\n" HOSTS_BEGIN HOSTS_END, lines,
+                 NEW_BLOCK "1.2.3.4 a\n");
+    etc_hosts_is("1.2.3.4 a\n# cmxsafe gateway: end\nb\n", lines, "1.2.3.4 a\nb\n" NEW_BLOCK);
+    /* Removed. */
+    etc_hosts_is("1.2.3.4 a\n" NEW_BLOCK "b", NULL, "1.2.3.4 a\nb");
+    etc_hosts_is("1.2.3.4 a\r\nb", NULL, "1.2.3.4 a\r\nb");
+}
+
+static void reopen_fails(cmx_err expected, const char *why)
+{
+    struct gw_registry r;
+    struct cmx_why e = {0};
+
+    assert_int_equal(gw_registry_open(&r, db, false, &e), expected);
+    assert_non_null(strstr(e.text, why));
+    assert_int_equal(gw_registry_open(&r, db, true, &e), expected);
+}
+
+static void test_broken(void **state)
+{
+    struct gw_registry r;
+    struct cmx_why e;
+    uint8_t noise[4096];
+    int fd;
+
+    (void)state;
+    assert_int_equal(sqlite3_exec(gateway.registry.db, "PRAGMA user_version = 99", NULL, NULL, NULL), SQLITE_OK);
+    reopen_fails(CMX_ENOTSUP, "the registry has version 99, this program supports up to");
+    assert_int_equal(
+        sqlite3_exec(gateway.registry.db, "PRAGMA user_version = 1; PRAGMA application_id = 7", NULL, NULL, NULL),
+        SQLITE_OK);
+    reopen_fails(CMX_EFORMAT, "is not a registry");
+    gw_registry_close(&gateway.registry);
+    memset(noise, 0x5a, sizeof noise);
+    fd = open(db, O_WRONLY);
+    assert_int_equal(write(fd, noise, sizeof noise), sizeof noise);
+    close(fd);
+    reopen_fails(CMX_EFORMAT, "damaged");
+    assert_int_equal(truncate(db, 0), 0);
+    reopen_fails(CMX_EFORMAT, "is not a registry");
+    unlink(db);
+    reopen_fails(CMX_ENOENT, "no registry");
+    assert_int_equal(gw_registry_create(&r, db, &e), CMX_OK);
+    gw_registry_close(&r);
+    assert_int_equal(gw_registry_create(&r, db, &e), CMX_EEXIST);
+}
+
+static void test_log_lines(void **state)
+{
+    struct gw_log_line l;
+
+    (void)state;
+    gw_sshdlog_parse(&l, "Accepted publickey for cmxsafe-gw from 127.0.0.1 port 42634 ssh2: ED25519 "
+                         "SHA256:PnB/vWlI6u3leVOaFCFBo7fJRC9WYlCSdxJNg5QoXVQ");
+    assert_int_equal(l.kind, GW_LOG_ACCEPTED);
+    assert_string_equal(l.fingerprint, "SHA256:PnB/vWlI6u3leVOaFCFBo7fJRC9WYlCSdxJNg5QoXVQ");
+    gw_sshdlog_parse(&l, "Invalid user Accepted publickey for x from 1.2.3.4 port 1 ssh2: ED25519 "
+                         "SHA256:PnB/vWlI6u3leVOaFCFBo7fJRC9WYlCSdxJNg5QoXVQ");
+    assert_int_equal(l.kind, GW_LOG_FAILED);
+    gw_sshdlog_parse(&l, "Accepted publickey for cmxsafe-gw");
+    assert_int_equal(l.kind, GW_LOG_OTHER);
+    gw_sshdlog_parse(&l, "User child is on pid 22737");
+    assert_int_equal(l.kind, GW_LOG_CHILD);
+    assert_int_equal(l.number, 22737);
+    gw_sshdlog_parse(&l, "User child is on pid 99999999999999999999");
+    assert_int_equal(l.kind, GW_LOG_OTHER);
+    gw_sshdlog_parse(
+        &l, "Received request from 127.0.0.1 port 42642 to remote forward to host fd12:3456:789a::2 port 81, but the "
+            "request was denied.");
+    assert_int_equal(l.kind, GW_LOG_DENIED);
+    assert_string_equal(l.detail, "remote forward to host fd12:3456:789a::2 port 81");
+    gw_sshdlog_parse(&l, "Failed publickey for cmxsafe-gw from 127.0.0.1 port 42634 ssh2: ED25519 SHA256:x");
+    assert_int_equal(l.kind, GW_LOG_FAILED);
+    assert_string_equal(l.fingerprint, "");
+    gw_sshdlog_parse(&l, "Failed publickey for cmxsafe-gw from 127.0.0.1 port 42634 ssh2: ED25519 "
+                         "SHA256:PnB/vWlI6u3leVOaFCFBo7fJRC9WYlCSdxJNg5QoXVQ");
+    assert_int_equal(l.kind, GW_LOG_FAILED);
+    assert_string_equal(l.fingerprint, "SHA256:PnB/vWlI6u3leVOaFCFBo7fJRC9WYlCSdxJNg5QoXVQ");
+    gw_sshdlog_parse(&l, "fatal: Timeout before authentication for 127.0.0.1 port 5");
+    assert_int_equal(l.kind, GW_LOG_FAILED);
+    gw_sshdlog_parse(&l, "fatal: No supported key exchange algorithms [preauth]");
+    assert_int_equal(l.kind, GW_LOG_FATAL);
+    assert_string_equal(l.detail, "No supported key exchange algorithms [preauth]");
+    gw_sshdlog_parse(&l, "/var/lib/cmxsafe/gateway/sshd_config: line 3: Bad configuration option: Foo");
+    assert_int_equal(l.kind, GW_LOG_FATAL);
+    gw_sshdlog_parse(&l, "/var/lib/cmxsafe/gateway/sshd_config: Permission denied");
+    assert_int_equal(l.kind, GW_LOG_FATAL);
+    gw_sshdlog_parse(&l, "error: channel_setup_fwd_listener_tcpip: cannot listen to port: 81");
+    assert_int_equal(l.kind, GW_LOG_IN_USE);
+    assert_int_equal(l.number, 81);
+}
+
+static void test_source_names(void)
+{
+    static const struct {
+        const char *address;
+        const char *source;
+    } cases[] = {{"2001:db8:1:2:3::4", "2001:db8:1:2::/64"}, {"::ffff:192.0.2.7", "192.0.2.7"}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct sockaddr_in6 peer = {.sin6_family = AF_INET6};
+        uint8_t source[16];
+        char text[64];
+
+        inet_pton(AF_INET6, cases[i].address, &peer.sin6_addr);
+        gw_limits_source((const struct sockaddr *)&peer, source);
+        gw_limits_source_text(source, text, sizeof text);
+        assert_string_equal(text, cases[i].source);
+    }
+}
+
+static void test_limits(void **state)
+{
+    static struct gw_limits l;
+    uint8_t a[16] = {1};
+    uint8_t b[16] = {2};
+
+    (void)state;
+    memset(&l, 0, sizeof l);
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(gw_limits_pace(&l, a, 1000), GW_LOGIN_NOW);
+        gw_limits_failed(&l, a, GW_PENALTY_FAILED_MS, 1000);
+    }
+    gw_limits_failed(&l, a, GW_PENALTY_FAILED_MS, 1000);
+    assert_int_equal(gw_limits_pace(&l, a, 1000), GW_LOGIN_REFUSED);
+    assert_int_equal(gw_limits_pace(&l, b, 1000), GW_LOGIN_NOW);
+    assert_int_equal(gw_limits_pace(&l, a, 1000 + 7 * GW_PENALTY_FAILED_MS), GW_LOGIN_NOW);
+    assert_true(gw_limits_note(&l, a, 1000));
+    assert_false(gw_limits_note(&l, a, 2000));
+    assert_true(gw_limits_note(&l, a, 62000));
+    gw_limits_succeeded(&l, a, 1000);
+    assert_int_equal(gw_limits_pace(&l, a, 1000), GW_LOGIN_NOW);
+    for (int i = 0; i < 10000; i++)
+        gw_limits_failed(&l, b, GW_PENALTY_FAILED_MS, 1000);
+    assert_int_equal(gw_limits_pace(&l, b, 1000 + GW_PENALTY_MAX_MS - GW_PENALTY_LIMIT_MS - 1), GW_LOGIN_REFUSED);
+    assert_int_equal(gw_limits_pace(&l, b, 1000 + GW_PENALTY_MAX_MS - GW_PENALTY_LIMIT_MS), GW_LOGIN_NOW);
+    /* A source that logged in recently is delayed but not refused, however many of its logins fail. */
+    for (int i = 0; i < 10000; i++)
+        gw_limits_failed(&l, a, GW_PENALTY_FAILED_MS, 2000);
+    assert_int_equal(gw_limits_pace(&l, a, 2000), GW_LOGIN_LATER);
+    gw_limits_failed(&l, a, GW_PENALTY_MAX_MS, 1000 + GW_GOOD_FOR_MS);
+    assert_int_equal(gw_limits_pace(&l, a, 1000 + GW_GOOD_FOR_MS), GW_LOGIN_REFUSED);
+    /* A flood of sources replaces the mildest entry, never the worst. */
+    for (uint32_t i = 0; i < 3 * GW_SOURCES_MAX; i++) {
+        uint8_t s[16] = {9, (uint8_t)(i >> 8), (uint8_t)i};
+        gw_limits_failed(&l, s, GW_PENALTY_FAILED_MS, 1000);
+    }
+    assert_int_equal(gw_limits_pace(&l, b, 1000), GW_LOGIN_REFUSED);
+    test_source_names();
+}
+
+/* Compares with tests/golden/gateway/NAME; CMX_GOLDEN=1 rewrites it. */
+static void golden(const char *name, const char *text)
+{
+    char path[128];
+    static char expected[32768];
+    FILE *f;
+    size_t n;
+
+    snprintf(path, sizeof path, "tests/golden/gateway/%s", name);
+    if (getenv("CMX_GOLDEN")) {
+        f = fopen(path, "w");
+        assert_non_null(f);
+        fputs(text, f);
+        fclose(f);
+    }
+    f = fopen(path, "r");
+    assert_non_null(f);
+    n = fread(expected, 1, sizeof expected - 1, f);
+    expected[n] = '\0';
+    fclose(f);
+    assert_string_equal(text, expected);
+}
+
+/* A grant by number and one by name are the same user's. */
+static int64_t end_of_two(int64_t by_number, int64_t by_name)
+{
+    struct gw_grant_terms number = {.length_s = by_number};
+    struct gw_grant_terms name = {.length_s = by_name};
+    struct gw_allowed_list allowed;
+    struct cmx_why e = {0};
+    struct gw_consumer c;
+    gw_outcome out;
+    int64_t ends_in;
+
+    assert_int_equal(gw_consumer_parse(&c, "user:0", &e), CMX_OK);
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &number, &out, &e), CMX_OK);
+    assert_int_equal(gw_consumer_parse(&c, "user:root", &e), CMX_OK);
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &name, &out, &e), CMX_OK);
+    assert_int_equal(
+        gw_allowed_read(&gateway.registry, &gateway.fleet, gateway.domain, "fdaa:bbbb:cccc::1", &allowed, &e), CMX_OK);
+    assert_int_equal(allowed.n, 1);
+    assert_int_equal(allowed.entries[0].port, 81);
+    assert_int_equal(allowed.entries[0].uid, 0);
+    ends_in = allowed.entries[0].ends_in;
+    gw_allowed_free(&allowed);
+    return ends_in;
+}
+
+static void test_allowed_latest_end(void **state)
+{
+    struct cmx_why e = {0};
+    gw_outcome out;
+
+    (void)state;
+    assert_int_equal(enroll("cam-17", 0, "81,8989", &out, &e), CMX_OK);
+    assert_in_range(end_of_two(100, 1000), 990, 1000);
+    assert_in_range(end_of_two(1000, 100), 990, 1000);
+    assert_int_equal(end_of_two(0, 100), 0);
+    assert_int_equal(end_of_two(100, 0), 0);
+}
+
+static void test_golden(void **state)
+{
+    struct gw_allowed_list allowed;
+    struct cmx_why e = {0};
+    struct gw_consumer c;
+    gw_outcome out;
+    char *text;
+    size_t len;
+    FILE *f;
+
+    (void)state;
+#define GENERATE(call)                                                                                                 \
+    do {                                                                                                               \
+        f = open_memstream(&text, &len);                                                                               \
+        assert_non_null(f);                                                                                            \
+        call;                                                                                                          \
+        fclose(f);                                                                                                     \
+    } while (0)
+    gateway.user = false;
+    GENERATE(gw_sshd_config(f, &gateway, "/usr/lib/cmxsafe/cmxsafe-authkeys"));
+    golden("sshd_config", text);
+    free(text);
+    gateway.simple = true;
+    GENERATE(gw_sshd_config(f, &gateway, "/usr/lib/cmxsafe/cmxsafe-authkeys"));
+    golden("sshd_config.simple", text);
+    free(text);
+    gateway.simple = false;
+    GENERATE(gw_unit_text(f, &gateway, "service", "/usr/bin/cmxsafe"));
+    golden("cmxsafe-gateway.service", text);
+    free(text);
+    GENERATE(gw_unit_text(f, &gateway, "socket", "/usr/bin/cmxsafe"));
+    golden("cmxsafe-gateway.socket", text);
+    free(text);
+    GENERATE(gw_unit_text(f, &gateway, "net", "/usr/bin/cmxsafe"));
+    golden("cmxsafe-gateway-net.service", text);
+    free(text);
+    GENERATE(gw_unit_text(f, &gateway, "guard", "/usr/bin/cmxsafe"));
+    golden("cmxsafe-gateway-guard.service", text);
+    free(text);
+    GENERATE(gw_unit_text(f, &gateway, "metrics", "/usr/bin/cmxsafe"));
+    golden("cmxsafe-gateway-metrics.service", text);
+    free(text);
+    GENERATE(gw_unit_text(f, &gateway, "metrics-timer", "/usr/bin/cmxsafe"));
+    golden("cmxsafe-gateway-metrics.timer", text);
+    free(text);
+    snprintf(gateway.account, sizeof gateway.account, "daemon"); /* group 1 on every machine */
+    assert_int_equal(gw_meta_set(&gateway.registry, "link", "fdaa:bbbb:cccc::", &e), CMX_OK);
+    assert_int_equal(enroll("cam-17", 0, "81,8989", &out, &e), CMX_OK);
+    assert_int_equal(enroll("cam-18", 1, "81", &out, &e), CMX_OK);
+    assert_int_equal(gw_consumer_parse(&c, "user:64001", &e), CMX_OK);
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 0, NULL, &out, &e), CMX_OK);
+    assert_int_equal(gw_consumer_parse(&c, "group:64002", &e), CMX_OK);
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-18", 81, NULL, &out, &e), CMX_OK);
+    assert_int_equal(gw_consumer_parse(&c, "cgroup:system.slice/nvr.service", &e), CMX_OK);
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-18", 81, NULL, &out, &e), CMX_OK);
+    assert_int_equal(
+        gw_allowed_read(&gateway.registry, &gateway.fleet, gateway.domain, "fdaa:bbbb:cccc::1", &allowed, &e), CMX_OK);
+    GENERATE(assert_int_equal(gw_nft_fleet(f, &gateway, &allowed, &e), CMX_OK));
+    golden("fleet.nft", text);
+    free(text);
+    gateway.user = true;
+    GENERATE(assert_int_equal(gw_nft_fleet(f, &gateway, &allowed, &e), CMX_OK));
+    golden("fleet.user.nft", text);
+    free(text);
+    gateway.user = false;
+    GENERATE(assert_int_equal(gw_nft_host(f, &gateway, &allowed, &e), CMX_OK));
+    golden("host.nft", text);
+    free(text);
+    gw_allowed_free(&allowed);
+    GENERATE(assert_int_equal(gw_hosts(f, &gateway, &e), CMX_OK));
+    golden("hosts", text);
+    free(text);
+}
+
+/* Three gateways, the first of which is this one. */
+static void add_nodes(void)
+{
+    static const char key[] = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    struct cmx_why e = {0};
+    struct gw_node n = {0};
+
+    for (unsigned i = 1; i <= 3; i++) {
+        snprintf(n.name, sizeof n.name, "gw%u", i);
+        snprintf(n.underlay, sizeof n.underlay, "192.0.2.%u", i);
+        snprintf(n.link_key, sizeof n.link_key, "%s", key);
+        assert_int_equal(gw_node_put(&gateway.registry, &n, &e), CMX_OK);
+        assert_int_equal(n.number, i);
+    }
+    assert_int_equal(gw_meta_set(&gateway.registry, "node", "gw1", &e), CMX_OK);
+}
+
+static void test_nodes(void **state)
+{
+    struct gw_nodes nodes;
+    struct gw_node n = {.name = "gw2", .underlay = "192.0.2.9"};
+    struct cmx_why e = {0};
+    char node[GW_NAME_MAX];
+    int64_t sequence;
+
+    (void)state;
+    assert_int_equal(gw_nodes_read(&gateway.registry, &gateway.fleet, &nodes, &e), CMX_OK);
+    assert_null(nodes.own);
+    add_nodes();
+    assert_int_equal(gw_nodes_read(&gateway.registry, &gateway.fleet, &nodes, &e), CMX_OK);
+    assert_int_equal(nodes.n, 3);
+    assert_ptr_equal(nodes.own, &nodes.list[0]);
+    assert_int_equal(strncmp(nodes.list[1].link, nodes.prefix, strlen(nodes.prefix) - 3), 0);
+    /* A number is used again only after its node has left; a node that joins again keeps its own. */
+    assert_int_equal(gw_node_put(&gateway.registry, &n, &e), CMX_OK);
+    assert_int_equal(n.number, 2);
+    assert_int_equal(gw_claim_put(&gateway.registry, "fd12:3456:789a::7", "gw2", 4, 100, &e), CMX_OK);
+    assert_int_equal(gw_node_remove(&gateway.registry, "gw2", &e), CMX_OK);
+    assert_int_equal(gw_claim_get(&gateway.registry, "fd12:3456:789a::7", node, &sequence, &e), CMX_ENOENT);
+    assert_int_equal(gw_node_remove(&gateway.registry, "gw2", &e), CMX_ENOENT);
+    snprintf(n.name, sizeof n.name, "gw4");
+    assert_int_equal(gw_node_put(&gateway.registry, &n, &e), CMX_OK);
+    assert_int_equal(n.number, 2);
+    snprintf(n.name, sizeof n.name, "gw;");
+    assert_int_equal(gw_node_put(&gateway.registry, &n, &e), CMX_EINVAL);
+    snprintf(n.name, sizeof n.name, "gw5");
+    snprintf(n.underlay, sizeof n.underlay, "gw5.example");
+    assert_int_equal(gw_node_put(&gateway.registry, &n, &e), CMX_EINVAL);
+}
+
+/* Of two claims the newer one stays, and each pair of gateways has a port of its own. */
+static void test_claims(void **state)
+{
+    static const char address[] = "fd12:3456:789a::7";
+    static bool used[GW_NODES_MAX * GW_NODES_MAX];
+    struct cmx_why e = {0};
+    char node[GW_NAME_MAX];
+    int64_t sequence;
+
+    (void)state;
+    assert_int_equal(gw_claim_put(&gateway.registry, address, "gw1", 5, 100, &e), CMX_OK);
+    assert_int_equal(gw_claim_put(&gateway.registry, address, "gw2", 4, 200, &e), CMX_OK);
+    assert_int_equal(gw_claim_get(&gateway.registry, address, node, &sequence, &e), CMX_OK);
+    assert_string_equal(node, "gw1");
+    assert_int_equal(gw_claim_put(&gateway.registry, address, "gw2", 6, 90, &e), CMX_OK); /* clocks do not matter */
+    assert_int_equal(gw_claim_get(&gateway.registry, address, node, &sequence, &e), CMX_OK);
+    assert_string_equal(node, "gw2");
+    assert_true(gw_claim_metric_newer(2, 1) && !gw_claim_metric_newer(1, 2) && !gw_claim_metric_newer(1, 1));
+    assert_true(gw_claim_metric_newer(1, GW_METRIC_MAX) && !gw_claim_metric_newer(GW_METRIC_MAX, 1));
+    for (int64_t after = 0; after < 3 * GW_METRIC_MAX; after += 997)
+        for (unsigned metric = 1; metric <= GW_METRIC_MAX; metric += 991) {
+            int64_t next = gw_claim_next(after, metric);
+            assert_true(next > after && next <= after + GW_METRIC_MAX);
+            assert_true(gw_claim_metric(next) >= 1 && gw_claim_metric(next) <= GW_METRIC_MAX);
+            assert_true(gw_claim_metric_newer(gw_claim_metric(next), metric));
+        }
+    for (unsigned a = 1; a <= GW_NODES_MAX; a++)
+        for (unsigned b = a + 1; b <= GW_NODES_MAX; b++) {
+            unsigned port = gw_node_port(a, b) - GW_NODE_PORT_FIRST;
+            assert_int_equal(gw_node_port(b, a) - GW_NODE_PORT_FIRST, port);
+            assert_true(port < sizeof used && !used[port]);
+            used[port] = true;
+        }
+}
+
+static void test_golden_nodes(void **state)
+{
+    struct gw_allowed_list allowed = {0};
+    struct cmx_why e = {0};
+    char *text;
+    size_t len;
+    FILE *f;
+
+    (void)state;
+    gateway.user = false;
+    snprintf(gateway.account, sizeof gateway.account, "daemon");
+    assert_int_equal(gw_meta_set(&gateway.registry, "link", "fdaa:bbbb:cccc::", &e), CMX_OK);
+    add_nodes();
+    assert_int_equal(gw_claim_put(&gateway.registry, "fd12:3456:789a::7", "gw2", 1, 100, &e), CMX_OK);
+    assert_int_equal(gw_claim_put(&gateway.registry, "fd12:3456:789a::8", "gw3", 1, 100, &e), CMX_OK);
+    assert_int_equal(gw_claim_put(&gateway.registry, "fd12:3456:789a::8", "", 2, 200, &e), CMX_OK);
+    GENERATE(assert_int_equal(gw_bird_config(f, &gateway, &e), CMX_OK));
+    golden("bird.conf", text);
+    free(text);
+    GENERATE(assert_int_equal(gw_bird_claims(f, &gateway, &e), CMX_OK));
+    golden("claims.conf", text);
+    free(text);
+    GENERATE(assert_int_equal(gw_nft_fleet(f, &gateway, &allowed, &e), CMX_OK));
+    golden("fleet.nodes.nft", text);
+    free(text);
+    GENERATE(gw_unit_text(f, &gateway, "bird", "/usr/bin/cmxsafe"));
+    golden("cmxsafe-gateway-bird.service", text);
+    free(text);
+}
+
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, open_registry, close_registry)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_keys),         TEST(test_key_files),   TEST(test_addresses),    TEST(test_enroll),
+        TEST(test_simple),       TEST(test_directs),     TEST(test_snippet),      TEST(test_grants),
+        TEST(test_broken),       TEST(test_log_lines),   TEST(test_limits),       TEST(test_golden),
+        TEST(test_golden_nodes), TEST(test_nodes),       TEST(test_claims),       TEST(test_allowed_latest_end),
+        TEST(test_delete),       TEST(test_names),       TEST(test_merge),        TEST(test_upgrade),
+        TEST(test_csv),          TEST(test_grant_terms), TEST(test_group_grants), TEST(test_times),
+        TEST(test_pending),      TEST(test_policy),      TEST(test_basis),        TEST(test_etc_hosts),
+        TEST(test_attestation),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

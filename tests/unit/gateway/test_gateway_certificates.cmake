@@ -1,0 +1,1 @@
+target_link_libraries(test_gateway_certificates PRIVATE cmxsafe_parts)

@@ -1,0 +1,398 @@
+/* A registry that gateways share: the copy's age, digests of its tables, and the statements that a change becomes. No
+ * server is needed; tests/e2e/gateway/gateway_postgres*.sh use real ones. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka.h needs the four headers above. */
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "gateway/registry/authline.h"
+#include "gateway/registry/copy_state.h"
+#include "gateway/shared/copy_tables.h"
+#include "gateway/shared/pg_link.h"
+#include "gateway/shared/pg_rows.h"
+
+static char folder[64];
+static char db[128];
+static char state_file[128];
+static struct gw_registry registry;
+
+static void must(const char *sql)
+{
+    if (sqlite3_exec(registry.db, sql, NULL, NULL, NULL) != SQLITE_OK)
+        fail_msg("%s: %s", sql, sqlite3_errmsg(registry.db));
+}
+
+static int open_registry(void **state)
+{
+    struct cmx_why e = {0};
+
+    (void)state;
+    strcpy(folder, "/tmp/cmx-shared-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    snprintf(db, sizeof db, "%s/registry.db", folder);
+    snprintf(state_file, sizeof state_file, "%s/" GW_COPY_STATE_FILE, folder);
+    assert_int_equal(gw_registry_create(&registry, db, &e), CMX_OK);
+    must("INSERT INTO device(id, name, address, enrolled) VALUES(1, 'cam-1', 'fd00::1', 5)");
+    must("INSERT INTO key(fingerprint, device, type, blob, added) VALUES('SHA256:x', 1, 'ssh-ed25519', 'AAAA', 5)");
+    must("INSERT INTO port(address, port, device) VALUES('fd00::1', 81, 1)");
+    return 0;
+}
+
+static int close_registry(void **state)
+{
+    (void)state;
+    gw_registry_close(&registry);
+    unlink(db);
+    unlink(state_file);
+    rmdir(folder);
+    return 0;
+}
+
+static void reopen(void)
+{
+    struct cmx_why e = {0};
+
+    gw_registry_close(&registry);
+    if (gw_registry_open(&registry, db, true, &e))
+        fail_msg("%s", e.text);
+}
+
+static void write_state(const char *text)
+{
+    FILE *f = fopen(state_file, "w");
+
+    assert_non_null(f);
+    fputs(text, f);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* ---- the copy's age ---- */
+
+static void test_state_text(void **state)
+{
+    static const char *const bad[] = {"",
+                                      "cmxsafe-copy 1\n",
+                                      "cmxsafe-copy 2 5 5 abc\n\n",
+                                      "cmxsafe-copy 1 5 5\n\n",
+                                      "cmxsafe-copy 1 -5 5 abc\n\n",
+                                      "cmxsafe-copy 1 5 -5 abc\n\n",
+                                      "cmxsafe-copy 1 5 5 abc",
+                                      "cmxsafe-copy 1 5 5 abc more\n",
+                                      "cmxsafe-copy 1 5 5 xyz\n\n",
+                                      "cmxsafe-copy 1 99999999999999999999 5 abc\n\n"};
+    struct gw_copy_state s = {.confirmed = {.wall = 1700000000, .boot_s = 77, .boot = "0a-1b"}, .reason = "no route"};
+    struct gw_copy_state got;
+    char text[GW_COPY_STATE_MAX];
+
+    (void)state;
+    gw_copy_state_text(&s, text);
+    assert_int_equal(gw_copy_state_parse(&got, text), CMX_OK);
+    assert_int_equal(got.confirmed.wall, 1700000000);
+    assert_int_equal(got.confirmed.boot_s, 77);
+    assert_string_equal(got.confirmed.boot, "0a-1b");
+    assert_string_equal(got.reason, "no route");
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_int_equal(gw_copy_state_parse(&got, bad[i]), CMX_EFORMAT);
+        assert_int_equal(got.confirmed.wall, 0);
+    }
+}
+
+static void confirm_ago(int64_t seconds)
+{
+    struct gw_copy_state s = {0};
+    char text[GW_COPY_STATE_MAX];
+
+    gw_now(&s.confirmed);
+    s.confirmed.wall -= seconds;
+    s.confirmed.boot_s -= seconds;
+    gw_copy_state_text(&s, text);
+    write_state(text);
+}
+
+static cmx_err look_up(void)
+{
+    char text[4096];
+    struct cmx_buf b;
+
+    cmx_buf_init(&b, text, sizeof text);
+    return gw_authline(&registry, "SHA256:x", &b, NULL, NULL);
+}
+
+static void test_stale(void **state)
+{
+    struct gw_copy_state s = {0};
+    char text[GW_COPY_STATE_MAX];
+
+    (void)state;
+    reopen();
+    assert_false(registry.stale);
+    assert_int_equal(look_up(), CMX_OK);
+    must("INSERT INTO meta(key, value) VALUES('registry', 'postgresql://db/x')");
+    reopen(); /* nobody confirmed it ever */
+    assert_true(registry.stale);
+    assert_int_equal(look_up(), CMX_EPERM);
+    confirm_ago(10);
+    reopen();
+    assert_false(registry.stale);
+    assert_int_equal(look_up(), CMX_OK);
+    confirm_ago(GW_STALE_AFTER_S + 1);
+    reopen();
+    assert_true(registry.stale);
+    must("INSERT INTO meta(key, value) VALUES('stale_after', '7200')");
+    reopen(); /* the operator gave it more time */
+    assert_false(registry.stale);
+    /* A wall clock that was set back does not extend the time in the same boot. */
+    gw_now(&s.confirmed);
+    s.confirmed.boot_s -= 7201;
+    gw_copy_state_text(&s, text);
+    write_state(text);
+    reopen();
+    assert_true(registry.stale);
+    /* After a reboot, a clock that is behind the confirmation closes. */
+    gw_now(&s.confirmed);
+    s.confirmed.wall += 3600;
+    strcpy(s.confirmed.boot, "0-1");
+    gw_copy_state_text(&s, text);
+    write_state(text);
+    reopen();
+    assert_true(registry.stale);
+    write_state("nonsense\n");
+    reopen();
+    assert_true(registry.stale);
+}
+
+/* ---- tables and digests ---- */
+
+static uint64_t digest_of(const char *table)
+{
+    struct gw_copy_tables t;
+    struct cmx_why e = {0};
+    uint64_t digest;
+
+    assert_int_equal(gw_copy_tables_read(&registry, &t, &e), CMX_OK);
+    assert_non_null(gw_copy_table_find(&t, table));
+    assert_int_equal(gw_copy_digest(&registry, gw_copy_table_find(&t, table), &digest, &e), CMX_OK);
+    return digest;
+}
+
+static void test_tables(void **state)
+{
+    struct gw_copy_tables t;
+    const struct gw_copy_table *device;
+    struct cmx_why e = {0};
+
+    (void)state;
+    assert_int_equal(gw_copy_tables_read(&registry, &t, &e), CMX_OK);
+    device = gw_copy_table_find(&t, "device");
+    assert_non_null(device);
+    assert_true(device->rights);
+    assert_true(device->columns[0].key && device->columns[0].integer);
+    assert_false(gw_copy_table_find(&t, "event")->rights);
+    assert_false(gw_copy_table_find(&t, "evidence")->rights);
+    assert_null(gw_copy_table_find(&t, "sqlite_master"));
+    for (size_t i = 0; i < t.n; i++) {
+        size_t keys = 0;
+
+        for (size_t c = 0; c < t.tables[i].n; c++)
+            keys += t.tables[i].columns[c].key;
+        assert_true(keys > 0); /* SQLite records no change of a table without a key */
+    }
+}
+
+static void test_digests(void **state)
+{
+    uint64_t before = digest_of("device");
+    uint64_t meta = digest_of("meta");
+    uint64_t two;
+
+    (void)state;
+    must("INSERT INTO device(id, name, enrolled) VALUES(2, 'cam-2', 6)");
+    two = digest_of("device");
+    assert_true(before != two);
+    must("UPDATE device SET revoked = 0 WHERE id = 2"); /* 0 is not NULL */
+    assert_true(two != digest_of("device"));
+    must("DELETE FROM device WHERE id = 2");
+    assert_true(before == digest_of("device"));
+    must("INSERT INTO meta(key, value) VALUES('listen', '[::]:1')"); /* the gateway's own */
+    assert_true(meta == digest_of("meta"));
+    must("INSERT INTO meta(key, value) VALUES('fleet', 'fd00::/48')");
+    assert_true(meta != digest_of("meta"));
+}
+
+/* ---- statements ---- */
+
+static PGconn *no_server(void)
+{
+    /* Quotes texts without a server. */
+    PGconn *c = PQconnectdb("host=/nonexistent-cmxsafe");
+
+    assert_non_null(c);
+    return c;
+}
+
+/* The statements that sql becomes; to be freed with free(). */
+static char *statements_of(const char *sql)
+{
+    struct gw_copy_tables t;
+    struct gw_pg_writer w;
+    struct cmx_why e = {0};
+    sqlite3_session *session = NULL;
+    PGconn *c = no_server();
+    void *changes = NULL;
+    char *text;
+    int len = 0;
+
+    assert_int_equal(gw_copy_tables_read(&registry, &t, &e), CMX_OK);
+    assert_int_equal(sqlite3session_create(registry.db, "main", &session), SQLITE_OK);
+    assert_int_equal(sqlite3session_attach(session, NULL), SQLITE_OK);
+    must(sql);
+    assert_int_equal(sqlite3session_changeset(session, &len, &changes), SQLITE_OK);
+    sqlite3session_delete(session);
+    gw_pg_writer_begin(&w, c, 42);
+    if (gw_pg_writer_changes(&w, &t, changes, len, &e))
+        fail_msg("%s", e.text);
+    sqlite3_free(changes);
+    fflush(w.f);
+    text = strdup(w.text ? w.text : "");
+    w.err = CMX_ECLOSED; /* sends nothing */
+    assert_int_equal(gw_pg_writer_end(&w, &e), CMX_ECLOSED);
+    PQfinish(c);
+    return text;
+}
+
+static void check_statement(const char *sql, const char *expected)
+{
+    char *text = statements_of(sql);
+
+    assert_string_equal(text, expected);
+    free(text);
+}
+
+static void test_statements(void **state)
+{
+    (void)state;
+    check_statement(
+        "UPDATE device SET team = 'a''b' WHERE id = 1",
+        "UPDATE \"device\" SET revision=42,\"team\"='a''b' WHERE NOT removed AND \"id\"=1 AND \"team\" IS NOT "
+        "DISTINCT FROM '';");
+    check_statement(
+        "UPDATE device SET revoked = 9 WHERE id = 1",
+        "UPDATE \"device\" SET revision=42,\"revoked\"=9 WHERE NOT removed AND \"id\"=1 AND \"revoked\" IS NOT "
+        "DISTINCT FROM NULL;");
+    check_statement(
+        "DELETE FROM port",
+        "WITH gone AS (UPDATE \"port\" SET removed=true,revision=42 WHERE \"address\"='fd00::1' AND \"port\"=81"
+        " RETURNING 1) SELECT 1 FROM gone LIMIT 1;");
+    check_statement("INSERT INTO tombstone(fingerprint, name, deleted) VALUES('f', 'n', 3)",
+                    "INSERT INTO \"tombstone\"(\"fingerprint\",\"name\",\"deleted\",revision) VALUES('f','n',3,42) ON"
+                    " CONFLICT(\"fingerprint\") DO UPDATE SET revision=excluded.revision,removed=false,"
+                    "\"name\"=excluded.\"name\",\"deleted\"=excluded.\"deleted\";");
+    check_statement("UPDATE device SET team = team", "");
+    check_statement("INSERT INTO meta(key, value) VALUES('registry', 'x')", ""); /* the gateway's own */
+    check_statement("DELETE FROM meta WHERE key = 'registry'", "");
+    /* An attempt to leave the quotes. */
+    check_statement(
+        "UPDATE device SET team = 'x\\''; DROP TABLE device; --' WHERE id = 1",
+        "UPDATE \"device\" SET revision=42,\"team\"= E'x\\\\''; DROP TABLE device; --' WHERE NOT removed AND"
+        " \"id\"=1 AND \"team\" IS NOT DISTINCT FROM 'a''b';");
+}
+
+static void test_schema(void **state)
+{
+    struct gw_copy_tables t;
+    struct cmx_why e = {0};
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&text, &len);
+
+    (void)state;
+    assert_int_equal(gw_copy_tables_read(&registry, &t, &e), CMX_OK);
+    gw_pg_rows_schema(f, &t);
+    assert_int_equal(fclose(f), 0);
+    assert_non_null(strstr(text,
+                           "CREATE TABLE IF NOT EXISTS \"permit\"(\"consumer\" BIGINT NOT NULL,\"device\" BIGINT NOT "
+                           "NULL,\"port\" BIGINT NOT NULL,revision BIGINT NOT NULL, removed BOOLEAN NOT NULL DEFAULT "
+                           "false, PRIMARY KEY(\"consumer\",\"device\",\"port\"));"));
+    /* What a later version added has a default: an older gateway does not name it. */
+    assert_non_null(strstr(text, "ADD COLUMN IF NOT EXISTS \"exempt\" BIGINT NOT NULL DEFAULT 0;"));
+    assert_non_null(strstr(text, "ADD COLUMN IF NOT EXISTS \"attest_key\" TEXT NOT NULL DEFAULT '';"));
+    free(text);
+}
+
+static void test_urls(void **state)
+{
+    static const char *const bad[] = {"",
+                                      "sqlite",
+                                      "mysql://db/x",
+                                      "host=db",
+                                      "postgresql://u:secret@db/x",
+                                      "postgresql://db/x?password=secret",
+                                      "postgresql://db/x?sslpassword=secret",
+                                      "postgresql://db/x?nonsense=1"};
+    static const char *const good[] = {"postgresql://cmxsafe@db.example/cmxsafe", "postgres:///?service=cmxsafe",
+                                       "postgresql://a,b:5433/x?passfile=/etc/cmxsafe/pgpass&sslmode=verify-ca"};
+    char url[GW_REGISTRY_URL_MAX + 64] = "postgresql://";
+    struct cmx_why e = {0};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_int_equal(gw_pg_url_check(bad[i], &e), CMX_EINVAL);
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+        assert_int_equal(gw_pg_url_check(good[i], &e), CMX_OK);
+    assert_int_equal(gw_pg_url_check(bad[4], &e), CMX_EINVAL);
+    assert_non_null(strstr(e.text, "passfile"));
+    assert_null(strstr(e.text, "secret"));
+    memset(url + strlen(url), 'a', sizeof url - strlen(url) - 1);
+    assert_int_equal(gw_pg_url_check(url, &e), CMX_EINVAL);
+}
+
+static cmx_err count_event(void *arg, int64_t at, const char *what, const char *who, const char *detail)
+{
+    char *order = arg;
+
+    (void)at;
+    (void)who;
+    (void)detail;
+    strcat(order, what);
+    return CMX_OK;
+}
+
+/* Entries that were made while PostgreSQL was away come last, and get the next numbers. */
+static void test_unsent_events(void **state)
+{
+    char order[16] = "";
+    struct cmx_why e = {0};
+
+    (void)state;
+    assert_int_equal(gw_event(&registry, "a", "", "", &e), CMX_OK);
+    registry.detached = true;
+    assert_int_equal(gw_event(&registry, "b", "", "", &e), CMX_OK);
+    assert_int_equal(gw_event(&registry, "c", "", "", &e), CMX_OK);
+    registry.detached = false;
+    must("INSERT INTO event(id, at, what, who, detail) VALUES(2, 0, 'x', '', '')"); /* another gateway's */
+    assert_int_equal(gw_event_number(&registry, &e), CMX_OK);
+    assert_int_equal(gw_event(&registry, "d", "", "", &e), CMX_OK);
+    assert_int_equal(gw_event_each(&registry, NULL, 0, count_event, order, &e), CMX_OK);
+    assert_string_equal(order, "axbcd");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_state_text),
+        cmocka_unit_test_setup_teardown(test_stale, open_registry, close_registry),
+        cmocka_unit_test_setup_teardown(test_tables, open_registry, close_registry),
+        cmocka_unit_test_setup_teardown(test_digests, open_registry, close_registry),
+        cmocka_unit_test_setup_teardown(test_statements, open_registry, close_registry),
+        cmocka_unit_test_setup_teardown(test_schema, open_registry, close_registry),
+        cmocka_unit_test(test_urls),
+        cmocka_unit_test_setup_teardown(test_unsent_events, open_registry, close_registry),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,1 @@
+target_link_libraries(test_nft_ruleset PRIVATE cmxsafed_parts)

@@ -1,0 +1,126 @@
+/* Which host key types a device requests in successive connections, and when it needs the larger stack: only if all
+ * other types have been tried. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "cmxsafe/proxy/session_login.h"
+
+#define ECDSA (1u << CMX_HOSTKEY_ECDSA)
+#define RSA (1u << CMX_HOSTKEY_RSA)
+#define ED25519 (1u << CMX_HOSTKEY_ED25519)
+
+static struct cmx_proxy_config config;
+static struct session session;
+
+static int device(void **state)
+{
+    (void)state;
+    config = (struct cmx_proxy_config){.pins = {{.types = CMX_HOSTKEY_ANY}}, .n_pins = 1};
+    session = (struct session){.config = &config, .stack_bytes = CMX_ED25519_STACK - 1};
+    return 0;
+}
+
+/* An attempt in which the gateway presented a key of this type that is not pinned. */
+static bool next_after(unsigned shown)
+{
+    session.last_type = shown;
+    session.no_key = false;
+    return cmx_session_login_types_left(&session, CMX_EHOSTKEY);
+}
+
+/* An attempt in which the gateway has no key of the requested types. */
+static bool next_without(unsigned asked)
+{
+    session.last_type = asked;
+    session.no_key = true;
+    return cmx_session_login_types_left(&session, CMX_EPROTO);
+}
+
+/* An attempt that ended for another reason before the gateway presented a key. */
+static bool next_broken(cmx_err err)
+{
+    session.last_type = 0;
+    session.no_key = false;
+    return cmx_session_login_types_left(&session, err);
+}
+
+static void every_type_is_seen_before_the_stack_grows(void **state)
+{
+    (void)state;
+    assert_false(cmx_session_login_lacks_stack(&session));
+    assert_true(next_after(ECDSA));
+    assert_false(cmx_session_login_lacks_stack(&session));
+    assert_true(next_after(RSA));
+    assert_true(cmx_session_login_lacks_stack(&session));
+    session.stack_bytes = CMX_ED25519_STACK;
+    assert_false(cmx_session_login_lacks_stack(&session));
+    assert_false(next_after(ED25519));
+}
+
+static void a_gateway_without_the_types_asked_for_is_asked_for_ed25519(void **state)
+{
+    (void)state;
+    assert_true(next_without(ECDSA | RSA));
+    assert_true(cmx_session_login_lacks_stack(&session));
+    session.stack_bytes = CMX_ED25519_STACK;
+    assert_false(next_without(ED25519)); /* it does not have that type either: wait, then start again */
+    assert_false(cmx_session_login_lacks_stack(&session));
+}
+
+/* No cipher in common, a broken key exchange, a gateway that hangs up. */
+static void what_else_fails_before_a_key_leaves_the_stack_as_it_is(void **state)
+{
+    static const cmx_err errors[] = {CMX_EPROTO, CMX_ECLOSED, CMX_ETIMEOUT, CMX_EREFUSED};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        assert_false(next_broken(errors[i]));
+        assert_false(cmx_session_login_lacks_stack(&session));
+    }
+}
+
+/* The gateway's ECDSA key was not the pinned one, and it has no RSA key. */
+static void a_refusal_among_the_types_left_is_an_answer_too(void **state)
+{
+    (void)state;
+    assert_true(next_after(ECDSA));
+    assert_false(cmx_session_login_lacks_stack(&session));
+    assert_true(next_without(RSA));
+    assert_true(cmx_session_login_lacks_stack(&session));
+}
+
+/* No memory for the larger stack: wait, then request all types again. */
+static void a_move_that_fails_is_waited_for(void **state)
+{
+    (void)state;
+    assert_true(next_without(ECDSA | RSA));
+    assert_true(cmx_session_login_lacks_stack(&session));
+    assert_false(cmx_session_login_types_left(&session, CMX_ENOMEM));
+    assert_false(cmx_session_login_lacks_stack(&session));
+}
+
+static void a_pin_of_another_type_never_needs_it(void **state)
+{
+    (void)state;
+    config.pins[0].types = ECDSA;
+    assert_false(next_without(ECDSA));
+    assert_false(cmx_session_login_lacks_stack(&session));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(every_type_is_seen_before_the_stack_grows, device),
+        cmocka_unit_test_setup(a_gateway_without_the_types_asked_for_is_asked_for_ed25519, device),
+        cmocka_unit_test_setup(what_else_fails_before_a_key_leaves_the_stack_as_it_is, device),
+        cmocka_unit_test_setup(a_refusal_among_the_types_left_is_an_answer_too, device),
+        cmocka_unit_test_setup(a_move_that_fails_is_waited_for, device),
+        cmocka_unit_test_setup(a_pin_of_another_type_never_needs_it, device),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
