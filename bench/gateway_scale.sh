@@ -75,12 +75,12 @@ devices = [r[0] for r in db.execute("SELECT id FROM device ORDER BY id LIMIT ?",
 for i in range(50):
     cur = db.execute("INSERT INTO consumer(kind, name) VALUES('user', ?)", (str(200000 + i),))
     for d in devices:
-        db.execute("INSERT INTO permit(consumer, device, port) VALUES(?, ?, 81)", (cur.lastrowid, d))
+        db.execute("INSERT INTO grants(consumer, device, port) VALUES(?, ?, 81)", (cur.lastrowid, d))
 db.commit()
 PY
 start=$(date +%s%3N)
 gw net rules || fail "the grants can't be loaded"
-note scale_grants "$(sql "$GW/registry.db" 'SELECT count(*) FROM permit')"
+note scale_grants "$(sql "$GW/registry.db" 'SELECT count(*) FROM grants')"
 note scale_grants_load_ms "$(($(date +%s%3N) - start))"
 start=$(date +%s%3N)
 gw grant user:200000 dev-$((N - 1)):81 >/dev/null || fail "one more grant"

@@ -155,7 +155,7 @@ db = sqlite3.connect(sys.argv[1], timeout=20)
 device = db.execute("SELECT id FROM device WHERE name = 'cam-17'").fetchone()[0]
 for i in range(5000):
     cur = db.execute("INSERT INTO consumer(kind, name) VALUES('user', ?)", (str(200000 + i),))
-    db.execute("INSERT INTO permit(consumer, device, port) VALUES(?, ?, 81)", (cur.lastrowid, device))
+    db.execute("INSERT INTO grants(consumer, device, port) VALUES(?, ?, 81)", (cur.lastrowid, device))
 db.commit()
 PY
 : >"$TMP/loads"

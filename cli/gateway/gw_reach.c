@@ -35,7 +35,7 @@ static cmx_err look(const struct gw_reach *r, struct gw *g, const struct gw_devi
                     struct cmx_why *e)
 {
     struct gw_standing standing;
-    cmx_err err = gw_grant_is_open(&g->registry, &r->operator, d->id, r->port, open, e);
+    cmx_err err = gw_grant_is_active(&g->registry, &r->operator, d->id, r->port, open, e);
 
     if (!err)
         err = gw_standing_get(&g->registry, d->name, &standing, e);

@@ -93,19 +93,19 @@ static cmx_err put_device(struct gw_registry *r, struct cmx_buf *out, int64_t id
 
 /* Granted services, by address and by name; in a small deployment by the loopback's names. */
 static const char *const platform_opens[] = {
-    "SELECT DISTINCT d.address, p.port FROM open_permit p JOIN device d ON d.id = p.device WHERE p.consumer = ? AND "
+    "SELECT DISTINCT d.address, p.port FROM active_grants p JOIN device d ON d.id = p.device WHERE p.consumer = ? AND "
     "d.address IS NOT "
     "NULL"
     " AND d.revoked IS NULL ORDER BY d.name, p.port",
     "SELECT DISTINCT d.name || '.' || coalesce((SELECT value FROM meta WHERE key = 'domain'), 'cmx'), p.port FROM "
-    "open_permit p JOIN "
+    "active_grants p JOIN "
     "device d"
     " ON d.id = p.device WHERE p.consumer = ? AND d.address IS NOT NULL AND d.revoked IS NULL ORDER BY d.name, p.port",
-    "SELECT DISTINCT 'localhost', p.port FROM open_permit p JOIN device d ON d.id = p.device WHERE p.consumer = ? AND "
+    "SELECT DISTINCT 'localhost', p.port FROM active_grants p JOIN device d ON d.id = p.device WHERE p.consumer = ? AND "
     "d.address IS "
     "NULL AND"
     " d.revoked IS NULL ORDER BY p.port",
-    "SELECT DISTINCT '127.0.0.1', p.port FROM open_permit p JOIN device d ON d.id = p.device WHERE p.consumer = ? AND "
+    "SELECT DISTINCT '127.0.0.1', p.port FROM active_grants p JOIN device d ON d.id = p.device WHERE p.consumer = ? AND "
     "d.address IS "
     "NULL AND"
     " d.revoked IS NULL ORDER BY p.port",

@@ -9,8 +9,6 @@
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/port/crypto.h"
 
-#define SINCE_VERSION 6 /* of the registry */
-
 /* ---- CAs ---- */
 
 static void read_authority(sqlite3_stmt *stmt, struct gw_authority *a)
@@ -27,14 +25,11 @@ static cmx_err find_authority(struct gw_registry *r, bool by_name, const char *v
                               struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
-    cmx_err err;
-
-    if (r->version < SINCE_VERSION)
-        return CMX_ENOENT;
-    err = gw_sql_row(r, &stmt, e,
-                     by_name ? "SELECT name, fingerprint, type, blob, added FROM authority WHERE name = ?"
-                             : "SELECT name, fingerprint, type, blob, added FROM authority WHERE fingerprint = ?",
-                     "t", value);
+    cmx_err err =
+        gw_sql_row(r, &stmt, e,
+                   by_name ? "SELECT name, fingerprint, type, blob, added FROM authority WHERE name = ?"
+                           : "SELECT name, fingerprint, type, blob, added FROM authority WHERE fingerprint = ?",
+                   "t", value);
     if (!err)
         read_authority(stmt, a);
     sqlite3_finalize(stmt);
@@ -92,9 +87,9 @@ cmx_err gw_authority_remove(struct gw_registry *r, const char *name, struct cmx_
     if (err == CMX_ENOENT)
         return cmx_why_fail(e, err, "no CA '%.80s'", name);
     if (!err)
-        err = gw_sql_run(r, e, "DELETE FROM permit" ITS_CONSUMERS, "t", name);
+        err = gw_sql_run(r, e, "DELETE FROM grants" ITS_CONSUMERS, "t", name);
     if (!err)
-        err = gw_sql_run(r, e, "DELETE FROM team_permit" ITS_CONSUMERS, "t", name);
+        err = gw_sql_run(r, e, "DELETE FROM group_grants" ITS_CONSUMERS, "t", name);
     if (!err)
         err = gw_sql_run(r, e, "DELETE FROM authority WHERE name = ?", "t", name);
     return err ? err : gw_event(r, "revoke-ca", name, a.fingerprint, e);
@@ -104,11 +99,9 @@ cmx_err gw_authority_each(struct gw_registry *r, gw_authority_fn fn, void *arg, 
 {
     struct gw_authority a;
     sqlite3_stmt *stmt;
-    cmx_err err;
+    cmx_err err =
+        gw_sql_prepare(r, &stmt, e, "SELECT name, fingerprint, type, blob, added FROM authority ORDER BY name", "");
 
-    if (r->version < SINCE_VERSION)
-        return CMX_OK;
-    err = gw_sql_prepare(r, &stmt, e, "SELECT name, fingerprint, type, blob, added FROM authority ORDER BY name", "");
     if (err)
         return err;
     while (!(err = gw_sql_step(r, stmt, e))) {
@@ -153,9 +146,8 @@ static bool has_grant(struct gw_registry *r, const char *name)
 {
     sqlite3_stmt *stmt;
     bool found = gw_sql_row(r, &stmt, NULL,
-                            "SELECT 1 FROM consumer c WHERE c.kind = 'platform' AND c.name = ? AND (EXISTS (SELECT 1"
-                            " FROM permit WHERE consumer = c.id) OR EXISTS (SELECT 1 FROM team_permit WHERE consumer ="
-                            " c.id))",
+                            "SELECT 1 FROM consumer c WHERE c.kind = 'platform' AND c.name = ? AND EXISTS (SELECT 1"
+                            " FROM given_grants WHERE consumer = c.id)",
                             "t", name) == CMX_OK;
 
     sqlite3_finalize(stmt);
@@ -295,8 +287,6 @@ cmx_err gw_krl_get(struct gw_registry *r, bool content, struct gw_krl *out, stru
     cmx_err err;
 
     memset(out, 0, sizeof *out);
-    if (r->version < SINCE_VERSION)
-        return CMX_OK;
     err = gw_sql_row(r, &stmt, e, "SELECT digest, at, content FROM krl WHERE id = 1", "");
     if (!err) {
         snprintf(out->digest, sizeof out->digest, "%s", gw_sql_text(stmt, 0));

@@ -136,15 +136,9 @@ static cmx_err read_campaign(struct gw_registry *r, sqlite3_stmt *stmt, struct g
 
 cmx_err gw_campaign_get(struct gw_registry *r, const char *name, struct gw_campaign *c, struct cmx_why *e)
 {
-    sqlite3_stmt *stmt = NULL;
-    cmx_err err = CMX_ENOENT;
+    sqlite3_stmt *stmt;
+    cmx_err err = gw_sql_row(r, &stmt, e, CAMPAIGN_COLUMNS "WHERE name = ?", "t", name);
 
-    if (r->version >= GW_CAMPAIGN_SINCE) {
-        err = gw_sql_prepare(r, &stmt, e, CAMPAIGN_COLUMNS "WHERE name = ?", "t", name);
-        if (err)
-            return err;
-        err = gw_sql_step(r, stmt, e);
-    }
     if (err == CMX_ENOENT)
         cmx_why_set(e, "there is no campaign '%.80s'; see 'cmxsafe gateway campaign list'", name);
     if (!err)
@@ -157,11 +151,8 @@ cmx_err gw_campaign_each(struct gw_registry *r, gw_campaign_fn fn, void *arg, st
 {
     struct gw_campaign c;
     sqlite3_stmt *stmt;
-    cmx_err err;
+    cmx_err err = gw_sql_prepare(r, &stmt, e, CAMPAIGN_COLUMNS "ORDER BY id", "");
 
-    if (r->version < GW_CAMPAIGN_SINCE)
-        return CMX_OK;
-    err = gw_sql_prepare(r, &stmt, e, CAMPAIGN_COLUMNS "ORDER BY id", "");
     if (err)
         return err;
     while (!(err = gw_sql_step(r, stmt, e))) {

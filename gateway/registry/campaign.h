@@ -10,8 +10,7 @@
 #define GW_CAMPAIGN_BOOT_MAX 20
 #define GW_CAMPAIGN_MANIFESTS_MAX 4 /* a firmware has one for each slot that it may run from */
 #define GW_CAMPAIGN_VERSION_MAX 40
-#define GW_DIGEST_MAX 65    /* SHA-256, hex */
-#define GW_CAMPAIGN_SINCE 5 /* version of the registry */
+#define GW_DIGEST_MAX 65 /* SHA-256, hex */
 
 typedef enum {
     GW_CAMPAIGN_ACTIVE,  /* from `begins` on, the worker starts devices */

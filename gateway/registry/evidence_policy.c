@@ -6,8 +6,6 @@
 
 #include "cmxsafe/core/text.h"
 
-#define GW_POLICY_SINCE 5 /* version of the registry; the worker upgrades an older one when it starts */
-
 static const char *kind_of(bool is_device)
 {
     return is_device ? "device" : "group";
@@ -311,13 +309,9 @@ static void read_standing(sqlite3_stmt *stmt, struct gw_standing *s)
 cmx_err gw_standing_get(struct gw_registry *r, const char *name, struct gw_standing *s, struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
-    cmx_err err;
+    cmx_err err = gw_sql_row(r, &stmt, e, STANDING_COLUMNS "AND d.name = ?", "t", name);
 
     memset(s, 0, sizeof *s);
-    if (r->version < GW_POLICY_SINCE)
-        return CMX_OK;
-    err = gw_sql_row(r, &stmt, e, STANDING_COLUMNS "AND d.name = ?", "t", name);
-
     if (!err)
         read_standing(stmt, s);
     sqlite3_finalize(stmt);
@@ -328,11 +322,7 @@ cmx_err gw_standing_each(struct gw_registry *r, gw_standing_fn fn, void *arg, st
 {
     struct gw_standing s;
     sqlite3_stmt *stmt;
-    cmx_err err;
-
-    if (r->version < GW_POLICY_SINCE)
-        return CMX_OK;
-    err = gw_sql_prepare(r, &stmt, e, STANDING_COLUMNS "AND p.id IS NOT NULL ORDER BY d.name", "");
+    cmx_err err = gw_sql_prepare(r, &stmt, e, STANDING_COLUMNS "AND p.id IS NOT NULL ORDER BY d.name", "");
 
     if (err)
         return err;
@@ -411,10 +401,7 @@ void gw_seen_get(struct gw_registry *r, int64_t device, struct gw_seen *s)
     sqlite3_stmt *stmt;
 
     memset(s, 0, sizeof *s);
-    if (gw_sql_prepare(r, &stmt, NULL,
-                       r->version >= 6 ? "SELECT at, source, firmware, client FROM seen WHERE device = ?"
-                                       : "SELECT at, source, firmware, '' FROM seen WHERE device = ?",
-                       "i", device))
+    if (gw_sql_prepare(r, &stmt, NULL, "SELECT at, source, firmware, client FROM seen WHERE device = ?", "i", device))
         return;
     if (gw_sql_step(r, stmt, NULL) == CMX_OK) {
         s->at = sqlite3_column_int64(stmt, 0);

@@ -154,10 +154,10 @@ cmx_err gw_consumer_revoke_platform(struct gw_registry *r, const char *name, gw_
         err = retire_keys(r, id, e);
     changed = sqlite3_changes(r->db);
     if (!err)
-        err = gw_sql_run(r, e, "DELETE FROM permit WHERE consumer = ?", "i", id);
+        err = gw_sql_run(r, e, "DELETE FROM grants WHERE consumer = ?", "i", id);
     changed += err ? 0 : sqlite3_changes(r->db);
     if (!err)
-        err = gw_sql_run(r, e, "DELETE FROM team_permit WHERE consumer = ?", "i", id);
+        err = gw_sql_run(r, e, "DELETE FROM group_grants WHERE consumer = ?", "i", id);
     changed += err ? 0 : sqlite3_changes(r->db);
     *out = changed ? GW_CHANGED : GW_UNCHANGED;
     return err || !changed ? err : gw_event(r, "revoke-platform", name, "", e);
@@ -171,8 +171,7 @@ cmx_err gw_consumer_each_platform(struct gw_registry *r, gw_consumer_fn fn, void
         r, &stmt, e,
         "SELECT c.kind, c.name, coalesce(k.fingerprint, '') FROM consumer c LEFT JOIN key k ON k.consumer = c.id AND"
         " k.retired IS NULL WHERE c.kind = 'platform' AND (k.fingerprint IS NOT NULL OR (instr(c.name, '@') > 0 AND"
-        " (EXISTS (SELECT 1 FROM permit WHERE consumer = c.id) OR EXISTS (SELECT 1 FROM team_permit WHERE consumer ="
-        " c.id)))) ORDER BY c.name",
+        " EXISTS (SELECT 1 FROM given_grants WHERE consumer = c.id))) ORDER BY c.name",
         "");
 
     if (err)
@@ -333,7 +332,7 @@ static cmx_err set_device(struct gw_registry *r, int64_t consumer, const char *d
         if (port && d.ports[i] != port)
             continue;
         err = gw_sql_run(r, e,
-                         "INSERT INTO permit(consumer, device, port, given, ends, boot, boot_ends, glass, why)"
+                         "INSERT INTO grants(consumer, device, port, given, ends, boot, boot_ends, glass, why)"
                          " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(consumer, device, port)" NEW_TERMS,
                          "iiiiitiit", consumer, d.id, (int64_t)d.ports[i], s->now.wall, s->ends, s->now.boot,
                          s->boot_ends, s->glass, s->why);
@@ -349,7 +348,7 @@ static cmx_err set_team(struct gw_registry *r, int64_t consumer, const char *tea
 
     if (!err)
         err = gw_sql_run(r, e,
-                         "INSERT INTO team_permit(consumer, team, port, given, ends, boot, boot_ends, glass, why)"
+                         "INSERT INTO group_grants(consumer, team, port, given, ends, boot, boot_ends, glass, why)"
                          " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(consumer, team, port)" NEW_TERMS,
                          "itiiitiit", consumer, team, (int64_t)port, s->now.wall, s->ends, s->now.boot, s->boot_ends,
                          s->glass, s->why);
@@ -388,11 +387,11 @@ static cmx_err remove_rows(struct gw_registry *r, int64_t consumer, const char *
     cmx_err err;
 
     if (device[0] == '@')
-        return gw_sql_run(r, e, "DELETE FROM team_permit WHERE consumer = ?1 AND team = ?2 AND (?3 = 0 OR port = ?3)",
+        return gw_sql_run(r, e, "DELETE FROM group_grants WHERE consumer = ?1 AND team = ?2 AND (?3 = 0 OR port = ?3)",
                           "iti", consumer, device + 1, (int64_t)port);
     err = gw_device_get(r, device, &d, e);
     return err ? err
-               : gw_sql_run(r, e, "DELETE FROM permit WHERE consumer = ?1 AND device = ?2 AND (?3 = 0 OR port = ?3)",
+               : gw_sql_run(r, e, "DELETE FROM grants WHERE consumer = ?1 AND device = ?2 AND (?3 = 0 OR port = ?3)",
                             "iii", consumer, d.id, (int64_t)port);
 }
 
@@ -424,7 +423,7 @@ cmx_err gw_grant_each(struct gw_registry *r, const char *kind, gw_grant_fn fn, v
     cmx_err err =
         gw_sql_prepare(r, &stmt, e,
                        "SELECT c.kind, c.name, d.name, coalesce(d.address, ''), p.port, min(p.ends_in), max(p.ends_in)"
-                       " FROM open_permit p JOIN consumer c ON c.id = p.consumer JOIN device d ON d.id = p.device"
+                       " FROM active_grants p JOIN consumer c ON c.id = p.consumer JOIN device d ON d.id = p.device"
                        " WHERE NOT ?2 AND d.revoked IS NULL AND (?1 = '' OR c.kind = ?1)"
                        " GROUP BY c.kind, c.name, d.name, p.port ORDER BY c.kind, c.name, d.name, p.port",
                        "ti", kind ? kind : "", (int64_t)r->stale);
@@ -448,12 +447,9 @@ cmx_err gw_grant_each(struct gw_registry *r, const char *kind, gw_grant_fn fn, v
 
 /* All grants with their columns, for gw_grant_record_each and gw_grant_expire. */
 #define RECORDS                                                                                                        \
-    "SELECT * FROM (SELECT c.kind, c.name, d.name AS target, p.port AS port, p.ends, gw_left(p.given, p.ends, p.boot," \
-    " p.boot_ends, (SELECT value FROM meta WHERE key = 'clock')) AS left, p.glass, p.why FROM permit p JOIN consumer"  \
-    " c ON c.id = p.consumer JOIN device d ON d.id = p.device WHERE d.revoked IS NULL"                                 \
-    " UNION ALL SELECT c.kind, c.name, '@' || p.team, p.port, p.ends, gw_left(p.given, p.ends, p.boot, p.boot_ends,"   \
-    " (SELECT value FROM meta WHERE key = 'clock')), p.glass, p.why FROM team_permit p JOIN consumer c ON"             \
-    " c.id = p.consumer)"
+    "SELECT * FROM (SELECT c.kind, c.name, coalesce(d.name, '@' || g.team) AS target, g.port, g.ends, g.left,"         \
+    " g.glass, g.why FROM given_grants g JOIN consumer c ON c.id = g.consumer LEFT JOIN device d ON d.id = g.device"   \
+    " WHERE d.revoked IS NULL)"
 
 static void read_record(sqlite3_stmt *stmt, struct gw_grant_record *g)
 {
@@ -473,12 +469,8 @@ cmx_err gw_grant_record_each(struct gw_registry *r, gw_grant_record_fn fn, void 
 {
     struct gw_grant_record g;
     sqlite3_stmt *stmt;
-    cmx_err err;
+    cmx_err err = gw_sql_prepare(r, &stmt, e, RECORDS " ORDER BY kind, name, target, port", "");
 
-    if (r->version < 3)
-        return cmx_why_fail(e, CMX_ENOTSUP,
-                            "the registry has an older version; upgrade it with 'cmxsafe gateway init'");
-    err = gw_sql_prepare(r, &stmt, e, RECORDS " ORDER BY kind, name, target, port", "");
     if (err)
         return err;
     while (!(err = gw_sql_step(r, stmt, e))) {
@@ -491,16 +483,16 @@ cmx_err gw_grant_record_each(struct gw_registry *r, gw_grant_record_fn fn, void 
     return err == CMX_ENOENT ? CMX_OK : err;
 }
 
-cmx_err gw_grant_is_open(struct gw_registry *r, const struct gw_consumer *c, int64_t device, uint16_t port, bool *open,
-                         struct cmx_why *e)
+cmx_err gw_grant_is_active(struct gw_registry *r, const struct gw_consumer *c, int64_t device, uint16_t port,
+                           bool *active, struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
     cmx_err err = gw_sql_row(r, &stmt, e,
-                             "SELECT EXISTS(SELECT 1 FROM open_permit p JOIN consumer c ON c.id = p.consumer WHERE"
+                             "SELECT EXISTS(SELECT 1 FROM active_grants p JOIN consumer c ON c.id = p.consumer WHERE"
                              " NOT ?5 AND c.kind = ?1 AND c.name = ?2 AND p.device = ?3 AND p.port = ?4)",
                              "ttiii", c->kind, c->name, device, (int64_t)port, (int64_t)r->stale);
 
-    *open = !err && sqlite3_column_int(stmt, 0) != 0;
+    *active = !err && sqlite3_column_int(stmt, 0) != 0;
     sqlite3_finalize(stmt);
     return err;
 }
@@ -523,11 +515,9 @@ cmx_err gw_grant_next_end(struct gw_registry *r, bool ended, int64_t *left, stru
     sqlite3_stmt *stmt;
     cmx_err err = gw_sql_row(
         r, &stmt, e,
-        "SELECT min(max(left, 0)) FROM (SELECT gw_left(given, ends, boot, boot_ends,"
-        " (SELECT value FROM meta WHERE key = 'clock')) AS left FROM"
-        " (SELECT given, ends, boot, boot_ends FROM permit WHERE ends <> 0"
-        " UNION ALL SELECT given, ends, boot, boot_ends FROM team_permit WHERE ends <> 0"
-        " UNION ALL SELECT given, ends, boot, boot_ends FROM evidence WHERE trusted = 1)) WHERE ? OR left > 0",
+        "SELECT min(max(left, 0)) FROM (SELECT left FROM given_grants WHERE ends <> 0 UNION ALL"
+        " SELECT gw_left(given, ends, boot, boot_ends, (SELECT value FROM meta WHERE key = 'clock')) FROM evidence"
+        " WHERE trusted = 1) WHERE ? OR left > 0",
         "i", (int64_t)ended);
 
     if (!err && sqlite3_column_type(stmt, 0) == SQLITE_NULL)
@@ -562,9 +552,9 @@ cmx_err gw_grant_note_time(struct gw_registry *r, struct cmx_why *e)
 cmx_err gw_grant_expire(struct gw_registry *r, size_t *n, struct cmx_why *e)
 {
     static const char *const rows[] = {
-        "DELETE FROM permit WHERE ends <> 0 AND gw_left(given, ends, boot, boot_ends,"
+        "DELETE FROM grants WHERE ends <> 0 AND gw_left(given, ends, boot, boot_ends,"
         " (SELECT value FROM meta WHERE key = 'clock')) < 0",
-        "DELETE FROM team_permit WHERE ends <> 0 AND gw_left(given, ends, boot, boot_ends,"
+        "DELETE FROM group_grants WHERE ends <> 0 AND gw_left(given, ends, boot, boot_ends,"
         " (SELECT value FROM meta WHERE key = 'clock')) < 0",
         /* Lapsed evidence stays, as the device's last verdict, but never counts again. */
         "UPDATE evidence SET trusted = 0, reason = 'its evidence is older than the policy allows' WHERE trusted = 1 AND"

@@ -84,8 +84,8 @@ typedef cmx_err (*gw_grant_record_fn)(void *arg, const struct gw_grant_record *g
 CMX_MUST_USE cmx_err gw_grant_record_each(struct gw_registry *r, gw_grant_record_fn fn, void *arg, struct cmx_why *e);
 
 /* Whether the consumer may reach this port of the device now, by whatever grant. */
-CMX_MUST_USE cmx_err gw_grant_is_open(struct gw_registry *r, const struct gw_consumer *c, int64_t device, uint16_t port,
-                                      bool *open, struct cmx_why *e);
+CMX_MUST_USE cmx_err gw_grant_is_active(struct gw_registry *r, const struct gw_consumer *c, int64_t device,
+                                        uint16_t port, bool *active, struct cmx_why *e);
 /* The grant for this very device and port. CMX_ENOENT. */
 CMX_MUST_USE cmx_err gw_grant_record_get(struct gw_registry *r, const struct gw_consumer *c, const char *device,
                                          uint16_t port, struct gw_grant_record *out, struct cmx_why *e);

@@ -7,8 +7,6 @@
 
 #include "cmxsafe/core/text.h"
 
-#define FIRST_WITH_NODES 4 /* version of the tables */
-
 /* ---- addresses ---- */
 
 /* The links' prefix follows from the fleet's, outside of which it is: all nodes compute the same. */
@@ -63,7 +61,7 @@ cmx_err gw_nodes_read(struct gw_registry *r, const struct gw_fleet *f, struct gw
     cmx_err err;
 
     memset(out, 0, sizeof *out);
-    if (r->version < FIRST_WITH_NODES || gw_meta_get(r, "node", own, sizeof own))
+    if (gw_meta_get(r, "node", own, sizeof own))
         return CMX_OK;
     err = gw_sql_prepare(r, &stmt, e,
                          "SELECT n.name, n.number, n.ssh, n.underlay, n.link_key, n.joined, s.seen, s.sessions,"
@@ -189,8 +187,6 @@ cmx_err gw_claim_get(struct gw_registry *r, const char *address, char node[GW_NA
 
     node[0] = '\0';
     *sequence = 0;
-    if (r->version < FIRST_WITH_NODES)
-        return CMX_ENOENT;
     err = gw_sql_prepare(r, &stmt, e, "SELECT node, sequence FROM claim WHERE address = ?", "t", address);
     if (err)
         return err;
@@ -206,11 +202,9 @@ cmx_err gw_claim_get(struct gw_registry *r, const char *address, char node[GW_NA
 cmx_err gw_claim_each(struct gw_registry *r, gw_claim_fn fn, void *arg, struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
-    cmx_err err;
+    cmx_err err =
+        gw_sql_prepare(r, &stmt, e, "SELECT address, node, since FROM claim WHERE node <> '' ORDER BY address", "");
 
-    if (r->version < FIRST_WITH_NODES)
-        return CMX_OK;
-    err = gw_sql_prepare(r, &stmt, e, "SELECT address, node, since FROM claim WHERE node <> '' ORDER BY address", "");
     if (err)
         return err;
     while (!(err = gw_sql_step(r, stmt, e))) {

@@ -12,8 +12,7 @@
 #include "gateway/registry/copy_state.h"
 #include "gateway/registry/term.h"
 
-/* Version 1, and what each later version adds to it. A new registry runs all of them. A change of a table that logins
- * read also changes GW_SCHEMA_READABLE. */
+/* Version 1, and what version 2 changes. A new registry runs both. */
 static const char schema_1[] =
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE device(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE COLLATE NOCASE, address TEXT UNIQUE,"
@@ -41,49 +40,47 @@ static const char schema_1[] =
     "CREATE TABLE event(id INTEGER PRIMARY KEY, at INTEGER NOT NULL, what TEXT NOT NULL, who TEXT NOT NULL,"
     " detail TEXT NOT NULL);";
 
-/* The keys of deleted devices, which can't be enrolled again. */
 static const char schema_2[] =
-    "CREATE TABLE tombstone(fingerprint TEXT PRIMARY KEY, name TEXT NOT NULL, deleted INTEGER NOT NULL) WITHOUT ROWID;";
-
-/* Grants that end (term.h), with their reason, and grants to a group of devices (port 0: all ports). The table policy
- * says which devices must attest; target is a device's or group's name. */
-static const char schema_3[] =
-    "ALTER TABLE permit ADD COLUMN given INTEGER NOT NULL DEFAULT 0;"
-    "ALTER TABLE permit ADD COLUMN ends INTEGER NOT NULL DEFAULT 0;"
-    "ALTER TABLE permit ADD COLUMN boot TEXT NOT NULL DEFAULT '';"
-    "ALTER TABLE permit ADD COLUMN boot_ends INTEGER NOT NULL DEFAULT 0;"
-    "ALTER TABLE permit ADD COLUMN glass INTEGER NOT NULL DEFAULT 0;"
-    "ALTER TABLE permit ADD COLUMN why TEXT NOT NULL DEFAULT '';"
-    "CREATE TABLE team_permit(consumer INTEGER NOT NULL REFERENCES consumer(id), team TEXT NOT NULL,"
+    /* The keys of deleted devices, which can't be enrolled again. */
+    "CREATE TABLE tombstone(fingerprint TEXT PRIMARY KEY, name TEXT NOT NULL, deleted INTEGER NOT NULL) WITHOUT ROWID;"
+    /* Grants that end (term.h), with their reason, and grants to a group of devices (port 0: all ports). */
+    "ALTER TABLE permit RENAME TO grants;"
+    "DROP INDEX permit_device;"
+    "CREATE INDEX grants_device ON grants(device);"
+    "ALTER TABLE grants ADD COLUMN given INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE grants ADD COLUMN ends INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE grants ADD COLUMN boot TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE grants ADD COLUMN boot_ends INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE grants ADD COLUMN glass INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE grants ADD COLUMN why TEXT NOT NULL DEFAULT '';"
+    "CREATE TABLE group_grants(consumer INTEGER NOT NULL REFERENCES consumer(id), team TEXT NOT NULL,"
     " port INTEGER NOT NULL CHECK(port BETWEEN 0 AND 65535), given INTEGER NOT NULL, ends INTEGER NOT NULL,"
     " boot TEXT NOT NULL, boot_ends INTEGER NOT NULL, glass INTEGER NOT NULL, why TEXT NOT NULL,"
     " PRIMARY KEY(consumer, team, port)) WITHOUT ROWID;"
     "CREATE INDEX device_team ON device(team);"
+    /* told: an event said that the device is away. client: its SSH software. */
     "CREATE TABLE seen(device INTEGER PRIMARY KEY REFERENCES device(id), at INTEGER NOT NULL, source TEXT NOT NULL,"
-    " firmware TEXT NOT NULL);"
+    " firmware TEXT NOT NULL, told INTEGER NOT NULL DEFAULT 0, client TEXT NOT NULL DEFAULT '');"
+    /* Which devices must attest; target is a device's or group's name. */
     "ALTER TABLE device ADD COLUMN attest_key TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE device ADD COLUMN exempt INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE device ADD COLUMN attest_port INTEGER NOT NULL DEFAULT 8888;"
     "CREATE TABLE policy(id INTEGER PRIMARY KEY, kind TEXT NOT NULL CHECK(kind IN ('group','device')),"
     " target TEXT NOT NULL, max_age INTEGER NOT NULL, enforce INTEGER NOT NULL, UNIQUE(kind, target));"
     "CREATE TABLE policy_manifest(policy INTEGER NOT NULL REFERENCES policy(id), digest TEXT NOT NULL,"
     " path TEXT NOT NULL, PRIMARY KEY(policy, digest)) WITHOUT ROWID;"
     "CREATE TABLE evidence(device INTEGER PRIMARY KEY REFERENCES device(id), given INTEGER NOT NULL,"
     " ends INTEGER NOT NULL, boot TEXT NOT NULL, boot_ends INTEGER NOT NULL, trusted INTEGER NOT NULL,"
-    " reason TEXT NOT NULL);";
-
-/* The gateways of a fleet (node.h). claim: the newest gateway that said that an identity is connected to it; a
- * higher sequence is newer. */
-static const char schema_4[] =
+    " reason TEXT NOT NULL, manifest TEXT NOT NULL DEFAULT '');"
+    /* The gateways of a fleet (node.h). claim: the newest gateway that said that an identity is connected to it; a
+     * higher sequence is newer. */
     "CREATE TABLE node(name TEXT PRIMARY KEY, number INTEGER NOT NULL UNIQUE CHECK(number BETWEEN 1 AND 64),"
     " ssh TEXT NOT NULL, underlay TEXT NOT NULL, link_key TEXT NOT NULL, joined INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE node_state(node TEXT PRIMARY KEY, seen INTEGER NOT NULL, sessions INTEGER NOT NULL,"
     " version TEXT NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE claim(address TEXT PRIMARY KEY, node TEXT NOT NULL, sequence INTEGER NOT NULL,"
-    " since INTEGER NOT NULL) WITHOUT ROWID;";
-
-/* Update campaigns (campaign.h), which of the policy's manifests evidence matched, and whether an event said that the
- * device is away, and on which port it gives evidence. */
-static const char schema_5[] =
+    " since INTEGER NOT NULL) WITHOUT ROWID;"
+    /* Update campaigns (campaign.h). */
     "CREATE TABLE campaign(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, state TEXT NOT NULL,"
     " reason TEXT NOT NULL, image TEXT NOT NULL, version TEXT NOT NULL, opaque INTEGER NOT NULL,"
     " manifests TEXT NOT NULL, begins INTEGER NOT NULL, made INTEGER NOT NULL, parallel INTEGER NOT NULL,"
@@ -92,41 +89,34 @@ static const char schema_5[] =
     " device INTEGER NOT NULL REFERENCES device(id), place INTEGER NOT NULL, state TEXT NOT NULL, boot TEXT NOT NULL,"
     " tries INTEGER NOT NULL, at INTEGER NOT NULL, detail TEXT NOT NULL, PRIMARY KEY(campaign, device)) WITHOUT ROWID;"
     "CREATE INDEX campaign_device_device ON campaign_device(device);"
-    "ALTER TABLE evidence ADD COLUMN manifest TEXT NOT NULL DEFAULT '';"
-    "ALTER TABLE seen ADD COLUMN told INTEGER NOT NULL DEFAULT 0;"
-    "ALTER TABLE device ADD COLUMN attest_port INTEGER NOT NULL DEFAULT 8888;";
-
-/* Certificate authorities and the list of revoked keys (authority.h), and the SSH software of each device. */
-static const char schema_6[] =
+    /* Certificate authorities and the list of revoked keys (authority.h). */
     "CREATE TABLE authority(name TEXT PRIMARY KEY, fingerprint TEXT NOT NULL UNIQUE, type TEXT NOT NULL,"
     " blob TEXT NOT NULL, added INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE krl(id INTEGER PRIMARY KEY CHECK(id = 1), digest TEXT NOT NULL, content TEXT NOT NULL,"
-    " at INTEGER NOT NULL);"
-    "ALTER TABLE seen ADD COLUMN client TEXT NOT NULL DEFAULT '';";
+    " at INTEGER NOT NULL);";
 
-static const char *const schemas[GW_SCHEMA_VERSION] = {schema_1, schema_2, schema_3, schema_4, schema_5, schema_6};
+static const char *const schemas[GW_SCHEMA_VERSION] = {schema_1, schema_2};
 
-/* Views of this connection alone, so that a login reads a registry of an older version, too. open_permit: what each
- * consumer may reach now. A consumer may have the same service from several grants. */
-static const char open_view_1[] =
-    "CREATE TEMP VIEW open_permit AS SELECT consumer, device, port, 0 AS ends_in FROM permit;"
-    "CREATE TEMP VIEW quarantined AS SELECT id AS device FROM device WHERE 0;";
-static const char open_view_3[] =
+#define LEFT "gw_left(given, ends, boot, boot_ends, (SELECT value FROM meta WHERE key = 'clock'))"
+
+/* Views of this connection alone. */
+static const char views[] =
     /* Devices whose policy demands evidence and that have none that is fresh and trusted. A device's own policy goes
      * before its group's. */
     "CREATE TEMP VIEW quarantined AS SELECT d.id AS device FROM device d WHERE d.revoked IS NULL AND d.exempt = 0 AND"
     " coalesce((SELECT enforce FROM policy WHERE kind = 'device' AND target = d.name),"
     " (SELECT enforce FROM policy WHERE kind = 'group' AND target = d.team), 0) = 1 AND NOT EXISTS (SELECT 1 FROM"
-    " evidence v WHERE v.device = d.id AND v.trusted = 1 AND gw_left(v.given, v.ends, v.boot, v.boot_ends,"
-    " (SELECT value FROM meta WHERE key = 'clock')) > 0);"
-    "CREATE TEMP VIEW any_permit AS SELECT consumer, device, port, given, ends, boot, boot_ends, glass FROM permit"
-    " UNION ALL SELECT t.consumer, d.id, p.port, t.given, t.ends, t.boot, t.boot_ends, t.glass FROM team_permit t"
+    " evidence WHERE device = d.id AND trusted = 1 AND " LEFT " > 0);"
+    /* Grants as they were given: device, or team for a grant to a group. */
+    "CREATE TEMP VIEW given_grants AS SELECT consumer, device, NULL AS team, port, ends, glass, why, " LEFT " AS left"
+    " FROM grants UNION ALL SELECT consumer, NULL, team, port, ends, glass, why, " LEFT " FROM group_grants;"
+    /* What each consumer may reach now. A consumer may have the same service from several grants. */
+    "CREATE TEMP VIEW device_grants AS SELECT consumer, device, port, given, ends, boot, boot_ends, glass FROM grants"
+    " UNION ALL SELECT t.consumer, d.id, p.port, t.given, t.ends, t.boot, t.boot_ends, t.glass FROM group_grants t"
     " JOIN device d ON d.team = t.team AND d.revoked IS NULL JOIN port p ON p.device = d.id AND"
     " (t.port = 0 OR p.port = t.port);"
-    "CREATE TEMP VIEW open_permit AS SELECT consumer, device, port, gw_left(given, ends, boot, boot_ends,"
-    " (SELECT value FROM meta WHERE key = 'clock')) AS ends_in FROM any_permit a WHERE gw_left(given, ends, boot,"
-    " boot_ends, (SELECT value FROM meta WHERE key = 'clock')) >= 0 AND (glass = 1 OR NOT EXISTS"
-    " (SELECT 1 FROM quarantined q WHERE q.device = a.device));";
+    "CREATE TEMP VIEW active_grants AS SELECT consumer, device, port, " LEFT " AS ends_in FROM device_grants a WHERE"
+    " " LEFT " >= 0 AND (glass = 1 OR NOT EXISTS (SELECT 1 FROM quarantined q WHERE q.device = a.device));";
 
 static cmx_err pragma_int(struct gw_registry *r, const char *sql, int64_t *out, struct cmx_why *e)
 {
@@ -169,7 +159,7 @@ static cmx_err check_version(struct gw_registry *r, const char *path, int64_t *v
                             "the registry has version %lld, this program supports up to %d; install the cmxsafe that "
                             "wrote it, or a newer one",
                             (long long)*version, GW_SCHEMA_VERSION);
-    if (*version < GW_SCHEMA_READABLE)
+    if (*version < 1)
         return cmx_why_fail(e, CMX_EFORMAT, "%s has no valid version; restore it from a backup (docs/GATEWAY.md)",
                             path);
     return CMX_OK;
@@ -187,7 +177,7 @@ static cmx_err run_schemas(struct gw_registry *r, int64_t from, struct cmx_why *
     return sqlite3_exec(r->db, sql, NULL, NULL, NULL) == SQLITE_OK ? CMX_OK : gw_sql_failed(r->db, e);
 }
 
-/* Copies the registry to PATH.v1 (or .v2, ...). A copy that exists is from an upgrade that did not complete. */
+/* Copies the registry to PATH.v1. A copy that exists is from an upgrade that did not complete. */
 static cmx_err backup_before_upgrade(struct gw_registry *r, const char *path, int64_t version, struct cmx_why *e)
 {
     char copy[4200];
@@ -221,6 +211,27 @@ static cmx_err upgrade(struct gw_registry *r, const char *path, int64_t version,
     return gw_registry_commit(r, e);
 }
 
+/* A reader can't upgrade the file: from here on it reads an upgraded copy in memory. */
+static cmx_err upgrade_in_memory(struct gw_registry *r, int64_t version, struct cmx_why *e)
+{
+    struct gw_registry copy;
+    sqlite3_backup *b;
+    cmx_err err = open_db(&copy, ":memory:", SQLITE_OPEN_READWRITE, 0, e);
+
+    b = err ? NULL : sqlite3_backup_init(copy.db, "main", r->db, "main");
+    if (b)
+        (void)sqlite3_backup_step(b, -1); /* sqlite3_backup_finish returns its error */
+    if (!err && (!b || sqlite3_backup_finish(b) != SQLITE_OK))
+        err = gw_sql_failed(copy.db, e);
+    if (err) {
+        sqlite3_close(copy.db);
+        return err;
+    }
+    sqlite3_close(r->db);
+    r->db = copy.db;
+    return run_schemas(r, version, e);
+}
+
 /* gw_left(given, ends, boot, boot_ends, latest): seconds that a grant has left, 0 for one that never ends, -1 for one
  * that is closed. */
 static void sql_left(sqlite3_context *ctx, int argc, sqlite3_value **argv)
@@ -240,12 +251,11 @@ static void sql_left(sqlite3_context *ctx, int argc, sqlite3_value **argv)
     sqlite3_result_int64(ctx, t.ends && left == 0 ? -1 : left);
 }
 
-static cmx_err make_views(struct gw_registry *r, int64_t version, struct cmx_why *e)
+static cmx_err make_views(struct gw_registry *r, struct cmx_why *e)
 {
-    r->version = version;
     if (sqlite3_create_function_v2(r->db, "gw_left", 5, SQLITE_UTF8, NULL, sql_left, NULL, NULL, NULL) != SQLITE_OK ||
         sqlite3_exec(r->db, "PRAGMA temp_store = MEMORY", NULL, NULL, NULL) != SQLITE_OK ||
-        sqlite3_exec(r->db, version >= 3 ? open_view_3 : open_view_1, NULL, NULL, NULL) != SQLITE_OK)
+        sqlite3_exec(r->db, views, NULL, NULL, NULL) != SQLITE_OK)
         return gw_sql_failed(r->db, e);
     return CMX_OK;
 }
@@ -286,10 +296,10 @@ cmx_err gw_registry_open(struct gw_registry *r, const char *path, bool write, st
     r->writable = write;
     if (!err)
         err = check_version(r, path, &version, e);
-    if (!err && write && version < GW_SCHEMA_VERSION)
-        err = upgrade(r, path, version, e);
+    if (!err && version < GW_SCHEMA_VERSION)
+        err = write ? upgrade(r, path, version, e) : upgrade_in_memory(r, version, e);
     if (!err)
-        err = make_views(r, write ? GW_SCHEMA_VERSION : version, e);
+        err = make_views(r, e);
     if (!err && write)
         err = gw_sql_run(r, e, "PRAGMA foreign_keys = ON", "");
     if (!err) {
@@ -314,7 +324,7 @@ static cmx_err fill_new(struct gw_registry *r, struct cmx_why *e)
     if (!err)
         err = gw_registry_commit(r, e);
     if (!err)
-        err = make_views(r, GW_SCHEMA_VERSION, e);
+        err = make_views(r, e);
     return err ? err : gw_sql_run(r, e, "PRAGMA foreign_keys = ON", "");
 }
 

@@ -13,8 +13,7 @@
 #include "gateway/registry/meta.h"
 #include "gateway/registry/sql.h"
 
-#define GW_SCHEMA_VERSION 6
-#define GW_SCHEMA_READABLE 1         /* the oldest version that this program reads without an upgrade */
+#define GW_SCHEMA_VERSION 2
 #define GW_APPLICATION_ID 0x434d5847 /* "CMXG": SQLite's application id of a registry */
 #define GW_READ_PATIENCE_MS 2000     /* a login waits that long for a writer, then is refused */
 #define GW_WRITE_PATIENCE_MS 15000
@@ -33,8 +32,8 @@ CMX_MUST_USE cmx_err gw_registry_create(struct gw_registry *r, const char *path,
 
 /* Opens a registry. CMX_ENOENT missing; CMX_EBUSY locked, or a write was interrupted and this open can't repair it;
  * CMX_EFORMAT damaged or not a registry; CMX_ENOTSUP of a newer version; CMX_EPERM. With write, it repairs what an
- * interrupted writer left, and upgrades an older version in one transaction after a copy to PATH.vN. r is closed after
- * a failure. */
+ * interrupted writer left, and upgrades an older version in one transaction after a copy to PATH.vN; without, it reads
+ * a copy in memory that it has upgraded. r is closed after a failure. */
 CMX_MUST_USE cmx_err gw_registry_open(struct gw_registry *r, const char *path, bool write, struct cmx_why *e);
 
 /* How long the copy of a shared registry counts (copy_state.h). path: of r's file. */

@@ -95,8 +95,8 @@ cmx_err gw_device_each(struct gw_registry *r, const char *team, gw_device_fn fn,
 #define KEY_OWNER                                                                                                      \
     "SELECT coalesce(d.name, c.name), k.retired IS NOT NULL, coalesce(d.id, 0) FROM key k LEFT JOIN device d ON"       \
     " d.id = k.device LEFT JOIN consumer c ON c.id = k.consumer WHERE k.fingerprint = ?1"                              \
-    " UNION ALL SELECT name, 1, 0 FROM tombstone WHERE fingerprint = ?1"
-#define KEY_OF_CA " UNION ALL SELECT name, 0, 0 FROM authority WHERE fingerprint = ?1"
+    " UNION ALL SELECT name, 1, 0 FROM tombstone WHERE fingerprint = ?1"                                               \
+    " UNION ALL SELECT name, 0, 0 FROM authority WHERE fingerprint = ?1"
 
 /* The device, platform or CA that has or had the key. device: its id, 0 for others and for a deleted device.
  * CMX_ENOENT: the key was never used. */
@@ -104,7 +104,7 @@ static cmx_err key_owner(struct gw_registry *r, const struct gw_key *k, char *na
                          bool *retired, struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_row(r, &stmt, e, r->version >= 6 ? KEY_OWNER KEY_OF_CA : KEY_OWNER, "t", k->fingerprint);
+    cmx_err err = gw_sql_row(r, &stmt, e, KEY_OWNER, "t", k->fingerprint);
 
     if (!err) {
         snprintf(name, cap, "%s", gw_sql_text(stmt, 0));
@@ -175,7 +175,7 @@ static cmx_err write_directs(struct gw_registry *r, const struct gw_device *d, s
 static cmx_err drop_stale_grants(struct gw_registry *r, int64_t device, struct cmx_why *e)
 {
     return gw_sql_run(r, e,
-                      "DELETE FROM permit WHERE device = ?1 AND port NOT IN (SELECT port FROM port WHERE device = ?1)",
+                      "DELETE FROM grants WHERE device = ?1 AND port NOT IN (SELECT port FROM port WHERE device = ?1)",
                       "i", device);
 }
 
@@ -371,7 +371,7 @@ cmx_err gw_device_revoke(struct gw_registry *r, const char *name, gw_outcome *ou
         err = retire_keys(r, d.id, e);
     /* Frees its ports, for other devices of a small deployment, and removes the grants to it. */
     if (!err)
-        err = gw_sql_run(r, e, "DELETE FROM permit WHERE device = ?", "i", d.id);
+        err = gw_sql_run(r, e, "DELETE FROM grants WHERE device = ?", "i", d.id);
     if (!err)
         err = gw_sql_run(r, e, "DELETE FROM port WHERE device = ?", "i", d.id);
     return err ? err : gw_event(r, "revoke", d.name, d.fingerprint, e);
@@ -382,7 +382,7 @@ cmx_err gw_device_delete(struct gw_registry *r, const char *name, struct cmx_why
     static const char *const rows[] = {
         "DELETE FROM key WHERE device = ?",    "DELETE FROM attestation WHERE device = ?",
         "DELETE FROM seen WHERE device = ?",   "DELETE FROM evidence WHERE device = ?",
-        "DELETE FROM permit WHERE device = ?", "DELETE FROM port WHERE device = ?",
+        "DELETE FROM grants WHERE device = ?", "DELETE FROM port WHERE device = ?",
         "DELETE FROM direct WHERE device = ?", "DELETE FROM campaign_device WHERE device = ?",
         "DELETE FROM device WHERE id = ?"};
     struct gw_device d;

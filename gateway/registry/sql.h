@@ -14,7 +14,6 @@ struct gw_sharing;
 struct gw_registry {
     sqlite3 *db;
     bool writable;
-    int64_t version;                  /* of the tables */
     const struct gw_sharing *sharing; /* NULL: a registry of this gateway alone */
     void *shared;                     /* sharing's own */
     bool detached;                    /* this transaction stays here until PostgreSQL is back */

@@ -11,7 +11,7 @@
 
 /* The oldest version of the tables whose programs can work beside this one. A change that only adds tables, and columns
  * with a default, does not raise it. */
-#define GW_SHARED_COMPATIBLE 3
+#define GW_SHARED_COMPATIBLE 2
 #define GW_SHARED_ID_MAX 40
 
 /* The one row of table registry. */

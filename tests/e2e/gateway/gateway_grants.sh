@@ -75,11 +75,11 @@ gw grant "$WHO" cam-17:81 --for 1h >/dev/null || fail "grant"
 stop_gateway; serve_gateway
 client a -N -R "[$A]:81:127.0.0.1:$WEB" & PIDS+=("$!")
 wait_for 20 connected cam-17 && wait_for 10 reaches || fail "the grant was lost with a restart"
-sql "$GW/registry.db" "UPDATE permit SET given = given - 3600, ends = ends - 3600" || fail "sqlite3"
+sql "$GW/registry.db" "UPDATE grants SET given = given - 3600, ends = ends - 3600" || fail "sqlite3"
 wait_for 20 reaches_not || fail "a clock that was set forward keeps the grant open"
 # Set back by a day in the same boot: the length counts.
 gw grant "$WHO" cam-17:81 --for 20s >/dev/null || fail "grant"
-sql "$GW/registry.db" "UPDATE permit SET given = given + 86400, ends = ends + 86400" || fail "sqlite3"
+sql "$GW/registry.db" "UPDATE grants SET given = given + 86400, ends = ends + 86400" || fail "sqlite3"
 reaches || fail "the grant ended too early"
 wait_for 30 reaches_not || fail "a clock that was set back extends the grant"
 ok "jumps of the clock extend no grant"

@@ -108,7 +108,7 @@ wait_for 20 granted two || fail "the grant does not reach the other gateway"
 stop "$GW_PID_two"
 cp "$TMP/two/registry.db" "$TMP/old.db"
 on one gw grant --remove "user:$(id -un)" cam-c:81 >/dev/null || fail "grant --remove"
-kept() { pg_sql db "SELECT count(*) FROM cmxsafe.permit WHERE removed"; }
+kept() { pg_sql db "SELECT count(*) FROM cmxsafe.grants WHERE removed"; }
 [ "$(kept)" -ge 1 ] || fail "nothing is kept of a removed row"
 stop "$GW_PID_one"
 [ "$(pg_sql db "SELECT count(*) FROM cmxsafe.meta WHERE key = 'prune_mark'")" = 1 ] || fail "no gateway has begun to count the day"

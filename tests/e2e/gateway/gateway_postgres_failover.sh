@@ -81,7 +81,7 @@ refused_login b -N || fail "a device logs in that was revoked while this gateway
 ok "an old copy"
 
 # Versions: an older registry is added to; a newer one that is compatible works; one that is not stops changes.
-pg_sql second "ALTER TABLE cmxsafe.device DROP COLUMN exempt; UPDATE cmxsafe.registry SET schema = 2" || fail "older schema"
+pg_sql second "ALTER TABLE cmxsafe.device DROP COLUMN exempt; UPDATE cmxsafe.registry SET schema = 1" || fail "older schema"
 on one gw grant "user:$(id -un)" cam-a:81 >/dev/null || fail "a change in a registry of an older version"
 equal "$(pg_sql second 'SELECT count(*) FROM cmxsafe.device WHERE exempt = 0 AND NOT removed')" 3 || fail "the column is not added"
 pg_sql second "ALTER TABLE cmxsafe.device ADD COLUMN future BIGINT NOT NULL DEFAULT 7; UPDATE cmxsafe.registry SET schema = 99" || fail "newer schema"
@@ -94,7 +94,7 @@ grep -q "the registry has version 99.*install a newer cmxsafe" "$TMP/err" || fai
 has one cam-e || fail "the failed change is in the copy"
 says_version() { on two gw status | grep -q "install a newer cmxsafe"; }
 wait_for 20 says_version || fail "status does not say that a newer program is needed"
-pg_sql second "UPDATE cmxsafe.registry SET compatible = 3" || fail "compatible schema"
+pg_sql second "UPDATE cmxsafe.registry SET compatible = 2" || fail "compatible schema"
 wait_for 30 on two followed || fail "not followed again"
 ok "older and newer versions"
 

@@ -344,12 +344,12 @@ static cmx_err count_grant(void *arg, const struct gw_grant *p)
     return CMX_OK;
 }
 
-static size_t open_grants(void)
+static size_t active_grants(struct gw_registry *r)
 {
     struct cmx_why e = {0};
 
     n_grants = 0;
-    assert_int_equal(gw_grant_each(&gateway.registry, NULL, count_grant, NULL, &e), CMX_OK);
+    assert_int_equal(gw_grant_each(r, NULL, count_grant, NULL, &e), CMX_OK);
     return n_grants;
 }
 
@@ -384,29 +384,29 @@ static void test_grant_terms(void **state)
     day.why = "repair";
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &day, &out, &e), CMX_OK);
     assert_int_equal(out, GW_CHANGED);
-    assert_int_equal(open_grants(), 1);
+    assert_int_equal(active_grants(&gateway.registry), 1);
     assert_in_range(grant_ends_in, 86390, 86400);
     assert_int_equal(gw_grant_next_end(&gateway.registry, true, &left, &e), CMX_OK);
     assert_in_range(left, 86390, 86400);
     /* The wall clock was set back by ten days in this boot: the length counts. */
-    sql("UPDATE permit SET given = given + 864000, ends = ends + 864000");
-    assert_int_equal(open_grants(), 1);
+    sql("UPDATE grants SET given = given + 864000, ends = ends + 864000");
+    assert_int_equal(active_grants(&gateway.registry), 1);
     assert_in_range(grant_ends_in, 86390, 86400);
-    sql("UPDATE permit SET boot_ends = boot_ends - 86400");
-    assert_int_equal(open_grants(), 0);
+    sql("UPDATE grants SET boot_ends = boot_ends - 86400");
+    assert_int_equal(active_grants(&gateway.registry), 0);
     /* After a reboot, with the clock behind the grant's beginning: closed. */
-    sql("UPDATE permit SET boot = 'before', boot_ends = 86400000");
-    assert_int_equal(open_grants(), 0);
-    sql("UPDATE permit SET given = given - 864000, ends = ends - 864000");
-    assert_int_equal(open_grants(), 1);
+    sql("UPDATE grants SET boot = 'before', boot_ends = 86400000");
+    assert_int_equal(active_grants(&gateway.registry), 0);
+    sql("UPDATE grants SET given = given - 864000, ends = ends - 864000");
+    assert_int_equal(active_grants(&gateway.registry), 1);
     /* The clock is behind the latest time that the registry knows. */
     sql("UPDATE meta SET value = CAST(value AS INTEGER) + 3600 WHERE key = 'clock'");
-    assert_int_equal(open_grants(), 0);
+    assert_int_equal(active_grants(&gateway.registry), 0);
     sql("UPDATE meta SET value = CAST(value AS INTEGER) - 3600 WHERE key = 'clock'");
-    assert_int_equal(open_grants(), 1);
+    assert_int_equal(active_grants(&gateway.registry), 1);
     /* The clock was set forward: closed, and removed for good. */
-    sql("UPDATE permit SET given = given - 86400, ends = ends - 86400");
-    assert_int_equal(open_grants(), 0);
+    sql("UPDATE grants SET given = given - 86400, ends = ends - 86400");
+    assert_int_equal(active_grants(&gateway.registry), 0);
     assert_int_equal(gw_grant_expire(&gateway.registry, &n, &e), CMX_OK);
     assert_int_equal(n, 1);
     assert_int_equal(gw_grant_expire(&gateway.registry, &n, &e), CMX_OK);
@@ -418,7 +418,7 @@ static void test_grant_terms(void **state)
     assert_int_equal(out, GW_CHANGED);
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, NULL, &out, &e), CMX_OK);
     assert_int_equal(out, GW_UNCHANGED);
-    assert_int_equal(open_grants(), 1);
+    assert_int_equal(active_grants(&gateway.registry), 1);
     assert_int_equal(grant_ends_in, 0);
 }
 
@@ -437,25 +437,25 @@ static void test_group_grants(void **state)
     assert_int_equal(gw_consumer_parse(&c, "vms", &e), CMX_OK);
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "@Cameras", 81, NULL, &out, &e), CMX_EINVAL);
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "@cameras", 81, NULL, &out, &e), CMX_OK);
-    assert_int_equal(open_grants(), 0);
+    assert_int_equal(active_grants(&gateway.registry), 0);
     assert_int_equal(enroll("cam-17", 0, "81,8989", &out, &e), CMX_OK);
-    assert_int_equal(open_grants(), 0);
+    assert_int_equal(active_grants(&gateway.registry), 0);
     sql("UPDATE device SET team = 'cameras'");
-    assert_int_equal(open_grants(), 1);
+    assert_int_equal(active_grants(&gateway.registry), 1);
     assert_non_null(strstr(line_of(1), ",permitopen=\"cam-17.cmx:81\" "));
     assert_null(strstr(line_of(1), "8989"));
     /* The same service from two grants is one line, and the longer one counts. */
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &day, &out, &e), CMX_OK);
-    assert_int_equal(open_grants(), 1);
+    assert_int_equal(active_grants(&gateway.registry), 1);
     assert_int_equal(grant_ends_in, 0);
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "@cameras", 0, NULL, &out, &e), CMX_OK);
-    assert_int_equal(open_grants(), 2);
+    assert_int_equal(active_grants(&gateway.registry), 2);
     sql("UPDATE device SET team = 'other'");
-    assert_int_equal(open_grants(), 1);
+    assert_int_equal(active_grants(&gateway.registry), 1);
     assert_int_equal(gw_grant_remove(&gateway.registry, &c, "@cameras", 0, &out, &e), CMX_OK);
     assert_int_equal(out, GW_CHANGED);
     sql("UPDATE device SET team = 'cameras'");
-    assert_int_equal(open_grants(), 1);
+    assert_int_equal(active_grants(&gateway.registry), 1);
 }
 
 static void test_times(void **state)
@@ -578,7 +578,7 @@ static void test_policy(void **state)
     assert_int_equal(gw_device_get(&gateway.registry, "cam-17", &d, &e), CMX_OK);
     assert_int_equal(gw_consumer_parse(&c, "user:alice", &e), CMX_OK);
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, NULL, &out, &e), CMX_OK);
-    assert_int_equal(open_grants(), 1);
+    assert_int_equal(active_grants(&gateway.registry), 1);
     assert_int_equal(gw_policy_set(&gateway.registry, &p, &out, &e), CMX_EINVAL); /* no manifest */
     strcpy(p.manifests[0].path, "/m/1");
     strcpy(p.manifests[0].digest, "aa");
@@ -592,11 +592,11 @@ static void test_policy(void **state)
     assert_int_equal(out, GW_UNCHANGED);
     assert_true(quarantined("cam-17"));
     assert_true(gw_device_is_quarantined(&gateway.registry, d.address));
-    assert_int_equal(open_grants(), 0);
+    assert_int_equal(active_grants(&gateway.registry), 0);
     /* Trusted, then a login, then too old, in this boot and after a reboot with the clock behind. */
     assert_int_equal(gw_evidence_set(&gateway.registry, d.id, &trusted, &e), CMX_OK);
     assert_false(quarantined("cam-17"));
-    assert_int_equal(open_grants(), 1);
+    assert_int_equal(active_grants(&gateway.registry), 1);
     assert_int_equal(gw_evidence_login(&gateway.registry, d.id, &e), CMX_OK);
     assert_int_equal(gw_standing_each(&gateway.registry, keep_standing, &s, &e), CMX_OK);
     assert_in_range(s.left, 1, GW_LOGIN_GRACE_S);
@@ -620,30 +620,30 @@ static void test_policy(void **state)
     assert_true(quarantined("cam-17"));
     /* A break-glass grant, an exemption, a policy of its own, one that only reports. */
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &glass, &out, &e), CMX_OK);
-    assert_int_equal(open_grants(), 1);
+    assert_int_equal(active_grants(&gateway.registry), 1);
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, NULL, &out, &e), CMX_OK);
-    assert_int_equal(open_grants(), 0);
+    assert_int_equal(active_grants(&gateway.registry), 0);
     assert_int_equal(gw_policy_exempt(&gateway.registry, "cam-17", true, "old", &out, &e), CMX_OK);
-    assert_int_equal(open_grants(), 1);
+    assert_int_equal(active_grants(&gateway.registry), 1);
     assert_int_equal(gw_policy_exempt(&gateway.registry, "cam-17", false, NULL, &out, &e), CMX_OK);
-    assert_int_equal(open_grants(), 0);
+    assert_int_equal(active_grants(&gateway.registry), 0);
     p.is_device = true;
     p.enforce = false;
     strcpy(p.target, "cam-17");
     assert_int_equal(gw_policy_set(&gateway.registry, &p, &out, &e), CMX_OK);
-    assert_int_equal(open_grants(), 1);
+    assert_int_equal(active_grants(&gateway.registry), 1);
     assert_int_equal(gw_device_rename(&gateway.registry, "cam-17", "cam-1", &e), CMX_OK);
-    assert_int_equal(open_grants(), 1);
+    assert_int_equal(active_grants(&gateway.registry), 1);
     assert_int_equal(gw_policy_remove(&gateway.registry, "cam-1", true, &out, &e), CMX_OK);
-    assert_int_equal(open_grants(), 0);
+    assert_int_equal(active_grants(&gateway.registry), 0);
     /* Another attestation key: what the former one proved does not count. */
     assert_int_equal(gw_evidence_set(&gateway.registry, d.id, &trusted, &e), CMX_OK);
-    assert_int_equal(open_grants(), 1);
+    assert_int_equal(active_grants(&gateway.registry), 1);
     assert_int_equal(gw_evidence_key_set(&gateway.registry, "cam-1", "cmxsafe-attest-1 x", &out, &e), CMX_OK);
     assert_int_equal(gw_evidence_key_get(&gateway.registry, d.id, line, sizeof line, &e), CMX_OK);
-    assert_int_equal(open_grants(), 0);
+    assert_int_equal(active_grants(&gateway.registry), 0);
     assert_int_equal(gw_policy_remove(&gateway.registry, "cameras", false, &out, &e), CMX_OK);
-    assert_int_equal(open_grants(), 1);
+    assert_int_equal(active_grants(&gateway.registry), 1);
 }
 
 /* What a verdict rests on changes with the key, the manifests and other evidence, and with nothing else. */
@@ -788,12 +788,13 @@ static void test_merge(void **state)
     assert_null(line_of(0));
 }
 
-/* A file written by version 1 of the registry: readers accept it unchanged; the first writer upgrades it in one
+/* A file written by version 1 of the registry: readers do not change it; the first writer upgrades it in one
  * transaction and keeps a copy beside it. */
 static void test_upgrade(void **state)
 {
     static const char from[] = "tests/unit/gateway/data/registry-v1.db";
     static char old[65536];
+    static char now[sizeof old];
     char copy[160];
     struct cmx_why e = {0};
     struct gw_registry r;
@@ -816,9 +817,14 @@ static void test_upgrade(void **state)
     assert_int_equal(gw_registry_open(&r, db, false, &e), CMX_OK);
     assert_int_equal(gw_device_get(&r, "cam-17", &d, &e), CMX_OK);
     assert_int_equal(d.n_ports, 3);
-    assert_int_equal(gw_grant_each(&r, NULL, count_grant, NULL, &e), CMX_OK);
+    assert_int_equal(active_grants(&r), 6);
     gw_registry_close(&r);
     assert_int_equal(access(copy, F_OK), -1);
+    f = fopen(db, "rb");
+    assert_non_null(f);
+    assert_int_equal(fread(now, 1, sizeof now, f), len);
+    assert_int_equal(fclose(f), 0);
+    assert_memory_equal(now, old, len);
     /* If the copy cannot be written, nothing is changed. */
     assert_int_equal(mkdir(copy, 0700), 0);
     assert_int_not_equal(gw_registry_open(&r, db, true, &e), CMX_OK);
@@ -827,6 +833,7 @@ static void test_upgrade(void **state)
     assert_int_equal(gw_registry_open(&r, db, true, &e), CMX_OK);
     assert_int_equal(gw_device_get(&r, "cam-17", &d, &e), CMX_OK);
     assert_string_equal(d.team, "cameras");
+    assert_int_equal(active_grants(&r), 6);
     assert_int_equal(gw_registry_begin(&r, &e), CMX_OK);
     assert_int_equal(gw_device_delete(&r, "old-1", &e), CMX_OK);
     assert_int_equal(gw_registry_commit(&r, &e), CMX_OK);

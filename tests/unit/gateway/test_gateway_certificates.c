@@ -347,47 +347,6 @@ static void test_krl_question(void **state)
     assert_true(revoked[0]);
 }
 
-/* A registry of version 5, as a program of that version wrote it: logins read it as it is, and the first writer adds
- * what is new and keeps everything else. */
-static void test_upgrade(void **state)
-{
-    struct cmx_why e = {0};
-    struct gw_krl krl;
-    struct gw_device d;
-    sqlite3 *raw;
-    char *sql;
-    size_t len;
-    FILE *f = fopen(DATA "registry-v5.sql", "r");
-
-    (void)state;
-    assert_non_null(f);
-    sql = calloc(1, 65536);
-    assert_non_null(sql);
-    len = fread(sql, 1, 65535, f);
-    assert_true(len > 0 && feof(f));
-    fclose(f);
-    gw_registry_close(&registry);
-    unlink(db);
-    assert_int_equal(sqlite3_open(db, &raw), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(raw, sql, NULL, NULL, NULL), SQLITE_OK);
-    sqlite3_close(raw);
-    free(sql);
-    assert_int_equal(gw_registry_open(&registry, db, false, &e), CMX_OK);
-    assert_int_equal(registry.version, 5);
-    refused(ALICE, IN_2026, "not registered");
-    assert_int_equal(gw_krl_get(&registry, true, &krl, &e), CMX_OK);
-    assert_int_equal(gw_device_get(&registry, "cam-17", &d, &e), CMX_OK);
-    gw_registry_close(&registry);
-    assert_int_equal(gw_registry_open(&registry, db, true, &e), CMX_OK);
-    assert_int_equal(registry.version, GW_SCHEMA_VERSION);
-    assert_int_equal(gw_device_get(&registry, "cam-17", &d, &e), CMX_OK);
-    assert_string_equal(d.team, "cameras");
-    add_authority("corp");
-    assert_int_equal(give("vms", true, &e), CMX_OK);
-    assert_int_equal(give("alice@corp", false, &e), CMX_OK);
-    assert_string_equal(accepted(ALICE, IN_2026), "alice@corp");
-}
-
 static void log_is(const char *text, gw_log_kind kind, const char *detail)
 {
     struct gw_log_line l;
@@ -452,7 +411,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_identity, open_registry, close_registry),
         cmocka_unit_test_setup_teardown(test_krl, open_registry, close_registry),
         cmocka_unit_test_setup_teardown(test_krl_question, open_registry, close_registry),
-        cmocka_unit_test_setup_teardown(test_upgrade, open_registry, close_registry),
         cmocka_unit_test(test_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

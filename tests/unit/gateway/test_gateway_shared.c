@@ -318,7 +318,7 @@ static void test_schema(void **state)
     gw_pg_rows_schema(f, &t);
     assert_int_equal(fclose(f), 0);
     assert_non_null(strstr(text,
-                           "CREATE TABLE IF NOT EXISTS \"permit\"(\"consumer\" BIGINT NOT NULL,\"device\" BIGINT NOT "
+                           "CREATE TABLE IF NOT EXISTS \"grants\"(\"consumer\" BIGINT NOT NULL,\"device\" BIGINT NOT "
                            "NULL,\"port\" BIGINT NOT NULL,revision BIGINT NOT NULL, removed BOOLEAN NOT NULL DEFAULT "
                            "false, PRIMARY KEY(\"consumer\",\"device\",\"port\"));"));
     /* What a later version added has a default: an older gateway does not name it. */
