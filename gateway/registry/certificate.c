@@ -55,21 +55,10 @@ static cmx_err get_u64(struct cmx_buf *b, uint64_t *out)
     return err;
 }
 
-static cmx_err put_fingerprint(char out[GW_FINGERPRINT_MAX], struct cmx_sha256 *h)
-{
-    uint8_t digest[CMX_SHA256_LEN];
-    cmx_err err = cmx_sha256_finish(h, digest);
-
-    if (err)
-        return err;
-    memcpy(out, "SHA256:", 7);
-    cmx_base64_text(out + 7, digest, sizeof digest);
-    return CMX_OK;
-}
-
 /* The fingerprint of the key alone: its type, then its fields as they are in the certificate. */
 static cmx_err plain_fingerprint(struct gw_certificate *c, const char *type, const uint8_t *fields, size_t len)
 {
+    uint8_t digest[CMX_SHA256_LEN];
     struct cmx_sha256 h;
     size_t n = strlen(type);
     const uint8_t prefix[4] = {0, 0, 0, (uint8_t)n};
@@ -82,21 +71,21 @@ static cmx_err plain_fingerprint(struct gw_certificate *c, const char *type, con
     if (!err)
         err = cmx_sha256_update(&h, fields, len);
     if (!err)
-        return put_fingerprint(c->fingerprint, &h);
-    cmx_sha256_abort(&h);
+        err = cmx_sha256_finish(&h, digest);
+    if (err)
+        cmx_sha256_abort(&h);
+    else
+        cmx_base64_fingerprint(c->fingerprint, digest);
     return err;
 }
 
 static cmx_err authority_fingerprint(struct gw_certificate *c, const uint8_t *key, size_t len)
 {
-    struct cmx_sha256 h;
-    cmx_err err = cmx_sha256_init(&h);
+    uint8_t digest[CMX_SHA256_LEN];
+    cmx_err err = cmx_sha256_of(key, len, digest);
 
     if (!err)
-        err = cmx_sha256_update(&h, key, len);
-    if (!err)
-        return put_fingerprint(c->authority, &h);
-    cmx_sha256_abort(&h);
+        cmx_base64_fingerprint(c->authority, digest);
     return err;
 }
 

@@ -15,7 +15,7 @@ static bool parse_fingerprint(struct gw_log_line *out, const char *line)
 {
     const char *fp = strrchr(line, ' ');
 
-    if (!fp || !starts(fp + 1, "SHA256:") || strlen(fp + 1) != 50 || !strstr(line, " ssh2: "))
+    if (!fp || !cmx_base64_is_fingerprint(fp + 1, strlen(fp + 1)) || !strstr(line, " ssh2: "))
         return false;
     snprintf(out->fingerprint, sizeof out->fingerprint, "%s", fp + 1);
     return true;
@@ -23,7 +23,7 @@ static bool parse_fingerprint(struct gw_log_line *out, const char *line)
 
 static bool take_fingerprint(char out[GW_FINGERPRINT_MAX], const char *text, size_t len)
 {
-    if (len != 50 || !starts(text, "SHA256:"))
+    if (!cmx_base64_is_fingerprint(text, len))
         return false;
     snprintf(out, GW_FINGERPRINT_MAX, "%.50s", text);
     return true;
@@ -109,8 +109,7 @@ static const char tried[] = ": Authentication tried for ";
 /* sshd refused a certificate that its helper accepted, or a key of the KRL. */
 static bool is_refusal(const char *line)
 {
-    return starts(line, "Refusing certificate ID ") || starts(line, "Certificate ") ||
-           strstr(line, tried) ||
+    return starts(line, "Refusing certificate ID ") || starts(line, "Certificate ") || strstr(line, tried) ||
            (starts(line, "Authentication key ") && strstr(line, " revoked by file ")) ||
            starts(line, "Error checking authentication key ");
 }

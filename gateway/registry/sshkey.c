@@ -88,15 +88,11 @@ static cmx_err check_blob(struct gw_key *k, struct cmx_why *e)
 
 static cmx_err set_fingerprint(struct gw_key *k, struct cmx_why *e)
 {
-    struct cmx_sha256 h;
     uint8_t digest[CMX_SHA256_LEN];
 
-    if (cmx_sha256_init(&h) || cmx_sha256_update(&h, k->raw, k->raw_len) || cmx_sha256_finish(&h, digest)) {
-        cmx_sha256_abort(&h);
+    if (cmx_sha256_of(k->raw, k->raw_len, digest))
         return cmx_why_fail(e, CMX_EIO, "hashing failed");
-    }
-    memcpy(k->fingerprint, "SHA256:", 7);
-    cmx_base64_text(k->fingerprint + 7, digest, sizeof digest);
+    cmx_base64_fingerprint(k->fingerprint, digest);
     return CMX_OK;
 }
 

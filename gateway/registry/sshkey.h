@@ -8,11 +8,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cmxsafe/core/base64.h"
 #include "gateway/registry/registry.h"
 
 #define GW_KEY_TYPE_MAX 40
-#define GW_KEY_BLOB_MAX 1500  /* base64 chars; RSA 8192 needs 1,400 */
-#define GW_FINGERPRINT_MAX 52 /* "SHA256:" and 43 digits */
+#define GW_KEY_BLOB_MAX 1500 /* base64 chars; RSA 8192 needs 1,400 */
+#define GW_FINGERPRINT_MAX CMX_FINGERPRINT_LEN
 #define GW_KEY_RAW_MAX 1100
 #define GW_RSA_BITS_MIN 2048
 

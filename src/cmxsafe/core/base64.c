@@ -1,6 +1,5 @@
 #include "cmxsafe/core/base64.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 static const char standard[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -50,6 +49,15 @@ void cmx_base64_text(char *out, const void *data, size_t len)
     out[cmx_buf_len(&b)] = 0;
 }
 
+static const char fingerprint_head[] = "SHA256:";
+enum { HEAD_LEN = sizeof fingerprint_head - 1 };
+
+void cmx_base64_fingerprint(char out[CMX_FINGERPRINT_LEN], const uint8_t digest[32])
+{
+    memcpy(out, fingerprint_head, HEAD_LEN);
+    cmx_base64_text(out + HEAD_LEN, digest, 32);
+}
+
 static int value(char c)
 {
     const char *p = c ? strchr(standard, c) : NULL;
@@ -85,4 +93,14 @@ cmx_err cmx_base64_decode(uint8_t *out, size_t cap, const char *text, size_t len
         return CMX_EFORMAT;
     *out_len = done;
     return CMX_OK;
+}
+
+bool cmx_base64_is_fingerprint(const char *text, size_t len)
+{
+    uint8_t digest[32];
+    size_t n = 0;
+
+    return len == CMX_FINGERPRINT_LEN - 1 && memcmp(text, fingerprint_head, HEAD_LEN) == 0 &&
+           cmx_base64_decode(digest, sizeof digest, text + HEAD_LEN, len - HEAD_LEN, &n) == CMX_OK &&
+           n == sizeof digest;
 }

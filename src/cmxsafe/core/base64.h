@@ -3,6 +3,7 @@
 #ifndef CMX_CORE_BASE64_H
 #define CMX_CORE_BASE64_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,8 +23,16 @@ CMX_MUST_USE cmx_err cmx_base64_url_encode(struct cmx_buf *out, const void *data
 /* Chars of the unpadded text of len bytes, NUL included. */
 #define CMX_BASE64_LEN(len) (((len)*4 + 2) / 3 + 1)
 
-/* Section 4, unpadded, as a string (SHA256 fingerprints of SSH); out holds CMX_BASE64_LEN(len) chars. */
+/* Section 4, unpadded, as a string; out holds CMX_BASE64_LEN(len) chars. */
 void cmx_base64_text(char *out, const void *data, size_t len);
+
+#define CMX_FINGERPRINT_LEN 51 /* "SHA256:", 43 digits, NUL */
+
+/* The fingerprint of an SSH key, host key or certificate authority as `ssh-keygen -l` prints it. digest: SHA-256 of the
+ * key's blob. */
+void cmx_base64_fingerprint(char out[CMX_FINGERPRINT_LEN], const uint8_t digest[32]);
+/* Whether the len chars are one. */
+bool cmx_base64_is_fingerprint(const char *text, size_t len);
 
 /* Decodes len chars, padded or not, into out, at most cap bytes. CMX_EFORMAT: a char outside the alphabet, an
  * impossible length, or unused bits that are not zero; CMX_ENOSPC. */

@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "cmxsafe/core/base64.h"
 #include "cmxsafe/core/secret.h"
 #include "cmxsafe/port/port.h"
 
@@ -59,7 +58,6 @@ cmx_err cmx_identity_fingerprint(const char *line, char out[CMX_FINGERPRINT_LEN]
         err = cmx_sha256_of(blob, len, digest);
     if (err)
         return err;
-    memcpy(out, "SHA256:", 7);
-    cmx_base64_text(out + 7, digest, sizeof digest);
+    cmx_base64_fingerprint(out, digest);
     return CMX_OK;
 }

@@ -4,13 +4,12 @@
 #ifndef CMX_IDENTITY_OWN_KEY_H
 #define CMX_IDENTITY_OWN_KEY_H
 
+#include "cmxsafe/core/base64.h"
 #include "cmxsafe/identity/identity.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-#define CMX_FINGERPRINT_LEN 51 /* "SHA256:", 43 digits, NUL */
 
 /* Draws and stores the secret unless there is one. Any task. CMX_ENOTSUP: the platform stores none; CMX_EIO. */
 CMX_MUST_USE cmx_err cmx_own_key_make(void);

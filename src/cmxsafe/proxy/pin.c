@@ -30,12 +30,6 @@ cmx_hostkey_type cmx_pin_type_of(const char *name, size_t len)
     return CMX_HOSTKEY_TYPES;
 }
 
-void cmx_pin_fingerprint(char out[51], const uint8_t digest[32])
-{
-    memcpy(out, prefix, sizeof prefix - 1);
-    cmx_base64_text(out + sizeof prefix - 1, digest, 32);
-}
-
 static cmx_err parse_fingerprint(struct cmx_pin *pin, const char *text)
 {
     uint8_t digest[32];

@@ -38,7 +38,4 @@ unsigned cmx_pin_types(const struct cmx_pin *pins, size_t n);
 /* The type of an OpenSSH key name ("ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa", ...), or CMX_HOSTKEY_TYPES. */
 cmx_hostkey_type cmx_pin_type_of(const char *name, size_t len);
 
-/* "SHA256:..." of a digest; out holds 51 chars. */
-void cmx_pin_fingerprint(char out[51], const uint8_t digest[32]);
-
 #endif

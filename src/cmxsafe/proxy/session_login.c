@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cmxsafe/core/base64.h"
 #include "cmxsafe/proxy/net.h"
 #include "cmxsafe/proxy/session_pair.h"
 
@@ -177,7 +178,7 @@ static cmx_err check_host_key(struct session *s)
     if (verdict == CMX_PIN_ACCEPTED)
         return CMX_OK;
     s->revoked = verdict == CMX_PIN_REVOKED;
-    cmx_pin_fingerprint(s->shown, digest);
+    cmx_base64_fingerprint(s->shown, digest);
     return mismatch(s);
 }
 

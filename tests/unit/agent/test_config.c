@@ -14,6 +14,7 @@
 #include "agent/config/agent_config.h"
 #include "agent/config/config_table.h"
 #include "agent/config/known_hosts.h"
+#include "cmxsafe/core/base64.h"
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/proxy/pin.h"
@@ -734,7 +735,7 @@ static void test_revocation_wins_over_a_fingerprint(void **state)
 
     (void)state;
     assert_int_equal(cmx_pin_parse(&pin, ED25519), CMX_OK);
-    cmx_pin_fingerprint(fingerprint, pin.digest);
+    cmx_base64_fingerprint(fingerprint, pin.digest);
     snprintf(text, sizeof text,
              "[gateway]\nhost = gw\nuser = u\nkey_file = %s\nhost_key = %s\nknown_hosts_file = %s\n" CONTEXT, key,
              fingerprint, path);

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "cmxsafe/core/backoff.h"
+#include "cmxsafe/core/base64.h"
 #include "cmxsafe/core/buf.h"
 #include "cmxsafe/core/err.h"
 #include "cmxsafe/core/mem.h"
@@ -253,6 +254,29 @@ static void test_why(void **state)
     assert_int_equal(cmx_why_fail(NULL, CMX_EBUSY, "%s", big), CMX_EBUSY);
 }
 
+/* What `ssh-keygen -l` prints of the blob "x", had it one. */
+static void test_fingerprint(void **state)
+{
+    static const char want[] = "SHA256:LXEWQrcmsEQBYnyp+6wy9chTD7GQPMTbAiWHF5IaSIE=";
+    char text[CMX_FINGERPRINT_LEN];
+    uint8_t digest[CMX_SHA256_LEN];
+
+    (void)state;
+    assert_int_equal(cmx_sha256_of("x", 1, digest), CMX_OK);
+    cmx_base64_fingerprint(text, digest);
+    assert_memory_equal(text, want, sizeof text - 1);
+    assert_int_equal(strlen(text), 50);
+    assert_true(cmx_base64_is_fingerprint(text, 50));
+    assert_false(cmx_base64_is_fingerprint(text, 49));
+    assert_false(cmx_base64_is_fingerprint(want, 51));
+    text[20] = ' ';
+    assert_false(cmx_base64_is_fingerprint(text, 50));
+    text[20] = want[20];
+    text[49]++; /* bits that are not the digest's */
+    assert_false(cmx_base64_is_fingerprint(text, 50));
+    assert_false(cmx_base64_is_fingerprint("MD5:xxx", 7));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -268,6 +292,7 @@ int main(void)
         cmocka_unit_test(test_mem_counts_and_fails),
         cmocka_unit_test(test_http_param),
         cmocka_unit_test(test_secret_equal),
+        cmocka_unit_test(test_fingerprint),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
