@@ -1,6 +1,5 @@
 #include "cli/common/json_get.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #include "cmxsafe/core/text.h"
@@ -109,20 +108,31 @@ static cmx_err take_string(const char *p, char *out, size_t cap)
     return CMX_OK;
 }
 
-cmx_err json_get(const char *text, const char *path, char *out, size_t cap)
+/* Sets *value to where the value at path begins. */
+static cmx_err find(const char *text, const char *path, const char **value)
 {
-    const char *p = space(text), *end;
-    size_t n;
+    const char *p = space(text);
 
     while (*path) {
-        cmx_err err;
+        size_t n = strcspn(path, ".");
+        cmx_err err = member(&p, path, n);
 
-        n = strcspn(path, ".");
-        err = member(&p, path, n);
         if (err)
             return err;
         path += n + (path[n] == '.');
     }
+    *value = p;
+    return CMX_OK;
+}
+
+cmx_err json_get(const char *text, const char *path, char *out, size_t cap)
+{
+    const char *p = NULL, *end;
+    cmx_err err = find(text, path, &p);
+    size_t n;
+
+    if (err)
+        return err;
     end = skip(p, DEPTH_MAX);
     if (!end)
         return CMX_EFORMAT;
@@ -136,4 +146,34 @@ cmx_err json_get(const char *text, const char *path, char *out, size_t cap)
     memcpy(out, p, n);
     out[n] = '\0';
     return CMX_OK;
+}
+
+bool json_is_whole(const char *text)
+{
+    const char *end = skip(space(text), DEPTH_MAX);
+
+    return end && *space(end) == '\0';
+}
+
+const char *json_find(const char *text, const char *path)
+{
+    const char *value = NULL;
+
+    return find(text, path, &value) == CMX_OK && skip(value, DEPTH_MAX) ? value : NULL;
+}
+
+const char *json_first(const char *array)
+{
+    const char *p = *array == '[' ? space(array + 1) : NULL;
+
+    return p && *p != ']' && skip(p, DEPTH_MAX) ? p : NULL;
+}
+
+const char *json_next(const char *element)
+{
+    const char *p = skip(element, DEPTH_MAX);
+
+    p = p ? space(p) : NULL;
+    p = p && *p == ',' ? space(p + 1) : NULL;
+    return p && skip(p, DEPTH_MAX) ? p : NULL;
 }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cli/gateway/gw_command.h"
+#include "cli/gateway/gw_fleet_answer.h"
 #include "cli/gateway/gw_fleet_ask.h"
 #include "cli/gateway/gw_status.h"
 #include "cmxsafe/core/mem.h"
@@ -332,7 +333,7 @@ static bool print_fleet(struct access_job *job)
     bool ok = own && add_lines(&lines, own);
 
     snprintf(question, sizeof question, GW_REPORT_ACCESS "%lld\n", (long long)job->since_ms);
-    gw_fleet_ask(&job->g, question, GW_REPORT_END, &others);
+    gw_fleet_ask(&job->g, question, GW_REPORT_END, gw_fleet_answer_access, &others);
     for (size_t i = 0; ok && i < others.n; i++)
         ok = !others.list[i].text || add_lines(&lines, others.list[i].text);
     if (ok && lines.n)
@@ -340,7 +341,7 @@ static bool print_fleet(struct access_job *job)
     for (size_t i = 0; ok && i < lines.n; i++)
         take_line(job, lines.list[i].text);
     fflush(stdout);
-    gw_fleet_warn(&others, "its records");
+    gw_fleet_warn(&others, "records");
     gw_fleet_free(&others);
     cmx_mem_free(lines.list);
     free(own); /* open_memstream's own */

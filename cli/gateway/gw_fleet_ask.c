@@ -16,11 +16,12 @@
 
 #define SILENCE_MS 3000
 #define TOTAL_MS 30000
-#define ANSWER_MAX (64u << 20)
+#define ANSWER_MAX (64u << 20) /* more than an access log, or the sessions that a gateway can have */
 
 struct asking {
     int fd; /* -1: done */
     bool sent;
+    bool too_long;
     uint64_t deadline_ms;
     FILE *f;
     char *text;
@@ -86,7 +87,8 @@ static void move_on(struct asking *a, const char *question)
     n = recv(a->fd, piece, sizeof piece, 0);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    if (n <= 0 || !a->f || ftell(a->f) > (long)ANSWER_MAX || fwrite(piece, 1, (size_t)n, a->f) != (size_t)n)
+    a->too_long = n > 0 && a->f && ftell(a->f) > (long)ANSWER_MAX;
+    if (n <= 0 || !a->f || a->too_long || fwrite(piece, 1, (size_t)n, a->f) != (size_t)n)
         finish(a);
     a->deadline_ms = cmx_port_now_ms() + SILENCE_MS;
 }
@@ -115,14 +117,42 @@ static bool wait_some(struct asking *list, size_t n, const char *question)
     return true;
 }
 
-static bool ends_with(const char *text, const char *end)
+static bool ends_with(const char *text, size_t len, const char *end)
 {
-    size_t len = text ? strlen(text) : 0;
-
-    return len >= strlen(end) && strcmp(text + len - strlen(end), end) == 0;
+    return text && len >= strlen(end) && memcmp(text + len - strlen(end), end, strlen(end)) == 0;
 }
 
-void gw_fleet_ask(struct gw *g, const char *question, const char *end, struct gw_fleet_answers *out)
+/* Ends the asking, and has the reader write what the answer says. */
+static void take_answer(struct asking *asked, const char *end, gw_fleet_reader reader, struct gw_fleet_answer *out)
+{
+    size_t len = 0;
+    FILE *f;
+    cmx_err err;
+
+    if (asked->fd >= 0)
+        finish(asked);
+    if (asked->f)
+        fclose(asked->f); /* what is missing then shows at the end */
+    out->malformed = asked->too_long;
+    if (!asked->too_long && ends_with(asked->text, asked->len, end)) {
+        f = open_memstream(&out->text, &len);
+        /* A NUL would hide what follows it. */
+        err = !f                                  ? CMX_ENOMEM
+              : strlen(asked->text) != asked->len ? CMX_EFORMAT
+                                                  : reader(asked->text, f, &out->malformed);
+        if (f && fclose(f) != 0 && !err)
+            err = CMX_ENOMEM;
+        if (err) {
+            free(out->text); /* open_memstream's own */
+            out->text = NULL;
+            out->malformed = err == CMX_EFORMAT;
+        }
+    }
+    free(asked->text); /* open_memstream's own */
+}
+
+void gw_fleet_ask(struct gw *g, const char *question, const char *end, gw_fleet_reader reader,
+                  struct gw_fleet_answers *out)
 {
     struct asking list[GW_NODES_MAX];
     struct cmx_why e = {0};
@@ -135,30 +165,32 @@ void gw_fleet_ask(struct gw *g, const char *question, const char *end, struct gw
     while (wait_some(list, out->nodes.n, question) && cmx_port_now_ms() < deadline)
         ;
     for (size_t i = 0; i < out->nodes.n; i++) {
-        struct gw_fleet_answer *a = &out->list[out->n];
-
-        if (list[i].fd >= 0)
-            finish(&list[i]);
-        if (list[i].f)
-            fclose(list[i].f); /* what is missing then shows at the end */
         if (&out->nodes.list[i] == out->nodes.own)
             continue;
-        a->node = &out->nodes.list[i];
-        a->text = ends_with(list[i].text, end) ? list[i].text : NULL;
-        if (!a->text)
-            free(list[i].text); /* open_memstream's own */
-        out->n++;
+        out->list[out->n].node = &out->nodes.list[i];
+        take_answer(&list[i], end, reader, &out->list[out->n++]);
     }
 }
 
 void gw_fleet_warn(const struct gw_fleet_answers *a, const char *what)
 {
-    for (size_t i = 0; i < a->n; i++)
-        if (!a->list[i].text)
+    static const char todo[] = "see what runs there; a program that was replaced may be the reason";
+
+    for (size_t i = 0; i < a->n; i++) {
+        const char *name = a->list[i].node->name;
+
+        if (a->list[i].text && a->list[i].malformed)
+            fprintf(stderr, "cmxsafe: the gateway %s sent %zu malformed %s, which are left out; %s\n", name,
+                    a->list[i].malformed, what, todo);
+        else if (a->list[i].malformed)
+            fprintf(stderr, "cmxsafe: the answer of the gateway %s is malformed, so that its %s are missing; %s\n",
+                    name, what, todo);
+        else if (!a->list[i].text)
             fprintf(stderr,
-                    "cmxsafe: the gateway %s does not answer, so that %s are missing; see 'cmxsafe gateway "
+                    "cmxsafe: the gateway %s does not answer, so that its %s are missing; see 'cmxsafe gateway "
                     "nodes'\n",
-                    a->list[i].node->name, what);
+                    name, what);
+    }
 }
 
 void gw_fleet_free(struct gw_fleet_answers *a)

@@ -7,8 +7,13 @@
 
 struct gw_fleet_answer {
     const struct gw_node *node;
-    char *text; /* NULL: it did not answer in time, or not completely */
+    char *text;       /* what the reader wrote; NULL: no answer in time, not a complete one, or none that can be read */
+    size_t malformed; /* how many pieces of the answer were refused; without a text: 1 if it was refused as a whole */
 };
+
+/* Writes what is usable of another gateway's answer again, with known members and checked values (gw_fleet_answer.h). A
+ * piece that can't be is left out, and counted. CMX_EFORMAT: this is no answer. */
+typedef cmx_err (*gw_fleet_reader)(const char *text, FILE *out, size_t *malformed);
 
 struct gw_fleet_answers {
     struct gw_nodes nodes; /* own NULL: the gateway is alone, and nobody was asked */
@@ -16,9 +21,11 @@ struct gw_fleet_answers {
     size_t n;
 };
 
-/* Sends the question to each other gateway, and waits for answers that end with `end`. Needs root. */
-void gw_fleet_ask(struct gw *g, const char *question, const char *end, struct gw_fleet_answers *out);
-/* Warns of each gateway that gave no answer; what: what is missing, such as "its sessions". */
+/* Sends the question to each other gateway, and waits for answers that end with `end`. What another gateway's process
+ * sends is foreign: it is bounded, and only what the reader makes of it gets into the answers. Needs root. */
+void gw_fleet_ask(struct gw *g, const char *question, const char *end, gw_fleet_reader reader,
+                  struct gw_fleet_answers *out);
+/* Warns of each gateway whose answer is missing or malformed; what: what it would list, such as "sessions". */
 void gw_fleet_warn(const struct gw_fleet_answers *a, const char *what);
 void gw_fleet_free(struct gw_fleet_answers *a);
 

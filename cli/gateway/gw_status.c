@@ -2,6 +2,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/gateway/gw_fleet_answer.h"
 #include "cli/gateway/gw_fleet_ask.h"
 #include "cli/gateway/gw_status.h"
 #include "cmxsafe/core/text.h"
@@ -35,6 +36,7 @@ bool gw_status_text(const char *object, const char *key, char *out, size_t cap)
         out[n++] = *at;
     }
     out[n] = '\0';
+    cmx_text_clean(out);
     return true;
 }
 
@@ -48,15 +50,31 @@ int64_t gw_status_number(const char *object, const char *key)
     return at ? strtoll(at + strlen(pattern), NULL, 10) : 0;
 }
 
+/* The first c outside of strings: a client's name may have braces. NULL: there is none. */
+static char *find_outside(char *at, char c)
+{
+    bool string = false;
+
+    for (; *at; at++)
+        if (string && *at == '\\' && at[1])
+            at++;
+        else if (*at == '"')
+            string = !string;
+        else if (!string && *at == c)
+            return at;
+    return NULL;
+}
+
 char *gw_status_next(char **rest)
 {
-    char *begin = strchr(*rest, '{');
-    char *end = begin ? strchr(begin, '}') : NULL;
+    char *begin = find_outside(*rest, '{');
+    char *end = begin ? find_outside(begin, '}') : NULL;
 
     if (!end)
         return NULL;
     *end = '\0';
     *rest = end + 1;
+    cmx_text_clean(begin);
     return begin;
 }
 
@@ -238,6 +256,19 @@ static void put_sessions(const char *node, char *answer, const char **separator)
     }
 }
 
+static void put_names(const char *key, const struct gw_fleet_answers *others, bool malformed)
+{
+    const char *separator = "";
+
+    printf(",\"%s\":[", key);
+    for (size_t i = 0; i < others->n; i++)
+        if (malformed ? others->list[i].malformed > 0 : !others->list[i].text) {
+            printf("%s\"%s\"", separator, others->list[i].node->name);
+            separator = ",";
+        }
+    printf("]");
+}
+
 /* The answer of this gateway, with the sessions of all. */
 static void print_json(char *answer, const struct gw_fleet_answers *others)
 {
@@ -252,14 +283,10 @@ static void print_json(char *answer, const struct gw_fleet_answers *others)
     for (size_t i = 0; i < others->n; i++)
         if (others->list[i].text)
             put_sessions(others->list[i].node->name, others->list[i].text, &separator);
-    printf("],\"unanswered\":[");
-    separator = "";
-    for (size_t i = 0; i < others->n; i++)
-        if (!others->list[i].text) {
-            printf("%s\"%s\"", separator, others->list[i].node->name);
-            separator = ",";
-        }
-    printf("]}\n");
+    printf("]");
+    put_names("unanswered", others, false);
+    put_names("malformed", others, true);
+    printf("}\n");
 }
 
 static void print_traffic(char *answer)
@@ -317,7 +344,7 @@ static int show(const struct gw_common *c, bool here, bool clear)
         return status;
     status = gw_status_ask(&g, "status", &answer);
     if (!status && !here && geteuid() == 0)
-        gw_fleet_ask(&g, GW_REPORT_STATUS "\n", "]}\n", &others);
+        gw_fleet_ask(&g, GW_REPORT_STATUS "\n", "]}\n", gw_fleet_answer_status, &others);
     if (!status && c->json)
         print_json(answer, &others);
     else if (!status) {
@@ -327,7 +354,7 @@ static int show(const struct gw_common *c, bool here, bool clear)
         print_all(&g, answer, &others);
     }
     fflush(stdout);
-    gw_fleet_warn(&others, "its sessions");
+    gw_fleet_warn(&others, "sessions");
     gw_fleet_free(&others);
     free(answer); /* open_memstream's own */
     gw_folder_close(&g);

@@ -14,9 +14,9 @@ int gw_status_print(const struct gw_common *c, const char *request, void (*print
 char *gw_status_sessions(char *answer);
 /* Where the list that begins with these characters, such as "\"minutes\":[", begins; the end if there is none. */
 char *gw_status_array(char *answer, const char *begin);
-/* Cuts the next session out of the list; NULL: no more. */
+/* Cuts the next object out of the list, cleaned by cmx_text_clean; NULL: no more. */
 char *gw_status_next(char **rest);
-/* A member of an object; "" and 0 when it is not there. */
+/* A member of an object, a text cleaned by cmx_text_clean; "" and 0 when it is not there. */
 bool gw_status_text(const char *object, const char *key, char *out, size_t cap);
 int64_t gw_status_number(const char *object, const char *key);
 

@@ -104,4 +104,42 @@ json_is '.unanswered == ["gw2"] and [.sessions[].name] == ["vms"]' "$TMP/status.
     fail "status without gw2: $(cat "$TMP/status.json" "$TMP/status.err")"
 gwn 1 access >/dev/null 2>"$TMP/access.err" && grep -q "gateway gw2 does not answer" "$TMP/access.err" || fail "access without gw2"
 ok "a gateway that does not answer is named"
+
+# ---- another gateway's process was replaced ----
+cat >"$TMP/forged.py" <<'PY'
+import itertools, socket, sys
+listener = socket.create_server((sys.argv[1], 1129), family=socket.AF_INET6)
+while True:
+    asking, _ = listener.accept()
+    with asking, open(sys.argv[2], "rb") as answer:
+        try:
+            asking.recv(100)
+            answer = answer.read()
+            for piece in itertools.repeat(b" " * 65536) if answer == b"endless" else [answer]:
+                asking.sendall(piece)
+        except ConnectionError:
+            pass
+PY
+: >"$TMP/forged"
+on 2 ip netns exec cmxsafe python3 "$TMP/forged.py" "$(on 2 ip -n cmxsafe -j -6 address show | jq -r '[.[] | select(.ifname | startswith("cmxlink")) | .addr_info[] | select(.scope == "global") | .local][0]')" "$TMP/forged" 2>"$TMP/forged.err" & PIDS+=("$!")
+wait_for 20 on 2 ip netns exec cmxsafe sh -c 'ss -Hltn "sport = :1129" | grep -q .' || fail "no process listens at node 2: $(cat "$TMP/forged.err")"
+printable() { ! LC_ALL=C grep -n '[^[:print:]]' "$@"; }
+printf '{"judge":"\e[2J","sessions":[{"name":"\e]0;x\a","since":1},{"name":"cam-1","since":1,"client":"\e[2J\u001b","forwards":["[fd00::1]:1"]},{"name":"x","since":"\e"}]}\n' >"$TMP/forged"
+gwn 1 status >"$TMP/status.out" 2>"$TMP/status.err" || fail "status"
+printable "$TMP/status.out" "$TMP/status.err" || fail "another gateway controls the operator's terminal"
+grep -q "^gw2  *cam-1 " "$TMP/status.out" && grep -q "^gw1  *vms " "$TMP/status.out" && grep -q "gateway gw2 sent 2 malformed sessions" "$TMP/status.err" || fail "sessions that can be read are missing: $(cat "$TMP/status.out" "$TMP/status.err")"
+gwn 1 status --json >"$TMP/status.json" 2>/dev/null || fail "status --json"
+printable "$TMP/status.json" && json_is '.malformed == ["gw2"] and .unanswered == [] and [.sessions[].name] == ["vms", "cam-1"]' "$TMP/status.json" || fail "status --json: $(cat "$TMP/status.json")"
+for answer in 'x]}\n' '{"sessions":[],"sessions":"]}\n' '{"sessions":[]}{"sessions":[{"name":"evil","since":1}]}\n' '{"sessions":[{"name":"vms","since":1}]}\0{"sessions":[]}\n'; do
+    printf "$answer" >"$TMP/forged"
+    gwn 1 status --json >"$TMP/status.json" 2>"$TMP/status.err" || fail "status --json"
+    json_is '.malformed == ["gw2"] and .unanswered == ["gw2"] and [.sessions[].name] == ["vms"]' "$TMP/status.json" && grep -q "answer of the gateway gw2 is malformed" "$TMP/status.err" ||
+        fail "$answer: $(cat "$TMP/status.json" "$TMP/status.err")"
+done
+printf endless >"$TMP/forged"
+gwn 1 status --json >"$TMP/status.json" 2>/dev/null && json_is '.unanswered == ["gw2"] and [.sessions[].name] == ["vms"]' "$TMP/status.json" || fail "an answer without an end: $(cat "$TMP/status.json")"
+printf '{"event":"\e[2J","at":1}\n{"event":"denied","at":2,"consumer":"fd00::1","target":"fd00::2","port":81,"count":3}\n{"event":"end"}\n' >"$TMP/forged"
+gwn 1 access >"$TMP/access.out" 2>"$TMP/access.err" || fail "access"
+printable "$TMP/access.out" "$TMP/access.err" && grep -q "denied  fd00::1 -> fd00::2:81 (3 packets)" "$TMP/access.out" && grep -q "gateway gw2 sent 1 malformed records" "$TMP/access.err" || fail "access: $(cat "$TMP/access.out" "$TMP/access.err")"
+ok "an answer of another gateway controls neither the terminal nor the output, and the others count"
 for n in 1 2; do no_sanitizer_report "$TMP/node$n.log" || fail "a sanitizer complains"; done

@@ -1,0 +1,209 @@
+#include "cli/gateway/gw_fleet_answer.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "cli/common/json_get.h"
+#include "cmxsafe/core/base64.h"
+#include "cmxsafe/core/text.h"
+#include "gateway/folder/gw_json.h"
+#include "gateway/registry/certificate.h"
+#include "gateway/registry/grant.h"
+#include "gateway/registry/sshkey.h"
+#include "gateway/server/gw_report.h"
+
+#define VALUE_MAX 256
+#define FROM_MAX 64
+#define RECORD_MAX 1024                   /* as the gateways write them */
+#define TIME_MAX_S UINT64_C(253402300799) /* the end of the year 9999 */
+#define TIME_MAX_MS (TIME_MAX_S * UINT64_C(1000) + UINT64_C(999))
+#define COUNT_MAX ((uint64_t)INT64_MAX)
+
+typedef enum { NAME, ADDRESS, ENDPOINT, FINGERPRINT, WORD, TEXT, NUMBER } value_type;
+
+struct member {
+    const char *key;
+    value_type type;
+    uint64_t max; /* of a number; the length of a text */
+    bool required;
+};
+
+static const struct member session_members[] = {
+    {"name", NAME, GW_CONSUMER_MAX - 1, true},
+    {"identity", ADDRESS, GW_ADDRESS_MAX - 1, false},
+    {"from", ENDPOINT, FROM_MAX - 1, false},
+    {"key", FINGERPRINT, GW_FINGERPRINT_MAX - 1, false},
+    {"client", TEXT, GW_CLIENT_MAX - 1, false},
+    {"ca", NAME, GW_NAME_MAX - 1, false},
+    {"certificate", TEXT, GW_CERTIFICATE_ID_MAX - 1, false},
+    {"serial", WORD, 20, false},
+    {"certificate_ends", NUMBER, TIME_MAX_S, false},
+    {"since", NUMBER, TIME_MAX_S, true},
+    {"pid", NUMBER, INT32_MAX, false},
+    {"bytes_in", NUMBER, COUNT_MAX, false},
+    {"bytes_out", NUMBER, COUNT_MAX, false},
+    {"rtt_us", NUMBER, UINT32_MAX, false},
+    {"refused", NUMBER, COUNT_MAX, false},
+};
+
+static const struct member record_members[] = {
+    {"event", WORD, 15, true},
+    {"at", NUMBER, TIME_MAX_MS, true},
+    {"since", NUMBER, TIME_MAX_MS, false},
+    {"consumer", ADDRESS, GW_ADDRESS_MAX - 1, false},
+    {"target", ADDRESS, GW_ADDRESS_MAX - 1, false},
+    {"port", NUMBER, UINT16_MAX, false},
+    {"bytes_in", NUMBER, COUNT_MAX, false},
+    {"bytes_out", NUMBER, COUNT_MAX, false},
+    {"count", NUMBER, COUNT_MAX, false},
+};
+
+static bool consists_of(const char *text, const char *chars)
+{
+    return text[strspn(text, chars)] == '\0';
+}
+
+/* A text that the type allows. An empty one is a value that its gateway does not have. */
+static bool is_valid(value_type type, const char *text)
+{
+    struct gw_consumer consumer;
+    uint8_t raw[16];
+
+    switch (type) {
+    case NAME: /* of a device, a platform or a principal */
+        return !strchr(text, ':') && gw_consumer_parse(&consumer, text, NULL) == CMX_OK;
+    case ADDRESS:
+        return !text[0] || inet_pton(AF_INET6, text, raw) == 1;
+    case ENDPOINT:
+        return consists_of(text, "0123456789abcdef.:[]");
+    case FINGERPRINT:
+        return !text[0] || cmx_base64_is_fingerprint(text, strlen(text));
+    case WORD:
+        return text[0] && consists_of(text, "abcdefghijklmnopqrstuvwxyz0123456789-");
+    case TEXT:
+        return true;
+    case NUMBER:
+        break;
+    }
+    return false;
+}
+
+/* This and the next two: false, and nothing is written, if the object is malformed. j NULL: only checks. */
+static bool put_member(struct cmx_json *j, const char *object, const struct member *m)
+{
+    const char *value = json_find(object, m->key);
+    char text[VALUE_MAX];
+    uint64_t number;
+
+    if (!value)
+        return !m->required;
+    if ((*value == '"') != (m->type != NUMBER) || json_get(value, "", text, sizeof text))
+        return false;
+    if (m->type == NUMBER) {
+        if (cmx_text_u64(text, 0, m->max, &number))
+            return false;
+        if (j)
+            cmx_json_u64(j, m->key, number);
+        return true;
+    }
+    if (strlen(text) > m->max || !is_valid(m->type, text))
+        return false;
+    if (j)
+        cmx_json_str(j, m->key, text);
+    return true;
+}
+
+static bool put_members(struct cmx_json *j, const char *object, const struct member *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!put_member(j, object, &list[i]))
+            return false;
+    return true;
+}
+
+/* The listeners, "[ADDRESS]:PORT". */
+static bool put_forwards(struct cmx_json *j, const char *object)
+{
+    const char *list = json_find(object, "forwards");
+    char text[GW_ADDRESS_MAX + 12];
+    size_t n = 0;
+
+    if (list && *list != '[')
+        return false;
+    if (j)
+        cmx_json_array(j, "forwards");
+    for (const char *f = list ? json_first(list) : NULL; f; f = json_next(f)) {
+        if (*f != '"' || ++n > GW_SESSION_FORWARDS_MAX || json_get(f, "", text, sizeof text) ||
+            !is_valid(ENDPOINT, text))
+            return false;
+        if (j)
+            cmx_json_str(j, NULL, text);
+    }
+    if (j)
+        cmx_json_end(j);
+    return true;
+}
+
+static bool put_session(struct cmx_json *j, const char *object)
+{
+    return *object == '{' && put_members(j, object, session_members, GW_COUNT(session_members)) &&
+           put_forwards(j, object);
+}
+
+static bool put_record(struct cmx_json *j, const char *line)
+{
+    return json_is_whole(line) && put_members(j, line, record_members, GW_COUNT(record_members));
+}
+
+cmx_err gw_fleet_answer_status(const char *text, FILE *out, size_t *malformed)
+{
+    const char *sessions = json_is_whole(text) ? json_find(text, "sessions") : NULL;
+    struct gw_json json;
+
+    if (!sessions || *sessions != '[')
+        return CMX_EFORMAT;
+    gw_json_begin(&json, out);
+    cmx_json_object(&json.j, NULL);
+    cmx_json_array(&json.j, "sessions");
+    for (const char *s = json_first(sessions); s; s = json_next(s)) {
+        if (!put_session(NULL, s)) {
+            (*malformed)++;
+            continue;
+        }
+        cmx_json_object(&json.j, NULL);
+        (void)put_session(&json.j, s); /* it was checked */
+        cmx_json_end(&json.j);
+    }
+    cmx_json_end(&json.j);
+    cmx_json_end(&json.j);
+    return gw_json_end(&json) ? CMX_OK : CMX_ENOMEM;
+}
+
+static bool write_record(FILE *out, const char *line)
+{
+    struct gw_json json;
+
+    gw_json_begin(&json, out);
+    cmx_json_object(&json.j, NULL);
+    (void)put_record(&json.j, line); /* it was checked */
+    cmx_json_end(&json.j);
+    return gw_json_end(&json);
+}
+
+cmx_err gw_fleet_answer_access(const char *text, FILE *out, size_t *malformed)
+{
+    char line[RECORD_MAX];
+    size_t len;
+
+    for (; strcmp(text, GW_REPORT_END) != 0; text += len + 1) {
+        len = strcspn(text, "\n");
+        if (!text[len])
+            return CMX_EFORMAT; /* the line that ends the answer is missing */
+        snprintf(line, sizeof line, "%.*s", (int)(len < sizeof line ? len : sizeof line), text);
+        if (len >= sizeof line || !put_record(NULL, line))
+            (*malformed)++;
+        else if (!write_record(out, line))
+            return CMX_ENOMEM;
+    }
+    return CMX_OK;
+}

@@ -1,0 +1,66 @@
+/* Any text as another gateway's answer. The first byte chooses `status` or `access`. What is made of it is JSON in
+ * printable ASCII, not much longer than the answer, and read again it stays the same. */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/common/json_get.h"
+#include "cli/gateway/gw_fleet_answer.h"
+#include "gateway/server/gw_report.h"
+
+/* assert() is off in some builds. */
+static void must(int condition)
+{
+    if (!condition)
+        abort();
+}
+
+static cmx_err made_of(int status, const char *text, char **out, size_t *malformed)
+{
+    size_t len = 0;
+    FILE *f = open_memstream(out, &len);
+    cmx_err err;
+
+    must(f != NULL);
+    err = status ? gw_fleet_answer_status(text, f, malformed) : gw_fleet_answer_access(text, f, malformed);
+    must(fclose(f) == 0);
+    for (const char *p = *out; *p; p++)
+        must(*p == '\n' || (*p >= 0x20 && *p < 0x7f));
+    must(len <= 2 * strlen(text) + 64);
+    return err;
+}
+
+static void check_again(int status, const char *made)
+{
+    size_t len = strlen(made) + sizeof GW_REPORT_END;
+    char *text = malloc(len), *again = NULL;
+    size_t malformed = 0;
+
+    must(text != NULL);
+    must(!status || json_is_whole(made));
+    snprintf(text, len, "%s%s", made, status ? "" : GW_REPORT_END);
+    must(made_of(status, text, &again, &malformed) == CMX_OK && malformed == 0 && strcmp(made, again) == 0);
+    free(again);
+    free(text);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    char *text, *made = NULL;
+    size_t malformed = 0;
+
+    if (size < 1)
+        return 0;
+    text = malloc(size);
+    must(text != NULL);
+    memcpy(text, data + 1, size - 1);
+    text[size - 1] = '\0';
+    if (made_of(data[0] & 1, text, &made, &malformed) == CMX_OK)
+        check_again(data[0] & 1, made);
+    free(made); /* open_memstream's own */
+    free(text);
+    return 0;
+}

@@ -1,0 +1,245 @@
+/* What another gateway answers is foreign: nothing of it reaches the operator's terminal or JSON as it is. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cli/common/json_get.h"
+#include "cli/gateway/gw_fleet_answer.h"
+#include "cli/gateway/gw_status.h"
+
+#define KEY "SHA256:tVXWcL9S3Ky/zBicfhJIhj3F6/Vy5yniJFS33QG2/Bo"
+#define SESSION                                                                                                        \
+    "{\"name\":\"cam-1\",\"identity\":\"fd00::17\",\"from\":\"[2001:db8::7]:50412\",\"key\":\"" KEY "\","              \
+    "\"client\":\"OpenSSH_9.2p1\",\"since\":1795911283,\"pid\":17,\"bytes_in\":1,\"bytes_out\":2,\"rtt_us\":3,"        \
+    "\"refused\":0,\"forwards\":[\"[fd00::17]:8888\",\"[fd00::17]:81\"]}"
+#define STATUS(sessions) "{\"pid\":5,\"judge\":\"\",\"counters\":{\"logins\":1},\"sessions\":[" sessions "]}\n"
+#define END "{\"event\":\"end\"}\n"
+
+static char *made;
+static size_t made_len, malformed;
+
+static cmx_err reads(cmx_err (*reader)(const char *text, FILE *out, size_t *malformed), const char *text)
+{
+    FILE *f;
+    cmx_err err;
+
+    free(made);
+    f = open_memstream(&made, &made_len);
+    malformed = 0;
+    err = reader(text, f, &malformed);
+    fclose(f);
+    for (size_t i = 0; i < made_len; i++)
+        assert_true(made[i] == '\n' || (made[i] >= 0x20 && made[i] < 0x7f));
+    return err;
+}
+
+static void expect_status(const char *text, const char *want, size_t left_out)
+{
+    assert_int_equal(reads(gw_fleet_answer_status, text), CMX_OK);
+    assert_string_equal(made, want);
+    assert_int_equal(malformed, left_out);
+    assert_true(json_is_whole(made));
+}
+
+static void sessions_are_read(void **state)
+{
+    (void)state;
+    expect_status(STATUS(""), "{\"sessions\":[]}\n", 0);
+    expect_status(STATUS(SESSION), "{\"sessions\":[" SESSION "]}\n", 0);
+    expect_status(STATUS(SESSION "," SESSION), "{\"sessions\":[" SESSION "," SESSION "]}\n", 0);
+    /* A newer gateway may say more. */
+    expect_status(STATUS("{\"new\":{\"a\":[1]},\"name\":\"alice@corp\",\"since\":1,\"ca\":\"corp\",\"serial\":\"7\"}"),
+                  "{\"sessions\":[{\"name\":\"alice@corp\",\"ca\":\"corp\",\"serial\":\"7\",\"since\":1,"
+                  "\"forwards\":[]}]}\n",
+                  0);
+}
+
+static void no_text_controls_the_terminal(void **state)
+{
+    (void)state;
+    expect_status(STATUS("{\"name\":\"cam-1\",\"since\":1,\"client\":\"\x1b]0;x\x07\x7f\xc2\x9b\x9b\r\\u001b\xff\"}"),
+                  "{\"sessions\":[{\"name\":\"cam-1\",\"client\":\"?]0;x????????\",\"since\":1,\"forwards\":[]}]}\n", 0);
+    /* Nor does it end our strings and objects. */
+    expect_status(STATUS("{\"name\":\"cam-1\",\"since\":1,\"client\":\"\\\"}],{\\\\\"}"),
+                  "{\"sessions\":[{\"name\":\"cam-1\",\"client\":\"\\\"}],{\\\\\",\"since\":1,\"forwards\":[]}]}\n", 0);
+}
+
+static void a_malformed_session_is_left_out(void **state)
+{
+    static const char *const bad[] = {
+        "{}",
+        "17",
+        "[]",
+        "null",
+        "{\"name\":\"cam-1\"}",
+        "{\"since\":1}",
+        "{\"name\":17,\"since\":1}",
+        "{\"name\":null,\"since\":1}",
+        "{\"name\":[\"cam-1\"],\"since\":1}",
+        "{\"name\":\"cam 1\",\"since\":1}",
+        "{\"name\":\"user:root\",\"since\":1}",
+        "{\"name\":\"\",\"since\":1}",
+        "{\"name\":\"cam-1\\u001b\",\"since\":1}",
+        "{\"name\":\"cam-1\",\"since\":\"1\"}",
+        "{\"name\":\"cam-1\",\"since\":-1}",
+        "{\"name\":\"cam-1\",\"since\":1.5}",
+        "{\"name\":\"cam-1\",\"since\":253402300800}",
+        "{\"name\":\"cam-1\",\"since\":99999999999999999999999}",
+        "{\"name\":\"cam-1\",\"since\":1,\"identity\":\"10.0.0.1\"}",
+        "{\"name\":\"cam-1\",\"since\":1,\"from\":\"evil host\"}",
+        "{\"name\":\"cam-1\",\"since\":1,\"key\":\"SHA256:x\"}",
+        "{\"name\":\"cam-1\",\"since\":1,\"client\":{\"a\":1}}",
+        "{\"name\":\"cam-1\",\"since\":1,\"bytes_in\":true}",
+        "{\"name\":\"cam-1\",\"since\":1,\"forwards\":\"x\"}",
+        "{\"name\":\"cam-1\",\"since\":1,\"forwards\":[17]}",
+        "{\"name\":\"cam-1\",\"since\":1,\"forwards\":[\"\\\"}]\"]}",
+    };
+    char text[4096];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        snprintf(text, sizeof text, STATUS("%s," SESSION ",%s"), bad[i], bad[i]);
+        expect_status(text, "{\"sessions\":[" SESSION "]}\n", 2);
+    }
+}
+
+static void a_list_without_an_end_is_bounded(void **state)
+{
+    static char text[1 << 20];
+    size_t n = 0;
+
+    (void)state;
+    n += (size_t)snprintf(text, sizeof text, "%s", "{\"sessions\":[{\"name\":\"cam-1\",\"since\":1,\"forwards\":[");
+    while (n + 32 < sizeof text)
+        n += (size_t)snprintf(text + n, sizeof text - n, "\"1:1\",");
+    snprintf(text + n, sizeof text - n, "%s", "\"1:1\"]}]}\n");
+    expect_status(text, "{\"sessions\":[]}\n", 1);
+    memset(text, 'x', sizeof text - 1); /* a name is bounded, too */
+    memcpy(text, "{\"sessions\":[{\"since\":1,\"name\":\"", 32);
+    memcpy(text + sizeof text - 8, "\"}]}\n", 6);
+    expect_status(text, "{\"sessions\":[]}\n", 1);
+}
+
+static void what_is_no_status_is_refused(void **state)
+{
+    static const char *const bad[] = {
+        "",
+        "\n",
+        "]}\n",
+        "nonsense]}\n",
+        "[]\n",
+        "{}\n",
+        "{\"sessions\":{}}\n",
+        "{\"sessions\":\"[]}\n",
+        "{\"sessions\":[]}}\n",
+        "{\"sessions\":[]}{\"sessions\":[]}\n",
+        "{\"sessions\":[" SESSION "}\n",
+        "{\"sessions\":[" SESSION " " SESSION "]}\n",
+        "{\"a\":[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]],\"sessions\":[]}\n",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_int_equal(reads(gw_fleet_answer_status, bad[i]), CMX_EFORMAT);
+}
+
+static void records_are_read(void **state)
+{
+    static const char good[] =
+        "{\"event\":\"close\",\"at\":1795911283123,\"since\":1795911283000,\"consumer\":\"fd00::1\","
+        "\"target\":\"fd00::17\",\"port\":8888,\"bytes_in\":1,\"bytes_out\":2}\n"
+        "{\"event\":\"denied-more\",\"at\":5,\"count\":7}\n";
+    char text[4096];
+
+    (void)state;
+    assert_int_equal(reads(gw_fleet_answer_access, END), CMX_OK);
+    assert_string_equal(made, "");
+    snprintf(text, sizeof text, "%s" END, good);
+    assert_int_equal(reads(gw_fleet_answer_access, text), CMX_OK);
+    assert_string_equal(made, good);
+    assert_int_equal(malformed, 0);
+}
+
+static void malformed_records_are_left_out(void **state)
+{
+    static const char *const bad[] = {
+        "",
+        "\x1b[2J",
+        "{}",
+        "{\"event\":\"open\"}",
+        "{\"at\":1}",
+        "{\"event\":\"\x1b[2J\",\"at\":1}",
+        "{\"event\":\"an event of far too many letters\",\"at\":1}",
+        "{\"event\":\"open\",\"at\":-1}",
+        "{\"event\":\"open\",\"at\":9999999999999999}",
+        "{\"event\":\"open\",\"at\":1,\"port\":65536}",
+        "{\"event\":\"open\",\"at\":1,\"consumer\":\"vms\"}",
+        "{\"event\":\"open\",\"at\":1,\"consumer\":17}",
+        "{\"event\":\"open\",\"at\":1}{\"event\":\"open\",\"at\":1}",
+        "{\"event\":\"open\",\"at\":1",
+    };
+    static char text[4096];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        snprintf(text, sizeof text, "%s\n{\"event\":\"start\",\"at\":9}\n" END, bad[i]);
+        assert_int_equal(reads(gw_fleet_answer_access, text), CMX_OK);
+        assert_string_equal(made, "{\"event\":\"start\",\"at\":9}\n");
+        assert_int_equal(malformed, 1);
+    }
+    memset(text, ' ', 2000); /* a record of any length */
+    snprintf(text + 2000, sizeof text - 2000, "%s", "{\"event\":\"start\",\"at\":9}\n" END);
+    assert_int_equal(reads(gw_fleet_answer_access, text), CMX_OK);
+    assert_string_equal(made, "");
+    assert_int_equal(malformed, 1);
+    assert_int_equal(reads(gw_fleet_answer_access, "{\"event\":\"start\",\"at\":9}\n"), CMX_EFORMAT);
+}
+
+/* This gateway's own answer names the devices' SSH software, which may have braces. */
+static void braces_in_a_text_end_no_object(void **state)
+{
+    char text[] = "{\"sessions\":[{\"client\":\"}{\\\"\x1b\",\"name\":\"cam-1\"},{\"name\":\"cam-2\"}]}";
+    char *rest = gw_status_sessions(text), *object;
+    char name[16];
+
+    (void)state;
+    object = gw_status_next(&rest);
+    assert_non_null(object);
+    assert_true(gw_status_text(object, "name", name, sizeof name));
+    assert_string_equal(name, "cam-1");
+    assert_null(strchr(object, 0x1b));
+    object = gw_status_next(&rest);
+    assert_non_null(object);
+    assert_true(gw_status_text(object, "name", name, sizeof name));
+    assert_string_equal(name, "cam-2");
+    assert_null(gw_status_next(&rest));
+}
+
+static int free_made(void **state)
+{
+    (void)state;
+    free(made); /* open_memstream's own */
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sessions_are_read),
+        cmocka_unit_test(no_text_controls_the_terminal),
+        cmocka_unit_test(a_malformed_session_is_left_out),
+        cmocka_unit_test(a_list_without_an_end_is_bounded),
+        cmocka_unit_test(what_is_no_status_is_refused),
+        cmocka_unit_test(records_are_read),
+        cmocka_unit_test(malformed_records_are_left_out),
+        cmocka_unit_test(braces_in_a_text_end_no_object),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, free_made);
+}
