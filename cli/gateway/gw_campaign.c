@@ -4,6 +4,7 @@
 
 #include "cli/common/image_file.h"
 #include "cli/gateway/gw_rollout.h"
+#include "cli/gateway/gw_spool.h"
 #include "cli/gateway/gw_store.h"
 #include "cmxsafe/core/text.h"
 #include "gateway/registry/term.h"
@@ -24,6 +25,7 @@ struct start_options {
     struct cli_list manifests;
     uint64_t port;
     bool opaque;
+    struct gw_spool spool; /* the image's copy */
 };
 
 struct start_job {
@@ -48,20 +50,27 @@ static cmx_err add_device(void *arg, const struct gw_device *d)
     return err;
 }
 
-/* Reads the image's version. CLI_*; errors are printed. */
-static int read_image(const struct start_options *o, struct gw_campaign *c)
+/* Copies the image, and reads the copy's version. CLI_*; errors are printed. */
+static int read_image(struct start_options *o, struct gw_campaign *c)
 {
+    const struct gw_spool_source from = {.path = o->image, .most = UINT32_MAX};
     struct cmx_image_policy policy = IMAGE_FILE_POLICY;
     struct cmx_image image;
-    int status;
+    struct cmx_why e = {0};
+    const char *why = NULL;
+    struct gw g;
+    int status = gw_command_open(&g, &o->x.common, true);
+    cmx_err err;
 
-    policy.format = o->opaque ? CMX_IMAGE_OPAQUE : CMX_IMAGE_ESP;
-    status = image_file_check(o->image, &policy, &image,
-                              o->opaque ? NULL
-                                        : "give --opaque and --expect if it is not "
-                                          "an ESP-IDF image");
     if (status)
         return status;
+    gw_folder_close(&g); /* g.dir stays valid */
+    policy.format = o->opaque ? CMX_IMAGE_OPAQUE : CMX_IMAGE_ESP;
+    if (gw_spool_open(&o->spool, &g, &from, &e))
+        return cli_fail(o->image, e.text, NULL);
+    err = image_file_read(o->spool.path, &policy, &image, &why);
+    if (err)
+        return cli_fail(o->image, why, o->opaque ? NULL : "give --opaque and --expect if it is not an ESP-IDF image");
     c->opaque = o->opaque;
     if (cmx_text_copy(c->version, sizeof c->version, o->opaque ? o->expect : image.info.version))
         return cli_fail("campaign start", "the version is too long", NULL);
@@ -77,7 +86,7 @@ static cmx_err store_files(struct gw *g, const struct start_options *o, struct s
     if (o->manifests.n > GW_CAMPAIGN_MANIFESTS_MAX)
         return cmx_why_fail(e, CMX_EINVAL, "more than %d manifests", GW_CAMPAIGN_MANIFESTS_MAX);
     gw_store_collect(g);
-    err = store ? gw_store_file(g, o->image, c->image, e) : CMX_OK;
+    err = store ? gw_store_file(g, o->spool.path, c->image, e) : CMX_OK;
     for (size_t i = 0; !err && i < o->manifests.n; i++) {
         struct gw_manifest_file *m = &job->manifests[c->n_manifests];
 
@@ -162,7 +171,9 @@ static int campaign_start(int argc, char **argv)
         return status;
     if (o.opaque != (o.expect != NULL))
         return cli_usage(line.command, "--opaque and --expect go together");
-    return store_campaign(&o, &line, &c);
+    status = store_campaign(&o, &line, &c);
+    gw_spool_close(&o.spool);
+    return status;
 }
 
 /* ---- pause, resume, stop, remove ---- */

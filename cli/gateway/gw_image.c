@@ -1,14 +1,12 @@
 /* `cmxsafe gateway image`: firmware images that the gateway keeps for updates, checked with the fleet's update key. */
-#include <errno.h>
-#include <fcntl.h>
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "cli/common/image_file.h"
 #include "cli/gateway/gw_command.h"
+#include "cli/gateway/gw_spool.h"
 #include "cli/gateway/gw_store.h"
 #include "cmxsafe/core/text.h"
 #include "gateway/registry/meta.h"
@@ -18,7 +16,6 @@
 #define PROGRESS_STEP (UINT64_C(256) << 10)
 #define KEY_HEX_MAX (2 * CMX_P256_PUBLIC_LEN + 1)
 #define KEYS_META "update_keys" /* hex, each followed by a comma */
-#define FD_PATH_MAX 40
 
 /* ---- the update key ---- */
 
@@ -152,7 +149,7 @@ static const char *judge_signature(const struct cmx_image *c, const struct cmx_o
 
 static bool is_esp(const char *path)
 {
-    FILE *f = fopen(path, "rbe");
+    FILE *f = fopen(path, "rbe"); /* a copy of our own */
     int first = f ? fgetc(f) : EOF;
 
     if (f)
@@ -232,68 +229,24 @@ static void image_text(const struct kept *kept, const struct checked *k, const c
 struct adding {
     struct gw_change x;
     const char *path, *label;
-    uint64_t bytes; /* that standard input must have; 0: any number */
+    uint64_t bytes; /* that the image must have; 0: any number */
     bool progress;
 };
 
-static void report_progress(uint64_t received)
+static void report_progress(uint64_t received, uint64_t exactly)
 {
+    static uint64_t reported;
     struct gw_json json;
 
+    if (received - reported < PROGRESS_STEP && received != exactly)
+        return;
+    reported = received;
     gw_json_begin(&json, stdout);
     cmx_json_object(&json.j, NULL);
     cmx_json_u64(&json.j, "received", received);
     cmx_json_end(&json.j);
     (void)gw_json_end(&json); /* main reports a failing stdout */
     fflush(stdout);
-}
-
-/* Reads standard input into f. */
-static cmx_err receive(const struct adding *a, FILE *f, struct cmx_why *e)
-{
-    static char buf[65536];
-    const uint64_t most = a->bytes ? a->bytes : IMAGE_BYTES_MAX;
-    uint64_t total = 0, reported = 0;
-    ssize_t n;
-
-    while ((n = read(STDIN_FILENO, buf, sizeof buf)) != 0) {
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return cmx_why_fail(e, CMX_EIO, "standard input: %s", strerror(errno));
-        total += (uint64_t)n;
-        if (total > most)
-            return cmx_why_fail(e, CMX_ENOSPC, "it has more than %llu bytes", (unsigned long long)most);
-        if (fwrite(buf, 1, (size_t)n, f) != (size_t)n)
-            return cmx_why_fail(e, CMX_EIO, "writing to the gateway's folder: %s", strerror(errno));
-        if (a->progress && (total - reported >= PROGRESS_STEP || total == a->bytes))
-            report_progress(reported = total);
-    }
-    if (a->bytes && total != a->bytes)
-        return cmx_why_fail(e, CMX_ETRUNC, "%llu of %llu bytes arrived; send it again", (unsigned long long)total,
-                            (unsigned long long)a->bytes);
-    return fflush(f) == 0 ? CMX_OK : cmx_why_fail(e, CMX_EIO, "writing to the gateway's folder: %s", strerror(errno));
-}
-
-/* A file without a name in the gateway's folder, so that nothing is left when this process is ended. */
-static FILE *spool_open(const struct gw_common *c)
-{
-    char path[GW_PATH_MAX];
-    struct gw g;
-    int fd;
-
-    if (gw_command_open(&g, c, true))
-        return NULL;
-    gw_path(&g, ".image-XXXXXX", path);
-    gw_folder_close(&g);
-    fd = mkostemp(path, O_CLOEXEC);
-    if (fd < 0 || unlink(path) != 0) {
-        cli_fail("image add", strerror(errno), NULL);
-        if (fd >= 0)
-            close(fd);
-        return NULL;
-    }
-    return fdopen(fd, "w+b");
 }
 
 struct counting {
@@ -362,18 +315,24 @@ static int add_checked(struct adding *a, const char *path)
     return CLI_OK;
 }
 
-static int add_from_input(struct adding *a)
+static int add_spooled(struct adding *a)
 {
-    char path[FD_PATH_MAX];
+    const struct gw_spool_source from = {.path = a->path,
+                                         .most = IMAGE_BYTES_MAX,
+                                         .exactly = a->bytes,
+                                         .progress = a->progress ? report_progress : NULL};
+    struct gw_spool spool;
     struct cmx_why e = {0};
-    FILE *f = spool_open(&a->x.common);
-    int status;
+    struct gw g;
+    int status = gw_command_open(&g, &a->x.common, true);
+    cmx_err err;
 
-    if (!f)
-        return CLI_FAILED;
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fileno(f));
-    status = receive(a, f, &e) ? gw_fail(a->x.what, &e) : add_checked(a, path);
-    fclose(f);
+    if (status)
+        return status;
+    gw_folder_close(&g); /* g.dir stays valid; an upload may take long */
+    err = gw_spool_open(&spool, &g, &from, &e);
+    status = err ? gw_fail(a->x.what, &e) : add_checked(a, spool.path);
+    gw_spool_close(&spool);
     return status;
 }
 
@@ -384,8 +343,8 @@ static int image_add(int argc, char **argv)
     const struct cli_option options[] = {
         GW_CHANGE_OPTIONS(a.x.common),
         CLI_TEXT("name", "TEXT", "a name for people; without it, the file's", &name),
-        CLI_NUMBER("bytes", "N", 1, IMAGE_BYTES_MAX, "refuse standard input of another length", &a.bytes),
-        CLI_FLAG("progress", "print {\"received\":BYTES} while standard input is read", &a.progress),
+        CLI_NUMBER("bytes", "N", 1, IMAGE_BYTES_MAX, "refuse an image of another length", &a.bytes),
+        CLI_FLAG("progress", "print {\"received\":BYTES} while the image is read", &a.progress),
     };
     struct cli_line line = CLI_LINE(
         "cmxsafe gateway image add", "FILE|-",
@@ -402,7 +361,7 @@ static int image_add(int argc, char **argv)
     snprintf(label, sizeof label, "%.*s", GW_STORE_LABEL_MAX - 1, name ? name : copy[0] ? basename(copy) : "");
     cmx_text_clean(label);
     a.label = label;
-    return strcmp(a.path, "-") == 0 ? add_from_input(&a) : add_checked(&a, a.path);
+    return add_spooled(&a);
 }
 
 /* ---- list, remove ---- */

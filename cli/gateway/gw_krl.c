@@ -1,16 +1,16 @@
 /* `cmxsafe gateway krl`: the list of revoked keys and certificates. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/gateway/gw_command.h"
 #include "cmxsafe/core/mem.h"
 #include "gateway/folder/gw_revocation.h"
 #include "gateway/registry/authority.h"
+#include "port/linux/file_read.h"
 
 static const char about[] =
-    "Installs FILE, a key revocation list of 'ssh-keygen -k', in place of the former one. It may name certificates by "
+    "Installs FILE (-: standard input), a key revocation list of 'ssh-keygen -k', in place of the former one. It may "
+    "name certificates by "
     "serial number or key ID, keys, and whole CAs. Live sessions that it revokes end at once, on every gateway of the "
     "fleet. Without FILE, says which list is installed.";
 
@@ -64,19 +64,22 @@ static cmx_err check_sshd_config(struct gw *g, struct cmx_why *e)
 
 static cmx_err install(struct gw_change *x, const char *file)
 {
+    struct cmx_why why = {0};
     char *bytes = NULL;
     size_t len = 0;
     cmx_err err = check_sshd_config(&x->g, &x->e);
 
-    if (!err && access(file, R_OK) != 0)
-        err = cmx_why_fail(&x->e, CMX_ENOENT, "can't read %s (%s)", file, strerror(errno));
     if (!err)
-        err = gw_file_read(file, &bytes, &len, &x->e);
+        err = cmx_file_read_any(file, GW_KRL_MAX, &bytes, &len, &why);
+    if (err == CMX_ENOSPC)
+        cmx_why_set(&x->e, "%s is longer than %d bytes; revoke by serial numbers or by CA", file, GW_KRL_MAX);
+    else if (err && why.text[0])
+        cmx_why_set(&x->e, "can't read %s (%s)", file, why.text);
     if (!err)
         err = gw_revocation_ask((const uint8_t *)bytes, len, NULL, 0, NULL, &x->e);
     if (!err)
         err = gw_krl_set(&x->g.registry, (const uint8_t *)bytes, len, &x->outcome, &x->e);
-    free(bytes); /* open_memstream's own */
+    cmx_mem_free_secret(bytes);
     return err;
 }
 

@@ -34,6 +34,12 @@ refuses "the image was not stored: it is neither an ESP-IDF image nor signed; si
 head -c 5000 v1.bin >short.bin
 ! gw image add short.bin >out 2>err || fail "a truncated image is stored"
 refuses "the image was not stored: No such file or directory" gw image add missing.bin
+refuses "the image was not stored: it has more than 512000000 bytes" gw image add /dev/zero
+mkfifo nobody
+! timeout 60 "$BIN/cmxsafe" gateway image add nobody >out 2>err || fail "a FIFO without a writer is stored"
+grep -q '^cmxsafe: the image was not stored: ' err || fail "a FIFO without a writer: $(cat err)"
+# The file is read once, so that what was checked is what is stored.
+gw image add <(cat v1.bin) --name v1.bin >out && grep -q "^$(digest v1.bin) " out || fail "an image that can be read once: $(cat out)"
 ok "images are stored under their digest"
 
 "$BIN/cmxsafe" image key --key k.pem --pem | gw image key - >out || fail "image key -"
@@ -77,7 +83,7 @@ ok "standard input: progress, a limit, and nothing is left of what ends early"
 key a
 gw enroll cam-1 --key "$TMP/a.pub" --ports 8989 >/dev/null || fail enroll
 D=$(digest v1.bin)
-gw campaign start later cam-1 --image "$(kept ".images[] | select(.image == \"$D\") | .file")" --at '2099-01-01 02:00' >/dev/null || fail "campaign start"
+gw campaign start later cam-1 --image <(cat "$(kept ".images[] | select(.image == \"$D\") | .file")") --at '2099-01-01 02:00' >/dev/null || fail "campaign start"
 gw image remove "$D" >/dev/null || fail "remove"
 [ -e "$GW/store/$D" ] || fail "the campaign's copy is gone"
 refuses "the image was not removed: the gateway keeps no such image; see 'cmxsafe gateway image list'" gw image remove "$D"
