@@ -420,13 +420,13 @@ cmx_err gw_grant_each(struct gw_registry *r, const char *kind, gw_grant_fn fn, v
 {
     struct gw_grant p;
     sqlite3_stmt *stmt;
-    cmx_err err =
-        gw_sql_prepare(r, &stmt, e,
-                       "SELECT c.kind, c.name, d.name, coalesce(d.address, ''), p.port, min(p.ends_in), max(p.ends_in)"
-                       " FROM active_grants p JOIN consumer c ON c.id = p.consumer JOIN device d ON d.id = p.device"
-                       " WHERE NOT ?2 AND d.revoked IS NULL AND (?1 = '' OR c.kind = ?1)"
-                       " GROUP BY c.kind, c.name, d.name, p.port ORDER BY c.kind, c.name, d.name, p.port",
-                       "ti", kind ? kind : "", (int64_t)r->stale);
+    cmx_err err = gw_sql_prepare(
+        r, &stmt, e,
+        "SELECT c.kind, c.name, d.name, coalesce(d.address, ''), p.port, min(p.ends_in), max(p.ends_in),"
+        " c.id FROM active_grants p JOIN consumer c ON c.id = p.consumer JOIN device d ON d.id = p.device"
+        " WHERE NOT ?2 AND d.revoked IS NULL AND (?1 = '' OR c.kind = ?1)"
+        " GROUP BY c.kind, c.name, d.name, p.port ORDER BY c.kind, c.name, d.name, p.port",
+        "ti", kind ? kind : "", (int64_t)r->stale);
     if (err)
         return err;
     while (!(err = gw_sql_step(r, stmt, e))) {
@@ -437,6 +437,7 @@ cmx_err gw_grant_each(struct gw_registry *r, const char *kind, gw_grant_fn fn, v
         p.port = (uint16_t)sqlite3_column_int(stmt, 4);
         /* One grant without an end is enough; else the one that ends last counts. */
         p.ends_in = sqlite3_column_int64(stmt, 5) ? sqlite3_column_int64(stmt, 6) : 0;
+        p.consumer_id = sqlite3_column_int64(stmt, 7);
         err = fn(arg, &p);
         if (err)
             break;

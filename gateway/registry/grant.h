@@ -55,6 +55,7 @@ CMX_MUST_USE cmx_err gw_grant_remove(struct gw_registry *r, const struct gw_cons
 
 struct gw_grant {
     struct gw_consumer consumer;
+    int64_t consumer_id; /* its number in the registry, which it keeps */
     char device[GW_NAME_MAX];
     char address[GW_ADDRESS_MAX];
     uint16_t port;

@@ -426,8 +426,10 @@ static cmx_err allow_grant(void *arg, const struct gw_grant *p)
     if (err)
         return err;
     snprintf(a.source, sizeof a.source, "%s", job->last_address);
-    if (strcmp(p->consumer.kind, "cgroup") == 0)
+    if (strcmp(p->consumer.kind, "cgroup") == 0) {
         snprintf(a.cgroup, sizeof a.cgroup, "%s", p->consumer.name);
+        a.unit = (uint32_t)p->consumer_id;
+    }
     return allow(job, &a);
 }
 

@@ -44,7 +44,8 @@ CMX_MUST_USE cmx_err gw_party_find(struct gw_registry *r, const struct gw_fleet 
                                    struct gw_party *out, struct cmx_why *e);
 
 /* One entry of the judge's set: source may open connections to target's port. uid and gid: the local user or group
- * whose sockets get the identity source on the host, -1 when the source is no such party. cgroup: the unit's, or "". */
+ * whose sockets get the identity source on the host, -1 when the source is no such party. cgroup: the unit's, or "".
+ * unit: the number in the registry that this unit keeps whatever else is granted; 0 when the source is no unit. */
 struct gw_allowed {
     char source[GW_ADDRESS_MAX];
     char target[GW_ADDRESS_MAX];
@@ -52,6 +53,7 @@ struct gw_allowed {
     long uid;
     long gid;
     char cgroup[GW_CONSUMER_MAX];
+    uint32_t unit;
     int64_t ends_in; /* seconds; 0: it never ends */
 };
 

@@ -11,14 +11,15 @@
 #include "gateway/registry/party.h"
 #include "gateway/render/gw_nft_nodes.h"
 
-#define UNIT_MARK 0x434d0000u /* followed by the number of the grant */
+/* Plus the unit's number in the registry. A packet gets its mark from the rules of one moment, and its source from
+ * those of a later one, so a mark must never mean another unit. */
+#define UNIT_MARK 0x434d0000u
 
 struct nft_job {
     FILE *f;
     struct gw *g;
     const struct gw_allowed_list *allowed;
     unsigned elements;
-    unsigned unit; /* grants of units so far */
     struct cmx_why *e;
 };
 
@@ -452,23 +453,27 @@ static void put_cgroup_mark(struct nft_job *job, const struct gw_allowed *a)
     for (const char *s = a->cgroup; *s; s++)
         level += *s == '/' && s[1];
     fprintf(job->f, "        socket cgroupv2 level %u \"%s\" ip6 daddr %s tcp dport %u ct mark set %#x\n", level,
-            a->cgroup, a->target, a->port, UNIT_MARK + job->unit);
+            a->cgroup, a->target, a->port, UNIT_MARK + a->unit);
 }
 
-/* marks: the rules that mark a unit's connections, else those that translate marked ones. */
-static void put_cgroups(struct nft_job *job, bool marks)
+static void put_cgroup_marks(struct nft_job *job)
 {
-    job->unit = 0;
+    for (size_t i = 0; i < job->allowed->n; i++)
+        if (job->allowed->entries[i].unit)
+            put_cgroup_mark(job, &job->allowed->entries[i]);
+}
+
+/* Once for each unit: the entries are sorted by source. */
+static void put_cgroup_sources(struct nft_job *job)
+{
+    uint32_t last = 0;
+
     for (size_t i = 0; i < job->allowed->n; i++) {
         const struct gw_allowed *a = &job->allowed->entries[i];
 
-        if (!a->cgroup[0])
-            continue;
-        job->unit++;
-        if (marks)
-            put_cgroup_mark(job, a);
-        else
-            fprintf(job->f, "        ct mark %#x snat ip6 to %s\n", UNIT_MARK + job->unit, a->source);
+        if (a->unit && a->unit != last)
+            fprintf(job->f, "        ct mark %#x snat ip6 to %s\n", UNIT_MARK + a->unit, a->source);
+        last = a->unit;
     }
 }
 
@@ -492,7 +497,7 @@ static cmx_err put_sources(struct nft_job *job)
             "    chain postrouting {\n"
             "        type nat hook postrouting priority srcnat; policy accept;\n"
             "        oifname != \"cmxsafe0\" return\n");
-    put_cgroups(job, false);
+    put_cgroup_sources(job);
     fprintf(job->f, "        snat ip6 to meta skuid . ip6 daddr . tcp dport map @by_user\n"
                     "        snat ip6 to meta skgid . ip6 daddr . tcp dport map @by_group\n"
                     "        snat ip6 to meta skuid map @users\n"
@@ -535,7 +540,7 @@ cmx_err gw_nft_host(FILE *f, struct gw *g, const struct gw_allowed_list *allowed
             "        ip6 saddr != %s counter drop comment \"a forged source\"\n"
             "        meta l4proto != tcp counter reject with icmpv6 admin-prohibited\n",
             gw_account_gid(g), link.host);
-    put_cgroups(&job, true);
+    put_cgroup_marks(&job);
     fprintf(f, "    }\n"
                "    chain input {\n"
                "        type filter hook input priority filter; policy accept;\n"

@@ -1217,6 +1217,72 @@ static void test_golden(void **state)
     free(text);
 }
 
+static void unit_grant(const char *unit, const char *device, bool give)
+{
+    struct cmx_why e = {0};
+    struct gw_consumer c;
+    gw_outcome out;
+
+    assert_int_equal(gw_consumer_parse(&c, unit, &e), CMX_OK);
+    assert_int_equal(give ? gw_grant_set(&gateway.registry, &c, device, 81, NULL, &out, &e)
+                          : gw_grant_remove(&gateway.registry, &c, device, 81, &out, &e),
+                     CMX_OK);
+}
+
+/* The rule that gives a unit its identity; every unit has one, whatever it may reach. */
+static void unit_rule(const char *unit, char out[160])
+{
+    struct gw_allowed_list allowed;
+    struct gw_consumer c;
+    struct cmx_why e = {0};
+    char identity[GW_ADDRESS_MAX], end[GW_ADDRESS_MAX + 16];
+    const char *at, *begin;
+    char *text;
+    size_t len;
+    FILE *f;
+
+    assert_int_equal(
+        gw_allowed_read(&gateway.registry, &gateway.fleet, gateway.domain, "fdaa:bbbb:cccc::1", &allowed, &e), CMX_OK);
+    GENERATE(assert_int_equal(gw_nft_host(f, &gateway, &allowed, &e), CMX_OK));
+    gw_allowed_free(&allowed);
+    assert_int_equal(gw_consumer_parse(&c, unit, &e), CMX_OK);
+    assert_int_equal(gw_party_identity(&gateway.registry, &gateway.fleet, &c, identity, &e), CMX_OK);
+    snprintf(end, sizeof end, " snat ip6 to %s\n", identity);
+    at = strstr(text, end);
+    assert_non_null(at);
+    assert_null(strstr(at + 1, end));
+    for (begin = at; begin[-1] != '\n'; begin--)
+        ;
+    snprintf(out, 160, "%.*s", (int)(at - begin), begin);
+    free(text);
+}
+
+/* A packet that was marked before grants changed, and gets its source afterwards, must not become another unit's. */
+static void test_unit_marks(void **state)
+{
+    struct cmx_why e = {0};
+    char first[160], now[160];
+    gw_outcome out;
+
+    (void)state;
+    gateway.user = false;
+    assert_int_equal(gw_meta_set(&gateway.registry, "link", "fdaa:bbbb:cccc::", &e), CMX_OK);
+    assert_int_equal(enroll("cam-17", 0, "81", &out, &e), CMX_OK);
+    assert_int_equal(enroll("cam-18", 1, "81", &out, &e), CMX_OK);
+    for (char unit[] = "cgroup:system.slice/a.service"; unit[20] < 'e'; unit[20]++)
+        unit_grant(unit, "cam-17", true);
+    unit_grant("cgroup:system.slice/c.service", "cam-18", true);
+    unit_rule("cgroup:system.slice/c.service", first);
+    for (char unit[] = "cgroup:system.slice/a.service"; unit[20] < 'e'; unit[20]++) {
+        unit_grant(unit, "cam-17", false);
+        unit_rule("cgroup:system.slice/c.service", now);
+        assert_string_equal(now, first);
+    }
+    unit_grant("cgroup:system.slice/e.service", "cam-17", true);
+    unit_rule("cgroup:system.slice/e.service", now);
+    assert_string_not_equal(now, first);
+}
+
 /* Three gateways, the first of which is this one. */
 static void add_nodes(void)
 {
@@ -1337,14 +1403,14 @@ static void test_golden_nodes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_keys),         TEST(test_key_files),   TEST(test_addresses),    TEST(test_enroll),
-        TEST(test_simple),       TEST(test_directs),     TEST(test_snippet),      TEST(test_grants),
-        TEST(test_broken),       TEST(test_log_lines),   TEST(test_limits),       TEST(test_golden),
-        TEST(test_golden_nodes), TEST(test_nodes),       TEST(test_claims),       TEST(test_allowed_latest_end),
-        TEST(test_delete),       TEST(test_names),       TEST(test_merge),        TEST(test_upgrade),
-        TEST(test_csv),          TEST(test_grant_terms), TEST(test_group_grants), TEST(test_times),
-        TEST(test_pending),      TEST(test_policy),      TEST(test_basis),        TEST(test_etc_hosts),
-        TEST(test_attestation),
+        TEST(test_keys),         TEST(test_key_files),   TEST(test_addresses),   TEST(test_enroll),
+        TEST(test_simple),       TEST(test_directs),     TEST(test_snippet),     TEST(test_grants),
+        TEST(test_broken),       TEST(test_log_lines),   TEST(test_limits),      TEST(test_golden),
+        TEST(test_golden_nodes), TEST(test_nodes),       TEST(test_claims),      TEST(test_allowed_latest_end),
+        TEST(test_unit_marks),   TEST(test_delete),      TEST(test_names),       TEST(test_merge),
+        TEST(test_upgrade),      TEST(test_csv),         TEST(test_grant_terms), TEST(test_group_grants),
+        TEST(test_times),        TEST(test_pending),     TEST(test_policy),      TEST(test_basis),
+        TEST(test_etc_hosts),    TEST(test_attestation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
