@@ -14,7 +14,6 @@ struct cmx_proxy {
     struct engine engine;
     struct cmx_proxy_config *config; /* the sessions use it */
     size_t n_contexts;
-    struct session *sessions;
     size_t stack_bytes;
     bool started;
 };
@@ -181,7 +180,7 @@ cmx_err cmx_proxy_create(struct cmx_proxy **out, const struct cmx_gateway *gatew
     err = cmx_proxy_config_new(&p->config, gateway, contexts, n_contexts, why);
     if (!err) {
         cmx_session_gateway_begin(&p->engine, p->config);
-        err = place_all(p, p->config, &p->sessions);
+        err = place_all(p, p->config, &p->engine.sessions);
     }
     p->n_contexts = n_contexts;
     if (err) {
@@ -198,7 +197,7 @@ cmx_err cmx_proxy_start(struct cmx_proxy *p, size_t stack_bytes)
 
     p->stack_bytes = stack_bytes;
     p->started = true;
-    for (struct session *s = p->sessions; s && !err; s = s->next) {
+    for (struct session *s = p->engine.sessions; s && !err; s = s->next) {
         s->stack_bytes = stack_bytes;
         err = cmx_session_start(s);
     }
@@ -233,8 +232,8 @@ void cmx_proxy_destroy(struct cmx_proxy *p)
     if (!p)
         return;
     if (p->started)
-        stop_and_wait(p, p->sessions);
-    sessions_free(p->sessions);
+        stop_and_wait(p, p->engine.sessions);
+    sessions_free(p->engine.sessions);
     cmx_proxy_config_free(p->config);
     cmx_port_mutex_destroy(&p->engine.lock);
     cmx_mem_free(p);
@@ -253,7 +252,7 @@ static struct run *run_find(struct run *list, const struct cmx_context *c)
 /* The running context that is equal to c, or NULL. Under the lock. */
 static struct run *find_running(struct cmx_proxy *p, const struct cmx_context *c)
 {
-    struct session *s = session_find(p->sessions, cmx_proxy_context_session(c));
+    struct session *s = session_find(p->engine.sessions, cmx_proxy_context_session(c));
     struct run *r = s ? run_find(s->runs, c) : NULL;
 
     return r || !s ? r : run_find(s->arrivals, c);
@@ -293,7 +292,7 @@ static cmx_err change_prepare(struct cmx_proxy *p, const struct cmx_proxy_config
     for (size_t i = 0; !err && i < c->n_contexts; i++) {
         ch->kept[i] = find_running(p, &c->contexts[i]);
         if (!ch->kept[i]) /* the session borrows p->config, whose gateway is the same and which stays */
-            err = place(p, p->config, &c->contexts[i], i, p->sessions, &ch->sessions, &ch->fresh[i]);
+            err = place(p, p->config, &c->contexts[i], i, p->engine.sessions, &ch->sessions, &ch->fresh[i]);
     }
     return err ? err : start_held(ch->sessions);
 }
@@ -322,7 +321,7 @@ static bool has_work(const struct session *s)
 
 static void add_sessions(struct cmx_proxy *p, struct session *list)
 {
-    struct session **end = &p->sessions;
+    struct session **end = &p->engine.sessions;
 
     while (*end)
         end = &(*end)->next;
@@ -332,7 +331,7 @@ static void add_sessions(struct cmx_proxy *p, struct session *list)
 /* Cannot fail. Under the lock. */
 static void change_carry_out(struct cmx_proxy *p, size_t n_contexts, struct change *ch)
 {
-    for (struct session *s = p->sessions; s; s = s->next) {
+    for (struct session *s = p->engine.sessions; s; s = s->next) {
         mark_removed(s->runs);
         mark_removed(s->arrivals);
     }
@@ -349,7 +348,7 @@ static void change_carry_out(struct cmx_proxy *p, size_t n_contexts, struct chan
     p->n_contexts = n_contexts;
     release_held(ch->sessions);
     add_sessions(p, ch->sessions);
-    for (struct session *s = p->sessions; s; s = s->next) {
+    for (struct session *s = p->engine.sessions; s; s = s->next) {
         if (!has_work(s))
             s->stop = true;
         cmx_session_wake(s);
@@ -359,7 +358,7 @@ static void change_carry_out(struct cmx_proxy *p, size_t n_contexts, struct chan
 /* Frees sessions that ended because they had no context left. Under the lock. */
 static void reap(struct cmx_proxy *p)
 {
-    for (struct session **at = &p->sessions; *at;) {
+    for (struct session **at = &p->engine.sessions; *at;) {
         struct session *s = *at;
 
         if (!s->stop || !s->finished) {
@@ -392,7 +391,7 @@ static cmx_err change_contexts(struct cmx_proxy *p, const struct cmx_proxy_confi
 /* The gateway changes: new sessions are made and their tasks started before the old ones end. Takes c over. */
 static cmx_err change_gateway(struct cmx_proxy *p, struct cmx_proxy_config *c)
 {
-    struct session *fresh = NULL, *old = p->sessions;
+    struct session *fresh = NULL, *old = p->engine.sessions;
     struct cmx_proxy_config *old_config = p->config;
     cmx_err err = place_all(p, c, &fresh);
 
@@ -407,7 +406,7 @@ static cmx_err change_gateway(struct cmx_proxy *p, struct cmx_proxy_config *c)
     cmx_port_mutex_lock(&p->engine.lock);
     cmx_session_gateway_change(&p->engine, c, old_config);
     p->config = c;
-    p->sessions = fresh;
+    p->engine.sessions = fresh;
     p->n_contexts = c->n_contexts;
     release_held(fresh);
     cmx_port_mutex_unlock(&p->engine.lock);
@@ -459,7 +458,7 @@ static bool is_stuck(struct session *s)
 void cmx_proxy_watch(struct cmx_proxy *p)
 {
     cmx_port_mutex_lock(&p->engine.lock);
-    for (struct session *s = p->sessions; s; s = s->next) {
+    for (struct session *s = p->engine.sessions; s; s = s->next) {
         if (!is_stuck(s) || s->broken)
             continue;
         s->broken = true;
@@ -505,7 +504,7 @@ size_t cmx_proxy_status(struct cmx_proxy *p, struct cmx_context_status *out, siz
         cap = n;
     if (cap > 0)
         memset(out, 0, cap * sizeof *out);
-    for (struct session *s = p->sessions; s; s = s->next) {
+    for (struct session *s = p->engine.sessions; s; s = s->next) {
         copy_contexts(s->runs, out, cap);
         copy_contexts(s->arrivals, out, cap);
     }
@@ -526,7 +525,7 @@ bool cmx_proxy_find(struct cmx_proxy *p, cmx_proxy_direction direction, uint16_t
     struct run *r = NULL;
 
     cmx_port_mutex_lock(&p->engine.lock);
-    for (struct session *s = p->sessions; s && !r; s = s->next) {
+    for (struct session *s = p->engine.sessions; s && !r; s = s->next) {
         r = find_port(s->runs, direction, local_port);
         if (!r)
             r = find_port(s->arrivals, direction, local_port);
@@ -547,7 +546,7 @@ bool cmx_proxy_reached(struct cmx_proxy *p)
     bool up = false, all = true;
 
     cmx_port_mutex_lock(&p->engine.lock);
-    for (struct session *s = p->sessions; s; s = s->next) {
+    for (struct session *s = p->engine.sessions; s; s = s->next) {
         if (s->stop)
             continue;
         all = all && !s->arrivals && !is_stuck(s);

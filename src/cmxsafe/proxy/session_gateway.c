@@ -56,6 +56,16 @@ void cmx_session_gateway_enter(struct session *s)
     cmx_session_login_drop_lookup(s);
 }
 
+/* Sessions at rest would see only at their next keepalive that the device has moved. Under the lock. */
+static void move_engine(struct engine *e, uint8_t gateway)
+{
+    if (e->turn.at == gateway)
+        return;
+    e->turn.at = gateway;
+    for (struct session *s = e->sessions; s; s = s->next)
+        cmx_session_wake(s);
+}
+
 cmx_err cmx_session_gateway_join(struct session *s)
 {
     struct engine *e = s->engine;
@@ -65,7 +75,7 @@ cmx_err cmx_session_gateway_join(struct session *s)
     if (e->n_up && e->turn.at != s->gateway && !(s->searches && e->turn.at == s->search_from)) {
         err = CMX_EBUSY;
     } else {
-        e->turn.at = s->gateway;
+        move_engine(e, s->gateway);
         e->n_up++;
         s->logged_in = true;
         s->searches = false;

@@ -65,6 +65,7 @@ struct engine {
     struct cmx_mutex lock;
     struct cmx_proxy_hooks hooks; /* constant */
     atomic_bool updating;         /* cmx_proxy_set_updating */
+    struct session *sessions;     /* the list is changed under the lock once a session is started */
     /* All sessions use the same gateway, since at several an identity belongs to one. Both under the lock. */
     struct cmx_gateway_turn turn; /* moves while no session is up, or when one has found another gateway that works */
     unsigned n_up;                /* authenticated sessions; those that are not at turn.at end */

@@ -115,7 +115,7 @@ wait_for 20 works || fail "no data: $(ask status)"
 quit_proxy; ok "the first gateway is back: the device stays, also after a lost session"
 
 # ---- one session survives at a gateway that takes no new ones ----
-run host="$ONE_AT > $TWO_AT"
+run host="$ONE_AT > $TWO_AT" keepalive=600 # no keepalive wakes the session that has to move
 wait_for 20 at ONE_AT && wait_for 20 status_is back state up || fail "first: $(ask status)"
 die TWO
 LOST=$(pgrep -P "$ONE_PID" | head -n 1)

@@ -28,6 +28,14 @@ void cmx_session_login_drop_lookup(struct session *s)
     lookups_dropped++;
 }
 
+static unsigned wakes;
+
+void cmx_session_wake(struct session *s)
+{
+    (void)s;
+    wakes++;
+}
+
 void cmx_port_mutex_lock(struct cmx_mutex *m)
 {
     (void)m;
@@ -164,6 +172,8 @@ static int device(void **state)
     engine = (struct engine){0};
     one = (struct session){.engine = &engine, .config = &config};
     two = one;
+    one.next = &two;
+    engine.sessions = &one;
     next_random = pick(0, 2);
     cmx_session_gateway_begin(&engine, &config);
     return 0;
@@ -274,12 +284,15 @@ static void all_move_once_another_gateway_works(void **state)
     assert_false(cmx_session_gateway_failed(&one, CMX_EREFUSED));
     enter(&one, 2);
     assert_false(cmx_session_gateway_left(&two));
+    wakes = 0;
     assert_int_equal(cmx_session_gateway_join(&one), CMX_OK);
+    assert_int_equal(wakes, 2); /* session two may be at rest */
     assert_true(cmx_session_gateway_left(&two));
     cmx_session_gateway_leave(&two);
     assert_false(cmx_session_gateway_failed(&two, CMX_EBUSY));
     enter(&two, 2);
     assert_int_equal(cmx_session_gateway_join(&two), CMX_OK);
+    assert_int_equal(wakes, 2);
     assert_false(cmx_session_gateway_left(&one));
 }
 
