@@ -47,6 +47,23 @@ wait_for 10 logged_at_2 user:1234 3 || fail "the device's gateway does not know 
 wait_for 10 logged_at_2 "cgroup:${CGROUP#/sys/fs/cgroup/}/node1/unit" 1 || fail "the device's gateway does not know which unit it was: $(gwn 2 access)"
 ok "local users and units of each gateway reach a device at another one, with their identities"
 
+# A grant to a group needs members at both gateways: each judges by its own user database.
+for n in 1 2 3; do
+    { cat /etc/passwd; echo "alice:x:1236:1236::/:/bin/false"; echo "bob:x:1237:1237::/:/bin/false"; } >"$TMP/passwd$n"
+    { cat /etc/group; case $n in 1) echo ops:x:4321:alice,bob ;; 2) echo ops:x:4321:alice ;; 3) echo ops:x:4321:bob ;; esac; } >"$TMP/group$n"
+    for f in passwd group; do on $n mount --bind "$TMP/$f$n" "/etc/$f" || fail "mount"; done
+done
+gwn 3 grant group:ops cam-1:81 >/dev/null || fail "grant to a group"
+wait_for 20 user_gets 1 1236 || fail "a member at both gateways does not reach the device"
+primary_gets() { [ "$(on "$1" setpriv --reuid 99 --regid 4321 --clear-groups curl -s -m 5 "http://[$A]:81/" 2>/dev/null)" = one ]; }
+for n in 1 2 3; do wait_for 20 primary_gets $n || fail "a process of the group at node $n does not reach the device"; done
+! user_gets 3 1236 || fail "who is no member at the own gateway reaches the device"
+for n in 1 3; do ! user_gets $n 1237 || fail "who is no member at the device's gateway reaches the device from node $n"; done
+gwn 3 grant --remove group:ops cam-1:81 >/dev/null || fail "grant --remove"
+no_longer() { ! user_gets 1 1236 && ! primary_gets 1; }
+wait_for 20 no_longer || fail "reached after the group's grant was removed"
+ok "a grant to a group holds for members at both gateways"
+
 # A stream to a user at node 1: it ends when the rules of either gateway are lost, and when the grant is.
 stream() { # a user of node 1 receives from the device without an end
     printf D | user_at 1 1234 socat -t 1000 - "TCP6:[$A]:82" >/dev/null 2>"$TMP/stream.err" & STREAM=$!; PIDS+=("$STREAM")
