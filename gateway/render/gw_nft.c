@@ -1,7 +1,6 @@
 #include "gateway/render/gw_nft.h"
 
 #include <grp.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,6 +14,11 @@
  * those of a later one, so a mark must never mean another unit. */
 #define UNIT_MARK 0x434d0000u
 
+/* Parts of one rule: where the first lookup finds nothing, the second must not see a mark that the sender set. */
+#define USER_MARK "meta mark set meta skuid map @user_marks "
+#define GROUP_MARK "meta mark set meta skgid map @group_marks "
+#define SERVICE_BY_MARK "meta mark . ip6 daddr . tcp dport "
+
 struct nft_job {
     FILE *f;
     struct gw *g;
@@ -23,67 +27,10 @@ struct nft_job {
     struct cmx_why *e;
 };
 
-/* The uid that the kernel will see in the filter's namespace; false: such a user can't be there. */
-static bool user_id(const struct gw *g, const char *name, unsigned long *uid)
+static void put_element(struct nft_job *job, const char *text)
 {
-    uint64_t number;
-    const struct passwd *pw;
-
-    if (cmx_text_u64(name, 0, 0xfffffffe, &number) == CMX_OK) {
-        *uid = (unsigned long)number;
-        return true;
-    }
-    pw = getpwnam(name);
-    if (!pw)
-        return false;
-    *uid = pw->pw_uid;
-    if (!g->user)
-        return true;
-    *uid = 0; /* only the gateway's owner exists inside, as 0 */
-    return pw->pw_uid == getuid();
-}
-
-static void put_element(struct nft_job *job, unsigned long id, const struct gw_grant *p)
-{
-    fprintf(job->f, "%s%lu . %s . %u", job->elements ? ",\n            " : "        elements = { ", id, p->address,
-            p->port);
+    fprintf(job->f, "%s%s", job->elements ? ",\n            " : "        elements = { ", text);
     job->elements++;
-}
-
-static cmx_err put_user(void *arg, const struct gw_grant *p)
-{
-    struct nft_job *job = arg;
-    unsigned long uid;
-
-    if (user_id(job->g, p->consumer.name, &uid))
-        put_element(job, uid, p);
-    return CMX_OK;
-}
-
-/* A socket carries only its creator's primary group, so a group's members are also named one by one. */
-static cmx_err put_group_members(void *arg, const struct gw_grant *p)
-{
-    struct nft_job *job = arg;
-    const struct group *gr = getgrnam(p->consumer.name);
-    unsigned long uid;
-
-    for (char **member = gr ? gr->gr_mem : NULL; member && *member; member++)
-        if (user_id(job->g, *member, &uid))
-            put_element(job, uid, p);
-    return CMX_OK;
-}
-
-static cmx_err put_group(void *arg, const struct gw_grant *p)
-{
-    struct nft_job *job = arg;
-    const struct group *gr = getgrnam(p->consumer.name);
-    uint64_t gid;
-
-    if (cmx_text_u64(p->consumer.name, 0, 0xfffffffe, &gid) == CMX_OK)
-        put_element(job, (unsigned long)gid, p);
-    else if (gr)
-        put_element(job, gr->gr_gid, p);
-    return CMX_OK;
 }
 
 static void end_set(struct nft_job *job)
@@ -100,46 +47,70 @@ static void put_header(FILE *f, const char *table)
             table, table, table);
 }
 
-/* Local users and groups by the ids of their sockets, for programs inside the namespace. */
-static cmx_err put_socket_sets(struct nft_job *job)
+/* The id of the sockets of the user or group that a is for; -1: there are none. */
+static long socket_id(const struct nft_job *job, const struct gw_allowed *a, bool by_group)
 {
-    struct gw_registry *r = &job->g->registry;
-    cmx_err err;
+    if (by_group)
+        return a->gid;
+    if (!job->g->user || a->uid < 0)
+        return a->uid;
+    return a->uid == (long)getuid() ? 0 : -1; /* only the gateway's owner exists inside, as 0 */
+}
 
-    fprintf(job->f, "    set by_user {\n        typeof meta skuid . ip6 daddr . tcp dport\n");
-    err = gw_grant_each(r, "user", put_user, job, job->e);
-    if (!err)
-        err = gw_grant_each(r, "group", put_group_members, job, job->e);
-    if (err)
-        return err;
+/* Local users or groups by the ids of their sockets: "MARK . TARGET . PORT", and ": IDENTITY" in the host's table. nft
+ * looks each uid and gid that it loads up in the user database, so each is loaded once, and the many elements have a
+ * mark of the same number. */
+static void put_by_id(struct nft_job *job, bool by_group, bool identities)
+{
+    const char *name = by_group ? "group" : "user";
+    long last = -1;
+
+    fprintf(job->f, "    map %s_marks {\n        type %s : mark\n", name, by_group ? "gid" : "uid");
+    for (size_t i = 0; i < job->allowed->n; i++) {
+        long id = socket_id(job, &job->allowed->entries[i], by_group);
+        char text[48];
+
+        if (id < 0 || id == last)
+            continue;
+        last = id;
+        snprintf(text, sizeof text, "%ld : %ld", id, id);
+        put_element(job, text);
+    }
     end_set(job);
-    fprintf(job->f, "    set by_group {\n        typeof meta skgid . ip6 daddr . tcp dport\n");
-    err = gw_grant_each(r, "group", put_group, job, job->e);
-    if (!err)
-        end_set(job);
-    return err;
+    fprintf(job->f, "    %s by_%s {\n        type mark . ipv6_addr . inet_service%s\n", identities ? "map" : "set",
+            name, identities ? " : ipv6_addr" : "");
+    for (size_t i = 0; i < job->allowed->n; i++) {
+        const struct gw_allowed *a = &job->allowed->entries[i];
+        long id = socket_id(job, a, by_group);
+        char text[2 * GW_ADDRESS_MAX + 48];
+
+        if (id < 0)
+            continue;
+        snprintf(text, sizeof text, "%ld . %s . %u%s%s", id, a->target, a->port, identities ? " : " : "",
+                 identities ? a->source : "");
+        put_element(job, text);
+    }
+    end_set(job);
 }
 
 /* ---- --user mode ---- */
 
-static cmx_err fleet_of_user(FILE *f, struct gw *g, struct cmx_why *e)
+static void fleet_of_user(struct nft_job *job)
 {
-    struct nft_job job = {.f = f, .g = g, .e = e};
-    cmx_err err;
+    struct gw *g = job->g;
 
-    put_header(f, GW_NFT_TABLE);
-    err = put_socket_sets(&job);
-    if (err)
-        return err;
-    fprintf(f,
+    put_header(job->f, GW_NFT_TABLE);
+    put_by_id(job, false, false);
+    put_by_id(job, true, false);
+    fprintf(job->f,
             "    chain output {\n"
             "        type filter hook output priority filter; policy accept;\n"
             "        meta nfproto ipv4 accept\n"
             "        ip6 daddr != %s accept\n"
             "        meta skgid %ld accept comment \"sshd: each key's permitopen decides\"\n"
             "        tcp flags & (syn | ack) != syn accept comment \"only first packets are judged\"\n"
-            "        meta skuid . ip6 daddr . tcp dport @by_user accept\n"
-            "        meta skgid . ip6 daddr . tcp dport @by_group accept\n"
+            "        " USER_MARK SERVICE_BY_MARK "@by_user accept\n"
+            "        " GROUP_MARK SERVICE_BY_MARK "@by_group accept\n"
             "        meta l4proto tcp counter reject with tcp reset\n"
             "        counter reject with icmpv6 admin-prohibited\n"
             "    }\n"
@@ -152,16 +123,9 @@ static cmx_err fleet_of_user(FILE *f, struct gw *g, struct cmx_why *e)
             "    }\n"
             "}\n",
             g->fleet_text, gw_account_gid(g));
-    return CMX_OK;
 }
 
 /* ---- system mode, the namespace ---- */
-
-static void put_text_element(struct nft_job *job, const char *text)
-{
-    fprintf(job->f, "%s%s", job->elements ? ",\n            " : "        elements = { ", text);
-    job->elements++;
-}
 
 static void put_allowed(struct nft_job *job)
 {
@@ -173,7 +137,7 @@ static void put_allowed(struct nft_job *job)
         /* The kernel closes it in time even if no process loads new rules. */
         if (a->ends_in > 0)
             snprintf(text + len, sizeof text - (size_t)len, " timeout %llds", (long long)a->ends_in);
-        put_text_element(job, text);
+        put_element(job, text);
     }
     end_set(job);
 }
@@ -195,12 +159,12 @@ static cmx_err put_local_party(void *arg, const struct gw_party *p)
     cmx_err err = CMX_OK;
 
     if (is_local(p))
-        put_text_element(job, p->address);
+        put_element(job, p->address);
     for (char **member = gr ? gr->gr_mem : NULL; !err && member && *member; member++) {
         snprintf(user.name, sizeof user.name, "%.190s", *member);
         err = gw_party_identity(&job->g->registry, &job->g->fleet, &user, address, job->e);
         if (!err)
-            put_text_element(job, address);
+            put_element(job, address);
     }
     return err;
 }
@@ -221,7 +185,7 @@ static cmx_err put_judge_sets(struct nft_job *job)
     for (size_t i = 0; i < job->allowed->n; i++) {
         const struct gw_allowed *a = &job->allowed->entries[i];
         if (a->uid >= 0 || a->gid >= 0 || a->cgroup[0])
-            put_text_element(job, a->source);
+            put_element(job, a->source);
     }
     end_set(job);
     fprintf(job->f, "    # What was refused lately: filled by the kernel, read for the access log.\n"
@@ -238,7 +202,9 @@ static cmx_err put_judge_sets(struct nft_job *job)
                     "        flags dynamic,timeout\n"
                     "        timeout 10m\n"
                     "    }\n");
-    return put_socket_sets(job);
+    put_by_id(job, false, false);
+    put_by_id(job, true, false);
+    return CMX_OK;
 }
 
 /* A local user or unit is at this node, or at the one from which its connection came. An operator's socket is in here.
@@ -286,8 +252,8 @@ static void put_exec(FILE *f)
           "    # new connections.\n"
           "    chain exec {\n"
           "        tcp flags & (syn | ack) != syn meta mark set " GW_NFT_MARK " accept\n"
-          "        meta skuid . ip6 daddr . tcp dport @by_user meta mark set " GW_NFT_MARK " accept\n"
-          "        meta skgid . ip6 daddr . tcp dport @by_group meta mark set " GW_NFT_MARK " accept\n"
+          "        " USER_MARK SERVICE_BY_MARK "@by_user meta mark set " GW_NFT_MARK " accept\n"
+          "        " GROUP_MARK SERVICE_BY_MARK "@by_group meta mark set " GW_NFT_MARK " accept\n"
           "        counter reject with tcp reset\n"
           "    }\n",
           f);
@@ -384,8 +350,10 @@ cmx_err gw_nft_fleet(FILE *f, struct gw *g, const struct gw_allowed_list *allowe
     char gateway[GW_ADDRESS_MAX];
     cmx_err err;
 
-    if (g->user)
-        return fleet_of_user(f, g, e);
+    if (g->user) {
+        fleet_of_user(&job);
+        return CMX_OK;
+    }
     err = gw_link_get(g, &link, e);
     if (!err)
         err = gw_nodes_read(&g->registry, &g->fleet, &nodes, e);
@@ -407,33 +375,24 @@ cmx_err gw_nft_fleet(FILE *f, struct gw *g, const struct gw_allowed_list *allowe
 
 /* ---- system mode, the host ---- */
 
-/* Elements "UID . TARGET . PORT : IDENTITY", or with the group's id. */
-static void put_sources_by_id(struct nft_job *job, bool by_group)
-{
-    for (size_t i = 0; i < job->allowed->n; i++) {
-        const struct gw_allowed *a = &job->allowed->entries[i];
-        char text[2 * GW_ADDRESS_MAX + 40];
-        long id = by_group ? a->gid : a->uid;
-
-        if (id < 0)
-            continue;
-        snprintf(text, sizeof text, "%ld . %s . %u : %s", id, a->target, a->port, a->source);
-        put_text_element(job, text);
-    }
-    end_set(job);
-}
-
 /* A user without a grant for this destination gets an identity all the same: the access log then names the user. */
 static cmx_err put_user_fallback(void *arg, const struct gw_party *p)
 {
     struct nft_job *job = arg;
+    struct gw_consumer user = {.kind = "user"};
+    struct gw_consumer spellings[GW_SPELLINGS];
     char text[GW_ADDRESS_MAX + 40];
-    unsigned long uid;
+    uint64_t uid;
+    size_t n;
 
-    if (strcmp(p->kind, "user") != 0 || !user_id(job->g, p->name, &uid))
+    if (strcmp(p->kind, "user") != 0)
         return CMX_OK;
-    snprintf(text, sizeof text, "%lu : %s", uid, p->address);
-    put_text_element(job, text);
+    snprintf(user.name, sizeof user.name, "%s", p->name);
+    n = gw_party_spellings(&user, spellings);
+    if (cmx_text_u64(spellings[n - 1].name, 0, 0xfffffffe, &uid))
+        return CMX_OK; /* the machine has no such user */
+    snprintf(text, sizeof text, "%llu : %s", (unsigned long long)uid, p->address);
+    put_element(job, text);
     return CMX_OK;
 }
 
@@ -482,10 +441,8 @@ static cmx_err put_sources(struct nft_job *job)
     struct gw *g = job->g;
     cmx_err err;
 
-    fprintf(job->f, "    map by_user {\n        type uid . ipv6_addr . inet_service : ipv6_addr\n");
-    put_sources_by_id(job, false);
-    fprintf(job->f, "    map by_group {\n        type gid . ipv6_addr . inet_service : ipv6_addr\n");
-    put_sources_by_id(job, true);
+    put_by_id(job, false, true);
+    put_by_id(job, true, true);
     fprintf(job->f, "    map users {\n        type uid : ipv6_addr\n");
     err = gw_party_each(&g->registry, &g->fleet, put_user_fallback, job, job->e);
     if (err)
@@ -498,8 +455,8 @@ static cmx_err put_sources(struct nft_job *job)
             "        type nat hook postrouting priority srcnat; policy accept;\n"
             "        oifname != \"cmxsafe0\" return\n");
     put_cgroup_sources(job);
-    fprintf(job->f, "        snat ip6 to meta skuid . ip6 daddr . tcp dport map @by_user\n"
-                    "        snat ip6 to meta skgid . ip6 daddr . tcp dport map @by_group\n"
+    fprintf(job->f, "        " USER_MARK "snat ip6 to " SERVICE_BY_MARK "map @by_user\n"
+                    "        " GROUP_MARK "snat ip6 to " SERVICE_BY_MARK "map @by_group\n"
                     "        snat ip6 to meta skuid map @users\n"
                     "    }\n");
     return CMX_OK;

@@ -49,7 +49,7 @@ ok "account and modes"
 [ "$(stat -c %a /etc/hosts)" = 640 ] || fail "the mode of /etc/hosts changed"
 [ "$(sed -n 2p /etc/hosts)" = "10.0.0.1 printer" ] && [ "$(sed -n 3p /etc/hosts)" = "$BEGIN" ] || fail "no final newline: $(cat /etc/hosts)"
 key a; key b
-gw enroll cam-17 --key "$TMP/a.pub" --ports 81 --open gateway.cmx:1883 >/dev/null || fail "enroll"
+gw enroll cam-17 --key "$TMP/a.pub" --ports 81 --direct gateway.cmx:1883 >/dev/null || fail "enroll"
 [ "$(grep -c "^$BEGIN" /etc/hosts)" = 1 ] && grep -q ' cam-17.cmx$' /etc/hosts || fail "the block: $(cat /etc/hosts)"
 sed -i "/^$END/d" /etc/hosts; echo '10.0.0.2 scanner' >>/etc/hosts
 gw init >/dev/null || fail "init"
@@ -76,7 +76,7 @@ grep -q "net down failed" "$TMP/down.err" || fail "the message: $(cat "$TMP/down
 cp "$TMP/fake/ip" "$TMP/fake/nft"; rm "$TMP/fake/ip"
 ! PATH=$TMP/fake:$PATH "$BIN/cmxsafe" gateway grant user:1234 cam-17:81 >"$TMP/grant.out" 2>&1 || fail "a grant that the kernel did not get is reported as done"
 gw init >/dev/null || fail "init"
-nft list map inet cmxsafe_host by_user | grep -q 1234 || fail "init does not repair the kernel's rules"
+nft list map inet cmxsafe_host user_marks | grep -q 1234 || fail "init does not repair the kernel's rules"
 ok "net up and down"
 
 # Another domain: devices that use the name gateway.cmx still reach the gateway's host.
