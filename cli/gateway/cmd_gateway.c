@@ -13,7 +13,7 @@ static const struct cli_command commands[] = {
     {"delete", gw_cmd_delete, "free the name and address of a revoked device"},
     {"rotate", gw_cmd_rotate, "replace a device's key"},
     {"rename", gw_cmd_rename, "rename a device"},
-    {"grant", gw_cmd_grant, "permit a consumer to reach a device's service"},
+    {"grant", gw_cmd_grant, "let a consumer reach a device's service"},
     {"import", gw_cmd_import, "register many devices from CSV"},
     {"export", gw_cmd_export, "write the devices as CSV"},
     {"platform", gw_cmd_platform, "register a consumer that logs in"},

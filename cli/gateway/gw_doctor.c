@@ -277,7 +277,7 @@ static void check_answer(struct doctor *d, const char *answer)
         return;
     if (d->g.user) {
         say(d, HINT, "sessions have identities", "--user mode has none",
-            "set up a system gateway if services must know the identity of a client");
+            "set up a system gateway if services must know the identity of a consumer");
         return;
     }
     gw_status_text(answer, "judge", judge, sizeof judge);

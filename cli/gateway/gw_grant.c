@@ -8,7 +8,7 @@
 #include "gateway/registry/term.h"
 
 static const char about[] =
-    "Permits CONSUMER to reach a device's service, or lists all grants. Without a grant no consumer reaches "
+    "Lets CONSUMER reach a device's service, or lists all grants. Without a grant no consumer reaches "
     "a device.\n\nCONSUMER is user:NAME, group:NAME or cgroup:PATH of this machine, or the name of a "
     "platform, which logs in with a key of its own, or PRINCIPAL@CA for certificates (see 'cmxsafe gateway "
     "platform'). Without PORT the grant "

@@ -299,8 +299,8 @@ static int finish(struct gw *g, const struct init_job *job, bool fresh, struct c
         return give_up(g, e);
     gw_install_print(g, job->common.json, fresh ? "set up " : "updated ");
     if (!job->common.json && g->user && !g->simple)
-        printf(
-            "--user mode: sessions have no identities; set up a system gateway if services must know their clients\n");
+        printf("--user mode: sessions have no identities; set up a system gateway if services must know their "
+               "consumers\n");
     if (!job->common.json && gw_control_is_serving(g))
         printf("restart the running gateway to use new settings%s\n",
                g->user ? "" : ": 'systemctl restart cmxsafe-gateway-net cmxsafe-gateway.socket cmxsafe-gateway'");
