@@ -59,7 +59,7 @@ parts() {
 
 start_gateway
 key a
-settings=$(gw enroll viewer --key "$TMP/a.pub" --open cam-17.cmx:81 --form kconfig) || fail "enroll"
+settings=$(gw enroll viewer --key "$TMP/a.pub" --direct cam-17.cmx:81 --form kconfig) || fail "enroll"
 esp_settings "$settings" "fleet:$(address_of viewer | cut -d: -f1-3)::/48"
 esp_flash chip
 printf 'Z%.0s' $(seq 32) >"$TMP/private_key.bin"

@@ -289,7 +289,7 @@ if wanted mqtt && [ "$(id -u)" = 0 ] && ip netns add "cmxg$$" 2>/dev/null; then
     . tests/e2e/gateway_lib.sh
     if unshare --user --net --mount true 2>/dev/null; then
         gw init --user --listen 192.0.2.1:2223 --host 192.0.2.1 >"$TMP/init.out" || fail "gateway init"
-        gw enroll bench --key "$KEY.pub" --open "127.0.0.1:$B" >/dev/null || fail "enroll"
+        gw enroll bench --key "$KEY.pub" --direct "127.0.0.1:$B" >/dev/null || fail "enroll"
         ip netns exec "cmxg$$" "$BIN/cmxsafe" gateway serve 2>>"$TMP/gateway.log" & PIDS+=($!)
         wait_for 20 gw status || fail "the gateway does not come up"
         sed "/^listener $T /,\$d" "$TMP/mosquitto.conf" >"$TMP/inside.conf"

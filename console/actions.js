@@ -23,9 +23,9 @@ export function enrol() {
         fields: [{ name: "name", label: "Name", required: true, ...NAME }, KEY,
                  { name: "ports", label: "Ports of its services", placeholder: "81,8989,8888" },
                  { name: "group", label: "Group" },
-                 { name: "open", label: "Services behind the gateway that it may reach", placeholder: "HOST:PORT,…" }],
+                 { name: "direct", label: "Services behind the gateway that it may reach", placeholder: "HOST:PORT,…" }],
         command: v => ({ args: ["enroll", v.name || "NAME", "--key", "-", ...option("ports", v.ports), ...option("group", v.group),
-                                ...option("open", v.open)], input: v.key || "KEY" }),
+                                ...option("direct", v.direct)], input: v.key || "KEY" }),
         verb: "Enrol",
         done: async v => {
             const { output } = await gateway.run(["show", v.name, "--form", "agent"]);

@@ -30,7 +30,7 @@ product_gateway() {
     cp "$BIN/cmxsafe" "$BIN/cmxsafe-authkeys" /var/lib/bin/ && GW_PROGRAM=/var/lib/bin/cmxsafe
     export CMXSAFE_UNIT_DIR=$WORK/units CMXSAFE_GATEWAY=/var/lib/cmxsafe/gateway
     { gw init --listen "127.0.0.1:$SSH_PORT" --host 127.0.0.1 && gw enroll cam-1 --key "$1" --ports 81,8989,8888 &&
-        gw enroll cam-2 --key "$WORK/cam-2.pub" --open gateway.cmx:1883 && gw grant user:root cam-1 && gw net up; } >"$WORK/gateway.out" 2>&1 ||
+        gw enroll cam-2 --key "$WORK/cam-2.pub" --direct gateway.cmx:1883 && gw grant user:root cam-1 && gw net up; } >"$WORK/gateway.out" 2>&1 ||
         { tail -n 10 "$WORK/gateway.out" >&2; die "the gateway cannot be set up"; }
     gw serve 2>>"$WORK/sshd.log" & PIDS+=($!)
     wait_until 30 "waiting for the gateway" gw status || { tail -n 10 "$WORK/sshd.log" >&2; die "the gateway does not start"; }

@@ -114,7 +114,7 @@ int gw_cmd_approve(int argc, char **argv)
     const struct cli_option options[] = {
         GW_DIR_OPTION(x.common),
         CLI_TEXT("ports", "LIST", "its services, such as 81,8989,8888", &fields.ports),
-        CLI_TEXT("open", "LIST", "services behind the gateway that it may reach: HOST:PORT,...", &fields.open),
+        GW_DIRECT_OPTION(fields),
         CLI_TEXT("address", "ADDRESS", "a given address within the fleet", &fields.address),
         CLI_TEXT("group", "NAME", "for grants, policies and rollouts", &fields.group),
         GW_JSON_OPTION(x.common),

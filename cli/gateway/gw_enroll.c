@@ -27,8 +27,9 @@ static cmx_err set_address(const struct gw *g, struct gw_device *d, const struct
 cmx_err gw_enroll_fields(struct gw *g, const struct gw_enroll_fields *f, const struct gw_key *k, struct gw_device *d,
                          gw_outcome *out, struct cmx_why *e)
 {
-    unsigned given = (f->ports ? GW_FIELD_PORTS : 0) | (f->open ? GW_FIELD_OPEN : 0) | (f->group ? GW_FIELD_GROUP : 0) |
-                     (f->address || f->mac ? GW_FIELD_ADDRESS : 0) | (f->former_key ? GW_FIELD_FORMER_KEY : 0);
+    unsigned given = (f->ports ? GW_FIELD_PORTS : 0) | (f->directs ? GW_FIELD_DIRECTS : 0) |
+                     (f->group ? GW_FIELD_GROUP : 0) | (f->address || f->mac ? GW_FIELD_ADDRESS : 0) |
+                     (f->former_key ? GW_FIELD_FORMER_KEY : 0);
     cmx_err err;
 
     memset(d, 0, sizeof *d);
@@ -41,7 +42,7 @@ cmx_err gw_enroll_fields(struct gw *g, const struct gw_enroll_fields *f, const s
     snprintf(d->team, sizeof d->team, "%s", f->group ? f->group : "");
     err = gw_device_parse_ports(d, f->ports ? f->ports : "", e);
     if (!err)
-        err = gw_device_parse_directs(d, f->open ? f->open : "", e);
+        err = gw_device_parse_directs(d, f->directs ? f->directs : "", e);
     if (!err)
         err = gw_device_merge(&g->registry, d, given, e);
     if (!err)
@@ -178,7 +179,7 @@ int gw_cmd_enroll(int argc, char **argv)
         CLI_NUMBER("attest-port", "PORT", 1, 65535, "which of its ports gives evidence (default 8888)",
                    &job.attest_port),
         CLI_TEXT("ports", "LIST", "its services, such as 81,8989,8888", &job.fields.ports),
-        CLI_TEXT("open", "LIST", "services behind the gateway that it may reach: HOST:PORT,...", &job.fields.open),
+        GW_DIRECT_OPTION(job.fields),
         CLI_TEXT("address", "ADDRESS", "a given address within the fleet", &job.fields.address),
         CLI_TEXT("mac", "MAC", "published CMX-GW form: the address ends in the device's MAC", &job.fields.mac),
         CLI_TEXT("group", "NAME", "for rollouts (attest and update --group)", &job.fields.group),

@@ -6,9 +6,13 @@
 
 /* A device as the operator described it. NULL: not given; the stored value stays, "" clears it. */
 struct gw_enroll_fields {
-    const char *name, *ports, *open, *address, *mac, *group;
+    const char *name, *ports, *directs, *address, *mac, *group;
     bool former_key; /* accepts an earlier key of the device, and keeps the present one */
 };
+
+#define GW_DIRECT_OPTION(f)                                                                                            \
+    CLI_TEXT("direct", "LIST", "services behind the gateway that it may reach: HOST:PORT,...", &(f).directs,           \
+             .former = "open")
 
 /* Enrols the device in the open transaction, and reads it back into d. */
 CMX_MUST_USE cmx_err gw_enroll_fields(struct gw *g, const struct gw_enroll_fields *f, const struct gw_key *k,

@@ -10,7 +10,7 @@ static void put_ports(const struct gw_device *d)
     putchar('"');
 }
 
-static void put_opens(const struct gw_device *d)
+static void put_directs(const struct gw_device *d)
 {
     putchar('"');
     for (size_t i = 0; i < d->n_directs; i++)
@@ -34,7 +34,7 @@ static cmx_err put_device(void *arg, const struct gw_device *d)
     printf("%s,%s,", d->name, key);
     put_ports(d);
     putchar(',');
-    put_opens(d);
+    put_directs(d);
     printf(",%s,%s\n", d->address, d->team);
     return CMX_OK;
 }
@@ -53,6 +53,6 @@ int gw_cmd_export(int argc, char **argv)
 
     if (cli_parse(&line, argc, argv, &x.status) || gw_read_begin(&x))
         return x.status;
-    printf("name,key,ports,open,address,group\n");
+    printf("name,key,ports,direct,address,group\n");
     return gw_read_finish(&x, gw_device_each(&x.g.registry, group, put_device, &x, &x.e));
 }

@@ -7,15 +7,15 @@
 
 static const char about[] =
     "Enrols many devices from CSV (RFC 4180, UTF-8), all or none. The first line names the columns: name and "
-    "key are required; ports, open, address, mac and group are optional. key contains the public key or the "
+    "key are required; ports, direct, address, mac and group are optional. key contains the public key or the "
     "path of its file, relative to the CSV file. Lists go in quotes: "
     "cam-17,keys/cam-17.pub,\"81,8989\".\n\nFor a device that is already enrolled, a missing column keeps "
     "its value, and an empty field clears it. 'export' writes this format.";
 
 #define FILE_MAX ((size_t)64 << 20)
 
-enum { COL_NAME, COL_KEY, COL_PORTS, COL_OPEN, COL_ADDRESS, COL_MAC, COL_GROUP, COLUMNS };
-static const char *const column_names[COLUMNS] = {"name", "key", "ports", "open", "address", "mac", "group"};
+enum { COL_NAME, COL_KEY, COL_PORTS, COL_DIRECT, COL_ADDRESS, COL_MAC, COL_GROUP, COLUMNS };
+static const char *const column_names[COLUMNS] = {"name", "key", "ports", "direct", "address", "mac", "group"};
 
 struct import_job {
     struct gw *g;
@@ -44,9 +44,11 @@ static cmx_err read_header(struct import_job *job, struct gw_csv *csv, struct cm
             continue;
         while (c < COLUMNS && strcasecmp(column_names[c], fields[i]) != 0)
             c++;
+        if (strcasecmp(fields[i], "open") == 0)
+            c = COL_DIRECT; /* its name in version 1 */
         if (c == COLUMNS)
             return cmx_why_fail(e, CMX_EFORMAT,
-                                "there is no column '%.40s'; the columns are name,key,ports,open,address,mac,group",
+                                "there is no column '%.40s'; the columns are name,key,ports,direct,address,mac,group",
                                 fields[i]);
         if (job->place[c] >= 0)
             return cmx_why_fail(e, CMX_EFORMAT, "the column '%s' is there twice", column_names[c]);
@@ -112,7 +114,7 @@ static cmx_err enroll_line(struct import_job *job, char **fields, size_t n, stru
     struct gw_enroll_fields f = {
         .name = field(job, fields, n, COL_NAME),
         .ports = field(job, fields, n, COL_PORTS),
-        .open = field(job, fields, n, COL_OPEN),
+        .directs = field(job, fields, n, COL_DIRECT),
         .address = or_null(field(job, fields, n, COL_ADDRESS)), /* a device always has one */
         .mac = or_null(field(job, fields, n, COL_MAC)),
         .group = field(job, fields, n, COL_GROUP),

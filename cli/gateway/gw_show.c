@@ -99,7 +99,7 @@ static cmx_err show_device(struct gw_read *x, const struct gw_device *d)
            d->fingerprint[0] ? d->fingerprint : "-", d->key_type);
     for (size_t i = 0; i < d->n_ports; i++)
         printf(" %u", d->ports[i]);
-    printf("%s\nopens         ", d->n_ports ? "" : " -");
+    printf("%s\ndirect        ", d->n_ports ? "" : " -");
     for (size_t i = 0; i < d->n_directs; i++)
         printf(strchr(d->directs[i].host, ':') ? " [%s]:%u" : " %s:%u", d->directs[i].host, d->directs[i].port);
     printf("%s\nenrolled       %s\n", d->n_directs ? "" : " -", gw_command_time(d->enrolled, when));

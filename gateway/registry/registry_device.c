@@ -325,7 +325,7 @@ cmx_err gw_device_merge(struct gw_registry *r, struct gw_device *d, unsigned giv
         memcpy(d->ports, old.ports, sizeof d->ports);
         d->n_ports = old.n_ports;
     }
-    if (!(given & GW_FIELD_OPEN)) {
+    if (!(given & GW_FIELD_DIRECTS)) {
         memcpy(d->directs, old.directs, sizeof d->directs);
         d->n_directs = old.n_directs;
     }
@@ -341,7 +341,7 @@ cmx_err gw_device_enroll(struct gw_registry *r, struct gw_device *d, const struc
     if (err)
         return err;
     if (d->n_ports == 0 && d->n_directs == 0)
-        return cmx_why_fail(e, CMX_EINVAL, "%s would have no service; give --ports or --open", d->name);
+        return cmx_why_fail(e, CMX_EINVAL, "%s would have no service; give --ports or --direct", d->name);
     err = gw_device_get(r, d->name, &old, e);
     if (err == CMX_ENOENT) {
         *out = GW_ADDED;

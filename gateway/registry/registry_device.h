@@ -12,7 +12,7 @@ typedef enum { GW_UNCHANGED, GW_ADDED, GW_CHANGED } gw_outcome;
 
 /* Which fields of a device the operator gave. */
 #define GW_FIELD_PORTS 1u
-#define GW_FIELD_OPEN 2u
+#define GW_FIELD_DIRECTS 2u
 #define GW_FIELD_GROUP 4u
 #define GW_FIELD_ADDRESS 8u
 #define GW_FIELD_FORMER_KEY 16u /* accept an earlier key of the device, and keep the present one */

@@ -366,10 +366,15 @@ static bool help_wanted(const struct cli_line *line, const char *word)
 
 /* ---- parsing ---- */
 
+static bool is_name(const char *known, const char *name, size_t len)
+{
+    return known && strlen(known) == len && strncmp(known, name, len) == 0;
+}
+
 static const struct cli_option *find_option(const struct cli_line *line, const char *name, size_t len)
 {
     for (size_t i = 0; i < line->n_options; i++)
-        if (strlen(line->options[i].name) == len && strncmp(line->options[i].name, name, len) == 0)
+        if (is_name(line->options[i].name, name, len) || is_name(line->options[i].former, name, len))
             return &line->options[i];
     return NULL;
 }

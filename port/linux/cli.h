@@ -50,6 +50,7 @@ struct cli_option {
     bool hex;                   /* the help prints the default number in hexadecimal */
     const char *const *choices; /* of a text: the words allowed, NULL at the end */
     const char *implied;        /* the value of a bare --name; another value must follow as --name=VALUE */
+    const char *former;         /* its name in an earlier version: accepted, and not in the help; NULL: none */
 };
 
 /* Rows of a table. Further members may follow: CLI_TEXT("config", "FILE", "...", &file, .short_name = 'c'). */

@@ -30,7 +30,7 @@ from .tunnel import Tunnel
 # NVS key (src/cmxsafe/esp/nvs_config.h): the line of `cmxsafe gateway enroll --form kconfig` that has its value
 NVS_KEYS = {"gateway": "CONFIG_CMX_GATEWAY_HOST", "port": "CONFIG_CMX_GATEWAY_PORT", "user": "CONFIG_CMX_USER",
             "host_key": "CONFIG_CMX_HOST_KEYS", "address": "CONFIG_CMX_REMOTE_ADDRESS"}
-FLEET_COLUMNS = "name", "key", "ports", "open", "group"  # of `cmxsafe gateway import`
+FLEET_COLUMNS = "name", "key", "ports", "direct", "group"  # of `cmxsafe gateway import`
 EVIDENCE_RETRY_S = 3
 
 
@@ -133,7 +133,7 @@ class Device:
 
     def enroll_command(self):
         command = f"{self.args.gateway_command} gateway enroll {self.name} --key /dev/stdin --form kconfig"
-        for option in ("ports", "open", "group"):
+        for option in ("ports", "direct", "group"):
             value = getattr(self.args, option)
             if value:
                 if not re.fullmatch(r"[\w.,:\[\]-]+", value):
@@ -186,7 +186,7 @@ class Device:
         path = self.args.dir / "fleet.csv"
         rows = list(csv.DictReader(io.StringIO(path.read_text("utf-8")))) if path.exists() else []
         rows = [row for row in rows if row["name"] != self.name]
-        rows.append({"name": self.name, "key": ssh_line(self.key), "ports": self.args.ports, "open": self.args.open,
+        rows.append({"name": self.name, "key": ssh_line(self.key), "ports": self.args.ports, "direct": self.args.direct,
                      "group": self.args.group})
         out = io.StringIO()
         writer = csv.DictWriter(out, FLEET_COLUMNS, lineterminator="\n")
@@ -288,9 +288,9 @@ def batch_rows(args):
         rows = list(csv.DictReader(io.StringIO(args.batch.read_text("utf-8-sig"))))
     except OSError as error:
         raise Failure(args.batch, error.strerror) from error
-    columns = {"name", "ports", "open", "group", "key", "port"}
+    columns = {"name", "ports", "direct", "group", "key", "port"}
     if not rows or "name" not in rows[0] or None in rows[0] or set(rows[0]) - columns:
-        raise Failure(args.batch, "the first line names the columns: name, and optionally ports,open,group,key,port")
+        raise Failure(args.batch, "the first line names the columns: name, and optionally ports,direct,group,key,port")
     for row in rows:
         one = copy.copy(args)
         for column, value in row.items():
@@ -362,7 +362,7 @@ def add_commands(commands):
     p.set_defaults(run=run, command="provision")
     p.add_argument("name", nargs="?", metavar="NAME", help="the device's name at the gateway")
     p.add_argument("--batch", type=Path, metavar="CSV",
-                   help="the devices of this file instead: columns name, and optionally ports,open,group,key,port")
+                   help="the devices of this file instead: columns name, and optionally ports,direct,group,key,port")
     p.add_argument("--chip", required=True, choices=CHIPS, metavar="CHIP", help=", ".join(CHIPS))
     p.add_argument("--port", metavar="SERIAL", help="the chip's serial port, such as COM3 or /dev/ttyACM0")
     p.add_argument("--virt", metavar="FILE", help="no chip: espefuse's virtual mode with the eFuse in FILE; {name} is replaced")
@@ -376,7 +376,7 @@ def add_commands(commands):
                    help="how cmxsafe is run at the gateway (default: %(default)s)")
     p.add_argument("--ssh-config", type=Path, metavar="FILE", help="ssh reads FILE instead of your configuration (ssh -F)")
     p.add_argument("--ports", default="81,8989,8888", metavar="LIST", help="its services (default: %(default)s)")
-    p.add_argument("--open", default="", metavar="LIST", help="services behind the gateway that it may reach: HOST:PORT,...")
+    p.add_argument("--direct", default="", metavar="LIST", help="services behind the gateway that it may reach: HOST:PORT,...")
     p.add_argument("--group", default="", metavar="NAME", help="for rollouts")
     p.add_argument("--contexts", type=contexts, metavar="LIST",
                    help="contexts beside the firmware's own: LOCAL[:REMOTE][+high_bw],...")

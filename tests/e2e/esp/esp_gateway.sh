@@ -11,7 +11,7 @@ need_namespaces
 desk_tools
 start_gateway
 key a
-settings=$(gw enroll viewer --key "$TMP/a.pub" --open cam-17.cmx:81 --form kconfig) || fail "enroll"
+settings=$(gw enroll viewer --key "$TMP/a.pub" --direct cam-17.cmx:81 --form kconfig) || fail "enroll"
 prefix=$(address_of viewer | cut -d: -f1-3)
 esp_settings "$settings" "fleet:$prefix::/48"
 
@@ -76,7 +76,7 @@ trusted es256 --attest-key "$TMP/device.pub"
 ok "evidence is TRUSTED, HS256 and ES256"
 
 # An update from another party of the fleet.
-gw enroll viewer --key "$TMP/a.pub" --open cam-18.cmx:8989 >/dev/null || fail "a grant for the viewer"
+gw enroll viewer --key "$TMP/a.pub" --direct cam-18.cmx:8989 >/dev/null || fail "the viewer may not reach the update service"
 update=$(free_port)
 client a -N -L "127.0.0.1:$update:cam-18.cmx:8989" & PIDS+=("$!")
 wait_for 20 listening "$update" || fail "the viewer does not log in"

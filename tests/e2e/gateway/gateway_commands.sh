@@ -103,7 +103,7 @@ lacks "$A . 81" "$GW/fleet.nft" || fail "fleet.nft has a grant that the registry
 prints_no "$A" inside nft list set inet cmxsafe by_user || fail "the kernel has a grant that the registry lacks"
 ok "concurrent commands run one after the other"
 
-# CSV: relative key paths; fields of missing columns keep their values.
+# CSV: relative key paths; fields of missing columns keep their values; `open` is the former name of `direct`.
 mkdir -p "$TMP/csv/keys"; cp "$TMP/c.pub" "$TMP/csv/keys/"
 printf '\xef\xbb\xbfname;key;ports;group;open\r\ncam-19;keys/c.pub;"81, 8989";yard;gateway.cmx:1883\r\n;;;;\r\n' >"$TMP/csv/fleet.csv"
 (cd / && gw import "$TMP/csv/fleet.csv") >/dev/null || fail "import"
@@ -113,6 +113,12 @@ gw import "$TMP/csv/short.csv" | grep -q "unchanged 1" || fail "import without c
 gw enroll cam-19 --key "$TMP/c.pub" --ports 81 >/dev/null || fail "enroll again"
 [ "$(gw show cam-19 --json | jq -c '[.device.group, .device.opens[0].host]')" = '["yard","gateway.cmx"]' ] || fail "enroll clears fields that were not given"
 gw export >"$TMP/csv/before.csv"
+equal "$(head -n 1 "$TMP/csv/before.csv")" name,key,ports,direct,address,group || fail "the columns of export"
+grep -q ',"81","gateway.cmx:1883",' "$TMP/csv/before.csv" || fail "export lacks the direct service"
+gw enroll cam-19 --key "$TMP/c.pub" --open gateway.cmx:1884 >/dev/null || fail "the option's former name"
+grep -q '"gateway.cmx:1884"' <(gw export) || fail "--open is not --direct"
+gw import "$TMP/csv/before.csv" >/dev/null || fail "import of an export"
+grep -q '"gateway.cmx:1883"' <(gw export) || fail "import ignores the column direct"
 key d; gw rotate cam-19 --key "$TMP/d.pub" >/dev/null || fail "rotate"
 gw import "$TMP/csv/before.csv" >/dev/null 2>"$TMP/import.err" || fail "import after rotate: $(cat "$TMP/import.err")"
 grep -q "cam-19: the file has a key that was replaced" "$TMP/import.err" || fail "no note: $(cat "$TMP/import.err")"

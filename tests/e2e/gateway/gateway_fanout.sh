@@ -9,7 +9,7 @@ key svc
 gw enroll svc --key "$TMP/svc.pub" --ports 9000 >/dev/null || fail "enroll"
 for i in $(seq "$N"); do
     key "d$i"
-    gw enroll "dev-$i" --key "$TMP/d$i.pub" --ports 81 --open svc.cmx:9000 >/dev/null || fail "enroll dev-$i"
+    gw enroll "dev-$i" --key "$TMP/d$i.pub" --ports 81 --direct svc.cmx:9000 >/dev/null || fail "enroll dev-$i"
 done
 S=$(address_of svc)
 # The service reads its peers from the gateway: the originator that sshd reports with each forwarded connection (RFC 4254 section

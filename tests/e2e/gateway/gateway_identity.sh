@@ -39,7 +39,7 @@ chmod 644 "$TMP/peers.py"
 python3 "$TMP/peers.py" 1883 & PIDS+=("$!")
 wait_for 10 listening 1883 || fail "no service"
 web one
-gw enroll cam-17 --key "$TMP/a.pub" --ports 81 --open gateway.cmx:1883 >/dev/null && gw enroll cam-18 --key "$TMP/b.pub" --ports 81,8080 --open gateway.cmx:1883,cam-17.cmx:81 >/dev/null || fail "enroll"
+gw enroll cam-17 --key "$TMP/a.pub" --ports 81 --direct gateway.cmx:1883 >/dev/null && gw enroll cam-18 --key "$TMP/b.pub" --ports 81,8080 --direct gateway.cmx:1883,cam-17.cmx:81 >/dev/null || fail "enroll"
 gw platform vms --key "$TMP/p.pub" >/dev/null || fail "platform"
 A=$(address_of cam-17) B=$(address_of cam-18)
 serve_system

@@ -19,7 +19,7 @@ gw net heal || fail "net heal"
 ok "account, units, namespace, link"
 
 key a; key b; key p
-gw enroll cam-17 --key "$TMP/a.pub" --ports 81 --open gateway.cmx:1883 >/dev/null || fail "enroll"
+gw enroll cam-17 --key "$TMP/a.pub" --ports 81 --direct gateway.cmx:1883 >/dev/null || fail "enroll"
 gw enroll cam-18 --key "$TMP/b.pub" --ports 81 >/dev/null || fail "enroll"
 A=$(address_of cam-17)
 grep -q "$A cam-17.cmx" /etc/hosts || fail "no name in /etc/hosts"

@@ -26,7 +26,7 @@ static int run_sample(int argc, char **argv)
 {
     const struct cli_option options[] = {
         CLI_TEXT("file", "FILE", "a file", &got.file, .short_name = 'f'),
-        CLI_TEXT("colour", "C", "a colour", &got.colour, .choices = colours),
+        CLI_TEXT("colour", "C", "a colour", &got.colour, .choices = colours, .former = "tint"),
         CLI_TEXT("level", "N", "verbosity", &got.level, .implied = "2"),
         CLI_FLAG("quiet", "print nothing", &got.quiet, .short_name = 'q'),
         CLI_NUMBER("number", "N", 1, 300, "a number", &got.number, .hex = true),
@@ -103,6 +103,9 @@ static void values_reach_their_targets(void **state)
     assert_string_equal(got.level, "5");
     assert_string_equal(got.line.operand[0], "-"); /* a dash alone is an operand: standard input */
     assert_null(got.line.rest);
+
+    assert_int_equal(run(2, out, "sample --item 1 --tint green b"), 10); /* the option's former name */
+    assert_string_equal(got.colour, "green");
 
     assert_int_equal(run(2, out, "sample --item 1 --level -- --quiet no-rest"), 10);
     assert_string_equal(got.level, "2"); /* --level takes no further argument */
