@@ -1,4 +1,5 @@
 /* config_value.c - converts between text and values, for the types of the table. */
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,6 +12,7 @@
 
 #define TEXT_MAX_DEFAULT 255
 #define HOST_MAX 255 /* RFC 1035 section 2.3.4 */
+#define LABEL_MAX 63
 
 struct unit {
     const char *suffix;
@@ -119,7 +121,50 @@ static bool only(const char *text, const char *allowed)
     return text[strspn(text, allowed)] == 0;
 }
 
-#define ALNUM "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+#define DIGITS "0123456789"
+#define ALNUM "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" DIGITS
+
+/* "fe80::1%eth0", with or without brackets. */
+static bool is_ipv6(const char *text)
+{
+    const bool bracketed = text[0] == '[';
+    const char *address = text + bracketed;
+    const size_t len = strcspn(address, bracketed ? "]%" : "%");
+    const char *zone = address + len;
+    char copy[INET6_ADDRSTRLEN];
+    uint8_t bytes[16];
+
+    if (len >= sizeof copy || (bracketed && text[strlen(text) - 1] != ']'))
+        return false;
+    memcpy(copy, address, len);
+    copy[len] = 0;
+    if (*zone == '%' && strspn(++zone, ALNUM "._-") == 0)
+        return false;
+    return inet_pton(AF_INET6, copy, bytes) == 1 && only(zone, bracketed ? ALNUM "._-]" : ALNUM "._-");
+}
+
+/* What is wrong with text as an address or as a host name (RFC 1123 section 2.1, with '_', which local networks use),
+ * or NULL. */
+static const char *host_fault(const char *text)
+{
+    uint8_t bytes[4];
+    const char *label = text;
+    size_t len = 0;
+
+    if (strlen(text) > HOST_MAX)
+        return "is longer than a host name may be";
+    if (strpbrk(text, ":[]%"))
+        return is_ipv6(text) ? NULL : "is neither a host name nor an address; a port has a key of its own";
+    if (inet_pton(AF_INET, text, bytes) == 1)
+        return NULL;
+    for (const char *next = text; *next; next += len + (next[len] == '.')) {
+        label = next;
+        len = strspn(label, ALNUM "_-");
+        if (len == 0 || len > LABEL_MAX || (label[len] && label[len] != '.'))
+            return "is not a host name or address";
+    }
+    return strspn(label, DIGITS) == len ? "is not an IPv4 address" : NULL;
+}
 
 /* What is wrong with text as a value of the key, or NULL. */
 static const char *text_fault(const struct config_key *k, const char *text)
@@ -135,11 +180,9 @@ static const char *text_fault(const struct config_key *k, const char *text)
             return "is longer than a name may be (31)";
         return only(text, ALNUM "._-") ? NULL : "may hold letters, digits, '.', '_' and '-' only";
     case CONFIG_HOST:
-        if (len > HOST_MAX)
-            return "is longer than a host name may be";
         if (strcmp(k->key, "remote_address") == 0 && cmx_proxy_fleet_prefix(text))
             return cmx_fleet_parse(cmx_proxy_fleet_prefix(text), prefix, &bits) ? "is not a fleet's prefix" : NULL;
-        return only(text, ALNUM "._-:%[]*") ? NULL : "is not a host name or address";
+        return strcmp(k->key, "remote_address") == 0 && strcmp(text, "*") == 0 ? NULL : host_fault(text);
     case CONFIG_PATH:
         return text[0] != '/' ? "must be an absolute path" : len > max ? "is too long" : NULL;
     case CONFIG_PIN_LIST:
@@ -180,8 +223,14 @@ static cmx_err set_text(const struct config_key *k, void *at, const char *text, 
 
     if (fault)
         return cmx_why_fail(why, CMX_EINVAL, "'%.60s' %s", text, fault);
-    if (k->type == CONFIG_GATEWAYS && cmx_gateway_list_parse(&gateways, text, 1, why) != CMX_OK)
-        return CMX_EINVAL;
+    if (k->type == CONFIG_GATEWAYS) {
+        if (cmx_gateway_list_parse(&gateways, text, 1, why) != CMX_OK)
+            return CMX_EINVAL;
+        for (size_t i = 0; i < gateways.n; i++)
+            if (host_fault(gateways.at[i].host))
+                return cmx_why_fail(why, CMX_EINVAL, "'%.60s' %s", gateways.at[i].host,
+                                    host_fault(gateways.at[i].host));
+    }
     if (k->type == CONFIG_PIN_LIST && list->n == CONFIG_LIST_MAX)
         return cmx_why_fail(why, CMX_EINVAL, "is given more than %d times", CONFIG_LIST_MAX);
     copy = copy_text(k, text);

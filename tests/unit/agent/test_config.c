@@ -209,6 +209,22 @@ static void test_isolation_section(void **state)
     config_free(c);
 }
 
+static void test_hosts(void **state)
+{
+    static const char *const good[] = {"10.0.0.1",       "::1",           "[::1]", "fe80::1%eth0.7",
+                                       "[fe80::1%eth0]", "cam",           "cam.",  "a_b.local",
+                                       "-odd-.example",  "1.2.3.example", "x1"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        char text[512];
+
+        snprintf(text, sizeof text, GATEWAY CONTEXT "local_host = %s\n", good[i]);
+        config_free(parse_ok(text));
+    }
+    config_free(parse_ok(GATEWAY CONTEXT "remote_address = *\n"));
+}
+
 static void test_originators(void **state)
 {
     struct agent_config *c = parse_ok(GATEWAY CONTEXT "peer = mirror\nlocal_host = ::1\n"
@@ -367,6 +383,17 @@ static void test_errors(void **state)
         {GATEWAY CONTEXT "peer = mirror\nlocal_host = localhost\n", "needs local_host = ::1, not localhost\n"},
         {GATEWAY CONTEXT "peer = mirror\nlocal_host = ::ffff:127.0.0.1\n", "needs local_host = ::1, not "},
         {GATEWAY CONTEXT "peer = proxy\n", "f:9: peer: 'proxy' is not "},
+        {GATEWAY CONTEXT "local_host = 127.0.0.1:80\n",
+         "f:9: local_host: '127.0.0.1:80' is neither a host name nor an "},
+        {GATEWAY CONTEXT "local_host = 999.1.1.1\n", "f:9: local_host: '999.1.1.1' is not an IPv4 address\n"},
+        {GATEWAY CONTEXT "local_host = [::1\n", "f:9: local_host: '[::1' is neither"},
+        {GATEWAY CONTEXT "local_host = ::1%\n", "f:9: local_host: '::1%' is neither"},
+        {GATEWAY CONTEXT "local_host = a..b\n", "f:9: local_host: 'a..b' is not a host name or address\n"},
+        {GATEWAY CONTEXT "local_host = .b\n", "f:9: local_host: '.b' is not a host name or address\n"},
+        {GATEWAY CONTEXT "local_host = *\n", "f:9: local_host: '*' is not a host name or address\n"},
+        {GATEWAY CONTEXT "remote_address = 0.0.0.0/0\n", "f:9: remote_address: '0.0.0.0/0' is not a host name"},
+        {"[gateway]\nhost = a..b\n" CONTEXT, "f:2: host: 'a..b' is not a host name or address\n"},
+        {"[gateway]\nhost = gw, 10.0.0.300:22\n" CONTEXT, "f:2: host: '10.0.0.300' is not an IPv4 address\n"},
         {GATEWAY CONTEXT "allow_from = fd00::/129\n", "f:6: context camera allow_from: not 1 to 64 addresses"},
         {GATEWAY CONTEXT "allow_from = cam-17.cmx\n", "f:6: context camera allow_from: not 1 to 64"},
         {GATEWAY "[context d]\ndirection=direct\nlocal_port=1\nremote_port=2\nremote_host=h\npeer=proxy-v1\n",
@@ -829,6 +856,7 @@ int main(void)
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_every_key_arrives),
         cmocka_unit_test(test_isolation_section),
+        cmocka_unit_test(test_hosts),
         cmocka_unit_test(test_originators),
         cmocka_unit_test(test_identity_and_attest_sections),
         cmocka_unit_test(test_update_keys_arrive),
