@@ -287,10 +287,13 @@ cmx_err gw_registry_open(struct gw_registry *r, const char *path, bool write, st
     cmx_err err;
 
     memset(r, 0, sizeof *r);
-    if (access(path, F_OK) != 0)
-        return cmx_why_fail(e, errno == ENOENT ? CMX_ENOENT : CMX_EPERM,
-                            "no registry at %s (%s); set the gateway up with 'cmxsafe gateway init'", path,
+    if (access(path, F_OK) != 0 && errno != ENOENT)
+        return cmx_why_fail(e, CMX_EPERM, "can't open the registry %s (%s); run the command as root", path,
                             strerror(errno));
+    if (access(path, F_OK) != 0)
+        return cmx_why_fail(
+            e, CMX_ENOENT,
+            "there is no registry %s; set the gateway up with 'cmxsafe gateway init', or restore a backup", path);
     err = open_db(r, path, write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY,
                   write ? GW_WRITE_PATIENCE_MS : GW_READ_PATIENCE_MS, e);
     r->writable = write;

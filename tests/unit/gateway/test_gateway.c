@@ -949,6 +949,21 @@ static void reopen_fails(cmx_err expected, const char *why)
     assert_int_equal(gw_registry_open(&r, db, true, &e), expected);
 }
 
+static void test_full_disk(void **state)
+{
+    struct gw_registry *r = &gateway.registry;
+    struct cmx_why e;
+    cmx_err err = CMX_OK;
+
+    (void)state;
+    assert_int_equal(sqlite3_exec(r->db, "PRAGMA max_page_count = 1", NULL, NULL, NULL),
+                     SQLITE_OK); /* its present size */
+    for (int i = 0; i < 10000 && !err; i++)
+        err = gw_event(r, "note", "", "a line that fills the file", &e);
+    assert_int_equal(err, CMX_ENOSPC);
+    assert_string_equal(e.text, "the disk of the registry is full; make room and try again");
+}
+
 static void test_broken(void **state)
 {
     struct gw_registry r;
@@ -972,7 +987,7 @@ static void test_broken(void **state)
     assert_int_equal(truncate(db, 0), 0);
     reopen_fails(CMX_EFORMAT, "is not a registry");
     unlink(db);
-    reopen_fails(CMX_ENOENT, "no registry");
+    reopen_fails(CMX_ENOENT, "there is no registry");
     assert_int_equal(gw_registry_create(&r, db, &e), CMX_OK);
     gw_registry_close(&r);
     assert_int_equal(gw_registry_create(&r, db, &e), CMX_EEXIST);
@@ -1416,7 +1431,7 @@ int main(void)
         TEST(test_unit_marks),   TEST(test_delete),      TEST(test_names),       TEST(test_merge),
         TEST(test_upgrade),      TEST(test_csv),         TEST(test_grant_terms), TEST(test_group_grants),
         TEST(test_times),        TEST(test_pending),     TEST(test_policy),      TEST(test_basis),
-        TEST(test_etc_hosts),    TEST(test_attestation),
+        TEST(test_etc_hosts),    TEST(test_attestation), TEST(test_full_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
