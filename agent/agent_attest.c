@@ -195,6 +195,7 @@ static void add_session(struct cmx_evidence *e)
     memcpy(e->gateway, st.host_key, sizeof e->gateway);
     e->session_len = st.session_id_len;
     memcpy(e->session, st.session_id, st.session_id_len);
+    snprintf(e->key_exchange, sizeof e->key_exchange, "%s", st.key_exchange ? st.key_exchange : "");
 }
 
 /* Claims nothing that the agent cannot know: Secure Boot, debuggers, storage encryption. */

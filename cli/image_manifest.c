@@ -85,6 +85,7 @@ static bool add_requirement(struct cmx_manifest *m, const char *word)
     m->require_isolation |= one.require_isolation;
     m->require_hardware_key |= one.require_hardware_key;
     m->require_confirmed |= one.require_confirmed;
+    m->require_post_quantum |= one.require_post_quantum;
     return true;
 }
 
@@ -101,9 +102,10 @@ static int read_options(struct job *j, int argc, char **argv, bool *done)
         CLI_TEXT("fill", "FILE", "free flash holds the filler of this key (see `cmxsafe image fill`)", &j->fill_path),
         CLI_LIST("mask", "BEGIN-END=NAME",
                  "leave this range out because it changes at run time (nvs, otadata, phy); repeatable", &masks),
-        CLI_LIST("require", "WHAT",
-                 "secure-boot, flash-encryption, debug-off, isolation, hardware-key or confirmed; repeatable",
-                 &requirements),
+        CLI_LIST(
+            "require", "WHAT",
+            "secure-boot, flash-encryption, debug-off, isolation, hardware-key, confirmed or post-quantum; repeatable",
+            &requirements),
         CLI_FLAG("any-version", "accept any name and version of the image", &j->any_version),
     };
     struct cli_line line = CLI_LINE("cmxsafe image manifest", "IMAGE", about, 1, 1, options);

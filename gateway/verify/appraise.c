@@ -40,6 +40,12 @@ static void add_text(struct cmx_verdict *v, const char *name, const char *found,
     add(v, name, wanted[0] != 0, strcmp(found, wanted) == 0, found);
 }
 
+/* Hybrids with ML-KEM (FIPS 203) or NTRU Prime, by whatever curve and hash follow. */
+static bool is_post_quantum(const char *key_exchange)
+{
+    return strncmp(key_exchange, "mlkem", 5) == 0 || strncmp(key_exchange, "sntrup", 6) == 0;
+}
+
 static void check_identity(struct cmx_verdict *v, const struct cmx_evidence *e, const struct cmx_expect *x)
 {
     const struct cmx_manifest *m = x->manifest;
@@ -55,6 +61,8 @@ static void check_identity(struct cmx_verdict *v, const struct cmx_evidence *e, 
                                : NULL,
               CMX_SHA256_LEN);
     add_bytes(v, "session", e->session, e->session_len, x->session, x->session_len);
+    add(v, "key-exchange", m->require_post_quantum, is_post_quantum(e->key_exchange),
+        e->key_exchange[0] ? e->key_exchange : "absent");
 }
 
 static void check_software(struct cmx_verdict *v, const struct cmx_evidence *e, const struct cmx_manifest *m)

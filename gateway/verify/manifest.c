@@ -151,6 +151,7 @@ static const struct {
     {"isolation", offsetof(struct cmx_manifest, require_isolation)},
     {"hardware-key", offsetof(struct cmx_manifest, require_hardware_key)},
     {"confirmed", offsetof(struct cmx_manifest, require_confirmed)},
+    {"post-quantum", offsetof(struct cmx_manifest, require_post_quantum)},
 };
 #define N_REQUIREMENTS (sizeof requirements / sizeof requirements[0])
 
@@ -236,7 +237,7 @@ static const struct statement {
     {"policy", set_policy, false, "policy is 64 hex digits"},
     {"gateway", set_gateway, false, "gateway is 64 hex digits"},
     {"require", set_require, true,
-     "require is secure-boot, flash-encryption, debug-off, isolation, hardware-key or confirmed"},
+     "require is secure-boot, flash-encryption, debug-off, isolation, hardware-key, confirmed or post-quantum"},
     {"region", add_region, true,
      "region is BEGIN END erased, BEGIN END file NAME OFFSET SHA256 or BEGIN END fill KEYFILE SHA256 (at most 16)"},
     {"mask", add_mask, true, "mask is BEGIN END NAME (at most 16)"},

@@ -7,7 +7,8 @@
  *     secure-version 3            at least
  *     hardware ESP32-S3
  *     flash-size 0x400000
- *     require secure-boot         also: flash-encryption, debug-off, isolation, hardware-key, confirmed
+ *     require secure-boot         also: flash-encryption, debug-off, isolation, hardware-key, confirmed,
+ *                                 post-quantum
  *     policy 4f1c...              SHA-256, hex
  *     gateway 9a02...             SHA-256 of the gateway's host key, hex
  *     region 0x010000 0x12a340 file firmware.bin 0x0 3b88...   begin end, file, offset in it, SHA-256 of the bytes
@@ -58,7 +59,8 @@ struct cmx_manifest {
     bool require_debug_off;
     bool require_isolation;
     bool require_hardware_key;
-    bool require_confirmed; /* the slot's state is "valid" */
+    bool require_confirmed;    /* the slot's state is "valid" */
+    bool require_post_quantum; /* the session's key exchange resists a quantum computer */
     bool has_policy;
     uint8_t policy[CMX_SHA256_LEN];
     bool has_gateway;

@@ -157,6 +157,7 @@ CLAIMS = [
     (-75009, "gateway", _bytes(32, 32), True),
     (-75010, "session", _bytes(1, SESSION_MAX), True),
     (-75011, "measured", _measured, False),
+    (-75012, "key_exchange", lambda v: _name(v) or None, True),
 ]
 
 
@@ -234,6 +235,8 @@ def appraise(claims, expected, verifier):
     v.add_text("hardware", claims["hwmodel"], m.hardware)
     v.add_bytes("gateway", claims["gateway"], expected.gateway or m.gateway)
     v.add_bytes("session", claims["session"], expected.session)
+    key_exchange = claims["key_exchange"] or "absent"
+    v.add("key-exchange", "post-quantum" in m.require, key_exchange.startswith(("mlkem", "sntrup")), key_exchange)
     v.add_text("name", claims["swname"], m.name)
     v.add_text("version", claims["swversion"], m.version)
     v.add("secure-version", m.secure_version > 0, claims["secure_version"] >= m.secure_version, claims["secure_version"])

@@ -15,7 +15,7 @@ CHUNK = 4096
 RANGES_MAX = 16
 TEXT_MAX, FILE_MAX, MASK_MAX, LINE_MAX, WORDS_MAX, MANIFEST_MAX = 63, 127, 31, 400, 7, 8192
 FILL_KEY_MIN = 16
-REQUIREMENTS = "secure-boot", "flash-encryption", "debug-off", "isolation", "hardware-key", "confirmed"
+REQUIREMENTS = "secure-boot", "flash-encryption", "debug-off", "isolation", "hardware-key", "confirmed", "post-quantum"
 
 
 # ---- ranges ----
@@ -251,7 +251,8 @@ STATEMENTS = {
     "policy": (_digest, "policy is 64 hex digits"),
     "gateway": (_digest, "gateway is 64 hex digits"),
     "require": (_requirement,
-                "require is secure-boot, flash-encryption, debug-off, isolation, hardware-key or confirmed"),
+                "require is secure-boot, flash-encryption, debug-off, isolation, hardware-key, confirmed or "
+                "post-quantum"),
     "region": (_region, "region is BEGIN END erased, BEGIN END file NAME OFFSET SHA256 or BEGIN END fill KEYFILE SHA256 "
                         "(at most 16)"),
     "mask": (_mask, "mask is BEGIN END NAME (at most 16)"),

@@ -87,6 +87,7 @@ static void facts(void *arg, struct cmx_evidence *e)
     memcpy(e->gateway, st.host_key, sizeof e->gateway);
     e->session_len = st.session_id_len;
     memcpy(e->session, st.session_id, st.session_id_len);
+    snprintf(e->key_exchange, sizeof e->key_exchange, "%s", st.key_exchange ? st.key_exchange : "");
 }
 
 static void map_flash(const char *path)

@@ -218,6 +218,13 @@ static cmx_err read_measured(struct cmx_buf *in, struct cmx_evidence *e)
     return CMX_OK;
 }
 
+static cmx_err read_key_exchange(struct cmx_buf *in, struct cmx_evidence *e)
+{
+    cmx_err err = read_name(in, CMX_CBOR_TEXT, e->key_exchange);
+
+    return err ? err : e->key_exchange[0] ? CMX_OK : CMX_EFORMAT; /* the claim is absent instead */
+}
+
 /* In their required order. */
 static const struct {
     int64_t claim;
@@ -245,6 +252,7 @@ static const struct {
     {CLAIM_GATEWAY, true, read_gateway},
     {CLAIM_SESSION, true, read_session},
     {CLAIM_MEASURED, false, read_measured},
+    {CLAIM_KEY_EXCHANGE, true, read_key_exchange},
 };
 #define TABLE_LEN (sizeof table / sizeof table[0])
 
@@ -272,5 +280,7 @@ cmx_err cmx_claims_decode(struct cmx_buf *in, struct cmx_evidence *out)
         if (err)
             return err;
     }
+    while (at < TABLE_LEN && table[at].optional)
+        at++;
     return at == TABLE_LEN ? CMX_OK : CMX_EFORMAT;
 }

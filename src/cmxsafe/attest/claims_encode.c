@@ -4,10 +4,8 @@
 
 static cmx_err put_measurements(struct cmx_buf *b, const struct cmx_evidence *e)
 {
-    cmx_err err = cmx_cbor_put_int(b, CLAIM_MEASURED);
+    cmx_err err = cmx_cbor_put_head(b, CMX_CBOR_ARRAY, (uint32_t)e->n_measurements);
 
-    if (!err)
-        err = cmx_cbor_put_head(b, CMX_CBOR_ARRAY, (uint32_t)e->n_measurements);
     for (size_t i = 0; i < e->n_measurements && !err; i++) {
         const struct cmx_measurement *m = &e->measurements[i];
 
@@ -31,6 +29,7 @@ static cmx_err put_value(struct cmx_buf *b, cmx_field_kind kind, const struct cm
         err = cmx_cbor_put_head(b, CMX_CBOR_ARRAY, 1);
         return err ? err : cmx_cbor_put_text(b, v->data);
     case CMX_FIELD_NAME:
+    case CMX_FIELD_NAME_IF:
     case CMX_FIELD_PROFILE:
         return cmx_cbor_put_text(b, v->data);
     case CMX_FIELD_NAME_BYTES:
@@ -41,6 +40,8 @@ static cmx_err put_value(struct cmx_buf *b, cmx_field_kind kind, const struct cm
         return cmx_cbor_put_bytes(b, v->data, v->len);
     case CMX_FIELD_BOOL:
         return cmx_cbor_put_bool(b, v->number != 0);
+    case CMX_FIELD_MEASURED:
+        return put_measurements(b, v->data);
     default:
         return cmx_cbor_put_head(b, CMX_CBOR_UINT, v->number);
     }
@@ -49,7 +50,7 @@ static cmx_err put_value(struct cmx_buf *b, cmx_field_kind kind, const struct cm
 /* The number of claims that are present. */
 static uint32_t count(const struct cmx_evidence *e)
 {
-    return CMX_CLAIM_FIELDS - 3u + 1u + e->has_policy + e->has_gateway + (e->session_len > 0);
+    return CMX_CLAIM_FIELDS - 4u + e->has_policy + e->has_gateway + (e->session_len > 0) + (e->key_exchange[0] != 0);
 }
 
 cmx_err cmx_claims_encode(const struct cmx_evidence *e, struct cmx_buf *out)
@@ -60,11 +61,11 @@ cmx_err cmx_claims_encode(const struct cmx_evidence *e, struct cmx_buf *out)
         const struct cmx_claim_field *f = &cmx_claim_fields[i];
         const struct cmx_claim_value v = cmx_claim_value(e, f);
 
-        if (f->kind <= CMX_FIELD_BYTES_IF && v.len == 0)
+        if (f->kind <= CMX_FIELD_NAME_IF && v.len == 0)
             continue;
         err = cmx_cbor_put_int(out, f->claim < 0 ? CLAIM_OWN + f->claim : f->claim);
         if (!err)
             err = put_value(out, (cmx_field_kind)f->kind, &v);
     }
-    return err ? err : put_measurements(out, e);
+    return err;
 }

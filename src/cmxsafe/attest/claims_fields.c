@@ -29,6 +29,8 @@ const struct cmx_claim_field cmx_claim_fields[CMX_CLAIM_FIELDS] = {
     {"policy", OWN(CLAIM_POLICY), AT(policy), AT(has_policy), 32, CMX_FIELD_BYTES_IF},
     {"gateway", OWN(CLAIM_GATEWAY), AT(gateway), AT(has_gateway), 32, CMX_FIELD_BYTES_IF},
     {"session", OWN(CLAIM_SESSION), AT(session), AT(session_len), 0, CMX_FIELD_BYTES_N},
+    {"measured", OWN(CLAIM_MEASURED), 0, 0, 0, CMX_FIELD_MEASURED},
+    {"key_exchange", OWN(CLAIM_KEY_EXCHANGE), SIZED(key_exchange), CMX_FIELD_NAME_IF},
 };
 
 static bool flag(const void *at)
@@ -49,6 +51,9 @@ struct cmx_claim_value cmx_claim_value(const struct cmx_evidence *e, const struc
         break;
     case CMX_FIELD_BYTES_IF:
         v.len = flag(base + f->more) ? f->len : 0;
+        break;
+    case CMX_FIELD_NAME_IF:
+        v.len = *(const uint8_t *)v.data;
         break;
     case CMX_FIELD_PROFILE:
         v.data = CMX_EVIDENCE_PROFILE;

@@ -1,5 +1,5 @@
 /* claims_fields.h - one table for CBOR and JSON: each claim's place in struct cmx_evidence, its name and its encoding.
- * Internal to attest. The last claim, the measurements, is a list and not in the table. */
+ * Internal to attest. */
 #ifndef CMX_ATTEST_CLAIMS_FIELDS_H
 #define CMX_ATTEST_CLAIMS_FIELDS_H
 
@@ -9,6 +9,7 @@ typedef enum {
     CMX_FIELD_BYTES,      /* len bytes */
     CMX_FIELD_BYTES_N,    /* as many bytes as the size_t at `more`; 0: the claim is absent */
     CMX_FIELD_BYTES_IF,   /* len bytes if the bool at `more` is set, else the claim is absent */
+    CMX_FIELD_NAME_IF,    /* a string; empty: the claim is absent */
     CMX_FIELD_NAME,       /* a string */
     CMX_FIELD_NAME_BYTES, /* a string that CBOR encodes as bytes (RFC 9711 section 4.2.4) */
     CMX_FIELD_PROFILE,    /* CMX_EVIDENCE_PROFILE */
@@ -17,7 +18,8 @@ typedef enum {
     CMX_FIELD_UINT,  /* 32 bits */
     CMX_FIELD_DEBUG, /* the enumerations, which JSON prints as words */
     CMX_FIELD_KEY,
-    CMX_FIELD_FLASH
+    CMX_FIELD_FLASH,
+    CMX_FIELD_MEASURED /* the measurements, a list */
 } cmx_field_kind;
 
 struct cmx_claim_field {
@@ -29,12 +31,13 @@ struct cmx_claim_field {
     uint8_t kind; /* cmx_field_kind */
 };
 
-#define CMX_CLAIM_FIELDS 20
+#define CMX_CLAIM_FIELDS 22
 
 /* In deterministic CBOR's order. */
 extern const struct cmx_claim_field cmx_claim_fields[CMX_CLAIM_FIELDS];
 
-/* Bytes: data and len (0: absent). String: data. Others: number. Borrows from e. */
+/* Bytes: data and len. String: data. Measurements: data, which is e. Others: number. len 0: a claim of a kind up to
+ * CMX_FIELD_NAME_IF is absent. Borrows from e. */
 struct cmx_claim_value {
     const void *data;
     size_t len;

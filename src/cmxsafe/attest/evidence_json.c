@@ -46,14 +46,18 @@ static void put_measurements(struct cmx_json *j, const struct cmx_evidence *e)
 
 static void put_claim(struct cmx_json *j, const struct cmx_claim_field *f, const struct cmx_claim_value *v)
 {
+    if (f->kind <= CMX_FIELD_NAME_IF && !v->len) {
+        cmx_json_null(j, f->json);
+        return;
+    }
     switch (f->kind) {
     case CMX_FIELD_BYTES:
     case CMX_FIELD_BYTES_N:
     case CMX_FIELD_BYTES_IF:
-        if (v->len)
-            cmx_json_hex(j, f->json, v->data, v->len);
-        else
-            cmx_json_null(j, f->json);
+        cmx_json_hex(j, f->json, v->data, v->len);
+        return;
+    case CMX_FIELD_MEASURED:
+        put_measurements(j, v->data);
         return;
     case CMX_FIELD_BOOL:
         cmx_json_bool(j, f->json, v->number != 0);
@@ -83,7 +87,6 @@ static void put_claims(struct cmx_json *j, const struct cmx_evidence *e)
 
         put_claim(j, &cmx_claim_fields[i], &v);
     }
-    put_measurements(j, e);
 }
 
 /* The token, as the document's last member: base64url needs no escaping, so it is written in place. */

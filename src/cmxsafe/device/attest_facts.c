@@ -55,6 +55,7 @@ static void tell_session(struct cmx_evidence *e)
     memcpy(e->gateway, st.host_key, sizeof e->gateway);
     e->session_len = st.session_id_len;
     memcpy(e->session, st.session_id, st.session_id_len);
+    set_text(e->key_exchange, st.key_exchange ? st.key_exchange : "");
 }
 
 static void tell(void *arg, struct cmx_evidence *e)

@@ -19,8 +19,9 @@ extern "C" {
 #define CMX_ATTEST_QUEUE 2
 
 /* Fills in the device's facts: hw_model, secure_boot, debug, boot_count, sw_name, sw_version, slot,
- * slot_state, secure_version, flash_encryption, isolation, policy, gateway, session. *e is zeroed; the service adds
- * nonce, ueid, key, boot_seed, flash_size and measurements. Called in a server's thread; must not block for long. */
+ * slot_state, secure_version, flash_encryption, isolation, policy, gateway, session, key_exchange. *e is zeroed; the
+ * service adds nonce, ueid, key, boot_seed, flash_size and measurements. Called in a server's thread; must not block
+ * for long. */
 typedef void (*cmx_attest_facts_fn)(void *arg, struct cmx_evidence *e);
 
 /* NULL: evidence claims no facts. Call before start. */

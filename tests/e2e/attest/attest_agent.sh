@@ -24,7 +24,13 @@ cmx attest --url "$URL" | grep -qx MATCH || fail "no MATCH"
 cmx image manifest --flash-size 1MB firmware.bin >"$TMP/manifest"
 cmx attest --evidence --manifest manifest --url "$URL" --gateway "$PIN" --json >"$TMP/out" || { cat "$TMP/out"; fail "evidence"; }
 json_is '.ok and .key == "software" and .swname == "cmxsafed"' "$TMP/out" >/dev/null || fail "facts"
-curl -sf -H 'Accept: application/json' "$URL/evidence?nonce=0011223344556677" | json_is '(.session | length) == 64 and .isolation == false' >/dev/null || fail "claims"
+curl -sf -H 'Accept: application/json' "$URL/evidence?nonce=0011223344556677" | json_is "(.session | length) == 64 and .isolation == false and .key_exchange == \"$(context attest .key_exchange)\"" >/dev/null || fail "claims"
+cmx image manifest --flash-size 1MB --require post-quantum firmware.bin >"$TMP/pq"
+case $(context attest .key_exchange) in
+curve25519-sha256) ! cmx attest --evidence --manifest pq --url "$URL" >"$TMP/out" && grep -q '^FAILED *key-exchange *curve25519-sha256' "$TMP/out" ;;
+mlkem* | sntrup*) cmx attest --evidence --manifest pq --url "$URL" >"$TMP/out" && grep -q '^ok *key-exchange' "$TMP/out" ;;
+*) false ;;
+esac || { cat "$TMP/out"; fail "the verdict on the key exchange $(context attest .key_exchange)"; }
 equal "$(field '.modules.attest.authorized_key')" "$(cmx identity public | head -n 1)" || fail "the status names another key"
 equal "$(field '.confinement[] | select(.what == "seccomp") | .applied')" true || fail "not confined"
 sed -i 's/^port = '"$local_port"'/port = 1/' "$CONF"

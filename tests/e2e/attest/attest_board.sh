@@ -41,7 +41,7 @@ grep -q '^name secure_services' "$TMP/manifest" || fail "the manifest does not d
 cmx attest --evidence --manifest manifest --url "$URL" --gateway "$PIN" --json >"$TMP/out" || { cat "$TMP/out"; fail "evidence"; }
 json_is '.ok and .key == "efuse" and .slot == "ota_0" and .slot_state == "valid" and .bootcount == 1' "$TMP/out" >/dev/null || { cat "$TMP/out"; fail "facts"; }
 curl -sf -H 'Accept: application/json' "$URL/evidence?nonce=0011223344556677" >"$TMP/out"
-json_is '.hwmodel == "ESP32-S3" and .swname == "secure_services" and (.session | length) == 64 and (.gateway | length) == 64' "$TMP/out" >/dev/null || { cat "$TMP/out"; fail "claims"; }
+json_is '.hwmodel == "ESP32-S3" and .swname == "secure_services" and (.session | length) == 64 and (.gateway | length) == 64 and (.key_exchange | test("25519"))' "$TMP/out" >/dev/null || { cat "$TMP/out"; fail "claims"; }
 ok "evidence of the board is trusted, bound to gateway and session"
 
 stop "$BOARD_PID"

@@ -108,13 +108,16 @@ ok "attest: the value of /hash, MACed and signed evidence"
 
 # What the golden files hold: for a desk without the C program, and for the next version of both.
 cp "$ROOT"/tests/golden/desk/* .
-for f in key:private_key.bin image:app.bin token:token signed:signed; do xxd -r -p "${f%%:*}.hex" >"${f#*:}"; done
+for f in key:private_key.bin image:app.bin token:token signed:signed key_exchange:with_kex; do xxd -r -p "${f%%:*}.hex" >"${f#*:}"; done
 same identity public; cmp out.c identity.txt || fail "identity.txt"
 same image info app.bin; cmp out.c info.txt || fail "info.txt"
 same image manifest --any-version app.bin; cmp out.c manifest || fail "manifest"
 same attest --compute --challenge vector --image app.bin; cmp out.c hash.txt || fail "hash.txt"
 same attest --evidence --manifest manifest --nonce "$nonce" --token token; cmp out.c verdict.txt || fail "verdict.txt"
 same attest --evidence --manifest manifest --nonce "$nonce" --token signed --attest-key identity.txt; cmp out.c verdict.txt || fail "verdict.txt"
+sed 's/^flash-size/require post-quantum\nflash-size/' manifest >pq
+same attest --evidence --manifest pq --nonce "$nonce" --token with_kex; grep -q '^ok *key-exchange *mlkem768x25519-sha256$' out.c || fail "key_exchange.hex"
+refused attest --evidence --manifest pq --nonce "$nonce" --token token; grep -q '^FAILED *key-exchange *absent$' out.c || fail "evidence without the claim"
 ok "golden files"
 
 cp identity.txt device.pub

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "cmxsafe/attest/cbor.h"
+#include "cmxsafe/attest/claims.h"
 #include "cmxsafe/attest/evidence.h"
 #include "gateway/verify/appraise.h"
 
@@ -41,6 +42,7 @@ static void sample(struct cmx_evidence *e)
     memset(e->gateway, 0x32, sizeof e->gateway);
     e->session_len = 32;
     memset(e->session, 0x33, 32);
+    strcpy(e->key_exchange, "mlkem768x25519-sha256");
     e->n_measurements = 2;
     e->measurements[0].range = (struct cmx_range){0x10000, 0x20000};
     memset(e->measurements[0].digest, 0x41, 32);
@@ -108,6 +110,7 @@ static void test_largest_fits(void **state)
     memset(e.hw_model, 'h', sizeof e.hw_model - 1);
     memset(e.slot, 's', sizeof e.slot - 1);
     memset(e.slot_state, 't', sizeof e.slot_state - 1);
+    memset(e.key_exchange, 'k', sizeof e.key_exchange - 1);
     e.boot_count = e.secure_version = e.flash_size = UINT32_MAX;
     e.n_measurements = CMX_RANGES_MAX;
     for (size_t i = 0; i < CMX_RANGES_MAX; i++)
@@ -236,7 +239,47 @@ static void test_json(void **state)
     assert_non_null(strstr(s, "\"dbgstat\":\"disabled-permanently\""));
     assert_non_null(strstr(s, "\"session\":null"));
     assert_non_null(strstr(s, "\"flash_encryption\":\"release\""));
-    assert_non_null(strstr(s, ",\"token\":\"_-4\"}"));
+    assert_non_null(strstr(s, "],\"key_exchange\":\"mlkem768x25519-sha256\",\"token\":\"_-4\"}"));
+    e.key_exchange[0] = 0;
+    cmx_buf_init(&b, mem, sizeof mem);
+    assert_int_equal(cmx_evidence_json(&e, NULL, 0, &b), CMX_OK);
+    assert_int_equal(cmx_buf_cstr(&b, &s), CMX_OK);
+    assert_non_null(strstr(s, "],\"key_exchange\":null}"));
+}
+
+/* A claim behind the measurements is refused if it is empty, cut, doubled or not a text. */
+static void test_key_exchange_is_strict(void **state)
+{
+    static const struct {
+        const char *value; /* replaces the text "k" */
+        size_t len;
+        cmx_err err;
+    } values[] = {
+        {"\x61k", 2, CMX_OK},      {"\x60", 1, CMX_EFORMAT},
+        {"\x41k", 2, CMX_EFORMAT}, {"\x61\x1b", 2, CMX_EFORMAT}, /* a control character */
+        {"\x62k", 2, CMX_ETRUNC},
+    };
+    uint8_t mem[CMX_EVIDENCE_TOKEN_MAX];
+    struct cmx_evidence e, back;
+    struct cmx_buf b;
+
+    (void)state;
+    sample(&e);
+    strcpy(e.key_exchange, "k");
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        cmx_buf_init(&b, mem, sizeof mem);
+        assert_int_equal(cmx_claims_encode(&e, &b), CMX_OK);
+        b.end -= 2;
+        assert_int_equal(cmx_buf_put(&b, values[i].value, values[i].len), CMX_OK);
+        assert_int_equal(cmx_claims_decode(&b, &back), values[i].err);
+    }
+    cmx_buf_init(&b, mem, sizeof mem);
+    assert_int_equal(cmx_claims_encode(&e, &b), CMX_OK);
+    assert_int_equal(mem[0], 0xb6); /* a map of 22 claims */
+    mem[0]++;
+    assert_int_equal(cmx_cbor_put_int(&b, CLAIM_KEY_EXCHANGE), CMX_OK);
+    assert_int_equal(cmx_cbor_put_text(&b, "k"), CMX_OK);
+    assert_int_equal(cmx_claims_decode(&b, &back), CMX_EFORMAT);
 }
 
 static void test_cbor_is_strict(void **state)
@@ -302,7 +345,7 @@ static void manifest_for(const struct cmx_evidence *e, struct cmx_manifest *m)
     m->secure_version = 3;
     m->flash_size = e->flash_size;
     m->require_secure_boot = m->require_flash_encryption = m->require_debug_off = true;
-    m->require_isolation = m->require_hardware_key = m->require_confirmed = true;
+    m->require_isolation = m->require_hardware_key = m->require_confirmed = m->require_post_quantum = true;
     m->has_policy = m->has_gateway = true;
     memcpy(m->policy, e->policy, 32);
     memcpy(m->gateway, e->gateway, 32);
@@ -378,6 +421,13 @@ static void test_appraisal(void **state)
     expect_failure(&s, "session");
     s.e.session_len = 0;
     expect_failure(&s, "session");
+    strcpy(s.e.key_exchange, "curve25519-sha256");
+    expect_failure(&s, "key-exchange");
+    s.e.key_exchange[0] = 0;
+    expect_failure(&s, "key-exchange");
+    strcpy(s.e.key_exchange, "sntrup761x25519-sha512@openssh.com");
+    cmx_appraise(&s.e, &s.x, &v);
+    assert_true(v.ok);
     s.e.sw_name[0]++;
     expect_failure(&s, "name");
     s.e.sw_version[0]++;
@@ -422,6 +472,7 @@ int main(void)
         cmocka_unit_test(test_every_bit_of_a_signed_token_counts),
         cmocka_unit_test(test_wrong_key_and_nonce_length),
         cmocka_unit_test(test_json),
+        cmocka_unit_test(test_key_exchange_is_strict),
         cmocka_unit_test(test_cbor_is_strict),
         cmocka_unit_test(test_cbor_numbers),
         cmocka_unit_test(test_appraisal),
