@@ -41,9 +41,11 @@ start_sshd </dev/null
 wait_up
 context web .key_exchange | grep -qxE "$PQ" || fail "the key exchange is $(context web .key_exchange)"
 end_agent
+board_says "session with 127.0.0.1 up"
 configure
 start_agent
 wait_up
 context web .key_exchange | grep -qxE "$PQ" || fail "a post-quantum key exchange is not first: $(context web .key_exchange)"
+first=$(context web .key_exchange)
 end_agent
-ok "post-quantum key exchanges are first, and required where set"
+ok "post-quantum key exchanges are required where set, and else first: $first"

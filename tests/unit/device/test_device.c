@@ -44,7 +44,7 @@ static int refuse(void **state)
     return 0;
 }
 
-static int stop(void **state)
+static int teardown(void **state)
 {
     (void)state;
     cmx_device_stop();
@@ -172,13 +172,13 @@ static void test_allocation_failures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(test_nothing_before_the_first, stop),
-        cmocka_unit_test_teardown(test_contexts_are_added, stop),
-        cmocka_unit_test_teardown(test_refused_contexts_leave_the_others, stop),
-        cmocka_unit_test_teardown(test_no_pin_no_engine, stop),
-        cmocka_unit_test_teardown(test_overrides, stop),
-        cmocka_unit_test_teardown(test_hooks_of_a_running_engine, stop),
-        cmocka_unit_test_teardown(test_allocation_failures, stop),
+        cmocka_unit_test_teardown(test_nothing_before_the_first, teardown),
+        cmocka_unit_test_teardown(test_contexts_are_added, teardown),
+        cmocka_unit_test_teardown(test_refused_contexts_leave_the_others, teardown),
+        cmocka_unit_test_teardown(test_no_pin_no_engine, teardown),
+        cmocka_unit_test_teardown(test_overrides, teardown),
+        cmocka_unit_test_teardown(test_hooks_of_a_running_engine, teardown),
+        cmocka_unit_test_teardown(test_allocation_failures, teardown),
     };
 
     return cmocka_run_group_tests(tests, refuse, NULL);

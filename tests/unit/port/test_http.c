@@ -795,7 +795,7 @@ static int start(void **state)
     return cmx_http_serve(&service, &server) == CMX_OK ? 0 : -1;
 }
 
-static int stop(void **state)
+static int teardown(void **state)
 {
     (void)state;
     cmx_http_stop(server);
@@ -831,8 +831,8 @@ int main(void)
         cmocka_unit_test(test_serve_errors),
         cmocka_unit_test(test_stop_ends_what_is_open),
     };
-    int failed = cmocka_run_group_tests_name("own listener", tests, start, stop);
+    int failed = cmocka_run_group_tests_name("own listener", tests, start, teardown);
 
     fed = true;
-    return failed + cmocka_run_group_tests_name("connections fed in", tests, start, stop);
+    return failed + cmocka_run_group_tests_name("connections fed in", tests, start, teardown);
 }
