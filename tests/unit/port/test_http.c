@@ -332,7 +332,8 @@ static void test_not_there(void **state)
     assert_has(ask("GET /none HTTP/1.1\r\n" END, out, sizeof out), "HTTP/1.1 404");
     assert_has(ask("GET /%67et HTTP/1.1\r\n" END, out, sizeof out), "HTTP/1.1 404");
     assert_has(ask("GET /get/ HTTP/1.1\r\n" END, out, sizeof out), "HTTP/1.1 404");
-    assert_has(ask("GET /get%00x HTTP/1.1\r\n" END, out, sizeof out), "HTTP/1.1 404");
+    assert_has(ask("GET /get%00x HTTP/1.1\r\n" END, out, sizeof out),
+               "HTTP/1.1 40"); /* 404, or 400 since libmicrohttpd 1.0.3 */
     ask("PUT /get HTTP/1.1\r\n" END, out, sizeof out);
     assert_has(out, "HTTP/1.1 405");
     assert_has(out, "Allow: GET, HEAD, POST");
@@ -552,7 +553,7 @@ static void test_idle_connections_end(void **state)
     assert_true(cmx_port_now_ms() - start < 20000);
     /* A slow client that keeps sending is served: longer in all than the idle timeout. */
     {
-        const char *slow = "POST /echo HTTP/1.1\r\nHost: d\r\nContent-Length: 40\r\n" END;
+        const char *slow = "POST /echo HTTP/1.1\r\nContent-Length: 40\r\n" END;
         int fd = dial();
 
         say(fd, slow);
@@ -588,7 +589,7 @@ static void test_dripping_connections_end(void **state)
     (void)state;
     settle();
     refused = dial();
-    say(refused, "POST /refuse HTTP/1.1\r\nHost: d\r\nContent-Length: 100000\r\n" END);
+    say(refused, "POST /refuse HTTP/1.1\r\nContent-Length: 100000\r\n" END);
     assert_true(drip(refused, "", 60000) < 60000);
     close(refused);
     for (int i = 0; i < 4; i++) { /* all places */
@@ -682,7 +683,7 @@ static void test_above_the_bound_a_connection_waits(void **state)
     settle();
     for (int i = 0; i < 4; i++) {
         held[i] = dial();
-        say(held[i], "POST /echo HTTP/1.1\r\nHost: d\r\nContent-Length: 5\r\n" END "ab");
+        say(held[i], "POST /echo HTTP/1.1\r\nContent-Length: 5\r\n" END "ab");
     }
     while (counted(&counts.begun) != counted(&counts.done) + 4)
         cmx_port_sleep_ms(5);
