@@ -57,3 +57,12 @@ python3 -m zipfile -e "$TMP/one/cmxsafe-$version.zip" "$TMP/arduino" || fail "un
 (cd "$TMP/arduino/cmxsafe-$version" && find . -type f) >"$TMP/arduino.list"
 holds "$TMP/arduino.list" library.properties keywords.txt LICENSE examples/arduino/SecureCamera/SecureCamera.ino
 ok "Arduino"
+
+wheel=$(python_with "setuptools>=77" 2>"$TMP/pip.log") || fail "no setuptools"
+"$wheel" -m pip wheel -v --disable-pip-version-check --no-deps --no-build-isolation -w "$TMP/wheel" "$TMP/tree/python" >"$TMP/wheel.log" 2>&1 ||
+    { tail -5 "$TMP/wheel.log"; fail "pip wheel"; }
+lacks -i deprecated "$TMP/wheel.log" || fail "setuptools will refuse pyproject.toml: $(grep -i deprecated "$TMP/wheel.log")"
+python3 -m zipfile -l "$TMP"/wheel/cmxsafe_tools-*-py3-none-any.whl | awk '{ print $1 }' >"$TMP/wheel.list"
+for f in $(cd python && git ls-files cmxsafe_tools); do grep -qx "$f" "$TMP/wheel.list" || fail "the wheel lacks $f"; done
+grep -q 'dist-info/.*LICENSE$' "$TMP/wheel.list" || fail "the wheel lacks its licence"
+ok "Python wheel"
