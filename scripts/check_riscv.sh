@@ -11,7 +11,8 @@ prefix=riscv64-unknown-elf-
 out=build/riscv
 budget=tests/riscv/budget.txt
 compiler=$("${prefix}gcc" -dumpversion | cut -d. -f1)
-grep -qx "compiler $compiler" "$budget" || echo "$budget has no limits for GCC $compiler: sizes are printed and not compared"
+grep -qx "compiler $compiler" "$budget" ||
+    echo "SKIPPED PART: sizes are printed and not compared: $budget has limits for GCC $(sed -nE 's/^compiler +//p' "$budget") (Debian 12), this is GCC $compiler"
 rm -rf "$out"
 mkdir -p "$out/include"
 ln -s /usr/include/libssh "$out/include/libssh"

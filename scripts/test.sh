@@ -15,7 +15,7 @@ install_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" "${PACKAGE_PACKAGES
 
 passed=0 failures=() flaky=() skips=()
 step() { # step NAME COMMAND...: one check that is not a ctest test
-    local name=$1 log
+    local name=$1 log reason
     shift
     log=$(mktemp)
     if "$@" >"$log" 2>&1; then
@@ -23,6 +23,7 @@ step() { # step NAME COMMAND...: one check that is not a ctest test
     else
         failures+=("$name"); printf '%sFAILED%s  %s\n' "$c_red" "$c_off" "$name"; tail -n 40 "$log"
     fi
+    while IFS= read -r reason; do skips+=("$name: $reason"); done < <(sed -nE 's/^SKIPPED( PART)?: //p' "$log")
     rm -f "$log"
 }
 
