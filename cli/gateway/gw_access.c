@@ -55,18 +55,11 @@ struct access_lines {
 static cmx_err add_party(void *arg, const struct gw_party *p)
 {
     struct names *names = arg;
+    void *more = cmx_mem_grow(names->parties, names->n, &names->cap, sizeof names->parties[0]);
 
-    if (names->n == names->cap) {
-        size_t cap = names->cap ? names->cap * 2 : 64;
-        struct gw_party *more = cmx_mem_alloc(cap * sizeof *more);
-        if (!more)
-            return CMX_ENOMEM;
-        if (names->parties)
-            memcpy(more, names->parties, names->n * sizeof *more);
-        cmx_mem_free(names->parties);
-        names->parties = more;
-        names->cap = cap;
-    }
+    if (!more)
+        return CMX_ENOMEM;
+    names->parties = more;
     names->parties[names->n++] = *p;
     return CMX_OK;
 }
@@ -261,18 +254,11 @@ static void print_all(struct access_job *job)
 
 static bool add_line(struct access_lines *l, char *text)
 {
-    if (l->n == l->cap) {
-        size_t cap = l->cap ? l->cap * 2 : 1024;
-        struct access_line *more = cmx_mem_alloc(cap * sizeof *more);
+    void *more = cmx_mem_grow(l->list, l->n, &l->cap, sizeof l->list[0]);
 
-        if (!more)
-            return false;
-        if (l->n)
-            memcpy(more, l->list, l->n * sizeof *more);
-        cmx_mem_free(l->list);
-        l->list = more;
-        l->cap = cap;
-    }
+    if (!more)
+        return false;
+    l->list = more;
     l->list[l->n] = (struct access_line){gw_status_number(text, "at"), l->n, text};
     l->n++;
     return true;

@@ -227,15 +227,13 @@ static cmx_err consumer_parties(struct gw_registry *r, const struct gw_fleet *f,
                                 struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_prepare(
+    cmx_err err = gw_sql_row(
         r, &stmt, e,
         "SELECT c.kind, c.name, c.kind = 'platform' AND instr(c.name, '@') = 0 AND NOT EXISTS"
         " (SELECT 1 FROM key k WHERE k.consumer = c.id AND k.retired IS NULL) FROM consumer c ORDER BY c.kind, c.name",
         "");
 
-    if (err)
-        return err;
-    while (!(err = gw_sql_step(r, stmt, e))) {
+    while (!err) {
         struct gw_consumer c = {0};
         struct gw_party p = {.revoked = sqlite3_column_int(stmt, 2) != 0};
 
@@ -246,11 +244,10 @@ static cmx_err consumer_parties(struct gw_registry *r, const struct gw_fleet *f,
         err = gw_party_identity(r, f, &c, p.address, e);
         if (!err)
             err = job->fn(job->arg, &p);
-        if (err)
-            break;
+        if (!err)
+            err = gw_sql_step(r, stmt, e);
     }
-    sqlite3_finalize(stmt);
-    return err == CMX_ENOENT ? CMX_OK : err;
+    return gw_sql_end(stmt, err);
 }
 
 cmx_err gw_party_each(struct gw_registry *r, const struct gw_fleet *f, gw_party_fn fn, void *arg, struct cmx_why *e)
@@ -359,18 +356,11 @@ struct each_allowed {
 static cmx_err allow(struct each_allowed *job, const struct gw_allowed *a)
 {
     struct gw_allowed_list *l = job->list;
+    void *more = cmx_mem_grow(l->entries, l->n, &l->cap, sizeof l->entries[0]);
 
-    if (l->n == l->cap) {
-        size_t cap = l->cap ? l->cap * 2 : 64;
-        struct gw_allowed *more = cmx_mem_alloc(cap * sizeof *more);
-        if (!more)
-            return cmx_why_fail(job->e, CMX_ENOMEM, "out of memory");
-        if (l->n)
-            memcpy(more, l->entries, l->n * sizeof *more);
-        cmx_mem_free(l->entries);
-        l->entries = more;
-        l->cap = cap;
-    }
+    if (!more)
+        return cmx_why_fail(job->e, CMX_ENOMEM, "out of memory");
+    l->entries = more;
     l->entries[l->n++] = *a;
     return CMX_OK;
 }

@@ -68,18 +68,11 @@ static int by_inode(const void *a, const void *b)
 
 static bool add_listener(struct gw_listeners *l, const struct gw_listener *one)
 {
-    if (l->n == l->cap) {
-        size_t cap = l->cap ? 2 * l->cap : 64;
-        struct gw_listener *grown = cmx_mem_alloc(cap * sizeof *grown);
+    void *more = cmx_mem_grow(l->list, l->n, &l->cap, sizeof l->list[0]);
 
-        if (!grown)
-            return false;
-        if (l->n)
-            memcpy(grown, l->list, l->n * sizeof *grown);
-        cmx_mem_free(l->list);
-        l->list = grown;
-        l->cap = cap;
-    }
+    if (!more)
+        return false;
+    l->list = more;
     l->list[l->n++] = *one;
     return true;
 }

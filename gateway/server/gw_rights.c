@@ -39,17 +39,11 @@ static int compare_digests(const void *a, const void *b)
 
 static bool add_open(struct gw_rights *r, size_t *cap, uint64_t digest)
 {
-    if (r->n == *cap) {
-        size_t more = *cap ? *cap * 2 : 16;
-        uint64_t *opens = cmx_mem_alloc(more * sizeof *opens);
-        if (!opens)
-            return false;
-        if (r->opens)
-            memcpy(opens, r->opens, r->n * sizeof *opens);
-        cmx_mem_free(r->opens);
-        r->opens = opens;
-        *cap = more;
-    }
+    void *more = cmx_mem_grow(r->opens, r->n, cap, sizeof r->opens[0]);
+
+    if (!more)
+        return false;
+    r->opens = more;
     r->opens[r->n++] = digest;
     return true;
 }

@@ -101,17 +101,11 @@ static bool is_doomed(const struct sweep *s, const struct inet_diag_sockid *id)
 
 static bool id_add(struct id_list *l, const struct inet_diag_sockid *id)
 {
-    if (l->n == l->cap) {
-        size_t cap = l->cap ? l->cap * 2 : 64;
-        struct inet_diag_sockid *more = cmx_mem_alloc(cap * sizeof *more);
-        if (!more)
-            return false;
-        if (l->ids)
-            memcpy(more, l->ids, l->n * sizeof *more);
-        cmx_mem_free(l->ids);
-        l->ids = more;
-        l->cap = cap;
-    }
+    void *more = cmx_mem_grow(l->ids, l->n, &l->cap, sizeof l->ids[0]);
+
+    if (!more)
+        return false;
+    l->ids = more;
     l->ids[l->n++] = *id;
     return true;
 }
