@@ -139,6 +139,21 @@ void gw_command_identity(struct gw *g, const struct gw_consumer *c, char out[GW_
         out[0] = '\0';
 }
 
+void gw_command_print_ports(const struct gw_device *d, const char *separator, const char *none)
+{
+    for (size_t i = 0; i < d->n_ports; i++)
+        printf("%s%u", i ? separator : "", d->ports[i]);
+    fputs(d->n_ports ? "" : none, stdout);
+}
+
+void gw_command_print_directs(const struct gw_device *d, const char *separator, const char *none)
+{
+    for (size_t i = 0; i < d->n_directs; i++)
+        printf(strchr(d->directs[i].host, ':') ? "%s[%s]:%u" : "%s%s:%u", i ? separator : "", d->directs[i].host,
+               d->directs[i].port);
+    fputs(d->n_directs ? "" : none, stdout);
+}
+
 void gw_command_put_device(struct cmx_json *j, const struct gw *g, const struct gw_device *d)
 {
     char host[GW_HOST_MAX];

@@ -78,6 +78,9 @@ int gw_change_report(struct gw_change *x, cmx_err err, const char *fmt, ...) CMX
 /* The identity of a consumer; "" where consumers have none. */
 void gw_command_identity(struct gw *g, const struct gw_consumer *c, char out[GW_ADDRESS_MAX]);
 
+/* The ports or the direct services of a device as text, or `none`. */
+void gw_command_print_ports(const struct gw_device *d, const char *separator, const char *none);
+void gw_command_print_directs(const struct gw_device *d, const char *separator, const char *none);
 /* Adds the members of a device to the object that is open. */
 void gw_command_put_device(struct cmx_json *j, const struct gw *g, const struct gw_device *d);
 /* Adds "node": the gateway of the fleet that has the device's session, as the registry knows it; "" none. */

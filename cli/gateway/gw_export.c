@@ -1,23 +1,4 @@
-#include <string.h>
-
 #include "cli/gateway/gw_command.h"
-
-static void put_ports(const struct gw_device *d)
-{
-    putchar('"');
-    for (size_t i = 0; i < d->n_ports; i++)
-        printf("%s%u", i ? "," : "", d->ports[i]);
-    putchar('"');
-}
-
-static void put_directs(const struct gw_device *d)
-{
-    putchar('"');
-    for (size_t i = 0; i < d->n_directs; i++)
-        printf(strchr(d->directs[i].host, ':') ? "%s[%s]:%u" : "%s%s:%u", i ? "," : "", d->directs[i].host,
-               d->directs[i].port);
-    putchar('"');
-}
 
 /* No field contains a quote: names, keys and hosts were checked at enrolment. */
 static cmx_err put_device(void *arg, const struct gw_device *d)
@@ -31,11 +12,11 @@ static cmx_err put_device(void *arg, const struct gw_device *d)
     err = gw_device_key_line(&x->g.registry, d->id, key, sizeof key, &x->e);
     if (err)
         return err;
-    printf("%s,%s,", d->name, key);
-    put_ports(d);
-    putchar(',');
-    put_directs(d);
-    printf(",%s,%s\n", d->address, d->team);
+    printf("%s,%s,\"", d->name, key);
+    gw_command_print_ports(d, ",", "");
+    printf("\",\"");
+    gw_command_print_directs(d, ",", "");
+    printf("\",%s,%s\n", d->address, d->team);
     return CMX_OK;
 }
 

@@ -42,24 +42,21 @@ cmx_err gw_hooks_read_trail(struct gw_hooks *h, struct gw *g, struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
     bool begin = h->event < 0; /* what happened before the worker's start is not news */
-    cmx_err err = begin
-                      ? gw_sql_prepare(&g->registry, &stmt, e, "SELECT coalesce(max(id), 0) FROM event WHERE id < ?",
-                                       "i", GW_EVENT_UNSENT)
-                      : gw_sql_prepare(&g->registry, &stmt, e,
-                                       "SELECT id, at, what, who, detail FROM event WHERE id > ? AND id < ? ORDER BY id"
-                                       " LIMIT 64",
-                                       "ii", h->event, GW_EVENT_UNSENT);
+    cmx_err err = begin ? gw_sql_row(&g->registry, &stmt, e, "SELECT coalesce(max(id), 0) FROM event WHERE id < ?", "i",
+                                     GW_EVENT_UNSENT)
+                        : gw_sql_row(&g->registry, &stmt, e,
+                                     "SELECT id, at, what, who, detail FROM event WHERE id > ? AND id < ? ORDER BY id"
+                                     " LIMIT 64",
+                                     "ii", h->event, GW_EVENT_UNSENT);
 
-    if (err)
-        return err;
-    while (!(err = gw_sql_step(&g->registry, stmt, e))) {
+    while (!err) {
         h->event = sqlite3_column_int64(stmt, 0);
         if (!begin)
             gw_hooks_add(h, gw_sql_text(stmt, 2), gw_sql_text(stmt, 3), gw_sql_text(stmt, 4),
                          sqlite3_column_int64(stmt, 1));
+        err = gw_sql_step(&g->registry, stmt, e);
     }
-    sqlite3_finalize(stmt);
-    return err == CMX_ENOENT ? CMX_OK : err;
+    return gw_sql_end(stmt, err);
 }
 
 /* A program that nobody but the gateway's owner may change. */

@@ -27,16 +27,11 @@ void gw_incident_add(struct gw_incidents *w, bool conflict, const char *name, co
 /* An event, unless the same was written a moment ago. */
 static cmx_err write_once(struct gw *g, const char *what, const char *who, const char *detail, struct cmx_why *e)
 {
-    sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_prepare(&g->registry, &stmt, e,
-                                 "SELECT 1 FROM (SELECT * FROM event ORDER BY id DESC LIMIT 1000) WHERE what = ? AND"
-                                 " who = ? AND detail = ? AND at > ?",
-                                 "ttti", what, who, detail, (int64_t)time(NULL) - GW_INCIDENT_PAUSE_S);
+    cmx_err err = gw_sql_number(&g->registry, NULL, e,
+                                "SELECT 1 FROM (SELECT * FROM event ORDER BY id DESC LIMIT 1000) WHERE what = ? AND"
+                                " who = ? AND detail = ? AND at > ?",
+                                "ttti", what, who, detail, (int64_t)time(NULL) - GW_INCIDENT_PAUSE_S);
 
-    if (err)
-        return err;
-    err = gw_sql_step(&g->registry, stmt, e);
-    sqlite3_finalize(stmt);
     return err == CMX_ENOENT ? gw_event(&g->registry, what, who, detail, e) : err;
 }
 
@@ -56,10 +51,7 @@ static cmx_err find_target(struct gw *g, const char *text, struct gw_device *d, 
         host[strcspn(host, ".")] = '\0';
         return gw_device_get(&g->registry, host, d, NULL);
     }
-    err = gw_sql_prepare(&g->registry, &stmt, NULL, "SELECT name FROM device WHERE address = ?", "t", host);
-    if (err)
-        return err;
-    err = gw_sql_step(&g->registry, stmt, NULL);
+    err = gw_sql_row(&g->registry, &stmt, NULL, "SELECT name FROM device WHERE address = ?", "t", host);
     if (!err)
         err = gw_device_get(&g->registry, gw_sql_text(stmt, 0), d, NULL);
     sqlite3_finalize(stmt);
@@ -106,19 +98,17 @@ static cmx_err write_refusal(struct gw *g, const struct gw_incident *x, struct c
 
     if (find_target(g, x->detail, &d, &port))
         return CMX_OK; /* not one of this gateway's devices */
-    err = gw_sql_prepare(&g->registry, &stmt, e,
-                         "SELECT DISTINCT who, detail FROM event WHERE what = 'expire' AND at > ? ORDER BY id DESC"
-                         " LIMIT 1000",
-                         "i", (int64_t)time(NULL) - GW_INCIDENT_GRANT_S);
-    if (err)
-        return err;
-    while (!(err = gw_sql_step(&g->registry, stmt, e)) && !who[0])
+    err = gw_sql_row(&g->registry, &stmt, e,
+                     "SELECT DISTINCT who, detail FROM event WHERE what = 'expire' AND at > ? ORDER BY id DESC"
+                     " LIMIT 1000",
+                     "i", (int64_t)time(NULL) - GW_INCIDENT_GRANT_S);
+    for (; !err && !who[0]; err = gw_sql_step(&g->registry, stmt, e))
         if (covers(gw_sql_text(stmt, 1), &d, port) && is_consumer(g, gw_sql_text(stmt, 0), x->name)) {
             snprintf(who, sizeof who, "%s", gw_sql_text(stmt, 0));
             snprintf(grant, sizeof grant, "%s:%u", d.name, port);
         }
-    sqlite3_finalize(stmt);
-    if (err && err != CMX_ENOENT)
+    err = gw_sql_end(stmt, err);
+    if (err)
         return err;
     return who[0] ? write_once(g, "used-after-end", who, grant, e) : CMX_OK;
 }
@@ -153,15 +143,9 @@ static int64_t away_after(struct gw *g)
 bool gw_incident_away_due(struct gw *g, int64_t watched_s)
 {
     int64_t after = away_after(g);
-    sqlite3_stmt *stmt;
-    bool due;
 
-    if (!after || watched_s < after ||
-        gw_sql_prepare(&g->registry, &stmt, NULL, "SELECT 1" AWAY, "i", (int64_t)time(NULL) - after))
-        return false;
-    due = gw_sql_step(&g->registry, stmt, NULL) == CMX_OK;
-    sqlite3_finalize(stmt);
-    return due;
+    return after && watched_s >= after &&
+           gw_sql_number(&g->registry, NULL, NULL, "SELECT 1" AWAY, "i", (int64_t)time(NULL) - after) == CMX_OK;
 }
 
 struct away {
@@ -187,12 +171,10 @@ cmx_err gw_incident_write_away(struct gw *g, char *status, struct cmx_why *e)
     struct gw_connected connected = {0};
     struct away *list = NULL;
     sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_prepare(&g->registry, &stmt, e, "SELECT d.id, d.name" AWAY, "i", (int64_t)time(NULL) - after);
+    cmx_err err = gw_sql_row(&g->registry, &stmt, e, "SELECT d.id, d.name" AWAY, "i", (int64_t)time(NULL) - after);
 
-    if (err)
-        return err;
     gw_connected_parse(&connected, status);
-    while (!(err = gw_sql_step(&g->registry, stmt, e))) {
+    for (; !err; err = gw_sql_step(&g->registry, stmt, e)) {
         struct away *a;
 
         if (gw_connected_has(&connected, gw_sql_text(stmt, 1)))
@@ -205,9 +187,8 @@ cmx_err gw_incident_write_away(struct gw *g, char *status, struct cmx_why *e)
         a->next = list;
         list = a;
     }
-    sqlite3_finalize(stmt);
+    err = gw_sql_end(stmt, err);
     gw_connected_free(&connected);
-    err = err == CMX_ENOENT ? CMX_OK : err;
     while (list) {
         struct away *a = list;
 

@@ -10,14 +10,6 @@ struct list_job {
     bool alone; /* there is one gateway, so that none is named */
 };
 
-static void print_ports(const struct gw_device *d)
-{
-    for (size_t i = 0; i < d->n_ports; i++)
-        printf("%s%u", i ? "," : "", d->ports[i]);
-    if (d->n_ports == 0)
-        putchar('-');
-}
-
 static cmx_err print_device(void *arg, const struct gw_device *d)
 {
     struct list_job *job = arg;
@@ -52,7 +44,7 @@ static cmx_err print_device(void *arg, const struct gw_device *d)
                : standing.exempt      ? "EXEMPT"
                                       : "active",
                gw_command_time(seen.at, when));
-        print_ports(d);
+        gw_command_print_ports(d, ",", "-");
         putchar('\n');
     }
     return CMX_OK;

@@ -13,7 +13,7 @@ static const char about[] =
 
 struct list_job {
     struct gw *g;
-    struct gw_json *json; /* NULL: as a table */
+    struct cmx_json *json; /* NULL: as a table */
 };
 
 static void print_row(struct list_job *job, const char *name, const char *kind, const char *identity, const char *key)
@@ -22,12 +22,12 @@ static void print_row(struct list_job *job, const char *name, const char *kind, 
         printf("%-32s %-10s %-40s %s\n", name, kind, identity[0] ? identity : "-", key[0] ? key : "-");
         return;
     }
-    cmx_json_object(&job->json->j, NULL);
-    cmx_json_str(&job->json->j, "name", name);
-    cmx_json_str(&job->json->j, "kind", kind);
-    cmx_json_str(&job->json->j, "identity", identity);
-    cmx_json_str(&job->json->j, "key", key);
-    cmx_json_end(&job->json->j);
+    cmx_json_object(job->json, NULL);
+    cmx_json_str(job->json, "name", name);
+    cmx_json_str(job->json, "kind", kind);
+    cmx_json_str(job->json, "identity", identity);
+    cmx_json_str(job->json, "key", key);
+    cmx_json_end(job->json);
 }
 
 static cmx_err print_authority(void *arg, const struct gw_authority *a)
@@ -48,29 +48,19 @@ static cmx_err print_consumer(void *arg, const struct gw_consumer *c, const char
 
 static int list(const struct gw_common *c)
 {
-    struct cmx_why e = {0};
-    struct gw_json json;
-    struct gw g;
-    struct list_job job = {&g, c->json ? &json : NULL};
+    struct gw_read x = {.what = "listing platforms failed", .common = *c};
+    struct list_job job = {.g = &x.g};
     cmx_err err;
 
-    if (gw_command_open(&g, c, false))
-        return CLI_FAILED;
-    if (c->json) {
-        gw_json_begin(&json, stdout);
-        cmx_json_array(&json.j, NULL);
-    } else {
+    if (gw_read_begin(&x))
+        return x.status;
+    job.json = gw_read_array(&x);
+    if (!job.json)
         printf("%-32s %-10s %-40s %s\n", "NAME", "KIND", "IDENTITY", "KEY");
-    }
-    err = gw_authority_each(&g.registry, print_authority, &job, &e);
+    err = gw_authority_each(&x.g.registry, print_authority, &job, &x.e);
     if (!err)
-        err = gw_consumer_each_platform(&g.registry, print_consumer, &job, &e);
-    if (c->json) {
-        cmx_json_end(&json.j);
-        (void)gw_json_end(&json); /* main reports a failing stdout */
-    }
-    gw_folder_close(&g);
-    return err ? gw_fail("listing platforms failed", &e) : CLI_OK;
+        err = gw_consumer_each_platform(&x.g.registry, print_consumer, &job, &x.e);
+    return gw_read_finish(&x, err);
 }
 
 int gw_cmd_platform(int argc, char **argv)

@@ -94,15 +94,13 @@ static cmx_err show_device(struct gw_read *x, const struct gw_device *d)
         return err;
     }
     printf("name           %s\nhost           %s\naddress        %s\ngroup          %s\nkey            %s %s\nports    "
-           "     ",
+           "      ",
            d->name, host, d->address[0] ? d->address : "-", d->team[0] ? d->team : "-",
            d->fingerprint[0] ? d->fingerprint : "-", d->key_type);
-    for (size_t i = 0; i < d->n_ports; i++)
-        printf(" %u", d->ports[i]);
-    printf("%s\ndirect        ", d->n_ports ? "" : " -");
-    for (size_t i = 0; i < d->n_directs; i++)
-        printf(strchr(d->directs[i].host, ':') ? " [%s]:%u" : " %s:%u", d->directs[i].host, d->directs[i].port);
-    printf("%s\nenrolled       %s\n", d->n_directs ? "" : " -", gw_command_time(d->enrolled, when));
+    gw_command_print_ports(d, " ", "-");
+    printf("\ndirect         ");
+    gw_command_print_directs(d, " ", "-");
+    printf("\nenrolled       %s\n", gw_command_time(d->enrolled, when));
     printf("revoked        %s\n", gw_command_time(d->revoked, when));
     printf("last seen      %s%s%s\nclient         %s\nfirmware       %s\n", gw_command_time(seen.at, when),
            seen.source[0] ? " from " : "", seen.source, seen.client[0] ? seen.client : "-",

@@ -358,11 +358,8 @@ static cmx_err find_policy(struct worker *w, int64_t id, struct gw_policy *out, 
     sqlite3_stmt *stmt;
     char target[GW_NAME_MAX] = "";
     bool is_device = false;
-    cmx_err err = gw_sql_prepare(&w->g.registry, &stmt, e, "SELECT kind, target FROM policy WHERE id = ?", "i", id);
+    cmx_err err = gw_sql_row(&w->g.registry, &stmt, e, "SELECT kind, target FROM policy WHERE id = ?", "i", id);
 
-    if (err)
-        return err;
-    err = gw_sql_step(&w->g.registry, stmt, e);
     if (!err) {
         is_device = strcmp(gw_sql_text(stmt, 0), "device") == 0;
         snprintf(target, sizeof target, "%s", gw_sql_text(stmt, 1));

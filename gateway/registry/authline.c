@@ -44,11 +44,9 @@ static cmx_err put_each(struct gw_registry *r, struct cmx_buf *out, const char *
                         size_t *n, struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_prepare(r, &stmt, e, sql, "i", id);
+    cmx_err err = gw_sql_row(r, &stmt, e, sql, "i", id);
 
-    if (err)
-        return err;
-    while (!(err = gw_sql_step(r, stmt, e))) {
+    while (!err) {
         const char *host = gw_sql_text(stmt, 0);
         int port = sqlite3_column_int(stmt, 1);
 
@@ -61,9 +59,9 @@ static cmx_err put_each(struct gw_registry *r, struct cmx_buf *out, const char *
             break;
         }
         (*n)++;
+        err = gw_sql_step(r, stmt, e);
     }
-    sqlite3_finalize(stmt);
-    return err == CMX_ENOENT ? CMX_OK : err;
+    return gw_sql_end(stmt, err);
 }
 
 /* A device may also connect to its own listeners, since the agent's probe_interval checks them end to end. In a small
@@ -101,11 +99,13 @@ static const char *const platform_opens[] = {
     "active_grants p JOIN "
     "device d"
     " ON d.id = p.device WHERE p.consumer = ? AND d.address IS NOT NULL AND d.revoked IS NULL ORDER BY d.name, p.port",
-    "SELECT DISTINCT 'localhost', p.port FROM active_grants p JOIN device d ON d.id = p.device WHERE p.consumer = ? AND "
+    "SELECT DISTINCT 'localhost', p.port FROM active_grants p JOIN device d ON d.id = p.device WHERE p.consumer = ? "
+    "AND "
     "d.address IS "
     "NULL AND"
     " d.revoked IS NULL ORDER BY p.port",
-    "SELECT DISTINCT '127.0.0.1', p.port FROM active_grants p JOIN device d ON d.id = p.device WHERE p.consumer = ? AND "
+    "SELECT DISTINCT '127.0.0.1', p.port FROM active_grants p JOIN device d ON d.id = p.device WHERE p.consumer = ? "
+    "AND "
     "d.address IS "
     "NULL AND"
     " d.revoked IS NULL ORDER BY p.port",
@@ -148,18 +148,6 @@ cmx_err gw_authline(struct gw_registry *r, const char *fingerprint, struct cmx_b
     return err ? err : cmx_buf_printf(out, " %s %s %s\n", o.type, o.blob, o.name);
 }
 
-static cmx_err consumer_of(struct gw_registry *r, const struct gw_consumer *who, int64_t *id, struct cmx_why *e)
-{
-    sqlite3_stmt *stmt;
-    cmx_err err =
-        gw_sql_row(r, &stmt, e, "SELECT id FROM consumer WHERE kind = ? AND name = ?", "tt", who->kind, who->name);
-
-    if (!err)
-        *id = sqlite3_column_int64(stmt, 0);
-    sqlite3_finalize(stmt);
-    return err;
-}
-
 /* sshd checks the CA, the signature, the validity and the principal once more, and permits what both this line and the
  * certificate permit (auth_check_authkey_line in OpenSSH's auth2-pubkeyfile.c). */
 cmx_err gw_authline_certificate(struct gw_registry *r, const struct gw_certificate *c, struct cmx_buf *out, char *name,
@@ -173,7 +161,7 @@ cmx_err gw_authline_certificate(struct gw_registry *r, const struct gw_certifica
     if (!err)
         err = gw_authority_accept(r, c, (int64_t)time(NULL), &a, &who, e);
     if (!err)
-        err = consumer_of(r, &who, &id, e);
+        err = gw_consumer_id(r, &who, &id, e);
     if (err)
         return err;
     if (name)

@@ -38,12 +38,8 @@ static cmx_err find_authority(struct gw_registry *r, bool by_name, const char *v
 
 static bool is_platform(struct gw_registry *r, const char *name)
 {
-    sqlite3_stmt *stmt;
-    bool found =
-        gw_sql_row(r, &stmt, NULL, "SELECT 1 FROM consumer WHERE kind = 'platform' AND name = ?", "t", name) == CMX_OK;
-
-    sqlite3_finalize(stmt);
-    return found;
+    return gw_sql_number(r, NULL, NULL, "SELECT 1 FROM consumer WHERE kind = 'platform' AND name = ?", "t", name) ==
+           CMX_OK;
 }
 
 cmx_err gw_authority_set(struct gw_registry *r, const char *name, const struct gw_key *k, gw_outcome *out,
@@ -100,18 +96,15 @@ cmx_err gw_authority_each(struct gw_registry *r, gw_authority_fn fn, void *arg, 
     struct gw_authority a;
     sqlite3_stmt *stmt;
     cmx_err err =
-        gw_sql_prepare(r, &stmt, e, "SELECT name, fingerprint, type, blob, added FROM authority ORDER BY name", "");
+        gw_sql_row(r, &stmt, e, "SELECT name, fingerprint, type, blob, added FROM authority ORDER BY name", "");
 
-    if (err)
-        return err;
-    while (!(err = gw_sql_step(r, stmt, e))) {
+    while (!err) {
         read_authority(stmt, &a);
         err = fn(arg, &a);
-        if (err)
-            break;
+        if (!err)
+            err = gw_sql_step(r, stmt, e);
     }
-    sqlite3_finalize(stmt);
-    return err == CMX_ENOENT ? CMX_OK : err;
+    return gw_sql_end(stmt, err);
 }
 
 /* ---- certificates ---- */
@@ -144,14 +137,10 @@ static cmx_err check_validity(const struct gw_certificate *c, int64_t now, struc
 
 static bool has_grant(struct gw_registry *r, const char *name)
 {
-    sqlite3_stmt *stmt;
-    bool found = gw_sql_row(r, &stmt, NULL,
-                            "SELECT 1 FROM consumer c WHERE c.kind = 'platform' AND c.name = ? AND EXISTS (SELECT 1"
-                            " FROM given_grants WHERE consumer = c.id)",
-                            "t", name) == CMX_OK;
-
-    sqlite3_finalize(stmt);
-    return found;
+    return gw_sql_number(r, NULL, NULL,
+                         "SELECT 1 FROM consumer c WHERE c.kind = 'platform' AND c.name = ? AND EXISTS (SELECT 1"
+                         " FROM given_grants WHERE consumer = c.id)",
+                         "t", name) == CMX_OK;
 }
 
 /* Which of several would be meant is nobody's to guess. */

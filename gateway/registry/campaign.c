@@ -57,15 +57,12 @@ cmx_err gw_campaign_add_device(struct gw_registry *r, const struct gw_campaign *
                                struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_prepare(r, &stmt, e,
-                                 "SELECT c.name FROM campaign_device u JOIN campaign c ON c.id = u.campaign WHERE"
-                                 " u.device = ? AND u.campaign <> ? AND u.state NOT IN ('done', 'failed') AND"
-                                 " c.state <> 'stopped'",
-                                 "ii", d->id, c->id);
+    cmx_err err = gw_sql_row(r, &stmt, e,
+                             "SELECT c.name FROM campaign_device u JOIN campaign c ON c.id = u.campaign WHERE"
+                             " u.device = ? AND u.campaign <> ? AND u.state NOT IN ('done', 'failed') AND"
+                             " c.state <> 'stopped'",
+                             "ii", d->id, c->id);
 
-    if (err)
-        return err;
-    err = gw_sql_step(r, stmt, e);
     if (!err)
         err = cmx_why_fail(e, CMX_EEXIST, "'%.80s' is in the campaign '%.80s', which is not done; stop that one first",
                            d->name, gw_sql_text(stmt, 0));
@@ -86,20 +83,18 @@ cmx_err gw_campaign_add_device(struct gw_registry *r, const struct gw_campaign *
 static cmx_err read_counts(struct gw_registry *r, struct gw_campaign *c, struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_prepare(r, &stmt, e,
-                                 "SELECT u.state, count(*) FROM campaign_device u JOIN device d ON d.id = u.device"
-                                 " WHERE u.campaign = ? AND d.revoked IS NULL GROUP BY u.state",
-                                 "i", c->id);
+    cmx_err err = gw_sql_row(r, &stmt, e,
+                             "SELECT u.state, count(*) FROM campaign_device u JOIN device d ON d.id = u.device"
+                             " WHERE u.campaign = ? AND d.revoked IS NULL GROUP BY u.state",
+                             "i", c->id);
 
-    if (err)
-        return err;
-    while (!(err = gw_sql_step(r, stmt, e))) {
+    while (!err) {
         int state = find_text(update_states, GW_UPDATE_STATES, gw_sql_text(stmt, 0));
         if (state >= 0)
             c->count[state] = sqlite3_column_int64(stmt, 1);
+        err = gw_sql_step(r, stmt, e);
     }
-    sqlite3_finalize(stmt);
-    return err == CMX_ENOENT ? CMX_OK : err;
+    return gw_sql_end(stmt, err);
 }
 
 static void read_manifests(struct gw_campaign *c, const char *text)
@@ -151,19 +146,16 @@ cmx_err gw_campaign_each(struct gw_registry *r, gw_campaign_fn fn, void *arg, st
 {
     struct gw_campaign c;
     sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_prepare(r, &stmt, e, CAMPAIGN_COLUMNS "ORDER BY id", "");
+    cmx_err err = gw_sql_row(r, &stmt, e, CAMPAIGN_COLUMNS "ORDER BY id", "");
 
-    if (err)
-        return err;
-    while (!(err = gw_sql_step(r, stmt, e))) {
+    while (!err) {
         err = read_campaign(r, stmt, &c, e);
         if (!err)
             err = fn(arg, &c);
-        if (err)
-            break;
+        if (!err)
+            err = gw_sql_step(r, stmt, e);
     }
-    sqlite3_finalize(stmt);
-    return err == CMX_ENOENT ? CMX_OK : err;
+    return gw_sql_end(stmt, err);
 }
 
 cmx_err gw_campaign_set(struct gw_registry *r, const struct gw_campaign *c, gw_campaign_state state, const char *reason,
@@ -218,22 +210,19 @@ cmx_err gw_update_each(struct gw_registry *r, int64_t campaign, gw_update_fn fn,
 {
     struct gw_update u;
     sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_prepare(r, &stmt, e,
-                                 "SELECT d.id, d.name, coalesce(d.address, ''), u.state, u.boot, u.tries, u.at,"
-                                 " u.detail FROM campaign_device u JOIN device d ON d.id = u.device WHERE"
-                                 " u.campaign = ? AND d.revoked IS NULL ORDER BY u.place",
-                                 "i", campaign);
+    cmx_err err = gw_sql_row(r, &stmt, e,
+                             "SELECT d.id, d.name, coalesce(d.address, ''), u.state, u.boot, u.tries, u.at,"
+                             " u.detail FROM campaign_device u JOIN device d ON d.id = u.device WHERE"
+                             " u.campaign = ? AND d.revoked IS NULL ORDER BY u.place",
+                             "i", campaign);
 
-    if (err)
-        return err;
-    while (!(err = gw_sql_step(r, stmt, e))) {
+    while (!err) {
         read_update(stmt, &u);
         err = fn(arg, &u);
-        if (err)
-            break;
+        if (!err)
+            err = gw_sql_step(r, stmt, e);
     }
-    sqlite3_finalize(stmt);
-    return err == CMX_ENOENT ? CMX_OK : err;
+    return gw_sql_end(stmt, err);
 }
 
 cmx_err gw_update_set(struct gw_registry *r, const struct gw_campaign *c, const struct gw_update *u, struct cmx_why *e)

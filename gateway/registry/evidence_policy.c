@@ -16,19 +16,15 @@ static const char *kind_of(bool is_device)
 static cmx_err read_manifests(struct gw_registry *r, struct gw_policy *p, struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_prepare(r, &stmt, e, "SELECT path, digest FROM policy_manifest WHERE policy = ? ORDER BY path",
-                                 "i", p->id);
+    cmx_err err =
+        gw_sql_row(r, &stmt, e, "SELECT path, digest FROM policy_manifest WHERE policy = ? ORDER BY path", "i", p->id);
 
-    if (err)
-        return err;
-    p->n_manifests = 0;
-    while (!(err = gw_sql_step(r, stmt, e)) && p->n_manifests < GW_POLICY_MANIFESTS_MAX) {
+    for (p->n_manifests = 0; !err && p->n_manifests < GW_POLICY_MANIFESTS_MAX; err = gw_sql_step(r, stmt, e)) {
         struct gw_manifest_file *m = &p->manifests[p->n_manifests++];
         snprintf(m->path, sizeof m->path, "%s", gw_sql_text(stmt, 0));
         snprintf(m->digest, sizeof m->digest, "%s", gw_sql_text(stmt, 1));
     }
-    sqlite3_finalize(stmt);
-    return err == CMX_ENOENT ? CMX_OK : err;
+    return gw_sql_end(stmt, err);
 }
 
 static cmx_err read_policy(struct gw_registry *r, sqlite3_stmt *stmt, struct gw_policy *p, struct cmx_why *e)
@@ -62,19 +58,16 @@ cmx_err gw_policy_each(struct gw_registry *r, gw_policy_fn fn, void *arg, struct
 {
     struct gw_policy p;
     sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_prepare(r, &stmt, e, POLICY_COLUMNS "ORDER BY kind DESC, target", "");
+    cmx_err err = gw_sql_row(r, &stmt, e, POLICY_COLUMNS "ORDER BY kind DESC, target", "");
 
-    if (err)
-        return err;
-    while (!(err = gw_sql_step(r, stmt, e))) {
+    while (!err) {
         err = read_policy(r, stmt, &p, e);
         if (!err)
             err = fn(arg, &p);
-        if (err)
-            break;
+        if (!err)
+            err = gw_sql_step(r, stmt, e);
     }
-    sqlite3_finalize(stmt);
-    return err == CMX_ENOENT ? CMX_OK : err;
+    return gw_sql_end(stmt, err);
 }
 
 static bool same_policy(const struct gw_policy *a, const struct gw_policy *b)
@@ -170,20 +163,14 @@ cmx_err gw_policy_remove(struct gw_registry *r, const char *target, bool is_devi
 cmx_err gw_policy_allow(struct gw_registry *r, const char *device, const struct gw_manifest_file *m, struct cmx_why *e)
 {
     struct gw_standing s;
-    sqlite3_stmt *stmt;
     int64_t n = 0;
     char detail[GW_NAME_MAX + 64];
     cmx_err err = gw_standing_get(r, device, &s, e);
 
     if (err || !s.policy)
         return err;
-    err = gw_sql_prepare(r, &stmt, e, "SELECT count(*) FROM policy_manifest WHERE policy = ? AND digest <> ?", "it",
-                         s.policy, m->digest);
-    if (err)
-        return err;
-    err = gw_sql_step(r, stmt, e);
-    n = err ? 0 : sqlite3_column_int64(stmt, 0);
-    sqlite3_finalize(stmt);
+    err = gw_sql_number(r, &n, e, "SELECT count(*) FROM policy_manifest WHERE policy = ? AND digest <> ?", "it",
+                        s.policy, m->digest);
     if (!err && n >= GW_POLICY_MANIFESTS_MAX)
         return cmx_why_fail(e, CMX_ENOSPC, "the policy of '%.80s' has %d manifests; remove old ones with 'policy set'",
                             device, GW_POLICY_MANIFESTS_MAX);
@@ -322,18 +309,15 @@ cmx_err gw_standing_each(struct gw_registry *r, gw_standing_fn fn, void *arg, st
 {
     struct gw_standing s;
     sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_prepare(r, &stmt, e, STANDING_COLUMNS "AND p.id IS NOT NULL ORDER BY d.name", "");
+    cmx_err err = gw_sql_row(r, &stmt, e, STANDING_COLUMNS "AND p.id IS NOT NULL ORDER BY d.name", "");
 
-    if (err)
-        return err;
-    while (!(err = gw_sql_step(r, stmt, e))) {
+    while (!err) {
         read_standing(stmt, &s);
         err = fn(arg, &s);
-        if (err)
-            break;
+        if (!err)
+            err = gw_sql_step(r, stmt, e);
     }
-    sqlite3_finalize(stmt);
-    return err == CMX_ENOENT ? CMX_OK : err;
+    return gw_sql_end(stmt, err);
 }
 
 static cmx_err set_firmware(struct gw_registry *r, int64_t device, const char *firmware, struct cmx_why *e)
@@ -401,9 +385,7 @@ void gw_seen_get(struct gw_registry *r, int64_t device, struct gw_seen *s)
     sqlite3_stmt *stmt;
 
     memset(s, 0, sizeof *s);
-    if (gw_sql_prepare(r, &stmt, NULL, "SELECT at, source, firmware, client FROM seen WHERE device = ?", "i", device))
-        return;
-    if (gw_sql_step(r, stmt, NULL) == CMX_OK) {
+    if (!gw_sql_row(r, &stmt, NULL, "SELECT at, source, firmware, client FROM seen WHERE device = ?", "i", device)) {
         s->at = sqlite3_column_int64(stmt, 0);
         snprintf(s->source, sizeof s->source, "%s", gw_sql_text(stmt, 1));
         snprintf(s->firmware, sizeof s->firmware, "%s", gw_sql_text(stmt, 2));

@@ -60,16 +60,9 @@ bool gw_consumer_is_principal(const struct gw_consumer *c)
     return strcmp(c->kind, "platform") == 0 && strchr(c->name, '@') != NULL;
 }
 
-static cmx_err consumer_id(struct gw_registry *r, const struct gw_consumer *c, int64_t *id, struct cmx_why *e)
+cmx_err gw_consumer_id(struct gw_registry *r, const struct gw_consumer *c, int64_t *id, struct cmx_why *e)
 {
-    sqlite3_stmt *stmt;
-    cmx_err err =
-        gw_sql_row(r, &stmt, e, "SELECT id FROM consumer WHERE kind = ? AND name = ?", "tt", c->kind, c->name);
-
-    if (!err)
-        *id = sqlite3_column_int64(stmt, 0);
-    sqlite3_finalize(stmt);
-    return err;
+    return gw_sql_number(r, id, e, "SELECT id FROM consumer WHERE kind = ? AND name = ?", "tt", c->kind, c->name);
 }
 
 static cmx_err consumer_add(struct gw_registry *r, const struct gw_consumer *c, int64_t *id, struct cmx_why *e)
@@ -83,13 +76,8 @@ static cmx_err consumer_add(struct gw_registry *r, const struct gw_consumer *c, 
 
 static bool has_key(struct gw_registry *r, int64_t consumer, const char *fingerprint)
 {
-    sqlite3_stmt *stmt;
-    bool found;
-
-    found = gw_sql_row(r, &stmt, NULL, "SELECT 1 FROM key WHERE consumer = ? AND fingerprint = ? AND retired IS NULL",
-                       "it", consumer, fingerprint) == CMX_OK;
-    sqlite3_finalize(stmt);
-    return found;
+    return gw_sql_number(r, NULL, NULL, "SELECT 1 FROM key WHERE consumer = ? AND fingerprint = ? AND retired IS NULL",
+                         "it", consumer, fingerprint) == CMX_OK;
 }
 
 static cmx_err retire_keys(struct gw_registry *r, int64_t consumer, struct cmx_why *e)
@@ -100,11 +88,7 @@ static cmx_err retire_keys(struct gw_registry *r, int64_t consumer, struct cmx_w
 
 static bool is_authority(struct gw_registry *r, const char *name)
 {
-    sqlite3_stmt *stmt;
-    bool found = gw_sql_row(r, &stmt, NULL, "SELECT 1 FROM authority WHERE name = ?", "t", name) == CMX_OK;
-
-    sqlite3_finalize(stmt);
-    return found;
+    return gw_sql_number(r, NULL, NULL, "SELECT 1 FROM authority WHERE name = ?", "t", name) == CMX_OK;
 }
 
 cmx_err gw_consumer_set_platform(struct gw_registry *r, const char *name, const struct gw_key *k, gw_outcome *out,
@@ -117,7 +101,7 @@ cmx_err gw_consumer_set_platform(struct gw_registry *r, const char *name, const 
     if (err)
         return err;
     snprintf(c.name, sizeof c.name, "%s", name);
-    err = consumer_id(r, &c, &id, e);
+    err = gw_consumer_id(r, &c, &id, e);
     *out = err == CMX_ENOENT ? GW_ADDED : GW_CHANGED;
     if (err == CMX_ENOENT && is_authority(r, name))
         return cmx_why_fail(e, CMX_EEXIST, "%s is a CA; give the platform another name", name);
@@ -147,7 +131,7 @@ cmx_err gw_consumer_revoke_platform(struct gw_registry *r, const char *name, gw_
 
     if (cmx_text_copy(c.name, sizeof c.name, name))
         return cmx_why_fail(e, CMX_EINVAL, "the name is too long");
-    err = consumer_id(r, &c, &id, e);
+    err = gw_consumer_id(r, &c, &id, e);
     if (err == CMX_ENOENT)
         return cmx_why_fail(e, err, "no platform '%.80s'", name);
     if (!err)
@@ -167,24 +151,21 @@ cmx_err gw_consumer_each_platform(struct gw_registry *r, gw_consumer_fn fn, void
 {
     struct gw_consumer c;
     sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_prepare(
+    cmx_err err = gw_sql_row(
         r, &stmt, e,
         "SELECT c.kind, c.name, coalesce(k.fingerprint, '') FROM consumer c LEFT JOIN key k ON k.consumer = c.id AND"
         " k.retired IS NULL WHERE c.kind = 'platform' AND (k.fingerprint IS NOT NULL OR (instr(c.name, '@') > 0 AND"
         " EXISTS (SELECT 1 FROM given_grants WHERE consumer = c.id))) ORDER BY c.name",
         "");
 
-    if (err)
-        return err;
-    while (!(err = gw_sql_step(r, stmt, e))) {
+    while (!err) {
         snprintf(c.kind, sizeof c.kind, "%s", gw_sql_text(stmt, 0));
         snprintf(c.name, sizeof c.name, "%s", gw_sql_text(stmt, 1));
         err = fn(arg, &c, gw_sql_text(stmt, 2));
-        if (err)
-            break;
+        if (!err)
+            err = gw_sql_step(r, stmt, e);
     }
-    sqlite3_finalize(stmt);
-    return err == CMX_ENOENT ? CMX_OK : err;
+    return gw_sql_end(stmt, err);
 }
 
 static cmx_err check_port(const struct gw_device *d, uint16_t port, struct cmx_why *e)
@@ -217,7 +198,7 @@ static cmx_err check_principal(struct gw_registry *r, const struct gw_consumer *
 static cmx_err find_consumer(struct gw_registry *r, const struct gw_consumer *c, bool add, int64_t *id,
                              struct cmx_why *e)
 {
-    cmx_err err = consumer_id(r, c, id, e);
+    cmx_err err = gw_consumer_id(r, c, id, e);
 
     if (gw_consumer_is_principal(c) && add && (!err || err == CMX_ENOENT)) {
         cmx_err checked = check_principal(r, c, e);
@@ -420,16 +401,15 @@ cmx_err gw_grant_each(struct gw_registry *r, const char *kind, gw_grant_fn fn, v
 {
     struct gw_grant p;
     sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_prepare(
-        r, &stmt, e,
-        "SELECT c.kind, c.name, d.name, coalesce(d.address, ''), p.port, min(p.ends_in), max(p.ends_in),"
-        " c.id FROM active_grants p JOIN consumer c ON c.id = p.consumer JOIN device d ON d.id = p.device"
-        " WHERE NOT ?2 AND d.revoked IS NULL AND (?1 = '' OR c.kind = ?1)"
-        " GROUP BY c.kind, c.name, d.name, p.port ORDER BY c.kind, c.name, d.name, p.port",
-        "ti", kind ? kind : "", (int64_t)r->stale);
-    if (err)
-        return err;
-    while (!(err = gw_sql_step(r, stmt, e))) {
+    cmx_err err =
+        gw_sql_row(r, &stmt, e,
+                   "SELECT c.kind, c.name, d.name, coalesce(d.address, ''), p.port, min(p.ends_in), max(p.ends_in),"
+                   " c.id FROM active_grants p JOIN consumer c ON c.id = p.consumer JOIN device d ON d.id = p.device"
+                   " WHERE NOT ?2 AND d.revoked IS NULL AND (?1 = '' OR c.kind = ?1)"
+                   " GROUP BY c.kind, c.name, d.name, p.port ORDER BY c.kind, c.name, d.name, p.port",
+                   "ti", kind ? kind : "", (int64_t)r->stale);
+
+    while (!err) {
         snprintf(p.consumer.kind, sizeof p.consumer.kind, "%s", gw_sql_text(stmt, 0));
         snprintf(p.consumer.name, sizeof p.consumer.name, "%s", gw_sql_text(stmt, 1));
         snprintf(p.device, sizeof p.device, "%s", gw_sql_text(stmt, 2));
@@ -439,11 +419,10 @@ cmx_err gw_grant_each(struct gw_registry *r, const char *kind, gw_grant_fn fn, v
         p.ends_in = sqlite3_column_int64(stmt, 5) ? sqlite3_column_int64(stmt, 6) : 0;
         p.consumer_id = sqlite3_column_int64(stmt, 7);
         err = fn(arg, &p);
-        if (err)
-            break;
+        if (!err)
+            err = gw_sql_step(r, stmt, e);
     }
-    sqlite3_finalize(stmt);
-    return err == CMX_ENOENT ? CMX_OK : err;
+    return gw_sql_end(stmt, err);
 }
 
 /* All grants with their columns, for gw_grant_record_each and gw_grant_expire. */
@@ -470,31 +449,27 @@ cmx_err gw_grant_record_each(struct gw_registry *r, gw_grant_record_fn fn, void 
 {
     struct gw_grant_record g;
     sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_prepare(r, &stmt, e, RECORDS " ORDER BY kind, name, target, port", "");
+    cmx_err err = gw_sql_row(r, &stmt, e, RECORDS " ORDER BY kind, name, target, port", "");
 
-    if (err)
-        return err;
-    while (!(err = gw_sql_step(r, stmt, e))) {
+    while (!err) {
         read_record(stmt, &g);
         err = fn(arg, &g);
-        if (err)
-            break;
+        if (!err)
+            err = gw_sql_step(r, stmt, e);
     }
-    sqlite3_finalize(stmt);
-    return err == CMX_ENOENT ? CMX_OK : err;
+    return gw_sql_end(stmt, err);
 }
 
 cmx_err gw_grant_is_active(struct gw_registry *r, const struct gw_consumer *c, int64_t device, uint16_t port,
                            bool *active, struct cmx_why *e)
 {
-    sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_row(r, &stmt, e,
-                             "SELECT EXISTS(SELECT 1 FROM active_grants p JOIN consumer c ON c.id = p.consumer WHERE"
-                             " NOT ?5 AND c.kind = ?1 AND c.name = ?2 AND p.device = ?3 AND p.port = ?4)",
-                             "ttiii", c->kind, c->name, device, (int64_t)port, (int64_t)r->stale);
+    int64_t exists = 0;
+    cmx_err err = gw_sql_number(r, &exists, e,
+                                "SELECT EXISTS(SELECT 1 FROM active_grants p JOIN consumer c ON c.id = p.consumer WHERE"
+                                " NOT ?5 AND c.kind = ?1 AND c.name = ?2 AND p.device = ?3 AND p.port = ?4)",
+                                "ttiii", c->kind, c->name, device, (int64_t)port, (int64_t)r->stale);
 
-    *active = !err && sqlite3_column_int(stmt, 0) != 0;
-    sqlite3_finalize(stmt);
+    *active = exists != 0;
     return err;
 }
 
@@ -513,20 +488,12 @@ cmx_err gw_grant_record_get(struct gw_registry *r, const struct gw_consumer *c, 
 
 cmx_err gw_grant_next_end(struct gw_registry *r, bool ended, int64_t *left, struct cmx_why *e)
 {
-    sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_row(
-        r, &stmt, e,
+    return gw_sql_number(
+        r, left, e,
         "SELECT min(max(left, 0)) FROM (SELECT left FROM given_grants WHERE ends <> 0 UNION ALL"
         " SELECT gw_left(given, ends, boot, boot_ends, (SELECT value FROM meta WHERE key = 'clock')) FROM evidence"
         " WHERE trusted = 1) WHERE ? OR left > 0",
         "i", (int64_t)ended);
-
-    if (!err && sqlite3_column_type(stmt, 0) == SQLITE_NULL)
-        err = CMX_ENOENT;
-    if (!err)
-        *left = sqlite3_column_int64(stmt, 0);
-    sqlite3_finalize(stmt);
-    return err;
 }
 
 /* Stores the present time. After a reboot, grants with an end stay closed while the clock is behind it. forward: stores
@@ -563,22 +530,15 @@ cmx_err gw_grant_expire(struct gw_registry *r, size_t *n, struct cmx_why *e)
     };
     struct gw_grant_record g;
     sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_prepare(r, &stmt, e, RECORDS " WHERE ends <> 0 AND left < 0", "");
+    cmx_err err = gw_sql_row(r, &stmt, e, RECORDS " WHERE ends <> 0 AND left < 0", "");
 
-    *n = 0;
-    if (err)
-        return err;
-    while (!(err = gw_sql_step(r, stmt, e))) {
+    for (*n = 0; !err; (*n)++) {
         read_record(stmt, &g);
         err = grant_event(r, "expire", &g.consumer, g.target, g.port, "", e);
-        if (err)
-            break;
-        (*n)++;
+        if (!err)
+            err = gw_sql_step(r, stmt, e);
     }
-    sqlite3_finalize(stmt);
-    if (err != CMX_ENOENT)
-        return err;
-    err = CMX_OK;
+    err = gw_sql_end(stmt, err);
     for (size_t i = 0; !err && i < sizeof rows / sizeof rows[0]; i++) {
         err = gw_sql_run(r, e, rows[i], "");
         if (i == 2 && !err)

@@ -18,6 +18,9 @@ struct gw_consumer {
  * of a CA's certificates (authority.h); without a kind it is a platform. */
 CMX_MUST_USE cmx_err gw_consumer_parse(struct gw_consumer *c, const char *text, struct cmx_why *e);
 
+/* The consumer's row. CMX_ENOENT. */
+CMX_MUST_USE cmx_err gw_consumer_id(struct gw_registry *r, const struct gw_consumer *c, int64_t *id, struct cmx_why *e);
+
 /* True for a principal of a CA's certificates. */
 bool gw_consumer_is_principal(const struct gw_consumer *c);
 

@@ -63,19 +63,17 @@ cmx_err gw_nodes_read(struct gw_registry *r, const struct gw_fleet *f, struct gw
     memset(out, 0, sizeof *out);
     if (gw_meta_get(r, "node", own, sizeof own))
         return CMX_OK;
-    err = gw_sql_prepare(r, &stmt, e,
-                         "SELECT n.name, n.number, n.ssh, n.underlay, n.link_key, n.joined, s.seen, s.sessions,"
-                         " s.version FROM node n LEFT JOIN node_state s ON s.node = n.name ORDER BY n.number",
-                         "");
-    if (err)
-        return err;
-    while (!(err = gw_sql_step(r, stmt, e))) {
+    err = gw_sql_row(r, &stmt, e,
+                     "SELECT n.name, n.number, n.ssh, n.underlay, n.link_key, n.joined, s.seen, s.sessions,"
+                     " s.version FROM node n LEFT JOIN node_state s ON s.node = n.name ORDER BY n.number",
+                     "");
+    while (!err) {
         err = read_row(out, f, stmt, e);
-        if (err)
-            break;
+        if (!err)
+            err = gw_sql_step(r, stmt, e);
     }
-    sqlite3_finalize(stmt);
-    if (err != CMX_ENOENT)
+    err = gw_sql_end(stmt, err);
+    if (err)
         return err;
     out->own = gw_nodes_find(out, own);
     if (!out->own)
@@ -114,18 +112,14 @@ static cmx_err check_node(const struct gw_node *n, struct cmx_why *e)
 
 static cmx_err find_number(struct gw_registry *r, struct gw_node *n, struct cmx_why *e)
 {
-    sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_prepare(r, &stmt, e,
-                                 "WITH RECURSIVE all_numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM all_numbers"
-                                 " WHERE i < 64) SELECT coalesce((SELECT number FROM node WHERE name = ?), (SELECT"
-                                 " min(i) FROM all_numbers WHERE i NOT IN (SELECT number FROM node)), 0)",
-                                 "t", n->name);
+    int64_t number = 0;
+    cmx_err err = gw_sql_number(r, &number, e,
+                                "WITH RECURSIVE all_numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM all_numbers"
+                                " WHERE i < 64) SELECT coalesce((SELECT number FROM node WHERE name = ?), (SELECT"
+                                " min(i) FROM all_numbers WHERE i NOT IN (SELECT number FROM node)), 0)",
+                                "t", n->name);
 
-    if (err)
-        return err;
-    err = gw_sql_step(r, stmt, e);
-    n->number = err ? 0 : (unsigned)sqlite3_column_int(stmt, 0);
-    sqlite3_finalize(stmt);
+    n->number = (unsigned)number;
     if (!err && !n->number)
         err = cmx_why_fail(e, CMX_ENOSPC, "the fleet has %d gateways, and more are not supported", GW_NODES_MAX);
     return err;
@@ -183,14 +177,10 @@ cmx_err gw_claim_get(struct gw_registry *r, const char *address, char node[GW_NA
                      struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
-    cmx_err err;
+    cmx_err err = gw_sql_row(r, &stmt, e, "SELECT node, sequence FROM claim WHERE address = ?", "t", address);
 
     node[0] = '\0';
     *sequence = 0;
-    err = gw_sql_prepare(r, &stmt, e, "SELECT node, sequence FROM claim WHERE address = ?", "t", address);
-    if (err)
-        return err;
-    err = gw_sql_step(r, stmt, e);
     if (!err) {
         snprintf(node, GW_NAME_MAX, "%s", gw_sql_text(stmt, 0));
         *sequence = sqlite3_column_int64(stmt, 1);
@@ -203,17 +193,14 @@ cmx_err gw_claim_each(struct gw_registry *r, gw_claim_fn fn, void *arg, struct c
 {
     sqlite3_stmt *stmt;
     cmx_err err =
-        gw_sql_prepare(r, &stmt, e, "SELECT address, node, since FROM claim WHERE node <> '' ORDER BY address", "");
+        gw_sql_row(r, &stmt, e, "SELECT address, node, since FROM claim WHERE node <> '' ORDER BY address", "");
 
-    if (err)
-        return err;
-    while (!(err = gw_sql_step(r, stmt, e))) {
+    while (!err) {
         err = fn(arg, gw_sql_text(stmt, 0), gw_sql_text(stmt, 1), sqlite3_column_int64(stmt, 2));
-        if (err)
-            break;
+        if (!err)
+            err = gw_sql_step(r, stmt, e);
     }
-    sqlite3_finalize(stmt);
-    return err == CMX_ENOENT ? CMX_OK : err;
+    return gw_sql_end(stmt, err);
 }
 
 unsigned gw_claim_metric(int64_t sequence)

@@ -118,17 +118,6 @@ static const char views[] =
     "CREATE TEMP VIEW active_grants AS SELECT consumer, device, port, " LEFT " AS ends_in FROM device_grants a WHERE"
     " " LEFT " >= 0 AND (glass = 1 OR NOT EXISTS (SELECT 1 FROM quarantined q WHERE q.device = a.device));";
 
-static cmx_err pragma_int(struct gw_registry *r, const char *sql, int64_t *out, struct cmx_why *e)
-{
-    sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_row(r, &stmt, e, sql, "");
-
-    if (!err)
-        *out = sqlite3_column_int64(stmt, 0);
-    sqlite3_finalize(stmt);
-    return err;
-}
-
 static cmx_err open_db(struct gw_registry *r, const char *path, int flags, int patience_ms, struct cmx_why *e)
 {
     memset(r, 0, sizeof *r);
@@ -145,13 +134,13 @@ static cmx_err open_db(struct gw_registry *r, const char *path, int flags, int p
 static cmx_err check_version(struct gw_registry *r, const char *path, int64_t *version, struct cmx_why *e)
 {
     int64_t id = 0;
-    cmx_err err = pragma_int(r, "PRAGMA application_id", &id, e);
+    cmx_err err = gw_sql_number(r, &id, e, "PRAGMA application_id", "");
 
     if (err)
         return err;
     if (id != GW_APPLICATION_ID)
         return cmx_why_fail(e, CMX_EFORMAT, "%s is not a registry; restore it from a backup (docs/GATEWAY.md)", path);
-    err = pragma_int(r, "PRAGMA user_version", version, e);
+    err = gw_sql_number(r, version, e, "PRAGMA user_version", "");
     if (err)
         return err;
     if (*version > GW_SCHEMA_VERSION)
@@ -201,7 +190,7 @@ static cmx_err upgrade(struct gw_registry *r, const char *path, int64_t version,
         err = gw_registry_begin(r, e);
     if (err)
         return err;
-    err = pragma_int(r, "PRAGMA user_version", &version, e); /* another writer may have upgraded it meanwhile */
+    err = gw_sql_number(r, &version, e, "PRAGMA user_version", ""); /* another writer may have upgraded it meanwhile */
     if (!err)
         err = run_schemas(r, version, e);
     if (err) {
@@ -454,21 +443,17 @@ cmx_err gw_event_number(struct gw_registry *r, struct cmx_why *e)
 cmx_err gw_event_each(struct gw_registry *r, const char *name, uint64_t n, gw_event_fn fn, void *arg, struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
-    cmx_err err =
-        gw_sql_prepare(r, &stmt, e,
-                       "SELECT at, what, who, detail FROM (SELECT * FROM event WHERE ?1 = '' OR who = ?1 OR"
-                       " who LIKE '%:' || ?1 OR detail = ?1 OR detail LIKE ?1 || ':%' OR detail LIKE ?1 || ' %'"
-                       " ORDER BY id DESC"
-                       " LIMIT ?2) ORDER BY id",
-                       "ti", name ? name : "", n ? (int64_t)n : (int64_t)-1);
+    cmx_err err = gw_sql_row(r, &stmt, e,
+                             "SELECT at, what, who, detail FROM (SELECT * FROM event WHERE ?1 = '' OR who = ?1 OR"
+                             " who LIKE '%:' || ?1 OR detail = ?1 OR detail LIKE ?1 || ':%' OR detail LIKE ?1 || ' %'"
+                             " ORDER BY id DESC"
+                             " LIMIT ?2) ORDER BY id",
+                             "ti", name ? name : "", n ? (int64_t)n : (int64_t)-1);
 
-    if (err)
-        return err;
-    while (!(err = gw_sql_step(r, stmt, e))) {
+    while (!err) {
         err = fn(arg, sqlite3_column_int64(stmt, 0), gw_sql_text(stmt, 1), gw_sql_text(stmt, 2), gw_sql_text(stmt, 3));
-        if (err)
-            break;
+        if (!err)
+            err = gw_sql_step(r, stmt, e);
     }
-    sqlite3_finalize(stmt);
-    return err == CMX_ENOENT ? CMX_OK : err;
+    return gw_sql_end(stmt, err);
 }

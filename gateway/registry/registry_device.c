@@ -9,33 +9,25 @@
 static cmx_err read_ports(struct gw_registry *r, struct gw_device *d, struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_prepare(r, &stmt, e, "SELECT port FROM port WHERE device = ? ORDER BY port", "i", d->id);
+    cmx_err err = gw_sql_row(r, &stmt, e, "SELECT port FROM port WHERE device = ? ORDER BY port", "i", d->id);
 
-    if (err)
-        return err;
-    d->n_ports = 0;
-    while (!(err = gw_sql_step(r, stmt, e)) && d->n_ports < GW_PORTS_MAX)
+    for (d->n_ports = 0; !err && d->n_ports < GW_PORTS_MAX; err = gw_sql_step(r, stmt, e))
         d->ports[d->n_ports++] = (uint16_t)sqlite3_column_int(stmt, 0);
-    sqlite3_finalize(stmt);
-    return err == CMX_ENOENT ? CMX_OK : err;
+    return gw_sql_end(stmt, err);
 }
 
 static cmx_err read_directs(struct gw_registry *r, struct gw_device *d, struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
     cmx_err err =
-        gw_sql_prepare(r, &stmt, e, "SELECT host, port FROM direct WHERE device = ? ORDER BY host, port", "i", d->id);
+        gw_sql_row(r, &stmt, e, "SELECT host, port FROM direct WHERE device = ? ORDER BY host, port", "i", d->id);
 
-    if (err)
-        return err;
-    d->n_directs = 0;
-    while (!(err = gw_sql_step(r, stmt, e)) && d->n_directs < GW_DIRECTS_MAX) {
+    for (d->n_directs = 0; !err && d->n_directs < GW_DIRECTS_MAX; err = gw_sql_step(r, stmt, e)) {
         struct gw_direct *x = &d->directs[d->n_directs++];
         snprintf(x->host, sizeof x->host, "%s", gw_sql_text(stmt, 0));
         x->port = (uint16_t)sqlite3_column_int(stmt, 1);
     }
-    sqlite3_finalize(stmt);
-    return err == CMX_ENOENT ? CMX_OK : err;
+    return gw_sql_end(stmt, err);
 }
 
 #define DEVICE_COLUMNS                                                                                                 \
@@ -78,18 +70,18 @@ cmx_err gw_device_each(struct gw_registry *r, const char *team, gw_device_fn fn,
     struct gw_device d;
     sqlite3_stmt *stmt;
     cmx_err stopped = CMX_OK;
-    cmx_err err = gw_sql_prepare(r, &stmt, e, DEVICE_COLUMNS "WHERE ?1 = '' OR d.team = ?1 ORDER BY d.name", "t",
-                                 team ? team : "");
+    cmx_err err =
+        gw_sql_row(r, &stmt, e, DEVICE_COLUMNS "WHERE ?1 = '' OR d.team = ?1 ORDER BY d.name", "t", team ? team : "");
 
-    if (err)
-        return err;
-    while (!stopped && !(err = gw_sql_step(r, stmt, e))) {
+    while (!err && !stopped) {
         stopped = read_device(r, stmt, &d, e);
         if (!stopped)
             stopped = fn(arg, &d);
+        if (!stopped)
+            err = gw_sql_step(r, stmt, e);
     }
-    sqlite3_finalize(stmt);
-    return stopped ? stopped : err == CMX_ENOENT ? CMX_OK : err;
+    err = gw_sql_end(stmt, err);
+    return stopped ? stopped : err;
 }
 
 #define KEY_OWNER                                                                                                      \
@@ -467,29 +459,17 @@ cmx_err gw_device_key_line(struct gw_registry *r, int64_t device, char *out, siz
 
 bool gw_device_key_is_retired(struct gw_registry *r, const char *fingerprint)
 {
-    sqlite3_stmt *stmt;
-    bool found;
-
-    found = gw_sql_row(r, &stmt, NULL,
-                       "SELECT 1 FROM key k LEFT JOIN device d ON d.id = k.device WHERE k.fingerprint = ?"
-                       " AND (k.retired IS NOT NULL OR d.revoked IS NOT NULL)",
-                       "t", fingerprint) == CMX_OK;
-    sqlite3_finalize(stmt);
-    return found;
+    return gw_sql_number(r, NULL, NULL,
+                         "SELECT 1 FROM key k LEFT JOIN device d ON d.id = k.device WHERE k.fingerprint = ?"
+                         " AND (k.retired IS NOT NULL OR d.revoked IS NOT NULL)",
+                         "t", fingerprint) == CMX_OK;
 }
 
 bool gw_device_is_quarantined(struct gw_registry *r, const char *address)
 {
-    sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_prepare(r, &stmt, NULL,
-                                 "SELECT 1 FROM device d JOIN quarantined q ON q.device = d.id WHERE d.address = ?",
-                                 "t", address);
-
-    if (err)
-        return true;
-    err = gw_sql_step(r, stmt, NULL);
-    sqlite3_finalize(stmt);
-    return err != CMX_ENOENT;
+    return gw_sql_number(r, NULL, NULL,
+                         "SELECT 1 FROM device d JOIN quarantined q ON q.device = d.id WHERE d.address = ?", "t",
+                         address) != CMX_ENOENT; /* a failure closes */
 }
 
 cmx_err gw_device_name_at(struct gw_registry *r, const char *address, char name[GW_NAME_MAX])
@@ -526,9 +506,7 @@ void gw_attestation_get(struct gw_registry *r, int64_t device, struct gw_attesta
     size_t line;
 
     memset(out, 0, sizeof *out);
-    if (gw_sql_prepare(r, &stmt, NULL, "SELECT at, verdict, detail FROM attestation WHERE device = ?", "i", device))
-        return;
-    if (gw_sql_step(r, stmt, NULL) == CMX_OK) {
+    if (!gw_sql_row(r, &stmt, NULL, "SELECT at, verdict, detail FROM attestation WHERE device = ?", "i", device)) {
         out->at = sqlite3_column_int64(stmt, 0);
         snprintf(out->verdict, sizeof out->verdict, "%s", gw_sql_text(stmt, 1));
         text = gw_sql_text(stmt, 2);

@@ -100,9 +100,7 @@ cmx_err gw_sql_run(struct gw_registry *r, struct cmx_why *e, const char *sql, co
     va_end(ap);
     if (err)
         return err;
-    err = gw_sql_step(r, stmt, e);
-    sqlite3_finalize(stmt);
-    return err == CMX_ENOENT ? CMX_OK : err;
+    return gw_sql_end(stmt, gw_sql_step(r, stmt, e));
 }
 
 cmx_err gw_sql_row(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e, const char *sql, const char *types,
@@ -115,6 +113,31 @@ cmx_err gw_sql_row(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e,
     err = prepare_v(r, out, e, sql, types, ap);
     va_end(ap);
     return err ? err : gw_sql_step(r, *out, e);
+}
+
+cmx_err gw_sql_number(struct gw_registry *r, int64_t *out, struct cmx_why *e, const char *sql, const char *types, ...)
+{
+    sqlite3_stmt *stmt;
+    va_list ap;
+    cmx_err err;
+
+    va_start(ap, types);
+    err = prepare_v(r, &stmt, e, sql, types, ap);
+    va_end(ap);
+    if (!err)
+        err = gw_sql_step(r, stmt, e);
+    if (!err && sqlite3_column_type(stmt, 0) == SQLITE_NULL)
+        err = CMX_ENOENT;
+    if (!err && out)
+        *out = sqlite3_column_int64(stmt, 0);
+    sqlite3_finalize(stmt);
+    return err;
+}
+
+cmx_err gw_sql_end(sqlite3_stmt *stmt, cmx_err err)
+{
+    sqlite3_finalize(stmt);
+    return err == CMX_ENOENT ? CMX_OK : err;
 }
 
 const char *gw_sql_text(sqlite3_stmt *stmt, int column)

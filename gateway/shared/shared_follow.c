@@ -7,11 +7,10 @@
 
 static cmx_err has_notes(struct gw_registry *r, bool *out, struct cmx_why *e)
 {
-    sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_row(r, &stmt, e, "SELECT EXISTS(SELECT 1 FROM meta WHERE key = 'detached')", "");
+    int64_t exists = 0;
+    cmx_err err = gw_sql_number(r, &exists, e, "SELECT EXISTS(SELECT 1 FROM meta WHERE key = 'detached')", "");
 
-    *out = !err && sqlite3_column_int(stmt, 0) != 0;
-    sqlite3_finalize(stmt);
+    *out = exists != 0;
     return err;
 }
 
