@@ -30,12 +30,12 @@ struct gw_reached {
     struct gw_grant_record former;
 };
 
-/* open: the operator may reach it without us. */
-static cmx_err look(const struct gw_reach *r, struct gw *g, const struct gw_device *d, struct gw_reached *x, bool *open,
-                    struct cmx_why *e)
+/* granted: the operator may reach it without us. */
+static cmx_err look(const struct gw_reach *r, struct gw *g, const struct gw_device *d, struct gw_reached *x,
+                    bool *granted, struct cmx_why *e)
 {
     struct gw_standing standing;
-    cmx_err err = gw_grant_is_active(&g->registry, &r->operator, d->id, r->port, open, e);
+    cmx_err err = gw_grant_is_active(&g->registry, &r->operator, d->id, r->port, granted, e);
 
     if (!err)
         err = gw_standing_get(&g->registry, d->name, &standing, e);
@@ -53,7 +53,7 @@ cmx_err gw_reach_add(struct gw_reach *r, struct gw *g, const struct gw_device *d
     char node[GW_NAME_MAX];
     int64_t sequence;
     struct gw_reached *x;
-    bool open = false;
+    bool granted = false;
     cmx_err err;
 
     if (g->user || g->simple || gw_meta_get(&g->registry, "node", own, sizeof own) != CMX_OK)
@@ -67,8 +67,8 @@ cmx_err gw_reach_add(struct gw_reach *r, struct gw *g, const struct gw_device *d
     snprintf(x->name, sizeof x->name, "%s", d->name);
     snprintf(x->address, sizeof x->address, "%s", d->address);
     snprintf(x->node, sizeof x->node, "%s", node);
-    err = look(r, g, d, x, &open, e);
-    if (err || open) {
+    err = look(r, g, d, x, &granted, e);
+    if (err || granted) {
         cmx_mem_free(x);
         return err;
     }
