@@ -38,7 +38,7 @@ struct job {
 
 static int load_manifest(struct job *j)
 {
-    const char *path = j->o->manifest_path, *why = "";
+    const char *path = j->o->manifest_path;
     const uint8_t *text;
     struct cmx_why reason = {""};
     char copy[1024];
@@ -49,10 +49,10 @@ static int load_manifest(struct job *j)
     if (reference_map(path, &text, &len, &reason))
         return cli_fail(path, reason.text, "make one with: cmxsafe image manifest firmware.bin");
     err = len > CMX_MANIFEST_TEXT_MAX ? CMX_ENOSPC
-                                      : cmx_manifest_parse(&j->manifest, (const char *)text, len, &line, &why);
+                                      : cmx_manifest_parse(&j->manifest, (const char *)text, len, &line, &reason);
     (void)munmap((void *)(uintptr_t)text, len);
     if (err) {
-        fprintf(stderr, "cmxsafe: %s:%u: %s\n", path, line, why[0] ? why : "too long");
+        fprintf(stderr, "cmxsafe: %s:%u: %s\n", path, line, reason.text[0] ? reason.text : "too long");
         return CLI_FAILED;
     }
     if (strlen(path) >= sizeof copy)
@@ -237,7 +237,7 @@ static void print_text(const struct job *j)
     printf("%-9s  %-16s  %lu\n", "", "boots", (unsigned long)j->evidence.boot_count);
     print_unmeasured(j);
     if (j->evidence.key == CMX_HELD_SOFTWARE)
-        printf("the device's key is in software: anybody who was root on it can answer for it\n");
+        printf("the device's key is in software: a program that ran as root on the device can forge its evidence\n");
     puts(j->verdict.ok ? "TRUSTED" : "NOT TRUSTED");
 }
 

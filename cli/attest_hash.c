@@ -1,4 +1,4 @@
-/* attest_hash.c - `cmxsafe attest` without --evidence: the value of /hash, and where it differs. */
+/* attest_hash.c - `cmxsafe attest` without --evidence: compares the value of /hash, and finds where it differs. */
 #include <stdio.h>
 #include <string.h>
 
@@ -74,7 +74,7 @@ static int ask(const struct job *j, const struct cmx_ranges *ranges, uint8_t out
         err = cmx_text_hex_decode(out, 32, hex);
     }
     http_answer_free(&a);
-    return err ? cli_fail(j->o->url, "answers no attestation value",
+    return err ? cli_fail(j->o->url, "the answer is not an attestation value",
                           "check that this is the port of the attestation service")
                : CLI_OK;
 }
@@ -117,7 +117,7 @@ static int locate(struct job *j, struct cmx_range span)
     if (!rc && !same) /* the other half may be equal */
         rc = compare(j, &half, &same);
     else
-        same = false; /* the first half was equal, so the difference is here */
+        same = false; /* the first half was equal, so the second half differs */
     return rc || same ? rc : locate(j, half.r[0]);
 }
 
@@ -187,14 +187,14 @@ static int set_challenge(struct job *j)
 
 static int set_ranges(struct job *j)
 {
-    const char *why = "";
+    struct cmx_why why = {""};
 
     j->ranges.r[0] = reference_extent(&j->ref);
     j->ranges.n = 1;
     if (!j->o->ranges)
         return CLI_OK;
     if (cmx_ranges_parse(&j->ranges, j->o->ranges, strlen(j->o->ranges), UINT32_MAX, &why))
-        return cli_usage(ATTEST_COMMAND, "--ranges: %s", why);
+        return cli_usage(ATTEST_COMMAND, "--ranges: %s", why.text);
     return CLI_OK;
 }
 

@@ -33,8 +33,8 @@ struct attest_options {
     uint8_t key[32]; /* wiped by cmd_attest */
 };
 
-/* GET base + target, repeated while the device answers 503 (at most a minute). Returns CLI_OK with status 200 in *out,
- * which the caller frees; or prints the error and returns CLI_FAILED. */
+/* Sends GET base + target, again while the device answers 503 (for at most a minute). CLI_OK: *out has status 200, and
+ * the caller frees it. CLI_FAILED: the error was printed. */
 int attest_ask(const struct attest_options *o, const char *target, const char *accept, struct http_answer *out);
 
 /* The two kinds of attestation. Both return CLI_*. */

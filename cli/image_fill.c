@@ -16,7 +16,7 @@
 static const char about[] =
     "Writes IMAGE followed by filler up to the end of the flash, or of the partition (--end). Flash the output at "
     "--at. The "
-    "key must be secret and must not be the device's own: anybody with the key can compute the filler.";
+    "key must be secret and must not be the device's own: anyone with the key can compute the filler.";
 
 struct job {
     const char *key_path;

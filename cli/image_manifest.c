@@ -54,12 +54,12 @@ static bool read_size(const char *text, uint32_t *out)
 /* "BEGIN-END=NAME" */
 static bool add_mask(struct cmx_manifest *m, const char *text)
 {
-    const char *name = strchr(text, '='), *why;
+    const char *name = strchr(text, '=');
     struct cmx_ranges r;
 
     if (!name || m->n_masks == CMX_RANGES_MAX || !name[1])
         return false;
-    if (cmx_ranges_parse(&r, text, (size_t)(name - text), UINT32_MAX, &why) || r.n != 1)
+    if (cmx_ranges_parse(&r, text, (size_t)(name - text), UINT32_MAX, NULL) || r.n != 1)
         return false;
     m->masks[m->n_masks].range = r.r[0];
     if (cmx_text_copy(m->masks[m->n_masks].name, sizeof m->masks[0].name, name + 1))
@@ -73,11 +73,10 @@ static bool add_requirement(struct cmx_manifest *m, const char *word)
     static const char form[] = "cmxsafe-manifest 1\nflash-size 1\nregion 0 1 erased\nrequire ";
     struct cmx_manifest one;
     char text[128];
-    const char *why;
     unsigned line;
     int n = snprintf(text, sizeof text, "%s%s\n", form, word);
 
-    if (n < 0 || (size_t)n >= sizeof text || cmx_manifest_parse(&one, text, (size_t)n, &line, &why))
+    if (n < 0 || (size_t)n >= sizeof text || cmx_manifest_parse(&one, text, (size_t)n, &line, NULL))
         return false;
     m->require_secure_boot |= one.require_secure_boot;
     m->require_flash_encryption |= one.require_flash_encryption;
@@ -226,7 +225,8 @@ static int print(struct job *j)
     static char text[CMX_MANIFEST_TEXT_MAX];
     struct cmx_manifest check;
     struct cmx_buf b;
-    const char *s = "", *why = "does not fit";
+    const char *s = "";
+    struct cmx_why why = {"does not fit"};
     unsigned line;
     cmx_err err;
 
@@ -240,7 +240,7 @@ static int print(struct job *j)
     if (!err)
         err = cmx_manifest_parse(&check, s, strlen(s), &line, &why); /* print only what can be read back */
     if (err)
-        return cli_fail("the manifest", why, NULL);
+        return cli_fail("the manifest", why.text, NULL);
     fputs(s, stdout);
     return CLI_OK;
 }

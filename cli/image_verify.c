@@ -14,7 +14,7 @@ static const char verify_about[] = "Checks IMAGE as a device with these keys doe
                                    "the image.";
 
 static const char info_about[] =
-    "Prints what IMAGE says about itself, and whether it is complete. Signatures are not checked; see verify.";
+    "Prints the description in IMAGE, and whether IMAGE is complete. Signatures are not checked; see verify.";
 
 static int verify_parse(int argc, char **argv, struct cmx_image_policy *p, const char **image)
 {

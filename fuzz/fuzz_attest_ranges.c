@@ -13,13 +13,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct cmx_ranges r, again;
     struct cmx_walk w;
     struct cmx_buf b;
-    const char *why = NULL;
+    struct cmx_why why = {""};
     uint64_t sum = 0;
     uint32_t offset;
     size_t len;
 
     if (cmx_ranges_parse(&r, (const char *)data, size, flash, &why))
-        return r.n || !why ? (abort(), 0) : 0;
+        return r.n || !why.text[0] ? (abort(), 0) : 0;
     cmx_chain_walk_init(&w, &r);
     while (cmx_chain_walk_next(&w, &offset, &len)) {
         if (len == 0 || len > CMX_CHUNK || offset >= flash || len > flash - offset)

@@ -60,7 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     text[size - 1] = '\0';
     if (made_of(data[0] & 1, text, &made, &malformed) == CMX_OK)
         check_again(data[0] & 1, made);
-    free(made); /* open_memstream's own */
+    free(made); /* allocated by open_memstream */
     free(text);
     return 0;
 }

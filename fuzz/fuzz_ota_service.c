@@ -176,7 +176,7 @@ static void start(bool at_once)
     memcpy(before, slot_at(boot.running), SLOT_LEN);
     expected = boot.pending ? 1 - boot.running : boot.running; /* a restart during the trial ends it */
     restart = false;
-    cmx_slots_flash_door(&slots, &config.slots);
+    cmx_slots_flash_interface(&slots, &config.slots);
     if (cmx_ota_start(&service, &config))
         abort();
 }

@@ -245,30 +245,30 @@ static const struct statement {
 #define N_STATEMENTS (sizeof statements / sizeof statements[0])
 _Static_assert(N_STATEMENTS <= 32, "a bit for each");
 
-static cmx_err take_first(const struct words *w, const char **why)
+static cmx_err take_first(const struct words *w, struct cmx_why *why)
 {
-    *why = "the first line is 'cmxsafe-manifest 1'";
-    return w->n == 2 && strcmp(w->w[0], "cmxsafe-manifest") == 0 && strcmp(w->w[1], "1") == 0 ? CMX_OK : CMX_EFORMAT;
+    if (w->n == 2 && strcmp(w->w[0], "cmxsafe-manifest") == 0 && strcmp(w->w[1], "1") == 0)
+        return CMX_OK;
+    return cmx_why_fail(why, CMX_EFORMAT, "the first line is 'cmxsafe-manifest 1'");
 }
 
 /* *seen: a bit for each statement that occurred. */
-static cmx_err take_line(struct cmx_manifest *m, const struct words *w, uint32_t *seen, const char **why)
+static cmx_err take_line(struct cmx_manifest *m, const struct words *w, uint32_t *seen, struct cmx_why *why)
 {
     for (size_t i = 0; i < N_STATEMENTS; i++) {
         const struct statement *s = &statements[i];
         bool again = *seen & (1u << i);
+        cmx_err err;
 
         if (strcmp(w->w[0], s->word) != 0)
             continue;
-        *why = "this statement occurs twice";
         if (again && !s->repeats)
-            return CMX_EEXIST;
+            return cmx_why_fail(why, CMX_EEXIST, "this statement occurs twice");
         *seen |= 1u << i;
-        *why = s->form;
-        return s->take(m, w);
+        err = s->take(m, w);
+        return err ? cmx_why_fail(why, err, "%s", s->form) : CMX_OK;
     }
-    *why = "unknown statement";
-    return CMX_EFORMAT;
+    return cmx_why_fail(why, CMX_EFORMAT, "unknown statement");
 }
 
 static bool overlap(const struct cmx_range *a, const struct cmx_range *b)
@@ -281,26 +281,23 @@ static const struct cmx_range *nth(const struct cmx_manifest *m, size_t i)
     return i < m->n_regions ? &m->regions[i].range : &m->masks[i - m->n_regions].range;
 }
 
-static cmx_err check_whole(const struct cmx_manifest *m, const char **why)
+static cmx_err check_whole(const struct cmx_manifest *m, struct cmx_why *why)
 {
     size_t n = m->n_regions + m->n_masks;
 
-    *why = "a manifest has at least flash-size and one region";
     if (m->flash_size == 0 || m->n_regions == 0)
-        return CMX_EFORMAT;
-    *why = "a region or mask ends beyond the flash";
+        return cmx_why_fail(why, CMX_EFORMAT, "a manifest has at least flash-size and one region");
     for (size_t i = 0; i < n; i++)
         if (nth(m, i)->end > m->flash_size)
-            return CMX_EINVAL;
-    *why = "regions or masks overlap";
+            return cmx_why_fail(why, CMX_EINVAL, "a region or mask ends beyond the flash");
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < i; k++)
             if (overlap(nth(m, i), nth(m, k)))
-                return CMX_EINVAL;
+                return cmx_why_fail(why, CMX_EINVAL, "regions or masks overlap");
     return CMX_OK;
 }
 
-cmx_err cmx_manifest_parse(struct cmx_manifest *m, const char *text, size_t len, unsigned *line, const char **why)
+cmx_err cmx_manifest_parse(struct cmx_manifest *m, const char *text, size_t len, unsigned *line, struct cmx_why *why)
 {
     const char *end = text + len;
     bool first = true;
@@ -315,8 +312,9 @@ cmx_err cmx_manifest_parse(struct cmx_manifest *m, const char *text, size_t len,
         size_t n = (size_t)((nl ? nl : end) - text);
 
         ++*line;
-        *why = "a line is at most 400 printable characters in 7 words, each bare or whole in quotes";
         err = split(&w, text, n);
+        if (err)
+            cmx_why_set(why, "a line is at most 400 printable characters in 7 words, each bare or whole in quotes");
         if (!err && w.n > 0) {
             err = first ? take_first(&w, why) : take_line(m, &w, &seen, why);
             first = false;
@@ -325,10 +323,7 @@ cmx_err cmx_manifest_parse(struct cmx_manifest *m, const char *text, size_t len,
             return err;
         text += n + 1;
     }
-    err = check_whole(m, why);
-    if (!err)
-        *why = "";
-    return err;
+    return check_whole(m, why);
 }
 
 void cmx_manifest_ranges(const struct cmx_manifest *m, struct cmx_ranges *out)
@@ -338,7 +333,7 @@ void cmx_manifest_ranges(const struct cmx_manifest *m, struct cmx_ranges *out)
         out->r[i] = m->regions[i].range;
 }
 
-/* The region or mask that begins first at or behind `at`, or NULL. */
+/* The first region or mask that begins at `at` or later, or NULL. */
 static const struct cmx_range *next_from(const struct cmx_manifest *m, uint32_t at)
 {
     const struct cmx_range *found = NULL;

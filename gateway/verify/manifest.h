@@ -25,6 +25,7 @@
 #include <stdbool.h>
 
 #include "cmxsafe/attest/evidence.h"
+#include "cmxsafe/core/why.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -71,10 +72,10 @@ struct cmx_manifest {
     size_t n_masks;
 };
 
-/* Parses len bytes. On error *line (from 1) and *why (static) describe it. CMX_EFORMAT, CMX_EINVAL (overlap,
+/* Parses len bytes. On error *line (from 1) is where, and *why the reason. CMX_EFORMAT, CMX_EINVAL (overlap,
  * beyond the flash, reversed), CMX_EEXIST (a value stated twice), CMX_ENOSPC (more than the bounds). */
 CMX_MUST_USE cmx_err cmx_manifest_parse(struct cmx_manifest *m, const char *text, size_t len, unsigned *line,
-                                        const char **why);
+                                        struct cmx_why *why);
 
 /* Appends the text form, which parses to the same. CMX_ENOSPC. CMX_EINVAL: a text that is not printable ASCII. */
 CMX_MUST_USE cmx_err cmx_manifest_print(const struct cmx_manifest *m, struct cmx_buf *out);

@@ -59,7 +59,7 @@ static cmx_err update(struct cmx_slots_flash *s, const struct test_image *i)
     struct cmx_slots door;
     cmx_err err;
 
-    cmx_slots_flash_door(s, &door);
+    cmx_slots_flash_interface(s, &door);
     err = cmx_upload_begin(u, &door, &p);
     for (size_t at = 0; at < i->len && !err; at += 700)
         err = cmx_upload_data(u, i->data + at, i->len - at < 700 ? i->len - at : 700);
@@ -76,7 +76,7 @@ static cmx_err confirm(struct cmx_slots_flash *s)
 {
     struct cmx_slots door;
 
-    cmx_slots_flash_door(s, &door);
+    cmx_slots_flash_interface(s, &door);
     return door.confirm(door.arg, NULL);
 }
 
@@ -84,7 +84,7 @@ static cmx_err roll_back(struct cmx_slots_flash *s)
 {
     struct cmx_slots door;
 
-    cmx_slots_flash_door(s, &door);
+    cmx_slots_flash_interface(s, &door);
     return door.rollback(door.arg, "no session", NULL);
 }
 
@@ -276,7 +276,7 @@ static void test_outcomes_without_trouble(void **state)
     load(fresh);
     life_rollback();
     assert_string_equal(boot(&s, &r), "1");
-    cmx_slots_flash_door(&s, &door);
+    cmx_slots_flash_interface(&s, &door);
     assert_int_equal(door.status(door.arg, &status), CMX_OK);
     assert_true(status.rolled_back);
     assert_string_equal(status.rolled_back_version, "2");

@@ -649,7 +649,7 @@ def stranger():
 
 
 def pending():
-    """A key that nobody enrolled tries to log in: it is on the overview, and is enrolled there."""
+    """A key that is not enrolled tries to log in: it is on the overview, and is enrolled there."""
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{folder}/unknown"], check=True)
     gateway_port = json.loads(gateway("show", "--json"))["port"]
     subprocess.run(["ssh", "-i", f"{folder}/unknown", "-p", str(gateway_port), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes",

@@ -111,7 +111,7 @@ static void run(const char *up, struct cmx_ota_config *config, uint16_t *port)
         cmx_slots_flash_boot(&slots, config->policy.chip_id, scratch, sizeof scratch, &report) != CMX_OK)
         die("nothing boots");
     printf("boot slot=%d version=%s pending=%d\n", report.running, report.info.version, report.pending);
-    cmx_slots_flash_door(&slots, &config->slots);
+    cmx_slots_flash_interface(&slots, &config->slots);
     config->port = *port;
     cmx_mem_reset_peak();
     if (cmx_ota_start(&service, config) != CMX_OK)

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "cmxsafe/attest/claims_fields.h"
-#include "cmxsafe/core/base64.h"
 #include "cmxsafe/core/json.h"
 #include "cmxsafe/core/text.h"
 
@@ -89,28 +88,15 @@ static void put_claims(struct cmx_json *j, const struct cmx_evidence *e)
     }
 }
 
-/* The token, as the document's last member: base64url needs no escaping, so it is written in place. */
-static cmx_err put_token(struct cmx_buf *out, const void *token, size_t len)
-{
-    cmx_err err = cmx_buf_put_str(out, ",\"token\":\"");
-
-    if (!err)
-        err = cmx_base64_url_encode(out, token, len);
-    return err ? err : cmx_buf_put_str(out, "\"}");
-}
-
 cmx_err cmx_evidence_json(const struct cmx_evidence *e, const void *token, size_t token_len, struct cmx_buf *out)
 {
     struct cmx_json j;
-    cmx_err err;
 
     cmx_json_init(&j, out);
     cmx_json_object(&j, NULL);
     put_claims(&j, e);
+    if (token)
+        cmx_json_base64url(&j, "token", token, token_len);
     cmx_json_end(&j);
-    err = cmx_json_finish(&j);
-    if (err || !token)
-        return err;
-    out->end--; /* reopens the object: its closing brace is the last byte written */
-    return put_token(out, token, token_len);
+    return cmx_json_finish(&j);
 }

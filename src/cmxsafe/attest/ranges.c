@@ -13,35 +13,33 @@ cmx_err cmx_ranges_default(struct cmx_ranges *out, uint32_t flash_size)
     return CMX_OK;
 }
 
-static cmx_err parse_range(struct cmx_range *out, const char *text, size_t len, uint32_t flash_size, const char **why)
+static cmx_err parse_range(struct cmx_range *out, const char *text, size_t len, uint32_t flash_size,
+                           struct cmx_why *why)
 {
     const char *dash = memchr(text, '-', len);
     size_t left = dash ? (size_t)(dash - text) : 0;
 
-    *why = "not BEGIN-END,... in decimal or 0x-hexadecimal";
     if (!dash || cmx_text_u32(text, left, &out->begin) || cmx_text_u32(dash + 1, len - left - 1, &out->end))
-        return CMX_EFORMAT;
-    *why = "a range is empty or reversed";
+        return cmx_why_fail(why, CMX_EFORMAT, "not BEGIN-END,... in decimal or 0x-hexadecimal");
     if (out->begin >= out->end)
-        return CMX_EINVAL;
-    *why = "a range ends beyond the flash";
-    return out->end > flash_size ? CMX_EINVAL : CMX_OK;
+        return cmx_why_fail(why, CMX_EINVAL, "a range is empty or reversed");
+    if (out->end > flash_size)
+        return cmx_why_fail(why, CMX_EINVAL, "a range ends beyond the flash");
+    return CMX_OK;
 }
 
-static cmx_err add(struct cmx_ranges *out, const struct cmx_range *r, const char **why)
+static cmx_err add(struct cmx_ranges *out, const struct cmx_range *r, struct cmx_why *why)
 {
-    *why = "too many ranges";
     if (out->n == CMX_RANGES_MAX)
-        return CMX_ENOSPC;
-    *why = "ranges overlap";
+        return cmx_why_fail(why, CMX_ENOSPC, "too many ranges");
     for (size_t i = 0; i < out->n; i++)
         if (r->begin < out->r[i].end && out->r[i].begin < r->end)
-            return CMX_EINVAL;
+            return cmx_why_fail(why, CMX_EINVAL, "ranges overlap");
     out->r[out->n++] = *r;
     return CMX_OK;
 }
 
-cmx_err cmx_ranges_parse(struct cmx_ranges *out, const char *text, size_t len, uint32_t flash_size, const char **why)
+cmx_err cmx_ranges_parse(struct cmx_ranges *out, const char *text, size_t len, uint32_t flash_size, struct cmx_why *why)
 {
     const char *end = text + len;
     cmx_err err = CMX_OK;
@@ -61,8 +59,6 @@ cmx_err cmx_ranges_parse(struct cmx_ranges *out, const char *text, size_t len, u
     }
     if (err)
         out->n = 0;
-    else
-        *why = "";
     return err;
 }
 

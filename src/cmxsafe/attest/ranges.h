@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "cmxsafe/core/buf.h"
-#include "cmxsafe/core/err.h"
+#include "cmxsafe/core/why.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -33,9 +33,9 @@ struct cmx_ranges {
 CMX_MUST_USE cmx_err cmx_ranges_default(struct cmx_ranges *out, uint32_t flash_size);
 
 /* Parses len chars. CMX_EFORMAT: not in that form, an empty item, or a missing bound; CMX_EINVAL: reversed, empty,
- * overlapping or out of the chip; CMX_ENOSPC: more than CMX_RANGES_MAX. *why is then a static sentence. */
+ * overlapping or out of the chip; CMX_ENOSPC: more than CMX_RANGES_MAX. *out is then empty; why may be NULL. */
 CMX_MUST_USE cmx_err cmx_ranges_parse(struct cmx_ranges *out, const char *text, size_t len, uint32_t flash_size,
-                                      const char **why);
+                                      struct cmx_why *why);
 
 /* Appends the text form. CMX_ENOSPC. */
 CMX_MUST_USE cmx_err cmx_ranges_print(const struct cmx_ranges *ranges, struct cmx_buf *out);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cmxsafe/core/base64.h"
 #include "cmxsafe/core/text.h"
 
 static void put(struct cmx_json *j, const char *s, size_t len)
@@ -153,6 +154,22 @@ void cmx_json_hex(struct cmx_json *j, const char *key, const void *data, size_t 
     for (size_t i = 0; i < len; i++) {
         cmx_text_hex_encode(two, p + i, 1);
         put(j, two, 2);
+    }
+    put(j, "\"", 1);
+}
+
+void cmx_json_base64url(struct cmx_json *j, const char *key, const void *data, size_t len)
+{
+    const uint8_t *p = data;
+    struct cmx_buf b;
+    char four[4];
+
+    lead(j, key);
+    put(j, "\"", 1);
+    for (size_t i = 0; i < len && !j->err; i += 3) {
+        cmx_buf_init(&b, four, sizeof four);
+        j->err = cmx_base64_url_encode(&b, p + i, len - i < 3 ? len - i : 3);
+        put(j, four, cmx_buf_len(&b));
     }
     put(j, "\"", 1);
 }

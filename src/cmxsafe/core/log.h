@@ -1,5 +1,5 @@
-/* log.h - formats one bounded line and hands it to the platform. Decides only whether a line is wanted.
- * Never pass a secret: no key, password or challenge belongs in a log line. */
+/* log.h - formats one bounded line and hands it to the platform. Decides only whether a line is written. Never pass a
+ * secret: no key, password or challenge belongs in a log line. */
 #ifndef CMX_CORE_LOG_H
 #define CMX_CORE_LOG_H
 
@@ -53,7 +53,8 @@ struct cmx_log_limit {
     uint32_t lines;  /* in that period, those left out included */
 };
 
-/* Counts one line of the call site. Returns false if it must be left out. Says first how many were left out before. */
+/* Counts one line of the call site. Returns false if the line must be left out. Before the first line of a new period,
+ * logs how many lines were left out. */
 bool cmx_log_permits(struct cmx_log_limit *l, cmx_log_level level, const char *tag);
 
 /* The decision of cmx_log_permits, pure: *left_out receives how many lines the last period left out. */

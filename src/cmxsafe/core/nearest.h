@@ -23,7 +23,7 @@ struct cmx_nearest {
 /* Considers one known word; borrowed. */
 void cmx_nearest_offer(struct cmx_nearest *n, const char *known);
 
-/* The closest word offered, or NULL if none is close: at most a third of the letters differ, but one may always. */
+/* The closest word offered, or NULL if none is close. Close: at most a third of the letters differ, or only one. */
 const char *cmx_nearest_result(const struct cmx_nearest *n);
 
 #ifdef __cplusplus

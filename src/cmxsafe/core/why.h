@@ -1,5 +1,5 @@
-/* why.h - the reason for a failure, as text for a person: it accompanies a cmx_err wherever the error alone does not
- * say enough. One bounded object, so that callers pass a pointer and no size. */
+/* why.h - the reason for a failure, as text for a person: it accompanies a cmx_err where the error alone is not precise
+ * enough. One bounded object, so that callers pass a pointer and no size. */
 #ifndef CMX_CORE_WHY_H
 #define CMX_CORE_WHY_H
 

@@ -42,7 +42,7 @@ static void tell_image(struct cmx_evidence *e)
         e->secure_version = st.secure_version;
 }
 
-/* The session that forwards the attestation port carries this answer. */
+/* Sets gateway and session: this answer travels through the session that forwards the attestation port. */
 static void tell_session(struct cmx_evidence *e)
 {
     struct cmx_proxy *proxy = cmx_device_proxy();

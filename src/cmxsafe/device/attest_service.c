@@ -113,7 +113,8 @@ static cmx_err take_ranges(struct cmx_http_request *r, struct cmx_ranges *out)
 {
     uint32_t size = cmx_port_flash_size();
     uint8_t text[CMX_RANGES_TEXT_MAX + 1];
-    const char *raw, *why = "";
+    struct cmx_why why = {""};
+    const char *raw;
     size_t len = 0;
 
     out->n = 0;
@@ -125,7 +126,7 @@ static cmx_err take_ranges(struct cmx_http_request *r, struct cmx_ranges *out)
     if (take_param(r, "ranges", text, 1, CMX_RANGES_TEXT_MAX, &len) || len == 0)
         return CMX_OK;
     if (cmx_ranges_parse(out, (const char *)text, len, size, &why))
-        return cmx_http_reply_text(r, 400, "ranges: %s\n", why);
+        return cmx_http_reply_text(r, 400, "ranges: %s\n", why.text);
     return CMX_OK;
 }
 

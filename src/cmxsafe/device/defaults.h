@@ -53,7 +53,7 @@
 #define SSH_CLIENT_KEY_DERIVED 0
 #endif
 
-/* ---- how it behaves ---- */
+/* ---- behaviour ---- */
 
 /* Where the device's own services listen. */
 #ifndef SSH_LOCAL_HOST

@@ -19,7 +19,8 @@
 extern "C" {
 #endif
 
-/* Values that only the platform knows. Strings are addresses, borrowed for the life of the program; NULL: none. */
+/* Values that only the platform can provide. Strings are addresses, borrowed for the life of the program; NULL:
+ * none. */
 struct cmx_device_isolation {
     const char *resolvers[3];    /* none: those that the interface uses */
     const char *time_servers[3]; /* SNTP */
@@ -27,7 +28,7 @@ struct cmx_device_isolation {
                                     among time_servers to be asked */
     uint16_t control_ports[4];   /* loopback UDP by which a server wakes itself (esp_http_server's ctrl_port) */
     bool no_dhcp, no_ipv6;
-    /* The maker accepts that there is no network stack to filter (the virtual board on the machine's sockets): a
+    /* The platform accepts that there is no network stack to filter (the virtual board on the machine's sockets): a
      * missing filter is then logged as a warning, and the proxies continue. */
     bool accept_none;
 };
@@ -50,7 +51,7 @@ bool cmx_device_isolation_settled(void);
  * stack's own task. */
 CMX_MUST_USE cmx_err cmx_device_isolation_digest(uint8_t out[32]);
 
-/* For tests: ends isolation, so that the next one starts anew. */
+/* For tests: ends isolation, so that it can be started again. */
 void cmx_device_isolation_end(void);
 
 /* {"active":..., "flows":..., "packets":{reason: count, ...}} as a member of the open object. */
@@ -58,7 +59,7 @@ void cmx_device_isolation_json(struct cmx_json *j, const char *key);
 
 /* ---- for device.c ---- */
 
-/* Before the engine learns of these contexts. CMX_EPERM: isolation failed, nothing may be proxied. */
+/* Call before the contexts are passed to the engine. CMX_EPERM: isolation failed, so no context may run. */
 CMX_MUST_USE cmx_err cmx_device_isolation_configure(const struct cmx_gateway *gateway,
                                                     const struct cmx_context *contexts, size_t n);
 CMX_MUST_USE cmx_err cmx_device_isolation_open(cmx_socket_kind kind, const struct sockaddr *local,

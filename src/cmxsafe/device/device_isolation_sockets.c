@@ -83,7 +83,8 @@ void cmx_device_isolation_resolve(bool begins)
 
 /* ---- tasks ---- */
 
-/* The tasks that a direct context's listener at that place is declared for; NULL: no such listener, or for all. */
+/* The tasks that may connect to the direct context's listener at that place; NULL: there is no such listener, or every
+ * task may. */
 static const char *tasks_of(const struct cmx_iso_config *c, const struct cmx_end *place)
 {
     for (size_t i = 0; i < c->n_contexts; i++)
@@ -93,7 +94,8 @@ static const char *tasks_of(const struct cmx_iso_config *c, const struct cmx_end
     return NULL;
 }
 
-/* Is name in a list such as "mqtt, logger"? Of a longer one there the first 15 characters count, as for a task. */
+/* True if name is in a list such as "mqtt, logger". Only the first 15 characters of a listed name are compared, because
+ * FreeRTOS cuts task names there. */
 static bool is_listed(const char *list, const char *name)
 {
     size_t len = strlen(name);

@@ -6,7 +6,7 @@
 
 #define TAG "device"
 
-/* The device's own key, made now if there is none yet. */
+/* Uses the device's own key; creates it if there is none yet. */
 static void use_own_key(struct cmx_gateway *g)
 {
     cmx_err err = cmx_own_key_make();
@@ -66,7 +66,7 @@ static void log_own_key(void *arg)
     (void)arg;
     log_key(cmx_own_key_hmac, "made by this device");
     if (!cmx_port_secret_is_encrypted())
-        cmx_log(CMX_LOG_WARN, TAG, "the SSH key is stored unencrypted: whoever reads the flash has it");
+        cmx_log(CMX_LOG_WARN, TAG, "the SSH key is stored unencrypted: anyone who can read the flash has it");
     cmx_port_task_done();
 }
 

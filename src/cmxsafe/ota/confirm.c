@@ -1,20 +1,19 @@
 #include "cmxsafe/ota/confirm.h"
 
 cmx_confirm_decision cmx_confirm_decide(uint64_t since_ms, uint32_t deadline_ms, uint64_t now_ms,
-                                        const struct cmx_confirm_facts *facts, const char **why)
+                                        const struct cmx_confirm_facts *facts)
 {
     const uint64_t limit = deadline_ms ? deadline_ms : CMX_CONFIRM_DEADLINE_MS;
-    const bool good = facts->sessions_up && facts->isolation_active;
     const bool overdue = now_ms - since_ms >= limit;
 
-    *why = "";
-    if (good && !(overdue && facts->confirm_failed))
+    if (facts->sessions_up && facts->isolation_active && !(overdue && facts->confirm_failed))
         return CMX_CONFIRM_NOW;
-    if (!overdue)
-        return CMX_CONFIRM_WAIT;
-    if (good)
-        *why = "confirm failed";
-    else
-        *why = facts->isolation_active ? "no session" : facts->sessions_up ? "no isolation" : "no session, no isol.";
-    return CMX_CONFIRM_ROLLBACK;
+    return overdue ? CMX_CONFIRM_ROLLBACK : CMX_CONFIRM_WAIT;
+}
+
+const char *cmx_confirm_unmet(const struct cmx_confirm_facts *facts)
+{
+    if (!facts->sessions_up)
+        return facts->isolation_active ? "no session" : "no session, no isol.";
+    return facts->isolation_active ? "confirm failed" : "no isolation";
 }

@@ -21,10 +21,12 @@ struct cmx_confirm_facts {
 
 typedef enum { CMX_CONFIRM_WAIT = 0, CMX_CONFIRM_NOW, CMX_CONFIRM_ROLLBACK } cmx_confirm_decision;
 
-/* since_ms: when the trial began; deadline_ms: 0 for CMX_CONFIRM_DEADLINE_MS. *why: for ROLLBACK, which condition was
- * not met, short enough for an otadata label; static. */
+/* since_ms: when the trial began; deadline_ms: 0 for CMX_CONFIRM_DEADLINE_MS. */
 cmx_confirm_decision cmx_confirm_decide(uint64_t since_ms, uint32_t deadline_ms, uint64_t now_ms,
-                                        const struct cmx_confirm_facts *facts, const char **why);
+                                        const struct cmx_confirm_facts *facts);
+
+/* After ROLLBACK: the condition that was not met. Short enough for an otadata label; static. */
+const char *cmx_confirm_unmet(const struct cmx_confirm_facts *facts);
 
 #ifdef __cplusplus
 }

@@ -31,10 +31,10 @@ struct cmx_ota_trial {
     cmx_ota_trial_step step;
     bool confirm_failed;
     bool no_way_back;    /* there is no image to roll back to */
-    uint32_t pause_ms;   /* before the next attempt; doubles */
+    uint32_t pause_ms;   /* wait before the next attempt; doubles each time */
     uint64_t since_ms;   /* when the trial began */
     uint64_t next_ms;    /* no attempt before this time */
-    const char *because; /* of the rollback */
+    const char *because; /* reason for the rollback */
 };
 
 /* Invariants, under lock: upload exists exactly in OTA_RECEIVING, OTA_INTERRUPTED and OTA_CHECKING. In OTA_RECEIVING
@@ -73,8 +73,8 @@ struct cmx_ota_request {
     bool in_field; /* in the part named `update` */
     bool had_field;
     uint32_t range_end; /* raw: received after this request; 0: not known */
-    uint64_t since_ms;  /* start of the window in which the upload rate is measured; our own work moves it */
-    uint32_t came;      /* bytes in that window */
+    uint64_t since_ms; /* start of the window in which the upload rate is measured; moved by the time of our own work */
+    uint32_t came;     /* bytes in that window */
     struct cmx_multipart parts;
 };
 
@@ -82,7 +82,7 @@ _Static_assert(sizeof(struct cmx_upload) + sizeof(struct cmx_ota_request) + size
                    CMX_OTA_HEAP_MAX / 2,
                "half of what the service may use; the other half is the HTTP server's");
 
-/* ---- service_state.c: under lock, but for event_send ---- */
+/* ---- service_state.c: under lock, except event_send ---- */
 
 const char *cmx_ota_state_text(cmx_ota_state_name state);
 

@@ -1,5 +1,5 @@
-/* service_trial.c - the trial of a new image: confirms it, or rolls it back and restarts. What fails is tried again
- * after a pause that doubles. No outcome is recorded before it is one. */
+/* service_trial.c - the trial of a new image: confirms it, or rolls it back and restarts. A step that fails is tried
+ * again after a pause that doubles. An outcome is recorded only once it is final. */
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/ota/service_state.h"
 
@@ -89,10 +89,9 @@ static cmx_confirm_decision trial_restart(struct cmx_ota_service *s)
 static void trial_decide(struct cmx_ota_service *s, const struct cmx_confirm_facts *facts)
 {
     struct cmx_confirm_facts f = *facts;
-    const char *because;
 
     f.confirm_failed = s->trial.confirm_failed;
-    switch (cmx_confirm_decide(s->trial.since_ms, s->config.confirm_deadline_ms, cmx_port_now_ms(), &f, &because)) {
+    switch (cmx_confirm_decide(s->trial.since_ms, s->config.confirm_deadline_ms, cmx_port_now_ms(), &f)) {
     case CMX_CONFIRM_NOW:
         if (cmx_port_now_ms() >= s->trial.next_ms)
             trial_confirm(s);
@@ -100,7 +99,7 @@ static void trial_decide(struct cmx_ota_service *s, const struct cmx_confirm_fac
     case CMX_CONFIRM_ROLLBACK:
         if (s->trial.no_way_back)
             break;
-        s->trial.because = because;
+        s->trial.because = cmx_confirm_unmet(&f);
         trial_step(s, TRIAL_ROLLBACK);
         break;
     case CMX_CONFIRM_WAIT:

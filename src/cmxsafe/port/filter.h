@@ -45,7 +45,7 @@ struct cmx_filter_packet {
     size_t total;        /* bytes of the frame */
 };
 
-/* A neighbour whose hardware address the stack knows. */
+/* A neighbour whose hardware address the stack has resolved. */
 struct cmx_filter_neighbour {
     struct cmx_ip ip;
     uint8_t mac[6];
@@ -57,7 +57,7 @@ struct cmx_filter_neighbour {
 struct cmx_filter_calls {
     /* Whether the packet passes. */
     bool (*judge)(void *arg, const struct cmx_filter_packet *p);
-    /* Once for each neighbour that the stack knows, before the first packet is judged. */
+    /* Called once for each resolved neighbour, before the first packet is judged. */
     void (*neighbour)(void *arg, const struct cmx_filter_neighbour *n);
 };
 

@@ -21,7 +21,7 @@ extern "C" {
 
 /* ---- time ---- */
 
-/* Sleeps at least ms milliseconds. */
+/* Sleeps for at least ms milliseconds. */
 void cmx_port_sleep_ms(uint32_t ms);
 
 /* ---- tasks ---- */
@@ -62,12 +62,12 @@ void cmx_port_watchdog_feed(void);
 /* The same for a task that now waits for at most ms without feeding it. */
 void cmx_port_watchdog_rest(uint32_t ms);
 
-/* A descriptor that ends the poll of one task when another task calls cmx_port_wake. -1: the platform has none that its
- * poll accepts beside sockets, and a waiting task must look around by itself. close() closes it. */
+/* A descriptor that ends the poll of one task when another task calls cmx_port_wake. -1: the platform's poll accepts
+ * only sockets, so a waiting task must check for work at intervals. close() closes it. */
 int cmx_port_wake_open(void);
 /* Makes fd readable. Any task. Does nothing for -1. */
 void cmx_port_wake(int fd);
-/* The task that polls fd has seen it readable. Does nothing for -1. */
+/* Call in the task that polls fd, once it was readable. Does nothing for -1. */
 void cmx_port_wake_clear(int fd);
 
 /* ---- many descriptors behind one (epoll(7)) ---- */

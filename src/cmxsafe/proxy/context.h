@@ -49,7 +49,7 @@ typedef enum {
     CMX_PEER_MIRROR    /* the connection comes from the originator's IPv6 address */
 } cmx_proxy_peer;
 
-/* How to reach and know the gateway. All strings are copied by cmx_proxy_create. */
+/* How to reach and authenticate the gateway. All strings are copied by cmx_proxy_create. */
 struct cmx_gateway {
     const char *host; /* a name or an address, or a list of them as in gateways.h; the pins hold for all */
     uint16_t port;    /* of entries without one; 0: 22 */
@@ -189,9 +189,9 @@ struct cmx_context_status {
     cmx_err last_error;
     bool has_host_key;
     const char *key_exchange; /* of the session, static, such as "curve25519-sha256"; NULL while there is none */
-    size_t session_id_len; /* 0: not known */
-    uint64_t since_ms;     /* cmx_port_now_ms when state was entered */
-    uint64_t retry_at_ms;  /* waiting: when the next attempt starts */
+    size_t session_id_len;    /* 0: not known */
+    uint64_t since_ms;        /* cmx_port_now_ms when state was entered */
+    uint64_t retry_at_ms;     /* waiting: when the next attempt starts */
     uint64_t relays_total;
     uint64_t relays_refused;
     uint64_t last_refusal_ms;

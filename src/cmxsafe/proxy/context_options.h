@@ -6,9 +6,9 @@
  * members in the order of these rows, and a member without a row does not compile. key: in the agent's file; the
  * virtual board's key is the member's name. min, max: of a number; 0 is always allowed and means the default, except
  * for a PORT, which is required. fallback: the default; without: the behaviour if there is none. direction: ANY, or the
- * only one that has a use for the option.
+ * only direction that uses the option.
  *
- * From these rows come: copying, comparing and checking contexts (proxy_config.c), merging and converting the sketch's
+ * These rows define: copying, comparing and checking contexts (proxy_config.c), merging and converting the sketch's
  * (device/merge.c), the parsers of cmxsafed and cmxsafe-board, docs/CONFIG.md, docs/BOARD.md and cmxsafed.conf(5). */
 /* clang-format off */
 CMX_OPTION(PORT, local_port, local_port, "local_port", 1, 65535, 0, ANY, NULL,

@@ -7,7 +7,7 @@
  * and SECONDS in theirs), and the longest text; fallback: the default of a member that is 0; without: the behaviour if
  * there is none. A HOST and an ACCOUNT are required. STR, for help: the text of a number.
  *
- * From these rows come: the engine's copying, comparing and defaults (proxy_config.c), the parser of cmxsafed,
+ * These rows define: the engine's copying, comparing and defaults (proxy_config.c), the parser of cmxsafed,
  * docs/CONFIG.md and cmxsafed.conf(5). */
 /* clang-format off */
 CMX_GATEWAY_OPTION(HOST, host, "host", 0, 0, NULL, NULL,

@@ -1,5 +1,5 @@
-/* gateways.h - the gateways that a device knows: reads the list, and chooses which one to try next. Pure: no I/O, clock
- * or allocation; random bits are an argument.
+/* gateways.h - a device's list of gateways: parses it, and chooses which gateway to try next. Pure: no I/O, clock or
+ * allocation; random bits are an argument.
  *
  *     gw1.example, gw2.example:2222 > backup.example
  *
@@ -52,7 +52,7 @@ struct cmx_gateway_turn {
 /* Here and below, random: 32 uniform bits. l is not empty. */
 void cmx_gateway_turn_begin(struct cmx_gateway_turn *t, const struct cmx_gateway_list *l, uint32_t random);
 
-/* Whether every gateway will have been tried once t->at has failed. */
+/* True if t->at is the last gateway of the round: once it has failed, every gateway has been tried. */
 bool cmx_gateway_turn_is_last(const struct cmx_gateway_turn *t, const struct cmx_gateway_list *l);
 
 /* t->at has failed: chooses the next one. After the last one the round begins again. */

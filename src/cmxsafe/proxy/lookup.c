@@ -14,7 +14,7 @@
 struct cmx_lookup {
     atomic_uint users;     /* the task counts as one while it runs */
     atomic_uint result;    /* cmx_err; CMX_EAGAIN while the task runs. Written after list. */
-    struct addrinfo *list; /* the task's, then everybody's */
+    struct addrinfo *list; /* written by the task, then shared by all users */
     struct cmx_proxy_hooks hooks;
     bool numeric;
     bool announced; /* the resolve hook has to be called for the end */
@@ -139,7 +139,7 @@ void cmx_lookup_release(struct cmx_lookup *l)
 {
     if (!l)
         return;
-    /* The owner is the only user that can let go of a look-up which still runs, so this is its end for the hook. */
+    /* Only the owner can release a look-up that still runs, so the resolve hook is called for the end here. */
     announce(l, false);
     unuse(l);
 }

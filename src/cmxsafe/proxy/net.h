@@ -18,7 +18,7 @@ struct addrinfo;
 /* Parses a numeric address. CMX_EINVAL: host is not one. Does not block. Free with freeaddrinfo. */
 CMX_MUST_USE cmx_err cmx_net_parse(const char *host, uint16_t port, struct addrinfo **out);
 
-/* Looks up a host name. CMX_EDNS. Blocks for as long as the name servers make it. Free with freeaddrinfo. */
+/* Looks up a host name. CMX_EDNS. Blocks until the name servers answer or time out. Free with freeaddrinfo. */
 CMX_MUST_USE cmx_err cmx_net_resolve(const char *host, uint16_t port, struct addrinfo **out);
 
 /* Makes a non-blocking TCP socket of peer's family and binds it, so that its port is known before the first packet;

@@ -1,8 +1,8 @@
-/* originator.h - the client of a connection at the gateway: reads what the gateway reports about it (RFC 4254
- * section 7.2), decides whether a context accepts it, and encodes it for the local service as a header of the PROXY
- * protocol (haproxy.org, doc/proxy-protocol.txt). Pure.
+/* originator.h - the client of a connection at the gateway: reads what the gateway reports about it (RFC 4254 section
+ * 7.2), decides whether a context accepts it, and encodes it for the local service as a header of the PROXY protocol
+ * (haproxy.org, doc/proxy-protocol.txt). Pure.
  *
- * A CMX-GW reports the party's identity; any other SSH server reports the address from which the connection came. */
+ * A CMX-GW reports the client's identity; any other SSH server reports the address from which the connection came. */
 #ifndef CMX_PROXY_ORIGINATOR_H
 #define CMX_PROXY_ORIGINATOR_H
 

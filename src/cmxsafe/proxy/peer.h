@@ -1,5 +1,5 @@
-/* peer.h - tells a service of the same program who is at the other end of a connection that the proxy made to it. The
- * service's socket only shows the loopback address; its port leads to the relay, and that to the client that the
+/* peer.h - finds, for a service of the same program, the client of a connection that the proxy made to it. The
+ * service's socket only shows the loopback address. Its port identifies the relay, which stores the client that the
  * gateway reported. Any thread. */
 #ifndef CMX_PROXY_PEER_H
 #define CMX_PROXY_PEER_H

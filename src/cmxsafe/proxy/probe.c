@@ -121,8 +121,8 @@ static void probe_start(struct session *s, struct run *r)
     probe_set_state(r, PROBE_OPENING, "interval over");
 }
 
-/* The listener does not lead here. After the first failure only the listener is replaced, after the second in a row the
- * session. */
+/* The listener does not forward to this device. The first failure replaces only the listener; the second in a row
+ * replaces the session. */
 static cmx_err probe_failed(struct session *s, struct run *r, const char *why)
 {
     unsigned failures = ++r->probe.failures;

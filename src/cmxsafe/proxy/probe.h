@@ -1,6 +1,6 @@
-/* probe.h - tests whether the gateway's listener still leads to this device: opens the own gateway address through the
- * own session, sends a random token and looks for it in the connections that arrive. A listener that does not bring it
- * back is requested again. */
+/* probe.h - tests whether the gateway's listener still forwards to this device: connects to the listener through the
+ * device's own session, sends a random token and searches for it in the connections that arrive. If the token does not
+ * arrive, the listener is requested again. */
 #ifndef CMX_PROXY_PROBE_H
 #define CMX_PROXY_PROBE_H
 
@@ -12,14 +12,14 @@ CMX_MUST_USE cmx_err cmx_probe_step(struct session *s, struct run *r);
 /* When step has something to do next; UINT64_MAX: never. */
 uint64_t cmx_probe_due(const struct run *r);
 
-/* A token is out, so an arriving connection may be the probe. */
+/* True if a probe is under way, so that an arriving connection may be the probe. */
 bool cmx_probe_is_out(const struct run *r);
 
 /* What the first len bytes of an arriving connection are. TOKEN completes the probe. */
 typedef enum { PROBE_OTHER, PROBE_TOO_SHORT, PROBE_TOKEN } probe_match;
 probe_match cmx_probe_match(struct run *r, const uint8_t *data, size_t len);
 
-/* Forgets a probe that is out. */
+/* Discards a probe that is under way. */
 void cmx_probe_reset(struct run *r);
 
 #endif

@@ -96,9 +96,9 @@ static struct session *session_new(struct cmx_proxy *p, const struct cmx_proxy_c
         session_free(s);
         return NULL;
     }
-    /* Each of several gateways gets as many attempts as one alone would. */
+    /* With several gateways the maximum wait is divided, so that each gets as many attempts as a single one would. */
     cmx_backoff_init(&s->backoff, g->backoff_base_ms, g->backoff_max_ms / (uint32_t)config->gateways.n);
-    /* A wrong key is not repaired within seconds: wait five times as long as the longest other wait. */
+    /* A wrong key is not corrected within seconds, so the wait is five times the longest other wait. */
     cmx_backoff_init(&s->slow, g->backoff_max_ms,
                      g->backoff_max_ms > UINT32_MAX / 5 ? UINT32_MAX : g->backoff_max_ms * 5);
     return s;
@@ -262,7 +262,7 @@ static struct run *find_running(struct cmx_proxy *p, const struct cmx_context *c
 struct change {
     struct run *kept[CMX_PROXY_CONTEXTS_MAX];  /* running and unchanged, by place in the new configuration */
     struct run *fresh[CMX_PROXY_CONTEXTS_MAX]; /* to be added */
-    struct session *sessions;                  /* new ones, for some of fresh; their tasks run, but hold */
+    struct session *sessions;                  /* new sessions, for some of fresh; their tasks run, but wait */
 };
 
 /* Starts the tasks of new sessions; they do nothing until they are released. On error some are started. */

@@ -10,7 +10,7 @@
  *   session_serve.c    the event loop of a live session
  *   session_request.c  requests forwards and sends keepalives
  *   relay.c            the life of one connection; relay_flow.c: its bytes; relay_event.c: reports it to the hook
- *   probe.c            tests whether the gateway's listener still leads to this device
+ *   probe.c            tests whether the gateway's listener still forwards to this device
  *   session_state.c, relay_state.c  the state that these share, with one setter each
  *
  * A session's task owns everything of its session. Other tasks read `shared` of a context and set `stop`, `removed` and

@@ -31,7 +31,7 @@
 #endif
 #endif
 
-/* A local socket is read until it is empty or so many bytes have moved, before the session looks at its other sockets:
+/* A local socket is read until it is empty or this many bytes have moved, before the session serves its other sockets:
  * several chunks for each wait. */
 #ifndef CMX_RELAY_BURST
 #ifdef CMX_DEVICE_PROFILE
@@ -102,7 +102,7 @@
 #endif
 
 /* A new connection is refused while less heap than this is free. Without memory libssh drops packets silently, and the
- * connections that exist would hang. Hosts do not know their free heap, so there no connection is refused. */
+ * connections that exist would hang. On hosts the free heap is unknown, so no connection is refused. */
 #ifndef CMX_RELAY_HEAP_FLOOR
 #define CMX_RELAY_HEAP_FLOOR 16384
 #endif
@@ -113,11 +113,11 @@
 #define CMX_RELAY_HEAP_UPDATE 32768
 #endif
 
-/* The log names a relay through which nothing has passed for this long. */
+/* After this long without a byte, a relay is logged as stalled. */
 #define CMX_RELAY_STALL_MS 5000
 
-/* A connection through which nothing has passed for this long costs no time until something does (relay_rest.h). 0:
- * connections never rest; a device has few of them. */
+/* After this long without a byte, a connection costs no time until the next byte (relay_rest.h). 0: connections never
+ * rest; a device has few of them. */
 #ifndef CMX_RELAY_REST_MS
 #ifdef CMX_DEVICE_PROFILE
 #define CMX_RELAY_REST_MS 0
@@ -140,7 +140,7 @@
 #define CMX_SESSION_PROVEN_MS 10000
 #endif
 
-/* The look-up of the gateway's name may take this long before the attempt fails. It goes on meanwhile, and a later
+/* The look-up of the gateway's name may take this long before the attempt fails. The look-up continues, and a later
  * attempt uses its result. A dead first name server alone costs 5 to 20 s. */
 #ifndef CMX_LOOKUP_TIMEOUT_MS
 #define CMX_LOOKUP_TIMEOUT_MS 30000

@@ -109,7 +109,7 @@ static void service_refused(struct relay *x, struct session *s, cmx_err err)
     relay_refused(x, s, err);
 }
 
-/* Sends the header of the PROXY protocol, if the context wants one. The send buffer of a new connection has room. */
+/* Sends the header of the PROXY protocol, if the context has one. The send buffer of a new connection has room. */
 static cmx_err send_header(const struct relay *x)
 {
     const struct cmx_context *c = &x->run->cfg;
@@ -279,7 +279,7 @@ static bool has_memory(const struct session *s, const struct run *r)
 void cmx_relay_accept_channel(struct session *s, struct run *r, struct cmx_ssh_open *o)
 {
     bool tentative = cmx_probe_is_out(r);
-    bool place = has_place(r, tentative); /* max_connections must not keep the probe out */
+    bool place = has_place(r, tentative); /* max_connections must not block the probe */
     struct relay *x = NULL;
 
     if (place && has_memory(s, r))
@@ -477,7 +477,7 @@ static void finish_shut(struct relay *x, struct session *s)
     case END_IN_ORDER:
         finish(x, s, CMX_OK);
         break;
-    case END_CUT: /* the client broke it off; the service got everything, so it sees an orderly end */
+    case END_CUT: /* the client broke it off; the service received everything, so its connection ends in order */
         cmx_relay_event_closed(x, s, CMX_ECLOSED);
         finish(x, s, CMX_OK);
         break;

@@ -24,7 +24,7 @@ typedef enum {
     RELAY_LOOKUP,     /* waits for the address of the local service */
     RELAY_CONNECTING, /* connects to the local service */
     RELAY_OPENING,    /* direct: waits for the gateway's answer to the channel open */
-    RELAY_UNWANTED,   /* the same, but the local side is gone already */
+    RELAY_UNWANTED,   /* the same, but the local side has already ended */
     RELAY_OPEN,
     RELAY_CLOSING, /* our CLOSE is sent; waits for the gateway's */
     RELAY_DEAD     /* to be freed */

@@ -115,7 +115,8 @@ static cmx_err serve_login(struct session *s)
         cmx_session_say(s, "the device's other sessions have moved to another gateway", "");
     else
         cmx_session_say(s, "session lost: ", cmx_err_text(err));
-    /* A gateway that ends each session right after the login must not be asked faster and faster. */
+    /* The backoff is reset only after a session that lasted: a gateway that ends each session right after the login
+     * must not get attempts at ever shorter intervals. */
     if (s->announced_up && cmx_port_now_ms() - s->up_ms >= CMX_SESSION_PROVEN_MS) {
         cmx_backoff_reset(&s->backoff);
         cmx_backoff_reset(&s->slow);

@@ -5,8 +5,7 @@
 #include "cmxsafe/port/crypto.h"
 #include "cmxsafe/proxy/session_login.h"
 
-/* So many attempts in a row, of which each waits longer, are more than a gateway needs to restart or to be less busy.
- */
+/* This many failed attempts with growing waits take longer than a gateway needs to restart or to become less busy. / */
 #define SHUT_OUT_MAX 3
 
 static uint32_t random_bits(void)
@@ -102,7 +101,8 @@ void cmx_session_gateway_leave(struct session *s)
     cmx_port_mutex_unlock(&s->engine->lock);
 }
 
-/* Others are up at the gateway at which this session's attempts fail. True: nothing is left to try in this round. */
+/* Called if other sessions are up at the gateway at which this session's attempts fail. True: nothing is left to try in
+ * this round. */
 static bool search_on(struct session *s, const struct cmx_gateway_list *l, cmx_err err, uint32_t random)
 {
     if (s->searches && !cmx_gateway_turn_is_last(&s->search, l)) {
@@ -139,7 +139,7 @@ bool cmx_session_gateway_failed(struct session *s, cmx_err err)
     cmx_port_mutex_lock(&e->lock);
     if (s->searches || (e->n_up && e->turn.at == s->gateway)) {
         last = search_on(s, l, err, random);
-    } else if (e->turn.at == s->gateway) { /* else another session has moved on already */
+    } else if (e->turn.at == s->gateway) { /* otherwise another session has changed the gateway already */
         if (s->proven)
             cmx_gateway_turn_worked(&e->turn);
         last = cmx_gateway_turn_is_last(&e->turn, l);

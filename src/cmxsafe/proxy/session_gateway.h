@@ -6,7 +6,7 @@
 
 #include "cmxsafe/proxy/session_state.h"
 
-/* A host key or credential that is wrong stays wrong until a person acts. */
+/* True for errors that last until a person acts: a wrong host key or credential. */
 bool cmx_session_needs_person(cmx_err err);
 
 /* Chooses the engine's first gateway. No session may be up. */
@@ -16,16 +16,16 @@ void cmx_session_gateway_begin(struct engine *e, const struct cmx_proxy_config *
 void cmx_session_gateway_change(struct engine *e, const struct cmx_proxy_config *config,
                                 const struct cmx_proxy_config *old);
 
-/* Before an attempt: s uses the engine's gateway, or searches another one. */
+/* Call before an attempt: chooses the gateway for s, which is the engine's unless s is searching for another one. */
 void cmx_session_gateway_enter(struct session *s);
 
 /* After the login. CMX_EBUSY: other sessions of the device are up at another gateway; this one must end. */
 CMX_MUST_USE cmx_err cmx_session_gateway_join(struct session *s);
 
-/* The device has moved to another gateway: this session ends. */
+/* True if the device has moved to another gateway, so that this session must end. */
 bool cmx_session_gateway_left(struct session *s);
 
-/* The session that has joined is down. */
+/* Call when a session that has joined is down. */
 void cmx_session_gateway_leave(struct session *s);
 
 /* The attempt or the session has ended with err: moves on to the next address of the name, or to the next gateway. A

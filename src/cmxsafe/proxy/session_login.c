@@ -27,7 +27,7 @@ static cmx_err wait_ready(struct session *s, int fd, short events, uint64_t dead
 }
 
 /* Looks up the gateway's name; s->lookup then holds *list. The time that this takes is not part of login_timeout_s. A
- * look-up that takes too long goes on while the session waits, and the next attempt uses its result. */
+ * look-up that takes too long continues while the session waits, and the next attempt uses its result. */
 static cmx_err look_up_gateway(struct session *s, const struct addrinfo **list)
 {
     const struct cmx_gateway_host *g = cmx_session_gateway(s);

@@ -8,7 +8,7 @@
  * name has its own time limit; the rest takes at most login_timeout_s. */
 CMX_MUST_USE cmx_err cmx_session_login(struct session *s);
 
-/* Forgets the look-up of the gateway's name, which may still be running. */
+/* Releases the look-up of the gateway's name, which may still be running. */
 void cmx_session_login_drop_lookup(struct session *s);
 
 /* The next attempt needs a larger stack, because only an Ed25519 key may still be pinned. */

@@ -16,7 +16,8 @@ static uint64_t keepalive_ms(const struct session *s)
     return s->config->gateway.keepalive_s * 1000ull;
 }
 
-/* The gateway is dead after this much silence: one second less than the configured time, to notice it within that. */
+/* The gateway counts as dead after this long without a byte: one second less than the configured time, so that it is
+ * noticed in time. */
 static uint64_t dead_ms(const struct session *s)
 {
     uint64_t ms = keepalive_ms(s) * s->config->gateway.keepalive_max;
@@ -87,7 +88,7 @@ static cmx_err request_advance(struct session *s)
     struct run *r = s->request_run;
 
     if (err == CMX_EAGAIN && s->now_ms - s->request_ms >= dead_ms(s))
-        return CMX_ETIMEOUT; /* it sends, but does not answer */
+        return CMX_ETIMEOUT; /* the gateway sends, but does not answer the request */
     if (err == CMX_EAGAIN || err == CMX_ECLOSED)
         return err;
     if (s->request == REQUEST_LISTEN)

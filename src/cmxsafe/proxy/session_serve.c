@@ -17,7 +17,7 @@
 #define SETTLE_ROUNDS 4
 #define BULK (16 * 1024) /* the stack acknowledges this much at once by itself */
 
-/* ---- contexts that come and go while the session lives ---- */
+/* ---- contexts that are added and removed while the session is up ---- */
 
 static void close_listener(struct session *s, struct run *r)
 {
@@ -196,7 +196,7 @@ static void yield_to_update(struct session *s)
         }
 }
 
-/* Moves the first relay to the end, so that not always the same relay fills the send buffer. */
+/* Moves the first relay to the end, so that the same relay does not always fill the send buffer. */
 static void rotate_relays(struct session *s)
 {
     struct relay *first = s->relays, *last;

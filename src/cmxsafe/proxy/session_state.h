@@ -1,5 +1,5 @@
 /* session_state.h - the state of a session and of its contexts, with one setter each. Private to the engine; proxy.h
- * says which file does what and who may touch what.
+ * describes the files and which task may use what.
  *
  * Large members come last, so that RISC-V compressed loads (offset < 128) reach the others. */
 #ifndef CMX_PROXY_SESSION_STATE_H
@@ -152,17 +152,17 @@ void cmx_session_say(struct session *s, const char *what, const char *why);
 /* The gateway that this attempt uses. */
 const struct cmx_gateway_host *cmx_session_gateway(const struct session *s);
 bool cmx_session_stopping(struct session *s);
-/* The task shows a sign of life, to cmx_proxy_watch and to the platform's watchdog. */
+/* Records a sign of life of the task, for cmx_proxy_watch and the platform's watchdog. */
 void cmx_session_alive(struct session *s);
-/* The same; its next sign follows within ms. */
+/* The same; the task's next sign of life follows within ms. */
 void cmx_session_rests(struct session *s, uint32_t ms);
-/* There is something new for the task: it looks at once. Any task. */
+/* Wakes the session's task, so that it checks for work at once. Any task. */
 void cmx_session_wake(struct session *s);
-/* For how long the task has shown none. Any task. */
+/* For how long the task has shown no sign of life. Any task. */
 uint32_t cmx_session_silent_ms(struct session *s);
-/* Tells cmx_proxy_watch about the SSH socket; -1: it is about to be closed. */
+/* Sets the SSH socket for cmx_proxy_watch; -1: it is about to be closed. */
 void cmx_session_set_fd(struct session *s, int fd);
-/* So many seconds after this turn of the event loop began. */
+/* The time that is `seconds` after the beginning of this turn of the event loop. */
 uint64_t cmx_session_in(const struct session *s, unsigned seconds);
 /* That time has come. */
 bool cmx_session_past(const struct session *s, uint64_t at);

@@ -131,7 +131,8 @@ static void take_back(struct cmx_ssh_id *s, ssh_session session)
 {
     if (s->lent < 0)
         return;
-    (void)ssh_set_agent_socket(session, (socket_t)-1); /* fails only without an agent, and then nothing was lent */
+    (void)ssh_set_agent_socket(
+        session, (socket_t)-1); /* fails only if no agent socket was set, so that there is nothing to take back */
     close(s->lent);
     s->lent = -1;
 }

@@ -2,10 +2,10 @@
  * does not export it, but it asks an authentication agent to sign a text that begins with it (RFC 4252 section 7).
  * Before a key is used, this code therefore plays an agent that offers the key's public half; it reads the identifier
  * from the signature request, answers with a failure, and the login continues with the key itself. The cost is one
- * round trip. It is no failed attempt for the server: the server was only asked whether it would accept the key.
+ * round trip. The server does not count it as a failed attempt, because it only says whether it would accept the key.
  *
- * Both answers of the agent are written before libssh asks, so no task has to serve it. That direction is then shut
- * down, so libssh cannot wait for more.
+ * Both answers of the agent are written before libssh asks, so no task has to serve it. That direction of the socket is
+ * then shut down, so that libssh cannot wait for more.
  *
  * Internal to ssh.c. */
 #ifndef CMX_PROXY_SSH_ID_H
@@ -38,7 +38,7 @@ struct cmx_ssh_id {
 bool cmx_ssh_id_learn(struct cmx_ssh_id *s, struct ssh_session_struct *session, const char *user,
                       struct ssh_key_struct *key);
 
-/* Closes both sockets; libssh no longer knows its own. */
+/* Closes both sockets; libssh no longer uses its own. */
 void cmx_ssh_id_close(struct cmx_ssh_id *s, struct ssh_session_struct *session);
 
 /* Pure. Finds the identifier in the requests sent to an agent: SSH_AGENTC_REQUEST_IDENTITIES, then

@@ -11,13 +11,14 @@
 
 #define CIPHER_NAME_MAX 64
 
-/* Hybrids of ML-KEM or NTRU Prime with X25519, which protect recorded sessions from a later quantum computer. libssh has
- * them since 0.12, and drops the names that it does not know. */
+/* Hybrids of ML-KEM or NTRU Prime with X25519, which protect recorded sessions from a later quantum computer. libssh
+ * has them since 0.12, and drops the names that it does not know. */
 #define KEX_PQ "mlkem768x25519-sha256,sntrup761x25519-sha512@openssh.com"
 /* RFC 8731, RFC 5656: every server of the last ten years has one of these. The cheapest for a small CPU comes first
  * (under 6 KB of stack). */
 #define KEX_CLASSIC                                                                                                    \
-    "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,diffie-hellman-group16-sha512"
+    "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,diffie-hellman-group16-"     \
+    "sha512"
 #ifdef CMX_DEVICE_PROFILE /* the hybrids need more stack than a session's task has */
 static const char kex[] = KEX_CLASSIC;
 #else
@@ -92,12 +93,9 @@ cmx_err cmx_ssh_options_set(ssh_session session, const struct cmx_gateway *g, un
     long timeout_s = (long)g->login_timeout_s;
     cmx_err err;
     const struct option options[] = {
-        {SSH_OPTIONS_TIMEOUT, &timeout_s},
-        {SSH_OPTIONS_KEY_EXCHANGE, g->require_pq ? kex_pq : kex},
-        {SSH_OPTIONS_HOSTKEYS, hostkeys},
-        {SSH_OPTIONS_CIPHERS_C_S, ciphers},
-        {SSH_OPTIONS_CIPHERS_S_C, ciphers},
-        {SSH_OPTIONS_REKEY_DATA, g->rekey_bytes ? &g->rekey_bytes : NULL},
+        {SSH_OPTIONS_TIMEOUT, &timeout_s},  {SSH_OPTIONS_KEY_EXCHANGE, g->require_pq ? kex_pq : kex},
+        {SSH_OPTIONS_HOSTKEYS, hostkeys},   {SSH_OPTIONS_CIPHERS_C_S, ciphers},
+        {SSH_OPTIONS_CIPHERS_S_C, ciphers}, {SSH_OPTIONS_REKEY_DATA, g->rekey_bytes ? &g->rekey_bytes : NULL},
     };
 
     join_hostkeys(hostkeys, sizeof hostkeys, types);
@@ -143,7 +141,7 @@ static cmx_err check_ciphers(ssh_session session, const char *names, struct cmx_
 
         snprintf(one, sizeof one, "%.*s", (int)len, names);
         if (len == 0 || len >= sizeof one || ssh_options_set(session, SSH_OPTIONS_CIPHERS_C_S, one) != SSH_OK) {
-            cmx_why_set(why, "ciphers: libssh does not know '%s'", one);
+            cmx_why_set(why, "ciphers: libssh does not support '%s'", one);
             return CMX_EINVAL;
         }
         if (!names[len])

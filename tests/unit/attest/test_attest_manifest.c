@@ -36,7 +36,8 @@ static void test_parse_and_print(void **state)
     struct cmx_ranges r;
     struct cmx_buf b;
     unsigned line;
-    const char *why, *s;
+    const char *s;
+    struct cmx_why why;
 
     (void)state;
     assert_int_equal(cmx_manifest_parse(&m, whole, strlen(whole), &line, &why), CMX_OK);
@@ -100,17 +101,18 @@ static void test_refused(void **state)
         {"name 0123456789012345678901234567890123456789012345678901234567890123\n", 2},
     };
     static struct cmx_manifest m;
-    const char *why;
+    struct cmx_why why;
     unsigned line;
 
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char text[512] = "cmxsafe-manifest 1\n";
 
+        why.text[0] = '\0';
         strcat(text, bad[i].body);
         assert_int_not_equal(cmx_manifest_parse(&m, text, strlen(text), &line, &why), CMX_OK);
         assert_int_equal(line, bad[i].line);
-        assert_true(strlen(why) > 0);
+        assert_true(strlen(why.text) > 0);
     }
     assert_int_not_equal(cmx_manifest_parse(&m, "cmxsafe-manifest 2\n", 19, &line, &why), CMX_OK);
     assert_int_not_equal(cmx_manifest_parse(&m, "", 0, &line, &why), CMX_OK);
@@ -136,7 +138,8 @@ static void test_texts_print_as_they_are_read(void **state)
     static char text[CMX_MANIFEST_TEXT_MAX];
     struct cmx_buf b;
     unsigned line;
-    const char *why, *s;
+    const char *s;
+    struct cmx_why why;
 
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
@@ -168,7 +171,8 @@ static void test_longest(void **state)
     static char text[CMX_MANIFEST_TEXT_MAX], comment[1024];
     struct cmx_buf b;
     unsigned line;
-    const char *why, *s;
+    const char *s;
+    struct cmx_why why;
 
     (void)state;
     assert_int_equal(cmx_manifest_parse(&m, whole, strlen(whole), &line, &why), CMX_OK);
@@ -196,7 +200,7 @@ static void test_gaps(void **state)
     static const char all[] = "cmxsafe-manifest 1\nflash-size 0x1000\nregion 0x800 0x1000 erased\nmask 0 0x800 nvs\n";
     static struct cmx_manifest m;
     struct cmx_range gaps[CMX_MANIFEST_GAPS_MAX];
-    const char *why;
+    struct cmx_why why;
     unsigned line;
 
     (void)state;
@@ -215,7 +219,7 @@ static void test_most_gaps(void **state)
     static struct cmx_manifest m;
     static char text[4096];
     struct cmx_range gaps[CMX_MANIFEST_GAPS_MAX];
-    const char *why;
+    struct cmx_why why;
     unsigned line;
 
     (void)state;

@@ -42,11 +42,12 @@ static void test_document(void **state)
     cmx_json_end(&j);
     cmx_json_end(&j);
     cmx_json_hex(&j, "hex", "\x01\xfe", 2);
+    cmx_json_base64url(&j, "b64", "\xfb\xff\x00\x01", 4);
     cmx_json_bool(&j, "no", false);
     cmx_json_end(&j);
     assert_int_equal(cmx_json_finish(&j), CMX_OK);
     assert_string_equal(text(), "{\"state\":\"up\",\"none\":null,\"list\":[18446744073709551615,-9223372036854775808,"
-                                "true,{}],\"hex\":\"01fe\",\"no\":false}");
+                                "true,{}],\"hex\":\"01fe\",\"b64\":\"-_8AAQ\",\"no\":false}");
 }
 
 static void test_escapes(void **state)

@@ -172,7 +172,7 @@ static void test_header_fields(void **state)
         assert_int_equal(cmx_image_init(&c, &p), CMX_OK);
         if (cmx_image_feed(&c, i.data, CMX_IMAGE_HEAD_LEN) != fields[k].err || cmx_image_head_ok(&c))
             fail_msg("%s: not refused as expected: %s", fields[k].name, c.why);
-        assert_int_not_equal(cmx_image_feed(&c, i.data, 1), CMX_OK); /* for good */
+        assert_int_not_equal(cmx_image_feed(&c, i.data, 1), CMX_OK); /* permanently */
         assert_int_not_equal(cmx_image_finish(&c), CMX_OK);
         cmx_image_abort(&c);
         i.data[fields[k].at] = was;

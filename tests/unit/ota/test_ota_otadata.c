@@ -190,29 +190,28 @@ static void test_candidates(void **state)
 static void test_confirm(void **state)
 {
     struct cmx_confirm_facts f = {0};
-    const char *why;
 
     (void)state;
-    assert_int_equal(cmx_confirm_decide(1000, 0, 1000, &f, &why), CMX_CONFIRM_WAIT);
-    assert_int_equal(cmx_confirm_decide(1000, 0, 300999, &f, &why), CMX_CONFIRM_WAIT);
-    assert_int_equal(cmx_confirm_decide(1000, 0, 301000, &f, &why), CMX_CONFIRM_ROLLBACK);
-    assert_string_equal(why, "no session, no isol.");
+    assert_int_equal(cmx_confirm_decide(1000, 0, 1000, &f), CMX_CONFIRM_WAIT);
+    assert_int_equal(cmx_confirm_decide(1000, 0, 300999, &f), CMX_CONFIRM_WAIT);
+    assert_int_equal(cmx_confirm_decide(1000, 0, 301000, &f), CMX_CONFIRM_ROLLBACK);
+    assert_string_equal(cmx_confirm_unmet(&f), "no session, no isol.");
     f.isolation_active = true;
-    assert_int_equal(cmx_confirm_decide(1000, 50, 1049, &f, &why), CMX_CONFIRM_WAIT);
-    assert_int_equal(cmx_confirm_decide(1000, 50, 1050, &f, &why), CMX_CONFIRM_ROLLBACK);
-    assert_string_equal(why, "no session");
+    assert_int_equal(cmx_confirm_decide(1000, 50, 1049, &f), CMX_CONFIRM_WAIT);
+    assert_int_equal(cmx_confirm_decide(1000, 50, 1050, &f), CMX_CONFIRM_ROLLBACK);
+    assert_string_equal(cmx_confirm_unmet(&f), "no session");
     f.isolation_active = false;
     f.sessions_up = true;
-    assert_int_equal(cmx_confirm_decide(1000, 50, 1050, &f, &why), CMX_CONFIRM_ROLLBACK);
-    assert_string_equal(why, "no isolation");
+    assert_int_equal(cmx_confirm_decide(1000, 50, 1050, &f), CMX_CONFIRM_ROLLBACK);
+    assert_string_equal(cmx_confirm_unmet(&f), "no isolation");
     f.isolation_active = true;
-    assert_int_equal(cmx_confirm_decide(1000, 50, 1, &f, &why), CMX_CONFIRM_NOW);
-    assert_int_equal(cmx_confirm_decide(1000, 50, 2000, &f, &why), CMX_CONFIRM_NOW);
+    assert_int_equal(cmx_confirm_decide(1000, 50, 1, &f), CMX_CONFIRM_NOW);
+    assert_int_equal(cmx_confirm_decide(1000, 50, 2000, &f), CMX_CONFIRM_NOW);
     f.confirm_failed = true; /* on trial until the deadline */
-    assert_int_equal(cmx_confirm_decide(1000, 50, 1049, &f, &why), CMX_CONFIRM_NOW);
-    assert_int_equal(cmx_confirm_decide(1000, 50, 1050, &f, &why), CMX_CONFIRM_ROLLBACK);
-    assert_string_equal(why, "confirm failed");
-    assert_true(strlen(why) <= CMX_OTADATA_LABEL_LEN);
+    assert_int_equal(cmx_confirm_decide(1000, 50, 1049, &f), CMX_CONFIRM_NOW);
+    assert_int_equal(cmx_confirm_decide(1000, 50, 1050, &f), CMX_CONFIRM_ROLLBACK);
+    assert_string_equal(cmx_confirm_unmet(&f), "confirm failed");
+    assert_true(strlen(cmx_confirm_unmet(&f)) <= CMX_OTADATA_LABEL_LEN);
 }
 
 static void entry(uint8_t *p, uint8_t type, uint8_t subtype, uint32_t offset, uint32_t size)

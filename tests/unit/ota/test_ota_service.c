@@ -96,7 +96,7 @@ static struct cmx_ota_config board(void)
     memcpy(flash_sim.mem + 0x10000, v1.data, v1.len);
     assert_int_equal(cmx_slots_flash_open(&slots), CMX_OK);
     assert_int_equal(cmx_slots_flash_boot(&slots, TEST_CHIP, scratch, sizeof scratch, &report), CMX_OK);
-    cmx_slots_flash_door(&slots, &config.slots);
+    cmx_slots_flash_interface(&slots, &config.slots);
     return config;
 }
 

@@ -1,4 +1,4 @@
-/* acknowledge_esp.c - sends TCP acknowledgements at once. lwIP delays them for up to 250 ms (TF_ACK_DELAY, tcp_fasttmr)
+/* acknowledge_esp.c - sends TCP acknowledgements at once. lwIP delays them by up to 250 ms (TF_ACK_DELAY, tcp_fasttmr)
  * and has no option that turns the delay off. */
 #ifdef ESP_PLATFORM
 

@@ -26,7 +26,7 @@ static cmx_err from_psa(psa_status_t status)
     }
 }
 
-/* Since ESP-IDF 6 the system does this at start; again is free. */
+/* Since ESP-IDF 6 the system does this at start; a second call costs nothing. */
 static cmx_err ready(void)
 {
     return from_psa(psa_crypto_init());
