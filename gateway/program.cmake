@@ -11,6 +11,17 @@ target_link_libraries(cmxsafe-authkeys PRIVATE cmxsafe_registry)
 # The running gateway and what is rendered from the registry: part of the operator's command.
 file(GLOB GW_COMMAND_SOURCES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/gateway/folder/*.c ${CMAKE_SOURCE_DIR}/gateway/server/*.c ${CMAKE_SOURCE_DIR}/gateway/render/*.c ${CMAKE_SOURCE_DIR}/gateway/verify/*.c)
 target_sources(cmxsafe_parts PRIVATE ${GW_COMMAND_SOURCES})
+# The templates of the files that the gateway generates (gateway/render/gw_template.h).
+foreach(template
+    fleet=fleet.nft fleet_user=fleet_user.nft host=host.nft bird=bird.conf bird_neighbour=bird_neighbour.conf sshd_config=sshd_config
+    unit_net=cmxsafe-gateway-net.service unit_guard=cmxsafe-gateway-guard.service unit_bird=cmxsafe-gateway-bird.service
+    unit_socket=cmxsafe-gateway.socket unit_service=cmxsafe-gateway.service unit_metrics=cmxsafe-gateway-metrics.service
+    unit_metrics_timer=cmxsafe-gateway-metrics.timer)
+  string(REPLACE "=" ";" template ${template})
+  list(GET template 0 name)
+  list(GET template 1 file)
+  cmx_embed(cmxsafe_parts gw_template_${name} gateway/render/templates/${file})
+endforeach()
 
 # A registry in PostgreSQL: libpq, and SQLite's session extension, which records changes.
 option(CMX_POSTGRESQL "a registry in PostgreSQL, where libpq is found" ON)

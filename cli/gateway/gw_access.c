@@ -18,9 +18,8 @@
 #define FOLLOW_MS 300
 
 static const char about[] =
-    "Prints who reached which device's service, from when to when and with how many bytes each way, and who was "
-    "refused,\n"
-    "at all gateways of the fleet; with --follow or --here at this one. "
+    "Prints connections to devices' services (source, target, begin, end, bytes) and refused connections, at all "
+    "gateways of\nthe fleet; with --follow or --here only at this one. "
     "A connection is printed when it closes; with --follow also when it opens. --since: a time such as 2026-11-22 or\n"
     "'2026-11-22 13:05:29', or the last 30m, 12h, 7d.";
 
@@ -64,7 +63,7 @@ static cmx_err add_party(void *arg, const struct gw_party *p)
     return CMX_OK;
 }
 
-/* By address; of two parties the active one first. */
+/* Sorts by address; of two parties with one address, the active one comes first. */
 static int compare_parties(const void *a, const void *b)
 {
     const struct gw_party *x = a;
@@ -96,7 +95,7 @@ static void name_of(struct access_job *job, const char *address, char *out, size
         snprintf(out, cap, "%s", address);
 }
 
-/* A name as it is printed, or a platform's or user's without its kind, or the address. */
+/* True if wanted is the party's name as printed, the name of a platform or user without its kind, or the address. */
 static bool names_party(const char *wanted, const char *name, const char *address)
 {
     const char *colon = strchr(name, ':');
@@ -130,7 +129,7 @@ static bool read_record(struct access_job *job, const char *line, struct record 
     return true;
 }
 
-/* What the log has no line for: refusals beyond its limit ("denied-more") and connections ("lost"). */
+/* Counts of what was not logged: refusals beyond the limit ("denied-more") and connections ("lost"). */
 static bool is_note(const struct record *r)
 {
     return !r->consumer[0];
@@ -171,9 +170,9 @@ static void print_text(const struct record *r)
 
     gw_command_time(r->at_ms / 1000, to);
     if (strcmp(r->event, "denied-more") == 0)
-        printf("%s  denied  %lld more packets, which have no lines of their own\n", to, (long long)r->count);
+        printf("%s  denied  %lld more packets, which were not logged one by one\n", to, (long long)r->count);
     else if (is_note(r))
-        printf("%s  %s  %lld connections, which have no lines\n", to, r->event, (long long)r->count);
+        printf("%s  %s  %lld connections that were not logged\n", to, r->event, (long long)r->count);
     else if (strcmp(r->event, "denied") == 0)
         printf("%s  denied  %s -> %s:%lld (%lld packets)\n", to, r->consumer_name, r->target_name, (long long)r->port,
                (long long)r->count);
@@ -202,7 +201,7 @@ static void take_line(struct access_job *job, const char *line)
         print_text(&r);
 }
 
-/* Prints what a file holds; a line that is not whole yet stays for the next call. */
+/* Prints the file's new lines; an incomplete last line is left for the next call. */
 static void take_file(struct access_job *job, FILE *f)
 {
     char line[LINE_MAX_BYTES];
@@ -244,7 +243,7 @@ static void print_all(struct access_job *job)
     for (unsigned n = GW_ACCESS_FILES; n-- > 0;) {
         FILE *f = fopen(gw_access_path(&job->g, n, path), "re");
         if (!f)
-            continue; /* not that many yet */
+            continue; /* there are fewer old files */
         take_file(job, f);
         if (n == 0 && job->follow)
             follow(job, f);
@@ -285,7 +284,7 @@ static bool add_lines(struct access_lines *l, char *text)
     return true;
 }
 
-/* What this gateway's files hold, as one text; NULL: out of memory. */
+/* Reads this gateway's log files into one text; NULL: out of memory. */
 static char *read_own(const struct access_job *job)
 {
     char path[GW_PATH_MAX];
@@ -299,13 +298,13 @@ static char *read_own(const struct access_job *job)
         FILE *f = fopen(gw_access_path(&job->g, i, path), "re");
 
         while (f && (n = fread(piece, 1, sizeof piece, f)) > 0)
-            (void)fwrite(piece, 1, n, out); /* fclose tells when memory ran out */
+            (void)fwrite(piece, 1, n, out); /* fclose fails if memory ran out */
         if (f)
             fclose(f);
     }
     if (out && fclose(out) == 0)
         return text;
-    free(text); /* open_memstream's own */
+    free(text); /* allocated by open_memstream */
     return NULL;
 }
 
@@ -330,7 +329,7 @@ static bool print_fleet(struct access_job *job)
     gw_fleet_warn(&others, "records");
     gw_fleet_free(&others);
     cmx_mem_free(lines.list);
-    free(own); /* open_memstream's own */
+    free(own); /* allocated by open_memstream */
     return ok;
 }
 

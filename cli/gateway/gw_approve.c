@@ -1,4 +1,4 @@
-/* `cmxsafe gateway pending` and `approve`: devices that tried to log in before somebody enrolled them. */
+/* `cmxsafe gateway pending` and `approve`: keys that tried to log in and are not enrolled. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,11 +7,11 @@
 #include "gateway/server/gw_control.h"
 
 static const char about_pending[] =
-    "Lists keys that tried to log in and that nobody enrolled, the latest first: the last 128, and at most 4 from one\n"
+    "Lists keys that tried to log in and are not enrolled, the latest first: the last 128, and at most 4 from one\n"
     "source. Compare the fingerprint with the one in the device's log before you approve it.";
 static const char about_approve[] = "Enrols a device whose key tried to log in (see 'cmxsafe gateway pending'). "
                                     "Compare FINGERPRINT with the one in the\n"
-                                    "device's log: anybody can offer any key.";
+                                    "device's log: any client can offer any public key.";
 
 static char *pending_objects(char *answer)
 {
@@ -70,7 +70,8 @@ static cmx_err find_key(char *answer, const char *wanted, struct gw_key *k, stru
                             wanted);
     if (gw_key_parse(k, line, e))
         return CMX_EFORMAT;
-    /* The gateway's account reports the keys; the fingerprint that the operator compared decides. */
+    /* The list comes from the gateway's unprivileged account, so the key must match the fingerprint that the operator
+     * compared. */
     return strcmp(k->fingerprint, wanted) == 0
                ? CMX_OK
                : cmx_why_fail(e, CMX_EFORMAT, "the gateway reported another key for %.60s", wanted);
@@ -92,7 +93,7 @@ static int approve(struct gw_change *x, const char *fingerprint, const struct gw
     running = x->g;
     status = gw_status_ask(&x->g, "pending", &answer);
     err = status ? CMX_ECLOSED : find_key(answer, fingerprint, &k, &x->e);
-    free(answer); /* open_memstream's own */
+    free(answer); /* allocated by open_memstream */
     if (!err)
         err = gw_enroll_fields(&x->g, fields, &k, &d, &x->outcome, &x->e);
     if (status) {
@@ -103,7 +104,7 @@ static int approve(struct gw_change *x, const char *fingerprint, const struct gw
                               d.address[0] ? d.address : "-");
     snprintf(request, sizeof request, "forget %s", k.fingerprint);
     if (!status && !x->common.dry_run)
-        (void)!gw_control(&running, request, NULL, &ignored); /* a key that stays listed does no harm */
+        (void)!gw_control(&running, request, NULL, &ignored); /* on failure the key stays listed, which is harmless */
     return status;
 }
 

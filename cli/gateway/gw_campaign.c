@@ -1,4 +1,4 @@
-/* `cmxsafe gateway campaign`: updates that the gateway's worker carries out, whoever is logged in. */
+/* `cmxsafe gateway campaign`: updates that the gateway's worker carries out in the background. */
 #include <string.h>
 #include <time.h>
 
@@ -10,8 +10,9 @@
 #include "gateway/registry/term.h"
 
 static const char about_start[] =
-    "Stores an update of devices, which the gateway's worker carries out: the first ones one by one, then the others, "
-    "those that are away when they come back. It starts no more devices when too many fail. With --manifest, the "
+    "Stores an update of devices. The gateway's worker carries it out: the first devices one by one, then the others. "
+    "Devices that are away are updated when they come back. It starts no more devices when too many fail. With "
+    "--manifest, the "
     "policies of the devices also allow the new firmware, and each device that has a policy must prove that it runs "
     "it. The gateway "
     "keeps copies of the files:\n  cmxsafe gateway campaign start may --group cameras --image firmware.bin "
@@ -208,7 +209,7 @@ static cmx_err remove_campaign(struct gw *g, const char *name, gw_outcome *out, 
     return gw_campaign_remove(&g->registry, name, e);
 }
 
-/* a->from 0: removes it. */
+/* a->from 0: removes the campaign. */
 static int run_change(const struct action *a, int argc, char **argv)
 {
     struct gw_change x = {.what = a->failed};
@@ -227,7 +228,7 @@ static int run_change(const struct action *a, int argc, char **argv)
 static int campaign_pause(int argc, char **argv)
 {
     static const struct action a = {"cmxsafe gateway campaign pause",
-                                    "Starts no more devices; those whose update began finish.",
+                                    "Starts no more devices. Updates that have begun are completed.",
                                     "the campaign was not paused", GW_CAMPAIGN_PAUSED, FROM(GW_CAMPAIGN_ACTIVE)};
     return run_change(&a, argc, argv);
 }
@@ -244,7 +245,7 @@ static int campaign_resume(int argc, char **argv)
 static int campaign_stop(int argc, char **argv)
 {
     static const struct action a = {
-        "cmxsafe gateway campaign stop", "Ends a campaign. Devices whose update began finish.",
+        "cmxsafe gateway campaign stop", "Ends a campaign. Updates that have begun are completed.",
         "the campaign was not stopped", GW_CAMPAIGN_STOPPED, FROM(GW_CAMPAIGN_ACTIVE) | FROM(GW_CAMPAIGN_PAUSED)};
     return run_change(&a, argc, argv);
 }
@@ -354,7 +355,7 @@ static int campaign_show(int argc, char **argv)
     struct gw_read x = {.what = "the campaign can't be shown"};
     const struct cli_option options[] = {GW_DIR_OPTION(x.common), GW_JSON_OPTION(x.common)};
     struct cli_line line =
-        CLI_LINE("cmxsafe gateway campaign show", "NAME", "Shows how far each device is.", 1, 1, options);
+        CLI_LINE("cmxsafe gateway campaign show", "NAME", "Shows the progress of each device.", 1, 1, options);
     struct gw_campaign campaign;
     cmx_err err;
 
@@ -369,11 +370,11 @@ int gw_cmd_campaign(int argc, char **argv)
     static const struct cli_command commands[] = {
         {"start", campaign_start, "store an update of devices"},
         {"list", campaign_list, "list the campaigns"},
-        {"show", campaign_show, "show how far each device is"},
+        {"show", campaign_show, "show the progress of each device"},
         {"pause", campaign_pause, "start no more devices for now"},
         {"resume", campaign_resume, "continue"},
         {"stop", campaign_stop, "end a campaign"},
-        {"remove", campaign_remove, "remove a campaign that is over"},
+        {"remove", campaign_remove, "remove a campaign that has ended"},
     };
 
     return cli_dispatch("cmxsafe gateway campaign", commands, GW_COUNT(commands), argc, argv);

@@ -21,7 +21,7 @@
 struct gw_campaign_child {
     struct gw_campaign_child *next;
     struct gw_campaign campaign;
-    struct gw_update update; /* after it ended: what has to be stored */
+    struct gw_update update; /* once the child has ended: the state to store */
     struct gw_child child;
     bool ended;
 };
@@ -35,7 +35,7 @@ struct tick {
     struct gw_campaigns *w;
     struct gw *g;
     struct cmx_why *e;
-    struct due *list; /* the campaigns that have something to do */
+    struct due *list; /* the campaigns that are due */
     bool asked;
     char *answer;
     struct gw_connected connected;
@@ -122,7 +122,7 @@ static bool must_attest(struct gw_registry *r, const char *name)
     struct gw_standing s;
     struct cmx_why e = {0};
 
-    /* In doubt it must. */
+    /* If the registry can't be read, evidence is required. */
     return gw_standing_get(r, name, &s, &e) != CMX_OK || (s.policy && !s.exempt);
 }
 
@@ -311,7 +311,7 @@ static bool any_ended(const struct gw_campaigns *w)
     return false;
 }
 
-/* Stores what was found out since, if anything was. */
+/* Stores the results since the last call, if there are any. */
 static cmx_err write_progress(struct tick *t)
 {
     struct settled *settled = NULL;
@@ -351,8 +351,8 @@ static bool is_ripe(const struct choice *k, const struct gw_update *u)
            (u->tries == 0 || k->t->now - u->at >= u->tries * GW_CAMPAIGN_RETRY_S || k->t->now < u->at);
 }
 
-/* A device whose update began goes first. While the first devices are under way, one that is away keeps the others
- * waiting, since it may be away because of the image. */
+/* Devices whose update has begun come first. While the campaign's first devices are being updated, a device that is
+ * away blocks the others, since the image may be the cause. */
 static cmx_err start_begun(void *arg, const struct gw_update *u)
 {
     struct choice *k = arg;
@@ -387,7 +387,7 @@ static cmx_err choose_devices(struct tick *t, const struct gw_campaign *c)
     char image[GW_STORE_PATH_MAX];
     cmx_err err;
 
-    /* Of gateways that share a registry, those that have the image update their own devices. */
+    /* If gateways share a registry, each gateway that has the image updates the devices connected to it. */
     gw_store_path(t->g, c->image, image);
     if (c->state != GW_CAMPAIGN_ACTIVE || c->begins > t->now || is_over(c) || access(image, R_OK) != 0)
         return CMX_OK;
@@ -404,7 +404,7 @@ static cmx_err collect_campaign(void *arg, const struct gw_campaign *c)
     struct tick *t = arg;
     struct due *d;
 
-    /* A campaign that was stopped or paused still gets the verdict about devices that were updated. */
+    /* A stopped or paused campaign still needs the verdicts about devices that were updated. */
     if ((c->state != GW_CAMPAIGN_ACTIVE || c->begins > t->now) && !c->count[GW_UPDATE_ATTESTING])
         return CMX_OK;
     d = cmx_mem_alloc(sizeof *d);
@@ -425,7 +425,7 @@ static void drop_due(struct tick *t)
     }
 }
 
-/* What they found is stored. */
+/* Frees the children that ended, once their results are stored. */
 static void drop_ended(struct gw_campaigns *w)
 {
     struct gw_campaign_child *next;
@@ -466,7 +466,7 @@ cmx_err gw_campaigns_tick(struct gw_campaigns *w, struct gw *g, struct cmx_why *
     char source[GW_ADDRESS_MAX];
     cmx_err err = CMX_OK;
 
-    /* The judge lets the gateway's own identity pass, also to a device in quarantine. */
+    /* The judge permits the gateway's own identity to reach every device, also in quarantine. */
     if (!g->user && !g->simple)
         err = gw_party_gateway_identity(&g->fleet, source, e);
     if (!err && !g->user && !g->simple && setenv(HTTP_SOURCE_VARIABLE, source, 1) != 0)

@@ -10,9 +10,9 @@
 #include "cli/gateway/gw_child.h"
 #include "gateway/registry/campaign.h"
 
-#define GW_CAMPAIGN_TRIES_MAX 5      /* that a device could not be reached although it was connected */
+#define GW_CAMPAIGN_TRIES_MAX 5      /* attempts to reach a device that is connected */
 #define GW_CAMPAIGN_EVIDENCE_S 600   /* a device that gives no evidence for that long has failed */
-#define GW_CAMPAIGN_RETRY_S 5        /* times the number of tries */
+#define GW_CAMPAIGN_RETRY_S 5        /* multiplied by the number of tries */
 #define GW_CAMPAIGN_CHILDREN_MAX 128 /* of all campaigns */
 
 struct gw_campaigns {
@@ -23,7 +23,7 @@ struct gw_campaigns {
     void *arg;                       /* for demand */
 };
 
-/* Call it several times a second; g is open for writing. A failure is tried again with the next call. */
+/* Call it several times a second; g is open for writing. After a failure the next call tries again. */
 CMX_MUST_USE cmx_err gw_campaigns_tick(struct gw_campaigns *w, struct gw *g, struct cmx_why *e);
 
 #endif

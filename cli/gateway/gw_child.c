@@ -10,7 +10,7 @@
 #include "gateway/server/gw_inside.h"
 
 #define LINE_MAX_CHARS 512
-#define JSON_MAX 16384 /* what attest and update print is shorter */
+#define JSON_MAX 16384 /* longer than the output of attest and update */
 
 void gw_child_url(const char *address, const char *port, char *out, size_t cap)
 {

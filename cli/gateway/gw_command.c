@@ -11,7 +11,7 @@
 #include "gateway/server/gw_apply.h"
 #include "gateway/server/gw_control.h"
 
-/* The operator named no folder, and the default is the user's own. */
+/* True if the operator gave no folder and the default is the user's own folder. */
 static bool is_own_default(const struct gw_common *c)
 {
     const char *env = getenv("CMXSAFE_GATEWAY");

@@ -33,7 +33,7 @@ struct gw_common {
  * gw_folder_close. */
 int gw_command_open(struct gw *g, const struct gw_common *c, bool write);
 
-/* A command that only reads the registry. Zeroed, but for `what`. */
+/* A command that only reads the registry. Zero it and set `what`. */
 struct gw_read {
     const char *what; /* begins each error message: "listing the names failed" */
     struct gw_common common;
@@ -46,13 +46,14 @@ struct gw_read {
 
 /* Opens the registry, which gw_read_finish closes. CLI_OK, or what to return after an error that was printed. */
 int gw_read_begin(struct gw_read *x);
-/* With --json: begin the document on stdout with an array or an object, which gw_read_finish ends. NULL without. */
+/* With --json: begins the document on stdout with an array or an object, which gw_read_finish ends. Without --json:
+ * returns NULL. */
 struct cmx_json *gw_read_array(struct gw_read *x);
 struct cmx_json *gw_read_object(struct gw_read *x);
 /* Ends the document and closes g. Prints err, with x->e as the reason. CLI_OK or CLI_FAILED. */
 int gw_read_finish(struct gw_read *x, cmx_err err);
 
-/* A command that changes the registry. Zeroed, but for `what`. */
+/* A command that changes the registry. Zero it and set `what`. */
 struct gw_change {
     const char *what; /* begins each error message: "renaming failed" */
     struct gw_common common;
@@ -81,13 +82,13 @@ void gw_command_identity(struct gw *g, const struct gw_consumer *c, char out[GW_
 /* The ports or the direct services of a device as text, or `none`. */
 void gw_command_print_ports(const struct gw_device *d, const char *separator, const char *none);
 void gw_command_print_directs(const struct gw_device *d, const char *separator, const char *none);
-/* Adds the members of a device to the object that is open. */
+/* Adds the members of a device to the open object. */
 void gw_command_put_device(struct cmx_json *j, const struct gw *g, const struct gw_device *d);
-/* Adds "node": the gateway of the fleet that has the device's session, as the registry knows it; "" none. */
+/* Adds "node": the gateway of the fleet that has the device's session according to the registry; "": none. */
 void gw_command_put_node(struct cmx_json *j, struct gw *g, const struct gw_device *d);
-/* Adds the object "seen": when and from where a device was last here, its firmware and its SSH software. */
+/* Adds the object "seen": when and from where the device last connected, its firmware and its SSH software. */
 void gw_command_put_seen(struct cmx_json *j, const struct gw_seen *s);
-/* Adds what a device proved to the object that is open. */
+/* Adds the state of the device's evidence to the open object. */
 void gw_policy_put_standing(struct cmx_json *j, const struct gw_standing *s);
 /* "trusted", "untrusted", "QUARANTINED", "EXEMPT", or "-" without a policy. */
 const char *gw_standing_text(const struct gw_standing *s);

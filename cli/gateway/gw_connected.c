@@ -17,7 +17,7 @@ char *gw_connected_ask(const struct gw *g)
 
     if (f && fclose(f) == 0 && !err)
         return answer;
-    free(answer); /* open_memstream's own */
+    free(answer); /* allocated by open_memstream */
     return NULL;
 }
 
@@ -38,7 +38,7 @@ void gw_connected_parse(struct gw_connected *c, char *answer)
     *c = (struct gw_connected){.names = objects ? cmx_mem_alloc(objects * sizeof *c->names) : NULL};
     while (c->names && (object = gw_status_next(&rest)) != NULL)
         if (gw_status_text(object, "name", name, sizeof name)) {
-            snprintf(object, strlen(object) + 1, "%s", name); /* fits: the object contains the name */
+            snprintf(object, strlen(object) + 1, "%s", name); /* fits, because the object contains the name */
             c->names[c->n++] = object;
         }
     if (c->n)

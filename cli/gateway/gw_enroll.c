@@ -11,7 +11,7 @@ static const char about[] =
     "option replaces one value, and values without an option stay; an empty value, such as --group '', clears one. At "
     "a --simple gateway each port belongs to one device.";
 
-/* Sets d->address: given, from a MAC, or derived from the key; "" in a small deployment. */
+/* Sets d->address: the given address, one from a MAC, or one derived from the key; "" in a small deployment. */
 static cmx_err set_address(const struct gw *g, struct gw_device *d, const struct gw_key *k, const char *address,
                            const char *mac, struct cmx_why *e)
 {
@@ -105,7 +105,7 @@ static cmx_err read_attest_key(const char *path, struct cmx_attest_key *k, struc
                : CMX_OK;
 }
 
-/* The line that verifies the device's signed evidence: given, or derived from the hardware key. */
+/* Stores the key that verifies the device's signed evidence: the given one, or one derived from the hardware key. */
 static cmx_err store_attest_key(struct enroll_job *job)
 {
     struct cmx_why *e = &job->x.e;

@@ -122,7 +122,7 @@ static void describe_claims(struct gw_check_result *r, const struct cmx_verdict 
     for (size_t i = 0; i < v->n; i++)
         if (cmx_buf_printf(&b, "%s%s %s %s", i ? "\n" : "", words[v->checks[i].result], v->checks[i].name,
                            v->checks[i].found))
-            break; /* more claims than there is room for: the first ones are kept */
+            break; /* no room for more claims: the first ones are kept */
     if (cmx_buf_cstr(&b, &text))
         r->claims[0] = '\0';
 }
@@ -215,7 +215,7 @@ _Noreturn static void check_child(struct check *k, const struct gw_policy *p, co
             for (size_t i = 0; i < k->n && check_manifest(k, &k->list[i]); i++)
                 ;
     }
-    /* Smaller than a pipe's buffer: written at once. */
+    /* The result is smaller than a pipe's buffer, so one write is enough. */
     _exit(write(PIPE_FD, &result, sizeof result) == (ssize_t)sizeof result ? EXIT_SUCCESS : EXIT_FAILURE);
 }
 

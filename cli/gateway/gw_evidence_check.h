@@ -1,5 +1,5 @@
-/* gw_evidence_check.h - asks one device for signed evidence and verifies it, in a child process without privileges and
- * without a secret: everything that the device sends is parsed there. */
+/* gw_evidence_check.h - requests signed evidence from one device and verifies it, in a child process without privileges
+ * and secrets. Only the child parses bytes from the device. */
 #ifndef CLI_GW_EVIDENCE_CHECK_H
 #define CLI_GW_EVIDENCE_CHECK_H
 
@@ -12,7 +12,7 @@
 
 typedef enum { GW_CHECK_UNKNOWN = 0, GW_CHECK_TRUSTED = 1, GW_CHECK_UNTRUSTED = 2 } gw_check_verdict;
 
-/* What the child writes into the pipe. GW_CHECK_UNKNOWN: the device gave no answer; nothing is proved either way. */
+/* What the child writes into the pipe. GW_CHECK_UNKNOWN: the device gave no answer, so there is no verdict. */
 struct gw_check_result {
     uint32_t verdict; /* gw_check_verdict */
     char reason[GW_REASON_MAX];

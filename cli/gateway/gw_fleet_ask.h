@@ -1,4 +1,5 @@
-/* gw_fleet_ask.h - asks the other gateways of the fleet over their links, as gw_report.h describes, all at once. */
+/* gw_fleet_ask.h - sends a question to all other gateways of the fleet at the same time, over their links
+ * (gw_report.h). */
 #ifndef CLI_GW_FLEET_ASK_H
 #define CLI_GW_FLEET_ASK_H
 
@@ -16,7 +17,7 @@ struct gw_fleet_answer {
 typedef cmx_err (*gw_fleet_reader)(const char *text, FILE *out, size_t *malformed);
 
 struct gw_fleet_answers {
-    struct gw_nodes nodes; /* own NULL: the gateway is alone, and nobody was asked */
+    struct gw_nodes nodes; /* own NULL: there are no other gateways */
     struct gw_fleet_answer list[GW_NODES_MAX];
     size_t n;
 };

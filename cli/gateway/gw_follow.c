@@ -1,5 +1,5 @@
-/* `cmxsafe gateway follow`: keeps the copy of a shared registry up to date: takes what other gateways changed, has it
- * take effect here, and writes down when PostgreSQL confirmed the copy. The gateway starts it. */
+/* `cmxsafe gateway follow`: keeps the copy of a shared registry up to date: fetches the changes of other gateways,
+ * applies them here, and records when PostgreSQL confirmed the copy. The gateway starts it. */
 #include <string.h>
 #include <unistd.h>
 
@@ -13,8 +13,8 @@
 #include "gateway/server/gw_note.h"
 #include "gateway/shared/shared.h"
 
-#define CONFIRM_MS 5000           /* without a change, PostgreSQL is asked that often */
-#define CHECK_MS (10 * 60 * 1000) /* digests of the tables of rights are compared that often */
+#define CONFIRM_MS 5000           /* interval between queries to PostgreSQL if nothing changes */
+#define CHECK_MS (10 * 60 * 1000) /* interval between comparisons of the tables of rights */
 #define RETRY_MIN_MS 500
 #define RETRY_MAX_MS 8000
 
@@ -26,7 +26,7 @@ struct follower {
     uint64_t checked_ms;
     uint64_t retry_ms; /* the wait after a failure; 0: none */
     int wait_ms;       /* until the next look */
-    bool unapplied;    /* the copy has changes that did not take effect yet */
+    bool unapplied;    /* the copy has changes that were not applied yet */
     bool claims;       /* the same for claims */
 };
 
@@ -49,7 +49,7 @@ static cmx_err connect_registry(struct follower *f, const char *url, struct cmx_
     return err;
 }
 
-/* What other processes of this gateway took into the copy, and did not apply. */
+/* Notices changes that other processes of this gateway stored in the copy and did not apply. */
 static cmx_err take_unapplied(struct follower *f, struct cmx_why *e)
 {
     struct gw_registry *r = &f->g.registry;
@@ -72,7 +72,7 @@ static cmx_err take_unapplied(struct follower *f, struct cmx_why *e)
     return err;
 }
 
-/* Takes the changes. The other commands of this gateway wait meanwhile. */
+/* Fetches the changes. Other commands of this gateway wait meanwhile. */
 static cmx_err take_changes(struct follower *f, struct cmx_why *e)
 {
     struct gw_copy_changes followed = {0};
@@ -90,7 +90,7 @@ static cmx_err take_changes(struct follower *f, struct cmx_why *e)
         f->checked_ms = cmx_port_now_ms();
         err = gw_shared_prune(f->s, &f->g.registry, e);
     }
-    /* After a row that did not fit, all tables are compared. */
+    /* After a row that did not match, all tables are compared. */
     f->check = !err ? GW_SHARED_CHANGES : GW_SHARED_ALL;
     f->unapplied |= followed.rights;
     f->claims |= followed.claims;
@@ -120,14 +120,14 @@ static cmx_err remove_ended(struct follower *f, struct cmx_why *e)
     return err;
 }
 
-/* Has the copy take effect, as a command's change would. */
+/* Applies the copy, as a command applies its change. */
 static cmx_err apply_copy(struct follower *f, struct cmx_why *e)
 {
     struct cmx_why now = {0};
     cmx_err err;
 
     gw_folder_close(&f->g);
-    err = gw_folder_open(&f->g, true, e); /* anew: it is no longer stale */
+    err = gw_folder_open(&f->g, true, e); /* opens it again, because it is no longer stale */
     if (!err)
         err = gw_folder_lock(&f->g, e);
     if (!err)
@@ -170,7 +170,7 @@ static cmx_err follow(struct follower *f, const char *url, struct cmx_why *e)
     return err;
 }
 
-/* False: the gateway's registry is its own again. */
+/* False: the gateway's registry is no longer shared. */
 static bool follow_tick(struct follower *f)
 {
     struct cmx_why e = {0};
@@ -184,7 +184,8 @@ static bool follow_tick(struct follower *f)
         choose_wait(f);
         err = follow(f, url, &e);
         if (err)
-            (void)!gw_copy_note(&f->g, e.text, &ignored); /* the last state stays, and becomes stale */
+            (void)!gw_copy_note(&f->g, e.text,
+                                &ignored); /* on failure the recorded state stays, and the copy becomes stale */
         if (err && !f->retry_ms)
             (void)!gw_apply_claims(&f->g, &ignored); /* the next try comes soon */
     }
@@ -223,7 +224,8 @@ int gw_cmd_follow(int argc, char **argv)
                                     "Keeps this gateway's copy of the registry in PostgreSQL up to date "
                                     "(docs/SCALE_OUT.md). The gateway starts it.",
                                     0, 0, options);
-    struct follower f = {.wait_ms = CONFIRM_MS, .unapplied = true}; /* what an earlier one may have left */
+    struct follower f = {.wait_ms = CONFIRM_MS,
+                         .unapplied = true}; /* an earlier process may have left changes unapplied */
     pid_t parent = getppid();
     int status;
 

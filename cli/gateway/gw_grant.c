@@ -131,7 +131,8 @@ static cmx_err count_device(void *arg, const struct gw_device *d)
     return CMX_OK;
 }
 
-/* A user can have a grant by name and one by number, and "no longer reaches" must be true of both. */
+/* A user can have a grant by name and one by number; both are removed, so that the printed "no longer reaches" is
+ * true. */
 static cmx_err remove_grant(struct gw_change *x, const struct gw_consumer *c, const char *device, uint16_t port)
 {
     struct gw_consumer spelling[GW_SPELLINGS];

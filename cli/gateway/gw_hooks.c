@@ -41,7 +41,7 @@ void gw_hooks_add(struct gw_hooks *h, const char *what, const char *who, const c
 cmx_err gw_hooks_read_trail(struct gw_hooks *h, struct gw *g, struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
-    bool begin = h->event < 0; /* what happened before the worker's start is not news */
+    bool begin = h->event < 0; /* entries from before the worker's start are skipped */
     cmx_err err = begin ? gw_sql_row(&g->registry, &stmt, e, "SELECT coalesce(max(id), 0) FROM event WHERE id < ?", "i",
                                      GW_EVENT_UNSENT)
                         : gw_sql_row(&g->registry, &stmt, e,
@@ -59,7 +59,7 @@ cmx_err gw_hooks_read_trail(struct gw_hooks *h, struct gw *g, struct cmx_why *e)
     return gw_sql_end(stmt, err);
 }
 
-/* A program that nobody but the gateway's owner may change. */
+/* True if the entry is a program that only the gateway's owner may change. */
 static bool is_hook(int dir, const char *name)
 {
     struct stat st;
@@ -110,7 +110,7 @@ static pid_t start_hook(const struct gw *g, const char *name, const char *text)
     snprintf(path, sizeof path, "%s/%s", gw_path(g, "hooks.d", folder), name);
     if (pipe2(fd, O_CLOEXEC) != 0)
         return 0;
-    /* Smaller than a pipe's buffer: a hook that does not read keeps nobody waiting. */
+    /* The text is smaller than a pipe's buffer, so a hook that does not read cannot block the worker. */
     if (write(fd[1], text, strlen(text)) < 0)
         gw_note("hooks.d/%s: the event can't be written", name);
     close(fd[1]);
@@ -129,7 +129,7 @@ void gw_hooks_run(struct gw_hooks *h, const struct gw *g)
 
         if (h->running[i] && waitpid(h->running[i], NULL, WNOHANG) == h->running[i])
             h->running[i] = 0;
-        /* An event is done when the last hook got it. */
+        /* An event is finished once the last hook has received it. */
         while (!h->running[i] && h->n && !next_hook(g, h->last, name)) {
             h->first = (h->first + 1) % GW_HOOKS_QUEUE;
             h->n--;

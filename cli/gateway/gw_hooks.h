@@ -16,14 +16,14 @@ struct gw_hooks {
     } queue[GW_HOOKS_QUEUE];
     size_t first, n;
     pid_t running[GW_HOOKS_AT_ONCE]; /* 0: none */
-    char last[NAME_MAX + 1];         /* the program that got the first event last; "" none yet */
+    char last[NAME_MAX + 1];         /* the program that received the first event most recently; "": none yet */
     uint64_t dropped;
     int64_t event; /* id of the last entry of the audit trail that was handled; -1: not known yet */
 };
 
 /* what: "up", "down", or an entry's kind in the audit trail ("quarantine", "expire", ...). */
 void gw_hooks_add(struct gw_hooks *h, const char *what, const char *who, const char *detail, int64_t at);
-/* Adds what is new in the audit trail; g is open. */
+/* Adds the new entries of the audit trail. g must be open. */
 CMX_MUST_USE cmx_err gw_hooks_read_trail(struct gw_hooks *h, struct gw *g, struct cmx_why *e);
 /* Reaps programs that ended and starts others. */
 void gw_hooks_run(struct gw_hooks *h, const struct gw *g);

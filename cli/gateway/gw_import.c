@@ -23,7 +23,7 @@ struct import_job {
     int place[COLUMNS]; /* which field holds the column; -1: none */
     size_t columns;     /* of the first line */
     size_t counts[3];   /* by gw_outcome */
-    size_t former_keys; /* devices whose key in the file was replaced since */
+    size_t former_keys; /* devices whose key in the file has been replaced in the registry */
 };
 
 static cmx_err read_header(struct import_job *job, struct gw_csv *csv, struct cmx_why *e)
@@ -67,7 +67,7 @@ static const char *field(const struct import_job *job, char **fields, size_t n, 
     return at < 0 ? NULL : (size_t)at < n ? fields[at] : "";
 }
 
-/* A field outside the columns is most often the rest of a list without quotes. Accepting it would lose ports. */
+/* An extra field is usually the rest of a list without quotes. Accepting the line would lose ports. */
 static cmx_err check_fields(const struct import_job *job, char **fields, size_t n, struct cmx_why *e)
 {
     const char *group = field(job, fields, n, COL_GROUP);

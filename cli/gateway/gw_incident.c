@@ -24,7 +24,7 @@ void gw_incident_add(struct gw_incidents *w, bool conflict, const char *name, co
     snprintf(x->detail, sizeof x->detail, "%s", detail);
 }
 
-/* An event, unless the same was written a moment ago. */
+/* Writes an event unless the same one was written within GW_INCIDENT_PAUSE_S. */
 static cmx_err write_once(struct gw *g, const char *what, const char *who, const char *detail, struct cmx_why *e)
 {
     cmx_err err = gw_sql_number(&g->registry, NULL, e,
@@ -73,7 +73,7 @@ static bool covers(const char *grant, const struct gw_device *d, unsigned port)
     return strcmp(grant + 1, d->team) == 0 || strcmp(grant + 1, text) == 0;
 }
 
-/* Whether source (an identity, or a platform's name) is the consumer "KIND:NAME". */
+/* True if source (an identity, or a platform's name) is the consumer "KIND:NAME". */
 static bool is_consumer(struct gw *g, const char *who, const char *source)
 {
     char address[GW_ADDRESS_MAX];
@@ -181,7 +181,7 @@ cmx_err gw_incident_write_away(struct gw *g, char *status, struct cmx_why *e)
             continue;
         a = cmx_mem_alloc(sizeof *a);
         if (!a)
-            break; /* the others with the next call */
+            break; /* the next call handles the others */
         a->device = sqlite3_column_int64(stmt, 0);
         snprintf(a->name, sizeof a->name, "%s", gw_sql_text(stmt, 1));
         a->next = list;

@@ -1,13 +1,13 @@
-/* gw_incident.h - what the worker notices and the audit trail keeps, so that hooks get it: a key that two devices use,
- * a grant that is used after its end, a device that is away for long. */
+/* gw_incident.h - incidents that the worker writes into the audit trail, so that hooks run for them: a key that two
+ * devices use, a grant that is used after its end, a device that is away for a long time. */
 #ifndef CLI_GW_INCIDENT_H
 #define CLI_GW_INCIDENT_H
 
 #include "gateway/folder/gw_folder.h"
 
-#define GW_INCIDENTS_MAX 64         /* that wait to be written; more are dropped */
-#define GW_INCIDENT_PAUSE_S 60      /* the same is written once in that time */
-#define GW_INCIDENT_GRANT_S 604800  /* a grant that ended longer ago than that is no news */
+#define GW_INCIDENTS_MAX 64         /* incidents that wait to be written; more are dropped */
+#define GW_INCIDENT_PAUSE_S 60      /* the same incident is written at most once in this time */
+#define GW_INCIDENT_GRANT_S 604800  /* uses of a grant that ended longer ago are not reported */
 #define GW_AWAY_KEY "offline_after" /* in the registry: seconds; 0: never */
 #define GW_AWAY_DEFAULT "3600"
 
@@ -22,12 +22,12 @@ struct gw_incidents {
 
 /* detail of a refusal: "HOST PORT". */
 void gw_incident_add(struct gw_incidents *w, bool conflict, const char *name, const char *detail);
-/* Writes them into the audit trail, and forgets them. A refusal is written only if a grant for it has ended. Inside the
- * caller's transaction. */
+/* Writes the incidents into the audit trail and removes them from the queue. A refusal is written only if a grant for
+ * it has ended. Inside the caller's transaction. */
 CMX_MUST_USE cmx_err gw_incidents_write(struct gw_incidents *w, struct gw *g, struct cmx_why *e);
 
-/* Whether a device may have been away for longer than the registry says; watched_s: for how long the caller has
- * watched, since absence counts only for that long. */
+/* True if a device may have been away for longer than the limit in the registry. watched_s: how long the caller has
+ * been watching; absence before that does not count. */
 bool gw_incident_away_due(struct gw *g, int64_t watched_s);
 /* Writes one event for each such device that is not connected, once until it is back. status: the running gateway's
  * answer, cut into pieces afterwards. Inside the caller's transaction. */

@@ -21,8 +21,8 @@
 static const char about[] =
     "Sets up a gateway: registry, host keys, the configuration of its own sshd, packet filter rules and, as "
     "root, an account and systemd units. Running it again changes only the settings that are given, and "
-    "repairs modes, owners and generated files.\n\n--user needs no root: the gateway lives in user and "
-    "network namespaces of yours while 'cmxsafe gateway serve' runs. --simple sets up a small deployment: "
+    "repairs modes, owners and generated files.\n\n--user needs no root: the gateway runs in your own user and network "
+    "namespaces while 'cmxsafe gateway serve' runs. --simple sets up a small deployment: "
     "one server, ports on its loopback, no virtual addresses.";
 
 struct init_job {
@@ -167,7 +167,7 @@ static cmx_err check_host(const char *host, struct cmx_why *e)
     return CMX_OK;
 }
 
-/* A length that is at least least_s, or "0" if that is 0. */
+/* Stores a length of at least least_s; "0" is accepted if least_s is 0. */
 static cmx_err settle_length(struct gw *g, const char *option, const char *key, const char *given, int64_t least_s,
                              struct cmx_why *e)
 {
@@ -257,8 +257,8 @@ static cmx_err open_or_create(struct gw *g, const struct init_job *job, struct c
                                    : gw_registry_create(&g->registry, path, e);
 }
 
-/* Begins the transaction. In a shared registry only the fleet's settings need PostgreSQL, so that a gateway can be
- * repaired while it is away. */
+/* Begins the transaction. In a shared registry only a change of the fleet's settings needs PostgreSQL, so that a
+ * gateway can be repaired while PostgreSQL can't be reached. */
 static cmx_err begin_settings(struct gw *g, const struct init_job *job, bool fresh, struct cmx_why *e)
 {
     struct gw_registry *r = &g->registry;
@@ -363,11 +363,13 @@ int gw_cmd_init(int argc, char **argv)
         CLI_TEXT("mac", "MAC", "published CMX-GW form: the gateway's MAC", &job.mac),
         CLI_TEXT("listen", "[ADDRESS:]PORT", "where devices connect (default 2222)", &job.listen),
         CLI_TEXT("proxy-protocol", "PREFIX[,PREFIX]",
-                 "TCP load balancers that put a PROXY header, version 2, before each connection (none: no longer)",
+                 "TCP load balancers that send a PROXY header, version 2, before each connection; none: turn this off",
                  &job.proxies),
-        CLI_TEXT("host", "NAME", "what devices call this gateway (default: the host name)", &job.host),
+        CLI_TEXT("host", "NAME", "the name by which devices connect to this gateway (default: the host name)",
+                 &job.host),
         CLI_TEXT("domain", "NAME", "the devices' domain (default cmx: cam-17.cmx)", &job.domain),
-        CLI_TEXT("offline-after", "LENGTH", "a device that is away for longer is an event (default 1h); 0: no event",
+        CLI_TEXT("offline-after", "LENGTH",
+                 "report an event when a device has been away for this long (default 1h); 0: never",
                  &job.offline_after),
         CLI_FLAG("etc-hosts", "write the devices' names to /etc/hosts: the default of a system gateway",
                  &job.etc_hosts),
@@ -376,7 +378,7 @@ int gw_cmd_init(int argc, char **argv)
         CLI_TEXT("registry", "URL", "share the registry in PostgreSQL: postgresql://... (docs/SCALE_OUT.md)",
                  &job.registry),
         CLI_TEXT("stale-after", "TIME",
-                 "with --registry: let nobody in once PostgreSQL was away for that long (default 1h)",
+                 "with --registry: refuse all logins once PostgreSQL has not been reached for this long (default 1h)",
                  &job.stale_after),
         GW_JSON_OPTION(job.common),
         GW_DRY_RUN_OPTION(job.common),

@@ -37,7 +37,7 @@ static cmx_err make_account(const struct gw *g, struct cmx_why *e)
 }
 
 /* The account needs to enter every folder above the gateway's. Corrects the mode of /var/lib/cmxsafe, which belongs to
- * the product, and reports others. Not needed in --user mode, which mounts the folder elsewhere. */
+ * cmxsafe; reports other folders that deny access. Not needed in --user mode, which mounts the folder elsewhere. */
 static cmx_err open_way(const struct gw *g, struct cmx_why *e)
 {
     char part[GW_PATH_MAX];
@@ -117,49 +117,45 @@ static cmx_err write_sshd_config(struct gw *g, struct cmx_why *e)
     f = open_memstream(&text, &len);
     if (!f)
         return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
-    gw_sshd_config(f, g, helper);
-    if (fclose(f) != 0)
+    err = gw_sshd_config(f, g, helper, e);
+    if (fclose(f) != 0 && !err)
         err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
     if (!err)
         err = gw_file_write(gw_path(g, "sshd_config", path), text, len, 0644, e);
-    free(text); /* open_memstream's own */
+    free(text); /* allocated by open_memstream */
     return err;
 }
 
-static cmx_err write_unit(const struct gw *g, const char *dir, const char *which, const char *file, const char *program,
-                          struct cmx_why *e)
+static cmx_err write_unit(const struct gw *g, const char *dir, const char *file, const char *program, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
     char *text = NULL;
     size_t len = 0;
     FILE *f = open_memstream(&text, &len);
-    cmx_err err = CMX_OK;
+    cmx_err err;
 
     if (!f)
         return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
-    gw_unit_text(f, g, which, program);
-    if (fclose(f) != 0)
+    err = gw_unit_text(f, g, file, program, e);
+    if (fclose(f) != 0 && !err)
         err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
     snprintf(path, sizeof path, "%s/%s", dir, file);
     if (!err)
         err = gw_file_write(path, text, len, 0644, e);
-    free(text); /* open_memstream's own */
+    free(text); /* allocated by open_memstream */
     return err;
 }
 
 static cmx_err write_units(struct gw *g, struct cmx_why *e)
 {
     static const struct {
-        const char *which, *file;
+        const char *file;
         bool fleet; /* not in a small deployment */
     } units[] = {
-        {"net", "cmxsafe-gateway-net.service", true},
-        {"guard", "cmxsafe-gateway-guard.service", true},
-        {"bird", "cmxsafe-gateway-bird.service", true},
-        {"socket", "cmxsafe-gateway.socket", false},
-        {"service", "cmxsafe-gateway.service", false},
-        {"metrics", "cmxsafe-gateway-metrics.service", false},
-        {"metrics-timer", "cmxsafe-gateway-metrics.timer", false},
+        {"cmxsafe-gateway-net.service", true},    {"cmxsafe-gateway-guard.service", true},
+        {"cmxsafe-gateway-bird.service", true},   {"cmxsafe-gateway.socket", false},
+        {"cmxsafe-gateway.service", false},       {"cmxsafe-gateway-metrics.service", false},
+        {"cmxsafe-gateway-metrics.timer", false},
     };
     const char *dir = getenv("CMXSAFE_UNIT_DIR");
     char program[GW_PATH_MAX];
@@ -172,7 +168,7 @@ static cmx_err write_units(struct gw *g, struct cmx_why *e)
     program[n] = '\0';
     for (size_t i = 0; !err && i < GW_COUNT(units); i++)
         if (!g->simple || !units[i].fleet)
-            err = write_unit(g, dir ? dir : "/etc/systemd/system", units[i].which, units[i].file, program, e);
+            err = write_unit(g, dir ? dir : "/etc/systemd/system", units[i].file, program, e);
     if (!err && !dir && access("/run/systemd/system", F_OK) == 0)
         (void)gw_program_run(true, reload); /* if it fails, systemd warns at the next start */
     return err;

@@ -1,6 +1,6 @@
-/* `cmxsafe gateway join`: makes this machine one more gateway of a fleet. Over SSH, it runs itself at a gateway of the
- * fleet ('join --give'), which prints the settings that all gateways share. Then it runs 'init' with them and adds
- * itself to the registry. */
+/* `cmxsafe gateway join`: makes this machine one more gateway of a fleet. Over SSH it runs 'join --give' at a gateway
+ * of the fleet, which prints the settings that all gateways share. Then it runs 'init' with these settings and adds
+ * this machine to the registry. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,7 +74,7 @@ static void start_unit(const char *unit)
     const char *start[] = {"systemctl", "start", unit, NULL};
 
     if (access("/run/systemd/system", F_OK) == 0)
-        (void)gw_program_run(false, start); /* systemctl says what failed */
+        (void)gw_program_run(false, start); /* systemctl prints what failed */
 }
 
 /* ---- at the gateway of the fleet ---- */
@@ -99,7 +99,7 @@ static cmx_err give_file(const struct gw *g, const char *name, struct cmx_why *e
 
     if (!err)
         printf("%s\n%s%s" KEY_END, name, text, len && text[len - 1] == '\n' ? "" : "\n");
-    free(text); /* open_memstream's own */
+    free(text); /* allocated by open_memstream */
     return err;
 }
 
@@ -131,8 +131,9 @@ static cmx_err check_shared(struct gw *g, struct cmx_why *e)
     if (g->user || g->simple)
         return cmx_why_fail(e, CMX_EINVAL, "only system gateways can be several");
     if (!gw_copy_url(g, url)[0])
-        return cmx_why_fail(e, CMX_EINVAL,
-                            "its registry is its own; move it to PostgreSQL first, with 'cmxsafe gateway migrate URL'");
+        return cmx_why_fail(
+            e, CMX_EINVAL,
+            "its registry is not shared; move it to PostgreSQL first, with 'cmxsafe gateway migrate URL'");
     return CMX_OK;
 }
 
@@ -195,14 +196,14 @@ static cmx_err receive(const struct join_job *job, char gift[GIFT_MAX], struct c
         job->interface ? " --interface " : "", job->interface ? job->interface : "");
     ok = gw_program_output(argv, &text, &len);
     if (!ok || len >= GIFT_MAX) {
-        free(text); /* open_memstream's own */
+        free(text); /* allocated by open_memstream */
         return cmx_why_fail(e, CMX_EIO, "%s gave nothing; see above, and that 'ssh %s' works without a password",
                             job->from, job->from);
     }
     memcpy(gift, text, len);
     gift[len] = '\0';
     explicit_bzero(text, len); /* host keys */
-    free(text);                /* open_memstream's own */
+    free(text);                /* allocated by open_memstream */
     return CMX_OK;
 }
 
@@ -317,12 +318,13 @@ int gw_cmd_join(int argc, char **argv)
     const struct cli_option options[] = {
         GW_DIR_OPTION(job.common),
         CLI_TEXT("from", "[USER@]HOST", "a gateway of the fleet, as ssh takes it", &job.from),
-        CLI_TEXT("name", "NAME", "what this gateway is called (default: the machine's name)", &job.name),
+        CLI_TEXT("name", "NAME", "the name of this gateway (default: the machine's name)", &job.name),
         CLI_TEXT("address", "ADDRESS", "where the others reach its links (default: the SSH connection's)",
                  &job.address),
         CLI_TEXT("interface", "NAME", "plain links over this interface, instead of WireGuard", &job.interface),
         CLI_TEXT("listen", "[ADDRESS:]PORT", "where devices connect (default 2222)", &job.listen),
-        CLI_TEXT("host", "NAME", "what devices call this gateway (default: the host name)", &job.host),
+        CLI_TEXT("host", "NAME", "the name by which devices connect to this gateway (default: the host name)",
+                 &job.host),
         CLI_TEXT("give", "CONNECTION", "what join runs at the other gateway", &job.give),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway join", "", about, 0, 0, options);

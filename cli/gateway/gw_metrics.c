@@ -13,7 +13,7 @@ static const char about[] =
     "textfile collector), or serves them by HTTP at a UNIX socket until it is ended. A gateway that does not run is a\n"
     "metric too (cmxsafe_gateway_up 0).";
 
-/* The text, to be freed with free(). *readable: whether the registry could be read; why not is in e. */
+/* The text, to be freed with free(). *readable: whether the registry could be read; if not, e has the reason. */
 static cmx_err make_text(const char *dir, char **text, size_t *len, bool *readable, struct cmx_why *e)
 {
     struct gw *g = cmx_mem_alloc(sizeof *g);
@@ -42,7 +42,7 @@ static int print_once(const char *dir, const char *file)
         err = gw_file_write(file, text, len, 0644, &e);
     else if (!err)
         fputs(text, stdout);
-    free(text); /* open_memstream's own */
+    free(text); /* allocated by open_memstream */
     return err || !readable ? gw_fail("metrics failed", &e) : CLI_OK;
 }
 
@@ -59,7 +59,7 @@ static cmx_err answer_metrics(struct cmx_http_request *r, void *ctx, void **stat
     (void)state;
     if (!err)
         err = cmx_http_reply(r, 200, "text/plain; version=0.0.4; charset=utf-8", text, len, NULL, 0);
-    free(text); /* open_memstream's own */
+    free(text); /* allocated by open_memstream */
     return err;
 }
 

@@ -44,12 +44,13 @@ static const struct {
     {"gateway_connections_total", "counter", "connections", "Connections accepted."},
     {"gateway_logins_total", "counter", "logins", "Sessions that logged in."},
     {"gateway_failed_total", "counter", "failed", "Connections that ended without a login."},
-    {"gateway_refused_penalty_total", "counter", "refused_penalty", "Connections refused for their source's failures."},
+    {"gateway_refused_penalty_total", "counter", "refused_penalty",
+     "Connections refused because earlier logins from their source failed."},
     {"gateway_refused_pressed_total", "counter", "refused_pressed", "Slow logins ended because others waited."},
     {"gateway_revoked_total", "counter", "revoked", "Sessions ended because their key lost its rights."},
     {"gateway_takeovers_total", "counter", "takeovers", "Dead sessions ended because their device came back."},
     {"gateway_takeovers_refused_total", "counter", "takeovers_refused", "Takeovers beyond the rate."},
-    {"gateway_forwards_denied_total", "counter", "forwards_denied", "Forwards asked for and not permitted."},
+    {"gateway_forwards_denied_total", "counter", "forwards_denied", "Forwards requested and not permitted."},
     {"gateway_ports_in_use_total", "counter", "ports_in_use", "Listeners refused because a live session holds them."},
     {"gateway_denied_packets_total", "counter", "denied_packets", "Packets of connections that no grant allows."},
     {"gateway_judge_repairs_total", "counter", "judge_repairs",
@@ -61,7 +62,7 @@ static const struct {
     {"gateway_certificate_sessions", "gauge", "certificate_sessions", "Sessions that logged in with a certificate."},
     {"gateway_certificate_end_timestamp_seconds", "gauge", "certificate_first_end",
      "When the first certificate of a session ends; 0: none ends."},
-    {"gateway_checks_waiting", "gauge", "checks_waiting", "Devices that are to be attested and wait."},
+    {"gateway_checks_waiting", "gauge", "checks_waiting", "Devices that wait for attestation."},
     {"gateway_checks_running", "gauge", "checks_running", "Attestations under way."},
     {"gateway_hook_events_waiting", "gauge", "events_waiting", "Events that wait for a hook."},
 };
@@ -102,7 +103,7 @@ struct fleet {
     struct gw *g;
     struct device *devices; /* by name */
     size_t n, cap;
-    size_t enrolled; /* also those beyond GW_METRICS_DEVICES_MAX */
+    size_t enrolled; /* including those beyond GW_METRICS_DEVICES_MAX */
     int64_t sessions;
     size_t trusted, untrusted, exempt, quarantined;
 };
@@ -283,7 +284,7 @@ static const struct {
      value_isolated, claims_isolation},
     {"device_bytes_total", "counter", "Bytes that the device's sessions carried.", ",direction=\"in\"", value_in, NULL},
     {"device_bytes_total", "counter", NULL, ",direction=\"out\"", value_out, NULL},
-    {"device_refused_forwards_total", "counter", "Forwards that the device asked for and may not have.", "",
+    {"device_refused_forwards_total", "counter", "Forwards that the device requested and that are not permitted.", "",
      value_refused, NULL},
     {"device_denied_packets_total", "counter", "Packets of connections to the device that no grant allows.", "",
      value_denied, NULL},
@@ -412,17 +413,17 @@ static char *ask_gateway(const struct gw *g)
 
     if (into && fclose(into) == 0 && up)
         return answer;
-    free(answer); /* open_memstream's own */
+    free(answer); /* allocated by open_memstream */
     return NULL;
 }
 
-/* Of a registry that several gateways share. */
+/* Metrics of a registry that several gateways share. */
 static void put_copy(FILE *f, const struct gw_copy_state *s)
 {
     put_gauge(f, "gateway_registry_followed", "Whether PostgreSQL confirms the copy of the registry.",
               gw_copy_state_good(s));
     put_gauge(f, "gateway_registry_age_seconds", "Time since the copy was confirmed.", (long long)gw_copy_state_age(s));
-    put_gauge(f, "gateway_registry_left_seconds", "Time until nobody may log in without a confirmation.",
+    put_gauge(f, "gateway_registry_left_seconds", "Time until logins are refused without a confirmation.",
               (long long)s->left);
 }
 
@@ -448,7 +449,7 @@ bool gw_metrics_put(FILE *f, struct gw *g, struct cmx_why *e)
         if (fleet.copy.shared)
             put_copy(f, &fleet.copy);
     }
-    free(answer); /* open_memstream's own */
+    free(answer); /* allocated by open_memstream */
     cmx_mem_free(fleet.devices);
     cmx_mem_free(fleet.nodes);
     return readable;

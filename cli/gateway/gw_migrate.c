@@ -26,7 +26,7 @@ static cmx_err to_postgresql(struct gw *g, const char *url, struct cmx_why *e)
     return gw_shared_found(&g->registry, url, false, e);
 }
 
-/* Makes this gateway's copy the registry. It must be complete, unless the operator gave --offline. */
+/* Makes this gateway's copy its own registry. The copy must be up to date unless the operator gave --offline. */
 static cmx_err to_sqlite(struct gw *g, bool offline, struct cmx_why *e)
 {
     char old[GW_REGISTRY_URL_MAX];

@@ -10,7 +10,7 @@
 #include "gateway/render/gw_bird.h"
 #include "gateway/server/gw_apply.h"
 
-/* What BIRD says about its neighbours; NULL when it does not run. Free with free(). */
+/* BIRD's list of its neighbours; NULL if BIRD does not run. Free with free(). */
 static char *ask_bird(const struct gw *g)
 {
     char control[GW_PATH_MAX];
@@ -21,7 +21,7 @@ static char *ask_bird(const struct gw *g)
 
     if (access(control, F_OK) == 0 && gw_program_output(birdc, &text, &len))
         return text;
-    free(text); /* open_memstream's own */
+    free(text); /* allocated by open_memstream */
     return NULL;
 }
 
@@ -73,7 +73,7 @@ static void print_text(const struct gw_nodes *nodes, const char *bird, const str
     char when[32];
 
     if (!nodes->own) {
-        printf("this gateway is alone; add another one there with 'cmxsafe gateway join --from' this machine\n");
+        printf("this gateway is the only one; to add another, run 'cmxsafe gateway join --from THIS-MACHINE' there\n");
         return;
     }
     printf("%-16s %-9s %8s  %-21s %-10s %s\n", "NAME", "STATE", "SESSIONS", "SEEN", "VERSION", "ADDRESS");
@@ -113,7 +113,7 @@ int gw_cmd_nodes(int argc, char **argv)
         print_json(json, &nodes, bird, &copy);
     else
         print_text(&nodes, bird, &copy);
-    free(bird); /* open_memstream's own */
+    free(bird); /* allocated by open_memstream */
     return gw_read_finish(&x, CMX_OK);
 }
 
@@ -123,9 +123,9 @@ int gw_cmd_leave(int argc, char **argv)
     const struct cli_option options[] = {GW_CHANGE_OPTIONS(x.common)};
     struct cli_line line = CLI_LINE(
         "cmxsafe gateway leave", "[NAME]",
-        "Takes a gateway out of the fleet: this one, or the one with that name, which may be dead. The others remove "
-        "their links to it. It keeps the host keys and its access to the registry: stop it, remove its folder, and "
-        "take its PostgreSQL account away; if it was stolen, change the host keys, too.",
+        "Removes a gateway from the fleet: this one, or the named one, which need not be running. The others remove "
+        "their links to it. The removed gateway still has the host keys and its access to the registry: stop it, and "
+        "remove its folder and its PostgreSQL account; if it was stolen, also replace the host keys.",
         0, 1, options);
     char own[GW_NAME_MAX];
     const char *name;

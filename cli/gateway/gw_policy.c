@@ -1,4 +1,4 @@
-/* `cmxsafe gateway policy`: which devices must prove what firmware they run before anybody reaches them. */
+/* `cmxsafe gateway policy`: which devices must prove their firmware before they can be reached. */
 #include <string.h>
 
 #include "cli/gateway/gw_command.h"
@@ -7,14 +7,13 @@
 #include "cmxsafe/core/text.h"
 
 static const char about_set[] =
-    "Demands that DEVICE, or each device of @GROUP, proves with signed evidence that it runs a firmware that one of "
-    "the\n"
-    "manifests describes: after every login, and before --max-age ends. With --enforce yes, a device is quarantined\n"
-    "until it did: no grant reaches it, except a break-glass grant. The command replaces the target's former policy.\n"
+    "Requires that DEVICE, or each device of @GROUP, proves with signed evidence that it runs firmware that one of "
+    "the\nmanifests describes: after every login, and again before --max-age has passed. With --enforce yes, a device "
+    "is\nquarantined until it has done so: no grant reaches it, except a break-glass grant. The command replaces the "
+    "target's former policy.\n"
     "The gateway keeps copies of the manifests and of the files that they name.";
-static const char about_exempt[] = "Frees a device from its policies, for one that can't attest. 'list', 'show' and "
-                                   "'status' say so. --remove binds it\n"
-                                   "again.";
+static const char about_exempt[] = "Exempts a device that can't attest from its policies. 'list', 'show' and 'status' "
+                                   "show the exemption. --remove ends\nit.";
 
 static cmx_err read_manifests(struct gw *g, bool dry_run, struct gw_policy *p, const struct cli_list *paths,
                               struct cmx_why *e)
@@ -34,7 +33,7 @@ static cmx_err read_manifests(struct gw *g, bool dry_run, struct gw_policy *p, c
     return err;
 }
 
-/* "@cameras", a device's name, or a group's name where no device has it. */
+/* "@cameras", a device's name, or or a group's name if no device has that name. */
 static cmx_err read_target(struct gw *g, const char *text, struct gw_policy *p, struct cmx_why *e)
 {
     struct gw_device d;
@@ -232,10 +231,10 @@ static int policy_show(int argc, char **argv)
 int gw_cmd_policy(int argc, char **argv)
 {
     static const struct cli_command commands[] = {
-        {"set", policy_set, "demand evidence from a device or a group"},
+        {"set", policy_set, "require evidence from a device or a group"},
         {"list", policy_list, "list the policies"},
-        {"show", policy_show, "show what the devices proved"},
-        {"exempt", policy_exempt, "free a device from its policies"},
+        {"show", policy_show, "show the state of the devices' evidence"},
+        {"exempt", policy_exempt, "exempt a device from its policies"},
         {"remove", policy_remove, "remove a policy"},
     };
 

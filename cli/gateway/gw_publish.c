@@ -37,9 +37,9 @@ void gw_publish_read(struct gw_publish *p, struct gw *g)
     snprintf(request, sizeof request, "claims %llu", (unsigned long long)p->next);
     err = gw_control(g, request, f, &e);
     if (fclose(f) != 0 || err) {
-        free(p->answer); /* open_memstream's own */
+        free(p->answer); /* allocated by open_memstream */
         p->answer = NULL;
-        p->next = 0; /* the next gateway process counts anew */
+        p->next = 0; /* the next gateway process starts counting at 0 */
         return;
     }
     p->has_claims = strstr(p->answer, "\"address\":") != NULL;
@@ -55,7 +55,7 @@ cmx_err gw_publish_write(const struct gw_publish *p, struct gw *g, struct cmx_wh
     struct gw_registry *r = &g->registry;
     char address[GW_ADDRESS_MAX];
     char node[GW_NAME_MAX];
-    char *copy = cmx_mem_strdup(p->answer ? p->answer : ""); /* it is cut into pieces */
+    char *copy = cmx_mem_strdup(p->answer ? p->answer : ""); /* a copy, because parsing modifies it */
     char *rest;
     char *object;
     cmx_err err;
@@ -87,7 +87,7 @@ cmx_err gw_publish_done(struct gw_publish *p, struct gw *g, struct cmx_why *e)
     p->next = (uint64_t)gw_status_number(p->answer, "next");
     p->put_ms = cmx_port_now_ms();
     p->has_claims = false;
-    free(p->answer); /* open_memstream's own */
+    free(p->answer); /* allocated by open_memstream */
     p->answer = NULL;
     return claims ? gw_apply_claims(g, e) : CMX_OK;
 }

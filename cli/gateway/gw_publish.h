@@ -1,5 +1,5 @@
-/* gw_publish.h - for the worker: writes into the registry which identities are at this gateway (claims), and how the
- * gateway is (node_state). Gateways that are alone write nothing. */
+/* gw_publish.h - for the worker: writes into the registry which identities are at this gateway (claims), and the
+ * gateway's own state (node_state). A single gateway writes nothing. */
 #ifndef CLI_GW_PUBLISH_H
 #define CLI_GW_PUBLISH_H
 
@@ -12,12 +12,12 @@ struct gw_publish {
     bool has_claims;
 };
 
-/* Asks the running gateway, unless an earlier answer waits. g is open. */
+/* Queries the running gateway unless an earlier answer is not written yet. g must be open. */
 void gw_publish_read(struct gw_publish *p, struct gw *g);
 bool gw_publish_is_due(const struct gw_publish *p);
 /* Writes what is due, in the caller's transaction of observations. */
 CMX_MUST_USE cmx_err gw_publish_write(const struct gw_publish *p, struct gw *g, struct cmx_why *e);
-/* It is committed: has BIRD follow. */
+/* Call after the commit: updates BIRD's configuration. */
 CMX_MUST_USE cmx_err gw_publish_done(struct gw_publish *p, struct gw *g, struct cmx_why *e);
 
 #endif

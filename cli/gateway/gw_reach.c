@@ -16,7 +16,7 @@
 #include "gateway/registry/node.h"
 #include "gateway/server/gw_account.h"
 
-#define KNOWN_MS 10000 /* another gateway knows a change within a second, or is cut off from the registry */
+#define KNOWN_MS 10000 /* another gateway applies a change within a second unless it is cut off from the registry */
 #define TRY_MS 2000
 #define PAUSE_MS 100
 
@@ -26,11 +26,11 @@ struct gw_reached {
     char address[GW_ADDRESS_MAX];
     char node[GW_NAME_MAX];
     bool quarantined;
-    bool had; /* a grant that does not count now, and comes back afterwards */
+    bool had; /* a grant that does not count now and is restored afterwards */
     struct gw_grant_record former;
 };
 
-/* granted: the operator may reach it without us. */
+/* granted: the operator may reach the device already. */
 static cmx_err look(const struct gw_reach *r, struct gw *g, const struct gw_device *d, struct gw_reached *x,
                     bool *granted, struct cmx_why *e)
 {
@@ -79,7 +79,8 @@ cmx_err gw_reach_add(struct gw_reach *r, struct gw *g, const struct gw_device *d
 
 /* ---- waiting until another gateway lets it through ---- */
 
-/* A socket in the fleet's namespace, as the packet filter knows operators: of root, with the account's group. */
+/* Creates a socket in the fleet's namespace that the packet filter recognises as an operator's: root's, with the
+ * account's group. */
 static int operator_socket(const struct gw_reach *r, const struct gw *g)
 {
     struct sockaddr_in6 from = {.sin6_family = AF_INET6};
@@ -92,7 +93,7 @@ static int operator_socket(const struct gw_reach *r, const struct gw *g)
         if (setegid((gid_t)gw_account_gid(g)) == 0)
             fd = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         if (setegid(gid) != 0 || setns(here, CLONE_NEWNET) != 0)
-            _exit(CLI_FAILED); /* in the wrong namespace nothing may go on */
+            _exit(CLI_FAILED); /* must not continue in the wrong namespace */
     }
     if (here >= 0)
         close(here);
@@ -131,7 +132,8 @@ static bool is_first_of_node(const struct gw_reach *r, const struct gw_reached *
     return true;
 }
 
-/* A gateway takes all grants of one change at once. One that does not know them in time fails its devices. */
+/* A gateway applies all grants of one change at once. If it has not applied them in time, connections to its devices
+ * fail. */
 static void await_nodes(const struct gw_reach *r, const struct gw *g)
 {
     uint64_t deadline = cmx_port_now_ms() + KNOWN_MS;

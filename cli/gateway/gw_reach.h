@@ -1,13 +1,13 @@
-/* gw_reach.h - lets an operator's command reach devices that are connected at other gateways: by grants to the
- * operator, for as long as the command runs. At this gateway operators need no grant; at others the judge wants one, as
- * from any local user. */
+/* gw_reach.h - permits an operator's command to reach devices that are connected at other gateways, by grants to the
+ * operator for as long as the command runs. At this gateway operators need no grant; at other gateways the judge
+ * requires one, as for any local user. */
 #ifndef CLI_GW_REACH_H
 #define CLI_GW_REACH_H
 
 #include "cli/gateway/gw_command.h"
 #include "gateway/registry/grant.h"
 
-#define GW_REACH_S (24 * 3600) /* the grants' end, should the command not remove them */
+#define GW_REACH_S (24 * 3600) /* the end of the grants, in case the command does not remove them */
 
 struct gw_reached; /* one device */
 
@@ -20,9 +20,9 @@ struct gw_reach {
     struct gw_reached *list;
 };
 
-/* Adds the device unless it is at this gateway, at none, or within the operator's reach. g: open. */
+/* Adds the device unless it is connected here or nowhere, or the operator may reach it already. g must be open. */
 CMX_MUST_USE cmx_err gw_reach_add(struct gw_reach *r, struct gw *g, const struct gw_device *d, struct cmx_why *e);
-/* Gives the grants, and waits until the other gateways know them. CLI_*; errors are printed. */
+/* Creates the grants, and waits until the other gateways have applied them. CLI_*; errors are printed. */
 int gw_reach_open(struct gw_reach *r);
 /* Removes the grants, and frees the list. CLI_*; errors are printed. */
 int gw_reach_close(struct gw_reach *r);

@@ -102,7 +102,7 @@ static bool start(struct run *r, struct one *x)
     gw_child_url(x->device.address, r->job->port, url, sizeof url);
     argv[3] = url;
     if (r->job->record)
-        argv[n++] = (char *)(uintptr_t) "--json"; /* the verdict is read from it */
+        argv[n++] = (char *)(uintptr_t) "--json"; /* the verdict is read from the JSON */
     for (size_t i = 0; r->job->arguments && r->job->arguments[i]; i++) {
         if (i == ARGUMENTS_MAX || expand(text[i], r->job->arguments[i], &x->device))
             return false;
@@ -113,7 +113,7 @@ static bool start(struct run *r, struct one *x)
     return x->state == DEVICE_RUNS;
 }
 
-/* The device's outcome, by the exit status and what attest printed as JSON. detail: for a person. */
+/* The device's outcome, from the exit status and the JSON that attest printed. detail: text for the operator. */
 static const char *read_outcome(const struct run *r, const struct one *x, int exit_status, char detail[OUTPUT_MAX])
 {
     bool good = exit_status == 0;
@@ -301,7 +301,8 @@ static void find_operator(struct gw_consumer *c)
         snprintf(c->name, sizeof c->name, "%llu", (unsigned long long)uid);
 }
 
-/* The requests carry the operator's identity: the devices' services and the access log see who it is. */
+/* Makes requests use the operator's identity as source, so that the devices' services and the access log show the
+ * operator. */
 static cmx_err take_identity(struct run *r, struct cmx_why *e)
 {
     struct gw_consumer *operator= & r->reach.operator;
@@ -324,7 +325,7 @@ static cmx_err take_identity(struct run *r, struct cmx_why *e)
     return err;
 }
 
-/* Devices at other gateways. */
+/* Finds selected devices that are connected at other gateways. */
 static cmx_err find_far(struct run *r, struct cmx_why *e)
 {
     uint64_t port = 0;

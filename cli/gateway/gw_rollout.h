@@ -39,7 +39,7 @@ struct gw_rollout {
 };
 
 /* The subcommand: job holds its defaults; rest names what follows "--" and about is a paragraph, both for the help.
- * Prints a line for each device as it ends. CLI_OK when every device succeeded. */
+ * Prints a line for each device when it is done. CLI_OK when every device succeeded. */
 int gw_rollout_command(struct gw_rollout *job, const char *rest, const char *about, int argc, char **argv);
 
 /* Calls fn for each selected device, also for revoked ones. CMX_ENOENT: a name is not a device's. */

@@ -25,9 +25,9 @@ int gw_cmd_serve(int argc, char **argv)
     if (gw_command_open(&g, &c, false))
         return CLI_FAILED;
     gw_folder_close(&g);
-    /* In --user mode no unit writes the rules anew before the start: what ended meanwhile must not be in them. */
+    /* In --user mode no unit renders the rules before the start, so grants that ended meanwhile are removed here. */
     if (!inside && g.user)
-        (void)gw_expiry_tick(&expiry, &g); /* a failure is in expiry.failed */
+        (void)gw_expiry_tick(&expiry, &g); /* expiry.failed records a failure */
     if (expiry.failed)
         return gw_fail_with("the gateway can't start", "grants that ended could not be removed from its rules",
                             "see the message above");

@@ -12,12 +12,12 @@
 #include "gateway/server/gw_report.h"
 
 static const char about_status[] =
-    "Says who is connected, since when, from where, with which listeners and how many bytes, and each device's last\n"
-    "attestation, at all gateways of the fleet. With --traffic: sessions and bytes in each minute of the last hour, "
+    "Shows the connected sessions with begin, source, bytes and listeners, and each device's last attestation, at all "
+    "gateways\nof the fleet. With --traffic: sessions and bytes in each minute of the last hour, "
     "over\n"
     "all sessions of this gateway.";
 
-/* ---- reading the running gateway's answer: flat JSON of our own making, with known keys ---- */
+/* ---- reading the running gateway's answer: flat JSON with known keys, written by gw_control.c ---- */
 
 bool gw_status_text(const char *object, const char *key, char *out, size_t cap)
 {
@@ -117,7 +117,7 @@ int gw_status_print(const struct gw_common *c, const char *request, void (*print
         fputs(answer, stdout);
     else if (!status)
         print(answer);
-    free(answer); /* open_memstream's own */
+    free(answer); /* allocated by open_memstream */
     gw_folder_close(&g);
     return status;
 }
@@ -269,7 +269,8 @@ static void put_names(const char *key, const struct gw_fleet_answers *others, bo
     printf("]");
 }
 
-/* The answer of this gateway, with the sessions of all. */
+/* Prints this gateway's answer with the sessions of all gateways. The answers are JSON and are spliced as text, since
+ * no JSON parser is linked; node names need no escaping. */
 static void print_json(char *answer, const struct gw_fleet_answers *others)
 {
     const char *separator = "";
@@ -309,7 +310,7 @@ static void print_traffic(char *answer)
     }
 }
 
-/* What the operator has to know about identities and the judge; nothing when all is well. */
+/* Prints warnings about identities and the judge, if there are any. */
 static void print_judge(const struct gw *g, const char *answer)
 {
     char judge[200];
@@ -332,7 +333,7 @@ static void print_copy(struct gw *g)
         printf("warning: %s\n", warning);
 }
 
-/* here: this gateway alone. */
+/* here: only this gateway. */
 static int show(const struct gw_common *c, bool here, bool clear)
 {
     struct gw_fleet_answers others = {0};
@@ -350,13 +351,13 @@ static int show(const struct gw_common *c, bool here, bool clear)
     else if (!status) {
         printf("%s", clear ? "\033[H\033[2J" : "");
         print_copy(&g);
-        print_judge(&g, answer); /* first: print_all cuts the answer into pieces */
+        print_judge(&g, answer); /* called first, because print_all modifies the answer */
         print_all(&g, answer, &others);
     }
     fflush(stdout);
     gw_fleet_warn(&others, "sessions");
     gw_fleet_free(&others);
-    free(answer); /* open_memstream's own */
+    free(answer); /* allocated by open_memstream */
     gw_folder_close(&g);
     return status;
 }
@@ -392,7 +393,7 @@ int gw_cmd_watch(int argc, char **argv)
         CLI_TEXT("times", "N", "stop after N times (default: never)", &times),
     };
     struct cli_line line =
-        CLI_LINE("cmxsafe gateway watch", "", "Shows the status again and again, until Ctrl-C.", 0, 0, options);
+        CLI_LINE("cmxsafe gateway watch", "", "Shows the status repeatedly, until Ctrl-C.", 0, 0, options);
     uint64_t seconds;
     uint64_t n;
     int status;

@@ -1,4 +1,5 @@
-/* status.h - reading what the running gateway answers to `status`: JSON of our own making (control.c), flat objects. */
+/* gw_status.h - parses the running gateway's answer to `status`: flat JSON objects with known keys, written by
+ * gw_control.c. */
 #ifndef CLI_GW_STATUS_H
 #define CLI_GW_STATUS_H
 

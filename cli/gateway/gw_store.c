@@ -36,7 +36,7 @@ static cmx_err hash_text(const uint8_t *data, size_t len, char digest[GW_DIGEST_
 
 /* ---- writing ---- */
 
-/* The worker's unprivileged children read images. */
+/* Gives the file to the account's group, because the worker's unprivileged children read images. */
 static cmx_err give_group(const struct gw *g, const char *path, struct cmx_why *e)
 {
     if (geteuid() != 0 || g->user || chown(path, 0, GW_NOBODY) == 0)
@@ -95,7 +95,6 @@ static cmx_err read_manifest(struct gw_manifest *m, const char *path, const char
     char is[GW_DIGEST_MAX];
     const uint8_t *text;
     size_t len;
-    const char *why = "";
     unsigned line = 0;
     struct cmx_why reason = {""};
     cmx_err err = map_named(path, &text, &len, e);
@@ -108,9 +107,9 @@ static cmx_err read_manifest(struct gw_manifest *m, const char *path, const char
     if (!err && len > CMX_MANIFEST_TEXT_MAX)
         err = cmx_why_fail(e, CMX_ENOSPC, "%.120s is too long", path);
     if (!err) {
-        err = cmx_manifest_parse(&m->manifest, (const char *)text, len, &line, &why);
+        err = cmx_manifest_parse(&m->manifest, (const char *)text, len, &line, &reason);
         if (err)
-            cmx_why_set(e, "%.120s:%u: %s", path, line, why[0] ? why : "not a manifest");
+            cmx_why_set(e, "%.120s:%u: %s", path, line, reason.text);
     }
     unmap(text, len);
     if (err)

@@ -1,5 +1,5 @@
 /* gw_store.h - the folder "store" of the gateway: copies of the images of campaigns, of the manifests of policies, and
- * of the files that those name, each under its SHA-256. So the operator's own files may be changed or moved. */
+ * of the files that those name, each named by its SHA-256, so that the operator's own files may be changed or moved. */
 #ifndef CLI_GW_STORE_H
 #define CLI_GW_STORE_H
 
@@ -45,8 +45,8 @@ CMX_MUST_USE cmx_err gw_store_forget(const struct gw *g, const char *digest, str
 typedef cmx_err (*gw_kept_fn)(void *arg, const char *digest, const char *label, int64_t at);
 CMX_MUST_USE cmx_err gw_store_each_kept(const struct gw *g, gw_kept_fn fn, void *arg, struct cmx_why *e);
 
-/* Removes what is not kept, and what no policy and no campaign of the registry needs. Call it with the folder locked,
- * before files are stored. What it can't remove, the next call removes. */
+/* Removes files that are not kept and that no policy or campaign of the registry needs. Call it with the folder locked,
+ * before storing files. A file that can't be removed is tried again by the next call. */
 void gw_store_collect(struct gw *g);
 
 #endif

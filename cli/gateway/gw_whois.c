@@ -3,7 +3,7 @@
 #include "gateway/registry/party.h"
 
 static const char about[] =
-    "Says whose identity ADDRESS is, or what the identity of NAME is. NAME: a device, a platform, a local user, or\n"
+    "Prints the owner of the identity ADDRESS, or the identity of NAME. NAME: a device, a platform, a local user, or\n"
     "KIND:NAME such as user:alice, group:ops or cgroup:system.slice/nvr.service.";
 
 static void print_party(struct gw_read *x, const struct gw_party *p)

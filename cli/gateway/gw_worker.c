@@ -1,6 +1,6 @@
-/* `cmxsafe gateway worker`: keeps in the registry when devices were here, has devices attest as their policies demand,
- * carries out update campaigns, and runs hooks. The gateway starts it; it may write the registry, and talks to devices
- * only through unprivileged children. */
+/* `cmxsafe gateway worker`: records in the registry when devices were connected, attests devices as their policies
+ * require, carries out update campaigns, and runs hooks. The gateway starts it; it may write the registry, and talks to
+ * devices only through unprivileged children. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -29,7 +29,7 @@
 #define SEEN_MS 10000   /* how often the ends of sessions are written; logins are written at once */
 #define QUEUES_MS 10000 /* between reports of the same lengths of the queues */
 #define AWAY_MS 10000
-#define VERDICTS_MS 250 /* verdicts that come in that time are stored together */
+#define VERDICTS_MS 250 /* verdicts within this time are stored together */
 #define RETRY_MIN_MS 1000
 #define RETRY_MAX_MS 60000
 #define ATTEST_KEY_MAX 512
@@ -45,7 +45,7 @@ struct known {
     int fd;
     struct gw_basis basis; /* of the check */
     struct gw_check_result result;
-    bool decided; /* result waits to be stored */
+    bool decided; /* the result is not stored yet */
 };
 
 struct seen {
@@ -108,7 +108,7 @@ static void take_entry(struct worker *w, const char *object)
     if (!x) {
         x = cmx_mem_alloc(sizeof *x);
         if (!x)
-            return; /* it is seen again */
+            return; /* the next call reads it again */
         snprintf(x->name, sizeof x->name, "%s", name);
         x->next = w->seen;
         w->seen = x;
@@ -151,7 +151,7 @@ static void read_journal(struct worker *w)
         while (rest && (object = gw_status_next(&rest)) != NULL)
             take_entry(w, object);
     }
-    free(answer); /* open_memstream's own */
+    free(answer); /* allocated by open_memstream */
 }
 
 static cmx_err write_seen(struct worker *w, struct cmx_why *e)
@@ -161,7 +161,8 @@ static cmx_err write_seen(struct worker *w, struct cmx_why *e)
     for (const struct seen *x = w->seen; !err && x; x = x->next) {
         const struct known *k = find_known(w, x->name);
 
-        err = gw_seen_set(&w->g.registry, x->name, &x->last, e); /* a platform is no device: no row */
+        err = gw_seen_set(&w->g.registry, x->name, &x->last,
+                          e); /* fails for a platform, which has no row in table device */
         if (!err && x->login && k)
             err = gw_evidence_login(&w->g.registry, k->standing.device, e);
     }
@@ -181,8 +182,9 @@ static void drop_seen(struct worker *w)
 
 /* ---- verdicts ---- */
 
-/* Whether the verdict is about what holds now. If not, the device is checked again at once. A device that logged in
- * since the check began may run another firmware now, so that it is trusted only after another check. */
+/* Sets *holds to whether the inputs of the verdict are still the same. If not, the device is checked again at once. A
+ * device that logged in since the check began may run another firmware now, so that it is trusted only after another
+ * check. */
 static cmx_err confirm_verdict(struct worker *w, struct known *k, bool *holds, struct cmx_why *e)
 {
     struct gw_basis now;
@@ -220,7 +222,7 @@ static cmx_err write_verdict(struct worker *w, struct known *k, bool *changed, s
         err = gw_standing_get(r, k->standing.name, &now, e);
     if (err)
         return err == CMX_ENOENT ? CMX_OK : err; /* revoked meanwhile */
-    /* The kernel's rules are written anew for each change, also for one that time made before. */
+    /* The rules are rendered again if the standing changed, also if it changed only because evidence ended. */
     if (now.quarantined == k->standing.quarantined && now.trusted == k->standing.trusted && k->standing.at)
         return CMX_OK;
     *changed |= k->standing.is_enforced;
@@ -269,7 +271,7 @@ static cmx_err store(struct worker *w, struct cmx_why *e)
         for (const struct known *k = w->devices; k && !w->decided_ms; k = k->next)
             if (k->decided)
                 w->decided_ms = cmx_port_now_ms();
-    /* Loading the kernel's rules takes long in a large fleet, so that verdicts wait for others. */
+    /* In a large fleet loading the rules takes long, so several verdicts are stored together. */
     due |= w->decided_ms && (w->running == 0 || cmx_port_now_ms() - w->decided_ms >= VERDICTS_MS);
     due |= gw_publish_is_due(&w->publish);
     if (!due)
@@ -305,8 +307,8 @@ static cmx_err note_away(struct worker *w, struct cmx_why *e)
         return CMX_OK;
     status = gw_connected_ask(&w->g);
     if (!status)
-        return CMX_OK; /* the gateway is down, and not the devices */
-    read_journal(w);   /* a device that is no longer in status has its end in the journal */
+        return CMX_OK; /* the gateway is down, so absent sessions mean nothing */
+    read_journal(w);   /* the journal has the end of each session that is no longer in the status */
     err = gw_registry_begin_observed(&w->g.registry, e);
     if (!err)
         err = write_seen(w, e);
@@ -373,12 +375,12 @@ static void begin_check(struct worker *w, struct known *k, struct gw_policy *p)
     char key[ATTEST_KEY_MAX] = "";
     struct cmx_why e = {0};
 
-    /* What changes after the basis was read is noticed when the verdict comes. */
+    /* confirm_verdict detects changes after the basis was read. */
     if (gw_evidence_basis(&w->g.registry, k->standing.device, &k->basis, &e) ||
         find_policy(w, k->standing.policy, p, &e))
         return;
     (void)!gw_evidence_key_get(&w->g.registry, k->standing.device, key, sizeof key,
-                               &e); /* without one, it is untrusted */
+                               &e); /* without a key the verdict is untrusted */
     k->pid = gw_check_start(&w->g, &k->standing, p, key, &k->fd);
     if (k->pid < 0) {
         k->pid = 0;
@@ -401,7 +403,7 @@ static cmx_err update_known(void *arg, const struct gw_standing *s)
         k->next = w->devices;
         w->devices = k;
     }
-    /* An operator's new key or manifest is tried at once. */
+    /* A new key or manifest from the operator is checked at once. */
     if (k->standing.policy != s->policy || (k->standing.at && !s->at))
         k->next_ms = k->retry_ms = 0;
     k->standing = *s;
@@ -445,7 +447,7 @@ static cmx_err begin_checks(struct worker *w, struct cmx_why *e)
     return CMX_OK;
 }
 
-/* Reports to the gateway how much work waits, for 'cmxsafe gateway metrics'. */
+/* Reports the lengths of the queues to the gateway, for 'cmxsafe gateway metrics'. */
 static void report_queues(struct worker *w)
 {
     char report[sizeof w->queues];
@@ -483,7 +485,7 @@ static void wait_checks(struct worker *w)
             end_check(w, of[i]);
 }
 
-/* For campaigns: the device has a new firmware to prove. */
+/* For campaigns: schedules a check, because the device has new firmware. */
 static void demand_evidence(void *arg, int64_t device)
 {
     struct worker *w = arg;
@@ -520,11 +522,10 @@ int gw_cmd_worker(int argc, char **argv)
 {
     struct gw_common c = {0};
     const struct cli_option options[] = {GW_DIR_OPTION(c)};
-    struct cli_line line =
-        CLI_LINE("cmxsafe gateway worker", "",
-                 "Has devices attest as their policies demand, carries out update campaigns, keeps in "
-                 "the registry when devices were last here, and runs hooks. The gateway starts it.",
-                 0, 0, options);
+    struct cli_line line = CLI_LINE("cmxsafe gateway worker", "",
+                                    "Attests devices as their policies require, carries out update campaigns, records "
+                                    "when devices were last connected, and runs hooks. The gateway starts it.",
+                                    0, 0, options);
     struct worker *w;
     pid_t parent = getppid();
     int status;

@@ -4,9 +4,9 @@
  *
  * Before it prints the line, it sends `login FINGERPRINT` to the gateway's control socket and waits for the answer. The
  * gateway meanwhile ends sessions of the same device that no longer respond, so that their ports are free for the new
- * session. A key that nobody enrolled is sent as `unknown TYPE KEY`. A certificate that may log in is sent as
- * `certificate TYPE KEY`, before sshd gets the line, which the gateway may refuse; why another one may not, as `refused
- * REASON`. */
+ * session. A key that is not enrolled is sent as `unknown TYPE KEY`. A certificate that may log in is sent as
+ * `certificate TYPE KEY`, before sshd gets the line, which the gateway may refuse; a certificate that may not, as
+ * `refused REASON`. */
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -67,8 +67,8 @@ static int refuse(const char *dir, const struct cmx_why *why)
     return 1;
 }
 
-/* The gateway keeps the last few unknown keys for the operator ('cmxsafe gateway pending'). Not those that were revoked
- * or replaced, and not what could not be enrolled. */
+/* The gateway keeps the last few unknown keys for the operator ('cmxsafe gateway pending'). Keys that were revoked or
+ * replaced, and keys that could not be enrolled, are left out. */
 static void report_unknown(struct gw_registry *r, const char *dir, const char *type, const char *blob)
 {
     char text[GW_KEY_TYPE_MAX + GW_KEY_BLOB_MAX];

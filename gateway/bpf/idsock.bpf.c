@@ -1,9 +1,9 @@
-/* idsock.bpf.c - identity sockets for an unmodified sshd. The server attaches these programs to the
- * cgroup that holds the cgroups of all sessions, and keeps the map `identities`.
+/* idsock.bpf.c - identity sockets for an unmodified sshd. The server attaches these programs to the cgroup that holds
+ * the cgroups of all sessions, and keeps the map `identities`.
  *
  * A session may connect from its own identity, listen on its own identity at its enrolled ports, and do nothing else
- * with IP sockets. A process whose cgroup is not in the map may do nothing at all. The verdicts are cgroup ones: 1 lets
- * the call go on, 0 makes it fail with EPERM. */
+ * with IP sockets. A process whose cgroup is not in the map may use no IP socket. The programs return cgroup verdicts:
+ * 1 permits the call, 0 makes it fail with EPERM. */
 #include <linux/bpf.h>
 
 #include <bpf/bpf_endian.h>
@@ -31,7 +31,7 @@ struct {
     __uint(max_entries, 1 << 19);
 } events SEC(".maps");
 
-/* Events that did not fit the ring buffer. */
+/* Number of events that did not fit into the ring buffer. */
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
     __uint(max_entries, 1);
@@ -65,12 +65,12 @@ int idsock_connect6(struct bpf_sock_addr *ctx)
         __u32 scope;
     } source = {.family = AF_INET6};
 
-    /* An IPv4-mapped destination would leave from an IPv4 address, which is nobody's identity. */
+    /* A connection to an IPv4-mapped destination would use an IPv4 source address, which is no identity. */
     if (!own || ctx->type != SOCK_STREAM ||
         (ctx->user_ip6[0] == 0 && ctx->user_ip6[1] == 0 && ctx->user_ip6[2] == bpf_htonl(0xffff)))
         return DENY;
     __builtin_memcpy(source.address, own->address, sizeof source.address);
-    /* Fails for a socket that was bound before, and that call is then refused. */
+    /* bpf_bind fails for a socket that is bound already; the connect call is then refused. */
     return bpf_bind(ctx, (struct sockaddr *)&source, sizeof source) == 0 ? ALLOW : DENY;
 }
 

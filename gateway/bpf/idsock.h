@@ -12,7 +12,7 @@ struct idsock_identity {
     __u8 address[16];
     __u32 n_ports;
     __u16 ports[IDSOCK_PORTS_MAX]; /* host byte order */
-    __u32 end; /* unused: without CAP_PERFMON the verifier lets no pointer reach the end of the value */
+    __u32 end; /* unused: without CAP_PERFMON the verifier rejects a pointer to the end of the value */
 };
 
 /* A record of the ring buffer `events`: a TCP connection of a session was established, or has closed. */

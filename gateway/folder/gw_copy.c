@@ -34,11 +34,11 @@ void gw_copy_warning(struct gw *g, char out[GW_COPY_WARNING_MAX])
         snprintf(s.reason, sizeof s.reason, "'cmxsafe gateway follow' does not run; it runs while the gateway does");
     if (s.left > 0)
         snprintf(out, GW_COPY_WARNING_MAX,
-                 "cut off from the registry in PostgreSQL for %s: %s; nobody may log in after %s more", age, s.reason,
-                 left);
+                 "cut off from the registry in PostgreSQL for %s: %s; all logins are refused after %s more", age,
+                 s.reason, left);
     else
         snprintf(out, GW_COPY_WARNING_MAX,
-                 "the copy of the registry is stale, so nobody may log in: not confirmed for %s: %s",
+                 "the copy of the registry is stale, so all logins are refused: not confirmed for %s: %s",
                  s.confirmed.wall ? age : "ever", s.reason);
 }
 

@@ -1,24 +1,24 @@
-/* gw_copy.h - writes DIR/registry.state, in which the process that follows a shared registry notes how it went
- * (copy_state.h). */
+/* gw_copy.h - writes DIR/registry.state, in which the process that follows a shared registry records when PostgreSQL
+ * last confirmed the copy, and why it could not (copy_state.h). */
 #ifndef GW_COPY_H
 #define GW_COPY_H
 
 #include "gateway/folder/gw_folder.h"
 #include "gateway/registry/copy_state.h"
 
-/* PostgreSQL confirmed the copy just now. */
+/* Records that PostgreSQL confirmed the copy now. */
 CMX_MUST_USE cmx_err gw_copy_confirm(struct gw *g, struct cmx_why *e);
-/* It can't be followed, because of reason; the last confirmation stays. */
+/* Records why PostgreSQL can't be followed now. The time of the last confirmation stays. */
 CMX_MUST_USE cmx_err gw_copy_note(struct gw *g, const char *reason, struct cmx_why *e);
-/* This gateway's registry is its own again. */
+/* Removes the file: this gateway's registry is no longer shared. */
 CMX_MUST_USE cmx_err gw_copy_forget(struct gw *g, struct cmx_why *e);
 
-/* The state of g's registry, which is open. */
+/* Reads the state of the copy. g's registry must be open. */
 void gw_copy_look(struct gw *g, struct gw_copy_state *out);
 #define GW_COPY_WARNING_MAX 400
-/* What the operator has to know about the copy: since when it is cut off, why, and what follows; "" all is well. */
+/* A warning for the operator: since when the copy is not confirmed, why, and the consequence. "" if there is none. */
 void gw_copy_warning(struct gw *g, char out[GW_COPY_WARNING_MAX]);
-/* Without a password, which the URL never has: "postgresql://...". "" when the registry is the gateway's own. */
+/* The URL of the shared registry, "postgresql://...", which contains no password. "" if the registry is not shared. */
 const char *gw_copy_url(struct gw *g, char out[GW_REGISTRY_URL_MAX]);
 
 #endif

@@ -4,7 +4,7 @@
 
 #include "gateway/registry/registry.h"
 
-/* Both return EXIT_FAILURE, so that a failing path is one line. todo may be NULL. */
+/* Both print the message and return EXIT_FAILURE. todo may be NULL. */
 int gw_fail(const char *what, const struct cmx_why *e);
 int gw_fail_with(const char *what, const char *why, const char *todo);
 

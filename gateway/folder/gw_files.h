@@ -1,4 +1,4 @@
-/* gw_files.h - writes files and makes folders. The modes are set explicitly, whatever the umask is. */
+/* gw_files.h - writes files and makes folders. The modes are set explicitly, independent of the umask. */
 #ifndef GW_FILES_H
 #define GW_FILES_H
 
@@ -8,14 +8,14 @@
 
 /* Replaces path atomically by a new file (temporary file, fsync, rename). CMX_EBUSY: path is a mount point. */
 CMX_MUST_USE cmx_err gw_file_write(const char *path, const char *text, size_t len, unsigned mode, struct cmx_why *e);
-/* Overwrites the file itself, for one that is mounted elsewhere. A reader may see a part of the text. mode 0: keeps the
- * present mode. */
+/* Overwrites the file itself: use it for a file that is mounted elsewhere, too. A reader may see incomplete text. mode
+ * 0: keeps the present mode. */
 CMX_MUST_USE cmx_err gw_file_write_in_place(const char *path, const char *text, size_t len, unsigned mode,
                                             struct cmx_why *e);
 /* For a file of the system: follows links, and keeps mode and owner. Atomic if the file can be replaced; a mounted file
  * is overwritten. */
 CMX_MUST_USE cmx_err gw_file_rewrite(const char *path, const char *text, size_t len, struct cmx_why *e);
-/* The whole file, to be freed with free() also after a failure. A missing one is empty. */
+/* Reads the whole file into *text; free it with free(), also after a failure. A missing file gives empty text. */
 CMX_MUST_USE cmx_err gw_file_read(const char *path, char **text, size_t *len, struct cmx_why *e);
 /* Makes path, with this mode also if it exists, and the folders above it that are missing (mode 0755). */
 CMX_MUST_USE cmx_err gw_file_mkdir(const char *path, unsigned mode, struct cmx_why *e);

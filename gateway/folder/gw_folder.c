@@ -72,7 +72,7 @@ cmx_err gw_folder_load(struct gw *g, struct cmx_why *e)
     err = gw_meta_get(r, "proxy_protocol", g->proxies, sizeof g->proxies);
     if (err == CMX_ENOENT)
         g->proxies[0] = '\0';
-    else if (err) /* without it every device would seem to come from the load balancer */
+    else if (err) /* without the list, every device would appear to connect from the load balancer */
         return cmx_why_fail(e, CMX_EFORMAT,
                             "the load balancers' addresses can't be read; run 'cmxsafe gateway init "
                             "--proxy-protocol' again");
@@ -104,7 +104,7 @@ cmx_err gw_folder_open(struct gw *g, bool write, struct cmx_why *e)
     char path[GW_PATH_MAX];
     cmx_err err = gw_registry_open(&g->registry, gw_path(g, "registry.db", path), write, e);
 
-    /* SQLite repairs what an interrupted writer left only when it opens the file for writing. */
+    /* SQLite repairs an interrupted write only when it opens the file for writing. */
     if (err == CMX_EBUSY && !write && access(path, W_OK) == 0)
         err = gw_registry_open(&g->registry, path, true, e);
     if (!err)
@@ -135,9 +135,9 @@ cmx_err gw_folder_lock(struct gw *g, struct cmx_why *e)
     g->locked = true;
     while (flock(g->lock, LOCK_EX | LOCK_NB) != 0) {
         if (errno != EWOULDBLOCK || waited_ms >= GW_LOCK_PATIENCE_MS)
-            return cmx_why_fail(e, CMX_EBUSY,
-                                "another command has been changing this gateway for long; find it with 'fuser -v %s'",
-                                path);
+            return cmx_why_fail(
+                e, CMX_EBUSY,
+                "another command has been changing this gateway for a long time; find it with 'fuser -v %s'", path);
         usleep(20000);
         waited_ms += 20;
     }
@@ -209,7 +209,7 @@ const char *gw_cgroup_root(void)
         char type[32];
         char path[256];
         struct statfs fs;
-        /* Another mount may hide this one. */
+        /* Another mount may cover this one. */
         if (sscanf(line, "%*s %255s %31s", path, type) == 2 && strcmp(type, "cgroup2") == 0 && statfs(path, &fs) == 0 &&
             fs.f_type == CGROUP2_SUPER_MAGIC)
             snprintf(root, sizeof root, "%s", path);

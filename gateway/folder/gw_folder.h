@@ -1,6 +1,5 @@
-/* gw_folder.h - a gateway's folder: where it is, the settings in its registry, and the names that follow from them.
- * Folder: registry.db, sshd_config, hostkey_*, hosts, fleet.nft, host.nft, apply.lock, run/ (control socket, lock, pid
- * of the running gateway). */
+/* gw_folder.h - a gateway's folder: finds it, and reads the settings in its registry. Folder: registry.db, sshd_config,
+ * hostkey_*, hosts, fleet.nft, host.nft, apply.lock, run/ (control socket, lock, pid of the running gateway). */
 #ifndef GW_FOLDER_H
 #define GW_FOLDER_H
 
@@ -15,13 +14,14 @@
 #include "gateway/registry/registry_device.h"
 
 #define GW_SYSTEM_DIR "/var/lib/cmxsafe/gateway"
-#define GW_INSIDE_DIR "/cmxsafe"    /* where --user mode mounts the folder for sshd and its helper */
-#define GW_NETNS "cmxsafe"          /* the system mode's network namespace (ip netns) */
-#define GW_FLEET_TABLE "1129142"    /* routing table of the namespace for packets that the filter allowed */
-#define GW_LOCALS_TABLE "1129143"   /* the same, for packets to local users and units */
-#define GW_NODE_TABLE_FIRST 1129200 /* and a node's number: the same, for packets to those at that node */
+#define GW_INSIDE_DIR "/cmxsafe"  /* where --user mode mounts the folder for sshd and its helper */
+#define GW_NETNS "cmxsafe"        /* the system mode's network namespace (ip netns) */
+#define GW_FLEET_TABLE "1129142"  /* routing table of the namespace for packets that the filter allowed */
+#define GW_LOCALS_TABLE "1129143" /* the same, for packets to local users and units of this host */
+#define GW_NODE_TABLE_FIRST                                                                                            \
+    1129200 /* plus a node's number: the same, for packets to local users and units of that node */
 #define GW_ACCOUNT "cmxsafe-gw"
-#define GW_NOBODY 65534  /* user and group of the checks of evidence */
+#define GW_NOBODY 65534  /* user and group of the processes that check evidence */
 #define GW_USER_UID 1000 /* the account's id inside --user mode's user namespace */
 #define GW_PATH_MAX 4096
 #define GW_PROXIES_MAX 512
@@ -39,8 +39,8 @@ struct gw {
     char domain[GW_NAME_MAX];
     char account[GW_NAME_MAX];
     char listen[GW_HOST_MAX];     /* "[::]:2222" */
-    char proxies[GW_PROXIES_MAX]; /* addresses and prefixes of load balancers that send PROXY headers; "" none */
-    char host[GW_HOST_MAX];       /* how devices reach it */
+    char proxies[GW_PROXIES_MAX]; /* addresses and prefixes of load balancers that send PROXY headers; "": none */
+    char host[GW_HOST_MAX];       /* the host name or address that devices connect to */
     uint16_t port;
     bool locked; /* set by gw_folder_lock: lock holds the lock file's descriptor */
     int lock;
@@ -50,12 +50,12 @@ struct gw {
  * (root) or the user's own. */
 void gw_folder_find(struct gw *g, const char *dir);
 
-/* Opens the registry in the folder that gw_folder_find chose, and reads the settings. Also repairs what an interrupted
- * writer left, if this process may write. Close with gw_folder_close, which is safe even after a failure. */
+/* Opens the registry in the folder that gw_folder_find chose, and reads the settings. If this process may write, also
+ * repairs an interrupted write. Close with gw_folder_close, which is safe even after a failure. */
 CMX_MUST_USE cmx_err gw_folder_open(struct gw *g, bool write, struct cmx_why *e);
 void gw_folder_close(struct gw *g);
-/* Waits until no other command changes this gateway, and keeps others waiting until gw_folder_close: from reading the
- * registry for a change until the kernel has it. CMX_EBUSY: the other one takes longer than GW_LOCK_PATIENCE_MS. */
+/* Takes the gateway's lock, which gw_folder_close releases. A command holds it from reading the registry for a change
+ * until the change is in the kernel. CMX_EBUSY: another command held it for GW_LOCK_PATIENCE_MS. */
 CMX_MUST_USE cmx_err gw_folder_lock(struct gw *g, struct cmx_why *e);
 /* Reads the settings from g->registry, which is open. */
 CMX_MUST_USE cmx_err gw_folder_load(struct gw *g, struct cmx_why *e);
@@ -68,7 +68,7 @@ const char *gw_inside_dir(const struct gw *g);
 void gw_device_host(const struct gw *g, const struct gw_device *d, char out[GW_HOST_MAX]);
 /* "SHA256:..." of the host key in DIR/name (a .pub file); "" when it can't be read. */
 void gw_pin(const struct gw *g, const char *name, char out[GW_FINGERPRINT_MAX]);
-/* Where the machine has control groups (v2): "/sys/fs/cgroup", or "" when they are not mounted. */
+/* The mount point of control groups (v2), such as "/sys/fs/cgroup", or "" if they are not mounted. */
 const char *gw_cgroup_root(void);
 /* The cgroup of the process whose /proc/PID/cgroup file is: "/system.slice/nvr.service". False: unknown or too long. */
 CMX_MUST_USE bool gw_cgroup_of(const char *file, char *out, size_t cap);
@@ -78,7 +78,7 @@ struct gw_link {
     char inside[GW_ADDRESS_MAX]; /* the namespace's */
 };
 CMX_MUST_USE cmx_err gw_link_get(struct gw *g, struct gw_link *l, struct cmx_why *e);
-/* The group that the fleet's packet filter lets pass: the account's. */
+/* The account's group. The fleet's packet filter permits its sockets. */
 long gw_account_gid(const struct gw *g);
 
 #endif

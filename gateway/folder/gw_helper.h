@@ -4,8 +4,8 @@
 
 #include "gateway/folder/gw_folder.h"
 
-/* The helper's path as sshd sees it; copies it into the folder where the installed one is at a path that sshd refuses.
- * CMX_EPERM: sshd also refuses the copy's path. */
+/* The helper's path as sshd sees it. If sshd would refuse the installed helper's path, copies the helper into the
+ * gateway's folder. CMX_EPERM: sshd would refuse the copy's path, too. */
 CMX_MUST_USE cmx_err gw_helper_path(const struct gw *g, char out[GW_PATH_MAX], struct cmx_why *e);
 
 /* Where the helper was installed with this program. */

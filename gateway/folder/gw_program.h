@@ -5,9 +5,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* Call once, when a command starts. What the command and its programs make can be read by all unless it is made
- * private, whatever the caller's umask is; and PATH ends with the system's folders, of which a caller's may lack the
- * sbin ones. */
+/* Call once, when a command starts. Sets the umask to 022, so that files are readable by all unless the command makes
+ * them private, and appends the system's folders to PATH, because a caller's PATH may lack the sbin folders. */
 void gw_program_environment(void);
 /* The umask that gw_program_environment found. */
 mode_t gw_program_umask(void);

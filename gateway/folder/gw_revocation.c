@@ -10,7 +10,7 @@
 
 #define PATH_LEN 32
 
-/* A file in memory, which ssh-keygen opens by the path; -1 after a failure. */
+/* Creates a file in memory, which ssh-keygen opens by the path. Returns -1 after a failure. */
 static int memory_file(const void *data, size_t len, char path[PATH_LEN])
 {
     int fd = memfd_create("cmxsafe", 0);
@@ -28,7 +28,7 @@ static int memory_file(const void *data, size_t len, char path[PATH_LEN])
     return fd;
 }
 
-/* One line for each key, "PATH: ok" or "PATH: REVOKED". True if there are n. */
+/* One line for each key, "PATH: ok" or "PATH: REVOKED". True if there are n lines. */
 static bool read_answer(char *text, size_t n, bool revoked[])
 {
     char *rest = text;
@@ -72,11 +72,11 @@ cmx_err gw_revocation_ask(const uint8_t *krl, size_t len, const char *const keys
         good = fd[files] >= 0;
         files += good;
     }
-    if (good) { /* it exits with 1 when a key is revoked */
+    if (good) { /* ssh-keygen exits with 1 if a key is revoked */
         read_it = gw_program_output(argv, &text, &text_len) || n > 0;
         good = read_it && text && (n == 0 || read_answer(text, n, revoked));
     }
-    free(text); /* open_memstream's own */
+    free(text); /* allocated by open_memstream */
     for (size_t i = 0; i < files; i++)
         if (fd[i] >= 0)
             close(fd[i]);

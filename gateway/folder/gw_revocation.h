@@ -1,4 +1,4 @@
-/* gw_revocation.h - asks ssh-keygen about a KRL, so that nothing here reads that format. */
+/* gw_revocation.h - checks keys against a KRL with ssh-keygen, so that cmxsafe needs no parser for the format. */
 #ifndef GW_REVOCATION_H
 #define GW_REVOCATION_H
 
@@ -9,7 +9,7 @@
 #include "cmxsafe/core/err.h"
 #include "cmxsafe/core/why.h"
 
-#define GW_REVOCATION_KEYS_MAX 64 /* in one question */
+#define GW_REVOCATION_KEYS_MAX 64 /* in one call */
 
 /* Which of n keys ("TYPE BASE64", at most GW_REVOCATION_KEYS_MAX of them; n 0: only whether ssh-keygen can read the
  * KRL) are revoked. CMX_EFORMAT: not a KRL. CMX_EIO: ssh-keygen can't be run, or gave no answer for each key; all are

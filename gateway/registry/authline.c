@@ -6,8 +6,8 @@
 
 #include "gateway/registry/registry_device.h"
 
-/* sshd permits every listener (or destination) when a key names none. A key without any therefore
- * gets a name that never resolves (RFC 6761 section 6.4). */
+/* If a key's line names no listener (or destination), sshd permits all. The line of such a key therefore names a host
+ * that never resolves (RFC 6761 section 6.4). */
 #define NOWHERE "none.invalid:1"
 
 struct owner {
@@ -89,7 +89,7 @@ static cmx_err put_device(struct gw_registry *r, struct cmx_buf *out, int64_t id
     return err;
 }
 
-/* Granted services, by address and by name; in a small deployment by the loopback's names. */
+/* Granted services, by address and by name; in a small deployment, by the names of the loopback. */
 static const char *const platform_opens[] = {
     "SELECT DISTINCT d.address, p.port FROM active_grants p JOIN device d ON d.id = p.device WHERE p.consumer = ? AND "
     "d.address IS NOT "

@@ -1,12 +1,12 @@
-/* authline.h - the authorized_keys line (sshd(8)) of one key, with everything that the key may do. Runs at every login,
- * so it takes two or three indexed look-ups. */
+/* authline.h - the authorized_keys line (sshd(8)) of one key, with all rights of the key. Runs at every login, so it
+ * takes two or three indexed look-ups. */
 #ifndef GW_AUTHLINE_H
 #define GW_AUTHLINE_H
 
 #include "cmxsafe/core/buf.h"
 #include "gateway/registry/authority.h"
 
-#define GW_REFUSED "refused" /* the gateway's answer to sshd's helper: print no line */
+#define GW_REFUSED "refused"  /* the gateway's answer to sshd's helper: print no line */
 #define GW_AUTHLINE_MAX 65536 /* a platform with a grant to some 600 services */
 
 /* Appends the line and a newline to out. CMX_ENOENT: the key may not log in (unknown, revoked, replaced); CMX_EPERM: r
@@ -14,8 +14,8 @@
  * (GW_NAME_MAX, may be NULL): the key's device or platform. */
 CMX_MUST_USE cmx_err gw_authline(struct gw_registry *r, const char *fingerprint, struct cmx_buf *out, char *name,
                                  struct cmx_why *e);
-/* The same for a certificate: the line is of its CA, and for the one principal that stands for a consumer
- * (authority.h). CMX_EPERM: with the reason why it may not log in. */
+/* The same for a certificate: the line contains the CA's key and the one principal that is a consumer (authority.h).
+ * CMX_EPERM: it may not log in; e has the reason. */
 CMX_MUST_USE cmx_err gw_authline_certificate(struct gw_registry *r, const struct gw_certificate *c, struct cmx_buf *out,
                                              char *name, struct cmx_why *e);
 

@@ -143,7 +143,7 @@ static bool has_grant(struct gw_registry *r, const char *name)
                          "t", name) == CMX_OK;
 }
 
-/* Which of several would be meant is nobody's to guess. */
+/* If several principals are consumers, the certificate is ambiguous and is refused. */
 static cmx_err find_consumer(struct gw_registry *r, const struct gw_certificate *c, const struct gw_authority *a,
                              struct gw_consumer *who, struct cmx_why *e)
 {

@@ -27,9 +27,9 @@ CMX_MUST_USE cmx_err gw_authority_remove(struct gw_registry *r, const char *name
 typedef cmx_err (*gw_authority_fn)(void *arg, const struct gw_authority *a);
 CMX_MUST_USE cmx_err gw_authority_each(struct gw_registry *r, gw_authority_fn fn, void *arg, struct cmx_why *e);
 
-/* Whose a certificate is: its CA and the one consumer that one of its principals stands for. now: Unix time. CMX_EPERM,
- * with the reason: it is no user's, is not valid now, its CA is not registered, or none or several of its principals
- * have grants. */
+/* Finds the CA of a certificate and the one consumer that one of its principals is. now: Unix time. CMX_EPERM, with the
+ * reason in e: it is not a user certificate, is not valid now, its CA is not registered, or none or several of its
+ * principals have grants. */
 CMX_MUST_USE cmx_err gw_authority_accept(struct gw_registry *r, const struct gw_certificate *c, int64_t now,
                                          struct gw_authority *a, struct gw_consumer *who, struct cmx_why *e);
 
@@ -45,7 +45,7 @@ struct gw_krl {
 /* Installs a KRL in place of the former one; len 0: removes it. The caller has checked that sshd can read it. */
 CMX_MUST_USE cmx_err gw_krl_set(struct gw_registry *r, const uint8_t *bytes, size_t len, gw_outcome *out,
                                 struct cmx_why *e);
-/* Reads it; with content false only digest and at. None installed: empty. */
+/* Reads the KRL; if content is false, only digest and at. *out is empty if none is installed. */
 CMX_MUST_USE cmx_err gw_krl_get(struct gw_registry *r, bool content, struct gw_krl *out, struct cmx_why *e);
 
 #endif

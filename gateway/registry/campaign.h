@@ -1,6 +1,6 @@
-/* campaign.h - update campaigns: which devices get which image, when, and how far each one is. The gateway's worker
- * carries them out; each step of a device is stored before the next one begins, so that a worker that is killed loses
- * nothing and sends no image twice. Writers run inside the caller's transaction. */
+/* campaign.h - update campaigns: which devices get which image, when, and the progress of each device. The gateway's
+ * worker carries them out; each step of a device is stored before the next one begins, so that a worker that is killed
+ * loses nothing and sends no image twice. Writers run inside the caller's transaction. */
 #ifndef GW_CAMPAIGN_H
 #define GW_CAMPAIGN_H
 
@@ -21,8 +21,8 @@ typedef enum {
 
 typedef enum {
     GW_UPDATE_WAITING,
-    GW_UPDATE_BEGUN,     /* boot is known; from now on the device may have the image */
-    GW_UPDATE_ATTESTING, /* it confirmed the new version; its evidence is awaited */
+    GW_UPDATE_BEGUN,     /* boot is known; the device may have received the image */
+    GW_UPDATE_ATTESTING, /* it confirmed the new version; the worker waits for its evidence */
     GW_UPDATE_DONE,
     GW_UPDATE_FAILED,
     GW_UPDATE_STATES, /* how many */
@@ -55,7 +55,8 @@ CMX_MUST_USE cmx_err gw_campaign_get(struct gw_registry *r, const char *name, st
 /* Calls fn for each campaign, the oldest first; stops at its first error and returns it. */
 typedef cmx_err (*gw_campaign_fn)(void *arg, const struct gw_campaign *c);
 CMX_MUST_USE cmx_err gw_campaign_each(struct gw_registry *r, gw_campaign_fn fn, void *arg, struct cmx_why *e);
-/* Sets the state, with an event. GW_CAMPAIGN_ACTIVE after GW_CAMPAIGN_STOPPED: devices that failed wait again. */
+/* Sets the state, with an event. GW_CAMPAIGN_ACTIVE after GW_CAMPAIGN_STOPPED: devices that failed are waiting
+ * again. */
 CMX_MUST_USE cmx_err gw_campaign_set(struct gw_registry *r, const struct gw_campaign *c, gw_campaign_state state,
                                      const char *reason, struct cmx_why *e);
 /* Removes a campaign that is stopped or done. CMX_EBUSY: it is not. */

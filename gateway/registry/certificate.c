@@ -89,7 +89,7 @@ static cmx_err authority_fingerprint(struct gw_certificate *c, const uint8_t *ke
     return err;
 }
 
-/* A CA chooses the text; what programs print and read must stay in one piece. */
+/* A CA chooses the text. Characters that could split a printed or stored line are replaced. */
 static void set_id(struct gw_certificate *c, const uint8_t *id, size_t len)
 {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@/:+= ";

@@ -1,5 +1,6 @@
 /* certificate.h - reads an OpenSSH certificate in its one-line form ("type base64", OpenSSH's PROTOCOL.certkeys). Pure.
- * It verifies no signature: sshd has done so before it asks about a certificate, and decides by its own reading. */
+ * It verifies no signature: sshd verifies the certificate before it runs the helper, and applies its own parser's
+ * result. */
 #ifndef GW_CERTIFICATE_H
 #define GW_CERTIFICATE_H
 
@@ -27,14 +28,14 @@ struct gw_certificate {
     size_t raw_len;
 };
 
-/* True for the type of a certificate, of an algorithm that is known here or not. */
+/* True for the type of any certificate, including algorithms that this file does not support. */
 bool gw_certificate_is_type(const char *type);
 
-/* line: NUL-terminated, ends at the first newline. CMX_EFORMAT; CMX_ENOTSUP: a type that is not known here. */
+/* line: NUL-terminated, ends at the first newline. CMX_EFORMAT; CMX_ENOTSUP: a type that is not supported. */
 CMX_MUST_USE cmx_err gw_certificate_parse(struct gw_certificate *c, const char *line, struct cmx_why *e);
 
-/* The next principal from *at on, which begins with 0. One that is longer than out, or holds a NUL, is skipped. False:
- * there are no more. */
+/* Copies the next principal from *at on; *at is 0 for the first. A principal that is longer than out, or that contains
+ * a NUL, is skipped. False: there are no more. */
 bool gw_certificate_principal(const struct gw_certificate *c, size_t *at, char *out, size_t cap);
 
 #endif

@@ -1,7 +1,7 @@
 /* copy_state.h - how old the copy of a shared registry may be. The process that follows the registry writes, next to
- * the copy, when PostgreSQL confirmed it last. Without a confirmation for stale_after seconds the copy is stale: nobody
- * may log in, and nothing is allowed. The time is measured as term.h measures a grant's, so that a wrong clock shortens
- * it. */
+ * the copy, when PostgreSQL confirmed it last. Without a confirmation for stale_after seconds the copy is stale: no
+ * login is permitted and no grant counts. The time is measured as term.h measures a grant's, so that a wrong clock
+ * shortens it. */
 #ifndef GW_COPY_STATE_H
 #define GW_COPY_STATE_H
 
@@ -11,16 +11,18 @@
 
 #define GW_STALE_AFTER_S 3600 /* the default */
 #define GW_STALE_AFTER_MIN_S 5
-#define GW_COPY_SILENT_S 20 /* a confirmation comes every few seconds; without one for so long nobody follows */
+#define GW_COPY_SILENT_S                                                                                               \
+    20 /* confirmations come every few seconds; after this long without one, no process follows                        \
+        */
 #define GW_COPY_STATE_FILE "registry.state"
 #define GW_COPY_STATE_MAX 512
 
 struct gw_copy_state {
-    bool shared; /* false: this gateway's registry is its own, and never stale */
+    bool shared; /* false: the registry is not shared, and never stale */
     struct gw_now confirmed;
     int64_t stale_after;
     int64_t left;     /* seconds until the copy is stale; 0: it is stale */
-    char reason[200]; /* why PostgreSQL can't be followed now; "" it is followed */
+    char reason[200]; /* why PostgreSQL can't be followed now; "": it is followed */
 };
 
 /* Fills the rest of out, whose stale_after is set, from the file next to registry_path, the copy's. latest: as

@@ -24,7 +24,7 @@ cmx_err gw_csv_init(struct gw_csv *c, char *text, size_t len, struct cmx_why *wh
     return CMX_OK;
 }
 
-/* p is behind the opening quote; unquotes in place. Gives the char behind the closing quote, or NULL. */
+/* Unquotes in place. p points after the opening quote. Returns the position after the closing quote, or NULL. */
 static char *unquote(char *p)
 {
     char *out = p;

@@ -13,7 +13,7 @@
 struct gw_csv {
     char *at; /* borrowed, changed in place */
     char *end;
-    char separator; /* ',', or ';' where the first line has no comma but semicolons */
+    char separator; /* ',', or ';' if the first line has semicolons and no comma */
     size_t line;    /* number of the line that gw_csv_next gave, from 1 */
 };
 

@@ -29,8 +29,8 @@ cmx_err gw_device_name_check(const char *name, struct cmx_why *e)
     return err;
 }
 
-/* Copies the next piece of a list to out; false at the end. Commas, semicolons and blanks separate. An oversized piece
- * is cut, which its parser then refuses. */
+/* Copies the next piece of a list to out; false at the end. Commas, semicolons and blanks separate. A piece that is too
+ * long is cut, and its parser then refuses it. */
 static bool next_piece(const char **text, char *out, size_t cap)
 {
     size_t len;
@@ -66,15 +66,14 @@ cmx_err gw_device_parse_ports(struct gw_device *d, const char *text, struct cmx_
     return CMX_OK;
 }
 
-/* True for a host that is safe inside permitopen="...": it can't end the quotes or begin another option, and holds no
- * wildcard. */
+/* True if the host is safe inside permitopen="...": it contains no quote, no separator of options and no wildcard. */
 static bool host_is_plain(const char *host)
 {
     return host[0] &&
            strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:_") == strlen(host);
 }
 
-/* sshd compares text: an address gets the form of RFC 5952, a name small letters. */
+/* sshd compares hosts as text. Writes an address in the form of RFC 5952 and a name in lower case. */
 static void canonical_host(char host[GW_HOST_MAX])
 {
     uint8_t raw[16];

@@ -1,4 +1,4 @@
-/* device_fields.h - a device as the registry describes it, and the checks of what an operator gives. Pure. */
+/* device_fields.h - a device as the registry describes it, and the checks of values from an operator. Pure. */
 #ifndef GW_DEVICE_FIELDS_H
 #define GW_DEVICE_FIELDS_H
 

@@ -106,7 +106,7 @@ static cmx_err write_policy(struct gw_registry *r, const struct gw_policy *p, st
     return err;
 }
 
-/* Evidence that matched a manifest which the policy no longer has counts no more. */
+/* Discards evidence that matched a manifest which the policy no longer has. */
 static cmx_err drop_evidence(struct gw_registry *r, const struct gw_policy *p, struct cmx_why *e)
 {
     return gw_sql_run(
@@ -212,7 +212,7 @@ cmx_err gw_evidence_key_set(struct gw_registry *r, const char *device, const cha
     if (err || sqlite3_changes(r->db) == 0)
         return err;
     *out = GW_CHANGED;
-    /* What another key signed proves nothing about this one. */
+    /* Evidence that was signed with the former key does not prove the new key. */
     err = gw_sql_run(r, e, "DELETE FROM evidence WHERE device = ?", "i", d.id);
     return err ? err : gw_event(r, "attest-key", device, line[0] ? "stored" : "removed", e);
 }

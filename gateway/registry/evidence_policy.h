@@ -1,6 +1,7 @@
-/* evidence_policy.h - which devices must prove what firmware they run, and what they proved. A device's own policy goes
- * before its group's. A device whose policy is enforced and that has no fresh, trusted evidence is quarantined: no
- * grant to it counts (grant.h), unless it is a break-glass grant. Writers run inside the caller's transaction. */
+/* evidence_policy.h - which devices must prove what firmware they run, and what they proved. A device's own policy
+ * takes precedence over its group's. A device whose policy is enforced and that has no fresh, trusted evidence is
+ * quarantined: no grant to it counts (grant.h), unless it is a break-glass grant. Writers run inside the caller's
+ * transaction. */
 #ifndef GW_POLICY_H
 #define GW_POLICY_H
 
@@ -12,11 +13,11 @@
 #define GW_POLICY_PATH_MAX 1024
 #define GW_POLICY_AGE_MIN_S 60
 #define GW_REASON_MAX 200
-#define GW_LOGIN_GRACE_S 30 /* after a login, a device has that long to prove itself again */
+#define GW_LOGIN_GRACE_S 30 /* seconds within which a device must give evidence again after a login */
 
 struct gw_manifest_file {
     char path[GW_POLICY_PATH_MAX]; /* where the operator's file was; absolute */
-    char digest[65];               /* of the gateway's copy, SHA-256, hex */
+    char digest[65];               /* SHA-256 of the gateway's copy, hex */
 };
 
 struct gw_policy {
@@ -53,7 +54,7 @@ CMX_MUST_USE cmx_err gw_evidence_key_set(struct gw_registry *r, const char *devi
 CMX_MUST_USE cmx_err gw_evidence_key_get(struct gw_registry *r, int64_t device, char *line, size_t cap,
                                          struct cmx_why *e);
 
-/* On which of its ports the device gives evidence. CMX_ENOENT: it has no such port. */
+/* Sets the port on which the device gives evidence. CMX_ENOENT: it has no such port. */
 CMX_MUST_USE cmx_err gw_evidence_port_set(struct gw_registry *r, const char *device, uint16_t port, gw_outcome *out,
                                           struct cmx_why *e);
 
@@ -84,17 +85,17 @@ CMX_MUST_USE cmx_err gw_standing_each(struct gw_registry *r, gw_standing_fn fn, 
 
 struct gw_verdict {
     bool trusted;
-    int64_t max_age_s;    /* trusted evidence counts for that long */
+    int64_t max_age_s;    /* how long trusted evidence counts */
     const char *manifest; /* digest of the one that it matched, or "" */
     const char *reason;   /* why it is not trusted, or "" */
-    const char *firmware; /* what the device runs, as it says; NULL: unknown */
+    const char *firmware; /* the firmware that the device reports; NULL: unknown */
 };
 
 CMX_MUST_USE cmx_err gw_evidence_set(struct gw_registry *r, int64_t device, const struct gw_verdict *v,
                                      struct cmx_why *e);
-/* What a verdict about a device rests on: its attestation key, its policy's manifests, and its evidence so far. A
- * verdict counts only while that is what it was when the check began: an operator or another gateway may change it
- * meanwhile. CMX_ENOENT: no such device, or it is revoked. */
+/* The inputs of a verdict about a device: its attestation key, its policy's manifests, and its evidence so far. A
+ * verdict counts only if they did not change since the check began, because an operator or another gateway may change
+ * them meanwhile. CMX_ENOENT: no such device, or it is revoked. */
 struct gw_basis {
     uint8_t digest[CMX_SHA256_LEN];
 };
@@ -108,12 +109,12 @@ struct gw_seen {
     int64_t at; /* Unix time of the last login or end of a session; 0: never */
     char source[64];
     char firmware[96]; /* name, version and slot, from its last evidence */
-    char client[64];   /* its SSH software, as it says at the login */
+    char client[64];   /* the SSH software that it announced at the login */
 };
 
 /* Stores at, source and, unless it is "", client. */
 CMX_MUST_USE cmx_err gw_seen_set(struct gw_registry *r, const char *device, const struct gw_seen *s, struct cmx_why *e);
-/* All zero if it was never seen, or can't be read. */
+/* Gives all zeros if the device was never seen, or if the entry can't be read. */
 void gw_seen_get(struct gw_registry *r, int64_t device, struct gw_seen *s);
 
 #endif

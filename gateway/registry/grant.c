@@ -180,7 +180,7 @@ static cmx_err check_port(const struct gw_device *d, uint16_t port, struct cmx_w
     return cmx_why_fail(e, CMX_ENOENT, "%s has no port %u; see 'cmxsafe gateway show'", d->name, port);
 }
 
-/* "P@CA": P is a name, and a CA has the name CA. */
+/* Checks "P@CA": P is a valid name, and a CA with that name is registered. */
 static cmx_err check_principal(struct gw_registry *r, const struct gw_consumer *c, struct cmx_why *e)
 {
     const char *authority = strrchr(c->name, '@') + 1;
@@ -223,7 +223,7 @@ cmx_err gw_consumer_note(struct gw_registry *r, const struct gw_consumer *c, str
     return find_consumer(r, c, true, &id, e);
 }
 
-/* Logs "user:alice" and "cam-17:81", or "cam-17" for all ports of the device, and what more there is to say. */
+/* Logs "user:alice" and "cam-17:81", or "cam-17" for all ports of the device, and the terms of the grant. */
 static cmx_err grant_event(struct gw_registry *r, const char *what, const struct gw_consumer *c, const char *device,
                            uint16_t port, const char *more, struct cmx_why *e)
 {
@@ -337,7 +337,7 @@ static cmx_err set_team(struct gw_registry *r, int64_t consumer, const char *tea
     return err;
 }
 
-/* Adding a consumer of a grant that then fails is undone with the caller's transaction. */
+/* If the grant then fails, rolling back the caller's transaction also removes the consumer that was added. */
 cmx_err gw_grant_set(struct gw_registry *r, const struct gw_consumer *c, const char *device, uint16_t port,
                      const struct gw_grant_terms *terms, gw_outcome *out, struct cmx_why *e)
 {
@@ -415,7 +415,7 @@ cmx_err gw_grant_each(struct gw_registry *r, const char *kind, gw_grant_fn fn, v
         snprintf(p.device, sizeof p.device, "%s", gw_sql_text(stmt, 2));
         snprintf(p.address, sizeof p.address, "%s", gw_sql_text(stmt, 3));
         p.port = (uint16_t)sqlite3_column_int(stmt, 4);
-        /* One grant without an end is enough; else the one that ends last counts. */
+        /* A grant without an end wins; otherwise the grant that ends last counts. */
         p.ends_in = sqlite3_column_int64(stmt, 5) ? sqlite3_column_int64(stmt, 6) : 0;
         p.consumer_id = sqlite3_column_int64(stmt, 7);
         err = fn(arg, &p);
@@ -524,7 +524,7 @@ cmx_err gw_grant_expire(struct gw_registry *r, size_t *n, struct cmx_why *e)
         " (SELECT value FROM meta WHERE key = 'clock')) < 0",
         "DELETE FROM group_grants WHERE ends <> 0 AND gw_left(given, ends, boot, boot_ends,"
         " (SELECT value FROM meta WHERE key = 'clock')) < 0",
-        /* Lapsed evidence stays, as the device's last verdict, but never counts again. */
+        /* Evidence that has ended stays as the device's last verdict, but never counts again. */
         "UPDATE evidence SET trusted = 0, reason = 'its evidence is older than the policy allows' WHERE trusted = 1 AND"
         " gw_left(given, ends, boot, boot_ends, (SELECT value FROM meta WHERE key = 'clock')) < 0",
     };

@@ -30,8 +30,8 @@ CMX_MUST_USE cmx_err gw_consumer_set_platform(struct gw_registry *r, const char 
 CMX_MUST_USE cmx_err gw_consumer_revoke_platform(struct gw_registry *r, const char *name, gw_outcome *out,
                                                  struct cmx_why *e);
 
-/* Calls fn for each platform and principal that may log in, with the fingerprint of a platform's key or "", in the
- * order of their names; stops at its first error and returns it. */
+/* Calls fn for each platform and principal that may log in, with the fingerprint of a platform's key or "" for a
+ * principal, in the order of their names; stops at its first error and returns it. */
 typedef cmx_err (*gw_consumer_fn)(void *arg, const struct gw_consumer *c, const char *fingerprint);
 CMX_MUST_USE cmx_err gw_consumer_each_platform(struct gw_registry *r, gw_consumer_fn fn, void *arg, struct cmx_why *e);
 
@@ -66,8 +66,8 @@ struct gw_grant {
 };
 
 /* Calls fn for each service that each consumer may reach now, in the order of consumer, device, port; stops at its
- * first error and returns it. Grants to groups count for each device; those that ended, and those to a quarantined
- * device, do not count, and none counts in a stale copy (copy_state.h). kind NULL: all kinds. */
+ * first error and returns it. Grants to groups count for each device; grants that ended and grants to a quarantined
+ * device do not count, and in a stale copy (copy_state.h) no grant counts. kind NULL: all kinds. */
 typedef cmx_err (*gw_grant_fn)(void *arg, const struct gw_grant *p);
 CMX_MUST_USE cmx_err gw_grant_each(struct gw_registry *r, const char *kind, gw_grant_fn fn, void *arg,
                                    struct cmx_why *e);
@@ -87,20 +87,20 @@ struct gw_grant_record {
 typedef cmx_err (*gw_grant_record_fn)(void *arg, const struct gw_grant_record *g);
 CMX_MUST_USE cmx_err gw_grant_record_each(struct gw_registry *r, gw_grant_record_fn fn, void *arg, struct cmx_why *e);
 
-/* Whether the consumer may reach this port of the device now, by whatever grant. */
+/* Whether any grant lets the consumer reach this port of the device now. */
 CMX_MUST_USE cmx_err gw_grant_is_active(struct gw_registry *r, const struct gw_consumer *c, int64_t device,
                                         uint16_t port, bool *active, struct cmx_why *e);
-/* The grant for this very device and port. CMX_ENOENT. */
+/* The grant that names exactly this device and port. CMX_ENOENT. */
 CMX_MUST_USE cmx_err gw_grant_record_get(struct gw_registry *r, const struct gw_consumer *c, const char *device,
                                          uint16_t port, struct gw_grant_record *out, struct cmx_why *e);
 
-/* Seconds until the next grant or the next trusted evidence ends. ended: those that ended and are not removed yet count
- * with 0. CMX_ENOENT: nothing ends. */
+/* Seconds until the next grant or the next trusted evidence ends. ended: grants that ended and are not removed yet
+ * count as 0 seconds. CMX_ENOENT: nothing ends. */
 CMX_MUST_USE cmx_err gw_grant_next_end(struct gw_registry *r, bool ended, int64_t *left, struct cmx_why *e);
-/* Notes the present time as gw_grant_expire does, and removes nothing. */
+/* Stores the present time as gw_grant_expire does, but removes nothing. */
 CMX_MUST_USE cmx_err gw_grant_note_time(struct gw_registry *r, struct cmx_why *e);
-/* Removes grants that ended, each with an entry in the audit trail, and notes the present time as one that the clock
- * must not fall behind. Inside the caller's transaction. n: how many it removed. */
+/* Removes grants that ended, each with an entry in the audit trail, and stores the present time, behind which the clock
+ * must not be set. Inside the caller's transaction. n: how many it removed. */
 CMX_MUST_USE cmx_err gw_grant_expire(struct gw_registry *r, size_t *n, struct cmx_why *e);
 
 #endif

@@ -38,7 +38,8 @@ static const struct gw_source *source_find(const struct gw_limits *l, const uint
     return NULL;
 }
 
-/* What replacing an entry would lose. A penalty counts first: a flood of sources must not wash out the worst one. */
+/* True if a is replaced before b. Entries with long penalties are replaced last: a flood of sources must not displace
+ * the worst one. */
 static bool matters_less(const struct gw_source *a, const struct gw_source *b)
 {
     if (a->used != b->used)

@@ -1,9 +1,9 @@
 /* login_limits.h - which new connections may try to log in now: penalties for sources whose logins fail (like OpenSSH's
  * PerSourcePenalties, which 9.2 lacks). A source is an IPv4 address or an IPv6 /64. Pure: the time is an argument.
- * Bounded: when the table is full, the entry that matters least is replaced.
+ * Bounded: when the table is full, the least important entry is replaced.
  *
- * Many devices may share one source (NAT). A source with a good login in the last GW_GOOD_FOR_MS is slowed, never
- * refused, so that devices with old keys cannot keep out their neighbours with good ones. */
+ * Many devices may share one source (NAT). A source with a successful login within the last GW_GOOD_FOR_MS is slowed
+ * but never refused, so that devices with old keys cannot lock out devices with valid keys behind the same address. */
 #ifndef GW_LIMITS_H
 #define GW_LIMITS_H
 
@@ -14,12 +14,12 @@
 #define GW_SOURCES_MAX 1024
 #define GW_PENALTY_FAILED_MS 5000 /* a login that failed */
 #define GW_PENALTY_RETIRED_MS                                                                                          \
-    500 /* a login with a key that was revoked or replaced: a device left behind, no attack                            \
+    500 /* a login with a revoked or replaced key: a forgotten device, not an attack                                   \
          */
 #define GW_PENALTY_NO_LOGIN_MS                                                                                         \
     500                             /* a connection closed before its login: a scan, or a device that gave up waiting  \
                                      */
-#define GW_PENALTY_LIMIT_MS 30000   /* penalties up to this sum have no effect: devices make mistakes too */
+#define GW_PENALTY_LIMIT_MS 30000   /* penalties up to this sum have no effect, because devices also fail by mistake */
 #define GW_PENALTY_MAX_MS 600000    /* penalties add up to at most this */
 #define GW_PENALTY_FORGIVE_MS 15000 /* a good login reduces the penalty by this */
 #define GW_GOOD_FOR_MS 86400000     /* how long a source's good login counts */
@@ -39,7 +39,7 @@ struct gw_limits {
     struct gw_source sources[GW_SOURCES_MAX];
 };
 
-/* The source of a peer address; an unknown family gives zeros. */
+/* Writes the source of a peer address; for an unknown family, zeros. */
 void gw_limits_source(const struct sockaddr *peer, uint8_t source[16]);
 /* "192.0.2.7" or "2001:db8:1:2::/64". */
 void gw_limits_source_text(const uint8_t source[16], char *out, size_t cap);

@@ -9,7 +9,8 @@
 
 /* ---- addresses ---- */
 
-/* The links' prefix follows from the fleet's, outside of which it is: all nodes compute the same. */
+/* The links' prefix is derived from the fleet's prefix, so that all nodes compute the same. It is outside the fleet's
+ * prefix. */
 static cmx_err link_address(const struct gw_fleet *f, unsigned number, char out[GW_ADDRESS_MAX], struct cmx_why *e)
 {
     const uint8_t local[16] = {0xfd};

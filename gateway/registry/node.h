@@ -1,9 +1,9 @@
-/* node.h - the gateways (nodes) of one fleet, and which of them holds which identity. A node has a number, from which
- * the addresses and ports of its links follow. Reads and writes the registry only.
+/* node.h - the gateways (nodes) of one fleet, and which of them holds which identity. The addresses and ports of a
+ * node's links are derived from its number. Reads and writes the registry only.
  *
- * An identity is held by the node with the newest claim. Claims are numbered: a node that takes an identity over gives
- * its claim the sequence after the one that it knows. The links carry the sequence as a route metric, which is smaller:
- * metrics are compared as serial numbers (RFC 1982). */
+ * An identity is held by the node with the newest claim. Claims are numbered: a node that takes over an identity gives
+ * its claim the next sequence after the newest one that it knows. Over the links the sequence is sent as a route
+ * metric, which has fewer bits, so metrics are compared as serial numbers (RFC 1982). */
 #ifndef GW_NODE_H
 #define GW_NODE_H
 
@@ -15,7 +15,7 @@
 #define GW_NODE_PORT_FIRST 51820 /* UDP port of the link between nodes 1 and 2; each pair of nodes has its own */
 #define GW_LINK_KEY_MAX 48       /* a WireGuard public key, base64 */
 #define GW_METRIC_MAX 32000
-#define GW_NODE_STALE_S 15 /* a node that has not been seen for that long is reported as away */
+#define GW_NODE_STALE_S 15 /* after this long without a sign of a node, the node is reported as away */
 
 struct gw_node {
     char name[GW_NAME_MAX];
@@ -37,7 +37,7 @@ struct gw_nodes {
     char prefix[GW_ADDRESS_MAX + 4];   /* of the links: "fdXX:...::/64" */
 };
 
-/* All nodes, with this one as out->own. A gateway that is alone has none. */
+/* Reads all nodes; out->own is this one. There are none if the gateway is alone. */
 CMX_MUST_USE cmx_err gw_nodes_read(struct gw_registry *r, const struct gw_fleet *f, struct gw_nodes *out,
                                    struct cmx_why *e);
 const struct gw_node *gw_nodes_find(const struct gw_nodes *nodes, const char *name);
@@ -48,7 +48,7 @@ CMX_MUST_USE cmx_err gw_node_put(struct gw_registry *r, struct gw_node *n, struc
 /* Removes a node and its claims. CMX_ENOENT. */
 CMX_MUST_USE cmx_err gw_node_remove(struct gw_registry *r, const char *name, struct cmx_why *e);
 
-/* This gateway is here now, with so many sessions. */
+/* Records that this gateway is running now, and how many sessions it has. */
 CMX_MUST_USE cmx_err gw_node_note(struct gw_registry *r, const char *name, int64_t sessions, const char *version,
                                   struct cmx_why *e);
 

@@ -26,8 +26,9 @@ static cmx_err derive_name(const struct gw_fleet *f, const char *label, const ch
     return derive(f, label, name, strlen(name), out, e);
 }
 
-/* Looking a user up opens files and may ask other services, and thousands are looked up several times while the rules
- * are written. Direct-mapped; an entry is used for a short time only, since users come and go. */
+/* Looking up a user opens files and may query other services, and writing the rules looks up thousands of users several
+ * times each. The cache is direct-mapped. An entry is used for a short time only, because users are added and
+ * removed. */
 #define CACHE_ENTRIES 32768
 #define CACHE_NAME_MAX 40
 #define CACHE_MS 30000
@@ -90,7 +91,7 @@ static long canonical_user(const char *name, char out[GW_CONSUMER_MAX])
     uid = lookup_user(asked, out);
     c->at_ms = 0;
     if (cmx_text_copy(c->name, sizeof c->name, asked) == CMX_OK &&
-        cmx_text_copy(c->canonical, sizeof c->canonical, out) == CMX_OK) { /* longer names are looked up each time */
+        cmx_text_copy(c->canonical, sizeof c->canonical, out) == CMX_OK) { /* longer names are not cached */
         c->uid = uid;
         c->at_ms = now;
     }
@@ -135,7 +136,7 @@ size_t gw_party_spellings(const struct gw_consumer *c, struct gw_consumer out[GW
     return n;
 }
 
-/* The first key stays the source of the identity, so that a new key does not change it. */
+/* The identity is always derived from the first key, so that a new key does not change it. */
 static cmx_err platform_identity(struct gw_registry *r, const struct gw_fleet *f, const char *name,
                                  char out[GW_ADDRESS_MAX], struct cmx_why *e)
 {
@@ -168,7 +169,7 @@ cmx_err gw_party_identity(struct gw_registry *r, const struct gw_fleet *f, const
     if (strcmp(c->kind, "cgroup") == 0)
         return derive_name(f, CMX_DOMAIN_UNIT_ADDRESS, c->name, out, e);
     if (strcmp(c->kind, "group") == 0) {
-        (void)canonical_group(c->name, name); /* a group that does not exist yet has its identity all the same */
+        (void)canonical_group(c->name, name); /* a group that does not exist yet also has an identity */
         return derive_name(f, CMX_DOMAIN_GROUP_ADDRESS, name, out, e);
     }
     (void)canonical_user(c->name, name);
@@ -475,7 +476,8 @@ static int compare_allowed(const void *a, const void *b)
     return order ? order : (int)x->port - (int)y->port;
 }
 
-/* One entry is left of those that allow the same: a user's own grant and that of the user's group, say. */
+/* Keeps one of several entries that allow the same connection, for example a user's own grant and a grant to the user's
+ * group. */
 static void merge_allowed(struct gw_allowed_list *l)
 {
     size_t kept = 0;

@@ -1,7 +1,7 @@
-/* party.h - the identities (IPv6 addresses) of the parties of a fleet. A device has its own in the registry. A
- * platform's follows from the first key it was registered with, a local user's, group's or unit's from its name, and
- * the gateway has one for connections of its own. Reads the registry and the machine's user database; writes nothing.
- * */
+/* party.h - the identities (IPv6 addresses) of the parties of a fleet. A party is a device, a platform, a local user,
+ * group or unit, or the gateway itself. A device's identity is in the registry. A platform's is derived from the first
+ * key that it was registered with, and a local user's, group's or unit's from its name. The gateway has one for its own
+ * connections. Reads the registry and the machine's user database; writes nothing. */
 #ifndef GW_PARTY_H
 #define GW_PARTY_H
 
@@ -17,8 +17,8 @@ struct gw_party {
 
 #define GW_SPELLINGS 2
 
-/* A local user or group can be written as a name and as a number: out gets both. It gets c alone when the machine has
- * no such user, and for other consumers. Returns how many. */
+/* A local user or group can be given as a name or as a number; out receives both. For other consumers, and if the
+ * machine has no such user, out receives only c. Returns how many. */
 size_t gw_party_spellings(const struct gw_consumer *c, struct gw_consumer out[GW_SPELLINGS]);
 
 /* The identity of a consumer. A user's name is resolved first, so that a name and its uid are one party. CMX_ENOENT: a
@@ -31,7 +31,8 @@ CMX_MUST_USE cmx_err gw_party_gateway_identity(const struct gw_fleet *f, char ou
 CMX_MUST_USE cmx_err gw_party_of_key(struct gw_registry *r, const struct gw_fleet *f, const char *fingerprint,
                                      struct gw_device *out, struct cmx_why *e);
 
-/* Local users are looked up once in half a minute. A process that lives longer calls this before it writes rules. */
+/* Empties the cache of local users, whose entries are used for half a minute. A process that runs longer calls this
+ * before it writes rules. */
 void gw_party_forget_users(void);
 
 /* Calls fn for every party in the registry, and for the gateway; stops at its first error and returns it. */
@@ -44,8 +45,9 @@ CMX_MUST_USE cmx_err gw_party_find(struct gw_registry *r, const struct gw_fleet 
                                    struct gw_party *out, struct cmx_why *e);
 
 /* One entry of the judge's set: source may open connections to target's port. uid and gid: the local user or group
- * whose sockets get the identity source on the host, -1 when the source is no such party. cgroup: the unit's, or "".
- * unit: the number in the registry that this unit keeps whatever else is granted; 0 when the source is no unit. */
+ * whose sockets get the identity source on the host, -1 if the source is not a local user or group. cgroup: the unit's,
+ * or "". unit: the number in the registry that this unit keeps whatever else is granted; 0 when the source is no
+ * unit. */
 struct gw_allowed {
     char source[GW_ADDRESS_MAX];
     char target[GW_ADDRESS_MAX];
@@ -62,10 +64,10 @@ struct gw_allowed_list {
     size_t n, cap;
 };
 
-/* All that the registry allows: grants, and the direct contexts of devices that lead to another device or to the
- * gateway host, whose address is host_link. A group's grant counts for each of its members and for the group. Where
- * several grants allow the same, the one that ends last counts. A stale copy (copy_state.h) allows nothing. Free the
- * list with gw_allowed_free, also after an error. */
+/* Reads everything that the registry allows: grants, and the direct contexts of devices whose destination is another
+ * device or the gateway's host. host_link: the host's address. A group's grant counts for each of its members and for
+ * the group. If several grants allow the same connection, the one that ends last counts. A stale copy (copy_state.h)
+ * allows nothing. Free the list with gw_allowed_free, also after an error. */
 CMX_MUST_USE cmx_err gw_allowed_read(struct gw_registry *r, const struct gw_fleet *f, const char *domain,
                                      const char *host_link, struct gw_allowed_list *out, struct cmx_why *e);
 void gw_allowed_free(struct gw_allowed_list *l);

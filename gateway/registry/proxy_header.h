@@ -1,6 +1,6 @@
-/* proxy_header.h - reads the PROXY protocol's header, version 2, that a load balancer puts before a device's login.
+/* proxy_header.h - reads the PROXY protocol's header, version 2, that a load balancer sends before a device's bytes.
  * Pure. Source: haproxy.org, doc/proxy-protocol.txt, section 2.2. Version 1 is not read: its text has no fixed length.
- */
+ * / */
 #ifndef GW_PROXY_HEADER_H
 #define GW_PROXY_HEADER_H
 
@@ -12,12 +12,13 @@
 
 #define GW_PROXY_HEADER_MAX 536 /* a head, and extensions (TLVs) as the protocol's section 2.2 bounds them */
 
-/* How many bytes the header needs beyond the len that were read, so that nothing behind it is taken. 0: it is whole.
- * CMX_EFORMAT: it is no such header, or longer than GW_PROXY_HEADER_MAX. */
+/* How many bytes of the header are still missing after the len bytes that were read. The caller reads exactly this
+ * many, so that it consumes no byte after the header. 0: the header is complete. CMX_EFORMAT: not such a header, or
+ * longer than GW_PROXY_HEADER_MAX. */
 CMX_MUST_USE cmx_err gw_proxy_header_more(const uint8_t *data, size_t len, size_t *more);
 
 /* Reads a whole header. *client: where the connection comes from; family AF_UNSPEC: from the load balancer itself (a
- * health check). CMX_EFORMAT: anything else than TCP over IPv4 or IPv6, whose lengths are right. */
+ * health check). CMX_EFORMAT: not TCP over IPv4 or IPv6, or a wrong length. */
 CMX_MUST_USE cmx_err gw_proxy_header_read(const uint8_t *data, size_t len, struct sockaddr_storage *client);
 
 #endif

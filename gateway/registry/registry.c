@@ -72,8 +72,8 @@ static const char schema_2[] =
     "CREATE TABLE evidence(device INTEGER PRIMARY KEY REFERENCES device(id), given INTEGER NOT NULL,"
     " ends INTEGER NOT NULL, boot TEXT NOT NULL, boot_ends INTEGER NOT NULL, trusted INTEGER NOT NULL,"
     " reason TEXT NOT NULL, manifest TEXT NOT NULL DEFAULT '');"
-    /* The gateways of a fleet (node.h). claim: the newest gateway that said that an identity is connected to it; a
-     * higher sequence is newer. */
+    /* The gateways of a fleet (node.h). claim: the gateway that most recently reported an identity as connected to it;
+     * a higher sequence is newer. */
     "CREATE TABLE node(name TEXT PRIMARY KEY, number INTEGER NOT NULL UNIQUE CHECK(number BETWEEN 1 AND 64),"
     " ssh TEXT NOT NULL, underlay TEXT NOT NULL, link_key TEXT NOT NULL, joined INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE node_state(node TEXT PRIMARY KEY, seen INTEGER NOT NULL, sessions INTEGER NOT NULL,"
@@ -101,8 +101,8 @@ static const char *const schemas[GW_SCHEMA_VERSION] = {schema_1, schema_2};
 
 /* Views of this connection alone. */
 static const char views[] =
-    /* Devices whose policy demands evidence and that have none that is fresh and trusted. A device's own policy goes
-     * before its group's. */
+    /* Devices whose policy demands evidence and that have none that is fresh and trusted. A device's own policy takes
+     * precedence over its group's. */
     "CREATE TEMP VIEW quarantined AS SELECT d.id AS device FROM device d WHERE d.revoked IS NULL AND d.exempt = 0 AND"
     " coalesce((SELECT enforce FROM policy WHERE kind = 'device' AND target = d.name),"
     " (SELECT enforce FROM policy WHERE kind = 'group' AND target = d.team), 0) = 1 AND NOT EXISTS (SELECT 1 FROM"
@@ -154,7 +154,7 @@ static cmx_err check_version(struct gw_registry *r, const char *path, int64_t *v
     return CMX_OK;
 }
 
-/* Brings the tables from version `from` to this program's. Part of the caller's transaction. */
+/* Upgrades the tables from version `from` to this program's version, within the caller's transaction. */
 static cmx_err run_schemas(struct gw_registry *r, int64_t from, struct cmx_why *e)
 {
     char sql[64];

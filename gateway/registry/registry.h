@@ -15,11 +15,11 @@
 
 #define GW_SCHEMA_VERSION 2
 #define GW_APPLICATION_ID 0x434d5847 /* "CMXG": SQLite's application id of a registry */
-#define GW_READ_PATIENCE_MS 2000     /* a login waits that long for a writer, then is refused */
+#define GW_READ_PATIENCE_MS 2000     /* a login waits this long for a writer and is then refused */
 #define GW_WRITE_PATIENCE_MS 15000
 #define GW_REGISTRY_URL_MAX 1024 /* of a shared registry */
 
-/* What a registry that several gateways share does besides SQLite's BEGIN, COMMIT and ROLLBACK (gateway/shared). */
+/* The steps that a shared registry adds to SQLite's BEGIN, COMMIT and ROLLBACK (gateway/shared). */
 struct gw_sharing {
     cmx_err (*begin)(struct gw_registry *r, bool observed, struct cmx_why *e);
     cmx_err (*commit)(struct gw_registry *r, struct cmx_why *e);
@@ -36,7 +36,7 @@ CMX_MUST_USE cmx_err gw_registry_create(struct gw_registry *r, const char *path,
  * a copy in memory that it has upgraded. r is closed after a failure. */
 CMX_MUST_USE cmx_err gw_registry_open(struct gw_registry *r, const char *path, bool write, struct cmx_why *e);
 
-/* How long the copy of a shared registry counts (copy_state.h). path: of r's file. */
+/* How long the copy of a shared registry still counts (copy_state.h). path: r's file. */
 struct gw_copy_state;
 void gw_registry_copy_state(struct gw_registry *r, const char *path, struct gw_copy_state *out);
 
@@ -46,10 +46,10 @@ void gw_registry_close(struct gw_registry *r);
 /* One writer at a time: begin waits up to GW_WRITE_PATIENCE_MS. Once commit returns, the change survives a power cut; a
  * power cut before that leaves the former content. */
 CMX_MUST_USE cmx_err gw_registry_begin(struct gw_registry *r, struct cmx_why *e);
-/* The same for what this gateway only notes (last seen, evidence, the audit trail): if other gateways share the
- * registry and can't be reached, it is stored here and sent later. */
+/* The same for a change that only records observations (last seen, evidence, the audit trail): if the shared registry
+ * can't be reached, the change is stored here and sent later. */
 CMX_MUST_USE cmx_err gw_registry_begin_observed(struct gw_registry *r, struct cmx_why *e);
-/* The same for settings of this gateway alone, also while others can't be reached. */
+/* The same for settings of this gateway alone. Needs no connection to the shared registry. */
 CMX_MUST_USE cmx_err gw_registry_begin_own(struct gw_registry *r, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_registry_commit(struct gw_registry *r, struct cmx_why *e);
 void gw_registry_rollback(struct gw_registry *r);
@@ -69,7 +69,7 @@ CMX_MUST_USE cmx_err gw_registry_backup(struct gw_registry *r, const char *path,
 /* Adds a line to the audit trail: what ("enroll"), who (a name), detail. Part of the caller's transaction. */
 CMX_MUST_USE cmx_err gw_event(struct gw_registry *r, const char *what, const char *who, const char *detail,
                               struct cmx_why *e);
-/* Gives unsent entries the ids after all others. Part of the caller's transaction. */
+/* Gives unsent entries ids that follow all others. Part of the caller's transaction. */
 CMX_MUST_USE cmx_err gw_event_number(struct gw_registry *r, struct cmx_why *e);
 /* Calls fn for the last n changes (0: all), the oldest first. name: only those that name it; NULL: all. The texts are
  * valid during the call. */

@@ -361,7 +361,7 @@ cmx_err gw_device_revoke(struct gw_registry *r, const char *name, gw_outcome *ou
     err = gw_sql_run(r, e, "UPDATE device SET revoked = ? WHERE id = ?", "ii", (int64_t)time(NULL), d.id);
     if (!err)
         err = retire_keys(r, d.id, e);
-    /* Frees its ports, for other devices of a small deployment, and removes the grants to it. */
+    /* Frees its ports (other devices of a small deployment may use them) and removes the grants to it. */
     if (!err)
         err = gw_sql_run(r, e, "DELETE FROM grants WHERE device = ?", "i", d.id);
     if (!err)
@@ -383,7 +383,7 @@ cmx_err gw_device_delete(struct gw_registry *r, const char *name, struct cmx_why
     if (err)
         return err;
     if (!d.revoked)
-        return cmx_why_fail(e, CMX_EINVAL, "%s is active; take its key away first: 'cmxsafe gateway revoke %s'", d.name,
+        return cmx_why_fail(e, CMX_EINVAL, "%s is active; revoke it first with 'cmxsafe gateway revoke %s'", d.name,
                             d.name);
     err = gw_sql_run(r, e,
                      "INSERT INTO tombstone(fingerprint, name, deleted) SELECT fingerprint, ?, ? FROM key WHERE"
@@ -484,7 +484,7 @@ cmx_err gw_device_name_at(struct gw_registry *r, const char *address, char name[
     return err;
 }
 
-/* The column detail has the reason in its first line and the claims in the others. */
+/* The first line of the column detail is the reason; the claims follow, one in each line. */
 cmx_err gw_attestation_set(struct gw_registry *r, int64_t device, const char *verdict, const char *detail,
                            const char *claims, struct cmx_why *e)
 {

@@ -1,5 +1,5 @@
 /* registry_device.h - enrolment: which device has which key, address and ports. All writers run inside the caller's
- * transaction (gw_registry_begin), so that a command is all or nothing. */
+ * transaction (gw_registry_begin), so that a command takes effect completely or not at all. */
 #ifndef GW_DEVICE_H
 #define GW_DEVICE_H
 
@@ -20,9 +20,9 @@ typedef enum { GW_UNCHANGED, GW_ADDED, GW_CHANGED } gw_outcome;
 /* Takes the fields that were not given from the active device of the same name, if there is one. */
 CMX_MUST_USE cmx_err gw_device_merge(struct gw_registry *r, struct gw_device *d, unsigned given, struct cmx_why *e);
 
-/* Enrols d (name, address, team, ports, directs) with key k. The same again changes nothing; the same name and key with
- * other ports changes them. CMX_EEXIST: the key, name, address or (small deployment) port is another's, or the key was
- * revoked. */
+/* Enrols d (name, address, team, ports, directs) with key k. Repeating the call changes nothing; calling it with the
+ * same name and key but other ports changes the ports. CMX_EEXIST: the key, name, address or (small deployment) port is
+ * another's, or the key was revoked. */
 CMX_MUST_USE cmx_err gw_device_enroll(struct gw_registry *r, struct gw_device *d, const struct gw_key *k,
                                       unsigned given, gw_outcome *out, struct cmx_why *e);
 
@@ -36,8 +36,8 @@ CMX_MUST_USE cmx_err gw_device_each(struct gw_registry *r, const char *team, gw_
 
 /* After commit, the device's key can never log in again. Revoking twice changes nothing. */
 CMX_MUST_USE cmx_err gw_device_revoke(struct gw_registry *r, const char *name, gw_outcome *out, struct cmx_why *e);
-/* Removes a revoked device: its name and address are free for others, its keys stay refused. CMX_EINVAL: it is active.
- */
+/* Removes a revoked device: its name and address become free for others, and its keys stay refused. CMX_EINVAL: it is
+ * active. / */
 CMX_MUST_USE cmx_err gw_device_delete(struct gw_registry *r, const char *name, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_device_rename(struct gw_registry *r, const char *name, const char *to, struct cmx_why *e);
 /* Replaces the key. The address stays, since consumers use it; the old key can never log in again. */
@@ -57,7 +57,7 @@ bool gw_device_key_is_retired(struct gw_registry *r, const char *fingerprint);
 /* The name of the device that has this address. CMX_ENOENT: none. */
 CMX_MUST_USE cmx_err gw_device_name_at(struct gw_registry *r, const char *address, char name[GW_NAME_MAX]);
 
-/* True for the address of a device that must prove its firmware and has not, and when the registry can't tell. */
+/* True if the device with this address must prove its firmware and has not, or if the registry can't be read. */
 bool gw_device_is_quarantined(struct gw_registry *r, const char *address);
 
 #define GW_CLAIMS_MAX 3400

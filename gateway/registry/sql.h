@@ -16,7 +16,7 @@ struct gw_registry {
     bool writable;
     const struct gw_sharing *sharing; /* NULL: a registry of this gateway alone */
     void *shared;                     /* sharing's own */
-    bool detached;                    /* this transaction stays here until PostgreSQL is back */
+    bool detached;                    /* this transaction is sent when PostgreSQL can be reached again */
     bool stale; /* a copy that was not confirmed for too long (copy_state.h), when it was opened */
 };
 

@@ -10,7 +10,8 @@ static bool starts(const char *line, const char *with)
     return strncmp(line, with, strlen(with)) == 0;
 }
 
-/* "... ssh2: TYPE SHA256:..." The fingerprint is the last word; sshd writes it after everything that a peer chooses. */
+/* "... ssh2: TYPE SHA256:..." The fingerprint is the last word: sshd writes it after all text that a peer can
+ * choose. */
 static bool parse_fingerprint(struct gw_log_line *out, const char *line)
 {
     const char *fp = strrchr(line, ' ');
@@ -47,7 +48,7 @@ static bool parse_accepted(struct gw_log_line *out, const char *line)
     if (*rest == '\0')
         return true;
     for (const char *p = strstr(rest, serial); p; p = strstr(p + 1, serial))
-        at = p; /* the last one is sshd's */
+        at = p; /* the last match is the one that sshd wrote */
     ca = strrchr(line, ' ');
     if (!starts(rest, " ID ") || !at || !take_fingerprint(out->authority, ca + 1, strlen(ca + 1)))
         return false;
@@ -114,7 +115,7 @@ static bool is_refusal(const char *line)
            starts(line, "Error checking authentication key ");
 }
 
-/* A peer chooses the text, and other programs read it in simple forms. */
+/* A peer chooses the text; only characters that are safe in logs and simple formats are kept. */
 static const char client_chars[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+/~:() ";
 
 /* "debug1: kex.c:kex_exchange_identification():1456 (pid=29262): Remote protocol version 2.0, remote software version
@@ -156,7 +157,7 @@ void gw_sshdlog_parse(struct gw_log_line *out, const char *line)
                starts(line, "Timeout before authentication")) {
         out->kind = GW_LOG_FAILED;
     } else if (is_refusal(line)) {
-        at = strstr(line, tried); /* before it sshd names its helper */
+        at = strstr(line, tried); /* sshd names its helper before this text */
         line = at ? at + 2 : line;
         set_detail(out, line, strlen(line));
         out->kind = GW_LOG_REFUSED;

@@ -1,5 +1,5 @@
-/* sshdlog.h - what one line of sshd's log (LogLevel VERBOSE, on stderr) says about its session. Pure. Lines contain
- * text that peers choose (user names), so only complete, expected forms count. Forms as of OpenSSH 9.2 to 10.0 (auth.c,
+/* sshdlog.h - parses one line of sshd's log (LogLevel VERBOSE, on stderr). Pure. Lines contain text that peers choose
+ * (user names), so only complete lines of an expected form count. Forms as of OpenSSH 9.2 to 10.0 (auth.c,
  * serverloop.c, sshd.c). */
 #ifndef GW_SSHDLOG_H
 #define GW_SSHDLOG_H

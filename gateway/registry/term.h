@@ -1,6 +1,6 @@
-/* term.h - how long a grant lasts. A term ends at a wall-clock time and, within the boot in which it was given, also
+/* term.h - how long a grant lasts. A term ends at a wall-clock time. Within the boot in which it was given it also ends
  * when its length has passed on a clock that cannot be set (CLOCK_BOOTTIME). After a reboot only the wall clock is
- * left; a term is then closed while that clock is behind the latest time that the registry knows. A wrong clock can
+ * available; a term is then closed while this clock is behind the latest time stored in the registry. A wrong clock can
  * therefore end a grant early, but not extend it. */
 #ifndef GW_TERM_H
 #define GW_TERM_H
@@ -28,8 +28,8 @@ struct gw_term {
     const char *boot;  /* borrowed */
 };
 
-/* Seconds until it closes if no clock is set; 0: it is closed. Only for a term that ends. latest: the latest Unix time
- * that the registry knows; 0: none. */
+/* Seconds until the term ends if no clock is changed; 0: it has ended. Only for a term that has an end. latest: the
+ * latest Unix time stored in the registry; 0: none. */
 int64_t gw_term_left(const struct gw_term *t, const struct gw_now *now, int64_t latest);
 
 /* "90s", "30m", "8h", "2d", "1w": the length in seconds. CMX_EINVAL. */

@@ -1,127 +1,70 @@
 #include "gateway/render/gw_bird.h"
 
-#include <string.h>
-
 #include "gateway/folder/gw_copy.h"
 #include "gateway/registry/node.h"
+#include "gateway/render/gw_template.h"
 
-#define TEXT(n) #n
-#define NUMBER(n) TEXT(n)
-#define ANNOUNCED_TABLE NUMBER(GW_ANNOUNCED_TABLE)
 #define AS_NUMBER 4200000000u /* private use (RFC 6996); all gateways are in it */
 
-static void put_head(FILE *f, const struct gw *g, const struct gw_nodes *nodes)
+/* Of gateway/render/templates. */
+extern const char gw_template_bird[];
+extern const char gw_template_bird_neighbour[];
+
+struct bird_job {
+    FILE *f;
+    const struct gw *g;
+    struct gw_nodes nodes;
+    struct cmx_why *e;
+};
+
+static cmx_err put_neighbour(const struct bird_job *job, const struct gw_node *n)
 {
-    fprintf(f,
-            "# Written from the registry by 'cmxsafe gateway'.\n"
-            "log stderr { warning, error, fatal, bug, remote, auth };\n"
-            "router id 0.0.0.%u;\n"
-            "protocol device { scan time 10; }\n"
-            "\n"
-            "# Identities whose sessions are here: the running gateway adds their routes.\n"
-            "ipv6 table held;\n"
-            "protocol kernel held_routes {\n"
-            "    ipv6 {\n"
-            "        table held;\n"
-            "        import where net.len = 128 && net ~ [ %s+ ] && krt_metric >= 1 && krt_metric <= %d;\n"
-            "        export none;\n"
-            "    };\n"
-            "    kernel table %d;\n"
-            "    learn;\n"
-            "    scan time 10;\n"
-            "}\n",
-            nodes->own ? nodes->own->number : 255, g->fleet_text, GW_METRIC_MAX, GW_CLAIMS_TABLE);
-    fprintf(f, "# Two claims with one metric: each gateway prefers its own, so that no packet goes round in circles.\n"
-               "protocol pipe held_claims {\n"
-               "    table master6;\n"
-               "    peer table held;\n"
-               "    export none;\n"
-               "    import filter { bgp_local_pref = krt_metric; preference = 2 * krt_metric + 1; accept; };\n"
-               "}\n"
-               "\n"
-               "# Identities at other gateways.\n"
-               "protocol kernel fleet_routes {\n"
-               "    ipv6 {\n"
-               "        import none;\n"
-               "        export where source = RTS_BGP;\n"
-               "    };\n"
-               "    kernel table " GW_FLEET_TABLE ";\n"
-               "    scan time 10;\n"
-               "}\n"
-               "# The same with the claims' metrics, which the running gateway watches. No packet is routed by it: the "
-               "kernel\n"
-               "# prefers the lowest metric, and the newest claim has the highest.\n"
-               "ipv6 table announced;\n"
-               "protocol pipe announced_claims {\n"
-               "    table announced;\n"
-               "    peer table master6;\n"
-               "    export none;\n"
-               "    import where source = RTS_BGP;\n"
-               "}\n"
-               "protocol kernel announced_routes {\n"
-               "    ipv6 {\n"
-               "        table announced;\n"
-               "        import none;\n"
-               "        export filter { krt_metric = bgp_local_pref; accept; };\n"
-               "    };\n"
-               "    kernel table " ANNOUNCED_TABLE ";\n"
-               "    metric 0;\n"
-               "    scan time 10;\n"
-               "}\n"
-               "\n"
-               "# Which gateway holds an identity, by the registry.\n"
-               "roa6 table claims;\n"
-               "protocol static registry_claims {\n"
-               "    roa6 { table claims; };\n"
-               "include \"claims.conf\";\n"
-               "}\n");
+    char number[GW_TEMPLATE_NUMBER_MAX], as_number[GW_TEMPLATE_NUMBER_MAX], metric_max[GW_TEMPLATE_NUMBER_MAX];
+    const struct gw_template_value values[] = {
+        {"name", n->name, NULL},
+        {"number", gw_template_decimal(number, n->number), NULL},
+        {"own_link", job->nodes.own->link, NULL},
+        {"link", n->link, NULL},
+        {"as_number", gw_template_decimal(as_number, AS_NUMBER), NULL},
+        {"fleet", job->g->fleet_text, NULL},
+        {"metric_max", gw_template_decimal(metric_max, GW_METRIC_MAX), NULL},
+        {NULL, NULL, NULL},
+    };
+
+    return gw_template_write(job->f, gw_template_bird_neighbour, values, NULL, job->e);
 }
 
-static void put_neighbour(FILE *f, const struct gw *g, const struct gw_nodes *nodes, const struct gw_node *n)
+static cmx_err put_neighbours(void *arg)
 {
-    fprintf(f,
-            "\n"
-            "# %s\n"
-            "protocol bgp node%u {\n"
-            "    local %s as %u;\n"
-            "    neighbor %s as %u;\n"
-            "    interface \"cmxlink%u\";\n"
-            "    direct;\n"
-            "    bfd;\n"
-            "    hold time 9;\n"
-            "    connect delay time 1;\n"
-            "    connect retry time 2;\n"
-            "    error wait time 1, 4;\n"
-            "    ipv6 {\n"
-            "        import table;\n"
-            "        next hop self;\n"
-            "        import filter {\n"
-            "            if net.len != 128 || ! (net ~ [ %s+ ]) then reject;\n"
-            "            if bgp_local_pref < 1 || bgp_local_pref > %d then reject;\n"
-            "            if roa_check(claims, net, %u) = ROA_INVALID then reject;\n"
-            "            preference = 2 * bgp_local_pref;\n"
-            "            accept;\n"
-            "        };\n"
-            "        export where source != RTS_BGP;\n"
-            "    };\n"
-            "}\n",
-            n->name, n->number, nodes->own->link, AS_NUMBER, n->link, AS_NUMBER, n->number, g->fleet_text,
-            GW_METRIC_MAX, n->number);
+    const struct bird_job *job = arg;
+    cmx_err err = CMX_OK;
+
+    for (size_t i = 0; !err && i < job->nodes.n; i++)
+        if (&job->nodes.list[i] != job->nodes.own)
+            err = put_neighbour(job, &job->nodes.list[i]);
+    return err;
 }
 
 cmx_err gw_bird_config(FILE *f, struct gw *g, struct cmx_why *e)
 {
-    struct gw_nodes nodes;
-    cmx_err err = gw_nodes_read(&g->registry, &g->fleet, &nodes, e);
+    struct bird_job job = {.f = f, .g = g, .e = e};
+    char router[GW_TEMPLATE_NUMBER_MAX], metric_max[GW_TEMPLATE_NUMBER_MAX];
+    char claims[GW_TEMPLATE_NUMBER_MAX], announced[GW_TEMPLATE_NUMBER_MAX];
+    cmx_err err = gw_nodes_read(&g->registry, &g->fleet, &job.nodes, e);
 
     if (err)
         return err;
-    put_head(f, g, &nodes);
-    fprintf(f, "\nprotocol bfd { interface \"cmxlink*\" { interval 400 ms; multiplier 4; }; }\n");
-    for (size_t i = 0; i < nodes.n; i++)
-        if (&nodes.list[i] != nodes.own)
-            put_neighbour(f, g, &nodes, &nodes.list[i]);
-    return CMX_OK;
+    const struct gw_template_value values[] = {
+        {"router", gw_template_decimal(router, job.nodes.own ? job.nodes.own->number : 255), NULL},
+        {"fleet", g->fleet_text, NULL},
+        {"fleet_table", GW_FLEET_TABLE, NULL},
+        {"metric_max", gw_template_decimal(metric_max, GW_METRIC_MAX), NULL},
+        {"claims_table", gw_template_decimal(claims, GW_CLAIMS_TABLE), NULL},
+        {"announced_table", gw_template_decimal(announced, GW_ANNOUNCED_TABLE), NULL},
+        {"neighbours", NULL, put_neighbours},
+        {NULL, NULL, NULL},
+    };
+    return gw_template_write(f, gw_template_bird, values, &job, e);
 }
 
 struct claims_job {
@@ -149,7 +92,7 @@ cmx_err gw_bird_claims(FILE *f, struct gw *g, struct cmx_why *e)
 
     fprintf(f, "# Written from the registry by 'cmxsafe gateway'.\n");
     gw_copy_look(g, &copy);
-    if (copy.reason[0] || g->registry.stale) { /* the newest announcement counts then */
+    if (copy.reason[0] || g->registry.stale) { /* BIRD then accepts the newest announcement */
         fprintf(f, "# The registry is not followed now.\n");
         return err;
     }

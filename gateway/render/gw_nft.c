@@ -1,6 +1,7 @@
 #include "gateway/render/gw_nft.h"
 
 #include <grp.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,43 +9,45 @@
 #include "cmxsafe/core/text.h"
 #include "gateway/registry/node.h"
 #include "gateway/registry/party.h"
-#include "gateway/render/gw_nft_nodes.h"
+#include "gateway/render/gw_template.h"
 
 /* Plus the unit's number in the registry. A packet gets its mark from the rules of one moment, and its source from
  * those of a later one, so a mark must never mean another unit. */
 #define UNIT_MARK 0x434d0000u
 
-/* Parts of one rule: where the first lookup finds nothing, the second must not see a mark that the sender set. */
-#define USER_MARK "meta mark set meta skuid map @user_marks "
-#define GROUP_MARK "meta mark set meta skgid map @group_marks "
-#define SERVICE_BY_MARK "meta mark . ip6 daddr . tcp dport "
+/* Of gateway/render/templates. */
+extern const char gw_template_fleet[];
+extern const char gw_template_fleet_user[];
+extern const char gw_template_host[];
 
 struct nft_job {
     FILE *f;
     struct gw *g;
     const struct gw_allowed_list *allowed;
+    struct gw_nodes nodes;
     unsigned elements;
     struct cmx_why *e;
 };
 
-static void put_element(struct nft_job *job, const char *text)
+/* One element of the set that is being written. */
+static void put_element(struct nft_job *job, const char *fmt, ...) CMX_PRINTF(2, 3);
+static void put_element(struct nft_job *job, const char *fmt, ...)
 {
-    fprintf(job->f, "%s%s", job->elements ? ",\n            " : "        elements = { ", text);
+    va_list ap;
+
+    fputs(job->elements ? ",\n            " : "        elements = { ", job->f);
+    va_start(ap, fmt);
+    vfprintf(job->f, fmt, ap);
+    va_end(ap);
     job->elements++;
 }
 
-static void end_set(struct nft_job *job)
+static cmx_err end_elements(struct nft_job *job, cmx_err err)
 {
-    fprintf(job->f, "%s    }\n", job->elements ? " }\n" : "");
+    if (job->elements)
+        fputs(" }\n", job->f);
     job->elements = 0;
-}
-
-static void put_header(FILE *f, const char *table)
-{
-    fprintf(f,
-            "# Written from the registry by 'cmxsafe gateway'; loading it replaces the table in one step.\n"
-            "table inet %s\ndelete table inet %s\ntable inet %s {\n",
-            table, table, table);
+    return err;
 }
 
 /* The id of the sockets of the user or group that a is for; -1: there are none. */
@@ -57,89 +60,70 @@ static long socket_id(const struct nft_job *job, const struct gw_allowed *a, boo
     return a->uid == (long)getuid() ? 0 : -1; /* only the gateway's owner exists inside, as 0 */
 }
 
-/* Local users or groups by the ids of their sockets: "MARK . TARGET . PORT", and ": IDENTITY" in the host's table. nft
- * looks each uid and gid that it loads up in the user database, so each is loaded once, and the many elements have a
- * mark of the same number. */
-static void put_by_id(struct nft_job *job, bool by_group, bool identities)
+/* "ID : MARK", each id once: nft looks up each uid and gid that it loads in the user database. */
+static cmx_err put_id_marks(struct nft_job *job, bool by_group)
 {
-    const char *name = by_group ? "group" : "user";
     long last = -1;
 
-    fprintf(job->f, "    map %s_marks {\n        type %s : mark\n", name, by_group ? "gid" : "uid");
     for (size_t i = 0; i < job->allowed->n; i++) {
         long id = socket_id(job, &job->allowed->entries[i], by_group);
-        char text[48];
 
-        if (id < 0 || id == last)
-            continue;
-        last = id;
-        snprintf(text, sizeof text, "%ld : %ld", id, id);
-        put_element(job, text);
+        if (id >= 0 && id != last)
+            put_element(job, "%ld : %ld", id, id);
+        last = id < 0 ? last : id;
     }
-    end_set(job);
-    fprintf(job->f, "    %s by_%s {\n        type mark . ipv6_addr . inet_service%s\n", identities ? "map" : "set",
-            name, identities ? " : ipv6_addr" : "");
+    return end_elements(job, CMX_OK);
+}
+
+static cmx_err put_user_marks(void *arg)
+{
+    return put_id_marks(arg, false);
+}
+
+static cmx_err put_group_marks(void *arg)
+{
+    return put_id_marks(arg, true);
+}
+
+/* "MARK . TARGET . PORT", and ": IDENTITY" in the host's table. */
+static cmx_err put_by_id(struct nft_job *job, bool by_group, bool identities)
+{
     for (size_t i = 0; i < job->allowed->n; i++) {
         const struct gw_allowed *a = &job->allowed->entries[i];
         long id = socket_id(job, a, by_group);
-        char text[2 * GW_ADDRESS_MAX + 48];
 
-        if (id < 0)
-            continue;
-        snprintf(text, sizeof text, "%ld . %s . %u%s%s", id, a->target, a->port, identities ? " : " : "",
-                 identities ? a->source : "");
-        put_element(job, text);
+        if (id >= 0)
+            put_element(job, "%ld . %s . %u%s%s", id, a->target, a->port, identities ? " : " : "",
+                        identities ? a->source : "");
     }
-    end_set(job);
+    return end_elements(job, CMX_OK);
 }
 
-/* ---- --user mode ---- */
-
-static void fleet_of_user(struct nft_job *job)
+static cmx_err put_user_elements(void *arg)
 {
-    struct gw *g = job->g;
+    return put_by_id(arg, false, false);
+}
 
-    put_header(job->f, GW_NFT_TABLE);
-    put_by_id(job, false, false);
-    put_by_id(job, true, false);
-    fprintf(job->f,
-            "    chain output {\n"
-            "        type filter hook output priority filter; policy accept;\n"
-            "        meta nfproto ipv4 accept\n"
-            "        ip6 daddr != %s accept\n"
-            "        meta skgid %ld accept comment \"sshd: each key's permitopen decides\"\n"
-            "        tcp flags & (syn | ack) != syn accept comment \"only first packets are judged\"\n"
-            "        " USER_MARK SERVICE_BY_MARK "@by_user accept\n"
-            "        " GROUP_MARK SERVICE_BY_MARK "@by_group accept\n"
-            "        meta l4proto tcp counter reject with tcp reset\n"
-            "        counter reject with icmpv6 admin-prohibited\n"
-            "    }\n"
-            "    chain input {\n"
-            "        type filter hook input priority filter; policy drop;\n"
-            "        iifname \"lo\" accept\n"
-            "    }\n"
-            "    chain forward {\n"
-            "        type filter hook forward priority filter; policy drop;\n"
-            "    }\n"
-            "}\n",
-            g->fleet_text, gw_account_gid(g));
+static cmx_err put_group_elements(void *arg)
+{
+    return put_by_id(arg, true, false);
 }
 
 /* ---- system mode, the namespace ---- */
 
-static void put_allowed(struct nft_job *job)
+/* "SOURCE . TARGET . PORT". The kernel removes an element with a timeout even if no process loads new rules. */
+static cmx_err put_grant_elements(void *arg)
 {
+    struct nft_job *job = arg;
+
     for (size_t i = 0; i < job->allowed->n; i++) {
         const struct gw_allowed *a = &job->allowed->entries[i];
-        char text[2 * GW_ADDRESS_MAX + 48];
-        int len = snprintf(text, sizeof text, "%s . %s . %u", a->source, a->target, a->port);
 
-        /* The kernel closes it in time even if no process loads new rules. */
+        put_element(job, "%s . %s . %u", a->source, a->target, a->port);
         if (a->ends_in > 0)
-            snprintf(text + len, sizeof text - (size_t)len, " timeout %llds", (long long)a->ends_in);
-        put_element(job, text);
+            fprintf(job->f, " timeout %llds", (long long)a->ends_in);
     }
-    end_set(job);
+    return end_elements(job, CMX_OK);
 }
 
 /* The parties that connect from the host. */
@@ -148,8 +132,8 @@ static bool is_local(const struct gw_party *p)
     return strcmp(p->kind, "user") == 0 || strcmp(p->kind, "group") == 0 || strcmp(p->kind, "cgroup") == 0;
 }
 
-/* A group's members are included even if the group no longer has a grant: the resets of their last connections need the
- * way back. */
+/* A group's members are included even if the group no longer has a grant: the resets of their last connections must
+ * still be routed to them. */
 static cmx_err put_local_party(void *arg, const struct gw_party *p)
 {
     struct nft_job *job = arg;
@@ -159,229 +143,114 @@ static cmx_err put_local_party(void *arg, const struct gw_party *p)
     cmx_err err = CMX_OK;
 
     if (is_local(p))
-        put_element(job, p->address);
+        put_element(job, "%s", p->address);
     for (char **member = gr ? gr->gr_mem : NULL; !err && member && *member; member++) {
         snprintf(user.name, sizeof user.name, "%.190s", *member);
         err = gw_party_identity(&job->g->registry, &job->g->fleet, &user, address, job->e);
         if (!err)
-            put_element(job, address);
+            put_element(job, "%s", address);
     }
     return err;
 }
 
-static cmx_err put_judge_sets(struct nft_job *job)
+static cmx_err put_local_elements(void *arg)
 {
-    struct gw *g = job->g;
-    cmx_err err;
+    struct nft_job *job = arg;
+    cmx_err err = gw_party_each(&job->g->registry, &job->g->fleet, put_local_party, job, job->e);
 
-    fprintf(job->f, "    # Who may open a connection to whom: source, destination, port.\n"
-                    "    set grants {\n        typeof ip6 saddr . ip6 daddr . tcp dport\n        flags timeout\n");
-    put_allowed(job);
-    fprintf(job->f, "    # Who may come through the link from the host.\n"
-                    "    set locals {\n        type ipv6_addr\n");
-    err = gw_party_each(&g->registry, &g->fleet, put_local_party, job, job->e);
-    if (err)
-        return err;
-    for (size_t i = 0; i < job->allowed->n; i++) {
+    for (size_t i = 0; !err && i < job->allowed->n; i++) {
         const struct gw_allowed *a = &job->allowed->entries[i];
         if (a->uid >= 0 || a->gid >= 0 || a->cgroup[0])
-            put_element(job, a->source);
+            put_element(job, "%s", a->source);
     }
-    end_set(job);
-    fprintf(job->f, "    # What was refused lately: filled by the kernel, read for the access log.\n"
-                    "    set denied {\n"
-                    "        typeof ip6 saddr . ip6 daddr . tcp dport\n"
-                    "        size 4096\n"
-                    "        flags dynamic,timeout\n"
-                    "        timeout 1m\n"
-                    "    }\n"
-                    "    # Connections of the gateway's operators: filled by the kernel, so that the answers pass.\n"
-                    "    set operators {\n"
-                    "        typeof ip6 saddr . tcp sport . ip6 daddr . tcp dport\n"
-                    "        size 65535\n"
-                    "        flags dynamic,timeout\n"
-                    "        timeout 10m\n"
-                    "    }\n");
-    put_by_id(job, false, false);
-    put_by_id(job, true, false);
+    return end_elements(job, err);
+}
+
+/* One rule for each other gateway, which marks the packets from it. */
+static cmx_err put_marks(const struct nft_job *job, const char *match)
+{
+    for (size_t i = 0; i < job->nodes.n; i++)
+        if (&job->nodes.list[i] != job->nodes.own)
+            fprintf(job->f, "        iifname \"cmxlink%u\" %smeta mark set %#x\n", job->nodes.list[i].number, match,
+                    GW_NFT_FROM_NODE_MARK | job->nodes.list[i].number);
     return CMX_OK;
 }
 
-/* A local user or unit is at this node, or at the one from which its connection came. An operator's socket is in here.
- */
-static void put_pass(FILE *f, bool several)
+static cmx_err put_node_marks(void *arg)
 {
-    fprintf(f, "    # A packet that is allowed gets the mark of the way to its destination.\n"
-               "    chain pass {\n");
-    if (several)
-        fprintf(f,
-                "        ip6 daddr @locals meta mark and %#x == %#x meta mark set meta mark or %#x accept\n"
-                "        ip6 daddr @locals iifname \"cmxlink*\" socket wildcard 0 meta mark set " GW_NFT_MARK
-                " accept\n",
-                GW_NFT_NODE_MASK, GW_NFT_FROM_NODE_MARK, GW_NFT_TO_NODE_BIT);
-    fprintf(f, "        ip6 daddr @locals meta mark set " GW_NFT_LOCALS_MARK " accept\n"
-               "        meta mark set " GW_NFT_MARK " accept\n"
-               "    }\n");
+    return put_marks(arg, "");
 }
 
-static void put_judge(FILE *f, const char *gateway)
+static cmx_err put_locals_node_marks(void *arg)
 {
-    fprintf(
-        f,
-        "    # Decides about every packet, without connection tracking: removing an element cuts its connections. A\n"
-        "    # reset carries no data and ends what it belongs to, so it may pass.\n"
-        "    chain judge {\n"
-        "        exthdr rt exists counter drop\n"
-        "        tcp flags & rst == rst goto pass\n"
-        "        ip6 saddr . ip6 daddr . tcp dport @grants goto pass\n"
-        "        tcp flags & (syn | ack) != syn ip6 daddr . ip6 saddr . tcp sport @grants goto pass\n"
-        "        ip6 saddr %s goto pass comment \"the gateway's own probes\"\n"
-        "        tcp flags & (syn | ack) != syn ip6 daddr %s goto pass\n"
-        "    }\n"
-        "    chain deny {\n"
-        "        tcp flags & (syn | ack) == syn update @denied { ip6 saddr . ip6 daddr . tcp dport counter }\n"
-        "        counter reject with tcp reset\n"
-        "    }\n",
-        gateway, gateway);
-}
-
-static void put_exec(FILE *f)
-{
-    fputs("    # Programs that root starts in here ('cmxsafe gateway exec') have no identity, and the user decides "
-          "about\n"
-          "    # new connections.\n"
-          "    chain exec {\n"
-          "        tcp flags & (syn | ack) != syn meta mark set " GW_NFT_MARK " accept\n"
-          "        " USER_MARK SERVICE_BY_MARK "@by_user meta mark set " GW_NFT_MARK " accept\n"
-          "        " GROUP_MARK SERVICE_BY_MARK "@by_group meta mark set " GW_NFT_MARK " accept\n"
-          "        counter reject with tcp reset\n"
-          "    }\n",
-          f);
-}
-
-/* Identities are for sessions (the account), root, and the worker's checks of evidence (nobody, as the gateway). */
-static void put_operators(FILE *f, const struct gw *g, const char *gateway)
-{
-    fprintf(
-        f,
-        "    # 'cmxsafe gateway attest' and 'update' connect from the operator's identity, and need no grant.\n"
-        "    # No other program that root starts in here may choose an identity.\n"
-        "    chain operators {\n"
-        "        meta skgid != { 0, %ld, %u } counter drop\n"
-        "        meta skgid %u ip6 saddr != %s counter drop\n"
-        "        meta skuid 0 meta skgid %ld update @operators { ip6 saddr . tcp sport . ip6 daddr . tcp dport } meta "
-        "mark set " GW_NFT_MARK " accept\n"
-        "        # The last packets of a socket that its program has closed have no user.\n"
-        "        tcp flags & (syn | ack) != syn ip6 saddr . tcp sport . ip6 daddr . tcp dport @operators meta mark "
-        "set " GW_NFT_MARK " accept\n"
-        "        tcp flags & (syn | ack) != syn ip6 daddr . tcp dport . ip6 saddr . tcp sport @operators meta mark "
-        "set " GW_NFT_MARK " accept\n"
-        "    }\n",
-        gw_account_gid(g), GW_NOBODY, GW_NOBODY, gateway, gw_account_gid(g));
-}
-
-static void put_fleet_chains(FILE *f, const struct gw *g, const struct gw_link *l, const struct gw_nodes *nodes)
-{
-    static const char icmp[] =
-        "        icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, destination-unreachable, "
-        "packet-too-big, time-exceeded, parameter-problem } accept\n";
-    static const char to_forward[] =
-        "        iifname \"cmxsafe1\" oifname \"cmxlink*\" ip6 saddr @locals meta mark " GW_NFT_MARK " accept\n"
-        "        iifname \"cmxlink*\" oifname \"cmxsafe1\" ip6 daddr @locals meta mark " GW_NFT_LOCALS_MARK " accept\n";
-    char to_nodes[3 * GW_ADDRESS_MAX + 64] = "";
-
-    if (nodes->own)
-        snprintf(to_nodes, sizeof to_nodes,
-                 "        oifname \"cmxlink*\" ip6 saddr %s ip6 daddr %s goto between_nodes\n", nodes->own->link,
-                 nodes->prefix);
-
-    fprintf(f,
-            "    chain output {\n"
-            "        type route hook output priority mangle; policy drop;\n"
-            "        meta nfproto ipv4 oifname \"lo\" accept\n"
-            "        ip6 daddr ::1 accept\n"
-            "%s"
-            "%s"
-            "        meta l4proto != tcp counter drop\n"
-            "        ip6 daddr %s ip6 saddr != %s jump exec\n"
-            "        ip6 saddr %s jump operators\n"
-            "        tcp flags & (syn | ack) != syn ip6 saddr %s ip6 daddr %s accept\n"
-            "        jump judge\n"
-            "        # A reset here would reach the sender alone. The sweep ends the socket, which resets both ends.\n"
-            "        tcp flags & (syn | ack) != syn counter drop\n"
-            "        jump deny\n"
-            "    }\n",
-            to_nodes, icmp, g->fleet_text, g->fleet_text, g->fleet_text, g->fleet_text, l->inside);
-    fprintf(f,
-            "    chain prerouting {\n"
-            "        type filter hook prerouting priority mangle; policy drop;\n"
-            "        iifname \"lo\" accept comment \"judged when it was sent\"\n"
-            "%s"
-            "        iifname != \"cmxsafe1\" drop\n"
-            "%s"
-            "        meta nfproto != ipv6 drop\n"
-            "        meta l4proto != tcp counter drop\n"
-            "        ip6 saddr %s ip6 saddr != @locals counter drop\n"
-            "        jump judge\n"
-            "        jump deny\n"
-            "    }\n"
-            "    # A listener on all addresses would take what is meant for a device.\n"
-            "    chain input {\n"
-            "        type filter hook input priority filter; policy accept;\n"
-            "        ip6 daddr %s tcp flags & (syn | ack) == syn socket wildcard 1 counter drop\n",
-            nodes->own ? "        iifname \"cmxlink*\" goto from_node\n" : "", icmp, g->fleet_text, g->fleet_text);
-    if (nodes->own)
-        gw_nft_nodes_marks(f, nodes);
-    fprintf(f,
-            "    }\n"
-            "    chain forward {\n"
-            "        type filter hook forward priority filter; policy drop;\n"
-            "%s"
-            "    }\n"
-            "}\n",
-            nodes->own ? to_forward : "");
+    return put_marks(arg, "ip6 saddr @locals ");
 }
 
 cmx_err gw_nft_fleet(FILE *f, struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e)
 {
     struct nft_job job = {.f = f, .g = g, .allowed = allowed, .e = e};
-    struct gw_link link;
-    struct gw_nodes nodes;
-    char gateway[GW_ADDRESS_MAX];
-    cmx_err err;
+    struct gw_link link = {0};
+    char gateway[GW_ADDRESS_MAX] = "";
+    char account[GW_TEMPLATE_NUMBER_MAX], nobody[GW_TEMPLATE_NUMBER_MAX], node_mask[GW_TEMPLATE_NUMBER_MAX],
+        from_node[GW_TEMPLATE_NUMBER_MAX], to_node_bit[GW_TEMPLATE_NUMBER_MAX];
+    cmx_err err = CMX_OK;
 
-    if (g->user) {
-        fleet_of_user(&job);
-        return CMX_OK;
+    if (!g->user) {
+        err = gw_link_get(g, &link, e);
+        if (!err)
+            err = gw_nodes_read(&g->registry, &g->fleet, &job.nodes, e);
+        if (!err)
+            err = gw_party_gateway_identity(&g->fleet, gateway, e);
     }
-    err = gw_link_get(g, &link, e);
-    if (!err)
-        err = gw_nodes_read(&g->registry, &g->fleet, &nodes, e);
-    if (!err)
-        err = gw_party_gateway_identity(&g->fleet, gateway, e);
     if (err)
         return err;
-    put_header(f, GW_NFT_TABLE);
-    err = put_judge_sets(&job);
-    put_pass(f, nodes.own != NULL);
-    put_judge(f, gateway);
-    put_exec(f);
-    put_operators(f, g, gateway);
-    if (nodes.own)
-        gw_nft_nodes_chains(f, &nodes);
-    put_fleet_chains(f, g, &link, &nodes);
-    return err;
+    const struct gw_template_value values[] = {
+        {"table", GW_NFT_TABLE, NULL},
+        {"fleet", g->fleet_text, NULL},
+        {"gateway", gateway, NULL},
+        {"inside", link.inside, NULL},
+        {"account", gw_template_decimal(account, gw_account_gid(g)), NULL},
+        {"nobody", gw_template_decimal(nobody, GW_NOBODY), NULL},
+        {"mark", GW_NFT_MARK, NULL},
+        {"locals_mark", GW_NFT_LOCALS_MARK, NULL},
+        {"node_mask", gw_template_hex(node_mask, GW_NFT_NODE_MASK), NULL},
+        {"from_node", gw_template_hex(from_node, GW_NFT_FROM_NODE_MARK), NULL},
+        {"to_node_bit", gw_template_hex(to_node_bit, GW_NFT_TO_NODE_BIT), NULL},
+        {"node_port", GW_NFT_NODE_PORT, NULL},
+        {"nodes", job.nodes.own ? "1" : "", NULL},
+        {"own_link", job.nodes.own ? job.nodes.own->link : "", NULL},
+        {"node_prefix", job.nodes.prefix, NULL},
+        {"grant_elements", NULL, put_grant_elements},
+        {"local_elements", NULL, put_local_elements},
+        {"user_marks", NULL, put_user_marks},
+        {"group_marks", NULL, put_group_marks},
+        {"user_elements", NULL, put_user_elements},
+        {"group_elements", NULL, put_group_elements},
+        {"node_marks", NULL, put_node_marks},
+        {"locals_node_marks", NULL, put_locals_node_marks},
+        {NULL, NULL, NULL},
+    };
+    return gw_template_write(f, g->user ? gw_template_fleet_user : gw_template_fleet, values, &job, e);
 }
 
 /* ---- system mode, the host ---- */
 
-/* A user without a grant for this destination gets an identity all the same: the access log then names the user. */
+static cmx_err put_user_sources(void *arg)
+{
+    return put_by_id(arg, false, true);
+}
+
+static cmx_err put_group_sources(void *arg)
+{
+    return put_by_id(arg, true, true);
+}
+
+/* A user without a grant for this destination also gets an identity, so that the access log names the user. */
 static cmx_err put_user_fallback(void *arg, const struct gw_party *p)
 {
     struct nft_job *job = arg;
     struct gw_consumer user = {.kind = "user"};
     struct gw_consumer spellings[GW_SPELLINGS];
-    char text[GW_ADDRESS_MAX + 40];
     uint64_t uid;
     size_t n;
 
@@ -389,15 +258,21 @@ static cmx_err put_user_fallback(void *arg, const struct gw_party *p)
         return CMX_OK;
     snprintf(user.name, sizeof user.name, "%s", p->name);
     n = gw_party_spellings(&user, spellings);
-    if (cmx_text_u64(spellings[n - 1].name, 0, 0xfffffffe, &uid))
-        return CMX_OK; /* the machine has no such user */
-    snprintf(text, sizeof text, "%llu : %s", (unsigned long long)uid, p->address);
-    put_element(job, text);
+    if (cmx_text_u64(spellings[n - 1].name, 0, 0xfffffffe, &uid) == CMX_OK) /* else the machine has no such user */
+        put_element(job, "%llu : %s", (unsigned long long)uid, p->address);
     return CMX_OK;
 }
 
-/* The path "a/b/c" is level 3. The registry's check leaves nothing in it that could end the quotes. The socket is known
- * where the packet is sent, and the source is translated later, so that a mark carries the unit's number there. */
+static cmx_err put_user_fallbacks(void *arg)
+{
+    struct nft_job *job = arg;
+
+    return end_elements(job, gw_party_each(&job->g->registry, &job->g->fleet, put_user_fallback, job, job->e));
+}
+
+/* The path "a/b/c" is level 3. The registry refuses paths with characters that could end the quotes. The socket's
+ * cgroup is known in the chain output and the source is translated later, in postrouting, so a mark carries the unit's
+ * number from one to the other. */
 static void put_cgroup_mark(struct nft_job *job, const struct gw_allowed *a)
 {
     unsigned level = 1;
@@ -415,16 +290,20 @@ static void put_cgroup_mark(struct nft_job *job, const struct gw_allowed *a)
             a->cgroup, a->target, a->port, UNIT_MARK + a->unit);
 }
 
-static void put_cgroup_marks(struct nft_job *job)
+static cmx_err put_unit_marks(void *arg)
 {
+    struct nft_job *job = arg;
+
     for (size_t i = 0; i < job->allowed->n; i++)
         if (job->allowed->entries[i].unit)
             put_cgroup_mark(job, &job->allowed->entries[i]);
+    return CMX_OK;
 }
 
 /* Once for each unit: the entries are sorted by source. */
-static void put_cgroup_sources(struct nft_job *job)
+static cmx_err put_unit_sources(void *arg)
 {
+    struct nft_job *job = arg;
     uint32_t last = 0;
 
     for (size_t i = 0; i < job->allowed->n; i++) {
@@ -434,31 +313,6 @@ static void put_cgroup_sources(struct nft_job *job)
             fprintf(job->f, "        ct mark %#x snat ip6 to %s\n", UNIT_MARK + a->unit, a->source);
         last = a->unit;
     }
-}
-
-static cmx_err put_sources(struct nft_job *job)
-{
-    struct gw *g = job->g;
-    cmx_err err;
-
-    put_by_id(job, false, true);
-    put_by_id(job, true, true);
-    fprintf(job->f, "    map users {\n        type uid : ipv6_addr\n");
-    err = gw_party_each(&g->registry, &g->fleet, put_user_fallback, job, job->e);
-    if (err)
-        return err;
-    end_set(job);
-    fprintf(job->f,
-            "    # The identity of a local connection: the unit's, the user's or the group's that has the grant. The\n"
-            "    # namespace decides what it may reach.\n"
-            "    chain postrouting {\n"
-            "        type nat hook postrouting priority srcnat; policy accept;\n"
-            "        oifname != \"cmxsafe0\" return\n");
-    put_cgroup_sources(job);
-    fprintf(job->f, "        " USER_MARK "snat ip6 to " SERVICE_BY_MARK "map @by_user\n"
-                    "        " GROUP_MARK "snat ip6 to " SERVICE_BY_MARK "map @by_group\n"
-                    "        snat ip6 to meta skuid map @users\n"
-                    "    }\n");
     return CMX_OK;
 }
 
@@ -475,43 +329,35 @@ static cmx_err put_direct(void *arg, const struct gw_device *d)
     return CMX_OK;
 }
 
+static cmx_err put_device_directs(void *arg)
+{
+    struct nft_job *job = arg;
+
+    return gw_device_each(&job->g->registry, NULL, put_direct, job, job->e);
+}
+
 cmx_err gw_nft_host(FILE *f, struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e)
 {
     struct nft_job job = {.f = f, .g = g, .allowed = allowed, .e = e};
     struct gw_link link;
+    char account[GW_TEMPLATE_NUMBER_MAX];
     cmx_err err = gw_link_get(g, &link, e);
 
     if (err)
         return err;
-    put_header(f, GW_NFT_HOST_TABLE);
-    err = put_sources(&job);
-    if (err)
-        return err;
-    /* The account's sockets in the host's network are the connections that devices opened; it opens none itself. */
-    fprintf(f,
-            "    chain output {\n"
-            "        type filter hook output priority filter; policy accept;\n"
-            "        meta skgid %ld meta skuid != 0 tcp flags & (syn | ack) == syn counter reject with tcp reset\n"
-            "        oifname != \"cmxsafe0\" accept\n"
-            "        icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept\n"
-            "        ip6 saddr != %s counter drop comment \"a forged source\"\n"
-            "        meta l4proto != tcp counter reject with icmpv6 admin-prohibited\n",
-            gw_account_gid(g), link.host);
-    put_cgroup_marks(&job);
-    fprintf(f, "    }\n"
-               "    chain input {\n"
-               "        type filter hook input priority filter; policy accept;\n"
-               "        iifname != \"cmxsafe0\" accept\n"
-               "        icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept\n"
-               "        tcp flags & (syn | ack) != syn accept\n");
-    err = gw_device_each(&g->registry, NULL, put_direct, &job, e);
-    fprintf(f, "        counter drop\n"
-               "    }\n"
-               "    chain forward {\n"
-               "        type filter hook forward priority filter; policy accept;\n"
-               "        iifname \"cmxsafe0\" counter drop\n"
-               "        oifname \"cmxsafe0\" counter drop\n"
-               "    }\n"
-               "}\n");
-    return err;
+    const struct gw_template_value values[] = {
+        {"table", GW_NFT_HOST_TABLE, NULL},
+        {"host", link.host, NULL},
+        {"account", gw_template_decimal(account, gw_account_gid(g)), NULL},
+        {"user_marks", NULL, put_user_marks},
+        {"group_marks", NULL, put_group_marks},
+        {"user_sources", NULL, put_user_sources},
+        {"group_sources", NULL, put_group_sources},
+        {"user_fallbacks", NULL, put_user_fallbacks},
+        {"unit_sources", NULL, put_unit_sources},
+        {"unit_marks", NULL, put_unit_marks},
+        {"device_directs", NULL, put_device_directs},
+        {NULL, NULL, NULL},
+    };
+    return gw_template_write(f, gw_template_host, values, &job, e);
 }

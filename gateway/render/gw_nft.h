@@ -1,7 +1,7 @@
 /* gw_nft.h - the packet filter's rules, from the grants in the registry. Reads the registry, users, groups and cgroups
  * of the machine; writes only to f.
  *
- * System mode: one set in the fleet's network namespace decides about every packet, from the identities of both ends. A
+ * System mode: one set in the fleet's network namespace decides about every packet by the identities of both ends. A
  * packet that it allows gets the mark GW_NFT_MARK, and only marked packets have a route to a party, so that a lost
  * rule, chain or table closes access. The host's rules give local users and units their identities by source NAT.
  * --user mode has no identities: there the user of the socket decides about new connections. */

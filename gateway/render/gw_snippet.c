@@ -22,7 +22,7 @@ static bool has_port(const uint16_t *ports, size_t n, unsigned port)
 }
 
 /* Chooses the local ports of the direct contexts: the remote service's port or, if a service of the device or another
- * context has it, the next free one from 10,000 above. */
+ * context uses that port, the next free port from 10,000 above it. */
 static void choose_local_ports(const struct gw_device *d, uint16_t local[GW_DIRECTS_MAX])
 {
     for (size_t i = 0; i < d->n_directs; i++) {
@@ -55,7 +55,7 @@ static void put_agent(FILE *f, const struct gw *g, const struct gw_device *d, co
     for (size_t i = 0; i < d->n_directs; i++)
         fprintf(f, "\n[context direct-%u]\ndirection = direct\nlocal_port = %u\nremote_host = %s\nremote_port = %u\n",
                 local[i], local[i], d->directs[i].host, d->directs[i].port);
-    /* The update service accepts names under .cmx by itself, and others from its configuration. */
+    /* The update service accepts names under .cmx without configuration; other names must be configured. */
     if (strcmp(g->domain, "cmx") != 0 && d->address[0])
         fprintf(f, "\n[ota]\nhost = %s.%s\n", d->name, g->domain);
 }

@@ -1,4 +1,4 @@
-/* gw_snippet.h - a newly enrolled device's configuration, in each form that devices are configured by. */
+/* gw_snippet.h - a newly enrolled device's configuration, in each form of configuration that devices use. */
 #ifndef GW_SNIPPET_H
 #define GW_SNIPPET_H
 

@@ -6,7 +6,8 @@
 
 #define GW_METRICS_FOLDER "/var/lib/prometheus/node-exporter" /* of the textfile collector, as Debian packages it */
 
-/* which: "net", "guard", "socket", "service", "metrics", "metrics-timer". program: the path of cmxsafe. */
-void gw_unit_text(FILE *f, const struct gw *g, const char *which, const char *program);
+/* file: the unit's name, such as "cmxsafe-gateway.service". program: the path of cmxsafe. */
+CMX_MUST_USE cmx_err gw_unit_text(FILE *f, const struct gw *g, const char *file, const char *program,
+                                  struct cmx_why *e);
 
 #endif

@@ -16,7 +16,7 @@
 #include "gateway/server/gw_idsock.h"
 #include "gateway/server/gw_note.h"
 
-#define OPEN_MAX_ENTRIES 16384 /* connections that are open at once and logged with their beginning */
+#define OPEN_MAX_ENTRIES 16384 /* open connections whose beginning was logged */
 #define DENIED_LINES_PER_MINUTE 120
 
 struct open_entry {
@@ -32,10 +32,10 @@ struct gw_access_log {
     const struct gw *g;
     uint8_t own[16]; /* the gateway's identity */
     int fd;
-    uint64_t lost; /* events, as the kernel counts them */
+    uint64_t lost; /* events that the kernel could not deliver */
     uint64_t denied_window_ms;
     unsigned denied_lines;
-    uint64_t denied_more; /* not written in this window */
+    uint64_t denied_more; /* refusals in this window that were counted and not written */
     struct open_entry open[OPEN_MAX_ENTRIES];
 };
 
@@ -154,11 +154,12 @@ struct gw_access_log *gw_access_open(const struct gw *g, const char *own)
         cmx_mem_free(l);
         return NULL;
     }
-    write_note(l, "start", "pid", (uint64_t)getpid()); /* what was open before has ended */
+    write_note(l, "start", "pid",
+               (uint64_t)getpid()); /* connections that were open before this process started have ended */
     return l;
 }
 
-/* Refusals that had no line of their own. */
+/* Writes the number of refusals that were not logged one by one. */
 static void write_denied_more(struct gw_access_log *l)
 {
     if (l->denied_more)
@@ -181,7 +182,7 @@ static struct open_entry *entry_of(struct gw_access_log *l, uint64_t cookie)
 {
     struct open_entry *unused = NULL;
 
-    for (size_t i = 0; i < 64; i++) { /* entries near the cookie's place */
+    for (size_t i = 0; i < 64; i++) { /* linear probing from the cookie's slot */
         struct open_entry *o = &l->open[((cookie * 0x9e3779b97f4a7c15u >> 50) + i) % OPEN_MAX_ENTRIES];
         if (o->cookie == cookie)
             return o;

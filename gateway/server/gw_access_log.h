@@ -1,6 +1,6 @@
-/* gw_access_log.h - who reached what, from when to when, with how many bytes, and who was refused. The server writes it
- * from the kernel's events (gw_idsock), one JSON object a line, to DIR/run/access/log; full files become log.1 to
- * log.4. Parties are written as addresses; 'cmxsafe gateway access' names them. */
+/* gw_access_log.h - the access log: source, target, begin, end and bytes of each connection, and refused connections.
+ * The server writes it from the kernel's events (gw_idsock), one JSON object a line, to DIR/run/access/log; full files
+ * become log.1 to log.4. Parties are written as addresses; 'cmxsafe gateway access' names them. */
 #ifndef GW_ACCESS_LOG_H
 #define GW_ACCESS_LOG_H
 
@@ -12,14 +12,14 @@
 struct gw_access_log;
 struct gw_idsock;
 
-/* own: the identity of the gateway's own connections, which are not logged. NULL: the folder or the file can't be made.
- */
+/* own: the identity of the gateway's own connections, which are not logged. Returns NULL if the folder or the file
+ * can't be created. / */
 struct gw_access_log *gw_access_open(const struct gw *g, const char *own);
 void gw_access_close(struct gw_access_log *l); /* NULL is fine */
 
 /* Writes what the kernel has reported since the last call. */
 void gw_access_take(struct gw_access_log *l, struct gw_idsock *idsock);
-/* "SOURCE TARGET PORT COUNT": what the judge refused, from the guard. */
+/* text: "SOURCE TARGET PORT COUNT", connections that the judge refused, as the guard reports them. */
 void gw_access_denied(struct gw_access_log *l, const char *text);
 
 /* DIR/run/access/log, .1 and so on; n: 0 is the newest. */

@@ -1,4 +1,4 @@
-/* gw_account.h - gives up privileges, for good. */
+/* gw_account.h - gives up privileges permanently. */
 #ifndef GW_ACCOUNT_H
 #define GW_ACCOUNT_H
 

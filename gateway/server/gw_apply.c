@@ -22,7 +22,7 @@
 #include "gateway/server/gw_sweep.h"
 
 #define ETC_HOSTS "/etc/hosts"
-#define START_TRIES 30 /* a gateway that starts is awaited for 3 s */
+#define START_TRIES 30 /* 3 s, the time that a starting gateway may need */
 #define START_PAUSE_MS 100
 
 typedef cmx_err (*rules_fn)(FILE *f, struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e);
@@ -33,7 +33,7 @@ struct generated {
     const char *name;
     rules_fn rules; /* or: */
     text_fn text;
-    bool in_place; /* other mount namespaces show the file */
+    bool in_place; /* write the file in place, because other mount namespaces have it mounted */
 };
 
 static cmx_err generate(struct gw *g, const struct generated *what, const struct gw_allowed_list *allowed,
@@ -54,17 +54,17 @@ static cmx_err generate(struct gw *g, const struct generated *what, const struct
     if (!err)
         err =
             what->in_place ? gw_file_write_in_place(path, text, len, 0644, e) : gw_file_write(path, text, len, 0644, e);
-    free(text); /* open_memstream's own */
+    free(text); /* allocated by open_memstream */
     return err;
 }
 
-/* The gateway's namespaces exist, so that its packet filter is in force. */
+/* True if the gateway's namespaces exist, so that rules can be loaded into them. */
 static bool is_up(const struct gw *g)
 {
     return (!g->user && access("/run/netns/" GW_NETNS, F_OK) == 0) || gw_control_is_serving(g);
 }
 
-/* A gateway that is just starting can't be entered yet, and may have loaded the former rules already. */
+/* A gateway that is starting can't be entered yet, and may already have loaded the former rules. */
 static cmx_err load_inside(struct gw *g, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
@@ -133,12 +133,12 @@ static cmx_err merge_etc_hosts(const struct gw *g, const char *lines, struct cmx
     }
     if (!err && (len != old_len || memcmp(old, merged, len) != 0))
         err = gw_file_rewrite(ETC_HOSTS, merged, len, e);
-    free(old); /* both are open_memstream's own */
+    free(old); /* both allocated by open_memstream */
     free(merged);
     return err;
 }
 
-/* Also removes the block, when the operator chose so. */
+/* Removes the block if the operator turned it off. */
 static cmx_err write_etc_hosts(struct gw *g, struct cmx_why *e)
 {
     char wanted[8];
@@ -153,7 +153,7 @@ static cmx_err write_etc_hosts(struct gw *g, struct cmx_why *e)
         err = merge_etc_hosts(g, lines, e);
     if (err)
         cmx_why_set(e, "%s; make it writable, or run 'cmxsafe gateway init --no-etc-hosts'", e ? e->text : "");
-    free(lines); /* open_memstream's own */
+    free(lines); /* allocated by open_memstream */
     return err;
 }
 
@@ -200,12 +200,12 @@ static cmx_err krl_text(FILE *f, struct gw *g, struct cmx_why *e)
     cmx_err err = gw_krl_get(&g->registry, true, &krl, e);
 
     if (!err && krl.len)
-        fwrite(krl.bytes, 1, krl.len, f); /* f is memory: fclose tells when it ran out */
+        fwrite(krl.bytes, 1, krl.len, f); /* f is in memory: fclose fails if memory ran out */
     cmx_mem_free(krl.bytes);
     return err;
 }
 
-/* sshd refuses every login without this file; an empty one revokes nothing. */
+/* Without this file sshd refuses every login. An empty file revokes nothing. */
 static cmx_err apply_krl(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e)
 {
     static const struct generated krl = {.name = "krl", .text = krl_text};
@@ -225,8 +225,8 @@ static cmx_err read_allowed(struct gw *g, struct gw_allowed_list *out, struct cm
     return err ? err : gw_allowed_read(&g->registry, &g->fleet, g->domain, link.host, out, e);
 }
 
-/* BIRD reads its configuration again; one that does not run reads it when it starts. The caller, which holds the
- * gateway's lock, does not wait: BIRD may hang. */
+/* Makes a running BIRD read its configuration again; otherwise BIRD reads it when it starts. The caller holds the
+ * gateway's lock and does not wait, because BIRD may hang. */
 static void configure_bird(const struct gw *g)
 {
     char control[GW_PATH_MAX];
@@ -250,7 +250,8 @@ cmx_err gw_apply_claims(struct gw *g, struct cmx_why *e)
     return err;
 }
 
-/* The other gateways: links to them, and what they may announce. A gateway that is alone has no BIRD. */
+/* Sets up the links to the other gateways and the list of what they may announce. A single gateway does not run
+ * BIRD. */
 static cmx_err apply_nodes(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e)
 {
     static const struct generated claims = {.name = "claims.conf", .text = gw_bird_claims};
@@ -277,7 +278,7 @@ cmx_err gw_apply(struct gw *g, struct cmx_why *e)
 {
     static const struct {
         cmx_err (*apply)(struct gw *, const struct gw_allowed_list *, struct cmx_why *);
-        bool judged; /* needs what is allowed */
+        bool judged; /* needs the list of allowed connections */
     } steps[] = {{apply_krl, false},  {apply_names, false}, {apply_fleet, true},     {apply_host, true},
                  {apply_sweep, true}, {apply_nodes, false}, {apply_etc_hosts, false}};
     struct gw_allowed_list allowed;

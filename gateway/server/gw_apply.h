@@ -8,7 +8,7 @@
  * step, and returns the first error. */
 CMX_MUST_USE cmx_err gw_apply(struct gw *g, struct cmx_why *e);
 
-/* The claims alone: what the other gateways may announce. */
+/* Applies only the claims: what the other gateways may announce. */
 CMX_MUST_USE cmx_err gw_apply_claims(struct gw *g, struct cmx_why *e);
 
 #endif

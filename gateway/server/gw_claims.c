@@ -80,7 +80,7 @@ static bool is_of_fleet(const struct gw_fleet *f, const struct change *c)
     return memcmp(c->address, f->prefix, f->bits / 8) == 0 && c->add <= GW_METRIC_MAX && c->remove <= GW_METRIC_MAX;
 }
 
-/* CAP_NET_ADMIN alone, also for `ip`, which it becomes in the end. */
+/* Keeps only CAP_NET_ADMIN, also across the exec of `ip` at the end. */
 static bool keep_net_admin(uid_t uid, gid_t gid)
 {
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -96,13 +96,13 @@ static bool keep_net_admin(uid_t uid, gid_t gid)
 _Noreturn static void keep_routes(int inherited, const struct gw_fleet *f, uid_t uid, gid_t gid)
 {
     int fd = dup2(inherited, STDIN_FILENO);
-    int rest = close_range(STDERR_FILENO + 1, ~0u, 0); /* listeners, which belong to the parent */
+    int rest = close_range(STDERR_FILENO + 1, ~0u, 0); /* closes the listeners, which belong to the parent */
     int netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
     struct change c;
     sigset_t all;
     int error;
 
-    sigfillset(&all); /* it ends with its parent, and not before */
+    sigfillset(&all); /* blocks all signals: this process ends when its parent ends */
     sigprocmask(SIG_SETMASK, &all, NULL);
     if (fd < 0 || rest != 0 || netlink < 0 || !keep_net_admin(uid, gid))
         _exit(EXIT_FAILURE);
@@ -113,7 +113,8 @@ _Noreturn static void keep_routes(int inherited, const struct gw_fleet *f, uid_t
         if (error)
             gw_note("an identity's route could not be set: %s", strerror(-error));
         if (c.remove && c.remove != c.add)
-            (void)change_route(netlink, false, c.address, c.remove); /* it may be gone: others can flush the table */
+            (void)change_route(netlink, false, c.address,
+                               c.remove); /* it may be missing, because other programs can flush the table */
     }
     execlp("ip", "ip", "-6", "route", "flush", "table", NUMBER(GW_CLAIMS_TABLE), "proto", NUMBER(GW_CLAIMS_PROTOCOL),
            (char *)NULL);

@@ -1,8 +1,8 @@
 /* gw_claims.h - routes that announce which identities are connected to this gateway: one to ADDRESS/128 in table
  * GW_CLAIMS_TABLE for each, with the claim's metric. BIRD announces them to the other gateways.
  *
- * A process of its own keeps them, since the server has no capabilities: it accepts nothing but addresses of the fleet
- * from its parent, and removes all routes when the parent is gone, however it ended. */
+ * A separate process sets them, because the server has no capabilities. It accepts only addresses of the fleet from its
+ * parent, and removes all routes when the parent has ended for any reason. */
 #ifndef GW_CLAIMS_H
 #define GW_CLAIMS_H
 
@@ -33,11 +33,11 @@ struct gw_remote {
     unsigned metric; /* of its claim */
 };
 
-/* The gateway to which a packet to this address goes; 0: it stays here. */
+/* The number of the gateway to which packets to this address are routed; 0: they stay here. */
 unsigned gw_remote_node(const uint8_t address[16]);
 
-/* A descriptor that is readable when claims of other gateways have been announced, and at first for those that are
- * there; -1: error. */
+/* Returns a descriptor that becomes readable when other gateways announce claims; it is readable at first if there are
+ * claims already. -1: error. */
 int gw_remote_watch(void);
 /* Calls fn for each claim that can be read now. */
 typedef void (*gw_remote_fn)(void *arg, const uint8_t address[16], const struct gw_remote *claim);

@@ -38,9 +38,9 @@ int gw_confine_ruleset(void)
         struct landlock_path_beneath_attr rule = {.allowed_access = LANDLOCK_ACCESS_FS_WRITE_FILE,
                                                   .parent_fd = open(writable[i], O_PATH | O_CLOEXEC)};
         if (rule.parent_fd < 0)
-            continue; /* what is not there needs no rule */
+            continue; /* a path that does not exist needs no rule */
         (void)syscall(SYS_landlock_add_rule, fd, LANDLOCK_RULE_PATH_BENEATH, &rule,
-                      0); /* if it fails, the process may write less than planned */
+                      0); /* on failure the process may write less than intended */
         close(rule.parent_fd);
     }
     if (fd >= 0)

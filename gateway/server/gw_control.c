@@ -1,7 +1,7 @@
-/* The control socket, DIR/run/control. One line in, the answer out, then it closes. sshd's helper says `login`,
- * `certificate`, `refused`, `unknown` and `trouble`; the guard `judge` and `denied`; the operator's commands `reload`,
- * `status`, `traffic`, `pending` and `forget`; the worker `journal`, `claims` and `queues`. Clients are identified by
- * the kernel (SO_PEERCRED), not by file modes. */
+/* The control socket, DIR/run/control. A client sends one line; the server answers and closes the connection. sshd's
+ * helper sends `login`, `certificate`, `refused`, `unknown` and `trouble`; the guard sends `judge` and `denied`; the
+ * operator's commands send `reload`, `status`, `traffic`, `pending` and `forget`; the worker sends `journal`, `claims`
+ * and `queues`. Clients are identified by the kernel (SO_PEERCRED), not by file modes. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -26,7 +26,7 @@
 #include "gateway/server/gw_server.h"
 #include "gateway/server/gw_session_identity.h"
 
-/* sun_path is short, folders may be long: the socket is named through a handle of its folder. */
+/* sun_path is short and folders may be long, so the socket is addressed through a descriptor of its folder. */
 static bool short_address(const char *run, struct sockaddr_un *a, int *dir)
 {
     *dir = open(run, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -122,13 +122,14 @@ static void put_counters(struct cmx_json *j, const struct gw_server *s)
     cmx_json_end(j);
 }
 
-/* "" when the rules are in force as far as anybody knows. */
+/* What is wrong with the rules, as the guard reported it; "" if they are in force. */
 static const char *judge_text(const struct gw_server *s)
 {
     if (!s->idsock)
         return "";
     if (!s->judged_ms || cmx_port_now_ms() - s->judged_ms > GW_JUDGE_STALE_MS)
-        return "nobody watches the fleet's rules; start cmxsafe-gateway-net.service, or 'cmxsafe gateway net watch'";
+        return "no process watches the fleet's rules; start cmxsafe-gateway-net.service, or 'cmxsafe gateway net "
+               "watch'";
     return s->judge;
 }
 
@@ -245,11 +246,11 @@ static char *answer_text(struct gw_server *s, size_t *len, void (*put)(struct cm
     (void)gw_json_end(&out); /* f is memory: fclose tells when it ran out */
     if (fclose(f) == 0)
         return text;
-    free(text); /* open_memstream's own */
+    free(text); /* allocated by open_memstream */
     return NULL;
 }
 
-/* True: another gateway's operator asked, and a process answers. */
+/* True: the request came from another gateway's operator, and a child process answers it. */
 static bool serve_report(struct gw_server *s, const struct gw_client *c)
 {
     bool status = strcmp(c->request, GW_REPORT_STATUS) == 0;
@@ -266,7 +267,7 @@ static bool serve_report(struct gw_server *s, const struct gw_client *c)
     gw_report_status(c, text ? text : "", len);
 }
 
-/* A local operator reads at once; one who does not can hold the gateway for a second, and is root or the account. */
+/* Sends the answer, blocking for at most a second if the client does not read; the client is root or the account. */
 static void send_answer(struct gw_server *s, struct gw_client *c, void (*put)(struct cmx_json *j, struct gw_server *s))
 {
     struct timeval patience = {.tv_sec = 1};
@@ -284,7 +285,7 @@ static void send_answer(struct gw_server *s, struct gw_client *c, void (*put)(st
             sent += (size_t)n;
         }
     }
-    free(text); /* open_memstream's own */
+    free(text); /* allocated by open_memstream */
 }
 
 /* The guard's report: "ok", "repaired WHAT", "bad WHAT" or "stop WHAT". */
@@ -307,7 +308,7 @@ static void take_judge(struct gw_server *s, const char *report)
         return;
     }
     if (strcmp(s->judge, report) != 0)
-        gw_note("the fleet's network is not as it should be: %s", report);
+        gw_note("the fleet's network differs from its configuration: %s", report);
     snprintf(s->judge, sizeof s->judge, "%s", report);
 }
 
@@ -413,7 +414,7 @@ void gw_control_readable(struct gw_server *s, struct gw_client *c)
     else if (c->len < sizeof c->request - 1)
         return;
     if (c->n_probes || c->follows || c->question.fd >= 0)
-        return; /* its answer is under way; more bytes change nothing */
+        return; /* the request was read; further bytes are ignored */
     if (!end || serve_request(s, c)) {
         gw_peer_answer(s, c);
         gw_control_close(s, c);

@@ -1,4 +1,4 @@
-/* gw_control.h - asks the running gateway through its control socket. */
+/* gw_control.h - sends requests to the running gateway through its control socket. */
 #ifndef GW_CONTROL_H
 #define GW_CONTROL_H
 

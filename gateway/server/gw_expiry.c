@@ -8,10 +8,10 @@
 #include "gateway/server/gw_control.h"
 #include "gateway/server/gw_note.h"
 
-#define NOTE_MS 60000 /* the clock's latest time is written that often while something ends */
+#define NOTE_MS 60000 /* how often the latest time is stored while a grant or evidence has an end */
 #define RETRY_MS 1000
 
-/* Finds the next end: of a grant or of evidence, or of the time that a copy counts without a confirmation. */
+/* Finds when the next grant or evidence ends, or when the copy becomes stale without a confirmation. */
 static bool read_next(struct gw_expiry *x, struct gw *g)
 {
     struct gw_copy_state copy;
@@ -35,8 +35,8 @@ static bool read_next(struct gw_expiry *x, struct gw *g)
     return !err || err == CMX_ENOENT;
 }
 
-/* Of a registry that others share, the process that follows it removes what ended (gw_follow.c). Here the rules are
- * only rendered without it, which needs no PostgreSQL. */
+/* In a shared registry the process that follows it removes grants that ended (gw_follow.c). Here the rules are only
+ * rendered without them, which needs no PostgreSQL. */
 static cmx_err remove_ended(struct gw *g, size_t *n, struct cmx_why *e)
 {
     struct gw_registry *r = &g->registry;
@@ -101,7 +101,7 @@ bool gw_expiry_tick(struct gw_expiry *x, struct gw *g)
         return false;
     }
     x->failed = false;
-    x->registry_mtime = (struct timespec){0}; /* what ends next is read anew */
+    x->registry_mtime = (struct timespec){0}; /* the next end is read again */
     if (n)
         gw_note("%zu grant%s or verdict%s ended", n, n == 1 ? "" : "s", n == 1 ? "" : "s");
     return changed;

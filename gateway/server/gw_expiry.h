@@ -1,5 +1,5 @@
-/* gw_expiry.h - closes grants, and evidence that became too old, when their time has come. Used by a process that may
- * write the registry: the one that watches the fleet's rules, or --user mode's outer process. */
+/* gw_expiry.h - ends grants whose term is over, and evidence that is too old. Used by a process that may write the
+ * registry: the one that watches the fleet's rules, or --user mode's outer process. */
 #ifndef GW_EXPIRY_H
 #define GW_EXPIRY_H
 

@@ -13,7 +13,7 @@
 #include "cmxsafe/core/text.h"
 #include "gateway/server/gw_server.h"
 
-#define SOCKETS_MAX 256 /* of one sshd: its listeners come first, relays after */
+#define SOCKETS_MAX 256 /* sockets of one sshd that are looked at; its listeners come before its relays */
 #define TCP_LISTEN_STATE 10
 
 struct inode_set {
@@ -177,7 +177,7 @@ void gw_forwards_session_json(struct cmx_json *j, const struct gw_session *x, co
     uint32_t rtt = 0;
     char serial[24];
 
-    (void)gw_session_counters(x, &in, &out, &rtt); /* zeros where the kernel can't tell */
+    (void)gw_session_counters(x, &in, &out, &rtt); /* zeros if the kernel can't report them */
     cmx_json_object(j, NULL);
     cmx_json_str(j, "name", x->name);
     cmx_json_str(j, "identity", x->address);
@@ -210,7 +210,7 @@ void gw_forwards_session_json(struct cmx_json *j, const struct gw_session *x, co
 
 /* ---- refusals ---- */
 
-#define NOTED_MAX 5 /* of a session: a peer that asks for ever fills no journal */
+#define NOTED_MAX 5 /* log lines for one session, so that a peer that keeps requesting cannot fill the journal */
 
 void gw_forwards_denied(struct gw_server *s, struct gw_session *x, const char *detail)
 {

@@ -1,5 +1,5 @@
-/* gw_header.h - connections from a load balancer, before their PROXY header has arrived. The header is all that is
- * read: sshd gets every byte behind it. */
+/* gw_header.h - connections from a load balancer, before their PROXY header has arrived. Only the header is read: sshd
+ * receives every byte after it. */
 #ifndef GW_HEADER_H
 #define GW_HEADER_H
 
@@ -10,10 +10,11 @@
 /* Whether peer is a load balancer, which must send a header. */
 bool gw_header_is_due(const struct gw_server *s, const struct sockaddr *peer);
 
-/* Waits for x's header; takes x over. With too many such connections x is dropped. */
+/* Takes ownership of x and waits for its header. Drops x if too many connections are waiting. */
 void gw_header_await(struct gw_server *s, struct gw_session *x);
 
-/* More of x's header may be there: admits x when it is whole, drops it when it is none. */
+/* x is readable: reads more of its header. Admits x when the header is complete; drops it if the bytes are not a
+ * header. */
 void gw_header_readable(struct gw_server *s, struct gw_session *x);
 
 /* Drops connections whose header did not arrive in time; all of them when the server stops. */

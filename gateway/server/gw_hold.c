@@ -42,7 +42,7 @@ static void hold_changed(struct gw_server *s, struct gw_hold *h)
     h->changed = s->hold_changes++;
 }
 
-/* Without routes nobody finds the sessions, so that a gateway that can't set them gives up. */
+/* Without routes other gateways can't reach the sessions, so a gateway that can't set them stops. */
 static void hold_route(struct gw_server *s, const struct gw_hold *h, unsigned add, unsigned remove)
 {
     if (gw_claims_change(&s->claims, h->address, add, remove))
@@ -79,7 +79,7 @@ static void hold_release(struct gw_server *s, struct gw_hold *h)
         return;
     hold_route(s, h, 0, gw_claim_metric(h->sequence));
     h->announced = false;
-    h->sequence++; /* what is published is newer than the claim */
+    h->sequence++; /* the published claim must be newer than the announced one */
     hold_changed(s, h);
 }
 
@@ -108,7 +108,7 @@ void gw_hold_end(struct gw_server *s, const struct gw_session *x)
         hold_release(s, h);
 }
 
-/* Another gateway's claim is newer: it has verified a login since. */
+/* Another gateway's claim is newer, because it has verified a login since then. */
 static void hold_lost(struct gw_server *s, const struct gw_hold *h, const char *node)
 {
     for (struct gw_session *x = s->sessions; x; x = x->next)
@@ -154,13 +154,13 @@ void gw_hold_recheck(struct gw_server *s, struct gw_registry *r)
         if (!h->sessions)
             continue;
         if (s->nodes.own && !h->announced)
-            hold_claim(s, h); /* the gateway has just become one of several */
+            hold_claim(s, h); /* this gateway has just got others beside it */
         else if (h->announced && gw_claim_get(r, h->text, node, &sequence, NULL) == CMX_OK &&
                  strcmp(node, s->nodes.own ? s->nodes.own->name : "") != 0 && sequence >= h->sequence) {
             if (node[0])
                 hold_lost(s, h, node);
             else
-                hold_claim(s, h); /* another gateway's release of its older claim has this number, too */
+                hold_claim(s, h); /* the other gateway may release its older claim with this same number */
         }
     }
 }

@@ -19,19 +19,20 @@ struct gw_hold {
     bool announced;   /* its route is set */
     unsigned seen;    /* the newest metric of another gateway's route since the start; 0: none */
     int64_t since;
-    uint64_t changed; /* number of the change that made it what it is */
+    uint64_t changed; /* number of its last change */
 };
 
-/* Watches the others' routes. False: that is impossible. */
+/* Watches the other gateways' routes. False: the watch failed. */
 bool gw_hold_open(struct gw_server *s);
 void gw_hold_close(struct gw_server *s);
-/* A session is up and has its identity. False: another gateway has a session of it that answers (gw_peer.h). */
+/* Call when a session has logged in and has its identity. False: another gateway has a live session of this identity
+ * (gw_peer.h). */
 bool gw_hold_begin(struct gw_server *s, struct gw_session *x);
-/* A session has ended. */
+/* Call when a session has ended. */
 void gw_hold_end(struct gw_server *s, const struct gw_session *x);
 /* The registry may have changed: reads the nodes, and ends sessions whose identity another node has claimed since. */
 void gw_hold_recheck(struct gw_server *s, struct gw_registry *r);
-/* The routes have changed. */
+/* Call when the routes have changed. */
 void gw_hold_routes(struct gw_server *s);
 /* Adds "next", "sessions" and "claims", those that changed since number `from`, to the object that is open. A released
  * claim has no node. */

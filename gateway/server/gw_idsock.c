@@ -79,12 +79,12 @@ static void cgroup_remove(int dir, const char *name)
     char file[300];
 
     snprintf(file, sizeof file, "%.255s/cgroup.kill", name);
-    (void)write_number(dir, file, "1"); /* fails before Linux 5.14; then the process groups were killed already */
+    (void)write_number(dir, file, "1"); /* fails before Linux 5.14; the process groups have been killed by then */
     for (int i = 0; i < REMOVE_TRIES && unlinkat(dir, name, AT_REMOVEDIR) != 0 && errno == EBUSY; i++)
         usleep(REMOVE_PAUSE_US);
 }
 
-/* Removes cgroups below fd that a server before this one left. */
+/* Removes the cgroups below fd that an earlier server left. */
 static void remove_all(int fd)
 {
     int copy = dup(fd);
@@ -103,7 +103,8 @@ static void remove_all(int fd)
     closedir(dir);
 }
 
-/* Root's cgroup for the server, which the account owns, so that it can move its children below. */
+/* Creates the cgroup of a server that root starts. The account owns it, so that the server can move its children into
+ * cgroups below it. */
 static cmx_err make_base(char *path, size_t cap, uid_t uid, gid_t gid, struct cmx_why *e)
 {
     size_t len = strlen(path);
@@ -139,7 +140,7 @@ static cmx_err find_own(struct gw_idsock *s, struct cmx_why *e)
     return CMX_OK;
 }
 
-/* Opens the cgroup s->path/name, made if need be. */
+/* Opens the cgroup s->path/name, and creates it if it does not exist. */
 static cmx_err open_sessions(struct gw_idsock *s, const char *name, struct cmx_why *e)
 {
     size_t len = strlen(s->path);

@@ -1,6 +1,6 @@
 /* gw_idsock.h - identity sockets: each session's sshd runs in a cgroup of its own, and eBPF programs
- * (gateway/bpf/idsock.bpf.c) bind what it opens to the session's identity and let it listen on nothing else. A session
- * whose cgroup has no identity yet can neither connect nor listen.
+ * (gateway/bpf/idsock.bpf.c) bind its outgoing connections to the session's identity and permit it to listen only on
+ * that identity. A session whose cgroup has no identity yet can neither connect nor listen.
  *
  * The programs live as long as this object. Sessions must not outlive it: without the programs, their connections have
  * no identity, and the judge refuses those. */
@@ -22,8 +22,8 @@ struct gw_idsock;
  * unprivileged caller must own its cgroup (systemd: Delegate=yes). CMX_ENOTSUP: no cgroups (v2), or the kernel refuses
  * the programs; e says which. */
 CMX_MUST_USE cmx_err gw_idsock_open(struct gw_idsock **out, uid_t uid, gid_t gid, struct cmx_why *e);
-/* Root: loads the programs, and attaches them to a cgroup without processes, which it removes again. Says why a gateway
- * that starts here would fail in gw_idsock_open. */
+/* Root: loads the programs, and attaches them to a cgroup without processes, which it removes again. On failure e says
+ * why gw_idsock_open would fail on this machine. */
 CMX_MUST_USE cmx_err gw_idsock_probe(struct cmx_why *e);
 /* Ends every process in the sessions' cgroups, and removes them. NULL is fine. */
 void gw_idsock_close(struct gw_idsock *s);
@@ -39,7 +39,7 @@ CMX_MUST_USE cmx_err gw_idsock_session_add(struct gw_idsock *s, uint64_t number,
 /* The session's identity (address and ports of d) from now on. */
 CMX_MUST_USE cmx_err gw_idsock_session_set(struct gw_idsock *s, uint64_t number, const struct gw_device *d,
                                            struct cmx_why *e);
-/* Takes the identity away and kills what runs in the cgroup. Safe to call again. */
+/* Removes the identity and kills the processes in the cgroup. Safe to call again. */
 void gw_idsock_session_end(struct gw_idsock *s, uint64_t number);
 /* The same, and removes the cgroup if its processes are gone. */
 void gw_idsock_session_remove(struct gw_idsock *s, uint64_t number);
@@ -52,7 +52,7 @@ uint64_t gw_idsock_session_of(const struct gw_idsock *s, pid_t pid);
 /* Readable when connections were established or closed. */
 int gw_idsock_events_fd(const struct gw_idsock *s);
 typedef void (*gw_idsock_event_fn)(void *arg, const struct idsock_event *e);
-/* Calls fn for each event; returns how many were lost since the start for want of space. */
+/* Calls fn for each event. Returns how many events were lost since the start because the buffer was full. */
 uint64_t gw_idsock_events(struct gw_idsock *s, gw_idsock_event_fn fn, void *arg);
 
 #endif

@@ -16,7 +16,7 @@
 #include "cmxsafe/core/text.h"
 #include "gateway/server/gw_account.h"
 
-/* --user mode: the namespaces of the process whose pid the gateway left in its folder. */
+/* --user mode: opens the namespaces of the process whose pid is in the gateway's folder. */
 static bool open_user_namespaces(const struct gw *g, int fd[3])
 {
     static const char *const kinds[] = {"user", "mnt", "net"};
@@ -48,8 +48,8 @@ static bool enter_user(const struct gw *g)
 
     if (!open_user_namespaces(g, fd) || setns(fd[0], CLONE_NEWUSER) != 0)
         return false;
-    /* Become that namespace's root before looking at its files. */
-    (void)setgroups(0, NULL); /* not allowed everywhere; then our own groups stay, which are nobody's inside */
+    /* Becomes that namespace's root before it opens files there. */
+    (void)setgroups(0, NULL); /* not permitted everywhere; the remaining groups have no rights in the namespace */
     if (setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0)
         return false;
     return setns(fd[1], CLONE_NEWNS) == 0 && setns(fd[2], CLONE_NEWNET) == 0;
@@ -81,7 +81,8 @@ static bool become(long uid, long gid)
     return gw_account_become((uid_t)uid, own);
 }
 
-/* Where paths of the command line mean what they meant outside; the new root has the same folders. */
+/* Returns to the caller's folder, so that relative paths of the command line still work; the new root has the same
+ * folders. */
 static void back_to(const char *cwd)
 {
     if (cwd[0] == '\0' || chdir(cwd) != 0)
@@ -100,7 +101,8 @@ bool gw_inside_enter(const struct gw *g, long uid, long gid)
     return become(uid, gid);
 }
 
-/* The child. parent: ends with it; 0: does not. out < 0: inherits stdout and stderr. */
+/* Runs in the child. parent: the child ends when this process ends; 0: it does not. out < 0: inherits stdout and
+ * stderr. */
 _Noreturn static void run_inside(const struct gw *g, long uid, long gid, pid_t parent, int out, int err,
                                  char *const argv[])
 {

@@ -11,7 +11,7 @@
 typedef enum {
     GW_JOURNAL_UP,       /* a login */
     GW_JOURNAL_DOWN,     /* the end of a session */
-    GW_JOURNAL_CONFLICT, /* two live sessions of one key want the same port */
+    GW_JOURNAL_CONFLICT, /* two live sessions of one key request the same port */
     GW_JOURNAL_REFUSED,  /* name (a platform, or an identity) may not reach `from`: "HOST PORT" */
 } gw_journal_kind;
 

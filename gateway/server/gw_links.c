@@ -26,8 +26,8 @@ struct link_job {
     bool exists[GW_NODES_MAX + 1]; /* by the number of the other node */
 };
 
-/* Which links the namespace has, by the number of the other node. One program tells it for all of them: every command
- * that changes something asks. */
+/* Which links the namespace has, by the number of the other node. One call of ip lists them all, because every command
+ * that changes something needs the list. */
 static bool links_read(bool exists[GW_NODES_MAX + 1])
 {
     const char *show[] = {"ip", "-n", GW_NETNS, "-o", "link", "show", NULL};
@@ -42,11 +42,12 @@ static bool links_read(bool exists[GW_NODES_MAX + 1])
         if (sscanf(line, "%*u: " NAME "%2u", &number) == 1 && number <= GW_NODES_MAX)
             exists[number] = true;
     }
-    free(text); /* open_memstream's own */
+    free(text); /* allocated by open_memstream */
     return ok;
 }
 
-/* The interface is made in the host's network, so that its outer socket stays there, and is then moved. */
+/* The interface is created in the host's network namespace, where its UDP socket stays, and is then moved into the
+ * fleet's. */
 static bool move_inside(const char *name)
 {
     const char *move[] = {"ip", "link", "set", "dev", name, "netns", GW_NETNS, NULL};
@@ -94,7 +95,7 @@ static bool wireguard_configure(const struct link_job *job)
     return gw_program_run(false, set);
 }
 
-/* wireguard-go that has just been started needs a moment before it takes a configuration. */
+/* wireguard-go needs a moment after its start before it accepts a configuration. */
 static bool wireguard_ready(const struct link_job *job)
 {
     char path[64];
@@ -146,7 +147,8 @@ static bool address_set(const struct link_job *job)
            gw_program_run(false, address);
 }
 
-/* The way of answers to local users and units of the node at the other end. Only the rules give packets that mark. */
+/* Sets the route of answers to local users and units of the node at the other end. Only the packet filter's rules set
+ * this mark. */
 static bool answers_set(const struct link_job *job)
 {
     char mark[16];
@@ -158,7 +160,7 @@ static bool answers_set(const struct link_job *job)
 
     snprintf(mark, sizeof mark, "%#x", GW_NFT_FROM_NODE_MARK | GW_NFT_TO_NODE_BIT | job->peer->number);
     snprintf(table, sizeof table, "%u", GW_NODE_TABLE_FIRST + job->peer->number);
-    (void)gw_program_run(true, rule); /* fails when it is there already */
+    (void)gw_program_run(true, rule); /* fails if it exists already */
     return gw_program_run(false, route);
 }
 
@@ -215,7 +217,7 @@ static void remove_stale(const struct link_job *job, const struct gw_nodes *node
         snprintf(mark, sizeof mark, "%#x", GW_NFT_FROM_NODE_MARK | GW_NFT_TO_NODE_BIT | number);
         if (known || !job->exists[number])
             continue;
-        (void)gw_program_run(true, delete); /* it may have gone meanwhile */
+        (void)gw_program_run(true, delete); /* it may have been removed meanwhile */
         (void)gw_program_run(true, rule);
     }
 }
@@ -243,7 +245,7 @@ cmx_err gw_links_up(struct gw *g, struct cmx_why *e)
         job.peer = &nodes.list[i];
         if (job.peer != job.own)
             one = link_up(&job, &now);
-        if (one && !err) { /* the other links are set up all the same */
+        if (one && !err) { /* the other links are still set up */
             err = one;
             *e = now;
         }
@@ -267,6 +269,6 @@ cmx_err gw_links_key(const struct gw *g, char out[48], struct cmx_why *e)
     }
     ok = gw_program_output(show, &text, &len) && strcspn(text, "\n") == 44;
     snprintf(out, 48, "%.44s", ok ? text : "");
-    free(text); /* open_memstream's own */
+    free(text); /* allocated by open_memstream */
     return ok ? CMX_OK : cmx_why_fail(e, CMX_EIO, "wg can't read %s; restore it from a backup", path);
 }

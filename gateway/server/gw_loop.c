@@ -32,8 +32,8 @@
 #define ACCEPTS_AT_ONCE 16
 #define CLOSING_MS 3000
 
-/* With every slot taken the rest waits in the kernel's queue: a login that is under way finishes, instead of all of
- * them running into their time limits together. */
+/* If every slot is taken, further connections wait in the kernel's queue, so that the logins under way finish in
+ * time. */
 static void listen_or_not(struct gw_server *s)
 {
     bool want = s->n_greeting < s->slots && !s->stopping;
@@ -113,8 +113,8 @@ static void take_signals(struct gw_server *s)
     gw_sessions_reap(s);
 }
 
-/* A watch may have been freed by an event before it in the same batch (a client closed, a session reaped): these are
- * looked for, not followed. */
+/* A watch may have been freed by an event before it in the same batch (a client closed, a session reaped): so each
+ * watch is looked up in the lists before it is used. */
 static bool still_there(struct gw_server *s, const struct gw_watch *w)
 {
     for (struct gw_client *c = s->clients; c; c = c->next)
@@ -188,7 +188,8 @@ static bool is_alive(void *arg, uint64_t number)
     return gw_session_numbered(arg, number) != NULL;
 }
 
-/* Without its programs no session may go on. The service manager starts the gateway again, with new programs. */
+/* If the identity programs were removed, ends the server with all sessions; the service manager starts it again with
+ * new programs. */
 static void watch_identities(struct gw_server *s)
 {
     uint64_t now = cmx_port_now_ms();
@@ -284,7 +285,7 @@ static bool open_signals(struct gw_server *s)
     return s->signals.fd >= 0 && gw_watch_add(s->epoll, &s->signals);
 }
 
-/* A session costs two descriptors here. */
+/* Each session needs two descriptors in this process. */
 static void raise_limits(void)
 {
     struct rlimit lim;

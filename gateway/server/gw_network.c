@@ -44,7 +44,7 @@ static bool route_fleet(const struct gw *g)
 }
 
 /* System mode: the fleet's addresses are local for packets that the filter marked. All others have a route to an
- * interface that drops them, so that no lost rule opens anything. */
+ * interface that drops them, so that losing a rule opens nothing. */
 static bool route_marked(const struct gw *g)
 {
     const char *add[] = {"ip", "link", "add", "nowhere", "type", "veth", "peer", "name", "nowhere1", NULL};
@@ -66,7 +66,7 @@ static bool route_marked(const struct gw *g)
     if (access("/proc/sys/net/ipv6/conf/nowhere", F_OK) != 0 && !gw_program_run(false, add))
         return false;
     (void)gw_program_run(true, stale);     /* of an older version, which made every address local */
-    (void)gw_program_run(true, drop_rule); /* a second one would do no harm, but add up */
+    (void)gw_program_run(true, drop_rule); /* prevents duplicates */
     (void)gw_program_run(true, drop_locals);
     return enable_ipv6("nowhere", NULL) == CMX_OK && gw_program_run(false, near) && gw_program_run(false, far) &&
            gw_program_run(false, marked) && gw_program_run(false, unmarked) && gw_program_run(false, rule) &&
@@ -81,7 +81,7 @@ cmx_err gw_network_configure(struct gw *g, struct cmx_why *e)
     const char *nft[] = {"nft", "-f", gw_path(g, "fleet.nft", rules), NULL};
     cmx_err err = CMX_OK;
 
-    /* A machine that has IPv6 switched off by sysctl passes that on to new namespaces. */
+    /* If IPv6 is turned off on the machine by sysctl, new namespaces inherit that. */
     for (size_t i = 0; !err && i < GW_COUNT(interfaces); i++)
         err = enable_ipv6(interfaces[i], e);
     if (err)
@@ -93,7 +93,7 @@ cmx_err gw_network_configure(struct gw *g, struct cmx_why *e)
         return cmx_why_fail(e, CMX_EPERM, "the route of %s could not be set; install iproute2; see whether IPv6 is on",
                             g->fleet_text);
     err = set_sysctl("/proc/sys/net/ipv6/ip_nonlocal_bind", "1", e);
-    if (!err) /* a reset that the filter sends finds its way like the packet that it answers */
+    if (!err) /* the filter's resets are routed like the packets that they answer */
         err = set_sysctl("/proc/sys/net/ipv6/fwmark_reflect", "1", e);
     return err ? err : set_sysctl("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0", e);
 }
@@ -143,8 +143,8 @@ static bool make_link(const char *link)
            in_netns(route_in) && in_netns(unmarked_in);
 }
 
-/* The way into the namespace, and none for a local process that chose a fleet address as its source: anybody may bind
- * to any address (IPV6_FREEBIND). This holds without the packet filter, too. */
+/* Sets the route into the namespace. A local process that chose a fleet address as its source gets no route, because
+ * any process may bind to any address (IPV6_FREEBIND). This works without the packet filter, too. */
 static bool lead_into(const struct gw *g, const char *link)
 {
     char via[GW_ADDRESS_MAX + 4];
@@ -189,7 +189,7 @@ int gw_network_up(struct gw *g)
         return gw_fail_with("net up failed", "nft does not load host.nft", "install nftables");
     if (!make_link(link) || !lead_into(g, link))
         return gw_fail_with("net up failed", "the link into the namespace can't be made", "see above what ip says");
-    if (gw_links_up(g, &e)) /* this gateway's own devices are served all the same */
+    if (gw_links_up(g, &e)) /* this gateway's own devices are still served */
         (void)gw_fail("a link to another gateway is missing", &e);
     return EXIT_SUCCESS;
 }
@@ -203,7 +203,7 @@ int gw_network_down(void)
     const char *rule[] = {"ip", "-6", "rule", "delete", "pref", GW_RULE_PREF, NULL};
     bool ok = access("/sys/class/net/cmxsafe0", F_OK) != 0 || gw_program_run(false, link);
 
-    (void)gw_program_run(true, rule); /* harmless without the link, and gone when it was never set */
+    (void)gw_program_run(true, rule); /* fails if the rule was never set; harmless without the link */
     /* The host's rules guard the link, so they go after it. */
     ok = ok && (!gw_program_run(true, has_table) || gw_program_run(false, table));
     ok = ok && (!netns_exists() || gw_program_run(false, netns));

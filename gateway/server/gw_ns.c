@@ -28,7 +28,7 @@
 #include "gateway/server/gw_server.h"
 #include "gateway/server/gw_worker_child.h"
 
-#define ROOT_RUN_FIRST 1000000 /* run by root: ids 1.. map from here on, where no real account is */
+#define ROOT_RUN_FIRST 1000000 /* if root runs it, ids from 1 on are mapped from here on, where no real account is */
 #define MAP_COUNT 65535
 #define EXPIRY_CHECK_MS 250
 #define HOST_ETC "/.host-etc" /* the system's /etc within our root */
@@ -128,13 +128,14 @@ _Noreturn static void become_inside(const struct gw *g, const int *listeners, si
     if (write(up, "u", 1) != 1 || read(go, &byte, 1) != 1)
         _exit(EXIT_FAILURE);
     for (size_t i = 0; i < n; i++)
-        dup2(listeners[i], 3 + (int)i); /* without close-on-exec; one listener: never onto another's place */
+        dup2(listeners[i],
+             3 + (int)i); /* without close-on-exec; there is only one listener, so nothing is overwritten */
     snprintf(count, sizeof count, "%zu", n);
     setenv("LISTEN_FDS", count, 1);
     unsetenv("LISTEN_PID");
     if (setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0)
         _exit(EXIT_FAILURE);
-    prctl(PR_SET_PDEATHSIG, SIGTERM); /* not before: a change of ids takes it back */
+    prctl(PR_SET_PDEATHSIG, SIGTERM); /* not earlier, because a change of ids clears it */
     if (getppid() != parent)
         _exit(EXIT_FAILURE);
     execl("/proc/self/exe", "cmxsafe", "gateway", "serve", "--inside", "--dir", g->dir, (char *)NULL);
@@ -186,7 +187,7 @@ int gw_ns_user(struct gw *g, const int *listeners, size_t n)
     fflush(NULL);
     child_pid = fork();
     if (child_pid == 0) {
-        close(go[1]); /* else it would wait for itself when we die here */
+        close(go[1]); /* otherwise the child would hold the pipe open and never see its end */
         close(up[0]);
         become_inside(g, listeners, n, go[0], up[1], self);
     }
@@ -230,7 +231,7 @@ static bool fill_file(const char *path, const char *first, const char *copy)
     return ok;
 }
 
-/* Everything of the real root appears in the new one, as it is. */
+/* Binds each entry of the real root folder into the new one. */
 static bool bind_entry(const char *root, const char *name)
 {
     char from[300];
@@ -271,8 +272,9 @@ static bool bind_all(const char *root)
     return ok;
 }
 
-/* /etc is a folder of our own with links to the system's files, but for three. Mounting ours onto theirs would not
- * last: when another program replaces such a file (useradd does), the kernel takes the mount away. */
+/* /etc is a new folder with links to the system's files, except three that the gateway writes. Mounting its files onto
+ * the system's would not last: when another program replaces such a file (useradd does), the kernel removes the
+ * mount. */
 static bool make_etc(const struct gw *g, const char *root)
 {
     char host[GW_PATH_MAX];

@@ -12,11 +12,11 @@
 #include "cmxsafe/port/port.h"
 #include "gateway/render/gw_nft.h"
 
-#define ANSWER_MS (GW_PROBE_MAX_MS + 1000) /* the other node probes its session meanwhile */
+#define ANSWER_MS (GW_PROBE_MAX_MS + 1000) /* the other node probes its session in this time */
 #define PEER_CLIENTS_MAX 256
 #define ASK "takeover "
 
-/* A socket for the links. port: of the gateways' questions; else any. */
+/* Creates a socket on a link. port: binds to the port for gateways' questions; otherwise to any port. */
 static bool link_socket(const char *link, bool port, struct sockaddr_in6 *a, int *fd)
 {
     a->sin6_family = AF_INET6;
@@ -136,7 +136,7 @@ bool gw_peer_ask(const struct gw_server *s, struct gw_client *c, struct gw_sessi
     return true;
 }
 
-/* A gateway that does not answer in time is dead or hangs, and its sessions with it. */
+/* If the other gateway does not answer in time, its sessions count as dead. */
 bool gw_peer_tick(const struct gw_server *s, struct gw_client *c)
 {
     struct gw_question *q = &c->question;

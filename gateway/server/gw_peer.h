@@ -3,7 +3,7 @@
  * with "free" otherwise; operators' questions are in gw_report.h. The packet filter lets only the node at the other end
  * of a link use it.
  *
- * As at one gateway, the question comes before the login is verified, and a live session can't be ended by it. */
+ * As with a single gateway, the question is sent before the login is verified, and it can't end a live session. */
 #ifndef GW_PEER_H
 #define GW_PEER_H
 
@@ -12,13 +12,13 @@
 /* Listens on this node's link address, once the gateway is one of several. */
 void gw_peer_open(struct gw_server *s);
 void gw_peer_accept(struct gw_server *s);
-/* The session that another node asks about; NULL: none, so that the answer is due. */
+/* The session that another node asks about. NULL: there is none; answer now. */
 const struct gw_session *gw_peer_subject(const struct gw_server *s, const struct gw_client *c);
 /* Sends the answer to a node's question. */
 void gw_peer_answer(const struct gw_server *s, const struct gw_client *c);
-/* Asks the node that holds the session's identity whether its session still answers. False: there is nobody to ask. */
+/* Asks the node that holds the session's identity whether its session still answers. False: no other node holds it. */
 bool gw_peer_ask(const struct gw_server *s, struct gw_client *c, struct gw_session *x);
-/* Moves the question on; false: it is decided. */
+/* Continues the exchange. False: it is decided. */
 bool gw_peer_tick(const struct gw_server *s, struct gw_client *c);
 
 #endif

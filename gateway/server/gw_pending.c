@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Where a key of this source goes: to its own place, a free one, or the place of another. */
+/* Finds the entry for a key of this source: its present entry, a free one, or one that is replaced. */
 static struct gw_pending_key *pending_place(struct gw_pending *p, const char *fingerprint, const uint8_t source[16])
 {
     struct gw_pending_key *oldest = &p->keys[0];

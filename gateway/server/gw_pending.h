@@ -1,6 +1,6 @@
-/* gw_pending.h - keys that tried to log in and that nobody enrolled, so that an operator can enrol them. In memory
- * alone, of fixed size; one source can fill only a few places. Who offers a key has not proved that it has the private
- * half. */
+/* gw_pending.h - keys that tried to log in and are not enrolled, so that an operator can enrol them. Kept in memory
+ * only, of fixed size; one source can use only a few entries. A client that offers a key has not proved that it has the
+ * private key. */
 #ifndef GW_PENDING_H
 #define GW_PENDING_H
 
@@ -8,13 +8,13 @@
 #include "gateway/registry/sshkey.h"
 
 #define GW_PENDING_MAX 128
-#define GW_PENDING_PER_SOURCE 4 /* a source that brings more replaces its own oldest */
+#define GW_PENDING_PER_SOURCE 4 /* further keys of a source replace its own oldest ones */
 
 struct gw_pending_key {
     char fingerprint[GW_FINGERPRINT_MAX]; /* "": free */
     char line[GW_KEY_TYPE_MAX + GW_KEY_BLOB_MAX];
     char from[64];      /* of the last try */
-    uint8_t source[16]; /* of the first try: whose place it takes */
+    uint8_t source[16]; /* of the first try: its quota is used */
     int64_t first;      /* Unix time */
     int64_t last;
     uint64_t order; /* of the last try */
@@ -27,8 +27,8 @@ struct gw_pending {
     uint64_t dropped; /* keys that made room for others */
 };
 
-/* text: "TYPE BASE64", which must be a key that can be enrolled. With all places taken, the key that has been silent
- * for the longest time makes room. */
+/* text: "TYPE BASE64", which must be a key that can be enrolled. If all entries are in use, the key whose last try is
+ * longest ago is dropped. */
 void gw_pending_note(struct gw_pending *p, const char *text, const char *from, const uint8_t source[16], int64_t now);
 void gw_pending_forget(struct gw_pending *p, const char *fingerprint);
 /* Adds the members "pending", the latest key first, and "dropped" to the object that is open. */

@@ -38,7 +38,7 @@ static void send_file(int fd, FILE *f, int64_t since_ms)
     }
 }
 
-/* All files are opened first: the log may turn meanwhile. */
+/* All files are opened first, because the log may be rotated meanwhile. */
 static void send_access(const struct gw *g, int fd, int64_t since_ms)
 {
     char path[GW_PATH_MAX];
@@ -54,7 +54,7 @@ static void send_access(const struct gw *g, int fd, int64_t since_ms)
     send_all(fd, GW_REPORT_END, strlen(GW_REPORT_END));
 }
 
-/* The process keeps nothing but the node's connection: sessions have to end without it. */
+/* The process closes everything except the node's connection, so that sessions can end while it runs. */
 static int keep_connection(const struct gw_client *c)
 {
     static const struct timeval patience = {.tv_sec = SILENCE_S};
@@ -75,7 +75,7 @@ bool gw_report_start(struct gw_server *s, const struct gw_client *c)
     for (size_t i = 0; i < GW_PEER_REPORTS_MAX && !slot; i++)
         slot = s->reports[i] ? NULL : &s->reports[i];
     if (!slot)
-        return false; /* without an answer; the operator may ask again */
+        return false; /* closes without an answer; the operator may ask again */
     fflush(NULL);
     *slot = fork();
     if (*slot == 0) {

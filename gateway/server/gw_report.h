@@ -3,7 +3,7 @@
  *   status      for 'gateway status': as on the control socket
  *   access MS   for 'gateway access': the lines of the access log since that time (Unix, ms), and GW_REPORT_END
  *
- * Each answer has a process of its own, so that a node that reads slowly delays nobody. */
+ * Each answer has a process of its own, so that a node that reads slowly does not delay the server. */
 #ifndef GW_REPORT_H
 #define GW_REPORT_H
 
@@ -17,7 +17,7 @@
 bool gw_report_start(struct gw_server *s, const struct gw_client *c);
 _Noreturn void gw_report_status(const struct gw_client *c, const char *text, size_t len);
 _Noreturn void gw_report_access(const struct gw_server *s, const struct gw_client *c);
-/* A process has ended that may be one of those. */
+/* Call when a child process has ended; it may be one of these. */
 void gw_report_ended(struct gw_server *s, pid_t pid);
 
 #endif

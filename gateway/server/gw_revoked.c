@@ -7,7 +7,7 @@
 #include "gateway/folder/gw_revocation.h"
 #include "gateway/registry/authority.h"
 
-#define RENDER_MS 60000 /* by then a new KRL is in the file that sshd reads */
+#define RENDER_MS 60000 /* after this time sshd reads the new KRL */
 
 struct batch {
     struct gw_session *sessions[GW_REVOCATION_KEYS_MAX];
@@ -55,7 +55,7 @@ void gw_revoked_check(struct gw_server *s, struct gw_registry *r)
     struct gw_krl krl;
 
     if (gw_krl_get(r, false, &krl, &e) || strcmp(krl.digest, s->krl) == 0)
-        return; /* a registry that can't be read is reported by others, and read again */
+        return; /* the failure is reported elsewhere, and the next call reads again */
     if (krl.digest[0] && gw_krl_get(r, true, &krl, &e)) {
         gw_note("%s", e.text);
         return;

@@ -1,5 +1,5 @@
-/* gw_revoked.h - finds sessions whose key, certificate or CA a new KRL revokes. sshd looks into the KRL at each login
- * (RevokedKeys); here ssh-keygen does, so that one program decides both. */
+/* gw_revoked.h - finds sessions whose key, certificate or CA a new KRL revokes. sshd checks the KRL at each login
+ * (RevokedKeys); here ssh-keygen checks it with OpenSSH's same code. */
 #ifndef GW_REVOKED_H
 #define GW_REVOKED_H
 

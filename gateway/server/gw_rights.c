@@ -10,7 +10,7 @@
 
 static uint8_t line_memory[GW_AUTHLINE_MAX];
 
-/* FNV-1a: tells a changed text from the same; nothing secret, and no adversary chooses both. */
+/* FNV-1a detects a changed text. It protects no secret, and no attacker can choose both texts. */
 static uint64_t digest_more(uint64_t h, const uint8_t *p, size_t len)
 {
     for (size_t i = 0; i < len; i++)

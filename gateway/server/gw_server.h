@@ -1,7 +1,7 @@
 /* gw_server.h - the running gateway. It accepts connections in the host's network, gives each to a stock `sshd -i` in
- * the fleet's network namespace, and reads what that sshd logs. It is on no data path: the socket is sshd's own. It
- * knows who is connected, ends sessions whose key lost its rights, and those that no longer answer when their device
- * comes back. One thread, one epoll. */
+ * the fleet's network namespace, and reads what that sshd logs. It is not on the data path, because the socket belongs
+ * to sshd. It keeps the list of sessions, ends sessions whose key lost its rights, and ends sessions that no longer
+ * answer when their device logs in again. One thread, one epoll. */
 #ifndef GW_SERVER_H
 #define GW_SERVER_H
 
@@ -24,34 +24,33 @@
 #define GW_LISTENERS_MAX 8
 #define GW_LOG_LINE_MAX 1024 /* longer ones are cut */
 #define GW_CLIENT_MAX 64
-#define GW_SLOTS_PER_CPU 32 /* logins under way at once; others wait in the kernel's queue, unharmed */
+#define GW_SLOTS_PER_CPU 32 /* logins under way at once; further connections wait in the kernel's queue */
 #define GW_SLOTS_MIN 64
-#define GW_PRESSED_LOGIN_MS 10000 /* with all slots taken, a login older than that is ended */
+#define GW_PRESSED_LOGIN_MS 10000 /* if all slots are taken, a login older than this is ended */
 #define GW_REGISTRY_POLL_MS 1000  /* how often to look for changes that no command reported */
-#define GW_PROBE_MIN_MS 600       /* an old session has that long to answer when its device logs in anew, */
-#define GW_PROBE_MAX_MS 2500      /* and on slow links up to that long (four round trips) */
+#define GW_PROBE_MIN_MS 600       /* when a device logs in again, its old session must answer within this time, */
+#define GW_PROBE_MAX_MS 2500      /* or on slow links within up to this time (four round trips) */
 #define GW_PROBE_PAUSE_MS 250     /* between probes of one device: a login asks twice */
-#define GW_SESSIONS_PER_KEY 64    /* a device has one a context at most; a platform's programs share that many */
+#define GW_SESSIONS_PER_KEY 64 /* a device has at most one for each context; a platform's programs share this limit */
 #define GW_TAKEOVERS_PER_MINUTE 6 /* of one device; more are refused and logged */
 #define GW_HELD_MAX 256           /* slowed connections that wait for their login */
 #define GW_SILENCE_CHECK_MS 2000
 #define GW_TIDY_MS 500         /* between checks of the identity programs */
-#define GW_JUDGE_STALE_MS 5000 /* without a report for that long, nobody watches the rules */
+#define GW_JUDGE_STALE_MS 5000 /* without a report for this long, the rules are not being watched */
 #define GW_WORKER_STALE_MS 30000
 #define GW_TRAFFIC_MINUTES 60
 #define GW_TRAFFIC_SAMPLE_MS 60000
-#define GW_SILENCE_MAX_MS                                                                                              \
-    32000 /* sshd sends a silent peer two keepalives in 30 s; without an answer the session is dead */
+#define GW_SILENCE_MAX_MS 32000    /* sshd sends two keepalives in 30 s; a peer that answers none is dead */
 #define GW_FATALS_PER_MINUTE 20    /* lines of sshd's own failures that are logged */
 #define GW_PEER_REPORTS_MAX 4      /* answers to other gateways' operators under way at once */
-#define GW_SESSION_FORWARDS_MAX 40 /* listeners of one session that are looked at */
+#define GW_SESSION_FORWARDS_MAX 40 /* listeners of one session that are reported */
 
 struct gw_client;
 struct gw_idsock;
 struct gw_access_log;
 struct gw_hold;
 
-/* What a session logged in with instead of a key that the registry has. */
+/* The certificate that a session logged in with, if it did not use an enrolled key. */
 struct gw_session_certificate {
     char *text; /* "TYPE BASE64", owned; NULL: none */
     char authority[GW_NAME_MAX];
@@ -61,7 +60,7 @@ struct gw_session_certificate {
     uint64_t end_ms; /* the same by the port's clock, which is not set back; 0: never */
 };
 
-/* A key's authorized_keys line, as far as changes are compared. */
+/* Digests of a key's authorized_keys line, to detect changes. */
 struct gw_rights {
     uint64_t fixed;  /* digest of all but destinations */
     uint64_t *opens; /* digests of the destinations it may open, sorted; owned */
@@ -88,14 +87,14 @@ struct gw_session {
     uint64_t number;                    /* of the session and of its cgroup; never 0, never used again */
     char candidate[GW_FINGERPRINT_MAX]; /* the key whose identity the session has; "" none */
     char address[GW_ADDRESS_MAX];       /* the identity; "" none */
-    bool holds;                         /* it counts for the claim of its identity (gw_hold.h) */
+    bool holds;                         /* it is counted in the claim of its identity (gw_hold.h) */
     char asked[GW_FINGERPRINT_MAX];     /* the key for whose identity another gateway was asked; "" none */
     char lost_to[GW_NAME_MAX];          /* the gateway with a newer claim of the identity; "" none */
     unsigned held_by;                   /* number of the gateway that has a session that answers; 0: none */
     uint64_t started_ms;
     int64_t since;              /* Unix time of the login */
     uint64_t denied;            /* forwards asked for and refused */
-    struct gw_history *history; /* its party's; NULL until the login */
+    struct gw_history *history; /* of its party; NULL until the login */
     size_t header_len;          /* bytes of a load balancer's header that are in line; before sshd runs */
     char line[GW_LOG_LINE_MAX];
 };
@@ -105,7 +104,7 @@ struct gw_counters {
         denied, in_use, trouble, certificates_refused;
 };
 
-/* What is remembered of a party after its sessions have ended. */
+/* Counters of a party, kept after its sessions have ended. */
 struct gw_history {
     struct gw_history *next;
     char name[GW_NAME_MAX];
@@ -115,8 +114,8 @@ struct gw_history {
     uint64_t refused;             /* forwards asked for and not permitted */
     uint64_t denied;              /* packets of connections to it that no grant allows */
     uint64_t takeovers_refused;
-    uint64_t probed_ms; /* takeover.c: when its sessions were last probed */
-    uint64_t window_ms; /* takeover.c: start of the minute that is counted */
+    uint64_t probed_ms; /* gw_takeover.c: when its sessions were last probed */
+    uint64_t window_ms; /* gw_takeover.c: start of the minute that is counted */
     unsigned takeovers; /* in that minute */
 };
 
@@ -180,8 +179,8 @@ struct gw_server {
     uint64_t hold_changes;
     struct gw_watch routes;             /* of other gateways */
     struct gw_watch peers;              /* their questions */
-    pid_t reports[GW_PEER_REPORTS_MAX]; /* processes that answer them at length; 0: none */
-    char judge[200];                    /* what the guard found wrong with the rules, links or routes; "" nothing */
+    pid_t reports[GW_PEER_REPORTS_MAX]; /* child processes that write long answers; 0: none */
+    char judge[200];                    /* what the guard found wrong with the rules, links or routes; "": nothing */
     uint64_t judged_ms;                 /* when the guard last reported; 0: never */
     char krl[65];                       /* digest of the KRL that all sessions were checked with; "" none */
     uint64_t krl_ms;                    /* when it changed; 0: never */
@@ -195,33 +194,33 @@ struct gw_server {
     int64_t registry_inode;
     uint64_t end_ms;   /* when the next grant ends, by the port's clock; 0: none does */
     int64_t end_wall;  /* the same by the wall clock, which may be set forward */
-    char trouble[300]; /* the last thing that kept everybody out; "" none */
+    char trouble[300]; /* the last failure that blocked all logins; "": none */
     bool stopping;
-    bool failed; /* it stops because something broke */
+    bool failed; /* it stops because of a failure */
 };
 
-/* Runs until SIGTERM or SIGINT, or until the identity sockets fail. listeners: listening TCP sockets, given away.
- * idsock, claims: given away; NULL: sessions have no identities. Called as the account, in the fleet's network
- * namespace. Returns EXIT_SUCCESS or EXIT_FAILURE. */
+/* Runs until SIGTERM or SIGINT, or until the identity sockets fail. Takes ownership of listeners (listening TCP
+ * sockets), idsock and claims; idsock and claims may be NULL: sessions then have no identities. Called as the account,
+ * in the fleet's network namespace. Returns EXIT_SUCCESS or EXIT_FAILURE. */
 int gw_server_run(struct gw *g, struct gw_idsock *idsock, const struct gw_claims *claims, const int *listeners,
                   size_t n);
 
-/* ---- session.c ---- */
-/* A session for the accepted connection tcp, which it takes over; without an sshd so far. NULL: no memory. */
+/* ---- gw_session.c ---- */
+/* Creates a session for the accepted connection tcp, which it owns. sshd is not started yet. NULL: out of memory. */
 struct gw_session *gw_session_new(struct gw_server *s, int tcp, const struct sockaddr_storage *peer);
-/* Starts x's login, now or later; or drops x, because of its source's failed logins. */
+/* Starts x's login now, later if its source is slowed, or drops x if its source is refused. */
 void gw_session_admit(struct gw_server *s, struct gw_session *x);
 /* Closes and frees x, which has no sshd. */
 void gw_session_discard(struct gw_session *x);
-/* The session that a process of sshd's belongs to; NULL: none. */
+/* The session that a process of sshd belongs to; NULL: none. */
 struct gw_session *gw_session_of_process(const struct gw_server *s, pid_t pid);
-/* NULL: there is none, or it has ended. */
+/* The session with this number; NULL: there is none, or it has ended. */
 struct gw_session *gw_session_numbered(const struct gw_server *s, uint64_t number);
 void gw_session_readable(struct gw_server *s, struct gw_session *x);
-/* Cuts and kills it; it is freed when sshd has been reaped. why is logged. */
+/* Closes the connection and kills sshd; x is freed when sshd has been reaped. why is logged. */
 void gw_session_end(struct gw_server *s, struct gw_session *x, const char *why);
 void gw_sessions_reap(struct gw_server *s);
-/* Ends every session whose key lost its rights, or has others now. */
+/* Ends every session whose key lost or changed its rights. */
 void gw_sessions_recheck(struct gw_server *s);
 /* Starts the logins of slowed connections whose time has come; drops them when the server stops. */
 void gw_sessions_launch_held(struct gw_server *s, uint64_t now_ms);
@@ -229,10 +228,10 @@ void gw_sessions_launch_held(struct gw_server *s, uint64_t now_ms);
 void gw_sessions_end_silent(struct gw_server *s, uint64_t now_ms);
 /* Ends sessions whose certificate has ended. */
 void gw_sessions_end_expired(struct gw_server *s, uint64_t now_ms);
-/* sshd's helper refused a certificate of the session that the process belongs to. */
+/* Call when sshd's helper (process pid) has refused a certificate; finds the session that it belongs to. */
 void gw_session_refused(struct gw_server *s, pid_t pid, const char *reason);
 
-/* ---- forwards.c ---- */
+/* ---- gw_forwards.c ---- */
 struct gw_forward {
     char address[GW_ADDRESS_MAX];
     uint16_t port;
@@ -250,53 +249,54 @@ struct gw_listeners {
 /* Without memory or /proc, listeners are missing. */
 void gw_listeners_read(struct gw_listeners *l);
 void gw_listeners_free(struct gw_listeners *l);
-/* Those of them that the session holds. */
+/* Selects the listeners that the session holds. */
 size_t gw_session_forwards(const struct gw_session *x, const struct gw_listeners *l, struct gw_forward *out,
                            size_t cap);
-/* One of them, as they are now. False: it holds none. */
+/* Reads one of the session's present listeners. False: it holds none. */
 bool gw_session_first_forward(const struct gw_session *x, struct gw_forward *out);
 /* Bytes from and to the peer, and the round trip in microseconds. False: the socket can't tell. */
 bool gw_session_counters(const struct gw_session *x, uint64_t *in, uint64_t *out, uint32_t *rtt_us);
 
-/* Time since the peer's last byte. False: the socket can't tell. */
-bool gw_session_silence(const struct gw_session *x, uint64_t *silent_ms);
-/* The session with its listeners and counters. */
+/* Time since the peer's last byte. False: the socket can't report them. */ bool
+gw_session_silence(const struct gw_session *x, uint64_t *silent_ms);
+/* Writes the session with its listeners and counters. */
 void gw_forwards_session_json(struct cmx_json *j, const struct gw_session *x, const struct gw_listeners *l);
 /* sshd refused a forward that the key does not permit, or a port that another session holds. */
 void gw_forwards_denied(struct gw_server *s, struct gw_session *x, const char *detail);
 void gw_forwards_in_use(struct gw_server *s, struct gw_session *x, unsigned long port);
 
-/* ---- traffic.c: what the sessions of each party carried since the gateway started, and the last hour minute by
- * minute. In memory: an entry for each device and platform that logged in or was the target of a refused connection, at
- * most as many as the registry has names, and GW_TRAFFIC_MINUTES samples. ---- */
-/* The party's entry, made if there is none. NULL: out of memory. */
+/* ---- gw_traffic.c: bytes of each party's sessions since the gateway started, and the last hour minute by minute. In
+ * memory: an entry for each device and platform that logged in or was the target of a refused connection, at most as
+ * many as the registry has names, and GW_TRAFFIC_MINUTES samples. ---- */
+/* The party's entry; creates it if there is none. NULL: out of memory. */
 struct gw_history *gw_traffic_of(struct gw_server *s, const char *name);
-/* Keeps what a session carried, before it is freed. */
+/* Adds the session's bytes to its party's entry, before the session is freed. */
 void gw_traffic_keep(struct gw_session *x);
-/* "SOURCE TARGET PORT COUNT": what the judge refused, from the guard. */
+/* text: "SOURCE TARGET PORT COUNT", packets that the judge refused, as the guard reports them. */
 void gw_traffic_denied(struct gw_server *s, const char *text);
 /* Takes a sample when a minute has passed. Call about once a second. */
 void gw_traffic_tick(struct gw_server *s);
 /* Adds the arrays "minutes" and "parties" to the object that is open. */
 void gw_traffic_json(struct cmx_json *j, struct gw_server *s);
 
-/* ---- control.c and takeover.c ---- */
+/* ---- gw_control.c and gw_takeover.c ---- */
 bool gw_control_open(struct gw_server *s);
 void gw_control_accept(struct gw_server *s);
 void gw_control_readable(struct gw_server *s, struct gw_client *c);
-/* Probes under way: moves them on; returns ms until it wants to be called again, -1: none. */
+/* Continues the probes under way. Returns the ms until the next call is needed; -1: no probe is under way. */
 int gw_takeover_tick(struct gw_server *s);
-/* A device logs in: answers the client when its ports are as free as they may become. True: answer at once. */
+/* Begins the takeover for a device that logs in. The client is answered once its old sessions have ended or proved
+ * alive. True: answer at once. */
 bool gw_takeover_begin(struct gw_server *s, struct gw_client *c, const char *fingerprint);
 
 struct gw_probe {
-    uint64_t session; /* its number; 0: decided */
+    uint64_t session; /* number of the probed session; 0: the probe is decided */
     int fd;
     uint64_t received; /* bytes before the probe */
     uint64_t deadline_ms;
 };
 
-/* To the gateway that holds the identity of a login. */
+/* A question to the gateway that holds the identity of a login. */
 struct gw_question {
     int fd; /* -1: none */
     bool sent;
@@ -317,7 +317,7 @@ struct gw_client {
     size_t n_probes;
     struct gw_question question;
     bool node;            /* another gateway asks */
-    uint64_t deadline_ms; /* when it is closed in any case; 0: never */
+    uint64_t deadline_ms; /* the latest time at which it is closed; 0: never */
     bool follows;         /* waits for the probes of another login of the same device */
     bool closing;
 };
@@ -326,11 +326,11 @@ void gw_control_close(struct gw_server *s, struct gw_client *c);
 /* Tells systemd that the unit is started (sd_notify(3), Type=notify). Without systemd it does nothing. */
 void gw_server_tell_ready(void);
 
-/* ---- ns.c: namespaces ---- */
+/* ---- gw_ns.c: namespaces ---- */
 
 /* --user mode: starts this program again inside new namespaces and waits for it. Returns its exit code. */
 int gw_ns_user(struct gw *g, const int *listeners, size_t n);
-/* Second half, inside: root folder, network, then the server as the account. */
+/* The inner half: sets up the root folder and the network, then runs the server as the account. */
 int gw_ns_inside(struct gw *g, const int *listeners, size_t n);
 
 #endif

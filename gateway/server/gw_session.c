@@ -25,7 +25,7 @@
 #include "gateway/server/gw_source.h"
 
 #define SSHD "/usr/sbin/sshd"
-#define MESSAGES_AT_ONCE 16 /* as many as a pipe holds; then others get their turn */
+#define MESSAGES_AT_ONCE 16 /* as many as a pipe holds; then other descriptors are served */
 
 /* In the child. Everything else is close-on-exec. */
 _Noreturn static void exec_sshd(const struct gw_server *s, int tcp, int log, int procs)
@@ -53,8 +53,8 @@ static bool spawn(struct gw_server *s, struct gw_session *x)
     int procs = -1;
     struct cmx_why e = {0};
 
-    /* O_DIRECT: what one write wrote is read as one. Peers choose names that sshd logs, and on stderr it leaves line
-     * breaks in them: only this tells sshd's own lines from theirs. */
+    /* O_DIRECT keeps each write a message of its own. sshd logs names that peers choose and leaves line breaks in them
+     * on stderr, so line breaks cannot separate sshd's own lines from a peer's text. */
     if (pipe2(pipe_fd, O_CLOEXEC | O_DIRECT) != 0)
         return false;
     x->number = ++s->last_number;
@@ -76,13 +76,13 @@ static bool spawn(struct gw_server *s, struct gw_session *x)
             gw_idsock_session_remove(s->idsock, x->number);
         return false;
     }
-    setpgid(x->pid, x->pid); /* both sides do it: whoever is first */
+    setpgid(x->pid, x->pid); /* parent and child both set it, because either may run first */
     fcntl(pipe_fd[0], F_SETFL, O_NONBLOCK);
     x->watch.fd = pipe_fd[0];
     return true;
 }
 
-/* A peer that gave up while it waited in the queue costs no sshd. */
+/* True if the peer closed the connection while it waited in the queue; no sshd is started for it then. */
 static bool peer_is_gone(int tcp)
 {
     char byte;
@@ -110,7 +110,7 @@ static void session_launch(struct gw_server *s, struct gw_session *x)
     s->n_greeting++;
 }
 
-/* Logs, once a minute for each source, that its failed logins have a consequence. */
+/* Logs, at most once a minute for each source, that it is slowed or refused because of failed logins. */
 static void note_pace(struct gw_server *s, const struct gw_session *x, const char *consequence)
 {
     char source[64];
@@ -226,7 +226,7 @@ static void note_up(struct gw_server *s, const struct gw_session *x)
     }
     gw_note("%s: logged in from %s with the certificate '%s', serial %llu", x->name, x->from, k->id,
             (unsigned long long)k->serial);
-    gw_pending_forget(&s->pending, x->fingerprint); /* ssh offers the key without its certificate, too */
+    gw_pending_forget(&s->pending, x->fingerprint); /* ssh also offers the key without its certificate */
 }
 
 static void now_up(struct gw_server *s, struct gw_session *x, const struct gw_log_line *l)
@@ -254,11 +254,13 @@ static void now_up(struct gw_server *s, struct gw_session *x, const struct gw_lo
     else if (err && (s->idsock || l->authority[0]))
         gw_session_end(s, x, e.text);
     else if (err)
-        gw_note("%s from %s: %s", x->fingerprint, x->from, e.text); /* no rights: read again with the next change */
+        gw_note("%s from %s: %s", x->fingerprint, x->from,
+                e.text); /* its rights are unknown: the next change reads them again */
     else if (gw_revoked_may_be(s, x) && gw_revoked_session(s, x))
         gw_session_end(s, x, "its key or certificate was revoked while it logged in");
     else if (!gw_hold_begin(s, x))
-        gw_session_end(s, x, "a session of its device answers at another gateway; is one key on two devices?");
+        gw_session_end(s, x,
+                       "its device has a live session at another gateway; is the same key installed on two devices?");
     else
         note_up(s, x);
     gw_journal_add_login(&s->journal, x->name, x->from, x->client);
@@ -280,7 +282,7 @@ static bool key_is_retired(struct gw_server *s, const char *fingerprint)
     return retired;
 }
 
-/* Any client can make sshd exit, and offer certificates, as often as it likes. */
+/* Bounds log lines that any client can cause: sshd's failures, and certificates that it offers. */
 static void note_bounded(struct gw_server *s, const struct gw_session *x, const char *what, const char *detail)
 {
     uint64_t now = cmx_port_now_ms();
@@ -351,7 +353,7 @@ static bool read_message(struct gw_server *s, struct gw_session *x)
     ssize_t n = read(x->watch.fd, x->line, sizeof x->line - 1);
 
     if (n == 0 || (n < 0 && errno != EAGAIN))
-        epoll_ctl(s->epoll, EPOLL_CTL_DEL, x->watch.fd, NULL); /* sshd is ending; SIGCHLD tells */
+        epoll_ctl(s->epoll, EPOLL_CTL_DEL, x->watch.fd, NULL); /* sshd is ending; SIGCHLD follows */
     if (n <= 0)
         return false;
     while (n > 0 && (x->line[n - 1] == '\n' || x->line[n - 1] == '\r'))
@@ -384,7 +386,7 @@ static void free_session(struct gw_server *s, struct gw_session **link)
 {
     struct gw_session *x = *link;
 
-    kill(-x->pid, SIGKILL); /* what sshd left behind in its group */
+    kill(-x->pid, SIGKILL); /* processes that sshd left in its group */
     if (!x->up) {
         s->n_greeting--;
         s->counters.failed++;
@@ -444,11 +446,11 @@ static void recheck(struct gw_server *s, struct gw_session *x, struct gw_registr
         return;
     }
     if (err)
-        return; /* it can't be read now; the next change or poll reads it again */
+        return; /* the registry can't be read now; the next change or poll reads it again */
     change = gw_rights_compare(&x->rights, &now);
     if (change == GW_RIGHTS_OTHER || (change == GW_RIGHTS_LESS && !s->idsock))
         gw_session_end(s, x, "disconnected because its permissions changed; it may reconnect");
-    gw_rights_free(&now); /* sshd keeps those of the login */
+    gw_rights_free(&now); /* sshd keeps the rights of the login */
 }
 
 static void end_revoked(struct gw_server *s)

@@ -67,7 +67,7 @@ static cmx_err keep_certificate(struct gw_session *x, const char *text, const st
     return CMX_OK;
 }
 
-/* certificate is parsed. */
+/* Uses the global `certificate`, which has been parsed. */
 static cmx_err set_certificate(struct gw_server *s, struct gw_session *x, const char *text, struct cmx_why *e)
 {
     struct gw_registry r;
@@ -139,7 +139,7 @@ bool gw_session_certify(struct gw_server *s, pid_t pid, const char *text)
     err = gw_certificate_parse(&certificate, text, &e);
     if (!err)
         err = set_certificate(s, x, text, &e);
-    if (!err && gw_revoked_session(s, x)) /* sshd has looked, too, but maybe into a former KRL */
+    if (!err && gw_revoked_session(s, x)) /* sshd has checked it too, but possibly against a former KRL */
         err = cmx_why_fail(&e, CMX_EPERM, "the KRL revokes the certificate");
     if (err) {
         gw_session_drop_certificate(x);
@@ -148,7 +148,7 @@ bool gw_session_certify(struct gw_server *s, pid_t pid, const char *text)
     return !err;
 }
 
-/* sshd's last question was about the key that it then accepted, so that its certificate is the session's. */
+/* The last certificate that sshd looked up is the one that it then accepted, so it is the session's. */
 cmx_err gw_session_check_certificate(struct gw_session *x, const struct gw_log_line *l, struct cmx_why *e)
 {
     if (!l->authority[0]) {
@@ -158,6 +158,6 @@ cmx_err gw_session_check_certificate(struct gw_session *x, const struct gw_log_l
     if (!x->certificate.text || gw_certificate_parse(&certificate, x->certificate.text, NULL) ||
         strcmp(certificate.fingerprint, l->fingerprint) != 0 || strcmp(certificate.authority, l->authority) != 0 ||
         certificate.serial != l->serial)
-        return cmx_why_fail(e, CMX_EPERM, "its certificate is another one than sshd asked about");
+        return cmx_why_fail(e, CMX_EPERM, "sshd accepted another certificate than the one that it looked up");
     return CMX_OK;
 }

@@ -1,12 +1,13 @@
-/* gw_session_identity.h - whose a session is: sshd's helper reports each key and certificate that it looks up, and
- * sshd's log which of them it accepted. Until then the session has the identity of the last one. */
+/* gw_session_identity.h - finds the identity of a session. sshd's helper reports each key and certificate that it looks
+ * up; sshd's log says which of them sshd accepted. Until then the session has the identity of the last one that was
+ * looked up. */
 #ifndef GW_SESSION_IDENTITY_H
 #define GW_SESSION_IDENTITY_H
 
 #include "gateway/registry/sshdlog.h"
 #include "gateway/server/gw_server.h"
 
-/* sshd's helper, a process of some session, looks a key up: gives the session the identity of the key. */
+/* Call when sshd's helper (process pid) looks up a key: gives the helper's session the identity of the key. */
 void gw_session_identify(struct gw_server *s, pid_t pid, const char *fingerprint);
 /* The same for a certificate, "TYPE BASE64". False: it may not log in. */
 bool gw_session_certify(struct gw_server *s, pid_t pid, const char *text);
@@ -14,8 +15,8 @@ bool gw_session_certify(struct gw_server *s, pid_t pid, const char *text);
 /* Gives x the identity of a key. */
 CMX_MUST_USE cmx_err gw_session_set_identity(struct gw_server *s, struct gw_session *x, const char *fingerprint,
                                              struct cmx_why *e);
-/* l: sshd accepted a key. Drops the certificate of a login without one. CMX_EPERM: sshd accepted another certificate.
- */
+/* l: the log line of an accepted key. Drops x's certificate if the login used none. CMX_EPERM: sshd accepted another
+ * certificate. / */
 CMX_MUST_USE cmx_err gw_session_check_certificate(struct gw_session *x, const struct gw_log_line *l, struct cmx_why *e);
 void gw_session_drop_certificate(struct gw_session *x);
 

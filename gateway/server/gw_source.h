@@ -1,4 +1,4 @@
-/* gw_source.h - where a connection comes from: its peer, or the client that a load balancer names. */
+/* gw_source.h - the source of a connection: its peer, or the client that a load balancer reports. */
 #ifndef GW_SOURCE_H
 #define GW_SOURCE_H
 

@@ -50,7 +50,8 @@ static int listen_on(const struct addrinfo *ai)
     if (fd < 0)
         return -1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* accepted sockets inherit it; sshd does not set it */
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one,
+               sizeof one); /* accepted sockets inherit it, and sshd does not set it */
     setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &one, sizeof one); /* the address may come later (DHCP) */
     if (ai->ai_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero); /* [::] takes IPv4 too */
@@ -82,8 +83,8 @@ static size_t open_listeners(const struct gw *g, int *out)
     return out[0] >= 0 ? 1 : 0;
 }
 
-/* One gateway a folder: the lock is held for as long as this process lives. A command that looks whether it is held
- * (gw_control_is_serving) holds it for a moment, and a gateway that is ending a little longer. */
+/* Ensures that one gateway runs in each folder: this process holds the lock until it ends. A command that tests the
+ * lock (gw_control_is_serving) and a gateway that is ending hold it for a moment, so this retries. */
 static bool lock_folder(const struct gw *g)
 {
     char path[GW_PATH_MAX];
@@ -104,7 +105,7 @@ static int serve_here(struct gw *g, uid_t uid, gid_t gid, bool guarded, const in
     struct gw_idsock *idsock = NULL;
     struct cmx_why e = {0};
 
-    /* First, so that the process inherits nothing that has to end with the server. */
+    /* Started first, so that this process inherits no descriptor that must close with the server. */
     if (!g->simple && gw_claims_open(&claims, &g->fleet, uid, gid, &e))
         return gw_fail("the gateway can't start: other gateways would not find its sessions", &e);
     if (!g->simple && gw_idsock_open(&idsock, uid, gid, &e))
@@ -130,7 +131,8 @@ static int serve_in_namespace(struct gw *g, const struct passwd *pw, const int *
     return serve_here(g, pw->pw_uid, pw->pw_gid, true, listeners, n);
 }
 
-/* Root without systemd: what the units do. This process watches the fleet's rules, its child serves as the account. */
+/* Root without systemd: does the work of the units. This process watches the fleet's rules; its child runs the server
+ * as the account. */
 static int serve_as_root(struct gw *g, const int *listeners, size_t n)
 {
     const struct passwd *pw = getpwnam(g->account);

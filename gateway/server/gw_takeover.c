@@ -1,10 +1,10 @@
-/* Takeover: a device is back, and its old session may still hold its ports. sshd can't be asked which is alive, so the
- * old session is: a connection to one of its listeners makes its sshd ask the device to open a channel (RFC 4254
- * section 7.2), and a live device answers something, be it a refusal. One that sends not a byte until the deadline is
- * dead and is ended.
+/* Takeover: a device logs in again while its old session may still hold its ports. sshd does not report whether a
+ * session is alive, so the gateway probes the old session: a connection to one of its listeners makes its sshd request
+ * a channel from the device (RFC 4254 section 7.2), and a live device answers, even if only with a refusal. A session
+ * that receives no byte until the deadline is dead and is ended.
  *
- * This happens before the new login is verified, and is safe there: a live session can't be ended by it, so neither a
- * known public key nor a stolen private one makes two parties throw each other out by turns. */
+ * The probe runs before the new login is verified. This is safe, because it never ends a live session: two clients with
+ * the same key cannot end each other's sessions in turns. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -55,7 +55,7 @@ static void begin_probe(const struct gw_server *s, struct gw_client *c, struct g
     uint64_t patience;
 
     if (c->n_probes == GW_COUNT(c->probes) || !gw_session_first_forward(x, &f))
-        return; /* it holds no port: nothing to take over */
+        return; /* it holds no port, so there is nothing to take over */
     if (!gw_session_counters(x, &p->received, &out, &rtt_us))
         return;
     p->fd = knock(s, &f);
@@ -68,7 +68,7 @@ static void begin_probe(const struct gw_server *s, struct gw_client *c, struct g
     c->n_probes++;
 }
 
-/* Another login of the same device has asked already, and its answer is due. */
+/* True if another login of the same device has begun the probes; its result serves this one, too. */
 static bool asked_already(const struct gw_server *s, const struct gw_client *c, const char *name)
 {
     for (const struct gw_client *o = s->clients; o; o = o->next)
@@ -77,7 +77,7 @@ static bool asked_already(const struct gw_server *s, const struct gw_client *c, 
     return false;
 }
 
-/* Probes the sessions at this gateway. True: there is nothing to wait for. */
+/* Starts the probes of the sessions at this gateway. True: there is nothing to wait for. */
 static bool begin_here(struct gw_server *s, struct gw_client *c, const char *fingerprint)
 {
     struct gw_history *h;
@@ -95,7 +95,7 @@ static bool begin_here(struct gw_server *s, struct gw_client *c, const char *fin
         return false;
     }
     h = gw_traffic_of(s, x->name);
-    /* A login asks twice (before and with its signature), and a known key may be offered by anyone at any rate. */
+    /* A login asks twice (before and with its signature), and any client may offer a known public key at any rate. */
     if (!h || (h->probed_ms && now - h->probed_ms < GW_PROBE_PAUSE_MS))
         return true;
     h->probed_ms = now;
@@ -114,7 +114,7 @@ bool gw_takeover_begin(struct gw_server *s, struct gw_client *c, const char *fin
     return !(x && gw_peer_ask(s, c, x)) && here;
 }
 
-/* May one more session of this device be taken over in this minute? */
+/* True if one more session of this device may be taken over in this minute. */
 static bool within_rate(struct gw_server *s, const char *name)
 {
     struct gw_history *h = gw_traffic_of(s, name);
@@ -140,10 +140,10 @@ static void decide_dead(struct gw_server *s, struct gw_session *x)
         return;
     }
     s->counters.takeovers++;
-    gw_session_end(s, x, "it did not answer, and its device logs in anew (takeover)");
+    gw_session_end(s, x, "it did not answer, and its device logs in again (takeover)");
 }
 
-/* True when decided. */
+/* True if the probe is decided. */
 static bool move_on(struct gw_server *s, struct gw_probe *p, uint64_t now)
 {
     struct gw_session *x = gw_session_numbered(s, p->session);

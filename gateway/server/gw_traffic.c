@@ -1,4 +1,4 @@
-/* Bytes, sessions and refusals of each party, and the last hour. */
+/* Counts bytes, sessions and refusals of each party, and keeps the last hour in samples. */
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -7,7 +7,7 @@
 #include "cmxsafe/port/port.h"
 #include "gateway/server/gw_server.h"
 
-#define LOOKUPS_PER_MINUTE 120 /* of targets that no session has had; each opens the registry */
+#define LOOKUPS_PER_MINUTE 120 /* lookups of targets without a session; each opens the registry */
 
 struct gw_history *gw_traffic_of(struct gw_server *s, const char *name)
 {

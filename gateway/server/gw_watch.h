@@ -16,7 +16,7 @@ typedef enum {
     GW_WATCH_PEERS
 } gw_watch_kind;
 
-/* What an epoll event points to; the first member of whatever is watched. */
+/* The target of an epoll event; the first member of each watched object. */
 struct gw_watch {
     gw_watch_kind kind;
     int fd;

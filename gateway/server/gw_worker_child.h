@@ -13,7 +13,7 @@ struct gw_worker_child {
     uint64_t started_ms[GW_WORKERS];
 };
 
-/* Call several times a second: starts them, again after they ended. They end with this process. */
+/* Call several times a second: starts the processes, and restarts those that ended. They end with this process. */
 void gw_worker_watch(struct gw_worker_child *w, const struct gw *g);
 void gw_worker_stop(struct gw_worker_child *w);
 

@@ -5,13 +5,13 @@
 
 #include "cmxsafe/port/crypto.h"
 
-#define DIGEST_BITS 60 /* of each row's SHA-256: the sum of all rows is a bigint's or a numeric */
+#define DIGEST_BITS 60 /* bits of each row's SHA-256 that are summed */
 #define SEPARATOR 0x1f
 
 static const char *const shared_meta[] = {"fleet", "domain", "update_keys"};
 static const char meta_filter[] = "key IN ('fleet','domain','update_keys')";
 
-/* Observations of single gateways, which no person decides. */
+/* Tables of observations that single gateways record, as opposed to decisions of operators. */
 static const struct {
     const char *table, *newest, *time;
 } observations[] = {{"seen", "at", "at"},
@@ -182,6 +182,6 @@ cmx_err gw_copy_digest(struct gw_registry *r, const struct gw_copy_table *t, uin
     }
     *out &= (1ULL << DIGEST_BITS) - 1;
     sqlite3_finalize(stmt);
-    free(sql); /* open_memstream's own */
+    free(sql); /* allocated by open_memstream */
     return err == CMX_ENOENT ? CMX_OK : err;
 }

@@ -1,5 +1,5 @@
-/* copy_tables.h - the tables that gateways share, as the copy's own schema describes them: PostgreSQL's tables and all
- * statements are derived from that, so that each column is named once (registry.c). */
+/* copy_tables.h - the tables that gateways share, read from the copy's own schema. PostgreSQL's tables and all
+ * statements are derived from it, so that each column is named only once (in registry.c). */
 #ifndef GW_COPY_TABLES_H
 #define GW_COPY_TABLES_H
 
@@ -26,9 +26,10 @@ struct gw_copy_table {
     struct gw_copy_column columns[GW_COPY_COLUMNS_MAX];
     size_t n;
     const char *filter; /* SQL condition of the rows that are shared; "true" for all */
-    const char *newest; /* the column by which the newest of two observations wins; NULL: no observation */
-    const char *time;   /* the column with the time of an observation */
-    bool rights;        /* a person decides here who may what */
+    const char
+        *newest; /* the column that decides which of two observations is newer; NULL: not a table of observations */
+    const char *time; /* the column with the time of an observation */
+    bool rights;      /* the rows decide who may do what */
 };
 
 struct gw_copy_tables {
@@ -39,8 +40,8 @@ struct gw_copy_tables {
 /* What was changed in the copy. */
 struct gw_copy_changes {
     bool rows;   /* any row */
-    bool rights; /* rows that decide who may what: the rules have to be rendered again */
-    bool claims; /* rows that say which gateway holds an identity */
+    bool rights; /* rows that decide who may do what: the rules have to be rendered again */
+    bool claims; /* rows of claims: which gateway holds an identity */
 };
 
 /* CMX_ENOSPC: more tables or columns than fit, which is a defect. */
@@ -54,8 +55,8 @@ bool gw_copy_meta_is_shared(const char *key);
 /* "a","b","c" */
 void gw_copy_names(FILE *f, const struct gw_copy_table *t, bool keys_only);
 
-/* Digest of the table's shared rows, the same as PostgreSQL computes with gw_copy_digest_sql. It finds differences that
- * come from mistakes; it is no protection against an attacker. */
+/* Digest of the table's shared rows, the same as PostgreSQL computes with gw_copy_digest_sql. It detects accidental
+ * differences and does not protect against an attacker. */
 CMX_MUST_USE cmx_err gw_copy_digest(struct gw_registry *r, const struct gw_copy_table *t, uint64_t *out,
                                     struct cmx_why *e);
 void gw_copy_digest_sql(FILE *f, const struct gw_copy_table *t);

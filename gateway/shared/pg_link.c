@@ -9,15 +9,16 @@
 #include "gateway/registry/registry.h"
 
 #define PARAMETERS_MAX 16
-#define LOCK_NOT_AVAILABLE "55P03" /* PostgreSQL's error code for lock_timeout, appendix A of its manual */
+#define LOCK_NOT_AVAILABLE "55P03" /* PostgreSQL's error code after lock_timeout (manual, appendix A) */
 
-/* One statement for each connection. Another gateway's change may take a while (an import). A gateway that holds the
- * lock and is cut off loses it when its transaction has been idle for that long. */
+/* Runs once for each connection. lock_timeout allows for another gateway's long change (an import). A gateway that
+ * holds the lock and is cut off loses it after idle_in_transaction_session_timeout. */
 static const char session_setup[] =
     "SET search_path = cmxsafe; SET lock_timeout = '12s'; SET statement_timeout = '60s';"
     "SET idle_in_transaction_session_timeout = '15s'; SET client_min_messages = warning";
 
-/* What a URL may leave open. Peers that vanish are noticed within seconds, and a standby is not written to. */
+/* Defaults for parameters that the URL does not set: a lost server is detected within seconds, and a standby server is
+ * not used. */
 static const struct {
     const char *name, *value;
 } defaults[] = {{"connect_timeout", "3"},    {"keepalives_idle", "5"},       {"keepalives_interval", "2"},
@@ -69,7 +70,7 @@ cmx_err gw_pg_url_check(const char *url, struct cmx_why *e)
     return err;
 }
 
-/* Each of a list of hosts is a UNIX socket's folder or the loopback. */
+/* True if each host in the list is a UNIX socket's folder or the loopback. */
 static bool is_local(const char *hosts)
 {
     char list[GW_REGISTRY_URL_MAX];
@@ -83,8 +84,8 @@ static bool is_local(const char *hosts)
     return true;
 }
 
-/* The registry decides who may log in, so a server on another machine has to prove its identity, unless the operator
- * chose otherwise in the URL, the environment or a service file. */
+/* The registry decides who may log in, so a server on another machine must prove its identity with TLS, unless the URL,
+ * the environment or a service file sets another mode. */
 static bool needs_tls(const PQconninfoOption *options)
 {
     const char *host = option_of(options, "host");
@@ -173,7 +174,8 @@ static bool wait_socket(PGconn *c, short events, uint64_t deadline)
     return now < deadline && poll(&p, 1, (int)(deadline - now)) > 0;
 }
 
-/* Sends what is queued. A server that sends an answer meanwhile must be read, or both sides wait for each other. */
+/* Sends all queued bytes. Also reads what the server sends meanwhile; otherwise both sides could wait for each
+ * other. */
 static bool flush_all(PGconn *c, uint64_t deadline)
 {
     int left;
@@ -193,7 +195,8 @@ static cmx_err take_result(const PGresult *result, gw_pg_result_fn each, void *a
         return each ? each(arg, result, e) : CMX_OK;
     code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     if (code && strcmp(code, LOCK_NOT_AVAILABLE) == 0)
-        return cmx_why_fail(e, CMX_EBUSY, "another gateway has been changing the registry for long; repeat it later");
+        return cmx_why_fail(e, CMX_EBUSY,
+                            "another gateway has been changing the registry for a long time; repeat the command later");
     return cmx_why_fail(e, CMX_EIO, "PostgreSQL refused it (%.200s)",
                         code ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : "no reason given");
 }

@@ -9,8 +9,8 @@
 
 #define GW_PG_PATIENCE_MS 15000
 
-/* CMX_EINVAL, CMX_ECLOSED. The connection's search path is the schema "cmxsafe", and its transactions end when this
- * program is silent for GW_PG_PATIENCE_MS. */
+/* CMX_EINVAL, CMX_ECLOSED. The connection's search path is the schema "cmxsafe", and PostgreSQL aborts its transactions
+ * when this program sends nothing for GW_PG_PATIENCE_MS. */
 CMX_MUST_USE cmx_err gw_pg_open(PGconn **out, const char *url, struct cmx_why *e);
 
 /* CMX_EINVAL: not "postgresql://...", or it holds a password. */

@@ -9,13 +9,13 @@
 struct pull {
     struct gw_registry *r;
     const struct gw_copy_tables *tables;
-    size_t next; /* table whose result comes next */
+    size_t next; /* index of the table whose result comes next */
     bool differs[GW_COPY_TABLES_MAX];
     bool rights_only;
     struct gw_copy_changes *out;
 };
 
-/* A statement made with write(f, t), for the copy. CMX_ENOMEM as others. */
+/* Writes a statement for the copy to f. */
 typedef void (*statement_fn)(FILE *f, const struct gw_copy_table *t);
 
 static cmx_err prepare_made(struct gw_registry *r, sqlite3_stmt **stmt, statement_fn write,
@@ -34,7 +34,7 @@ static cmx_err prepare_made(struct gw_registry *r, sqlite3_stmt **stmt, statemen
         err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
     else
         err = gw_sql_prepare(r, stmt, e, sql, "");
-    free(sql); /* open_memstream's own */
+    free(sql); /* allocated by open_memstream */
     return err;
 }
 
@@ -86,8 +86,8 @@ static cmx_err run_row(struct gw_registry *r, sqlite3_stmt *stmt, const struct g
     return err == CMX_ENOENT ? CMX_OK : err;
 }
 
-/* All changed rows are deleted before any is inserted: a name may have moved from one row to another. The last column
- * says whether the row was removed. */
+/* All changed rows are deleted before any is inserted, because a name may have moved from one row to another. The last
+ * column is true for a row that was removed. */
 static cmx_err store_rows(struct gw_registry *r, const struct gw_copy_table *t, const PGresult *rows, struct cmx_why *e)
 {
     sqlite3_stmt *delete = NULL;
@@ -140,7 +140,7 @@ static void write_select(FILE *f, const struct gw_copy_table *t, int64_t from)
         fputs("NOT removed;", f);
 }
 
-/* What was written to f, as one query; its results go to each in the order of the tables. */
+/* Runs the text written to f as one query; passes its results to each, in the order of the tables. */
 static cmx_err run_made(PGconn *c, FILE *f, char **sql, gw_pg_result_fn each, struct pull *p, struct cmx_why *e)
 {
     cmx_err err;
@@ -149,7 +149,7 @@ static cmx_err run_made(PGconn *c, FILE *f, char **sql, gw_pg_result_fn each, st
         err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
     else
         err = gw_pg_run(c, *sql, each, p, e);
-    free(*sql); /* open_memstream's own */
+    free(*sql); /* allocated by open_memstream */
     return err;
 }
 

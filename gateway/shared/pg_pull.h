@@ -1,4 +1,4 @@
-/* pg_pull.h - takes rows from PostgreSQL into the copy. Runs inside the caller's transactions on both sides. */
+/* pg_pull.h - copies rows from PostgreSQL into the copy. Runs inside the caller's transactions on both sides. */
 #ifndef GW_PG_PULL_H
 #define GW_PG_PULL_H
 
@@ -6,11 +6,11 @@
 
 #include "gateway/shared/copy_tables.h"
 
-/* Takes the rows that changed after revision `from`. */
+/* Copies the rows that changed after revision `from`. */
 CMX_MUST_USE cmx_err gw_pg_pull_since(PGconn *c, struct gw_registry *r, const struct gw_copy_tables *t, int64_t from,
                                       struct gw_copy_changes *out, struct cmx_why *e);
 
-/* Replaces the tables whose digests differ from PostgreSQL's. rights_only: looks only at tables of rights. */
+/* Replaces the tables whose digests differ from PostgreSQL's. rights_only: compares only the tables of rights. */
 CMX_MUST_USE cmx_err gw_pg_pull_compared(PGconn *c, struct gw_registry *r, const struct gw_copy_tables *t,
                                          bool rights_only, struct gw_copy_changes *out, struct cmx_why *e);
 

@@ -31,7 +31,7 @@ static void put_table(FILE *f, const struct gw_copy_table *t)
 
 void gw_pg_rows_schema(FILE *f, const struct gw_copy_tables *t)
 {
-    fputs(/* The one row: which fleet, which versions of programs may use it, and the last change. */
+    fputs(/* One row: the fleet, the versions of programs that may use it, and the revision of the last change. */
           "CREATE TABLE IF NOT EXISTS registry(one BOOLEAN PRIMARY KEY DEFAULT true CHECK(one), id TEXT NOT NULL,"
           " schema INTEGER NOT NULL, compatible INTEGER NOT NULL, revision BIGINT NOT NULL);",
           f);
@@ -73,8 +73,7 @@ static cmx_err check_written(void *arg, const PGresult *result, struct cmx_why *
     if (strcmp(PQcmdStatus((PGresult *)(uintptr_t)result), "UPDATE 0") != 0)
         return CMX_OK;
     return cmx_why_fail(e, CMX_EBUSY,
-                        "another gateway changed the same entry meanwhile, and its change stays; look again and repeat "
-                        "yours");
+                        "another gateway changed the same entry meanwhile; check the entry, then repeat the command");
 }
 
 static void open_text(struct gw_pg_writer *w)
@@ -97,7 +96,7 @@ static void send_text(struct gw_pg_writer *w, struct cmx_why *e)
         cmx_why_set(e, "a text of the change is not UTF-8, which PostgreSQL demands");
     else if (w->err == CMX_ENOMEM)
         cmx_why_set(e, "out of memory");
-    free(w->text); /* open_memstream's own */
+    free(w->text); /* allocated by open_memstream */
     w->text = NULL;
     w->len = 0;
 }
@@ -136,7 +135,7 @@ static void put_upsert_tail(FILE *f, const struct gw_copy_table *t, bool merge)
     for (size_t i = 0; i < t->n; i++)
         if (!t->columns[i].key)
             fprintf(f, ",\"%s\"=excluded.\"%s\"", t->columns[i].name, t->columns[i].name);
-    /* Of two gateways' observations the newer one stays. */
+    /* The newer of two observations is kept. */
     if (merge && t->newest)
         fprintf(f, " WHERE \"%s\".removed OR \"%s\".\"%s\"<=excluded.\"%s\"", t->name, t->name, t->newest, t->newest);
     fputs(";", f);
@@ -161,7 +160,7 @@ void gw_pg_writer_row(struct gw_pg_writer *w, const struct gw_copy_table *t, sql
         fprintf(w->f, "::%s,", t->columns[i].integer ? "BIGINT" : "TEXT");
     }
     fprintf(w->f, "%lld", (long long)w->revision);
-    /* An observation of a device that was deleted meanwhile is dropped. */
+    /* An observation of a device that was deleted meanwhile is discarded. */
     if (merge && strcmp(t->columns[0].name, "device") == 0)
         fprintf(w->f, " WHERE EXISTS(SELECT 1 FROM device WHERE id=%lld AND NOT removed)",
                 (long long)sqlite3_column_int64(stmt, 0));
@@ -219,7 +218,7 @@ static void put_update(struct gw_pg_writer *w, const struct gw_copy_table *t, sq
     fputs(";", w->f);
 }
 
-/* The row is kept as a tombstone, from which the other gateways learn of the deletion. It may be gone already. */
+/* Keeps the row as a tombstone, so that the other gateways delete it too. The row may have been deleted already. */
 static void put_delete(struct gw_pg_writer *w, const struct gw_copy_table *t, sqlite3_changeset_iter *it)
 {
     fprintf(w->f, "WITH gone AS (UPDATE \"%s\" SET removed=true,revision=%lld WHERE ", t->name, (long long)w->revision);

@@ -7,10 +7,10 @@
 
 #include "gateway/shared/copy_tables.h"
 
-/* Statements that make the tables and the columns that PostgreSQL lacks. */
+/* Writes statements that create the tables and columns that are missing in PostgreSQL. */
 void gw_pg_rows_schema(FILE *f, const struct gw_copy_tables *t);
 
-/* What one change writes: statements collect in memory, and go out when they are many. */
+/* Collects the statements of one change in memory, and sends them when there are many. */
 struct gw_pg_writer {
     PGconn *c; /* borrowed */
     int64_t revision;
@@ -22,11 +22,11 @@ struct gw_pg_writer {
 };
 
 void gw_pg_writer_begin(struct gw_pg_writer *w, PGconn *c, int64_t revision);
-/* Sends what is left. CMX_EBUSY: a row is not as the copy has it; others as gw_pg_run. Frees the memory; call it also
- * after an error, once. */
+/* Sends the remaining statements. CMX_EBUSY: a row in PostgreSQL differs from the copy's; other errors as for
+ * gw_pg_run. Frees the memory; call it also after an error, once. */
 CMX_MUST_USE cmx_err gw_pg_writer_end(struct gw_pg_writer *w, struct cmx_why *e);
 
-/* Writes the current row of stmt, whose columns are all of t's. merge: of two observations the newest stays. */
+/* Writes the current row of stmt, whose columns are all of t's. merge: keeps the newer of two observations. */
 void gw_pg_writer_row(struct gw_pg_writer *w, const struct gw_copy_table *t, sqlite3_stmt *stmt, bool merge,
                       struct cmx_why *e);
 

@@ -1,11 +1,11 @@
 /* shared.h - a registry that several gateways share, in PostgreSQL. Each gateway keeps a copy of it: the SQLite file in
- * its folder, which all reads use. A change runs on the copy as it would on a registry of its own, and is in PostgreSQL
- * before it is committed here; while PostgreSQL is away, a change fails.
+ * its folder, which all reads use. A change runs on the copy like on a registry that is not shared, and is committed in
+ * PostgreSQL before it is committed here. While PostgreSQL can't be reached, a change fails.
  *
  * All rows of all tables are shared, except the settings of the gateway itself (table meta). PostgreSQL keeps, for each
- * row, the revision of its last change; one row lock puts changes into an order, so that a reader that has revision N
- * misses nothing before it. Every call that talks to PostgreSQL returns within 15 s and the time that
- * libpq takes to connect (connect_timeout for each address). One thread at a time. */
+ * row, the revision of its last change; one row lock serialises changes, so that a reader that has revision N has all
+ * changes up to it. Every call that uses PostgreSQL returns within 15 s plus the time that libpq takes to connect
+ * (connect_timeout for each address). One thread at a time. */
 #ifndef GW_SHARED_H
 #define GW_SHARED_H
 
@@ -19,33 +19,33 @@ struct gw_shared;
 CMX_MUST_USE cmx_err gw_shared_open(struct gw_shared **out, const char *url, struct cmx_why *e);
 void gw_shared_close(struct gw_shared *s);
 
-/* Has r, which is open for writing, use the registry at url for each change from now on; connects with the first one.
+/* Makes r, which is open for writing, use the registry at url for each change from now on. The first change connects.
  * gw_registry_close ends it. */
 CMX_MUST_USE cmx_err gw_shared_attach(struct gw_registry *r, const char *url, struct cmx_why *e);
 
 /* Begins a transaction in which r starts to be shared. If PostgreSQL holds no registry, it makes the tables and copies
- * all rows there. If it holds a fleet's registry: with adopt, r takes its content instead of its own; without,
- * CMX_EEXIST. gw_registry_commit or gw_registry_rollback of r ends it. */
+ * all rows there. If it holds a fleet's registry: with adopt, r's content is replaced by it; without adopt, the call
+ * fails with CMX_EEXIST. gw_registry_commit or gw_registry_rollback of r ends it. */
 CMX_MUST_USE cmx_err gw_shared_found(struct gw_registry *r, const char *url, bool adopt, struct cmx_why *e);
 
 /* ---- following ---- */
 
-/* What gw_shared_follow looks at: rows that changed since; also a digest of each table that holds rights; also of the
- * others. A table whose digest differs is replaced. */
+/* What gw_shared_follow compares. CHANGES: rows that changed since the last call. RIGHTS: also a digest of each table
+ * of rights. ALL: also a digest of the other tables. A table whose digest differs is replaced. */
 enum gw_shared_check { GW_SHARED_CHANGES, GW_SHARED_RIGHTS, GW_SHARED_ALL };
 
-/* Asks PostgreSQL whether there is something to follow: changes there, or notes here. One round trip. Errors as
- * gw_shared_follow. */
+/* Queries in one round trip whether there is anything to transfer: changes in PostgreSQL, or observations here. Errors
+ * as gw_shared_follow. */
 CMX_MUST_USE cmx_err gw_shared_behind(struct gw_shared *s, struct gw_registry *r, bool *behind, struct cmx_why *e);
 
-/* Brings the copy r, which is open for writing, up to date, and sends what was noted while PostgreSQL
- * was away. CMX_ECLOSED: close s; CMX_ENOTSUP: the registry needs a newer program; CMX_EFORMAT: it is another fleet's.
- */
+/* Brings the copy r, which is open for writing, up to date, and sends observations that were stored while PostgreSQL
+ * could not be reached. CMX_ECLOSED: close s; CMX_ENOTSUP: the registry needs a newer program; CMX_EFORMAT: it is
+ * another fleet's. / */
 CMX_MUST_USE cmx_err gw_shared_follow(struct gw_shared *s, struct gw_registry *r, enum gw_shared_check check,
                                       struct gw_copy_changes *out, struct cmx_why *e);
 
-/* Removes what is kept of rows that were removed more than a day ago. Once a day, by any gateway. Errors as
- * gw_shared_follow, which has been called before. */
+/* Deletes the tombstones of rows that were removed more than a day ago. Does so once a day, at whichever gateway calls
+ * it first. Errors as gw_shared_follow, which has been called before. */
 CMX_MUST_USE cmx_err gw_shared_prune(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);
 
 /* Waits up to timeout_ms for a change by another gateway. CMX_ETIMEOUT: none; CMX_ECLOSED. */

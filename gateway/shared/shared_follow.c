@@ -14,7 +14,8 @@ static cmx_err has_notes(struct gw_registry *r, bool *out, struct cmx_why *e)
     return err;
 }
 
-/* A transaction without a change of its own: it sends notes and makes what this version added. */
+/* A transaction without a change: it sends stored observations and creates tables and columns that this version
+ * added. */
 static cmx_err settle_there(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
 {
     const struct gw_sharing *own_sharing = r->sharing;
@@ -35,8 +36,8 @@ static cmx_err settle_there(struct gw_shared *s, struct gw_registry *r, struct c
     return err;
 }
 
-/* Which devices are in quarantine, as a list of ids; to be freed with sqlite3_free. Evidence comes often, and changes
- * who may what only if it changes this list. */
+/* Which devices are in quarantine, as a list of ids; to be freed with sqlite3_free. Evidence is stored often, but
+ * changes rights only if it changes this list. */
 static cmx_err list_quarantined(struct gw_registry *r, char **out, struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
@@ -58,7 +59,7 @@ static cmx_err take_rows(struct gw_shared *s, struct gw_registry *r, enum gw_sha
     int64_t from = gw_shared_revision(r);
     cmx_err err = CMX_OK;
 
-    /* PostgreSQL was restored from a backup, or a failover lost its last changes; or this copy is old. */
+    /* PostgreSQL was restored from a backup, a failover lost its last changes, or this copy is too old. */
     if (from > s->head.revision || from < s->head.pruned)
         check = GW_SHARED_ALL;
     if (check != GW_SHARED_ALL && from != s->head.revision)
@@ -103,7 +104,7 @@ cmx_err gw_shared_behind(struct gw_shared *s, struct gw_registry *r, bool *behin
     return err;
 }
 
-/* The copy is locked first: what a command of this gateway commits is then in the snapshot. */
+/* The copy is locked first, so that the snapshot contains every change that a command of this gateway has committed. */
 static cmx_err follow_snapshot(struct gw_shared *s, struct gw_registry *r, enum gw_shared_check check,
                                struct gw_copy_changes *out, struct cmx_why *e)
 {

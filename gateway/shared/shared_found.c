@@ -40,7 +40,8 @@ static cmx_err send_all(struct gw_shared *s, struct gw_registry *r, struct cmx_w
     return err ? err : sent;
 }
 
-/* Makes the tables, and the row of the registry unless there is one. The lock orders two gateways that do so. */
+/* Creates the tables, and the registry's row if there is none. The lock serialises two gateways that do this at the
+ * same time. */
 static cmx_err found_there(struct gw_shared *s, bool *exists, struct cmx_why *e)
 {
     char sql[256];

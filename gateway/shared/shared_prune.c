@@ -1,6 +1,6 @@
-/* Tombstones: rows that were removed, kept so that other gateways hear of it. Once a day those that are older than a
- * day are removed for good. How old one is follows from its revision: table meta has the registry's revision at a known
- * time. */
+/* Tombstones: removed rows that are kept so that other gateways delete them too. Once a day, tombstones older than a
+ * day are deleted. A tombstone's age is computed from its revision: table meta stores the registry's revision at a
+ * known time. */
 #include <stdlib.h>
 
 #include "gateway/shared/pg_link.h"
@@ -31,7 +31,7 @@ static void put_setting(FILE *f, const char *key, const char *value, int64_t rev
             key, value, (long long)revision);
 }
 
-/* In a transaction. All time is PostgreSQL's. */
+/* Runs in a transaction. Uses PostgreSQL's clock. */
 static cmx_err prune_before(struct gw_shared *s, int64_t mark, struct cmx_why *e)
 {
     char number[24];
@@ -53,7 +53,7 @@ static cmx_err prune_before(struct gw_shared *s, int64_t mark, struct cmx_why *e
         err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
     else
         err = gw_pg_run(s->c, sql, NULL, NULL, e);
-    free(sql); /* open_memstream's own */
+    free(sql); /* allocated by open_memstream */
     return err ? err : gw_pg_run(s->c, "COMMIT", NULL, NULL, e);
 }
 

@@ -10,11 +10,13 @@
 #include "gateway/shared/pg_link.h"
 #include "gateway/shared/pg_pull.h"
 
-#define AWAY_MS 5000    /* after a failure, notes are stored here that long before PostgreSQL is tried again */
-#define MERGE_SLACK_S 5 /* notes from so long before the first one that was stored here are sent, too */
+#define AWAY_MS                                                                                                        \
+    5000 /* after a failure, observations are stored here for this long before PostgreSQL is tried again               \
+          */
+#define MERGE_SLACK_S 5 /* observations from this long before the first stored one are sent, too */
 
-/* A connection that its user closed, for the next one: a process that stores something often does not connect anew each
- * time. */
+/* A connection that its last user closed is kept for the next one, so that a process that writes often does not connect
+ * each time. */
 static struct gw_shared *idle;
 static uint64_t away_until_ms;
 
@@ -84,7 +86,7 @@ cmx_err gw_shared_set_revision(struct gw_registry *r, int64_t revision, struct c
     return gw_meta_set(r, "revision", text, e);
 }
 
-/* The registry is the one that the copy is of, and this program can use it. */
+/* Checks that the registry is the one that r is a copy of, and that this program can use it. */
 cmx_err gw_shared_check_head(const struct gw_shared_head *h, struct gw_registry *r, struct cmx_why *e)
 {
     char id[GW_SHARED_ID_MAX];
@@ -108,7 +110,7 @@ cmx_err gw_shared_tables(struct gw_shared *s, struct gw_registry *r, struct cmx_
     return s->tables.n ? CMX_OK : gw_copy_tables_read(r, &s->tables, e);
 }
 
-/* Makes what this program's version added. */
+/* Creates tables and columns that this program's version added. */
 cmx_err gw_shared_run_schema(struct gw_shared *s, struct cmx_why *e)
 {
     char *sql = NULL;
@@ -123,7 +125,7 @@ cmx_err gw_shared_run_schema(struct gw_shared *s, struct cmx_why *e)
         err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
     else
         err = gw_pg_run(s->c, sql, NULL, NULL, e);
-    free(sql); /* open_memstream's own */
+    free(sql); /* allocated by open_memstream */
     return err;
 }
 
@@ -162,7 +164,7 @@ cmx_err gw_shared_send_rows(struct gw_pg_writer *w, struct gw_registry *r, const
         err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
     else
         err = gw_sql_prepare(r, &stmt, e, sql, "");
-    free(sql); /* open_memstream's own */
+    free(sql); /* allocated by open_memstream */
     while (!err && !(err = gw_sql_step(r, stmt, e))) {
         gw_pg_writer_row(w, t, stmt, observed, e);
         err = w->err;
@@ -171,7 +173,7 @@ cmx_err gw_shared_send_rows(struct gw_pg_writer *w, struct gw_registry *r, const
     return err == CMX_ENOENT ? CMX_OK : err;
 }
 
-/* Sends what this gateway noted while PostgreSQL was away. */
+/* Sends the observations that were stored while PostgreSQL could not be reached. */
 static cmx_err send_notes(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
 {
     struct gw_pg_writer w;
@@ -201,7 +203,7 @@ cmx_err gw_shared_record(struct gw_shared *s, struct gw_registry *r, struct cmx_
     return gw_event_number(r, e);
 }
 
-/* Brings the copy up to date, and records from then on. */
+/* Brings the copy up to date and starts recording changes. */
 cmx_err gw_shared_begin_on_copy(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
 {
     struct gw_copy_changes pulled = {0};
@@ -217,7 +219,7 @@ cmx_err gw_shared_begin_on_copy(struct gw_shared *s, struct gw_registry *r, stru
         err = from && from <= s->head.revision && from >= s->head.pruned
                   ? gw_pg_pull_since(s->c, r, &s->tables, from, &pulled, e)
                   : gw_pg_pull_all(s->c, r, &s->tables, &pulled, e);
-    /* The caller may be one that applies nothing. */
+    /* The caller may not apply the changes. */
     if (!err && pulled.rights)
         err = gw_sql_run(r, e, "INSERT OR IGNORE INTO main.meta(key, value) VALUES('unapplied', '')", "");
     if (!err && pulled.claims)
@@ -259,7 +261,7 @@ static void shared_rollback(struct gw_registry *r)
     end_transaction(s);
 }
 
-/* A connection from before may have been lost meanwhile: then once more with a new one. */
+/* If a kept connection was lost meanwhile, tries once more with a new one. */
 static cmx_err lock_connected(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
 {
     bool fresh = !s->c;
@@ -303,7 +305,7 @@ static cmx_err shared_begin(struct gw_registry *r, bool observed, struct cmx_why
         return begin_detached(r, e);
     }
     if (err == CMX_ECLOSED)
-        cmx_why_set(e, "%s; nothing was changed: repeat it when PostgreSQL is back", e ? e->text : "");
+        cmx_why_set(e, "%s; nothing was changed; repeat the command when PostgreSQL can be reached", e ? e->text : "");
     return err;
 }
 
@@ -326,7 +328,7 @@ static cmx_err send_changes(struct gw_shared *s, struct cmx_why *e)
     return err ? err : sent;
 }
 
-/* Once PostgreSQL has committed, the change is made, whatever happens to the copy. */
+/* Once PostgreSQL has committed, the change is permanent even if updating the copy fails. */
 static cmx_err commit_there(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
 {
     char sql[160];
@@ -340,7 +342,7 @@ static cmx_err commit_there(struct gw_shared *s, struct gw_registry *r, struct c
         return err;
     err = gw_pg_run(s->c, "COMMIT", NULL, NULL, e);
     if (err == CMX_ECLOSED)
-        cmx_why_set(e, "%s; the change may have been made: look before you repeat it", e ? e->text : "");
+        cmx_why_set(e, "%s; the change may have been made; check it before you repeat the command", e ? e->text : "");
     return err;
 }
 

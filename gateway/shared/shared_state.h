@@ -1,5 +1,5 @@
-/* shared_state.h - what the files of this folder share: the state of one user of the registry in PostgreSQL, and the
- * steps of its transactions. */
+/* shared_state.h - what the files of this folder share: the state of one connection to the registry in PostgreSQL, and
+ * the steps of its transactions. */
 #ifndef GW_SHARED_STATE_H
 #define GW_SHARED_STATE_H
 
@@ -9,7 +9,7 @@
 #include "gateway/shared/pg_rows.h"
 #include "gateway/shared/shared.h"
 
-/* The oldest version of the tables whose programs can work beside this one. A change that only adds tables, and columns
+/* The oldest version of the tables whose programs can run beside this one. A change that only adds tables, and columns
  * with a default, does not raise it. */
 #define GW_SHARED_COMPATIBLE 2
 #define GW_SHARED_ID_MAX 40
@@ -19,7 +19,7 @@ struct gw_shared_head {
     bool found;
     char id[GW_SHARED_ID_MAX];
     int64_t schema, compatible, revision;
-    int64_t pruned; /* tombstones up to that revision are gone: an older copy is compared as a whole */
+    int64_t pruned; /* tombstones up to this revision are deleted; an older copy is compared completely */
 };
 
 struct gw_shared {
@@ -40,20 +40,20 @@ extern const struct gw_sharing gw_shared_calls;
 
 /* A gw_pg_result_fn for GW_SHARED_HEAD_SQL; arg: a struct gw_shared_head. CMX_ENOENT: there is no registry. */
 CMX_MUST_USE cmx_err gw_shared_read_head(void *arg, const PGresult *rows, struct cmx_why *e);
-/* Whether it is the registry that r is a copy of, and one that this program can use. */
+/* Checks that it is the registry that r is a copy of, and that this program can use it. */
 CMX_MUST_USE cmx_err gw_shared_check_head(const struct gw_shared_head *h, struct gw_registry *r, struct cmx_why *e);
 
 /* The revision that the copy has; 0: none. */
 int64_t gw_shared_revision(struct gw_registry *r);
 CMX_MUST_USE cmx_err gw_shared_set_revision(struct gw_registry *r, int64_t revision, struct cmx_why *e);
 
-/* Reads s->tables, unless that was done. */
+/* Reads s->tables if that has not been done. */
 CMX_MUST_USE cmx_err gw_shared_tables(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_shared_run_schema(struct gw_shared *s, struct cmx_why *e);
 /* The same, if the tables are of an older version. */
 CMX_MUST_USE cmx_err gw_shared_upgrade_schema(struct gw_shared *s, struct cmx_why *e);
 
-/* Sends rows of t: all, or observations since that time. */
+/* Sends rows of t: all rows, or observations since that time. */
 CMX_MUST_USE cmx_err gw_shared_send_rows(struct gw_pg_writer *w, struct gw_registry *r, const struct gw_copy_table *t,
                                          bool observed, int64_t since, struct cmx_why *e);
 

@@ -224,7 +224,7 @@ static void braces_in_a_text_end_no_object(void **state)
 static int free_made(void **state)
 {
     (void)state;
-    free(made); /* open_memstream's own */
+    free(made); /* allocated by open_memstream */
     return 0;
 }
 

@@ -28,6 +28,7 @@
 #include "gateway/render/gw_nft.h"
 #include "gateway/render/gw_snippet.h"
 #include "gateway/render/gw_sshd_config.h"
+#include "gateway/render/gw_template.h"
 #include "gateway/render/gw_units.h"
 #include "gateway/server/gw_pending.h"
 
@@ -295,7 +296,7 @@ static void test_snippet(void **state)
     assert_non_null(strstr(text, "local_port = 4465\nremote_host = e\nremote_port = 60000\n"));
     assert_non_null(strstr(text, "[identity]\nkey_file = "));
     assert_null(strstr(text, "/etc/cmxsafe/key\n"));
-    free(text); /* open_memstream's own */
+    free(text); /* allocated by open_memstream */
 }
 
 static void test_grants(void **state)
@@ -404,7 +405,7 @@ static void test_grant_terms(void **state)
     assert_int_equal(active_grants(&gateway.registry), 0);
     sql("UPDATE meta SET value = CAST(value AS INTEGER) - 3600 WHERE key = 'clock'");
     assert_int_equal(active_grants(&gateway.registry), 1);
-    /* The clock was set forward: closed, and removed for good. */
+    /* The clock was set forward: closed, and removed permanently. */
     sql("UPDATE grants SET given = given - 86400, ends = ends - 86400");
     assert_int_equal(active_grants(&gateway.registry), 0);
     assert_int_equal(gw_grant_expire(&gateway.registry, &n, &e), CMX_OK);
@@ -557,7 +558,8 @@ static bool quarantined(const char *name)
     return s.quarantined;
 }
 
-/* A device with an enforced policy is open only with fresh, trusted evidence; its own policy goes before its group's.
+/* A device with an enforced policy is open only with fresh, trusted evidence; its own policy takes precedence over its
+ * group's.
  */
 static void test_policy(void **state)
 {
@@ -906,7 +908,7 @@ static void etc_hosts_is(const char *old, const char *lines, const char *expecte
     gw_etc_hosts_merge(f, &gateway, old, strlen(old), lines);
     assert_int_equal(fclose(f), 0);
     assert_string_equal(text, expected);
-    free(text); /* open_memstream's own */
+    free(text); /* allocated by open_memstream */
 }
 
 /* /etc/hosts gets exactly one block, and no other line changes. */
@@ -1177,30 +1179,34 @@ static void test_golden(void **state)
         fclose(f);                                                                                                     \
     } while (0)
     gateway.user = false;
-    GENERATE(gw_sshd_config(f, &gateway, "/usr/lib/cmxsafe/cmxsafe-authkeys"));
+    GENERATE(assert_int_equal(gw_sshd_config(f, &gateway, "/usr/lib/cmxsafe/cmxsafe-authkeys", &e), CMX_OK));
     golden("sshd_config", text);
     free(text);
     gateway.simple = true;
-    GENERATE(gw_sshd_config(f, &gateway, "/usr/lib/cmxsafe/cmxsafe-authkeys"));
+    GENERATE(assert_int_equal(gw_sshd_config(f, &gateway, "/usr/lib/cmxsafe/cmxsafe-authkeys", &e), CMX_OK));
     golden("sshd_config.simple", text);
     free(text);
     gateway.simple = false;
-    GENERATE(gw_unit_text(f, &gateway, "service", "/usr/bin/cmxsafe"));
+    GENERATE(assert_int_equal(gw_unit_text(f, &gateway, "cmxsafe-gateway.service", "/usr/bin/cmxsafe", &e), CMX_OK));
     golden("cmxsafe-gateway.service", text);
     free(text);
-    GENERATE(gw_unit_text(f, &gateway, "socket", "/usr/bin/cmxsafe"));
+    GENERATE(assert_int_equal(gw_unit_text(f, &gateway, "cmxsafe-gateway.socket", "/usr/bin/cmxsafe", &e), CMX_OK));
     golden("cmxsafe-gateway.socket", text);
     free(text);
-    GENERATE(gw_unit_text(f, &gateway, "net", "/usr/bin/cmxsafe"));
+    GENERATE(
+        assert_int_equal(gw_unit_text(f, &gateway, "cmxsafe-gateway-net.service", "/usr/bin/cmxsafe", &e), CMX_OK));
     golden("cmxsafe-gateway-net.service", text);
     free(text);
-    GENERATE(gw_unit_text(f, &gateway, "guard", "/usr/bin/cmxsafe"));
+    GENERATE(
+        assert_int_equal(gw_unit_text(f, &gateway, "cmxsafe-gateway-guard.service", "/usr/bin/cmxsafe", &e), CMX_OK));
     golden("cmxsafe-gateway-guard.service", text);
     free(text);
-    GENERATE(gw_unit_text(f, &gateway, "metrics", "/usr/bin/cmxsafe"));
+    GENERATE(
+        assert_int_equal(gw_unit_text(f, &gateway, "cmxsafe-gateway-metrics.service", "/usr/bin/cmxsafe", &e), CMX_OK));
     golden("cmxsafe-gateway-metrics.service", text);
     free(text);
-    GENERATE(gw_unit_text(f, &gateway, "metrics-timer", "/usr/bin/cmxsafe"));
+    GENERATE(
+        assert_int_equal(gw_unit_text(f, &gateway, "cmxsafe-gateway-metrics.timer", "/usr/bin/cmxsafe", &e), CMX_OK));
     golden("cmxsafe-gateway-metrics.timer", text);
     free(text);
     snprintf(gateway.account, sizeof gateway.account, "daemon"); /* group 1 on every machine */
@@ -1414,8 +1420,40 @@ static void test_golden_nodes(void **state)
     GENERATE(assert_int_equal(gw_nft_fleet(f, &gateway, &allowed, &e), CMX_OK));
     golden("fleet.nodes.nft", text);
     free(text);
-    GENERATE(gw_unit_text(f, &gateway, "bird", "/usr/bin/cmxsafe"));
+    GENERATE(
+        assert_int_equal(gw_unit_text(f, &gateway, "cmxsafe-gateway-bird.service", "/usr/bin/cmxsafe", &e), CMX_OK));
     golden("cmxsafe-gateway-bird.service", text);
+    free(text);
+}
+
+static cmx_err put_two_lines(void *arg)
+{
+    fputs("        one\n        two\n", arg);
+    return CMX_OK;
+}
+
+/* Values, lines and conditions of a template; a value that is not defined is an error. */
+static void test_template(void **state)
+{
+    const struct gw_template_value values[] = {
+        {"name", "x", NULL}, {"no", "", NULL}, {"lines", NULL, put_two_lines}, {NULL, NULL, NULL}};
+    struct cmx_why e = {0};
+    char *text;
+    size_t len;
+    FILE *f;
+
+    (void)state;
+    GENERATE(assert_int_equal(gw_template_write(f,
+                                                "## no\n# @name@, @name @name@\n#if no\nmore @other@\n#endif\n"
+                                                "#if name\nthis\n#endif\n        @lines@\nend @set accept\n",
+                                                values, f, &e),
+                              CMX_OK));
+    assert_string_equal(text, "# x, @name x\nthis\n        one\n        two\nend @set accept\n");
+    free(text);
+    GENERATE(assert_int_equal(gw_template_write(f, "ip6 daddr @other@ accept\n", values, f, &e), CMX_EINTERNAL));
+    free(text);
+    assert_non_null(strstr(e.text, "'other'"));
+    GENERATE(assert_int_equal(gw_template_write(f, "#if other\n#endif\n", values, f, &e), CMX_EINTERNAL));
     free(text);
 }
 
@@ -1424,14 +1462,17 @@ static void test_golden_nodes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_keys),         TEST(test_key_files),   TEST(test_addresses),   TEST(test_enroll),
-        TEST(test_simple),       TEST(test_directs),     TEST(test_snippet),     TEST(test_grants),
-        TEST(test_broken),       TEST(test_log_lines),   TEST(test_limits),      TEST(test_golden),
-        TEST(test_golden_nodes), TEST(test_nodes),       TEST(test_claims),      TEST(test_allowed_latest_end),
-        TEST(test_unit_marks),   TEST(test_delete),      TEST(test_names),       TEST(test_merge),
-        TEST(test_upgrade),      TEST(test_csv),         TEST(test_grant_terms), TEST(test_group_grants),
-        TEST(test_times),        TEST(test_pending),     TEST(test_policy),      TEST(test_basis),
-        TEST(test_etc_hosts),    TEST(test_attestation), TEST(test_full_disk),
+        TEST(test_keys),        TEST(test_key_files),    TEST(test_addresses),
+        TEST(test_enroll),      TEST(test_simple),       TEST(test_directs),
+        TEST(test_snippet),     TEST(test_grants),       TEST(test_broken),
+        TEST(test_full_disk),   TEST(test_log_lines),    TEST(test_limits),
+        TEST(test_golden),      TEST(test_golden_nodes), TEST(test_template),
+        TEST(test_nodes),       TEST(test_claims),       TEST(test_allowed_latest_end),
+        TEST(test_unit_marks),  TEST(test_delete),       TEST(test_names),
+        TEST(test_merge),       TEST(test_upgrade),      TEST(test_csv),
+        TEST(test_grant_terms), TEST(test_group_grants), TEST(test_times),
+        TEST(test_pending),     TEST(test_policy),       TEST(test_basis),
+        TEST(test_etc_hosts),   TEST(test_attestation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

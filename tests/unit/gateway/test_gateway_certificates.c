@@ -248,7 +248,7 @@ static void test_line(void **state)
     assert_non_null(strstr(line, lines[CA]));
     registry.stale = true;
     assert_int_equal(gw_authline_certificate(&registry, &certificate, &b, name, &e), CMX_EPERM);
-    /* The CA's key itself is nobody's. */
+    /* The CA's key itself has no owner. */
     cmx_buf_clear(&b);
     registry.stale = false;
     assert_int_equal(gw_authline(&registry, AUTHORITY, &b, NULL, &e), CMX_ENOENT);

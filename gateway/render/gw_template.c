@@ -1,0 +1,93 @@
+#include "gateway/render/gw_template.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+struct writer {
+    FILE *f;
+    const struct gw_template_value *values;
+    void *arg;
+    struct cmx_why *e;
+};
+
+static size_t name_len(const char *s)
+{
+    return strspn(s, "abcdefghijklmnopqrstuvwxyz_");
+}
+
+/* The length of the placeholder at s, or 0: "@grants accept" names a set of nftables. */
+static size_t placeholder_len(const char *s)
+{
+    size_t n = name_len(s + 1);
+
+    return n > 0 && s[n + 1] == '@' ? n + 2 : 0;
+}
+
+static cmx_err find_value(const struct writer *w, const char *name, size_t len, const struct gw_template_value **out)
+{
+    for (const struct gw_template_value *v = w->values; v->name; v++)
+        if (strlen(v->name) == len && memcmp(v->name, name, len) == 0) {
+            *out = v;
+            return CMX_OK;
+        }
+    return cmx_why_fail(w->e, CMX_EINTERNAL, "a template names an unknown value '%.*s'", (int)len, name);
+}
+
+/* Writes one line; len includes the newline. A value that writes lines must be alone in its line. */
+static cmx_err write_line(const struct writer *w, const char *line, size_t len)
+{
+    const char *from = line;
+    const struct gw_template_value *v;
+
+    for (const char *s = line; s < line + len; s++) {
+        size_t n = *s == '@' ? placeholder_len(s) : 0;
+        cmx_err err = n ? find_value(w, s + 1, n - 2, &v) : CMX_OK;
+
+        if (err)
+            return err;
+        if (n == 0)
+            continue;
+        if (!v->text)
+            return v->lines(w->arg);
+        fwrite(from, 1, (size_t)(s - from), w->f);
+        fputs(v->text, w->f);
+        from = s + n;
+        s = from - 1;
+    }
+    fwrite(from, 1, (size_t)(line + len - from), w->f);
+    return CMX_OK;
+}
+
+cmx_err gw_template_write(FILE *f, const char *text, const struct gw_template_value *values, void *arg,
+                          struct cmx_why *e)
+{
+    const struct writer w = {f, values, arg, e};
+    const struct gw_template_value *v;
+    bool skip = false;
+    cmx_err err = CMX_OK;
+
+    for (size_t len; *text && !err; text += len) {
+        len = strcspn(text, "\n") + 1;
+        if (strncmp(text, "#if ", 4) == 0) {
+            err = find_value(&w, text + 4, name_len(text + 4), &v);
+            skip = err || v->text[0] == '\0';
+        } else if (strncmp(text, "#endif\n", 7) == 0) {
+            skip = false;
+        } else if (!skip && strncmp(text + strspn(text, " "), "##", 2) != 0) {
+            err = write_line(&w, text, len);
+        }
+    }
+    return err;
+}
+
+const char *gw_template_decimal(char out[GW_TEMPLATE_NUMBER_MAX], long n)
+{
+    snprintf(out, GW_TEMPLATE_NUMBER_MAX, "%ld", n);
+    return out;
+}
+
+const char *gw_template_hex(char out[GW_TEMPLATE_NUMBER_MAX], unsigned long n)
+{
+    snprintf(out, GW_TEMPLATE_NUMBER_MAX, "%#lx", n);
+    return out;
+}

@@ -1,0 +1,31 @@
+/* gw_template.h - writes a configuration file from its template: a file of gateway/render/templates, embedded at build
+ * time (gateway/program.cmake).
+ *
+ *     @name@               a value
+ *     @name@ on its own    lines that a function writes: the elements of a set, or one rule for each grant
+ *     #if name, #endif     the lines between them are written only if the value is not ""
+ *     ## ...               a comment of the template, not written */
+#ifndef GW_TEMPLATE_H
+#define GW_TEMPLATE_H
+
+#include <stdio.h>
+
+#include "cmxsafe/core/why.h"
+
+struct gw_template_value {
+    const char *name;
+    const char *text;            /* or NULL, with: */
+    cmx_err (*lines)(void *arg); /* writes complete lines to f */
+};
+
+/* Writes text, a template. values ends with a NULL name. CMX_EINTERNAL: the template names a value that is not in the
+ * list. */
+CMX_MUST_USE cmx_err gw_template_write(FILE *f, const char *text, const struct gw_template_value *values, void *arg,
+                                       struct cmx_why *e);
+
+/* Numbers as text. Both return out. */
+#define GW_TEMPLATE_NUMBER_MAX 24
+const char *gw_template_decimal(char out[GW_TEMPLATE_NUMBER_MAX], long n);
+const char *gw_template_hex(char out[GW_TEMPLATE_NUMBER_MAX], unsigned long n);
+
+#endif
