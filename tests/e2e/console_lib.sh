@@ -21,6 +21,14 @@ axe() {
     echo "$dir/node_modules/axe-core/axe.min.js"
 }
 
+# test_page PART [URL]: runs this part of console_page.py, in Chromium, on the page at COCKPIT_URL or URL.
+test_page() {
+    local axe shots=${CMX_BUILD:-$ROOT/build}/console-screenshots
+    axe=$(axe) || fail "axe-core cannot be fetched"
+    mkdir -p "$shots"
+    PATH=$BIN:$PATH python3 "$ROOT/tests/tools/console_page.py" "$1" "${2:-$COCKPIT_URL}" "$(free_port)" "$TMP" "$shots" "$axe" || fail "the page: $1"
+}
+
 # boards NAME...: makes signed images (v1.bin, v2.bin, and bare.bin without a signature), creates, enrols (with the group "cameras")
 # and starts boards that run v1.bin, with their keys in keys/, and waits until all are connected. Works in $TMP; needs ota_image.sh.
 boards() {

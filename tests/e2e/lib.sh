@@ -153,6 +153,31 @@ stop_sshd() {
     return 0
 }
 
+# start_nginx TEXT ADDRESS:PORT...: nginx, which reads the header of the PROXY protocol on these listeners and answers TEXT, which
+# may use nginx's variables. Sets NGINX.
+start_nginx() {
+    local text=$1 listen=''
+    shift
+    listen=$(printf 'listen %s proxy_protocol; ' "$@")
+    mkdir -p "$TMP/nginx"
+    cat >"$TMP/nginx.conf" <<CONF
+pid $TMP/nginx/pid;
+daemon off;
+worker_processes 1;
+error_log $TMP/nginx/error.log;
+events {}
+http {
+    access_log off;
+    client_body_temp_path $TMP/nginx/b; proxy_temp_path $TMP/nginx/p; fastcgi_temp_path $TMP/nginx/f;
+    uwsgi_temp_path $TMP/nginx/u; scgi_temp_path $TMP/nginx/s;
+    server { $listen location / { return 200 "$text\n"; } }
+}
+CONF
+    nginx -c "$TMP/nginx.conf" -p "$TMP/nginx" 2>"$TMP/nginx-start.log" &
+    NGINX=$!
+    PIDS+=("$NGINX")
+    for listen; do wait_for 10 listening "${listen##*:}" || fail "nginx: $(cat "$TMP/nginx-start.log")"; done
+}
 # stop PID: ends a process of this scenario and waits for it.
 stop() { kill "$1" 2>/dev/null; wait "$1" 2>/dev/null; return 0; }
 

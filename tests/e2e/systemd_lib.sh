@@ -1,15 +1,13 @@
 # systemd_lib.sh - for scenarios under a real systemd: a copy-on-write copy of this machine in its own process namespace and
 # control group, where systemd is process 1 and runs $TMP/out/inside.sh (/run/out in the copy) after checks.sh. The machine itself
-# does not change. Source it after lib.sh, as root in a network namespace that the scenario created.
-
-need_systemd() {
-    [ "$(id -u)" = 0 ] || skip "not root"
-    [ -x /lib/systemd/systemd ] || skip "no systemd"
-}
+# does not change. Source it instead of lib.sh: it runs the scenario again in a network namespace of its own.
+[ -n "${CMX_INNER:-}" ] || { unshare -n true 2>/dev/null && CMX_INNER=1 exec unshare -n bash "$0"; }
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 # systemd_package PACKAGE NAME: skips the scenario where it cannot run; otherwise builds PACKAGE as $TMP/out/NAME.deb.
 systemd_package() {
-    need_systemd
+    [ "$(id -u)" = 0 ] || skip "not root"
+    [ -x /lib/systemd/systemd ] || skip "no systemd"
     [ -n "${CMX_INNER:-}" ] || skip "no network namespace can be made here"
     command -v dpkg-shlibdeps >/dev/null && command -v jq >/dev/null || skip "no dpkg-dev or jq"
     "$ROOT/scripts/package.sh" "$TMP/packages" >"$TMP/package.log" 2>&1 || fail "scripts/package.sh"

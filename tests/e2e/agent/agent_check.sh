@@ -34,8 +34,8 @@ refuses "not a private key" public
 refuses "No such file or directory; make one: ssh-keygen -t ed25519 -N '' -f $TMP/none" none
 ok "keys"
 takes key 'ciphers = aes256-gcm@openssh.com,chacha20-poly1305@openssh.com'
-refuses "ciphers: libssh does not know 'aes256-gmc@openssh.com'" key 'ciphers = aes256-ctr,aes256-gmc@openssh.com'
-refuses "ciphers: libssh does not know ''" key 'ciphers = aes256-ctr,'
+refuses "ciphers: libssh does not support 'aes256-gmc@openssh.com'" key 'ciphers = aes256-ctr,aes256-gmc@openssh.com'
+refuses "ciphers: libssh does not support ''" key 'ciphers = aes256-ctr,'
 ok "ciphers"
 PIN_TEXT="256 $(ssh-keygen -lf key.pub | cut -d' ' -f2-)" refuses "is ssh-keygen's whole line: give the SHA256:... of it alone" key
 refuses "known_hosts_file $TMP/no: No such file or directory; see: ssh-keyscan -p 22 gw" key "known_hosts_file = $TMP/no"

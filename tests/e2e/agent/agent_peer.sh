@@ -2,8 +2,6 @@
 # What services behind an isolated agent learn about their clients, under a real systemd: the package's units for isolation and for
 # mirrored addresses (cmxsafed-mirror@), a context with peer = mirror and one with peer = proxy-v2. The rest of the machine stays
 # closed. Everything runs in a copy-on-write copy of this machine with its own process and network namespaces.
-[ -n "${CMX_INNER:-}" ] || { unshare -n true 2>/dev/null && CMX_INNER=1 exec unshare -n bash "$0"; }
-. "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../systemd_lib.sh"
 [ -e /proc/net/if_inet6 ] || skip "no IPv6 here"
 systemd_package cmxsafe-agent agent
@@ -113,7 +111,7 @@ if sys.argv[2]: s.bind((sys.argv[2], 0))
 s.connect(("::1", int(sys.argv[1]))); print(s.recv(100).decode())' "$MIRROR" "$1" 2>/dev/null; }
 ! forge fd00:1::17 && ! forge "" || fail "another local user reaches the mirrored service"
 unseen 10.99.0.1 "$PROXY" 10.99.0.2 || fail "the other machine reaches the service directly"
-echo "ok: and nobody else reaches the services"
+echo "ok: and no other process reaches the services"
 
 systemctl stop "$unit" || fail "stop of $unit"
 unseen fd00:1::17 "$MIRROR" || fail "without the unit a service is still reached"

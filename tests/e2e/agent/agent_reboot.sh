@@ -2,8 +2,6 @@
 # The packaged unit under a real systemd: an update whose restart hook may not reboot returns to `ready` with the hook's
 # message, and the packaged cmxsafed-reboot.path lets the confined agent reboot. In this copy, reboot.target only creates a
 # file.
-[ -n "${CMX_INNER:-}" ] || { unshare -n true 2>/dev/null && CMX_INNER=1 exec unshare -n bash "$0"; }
-. "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../systemd_lib.sh"
 systemd_package cmxsafe-agent agent
 cat >"$TMP/out/inside.sh" <<'INSIDE'

@@ -2,10 +2,8 @@
 # The unit under a real systemd, in a copy-on-write copy of this machine with its own process and network namespaces: the
 # package is installed and the service set up as README.md says, then reloaded, stopped from responding, killed, isolated
 # and stopped. The machine itself is not changed.
-[ -n "${CMX_INNER:-}" ] || { unshare -n true 2>/dev/null && CMX_INNER=1 exec unshare -n bash "$0"; }
-. "$(dirname "$0")/../lib.sh"
-. "$(dirname "$0")/../agent_lib.sh"
 . "$(dirname "$0")/../systemd_lib.sh"
+. "$(dirname "$0")/../agent_lib.sh"
 systemd_package cmxsafe-agent agent
 gateway_machine # for isolation
 SSHD_ADDRESS=0.0.0.0 SSHD_PREFIX="nsenter -t $GATEWAY_NS -n" start_sshd <<C

@@ -117,32 +117,14 @@ end_board
 
 # The board's contexts lead to nginx beside it, which reads the header of the PROXY protocol: version 1 and 2.
 if command -v nginx >/dev/null; then
-    mkdir "$TMP/nginx"
-    cat >"$TMP/nginx.conf" <<CONF
-pid $TMP/nginx/pid;
-daemon off;
-error_log $TMP/nginx/error.log;
-events {}
-http {
-    access_log off;
-    client_body_temp_path $TMP/nginx/b; proxy_temp_path $TMP/nginx/p; fastcgi_temp_path $TMP/nginx/f;
-    uwsgi_temp_path $TMP/nginx/u; scgi_temp_path $TMP/nginx/s;
-    server {
-        listen 10.77.0.1:81 proxy_protocol;
-        listen 10.77.0.1:8989 proxy_protocol;
-        location / { return 200 "peer=\$proxy_protocol_addr from=\$remote_addr\n"; }
-    }
-}
-CONF
-    nginx -c "$TMP/nginx.conf" -p "$TMP/nginx" 2>"$TMP/nginx-start.log" & NGINX=$!; PIDS+=("$NGINX")
-    wait_for 10 listening 81 && wait_for 10 listening 8989 || fail "nginx: $(cat "$TMP/nginx-start.log")"
+    start_nginx 'peer=$proxy_protocol_addr from=$remote_addr' 10.77.0.1:81 10.77.0.1:8989
     start_board --set 'context one.local_port=81' --set 'context one.local_host=10.77.0.1' --set 'context one.remote_port=8091' --set 'context one.peer=proxy-v1' \
         --set 'context two.local_port=8989' --set 'context two.local_host=10.77.0.1' --set 'context two.remote_port=8092' --set 'context two.peer=proxy-v2'
     seen() { curl -s --max-time 20 --interface 127.0.0.9 "http://127.0.0.1:809$1/"; }
     sees() { [ "$(seen "$1")" = "peer=127.0.0.9 from=10.77.0.2" ]; }
     for v in 1 2; do wait_for 30 sees "$v" || fail "proxy-v$v: nginx sees '$(seen "$v")'"; done
     end_board
-    kill "$NGINX"; wait "$NGINX" 2>/dev/null
+    stop "$NGINX"
     ok "nginx reads the client from the board's PROXY header, versions 1 and 2"
 else
     skip_part "PROXY protocol: no nginx"

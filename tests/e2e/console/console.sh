@@ -9,9 +9,6 @@
 need_console npm
 need_namespaces
 esptool_ready
-AXE=$(axe) || fail "axe-core cannot be fetched"
-SHOTS=${CMX_BUILD:-$ROOT/build}/console-screenshots
-mkdir -p "$SHOTS"
 
 start_gateway --fleet fd12:3456:789a::/48
 boards cam-1 cam-2 cam-3
@@ -21,6 +18,6 @@ gw platform vms --key "$TMP/vms.pub" >/dev/null && gw grant vms cam-1:81 >/dev/n
     gw grant cgroup:system.slice/nvr.service cam-9:81 >/dev/null || fail "grants"
 start_cockpit
 ok "a gateway with boards, and Cockpit"
-PATH=$BIN:$PATH python3 "$ROOT/tests/tools/console_page.py" fleet "$COCKPIT_URL" "$(free_port)" "$TMP" "$SHOTS" "$AXE" || fail "the console"
+test_page fleet
 no_sanitizer_report cam-?.log || fail "a sanitizer complains"
 stop_gateway

@@ -4,9 +4,6 @@
 . "$(dirname "$0")/../gateway_system_lib.sh"
 . "$(dirname "$0")/../console_lib.sh"
 need_console npm
-AXE=$(axe) || fail "axe-core cannot be fetched"
-SHOTS=${CMX_BUILD:-$ROOT/build}/console-screenshots
-mkdir -p "$SHOTS"
 system_gateway
 key a; key ca; key alice
 web one
@@ -23,10 +20,10 @@ client alice -o CertificateFile="$TMP/alice-cert.pub" -N & PIDS+=("$!")
 wait_for 20 connected alice@corp || fail "the holder of a certificate does not connect"
 
 start_cockpit
-PATH=$BIN:$PATH python3 "$ROOT/tests/tools/console_page.py" access "$COCKPIT_URL" "$(free_port)" "$TMP" "$SHOTS" "$AXE" || fail "the console"
+test_page access
 
 # A user without privilege: the same page, served to an account that may not read the gateway.
 mkdir -m 777 "$TMP/shots"
 COCKPIT_AS="setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=$TMP/shots XDG_RUNTIME_DIR=$TMP/shots" start_cockpit
-PATH=$BIN:$PATH python3 "$ROOT/tests/tools/console_page.py" stranger "$COCKPIT_URL" "$(free_port)" "$TMP" "$SHOTS" "$AXE" || fail "the console of a user without privilege"
+test_page stranger
 no_complaints

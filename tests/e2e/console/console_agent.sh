@@ -8,9 +8,6 @@
 need_console npm nft
 ALL_NETNS=/proc/sys/net/netfilter/nf_log_all_netns
 [ -w "$ALL_NETNS" ] && dmesg >/dev/null 2>&1 || skip "the kernel's log is not readable here"
-AXE=$(axe) || fail "axe-core cannot be fetched"
-SHOTS=${CMX_BUILD:-$ROOT/build}/console-screenshots
-mkdir -p "$SHOTS"
 
 BEFORE=$(cat "$ALL_NETNS")
 CLEANUP+=("echo $BEFORE >$ALL_NETNS")
@@ -46,5 +43,5 @@ mkdir "$TMP/path"
 printf '#!/bin/sh\nexec %s/cmxsafed "$@" --config %s\n' "$BIN" "$CONF" >"$TMP/path/cmxsafed"
 chmod +x "$TMP/path/cmxsafed"
 start_cockpit "$TMP/path"
-python3 "$ROOT/tests/tools/console_page.py" agent "$AGENT_URL" "$(free_port)" "$TMP" "$SHOTS" "$AXE" || fail "the page of the agent"
+test_page agent "$AGENT_URL"
 no_sanitizer_report "$AGENT_LOG" || fail "a sanitizer complains"

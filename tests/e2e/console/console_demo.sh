@@ -18,4 +18,4 @@ for address in "$origin/" "$origin/cockpit/@localhost/cmxsafe/index.html" "$orig
     page "$address"
     [ "$(cat "$TMP/code")" != 200 ] || fail "$address answers"
 done
-ok "the demo's console answers at its address, and without the random part nobody gets an answer"
+ok "the demo's console answers at its address, and without the random part it gives no answer"

@@ -6,9 +6,6 @@
 . "$(dirname "$0")/../console_lib.sh"
 need_console npm sqlite3
 need_namespaces
-AXE=$(axe) || fail "axe-core cannot be fetched"
-SHOTS=${CMX_BUILD:-$ROOT/build}/console-screenshots
-mkdir -p "$SHOTS"
 
 start_gateway --fleet fd12:3456:789a::/48
 python3 - >"$TMP/fleet.csv" <<'PY' || fail "keys"
@@ -24,5 +21,5 @@ sql "$GW/registry.db" "UPDATE device SET name = '<img src=x onerror=window.injec
     UPDATE device SET name = '\"><script>window.injected=1</script>' WHERE name = 'dev-4';
     UPDATE consumer SET name = '<b>bold</b>'; UPDATE event SET detail = '<b>bold</b>' WHERE who = 'dev-5';" || fail "the registry cannot be tampered with"
 start_cockpit
-PATH=$BIN:$PATH python3 "$ROOT/tests/tools/console_page.py" many "$COCKPIT_URL" "$(free_port)" "$TMP" "$SHOTS" "$AXE" || fail "the console"
+test_page many
 stop_gateway

@@ -4,9 +4,6 @@
 . "$(dirname "$0")/../nodes_lib.sh"
 . "$(dirname "$0")/../console_lib.sh"
 need_console npm
-AXE=$(axe) || fail "axe-core cannot be fetched"
-SHOTS=${CMX_BUILD:-$ROOT/build}/console-screenshots
-mkdir -p "$SHOTS"
 fleet_of 1 2
 key a; key b
 {
@@ -41,4 +38,4 @@ ok "two gateways, each with a device"
 
 COCKPIT_AS="on 1" COCKPIT_ADDRESS=10.9.1.1 start_cockpit
 echo "$CGROUP/node2/cgroup.kill" >"$TMP/node2.kill" # ends every process of that gateway
-python3 "$ROOT/tests/tools/console_page.py" nodes "$COCKPIT_URL" "$(free_port)" "$TMP" "$SHOTS" "$AXE" || fail "the console"
+test_page nodes

@@ -7,13 +7,10 @@
 need_console npm
 need_namespaces
 esptool_ready
-AXE=$(axe) || fail "axe-core cannot be fetched"
-SHOTS=${CMX_BUILD:-$ROOT/build}/console-screenshots
-mkdir -p "$SHOTS"
 
 start_gateway --fleet fd12:3456:789a::/48
 boards cam-1 cam-2 cam-3
 start_cockpit
-PATH=$BIN:$PATH python3 "$ROOT/tests/tools/console_page.py" rollouts "$COCKPIT_URL" "$(free_port)" "$TMP" "$SHOTS" "$AXE" || fail "the console"
+test_page rollouts
 no_sanitizer_report cam-?.log || fail "a sanitizer complains"
 stop_gateway

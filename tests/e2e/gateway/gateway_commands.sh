@@ -131,7 +131,7 @@ ok "files in the forms that spreadsheets write"
 
 # A revoked device's name and address are free after a deletion.
 C=$(address_of cam-19)
-fails "active; take its key away first" gw delete cam-19
+fails "active; revoke it first" gw delete cam-19
 gw revoke cam-19 >/dev/null && fails "free it with 'cmxsafe gateway delete cam-19'" gw rename cam-18 cam-19
 gw delete cam-19 >/dev/null || fail "delete"
 key e; gw enroll cam-20 --key "$TMP/e.pub" --ports 81 --address "${C^^}" >/dev/null || fail "the address is not free"

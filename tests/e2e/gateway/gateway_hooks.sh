@@ -25,7 +25,7 @@ wait_for 40 event grant user:0 && wait_for 40 event expire user:0 || fail "no ev
 [ "$(jq -n '[inputs] | map(select(.event == "grant")) | .[0].detail | contains("a \"quoted\" reason")' "$TMP/events")" = true ] || fail "the reason: $(cat "$TMP/events")"
 ok "events reach the hooks"
 
-# A grant that ended and is used all the same; only then is a refusal an event.
+# A refusal is an event only if a grant that has ended is used.
 key v
 client a -N -R "[$A]:81:127.0.0.1:9" & DEVICE=$!; PIDS+=("$DEVICE")
 wait_for 20 connected cam-17 || fail "no login"

@@ -102,7 +102,7 @@ echo "slowest repair: $slowest ms; the aim is 2000 ms"
 [ "$slowest" -le "${CMX_REPAIR_MS:-60000}" ] || fail "the slowest repair took $slowest ms"
 ok "whatever is removed, nothing opens, and it is repaired"
 
-# What cannot be repaired in place: the gateway ends its sessions, and starts anew.
+# What cannot be repaired in place: the gateway ends its sessions and starts again.
 # bounded NAME START: prints how long that took.
 bounded() {
     local took=$(($(date +%s%3N) - $2))

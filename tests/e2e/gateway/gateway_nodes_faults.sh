@@ -86,7 +86,7 @@ ok "a device that flaps between gateways is where it logged in last"
 x_gets() { printf 'GET / HTTP/1.0\r\n\r\n' | TMP=$TMP GW_PORT=$GW_PORT timeout 20 bash -c "$(declare -f client_at); client_at \"\$@\"" - "$1" x -W "[$A]:81" 2>/dev/null | grep -q one; }
 
 # ---- without the registry ----
-# It is stopped for as long as the operators have to bear: five minutes in the long mode, and some seconds otherwise.
+# It is stopped for five minutes in the long mode, and some seconds otherwise.
 AWAY_S=$([ "${CMX_LONG:-}" = 1 ] && echo 300 || echo 10)
 pg_stop shared immediate
 STOPPED=$SECONDS

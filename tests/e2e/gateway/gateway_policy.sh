@@ -123,11 +123,19 @@ stop_board; start_board --keyfile private_key.bin
 record later
 equal "$(bootseed recorded)" "$(bootseed same)" || fail "one boot has two seeds"
 differ "$(bootseed recorded)" "$(bootseed later)" || fail "evidence does not name its boot"
-cat >"$TMP/replay.py" <<'PY'
-import http.server, sys
-class Replay(http.server.BaseHTTPRequestHandler):
+# answer.py PORT SOURCE [FOLDER]: answers each request with the file SOURCE, or with what the board at the URL SOURCE answers. With
+# FOLDER it creates FOLDER/held and sends the answer once FOLDER/go exists.
+cat >"$TMP/answer.py" <<'PY'
+import http.server, os, sys, time, urllib.request
+port, source, folder = int(sys.argv[1]), sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else None
+class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        body = open(sys.argv[2], "rb").read()
+        url = source + self.path if source.startswith("http:") else "file://" + source
+        body = urllib.request.urlopen(urllib.request.Request(url, headers={"Accept": "application/eat+cwt"})).read()
+        if folder:
+            open(folder + "/held", "w").close()
+            while not os.path.exists(folder + "/go"):
+                time.sleep(0.02)
         self.send_response(200)
         self.send_header("Content-Type", "application/eat+cwt")
         self.send_header("Content-Length", str(len(body)))
@@ -135,9 +143,9 @@ class Replay(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
     def log_message(self, *_):
         pass
-http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Replay).serve_forever()
+http.server.ThreadingHTTPServer(("127.0.0.1", port), Answer).serve_forever()
 PY
-REPLAY=$(free_port); python3 "$TMP/replay.py" "$REPLAY" "$TMP/recorded" & PIDS+=("$!")
+REPLAY=$(free_port); python3 "$TMP/answer.py" "$REPLAY" "$TMP/recorded" & PIDS+=("$!")
 wait_for 10 listening "$REPLAY" || fail "no replay"
 stop "$DEVICE"; wait_for 20 gone cam-17
 client a -N -R "[$A]:81:127.0.0.1:$WEB" -R "[$A]:8888:127.0.0.1:$REPLAY" & DEVICE=$!; PIDS+=("$DEVICE")
@@ -147,31 +155,12 @@ stop "$DEVICE"; wait_for 20 gone cam-17; login
 wait_for 90 is cam-17 trusted || fail "back"
 ok "replayed evidence"
 
-# An operator changes the policy while a check is under way: what the check finds by the former policy does not count. The device
-# sends its evidence once the file "go" exists, and says "held" before.
+# An operator changes the policy while a check is under way: what the check finds by the former policy does not count.
 cp "$TMP/manifest" "$TMP/manifest2"
 sed -i -E "s/^(region 0x3f0000 .*) [0-9a-f]{64}$/\\1 $(head -c 65536 /dev/zero | sha256sum | cut -d' ' -f1)/; s/last.bin/zero.bin/" "$TMP/manifest2"
 head -c 65536 /dev/zero >"$TMP/zero.bin"
 differ "$(cat "$TMP/manifest")" "$(cat "$TMP/manifest2")" || fail "two manifests"
-cat >"$TMP/hold.py" <<'PY'
-import http.server, os, sys, time, urllib.request
-class Hold(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        ask = urllib.request.Request("http://127.0.0.1:" + sys.argv[2] + self.path, headers={"Accept": "application/eat+cwt"})
-        body = urllib.request.urlopen(ask).read()
-        open(sys.argv[3] + "/held", "w").close()
-        while not os.path.exists(sys.argv[3] + "/go"):
-            time.sleep(0.02)
-        self.send_response(200)
-        self.send_header("Content-Type", "application/eat+cwt")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *_):
-        pass
-http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Hold).serve_forever()
-PY
-HOLD=$(free_port); python3 "$TMP/hold.py" "$HOLD" "$BOARD_PORT" "$TMP" & PIDS+=("$!")
+HOLD=$(free_port); python3 "$TMP/answer.py" "$HOLD" "http://127.0.0.1:$BOARD_PORT" "$TMP" & PIDS+=("$!")
 wait_for 10 listening "$HOLD" || fail "no service that holds evidence back"
 stop "$DEVICE"; wait_for 20 gone cam-17
 client a -N -R "[$A]:81:127.0.0.1:$WEB" -R "[$A]:8888:127.0.0.1:$HOLD" & DEVICE=$!; PIDS+=("$DEVICE")

@@ -77,7 +77,7 @@ client a -N & PIDS+=("$!")
 wait_for 30 on two connected cam-a || fail "an operator can't extend the time"
 on two gw init --user --stale-after 6s >/dev/null || fail "init --stale-after"
 wait_for 30 on two gone cam-a || fail "a session stays that nobody confirms"
-ok "stale: nobody gets in, sessions end; the operator may extend it"
+ok "stale: logins are refused, sessions end; the operator may extend it"
 pg_start db
 wait_for 40 on two followed || fail "not followed after PostgreSQL is back"
 client a -N & PIDS+=("$!")
@@ -100,7 +100,7 @@ on one gw rename cam-a cam-z >/dev/null || fail "rename"
 wait_for 10 has two cam-z || fail "the rename does not reach the other gateway"
 ok "a lock that is held for long is named"
 
-# What is kept of removed rows goes after a day, and a copy that is older than that still learns of each removal.
+# Tombstones of removed rows are deleted after a day, and a copy that is older than that still gets each removal.
 on one gw grant "user:$(id -un)" cam-c:81 >/dev/null || fail "grant"
 granted() { on "$1" gw grant --json | json_is 'any(.[]; .device == "cam-c")'; }
 not_granted() { on "$1" gw grant --json | json_is 'all(.[]; .device != "cam-c")'; }

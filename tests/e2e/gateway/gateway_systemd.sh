@@ -2,16 +2,9 @@
 # The gateway's units under a real systemd: set up from the package as docs/GATEWAY.md says; socket, account, namespace,
 # sandbox; a grant to a unit's control group, which applies to that unit alone, also after restarts of the unit and of the
 # gateway; units are seen with their own identities by a service of a device; killed, stopped.
-[ -n "${CMX_INNER:-}" ] || { unshare -n true 2>/dev/null && CMX_INNER=1 exec unshare -n bash "$0"; }
-. "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../systemd_lib.sh"
-need_systemd
-[ -n "${CMX_INNER:-}" ] || skip "no network namespace can be made here"
 [ -e /proc/net/if_inet6 ] || skip "no IPv6 here"
-command -v dpkg-shlibdeps >/dev/null && command -v jq >/dev/null || skip "no dpkg-dev or jq"
-"$ROOT/scripts/package.sh" "$TMP/packages" >"$TMP/package.log" 2>&1 || fail "scripts/package.sh"
-mkdir "$TMP/out"
-cp "$TMP"/packages/cmxsafe_*.deb "$TMP/out/cmxsafe.deb"
+systemd_package cmxsafe cmxsafe
 dpkg-deb -x "$TMP"/packages/cmxsafe-agent_*.deb "$TMP/out/agent" || fail "the agent's package"
 ssh-keygen -q -t ed25519 -N '' -f "$TMP/out/key"
 ssh-keygen -q -t ed25519 -N '' -f "$TMP/out/key2"
@@ -36,7 +29,6 @@ awk '$0 == "<!-- test: gateway.sh -->" { on = 1; next } on && /^```/ { if (insid
     sed 's/--host gw.example/--host 127.0.0.1 --fleet fd12:3456:789a::\/48/' >"$TMP/out/gateway.sh"
 grep -q 'gateway enroll cam-17' "$TMP/out/gateway.sh" || fail "README.md has no gateway.sh"
 mkdir "$TMP/out/www" && echo hello >"$TMP/out/www/index.html"
-ip link set lo up
 
 cat >"$TMP/out/inside.sh" <<'INSIDE'
 cd /run/out || exit 1

@@ -2,8 +2,6 @@
 # cmxsafed-isolation.service under a real systemd: before the network comes up it loads the rules that the agent saved, or
 # denies everything; also when the agent's configuration or key is broken. Without isolation in the configuration it does
 # nothing. The rules are loaded in this scenario's network namespace.
-[ -n "${CMX_INNER:-}" ] || { unshare -n true 2>/dev/null && CMX_INNER=1 exec unshare -n bash "$0"; }
-. "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../systemd_lib.sh"
 command -v nft >/dev/null || skip "no nft"
 systemd_package cmxsafe-agent agent

@@ -52,6 +52,7 @@ refused one-place agent/agent.c 'static const char bad[] = "cmxsafe bad 1";'
 refused one-place agent/agent.c 'static void bad(FILE *f)\n{\n    fputs("{\\"a\\":1}", f);\n}'
 refused one-place board/run.c '#include <ini.h>'
 refused map docs/ARCHITECTURE.md 'Made by `proxy/nowhere.c`.'
+refused named-files src/cmxsafe/core/backoff.c '/* see backof.c */'
 refused state src/cmxsafe/proxy/relay.c 'static void bad(struct relay *x)\n{\n    x->phase = RELAY_DEAD;\n}'
 ok "each rule of check_style.sh"
 

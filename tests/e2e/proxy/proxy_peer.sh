@@ -6,23 +6,6 @@ command -v nginx >/dev/null && command -v haproxy >/dev/null || skip "nginx and 
 
 N1=$(free_port) N2=$(free_port) H1=$(free_port) H2=$(free_port) S=$(free_port)
 R1=$(free_port) R2=$(free_port) R3=$(free_port) R4=$(free_port) RD=$(free_port) RA=$(free_port) RM=$(free_port)
-mkdir -p "$TMP/nginx"
-cat >"$TMP/nginx.conf" <<CONF
-pid $TMP/nginx/pid;
-daemon off;
-worker_processes 1;
-error_log $TMP/nginx/error.log;
-events {}
-http {
-    access_log off;
-    client_body_temp_path $TMP/nginx/b; proxy_temp_path $TMP/nginx/p; fastcgi_temp_path $TMP/nginx/f;
-    uwsgi_temp_path $TMP/nginx/u; scgi_temp_path $TMP/nginx/s;
-    server {
-        listen 127.0.0.1:$N1 proxy_protocol;
-        location / { return 200 "peer=\$proxy_protocol_addr port=\$proxy_protocol_port server=\$proxy_protocol_server_addr:\$proxy_protocol_server_port\n"; }
-    }
-}
-CONF
 cat >"$TMP/haproxy.cfg" <<CONF
 defaults
     mode http
@@ -33,9 +16,8 @@ frontend v1
     bind 127.0.0.1:$H1 accept-proxy
     http-request return status 200 content-type text/plain lf-string "peer=%[src] port=%[src_port] server=%[dst]:%[dst_port]\n"
 CONF
-nginx -c "$TMP/nginx.conf" -p "$TMP/nginx" 2>"$TMP/nginx-start.log" & PIDS+=($!)
+start_nginx 'peer=$proxy_protocol_addr port=$proxy_protocol_port server=$proxy_protocol_server_addr:$proxy_protocol_server_port' "127.0.0.1:$N1"
 haproxy -f "$TMP/haproxy.cfg" >"$TMP/haproxy.log" 2>&1 & PIDS+=($!)
-wait_for 10 listening "$N1" || fail "nginx"
 wait_for 10 listening "$H1" || fail "haproxy"
 start_sshd </dev/null
 python3 "$ROOT/tests/e2e/service.py" "$S" & PIDS+=($!)
