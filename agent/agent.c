@@ -1,5 +1,5 @@
-/* The running agent: one thread waits for signals, control clients and news of the sessions; the proxy's session tasks
- * do the rest. */
+/* The running agent: one thread waits for signals, control clients and changes of the sessions' state; the proxy's
+ * session tasks do the rest. */
 #include "agent/agent.h"
 
 #include <errno.h>
@@ -33,7 +33,7 @@
 #define TAG "agent"
 #define AGENT_READY_MS 30000 /* READY=1 is sent after this time at the latest */
 #define AGENT_TICK_MS 1000
-#define AGENT_REST_MS 15000 /* between two looks while all is up and nothing happens */
+#define AGENT_REST_MS 15000 /* between two checks while all contexts are up and nothing happens */
 
 struct agent {
     const char *config_file;
@@ -54,7 +54,7 @@ struct agent {
     char reload_error[256];
     char status_line[256]; /* as sent to systemd */
     bool ready;
-    bool resting; /* all contexts are up, no data moves, and no memory is left to give back */
+    bool resting; /* all contexts are up, no data moves, and all free memory was given back to the system */
     bool stopping;
     bool starved; /* the watchdog is not fed; logged once */
 };
@@ -317,8 +317,8 @@ static uint64_t work_of(const struct status_view *v)
     return work;
 }
 
-/* Sessions, signals, control clients and changes of the rules wake the loop by themselves. The rest is checked seldom
- * while nothing happens: a removed control socket, new name servers, the watchdog. */
+/* Sessions, signals, control clients and changes of the rules wake the loop by themselves. Three things are checked at
+ * intervals, which are long while nothing happens: a removed control socket, new name servers, the watchdog. */
 static int next_look_ms(const struct agent *a, size_t control_fds)
 {
     const uint64_t feed_ms = a->notify.watchdog_ms / 4;

@@ -198,7 +198,7 @@ static void add_session(struct cmx_evidence *e)
     snprintf(e->key_exchange, sizeof e->key_exchange, "%s", st.key_exchange ? st.key_exchange : "");
 }
 
-/* Claims nothing that the agent cannot know: Secure Boot, debuggers, storage encryption. */
+/* Makes no claim that the agent cannot verify: Secure Boot, debuggers, storage encryption. */
 static void add_facts(void *arg, struct cmx_evidence *e)
 {
     struct utsname u;

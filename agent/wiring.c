@@ -25,9 +25,9 @@ static void on_session(void *arg, const char *session, const char *gateway, bool
     (void)gateway;
     (void)up;
     (void)err;
-    credentials_forget(); /* in the session's own thread, which has just logged in, or failed to */
+    credentials_forget(); /* runs in the session's own thread, after a login that succeeded or failed */
     if (write(w->wake, &one, sizeof one) < 0)
-        return; /* the counter is full: the loop is awake already */
+        return; /* the counter is full, so the loop will wake up anyway */
 }
 
 static void on_relay(void *arg, const struct cmx_relay_event *e)
@@ -290,7 +290,7 @@ struct module {
     /* Adds the files and ports that the module needs after that to the plan. */
     void (*plan)(const struct wiring *w, struct confine_plan *p);
     cmx_err (*start)(struct wiring *w, struct cmx_why *why);
-    /* Changes over from w->config to next. On error nothing has changed. */
+    /* Replaces w->config by next. On error nothing has changed. */
     cmx_err (*reload)(struct wiring *w, const struct agent_config *next, struct cmx_why *why);
     void (*turn)(struct wiring *w);
     int (*fd)(const struct wiring *w); /* -1: none */
@@ -334,7 +334,7 @@ static const struct module modules[] = {
 };
 #define N_MODULES (sizeof modules / sizeof modules[0])
 
-/* An error without a sentence gets one. */
+/* Adds a sentence to an error that has none. */
 static cmx_err explain(cmx_err err, const struct module *m, struct cmx_why *why)
 {
     if (err && !why->text[0])

@@ -39,7 +39,7 @@ CMX_MUST_USE cmx_err board_flash_erase(void *f, uint32_t offset, size_t len);
 /* ---- hardware.c: the eFuse, and the secret that a device without a hardware key stores ---- */
 
 /* Opens the hardware key and gives attestation the facts of the chip. The board's folder is the working directory; call
- * it before anything runs. A board without a usable key runs too; the log says why there is none. */
+ * it before anything runs. A board without a usable key also runs; the log gives the reason. */
 void board_hardware_open(const struct board_config *config);
 void board_hardware_close(void); /* after everything has ended */
 
@@ -51,7 +51,7 @@ CMX_MUST_USE cmx_err board_secret_create(void *arg, const uint8_t secret[CMX_POR
 cmx_key_kind board_key_kind(void *arg);
 CMX_MUST_USE cmx_err board_key_hmac(void *arg, const void *msg, size_t len, uint8_t out[32]);
 
-/* ---- ptable.c: ESP-IDF's partition table ---- */
+/* ---- partition_make.c: ESP-IDF's partition table ---- */
 
 #define BOARD_PTABLE_AT 0x8000u
 #define BOARD_PTABLE_LEN 0xc00u
@@ -64,16 +64,16 @@ uint32_t board_slot_size(uint32_t flash_size);
  * is not a power of two from 1 MB to 128 MB. */
 CMX_MUST_USE cmx_err board_ptable_make(uint8_t out[BOARD_PTABLE_LEN], uint32_t flash_size);
 
-/* ---- boot.c: what the bootloader does ---- */
+/* ---- boot.c: the boot step of the bootloader ---- */
 
-/* A whole, unsigned application image that says "secure_services" and this program's version: what a board without an
- * --image runs. Returns its length, at most BOARD_FACTORY_LEN. */
+/* Makes a complete, unsigned application image named "secure_services" with this program's version, for boards that are
+ * created without --image. Returns its length, at most BOARD_FACTORY_LEN. */
 #define BOARD_FACTORY_LEN 1024
 CMX_MUST_USE cmx_err board_factory_image(uint8_t out[BOARD_FACTORY_LEN], uint16_t chip_id, const char *version,
                                          size_t *len);
 
-/* What ESP-IDF's bootloader does, in the flash behind port.h: settles a pending image, chooses a slot, checks the
- * image; and hands slots and chip to the update service. Errors are logged. CMX_ENOENT: no whole image. */
+/* Boots as ESP-IDF's bootloader does, from the flash of port.h: decides about a pending image, chooses a slot and
+ * checks its image. Then passes slots and chip to the update service. Errors are logged. CMX_ENOENT: no whole image. */
 CMX_MUST_USE cmx_err board_boot(const struct board_config *config);
 
 #endif

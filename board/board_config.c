@@ -20,7 +20,7 @@ struct key {
     int min, max; /* of a NUMBER */
     size_t at;    /* in struct board_config, or in TaskParameters for [context NAME] */
     const char *doc;
-    const char *fallback;       /* the default, if doc does not say it */
+    const char *fallback;       /* the default, if doc does not name it */
     const char *const *choices; /* of a CHOICE: NULL-terminated; the member gets the index */
 };
 

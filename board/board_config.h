@@ -1,4 +1,5 @@
-/* board_config.h - board.ini: what the board is and where its gateway is. Everything but the gateway has a default. */
+/* board_config.h - board.ini: the board's hardware, network, gateway and contexts. Everything but the gateway has a
+ * default. */
 #ifndef BOARD_CONFIG_H
 #define BOARD_CONFIG_H
 
@@ -23,9 +24,9 @@ struct board_config {
     int port_offset;       /* added to each service's port, where the board shares the machine's loopback */
     const char *services;  /* where the application's services listen; NULL: the network's default */
     const char *ota_host;  /* a further name by which clients reach the update page; NULL: none */
-    int ota_confirm_s;     /* a new image must come up within; 0: 5 minutes */
+    int ota_confirm_s;     /* time in which a new image must come up; 0: 5 minutes */
     const char *net_mode;  /* "kernel", "tap:NAME" */
-    bool isolation;        /* setup_sm(); default yes, which only a TAP can keep */
+    bool isolation;        /* setup_sm(); default yes; possible only with a TAP */
     struct board_net net;  /* with "tap:NAME" */
     struct cmx_settings settings;
     const char *pins[CMX_PROXY_HOST_KEYS_MAX];

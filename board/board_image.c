@@ -1,4 +1,4 @@
-/* image.c - `cmxsafe-board image FILE`: something to update a virtual board with. */
+/* board_image.c - `cmxsafe-board image FILE`: makes an image for updating a virtual board. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* boot.c - the bootloader's part: which slot's application runs. */
+/* boot.c - the board's bootloader: chooses the slot whose application runs. */
 #include "board/board.h"
 #include "board/idf/slots_flash.h"
 #include "cmxsafe/core/log.h"
@@ -20,7 +20,7 @@ static void hand_to_updates(const struct board_config *config, uint16_t chip_id)
         .confirm_deadline_ms = (uint32_t)config->ota_confirm_s * 1000,
     };
 
-    cmx_slots_flash_door(&slots, &u.slots);
+    cmx_slots_flash_interface(&slots, &u.slots);
     cmx_device_set_updates(&u);
 }
 
@@ -50,7 +50,7 @@ cmx_err board_boot(const struct board_config *config)
             (unsigned)(cmx_port_flash_size() / 1024), report.info.project, report.info.version, (unsigned)report.offset,
             report.pending ? ", first boot" : "");
     if (report.aborted)
-        cmx_log(CMX_LOG_WARN, TAG, "the image before restarted too early and is given up");
+        cmx_log(CMX_LOG_WARN, TAG, "the previous image restarted before it was confirmed, and is no longer used");
     hand_to_updates(config, chip_id);
     return CMX_OK;
 }

@@ -12,7 +12,7 @@
 #include "cmxsafe/ota/image.h"
 #include "cmxsafe/version.h"
 
-#define EFUSE_LEN 512 /* what `espefuse --virt --path-efuse-file` keeps; zeros are blank */
+#define EFUSE_LEN 512 /* the size of the file of `espefuse --virt --path-efuse-file`; zeros are blank */
 
 #define COMMAND "cmxsafe-board create"
 

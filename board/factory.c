@@ -1,6 +1,6 @@
-/* factory.c - the image that a new board runs: ESP-IDF's format, made in memory. The virtual board's code is this
- * program whatever the image holds; what counts is the descriptor, and that checks and attestation have something real
- * to read. */
+/* factory.c - the image that a new board runs: ESP-IDF's format, made in memory. A virtual board always runs this
+ * program's code, not the image's. The image provides the descriptor, and real bytes for image checks and
+ * attestation. */
 #include <stdio.h>
 #include <string.h>
 

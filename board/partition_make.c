@@ -1,4 +1,4 @@
-/* ptable.c - format: ESP-IDF's gen_esp32part.py and esp_flash_partitions.h. */
+/* partition_make.c - makes a partition table. Format: ESP-IDF's gen_esp32part.py and esp_flash_partitions.h. */
 #include <openssl/evp.h>
 #include <string.h>
 
@@ -37,7 +37,7 @@ static cmx_err put_entry(struct cmx_buf *b, const struct partition *p)
     return err ? err : put_le32(b, 0); /* flags */
 }
 
-/* Of the entries before it. */
+/* Appends the MD5 of the entries before it. */
 static cmx_err put_md5(struct cmx_buf *b)
 {
     uint8_t entry[32] = {0xeb, 0xeb};

@@ -27,7 +27,7 @@ static const char about[] = "Boots the board in DIR and runs its application unt
                             "web page on port 80 and a "
                             "stream on port 81. The gateway that board.ini names gets the stream.";
 
-/* One board a process: what a restart and the port's functions need. */
+/* A process runs one board. Data for a restart and for the port's functions. */
 static struct {
     char **argv;
     int start_folder;
@@ -40,7 +40,8 @@ static void restart(void *arg)
 {
     (void)arg;
     cmx_log(CMX_LOG_INFO, "board", "restarting");
-    /* A chip that restarts keeps no connection; not every library opens its sockets with O_CLOEXEC. */
+    /* A chip loses its connections at a restart. Not every library opens its sockets with O_CLOEXEC, so all are closed
+     * here. */
     (void)close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
     if (fchdir(board.start_folder) == 0)
         execv("/proc/self/exe", board.argv);
@@ -126,8 +127,8 @@ static int open_hardware(void)
     return CLI_OK;
 }
 
-/* The machine's network, or the board's own over TAP. There the application listens on every address, as its maker
- * wrote it. */
+/* The machine's network, or the board's own over TAP. With TAP the application listens on every address, as on a
+ * chip. */
 static int open_network(void)
 {
     const char *mode = board.config.net_mode;

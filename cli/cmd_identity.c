@@ -18,7 +18,8 @@ static const char about[] =
     "the "
     "device is first switched on.\n"
     "\n"
-    "None of it lets anybody act for the device. Treat the attestation key as confidential, like the firmware: with it "
+    "None of it is enough to impersonate the device. Treat the attestation key as confidential, like the firmware: "
+    "with it "
     "and a token of the device, guesses at the content of its flash can be tested.";
 
 struct lines {

@@ -29,11 +29,11 @@ static const char about[] =
     "device once, however often it is interrupted: it stores the boot that --look prints before it runs the update "
     "with --since.";
 
-/* How it ended, for --json. */
+/* The outcome, for --json. */
 enum outcome {
-    OUTCOME_NOT_SENT, /* the device runs what it ran before, and can be tried again */
+    OUTCOME_NOT_SENT, /* the device still runs its former image; the update can be tried again */
     OUTCOME_REFUSED,  /* the device does not accept the image */
-    OUTCOME_LOST,     /* it has the image, and is not back */
+    OUTCOME_LOST,     /* it has the image, and has not come back */
     OUTCOME_ROLLED_BACK,
     OUTCOME_UPDATED, /* it runs the image, and confirmed it */
 };
@@ -43,7 +43,7 @@ struct update {
     const char *gateway, *ssh_config, *device, *url, *path, *attest_key, *attest_url;
     uint64_t port, wait_s, limit_kbps;
     bool no_wait, opaque, quiet, look, json;
-    const char *since;   /* the boot before this update, where an earlier run began it */
+    const char *since;   /* the boot identifier before the update, if an earlier run began it */
     const char *version; /* what the device reports once it runs the image; "": not known */
     FILE *words;         /* where text for people goes */
     enum outcome outcome;
@@ -264,7 +264,8 @@ static bool progress(void *arg, uint64_t sent)
     return true;
 }
 
-/* The state of the device after a failed attempt. True: it has the whole image and restarts, or has restarted. */
+/* Reads the device's state after a failed attempt. True: it has the complete image and is restarting, or has
+ * restarted. */
 static bool installed_meanwhile(struct update *u, struct update_status *s)
 {
     struct cmx_why why;
@@ -281,7 +282,8 @@ static bool installed_meanwhile(struct update *u, struct update_status *s)
     return url && update_restart(url, &why) == UPDATE_OK;
 }
 
-/* Another upload holds the device. It may be the rest of our own, whose end the device has not noticed yet. */
+/* True if the device is receiving another upload. This may be our own interrupted upload, whose end the device has not
+ * noticed yet. */
 static bool busy_receiving(struct update *u, struct update_status *s)
 {
     struct cmx_why why;
@@ -385,7 +387,7 @@ static int wait_for_it(struct update *u)
         back = strcmp(u->now.boot, u->before.boot) != 0;
         if (!back && strcmp(u->now.state, "ready") == 0 && u->now.error[0])
             return cli_fail("the device does not restart", u->now.error, "restart it, or send the update again");
-        if (!back && strcmp(u->now.state, "idle") == 0) { /* a device that will restart is ready or restarting */
+        if (!back && strcmp(u->now.state, "idle") == 0) { /* about to restart: ready or restarting, not idle */
             u->outcome = OUTCOME_UPDATED;
             fprintf(u->words, "installed; the device needs no restart\n");
             return CLI_OK;
@@ -402,7 +404,7 @@ static int wait_for_it(struct update *u)
                     "it rolls back by itself if the new image does not start");
 }
 
-/* True: the device has the whole image, or had it, and nothing is sent again. */
+/* True: the device received the complete image in an earlier run, so nothing is sent again. */
 static bool began_before(struct update *u, int *rc)
 {
     const struct update_status *now = &u->before;
@@ -411,7 +413,7 @@ static bool began_before(struct update *u, int *rc)
 
     u->now = *now;
     if (strcmp(now->version, u->version) == 0) {
-        u->before.boot[0] = '\0'; /* this boot is the new image's */
+        u->before.boot[0] = '\0'; /* the present boot is already the new image's */
         *rc = CLI_OK;
     } else if (restarted && now->rolled_back && strcmp(now->rolled_back_version, u->version) == 0) {
         *rc = rolled_back(u);
@@ -469,7 +471,7 @@ static int attest(struct update *u)
     return cmd_attest((int)(sizeof argv / sizeof argv[0]) - 1, argv);
 }
 
-/* Port 8888 of the host that --url names. */
+/* The URL of port 8888 at the host in --url. */
 static const char *beside(struct update *u)
 {
     const char *slashes = strstr(u->url, "://");

@@ -5,7 +5,7 @@
 #include "cli/common/json_get.h"
 #include "cmxsafe/core/text.h"
 
-/* A device that checks an uploaded image reads a whole slot back, which takes seconds. */
+/* After an upload the device reads a whole slot back to verify it, which takes seconds. */
 enum { ANSWER_MS = 20000, UPLOAD_SILENCE_MS = 120000 };
 
 static void member(const char *text, const char *path, char *out, size_t cap)
@@ -23,7 +23,7 @@ static uint32_t number(const char *text, const char *path)
     return cmx_text_u64(digits, 0, UINT32_MAX, &v) == CMX_OK ? (uint32_t)v : 0;
 }
 
-/* False: not an update service's. */
+/* False: the text is not the status of an update service. */
 static bool status_parse(struct update_status *s, const char *text)
 {
     char word[8];

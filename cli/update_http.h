@@ -24,7 +24,7 @@ typedef enum {
     UPDATE_OK,
     UPDATE_REFUSED, /* why: the device's reason */
     UPDATE_BUSY,    /* 409; why: the device's reason */
-    UPDATE_FOREIGN, /* the answer is not an update service's */
+    UPDATE_FOREIGN, /* the answer is not from an update service */
     UPDATE_AGAIN,   /* no answer, or a temporary failure (408, 416, 429, 502, 503, 504); why has the reason */
     UPDATE_STOPPED, /* progress ended the upload */
 } update_result;

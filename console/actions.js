@@ -18,7 +18,7 @@ const option = (name, value) => (value ? [`--${name}`, value] : []);
 export function enrol() {
     confirmChange({
         title: "Enrol a device",
-        what: ["The device can log in with this key at once.", "Nobody reaches its services until you grant access.",
+        what: ["The device can log in with this key at once.", "Its services cannot be reached until you grant access.",
                "If the name is enrolled already, the values that you give replace its own."],
         fields: [{ name: "name", label: "Name", required: true, ...NAME }, KEY,
                  { name: "ports", label: "Ports of its services", placeholder: "81,8989,8888" },
@@ -60,7 +60,7 @@ export function rotate(device) {
 export function revoke(device) {
     confirmChange({
         title: `Revoke ${device.name}`,
-        what: ["Its key is refused for good, and its sessions end at once.", "Its ports and grants are removed.",
+        what: ["Its key is refused permanently, and its sessions end at once.", "Its ports and grants are removed.",
                "This cannot be undone. The name can be enrolled again with a new key."],
         command: () => ({ args: ["revoke", device.name] }),
         verb: "Revoke", danger: true,
@@ -83,7 +83,7 @@ export function approve(key) {
         title: "Enrol a device whose key tried to log in",
         what: [`The key ${key.fingerprint}, last offered from ${key.from}, can log in from now on.`,
                "Anybody can offer any key: compare this fingerprint with the one in the device's log first.",
-               "Nobody reaches its services until you grant access."],
+               "Its services cannot be reached until you grant access."],
         fields: [{ name: "name", label: "Name", required: true, ...NAME },
                  { name: "ports", label: "Ports of its services", required: true, placeholder: "81,8989,8888" }, { name: "group", label: "Group" }],
         command: v => ({ args: ["approve", "--ports", v.ports || "PORTS", ...option("group", v.group), key.fingerprint, v.name || "NAME"] }),

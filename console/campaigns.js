@@ -1,4 +1,4 @@
-// campaigns.js - updates that the gateway carries out whoever is logged in: progress, pause, resume, stop.
+// campaigns.js - updates that the gateway carries out in the background: progress, pause, resume, stop.
 import { selectionField, selected } from "./actions.js";
 import { button, el, replace, section } from "./dom.js";
 import { confirmChange } from "./dialog.js";
@@ -20,10 +20,10 @@ const change = (verb, what, danger) => c => confirmChange({
     title: `${verb} ${c.name}`, what, verb, danger,
     command: () => ({ args: ["campaign", verb.toLowerCase(), c.name] }), done: () => { readAt = 0; },
 });
-const pause = change("Pause", ["No more devices are started.", "Devices whose update began finish."]);
+const pause = change("Pause", ["No more devices are started.", "Updates that have begun are completed."]);
 const resume = change("Resume", ["Devices that wait are started again.", "After a stop, devices that failed are tried again."]);
-const stop = change("Stop", ["The campaign ends. It can be resumed.", "Devices whose update began finish."], true);
-const remove = change("Remove", ["The campaign and what it knows about its devices are forgotten. Nothing on the devices changes."], true);
+const stop = change("Stop", ["The campaign ends. It can be resumed.", "Updates that have begun are completed."], true);
+const remove = change("Remove", ["The campaign and its records of devices are removed. Nothing on the devices changes."], true);
 
 const actions = c => [
     c.state === "active" && button("Pause", () => pause(c), "plain small", `pause ${c.name}`),
@@ -38,7 +38,7 @@ export async function startCampaign(chosen) {
     const number = (name, label, value, min, max) => ({ name, label, type: "number", value, min, max });
     confirmChange({
         title: "Start a campaign",
-        what: ["The gateway carries it out, whoever is logged in. Devices that are away are updated when they come back.",
+        what: ["The gateway carries it out in the background. Devices that are away are updated when they come back.",
                "The first devices, the canaries, are updated one by one. One failure among them stops the campaign.",
                "Later, no more devices are started once the share of failures reaches the limit.",
                "A device with a policy must prove that it runs the new firmware; the manifest has its reference values."],

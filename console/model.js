@@ -23,7 +23,7 @@ export const model = {
     findings: null, // `doctor --json`
     rates: { in: 0, out: 0 }, // bytes a second now, over all sessions
     minutes: [], // of `status --traffic --json`: the last hour
-    pending: [], // `pending --json`: keys that tried to log in and that nobody enrolled
+    pending: [], // `pending --json`: keys that tried to log in and are not enrolled
     access: { records: [], open: new Map(), error: null, started: false }, // `access --follow --json`
     revision: 0, // grows with each reading of the registry
     ready: false, // everything was read once

@@ -37,7 +37,7 @@ export function accessView() {
     const consumer = filterField({ name: "consumer", label: "Consumer", choices: () => choicesOf("all", [...model.grants, ...model.access.records].map(g => g.consumer)) });
     const device = filterField({ name: "device", label: "Device contains" });
     const event = filterField({ name: "event", label: "Event", choices: () => choicesOf("all", model.access.records.map(r => r.event)) });
-    const grants = createTable({ caption: "Grants", columns: GRANT_COLUMNS, noun: ["grant"], sort: "consumer", empty: "No grant. Nobody reaches a device." });
+    const grants = createTable({ caption: "Grants", columns: GRANT_COLUMNS, noun: ["grant"], sort: "consumer", empty: "No grant. No device can be reached." });
     const records = createTable({ caption: "Access log", columns: RECORD_COLUMNS, noun: ["record"], sort: "at", descending: true, empty: "No record of the last hour." });
     const platforms = createTable({ caption: "Platforms and certificates", columns: PLATFORM_COLUMNS, noun: ["name"], sort: "name", empty: "None matches." });
     const parties = section("Platforms and certificates", platforms.element);

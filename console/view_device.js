@@ -103,7 +103,7 @@ const claimTable = claims => el("table", { class: "claims" }, el("caption", {}, 
 const drawGrants = device => {
     const own = model.grants.filter(g => g.device === device.name || (device.group && g.device === `@${device.group}`));
     if (!own.length)
-        return el("p", {}, "Nobody reaches this device.");
+        return el("p", {}, "No consumer reaches this device.");
     return el("ul", { class: "plain-list" }, own.map(g => el("li", {}, `${g.consumer} reaches ${actions.portText(g)}, ${actions.untilText(g)} `,
         button("Remove", () => actions.ungrant(g), "plain small", `remove ${g.consumer} ${g.port}`))));
 };

@@ -24,7 +24,7 @@ function alerts() {
             add(f.finding, `${f.check}: ${f.why}`, f.todo);
     for (const d of model.devices) {
         if (d.shown === "quarantined")
-            add("quarantined", d.reason || "in quarantine", "Nobody reaches it. Find the cause on its page.", d.name);
+            add("quarantined", d.reason || "in quarantine", "It cannot be reached. Find the cause on its page.", d.name);
         if (d.verdict === "differs")
             add("differs", "the last attestation does not match", "Find out which firmware it runs; if that is not possible, revoke it.", d.name);
         if (d.session && d.session.refused)
@@ -48,7 +48,7 @@ function alerts() {
 const drawAlert = a => el("li", { class: `alert is-${a.state}` }, badge(a.state), " ", a.device && [deviceLink(a.device), ": "], a.text,
                           a.todo && el("div", { class: "todo" }, a.todo));
 
-// Keys that nobody enrolled, the latest first.
+// Keys that are not enrolled, the latest first.
 const drawPending = p => el("li", { class: "alert is-pending" }, badge("pending"), " ", el("code", {}, p.fingerprint),
     ` tried to log in from ${p.from}, ${count(p.tries, "time")}, last `, moment(p.last), ".",
     el("div", { class: "todo" }, "If this is a device of yours, compare the fingerprint with the one in the device's log, then ",

@@ -5,8 +5,8 @@
  *
  * From then on "any communication apart from the main SSH connection is not allowed from or to the device": no port
  * answers, tasks reach neither the network nor each other, only the proxies work. Call it after the proxies are
- * started, as the original does, or before, so that not even the first packet passes unseen. If isolation cannot be
- * installed the proxies end: see the log. */
+ * started, as the original does, or before, so that even the first packet is filtered. If isolation cannot be
+ * installed, the proxies end and the log has the reason. */
 #ifndef CMX_SM_H
 #define CMX_SM_H
 

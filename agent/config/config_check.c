@@ -52,7 +52,7 @@ static void check_gateway(const struct agent_config *c, struct config_report *r)
         config_error(r, line_of("gateway", &g->head, "backoff_max"), "backoff_max is less than backoff_min");
 }
 
-/* A key that the context's direction has no use for is a mistake, not a default. */
+/* Reports keys that the context's direction does not use: such a key is a mistake. */
 static void check_direction(const struct context_section *s, struct config_report *r)
 {
     for (size_t i = 0; i < config_n_keys; i++) {
@@ -82,7 +82,7 @@ static bool same(const char *a, const char *b)
     return strcmp(a ? a : "", b ? b : "") == 0;
 }
 
-/* Two contexts cannot listen at one place. */
+/* Reports contexts with the same listener as an earlier context. */
 static void check_listeners(const struct agent_config *c, size_t i, struct config_report *r)
 {
     const struct context_section *s = &c->contexts[i];

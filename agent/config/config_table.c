@@ -154,8 +154,8 @@ const struct config_key config_keys[] = {
          "another "
          "program changes them. They stay in force when the agent ends; `cmxsafed isolation --remove` removes them."},
     {"isolation", "agent_user", CONFIG_TEXT, ISOLATION(agent_user), .max = 32, .without = "the agent's own",
-     .help = "Name or uid of the only user that reaches the gateway and the contexts' services: the agent's. For "
-             "`cmxsafed isolation --apply`, which root calls."},
+     .help = "Name or uid of the agent's user, the only one that may connect to the gateway and to the contexts' "
+             "services. For `cmxsafed isolation --apply`, which root runs."},
     {"isolation", "resolvers", CONFIG_TEXT, ISOLATION(resolvers), .without = "those of /etc/resolv.conf",
      .help = "Addresses of the name servers that the agent may ask while it looks the gateway up; none are needed when "
              "the gateway is an address."},

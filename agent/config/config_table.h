@@ -39,7 +39,7 @@ struct config_key {
     bool required;
     bool restart;        /* a reload keeps the old value until the agent is restarted */
     uint8_t direction;   /* contexts: 1 + the only cmx_proxy_direction that uses it; 0: any */
-    const char *without; /* for the reference, if there is no default: the behaviour without a value */
+    const char *without; /* for the reference, if there is no default: what happens without a value */
     const char *help;    /* one line */
 };
 

@@ -8,7 +8,7 @@
 
 #include "cmxsafe/core/secret.h"
 
-#define SHA1_LEN 20 /* the format's choice: it hides names and protects nothing */
+#define SHA1_LEN 20 /* prescribed by the format; it hides names and protects nothing */
 #define NAME_MAX_LEN 320
 #define REVOKED "@revoked"
 

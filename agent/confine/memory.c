@@ -4,7 +4,7 @@
 
 #include "port/linux/libc/heap.h"
 
-#define EACH ((rlim_t)4 << 20) /* a connection: a channel window in libssh, and one for the local socket */
+#define EACH ((rlim_t)4 << 20) /* for each connection: a channel window in libssh, and one for the local socket */
 #define REST_MS 2000           /* without work for this long: the sessions are idle */
 
 static struct {

@@ -70,7 +70,7 @@ unsigned status_sessions(const struct status_view *v)
     return n;
 }
 
-/* Copies a peer's text without control characters: one line, harmless to a terminal. */
+/* Copies a peer's text and replaces control characters, so that it is one line that is safe on a terminal. */
 static void clean(char *out, size_t cap, const char *s)
 {
     snprintf(out, cap, "%s", s);

@@ -29,7 +29,7 @@ struct client {
 
 struct control {
     int listener;
-    bool lost; /* the socket was removed and could not be made again; logged once */
+    bool lost; /* the socket was removed and could not be created again; logged once */
     char path[CONTROL_PATH_MAX];
     const struct control_command *commands;
     size_t n_commands;
@@ -78,11 +78,11 @@ static void restore_socket(struct control *c)
     if (err) {
         c->listener = old;
         if (!c->lost)
-            cmx_log(CMX_LOG_ERROR, TAG, "%s was removed and cannot be made again: %s; restart the agent", c->path,
+            cmx_log(CMX_LOG_ERROR, TAG, "%s was removed and cannot be created again: %s; restart the agent", c->path,
                     cmx_err_text(err));
     } else {
         close(old);
-        cmx_log(CMX_LOG_WARN, TAG, "%s was removed; it was made again", c->path);
+        cmx_log(CMX_LOG_WARN, TAG, "%s was removed; it was created again", c->path);
     }
     c->lost = err != CMX_OK;
 }

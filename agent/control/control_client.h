@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <stdio.h>
 
-/* Sends one line to the agent at path and writes its answer to `to`. Prints to stderr what went wrong. Returns the exit
- * code; 1 also where the answer is {"error":...}, which goes to stderr. */
+/* Sends one line to the agent at path and writes its answer to `to`. Prints errors to stderr. Returns the exit code,
+ * which is 1 also if the answer is {"error":...}; that answer goes to stderr. */
 int control_ask(const char *path, const char *line, FILE *to);
 
 /* Finds the control socket that a configuration file names, and copies it into out. file NULL: the default file if it

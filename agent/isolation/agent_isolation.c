@@ -86,7 +86,7 @@ static cmx_err install_text(struct isolation *s, const struct cmx_nft_config *c,
     return err ? err : nft_guard_install(s->guard, script, why);
 }
 
-/* For the next boot, without what belongs to this moment. text: CMX_NFT_TEXT_MAX bytes of room. */
+/* Saves the rules for the next boot, without temporary elements. text: a buffer of CMX_NFT_TEXT_MAX bytes. */
 static void save(const struct cmx_nft_config *c, char *text)
 {
     const char *script;
@@ -145,7 +145,8 @@ static cmx_err install(struct isolation *s, const struct agent_config *c, struct
 
     if (!n)
         return err;
-    (void)resolvers_changed(&s->stamp); /* before they are read: a change meanwhile is seen at the next turn */
+    (void)resolvers_changed(
+        &s->stamp); /* called before they are read, so that the next turn notices a change meanwhile */
     err = isolation_compile(c, true, n, why);
     if (!err)
         err = apply(s, n, s->state == ISOLATION_IN_FORCE && nft_guard_check(s->guard, who) == CMX_OK, why);

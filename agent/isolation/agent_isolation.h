@@ -24,7 +24,7 @@ CMX_MUST_USE cmx_err isolation_compile(const struct agent_config *c, bool follow
                                        struct cmx_why *why);
 
 /* SHA-256 of the policy as configured, for evidence: equal on devices with the same [gateway], [context] and
- * [isolation], whatever numbers their users have and whichever name servers DHCP gave them. CMX_EINVAL, CMX_ENOMEM. */
+ * [isolation], independent of the users' numeric ids and of the name servers from DHCP. CMX_EINVAL, CMX_ENOMEM. */
 CMX_MUST_USE cmx_err isolation_digest(const struct agent_config *c, uint8_t out[32]);
 
 /* For --check: CMX_EINVAL if the gateway's name cannot be looked up with isolation in force; why says what to do. */

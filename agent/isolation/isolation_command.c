@@ -30,7 +30,7 @@ struct options {
 };
 
 static const char about[] =
-    "The packet filter that lets this machine talk to its gateway and to nobody else. With "
+    "The packet filter that permits this machine to talk only to its gateway. With "
     "`enabled = yes` in [isolation] "
     "the agent installs it before its first session, and again when another program changes it. "
     "Give exactly one of --show, --dry-run, --apply, --confirm, --remove and --boot.";
@@ -148,14 +148,14 @@ static void guard(uint64_t seconds, const char *before)
     if (access(PENDING, F_OK) != 0)
         _exit(0);
     if (nft_open(&n, NULL) != CMX_OK || nft_run(n, before, false, &why) != CMX_OK)
-        _exit(1); /* nobody is left to report to; the file PENDING stays */
+        _exit(1); /* no process is left to report to; the file PENDING stays */
     unlink(PENDING);
     nft_close(n);
     _exit(0);
 }
 
-/* Writes the text that restores the present state, and lets the kernel's tools check it: nft 1.1 refuses some listings
- * of its own. */
+/* Writes the ruleset that restores the present state, and checks it with a dry run, because nft 1.1 refuses some of its
+ * own listings. */
 static int write_way_back(struct nft *n, struct cmx_buf *before, const char **text)
 {
     cmx_err err = cmx_nft_removal(before);
@@ -247,7 +247,7 @@ static void ignore_line(void *arg, const char *text)
     (void)text;
 }
 
-/* Whether isolation is configured; so is one whose configuration cannot be read. */
+/* True if isolation is configured, or if the configuration cannot be read. */
 static bool is_enabled(const char *file, void (*line)(void *arg, const char *text), bool *readable)
 {
     struct config_report report = {.file = file, .line = line};

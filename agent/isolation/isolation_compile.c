@@ -39,8 +39,7 @@ static cmx_err context(const struct context_section *s, struct cmx_iso_context *
     if (strcmp(s->options.local_host, "localhost") == 0)
         (void)isolation_address("127.0.0.1", &x->local);
     else if (!isolation_address(s->options.local_host, &x->local) || !cmx_ip_is_loopback(&x->local)) {
-        cmx_why_set(why,
-                    "[context %s] local_host: %.60s is not a loopback address, and isolation lets nothing else through",
+        cmx_why_set(why, "[context %s] local_host: %.60s is not a loopback address, and isolation permits no other",
                     s->name, s->options.local_host);
         return CMX_EINVAL;
     }
@@ -100,7 +99,7 @@ cmx_err isolation_digest(const struct agent_config *c, uint8_t out[32])
 
     if (err)
         goto out;
-    memset(p->resolvers, 0, sizeof p->resolvers); /* only those of the configuration count */
+    memset(p->resolvers, 0, sizeof p->resolvers); /* the digest covers only resolvers of the configuration */
     err = isolation_addresses("resolvers", c->isolation.resolvers, p->resolvers, &p->n_resolvers, NULL);
     p->time_names[0] = c->isolation.forwarder;
     for (size_t i = 0; i < c->n_contexts; i++)

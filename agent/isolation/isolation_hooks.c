@@ -28,7 +28,7 @@ static bool same_end(const struct cmx_end *a, const struct cmx_end *b)
     return a->port == b->port && cmx_ip_equal(&a->ip, &b->ip);
 }
 
-/* Permitted by the rules themselves, because the configuration has this address. */
+/* True if the rules permit the address permanently, because the configuration contains it. */
 static bool is_configured(const struct isolation *s, const struct cmx_end *end)
 {
     const struct cmx_iso_config *p = &s->rules.policy;

@@ -37,5 +37,5 @@ void isolation_observe(struct isolation *s)
         return;
     isolation_set_state(s, ISOLATION_CHANGED, who);
     if (write(s->wake, &one, sizeof one) < 0)
-        return; /* the counter is full: the loop is awake already */
+        return; /* the counter is full, so the loop will wake up anyway */
 }

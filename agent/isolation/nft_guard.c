@@ -217,7 +217,7 @@ static cmx_err install_once(struct nft_guard *g, const char *text, struct cmx_wh
         err = rules_digest(g, g->rules);
     if (err)
         return err;
-    read_events(g, &e); /* changed between the transaction and the listing? */
+    read_events(g, &e); /* changes between the transaction and the listing */
     return g->changed || e.ours || e.lost ? CMX_EBUSY : CMX_OK;
 }
 
@@ -248,7 +248,7 @@ cmx_err nft_guard_check(struct nft_guard *g, char who[NFT_PROGRAM_MAX])
     if (e.ours || e.lost)
         note_change(g, e.who);
     if (!g->changed && generation(g, &now) != CMX_OK) {
-        note_change(g, ""); /* what cannot be observed is not claimed */
+        note_change(g, ""); /* rules that cannot be observed are not reported as in force */
     } else if (!g->changed && now != g->generation) {
         if (rules_digest(g, rules) != CMX_OK || memcmp(rules, g->rules, sizeof rules) != 0)
             note_change(g, "");

@@ -1,10 +1,10 @@
 /* nft_guard.h - the ruleset in force, observed: installs it, makes the agent's own changes, and notices changes that
  * any other program makes to it.
  *
- * Two mechanisms look: a netlink monitor (group NFNLGRP_NFTABLES) reports every transaction, elements of sets included;
- * and whenever the kernel's generation number has moved in another way than by our own transactions, the rules are
- * listed and compared with the listing taken after installation. Packets that add or remove set elements are not
- * transactions. Any thread, but one call at a time: the caller locks. */
+ * Two mechanisms detect changes: a netlink monitor (group NFNLGRP_NFTABLES) reports every transaction, elements of sets
+ * included; and whenever the kernel's generation number has moved in another way than by our own transactions, the
+ * rules are listed and compared with the listing taken after installation. Packets that add or remove set elements are
+ * not transactions. Any thread, but one call at a time: the caller locks. */
 #ifndef CMX_AGENT_NFT_GUARD_H
 #define CMX_AGENT_NFT_GUARD_H
 
@@ -23,15 +23,15 @@ void nft_guard_close(struct nft_guard *g); /* NULL is fine */
 /* Readable when another program may have changed something: call nft_guard_check. */
 int nft_guard_fd(const struct nft_guard *g);
 
-/* Installs a ruleset and takes it as what has to be in force. Errors of nft_run; CMX_EBUSY: other programs change the
+/* Installs a ruleset, which from then on must stay in force. Errors of nft_run; CMX_EBUSY: other programs change the
  * same tables all the time. On error an earlier ruleset may or may not be in force. */
 CMX_MUST_USE cmx_err nft_guard_install(struct nft_guard *g, const char *text, struct cmx_why *why);
 
 /* A change of the agent's own, to elements of sets alone. Errors of nft_run. */
 CMX_MUST_USE cmx_err nft_guard_change(struct nft_guard *g, const char *text, struct cmx_why *why);
 
-/* CMX_OK: what was installed is in force. CMX_EPERM: another program, named in who if the kernel told, changed or
- * removed it; stays so until the next install. */
+/* CMX_OK: what was installed is in force. CMX_EPERM: another program, named in who if the kernel reported it, changed
+ * or removed it; stays so until the next install. */
 CMX_MUST_USE cmx_err nft_guard_check(struct nft_guard *g, char who[NFT_PROGRAM_MAX]);
 
 /* As nft_list. */

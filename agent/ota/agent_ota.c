@@ -33,7 +33,7 @@ static struct {
     struct cmx_ota_service *service;
     struct cmx_proxy *proxy;
     struct isolation *isolation;
-    char *name, *host; /* borrowed by the service: copies, since a reload replaces the configuration */
+    char *name, *host; /* copies that the service borrows, because a reload replaces the configuration */
     char *folder;      /* of the spool file; borrowed by the confinement plan */
     uint8_t boot[CMX_OTA_BOOT_LEN];
     atomic_bool stopping, watching;
@@ -184,7 +184,7 @@ static void upload_ended(void *arg, const struct cmx_ota_past *p)
         cmx_log(CMX_LOG_WARN, TAG, "the history of uploads cannot be written: %s", strerror(errno));
 }
 
-/* Other starts of the agent in the same boot of the machine show the same value. */
+/* The value is the same for all starts of the agent within one boot of the machine. */
 static cmx_err keep_boot(void)
 {
     uint8_t hash[CMX_SHA256_LEN];
@@ -251,7 +251,7 @@ cmx_err ota_start(const struct agent_config *c, struct isolation *isolation, str
 void ota_stop(void)
 {
     ota.stopping = true;
-    ota_runner_abort(&ota.runner); /* a hook that runs would hold up the stop */
+    ota_runner_abort(&ota.runner); /* a running hook would delay the stop */
     while (ota.watching)
         cmx_port_sleep_ms(10);
     cmx_ota_stop(ota.service);

@@ -48,7 +48,7 @@ static void enter_trial(struct ota_record *r, const char *boot, const char *vers
     }
 }
 
-/* The new system runs although it was rolled back. */
+/* Enters the state after a rollback that failed: the new system runs although it was rolled back. */
 static void enter_rollback_again(struct ota_record *r, const char *boot, uint64_t now_ms)
 {
     enter(r, OTA_ROLLING_BACK, boot);

@@ -21,7 +21,7 @@ typedef enum {
     OTA_INSTALLING,   /* the install hook has begun */
     OTA_INSTALLED,    /* it succeeded: the next boot tries the new system */
     OTA_TRIAL,        /* the new system runs and is not confirmed */
-    OTA_ROLLING_BACK, /* decided; the rollback hook has not succeeded yet */
+    OTA_ROLLING_BACK, /* a rollback was decided; its hook has not succeeded yet */
     OTA_GOING_BACK,   /* it succeeded: the next boot runs the old system */
     OTA_ROLLED_BACK,  /* the old system runs again */
     OTA_PHASES
@@ -43,7 +43,7 @@ struct ota_record {
 
 typedef enum {
     OTA_RESOLVED,
-    OTA_UNDECIDED, /* a new boot, and the version hook gave no answer: ask again before anything is confirmed */
+    OTA_UNDECIDED, /* a new boot, and the version hook gave no answer: call it again before anything is confirmed */
     OTA_INTERRUPTED_INSTALL /* the last update was interrupted while it was installed */
 } ota_resolution;
 

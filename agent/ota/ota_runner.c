@@ -97,7 +97,7 @@ static void default_signals(void)
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* The bound on the agent's heap is none of the hook's. */
+/* Removes the agent's heap limit, which must not apply to the hook. */
 static void unlimited_heap(void)
 {
     struct rlimit limit;
@@ -331,7 +331,8 @@ static void serve(int fd, const struct runner_command command[RUNNER_HOOKS])
             end_all(group);
         if (send(AGENT_FD, &reply, sizeof reply, MSG_NOSIGNAL) != (ssize_t)sizeof reply)
             break;
-        if (group > 0 && reply.err == CMX_OK) /* the caller need not wait for what a success left behind */
+        if (group > 0 &&
+            reply.err == CMX_OK) /* after a success the caller need not wait for processes that the hook left behind */
             end_all(group);
     }
     _exit(0);

@@ -31,7 +31,7 @@ static void ask_version(struct ota_spool *s)
         cmx_log(CMX_LOG_WARN, TAG, "the running version is not known: %s", line);
 }
 
-/* Finds out what a start or an answer of the version hook means for the last update. */
+/* Derives the state of the last update from this start and the version hook's answer. */
 static cmx_err resolve(struct ota_spool *s, struct cmx_why *why)
 {
     const ota_phase before = s->record.phase;
@@ -52,7 +52,7 @@ static bool on_trial(const struct ota_spool *s)
            s->record.phase == OTA_GOING_BACK;
 }
 
-/* A rollback that has begun is past the deadline, also where the agent has started again since. */
+/* Once a rollback has begun, the trial counts as past its deadline, also after the agent started again. */
 static uint32_t trial_ms(const struct ota_spool *s)
 {
     const uint64_t took = s->now_ms - s->record.since_ms;

@@ -26,7 +26,7 @@ struct ota_spool {
     char record_name[256];
     struct ota_record record;
     bool undecided;         /* the version hook has not answered since the boot: nothing is confirmed meanwhile */
-    bool confirm_tried;     /* meanwhile the device reached its gateway */
+    bool confirm_tried;     /* the device reached its gateway while undecided */
     uint64_t now_ms;        /* when the spool was opened */
     struct cmx_why problem; /* why the last update did not take effect; "": none */
     char boot[OTA_BOOT_ID_MAX];

@@ -81,10 +81,11 @@ cmx_err cmx_efuse_key(const struct cmx_efuse *f, const char *path, uint8_t key[3
     if (purpose == PURPOSE_USER && empty && !guarded)
         return refuse(why, "BLOCK_KEY3 holds no key", path, burn);
     if (purpose != PURPOSE_HMAC_UP)
-        return refuse(why,
-                      "BLOCK_KEY3 was burned for another purpose than HMAC_UP, which is for good: take another chip (a "
-                      "new file) and",
-                      path, burn);
+        return refuse(
+            why,
+            "BLOCK_KEY3 was burned for another purpose than HMAC_UP, which is permanent: take another chip (a "
+            "new file) and",
+            path, burn);
     if (!guarded)
         return refuse(why, "BLOCK_KEY3 is not read-protected: software could read the key", path,
                       "read_protect_efuse BLOCK_KEY3");
@@ -99,8 +100,9 @@ bool cmx_efuse_secure_boot(const struct cmx_efuse *f)
     return field(f, 3, 20, 1);
 }
 
-/* SPI_BOOT_CRYPT_CNT: on while an odd number of its bits is set. Release mode: all three are, so that it stays on, and
- * the download mode's plain writes are off (DIS_DOWNLOAD_MANUAL_ENCRYPT). ESP-IDF, esp_flash_encryption_get_mode. */
+/* SPI_BOOT_CRYPT_CNT: encryption is on while an odd number of its bits is set. Release mode: all three are set, so that
+ * encryption stays on, and plain writes in download mode are disabled (DIS_DOWNLOAD_MANUAL_ENCRYPT). ESP-IDF,
+ * esp_flash_encryption_get_mode. */
 cmx_flash_encryption cmx_efuse_flash_encryption(const struct cmx_efuse *f)
 {
     uint32_t count = field(f, 2, 18, 3);
@@ -110,8 +112,8 @@ cmx_flash_encryption cmx_efuse_flash_encryption(const struct cmx_efuse *f)
     return count == 7 && field(f, 1, 20, 1) ? CMX_FLASH_RELEASE : CMX_FLASH_DEVELOPMENT;
 }
 
-/* Pad JTAG, and USB JTAG where the chip has it, disabled by hardware: for good, but re-enabling by HMAC is possible
- * only for the soft disable, which is therefore a lesser state. */
+/* Pad JTAG, and USB JTAG where the chip has it, disabled by hardware: permanently. JTAG that was disabled by software
+ * can be re-enabled with an HMAC key, so that is a weaker state. */
 cmx_debug_state cmx_efuse_debug(const struct cmx_efuse *f, cmx_efuse_chip chip)
 {
     bool pad = field(f, 1, chip == CMX_EFUSE_ESP32S2 ? 18 : 19, 1);
@@ -145,7 +147,7 @@ cmx_err cmx_efuse_open_hw_key(const char *path, const char *silicon, struct cmx_
         err = cmx_efuse_key(&fuses, path, key, why);
     if (err == CMX_EAGAIN) {
         err = cmx_hw_key_read_file(silicon, false, key, why);
-        if (err && why) /* say whose file it is */
+        if (err && why) /* adds the file's name */
             cmx_why_set(why, "%s holds no bits of a read-protected key; put the file that was burned at %s", path,
                         silicon);
     }

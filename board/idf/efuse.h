@@ -38,14 +38,14 @@ CMX_MUST_USE cmx_err cmx_efuse_parse(struct cmx_efuse *out, const uint8_t *file,
  * no bits of it in the file. The caller wipes key. */
 CMX_MUST_USE cmx_err cmx_efuse_key(const struct cmx_efuse *f, const char *path, uint8_t key[32], struct cmx_why *why);
 
-/* What evidence says of the chip. */
+/* The chip's properties for evidence. */
 bool cmx_efuse_secure_boot(const struct cmx_efuse *f);
 cmx_flash_encryption cmx_efuse_flash_encryption(const struct cmx_efuse *f);
 cmx_debug_state cmx_efuse_debug(const struct cmx_efuse *f, cmx_efuse_chip chip);
 uint32_t cmx_efuse_secure_version(const struct cmx_efuse *f, cmx_efuse_chip chip); /* bits burned: the floor */
 
-/* BLOCK_KEY3 of an eFuse file. espefuse keeps no read-protected bits in that file, since software could not
- * see them; what the silicon would hold is then read from `silicon`, the file that was burned. */
+/* BLOCK_KEY3 of an eFuse file. espefuse keeps no read-protected bits in that file, since software could not see them;
+ * the key is then read from `silicon`, the file that was burned. */
 CMX_MUST_USE cmx_err cmx_efuse_open_hw_key(const char *path, const char *silicon, struct cmx_hw_key **out,
                                            struct cmx_why *why);
 

@@ -351,7 +351,7 @@ static cmx_err door_rollback(void *arg, const char *reason, struct cmx_why *why)
     return err ? cmx_why_fail(why, err, "%s", err == CMX_ENOENT ? "no other image" : "writing otadata failed") : CMX_OK;
 }
 
-void cmx_slots_flash_door(struct cmx_slots_flash *s, struct cmx_slots *out)
+void cmx_slots_flash_interface(struct cmx_slots_flash *s, struct cmx_slots *out)
 {
     *out = (struct cmx_slots){.arg = s,
                               .status = door_status,

@@ -18,7 +18,7 @@ struct cmx_slots_flash {
     int running; /* slot, or CMX_OTA_FACTORY */
 };
 
-/* What boot found. */
+/* The result of the boot step. */
 struct cmx_boot_report {
     int running;  /* slot, or CMX_OTA_FACTORY */
     bool aborted; /* the last image restarted before it was confirmed, and is no longer used */
@@ -38,7 +38,7 @@ CMX_MUST_USE cmx_err cmx_slots_flash_boot(struct cmx_slots_flash *s, uint16_t ch
                                           size_t scratch_len, struct cmx_boot_report *out);
 
 /* The slots for the update service. s is borrowed and must have booted. */
-void cmx_slots_flash_door(struct cmx_slots_flash *s, struct cmx_slots *out);
+void cmx_slots_flash_interface(struct cmx_slots_flash *s, struct cmx_slots *out);
 
 #ifdef __cplusplus
 }

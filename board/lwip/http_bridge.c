@@ -17,7 +17,7 @@
 #include "port/linux/linux_http.h"
 
 #define TICK_MS 500    /* how soon a blocked thread notices an end */
-#define LINGER_MS 2000 /* after the server's last byte the client may still be sending */
+#define LINGER_MS 2000 /* how long the client may still send after the server's last byte */
 #define CHUNK 4096
 
 struct bridge {
@@ -52,7 +52,8 @@ static bool send_all(int fd, const char *data, size_t len)
     return true;
 }
 
-/* Client to server. lwIP's recv can't be interrupted from another thread: it wakes up to look whether all is over. */
+/* Client to server. lwIP's recv can't be interrupted from another thread: it returns at intervals so that the thread
+ * can check whether the connection has ended. */
 static void upward(void *arg)
 {
     struct bridge *b = arg;

@@ -1,5 +1,5 @@
 /* http_bridge.h - HTTP services listen in lwIP; the server itself (libmicrohttpd) stays with the kernel's sockets, and
- * each connection is carried to it over a socketpair by two threads. A half-close goes across either way. */
+ * each connection is carried to it over a socketpair by two threads. A half-close is passed on in both directions. */
 #ifndef BOARD_LWIP_HTTP_BRIDGE_H
 #define BOARD_LWIP_HTTP_BRIDGE_H
 

@@ -16,7 +16,7 @@
 #define TRIES 3
 #define WAIT_S 2
 
-/* A query with a random id and the answer to it in place, or 0. */
+/* Sends a query with a random id; replaces it by the answer and returns its length, or 0. */
 static int exchange(int fd, uint8_t *message, int len)
 {
     uint8_t query[MESSAGE_MAX];
@@ -27,7 +27,7 @@ static int exchange(int fd, uint8_t *message, int len)
 
         while (n >= 0 && (n = recv(fd, message, MESSAGE_MAX, 0)) >= 0)
             if (n >= 12 && memcmp(message, query, 2) == 0)
-                return (int)n; /* the socket is connected: it came from the server */
+                return (int)n; /* the socket is connected, so the answer is from the server */
     }
     return 0;
 }

@@ -30,8 +30,8 @@
 #include "cmxsafe/device/claim.h"
 #include "lwip/sockets.h"
 
-/* Where lwIP's descriptors begin. libssh keeps 16 bits of SSH_OPTIONS_FD (options.c), so half of those are the
- * kernel's. */
+/* The first descriptor of lwIP. libssh keeps 16 bits of SSH_OPTIONS_FD (options.c), so half of that range is left to
+ * the kernel's descriptors. */
 #define LWIP_FD 0x8000
 #define POLLS_MAX 512     /* in one poll */
 #define MIXED_SLICE_MS 10 /* how late a poll of descriptors of both stacks may be */
@@ -60,7 +60,7 @@ void board_sockets_use_lwip(void)
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > LWIP_FD) {
-        limit.rlim_cur = LWIP_FD;               /* the kernel's never reach lwIP's */
+        limit.rlim_cur = LWIP_FD;               /* the kernel's descriptors stay below lwIP's */
         (void)setrlimit(RLIMIT_NOFILE, &limit); /* lowering a soft limit can't fail */
     }
     grow_socket_table();
@@ -376,7 +376,7 @@ static int merge(const struct split *s, struct pollfd *fds)
     return ready;
 }
 
-/* lwIP's poll can't wait for the kernel's descriptors: in turns, then. */
+/* lwIP's poll can't wait for the kernel's descriptors, so both stacks are polled in turns. */
 static int poll_both(struct split *s, int (*kernel_poll)(struct pollfd *, nfds_t, int), struct pollfd *fds, int timeout)
 {
     for (;;) {
@@ -444,7 +444,7 @@ ssize_t __read_chk(int fd, void *out, size_t cap, size_t size)
 
 /* ---- names of hosts ---- */
 
-/* Chains what libc makes of the address before *end. */
+/* Appends libc's addrinfo of the address to the list at *end. */
 static int add_numeric(const uint8_t address[16], const char *service, const struct addrinfo *hints,
                        struct addrinfo ***end)
 {
@@ -479,7 +479,7 @@ int getaddrinfo(const char *host, const char *service, const struct addrinfo *hi
     *out = NULL;
     n = board_resolve(dns, host, addresses, NAMES_MAX);
     for (size_t i = 0; i < n; i++)
-        (void)add_numeric(addresses[i], service, hints, &end); /* of another address family than requested: not added */
+        (void)add_numeric(addresses[i], service, hints, &end); /* fails for an address family that was not requested */
     return *out ? 0 : EAI_NONAME;
 }
 

@@ -6,7 +6,7 @@
 /* From now on sockets of the Internet families belong to lwIP. */
 void board_sockets_use_lwip(void);
 
-/* Names are asked of this IPv4 server; NULL: of the machine's resolver. Borrowed. */
+/* Sets the IPv4 name server; NULL: the machine's resolver. Borrowed. */
 void board_sockets_set_dns(const char *server);
 
 #endif

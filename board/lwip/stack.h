@@ -11,7 +11,7 @@ struct board_net {
     const char *address;  /* IPv4: "10.0.0.2/24" or "dhcp" */
     const char *gateway;  /* IPv4 router; NULL: none */
     const char *address6; /* "fd00::2/64"; NULL: link-local and what routers advertise */
-    const char *dns;      /* a server; NULL: none, or what DHCP says. Borrowed for the life of the process */
+    const char *dns;      /* a server; NULL: none, or the one from DHCP. Borrowed for the life of the process */
     const char *mac;      /* NULL: made from the TAP's name */
 };
 

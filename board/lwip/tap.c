@@ -51,7 +51,7 @@ static err_t transmit(struct netif *netif, struct pbuf *p)
 
     if (len != p->tot_len)
         return ERR_BUF;
-    /* A full queue loses the frame, as a cable does. */
+    /* If the queue is full the frame is lost, as on a cable. */
     return write(tap->fd, frame, len) == len || errno == EAGAIN || errno == ENOBUFS ? ERR_OK : ERR_IF;
 }
 
@@ -79,7 +79,7 @@ static void receive(struct board_tap *tap, const uint8_t *frame, u16_t len)
     struct pbuf *p = pbuf_alloc(PBUF_RAW, len, PBUF_RAM);
 
     if (!p)
-        return; /* lost; TCP sends it again */
+        return; /* the frame is lost; TCP sends it again */
     if (pbuf_take(p, frame, len) != ERR_OK || tap->netif->input(p, tap->netif) != ERR_OK)
         pbuf_free(p);
 }

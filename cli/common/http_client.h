@@ -13,7 +13,7 @@
 
 #define HTTP_ANSWER_MAX (64 * 1024)
 #define HTTP_URL_MAX 4096
-#define HTTP_SOURCE_VARIABLE "CMXSAFE_SOURCE" /* environment: the source of requests that have none */
+#define HTTP_SOURCE_VARIABLE "CMXSAFE_SOURCE" /* environment variable: the source address of requests that set none */
 
 /* The body of a POST: the bytes of a file from `first` on, at most kbps KB a second (0: no limit). */
 struct http_upload {

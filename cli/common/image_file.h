@@ -21,7 +21,7 @@ int image_file_check(const char *path, const struct cmx_image_policy *policy, st
 CMX_MUST_USE cmx_err image_file_read(const char *path, const struct cmx_image_policy *policy, struct cmx_image *c,
                                      const char **why);
 
-/* Adds what an image says about itself to the object that is open. */
+/* Adds the image's description to the open object. */
 void image_file_put(struct cmx_json *j, const struct cmx_image *c, bool esp);
 
 /* Adds the public key in path ("-": standard input): PEM, or 130 hex digits. The error was printed. */

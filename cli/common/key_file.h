@@ -1,4 +1,4 @@
-/* key_file.h - a device's keys as files of the operator: the hardware key (private_key.bin), with cmx_hmac_fn over it,
+/* key_file.h - the operator's files with a device's keys: the hardware key (private_key.bin), with cmx_hmac_fn over it,
  * and the attestation key that `cmxsafe identity public` prints. */
 #ifndef CLI_KEY_FILE_H
 #define CLI_KEY_FILE_H

@@ -316,7 +316,7 @@ static void roff_options(const struct cli_line *line)
     }
 }
 
-/* A page's sections, or (part) what a page says of one of its commands. */
+/* Prints a page's sections, or with part the section about one of its commands. */
 static void print_man(const struct cli_line *line, bool part)
 {
     printf(part ? ".PP\n.nf\n" : ".SH SYNOPSIS\n.nf\n");

@@ -46,7 +46,7 @@ static cmx_err check_mode(const struct stat *st, const char *path, struct cmx_wh
     return CMX_EPERM;
 }
 
-/* The most common mistake: root made the key, and the agent's user cannot read it. */
+/* Explains the most common mistake: root made the key, and the agent's user cannot read it. */
 static cmx_err fail_to_open(int e, const char *path, bool secret, struct cmx_why *why)
 {
     const struct passwd *me = secret && e == EACCES ? getpwuid(geteuid()) : NULL;
@@ -176,7 +176,7 @@ static char *text_grow(char *text, size_t n, size_t size)
     return grown;
 }
 
-/* Asks for one byte more than size, to see whether there is more. *text is the caller's to free, also on error. */
+/* Requests one byte more than expected, to detect a longer file. *text is the caller's to free, also on error. */
 static cmx_err read_up_to(FILE *f, size_t max, char **text, size_t *len, struct cmx_why *why)
 {
     size_t size = max < FIRST_READ ? max : FIRST_READ, n = 0;

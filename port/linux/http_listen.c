@@ -1,4 +1,5 @@
-/* http_listen.c - the kernel's sockets as the listener of the HTTP services: one thread a service accepts and feeds. */
+/* http_listen.c - the kernel's sockets as the listener of the HTTP services: for each service one thread accepts
+ * connections and passes them to the server. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
-/* http_mhd.c - http.h over libmicrohttpd, with one thread a connection, so that routes may block. This file decides
- * routing, HEAD, 404, 405, 414 and deadlines; the library does the protocol.
+/* http_mhd.c - http.h over libmicrohttpd, with one thread for each connection, so that routes may block. This file
+ * implements routing, HEAD, 404, 405, 414 and deadlines; the library implements the protocol.
  *
  * libmicrohttpd accepts an answer only before the first piece of a body or after its last (MHD_queue_response). An
  * answer given in between is kept and the rest of the body is drained, so that a client that is still sending reads the
@@ -33,7 +33,7 @@
 #define CONNECTION_STACK (512 * 1024) /* glibc, OpenSSL and sanitizers need more than a device's */
 #define STREAM_BLOCK (16 * 1024)
 #define DRAIN_MAX (64u * 1024 * 1024) /* bytes of a body drained after an early answer; then the connection closes */
-#define DRAIN_TIMEOUTS 4              /* idle timeouts that this may take */
+#define DRAIN_TIMEOUTS 4              /* idle timeouts that draining may take */
 #define ANSWER_TIMEOUTS 2             /* idle timeouts for an answer, or for STREAM_BLOCK bytes of a stream */
 #define ROOM_MS 50                    /* between attempts to make room for a connection */
 /* The bound on connections is enforced here (cmx_linux_http_feed). The library would reset connections above its own

@@ -16,7 +16,7 @@ struct http_peer {
     int fd;
     bool ended; /* shut down; the library closes it */
     uint64_t opened_ms;
-    uint64_t head_ms;     /* since when a request's head is awaited; 0: it is not */
+    uint64_t head_ms;     /* since when the connection waits for a request's head; 0: it does not */
     uint64_t deadline_ms; /* 0: none, while a route runs */
 };
 

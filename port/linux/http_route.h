@@ -1,11 +1,11 @@
-/* http_route.h - which route of a service a request is for. Paths are compared raw, as esp_http_server does: an escape
- * is no other name for a path. */
+/* http_route.h - which route of a service a request is for. Paths are compared raw, as esp_http_server does: a path
+ * with an escape does not equal the path without it. */
 #ifndef CMX_HTTP_ROUTE_H
 #define CMX_HTTP_ROUTE_H
 
 #include "cmxsafe/http/http.h"
 
-/* len: of path, without the query. HEAD is GET's. NULL: none. */
+/* len: of path, without the query. HEAD uses the route of GET. NULL: there is none. */
 const struct cmx_http_route *http_route_find(const struct cmx_http_service *s, const char *path, size_t len,
                                              const char *method);
 

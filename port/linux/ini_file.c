@@ -1,6 +1,6 @@
 /* libinih gives its handler no line number, cuts lines at 200 bytes, silently drops a line without '=' and takes an
  * indented key for a continuation. The reader below feeds it lines and makes up for that: it counts and strips them,
- * hands a long line over in pieces (as libinih's own continuation lines) and parses section lines itself. */
+ * passes a long line in pieces (as libinih's own continuation lines) and parses section lines itself. */
 #include "port/linux/ini_file.h"
 
 #include <ctype.h>

@@ -1,4 +1,4 @@
-/* mirror_linux.c - sockets with another party's address, which the service sees as its peer (`peer = mirror`).
+/* mirror_linux.c - sockets bound to the client's address, which the service sees as its peer (`peer = mirror`).
  *
  * IPV6_FREEBIND needs no privilege. A local route to the address does, so that the service's answers come back to this
  * machine: root sets it up once (packaging/agent/cmxsafed-mirror@.service). */

@@ -173,7 +173,7 @@ void cmx_port_wake_clear(int fd)
     uint64_t drained;
 
     if (fd >= 0 && read(fd, &drained, sizeof drained) < 0)
-        return; /* not readable: another call was first */
+        return; /* not readable, because another call has read it */
 }
 
 int cmx_port_set_open(void)
@@ -281,7 +281,7 @@ bool cmx_port_secret_is_encrypted(void)
 
 cmx_err cmx_port_device_start(void)
 {
-    return CMX_OK; /* the program's main does it */
+    return CMX_OK; /* the program's main function has done this */
 }
 
 void cmx_port_restart(void)

@@ -39,7 +39,7 @@ static bool someone_listens(const struct sockaddr_un *a)
 
 static cmx_err bind_and_listen(int fd, const struct sockaddr_un *a, int backlog)
 {
-    mode_t mask = umask(0117); /* others can never connect, not even before a chmod */
+    mode_t mask = umask(0117); /* set before bind, so that other users can never connect */
     int rc = bind(fd, (const struct sockaddr *)a, sizeof *a);
 
     umask(mask);

@@ -77,7 +77,7 @@ class HashJob:
         try:
             return unhex(body.decode("latin-1"), 32, 32)
         except ValueError:
-            raise Failure(self.args.url, "answers no attestation value",
+            raise Failure(self.args.url, "the answer is not an attestation value",
                           "check that this is the port of the attestation service") from None
 
     def same(self, span):
@@ -205,7 +205,7 @@ def print_verdict(claims, verdict, m):
     for begin, end, name in m.masks:
         print(f"{'':<9}  {'masked':<16}  0x{begin:06x}-0x{end:06x} {name}")
     if claims["key"] == "software":
-        print("the device's key is in software: anybody who was root on it can answer for it")
+        print("the device's key is in software: a program that ran as root on the device can forge its evidence")
     print("TRUSTED" if verdict.ok else "NOT TRUSTED")
 
 

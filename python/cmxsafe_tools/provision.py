@@ -142,7 +142,7 @@ class Device:
         return command
 
     def enroll(self):
-        """Returns the settings that the device needs, and keeps them."""
+        """Returns the settings that the device needs, and stores them."""
         if self.args.enroll:
             command = ["ssh", "-T"] + (["-F", str(self.args.ssh_config)] if self.args.ssh_config else [])
             # sshd's standard input may be a socket, which /dev/stdin cannot open: cat makes it a pipe.

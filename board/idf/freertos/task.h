@@ -24,7 +24,7 @@ BaseType_t xTaskCreatePinnedToCore(TaskFunction_t fn, const char *name, uint32_t
 BaseType_t xTaskCreate(TaskFunction_t fn, const char *name, uint32_t stack, void *arg, UBaseType_t priority,
                        TaskHandle_t *handle);
 
-/* NULL: the calling task; does not return then. Another one ends at its next blocking call. */
+/* NULL: ends the calling task and does not return. Another task ends at its next blocking call. */
 void vTaskDelete(TaskHandle_t task);
 
 void vTaskDelay(TickType_t ticks);
@@ -36,7 +36,7 @@ const char *pcTaskGetName(TaskHandle_t task);
 /* eDeleted for a handle whose task has ended. */
 eTaskState eTaskGetState(TaskHandle_t task);
 
-/* Bytes never used; what is not known here is reported as much. */
+/* Bytes of stack that were never used; a large value, because the real one is not known here. */
 UBaseType_t uxTaskGetStackHighWaterMark(TaskHandle_t task);
 
 #ifdef __cplusplus

@@ -24,7 +24,7 @@
 #define DESCRIPTORS 1024 /* sockets with higher numbers are not read ahead */
 
 struct ahead {
-    uint8_t *data; /* NULL until a read was full, and again after REST_MS: an idle session needs no buffer */
+    uint8_t *data; /* NULL until a read was full, and after REST_MS without an event */
     size_t off, len;
     bool readable; /* the last poll reported it, and nothing was read since */
 };
