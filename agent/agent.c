@@ -408,8 +408,8 @@ static void set_device(void)
     cmx_linux_set_device(&device);
 }
 
-/* The loop takes the signals; threads inherit the mask. Call this first: a SIGHUP during the start must not end the
- * process. */
+/* The main loop receives the signals; threads inherit the mask. Call this first: a SIGHUP during the start must not end
+ * the process. */
 static cmx_err take_signals(struct agent *a)
 {
     sigset_t set;

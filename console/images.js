@@ -37,7 +37,7 @@ const checkOf = i => facts([
 // ---- fields of dialogs that need an image ----
 
 export async function imageFields(chosen) {
-    await readImages().catch(() => {}); // a path can be given nevertheless
+    await readImages().catch(() => {}); // without the list, the user can still type a path
     const usable = stored.images.filter(i => !i.problem);
     return [
         usable.length && { name: "stored", label: "Image", value: chosen, options: [...usable.map(i => [i.file, `${titleOf(i)} for ${fitsOf(i)}, ${i.name || i.image.slice(0, 12)}`]),

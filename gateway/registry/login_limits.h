@@ -31,7 +31,7 @@ struct gw_source {
     uint8_t address[16];
     bool used;
     uint64_t until_ms;      /* end of the penalty */
-    uint64_t good_until_ms; /* a good login counts until then */
+    uint64_t good_until_ms; /* until when its last good login counts */
     uint64_t noted_ms;      /* when the log last named this source; 0: never */
 };
 

@@ -5,7 +5,7 @@
 #include "cmxsafe/port/crypto.h"
 #include "cmxsafe/proxy/session_login.h"
 
-/* This many failed attempts with growing waits take longer than a gateway needs to restart or to become less busy. / */
+/* This many failed attempts with growing waits take longer than a gateway needs to restart or to become less busy. */
 #define SHUT_OUT_MAX 3
 
 static uint32_t random_bits(void)
