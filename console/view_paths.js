@@ -142,7 +142,7 @@ function drawNode({ x, y, w, label, state, href, options, text, key }) {
                svg("text", { x: x + 8, y: y + 5 }, `${state ? `${sign(state)} ` : ""}${shorten(label, w - (state ? 16 : 0))}`));
 }
 
-// Each consumer as near to what it reaches as the others leave room. They are in the order of consumersBy.
+// Places each consumer as near to its devices as the other consumers allow. consumers is in the order of consumersBy.
 function placeConsumers(consumers, paths, nodeY, height) {
     const y = new Map();
     let lowest = 10 + ROW / 2;

@@ -469,7 +469,7 @@ bool gw_device_is_quarantined(struct gw_registry *r, const char *address)
 {
     return gw_sql_number(r, NULL, NULL,
                          "SELECT 1 FROM device d JOIN quarantined q ON q.device = d.id WHERE d.address = ?", "t",
-                         address) != CMX_ENOENT; /* a failure closes */
+                         address) != CMX_ENOENT; /* an error counts as quarantined */
 }
 
 cmx_err gw_device_name_at(struct gw_registry *r, const char *address, char name[GW_NAME_MAX])

@@ -38,7 +38,8 @@ CMX_MUST_USE cmx_err gw_sql_row(struct gw_registry *r, sqlite3_stmt **out, struc
 /* The number in the first column of the first row. CMX_ENOENT: there is no row, or NULL in it. out may be NULL. */
 CMX_MUST_USE cmx_err gw_sql_number(struct gw_registry *r, int64_t *out, struct cmx_why *e, const char *sql,
                                    const char *types, ...);
-/* Ends a loop over rows that err left: finalizes the statement, and returns CMX_OK after the last row. */
+/* For the end of a loop over rows: finalizes the statement and returns err, or CMX_OK for CMX_ENOENT (no further row).
+ */
 cmx_err gw_sql_end(sqlite3_stmt *stmt, cmx_err err);
 /* Column as text, never NULL; borrowed until the next step. */
 const char *gw_sql_text(sqlite3_stmt *stmt, int column);

@@ -30,7 +30,7 @@
 #define CONNECTIONS_DEFAULT 8
 #define IDLE_TIMEOUT_DEFAULT_S 30
 #define CONNECTION_MEMORY (32 * 1024)
-#define CONNECTION_STACK (512 * 1024) /* glibc, OpenSSL and sanitizers need more than a device's */
+#define CONNECTION_STACK (512 * 1024) /* glibc, OpenSSL and sanitizers need more stack than a device */
 #define STREAM_BLOCK (16 * 1024)
 #define DRAIN_MAX (64u * 1024 * 1024) /* bytes of a body drained after an early answer; then the connection closes */
 #define DRAIN_TIMEOUTS 4              /* idle timeouts that draining may take */

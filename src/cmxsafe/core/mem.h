@@ -18,8 +18,8 @@ CMX_MUST_USE void *cmx_mem_alloc(size_t size);
 /* A copy of s, or NULL. */
 CMX_MUST_USE char *cmx_mem_strdup(const char *s);
 
-/* The list, which has n of *cap elements of `size` bytes, with room for one more: if it is full, in a block twice as
- * large, and the former one is freed. list may be NULL while *cap is 0. NULL: out of memory, nothing has changed. */
+/* Returns the list with room for one more element. It has n elements of `size` bytes and space for *cap; if it is full,
+ * it is moved to a block twice as large. list may be NULL while *cap is 0. NULL: out of memory, nothing has changed. */
 CMX_MUST_USE void *cmx_mem_grow(void *list, size_t n, size_t *cap, size_t size);
 
 /* p may be NULL. */

@@ -129,7 +129,7 @@
 /* Longest sleep of a session's task, and so the time until it notices a request to stop or to change. */
 #define CMX_SESSION_TICK_MS 500
 
-/* A session's task that has shown no sign of life for this long is stuck. */
+/* A session's task that has not called cmx_session_alive for this long is stuck. */
 #ifndef CMX_SESSION_STUCK_MS
 #define CMX_SESSION_STUCK_MS 10000
 #endif

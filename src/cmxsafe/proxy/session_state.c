@@ -130,7 +130,7 @@ uint32_t cmx_session_silent_ms(struct session *s)
 {
     const uint32_t silent = (uint32_t)cmx_port_now_ms() - (uint32_t)atomic_load(&s->alive);
 
-    return silent > INT32_MAX ? 0 : silent; /* it rests: its next sign of life is not due yet */
+    return silent > INT32_MAX ? 0 : silent; /* cmx_session_rests set a time in the future */
 }
 
 void cmx_session_set_fd(struct session *s, int fd)

@@ -97,7 +97,7 @@ struct session {
     uint64_t request_ms;  /* when the pending request was sent */
     uint64_t received;    /* cmx_ssh_received at the last look */
     uint64_t received_ms; /* when it last grew */
-    atomic_uint alive;    /* low 32 bits of the time of the task's last sign of life */
+    atomic_uint alive;    /* low 32 bits of the time of cmx_session_alive */
     int wake;             /* cmx_port_wake_open's, for the task's whole life */
     int fd;               /* under the lock: the SSH socket, for cmx_proxy_watch; -1: none */
     bool hold;            /* under the lock: the task must not begin yet */
@@ -152,13 +152,13 @@ void cmx_session_say(struct session *s, const char *what, const char *why);
 /* The gateway that this attempt uses. */
 const struct cmx_gateway_host *cmx_session_gateway(const struct session *s);
 bool cmx_session_stopping(struct session *s);
-/* Records a sign of life of the task, for cmx_proxy_watch and the platform's watchdog. */
+/* Records that the task runs, for cmx_proxy_watch and the platform's watchdog. */
 void cmx_session_alive(struct session *s);
-/* The same; the task's next sign of life follows within ms. */
+/* The same; the task may wait for up to ms before its next call. */
 void cmx_session_rests(struct session *s, uint32_t ms);
 /* Wakes the session's task, so that it checks for work at once. Any task. */
 void cmx_session_wake(struct session *s);
-/* For how long the task has shown no sign of life. Any task. */
+/* The time since the task's last call was due. Any task. */
 uint32_t cmx_session_silent_ms(struct session *s);
 /* Sets the SSH socket for cmx_proxy_watch; -1: it is about to be closed. */
 void cmx_session_set_fd(struct session *s, int fd);
