@@ -1,5 +1,5 @@
-/* Any text as another gateway's answer. The first byte chooses `status` or `access`. What is made of it is JSON in
- * printable ASCII, not much longer than the answer, and read again it stays the same. */
+/* Any text as another gateway's answer. The first byte chooses `access`, `status` or `traffic`. What is made of it is
+ * JSON in printable ASCII, not much longer than the answer, and read again it stays the same. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +7,7 @@
 
 #include "cli/common/json_get.h"
 #include "cli/gateway/gw_fleet_answer.h"
+#include "cli/gateway/gw_fleet_ask.h"
 #include "gateway/server/gw_report.h"
 
 /* assert() is off in some builds. */
@@ -16,14 +17,16 @@ static void must(int condition)
         abort();
 }
 
-static cmx_err made_of(int status, const char *text, char **out, size_t *malformed)
+static const gw_fleet_reader readers[] = {gw_fleet_answer_access, gw_fleet_answer_status, gw_fleet_answer_traffic};
+
+static cmx_err made_of(unsigned kind, const char *text, char **out, size_t *malformed)
 {
     size_t len = 0;
     FILE *f = open_memstream(out, &len);
     cmx_err err;
 
     must(f != NULL);
-    err = status ? gw_fleet_answer_status(text, f, malformed) : gw_fleet_answer_access(text, f, malformed);
+    err = readers[kind](text, f, malformed);
     must(fclose(f) == 0);
     for (const char *p = *out; *p; p++)
         must(*p == '\n' || (*p >= 0x20 && *p < 0x7f));
@@ -31,16 +34,16 @@ static cmx_err made_of(int status, const char *text, char **out, size_t *malform
     return err;
 }
 
-static void check_again(int status, const char *made)
+static void check_again(unsigned kind, const char *made)
 {
     size_t len = strlen(made) + sizeof GW_REPORT_END;
     char *text = malloc(len), *again = NULL;
     size_t malformed = 0;
 
     must(text != NULL);
-    must(!status || json_is_whole(made));
-    snprintf(text, len, "%s%s", made, status ? "" : GW_REPORT_END);
-    must(made_of(status, text, &again, &malformed) == CMX_OK && malformed == 0 && strcmp(made, again) == 0);
+    must(!kind || json_is_whole(made));
+    snprintf(text, len, "%s%s", made, kind ? "" : GW_REPORT_END);
+    must(made_of(kind, text, &again, &malformed) == CMX_OK && malformed == 0 && strcmp(made, again) == 0);
     free(again);
     free(text);
 }
@@ -51,6 +54,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char *text, *made = NULL;
     size_t malformed = 0;
+    unsigned kind;
 
     if (size < 1)
         return 0;
@@ -58,8 +62,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     must(text != NULL);
     memcpy(text, data + 1, size - 1);
     text[size - 1] = '\0';
-    if (made_of(data[0] & 1, text, &made, &malformed) == CMX_OK)
-        check_again(data[0] & 1, made);
+    kind = data[0] & 1 ? 1 + (data[0] >> 1 & 1) : 0;
+    if (made_of(kind, text, &made, &malformed) == CMX_OK)
+        check_again(kind, made);
     free(made); /* allocated by open_memstream */
     free(text);
     return 0;

@@ -7,19 +7,21 @@
 #include "cli/gateway/gw_command.h"
 #include "cli/gateway/gw_fleet_answer.h"
 #include "cli/gateway/gw_fleet_ask.h"
+#include "cli/gateway/gw_fleet_follow.h"
 #include "cli/gateway/gw_status.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
+#include "gateway/registry/node.h"
 #include "gateway/registry/party.h"
-#include "gateway/server/gw_access_log.h"
+#include "gateway/server/gw_access_read.h"
 #include "gateway/server/gw_report.h"
 
-#define LINE_MAX_BYTES 1024
 #define FOLLOW_MS 300
+#define HISTORY_MS 20 /* between looks at what other gateways have sent, until they have sent their logs */
 
 static const char about[] =
     "Prints connections to devices' services (source, target, begin, end, bytes) and refused connections, at all "
-    "gateways of\nthe fleet; with --follow or --here only at this one. "
+    "gateways of\nthe fleet; with --here only at this one. "
     "A connection is printed when it closes; with --follow also when it opens. --since: a time such as 2026-11-22 or\n"
     "'2026-11-22 13:05:29', or the last 30m, 12h, 7d.";
 
@@ -39,16 +41,19 @@ struct access_job {
     bool json;
 };
 
-/* A line of this or another gateway's log; all are printed in the order of their times. */
+/* A line of a gateway's log; all are printed in the order of their times. */
 struct access_line {
     int64_t at_ms;
-    size_t number; /* of lines with one time, in the order of their log */
+    size_t number;    /* of lines with one time, in the order of their log */
+    const char *node; /* the gateway; NULL: there is only one */
     char *text;
 };
 
 struct access_lines {
     struct access_line *list;
     size_t n, cap;
+    bool full;  /* out of memory */
+    bool owned; /* the texts are freed with the list */
 };
 
 static cmx_err add_party(void *arg, const struct gw_party *p)
@@ -85,12 +90,12 @@ static void name_of(struct access_job *job, const char *address, char *out, size
         job->names.n ? bsearch(address, job->names.parties, job->names.n, sizeof *p, compare_address) : NULL;
     struct gw_party other;
 
+    if (!p && gw_party_find(&job->g.registry, &job->g.fleet, address, &other, NULL) == CMX_OK)
+        p = &other; /* it is newer than this command */
     if (p && strcmp(p->kind, "device") == 0)
         snprintf(out, cap, "%s", p->name);
     else if (p)
         snprintf(out, cap, "%s:%s", p->kind, p->name);
-    else if (gw_party_find(&job->g.registry, &job->g.fleet, address, &other, NULL) == CMX_OK)
-        snprintf(out, cap, "%s:%s", other.kind, other.name);
     else
         snprintf(out, cap, "%s", address);
 }
@@ -104,6 +109,7 @@ static bool names_party(const char *wanted, const char *name, const char *addres
 }
 
 struct record {
+    const char *node; /* NULL: there is only one gateway */
     char event[16];
     int64_t at_ms, since_ms, bytes_in, bytes_out, count, port;
     char consumer[GW_ADDRESS_MAX], target[GW_ADDRESS_MAX];
@@ -144,6 +150,8 @@ static void print_json(const struct record *r)
     cmx_json_object(&json.j, NULL);
     cmx_json_str(&json.j, "event", r->event);
     cmx_json_i64(&json.j, "at_ms", r->at_ms);
+    if (r->node)
+        cmx_json_str(&json.j, "gateway", r->node);
     if (!counts)
         cmx_json_i64(&json.j, "since_ms", r->since_ms);
     if (!is_note(r)) {
@@ -184,9 +192,9 @@ static void print_text(const struct record *r)
                (long long)r->bytes_out);
 }
 
-static void take_line(struct access_job *job, const char *line)
+static void take_line(struct access_job *job, const char *node, const char *line)
 {
-    struct record r = {0};
+    struct record r = {.node = node};
 
     if (!read_record(job, line, &r) || r.at_ms < job->since_ms)
         return;
@@ -201,66 +209,38 @@ static void take_line(struct access_job *job, const char *line)
         print_text(&r);
 }
 
-/* Prints the file's new lines; an incomplete last line is left for the next call. */
-static void take_file(struct access_job *job, FILE *f)
+/* ---- this gateway alone ---- */
+
+static void print_here(struct access_job *job)
 {
-    char line[LINE_MAX_BYTES];
+    char line[GW_ACCESS_LINE_MAX];
+    struct gw_access_reader r;
 
-    while (fgets(line, sizeof line, f)) {
-        if (!strchr(line, '\n')) {
-            (void)fseek(f, -(long)strlen(line), SEEK_CUR); /* a regular file can seek */
-            return;
-        }
-        take_line(job, line);
-    }
-    clearerr(f);
-}
-
-static void follow(struct access_job *job, FILE *f)
-{
-    char path[GW_PATH_MAX];
-
+    gw_access_read_begin(&r, &job->g);
     for (;;) {
-        FILE *next;
-        take_file(job, f);
+        while (gw_access_read_line(&r, line))
+            take_line(job, NULL, line);
+        if (!job->follow)
+            break;
         fflush(stdout);
         usleep(FOLLOW_MS * 1000);
-        if (ftell(f) < GW_ACCESS_FILE_MAX)
-            continue;
-        take_file(job, f);
-        next = fopen(gw_access_path(&job->g, 0, path), "re");
-        if (next) {
-            fclose(f);
-            f = next;
-        }
     }
+    gw_access_read_end(&r);
 }
 
-static void print_all(struct access_job *job)
-{
-    char path[GW_PATH_MAX];
+/* ---- all gateways ---- */
 
-    for (unsigned n = GW_ACCESS_FILES; n-- > 0;) {
-        FILE *f = fopen(gw_access_path(&job->g, n, path), "re");
-        if (!f)
-            continue; /* there are fewer old files */
-        take_file(job, f);
-        if (n == 0 && job->follow)
-            follow(job, f);
-        fclose(f);
-    }
-}
-
-static bool add_line(struct access_lines *l, char *text)
+static void add_line(struct access_lines *l, const char *node, char *text)
 {
     void *more = cmx_mem_grow(l->list, l->n, &l->cap, sizeof l->list[0]);
 
-    if (!more)
-        return false;
+    if (!more) {
+        l->full = true;
+        return;
+    }
     l->list = more;
-    l->list[l->n] = (struct access_line){gw_status_number(text, "at"), l->n, text};
+    l->list[l->n] = (struct access_line){gw_status_number(text, "at"), l->n, node, text};
     l->n++;
-    return true;
 }
 
 static int compare_lines(const void *a, const void *b)
@@ -274,63 +254,121 @@ static int compare_lines(const void *a, const void *b)
 }
 
 /* Cuts the text into its lines. */
-static bool add_lines(struct access_lines *l, char *text)
+static void add_lines(struct access_lines *l, const char *node, char *text)
 {
     char *rest = text;
 
-    for (char *line = strsep(&rest, "\n"); line; line = strsep(&rest, "\n"))
-        if (line[0] && !add_line(l, line))
-            return false;
-    return true;
+    for (char *line = strsep(&rest, "\n"); line && !l->full; line = strsep(&rest, "\n"))
+        if (line[0])
+            add_line(l, node, line);
 }
 
 /* Reads this gateway's log files into one text; NULL: out of memory. */
-static char *read_own(const struct access_job *job)
+static char *read_own(struct gw_access_reader *r)
 {
-    char path[GW_PATH_MAX];
-    char piece[65536];
+    char line[GW_ACCESS_LINE_MAX];
     char *text = NULL;
     size_t len = 0;
     FILE *out = open_memstream(&text, &len);
-    size_t n;
 
-    for (unsigned i = GW_ACCESS_FILES; out && i-- > 0;) {
-        FILE *f = fopen(gw_access_path(&job->g, i, path), "re");
-
-        while (f && (n = fread(piece, 1, sizeof piece, f)) > 0)
-            (void)fwrite(piece, 1, n, out); /* fclose fails if memory ran out */
-        if (f)
-            fclose(f);
-    }
+    while (out && gw_access_read_line(r, line))
+        fputs(line, out); /* fclose fails if memory ran out */
     if (out && fclose(out) == 0)
         return text;
     free(text); /* allocated by open_memstream */
     return NULL;
 }
 
-/* False: out of memory. */
-static bool print_fleet(struct access_job *job)
+/* Prints the lines in the order of their times, unless memory ran out. */
+static cmx_err print_lines(struct access_job *job, struct access_lines *l, struct cmx_why *e)
+{
+    if (!l->full && l->n)
+        qsort(l->list, l->n, sizeof l->list[0], compare_lines);
+    for (size_t i = 0; !l->full && i < l->n; i++)
+        take_line(job, l->list[i].node, l->list[i].text);
+    fflush(stdout);
+    for (size_t i = 0; l->owned && i < l->n; i++)
+        cmx_mem_free(l->list[i].text);
+    cmx_mem_free(l->list);
+    return l->full ? cmx_why_fail(e, CMX_ENOMEM, "out of memory") : CMX_OK;
+}
+
+static cmx_err print_fleet(struct access_job *job, struct cmx_why *e)
 {
     struct gw_fleet_answers others;
     struct access_lines lines = {0};
+    struct gw_access_reader r;
     char question[40];
-    char *own = read_own(job);
-    bool ok = own && add_lines(&lines, own);
+    const char *name;
+    char *own;
+    cmx_err err;
 
     snprintf(question, sizeof question, GW_REPORT_ACCESS "%lld\n", (long long)job->since_ms);
     gw_fleet_ask(&job->g, question, GW_REPORT_END, gw_fleet_answer_access, &others);
-    for (size_t i = 0; ok && i < others.n; i++)
-        ok = !others.list[i].text || add_lines(&lines, others.list[i].text);
-    if (ok && lines.n)
-        qsort(lines.list, lines.n, sizeof lines.list[0], compare_lines);
-    for (size_t i = 0; ok && i < lines.n; i++)
-        take_line(job, lines.list[i].text);
-    fflush(stdout);
+    name = others.nodes.own ? others.nodes.own->name : NULL;
+    gw_access_read_begin(&r, &job->g);
+    own = read_own(&r);
+    gw_access_read_end(&r);
+    lines.full = !own;
+    if (own)
+        add_lines(&lines, name, own);
+    for (size_t i = 0; i < others.n; i++)
+        if (others.list[i].text)
+            add_lines(&lines, others.list[i].node->name, others.list[i].text);
+    err = print_lines(job, &lines, e);
     gw_fleet_warn(&others, "records");
     gw_fleet_free(&others);
-    cmx_mem_free(lines.list);
     free(own); /* allocated by open_memstream */
-    return ok;
+    return err;
+}
+
+static void keep_line(void *arg, const struct gw_node *node, char *line)
+{
+    struct access_lines *l = arg;
+    char *text = l->full ? NULL : cmx_mem_strdup(line);
+
+    if (!text) {
+        l->full = true;
+        return;
+    }
+    add_line(l, node->name, text);
+    if (l->full)
+        cmx_mem_free(text);
+}
+
+static void print_line(void *arg, const struct gw_node *node, char *line)
+{
+    take_line(arg, node->name, line);
+}
+
+/* First what the logs hold, in the order of the times; then new lines as they come. Returns only when memory runs out.
+ */
+static cmx_err follow_fleet(struct access_job *job, const struct gw_nodes *nodes, struct cmx_why *e)
+{
+    static struct gw_fleet_follow others;
+    struct access_lines lines = {.owned = true};
+    char line[GW_ACCESS_LINE_MAX];
+    struct gw_access_reader r;
+    cmx_err err;
+
+    gw_fleet_follow_begin(&others, nodes, job->since_ms);
+    gw_access_read_begin(&r, &job->g);
+    while (!gw_fleet_follow_caught_up(&others) && !lines.full) {
+        gw_fleet_follow_step(&others, keep_line, &lines);
+        usleep(HISTORY_MS * 1000);
+    }
+    while (!lines.full && gw_access_read_line(&r, line))
+        keep_line(&lines, nodes->own, line);
+    err = print_lines(job, &lines, e);
+    while (!err) {
+        while (gw_access_read_line(&r, line))
+            take_line(job, nodes->own->name, line);
+        gw_fleet_follow_step(&others, print_line, job);
+        fflush(stdout);
+        usleep(FOLLOW_MS * 1000);
+    }
+    gw_access_read_end(&r);
+    return err;
 }
 
 /* "30m", "12h", "7d", "2026-11-22", "2026-11-22 13:05:29" (UTC). */
@@ -361,6 +399,20 @@ static bool parse_since(const char *text, int64_t *ms)
     return true;
 }
 
+static cmx_err print_access(struct access_job *job, struct cmx_why *e)
+{
+    static struct gw_nodes nodes;
+    cmx_err err = CMX_OK;
+
+    if (!job->here && geteuid() == 0)
+        err = gw_nodes_read(&job->g.registry, &job->g.fleet, &nodes, e);
+    if (!err && !nodes.own)
+        print_here(job);
+    else if (!err)
+        err = job->follow ? follow_fleet(job, &nodes, e) : print_fleet(job, e);
+    return err;
+}
+
 static int run(struct access_job *job, const struct gw_common *c)
 {
     struct cmx_why e = {0};
@@ -375,10 +427,8 @@ static int run(struct access_job *job, const struct gw_common *c)
     err = gw_party_each(&job->g.registry, &job->g.fleet, add_party, &job->names, &e);
     if (!err && job->names.n)
         qsort(job->names.parties, job->names.n, sizeof job->names.parties[0], compare_parties);
-    if (!err && (job->follow || job->here || geteuid() != 0))
-        print_all(job);
-    else if (!err && !print_fleet(job))
-        err = cmx_why_fail(&e, CMX_ENOMEM, "out of memory");
+    if (!err)
+        err = print_access(job, &e);
     cmx_mem_free(job->names.parties);
     gw_folder_close(&job->g);
     return err ? gw_fail("access failed", &e) : CLI_OK;

@@ -58,6 +58,19 @@ static const struct member record_members[] = {
     {"count", NUMBER, COUNT_MAX, false},
 };
 
+static const struct member minute_members[] = {
+    {"at", NUMBER, TIME_MAX_S, true},        {"length_ms", NUMBER, COUNT_MAX, false},
+    {"sessions", NUMBER, COUNT_MAX, false},  {"bytes_in", NUMBER, COUNT_MAX, false},
+    {"bytes_out", NUMBER, COUNT_MAX, false}, {"denied", NUMBER, COUNT_MAX, false},
+};
+
+static const struct member party_members[] = {
+    {"name", NAME, GW_CONSUMER_MAX - 1, true},       {"sessions", NUMBER, COUNT_MAX, false},
+    {"bytes_in", NUMBER, COUNT_MAX, false},          {"bytes_out", NUMBER, COUNT_MAX, false},
+    {"refused", NUMBER, COUNT_MAX, false},           {"denied", NUMBER, COUNT_MAX, false},
+    {"takeovers_refused", NUMBER, COUNT_MAX, false},
+};
+
 static bool consists_of(const char *text, const char *chars)
 {
     return text[strspn(text, chars)] == '\0';
@@ -155,26 +168,63 @@ static bool put_record(struct cmx_json *j, const char *line)
     return json_is_whole(line) && put_members(j, line, record_members, GW_COUNT(record_members));
 }
 
-cmx_err gw_fleet_answer_status(const char *text, FILE *out, size_t *malformed)
+static bool put_minute(struct cmx_json *j, const char *object)
 {
-    const char *sessions = json_is_whole(text) ? json_find(text, "sessions") : NULL;
-    struct gw_json json;
+    return *object == '{' && put_members(j, object, minute_members, GW_COUNT(minute_members));
+}
 
-    if (!sessions || *sessions != '[')
-        return CMX_EFORMAT;
-    gw_json_begin(&json, out);
-    cmx_json_object(&json.j, NULL);
-    cmx_json_array(&json.j, "sessions");
-    for (const char *s = json_first(sessions); s; s = json_next(s)) {
-        if (!put_session(NULL, s)) {
+static bool put_party(struct cmx_json *j, const char *object)
+{
+    return *object == '{' && put_members(j, object, party_members, GW_COUNT(party_members));
+}
+
+/* The objects of the array with this key. */
+static void put_objects(struct cmx_json *j, const char *text, const char *key,
+                        bool (*put)(struct cmx_json *j, const char *object), size_t *malformed)
+{
+    cmx_json_array(j, key);
+    for (const char *object = json_first(json_find(text, key)); object; object = json_next(object)) {
+        if (!put(NULL, object)) {
             (*malformed)++;
             continue;
         }
-        cmx_json_object(&json.j, NULL);
-        (void)put_session(&json.j, s); /* it was checked */
-        cmx_json_end(&json.j);
+        cmx_json_object(j, NULL);
+        (void)put(j, object); /* it was checked */
+        cmx_json_end(j);
     }
+    cmx_json_end(j);
+}
+
+static bool has_array(const char *text, const char *key)
+{
+    const char *value = json_is_whole(text) ? json_find(text, key) : NULL;
+
+    return value && *value == '[';
+}
+
+cmx_err gw_fleet_answer_status(const char *text, FILE *out, size_t *malformed)
+{
+    struct gw_json json;
+
+    if (!has_array(text, "sessions"))
+        return CMX_EFORMAT;
+    gw_json_begin(&json, out);
+    cmx_json_object(&json.j, NULL);
+    put_objects(&json.j, text, "sessions", put_session, malformed);
     cmx_json_end(&json.j);
+    return gw_json_end(&json) ? CMX_OK : CMX_ENOMEM;
+}
+
+cmx_err gw_fleet_answer_traffic(const char *text, FILE *out, size_t *malformed)
+{
+    struct gw_json json;
+
+    if (!has_array(text, "minutes") || !has_array(text, "parties"))
+        return CMX_EFORMAT;
+    gw_json_begin(&json, out);
+    cmx_json_object(&json.j, NULL);
+    put_objects(&json.j, text, "minutes", put_minute, malformed);
+    put_objects(&json.j, text, "parties", put_party, malformed);
     cmx_json_end(&json.j);
     return gw_json_end(&json) ? CMX_OK : CMX_ENOMEM;
 }
@@ -188,6 +238,13 @@ static bool write_record(FILE *out, const char *line)
     (void)put_record(&json.j, line); /* it was checked */
     cmx_json_end(&json.j);
     return gw_json_end(&json);
+}
+
+cmx_err gw_fleet_answer_record(const char *line, FILE *out)
+{
+    if (!put_record(NULL, line))
+        return CMX_EFORMAT;
+    return write_record(out, line) ? CMX_OK : CMX_ENOMEM;
 }
 
 cmx_err gw_fleet_answer_access(const char *text, FILE *out, size_t *malformed)

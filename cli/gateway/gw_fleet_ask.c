@@ -28,7 +28,7 @@ struct asking {
     size_t len;
 };
 
-static int connect_node(const struct gw_node *own, const struct gw_node *node)
+static int link_connect(const struct gw_node *own, const struct gw_node *node)
 {
     struct sockaddr_in6 from = {.sin6_family = AF_INET6};
     struct sockaddr_in6 to = {.sin6_family = AF_INET6,
@@ -46,25 +46,31 @@ static int connect_node(const struct gw_node *own, const struct gw_node *node)
 }
 
 /* Sockets made in the fleet's namespace stay there. */
-static void connect_all(struct asking *list, const struct gw_nodes *nodes)
+int gw_fleet_connect(const struct gw_nodes *nodes, const struct gw_node *node)
 {
     int here = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
     int inside = open("/run/netns/" GW_NETNS, O_RDONLY | O_CLOEXEC);
     bool in = here >= 0 && inside >= 0 && setns(inside, CLONE_NEWNET) == 0;
+    int fd = in ? link_connect(nodes->own, node) : -1;
 
-    for (size_t i = 0; i < nodes->n; i++) {
-        list[i] = (struct asking){.fd = -1, .deadline_ms = cmx_port_now_ms() + SILENCE_MS};
-        if (in && &nodes->list[i] != nodes->own)
-            list[i].fd = connect_node(nodes->own, &nodes->list[i]);
-        if (list[i].fd >= 0)
-            list[i].f = open_memstream(&list[i].text, &list[i].len);
-    }
     if (in && setns(here, CLONE_NEWNET) != 0)
         _exit(EXIT_FAILURE); /* in the wrong namespace nothing may go on */
     if (here >= 0)
         close(here);
     if (inside >= 0)
         close(inside);
+    return fd;
+}
+
+static void connect_all(struct asking *list, const struct gw_nodes *nodes)
+{
+    for (size_t i = 0; i < nodes->n; i++) {
+        list[i] = (struct asking){.fd = -1, .deadline_ms = cmx_port_now_ms() + SILENCE_MS};
+        if (&nodes->list[i] != nodes->own)
+            list[i].fd = gw_fleet_connect(nodes, &nodes->list[i]);
+        if (list[i].fd >= 0)
+            list[i].f = open_memstream(&list[i].text, &list[i].len);
+    }
 }
 
 static void finish(struct asking *a)

@@ -22,6 +22,9 @@ struct gw_fleet_answers {
     size_t n;
 };
 
+/* A socket that is being connected to another gateway; -1: it can't be made. Needs root. */
+int gw_fleet_connect(const struct gw_nodes *nodes, const struct gw_node *node);
+
 /* Sends the question to each other gateway, and waits for answers that end with `end`. What another gateway's process
  * sends is foreign: it is bounded, and only what the reader makes of it gets into the answers. Needs root. */
 void gw_fleet_ask(struct gw *g, const char *question, const char *end, gw_fleet_reader reader,

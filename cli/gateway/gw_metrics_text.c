@@ -6,6 +6,7 @@
 
 #include "cli/gateway/gw_status.h"
 #include "cmxsafe/core/mem.h"
+#include "cmxsafe/version.h"
 #include "gateway/folder/gw_copy.h"
 #include "gateway/registry/node.h"
 #include "gateway/server/gw_control.h"
@@ -93,8 +94,9 @@ struct device {
     const char *verdict; /* static */
     int64_t seen, attested, evidence_ends;
     bool has_policy, quarantined;
-    bool claims_isolation, isolated; /* its last evidence */
-    int64_t sessions, in, out, refused, denied, takeovers_refused;
+    bool claims_isolation, isolated;                               /* its last evidence */
+    int64_t sessions, in, out, refused, denied, takeovers_refused; /* at this gateway */
+    bool elsewhere;                                                /* another gateway has its session */
 };
 
 struct fleet {
@@ -200,6 +202,31 @@ static cmx_err add_standing(void *arg, const struct gw_standing *s)
     return CMX_OK;
 }
 
+/* A gateway that had not been seen lately when the copy was confirmed has no sessions; without PostgreSQL, what was
+ * known last counts. */
+static bool is_alive(const struct fleet *l, const struct gw_node *n)
+{
+    int64_t confirmed = (int64_t)time(NULL) - gw_copy_state_age(&l->copy);
+
+    return llabs((long long)(confirmed - n->seen)) <= GW_NODE_STALE_S;
+}
+
+static cmx_err add_claim(void *arg, const char *address, const char *node, int64_t since)
+{
+    struct fleet *l = arg;
+    const struct gw_node *n = gw_nodes_find(l->nodes, node);
+    char name[GW_NAME_MAX];
+    struct device *x;
+
+    (void)since;
+    if (!n || n == l->nodes->own || !is_alive(l, n) || gw_device_name_at(&l->g->registry, address, name))
+        return CMX_OK; /* or a platform's */
+    x = fleet_find(l, name);
+    if (x)
+        x->elsewhere = true;
+    return CMX_OK;
+}
+
 /* The running gateway's "parties"; cuts the answer into pieces. */
 static void add_traffic(struct fleet *l, char *answer)
 {
@@ -245,7 +272,7 @@ OF(isolated)
 
 static int64_t value_up(const struct device *x)
 {
-    return x->sessions > 0;
+    return x->sessions > 0 || x->elsewhere;
 }
 
 static bool was_seen(const struct device *x)
@@ -271,7 +298,7 @@ static const struct {
     int64_t (*value)(const struct device *x);
     bool (*shown)(const struct device *x); /* NULL: always */
 } device_metrics[] = {
-    {"device_up", "gauge", "Whether the device has a session.", "", value_up, NULL},
+    {"device_up", "gauge", "Whether the device has a session, at any gateway of the fleet.", "", value_up, NULL},
     {"device_last_seen_timestamp_seconds", "gauge", "When a session of the device last began or ended.", "", value_seen,
      was_seen},
     {"device_attested_timestamp_seconds", "gauge", "When the device was last attested.", "", value_attested,
@@ -282,7 +309,8 @@ static const struct {
      value_evidence_ends, has_policy},
     {"device_isolated", "gauge", "Whether the device's isolation was in force, by its last evidence.", "",
      value_isolated, claims_isolation},
-    {"device_bytes_total", "counter", "Bytes that the device's sessions carried.", ",direction=\"in\"", value_in, NULL},
+    {"device_bytes_total", "counter", "Bytes that the device's sessions at this gateway carried.", ",direction=\"in\"",
+     value_in, NULL},
     {"device_bytes_total", "counter", NULL, ",direction=\"out\"", value_out, NULL},
     {"device_refused_forwards_total", "counter", "Forwards that the device requested and that are not permitted.", "",
      value_refused, NULL},
@@ -351,6 +379,12 @@ static cmx_err count_grant(void *arg, const struct gw_grant_record *g)
 
 static void put_nodes(FILE *f, const struct gw_nodes *nodes)
 {
+    put_head(f, "gateway_info", "gauge", "The name of this gateway in the fleet, and its version.");
+    fputs("cmxsafe_gateway_info{", f);
+    put_label(f, "node", nodes->own->name);
+    fputc(',', f);
+    put_label(f, "version", CMX_VERSION);
+    fputs("} 1\n", f);
     put_head(f, "node_last_seen_timestamp_seconds", "gauge", "When a gateway of the fleet last wrote to the registry.");
     for (size_t i = 0; i < nodes->n; i++) {
         fputs("cmxsafe_node_last_seen_timestamp_seconds{", f);
@@ -396,8 +430,10 @@ static cmx_err read_registry(struct fleet *l, struct grant_ends *grants, struct 
         err = gw_grant_record_each(&l->g->registry, count_grant, grants, e);
     if (!err)
         err = gw_nodes_read(&l->g->registry, &l->g->fleet, l->nodes, e);
-    if (!err)
+    if (!err) {
         gw_copy_look(l->g, &l->copy);
+        err = gw_claim_each(&l->g->registry, add_claim, l, e);
+    }
     gw_folder_close(l->g);
     return err;
 }

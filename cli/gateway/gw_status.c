@@ -11,12 +11,6 @@
 #include "gateway/server/gw_control.h"
 #include "gateway/server/gw_report.h"
 
-static const char about_status[] =
-    "Shows the connected sessions with begin, source, bytes and listeners, and each device's last attestation, at all "
-    "gateways\nof the fleet. With --traffic: sessions and bytes in each minute of the last hour, "
-    "over\n"
-    "all sessions of this gateway.";
-
 /* ---- reading the running gateway's answer: flat JSON with known keys, written by gw_control.c ---- */
 
 bool gw_status_text(const char *object, const char *key, char *out, size_t cap)
@@ -124,7 +118,7 @@ int gw_status_print(const struct gw_common *c, const char *request, void (*print
 
 /* ---- printing ---- */
 
-static void human_bytes(int64_t n, char out[16])
+void gw_status_bytes(int64_t n, char out[16])
 {
     static const char units[] = "BkMGT";
     double v = (double)n;
@@ -196,8 +190,8 @@ static void print_session(struct gw *g, const char *node, const char *object)
 
     gw_status_text(object, "name", name, sizeof name);
     gw_status_text(object, "from", from, sizeof from);
-    human_bytes(gw_status_number(object, "bytes_in"), in);
-    human_bytes(gw_status_number(object, "bytes_out"), out);
+    gw_status_bytes(gw_status_number(object, "bytes_in"), in);
+    gw_status_bytes(gw_status_number(object, "bytes_out"), out);
     if (node)
         printf("%-12s ", node);
     printf("%-20s %-21s %-22s %7s %7s  ", name, gw_command_time(gw_status_number(object, "since"), when), from, in,
@@ -290,26 +284,6 @@ static void print_json(char *answer, const struct gw_fleet_answers *others)
     printf("}\n");
 }
 
-static void print_traffic(char *answer)
-{
-    char *rest = gw_status_array(answer, "\"minutes\":[");
-    char *end = strchr(rest, ']');
-    char *object;
-    char when[32];
-    char in[16];
-    char out[16];
-
-    if (*rest && end)
-        *end = '\0';
-    printf("%-21s %8s %8s %8s %8s\n", "UNTIL", "SESSIONS", "IN", "OUT", "DENIED");
-    while ((object = gw_status_next(&rest)) != NULL) {
-        human_bytes(gw_status_number(object, "bytes_in"), in);
-        human_bytes(gw_status_number(object, "bytes_out"), out);
-        printf("%-21s %8lld %8s %8s %8lld\n", gw_command_time(gw_status_number(object, "at"), when),
-               (long long)gw_status_number(object, "sessions"), in, out, (long long)gw_status_number(object, "denied"));
-    }
-}
-
 /* Prints warnings about identities and the judge, if there are any. */
 static void print_judge(const struct gw *g, const char *answer)
 {
@@ -333,8 +307,7 @@ static void print_copy(struct gw *g)
         printf("warning: %s\n", warning);
 }
 
-/* here: only this gateway. */
-static int show(const struct gw_common *c, bool here, bool clear)
+int gw_status_show(const struct gw_common *c, bool here, bool clear)
 {
     struct gw_fleet_answers others = {0};
     char *answer = NULL;
@@ -362,26 +335,6 @@ static int show(const struct gw_common *c, bool here, bool clear)
     return status;
 }
 
-int gw_cmd_status(int argc, char **argv)
-{
-    struct gw_common c = {0};
-    bool traffic = false;
-    bool here = false;
-    const struct cli_option options[] = {
-        GW_DIR_OPTION(c),
-        CLI_FLAG("traffic", "the last hour minute by minute, and with --json what each device's sessions carried",
-                 &traffic),
-        CLI_FLAG("here", "only the sessions of this gateway", &here),
-        GW_JSON_OPTION(c),
-    };
-    struct cli_line line = CLI_LINE("cmxsafe gateway status", "", about_status, 0, 0, options);
-    int status;
-
-    if (cli_parse(&line, argc, argv, &status))
-        return status;
-    return traffic ? gw_status_print(&c, "traffic", print_traffic) : show(&c, here, false);
-}
-
 int gw_cmd_watch(int argc, char **argv)
 {
     struct gw_common c = {0};
@@ -403,7 +356,7 @@ int gw_cmd_watch(int argc, char **argv)
     if (cmx_text_u64(every, 1, 3600, &seconds) || cmx_text_u64(times, 0, 1000000, &n))
         return cli_usage("cmxsafe gateway watch", "--every and --times take numbers");
     for (uint64_t i = 0;; i++) {
-        status = show(&c, false, isatty(STDOUT_FILENO));
+        status = gw_status_show(&c, false, isatty(STDOUT_FILENO));
         if (status || i + 1 == n)
             return status;
         sleep((unsigned)seconds);

@@ -11,6 +11,12 @@ int gw_status_ask(const struct gw *g, const char *request, char **answer);
 /* The same, and prints the answer: as it is with --json, otherwise with print, which may cut it into pieces. */
 int gw_status_print(const struct gw_common *c, const char *request, void (*print)(char *answer));
 
+/* Prints who is connected. here: at this gateway alone. clear: the terminal before that. CLI_*; errors are printed. */
+int gw_status_show(const struct gw_common *c, bool here, bool clear);
+
+/* "123M" */
+void gw_status_bytes(int64_t n, char out[16]);
+
 /* Where the list of sessions begins. */
 char *gw_status_sessions(char *answer);
 /* Where the list that begins with these characters, such as "\"minutes\":[", begins; the end if there is none. */

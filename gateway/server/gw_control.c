@@ -254,17 +254,21 @@ static char *answer_text(struct gw_server *s, size_t *len, void (*put)(struct cm
 static bool serve_report(struct gw_server *s, const struct gw_client *c)
 {
     bool status = strcmp(c->request, GW_REPORT_STATUS) == 0;
+    bool traffic = strcmp(c->request, GW_REPORT_TRAFFIC) == 0;
+    bool follows = strncmp(c->request, GW_REPORT_FOLLOW, strlen(GW_REPORT_FOLLOW)) == 0;
     size_t len = 0;
     char *text;
 
-    if (!status && strncmp(c->request, GW_REPORT_ACCESS, strlen(GW_REPORT_ACCESS)) != 0)
+    if (!status && !traffic && !follows && strncmp(c->request, GW_REPORT_ACCESS, strlen(GW_REPORT_ACCESS)) != 0)
         return false;
-    if (!gw_report_start(s, c))
+    if (!gw_report_start(s, c, follows))
         return true;
-    if (!status)
+    if (follows)
+        gw_report_follow(s, c);
+    if (!status && !traffic)
         gw_report_access(s, c);
-    text = answer_text(s, &len, put_status);
-    gw_report_status(c, text ? text : "", len);
+    text = answer_text(s, &len, status ? put_status : put_traffic);
+    gw_report_text(c, text ? text : "", len);
 }
 
 /* Sends the answer, blocking for at most a second if the client does not read; the client is root or the account. */

@@ -1,6 +1,8 @@
 #include "gateway/server/gw_report.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,10 +11,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "gateway/server/gw_access_log.h"
+#include "gateway/server/gw_access_read.h"
 
 #define SILENCE_S 5
 #define TOTAL_S 60
+#define FOLLOW_MS 300
 
 static void send_all(int fd, const char *text, size_t len)
 {
@@ -26,32 +29,16 @@ static void send_all(int fd, const char *text, size_t len)
     }
 }
 
-static void send_file(int fd, FILE *f, int64_t since_ms)
+static void send_lines(struct gw_access_reader *r, int fd, int64_t since_ms)
 {
-    char line[1024];
+    char line[GW_ACCESS_LINE_MAX];
 
-    while (fgets(line, sizeof line, f)) {
+    while (gw_access_read_line(r, line)) {
         const char *at = strstr(line, "\"at\":");
 
-        if (at && strchr(line, '\n') && strtoll(at + strlen("\"at\":"), NULL, 10) >= since_ms)
+        if (at && strtoll(at + strlen("\"at\":"), NULL, 10) >= since_ms)
             send_all(fd, line, strlen(line));
     }
-}
-
-/* All files are opened first, because the log may be rotated meanwhile. */
-static void send_access(const struct gw *g, int fd, int64_t since_ms)
-{
-    char path[GW_PATH_MAX];
-    FILE *files[GW_ACCESS_FILES];
-
-    for (unsigned n = 0; n < GW_ACCESS_FILES; n++)
-        files[n] = fopen(gw_access_path(g, n, path), "re");
-    for (unsigned n = GW_ACCESS_FILES; n-- > 0;)
-        if (files[n]) {
-            send_file(fd, files[n], since_ms);
-            fclose(files[n]);
-        }
-    send_all(fd, GW_REPORT_END, strlen(GW_REPORT_END));
 }
 
 /* The process closes everything except the node's connection, so that sessions can end while it runs. */
@@ -67,12 +54,13 @@ static int keep_connection(const struct gw_client *c)
     return fd;
 }
 
-bool gw_report_start(struct gw_server *s, const struct gw_client *c)
+bool gw_report_start(struct gw_server *s, const struct gw_client *c, bool follows)
 {
     pid_t *slot = NULL;
     sigset_t none;
+    size_t end = follows ? GW_COUNT(s->reports) : GW_PEER_REPORTS_MAX;
 
-    for (size_t i = 0; i < GW_PEER_REPORTS_MAX && !slot; i++)
+    for (size_t i = follows ? GW_PEER_REPORTS_MAX : 0; i < end && !slot; i++)
         slot = s->reports[i] ? NULL : &s->reports[i];
     if (!slot)
         return false; /* closes without an answer; the operator may ask again */
@@ -82,7 +70,7 @@ bool gw_report_start(struct gw_server *s, const struct gw_client *c)
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        alarm(TOTAL_S);
+        alarm(follows ? 0 : TOTAL_S);
         return true;
     }
     if (*slot < 0)
@@ -91,7 +79,7 @@ bool gw_report_start(struct gw_server *s, const struct gw_client *c)
     return false;
 }
 
-_Noreturn void gw_report_status(const struct gw_client *c, const char *text, size_t len)
+_Noreturn void gw_report_text(const struct gw_client *c, const char *text, size_t len)
 {
     int fd = keep_connection(c);
 
@@ -102,14 +90,33 @@ _Noreturn void gw_report_status(const struct gw_client *c, const char *text, siz
 _Noreturn void gw_report_access(const struct gw_server *s, const struct gw_client *c)
 {
     int fd = keep_connection(c);
+    struct gw_access_reader r;
 
-    send_access(s->g, fd, strtoll(c->request + strlen(GW_REPORT_ACCESS), NULL, 10));
+    gw_access_read_begin(&r, s->g);
+    send_lines(&r, fd, strtoll(c->request + strlen(GW_REPORT_ACCESS), NULL, 10));
+    send_all(fd, GW_REPORT_END, strlen(GW_REPORT_END));
     _exit(EXIT_SUCCESS);
+}
+
+/* It ends with the connection, or when the other gateway acknowledges nothing for SILENCE_S. */
+_Noreturn void gw_report_follow(const struct gw_server *s, const struct gw_client *c)
+{
+    static const unsigned silence_ms = SILENCE_S * 1000;
+    int64_t since_ms = strtoll(c->request + strlen(GW_REPORT_FOLLOW), NULL, 10);
+    int fd = keep_connection(c);
+    struct gw_access_reader r;
+
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &silence_ms, sizeof silence_ms);
+    for (gw_access_read_begin(&r, s->g);; since_ms = 0) {
+        send_lines(&r, fd, since_ms);
+        send_all(fd, "\n", 1);
+        usleep(FOLLOW_MS * 1000);
+    }
 }
 
 void gw_report_ended(struct gw_server *s, pid_t pid)
 {
-    for (size_t i = 0; i < GW_PEER_REPORTS_MAX; i++)
+    for (size_t i = 0; i < GW_COUNT(s->reports); i++)
         if (s->reports[i] == pid)
             s->reports[i] = 0;
 }

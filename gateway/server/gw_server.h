@@ -39,10 +39,10 @@
 #define GW_JUDGE_STALE_MS 5000 /* without a report for this long, the rules are not being watched */
 #define GW_WORKER_STALE_MS 30000
 #define GW_TRAFFIC_MINUTES 60
-#define GW_TRAFFIC_SAMPLE_MS 60000
 #define GW_SILENCE_MAX_MS 32000    /* sshd sends two keepalives in 30 s; a peer that answers none is dead */
 #define GW_FATALS_PER_MINUTE 20    /* lines of sshd's own failures that are logged */
 #define GW_PEER_REPORTS_MAX 4      /* answers to other gateways' operators under way at once */
+#define GW_PEER_FOLLOWS_MAX 16     /* other gateways' operators who follow the access log */
 #define GW_SESSION_FORWARDS_MAX 40 /* listeners of one session that are reported */
 
 struct gw_client;
@@ -120,7 +120,7 @@ struct gw_history {
 };
 
 struct gw_minute {
-    int64_t at; /* Unix time of its end */
+    int64_t at; /* Unix time of its end, a whole minute: the same at all gateways of the fleet */
     uint64_t length_ms;
     uint64_t sessions; /* at its end */
     uint64_t in, out;  /* bytes from and to the peers within it */
@@ -129,7 +129,8 @@ struct gw_minute {
 
 struct gw_traffic {
     struct gw_minute minutes[GW_TRAFFIC_MINUTES];
-    uint64_t n; /* samples since the start; the newest is minutes[(n - 1) % GW_TRAFFIC_MINUTES] */
+    uint64_t n;     /* samples since the start; the newest is minutes[(n - 1) % GW_TRAFFIC_MINUTES] */
+    int64_t minute; /* of the Unix time at the last look; 0: none yet */
     uint64_t sampled_ms;
     uint64_t in, out, denied; /* totals at the last sample */
     uint64_t denied_total;    /* packets, also to targets that are no device */
@@ -177,14 +178,14 @@ struct gw_server {
     struct gw_claims claims;
     struct gw_hold *holds;
     uint64_t hold_changes;
-    struct gw_watch routes;             /* of other gateways */
-    struct gw_watch peers;              /* their questions */
-    pid_t reports[GW_PEER_REPORTS_MAX]; /* child processes that write long answers; 0: none */
-    char judge[200];                    /* what the guard found wrong with the rules, links or routes; "": nothing */
-    uint64_t judged_ms;                 /* when the guard last reported; 0: never */
-    char krl[65];                       /* digest of the KRL that all sessions were checked with; "" none */
-    uint64_t krl_ms;                    /* when it changed; 0: never */
-    uint64_t repairs;                   /* rules, routes or links that the guard restored */
+    struct gw_watch routes;                                   /* of other gateways */
+    struct gw_watch peers;                                    /* their questions */
+    pid_t reports[GW_PEER_REPORTS_MAX + GW_PEER_FOLLOWS_MAX]; /* child processes that write long answers; 0: none */
+    char judge[200];    /* what the guard found wrong with the rules, links or routes; "": nothing */
+    uint64_t judged_ms; /* when the guard last reported; 0: never */
+    char krl[65];       /* digest of the KRL that all sessions were checked with; "" none */
+    uint64_t krl_ms;    /* when it changed; 0: never */
+    uint64_t repairs;   /* rules, routes or links that the guard restored */
     uint64_t silence_checked_ms;
     uint64_t fatal_window_ms;
     unsigned fatals; /* in this window */

@@ -96,16 +96,20 @@ void gw_traffic_tick(struct gw_server *s)
 {
     struct gw_traffic *t = &s->traffic;
     struct gw_minute *m = &t->minutes[t->n % GW_TRAFFIC_MINUTES];
+    int64_t minute = (int64_t)time(NULL) / 60;
     uint64_t now = cmx_port_now_ms();
     uint64_t in = 0;
     uint64_t out = 0;
 
-    if (!t->sampled_ms)
+    if (!t->minute) {
+        t->minute = minute;
         t->sampled_ms = now;
-    if (now - t->sampled_ms < GW_TRAFFIC_SAMPLE_MS)
+    }
+    if (minute == t->minute)
         return;
+    t->minute = minute;
     traffic_refresh(s);
-    *m = (struct gw_minute){.at = (int64_t)time(NULL), .length_ms = now - t->sampled_ms};
+    *m = (struct gw_minute){.at = minute * 60, .length_ms = now - t->sampled_ms};
     for (const struct gw_history *h = s->history; h; h = h->next) {
         in += h->in;
         out += h->out;

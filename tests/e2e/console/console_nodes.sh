@@ -25,8 +25,9 @@ wait_for 30 connected_at 1 cam-1 && wait_for 30 connected_at 2 cam-2 || fail "th
 at_node() { [ "$(gwn 1 list --json | jq -r --arg n "$1" '.[] | select(.name == $n) | .node')" = "$2" ]; }
 wait_for 30 at_node cam-2 gw2 && wait_for 30 at_node cam-1 gw1 && at_node spare-1 "" || fail "list --json does not name the gateways: $(gwn 1 list --json | jq -c '.[] | [.name, .node]' | head)"
 [ "$(gwn 1 show cam-2 --json | jq -r .device.node)" = gw2 ] || fail "show --json does not name the gateway"
-for row in 'cmxsafe_node_sessions{node="gw2"} 1' 'cmxsafe_device_up{name="cam-2"} 0'; do
-    gwn 1 metrics | grep -qxF "$row" || fail "no $row in $(gwn 1 metrics | grep -E '_node_|cam-2')"
+metric() { gwn 1 metrics | grep -qxF "$1"; }
+for row in 'cmxsafe_node_sessions{node="gw2"} 1' 'cmxsafe_device_up{name="cam-2"} 1'; do
+    wait_for 20 metric "$row" || fail "no $row in $(gwn 1 metrics | grep -E '_node_|cam-2')"
 done
 [ "$(gwn 1 metrics | grep -c '^cmxsafe_node_last_seen_timestamp_seconds{node="gw[12]"} [1-9]')" = 2 ] || fail "when the gateways were last seen"
 # An update key is the fleet's, images are each gateway's own.

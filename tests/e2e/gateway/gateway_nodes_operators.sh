@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Operators see one gateway: status, access, attest and update at any node cover the devices of all.
+# Operators see one gateway: status, access, metrics, attest and update at any node cover the devices of all.
 . "$(dirname "$0")/../../tools/ota_image.sh"
 NEED_PYTHON=esptool==$ESPTOOL_VERSION
 . "$(dirname "$0")/../nodes_lib.sh"
@@ -35,9 +35,30 @@ done
 gwn 1 status --here --json | json_is '[.sessions[].name] == ["vms"]' || fail "status --here"
 ok "status at each gateway lists the sessions of all"
 
+# Who follows the access log at a gateway sees what happens at both. Files are appended to, because the scenario reads them meanwhile.
+for n in 1 2; do gwn $n access --follow --json >>"$TMP/followed$n" 2>>"$TMP/follow$n.err" & PIDS+=("$!"); done
+gwn 1 access --follow --here --json >>"$TMP/followed-here" & PIDS+=("$!")
+followed() { jq -s . "$TMP/followed$1" | json_is 'any(.[]; .gateway == $g and .event == $e and .consumer == $c)' --arg g "$2" --arg e "$3" --arg c "$4" >/dev/null; }
+
+# ---- metrics ----
+# Of the fleet: the same at each gateway. Of the gateway: a sum over all counts nothing twice.
+metric() { gwn "$1" metrics | grep -qxF "cmxsafe_$2"; }
+for n in 1 2; do
+    for row in 'gateway_devices 1' 'gateway_grants 1' 'device_up{name="cam-1"} 1' 'device_verdict{name="cam-1",verdict="never"} 1'; do
+        wait_for 20 metric $n "$row" || fail "node $n has no $row: $(gwn $n metrics | grep -v '^#')"
+    done
+    gwn $n metrics | grep -qE "^cmxsafe_gateway_info\{node=\"gw$n\",version=\"[0-9.]+\"\} 1$" || fail "node $n does not say its name"
+    metric $n 'gateway_sessions 1' || fail "node $n counts other gateways' sessions"
+done
+carried() { [ "$(gwn "$1" metrics | sed -n 's/^cmxsafe_device_bytes_total{name="cam-1",direction="in"} //p')" -gt 0 ]; }
+carried 2 && ! carried 1 || fail "the bytes of a session count at two gateways"
+ok "metrics of the fleet are the same at each gateway, and those of a gateway are its own"
+
 # ---- attest ----
 attest() { gwn "$1" attest cam-1 -- --key "$TMP/private_key.bin" --image "$TMP/firmware.bin"; }
 for n in 2 1; do attest $n >"$TMP/attest.out" 2>&1 && grep -q '^ok  *cam-1 ' "$TMP/attest.out" || fail "attest at node $n: $(cat "$TMP/attest.out")"; done
+verdict() { metric "$1" 'device_verdict{name="cam-1",verdict="match"} 1'; }
+for n in 1 2; do wait_for 20 verdict $n || fail "node $n does not know the verdict"; done
 no_grants() { gwn "$1" grant --json | json_is 'map(.consumer) == ["platform:vms"]'; }
 for n in 1 2; do wait_for 20 no_grants $n || fail "the operator's grant stays at node $n"; done
 gwn 2 log cam-1 >"$TMP/log.out"
@@ -66,7 +87,23 @@ for n in 1 2; do
 done
 gwn 1 access --json | jq -s 'map(.at_ms)' | json_is '. == sort and length > 0' || fail "access is not in order"
 ! gwn 1 access --here --json | jq -s . | json_is 'any(.[]; .consumer == "user:root" and .event == "close")' >/dev/null || fail "access --here has another gateway's records"
+gwn 1 access --json | jq -s 'map(.gateway)' | json_is 'unique == ["gw1", "gw2"]' || fail "access does not name the gateways"
 ok "access at each gateway has the records of all, in order"
+for n in 1 2; do
+    wait_for 20 followed $n gw2 open user:root || fail "access --follow at node $n: $(cat "$TMP/followed$n" "$TMP/follow$n.err")"
+    wait_for 20 followed $n gw2 close user:root || fail "access --follow at node $n: $(cat "$TMP/followed$n" "$TMP/follow$n.err")"
+    wait_for 20 followed $n gw1 denied user:1234 || fail "access --follow at node $n does not say who was refused: $(cat "$TMP/followed$n")"
+done
+lacks '"gateway":' "$TMP/followed-here" || fail "access --follow --here has another gateway's records"
+ok "access --follow at each gateway prints the records of all"
+
+# ---- the last hour ----
+# A minute in which both sessions were there, although each gateway has but one.
+minutes() { gwn "$1" status --traffic --json | json_is 'any(.minutes[]; .sessions == 2 and .bytes_in > 0) and .unanswered == [] and ([.parties[] | select(.name == "cam-1" or .name == "vms")] | length == 2 and all(.[]; .bytes_in > 0))' >/dev/null; }
+for n in 1 2; do wait_for 100 minutes $n || fail "status --traffic at node $n: $(gwn $n status --traffic --json)"; done
+gwn 1 status --traffic | grep -qE '^20[0-9-]+ [0-9]+:[0-9]+:00Z +2 ' || fail "status --traffic: $(gwn 1 status --traffic)"
+gwn 1 status --traffic --here --json | json_is 'all(.minutes[]; .sessions < 2)' || fail "status --traffic --here"
+ok "the last hour covers all gateways"
 
 # ---- update ----
 cd "$TMP" || exit 1
@@ -103,9 +140,29 @@ gwn 1 status --json >"$TMP/status.json" 2>"$TMP/status.err" || fail "status with
 json_is '.unanswered == ["gw2"] and [.sessions[].name] == ["vms"]' "$TMP/status.json" && grep -q "gateway gw2 does not answer" "$TMP/status.err" ||
     fail "status without gw2: $(cat "$TMP/status.json" "$TMP/status.err")"
 gwn 1 access >/dev/null 2>"$TMP/access.err" && grep -q "gateway gw2 does not answer" "$TMP/access.err" || fail "access without gw2"
+gwn 1 status --traffic --json >"$TMP/traffic.json" 2>"$TMP/traffic.err" && json_is '.unanswered == ["gw2"]' "$TMP/traffic.json" &&
+    grep -q "gateway gw2 does not answer" "$TMP/traffic.err" || fail "status --traffic without gw2: $(cat "$TMP/traffic.json" "$TMP/traffic.err")"
+wait_for 20 grep -q "gateway gw2 does not answer, so that its records are missing until it does" "$TMP/follow1.err" || fail "access --follow does not say that gw2 is away"
 ok "a gateway that does not answer is named"
 
+# ---- and back ----
+# The one who follows gets what was missed, once.
+pg_start shared -c listen_addresses=127.0.0.1,$REGISTRY_ADDRESS
+lines() { jq -s 'map(select(.gateway == "gw2")) | length' "$TMP/followed1"; }
+before=$(lines)
+serve_node 2
+again() { [ "$(lines)" -gt "$before" ]; }
+wait_for 30 again || fail "access --follow gets nothing from a gateway that is back: $(cat "$TMP/follow1.err")"
+[ "$(jq -s 'map(select(.gateway == "gw2" and .consumer == "user:1234" and .event == "denied"))' "$TMP/followed1" | jq 'length == (unique | length)')" = true ] || fail "records come twice"
+records_of() { jq -sc 'map(select(.gateway == "gw2" and .event != "open")) | sort | .[]'; }
+same() { records_of <"$TMP/followed1" >"$TMP/have" && gwn 1 access --json 2>/dev/null | records_of >"$TMP/want" && [ -s "$TMP/want" ] && cmp -s "$TMP/have" "$TMP/want"; }
+wait_for 20 same || fail "access --follow misses records, or has some twice: $(diff "$TMP/have" "$TMP/want")"
+ok "access --follow goes on when a gateway is back"
+
 # ---- another gateway's process was replaced ----
+kill -KILL "$(gwn 2 status --here --json | jq -r .pid)"
+wait "${SERVE_PID[2]}" 2>/dev/null
+: >"$TMP/followed1"
 cat >"$TMP/forged.py" <<'PY'
 import itertools, socket, sys
 listener = socket.create_server((sys.argv[1], 1129), family=socket.AF_INET6)
@@ -141,5 +198,12 @@ gwn 1 status --json >"$TMP/status.json" 2>/dev/null && json_is '.unanswered == [
 printf '{"event":"\e[2J","at":1}\n{"event":"denied","at":2,"consumer":"fd00::1","target":"fd00::2","port":81,"count":3}\n{"event":"end"}\n' >"$TMP/forged"
 gwn 1 access >"$TMP/access.out" 2>"$TMP/access.err" || fail "access"
 printable "$TMP/access.out" "$TMP/access.err" && grep -q "denied  fd00::1 -> fd00::2:81 (3 packets)" "$TMP/access.out" && grep -q "gateway gw2 sent 1 malformed records" "$TMP/access.err" || fail "access: $(cat "$TMP/access.out" "$TMP/access.err")"
+printf '{"minutes":[{"at":60,"sessions":"\e"},{"at":120,"sessions":3,"bytes_in":1,"bytes_out":1,"denied":0}],"parties":[{"name":"\e[2J"},{"name":"forged","bytes_in":5}]}\n' >"$TMP/forged"
+gwn 1 status --traffic --json >"$TMP/traffic.json" 2>"$TMP/traffic.err" || fail "status --traffic"
+printable "$TMP/traffic.json" "$TMP/traffic.err" && json_is '.malformed == ["gw2"] and ([.parties[].name] | index("forged") != null and index("vms") != null)' "$TMP/traffic.json" &&
+    grep -q "gateway gw2 sent 2 malformed" "$TMP/traffic.err" || fail "status --traffic: $(cat "$TMP/traffic.json" "$TMP/traffic.err")"
+printf '{"event":"\e[2J","at":1}\n\e]0;x\a\n{"event":"denied","at":1,"consumer":"fd00::1","target":"fd00::3","port":82,"count":3}\n' >"$TMP/forged"
+wait_for 20 grep -q "fd00::3" "$TMP/followed1" || fail "access --follow: $(cat "$TMP/follow1.err")"
+printable "$TMP/followed1" "$TMP/follow1.err" && grep -q "gateway gw2 sends malformed records" "$TMP/follow1.err" || fail "access --follow: $(cat "$TMP/followed1" "$TMP/follow1.err")"
 ok "an answer of another gateway controls neither the terminal nor the output, and the others count"
 for n in 1 2; do no_sanitizer_report "$TMP/node$n.log" || fail "a sanitizer complains"; done

@@ -64,7 +64,8 @@ static void no_text_controls_the_terminal(void **state)
 {
     (void)state;
     expect_status(STATUS("{\"name\":\"cam-1\",\"since\":1,\"client\":\"\x1b]0;x\x07\x7f\xc2\x9b\x9b\r\\u001b\xff\"}"),
-                  "{\"sessions\":[{\"name\":\"cam-1\",\"client\":\"?]0;x????????\",\"since\":1,\"forwards\":[]}]}\n", 0);
+                  "{\"sessions\":[{\"name\":\"cam-1\",\"client\":\"?]0;x????????\",\"since\":1,\"forwards\":[]}]}\n",
+                  0);
     /* Nor does it end our strings and objects. */
     expect_status(STATUS("{\"name\":\"cam-1\",\"since\":1,\"client\":\"\\\"}],{\\\\\"}"),
                   "{\"sessions\":[{\"name\":\"cam-1\",\"client\":\"\\\"}],{\\\\\",\"since\":1,\"forwards\":[]}]}\n", 0);
@@ -201,6 +202,55 @@ static void malformed_records_are_left_out(void **state)
     assert_int_equal(reads(gw_fleet_answer_access, "{\"event\":\"start\",\"at\":9}\n"), CMX_EFORMAT);
 }
 
+static void one_record_is_read(void **state)
+{
+    static const char good[] = "{\"event\":\"denied\",\"at\":5,\"consumer\":\"fd00::1\",\"target\":\"fd00::2\","
+                               "\"port\":81,\"count\":7}";
+    FILE *f;
+
+    (void)state;
+    free(made);
+    f = open_memstream(&made, &made_len);
+    assert_int_equal(gw_fleet_answer_record("{\"event\":\"\x1b[2J\",\"at\":1}", f), CMX_EFORMAT);
+    assert_int_equal(gw_fleet_answer_record("{\"event\":\"open\",\"at\":1", f), CMX_EFORMAT);
+    assert_int_equal(gw_fleet_answer_record("\r", f), CMX_EFORMAT);
+    assert_int_equal(gw_fleet_answer_record(good, f), CMX_OK);
+    fclose(f);
+    assert_int_equal(strlen(made), strlen(good) + 1);
+    assert_memory_equal(made, good, strlen(good));
+}
+
+#define MINUTE "{\"at\":1795911300,\"length_ms\":60001,\"sessions\":2,\"bytes_in\":1,\"bytes_out\":2,\"denied\":0}"
+#define PARTY                                                                                                          \
+    "{\"name\":\"cam-1\",\"sessions\":1,\"bytes_in\":1,\"bytes_out\":2,\"refused\":0,\"denied\":0,"                    \
+    "\"takeovers_refused\":0}"
+
+static void traffic_is_read(void **state)
+{
+    static const char good[] = "{\"minutes\":[" MINUTE "," MINUTE "],\"parties\":[" PARTY "]}\n";
+    static const char *const bad[] = {"",
+                                      "{}\n",
+                                      "{\"minutes\":[]}\n",
+                                      "{\"parties\":[]}\n",
+                                      "{\"minutes\":[],\"parties\":{}}\n",
+                                      "{\"minutes\":[],\"parties\":[]\n"};
+
+    (void)state;
+    assert_int_equal(reads(gw_fleet_answer_traffic, "{\"minutes\":[],\"parties\":[]}\n"), CMX_OK);
+    assert_string_equal(made, "{\"minutes\":[],\"parties\":[]}\n");
+    assert_int_equal(reads(gw_fleet_answer_traffic, good), CMX_OK);
+    assert_string_equal(made, good);
+    assert_int_equal(malformed, 0);
+    assert_int_equal(reads(gw_fleet_answer_traffic,
+                           "{\"minutes\":[{},{\"at\":-1},{\"at\":1,\"sessions\":\"x\"}," MINUTE "," MINUTE "],"
+                           "\"parties\":[{\"name\":\"\x1b[2J\"},17,{\"bytes_in\":1}," PARTY "]}\n"),
+                     CMX_OK);
+    assert_string_equal(made, good);
+    assert_int_equal(malformed, 6);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_int_equal(reads(gw_fleet_answer_traffic, bad[i]), CMX_EFORMAT);
+}
+
 /* This gateway's own answer names the devices' SSH software, which may have braces. */
 static void braces_in_a_text_end_no_object(void **state)
 {
@@ -238,6 +288,8 @@ int main(void)
         cmocka_unit_test(what_is_no_status_is_refused),
         cmocka_unit_test(records_are_read),
         cmocka_unit_test(malformed_records_are_left_out),
+        cmocka_unit_test(one_record_is_read),
+        cmocka_unit_test(traffic_is_read),
         cmocka_unit_test(braces_in_a_text_end_no_object),
     };
 

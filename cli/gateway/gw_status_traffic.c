@@ -1,0 +1,234 @@
+/* `cmxsafe gateway status`; --traffic: the last hour minute by minute, over all gateways. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/gateway/gw_fleet_answer.h"
+#include "cli/gateway/gw_fleet_ask.h"
+#include "cli/gateway/gw_status.h"
+#include "cmxsafe/core/mem.h"
+#include "gateway/server/gw_report.h"
+
+static const char about_status[] =
+    "Shows the connected sessions with begin, source, bytes and listeners, and each device's last attestation, at all "
+    "gateways\nof the fleet. With --traffic: sessions and bytes in each minute of the last hour, over all sessions.";
+
+static const char *const minute_keys[] = {"sessions", "bytes_in", "bytes_out", "denied"};
+static const char *const party_keys[] = {"sessions", "bytes_in", "bytes_out", "refused", "denied", "takeovers_refused"};
+
+#define MINUTES "\"minutes\":["
+#define PARTIES "\"parties\":["
+#define COUNTS_MAX GW_COUNT(party_keys)
+
+/* A minute or a party, at one gateway or summed up over all. */
+struct traffic_row {
+    char name[GW_NAME_MAX]; /* of the party; "" a minute */
+    int64_t at;             /* when the minute ends, a whole minute of the Unix time */
+    uint64_t length_ms;
+    uint64_t counts[COUNTS_MAX]; /* in the order of the keys */
+};
+
+struct traffic_rows {
+    const char *begin; /* of their list in an answer */
+    const char *const *keys;
+    size_t n_keys;
+    struct traffic_row *list;
+    size_t n, cap;
+};
+
+static struct traffic_row *rows_grow(struct traffic_rows *rows)
+{
+    void *more = cmx_mem_grow(rows->list, rows->n, &rows->cap, sizeof rows->list[0]);
+
+    if (!more)
+        return NULL;
+    rows->list = more;
+    return memset(&rows->list[rows->n++], 0, sizeof rows->list[0]);
+}
+
+/* Reads a list of one gateway's answer, which it cuts into pieces. The list ends with the first ']'. False: out of
+ * memory. */
+static bool rows_read(struct traffic_rows *rows, char *answer)
+{
+    char *rest = gw_status_array(answer, rows->begin);
+    char *end = strchr(rest, ']');
+    char *object;
+
+    if (end)
+        *end = '\0';
+    while ((object = gw_status_next(&rest)) != NULL) {
+        struct traffic_row *row = rows_grow(rows);
+
+        if (!row)
+            return false;
+        gw_status_text(object, "name", row->name, sizeof row->name);
+        row->at = gw_status_number(object, "at");
+        row->length_ms = (uint64_t)gw_status_number(object, "length_ms");
+        for (size_t i = 0; i < rows->n_keys; i++)
+            row->counts[i] = (uint64_t)gw_status_number(object, rows->keys[i]);
+    }
+    return true;
+}
+
+static int compare_rows(const void *a, const void *b)
+{
+    const struct traffic_row *x = a;
+    const struct traffic_row *y = b;
+
+    return x->at != y->at ? (x->at < y->at ? -1 : 1) : strcmp(x->name, y->name);
+}
+
+/* One row is left of those of the same minute or party. */
+static void rows_sum(struct traffic_rows *rows)
+{
+    size_t n = 0;
+
+    if (rows->n)
+        qsort(rows->list, rows->n, sizeof rows->list[0], compare_rows);
+    for (size_t i = 0; i < rows->n; i++) {
+        struct traffic_row *sum = &rows->list[n ? n - 1 : 0];
+
+        if (n == 0 || compare_rows(sum, &rows->list[i]) != 0) {
+            rows->list[n++] = rows->list[i];
+            continue;
+        }
+        if (rows->list[i].length_ms > sum->length_ms)
+            sum->length_ms = rows->list[i].length_ms;
+        for (size_t k = 0; k < rows->n_keys; k++)
+            sum->counts[k] += rows->list[i].counts[k];
+    }
+    rows->n = n;
+}
+
+/* The last hour, also when the gateways' clocks differ. */
+static size_t first_minute(const struct traffic_rows *minutes)
+{
+    return minutes->n > GW_TRAFFIC_MINUTES ? minutes->n - GW_TRAFFIC_MINUTES : 0;
+}
+
+static void print_minutes(const struct traffic_rows *minutes)
+{
+    char when[32];
+    char in[16];
+    char out[16];
+
+    printf("%-21s %8s %8s %8s %8s\n", "UNTIL", "SESSIONS", "IN", "OUT", "DENIED");
+    for (size_t i = first_minute(minutes); i < minutes->n; i++) {
+        const struct traffic_row *row = &minutes->list[i];
+
+        gw_status_bytes((int64_t)row->counts[1], in);
+        gw_status_bytes((int64_t)row->counts[2], out);
+        printf("%-21s %8llu %8s %8s %8llu\n", gw_command_time(row->at, when), (unsigned long long)row->counts[0], in,
+               out, (unsigned long long)row->counts[3]);
+    }
+}
+
+static void put_rows(struct cmx_json *j, const char *key, const struct traffic_rows *rows, size_t first)
+{
+    cmx_json_array(j, key);
+    for (size_t i = first; i < rows->n; i++) {
+        const struct traffic_row *row = &rows->list[i];
+
+        cmx_json_object(j, NULL);
+        if (row->name[0])
+            cmx_json_str(j, "name", row->name);
+        else {
+            cmx_json_i64(j, "at", row->at);
+            cmx_json_u64(j, "length_ms", row->length_ms);
+        }
+        for (size_t k = 0; k < rows->n_keys; k++)
+            cmx_json_u64(j, rows->keys[k], row->counts[k]);
+        cmx_json_end(j);
+    }
+    cmx_json_end(j);
+}
+
+static void put_names(struct cmx_json *j, const char *key, const struct gw_fleet_answers *others, bool malformed)
+{
+    cmx_json_array(j, key);
+    for (size_t i = 0; i < others->n; i++)
+        if (malformed ? others->list[i].malformed > 0 : !others->list[i].text)
+            cmx_json_str(j, NULL, others->list[i].node->name);
+    cmx_json_end(j);
+}
+
+static void put_json(const struct traffic_rows *minutes, const struct traffic_rows *parties,
+                     const struct gw_fleet_answers *others)
+{
+    struct gw_json json;
+
+    gw_json_begin(&json, stdout);
+    cmx_json_object(&json.j, NULL);
+    put_rows(&json.j, "minutes", minutes, first_minute(minutes));
+    put_rows(&json.j, "parties", parties, 0);
+    put_names(&json.j, "unanswered", others, false);
+    put_names(&json.j, "malformed", others, true);
+    cmx_json_end(&json.j);
+    (void)gw_json_end(&json); /* main reports a failing stdout */
+}
+
+/* The sums over this gateway's answer, which is cut into pieces, and those of the others. */
+static int show_sums(char *answer, const struct gw_fleet_answers *others, bool as_json)
+{
+    struct traffic_rows minutes = {.begin = MINUTES, .keys = minute_keys, .n_keys = GW_COUNT(minute_keys)};
+    struct traffic_rows parties = {.begin = PARTIES, .keys = party_keys, .n_keys = GW_COUNT(party_keys)};
+    /* The parties come after the minutes. */
+    bool ok = rows_read(&parties, answer) && rows_read(&minutes, answer);
+
+    for (size_t i = 0; i < others->n && ok; i++)
+        if (others->list[i].text)
+            ok = rows_read(&parties, others->list[i].text) && rows_read(&minutes, others->list[i].text);
+    rows_sum(&minutes);
+    rows_sum(&parties);
+    if (ok && as_json)
+        put_json(&minutes, &parties, others);
+    else if (ok)
+        print_minutes(&minutes);
+    cmx_mem_free(minutes.list);
+    cmx_mem_free(parties.list);
+    return ok ? CLI_OK : cli_fail("status failed", "out of memory", NULL);
+}
+
+static int show_traffic(const struct gw_common *c, bool here)
+{
+    struct gw_fleet_answers others = {0};
+    char *answer = NULL;
+    struct gw g;
+    int status = gw_command_open(&g, c, false);
+
+    if (status)
+        return status;
+    status = gw_status_ask(&g, "traffic", &answer);
+    if (!status && !here && geteuid() == 0)
+        gw_fleet_ask(&g, GW_REPORT_TRAFFIC "\n", "]}\n", gw_fleet_answer_traffic, &others);
+    if (!status && c->json && !others.n)
+        fputs(answer, stdout);
+    else if (!status)
+        status = show_sums(answer, &others, c->json);
+    fflush(stdout);
+    gw_fleet_warn(&others, "figures");
+    gw_fleet_free(&others);
+    free(answer); /* allocated by open_memstream */
+    gw_folder_close(&g);
+    return status;
+}
+
+int gw_cmd_status(int argc, char **argv)
+{
+    struct gw_common c = {0};
+    bool traffic = false;
+    bool here = false;
+    const struct cli_option options[] = {
+        GW_DIR_OPTION(c),
+        CLI_FLAG("traffic", "the last hour minute by minute, and with --json what each device's sessions carried",
+                 &traffic),
+        CLI_FLAG("here", "only this gateway", &here),
+        GW_JSON_OPTION(c),
+    };
+    struct cli_line line = CLI_LINE("cmxsafe gateway status", "", about_status, 0, 0, options);
+    int status;
+
+    if (cli_parse(&line, argc, argv, &status))
+        return status;
+    return traffic ? show_traffic(&c, here) : gw_status_show(&c, here, false);
+}

@@ -1,0 +1,66 @@
+#include "gateway/server/gw_access_read.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+void gw_access_read_begin(struct gw_access_reader *r, const struct gw *g)
+{
+    char path[GW_PATH_MAX];
+
+    r->g = g;
+    for (unsigned n = 0; n < GW_ACCESS_FILES; n++)
+        r->files[n] = fopen(gw_access_path(g, n, path), "re");
+}
+
+/* A line that is not whole yet stays for the next call. */
+static bool read_whole(FILE *f, char line[GW_ACCESS_LINE_MAX])
+{
+    if (fgets(line, GW_ACCESS_LINE_MAX, f)) {
+        if (strchr(line, '\n'))
+            return true;
+        (void)fseek(f, -(long)strlen(line), SEEK_CUR); /* a regular file can seek */
+    }
+    clearerr(f);
+    return false;
+}
+
+/* Opens the new file once the log has turned. What the former one got before that is read first. */
+static bool reader_turn(struct gw_access_reader *r)
+{
+    char path[GW_PATH_MAX];
+    struct stat old;
+    struct stat now;
+    FILE *next;
+
+    gw_access_path(r->g, 0, path);
+    if (r->files[0] && (fstat(fileno(r->files[0]), &old) != 0 || stat(path, &now) != 0 || old.st_ino == now.st_ino))
+        return false;
+    next = fopen(path, "re");
+    if (!next)
+        return false;
+    r->files[1] = r->files[0];
+    r->files[0] = next;
+    return true;
+}
+
+bool gw_access_read_line(struct gw_access_reader *r, char line[GW_ACCESS_LINE_MAX])
+{
+    do {
+        for (unsigned n = GW_ACCESS_FILES; n-- > 0;) {
+            if (r->files[n] && read_whole(r->files[n], line))
+                return true;
+            if (n > 0 && r->files[n]) {
+                fclose(r->files[n]);
+                r->files[n] = NULL;
+            }
+        }
+    } while (reader_turn(r));
+    return false;
+}
+
+void gw_access_read_end(struct gw_access_reader *r)
+{
+    for (unsigned n = 0; n < GW_ACCESS_FILES; n++)
+        if (r->files[n])
+            fclose(r->files[n]);
+}

@@ -1,0 +1,21 @@
+/* gw_access_read.h - reads the access log (gw_access_log.h) line by line, the oldest first, also while it is written
+ * and its files turn. */
+#ifndef GW_ACCESS_READ_H
+#define GW_ACCESS_READ_H
+
+#include "gateway/server/gw_access_log.h"
+
+#define GW_ACCESS_LINE_MAX 1024
+
+struct gw_access_reader {
+    const struct gw *g;
+    FILE *files[GW_ACCESS_FILES]; /* NULL: read to its end, or not there */
+};
+
+/* Opens all files, because the log may turn meanwhile. */
+void gw_access_read_begin(struct gw_access_reader *r, const struct gw *g);
+/* The next whole line; false: none now, but there may be one later. */
+bool gw_access_read_line(struct gw_access_reader *r, char line[GW_ACCESS_LINE_MAX]);
+void gw_access_read_end(struct gw_access_reader *r);
+
+#endif
