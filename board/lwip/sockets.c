@@ -485,10 +485,11 @@ int getaddrinfo(const char *host, const char *service, const struct addrinfo *hi
 
 #if __TIMESIZE == 32 && defined(__GLIBC__)
 int __fcntl_time64(int fd, int command, ...) __attribute__((alias("fcntl64")));
-int __ioctl_time64(int fd, unsigned long request, ...) __attribute__((alias("ioctl")));
-int __setsockopt64(int fd, int level, int option, const void *value, socklen_t len)
+int __ioctl_time64(int fd, unsigned long request, ...) __THROW __attribute__((alias("ioctl")));
+int __setsockopt64(int fd, int level, int option, const void *value, socklen_t len) __THROW
     __attribute__((alias("setsockopt")));
-int __getsockopt64(int fd, int level, int option, void *value, socklen_t *len) __attribute__((alias("getsockopt")));
+int __getsockopt64(int fd, int level, int option, void *value, socklen_t *len) __THROW
+    __attribute__((alias("getsockopt")));
 ssize_t __sendmsg64(int fd, const struct msghdr *message, int flags) __attribute__((alias("sendmsg")));
 ssize_t __recvmsg64(int fd, struct msghdr *message, int flags) __attribute__((alias("recvmsg")));
 #endif
