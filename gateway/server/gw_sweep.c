@@ -140,7 +140,7 @@ static struct diag_request diag_request(uint16_t type, uint16_t flags)
 static int read_piece(struct sweep *s, int fd, void *piece)
 {
     ssize_t got = recv(fd, piece, PIECE, 0);
-    ssize_t len = got;
+    int64_t len = got; /* wider than the length that NLMSG_NEXT subtracts, also where ssize_t has 32 bits */
 
     for (struct nlmsghdr *h = piece; len > 0 && NLMSG_OK(h, (size_t)len); h = NLMSG_NEXT(h, len)) {
         const struct inet_diag_msg *m = NLMSG_DATA(h);
