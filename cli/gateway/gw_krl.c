@@ -58,7 +58,7 @@ static cmx_err check_sshd_config(struct gw *g, struct cmx_why *e)
         err = cmx_why_fail(e, CMX_EPERM,
                            "sshd's configuration is of an older version; run 'cmxsafe gateway init', and restart the "
                            "gateway");
-    free(text); /* open_memstream's own */
+    free(text); /* allocated by open_memstream */
     return err;
 }
 

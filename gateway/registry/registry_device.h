@@ -37,7 +37,7 @@ CMX_MUST_USE cmx_err gw_device_each(struct gw_registry *r, const char *team, gw_
 /* After commit, the device's key can never log in again. Revoking twice changes nothing. */
 CMX_MUST_USE cmx_err gw_device_revoke(struct gw_registry *r, const char *name, gw_outcome *out, struct cmx_why *e);
 /* Removes a revoked device: its name and address become free for others, and its keys stay refused. CMX_EINVAL: it is
- * active. / */
+ * active. */
 CMX_MUST_USE cmx_err gw_device_delete(struct gw_registry *r, const char *name, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_device_rename(struct gw_registry *r, const char *name, const char *to, struct cmx_why *e);
 /* Replaces the key. The address stays, since consumers use it; the old key can never log in again. */

@@ -13,7 +13,7 @@ struct gw_access_log;
 struct gw_idsock;
 
 /* own: the identity of the gateway's own connections, which are not logged. Returns NULL if the folder or the file
- * can't be created. / */
+ * can't be created. */
 struct gw_access_log *gw_access_open(const struct gw *g, const char *own);
 void gw_access_close(struct gw_access_log *l); /* NULL is fine */
 

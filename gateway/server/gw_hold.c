@@ -154,7 +154,7 @@ void gw_hold_recheck(struct gw_server *s, struct gw_registry *r)
         if (!h->sessions)
             continue;
         if (s->nodes.own && !h->announced)
-            hold_claim(s, h); /* this gateway has just got others beside it */
+            hold_claim(s, h); /* other gateways have joined this one */
         else if (h->announced && gw_claim_get(r, h->text, node, &sequence, NULL) == CMX_OK &&
                  strcmp(node, s->nodes.own ? s->nodes.own->name : "") != 0 && sequence >= h->sequence) {
             if (node[0])

@@ -40,7 +40,7 @@ CMX_MUST_USE cmx_err gw_shared_behind(struct gw_shared *s, struct gw_registry *r
 
 /* Brings the copy r, which is open for writing, up to date, and sends observations that were stored while PostgreSQL
  * could not be reached. CMX_ECLOSED: close s; CMX_ENOTSUP: the registry needs a newer program; CMX_EFORMAT: it is
- * another fleet's. / */
+ * another fleet's. */
 CMX_MUST_USE cmx_err gw_shared_follow(struct gw_shared *s, struct gw_registry *r, enum gw_shared_check check,
                                       struct gw_copy_changes *out, struct cmx_why *e);
 
