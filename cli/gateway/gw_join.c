@@ -194,7 +194,7 @@ static cmx_err receive(const struct join_job *job, char gift[GIFT_MAX], struct c
         "set -- cmxsafe gateway join --give \"$SSH_CONNECTION\"%s%s; [ \"$(id -u)\" = 0 ] || set -- sudo -n \"$@\"; "
         "exec \"$@\"",
         job->interface ? " --interface " : "", job->interface ? job->interface : "");
-    ok = gw_program_output(argv, &text, &len);
+    ok = gw_program_output_foreign(argv, &text, &len) && strlen(text) == len;
     if (!ok || len >= GIFT_MAX) {
         free(text); /* allocated by open_memstream */
         return cmx_why_fail(e, CMX_EIO, "%s gave nothing; see above, and that 'ssh %s' works without a password",

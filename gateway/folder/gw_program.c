@@ -2,11 +2,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "cmxsafe/core/text.h"
+
+#define OUTPUT_MAX ((size_t)1 << 20)
+#define ERRORS_MAX ((size_t)16 << 10)
 
 static mode_t callers_umask = 022;
 
@@ -58,33 +65,120 @@ bool gw_program_run(bool quiet, const char *const argv[])
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-bool gw_program_output(const char *const argv[], char **text, size_t *len)
-{
-    FILE *out = open_memstream(text, len);
-    int status = -1;
-    char piece[4096];
-    ssize_t n;
-    int fd[2];
-    pid_t pid;
+/* What a program writes, of which no more than max bytes are kept. */
+struct program_stream {
+    int fd; /* -1: it ended, or was longer */
+    FILE *out;
+    size_t len, max;
+};
 
-    if (!out || pipe2(fd, O_CLOEXEC) != 0) {
-        if (out)
-            fclose(out);
-        return false;
-    }
+static void stream_end(struct program_stream *s)
+{
+    close(s->fd);
+    s->fd = -1;
+}
+
+static void stream_take(struct program_stream *s)
+{
+    char piece[4096];
+    ssize_t n = read(s->fd, piece, sizeof piece);
+
+    if (n < 0 && errno == EINTR)
+        return;
+    if (n > 0)
+        s->len += (size_t)n;
+    if (n <= 0 || s->len > s->max) /* a program that writes on gets SIGPIPE */
+        stream_end(s);
+    else
+        (void)fwrite(piece, 1, (size_t)n, s->out); /* fclose tells when memory ran out */
+}
+
+static pid_t stream_program(const char *const argv[], struct program_stream streams[], size_t n)
+{
+    int fd[2][2];
+    pid_t pid = -1;
+
+    for (size_t i = 0; i < n; i++)
+        if (pipe2(fd[i], O_CLOEXEC) == 0)
+            streams[i].fd = fd[i][0];
+        else
+            fd[i][1] = -1;
     fflush(NULL);
-    pid = fork();
+    if (fd[0][1] >= 0 && fd[n - 1][1] >= 0)
+        pid = fork();
     if (pid == 0) {
-        dup2(fd[1], STDOUT_FILENO);
+        for (size_t i = 0; i < n; i++)
+            dup2(fd[i][1], STDOUT_FILENO + (int)i);
         execvp(argv[0], (char *const *)argv);
         _exit(127);
     }
-    close(fd[1]);
-    while (pid > 0 && ((n = read(fd[0], piece, sizeof piece)) > 0 || (n < 0 && errno == EINTR)))
-        if (n > 0)
-            fwrite(piece, 1, (size_t)n, out);
-    close(fd[0]);
+    for (size_t i = 0; i < n; i++)
+        if (fd[i][1] >= 0)
+            close(fd[i][1]);
+    return pid;
+}
+
+/* Runs the program until all streams have ended. streams: standard output, and with n 2 standard error. */
+static bool streams_run(const char *const argv[], struct program_stream streams[], size_t n)
+{
+    int status = -1;
+    bool whole = true;
+    pid_t pid = stream_program(argv, streams, n);
+
+    while (pid > 0 && (streams[0].fd >= 0 || streams[n - 1].fd >= 0)) {
+        struct pollfd p[2];
+
+        for (size_t i = 0; i < n; i++)
+            p[i] = (struct pollfd){.fd = streams[i].fd, .events = POLLIN};
+        if (poll(p, n, -1) > 0)
+            for (size_t i = 0; i < n; i++)
+                if (p[i].revents)
+                    stream_take(&streams[i]);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (streams[i].fd >= 0)
+            stream_end(&streams[i]);
+        whole = whole && streams[i].len <= streams[i].max;
+    }
     while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
-    return fclose(out) == 0 && pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    return whole && pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+bool gw_program_output(const char *const argv[], char **text, size_t *len)
+{
+    struct program_stream out = {.fd = -1, .out = open_memstream(text, len), .max = OUTPUT_MAX};
+    bool ok = out.out && streams_run(argv, &out, 1);
+
+    return out.out && fclose(out.out) == 0 && ok;
+}
+
+static void print_clean(char *text)
+{
+    char *rest = text;
+
+    for (char *line = strsep(&rest, "\n"); line; line = strsep(&rest, "\n")) {
+        line[strcspn(line, "\r")] = '\0';
+        cmx_text_clean(line);
+        if (line[0])
+            fprintf(stderr, "%s\n", line);
+    }
+}
+
+bool gw_program_output_foreign(const char *const argv[], char **text, size_t *len)
+{
+    char *errors = NULL;
+    size_t errors_len = 0;
+    struct program_stream streams[] = {
+        {.fd = -1, .out = open_memstream(text, len), .max = OUTPUT_MAX},
+        {.fd = -1, .out = open_memstream(&errors, &errors_len), .max = ERRORS_MAX},
+    };
+    bool ok = streams[0].out && streams[1].out && streams_run(argv, streams, 2);
+
+    for (size_t i = 0; i < 2; i++)
+        ok = streams[i].out && fclose(streams[i].out) == 0 && ok;
+    if (errors)
+        print_clean(errors);
+    free(errors); /* open_memstream's own */
+    return ok;
 }
