@@ -316,8 +316,7 @@ static void check_port(struct doctor *d)
     if (!d->running)
         return;
     snprintf(script, sizeof script, "ss -Hltn 'sport = :%u' | grep -q .", d->g.port);
-    snprintf(todo, sizeof todo, "%s",
-             has_units(d) ? "systemctl restart cmxsafe-gateway.socket cmxsafe-gateway.service" : "restart the gateway");
+    snprintf(todo, sizeof todo, "%s", has_units(d) ? gw_install_restart(&d->g) : "restart the gateway");
     check(d, gw_program_run(true, argv), "the gateway listens on its port", "nothing listens there", todo);
 }
 

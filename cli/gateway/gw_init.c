@@ -16,6 +16,7 @@
 #include "gateway/registry/term.h"
 #include "gateway/server/gw_apply.h"
 #include "gateway/server/gw_control.h"
+#include "gateway/server/gw_network.h"
 #include "gateway/shared/shared.h"
 
 static const char about[] =
@@ -297,13 +298,18 @@ static int finish(struct gw *g, const struct init_job *job, bool fresh, struct c
         err = gw_apply(g, e);
     if (err)
         return give_up(g, e);
+    /* An upgrade may have restarted the gateway before, in the network of the former version. */
+    if (!g->user && !g->simple && gw_apply_is_up(g) && gw_network_up(g) != EXIT_SUCCESS) {
+        gw_folder_close(g);
+        return CLI_FAILED;
+    }
     gw_install_print(g, job->common.json, fresh ? "set up " : "updated ");
     if (!job->common.json && g->user && !g->simple)
         printf("--user mode: sessions have no identities; set up a system gateway if services must know their "
                "consumers\n");
     if (!job->common.json && gw_control_is_serving(g))
-        printf("restart the running gateway to use new settings%s\n",
-               g->user ? "" : ": 'systemctl restart cmxsafe-gateway-net cmxsafe-gateway.socket cmxsafe-gateway'");
+        printf("restart the running gateway to use new settings%s%s%s\n", g->user ? "" : ": '",
+               g->user ? "" : gw_install_restart(g), g->user ? "" : "'");
     gw_folder_close(g);
     return CLI_OK;
 }

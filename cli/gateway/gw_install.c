@@ -244,3 +244,9 @@ void gw_install_print(struct gw *g, bool json, const char *done)
     else
         printf("start it with 'systemctl enable --now cmxsafe-gateway.socket cmxsafe-gateway.service'\n");
 }
+
+const char *gw_install_restart(const struct gw *g)
+{
+    return g->simple ? "systemctl restart cmxsafe-gateway.socket cmxsafe-gateway.service"
+                     : "systemctl restart cmxsafe-gateway-net.service cmxsafe-gateway.socket cmxsafe-gateway.service";
+}

@@ -58,8 +58,7 @@ static cmx_err generate(struct gw *g, const struct generated *what, const struct
     return err;
 }
 
-/* True if the gateway's namespaces exist, so that rules can be loaded into them. */
-static bool is_up(const struct gw *g)
+bool gw_apply_is_up(const struct gw *g)
 {
     return (!g->user && access("/run/netns/" GW_NETNS, F_OK) == 0) || gw_control_is_serving(g);
 }
@@ -72,7 +71,7 @@ static cmx_err load_inside(struct gw *g, struct cmx_why *e)
     int status = 0;
 
     snprintf(path, sizeof path, "%.4000s/fleet.nft", gw_inside_dir(g));
-    for (unsigned tries = 0; is_up(g); tries++) {
+    for (unsigned tries = 0; gw_apply_is_up(g); tries++) {
         status = gw_inside(g, -1, false, nft);
         if (status == 0)
             return CMX_OK;
@@ -268,7 +267,7 @@ static cmx_err apply_nodes(struct gw *g, const struct gw_allowed_list *allowed, 
     err = generate(g, &claims, allowed, e);
     if (!err)
         err = generate(g, &bird, allowed, e);
-    if (!err && is_up(g))
+    if (!err && gw_apply_is_up(g))
         err = gw_links_up(g, e);
     configure_bird(g);
     return err;

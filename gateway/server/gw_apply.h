@@ -4,6 +4,9 @@
 
 #include "gateway/folder/gw_folder.h"
 
+/* The gateway's namespaces exist, so that its packet filter is in force. */
+bool gw_apply_is_up(const struct gw *g);
+
 /* Writes hosts, fleet.nft and host.nft, loads the rules where the gateway is up, and updates /etc/hosts. Takes every
  * step, and returns the first error. */
 CMX_MUST_USE cmx_err gw_apply(struct gw *g, struct cmx_why *e);

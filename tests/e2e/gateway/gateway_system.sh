@@ -67,9 +67,9 @@ printf 'GET / HTTP/1.0\r\n\r\n' | try_client p -W cam-17.cmx:81 2>/dev/null | gr
 gw doctor >"$TMP/doctor.out" || fail "the doctor finds something bad: $(grep ^bad "$TMP/doctor.out")"
 ok "platform and doctor"
 nft list chain inet cmxsafe_host forward | grep -q 'oifname "cmxsafe0" counter' || fail "forwarding into the fleet is open"
-mount -t tmpfs -o size=16k none /run/netns/ && ! gw backup /run/netns/copy.db 2>/dev/null || fail "a copy on a full disk"
-[ ! -e /run/netns/copy.db ] || fail "a truncated copy still exists"
-umount /run/netns
+mkdir "$TMP/small" && mount -t tmpfs -o size=16k none "$TMP/small" && ! gw backup "$TMP/small/copy.db" 2>/dev/null || fail "a copy on a full disk"
+[ ! -e "$TMP/small/copy.db" ] || fail "a truncated copy still exists"
+umount "$TMP/small"
 # A container's /etc/hosts is a mount, so it can be written but not replaced. If it cannot be written, a revoked device is
 # locked out nevertheless.
 cp /etc/hosts "$TMP/hosts" && mount --bind "$TMP/hosts" /etc/hosts
@@ -96,7 +96,13 @@ lacks cam-18 "$TMP/log.out" || fail "another device's changes"
 [ "$(gw log --last 2 --json | jq -r '[.[].what] | join(" ")')" = "rename revoke" ] || fail "the last changes: $(gw log --last 2)"
 ok "audit trail"
 stop_gateway
+# After an upgrade the network may be the former version's.
+ip -n cmxsafe -6 rule del pref 1130 && ip -6 rule del pref 1129 && ip -n cmxsafe -6 address flush dev cmxsafe1 scope global || fail "a former version's network"
+gw init >/dev/null || fail "init over a former version's network"
+[ -n "$(ip -n cmxsafe -6 rule show pref 1130)" ] && [ -n "$(ip -6 rule show pref 1129)" ] && [ -n "$(ip -n cmxsafe -6 address show dev cmxsafe1 scope global)" ] || fail "init leaves a former version's network"
+ok "init sets up a network that is out of date"
 gw net down || fail "net down"
+gw init >/dev/null && [ ! -e /run/netns/cmxsafe ] || fail "init of a gateway that is down"
 gw net down || fail "net down is not idempotent"
 ok "down again"
 
