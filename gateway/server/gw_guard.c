@@ -26,7 +26,9 @@
 #include "gateway/render/gw_nft.h"
 #include "gateway/server/gw_apply.h"
 #include "gateway/server/gw_control.h"
+#include "gateway/server/gw_denied.h"
 #include "gateway/server/gw_expiry.h"
+#include "gateway/server/gw_netstate.h"
 #include "gateway/server/gw_network.h"
 #include "gateway/server/gw_server.h"
 #include "gateway/server/gw_worker_child.h"
@@ -36,7 +38,6 @@
 #define RETRY_MS 2000
 #define REPORT_MS 1000
 #define DENIED_MS 1000
-#define NETWORK_TEXT 4096
 #define ATTRIBUTE_HEAD 4 /* NLA_HDRLEN, without its sign */
 #define NETNS_PATH "/run/netns/" GW_NETNS
 
@@ -46,6 +47,7 @@ struct guarded {
     struct nft_ctx *nft;
     int netlink; /* asks for the generation of the rules */
     int events;  /* changes of links, addresses, routes and routing rules */
+    int route;   /* asks for these */
     uint32_t generation;
     char *reference; /* the table as it was listed after it was loaded */
     char *found;     /* the table before the last restore, NULL: there was none */
@@ -56,10 +58,13 @@ struct guard {
     struct guarded tables[2];
     size_t n_tables;
     int host_ns;
+    int nonlocal; /* the namespace's net.ipv6.ip_nonlocal_bind */
     dev_t netns_dev;
     ino_t netns_ino;
-    char network[NETWORK_TEXT]; /* link, routes and rules as they should be */
-    char wrong[160];            /* what is wrong now and could not be repaired; "" nothing */
+    struct gw_netstate network;       /* link, routes and rules after the last restore */
+    struct gw_netstate network_first; /* the same when the guard began */
+    struct gw_netstate network_found; /* the same before the last restore */
+    char wrong[160];                  /* what is wrong now and could not be repaired; "" nothing */
     uint64_t network_ms, report_ms, denied_ms, retry_ms;
     struct gw_expiry expiry;
     struct gw_worker_child worker;
@@ -154,12 +159,14 @@ static bool open_table(struct guarded *t, const char *table)
     t->table = table;
     t->nft = nft_ctx_new(NFT_CTX_DEFAULT);
     t->netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
+    t->route = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
     t->events = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
-    if (!t->nft || t->netlink < 0 || t->events < 0 ||
+    if (!t->nft || t->netlink < 0 || t->route < 0 || t->events < 0 ||
         bind(t->events, (const struct sockaddr *)&groups, sizeof groups) != 0 || nft_ctx_buffer_output(t->nft) ||
         nft_ctx_buffer_error(t->nft))
         return false;
     setsockopt(t->netlink, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    setsockopt(t->route, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     nft_ctx_output_set_flags(t->nft, NFT_CTX_OUTPUT_STATELESS);
     return true;
 }
@@ -170,47 +177,31 @@ static void close_table(struct guarded *t)
         nft_ctx_free(t->nft);
     if (t->netlink >= 0)
         close(t->netlink);
+    if (t->route >= 0)
+        close(t->route);
     if (t->events >= 0)
         close(t->events);
     cmx_mem_free(t->reference);
     cmx_mem_free(t->found);
-    *t = (struct guarded){.netlink = -1, .events = -1};
+    *t = (struct guarded){.netlink = -1, .events = -1, .route = -1};
 }
 
 /* ---- the network around it ---- */
 
-/* Appends what a command prints. */
-static void append_output(char *text, size_t cap, const char *command)
+/* CMX_EBUSY: it changes while it is read. */
+static cmx_err read_network(const struct guard *d, struct gw_netstate *out)
 {
-    size_t len = strlen(text);
-    FILE *f = popen(command, "re");
+    char nonlocal[16];
+    ssize_t n = pread(d->nonlocal, nonlocal, sizeof nonlocal, 0);
+    cmx_err err;
 
-    if (!f)
-        return;
-    len += fread(text + len, 1, cap - len - 1, f);
-    text[len] = '\0';
-    pclose(f);
-}
-
-static void read_network(struct guard *d, char out[NETWORK_TEXT])
-{
-    char command[600];
-
-    out[0] = '\0';
-    snprintf(
-        command, sizeof command,
-        "{ ip -6 rule show pref 1129; ip -6 route show %s; ip -o link show cmxsafe0 | cut -d'<' -f2 | cut -d'>' -f1;"
-        " ip -6 -o address show dev cmxsafe0 scope global | cut -d'\\' -f1; } 2>&1",
-        d->g->fleet_text);
-    append_output(out, NETWORK_TEXT, command);
-    snprintf(command, sizeof command,
-             "ip netns exec " GW_NETNS " sh -c 'ip -6 rule show; ip -6 route show %s; ip -6 route show %s table all;"
-             " ip -o link show cmxsafe1 | cut -d\"<\" -f2 | cut -d\">\" -f1;"
-             " ip -6 -o address show dev cmxsafe1 scope global | cut -d\"\\\\\" -f1;"
-             " ip -6 -o address show scope global | grep cmxlink | cut -d\"\\\\\" -f1;"
-             " cat /proc/sys/net/ipv6/ip_nonlocal_bind' 2>&1",
-             d->g->fleet_text, d->g->fleet_text);
-    append_output(out, NETWORK_TEXT, command);
+    *out = (struct gw_netstate){0};
+    if (n <= 0)
+        return CMX_EIO;
+    err = gw_netstate_add_bytes(out->fixed, nonlocal, (size_t)n);
+    if (!err)
+        err = gw_netstate_add(out, GW_NETSTATE_FLEET, d->tables[0].route, &d->g->fleet);
+    return err ? err : gw_netstate_add(out, GW_NETSTATE_HOST, d->tables[1].route, &d->g->fleet);
 }
 
 static bool same_namespace(const struct guard *d)
@@ -267,6 +258,8 @@ static cmx_err apply_locked(struct guard *d, bool network, struct cmx_why *e)
             cmx_mem_free(d->tables[i].found);
             d->tables[i].found = table_text(&d->tables[i]);
         }
+        if (network && read_network(d, &d->network_found))
+            d->network_found = (struct gw_netstate){0}; /* counts as changed */
         err = gw_apply(d->g, e);
         /* Without link or routes not all of it can be applied; 'net up' loads what was written. */
         if (network)
@@ -286,8 +279,8 @@ static void restore(struct guard *d, bool network)
 
     if (!err && !take_reference(d))
         err = cmx_why_fail(&e, CMX_EIO, "the rules could not be loaded again");
-    if (!err && network)
-        read_network(d, d->network);
+    if (!err && network && read_network(d, &d->network))
+        err = cmx_why_fail(&e, CMX_EIO, "the fleet's network can't be read");
     snprintf(d->wrong, sizeof d->wrong, "%.150s", err ? e.text : "");
 }
 
@@ -318,78 +311,111 @@ static void check_table(struct guard *d, struct guarded *t)
     }
 }
 
-static void check_network(struct guard *d)
+/* thorough: it also has to be as it was when the guard began, except for the links to other gateways. */
+static void check_network(struct guard *d, bool thorough)
 {
-    static const char what[] = "the fleet's link, routes or routing rules were changed";
-    char now[NETWORK_TEXT];
+    static const char changed[] = "the fleet's link, routes or routing rules were changed";
+    static const char added[] =
+        "the fleet's addresses, routes or routing rules were changed, and what was added to them "
+        "stays: see 'ip -n cmxsafe -6 rule' and 'route', and restart the gateway";
+    struct gw_netstate now;
+    cmx_err err = read_network(d, &now);
 
-    read_network(d, now);
-    if (strcmp(now, d->network) == 0)
+    if (err == CMX_EBUSY)
+        d->network_ms = 0; /* looks again soon */
+    if (err == CMX_EBUSY || (!err && gw_netstate_equal(&now, &d->network) &&
+                             (!thorough || gw_netstate_compare(&d->network_first, &now, &now) != GW_NETSTATE_ADDED)))
         return;
     restore(d, true);
-    report(d, d->wrong[0] ? "bad" : "repaired", what);
+    if (d->wrong[0])
+        report(d, "bad", changed);
+    else
+        switch (gw_netstate_compare(&d->network_first, &d->network_found, &d->network)) {
+        case GW_NETSTATE_CHANGED_BY_US:
+            break;
+        case GW_NETSTATE_REPAIRED:
+            report(d, "repaired", changed);
+            break;
+        case GW_NETSTATE_ADDED:
+            report(d, "bad", added);
+            break;
+        }
 }
 
-/* Reads away what the kernel reported. True: something did change. */
+/* Reads away what the kernel reported. True: something may have changed. */
 static bool take_events(struct guard *d)
 {
     bool any = false;
     char piece[8192];
+    ssize_t n;
 
     for (size_t i = 0; i < d->n_tables; i++)
-        while (recv(d->tables[i].events, piece, sizeof piece, 0) > 0 || errno == ENOBUFS)
-            any = true;
+        while ((n = recv(d->tables[i].events, piece, sizeof piece, 0)) > 0 || errno == ENOBUFS)
+            any = any || n <= 0 || gw_netstate_concerned(piece, (size_t)n);
     return any;
 }
 
 /* ---- what was refused ---- */
 
-/* An element of the set: "SOURCE . TARGET . PORT counter packets N bytes N expires ...". */
-static void report_denied(struct guard *d, const char *element)
+static void report_denied(const struct guard *d, const struct gw_denied *x)
 {
-    char source[GW_ADDRESS_MAX];
-    char target[GW_ADDRESS_MAX];
     char line[160];
-    unsigned port;
-    unsigned long long packets = 1;
-    const char *counter = strstr(element, "counter packets ");
     struct cmx_why e = {0};
 
-    if (sscanf(element, "%45s . %45s . %u", source, target, &port) != 3)
-        return;
-    if (counter)
-        packets = strtoull(counter + strlen("counter packets "), NULL, 10);
-    snprintf(line, sizeof line, "denied %s %s %u %llu", source, target, port, packets);
+    snprintf(line, sizeof line, "denied %s %s %u %llu", x->source, x->target, x->port, x->packets);
     if (gw_control(d->g, line, NULL, &e) != CMX_OK)
         return; /* no server: nobody writes the access log */
 }
 
-/* Reads the set and empties it, so that nothing is counted twice. */
+/* Takes the listed refusals out of the set, and no others: those that came since stay for the next look. One whose time
+ * has come makes the kernel refuse the whole command, and all are then taken out one by one. */
+static void remove_denied(struct guarded *t, const char *begin)
+{
+    static const char head[] = "delete element inet " GW_NFT_TABLE " denied { ";
+    char key[GW_DENIED_ELEMENT_MAX];
+    char one[sizeof head + sizeof key + 4];
+    struct gw_denied x;
+    char *all = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&all, &len);
+    const char *separator = head;
+
+    for (const char *at = begin; f && gw_denied_next(&at, &x); separator = ", ") {
+        gw_denied_key(&x, key);
+        fprintf(f, "%s%s", separator, key);
+    }
+    if (f)
+        fputs(" }", f);
+    if (!f || fclose(f) != 0 || nft_run_cmd_from_buffer(t->nft, all) != 0)
+        for (const char *at = begin; gw_denied_next(&at, &x);) {
+            gw_denied_key(&x, key);
+            snprintf(one, sizeof one, "%s%s }", head, key);
+            (void)nft_run_cmd_from_buffer(t->nft, one); /* it is gone */
+        }
+    free(all); /* open_memstream's own */
+}
+
+/* Reads the set and takes out what it read, so that nothing is counted twice. */
 static void check_denied(struct guard *d)
 {
     struct guarded *t = &d->tables[0];
+    struct gw_denied x;
     uint32_t generation;
+    const char *begin;
     char *text;
-    char *at;
 
     nft_ctx_output_set_flags(t->nft, 0); /* with counters */
     text = nft_run_cmd_from_buffer(t->nft, "list set inet " GW_NFT_TABLE " denied") == 0
                ? copy_text(nft_ctx_get_output_buffer(t->nft))
                : NULL;
     nft_ctx_output_set_flags(t->nft, NFT_CTX_OUTPUT_STATELESS);
-    at = text ? strstr(text, "elements = {") : NULL;
-    if (at) {
-        (void)nft_run_cmd_from_buffer(t->nft, "flush set inet " GW_NFT_TABLE " denied"); /* else counted again */
+    begin = text ? gw_denied_begin(text) : NULL;
+    if (begin) {
+        remove_denied(t, begin);
         if (read_generation(t, &generation) && generation == t->generation + 1)
             t->generation = generation;
-        at += strlen("elements = {");
-        while (at && *at) {
-            at += strspn(at, " \t\n,");
-            if (*at == '}')
-                break;
-            report_denied(d, at);
-            at = strpbrk(at, ",}");
-        }
+        for (const char *at = begin; gw_denied_next(&at, &x);)
+            report_denied(d, &x);
     }
     cmx_mem_free(text);
 }
@@ -403,7 +429,7 @@ static bool open_guard(struct guard *d)
     bool ok;
 
     for (size_t i = 0; i < GW_COUNT(d->tables); i++)
-        d->tables[i].netlink = d->tables[i].events = -1;
+        d->tables[i].netlink = d->tables[i].events = d->tables[i].route = -1;
     d->host_ns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
     if (inside < 0 || fstat(inside, &st) != 0 || !enter(inside))
         return false;
@@ -411,12 +437,13 @@ static bool open_guard(struct guard *d)
     d->netns_ino = st.st_ino;
     d->n_tables = GW_COUNT(d->tables);
     ok = open_table(&d->tables[0], GW_NFT_TABLE);
+    d->nonlocal = open("/proc/sys/net/ipv6/ip_nonlocal_bind", O_RDONLY | O_CLOEXEC); /* stays this namespace's */
     close(inside);
     if (!enter(d->host_ns))
         _exit(EXIT_FAILURE); /* in the wrong namespace nothing may go on */
     ok = open_table(&d->tables[1], GW_NFT_HOST_TABLE) && ok;
-    if (ok)
-        read_network(d, d->network);
+    ok = ok && read_network(d, &d->network) == CMX_OK;
+    d->network_first = d->network;
     return ok && take_reference(d);
 }
 
@@ -426,6 +453,8 @@ static void close_guard(struct guard *d)
         close_table(&d->tables[i]);
     if (d->host_ns >= 0)
         close(d->host_ns);
+    if (d->nonlocal >= 0)
+        close(d->nonlocal);
 }
 
 static bool due(uint64_t *last, uint64_t every)
@@ -440,6 +469,8 @@ static bool due(uint64_t *last, uint64_t every)
 
 static void check_all(struct guard *d)
 {
+    bool look;
+
     gw_worker_watch(&d->worker, d->g);
     if (!d->wrong[0] && gw_expiry_tick(&d->expiry, d->g) && !take_reference(d))
         snprintf(d->wrong, sizeof d->wrong, "%s", "the rules could not be read");
@@ -447,8 +478,9 @@ static void check_all(struct guard *d)
         restore(d, true);
     for (size_t i = 0; i < d->n_tables && !d->wrong[0]; i++)
         check_table(d, &d->tables[i]);
-    if (!d->wrong[0] && (take_events(d) || due(&d->network_ms, NETWORK_CHECK_MS)))
-        check_network(d);
+    look = !d->wrong[0] && due(&d->network_ms, NETWORK_CHECK_MS);
+    if (!d->wrong[0] && (take_events(d) || look))
+        check_network(d, look);
     if (due(&d->denied_ms, DENIED_MS))
         check_denied(d);
     if (due(&d->report_ms, REPORT_MS))
@@ -479,7 +511,7 @@ static int give_up_namespace(struct guard *d, pid_t child)
 
 int gw_guard_run(struct gw *g, pid_t child, void (*ready)(void))
 {
-    struct guard d = {.g = g, .host_ns = -1};
+    struct guard d = {.g = g, .host_ns = -1, .nonlocal = -1};
     struct pollfd p = {.events = POLLIN};
     struct signalfd_siginfo si;
     int status = -1;

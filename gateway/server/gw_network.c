@@ -12,7 +12,6 @@
 #include "gateway/render/gw_nft.h"
 #include "gateway/server/gw_links.h"
 
-#define GW_RULE_PREF "1129"
 #define GW_LOCALS_PREF "1130"
 
 static cmx_err set_sysctl(const char *path, const char *value, struct cmx_why *e)

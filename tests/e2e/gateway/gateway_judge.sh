@@ -24,8 +24,11 @@ PY
 ECHO=$(free_port)
 python3 "$TMP/echo.py" "$ECHO" 2>/dev/null & PIDS+=("$!")
 wait_for 10 listening "$ECHO" || fail "no echo service"
+# The gateway's calls of ip, each as a line.
+mkdir "$TMP/path" && printf '#!/bin/sh\necho "$*" >>"%s"\nexec %s "$@"\n' "$TMP/ip.log" "$(command -v ip)" >"$TMP/path/ip" && chmod 755 "$TMP/path/ip" || fail "ip"
 # Like a service manager: a gateway that gives up is started again.
 (
+    PATH=$TMP/path:$PATH
     trap 'kill "$s" 2>/dev/null; wait "$s"; exit' TERM
     while :; do
         "$BIN/cmxsafe" gateway net up >/dev/null 2>&1
@@ -92,12 +95,22 @@ lose "the set is emptied" inside_ns nft flush set inet cmxsafe grants
 lose "the host's route is deleted" ip -6 route del "$FLEET"
 lose "the host's routing rule is deleted" ip -6 rule del pref 1129
 lose "the link is down" ip link set cmxsafe0 down
+lose "the link's address is deleted" ip -6 address flush dev cmxsafe0 scope global
 lose "the link is deleted" ip link del cmxsafe0
+lose "the link's address in the namespace is deleted" inside_ns ip -6 address flush dev cmxsafe1 scope global
 lose "the fleet's routing rule is deleted" inside_ns ip -6 rule del pref 1129
 lose "the rule for packets to local users is deleted" inside_ns ip -6 rule del pref 1130
 lose "the route to local users is deleted" inside_ns ip -6 route del "$FLEET" table 1129143
 lose "the route for marked packets is deleted" inside_ns ip -6 route del local "$FLEET" dev lo table 1129142
 lose "the route for all others is deleted" inside_ns ip -6 route del "$FLEET" dev nowhere
+grep -q 'rule add pref 1129 ' "$TMP/ip.log" && lacks -Eq '(rule|route|address) show' "$TMP/ip.log" || fail "the guard starts programs to look at the network: $(sort "$TMP/ip.log" | uniq -c)"
+# What is added to them does no harm without the judge's mark. It stays, and is no repair.
+repairs=$(gw status --json | jq .counters.judge_repairs)
+inside_ns ip -6 rule add pref 7 fwmark 7 lookup 1129142 || fail "another routing rule"
+added() { logged "routing rules were changed, and what was added to them stays"; }
+wait_for 15 added || fail "another routing rule is not noticed"
+inside_ns ip -6 rule del pref 7 || fail "the routing rule can't be removed"
+equal "$(gw status --json | jq .counters.judge_repairs)" "$repairs" || fail "a rule that stays counts as a repair"
 echo "slowest repair: $slowest ms; the aim is 2000 ms"
 [ "$slowest" -le "${CMX_REPAIR_MS:-60000}" ] || fail "the slowest repair took $slowest ms"
 ok "whatever is removed, nothing opens, and it is repaired"
@@ -202,7 +215,8 @@ curl -s -m 5 "http://127.0.0.1:$KEEP/" | grep -q one || fail "the platform's oth
 [ -z "$(printf 'x\n' | timeout 5 nc -q 2 127.0.0.1 "$LOCAL" 2>/dev/null)" ] || fail "the platform still reaches what was taken back"
 ok "taking a platform's grant back cuts its connection, and its session goes on"
 
-# Grants come and go while another user's traffic runs.
+# Grants come and go while another user's traffic runs. The guard, which has to see each of them, repairs nothing.
+repairs=$(gw status --json | jq .counters.judge_repairs)
 rm "$TMP/live.out"
 as 1234 /usr/bin/python3 "$TMP/live.py" "$A" 9000 busy >"$TMP/live.out" & L=$!; PIDS+=("$L")
 wait_for 10 grep -q up "$TMP/live.out" || fail "no live connection"
@@ -211,7 +225,10 @@ for _ in $(seq 10); do
 done
 kill -0 "$L" 2>/dev/null && lacks -q 'reset\|end\|error' "$TMP/live.out" || fail "other grants end a connection: $(cat "$TMP/live.out")"
 kill "$L"
-ok "grants that come and go leave other connections alone"
+ip -6 rule del pref 1129 || fail "the host's rule" # when this is repaired, it has seen them
+wait_for 15 repaired "$repairs" || fail "the host's rule is not repaired"
+equal "$(gw status --json | jq .counters.judge_repairs)" $((repairs + 1)) || fail "grants count as repairs: $(grep repaired "$TMP/gateway.log")"
+ok "grants that come and go leave other connections alone, and are no repairs"
 
 # The same for new connections: of a user, of a platform, and of a unit, each of which keeps its grant and connects again and again.
 cat >"$TMP/again.py" <<'PY'

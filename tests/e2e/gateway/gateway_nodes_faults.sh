@@ -177,10 +177,20 @@ for n in 1 2; do wait_for 40 neighbours $n 2 || fail "node $n is not linked afte
 ok "a BIRD that hangs blocks nothing"
 
 # ---- leaving ----
+repairs() { gwn "$1" status --here --json | jq .counters.judge_repairs; }
+declare -A BEFORE
+for n in 1 2; do BEFORE[$n]=$(repairs $n); done
 gwn 1 leave gw3 >/dev/null || fail "leave"
 for n in 1 2; do wait_for 20 neighbours $n 1 || fail "node $n still talks to one that left"; done
 link_gone() { ! on "$1" ip -n cmxsafe link show cmxlink3; }
 for n in 1 2; do wait_for 20 link_gone $n || fail "node $n keeps the link to one that left"; done
 two_left() { gwn "$1" nodes --json | json_is '[.nodes[].name] == ["gw1", "gw2"]'; }
 for n in 1 2; do wait_for 20 two_left $n || fail "nodes: $(gwn $n nodes)"; done
+# The guard repairs what is removed now, and nothing else.
+rule_back() { [ -n "$(on "$1" ip -6 rule show pref 1129)" ]; }
+for n in 1 2; do
+    on $n ip -6 rule del pref 1129 || fail "the host's rule of node $n"
+    wait_for 20 rule_back $n || fail "the host's rule of node $n is not repaired"
+    [ "$(repairs $n)" -le $((BEFORE[$n] + 1)) ] || fail "a gateway that leaves counts as a repair at node $n: $(grep repaired "$TMP/node$n.log")"
+done
 ok "a gateway leaves"

@@ -1,0 +1,26 @@
+/* gw_denied.h - the refusals in the packet filter's set `denied`, as nft lists them: "SOURCE . TARGET . PORT counter
+ * packets N bytes N expires ...". Pure. */
+#ifndef GW_DENIED_H
+#define GW_DENIED_H
+
+#include <stdbool.h>
+
+#include "gateway/registry/address.h"
+
+struct gw_denied {
+    char source[GW_ADDRESS_MAX];
+    char target[GW_ADDRESS_MAX];
+    unsigned port;
+    unsigned long long packets;
+};
+
+#define GW_DENIED_ELEMENT_MAX (2 * GW_ADDRESS_MAX + 16)
+
+/* Where the elements of the listing begin; NULL: the set is empty. */
+const char *gw_denied_begin(const char *listing);
+/* Reads the element at *at, and moves to the next. False: no more. */
+bool gw_denied_next(const char **at, struct gw_denied *out);
+/* The element's key as nft takes it. */
+void gw_denied_key(const struct gw_denied *d, char out[GW_DENIED_ELEMENT_MAX]);
+
+#endif

@@ -1,0 +1,397 @@
+#include "gateway/server/gw_netstate.h"
+
+#include <errno.h>
+#include <linux/fib_rules.h>
+#include <linux/if_addr.h>
+#include <linux/if_link.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "gateway/folder/gw_folder.h"
+#include "gateway/registry/node.h"
+
+#define ANSWER_MAX 32768 /* the kernel sends no larger piece */
+#define TRIES_MAX 50     /* a dump that a change interrupted is asked for again */
+#define ITEM_MAX 1024
+#define LINKS_MAX (GW_NODES_MAX + 3)
+#define TO_NODE "cmxlink" /* and the node's number */
+
+/* What the messages of one namespace are added to. */
+struct netstate_reader {
+    struct gw_netstate *sum;
+    gw_netstate_side side;
+    const struct gw_fleet *fleet;
+    struct {
+        uint32_t number;
+        char name[IFNAMSIZ];
+    } links[LINKS_MAX]; /* the gateway's own, with the numbers that they have now */
+    size_t n_links;
+    bool failed;
+};
+
+/* A part of the sum: the bytes of one object of the kernel. */
+struct netstate_item {
+    uint8_t bytes[ITEM_MAX];
+    size_t len;
+    bool failed;
+    bool of_node;
+};
+
+struct netstate_attribute {
+    unsigned short type;
+    const uint8_t *data;
+    size_t len;
+};
+
+static void put_bytes(struct netstate_item *x, const void *data, size_t len)
+{
+    x->failed = x->failed || len > sizeof x->bytes - x->len;
+    if (x->failed)
+        return;
+    memcpy(x->bytes + x->len, data, len);
+    x->len += len;
+}
+
+static void put_attribute(struct netstate_item *x, const struct netstate_attribute *a)
+{
+    const uint16_t head[] = {a->type, (uint16_t)a->len};
+
+    put_bytes(x, head, sizeof head);
+    put_bytes(x, a->data, a->len);
+}
+
+/* Addition does not depend on the order. */
+cmx_err gw_netstate_add_bytes(uint8_t sum[CMX_SHA256_LEN], const void *data, size_t len)
+{
+    uint8_t digest[CMX_SHA256_LEN];
+    unsigned carry = 0;
+
+    if (cmx_sha256_of(data, len, digest))
+        return CMX_EIO;
+    for (size_t i = 0; i < sizeof digest; i++) {
+        carry += (unsigned)sum[i] + digest[i];
+        sum[i] = (uint8_t)carry;
+        carry >>= 8;
+    }
+    return CMX_OK;
+}
+
+static bool same(const uint8_t a[CMX_SHA256_LEN], const uint8_t b[CMX_SHA256_LEN])
+{
+    return memcmp(a, b, CMX_SHA256_LEN) == 0;
+}
+
+bool gw_netstate_equal(const struct gw_netstate *a, const struct gw_netstate *b)
+{
+    return same(a->fixed, b->fixed) && same(a->nodes, b->nodes);
+}
+
+gw_netstate_change gw_netstate_compare(const struct gw_netstate *first, const struct gw_netstate *found,
+                                       const struct gw_netstate *after)
+{
+    if (!same(after->fixed, first->fixed))
+        return GW_NETSTATE_ADDED;
+    /* A look may fall into the middle of a command, but found was read with the lock held. */
+    if (!same(found->fixed, first->fixed) || !same(found->nodes, after->nodes))
+        return GW_NETSTATE_REPAIRED;
+    return GW_NETSTATE_CHANGED_BY_US;
+}
+
+static void add_item(struct netstate_reader *r, const struct netstate_item *x)
+{
+    if (x->failed || gw_netstate_add_bytes(x->of_node ? r->sum->nodes : r->sum->fixed, x->bytes, x->len))
+        r->failed = true;
+}
+
+/* The next attribute at *at of a message of len bytes; false: no more. */
+static bool next_attribute(const uint8_t *message, size_t len, size_t *at, struct netstate_attribute *out)
+{
+    struct rtattr head;
+
+    if (len < *at || len - *at < sizeof head)
+        return false;
+    memcpy(&head, message + *at, sizeof head);
+    if (head.rta_len < sizeof head || head.rta_len > len - *at)
+        return false;
+    *out = (struct netstate_attribute){head.rta_type, message + *at + sizeof head, head.rta_len - sizeof head};
+    *at += NLMSG_ALIGN(head.rta_len);
+    return true;
+}
+
+static uint32_t attribute_number(const struct netstate_attribute *a)
+{
+    uint32_t number = 0;
+
+    if (a->len == sizeof number)
+        memcpy(&number, a->data, sizeof number);
+    return number;
+}
+
+/* A routing table that leads to another gateway. */
+static bool is_node_table(const struct netstate_attribute *a)
+{
+    return attribute_number(a) - GW_NODE_TABLE_FIRST <= GW_NODES_MAX;
+}
+
+/* ---- one object ---- */
+
+static bool is_to_node(const char *link)
+{
+    return strncmp(link, TO_NODE, strlen(TO_NODE)) == 0;
+}
+
+/* The name of one of the gateway's links, or NULL. */
+static const char *link_name(const struct netstate_reader *r, uint32_t number)
+{
+    for (size_t i = 0; i < r->n_links; i++)
+        if (r->links[i].number == number)
+            return r->links[i].name;
+    return NULL;
+}
+
+static bool is_ours(gw_netstate_side side, const char *name)
+{
+    if (side == GW_NETSTATE_HOST)
+        return strcmp(name, "cmxsafe0") == 0;
+    return strcmp(name, "cmxsafe1") == 0 || strcmp(name, "nowhere") == 0 || is_to_node(name);
+}
+
+/* The link into the namespace counts itself, the others by their addresses and routes. */
+static void read_link(struct netstate_reader *r, const uint8_t *message, size_t len)
+{
+    struct netstate_item x = {.len = 0};
+    struct netstate_attribute a;
+    struct ifinfomsg head;
+    size_t at = NLMSG_ALIGN(sizeof head);
+    char name[IFNAMSIZ] = "";
+
+    if (len < sizeof head)
+        return;
+    memcpy(&head, message, sizeof head);
+    while (next_attribute(message, len, &at, &a))
+        if (a.type == IFLA_IFNAME && a.len <= sizeof name)
+            memcpy(name, a.data, a.len);
+    name[sizeof name - 1] = '\0';
+    if (!is_ours(r->side, name) || r->n_links == LINKS_MAX)
+        return;
+    r->links[r->n_links].number = (uint32_t)head.ifi_index;
+    memcpy(r->links[r->n_links++].name, name, sizeof name);
+    if (strncmp(name, "cmxsafe", 7) != 0)
+        return;
+    put_bytes(&x, name, sizeof name);
+    put_bytes(&x, &head.ifi_flags, sizeof head.ifi_flags);
+    add_item(r, &x);
+}
+
+static void read_address(struct netstate_reader *r, const uint8_t *message, size_t len)
+{
+    struct netstate_item x = {.len = 0};
+    struct netstate_attribute a;
+    struct ifaddrmsg head;
+    size_t at = NLMSG_ALIGN(sizeof head);
+    const char *link;
+
+    if (len < sizeof head)
+        return;
+    memcpy(&head, message, sizeof head);
+    link = link_name(r, head.ifa_index);
+    if (head.ifa_scope != RT_SCOPE_UNIVERSE || !link)
+        return;
+    x.of_node = is_to_node(link);
+    put_bytes(&x, link, strlen(link) + 1);
+    put_bytes(&x, &head.ifa_prefixlen, sizeof head.ifa_prefixlen);
+    while (next_attribute(message, len, &at, &a))
+        if (a.type == IFA_ADDRESS || a.type == IFA_LOCAL)
+            put_attribute(&x, &a);
+    add_item(r, &x);
+}
+
+/* Where packets go. Left out are counters and times. */
+static bool is_routing(unsigned short type)
+{
+    switch (type) {
+    case RTA_DST:
+    case RTA_SRC:
+    case RTA_IIF:
+    case RTA_GATEWAY:
+    case RTA_PRIORITY:
+    case RTA_PREFSRC:
+    case RTA_METRICS:
+    case RTA_MULTIPATH:
+    case RTA_TABLE:
+    case RTA_VIA:
+    case RTA_ENCAP_TYPE:
+    case RTA_NH_ID:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* A link by its name, since it may be made anew; another one by its number. */
+static void put_link(struct netstate_item *x, const char *name, const struct netstate_attribute *number)
+{
+    const struct netstate_attribute a = {number->type, (const uint8_t *)name, name ? strlen(name) : 0};
+
+    put_attribute(x, name ? &a : number);
+}
+
+/* The routes of the fleet's whole prefix. */
+static void read_route(struct netstate_reader *r, const uint8_t *message, size_t len)
+{
+    struct netstate_item x = {.len = 0};
+    struct netstate_attribute a;
+    struct rtmsg head;
+    size_t at = NLMSG_ALIGN(sizeof head);
+    bool ours = false;
+
+    if (len < sizeof head)
+        return;
+    memcpy(&head, message, sizeof head);
+    if (head.rtm_dst_len != r->fleet->bits || head.rtm_flags & RTM_F_CLONED)
+        return;
+    put_bytes(&x, &head.rtm_src_len, sizeof head.rtm_src_len);
+    put_bytes(&x, &head.rtm_tos, sizeof head.rtm_tos);
+    put_bytes(&x, &head.rtm_type, sizeof head.rtm_type);
+    while (next_attribute(message, len, &at, &a)) {
+        if (a.type == RTA_DST)
+            ours = a.len == sizeof r->fleet->prefix && memcmp(a.data, r->fleet->prefix, a.len) == 0;
+        if (a.type == RTA_OIF)
+            put_link(&x, link_name(r, attribute_number(&a)), &a);
+        if (a.type == RTA_TABLE)
+            x.of_node = is_node_table(&a);
+        if (is_routing(a.type))
+            put_attribute(&x, &a);
+    }
+    if (ours)
+        add_item(r, &x);
+}
+
+/* On the host the gateway has one rule. The namespace's rules are all its own. */
+static void read_rule(struct netstate_reader *r, const uint8_t *message, size_t len)
+{
+    struct netstate_item x = {.len = 0};
+    struct netstate_attribute a;
+    size_t at = NLMSG_ALIGN(sizeof(struct fib_rule_hdr));
+    uint32_t priority = 0;
+
+    while (next_attribute(message, len, &at, &a)) {
+        if (a.type == FRA_PRIORITY)
+            priority = attribute_number(&a);
+        if (a.type == FRA_TABLE)
+            x.of_node = is_node_table(&a);
+    }
+    put_bytes(&x, message, len);
+    if (r->side == GW_NETSTATE_FLEET || priority == GW_RULE_PREF_NUMBER)
+        add_item(r, &x);
+}
+
+/* ---- asking ---- */
+
+typedef void (*object_fn)(struct netstate_reader *r, const uint8_t *message, size_t len);
+
+static bool ask(int fd, uint16_t type, uint32_t number)
+{
+    struct {
+        struct nlmsghdr head;
+        union {
+            struct ifinfomsg link;
+            struct ifaddrmsg address;
+            struct rtmsg route;
+            struct fib_rule_hdr rule;
+            uint8_t family; /* which all of them begin with */
+        } what;
+    } question;
+
+    memset(&question, 0, sizeof question);
+    question.head = (struct nlmsghdr){.nlmsg_len = sizeof question,
+                                      .nlmsg_type = type,
+                                      .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP,
+                                      .nlmsg_seq = number};
+    question.what.family = type == RTM_GETLINK ? AF_UNSPEC : AF_INET6;
+    return send(fd, &question, sizeof question, 0) == sizeof question;
+}
+
+/* Reads one answer to the question with this number. *done: it was the last part. */
+static cmx_err take_answer(struct netstate_reader *r, int fd, uint32_t number, object_fn fn, bool *interrupted,
+                           bool *done)
+{
+    static uint8_t answer[ANSWER_MAX];
+    struct nlmsghdr head;
+    ssize_t n = recv(fd, answer, sizeof answer, MSG_TRUNC);
+    size_t len = n > 0 ? (size_t)n : 0;
+
+    if (n <= 0 || len > sizeof answer)
+        return n < 0 && errno == EINTR ? CMX_OK : CMX_EIO;
+    for (size_t at = 0; len - at >= sizeof head; at += NLMSG_ALIGN(head.nlmsg_len)) {
+        memcpy(&head, answer + at, sizeof head);
+        if (head.nlmsg_len < sizeof head || head.nlmsg_len > len - at)
+            return CMX_EIO;
+        if (head.nlmsg_seq == number) { /* else the rest of an answer that was given up */
+            *interrupted = *interrupted || (head.nlmsg_flags & NLM_F_DUMP_INTR) != 0;
+            *done = head.nlmsg_type == NLMSG_DONE;
+            if (head.nlmsg_type == NLMSG_ERROR)
+                return CMX_EIO;
+            if (!*done)
+                fn(r, answer + at + NLMSG_HDRLEN, head.nlmsg_len - NLMSG_HDRLEN);
+        }
+        if (NLMSG_ALIGN(head.nlmsg_len) > len - at)
+            break;
+    }
+    return r->failed ? CMX_EIO : CMX_OK;
+}
+
+static cmx_err dump(struct netstate_reader *r, int fd, uint16_t type, object_fn fn)
+{
+    static uint32_t number;
+
+    for (unsigned tries = 0; tries < TRIES_MAX; tries++) {
+        const struct gw_netstate before = *r->sum;
+        const size_t links = r->n_links;
+        bool interrupted = false, done = false;
+        cmx_err err = ask(fd, type, ++number) ? CMX_OK : CMX_EIO;
+
+        while (!err && !done)
+            err = take_answer(r, fd, number, fn, &interrupted, &done);
+        if (err || !interrupted)
+            return err;
+        *r->sum = before;
+        r->n_links = links;
+    }
+    return CMX_EBUSY;
+}
+
+cmx_err gw_netstate_add(struct gw_netstate *s, gw_netstate_side side, int fd, const struct gw_fleet *f)
+{
+    struct netstate_reader r = {.sum = s, .side = side, .fleet = f};
+    cmx_err err = dump(&r, fd, RTM_GETLINK, read_link);
+
+    if (!err)
+        err = dump(&r, fd, RTM_GETADDR, read_address);
+    if (!err)
+        err = dump(&r, fd, RTM_GETROUTE, read_route);
+    return err ? err : dump(&r, fd, RTM_GETRULE, read_rule);
+}
+
+bool gw_netstate_concerned(const void *events, size_t len)
+{
+    const uint8_t *p = events;
+    struct nlmsghdr head;
+    struct rtmsg route;
+
+    for (size_t at = 0; at < len && len - at >= sizeof head; at += NLMSG_ALIGN(head.nlmsg_len)) {
+        memcpy(&head, p + at, sizeof head);
+        if (head.nlmsg_len < sizeof head || head.nlmsg_len > len - at)
+            return true;
+        if ((head.nlmsg_type != RTM_NEWROUTE && head.nlmsg_type != RTM_DELROUTE) ||
+            head.nlmsg_len < NLMSG_HDRLEN + sizeof route)
+            return true;
+        memcpy(&route, p + at + NLMSG_HDRLEN, sizeof route);
+        if (route.rtm_dst_len < 128)
+            return true;
+    }
+    return false;
+}

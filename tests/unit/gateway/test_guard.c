@@ -1,0 +1,161 @@
+/* What the guard reads: the refusals that the packet filter lists, and the kernel's events. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <linux/rtnetlink.h>
+#include <sys/socket.h>
+
+#include "gateway/server/gw_denied.h"
+#include "gateway/server/gw_netstate.h"
+
+static const char listing[] = "table inet cmxsafe {\n"
+                              "\tset denied {\n"
+                              "\t\ttypeof ip6 saddr . ip6 daddr . tcp dport\n"
+                              "\t\tsize 4096\n"
+                              "\t\tflags dynamic,timeout\n"
+                              "\t\ttimeout 1m\n"
+                              "\t\telements = { fd12::1 . fd12::2 . 81 counter packets 3 bytes 240 expires 59s996ms,\n"
+                              "\t\t\t     fd12::1 . fd12::2 . 82 expires 1s,\n"
+                              "\t\t\t     nonsense,\n"
+                              "\t\t\t     fd12::3 . fd12::2 . 81 counter packets 1 bytes 80 expires 1s }\n"
+                              "\t}\n"
+                              "}\n";
+
+/* Each refusal is taken out of the set by its own key, so that those that come meanwhile stay there. */
+static void refusals_are_read_one_by_one(void **state)
+{
+    static const struct {
+        const char *key;
+        unsigned long long packets;
+    } want[] = {{"fd12::1 . fd12::2 . 81", 3}, {"fd12::1 . fd12::2 . 82", 1}, {"fd12::3 . fd12::2 . 81", 1}};
+    const char *at = gw_denied_begin(listing);
+    char key[GW_DENIED_ELEMENT_MAX];
+    struct gw_denied x;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof want / sizeof want[0]; i++) {
+        assert_true(gw_denied_next(&at, &x));
+        gw_denied_key(&x, key);
+        assert_string_equal(key, want[i].key);
+        assert_int_equal(x.packets, want[i].packets);
+    }
+    assert_false(gw_denied_next(&at, &x));
+    assert_null(gw_denied_begin("table inet cmxsafe {\n\tset denied {\n\t}\n}\n"));
+}
+
+static void every_cut_of_the_list_ends(void **state)
+{
+    char cut[sizeof listing];
+    struct gw_denied x;
+
+    (void)state;
+    for (size_t n = 0; n < sizeof listing; n++) {
+        const char *at;
+        unsigned found = 0;
+
+        memcpy(cut, listing, n);
+        cut[n] = '\0';
+        at = gw_denied_begin(cut);
+        while (gw_denied_next(&at, &x))
+            found++;
+        assert_true(found <= 3);
+    }
+}
+
+struct event {
+    struct nlmsghdr head;
+    struct rtmsg route;
+};
+
+static struct event route_event(uint16_t type, uint8_t bits)
+{
+    return (struct event){.head = {.nlmsg_len = sizeof(struct event), .nlmsg_type = type},
+                          .route = {.rtm_family = AF_INET6, .rtm_dst_len = bits}};
+}
+
+/* A session brings and takes the route of its identity. It is no reason to look at the whole network. */
+static void the_route_of_a_session_concerns_nobody(void **state)
+{
+    struct event events[] = {route_event(RTM_NEWROUTE, 128), route_event(RTM_DELROUTE, 128),
+                             route_event(RTM_NEWROUTE, 128)};
+
+    (void)state;
+    assert_false(gw_netstate_concerned(events, sizeof events));
+    assert_false(gw_netstate_concerned(events, 0));
+    events[2].route.rtm_dst_len = 48;
+    assert_true(gw_netstate_concerned(events, sizeof events));
+    events[2] = route_event(RTM_DELADDR, 128);
+    assert_true(gw_netstate_concerned(events, sizeof events));
+    events[2] = route_event(RTM_DELRULE, 128);
+    assert_true(gw_netstate_concerned(events, sizeof events));
+    events[2] = route_event(RTM_NEWROUTE, 128);
+    events[2].head.nlmsg_len = sizeof events; /* more than there is */
+    assert_true(gw_netstate_concerned(events, sizeof events));
+    events[2].head.nlmsg_len = 0;
+    assert_true(gw_netstate_concerned(events, sizeof events));
+}
+
+static struct gw_netstate state_of(const char *fixed, const char *nodes)
+{
+    struct gw_netstate s = {0};
+
+    for (; *fixed; fixed++)
+        assert_int_equal(gw_netstate_add_bytes(s.fixed, fixed, 1), CMX_OK);
+    for (; *nodes; nodes++)
+        assert_int_equal(gw_netstate_add_bytes(s.nodes, nodes, 1), CMX_OK);
+    return s;
+}
+
+static bool equal(const char *fixed_a, const char *nodes_a, const char *fixed_b, const char *nodes_b)
+{
+    const struct gw_netstate a = state_of(fixed_a, nodes_a), b = state_of(fixed_b, nodes_b);
+
+    return gw_netstate_equal(&a, &b);
+}
+
+static void the_order_of_a_list_does_not_matter(void **state)
+{
+    (void)state;
+    assert_true(equal("abc", "de", "cab", "ed"));
+    assert_false(equal("abc", "de", "ab", "de"));
+    assert_false(equal("abc", "de", "abcc", "de")); /* twice is not once */
+    assert_false(equal("abc", "de", "abc", "d"));
+    assert_false(equal("abc", "de", "de", "abc"));
+}
+
+static gw_netstate_change change(const char *fixed, const char *nodes, const char *fixed_after, const char *nodes_after)
+{
+    const struct gw_netstate first = state_of("abc", "d"), found = state_of(fixed, nodes),
+                             after = state_of(fixed_after, nodes_after);
+
+    return gw_netstate_compare(&first, &found, &after);
+}
+
+static void only_what_others_changed_is_a_repair(void **state)
+{
+    (void)state;
+    assert_int_equal(change("abc", "d", "abc", "d"), GW_NETSTATE_CHANGED_BY_US);   /* seen amid a command */
+    assert_int_equal(change("abc", "de", "abc", "de"), GW_NETSTATE_CHANGED_BY_US); /* another gateway joined */
+    assert_int_equal(change("abc", "", "abc", ""), GW_NETSTATE_CHANGED_BY_US);     /* and left */
+    assert_int_equal(change("ab", "d", "abc", "d"), GW_NETSTATE_REPAIRED);
+    assert_int_equal(change("abc", "", "abc", "d"), GW_NETSTATE_REPAIRED);
+    assert_int_equal(change("abcx", "d", "abc", "d"), GW_NETSTATE_REPAIRED);
+    assert_int_equal(change("abcx", "d", "abcx", "d"), GW_NETSTATE_ADDED);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(refusals_are_read_one_by_one),           cmocka_unit_test(every_cut_of_the_list_ends),
+        cmocka_unit_test(the_route_of_a_session_concerns_nobody), cmocka_unit_test(the_order_of_a_list_does_not_matter),
+        cmocka_unit_test(only_what_others_changed_is_a_repair),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
