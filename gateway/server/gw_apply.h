@@ -4,7 +4,7 @@
 
 #include "gateway/folder/gw_folder.h"
 
-/* The gateway's namespaces exist, so that its packet filter is in force. */
+/* True if the gateway's namespaces exist, so that rules can be loaded into them. */
 bool gw_apply_is_up(const struct gw *g);
 
 /* Writes hosts, fleet.nft and host.nft, loads the rules where the gateway is up, and updates /etc/hosts. Takes every
