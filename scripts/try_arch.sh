@@ -9,8 +9,8 @@ short='' arch='' release=$(. /etc/os-release && echo "$VERSION_CODENAME")
 for argument; do
     case $argument in
     --short) short=1 ;;
-    arm64) arch=arm64 triple=aarch64-linux-gnu emulator=qemu-aarch64-static ;;
-    armhf) arch=armhf triple=arm-linux-gnueabihf emulator=qemu-arm-static ;;
+    arm64) arch=arm64 triple=aarch64-linux-gnu emulator=qemu-aarch64 ;;
+    armhf) arch=armhf triple=arm-linux-gnueabihf emulator=qemu-arm ;;
     -*) sed -n '2,4s/^# //p' "$0"; exit 2 ;;
     *) release=$argument ;;
     esac
@@ -37,6 +37,7 @@ in_root "$dir/root" bash -euc '
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -q
     apt-get install -y -q --no-install-recommends "libcmocka-dev:$arch" qemu-user-static python3
+    emulator=$(command -v "$emulator-static" || command -v "$emulator") # later releases have the second name only
     export PKG_CONFIG=$triple-pkg-config CFLAGS="-D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64"
     cd /src
     cmake -S . -B build -G Ninja -DCMAKE_SYSTEM_NAME=Linux "-DCMAKE_C_COMPILER=$triple-gcc" "-DCMAKE_CXX_COMPILER=$triple-g++" \

@@ -126,7 +126,7 @@ static void *serve_one(void *arg)
         (void)!write(fd, "D", 1);
     } else if (mode == 'G' && read(fd, &left, sizeof left) == sizeof left) {
         for (n = 1; left > 0 && n > 0; left -= (uint64_t)n)
-            n = write(fd, block, left < BLOCK ? left : BLOCK);
+            n = write(fd, block, (size_t)(left < BLOCK ? left : BLOCK));
     } else if (write(fd, &mode, 1) == 1) {
         while ((n = read(fd, data, sizeof data)) > 0)
             if (write(fd, data, (size_t)n) != n)
@@ -163,7 +163,7 @@ static void bulk_one(const char *port, const char *direction, uint64_t bytes)
     if (strcmp(direction, "to") == 0) {
         write_all(fd, "S", 1);
         for (uint64_t left = bytes; left > 0; left -= left < BLOCK ? left : BLOCK)
-            write_all(fd, block, left < BLOCK ? left : BLOCK);
+            write_all(fd, block, (size_t)(left < BLOCK ? left : BLOCK));
         shutdown(fd, SHUT_WR);
         read_all(fd, block, 1);
         return;
