@@ -185,7 +185,7 @@ static void check_krl(struct doctor *d)
         same = len == krl.len && (len == 0 || memcmp(text, krl.bytes, len) == 0);
     check(d, same, "sshd has the list of revoked keys", e.text[0] ? e.text : "the file krl differs from the registry",
           "run 'cmxsafe gateway init'");
-    free(text); /* open_memstream's own */
+    free(text); /* allocated by open_memstream */
     cmx_mem_free(krl.bytes);
 }
 
@@ -303,7 +303,7 @@ static void check_running(struct doctor *d)
     say_reason(d, d->running ? FINE : has_units(d) ? BAD : HINT, "the gateway runs", &e);
     if (d->running)
         check_answer(d, answer);
-    free(answer); /* open_memstream's own */
+    free(answer); /* allocated by open_memstream */
 }
 
 /* The socket that devices connect to. */

@@ -54,7 +54,7 @@ int gw_fleet_connect(const struct gw_nodes *nodes, const struct gw_node *node)
     int fd = in ? link_connect(nodes->own, node) : -1;
 
     if (in && setns(here, CLONE_NEWNET) != 0)
-        _exit(EXIT_FAILURE); /* in the wrong namespace nothing may go on */
+        _exit(EXIT_FAILURE); /* never continue in the wrong namespace */
     if (here >= 0)
         close(here);
     if (inside >= 0)
@@ -149,12 +149,12 @@ static void take_answer(struct asking *asked, const char *end, gw_fleet_reader r
         if (f && fclose(f) != 0 && !err)
             err = CMX_ENOMEM;
         if (err) {
-            free(out->text); /* open_memstream's own */
+            free(out->text); /* allocated by open_memstream */
             out->text = NULL;
             out->malformed = err == CMX_EFORMAT;
         }
     }
-    free(asked->text); /* open_memstream's own */
+    free(asked->text); /* allocated by open_memstream */
 }
 
 void gw_fleet_ask(struct gw *g, const char *question, const char *end, gw_fleet_reader reader,
@@ -202,6 +202,6 @@ void gw_fleet_warn(const struct gw_fleet_answers *a, const char *what)
 void gw_fleet_free(struct gw_fleet_answers *a)
 {
     for (size_t i = 0; i < a->n; i++)
-        free(a->list[i].text); /* open_memstream's own */
+        free(a->list[i].text); /* allocated by open_memstream */
     a->n = 0;
 }

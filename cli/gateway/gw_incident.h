@@ -5,7 +5,7 @@
 
 #include "gateway/folder/gw_folder.h"
 
-#define GW_INCIDENTS_MAX 64         /* incidents that wait to be written; more are dropped */
+#define GW_INCIDENTS_MAX 64         /* incidents waiting to be written; further ones are dropped */
 #define GW_INCIDENT_PAUSE_S 60      /* the same incident is written at most once in this time */
 #define GW_INCIDENT_GRANT_S 604800  /* uses of a grant that ended longer ago are not reported */
 #define GW_AWAY_KEY "offline_after" /* in the registry: seconds; 0: never */

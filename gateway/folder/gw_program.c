@@ -179,6 +179,6 @@ bool gw_program_output_foreign(const char *const argv[], char **text, size_t *le
         ok = streams[i].out && fclose(streams[i].out) == 0 && ok;
     if (errors)
         print_clean(errors);
-    free(errors); /* open_memstream's own */
+    free(errors); /* allocated by open_memstream */
     return ok;
 }

@@ -364,7 +364,7 @@ static void report_denied(const struct guard *d, const struct gw_denied *x)
 
     snprintf(line, sizeof line, "denied %s %s %u %llu", x->source, x->target, x->port, x->packets);
     if (gw_control(d->g, line, NULL, &e) != CMX_OK)
-        return; /* no server: nobody writes the access log */
+        return; /* without a server there is no access log */
 }
 
 /* Takes the listed refusals out of the set, and no others: those that came since stay for the next look. One whose time
@@ -392,7 +392,7 @@ static void remove_denied(struct guarded *t, const char *begin)
             snprintf(one, sizeof one, "%s%s }", head, key);
             (void)nft_run_cmd_from_buffer(t->nft, one); /* it is gone */
         }
-    free(all); /* open_memstream's own */
+    free(all); /* allocated by open_memstream */
 }
 
 /* Reads the set and takes out what it read, so that nothing is counted twice. */
@@ -440,7 +440,7 @@ static bool open_guard(struct guard *d)
     d->nonlocal = open("/proc/sys/net/ipv6/ip_nonlocal_bind", O_RDONLY | O_CLOEXEC); /* stays this namespace's */
     close(inside);
     if (!enter(d->host_ns))
-        _exit(EXIT_FAILURE); /* in the wrong namespace nothing may go on */
+        _exit(EXIT_FAILURE); /* never continue in the wrong namespace */
     ok = open_table(&d->tables[1], GW_NFT_HOST_TABLE) && ok;
     ok = ok && read_network(d, &d->network) == CMX_OK;
     d->network_first = d->network;

@@ -29,7 +29,7 @@
 #define GW_PRESSED_LOGIN_MS 10000 /* if all slots are taken, a login older than this is ended */
 #define GW_REGISTRY_POLL_MS 1000  /* how often to look for changes that no command reported */
 #define GW_PROBE_MIN_MS 600       /* when a device logs in again, its old session must answer within this time, */
-#define GW_PROBE_MAX_MS 2500      /* or on slow links within up to this time (four round trips) */
+#define GW_PROBE_MAX_MS 2500      /* on slow links: four round trips, at most this */
 #define GW_PROBE_PAUSE_MS 250     /* between probes of one device: a login asks twice */
 #define GW_SESSIONS_PER_KEY 64 /* a device has at most one for each context; a platform's programs share this limit */
 #define GW_TAKEOVERS_PER_MINUTE 6 /* of one device; more are refused and logged */
