@@ -372,6 +372,7 @@ static cmx_err allow_user(struct each_allowed *job, const char *user, struct gw_
     cmx_err err;
 
     a->uid = canonical_user(user, name);
+    a->by_number = user[strspn(user, "0123456789")] == '\0';
     err = derive_name(job->f, CMX_DOMAIN_USER_ADDRESS, name, a->source, job->e);
     return err ? err : allow(job, a);
 }

@@ -47,13 +47,14 @@ CMX_MUST_USE cmx_err gw_party_find(struct gw_registry *r, const struct gw_fleet 
 /* One entry of the judge's set: source may open connections to target's port. uid and gid: the local user or group
  * whose sockets get the identity source on the host, -1 if the source is not a local user or group. cgroup: the unit's,
  * or "". unit: the number in the registry that this unit keeps whatever else is granted; 0 when the source is no
- * unit. */
+ * unit. by_number: the grant gives the uid as a number. */
 struct gw_allowed {
     char source[GW_ADDRESS_MAX];
     char target[GW_ADDRESS_MAX];
     uint16_t port;
     long uid;
     long gid;
+    bool by_number;
     char cgroup[GW_CONSUMER_MAX];
     uint32_t unit;
     int64_t ends_in; /* seconds; 0: it never ends */

@@ -57,7 +57,9 @@ static long socket_id(const struct nft_job *job, const struct gw_allowed *a, boo
         return a->gid;
     if (!job->g->user || a->uid < 0)
         return a->uid;
-    return a->uid == (long)getuid() ? 0 : -1; /* only the gateway's owner exists inside, as 0 */
+    if (a->uid == (long)getuid())
+        return 0; /* inside, the gateway's owner is 0, and the host's other users do not exist */
+    return a->by_number ? a->uid : -1;
 }
 
 /* "ID : MARK", each id once: nft looks up each uid and gid that it loads in the user database. */

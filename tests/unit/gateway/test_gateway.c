@@ -1228,7 +1228,7 @@ static void test_golden(void **state)
     golden("host.nft", text);
     free(text);
     gw_allowed_free(&allowed);
-    /* In --user mode the owner is the only user there is. */
+    /* In --user mode the owner is 0 inside; a number is a user of that namespace. */
     snprintf(c.kind, sizeof c.kind, "user");
     snprintf(c.name, sizeof c.name, "%u", (unsigned)getuid());
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-18", 81, NULL, &out, &e), CMX_OK);
