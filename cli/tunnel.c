@@ -16,7 +16,7 @@
 /* Longer than sshd's default LoginGraceTime of 120 s, which bounds the time at prompts. */
 enum { OPEN_TIMEOUT_MS = 180000 };
 
-/* A loopback port that is free now. ssh fails if it no longer is (ExitOnForwardFailure). */
+/* Returns a free loopback port; 0: none. If another program takes it first, ssh fails (ExitOnForwardFailure). */
 static uint16_t free_port(void)
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};

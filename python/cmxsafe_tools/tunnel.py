@@ -10,7 +10,7 @@ OPEN_TIMEOUT_S = 180  # longer than sshd's default LoginGraceTime of 120 s, whic
 
 
 def free_port():
-    """A loopback port that is free now. ssh fails if it no longer is (ExitOnForwardFailure)."""
+    """Returns a free loopback port. If another program takes it first, ssh fails (ExitOnForwardFailure)."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]

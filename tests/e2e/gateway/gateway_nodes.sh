@@ -70,7 +70,7 @@ stream() { # a user of node 1 receives from the device without an end
 }
 received() { on 1 ss -Htin "dst [$A]:82" | grep -o 'bytes_received:[0-9]*'; }
 flows() { local before; before=$(received); sleep 0.3; [ "$(received)" != "$before" ]; }
-# The rules are removed again each time: a change of the registry that arrives meanwhile makes the gateway load them.
+# Removes the rules each time: a change of the registry that arrives late makes the follower, which still runs, load them.
 stands() { on "$n" ip netns exec cmxsafe nft flush ruleset; ! flows && ! flows && ! flows; }
 # without_rules N: neither rules nor a guard at node N.
 without_rules() {
