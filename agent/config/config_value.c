@@ -1,5 +1,4 @@
 /* config_value.c - converts between text and values, for the types of the table. */
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,10 +8,9 @@
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/identity/fleet.h"
 #include "cmxsafe/proxy/proxy_config.h"
+#include "port/linux/host_name.h"
 
 #define TEXT_MAX_DEFAULT 255
-#define HOST_MAX 255 /* RFC 1035 section 2.3.4 */
-#define LABEL_MAX 63
 
 struct unit {
     const char *suffix;
@@ -121,50 +119,7 @@ static bool only(const char *text, const char *allowed)
     return text[strspn(text, allowed)] == 0;
 }
 
-#define DIGITS "0123456789"
-#define ALNUM "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" DIGITS
-
-/* "fe80::1%eth0", with or without brackets. */
-static bool is_ipv6(const char *text)
-{
-    const bool bracketed = text[0] == '[';
-    const char *address = text + bracketed;
-    const size_t len = strcspn(address, bracketed ? "]%" : "%");
-    const char *zone = address + len;
-    char copy[INET6_ADDRSTRLEN];
-    uint8_t bytes[16];
-
-    if (len >= sizeof copy || (bracketed && text[strlen(text) - 1] != ']'))
-        return false;
-    memcpy(copy, address, len);
-    copy[len] = 0;
-    if (*zone == '%' && strspn(++zone, ALNUM "._-") == 0)
-        return false;
-    return inet_pton(AF_INET6, copy, bytes) == 1 && only(zone, bracketed ? ALNUM "._-]" : ALNUM "._-");
-}
-
-/* What is wrong with text as an address or as a host name (RFC 1123 section 2.1, with '_', which local networks use),
- * or NULL. */
-static const char *host_fault(const char *text)
-{
-    uint8_t bytes[4];
-    const char *label = text;
-    size_t len = 0;
-
-    if (strlen(text) > HOST_MAX)
-        return "is longer than a host name may be";
-    if (strpbrk(text, ":[]%"))
-        return is_ipv6(text) ? NULL : "is neither a host name nor an address; a port has a key of its own";
-    if (inet_pton(AF_INET, text, bytes) == 1)
-        return NULL;
-    for (const char *next = text; *next; next += len + (next[len] == '.')) {
-        label = next;
-        len = strspn(label, ALNUM "_-");
-        if (len == 0 || len > LABEL_MAX || (label[len] && label[len] != '.'))
-            return "is not a host name or address";
-    }
-    return strspn(label, DIGITS) == len ? "is not an IPv4 address" : NULL;
-}
+#define ALNUM "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 /* What is wrong with text as a value of the key, or NULL. */
 static const char *text_fault(const struct config_key *k, const char *text)
@@ -182,7 +137,7 @@ static const char *text_fault(const struct config_key *k, const char *text)
     case CONFIG_HOST:
         if (strcmp(k->key, "remote_address") == 0 && cmx_proxy_fleet_prefix(text))
             return cmx_fleet_parse(cmx_proxy_fleet_prefix(text), prefix, &bits) ? "is not a fleet's prefix" : NULL;
-        return strcmp(k->key, "remote_address") == 0 && strcmp(text, "*") == 0 ? NULL : host_fault(text);
+        return strcmp(k->key, "remote_address") == 0 && strcmp(text, "*") == 0 ? NULL : cmx_host_fault(text);
     case CONFIG_PATH:
         return text[0] != '/' ? "must be an absolute path" : len > max ? "is too long" : NULL;
     case CONFIG_PIN_LIST:
@@ -201,7 +156,7 @@ static const char *text_fault(const struct config_key *k, const char *text)
 /* Addresses are stored without brackets and in canonical form, so that they can be compared as text. */
 static char *copy_text(const struct config_key *k, const char *text)
 {
-    char host[HOST_MAX + 1], address[CMX_PROXY_ADDRESS_MAX];
+    char host[CMX_HOST_NAME_MAX + 1], address[CMX_PROXY_ADDRESS_MAX];
     size_t len = strlen(text);
 
     if (k->type != CONFIG_HOST)
@@ -227,9 +182,9 @@ static cmx_err set_text(const struct config_key *k, void *at, const char *text, 
         if (cmx_gateway_list_parse(&gateways, text, 1, why) != CMX_OK)
             return CMX_EINVAL;
         for (size_t i = 0; i < gateways.n; i++)
-            if (host_fault(gateways.at[i].host))
+            if (cmx_host_fault(gateways.at[i].host))
                 return cmx_why_fail(why, CMX_EINVAL, "'%.60s' %s", gateways.at[i].host,
-                                    host_fault(gateways.at[i].host));
+                                    cmx_host_fault(gateways.at[i].host));
     }
     if (k->type == CONFIG_PIN_LIST && list->n == CONFIG_LIST_MAX)
         return cmx_why_fail(why, CMX_EINVAL, "is given more than %d times", CONFIG_LIST_MAX);

@@ -18,6 +18,7 @@
 #include "gateway/server/gw_control.h"
 #include "gateway/server/gw_network.h"
 #include "gateway/shared/shared.h"
+#include "port/linux/host_name.h"
 
 static const char about[] =
     "Sets up a gateway: registry, host keys, the configuration of its own sshd, packet filter rules and, as "
@@ -159,13 +160,13 @@ static cmx_err check_mode(struct gw *g, const struct init_job *job, struct cmx_w
 /* The host name or address is written into devices' configurations. */
 static cmx_err check_host(const char *host, struct cmx_why *e)
 {
-    size_t len = strlen(host);
+    const char *fault = strlen(host) >= GW_HOST_MAX ? "is too long" : cmx_host_fault(host);
 
-    if (len == 0 || len >= GW_HOST_MAX || host[0] == '-' ||
-        strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:%") != len)
-        return cmx_why_fail(e, CMX_EINVAL,
-                            "'%.60s' is not a host name; give the name or address that devices connect to", host);
-    return CMX_OK;
+    if (!fault && strchr("-[", host[0]))
+        fault = "is not a host name or address";
+    return fault ? cmx_why_fail(e, CMX_EINVAL, "--host '%.60s' %s; give the name or address that devices connect to",
+                                host, fault)
+                 : CMX_OK;
 }
 
 /* Stores a length of at least least_s; "0" is accepted if least_s is 0. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cmxsafe/core/text.h"
+#include "port/linux/host_name.h"
 
 cmx_err gw_device_check_name(const char *name, struct cmx_why *e)
 {
@@ -67,12 +68,6 @@ cmx_err gw_device_parse_ports(struct gw_device *d, const char *text, struct cmx_
 }
 
 /* True if the host is safe inside permitopen="...": it contains no quote, no separator of options and no wildcard. */
-static bool host_is_plain(const char *host)
-{
-    return host[0] &&
-           strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:_") == strlen(host);
-}
-
 /* sshd compares hosts as text. Writes an address in the form of RFC 5952 and a name in lower case. */
 static void canonical_host(char host[GW_HOST_MAX])
 {
@@ -90,6 +85,7 @@ static cmx_err parse_direct(struct gw_direct *out, char *piece, struct cmx_why *
 {
     char *colon = strrchr(piece, ':');
     char *host = piece;
+    const char *fault;
     uint64_t port;
 
     if (!colon || cmx_text_u64(colon + 1, 1, 65535, &port))
@@ -102,8 +98,9 @@ static cmx_err parse_direct(struct gw_direct *out, char *piece, struct cmx_why *
         return cmx_why_fail(e, CMX_EINVAL, "'%s' is an IPv6 address without brackets; write it as [ADDRESS]:PORT",
                             host);
     }
-    if (!host_is_plain(host))
-        return cmx_why_fail(e, CMX_EINVAL, "'%s' is not a host", host);
+    fault = strpbrk(host, "[]%") ? "is not a host name or address" : cmx_host_fault(host);
+    if (fault)
+        return cmx_why_fail(e, CMX_EINVAL, "'%s' %s", host, fault);
     out->port = (uint16_t)port;
     if (cmx_text_copy(out->host, sizeof out->host, host))
         return cmx_why_fail(e, CMX_EINVAL, "the host name is too long");

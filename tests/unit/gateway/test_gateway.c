@@ -265,8 +265,9 @@ static void test_simple(void **state)
 
 static void test_directs(void **state)
 {
-    static const char *const bad[] = {"host", "host:",   ":80",    "host:0", "fd00::1:80",
-                                      "*:80", "a\"b:80", "h o:80", "[]:80",  "[x:80"};
+    static const char *const bad[] = {"host",    "host:",        ":80",        "host:0",         "fd00::1:80",
+                                      "*:80",    "a\"b:80",      "h o:80",     "[]:80",          "[x:80",
+                                      "a..b:80", "999.1.1.1:80", "[[::1]]:80", "[fe80::1%lo]:80"};
     struct gw_device d = {0};
     struct cmx_why e;
 

@@ -1,0 +1,57 @@
+#include "port/linux/host_name.h"
+
+#include <arpa/inet.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#define LABEL_MAX 63 /* RFC 1035 section 2.3.4 */
+#define DIGITS "0123456789"
+#define ALNUM "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" DIGITS
+
+/* "fe80::1%eth0", with or without brackets. */
+static bool is_ipv6(const char *text)
+{
+    const bool bracketed = text[0] == '[';
+    const char *address = text + bracketed;
+    const size_t len = strcspn(address, "]%");
+    const char *rest = address + len;
+    char copy[INET6_ADDRSTRLEN];
+    uint8_t bytes[16];
+
+    if (len >= sizeof copy)
+        return false;
+    memcpy(copy, address, len);
+    copy[len] = 0;
+    if (*rest == '%') {
+        const size_t zone = strspn(++rest, ALNUM "._-");
+
+        if (!zone)
+            return false;
+        rest += zone;
+    }
+    return inet_pton(AF_INET6, copy, bytes) == 1 && strcmp(rest, bracketed ? "]" : "") == 0;
+}
+
+const char *cmx_host_fault(const char *text)
+{
+    uint8_t bytes[4];
+    const char *label = text;
+    size_t len = 0;
+
+    if (strlen(text) > CMX_HOST_NAME_MAX)
+        return "is longer than a host name may be";
+    if (strpbrk(text, ":[]%"))
+        return is_ipv6(text) ? NULL : "is neither a host name nor an address; give a port on its own";
+    if (inet_pton(AF_INET, text, bytes) == 1)
+        return NULL;
+    for (const char *next = text; *next; next += len + (next[len] == '.')) {
+        label = next;
+        len = strspn(label, ALNUM "_-");
+        if (len == 0 || len > LABEL_MAX || (label[len] && label[len] != '.'))
+            return "is not a host name or address";
+    }
+    if (!len)
+        return "is empty";
+    return strspn(label, DIGITS) == len ? "is not an IPv4 address" : NULL;
+}

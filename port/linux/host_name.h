@@ -1,0 +1,13 @@
+/* host_name.h - checks the grammar of host names and addresses, so that a program refuses at once what no resolver
+ * accepts. Pure: resolves nothing. */
+#ifndef PORT_LINUX_HOST_NAME_H
+#define PORT_LINUX_HOST_NAME_H
+
+#define CMX_HOST_NAME_MAX 255 /* RFC 1035 section 2.3.4 */
+
+/* Returns what is wrong with text, for a message ("'TEXT' is not ..."), or NULL if it is a host name (RFC 1123 section
+ * 2.1, and '_', which local networks use) or an IPv4 or IPv6 address. An IPv6 address may have a zone (RFC 4007 section
+ * 11) and brackets. */
+const char *cmx_host_fault(const char *text);
+
+#endif
