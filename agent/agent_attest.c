@@ -33,7 +33,7 @@ static struct {
     uint32_t image_size;
     bool has_policy;
     uint8_t policy[CMX_SHA256_LEN];
-    struct cmx_mutex lock; /* of policy, which a reload changes */
+    struct cmx_mutex lock; /* guards policy, which a reload changes */
     bool has_identity; /* read once, because a TPM may answer slowly and the status is written in the agent's loop */
     uint8_t ueid[CMX_UEID_LEN];
     char authorized_key[CMX_IDENTITY_PUBLIC_MAX];
@@ -86,7 +86,7 @@ static cmx_err open_key(const struct identity_section *s, struct cmx_why *why)
         return cmx_hw_key_open_file(s->key_file, &self.key, why);
     if (!s->tpm_handle)
         return CMX_OK;
-    err = cmx_text_u64(s->tpm_handle, 0, UINT32_MAX, &handle); /* config_check has checked it */
+    err = cmx_text_u64(s->tpm_handle, 0, UINT32_MAX, &handle); /* config_check has checked the text */
     return err ? err : cmx_tpm_hmac_open(s->tpm, (uint32_t)handle, &self.key, why);
 }
 

@@ -6,12 +6,12 @@
 
 struct agent_config;
 
-/* `--check`: prints every error, or a summary. as_unit, or root and the default file: as the user and sandbox of
- * cmxsafed.service. Returns the exit code. */
+/* Runs `cmxsafed --check`: prints every error, or a summary if there is none. Returns the exit code. With as_unit, or
+ * if root checks the default file, it checks as the user and in the sandbox of cmxsafed.service. */
 int agent_check(const char *config_file, bool as_unit);
 
-/* Reads the file, and asks each module whether it accepts it. NULL: the errors have been printed. journal: with
- * priorities, for the journal. */
+/* Reads the file and lets each module check it. NULL: the errors have been printed. journal: the errors are printed
+ * with the priorities that systemd's journal reads. */
 struct agent_config *agent_check_load(const char *file, bool journal);
 
 #endif

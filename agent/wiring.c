@@ -334,7 +334,7 @@ static const struct module modules[] = {
 };
 #define N_MODULES (sizeof modules / sizeof modules[0])
 
-/* Adds a sentence to an error that has none. */
+/* Sets the reason of an error that has none. */
 static cmx_err explain(cmx_err err, const struct module *m, struct cmx_why *why)
 {
     if (err && !why->text[0])

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What one agent carries: 500 contexts over 20 sessions, 2,000 connections. Memory, processor time and latency, against an agent with
-# one context, in the same run and in turns. The gateway is a stock sshd. Prints `name value aim ok|short [rounds]`.
+# The load of one agent: 500 contexts over 20 sessions, 2,000 connections. Memory, processor time and latency, against
+# an agent with one context, in the same run and in turns. The gateway is a stock sshd. Prints `name value aim ok|short
+# [rounds]`.
 #
 #   CMX_SHORT=1: 50 contexts over 5 sessions, 200 connections. CMX_ROUNDS (5)
 here=$(cd "$(dirname "$0")" && pwd)
@@ -51,7 +52,7 @@ note agent_scale_sessions "$SESSIONS"
 note agent_scale_all_up_ms $(($(date +%s%3N) - begin))
 
 # Memory, after both have rested.
-sleep 5 # and given back what the login needed
+sleep 5 # and has returned the memory that the login needed
 rest_kb=$(private_kb "$many") one_kb=$(private_kb "$one")
 note agent_scale_memory_one_kb "$one_kb"
 note agent_scale_memory_kb "$rest_kb"
@@ -68,14 +69,14 @@ held_kb=$(private_kb "$many")
 note agent_scale_memory_held_kb "$held_kb"
 note agent_scale_memory_connection_kb "$(per $((held_kb - rest_kb)) $((CONTEXTS * EACH)))"
 
-# At rest: a keepalive and its answer a session each 15 s, and the agent's own look.
+# At rest: a keepalive and its answer in each session every 15 s, and the agent's own periodic check.
 w=$(wakeups "$many") c=$(cpu_ticks "$many")
 sleep "$REST_S"
 figure agent_scale_wakeups_per_session_and_minute "$(awk -v n=$(($(wakeups "$many") - w)) -v s="$REST_S" -v k="$SESSIONS" 'BEGIN { printf "%.1f\n", n * 60 / s / k }')" '<=' 15
 note agent_scale_cpu_ms_per_minute "$(awk -v n=$(($(cpu_ticks "$many") - c)) -v s="$REST_S" -v t="$(getconf CLK_TCK)" 'BEGIN { printf "%.0f\n", n * 1000 / t * 60 / s }')"
 
 # compare NAME COUNT: processor time a round trip and latency, of the loaded agent over the one with one context. The gateway's sshd has
-# 100 channels in the session of the former; what it spends on them is its own, and shown beside.
+# 100 channels in the session of the former; its own cost is printed separately.
 sshd_ticks() { local p sum=0; for p in $(sshd_children); do sum=$((sum + $(cpu_ticks "$p"))); done; echo "$sum"; }
 compare() {
     local name=$1 n=$2 round a50 a99 b50 b99 c0 c1 c2 c3 s0 s1 s2

@@ -4,7 +4,7 @@
 #   device_flash        bytes of our code in a firmware with all four modules, without libssh
 #   device_static_ram   bytes of its data and bss
 #   device_stack_frame  bytes of the largest stack frame in src/
-#   device_es256_flash  bytes that only signed evidence (ES256) uses: its digest, the head of what is signed and the derivation of
+#   device_es256_flash  bytes that only signed evidence (ES256) uses: its digest, the head of the signed data and the derivation of
 #                       its key. Neither branches inside functions that MACs use as well, nor the port's call of PSA.
 #   device_heap         bytes of our heap: three contexts up in separate sessions, 4 relays each that the gateway
 #                       holds up, one upload and one attestation in progress; its parts go to standard error, and the sum

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# What the firmware costs an ESP32-C3 in instructions: a login, a kilobyte that leaves through the tunnel, a kilobyte that arrives.
-# An emulator's time is not real, its instructions are: QEMU counts them (-icount), and gdb reads the counter, in which waiting does
-# not count. Samples of the program counter show which part they belong to. The example secure_services, against the product's
-# gateway. Prints `name value aim ok|short`, and lines with # for the parts.
+# The instructions that the firmware executes on an ESP32-C3: a login, a kilobyte that leaves through the tunnel, a
+# kilobyte that arrives. An emulator's clock is not real, but QEMU counts the instructions (-icount), and gdb reads the
+# counter, which waiting does not advance. Samples of the program counter show which part they belong to. The example
+# secure_services, against the product's gateway. Prints `name value aim ok|short`, and lines with # for the parts.
 #
 #   CMX_QEMU_ESP, CMX_ESP_BUILD: as for tests/e2e/esp/esp_gateway.sh. CMX_ADDR2LINE (riscv32-esp-elf-addr2line)
 here=$(cd "$(dirname "$0")" && pwd)
@@ -47,7 +47,7 @@ PY
 # parts NAME: to which part of the firmware the samples belong, without those of the idle task.
 parts() {
     "$ADDR2LINE" -f -e "$CMX_ESP_BUILD/$(jq -r .app.elf "$CMX_ESP_BUILD/flasher_args.json" | sed 's/null//; s/^$/secure_services.elf/')" <"$TMP/pcs" | paste - - | awk -v n="$1" '
-        $1 ~ /idle|esp_cpu_wait_for_intr|^rv_utils_/ { next } # waits; the emulator stops most often where interrupts are permitted again
+        $1 ~ /idle|esp_cpu_wait_for_intr|^rv_utils_/ { next } # waiting; the emulator stops most often where interrupts are enabled again
         { p = "other"
           if ($2 ~ /libssh/) p = "libssh"; else if ($2 ~ /mbedtls|tf-psa/) p = "Mbed TLS"; else if ($2 ~ /lwip/) p = "lwIP"
           else if ($2 ~ /cmxsafe\/isolation|filter_lwip/) p = "isolation"; else if ($2 ~ /src\/cmxsafe|examples/) p = "cmxsafe"
@@ -77,7 +77,7 @@ a=$(count); s=$(date +%s%N); sleep 20; b=$(count)
 rest=$(awk -v a="$a" -v b="$b" -v t=$(($(date +%s%N) - s)) 'BEGIN { printf "%.0f\n", (b - a) / (t / 1e9) }')
 note esp_c3_rest_instructions_per_s "$rest"
 
-# net COMMAND...: instructions of what the command causes, without those at rest. Sets NET.
+# net COMMAND...: instructions that the command causes, without those at rest. Sets NET.
 net() {
     local a b s
     a=$(count) s=$(date +%s%N)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What a gateway carries on this machine: 2,000 sessions of light clients, all of which log in at once; what each costs; 10,000
-# grants; logins offered at 20, 50 and 100 a second beside the sessions. Clients and gateway share the machine. Prints one line a
-# figure, and says what gives first. CMX_SHORT=1: 200 sessions and 1,000 grants. Needs root.
+# The load of a gateway on this machine: 2,000 sessions of light clients, all of which log in at once, and the cost of
+# each; 10,000 grants; logins offered at 20, 50 and 100 a second beside the sessions. Clients and gateway share the
+# machine. Prints one line a figure, and names the first limit. CMX_SHORT=1: 200 sessions and 1,000 grants. Needs root.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
 export CMX_BUILD=$CMX_ROOT/build CMX_BIN=${CMX_BIN:-$CMX_ROOT/build/bin}
@@ -99,7 +99,7 @@ for rate in $RATES; do
     note "scale_offered_${rate}_p99_ms" "$p99"
     note "scale_offered_${rate}_cpu_ms_per_login" "$(awk -v a=$(($(gateway_cpu_us) - cpu)) -v n="$done_" 'BEGIN { printf "%.2f\n", n ? a / n / 1000 : 0 }')"
     note "scale_offered_${rate}_busy_percent" "$BUSY"
-    # It gives when the logins take longer than they are offered.
+    # The limit is reached when logins complete more slowly than they are offered.
     if [ "$gives" = "nothing up to ${RATES##* } a second" ] && awk -v s="$seconds" -v o="$OFFER_S" -v f="$failed" 'BEGIN { exit !(s > o * 1.2 || f > 0) }'; then
         if [ "$BUSY" -ge 90 ]; then gives="the processor, at $(per "$done_" "$seconds") logins a second"; else gives="the queue of logins, at $(per "$done_" "$seconds") a second with the processor $BUSY % busy"; fi
     fi

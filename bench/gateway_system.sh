@@ -96,7 +96,7 @@ done
 figure_of gateway_identity_connect_ratio "$TMP/connect" "<=" 1.15
 figure_of gateway_judge_bulk_ratio "$TMP/bulk" ">=" 0.97
 
-# From the command that takes the grant back to the last byte of a live connection.
+# From the command that removes the grant to the last byte of a live connection.
 cat >/var/lib/live.py <<'PY'
 import socket, sys, time
 for _ in range(20):  # while the gateway loads its rules, a new connection may fail

@@ -47,7 +47,7 @@ static void open_context(unsigned i)
     verdict(&f, CMX_IN, CMX_ALLOW);
 }
 
-/* Of eight frames, four are inbound, three outbound, and one belongs to no flow. */
+/* Of eight frames, four are inbound and three outbound; the last one belongs to no flow. */
 static void make_frames(unsigned contexts)
 {
     unsigned i;

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Where the instructions of bulk data go, beside what libssh alone needs (bench/libssh_floor.c) and beside ssh -R: user-mode
-# instructions a kilobyte, counted by callgrind, which a busy machine does not change; system calls a megabyte, by strace; and
-# processor time a GB, user and system. Prints `name value aim ok|short`, and lines with # for the functions that cost most.
+# The instructions that bulk data takes, compared with those of libssh alone (bench/libssh_floor.c) and of ssh -R:
+# user-mode instructions a kilobyte, counted by callgrind, which a busy machine does not change; system calls a
+# megabyte, by strace; and processor time a GB, user and system. Prints `name value aim ok|short`, and lines with # for
+# the functions that cost most.
 #
 # As root also: one connection to the device over 20 ms, where the channel window decides: CMX_RTT=0 leaves it out.
 #

@@ -1,4 +1,4 @@
-"""Measures cmxsafe and what people would use instead of it, side by side. Every way to a service on a device is set up at the
+"""Measures cmxsafe beside the programs that it can replace. Every way to a service on a device is set up at the
 same time, in two network namespaces that a link connects; they are measured in turns, one round after the other.
 
   peers.py --bin FOLDER --tools FOLDER --out FILE [--rounds N] [--returns N] [--megabytes N] [--links local,rtt20,rtt200loss] [--only NAME,...]
@@ -142,7 +142,7 @@ class Peer:
 
 
 class Ssh(Peer):
-    """What all clients of a stock sshd share: the server's keys and configuration. The probes are those of docs/QUICKSTART.md."""
+    """The server's keys and configuration, which all clients of a stock sshd share. The probes are those of docs/QUICKSTART.md."""
 
     def prepare(self):
         self.control = self.world.port()
@@ -344,7 +344,7 @@ AllowedIPs = {self.address[other]}/32
 PEERS = (Cmxsafe, Autossh, Dbclient, RatholeNoise, RatholeTls, Stunnel, WireGuard)
 
 
-# ---- what is read from /proc ----
+# ---- figures from /proc ----
 
 def cpu_seconds(pids):
     total = 0
@@ -416,7 +416,7 @@ def measure_rest(world, peers, results, seconds):
     """Memory, wake-ups and processor time of the device's side while nothing happens, and memory with 1,000 idle connections."""
     for peer in peers:
         results.add(world.link, 'memory_rest', 'KB', peer.name, private_kb(peer.pids('d')))
-    time.sleep(5)  # what the load before has left is over
+    time.sleep(5)  # the effects of the load before have ended
     before = {peer: (wakeups(peer.pids('d')), cpu_seconds(peer.pids('d'))) for peer in peers}
     time.sleep(seconds)
     for peer in peers:

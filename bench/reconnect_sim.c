@@ -1,15 +1,15 @@
-/* reconnect_sim.c - replays the failure of one gateway of a fleet and shows how its devices come back: logins a second over
- * time, and when the last device is back. The devices decide by the product's own functions: which gateway is next
+/* reconnect_sim.c - replays the failure of one gateway of a fleet and shows how its devices come back: logins a second
+ * over time, and when the last device is back. The devices decide by the product's own functions: which gateway is next
  * (proxy/gateways.h) and how long to wait (core/backoff.h), with the defaults of proxy/context.h. Simulated time;
  * one fixed seed, so that a result can be repeated.
  *
- * A gateway is modelled as 'cmxsafe gateway serve': it finishes RATE logins a second in the order of their arrival; QUEUE
- * connections wait in the kernel, and a SYN beyond them is dropped; a device that gave up waiting costs it nothing.
- * The gateway that fails refuses connections (killed) or swallows them (silent: its devices notice by their keepalives,
- * between one and three intervals later).
+ * A gateway is modelled as 'cmxsafe gateway serve': it finishes RATE logins a second in the order of their arrival;
+ * QUEUE connections wait in the kernel, and a SYN beyond them is dropped; a device that gave up waiting costs it
+ * nothing. The gateway that fails refuses connections (killed) or swallows them (silent: its devices notice by their
+ * keepalives, between one and three intervals later).
  *
- * Usage: reconnect_sim DEVICES GATEWAYS RATE QUEUE killed|silent|all. DEVICES is the number in the whole fleet, of which
- * each gateway has the same share; all: every gateway restarts at once and every device comes back. */
+ * Usage: reconnect_sim DEVICES GATEWAYS RATE QUEUE killed|silent|all. DEVICES is the number in the whole fleet, of
+ * which each gateway has the same share; all: every gateway restarts at once and every device comes back. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,13 +24,13 @@
 #define SECONDS_MAX 36000
 
 struct device {
-    double at; /* ms: the next attempt */
+    double at; /* time of the next attempt in ms */
     struct cmx_backoff backoff;
     struct cmx_gateway_turn turn;
 };
 
 static struct cmx_gateway_list list;
-static double free_at[CMX_GATEWAYS_MAX]; /* ms: when a gateway has finished the logins in its queue */
+static double free_at[CMX_GATEWAYS_MAX]; /* time in ms when a gateway has finished the logins in its queue */
 static double service_ms;
 static double queue_max;
 static bool failed_dead, failed_silent;
@@ -114,13 +114,13 @@ static void count_at_one(unsigned gateway, double at)
 
 static void lose_session(struct device *d, unsigned gateway, bool silent)
 {
-    const uint32_t max = CMX_PROXY_BACKOFF_MAX_MS / (uint32_t)list.n; /* as proxy.c does */
+    const uint32_t max = CMX_PROXY_BACKOFF_MAX_MS / (uint32_t)list.n; /* the same division of the wait as in proxy.c */
 
     cmx_backoff_init(&d->backoff, CMX_PROXY_BACKOFF_BASE_MS, max);
     cmx_gateway_turn_begin(&d->turn, &list, 0);
     d->turn.at = (uint8_t)gateway;
     d->at = 0;
-    if (silent) { /* as cmx_session_gateway_failed does: a silent gateway is not tried again first */
+    if (silent) { /* as in cmx_session_gateway_failed: a silent gateway is not tried a second time first */
         d->at = KEEPALIVE_MS + random_below(2 * KEEPALIVE_MS);
         cmx_gateway_turn_next(&d->turn, &list, random_bits());
     }
@@ -186,7 +186,8 @@ int main(int argc, char **argv)
     size_t gone;
 
     if (gateways < 2 || gateways > CMX_GATEWAYS_MAX || atof(argv[3]) <= 0) {
-        fprintf(stderr, "usage: reconnect_sim DEVICES GATEWAYS(2 to %d) RATE QUEUE killed|silent|all\n", CMX_GATEWAYS_MAX);
+        fprintf(stderr, "usage: reconnect_sim DEVICES GATEWAYS(2 to %d) RATE QUEUE killed|silent|all\n",
+                CMX_GATEWAYS_MAX);
         return 2;
     }
     for (size_t i = 1; i < gateways; i++)
@@ -205,8 +206,8 @@ int main(int argc, char **argv)
     print_series(last);
     for (size_t i = 0; i < SECONDS_MAX; i++)
         total += attempts[i];
-    printf("devices %zu back after: half %.1f s, last %.1f s (at the gateways' full rate: %.1f s)\n", gone, median / 1000,
-           last / 1000, (double)gone * service_ms / 1000 / (double)(gateways - failed_dead));
+    printf("devices %zu back after: half %.1f s, last %.1f s (at the gateways' full rate: %.1f s)\n", gone,
+           median / 1000, last / 1000, (double)gone * service_ms / 1000 / (double)(gateways - failed_dead));
     printf("attempts a device %.2f, most at one gateway within a second %u\n", total / (double)gone, most_at_one);
     free(heap);
     return 0;

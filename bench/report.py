@@ -1,4 +1,4 @@
-"""Makes tables and plots from what bench/peers.sh measured.
+"""Makes tables and plots from the figures of bench/peers.sh.
 
   report.py figures PEERS.json            lines `name value aim ok|short`: cmxsafe over each peer
   report.py page PEERS.json PAGE PLOTS    writes the tables between the marks of PAGE, and the plots (SVG) into the folder PLOTS"""

@@ -1,12 +1,12 @@
 /* ssh_sessions.c - many light SSH sessions in one process, for bench/gateway_scale.sh. Each logs in with its own key,
- * asks for one remote forward, and stays or leaves.
+ * requests one remote forward, and stays connected or disconnects.
  *
  *   ssh_sessions PORT USER FOLDER FIRST COUNT RATE STAY
  *
  * FOLDER/addresses has "name address" a line, and FOLDER/name the private key; FIRST and COUNT choose lines. RATE:
  * logins offered a second, whether the former ones are done or not; 0: each thread begins the next one at once, and
- * tries again what failed. STAY 1: prints the line "logins DONE FAILED SECONDS P50_MS P99_MS MAX_MS CPU_MS_EACH", keeps
- * the sessions until its standard input ends, and prints "lost N". STAY 0: prints the first line only. */
+ * repeats failed ones. STAY 1: prints the line "logins DONE FAILED SECONDS P50_MS P99_MS MAX_MS CPU_MS_EACH", keeps the
+ * sessions until its standard input ends, and prints "lost N". STAY 0: prints the first line only. */
 #include <libssh/libssh.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -18,8 +18,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define THREADS 48 /* that log in */
-#define KEEPERS 8  /* that answer the gateway's keepalives, which must not wait for a login */
+#define THREADS 48 /* threads that log in */
+#define KEEPERS 8  /* threads that answer the gateway's keepalives, which must not wait for a login */
 #define DEVICES_MAX 20000
 #define LOGIN_S 60
 #define TRIES 40
@@ -28,13 +28,13 @@
 static struct device {
     char name[64];
     char address[64];
-    double took_ms; /* from when it was due; 0: it failed */
+    double took_ms; /* duration, measured from the time when the login was due; 0: it failed */
 } devices[DEVICES_MAX];
 
 static struct keeper {
     pthread_t thread;
     pthread_mutex_t lock;
-    ssh_session *sessions; /* the thread's own up to n_served; behind them new ones, under the lock */
+    ssh_session *sessions; /* the first n_served belong to the thread; new ones follow them, guarded by the lock */
     int n, n_served;
 } keepers[KEEPERS];
 

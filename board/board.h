@@ -19,7 +19,7 @@ int board_cmd_image(int argc, char **argv);
 /* The chips that a board can have, NULL at the end (create.c). */
 extern const char *const board_chips[];
 
-/* ---- flash.c: NOR flash in a file; a killed process leaves what was written ---- */
+/* ---- flash.c: NOR flash in a file; the file keeps writes of a killed process ---- */
 
 struct board_flash {
     uint8_t *mem; /* the file, mapped shared */

@@ -17,11 +17,11 @@ struct key {
     const char *section;
     const char *name;
     value_kind kind;
-    int min, max; /* of a NUMBER */
-    size_t at;    /* in struct board_config, or in TaskParameters for [context NAME] */
+    int min, max; /* bounds of a NUMBER */
+    size_t at;    /* offset in struct board_config, or in TaskParameters for [context NAME] */
     const char *doc;
     const char *fallback;       /* the default, if doc does not name it */
-    const char *const *choices; /* of a CHOICE: NULL-terminated; the member gets the index */
+    const char *const *choices; /* texts of a CHOICE, NULL-terminated; the member receives the index */
 };
 
 static const char *const directions[] = {"reverse", "direct", NULL};

@@ -17,9 +17,9 @@ struct attest_options {
     const char *attest_key; /* path of the device's attestation key; NULL: key_path is used */
     const char *image_path;
     const char *manifest_path;
-    const char *challenge; /* text; NULL: a random one */
+    const char *challenge; /* text; NULL: a random challenge */
     const char *ranges;
-    const char *nonce;   /* hex; NULL: a random one */
+    const char *nonce;   /* hex; NULL: a random nonce */
     const char *gateway; /* pin */
     const char *session; /* hex */
     const char *token;   /* path of a saved token, verified instead of a device's answer */

@@ -33,9 +33,9 @@ static const char about[] =
 enum outcome {
     OUTCOME_NOT_SENT, /* the device still runs its former image; the update can be tried again */
     OUTCOME_REFUSED,  /* the device does not accept the image */
-    OUTCOME_LOST,     /* it has the image, and has not come back */
+    OUTCOME_LOST,     /* the device has the image, but has not come back */
     OUTCOME_ROLLED_BACK,
-    OUTCOME_UPDATED, /* it runs the image, and confirmed it */
+    OUTCOME_UPDATED, /* the device runs the image and has confirmed it */
 };
 static const char *const outcomes[] = {"not-sent", "refused", "lost", "rolled-back", "updated"};
 
@@ -44,14 +44,15 @@ struct update {
     uint64_t port, wait_s, limit_kbps;
     bool no_wait, opaque, quiet, look, json;
     const char *since;   /* the boot identifier before the update, if an earlier run began it */
-    const char *version; /* what the device reports once it runs the image; "": not known */
-    FILE *words;         /* where text for people goes */
+    const char *version; /* the version that the device reports once it runs the image; "": not known */
+    FILE *words;         /* the stream for text that people read */
     enum outcome outcome;
     char url_mem[64], attest_mem[300];
     struct tunnel tunnel;
     struct cmx_image image;
     uint64_t size;
-    uint64_t started_ms, shown_ms, started_at; /* of the upload in progress */
+    uint64_t started_ms, shown_ms, started_at; /* when the present upload began, when its progress was last shown, its
+                                                * first byte */
     struct update_status before, now;
 };
 
@@ -87,7 +88,8 @@ static int parse(int argc, char **argv, struct update *u, bool *done)
         CLI_FLAG("look", "change nothing; succeed if the device already runs the version of IMAGE", &u->look),
         CLI_TEXT("since", "BOOT", "continue the update that began while the device had this boot (see --look)",
                  &u->since),
-        CLI_TEXT("expect", "VERSION", "what the device reports once it runs an --opaque IMAGE", &u->version),
+        CLI_TEXT("expect", "VERSION", "the version that the device reports once it runs an --opaque IMAGE",
+                 &u->version),
         CLI_FLAG("json", "print the outcome as JSON, and text on standard error", &u->json),
     };
     struct cli_line line = CLI_LINE("cmxsafe update", "IMAGE", about, 1, 1, options);

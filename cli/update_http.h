@@ -9,7 +9,7 @@ struct update_status {
     char boot[20];
     char version[40];
     char slot[16];
-    uint32_t slot_offset; /* of the running slot in flash; 0: not reported */
+    uint32_t slot_offset; /* offset of the running slot in flash; 0: not reported */
     uint32_t received;
     uint32_t total; /* 0: not reported */
     char crc32[12];

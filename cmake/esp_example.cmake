@@ -1,4 +1,4 @@
-# Where the examples find their components: cmxsafe in this tree, a LibSSH-ESP32 checkout if LIBSSH_ESP32_DIR names one (the
+# The components of the examples: cmxsafe in this tree, a LibSSH-ESP32 checkout if LIBSSH_ESP32_DIR names one (the
 # component manager brings libssh otherwise), and ESP-IDF's own helper that brings Wi-Fi or Ethernet up.
 list(APPEND EXTRA_COMPONENT_DIRS ${CMAKE_CURRENT_LIST_DIR}/cmxsafe
   $ENV{IDF_PATH}/examples/common_components/protocol_examples_common)

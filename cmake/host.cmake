@@ -86,7 +86,7 @@ if(NOT CMX_SANITIZE AND NOT CMX_FUZZ)
     ${CMAKE_SOURCE_DIR}/${CMX_NEXT_MALLOC})
 endif()
 
-# Programs: each folder with a main.c is one; its other files are the library NAME_parts, so that unit tests and fuzzers can
+# Each folder with a main.c is a program. Its other files are the library NAME_parts, so that unit tests and fuzzers can
 # link them. A folder may add libraries (to NAME_parts, PUBLIC) in its own program.cmake.
 function(cmx_program name folder)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${folder}/*.c)

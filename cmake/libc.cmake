@@ -1,4 +1,5 @@
-# What differs between C libraries, decided by what they have: CMX_HEAP and CMX_NEXT_MALLOC are source files.
+# Chooses the source files that depend on the C library, by the functions that the library has: CMX_HEAP and
+# CMX_NEXT_MALLOC.
 include(CheckCSourceCompiles)
 include(CheckSymbolExists)
 

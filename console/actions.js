@@ -1,4 +1,4 @@
-// actions.js - what an operator can change, each as a confirmation (dialog.js).
+// actions.js - the changes that an operator can make, each with a confirmation (dialog.js).
 import { el } from "./dom.js";
 import { confirmChange } from "./dialog.js";
 import * as gateway from "./gateway.js";
@@ -92,13 +92,13 @@ export function approve(key) {
     });
 }
 
-// A grant's port 0 stands for all ports. ends 0, or a gateway whose grants do not end: until it is removed.
+// Port 0 of a grant stands for all ports. A grant without `ends`, or with 0, lasts until it is removed.
 export const portText = g => (g.port ? `port ${g.port}` : "all ports");
 export const untilText = g => (g.ends ? `until ${time(g.ends)}` : "until removed");
 
 export async function grant(consumer = "", target = "") {
     const [ends, reasons] = await Promise.all(["for", "why"].map(name => gateway.hasOption("grant", name)));
-    const groups = ends; // both came with the same version
+    const groups = ends; // the version that added --for also added grants to groups
     confirmChange({
         title: "Grant access",
         what: ["The consumer can open connections to this service at once.", "Without a port, the grant is for all ports that the device has now."],
@@ -150,7 +150,7 @@ export function attest(device) {
     });
 }
 
-// What goes to `cmxsafe update`.
+// The arguments of `cmxsafe update`.
 export const updateOptions = v => [imageOf(v), "--quiet", ...(isOpaque(v) ? ["--opaque"] : [])];
 
 export async function update(device) {

@@ -14,7 +14,7 @@ const total = c => c.waiting + c.begun + c.attesting + c.done + c.failed;
 const ended = c => c.done + c.failed;
 const KINDS = { active: "active", paused: "pending", stopped: "error", done: "ok" };
 
-// ---- what can be done ----
+// ---- actions ----
 
 const change = (verb, what, danger) => c => confirmChange({
     title: `${verb} ${c.name}`, what, verb, danger,

@@ -4,7 +4,7 @@ import { createTable } from "./table.js";
 import { count, rate, time } from "./text.js";
 
 const HOUR_S = 3600;
-const W = 720, H = 120; // of the drawing; it is stretched to the page's width
+const W = 720, H = 120; // size of the drawing, which is stretched to the page's width
 
 const COLUMNS = [
     { id: "at", title: "Until", value: m => m.at, cell: m => time(m.at) },
@@ -17,7 +17,7 @@ const COLUMNS = [
 const table = createTable({ caption: "The last hour", columns: COLUMNS, noun: ["minute"], sort: "at", descending: true, empty: "" });
 const details = el("details", {}, el("summary", {}, "The same as a table"), table.element);
 
-// A bar a minute for each key, side by side.
+// Draws one bar for each key in each minute, side by side.
 function drawing(minutes, now, keys, top, label) {
     const slot = W / 60 * 0.84;
     const x = (m, n) => (m.at - now + HOUR_S) / HOUR_S * W - slot + n * slot / keys.length;

@@ -24,7 +24,7 @@ const VIEWS = [
 ];
 
 const content = document.getElementById("content");
-let current = null; // {address, view}
+let current = null; // the shown view: {address, view}
 
 function drawNavigation(chosen) {
     replace(document.getElementById("navigation"), VIEWS.filter(v => v.label && (!v.shown || v.shown())).map(v => el("li", {},

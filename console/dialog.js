@@ -1,5 +1,4 @@
-// dialog.js - the confirmation of every change: what will happen, the shell command that does the same, and afterwards the
-// command's own message.
+// dialog.js - the confirmation of every change. It shows the effects, the shell command that does the same, and afterwards the command's own message.
 import { button, el } from "./dom.js";
 import * as gateway from "./gateway.js";
 import { refresh } from "./model.js";
@@ -26,7 +25,7 @@ function drawField(field) {
 }
 
 // Opens a dialog. what: the effects, one sentence each. fields: inputs whose values go to `command`, which returns {args, input}.
-// verb: the button's label. done(values): after success; what it returns replaces the form. start(args, values): runs the command
+// verb: the button's label. done(values): after success; its return value replaces the form. start(args, values): runs the command
 // instead, for one that takes long. run(values, onReceived): the same while the dialog stays open and shows the progress; returns
 // what gateway.start returns. Cancel and Esc change nothing, and end what `run` started.
 export function confirmChange({ title, what, fields = [], command, verb, danger = false, done = null, start = null, run = null }) {
@@ -102,7 +101,7 @@ export function confirmChange({ title, what, fields = [], command, verb, danger 
     (form.querySelector("input, select, textarea") || cancel).focus();
 }
 
-// Says something at the end of the page, also to a screen reader.
+// Shows a message at the end of the page and announces it to screen readers.
 export function announce(text) {
     const message = document.getElementById("message");
     message.textContent = text;

@@ -3,7 +3,7 @@
 
 const { cockpit } = window;
 
-// message: what the command printed on standard error, as it is. output: its standard output.
+// message: the unchanged text that the command printed on standard error. output: its standard output.
 export class CommandError extends Error {
     constructor(message, output, status) {
         super(message);
@@ -28,7 +28,7 @@ export const needsSudo = () => superuser === "require";
 
 // Starts a command. change: it changes something. input: text for standard input; binary: the caller sends it,
 // and it is no text. onText: gets output as it arrives.
-// Returns {process, done}: done gives {output, note} or throws a CommandError. note: what it printed on standard error.
+// Returns {process, done}: done gives {output, note} or throws a CommandError. note: its text on standard error.
 export function start(args, { change = false, input = null, binary = false, onText = null } = {}) {
     const process = cockpit.spawn(["cmxsafe", "gateway", ...args], { superuser: change ? superuser : "try", err: "message", binary });
     const decoder = new TextDecoder();
@@ -51,7 +51,7 @@ export function start(args, { change = false, input = null, binary = false, onTe
 
 export const run = (args, options) => start(args, options).done;
 
-// Runs a command with --json and returns what it prints. A command that fails may have printed JSON nevertheless (doctor).
+// Runs a command with --json and returns the parsed JSON. A command that fails may have printed JSON nevertheless (doctor).
 export async function json(args, { evenFailed = false } = {}) {
     let output;
     try {
@@ -116,7 +116,7 @@ export function upload(args, file, onObject) {
     return started;
 }
 
-// The commands that this version of cmxsafe has, and the options of one of them. What is unknown is not shown.
+// The commands that this version of cmxsafe has, and the options of one of them. The console does not show the others.
 export async function commands() {
     const { output } = await run(["--help"]);
     const names = [...output.matchAll(/^ {2}([a-z][a-z-]*) {2,}/gm)].map(match => match[1]);

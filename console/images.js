@@ -8,7 +8,7 @@ import { badge, moment } from "./parts.js";
 import { createTable } from "./table.js";
 import { bytes } from "./text.js";
 
-let stored = { bytes_max: 0, keys: [], images: [] }; // of `image list --json`
+let stored = { bytes_max: 0, keys: [], images: [] }; // the answer of `image list --json`
 let reread = () => {};
 
 export async function readImages() {
@@ -49,7 +49,7 @@ export const imageOf = v => v.stored || v.image || "FILE";
 export const isOpaque = v => stored.images.some(i => i.file === v.stored && i.format === "opaque");
 export const imageTitle = v => stored.images.filter(i => i.file === v.stored).map(titleOf)[0] || v.image;
 
-// ---- what can be done ----
+// ---- actions ----
 
 function upload() {
     let check = null;

@@ -1,4 +1,4 @@
-// model.js - what the console knows about the gateway, read again while the page is visible.
+// model.js - the state of the gateway as the console has read it. It is read again at intervals while the page is visible.
 import * as gateway from "./gateway.js";
 import { every } from "./page.js";
 
@@ -6,23 +6,23 @@ const STATUS_MS = 3000;
 const REGISTRY_MS = 20000;
 const DOCTOR_MS = 120000;
 const TRAFFIC_MS = 30000;
-const RECORDS_MAX = 5000; // of the access log
+const RECORDS_MAX = 5000; // kept records of the access log
 const NODE_LAG_S = 30; // a gateway that has not written to the registry for that long is away
 const DENIED_S = 300; // how long a refusal stays on the map
 
 export const model = {
-    commands: new Set(), // of this version of cmxsafe
+    commands: new Set(), // gateway commands of the installed cmxsafe
     gateway: null, // `show --json`
     devices: [], // `list --all --json`, with the members that deviceOf adds
     byName: new Map(),
     grants: [],
     status: null, // `status --json`; null while the gateway does not run
     registered: [], // `platform --json`: platforms, CAs and their principals
-    platforms: [], // the same and others with a session, with the members that platformOf adds
+    platforms: [], // these and other consumers with a session, with the members that platformOf adds
     nodes: [],
     findings: null, // `doctor --json`
     rates: { in: 0, out: 0 }, // bytes a second now, over all sessions
-    minutes: [], // of `status --traffic --json`: the last hour
+    minutes: [], // `status --traffic --json`: the last hour
     pending: [], // `pending --json`: keys that tried to log in and are not enrolled
     access: { records: [], open: new Map(), error: null, started: false }, // `access --follow --json`
     revision: 0, // grows with each reading of the registry
@@ -45,7 +45,7 @@ function changed() {
 
 let sessionsBefore = new Map(); // pid -> {in, out, at}
 
-// Joins the sessions of a device: one for each of its contexts, maybe.
+// Adds up the sessions of a device, which may have one for each context.
 function join(sessions, at) {
     const joined = { since: Infinity, in: 0, out: 0, rateIn: 0, rateOut: 0, forwards: [], from: new Set(), refused: 0, n: 0, rtt: 0, gateway: "" };
     for (const s of sessions) {
@@ -85,13 +85,13 @@ function nodeOf(device, own, away) {
 // How grants and the access log name a platform.
 export const consumerOf = platform => `platform:${platform.name}`;
 
-// certificates: those that its sessions logged in with, each {id, serial, ca, ends}; ends 0: never.
+// certificates: the certificates that the platform's sessions logged in with, each {id, serial, ca, ends}; ends 0: never.
 function platformOf(platform, sessions, at) {
     const certificates = (sessions || []).filter(s => s.ca).map(s => ({ id: s.certificate, serial: s.serial, ca: s.ca, ends: s.certificate_ends }));
     return { ...platform, session: sessions ? join(sessions, at) : null, certificates };
 }
 
-// Process ids are those of one gateway.
+// A process id identifies a session only within its gateway.
 function sessionKey(s) {
     return `${s.gateway || ""} ${s.pid}`;
 }
@@ -127,14 +127,14 @@ function applyStatus(status) {
 
 // ---- reading ----
 
-let statusFailed = false; // the last time
+let statusFailed = false; // the last reading failed
 async function readStatus() {
     try {
         applyStatus(await gateway.json(["status"]));
         model.statusError = null;
         statusFailed = false;
     } catch (error) {
-        if (statusFailed || !model.status) { // once may be a machine that is busy
+        if (statusFailed || !model.status) { // a single failure may mean that the machine is busy
             applyStatus(null);
             model.statusError = error.message;
         }

@@ -1,5 +1,4 @@
-// page.js - what both pages begin with: light or dark, as Cockpit's own style menu says ("auto" follows the browser), the link that
-// skips the navigation, and readings that repeat.
+// page.js - shared by both pages: light or dark as chosen in Cockpit's style menu ("auto" follows the browser), the link that skips the navigation, and repeated reading.
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 
 function apply(chosen) {

@@ -8,7 +8,7 @@ const PAGE = 100;
 const collator = new Intl.Collator("en", { numeric: true });
 const compare = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : collator.compare(a, b));
 
-// columns: [{id, title, value(row), cell(row), shown(rows)}]. cell: what is drawn (value where absent). Only columns whose
+// columns: [{id, title, value(row), cell(row), shown(rows)}]. cell: the drawn content (value, if absent). Only columns whose
 // `shown` is absent or true are drawn. noun: what a row is, for the count. sort, descending: the order to begin with.
 export function createTable({ caption, columns, noun, sort, descending = false, empty }) {
     const body = el("tbody", { role: "rowgroup" });

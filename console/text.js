@@ -38,7 +38,7 @@ export const count = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${
 
 const quote = word => (/^[A-Za-z0-9_.\/:=@%+,{}-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
 
-// The command as a person types it in a shell. input: what it reads from standard input.
+// The command as a person types it in a shell. input: the text for its standard input.
 export function shell(args, { sudo = false, input = null } = {}) {
     const command = `${sudo ? "sudo " : ""}cmxsafe gateway ${args.map(quote).join(" ")}`;
     return input === null ? command : `echo ${quote(input)} | ${command}`;

@@ -1,4 +1,4 @@
-// view_access.js - who may reach what, and who did.
+// view_access.js - the grants, and the connections that were made.
 import { grant, portText, ungrant, untilText } from "./actions.js";
 import { button, el, section } from "./dom.js";
 import { consumerOf, model } from "./model.js";
@@ -15,7 +15,7 @@ const GRANT_COLUMNS = [
     { id: "remove", title: "Change", cell: g => button("Remove", () => ungrant(g), "plain small", `remove ${g.consumer} ${g.device} ${g.port}`) },
 ];
 
-const KINDS = { ca: "certificate authority", principal: "principal of a CA" }; // others: as they are
+const KINDS = { ca: "certificate authority", principal: "principal of a CA" }; // other kinds: unchanged
 const PLATFORM_COLUMNS = [
     { id: "name", title: "Name", value: p => p.name },
     { id: "kind", title: "Kind", value: p => KINDS[p.kind] || p.kind || "–" },

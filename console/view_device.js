@@ -1,4 +1,4 @@
-// view_device.js - one device: what it is, what it does now, who reaches it, what happened to it, and what can be done.
+// view_device.js - one device: its settings, sessions and grants, its history, and the actions.
 import * as actions from "./actions.js";
 import { button, el, facts, replace, section } from "./dom.js";
 import * as gateway from "./gateway.js";
@@ -69,7 +69,7 @@ function drawForwards(device) {
     ];
 }
 
-// What a policy demands of the device, and what it proved.
+// The device's policy, and the state of its evidence.
 const STANDINGS = {
     trusted: "trusted: its last evidence matches the policy", untrusted: "untrusted; the policy only reports",
     QUARANTINED: "quarantined: only the verifier and the updater reach it", EXEMPT: "exempt from its policy",
@@ -83,7 +83,7 @@ const drawPolicy = device => (device.standing && device.standing !== "-" ? facts
 const reasonText = a => (a.detail.toLowerCase() !== a.verdict ? a.detail
     : a.verdict === "differs" ? "The answer does not match the key and the image that it was compared with." : "");
 
-// The verdict, its reason, and each claim of the evidence with what was found.
+// The verdict, its reason, and each claim of the evidence with the value found.
 function drawAttestation(device, a) {
     if (!a || !a.at)
         return [drawPolicy(device), el("p", {}, badge("never"), " It has not been attested.")];
@@ -121,7 +121,7 @@ export function deviceView([name]) {
         accessLog, section("Audit log", log.element));
     attestation.className = "wide";
     let shown = null;
-    let read = null; // the revision of the registry that was read
+    let read = null; // the revision of the registry that the page shows
     let drawnButtons = "";
 
     async function readMore() {

@@ -8,7 +8,7 @@ import { rate } from "./text.js";
 
 const has = member => rows => rows.some(d => d[member] !== undefined && d[member] !== "");
 const traffic = d => (d.session ? d.session.rateIn + d.session.rateOut : -1);
-// What the search compares, beside the whole fingerprint of the key.
+// The texts that the search compares, besides the whole fingerprint of the key.
 const haystack = d => (d.haystack ??= [d.name, d.host, d.address, d.group].join(" ").toLowerCase());
 
 const COLUMNS = [

@@ -7,10 +7,10 @@ import { badge, deviceLink, link, moment } from "./parts.js";
 import { count, rate, time } from "./text.js";
 
 const EXPIRES_SOON_S = 86400;
-const CERTIFICATE_SOON_S = 3600; // as CmxsafeCertificateEnding in packaging/monitoring
+const CERTIFICATE_SOON_S = 3600; // the same limit as in the alert CmxsafeCertificateEnding of packaging/monitoring
 const ALERTS_MAX = 50;
 
-// {state, text, todo}: what is wrong, and what to do.
+// Each alert is {state, text, todo}: the problem, and what to do.
 function alerts() {
     const list = [];
     const add = (state, text, todo, device) => list.push({ state, text, todo, device });

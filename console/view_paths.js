@@ -8,7 +8,7 @@ import { count, rate, sign } from "./text.js";
 
 const { cockpit } = window;
 
-const NODES_MAX = 36; // on each side
+const NODES_MAX = 36; // boxes on each side
 const ROW = 40;
 const BOX_H = 30;
 const CHAR_W = 7.5;
@@ -16,13 +16,13 @@ const FRAME = 8; // .map-frame's padding
 const NO_GROUP = "no group";
 const NO_GATEWAY = "no gateway";
 
-// What devices are gathered by. The name is that of the filter and of the address' option.
+// The properties by which devices are gathered. The name of each is also the name of its filter and of the option in the page's address.
 const GATHER = {
     group: { one: "group", many: "groups", of: d => d.group || NO_GROUP },
     node: { one: "gateway", many: "gateways", of: d => d.at || NO_GATEWAY },
 };
 
-// ---- what the map shows ----
+// ---- the content of the map ----
 
 // Devices as nodes {key, label, state, href, members, up, rate, at}: one for each, or with `by` one for each group or gateway.
 function deviceNodes(devices, by) {
@@ -194,7 +194,7 @@ function drawMap(graph, width) {
                 const y1 = consumerY.get(p.consumer), y2 = nodeY.get(p.node.key), mid = (box + barX) / 2;
                 return svg("path", { class: `path ${p.state}`, d: `M ${box + 1} ${y1} C ${mid} ${y1}, ${mid} ${y2}, ${barX} ${y2}` }, svg("title", {}, pathText(p)));
             }),
-            drawn.filter(p => p.state === "denied").map(p => svg("text", { // in the middle, where other paths to the device are apart
+            drawn.filter(p => p.state === "denied").map(p => svg("text", { // in the middle of the path, where it does not overlap other paths to the device
                 class: "cross", x: (box + barX) / 2, y: (consumerY.get(p.consumer) + nodeY.get(p.node.key)) / 2 + 5, "text-anchor": "middle",
             }, "✕")),
             graph.nodes.map(n => svg("line", { class: `session ${n.up ? "connected" : "away"}${n.rate > 0 ? " busy" : ""}`, x1: barX + barW, x2: rightX, y1: nodeY.get(n.key), y2: nodeY.get(n.key) })),

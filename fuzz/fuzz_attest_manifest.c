@@ -1,4 +1,4 @@
-/* A manifest of any bytes: an accepted one prints to a text that parses to the same manifest. */
+/* Any bytes as a manifest: an accepted manifest is printed as a text that parses to the same manifest. */
 #include <stdlib.h>
 #include <string.h>
 

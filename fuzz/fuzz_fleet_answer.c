@@ -1,5 +1,5 @@
-/* Any text as another gateway's answer. The first byte chooses `access`, `status` or `traffic`. What is made of it is
- * JSON in printable ASCII, not much longer than the answer, and read again it stays the same. */
+/* Any text as another gateway's answer. The first byte chooses `access`, `status` or `traffic`. The result is JSON in
+ * printable ASCII, not much longer than the answer, and does not change when it is read again. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,6 @@
-/* The parser of SSH certificates, which anybody may offer. What it accepts must be safe to print, and its principals
- * must be within the certificate. The input is the certificate's bytes, after one that chooses the type. */
+/* The parser of SSH certificates, which any client may offer. The texts of an accepted certificate must be safe to
+ * print, and its principals must be within the certificate. The first byte of the input chooses the type; the others
+ * are the certificate. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

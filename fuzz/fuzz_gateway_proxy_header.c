@@ -1,5 +1,5 @@
-/* The PROXY protocol's header in front of a login. It is read as the gateway does: never more bytes than the header
- * asks for; what is no header is refused, and a client has an address of TCP over IPv4 or IPv6. */
+/* The PROXY protocol's header in front of a login. It is read as the gateway reads it, never beyond the header's
+ * length. Other bytes are refused, and a client's address is that of TCP over IPv4 or IPv6. */
 #include <assert.h>
 #include <string.h>
 

@@ -9,7 +9,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* The list as a text: only forms that are always right. */
+/* Writes the list as text, only in forms that every parser must accept. */
 static void write_list(const struct cmx_gateway_list *l, char *out, size_t cap)
 {
     size_t n = 0;

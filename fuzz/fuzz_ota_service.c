@@ -27,11 +27,11 @@ struct cmx_http_request {
     char type[64], range[64];
     const char *host;
     int64_t length;
-    int status; /* answered with */
+    int status; /* status of the answer */
     bool gone;
     uint8_t *body;
     size_t len;
-    size_t at; /* sent so far */
+    size_t at; /* bytes sent so far */
 };
 
 struct cmx_http_server {
@@ -134,7 +134,7 @@ static struct cmx_slots_flash slots;
 static struct cmx_ota_service *service;
 static struct cmx_boot_report boot;
 static uint8_t before[SLOT_LEN]; /* the running image */
-static bool flipped;             /* a bit is wrong: a write may then have to set one */
+static bool flipped;             /* a bit was flipped, so a write may have to set a bit */
 static int expected;             /* the slot that the next start must run; -1: either, if it holds a whole image */
 static bool restart;
 

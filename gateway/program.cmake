@@ -8,7 +8,7 @@ target_link_libraries(cmxsafe_registry PUBLIC cmxsafe_linux SQLite::SQLite3)
 add_executable(cmxsafe-authkeys ${CMAKE_SOURCE_DIR}/gateway/authkeys/main.c)
 target_link_libraries(cmxsafe-authkeys PRIVATE cmxsafe_registry)
 
-# The running gateway and what is rendered from the registry: part of the operator's command.
+# The running gateway, and the files generated from the registry: part of the operator's command.
 file(GLOB GW_COMMAND_SOURCES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/gateway/folder/*.c ${CMAKE_SOURCE_DIR}/gateway/server/*.c ${CMAKE_SOURCE_DIR}/gateway/render/*.c ${CMAKE_SOURCE_DIR}/gateway/verify/*.c)
 target_sources(cmxsafe_parts PRIVATE ${GW_COMMAND_SOURCES})
 # The templates of the files that the gateway generates (gateway/render/gw_template.h).

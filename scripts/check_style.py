@@ -18,7 +18,8 @@ ROOT_FILES = {
 MAX_FILE_LINES = 600
 MAX_FUNCTION_LINES = 90
 
-# What each module of the device library may include, besides itself. A module that is not listed here may include all.
+# The modules that each module of the device library may include, besides itself. A module that is not listed here may
+# include all.
 CORE = {"core"}
 ALLOWED = {
     "core": set(),
@@ -35,13 +36,14 @@ ALLOWED = {
 PURE = re.compile(r"src/cmxsafe/(isolation|attest|ota)/(?!service|upload)")
 IMPURE = re.compile(r'#include (<(unistd|fcntl|pthread|poll|netdb|time|sys/(socket|stat|mman|select|time))\.h>'
                     r'|"cmxsafe/core/mem\.h"|"cmxsafe/port/port\.h")|\b(f?printf|puts|fopen|fread|fwrite)\(')
-# The contract with a platform: a caller depends on these headers, not on the file that implements them.
+# The contract with a platform: callers depend on these headers, not on the files that implement them.
 CONTRACT = re.compile(r"src/cmxsafe/(port/[a-z]+\.h|http/http\.h)$")
 # These files define names of libc, lwIP and FreeRTOS.
 OTHERS_NAMES = re.compile(r"port/linux/libc/|board/idf/freertos\.c|board/lwip/(sockets|netifs)\.c|gateway/bpf/")
 # Public interface: an application or a test calls it, the product need not.
 PUBLIC_HEADER = re.compile(r"src/[^/]+\.h$|src/cmxsafe/esp/device_esp\.h$")
-# One implementation of each: what it is, a pattern in the code without comments, and the only files that may match.
+# Features with one implementation each: name, a pattern in the code without comments, and the only files that may
+# match.
 ONE_PLACE = (
     ("the parser of command lines", r"\bgetopt", r"$^"),
     ("the HTTP client", r"\bcurl_easy_", r"cli/common/http_client\.c"),
@@ -361,7 +363,7 @@ class Style:
                 self.complain("map", f"docs/ARCHITECTURE.md: no file {path}")
 
     def rule_root(self):
-        """A file that a command left at the root is not committed by accident."""
+        """No file that a command left at the root is committed by accident."""
         for path in sorted(set(p for p in self.files if "/" not in p) - ROOT_FILES):
             self.complain("root", f"{path}: not one of the files at the root (ROOT_FILES in scripts/check_style.py)")
 

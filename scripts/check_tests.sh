@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Refuses constructs in test scripts that succeed when the thing they check did not happen. tests/e2e/checks.sh has the functions
-# to use instead.
+# Refuses constructs in test scripts that succeed although the event that they check did not happen. tests/e2e/checks.sh
+# has the functions to use instead.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 rc=0
@@ -19,7 +19,7 @@ refuse '(?<!need_console npm )\bsqlite3 (?!-cmd)' 'fails while a gateway writes 
 refuse 'sqlite3\.connect\((?!.*timeout)' 'fails after 5 s of another program writing; give it a timeout'
 refuse '! try_client\b|\btry_client\b[^|]*&& fail' 'a login that lasts fails, too, when its time is over; use refused_login, refused_listen, refused_open or refused_session'
 refuse '\|\| (true|:)\s*$' 'a failure is ignored'
-# A wait in the last line of a function is the function's status.
+# The status of a wait in the last line of a function is that of the function.
 hits=$(awk 'FNR == 1 { held = "" } held != "" && !/^ *}/ { print held } { held = "" }
     /^ *wait_for [0-9]+ / && !/\|\||&&|\\$/ { held = FILENAME ":" FNR ":" $0 }' "${scripts[@]}")
 [ -z "$hits" ] || { printf 'nothing checks whether the wait succeeded:\n%s\n' "$hits"; rc=1; }

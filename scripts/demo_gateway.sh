@@ -5,7 +5,7 @@
 own_namespaces() {
     [ "$(id -u)" = 0 ] && [ -z "${CMX_DEMO_INSIDE:-}" ] && [ -e /proc/net/if_inet6 ] && unshare --net --mount bash -c "
         $(declare -f private_folders); private_folders" 2>/dev/null || return 0
-    exec 8</proc/self/ns/net # the machine's network, for publish
+    exec 8</proc/self/ns/net # the machine's network namespace, for publish
     CMX_DEMO_INSIDE=1 exec unshare --net --mount --propagation private bash "$0" "$@"
 }
 
@@ -66,8 +66,8 @@ publish() {
         "EXEC:nsenter --net=/proc/$$/ns/net socat - ${FAMILY:-TCP6}\:$HOST\:$2" & PIDS+=($!)
 }
 
-# Serves the console on the machine's loopback, and sets CONSOLE to its address. Cockpit has no login here, and other users of the
-# machine reach its loopback: only requests with the random part of the address get an answer.
+# Serves the console on the machine's loopback, and sets CONSOLE to its address. Cockpit has no login here, and other
+# users of the machine can reach it. It therefore answers only requests with the random part of the address.
 start_console() {
     local ws port secret public
     ws=$(ls /usr/lib/cockpit/cockpit-ws /usr/libexec/cockpit-ws 2>/dev/null | head -n 1)

@@ -11,7 +11,7 @@ install_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" cockpit-ws cockpit-
 . "$ROOT/tests/e2e/gateway_lib.sh"
 . "$ROOT/tests/e2e/console_lib.sh"
 . "$ROOT/tests/tools/ota_image.sh"
-MAX_BYTES=60000 # of a picture
+MAX_BYTES=60000 # bytes of the largest picture
 IMAGES=$ROOT/docs/images
 mkdir -p "$IMAGES"
 
@@ -21,7 +21,7 @@ keep() {
     [ "$(stat -c %s "$IMAGES/$2")" -lt "$MAX_BYTES" ] || fail "$2 is too large"
 }
 
-# A gateway with boards, grants, traffic, one verdict and a campaign's worth of devices.
+# A gateway with boards, grants, traffic, one verdict and devices for a campaign.
 console_pictures() {
     local name
     need_console
@@ -41,7 +41,7 @@ console_pictures() {
     for name in cam-1 cam-2; do
         (cd / && exec "$BIN/cmxsafe" gateway exec -- curl -sS -m 280 --limit-rate 400k -o /dev/null "http://$name.cmx:81/stream") 2>/dev/null & PIDS+=("$!")
     done
-    curl -sS -o /dev/null -F "update=@$TMP/bare.bin" "http://127.0.0.1:$((8989 + BOARD_OFFSET))/update" || fail "the update service" # refused, on the page
+    curl -sS -o /dev/null -F "update=@$TMP/bare.bin" "http://127.0.0.1:$((8989 + BOARD_OFFSET))/update" || fail "the update service" # the page shows this refused upload
     start_cockpit
     sleep 185 # three minutes of the history
     PATH=$BIN:$PATH python3 "$ROOT/tests/tools/console_shots.py" "$COCKPIT_URL" "http://127.0.0.1:$((8989 + BOARD_OFFSET))/" "$(free_port)" "$TMP" || fail "the screenshots"

@@ -26,7 +26,8 @@
 
 #include "cmxsafe/device/defaults.h" /* for macros that the sketch's settings.h does not define */
 
-/* The original's calls name core 1. Chips with one core (S2, C3, C6, H2) do not have it, so the core is left out. */
+/* Calls in sketches for the original CMXsafe-ESP32 name core 1. Chips with one core (S2, C3, C6, H2) do not have it, so
+ * the core is left out. */
 #if defined(ESP_PLATFORM) && portNUM_PROCESSORS == 1
 #define xTaskCreatePinnedToCore(fn, name, stack, arg, priority, handle, core)                                          \
     xTaskCreate(fn, name, stack, arg, priority, handle)

@@ -1,5 +1,6 @@
 /* agent_config.h - the agent's configuration file as values. One table (config_table.c) drives reading, checking, the
- * reference (docs/CONFIG.md, cmxsafed.conf(5)), the suggestion for a mistyped key, and what a reload cannot change.
+ * reference (docs/CONFIG.md, cmxsafed.conf(5)), the suggestion for a mistyped key, and the keys that a reload cannot
+ * change.
  *
  * To give a module of the agent its settings: a struct here that begins with struct config_head, a member of it in
  * struct agent_config, and rows in config_table.c. An option of a context is one row of context_options.h. */
@@ -18,7 +19,7 @@
 #define CONFIG_FILE_DEFAULT "/etc/cmxsafe/cmxsafed.conf"
 #define CONFIG_KEYS_MAX 24    /* keys of one section */
 #define CONFIG_LIST_MAX 32    /* values of one repeated key */
-#define CONFIG_ERRORS_MAX 100 /* reported for one file */
+#define CONFIG_ERRORS_MAX 100 /* errors reported for one file */
 
 /* The lines of a section and of its keys in the file; 0: not given. First member of every section's struct. */
 struct config_head {
@@ -31,7 +32,7 @@ struct config_list {
     char *item[CONFIG_LIST_MAX];
 };
 
-/* Numbers are uint64_t, durations ms, choices an index. */
+/* Here and below numbers are uint64_t, durations milliseconds, and choices the index of a choice. */
 struct agent_section {
     struct config_head head;
     char *control_socket;
@@ -45,7 +46,7 @@ enum agent_confine_ports { AGENT_PORTS_ANY, AGENT_PORTS_FIXED };
 
 struct gateway_section {
     struct config_head head;
-    struct cmx_gateway options; /* by the rows of gateway_options.h; its texts are owned */
+    struct cmx_gateway options; /* filled by the rows of gateway_options.h; owns its texts */
     struct config_list host_key;
     char *known_hosts_file;
     char *key_passphrase_file;
@@ -55,7 +56,7 @@ struct gateway_section {
 struct context_section {
     struct config_head head;
     char name[CMX_PROXY_NAME_MAX];
-    struct cmx_context options; /* by the rows of context_options.h; its texts are owned, except name */
+    struct cmx_context options; /* filled by the rows of context_options.h; owns its texts, except name */
 };
 
 struct isolation_section {
@@ -117,7 +118,7 @@ struct agent_config {
     size_t n_contexts;
     struct context_section contexts[CMX_PROXY_CONTEXTS_MAX];
 
-    struct cmx_gateway_list gateways; /* gateway.options.host, read */
+    struct cmx_gateway_list gateways; /* parsed from gateway.options.host */
 
     /* From the files that the sections name (config_files): */
     struct config_list pins; /* host_key and the gateway's lines of known_hosts_file */

@@ -28,27 +28,27 @@ struct config_key {
     const char *key;
     config_type type;
     size_t offset; /* in the section's struct */
-    uint8_t size;  /* of a number there; 0: 8 bytes */
+    uint8_t size;  /* bytes of a number at `offset`; 0: 8 */
     uint64_t min, max;
-    uint64_t step;              /* durations: ms; 0: 1000 */
-    uint64_t unit;              /* durations: ms that one unit of the stored number is; 0: 1 */
+    uint64_t step;              /* durations: the value must be a multiple of this, in ms; 0: 1000 */
+    uint64_t unit;              /* durations: the stored number's unit in ms; 0: 1 */
     const char *const *choices; /* NULL-terminated */
     const char *fallback;       /* the default, as in a file; NULL: none */
-    bool creates;               /* paths: the agent makes the file; else it must exist, */
-    bool block_device;          /* must be a regular file; with this flag a block device is also allowed */
+    bool creates;               /* paths: the agent makes the file; false: the file must exist and */
+    bool block_device;          /* be a regular file, or with this flag a block device */
     bool required;
     bool restart;        /* a reload keeps the old value until the agent is restarted */
     uint8_t direction;   /* contexts: 1 + the only cmx_proxy_direction that uses it; 0: any */
-    const char *without; /* for the reference, if there is no default: what happens without a value */
+    const char *without; /* text of the reference if there is no default: the behaviour without a value */
     const char *help;    /* one line */
 };
 
 struct config_section {
     const char *name;
     bool named;    /* [name NAME], any number */
-    size_t offset; /* in struct agent_config; of the array if named */
+    size_t offset; /* of the section's struct, or of the array of named sections, in struct agent_config */
     const char *help;
-    bool restart; /* of all its keys */
+    bool restart; /* a change of any of its keys takes effect only when the agent restarts */
 };
 
 extern const struct config_section config_sections[];

@@ -121,7 +121,7 @@ static bool only(const char *text, const char *allowed)
 
 #define ALNUM "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
-/* What is wrong with text as a value of the key, or NULL. */
+/* The reason why text is no value of the key, or NULL. */
 static const char *text_fault(const struct config_key *k, const char *text)
 {
     size_t len = strlen(text);
@@ -264,7 +264,7 @@ cmx_err config_defaults(const struct config_section *s, void *section)
     return CMX_OK;
 }
 
-/* ---- what a reload cannot change ---- */
+/* ---- keys that a reload cannot change ---- */
 
 bool config_needs_restart(const struct config_key *k)
 {

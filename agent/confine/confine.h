@@ -1,5 +1,6 @@
-/* confine.h - the agent gives up what it does not need: files and TCP ports by Landlock (landlock(7)), system calls by
- * seccomp (seccomp(2)). A report says what was applied and what the kernel lacks. The process cannot undo it. */
+/* confine.h - the agent gives up access that it does not need: to files and TCP ports by Landlock (landlock(7)), system
+ * calls by seccomp (seccomp(2)). A report says what was applied and what the kernel lacks. The process cannot undo
+ * it. */
 #ifndef CMX_AGENT_CONFINE_H
 #define CMX_AGENT_CONFINE_H
 
@@ -39,7 +40,8 @@ struct confine_report {
 void confine_read(struct confine_plan *p, const char *path);
 void confine_write(struct confine_plan *p, const char *path);
 
-/* Permits reading what every program needs: libraries, name service, certificates, /proc/self, /dev/urandom. */
+/* Permits reading the files that every program needs: libraries, name service, certificates, /proc/self,
+ * /dev/urandom. */
 void confine_plan_base(struct confine_plan *p);
 
 /* Confines the calling thread and the threads that it creates later: call it before any other thread starts. Applies

@@ -1,4 +1,4 @@
-/* memory.h - keeps the agent's memory small: all threads share one heap, free memory goes back to the system when the
+/* memory.h - keeps the agent's memory small: all threads share one heap, free memory is returned to the system when the
  * sessions are idle, and the heap has a limit. */
 #ifndef CMX_AGENT_MEMORY_H
 #define CMX_AGENT_MEMORY_H

@@ -58,8 +58,8 @@ static const char *elements(char *listing)
     return at + sizeof before - 1;
 }
 
-/* Reads what the rules in force have learned, so that a reload keeps it: an IPv6 router, for example, advertises itself
- * only every few minutes. A set that does not fit into room is forgotten. */
+/* Reads the elements that the rules in force have learned, so that a reload keeps them: an IPv6 router, for example,
+ * advertises itself only every few minutes. A set that does not fit into room is forgotten. */
 static void keep_learned(struct isolation *s, struct cmx_nft_config *c, char *room)
 {
     for (enum cmx_nft_memory i = 0; i < CMX_NFT_MEMORIES; i++, room += CMX_NFT_KEPT_MAX) {

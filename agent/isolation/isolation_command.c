@@ -26,7 +26,7 @@ enum action { NONE, SHOW, DRY_RUN, APPLY, REMOVE, CONFIRM, BOOT };
 struct options {
     enum action action;
     const char *config;
-    uint64_t confirm_s; /* 0: apply without a way back */
+    uint64_t confirm_s; /* 0: the rules stay without --confirm */
 };
 
 static const char about[] =
@@ -189,7 +189,7 @@ static int apply_unless(struct nft *n, const char *text, uint64_t seconds, struc
         return cli_fail(PENDING, strerror(errno), "nothing was changed");
     close(fd);
     fflush(NULL);
-    pid = fork(); /* before the change, so that nothing can prevent the way back */
+    pid = fork(); /* starts before the change, so that nothing can prevent the rollback */
     if (pid == 0) {
         int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
@@ -209,7 +209,7 @@ static int confirm(void)
 {
     if (unlink(PENDING) == 0)
         return puts("confirmed"), 0;
-    return cli_fail("confirm", errno == ENOENT ? "nothing waits for it" : strerror(errno),
+    return cli_fail("confirm", errno == ENOENT ? "no rules wait for a confirmation" : strerror(errno),
                     "see 'cmxsafed isolation --show' for what is in force");
 }
 

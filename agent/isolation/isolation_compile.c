@@ -78,7 +78,7 @@ cmx_err isolation_compile(const struct agent_config *c, bool follow, struct cmx_
 
     memset(out, 0, sizeof *out);
     out->follow = follow;
-    out->idle_s = c->gateway.options.keepalive_s + IDLE_S; /* longer than between two keepalives */
+    out->idle_s = c->gateway.options.keepalive_s + IDLE_S; /* longer than the time between two keepalives */
     out->agent_uid = (uint32_t)geteuid();
     if (c->isolation.agent_user && isolation_uid(c->isolation.agent_user, &out->agent_uid) != CMX_OK) {
         cmx_why_set(why, "[isolation] agent_user: there is no user %.40s", c->isolation.agent_user);

@@ -16,7 +16,7 @@ typedef enum {
     ISOLATION_RELEASED /* no longer enabled: the rules are left as they are and no longer observed */
 } isolation_state;
 
-/* Where current sessions lead: an address of a gateway that is given by name. */
+/* An address that current sessions use, of a gateway that the configuration names by host name. */
 struct live_gateway {
     struct cmx_end end;
     unsigned sessions;
@@ -24,10 +24,10 @@ struct live_gateway {
 
 struct isolation {
     struct nft_guard *guard;
-    struct cmx_mutex lock;       /* protects all members, because session tasks and HTTP threads also call */
+    struct cmx_mutex lock;       /* guards all members: session tasks and HTTP threads use them too */
     isolation_state state;       /* set only by isolation_set_state */
     int wake;                    /* eventfd of the agent's loop */
-    struct cmx_nft_config rules; /* in force, without live gateways */
+    struct cmx_nft_config rules; /* the rules in force, without the addresses in `live` */
     unsigned resolving;          /* look-ups of gateways' names in progress */
     struct live_gateway live[CMX_NFT_LIVE_MAX];
     struct resolvers_stamp stamp;

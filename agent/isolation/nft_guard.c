@@ -28,11 +28,11 @@
 struct nft_guard {
     struct nft *nft;
     int monitor, query;  /* netlink sockets */
-    char *room;          /* LISTING_MAX bytes; also a netlink message */
-    uint32_t generation; /* up to this one the rules are as installed */
+    char *room;          /* LISTING_MAX bytes, for a listing or a netlink message */
+    uint32_t generation; /* the kernel's generation number when the rules were last known to be as installed */
     bool changed;        /* changes by another program since the last install */
     char who[NFT_PROGRAM_MAX];
-    uint8_t rules[CMX_SHA256_LEN]; /* of the listing after installation */
+    uint8_t rules[CMX_SHA256_LEN]; /* digest of the listing after the installation */
 };
 
 /* ---- netlink ---- */
@@ -115,13 +115,13 @@ static cmx_err generation(struct nft_guard *g, uint32_t *out)
 
 /* Transactions that the monitor reported. */
 struct events {
-    unsigned ours; /* transactions on our tables, by anyone */
-    bool lost;     /* the queue overflowed */
-    bool touched;  /* by the transaction that is being read */
+    unsigned ours; /* transactions of any program on our tables */
+    bool lost;     /* events were lost, because the kernel's queue overflowed */
+    bool touched;  /* the transaction that is being read changes our tables */
     char who[NFT_PROGRAM_MAX];
 };
 
-/* Each message names its table in attribute 1, whatever it is about: NFTA_TABLE_NAME, NFTA_CHAIN_TABLE,
+/* Each message names its table in attribute 1, for each type of message: NFTA_TABLE_NAME, NFTA_CHAIN_TABLE,
  * NFTA_RULE_TABLE, NFTA_SET_TABLE, NFTA_SET_ELEM_LIST_TABLE, NFTA_OBJ_TABLE. A transaction ends with NFT_MSG_NEWGEN. */
 static void take_event(struct events *e, const struct nlmsghdr *m)
 {
@@ -142,7 +142,8 @@ static void take_event(struct events *e, const struct nlmsghdr *m)
     e->touched = false;
 }
 
-/* Reads what the kernel has queued. It queues a transaction's events before the call that made it returns. */
+/* Reads the events that the kernel has queued. It queues a transaction's events before the call that made it
+ * returns. */
 static void read_events(struct nft_guard *g, struct events *e)
 {
     ssize_t n;

@@ -30,7 +30,7 @@ CMX_MUST_USE cmx_err nft_guard_install(struct nft_guard *g, const char *text, st
 /* A change of the agent's own, to elements of sets alone. Errors of nft_run. */
 CMX_MUST_USE cmx_err nft_guard_change(struct nft_guard *g, const char *text, struct cmx_why *why);
 
-/* CMX_OK: what was installed is in force. CMX_EPERM: another program, named in who if the kernel reported it, changed
+/* CMX_OK: the installed rules are in force. CMX_EPERM: another program, named in who if the kernel reported it, changed
  * or removed it; stays so until the next install. */
 CMX_MUST_USE cmx_err nft_guard_check(struct nft_guard *g, char who[NFT_PROGRAM_MAX]);
 

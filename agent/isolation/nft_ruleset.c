@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define IDLE "@idle@"     /* isolation.nft's placeholder */
-#define IDLE_WITHOUT_S 60 /* of the ruleset that denies everything */
+#define IDLE "@idle@"     /* placeholder in isolation.nft */
+#define IDLE_WITHOUT_S 60 /* idle time in the ruleset that denies everything */
 
 extern const char cmx_isolation_nft[];
 
@@ -178,7 +178,7 @@ static void add_uid(struct text *t, const char *set, uint32_t uid)
     close_element(t);
 }
 
-/* What the link needs, as far as the configuration permits it. */
+/* Writes the elements that the link needs, as far as the configuration permits them. */
 static void add_link(struct text *t, const struct cmx_iso_config *p)
 {
     if (p->dhcp4)

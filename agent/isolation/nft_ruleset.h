@@ -15,7 +15,7 @@
 #define CMX_NFT_LIVE_MAX 32
 /* The longest ruleset, learned elements included. */
 #define CMX_NFT_TEXT_MAX (96 * 1024 + CMX_ISO_CONTEXTS_MAX * 512)
-#define CMX_NFT_KEPT_MAX (8 * 1024)  /* the longest list of one set's learned elements */
+#define CMX_NFT_KEPT_MAX (8 * 1024) /* the longest list of one set's learned elements */
 
 struct cmx_nft_context {
     const char *name;                  /* for a comment; characters other than letters, digits and "._-" are left out */
@@ -40,7 +40,7 @@ struct cmx_nft_config {
     struct cmx_nft_context contexts[CMX_ISO_CONTEXTS_MAX]; /* parallel to policy.contexts */
     uint32_t agent_uid;                                    /* may connect to the gateway and the contexts' services */
     uint32_t forwarder_uid; /* a local name server that may query the resolvers for the agent; 0: none */
-    /* Where current sessions lead, for gateways given by name. */
+    /* The addresses that current sessions use, of gateways that are configured by name. */
     struct cmx_end live[CMX_NFT_LIVE_MAX];
     size_t n_live;
     /* Inbound packets of a session are dropped once the agent has sent nothing on it for idle_s seconds; its next
@@ -61,7 +61,7 @@ CMX_MUST_USE cmx_err cmx_nft_deny(struct cmx_buf *out);
 /* Deletes both tables, whether or not they exist. CMX_ENOSPC. */
 CMX_MUST_USE cmx_err cmx_nft_removal(struct cmx_buf *out);
 
-/* A memory's name for nft: family, table and set. */
+/* The name of such a set in nft commands: family, table and set. */
 const char *cmx_nft_memory(enum cmx_nft_memory which);
 
 /* A session to gateway begins (permits its address) or ends (the permission expires after 30 s). CMX_ENOSPC. */

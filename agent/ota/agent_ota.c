@@ -34,7 +34,7 @@ static struct {
     struct cmx_proxy *proxy;
     struct isolation *isolation;
     char *name, *host; /* copies that the service borrows, because a reload replaces the configuration */
-    char *folder;      /* of the spool file; borrowed by the confinement plan */
+    char *folder;      /* the folder of the spool file; borrowed by the confinement plan */
     uint8_t boot[CMX_OTA_BOOT_LEN];
     atomic_bool stopping, watching;
 } ota = {.runner = {.fd = -1}, .spool = {.fd = -1, .folder = -1}};
@@ -194,7 +194,7 @@ static cmx_err keep_boot(void)
     return err;
 }
 
-/* On CMX_ENOMEM ota_stop frees what was copied. */
+/* On CMX_ENOMEM ota_stop frees the copies. */
 static cmx_err keep_texts(const struct agent_config *c)
 {
     ota.name = cmx_mem_strdup(c->gateway.options.user);

@@ -29,15 +29,15 @@ typedef enum {
 
 struct ota_record {
     ota_phase phase;
-    char boot[OTA_BOOT_ID_MAX];            /* the boot in which the phase began */
-    char old_version[CMX_IMAGE_TEXT_MAX];  /* before the update; "": not known */
-    char new_version[CMX_IMAGE_TEXT_MAX];  /* of the system on trial; "": not known */
-    unsigned boots;                        /* of the new system since the update, or since its rollback */
+    char boot[OTA_BOOT_ID_MAX];            /* identifier of the boot in which the phase began */
+    char old_version[CMX_IMAGE_TEXT_MAX];  /* version before the update; "": not known */
+    char new_version[CMX_IMAGE_TEXT_MAX];  /* version of the system on trial; "": not known */
+    unsigned boots;                        /* boots of the new system since the update or its rollback */
     bool stuck;                            /* on trial, and cannot be rolled back */
     uint64_t since_ms;                     /* OTA_TRIAL: cmx_port_now_ms when it began in this boot */
-    char why[OTA_WHY_MAX];                 /* of the rollback, without a newline */
-    char image[OTA_IMAGE_MAX];             /* the update */
-    char last_image[OTA_IMAGE_MAX];        /* the last update that was confirmed; "": none */
+    char why[OTA_WHY_MAX];                 /* reason for the rollback, without a newline */
+    char image[OTA_IMAGE_MAX];             /* digest of the update's image */
+    char last_image[OTA_IMAGE_MAX];        /* digest of the last image that was confirmed; "": none */
     char last_version[CMX_IMAGE_TEXT_MAX]; /* the version of that system */
 };
 

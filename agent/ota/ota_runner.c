@@ -229,7 +229,7 @@ static cmx_err wait_for_exit(pid_t pid, int children, int out, uint64_t limit_ms
             return CMX_ECLOSED;
     }
     if (out >= 0)
-        (void)line_read(line, out); /* what the command wrote before it exited; descendants may hold the pipe open */
+        (void)line_read(line, out); /* reads the output from before the exit; descendants may hold the pipe open */
     return CMX_OK;
 }
 

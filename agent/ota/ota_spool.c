@@ -159,7 +159,7 @@ static void record_confirmed(struct ota_spool *s)
     snprintf(s->record.last_version, sizeof s->record.last_version, "%s", s->version);
 }
 
-/* The hook gets what was signed, without the trailer. */
+/* The hook gets the signed bytes, without the trailer. */
 static cmx_err activate(void *arg, const struct cmx_image *verified, struct cmx_why *why)
 {
     struct ota_spool *s = arg;

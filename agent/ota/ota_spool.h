@@ -12,7 +12,7 @@
 #include "cmxsafe/ota/slots.h"
 
 struct ota_spool_config {
-    const char *path;      /* of the file; borrowed during open */
+    const char *path;      /* path of the file; borrowed during ota_spool_open */
     uint32_t max_len;      /* bytes of an update */
     bool restarts;         /* an update takes effect with a restart, and is on trial then */
     bool has_version;      /* a version hook is configured */
@@ -22,7 +22,7 @@ struct ota_spool_config {
 struct ota_spool {
     struct ota_spool_config config;
     int fd;     /* the update */
-    int folder; /* that holds it */
+    int folder; /* the folder of that file */
     char record_name[256];
     struct ota_record record;
     bool undecided;         /* the version hook has not answered since the boot: nothing is confirmed meanwhile */

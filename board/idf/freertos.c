@@ -7,7 +7,7 @@
 #include "cmxsafe/port/port.h"
 #include "freertos/task.h"
 
-#define STACK_MIN ((size_t)256 * 1024) /* glibc, OpenSSL and sanitizers need more than a device's */
+#define STACK_MIN ((size_t)256 * 1024) /* glibc, OpenSSL and sanitizers need more stack than a device has */
 
 /* Invariant: in the list from before its thread runs until the thread ends. */
 struct cmx_linux_task {

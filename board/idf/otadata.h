@@ -27,11 +27,11 @@ extern "C" {
 #define CMX_OTADATA_STEPS_MAX 12
 
 typedef enum {
-    CMX_OTA_NEW = 0,            /* written, not booted yet */
-    CMX_OTA_PENDING_VERIFY = 1, /* booted once, not confirmed */
+    CMX_OTA_NEW = 0,            /* the image is written and not booted yet */
+    CMX_OTA_PENDING_VERIFY = 1, /* the image was booted once and is not confirmed */
     CMX_OTA_VALID = 2,
-    CMX_OTA_INVALID = 3, /* the application rolled it back */
-    CMX_OTA_ABORTED = 4, /* it restarted before it was confirmed */
+    CMX_OTA_INVALID = 3, /* the application rolled the image back */
+    CMX_OTA_ABORTED = 4, /* the image restarted before it was confirmed */
     CMX_OTA_UNDEFINED = -1
 } cmx_ota_state;
 
@@ -41,7 +41,7 @@ struct cmx_otadata {
 
 /* One flash operation within the otadata partition. */
 struct cmx_otadata_step {
-    bool erase; /* len is then a sector and data unused */
+    bool erase; /* true: erases a sector; data is unused */
     uint32_t offset;
     uint32_t len;
     uint8_t data[CMX_OTADATA_RECORD_LEN];
@@ -89,7 +89,7 @@ CMX_MUST_USE cmx_err cmx_otadata_plan_rollback(const struct cmx_otadata *d, cons
 /* ---- booting ---- */
 
 struct cmx_boot {
-    struct cmx_otadata_plan plan; /* to execute before the image starts */
+    struct cmx_otadata_plan plan; /* operations to execute before the image starts */
     int first;                    /* the first candidate */
     bool initial;                 /* there is no record: execute plan_initial once an image is chosen */
     bool aborted;                 /* this boot ended the trial of an image */

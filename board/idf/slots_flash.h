@@ -24,8 +24,8 @@ struct cmx_boot_report {
     bool aborted; /* the last image restarted before it was confirmed, and is no longer used */
     bool pending; /* this is the first boot of a new image */
     struct cmx_image_info info;
-    uint32_t offset; /* of the image in flash */
-    uint32_t size;   /* of its partition */
+    uint32_t offset; /* offset of the image in flash */
+    uint32_t size;   /* size of its partition */
 };
 
 /* Reads the partition table. CMX_EFORMAT: there is none, or it does not permit updates. */

@@ -21,8 +21,8 @@
 #define CHUNK 4096
 
 struct bridge {
-    int net;               /* lwIP's */
-    int server;            /* the kernel's end of the pair */
+    int net;               /* lwIP's socket of the connection */
+    int server;            /* our end of the kernel's socket pair */
     atomic_bool answered;  /* the server has closed */
     atomic_bool ended;     /* one direction failed */
     atomic_int directions; /* threads that still run; the last one frees the object */

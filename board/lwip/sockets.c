@@ -33,7 +33,7 @@
 /* The first descriptor of lwIP. libssh keeps 16 bits of SSH_OPTIONS_FD (options.c), so half of that range is left to
  * the kernel's descriptors. */
 #define LWIP_FD 0x8000
-#define POLLS_MAX 512     /* in one poll */
+#define POLLS_MAX 512     /* descriptors in one poll */
 #define MIXED_SLICE_MS 10 /* how late a poll of descriptors of both stacks may be */
 #define NAMES_MAX 8
 /* Sockets of lwIP that may be open at once. Debian's lwIP grows its socket table without a lock that readers take, so

@@ -18,7 +18,7 @@ static struct board_tap tap;
 static struct netif tap_netif;
 static struct netif loop_netif;
 
-/* ---- what board.ini says ---- */
+/* ---- settings in board.ini ---- */
 
 struct addresses {
     ip4_addr_t address, mask, router;
@@ -26,7 +26,7 @@ struct addresses {
     bool has6;
 };
 
-/* "a/b" into its parts. */
+/* Splits "ADDRESS/BITS". */
 static cmx_err split_prefix(const char *text, char *address, size_t cap, unsigned max, unsigned *bits)
 {
     const char *slash = strchr(text, '/');

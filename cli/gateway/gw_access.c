@@ -135,7 +135,7 @@ static bool read_record(struct access_job *job, const char *line, struct record 
     return true;
 }
 
-/* Counts of what was not logged: refusals beyond the limit ("denied-more") and connections ("lost"). */
+/* Counts without records: refusals beyond the limit ("denied-more") and connections ("lost"). */
 static bool is_note(const struct record *r)
 {
     return !r->consumer[0];
@@ -341,7 +341,8 @@ static void print_line(void *arg, const struct gw_node *node, char *line)
     take_line(arg, node->name, line);
 }
 
-/* First what the logs hold, in the order of the times; then new lines as they come. Returns only when memory runs out.
+/* Prints the records in the logs in the order of their times, and then new ones as they arrive. Returns only when
+ * memory runs out.
  */
 static cmx_err follow_fleet(struct access_job *job, const struct gw_nodes *nodes, struct cmx_why *e)
 {

@@ -161,7 +161,7 @@ static int campaign_start(int argc, char **argv)
         GW_PACE_OPTIONS(o.pace),
         CLI_NUMBER("port", "PORT", 1, 65535, "the update service's port on the device", &o.port),
         CLI_FLAG("opaque", "not an ESP-IDF image (a Linux device's bundle)", &o.opaque),
-        CLI_TEXT("expect", "VERSION", "what the device reports once it runs an --opaque image", &o.expect),
+        CLI_TEXT("expect", "VERSION", "the version that the device reports once it runs an --opaque image", &o.expect),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway campaign start", "NAME [DEVICE ...]", about_start, 1,
                                     GW_COUNT(line.operand), options);

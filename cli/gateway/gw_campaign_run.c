@@ -21,7 +21,7 @@
 struct gw_campaign_child {
     struct gw_campaign_child *next;
     struct gw_campaign campaign;
-    struct gw_update update; /* once the child has ended: the state to store */
+    struct gw_update update; /* the device's new state, to be stored once the child has ended */
     struct gw_child child;
     bool ended;
 };

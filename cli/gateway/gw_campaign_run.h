@@ -12,15 +12,15 @@
 
 #define GW_CAMPAIGN_TRIES_MAX 5      /* attempts to reach a device that is connected */
 #define GW_CAMPAIGN_EVIDENCE_S 600   /* a device that gives no evidence for that long has failed */
-#define GW_CAMPAIGN_RETRY_S 5        /* multiplied by the number of tries */
-#define GW_CAMPAIGN_CHILDREN_MAX 128 /* of all campaigns */
+#define GW_CAMPAIGN_RETRY_S 5        /* wait before the next try, multiplied by the number of tries */
+#define GW_CAMPAIGN_CHILDREN_MAX 128 /* in all campaigns together */
 
 struct gw_campaigns {
-    struct gw_campaign_child *children; /* those that run */
+    struct gw_campaign_child *children; /* the running children */
     size_t n_children;
     uint64_t looked_ms;              /* when devices were last chosen */
     void (*demand)(void *, int64_t); /* has the device with this id attest soon */
-    void *arg;                       /* for demand */
+    void *arg;                       /* argument of demand */
 };
 
 /* Call it several times a second; g is open for writing. After a failure the next call tries again. */

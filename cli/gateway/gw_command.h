@@ -1,4 +1,4 @@
-/* gw_command.h - what the `cmxsafe gateway` subcommands share: arguments, opening the gateway, changing its registry,
+/* gw_command.h - shared by the `cmxsafe gateway` subcommands: arguments, opening the gateway, changing its registry,
  * output. */
 #ifndef CLI_GW_COMMAND_H
 #define CLI_GW_COMMAND_H

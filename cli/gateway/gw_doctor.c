@@ -266,7 +266,7 @@ static bool answer_is(const char *answer, const char *member)
     return answer && strstr(answer, member) != NULL;
 }
 
-/* What the running gateway says about itself. */
+/* Checks of the running gateway, from its answer to `status`. */
 static void check_answer(struct doctor *d, const char *answer)
 {
     char judge[200];

@@ -12,20 +12,22 @@
 
 typedef enum { GW_CHECK_UNKNOWN = 0, GW_CHECK_TRUSTED = 1, GW_CHECK_UNTRUSTED = 2 } gw_check_verdict;
 
-/* What the child writes into the pipe. GW_CHECK_UNKNOWN: the device gave no answer, so there is no verdict. */
+/* The result that the child writes into the pipe. GW_CHECK_UNKNOWN: the device gave no answer, so there is no
+ * verdict. */
 struct gw_check_result {
     uint32_t verdict; /* gw_check_verdict */
     char reason[GW_REASON_MAX];
     char firmware[96];
     char claims[GW_CLAIMS_MAX]; /* see struct gw_attestation */
-    char manifest[65];          /* digest of the one that was compared last; of the matching one if it is trusted */
+    char manifest[65];          /* digest of the manifest that was compared last: the matching one if the verdict is
+                                 * GW_CHECK_TRUSTED */
 };
 
 /* key: the device's attestation line. Returns the child and the pipe's reading end, or -1. g is not used by the child
  * afterwards. */
 pid_t gw_check_start(const struct gw *g, const struct gw_standing *s, const struct gw_policy *p, const char *key,
                      int *pipe_fd);
-/* Reads what the child wrote; the texts are made printable. Anything but one whole result is GW_CHECK_UNKNOWN. */
+/* Reads the child's result and makes its texts printable. Anything except one complete result is GW_CHECK_UNKNOWN. */
 void gw_check_read(int pipe_fd, struct gw_check_result *out);
 
 #endif

@@ -14,7 +14,7 @@
 
 #define VALUE_MAX 256
 #define FROM_MAX 64
-#define RECORD_MAX 1024                   /* as the gateways write them */
+#define RECORD_MAX 1024                   /* bytes of the longest record that a gateway writes */
 #define TIME_MAX_S UINT64_C(253402300799) /* the end of the year 9999 */
 #define TIME_MAX_MS (TIME_MAX_S * UINT64_C(1000) + UINT64_C(999))
 #define COUNT_MAX ((uint64_t)INT64_MAX)
@@ -24,7 +24,7 @@ typedef enum { NAME, ADDRESS, ENDPOINT, FINGERPRINT, WORD, TEXT, NUMBER } value_
 struct member {
     const char *key;
     value_type type;
-    uint64_t max; /* of a number; the length of a text */
+    uint64_t max; /* the largest number, or the greatest length of a text */
     bool required;
 };
 
@@ -76,14 +76,14 @@ static bool consists_of(const char *text, const char *chars)
     return text[strspn(text, chars)] == '\0';
 }
 
-/* A text that the type allows. An empty one is a value that its gateway does not have. */
+/* True if the type allows the text. A gateway writes an empty text for a value that it does not have. */
 static bool is_valid(value_type type, const char *text)
 {
     struct gw_consumer consumer;
     uint8_t raw[16];
 
     switch (type) {
-    case NAME: /* of a device, a platform or a principal */
+    case NAME: /* the name of a device, a platform or a principal */
         return !strchr(text, ':') && gw_consumer_parse(&consumer, text, NULL) == CMX_OK;
     case ADDRESS:
         return !text[0] || inet_pton(AF_INET6, text, raw) == 1;
@@ -101,7 +101,8 @@ static bool is_valid(value_type type, const char *text)
     return false;
 }
 
-/* This and the next two: false, and nothing is written, if the object is malformed. j NULL: only checks. */
+/* This function and the next two write nothing and return false if the object is malformed. j NULL: they only check
+ * it. */
 static bool put_member(struct cmx_json *j, const char *object, const struct member *m)
 {
     const char *value = json_find(object, m->key);
@@ -189,7 +190,7 @@ static void put_objects(struct cmx_json *j, const char *text, const char *key,
             continue;
         }
         cmx_json_object(j, NULL);
-        (void)put(j, object); /* it was checked */
+        (void)put(j, object); /* succeeds: the object was checked above */
         cmx_json_end(j);
     }
     cmx_json_end(j);

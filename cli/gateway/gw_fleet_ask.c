@@ -19,7 +19,7 @@
 #define ANSWER_MAX (64u << 20) /* more than an access log, or the sessions that a gateway can have */
 
 struct asking {
-    int fd; /* -1: done */
+    int fd; /* -1: the exchange has ended */
     bool sent;
     bool too_long;
     uint64_t deadline_ms;
@@ -128,7 +128,7 @@ static bool ends_with(const char *text, size_t len, const char *end)
     return text && len >= strlen(end) && memcmp(text + len - strlen(end), end, strlen(end)) == 0;
 }
 
-/* Ends the asking, and has the reader write what the answer says. */
+/* Ends the exchange, and lets the reader write the answer. */
 static void take_answer(struct asking *asked, const char *end, gw_fleet_reader reader, struct gw_fleet_answer *out)
 {
     size_t len = 0;
@@ -138,11 +138,11 @@ static void take_answer(struct asking *asked, const char *end, gw_fleet_reader r
     if (asked->fd >= 0)
         finish(asked);
     if (asked->f)
-        fclose(asked->f); /* what is missing then shows at the end */
+        fclose(asked->f); /* if this fails, the answer lacks its end */
     out->malformed = asked->too_long;
     if (!asked->too_long && ends_with(asked->text, asked->len, end)) {
         f = open_memstream(&out->text, &len);
-        /* A NUL would hide what follows it. */
+        /* The reader stops at a NUL, so an answer with one is refused. */
         err = !f                                  ? CMX_ENOMEM
               : strlen(asked->text) != asked->len ? CMX_EFORMAT
                                                   : reader(asked->text, f, &out->malformed);
@@ -180,7 +180,7 @@ void gw_fleet_ask(struct gw *g, const char *question, const char *end, gw_fleet_
 
 void gw_fleet_warn(const struct gw_fleet_answers *a, const char *what)
 {
-    static const char todo[] = "see what runs there; a program that was replaced may be the reason";
+    static const char todo[] = "check that gateway: its program may have been replaced";
 
     for (size_t i = 0; i < a->n; i++) {
         const char *name = a->list[i].node->name;

@@ -79,8 +79,8 @@ static char *clean_line(struct gw_fleet_followed *x)
     free(text); /* allocated by open_memstream */
     if (err == CMX_EFORMAT && !x->malformed)
         fprintf(stderr,
-                "cmxsafe: the gateway %s sends malformed records, which are left out; see what runs there; a program "
-                "that was replaced may be the reason\n",
+                "cmxsafe: the gateway %s sends malformed records, which are left out; check that gateway: its program "
+                "may have been replaced\n",
                 x->node->name);
     x->malformed |= err == CMX_EFORMAT;
     return NULL;
@@ -107,7 +107,7 @@ static void take_line(struct gw_fleet_followed *x, gw_fleet_line_fn fn, void *ar
         take_record(x, fn, arg);
         return;
     }
-    x->caught_up = true; /* it has sent all that its log has now */
+    x->caught_up = true; /* an empty line: the gateway has sent its whole log */
     x->warned = false;
     x->skip = 0;
 }
@@ -120,7 +120,7 @@ static void followed_read(struct gw_fleet_followed *x, gw_fleet_line_fn fn, void
     while ((n = recv(x->fd, piece, sizeof piece, 0)) > 0) {
         x->next_ms = cmx_port_now_ms() + GW_REPORT_SILENCE_MS;
         for (ssize_t i = 0; i < n; i++) {
-            if (x->len == sizeof x->line) { /* no line of a log */
+            if (x->len == sizeof x->line) { /* longer than any line of a log */
                 followed_drop(x);
                 return;
             }

@@ -22,12 +22,12 @@ struct follower {
     struct gw g;
     struct gw_shared *s; /* NULL: not connected */
     char url[GW_REGISTRY_URL_MAX];
-    enum gw_shared_check check; /* what the next look compares */
+    enum gw_shared_check check; /* tables that the next check compares */
     uint64_t checked_ms;
     uint64_t retry_ms; /* the wait after a failure; 0: none */
-    int wait_ms;       /* until the next look */
+    int wait_ms;       /* time until the next check */
     bool unapplied;    /* the copy has changes that were not applied yet */
-    bool claims;       /* the same for claims */
+    bool claims;       /* the copy has claims that were not applied yet */
 };
 
 static void disconnect(struct follower *f)

@@ -6,8 +6,8 @@
 #include "gateway/folder/gw_folder.h"
 
 #define GW_HOOKS_QUEUE 256 /* waiting events; further ones are dropped and logged */
-#define GW_HOOKS_AT_ONCE 4 /* programs that run */
-#define GW_HOOK_MAX_S 10   /* SIGALRM ends one that takes longer */
+#define GW_HOOKS_AT_ONCE 4 /* programs that run at the same time */
+#define GW_HOOK_MAX_S 10   /* SIGALRM ends a program that takes longer */
 #define GW_HOOK_TEXT_MAX 700
 
 struct gw_hooks {

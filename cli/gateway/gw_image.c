@@ -15,7 +15,7 @@
 #define IMAGES_MAX 64
 #define PROGRESS_STEP (UINT64_C(256) << 10)
 #define KEY_HEX_MAX (2 * CMX_P256_PUBLIC_LEN + 1)
-#define KEYS_META "update_keys" /* hex, each followed by a comma */
+#define KEYS_META "update_keys" /* the public keys in hex, each followed by a comma */
 
 /* ---- the update key ---- */
 
@@ -126,7 +126,7 @@ static int image_key(int argc, char **argv)
                             keys.n == 1 ? "" : "s");
 }
 
-/* ---- what an image is ---- */
+/* ---- checking an image ---- */
 
 struct checked {
     struct cmx_image image;
@@ -149,7 +149,7 @@ static const char *judge_signature(const struct cmx_image *c, const struct cmx_o
 
 static bool is_esp(const char *path)
 {
-    FILE *f = fopen(path, "rbe"); /* a copy of our own */
+    FILE *f = fopen(path, "rbe"); /* path is this process's own copy of the image */
     int first = f ? fgetc(f) : EOF;
 
     if (f)
@@ -172,7 +172,7 @@ static cmx_err check_image(struct checked *k, const char *path, const struct cmx
     return CMX_OK;
 }
 
-/* Devices would refuse the image. */
+/* The error for an image that devices would refuse. */
 static cmx_err refuse_image(const struct checked *k, const struct cmx_ota_keys *keys, struct cmx_why *e)
 {
     if (!k->esp && !k->image.has_trailer)
@@ -229,7 +229,7 @@ static void image_text(const struct kept *kept, const struct checked *k, const c
 struct adding {
     struct gw_change x;
     const char *path, *label;
-    uint64_t bytes; /* that the image must have; 0: any number */
+    uint64_t bytes; /* required length of the image; 0: any */
     bool progress;
 };
 

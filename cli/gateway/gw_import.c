@@ -19,10 +19,10 @@ static const char *const column_names[COLUMNS] = {"name", "key", "ports", "direc
 
 struct import_job {
     struct gw *g;
-    const char *path;   /* of the CSV file; "-": stdin */
+    const char *path;   /* path of the CSV file; "-": standard input */
     int place[COLUMNS]; /* which field holds the column; -1: none */
-    size_t columns;     /* of the first line */
-    size_t counts[3];   /* by gw_outcome */
+    size_t columns;     /* fields in the first line */
+    size_t counts[3];   /* devices by outcome (gw_outcome) */
     size_t former_keys; /* devices whose key in the file has been replaced in the registry */
 };
 

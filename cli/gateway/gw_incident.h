@@ -13,7 +13,7 @@
 
 struct gw_incidents {
     struct gw_incident {
-        bool conflict; /* else: a refusal */
+        bool conflict; /* false: a refusal */
         char name[GW_NAME_MAX];
         char detail[96];
     } list[GW_INCIDENTS_MAX];

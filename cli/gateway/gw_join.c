@@ -13,7 +13,7 @@
 #include "gateway/server/gw_links.h"
 
 #define GIFT_MAX 32768
-#define KEY_END "END\n" /* after the lines of a host key */
+#define KEY_END "END\n" /* follows the lines of a host key */
 
 static const char about[] =
     "Makes this machine one more gateway of the fleet to which the gateway at --from belongs. It fetches the host "

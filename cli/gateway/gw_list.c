@@ -7,7 +7,7 @@ struct list_job {
     struct gw *g;
     struct cmx_json *json; /* NULL: as a table */
     bool all;
-    bool alone; /* there is one gateway, so that none is named */
+    bool alone; /* there is only one gateway, so the table does not name it */
 };
 
 static cmx_err print_device(void *arg, const struct gw_device *d)

@@ -202,8 +202,8 @@ static cmx_err add_standing(void *arg, const struct gw_standing *s)
     return CMX_OK;
 }
 
-/* A gateway that had not been seen lately when the copy was confirmed has no sessions; without PostgreSQL, what was
- * known last counts. */
+/* A gateway that had not been seen lately when the copy was confirmed has no sessions; without PostgreSQL, the last
+ * known state counts. */
 static bool is_alive(const struct fleet *l, const struct gw_node *n)
 {
     int64_t confirmed = (int64_t)time(NULL) - gw_copy_state_age(&l->copy);

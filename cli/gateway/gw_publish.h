@@ -6,8 +6,8 @@
 #include "cli/gateway/gw_command.h"
 
 struct gw_publish {
-    char *answer;    /* of the running gateway to `claims`, not yet written; owned; NULL: none */
-    uint64_t next;   /* number of the next change to ask for */
+    char *answer;    /* the running gateway's answer to `claims`, not written to the registry yet; owned; NULL: none */
+    uint64_t next;   /* number of the next change to request */
     uint64_t put_ms; /* when node_state was last written */
     bool has_claims;
 };
@@ -15,7 +15,7 @@ struct gw_publish {
 /* Queries the running gateway unless an earlier answer is not written yet. g must be open. */
 void gw_publish_read(struct gw_publish *p, struct gw *g);
 bool gw_publish_is_due(const struct gw_publish *p);
-/* Writes what is due, in the caller's transaction of observations. */
+/* Writes the claims and the node's state if they are due, in the caller's transaction of observations. */
 CMX_MUST_USE cmx_err gw_publish_write(const struct gw_publish *p, struct gw *g, struct cmx_why *e);
 /* Call after the commit: updates BIRD's configuration. */
 CMX_MUST_USE cmx_err gw_publish_done(struct gw_publish *p, struct gw *g, struct cmx_why *e);

@@ -7,7 +7,7 @@
 #include "cli/gateway/gw_command.h"
 #include "gateway/registry/grant.h"
 
-#define GW_REACH_S (24 * 3600) /* the end of the grants, in case the command does not remove them */
+#define GW_REACH_S (24 * 3600) /* the grants end after this time, even if the command fails to remove them */
 
 struct gw_reached; /* one device */
 

@@ -38,7 +38,7 @@ struct gw_rollout {
     bool record;      /* store the verdict in the registry */
 };
 
-/* The subcommand: job holds its defaults; rest names what follows "--" and about is a paragraph, both for the help.
+/* The subcommand: job holds its defaults; for the help, rest names the arguments after "--", and about is a paragraph.
  * Prints a line for each device when it is done. CLI_OK when every device succeeded. */
 int gw_rollout_command(struct gw_rollout *job, const char *rest, const char *about, int argc, char **argv);
 

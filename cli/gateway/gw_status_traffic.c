@@ -22,14 +22,14 @@ static const char *const party_keys[] = {"sessions", "bytes_in", "bytes_out", "r
 
 /* A minute or a party, at one gateway or summed up over all. */
 struct traffic_row {
-    char name[GW_NAME_MAX]; /* of the party; "" a minute */
+    char name[GW_NAME_MAX]; /* name of the party; "": the row is a minute */
     int64_t at;             /* when the minute ends, a whole minute of the Unix time */
     uint64_t length_ms;
     uint64_t counts[COUNTS_MAX]; /* in the order of the keys */
 };
 
 struct traffic_rows {
-    const char *begin; /* of their list in an answer */
+    const char *begin; /* begin of the list in the answer */
     const char *const *keys;
     size_t n_keys;
     struct traffic_row *list;

@@ -246,7 +246,7 @@ static cmx_err read_kept(const struct gw *g, const char *digest, gw_kept_fn fn, 
     err = gw_file_read(path, &label, &len, e);
     if (!err)
         err = fn(arg, digest, label ? label : "", (int64_t)st.st_mtime);
-    free(label); /* gw_file_read's own */
+    free(label); /* allocated by gw_file_read */
     return err;
 }
 

@@ -1,5 +1,6 @@
 /* gw_store.h - the folder "store" of the gateway: copies of the images of campaigns, of the manifests of policies, and
- * of the files that those name, each named by its SHA-256, so that the operator's own files may be changed or moved. */
+ * of the files that the manifests name. The name of a copy is its SHA-256. The operator may then change or move the
+ * original files. */
 #ifndef CLI_GW_STORE_H
 #define CLI_GW_STORE_H
 
@@ -18,7 +19,7 @@ struct gw_manifest {
 /* DIR/store/DIGEST. */
 void gw_store_path(const struct gw *g, const char *digest, char out[GW_STORE_PATH_MAX]);
 
-/* Copies a file. */
+/* Copies a file into the store. */
 CMX_MUST_USE cmx_err gw_store_file(const struct gw *g, const char *path, char digest[GW_DIGEST_MAX], struct cmx_why *e);
 /* Sets m->path to the absolute form of the operator's path. */
 CMX_MUST_USE cmx_err gw_manifest_file_find(struct gw_manifest_file *m, const char *path, struct cmx_why *e);
@@ -33,15 +34,15 @@ CMX_MUST_USE cmx_err gw_store_open_manifest(const struct gw *g, const char *dige
 /* m may be NULL. */
 void gw_manifest_free(struct gw_manifest *m);
 
-/* ---- images that the operator keeps for later updates: DIR/images/DIGEST holds the name of one ---- */
+/* ---- images kept for later updates: the file DIR/images/DIGEST holds an image's label ---- */
 
 #define GW_STORE_LABEL_MAX 128
 
 /* Keeps an image that gw_store_file copied. */
 CMX_MUST_USE cmx_err gw_store_keep(const struct gw *g, const char *digest, const char *label, struct cmx_why *e);
-/* CMX_ENOENT. The copy stays while a campaign needs it. */
+/* Removes an image from the list of kept ones. CMX_ENOENT. The copy stays while a campaign needs it. */
 CMX_MUST_USE cmx_err gw_store_forget(const struct gw *g, const char *digest, struct cmx_why *e);
-/* Calls fn for each; at: when it was kept. Stops at the first error of fn and returns it. */
+/* Calls fn for each kept image; at: since when it is kept. Stops at the first error of fn and returns it. */
 typedef cmx_err (*gw_kept_fn)(void *arg, const char *digest, const char *label, int64_t at);
 CMX_MUST_USE cmx_err gw_store_each_kept(const struct gw *g, gw_kept_fn fn, void *arg, struct cmx_why *e);
 

@@ -27,7 +27,7 @@
 #define CHECKS_AT_ONCE 8
 #define TICK_MS 500
 #define SEEN_MS 10000   /* how often the ends of sessions are written; logins are written at once */
-#define QUEUES_MS 10000 /* between reports of the same lengths of the queues */
+#define QUEUES_MS 10000 /* time after which unchanged lengths of the queues are reported again */
 #define AWAY_MS 10000
 #define VERDICTS_MS 250 /* verdicts within this time are stored together */
 #define RETRY_MIN_MS 1000
@@ -37,13 +37,13 @@
 struct known {
     struct known *next;
     struct gw_standing standing;
-    bool logged_in;    /* since its last check began */
-    bool present;      /* still has a policy */
+    bool logged_in;    /* the device has logged in since its last check began */
+    bool present;      /* the device still has a policy */
     uint64_t retry_ms; /* the wait after a check without an answer; 0: none */
-    uint64_t next_ms;  /* not before that */
-    pid_t pid;         /* of its check; 0: none is under way */
+    uint64_t next_ms;  /* no check before this time */
+    pid_t pid;         /* child that checks the device; 0: none */
     int fd;
-    struct gw_basis basis; /* of the check */
+    struct gw_basis basis; /* inputs of the check */
     struct gw_check_result result;
     bool decided; /* the result is not stored yet */
 };
@@ -69,7 +69,7 @@ struct worker {
     uint64_t seen_ms;
     uint64_t decided_ms; /* since when a verdict waits to be stored; 0: none */
     uint64_t queues_ms;
-    char queues[80]; /* the last report */
+    char queues[80]; /* last report of the queues */
     size_t running;
     bool any_login;
     bool failed; /* the last tick failed, and was logged */

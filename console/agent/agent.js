@@ -58,7 +58,7 @@ function sessionsOf(contexts) {
 
 // ---- isolation ----
 
-// Counters of dropped packets are named denied_in, denied_out, martian and so on; the others count what passed.
+// Counters of dropped packets are named denied_in, denied_out, martian and so on; the others count packets that passed.
 const DROPS = new Set(["fragment", "ip_option", "tcp_state", "martian"]);
 const isDrop = name => name.startsWith("denied") || DROPS.has(name);
 

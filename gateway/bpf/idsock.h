@@ -1,4 +1,4 @@
-/* idsock.h - what the eBPF programs (idsock.bpf.c) and the server (gw_idsock.c) share: the layout of maps and events.
+/* idsock.h - the layout of maps and events, shared by the eBPF programs (idsock.bpf.c) and the server (gw_idsock.c).
  */
 #ifndef GW_BPF_IDSOCK_H
 #define GW_BPF_IDSOCK_H
@@ -17,7 +17,7 @@ struct idsock_identity {
 
 /* A record of the ring buffer `events`: a TCP connection of a session was established, or has closed. */
 struct idsock_event {
-    __u64 cookie; /* of the socket */
+    __u64 cookie; /* the kernel's cookie of the socket */
     __u64 received;
     __u64 sent;
     __u8 local[16];

@@ -16,11 +16,12 @@
 #define GW_SYSTEM_DIR "/var/lib/cmxsafe/gateway"
 #define GW_INSIDE_DIR "/cmxsafe" /* where --user mode mounts the folder for sshd and its helper */
 #define GW_NETNS "cmxsafe"       /* the system mode's network namespace (ip netns) */
-#define GW_RULE_PREF "1129"      /* of the routing rule on the host, and of the first one in the namespace */
+#define GW_RULE_PREF "1129"      /* priority of the routing rule on the host, and of the first rule in the namespace */
 #define GW_RULE_PREF_NUMBER 1129u
-#define GW_FLEET_TABLE "1129142"    /* routing table of the namespace for packets that the filter allowed */
-#define GW_LOCALS_TABLE "1129143"   /* the same, for packets to local users and units of this host */
-#define GW_NODE_TABLE_FIRST 1129200 /* plus a node's number: the same, for packets to those of that node */
+#define GW_FLEET_TABLE "1129142"  /* routing table of the namespace for packets that the filter allowed */
+#define GW_LOCALS_TABLE "1129143" /* the same, for packets to local users and units of this host */
+/* The first table for packets to local users and units of another gateway, whose number is added. */
+#define GW_NODE_TABLE_FIRST 1129200
 #define GW_ACCOUNT "cmxsafe-gw"
 #define GW_NOBODY 65534  /* user and group of the processes that check evidence */
 #define GW_USER_UID 1000 /* the account's id inside --user mode's user namespace */

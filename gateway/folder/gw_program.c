@@ -65,9 +65,9 @@ bool gw_program_run(bool quiet, const char *const argv[])
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-/* What a program writes, of which no more than max bytes are kept. */
+/* The output of a program; at most max bytes are kept. */
 struct program_stream {
-    int fd; /* -1: it ended, or was longer */
+    int fd; /* -1: the output has ended, or was longer than max */
     FILE *out;
     size_t len, max;
 };
@@ -87,10 +87,10 @@ static void stream_take(struct program_stream *s)
         return;
     if (n > 0)
         s->len += (size_t)n;
-    if (n <= 0 || s->len > s->max) /* a program that writes on gets SIGPIPE */
+    if (n <= 0 || s->len > s->max) /* a program that continues to write gets SIGPIPE */
         stream_end(s);
     else
-        (void)fwrite(piece, 1, (size_t)n, s->out); /* fclose tells when memory ran out */
+        (void)fwrite(piece, 1, (size_t)n, s->out); /* fclose reports if memory ran out */
 }
 
 static pid_t stream_program(const char *const argv[], struct program_stream streams[], size_t n)

@@ -13,7 +13,7 @@
 #define GW_DIGEST_MAX 65 /* SHA-256, hex */
 
 typedef enum {
-    GW_CAMPAIGN_ACTIVE,  /* from `begins` on, the worker starts devices */
+    GW_CAMPAIGN_ACTIVE,  /* the worker starts devices from the time `begins` on */
     GW_CAMPAIGN_PAUSED,  /* by the operator */
     GW_CAMPAIGN_STOPPED, /* by the operator, or by failures */
     GW_CAMPAIGN_DONE,    /* no device is left */
@@ -22,10 +22,10 @@ typedef enum {
 typedef enum {
     GW_UPDATE_WAITING,
     GW_UPDATE_BEGUN,     /* boot is known; the device may have received the image */
-    GW_UPDATE_ATTESTING, /* it confirmed the new version; the worker waits for its evidence */
+    GW_UPDATE_ATTESTING, /* the device confirmed the new version; the worker waits for its evidence */
     GW_UPDATE_DONE,
     GW_UPDATE_FAILED,
-    GW_UPDATE_STATES, /* how many */
+    GW_UPDATE_STATES, /* the number of states */
 } gw_update_state;
 
 struct gw_campaign {
@@ -68,8 +68,8 @@ struct gw_update {
     char name[GW_NAME_MAX];
     char address[GW_ADDRESS_MAX];
     gw_update_state state;
-    char boot[GW_CAMPAIGN_BOOT_MAX]; /* of the device before it got the image */
-    int64_t tries;                   /* that failed before the device had the image */
+    char boot[GW_CAMPAIGN_BOOT_MAX]; /* the device's boot identifier before it received the image */
+    int64_t tries;                   /* attempts that failed before the device had the image */
     int64_t at;                      /* Unix time of the last change */
     char detail[GW_CAMPAIGN_DETAIL_MAX];
 };
@@ -88,9 +88,9 @@ const char *gw_update_state_text(gw_update_state s);
 /* ---- when devices are started, for campaigns and for rollouts from a terminal ---- */
 
 struct gw_pace {
-    uint64_t parallel; /* how many at a time */
-    uint64_t first;    /* this many devices first, one by one; any failure among them stops */
-    uint64_t stop_at;  /* percentage of failed devices, of those done, at which no more are started; 100: never */
+    uint64_t parallel; /* devices that are updated at a time */
+    uint64_t first;    /* devices that are updated first, one by one; any failure among them ends the update */
+    uint64_t stop_at;  /* start no more once this percentage of the finished devices has failed; 100: never */
 };
 
 /* Whether another device may be started. */

@@ -20,9 +20,10 @@ struct gw_certificate {
     char fingerprint[GW_FINGERPRINT_MAX]; /* of the key that it certifies */
     char authority[GW_FINGERPRINT_MAX];   /* of the CA's key */
     uint64_t serial;
-    bool user;                      /* a user's; else a host's or an unknown one's */
-    char id[GW_CERTIFICATE_ID_MAX]; /* the key ID, cut, with '?' for what is not a letter, digit or one of ._-@/:+= */
-    uint64_t begins, ends;          /* Unix time; ends UINT64_MAX: never */
+    bool user;                            /* a user's; else a host's or an unknown one's */
+    char id[GW_CERTIFICATE_ID_MAX];       /* the key ID, cut; '?' replaces characters other than letters, digits and
+                                           * ._-@/:+= */
+    uint64_t begins, ends;                /* Unix time; ends UINT64_MAX: never */
     size_t principals_at, principals_len; /* within raw */
     uint8_t raw[GW_CERTIFICATE_RAW_MAX];
     size_t raw_len;

@@ -11,9 +11,8 @@
 
 #define GW_STALE_AFTER_S 3600 /* the default */
 #define GW_STALE_AFTER_MIN_S 5
-#define GW_COPY_SILENT_S                                                                                               \
-    20 /* confirmations come every few seconds; after this long without one, no process follows                        \
-        */
+/* Confirmations come every few seconds; after this long without one, no process follows. */
+#define GW_COPY_SILENT_S 20
 #define GW_COPY_STATE_FILE "registry.state"
 #define GW_COPY_STATE_MAX 512
 
@@ -37,7 +36,7 @@ bool gw_copy_state_good(const struct gw_copy_state *s);
 /* The content of the file: one line with the confirmation, one with the reason. */
 void gw_copy_state_text(const struct gw_copy_state *s, char out[GW_COPY_STATE_MAX]);
 
-/* Reads such a text. CMX_EFORMAT: s->confirmed is then all zero. */
+/* Reads the content of the file. CMX_EFORMAT: s->confirmed is then all zero. */
 CMX_MUST_USE cmx_err gw_copy_state_parse(struct gw_copy_state *s, const char *text);
 
 #endif

@@ -252,7 +252,7 @@ cmx_err gw_evidence_port_set(struct gw_registry *r, const char *device, uint16_t
     return gw_event(r, "attest-port", device, detail, e);
 }
 
-/* ---- what devices proved ---- */
+/* ---- evidence of devices ---- */
 
 #define STANDING_FROM                                                                                                  \
     " FROM device d LEFT JOIN policy p ON p.id = coalesce((SELECT id FROM policy WHERE kind = 'device' AND target ="   \

@@ -1,6 +1,6 @@
-/* evidence_policy.h - which devices must prove what firmware they run, and what they proved. A device's own policy
- * takes precedence over its group's. A device whose policy is enforced and that has no fresh, trusted evidence is
- * quarantined: no grant to it counts (grant.h), unless it is a break-glass grant. Writers run inside the caller's
+/* evidence_policy.h - which devices must prove which firmware they run, and the state of their evidence. A device's own
+ * policy takes precedence over its group's. A device whose policy is enforced and that has no fresh, trusted evidence
+ * is quarantined: no grant to it counts (grant.h), unless it is a break-glass grant. Writers run inside the caller's
  * transaction. */
 #ifndef GW_POLICY_H
 #define GW_POLICY_H
@@ -58,7 +58,7 @@ CMX_MUST_USE cmx_err gw_evidence_key_get(struct gw_registry *r, int64_t device, 
 CMX_MUST_USE cmx_err gw_evidence_port_set(struct gw_registry *r, const char *device, uint16_t port, gw_outcome *out,
                                           struct cmx_why *e);
 
-/* ---- what devices proved ---- */
+/* ---- evidence of devices ---- */
 
 struct gw_standing {
     int64_t device;
@@ -72,7 +72,7 @@ struct gw_standing {
     int64_t max_age_s;
     int64_t at;        /* of the last verdict; 0: none */
     int64_t left;      /* seconds for which its evidence is fresh and trusted; 0: it is not */
-    bool trusted;      /* the last verdict, whatever its age */
+    bool trusted;      /* the last verdict, of any age */
     char manifest[65]; /* digest of the manifest that the evidence matched; "": none */
     char reason[GW_REASON_MAX];
 };

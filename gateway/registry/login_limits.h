@@ -13,12 +13,10 @@
 
 #define GW_SOURCES_MAX 1024
 #define GW_PENALTY_FAILED_MS 5000 /* a login that failed */
-#define GW_PENALTY_RETIRED_MS                                                                                          \
-    500 /* a login with a revoked or replaced key: a forgotten device, not an attack                                   \
-         */
-#define GW_PENALTY_NO_LOGIN_MS                                                                                         \
-    500                             /* a connection closed before its login: a scan, or a device that gave up waiting  \
-                                     */
+/* A login with a revoked or replaced key: a forgotten device, not an attack. */
+#define GW_PENALTY_RETIRED_MS 500
+/* A connection closed before its login: a scan, or a device that gave up waiting. */
+#define GW_PENALTY_NO_LOGIN_MS 500
 #define GW_PENALTY_LIMIT_MS 30000   /* penalties up to this sum have no effect, because devices also fail by mistake */
 #define GW_PENALTY_MAX_MS 600000    /* penalties add up to at most this */
 #define GW_PENALTY_FORGIVE_MS 15000 /* a good login reduces the penalty by this */
@@ -31,7 +29,7 @@ struct gw_source {
     uint8_t address[16];
     bool used;
     uint64_t until_ms;      /* end of the penalty */
-    uint64_t good_until_ms; /* until when its last good login counts */
+    uint64_t good_until_ms; /* until then the source's last good login counts */
     uint64_t noted_ms;      /* when the log last named this source; 0: never */
 };
 

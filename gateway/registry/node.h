@@ -23,9 +23,9 @@ struct gw_node {
     char ssh[GW_HOST_MAX];          /* "admin@gw1.example", for join */
     char underlay[GW_ADDRESS_MAX];  /* IPv4 or IPv6 address at which the other nodes reach its links */
     char link_key[GW_LINK_KEY_MAX]; /* WireGuard public key; "": the operator provides the interface of the links */
-    char link[GW_ADDRESS_MAX];      /* its address on all its links */
+    char link[GW_ADDRESS_MAX];      /* this gateway's address on all its links */
     int64_t joined;                 /* Unix time */
-    int64_t seen;                   /* 0: never */
+    int64_t seen;                   /* Unix time of the last sign of this gateway; 0: never */
     int64_t sessions;
     char version[32];
 };
@@ -34,7 +34,7 @@ struct gw_nodes {
     struct gw_node list[GW_NODES_MAX]; /* by number */
     size_t n;                          /* 0: the gateway is alone */
     const struct gw_node *own;         /* NULL: the gateway is alone */
-    char prefix[GW_ADDRESS_MAX + 4];   /* of the links: "fdXX:...::/64" */
+    char prefix[GW_ADDRESS_MAX + 4];   /* the prefix of the links: "fdXX:...::/64" */
 };
 
 /* Reads all nodes; out->own is this one. There are none if the gateway is alone. */

@@ -341,7 +341,7 @@ cmx_err gw_party_find(struct gw_registry *r, const struct gw_fleet *f, const cha
     return cmx_why_fail(e, CMX_ENOENT, "no party has the name or address '%.80s'", what);
 }
 
-/* ---- what is allowed ---- */
+/* ---- the allowed connections ---- */
 
 struct each_allowed {
     struct gw_registry *r;

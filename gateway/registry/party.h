@@ -46,8 +46,8 @@ CMX_MUST_USE cmx_err gw_party_find(struct gw_registry *r, const struct gw_fleet 
 
 /* One entry of the judge's set: source may open connections to target's port. uid and gid: the local user or group
  * whose sockets get the identity source on the host, -1 if the source is not a local user or group. cgroup: the unit's,
- * or "". unit: the number in the registry that this unit keeps whatever else is granted; 0 when the source is no
- * unit. by_number: the grant gives the uid as a number. */
+ * or "". unit: the unit's number in the registry, which no other grant changes; 0 when the source is no unit.
+ * by_number: the grant gives the uid as a number. */
 struct gw_allowed {
     char source[GW_ADDRESS_MAX];
     char target[GW_ADDRESS_MAX];
@@ -61,7 +61,7 @@ struct gw_allowed {
 };
 
 struct gw_allowed_list {
-    struct gw_allowed *entries; /* sorted by source, target and port; each of these once */
+    struct gw_allowed *entries; /* sorted by source, target and port; no combination occurs twice */
     size_t n, cap;
 };
 

@@ -110,7 +110,7 @@ static const char views[] =
     /* Grants as they were given: device, or team for a grant to a group. */
     "CREATE TEMP VIEW given_grants AS SELECT consumer, device, NULL AS team, port, ends, glass, why, " LEFT " AS left"
     " FROM grants UNION ALL SELECT consumer, NULL, team, port, ends, glass, why, " LEFT " FROM group_grants;"
-    /* What each consumer may reach now. A consumer may have the same service from several grants. */
+    /* The services that each consumer may reach now. A consumer may have the same service from several grants. */
     "CREATE TEMP VIEW device_grants AS SELECT consumer, device, port, given, ends, boot, boot_ends, glass FROM grants"
     " UNION ALL SELECT t.consumer, d.id, p.port, t.given, t.ends, t.boot, t.boot_ends, t.glass FROM group_grants t"
     " JOIN device d ON d.team = t.team AND d.revoked IS NULL JOIN port p ON p.device = d.id AND"

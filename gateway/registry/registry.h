@@ -17,7 +17,7 @@
 #define GW_APPLICATION_ID 0x434d5847 /* "CMXG": SQLite's application id of a registry */
 #define GW_READ_PATIENCE_MS 2000     /* a login waits this long for a writer and is then refused */
 #define GW_WRITE_PATIENCE_MS 15000
-#define GW_REGISTRY_URL_MAX 1024 /* of a shared registry */
+#define GW_REGISTRY_URL_MAX 1024 /* bytes of a shared registry's URL */
 
 /* The steps that a shared registry adds to SQLite's BEGIN, COMMIT and ROLLBACK (gateway/shared). */
 struct gw_sharing {
@@ -31,9 +31,9 @@ struct gw_sharing {
 CMX_MUST_USE cmx_err gw_registry_create(struct gw_registry *r, const char *path, struct cmx_why *e);
 
 /* Opens a registry. CMX_ENOENT missing; CMX_EBUSY locked, or a write was interrupted and this open can't repair it;
- * CMX_EFORMAT damaged or not a registry; CMX_ENOTSUP of a newer version; CMX_EPERM. With write, it repairs what an
- * interrupted writer left, and upgrades an older version in one transaction after a copy to PATH.vN; without, it reads
- * a copy in memory that it has upgraded. r is closed after a failure. */
+ * CMX_EFORMAT damaged or not a registry; CMX_ENOTSUP of a newer version; CMX_EPERM. With write, it repairs the file
+ * after an interrupted write, and upgrades an older version in one transaction after a copy to PATH.vN; without, it
+ * reads a copy in memory that it has upgraded. r is closed after a failure. */
 CMX_MUST_USE cmx_err gw_registry_open(struct gw_registry *r, const char *path, bool write, struct cmx_why *e);
 
 /* How long the copy of a shared registry still counts (copy_state.h). path: r's file. */

@@ -15,9 +15,9 @@ struct gw_registry {
     sqlite3 *db;
     bool writable;
     const struct gw_sharing *sharing; /* NULL: a registry of this gateway alone */
-    void *shared;                     /* sharing's own */
+    void *shared;                     /* state of the functions in `sharing` */
     bool detached;                    /* this transaction is sent when PostgreSQL can be reached again */
-    bool stale; /* a copy that was not confirmed for too long (copy_state.h), when it was opened */
+    bool stale; /* when it was opened, the copy had not been confirmed for too long (copy_state.h) */
 };
 
 /* SQLite's last error. db: NULL when it could not be opened. */

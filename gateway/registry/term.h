@@ -24,7 +24,7 @@ void gw_now(struct gw_now *now);
 struct gw_term {
     int64_t given;     /* Unix time */
     int64_t ends;      /* Unix time */
-    int64_t boot_ends; /* in seconds of the boot that follows */
+    int64_t boot_ends; /* seconds since the start of the boot that `boot` names */
     const char *boot;  /* borrowed */
 };
 

@@ -6,7 +6,7 @@
 
 #define AS_NUMBER 4200000000u /* private use (RFC 6996); all gateways are in it */
 
-/* Of gateway/render/templates. */
+/* Templates of gateway/render/templates. */
 extern const char gw_template_bird[];
 extern const char gw_template_bird_neighbour[];
 
@@ -92,7 +92,7 @@ cmx_err gw_bird_claims(FILE *f, struct gw *g, struct cmx_why *e)
 
     fprintf(f, "# Written from the registry by 'cmxsafe gateway'.\n");
     gw_copy_look(g, &copy);
-    if (copy.reason[0] || g->registry.stale) { /* BIRD then accepts the newest announcement */
+    if (copy.reason[0] || g->registry.stale) { /* without this list BIRD accepts the newest announcement */
         fprintf(f, "# The registry is not followed now.\n");
         return err;
     }

@@ -12,10 +12,9 @@
 #include "gateway/folder/gw_folder.h"
 
 #define GW_CLAIMS_TABLE 77
-#define GW_ANNOUNCED_TABLE                                                                                             \
-    78                         /* what other gateways announce, with the claims' metrics: read by the running gateway  \
-                                */
-#define GW_CLAIMS_PROTOCOL 200 /* rtm_protocol of the routes in it */
+/* What other gateways announce, with the claims' metrics: read by the running gateway. */
+#define GW_ANNOUNCED_TABLE 78
+#define GW_CLAIMS_PROTOCOL 200 /* rtm_protocol of the routes in GW_CLAIMS_TABLE */
 #define GW_BIRD_CONTROL "run/bird"
 
 /* bird.conf. A gateway that is alone has a configuration without neighbours. */

@@ -15,7 +15,7 @@
  * those of a later one, so a mark must never mean another unit. */
 #define UNIT_MARK 0x434d0000u
 
-/* Of gateway/render/templates. */
+/* Templates of gateway/render/templates. */
 extern const char gw_template_fleet[];
 extern const char gw_template_fleet_user[];
 extern const char gw_template_host[];
@@ -58,7 +58,7 @@ static long socket_id(const struct nft_job *job, const struct gw_allowed *a, boo
     if (!job->g->user || a->uid < 0)
         return a->uid;
     if (a->uid == (long)getuid())
-        return 0; /* inside, the gateway's owner is 0, and the host's other users do not exist */
+        return 0; /* in the user namespace the gateway's owner is 0, and no other user of the host exists */
     return a->by_number ? a->uid : -1;
 }
 

@@ -14,8 +14,8 @@
 
 struct gw_template_value {
     const char *name;
-    const char *text;            /* or NULL, with: */
-    cmx_err (*lines)(void *arg); /* writes complete lines to f */
+    const char *text;            /* the value; NULL: `lines` writes it */
+    cmx_err (*lines)(void *arg); /* writes the value to f, as complete lines */
 };
 
 /* Writes text, a template. values ends with a NULL name. CMX_EINTERNAL: the template names a value that is not in the

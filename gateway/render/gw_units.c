@@ -5,7 +5,7 @@
 #include "gateway/render/gw_bird.h"
 #include "gateway/render/gw_template.h"
 
-/* Of gateway/render/templates. */
+/* Templates of gateway/render/templates. */
 extern const char gw_template_unit_net[];
 extern const char gw_template_unit_guard[];
 extern const char gw_template_unit_bird[];

@@ -4,7 +4,8 @@
 
 #include "gateway/folder/gw_folder.h"
 
-#define GW_METRICS_FOLDER "/var/lib/prometheus/node-exporter" /* of the textfile collector, as Debian packages it */
+/* The textfile collector's folder in Debian's package. */
+#define GW_METRICS_FOLDER "/var/lib/prometheus/node-exporter"
 
 /* file: the unit's name, such as "cmxsafe-gateway.service". program: the path of cmxsafe. */
 CMX_MUST_USE cmx_err gw_unit_text(FILE *f, const struct gw *g, const char *file, const char *program,

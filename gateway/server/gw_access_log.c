@@ -30,7 +30,7 @@ struct open_entry {
 
 struct gw_access_log {
     const struct gw *g;
-    uint8_t own[16]; /* the gateway's identity */
+    uint8_t own[16]; /* the gateway's identity, whose connections are not logged */
     int fd;
     uint64_t lost; /* events that the kernel could not deliver */
     uint64_t denied_window_ms;

@@ -12,7 +12,7 @@ void gw_access_read_begin(struct gw_access_reader *r, const struct gw *g)
         r->files[n] = fopen(gw_access_path(g, n, path), "re");
 }
 
-/* A line that is not whole yet stays for the next call. */
+/* Reads a complete line. A line whose end is not written yet stays for the next call. */
 static bool read_whole(FILE *f, char line[GW_ACCESS_LINE_MAX])
 {
     if (fgets(line, GW_ACCESS_LINE_MAX, f)) {
@@ -24,7 +24,7 @@ static bool read_whole(FILE *f, char line[GW_ACCESS_LINE_MAX])
     return false;
 }
 
-/* Opens the new file once the log has turned. What the former one got before that is read first. */
+/* Opens the new file once the log has been rotated. The rest of the former file is read first. */
 static bool reader_turn(struct gw_access_reader *r)
 {
     char path[GW_PATH_MAX];

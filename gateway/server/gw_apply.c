@@ -31,9 +31,9 @@ typedef cmx_err (*text_fn)(FILE *f, struct gw *g, struct cmx_why *e);
 
 struct generated {
     const char *name;
-    rules_fn rules; /* or: */
+    rules_fn rules; /* set this or `text` */
     text_fn text;
-    bool in_place; /* write the file in place, because other mount namespaces have it mounted */
+    bool in_place; /* overwrite the file, because other mount namespaces have it mounted */
 };
 
 static cmx_err generate(struct gw *g, const struct generated *what, const struct gw_allowed_list *allowed,

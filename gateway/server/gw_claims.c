@@ -250,7 +250,7 @@ void gw_remote_read(int fd, gw_remote_fn fn, void *arg)
 {
     static union {
         struct nlmsghdr head;
-        uint8_t bytes[32768]; /* a piece of a dump */
+        uint8_t bytes[32768]; /* a part of the kernel's list of routes */
     } piece;
     struct remote_route r;
     ssize_t len;

@@ -14,7 +14,7 @@
 #include "gateway/registry/address.h"
 
 struct gw_claims {
-    int fd; /* to the process; -1: none */
+    int fd; /* socket to the process that sets the routes; -1: no such process */
 };
 
 /* Removes what an earlier server left, and starts the process. Called in the fleet's namespace with CAP_NET_ADMIN, and
@@ -30,7 +30,7 @@ void gw_claims_close(struct gw_claims *c);
 
 struct gw_remote {
     unsigned node;   /* number of the gateway that announced the address */
-    unsigned metric; /* of its claim */
+    unsigned metric; /* metric of the claim */
 };
 
 /* The number of the gateway to which packets to this address are routed; 0: they stay here. */

@@ -243,7 +243,7 @@ static char *answer_text(struct gw_server *s, size_t *len, void (*put)(struct cm
     cmx_json_object(&out.j, NULL);
     put(&out.j, s);
     cmx_json_end(&out.j);
-    (void)gw_json_end(&out); /* f is memory: fclose tells when it ran out */
+    (void)gw_json_end(&out); /* f is in memory: fclose fails if memory ran out */
     if (fclose(f) == 0)
         return text;
     free(text); /* allocated by open_memstream */

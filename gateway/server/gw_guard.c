@@ -33,24 +33,24 @@
 #include "gateway/server/gw_server.h"
 #include "gateway/server/gw_worker_child.h"
 
-#define CHECK_MS 250           /* between looks at the rules' generation */
+#define CHECK_MS 250           /* between checks of the rules' generation number */
 #define NETWORK_CHECK_MS 10000 /* the network is also checked at once when the kernel reports a change */
 #define RETRY_MS 2000
 #define REPORT_MS 1000
 #define DENIED_MS 1000
-#define ATTRIBUTE_HEAD 4 /* NLA_HDRLEN, without its sign */
+#define ATTRIBUTE_HEAD 4 /* NLA_HDRLEN as a number without sign */
 #define NETNS_PATH "/run/netns/" GW_NETNS
 
 /* One table, in one network namespace. */
 struct guarded {
     const char *table;
     struct nft_ctx *nft;
-    int netlink; /* asks for the generation of the rules */
-    int events;  /* changes of links, addresses, routes and routing rules */
-    int route;   /* asks for these */
+    int netlink; /* socket that reads the generation number of the rules */
+    int events;  /* socket on which the kernel reports changes of links, addresses, routes and routing rules */
+    int route;   /* socket that reads links, addresses, routes and routing rules */
     uint32_t generation;
     char *reference; /* the table as it was listed after it was loaded */
-    char *found;     /* the table before the last restore, NULL: there was none */
+    char *found;     /* the table before the last restore; NULL: it did not exist */
 };
 
 struct guard {
@@ -61,7 +61,7 @@ struct guard {
     int nonlocal; /* the namespace's net.ipv6.ip_nonlocal_bind */
     dev_t netns_dev;
     ino_t netns_ino;
-    struct gw_netstate network;       /* link, routes and rules after the last restore */
+    struct gw_netstate network;       /* digest of link, routes and rules after the last restore */
     struct gw_netstate network_first; /* the same when the guard began */
     struct gw_netstate network_found; /* the same before the last restore */
     char wrong[160];                  /* what is wrong now and could not be repaired; "" nothing */
@@ -216,7 +216,7 @@ static bool enter(int ns)
     return ns >= 0 && setns(ns, CLONE_NEWNET) == 0;
 }
 
-/* Takes what is in force now as the reference. */
+/* Stores the tables that are in force now as the reference. */
 static bool take_reference(struct guard *d)
 {
     for (size_t i = 0; i < d->n_tables; i++) {
@@ -233,7 +233,7 @@ static bool take_reference(struct guard *d)
     return true;
 }
 
-/* Tells the server: "ok", "repaired WHAT", "bad WHAT" or "stop WHAT". It logs all but the first. */
+/* Reports "ok", "repaired WHAT", "bad WHAT" or "stop WHAT" to the server, which logs every report except "ok". */
 static void report(struct guard *d, const char *state, const char *what)
 {
     struct cmx_why e = {0};
@@ -253,15 +253,16 @@ static cmx_err apply_locked(struct guard *d, bool network, struct cmx_why *e)
     gw_party_forget_users();
     err = gw_folder_lock(d->g, e);
     if (!err) {
-        /* The lock is held, so no command has changed the registry without loading the rules yet. */
+        /* While this process holds the lock, no command is between a change of the registry and the loading of its
+         * rules. */
         for (size_t i = 0; i < d->n_tables; i++) {
             cmx_mem_free(d->tables[i].found);
             d->tables[i].found = table_text(&d->tables[i]);
         }
         if (network && read_network(d, &d->network_found))
-            d->network_found = (struct gw_netstate){0}; /* counts as changed */
+            d->network_found = (struct gw_netstate){0}; /* the network then counts as changed */
         err = gw_apply(d->g, e);
-        /* Without link or routes not all of it can be applied; 'net up' loads what was written. */
+        /* gw_apply can fail while link or routes are missing; gw_network_up then loads the files that it wrote. */
         if (network)
             err = gw_network_up(d->g) == EXIT_SUCCESS
                       ? CMX_OK
@@ -271,7 +272,7 @@ static cmx_err apply_locked(struct guard *d, bool network, struct cmx_why *e)
     return err;
 }
 
-/* Loads everything from the registry again. What remains wrong is in d->wrong. */
+/* Loads everything from the registry again. d->wrong then says what is still wrong. */
 static void restore(struct guard *d, bool network)
 {
     struct cmx_why e = {0};
@@ -298,7 +299,7 @@ static void check_table(struct guard *d, struct guarded *t)
     same = text && t->reference && strcmp(text, t->reference) == 0;
     cmx_mem_free(text);
     if (same) {
-        t->generation = generation; /* another table changed */
+        t->generation = generation; /* the change was in another table */
         return;
     }
     restore(d, false);
@@ -311,7 +312,7 @@ static void check_table(struct guard *d, struct guarded *t)
     }
 }
 
-/* thorough: it also has to be as it was when the guard began, except for the links to other gateways. */
+/* thorough: also compares the network with its state when the guard began, except for the links to other gateways. */
 static void check_network(struct guard *d, bool thorough)
 {
     static const char changed[] = "the fleet's link, routes or routing rules were changed";
@@ -322,7 +323,7 @@ static void check_network(struct guard *d, bool thorough)
     cmx_err err = read_network(d, &now);
 
     if (err == CMX_EBUSY)
-        d->network_ms = 0; /* looks again soon */
+        d->network_ms = 0; /* checks again soon */
     if (err == CMX_EBUSY || (!err && gw_netstate_equal(&now, &d->network) &&
                              (!thorough || gw_netstate_compare(&d->network_first, &now, &now) != GW_NETSTATE_ADDED)))
         return;
@@ -342,7 +343,7 @@ static void check_network(struct guard *d, bool thorough)
         }
 }
 
-/* Reads away what the kernel reported. True: something may have changed. */
+/* Reads and discards the kernel's reports. True: something may have changed. */
 static bool take_events(struct guard *d)
 {
     bool any = false;
@@ -355,7 +356,7 @@ static bool take_events(struct guard *d)
     return any;
 }
 
-/* ---- what was refused ---- */
+/* ---- refused connections ---- */
 
 static void report_denied(const struct guard *d, const struct gw_denied *x)
 {
@@ -367,8 +368,8 @@ static void report_denied(const struct guard *d, const struct gw_denied *x)
         return; /* without a server there is no access log */
 }
 
-/* Takes the listed refusals out of the set, and no others: those that came since stay for the next look. One whose time
- * has come makes the kernel refuse the whole command, and all are then taken out one by one. */
+/* Removes the listed refusals from the set; later ones stay for the next check. If one of them has expired meanwhile,
+ * the kernel refuses the whole command, and each is then removed by a command of its own. */
 static void remove_denied(struct guarded *t, const char *begin)
 {
     static const char head[] = "delete element inet " GW_NFT_TABLE " denied { ";
@@ -390,12 +391,12 @@ static void remove_denied(struct guarded *t, const char *begin)
         for (const char *at = begin; gw_denied_next(&at, &x);) {
             gw_denied_key(&x, key);
             snprintf(one, sizeof one, "%s%s }", head, key);
-            (void)nft_run_cmd_from_buffer(t->nft, one); /* it is gone */
+            (void)nft_run_cmd_from_buffer(t->nft, one); /* fails if the element has expired */
         }
     free(all); /* allocated by open_memstream */
 }
 
-/* Reads the set and takes out what it read, so that nothing is counted twice. */
+/* Reads the set and removes the elements that it read, so that no refusal is counted twice. */
 static void check_denied(struct guard *d)
 {
     struct guarded *t = &d->tables[0];
@@ -437,7 +438,8 @@ static bool open_guard(struct guard *d)
     d->netns_ino = st.st_ino;
     d->n_tables = GW_COUNT(d->tables);
     ok = open_table(&d->tables[0], GW_NFT_TABLE);
-    d->nonlocal = open("/proc/sys/net/ipv6/ip_nonlocal_bind", O_RDONLY | O_CLOEXEC); /* stays this namespace's */
+    d->nonlocal = open("/proc/sys/net/ipv6/ip_nonlocal_bind", O_RDONLY | O_CLOEXEC); /* the open file belongs to this
+                                                                                      * namespace permanently */
     close(inside);
     if (!enter(d->host_ns))
         _exit(EXIT_FAILURE); /* never continue in the wrong namespace */
@@ -487,7 +489,7 @@ static void check_all(struct guard *d)
         report(d, d->wrong[0] ? "bad" : "ok", d->wrong);
 }
 
-/* -1: it runs. */
+/* The child's exit status; -1: it is still running. */
 static int child_status(pid_t child)
 {
     int status;
@@ -497,7 +499,7 @@ static int child_status(pid_t child)
     return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
 }
 
-/* The server is in the namespace that is gone; only a new one serves the new namespace. */
+/* The server runs in the old namespace, so a new server must be started for the new one. */
 static int give_up_namespace(struct guard *d, pid_t child)
 {
     gw_note("the network namespace " GW_NETNS " was replaced: all sessions end, and the gateway starts again");
@@ -505,7 +507,7 @@ static int give_up_namespace(struct guard *d, pid_t child)
         kill(child, SIGTERM);
     else
         report(d, "stop", "the network namespace was replaced");
-    (void)gw_network_down(); /* what is left of the old link */
+    (void)gw_network_down(); /* removes the rest of the old link */
     return EXIT_FAILURE;
 }
 

@@ -13,13 +13,13 @@
 #include "gateway/folder/gw_folder.h"
 #include "gateway/registry/node.h"
 
-#define ANSWER_MAX 32768 /* the kernel sends no larger piece */
-#define TRIES_MAX 50     /* a dump that a change interrupted is asked for again */
+#define ANSWER_MAX 32768 /* the kernel sends no longer message */
+#define TRIES_MAX 50     /* a list that a change interrupted is requested again */
 #define ITEM_MAX 1024
 #define LINKS_MAX (GW_NODES_MAX + 3)
-#define TO_NODE "cmxlink" /* and the node's number */
+#define TO_NODE "cmxlink" /* followed by the node's number */
 
-/* What the messages of one namespace are added to. */
+/* Reads the objects of one namespace into a digest. */
 struct netstate_reader {
     struct gw_netstate *sum;
     gw_netstate_side side;
@@ -27,12 +27,12 @@ struct netstate_reader {
     struct {
         uint32_t number;
         char name[IFNAMSIZ];
-    } links[LINKS_MAX]; /* the gateway's own, with the numbers that they have now */
+    } links[LINKS_MAX]; /* the gateway's own links, with their present numbers */
     size_t n_links;
     bool failed;
 };
 
-/* A part of the sum: the bytes of one object of the kernel. */
+/* The bytes of one object of the kernel, to be added to the digest. */
 struct netstate_item {
     uint8_t bytes[ITEM_MAX];
     size_t len;
@@ -63,7 +63,7 @@ static void put_attribute(struct netstate_item *x, const struct netstate_attribu
     put_bytes(x, a->data, a->len);
 }
 
-/* Addition does not depend on the order. */
+/* Adds the SHA-256 of the data as a number, so that the order of the objects does not matter. */
 cmx_err gw_netstate_add_bytes(uint8_t sum[CMX_SHA256_LEN], const void *data, size_t len)
 {
     uint8_t digest[CMX_SHA256_LEN];
@@ -94,7 +94,7 @@ gw_netstate_change gw_netstate_compare(const struct gw_netstate *first, const st
 {
     if (!same(after->fixed, first->fixed))
         return GW_NETSTATE_ADDED;
-    /* A look may fall into the middle of a command, but found was read with the lock held. */
+    /* A check can run in the middle of a command, but `found` was read with the lock held. */
     if (!same(found->fixed, first->fixed) || !same(found->nodes, after->nodes))
         return GW_NETSTATE_REPAIRED;
     return GW_NETSTATE_CHANGED_BY_US;
@@ -159,7 +159,7 @@ static bool is_ours(gw_netstate_side side, const char *name)
     return strcmp(name, "cmxsafe1") == 0 || strcmp(name, "nowhere") == 0 || is_to_node(name);
 }
 
-/* The link into the namespace counts itself, the others by their addresses and routes. */
+/* Adds the link into the namespace. Other links are only listed, so that their addresses and routes can be added. */
 static void read_link(struct netstate_reader *r, const uint8_t *message, size_t len)
 {
     struct netstate_item x = {.len = 0};
@@ -209,7 +209,7 @@ static void read_address(struct netstate_reader *r, const uint8_t *message, size
     add_item(r, &x);
 }
 
-/* Where packets go. Left out are counters and times. */
+/* True for an attribute that decides where packets go, false for counters and times. */
 static bool is_routing(unsigned short type)
 {
     switch (type) {
@@ -289,7 +289,7 @@ static void read_rule(struct netstate_reader *r, const uint8_t *message, size_t 
         add_item(r, &x);
 }
 
-/* ---- asking ---- */
+/* ---- requests ---- */
 
 typedef void (*object_fn)(struct netstate_reader *r, const uint8_t *message, size_t len);
 
@@ -302,7 +302,7 @@ static bool ask(int fd, uint16_t type, uint32_t number)
             struct ifaddrmsg address;
             struct rtmsg route;
             struct fib_rule_hdr rule;
-            uint8_t family; /* which all of them begin with */
+            uint8_t family; /* the first member of each of these structs */
         } what;
     } question;
 
@@ -315,7 +315,7 @@ static bool ask(int fd, uint16_t type, uint32_t number)
     return send(fd, &question, sizeof question, 0) == sizeof question;
 }
 
-/* Reads one answer to the question with this number. *done: it was the last part. */
+/* Reads one message of the answer to request `number`. *done: it was the last one. */
 static cmx_err take_answer(struct netstate_reader *r, int fd, uint32_t number, object_fn fn, bool *interrupted,
                            bool *done)
 {
@@ -330,7 +330,7 @@ static cmx_err take_answer(struct netstate_reader *r, int fd, uint32_t number, o
         memcpy(&head, answer + at, sizeof head);
         if (head.nlmsg_len < sizeof head || head.nlmsg_len > len - at)
             return CMX_EIO;
-        if (head.nlmsg_seq == number) { /* else the rest of an answer that was given up */
+        if (head.nlmsg_seq == number) { /* otherwise a late answer to an earlier request */
             *interrupted = *interrupted || (head.nlmsg_flags & NLM_F_DUMP_INTR) != 0;
             *done = head.nlmsg_type == NLMSG_DONE;
             if (head.nlmsg_type == NLMSG_ERROR)

@@ -1,6 +1,6 @@
-/* gw_netstate.h - a digest of the fleet's network as the kernel has it: the link into the namespace and its addresses,
- * the fleet's routes, and the routing rules. Asks by rtnetlink(7), so that a look starts no process. Equal states have
- * equal digests, in whatever order the kernel lists them and whatever numbers its links have. */
+/* gw_netstate.h - a digest of the fleet's network in the kernel: the link into the namespace and its addresses, the
+ * fleet's routes, and the routing rules. Reads them by rtnetlink(7), without starting a program. Equal states have
+ * equal digests: neither the order in which the kernel lists objects nor the numbers of links matter. */
 #ifndef GW_NETSTATE_H
 #define GW_NETSTATE_H
 
@@ -11,8 +11,8 @@
 #include "gateway/registry/address.h"
 
 struct gw_netstate {
-    uint8_t fixed[CMX_SHA256_LEN]; /* what stays as it is while the gateway runs */
-    uint8_t nodes[CMX_SHA256_LEN]; /* what belongs to the links to other gateways, which come and go */
+    uint8_t fixed[CMX_SHA256_LEN]; /* digest of the parts that do not change while the gateway runs */
+    uint8_t nodes[CMX_SHA256_LEN]; /* digest of the links to other gateways, which come and go */
 };
 
 typedef enum { GW_NETSTATE_HOST, GW_NETSTATE_FLEET } gw_netstate_side;
@@ -20,17 +20,18 @@ typedef enum { GW_NETSTATE_HOST, GW_NETSTATE_FLEET } gw_netstate_side;
 /* Adds one network namespace to s. fd: a NETLINK_ROUTE socket of that namespace, with a timeout for receiving.
  * CMX_EBUSY: the network changes too fast to be read; CMX_EIO. */
 CMX_MUST_USE cmx_err gw_netstate_add(struct gw_netstate *s, gw_netstate_side side, int fd, const struct gw_fleet *f);
-/* Adds bytes from elsewhere to one of the two. */
+/* Adds further bytes to one of the two digests. */
 CMX_MUST_USE cmx_err gw_netstate_add_bytes(uint8_t sum[CMX_SHA256_LEN], const void *data, size_t len);
 bool gw_netstate_equal(const struct gw_netstate *a, const struct gw_netstate *b);
 
 typedef enum {
-    GW_NETSTATE_CHANGED_BY_US, /* only commands of cmxsafe did anything */
-    GW_NETSTATE_REPAIRED,      /* somebody else changed it, and that is undone */
-    GW_NETSTATE_ADDED          /* somebody else added something, and it is there still */
+    GW_NETSTATE_CHANGED_BY_US, /* only commands of cmxsafe changed the network */
+    GW_NETSTATE_REPAIRED,      /* another program changed it, and the change is undone */
+    GW_NETSTATE_ADDED          /* another program added something that is still there */
 } gw_netstate_change;
 
-/* What was done to the network. first: as it was set up; found: before it was set up again; after: now. */
+/* Compares three states of the network. first: after it was set up; found: before the repair; after: after the
+ * repair. */
 gw_netstate_change gw_netstate_compare(const struct gw_netstate *first, const struct gw_netstate *found,
                                        const struct gw_netstate *after);
 

@@ -12,7 +12,7 @@
 #include "cmxsafe/port/port.h"
 #include "gateway/render/gw_nft.h"
 
-#define ANSWER_MS (GW_PROBE_MAX_MS + 1000) /* the other node probes its session in this time */
+#define ANSWER_MS (GW_PROBE_MAX_MS + 1000) /* includes the time in which the other node probes its session */
 #define PEER_CLIENTS_MAX 256
 #define ASK "takeover "
 
@@ -159,7 +159,7 @@ bool gw_peer_tick(const struct gw_server *s, struct gw_client *c)
         cmx_port_now_ms() < q->deadline_ms)
         return true;
     if (x && n > 0 && line[0] == ASK[0])
-        return true; /* the question was sent */
+        return true; /* the send above has just succeeded */
     if (x && n >= 4 && memcmp(line, "held", 4) == 0)
         x->held_by = q->node;
     close(q->fd);

@@ -1,7 +1,7 @@
-/* gw_peer.h - questions of one running gateway to another, over their link: a line in, a line out. One of them is here:
- * "takeover ADDRESS", which is answered with "held" when a session of that identity holds ports there and answers, and
- * with "free" otherwise; operators' questions are in gw_report.h. The packet filter lets only the node at the other end
- * of a link use it.
+/* gw_peer.h - requests between running gateways over their links: one line with the request, one with the answer. This
+ * file has the request "takeover ADDRESS". The answer is "held" if a live session of that identity holds ports there,
+ * and "free" otherwise. gw_report.h has the requests of operators. The packet filter lets only the node at the other
+ * end of a link use it.
  *
  * As with a single gateway, the question is sent before the login is verified, and it can't end a live session. */
 #ifndef GW_PEER_H

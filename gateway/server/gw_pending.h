@@ -11,20 +11,20 @@
 #define GW_PENDING_PER_SOURCE 4 /* further keys of a source replace its own oldest ones */
 
 struct gw_pending_key {
-    char fingerprint[GW_FINGERPRINT_MAX]; /* "": free */
+    char fingerprint[GW_FINGERPRINT_MAX]; /* "": the entry is free */
     char line[GW_KEY_TYPE_MAX + GW_KEY_BLOB_MAX];
-    char from[64];      /* of the last try */
-    uint8_t source[16]; /* of the first try: its quota is used */
+    char from[64];      /* source of the last try */
+    uint8_t source[16]; /* source of the first try, for its quota */
     int64_t first;      /* Unix time */
     int64_t last;
-    uint64_t order; /* of the last try */
+    uint64_t order; /* number of the last try */
     uint64_t tries;
 };
 
 struct gw_pending {
     struct gw_pending_key keys[GW_PENDING_MAX];
     uint64_t order;
-    uint64_t dropped; /* keys that made room for others */
+    uint64_t dropped; /* keys that were replaced by others */
 };
 
 /* text: "TYPE BASE64", which must be a key that can be enrolled. If all entries are in use, the key whose last try is

@@ -19,8 +19,8 @@
 #define GW_REPORT_SILENCE_MS 3000
 #define GW_REPORT_END "{\"event\":\"end\"}\n"
 
-/* Starts the process for c's answer. follows: it goes on until the other gateway leaves. True: this is the process,
- * which calls one of the next three. */
+/* Starts the process for c's answer. follows: it runs until the other gateway disconnects. Returns true in the new
+ * process, which then calls one of the next three functions. */
 bool gw_report_start(struct gw_server *s, const struct gw_client *c, bool follows);
 _Noreturn void gw_report_text(const struct gw_client *c, const char *text, size_t len);
 _Noreturn void gw_report_access(const struct gw_server *s, const struct gw_client *c);

@@ -7,12 +7,13 @@
 #include "gateway/folder/gw_revocation.h"
 #include "gateway/registry/authority.h"
 
-#define RENDER_MS 60000 /* after this time sshd reads the new KRL */
+#define RENDER_MS 60000 /* a new KRL in the registry reaches sshd's file within this time */
 
 struct batch {
     struct gw_session *sessions[GW_REVOCATION_KEYS_MAX];
     const char *keys[GW_REVOCATION_KEYS_MAX];
-    char plain[GW_REVOCATION_KEYS_MAX][GW_KEY_TYPE_MAX + GW_KEY_BLOB_MAX + 2]; /* of keys without a certificate */
+    char plain[GW_REVOCATION_KEYS_MAX][GW_KEY_TYPE_MAX + GW_KEY_BLOB_MAX + 2]; /* lines of the keys that logged in
+                                                                                * without a certificate */
     bool revoked[GW_REVOCATION_KEYS_MAX];
     size_t n;
 };
@@ -43,7 +44,7 @@ static void mark_revoked(const struct gw_krl *krl)
     struct cmx_why e = {0};
 
     if (gw_revocation_ask(krl->bytes, krl->len, batch.keys, batch.n, batch.revoked, &e))
-        gw_note("%s: all sessions in question end", e.text);
+        gw_note("%s: the sessions whose keys could not be checked end", e.text);
     for (size_t i = 0; i < batch.n; i++)
         batch.sessions[i]->revoked = batch.revoked[i];
     batch.n = 0;
@@ -55,7 +56,7 @@ void gw_revoked_check(struct gw_server *s, struct gw_registry *r)
     struct gw_krl krl;
 
     if (gw_krl_get(r, false, &krl, &e) || strcmp(krl.digest, s->krl) == 0)
-        return; /* the failure is reported elsewhere, and the next call reads again */
+        return; /* unchanged; or a failure, which others report, and the next call tries again */
     if (krl.digest[0] && gw_krl_get(r, true, &krl, &e)) {
         gw_note("%s", e.text);
         return;

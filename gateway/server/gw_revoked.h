@@ -5,10 +5,10 @@
 
 #include "gateway/server/gw_server.h"
 
-/* Marks the sessions that are revoked, if r has another KRL than at the last call. */
+/* If the KRL in r has changed since the last call, marks the sessions that it revokes. */
 void gw_revoked_check(struct gw_server *s, struct gw_registry *r);
 
-/* A session that logs in: true if sshd may have read a former KRL. */
+/* True if sshd may have checked x's login with a former KRL. */
 bool gw_revoked_may_be(const struct gw_server *s, const struct gw_session *x);
 /* True if the KRL revokes the session, or can't be read. */
 bool gw_revoked_session(struct gw_server *s, struct gw_session *x);

@@ -90,7 +90,7 @@ gw_rights_change gw_rights_compare(const struct gw_rights *before, const struct 
     return now->n == before->n ? GW_RIGHTS_SAME : GW_RIGHTS_LESS;
 }
 
-static struct gw_certificate certificate; /* for one call at a time */
+static struct gw_certificate certificate; /* scratch space of gw_rights_in */
 
 cmx_err gw_rights_in(struct gw_registry *r, const struct gw_session *x, struct gw_rights *rights, char *name,
                      struct cmx_why *e)

@@ -22,17 +22,17 @@
 #include "gateway/server/gw_watch.h"
 
 #define GW_LISTENERS_MAX 8
-#define GW_LOG_LINE_MAX 1024 /* longer ones are cut */
+#define GW_LOG_LINE_MAX 1024 /* longer lines are cut */
 #define GW_CLIENT_MAX 64
 #define GW_SLOTS_PER_CPU 32 /* logins under way at once; further connections wait in the kernel's queue */
 #define GW_SLOTS_MIN 64
 #define GW_PRESSED_LOGIN_MS 10000 /* if all slots are taken, a login older than this is ended */
 #define GW_REGISTRY_POLL_MS 1000  /* how often to look for changes that no command reported */
 #define GW_PROBE_MIN_MS 600       /* when a device logs in again, its old session must answer within this time, */
-#define GW_PROBE_MAX_MS 2500      /* on slow links: four round trips, at most this */
+#define GW_PROBE_MAX_MS 2500      /* on slow links within four round trips, but at most this */
 #define GW_PROBE_PAUSE_MS 250     /* between probes of one device: a login asks twice */
 #define GW_SESSIONS_PER_KEY 64 /* a device has at most one for each context; a platform's programs share this limit */
-#define GW_TAKEOVERS_PER_MINUTE 6 /* of one device; more are refused and logged */
+#define GW_TAKEOVERS_PER_MINUTE 6 /* of one device; further takeovers are refused and logged */
 #define GW_HELD_MAX 256           /* slowed connections that wait for their login */
 #define GW_SILENCE_CHECK_MS 2000
 #define GW_TIDY_MS 500         /* between checks of the identity programs */
@@ -62,7 +62,7 @@ struct gw_session_certificate {
 
 /* Digests of a key's authorized_keys line, to detect changes. */
 struct gw_rights {
-    uint64_t fixed;  /* digest of all but destinations */
+    uint64_t fixed;  /* digest of everything except the destinations */
     uint64_t *opens; /* digests of the destinations it may open, sorted; owned */
     size_t n;
 };
@@ -75,27 +75,27 @@ struct gw_session {
     pid_t child; /* the process that holds the forwards; 0 until logged */
     bool up;     /* authenticated */
     bool ending;
-    bool revoked;        /* by the KRL */
+    bool revoked;        /* the KRL revokes the session's key or certificate */
     uint64_t penalty_ms; /* login time that counts against its source if it ends without a login; 0: the minimum */
     char from[64];       /* "[2001:db8::7]:50412" */
     uint8_t source[16];
-    char name[GW_NAME_MAX]; /* device or platform */
+    char name[GW_NAME_MAX]; /* name of the device or platform */
     char fingerprint[GW_FINGERPRINT_MAX];
     struct gw_session_certificate certificate;
     char client[GW_CLIENT_MAX]; /* the peer's SSH software */
     struct gw_rights rights;
-    uint64_t number;                    /* of the session and of its cgroup; never 0, never used again */
+    uint64_t number;                    /* number of the session and of its cgroup; never 0 and never reused */
     char candidate[GW_FINGERPRINT_MAX]; /* the key whose identity the session has; "" none */
     char address[GW_ADDRESS_MAX];       /* the identity; "" none */
-    bool holds;                         /* it is counted in the claim of its identity (gw_hold.h) */
+    bool holds;                         /* the session is counted in the claim of its identity (gw_hold.h) */
     char asked[GW_FINGERPRINT_MAX];     /* the key for whose identity another gateway was asked; "" none */
     char lost_to[GW_NAME_MAX];          /* the gateway with a newer claim of the identity; "" none */
-    unsigned held_by;                   /* number of the gateway that has a session that answers; 0: none */
+    unsigned held_by;                   /* number of the gateway where a session of this identity answers; 0: none */
     uint64_t started_ms;
     int64_t since;              /* Unix time of the login */
-    uint64_t denied;            /* forwards asked for and refused */
-    struct gw_history *history; /* of its party; NULL until the login */
-    size_t header_len;          /* bytes of a load balancer's header that are in line; before sshd runs */
+    uint64_t denied;            /* forwards requested and refused */
+    struct gw_history *history; /* counters of its party; NULL until the login */
+    size_t header_len;          /* bytes of a load balancer's header in `line`, before sshd runs */
     char line[GW_LOG_LINE_MAX];
 };
 
@@ -109,31 +109,31 @@ struct gw_history {
     struct gw_history *next;
     char name[GW_NAME_MAX];
     char address[GW_ADDRESS_MAX]; /* its identity; "" none */
-    uint64_t ended_in, ended_out; /* bytes of sessions that ended */
-    uint64_t in, out, sessions;   /* with those that are up, as last read */
-    uint64_t refused;             /* forwards asked for and not permitted */
+    uint64_t ended_in, ended_out; /* bytes of the sessions that have ended */
+    uint64_t in, out, sessions;   /* the same with the live sessions, as last read */
+    uint64_t refused;             /* forwards requested and not permitted */
     uint64_t denied;              /* packets of connections to it that no grant allows */
     uint64_t takeovers_refused;
     uint64_t probed_ms; /* gw_takeover.c: when its sessions were last probed */
-    uint64_t window_ms; /* gw_takeover.c: start of the minute that is counted */
-    unsigned takeovers; /* in that minute */
+    uint64_t window_ms; /* gw_takeover.c: start of the present minute */
+    unsigned takeovers; /* takeovers in that minute */
 };
 
 struct gw_minute {
     int64_t at; /* Unix time of its end, a whole minute: the same at all gateways of the fleet */
     uint64_t length_ms;
-    uint64_t sessions; /* at its end */
-    uint64_t in, out;  /* bytes from and to the peers within it */
-    uint64_t denied;   /* packets within it */
+    uint64_t sessions; /* sessions at the end of the minute */
+    uint64_t in, out;  /* bytes from and to the peers in the minute */
+    uint64_t denied;   /* packets denied in the minute */
 };
 
 struct gw_traffic {
     struct gw_minute minutes[GW_TRAFFIC_MINUTES];
     uint64_t n;     /* samples since the start; the newest is minutes[(n - 1) % GW_TRAFFIC_MINUTES] */
-    int64_t minute; /* of the Unix time at the last look; 0: none yet */
+    int64_t minute; /* Unix time of the last check in minutes; 0: none yet */
     uint64_t sampled_ms;
     uint64_t in, out, denied; /* totals at the last sample */
-    uint64_t denied_total;    /* packets, also to targets that are no device */
+    uint64_t denied_total;    /* denied packets, also those to targets that are no device */
 };
 
 /* The lengths of the queues of 'cmxsafe gateway worker', as it last reported. */
@@ -155,11 +155,11 @@ struct gw_server {
     struct gw_history *history;
     struct gw_traffic traffic;
     struct gw_queues queues;
-    unsigned lookups; /* of the registry for refused connections, in this minute */
+    unsigned lookups; /* look-ups in the registry for refused connections, in this minute */
     struct gw_limits limits;
     struct gw_pending pending;
     struct gw_journal journal;
-    uint64_t journal_from; /* of the request that is being answered */
+    uint64_t journal_from; /* from which entry on the request that is being answered wants the journal */
     struct gw_counters counters;
     size_t n_sessions;
     size_t n_greeting;       /* sessions that are not up yet */
@@ -168,27 +168,27 @@ struct gw_server {
     struct gw_session *headers; /* connections of a load balancer, whose header is not whole yet */
     size_t n_headers;
     struct gw_idsock *idsock;         /* identity sockets; NULL in --user mode and in a small deployment */
-    int ruleset;                      /* of gw_confine; -1: none */
-    uint64_t last_number;             /* of sessions */
+    int ruleset;                      /* ruleset of gw_confine; -1: none */
+    uint64_t last_number;             /* number of the newest session */
     char own_address[GW_ADDRESS_MAX]; /* the identity of the gateway's own probes; "" none */
     uint64_t tidied_ms;
-    struct gw_watch events;       /* of idsock */
-    struct gw_access_log *access; /* NULL without identities */
+    struct gw_watch events;       /* events of idsock */
+    struct gw_access_log *access; /* NULL if sessions have no identities */
     struct gw_nodes nodes;        /* the gateways of the fleet; none: this one is alone */
     struct gw_claims claims;
     struct gw_hold *holds;
     uint64_t hold_changes;
-    struct gw_watch routes;                                   /* of other gateways */
-    struct gw_watch peers;                                    /* their questions */
+    struct gw_watch routes;                                   /* routes that other gateways announce */
+    struct gw_watch peers;                                    /* requests of other gateways */
     pid_t reports[GW_PEER_REPORTS_MAX + GW_PEER_FOLLOWS_MAX]; /* child processes that write long answers; 0: none */
     char judge[200];    /* what the guard found wrong with the rules, links or routes; "": nothing */
     uint64_t judged_ms; /* when the guard last reported; 0: never */
     char krl[65];       /* digest of the KRL that all sessions were checked with; "" none */
-    uint64_t krl_ms;    /* when it changed; 0: never */
+    uint64_t krl_ms;    /* when the KRL changed; 0: never */
     uint64_t repairs;   /* rules, routes or links that the guard restored */
     uint64_t silence_checked_ms;
     uint64_t fatal_window_ms;
-    unsigned fatals; /* in this window */
+    unsigned fatals; /* sshd's failures that were logged in this window */
     size_t slots;
     uint64_t registry_checked_ms;
     struct timespec registry_mtime;
@@ -197,7 +197,7 @@ struct gw_server {
     int64_t end_wall;  /* the same by the wall clock, which may be set forward */
     char trouble[300]; /* the last failure that blocked all logins; "": none */
     bool stopping;
-    bool failed; /* it stops because of a failure */
+    bool failed; /* the server stops because of a failure */
 };
 
 /* Runs until SIGTERM or SIGINT, or until the identity sockets fail. Takes ownership of listeners (listening TCP
@@ -211,7 +211,7 @@ int gw_server_run(struct gw *g, struct gw_idsock *idsock, const struct gw_claims
 struct gw_session *gw_session_new(struct gw_server *s, int tcp, const struct sockaddr_storage *peer);
 /* Starts x's login now, later if its source is slowed, or drops x if its source is refused. */
 void gw_session_admit(struct gw_server *s, struct gw_session *x);
-/* Closes and frees x, which has no sshd. */
+/* Closes and frees x, whose sshd was not started. */
 void gw_session_discard(struct gw_session *x);
 /* The session that a process of sshd belongs to; NULL: none. */
 struct gw_session *gw_session_of_process(const struct gw_server *s, pid_t pid);
@@ -291,17 +291,17 @@ int gw_takeover_tick(struct gw_server *s);
 bool gw_takeover_begin(struct gw_server *s, struct gw_client *c, const char *fingerprint);
 
 struct gw_probe {
-    uint64_t session; /* number of the probed session; 0: the probe is decided */
+    uint64_t session; /* number of the probed session; 0: the probe has ended */
     int fd;
-    uint64_t received; /* bytes before the probe */
+    uint64_t received; /* bytes received before the probe */
     uint64_t deadline_ms;
 };
 
-/* A question to the gateway that holds the identity of a login. */
+/* A request to the gateway that holds the identity of a login. */
 struct gw_question {
     int fd; /* -1: none */
     bool sent;
-    uint64_t session; /* the login's number */
+    uint64_t session; /* number of the session that logs in */
     unsigned node;
     uint64_t deadline_ms;
 };
@@ -313,11 +313,11 @@ struct gw_client {
     struct gw_client *next;
     size_t len;
     char request[GW_CERTIFICATE_TEXT_MAX + 32];
-    char name[GW_NAME_MAX]; /* whose sessions are probed */
+    char name[GW_NAME_MAX]; /* the device whose sessions are probed */
     struct gw_probe probes[GW_SESSION_FORWARDS_MAX];
     size_t n_probes;
     struct gw_question question;
-    bool node;            /* another gateway asks */
+    bool node;            /* the request came from another gateway */
     uint64_t deadline_ms; /* the latest time at which it is closed; 0: never */
     bool follows;         /* waits for the probes of another login of the same device */
     bool closing;

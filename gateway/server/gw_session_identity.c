@@ -11,7 +11,7 @@
 #include "gateway/server/gw_idsock.h"
 #include "gateway/server/gw_revoked.h"
 
-static struct gw_certificate certificate; /* for one call at a time */
+static struct gw_certificate certificate; /* scratch space, too large for the stack */
 
 static cmx_err give_identity(struct gw_server *s, struct gw_session *x, const char *fingerprint,
                              const struct gw_device *d, struct cmx_why *e)

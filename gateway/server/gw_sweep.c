@@ -18,7 +18,7 @@
 #include "cmxsafe/core/mem.h"
 #include "gateway/registry/party.h"
 
-#define PIECE 32768 /* of a netlink dump */
+#define PIECE 32768 /* bytes of a netlink message */
 #define EXIT_UNKNOWN 255
 
 struct pair {
@@ -76,7 +76,7 @@ struct id_list {
 struct sweep {
     const struct pair_list *allowed;
     const struct gw_fleet *fleet;
-    uint8_t gateway[16]; /* its own probes are always allowed */
+    uint8_t gateway[16]; /* the gateway's own identity: its probes are always allowed */
     uint8_t host[16];    /* the host's end of the link */
     struct id_list doomed;
     struct id_list operators; /* connections of root's programs, which need no grant */

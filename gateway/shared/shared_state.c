@@ -10,9 +10,8 @@
 #include "gateway/shared/pg_link.h"
 #include "gateway/shared/pg_pull.h"
 
-#define AWAY_MS                                                                                                        \
-    5000 /* after a failure, observations are stored here for this long before PostgreSQL is tried again               \
-          */
+/* After a failure, observations are stored here for this long before PostgreSQL is tried again. */
+#define AWAY_MS 5000
 #define MERGE_SLACK_S 5 /* observations from this long before the first stored one are sent, too */
 
 /* A connection that its last user closed is kept for the next one, so that a process that writes often does not connect

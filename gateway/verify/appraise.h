@@ -13,13 +13,13 @@ extern "C" {
 
 /* Pointers are borrowed for the call. */
 struct cmx_expect {
-    const uint8_t *nonce; /* the one that was sent; required */
+    const uint8_t *nonce; /* the nonce that was sent; required */
     size_t nonce_len;
-    const uint8_t *ueid;                    /* of the expected device; required, CMX_EVIDENCE_UEID_LEN bytes */
+    const uint8_t *ueid;                    /* ueid of the expected device, CMX_EVIDENCE_UEID_LEN bytes; required */
     const struct cmx_manifest *manifest;    /* required */
-    const struct cmx_measurement *measured; /* of the reference, one for each region, in order; required */
+    const struct cmx_measurement *measured; /* the reference's measurements, one for each region, in order; required */
     size_t n_measured;
-    const uint8_t *gateway; /* SHA-256 of the host key; NULL: the manifest's, or not checked */
+    const uint8_t *gateway; /* SHA-256 of the host key; NULL: the manifest's; if it has none, not checked */
     const uint8_t *session; /* the SSH session identifier that the verifier sees; NULL: not checked */
     size_t session_len;
 };

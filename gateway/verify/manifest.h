@@ -39,9 +39,9 @@ typedef enum { CMX_REGION_FILE, CMX_REGION_ERASED, CMX_REGION_FILL } cmx_region_
 struct cmx_region {
     struct cmx_range range;
     cmx_region_kind kind;
-    char file[CMX_MANIFEST_FILE_MAX]; /* image, or the filler's key */
+    char file[CMX_MANIFEST_FILE_MAX]; /* file of the image or of the filler's key */
     uint32_t file_offset;
-    uint8_t sha256[CMX_SHA256_LEN]; /* plain digest of the region's bytes; not for erased */
+    uint8_t sha256[CMX_SHA256_LEN]; /* SHA-256 of the region's bytes; unused for CMX_REGION_ERASED */
 };
 
 struct cmx_mask {
@@ -50,7 +50,7 @@ struct cmx_mask {
 };
 
 struct cmx_manifest {
-    char name[CMX_EVIDENCE_NAME_MAX]; /* empty: any; also for the next two */
+    char name[CMX_EVIDENCE_NAME_MAX]; /* empty: any; the same for version and hardware */
     char version[CMX_EVIDENCE_NAME_MAX];
     char hardware[CMX_EVIDENCE_NAME_MAX];
     uint32_t secure_version;

@@ -8,9 +8,9 @@
 #include "gateway/verify/manifest.h"
 
 struct reference_part {
-    struct cmx_range range; /* of flash */
-    const uint8_t *data;    /* its bytes, or NULL: erased */
-    void *map;              /* to unmap, or to free if it is filler */
+    struct cmx_range range; /* the part's addresses in flash */
+    const uint8_t *data;    /* the part's bytes; NULL: erased */
+    void *map;              /* memory of data: mapped, or allocated for filler */
     size_t map_len;         /* 0: map was allocated */
 };
 

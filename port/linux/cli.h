@@ -35,7 +35,7 @@ struct cli_list {
 
 struct cli_option {
     const char *name;  /* without the dashes */
-    const char *value; /* what the help calls the value; NULL for a flag */
+    const char *value; /* the value's name in the help; NULL for a flag */
     const char *help;  /* one phrase; the help appends the default: what the target holds before parsing, unless 0 */
     cli_type type;
     union {
@@ -44,13 +44,13 @@ struct cli_option {
         uint64_t *number;
         struct cli_list *list;
     } target;
-    uint64_t min, max;          /* of a number */
+    uint64_t min, max;          /* bounds of a number */
     char short_name;            /* 'c' for -c; 0: none */
     bool required;              /* the command fails without it */
     bool hex;                   /* the help prints the default number in hexadecimal */
-    const char *const *choices; /* of a text: the words allowed, NULL at the end */
+    const char *const *choices; /* the words that a text may be, NULL at the end; NULL: any text */
     const char *implied;        /* the value of a bare --name; another value must follow as --name=VALUE */
-    const char *former;         /* its name in an earlier version: accepted, and not in the help; NULL: none */
+    const char *former;         /* the option's name in an earlier version, accepted but not in the help; NULL: none */
 };
 
 /* Rows of a table. Further members may follow: CLI_TEXT("config", "FILE", "...", &file, .short_name = 'c'). */
@@ -87,7 +87,7 @@ struct cli_line {
      * line that begins with two spaces is printed as it is. notes may be NULL. */
     const char *about, *notes;
     size_t min_operands, max_operands;
-    const char *rest_form; /* what "--" introduces: "COMMAND ..."; NULL: after "--" everything is an operand */
+    const char *rest_form; /* the arguments after "--", such as "COMMAND ..."; NULL: they are operands */
     const struct cli_option *options;
     size_t n_options;
     const struct cli_command *commands; /* listed in the help */

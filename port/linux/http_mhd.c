@@ -35,7 +35,7 @@
 #define DRAIN_MAX (64u * 1024 * 1024) /* bytes of a body drained after an early answer; then the connection closes */
 #define DRAIN_TIMEOUTS 4              /* idle timeouts that draining may take */
 #define ANSWER_TIMEOUTS 2             /* idle timeouts for an answer, or for STREAM_BLOCK bytes of a stream */
-#define ROOM_MS 50                    /* between attempts to make room for a connection */
+#define ROOM_MS 50                    /* time between attempts to make room for a connection */
 /* The bound on connections is enforced here (cmx_linux_http_feed). The library would reset connections above its own
  * bound, and up to 1.0.1 it does not release a lock when MHD_add_connection reaches it. Its bound is higher, so that
  * connections that are being closed do not count. */
@@ -65,11 +65,11 @@ struct cmx_http_server {
     const struct cmx_http_service *service;
     struct MHD_Daemon *daemon;
     const struct cmx_linux_http_listener *listener;
-    void *listening; /* belongs to the listener */
+    void *listening; /* state of the listener */
     uint16_t port;
     pthread_mutex_t lock; /* protects room, open and stopping */
     pthread_cond_t room;
-    unsigned open; /* connections; at most the service's bound */
+    unsigned open; /* open connections, at most max_connections of the service */
     bool stopping;
     struct http_peers peers; /* has its own lock */
 };
@@ -89,7 +89,7 @@ struct cmx_http_request {
     struct MHD_Response *response;
     uint64_t drained;
     size_t path_len;
-    char *query; /* into target, or "" */
+    char *query; /* points into target, or to "" */
     bool target_too_long;
     char target[]; /* raw, without the '?' */
 };

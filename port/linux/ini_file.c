@@ -10,13 +10,13 @@
 
 #include "cmxsafe/core/mem.h"
 
-#define KEY_MAX 63 /* a key and its '=' are within the first bytes of a line, at most this many */
+#define KEY_MAX 63 /* a key is at most this long */
 
 struct ini {
     const struct cmx_ini_handler *handler;
     const char *next; /* text not read yet */
     size_t left;
-    unsigned line; /* of what is in rest and value */
+    unsigned line; /* number of the line in rest and value */
 
     bool before_first; /* no section line so far */
     bool skip;         /* ignore the keys of this section */

@@ -15,7 +15,7 @@ NVS_NAMESPACE = "cmxsafe"  # src/cmxsafe/esp/nvs_config.h
 
 @dataclass
 class Fuses:
-    """What provisioning needs to know of a chip's eFuse."""
+    """The state of a chip's eFuse, as far as provisioning needs it."""
     mac: str
     purpose: str
     readable: bool
@@ -24,7 +24,7 @@ class Fuses:
 
     @property
     def key_burned(self):
-        """A key is there, for the HMAC peripheral alone."""
+        """True if the block holds a key that only the HMAC peripheral can read."""
         return self.purpose == "HMAC_UP" and not self.readable
 
     @property
@@ -60,7 +60,7 @@ class Chip:
             raise Failure(f"espefuse at {self.where}", "its summary cannot be read", "update esptool") from error
 
     def burn_key(self, path):
-        """Cannot be undone."""
+        """Burns the key. This cannot be undone."""
         self.run_tool("espefuse", "--do-not-confirm", "burn-key", KEY_BLOCK, path, "HMAC_UP")
 
     def write_flash(self, parts):

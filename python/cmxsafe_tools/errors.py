@@ -1,4 +1,4 @@
-"""How the tools fail: `cmxsafe: what failed: why; what to do`, exit status 1; a wrong command line is exit status 2."""
+"""Errors of the tools: `cmxsafe: what failed: why; what to do`, with exit status 1, or 2 for a wrong command line."""
 import sys
 
 OK, FAILED, USAGE = 0, 1, 2
@@ -17,7 +17,7 @@ class UsageError(Exception):
 
 
 class Malformed(ValueError):
-    """Bytes or text that are not what their format requires. The text is one clause, as in the C program."""
+    """Bytes or text that violate their format. The message is one clause, as in the C program."""
 
 
 def report(text):

@@ -30,7 +30,7 @@ TRAILER_MAGIC = b"CMXSIG\r\n"
 
 @dataclass
 class Description:
-    """What an image says about itself."""
+    """The description in an image."""
     chip_id: int
     segments: int
     secure_version: int
@@ -61,7 +61,7 @@ class Trailer:
 
     @classmethod
     def parse(cls, data):
-        """Raises Malformed; its text is "" where the data are no trailer at all."""
+        """Raises Malformed, with an empty text if the data are no trailer at all."""
         if len(data) != TRAILER_LEN or data[:8] != TRAILER_MAGIC:
             raise Malformed("")
         if data[8:10] != b"\x01\x01":
@@ -213,7 +213,7 @@ def _secure_boot_sector(reader):
 
 
 def _tail(reader, image):
-    """What may follow the image: a Secure Boot v2 sector, then our trailer."""
+    """Reads the data after the image: optionally a Secure Boot v2 sector, then our trailer."""
     first = reader.data[reader.at:reader.at + 1]
     if first == (b"\xff" if reader.at % SECTOR else b"\xe7"):
         _secure_boot_sector(reader)

@@ -90,7 +90,7 @@ class Verifier:
 
 
 class ForeignToken(Malformed):
-    """Made with another key, or changed."""
+    """The token was made with another key, or was changed."""
 
 
 # ---- the claims ----

@@ -62,7 +62,7 @@ def ssh_line(key):
 
 @dataclass
 class AttestKey:
-    """What a verifier of signed evidence holds. It forges nothing."""
+    """The line that a verifier of signed evidence holds. Evidence cannot be forged with it."""
     ueid: bytes
     public: bytes     # point of the key that signs evidence
     appraisal: bytes  # key of the digests in signed evidence
@@ -78,7 +78,7 @@ class AttestKey:
 
     @classmethod
     def from_line(cls, line):
-        """None: the line is no attestation key."""
+        """Returns None if the line is no attestation key."""
         words = line.split()
         if len(words) < 2 or words[0] != ATTEST_KEY_TYPE:
             return None

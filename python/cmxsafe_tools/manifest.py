@@ -1,4 +1,4 @@
-"""Reference values: what a verifier compares evidence with. The format is docs/ATTESTATION.md's; compare
+"""Reference values, with which a verifier compares evidence. docs/ATTESTATION.md describes the format; compare
 gateway/verify/manifest.c and reference.c."""
 import hashlib
 import hmac
@@ -100,7 +100,7 @@ class Region:
     begin: int
     end: int
     kind: str = "erased"  # or "file", "fill"
-    file: str = ""        # image, or the filler's key
+    file: str = ""        # file of the image or of the filler's key
     offset: int = 0
     sha256: bytes = b""
 
@@ -113,7 +113,7 @@ class Region:
 
 @dataclass
 class Manifest:
-    name: str = ""      # "": any name, as for version and hardware
+    name: str = ""      # "": any name; the same for version and hardware
     version: str = ""
     hardware: str = ""
     secure_version: int = 0
@@ -151,7 +151,7 @@ class Manifest:
 
 
 def quote(text):
-    """A text as split_line reads it back. Raises Malformed if none does."""
+    """Quotes a text so that split_line reads it back. Raises Malformed if that is impossible."""
     if not re.fullmatch(r"[ -~]+", text):
         raise Malformed("a name or version is not printable ASCII")
     if text[0] != '"' and not re.search("[ #]", text):
@@ -241,7 +241,7 @@ def _digest(words):
 
 
 TEXT_FORM = " is one word, or a text in quotes, of at most 63 characters"
-# statement: how its words are read, and the text for words that are not so
+# statement: the parser of its words, and the error text for other words
 STATEMENTS = {
     "name": (_text, "name" + TEXT_FORM),
     "version": (_text, "version" + TEXT_FORM),
@@ -329,7 +329,7 @@ def load(path):
 
 
 def _region_bytes(region, folder):
-    """Raises Malformed with the file's fault."""
+    """Raises Malformed, naming the defect of the file."""
     path = f"{folder}/{region.file}"
     try:
         data = Path(path).read_bytes()

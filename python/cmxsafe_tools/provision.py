@@ -1,7 +1,6 @@
 """cmxsafe-tools provision: makes a blank chip a device of the fleet, at a bench.
 
-Each device has a folder with its key, and a journal of the steps that are done. A command that was interrupted is repeated:
-it continues behind the last step. A key is written to the folder before it is burned, and is burned at most once."""
+Each device has a folder with its key, and a journal of the steps that are done. To continue after an interruption, the same command is run again; it skips the steps that are done. A key is written to the folder before it is burned, and is burned at most once."""
 import argparse
 import base64
 import copy
@@ -30,12 +29,12 @@ from .tunnel import Tunnel
 # NVS key (src/cmxsafe/esp/nvs_config.h): the line of `cmxsafe gateway enroll --form kconfig` that has its value
 NVS_KEYS = {"gateway": "CONFIG_CMX_GATEWAY_HOST", "port": "CONFIG_CMX_GATEWAY_PORT", "user": "CONFIG_CMX_USER",
             "host_key": "CONFIG_CMX_HOST_KEYS", "address": "CONFIG_CMX_REMOTE_ADDRESS"}
-FLEET_COLUMNS = "name", "key", "ports", "direct", "group"  # of `cmxsafe gateway import`
+FLEET_COLUMNS = "name", "key", "ports", "direct", "group"  # columns of `cmxsafe gateway import`
 EVIDENCE_RETRY_S = 3
 
 
 class Journal:
-    """The steps of one device that are done, in its folder."""
+    """The journal of one device, in its folder: the steps that are done."""
 
     def __init__(self, folder):
         self.path = folder / "journal.json"
@@ -44,7 +43,7 @@ class Journal:
             try:
                 self.state = json.loads(self.path.read_text("utf-8"))
             except ValueError as error:
-                raise Failure(self.path, "is damaged", "find out what was done, before you remove it") from error
+                raise Failure(self.path, "is damaged", "find out which steps were done before you remove it") from error
 
     def __getitem__(self, step):
         return self.state.get(step)
@@ -283,7 +282,7 @@ def check_options(args):
 
 
 def batch_rows(args):
-    """One copy of the options for each line of the file."""
+    """Returns a copy of the options for each line of the file."""
     try:
         rows = list(csv.DictReader(io.StringIO(args.batch.read_text("utf-8-sig"))))
     except OSError as error:

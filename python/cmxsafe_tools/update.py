@@ -23,11 +23,11 @@ KEEPS = "the device keeps the firmware that it runs"
 
 
 class Again(Exception):
-    """No answer, or one whose cause passes."""
+    """There was no answer, or a temporary failure."""
 
 
 class Busy(Exception):
-    """Another upload holds the device."""
+    """The device is receiving another upload."""
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Status:
 
     @classmethod
     def parse(cls, body):
-        """Raises ValueError: not an update service's."""
+        """Raises ValueError if the text is not the status of an update service."""
         try:
             s = json.loads(body)
             running, back = s.get("running") or {}, s.get("rolled_back") or {}
@@ -80,7 +80,7 @@ class Update:
     # ---- the exchange ----
 
     def open_tunnel(self):
-        """Opens it again after a lost connection. Raises NoAnswer."""
+        """Opens the connection again after it was lost. Raises NoAnswer."""
         try:
             if self.tunnel:
                 self.tunnel.open()

@@ -35,8 +35,8 @@ client() {
         -o BatchMode=yes -o IdentitiesOnly=yes -o IdentityAgent=none -o ExitOnForwardFailure=yes -o ConnectTimeout=20 \
         -F none -l cmxsafe-gw 127.0.0.1 "$@"
 }
-# try_client KEY [ssh arguments]: the same in the foreground, for at most 20 s. It also fails if the login succeeds and lasts 20 s:
-# what must be refused is a case for the functions below.
+# try_client KEY [ssh arguments]: the same in the foreground, for at most 20 s. It also fails if the login succeeds and
+# lasts 20 s; use the functions below for logins that must be refused.
 try_client() {
     TMP=$TMP GW_PORT=$GW_PORT SSH_LOG=${SSH_LOG:-} timeout 20 bash -c "$(declare -f client); client \"\$@\"" - "$@"
 }

@@ -56,7 +56,7 @@ make_path() {
     ip -n "$NS-far" addr add fd78::1/64 dev eth0 nodad
     ip -n "$NS-far" link set lo up
     ip -n "$NS-far" link set eth0 up
-    # far's packets keep to the MTU; the MSS that it announces does not.
+    # far sends no packet above the MTU, but announces a larger MSS.
     ip -n "$NS-far" route add 10.77.0.0/24 via 10.78.0.254 mtu lock 1280 advmss 1460
     ip -n "$NS-far" route add fd77::/64 via fd78::fe mtu lock 1280 advmss 1440
 }

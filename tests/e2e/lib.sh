@@ -132,7 +132,7 @@ python_with() {
     echo "$dir/bin/python"
 }
 
-# descendants PID: the ids of its children and of theirs.
+# descendants PID: the ids of all its descendants.
 descendants() {
     local child
     for child in $(pgrep -P "$1"); do

@@ -46,7 +46,7 @@ cable_repair() {
     on "$1" ip link set "to$2" up && on "$2" ip link set "to$1" up &&
         on "$1" ip route replace "10.9.0.$2" dev "to$2" src "10.9.0.$1" && on "$2" ip route replace "10.9.0.$1" dev "to$1" src "10.9.0.$2"
 }
-# entry N: the way from the scenario's namespace to node N.
+# entry N: connects the scenario's namespace to node N.
 entry() {
     ip link add "node$1" type veth peer name eth0 netns "/proc/${NODE_PID[$1]}/ns/net" && ip address add "10.9.2.$1/32" dev "node$1" &&
         ip link set "node$1" up && on "$1" ip address add "10.9.1.$1/32" dev eth0 && on "$1" ip link set eth0 up &&

@@ -1,4 +1,5 @@
-/* What the proxy needs from the socket layer: loopback, poll, non-blocking connect, half-close, a refused port. */
+/* The functions of the socket layer that the proxy needs: loopback, poll, non-blocking connect, half-close, a refused
+ * port. */
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>

@@ -1,5 +1,5 @@
 """Drives the console in Chromium: console_page.py fleet|rollouts|nodes|many|access|stranger|agent|STEP URL WEBDRIVER_PORT FOLDER SCREENSHOTS AXE. FOLDER is that of the
-scenario (tests/e2e/console). Exits non-zero where the console does not do what an operator must be able to rely on."""
+scenario (tests/e2e/console). Exits non-zero if a check fails."""
 import hashlib
 import json
 import os
@@ -138,7 +138,7 @@ VIEWS = [("overview", "Overview"), ("paths", "Paths"), ("devices", "Devices"), (
 
 
 def every_look(name):
-    """The page as it is at each width, light and dark: nothing is cut off, axe finds nothing serious, and a screenshot is kept."""
+    """Checks the page at each width, light and dark: nothing is cut off, axe finds nothing serious, and a screenshot is kept."""
     for width, style in ((1440, "light"), (1440, "dark"), (768, "dark"), (320, "dark"), (320, "light")):
         look(width, 1000, style)
         wait(lambda: b.run("return document.documentElement.classList.contains('dark')") == (style == "dark"), f"{name}: the style is not {style}")
@@ -286,7 +286,7 @@ def attestation():
 
 
 def claims():
-    """A policy has the board give signed evidence; its page shows each claim, and why the verdict is what it is."""
+    """A policy requests signed evidence from the board; its page shows each claim and the reason for the verdict."""
     for version, verdict in (("v1", "match"), ("v2", "differs")):
         end = 0x10000 + (os.path.getsize(f"{folder}/{version}.bin") + 4095) // 4096 * 4096
         with open(f"{folder}/{version}.manifest", "w") as f:
@@ -445,7 +445,7 @@ def images():
     assert "not signed" in message, message
     refused("Upload", message)
     check(len(images_kept()) == 1, "with an update key, an image without a signature is refused with the command's message")
-    # The browser does not send what is too large, and a cancelled upload leaves nothing.
+    # The browser does not send a file that is too large, and a cancelled upload leaves no file.
     for name, size in (("huge.bin", 512000001), ("slow.bin", 300 << 20)):
         with open(f"{folder}/{name}", "wb") as f:
             f.truncate(size)

@@ -28,7 +28,7 @@
 
 #define BATCH 256
 #define LOCAL_PORT 50000
-#define SETTLE_MS 6000 /* longer than outstanding requests stay open */
+#define SETTLE_MS 6000 /* longer than a request stays outstanding */
 
 static struct cmx_isolation iso;
 static struct cmx_flow flows[8];
@@ -37,7 +37,7 @@ static uint8_t gw_mac[6];
 static struct cmx_ip us, gw, other, us6, gw6, other6;
 static int wire; /* a packet socket in the peer's namespace */
 static struct nft *nft;
-static uint32_t rcv_next, snd_next; /* of the session, as the device sees it */
+static uint32_t rcv_next, snd_next; /* sequence numbers of the session, as the device sees them */
 static unsigned long long compared[2], skipped;
 
 static void die(const char *what)

@@ -96,7 +96,7 @@ def state():
 
 
 try:
-    # /serverIndex, the original's address, leads to the page, which shows the running version.
+    # /serverIndex, the original's address, redirects to the page, which shows the running version.
     b.get(url + "/serverIndex")
     b.wait(lambda: b.text("#version") != "…")
     check(b.run("return location.pathname") == "/", "/serverIndex leads to the page")
@@ -141,7 +141,7 @@ try:
     b.wait(lambda: b.text("#version") == "1.0.0")
     b.press("TAB")
     check(b.run("return document.activeElement.id") == "file", "Tab reaches the file field first")
-    b.type("#file", file("v2.bin"))  # as a file dialog does
+    b.type("#file", file("v2.bin"))  # like a choice in the file dialog
     b.run("document.getElementById('file').focus()")
     b.press("TAB")
     check(b.run("return document.activeElement.id") == "go", "then the button")

@@ -1,4 +1,5 @@
-# The same with short times: for the gateway to answer a CLOSE, until a session counts as working, until a connection rests.
+# proxy_run with shorter times: until the gateway must answer a CLOSE, until a session counts as working, and until a
+# connection rests.
 add_executable(proxy_run_hasty ${source} ${CMAKE_SOURCE_DIR}/src/cmxsafe/proxy/relay.c
                                ${CMAKE_SOURCE_DIR}/src/cmxsafe/proxy/relay_rest.c
                                ${CMAKE_SOURCE_DIR}/src/cmxsafe/proxy/session.c)

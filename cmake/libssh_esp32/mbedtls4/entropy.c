@@ -1,5 +1,5 @@
-/* entropy.c - what libssh seeds its generator with: ESP-IDF 6 leaves Mbed TLS's own collector out, PSA has the
- * hardware's. */
+/* entropy.c - random bytes with which libssh seeds its generator. ESP-IDF 6 does not build Mbed TLS's own collector;
+ * PSA provides the hardware's random bytes. */
 #include <mbedtls/entropy.h>
 #include <psa/crypto.h>
 
@@ -13,7 +13,8 @@ void mbedtls_entropy_free(mbedtls_entropy_context *context)
     (void)context;
 }
 
-/* 0: out holds len random bytes. libssh calls it from a constructor, before anybody else has started PSA. */
+/* Returns 0 if out holds len random bytes. Starts PSA, because libssh calls this from a constructor, before any other
+ * code has done so. */
 int mbedtls_entropy_func(void *context, unsigned char *out, size_t len)
 {
     (void)context;

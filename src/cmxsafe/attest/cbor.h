@@ -27,7 +27,7 @@ typedef enum {
 #define CMX_CBOR_TRUE 21
 #define CMX_CBOR_NULL 22
 
-/* Writing, numbers of 32 bits at most. CMX_ENOSPC: the buffer may hold a part. */
+/* Writing. Numbers have at most 32 bits. After CMX_ENOSPC the buffer may hold a part of the item. */
 CMX_MUST_USE cmx_err cmx_cbor_put_head(struct cmx_buf *b, cmx_cbor_major major, uint32_t value);
 CMX_MUST_USE cmx_err cmx_cbor_put_int(struct cmx_buf *b, int32_t value);
 CMX_MUST_USE cmx_err cmx_cbor_put_bytes(struct cmx_buf *b, const void *data, size_t len);

@@ -38,7 +38,7 @@ enum { COSE_ALG = 1, COSE_KID = 4, TAG_COSE_MAC0 = 17, TAG_COSE_SIGN1 = 18, TAG_
 /* CBOR encodings of the algorithms (RFC 9053 tables 7 and 1): 5 and -7. */
 enum { COSE_HMAC_256_256 = 0x05, COSE_ES256 = 0x26 };
 
-/* Only the map of claims. */
+/* Encode and decode the map of claims, without the token around it. */
 CMX_MUST_USE cmx_err cmx_claims_encode(const struct cmx_evidence *e, struct cmx_buf *out);
 CMX_MUST_USE cmx_err cmx_claims_decode(struct cmx_buf *in, struct cmx_evidence *out);
 

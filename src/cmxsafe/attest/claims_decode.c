@@ -222,10 +222,10 @@ static cmx_err read_key_exchange(struct cmx_buf *in, struct cmx_evidence *e)
 {
     cmx_err err = read_name(in, CMX_CBOR_TEXT, e->key_exchange);
 
-    return err ? err : e->key_exchange[0] ? CMX_OK : CMX_EFORMAT; /* the claim is absent instead */
+    return err ? err : e->key_exchange[0] ? CMX_OK : CMX_EFORMAT; /* an encoder omits the claim */
 }
 
-/* In their required order. */
+/* The claims in the order in which a token must have them. */
 static const struct {
     int64_t claim;
     bool optional;
@@ -256,8 +256,8 @@ static const struct {
 };
 #define TABLE_LEN (sizeof table / sizeof table[0])
 
-/* One pass: each claim read must be the next of the table, or one after some optional ones. A claim unknown to the
- * profile is refused, so that no claim escapes the verifier. */
+/* Reads the claims in one pass. Each must be the next row of the table; only rows of optional claims may be skipped. A
+ * claim unknown to the profile is refused, so that no claim escapes the verifier. */
 cmx_err cmx_claims_decode(struct cmx_buf *in, struct cmx_evidence *out)
 {
     struct cmx_cbor_item map;

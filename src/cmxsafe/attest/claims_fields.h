@@ -24,7 +24,7 @@ typedef enum {
 
 struct cmx_claim_field {
     const char *json;
-    int16_t claim; /* of a profile's own claim: minus CLAIM_OWN */
+    int16_t claim; /* the claim's number; for a claim of the profile, the number minus CLAIM_OWN */
     uint16_t at;
     uint8_t more;
     uint8_t len;
@@ -33,7 +33,7 @@ struct cmx_claim_field {
 
 #define CMX_CLAIM_FIELDS 22
 
-/* In deterministic CBOR's order. */
+/* In the order of deterministic CBOR. */
 extern const struct cmx_claim_field cmx_claim_fields[CMX_CLAIM_FIELDS];
 
 /* Bytes: data and len. String: data. Measurements: data, which is e. Others: number. len 0: a claim of a kind up to

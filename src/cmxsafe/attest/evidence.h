@@ -4,10 +4,11 @@
  *     61( 17( [ << {1: 5} >>, {4: ueid}, << claims >>, tag ] ) )
  *     61( 18( [ << {1: -7} >>, {4: ueid}, << claims >>, signature ] ) )
  *
- * The two differ in who can verify them: the MAC needs the evidence key, which also forges; the signature needs only a
- * struct cmx_attest_key. Digests are keyed with the evidence key and with the appraisal key respectively. Claims are a
- * map in deterministic order (RFC 8949 section 4.2.1); docs/ATTESTATION.md lists them. The profile names this form; a
- * change that an older verifier would misread gets a new profile. */
+ * They differ in what a verifier needs. To check the MAC it needs the evidence key, with which it could also forge
+ * tokens; to check the signature it needs only a struct cmx_attest_key. Digests are keyed with the evidence key and
+ * with the appraisal key respectively. Claims are a map in deterministic order (RFC 8949 section 4.2.1);
+ * docs/ATTESTATION.md lists them. The profile names this form; a change that an older verifier would misread gets a new
+ * profile. */
 #ifndef CMX_ATTEST_EVIDENCE_H
 #define CMX_ATTEST_EVIDENCE_H
 

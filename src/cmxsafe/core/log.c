@@ -30,7 +30,7 @@ void(cmx_log)(cmx_log_level level, const char *tag, const char *fmt, ...)
     cmx_port_log(level, tag, line);
 }
 
-/* Two tasks may count at the same time. A race can let one line too many through, or lose a count, nothing else. */
+/* Two tasks may count at the same time. A race can only let one line too many through or lose a count. */
 bool cmx_log_limit_count(struct cmx_log_limit *l, uint32_t period, uint32_t *left_out)
 {
     uint32_t lines;

@@ -50,7 +50,7 @@ void cmx_log(cmx_log_level level, const char *tag, const char *fmt, ...) CMX_PRI
 /* One call site. Zero at first. */
 struct cmx_log_limit {
     uint32_t period; /* the number of the period in which lines were counted */
-    uint32_t lines;  /* in that period, those left out included */
+    uint32_t lines;  /* lines counted in that period, including those left out */
 };
 
 /* Counts one line of the call site. Returns false if the line must be left out. Before the first line of a new period,

@@ -15,13 +15,13 @@
 #define CONNECTIONS 8
 
 static struct {
-    struct cmx_http_server *server; /* NULL: does not run */
+    struct cmx_http_server *server; /* NULL while the service does not run */
     cmx_attest_facts_fn facts;
     void *facts_arg;
     uint8_t boot_seed[32];
     struct cmx_mutex count_lock; /* guards requests */
     struct cmx_mutex turn;       /* held by the request that computes */
-    unsigned requests;           /* computing and waiting */
+    unsigned requests;           /* requests that compute or wait */
 } self;
 
 void cmx_attest_set_facts(cmx_attest_facts_fn facts, void *arg)
@@ -42,7 +42,7 @@ static bool enter(void)
     cmx_port_mutex_unlock(&self.count_lock);
     if (!admitted)
         return false;
-    cmx_port_background(); /* safe: the task serves only this connection or service */
+    cmx_port_background(); /* lowers this task's priority: the task serves nothing else that must be fast */
     cmx_port_mutex_lock(&self.turn);
     return true;
 }
@@ -228,7 +228,7 @@ static cmx_err begin_evidence(struct cmx_http_request *r, void *ctx, void **stat
     err = take_form(r, &form, &known);
     if (err || !known)
         return err;
-    if (cmx_port_flash_size() > 0) { /* without flash, evidence consists of the facts */
+    if (cmx_port_flash_size() > 0) { /* without flash, evidence has no measurements */
         err = take_ranges(r, &ranges);
         if (err || ranges.n == 0)
             return err;

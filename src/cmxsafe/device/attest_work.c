@@ -42,12 +42,13 @@ cmx_err cmx_attest_hash(const struct cmx_ranges *ranges, const uint8_t *challeng
         err = run_chain(c);
     if (!err)
         memcpy(out, c->h, 32);
-    cmx_mem_free_secret(c); /* it holds flash */
+    cmx_mem_free_secret(c); /* it contains flash content */
     return err;
 }
 
-_Static_assert(CMX_EVIDENCE_TOKEN_MAX + CMX_EVIDENCE_JSON_MAX >= CMX_CHUNK, "a chunk fits where the answer will be");
-_Static_assert(sizeof(struct cmx_evidence_job) <= 8 * 1024, "the bound that the service promises");
+_Static_assert(CMX_EVIDENCE_TOKEN_MAX + CMX_EVIDENCE_JSON_MAX >= CMX_CHUNK,
+               "the buffer for the answer is large enough for a chunk");
+_Static_assert(sizeof(struct cmx_evidence_job) <= 8 * 1024, "attest_work.h promises to allocate at most 8 KB");
 
 static cmx_err measure(struct cmx_evidence_job *j, struct cmx_range range, uint8_t digest[CMX_SHA256_LEN])
 {
@@ -106,7 +107,7 @@ static cmx_err write_answer(struct cmx_evidence_job *j, cmx_evidence_form form, 
 /* Evidence has names of its own for the port's values, because they are part of the token format. */
 _Static_assert((int)CMX_HELD_NONE == (int)CMX_KEY_NONE && (int)CMX_HELD_EFUSE == (int)CMX_KEY_EFUSE &&
                    (int)CMX_HELD_TPM == (int)CMX_KEY_TPM && (int)CMX_HELD_SOFTWARE == (int)CMX_KEY_SOFTWARE,
-               "one is made of the other");
+               "the key's kind is converted by a cast");
 
 static cmx_err derive_digest_key(struct cmx_evidence_job *j, cmx_evidence_form form)
 {
@@ -128,7 +129,7 @@ cmx_err cmx_attest_evidence(struct cmx_evidence_job *j, const struct cmx_ranges 
         err = derive_digest_key(j, form);
     if (!err)
         err = measure_all(j, ranges);
-    if (!err && form == CMX_EVIDENCE_SIGNED) /* a MAC is made with the digests' key */
+    if (!err && form == CMX_EVIDENCE_SIGNED) /* a MAC uses the key of the digests */
         err = cmx_identity_attest_key(cmx_identity_hw_hmac, NULL, j->key, pub);
     if (!err)
         err = write_answer(j, form, json);

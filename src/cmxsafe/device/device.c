@@ -14,7 +14,7 @@
 
 struct entry {
     struct entry *next;
-    struct cmx_context context; /* its strings are the sketch's, except a name that was made here */
+    struct cmx_context context; /* borrows the sketch's strings; only a default name is owned */
     char name[CMX_PROXY_NAME_MAX];
 };
 
@@ -48,7 +48,7 @@ static void unlock(void)
     cmx_port_mutex_unlock(&device.lock);
 }
 
-/* ---- hooks: the engine always has the same set, which calls the current one ---- */
+/* ---- hooks: the engine's own never change, and call those that are set ---- */
 
 static const struct cmx_proxy_hooks *hooks_now(void)
 {

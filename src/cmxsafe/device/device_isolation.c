@@ -22,7 +22,7 @@ static struct {
     struct cmx_device_isolation platform;
     struct cmx_mutex lock;
     bool ready;   /* lock is initialised; set by a constructor */
-    bool logging; /* the task that logs drops runs */
+    bool logging; /* log_drops is running */
 } isolation;
 
 __attribute__((constructor)) static void make_lock(void)

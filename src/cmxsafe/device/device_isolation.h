@@ -36,9 +36,9 @@ struct cmx_device_isolation {
 /* Before the first context; copied. */
 void cmx_device_set_isolation(const struct cmx_device_isolation *platform);
 
-/* setup_sm(): from now on only what the contexts need passes. CMX_ENOTSUP: the platform has no filter; CMX_EIO: it
- * could not be installed everywhere; CMX_ENOMEM. After an error that cmx_device_isolation_settled does not excuse the
- * caller ends the proxies. A second call is harmless. Not from the network stack's own task. */
+/* setup_sm(): from now on only packets that the contexts need pass. CMX_ENOTSUP: the platform has no filter; CMX_EIO:
+ * it could not be installed everywhere; CMX_ENOMEM. After an error that cmx_device_isolation_settled does not excuse
+ * the caller ends the proxies. A second call is harmless. Not from the network stack's own task. */
 CMX_MUST_USE cmx_err cmx_device_isolate(void);
 
 /* Installed and deciding. */

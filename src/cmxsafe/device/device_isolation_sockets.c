@@ -25,12 +25,12 @@ static bool end_of(const struct sockaddr *a, struct cmx_end *end)
     return true;
 }
 
-/* The engine's kinds are the policy's. */
+/* The engine and the policy number the kinds of sockets alike. */
 _Static_assert((int)CMX_SOCKET_SESSION == (int)CMX_FLOW_SESSION && (int)CMX_SOCKET_RELAY == (int)CMX_FLOW_RELAY &&
                    (int)CMX_SOCKET_LISTEN == (int)CMX_FLOW_LISTEN && (int)CMX_SOCKET_PAIR == (int)CMX_FLOW_PAIR,
-               "change_flow() takes one for the other");
+               "change_flow() casts one enum to the other");
 
-/* A socket of that kind is opened or closed. */
+/* Opens or closes the flow of a socket of that kind. */
 static cmx_err change_flow(cmx_flow_kind kind, const struct sockaddr *local, const struct sockaddr *peer, bool opens)
 {
     struct cmx_end here, there;

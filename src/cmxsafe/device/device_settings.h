@@ -62,7 +62,7 @@ typedef struct TaskParameters {
     const char *remote_host CMX_ZERO;    /* direct: the host behind the gateway, as the gateway sees it */
     int max_connections CMX_ZERO;        /* at once; default 8 */
     int idle_timeout_s CMX_ZERO;         /* a connection without traffic for this long is closed; default never */
-    const char *session CMX_ZERO;    /* contexts that name the same one share an SSH session; default one of its own */
+    const char *session CMX_ZERO;    /* contexts with the same name here share an SSH session; default: not shared */
     int probe_interval_s CMX_ZERO;   /* end-to-end probe of the gateway's listener; default off */
     const char *name CMX_ZERO;       /* in the log and status; default "port-N" */
     int connect_timeout_s CMX_ZERO;  /* to the service; default 10 */

@@ -14,8 +14,8 @@ enum { WATCH_MS = 500, KEY_TEXT_MAX = 200 };
 static struct {
     struct cmx_device_updates platform;
     struct cmx_ota_service *service;
-    bool stopping; /* this and running: shared by tasks, through is and set */
-    bool running;  /* cmx_device_update_run is running; only then does it use the service */
+    bool stopping; /* `stopping` and `running` are shared by tasks: is() and set() access them */
+    bool running;  /* cmx_device_update_run runs and uses the service */
 } update;
 
 void cmx_device_set_updates(const struct cmx_device_updates *u)

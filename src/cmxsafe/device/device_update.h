@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-/* What the platform provides. Zero selects the default in every field but slots and chip_id. */
+/* The settings and functions of the platform. Zero selects the default in every field but slots and chip_id. */
 struct cmx_device_updates {
     struct cmx_slots slots;
     uint16_t chip_id;            /* esp_chip_id_t */
@@ -30,7 +30,7 @@ struct cmx_device_updates {
     bool (*isolation_active)(void *arg); /* NULL: the device has no isolation to wait for */
     bool (*sessions_up)(void *arg);      /* NULL: cmx_device_reached */
     void (*event)(void *arg, cmx_ota_event event, const char *text);
-    void *arg; /* of these three */
+    void *arg; /* passed to the three functions above */
 };
 
 /* Call it before setup_ota. *u is copied; what it points to is borrowed for the life of the program. */

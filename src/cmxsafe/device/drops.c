@@ -28,7 +28,7 @@ void cmx_drops_note(struct cmx_drops *d, const struct cmx_filter_packet *q, cons
         d->left_out++;
         return;
     }
-    whole = cmx_packet_parse(&p, f) == CMX_WHY_NONE; /* as far as it can be read */
+    whole = cmx_packet_parse(&p, f) == CMX_WHY_NONE; /* on a failure p has the fields that were parsed before it */
     d->list[d->n++] = (struct cmx_drop){
         .src = p.src,
         .dst = p.dst,

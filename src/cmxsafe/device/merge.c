@@ -190,7 +190,7 @@ cmx_err cmx_settings_context(const struct cmx_settings *s, const TaskParameters 
         return err;
     if ((out->direction == CMX_DIRECT && !out->remote_host) || port < 1 || port > UINT16_MAX)
         return CMX_EINVAL;
-    if (out->peer == CMX_PEER_MIRROR) /* a device's stack has no sockets with other addresses than its own */
+    if (out->peer == CMX_PEER_MIRROR) /* a device's stack cannot bind a socket to an address of another host */
         return CMX_ENOTSUP;
     if (snprintf(name, name_cap, "%s-%d", out->direction == CMX_DIRECT ? "direct" : "port", t->local_port) < 0)
         return CMX_EINVAL;

@@ -110,7 +110,7 @@ static void from_kconfig(struct cmx_settings *s)
 }
 #endif
 
-/* Sets what is stored in NVS. */
+/* Sets the settings that are stored in NVS. */
 static void from_nvs(struct cmx_settings *s)
 {
     char port[8];
@@ -209,7 +209,7 @@ const struct cmx_filter *cmx_port_filter(void)
 static void set_facts(void)
 {
     const struct cmx_device_platform_facts facts = {
-        .hw_model = cmx_image_chip_name(CONFIG_IDF_FIRMWARE_CHIP_ID), /* the spelling of manifests */
+        .hw_model = cmx_image_chip_name(CONFIG_IDF_FIRMWARE_CHIP_ID), /* spelled as in manifests */
         .secure_boot = esp_secure_boot_enabled(),
         .debug = jtag_is_off() ? CMX_DEBUG_DISABLED_PERMANENTLY : CMX_DEBUG_ENABLED,
         .flash_encryption = flash_encryption(),

@@ -1,5 +1,5 @@
-/* events_esp.h - converts a cmx_err to an esp_err_t, and posts what happens as esp_event notifications to the default
- * loop.
+/* events_esp.h - converts a cmx_err to an esp_err_t, and posts the engine's and the updater's events as esp_event
+ * notifications to the default loop.
  *
  *     esp_event_handler_register(CMX_EVENT, ESP_EVENT_ANY_ID, on_cmx, NULL);
  *

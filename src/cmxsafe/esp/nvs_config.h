@@ -1,7 +1,7 @@
 /* nvs_config.h - settings that a device keeps in NVS, over those it was built with: gateway, user, host key,
  * credentials, address. Namespace "cmxsafe". NVS is encrypted where the project sets CONFIG_NVS_ENCRYPTION; otherwise
- * whoever reads the flash reads private keys in it, and a key derived from the hardware key is the better choice
- * (identity.h). Any task; not from an interrupt. This file also stores port.h's secret (cmx_port_secret_*). */
+ * anyone who can read the flash can read private keys in it, and a key derived from the hardware key is the better
+ * choice (identity.h). Any task; not from an interrupt. This file also stores port.h's secret (cmx_port_secret_*). */
 #ifndef CMX_ESP_NVS_CONFIG_H
 #define CMX_ESP_NVS_CONFIG_H
 
@@ -20,8 +20,9 @@ extern "C" {
  * application called nvs_flash_init before. CMX_EIO: no usable "nvs" partition. */
 CMX_MUST_USE cmx_err cmx_nvs_init(void);
 
-/* key: at most 15 chars ("gateway", "port", "user", "host_key", "key", "password", "address", "contexts" (context_list.h),
- * "update_key" (as OTA_PUBLIC_KEY)). out: cap bytes with the NUL. CMX_ENOENT: not set; out is then unchanged. CMX_ENOSPC: longer than cap. */
+/* key: at most 15 chars ("gateway", "port", "user", "host_key", "key", "password", "address", "contexts"
+ * (context_list.h), "update_key" (as OTA_PUBLIC_KEY)). out: cap bytes with the NUL. CMX_ENOENT: not set; out is then
+ * unchanged. CMX_ENOSPC: longer than cap. */
 CMX_MUST_USE cmx_err cmx_nvs_get(const char *key, char *out, size_t cap);
 
 /* Stores value before it returns; NULL erases the key. CMX_ENOSPC: the partition is full. */

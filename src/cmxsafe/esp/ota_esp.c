@@ -126,7 +126,7 @@ static cmx_err activate(void *arg, const struct cmx_image *verified, struct cmx_
         cmx_why_set(why, "ESP-IDF does not accept the image: %s", esp_err_to_name(rc));
         return from_esp(rc);
     }
-    err = cmx_nvs_set(WHY_KEY, NULL); /* the new image has not failed; without NVS there is no reason to delete */
+    err = cmx_nvs_set(WHY_KEY, NULL); /* deletes the last failure's reason */
     (void)err;
     return CMX_OK;
 }

@@ -1,6 +1,7 @@
-/* attest_key.h - what a verifier needs to check a device's signed evidence: one line of text, computed at manufacture.
- * It authenticates and forges nothing, so a verifier that leaks it endangers no device's identity. It is confidential
- * like the firmware itself: with it and a token, guesses at flash content can be tested (docs/ATTESTATION.md).
+/* attest_key.h - the line of text with which a verifier checks a device's signed evidence; computed at manufacture.
+ * With this line an attacker can neither log in as the device nor forge evidence, so a leak at a verifier does not
+ * endanger the device's identity. It is confidential like the firmware itself: with it and a token, guesses at flash
+ * content can be tested (docs/ATTESTATION.md).
  *
  *     cmxsafe-attest-1 BASE64 COMMENT
  *

@@ -27,8 +27,8 @@ CMX_MUST_USE cmx_err cmx_identity_ueid(cmx_hmac_fn hmac, void *arg, uint8_t out[
 /* The key of the MAC over evidence, and of the digests in it. It also allows forging evidence. The caller wipes it. */
 CMX_MUST_USE cmx_err cmx_identity_evidence_key(cmx_hmac_fn hmac, void *arg, uint8_t out[32]);
 
-/* The key of the digests in signed evidence. Verifiers hold it: it lets them compute the expected digests, and forges
- * nothing. The caller wipes it. */
+/* The key of the digests in signed evidence. Verifiers hold it to compute the expected digests. It cannot be used to
+ * forge evidence. The caller wipes it. */
 CMX_MUST_USE cmx_err cmx_identity_appraisal_key(cmx_hmac_fn hmac, void *arg, uint8_t out[32]);
 
 /* The device's SSH key, ECDSA P-256: private scalar (wiped by the caller) and public point. FIPS 186-5 A.2.2:

@@ -1,6 +1,6 @@
 /* own_key.h - the SSH key of a device without a hardware key. At its first start the device draws a secret, which the
  * platform stores (port.h, cmx_port_secret_*), and derives the key from it as identity.h does from a hardware key.
- * Whoever reads the storage has the key; evidence cannot be made with it. */
+ * Anyone who can read the storage has the key. Evidence cannot be made with it. */
 #ifndef CMX_IDENTITY_OWN_KEY_H
 #define CMX_IDENTITY_OWN_KEY_H
 

@@ -6,7 +6,8 @@
  * one: the largest window without scaling. (RFC 9293 section 3.10.7.4 uses such segments only for their
  * acknowledgement.) */
 #define TCP_BACK 65535u
-/* A device never has more unacknowledged bytes than this. An older acknowledgement is guessed by an attacker. */
+/* A device never has more unacknowledged bytes than this. An older acknowledgement comes from an attacker who guesses
+ * numbers. */
 #define TCP_FLIGHT (1u << 24)
 
 /* The stack chooses one of the two ports, usually counting upwards, so their sum spreads evenly over the buckets. */

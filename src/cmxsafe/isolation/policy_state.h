@@ -1,5 +1,5 @@
-/* policy_state.h - what the policy decides from: its configuration, the engine's sockets, outstanding requests and
- * known neighbours. */
+/* policy_state.h - the policy's state: its configuration, the engine's sockets, outstanding requests and known
+ * neighbours. */
 #ifndef CMX_ISOLATION_POLICY_STATE_H
 #define CMX_ISOLATION_POLICY_STATE_H
 
@@ -40,7 +40,7 @@
 struct cmx_iso_context {
     bool direct;         /* false: a service that the proxy connects to; true: the proxy's own listener */
     uint16_t port;       /* the service's or the listener's */
-    struct cmx_ip local; /* where; :: means 127.0.0.1 */
+    struct cmx_ip local; /* its address; :: means 127.0.0.1 */
     const char *tasks;   /* direct: the tasks that may connect; each connection is announced first (CMX_FLOW_CLAIM).
                             Borrowed for the life of the policy. NULL: every task */
 };

@@ -1,4 +1,4 @@
-/* rules.h - what the rules of all protocol families share. Internal to the module. */
+/* rules.h - types and functions for the rules of all protocol families. Internal to the module. */
 #ifndef CMX_ISOLATION_RULES_H
 #define CMX_ISOLATION_RULES_H
 

@@ -30,11 +30,11 @@ extern const struct cmx_image_format cmx_image_opaque;
 #define CMX_IMAGE_ESP ((const struct cmx_image_format *)0)
 #define CMX_IMAGE_OPAQUE (&cmx_image_opaque)
 
-/* What the device accepts. A zeroed one accepts no ESP image that is larger than 0 bytes. */
+/* The images that a device accepts. A zeroed policy refuses every image, because max_len is 0. */
 struct cmx_image_policy {
-    const struct cmx_image_format *format; /* CMX_IMAGE_ESP is NULL */
+    const struct cmx_image_format *format; /* CMX_IMAGE_ESP (NULL) or CMX_IMAGE_OPAQUE */
     uint16_t chip_id;            /* esp_chip_id_t: 5 ESP32-C3, 9 ESP32-S3, ...; CMX_IMAGE_CHIP_ANY for tools */
-    uint32_t max_len;            /* of everything, trailer included: the slot's size */
+    uint32_t max_len;            /* the longest file, trailer included: the slot's size */
     uint32_t secure_version_min; /* an image below it is a downgrade */
     bool secure_boot;            /* the bootloader verifies Secure Boot v2 sectors: such an image needs no trailer */
     struct cmx_ota_keys keys;    /* none: no signature is required */
@@ -55,7 +55,7 @@ struct cmx_image_info {
     uint8_t elf_sha[CMX_SHA256_LEN];
 };
 
-/* Invariant: offset bytes have been taken; until `need` more have come, state does not change. */
+/* Invariant: offset bytes have been consumed, and the state does not change before `need` more bytes have arrived. */
 struct cmx_image {
     const struct cmx_image_policy *policy; /* borrowed */
     int state;
@@ -66,7 +66,7 @@ struct cmx_image {
     uint8_t segments_left;
     uint8_t checksum;
     bool hashing;       /* sha and signed_sha hold resources */
-    bool hashing_image; /* sha as well */
+    bool hashing_image; /* sha holds resources (not with CMX_IMAGE_OPAQUE) */
 
     /* Results, valid once finish has returned CMX_OK. */
     bool has_secure_boot;
@@ -91,8 +91,8 @@ CMX_MUST_USE cmx_err cmx_image_init(struct cmx_image *c, const struct cmx_image_
  * SHA-256 do not match): the image is refused, and why holds the reason. */
 CMX_MUST_USE cmx_err cmx_image_feed(struct cmx_image *c, const void *data, size_t len);
 
-/* True once the first CMX_IMAGE_HEAD_LEN bytes were acceptable; info is valid then. The caller writes no storage
- * before. */
+/* True once the first CMX_IMAGE_HEAD_LEN bytes were acceptable; info is valid then. The caller must not write to
+ * storage before. */
 bool cmx_image_head_ok(const struct cmx_image *c);
 
 /* Ends the image. CMX_ETRUNC: it ends too early; CMX_ENOKEY: not signed, or by an unknown key; CMX_ESIG. */

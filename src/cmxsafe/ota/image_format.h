@@ -8,7 +8,7 @@
 /* A format besides ESP-IDF's. Neither function is called for a refused image, or for bytes beyond max_len. */
 struct cmx_image_format {
     cmx_err (*feed)(struct cmx_image *c, const uint8_t *p, uint32_t len);
-    cmx_err (*finish)(struct cmx_image *c); /* before signed_sha is */
+    cmx_err (*finish)(struct cmx_image *c); /* called before signed_sha is finished */
 };
 
 enum { CMX_IMAGE_REFUSED = -1 }; /* a state */

@@ -86,7 +86,7 @@ static cmx_err refuse(struct cmx_multipart *m, cmx_err err)
     return err;
 }
 
-/* The withheld bytes are data, except for those that were not in the body. */
+/* Reports the withheld bytes as data, except the assumed ones, which were not part of the body. */
 static void mismatch(struct cmx_multipart *m, struct cmx_multipart_event *ev)
 {
     if (m->state == BODY && m->matched > m->assumed)

@@ -18,7 +18,7 @@ extern "C" {
 #define CMX_MULTIPART_BOUNDARY_MAX 70 /* RFC 2046 section 5.1.1 */
 #define CMX_MULTIPART_LINE_MAX 512    /* of a part's header */
 #define CMX_MULTIPART_HEADERS_MAX 16  /* lines in one part */
-#define CMX_MULTIPART_NAME_MAX 32     /* a field's name with its NUL; a longer one is cut, and matches none */
+#define CMX_MULTIPART_NAME_MAX 32     /* a field's name with its NUL; a longer name is cut and then matches no field */
 
 typedef enum {
     CMX_MULTIPART_MORE, /* all input is consumed */
@@ -40,7 +40,7 @@ struct cmx_multipart {
     int state;
     size_t delimiter_len;
     size_t matched;
-    size_t assumed; /* how many of them are the CRLF that was consumed before */
+    size_t assumed; /* how many of the matched bytes are the CRLF consumed before the delimiter */
     size_t line_len;
     unsigned lines;
     bool in_part;

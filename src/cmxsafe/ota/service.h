@@ -31,8 +31,8 @@ extern "C" {
 #define CMX_OTA_HEAP_SHORT 32768      /* bytes of free heap below which an interruption is logged as a lack of memory */
 #define CMX_OTA_SLOWEST 128           /* bytes/s; an upload below it for an idle timeout is interrupted */
 #define CMX_OTA_RESTART_GRACE_MS 1000 /* for the answer to cross the tunnel */
-#define CMX_OTA_RESTART_WAIT_MS (5u * 60 * 1000) /* a device that has not restarted by then did not restart */
-#define CMX_OTA_RESUME_MS (60u * 60 * 1000)      /* how long an interrupted upload is kept */
+#define CMX_OTA_RESTART_WAIT_MS 300000u     /* a restart that takes longer has failed */
+#define CMX_OTA_RESUME_MS (60u * 60 * 1000) /* how long an interrupted upload is kept */
 #define CMX_OTA_BOOT_LEN 8
 
 typedef enum {
@@ -48,7 +48,7 @@ typedef enum {
 
 /* An upload that ended. */
 struct cmx_ota_past {
-    uint64_t at_ms; /* when, as cmx_port_now_ms tells it; before the device's start it wraps around */
+    uint64_t at_ms; /* when, on the clock of cmx_port_now_ms; wraps around for an upload before the device's start */
     uint32_t received;
     bool ok;
     char from[CMX_IP_TEXT_MAX]; /* "": not known */
@@ -57,7 +57,7 @@ struct cmx_ota_past {
 
 struct cmx_ota_config {
     struct cmx_slots slots;   /* copied; its arg must outlive the service */
-    const char *name;         /* of the device, for the page's title; NULL: "device"; borrowed */
+    const char *name;         /* the device's name, for the page's title; NULL: "device"; borrowed */
     const char *const *hosts; /* further names that clients may send in the Host header; borrowed */
     size_t n_hosts;
     const char *address;          /* NULL: 127.0.0.1; borrowed */
@@ -94,7 +94,7 @@ uint16_t cmx_ota_port(const struct cmx_ota_service *s);
 /* Decides the trial of the running image: confirms it when the facts permit, or rolls it back and restarts the device
  * at the deadline. A step that fails is tried again after a pause. Call it about once a second, always from the same
  * task; it may block for as long as the slots do. WAIT: call again. NOW: nothing is left to decide. ROLLBACK: rolled
- * back, and the restart was requested; call again if that returns. */
+ * back, and the restart was requested; call again in case the device does not restart. */
 cmx_confirm_decision cmx_ota_watch(struct cmx_ota_service *s, const struct cmx_confirm_facts *facts);
 
 /* Adds the members of GET /update to the object that is open. Any thread. */

@@ -33,7 +33,7 @@ static void describe_http(struct cmx_ota_service *s)
     s->http.ctx = s;
 }
 
-/* What the slots say about the update before this start. */
+/* Takes over from the slots how the update before this start ended. */
 static void take_slots(struct cmx_ota_service *s)
 {
     const struct cmx_slots_status *t = &s->slots;

@@ -19,12 +19,12 @@ typedef enum {
     OTA_RESTARTING   /* the restart was requested */
 } cmx_ota_state_name;
 
-/* What happens to a running image that is not confirmed. Only the task that calls cmx_ota_watch changes it. */
+/* The steps of the trial of a running image. Only the task that calls cmx_ota_watch changes it. */
 typedef enum {
     TRIAL_OVER,     /* nothing to decide */
-    TRIAL_RUNNING,  /* until its conditions hold, or the deadline */
-    TRIAL_ROLLBACK, /* decided: until the slots have done it */
-    TRIAL_RESTART   /* rolled back: until the device restarts */
+    TRIAL_RUNNING,  /* on trial until it is confirmed or the deadline passes */
+    TRIAL_ROLLBACK, /* the rollback is decided, and the slots have not done it yet */
+    TRIAL_RESTART   /* rolled back, and the device has not restarted yet */
 } cmx_ota_trial_step;
 
 struct cmx_ota_trial {
@@ -53,7 +53,7 @@ struct cmx_ota_service {
     uint64_t started_ms;
     uint64_t restart_ms; /* OTA_RESTARTING: when the restart was requested */
     uint8_t boot[CMX_OTA_BOOT_LEN];
-    bool ready;           /* the next boot takes a new image; a new upload ends that when it first writes storage */
+    bool ready;           /* the next boot takes a new image; false again when a new upload first writes to storage */
     bool restart_running; /* the restart task has not ended */
     struct cmx_mutex lock;
     char from[CMX_IP_TEXT_MAX]; /* the client whose upload began last; "": not known */
@@ -67,20 +67,20 @@ struct cmx_ota_service {
 
 /* One POST /update. */
 struct cmx_ota_request {
-    bool owner; /* of the service's upload */
+    bool owner; /* this request owns the service's upload */
     bool ready; /* its upload was activated: the device restarts once the answer has left */
     bool multipart;
     bool in_field; /* in the part named `update` */
     bool had_field;
     uint32_t range_end; /* raw: received after this request; 0: not known */
     uint64_t since_ms; /* start of the window in which the upload rate is measured; moved by the time of our own work */
-    uint32_t came;     /* bytes in that window */
+    uint32_t came;     /* bytes that arrived in that window */
     struct cmx_multipart parts;
 };
 
 _Static_assert(sizeof(struct cmx_upload) + sizeof(struct cmx_ota_request) + sizeof(struct cmx_ota_service) <
                    CMX_OTA_HEAP_MAX / 2,
-               "half of what the service may use; the other half is the HTTP server's");
+               "half of the service's heap; the HTTP server uses the other half");
 
 /* ---- service_state.c: under lock, except event_send ---- */
 

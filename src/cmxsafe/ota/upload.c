@@ -134,7 +134,7 @@ static cmx_err blank(struct cmx_upload *u, uint32_t at, bool *is)
     return CMX_OK;
 }
 
-/* Erases what a longer image left after the new one: the slot then holds the file's bytes and 0xff. */
+/* Erases the rest of a longer, older image after the new one: the slot then holds the file's bytes and 0xff. */
 static cmx_err erase_rest(struct cmx_upload *u)
 {
     if (u->policy.format != CMX_IMAGE_ESP)

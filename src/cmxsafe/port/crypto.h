@@ -27,7 +27,7 @@ CMX_MUST_USE cmx_err cmx_crypto_random(void *out, size_t len);
  */
 bool cmx_crypto_fast_aes(void);
 
-/* SHA-256, FIPS 180-4, streaming. Storage is in the object; finish or abort releases what the back end holds. */
+/* SHA-256, FIPS 180-4, streaming. Storage is in the object; finish or abort releases the back end's resources. */
 struct cmx_sha256 {
     uintptr_t opaque[32];
 };

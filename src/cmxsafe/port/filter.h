@@ -38,7 +38,7 @@ struct cmx_iface {
 /* A packet that crosses an interface. Valid during the call. */
 struct cmx_filter_packet {
     const struct cmx_iface *iface;
-    bool out;            /* it leaves */
+    bool out;            /* the packet leaves the device */
     bool ethernet;       /* data begins with an Ethernet header; false: with IP */
     const uint8_t *data; /* the head of the frame */
     size_t len;          /* bytes at data */

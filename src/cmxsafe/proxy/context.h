@@ -1,5 +1,5 @@
-/* context.h - what the engine is configured with and what it reports: gateway, contexts, hooks and status. Types and
- * bounds only; proxy.h has the calls. */
+/* context.h - the engine's configuration and reports: gateway, contexts, hooks and status. Types and bounds only;
+ * proxy.h has the calls. */
 #ifndef CMX_PROXY_CONTEXT_H
 #define CMX_PROXY_CONTEXT_H
 
@@ -27,11 +27,11 @@ extern "C" {
 #define CMX_PROXY_SESSION_ID_MAX 64     /* bytes: SHA-512, the longest hash of any key exchange */
 #define CMX_PROXY_NAME_MAX 32           /* a context's or session's name, NUL included */
 #define CMX_PROXY_ADDRESS_MAX 46        /* INET6_ADDRSTRLEN */
-#define CMX_PROXY_FLEET "fleet:"        /* remote_address: the prefix follows */
-#define CMX_PROXY_CONNECTIONS_DEFAULT 8 /* max_connections 0 */
+#define CMX_PROXY_FLEET "fleet:"        /* in remote_address, before the fleet's prefix */
+#define CMX_PROXY_CONNECTIONS_DEFAULT 8 /* for max_connections */
 #define CMX_PROXY_CONNECTIONS_MAX 1024
 #define CMX_PROXY_ALLOW_MAX 64         /* entries of allow_from */
-#define CMX_PROXY_CONNECT_TIMEOUT_S 10 /* connect_timeout_s 0 */
+#define CMX_PROXY_CONNECT_TIMEOUT_S 10 /* default of connect_timeout_s */
 #define CMX_PROXY_LOGIN_TIMEOUT_S 10   /* limit of each attempt, from TCP connect to authentication */
 #define CMX_PROXY_KEEPALIVE_S 15       /* send a keepalive after this long without traffic */
 #define CMX_PROXY_KEEPALIVE_MAX 3      /* reconnect after this many unanswered keepalives (45 s) */
@@ -52,7 +52,7 @@ typedef enum {
 /* How to reach and authenticate the gateway. All strings are copied by cmx_proxy_create. */
 struct cmx_gateway {
     const char *host; /* a name or an address, or a list of them as in gateways.h; the pins hold for all */
-    uint16_t port;    /* of entries without one; 0: 22 */
+    uint16_t port;    /* of gateways whose entry in host names no port; 0: 22 */
     const char *user;
 
     /* Pins: "SHA256:<base64>" as ssh-keygen -l prints it, or a known_hosts line, of which only the key counts, not the

@@ -12,7 +12,7 @@
 #define POLL_MAX_MS 50
 
 struct cmx_lookup {
-    atomic_uint users;     /* the task counts as one while it runs */
+    atomic_uint users;     /* the task counts as a user while it runs */
     atomic_uint result;    /* cmx_err; CMX_EAGAIN while the task runs. Written after list. */
     struct addrinfo *list; /* written by the task, then shared by all users */
     struct cmx_proxy_hooks hooks;
@@ -24,7 +24,7 @@ struct cmx_lookup {
     char host[];
 };
 
-static atomic_uint running; /* tasks in the process */
+static atomic_uint running; /* look-up tasks in this process */
 
 static void unuse(struct cmx_lookup *l)
 {

@@ -14,7 +14,8 @@
 #include "cmxsafe/core/ip.h"
 #include "cmxsafe/proxy/context.h"
 
-#define CMX_ORIGINATOR_HEADER_MAX 108 /* the longest of version 1 and a NUL; version 2 takes at most 52 bytes */
+/* The longest header of version 1 and a NUL; a header of version 2 has at most 52 bytes. */
+#define CMX_ORIGINATOR_HEADER_MAX 108
 
 /* Zeroed: unknown. */
 struct cmx_originator {

@@ -18,7 +18,7 @@ typedef enum { CMX_HOSTKEY_ED25519, CMX_HOSTKEY_ECDSA, CMX_HOSTKEY_RSA, CMX_HOST
 struct cmx_pin {
     uint8_t digest[32]; /* SHA-256 of the public key blob */
     unsigned types;     /* bit mask of cmx_hostkey_type; all bits for a fingerprint, which does not name its type */
-    bool revoked;       /* this key must never be accepted, whatever other pins say */
+    bool revoked;       /* this key is never accepted, even if another pin has it */
 };
 
 /* text: "SHA256:<base64>", or a known_hosts line: "names type base64[ comment]", "@revoked names type base64", or
@@ -28,8 +28,8 @@ CMX_MUST_USE cmx_err cmx_pin_parse(struct cmx_pin *pin, const char *text);
 
 typedef enum { CMX_PIN_UNKNOWN = 0, CMX_PIN_ACCEPTED, CMX_PIN_REVOKED } cmx_pin_verdict;
 
-/* What the pins say about the key with this digest; a revoked pin overrides the others. Each comparison takes constant
- * time. */
+/* The decision of the pins about the key with this digest; a revoked pin overrides the others. Each comparison takes
+ * constant time. */
 cmx_pin_verdict cmx_pin_check(const struct cmx_pin *pins, size_t n, const uint8_t digest[32]);
 
 /* Union of the types of the pins that are not revoked; 0: there is no such pin. */

@@ -15,7 +15,7 @@ uint64_t cmx_probe_due(const struct run *r);
 /* True if a probe is under way, so that an arriving connection may be the probe. */
 bool cmx_probe_is_out(const struct run *r);
 
-/* What the first len bytes of an arriving connection are. TOKEN completes the probe. */
+/* Classifies the first len bytes of an arriving connection. TOKEN completes the probe. */
 typedef enum { PROBE_OTHER, PROBE_TOO_SHORT, PROBE_TOKEN } probe_match;
 probe_match cmx_probe_match(struct run *r, const uint8_t *data, size_t len);
 

@@ -258,7 +258,7 @@ static struct run *find_running(struct cmx_proxy *p, const struct cmx_context *c
     return r || !s ? r : run_find(s->arrivals, c);
 }
 
-/* What a new configuration changes, prepared so that carrying it out cannot fail. */
+/* The changes of a new configuration, prepared so that applying them cannot fail. */
 struct change {
     struct run *kept[CMX_PROXY_CONTEXTS_MAX];  /* running and unchanged, by place in the new configuration */
     struct run *fresh[CMX_PROXY_CONTEXTS_MAX]; /* to be added */

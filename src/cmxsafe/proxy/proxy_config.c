@@ -137,7 +137,8 @@ static char **string_at(struct cmx_gateway *g, const struct field *f)
     return (char **)(void *)((char *)g + f->at);
 }
 
-/* Replaces each borrowed string by a copy. All fields are set, to NULL after a failure, so that free is always right.
+/* Replaces each borrowed string by a copy. All fields are set, to NULL after a failure, so that the result can always
+ * be freed.
  */
 static cmx_err own_strings(struct cmx_gateway *g)
 {
@@ -195,7 +196,7 @@ static bool too_long(const char *name)
     return name && strlen(name) >= CMX_PROXY_NAME_MAX;
 }
 
-/* These return what is wrong, or NULL. */
+/* The next functions return the reason for a refusal, or NULL. */
 static const char *gateway_fault(const struct cmx_gateway *g)
 {
     if (empty(g->host))
@@ -451,7 +452,7 @@ cmx_err cmx_proxy_context_copy(struct cmx_context *out, const struct cmx_context
         const char *copy = text && !err ? cmx_mem_strdup(canonical ? address : text) : NULL;
 
         if (text && !copy)
-            err = CMX_ENOMEM; /* the texts from here on are NULL, so that release is right */
+            err = CMX_ENOMEM; /* the texts from here on are NULL, so release() may be called */
         if (text)
             cmx_context_option_set_text(o, out, copy);
     }

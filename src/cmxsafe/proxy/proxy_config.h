@@ -8,7 +8,7 @@
 #include "cmxsafe/proxy/gateways.h"
 #include "cmxsafe/proxy/pin.h"
 
-/* What the code needs of a row of context_options.h. */
+/* A row of context_options.h as the code uses it. */
 typedef enum {
     CMX_OPTION_PORT,      /* uint16_t, required */
     CMX_OPTION_COUNT,     /* unsigned */

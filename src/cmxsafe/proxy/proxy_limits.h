@@ -96,7 +96,7 @@
 
 /* Relays that wait for the gateway's CLOSE no longer count as connections, but use memory; as many of them as open ones
  * are allowed. A gateway sends its CLOSE only after its client has taken all bytes, which a client may never do. The
- * session is ended for that only if a new connection needs the place and a relay has waited for longer than this. */
+ * session is ended only if a new connection needs the place and a relay has waited for longer than this. */
 #ifndef CMX_RELAY_CLOSE_TIMEOUT_MS
 #define CMX_RELAY_CLOSE_TIMEOUT_MS 60000
 #endif

@@ -4,13 +4,13 @@
 
 #define CMX_V2_SIGNATURE "\r\n\r\n\0\r\nQUIT\n" /* 12 bytes without the NUL at its end */
 #define CMX_V2_SIGNATURE_LEN 12
-#define CMX_V2_COMMAND 12 /* these bytes' places */
-#define CMX_V2_FAMILY 13
-#define CMX_V2_LENGTH 14 /* of what follows the head; two bytes, big-endian */
-#define CMX_V2_HEAD 16   /* bytes */
+#define CMX_V2_COMMAND 12 /* offset of the command */
+#define CMX_V2_FAMILY 13  /* of the address family */
+#define CMX_V2_LENGTH 14  /* of the length of the data after the head; two bytes, big-endian */
+#define CMX_V2_HEAD 16    /* bytes */
 
-#define CMX_V2_LOCAL 0x20 /* version 2, and the command: the sender's own connection */
-#define CMX_V2_PROXY 0x21 /* on behalf of a client */
+#define CMX_V2_LOCAL 0x20 /* version 2 and the command: a connection of the sender itself */
+#define CMX_V2_PROXY 0x21 /* the same, for a connection of the sender's client */
 #define CMX_V2_TCP4 0x11
 #define CMX_V2_TCP6 0x21
 #define CMX_V2_TCP4_LEN 12 /* two addresses, two ports */

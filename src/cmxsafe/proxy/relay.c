@@ -199,7 +199,7 @@ static void settle_lookup(struct relay *x, struct session *s)
 {
     struct run *r = x->run;
     const struct addrinfo *list;
-    cmx_err err = r->lookup ? cmx_lookup_result(r->lookup, &list) : CMX_EDNS; /* none: no memory to repeat it */
+    cmx_err err = r->lookup ? cmx_lookup_result(r->lookup, &list) : CMX_EDNS; /* NULL: no memory */
 
     if (err == CMX_EAGAIN && !cmx_session_past(s, x->deadline_ms))
         return;
@@ -434,7 +434,7 @@ static uint64_t idle_at(const struct relay *x)
     return idle_s ? x->active_ms + idle_s * 1000ull : UINT64_MAX;
 }
 
-/* The gateway has got all bytes of the local socket: send EOF. */
+/* Sends EOF once the gateway has received all bytes of the local socket. */
 static cmx_err settle_to_gateway(struct relay *x)
 {
     cmx_err err = CMX_OK;
@@ -453,13 +453,13 @@ static cmx_err settle_to_gateway(struct relay *x)
     return err;
 }
 
-/* The local socket has got all bytes of the gateway: shut it down. */
+/* Shuts the local socket down once it has received all bytes of the gateway. */
 static void settle_to_local(struct relay *x)
 {
     switch (x->to_local) {
     case HALF_DRAIN:
         if (!cmx_relay_state_has_backlog(x)) {
-            if (x->end != END_BROKEN) /* if so, it is reset instead */
+            if (x->end != END_BROKEN) /* a broken end is signalled by a reset */
                 shutdown(x->fd, SHUT_WR);
             cmx_relay_state_set_to_local(x, HALF_SHUT, "drained");
         }
@@ -477,7 +477,7 @@ static void finish_shut(struct relay *x, struct session *s)
     case END_IN_ORDER:
         finish(x, s, CMX_OK);
         break;
-    case END_CUT: /* the client broke it off; the service received everything, so its connection ends in order */
+    case END_CUT: /* the service has received everything: close its socket in order */
         cmx_relay_event_closed(x, s, CMX_ECLOSED);
         finish(x, s, CMX_OK);
         break;
@@ -515,7 +515,7 @@ static cmx_err settle_closing(struct relay *x, const struct session *s)
     if (x->close_received)
         cmx_relay_state_set_phase(x, RELAY_DEAD, "gateway's CLOSE");
     else if (x->run->pressed && cmx_session_past(s, x->deadline_ms))
-        return CMX_EPROTO; /* its place is needed */
+        return CMX_EPROTO; /* a new connection needs the place of this relay */
     return CMX_OK;
 }
 

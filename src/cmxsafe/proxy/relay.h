@@ -29,7 +29,7 @@ uint64_t cmx_relay_due(const struct relay *x, const struct session *s);
  */
 void cmx_relay_abort(struct relay *x, struct session *s, cmx_err cause);
 
-/* The same, and waits for nothing: the session is over. */
+/* The same without waiting for the gateway, because the session has ended. */
 void cmx_relay_kill(struct relay *x, struct session *s, cmx_err cause);
 
 #endif

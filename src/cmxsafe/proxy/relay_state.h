@@ -34,7 +34,7 @@ typedef enum { HALF_OPEN, HALF_DRAIN, HALF_SHUT } half_state;
 
 /* How the gateway ended the channel. */
 typedef enum {
-    END_IN_ORDER, /* after EOF in both directions, or not at all */
+    END_IN_ORDER, /* with CLOSE after EOF in both directions; also while it has not ended the channel */
     END_CUT,      /* it closed while the device still had something to send */
     END_BROKEN    /* it closed without EOF */
 } relay_end;
@@ -54,20 +54,20 @@ struct relay {
     struct cmx_ssh_open *open;
     struct cmx_ssh_channel *channel;
     struct cmx_lookup *lookup;      /* connecting: owns the addresses */
-    const struct addrinfo *address; /* connecting: the one that is tried */
+    const struct addrinfo *address; /* connecting: the address that is tried */
     cmx_err failed;                 /* the local socket broke, or no memory: reset both sides */
     size_t backlog;                 /* bytes for the local side that wait inside libssh */
     uint8_t *spill;                 /* bytes read from libssh that the local side does not take yet */
     size_t spill_len, spill_off;
     uint8_t *held; /* bytes read from the local side that the gateway does not take yet */
     size_t held_len, held_off;
-    uint64_t deadline_ms; /* tentative, look-up, connecting, closing */
+    uint64_t deadline_ms; /* end of the phases TENTATIVE, LOOKUP, CONNECTING and CLOSING */
     uint64_t active_ms;   /* last byte in either direction */
     uint64_t stall_ms;    /* the active_ms for which a stall has been logged */
-    uint64_t number;      /* for events; 0: not open yet, or its end has been reported */
+    uint64_t number;      /* the connection's number in events; 0: not open yet, or its end has been reported */
     uint64_t opened_ms;
     uint64_t bytes_in, bytes_out;
-    bool rests, stirs;     /* it is in s->resting; it is in s->stirred too */
+    bool rests, stirs;     /* in s->resting; in s->stirred, too */
     struct relay *before;  /* while it rests */
     struct relay *stirred; /* the next of s->stirred */
     struct tracked_socket socket;
@@ -100,7 +100,7 @@ void cmx_relay_state_stir(struct relay *x);
 /* Bytes from the gateway wait for the local socket, which is full or not connected yet. */
 bool cmx_relay_state_has_backlog(const struct relay *x);
 
-/* Logs, once, what an open relay waits for if nothing has moved for CMX_RELAY_STALL_MS. */
+/* If no byte has moved through an open relay for CMX_RELAY_STALL_MS, logs once why it waits. */
 void cmx_relay_state_log_stall(struct relay *x, const struct session *s);
 
 #endif

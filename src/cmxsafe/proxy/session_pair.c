@@ -6,7 +6,7 @@
 
 #include "cmxsafe/proxy/net.h"
 
-#define PAIR_MS 2000 /* for a TCP handshake within the device */
+#define PAIR_MS 2000 /* limit of a TCP handshake within the device */
 
 static cmx_err wait_ready(struct session *s, int fd, short events)
 {

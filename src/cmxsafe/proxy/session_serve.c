@@ -15,7 +15,7 @@
 
 #define TAG "proxy"
 #define SETTLE_ROUNDS 4
-#define BULK (16 * 1024) /* the stack acknowledges this much at once by itself */
+#define BULK (16 * 1024) /* after this many bytes the stack acknowledges without delay */
 
 /* ---- contexts that are added and removed while the session is up ---- */
 

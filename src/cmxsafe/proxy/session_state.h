@@ -25,7 +25,7 @@ typedef enum { PROBE_OFF, PROBE_WAITING, PROBE_OPENING, PROBE_SENT } probe_state
 struct probe {
     probe_state state; /* set by probe_set_state in probe.c alone */
     struct cmx_ssh_channel *channel;
-    uint64_t next_ms;  /* waiting: when the next probe starts; else: when this one has failed */
+    uint64_t next_ms;  /* waiting: when the next probe starts; else: when the present one counts as failed */
     unsigned failures; /* in a row */
     bool seen;         /* the token came back */
     bool gone;         /* the gateway closed the channel */
@@ -47,9 +47,9 @@ struct run {
     bool listening;    /* the gateway granted the forward, or the local listener is open */
     bool cancelling;   /* the forward must be cancelled before anything else */
     uint64_t retry_ms; /* do not listen or accept before this time */
-    struct cmx_lookup *lookup;      /* of the local service; shared by the relays; NULL: none yet */
+    struct cmx_lookup *lookup;      /* look-up of the local service's name, shared by the relays; NULL: none yet */
     struct cmx_context cfg;         /* owned copy */
-    struct cmx_context_status live; /* the session task's */
+    struct cmx_context_status live; /* the present status; only the session's task uses it */
     struct probe probe;
     struct tracked_socket listener_socket;
     char address[CMX_PROXY_ADDRESS_MAX]; /* computed from the fleet's prefix and this login's key; "": remote_address is
@@ -74,13 +74,13 @@ struct engine {
 struct session {
     struct session *next;
     struct engine *engine;
-    const struct cmx_proxy_config *config; /* gateway and pins; outlives the session */
+    const struct cmx_proxy_config *config; /* the gateway and its pins; outlives the session */
     struct run *runs;
     struct run *arrivals; /* under the lock: to be moved into runs */
     struct cmx_ssh *ssh;
-    struct cmx_lookup *lookup; /* of the gateway, while it runs or is used */
+    struct cmx_lookup *lookup; /* look-up of the gateway's name, while it runs or is used */
     struct relay *relays;
-    size_t n_relays; /* of both lists */
+    size_t n_relays; /* relays in `relays` and in `resting` */
     struct pollfd *polls;
     size_t n_polls, polls_cap;
     uint8_t *scratch; /* the one buffer between local sockets and libssh */
@@ -90,15 +90,15 @@ struct session {
     unsigned tried_types; /* host key types of which the gateway has no pinned key */
     unsigned last_type;   /* mask of the types shown, or found missing, in this attempt; 0: none */
     unsigned last_relay;  /* number of the newest relay, for the log */
-    size_t stack_bytes;   /* of its task; 0: the platform's default */
+    size_t stack_bytes;   /* stack of the session's task; 0: the platform's default */
     size_t id_len;
     uint64_t now_ms;      /* when this turn of the event loop began */
     uint64_t up_ms;       /* when the login succeeded */
     uint64_t request_ms;  /* when the pending request was sent */
     uint64_t received;    /* cmx_ssh_received at the last look */
-    uint64_t received_ms; /* when it last grew */
+    uint64_t received_ms; /* when `received` last grew */
     atomic_uint alive;    /* low 32 bits of the time of cmx_session_alive */
-    int wake;             /* cmx_port_wake_open's, for the task's whole life */
+    int wake;             /* descriptor of cmx_port_wake_open, open as long as the task runs */
     int fd;               /* under the lock: the SSH socket, for cmx_proxy_watch; -1: none */
     bool hold;            /* under the lock: the task must not begin yet */
     bool stop;            /* under the lock: the task must end */
@@ -108,19 +108,19 @@ struct session {
     uint8_t shut_out;     /* attempts in a row that failed at a gateway where other sessions are up */
     uint8_t search_from;  /* the gateway that shuts this session out */
     struct cmx_gateway_turn search;
-    bool searches;       /* this session alone tries the others, by search */
-    bool logged_in;      /* in this attempt */
+    bool searches;       /* this session alone tries the other gateways, in the order of `search` */
+    bool logged_in;      /* the login of this attempt has succeeded */
     uint8_t address;     /* place in the look-up's list of the address that is or was used */
-    bool more_addresses; /* the gateway's name has others after it */
+    bool more_addresses; /* the gateway's name has more addresses after it */
     bool no_key;         /* the gateway has no host key of the requested types in this attempt */
     bool revoked;        /* the key that the gateway showed is revoked */
     bool authenticated;
     bool announced_up;
     bool proven;                /* this attempt's session has worked */
     int wake_index, rest_index; /* places in polls; -1: not polled */
-    int rest_set;               /* cmx_port_set_open's, from the first relay at rest on; -1: none */
-    struct relay *resting;      /* not in relays; relay_rest.h */
-    struct relay *stirred;      /* those of them to which something has happened */
+    int rest_set;               /* descriptor of cmx_port_set_open, from the first relay at rest on; -1: none */
+    struct relay *resting;      /* relays at rest (relay_rest.h), which are not in `relays` */
+    struct relay *stirred;      /* relays in `resting` that must be served again */
     struct cmx_backoff backoff, slow;
     char name[CMX_PROXY_NAME_MAX];
     char text[96]; /* why the last attempt failed */
@@ -128,7 +128,7 @@ struct session {
     struct tracked_socket pair; /* while logging in, on a platform without socketpair */
     char shown[51];             /* fingerprint of the last host key without a pin, while tried_types is not 0 */
     uint8_t host_key[32];       /* digest of the key that the gateway showed last */
-    const char *key_exchange;   /* of the present or last session; static */
+    const char *key_exchange;   /* the key exchange of the present or last session; static */
     uint8_t id[CMX_PROXY_SESSION_ID_MAX]; /* while authenticated */
 };
 

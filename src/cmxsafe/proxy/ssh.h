@@ -51,7 +51,7 @@ const char *cmx_ssh_key_exchange(const struct cmx_ssh *s);
  * read; CMX_ECLOSED. Must not be called before the host key has been checked. */
 CMX_MUST_USE cmx_err cmx_ssh_authenticate(struct cmx_ssh *s);
 
-/* After CMX_EAUTH: for what the gateway prompted besides the password, or NULL. Static. */
+/* After CMX_EAUTH: which prompt of the gateway ended the login ("for more than a password"), or NULL. Static. */
 const char *cmx_ssh_auth_trouble(const struct cmx_ssh *s);
 
 /* After cmx_ssh_authenticate, if gateway->want_session_id is set: copies the session identifier and returns its length;

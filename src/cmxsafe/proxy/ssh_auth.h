@@ -40,7 +40,7 @@ struct cmx_ssh_auth {
 CMX_MUST_USE cmx_err cmx_ssh_auth_step(struct cmx_ssh_auth *a, struct ssh_session_struct *session,
                                        const struct cmx_gateway *gateway, struct cmx_ssh_id *id);
 
-/* Frees what the login left. */
+/* Frees the memory of the login. */
 void cmx_ssh_auth_free(struct cmx_ssh_auth *a);
 
 #endif

@@ -82,7 +82,7 @@ static void join_hostkeys(char *out, size_t cap, unsigned types)
     for (unsigned i = 0; i < CMX_HOSTKEY_TYPES; i++)
         if (types & 1u << hostkey_order[i])
             if (cmx_buf_put_str(&b, cmx_buf_len(&b) ? "," : "") || cmx_buf_put_str(&b, hostkey_names[hostkey_order[i]]))
-                break; /* cannot be: cap holds all of them */
+                break; /* does not happen: cap is enough for all names */
     out[cmx_buf_len(&b)] = 0;
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Faults around a running agent: signals during the start, a control socket that is removed, an agent that is stopped for a while, a
-# gateway that accepts and stays silent, a full disk below the spool; `status --watch`.
+# Disturbances of a running agent: signals during the start, a control socket that is removed, an agent that is stopped
+# for a while, a gateway that accepts and stays silent, a full disk below the spool; `status --watch`.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"
 for tool in jq python3; do command -v "$tool" >/dev/null || skip "no $tool"; done

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The agent's install hook with Debian's packages of the two installers that docs/OTA.md names. A bundle uploaded through a
 # real sshd is written to a slot; for a bundle that the installer does not trust, the client gets the installer's message.
-# SWUpdate runs as daemon and client, RAUC as D-Bus service, each with this scenario's configuration; slots are files.
+# SWUpdate runs as daemon and client, RAUC as D-Bus service, each configured by this scenario; slots are files.
 [ "$(id -u)" = 0 ] || { echo "SKIPPED: installers need root" >&2; exit 77; }
 # RAUC mounts its bundle, in this scenario's mount namespace only.
 [ -n "${CMX_INNER:-}" ] || { unshare --mount true 2>/dev/null && CMX_INNER=1 exec unshare --mount --propagation private bash "$0"; }

@@ -108,7 +108,7 @@ curl -sS -m 120 -o answer --data-binary @bundle2.signed "$URL/update" 2>/dev/nul
 uploader=$!
 PIDS+=("$uploader")
 wait_for 40 test -s hung || fail "the hook does not run"
-end_agent # exits with 0, and the hook ends too
+end_agent # the command exits with 0, and the hook's processes end too
 gone hung || fail "a hook outlives the agent's stop"
 wait "$uploader"
 rm hanging

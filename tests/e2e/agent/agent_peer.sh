@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # What services behind an isolated agent learn about their clients, under a real systemd: the package's units for isolation and for
-# mirrored addresses (cmxsafed-mirror@), a context with peer = mirror and one with peer = proxy-v2. The rest of the machine stays
-# closed. Everything runs in a copy-on-write copy of this machine with its own process and network namespaces.
+# mirrored addresses (cmxsafed-mirror@), a context with peer = mirror and one with peer = proxy-v2. Nothing else on the
+# machine is reachable. Everything runs in a copy-on-write copy of this machine with its own process and network
+# namespaces.
 . "$(dirname "$0")/../systemd_lib.sh"
 [ -e /proc/net/if_inet6 ] || skip "no IPv6 here"
 systemd_package cmxsafe-agent agent
@@ -13,7 +14,8 @@ wait_for 20 nc -z 10.99.0.1 "$SSHD_PORT" || fail "sshd does not listen"
 cp "$KEY" "$TMP/out/key"
 MIRROR=$(free_port) PROXY=$(free_port)
 
-# The other machine's side: reads lines "SOURCE ADDRESS PORT" that the copy writes, connects, and writes what the service answered.
+# Runs on the other machine: reads lines "SOURCE ADDRESS PORT" that the copy writes, connects, and writes what the
+# service answered.
 cat >"$TMP/client.py" <<'PY'
 import socket, sys
 asked, answered = sys.argv[1:]
@@ -79,7 +81,8 @@ cat >"$TMP/out/inside.sh" <<'INSIDE'
 exec 2>&1 # systemd opens the log twice, with separate file offsets
 cd /run/out || exit 1
 fail() { echo "FAILED: $*"; systemctl status --no-pager cmxsafed 'cmxsafed-*'; journalctl --no-pager -u cmxsafed -u 'cmxsafed-*' | tail -n 60; nft list ruleset; exit 1; }
-# seen_by SOURCE PORT: what the service answers to the other machine's client with this address; nothing when it is not reached.
+# seen_by SOURCE PORT: the service's answer to a client on the other machine with this address; nothing if the client
+# does not reach it.
 seen_by() { echo "$1 ${3:-fd00:2::99} $2" >asked && cat answered; }
 unseen() { [ -z "$(seen_by "$@")" ]; }
 sees() { equal "$(seen_by "$1" "$2")" "$1"; }

@@ -82,8 +82,8 @@ assert got.endswith(b"0\r\n\r\n"), got[-50:]
 PY
 ok "half-close"
 
-# Uploads too: a body that is refused only after its last byte is read whole, and the client gets the answer instead of a
-# reset.
+# The same for uploads: a body that is refused only after its last byte is read whole, and the client gets the answer
+# instead of a reset.
 head -c 3000000 /dev/urandom >"$TMP/garbage"
 code=$(curl -s --max-time 60 -o "$TMP/answer" -w '%{http_code}' -F "update=@$TMP/garbage" http://127.0.0.1:8989/update)
 [[ $code == 4* ]] || fail "3 MB that are not an image are answered with $code"
@@ -115,7 +115,7 @@ wait_for 60 through /frame.jpg || fail "does not recover from a cut link"
 ok "recovers from a cut link"
 end_board
 
-# The board's contexts lead to nginx beside it, which reads the header of the PROXY protocol: version 1 and 2.
+# The board's contexts forward to nginx beside it, which reads the header of the PROXY protocol: version 1 and 2.
 if command -v nginx >/dev/null; then
     start_nginx 'peer=$proxy_protocol_addr from=$remote_addr' 10.77.0.1:81 10.77.0.1:8989
     start_board --set 'context one.local_port=81' --set 'context one.local_host=10.77.0.1' --set 'context one.remote_port=8091' --set 'context one.peer=proxy-v1' \
@@ -167,7 +167,7 @@ else
     skip_part "names: no dnsmasq"
 fi
 
-# Two gateways: one takes no new sessions any more, but a session survives there.
+# Two gateways: one no longer accepts new sessions, but a session survives there.
 FIRST=$SSHD_PID FIRST_PORT=$SSHD_PORT
 SSHD_PORT=2223
 start_sshd <<<'ListenAddress ::

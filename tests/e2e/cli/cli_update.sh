@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# `cmxsafe update` and its ssh on a terminal (passphrase prompt, Ctrl-C, a kill), and what it prints when the device refuses.
+# `cmxsafe update` and its ssh on a terminal (passphrase prompt, Ctrl-C, a kill), and its messages when the device
+# refuses.
 . "$(dirname "$0")/../lib.sh"
 start_sshd </dev/null
 cp "$KEY" "$TMP/locked_key"

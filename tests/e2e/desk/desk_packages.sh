@@ -1,5 +1,6 @@
-# The packages that makers get, by the publishers' own tools: PlatformIO's library, the ESP Component Registry's component, and the
-# archive that Arduino's IDE imports. Each holds the library and its examples, and nothing of the rest of the tree.
+# The packages for makers, checked with the publishers' own tools: PlatformIO's library, the ESP Component Registry's
+# component, and the archive that Arduino's IDE imports. Each holds the library and its examples, and no other file of
+# the tree.
 . "$(dirname "$0")/../lib.sh"
 cd "$ROOT" || exit 1
 git rev-parse --git-dir >/dev/null 2>&1 || skip "not a clone"

@@ -48,12 +48,13 @@ lacks "$(xxd -p -c 32 "$key")" out err killed.log devices/cam-1/journal.json dev
 cmp "$key" devices/cam-1/private_key.bin || fail "another key"
 ok "killed at four moments, then finished"
 
-# After a command that was killed behind the burn, the next one finds the key on the chip: it does not ask and does not burn.
+# If a command was killed after the burn, the next one finds the key on the chip, and neither asks for a confirmation
+# nor burns.
 cp board/efuse.bin before
 jq '.burn = "begun"' devices/cam-1/journal.json >journal && cp journal devices/cam-1/journal.json
 cam1 >out 2>err </dev/null || { cat out err; fail "killed after burning"; }
 cmp before board/efuse.bin && lacks "Type BURN" out || fail "burned again"
-# Killed before burning: it asks again.
+# If it was killed before the burn, the next one asks for the confirmation again.
 mkdir -p devices/cam-2
 jq '.burn = "begun" | .name = "cam-2" | .ueid = "none" | del(.settings, .flash)' journal >devices/cam-2/journal.json
 refused "not confirmed" provision cam-2 --virt cam-2.bin --enroll gw --ports "$(free_port)" </dev/null
@@ -77,7 +78,7 @@ rc=0; provision 'Cam 5' --virt x.bin --enroll gw 2>err || rc=$?; [ $rc = 2 ] || 
 cam1 >out 2>err </dev/null || { cat out err; fail "flashing again"; }
 ok "other chips, other keys and used blocks are refused"
 
-# What was written: settings, label, the line for the fleet.
+# The written files: settings, label, the line for the fleet.
 for text in gateway 127.0.0.1 "$GW_PORT" cmxsafe-gw SHA256: contexts "8080:80 554+high_bw" update_key "$update_key"; do grep -aq "$text" devices/cam-1/nvs.bin || fail "the NVS image lacks $text"; done
 [ "$(stat -c %s devices/cam-1/nvs.bin)" = $((0x5000)) ] || fail "the NVS image has another size"
 fingerprint=$(ssh-keygen -lf devices/cam-1/key.pub | awk '{print $2}')
@@ -92,7 +93,7 @@ ok "settings, label and the fleet's file"
 
 # The device's first login. The virtual board reads the settings, which a chip has in NVS, from the journal.
 set_of() { jq -r ".settings.$1" devices/cam-1/journal.json; }
-cp devices/cam-1/private_key.bin board/ # what a chip holds beside a read-protected key
+cp devices/cam-1/private_key.bin board/ # the bits that a chip holds and that efuse.bin lacks
 "$BIN/cmxsafe-board" run board --gateway "$(set_of gateway):$(set_of port)" --set "gateway.user=$(set_of user)" \
     --set "gateway.host_key=$(set_of host_key | cut -d' ' -f1)" --set "board.port_offset=$(free_offset)" \
     --set "context attest.local_port=8888" --set "context attest.remote_port=$port" 2>>board.log &

@@ -1,4 +1,4 @@
-"""Gives the C program and the Python tools the same broken images, manifests and tokens, and compares what they say.
+"""Passes the same broken images, manifests and tokens to the C program and to the Python tools, and compares the messages.
 
 usage: desk_tools.py CMXSAFE FOLDER SEED COUNT"""
 import contextlib
@@ -38,7 +38,7 @@ def by_python(arguments):
 
 
 def alike(outcome):
-    """Where a token's CBOR is broken, the parsers may find its end or its form at fault first."""
+    """If a token's CBOR is broken, the parsers may report either the early end or the wrong form."""
     return *outcome[:2], outcome[2].replace("evidence: the data ends too early", "evidence: malformed")
 
 

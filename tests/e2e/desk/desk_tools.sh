@@ -1,5 +1,5 @@
-# The Python tools of python/, as `pip install` lays them down: every command prints byte for byte what the C program prints,
-# accepts what it signs, and refuses what it refuses, with the same words.
+# The Python tools of python/, installed by `pip install`: every command prints the same bytes as the C program, accepts
+# the files that it signs, and refuses the same files with the same messages.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../attest_lib.sh"
 . "$ROOT/tests/tools/ota_image.sh"
@@ -73,7 +73,7 @@ both image fill --key fill.key --end 0x20000 a.bin f.c && mv f.c f1 && tools ima
 same image manifest --fill fill.key --end 0x20000 f1
 same image manifest --fill fill.key a.bin
 refused image manifest --end 0x10100 a.bin
-# A key with a passphrase, for the tools without a terminal, is refused rather than asked for in vain.
+# Without a terminal a key with a passphrase is refused.
 openssl pkey -in k.pem -aes256 -passout pass:secret -out locked.pem
 tools image key --key locked.pem </dev/null >out 2>err && fail "a locked key without a passphrase"
 ok "image"
@@ -106,7 +106,7 @@ stop_board
 refused attest --url "$URL" --challenge c --image nothing.bin
 ok "attest: the value of /hash, MACed and signed evidence"
 
-# What the golden files hold: for a desk without the C program, and for the next version of both.
+# Compares with the golden files, for a desk without the C program and for later versions of both.
 cp "$ROOT"/tests/golden/desk/* .
 for f in key:private_key.bin image:app.bin token:token signed:signed key_exchange:with_kex; do xxd -r -p "${f%%:*}.hex" >"${f#*:}"; done
 same identity public; cmp out.c identity.txt || fail "identity.txt"

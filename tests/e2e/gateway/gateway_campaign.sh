@@ -68,7 +68,7 @@ soon() { # COMMAND...: polls quickly, so that the kill hits the step
 }
 reported() { fail "$1: $(gw campaign show may) $(tail -n 5 gateway.log)"; }
 
-# The manifests are copies: the operator's files may go.
+# The manifests are copies: the operator's files may be deleted.
 gw campaign start may --group boards --image v2.bin --manifest v2-0x10000 --manifest v2-0x200000 --first 1 --parallel 2 >start.out || fail "campaign start"
 kill_worker
 grep -qx 'may: version 2.0.0 for 3 devices' start.out || fail "start: $(cat start.out)"
@@ -104,14 +104,15 @@ runs b3 2.0.0 || fail "b3 does not run 2.0.0"
 gw campaign show may --json | json_is '.done == 3 and .failed == 0 and (.manifests | length) == 2' >/dev/null || reported "the counts"
 ok "a board that was away is updated when it comes back"
 
-# The same again: no board gets what it runs.
+# The same campaign again: no board gets the version that it runs.
 gw campaign start again --all --image away/v2.bin >/dev/null || fail "campaign start"
 wait_for 60 state again done || fail "$(gw campaign show again)"
 for n in b1 b2 b3; do [ "$(count $n 'update ready')" = 1 ] || fail "$n got the version that it runs"; done
 gw campaign remove again >/dev/null && ! gw campaign show again 2>/dev/null || fail "remove"
 ok "a board that runs the version gets no upload"
 
-# Schedule, pause, resume; an update heals quarantined boards. An image that is refused stops the campaign at the first board.
+# Schedule, pause, resume; an update ends the quarantine of boards. An image that is refused stops the campaign at the
+# first board.
 ! gw campaign start june b1 2>err.out >/dev/null && grep -q -- --image err.out || fail "no image"
 gw campaign start june --all --image v4.bin --manifest v4-0x10000 --manifest v4-0x200000 --at "$(date -u -d '+1 hour' '+%Y-%m-%d %H:%M')" >/dev/null || fail "campaign start --at"
 ! gw campaign start july b1 --image v4.bin 2>err.out >/dev/null && grep -q "is in the campaign 'june'" err.out || fail "two campaigns for one board"
@@ -123,7 +124,7 @@ sql "$GW/registry.db" "UPDATE campaign SET begins = 0 WHERE name = 'june'" || fa
 sleep 3
 at june b1 waiting || fail "a paused campaign begins"
 ! gw campaign remove june 2>/dev/null || fail "a paused campaign is removed"
-# Boards that are quarantined, since the policy wants the new firmware, are healed by the update.
+# Boards that are quarantined, because the policy requires the new firmware, are trusted again after the update.
 gw policy set @boards --manifest v4-0x10000 --manifest v4-0x200000 --max-age 10m --enforce yes >/dev/null || fail "policy set"
 for n in b1 b2 b3; do wait_for 30 is $n QUARANTINED || fail "$n is trusted with firmware that the policy does not have: $(gw policy show)"; done
 wait_for 20 told_nothing b1 || fail "a quarantined board is reached"
@@ -136,7 +137,7 @@ gw log | grep -q 'campaign-stopped .*bad' && gw log b1 | grep -q 'update-failed 
 gw campaign remove bad >/dev/null && gw campaign remove june >/dev/null || fail "remove"
 ok "schedule, pause, resume, stop"
 
-# The store loses what nothing needs with the next change after that, not before, and not in a dry run.
+# The next change removes unused files from the store; a dry run does not.
 stored() { [ -e "$GW/store/$(sha256sum <"$1" | cut -d' ' -f1)" ]; }
 gw campaign remove may --dry-run >/dev/null && stored away/v2.bin || fail "a dry run removes files"
 gw campaign remove may >/dev/null && gw policy set @boards --manifest v4-0x10000 --max-age 10m --enforce yes >/dev/null || fail "remove"

@@ -14,10 +14,10 @@ certificate() {
     SERIAL=$((SERIAL + 1))
     ssh-keygen -q -s "$TMP/${CA:-ca}" -I "$name-$SERIAL" -z "$SERIAL" "$@" "$TMP/$name.pub" || fail "no certificate for $name"
 }
-# page KEY PORT: what the device serves there.
+# page KEY PORT: the page that the device serves there.
 page() { printf 'GET / HTTP/1.0\r\n\r\n' | try_client "$1" -o CertificateFile="$TMP/$1-cert.pub" -W "cam-17.cmx:$2" 2>"$TMP/ssh.err"; }
 reaches() { page "$1" 81 | grep -qx one; }
-# refused KEY REASON: it can't log in, and the log says why. The log is read from here on.
+# refused KEY REASON: the key can't log in, and the log has the reason. Only the lines from this call on are read.
 refused() {
     local from
     from=$(wc -c <"$TMP/gateway.log")
@@ -44,7 +44,7 @@ A=$(address_of cam-17)
 client a -N -R "[$A]:81:127.0.0.1:$WEB" & DEVICE=$!; PIDS+=("$DEVICE")
 wait_for 20 connected cam-17 || fail "no login"
 
-# The commands of docs/GATEWAY.md, as they are there; the login's host and port are this gateway's.
+# The commands of docs/GATEWAY.md unchanged, except that the login uses the host and port of this gateway.
 mkdir "$TMP/docs" && ssh-keygen -q -t ed25519 -N '' -f "$TMP/docs/corp_ca" && ssh-keygen -q -t ed25519 -N '' -f "$TMP/docs/alice" || fail "keys"
 sed -n '/^### SSH certificates/,/^## /p' "$ROOT/docs/GATEWAY.md" | sed -n '/^```sh/,/^```/p' | grep -v '^```' >"$TMP/docs/all.sh"
 grep -v '^ssh ' "$TMP/docs/all.sh" >"$TMP/docs/commands.sh"
@@ -56,7 +56,7 @@ gw revoke --platform corp >/dev/null && gw krl --remove >/dev/null || fail "revo
 ! gw revoke --platform corp >/dev/null 2>&1 || fail "a CA is removed twice"
 ok "the page's commands"
 
-# Without its CA a certificate is worth nothing; then it is, with a grant.
+# A certificate is refused without its CA; with its CA and a grant it logs in.
 certificate alice -n alice
 refused alice "is of the CA SHA256:.* not registered"
 ! gw grant alice@corp cam-17:81 2>"$TMP/err" >/dev/null && grep -q "no CA 'corp'" "$TMP/err" || fail "a grant without the CA: $(cat "$TMP/err")"
@@ -68,14 +68,15 @@ reaches alice || fail "alice does not reach the device: $(cat "$TMP/ssh.err")"
 logged "alice@corp: logged in from .* with the certificate 'alice-1', serial 1" || fail "not logged: $(tail -3 "$TMP/gateway.log")"
 ok "a certificate of a registered CA, with a grant"
 
-# The key alone, the CA's own key, and names in both registers.
+# The key without a certificate, the CA's own key, and names of both a platform and a CA.
 refused_login alice -o CertificateFile=none -N || fail "the key without its certificate logs in"
 refused_login ca -N || fail "the CA's key logs in as a key"
 ! gw enroll cam-18 --key "$TMP/ca.pub" --ports 81 2>"$TMP/err" >/dev/null && grep -q "this key is corp's" "$TMP/err" || fail "a device with the CA's key: $(cat "$TMP/err")"
 ! gw platform corp --key "$TMP/alice.pub" 2>"$TMP/err" >/dev/null && grep -q "corp is a CA" "$TMP/err" || fail "a platform of the CA's name: $(cat "$TMP/err")"
 ! gw platform again --ca "$TMP/a.pub" 2>"$TMP/err" >/dev/null && grep -q "this key is cam-17's" "$TMP/err" || fail "a device's key as a CA: $(cat "$TMP/err")"
 
-# What the gateway permits holds for certificates: no other port, no listener, no shell, whatever the certificate allows.
+# The gateway's restrictions also hold for certificates: no other port, no listener, no shell, whatever the certificate
+# allows.
 refused_open alice -o CertificateFile="$TMP/alice-cert.pub" -W cam-17.cmx:82 || fail "a port without a grant"
 refused_listen alice -o CertificateFile="$TMP/alice-cert.pub" -N -R "[$A]:82:127.0.0.1:$WEB" || fail "a principal listens"
 refused_session alice -o CertificateFile="$TMP/alice-cert.pub" -T || fail "a principal runs a command"
@@ -99,7 +100,8 @@ certificate late -n alice -V -2h:-1h
 refused late "ended at "
 certificate early -n alice -V +1h:+2h
 refused early "is not valid before "
-# A stock client does not offer a host's certificate; sshd's helper prints no line for one. Without a gateway it answers alone.
+# A stock client does not offer a host's certificate; sshd's helper prints no line for one. Without a running gateway
+# the helper decides alone.
 mkdir "$TMP/alone" && gw backup "$TMP/alone/registry.db" >/dev/null || fail "backup"
 helper() { "$BIN/cmxsafe-authkeys" "$TMP/alone" - $(cut -d' ' -f1,2 "$TMP/$1-cert.pub"); }
 certificate host -h -n alice
@@ -116,7 +118,7 @@ reaches several || fail "one of several principals has a grant: $(cat "$TMP/ssh.
 gw status --json | json_is '.counters.certificates_refused >= 10' >/dev/null || fail "refusals are not counted"
 ok "refused certificates, each with its reason"
 
-# One CA does not speak for another's people.
+# A CA cannot certify the principals of another CA.
 gw platform guests --ca "$TMP/other_ca.pub" >/dev/null || fail "platform --ca"
 refused forged "no principal of the certificate 'forged-.*' has a grant; see 'cmxsafe gateway grant alice@guests'"
 gw grant alice@guests cam-17:81 --for 1h >/dev/null || fail "grant"
@@ -153,7 +155,7 @@ mkfifo "$TMP/fifo.krl"
 [ "$(gw krl)" = "no KRL is installed" ] || fail "a bad KRL was installed: $(gw krl)"
 echo "serial: $LOST" | ssh-keygen -q -k -f "$TMP/revoked.krl" -s "$TMP/ca.pub" - || fail "ssh-keygen -k"
 gw krl "$TMP/revoked.krl" >"$TMP/krl.out" || fail "krl"
-wait_for 5 has_ended "$FIRST" || fail "a revoked certificate's session goes on"
+wait_for 5 has_ended "$FIRST" || fail "a revoked certificate's session continues"
 refused lost "revoked by file"
 kill -0 "$SECOND" || fail "a session that is not revoked ended"
 reaches alice || fail "a certificate that is not revoked: $(cat "$TMP/ssh.err")"
@@ -177,7 +179,7 @@ reaches forged || fail "the other CA"
 gw krl --remove >/dev/null || fail "krl --remove"
 ok "a KRL"
 
-# The last grant goes, and the CA goes: sessions end.
+# The last grant is removed, and then the CA: sessions end.
 stays alice
 wait_for 20 connected alice@corp || fail "no session"
 gw grant --remove alice@corp cam-17:81 >/dev/null || fail "grant --remove"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A principal of a CA's certificates in a system gateway: it has one identity, whatever key and serial number it comes with, the
-# device sees that identity, the judge decides by it, and its access and refusals are logged.
+# A principal of a CA's certificates in a system gateway: it has one identity for every key and serial number; the
+# device sees that identity, and the judge decides by it, and its access and refusals are logged.
 . "$(dirname "$0")/../gateway_system_lib.sh"
 system_gateway
 for k in a ca alice phone; do key $k; done
@@ -26,7 +26,7 @@ for k in alice phone; do page $k 81 | grep -qx one || fail "$k does not reach th
 reported() { [ "$(gw access --consumer alice@corp --json | jq -r 'select(.event == "close" and (.device | endswith("cam-17"))) | .consumer' | sort -u)" = platform:alice@corp ]; }
 wait_for 20 reported || fail "access: $(gw access --consumer alice@corp --json)"
 
-# The judge, without a new login: the session holds a connection, and the grant goes while another one stays.
+# The judge, without a new login: the session holds a connection, and its grant is removed while another one stays.
 gw grant alice@corp cam-17:82 >/dev/null || fail "grant"
 L=$(free_port)
 client alice -o CertificateFile="$TMP/alice-cert.pub" -N -L "127.0.0.1:$L:cam-17.cmx:81" 2>"$TMP/held.err" & HELD=$!; PIDS+=("$HELD")

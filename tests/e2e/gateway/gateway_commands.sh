@@ -34,7 +34,7 @@ client a -N -R "[$A]:81:127.0.0.1:$WEB" & PIDS+=("$!")
 wait_for 20 connected cam-17 || fail "the device is locked out"
 ok "umask 077 locks no device out"
 
-# A device may open its own listener (probe_interval), and no other's.
+# A device may open its own listener (probe_interval), and not that of another device.
 printf 'GET / HTTP/1.0\r\n\r\n' | try_client a -W "[$A]:81" 2>/dev/null | grep -q one || fail "a device can't reach its own listener"
 gw enroll cam-18 --key "$TMP/b.pub" --ports 81 >/dev/null || fail "enroll"
 refused_open b -W "[$A]:81" || fail "a device reaches another's listener"
@@ -60,7 +60,7 @@ slim grant --remove "$WHO" cam-17:81 >/dev/null || fail "grant --remove with a s
 ! fetch_ok || fail "the kernel still permits the connection"
 ok "PATH without sbin"
 
-# A user's name and number are one consumer: what one grants, the other removes.
+# A user's name and number are one consumer: a grant by one is removed by the other.
 for pair in "user:$(id -u) user:$(id -un)" "user:$(id -un) user:$(id -u)" "group:$(id -g) group:$(id -gn)"; do
     gw grant "${pair% *}" cam-17:81 >/dev/null || fail "grant ${pair% *}"
     gw grant --remove "${pair#* }" cam-17:81 >/dev/null || fail "grant --remove ${pair#* }"
@@ -69,7 +69,7 @@ for pair in "user:$(id -u) user:$(id -un)" "user:$(id -un) user:$(id -u)" "group
 done
 ok "a grant by number is removed by name"
 
-# An effect that can't be applied: exit 1, and the message names the cause.
+# A change that can't be applied to the kernel: exit 1, and the message names the cause.
 mkdir "$TMP/fake"
 printf '#!/bin/sh\necho "nft: no" >&2\nexit 1\n' >"$TMP/fake/nft"; chmod 755 "$TMP/fake/nft"
 gw grant "$WHO" cam-17:81 >/dev/null || fail "grant"

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Faults of a system gateway, each created by hand: the doctor says `bad`, and with which command to repair it; that command does.
+# Faults of a system gateway, each created by hand: the doctor reports it as `bad` with the command that repairs it, and
+# the command does.
 . "$(dirname "$0")/../gateway_system_lib.sh"
 system_gateway
 key a
 gw enroll cam-17 --key "$TMP/a.pub" --ports 81 >/dev/null || fail "enroll"
 gw doctor >"$TMP/doctor.out" || fail "a sound gateway: $(grep ^bad "$TMP/doctor.out")"
 inside_ns() { nsenter --net=/run/netns/cmxsafe "$@"; }
-# no_sessions WHY: the gateway does not start, and says why; status says that there is none.
+# no_sessions WHY: the gateway does not start and reports why; status reports that no gateway runs.
 no_sessions() {
     local status=0
     timeout 60 "$BIN/cmxsafe" gateway serve 2>"$TMP/serve.log" || status=$?
@@ -34,7 +35,7 @@ else:
     program = bpf(PROG_LOAD, struct.pack("IIQQ44xI", SOCK_ADDR, 2, ctypes.addressof(permit), ctypes.addressof(license), INET6_CONNECT))
     bpf(PROG_ATTACH, struct.pack("IIII", group, program, INET6_CONNECT, 0))
 PY
-# fault FINDING REPAIR COMMAND...: the gateway does not run, so nothing repairs the fault first.
+# fault FINDING REPAIR COMMAND...: the gateway does not run, so the guard cannot repair the fault first.
 fault() {
     local finding=$1 repair=$2
     shift 2

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The CMXsafeCloud testbed: ten devices with direct contexts to one platform service that another enrolled party publishes on port
-# 9000. The service asks for its peers and sees ten identities; it moves to a new session, and all ten reach it again.
+# 9000. The service looks up its peers and sees ten identities; it moves to a new session, and all ten reach it again.
 NEED_PYTHON=asyncssh==2.24.1
 . "$(dirname "$0")/../gateway_system_lib.sh"
 system_gateway

@@ -62,7 +62,7 @@ stop "$DEVICE"
 wait_for 10 gone cam-1 || fail "the session stays"
 ok "failed logins count for the device's address, not for the load balancer's"
 
-# raw FROM DATA: connects to the gateway itself and prints what it answers within 5 s; DATA in Python's notation.
+# raw FROM DATA: connects to the gateway itself and prints its answer of the first 5 s; DATA in Python's notation.
 raw() {
     python3 - "$direct_port" "$1" "$2" <<'PY'
 import ast, socket, sys, time

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Programs in hooks.d get one line of JSON for each event. One that hangs, and one that others may change, harm nothing.
+# Programs in hooks.d get one line of JSON for each event. A program that hangs, and one that others may change, do not
+# disturb the others.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 need_namespaces
@@ -13,7 +14,7 @@ chmod 755 "$GW/hooks.d/10-log"; chmod 777 "$GW/hooks.d/30-foreign"
 event() { [ "$(jq -n --arg e "$1" --arg n "$2" '[inputs] | map(select(.event == $e and .name == $n)) | length > 0' "$TMP/events")" = true ]; }
 logged_up() { [ "$(tail -n 1 "$TMP/events" | jq -r .event)" = up ]; }
 key a
-sleep 2 # the worker begins with what comes after its start
+sleep 2 # the worker handles only events after its start
 gw enroll cam-17 --key "$TMP/a.pub" --ports 81 --group cameras >/dev/null || fail "enroll"
 A=$(address_of cam-17)
 client a -N -R "[$A]:81:127.0.0.1:9" & DEVICE=$!; PIDS+=("$DEVICE")
@@ -29,14 +30,14 @@ ok "events reach the hooks"
 key v
 client a -N -R "[$A]:81:127.0.0.1:9" & DEVICE=$!; PIDS+=("$DEVICE")
 wait_for 20 connected cam-17 || fail "no login"
-wait_for 40 logged_up && : >"$TMP/events" # it was away before
+wait_for 40 logged_up && : >"$TMP/events" # the device was away before
 gw platform vms --key "$TMP/v.pub" >/dev/null && gw grant vms cam-17:81 --for 2s >/dev/null || fail "platform"
 refused_open v -W cam-17.cmx:82 || fail "another port is reached"
 wait_for 40 event expire platform:vms || fail "the grant does not end"
 refused_open v -W cam-17.cmx:81 || fail "a grant that ended is honoured"
 wait_for 40 event used-after-end platform:vms || fail "no event for a grant that is used after its end: $(cat "$TMP/events")"
 [ "$(jq -n '[inputs] | map(select(.event == "used-after-end")) | map(.detail) | unique | join(" ")' "$TMP/events")" = '"cam-17:81"' ] || fail "the service: $(cat "$TMP/events")"
-# One key in two devices that both live.
+# Two live devices with the same key.
 refused_listen a -N -R "[$A]:81:127.0.0.1:9" || fail "two devices have the same port"
 wait_for 40 event key-conflict cam-17 || fail "no event for a key conflict: $(cat "$TMP/events")"
 # A rollout from a terminal (gateway_campaign.sh: by the worker).

@@ -100,8 +100,8 @@ wait_for 10 grep -q '"denied"' "$TMP/followed" || fail "access --follow does not
 stop "$FOLLOW"
 ok "the access log names users, groups, platforms and devices, and who was refused"
 
-# What a platform's -W, -L and -D reach sees the platform's identity. The listener is at cam-18's address and runs as the gateway's
-# account, as its session would.
+# The services that a platform reaches by -W, -L and -D see the platform's identity. The listener is at cam-18's address
+# and runs as the gateway's account, as its session would.
 nsenter --net=/run/netns/cmxsafe setpriv --reuid cmxsafe-gw --regid cmxsafe-gw --clear-groups /usr/bin/python3 "$TMP/peers.py" 8080 "$B" & PEERS=$!; PIDS+=("$PEERS")
 inside_listens() { nsenter --net=/run/netns/cmxsafe ss -Htln 'sport = :8080' | grep -q .; }
 wait_for 10 inside_listens || fail "no service in the fleet's namespace"
@@ -210,7 +210,7 @@ try:
 except PermissionError:
     sys.exit(3)
 PY
-# The gateway removes groups that it does not know, and kills what is in them: that may come first.
+# The gateway removes control groups that it does not know, and may kill their processes before this check.
 for _ in $(seq 50); do
     nsenter --net=/run/netns/cmxsafe python3 "$TMP/orphan.py" "$orphan" "$A"
     rc=$?
@@ -313,7 +313,7 @@ before=$(gw status --json | jq .counters.denied_packets)
 as 1235 /usr/bin/python3 "$TMP/many.py" "$A" || fail "400 refused connections"
 wait_for 20 packets $((before + 400)) || fail "not all refusals are counted: $before, $(gw status --json | jq .counters.denied_packets)"
 many() { gw access --json | jq -s '[.[] | select(.event == "denied" and .port >= 10000)] | length'; }
-# 240: the minute may change meanwhile.
+# At most 240, because a new minute may begin meanwhile.
 [ "$(many)" -ge 1 ] && [ "$(many)" -le 240 ] || fail "of 400 refusals, $(many) are in the access log"
 gw access --json >"$TMP/access.before"
 stop_gateway

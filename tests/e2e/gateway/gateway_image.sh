@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Images that the gateway keeps for updates: from a file and from standard input, the check with the update key, what is refused,
-# and that a campaign's copy and interrupted uploads are handled.
+# Images that the gateway keeps for updates: from a file and from standard input, the check with the update key,
+# refusals, a campaign's copy, and interrupted uploads.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$ROOT/tests/tools/ota_image.sh"
@@ -38,7 +38,7 @@ refuses "the image was not stored: it has more than 512000000 bytes" gw image ad
 mkfifo nobody
 ! timeout 60 "$BIN/cmxsafe" gateway image add nobody >out 2>err || fail "a FIFO without a writer is stored"
 grep -q '^cmxsafe: the image was not stored: ' err || fail "a FIFO without a writer: $(cat err)"
-# The file is read once, so that what was checked is what is stored.
+# The file is read once, so that the checked bytes are the stored ones.
 gw image add <(cat v1.bin) --name v1.bin >out && grep -q "^$(digest v1.bin) " out || fail "an image that can be read once: $(cat out)"
 ok "images are stored under their digest"
 
@@ -59,7 +59,7 @@ gw image key k.hex other.hex >/dev/null && gw image add v2.bin >/dev/null || fai
 gw log | grep -q "update-key .*set" && gw log | grep -q "image .*camera 2.0.0 $(digest v2.bin)" || fail "the audit trail"
 ok "images are checked with the update key and its successor"
 
-# Standard input, in pieces; what ends early is not stored, and leaves nothing.
+# Standard input, in pieces; an upload that ends early is not stored, and leaves no file.
 size=$(stat -c %s bundle.signed)
 { head -c 1000 bundle.signed; sleep 0.2; tail -c +1001 bundle.signed; } | gw image add - --name 'a bundle' --bytes "$size" --progress --json >out || fail "standard input"
 [ "$(head -n 1 out)" = "{\"received\":$size}" ] || { cat out; fail "the progress"; }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # One set decides. Every part that could be lost is removed, one by one, while a user without a grant tries all the time: it never
-# gets a byte, and the gateway notices, repairs and reports. Taking a grant back resets live connections, busy and idle ones, within a
-# second, and a platform's session goes on.
+# gets a byte, and the gateway notices, repairs and reports. Removing a grant resets live connections, busy and idle
+# ones, within a second, and a platform's session continues.
 . "$(dirname "$0")/../gateway_system_lib.sh"
 system_gateway
 for k in a b p; do key $k; done
@@ -26,7 +26,7 @@ python3 "$TMP/echo.py" "$ECHO" 2>/dev/null & PIDS+=("$!")
 wait_for 10 listening "$ECHO" || fail "no echo service"
 # The gateway's calls of ip, each as a line.
 mkdir "$TMP/path" && printf '#!/bin/sh\necho "$*" >>"%s"\nexec %s "$@"\n' "$TMP/ip.log" "$(command -v ip)" >"$TMP/path/ip" && chmod 755 "$TMP/path/ip" || fail "ip"
-# Like a service manager: a gateway that gives up is started again.
+# Like a service manager, starts the gateway again when it has ended.
 (
     PATH=$TMP/path:$PATH
     trap 'kill "$s" 2>/dev/null; wait "$s"; exit' TERM
@@ -50,7 +50,8 @@ wait_for 20 connected cam-17 || fail "cam-17 does not connect"
 wait_for 10 gets 1234 http://cam-17.cmx:81/ one || fail "a user with a grant"
 
 # ---- removals ----
-# Three that must never get a byte: a user without a grant, one in the fleet's namespace, and the platform at a port without one.
+# Three clients that must never get a byte: a user without a grant, one in the fleet's namespace, and the platform at a
+# port without one.
 cat >"$TMP/try.sh" <<'TRY'
 while :; do
     setpriv --reuid 1235 --regid 1235 --clear-groups curl -s -m 1 "http://[$1]:81/" >>"$2" 2>/dev/null
@@ -104,7 +105,7 @@ lose "the route to local users is deleted" inside_ns ip -6 route del "$FLEET" ta
 lose "the route for marked packets is deleted" inside_ns ip -6 route del local "$FLEET" dev lo table 1129142
 lose "the route for all others is deleted" inside_ns ip -6 route del "$FLEET" dev nowhere
 grep -q 'rule add pref 1129 ' "$TMP/ip.log" && lacks -Eq '(rule|route|address) show' "$TMP/ip.log" || fail "the guard starts programs to look at the network: $(sort "$TMP/ip.log" | uniq -c)"
-# What is added to them does no harm without the judge's mark. It stays, and is no repair.
+# Additions to routes and rules have no effect without the judge's mark. They stay, and do not count as repairs.
 repairs=$(gw status --json | jq .counters.judge_repairs)
 inside_ns ip -6 rule add pref 7 fwmark 7 lookup 1129142 || fail "another routing rule"
 added() { logged "routing rules were changed, and what was added to them stays"; }
@@ -115,8 +116,8 @@ echo "slowest repair: $slowest ms; the aim is 2000 ms"
 [ "$slowest" -le "${CMX_REPAIR_MS:-60000}" ] || fail "the slowest repair took $slowest ms"
 ok "whatever is removed, nothing opens, and it is repaired"
 
-# What cannot be repaired in place: the gateway ends its sessions and starts again.
-# bounded NAME START: prints how long that took.
+# Faults that cannot be repaired in place: the gateway ends its sessions and starts again. bounded NAME START: prints
+# how long that took.
 bounded() {
     local took=$(($(date +%s%3N) - $2))
     echo "$1: a new server after $took ms"
@@ -200,7 +201,7 @@ echo "revocation of a user's live connection: $worst ms at worst"
 connected cam-17 || fail "the device's session ended"
 ok "taking a user's grant back resets its connections, busy or idle"
 
-# A platform's: by a forward of its session, which goes on.
+# A platform's connection, by a forward of its session, which continues.
 LOCAL=$(free_port) KEEP=$(free_port)
 client p -N -L "127.0.0.1:$LOCAL:cam-17.cmx:9000" -L "127.0.0.1:$KEEP:cam-17.cmx:81" & P=$!; PIDS+=("$P")
 wait_for 20 connected vms && wait_for 10 listening "$LOCAL" || fail "the platform does not connect"
@@ -213,7 +214,7 @@ wait_for 10 grep -Eq '^(reset|end)' "$TMP/live.out" || fail "a platform's connec
 [ "$(gw status --json | jq '.sessions[] | select(.name == "vms") | .pid')" = "$session" ] || fail "the platform's session ended with its grant"
 curl -s -m 5 "http://127.0.0.1:$KEEP/" | grep -q one || fail "the platform's other grant no longer works"
 [ -z "$(printf 'x\n' | timeout 5 nc -q 2 127.0.0.1 "$LOCAL" 2>/dev/null)" ] || fail "the platform still reaches what was taken back"
-ok "taking a platform's grant back cuts its connection, and its session goes on"
+ok "taking a platform's grant back cuts its connection, and its session continues"
 
 # Grants come and go while another user's traffic runs. The guard, which has to see each of them, repairs nothing.
 repairs=$(gw status --json | jq .counters.judge_repairs)
@@ -225,7 +226,7 @@ for _ in $(seq 10); do
 done
 kill -0 "$L" 2>/dev/null && lacks -q 'reset\|end\|error' "$TMP/live.out" || fail "other grants end a connection: $(cat "$TMP/live.out")"
 kill "$L"
-ip -6 rule del pref 1129 || fail "the host's rule" # when this is repaired, it has seen them
+ip -6 rule del pref 1129 || fail "the host's rule" # the guard repairs this only after it has seen the grants
 wait_for 15 repaired "$repairs" || fail "the host's rule is not repaired"
 equal "$(gw status --json | jq .counters.judge_repairs)" $((repairs + 1)) || fail "grants count as repairs: $(grep repaired "$TMP/gateway.log")"
 ok "grants that come and go leave other connections alone, and are no repairs"
@@ -245,7 +246,7 @@ while not os.path.exists(sys.argv[3]):
     except OSError as e:
         sys.stdout.write("failed after %d: %s\n" % (n, e))
         sys.exit(1)
-sys.stdout.write("worked %d\n" % n)  # in one piece: three processes write to one file
+sys.stdout.write("worked %d\n" % n)  # one write for each line, because three processes write to the file
 PY
 chmod 644 "$TMP/again.py"
 UNIT=$CGROUP/unit
@@ -264,7 +265,7 @@ wait "$U" "$V" "$W"
 echo "new connections beside changing grants: $(sed -n 's/^worked //p' "$TMP/again.log" | tr '\n' ' ')"
 ok "grants that come and go leave new connections alone"
 
-# Two grants for the same, a user's own and that of the user's group: the kernel keeps the one that ends last.
+# Two grants for the same service, a user's own and one of the user's group: the kernel keeps the one that ends last.
 echo 'zoe:x:1239:1239::/nonexistent:/bin/false' >>/etc/passwd && echo 'crew:x:4399:zoe' >>/etc/group || fail "no private /etc"
 gw grant user:zoe cam-17:9000 --for 3s >/dev/null && gw grant group:crew cam-17:9000 --for 1h >/dev/null || fail "grant"
 Z=$(identity user:zoe)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Metrics: every enrolled device, the gateway and its worker, from a file and from a UNIX socket; the last hour; the alert rules by
-# promtool; and a real Prometheus, which the queries of each panel of the dashboard are asked.
+# promtool; and a real Prometheus, which runs the queries of each panel of the dashboard.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 need_namespaces
@@ -43,7 +43,7 @@ wait_for 30 seen || fail "no time at which cam-18 was last seen"
 prints_no vms gw metrics || fail "a platform is not a device"
 ok "metrics of devices, gateway and worker"
 
-# What ended sessions carried still counts, and refused forwards are counted for their device.
+# The bytes of ended sessions still count, and refused forwards are counted for their device.
 before=$(value 'cmxsafe_device_bytes_total{name="cam-17",direction="in"}')
 [ "$before" -gt 1000 ] || fail "no bytes"
 [ "$(value 'cmxsafe_device_bytes_total{name="cam-18",direction="in"}')" -gt 1000 ] || fail "the bytes of a session that ended are lost"
@@ -103,7 +103,7 @@ away() { rules '[.data.groups[].rules[].alerts[]? | select(.labels.alertname == 
 wait_for 30 away || fail "the device that is away is no alert"
 ok "alerts in Prometheus"
 
-# The last hour: the first minute ends within one.
+# The last hour: the first sample is complete within a minute.
 minute() { gw status --traffic --json | json_is 'any(.minutes[]; .sessions == 1 and .bytes_in > 1000 and .at % 60 == 0 and .length_ms > 0)' >/dev/null; }
 wait_for 90 minute || fail "no minute in the history: $(gw status --traffic --json)"
 gw status --traffic | grep -qE '^20[0-9-]+ [0-9:]+Z +1 ' || fail "the history as text: $(gw status --traffic)"

@@ -22,7 +22,7 @@ client_at 2 d -N -R "[$A]:81:127.0.0.1:$WEB" -R "[$A]:82:127.0.0.1:$STREAMS" & D
 wait_for 20 connected_at 2 cam-1 || fail "cam-1 does not connect"
 wait_for 10 route_is 1 "$A" 2 && wait_for 10 route_is 3 "$A" 2 || fail "its route is not announced"
 [ -z "$(route_of 2 "$A")" ] || fail "node 2 sends its own device's packets away"
-# consumer N KEY: what the platform gets from the device, through node N.
+# consumer N KEY: the bytes that the platform gets from the device through node N.
 consumer() { printf 'GET / HTTP/1.0\r\n\r\n' | TMP=$TMP GW_PORT=$GW_PORT timeout 20 bash -c "$(declare -f client_at); client_at \"\$@\"" - "$@" -W "[$A]:81" 2>/dev/null; }
 consumer_gets() { consumer "$1" "$2" | grep -q "$3"; }
 wait_for 10 consumer_gets 1 p one || fail "a consumer at node 1 does not reach the device at node 2"
@@ -34,7 +34,7 @@ ok "a consumer at one gateway reaches a device at another, and only with a grant
 gwn 3 grant user:1234 cam-1 >/dev/null || fail "grant"
 mkdir "$CGROUP/node1/unit" || fail "no control group"
 gwn 1 grant "cgroup:${CGROUP#/sys/fs/cgroup/}/node1/unit" cam-1:81 >/dev/null || fail "grant to a unit"
-# user_gets N UID: what this local user of node N gets from the device, which is at node 2.
+# user_gets N UID: the bytes that this local user of node N gets from the device, which is at node 2.
 user_at() { local n=$1 uid=$2; shift 2; on "$n" setpriv --reuid "$uid" --regid "$uid" --clear-groups "$@"; }
 user_gets() { [ "$(user_at "$1" "$2" curl -s -m 5 "http://[$A]:81/" 2>/dev/null)" = one ]; }
 unit_gets() { [ "$(on 1 sh -c 'echo $$ >"$0/cgroup.procs" && exec setpriv --reuid 77 --regid 77 --clear-groups curl -s -m 5 "$1"' "$CGROUP/node1/unit" "http://[$A]:81/" 2>/dev/null)" = one ]; }
@@ -64,7 +64,7 @@ no_longer() { ! user_gets 1 1236 && ! primary_gets 1; }
 wait_for 20 no_longer || fail "reached after the group's grant was removed"
 ok "a grant to a group holds for members at both gateways"
 
-# A stream to a user at node 1: it ends when the rules of either gateway are lost, and when the grant is.
+# A stream to a user at node 1: it ends when the rules of either gateway are lost, and when the grant is removed.
 stream() { # a user of node 1 receives from the device without an end
     printf D | user_at 1 1234 socat -t 1000 - "TCP6:[$A]:82" >/dev/null 2>"$TMP/stream.err" & STREAM=$!; PIDS+=("$STREAM")
 }
@@ -81,7 +81,7 @@ for n in 2 1; do
     stream
     wait_for 10 flows || fail "no stream across gateways"
     without_rules $n || fail "the rules of node $n can't be removed"
-    wait_for 10 stands || fail "a stream goes on without the rules of node $n"
+    wait_for 10 stands || fail "a stream continues without the rules of node $n"
     ! user_gets 1 1234 || fail "reached without the rules of node $n"
     kill -CONT "${SERVE_PID[$n]}" "$GUARD"
     wait_for 20 user_gets 1 1234 || fail "the rules of node $n are not restored"
@@ -92,12 +92,12 @@ wait_for 10 flows || fail "no stream across gateways"
 gwn 3 grant --remove user:1234 cam-1:81 >/dev/null && wait_for 10 flows || fail "another grant's end stops a stream"
 gwn 3 grant --remove user:1234 cam-1 >/dev/null || fail "grant --remove"
 ended() { ! kill -0 "$STREAM" 2>/dev/null; }
-wait_for 10 ended || fail "a stream goes on without a grant"
+wait_for 10 ended || fail "a stream continues without a grant"
 for n in 1 2 3; do ! user_gets $n 1234 || fail "reached at node $n without a grant"; done
 ok "without a grant, or without the rules of either gateway, nothing goes through"
 
 # ---- takeover ----
-# Alive at node 2: a login at node 3 gets nowhere, and the session goes on.
+# Alive at node 2: a login at node 3 is refused, and the session continues.
 client_at 3 d -N -R "[$A]:81:127.0.0.1:$WEB" 2>/dev/null & E=$!; PIDS+=("$E")
 refused() { grep -q "cam-1 from .*: ended: its device has a live session at another gateway" "$TMP/node3.log"; }
 wait_for 20 refused || fail "a second session while the first one answers"
@@ -114,7 +114,7 @@ for n in 1 2 3; do wait_for 10 consumer_gets $n p one || fail "not reached throu
 kill -KILL "$D"; wait "$D" 2>/dev/null
 ok "a device that logs in at another gateway takes over from a dead session, and not from one that answers"
 
-# ---- a gateway that dies ----
+# ---- a gateway that is killed ----
 kill -KILL "$(gwn 3 status --here --json | jq -r .pid)"
 withdrawn() { [ -z "$(route_of 1 "$A")" ] && [ -z "$(route_of 2 "$A")" ]; }
 wait_for 10 withdrawn || fail "the routes of a killed gateway stay"

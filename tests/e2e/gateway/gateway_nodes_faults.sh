@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Three gateways of one fleet, and what may go wrong between them: a gateway that announces another's identities or sends with them,
-# cables that are cut, a device that flaps between gateways, a revocation while a gateway is cut off, one that is back
-# with an old copy of the registry. Nothing opens that was closed, and nobody is lost.
+# Three gateways of one fleet, and faults between them: a gateway that announces another's identities or sends with
+# them, cables that are cut, a device that flaps between gateways, a revocation while a gateway is cut off, and a
+# gateway that returns with an old copy of the registry. No denied access opens, and no device stays unreachable.
 . "$(dirname "$0")/../nodes_lib.sh"
 fleet_of 1 2 3
 key d; key e; key p; key x; key y
@@ -26,7 +26,7 @@ with_claims() { bird "$1" show route table claims | grep -q "$2"; }
 for n in 1 2; do wait_for 10 with_claims $n "$A" && wait_for 10 with_claims $n "$V" || fail "BIRD at node $n does not know the claims"; done
 
 # ---- a rogue gateway ----
-# It announces others' identities with claims newer than any: nobody believes it.
+# It announces others' identities with claims newer than any: the other gateways reject them.
 for a in "$A" "$V"; do on 3 ip -n cmxsafe -6 route add blackhole "$a/128" table 77 proto 200 metric 900 || fail "route"; done
 announced() { bird 3 show route table master6 "$A/128" all | grep -q 'local_pref: 900'; }
 wait_for 10 announced || fail "the rogue gateway's BIRD does not announce it"
@@ -35,10 +35,11 @@ for _ in $(seq 30); do
     sleep 0.1
 done
 connected_at 1 cam-1 && connected_at 2 vms || fail "a rogue gateway ends a session"
-# It sends with another's identity as source: the granted connection works from the gateway that holds it alone.
+# It sends with another's identity as source: the granted connection works only from the gateway that holds this
+# identity.
 reach() { on "$1" ip netns exec cmxsafe curl -s -m 5 --interface "$V" "http://[$A]:81/" 2>/dev/null; }
 [ "$(reach 2)" = one ] || fail "the control: the holder's gateway does not reach it"
-# The rogue one has neither rules nor a guard.
+# The rogue gateway has neither rules nor a guard.
 guard=$(pgrep -P "${SERVE_PID[3]}" | head -n 1); guard=${guard:-${SERVE_PID[3]}}
 kill -STOP "${SERVE_PID[3]}" "$guard" 2>/dev/null
 on 3 ip netns exec cmxsafe nft flush ruleset && on 3 ip -n cmxsafe -6 route replace "$A/128" dev cmxlink1 || fail "the rogue gateway can't be prepared"
@@ -86,7 +87,7 @@ ok "a device that flaps between gateways is where it logged in last"
 x_gets() { printf 'GET / HTTP/1.0\r\n\r\n' | TMP=$TMP GW_PORT=$GW_PORT timeout 20 bash -c "$(declare -f client_at); client_at \"\$@\"" - "$1" x -W "[$A]:81" 2>/dev/null | grep -q one; }
 
 # ---- without the registry ----
-# It is stopped for five minutes in the long mode, and some seconds otherwise.
+# PostgreSQL is stopped for five minutes in the long mode, and some seconds otherwise.
 AWAY_S=$([ "${CMX_LONG:-}" = 1 ] && echo 300 || echo 10)
 pg_stop shared immediate
 STOPPED=$SECONDS
@@ -117,17 +118,17 @@ for pair in "1 2" "2 3" "3 1"; do
     client_at "$b" d -N -R "[$A]:81:127.0.0.1:$ONE" & E=$!; PIDS+=("$E")
     wait_for 20 connected_at "$b" cam-1 && wait_for 20 route_is "$other" "$A" "$b" || fail "cut between $a and $b: without the registry, the newest claim does not count"
     connected_at "$a" cam-1 || fail "cut between $a and $b: the control: there is only one session"
-    # Neither half gives a party more than it had.
+    # In neither half does a party reach more than before.
     for n in 1 2 3; do ! x_gets $n || fail "cut between $a and $b: node $n lets a platform without a grant reach the device"; done
     cable_repair "$a" "$b" || fail "the cable is not repaired"
-    wait_for 40 gone_at "$a" cam-1 && connected_at "$b" cam-1 || fail "after the split between $a and $b, the older session goes on"
+    wait_for 40 gone_at "$a" cam-1 && connected_at "$b" cam-1 || fail "after the split between $a and $b, the older session continues"
     wait_for 20 route_is "$a" "$A" "$b" || fail "after the split, node $a does not know where the device is"
     for n in 1 2 3; do wait_for 30 neighbours $n 2 || fail "node $n is not linked after the split between $a and $b"; done
     wait_for 20 reaches || fail "not reachable after the split between $a and $b"
     wait "$D" 2>/dev/null
     D=$E
 done
-# Node 3 sends its notes last: that it released its claim must not undo the claim that replaced it.
+# Node 3 sends its records last: the release of its claim must not undo the newer claim.
 followers=$(for p in $(descendants "${SERVE_PID[3]}"); do tr '\0' ' ' <"/proc/$p/cmdline" | grep -qE ' gateway (worker|follow) ' && echo "$p"; done)
 [ "$(wc -w <<<"$followers")" = 2 ] && kill -STOP $followers || fail "node 3's worker and follower: $followers"
 pg_start shared -c listen_addresses=127.0.0.1,$REGISTRY_ADDRESS
@@ -154,7 +155,7 @@ on 3 ip route del blackhole "$REGISTRY_ADDRESS/32" && on 3 ip route replace "$RE
 wait_for 60 gone_at 3 cam-2 || fail "the revoked device stays after its gateway is connected again"
 ok "a revocation closes at once where it is known, and everywhere once it is"
 
-# ---- back with an old copy ----
+# ---- a gateway returns with an old copy ----
 end_node 3
 cp -a /var/lib/node3/gateway/registry.db "$TMP/old.db"
 gwn 1 revoke cam-1 >/dev/null || fail "revoke"
@@ -176,7 +177,7 @@ kill -CONT $(descendants "${BIRD_PID[1]}")
 for n in 1 2; do wait_for 40 neighbours $n 2 || fail "node $n is not linked after BIRD hung"; done
 ok "a BIRD that hangs blocks nothing"
 
-# ---- leaving ----
+# ---- a gateway leaves ----
 repairs() { gwn "$1" status --here --json | jq .counters.judge_repairs; }
 declare -A BEFORE
 for n in 1 2; do BEFORE[$n]=$(repairs $n); done
@@ -186,7 +187,7 @@ link_gone() { ! on "$1" ip -n cmxsafe link show cmxlink3; }
 for n in 1 2; do wait_for 20 link_gone $n || fail "node $n keeps the link to one that left"; done
 two_left() { gwn "$1" nodes --json | json_is '[.nodes[].name] == ["gw1", "gw2"]'; }
 for n in 1 2; do wait_for 20 two_left $n || fail "nodes: $(gwn $n nodes)"; done
-# The guard repairs what is removed now, and nothing else.
+# The guard then repairs only removals, and nothing else.
 rule_back() { [ -n "$(on "$1" ip -6 rule show pref 1129)" ]; }
 for n in 1 2; do
     on $n ip -6 rule del pref 1129 || fail "the host's rule of node $n"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Operators see one gateway: status, access, metrics, attest and update at any node cover the devices of all.
+# Operators see the fleet as one gateway: status, access, metrics, attest and update at any node cover the devices of
+# all nodes.
 . "$(dirname "$0")/../../tools/ota_image.sh"
 NEED_PYTHON=esptool==$ESPTOOL_VERSION
 . "$(dirname "$0")/../nodes_lib.sh"
@@ -35,13 +36,14 @@ done
 gwn 1 status --here --json | json_is '[.sessions[].name] == ["vms"]' || fail "status --here"
 ok "status at each gateway lists the sessions of all"
 
-# Who follows the access log at a gateway sees what happens at both. Files are appended to, because the scenario reads them meanwhile.
+# An operator who follows the access log at one gateway sees the records of both. Files are appended to, because the
+# scenario reads them meanwhile.
 for n in 1 2; do gwn $n access --follow --json >>"$TMP/followed$n" 2>>"$TMP/follow$n.err" & PIDS+=("$!"); done
 gwn 1 access --follow --here --json >>"$TMP/followed-here" & PIDS+=("$!")
 followed() { jq -s . "$TMP/followed$1" | json_is 'any(.[]; .gateway == $g and .event == $e and .consumer == $c)' --arg g "$2" --arg e "$3" --arg c "$4" >/dev/null; }
 
 # ---- metrics ----
-# Of the fleet: the same at each gateway. Of the gateway: a sum over all counts nothing twice.
+# Metrics of the fleet are the same at each gateway. A sum over the metrics of gateways counts nothing twice.
 metric() { gwn "$1" metrics | grep -qxF "cmxsafe_$2"; }
 for n in 1 2; do
     for row in 'gateway_devices 1' 'gateway_grants 1' 'device_up{name="cam-1"} 1' 'device_verdict{name="cam-1",verdict="never"} 1'; do
@@ -63,7 +65,7 @@ no_grants() { gwn "$1" grant --json | json_is 'map(.consumer) == ["platform:vms"
 for n in 1 2; do wait_for 20 no_grants $n || fail "the operator's grant stays at node $n"; done
 gwn 2 log cam-1 >"$TMP/log.out"
 gwn 2 log | grep -q " grant  *user:root  *cam-1:8888 until .* because attest" && gwn 2 log | grep -q " ungrant  *user:root  *cam-1:8888" || fail "the audit trail: $(gwn 2 log)"
-# In quarantine: nobody but operators.
+# A device in quarantine: only operators reach it.
 NEXT="(SELECT revision FROM cmxsafe.registry)"
 pg_sql shared "BEGIN; UPDATE cmxsafe.registry SET revision = revision + 1; INSERT INTO cmxsafe.policy(id, kind, target, max_age, enforce, revision)
     VALUES(1, 'device', 'cam-1', 3600, 1, $NEXT); NOTIFY cmxsafe; COMMIT" || fail "policy"
@@ -98,7 +100,7 @@ lacks '"gateway":' "$TMP/followed-here" || fail "access --follow --here has anot
 ok "access --follow at each gateway prints the records of all"
 
 # ---- the last hour ----
-# A minute in which both sessions were there, although each gateway has but one.
+# A minute counts both sessions, although each gateway has only one.
 minutes() { gwn "$1" status --traffic --json | json_is 'any(.minutes[]; .sessions == 2 and .bytes_in > 0) and .unanswered == [] and ([.parties[] | select(.name == "cam-1" or .name == "vms")] | length == 2 and all(.[]; .bytes_in > 0))' >/dev/null; }
 for n in 1 2; do wait_for 100 minutes $n || fail "status --traffic at node $n: $(gwn $n status --traffic --json)"; done
 gwn 1 status --traffic | grep -qE '^20[0-9-]+ [0-9]+:[0-9]+:00Z +2 ' || fail "status --traffic: $(gwn 1 status --traffic)"
@@ -145,8 +147,7 @@ gwn 1 status --traffic --json >"$TMP/traffic.json" 2>"$TMP/traffic.err" && json_
 wait_for 20 grep -q "gateway gw2 does not answer, so that its records are missing until it does" "$TMP/follow1.err" || fail "access --follow does not say that gw2 is away"
 ok "a gateway that does not answer is named"
 
-# ---- and back ----
-# The one who follows gets what was missed, once.
+# ---- and back ---- `access --follow` prints the missed records once.
 pg_start shared -c listen_addresses=127.0.0.1,$REGISTRY_ADDRESS
 lines() { jq -s 'map(select(.gateway == "gw2")) | length' "$TMP/followed1"; }
 before=$(lines)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Two gateways with plain links (VXLAN) over an interface of the operator's, instead of WireGuard: the same rules hold. One kind of
-# link in a fleet.
+# Two gateways with plain links (VXLAN) over an interface of the operator's, instead of WireGuard: the same rules hold.
+# All links of a fleet are of one kind.
 . "$(dirname "$0")/../nodes_lib.sh"
 # The cable between the two is called plain0 at both.
 eval "made_$(declare -f cable)"
@@ -47,7 +47,7 @@ grep -q "the fleet's links are plain; give the --interface" "$TMP/join.err" || f
 [ ! -e /var/lib/node3/gateway/registry.db ] || fail "a failed join leaves a gateway"
 ok "another kind of links is refused"
 
-# What a gateway of the fleet says over SSH reaches the operator's terminal as printable text, and has an end.
+# The output of another gateway over SSH is printed without control characters, and its length is bounded.
 mkdir "$TMP/evil" && printf '#!/bin/sh\nprintf "\\033]0;x\\007no\\n" >&2\nexec cat /dev/zero\n' >"$TMP/evil/ssh" && chmod 755 "$TMP/evil/ssh" || fail "ssh"
 ! on 3 env PATH="$TMP/evil:$PATH" timeout 120 "$BIN/cmxsafe" gateway join --from 10.9.0.1 --name gw3 2>"$TMP/join.err" || fail "joined a gateway that gives zeros"
 grep -q "join failed: 10.9.0.1 gave nothing" "$TMP/join.err" && grep -q '^?]0;x?no$' "$TMP/join.err" && ! LC_ALL=C grep '[^[:print:]]' "$TMP/join.err" || fail "the errors: $(cat -v "$TMP/join.err")"

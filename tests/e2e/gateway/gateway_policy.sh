@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Access that attestation decides: a device whose flash is altered while a user streams from it is quarantined, its connections end,
-# and it comes back once it runs the right firmware. In every case of doubt access stays closed; exemption and break-glass are visible.
+# and it comes back once it runs the right firmware. Without fresh, trusted evidence access stays denied; exemption and
+# break-glass are visible.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../attest_lib.sh"
@@ -34,14 +35,14 @@ login
 gw grant "$WHO" @cameras:81 >/dev/null || fail "grant"
 wait_for 10 reaches || fail "no access before the policy"
 
-# Mistakes show when the policy is set.
+# Mistakes are reported when the policy is set.
 refused() { local why=$1; shift; ! gw policy set "$@" 2>"$TMP/err" >/dev/null || fail "policy set $*"; grep -q -- "$why" "$TMP/err" || fail "the message: $(cat "$TMP/err")"; }
 refused "can't be read" @cameras --manifest "$TMP/nothing" --enforce yes
 refused "at least 60" @cameras --manifest "$TMP/manifest" --max-age 5s --enforce yes
 mv "$TMP/last.bin" "$TMP/last.away"; refused "the files of" @cameras --manifest "$TMP/manifest" --enforce yes; mv "$TMP/last.away" "$TMP/last.bin"
 reaches || fail "a refused policy has an effect"
 
-# Reported only: nothing is closed.
+# With --enforce no, every device stays reachable.
 gw policy set @cameras --manifest "$TMP/manifest" --max-age 60s --enforce no >/dev/null || fail "policy set"
 wait_for 90 is cam-17 trusted || fail "not trusted: $(gw policy show) $(tail -5 "$TMP/gateway.log")"
 [ "$(standing cam-18)" = untrusted ] && reaches || fail "a policy that only reports closes something"
@@ -65,7 +66,7 @@ gw list | grep -q "^cam-18 .*EXEMPT" || fail "list does not show the exemption"
 gw policy exempt cam-18 --remove >/dev/null && is cam-18 QUARANTINED || fail "the exemption does not end"
 ok "a policy that is enforced"
 
-# A user streams; the flash is altered. The stream ends when the device is asked again.
+# A user streams; the flash is altered. The stream ends when the device is checked again.
 (cd "$TMP/www-$WEB" && head -c 1000000000 /dev/zero >big) || fail "no big file"
 inside curl -sS --limit-rate 1m -o /dev/null "http://[$A]:81/big" 2>/dev/null & STREAM=$!; PIDS+=("$STREAM")
 printf 'evil' | dd of="$TMP/flash.bin" bs=1 seek=$((0x20000)) conv=notrunc status=none
@@ -76,7 +77,7 @@ wait_for 90 is cam-17 QUARANTINED || fail "an altered device is not quarantined:
 [[ $(reason cam-17) == "check 'region' failed"* ]] || fail "the reason: $(reason cam-17)"
 wait_for 20 reaches_not || fail "a quarantined device is reached"
 stream_ended() { ! kill -0 "$STREAM" 2>/dev/null; }
-wait_for 20 stream_ended || fail "the stream goes on"
+wait_for 20 stream_ended || fail "the stream continues"
 wait_for 10 logged "cam-17: QUARANTINED: check 'region' failed" || fail "not logged: $(tail -3 "$TMP/gateway.log")"
 gw log cam-17 | grep -q "quarantine .*cam-17 .*region" || fail "no event in the audit trail"
 claim region failed && claim nonce ok || fail "the claims of altered firmware: $(gw show cam-17 --json | jq -c .attestation)"
@@ -95,7 +96,7 @@ gw log cam-17 | grep -q "break-glass .*past a quarantine because look at the doo
 wait_for 30 reaches_not || fail "break-glass does not end"
 ok "break-glass"
 
-# The right firmware heals it.
+# With the right firmware the device is trusted again.
 cp "$TMP/good.bin" "$TMP/flash.bin"
 stop_board; start_board --keyfile private_key.bin
 stop "$DEVICE"; wait_for 20 gone cam-17; login
@@ -123,8 +124,8 @@ stop_board; start_board --keyfile private_key.bin
 record later
 equal "$(bootseed recorded)" "$(bootseed same)" || fail "one boot has two seeds"
 differ "$(bootseed recorded)" "$(bootseed later)" || fail "evidence does not name its boot"
-# answer.py PORT SOURCE [FOLDER]: answers each request with the file SOURCE, or with what the board at the URL SOURCE answers. With
-# FOLDER it creates FOLDER/held and sends the answer once FOLDER/go exists.
+# answer.py PORT SOURCE [FOLDER]: answers each request with the file SOURCE, or with the answer of the board at the URL
+# SOURCE. With FOLDER it creates FOLDER/held and sends the answer once FOLDER/go exists.
 cat >"$TMP/answer.py" <<'PY'
 import http.server, os, sys, time, urllib.request
 port, source, folder = int(sys.argv[1]), sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else None
@@ -155,7 +156,7 @@ stop "$DEVICE"; wait_for 20 gone cam-17; login
 wait_for 90 is cam-17 trusted || fail "back"
 ok "replayed evidence"
 
-# An operator changes the policy while a check is under way: what the check finds by the former policy does not count.
+# An operator changes the policy while a check is under way: the verdict by the former policy does not count.
 cp "$TMP/manifest" "$TMP/manifest2"
 sed -i -E "s/^(region 0x3f0000 .*) [0-9a-f]{64}$/\\1 $(head -c 65536 /dev/zero | sha256sum | cut -d' ' -f1)/; s/last.bin/zero.bin/" "$TMP/manifest2"
 head -c 65536 /dev/zero >"$TMP/zero.bin"
@@ -177,16 +178,18 @@ stop "$DEVICE"; wait_for 20 gone cam-17; login
 wait_for 90 is cam-17 trusted || fail "back"
 ok "a policy that changes during a check"
 
-# A worker that does nothing: evidence ends by itself, and access with it.
+# Without a working worker, evidence expires by itself and access ends.
 WORKER=$(pgrep -f "^[^ ]*cmxsafe gateway worker --dir $GW\$") && kill -STOP "$WORKER" || fail "no worker"
 sql "$GW/registry.db" "UPDATE evidence SET ends = ends - 57, boot_ends = boot_ends - 57 WHERE trusted = 1" || fail "sqlite3"
 wait_for 30 is cam-17 QUARANTINED && wait_for 20 reaches_not || fail "without the worker it stays open: $(gw policy show)"
 kill -CONT "$WORKER"
-wait_for 90 is cam-17 trusted && wait_for 20 reaches || fail "the worker goes on"
-# The wall clock's part of that is tests/unit/gateway: evidence counts by the boot's clock, and after a reboot not with a clock behind.
+wait_for 90 is cam-17 trusted && wait_for 20 reaches || fail "the worker continues"
+# tests/unit/gateway tests the clocks: evidence counts by the boot's clock, and after a reboot it does not count while
+# the wall clock is behind.
 ok "a worker that hangs"
 
-# A device that gives no evidence after a login is closed when its time ends. The same holds while no worker runs.
+# A device that gives no evidence after a login is quarantined when the grace period ends. The same holds while no
+# worker runs.
 stop_board
 stop "$DEVICE"; wait_for 20 gone cam-17; login
 wait_for 60 is cam-17 QUARANTINED && wait_for 20 reaches_not || fail "a silent device stays open: $(gw policy show)"

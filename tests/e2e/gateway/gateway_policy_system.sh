@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Grants that end and evidence policies at a system gateway: the judge cuts live connections, idle ones too; the worker reaches
-# devices as an unprivileged account with the gateway's own identity; nothing is closed late when the worker is gone.
+# devices as an unprivileged account with the gateway's own identity; access ends in time also without the worker.
 . "$(dirname "$0")/../gateway_system_lib.sh"
 . "$(dirname "$0")/../attest_lib.sh"
 cp "${CMX_BIN:-$ROOT/build/bin}/attest_board" "$BIN/" || fail "no attest_board"
@@ -99,7 +99,7 @@ wait_for 30 ended "$BUSY" && wait_for 20 ended "$QUIET" || fail "connections out
 denied 1234 "http://[$A]:81/" || fail "access to a quarantined device"
 ok "an altered device is quarantined by the judge"
 
-# Without a worker nothing new is proved: when the evidence ends, access ends.
+# Without a worker no evidence is renewed: when it expires, access ends.
 python3 - "$TMP/flash.bin" "$TMP/firmware.bin" <<'PY'
 import sys
 flash = bytearray(open(sys.argv[1], "rb").read()); good = open(sys.argv[2], "rb").read()
@@ -112,7 +112,7 @@ wait_for 40 is trusted || fail "not healed: $(gw policy show)"
 reader 81 BUSY
 flock "$GW/apply.lock" kill -STOP "$WORKER" # not in the middle of a change: the guard would wait a minute for its lock
 sql "$GW/registry.db" "UPDATE evidence SET ends = ends - 50, boot_ends = boot_ends - 50" || fail "sqlite3"
-wait_for 40 ended "$BUSY" || fail "access goes on without a worker"
+wait_for 40 ended "$BUSY" || fail "access continues without a worker"
 is QUARANTINED || fail "the standing: $(gw policy show)"
 kill -CONT "$WORKER"
 wait_for 60 is trusted || fail "not trusted again"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# PostgreSQL is away: logins go on, changes fail and change nothing, and a gateway that is cut off for too long closes what it
-# cannot confirm. Stopped, silent (a connection that no longer answers), and with a lock that another holds.
+# PostgreSQL is away: logins continue, changes fail and change nothing, and a gateway that is cut off for too long
+# denies all access. Stopped, silent (a connection that no longer answers), and with a lock that another holds.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../postgres_lib.sh"
@@ -31,7 +31,7 @@ GW_PORT=$GW_PORT_two
 client a -N & PIDS+=("$!")
 wait_for 20 on two connected cam-a || fail "no session"
 
-# A silent connection: a change fails within a bounded time, and logins go on.
+# A silent connection: a change fails within a bounded time, and logins continue.
 hold STOP
 begin=$SECONDS
 key d
@@ -47,7 +47,7 @@ wait_for 20 on two connected cam-b || fail "no login while PostgreSQL is silent"
 on two connected cam-a || fail "a session ended because PostgreSQL is silent"
 ok "silent: changes fail, logins and sessions go on"
 
-# What is revoked meanwhile ends with the first contact.
+# Sessions that were revoked meanwhile end as soon as PostgreSQL is reached again.
 on one gw revoke cam-b >/dev/null || fail "revoke"
 on two connected cam-b || fail "the gateway that is cut off knows of the revocation"
 hold CONT
@@ -85,7 +85,7 @@ wait_for 20 on two connected cam-a || fail "no login after PostgreSQL is back"
 on two gw grant "user:$(id -un)" cam-a:81 >/dev/null || fail "a change after PostgreSQL is back"
 ok "PostgreSQL is back: all works again without a command"
 
-# A lock that another holds too long.
+# Another gateway holds the lock for too long.
 mkfifo "$TMP/hold"
 "$PG_BIN/psql" -X -q -A -t "$(pg_url db)" <"$TMP/hold" >"$TMP/holder.out" & HOLDER=$!; PIDS+=("$HOLDER")
 exec 7>"$TMP/hold"

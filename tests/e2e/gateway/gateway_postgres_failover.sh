@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The registry in PostgreSQL moves and changes below the gateways: a standby takes over, a backup is restored, rows are changed by
-# hand, a gateway comes back with an old copy, and other versions of cmxsafe use it.
+# The registry in PostgreSQL moves and changes while gateways use it: a standby takes over, a backup is restored, rows
+# are changed by hand, a gateway comes back with an old copy, and other versions of cmxsafe use it.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../postgres_lib.sh"
@@ -44,7 +44,7 @@ wait_for 30 on two gw enroll cam-c --key "$TMP/c.pub" --ports 81 >/dev/null || f
 wait_for 30 has one cam-c || fail "not followed after a restart"
 ok "a restart"
 
-# PostgreSQL is restored from a backup: the copies take the older state, and say so by having it.
+# PostgreSQL is restored from a backup: the copies take the older state.
 "$PG_BIN/pg_dump" --schema=cmxsafe --clean "$(pg_url second)" >"$TMP/backup.sql" || fail "pg_dump"
 on one gw enroll cam-d --key "$TMP/d.pub" --ports 81 >/dev/null || fail "enroll"
 wait_for 10 has two cam-d || fail "the gateways do not agree"
@@ -98,7 +98,7 @@ pg_sql second "UPDATE cmxsafe.registry SET compatible = 2" || fail "compatible s
 wait_for 30 on two followed || fail "not followed again"
 ok "older and newer versions"
 
-# The URL leads to another fleet's registry.
+# The URL is that of another fleet's registry.
 pg_sql second "UPDATE cmxsafe.registry SET id = 'another'" || fail "another id"
 ! on one gw rename cam-e cam-f 2>"$TMP/err" || fail "a change in another fleet's registry"
 grep -q "another fleet's registry" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"

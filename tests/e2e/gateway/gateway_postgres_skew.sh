@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Three gateways with one registry, whose wall clocks differ by an hour each way: what one changes takes effect at all, logins and
-# sessions go on, and what ended opens nowhere again.
+# Three gateways with one registry, whose wall clocks differ by an hour each way: a change at one takes effect at all,
+# logins and sessions continue, and a grant that has ended is not valid again anywhere.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../postgres_lib.sh"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A system gateway whose registry moves to PostgreSQL while it serves: what another gateway changes reaches its packet filter, and
-# a copy that nobody confirms allows nothing.
+# A system gateway whose registry moves to PostgreSQL while it serves: changes by another gateway reach its packet
+# filter, and a copy that PostgreSQL does not confirm allows nothing.
 . "$(dirname "$0")/../gateway_system_lib.sh"
 . "$(dirname "$0")/../postgres_lib.sh"
 need_postgres

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Gateways of two versions of cmxsafe with one registry, as while they are upgraded one after the other. The later version has a table
-# and columns more. Whichever comes first: both go on, what one changes takes effect at the other, and nothing that the later one added
-# is lost.
+# and columns more. In either order both work, a change at one takes effect at the other, and no data of the later
+# version is lost.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../postgres_lib.sh"
@@ -25,7 +25,7 @@ has() { on "$1" gw show "$2" --json >/dev/null 2>&1; }
 session() { (GW_PORT=$(eval "echo \$GW_PORT_$1"); client "$2" -N) & PIDS+=("$!"); wait_for 30 on "$1" connected "$3" || fail "$3 does not connect to $1"; }
 granted() { on "$1" gw grant --json | json_is 'any(.[]; .device == $d)' --arg d "$2"; }
 not_granted() { on "$1" gw grant --json | json_is 'all(.[]; .device != $d)' --arg d "$2"; }
-# both_work A B: what is changed at either takes effect at the other, live sessions included.
+# both_work A B: a change at either takes effect at the other, also for live sessions.
 both_work() {
     local from to i=0
     for from in "$1" "$2"; do
@@ -58,12 +58,12 @@ followed one && followed two || fail "a gateway does not follow"
 on one connected cam-1 || fail "a session ended because another gateway was upgraded"
 ok "a later version beside this one: changes of each take effect at the other"
 
-# What only the later version knows: this one changes the same rows, and keeps it.
+# This version changes rows that have columns of the later version, and keeps those columns.
 pg_sql db "BEGIN; UPDATE cmxsafe.registry SET revision = revision + 1;
     UPDATE cmxsafe.device SET future = 9, revision = (SELECT revision FROM cmxsafe.registry) WHERE name = 'cam-1';
     UPDATE cmxsafe.grants SET future = 'kept', revision = (SELECT revision FROM cmxsafe.registry) WHERE NOT removed;
     INSERT INTO cmxsafe.future(name, value, revision) SELECT 'x', 5, revision FROM cmxsafe.registry; NOTIFY cmxsafe; COMMIT" || fail "UPDATE"
-added() { # added NODE NAME: the copy there has what the later version added
+added() { # added NODE NAME: the copy there has the additions of the later version
     equal "$(sql "$TMP/$1/registry.db" "SELECT future FROM device WHERE name = '$2'; SELECT value FROM future; SELECT future FROM grants")" $'9\n5\nkept'
 }
 wait_for 20 added two cam-1 || fail "the later version does not follow what it added itself"

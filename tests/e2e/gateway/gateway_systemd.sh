@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The gateway's units under a real systemd: set up from the package as docs/GATEWAY.md says; socket, account, namespace,
 # sandbox; a grant to a unit's control group, which applies to that unit alone, also after restarts of the unit and of the
-# gateway; units are seen with their own identities by a service of a device; killed, stopped.
+# gateway; a service of a device sees the identities of units; the gateway is killed and stopped.
 . "$(dirname "$0")/../systemd_lib.sh"
 [ -e /proc/net/if_inet6 ] || skip "no IPv6 here"
 systemd_package cmxsafe cmxsafe
@@ -115,8 +115,8 @@ systemctl restart dvr && tries dvr 2 || fail "dvr does not try"
 ! reached dvr || fail "after a restart another unit reaches the device"
 echo "ok: and it still applies after the unit's restart"
 
-# A service behind a device's agent sees each unit's identity: of one with a grant, and of one that runs 'gateway attest'. One of a
-# user without a grant gets nothing.
+# A service behind a device's agent sees each unit's identity: that of a unit with a grant, and that of one that runs
+# 'gateway attest'. A unit of a user without a grant gets no answer.
 cmxsafe gateway enroll cam-18 --key key2.pub --ports 82 >enroll || fail "enroll"
 B=$(cmxsafe gateway show cam-18 --json | jq -r .device.address)
 cat >device2.conf <<CONF

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# A person's platform logs in with the key of a FIDO2 token (here one in software, which stock ssh loads), is judged like any other,
-# and is revoked. A device cannot have such a key, since it needs a touch at each login.
+# A person's platform logs in with the key of a FIDO2 token (here one in software, which stock ssh loads), reaches only
+# the services that it has grants for, and is revoked. A device cannot have such a key, since it needs a touch at each
+# login.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 need_namespaces

@@ -210,7 +210,7 @@ static void test_status_fits(void **state)
     }
     cmx_buf_init(&out, memory, sizeof memory);
     assert_int_equal(status_json(&v, &out), CMX_OK);
-    assert_true(cmx_buf_len(&out) < sizeof memory - 40 * 1024); /* the rest is for the modules */
+    assert_true(cmx_buf_len(&out) < sizeof memory - 40 * 1024); /* the rest of the buffer is for the modules */
     cmx_buf_clear(&out);
     assert_int_equal(status_table(&v, true, &out), CMX_OK);
     for (size_t cap = 0; cap < 2000; cap += 13) {
@@ -546,7 +546,7 @@ static void test_notify(void **state)
     cmx_notify_close(&n);
     setenv("NOTIFY_SOCKET", path, 1);
     setenv("WATCHDOG_USEC", "2000000", 1);
-    setenv("WATCHDOG_PID", "1", 1); /* of another process */
+    setenv("WATCHDOG_PID", "1", 1); /* the watchdog of another process */
     cmx_notify_open(&n);
     assert_int_equal(n.watchdog_ms, 0);
     cmx_notify_close(&n);

@@ -1,4 +1,4 @@
-/* Memory that sessions freed goes back to the system once they are idle, and not while they transfer. */
+/* Memory that sessions freed is returned to the system once they are idle, and not while they transfer. */
 #include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -55,7 +55,7 @@ static void test_trims_once_at_rest(void **state)
     uint64_t now = 5000;
 
     (void)state;
-    memory_turn(7, now); /* traffic whose beginning is not known */
+    memory_turn(7, now); /* the first call: the amount of earlier work is unknown */
     for (unsigned i = 0; i < 19; i++)
         memory_turn(7, now += 100);
     assert_int_equal(trims, 0); /* not yet idle for two seconds */

@@ -182,7 +182,7 @@ static void test_update_keys_arrive(void **state)
     assert_int_equal(c->ota.restart_timeout_ms, 7000);
     assert_int_equal(c->ota.version_timeout_ms, 8000);
     config_free(c);
-    assert_null(none->ota.install); /* no update service unless asked for */
+    assert_null(none->ota.install); /* no update service by default */
     assert_false(none->ota.allow_unsigned);
     assert_int_equal(none->ota.confirm_within_ms, 300000);
     assert_int_equal(none->ota.install_timeout_ms, 1800000);

@@ -166,7 +166,7 @@ static void test_a_hook_is_ended_at_its_limit(void **state)
     r = start(command, 1000);
     assert_int_equal(ota_runner_call(&r, RUNNER_RESTART, -1, line, sizeof line), CMX_ETIMEOUT);
     assert_string_equal(line, "the restart hook was ended after 1 s: working");
-    assert_true(ended(await_pid("slow"))); /* before the caller is answered */
+    assert_true(ended(await_pid("slow"))); /* before the call returns */
     assert_int_equal(ota_runner_call(&r, RUNNER_RESTART, -1, line, sizeof line), CMX_ETIMEOUT); /* the next hook runs */
     ota_runner_stop(&r);
 }

@@ -123,7 +123,7 @@ static void test_largest_fits(void **state)
     assert_int_equal(cmx_evidence_json(&e, NULL, 0, &b), CMX_OK);
     cmx_buf_init(&b, json, sizeof json);
     assert_int_equal(cmx_evidence_json(&e, token, len, &b), CMX_OK);
-    for (size_t cap = 0; cap < len; cap++) { /* never more than the buffer holds */
+    for (size_t cap = 0; cap < len; cap++) { /* never beyond the end of the buffer */
         cmx_buf_init(&b, token, cap);
         assert_int_equal(cmx_evidence_encode(&e, CMX_EVIDENCE_SIGNED, scalar, &b), CMX_ENOSPC);
     }

@@ -133,7 +133,7 @@ static int dial(void)
 
 struct answer {
     int status;
-    size_t len; /* of the body */
+    size_t len; /* bytes of the body */
     char *body;
     char mem[16384];
 };
@@ -384,7 +384,7 @@ static void test_largest_json(void **state)
 static void *ask_hash(void *arg)
 {
     static _Thread_local struct answer a;
-    atomic_uint *count = arg; /* answers: 200, 503, anything else */
+    atomic_uint *count = arg; /* counts of answers: 200, 503, others */
 
     if (ask(&a, "/hash?challenge=c", "") && a.status == 200)
         atomic_fetch_add(&count[0], 1);

@@ -267,7 +267,7 @@ static void test_fleet_address(void **state)
 static struct storage {
     uint8_t secret[CMX_PORT_SECRET_LEN];
     bool full;
-    cmx_err fault; /* of each call */
+    cmx_err fault; /* result of each call */
     unsigned created;
 } storage;
 

@@ -89,7 +89,7 @@ static void test_flash_bounds(void **state)
 
 /* ---- partition table ---- */
 
-/* What ESP-IDF v5.5's gen_esp32part.py writes from "nvs,data,nvs,0x9000,16K", "otadata,data,ota,0xd000,8K",
+/* The output of ESP-IDF v5.5's gen_esp32part.py for "nvs,data,nvs,0x9000,16K", "otadata,data,ota,0xd000,8K",
  * "phy_init,data,phy,0xf000,4K", "ota_0,app,ota_0,0x10000,1984K", "ota_1,app,ota_1,0x200000,1984K"; the rest is 0xff.
  */
 static const char golden_4mb[] = "aa50010200900000004000006e76730000000000000000000000000000000000"

@@ -279,7 +279,7 @@ static void test_why(void **state)
     assert_int_equal(cmx_why_fail(NULL, CMX_EBUSY, "%s", big), CMX_EBUSY);
 }
 
-/* What `ssh-keygen -l` prints of the blob "x", had it one. */
+/* The fingerprint of a key whose blob is "x", in the form of `ssh-keygen -l`. */
 static void test_fingerprint(void **state)
 {
     static const char want[] = "SHA256:LXEWQrcmsEQBYnyp+6wy9chTD7GQPMTbAiWHF5IaSIE=";
@@ -297,7 +297,7 @@ static void test_fingerprint(void **state)
     text[20] = ' ';
     assert_false(cmx_base64_is_fingerprint(text, 50));
     text[20] = want[20];
-    text[49]++; /* bits that are not the digest's */
+    text[49]++; /* unused bits that are not zero */
     assert_false(cmx_base64_is_fingerprint(text, 50));
     assert_false(cmx_base64_is_fingerprint("MD5:xxx", 7));
 }

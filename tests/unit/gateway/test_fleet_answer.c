@@ -1,4 +1,4 @@
-/* What another gateway answers is foreign: nothing of it reaches the operator's terminal or JSON as it is. */
+/* The answer of another gateway is not trusted: none of its text reaches the operator's terminal or JSON unchecked. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -53,7 +53,7 @@ static void sessions_are_read(void **state)
     expect_status(STATUS(""), "{\"sessions\":[]}\n", 0);
     expect_status(STATUS(SESSION), "{\"sessions\":[" SESSION "]}\n", 0);
     expect_status(STATUS(SESSION "," SESSION), "{\"sessions\":[" SESSION "," SESSION "]}\n", 0);
-    /* A newer gateway may say more. */
+    /* A newer gateway may send further members. */
     expect_status(STATUS("{\"new\":{\"a\":[1]},\"name\":\"alice@corp\",\"since\":1,\"ca\":\"corp\",\"serial\":\"7\"}"),
                   "{\"sessions\":[{\"name\":\"alice@corp\",\"ca\":\"corp\",\"serial\":\"7\",\"since\":1,"
                   "\"forwards\":[]}]}\n",
@@ -66,7 +66,7 @@ static void no_text_controls_the_terminal(void **state)
     expect_status(STATUS("{\"name\":\"cam-1\",\"since\":1,\"client\":\"\x1b]0;x\x07\x7f\xc2\x9b\x9b\r\\u001b\xff\"}"),
                   "{\"sessions\":[{\"name\":\"cam-1\",\"client\":\"?]0;x????????\",\"since\":1,\"forwards\":[]}]}\n",
                   0);
-    /* Nor does it end our strings and objects. */
+    /* A text cannot end our strings and objects. */
     expect_status(STATUS("{\"name\":\"cam-1\",\"since\":1,\"client\":\"\\\"}],{\\\\\"}"),
                   "{\"sessions\":[{\"name\":\"cam-1\",\"client\":\"\\\"}],{\\\\\",\"since\":1,\"forwards\":[]}]}\n", 0);
 }

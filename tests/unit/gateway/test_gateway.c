@@ -226,7 +226,7 @@ static void test_enroll(void **state)
     assert_int_equal(enroll("cam-17", 0, "81", &out, &e), CMX_OK);
     assert_int_equal(out, GW_CHANGED);
     assert_int_equal(enroll("cam-17", 1, "81", &out, &e), CMX_EEXIST); /* another key */
-    assert_int_equal(enroll("cam-18", 0, "81", &out, &e), CMX_EEXIST); /* another's key */
+    assert_int_equal(enroll("cam-18", 0, "81", &out, &e), CMX_EEXIST); /* the key of another device */
     assert_int_equal(enroll("Cam_18", 1, "81", &out, &e), CMX_EINVAL);
     assert_int_equal(enroll("cam-18", 1, "", &out, &e), CMX_EINVAL);
     assert_int_equal(enroll("cam-18", 1, "81", &out, &e), CMX_OK);
@@ -424,7 +424,7 @@ static void test_grant_terms(void **state)
     assert_int_equal(grant_ends_in, 0);
 }
 
-/* A grant to a group is for whoever is in it at the time of use. */
+/* A grant to a group is for the devices that are in it at the time of use. */
 static void test_group_grants(void **state)
 {
     struct cmx_why e = {0};
@@ -504,8 +504,8 @@ static size_t pending_of(const struct gw_pending *p, uint8_t source)
     return n;
 }
 
-/* A flood of unknown keys, from one source and from many: the memory is fixed, and a device that tries again and again
- * is there. */
+/* A flood of unknown keys, from one source and from many: the memory does not grow, and the key of a device that keeps
+ * trying stays listed. */
 static void test_pending(void **state)
 {
     static struct gw_pending p;
@@ -559,8 +559,8 @@ static bool quarantined(const char *name)
     return s.quarantined;
 }
 
-/* A device with an enforced policy is open only with fresh, trusted evidence; its own policy takes precedence over its
- * group's.
+/* A device with an enforced policy is reachable only with fresh, trusted evidence; its own policy takes precedence over
+ * its group's.
  */
 static void test_policy(void **state)
 {
@@ -596,7 +596,8 @@ static void test_policy(void **state)
     assert_true(quarantined("cam-17"));
     assert_true(gw_device_is_quarantined(&gateway.registry, d.address));
     assert_int_equal(active_grants(&gateway.registry), 0);
-    /* Trusted, then a login, then too old, in this boot and after a reboot with the clock behind. */
+    /* Evidence that is trusted, then shortened by a login, then too old, in this boot and after a reboot with a late
+     * clock. */
     assert_int_equal(gw_evidence_set(&gateway.registry, d.id, &trusted, &e), CMX_OK);
     assert_false(quarantined("cam-17"));
     assert_int_equal(active_grants(&gateway.registry), 1);
@@ -639,7 +640,7 @@ static void test_policy(void **state)
     assert_int_equal(active_grants(&gateway.registry), 1);
     assert_int_equal(gw_policy_remove(&gateway.registry, "cam-1", true, &out, &e), CMX_OK);
     assert_int_equal(active_grants(&gateway.registry), 0);
-    /* Another attestation key: what the former one proved does not count. */
+    /* With another attestation key, evidence under the former key does not count. */
     assert_int_equal(gw_evidence_set(&gateway.registry, d.id, &trusted, &e), CMX_OK);
     assert_int_equal(active_grants(&gateway.registry), 1);
     assert_int_equal(gw_evidence_key_set(&gateway.registry, "cam-1", "cmxsafe-attest-1 x", &out, &e), CMX_OK);
@@ -649,7 +650,7 @@ static void test_policy(void **state)
     assert_int_equal(active_grants(&gateway.registry), 1);
 }
 
-/* What a verdict rests on changes with the key, the manifests and other evidence, and with nothing else. */
+/* The inputs of a verdict change with the key, the manifests and other evidence, and with nothing else. */
 static void test_basis(void **state)
 {
     const struct gw_seen seen = {.at = 1, .source = "x", .client = "OpenSSH_9.2"};
@@ -779,7 +780,7 @@ static void test_merge(void **state)
     assert_int_equal(gw_device_rotate(&gateway.registry, "cam-17", &k, &out, &e), CMX_OK);
     assert_int_equal(gw_device_merge(&gateway.registry, &now, GW_FIELD_GROUP, &e), CMX_OK);
     assert_string_equal(now.address, d.address);
-    assert_string_equal(now.team, ""); /* given, as empty */
+    assert_string_equal(now.team, ""); /* given as an empty value */
     assert_int_equal(now.n_ports, 3);
     assert_int_equal(now.n_directs, 2);
     assert_int_equal(gw_device_enroll(&gateway.registry, &now, &old, 0, &out, &e), CMX_EEXIST);
@@ -1257,7 +1258,7 @@ static void unit_grant(const char *unit, const char *device, bool give)
                      CMX_OK);
 }
 
-/* The rule that gives a unit its identity; every unit has one, whatever it may reach. */
+/* The rule that gives a unit its identity. Every unit has an identity, even without a grant. */
 static void unit_rule(const char *unit, char out[160])
 {
     struct gw_allowed_list allowed;

@@ -1,6 +1,6 @@
-/* Certificates of a CA: what is read from them, who may log in, the line that sshd gets, KRLs, and the upgrade of a
- * registry that had none. data/certificates has one line each: alice's (alice and root), a host's, one without
- * principals, an ECDSA key's, and their CA's key. */
+/* Certificates of a CA: parsing, logins, the line for sshd, KRLs, and the upgrade of a registry without certificates.
+ * data/certificates has one line each: alice's (alice and root), a host's, one without principals, an ECDSA key's, and
+ * their CA's key. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -96,7 +96,7 @@ static cmx_err give(const char *who, bool remove, struct cmx_why *e)
                   : gw_grant_set(&registry, &c, "cam-17", 81, NULL, &out, e);
 }
 
-/* The consumer that the certificate is for, or why it may not log in. */
+/* The consumer of the certificate, or the reason why it may not log in. */
 static const char *accepted(size_t line, int64_t now)
 {
     static char text[CMX_WHY_MAX];
@@ -139,7 +139,7 @@ static void test_parse(void **state)
     assert_true(gw_certificate_principal(&certificate, &at, principal, sizeof principal));
     assert_string_equal(principal, "root");
     assert_false(gw_certificate_principal(&certificate, &at, principal, sizeof principal));
-    /* One that does not fit is skipped, not cut. */
+    /* A principal that does not fit is skipped, not cut. */
     at = 0;
     assert_true(gw_certificate_principal(&certificate, &at, principal, 5));
     assert_string_equal(principal, "root");
@@ -147,8 +147,8 @@ static void test_parse(void **state)
     assert_string_equal(certificate.fingerprint, "SHA256:h6FWdDMLII4N8NOIhlp+lcuq3x1G/ZCi2BTfArxK1yo");
     assert_int_equal(gw_certificate_parse(&certificate, lines[HOST], &e), CMX_OK);
     assert_false(certificate.user);
-    /* Cut anywhere, it is no certificate. */
-    n = strlen(lines[ALICE]) - 1; /* without the padding it is the same */
+    /* A certificate that is cut anywhere is refused. */
+    n = strlen(lines[ALICE]) - 1; /* without its base64 padding it is still the same certificate */
     while (--n > 0) {
         memcpy(line, lines[ALICE], n);
         line[n] = '\0';

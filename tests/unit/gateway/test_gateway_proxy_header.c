@@ -1,4 +1,5 @@
-/* The PROXY header of a load balancer: what HAProxy and our own writer send is read; everything else is refused. */
+/* The PROXY header of a load balancer: headers of HAProxy and of our own writer are read; everything else is
+ * refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -67,7 +68,7 @@ static void a_health_check_is_the_load_balancers_own(void **state)
     assert_int_equal(client.ss_family, AF_UNSPEC);
 }
 
-/* Byte by byte, never more is wanted than the header has. */
+/* Read byte by byte, the header never requests bytes beyond its end. */
 static void no_byte_behind_the_header_is_wanted(void **state)
 {
     size_t more;

@@ -135,7 +135,7 @@ static void test_stale(void **state)
     assert_false(registry.stale);
     assert_int_equal(look_up(), CMX_OK);
     must("INSERT INTO meta(key, value) VALUES('registry', 'postgresql://db/x')");
-    reopen(); /* nobody confirmed it ever */
+    reopen(); /* the copy was never confirmed */
     assert_true(registry.stale);
     assert_int_equal(look_up(), CMX_EPERM);
     confirm_ago(10);
@@ -146,7 +146,7 @@ static void test_stale(void **state)
     reopen();
     assert_true(registry.stale);
     must("INSERT INTO meta(key, value) VALUES('stale_after', '7200')");
-    reopen(); /* the operator gave it more time */
+    reopen(); /* the operator has set a longer time */
     assert_false(registry.stale);
     /* A wall clock that was set back does not extend the time in the same boot. */
     must("UPDATE meta SET value = '1' WHERE key = 'stale_after'");
@@ -156,7 +156,7 @@ static void test_stale(void **state)
     write_state(text);
     reopen();
     assert_true(registry.stale);
-    /* After a reboot, a clock that is behind the confirmation closes. */
+    /* After a reboot the copy is stale while the clock is behind the confirmation. */
     gw_now(&s.confirmed);
     s.confirmed.wall += 3600;
     strcpy(s.confirmed.boot, "0-1");
@@ -238,7 +238,7 @@ static PGconn *no_server(void)
     return c;
 }
 
-/* The statements that sql becomes; to be freed with free(). */
+/* The statements for PostgreSQL that the change `sql` becomes; free them with free(). */
 static char *statements_of(const char *sql)
 {
     struct gw_copy_tables t;
@@ -321,7 +321,7 @@ static void test_schema(void **state)
                            "CREATE TABLE IF NOT EXISTS \"grants\"(\"consumer\" BIGINT NOT NULL,\"device\" BIGINT NOT "
                            "NULL,\"port\" BIGINT NOT NULL,revision BIGINT NOT NULL, removed BOOLEAN NOT NULL DEFAULT "
                            "false, PRIMARY KEY(\"consumer\",\"device\",\"port\"));"));
-    /* What a later version added has a default: an older gateway does not name it. */
+    /* Columns that a later version added have a default: an older gateway does not name them. */
     assert_non_null(strstr(text, "ADD COLUMN IF NOT EXISTS \"exempt\" BIGINT NOT NULL DEFAULT 0;"));
     assert_non_null(strstr(text, "ADD COLUMN IF NOT EXISTS \"attest_key\" TEXT NOT NULL DEFAULT '';"));
     free(text);

@@ -1,4 +1,4 @@
-/* What the guard reads: the refusals that the packet filter lists, and the kernel's events. */
+/* The guard's input: the refusals that the packet filter lists, and the kernel's events. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -27,7 +27,7 @@ static const char listing[] = "table inet cmxsafe {\n"
                               "\t}\n"
                               "}\n";
 
-/* Each refusal is taken out of the set by its own key, so that those that come meanwhile stay there. */
+/* Each refusal is removed from the set by its own key, so that later ones stay. */
 static void refusals_are_read_one_by_one(void **state)
 {
     static const struct {
@@ -79,7 +79,7 @@ static struct event route_event(uint16_t type, uint8_t bits)
                           .route = {.rtm_family = AF_INET6, .rtm_dst_len = bits}};
 }
 
-/* A session brings and takes the route of its identity. It is no reason to look at the whole network. */
+/* A session adds and removes the route of its identity, which is no reason to check the whole network. */
 static void the_route_of_a_session_concerns_nobody(void **state)
 {
     struct event events[] = {route_event(RTM_NEWROUTE, 128), route_event(RTM_DELROUTE, 128),
@@ -95,7 +95,7 @@ static void the_route_of_a_session_concerns_nobody(void **state)
     events[2] = route_event(RTM_DELRULE, 128);
     assert_true(gw_netstate_concerned(events, sizeof events));
     events[2] = route_event(RTM_NEWROUTE, 128);
-    events[2].head.nlmsg_len = sizeof events; /* more than there is */
+    events[2].head.nlmsg_len = sizeof events; /* a length beyond the message */
     assert_true(gw_netstate_concerned(events, sizeof events));
     events[2].head.nlmsg_len = 0;
     assert_true(gw_netstate_concerned(events, sizeof events));
@@ -124,7 +124,7 @@ static void the_order_of_a_list_does_not_matter(void **state)
     (void)state;
     assert_true(equal("abc", "de", "cab", "ed"));
     assert_false(equal("abc", "de", "ab", "de"));
-    assert_false(equal("abc", "de", "abcc", "de")); /* twice is not once */
+    assert_false(equal("abc", "de", "abcc", "de")); /* an object counted twice gives another digest */
     assert_false(equal("abc", "de", "abc", "d"));
     assert_false(equal("abc", "de", "de", "abc"));
 }
@@ -140,9 +140,9 @@ static gw_netstate_change change(const char *fixed, const char *nodes, const cha
 static void only_what_others_changed_is_a_repair(void **state)
 {
     (void)state;
-    assert_int_equal(change("abc", "d", "abc", "d"), GW_NETSTATE_CHANGED_BY_US);   /* seen amid a command */
+    assert_int_equal(change("abc", "d", "abc", "d"), GW_NETSTATE_CHANGED_BY_US);   /* read in the middle of a command */
     assert_int_equal(change("abc", "de", "abc", "de"), GW_NETSTATE_CHANGED_BY_US); /* another gateway joined */
-    assert_int_equal(change("abc", "", "abc", ""), GW_NETSTATE_CHANGED_BY_US);     /* and left */
+    assert_int_equal(change("abc", "", "abc", ""), GW_NETSTATE_CHANGED_BY_US);     /* the other gateway left again */
     assert_int_equal(change("ab", "d", "abc", "d"), GW_NETSTATE_REPAIRED);
     assert_int_equal(change("abc", "", "abc", "d"), GW_NETSTATE_REPAIRED);
     assert_int_equal(change("abcx", "d", "abc", "d"), GW_NETSTATE_REPAIRED);

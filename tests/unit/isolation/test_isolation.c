@@ -640,7 +640,7 @@ static void dhcp6_is_with_the_server_that_answered(void **state)
     assert_int_equal(OUT(&f), CMX_WHY_DHCP6);
     assert_int_equal(IN(&ask), CMX_WHY_ND); /* a server must find us before it can answer */
     now += CMX_ISO_NEIGHBOUR_MS;
-    assert_int_equal(IN(&ask), CMX_WHY_ND); /* and may be found again */
+    assert_int_equal(IN(&ask), CMX_WHY_ND); /* and may resolve our address again */
     frame_nd(&ask, our_mac, bad_mac, &bad_ll, &us_ll, 135, 0, &us_ll, 1);
     assert_int_equal(IN(&ask), CMX_WHY_NOT_PEER);
     frame_udp(&f, our_mac, bad_mac, &gw6, 547, &us_ll, 546, d, sizeof d);

@@ -53,7 +53,7 @@ static void test_crc32(void **state)
     (void)state;
     assert_int_equal(cmx_crc32(CMX_CRC32_INIT, "123456789", 9), 0xcbf43926u);
     assert_int_equal(cmx_crc32(cmx_crc32(CMX_CRC32_INIT, "1234", 4), "56789", 5), 0xcbf43926u);
-    /* What ESP-IDF's otatool writes for sequence 1: binascii.crc32(b"\1\0\0\0", 0xffffffff). */
+    /* The CRC that ESP-IDF's otatool writes for sequence 1: binascii.crc32(b"\1\0\0\0", 0xffffffff). */
     assert_int_equal(cmx_crc32_esp(one, 4), 0x4743989au);
 }
 

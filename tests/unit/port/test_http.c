@@ -592,7 +592,7 @@ static void test_dripping_connections_end(void **state)
     say(refused, "POST /refuse HTTP/1.1\r\nContent-Length: 100000\r\n" END);
     assert_true(drip(refused, "", 60000) < 60000);
     close(refused);
-    for (int i = 0; i < 4; i++) { /* all places */
+    for (int i = 0; i < 4; i++) { /* all connections of the service */
         fd[i] = dial();
         say(fd[i], "GET /get HTTP/1.1\r\nX: ");
     }

@@ -125,7 +125,7 @@ static void a_wrong_list_is_refused_and_accepts_nobody(void **state)
             fail_msg("'%s' is accepted as a list", bad[i]);
         assert_false(allowed("8.8.8.8", bad[i]));
     }
-    assert_false(allowed("fd00::2", "fd00::1, nonsense, fd00::2")); /* what follows an error does not count */
+    assert_false(allowed("fd00::2", "fd00::1, nonsense, fd00::2")); /* the entries after an invalid one do not count */
 }
 
 static void a_list_is_bounded(void **state)

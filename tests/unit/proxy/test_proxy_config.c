@@ -100,7 +100,7 @@ static void test_bad_pins(void **state)
         "@revoked",
         "gw ssh-ed25519",
         "gw ssh-ed25519 AAAA",
-        /* says RSA, is Ed25519 */
+        /* the line names RSA, but the blob is an Ed25519 key */
         "gw ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl",
     };
     struct cmx_pin p;

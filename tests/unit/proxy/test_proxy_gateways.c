@@ -1,4 +1,4 @@
-/* The list of gateways: what is read, and the order in which its gateways are tried. */
+/* The list of gateways: parsing, and the order in which the gateways are tried. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -321,7 +321,7 @@ static void a_search_ends_with_its_cause(void **state)
     enter(&one, 2);
 }
 
-/* Nobody moves because of a session that a gateway refuses for a reason of its own. */
+/* No other session moves when a gateway refuses one session for a reason of its own. */
 static void a_refused_login_moves_nobody(void **state)
 {
     (void)state;

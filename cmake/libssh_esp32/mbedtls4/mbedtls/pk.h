@@ -1,5 +1,5 @@
-/* Mbed TLS 4 holds the keys of its pk module in PSA and leaves pk_ctx empty, where libssh looks for an RSA or EC key:
- * libssh calls these functions of pk.c instead, which keep an RSA key there. */
+/* Mbed TLS 4 keeps the keys of its pk module in PSA. Its pk_ctx is empty, but libssh expects an RSA or EC key there.
+ * libssh therefore calls these functions of pk.c instead, which store an RSA key in pk_ctx. */
 #include_next <mbedtls/pk.h>
 #include <mbedtls/private/pk_private.h>
 
@@ -17,7 +17,7 @@ int cmx_pk_sign(mbedtls_pk_context *pk, mbedtls_md_type_t md, const unsigned cha
 #define mbedtls_pk_get_bitlen cmx_pk_get_bitlen
 #define mbedtls_pk_verify cmx_pk_verify
 #define mbedtls_pk_sign cmx_pk_sign
-/* A private key in PEM other than OpenSSH's own is refused: libssh would take it out of pk_ctx. */
+/* A private key in PEM other than OpenSSH's own is refused: libssh would read it from pk_ctx, which is empty. */
 #define mbedtls_pk_parse_key(context, key, len, password, password_len, rng, arg) MBEDTLS_ERR_PK_UNKNOWN_PK_ALG
 #endif
-#define MBEDTLS_PK_RSA_ALT ((mbedtls_pk_type_t)-1) /* gone: no key is of this type */
+#define MBEDTLS_PK_RSA_ALT ((mbedtls_pk_type_t)-1) /* Mbed TLS 4 has no such type, so no key has it */

@@ -25,8 +25,8 @@ void app_main(void)
 
     ESP_ERROR_CHECK(cmx_esp_init(NULL));
     ESP_ERROR_CHECK(cmx_http_serve(&page, &server) == CMX_OK ? ESP_OK : ESP_FAIL);
-    ESP_ERROR_CHECK(example_connect()); /* Wi-Fi or Ethernet, as menuconfig says */
-    /* The log says why: mostly no gateway or no pinned host key. To start again would change nothing. */
+    ESP_ERROR_CHECK(example_connect()); /* Wi-Fi or Ethernet, as chosen in menuconfig */
+    /* The log has the reason, usually a missing gateway or host key. A restart would not help. */
     if (cmx_esp_forward(&webPort) != ESP_OK)
         cmx_log(CMX_LOG_ERROR, "app", "not reachable: set gateway, host key and login by `idf.py menuconfig`, cmxsafe");
     for (;;) {

@@ -55,8 +55,8 @@ void app_main(void)
     ESP_ERROR_CHECK(example_connect());
     setup_sm(); /* from here on only the session passes */
     if (cmx_esp_forward(&brokerPort) != ESP_OK) {
-        /* The log says why: mostly no gateway or no pinned host key. To start again would change nothing; isolated it
-         * stays. */
+        /* The log has the reason, usually a missing gateway or host key. A restart would not help; the device stays
+         * isolated. */
         cmx_log(CMX_LOG_ERROR, "app",
                 "no broker: set the gateway, its host key and the login in `idf.py menuconfig`, menu cmxsafe");
         return;
@@ -66,7 +66,7 @@ void app_main(void)
         char text[32];
         int len = snprintf(text, sizeof text, "%u", n);
 
-        /* Queued while the broker is away, as far as the client's buffer goes. */
+        /* The client queues messages while the broker is away, until its buffer is full. */
         (void)esp_mqtt_client_enqueue(client, "cmxsafe/counter", text, len, 1, 0, true);
         vTaskDelay(pdMS_TO_TICKS(INTERVAL_MS));
     }

@@ -16,15 +16,15 @@ extern "C" {
 #define APP_PAGE_PORT 80
 #define APP_STREAM_PORT 81
 
-/* What the platform provides. Must stay valid. */
+/* The part of the application that the platform provides. It must stay valid. */
 struct app_door {
-    const char *board;   /* its name, for the page */
+    const char *board;   /* the platform's name, for the page */
     const char *address; /* where the page and the stream listen; NULL: the loopback */
-    /* A JPEG, the n-th since the start. NULL: a test picture. From several tasks at once. */
+    /* Returns the n-th frame since the start as a JPEG. NULL: a test picture. Called from several tasks at once. */
     cmx_err (*frame)(void *arg, uint32_t n, uint8_t *out, size_t cap, size_t *len);
     void *frame_arg;
-    size_t frame_max;     /* bytes of the largest frame; 0 with the test picture */
-    uint32_t interval_ms; /* between frames; 0: 100 */
+    size_t frame_max;     /* size of the largest frame in bytes; 0 with the test picture */
+    uint32_t interval_ms; /* time between frames in ms; 0: 100 */
     bool open;            /* without setup_sm(): the services answer every client */
 };
 

@@ -1,4 +1,5 @@
-/* page.c - the camera's web page on port 80, as a maker would leave it: no login, no encryption. It is not proxied. */
+/* page.c - the camera's web page on port 80, without login and encryption, like the pages of many products. It is not
+ * proxied. */
 #include "page.h"
 
 #include <stdio.h>

@@ -25,7 +25,7 @@ struct scene {
     int x, y; /* the ball's centre, in blocks */
 };
 
-/* There and back again between 0 and span. */
+/* A position that moves from 0 to span and back. */
 static int bounce(uint32_t t, int span)
 {
     int at = (int)(t % (2u * (uint32_t)span));

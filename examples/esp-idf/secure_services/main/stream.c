@@ -26,7 +26,7 @@ static size_t frame_max(void)
     return door->frame ? door->frame_max : PICTURE_MAX;
 }
 
-/* Invariant: part holds at sent..len what of the current part has not left. */
+/* Invariant: part[sent..len) are the unsent bytes of the current part. */
 struct viewer {
     uint32_t n;
     uint32_t left; /* frames to send; UINT32_MAX: for ever */

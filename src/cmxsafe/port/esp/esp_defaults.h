@@ -16,7 +16,7 @@
 #define CONFIG_CMX_SESSION_STACK 8192
 #endif
 #ifndef CONFIG_CMX_HTTP_STACK
-#define CONFIG_CMX_HTTP_STACK 4096 /* signing evidence goes deepest */
+#define CONFIG_CMX_HTTP_STACK 4096 /* signing evidence needs the most */
 #endif
 #ifndef CONFIG_CMX_TASK_PRIORITY
 #define CONFIG_CMX_TASK_PRIORITY 5

@@ -50,9 +50,9 @@ struct cmx_http_server {
     atomic_uint active; /* requests under way */
     atomic_bool stopping;
     TaskHandle_t task;         /* the server's own; only that task uses the next three members */
-    bool here;                 /* it serves a request itself */
+    bool here;                 /* the server's own task serves a request */
     int head_fd;               /* the connection whose head is being read; -1: none */
-    uint64_t head_since_ms;    /* since when */
+    uint64_t head_since_ms;    /* when reading that head began */
     struct binding bindings[]; /* one for each route */
 };
 
@@ -64,7 +64,7 @@ struct cmx_http_request {
     size_t n_held;
     bool head;     /* HEAD: no body is sent */
     bool answered; /* an answer was given; a stream follows later */
-    bool sent;     /* all of it was sent */
+    bool sent;     /* the whole answer was sent */
     cmx_http_next_fn next;
     cmx_http_done_fn done;
     void *state;
@@ -177,7 +177,7 @@ const char *cmx_http_query(const struct cmx_http_request *q)
 
 const char *cmx_http_header_get(const struct cmx_http_request *request, const char *name)
 {
-    struct cmx_http_request *q = (struct cmx_http_request *)(uintptr_t)request; /* the cache of values is ours */
+    struct cmx_http_request *q = (struct cmx_http_request *)(uintptr_t)request; /* held[] changes */
     size_t len = httpd_req_get_hdr_value_len(q->r, name);
     char *value;
 
@@ -576,7 +576,7 @@ cmx_err cmx_http_serve(const struct cmx_http_service *service, struct cmx_http_s
         return CMX_OK;
     }
     if (rc == ESP_OK)
-        (void)httpd_stop(s->httpd); /* just started: it stops */
+        (void)httpd_stop(s->httpd); /* cannot fail for a server that has just started */
     cmx_mem_free(s);
     return rc == ESP_FAIL ? CMX_EBUSY : CMX_ENOMEM; /* httpd_start: ESP_FAIL when bind or listen failed */
 }

@@ -16,7 +16,7 @@ extern "C" {
 struct cmx_esp_task {
     char name[CMX_ESP_TASK_NAME];
     uint32_t stack;          /* bytes */
-    uint32_t stack_free_min; /* of them never used, by any task of that name since the start */
+    uint32_t stack_free_min; /* bytes of the stack that no task of that name has used since the device started */
     bool running;
 };
 

@@ -569,7 +569,7 @@ static void remove_filter(void)
     struct call c;
 
     memset(&c, 0, sizeof c);
-    (void)tcpip_api_call(remove_here, &c.data); /* it returns no error */
+    (void)tcpip_api_call(remove_here, &c.data); /* remove_here always returns ERR_OK */
 }
 
 static void lock(void)
