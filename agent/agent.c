@@ -52,7 +52,7 @@ struct agent {
     uint64_t fed_ms; /* when the watchdog was last fed */
     uint64_t reload_failed_ms;
     char reload_error[256];
-    char status_line[256]; /* as sent to systemd */
+    char status_line[256]; /* STATUS= as sent to systemd */
     bool ready;
     bool resting; /* all contexts are up, no data moves, and all free memory was given back to the system */
     bool stopping;

@@ -171,7 +171,7 @@ static void plan_tpm(const char *tcti, struct confine_plan *p)
         confine_write(p, tcti + strlen("device:"));
     if (number > 0 && number < UINT16_MAX && p->n_connect + 2 <= CONFINE_PORTS_MAX) {
         p->connect[p->n_connect++] = (uint16_t)number;       /* "swtpm:host=...,port=N" */
-        p->connect[p->n_connect++] = (uint16_t)(number + 1); /* its control channel */
+        p->connect[p->n_connect++] = (uint16_t)(number + 1); /* the TPM simulator's control channel */
     }
 }
 

@@ -21,7 +21,7 @@ struct isolation;
 
 /* The modules' objects, and what several of them use. */
 struct wiring {
-    struct agent_config *config; /* in force; owned by the agent */
+    struct agent_config *config; /* the configuration in force; owned by the agent */
     int wake;                    /* eventfd of the agent's loop: a session came up or went down, the rules changed */
     struct isolation *isolation; /* NULL: not enabled at the start */
     struct cmx_proxy *proxy;

@@ -152,7 +152,7 @@ static bool is_context(const char *section)
     return strncmp(section, CONTEXT, sizeof CONTEXT - 1) == 0 && section[sizeof CONTEXT - 1];
 }
 
-/* The context that a section names; a new one the first time. */
+/* Returns the context that a section names; creates it the first time. */
 static cmx_err context_of(struct board_config *c, const char *section, void **out)
 {
     const char *name = section + sizeof CONTEXT - 1;

@@ -14,7 +14,7 @@
 #include "cmxsafe/proxy/proxy.h"
 
 #define BOARD_STRINGS_MAX 256
-#define BOARD_CONTEXTS_MAX 32 /* as on a chip */
+#define BOARD_CONTEXTS_MAX 32 /* the limit of a chip */
 
 struct board_config {
     const char *chip;
@@ -27,7 +27,7 @@ struct board_config {
     int ota_confirm_s;     /* time in which a new image must come up; 0: 5 minutes */
     const char *net_mode;  /* "kernel", "tap:NAME" */
     bool isolation;        /* setup_sm(); default yes; possible only with a TAP */
-    struct board_net net;  /* with "tap:NAME" */
+    struct board_net net;  /* the board's own network, used with "tap:NAME" */
     struct cmx_settings settings;
     const char *pins[CMX_PROXY_HOST_KEYS_MAX];
     TaskParameters contexts[BOARD_CONTEXTS_MAX]; /* override the application's (cmx_device_override) */

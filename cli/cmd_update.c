@@ -51,8 +51,8 @@ struct update {
     struct tunnel tunnel;
     struct cmx_image image;
     uint64_t size;
-    uint64_t started_ms, shown_ms, started_at; /* when the present upload began, when its progress was last shown, its
-                                                * first byte */
+    uint64_t started_ms, shown_ms, started_at; /* begin of the present upload; time of the last progress line; first
+                                                * byte sent */
     struct update_status before, now;
 };
 

@@ -131,7 +131,7 @@ struct config_report {
     const char *file;
     void (*line)(void *arg, const char *text);
     void *arg;
-    unsigned errors; /* so far */
+    unsigned errors; /* errors reported so far */
 };
 
 /* line 0: the whole file. */

@@ -27,7 +27,7 @@ struct config_key {
     const char *section;
     const char *key;
     config_type type;
-    size_t offset; /* in the section's struct */
+    size_t offset; /* offset in the section's struct */
     uint8_t size;  /* bytes of a number at `offset`; 0: 8 */
     uint64_t min, max;
     uint64_t step;              /* durations: the value must be a multiple of this, in ms; 0: 1000 */
@@ -40,13 +40,13 @@ struct config_key {
     bool restart;        /* a reload keeps the old value until the agent is restarted */
     uint8_t direction;   /* contexts: 1 + the only cmx_proxy_direction that uses it; 0: any */
     const char *without; /* text of the reference if there is no default: the behaviour without a value */
-    const char *help;    /* one line */
+    const char *help;    /* the meaning, in one line */
 };
 
 struct config_section {
     const char *name;
     bool named;    /* [name NAME], any number */
-    size_t offset; /* of the section's struct, or of the array of named sections, in struct agent_config */
+    size_t offset; /* offset in struct agent_config: the section's struct, or the array of named sections */
     const char *help;
     bool restart; /* a change of any of its keys takes effect only when the agent restarts */
 };
@@ -58,7 +58,7 @@ extern const size_t config_n_keys;
 
 const struct config_section *config_section_find(const char *name, size_t len);
 const struct config_key *config_key_find(const char *section, const char *key);
-size_t config_key_place(const struct config_key *k); /* its index in the section, for key_line */
+size_t config_key_place(const struct config_key *k); /* the key's index in its section, for key_line */
 
 /* Checks text and stores its value in the section's struct; frees a former text. why: one phrase, such as "70000 is out
  * of range: 1 to 65535". CMX_EINVAL, CMX_ENOMEM. */

@@ -32,7 +32,7 @@ struct confine_report {
         const char *what; /* "landlock files", "landlock ports", "seccomp" */
         bool applied;
         bool by_choice;  /* not applied because the configuration turns it off */
-        char detail[96]; /* how, or why not */
+        char detail[96]; /* how the part was applied, or why not */
     } item[CONFINE_ITEMS_MAX];
 };
 

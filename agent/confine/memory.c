@@ -4,8 +4,8 @@
 
 #include "port/linux/libc/heap.h"
 
-#define EACH ((rlim_t)4 << 20) /* for each connection: a channel window in libssh, and one for the local socket */
-#define REST_MS 2000           /* without work for this long: the sessions are idle */
+#define EACH ((rlim_t)4 << 20) /* for each connection: a channel window in libssh, and another for the local socket */
+#define REST_MS 2000           /* sessions that did no work for this long are idle */
 
 static struct {
     uint64_t work;

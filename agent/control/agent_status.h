@@ -23,8 +23,8 @@ struct status_view {
     uint64_t reload_failed_ms; /* 0: the last reload succeeded */
     const char *reload_error;
     const char *config_file;
-    const char *gateways;     /* as configured */
-    const char *gateway_host; /* in use, or being tried */
+    const char *gateways;     /* the configured list of gateways */
+    const char *gateway_host; /* the gateway in use, or being tried */
     uint16_t gateway_port;
     const char *gateway_user;
     const struct confine_report *confinement;

@@ -17,7 +17,7 @@
 #define CONTROL_CLIENTS_MAX 8
 #define CONTROL_LINE_MAX 256 /* bytes of a request, its newline included */
 #define CONTROL_WORDS_MAX 8
-#define CONTROL_CLIENT_MS 5000 /* from connect until the client has read the answer */
+#define CONTROL_CLIENT_MS 5000 /* time from connect until the client has read the answer */
 
 struct control_request {
     size_t n;

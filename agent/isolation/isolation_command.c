@@ -236,7 +236,7 @@ static int dry_run(struct nft *n, const char *text)
 
     fputs(text, stdout);
     fflush(stdout);
-    if (geteuid() == 0) /* only root may read the kernel's rules, which the check needs */
+    if (geteuid() == 0) /* the check needs the kernel's rules, which only root may read */
         code = run(n, text, true);
     return code;
 }

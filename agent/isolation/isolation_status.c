@@ -31,7 +31,7 @@ static void put_counter(void *j, const char *name, unsigned long long packets)
 struct view {
     isolation_state state;
     unsigned long long repairs;
-    char listing[LISTING_MAX]; /* of the counters; empty without rules */
+    char listing[LISTING_MAX]; /* nft's listing of the counters; empty if there are no rules */
 };
 
 static void take_view(struct isolation *s, struct view *v)

@@ -19,10 +19,10 @@
 typedef enum {
     OTA_NONE,
     OTA_INSTALLING,   /* the install hook has begun */
-    OTA_INSTALLED,    /* it succeeded: the next boot tries the new system */
+    OTA_INSTALLED,    /* the install hook has succeeded: the next boot tries the new system */
     OTA_TRIAL,        /* the new system runs and is not confirmed */
     OTA_ROLLING_BACK, /* a rollback was decided; its hook has not succeeded yet */
-    OTA_GOING_BACK,   /* it succeeded: the next boot runs the old system */
+    OTA_GOING_BACK,   /* the rollback hook has succeeded: the next boot runs the old system */
     OTA_ROLLED_BACK,  /* the old system runs again */
     OTA_PHASES
 } ota_phase;
@@ -33,7 +33,7 @@ struct ota_record {
     char old_version[CMX_IMAGE_TEXT_MAX];  /* version before the update; "": not known */
     char new_version[CMX_IMAGE_TEXT_MAX];  /* version of the system on trial; "": not known */
     unsigned boots;                        /* boots of the new system since the update or its rollback */
-    bool stuck;                            /* on trial, and cannot be rolled back */
+    bool stuck;                            /* the new system is on trial and cannot be rolled back */
     uint64_t since_ms;                     /* OTA_TRIAL: cmx_port_now_ms when it began in this boot */
     char why[OTA_WHY_MAX];                 /* reason for the rollback, without a newline */
     char image[OTA_IMAGE_MAX];             /* digest of the update's image */

@@ -22,11 +22,11 @@
 #include "cmxsafe/port/port.h"
 
 enum {
-    TERM_MS = 2000, /* from SIGTERM to SIGKILL */
-    KILL_MS = 3000, /* for SIGKILL to take effect; a process in an uninterruptible call stays */
+    TERM_MS = 2000, /* time from SIGTERM to SIGKILL */
+    KILL_MS = 3000, /* time for SIGKILL to take effect; a process in an uninterruptible call remains */
     KILL_STEP_MS = 20,
     DRAIN_MAX = 64 * 1024, /* bytes of output read at once: a pipe's capacity */
-    AGENT_FD = 3           /* of the runner: its end of the socket pair */
+    AGENT_FD = 3           /* in the runner: its end of the socket pair */
 };
 
 struct reply {

@@ -28,7 +28,7 @@ typedef enum {
 
 struct runner_command {
     const char *text;  /* NULL: the hook does nothing and succeeds; borrowed until ota_runner_start returns */
-    uint64_t limit_ms; /* how long it may run */
+    uint64_t limit_ms; /* how long the hook may run */
 };
 
 struct runner {

@@ -16,7 +16,7 @@
 #include "cmxsafe/port/port.h"
 #include "port/linux/linux_http.h"
 
-#define TICK_MS 500    /* how soon a blocked thread notices an end */
+#define TICK_MS 500    /* how soon a blocked thread notices the end of the connection */
 #define LINGER_MS 2000 /* how long the client may still send after the server's last byte */
 #define CHUNK 4096
 
@@ -24,7 +24,7 @@ struct bridge {
     int net;               /* lwIP's socket of the connection */
     int server;            /* our end of the kernel's socket pair */
     atomic_bool answered;  /* the server has closed */
-    atomic_bool ended;     /* one direction failed */
+    atomic_bool ended;     /* one direction has failed, so both end */
     atomic_int directions; /* threads that still run; the last one frees the object */
 };
 

@@ -44,7 +44,7 @@ struct access_job {
 /* A line of a gateway's log; all are printed in the order of their times. */
 struct access_line {
     int64_t at_ms;
-    size_t number;    /* of lines with one time, in the order of their log */
+    size_t number;    /* orders lines with the same time as in their log */
     const char *node; /* the gateway; NULL: there is only one */
     char *text;
 };
@@ -91,7 +91,7 @@ static void name_of(struct access_job *job, const char *address, char *out, size
     struct gw_party other;
 
     if (!p && gw_party_find(&job->g.registry, &job->g.fleet, address, &other, NULL) == CMX_OK)
-        p = &other; /* it is newer than this command */
+        p = &other; /* the party is newer than this command's list */
     if (p && strcmp(p->kind, "device") == 0)
         snprintf(out, cap, "%s", p->name);
     else if (p)

@@ -129,7 +129,7 @@ static bool must_attest(struct gw_registry *r, const char *name)
 static void unreached(struct tick *t, struct gw_update *u)
 {
     if (!gw_connected_has(&t->connected, u->name))
-        return; /* it is tried when it comes back */
+        return; /* the device is tried again when it comes back */
     u->tries++;
     if (u->tries >= GW_CAMPAIGN_TRIES_MAX)
         u->state = GW_UPDATE_FAILED;

@@ -32,7 +32,7 @@ typedef enum { FINE, HINT, BAD } finding;
 struct doctor {
     struct gw g;
     struct gw_common common;
-    struct gw_json json; /* one array, with --json */
+    struct gw_json json; /* with --json: one array of findings */
     size_t bad, devices;
     bool running;
 };
@@ -380,7 +380,7 @@ static void check_identity(struct doctor *d)
 }
 
 struct network_check {
-    bool inside; /* in the fleet's namespace; else on the host */
+    bool inside; /* true: in the fleet's namespace; false: on the host */
     const char *what;
     const char *script; /* $F: the fleet's prefix */
     const char *why;

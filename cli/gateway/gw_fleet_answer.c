@@ -236,7 +236,7 @@ static bool write_record(FILE *out, const char *line)
 
     gw_json_begin(&json, out);
     cmx_json_object(&json.j, NULL);
-    (void)put_record(&json.j, line); /* it was checked */
+    (void)put_record(&json.j, line); /* succeeds: the line was checked above */
     cmx_json_end(&json.j);
     return gw_json_end(&json);
 }

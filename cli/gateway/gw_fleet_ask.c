@@ -16,7 +16,7 @@
 
 #define SILENCE_MS 3000
 #define TOTAL_MS 30000
-#define ANSWER_MAX (64u << 20) /* more than an access log, or the sessions that a gateway can have */
+#define ANSWER_MAX (64u << 20) /* larger than a whole access log or list of sessions */
 
 struct asking {
     int fd; /* -1: the exchange has ended */

@@ -45,7 +45,7 @@ static cmx_err read_header(struct import_job *job, struct gw_csv *csv, struct cm
         while (c < COLUMNS && strcasecmp(column_names[c], fields[i]) != 0)
             c++;
         if (strcasecmp(fields[i], "open") == 0)
-            c = COL_DIRECT; /* its name in version 1 */
+            c = COL_DIRECT; /* the column's name in version 1 */
         if (c == COLUMNS)
             return cmx_why_fail(e, CMX_EFORMAT,
                                 "there is no column '%.40s'; the columns are name,key,ports,direct,address,mac,group",

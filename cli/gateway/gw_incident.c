@@ -97,7 +97,7 @@ static cmx_err write_refusal(struct gw *g, const struct gw_incident *x, struct c
     cmx_err err;
 
     if (find_target(g, x->detail, &d, &port))
-        return CMX_OK; /* not one of this gateway's devices */
+        return CMX_OK; /* the refused target is not a device of this registry */
     err = gw_sql_row(&g->registry, &stmt, e,
                      "SELECT DISTINCT who, detail FROM event WHERE what = 'expire' AND at > ? ORDER BY id DESC"
                      " LIMIT 1000",

@@ -8,7 +8,7 @@
 #define GW_INCIDENTS_MAX 64         /* incidents waiting to be written; further ones are dropped */
 #define GW_INCIDENT_PAUSE_S 60      /* the same incident is written at most once in this time */
 #define GW_INCIDENT_GRANT_S 604800  /* uses of a grant that ended longer ago are not reported */
-#define GW_AWAY_KEY "offline_after" /* in the registry: seconds; 0: never */
+#define GW_AWAY_KEY "offline_after" /* key in table meta; its value is in seconds, 0: never */
 #define GW_AWAY_DEFAULT "3600"
 
 struct gw_incidents {

@@ -40,7 +40,7 @@ static void default_name(char out[GW_NAME_MAX])
     char host[GW_HOST_MAX] = "";
     size_t n = 0;
 
-    (void)gethostname(host, sizeof host - 1); /* without one, --name is needed */
+    (void)gethostname(host, sizeof host - 1); /* if there is no host name, --name is needed */
     for (const char *p = host; *p && *p != '.' && n + 1 < GW_NAME_MAX; p++)
         out[n++] = (char)(*p >= 'A' && *p <= 'Z' ? *p - 'A' + 'a' : *p);
     out[n] = '\0';

@@ -94,16 +94,16 @@ struct device {
     const char *verdict; /* static */
     int64_t seen, attested, evidence_ends;
     bool has_policy, quarantined;
-    bool claims_isolation, isolated;                               /* its last evidence */
-    int64_t sessions, in, out, refused, denied, takeovers_refused; /* at this gateway */
+    bool claims_isolation, isolated;                               /* from the device's last evidence */
+    int64_t sessions, in, out, refused, denied, takeovers_refused; /* counted at this gateway */
     bool elsewhere;                                                /* another gateway has its session */
 };
 
 struct fleet {
-    struct gw_copy_state copy; /* of the registry */
+    struct gw_copy_state copy; /* state of the registry's copy */
     struct gw_nodes *nodes;
     struct gw *g;
-    struct device *devices; /* by name */
+    struct device *devices; /* sorted by name */
     size_t n, cap;
     size_t enrolled; /* including those beyond GW_METRICS_DEVICES_MAX */
     int64_t sessions;

@@ -9,7 +9,7 @@
 
 #define GW_REACH_S (24 * 3600) /* the grants end after this time, even if the command fails to remove them */
 
-struct gw_reached; /* one device */
+struct gw_reached; /* one device and its grant */
 
 struct gw_reach {
     const struct gw_common *common;

@@ -242,7 +242,7 @@ static cmx_err read_kept(const struct gw *g, const char *digest, gw_kept_fn fn, 
 
     kept_path(g, digest, path);
     if (stat(path, &st) != 0)
-        return CMX_OK; /* it was removed meanwhile */
+        return CMX_OK; /* the image was removed meanwhile */
     err = gw_file_read(path, &label, &len, e);
     if (!err)
         err = fn(arg, digest, label ? label : "", (int64_t)st.st_mtime);

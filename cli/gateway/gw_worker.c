@@ -380,7 +380,7 @@ static void begin_check(struct worker *w, struct known *k, struct gw_policy *p)
         find_policy(w, k->standing.policy, p, &e))
         return;
     (void)!gw_evidence_key_get(&w->g.registry, k->standing.device, key, sizeof key,
-                               &e); /* without a key the verdict is untrusted */
+                               &e); /* if there is no key, the verdict is untrusted */
     k->pid = gw_check_start(&w->g, &k->standing, p, key, &k->fd);
     if (k->pid < 0) {
         k->pid = 0;

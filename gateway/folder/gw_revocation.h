@@ -9,7 +9,7 @@
 #include "cmxsafe/core/err.h"
 #include "cmxsafe/core/why.h"
 
-#define GW_REVOCATION_KEYS_MAX 64 /* in one call */
+#define GW_REVOCATION_KEYS_MAX 64 /* keys in one call */
 
 /* Which of n keys ("TYPE BASE64", at most GW_REVOCATION_KEYS_MAX of them; n 0: only whether ssh-keygen can read the
  * KRL) are revoked. CMX_EFORMAT: not a KRL. CMX_EIO: ssh-keygen can't be run, or gave no answer for each key; all are

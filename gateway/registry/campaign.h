@@ -14,8 +14,8 @@
 
 typedef enum {
     GW_CAMPAIGN_ACTIVE,  /* the worker starts devices from the time `begins` on */
-    GW_CAMPAIGN_PAUSED,  /* by the operator */
-    GW_CAMPAIGN_STOPPED, /* by the operator, or by failures */
+    GW_CAMPAIGN_PAUSED,  /* paused by the operator */
+    GW_CAMPAIGN_STOPPED, /* stopped by the operator, or after too many failures */
     GW_CAMPAIGN_DONE,    /* no device is left */
 } gw_campaign_state;
 
@@ -32,10 +32,10 @@ struct gw_campaign {
     int64_t id;
     char name[GW_NAME_MAX];
     gw_campaign_state state;
-    char reason[GW_CAMPAIGN_DETAIL_MAX];                      /* why it was stopped */
-    char image[GW_DIGEST_MAX];                                /* in the gateway's folder; see gw_store.h */
-    char version[GW_CAMPAIGN_VERSION_MAX];                    /* of the image */
-    bool opaque;                                              /* not an ESP-IDF image */
+    char reason[GW_CAMPAIGN_DETAIL_MAX];   /* why it was stopped */
+    char image[GW_DIGEST_MAX];             /* digest of the image in the gateway's folder; see gw_store.h */
+    char version[GW_CAMPAIGN_VERSION_MAX]; /* version of the image */
+    bool opaque;                           /* the image is not an ESP-IDF image */
     char manifests[GW_CAMPAIGN_MANIFESTS_MAX][GW_DIGEST_MAX]; /* evidence must match one; none: any of the policy's */
     size_t n_manifests;
     int64_t begins; /* Unix time */

@@ -17,8 +17,8 @@
 
 struct gw_certificate {
     char type[GW_CERTIFICATE_TYPE_MAX];
-    char fingerprint[GW_FINGERPRINT_MAX]; /* of the key that it certifies */
-    char authority[GW_FINGERPRINT_MAX];   /* of the CA's key */
+    char fingerprint[GW_FINGERPRINT_MAX]; /* fingerprint of the certified key */
+    char authority[GW_FINGERPRINT_MAX];   /* fingerprint of the CA's key */
     uint64_t serial;
     bool user;                            /* a user's; else a host's or an unknown one's */
     char id[GW_CERTIFICATE_ID_MAX];       /* the key ID, cut; '?' replaces characters other than letters, digits and

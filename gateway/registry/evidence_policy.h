@@ -66,11 +66,11 @@ struct gw_standing {
     char address[GW_ADDRESS_MAX];
     uint16_t port;    /* where it gives evidence */
     int64_t policy;   /* 0: no policy */
-    bool is_enforced; /* by the policy; also true for an exempt device */
+    bool is_enforced; /* the policy is enforced; also true for an exempt device */
     bool exempt;
     bool quarantined;
     int64_t max_age_s;
-    int64_t at;        /* of the last verdict; 0: none */
+    int64_t at;        /* Unix time of the last verdict; 0: none */
     int64_t left;      /* seconds for which its evidence is fresh and trusted; 0: it is not */
     bool trusted;      /* the last verdict, of any age */
     char manifest[65]; /* digest of the manifest that the evidence matched; "": none */

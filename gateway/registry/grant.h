@@ -44,8 +44,8 @@ CMX_MUST_USE cmx_err gw_consumer_note(struct gw_registry *r, const struct gw_con
 struct gw_grant_terms {
     int64_t length_s; /* ends after that many seconds; 0: see until */
     int64_t until;    /* ends at that Unix time; 0: never */
-    const char *why;  /* for the audit trail; NULL: none */
-    bool break_glass; /* also while the device is quarantined; needs an end and a reason */
+    const char *why;  /* reason for the audit trail; NULL: none */
+    bool break_glass; /* the grant counts also while the device is quarantined; needs an end and a reason */
 };
 
 /* device: a name, or "@GROUP" for all devices that are in the group, now or later. port: one of the device's ports; 0:
@@ -58,7 +58,7 @@ CMX_MUST_USE cmx_err gw_grant_remove(struct gw_registry *r, const struct gw_cons
 
 struct gw_grant {
     struct gw_consumer consumer;
-    int64_t consumer_id; /* its number in the registry, which it keeps */
+    int64_t consumer_id; /* the consumer's number in the registry, which never changes */
     char device[GW_NAME_MAX];
     char address[GW_ADDRESS_MAX];
     uint16_t port;

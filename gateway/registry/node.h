@@ -31,7 +31,7 @@ struct gw_node {
 };
 
 struct gw_nodes {
-    struct gw_node list[GW_NODES_MAX]; /* by number */
+    struct gw_node list[GW_NODES_MAX]; /* sorted by number */
     size_t n;                          /* 0: the gateway is alone */
     const struct gw_node *own;         /* NULL: the gateway is alone */
     char prefix[GW_ADDRESS_MAX + 4];   /* the prefix of the links: "fdXX:...::/64" */

@@ -70,8 +70,8 @@ struct gw_attestation {
     int64_t at;
     char verdict[64];
     char detail[512];
-    char claims[GW_CLAIMS_MAX]; /* of the evidence, a line for each: RESULT NAME FOUND, where RESULT is ok, failed or
-                                   skipped */
+    char claims[GW_CLAIMS_MAX]; /* claims of the evidence, one in each line: RESULT NAME FOUND, where RESULT is ok,
+                                 * failed or skipped */
 };
 void gw_attestation_get(struct gw_registry *r, int64_t device, struct gw_attestation *out);
 

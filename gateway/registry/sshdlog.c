@@ -151,7 +151,7 @@ void gw_sshdlog_parse(struct gw_log_line *out, const char *line)
     else if (starts(line, "User child is on pid "))
         parse_number(out, line + strlen("User child is on pid "), GW_LOG_CHILD);
     else if (starts(line, "Failed publickey for ")) {
-        (void)parse_fingerprint(out, line); /* without one the key stays unknown */
+        (void)parse_fingerprint(out, line); /* without a fingerprint the key stays unknown */
         out->kind = GW_LOG_FAILED;
     } else if (starts(line, "Invalid user ") || starts(line, "fatal: Timeout before authentication") ||
                starts(line, "Timeout before authentication")) {

@@ -23,7 +23,7 @@ typedef enum {
 struct gw_log_line {
     gw_log_kind kind;
     char fingerprint[GW_FINGERPRINT_MAX];
-    char authority[GW_FINGERPRINT_MAX]; /* of the certificate's CA; "" a key without a certificate */
+    char authority[GW_FINGERPRINT_MAX]; /* fingerprint of the certificate's CA; "": a key without a certificate */
     uint64_t serial;
     unsigned long number;
     char detail[128]; /* printable */

@@ -9,7 +9,7 @@ static const char end_marker[] = "# cmxsafe gateway: end";
 /* One line of the file, with its line end. */
 struct line {
     const char *text;
-    size_t len; /* without the line end and blanks before it */
+    size_t len; /* length without the line end and the blanks before it */
     size_t whole;
 };
 

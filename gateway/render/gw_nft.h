@@ -12,8 +12,8 @@
 #include "gateway/registry/party.h"
 #include "gateway/render/gw_nft_marks.h"
 
-#define GW_NFT_TABLE "cmxsafe"           /* in the fleet's network namespace */
-#define GW_NFT_HOST_TABLE "cmxsafe_host" /* on the host */
+#define GW_NFT_TABLE "cmxsafe"           /* table in the fleet's network namespace */
+#define GW_NFT_HOST_TABLE "cmxsafe_host" /* table on the host */
 
 /* The rules of the fleet's network namespace. allowed: unused in --user mode. */
 CMX_MUST_USE cmx_err gw_nft_fleet(FILE *f, struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e);

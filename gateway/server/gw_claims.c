@@ -114,7 +114,7 @@ _Noreturn static void keep_routes(int inherited, const struct gw_fleet *f, uid_t
             gw_note("an identity's route could not be set: %s", strerror(-error));
         if (c.remove && c.remove != c.add)
             (void)change_route(netlink, false, c.address,
-                               c.remove); /* it may be missing, because other programs can flush the table */
+                               c.remove); /* the route may be missing, because other programs can flush the table */
     }
     execlp("ip", "ip", "-6", "route", "flush", "table", NUMBER(GW_CLAIMS_TABLE), "proto", NUMBER(GW_CLAIMS_PROTOCOL),
            (char *)NULL);

@@ -62,8 +62,8 @@ struct guard {
     dev_t netns_dev;
     ino_t netns_ino;
     struct gw_netstate network;       /* digest of link, routes and rules after the last restore */
-    struct gw_netstate network_first; /* the same when the guard began */
-    struct gw_netstate network_found; /* the same before the last restore */
+    struct gw_netstate network_first; /* digest when the guard began */
+    struct gw_netstate network_found; /* digest before the last restore */
     char wrong[160];                  /* what is wrong now and could not be repaired; "" nothing */
     uint64_t network_ms, report_ms, denied_ms, retry_ms;
     struct gw_expiry expiry;
@@ -405,7 +405,7 @@ static void check_denied(struct guard *d)
     const char *begin;
     char *text;
 
-    nft_ctx_output_set_flags(t->nft, 0); /* with counters */
+    nft_ctx_output_set_flags(t->nft, 0); /* lists the counters, too */
     text = nft_run_cmd_from_buffer(t->nft, "list set inet " GW_NFT_TABLE " denied") == 0
                ? copy_text(nft_ctx_get_output_buffer(t->nft))
                : NULL;

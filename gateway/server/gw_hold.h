@@ -16,7 +16,7 @@ struct gw_hold {
     char text[GW_ADDRESS_MAX];
     unsigned sessions;
     int64_t sequence; /* 0: never claimed */
-    bool announced;   /* its route is set */
+    bool announced;   /* the route that announces the claim is set */
     unsigned seen;    /* the newest metric of another gateway's route since the start; 0: none */
     int64_t since;
     uint64_t changed; /* number of its last change */

@@ -86,7 +86,7 @@ static bool become(long uid, long gid)
 static void back_to(const char *cwd)
 {
     if (cwd[0] == '\0' || chdir(cwd) != 0)
-        (void)!chdir("/"); /* so that absolute paths still work */
+        (void)!chdir("/"); /* if the folder is not visible here, absolute paths still work */
 }
 
 bool gw_inside_enter(const struct gw *g, long uid, long gid)

@@ -23,7 +23,7 @@ struct link_job {
     char port[8];
     bool fresh_userspace;          /* wireguard-go was just started */
     char interface[GW_NAME_MAX];   /* the interface that the operator named for plain links; "": WireGuard */
-    bool exists[GW_NODES_MAX + 1]; /* by the number of the other node */
+    bool exists[GW_NODES_MAX + 1]; /* the link exists; index: the number of the other node */
 };
 
 /* Which links the namespace has, by the number of the other node. One call of ip lists them all, because every command
@@ -217,7 +217,7 @@ static void remove_stale(const struct link_job *job, const struct gw_nodes *node
         snprintf(mark, sizeof mark, "%#x", GW_NFT_FROM_NODE_MARK | GW_NFT_TO_NODE_BIT | number);
         if (known || !job->exists[number])
             continue;
-        (void)gw_program_run(true, delete); /* it may have been removed meanwhile */
+        (void)gw_program_run(true, delete); /* the link may have been removed meanwhile */
         (void)gw_program_run(true, rule);
     }
 }

@@ -64,7 +64,7 @@ static bool route_marked(const struct gw *g)
 
     if (access("/proc/sys/net/ipv6/conf/nowhere", F_OK) != 0 && !gw_program_run(false, add))
         return false;
-    (void)gw_program_run(true, stale);     /* of an older version, which made every address local */
+    (void)gw_program_run(true, stale);     /* removes the route of an older version, which made every address local */
     (void)gw_program_run(true, drop_rule); /* prevents duplicates */
     (void)gw_program_run(true, drop_locals);
     return enable_ipv6("nowhere", NULL) == CMX_OK && gw_program_run(false, near) && gw_program_run(false, far) &&
@@ -160,7 +160,7 @@ static bool lead_into(const struct gw *g, const char *link)
     snprintf(via, sizeof via, "%s2", link);
     snprintf(back, sizeof back, "%s1", link);
     snprintf(prefix, sizeof prefix, "%s/64", link);
-    (void)gw_program_run(true, drop_rule); /* of an earlier 'net up' */
+    (void)gw_program_run(true, drop_rule); /* removes the rule of an earlier 'net up' */
     return gw_program_run(false, rule) && gw_program_run(false, route) && in_netns(near) && in_netns(locals);
 }
 

@@ -32,7 +32,7 @@
 #define GW_PROBE_MAX_MS 2500      /* on slow links within four round trips, but at most this */
 #define GW_PROBE_PAUSE_MS 250     /* between probes of one device: a login asks twice */
 #define GW_SESSIONS_PER_KEY 64 /* a device has at most one for each context; a platform's programs share this limit */
-#define GW_TAKEOVERS_PER_MINUTE 6 /* of one device; further takeovers are refused and logged */
+#define GW_TAKEOVERS_PER_MINUTE 6 /* takeovers of one device; further ones are refused and logged */
 #define GW_HELD_MAX 256           /* slowed connections that wait for their login */
 #define GW_SILENCE_CHECK_MS 2000
 #define GW_TIDY_MS 500         /* between checks of the identity programs */
@@ -57,7 +57,7 @@ struct gw_session_certificate {
     char id[GW_CERTIFICATE_ID_MAX];
     uint64_t serial;
     int64_t ends;    /* Unix time; 0: never */
-    uint64_t end_ms; /* the same by the port's clock, which is not set back; 0: never */
+    uint64_t end_ms; /* the end by the port's clock, which is not set back; 0: never */
 };
 
 /* Digests of a key's authorized_keys line, to detect changes. */
@@ -108,7 +108,7 @@ struct gw_counters {
 struct gw_history {
     struct gw_history *next;
     char name[GW_NAME_MAX];
-    char address[GW_ADDRESS_MAX]; /* its identity; "" none */
+    char address[GW_ADDRESS_MAX]; /* the party's identity; "": none */
     uint64_t ended_in, ended_out; /* bytes of the sessions that have ended */
     uint64_t in, out, sessions;   /* the same with the live sessions, as last read */
     uint64_t refused;             /* forwards requested and not permitted */
@@ -159,7 +159,7 @@ struct gw_server {
     struct gw_limits limits;
     struct gw_pending pending;
     struct gw_journal journal;
-    uint64_t journal_from; /* from which entry on the request that is being answered wants the journal */
+    uint64_t journal_from; /* first entry of the journal that the present request asks for */
     struct gw_counters counters;
     size_t n_sessions;
     size_t n_greeting;       /* sessions that are not up yet */
@@ -194,7 +194,7 @@ struct gw_server {
     struct timespec registry_mtime;
     int64_t registry_inode;
     uint64_t end_ms;   /* when the next grant ends, by the port's clock; 0: none does */
-    int64_t end_wall;  /* the same by the wall clock, which may be set forward */
+    int64_t end_wall;  /* that end by the wall clock, which may be set forward */
     char trouble[300]; /* the last failure that blocked all logins; "": none */
     bool stopping;
     bool failed; /* the server stops because of a failure */

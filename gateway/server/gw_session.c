@@ -25,7 +25,7 @@
 #include "gateway/server/gw_source.h"
 
 #define SSHD "/usr/sbin/sshd"
-#define MESSAGES_AT_ONCE 16 /* as many as a pipe holds; then other descriptors are served */
+#define MESSAGES_AT_ONCE 16 /* messages that a pipe holds; then other descriptors are served */
 
 /* In the child. Everything else is close-on-exec. */
 _Noreturn static void exec_sshd(const struct gw_server *s, int tcp, int log, int procs)

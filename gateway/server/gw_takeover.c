@@ -55,7 +55,7 @@ static void begin_probe(const struct gw_server *s, struct gw_client *c, struct g
     uint64_t patience;
 
     if (c->n_probes == GW_COUNT(c->probes) || !gw_session_first_forward(x, &f))
-        return; /* it holds no port, so there is nothing to take over */
+        return; /* the session holds no port, so there is nothing to take over */
     if (!gw_session_counters(x, &p->received, &out, &rtt_us))
         return;
     p->fd = knock(s, &f);

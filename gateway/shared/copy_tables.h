@@ -15,7 +15,7 @@
 
 struct gw_copy_column {
     char name[GW_COPY_NAME_MAX];
-    char fallback[16]; /* its default, as SQL; "" none */
+    char fallback[16]; /* the column's default as SQL; "": none */
     bool integer;      /* otherwise text */
     bool not_null;
     bool key; /* part of the primary key */

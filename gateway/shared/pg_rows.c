@@ -46,7 +46,7 @@ static void put_text(struct gw_pg_writer *w, const char *text, size_t len)
     char *quoted = PQescapeLiteral(w->c, text, len);
 
     if (!quoted) {
-        w->err = w->err ? w->err : CMX_EFORMAT; /* not UTF-8 */
+        w->err = w->err ? w->err : CMX_EFORMAT; /* the text is not UTF-8 */
         return;
     }
     fputs(quoted, w->f);

@@ -34,7 +34,7 @@ struct cli_list {
 };
 
 struct cli_option {
-    const char *name;  /* without the dashes */
+    const char *name;  /* the long name without the dashes */
     const char *value; /* the value's name in the help; NULL for a flag */
     const char *help;  /* one phrase; the help appends the default: what the target holds before parsing, unless 0 */
     cli_type type;
@@ -77,12 +77,12 @@ struct cli_option {
 struct cli_command {
     const char *name;
     int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns CLI_* */
-    const char *summary;               /* one phrase */
+    const char *summary;               /* the purpose, in one phrase */
 };
 
 struct cli_line {
-    const char *command;  /* as the user types it: "cmxsafe gateway enroll" */
-    const char *operands; /* for the help: "NAME", "[NAME ...]", "" */
+    const char *command;  /* the command as the user types it: "cmxsafe gateway enroll" */
+    const char *operands; /* the operands as the help shows them: "NAME", "[NAME ...]", "" */
     /* Paragraphs for the help, before and after the options. A blank line separates paragraphs, which are wrapped; a
      * line that begins with two spaces is printed as it is. notes may be NULL. */
     const char *about, *notes;

@@ -15,7 +15,7 @@
 #include "port/linux/linux_http.h"
 #include "port/linux/unix_listen.h"
 
-#define SWEEP_MS 1000 /* while a connection is open */
+#define SWEEP_MS 1000 /* time between checks of deadlines while a connection is open */
 
 struct acceptor {
     struct cmx_http_server *server;

@@ -69,7 +69,7 @@ struct cmx_http_server {
     uint16_t port;
     pthread_mutex_t lock; /* protects room, open and stopping */
     pthread_cond_t room;
-    unsigned open; /* open connections, at most max_connections of the service */
+    unsigned open; /* open connections; at most max_connections */
     bool stopping;
     struct http_peers peers; /* has its own lock */
 };
@@ -285,7 +285,7 @@ static enum MHD_Result queue(struct cmx_http_request *r)
 {
     r->queued = true;
     if (http_peer_old(&r->server->peers, peer_of(r->connection)))
-        (void)lib.MHD_add_response_header(r->response, MHD_HTTP_HEADER_CONNECTION, "close"); /* else a later answer */
+        (void)lib.MHD_add_response_header(r->response, MHD_HTTP_HEADER_CONNECTION, "close");
     set_deadline(r, ANSWER_TIMEOUTS);
     return lib.MHD_queue_response(r->connection, r->status, r->response);
 }

@@ -45,7 +45,7 @@ void cmx_base64_text(char *out, const void *data, size_t len)
     struct cmx_buf b;
 
     cmx_buf_init(&b, out, CMX_BASE64_LEN(len));
-    (void)encode(&b, data, len, (len * 4 + 2) / 3, "+/", 0); /* it fits */
+    (void)encode(&b, data, len, (len * 4 + 2) / 3, "+/", 0); /* out has room for all characters */
     out[cmx_buf_len(&b)] = 0;
 }
 

@@ -37,7 +37,7 @@ const uint8_t *cmx_buf_data(const struct cmx_buf *b); /* the first byte to read 
 
 /* Writing. CMX_ENOSPC: does not fit; the buffer is unchanged. */
 CMX_MUST_USE cmx_err cmx_buf_put(struct cmx_buf *b, const void *data, size_t len);
-CMX_MUST_USE cmx_err cmx_buf_put_str(struct cmx_buf *b, const char *s); /* without the NUL */
+CMX_MUST_USE cmx_err cmx_buf_put_str(struct cmx_buf *b, const char *s); /* appends s without its NUL */
 CMX_MUST_USE cmx_err cmx_buf_printf(struct cmx_buf *b, const char *fmt, ...) CMX_PRINTF(2, 3);
 CMX_MUST_USE cmx_err cmx_buf_put_u8(struct cmx_buf *b, uint8_t v);
 CMX_MUST_USE cmx_err cmx_buf_put_be16(struct cmx_buf *b, uint16_t v);

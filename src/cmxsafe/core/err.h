@@ -36,7 +36,7 @@ typedef enum {
     /* Give up on this input or operation. */
     CMX_EFORMAT,    /* bytes from outside do not have the form they must have */
     CMX_ETRUNC,     /* bytes from outside end too early */
-    CMX_ENOSPC,     /* longer or more than its bound permits */
+    CMX_ENOSPC,     /* too long or too many for a bound */
     CMX_ESIG,       /* a signature, MAC or digest does not match */
     CMX_EDOWNGRADE, /* older than the oldest version that is accepted */
     CMX_EPROTO,     /* the peer broke the protocol */

@@ -40,7 +40,7 @@ struct cmx_json {
     unsigned depth;
     bool started;     /* the top-level value was written or begun */
     uint32_t array;   /* one bit for each open container, the innermost lowest; 1: an array, 0: an object */
-    uint32_t element; /* the same bits; 1: it has an element */
+    uint32_t element; /* one bit for each open container; 1: it has an element */
 };
 
 /* Appends to out, borrowed until finish. */
@@ -52,7 +52,7 @@ void cmx_json_init_sink(struct cmx_json *j, struct cmx_buf *out, cmx_json_sink s
 /* key: the member's name within an object; NULL at the top and within an array. Mixing them up is CMX_EINTERNAL. */
 void cmx_json_object(struct cmx_json *j, const char *key);
 void cmx_json_array(struct cmx_json *j, const char *key);
-void cmx_json_end(struct cmx_json *j); /* of the innermost object or array */
+void cmx_json_end(struct cmx_json *j); /* ends the innermost object or array */
 
 void cmx_json_str(struct cmx_json *j, const char *key, const char *value); /* NULL: null */
 void cmx_json_strn(struct cmx_json *j, const char *key, const char *value, size_t len);

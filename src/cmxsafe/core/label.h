@@ -21,15 +21,16 @@ extern "C" {
 #define CMX_DOMAIN_MEASUREMENT "cmxsafe measurement 3"       /* attest/measure.h; NUL included */
 #define CMX_DOMAIN_POLICY "cmxsafe policy 1"                 /* isolation/digest.h; NUL included */
 #define CMX_DOMAIN_FILL "cmxsafe fill 1"                     /* gateway/verify/fill.c; NUL included */
-#define CMX_DOMAIN_DEVICE_ADDRESS "cmxsafe device address 1" /* a device's address from its key, at the gateway */
+#define CMX_DOMAIN_DEVICE_ADDRESS "cmxsafe device address 1" /* address of a device, from its key */
 
-#define CMX_DOMAIN_PLATFORM_ADDRESS "cmxsafe platform address 1"   /* a platform's, from its first key */
-#define CMX_DOMAIN_PRINCIPAL_ADDRESS "cmxsafe principal address 1" /* a certificate's, from its consumer's name */
-#define CMX_DOMAIN_USER_ADDRESS "cmxsafe user address 1"           /* a local user's, from the name */
-#define CMX_DOMAIN_GROUP_ADDRESS "cmxsafe group address 1"         /* a local group's, from the name */
-#define CMX_DOMAIN_UNIT_ADDRESS "cmxsafe unit address 1"           /* a unit's, from the path of its control group */
-#define CMX_DOMAIN_GATEWAY_ADDRESS "cmxsafe gateway address 1"     /* the gateway's own */
-#define CMX_DOMAIN_LINK_PREFIX "cmxsafe link prefix 1"             /* of the links between a fleet's gateways */
+#define CMX_DOMAIN_PLATFORM_ADDRESS "cmxsafe platform address 1" /* address of a platform, from its first key */
+#define CMX_DOMAIN_PRINCIPAL_ADDRESS                                                                                   \
+    "cmxsafe principal address 1" /* address of a certificate's holder, from the consumer's name */
+#define CMX_DOMAIN_USER_ADDRESS "cmxsafe user address 1"   /* address of a local user, from the name */
+#define CMX_DOMAIN_GROUP_ADDRESS "cmxsafe group address 1" /* address of a local group, from the name */
+#define CMX_DOMAIN_UNIT_ADDRESS "cmxsafe unit address 1"   /* address of a unit, from the path of its control group */
+#define CMX_DOMAIN_GATEWAY_ADDRESS "cmxsafe gateway address 1" /* address of the gateway itself */
+#define CMX_DOMAIN_LINK_PREFIX "cmxsafe link prefix 1"         /* prefix of the links between a fleet's gateways */
 
 #define CMX_LABEL_LEN 32
 

@@ -27,7 +27,7 @@ struct cmx_settings {
     const char *remote_address;
     int timeout_s;
     int keepalive_s;
-    const char *verbosity; /* as written: "SSH_LOG_NOLOG", "3" */
+    const char *verbosity; /* the macro's text: "SSH_LOG_NOLOG", "3" */
     bool multichannel;
     const char *ciphers;
     bool require_pq;
@@ -57,16 +57,17 @@ typedef struct TaskParameters {
     int forward_remote_port; /* the listener's at the gateway; direct: the port of remote_host */
     bool high_bw;            /* buffers of CMX_RELAY_CHUNK_HIGH bytes: more throughput, more memory */
 
-    const char *remote_address CMX_ZERO; /* at the gateway (at a CMX-GW: the device's); default SSH_REMOTE_ADDRESS */
-    int direction CMX_ZERO;              /* CMX_TASK_REVERSE, CMX_TASK_DIRECT */
-    const char *remote_host CMX_ZERO;    /* direct: the host behind the gateway, as the gateway sees it */
-    int max_connections CMX_ZERO;        /* at once; default 8 */
-    int idle_timeout_s CMX_ZERO;         /* a connection without traffic for this long is closed; default never */
-    const char *session CMX_ZERO;    /* contexts with the same name here share an SSH session; default: not shared */
-    int probe_interval_s CMX_ZERO;   /* end-to-end probe of the gateway's listener; default off */
-    const char *name CMX_ZERO;       /* in the log and status; default "port-N" */
-    int connect_timeout_s CMX_ZERO;  /* to the service; default 10 */
-    const char *local_host CMX_ZERO; /* default SSH_LOCAL_HOST */
+    const char *remote_address
+        CMX_ZERO; /* where the gateway listens (at a CMX-GW: the device's address); default SSH_REMOTE_ADDRESS */
+    int direction CMX_ZERO;           /* CMX_TASK_REVERSE, CMX_TASK_DIRECT */
+    const char *remote_host CMX_ZERO; /* direct: the host behind the gateway, as the gateway sees it */
+    int max_connections CMX_ZERO;     /* connections at the same time; default 8 */
+    int idle_timeout_s CMX_ZERO;      /* a connection without traffic for this long is closed; default never */
+    const char *session CMX_ZERO;     /* contexts with the same name here share an SSH session; default: not shared */
+    int probe_interval_s CMX_ZERO;    /* end-to-end probe of the gateway's listener; default off */
+    const char *name CMX_ZERO;        /* name in the log and status; default "port-N" */
+    int connect_timeout_s CMX_ZERO;   /* limit for connecting to the service; default 10 */
+    const char *local_host CMX_ZERO;  /* default SSH_LOCAL_HOST */
     const char *tasks CMX_ZERO; /* direct, with setup_sm(): names of the tasks that may connect, separated by commas
                                    (the first 15 characters are compared); default all */
     int peer CMX_ZERO;          /* how the service learns the client: CMX_TASK_PEER_...; default not at all */

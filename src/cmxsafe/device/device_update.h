@@ -18,10 +18,10 @@ extern "C" {
 struct cmx_device_updates {
     struct cmx_slots slots;
     uint16_t chip_id;            /* esp_chip_id_t */
-    uint32_t secure_version_min; /* from the eFuse; the running image's secure version is a lower bound too */
+    uint32_t secure_version_min; /* floor in the eFuse; the running image's secure version is a floor, too */
     bool secure_boot;            /* the bootloader verifies Secure Boot v2 sectors */
     const char *public_key;      /* overrides OTA_PUBLIC_KEY: one key, or two in hex separated by comma or space */
-    const char *name;            /* of the device, for the page */
+    const char *name;            /* name of the device, for the page */
     const char *const *hosts;    /* further names that clients may send in the Host header */
     size_t n_hosts;
     const char *address; /* NULL: 127.0.0.1 */

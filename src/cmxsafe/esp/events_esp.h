@@ -37,7 +37,7 @@ typedef enum {
 
 struct cmx_event_data {
     char name[CMX_PROXY_NAME_MAX];
-    char gateway[64]; /* of a session: its host, cut to fit; else "" */
+    char gateway[64]; /* the gateway's host, cut to fit, in events of a session; otherwise "" */
     cmx_err err;
 };
 

@@ -164,10 +164,10 @@ static void put_key_file(struct writer *w, const struct workspace *k, const stru
 
     begin(&blob, mem, sizeof mem);
     put_public(&blob, k->pub);
-    put(w, "openssh-key-v1", 15); /* with its NUL */
+    put(w, "openssh-key-v1", 15); /* 14 characters and the NUL */
     put_text(w, "none");          /* cipher */
     put_text(w, "none");          /* key derivation */
-    put_text(w, "");              /* its options */
+    put_text(w, "");              /* options of the key derivation */
     put_number(w, 1);             /* keys in this file */
     put_string(w, cmx_buf_data(&blob.buf), cmx_buf_len(&blob.buf));
     put_string(w, cmx_buf_data(&section->buf), cmx_buf_len(&section->buf));

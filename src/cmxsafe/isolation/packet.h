@@ -56,16 +56,16 @@ struct cmx_frame {
 struct cmx_packet {
     const uint8_t *eth; /* the 14 bytes of the Ethernet header, or NULL */
     uint32_t ethertype; /* 0 for CMX_FRAME_IP */
-    uint32_t version;   /* of IP: 4 or 6; 0: ARP */
-    uint32_t proto;     /* of the last header of the chain */
+    uint32_t version;   /* IP version, 4 or 6; 0: ARP */
+    uint32_t proto;     /* protocol of the last header of the chain */
     uint32_t hops;      /* TTL or hop limit */
-    uint32_t tcp_flags; /* those of CMX_TCP_KIND */
+    uint32_t tcp_flags; /* the flags in CMX_TCP_KIND */
     bool router_alert;  /* ICMPv6 after a hop-by-hop header with only a router alert (RFC 2711) and padding */
     struct cmx_end src, dst;
     uint32_t seq, ack; /* TCP */
     uint32_t window;
     const uint8_t *l4; /* ARP: the ARP packet; otherwise the transport header */
-    uint32_t l4_len;   /* from the IP header, without Ethernet padding */
+    uint32_t l4_len;   /* length by the IP header, without Ethernet padding */
     uint32_t l4_have;  /* bytes of it that are contiguous at l4 */
     uint32_t payload;  /* TCP, UDP: bytes after their header */
 };

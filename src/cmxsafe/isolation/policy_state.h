@@ -20,7 +20,7 @@
 #define CMX_ISO_CONTEXTS_MAX 512 /* as many as the proxy permits */
 #endif
 #define CMX_ISO_GATEWAYS_MAX 8
-#define CMX_ISO_ADDRESSES_MAX 4  /* for each: resolvers, time servers */
+#define CMX_ISO_ADDRESSES_MAX 4  /* addresses of resolvers, and as many of time servers */
 #define CMX_ISO_TIME_NAMES_MAX 2 /* names of time servers */
 #define CMX_ISO_CONTROL_MAX 4    /* loopback UDP ports */
 #define CMX_ISO_REQUESTS_MAX 8   /* outstanding DNS, DHCP and SNTP requests */
@@ -29,7 +29,7 @@
 #define CMX_ISO_FLOWS_MAX 1024
 
 #define CMX_ISO_REQUEST_MS 15000u  /* a request expires after this long */
-#define CMX_ISO_NEIGHBOUR_MS 5000u /* the same for ARP and neighbour discovery */
+#define CMX_ISO_NEIGHBOUR_MS 5000u /* a request of ARP or neighbour discovery expires after this long */
 #define CMX_ISO_CLOSING_MS 30000u  /* time for the FIN exchange of a closed socket */
 #define CMX_ISO_PORT_DNS 53
 #define CMX_ISO_PORT_SNTP 123
@@ -108,7 +108,7 @@ typedef enum { CMX_NEIGHBOUR_FREE, CMX_NEIGHBOUR_ASKED, CMX_NEIGHBOUR_ANSWERED }
  * */
 struct cmx_neighbour {
     struct cmx_ip ip;
-    uint32_t expires; /* of the request, or of the router's lifetime */
+    uint32_t expires; /* end of the request, or of the router's lifetime */
     uint8_t mac[6];
     uint8_t iface;
     uint8_t state; /* cmx_neighbour_state */

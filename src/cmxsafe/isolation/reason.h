@@ -24,7 +24,7 @@ typedef enum {
     CMX_WHY_VLAN,       /* an 802.1Q tag, even a priority tag (VLAN 0) */
     CMX_WHY_PROTOCOL,   /* a transport protocol without a rule */
     CMX_WHY_MARTIAN,    /* an impossible address: loopback or our own address from outside, or a multicast source */
-    CMX_WHY_NOT_FOR_US, /* not to our hardware address, or sent from another one */
+    CMX_WHY_NOT_FOR_US, /* another hardware address than ours as destination (inbound) or source (outbound) */
     /* Denied: the state */
     CMX_WHY_NO_FLOW,      /* TCP that belongs to no live session or relay */
     CMX_WHY_TCP_STATE,    /* TCP of a live session, but not valid in its state or outside its window */

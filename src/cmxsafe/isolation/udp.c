@@ -28,7 +28,7 @@
 struct protocol {
     cmx_why (*out)(const struct cmx_question *q); /* judges a request */
     cmx_why (*in)(const struct cmx_question *q);  /* judges an answer to an outstanding request */
-    uint32_t id_mask;                             /* which of the 32 bits at id_out and id_in form the number */
+    uint32_t id_mask;                             /* mask of the bits at id_out and id_in that form the number */
     uint8_t passes;                               /* cmx_why */
     uint8_t least;                                /* bytes */
     uint8_t id_out, id_in;

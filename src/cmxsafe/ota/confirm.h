@@ -15,7 +15,7 @@ extern "C" {
 
 struct cmx_confirm_facts {
     bool sessions_up;      /* the device has reached its gateway (cmx_proxy_reached) */
-    bool isolation_active; /* in force, or not part of this device */
+    bool isolation_active; /* isolation is in force, or the device has none */
     bool confirm_failed;   /* the platform has refused to confirm at least once; filled in by the service */
 };
 

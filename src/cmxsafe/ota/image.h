@@ -72,7 +72,7 @@ struct cmx_image {
     bool has_secure_boot;
     bool has_trailer;
     const char *why;                /* why it was refused, one clause; static */
-    uint32_t image_len;             /* with its appended SHA-256 */
+    uint32_t image_len;             /* length of the image with its appended SHA-256 */
     uint32_t signed_len;            /* everything before the trailer */
     uint8_t digest[CMX_SHA256_LEN]; /* SHA-256 of signed_len bytes, as sha256sum prints for the unsigned file */
     struct cmx_image_info info;
@@ -80,8 +80,8 @@ struct cmx_image {
 
     uint8_t part[CMX_TRAILER_LEN]; /* the small piece being assembled: header, hash, trailer */
     uint8_t head[CMX_IMAGE_HEAD_LEN];
-    struct cmx_sha256 sha;        /* of the image up to its appended SHA-256 */
-    struct cmx_sha256 signed_sha; /* of everything before the trailer */
+    struct cmx_sha256 sha;        /* hash of the image up to its appended SHA-256 */
+    struct cmx_sha256 signed_sha; /* hash of everything before the trailer */
 };
 
 /* Ready for the first byte. Borrows policy. CMX_ENOMEM. */

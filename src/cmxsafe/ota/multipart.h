@@ -16,15 +16,15 @@ extern "C" {
 #endif
 
 #define CMX_MULTIPART_BOUNDARY_MAX 70 /* RFC 2046 section 5.1.1 */
-#define CMX_MULTIPART_LINE_MAX 512    /* of a part's header */
+#define CMX_MULTIPART_LINE_MAX 512    /* bytes of a line in a part's header */
 #define CMX_MULTIPART_HEADERS_MAX 16  /* lines in one part */
 #define CMX_MULTIPART_NAME_MAX 32     /* a field's name with its NUL; a longer name is cut and then matches no field */
 
 typedef enum {
     CMX_MULTIPART_MORE, /* all input is consumed */
     CMX_MULTIPART_PART, /* a part begins; its name is in m->name */
-    CMX_MULTIPART_DATA, /* bytes of it */
-    CMX_MULTIPART_DONE, /* it ends */
+    CMX_MULTIPART_DATA, /* bytes of the part */
+    CMX_MULTIPART_DONE, /* the part ends */
     CMX_MULTIPART_END   /* the closing delimiter; the epilogue that follows is ignored */
 } cmx_multipart_kind;
 

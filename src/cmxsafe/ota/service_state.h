@@ -68,9 +68,9 @@ struct cmx_ota_service {
 /* One POST /update. */
 struct cmx_ota_request {
     bool owner; /* this request owns the service's upload */
-    bool ready; /* its upload was activated: the device restarts once the answer has left */
+    bool ready; /* this upload was activated: the device restarts once the answer is sent */
     bool multipart;
-    bool in_field; /* in the part named `update` */
+    bool in_field; /* the present part is the field `update` */
     bool had_field;
     uint32_t range_end; /* raw: received after this request; 0: not known */
     uint64_t since_ms; /* start of the window in which the upload rate is measured; moved by the time of our own work */

@@ -22,7 +22,7 @@ extern "C" {
 #define CMX_SLOT_NAME_MAX 12
 
 struct cmx_slots_status {
-    uint32_t running_offset; /* in flash; 0: not in flash */
+    uint32_t running_offset; /* offset in flash; 0: the slots are not in flash */
     uint32_t target_size;    /* bytes */
     uint32_t secure_version;
     uint32_t trial_ms;                /* pending: how long the image had been on trial when the slots were opened */
@@ -33,7 +33,7 @@ struct cmx_slots_status {
     const char *problem;              /* why the last update did not take effect, a sentence; NULL; borrowed from arg */
     char running[CMX_SLOT_NAME_MAX];  /* "ota_0", "factory", "system" */
     char target[CMX_SLOT_NAME_MAX];   /* the slot of the next image; "" if there is none */
-    char version[CMX_IMAGE_TEXT_MAX]; /* of the running image */
+    char version[CMX_IMAGE_TEXT_MAX]; /* version of the running image */
     char project[CMX_IMAGE_TEXT_MAX];
     char rolled_back_version[CMX_IMAGE_TEXT_MAX];
     char rolled_back_why[24];

@@ -35,7 +35,7 @@ struct cmx_upload {
     bool begun;   /* storage was written */
     uint8_t withheld[CMX_UPLOAD_WITHHELD];
     const char *why;        /* after an error: one clause for a person; static, or in refusal */
-    struct cmx_why refusal; /* of cmx_slots.activate */
+    struct cmx_why refusal; /* reason of cmx_slots.activate */
     struct cmx_image_policy policy;
     struct cmx_image image;
     uint8_t buffer[CMX_UPLOAD_CHUNK];

@@ -31,7 +31,7 @@ struct cmx_iface {
     uint8_t mac[6];
     uint8_t n_own, n_resolvers;
     struct cmx_ip router4;                            /* IPv4 next hop; ::: none */
-    struct cmx_ip own[CMX_IFACE_OWN_MAX];             /* also tentative addresses */
+    struct cmx_ip own[CMX_IFACE_OWN_MAX];             /* own addresses, tentative ones included */
     struct cmx_ip resolvers[CMX_IFACE_RESOLVERS_MAX]; /* resolvers that the stack uses */
 };
 
@@ -49,7 +49,7 @@ struct cmx_filter_packet {
 struct cmx_filter_neighbour {
     struct cmx_ip ip;
     uint8_t mac[6];
-    uint8_t iface;       /* its index */
+    uint8_t iface;       /* index of the interface */
     uint32_t lifetime_s; /* remaining lifetime of an IPv6 default router; 0: not a router */
 };
 

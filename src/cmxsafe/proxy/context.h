@@ -28,7 +28,7 @@ extern "C" {
 #define CMX_PROXY_NAME_MAX 32           /* a context's or session's name, NUL included */
 #define CMX_PROXY_ADDRESS_MAX 46        /* INET6_ADDRSTRLEN */
 #define CMX_PROXY_FLEET "fleet:"        /* in remote_address, before the fleet's prefix */
-#define CMX_PROXY_CONNECTIONS_DEFAULT 8 /* for max_connections */
+#define CMX_PROXY_CONNECTIONS_DEFAULT 8 /* default of max_connections */
 #define CMX_PROXY_CONNECTIONS_MAX 1024
 #define CMX_PROXY_ALLOW_MAX 64         /* entries of allow_from */
 #define CMX_PROXY_CONNECT_TIMEOUT_S 10 /* default of connect_timeout_s */
@@ -43,7 +43,7 @@ typedef enum { CMX_REVERSE = 0, CMX_DIRECT = 1 } cmx_proxy_direction;
 
 /* How a reverse context's service learns the address of the client. */
 typedef enum {
-    CMX_PEER_NONE,     /* not at all */
+    CMX_PEER_NONE,     /* the service does not learn it */
     CMX_PEER_PROXY_V1, /* by a header of the PROXY protocol, as text */
     CMX_PEER_PROXY_V2, /* or binary */
     CMX_PEER_MIRROR    /* the connection comes from the originator's IPv6 address */
@@ -52,7 +52,7 @@ typedef enum {
 /* How to reach and authenticate the gateway. All strings are copied by cmx_proxy_create. */
 struct cmx_gateway {
     const char *host; /* a name or an address, or a list of them as in gateways.h; the pins hold for all */
-    uint16_t port;    /* of gateways whose entry in host names no port; 0: 22 */
+    uint16_t port;    /* port of the entries of host that name none; 0: 22 */
     const char *user;
 
     /* Pins: "SHA256:<base64>" as ssh-keygen -l prints it, or a known_hosts line, of which only the key counts, not the
@@ -72,7 +72,7 @@ struct cmx_gateway {
      * address in that prefix of the public key with this blob (RFC 4253 section 6.6). cmx_proxy_create checks the
      * prefix with a blob of length 0. NULL: such contexts are refused. */
     cmx_err (*fleet_address)(const char *prefix, const void *blob, size_t len, char out[CMX_PROXY_ADDRESS_MAX]);
-    const char *key_passphrase; /* for key_file and key_pem; NULL: none */
+    const char *key_passphrase; /* passphrase of key_file or key_pem; NULL: none */
     const char *password;       /* sent by the methods password or keyboard-interactive; NULL: never */
 
     const char *ciphers;      /* OpenSSH names, comma separated; NULL: modern ones, those the CPU accelerates first */
@@ -83,7 +83,7 @@ struct cmx_gateway {
     uint32_t backoff_max_ms;
     bool want_session_id; /* learn the SSH session identifier at login, for status; costs a round trip */
     uint64_t rekey_bytes; /* 0: the library's default */
-    bool require_pq;      /* only key exchanges that resist a quantum computer */
+    bool require_pq;      /* accept only key exchanges that resist a quantum computer */
 };
 
 /* One service's declaration. Each member is an option with a row in context_options.h: its meaning, bounds and default.
@@ -102,7 +102,7 @@ struct cmx_context {
     const char *name;
     unsigned connect_timeout_s;
     const char *local_host;
-    const char *tasks; /* for isolation: the engine itself accepts every local client */
+    const char *tasks; /* used by isolation; the engine itself accepts every local client */
     cmx_proxy_peer peer;
     const char *allow_from; /* originator.h; NULL: everyone */
 };
@@ -188,10 +188,11 @@ struct cmx_context_status {
     cmx_err last_refusal; /* cause of the last refused connection, as in struct cmx_relay_event */
     cmx_err last_error;
     bool has_host_key;
-    const char *key_exchange; /* of the session, static, such as "curve25519-sha256"; NULL while there is none */
-    size_t session_id_len;    /* 0: not known */
-    uint64_t since_ms;        /* cmx_port_now_ms when state was entered */
-    uint64_t retry_at_ms;     /* waiting: when the next attempt starts */
+    const char
+        *key_exchange; /* the session's key exchange, such as "curve25519-sha256"; static; NULL while there is none */
+    size_t session_id_len; /* 0: not known */
+    uint64_t since_ms;     /* cmx_port_now_ms when state was entered */
+    uint64_t retry_at_ms;  /* waiting: when the next attempt starts */
     uint64_t relays_total;
     uint64_t relays_refused;
     uint64_t last_refusal_ms;

@@ -23,10 +23,10 @@ extern "C" {
 #endif
 
 #define CMX_GATEWAYS_MAX 8
-#define CMX_GATEWAYS_TEXT_MAX 256 /* of the whole list, NUL included */
+#define CMX_GATEWAYS_TEXT_MAX 256 /* bytes of the whole list, NUL included */
 
 struct cmx_gateway_host {
-    const char *host; /* in the list's text; without brackets */
+    const char *host; /* points into the list's text; without brackets */
     uint16_t port;
     uint8_t group; /* 0 is tried first */
 };
@@ -46,7 +46,7 @@ CMX_MUST_USE cmx_err cmx_gateway_list_parse(struct cmx_gateway_list *l, const ch
 /* Which gateway is used, and which ones have failed since one worked. */
 struct cmx_gateway_turn {
     uint8_t at;
-    uint8_t tried; /* one bit each */
+    uint8_t tried; /* one bit for each gateway that has failed */
 };
 
 /* Here and below, random: 32 uniform bits. l is not empty. */

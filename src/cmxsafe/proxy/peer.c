@@ -61,7 +61,7 @@ static void put_address(struct sockaddr_storage *out, const struct cmx_originato
     struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)out;
 
     memset(out, 0, sizeof *out);
-    v4->sin_port = htons(from->port); /* at the same place in both families */
+    v4->sin_port = htons(from->port); /* sin_port has the same offset in both families */
     if (cmx_ip_is_v4(&from->ip)) {
         out->ss_family = AF_INET;
         memcpy(&v4->sin_addr, &from->ip.w[3], sizeof v4->sin_addr);

@@ -261,7 +261,7 @@ static struct run *find_running(struct cmx_proxy *p, const struct cmx_context *c
 /* The changes of a new configuration, prepared so that applying them cannot fail. */
 struct change {
     struct run *kept[CMX_PROXY_CONTEXTS_MAX];  /* running and unchanged, by place in the new configuration */
-    struct run *fresh[CMX_PROXY_CONTEXTS_MAX]; /* to be added */
+    struct run *fresh[CMX_PROXY_CONTEXTS_MAX]; /* new contexts, to be added */
     struct session *sessions;                  /* new sessions, for some of fresh; their tasks run, but wait */
 };
 

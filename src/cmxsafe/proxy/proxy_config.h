@@ -56,7 +56,7 @@ struct cmx_proxy_config {
     size_t n_contexts;
     size_t n_pins;
     struct cmx_pin pins[CMX_PROXY_HOST_KEYS_MAX];
-    struct cmx_gateway_list gateways; /* of gateway.host */
+    struct cmx_gateway_list gateways; /* parsed from gateway.host */
 };
 
 /* why: names the setting that is refused; may be NULL. CMX_EINVAL, CMX_ENOMEM; *out is then NULL. */

@@ -36,7 +36,7 @@ static void look_for_token(struct relay *x, const uint8_t *data, size_t len)
 {
     switch (cmx_probe_match(x->run, data, len)) {
     case PROBE_OTHER:
-        x->deadline_ms = 0; /* it is a client: connect to the service now */
+        x->deadline_ms = 0; /* these bytes come from a client: connect to the service now */
         break;
     case PROBE_TOO_SHORT:
         break;

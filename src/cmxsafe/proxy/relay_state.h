@@ -20,11 +20,11 @@
 
 typedef enum {
     RELAY_TENTATIVE,  /* accepted while a probe is out: its first bytes show whether it is the probe */
-    RELAY_TOKEN,      /* it was the probe */
+    RELAY_TOKEN,      /* the connection was the probe */
     RELAY_LOOKUP,     /* waits for the address of the local service */
     RELAY_CONNECTING, /* connects to the local service */
     RELAY_OPENING,    /* direct: waits for the gateway's answer to the channel open */
-    RELAY_UNWANTED,   /* the same, but the local side has already ended */
+    RELAY_UNWANTED,   /* as RELAY_OPENING, but the local side has already ended */
     RELAY_OPEN,
     RELAY_CLOSING, /* our CLOSE is sent; waits for the gateway's */
     RELAY_DEAD     /* to be freed */
@@ -35,8 +35,8 @@ typedef enum { HALF_OPEN, HALF_DRAIN, HALF_SHUT } half_state;
 /* How the gateway ended the channel. */
 typedef enum {
     END_IN_ORDER, /* with CLOSE after EOF in both directions; also while it has not ended the channel */
-    END_CUT,      /* it closed while the device still had something to send */
-    END_BROKEN    /* it closed without EOF */
+    END_CUT,      /* the gateway closed the channel while the device still had bytes to send */
+    END_BROKEN    /* the gateway closed the channel without EOF */
 } relay_end;
 
 /* Invariants: OPEN has fd >= 0 and a channel; CLOSING has no fd but a channel; DEAD has neither fd nor open. open is
@@ -50,7 +50,7 @@ struct relay {
     bool close_received; /* the gateway's CLOSE has arrived */
     int fd;
     int poll_index;
-    unsigned id; /* for the log */
+    unsigned id; /* number of the relay in the log */
     struct cmx_ssh_open *open;
     struct cmx_ssh_channel *channel;
     struct cmx_lookup *lookup;      /* connecting: owns the addresses */
@@ -67,8 +67,8 @@ struct relay {
     uint64_t number;      /* the connection's number in events; 0: not open yet, or its end has been reported */
     uint64_t opened_ms;
     uint64_t bytes_in, bytes_out;
-    bool rests, stirs;     /* in s->resting; in s->stirred, too */
-    struct relay *before;  /* while it rests */
+    bool rests, stirs;     /* the relay is in s->resting; it is also in s->stirred */
+    struct relay *before;  /* the previous relay in s->resting */
     struct relay *stirred; /* the next of s->stirred */
     struct tracked_socket socket;
     struct cmx_originator originator; /* reverse */

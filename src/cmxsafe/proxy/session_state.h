@@ -25,8 +25,8 @@ typedef enum { PROBE_OFF, PROBE_WAITING, PROBE_OPENING, PROBE_SENT } probe_state
 struct probe {
     probe_state state; /* set by probe_set_state in probe.c alone */
     struct cmx_ssh_channel *channel;
-    uint64_t next_ms;  /* waiting: when the next probe starts; else: when the present one counts as failed */
-    unsigned failures; /* in a row */
+    uint64_t next_ms;  /* waiting: when the next probe starts; otherwise: when the present probe counts as failed */
+    unsigned failures; /* failed probes in a row */
     bool seen;         /* the token came back */
     bool gone;         /* the gateway closed the channel */
     uint8_t token[CMX_PROBE_TOKEN_LEN];
@@ -116,7 +116,7 @@ struct session {
     bool revoked;        /* the key that the gateway showed is revoked */
     bool authenticated;
     bool announced_up;
-    bool proven;                /* this attempt's session has worked */
+    bool proven;                /* the session of this attempt has worked long enough to count as a success */
     int wake_index, rest_index; /* places in polls; -1: not polled */
     int rest_set;               /* descriptor of cmx_port_set_open, from the first relay at rest on; -1: none */
     struct relay *resting;      /* relays at rest (relay_rest.h), which are not in `relays` */
@@ -125,11 +125,11 @@ struct session {
     char name[CMX_PROXY_NAME_MAX];
     char text[96]; /* why the last attempt failed */
     struct tracked_socket socket;
-    struct tracked_socket pair; /* while logging in, on a platform without socketpair */
+    struct tracked_socket pair; /* the pair used while logging in, on a platform without socketpair */
     char shown[51];             /* fingerprint of the last host key without a pin, while tried_types is not 0 */
     uint8_t host_key[32];       /* digest of the key that the gateway showed last */
     const char *key_exchange;   /* the key exchange of the present or last session; static */
-    uint8_t id[CMX_PROXY_SESSION_ID_MAX]; /* while authenticated */
+    uint8_t id[CMX_PROXY_SESSION_ID_MAX]; /* session identifier, while authenticated */
 };
 
 /* ---- contexts ---- */

@@ -30,7 +30,7 @@ struct cmx_ssh_auth {
     bool offered_any; /* at least one credential could be loaded */
     struct ssh_key_struct *key;
     bool answered;       /* the password has been sent */
-    unsigned rounds;     /* of keyboard-interactive prompts */
+    unsigned rounds;     /* rounds of keyboard-interactive prompts so far */
     const char *trouble; /* which prompt of the gateway ended the login; static; or NULL */
     char *public_half;   /* base64, of the key that logged in, if gateway->fleet_address is set; libssh's; or NULL */
 };

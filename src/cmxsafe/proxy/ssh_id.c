@@ -37,7 +37,7 @@ static cmx_err put_answers(struct cmx_buf *b, const uint8_t *blob, size_t len)
     if (!err)
         err = put_string(b, blob, len);
     if (!err)
-        err = put_string(b, "", 0); /* its comment */
+        err = put_string(b, "", 0); /* comment of the key */
     if (!err)
         err = cmx_buf_put_be32(b, 1);
     return err ? err : cmx_buf_put_u8(b, AGENT_FAILURE);

@@ -29,7 +29,7 @@ struct cmx_ssh_id {
     bool asked;  /* done: the identifier is learned once a session at most */
     int fd;      /* the agent's socket */
     int lent;    /* libssh's socket; -1: taken back */
-    size_t len;  /* of id; 0: not known */
+    size_t len;  /* length of id; 0: not known */
     uint8_t id[CMX_PROXY_SESSION_ID_MAX];
 };
 

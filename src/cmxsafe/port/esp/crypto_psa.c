@@ -88,7 +88,7 @@ void cmx_sha256_abort(struct cmx_sha256 *h)
     psa_hash_operation_t **op = hash_of(h);
 
     if (*op)
-        (void)psa_hash_abort(*op); /* its error is ignored, because the operation is already over */
+        (void)psa_hash_abort(*op); /* an error is ignored, because the operation is already over */
     cmx_mem_free_secret(*op);
     *op = NULL;
 }

@@ -34,7 +34,7 @@
 #define IDLE_DEFAULT_S 30
 /* For a head and the body's first byte, which the parser reads too. The server's task does nothing else meanwhile. */
 #define HEAD_MS 10000
-#define HEAD_CROWDED_MS 1000 /* while other connections are open */
+#define HEAD_CROWDED_MS 1000 /* limit for a head while other connections are open */
 #define SEND_SLOWEST 128     /* bytes/s; a client that reads an answer more slowly is disconnected */
 #define CONNECTIONS_DEFAULT 8
 #define CONNECTIONS_LEAST 2
@@ -548,7 +548,7 @@ static esp_err_t start_httpd(struct cmx_http_server *s)
     c.ctrl_port = (uint16_t)(CONFIG_CMX_HTTP_CTRL_PORT + atomic_fetch_add(&servers, 1));
     c.max_open_sockets = (uint16_t)(connections < CONNECTIONS_LEAST ? CONNECTIONS_LEAST : connections);
     c.max_uri_handlers = (uint16_t)(2 * service->n_routes);
-    c.lru_purge_enable = true; /* when all are in use, the one idle for longest is closed for a new one */
+    c.lru_purge_enable = true; /* if all sockets are in use, a new connection replaces the one idle for longest */
     c.recv_wait_timeout = (uint16_t)idle_s(service);
     c.send_wait_timeout = c.recv_wait_timeout;
     c.stack_size = HAVE_ASYNC_BODIES ? SERVER_STACK : CONFIG_CMX_HTTP_STACK;
