@@ -33,7 +33,7 @@
 #define TAG "agent"
 #define AGENT_READY_MS 30000 /* READY=1 is sent after this time at the latest */
 #define AGENT_TICK_MS 1000
-#define AGENT_REST_MS 15000 /* between two checks while all contexts are up and nothing happens */
+#define AGENT_REST_MS 15000 /* interval between checks while all contexts are up and nothing happens */
 
 struct agent {
     const char *config_file;

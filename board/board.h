@@ -41,7 +41,7 @@ CMX_MUST_USE cmx_err board_flash_erase(void *f, uint32_t offset, size_t len);
 /* Opens the hardware key and gives attestation the facts of the chip. The board's folder is the working directory; call
  * it before anything runs. A board without a usable key also runs; the log gives the reason. */
 void board_hardware_open(const struct board_config *config);
-void board_hardware_close(void); /* after everything has ended */
+void board_hardware_close(void); /* call it after everything else has ended */
 
 /* As port.h's cmx_port_secret_*, in the file "ssh_secret.bin" of the board's folder; the argument is not used. */
 CMX_MUST_USE cmx_err board_secret_read(void *arg, uint8_t out[CMX_PORT_SECRET_LEN]);

@@ -18,7 +18,7 @@
 
 struct board_config {
     const char *chip;
-    const char *flash; /* files, relative to the board's folder, as are keys */
+    const char *flash; /* paths of files and keys are relative to the board's folder */
     const char *efuse;
     const char *efuse_key; /* the burned key: efuse.bin lacks read-protected bits */
     int port_offset;       /* added to each service's port, where the board shares the machine's loopback */

@@ -101,7 +101,7 @@ static void run_ssh(const struct tunnel *t)
     _exit(127);
 }
 
-/* In the child. */
+/* Runs in the child. */
 static void become_ssh(const struct tunnel *t, pid_t parent)
 {
     signal(SIGPIPE, SIG_DFL);

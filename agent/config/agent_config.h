@@ -144,7 +144,7 @@ CMX_MUST_USE cmx_err config_load(const char *file, struct config_report *r, stru
 /* The same without the files that the configuration names, for a client that may not read them. */
 CMX_MUST_USE cmx_err config_read_text(const char *file, struct config_report *r, struct agent_config **out);
 
-/* The part that opens no file. */
+/* The part of config_read_text that opens no file. */
 CMX_MUST_USE cmx_err config_parse(const char *text, size_t len, struct config_report *r, struct agent_config **out);
 
 /* Reads the files that the configuration names, and checks permissions. CMX_EINVAL, CMX_ENOMEM. */

@@ -3,7 +3,7 @@
 #include "cmxsafe/core/secret.h"
 #include "cmxsafe/proxy/ssh_options.h"
 
-#define STACK_BURNT 16384 /* libssh and OpenSSL come some 10 KB deep when they read a key */
+#define STACK_BURNT 16384 /* libssh and OpenSSL use some 10 KB of stack to read a key */
 
 __attribute__((noinline)) void credentials_forget(void)
 {

@@ -12,7 +12,7 @@
 #include "cmxsafe/port/port.h"
 #include "port/linux/unix_listen.h"
 
-#define DISCARD_MAX 128      /* reads; a client may never stop sending */
+#define DISCARD_MAX 128      /* number of reads; a client may never stop sending */
 #define CONTROL_PATH_MAX 108 /* sun_path of unix(7) */
 #define TAG "control"
 

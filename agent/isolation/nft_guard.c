@@ -59,7 +59,7 @@ static int open_netlink(bool monitor)
     return -1;
 }
 
-/* The attribute of that type in a message of nfnetlink's, or NULL. */
+/* The attribute of that type in a message from nfnetlink, or NULL. */
 static const struct nlattr *attribute(const struct nlmsghdr *m, unsigned type)
 {
     const char *at = (const char *)m + NLMSG_HDRLEN + sizeof(struct nfgenmsg);

@@ -23,11 +23,11 @@ void nft_guard_close(struct nft_guard *g); /* NULL is fine */
 /* Readable when another program may have changed something: call nft_guard_check. */
 int nft_guard_fd(const struct nft_guard *g);
 
-/* Installs a ruleset, which from then on must stay in force. Errors of nft_run; CMX_EBUSY: other programs change the
- * same tables all the time. On error an earlier ruleset may or may not be in force. */
+/* Installs a ruleset, which from then on must stay in force. Errors as for nft_run; CMX_EBUSY: other programs change
+ * the same tables all the time. On error an earlier ruleset may or may not be in force. */
 CMX_MUST_USE cmx_err nft_guard_install(struct nft_guard *g, const char *text, struct cmx_why *why);
 
-/* A change of the agent's own, to elements of sets alone. Errors of nft_run. */
+/* A change of the agent's own, to elements of sets alone. Errors as for nft_run. */
 CMX_MUST_USE cmx_err nft_guard_change(struct nft_guard *g, const char *text, struct cmx_why *why);
 
 /* CMX_OK: the installed rules are in force. CMX_EPERM: another program, named in who if the kernel reported it, changed

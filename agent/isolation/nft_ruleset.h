@@ -62,7 +62,7 @@ CMX_MUST_USE cmx_err cmx_nft_deny(struct cmx_buf *out);
 /* Deletes both tables, whether or not they exist. CMX_ENOSPC. */
 CMX_MUST_USE cmx_err cmx_nft_removal(struct cmx_buf *out);
 
-/* The name of such a set in nft commands: family, table and set. */
+/* The name of a set with learned elements, as nft commands have it: family, table and set. */
 const char *cmx_nft_memory(enum cmx_nft_memory which);
 
 /* A session to gateway begins (permits its address) or ends (the permission expires after 30 s). CMX_ENOSPC. */

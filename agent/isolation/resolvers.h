@@ -37,7 +37,7 @@ CMX_MUST_USE cmx_err isolation_addresses(const char *key, const char *text, stru
 CMX_MUST_USE cmx_err isolation_word(const char **at, char word[ISOLATION_WORD_MAX]);
 CMX_MUST_USE cmx_err isolation_uid(const char *user, uint32_t *uid);
 
-/* What to do when stuck: one sentence. */
+/* Advice for an error about name servers: one sentence. */
 extern const char resolvers_advice[];
 
 #endif

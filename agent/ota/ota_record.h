@@ -47,8 +47,8 @@ typedef enum {
     OTA_INTERRUPTED_INSTALL /* the last update was interrupted while it was installed */
 } ota_resolution;
 
-/* Moves the record to the phase of this start. boot: of this boot; version: of the running system, "": not known;
- * has_version: a version hook is configured. Pure.
+/* Moves the record to the phase of this start. boot: this boot's identifier; version: the running system's, "": not
+ * known; has_version: a version hook is configured. Pure.
  *
  * A new boot of the old version is a rollback, unless the update was the same image that gave the device this version:
  * then both systems have it, and the new boot counts as one of the new system. */
@@ -61,8 +61,8 @@ CMX_MUST_USE cmx_err ota_record_read(int folder, const char *name, struct ota_re
 /* Power cuts leave the old record or the new one. CMX_EIO, errno says why. */
 CMX_MUST_USE cmx_err ota_record_write(int folder, const char *name, const struct ota_record *r);
 
-/* The boot identifier: of the variable CMXSAFED_BOOT_ID (the packaged unit sets it, since ProcSubset= hides the file),
- * or of /proc/sys/kernel/random/boot_id. CMX_EIO. */
+/* The boot identifier, from the variable CMXSAFED_BOOT_ID (the packaged unit sets it, since ProcSubset= hides the
+ * file), or from /proc/sys/kernel/random/boot_id. CMX_EIO. */
 CMX_MUST_USE cmx_err ota_boot_id(char out[OTA_BOOT_ID_MAX]);
 
 #endif

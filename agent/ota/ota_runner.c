@@ -92,7 +92,7 @@ static void default_signals(void)
     sigset_t none;
 
     for (int sig = 1; sig < NSIG; sig++)
-        (void)signal(sig, SIG_DFL); /* fails for SIGKILL, SIGSTOP and those that the C library keeps */
+        (void)signal(sig, SIG_DFL); /* fails for SIGKILL, SIGSTOP and the C library's own signals */
     sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
@@ -161,7 +161,7 @@ static void signal_all(pid_t group, int sig)
         closedir(proc);
 }
 
-/* Reaps what has ended. False: there is no child left. *status: of pid, when it was among them, with *ended set. */
+/* Reaps the children that have ended. If pid is one of them, sets *status and *ended. False: there is no child left. */
 static bool reap(pid_t pid, int *status, bool *ended)
 {
     int s;

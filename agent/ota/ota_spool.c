@@ -98,7 +98,7 @@ static cmx_err erase(void *arg, uint32_t offset, uint32_t len)
     (void)arg;
     (void)offset;
     (void)len;
-    return CMX_OK; /* a file needs none */
+    return CMX_OK; /* a file needs no erase */
 }
 
 static cmx_err write_at(void *arg, uint32_t offset, const void *data, size_t len)

@@ -17,7 +17,7 @@
 #include "gateway/server/gw_report.h"
 
 #define FOLLOW_MS 300
-#define HISTORY_MS 20 /* between looks at what other gateways have sent, until they have sent their logs */
+#define HISTORY_MS 20 /* interval between reads from other gateways, until they have sent their logs */
 
 static const char about[] =
     "Prints connections to devices' services (source, target, begin, end, bytes) and refused connections, at all "
@@ -129,7 +129,7 @@ static bool read_record(struct access_job *job, const char *line, struct record 
     gw_status_text(line, "consumer", r->consumer, sizeof r->consumer);
     gw_status_text(line, "target", r->target, sizeof r->target);
     if (!r->consumer[0])
-        return true; /* a note */
+        return true; /* a line about no connection */
     name_of(job, r->consumer, r->consumer_name, sizeof r->consumer_name);
     name_of(job, r->target, r->target_name, sizeof r->target_name);
     return true;

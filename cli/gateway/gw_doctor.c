@@ -254,7 +254,7 @@ static void check_security_modules(struct doctor *d)
         "a profile confines sshd", "let it read the gateway's folder and run cmxsafe-authkeys");
 }
 
-/* systemd is to run this gateway. */
+/* True if systemd runs this gateway. */
 static bool has_units(const struct doctor *d)
 {
     return !d->g.user && access("/run/systemd/system", F_OK) == 0 &&
@@ -364,7 +364,7 @@ static void check_account(struct doctor *d)
     check(d, account_may(d, script), "sshd accepts its configuration as the account", "sshd -T complains",
           "run 'cmxsafe gateway init' again; do not edit sshd_config");
     if (gw_helper_path(&d->g, helper, &e))
-        return; /* check_helper said so */
+        return; /* check_helper has reported it */
     snprintf(script, sizeof script, "'%.4000s' '%.4000s' SHA256:doctor", helper, d->g.dir);
     check(d, account_may(d, script), "the look-up helper reads the registry as the account", "it fails", again);
 }
@@ -464,7 +464,7 @@ int gw_cmd_doctor(int argc, char **argv)
 
     if (cli_parse(&line, argc, argv, &status))
         return status;
-    if (gw_command_open(&d.g, &d.common, true)) /* opening for writing heals */
+    if (gw_command_open(&d.g, &d.common, true)) /* opening for writing repairs an interrupted write */
         return CLI_FAILED;
     gw_json_begin(&d.json, stdout);
     cmx_json_array(&d.json.j, NULL);

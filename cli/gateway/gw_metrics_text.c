@@ -220,7 +220,7 @@ static cmx_err add_claim(void *arg, const char *address, const char *node, int64
 
     (void)since;
     if (!n || n == l->nodes->own || !is_alive(l, n) || gw_device_name_at(&l->g->registry, address, name))
-        return CMX_OK; /* or a platform's */
+        return CMX_OK; /* not needed, or a platform's claim */
     x = fleet_find(l, name);
     if (x)
         x->elsewhere = true;

@@ -12,7 +12,7 @@
 #include "gateway/server/gw_apply.h"
 #include "gateway/server/gw_control.h"
 
-#define STATE_MS 5000 /* between two notes of a gateway's state */
+#define STATE_MS 5000 /* interval between updates of node_state */
 
 static bool is_one_of_several(struct gw *g)
 {

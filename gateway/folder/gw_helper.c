@@ -13,7 +13,7 @@ static size_t prefix_len(const char *folder)
     return slash ? (size_t)(slash - folder) : 0;
 }
 
-/* Beside this program (a build tree), or in PREFIX/lib/cmxsafe where this program is PREFIX/bin/cmxsafe. */
+/* The helper is beside this program (a build tree), or in PREFIX/lib/cmxsafe if this program is PREFIX/bin/cmxsafe. */
 cmx_err gw_helper_source(char out[GW_PATH_MAX], struct cmx_why *e)
 {
     char folder[GW_PATH_MAX - 48];

@@ -38,7 +38,7 @@ CMX_MUST_USE cmx_err gw_authority_accept(struct gw_registry *r, const struct gw_
 struct gw_krl {
     uint8_t *bytes; /* owned: cmx_mem_free; NULL with len 0 */
     size_t len;
-    char digest[65]; /* SHA-256, hex; "" none is installed */
+    char digest[65]; /* SHA-256, hex; "": none is installed */
     int64_t at;      /* when it was installed */
 };
 

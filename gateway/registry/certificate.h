@@ -12,7 +12,7 @@
 
 #define GW_CERTIFICATE_TYPE_MAX 48
 #define GW_CERTIFICATE_RAW_MAX 6144
-#define GW_CERTIFICATE_TEXT_MAX (GW_CERTIFICATE_TYPE_MAX + GW_CERTIFICATE_RAW_MAX / 3 * 4 + 8) /* both parts */
+#define GW_CERTIFICATE_TEXT_MAX (GW_CERTIFICATE_TYPE_MAX + GW_CERTIFICATE_RAW_MAX / 3 * 4 + 8) /* type and base64 */
 #define GW_CERTIFICATE_ID_MAX 64
 
 struct gw_certificate {
@@ -20,7 +20,7 @@ struct gw_certificate {
     char fingerprint[GW_FINGERPRINT_MAX]; /* fingerprint of the certified key */
     char authority[GW_FINGERPRINT_MAX];   /* fingerprint of the CA's key */
     uint64_t serial;
-    bool user;                            /* a user's; else a host's or an unknown one's */
+    bool user;                            /* a user certificate; false: a host's, or an unknown kind */
     char id[GW_CERTIFICATE_ID_MAX];       /* the key ID, cut; '?' replaces characters other than letters, digits and
                                            * ._-@/:+= */
     uint64_t begins, ends;                /* Unix time; ends UINT64_MAX: never */

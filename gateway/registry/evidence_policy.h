@@ -40,7 +40,7 @@ CMX_MUST_USE cmx_err gw_policy_remove(struct gw_registry *r, const char *target,
 typedef cmx_err (*gw_policy_fn)(void *arg, const struct gw_policy *p);
 CMX_MUST_USE cmx_err gw_policy_each(struct gw_registry *r, gw_policy_fn fn, void *arg, struct cmx_why *e);
 
-/* Adds a manifest to the policy that a device has, if it has one. */
+/* Adds a manifest to the device's policy; changes nothing if the device has no policy. */
 CMX_MUST_USE cmx_err gw_policy_allow(struct gw_registry *r, const char *device, const struct gw_manifest_file *m,
                                      struct cmx_why *e);
 
@@ -86,8 +86,8 @@ CMX_MUST_USE cmx_err gw_standing_each(struct gw_registry *r, gw_standing_fn fn, 
 struct gw_verdict {
     bool trusted;
     int64_t max_age_s;    /* how long trusted evidence counts */
-    const char *manifest; /* digest of the one that it matched, or "" */
-    const char *reason;   /* why it is not trusted, or "" */
+    const char *manifest; /* digest of the manifest that the evidence matched, or "" */
+    const char *reason;   /* why the evidence is not trusted, or "" */
     const char *firmware; /* the firmware that the device reports; NULL: unknown */
 };
 

@@ -11,8 +11,8 @@
 #include "gateway/registry/party.h"
 #include "gateway/render/gw_template.h"
 
-/* Plus the unit's number in the registry. A packet gets its mark from the rules of one moment, and its source from
- * those of a later one, so a mark must never mean another unit. */
+/* A unit's mark is this plus its number in the registry. A packet gets its mark from the rules of one moment, and its
+ * source from those of a later one, so a mark must never mean another unit. */
 #define UNIT_MARK 0x434d0000u
 
 /* Templates of gateway/render/templates. */
@@ -50,7 +50,7 @@ static cmx_err end_elements(struct nft_job *job, cmx_err err)
     return err;
 }
 
-/* The id of the sockets of the user or group that a is for; -1: there are none. */
+/* The uid or gid of the sockets that a permits; -1: a permits no user's or group's sockets. */
 static long socket_id(const struct nft_job *job, const struct gw_allowed *a, bool by_group)
 {
     if (by_group)

@@ -33,7 +33,7 @@
 #include "gateway/server/gw_server.h"
 #include "gateway/server/gw_worker_child.h"
 
-#define CHECK_MS 250           /* between checks of the rules' generation number */
+#define CHECK_MS 250           /* interval between checks of the rules' generation number */
 #define NETWORK_CHECK_MS 10000 /* the network is also checked at once when the kernel reports a change */
 #define RETRY_MS 2000
 #define REPORT_MS 1000

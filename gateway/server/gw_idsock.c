@@ -377,7 +377,7 @@ void gw_idsock_forget_base(void)
     base = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (base < 0)
         return;
-    (void)write_number(base, "cgroup.kill", "1"); /* what a killed server left behind */
+    (void)write_number(base, "cgroup.kill", "1"); /* ends processes that a killed server left behind */
     close(base);
     base = open(strncat(path, "/" SESSIONS, sizeof path - strlen(path) - 1), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (base >= 0) {

@@ -108,7 +108,7 @@ _Noreturn static void run_inside(const struct gw *g, long uid, long gid, pid_t p
 {
     if (!gw_inside_enter(g, uid, gid))
         _exit(GW_COULD_NOT);
-    /* Not before: a change of ids clears it. */
+    /* Set after the change of ids, which clears it. */
     if (parent && (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != parent))
         _exit(GW_COULD_NOT);
     if (out >= 0) {

@@ -135,7 +135,7 @@ _Noreturn static void become_inside(const struct gw *g, const int *listeners, si
     unsetenv("LISTEN_PID");
     if (setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0)
         _exit(EXIT_FAILURE);
-    prctl(PR_SET_PDEATHSIG, SIGTERM); /* not earlier, because a change of ids clears it */
+    prctl(PR_SET_PDEATHSIG, SIGTERM); /* set after the change of ids, which clears it */
     if (getppid() != parent)
         _exit(EXIT_FAILURE);
     execl("/proc/self/exe", "cmxsafe", "gateway", "serve", "--inside", "--dir", g->dir, (char *)NULL);
@@ -376,7 +376,7 @@ static int run_as_account(struct gw *g, const int *listeners, size_t n)
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (!gw_account_become(GW_USER_UID, GW_USER_UID))
         _exit(gw_fail_with("the gateway can't start", strerror(errno), NULL));
-    prctl(PR_SET_PDEATHSIG, SIGTERM);                  /* a change of ids clears it */
+    prctl(PR_SET_PDEATHSIG, SIGTERM);                  /* again, because the change of ids cleared it */
     return gw_server_run(g, NULL, NULL, listeners, n); /* no eBPF without root: no identities */
 }
 

@@ -1,7 +1,7 @@
 /* gw_peer.h - requests between running gateways over their links: one line with the request, one with the answer. This
  * file has the request "takeover ADDRESS". The answer is "held" if a live session of that identity holds ports there,
- * and "free" otherwise. gw_report.h has the requests of operators. The packet filter lets only the node at the other
- * end of a link use it.
+ * and "free" otherwise. gw_report.h has the requests of operators. The packet filter accepts requests only from the
+ * node at the other end of the link.
  *
  * As with a single gateway, the question is sent before the login is verified, and it can't end a live session. */
 #ifndef GW_PEER_H

@@ -3,8 +3,8 @@
  *   status      for 'gateway status': as on the control socket
  *   traffic     for 'gateway status --traffic': as on the control socket
  *   access MS   for 'gateway access': the lines of the access log since that time (Unix, ms), and GW_REPORT_END
- *   follow MS   for 'gateway access --follow': the same lines, and then new ones as they are written. An empty line
- * after each look at the log, several times within GW_REPORT_SILENCE_MS, says that the gateway is alive
+ *   follow MS for 'gateway access --follow': the same lines, and then new ones as they are written. An empty line after
+ *   each read of the log, several times within GW_REPORT_SILENCE_MS, says that the gateway is alive
  *
  * Each answer has a process of its own, so that a node that reads slowly does not delay the server. */
 #ifndef GW_REPORT_H

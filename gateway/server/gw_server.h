@@ -30,12 +30,12 @@
 #define GW_REGISTRY_POLL_MS 1000  /* how often to look for changes that no command reported */
 #define GW_PROBE_MIN_MS 600       /* when a device logs in again, its old session must answer within this time, */
 #define GW_PROBE_MAX_MS 2500      /* on slow links within four round trips, but at most this */
-#define GW_PROBE_PAUSE_MS 250     /* between probes of one device: a login asks twice */
+#define GW_PROBE_PAUSE_MS 250     /* interval between probes of one device, since a login asks twice */
 #define GW_SESSIONS_PER_KEY 64 /* a device has at most one for each context; a platform's programs share this limit */
 #define GW_TAKEOVERS_PER_MINUTE 6 /* takeovers of one device; further ones are refused and logged */
 #define GW_HELD_MAX 256           /* slowed connections that wait for their login */
 #define GW_SILENCE_CHECK_MS 2000
-#define GW_TIDY_MS 500         /* between checks of the identity programs */
+#define GW_TIDY_MS 500         /* interval between checks of the identity programs */
 #define GW_JUDGE_STALE_MS 5000 /* without a report for this long, the rules are not being watched */
 #define GW_WORKER_STALE_MS 30000
 #define GW_TRAFFIC_MINUTES 60
@@ -257,9 +257,8 @@ size_t gw_session_forwards(const struct gw_session *x, const struct gw_listeners
 bool gw_session_first_forward(const struct gw_session *x, struct gw_forward *out);
 /* Bytes from and to the peer, and the round trip in microseconds. False: the socket can't tell. */
 bool gw_session_counters(const struct gw_session *x, uint64_t *in, uint64_t *out, uint32_t *rtt_us);
-
-/* Time since the peer's last byte. False: the socket can't report them. */ bool
-gw_session_silence(const struct gw_session *x, uint64_t *silent_ms);
+/* Time since the peer's last byte. False: the socket can't report it. */
+bool gw_session_silence(const struct gw_session *x, uint64_t *silent_ms);
 /* Writes the session with its listeners and counters. */
 void gw_forwards_session_json(struct cmx_json *j, const struct gw_session *x, const struct gw_listeners *l);
 /* sshd refused a forward that the key does not permit, or a port that another session holds. */

@@ -116,7 +116,7 @@ static int serve_here(struct gw *g, uid_t uid, gid_t gid, bool guarded, const in
         return gw_fail_with("the gateway can't start", strerror(errno), NULL);
     }
     if (guarded)
-        prctl(PR_SET_PDEATHSIG, SIGTERM); /* not earlier, because a change of ids clears it */
+        prctl(PR_SET_PDEATHSIG, SIGTERM); /* set after the change of ids, which clears it */
     return gw_server_run(g, idsock, &claims, listeners, n);
 }
 

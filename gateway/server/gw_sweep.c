@@ -193,7 +193,7 @@ static bool destroy(int fd, const struct inet_diag_sockid *id)
     return errno == 0 || errno == ENOENT; /* ENOENT: it has closed meanwhile */
 }
 
-/* In a child that is in the namespace. Returns 0, or what errno says. */
+/* Runs in a child that is in the namespace. Returns 0, or errno after a failure. */
 static int sweep_here(struct sweep *s)
 {
     int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
@@ -206,7 +206,7 @@ static int sweep_here(struct sweep *s)
     return 0;
 }
 
-/* 0, what errno says, or EXIT_UNKNOWN. */
+/* Returns 0, errno after a failure, or EXIT_UNKNOWN. */
 static int sweep_in_namespace(struct sweep *s)
 {
     int status = 0;

@@ -30,7 +30,7 @@ struct verify_input {
     const uint8_t *nonce;
     size_t nonce_len;
     const struct cmx_manifest *manifest;
-    const struct reference *reference; /* reference_open_manifest of the manifest */
+    const struct reference *reference; /* opened from the manifest by reference_open_manifest */
     const uint8_t *gateway;
     const uint8_t *session;
     size_t session_len;

@@ -26,7 +26,7 @@ CMX_MUST_USE cmx_err cmx_file_check_secret(const char *path, struct cmx_why *why
 FILE *cmx_file_open(const char *path);
 
 /* Reads a file, a pipe, or stdin (path "-") of at most max bytes; *out gets a NUL after the content; free it with
- * cmx_mem_free_secret. Errors as of cmx_file_read. */
+ * cmx_mem_free_secret. Errors as for cmx_file_read. */
 CMX_MUST_USE cmx_err cmx_file_read_any(const char *path, size_t max, char **out, size_t *len, struct cmx_why *why);
 
 #endif

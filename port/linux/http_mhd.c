@@ -34,7 +34,7 @@
 #define STREAM_BLOCK (16 * 1024)
 #define DRAIN_MAX (64u * 1024 * 1024) /* bytes of a body drained after an early answer; then the connection closes */
 #define DRAIN_TIMEOUTS 4              /* idle timeouts that draining may take */
-#define ANSWER_TIMEOUTS 2             /* idle timeouts for an answer, or for STREAM_BLOCK bytes of a stream */
+#define ANSWER_TIMEOUTS 2             /* idle timeouts that an answer may take, or STREAM_BLOCK bytes of a stream */
 #define ROOM_MS 50                    /* time between attempts to make room for a connection */
 /* The bound on connections is enforced here (cmx_linux_http_feed). The library would reset connections above its own
  * bound, and up to 1.0.1 it does not release a lock when MHD_add_connection reaches it. Its bound is higher, so that

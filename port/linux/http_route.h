@@ -5,7 +5,7 @@
 
 #include "cmxsafe/http/http.h"
 
-/* len: of path, without the query. HEAD uses the route of GET. NULL: there is none. */
+/* len: length of path, without the query. HEAD uses the route of GET. NULL: there is none. */
 const struct cmx_http_route *http_route_find(const struct cmx_http_service *s, const char *path, size_t len,
                                              const char *method);
 

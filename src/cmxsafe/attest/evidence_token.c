@@ -34,7 +34,7 @@ static const struct form {
                              sig_structure},
 };
 
-/* The structure up to the payload's bytes, into mem. */
+/* Writes the structure up to the payload's bytes into mem. */
 static cmx_err put_structure(const struct form *f, size_t payload_len, struct cmx_buf *out, uint8_t mem[32])
 {
     cmx_err err;
@@ -53,7 +53,7 @@ static cmx_err compute_tag(const uint8_t key[32], const void *payload, size_t le
     return err ? err : cmx_attest_mac(key, &head, payload, len, tag);
 }
 
-/* What ES256 signs. */
+/* The digest that ES256 signs. */
 static cmx_err compute_digest(const void *payload, size_t len, uint8_t digest[CMX_SHA256_LEN])
 {
     uint8_t mem[32];

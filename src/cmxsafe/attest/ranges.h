@@ -20,7 +20,7 @@ extern "C" {
 /* Invariant: begin < end. */
 struct cmx_range {
     uint32_t begin;
-    uint32_t end; /* the first byte after it */
+    uint32_t end; /* the first byte after the range */
 };
 
 /* Invariant: no two overlap, all lie within the chip. In the order of the request. */

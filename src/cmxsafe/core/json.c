@@ -54,7 +54,7 @@ static void put_text(struct cmx_json *j, const char *value, size_t len)
             put(j, s[i] == '"' ? "\\\"" : "\\\\", 2);
         else if (s[i] < 0x20 || s[i] == 0x7f) /* JSON allows a bare DEL; the escape protects terminals */
             put_control(j, s[i]);
-        else if (s[i] == 0xc2 && s[i + 1] < 0xa0) /* C1, in two bytes: likewise */
+        else if (s[i] == 0xc2 && s[i + 1] < 0xa0) /* C1, in two bytes: escaped for the same reason */
             put_control(j, s[i + 1]);
         else
             put(j, value + i, n);
@@ -63,7 +63,7 @@ static void put_text(struct cmx_json *j, const char *value, size_t len)
     put(j, "\"", 1);
 }
 
-/* Comma and key before a value. */
+/* Writes the comma and the key before a value. */
 static void lead(struct cmx_json *j, const char *key)
 {
     bool in_object = j->depth > 0 && !(j->array & 1);

@@ -73,7 +73,7 @@ void cmx_device_isolation_resolve(bool begins);
  * it names other tasks, which is counted and logged; CMX_ENOENT: it names no tasks, or peer is no listener. */
 CMX_MUST_USE cmx_err cmx_device_isolation_permits(const char *task, const struct sockaddr *peer);
 
-/* The connection from local to such a listener belongs to a permitted task, until unclaim. CMX_ENOSPC, CMX_EPERM. */
+/* Records, until unclaim, that a permitted task has the connection from local to peer. CMX_ENOSPC, CMX_EPERM. */
 CMX_MUST_USE cmx_err cmx_device_isolation_claim(const struct sockaddr *local, const struct sockaddr *peer);
 void cmx_device_isolation_unclaim(const struct sockaddr *local, const struct sockaddr *peer);
 

@@ -55,8 +55,8 @@ struct cmx_http_service {
     /* 0: 30. A connection without traffic for this long is closed. Slow clients are bounded too. Linux: a head may take
      * one idle timeout, a body after an early answer four, an answer two (a stream: each 16 KB), and a connection
      * serves requests for ten; when all connections are in use, the one that awaits a head for longest is closed.
-     * ESP32: a head may take 10 s, or 1 s while other connections are open; an answer one idle timeout and its length
-     * at 128 bytes/s. */
+     * ESP32: a head may take 10 s, or 1 s while other connections are open; an answer one idle timeout plus the time
+     * that its length takes at 128 bytes/s. */
     unsigned idle_timeout_s;
     const struct cmx_http_route *routes;
     size_t n_routes;

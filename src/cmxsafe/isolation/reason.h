@@ -15,7 +15,7 @@ typedef enum { CMX_DENY = 0, CMX_ALLOW = 1 } cmx_verdict;
 typedef enum {
     CMX_WHY_NONE = 0, /* no rule allows it */
 
-    /* Denied: the bytes */
+    /* Denied because of the packet's bytes: */
     CMX_WHY_TRUNCATED,  /* a header is incomplete */
     CMX_WHY_LENGTH,     /* lengths contradict each other */
     CMX_WHY_FRAGMENT,   /* a fragment, even an atomic one */
@@ -25,7 +25,7 @@ typedef enum {
     CMX_WHY_PROTOCOL,   /* a transport protocol without a rule */
     CMX_WHY_MARTIAN,    /* an impossible address: loopback or our own address from outside, or a multicast source */
     CMX_WHY_NOT_FOR_US, /* another hardware address than ours as destination (inbound) or source (outbound) */
-    /* Denied: the state */
+    /* Denied because of the policy's state: */
     CMX_WHY_NO_FLOW,      /* TCP that belongs to no live session or relay */
     CMX_WHY_TCP_STATE,    /* TCP of a live session, but not valid in its state or outside its window */
     CMX_WHY_UNASKED,      /* an answer without a request */

@@ -41,14 +41,14 @@ typedef enum {
     CMX_OTA_EVENT_INTERRUPTED,
     CMX_OTA_EVENT_READY, /* verified and activated; the restart follows */
     CMX_OTA_EVENT_CONFIRMED,
-    CMX_OTA_EVENT_ROLLBACK /* the running image is rolled back; at start: the previous image was */
+    CMX_OTA_EVENT_ROLLBACK /* the running image is rolled back; at the start: the last image was rolled back */
 } cmx_ota_event;
 
 #define CMX_OTA_PAST 4 /* uploads that are remembered */
 
 /* An upload that ended. */
 struct cmx_ota_past {
-    uint64_t at_ms; /* when, on the clock of cmx_port_now_ms; wraps around for an upload before the device's start */
+    uint64_t at_ms; /* end of the upload, by cmx_port_now_ms; wraps around for an upload before the device's start */
     uint32_t received;
     bool ok;
     char from[CMX_IP_TEXT_MAX]; /* "": not known */

@@ -72,7 +72,7 @@ struct cmx_ota_request {
     bool multipart;
     bool in_field; /* the present part is the field `update` */
     bool had_field;
-    uint32_t range_end; /* raw: received after this request; 0: not known */
+    uint32_t range_end; /* raw: bytes of the file received after this request; 0: not known */
     uint64_t since_ms; /* start of the window in which the upload rate is measured; moved by the time of our own work */
     uint32_t came;     /* bytes that arrived in that window */
     struct cmx_multipart parts;

@@ -44,15 +44,15 @@ typedef enum { CMX_REVERSE = 0, CMX_DIRECT = 1 } cmx_proxy_direction;
 /* How a reverse context's service learns the address of the client. */
 typedef enum {
     CMX_PEER_NONE,     /* the service does not learn it */
-    CMX_PEER_PROXY_V1, /* by a header of the PROXY protocol, as text */
-    CMX_PEER_PROXY_V2, /* or binary */
+    CMX_PEER_PROXY_V1, /* by a header of the PROXY protocol, version 1 (text) */
+    CMX_PEER_PROXY_V2, /* or version 2 (binary) */
     CMX_PEER_MIRROR    /* the connection comes from the originator's IPv6 address */
 } cmx_proxy_peer;
 
 /* How to reach and authenticate the gateway. All strings are copied by cmx_proxy_create. */
 struct cmx_gateway {
     const char *host; /* a name or an address, or a list of them as in gateways.h; the pins hold for all */
-    uint16_t port;    /* port of the entries of host that name none; 0: 22 */
+    uint16_t port;    /* port for entries of host without a port; 0: 22 */
     const char *user;
 
     /* Pins: "SHA256:<base64>" as ssh-keygen -l prints it, or a known_hosts line, of which only the key counts, not the
@@ -89,7 +89,7 @@ struct cmx_gateway {
 /* One service's declaration. Each member is an option with a row in context_options.h: its meaning, bounds and default.
  * Zero in any member but name, local_port and remote_port means the default. */
 struct cmx_context {
-    uint16_t local_port;  /* reverse: the service's; direct: the listener's */
+    uint16_t local_port;  /* reverse: the service's port; direct: the listener's */
     uint16_t remote_port; /* reverse: the gateway's listener; direct: the port of remote_host */
     bool high_bw;         /* CMX_RELAY_CHUNK_HIGH instead of CMX_RELAY_CHUNK */
     const char *remote_address;
@@ -130,8 +130,8 @@ struct cmx_relay_event {
     cmx_proxy_direction direction;
     const char *from;   /* address of the client; reverse: as the gateway reports it, untrusted */
     uint64_t number;    /* opened, closed: number of the connection in its context, from 1 */
-    uint64_t bytes_in;  /* closed: bytes from the gateway that the local side took */
-    uint64_t bytes_out; /* closed: bytes from the local side that the gateway took */
+    uint64_t bytes_in;  /* closed: bytes sent by the gateway and taken by the local side */
+    uint64_t bytes_out; /* closed: bytes sent by the local side and taken by the gateway */
     uint64_t lasted_ms; /* closed */
     /* Closed: CMX_OK: both sides ended it in order; CMX_ECLOSED: one side broke it off; CMX_ETIMEOUT: idle_timeout_s;
      * CMX_ENOMEM; CMX_ENOENT: the context was removed or the engine is ending; otherwise the error that ended the

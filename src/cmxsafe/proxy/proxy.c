@@ -262,7 +262,7 @@ static struct run *find_running(struct cmx_proxy *p, const struct cmx_context *c
 struct change {
     struct run *kept[CMX_PROXY_CONTEXTS_MAX];  /* running and unchanged, by place in the new configuration */
     struct run *fresh[CMX_PROXY_CONTEXTS_MAX]; /* new contexts, to be added */
-    struct session *sessions;                  /* new sessions, for some of fresh; their tasks run, but wait */
+    struct session *sessions;                  /* new sessions for contexts in fresh; their tasks run, but wait */
 };
 
 /* Starts the tasks of new sessions; they do nothing until they are released. On error some are started. */

@@ -44,8 +44,9 @@ CMX_MUST_USE cmx_err cmx_proxy_create(struct cmx_proxy **out, const struct cmx_g
  */
 CMX_MUST_USE cmx_err cmx_proxy_start(struct cmx_proxy *p, size_t stack_bytes);
 
-/* Replaces the contexts of a running engine. Unchanged ones keep their sessions and relays. gateway: the one of create.
- * On error nothing has changed. Same checks as create. One caller at a time. Without contexts all sessions end. */
+/* Replaces the contexts of a running engine. Unchanged ones keep their sessions and relays. gateway: the one passed to
+ * create. On error nothing has changed. Same checks as create. One caller at a time. Without contexts all sessions
+ * end. */
 CMX_MUST_USE cmx_err cmx_proxy_set_contexts(struct cmx_proxy *p, const struct cmx_gateway *gateway,
                                             const struct cmx_context *contexts, size_t n_contexts, struct cmx_why *why);
 

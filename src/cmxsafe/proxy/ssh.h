@@ -34,8 +34,8 @@ void cmx_ssh_free(struct cmx_ssh *s);
 
 int cmx_ssh_fd(const struct cmx_ssh *s);
 
-/* Version exchange and key exchange. CMX_EAGAIN: call again when the socket is readable or writable. CMX_EPROTO,
- * CMX_ECLOSED. */
+/* Continues the version exchange and the key exchange. CMX_EAGAIN: call again when the socket is readable or writable.
+ * CMX_EPROTO, CMX_ECLOSED. */
 CMX_MUST_USE cmx_err cmx_ssh_handshake(struct cmx_ssh *s);
 
 /* After CMX_EPROTO of the handshake: whether the gateway has no host key of the types that were offered. */
@@ -51,7 +51,8 @@ const char *cmx_ssh_key_exchange(const struct cmx_ssh *s);
  * read; CMX_ECLOSED. Must not be called before the host key has been checked. */
 CMX_MUST_USE cmx_err cmx_ssh_authenticate(struct cmx_ssh *s);
 
-/* After CMX_EAUTH: which prompt of the gateway ended the login ("for more than a password"), or NULL. Static. */
+/* After CMX_EAUTH: the end of "the gateway prompted ...", such as "for more than a password", if a prompt ended the
+ * login; otherwise NULL. Static. */
 const char *cmx_ssh_auth_trouble(const struct cmx_ssh *s);
 
 /* After cmx_ssh_authenticate, if gateway->want_session_id is set: copies the session identifier and returns its length;

@@ -32,11 +32,13 @@ struct cmx_ssh_auth {
     bool answered;       /* the password has been sent */
     unsigned rounds;     /* rounds of keyboard-interactive prompts so far */
     const char *trouble; /* which prompt of the gateway ended the login; static; or NULL */
-    char *public_half;   /* base64, of the key that logged in, if gateway->fleet_address is set; libssh's; or NULL */
+    char *public_half;   /* base64 of the key that logged in, if gateway->fleet_address is set; allocated by libssh; or
+                          * NULL */
 };
 
-/* One step. CMX_EAGAIN: call again once the session has input. CMX_EAUTH: the gateway refused all credentials, or
- * prompted for something else than the password; CMX_ENOKEY: no credential could be loaded; CMX_ECLOSED. */
+/* Continues the login. CMX_EAGAIN: call again once the session has input. CMX_EAUTH: the gateway refused all
+ * credentials, or prompted for something else than the password; CMX_ENOKEY: no credential could be loaded;
+ * CMX_ECLOSED. */
 CMX_MUST_USE cmx_err cmx_ssh_auth_step(struct cmx_ssh_auth *a, struct ssh_session_struct *session,
                                        const struct cmx_gateway *gateway, struct cmx_ssh_id *id);
 
