@@ -51,8 +51,8 @@ note agent_scale_contexts "$CONTEXTS"
 note agent_scale_sessions "$SESSIONS"
 note agent_scale_all_up_ms $(($(date +%s%3N) - begin))
 
-# Memory, after both have rested.
-sleep 5 # and has returned the memory that the login needed
+# Memory, after both agents have rested and have returned the memory that their logins needed.
+sleep 5
 rest_kb=$(private_kb "$many") one_kb=$(private_kb "$one")
 note agent_scale_memory_one_kb "$one_kb"
 note agent_scale_memory_kb "$rest_kb"
@@ -64,7 +64,7 @@ exec {HOLDER_OUT}<&"${HOLDER[0]}" {HOLDER_IN}>&"${HOLDER[1]}" {HOLDER[1]}>&-
 IFS= read -r -t 300 -u "$HOLDER_OUT" held || fail "the connections do not open"
 [ "$held" = held ] || fail "the connections do not open: $held"
 note agent_scale_connections $((CONTEXTS * EACH))
-sleep 8 # and the connections rest
+sleep 8 # until the connections rest
 held_kb=$(private_kb "$many")
 note agent_scale_memory_held_kb "$held_kb"
 note agent_scale_memory_connection_kb "$(per $((held_kb - rest_kb)) $((CONTEXTS * EACH)))"
@@ -75,8 +75,8 @@ sleep "$REST_S"
 figure agent_scale_wakeups_per_session_and_minute "$(awk -v n=$(($(wakeups "$many") - w)) -v s="$REST_S" -v k="$SESSIONS" 'BEGIN { printf "%.1f\n", n * 60 / s / k }')" '<=' 15
 note agent_scale_cpu_ms_per_minute "$(awk -v n=$(($(cpu_ticks "$many") - c)) -v s="$REST_S" -v t="$(getconf CLK_TCK)" 'BEGIN { printf "%.0f\n", n * 1000 / t * 60 / s }')"
 
-# compare NAME COUNT: processor time a round trip and latency, of the loaded agent over the one with one context. The gateway's sshd has
-# 100 channels in the session of the former; its own cost is printed separately.
+# compare NAME COUNT: processor time per round trip, and latency, of the loaded agent relative to the agent with one context. The gateway's sshd has
+# 100 channels in the loaded agent's session; its own cost is printed separately.
 sshd_ticks() { local p sum=0; for p in $(sshd_children); do sum=$((sum + $(cpu_ticks "$p"))); done; echo "$sum"; }
 compare() {
     local name=$1 n=$2 round a50 a99 b50 b99 c0 c1 c2 c3 s0 s1 s2

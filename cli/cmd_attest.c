@@ -35,7 +35,7 @@ static int read_options(struct attest_options *o, int argc, char **argv, bool *d
         CLI_FLAG("compute", "print the expected value without contacting a device", &o->compute),
         CLI_FLAG("evidence", "request evidence (an Entity Attestation Token)", &o->evidence),
         CLI_TEXT("manifest", "FILE", "reference values from 'cmxsafe image manifest'", &o->manifest_path),
-        CLI_TEXT("nonce", "HEX", "8 to 64 bytes; without it, 32 random ones", &o->nonce),
+        CLI_TEXT("nonce", "HEX", "8 to 64 bytes; without it, 32 random bytes", &o->nonce),
         CLI_TEXT("gateway", "PIN",
                  "the gateway's host key, SHA256:... or a known_hosts line: the evidence must have come through it",
                  &o->gateway),
@@ -44,7 +44,7 @@ static int read_options(struct attest_options *o, int argc, char **argv, bool *d
         CLI_TEXT("token", "FILE", "verify this saved token instead of asking a device; needs --nonce", &o->token),
         CLI_TEXT("save", "FILE", "save the token", &o->save),
         CLI_FLAG("json", "print the outcome as one JSON object", &o->json),
-        CLI_NUMBER("timeout", "SECONDS", 1, 3600, "for each step of the exchange", &o->timeout_s),
+        CLI_NUMBER("timeout", "SECONDS", 1, 3600, "time limit of each step of the exchange", &o->timeout_s),
     };
     struct cli_line line = CLI_LINE(ATTEST_COMMAND, "", about, 0, 0, options);
     int status;

@@ -143,9 +143,9 @@ const struct config_key config_keys[] = {
     {"gateway", "known_hosts_file", CONFIG_PATH, GATEWAY(known_hosts_file),
      .help = "OpenSSH known_hosts file; the lines that name a `host` and its port are pins."},
     {"gateway", "key_passphrase_file", CONFIG_PATH, GATEWAY(key_passphrase_file),
-     .help = "File whose first line is the key's passphrase; the same permissions."},
+     .help = "File whose first line is the key's passphrase; its mode as that of `key_file`."},
     {"gateway", "password_file", CONFIG_PATH, GATEWAY(password_file), .without = "no password is ever offered",
-     .help = "File whose first line is the password; the same permissions. Used for the methods password and "
+     .help = "File whose first line is the password; its mode as that of `key_file`. Used for the methods password and "
              "keyboard-interactive (one question)."},
 
     {"isolation", "enabled", CONFIG_BOOL, ISOLATION(enabled), .fallback = "no",
@@ -182,7 +182,7 @@ const struct config_key config_keys[] = {
     {"attest", "enabled", CONFIG_BOOL, ATTEST(enabled), .fallback = "no",
      .help = "Serve attestation on 127.0.0.1. Needs a key in [identity]."},
     {"attest", "port", CONFIG_NUMBER, ATTEST(port), .min = 1, .max = 65535, .fallback = "8888",
-     .help = "Its TCP port."},
+     .help = "TCP port of the service."},
     {"attest", "image", CONFIG_PATH, ATTEST(image), .block_device = true,
      .without = "evidence without measurements, and no /hash",
      .help = "File or block device, at most 4 GB, that is measured like a device's flash; opened at start."},

@@ -89,7 +89,7 @@ int gw_cmd_krl(int argc, char **argv)
     bool remove = false;
     const struct cli_option options[] = {
         GW_DIR_OPTION(x.common),
-        CLI_FLAG("remove", "remove the installed list: nothing is revoked by one", &remove),
+        CLI_FLAG("remove", "remove the installed list, with all its revocations", &remove),
         GW_JSON_OPTION(x.common),
         GW_DRY_RUN_OPTION(x.common),
     };

@@ -50,7 +50,8 @@ static const struct {
     {"gateway_refused_pressed_total", "counter", "refused_pressed", "Slow logins ended because others waited."},
     {"gateway_revoked_total", "counter", "revoked", "Sessions ended because their key lost its rights."},
     {"gateway_takeovers_total", "counter", "takeovers", "Dead sessions ended because their device came back."},
-    {"gateway_takeovers_refused_total", "counter", "takeovers_refused", "Takeovers beyond the rate."},
+    {"gateway_takeovers_refused_total", "counter", "takeovers_refused",
+     "Takeovers refused because their device had too many in a minute."},
     {"gateway_forwards_denied_total", "counter", "forwards_denied", "Forwards requested and not permitted."},
     {"gateway_ports_in_use_total", "counter", "ports_in_use", "Listeners refused because a live session holds them."},
     {"gateway_denied_packets_total", "counter", "denied_packets", "Packets of connections that no grant allows."},
@@ -317,7 +318,8 @@ static const struct {
     {"device_denied_packets_total", "counter", "Packets of connections to the device that no grant allows.", "",
      value_denied, NULL},
     {"device_takeovers_refused_total", "counter",
-     "Takeovers beyond the rate: the same key may be installed on two devices.", "", value_takeovers_refused, NULL},
+     "Takeovers refused, too many in a minute: the same key may be installed on two devices.", "",
+     value_takeovers_refused, NULL},
 };
 
 static void put_row(FILE *f, const struct fleet *l, size_t row)

@@ -55,7 +55,7 @@ static int policy_set(int argc, char **argv)
     struct cli_list manifests = {0};
     const struct cli_option options[] = {
         GW_DIR_OPTION(x.common),
-        CLI_LIST("manifest", "FILE", "a manifest that is valid; give it again for each of several", &manifests,
+        CLI_LIST("manifest", "FILE", "reference values of firmware that is accepted; repeat it for several", &manifests,
                  .required = true),
         CLI_TEXT("max-age", "LENGTH", "how long evidence counts: 10m, 1h, 1d", &age),
         CLI_TEXT("enforce", "yes|no", "no: report only", &enforce, .required = true, .choices = yes_no),

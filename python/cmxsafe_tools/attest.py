@@ -283,7 +283,7 @@ def add_commands(commands):
     p.add_argument("--compute", action="store_true", help="print the expected value without contacting a device")
     p.add_argument("--evidence", action="store_true", help="request evidence (an Entity Attestation Token)")
     p.add_argument("--manifest", type=Path, metavar="FILE", help="reference values from 'image manifest'")
-    p.add_argument("--nonce", metavar="HEX", help="8 to 64 bytes; without it, 32 random ones")
+    p.add_argument("--nonce", metavar="HEX", help="8 to 64 bytes; without it, 32 random bytes")
     p.add_argument("--gateway", metavar="PIN", help="the gateway's host key, SHA256:... or a known_hosts line: the evidence "
                                                     "must have come through it")
     p.add_argument("--session", metavar="HEX",
@@ -293,4 +293,4 @@ def add_commands(commands):
     p.add_argument("--save", type=Path, metavar="FILE", help="save the token")
     p.add_argument("--json", action="store_true", help="print the outcome as one JSON object")
     p.add_argument("--timeout", type=lambda text: number(text, 1, 3600), metavar="SECONDS", default=30,
-                   help="for each step of the exchange (default: %(default)s)")
+                   help="time limit of each step of the exchange (default: %(default)s)")

@@ -426,7 +426,7 @@ static bool beyond_nft(const struct test_frame *f, struct cmx_decision d)
     switch (d.why) {
     case CMX_WHY_TCP_STATE: /* the kernel's TCP checks the window after the rules */
         return true;
-    case CMX_WHY_SESSION: /* the same; also, a packet that ends the session would end the test */
+    case CMX_WHY_SESSION: /* the kernel's TCP checks these too, and a packet that ends the session would end the test */
         return (p.tcp_flags & ~(CMX_TCP_ACK | 8u)) || p.seq != rcv_next || p.ack != snd_next || p.payload ||
                f->d[14] != 0x45;
     case CMX_WHY_ARP: /* the kernel answers, and its answer passes too: two packets are counted */
@@ -449,7 +449,7 @@ struct batch {
     struct test_frame frames[BATCH];
     size_t n;
 };
-static struct batch batches[2]; /* to be dropped, to pass */
+static struct batch batches[2]; /* frames that must be dropped, and frames that must pass */
 
 static void send_all(const struct test_frame *f, size_t n)
 {

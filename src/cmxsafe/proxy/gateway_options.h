@@ -15,7 +15,7 @@ CMX_GATEWAY_OPTION(HOST, host, "host", 0, 0, NULL, NULL,
     "with `,` between them are equal: each device tries them in its own random order. Those behind a `>` are "
     "tried when all before it have failed. A gateway that works is kept. At most " STR(CMX_GATEWAYS_MAX) ".")
 CMX_GATEWAY_OPTION(PORT, port, "port", 1, 65535, 22, NULL,
-    "The TCP port of each `host` that has none of its own.")
+    "The TCP port of each `host` without a port.")
 CMX_GATEWAY_OPTION(ACCOUNT, user, "user", 0, 64, NULL, NULL,
     "Account to log in to.")
 CMX_GATEWAY_OPTION(FILE, key_file, "key_file", 0, 0, NULL, NULL,

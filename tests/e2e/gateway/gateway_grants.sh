@@ -59,7 +59,7 @@ exec 8>&-
 refused_open p -W "[$A]:81" || fail "the platform opens a connection after its grant"
 ok "a live connection ends with its grant"
 
-# It ends while the gateway is stopped.
+# A grant ends while the gateway is stopped.
 gw grant "$WHO" cam-17:81 --for 12s >/dev/null || fail "grant"
 stop_gateway
 grep -q "$A . 81" "$GW/fleet.nft" || fail "the rules had no grant"
@@ -70,7 +70,7 @@ wait_for 20 connected cam-17 || fail "no login after the restart"
 lacks "$A . 81" "$GW/fleet.nft" && reaches_not || fail "a grant came back with the gateway"
 ok "a grant that ended while the gateway was stopped stays closed"
 
-# It survives a restart, and a clock that was set forward ends it: the registry's times move instead of this machine's clock.
+# A grant survives a restart, and a clock that was set forward ends it: the registry's times move instead of this machine's clock.
 gw grant "$WHO" cam-17:81 --for 1h >/dev/null || fail "grant"
 stop_gateway; serve_gateway
 client a -N -R "[$A]:81:127.0.0.1:$WEB" & PIDS+=("$!")

@@ -72,7 +72,7 @@ for ENABLED in yes no; do
     mkdir -p "$TMP/run-dir/netconfig"; chmod 755 "$TMP/run-dir/netconfig"
     echo "nameserver 10.77.0.2" >"$TMP/run-dir/netconfig/resolv.conf"
     ln -sfn /run/netconfig/resolv.conf "$TMP/etc/resolv.conf.new" && mv -T "$TMP/etc/resolv.conf.new" "$TMP/etc/resolv.conf"
-    sleep 1.5 # as above
+    sleep 1.5 # longer than the agent's polling interval
     end_sessions
     wait_for 20 down || fail "the agent does not report that it is down"
     comes_up "$with: another network's name server"

@@ -504,9 +504,9 @@ static void test_liveness(void **state)
     assert_true(liveness_ok(900, 100, 1));
     end_task = true;
     wait_tasks(0);
-    assert_true(liveness_ok(1101, 100, 0)); /* a task that ended is not stuck, */
+    assert_true(liveness_ok(1101, 100, 0)); /* a task that ended is not stuck */
     assert_true(liveness_ok(2000, 100, 1));
-    assert_false(liveness_ok(2101, 100, 1)); /* but missed */
+    assert_false(liveness_ok(2101, 100, 1)); /* but it is missing */
 }
 
 /* ---- systemd ---- */

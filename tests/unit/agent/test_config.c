@@ -594,7 +594,7 @@ static void test_secret_files(void **state)
         const char *content;
         size_t len;
         mode_t mode;
-        const char *want; /* NULL: fine */
+        const char *want; /* NULL: the file is accepted */
     } cases[] = {
         {"s3cret\n", 7, 0600, NULL},
         {"s3cret\r\nsecond line\n", 20, 0400, NULL},

@@ -101,7 +101,7 @@ struct hostile {
     int listener;
     const char *head;  /* sent first */
     const char *again; /* then sent repeatedly; NULL: the server closes */
-    unsigned pause_us; /* before each */
+    unsigned pause_us; /* pause before each time */
     char url[64];
     pthread_t thread;
 };

@@ -321,7 +321,7 @@ static void test_evidence(void **state)
  * this. */
 static void guess(uint8_t byte, const uint8_t nonce[8], uint32_t at, uint8_t out[32])
 {
-    static const char domain[] = "cmxsafe measurement 2"; /* had no key */
+    static const char domain[] = "cmxsafe measurement 2"; /* this earlier form of the digest had no key */
     const uint8_t head[] = {8,
                             nonce[0],
                             nonce[1],

@@ -140,8 +140,8 @@ static void test_text_clean(void **state)
          "\xc2?2J"}, /* CSI in UTF-8 */
         {"\x9b\x9b"
          "2J",
-         "??2J"},                                                                         /* and as one byte */
-        {"\xc3\x89\xe2\x80\x93\xf0\x9f\x94\x92", "\xc3\x89\xe2\x80\x93\xf0\x9f\x94\x92"}, /* text stays */
+         "??2J"},                                                                         /* CSI as one byte */
+        {"\xc3\x89\xe2\x80\x93\xf0\x9f\x94\x92", "\xc3\x89\xe2\x80\x93\xf0\x9f\x94\x92"}, /* other text stays */
     };
 
     (void)state;

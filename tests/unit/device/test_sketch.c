@@ -111,7 +111,7 @@ static void short_task(void *arg)
 {
     steps += *(int *)arg;
     vTaskDelete(NULL);
-    steps = -1000; /* not reached */
+    steps = -1000; /* must not be reached */
 }
 
 static void endless_task(void *arg)

@@ -961,7 +961,7 @@ static void test_full_disk(void **state)
 
     (void)state;
     assert_int_equal(sqlite3_exec(r->db, "PRAGMA max_page_count = 1", NULL, NULL, NULL),
-                     SQLITE_OK); /* its present size */
+                     SQLITE_OK); /* SQLite raises this to the present size: the file can't grow */
     for (int i = 0; i < 10000 && !err; i++)
         err = gw_event(r, "note", "", "a line that fills the file", &e);
     assert_int_equal(err, CMX_ENOSPC);

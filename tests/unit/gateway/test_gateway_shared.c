@@ -221,7 +221,7 @@ static void test_digests(void **state)
     assert_true(two != digest_of("device"));
     must("DELETE FROM device WHERE id = 2");
     assert_true(before == digest_of("device"));
-    must("INSERT INTO meta(key, value) VALUES('listen', '[::]:1')"); /* the gateway's own */
+    must("INSERT INTO meta(key, value) VALUES('listen', '[::]:1')"); /* a setting of this gateway alone */
     assert_true(meta == digest_of("meta"));
     must("INSERT INTO meta(key, value) VALUES('fleet', 'fd00::/48')");
     assert_true(meta != digest_of("meta"));
@@ -296,7 +296,7 @@ static void test_statements(void **state)
                     " CONFLICT(\"fingerprint\") DO UPDATE SET revision=excluded.revision,removed=false,"
                     "\"name\"=excluded.\"name\",\"deleted\"=excluded.\"deleted\";");
     check_statement("UPDATE device SET team = team", "");
-    check_statement("INSERT INTO meta(key, value) VALUES('registry', 'x')", ""); /* the gateway's own */
+    check_statement("INSERT INTO meta(key, value) VALUES('registry', 'x')", ""); /* a setting of this gateway alone */
     check_statement("DELETE FROM meta WHERE key = 'registry'", "");
     /* An attempt to leave the quotes. */
     check_statement(
@@ -377,7 +377,7 @@ static void test_unsent_events(void **state)
     assert_int_equal(gw_event(&registry, "b", "", "", &e), CMX_OK);
     assert_int_equal(gw_event(&registry, "c", "", "", &e), CMX_OK);
     registry.detached = false;
-    must("INSERT INTO event(id, at, what, who, detail) VALUES(2, 0, 'x', '', '')"); /* another gateway's */
+    must("INSERT INTO event(id, at, what, who, detail) VALUES(2, 0, 'x', '', '')"); /* another gateway's event */
     assert_int_equal(gw_event_number(&registry, &e), CMX_OK);
     assert_int_equal(gw_event(&registry, "d", "", "", &e), CMX_OK);
     assert_int_equal(gw_event_each(&registry, NULL, 0, count_event, order, &e), CMX_OK);

@@ -19,15 +19,15 @@
 #define WINDOW 8000
 
 static struct {
-    uint8_t bytes[WINDOW]; /* undelivered, as libssh's buffer of the channel */
+    uint8_t bytes[WINDOW]; /* undelivered bytes, as in libssh's buffer of the channel */
     size_t len;
-    size_t coming; /* arrive during the next read */
-    uint8_t next;  /* the stream's bytes count upwards */
+    size_t coming; /* bytes that arrive during the next read */
+    uint8_t next;  /* the stream's next byte; they count upwards */
     size_t largest;
-    size_t window;          /* of the channel */
-    size_t writes, written; /* to the gateway */
-    size_t takes;           /* of one write; 0: nothing */
-    size_t full_after;      /* writes, after which the SSH socket is full; 0: never */
+    size_t window;          /* the channel's */
+    size_t writes, written; /* number of writes to the gateway, and of their bytes */
+    size_t takes;           /* bytes that the gateway takes of one write; 0: none */
+    size_t full_after;      /* number of writes after which the SSH socket is full; 0: never */
 } libssh;
 
 static struct run run = {.cfg = {.name = "test"}};
