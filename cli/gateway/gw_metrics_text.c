@@ -393,7 +393,7 @@ static void put_nodes(FILE *f, const struct gw_nodes *nodes)
         put_label(f, "node", nodes->list[i].name);
         fprintf(f, "} %lld\n", (long long)nodes->list[i].seen);
     }
-    put_head(f, "node_sessions", "gauge", "Sessions of a gateway of the fleet, as it last wrote.");
+    put_head(f, "node_sessions", "gauge", "Sessions of a gateway of the fleet when it last wrote to the registry.");
     for (size_t i = 0; i < nodes->n; i++) {
         fputs("cmxsafe_node_sessions{", f);
         put_label(f, "node", nodes->list[i].name);

@@ -120,7 +120,7 @@ struct gw_history {
 };
 
 struct gw_minute {
-    int64_t at; /* Unix time of its end, a whole minute: the same at all gateways of the fleet */
+    int64_t at; /* Unix time of the end; a whole minute, so that it is the same at all gateways of the fleet */
     uint64_t length_ms;
     uint64_t sessions; /* sessions at the end of the minute */
     uint64_t in, out;  /* bytes from and to the peers in the minute */

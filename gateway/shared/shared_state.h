@@ -49,8 +49,9 @@ CMX_MUST_USE cmx_err gw_shared_set_revision(struct gw_registry *r, int64_t revis
 
 /* Reads s->tables if that has not been done. */
 CMX_MUST_USE cmx_err gw_shared_tables(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);
+/* Creates the tables and columns that PostgreSQL does not have yet. */
 CMX_MUST_USE cmx_err gw_shared_run_schema(struct gw_shared *s, struct cmx_why *e);
-/* The same, if the tables are of an older version. */
+/* Runs the schema if the tables are of an older version. */
 CMX_MUST_USE cmx_err gw_shared_upgrade_schema(struct gw_shared *s, struct cmx_why *e);
 
 /* Sends rows of t: all rows, or observations since that time. */

@@ -1,5 +1,5 @@
 /* relay_flow.h - the bytes of one connection. Every byte accepted is delivered in order, or the relay is reset
- * (invariant 4 of the design). */
+ * (promise 4 of SECURITY.md). */
 #ifndef CMX_PROXY_RELAY_FLOW_H
 #define CMX_PROXY_RELAY_FLOW_H
 

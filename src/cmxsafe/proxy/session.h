@@ -1,4 +1,4 @@
-/* session.h - the task of a session: log in, serve, wait, repeat; it never stops trying (invariant 5 of the design). */
+/* session.h - the task of a session: log in, serve, wait, repeat; it never stops trying (promise 5 of SECURITY.md). */
 #ifndef CMX_PROXY_SESSION_H
 #define CMX_PROXY_SESSION_H
 
