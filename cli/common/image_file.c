@@ -6,7 +6,6 @@
 
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
-#include "cmxsafe/core/why.h"
 #include "port/linux/cli.h"
 #include "port/linux/file_read.h"
 
@@ -29,23 +28,27 @@ static cmx_err feed_file(const char *path, struct cmx_image *c)
     return err ? err : cmx_image_finish(c);
 }
 
-cmx_err image_file_read(const char *path, const struct cmx_image_policy *policy, struct cmx_image *c, const char **why)
+cmx_err image_file_read(const char *path, const struct cmx_image_policy *policy, struct cmx_image *c,
+                        struct cmx_why *why)
 {
     cmx_err err = cmx_image_init(c, policy);
 
     if (!err)
         err = feed_file(path, c);
-    *why = err == CMX_ENOENT || err == CMX_EIO ? strerror(errno) : c->why && c->why[0] ? c->why : cmx_err_text(err);
+    if (err == CMX_ENOENT || err == CMX_EIO)
+        cmx_why_set(why, "%s", strerror(errno));
+    else if (err)
+        cmx_why_set(why, "%s", c->why && c->why[0] ? c->why : cmx_err_text(err));
     cmx_image_abort(c);
     return err;
 }
 
 int image_file_check(const char *path, const struct cmx_image_policy *policy, struct cmx_image *c, const char *todo)
 {
-    const char *why;
+    struct cmx_why why = {""};
     cmx_err err = image_file_read(path, policy, c, &why);
 
-    return err ? cli_fail(path, why, err == CMX_ENOENT || err == CMX_EIO ? NULL : todo) : CLI_OK;
+    return err ? cli_fail(path, why.text, err == CMX_ENOENT || err == CMX_EIO ? NULL : todo) : CLI_OK;
 }
 
 void image_file_put(struct cmx_json *j, const struct cmx_image *c, bool esp)

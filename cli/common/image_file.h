@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "cmxsafe/core/json.h"
+#include "cmxsafe/core/why.h"
 #include "cmxsafe/ota/image.h"
 
 /* Accepts an image for any device; the caller sets .format. */
@@ -17,9 +18,9 @@
  * CLI_FAILED the reason was printed; todo is passed to cli_fail. */
 int image_file_check(const char *path, const struct cmx_image_policy *policy, struct cmx_image *c, const char *todo);
 
-/* The same without a message: on an error *why is the reason, a static text. */
+/* The same without a message. */
 CMX_MUST_USE cmx_err image_file_read(const char *path, const struct cmx_image_policy *policy, struct cmx_image *c,
-                                     const char **why);
+                                     struct cmx_why *why);
 
 /* Adds the image's description to the open object. */
 void image_file_put(struct cmx_json *j, const struct cmx_image *c, bool esp);

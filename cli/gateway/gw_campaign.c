@@ -58,7 +58,6 @@ static int read_image(struct start_options *o, struct gw_campaign *c)
     struct cmx_image_policy policy = IMAGE_FILE_POLICY;
     struct cmx_image image;
     struct cmx_why e = {0};
-    const char *why = NULL;
     struct gw g;
     int status = gw_command_open(&g, &o->x.common, true);
     cmx_err err;
@@ -69,9 +68,10 @@ static int read_image(struct start_options *o, struct gw_campaign *c)
     policy.format = o->opaque ? CMX_IMAGE_OPAQUE : CMX_IMAGE_ESP;
     if (gw_spool_open(&o->spool, &g, &from, &e))
         return cli_fail(o->image, e.text, NULL);
-    err = image_file_read(o->spool.path, &policy, &image, &why);
+    err = image_file_read(o->spool.path, &policy, &image, &e);
     if (err)
-        return cli_fail(o->image, why, o->opaque ? NULL : "give --opaque and --expect if it is not an ESP-IDF image");
+        return cli_fail(o->image, e.text,
+                        o->opaque ? NULL : "give --opaque and --expect if it is not an ESP-IDF image");
     c->opaque = o->opaque;
     if (cmx_text_copy(c->version, sizeof c->version, o->opaque ? o->expect : image.info.version))
         return cli_fail("campaign start", "the version is too long", NULL);

@@ -160,14 +160,13 @@ static bool is_esp(const char *path)
 static cmx_err check_image(struct checked *k, const char *path, const struct cmx_ota_keys *keys, struct cmx_why *e)
 {
     struct cmx_image_policy policy = IMAGE_FILE_POLICY;
-    const char *why;
     cmx_err err;
 
     k->esp = is_esp(path);
     policy.format = k->esp ? CMX_IMAGE_ESP : CMX_IMAGE_OPAQUE;
-    err = image_file_read(path, &policy, &k->image, &why);
+    err = image_file_read(path, &policy, &k->image, e);
     if (err)
-        return cmx_why_fail(e, err, "%s", why);
+        return err;
     k->signature = judge_signature(&k->image, keys);
     return CMX_OK;
 }
