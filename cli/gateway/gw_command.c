@@ -162,7 +162,7 @@ void gw_command_put_device(struct cmx_json *j, const struct gw *g, const struct 
     cmx_json_str(j, "name", d->name);
     cmx_json_str(j, "host", host);
     cmx_json_str(j, "address", d->address);
-    cmx_json_str(j, "group", d->team);
+    cmx_json_str(j, "group", d->group);
     cmx_json_str(j, "key", d->fingerprint);
     cmx_json_str(j, "type", d->key_type);
     cmx_json_array(j, "ports");

@@ -39,7 +39,7 @@ cmx_err gw_enroll_fields(struct gw *g, const struct gw_enroll_fields *f, const s
     if (err)
         return err;
     snprintf(d->name, sizeof d->name, "%s", f->name);
-    snprintf(d->team, sizeof d->team, "%s", f->group ? f->group : "");
+    snprintf(d->group, sizeof d->group, "%s", f->group ? f->group : "");
     err = gw_device_parse_ports(d, f->ports ? f->ports : "", e);
     if (!err)
         err = gw_device_parse_directs(d, f->directs ? f->directs : "", e);

@@ -16,7 +16,7 @@ static cmx_err put_device(void *arg, const struct gw_device *d)
     gw_command_print_ports(d, ",", "");
     printf("\",\"");
     gw_command_print_directs(d, ",", "");
-    printf("\",%s,%s\n", d->address, d->team);
+    printf("\",%s,%s\n", d->address, d->group);
     return CMX_OK;
 }
 

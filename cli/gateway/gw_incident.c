@@ -67,10 +67,10 @@ static bool covers(const char *grant, const struct gw_device *d, unsigned port)
     snprintf(text, sizeof text, "%s:%u", d->name, port);
     if (strcmp(grant, text) == 0)
         return true;
-    if (grant[0] != '@' || !d->team[0])
+    if (grant[0] != '@' || !d->group[0])
         return false;
-    snprintf(text, sizeof text, "%s:%u", d->team, port);
-    return strcmp(grant + 1, d->team) == 0 || strcmp(grant + 1, text) == 0;
+    snprintf(text, sizeof text, "%s:%u", d->group, port);
+    return strcmp(grant + 1, d->group) == 0 || strcmp(grant + 1, text) == 0;
 }
 
 /* True if source (an identity, or a platform's name) is the consumer "KIND:NAME". */

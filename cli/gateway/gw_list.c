@@ -38,7 +38,8 @@ static cmx_err print_device(void *arg, const struct gw_device *d)
         cmx_json_str(job->json, "verdict", attested.verdict);
         cmx_json_end(job->json);
     } else {
-        printf("%-24s %-40s %-12s %-11s %-20s ", d->name, d->address[0] ? d->address : "-", d->team[0] ? d->team : "-",
+        printf("%-24s %-40s %-12s %-11s %-20s ", d->name, d->address[0] ? d->address : "-",
+               d->group[0] ? d->group : "-",
                d->revoked             ? "revoked"
                : standing.quarantined ? "QUARANTINED"
                : standing.exempt      ? "EXEMPT"

@@ -164,7 +164,7 @@ static cmx_err fleet_add(void *arg, const struct gw_device *d)
     gw_seen_get(&l->g->registry, d->id, &seen);
     gw_attestation_get(&l->g->registry, d->id, &attested);
     snprintf(x->name, sizeof x->name, "%s", d->name);
-    snprintf(x->group, sizeof x->group, "%s", d->team);
+    snprintf(x->group, sizeof x->group, "%s", d->group);
     snprintf(x->firmware, sizeof x->firmware, "%s", seen.firmware);
     x->seen = seen.at;
     x->attested = attested.at;

@@ -95,7 +95,7 @@ static cmx_err show_device(struct gw_read *x, const struct gw_device *d)
     }
     printf("name           %s\nhost           %s\naddress        %s\ngroup          %s\nkey            %s %s\nports    "
            "      ",
-           d->name, host, d->address[0] ? d->address : "-", d->team[0] ? d->team : "-",
+           d->name, host, d->address[0] ? d->address : "-", d->group[0] ? d->group : "-",
            d->fingerprint[0] ? d->fingerprint : "-", d->key_type);
     gw_command_print_ports(d, " ", "-");
     printf("\ndirect         ");

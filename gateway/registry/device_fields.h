@@ -22,7 +22,7 @@ struct gw_device {
     int64_t id;
     char name[GW_NAME_MAX];
     char address[GW_ADDRESS_MAX]; /* "" in a small deployment */
-    char team[GW_NAME_MAX];       /* the device's group; "": none */
+    char group[GW_NAME_MAX];      /* the device's group; "": none */
     char fingerprint[GW_FINGERPRINT_MAX];
     char key_type[GW_KEY_TYPE_MAX];
     uint16_t ports[GW_PORTS_MAX];

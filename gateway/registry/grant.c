@@ -322,16 +322,16 @@ static cmx_err set_device(struct gw_registry *r, int64_t consumer, const char *d
     return err;
 }
 
-static cmx_err set_team(struct gw_registry *r, int64_t consumer, const char *team, uint16_t port,
-                        const struct stored_terms *s, int *changed, struct cmx_why *e)
+static cmx_err set_group_grant(struct gw_registry *r, int64_t consumer, const char *group, uint16_t port,
+                               const struct stored_terms *s, int *changed, struct cmx_why *e)
 {
-    cmx_err err = gw_device_check_name(team, e);
+    cmx_err err = gw_device_check_name(group, e);
 
     if (!err)
         err = gw_sql_run(r, e,
                          "INSERT INTO group_grants(consumer, team, port, given, ends, boot, boot_ends, glass, why)"
                          " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(consumer, team, port)" NEW_TERMS,
-                         "itiiitiit", consumer, team, (int64_t)port, s->now.wall, s->ends, s->now.boot, s->boot_ends,
+                         "itiiitiit", consumer, group, (int64_t)port, s->now.wall, s->ends, s->now.boot, s->boot_ends,
                          s->glass, s->why);
     *changed += err ? 0 : sqlite3_changes(r->db);
     return err;
@@ -351,7 +351,7 @@ cmx_err gw_grant_set(struct gw_registry *r, const struct gw_consumer *c, const c
     if (!err)
         err = find_consumer(r, c, true, &id, e);
     if (!err)
-        err = device[0] == '@' ? set_team(r, id, device + 1, port, &s, &changed, e)
+        err = device[0] == '@' ? set_group_grant(r, id, device + 1, port, &s, &changed, e)
                                : set_device(r, id, device, port, &s, &changed, e);
     if (err || !changed)
         return err;

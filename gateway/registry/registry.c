@@ -15,6 +15,7 @@
 /* Version 1, and what version 2 changes. A new registry runs both. */
 static const char schema_1[] =
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
+    /* team is the device's group; GROUP is a keyword of SQL. */
     "CREATE TABLE device(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE COLLATE NOCASE, address TEXT UNIQUE,"
     " team TEXT NOT NULL DEFAULT '', revoked INTEGER, enrolled INTEGER NOT NULL);"
     "CREATE TABLE consumer(id INTEGER PRIMARY KEY, kind TEXT NOT NULL CHECK(kind IN "

@@ -43,7 +43,7 @@ static cmx_err read_device(struct gw_registry *r, sqlite3_stmt *stmt, struct gw_
     d->id = sqlite3_column_int64(stmt, 0);
     snprintf(d->name, sizeof d->name, "%s", gw_sql_text(stmt, 1));
     snprintf(d->address, sizeof d->address, "%s", gw_sql_text(stmt, 2));
-    snprintf(d->team, sizeof d->team, "%s", gw_sql_text(stmt, 3));
+    snprintf(d->group, sizeof d->group, "%s", gw_sql_text(stmt, 3));
     snprintf(d->fingerprint, sizeof d->fingerprint, "%s", gw_sql_text(stmt, 4));
     snprintf(d->key_type, sizeof d->key_type, "%s", gw_sql_text(stmt, 5));
     d->enrolled = sqlite3_column_int64(stmt, 6);
@@ -65,13 +65,13 @@ cmx_err gw_device_get(struct gw_registry *r, const char *name, struct gw_device 
     return err;
 }
 
-cmx_err gw_device_each(struct gw_registry *r, const char *team, gw_device_fn fn, void *arg, struct cmx_why *e)
+cmx_err gw_device_each(struct gw_registry *r, const char *group, gw_device_fn fn, void *arg, struct cmx_why *e)
 {
     struct gw_device d;
     sqlite3_stmt *stmt;
     cmx_err stopped = CMX_OK;
     cmx_err err =
-        gw_sql_row(r, &stmt, e, DEVICE_COLUMNS "WHERE ?1 = '' OR d.team = ?1 ORDER BY d.name", "t", team ? team : "");
+        gw_sql_row(r, &stmt, e, DEVICE_COLUMNS "WHERE ?1 = '' OR d.team = ?1 ORDER BY d.name", "t", group ? group : "");
 
     while (!err && !stopped) {
         stopped = read_device(r, stmt, &d, e);
@@ -182,7 +182,7 @@ static cmx_err write_services(struct gw_registry *r, const struct gw_device *d, 
 
 static bool same_services(const struct gw_device *a, const struct gw_device *b)
 {
-    if (a->n_ports != b->n_ports || a->n_directs != b->n_directs || strcmp(a->team, b->team) != 0)
+    if (a->n_ports != b->n_ports || a->n_directs != b->n_directs || strcmp(a->group, b->group) != 0)
         return false;
     for (size_t i = 0, k; i < a->n_ports; i++) {
         for (k = 0; k < b->n_ports && b->ports[k] != a->ports[i]; k++)
@@ -225,7 +225,7 @@ static cmx_err enroll_new(struct gw_registry *r, struct gw_device *d, const stru
     if (err)
         return err;
     err = gw_sql_run(r, e, "INSERT INTO device(name, address, team, enrolled) VALUES(?, ?, ?, ?)", "ttti", d->name,
-                     d->address[0] ? d->address : NULL, d->team, (int64_t)time(NULL));
+                     d->address[0] ? d->address : NULL, d->group, (int64_t)time(NULL));
     if (err == CMX_EEXIST)
         return address_taken(r, d, e);
     if (err)
@@ -241,7 +241,7 @@ static cmx_err enroll_new(struct gw_registry *r, struct gw_device *d, const stru
 static cmx_err enroll_again(struct gw_registry *r, struct gw_device *d, const struct gw_key *k, struct cmx_why *e)
 {
     cmx_err err = gw_sql_run(r, e, "UPDATE device SET revoked = NULL, team = ?, enrolled = ?, address = ? WHERE id = ?",
-                             "titi", d->team, (int64_t)time(NULL), d->address[0] ? d->address : NULL, d->id);
+                             "titi", d->group, (int64_t)time(NULL), d->address[0] ? d->address : NULL, d->id);
 
     if (err == CMX_EEXIST)
         return address_taken(r, d, e);
@@ -294,7 +294,7 @@ static cmx_err enroll_known(struct gw_registry *r, struct gw_device *d, const st
         return CMX_OK;
     }
     *out = GW_CHANGED;
-    err = gw_sql_run(r, e, "UPDATE device SET team = ? WHERE id = ?", "ti", d->team, d->id);
+    err = gw_sql_run(r, e, "UPDATE device SET team = ? WHERE id = ?", "ti", d->group, d->id);
     if (!err)
         err = write_services(r, d, e);
     return err ? err : gw_event(r, "change", d->name, old->fingerprint, e);
@@ -312,7 +312,7 @@ cmx_err gw_device_merge(struct gw_registry *r, struct gw_device *d, unsigned giv
     if (!(given & GW_FIELD_ADDRESS))
         memcpy(d->address, old.address, sizeof d->address);
     if (!(given & GW_FIELD_GROUP))
-        memcpy(d->team, old.team, sizeof d->team);
+        memcpy(d->group, old.group, sizeof d->group);
     if (!(given & GW_FIELD_PORTS)) {
         memcpy(d->ports, old.ports, sizeof d->ports);
         d->n_ports = old.n_ports;

@@ -20,7 +20,7 @@ typedef enum { GW_UNCHANGED, GW_ADDED, GW_CHANGED } gw_outcome;
 /* Takes the fields that were not given from the active device of the same name, if there is one. */
 CMX_MUST_USE cmx_err gw_device_merge(struct gw_registry *r, struct gw_device *d, unsigned given, struct cmx_why *e);
 
-/* Enrols d (name, address, team, ports, directs) with key k. Repeating the call changes nothing; calling it with the
+/* Enrols d (name, address, group, ports, directs) with key k. Repeating the call changes nothing; calling it with the
  * same name and key but other ports changes the ports. CMX_EEXIST: the key, name, address or (small deployment) port is
  * another's, or the key was revoked. */
 CMX_MUST_USE cmx_err gw_device_enroll(struct gw_registry *r, struct gw_device *d, const struct gw_key *k,
@@ -29,9 +29,10 @@ CMX_MUST_USE cmx_err gw_device_enroll(struct gw_registry *r, struct gw_device *d
 /* CMX_ENOENT. */
 CMX_MUST_USE cmx_err gw_device_get(struct gw_registry *r, const char *name, struct gw_device *d, struct cmx_why *e);
 
-/* Calls fn for each device by name, revoked ones too; stops at its first error and returns it. team NULL or "": all. */
+/* Calls fn for each device by name, revoked ones too; stops at its first error and returns it. group NULL or "": all.
+ */
 typedef cmx_err (*gw_device_fn)(void *arg, const struct gw_device *d);
-CMX_MUST_USE cmx_err gw_device_each(struct gw_registry *r, const char *team, gw_device_fn fn, void *arg,
+CMX_MUST_USE cmx_err gw_device_each(struct gw_registry *r, const char *group, gw_device_fn fn, void *arg,
                                     struct cmx_why *e);
 
 /* After commit, the device's key can never log in again. Revoking twice changes nothing. */

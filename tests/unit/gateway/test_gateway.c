@@ -763,7 +763,7 @@ static void test_names(void **state)
 static void test_merge(void **state)
 {
     struct cmx_why e = {0};
-    struct gw_device d = {.name = "cam-17", .team = "cameras"};
+    struct gw_device d = {.name = "cam-17", .group = "cameras"};
     struct gw_device now = {.name = "cam-17"};
     struct gw_key old = key_of(0);
     struct gw_key k = key_of(1);
@@ -780,7 +780,7 @@ static void test_merge(void **state)
     assert_int_equal(gw_device_rotate(&gateway.registry, "cam-17", &k, &out, &e), CMX_OK);
     assert_int_equal(gw_device_merge(&gateway.registry, &now, GW_FIELD_GROUP, &e), CMX_OK);
     assert_string_equal(now.address, d.address);
-    assert_string_equal(now.team, ""); /* given as an empty value */
+    assert_string_equal(now.group, ""); /* given as an empty value */
     assert_int_equal(now.n_ports, 3);
     assert_int_equal(now.n_directs, 2);
     assert_int_equal(gw_device_enroll(&gateway.registry, &now, &old, 0, &out, &e), CMX_EEXIST);
@@ -788,7 +788,7 @@ static void test_merge(void **state)
     assert_int_equal(out, GW_CHANGED);
     assert_int_equal(gw_device_get(&gateway.registry, "cam-17", &now, &e), CMX_OK);
     assert_string_equal(now.fingerprint, k.fingerprint);
-    assert_string_equal(now.team, "");
+    assert_string_equal(now.group, "");
     assert_null(line_of(0));
 }
 
@@ -836,7 +836,7 @@ static void test_upgrade(void **state)
     assert_int_equal(rmdir(copy), 0);
     assert_int_equal(gw_registry_open(&r, db, true, &e), CMX_OK);
     assert_int_equal(gw_device_get(&r, "cam-17", &d, &e), CMX_OK);
-    assert_string_equal(d.team, "cameras");
+    assert_string_equal(d.group, "cameras");
     assert_int_equal(active_grants(&r), 6);
     assert_int_equal(gw_registry_begin(&r, &e), CMX_OK);
     assert_int_equal(gw_device_delete(&r, "old-1", &e), CMX_OK);
