@@ -67,30 +67,24 @@ static void keys_json(struct cmx_json *j, const struct cmx_ota_keys *keys)
 
 static int show_keys(const struct gw_common *c)
 {
+    struct gw_read x = {.what = "the update key can't be read", .common = *c};
     struct cmx_ota_keys keys;
-    struct gw_json json;
-    struct gw g;
+    struct cmx_json *j;
     char id[2 * CMX_TRAILER_KEY_ID_LEN + 1];
 
-    if (gw_command_open(&g, c, false))
-        return CLI_FAILED;
-    read_keys(&g, &keys);
-    gw_folder_close(&g);
-    if (c->json) {
-        gw_json_begin(&json, stdout);
-        cmx_json_object(&json.j, NULL);
-        keys_json(&json.j, &keys);
-        cmx_json_end(&json.j);
-        (void)gw_json_end(&json); /* main reports a failing stdout */
-        return CLI_OK;
-    }
-    for (size_t i = 0; i < keys.n; i++) {
+    if (gw_read_begin(&x))
+        return x.status;
+    read_keys(&x.g, &keys);
+    j = gw_read_object(&x);
+    if (j)
+        keys_json(j, &keys);
+    for (size_t i = 0; !j && i < keys.n; i++) {
         key_id_text(keys.key[i], id);
         printf("%s\n", id);
     }
-    if (!keys.n)
+    if (!j && !keys.n)
         puts("no update key");
-    return CLI_OK;
+    return gw_read_finish(&x, CMX_OK);
 }
 
 static int image_key(int argc, char **argv)
@@ -368,7 +362,7 @@ static int image_add(int argc, char **argv)
 struct listing {
     struct gw *g;
     struct cmx_ota_keys keys;
-    struct gw_json *json; /* NULL: as text */
+    struct cmx_json *json; /* NULL: as text */
 };
 
 static cmx_err list_image(void *arg, const char *digest, const char *label, int64_t at)
@@ -388,49 +382,37 @@ static cmx_err list_image(void *arg, const char *digest, const char *label, int6
         image_text(&kept, err ? NULL : &k, e.text[0] ? e.text : NULL);
         return CMX_OK;
     }
-    cmx_json_object(&l->json->j, NULL);
-    image_json(&l->json->j, l->g, &kept, err ? NULL : &k, e.text[0] ? e.text : NULL);
-    cmx_json_end(&l->json->j);
+    cmx_json_object(l->json, NULL);
+    image_json(l->json, l->g, &kept, err ? NULL : &k, e.text[0] ? e.text : NULL);
+    cmx_json_end(l->json);
     return CMX_OK;
 }
 
 static int image_list(int argc, char **argv)
 {
-    struct gw_common c = {0};
-    const struct cli_option options[] = {GW_DIR_OPTION(c), GW_JSON_OPTION(c)};
+    struct gw_read x = {.what = "the images can't be listed"};
+    const struct cli_option options[] = {GW_DIR_OPTION(x.common), GW_JSON_OPTION(x.common)};
     struct cli_line line =
         CLI_LINE("cmxsafe gateway image list", "",
                  "Lists the images that the gateway keeps, each checked with the present update key.", 0, 0, options);
-    struct gw_json json;
-    struct cmx_why e = {0};
-    struct gw g;
-    struct listing l = {.g = &g};
+    struct listing l = {.g = &x.g};
     cmx_err err;
-    int status;
 
-    if (cli_parse(&line, argc, argv, &status))
-        return status;
-    if (gw_command_open(&g, &c, false))
-        return CLI_FAILED;
-    read_keys(&g, &l.keys);
-    if (c.json) {
-        l.json = &json;
-        gw_json_begin(&json, stdout);
-        cmx_json_object(&json.j, NULL);
-        cmx_json_u64(&json.j, "bytes_max", IMAGE_BYTES_MAX);
-        keys_json(&json.j, &l.keys);
-        cmx_json_array(&json.j, "images");
+    if (cli_parse(&line, argc, argv, &x.status))
+        return x.status;
+    if (gw_read_begin(&x))
+        return x.status;
+    read_keys(&x.g, &l.keys);
+    l.json = gw_read_object(&x);
+    if (l.json) {
+        cmx_json_u64(l.json, "bytes_max", IMAGE_BYTES_MAX);
+        keys_json(l.json, &l.keys);
+        cmx_json_array(l.json, "images");
     }
-    err = gw_store_each_kept(&g, list_image, &l, &e);
-    gw_folder_close(&g);
-    if (err)
-        return gw_fail("the images can't be listed", &e);
-    if (c.json) {
-        cmx_json_end(&json.j);
-        cmx_json_end(&json.j);
-        (void)gw_json_end(&json); /* main reports a failing stdout */
-    }
-    return CLI_OK;
+    err = gw_store_each_kept(&x.g, list_image, &l, &x.e);
+    if (l.json)
+        cmx_json_end(l.json);
+    return gw_read_finish(&x, err);
 }
 
 static int image_remove(int argc, char **argv)

@@ -16,34 +16,29 @@ static const char about[] =
 
 static int print_installed(const struct gw_common *c)
 {
-    struct cmx_why e = {0};
-    struct gw_json json;
-    struct gw_krl krl;
-    struct gw g;
+    struct gw_read x = {.what = "the KRL can't be read", .common = *c};
+    struct cmx_json *j;
+    struct gw_krl krl = {0};
     char when[32];
     cmx_err err;
 
-    if (gw_command_open(&g, c, false))
-        return CLI_FAILED;
-    err = gw_krl_get(&g.registry, true, &krl, &e);
-    gw_folder_close(&g);
+    if (gw_read_begin(&x))
+        return x.status;
+    err = gw_krl_get(&x.g.registry, true, &krl, &x.e);
     if (err)
-        return gw_fail("the KRL can't be read", &e);
-    if (c->json) {
-        gw_json_begin(&json, stdout);
-        cmx_json_object(&json.j, NULL);
-        cmx_json_str(&json.j, "sha256", krl.digest);
-        cmx_json_u64(&json.j, "bytes", krl.len);
-        cmx_json_i64(&json.j, "installed", krl.at);
-        cmx_json_end(&json.j);
-        (void)gw_json_end(&json); /* main reports a failing stdout */
+        return gw_read_finish(&x, err);
+    j = gw_read_object(&x);
+    if (j) {
+        cmx_json_str(j, "sha256", krl.digest);
+        cmx_json_u64(j, "bytes", krl.len);
+        cmx_json_i64(j, "installed", krl.at);
     } else if (krl.digest[0]) {
         printf("sha256 %s, %zu bytes, installed %s\n", krl.digest, krl.len, gw_command_time(krl.at, when));
     } else {
         printf("no KRL is installed\n");
     }
     cmx_mem_free(krl.bytes);
-    return CLI_OK;
+    return gw_read_finish(&x, CMX_OK);
 }
 
 /* sshd's configuration may have been written before there were KRLs. */
@@ -88,10 +83,8 @@ int gw_cmd_krl(int argc, char **argv)
     struct gw_change x = {.what = "the KRL was not installed"};
     bool remove = false;
     const struct cli_option options[] = {
-        GW_DIR_OPTION(x.common),
+        GW_CHANGE_OPTIONS(x.common),
         CLI_FLAG("remove", "remove the installed list, with all its revocations", &remove),
-        GW_JSON_OPTION(x.common),
-        GW_DRY_RUN_OPTION(x.common),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway krl", "[FILE]", about, 0, 1, options);
     cmx_err err;
