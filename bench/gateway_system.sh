@@ -132,7 +132,7 @@ for i in $(seq 20); do
 done
 figure gateway_revocation_worst_of_20_s "$(sort -g "$TMP/cuts" | tail -n 1)" "<=" 1.0 "$(paste -sd, "$TMP/cuts")"
 
-# Memory of a session, with the server's own growth, over one of the control.
+# Memory of a session, with the server's own growth, relative to a session of the control.
 server=$(server_pid)
 mapfile -t before < <(gateway_pids)
 empty=$(pss "$server")

@@ -227,7 +227,7 @@ static void check_time(struct doctor *d)
 
     check(d, time(NULL) > BUILT_AFTER, "the clock is set", "it is far in the past", "start an NTP client");
     say(d, state >= 0 && !(tx.status & STA_UNSYNC) ? FINE : HINT, "the clock is kept by NTP",
-        "the kernel says it is not synchronised", "start one (systemd-timesyncd, chrony); evidence carries times");
+        "the kernel says it is not synchronised", "start an NTP client (systemd-timesyncd, chrony)");
 }
 
 static void check_limits(struct doctor *d)

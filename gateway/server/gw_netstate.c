@@ -302,7 +302,7 @@ static bool ask(int fd, uint16_t type, uint32_t number)
             struct ifaddrmsg address;
             struct rtmsg route;
             struct fib_rule_hdr rule;
-            uint8_t family; /* the first member of each of these structs */
+            uint8_t family; /* each of these structs begins with it */
         } what;
     } question;
 

@@ -41,7 +41,7 @@ try_client() {
     TMP=$TMP GW_PORT=$GW_PORT SSH_LOG=${SSH_LOG:-} timeout 20 bash -c "$(declare -f client); client \"\$@\"" - "$@"
 }
 # refused_login, refused_listen, refused_open, refused_session KEY [ssh arguments]: sshd refuses the key, the listener, the
-# connection, or the session, and ssh ends with its words, which are kept in $TMP/refused.
+# connection, or the session, and ssh prints the matching message, which is kept in $TMP/refused.
 refused_with() {
     local words=$1 status=0
     shift

@@ -19,7 +19,7 @@
 #include "cmxsafe/proxy/session_state.h"
 
 typedef enum {
-    RELAY_TENTATIVE,  /* accepted while a probe is out: its first bytes show whether it is the probe */
+    RELAY_TENTATIVE,  /* accepted during a probe: its first bytes show whether it is the probe */
     RELAY_TOKEN,      /* the connection was the probe */
     RELAY_LOOKUP,     /* waits for the address of the local service */
     RELAY_CONNECTING, /* connects to the local service */

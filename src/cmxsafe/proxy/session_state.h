@@ -80,7 +80,7 @@ struct session {
     struct cmx_ssh *ssh;
     struct cmx_lookup *lookup; /* look-up of the gateway's name, while it runs or is used */
     struct relay *relays;
-    size_t n_relays; /* relays in `relays` and in `resting` */
+    size_t n_relays; /* number of relays in `relays` and in `resting` */
     struct pollfd *polls;
     size_t n_polls, polls_cap;
     uint8_t *scratch; /* the one buffer between local sockets and libssh */
