@@ -13,7 +13,7 @@ install_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" iproute2 openssh-cl
 tools=$CMX_ROOT/build/peers
 [ -x "$tools/bin/rathole" ] || {
     command -v cargo >/dev/null || install_packages cargo
-    # Without --locked: current compilers refuse a library that its lock file names.
+    # Without --locked: current compilers refuse a library that rathole's lock file names.
     cargo install --quiet --root "$tools" --version "$RATHOLE" rathole || die "rathole cannot be built: its crate needs cargo"
 }
 build build

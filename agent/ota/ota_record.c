@@ -34,7 +34,7 @@ static void enter_rolled_back(struct ota_record *r, const char *boot, const char
         text_set(r->why, sizeof r->why, why);
 }
 
-/* One more boot of the new system. */
+/* Counts one more boot of the new system. */
 static void enter_trial(struct ota_record *r, const char *boot, const char *version, uint64_t now_ms)
 {
     enter(r, OTA_TRIAL, boot);

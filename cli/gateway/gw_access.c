@@ -44,7 +44,7 @@ struct access_job {
 /* A line of a gateway's log; all are printed in the order of their times. */
 struct access_line {
     int64_t at_ms;
-    size_t number;    /* orders lines with the same time as in their log */
+    size_t number;    /* position in the log, which orders lines with the same time */
     const char *node; /* the gateway; NULL: there is only one */
     char *text;
 };

@@ -79,7 +79,7 @@ exec 8>&-
 [ "$(kept '.images | length')" = 4 ] || fail "four images: $(kept .)"
 ok "standard input: progress, a limit, and nothing is left of what ends early"
 
-# A campaign with a stored image; the copy that is kept ends with the campaign.
+# A campaign with a stored image; removing the image leaves the campaign's copy, which is removed with the campaign.
 key a
 gw enroll cam-1 --key "$TMP/a.pub" --ports 8989 >/dev/null || fail enroll
 D=$(digest v1.bin)
