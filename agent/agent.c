@@ -40,7 +40,7 @@ struct agent {
     struct wiring wiring;
 
     struct confine_plan plan;
-    char *plan_paths[CONFINE_PATHS_MAX]; /* the plan borrows them */
+    char *plan_paths[CONFINE_PATHS_MAX]; /* owned; the plan borrows them */
     size_t n_plan_paths;
     struct confine_report confinement;
 

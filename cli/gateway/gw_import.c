@@ -115,7 +115,8 @@ static cmx_err enroll_line(struct import_job *job, char **fields, size_t n, stru
         .name = field(job, fields, n, COL_NAME),
         .ports = field(job, fields, n, COL_PORTS),
         .directs = field(job, fields, n, COL_DIRECT),
-        .address = or_null(field(job, fields, n, COL_ADDRESS)), /* a device always has one */
+        .address =
+            or_null(field(job, fields, n, COL_ADDRESS)), /* it can't be cleared: a device always has an address */
         .mac = or_null(field(job, fields, n, COL_MAC)),
         .group = field(job, fields, n, COL_GROUP),
         .former_key = true,

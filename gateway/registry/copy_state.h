@@ -24,8 +24,8 @@ struct gw_copy_state {
     char reason[200]; /* why PostgreSQL can't be followed now; "": it is followed */
 };
 
-/* Fills the rest of out, whose stale_after is set, from the file next to registry_path, the copy's. latest: as
- * gw_term_left. A state that is missing or can't be read counts as stale. */
+/* Fills the rest of out, whose stale_after is set, from the file next to the copy, which is at registry_path. latest:
+ * as gw_term_left. A state that is missing or can't be read counts as stale. */
 void gw_copy_state_read(struct gw_copy_state *out, const char *registry_path, int64_t latest);
 
 /* Seconds since the confirmation; 0: there was none, or the clock was set back. */

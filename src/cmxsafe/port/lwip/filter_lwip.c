@@ -497,7 +497,7 @@ static void report_arp(void)
     }
 }
 
-/* lwIP has no public function to list them. */
+/* Reports the IPv6 neighbours. lwIP has no public function that lists them. */
 static void report_nd6(void)
 {
     for (size_t i = 0; i < LWIP_ND6_NUM_NEIGHBORS; i++) {
