@@ -36,7 +36,8 @@ find src -name '*.c' -not -path '*/esp/*' -print0 | sort -z | xargs -0 -P 4 -I{}
 
 # The total of a firmware: linked from the functions that a sketch with every module calls. Symbols that other
 # components define (libssh, lwIP, ESP-IDF) can be reached by a short call, as in a firmware's flash; functions of the chip's
-# ROM (mem*, str*, 64-bit division) cannot. libgcc's share is counted.
+# ROM (mem*, str*, 64-bit division) cannot. libgcc's share is counted, but not its unwind tables: ESP-IDF links .eh_frame
+# only with C++ exceptions or CONFIG_ESP_SYSTEM_USE_EH_FRAME.
 objects=$(find "$out/src" -name '*.o' | LC_ALL=C sort) # the order decides which calls are short
 roots=()
 while read -r symbol; do roots+=("-Wl,-u,$symbol"); done < <(sed -nE 's/^root_symbol +//p' "$budget")
@@ -52,6 +53,7 @@ while read -r symbol; do roots+=("-Wl,-u,$symbol"); done < <(sed -nE 's/^root_sy
 # shellcheck disable=SC2086
 "${prefix}gcc" -march=rv32imc -mabi=ilp32 -nostdlib -Wl,--gc-sections -Wl,-Ttext-segment=0x42010000 "${roots[@]}" \
     -Wl,-e,cmx_device_forward -Wl,-Map,"$out/linked.map" $objects "$out/outside.ld" -lgcc -o "$out/linked.elf" || exit 1
+"${prefix}objcopy" -R .eh_frame "$out/linked.elf"
 read -r flash ram < <("${prefix}size" "$out/linked.elf" | awk 'NR == 2 { print $1 + $2, $2 + $3 }')
 
 # One line per module: text and rodata are flash; data counts as both, bss as RAM.

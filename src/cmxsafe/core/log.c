@@ -17,17 +17,23 @@ static bool wanted(cmx_log_level level)
     return (int)level <= atomic_load_explicit(&threshold, memory_order_relaxed);
 }
 
-void(cmx_log)(cmx_log_level level, const char *tag, const char *fmt, ...)
+static void CMX_PRINTF(3, 0) write_line(cmx_log_level level, const char *tag, const char *fmt, va_list ap)
 {
     char line[CMX_LOG_LINE_MAX];
-    va_list ap;
 
     if (!wanted(level))
         return;
-    va_start(ap, fmt);
     cmx_text_format(line, sizeof line, fmt, ap);
-    va_end(ap);
     cmx_port_log(level, tag, line);
+}
+
+void(cmx_log)(cmx_log_level level, const char *tag, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    write_line(level, tag, fmt, ap);
+    va_end(ap);
 }
 
 /* Two tasks may count at the same time. A race can only let one line too many through or lose a count. */
@@ -44,15 +50,17 @@ bool cmx_log_limit_count(struct cmx_log_limit *l, uint32_t period, uint32_t *lef
     return __atomic_fetch_add(&l->lines, 1, __ATOMIC_RELAXED) < CMX_LOG_LIMITED_LINES;
 }
 
-bool cmx_log_permits(struct cmx_log_limit *l, cmx_log_level level, const char *tag)
+void cmx_log_within(struct cmx_log_limit *l, cmx_log_level level, const char *tag, const char *fmt, ...)
 {
+    const uint32_t period = (uint32_t)(cmx_port_now_ms() / CMX_LOG_LIMITED_PERIOD_MS) + 1;
     uint32_t left_out;
-    bool permitted;
+    va_list ap;
 
-    if (!wanted(level))
-        return false;
-    permitted = cmx_log_limit_count(l, (uint32_t)(cmx_port_now_ms() / CMX_LOG_LIMITED_PERIOD_MS) + 1, &left_out);
+    if (!wanted(level) || !cmx_log_limit_count(l, period, &left_out))
+        return;
     if (left_out)
         cmx_log(level, tag, "%u lines like the next one were left out", (unsigned)left_out);
-    return permitted;
+    va_start(ap, fmt);
+    write_line(level, tag, fmt, ap);
+    va_end(ap);
 }

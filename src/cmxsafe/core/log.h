@@ -40,11 +40,11 @@ void cmx_log(cmx_log_level level, const char *tag, const char *fmt, ...) CMX_PRI
  * in CMX_LOG_LIMITED_PERIOD_MS. The next line after that says how many were left out. Any thread. */
 #define CMX_LOG_LIMITED_LINES 10
 #define CMX_LOG_LIMITED_PERIOD_MS 60000
-#define cmx_log_limited(level, tag, ...)                                                                               \
+#define cmx_log_limited(level, ...)                                                                                    \
     do {                                                                                                               \
         static struct cmx_log_limit limit_of_this_call;                                                                \
-        if (cmx_log_permits(&limit_of_this_call, level, tag))                                                          \
-            cmx_log(level, tag, __VA_ARGS__);                                                                          \
+        if ((level) <= CMX_LOG_COMPILED)                                                                               \
+            cmx_log_within(&limit_of_this_call, level, __VA_ARGS__);                                                   \
     } while (0)
 
 /* One call site. Zero at first. */
@@ -53,11 +53,12 @@ struct cmx_log_limit {
     uint32_t lines;  /* lines counted in that period, including those left out */
 };
 
-/* Counts one line of the call site. Returns false if the line must be left out. Before the first line of a new period,
+/* Counts one line of the call site, and writes it unless it must be left out. Before the first line of a new period,
  * logs how many lines were left out. */
-bool cmx_log_permits(struct cmx_log_limit *l, cmx_log_level level, const char *tag);
+void cmx_log_within(struct cmx_log_limit *l, cmx_log_level level, const char *tag, const char *fmt, ...)
+    CMX_PRINTF(4, 5);
 
-/* The decision of cmx_log_permits, pure: *left_out receives how many lines the last period left out. */
+/* The decision of cmx_log_within, pure: *left_out receives how many lines the last period left out. */
 bool cmx_log_limit_count(struct cmx_log_limit *l, uint32_t period, uint32_t *left_out);
 
 #ifdef __cplusplus

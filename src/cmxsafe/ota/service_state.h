@@ -42,6 +42,7 @@ struct cmx_ota_trial {
  * excludes uploads, only the task that watches uses the slots. received, total, crc and slots are copies for the
  * others. No function that may leave the process (activate, confirm, rollback, restart) is called under lock. */
 struct cmx_ota_service {
+    struct cmx_mutex lock;
     struct cmx_http_server *server;
     cmx_ota_state_name state;
     struct cmx_ota_trial trial;
@@ -55,7 +56,6 @@ struct cmx_ota_service {
     uint8_t boot[CMX_OTA_BOOT_LEN];
     bool ready;           /* the next boot takes a new image; false again when a new upload first writes to storage */
     bool restart_running; /* the restart task has not ended */
-    struct cmx_mutex lock;
     char from[CMX_IP_TEXT_MAX]; /* the client whose upload began last; "": not known */
     struct cmx_slots_status slots;
     struct cmx_ota_config config;

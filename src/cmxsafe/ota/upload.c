@@ -15,7 +15,8 @@ static void check(const struct cmx_upload *u)
     (void)u;
 }
 
-static cmx_err fail(struct cmx_upload *u, cmx_err err, const char *why)
+/* Never inlined: it has 12 callers. */
+__attribute__((noinline)) static cmx_err fail(struct cmx_upload *u, cmx_err err, const char *why)
 {
     u->why = why;
     cmx_image_abort(&u->image);
