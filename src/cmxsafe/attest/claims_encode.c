@@ -63,7 +63,7 @@ cmx_err cmx_claims_encode(const struct cmx_evidence *e, struct cmx_buf *out)
 
         if (f->kind <= CMX_FIELD_NAME_IF && v.len == 0)
             continue;
-        err = cmx_cbor_put_int(out, f->claim < 0 ? CLAIM_OWN + f->claim : f->claim);
+        err = cmx_cbor_put_int(out, cmx_claim_number(f));
         if (!err)
             err = put_value(out, (cmx_field_kind)f->kind, &v);
     }

@@ -9,7 +9,7 @@
 
 /* Registered claims, ascending, then the profile's own: descending numbers are ascending encodings. */
 const struct cmx_claim_field cmx_claim_fields[CMX_CLAIM_FIELDS] = {
-    {"eat_nonce", CLAIM_NONCE, AT(nonce), AT(nonce_len), 0, CMX_FIELD_BYTES_N},
+    {"eat_nonce", CLAIM_NONCE, AT(nonce), AT(nonce_len), CMX_NONCE_MAX, CMX_FIELD_BYTES_N},
     {"ueid", CLAIM_UEID, SIZED(ueid), CMX_FIELD_BYTES},
     {"hwmodel", CLAIM_HW_MODEL, SIZED(hw_model), CMX_FIELD_NAME_BYTES},
     {"oemboot", CLAIM_OEM_BOOT, SIZED(secure_boot), CMX_FIELD_BOOL},
@@ -28,7 +28,7 @@ const struct cmx_claim_field cmx_claim_fields[CMX_CLAIM_FIELDS] = {
     {"isolation", OWN(CLAIM_ISOLATION), SIZED(isolation), CMX_FIELD_BOOL},
     {"policy", OWN(CLAIM_POLICY), AT(policy), AT(has_policy), 32, CMX_FIELD_BYTES_IF},
     {"gateway", OWN(CLAIM_GATEWAY), AT(gateway), AT(has_gateway), 32, CMX_FIELD_BYTES_IF},
-    {"session", OWN(CLAIM_SESSION), AT(session), AT(session_len), 0, CMX_FIELD_BYTES_N},
+    {"session", OWN(CLAIM_SESSION), AT(session), AT(session_len), CMX_EVIDENCE_SESSION_MAX, CMX_FIELD_BYTES_N},
     {"measured", OWN(CLAIM_MEASURED), 0, 0, 0, CMX_FIELD_MEASURED},
     {"key_exchange", OWN(CLAIM_KEY_EXCHANGE), SIZED(key_exchange), CMX_FIELD_NAME_IF},
 };

@@ -1,5 +1,5 @@
-/* claims_fields.h - one table for CBOR and JSON: each claim's place in struct cmx_evidence, its name and its encoding.
- * Internal to attest. */
+/* claims_fields.h - one table for CBOR (both directions) and JSON: each claim's place in struct cmx_evidence, its name
+ * and its encoding. Internal to attest. */
 #ifndef CMX_ATTEST_CLAIMS_FIELDS_H
 #define CMX_ATTEST_CLAIMS_FIELDS_H
 
@@ -7,7 +7,7 @@
 
 typedef enum {
     CMX_FIELD_BYTES,      /* len bytes */
-    CMX_FIELD_BYTES_N,    /* as many bytes as the size_t at `more`; 0: the claim is absent */
+    CMX_FIELD_BYTES_N,    /* as many bytes as the size_t at `more`, at most len; 0: the claim is absent */
     CMX_FIELD_BYTES_IF,   /* len bytes if the bool at `more` is set, else the claim is absent */
     CMX_FIELD_NAME_IF,    /* a string; empty: the claim is absent */
     CMX_FIELD_NAME,       /* a string */
@@ -35,6 +35,11 @@ struct cmx_claim_field {
 
 /* In the order of deterministic CBOR. */
 extern const struct cmx_claim_field cmx_claim_fields[CMX_CLAIM_FIELDS];
+
+static inline int32_t cmx_claim_number(const struct cmx_claim_field *f)
+{
+    return f->claim < 0 ? CLAIM_OWN + f->claim : f->claim;
+}
 
 /* Bytes: data and len. String: data. Measurements: data, which is e. Others: number. len 0: a claim of a kind up to
  * CMX_FIELD_NAME_IF is absent. Borrows from e. */
