@@ -338,21 +338,9 @@ static short events_open(const struct relay *x, const struct session *s)
 
 short cmx_relay_events(const struct relay *x, const struct session *s)
 {
-    switch (x->phase) {
-    case RELAY_CONNECTING:
+    if (x->phase == RELAY_CONNECTING)
         return POLLOUT;
-    case RELAY_OPEN:
-        return events_open(x, s);
-    case RELAY_TENTATIVE:
-    case RELAY_TOKEN:
-    case RELAY_LOOKUP:
-    case RELAY_OPENING:
-    case RELAY_UNWANTED:
-    case RELAY_CLOSING:
-    case RELAY_DEAD:
-        break;
-    }
-    return 0;
+    return x->phase == RELAY_OPEN ? events_open(x, s) : 0;
 }
 
 static cmx_err ready_open(struct relay *x, struct session *s, short revents)
@@ -371,21 +359,9 @@ static cmx_err ready_open(struct relay *x, struct session *s, short revents)
 
 cmx_err cmx_relay_ready(struct relay *x, struct session *s, short revents)
 {
-    switch (x->phase) {
-    case RELAY_CONNECTING:
-        connect_result(x, s);
-        return CMX_OK;
-    case RELAY_OPEN:
-        return ready_open(x, s, revents);
-    case RELAY_TENTATIVE:
-    case RELAY_TOKEN:
-    case RELAY_LOOKUP:
-    case RELAY_OPENING:
-    case RELAY_UNWANTED:
-    case RELAY_CLOSING:
-    case RELAY_DEAD:
-        break;
-    }
+    if (x->phase != RELAY_CONNECTING)
+        return x->phase == RELAY_OPEN ? ready_open(x, s, revents) : CMX_OK;
+    connect_result(x, s);
     return CMX_OK;
 }
 
@@ -437,37 +413,23 @@ static uint64_t idle_at(const struct relay *x)
 /* Sends EOF once the gateway has received all bytes of the local socket. */
 static cmx_err settle_to_gateway(struct relay *x)
 {
-    cmx_err err = CMX_OK;
+    cmx_err err;
 
-    switch (x->to_gateway) {
-    case HALF_DRAIN:
-        if (!x->held) {
-            err = cmx_ssh_channel_send_eof(x->channel);
-            cmx_relay_state_set_to_gateway(x, HALF_SHUT, "drained");
-        }
-        break;
-    case HALF_OPEN:
-    case HALF_SHUT:
-        break;
-    }
+    if (x->to_gateway != HALF_DRAIN || x->held)
+        return CMX_OK;
+    err = cmx_ssh_channel_send_eof(x->channel);
+    cmx_relay_state_set_to_gateway(x, HALF_SHUT, "drained");
     return err;
 }
 
 /* Shuts the local socket down once it has received all bytes of the gateway. */
 static void settle_to_local(struct relay *x)
 {
-    switch (x->to_local) {
-    case HALF_DRAIN:
-        if (!cmx_relay_state_has_backlog(x)) {
-            if (x->end != END_BROKEN) /* a broken end is signalled by a reset */
-                shutdown(x->fd, SHUT_WR);
-            cmx_relay_state_set_to_local(x, HALF_SHUT, "drained");
-        }
-        break;
-    case HALF_OPEN:
-    case HALF_SHUT:
-        break;
-    }
+    if (x->to_local != HALF_DRAIN || cmx_relay_state_has_backlog(x))
+        return;
+    if (x->end != END_BROKEN) /* a broken end is signalled by a reset */
+        shutdown(x->fd, SHUT_WR);
+    cmx_relay_state_set_to_local(x, HALF_SHUT, "drained");
 }
 
 /* Both directions are shut. */
