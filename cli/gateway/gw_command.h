@@ -101,45 +101,50 @@ void gw_command_print_outcome(const struct gw_common *c, gw_outcome o);
 /* " (dry run)", or nothing. */
 const char *gw_command_dry_run(const struct gw_common *c);
 
-/* ---- subcommands (one file each) ---- */
+/* ---- the subcommands (one file each), in the order of --help: name, function, help ---- */
 
-int gw_cmd_access(int argc, char **argv);
-int gw_cmd_approve(int argc, char **argv);
-int gw_cmd_attest(int argc, char **argv);
-int gw_cmd_backup(int argc, char **argv);
-int gw_cmd_campaign(int argc, char **argv);
-int gw_cmd_delete(int argc, char **argv);
-int gw_cmd_doctor(int argc, char **argv);
-int gw_cmd_enroll(int argc, char **argv);
-int gw_cmd_exec(int argc, char **argv);
-int gw_cmd_export(int argc, char **argv);
-int gw_cmd_follow(int argc, char **argv);
-int gw_cmd_grant(int argc, char **argv);
-int gw_cmd_hosts(int argc, char **argv);
-int gw_cmd_image(int argc, char **argv);
-int gw_cmd_import(int argc, char **argv);
-int gw_cmd_init(int argc, char **argv);
-int gw_cmd_join(int argc, char **argv);
-int gw_cmd_krl(int argc, char **argv);
-int gw_cmd_leave(int argc, char **argv);
-int gw_cmd_nodes(int argc, char **argv);
-int gw_cmd_list(int argc, char **argv);
-int gw_cmd_log(int argc, char **argv);
-int gw_cmd_metrics(int argc, char **argv);
-int gw_cmd_migrate(int argc, char **argv);
-int gw_cmd_net(int argc, char **argv);
-int gw_cmd_pending(int argc, char **argv);
-int gw_cmd_platform(int argc, char **argv);
-int gw_cmd_policy(int argc, char **argv);
-int gw_cmd_rename(int argc, char **argv);
-int gw_cmd_revoke(int argc, char **argv);
-int gw_cmd_rotate(int argc, char **argv);
-int gw_cmd_serve(int argc, char **argv);
-int gw_cmd_show(int argc, char **argv);
-int gw_cmd_status(int argc, char **argv);
-int gw_cmd_update(int argc, char **argv);
-int gw_cmd_watch(int argc, char **argv);
-int gw_cmd_worker(int argc, char **argv);
-int gw_cmd_whois(int argc, char **argv);
+#define GW_COMMANDS(COMMAND)                                                                                           \
+    COMMAND("init", gw_cmd_init, "set up a gateway")                                                                   \
+    COMMAND("serve", gw_cmd_serve, "run it in the foreground")                                                         \
+    COMMAND("enroll", gw_cmd_enroll, "register a device")                                                              \
+    COMMAND("pending", gw_cmd_pending, "list unknown keys that tried to log in")                                       \
+    COMMAND("approve", gw_cmd_approve, "register a device whose key tried to log in")                                  \
+    COMMAND("list", gw_cmd_list, "list the devices")                                                                   \
+    COMMAND("show", gw_cmd_show, "show a device, or the gateway")                                                      \
+    COMMAND("revoke", gw_cmd_revoke, "revoke a key and end its sessions")                                              \
+    COMMAND("delete", gw_cmd_delete, "free the name and address of a revoked device")                                  \
+    COMMAND("rotate", gw_cmd_rotate, "replace a device's key")                                                         \
+    COMMAND("rename", gw_cmd_rename, "rename a device")                                                                \
+    COMMAND("grant", gw_cmd_grant, "let a consumer reach a device's service")                                          \
+    COMMAND("import", gw_cmd_import, "register many devices from CSV")                                                 \
+    COMMAND("export", gw_cmd_export, "write the devices as CSV")                                                       \
+    COMMAND("platform", gw_cmd_platform, "register a consumer that logs in")                                           \
+    COMMAND("krl", gw_cmd_krl, "install the list of revoked keys and certificates")                                    \
+    COMMAND("policy", gw_cmd_policy, "require proof of firmware before a device can be reached")                       \
+    COMMAND("status", gw_cmd_status, "show the connected sessions")                                                    \
+    COMMAND("watch", gw_cmd_watch, "show the status repeatedly")                                                       \
+    COMMAND("log", gw_cmd_log, "print the audit trail")                                                                \
+    COMMAND("metrics", gw_cmd_metrics, "print metrics for Prometheus")                                                 \
+    COMMAND("access", gw_cmd_access, "print who reached what, and who was refused")                                    \
+    COMMAND("whois", gw_cmd_whois, "translate between identities and names")                                           \
+    COMMAND("attest", gw_cmd_attest, "attest devices")                                                                 \
+    COMMAND("update", gw_cmd_update, "update devices")                                                                 \
+    COMMAND("image", gw_cmd_image, "keep firmware images for updates")                                                 \
+    COMMAND("campaign", gw_cmd_campaign, "update devices in the background, as they connect")                          \
+    COMMAND("doctor", gw_cmd_doctor, "check for common problems")                                                      \
+    COMMAND("join", gw_cmd_join, "make this machine one more gateway of a fleet")                                      \
+    COMMAND("leave", gw_cmd_leave, "take a gateway out of its fleet")                                                  \
+    COMMAND("nodes", gw_cmd_nodes, "list the gateways of the fleet")                                                   \
+    COMMAND("backup", gw_cmd_backup, "copy the registry while it is in use")                                           \
+    COMMAND("migrate", gw_cmd_migrate, "move the registry to PostgreSQL, or back")                                     \
+    COMMAND("hosts", gw_cmd_hosts, "print the devices' names and addresses")                                           \
+    COMMAND("exec", gw_cmd_exec, "run a command where the devices are reachable")                                      \
+    COMMAND("worker", gw_cmd_worker, "attest devices as their policies require (the gateway starts it)")               \
+    COMMAND("follow", gw_cmd_follow, "follow the registry in PostgreSQL (the gateway starts it)")                      \
+    COMMAND("net", gw_cmd_net, "the system gateway's network namespace (for the units)")
+
+#define GW_COMMAND(name, run, help) int run(int argc, char **argv);
+GW_COMMANDS(GW_COMMAND)
+#undef GW_COMMAND
 
 #endif
