@@ -245,8 +245,7 @@ static void print_json(const struct job *j)
 {
     struct gw_json out;
 
-    gw_json_begin(&out, stdout);
-    cmx_json_object(&out.j, NULL);
+    gw_json_begin_stdout(&out);
     cmx_json_bool(&out.j, "ok", j->verdict.ok);
     cmx_json_str(&out.j, "verdict", j->verdict.ok ? "TRUSTED" : "NOT TRUSTED");
     cmx_json_array(&out.j, "checks");
@@ -266,8 +265,7 @@ static void print_json(const struct job *j)
     cmx_json_str(&out.j, "slot_state", j->evidence.slot_state);
     cmx_json_u64(&out.j, "bootcount", j->evidence.boot_count);
     cmx_json_str(&out.j, "key", cmx_evidence_key_holder_name(j->evidence.key));
-    cmx_json_end(&out.j);
-    (void)gw_json_end(&out); /* main reports a failing stdout */
+    gw_json_end_stdout(&out);
 }
 
 static int run(struct job *j)

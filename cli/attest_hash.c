@@ -156,8 +156,7 @@ static void print_json(const struct job *j, bool match)
 {
     struct gw_json out;
 
-    gw_json_begin(&out, stdout);
-    cmx_json_object(&out.j, NULL);
+    gw_json_begin_stdout(&out);
     cmx_json_bool(&out.j, "ok", match);
     cmx_json_str(&out.j, "verdict", match ? "MATCH" : "DIFFERS");
     cmx_json_str(&out.j, "challenge", j->challenge);
@@ -167,8 +166,7 @@ static void print_json(const struct job *j, bool match)
     for (size_t i = 0; i < j->n_differs; i++)
         cmx_json_u64(&out.j, NULL, j->differs[i]);
     cmx_json_end(&out.j);
-    cmx_json_end(&out.j);
-    (void)gw_json_end(&out); /* main reports a failing stdout */
+    gw_json_end_stdout(&out);
 }
 
 static int set_challenge(struct job *j)

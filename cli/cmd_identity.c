@@ -54,13 +54,11 @@ static void print_json(const struct lines *l)
 {
     struct gw_json out;
 
-    gw_json_begin(&out, stdout);
-    cmx_json_object(&out.j, NULL);
+    gw_json_begin_stdout(&out);
     cmx_json_str(&out.j, "authorized_key", l->ssh);
     cmx_json_str(&out.j, "attest_key", l->attest);
     cmx_json_str(&out.j, "ueid", l->ueid);
-    cmx_json_end(&out.j);
-    (void)gw_json_end(&out); /* main reports a failing stdout */
+    gw_json_end_stdout(&out);
 }
 
 static int identity_public(int argc, char **argv)

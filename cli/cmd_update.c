@@ -489,13 +489,11 @@ static void print_outcome(const struct update *u)
 {
     struct gw_json out;
 
-    gw_json_begin(&out, stdout);
-    cmx_json_object(&out.j, NULL);
+    gw_json_begin_stdout(&out);
     cmx_json_str(&out.j, "outcome", outcomes[u->outcome]);
     cmx_json_str(&out.j, "boot", u->before.boot);
     cmx_json_str(&out.j, "version", u->now.version[0] ? u->now.version : u->before.version);
-    cmx_json_end(&out.j);
-    (void)gw_json_end(&out); /* main reports a failing stdout */
+    gw_json_end_stdout(&out);
 }
 
 int cmd_update(int argc, char **argv)

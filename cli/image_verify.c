@@ -68,11 +68,9 @@ static void info_json(const struct cmx_image *c, bool esp)
 {
     struct gw_json out;
 
-    gw_json_begin(&out, stdout);
-    cmx_json_object(&out.j, NULL);
+    gw_json_begin_stdout(&out);
     image_file_put(&out.j, c, esp);
-    cmx_json_end(&out.j);
-    (void)gw_json_end(&out); /* main reports a failing stdout */
+    gw_json_end_stdout(&out);
 }
 
 static void info_text(const struct cmx_image *c, bool esp)

@@ -146,8 +146,7 @@ static void print_json(const struct record *r)
     bool counts = is_note(r) || strcmp(r->event, "denied") == 0;
     struct gw_json json;
 
-    gw_json_begin(&json, stdout);
-    cmx_json_object(&json.j, NULL);
+    gw_json_begin_stdout(&json);
     cmx_json_str(&json.j, "event", r->event);
     cmx_json_i64(&json.j, "at_ms", r->at_ms);
     if (r->node)
@@ -167,8 +166,7 @@ static void print_json(const struct record *r)
         cmx_json_i64(&json.j, "bytes_in", r->bytes_in);
         cmx_json_i64(&json.j, "bytes_out", r->bytes_out);
     }
-    cmx_json_end(&json.j);
-    (void)gw_json_end(&json); /* main reports a failing stdout */
+    gw_json_end_stdout(&json);
 }
 
 static void print_text(const struct record *r)

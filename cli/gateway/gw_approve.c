@@ -113,13 +113,11 @@ int gw_cmd_approve(int argc, char **argv)
     struct gw_change x = {.what = "approval failed"};
     struct gw_enroll_fields fields = {0};
     const struct cli_option options[] = {
-        GW_DIR_OPTION(x.common),
+        GW_CHANGE_OPTIONS(x.common),
         CLI_TEXT("ports", "LIST", "its services, such as 81,8989,8888", &fields.ports),
         GW_DIRECT_OPTION(fields),
         CLI_TEXT("address", "ADDRESS", "a given address within the fleet", &fields.address),
         CLI_TEXT("group", "NAME", "for grants, policies and rollouts", &fields.group),
-        GW_JSON_OPTION(x.common),
-        GW_DRY_RUN_OPTION(x.common),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway approve", "FINGERPRINT NAME", about_approve, 2, 2, options);
 

@@ -13,6 +13,7 @@
 #include "cmxsafe/port/port.h"
 #include "gateway/registry/evidence_policy.h"
 #include "gateway/registry/party.h"
+#include "gateway/server/gw_control.h"
 #include "gateway/server/gw_inside.h"
 #include "gateway/server/gw_note.h"
 
@@ -56,7 +57,7 @@ static void read_connected(struct tick *t)
     if (t->asked)
         return;
     t->asked = true;
-    t->answer = gw_connected_ask(t->g);
+    (void)!gw_control(t->g, "status", &t->answer, NULL); /* without an answer there is no session */
     gw_connected_parse(&t->connected, t->answer);
 }
 

@@ -226,11 +226,9 @@ void gw_command_print_outcome(const struct gw_common *c, gw_outcome o)
 {
     struct gw_json out;
 
-    gw_json_begin(&out, stdout);
-    cmx_json_object(&out.j, NULL);
+    gw_json_begin_stdout(&out);
     cmx_json_str(&out.j, "outcome", gw_outcome_text(o));
     if (c->dry_run)
         cmx_json_bool(&out.j, "dry_run", true);
-    cmx_json_end(&out.j);
-    (void)gw_json_end(&out); /* main reports a failing stdout */
+    gw_json_end_stdout(&out);
 }

@@ -5,21 +5,6 @@
 
 #include "cli/gateway/gw_status.h"
 #include "cmxsafe/core/mem.h"
-#include "gateway/server/gw_control.h"
-
-char *gw_connected_ask(const struct gw *g)
-{
-    struct cmx_why why = {0};
-    char *answer = NULL;
-    size_t len = 0;
-    FILE *f = open_memstream(&answer, &len);
-    cmx_err err = f ? gw_control(g, "status", f, &why) : CMX_ENOMEM;
-
-    if (f && fclose(f) == 0 && !err)
-        return answer;
-    free(answer); /* allocated by open_memstream */
-    return NULL;
-}
 
 static int compare_names(const void *a, const void *b)
 {

@@ -9,9 +9,8 @@ struct gw_connected {
     size_t n;
 };
 
-/* The running gateway's answer to `status`, to be freed with free(); NULL while it does not answer. */
-char *gw_connected_ask(const struct gw *g);
-/* Collects the names in the answer, which is modified and must outlive c. answer NULL: no session. */
+/* Collects the names in the running gateway's answer to `status`, which is modified and must outlive c. answer NULL: no
+ * session. */
 void gw_connected_parse(struct gw_connected *c, char *answer);
 bool gw_connected_has(const struct gw_connected *c, const char *name);
 void gw_connected_free(struct gw_connected *c);

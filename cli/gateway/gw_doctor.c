@@ -293,13 +293,9 @@ static void check_answer(struct doctor *d, const char *answer)
 static void check_running(struct doctor *d)
 {
     struct cmx_why e = {0};
-    char *answer = NULL;
-    size_t len = 0;
-    FILE *f = open_memstream(&answer, &len);
+    char *answer;
 
-    d->running = f && gw_control(&d->g, "status", f, &e) == CMX_OK;
-    if (f)
-        fclose(f);
+    d->running = gw_control(&d->g, "status", &answer, &e) == CMX_OK;
     say_reason(d, d->running ? FINE : has_units(d) ? BAD : HINT, "the gateway runs", &e);
     if (d->running)
         check_answer(d, answer);

@@ -66,16 +66,14 @@ static void print_result(const struct enroll_job *job, const struct gw_device *d
     struct gw_json json;
 
     if (job->x.common.json) {
-        gw_json_begin(&json, stdout);
-        cmx_json_object(&json.j, NULL);
+        gw_json_begin_stdout(&json);
         cmx_json_str(&json.j, "outcome", gw_outcome_text(job->x.outcome));
         if (job->x.common.dry_run)
             cmx_json_bool(&json.j, "dry_run", true);
         cmx_json_object(&json.j, "device");
         gw_command_put_device(&json.j, g, d);
         cmx_json_end(&json.j);
-        cmx_json_end(&json.j);
-        (void)gw_json_end(&json); /* main reports a failing stdout */
+        gw_json_end_stdout(&json);
         return;
     }
     gw_device_host(g, d, host);
@@ -169,7 +167,7 @@ int gw_cmd_enroll(int argc, char **argv)
 {
     struct enroll_job job = {.x.what = "enrolment failed"};
     const struct cli_option options[] = {
-        GW_DIR_OPTION(job.x.common),
+        GW_CHANGE_OPTIONS(job.x.common),
         CLI_TEXT("key", "FILE", "the device's public key, as ssh-keygen writes it; -: from standard input", &job.key),
         CLI_TEXT("hwkey", "FILE", "the device's hardware key (private_key.bin): its SSH key is derived from it",
                  &job.hwkey),
@@ -184,8 +182,6 @@ int gw_cmd_enroll(int argc, char **argv)
         CLI_TEXT("mac", "MAC", "published CMX-GW form: the address ends in the device's MAC", &job.fields.mac),
         CLI_TEXT("group", "NAME", "for rollouts (attest and update --group)", &job.fields.group),
         CLI_TEXT("form", "FORM", "print one form only: agent, settings or kconfig", &job.form),
-        GW_JSON_OPTION(job.x.common),
-        GW_DRY_RUN_OPTION(job.x.common),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway enroll", "NAME", about, 1, 1, options);
     int status;

@@ -195,15 +195,13 @@ int gw_cmd_grant(int argc, char **argv)
     struct gw_change x = {.what = "the grant failed"};
     struct grant_options o = {0};
     const struct cli_option options[] = {
-        GW_DIR_OPTION(x.common),
+        GW_CHANGE_OPTIONS(x.common),
         CLI_TEXT("for", "LENGTH", "end the grant after this time: 30m, 8h, 2d", &o.length),
         CLI_TEXT("until", "TIME", "end the grant at this time (UTC): '2026-11-28 18:30'", &o.until),
         CLI_TEXT("why", "REASON", "why the grant is given, for the audit trail", &o.why),
         CLI_FLAG("break-glass", "also reach the device while it is quarantined; needs --for or --until, and --why",
                  &o.break_glass),
         CLI_FLAG("remove", "remove the grant", &o.remove),
-        GW_JSON_OPTION(x.common),
-        GW_DRY_RUN_OPTION(x.common),
     };
     struct cli_line line =
         CLI_LINE("cmxsafe gateway grant", "[CONSUMER DEVICE[:PORT]|@GROUP[:PORT]]", about, 0, 2, options);

@@ -234,11 +234,9 @@ static void report_progress(uint64_t received, uint64_t exactly)
     if (received - reported < PROGRESS_STEP && received != exactly)
         return;
     reported = received;
-    gw_json_begin(&json, stdout);
-    cmx_json_object(&json.j, NULL);
+    gw_json_begin_stdout(&json);
     cmx_json_u64(&json.j, "received", received);
-    cmx_json_end(&json.j);
-    (void)gw_json_end(&json); /* main reports a failing stdout */
+    gw_json_end_stdout(&json);
     fflush(stdout);
 }
 
@@ -298,11 +296,9 @@ static int add_checked(struct adding *a, const char *path)
     if (x->status)
         return x->status;
     if (x->common.json) {
-        gw_json_begin(&json, stdout);
-        cmx_json_object(&json.j, NULL);
+        gw_json_begin_stdout(&json);
         image_json(&json.j, &x->g, &kept, &k, NULL);
-        cmx_json_end(&json.j);
-        (void)gw_json_end(&json); /* main reports a failing stdout */
+        gw_json_end_stdout(&json);
     } else
         image_text(&kept, &k, NULL);
     return CLI_OK;

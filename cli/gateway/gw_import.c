@@ -171,16 +171,14 @@ static void print_result(const struct gw_common *c, const struct import_job *job
                job->counts[GW_UNCHANGED], gw_command_dry_run(c));
         return;
     }
-    gw_json_begin(&json, stdout);
-    cmx_json_object(&json.j, NULL);
+    gw_json_begin_stdout(&json);
     cmx_json_u64(&json.j, "added", job->counts[GW_ADDED]);
     cmx_json_u64(&json.j, "changed", job->counts[GW_CHANGED]);
     cmx_json_u64(&json.j, "unchanged", job->counts[GW_UNCHANGED]);
     cmx_json_u64(&json.j, "former_keys", job->former_keys);
     if (c->dry_run)
         cmx_json_bool(&json.j, "dry_run", true);
-    cmx_json_end(&json.j);
-    (void)gw_json_end(&json); /* main reports a failing stdout */
+    gw_json_end_stdout(&json);
 }
 
 static int run(struct gw_change *x, const char *path, char *text, size_t len)

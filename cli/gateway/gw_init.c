@@ -362,7 +362,7 @@ int gw_cmd_init(int argc, char **argv)
 {
     struct init_job job = {0};
     const struct cli_option options[] = {
-        GW_DIR_OPTION(job.common),
+        GW_CHANGE_OPTIONS(job.common),
         CLI_FLAG("user", "no root: user and network namespaces of your own", &job.user),
         CLI_FLAG("simple", "small deployment: loopback ports, no virtual addresses", &job.simple),
         CLI_TEXT("fleet", "PREFIX", "the devices' IPv6 prefix (default: a random unique local /48)", &job.fleet),
@@ -387,8 +387,6 @@ int gw_cmd_init(int argc, char **argv)
         CLI_TEXT("stale-after", "TIME",
                  "with --registry: refuse all logins once PostgreSQL has not been reached for this long (default 1h)",
                  &job.stale_after),
-        GW_JSON_OPTION(job.common),
-        GW_DRY_RUN_OPTION(job.common),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway init", "", about, 0, 0, options);
     int status;

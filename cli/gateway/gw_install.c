@@ -200,8 +200,7 @@ static void print_json(const struct gw *g, const char *ed25519, const char *ecds
 {
     struct gw_json json;
 
-    gw_json_begin(&json, stdout);
-    cmx_json_object(&json.j, NULL);
+    gw_json_begin_stdout(&json);
     cmx_json_str(&json.j, "folder", g->dir);
     cmx_json_str(&json.j, "mode", g->user ? "user" : "system");
     cmx_json_bool(&json.j, "simple", g->simple);
@@ -212,8 +211,7 @@ static void print_json(const struct gw *g, const char *ed25519, const char *ecds
     cmx_json_str(&json.j, "account", g->account);
     cmx_json_str(&json.j, "pin", ed25519);
     cmx_json_str(&json.j, "pin_ecdsa", ecdsa);
-    cmx_json_end(&json.j);
-    (void)gw_json_end(&json); /* main reports a failing stdout */
+    gw_json_end_stdout(&json);
 }
 
 void gw_install_print(struct gw *g, bool json, const char *done)

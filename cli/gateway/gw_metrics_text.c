@@ -440,21 +440,6 @@ static cmx_err read_registry(struct fleet *l, struct grant_ends *grants, struct 
     return err;
 }
 
-/* The running gateway's answer, to be freed with free(); NULL: it does not run. */
-static char *ask_gateway(const struct gw *g)
-{
-    struct cmx_why e = {0};
-    char *answer = NULL;
-    size_t len = 0;
-    FILE *into = open_memstream(&answer, &len);
-    bool up = into && gw_control(g, "traffic", into, &e) == CMX_OK;
-
-    if (into && fclose(into) == 0 && up)
-        return answer;
-    free(answer); /* allocated by open_memstream */
-    return NULL;
-}
-
 /* Metrics of a registry that several gateways share. */
 static void put_copy(FILE *f, const struct gw_copy_state *s)
 {
@@ -470,9 +455,10 @@ bool gw_metrics_put(FILE *f, struct gw *g, struct cmx_why *e)
     struct fleet fleet = {.g = g, .nodes = cmx_mem_alloc(sizeof *fleet.nodes)};
     struct grant_ends grants = {0};
     bool readable = fleet.nodes && read_registry(&fleet, &grants, e) == CMX_OK;
-    char *answer = ask_gateway(g);
+    char *answer;
+    bool up = gw_control(g, "traffic", &answer, NULL) == CMX_OK;
 
-    put_gauge(f, "gateway_up", "Whether the gateway runs.", answer != NULL);
+    put_gauge(f, "gateway_up", "Whether the gateway runs.", up);
     put_gauge(f, "gateway_registry_ok", "Whether the registry can be read.", readable);
     if (answer) {
         put_running(f, answer);

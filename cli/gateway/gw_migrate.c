@@ -68,10 +68,8 @@ int gw_cmd_migrate(int argc, char **argv)
     struct gw_common c = {0};
     bool offline = false;
     const struct cli_option options[] = {
-        GW_DIR_OPTION(c),
+        GW_CHANGE_OPTIONS(c),
         CLI_FLAG("offline", "with sqlite: PostgreSQL is lost; continue with this gateway's copy", &offline),
-        GW_JSON_OPTION(c),
-        GW_DRY_RUN_OPTION(c),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway migrate", "URL|sqlite", about, 1, 1, options);
     struct cmx_why e = {0};

@@ -69,11 +69,9 @@ int gw_cmd_platform(int argc, char **argv)
     const char *key = NULL;
     const char *ca = NULL;
     const struct cli_option options[] = {
-        GW_DIR_OPTION(x.common),
+        GW_CHANGE_OPTIONS(x.common),
         CLI_TEXT("key", "FILE", "the platform's public key; -: from standard input", &key),
         CLI_TEXT("ca", "FILE", "the public key of a CA whose certificates may log in; -: from standard input", &ca),
-        GW_JSON_OPTION(x.common),
-        GW_DRY_RUN_OPTION(x.common),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway platform", "[NAME]", about, 0, 1, options);
     struct gw_key k;

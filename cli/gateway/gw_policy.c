@@ -54,13 +54,11 @@ static int policy_set(int argc, char **argv)
     const char *enforce = NULL;
     struct cli_list manifests = {0};
     const struct cli_option options[] = {
-        GW_DIR_OPTION(x.common),
+        GW_CHANGE_OPTIONS(x.common),
         CLI_LIST("manifest", "FILE", "reference values of firmware that is accepted; repeat it for several", &manifests,
                  .required = true),
         CLI_TEXT("max-age", "LENGTH", "how long evidence counts: 10m, 1h, 1d", &age),
         CLI_TEXT("enforce", "yes|no", "no: report only", &enforce, .required = true, .choices = yes_no),
-        GW_JSON_OPTION(x.common),
-        GW_DRY_RUN_OPTION(x.common),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway policy set", "DEVICE|@GROUP", about_set, 1, 1, options);
     struct gw_policy *p;
@@ -113,11 +111,9 @@ static int policy_exempt(int argc, char **argv)
     bool remove = false;
     const char *why = NULL;
     const struct cli_option options[] = {
-        GW_DIR_OPTION(x.common),
+        GW_CHANGE_OPTIONS(x.common),
         CLI_TEXT("why", "REASON", "for the audit trail", &why),
         CLI_FLAG("remove", "end the exemption", &remove),
-        GW_JSON_OPTION(x.common),
-        GW_DRY_RUN_OPTION(x.common),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway policy exempt", "DEVICE", about_exempt, 1, 1, options);
     cmx_err err;

@@ -20,10 +20,8 @@ int gw_cmd_revoke(int argc, char **argv)
     struct gw_change x = {.what = "revocation failed"};
     bool platform = false;
     const struct cli_option options[] = {
-        GW_DIR_OPTION(x.common),
+        GW_CHANGE_OPTIONS(x.common),
         CLI_FLAG("platform", "NAME is a platform", &platform),
-        GW_JSON_OPTION(x.common),
-        GW_DRY_RUN_OPTION(x.common),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway revoke", "NAME", about, 1, 1, options);
     cmx_err err;

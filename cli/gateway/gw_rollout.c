@@ -165,13 +165,11 @@ static void ended(struct run *r, struct one *x, int exit_status)
     record(r, x, verdict, detail);
     gw_child_close(&x->child);
     if (r->job->common.json) {
-        gw_json_begin(&json, stdout);
-        cmx_json_object(&json.j, NULL);
+        gw_json_begin_stdout(&json);
         cmx_json_str(&json.j, "name", x->device.name);
         cmx_json_str(&json.j, "outcome", good ? "ok" : "failed");
         cmx_json_str(&json.j, "detail", detail);
-        cmx_json_end(&json.j);
-        (void)gw_json_end(&json); /* main reports a failing stdout */
+        gw_json_end_stdout(&json);
     } else {
         printf("%-7s %-24s %s\n", good ? "ok" : "failed", x->device.name, detail);
     }
@@ -195,12 +193,10 @@ static void print_dry_json(const struct one *x)
 {
     struct gw_json json;
 
-    gw_json_begin(&json, stdout);
-    cmx_json_object(&json.j, NULL);
+    gw_json_begin_stdout(&json);
     cmx_json_str(&json.j, "name", x->device.name);
     cmx_json_bool(&json.j, "dry_run", true);
-    cmx_json_end(&json.j);
-    (void)gw_json_end(&json); /* main reports a failing stdout */
+    gw_json_end_stdout(&json);
 }
 
 static void roll(struct run *r)
@@ -240,13 +236,11 @@ static void print_summary_json(const struct run *r, size_t untouched)
 {
     struct gw_json json;
 
-    gw_json_begin(&json, stdout);
-    cmx_json_object(&json.j, NULL);
+    gw_json_begin_stdout(&json);
     cmx_json_u64(&json.j, "ok", r->done - r->failed);
     cmx_json_u64(&json.j, "failed", r->failed);
     cmx_json_u64(&json.j, "untouched", untouched);
-    cmx_json_end(&json.j);
-    (void)gw_json_end(&json); /* main reports a failing stdout */
+    gw_json_end_stdout(&json);
 }
 
 static int summarize(const struct run *r)
@@ -391,12 +385,10 @@ int gw_rollout_command(struct gw_rollout *job, const char *rest, const char *abo
 {
     char command[40];
     const struct cli_option options[] = {
-        GW_DIR_OPTION(job->common),
+        GW_CHANGE_OPTIONS(job->common),
         GW_SELECTION_OPTIONS(job->selection),
         CLI_TEXT("port", "PORT", "the service's port on the device", &job->port),
         GW_PACE_OPTIONS(job->pace),
-        GW_JSON_OPTION(job->common),
-        GW_DRY_RUN_OPTION(job->common),
     };
     struct cli_line line = CLI_LINE(command, "[NAME ...]", about, 0, GW_COUNT(line.operand), options);
     int status;

@@ -10,11 +10,9 @@ int gw_cmd_rotate(int argc, char **argv)
     const char *key = NULL;
     const char *hwkey = NULL;
     const struct cli_option options[] = {
-        GW_DIR_OPTION(x.common),
+        GW_CHANGE_OPTIONS(x.common),
         CLI_TEXT("key", "FILE", "the new public key; -: from standard input", &key),
         CLI_TEXT("hwkey", "FILE", "the new hardware key (private_key.bin)", &hwkey),
-        GW_JSON_OPTION(x.common),
-        GW_DRY_RUN_OPTION(x.common),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway rotate", "NAME", about, 1, 1, options);
     struct gw_key k;

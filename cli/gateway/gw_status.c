@@ -86,16 +86,8 @@ char *gw_status_array(char *answer, const char *begin)
 int gw_status_ask(const struct gw *g, const char *request, char **answer)
 {
     struct cmx_why e = {0};
-    size_t len = 0;
-    FILE *f = open_memstream(answer, &len);
-    cmx_err err;
 
-    if (!f)
-        return cli_fail("the running gateway can't be asked", "out of memory", NULL);
-    err = gw_control(g, request, f, &e);
-    if (fclose(f) != 0 && !err)
-        err = cmx_why_fail(&e, CMX_ENOMEM, "out of memory");
-    return err ? gw_fail("the running gateway can't be asked", &e) : CLI_OK;
+    return gw_control(g, request, answer, &e) ? gw_fail("the running gateway can't be asked", &e) : CLI_OK;
 }
 
 int gw_status_print(const struct gw_common *c, const char *request, void (*print)(char *answer))

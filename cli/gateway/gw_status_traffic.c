@@ -157,14 +157,12 @@ static void put_json(const struct traffic_rows *minutes, const struct traffic_ro
 {
     struct gw_json json;
 
-    gw_json_begin(&json, stdout);
-    cmx_json_object(&json.j, NULL);
+    gw_json_begin_stdout(&json);
     put_rows(&json.j, "minutes", minutes, first_minute(minutes));
     put_rows(&json.j, "parties", parties, 0);
     put_names(&json.j, "unanswered", others, false);
     put_names(&json.j, "malformed", others, true);
-    cmx_json_end(&json.j);
-    (void)gw_json_end(&json); /* main reports a failing stdout */
+    gw_json_end_stdout(&json);
 }
 
 /* The sums over this gateway's answer, which is cut into pieces, and those of the others. */

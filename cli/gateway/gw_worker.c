@@ -130,27 +130,20 @@ static void take_entry(struct worker *w, const char *object)
 static void read_journal(struct worker *w)
 {
     char request[40];
-    struct cmx_why e = {0};
-    char *answer = NULL;
+    char *answer;
     char *rest;
     char *object;
-    size_t len = 0;
-    FILE *f = open_memstream(&answer, &len);
-    cmx_err err;
 
-    if (!f)
-        return;
     snprintf(request, sizeof request, "journal %llu", (unsigned long long)w->journal);
-    err = gw_control(&w->g, request, f, &e);
-    if (fclose(f) == 0 && !err) {
-        if (gw_status_number(answer, "lost"))
-            for (struct known *k = w->devices; k; k = k->next)
-                k->logged_in = true;
-        w->journal = (uint64_t)gw_status_number(answer, "next");
-        rest = strstr(answer, "\"events\":[");
-        while (rest && (object = gw_status_next(&rest)) != NULL)
-            take_entry(w, object);
-    }
+    if (gw_control(&w->g, request, &answer, NULL))
+        return;
+    if (gw_status_number(answer, "lost"))
+        for (struct known *k = w->devices; k; k = k->next)
+            k->logged_in = true;
+    w->journal = (uint64_t)gw_status_number(answer, "next");
+    rest = strstr(answer, "\"events\":[");
+    while (rest && (object = gw_status_next(&rest)) != NULL)
+        take_entry(w, object);
     free(answer); /* allocated by open_memstream */
 }
 
@@ -305,8 +298,7 @@ static cmx_err note_away(struct worker *w, struct cmx_why *e)
     w->away_ms = now;
     if (!gw_incident_away_due(&w->g, (int64_t)((now - w->started_ms) / 1000)))
         return CMX_OK;
-    status = gw_connected_ask(&w->g);
-    if (!status)
+    if (gw_control(&w->g, "status", &status, NULL))
         return CMX_OK; /* the gateway is down, so absent sessions mean nothing */
     read_journal(w);   /* the journal has the end of each session that is no longer in the status */
     err = gw_registry_begin_observed(&w->g.registry, e);

@@ -23,3 +23,15 @@ bool gw_json_end(struct gw_json *o)
 
     return fputc('\n', o->f) != EOF && ok;
 }
+
+void gw_json_begin_stdout(struct gw_json *o)
+{
+    gw_json_begin(o, stdout);
+    cmx_json_object(&o->j, NULL);
+}
+
+void gw_json_end_stdout(struct gw_json *o)
+{
+    cmx_json_end(&o->j);
+    (void)gw_json_end(o);
+}

@@ -455,7 +455,8 @@ bool gw_control_is_serving(const struct gw *g)
     return serving;
 }
 
-cmx_err gw_control(const struct gw *g, const char *request, FILE *out, struct cmx_why *e)
+/* out: receives the answer; may be NULL. */
+static cmx_err ask(const struct gw *g, const char *request, FILE *out, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
     char chunk[4096];
@@ -488,4 +489,20 @@ cmx_err gw_control(const struct gw *g, const char *request, FILE *out, struct cm
     return got ? CMX_OK
                : cmx_why_fail(e, CMX_EPERM,
                               "the running gateway gave no answer; ask as root, or as the gateway's owner");
+}
+
+cmx_err gw_control(const struct gw *g, const char *request, char **answer, struct cmx_why *e)
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *out = answer ? open_memstream(&text, &len) : NULL;
+    cmx_err err = answer && !out ? cmx_why_fail(e, CMX_ENOMEM, "out of memory") : ask(g, request, out, e);
+
+    if (out && fclose(out) != 0 && !err)
+        err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    if (answer)
+        *answer = err ? NULL : text;
+    if (err)
+        free(text); /* allocated by open_memstream */
+    return err;
 }

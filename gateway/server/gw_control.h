@@ -4,8 +4,9 @@
 
 #include "gateway/folder/gw_folder.h"
 
-/* Sends one line and copies the answer to out (NULL: drops it). CMX_ECLOSED: no gateway is running. */
-CMX_MUST_USE cmx_err gw_control(const struct gw *g, const char *request, FILE *out, struct cmx_why *e);
+/* Sends one line. *answer: the answer, to be freed with free(), or NULL after an error; answer NULL: it is dropped.
+ * CMX_ECLOSED: no gateway is running. */
+CMX_MUST_USE cmx_err gw_control(const struct gw *g, const char *request, char **answer, struct cmx_why *e);
 
 /* Whether a gateway serves this folder: it accepts on its control socket, or (--user mode, or started by hand) holds
  * the folder's lock. */

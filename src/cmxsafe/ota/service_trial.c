@@ -30,6 +30,11 @@ static void trial_step(struct cmx_ota_service *s, cmx_ota_trial_step step)
     cmx_port_mutex_unlock(&s->lock);
 }
 
+static bool trial_due(const struct cmx_ota_service *s)
+{
+    return cmx_port_now_ms() >= s->trial.next_ms;
+}
+
 static void trial_confirm(struct cmx_ota_service *s)
 {
     struct cmx_why why = {""};
@@ -93,7 +98,7 @@ static void trial_decide(struct cmx_ota_service *s, const struct cmx_confirm_fac
     f.confirm_failed = s->trial.confirm_failed;
     switch (cmx_confirm_decide(s->trial.since_ms, s->config.confirm_deadline_ms, cmx_port_now_ms(), &f)) {
     case CMX_CONFIRM_NOW:
-        if (cmx_port_now_ms() >= s->trial.next_ms)
+        if (trial_due(s))
             trial_confirm(s);
         break;
     case CMX_CONFIRM_ROLLBACK:
@@ -111,9 +116,9 @@ cmx_confirm_decision cmx_ota_watch(struct cmx_ota_service *s, const struct cmx_c
 {
     if (s->trial.step == TRIAL_RUNNING)
         trial_decide(s, facts);
-    if (s->trial.step == TRIAL_ROLLBACK && cmx_port_now_ms() >= s->trial.next_ms)
+    if (s->trial.step == TRIAL_ROLLBACK && trial_due(s))
         trial_rollback(s);
-    if (s->trial.step == TRIAL_RESTART && cmx_port_now_ms() >= s->trial.next_ms)
+    if (s->trial.step == TRIAL_RESTART && trial_due(s))
         return trial_restart(s);
     return s->trial.step == TRIAL_OVER ? CMX_CONFIRM_NOW : CMX_CONFIRM_WAIT;
 }
