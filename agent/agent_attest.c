@@ -199,11 +199,9 @@ static void add_session(struct cmx_evidence *e)
 }
 
 /* Makes no claim that the agent cannot verify: Secure Boot, debuggers, storage encryption. */
-static void add_facts(void *arg, struct cmx_evidence *e)
+static void add_facts(struct cmx_evidence *e)
 {
     struct utsname u;
-
-    (void)arg;
 
     if (uname(&u) == 0)
         snprintf(e->hw_model, sizeof e->hw_model, "%.63s", u.machine);
@@ -230,7 +228,7 @@ cmx_err attest_start(const struct agent_config *c, struct isolation *isolation, 
     self.isolation = isolation;
     self.proxy = proxy;
     note_policy(c);
-    cmx_attest_set_facts(add_facts, NULL);
+    cmx_attest_set_facts(add_facts);
     err = cmx_attest_start(NULL, (uint16_t)s->port);
     if (err)
         cmx_why_set(why, "attestation cannot be served on port %u: %s", (unsigned)s->port, cmx_err_text(err));

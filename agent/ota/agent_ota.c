@@ -149,12 +149,11 @@ cmx_err ota_prepare(const struct agent_config *c, struct cmx_why *why)
     return err ? cmx_why_fail(why, err, "[ota]: %s", spool_why.text) : CMX_OK;
 }
 
-static cmx_err restart(void *arg, struct cmx_why *why)
+static cmx_err restart(struct cmx_why *why)
 {
     char line[CMX_WHY_MAX];
     cmx_err err = ota_runner_call(&ota.runner, RUNNER_RESTART, -1, line, sizeof line);
 
-    (void)arg;
     return err ? cmx_why_fail(why, err, "%s", line) : CMX_OK;
 }
 
@@ -172,11 +171,10 @@ static void watch(void *arg)
 }
 
 /* Called by the service's threads. */
-static void upload_ended(void *arg, const struct cmx_ota_past *p)
+static void upload_ended(const struct cmx_ota_past *p)
 {
     cmx_err err;
 
-    (void)arg;
     cmx_port_mutex_lock(&ota.history_lock);
     err = ota_history_add(&ota.history, p);
     cmx_port_mutex_unlock(&ota.history_lock);

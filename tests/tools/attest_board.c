@@ -67,11 +67,10 @@ static cmx_err hw_hmac(void *arg, const void *msg, size_t len, uint8_t out[32])
     return cmx_hw_key_hmac(key, msg, len, out);
 }
 
-static void facts(void *arg, struct cmx_evidence *e)
+static void facts(struct cmx_evidence *e)
 {
     struct cmx_context_status st;
 
-    (void)arg;
     strcpy(e->hw_model, "ESP32-S3");
     strcpy(e->sw_name, "attest_board");
     strcpy(e->sw_version, "1.0");
@@ -181,7 +180,7 @@ int main(int argc, char **argv)
     map_flash(argv[1]);
     open_key(argc, argv);
     cmx_linux_set_device(&device);
-    cmx_attest_set_facts(facts, NULL);
+    cmx_attest_set_facts(facts);
     port = (uint16_t)strtoul(argv[2], NULL, 10);
     proxy = start_gateway(argc, argv, port);
     if (cmx_attest_start(NULL, port))

@@ -493,7 +493,7 @@ static void start_device(char **argv, const char *how)
 int main(int argc, char **argv)
 {
     struct board_net net = {.address = "10.77.0.5/24", .gateway = "10.77.0.1", .address6 = "fd77::5/64"};
-    struct cmx_device_isolation platform = {.no_dhcp = false};
+    struct cmx_device_isolation platform = {.accept_none = false};
     char line[256];
     struct cmx_why why = {""};
 

@@ -58,9 +58,8 @@ static cmx_err flash_erase(void *arg, uint32_t offset, size_t len)
     return CMX_OK;
 }
 
-static cmx_err on_restart(void *arg, struct cmx_why *why)
+static cmx_err on_restart(struct cmx_why *why)
 {
-    (void)arg;
     (void)why;
     restart = 1;
     return CMX_OK;

@@ -58,9 +58,8 @@ static void tell_session(struct cmx_evidence *e)
     set_text(e->key_exchange, st.key_exchange ? st.key_exchange : "");
 }
 
-static void tell(void *arg, struct cmx_evidence *e)
+static void tell(struct cmx_evidence *e)
 {
-    (void)arg;
     tell_device(e);
     tell_image(e);
     tell_session(e);
@@ -69,5 +68,5 @@ static void tell(void *arg, struct cmx_evidence *e)
 void cmx_device_set_platform_facts(const struct cmx_device_platform_facts *p)
 {
     platform = *p;
-    cmx_attest_set_facts(tell, NULL);
+    cmx_attest_set_facts(tell);
 }

@@ -17,17 +17,15 @@
 static struct {
     struct cmx_http_server *server; /* NULL while the service does not run */
     cmx_attest_facts_fn facts;
-    void *facts_arg;
     uint8_t boot_seed[32];
     struct cmx_mutex count_lock; /* guards requests */
     struct cmx_mutex turn;       /* held by the request that computes */
     unsigned requests;           /* requests that compute or wait */
 } self;
 
-void cmx_attest_set_facts(cmx_attest_facts_fn facts, void *arg)
+void cmx_attest_set_facts(cmx_attest_facts_fn facts)
 {
     self.facts = facts;
-    self.facts_arg = arg;
 }
 
 /* ---- one at a time ---- */
@@ -200,7 +198,7 @@ static cmx_err answer_evidence(struct cmx_http_request *r, struct cmx_evidence_j
     cmx_err err;
 
     if (self.facts)
-        self.facts(self.facts_arg, &j->e);
+        self.facts(&j->e);
     memcpy(j->e.boot_seed, self.boot_seed, sizeof j->e.boot_seed);
     err = cmx_attest_evidence(j, ranges, form, json);
     if (err)

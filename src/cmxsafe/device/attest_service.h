@@ -22,10 +22,10 @@ extern "C" {
  * slot_state, secure_version, flash_encryption, isolation, policy, gateway, session, key_exchange. *e is zeroed; the
  * service adds nonce, ueid, key, boot_seed, flash_size and measurements. Called in a server's thread; must not block
  * for long. */
-typedef void (*cmx_attest_facts_fn)(void *arg, struct cmx_evidence *e);
+typedef void (*cmx_attest_facts_fn)(struct cmx_evidence *e);
 
 /* NULL: evidence claims no facts. Call before start. */
-void cmx_attest_set_facts(cmx_attest_facts_fn facts, void *arg);
+void cmx_attest_set_facts(cmx_attest_facts_fn facts);
 
 /* address NULL: 127.0.0.1. One service per device. CMX_EEXIST: it runs already. CMX_EIO: no random bytes for the boot
  * seed. Also cmx_http_serve's errors. */

@@ -112,8 +112,7 @@ static void compile_rules(struct cmx_iso_config *c, struct cmx_device_isolation_
     c->n_resolvers = numerics(p->resolvers, 3, c->resolvers);
     c->n_time_servers = numerics(p->time_servers, 3, c->time_servers);
     memcpy(c->control_ports, p->control_ports, sizeof c->control_ports);
-    c->dhcp4 = c->dhcp6 = !p->no_dhcp;
-    c->ipv6 = !p->no_ipv6;
+    c->dhcp4 = c->dhcp6 = c->ipv6 = true;
     for (i = 0; i < n && i < CMX_ISO_CONTEXTS_MAX; i++)
         add_context(c, &contexts[i]);
 }

@@ -27,7 +27,6 @@ struct cmx_device_isolation {
     const char *time_names[2];   /* names of time servers, which may be looked up at any time; their addresses must be
                                     among time_servers to be asked */
     uint16_t control_ports[4];   /* loopback UDP by which a server wakes itself (esp_http_server's ctrl_port) */
-    bool no_dhcp, no_ipv6;
     /* The platform accepts that there is no network stack to filter (the virtual board on the machine's sockets): a
      * missing filter is then logged as a warning, and the proxies continue. */
     bool accept_none;

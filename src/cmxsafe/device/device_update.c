@@ -56,18 +56,17 @@ static cmx_err add_keys(struct cmx_ota_keys *keys, const char *text)
 }
 
 /* Closes the sessions first: the gateway then frees their listeners at once, and the new image can take them. */
-static cmx_err restart(void *arg, struct cmx_why *why)
+static cmx_err restart(struct cmx_why *why)
 {
-    (void)arg;
     (void)why;
     cmx_device_stop();
     cmx_port_restart();
     return CMX_OK;
 }
 
-static void on_event(void *arg, cmx_ota_event event, const char *text)
+static void on_event(cmx_ota_event event, const char *text)
 {
-    const struct cmx_device_updates *u = arg;
+    const struct cmx_device_updates *u = &update.platform;
 
     cmx_device_set_updating(event == CMX_OTA_EVENT_BEGIN);
     if (u->event)
@@ -87,7 +86,6 @@ static struct cmx_ota_config config_of(const struct cmx_device_updates *u)
         .confirm_deadline_ms = u->confirm_deadline_ms,
         .restart = restart,
         .event = on_event,
-        .event_arg = &update.platform,
     };
 }
 

@@ -52,7 +52,6 @@ struct cmx_image_info {
     char time[17];
     char date[17];
     char idf[CMX_IMAGE_TEXT_MAX];
-    uint8_t elf_sha[CMX_SHA256_LEN];
 };
 
 /* Invariant: offset bytes have been consumed, and the state does not change before `need` more bytes have arrived. */

@@ -100,7 +100,6 @@ cmx_err cmx_image_describe(const uint8_t head[CMX_IMAGE_HEAD_LEN], struct cmx_im
     text(out->time, d + 80, 16);
     text(out->date, d + 96, 16);
     text(out->idf, d + 112, 32);
-    memcpy(out->elf_sha, d + 144, CMX_SHA256_LEN);
     return CMX_OK;
 }
 

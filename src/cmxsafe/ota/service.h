@@ -69,17 +69,14 @@ struct cmx_ota_config {
     bool no_restart;              /* an update takes effect when it is activated: no restart, no trial */
     /* NULL: cmx_port_restart. Called without a lock. Does not return on a device; CMX_OK elsewhere: the restart was
      * requested. On an error *why holds the reason. */
-    cmx_err (*restart)(void *arg, struct cmx_why *why);
-    void *restart_arg;
+    cmx_err (*restart)(struct cmx_why *why);
     /* May be NULL. text: the version, or the reason; valid during the call. Called from the service's threads without a
      * lock; must not block. */
-    void (*event)(void *arg, cmx_ota_event event, const char *text);
-    void *event_arg;
+    void (*event)(cmx_ota_event event, const char *text);
     const struct cmx_ota_past *past; /* uploads before the start, the oldest first; copied */
     size_t n_past;                   /* at most CMX_OTA_PAST */
     /* May be NULL. An upload has ended; called like event, but may block. */
-    void (*ended)(void *arg, const struct cmx_ota_past *p);
-    void *ended_arg;
+    void (*ended)(const struct cmx_ota_past *p);
     struct cmx_image_policy policy; /* copied; without a key each start logs a warning */
 };
 

@@ -8,7 +8,7 @@
 cmx_err cmx_ota_restart_device(struct cmx_ota_service *s, struct cmx_why *why)
 {
     if (s->config.restart)
-        return s->config.restart(s->config.restart_arg, why);
+        return s->config.restart(why);
     cmx_port_restart();
     return CMX_OK;
 }

@@ -80,5 +80,5 @@ void cmx_ota_read_slots(struct cmx_ota_service *s)
 void cmx_ota_event_send(struct cmx_ota_service *s, cmx_ota_event e, const char *text)
 {
     if (s->config.event)
-        s->config.event(s->config.event_arg, e, text);
+        s->config.event(e, text);
 }

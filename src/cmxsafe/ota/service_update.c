@@ -53,7 +53,7 @@ static struct cmx_ota_past remember(struct cmx_ota_service *s, bool ok, const ch
 static void send_ended(const struct cmx_ota_service *s, const struct cmx_ota_past *p)
 {
     if (s->config.ended)
-        s->config.ended(s->config.ended_arg, p);
+        s->config.ended(p);
 }
 
 /* Ends the upload, and reports why to the client, the log and GET /update. Called without the lock. */

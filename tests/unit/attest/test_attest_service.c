@@ -70,9 +70,8 @@ static void feed(void *arg, uint32_t rest_ms)
     atomic_fetch_add(&fed, 1);
 }
 
-static void facts(void *arg, struct cmx_evidence *e)
+static void facts(struct cmx_evidence *e)
 {
-    (void)arg;
     strcpy(e->sw_name, "unit");
     strcpy(e->sw_version, "0.9");
     e->isolation = true;
@@ -107,7 +106,7 @@ static int setup(void **state)
     if (cmx_hw_key_create_raw(CMX_KEY_EFUSE, raw, &key))
         return -1;
     cmx_linux_set_device(&device);
-    cmx_attest_set_facts(facts, NULL);
+    cmx_attest_set_facts(facts);
     port = free_port();
     return cmx_attest_start(NULL, port) ? -1 : 0;
 }

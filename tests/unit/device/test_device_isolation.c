@@ -75,7 +75,7 @@ static int set_up(void **state)
     (void)state;
     fake.refuses = CMX_OK;
     cmx_linux_set_filter(&filter);
-    cmx_device_set_isolation(&(struct cmx_device_isolation){.no_dhcp = false});
+    cmx_device_set_isolation(&(struct cmx_device_isolation){.accept_none = false});
     cmx_log_set_level(CMX_LOG_ERROR);
     return 0;
 }
