@@ -4,33 +4,33 @@
 #include <string.h>
 
 #define AT(member) offsetof(struct cmx_evidence, member)
-#define OWN(claim) ((claim)-CLAIM_OWN)
 #define SIZED(member) AT(member), 0, sizeof(((struct cmx_evidence *)0)->member)
 
-/* Registered claims, ascending, then the profile's own: descending numbers are ascending encodings. */
+/* By number: IANA's CBOR Web Token Claims (RFC 9711 section 10.2.1), ascending, then the profile's own: descending
+ * numbers are ascending encodings. */
 const struct cmx_claim_field cmx_claim_fields[CMX_CLAIM_FIELDS] = {
-    {"eat_nonce", CLAIM_NONCE, AT(nonce), AT(nonce_len), CMX_NONCE_MAX, CMX_FIELD_BYTES_N},
-    {"ueid", CLAIM_UEID, SIZED(ueid), CMX_FIELD_BYTES},
-    {"hwmodel", CLAIM_HW_MODEL, SIZED(hw_model), CMX_FIELD_NAME_BYTES},
-    {"oemboot", CLAIM_OEM_BOOT, SIZED(secure_boot), CMX_FIELD_BOOL},
-    {"dbgstat", CLAIM_DEBUG, SIZED(debug), CMX_FIELD_DEBUG},
-    {"eat_profile", CLAIM_PROFILE, 0, 0, 0, CMX_FIELD_PROFILE},
-    {"bootcount", CLAIM_BOOT_COUNT, SIZED(boot_count), CMX_FIELD_UINT},
-    {"bootseed", CLAIM_BOOT_SEED, SIZED(boot_seed), CMX_FIELD_BYTES},
-    {"swname", CLAIM_SW_NAME, SIZED(sw_name), CMX_FIELD_NAME},
-    {"swversion", CLAIM_SW_VERSION, SIZED(sw_version), CMX_FIELD_VERSION},
-    {"key", OWN(CLAIM_KEY), SIZED(key), CMX_FIELD_KEY},
-    {"slot", OWN(CLAIM_SLOT), SIZED(slot), CMX_FIELD_NAME},
-    {"slot_state", OWN(CLAIM_SLOT_STATE), SIZED(slot_state), CMX_FIELD_NAME},
-    {"secure_version", OWN(CLAIM_SECURE_VERSION), SIZED(secure_version), CMX_FIELD_UINT},
-    {"flash_encryption", OWN(CLAIM_FLASH_ENCRYPTION), SIZED(flash_encryption), CMX_FIELD_FLASH},
-    {"flash_size", OWN(CLAIM_FLASH_SIZE), SIZED(flash_size), CMX_FIELD_UINT},
-    {"isolation", OWN(CLAIM_ISOLATION), SIZED(isolation), CMX_FIELD_BOOL},
-    {"policy", OWN(CLAIM_POLICY), AT(policy), AT(has_policy), 32, CMX_FIELD_BYTES_IF},
-    {"gateway", OWN(CLAIM_GATEWAY), AT(gateway), AT(has_gateway), 32, CMX_FIELD_BYTES_IF},
-    {"session", OWN(CLAIM_SESSION), AT(session), AT(session_len), CMX_EVIDENCE_SESSION_MAX, CMX_FIELD_BYTES_N},
-    {"measured", OWN(CLAIM_MEASURED), 0, 0, 0, CMX_FIELD_MEASURED},
-    {"key_exchange", OWN(CLAIM_KEY_EXCHANGE), SIZED(key_exchange), CMX_FIELD_NAME_IF},
+    {"eat_nonce", 10, AT(nonce), AT(nonce_len), CMX_NONCE_MAX, CMX_FIELD_BYTES_N},
+    {"ueid", 256, SIZED(ueid), CMX_FIELD_BYTES},
+    {"hwmodel", 259, SIZED(hw_model), CMX_FIELD_NAME_BYTES},
+    {"oemboot", 262, SIZED(secure_boot), CMX_FIELD_BOOL},
+    {"dbgstat", 263, SIZED(debug), CMX_FIELD_DEBUG},
+    {"eat_profile", 265, 0, 0, 0, CMX_FIELD_PROFILE},
+    {"bootcount", 267, SIZED(boot_count), CMX_FIELD_UINT},
+    {"bootseed", 268, SIZED(boot_seed), CMX_FIELD_BYTES},
+    {"swname", 270, SIZED(sw_name), CMX_FIELD_NAME},
+    {"swversion", 271, SIZED(sw_version), CMX_FIELD_VERSION},
+    {"key", -1, SIZED(key), CMX_FIELD_KEY},
+    {"slot", -2, SIZED(slot), CMX_FIELD_NAME},
+    {"slot_state", -3, SIZED(slot_state), CMX_FIELD_NAME},
+    {"secure_version", -4, SIZED(secure_version), CMX_FIELD_UINT},
+    {"flash_encryption", -5, SIZED(flash_encryption), CMX_FIELD_FLASH},
+    {"flash_size", -6, SIZED(flash_size), CMX_FIELD_UINT},
+    {"isolation", -7, SIZED(isolation), CMX_FIELD_BOOL},
+    {"policy", -8, AT(policy), AT(has_policy), 32, CMX_FIELD_BYTES_IF},
+    {"gateway", -9, AT(gateway), AT(has_gateway), 32, CMX_FIELD_BYTES_IF},
+    {"session", -10, AT(session), AT(session_len), CMX_EVIDENCE_SESSION_MAX, CMX_FIELD_BYTES_N},
+    {"measured", -11, 0, 0, 0, CMX_FIELD_MEASURED},
+    {"key_exchange", -12, SIZED(key_exchange), CMX_FIELD_NAME_IF},
 };
 
 static bool flag(const void *at)

@@ -24,7 +24,7 @@ typedef enum {
 
 struct cmx_claim_field {
     const char *json;
-    int16_t claim; /* the claim's number; for a claim of the profile, the number minus CLAIM_OWN */
+    int16_t claim; /* the claim's number; for a claim of the profile, the number minus CMX_CLAIM_OWN */
     uint16_t at;
     uint8_t more;
     uint8_t len;
@@ -32,13 +32,14 @@ struct cmx_claim_field {
 };
 
 #define CMX_CLAIM_FIELDS 22
+#define CMX_CLAIM_OWN (-75000) /* private use (RFC 8392 section 9.1), defined by CMX_EVIDENCE_PROFILE */
 
 /* In the order of deterministic CBOR. */
 extern const struct cmx_claim_field cmx_claim_fields[CMX_CLAIM_FIELDS];
 
 static inline int32_t cmx_claim_number(const struct cmx_claim_field *f)
 {
-    return f->claim < 0 ? CLAIM_OWN + f->claim : f->claim;
+    return f->claim < 0 ? CMX_CLAIM_OWN + f->claim : f->claim;
 }
 
 /* Bytes: data and len. String: data. Measurements: data, which is e. Others: number. len 0: a claim of a kind up to
