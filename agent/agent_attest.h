@@ -1,7 +1,6 @@
 /* agent_attest.h - attestation and identity in the agent: opens the hardware key and the image that is measured as
  * flash before the agent confines itself, then serves /hash and /evidence. */
-#ifndef CMX_AGENT_ATTEST_H
-#define CMX_AGENT_ATTEST_H
+#pragma once
 
 #include "agent/config/agent_config.h"
 #include "agent/confine/confine.h"
@@ -26,5 +25,3 @@ CMX_MUST_USE cmx_err attest_reload(const struct agent_config *now, const struct 
                                    struct cmx_why *why);
 void attest_stop(void);
 void attest_json(struct cmx_json *j);
-
-#endif

@@ -1,6 +1,5 @@
 /* agent_check.h - loads a configuration for a start of the agent, and `--check`. */
-#ifndef CMX_AGENT_CHECK_H
-#define CMX_AGENT_CHECK_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -13,5 +12,3 @@ int agent_check(const char *config_file, bool as_unit);
 /* Reads the file and lets each module check it. NULL: the errors have been printed. journal: the errors are printed
  * with the priorities that systemd's journal reads. */
 struct agent_config *agent_check_load(const char *file, bool journal);
-
-#endif

@@ -1,7 +1,6 @@
 /* liveness.h - which tasks have reported recently; the systemd watchdog is fed only while all have. A task is added by
  * its first call of liveness_feed and removed when its thread ends. Any thread. */
-#ifndef CMX_AGENT_LIVENESS_H
-#define CMX_AGENT_LIVENESS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -16,5 +15,3 @@ void liveness_feed(uint64_t now_ms);
 bool liveness_ok(uint64_t now_ms, uint64_t limit_ms, unsigned expected);
 
 unsigned liveness_tasks(void);
-
-#endif

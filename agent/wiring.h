@@ -3,8 +3,7 @@
  *
  * Start: prepare all, confine the process, start all. Reload: reload all; if one refuses, those before it get the old
  * configuration again. Stop: in reverse order. Call from the agent's own thread. */
-#ifndef CMX_AGENT_WIRING_H
-#define CMX_AGENT_WIRING_H
+#pragma once
 
 #include <poll.h>
 #include <stdbool.h>
@@ -47,5 +46,3 @@ void wiring_turn(struct wiring *w);
 /* Members of the status document's "modules", and lines under the table. wiring: a struct wiring. */
 void wiring_json(void *wiring, struct cmx_json *j);
 void wiring_text(void *wiring, struct cmx_buf *out);
-
-#endif

@@ -1,6 +1,5 @@
 /* board.h - the virtual board: flash, eFuse and configuration in a folder, booted by `cmxsafe-board run`. */
-#ifndef BOARD_H
-#define BOARD_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -75,5 +74,3 @@ CMX_MUST_USE cmx_err board_factory_image(uint8_t out[BOARD_FACTORY_LEN], uint16_
 /* Boots as ESP-IDF's bootloader does, from the flash of port.h: decides about a pending image, chooses a slot and
  * checks its image. Then passes slots and chip to the update service. Errors are logged. CMX_ENOENT: no whole image. */
 CMX_MUST_USE cmx_err board_boot(const struct board_config *config);
-
-#endif

@@ -1,7 +1,6 @@
 /* board_config.h - board.ini: the board's hardware, network, gateway and contexts. Everything but the gateway has a
  * default. */
-#ifndef BOARD_CONFIG_H
-#define BOARD_CONFIG_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -49,5 +48,3 @@ CMX_MUST_USE cmx_err board_config_load(struct board_config *c, const char *path,
 
 /* All keys, in Markdown: docs/BOARD.md has it. */
 void board_config_reference(FILE *out);
-
-#endif

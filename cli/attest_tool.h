@@ -1,7 +1,6 @@
 /* attest_tool.h - shared by the files of `cmxsafe attest`: the options, the exchange with the device, /hash, evidence.
  */
-#ifndef CLI_ATTEST_H
-#define CLI_ATTEST_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -40,5 +39,3 @@ int attest_ask(const struct attest_options *o, const char *target, const char *a
 /* The two kinds of attestation. Both return CLI_*. */
 int attest_hash(const struct attest_options *o);
 int attest_evidence(const struct attest_options *o);
-
-#endif

@@ -1,6 +1,5 @@
 /* cmd.h - the commands of cmxsafe: one file each (cmd_NAME.c), listed in main.c's table. They return CLI_*. */
-#ifndef CLI_CMD_H
-#define CLI_CMD_H
+#pragma once
 
 int cmd_attest(int argc, char **argv);
 int cmd_identity(int argc, char **argv);
@@ -8,5 +7,3 @@ int cmd_image(int argc, char **argv);
 int cmd_gateway(int argc, char **argv);
 int cmd_update(int argc, char **argv);
 int cmd_version(int argc, char **argv);
-
-#endif

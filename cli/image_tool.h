@@ -1,6 +1,5 @@
 /* image_tool.h - the subcommands of `cmxsafe image`, listed in cmd_image.c's table. They return CLI_*. */
-#ifndef CLI_IMAGE_H
-#define CLI_IMAGE_H
+#pragma once
 
 int image_sign(int argc, char **argv);
 int image_verify(int argc, char **argv);
@@ -8,5 +7,3 @@ int image_info(int argc, char **argv);
 int image_key(int argc, char **argv);
 int image_manifest(int argc, char **argv);
 int image_fill(int argc, char **argv);
-
-#endif

@@ -1,6 +1,5 @@
 /* signing_key.h - a private key for signing images: a PEM file, or a key inside a token (a pkcs11: URI, RFC 7512). */
-#ifndef CMX_CLI_SIGNING_KEY_H
-#define CMX_CLI_SIGNING_KEY_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -23,5 +22,3 @@ CMX_MUST_USE cmx_err signing_key_sign(struct signing_key *key, const void *messa
 
 /* Prints the public key to stdout as PEM. */
 CMX_MUST_USE cmx_err signing_key_print_pem(struct signing_key *key);
-
-#endif

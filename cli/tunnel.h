@@ -1,8 +1,7 @@
 /* tunnel.h - forwards local ports to a device's services through its gateway, with the operator's own ssh (-L), so that
  * the operator's keys, agent, known hosts and jump hosts apply. ssh is one child in our process group, as git and scp
  * run it: it may prompt on the terminal, and Ctrl-C reaches it too. It ends with us, even if we are killed. */
-#ifndef CLI_TUNNEL_H
-#define CLI_TUNNEL_H
+#pragma once
 
 #include <signal.h>
 #include <stdint.h>
@@ -28,5 +27,3 @@ CMX_MUST_USE cmx_err tunnel_open(struct tunnel *t);
 CMX_MUST_USE cmx_err tunnel_keep(struct tunnel *t);
 
 void tunnel_close(struct tunnel *t);
-
-#endif

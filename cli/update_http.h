@@ -1,6 +1,5 @@
 /* update_http.h - the requests of `cmxsafe update` to a device's update service (cmxsafe/ota/service.h). */
-#ifndef CLI_UPDATE_HTTP_H
-#define CLI_UPDATE_HTTP_H
+#pragma once
 
 #include "cli/common/http_client.h"
 
@@ -37,5 +36,3 @@ update_result update_send(const char *url, const struct http_upload *file, struc
 
 /* POST /restart, for an update whose answer was lost. */
 update_result update_restart(const char *url, struct cmx_why *why);
-
-#endif

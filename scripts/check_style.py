@@ -237,6 +237,12 @@ class Style:
                     if re.match(r"\s*#\s*(if|ifdef|ifndef|elif)\b", s.lines[number - 1]):
                         self.complain("if-in-function", f"{s.path}:{number}: conditional compilation inside {f.name}; choose files instead")
 
+    def rule_once(self):
+        """Every header has #pragma once, except lists of rows, whose comment has the words No include guard."""
+        for s in self.sources:
+            if s.path.endswith(".h") and "#pragma once" not in s.lines and "No include guard" not in s.text:
+                self.complain("once", f"{s.path} has no #pragma once")
+
     def rule_libssh(self):
         for s in self.sources:
             if any(i.startswith("libssh/") for i in s.system_includes) and \

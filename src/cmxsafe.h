@@ -8,8 +8,7 @@
  *
  * with TaskParameters streamPort = { .local_port = 81, .forward_remote_port = 81, .high_bw = true };
  * The other modules: sm.h (isolation), ota.h, remoteAttest.h. */
-#ifndef CMX_CMXSAFE_H
-#define CMX_CMXSAFE_H
+#pragma once
 
 #include <string.h>
 
@@ -77,5 +76,3 @@ static inline void ssh_port_forwarding_task(void *parameter)
     (void)err; /* logged; a task has no caller to return it to */
     vTaskDelete(NULL);
 }
-
-#endif

@@ -1,8 +1,7 @@
 /* fw_ports.h - the security contexts of cmxsafe's own services. Define the application's contexts (such as streamPort)
  * in the sketch, or in your own fw_ports.h beside it; that file must then define the contexts below too, if you use
  * them. */
-#ifndef CMX_FW_PORTS_H
-#define CMX_FW_PORTS_H
+#pragma once
 
 #include "cmxsafe/device/device_settings.h"
 
@@ -29,5 +28,4 @@ CMX_CONTEXT attestationPort = {
 
 #ifdef __cplusplus
 }
-#endif
 #endif

@@ -6,8 +6,7 @@
  * signed by OTA_PUBLIC_KEY (settings.h) are accepted; without a key each start logs a warning. Errors are logged.
  *
  * On Arduino include it only in the file that starts setup_ota: see verifyRollbackLater. */
-#ifndef CMX_OTA_H
-#define CMX_OTA_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -44,5 +43,3 @@ static inline void setup_ota(void *parameter)
     (void)err; /* logged; a task has no caller to return it to */
     vTaskDelete(NULL);
 }
-
-#endif

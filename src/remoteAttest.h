@@ -5,8 +5,7 @@
  *
  * In C: setup_remoteAttest(NULL). Starts the service on 127.0.0.1:8888 and returns; make it reachable with the context
  * attestationPort. Errors are logged. */
-#ifndef CMX_REMOTE_ATTEST_H
-#define CMX_REMOTE_ATTEST_H
+#pragma once
 
 #ifdef __cplusplus
 extern "C" {
@@ -25,5 +24,4 @@ inline void setup_remoteAttest(void *param)
     ::setup_remoteAttest(param);
 }
 } // namespace remoteAttest
-#endif
 #endif

@@ -1,8 +1,7 @@
 /* settings.h - how a device reaches its gateway. Edit the lines below, or put your own settings.h beside the sketch.
  * The settings.h of the original CMXsafe-ESP32 works once SSH_HOST_KEY is added: without it the device does not
  * connect. Every macro with its meaning and default: cmxsafe/device/defaults.h. */
-#ifndef CMX_SETTINGS_H
-#define CMX_SETTINGS_H
+#pragma once
 
 /*
 #define SSH_REMOTE_HOST "gateway.example"
@@ -13,5 +12,3 @@
 */
 
 #include "cmxsafe/device/defaults.h"
-
-#endif

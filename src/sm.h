@@ -7,8 +7,7 @@
  * answers, tasks reach neither the network nor each other, only the proxies work. Call it after the proxies are
  * started, as the original does, or before, so that even the first packet is filtered. If isolation cannot be
  * installed, the proxies end and the log has the reason. */
-#ifndef CMX_SM_H
-#define CMX_SM_H
+#pragma once
 
 #include "cmxsafe/device/device.h"
 #include "cmxsafe/device/device_isolation.h"
@@ -20,5 +19,3 @@ static inline void setup_sm(void)
     if (err && !cmx_device_isolation_settled())
         cmx_device_stop(); /* the log says what is wrong */
 }
-
-#endif

@@ -4,8 +4,7 @@
  *
  * To give a module of the agent its settings: a struct here that begins with struct config_head, a member of it in
  * struct agent_config, and rows in config_table.c. An option of a context is one row of context_options.h. */
-#ifndef CMX_AGENT_CONFIG_H
-#define CMX_AGENT_CONFIG_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -159,5 +158,3 @@ void config_free(struct agent_config *c);
 /* The engine's settings, borrowed from c. contexts: c->n_contexts of them. */
 void config_gateway(const struct agent_config *c, struct cmx_gateway *gateway);
 void config_engine(const struct agent_config *c, struct cmx_gateway *gateway, struct cmx_context *contexts);
-
-#endif

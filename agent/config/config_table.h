@@ -1,6 +1,5 @@
 /* config_table.h - the table of sections and keys. Pure. */
-#ifndef CMX_AGENT_CONFIG_TABLE_H
-#define CMX_AGENT_CONFIG_TABLE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -83,5 +82,3 @@ void config_values(const struct config_key *k, char *out, size_t cap);
 /* Writes the reference: Markdown for docs/CONFIG.md, or roff for the sections of cmxsafed.conf(5). */
 void config_reference_markdown(FILE *out);
 void config_reference_man(FILE *out);
-
-#endif

@@ -1,7 +1,6 @@
 /* credentials.h - checks that libssh accepts the settings of [gateway] when a configuration is read: a key that cannot
  * be opened is an error of the configuration, not of every login. */
-#ifndef CMX_AGENT_CREDENTIALS_H
-#define CMX_AGENT_CREDENTIALS_H
+#pragma once
 
 #include "agent/config/agent_config.h"
 
@@ -12,5 +11,3 @@ CMX_MUST_USE cmx_err credentials_check(const struct agent_config *c, struct cmx_
 
 /* Wipes the stack below the caller, where the library may have left a part of a key. */
 void credentials_forget(void);
-
-#endif

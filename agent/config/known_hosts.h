@@ -1,8 +1,7 @@
 /* known_hosts.h - finds the lines of an OpenSSH known_hosts file that match a host and port (sshd(8), SSH_KNOWN_HOSTS
  * FILE FORMAT): plain names, patterns, [name]:port and hashed names. A line with a marker (@revoked, @cert-authority)
  * is not a pin. */
-#ifndef CMX_AGENT_KNOWN_HOSTS_H
-#define CMX_AGENT_KNOWN_HOSTS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,5 +14,3 @@ bool known_hosts_revoked(const char *line, const char *host, uint16_t port, cons
 
 /* The "type base64..." part of a line without marker, or NULL. */
 const char *known_hosts_key(const char *line);
-
-#endif

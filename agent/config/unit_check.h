@@ -1,7 +1,6 @@
 /* unit_check.h - finds what keeps a valid configuration from working: files that the agent cannot open, folders that it
  * cannot write to, ports that it cannot bind. Used only by --check; opens files, changes nothing. */
-#ifndef CMX_AGENT_UNIT_CHECK_H
-#define CMX_AGENT_UNIT_CHECK_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -27,5 +26,3 @@ bool unit_sandbox_read(struct unit_sandbox *s, const char *const *patterns);
 /* Reports, with the key's line, each file and port of c that this process cannot use; with s, or that the unit could
  * not. s may be NULL. */
 void unit_check(const struct agent_config *c, const struct unit_sandbox *s, struct config_report *r);
-
-#endif

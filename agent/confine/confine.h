@@ -1,8 +1,7 @@
 /* confine.h - the agent gives up access that it does not need: to files and TCP ports by Landlock (landlock(7)), system
  * calls by seccomp (seccomp(2)). A report says what was applied and what the kernel lacks. The process cannot undo
  * it. */
-#ifndef CMX_AGENT_CONFINE_H
-#define CMX_AGENT_CONFINE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -52,5 +51,3 @@ CMX_MUST_USE cmx_err confine_apply(const struct confine_plan *p, struct confine_
 CMX_MUST_USE cmx_err confine_landlock(const struct confine_plan *p, bool *ports, char *detail, size_t cap,
                                       char *ports_detail, size_t ports_cap);
 CMX_MUST_USE cmx_err confine_seccomp(char *detail, size_t cap);
-
-#endif

@@ -1,7 +1,6 @@
 /* memory.h - keeps the agent's memory small: all threads share one heap, free memory is returned to the system when the
  * sessions are idle, and the heap has a limit. */
-#ifndef CMX_AGENT_MEMORY_H
-#define CMX_AGENT_MEMORY_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,5 +27,3 @@ CMX_MUST_USE cmx_err memory_limit(size_t connections);
 /* Call it at each turn of the agent's loop. work: a number that grows while sessions work (bytes moved, logins). True:
  * they are idle, and free memory has gone back. */
 bool memory_turn(uint64_t work, uint64_t now_ms);
-
-#endif

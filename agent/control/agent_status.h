@@ -1,7 +1,6 @@
 /* agent_status.h - writes the agent's state as text: JSON for programs, a table for people, a line for systemd. Pure.
  */
-#ifndef CMX_AGENT_STATUS_H
-#define CMX_AGENT_STATUS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -55,5 +54,3 @@ unsigned status_sessions(const struct status_view *v);
 /* "850 ms", "12 s", "3 min", "5 h", "2 d"; "999 B", "1.2 kB", "3.4 GB". */
 void status_duration(uint64_t ms, char *out, size_t cap);
 void status_bytes(uint64_t n, char *out, size_t cap);
-
-#endif

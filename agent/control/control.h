@@ -3,8 +3,7 @@
  *
  * The socket's mode is 0660: the agent's user, its group and root may connect. Only root and the agent's user may run a
  * privileged command (SO_PEERCRED). The number of clients, the length of a line and the time per client are bounded. */
-#ifndef CMX_AGENT_CONTROL_H
-#define CMX_AGENT_CONTROL_H
+#pragma once
 
 #include <poll.h>
 #include <stdbool.h>
@@ -60,5 +59,3 @@ CMX_MUST_USE cmx_err control_parse(const uint8_t *line, size_t len, struct contr
 /* Answers a line. out holds the answer, or {"error":"..."} and a newline. */
 void control_answer(const struct control_command *commands, size_t n, void *arg, bool privileged, const uint8_t *line,
                     size_t len, struct cmx_buf *out);
-
-#endif

@@ -1,6 +1,5 @@
 /* control_client.h - the client of the control socket. */
-#ifndef CMX_AGENT_CONTROL_CLIENT_H
-#define CMX_AGENT_CONTROL_CLIENT_H
+#pragma once
 
 #include <stddef.h>
 #include <stdio.h>
@@ -15,5 +14,3 @@ int control_path(const char *file, char *out, size_t cap);
 
 /* `cmxsafed status`. */
 int cmd_status(int argc, char **argv);
-
-#endif

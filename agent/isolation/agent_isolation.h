@@ -4,8 +4,7 @@
  * It fails closed. Rules that cannot be installed stop the agent from starting. Rules that another program changed or
  * removed are reported at once (log, status, evidence) and installed again; while that fails, the agent's sessions end.
  * The rules stay in force when the agent ends. */
-#ifndef CMX_AGENT_ISOLATION_H
-#define CMX_AGENT_ISOLATION_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -62,5 +61,3 @@ bool isolation_settled(struct isolation *s);
 
 /* Whether sessions may exist: isolation is in force, being repaired, or not enabled. Any thread. */
 bool isolation_permits_sessions(struct isolation *s);
-
-#endif

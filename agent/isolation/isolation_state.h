@@ -1,6 +1,5 @@
 /* isolation_state.h - the state that the files of agent/isolation share. */
-#ifndef CMX_AGENT_ISOLATION_STATE_H
-#define CMX_AGENT_ISOLATION_STATE_H
+#pragma once
 
 #include "agent/isolation/nft_guard.h"
 #include "agent/isolation/nft_ruleset.h"
@@ -40,5 +39,3 @@ void isolation_set_state(struct isolation *s, isolation_state state, const char 
 /* With the lock held: looks at the rules. If another program changed them, sets ISOLATION_CHANGED and wakes the loop.
  */
 void isolation_observe(struct isolation *s);
-
-#endif

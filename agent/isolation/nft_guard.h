@@ -5,8 +5,7 @@
  * included; and whenever the kernel's generation number has moved in another way than by our own transactions, the
  * rules are listed and compared with the listing taken after installation. Packets that add or remove set elements are
  * not transactions. Any thread, but one call at a time: the caller locks. */
-#ifndef CMX_AGENT_NFT_GUARD_H
-#define CMX_AGENT_NFT_GUARD_H
+#pragma once
 
 #include "cmxsafe/core/buf.h"
 #include "cmxsafe/core/why.h"
@@ -36,5 +35,3 @@ CMX_MUST_USE cmx_err nft_guard_check(struct nft_guard *g, char who[NFT_PROGRAM_M
 
 /* As nft_list. */
 CMX_MUST_USE cmx_err nft_guard_list(struct nft_guard *g, const char *commands, struct cmx_buf *out);
-
-#endif

@@ -1,7 +1,6 @@
 /* nft_load.h - hands rulesets to the kernel through libnftables, in the network namespace of the process. One
  * transaction a call; does not depend on the content. Any thread: a lock serialises the calls. */
-#ifndef CMX_AGENT_NFT_LOAD_H
-#define CMX_AGENT_NFT_LOAD_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -27,5 +26,3 @@ CMX_MUST_USE cmx_err nft_list(struct nft *n, const char *commands, struct cmx_bu
 
 /* The same without the elements of named sets and without counters, so that only a transaction changes it. */
 CMX_MUST_USE cmx_err nft_list_rules(struct nft *n, const char *commands, struct cmx_buf *out);
-
-#endif

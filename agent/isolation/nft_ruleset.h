@@ -3,8 +3,7 @@
  *
  * The ruleset owns two tables, `inet cmxsafe` and `arp cmxsafe`, and replaces them in one transaction. It names no
  * other table. docs/ISOLATION.md lists where it differs from the policy of src/cmxsafe/isolation. */
-#ifndef CMX_AGENT_NFT_RULESET_H
-#define CMX_AGENT_NFT_RULESET_H
+#pragma once
 
 #include <stdint.h>
 
@@ -73,5 +72,3 @@ CMX_MUST_USE cmx_err cmx_nft_resolving(struct cmx_buf *out, const struct cmx_nft
 
 /* Replaces the resolvers. CMX_ENOSPC. */
 CMX_MUST_USE cmx_err cmx_nft_resolvers(struct cmx_buf *out, const struct cmx_ip *ips, size_t n);
-
-#endif

@@ -3,8 +3,7 @@
  *
  * A name server on this machine (systemd-resolved's stub, dnsmasq) sends queries of its own, as another user. For
  * systemd-resolved its user and its upstream servers are found here; for another forwarder they are configured. */
-#ifndef CMX_AGENT_RESOLVERS_H
-#define CMX_AGENT_RESOLVERS_H
+#pragma once
 
 #include <stdint.h>
 
@@ -39,5 +38,3 @@ CMX_MUST_USE cmx_err isolation_uid(const char *user, uint32_t *uid);
 
 /* Advice for an error about name servers: one sentence. */
 extern const char resolvers_advice[];
-
-#endif

@@ -1,8 +1,7 @@
 /* saved_rules.h - the last ruleset that the agent installed, in the folder that systemd keeps for it (StateDirectory=,
  * $STATE_DIRECTORY). cmxsafed-isolation.service loads it at boot, before the network comes up. Without that variable
  * nothing is saved. */
-#ifndef CMX_AGENT_SAVED_RULES_H
-#define CMX_AGENT_SAVED_RULES_H
+#pragma once
 
 #include "cmxsafe/core/buf.h"
 
@@ -17,5 +16,3 @@ CMX_MUST_USE cmx_err saved_rules_read(struct cmx_buf *out);
 
 /* Isolation is no longer configured: the next boot must not load the old rules. */
 void saved_rules_remove(void);
-
-#endif

@@ -1,7 +1,6 @@
 /* agent_ota.h - the update service in the agent: hooks, spool and confirmation of an update. Without `[ota] install`
  * there is no service. */
-#ifndef CMX_AGENT_OTA_H
-#define CMX_AGENT_OTA_H
+#pragma once
 
 #include "agent/config/agent_config.h"
 #include "agent/confine/confine.h"
@@ -21,5 +20,3 @@ CMX_MUST_USE cmx_err ota_start(const struct agent_config *c, struct isolation *i
 void ota_stop(void);
 /* Adds "ota" to the object that is open: whether the service runs, and its state. */
 void ota_json(struct cmx_json *j);
-
-#endif

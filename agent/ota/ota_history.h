@@ -1,7 +1,6 @@
 /* ota_history.h - the last uploads, in a small file that survives restarts: a line for each, the oldest first,
  * "UNIX-TIME BYTES ok|refused CLIENT|- TEXT". It is information for people: what can't be read is skipped. */
-#ifndef CMX_AGENT_OTA_HISTORY_H
-#define CMX_AGENT_OTA_HISTORY_H
+#pragma once
 
 #include "cmxsafe/ota/service.h"
 
@@ -19,5 +18,3 @@ struct ota_history {
 void ota_history_read(struct ota_history *h, int folder, const char *name);
 /* Adds an upload that ended now, and replaces the file. CMX_EIO. */
 CMX_MUST_USE cmx_err ota_history_add(struct ota_history *h, const struct cmx_ota_past *p);
-
-#endif

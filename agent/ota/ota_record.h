@@ -1,8 +1,7 @@
 /* ota_record.h - the state of an update, in a small file that survives restarts and power cuts: it is written to a new
  * file, synced and renamed. ota_record_resolve is the state machine that each start of the agent runs. It compares the
  * boot identifier and the running version; a restart of the agent alone changes nothing. */
-#ifndef CMX_AGENT_OTA_RECORD_H
-#define CMX_AGENT_OTA_RECORD_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -64,5 +63,3 @@ CMX_MUST_USE cmx_err ota_record_write(int folder, const char *name, const struct
 /* The boot identifier, from the variable CMXSAFED_BOOT_ID (the packaged unit sets it, since ProcSubset= hides the
  * file), or from /proc/sys/kernel/random/boot_id. CMX_EIO. */
 CMX_MUST_USE cmx_err ota_boot_id(char out[OTA_BOOT_ID_MAX]);
-
-#endif

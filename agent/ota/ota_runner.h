@@ -6,8 +6,7 @@
  * Processes that it leaves behind are ended (SIGTERM, then SIGKILL) when it exits. A hook that exceeds its limit, or is
  * still running when the agent stops or dies, is ended with all its descendants. It has default signal dispositions, an
  * empty signal mask and three descriptors: standard input, and the pipe that reads its output. */
-#ifndef CMX_AGENT_OTA_RUNNER_H
-#define CMX_AGENT_OTA_RUNNER_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -52,5 +51,3 @@ void ota_runner_abort(struct runner *r);
 
 /* Ends the process and waits for it, as ota_runner_abort where a hook is running. Safe when it does not run. */
 void ota_runner_stop(struct runner *r);
-
-#endif

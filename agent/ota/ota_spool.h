@@ -1,8 +1,7 @@
 /* ota_spool.h - struct cmx_slots (cmxsafe/ota/slots.h) for a Linux device. A file holds an update until all of it has
  * been verified; only then the install hook gets it on its standard input. A record beside it (ota_record.h) holds the
  * update's state. */
-#ifndef CMX_AGENT_OTA_SPOOL_H
-#define CMX_AGENT_OTA_SPOOL_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -39,5 +38,3 @@ void ota_spool_close(struct ota_spool *s);
 
 /* s is borrowed. */
 struct cmx_slots ota_spool_slots(struct ota_spool *s);
-
-#endif

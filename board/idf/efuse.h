@@ -1,8 +1,7 @@
 /* efuse.h - reads an ESP32's eFuse controller from a file in the format of `espefuse --virt --path-efuse-file`: the 512
  * bytes of its registers in reverse order. espefuse burns them. The layout is the same in ESP32-S2, S3, C3, C6 and H2
  * (espefuse's efuse_defs, checked by tests/e2e/attest/attest_efuse.sh with the real tool). */
-#ifndef CMX_EFUSE_H
-#define CMX_EFUSE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -49,5 +48,3 @@ uint32_t cmx_efuse_secure_version(const struct cmx_efuse *f, cmx_efuse_chip chip
  * the key is then read from `silicon`, the file that was burned. */
 CMX_MUST_USE cmx_err cmx_efuse_open_hw_key(const char *path, const char *silicon, struct cmx_hw_key **out,
                                            struct cmx_why *why);
-
-#endif

@@ -7,8 +7,7 @@
  *
  * The CRC does not cover the state. So that an interrupted write cannot change a record's meaning, a plan first breaks
  * the old CRC, then erases, then writes everything but the CRC, and the CRC last. */
-#ifndef CMX_OTA_OTADATA_H
-#define CMX_OTA_OTADATA_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -107,5 +106,4 @@ void cmx_otadata_plan_initial(unsigned slot, struct cmx_otadata_plan *plan);
 
 #ifdef __cplusplus
 }
-#endif
 #endif

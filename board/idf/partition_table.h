@@ -1,8 +1,7 @@
 /* partition_table.h - finds the update slots in ESP-IDF's partition table. Pure.
  * Format: gen_esp32part.py / esp_flash_partitions.h: entries of 32 bytes at 0x8000, magic 0x50aa, ended by 0xffff or by
  * an MD5 entry (0xebeb). */
-#ifndef CMX_OTA_PARTITION_H
-#define CMX_OTA_PARTITION_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -41,5 +40,4 @@ CMX_MUST_USE cmx_err cmx_partitions_check(const struct cmx_partitions *p);
 
 #ifdef __cplusplus
 }
-#endif
 #endif

@@ -1,8 +1,7 @@
 /* slots_flash.h - the slots on raw flash (cmx_port_flash_*) in ESP-IDF's layout, and the boot step of ESP-IDF's
  * bootloader. For the virtual board and tests; an ESP32 uses its own bootloader and esp_ota_*. The decisions are in
  * partition_table.h, otadata.h and image.h. One caller at a time. */
-#ifndef CMX_OTA_SLOTS_FLASH_H
-#define CMX_OTA_SLOTS_FLASH_H
+#pragma once
 
 #include "board/idf/otadata.h"
 #include "board/idf/partition_table.h"
@@ -42,5 +41,4 @@ void cmx_slots_flash_interface(struct cmx_slots_flash *s, struct cmx_slots *out)
 
 #ifdef __cplusplus
 }
-#endif
 #endif

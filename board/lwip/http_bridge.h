@@ -1,9 +1,6 @@
 /* http_bridge.h - HTTP services listen in lwIP; the server itself (libmicrohttpd) stays with the kernel's sockets, and
  * each connection is carried to it over a socketpair by two threads. A half-close is passed on in both directions. */
-#ifndef BOARD_LWIP_HTTP_BRIDGE_H
-#define BOARD_LWIP_HTTP_BRIDGE_H
+#pragma once
 
 /* HTTP services started from now on listen in lwIP. */
 void board_http_use_lwip(void);
-
-#endif

@@ -1,6 +1,5 @@
 /* resolve.h - a stub resolver (RFC 1035) over the board's own UDP: Debian's lwIP is built without one. */
-#ifndef BOARD_LWIP_RESOLVE_H
-#define BOARD_LWIP_RESOLVE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -12,5 +11,3 @@ size_t board_resolve(const char *server, const char *name, uint8_t (*out)[16], s
 
 /* The addresses in an answer of len bytes. Pure. */
 size_t board_resolve_parse(const uint8_t *message, int len, bool v6, uint8_t (*out)[16], size_t cap);
-
-#endif

@@ -2,8 +2,7 @@
  * two interfaces; sockets come to it through sockets.c, HTTP services through http_bridge.c.
  *
  * Debian's liblwip is built without DHCP and DNS: addresses are static, names are resolved by resolve.c. */
-#ifndef BOARD_LWIP_STACK_H
-#define BOARD_LWIP_STACK_H
+#pragma once
 
 #include "cmxsafe/core/why.h"
 
@@ -18,5 +17,3 @@ struct board_net {
 /* Opens the TAP device, starts the stack, brings both interfaces up. Once. The TAP's interface becomes lwIP's default
  * one. why: one sentence. CMX_EINVAL: an address; CMX_EPERM, CMX_ENOENT, CMX_EBUSY: the TAP device. */
 CMX_MUST_USE cmx_err board_lwip_start(const char *tap, const struct board_net *net, struct cmx_why *why);
-
-#endif

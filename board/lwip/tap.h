@@ -1,6 +1,5 @@
 /* tap.h - an Ethernet interface of lwIP over a TAP device (Linux's tuntap.rst). */
-#ifndef BOARD_LWIP_TAP_H
-#define BOARD_LWIP_TAP_H
+#pragma once
 
 #include <stdint.h>
 
@@ -20,5 +19,3 @@ CMX_MUST_USE cmx_err board_tap_open(const char *name, int *fd, struct cmx_why *w
 /* netif_add's init function; netif->state is a struct board_tap *. Frames are read once board_tap_run was called. */
 signed char board_tap_init(struct netif *netif);
 CMX_MUST_USE cmx_err board_tap_run(struct board_tap *tap);
-
-#endif

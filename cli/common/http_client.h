@@ -1,7 +1,6 @@
 /* http_client.h - one request to a device's service, over libcurl. Plain HTTP, because an SSH session carries it. Uses
  * no proxy and follows no redirect; bounds the size of the answer and the time that it takes. */
-#ifndef CLI_HTTP_CLIENT_H
-#define CLI_HTTP_CLIENT_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -53,5 +52,3 @@ void http_answer_free(struct http_answer *a);
 /* The device's reason: the first line of the body without "error: ", with '?' for characters other than printable
  * ASCII; or "no reason given". */
 const char *http_answer_words(const struct http_answer *a, char *out, size_t cap);
-
-#endif

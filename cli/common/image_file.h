@@ -1,6 +1,5 @@
 /* image_file.h - checks an image file as a device does (cmxsafe/ota/image.h). */
-#ifndef CMX_CLI_IMAGE_FILE_H
-#define CMX_CLI_IMAGE_FILE_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -30,5 +29,3 @@ CMX_MUST_USE cmx_err image_file_add_key(struct cmx_ota_keys *keys, const char *p
 
 /* "esp32c3", "ESP32-C3", or a number. CMX_ENOENT: no such chip. */
 CMX_MUST_USE cmx_err image_file_chip(const char *name, uint16_t *id);
-
-#endif

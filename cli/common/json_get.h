@@ -1,7 +1,6 @@
 /* json_get.h - reads JSON (RFC 8259) that a device or another gateway sent. Pure; bounds nesting. Written by hand
  * because a library's document tree would need an allocator and far more code for a few members. */
-#ifndef CLI_JSON_GET_H
-#define CLI_JSON_GET_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,5 +20,3 @@ const char *json_find(const char *text, const char *path);
 /* The first element of an array (json_find), and the one after an element; NULL: there is none, or this is no array. */
 const char *json_first(const char *array);
 const char *json_next(const char *element);
-
-#endif

@@ -1,7 +1,6 @@
 /* key_file.h - the operator's files with a device's keys: the hardware key (private_key.bin), with cmx_hmac_fn over it,
  * and the attestation key that `cmxsafe identity public` prints. */
-#ifndef CLI_KEY_FILE_H
-#define CLI_KEY_FILE_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -19,5 +18,3 @@ CMX_MUST_USE cmx_err key_file_hmac(void *arg, const void *msg, size_t len, uint8
 
 /* The first attestation key among the file's lines. Errors as above; CMX_EFORMAT: there is none. */
 CMX_MUST_USE cmx_err key_file_read_attest(const char *path, struct cmx_attest_key *out, struct cmx_why *why);
-
-#endif

@@ -4,8 +4,7 @@
  * sends the image and waits until the device confirmed it ('update --since BOOT', which sends nothing to a device that
  * has the image); if a policy demands it, the device proves its new firmware. After the worker was killed, a device
  * continues with the step that it was in. */
-#ifndef CLI_GW_CAMPAIGN_RUN_H
-#define CLI_GW_CAMPAIGN_RUN_H
+#pragma once
 
 #include "cli/gateway/gw_child.h"
 #include "gateway/registry/campaign.h"
@@ -25,5 +24,3 @@ struct gw_campaigns {
 
 /* Call it several times a second; g is open for writing. After a failure the next call tries again. */
 CMX_MUST_USE cmx_err gw_campaigns_tick(struct gw_campaigns *w, struct gw *g, struct cmx_why *e);
-
-#endif

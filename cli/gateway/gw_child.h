@@ -1,6 +1,5 @@
 /* gw_child.h - runs this program's own `attest` or `update` for one device, inside the gateway's namespaces. */
-#ifndef CLI_GW_CHILD_H
-#define CLI_GW_CHILD_H
+#pragma once
 
 #include "gateway/folder/gw_folder.h"
 
@@ -22,5 +21,3 @@ bool gw_child_json(const struct gw_child *c, const char *path, char *out, size_t
 /* The claims of evidence in the JSON that attest printed, as struct gw_attestation has them; "" none. */
 void gw_child_claims(const struct gw_child *c, char out[GW_CLAIMS_MAX]);
 void gw_child_close(struct gw_child *c);
-
-#endif

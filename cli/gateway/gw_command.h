@@ -1,7 +1,6 @@
 /* gw_command.h - shared by the `cmxsafe gateway` subcommands: arguments, opening the gateway, changing its registry,
  * output. */
-#ifndef CLI_GW_COMMAND_H
-#define CLI_GW_COMMAND_H
+#pragma once
 
 #include "gateway/folder/gw_fail.h"
 #include "gateway/folder/gw_files.h"
@@ -146,5 +145,3 @@ const char *gw_command_dry_run(const struct gw_common *c);
 #define GW_COMMAND(name, run, help) int run(int argc, char **argv);
 GW_COMMANDS(GW_COMMAND)
 #undef GW_COMMAND
-
-#endif

@@ -1,6 +1,5 @@
 /* gw_connected.h - which devices and platforms have a session now. */
-#ifndef CLI_GW_CONNECTED_H
-#define CLI_GW_CONNECTED_H
+#pragma once
 
 #include "gateway/folder/gw_folder.h"
 
@@ -14,5 +13,3 @@ struct gw_connected {
 void gw_connected_parse(struct gw_connected *c, char *answer);
 bool gw_connected_has(const struct gw_connected *c, const char *name);
 void gw_connected_free(struct gw_connected *c);
-
-#endif

@@ -1,6 +1,5 @@
 /* gw_enroll.h - enrols a device: shared by enroll and import. */
-#ifndef CLI_GW_ENROLL_H
-#define CLI_GW_ENROLL_H
+#pragma once
 
 #include "cli/gateway/gw_command.h"
 
@@ -17,5 +16,3 @@ struct gw_enroll_fields {
 /* Enrols the device in the open transaction, and reads it back into d. */
 CMX_MUST_USE cmx_err gw_enroll_fields(struct gw *g, const struct gw_enroll_fields *f, const struct gw_key *k,
                                       struct gw_device *d, gw_outcome *out, struct cmx_why *e);
-
-#endif

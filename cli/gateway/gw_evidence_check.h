@@ -1,7 +1,6 @@
 /* gw_evidence_check.h - requests signed evidence from one device and verifies it, in a child process without privileges
  * and secrets. Only the child parses bytes from the device. */
-#ifndef CLI_GW_EVIDENCE_CHECK_H
-#define CLI_GW_EVIDENCE_CHECK_H
+#pragma once
 
 #include <sys/types.h>
 
@@ -29,5 +28,3 @@ pid_t gw_check_start(const struct gw *g, const struct gw_standing *s, const stru
                      int *pipe_fd);
 /* Reads the child's result and makes its texts printable. Anything except one complete result is GW_CHECK_UNKNOWN. */
 void gw_check_read(int pipe_fd, struct gw_check_result *out);
-
-#endif

@@ -3,8 +3,7 @@
  * Another gateway may be compromised, so its text is never copied to our output. From each session and record only
  * known members with a valid type and value are taken, and our own writer writes them again, one line for each record,
  * in printable ASCII. The first three functions have the type gw_fleet_reader (gw_fleet_ask.h). Pure. */
-#ifndef CLI_GW_FLEET_ANSWER_H
-#define CLI_GW_FLEET_ANSWER_H
+#pragma once
 
 #include <stdio.h>
 
@@ -18,5 +17,3 @@ CMX_MUST_USE cmx_err gw_fleet_answer_traffic(const char *text, FILE *out, size_t
 CMX_MUST_USE cmx_err gw_fleet_answer_access(const char *text, FILE *out, size_t *malformed);
 /* The same for one record, a line without its end. CMX_EFORMAT: it is malformed. */
 CMX_MUST_USE cmx_err gw_fleet_answer_record(const char *line, FILE *out);
-
-#endif

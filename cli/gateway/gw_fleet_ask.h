@@ -1,7 +1,6 @@
 /* gw_fleet_ask.h - sends a request to all other gateways of the fleet at the same time, over their links
  * (gw_report.h). */
-#ifndef CLI_GW_FLEET_ASK_H
-#define CLI_GW_FLEET_ASK_H
+#pragma once
 
 #include "gateway/folder/gw_folder.h"
 #include "gateway/registry/node.h"
@@ -33,5 +32,3 @@ void gw_fleet_ask(struct gw *g, const char *question, const char *end, gw_fleet_
  * "sessions". */
 void gw_fleet_warn(const struct gw_fleet_answers *a, const char *what);
 void gw_fleet_free(struct gw_fleet_answers *a);
-
-#endif

@@ -1,7 +1,6 @@
 /* gw_fleet_follow.h - follows the access logs of the other gateways of the fleet (gw_report.h). If a gateway does not
  * answer, the request is repeated until it does; its answer then begins where the last one ended. */
-#ifndef CLI_GW_FLEET_FOLLOW_H
-#define CLI_GW_FLEET_FOLLOW_H
+#pragma once
 
 #include "gateway/registry/node.h"
 #include "gateway/server/gw_access_read.h"
@@ -36,5 +35,3 @@ void gw_fleet_follow_step(struct gw_fleet_follow *f, gw_fleet_line_fn fn, void *
 
 /* True once each gateway has sent the lines that its log had at the beginning, or does not answer. */
 bool gw_fleet_follow_caught_up(const struct gw_fleet_follow *f);
-
-#endif

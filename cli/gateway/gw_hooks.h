@@ -1,7 +1,6 @@
 /* gw_hooks.h - runs the programs in the gateway's folder hooks.d for events: each gets one line of JSON on its stdin.
  * Bounded in number and time, and outside the data path. */
-#ifndef CLI_GW_HOOKS_H
-#define CLI_GW_HOOKS_H
+#pragma once
 
 #include "gateway/folder/gw_folder.h"
 
@@ -27,5 +26,3 @@ void gw_hooks_add(struct gw_hooks *h, const char *what, const char *who, const c
 CMX_MUST_USE cmx_err gw_hooks_read_trail(struct gw_hooks *h, struct gw *g, struct cmx_why *e);
 /* Reaps programs that ended and starts others. */
 void gw_hooks_run(struct gw_hooks *h, const struct gw *g);
-
-#endif

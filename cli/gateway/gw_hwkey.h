@@ -1,6 +1,5 @@
 /* gw_hwkey.h - keys that devices derive from their hardware keys. */
-#ifndef CLI_GW_HWKEY_H
-#define CLI_GW_HWKEY_H
+#pragma once
 
 #include "cli/gateway/gw_command.h"
 #include "cmxsafe/identity/attest_key.h"
@@ -10,5 +9,3 @@
 CMX_MUST_USE cmx_err gw_hwkey_login(struct gw_key *k, const char *path, struct cmx_why *e);
 /* The key that verifies the device's signed evidence. */
 CMX_MUST_USE cmx_err gw_hwkey_attest(struct cmx_attest_key *out, const char *path, struct cmx_why *e);
-
-#endif

@@ -1,7 +1,6 @@
 /* gw_incident.h - incidents that the worker writes into the audit trail, so that hooks run for them: a key that two
  * devices use, a grant that is used after its end, a device that is away for a long time. */
-#ifndef CLI_GW_INCIDENT_H
-#define CLI_GW_INCIDENT_H
+#pragma once
 
 #include "gateway/folder/gw_folder.h"
 
@@ -32,5 +31,3 @@ bool gw_incident_away_due(struct gw *g, int64_t watched_s);
 /* Writes one event for each such device that is not connected; no second one until it is back. status: the running
  * gateway's answer, cut into pieces afterwards. Inside the caller's transaction. */
 CMX_MUST_USE cmx_err gw_incident_write_away(struct gw *g, char *status, struct cmx_why *e);
-
-#endif

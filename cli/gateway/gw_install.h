@@ -1,6 +1,5 @@
 /* gw_install.h - the parts of `cmxsafe gateway init` that write files and print the result. */
-#ifndef CLI_GW_INSTALL_H
-#define CLI_GW_INSTALL_H
+#pragma once
 
 #include "cli/gateway/gw_command.h"
 
@@ -12,5 +11,3 @@ void gw_install_print(struct gw *g, bool json, const char *done);
 
 /* The command that restarts a system gateway. */
 const char *gw_install_restart(const struct gw *g);
-
-#endif

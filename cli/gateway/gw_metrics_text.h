@@ -2,8 +2,7 @@
  *
  * Labels are bounded: a device has one value of each metric (two of bytes), with its name as label, for at most
  * GW_METRICS_DEVICES_MAX devices; group and firmware are labels of cmxsafe_device_info alone. */
-#ifndef CLI_GW_METRICS_TEXT_H
-#define CLI_GW_METRICS_TEXT_H
+#pragma once
 
 #include "cli/gateway/gw_command.h"
 
@@ -12,5 +11,3 @@
 /* Writes all metrics of the gateway in the folder that g names (gw_folder_find). A gateway that does not run and a
  * registry that cannot be read are metrics too. False: the registry cannot be read; e says why. */
 bool gw_metrics_put(FILE *f, struct gw *g, struct cmx_why *e);
-
-#endif

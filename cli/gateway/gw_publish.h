@@ -1,7 +1,6 @@
 /* gw_publish.h - for the worker: writes into the registry which identities are at this gateway (claims), and the
  * gateway's own state (node_state). A single gateway writes nothing. */
-#ifndef CLI_GW_PUBLISH_H
-#define CLI_GW_PUBLISH_H
+#pragma once
 
 #include "cli/gateway/gw_command.h"
 
@@ -19,5 +18,3 @@ bool gw_publish_is_due(const struct gw_publish *p);
 CMX_MUST_USE cmx_err gw_publish_write(const struct gw_publish *p, struct gw *g, struct cmx_why *e);
 /* Call after the commit: updates BIRD's configuration. */
 CMX_MUST_USE cmx_err gw_publish_done(struct gw_publish *p, struct gw *g, struct cmx_why *e);
-
-#endif

@@ -1,8 +1,7 @@
 /* gw_reach.h - permits an operator's command to reach devices that are connected at other gateways, by grants to the
  * operator for as long as the command runs. At this gateway operators need no grant; at other gateways the judge
  * requires one, as for any local user. */
-#ifndef CLI_GW_REACH_H
-#define CLI_GW_REACH_H
+#pragma once
 
 #include "cli/gateway/gw_command.h"
 #include "gateway/registry/grant.h"
@@ -26,5 +25,3 @@ CMX_MUST_USE cmx_err gw_reach_add(struct gw_reach *r, struct gw *g, const struct
 int gw_reach_open(struct gw_reach *r);
 /* Removes the grants, and frees the list. CLI_*; errors are printed. */
 int gw_reach_close(struct gw_reach *r);
-
-#endif

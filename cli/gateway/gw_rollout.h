@@ -1,6 +1,5 @@
 /* gw_rollout.h - runs attest or update for many devices, some at a time, and stops when too many fail. */
-#ifndef CLI_GW_ROLLOUT_H
-#define CLI_GW_ROLLOUT_H
+#pragma once
 
 #include "cli/gateway/gw_command.h"
 #include "gateway/registry/campaign.h"
@@ -47,5 +46,3 @@ CMX_MUST_USE cmx_err gw_rollout_select(struct gw *g, const struct gw_selection *
                                        struct cmx_why *e);
 /* CLI_OK, or CLI_USAGE after an error that was printed. */
 int gw_rollout_pace(const struct gw_pace_text *t, const char *command, struct gw_pace *out);
-
-#endif

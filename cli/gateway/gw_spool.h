@@ -1,7 +1,6 @@
 /* gw_spool.h - copies the operator's image to an unnamed file in the gateway's folder. The copy is checked and stored,
  * so a change of the operator's file meanwhile has no effect. The kernel deletes the copy when the process ends. */
-#ifndef CLI_GW_SPOOL_H
-#define CLI_GW_SPOOL_H
+#pragma once
 
 #include <stdio.h>
 
@@ -24,5 +23,3 @@ struct gw_spool_source {
 CMX_MUST_USE cmx_err gw_spool_open(struct gw_spool *s, const struct gw *g, const struct gw_spool_source *from,
                                    struct cmx_why *e);
 void gw_spool_close(struct gw_spool *s);
-
-#endif

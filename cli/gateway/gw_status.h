@@ -1,7 +1,6 @@
 /* gw_status.h - parses the running gateway's answer to `status`: flat JSON objects with known keys, written by
  * gw_control.c. */
-#ifndef CLI_GW_STATUS_H
-#define CLI_GW_STATUS_H
+#pragma once
 
 #include "cli/gateway/gw_command.h"
 
@@ -26,5 +25,3 @@ char *gw_status_next(char **rest);
 /* A member of an object, a text cleaned by cmx_text_clean; "" and 0 when it is not there. */
 bool gw_status_text(const char *object, const char *key, char *out, size_t cap);
 int64_t gw_status_number(const char *object, const char *key);
-
-#endif

@@ -1,8 +1,7 @@
 /* gw_store.h - the folder "store" of the gateway: copies of the images of campaigns, of the manifests of policies, and
  * of the files that the manifests name. The name of a copy is its SHA-256. The operator may then change or move the
  * original files. */
-#ifndef CLI_GW_STORE_H
-#define CLI_GW_STORE_H
+#pragma once
 
 #include "gateway/folder/gw_folder.h"
 #include "gateway/registry/campaign.h"
@@ -49,5 +48,3 @@ CMX_MUST_USE cmx_err gw_store_each_kept(const struct gw *g, gw_kept_fn fn, void 
 /* Removes files that are not kept and that no policy or campaign of the registry needs. Call it with the folder locked,
  * before storing files. A file that can't be removed is tried again by the next call. */
 void gw_store_collect(struct gw *g);
-
-#endif

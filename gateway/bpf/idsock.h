@@ -1,7 +1,6 @@
 /* idsock.h - the layout of maps and events, shared by the eBPF programs (idsock.bpf.c) and the server (gw_idsock.c).
  */
-#ifndef GW_BPF_IDSOCK_H
-#define GW_BPF_IDSOCK_H
+#pragma once
 
 #include <linux/types.h>
 
@@ -28,5 +27,3 @@ struct idsock_event {
     __u8 closed;
     __u8 pad[2];
 };
-
-#endif

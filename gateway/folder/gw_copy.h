@@ -1,7 +1,6 @@
 /* gw_copy.h - writes DIR/registry.state, in which the process that follows a shared registry records when PostgreSQL
  * last confirmed the copy, and why it could not (copy_state.h). */
-#ifndef GW_COPY_H
-#define GW_COPY_H
+#pragma once
 
 #include "gateway/folder/gw_folder.h"
 #include "gateway/registry/copy_state.h"
@@ -20,5 +19,3 @@ void gw_copy_look(struct gw *g, struct gw_copy_state *out);
 void gw_copy_warning(struct gw *g, char out[GW_COPY_WARNING_MAX]);
 /* The URL of the shared registry, "postgresql://...", which contains no password. "" if the registry is not shared. */
 const char *gw_copy_url(struct gw *g, char out[GW_REGISTRY_URL_MAX]);
-
-#endif

@@ -1,6 +1,5 @@
 /* gw_files.h - writes files and makes folders. The modes are set explicitly, independent of the umask. */
-#ifndef GW_FILES_H
-#define GW_FILES_H
+#pragma once
 
 #include <stddef.h>
 
@@ -19,5 +18,3 @@ CMX_MUST_USE cmx_err gw_file_rewrite(const char *path, const char *text, size_t 
 CMX_MUST_USE cmx_err gw_file_read(const char *path, char **text, size_t *len, struct cmx_why *e);
 /* Makes path, with this mode also if it exists, and the folders above it that are missing (mode 0755). */
 CMX_MUST_USE cmx_err gw_file_mkdir(const char *path, unsigned mode, struct cmx_why *e);
-
-#endif

@@ -1,7 +1,6 @@
 /* gw_folder.h - a gateway's folder: finds it, and reads the settings in its registry. Folder: registry.db, sshd_config,
  * hostkey_*, hosts, fleet.nft, host.nft, apply.lock, run/ (control socket, lock, pid of the running gateway). */
-#ifndef GW_FOLDER_H
-#define GW_FOLDER_H
+#pragma once
 
 #include <limits.h>
 #include <stdbool.h>
@@ -82,5 +81,3 @@ struct gw_link {
 CMX_MUST_USE cmx_err gw_link_get(struct gw *g, struct gw_link *l, struct cmx_why *e);
 /* The account's group. The fleet's packet filter permits its sockets. */
 long gw_account_gid(const struct gw *g);
-
-#endif

@@ -1,6 +1,5 @@
 /* gw_helper.h - where cmxsafe-authkeys, sshd's AuthorizedKeysCommand, is installed. */
-#ifndef GW_HELPER_H
-#define GW_HELPER_H
+#pragma once
 
 #include "gateway/folder/gw_folder.h"
 
@@ -10,5 +9,3 @@ CMX_MUST_USE cmx_err gw_helper_path(const struct gw *g, char out[GW_PATH_MAX], s
 
 /* Where the helper was installed with this program. */
 CMX_MUST_USE cmx_err gw_helper_source(char out[GW_PATH_MAX], struct cmx_why *e);
-
-#endif

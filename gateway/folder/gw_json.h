@@ -1,6 +1,5 @@
 /* gw_json.h - writes one JSON document to a FILE with core/json.h's writer: begin, cmx_json_*(&o.j, ...), end. */
-#ifndef GW_JSON_H
-#define GW_JSON_H
+#pragma once
 
 #include <stdio.h>
 
@@ -20,5 +19,3 @@ bool gw_json_end(struct gw_json *o);
 /* The same for a document that is one object, on stdout. main reports a failing stdout. */
 void gw_json_begin_stdout(struct gw_json *o);
 void gw_json_end_stdout(struct gw_json *o);
-
-#endif

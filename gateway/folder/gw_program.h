@@ -1,6 +1,5 @@
 /* gw_program.h - runs the system's programs: ip, nft, ssh-keygen, useradd, systemctl. */
-#ifndef GW_PROGRAM_H
-#define GW_PROGRAM_H
+#pragma once
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -21,5 +20,3 @@ bool gw_program_output(const char *const argv[], char **text, size_t *len);
 /* The same for a program that passes on what another machine writes, as ssh does. Its standard error is bounded, too,
  * and printed without control characters. */
 bool gw_program_output_foreign(const char *const argv[], char **text, size_t *len);
-
-#endif

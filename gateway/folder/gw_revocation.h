@@ -1,6 +1,5 @@
 /* gw_revocation.h - checks keys against a KRL with ssh-keygen, so that cmxsafe needs no parser for the format. */
-#ifndef GW_REVOCATION_H
-#define GW_REVOCATION_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,5 +15,3 @@
  * then revoked. */
 CMX_MUST_USE cmx_err gw_revocation_ask(const uint8_t *krl, size_t len, const char *const keys[], size_t n,
                                        bool revoked[], struct cmx_why *e);
-
-#endif

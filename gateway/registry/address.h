@@ -3,8 +3,7 @@
  *
  * Derived form: prefix | SHA-256("cmxsafe device address 1" | public key blob), cut to 16 bytes. The key determines the
  * address. Published CMX-GW form: PREFIX(2 bytes) | MAC_GW(6) | 0000 | MAC_DEV(6). */
-#ifndef GW_ADDRESS_H
-#define GW_ADDRESS_H
+#pragma once
 
 #include <stdint.h>
 
@@ -35,5 +34,3 @@ CMX_MUST_USE cmx_err gw_address_from_mac(const struct gw_fleet *f, const char *m
                                          struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_address_given(const struct gw_fleet *f, const char *text, char out[GW_ADDRESS_MAX],
                                       struct cmx_why *e);
-
-#endif

@@ -1,7 +1,6 @@
 /* authline.h - the authorized_keys line (sshd(8)) of one key, with all rights of the key. Runs at every login, so it
  * takes two or three indexed look-ups. */
-#ifndef GW_AUTHLINE_H
-#define GW_AUTHLINE_H
+#pragma once
 
 #include "cmxsafe/core/buf.h"
 #include "gateway/registry/authority.h"
@@ -18,5 +17,3 @@ CMX_MUST_USE cmx_err gw_authline(struct gw_registry *r, const char *fingerprint,
  * CMX_EPERM: it may not log in; e has the reason. */
 CMX_MUST_USE cmx_err gw_authline_certificate(struct gw_registry *r, const struct gw_certificate *c, struct cmx_buf *out,
                                              char *name, struct cmx_why *e);
-
-#endif

@@ -2,8 +2,7 @@
  * revoked keys and certificates (KRL). A certificate's principal P stands for the consumer "P@CA", CA being the name
  * under which the CA was registered. Such a consumer needs no registration: it exists from its first grant on, and may
  * log in as long as it has one. Writers run inside the caller's transaction. */
-#ifndef GW_AUTHORITY_H
-#define GW_AUTHORITY_H
+#pragma once
 
 #include "gateway/registry/certificate.h"
 #include "gateway/registry/grant.h"
@@ -47,5 +46,3 @@ CMX_MUST_USE cmx_err gw_krl_set(struct gw_registry *r, const uint8_t *bytes, siz
                                 struct cmx_why *e);
 /* Reads the KRL; if content is false, only digest and at. *out is empty if none is installed. */
 CMX_MUST_USE cmx_err gw_krl_get(struct gw_registry *r, bool content, struct gw_krl *out, struct cmx_why *e);
-
-#endif

@@ -1,8 +1,7 @@
 /* campaign.h - update campaigns: which devices get which image, when, and the progress of each device. The gateway's
  * worker carries them out; each step of a device is stored before the next one begins, so that a worker that is killed
  * loses nothing and sends no image twice. Writers run inside the caller's transaction. */
-#ifndef GW_CAMPAIGN_H
-#define GW_CAMPAIGN_H
+#pragma once
 
 #include "gateway/registry/registry_device.h"
 
@@ -97,5 +96,3 @@ struct gw_pace {
 bool gw_pace_may_start(const struct gw_pace *p, uint64_t done, uint64_t running);
 /* True after too many failures: any among the first devices, later the configured share of those done. */
 bool gw_pace_must_stop(const struct gw_pace *p, uint64_t done, uint64_t failed);
-
-#endif

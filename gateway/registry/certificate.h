@@ -1,8 +1,7 @@
 /* certificate.h - reads an OpenSSH certificate in its one-line form ("type base64", OpenSSH's PROTOCOL.certkeys). Pure.
  * It verifies no signature: sshd verifies the certificate before it runs the helper, and applies its own parser's
  * result. */
-#ifndef GW_CERTIFICATE_H
-#define GW_CERTIFICATE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -38,5 +37,3 @@ CMX_MUST_USE cmx_err gw_certificate_parse(struct gw_certificate *c, const char *
 /* Copies the next principal from *at on; *at is 0 for the first. A principal that is longer than out, or that contains
  * a NUL, is skipped. False: there are no more. */
 bool gw_certificate_principal(const struct gw_certificate *c, size_t *at, char *out, size_t cap);
-
-#endif

@@ -2,8 +2,7 @@
  * the copy, when PostgreSQL confirmed it last. Without a confirmation for stale_after seconds the copy is stale: no
  * login is permitted and no grant counts. The time is measured as term.h measures a grant's, so that a wrong clock
  * shortens it. */
-#ifndef GW_COPY_STATE_H
-#define GW_COPY_STATE_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -38,5 +37,3 @@ void gw_copy_state_text(const struct gw_copy_state *s, char out[GW_COPY_STATE_MA
 
 /* Reads the content of the file. CMX_EFORMAT: s->confirmed is then all zero. */
 CMX_MUST_USE cmx_err gw_copy_state_parse(struct gw_copy_state *s, const char *text);
-
-#endif

@@ -1,6 +1,5 @@
 /* csv.h - comma-separated values as RFC 4180 and spreadsheets write them. Pure. */
-#ifndef GW_CSV_H
-#define GW_CSV_H
+#pragma once
 
 #include <stddef.h>
 
@@ -24,5 +23,3 @@ CMX_MUST_USE cmx_err gw_csv_init(struct gw_csv *c, char *text, size_t len, struc
  * end with LF, CR LF or CR. A quoted field may hold separators and doubled quotes, but no line end. CMX_ENOENT: no
  * more; CMX_EFORMAT: a stray or missing quote, or more than GW_CSV_FIELDS_MAX fields. */
 CMX_MUST_USE cmx_err gw_csv_next(struct gw_csv *c, char *fields[GW_CSV_FIELDS_MAX], size_t *n, struct cmx_why *why);
-
-#endif

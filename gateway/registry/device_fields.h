@@ -1,6 +1,5 @@
 /* device_fields.h - a device as the registry describes it, and the checks of values from an operator. Pure. */
-#ifndef GW_DEVICE_FIELDS_H
-#define GW_DEVICE_FIELDS_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -43,5 +42,3 @@ CMX_MUST_USE cmx_err gw_device_name_check(const char *name, struct cmx_why *e);
  * empty list. Hosts get their canonical form. */
 CMX_MUST_USE cmx_err gw_device_parse_ports(struct gw_device *d, const char *text, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_device_parse_directs(struct gw_device *d, const char *text, struct cmx_why *e);
-
-#endif

@@ -2,8 +2,7 @@
  * policy takes precedence over its group's. A device whose policy is enforced and that has no fresh, trusted evidence
  * is quarantined: no grant to it counts (grant.h), unless it is a break-glass grant. Writers run inside the caller's
  * transaction. */
-#ifndef GW_POLICY_H
-#define GW_POLICY_H
+#pragma once
 
 #include "cmxsafe/port/crypto.h"
 #include "gateway/registry/registry_device.h"
@@ -116,5 +115,3 @@ struct gw_seen {
 CMX_MUST_USE cmx_err gw_seen_set(struct gw_registry *r, const char *device, const struct gw_seen *s, struct cmx_why *e);
 /* Gives all zeros if the device was never seen, or if the entry can't be read. */
 void gw_seen_get(struct gw_registry *r, int64_t device, struct gw_seen *s);
-
-#endif

@@ -1,8 +1,7 @@
 /* grant.h - grants: which consumer may reach which service of a device. A consumer is a local user, group or cgroup of
  * the gateway, or a platform that logs in with a key of its own. Without a grant nothing is reachable. Writers run
  * inside the caller's transaction. */
-#ifndef GW_GRANT_H
-#define GW_GRANT_H
+#pragma once
 
 #include "gateway/registry/registry.h"
 #include "gateway/registry/registry_device.h"
@@ -102,5 +101,3 @@ CMX_MUST_USE cmx_err gw_grant_note_time(struct gw_registry *r, struct cmx_why *e
 /* Removes grants that ended, each with an entry in the audit trail, and stores the present time, behind which the clock
  * must not be set. Inside the caller's transaction. n: how many it removed. */
 CMX_MUST_USE cmx_err gw_grant_expire(struct gw_registry *r, size_t *n, struct cmx_why *e);
-
-#endif

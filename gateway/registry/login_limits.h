@@ -4,8 +4,7 @@
  *
  * Many devices may share one source (NAT). A source with a successful login within the last GW_GOOD_FOR_MS is slowed
  * but never refused, so that devices with old keys cannot lock out devices with valid keys behind the same address. */
-#ifndef GW_LIMITS_H
-#define GW_LIMITS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -48,5 +47,3 @@ void gw_limits_succeeded(struct gw_limits *l, const uint8_t source[16], uint64_t
 
 /* True once a minute for each source: the caller then logs that it is slowed or refused. */
 bool gw_limits_note(struct gw_limits *l, const uint8_t source[16], uint64_t now_ms);
-
-#endif

@@ -1,6 +1,5 @@
 /* meta.h - the settings of the gateway itself (mode, fleet, listen, ...), in the registry. */
-#ifndef GW_META_H
-#define GW_META_H
+#pragma once
 
 #include <stddef.h>
 
@@ -9,5 +8,3 @@
 /* CMX_ENOENT: not set; out is then "". */
 CMX_MUST_USE cmx_err gw_meta_get(struct gw_registry *r, const char *key, char *out, size_t cap);
 CMX_MUST_USE cmx_err gw_meta_set(struct gw_registry *r, const char *key, const char *value, struct cmx_why *e);
-
-#endif

@@ -4,8 +4,7 @@
  * An identity is held by the node with the newest claim. Claims are numbered: a node that takes over an identity gives
  * its claim the next sequence after the newest one that it knows. Over the links the sequence is sent as a route
  * metric, which has fewer bits, so metrics are compared as serial numbers (RFC 1982). */
-#ifndef GW_NODE_H
-#define GW_NODE_H
+#pragma once
 
 #include "gateway/registry/address.h"
 #include "gateway/registry/device_fields.h"
@@ -73,5 +72,3 @@ unsigned gw_claim_metric(int64_t sequence);
 bool gw_claim_metric_newer(unsigned a, unsigned b);
 /* The lowest sequence after `after` whose metric is newer than `metric` (0: no metric is known). */
 int64_t gw_claim_next(int64_t after, unsigned metric);
-
-#endif

@@ -2,8 +2,7 @@
  * group or unit, or the gateway itself. A device's identity is in the registry. A platform's is derived from the first
  * key that it was registered with, and a local user's, group's or unit's from its name. The gateway has one for its own
  * connections. Reads the registry and the machine's user database; writes nothing. */
-#ifndef GW_PARTY_H
-#define GW_PARTY_H
+#pragma once
 
 #include "gateway/registry/grant.h"
 
@@ -72,5 +71,3 @@ struct gw_allowed_list {
 CMX_MUST_USE cmx_err gw_allowed_read(struct gw_registry *r, const struct gw_fleet *f, const char *domain,
                                      const char *host_link, struct gw_allowed_list *out, struct cmx_why *e);
 void gw_allowed_free(struct gw_allowed_list *l);
-
-#endif

@@ -1,8 +1,7 @@
 /* proxy_header.h - reads the PROXY protocol's header, version 2, that a load balancer sends before a device's bytes.
  * Pure. Source: haproxy.org, doc/proxy-protocol.txt, section 2.2. Version 1 is not read: its text has no fixed length.
  * / */
-#ifndef GW_PROXY_HEADER_H
-#define GW_PROXY_HEADER_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -20,5 +19,3 @@ CMX_MUST_USE cmx_err gw_proxy_header_more(const uint8_t *data, size_t len, size_
 /* Reads a whole header. *client: where the connection comes from; family AF_UNSPEC: from the load balancer itself (a
  * health check). CMX_EFORMAT: not TCP over IPv4 or IPv6, or a wrong length. */
 CMX_MUST_USE cmx_err gw_proxy_header_read(const uint8_t *data, size_t len, struct sockaddr_storage *client);
-
-#endif

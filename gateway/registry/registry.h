@@ -3,8 +3,7 @@
  *
  * A registry that can't be trusted (missing, damaged, locked for too long, of a newer version, another program's file)
  * does not open; the caller then denies every login. */
-#ifndef GW_REGISTRY_H
-#define GW_REGISTRY_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -76,5 +75,3 @@ CMX_MUST_USE cmx_err gw_event_number(struct gw_registry *r, struct cmx_why *e);
 typedef cmx_err (*gw_event_fn)(void *arg, int64_t at, const char *what, const char *who, const char *detail);
 CMX_MUST_USE cmx_err gw_event_each(struct gw_registry *r, const char *name, uint64_t n, gw_event_fn fn, void *arg,
                                    struct cmx_why *e);
-
-#endif

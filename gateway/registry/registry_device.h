@@ -1,7 +1,6 @@
 /* registry_device.h - enrolment: which device has which key, address and ports. All writers run inside the caller's
  * transaction (gw_registry_begin), so that a command takes effect completely or not at all. */
-#ifndef GW_DEVICE_H
-#define GW_DEVICE_H
+#pragma once
 
 #include "gateway/registry/address.h"
 #include "gateway/registry/device_fields.h"
@@ -75,5 +74,3 @@ struct gw_attestation {
                                  * failed or skipped */
 };
 void gw_attestation_get(struct gw_registry *r, int64_t device, struct gw_attestation *out);
-
-#endif

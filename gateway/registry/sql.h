@@ -1,6 +1,5 @@
 /* sql.h - statements on an open registry. Failures become errors that say what to do. */
-#ifndef GW_SQL_H
-#define GW_SQL_H
+#pragma once
 
 #include <sqlite3.h>
 #include <stdbool.h>
@@ -43,5 +42,3 @@ CMX_MUST_USE cmx_err gw_sql_number(struct gw_registry *r, int64_t *out, struct c
 cmx_err gw_sql_end(sqlite3_stmt *stmt, cmx_err err);
 /* Column as text, never NULL; borrowed until the next step. */
 const char *gw_sql_text(sqlite3_stmt *stmt, int column);
-
-#endif

@@ -1,8 +1,7 @@
 /* sshdlog.h - parses one line of sshd's log (LogLevel VERBOSE, on stderr). Pure. Lines contain text that peers choose
  * (user names), so only complete lines of an expected form count. Forms as of OpenSSH 9.2 to 10.0 (auth.c,
  * serverloop.c, sshd.c). */
-#ifndef GW_SSHDLOG_H
-#define GW_SSHDLOG_H
+#pragma once
 
 #include <stdint.h>
 
@@ -31,5 +30,3 @@ struct gw_log_line {
 
 /* line: NUL-terminated, without the newline. */
 void gw_sshdlog_parse(struct gw_log_line *out, const char *line);
-
-#endif

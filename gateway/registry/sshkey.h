@@ -2,8 +2,7 @@
  * computes its SHA-256 fingerprint. Accepts ed25519, ECDSA, the keys of FIDO2 tokens ("sk-") and RSA of at least
  * GW_RSA_BITS_MIN bits. Refuses private
  * keys. */
-#ifndef GW_SSHKEY_H
-#define GW_SSHKEY_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -34,5 +33,3 @@ bool gw_key_is_token(const struct gw_key *k);
 
 /* The first key in a file, after blank lines and comments. path "-": standard input. */
 CMX_MUST_USE cmx_err gw_key_read(struct gw_key *k, const char *path, struct cmx_why *e);
-
-#endif

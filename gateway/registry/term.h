@@ -2,8 +2,7 @@
  * when its length has passed on a clock that cannot be set (CLOCK_BOOTTIME). After a reboot only the wall clock is
  * available; a term is then closed while this clock is behind the latest time stored in the registry. A wrong clock can
  * therefore end a grant early, but not extend it. */
-#ifndef GW_TERM_H
-#define GW_TERM_H
+#pragma once
 
 #include <stdint.h>
 
@@ -38,5 +37,3 @@ CMX_MUST_USE cmx_err gw_term_parse_length(const char *text, int64_t *seconds, st
 CMX_MUST_USE cmx_err gw_term_parse_time(const char *text, int64_t *at, struct cmx_why *e);
 /* "7h 59m", "2d 3h", "40s". */
 void gw_term_length_text(int64_t seconds, char out[32]);
-
-#endif

@@ -6,8 +6,7 @@
  * installs what they announce into the fleet's table. The newest claim wins. An announcement is rejected if the
  * registry says that another gateway holds the identity: the claims form a table of route origins (RFC 6811), with the
  * nodes' numbers as origins. */
-#ifndef GW_BIRD_H
-#define GW_BIRD_H
+#pragma once
 
 #include "gateway/folder/gw_folder.h"
 
@@ -21,5 +20,3 @@
 CMX_MUST_USE cmx_err gw_bird_config(FILE *f, struct gw *g, struct cmx_why *e);
 /* claims.conf, which bird.conf includes: the registry's claims, or nothing if the registry may be outdated. */
 CMX_MUST_USE cmx_err gw_bird_claims(FILE *f, struct gw *g, struct cmx_why *e);
-
-#endif

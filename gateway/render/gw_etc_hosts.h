@@ -1,6 +1,5 @@
 /* gw_etc_hosts.h - the block with the devices' names in the system's /etc/hosts. Pure. */
-#ifndef GW_ETC_HOSTS_H
-#define GW_ETC_HOSTS_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -10,5 +9,3 @@
  * Keeps every byte outside the block, line ends included, a last line without newline, and lines that were added by
  * hand within the block. Without its end marker, the block ends at the first line that the gateway did not write. */
 void gw_etc_hosts_merge(FILE *out, const struct gw *g, const char *old, size_t len, const char *lines);
-
-#endif

@@ -1,7 +1,6 @@
 /* gw_hosts_file.h - the devices' names and addresses in the form of /etc/hosts. Reads the registry, writes only to f.
  * */
-#ifndef GW_HOSTS_FILE_H
-#define GW_HOSTS_FILE_H
+#pragma once
 
 #include "gateway/folder/gw_folder.h"
 
@@ -10,5 +9,3 @@
 CMX_MUST_USE cmx_err gw_hosts_names(FILE *f, struct gw *g, struct cmx_why *e);
 /* Writes a complete hosts file: the loopback's names, then the same names. */
 CMX_MUST_USE cmx_err gw_hosts(FILE *f, struct gw *g, struct cmx_why *e);
-
-#endif

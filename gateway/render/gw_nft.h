@@ -5,8 +5,7 @@
  * packet that it allows gets the mark GW_NFT_MARK, and only marked packets have a route to a party, so that a lost
  * rule, chain or table closes access. The host's rules give local users and units their identities by source NAT.
  * --user mode has no identities: there the user of the socket decides about new connections. */
-#ifndef GW_NFT_H
-#define GW_NFT_H
+#pragma once
 
 #include "gateway/folder/gw_folder.h"
 #include "gateway/registry/party.h"
@@ -19,5 +18,3 @@
 CMX_MUST_USE cmx_err gw_nft_fleet(FILE *f, struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e);
 /* System mode: the rules of the host, at its end of the link into the namespace. */
 CMX_MUST_USE cmx_err gw_nft_host(FILE *f, struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e);
-
-#endif

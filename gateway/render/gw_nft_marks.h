@@ -1,7 +1,6 @@
 /* gw_nft_marks.h - packet marks and the port that the rules, the routes and the server of the fleet's network namespace
  * share. */
-#ifndef GW_NFT_MARKS_H
-#define GW_NFT_MARKS_H
+#pragma once
 
 #define GW_NFT_MARK "0x434d58"
 #define GW_NFT_LOCALS_MARK "0x434d59" /* instead of GW_NFT_MARK, if the packet goes to a local user or unit */
@@ -12,5 +11,3 @@
 #define GW_NFT_TO_NODE_BIT 0x100u
 #define GW_NFT_NODE_MASK 0xffffff00u
 #define GW_NFT_NODE_PORT "1129" /* TCP, on the links: requests between running gateways */
-
-#endif

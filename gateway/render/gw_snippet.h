@@ -1,6 +1,5 @@
 /* gw_snippet.h - a newly enrolled device's configuration, in each form of configuration that devices use. */
-#ifndef GW_SNIPPET_H
-#define GW_SNIPPET_H
+#pragma once
 
 #include "gateway/folder/gw_folder.h"
 
@@ -8,5 +7,3 @@
  */
 void gw_snippet(FILE *f, const struct gw *g, const struct gw_device *d, const char *form, bool hwkey);
 bool gw_snippet_form(const char *form);
-
-#endif

@@ -1,10 +1,7 @@
 /* gw_sshd_config.h - the configuration of the gateway's own sshd, which permits TCP forwards and nothing else. Pure. */
-#ifndef GW_SSHD_CONFIG_H
-#define GW_SSHD_CONFIG_H
+#pragma once
 
 #include "gateway/folder/gw_folder.h"
 
 /* helper: the path of cmxsafe-authkeys as sshd sees it. */
 CMX_MUST_USE cmx_err gw_sshd_config(FILE *f, const struct gw *g, const char *helper, struct cmx_why *e);
-
-#endif

@@ -5,8 +5,7 @@
  *     @name@ on its own    lines that a function writes: the elements of a set, or one rule for each grant
  *     #if name, #endif     the lines between them are written only if the value is not ""
  *     ## ...               a comment of the template, not written */
-#ifndef GW_TEMPLATE_H
-#define GW_TEMPLATE_H
+#pragma once
 
 #include <stdio.h>
 
@@ -27,5 +26,3 @@ CMX_MUST_USE cmx_err gw_template_write(FILE *f, const char *text, const struct g
 #define GW_TEMPLATE_NUMBER_MAX 24
 const char *gw_template_decimal(char out[GW_TEMPLATE_NUMBER_MAX], long n);
 const char *gw_template_hex(char out[GW_TEMPLATE_NUMBER_MAX], unsigned long n);
-
-#endif

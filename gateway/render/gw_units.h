@@ -1,6 +1,5 @@
 /* gw_units.h - the text of a system gateway's systemd units. Pure. */
-#ifndef GW_UNITS_H
-#define GW_UNITS_H
+#pragma once
 
 #include "gateway/folder/gw_folder.h"
 
@@ -10,5 +9,3 @@
 /* file: the unit's name, such as "cmxsafe-gateway.service". program: the path of cmxsafe. */
 CMX_MUST_USE cmx_err gw_unit_text(FILE *f, const struct gw *g, const char *file, const char *program,
                                   struct cmx_why *e);
-
-#endif

@@ -1,8 +1,7 @@
 /* gw_access_log.h - the access log: source, target, begin, end and bytes of each connection, and refused connections.
  * The server writes it from the kernel's events (gw_idsock), one JSON object a line, to DIR/run/access/log; full files
  * become log.1 to log.4. Parties are written as addresses; 'cmxsafe gateway access' names them. */
-#ifndef GW_ACCESS_LOG_H
-#define GW_ACCESS_LOG_H
+#pragma once
 
 #include "gateway/folder/gw_folder.h"
 
@@ -24,5 +23,3 @@ void gw_access_denied(struct gw_access_log *l, const char *text);
 
 /* DIR/run/access/log, .1 and so on; n: 0 is the newest. */
 const char *gw_access_path(const struct gw *g, unsigned n, char out[GW_PATH_MAX]);
-
-#endif

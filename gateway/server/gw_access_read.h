@@ -1,7 +1,6 @@
 /* gw_access_read.h - reads the access log (gw_access_log.h) line by line, the oldest first, also while it is written
  * and rotated. */
-#ifndef GW_ACCESS_READ_H
-#define GW_ACCESS_READ_H
+#pragma once
 
 #include "gateway/server/gw_access_log.h"
 
@@ -17,5 +16,3 @@ void gw_access_read_begin(struct gw_access_reader *r, const struct gw *g);
 /* The next whole line; false: none now, but there may be one later. */
 bool gw_access_read_line(struct gw_access_reader *r, char line[GW_ACCESS_LINE_MAX]);
 void gw_access_read_end(struct gw_access_reader *r);
-
-#endif

@@ -1,6 +1,5 @@
 /* gw_account.h - gives up privileges permanently. */
-#ifndef GW_ACCOUNT_H
-#define GW_ACCOUNT_H
+#pragma once
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -9,5 +8,3 @@
 bool gw_account_become(uid_t uid, gid_t gid);
 /* Clears every capability of a process that is not root. */
 bool gw_account_drop_capabilities(void);
-
-#endif

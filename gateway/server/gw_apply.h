@@ -1,6 +1,5 @@
 /* gw_apply.h - makes a changed registry take effect: writes what is generated from it and loads it into the kernel. */
-#ifndef GW_APPLY_H
-#define GW_APPLY_H
+#pragma once
 
 #include "gateway/folder/gw_folder.h"
 
@@ -13,5 +12,3 @@ CMX_MUST_USE cmx_err gw_apply(struct gw *g, struct cmx_why *e);
 
 /* Applies only the claims: what the other gateways may announce. */
 CMX_MUST_USE cmx_err gw_apply_claims(struct gw *g, struct cmx_why *e);
-
-#endif

@@ -3,8 +3,7 @@
  *
  * A separate process sets them, because the server has no capabilities. It accepts only addresses of the fleet from its
  * parent, and removes all routes when the parent has ended for any reason. */
-#ifndef GW_CLAIMS_H
-#define GW_CLAIMS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -42,5 +41,3 @@ int gw_remote_watch(void);
 /* Calls fn for each claim that can be read now. */
 typedef void (*gw_remote_fn)(void *arg, const uint8_t address[16], const struct gw_remote *claim);
 void gw_remote_read(int fd, gw_remote_fn fn, void *arg);
-
-#endif

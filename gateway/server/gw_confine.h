@@ -2,8 +2,7 @@
  * from writing to any file (control groups included, so that a session can't leave its own), and from tracing or
  * signalling other sessions and the server. It applies to the calling process and its descendants and can't be
  * undone. */
-#ifndef GW_CONFINE_H
-#define GW_CONFINE_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -11,5 +10,3 @@
 int gw_confine_ruleset(void);
 /* In the child, before it runs sshd. Makes no allocation. False: not confined. */
 bool gw_confine(int ruleset);
-
-#endif

@@ -1,6 +1,5 @@
 /* gw_control.h - sends requests to the running gateway through its control socket. */
-#ifndef GW_CONTROL_H
-#define GW_CONTROL_H
+#pragma once
 
 #include "gateway/folder/gw_folder.h"
 
@@ -11,5 +10,3 @@ CMX_MUST_USE cmx_err gw_control(const struct gw *g, const char *request, char **
 /* Whether a gateway serves this folder: it accepts on its control socket, or (--user mode, or started by hand) holds
  * the folder's lock. */
 bool gw_control_is_serving(const struct gw *g);
-
-#endif

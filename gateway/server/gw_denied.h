@@ -1,7 +1,6 @@
 /* gw_denied.h - the refusals in the packet filter's set `denied`, as nft lists them: "SOURCE . TARGET . PORT counter
  * packets N bytes N expires ...". Pure. */
-#ifndef GW_DENIED_H
-#define GW_DENIED_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -22,5 +21,3 @@ const char *gw_denied_begin(const char *listing);
 bool gw_denied_next(const char **at, struct gw_denied *out);
 /* The element's key as nft takes it. */
 void gw_denied_key(const struct gw_denied *d, char out[GW_DENIED_ELEMENT_MAX]);
-
-#endif

@@ -1,7 +1,6 @@
 /* gw_expiry.h - ends grants whose term is over, and evidence that is too old. Used by a process that may write the
  * registry: the one that watches the fleet's rules, or --user mode's outer process. */
-#ifndef GW_EXPIRY_H
-#define GW_EXPIRY_H
+#pragma once
 
 #include <time.h>
 
@@ -20,5 +19,3 @@ struct gw_expiry {
  * and has the running gateway check its sessions. Returns true if it changed the registry. A failure is logged once and
  * tried again. */
 bool gw_expiry_tick(struct gw_expiry *x, struct gw *g);
-
-#endif

@@ -1,7 +1,6 @@
 /* gw_header.h - connections from a load balancer, before their PROXY header has arrived. Only the header is read: sshd
  * receives every byte after it. */
-#ifndef GW_HEADER_H
-#define GW_HEADER_H
+#pragma once
 
 #include <sys/socket.h>
 
@@ -19,5 +18,3 @@ void gw_header_readable(struct gw_server *s, struct gw_session *x);
 
 /* Drops connections whose header did not arrive in time; all of them when the server stops. */
 void gw_header_expire(struct gw_server *s, uint64_t now_ms);
-
-#endif

@@ -1,8 +1,7 @@
 /* gw_hold.h - the identities whose sessions are at this gateway, when it is one of several. Each is claimed: its route
  * is announced to the others (gw_claims.h) and the claim is published in the registry. A newer claim of another
  * gateway ends the sessions here. */
-#ifndef GW_HOLD_H
-#define GW_HOLD_H
+#pragma once
 
 #include "gateway/registry/node.h"
 #include "gateway/server/gw_claims.h"
@@ -37,5 +36,3 @@ void gw_hold_routes(struct gw_server *s);
 /* Adds "next", "sessions" and "claims", those that changed since number `from`, to the object that is open. A released
  * claim has no node. */
 void gw_hold_json(struct cmx_json *j, const struct gw_server *s, uint64_t from);
-
-#endif

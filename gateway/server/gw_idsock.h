@@ -4,8 +4,7 @@
  *
  * The programs live as long as this object. Sessions must not outlive it: without the programs, their connections have
  * no identity, and the judge refuses those. */
-#ifndef GW_IDSOCK_H
-#define GW_IDSOCK_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -54,5 +53,3 @@ int gw_idsock_events_fd(const struct gw_idsock *s);
 typedef void (*gw_idsock_event_fn)(void *arg, const struct idsock_event *e);
 /* Calls fn for each event. Returns how many events were lost since the start because the buffer was full. */
 uint64_t gw_idsock_events(struct gw_idsock *s, gw_idsock_event_fn fn, void *arg);
-
-#endif

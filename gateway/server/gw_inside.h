@@ -1,6 +1,5 @@
 /* gw_inside.h - runs programs inside the running gateway's namespaces. */
-#ifndef GW_INSIDE_H
-#define GW_INSIDE_H
+#pragma once
 
 #include "gateway/folder/gw_folder.h"
 
@@ -16,5 +15,3 @@ int gw_inside(const struct gw *g, long uid, bool quiet, char *const argv[]);
 pid_t gw_inside_start(const struct gw *g, bool as_nobody, int out, int err, char *const argv[]);
 /* Moves this process into the namespaces, for exec. */
 bool gw_inside_enter(const struct gw *g, long uid, long gid);
-
-#endif

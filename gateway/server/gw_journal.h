@@ -1,7 +1,6 @@
 /* gw_journal.h - the last logins, ends of sessions and refusals, for the process that keeps them in the registry and
  * attests devices ('cmxsafe gateway worker'). In memory, of fixed size. */
-#ifndef GW_JOURNAL_H
-#define GW_JOURNAL_H
+#pragma once
 
 #include "cmxsafe/core/json.h"
 #include "gateway/registry/device_fields.h"
@@ -36,5 +35,3 @@ void gw_journal_add_refusal(struct gw_journal *j, const char *who, const char *h
 /* Adds the members "next", "lost" (entries that are gone) and "events" to the object that is open: those from number
  * `from` on. */
 void gw_journal_json(struct cmx_json *out, const struct gw_journal *j, uint64_t from);
-
-#endif

@@ -1,8 +1,7 @@
 /* gw_links.h - the links between the gateways of a fleet: one interface for each pair; the interface to node N is
  * cmxlinkN. Its outer half (WireGuard's or VXLAN's UDP socket) is in the host's network, the interface is in the
  * fleet's namespace. Runs ip, wg and wireguard-go as root. */
-#ifndef GW_LINKS_H
-#define GW_LINKS_H
+#pragma once
 
 #include "gateway/folder/gw_folder.h"
 
@@ -14,5 +13,3 @@ CMX_MUST_USE cmx_err gw_links_up(struct gw *g, struct cmx_why *e);
 
 /* The public key of DIR/link.key; creates the file if it is missing. */
 CMX_MUST_USE cmx_err gw_links_key(const struct gw *g, char out[48], struct cmx_why *e);
-
-#endif

@@ -1,8 +1,7 @@
 /* gw_netstate.h - a digest of the fleet's network in the kernel: the link into the namespace and its addresses, the
  * fleet's routes, and the routing rules. Reads them by rtnetlink(7), without starting a program. Equal states have
  * equal digests: neither the order in which the kernel lists objects nor the numbers of links matter. */
-#ifndef GW_NETSTATE_H
-#define GW_NETSTATE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -38,5 +37,3 @@ gw_netstate_change gw_netstate_compare(const struct gw_netstate *first, const st
 /* Whether one of the events that a NETLINK_ROUTE socket received may concern what the digest covers. The route of a
  * single identity, which comes and goes with its session, does not. */
 bool gw_netstate_concerned(const void *events, size_t len);
-
-#endif

@@ -1,7 +1,6 @@
 /* gw_network.h - the fleet's network: routes, sysctls and rules of its namespace, and the system mode's link into it.
  */
-#ifndef GW_NETWORK_H
-#define GW_NETWORK_H
+#pragma once
 
 #include "gateway/folder/gw_folder.h"
 
@@ -11,5 +10,3 @@ CMX_MUST_USE cmx_err gw_network_configure(struct gw *g, struct cmx_why *e);
  * and return EXIT_SUCCESS or EXIT_FAILURE. */
 int gw_network_up(struct gw *g);
 int gw_network_down(void);
-
-#endif

@@ -1,10 +1,7 @@
 /* gw_note.h - the running gateway's log: its standard error, which systemd keeps in the journal. */
-#ifndef GW_NOTE_H
-#define GW_NOTE_H
+#pragma once
 
 #include "cmxsafe/core/err.h"
 
 /* Writes a line: "cmxsafe: gateway: ...". Control characters in it become '?'. */
 void gw_note(const char *fmt, ...) CMX_PRINTF(1, 2);
-
-#endif

@@ -4,8 +4,7 @@
  * node at the other end of the link.
  *
  * As with a single gateway, the question is sent before the login is verified, and it can't end a live session. */
-#ifndef GW_PEER_H
-#define GW_PEER_H
+#pragma once
 
 #include "gateway/server/gw_server.h"
 
@@ -20,5 +19,3 @@ void gw_peer_answer(const struct gw_server *s, const struct gw_client *c);
 bool gw_peer_ask(const struct gw_server *s, struct gw_client *c, struct gw_session *x);
 /* Continues the exchange. False: it is decided. */
 bool gw_peer_tick(const struct gw_server *s, struct gw_client *c);
-
-#endif

@@ -1,8 +1,7 @@
 /* gw_pending.h - keys that tried to log in and are not enrolled, so that an operator can enrol them. Kept in memory
  * only, of fixed size; one source can use only a few entries. A client that offers a key has not proved that it has the
  * private key. */
-#ifndef GW_PENDING_H
-#define GW_PENDING_H
+#pragma once
 
 #include "cmxsafe/core/json.h"
 #include "gateway/registry/sshkey.h"
@@ -33,5 +32,3 @@ void gw_pending_note(struct gw_pending *p, const char *text, const char *from, c
 void gw_pending_forget(struct gw_pending *p, const char *fingerprint);
 /* Adds the members "pending", the latest key first, and "dropped" to the object that is open. */
 void gw_pending_json(struct cmx_json *j, const struct gw_pending *p);
-
-#endif

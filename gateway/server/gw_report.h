@@ -7,8 +7,7 @@
  *   each read of the log, several times within GW_REPORT_SILENCE_MS, says that the gateway is alive
  *
  * Each answer has a process of its own, so that a node that reads slowly does not delay the server. */
-#ifndef GW_REPORT_H
-#define GW_REPORT_H
+#pragma once
 
 #include "gateway/server/gw_server.h"
 
@@ -27,5 +26,3 @@ _Noreturn void gw_report_access(const struct gw_server *s, const struct gw_clien
 _Noreturn void gw_report_follow(const struct gw_server *s, const struct gw_client *c);
 /* Call when a child process has ended; it may be one of these. */
 void gw_report_ended(struct gw_server *s, pid_t pid);
-
-#endif

@@ -1,6 +1,5 @@
 /* gw_rights.h - the present rights of a session's key or certificate, from the registry. */
-#ifndef GW_RIGHTS_H
-#define GW_RIGHTS_H
+#pragma once
 
 #include "gateway/server/gw_server.h"
 
@@ -16,5 +15,3 @@ typedef enum { GW_RIGHTS_SAME, GW_RIGHTS_LESS, GW_RIGHTS_OTHER } gw_rights_chang
 gw_rights_change gw_rights_compare(const struct gw_rights *before, const struct gw_rights *now);
 
 void gw_rights_free(struct gw_rights *r);
-
-#endif

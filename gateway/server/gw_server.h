@@ -2,8 +2,7 @@
  * the fleet's network namespace, and reads what that sshd logs. It is not on the data path, because the socket belongs
  * to sshd. It keeps the list of sessions, ends sessions whose key lost its rights, and ends sessions that no longer
  * answer when their device logs in again. One thread, one epoll. */
-#ifndef GW_SERVER_H
-#define GW_SERVER_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -332,5 +331,3 @@ void gw_server_tell_ready(void);
 int gw_ns_user(struct gw *g, const int *listeners, size_t n);
 /* The inner half: sets up the root folder and the network, then runs the server as the account. */
 int gw_ns_inside(struct gw *g, const int *listeners, size_t n);
-
-#endif

@@ -1,8 +1,7 @@
 /* gw_session_identity.h - finds the identity of a session. sshd's helper reports each key and certificate that it looks
  * up; sshd's log says which of them sshd accepted. Until then the session has the identity of the last one that was
  * looked up. */
-#ifndef GW_SESSION_IDENTITY_H
-#define GW_SESSION_IDENTITY_H
+#pragma once
 
 #include "gateway/registry/sshdlog.h"
 #include "gateway/server/gw_server.h"
@@ -19,5 +18,3 @@ CMX_MUST_USE cmx_err gw_session_set_identity(struct gw_server *s, struct gw_sess
  * certificate. */
 CMX_MUST_USE cmx_err gw_session_check_certificate(struct gw_session *x, const struct gw_log_line *l, struct cmx_why *e);
 void gw_session_drop_certificate(struct gw_session *x);
-
-#endif

@@ -1,6 +1,5 @@
 /* gw_source.h - the source of a connection: its peer, or the client that a load balancer reports. */
-#ifndef GW_SOURCE_H
-#define GW_SOURCE_H
+#pragma once
 
 #include <sys/socket.h>
 
@@ -8,5 +7,3 @@
 
 /* Sets x's source for the login limits, and its text. */
 void gw_source_name(struct gw_session *x, const struct sockaddr_storage *peer);
-
-#endif

@@ -1,11 +1,8 @@
 /* gw_start.h - starts the gateway: listening sockets, the account, namespaces; then the server's loop. */
-#ifndef GW_START_H
-#define GW_START_H
+#pragma once
 
 #include "gateway/folder/gw_folder.h"
 
 /* Runs until SIGTERM or SIGINT. inside: this process is the inner half of --user mode. Prints what failed. EXIT_SUCCESS
  * or EXIT_FAILURE. */
 int gw_start(struct gw *g, bool inside);
-
-#endif

@@ -1,12 +1,9 @@
 /* gw_sweep.h - ends connections that the judge no longer allows. The packet filter resets such a connection at its next
  * packet. An idle connection sends none, so its sockets are destroyed, which resets both ends. */
-#ifndef GW_SWEEP_H
-#define GW_SWEEP_H
+#pragma once
 
 #include "gateway/folder/gw_folder.h"
 #include "gateway/registry/party.h"
 
 /* Looks at every connection in the fleet's network namespace, as root. */
 CMX_MUST_USE cmx_err gw_sweep(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e);
-
-#endif

@@ -1,6 +1,5 @@
 /* gw_watch.h - a descriptor that the running gateway's loop waits for. */
-#ifndef GW_WATCH_H
-#define GW_WATCH_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -24,5 +23,3 @@ struct gw_watch {
 
 /* Waits for w to become readable from now on. w must not move; closing its descriptor ends the watch. */
 bool gw_watch_add(int epoll, struct gw_watch *w);
-
-#endif

@@ -1,7 +1,6 @@
 /* gw_worker_child.h - keeps 'cmxsafe gateway worker', and with a shared registry 'cmxsafe gateway follow', running
  * beside the process that watches the fleet's rules. */
-#ifndef GW_WORKER_CHILD_H
-#define GW_WORKER_CHILD_H
+#pragma once
 
 #include "gateway/folder/gw_folder.h"
 
@@ -16,5 +15,3 @@ struct gw_worker_child {
 /* Call several times a second: starts the processes, and restarts those that ended. They end with this process. */
 void gw_worker_watch(struct gw_worker_child *w, const struct gw *g);
 void gw_worker_stop(struct gw_worker_child *w);
-
-#endif

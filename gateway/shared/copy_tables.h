@@ -1,7 +1,6 @@
 /* copy_tables.h - the tables that gateways share, read from the copy's own schema. PostgreSQL's tables and all
  * statements are derived from it, so that each column is named only once (in registry.c). */
-#ifndef GW_COPY_TABLES_H
-#define GW_COPY_TABLES_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -60,5 +59,3 @@ void gw_copy_names(FILE *f, const struct gw_copy_table *t, bool keys_only);
 CMX_MUST_USE cmx_err gw_copy_digest(struct gw_registry *r, const struct gw_copy_table *t, uint64_t *out,
                                     struct cmx_why *e);
 void gw_copy_digest_sql(FILE *f, const struct gw_copy_table *t);
-
-#endif

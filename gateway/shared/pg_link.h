@@ -1,6 +1,5 @@
 /* pg_link.h - one connection to PostgreSQL, with bounded waits: a peer that no longer answers fails the call. */
-#ifndef GW_PG_LINK_H
-#define GW_PG_LINK_H
+#pragma once
 
 #include <libpq-fe.h>
 
@@ -24,5 +23,3 @@ CMX_MUST_USE cmx_err gw_pg_run(PGconn *c, const char *sql, gw_pg_result_fn each,
 
 /* Waits for the channel's next notification. CMX_ETIMEOUT, CMX_ECLOSED. */
 CMX_MUST_USE cmx_err gw_pg_wait(PGconn *c, int timeout_ms, struct cmx_why *e);
-
-#endif

@@ -1,6 +1,5 @@
 /* pg_pull.h - copies rows from PostgreSQL into the copy. Runs inside the caller's transactions on both sides. */
-#ifndef GW_PG_PULL_H
-#define GW_PG_PULL_H
+#pragma once
 
 #include <libpq-fe.h>
 
@@ -17,5 +16,3 @@ CMX_MUST_USE cmx_err gw_pg_pull_compared(PGconn *c, struct gw_registry *r, const
 /* Replaces all shared rows. */
 CMX_MUST_USE cmx_err gw_pg_pull_all(PGconn *c, struct gw_registry *r, const struct gw_copy_tables *t,
                                     struct gw_copy_changes *out, struct cmx_why *e);
-
-#endif

@@ -1,7 +1,6 @@
 /* pg_rows.h - rows of the copy as SQL statements for PostgreSQL, and the tables that they go into. Statements are text,
  * with values quoted by libpq, so that many rows take one round trip. */
-#ifndef GW_PG_ROWS_H
-#define GW_PG_ROWS_H
+#pragma once
 
 #include <libpq-fe.h>
 
@@ -33,5 +32,3 @@ void gw_pg_writer_row(struct gw_pg_writer *w, const struct gw_copy_table *t, sql
 /* Writes a changeset of SQLite's session extension. Rows are found by their key and their old values. */
 CMX_MUST_USE cmx_err gw_pg_writer_changes(struct gw_pg_writer *w, const struct gw_copy_tables *t, void *changes,
                                           int len, struct cmx_why *e);
-
-#endif

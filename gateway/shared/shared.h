@@ -6,8 +6,7 @@
  * row, the revision of its last change; one row lock serialises changes, so that a reader that has revision N has all
  * changes up to it. Every call that uses PostgreSQL returns within 15 s plus the time that libpq takes to connect
  * (connect_timeout for each address). One thread at a time. */
-#ifndef GW_SHARED_H
-#define GW_SHARED_H
+#pragma once
 
 #include "gateway/shared/copy_tables.h"
 
@@ -50,5 +49,3 @@ CMX_MUST_USE cmx_err gw_shared_prune(struct gw_shared *s, struct gw_registry *r,
 
 /* Waits up to timeout_ms for a change by another gateway. CMX_ETIMEOUT: none; CMX_ECLOSED. */
 CMX_MUST_USE cmx_err gw_shared_wait(struct gw_shared *s, int timeout_ms, struct cmx_why *e);
-
-#endif

@@ -1,7 +1,6 @@
 /* shared_state.h - what the files of this folder share: the state of one connection to the registry in PostgreSQL, and
  * the steps of its transactions. */
-#ifndef GW_SHARED_STATE_H
-#define GW_SHARED_STATE_H
+#pragma once
 
 #include <libpq-fe.h>
 
@@ -62,5 +61,3 @@ CMX_MUST_USE cmx_err gw_shared_send_rows(struct gw_pg_writer *w, struct gw_regis
 CMX_MUST_USE cmx_err gw_shared_lock(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_shared_begin_on_copy(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_shared_record(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);
-
-#endif

@@ -1,7 +1,6 @@
 /* appraise.h - compares authenticated evidence (cmx_evidence_verify) with what the verifier expects, check by check
  * (RFC 9334 section 8.1). Pure. A zeroed verdict is not ok. */
-#ifndef CMX_VERIFY_APPRAISE_H
-#define CMX_VERIFY_APPRAISE_H
+#pragma once
 
 #include "gateway/verify/manifest.h"
 
@@ -42,5 +41,4 @@ void cmx_appraise(const struct cmx_evidence *e, const struct cmx_expect *x, stru
 
 #ifdef __cplusplus
 }
-#endif
 #endif

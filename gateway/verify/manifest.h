@@ -19,8 +19,7 @@
  * A word that contains blanks or '#' is put in quotes, where '\' escapes the next character: version "esp-idf:
  * v5.5". Printable ASCII only. cmxsafe-manifest, flash-size and one region are required; only require, region and mask
  * may occur more than once. Pure: never opens the files. */
-#ifndef CMX_VERIFY_MANIFEST_H
-#define CMX_VERIFY_MANIFEST_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -100,5 +99,4 @@ CMX_MUST_USE cmx_err cmx_fill(const void *key, size_t key_len, uint32_t address,
 
 #ifdef __cplusplus
 }
-#endif
 #endif

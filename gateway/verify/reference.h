@@ -1,7 +1,6 @@
 /* reference.h - the expected content of flash, from files: one image, or the regions of a manifest. Files are
  * memory-mapped. */
-#ifndef CMX_VERIFY_REFERENCE_H
-#define CMX_VERIFY_REFERENCE_H
+#pragma once
 
 #include "cmxsafe/core/why.h"
 #include "cmxsafe/port/crypto.h"
@@ -41,5 +40,3 @@ CMX_MUST_USE cmx_err reference_measure(const struct reference *r, struct cmx_ran
 
 /* Maps a whole file for reading; the caller unmaps it with munmap. CMX_EINVAL: an empty file. */
 CMX_MUST_USE cmx_err reference_map(const char *path, const uint8_t **data, size_t *len, struct cmx_why *why);
-
-#endif

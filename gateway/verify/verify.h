@@ -1,8 +1,7 @@
 /* verify.h - from a token to a verdict: authenticates evidence, computes the digests that the reference should have,
  * and appraises. Two kinds of verifier: one that holds the device's hardware key, and one that holds no secret but a
  * struct cmx_attest_key, for signed evidence. No I/O beyond the mapped reference files. */
-#ifndef CMX_VERIFY_VERIFY_H
-#define CMX_VERIFY_VERIFY_H
+#pragma once
 
 #include "cmxsafe/identity/attest_key.h"
 #include "gateway/verify/appraise.h"
@@ -41,5 +40,3 @@ struct verify_input {
  * the reference). Never trust *v after an error. */
 CMX_MUST_USE cmx_err verify_evidence(const struct verify_input *in, struct cmx_evidence *e, struct cmx_verdict *v,
                                      struct cmx_why *why);
-
-#endif

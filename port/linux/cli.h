@@ -3,8 +3,7 @@
  * A program is a table of commands, and a command is a table of options (struct cli_line). Parsing, bounds, error
  * messages, --help and the manual page derive from these tables. Nothing here reads files or keeps state between calls.
  */
-#ifndef PORT_LINUX_CLI_H
-#define PORT_LINUX_CLI_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -120,5 +119,3 @@ int cli_fail(const char *what, const char *why, const char *todo);
 
 /* Prints `cmxsafe: MESSAGE; see 'COMMAND --help'` to stderr. Returns CLI_USAGE. */
 int cli_usage(const char *command, const char *fmt, ...) CMX_PRINTF(2, 3);
-
-#endif

@@ -1,6 +1,5 @@
 /* file_read.h - reads whole small files, checks those that must be private, and opens files that an operator names. */
-#ifndef CMX_LINUX_FILE_READ_H
-#define CMX_LINUX_FILE_READ_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,5 +27,3 @@ FILE *cmx_file_open(const char *path);
 /* Reads a file, a pipe, or stdin (path "-") of at most max bytes; *out gets a NUL after the content; free it with
  * cmx_mem_free_secret. Errors as for cmx_file_read. */
 CMX_MUST_USE cmx_err cmx_file_read_any(const char *path, size_t max, char **out, size_t *len, struct cmx_why *why);
-
-#endif

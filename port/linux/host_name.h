@@ -1,7 +1,6 @@
 /* host_name.h - checks the grammar of host names and addresses, so that a program refuses at once what no resolver
  * accepts. Pure: resolves nothing. */
-#ifndef PORT_LINUX_HOST_NAME_H
-#define PORT_LINUX_HOST_NAME_H
+#pragma once
 
 #define CMX_HOST_NAME_MAX 255 /* RFC 1035 section 2.3.4 */
 
@@ -9,5 +8,3 @@
  * 2.1, and '_', which local networks use) or an IPv4 or IPv6 address. An IPv6 address may have a zone (RFC 4007 section
  * 11) and brackets. */
 const char *cmx_host_fault(const char *text);
-
-#endif

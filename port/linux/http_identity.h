@@ -1,7 +1,6 @@
 /* http_identity.h - the client of an HTTP connection, as an address that the server library keeps with the connection.
  */
-#ifndef CMX_LINUX_HTTP_IDENTITY_H
-#define CMX_LINUX_HTTP_IDENTITY_H
+#pragma once
 
 #include <sys/socket.h>
 
@@ -12,5 +11,3 @@ socklen_t http_identity_address(int accepted, struct sockaddr_storage *out);
 
 /* Writes that address as text; "" for the unspecified one and for NULL. */
 void http_identity_text(const struct sockaddr *client, char out[CMX_IP_TEXT_MAX]);
-
-#endif

@@ -1,8 +1,7 @@
 /* http_peers.h - the open connections of one HTTP server (http_mhd.c) and their deadlines. libmicrohttpd's own timeout
  * only ends connections without any traffic: a client that sends or reads a byte now and then would occupy a connection
  * for ever. Any thread. */
-#ifndef CMX_HTTP_PEERS_H
-#define CMX_HTTP_PEERS_H
+#pragma once
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -49,5 +48,3 @@ void http_peers_sweep(struct http_peers *s);
 void http_peers_evict(struct http_peers *s);
 
 void http_peer_free(struct http_peers *s, struct http_peer *p);
-
-#endif

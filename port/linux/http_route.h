@@ -1,7 +1,6 @@
 /* http_route.h - which route of a service a request is for. Paths are compared raw, as esp_http_server does: a path
  * with an escape does not equal the path without it. */
-#ifndef CMX_HTTP_ROUTE_H
-#define CMX_HTTP_ROUTE_H
+#pragma once
 
 #include "cmxsafe/http/http.h"
 
@@ -11,5 +10,3 @@ const struct cmx_http_route *http_route_find(const struct cmx_http_service *s, c
 
 /* The methods that the path has, for Allow (RFC 9110 section 10.2.1); "" if there is no such path. */
 void http_route_methods(const struct cmx_http_service *s, const char *path, size_t len, char *out, size_t cap);
-
-#endif

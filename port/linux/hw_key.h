@@ -3,8 +3,7 @@
  *
  * Errors of the functions that open a key: CMX_ENOKEY: there is no usable key; CMX_ENOENT, CMX_EPERM, CMX_EIO: it
  * cannot be read; CMX_ENOMEM. why (may be NULL) says what is wrong and how to correct it. */
-#ifndef CMX_HW_KEY_H
-#define CMX_HW_KEY_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -48,5 +47,3 @@ CMX_MUST_USE cmx_err cmx_hw_key_read_file(const char *path, bool closed, uint8_t
 
 /* A key whose bytes this program holds; copies them. */
 CMX_MUST_USE cmx_err cmx_hw_key_create_raw(cmx_key_kind kind, const uint8_t key[32], struct cmx_hw_key **out);
-
-#endif

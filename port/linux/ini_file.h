@@ -3,8 +3,7 @@
  * '[section]' and 'key = value' lines; '#' and ';' begin a comment at the start of a line, and ';' after white space
  * within one. A line that is neither, is too long or holds a control character is an error; nothing is cut or skipped
  * silently. */
-#ifndef CMX_LINUX_INI_FILE_H
-#define CMX_LINUX_INI_FILE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,5 +24,3 @@ struct cmx_ini_handler {
 
 /* CMX_ENOMEM: libinih could not allocate; errors of the text are reported to h->error alone. */
 CMX_MUST_USE cmx_err cmx_ini_parse(const char *text, size_t len, const struct cmx_ini_handler *h);
-
-#endif

@@ -10,8 +10,7 @@
  *
  * with #define CMX_LIBRARY_OF nft before CMX_LIBRARY_SYMBOL is used. The build finds sonames and packages
  * (cmake/sonames.cmake). */
-#ifndef CMX_LINUX_LIBRARY_H
-#define CMX_LINUX_LIBRARY_H
+#pragma once
 
 #include <stddef.h>
 
@@ -41,5 +40,3 @@ CMX_MUST_USE cmx_err cmx_library_load(struct cmx_library *l, const char *purpose
 
 /* Unloads the library; the pointers are then invalid. */
 void cmx_library_unload(struct cmx_library *l);
-
-#endif

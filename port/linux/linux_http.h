@@ -1,7 +1,6 @@
 /* linux_http.h - the source of connections for the HTTP services (http.h) of a Linux program: the kernel's sockets, or
  * another listener. The virtual board on lwIP accepts in its own stack and passes each connection over a socketpair. */
-#ifndef CMX_LINUX_HTTP_H
-#define CMX_LINUX_HTTP_H
+#pragma once
 
 #include "cmxsafe/core/why.h"
 #include "cmxsafe/http/http.h"
@@ -40,5 +39,3 @@ bool cmx_linux_http_sweep(struct cmx_http_server *server);
  * max_connections of the service are open; the one that awaits a request's head for longest is closed to make room.
  * CMX_ECLOSED: the server stops. */
 CMX_MUST_USE cmx_err cmx_linux_http_feed(struct cmx_http_server *server, int fd, int accepted);
-
-#endif

@@ -1,7 +1,6 @@
 /* linux_port.h - the parts of port.h that a Linux program (agent, virtual board, test) provides: flash, hardware key,
  * restart. */
-#ifndef CMX_LINUX_PORT_H
-#define CMX_LINUX_PORT_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -34,5 +33,3 @@ void cmx_linux_set_device(const struct cmx_linux_device *d);
 /* Sets the result of cmx_port_filter: the filter of the program's own network stack; NULL (the default): it has none.
  */
 void cmx_linux_set_filter(const struct cmx_filter *f);
-
-#endif

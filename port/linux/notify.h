@@ -1,7 +1,6 @@
 /* notify.h - reports the state of a service to systemd, by the datagram protocol of sd_notify(3). libsystemd would load
  * a dozen libraries for this one message. Outside systemd these functions do nothing. */
-#ifndef CMX_LINUX_NOTIFY_H
-#define CMX_LINUX_NOTIFY_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,5 +23,3 @@ void cmx_notify_close(struct cmx_notify *n);
 /* True if stderr is the journal's stream (JOURNAL_STREAM, systemd.exec(5)), where a line may begin with its priority.
  */
 bool cmx_notify_stderr_is_journal(void);
-
-#endif

@@ -1,6 +1,5 @@
 /* unix_listen.h - listens at a UNIX socket that root, the caller's user and its group can connect to. */
-#ifndef CMX_UNIX_LISTEN_H
-#define CMX_UNIX_LISTEN_H
+#pragma once
 
 #include "cmxsafe/core/err.h"
 
@@ -8,5 +7,3 @@
  * a moment. CMX_EBUSY: another process listens there; CMX_EEXIST: path is no socket; CMX_ENOSPC: the path is longer
  * than 107 bytes, or no descriptor is left; CMX_ENOENT: no such folder; CMX_EPERM, CMX_EIO. */
 CMX_MUST_USE cmx_err cmx_unix_listen(const char *path, int backlog, int *fd);
-
-#endif

@@ -1,8 +1,5 @@
 /* version.h - the only definition of the version; CMake, library.properties and idf_component.yml are checked against
  * it. */
-#ifndef CMX_VERSION_H
-#define CMX_VERSION_H
+#pragma once
 
 #define CMX_VERSION "0.1.0"
-
-#endif

@@ -1,6 +1,5 @@
 /* checks.h - shared by the parts of the conformance test. */
-#ifndef CMX_TESTS_CHECKS_H
-#define CMX_TESTS_CHECKS_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -16,5 +15,3 @@ void conformance_flash(const struct cmx_conformance *c);
 void conformance_hw_key(const struct cmx_conformance *c);
 void conformance_crypto(void);
 void conformance_sockets(void);
-
-#endif

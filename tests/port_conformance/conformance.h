@@ -1,8 +1,7 @@
 /* conformance.h - checks that a port keeps the contracts of port.h and crypto.h. Plain C without a test framework, so
  * that the same files run on a PC, on a device and in an emulator. A port is complete when cmx_port_conformance returns
  * 0. */
-#ifndef CMX_TESTS_CONFORMANCE_H
-#define CMX_TESTS_CONFORMANCE_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -28,5 +27,4 @@ unsigned cmx_port_conformance(const struct cmx_conformance *c);
 
 #ifdef __cplusplus
 }
-#endif
 #endif

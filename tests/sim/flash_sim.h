@@ -1,8 +1,7 @@
 /* flash_sim.h - for tests: a flash chip in memory behind port.h, with NOR rules, that loses power at the n-th operation
  * (in the middle of it, in several ways), refuses operations, or flips bits. After a power cut every operation fails,
  * so that the program unwinds, until flash_sim_power_on. */
-#ifndef CMX_TEST_FLASH_SIM_H
-#define CMX_TEST_FLASH_SIM_H
+#pragma once
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -130,5 +129,3 @@ static inline void flash_sim_init(uint32_t size)
     memset(flash_sim.mem, 0xff, size);
     cmx_linux_set_device(&d);
 }
-
-#endif

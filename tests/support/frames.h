@@ -1,6 +1,5 @@
 /* frames.h - builds Ethernet frames with correct checksums, for tests. Header only. */
-#ifndef CMX_TEST_FRAMES_H
-#define CMX_TEST_FRAMES_H
+#pragma once
 
 #include <stdint.h>
 #include <string.h>
@@ -272,5 +271,3 @@ static inline struct cmx_frame frame_view(const struct test_frame *f)
 
     return v;
 }
-
-#endif

@@ -1,6 +1,5 @@
 /* ota_image.h - for tests: makes ESP-IDF application images and signed ones, by hand and in memory. */
-#ifndef CMX_TEST_OTA_IMAGE_H
-#define CMX_TEST_OTA_IMAGE_H
+#pragma once
 
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
@@ -123,5 +122,3 @@ static inline void test_image_sign(struct test_image *i, EVP_PKEY *key)
     cmx_trailer_write(&t, i->data + i->len);
     i->len += CMX_TRAILER_LEN;
 }
-
-#endif

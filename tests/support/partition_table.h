@@ -1,6 +1,5 @@
 /* partition_table.h - for tests: entries of ESP-IDF's partition table, which board/idf/partition_table.h reads. */
-#ifndef CMX_TEST_PARTITION_TABLE_H
-#define CMX_TEST_PARTITION_TABLE_H
+#pragma once
 
 #include <string.h>
 
@@ -20,5 +19,3 @@ static inline void partition_entry(uint8_t *flash, unsigned n, uint8_t type, uin
     cmx_put_le32(p + 4, offset);
     cmx_put_le32(p + 8, size);
 }
-
-#endif

@@ -1,8 +1,7 @@
 /* FreeRTOS.h (Linux) - as much of FreeRTOS's interface as sketches use, so that they compile and run unchanged on the
  * virtual board. Tasks are threads; priorities and cores are accepted and ignored. A tick is a millisecond, as
  * Arduino-ESP32 has it. */
-#ifndef CMX_LINUX_FREERTOS_H
-#define CMX_LINUX_FREERTOS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -26,5 +25,3 @@ typedef uint32_t TickType_t;
 #define portMAX_DELAY ((TickType_t)0xffffffffUL)
 #define pdMS_TO_TICKS(ms) ((TickType_t)((uint64_t)(ms)*configTICK_RATE_HZ / 1000))
 #define pdTICKS_TO_MS(ticks) ((TickType_t)((uint64_t)(ticks)*1000 / configTICK_RATE_HZ))
-
-#endif

@@ -1,7 +1,6 @@
 /* task.h (Linux) - FreeRTOS tasks as threads. Names, arguments and results are FreeRTOS's (freertos.org/a00106.html).
  */
-#ifndef CMX_LINUX_FREERTOS_TASK_H
-#define CMX_LINUX_FREERTOS_TASK_H
+#pragma once
 
 #include "FreeRTOS.h"
 
@@ -41,5 +40,4 @@ UBaseType_t uxTaskGetStackHighWaterMark(TaskHandle_t task);
 
 #ifdef __cplusplus
 }
-#endif
 #endif

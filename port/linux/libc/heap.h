@@ -1,11 +1,8 @@
 /* heap.h - settings of the C library's heap that only some C libraries have. */
-#ifndef CMX_LINUX_HEAP_H
-#define CMX_LINUX_HEAP_H
+#pragma once
 
 /* All threads share one heap. Call it before the first thread starts. */
 void cmx_heap_share(void);
 
 /* Gives free memory back to the system. */
 void cmx_heap_trim(void);
-
-#endif

@@ -1,16 +1,11 @@
 /* cbor.h - the part of CBOR (RFC 8949) that evidence needs, in its deterministic form (section 4.2.1): shortest heads,
  * definite lengths. Pure; writes to and reads from a bounded buffer. The reader accepts exactly what the writer makes.
  */
-#ifndef CMX_ATTEST_CBOR_H
-#define CMX_ATTEST_CBOR_H
+#pragma once
 
 #include <stdbool.h>
 
 #include "cmxsafe/core/buf.h"
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 typedef enum {
     CMX_CBOR_UINT = 0,
@@ -48,8 +43,3 @@ CMX_MUST_USE cmx_err cmx_cbor_get(struct cmx_buf *b, struct cmx_cbor_item *out);
 CMX_MUST_USE cmx_err cmx_cbor_expect(struct cmx_buf *b, cmx_cbor_major major, struct cmx_cbor_item *out);
 CMX_MUST_USE cmx_err cmx_cbor_get_int(struct cmx_buf *b, int64_t *out);
 CMX_MUST_USE cmx_err cmx_cbor_get_bool(struct cmx_buf *b, bool *out);
-
-#ifdef __cplusplus
-}
-#endif
-#endif

@@ -13,8 +13,7 @@
  *     }
  *     the answer is c.h
  */
-#ifndef CMX_ATTEST_CHAIN_H
-#define CMX_ATTEST_CHAIN_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -58,5 +57,4 @@ void cmx_chain_take(struct cmx_chain *c, const uint8_t mac[32]);
 
 #ifdef __cplusplus
 }
-#endif
 #endif

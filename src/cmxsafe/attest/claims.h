@@ -1,6 +1,5 @@
 /* claims.h - encoding and decoding of the map of claims, and the numbers of COSE around it; internal to attest. */
-#ifndef CMX_ATTEST_CLAIMS_H
-#define CMX_ATTEST_CLAIMS_H
+#pragma once
 
 #include "cmxsafe/attest/cbor.h"
 #include "cmxsafe/attest/evidence.h"
@@ -13,5 +12,3 @@ enum { COSE_HMAC_256_256 = 0x05, COSE_ES256 = 0x26 };
 /* Encode and decode the map of claims, without the token around it. */
 CMX_MUST_USE cmx_err cmx_claims_encode(const struct cmx_evidence *e, struct cmx_buf *out);
 CMX_MUST_USE cmx_err cmx_claims_decode(struct cmx_buf *in, struct cmx_evidence *out);
-
-#endif

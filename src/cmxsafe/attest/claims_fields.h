@@ -1,7 +1,6 @@
 /* claims_fields.h - one table for CBOR (both directions) and JSON: each claim's place in struct cmx_evidence, its name
  * and its encoding. Internal to attest. */
-#ifndef CMX_ATTEST_CLAIMS_FIELDS_H
-#define CMX_ATTEST_CLAIMS_FIELDS_H
+#pragma once
 
 #include "cmxsafe/attest/claims.h"
 
@@ -51,5 +50,3 @@ struct cmx_claim_value {
 };
 
 struct cmx_claim_value cmx_claim_value(const struct cmx_evidence *e, const struct cmx_claim_field *f);
-
-#endif

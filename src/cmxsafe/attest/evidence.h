@@ -9,8 +9,7 @@
  * with the appraisal key respectively. Claims are a map in deterministic order (RFC 8949 section 4.2.1);
  * docs/ATTESTATION.md lists them. The profile names this form; a change that an older verifier would misread gets a new
  * profile. */
-#ifndef CMX_ATTEST_EVIDENCE_H
-#define CMX_ATTEST_EVIDENCE_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -105,5 +104,4 @@ const char *cmx_evidence_debug_state_name(cmx_debug_state d);
 
 #ifdef __cplusplus
 }
-#endif
 #endif

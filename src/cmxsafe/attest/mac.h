@@ -1,8 +1,7 @@
 /* mac.h - HMAC-SHA256 over two pieces, for evidence: its tag (evidence_token.c) and the start of each measurement
  * (measure.c).
  */
-#ifndef CMX_ATTEST_MAC_H
-#define CMX_ATTEST_MAC_H
+#pragma once
 
 #include "cmxsafe/core/buf.h"
 #include "cmxsafe/port/crypto.h"
@@ -10,5 +9,3 @@
 /* The MAC of head followed by len bytes at data. Errors as for cmx_hmac. */
 CMX_MUST_USE cmx_err cmx_attest_mac(const uint8_t key[32], const struct cmx_buf *head, const void *data, size_t len,
                                     uint8_t out[CMX_SHA256_LEN]);
-
-#endif

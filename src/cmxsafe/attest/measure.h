@@ -9,8 +9,7 @@
  * with 'c', or in signed evidence the appraisal key, which has no other use. The
  * encoding is one-to-one (the range's bounds give each chunk's length), so the digest binds every byte; erased flash
  * costs a comparison instead of a hash. */
-#ifndef CMX_ATTEST_MEASURE_H
-#define CMX_ATTEST_MEASURE_H
+#pragma once
 
 #include "cmxsafe/attest/ranges.h"
 #include "cmxsafe/port/crypto.h"
@@ -35,5 +34,4 @@ CMX_MUST_USE cmx_err cmx_measure_finish(struct cmx_sha256 *h, uint8_t out[CMX_SH
 
 #ifdef __cplusplus
 }
-#endif
 #endif

@@ -1,7 +1,6 @@
 /* ranges.h - which parts of the flash are attested, and in which order. Pure. Text form:
  * "0x10000-0x200000,0x8000-0x9000", numbers decimal or 0x-hexadecimal, the end exclusive. */
-#ifndef CMX_ATTEST_RANGES_H
-#define CMX_ATTEST_RANGES_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -42,5 +41,4 @@ CMX_MUST_USE cmx_err cmx_ranges_print(const struct cmx_ranges *ranges, struct cm
 
 #ifdef __cplusplus
 }
-#endif
 #endif

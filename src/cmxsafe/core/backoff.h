@@ -1,14 +1,9 @@
 /* backoff.h - the wait before the next attempt: exponential with full jitter. There is no last attempt: a device never
  * stops trying to reach its gateway, and never hammers it. Pure: random bits are an argument.
  * Source: M. Brooker, "Exponential Backoff And Jitter" (AWS, 2015), the "full jitter" variant. */
-#ifndef CMX_CORE_BACKOFF_H
-#define CMX_CORE_BACKOFF_H
+#pragma once
 
 #include <stdint.h>
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 struct cmx_backoff {
     uint32_t base_ms; /* ceiling of the first wait */
@@ -25,8 +20,3 @@ uint32_t cmx_backoff_next(struct cmx_backoff *b, uint32_t random);
 
 /* After success: start again at base_ms. */
 void cmx_backoff_reset(struct cmx_backoff *b);
-
-#ifdef __cplusplus
-}
-#endif
-#endif

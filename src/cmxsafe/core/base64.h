@@ -1,17 +1,12 @@
 /* base64.h - RFC 4648. Pure. Not constant-time: table look-ups depend on the data. Private keys are encoded only on the
  * device that owns them, where no other tenant shares the cache. */
-#ifndef CMX_CORE_BASE64_H
-#define CMX_CORE_BASE64_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "cmxsafe/core/buf.h"
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 /* Section 4, padded. Appends to out. line: characters between newlines, with one more newline at the end; 0: none.
  * CMX_ENOSPC: out may hold a part. */
@@ -37,8 +32,3 @@ bool cmx_base64_is_fingerprint(const char *text, size_t len);
 /* Decodes len chars, padded or not, into out, at most cap bytes. CMX_EFORMAT: a char outside the alphabet, an
  * impossible length, or unused bits that are not zero; CMX_ENOSPC. */
 CMX_MUST_USE cmx_err cmx_base64_decode(uint8_t *out, size_t cap, const char *text, size_t len, size_t *out_len);
-
-#ifdef __cplusplus
-}
-#endif
-#endif

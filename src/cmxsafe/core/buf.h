@@ -2,8 +2,7 @@
  * does I/O. Not thread-safe: one owner at a time.
  *
  * Bytes are written at `end` and read at `start`. Invariant: start <= end <= cap. A failed call changes nothing. */
-#ifndef CMX_CORE_BUF_H
-#define CMX_CORE_BUF_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -61,5 +60,4 @@ CMX_MUST_USE cmx_err cmx_buf_cstr(struct cmx_buf *b, const char **out);
 
 #ifdef __cplusplus
 }
-#endif
 #endif

@@ -1,7 +1,6 @@
 /* err.h - the one error type of cmxsafe. Zero is success; values are grouped by what the caller does about them.
  * The public ESP calls map a cmx_err to esp_err_t. */
-#ifndef CMX_CORE_ERR_H
-#define CMX_CORE_ERR_H
+#pragma once
 
 #ifdef __cplusplus
 extern "C" {
@@ -23,5 +22,4 @@ const char *cmx_err_text(cmx_err err);
 
 #ifdef __cplusplus
 }
-#endif
 #endif

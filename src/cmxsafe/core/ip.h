@@ -1,6 +1,5 @@
 /* ip.h - an IP address of either family as one value. Pure. */
-#ifndef CMX_CORE_IP_H
-#define CMX_CORE_IP_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -47,5 +46,4 @@ static inline const uint8_t *cmx_ip_bytes(const struct cmx_ip *a, size_t *len)
 
 #ifdef __cplusplus
 }
-#endif
 #endif

@@ -13,8 +13,7 @@
  *     cmx_json_end(&j);
  *     err = cmx_json_finish(&j);
  */
-#ifndef CMX_CORE_JSON_H
-#define CMX_CORE_JSON_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -70,5 +69,4 @@ CMX_MUST_USE cmx_err cmx_json_finish(struct cmx_json *j);
 
 #ifdef __cplusplus
 }
-#endif
 #endif

@@ -5,8 +5,7 @@
  * (H || chunk || challenge: 32 bytes, then at least one of flash and one of challenge, so at least 34) and these labels
  * (exactly CMX_LABEL_LEN = 32 bytes). No message can be both, whatever the flash and the challenge contain.
  * docs/ATTESTATION.md has the table. */
-#ifndef CMX_CORE_LABEL_H
-#define CMX_CORE_LABEL_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -50,5 +49,4 @@ typedef cmx_err (*cmx_hmac_fn)(void *arg, const void *msg, size_t len, uint8_t o
 
 #ifdef __cplusplus
 }
-#endif
 #endif

@@ -1,7 +1,6 @@
 /* log.h - formats one bounded line and hands it to the platform. Decides only whether a line is written. Never pass a
  * secret: no key, password or challenge belongs in a log line. */
-#ifndef CMX_CORE_LOG_H
-#define CMX_CORE_LOG_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -63,5 +62,4 @@ bool cmx_log_limit_count(struct cmx_log_limit *l, uint32_t period, uint32_t *lef
 
 #ifdef __cplusplus
 }
-#endif
 #endif

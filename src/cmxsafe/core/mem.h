@@ -1,16 +1,11 @@
 /* mem.h - the only place that calls malloc (the linter refuses malloc elsewhere). Counts live memory, and lets a test
  * fail the n-th allocation. Any thread. */
-#ifndef CMX_CORE_MEM_H
-#define CMX_CORE_MEM_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
 
 #include "cmxsafe/core/err.h"
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 /* Zeroed memory, or NULL. size > 0. */
 CMX_MUST_USE void *cmx_mem_alloc(size_t size);
@@ -42,8 +37,3 @@ void cmx_mem_reset_peak(void);
 
 /* For tests: the n-th allocation from now (1 = the next) fails, once. 0 turns it off. */
 void cmx_mem_fail_at(size_t n);
-
-#ifdef __cplusplus
-}
-#endif
-#endif

@@ -1,13 +1,8 @@
 /* nearest.h - finds the known word closest to a mistyped one, by edit distance, for error messages. Pure; words up to
  * 63 chars. */
-#ifndef CMX_CORE_NEAREST_H
-#define CMX_CORE_NEAREST_H
+#pragma once
 
 #include <stddef.h>
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 struct cmx_nearest {
     const char *word;
@@ -25,8 +20,3 @@ void cmx_nearest_offer(struct cmx_nearest *n, const char *known);
 
 /* The closest word offered, or NULL if none is close. Close: at most a third of the letters differ, or only one. */
 const char *cmx_nearest_result(const struct cmx_nearest *n);
-
-#ifdef __cplusplus
-}
-#endif
-#endif

@@ -1,6 +1,5 @@
 /* platform.h - the two functions of the platform that core calls. Each implementation of port.h defines them. */
-#ifndef CMX_CORE_PLATFORM_H
-#define CMX_CORE_PLATFORM_H
+#pragma once
 
 #include <stdint.h>
 
@@ -18,5 +17,4 @@ void cmx_port_log(cmx_log_level level, const char *tag, const char *line);
 
 #ifdef __cplusplus
 }
-#endif
 #endif

@@ -1,21 +1,11 @@
 /* secret.h - handling of keys, MACs and passwords in memory. No I/O. */
-#ifndef CMX_CORE_SECRET_H
-#define CMX_CORE_SECRET_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 /* Overwrites len bytes; the compiler cannot remove the call. */
 void cmx_secret_wipe(void *p, size_t len);
 
 /* Compares in time that depends only on len. Secrets and MACs are never compared with memcmp. */
 bool cmx_secret_equal(const void *a, const void *b, size_t len);
-
-#ifdef __cplusplus
-}
-#endif
-#endif

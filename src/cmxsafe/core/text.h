@@ -1,16 +1,11 @@
 /* text.h - strict conversions between text and values. A failed call changes no output. No locale, no allocation. */
-#ifndef CMX_CORE_TEXT_H
-#define CMX_CORE_TEXT_H
+#pragma once
 
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "cmxsafe/core/err.h"
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 /* Lower-case hex of len bytes; out holds 2 * len + 1 chars. */
 void cmx_text_hex_encode(char *out, const void *data, size_t len);
@@ -45,8 +40,3 @@ void cmx_text_format(char *out, size_t cap, const char *fmt, va_list ap) CMX_PRI
  * space, as in HTML forms. out may hold any byte value, NUL too. CMX_EFORMAT: a broken escape; CMX_ENOSPC. */
 CMX_MUST_USE cmx_err cmx_text_url_decode(const char *s, size_t len, int plus_is_space, uint8_t *out, size_t cap,
                                          size_t *out_len);
-
-#ifdef __cplusplus
-}
-#endif
-#endif

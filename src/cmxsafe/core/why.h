@@ -1,7 +1,6 @@
 /* why.h - the reason for a failure, as text for a person: it accompanies a cmx_err where the error alone is not precise
  * enough. One bounded object, so that callers pass a pointer and no size. */
-#ifndef CMX_CORE_WHY_H
-#define CMX_CORE_WHY_H
+#pragma once
 
 #include "cmxsafe/core/err.h"
 
@@ -35,5 +34,4 @@ const char *cmx_why_text(const struct cmx_why *w, cmx_err err);
 
 #ifdef __cplusplus
 }
-#endif
 #endif

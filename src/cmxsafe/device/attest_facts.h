@@ -1,7 +1,6 @@
 /* attest_facts.h - collects the facts in evidence: the running image from the update service's slots, gateway and
  * session from the proxy, the rest from the platform. */
-#ifndef CMX_DEVICE_ATTEST_FACTS_H
-#define CMX_DEVICE_ATTEST_FACTS_H
+#pragma once
 
 #include "cmxsafe/attest/evidence.h"
 
@@ -24,5 +23,4 @@ void cmx_device_set_platform_facts(const struct cmx_device_platform_facts *p);
 
 #ifdef __cplusplus
 }
-#endif
 #endif

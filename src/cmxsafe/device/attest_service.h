@@ -5,8 +5,7 @@
  *
  * Status 400 comes with a reason. One computation runs at a time; CMX_ATTEST_QUEUE requests wait, others get 503 and
  * Retry-After. Only the running computation allocates memory, at most 8 KB. */
-#ifndef CMX_DEVICE_ATTEST_SERVICE_H
-#define CMX_DEVICE_ATTEST_SERVICE_H
+#pragma once
 
 #include "cmxsafe/attest/evidence.h"
 #include "cmxsafe/core/err.h"
@@ -39,5 +38,4 @@ void cmx_attest_stop(void);
 
 #ifdef __cplusplus
 }
-#endif
 #endif

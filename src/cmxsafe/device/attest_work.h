@@ -1,7 +1,6 @@
 /* attest_work.h - the two computations of the attestation service, without HTTP. They use flash and key through port.h,
  * feed the watchdog after each chunk, and allocate at most 8 KB. The caller runs one at a time. */
-#ifndef CMX_DEVICE_ATTEST_WORK_H
-#define CMX_DEVICE_ATTEST_WORK_H
+#pragma once
 
 #include "cmxsafe/attest/chain.h"
 #include "cmxsafe/attest/evidence.h"
@@ -20,5 +19,3 @@ struct cmx_evidence_job {
 /* Completes j->e with ueid, key, flash_size and the measurements of ranges, and writes token or JSON into j->out. */
 CMX_MUST_USE cmx_err cmx_attest_evidence(struct cmx_evidence_job *j, const struct cmx_ranges *ranges,
                                          cmx_evidence_form form, bool json);
-
-#endif

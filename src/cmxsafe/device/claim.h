@@ -3,8 +3,7 @@
  * (board/lwip/sockets.c), and on ESP-IDF lwIP's, wrapped at link time (port/esp/claim_esp.c). An Arduino core is linked
  * without the wrapper, so there the task calls them itself (docs/ISOLATION.md). Isolation drops the packets of a
  * connection that was not claimed. */
-#ifndef CMX_DEVICE_CLAIM_H
-#define CMX_DEVICE_CLAIM_H
+#pragma once
 
 #include <sys/socket.h>
 
@@ -26,5 +25,4 @@ void cmx_claim_close(int fd);
 
 #ifdef __cplusplus
 }
-#endif
 #endif

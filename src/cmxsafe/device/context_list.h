@@ -1,8 +1,7 @@
 /* context_list.h - reverse contexts as one line of text, such as a device keeps in NVS: "81+high_bw 8080:80". Each word is
  * the service's port, and optionally ":" and the listener's port at the gateway (the same without it) and "+high_bw".
  * Pure: no I/O, clock or allocation. */
-#ifndef CMX_DEVICE_CONTEXT_LIST_H
-#define CMX_DEVICE_CONTEXT_LIST_H
+#pragma once
 
 #include "cmxsafe/core/err.h"
 #include "cmxsafe/device/device_settings.h"
@@ -17,5 +16,4 @@ CMX_MUST_USE cmx_err cmx_context_list_next(const char **text, TaskParameters *ou
 
 #ifdef __cplusplus
 }
-#endif
 #endif

@@ -1,7 +1,6 @@
 /* defaults.h - every macro of settings.h with its meaning and default. A settings.h beside the sketch defines the
  * macros that differ. */
-#ifndef CMX_DEVICE_DEFAULTS_H
-#define CMX_DEVICE_DEFAULTS_H
+#pragma once
 
 /* ---- the gateway ---- */
 
@@ -109,6 +108,4 @@
  * images without a signature are accepted, and each start logs a warning. */
 #ifndef OTA_PUBLIC_KEY
 #define OTA_PUBLIC_KEY ""
-#endif
-
 #endif

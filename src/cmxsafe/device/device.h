@@ -2,8 +2,7 @@
  * security contexts that the sketch's tasks registered, and one proxy engine for them.
  *
  * Settings of cmx_device_override (board.ini, NVS) take precedence over the sketch's macros and TaskParameters. */
-#ifndef CMX_DEVICE_DEVICE_H
-#define CMX_DEVICE_DEVICE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -50,5 +49,4 @@ void cmx_device_stop(void);
 
 #ifdef __cplusplus
 }
-#endif
 #endif

@@ -4,8 +4,7 @@
  * Flows are kept from the first context on, so that setup_sm() may come after the proxies, as in the original: existing
  * connections then continue. If isolation cannot be installed, every later context is refused; the caller ends the
  * proxies that run (cmx_device_stop). */
-#ifndef CMX_DEVICE_ISOLATION_H
-#define CMX_DEVICE_ISOLATION_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -78,5 +77,4 @@ void cmx_device_isolation_unclaim(const struct sockaddr *local, const struct soc
 
 #ifdef __cplusplus
 }
-#endif
 #endif

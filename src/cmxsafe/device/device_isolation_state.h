@@ -1,7 +1,6 @@
 /* device_isolation_state.h - the state of a device's isolation, shared by the files that implement device_isolation.h.
  */
-#ifndef CMX_DEVICE_ISOLATION_STATE_H
-#define CMX_DEVICE_ISOLATION_STATE_H
+#pragma once
 
 #include "cmxsafe/device/drops.h"
 #include "cmxsafe/isolation/policy.h"
@@ -41,5 +40,3 @@ typedef enum {
 
 cmx_isolation_standing cmx_device_isolation_state_standing(void);
 void cmx_device_isolation_state_set_standing(cmx_isolation_standing standing);
-
-#endif

@@ -1,7 +1,6 @@
 /* device_key.h - chooses the key that a device logs in with when its settings name no other credential: the one derived
  * from the hardware key, or, on a chip without one, the one that the device made at its first start. */
-#ifndef CMX_DEVICE_DEVICE_KEY_H
-#define CMX_DEVICE_DEVICE_KEY_H
+#pragma once
 
 #include "cmxsafe/device/device_settings.h"
 #include "cmxsafe/proxy/context.h"
@@ -12,5 +11,3 @@ void cmx_device_key_choose(const struct cmx_settings *settings, struct cmx_gatew
 /* Logs the public half and the fingerprint of g's derived key, once, from a task of its own: deriving it needs more
  * stack than the caller may have. Does nothing if g logs in with another credential. */
 void cmx_device_key_announce(const struct cmx_gateway *g);
-
-#endif

@@ -1,7 +1,6 @@
 /* device_settings.h - the macros of settings.h as values. A library is compiled separately from the sketch, so
  * cmx_settings_capture (cmxsafe.h) reads the macros in the sketch's own translation unit into this struct. */
-#ifndef CMX_DEVICE_SETTINGS_H
-#define CMX_DEVICE_SETTINGS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -76,5 +75,4 @@ typedef struct TaskParameters {
 
 #ifdef __cplusplus
 }
-#endif
 #endif

@@ -1,7 +1,6 @@
 /* device_update.h - wires the update service of a device: slots from the platform, the key from the settings, and the
  * confirmation of a new image from the state of proxy and isolation. */
-#ifndef CMX_DEVICE_UPDATE_H
-#define CMX_DEVICE_UPDATE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -48,5 +47,4 @@ void cmx_device_update_stop(void);
 
 #ifdef __cplusplus
 }
-#endif
 #endif

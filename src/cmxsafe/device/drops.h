@@ -1,8 +1,7 @@
 /* drops.h - packets that isolation dropped, kept to be logged. They are noted where they were judged, which may be a
  * driver's task with a stack of 2 KB, and logged elsewhere. Bounded: CMX_DROPS_LINES lines at once, then one in
  * CMX_DROPS_LINE_MS, with the number of those left out. The caller serialises the calls (the filter's lock). */
-#ifndef CMX_DEVICE_DROPS_H
-#define CMX_DEVICE_DROPS_H
+#pragma once
 
 #include "cmxsafe/core/why.h"
 #include "cmxsafe/isolation/policy.h"
@@ -47,5 +46,4 @@ void cmx_drop_log(const struct cmx_drop *d);
 
 #ifdef __cplusplus
 }
-#endif
 #endif

@@ -1,7 +1,6 @@
 /* merge.h - converts the sketch's settings and contexts to the proxy engine's. Pure: no I/O, clock or allocation.
  * Strings are not copied. */
-#ifndef CMX_DEVICE_MERGE_H
-#define CMX_DEVICE_MERGE_H
+#pragma once
 
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/device/device_settings.h"
@@ -33,5 +32,4 @@ CMX_MUST_USE cmx_err cmx_settings_context(const struct cmx_settings *s, const Ta
 
 #ifdef __cplusplus
 }
-#endif
 #endif

@@ -9,8 +9,7 @@
  *     ESP_ERROR_CHECK(cmx_esp_forward(&webPort));
  *
  * Precedence of settings: NVS (nvs_config.h), then `own`, then Kconfig, then the sketch's settings.h. */
-#ifndef CMX_ESP_DEVICE_ESP_H
-#define CMX_ESP_DEVICE_ESP_H
+#pragma once
 
 #ifdef ESP_PLATFORM
 
@@ -38,6 +37,5 @@ void cmx_esp_log_memory(void);
 
 #ifdef __cplusplus
 }
-#endif
 #endif
 #endif

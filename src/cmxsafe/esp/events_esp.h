@@ -4,8 +4,7 @@
  *     esp_event_handler_register(CMX_EVENT, ESP_EVENT_ANY_ID, on_cmx, NULL);
  *
  * Handlers get a struct cmx_event_data. They run in the task sys_evt, whose stack is too small for printing. */
-#ifndef CMX_ESP_EVENTS_H
-#define CMX_ESP_EVENTS_H
+#pragma once
 
 #ifdef ESP_PLATFORM
 
@@ -52,6 +51,5 @@ esp_err_t cmx_esp_err(cmx_err err);
 
 #ifdef __cplusplus
 }
-#endif
 #endif
 #endif

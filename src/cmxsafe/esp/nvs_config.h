@@ -2,8 +2,7 @@
  * credentials, address. Namespace "cmxsafe". NVS is encrypted where the project sets CONFIG_NVS_ENCRYPTION; otherwise
  * anyone who can read the flash can read private keys in it, and a key derived from the hardware key is the better
  * choice (identity.h). Any task; not from an interrupt. This file also stores port.h's secret (cmx_port_secret_*). */
-#ifndef CMX_ESP_NVS_CONFIG_H
-#define CMX_ESP_NVS_CONFIG_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -33,5 +32,4 @@ uint32_t cmx_nvs_count_boot(void);
 
 #ifdef __cplusplus
 }
-#endif
 #endif

@@ -1,7 +1,6 @@
 /* ota_esp.h - struct cmx_slots (ota/slots.h) over ESP-IDF's own slots: esp_ota_*, app description, rollback. The
  * bootloader enforces Secure Boot signatures, anti-rollback and flash encryption. ESP-IDF only. */
-#ifndef CMX_ESP_OTA_ESP_H
-#define CMX_ESP_OTA_ESP_H
+#pragma once
 
 #include "cmxsafe/ota/slots.h"
 
@@ -16,5 +15,4 @@ struct cmx_slots cmx_esp_slots(void);
 
 #ifdef __cplusplus
 }
-#endif
 #endif

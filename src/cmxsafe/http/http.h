@@ -4,8 +4,7 @@
  * The server calls the route of a request: begin after the head, body for each piece of the body, end after the last.
  * Each of them may answer. After an answer before end, the server drains the rest of the body, or closes. All calls for
  * one request come from one thread and may block. Calls for different requests may come from different threads. */
-#ifndef CMX_HTTP_HTTP_H
-#define CMX_HTTP_HTTP_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -117,5 +116,4 @@ CMX_MUST_USE cmx_err cmx_http_reply_stream(struct cmx_http_request *r, int statu
 
 #ifdef __cplusplus
 }
-#endif
 #endif

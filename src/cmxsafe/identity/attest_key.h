@@ -6,8 +6,7 @@
  *     cmxsafe-attest-1 BASE64 COMMENT
  *
  * The base64 holds ueid (33 bytes), public point (65, SEC 1 uncompressed) and appraisal key (32). Pure. */
-#ifndef CMX_IDENTITY_ATTEST_KEY_H
-#define CMX_IDENTITY_ATTEST_KEY_H
+#pragma once
 
 #include "cmxsafe/identity/identity.h"
 
@@ -36,5 +35,4 @@ CMX_MUST_USE cmx_err cmx_attest_key_parse(const char *text, size_t len, struct c
 
 #ifdef __cplusplus
 }
-#endif
 #endif

@@ -2,8 +2,7 @@
  * prefix | SHA-256(label | data), cut to 16 bytes. A device's address has the label CMX_DOMAIN_DEVICE_ADDRESS and its
  * public key blob (RFC 4253 section 6.6) as data. Gateway and device compute it with this code. No I/O; hashing goes
  * through crypto.h. */
-#ifndef CMX_IDENTITY_FLEET_H
-#define CMX_IDENTITY_FLEET_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -11,10 +10,6 @@
 
 #include "cmxsafe/core/err.h"
 #include "cmxsafe/core/label.h"
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 #define CMX_FLEET_ADDRESS_MAX 46 /* INET6_ADDRSTRLEN */
 
@@ -32,8 +27,3 @@ CMX_MUST_USE cmx_err cmx_fleet_address(const uint8_t prefix[16], unsigned bits, 
 /* The address of the device with that public key blob; has the type of cmx_gateway.fleet_address. */
 CMX_MUST_USE cmx_err cmx_fleet_device_address(const char *prefix, const void *blob, size_t len,
                                               char out[CMX_FLEET_ADDRESS_MAX]);
-
-#ifdef __cplusplus
-}
-#endif
-#endif

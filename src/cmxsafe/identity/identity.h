@@ -4,8 +4,7 @@
  *
  * Each call computes the MAC of a label (core/label.h) with `hmac` (cmx_port_hw_hmac on a device; a computation over
  * private_key.bin elsewhere) and returns its errors. Any thread. */
-#ifndef CMX_IDENTITY_IDENTITY_H
-#define CMX_IDENTITY_IDENTITY_H
+#pragma once
 
 #include <stdint.h>
 
@@ -56,5 +55,4 @@ CMX_MUST_USE cmx_err cmx_identity_hw_hmac(void *arg, const void *msg, size_t len
 
 #ifdef __cplusplus
 }
-#endif
 #endif

@@ -1,15 +1,10 @@
 /* own_key.h - the SSH key of a device without a hardware key. At its first start the device draws a secret, which the
  * platform stores (port.h, cmx_port_secret_*), and derives the key from it as identity.h does from a hardware key.
  * Anyone who can read the storage has the key. Evidence cannot be made with it. */
-#ifndef CMX_IDENTITY_OWN_KEY_H
-#define CMX_IDENTITY_OWN_KEY_H
+#pragma once
 
 #include "cmxsafe/core/base64.h"
 #include "cmxsafe/identity/identity.h"
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 /* Draws and stores the secret unless there is one. Any task. CMX_ENOTSUP: the platform stores none; CMX_EIO. */
 CMX_MUST_USE cmx_err cmx_own_key_make(void);
@@ -23,8 +18,3 @@ CMX_MUST_USE cmx_err cmx_own_key_load(void *arg, struct cmx_buf *out);
 /* The fingerprint of the authorized_keys line that cmx_identity_ssh_public wrote, as ssh-keygen -lf prints it.
  * CMX_EFORMAT: it is no such line. */
 CMX_MUST_USE cmx_err cmx_identity_fingerprint(const char *line, char out[CMX_FINGERPRINT_LEN]);
-
-#ifdef __cplusplus
-}
-#endif
-#endif

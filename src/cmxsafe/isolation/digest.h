@@ -9,19 +9,9 @@
  * address, length and name, as above )
  *
  * numbers big-endian, in the order of the configuration. */
-#ifndef CMX_ISOLATION_DIGEST_H
-#define CMX_ISOLATION_DIGEST_H
+#pragma once
 
 #include "cmxsafe/isolation/policy.h"
 #include "cmxsafe/port/crypto.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 CMX_MUST_USE cmx_err cmx_iso_config_digest(const struct cmx_iso_config *c, uint8_t out[CMX_SHA256_LEN]);
-
-#ifdef __cplusplus
-}
-#endif
-#endif

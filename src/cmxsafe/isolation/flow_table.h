@@ -1,7 +1,6 @@
 /* flow_table.h - the table of sockets that the proxy engine owns, and the state of their TCP connections. Internal to
  * the module. */
-#ifndef CMX_ISOLATION_FLOW_H
-#define CMX_ISOLATION_FLOW_H
+#pragma once
 
 #include "cmxsafe/isolation/policy_state.h"
 
@@ -22,5 +21,3 @@ bool cmx_flow_has_peer(const struct cmx_isolation *iso, const struct cmx_ip *pee
 /* Judges a TCP segment of the session f: CMX_WHY_SESSION or CMX_WHY_TCP_STATE. */
 cmx_why cmx_flow_tcp_out(struct cmx_flow *f, const struct cmx_packet *p);
 cmx_why cmx_flow_tcp_in(struct cmx_flow *f, const struct cmx_packet *p);
-
-#endif

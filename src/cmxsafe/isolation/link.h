@@ -1,8 +1,7 @@
 /* link.h - rules for ARP, neighbour and router discovery, and multicast listener reports. An answer passes only if we
  * sent a request for it. A request passes only from a peer that the device needs. The first router that advertises
  * itself is used until its lifetime ends. Internal to the module, except the two functions that seed the state. */
-#ifndef CMX_ISOLATION_LINK_H
-#define CMX_ISOLATION_LINK_H
+#pragma once
 
 #include "cmxsafe/isolation/rules.h"
 
@@ -25,5 +24,3 @@ void cmx_isolation_neighbour(struct cmx_isolation *iso, uint8_t iface, const str
                              uint32_t now_ms);
 void cmx_isolation_router(struct cmx_isolation *iso, uint8_t iface, const struct cmx_ip *ip, const uint8_t mac[6],
                           uint32_t lifetime_s, uint32_t now_ms);
-
-#endif

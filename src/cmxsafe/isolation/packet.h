@@ -2,8 +2,7 @@
  * fragmented or of an unknown protocol, and makes no other decision. Pure: no I/O, clock or allocation.
  *
  * Sources: IEEE 802.3, RFC 826 (ARP), RFC 791 (IPv4), RFC 8200 (IPv6), RFC 9293 (TCP), RFC 768 (UDP). */
-#ifndef CMX_ISOLATION_PACKET_H
-#define CMX_ISOLATION_PACKET_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -112,5 +111,4 @@ static inline uint32_t cmx_packet_u32(const uint8_t *p)
 
 #ifdef __cplusplus
 }
-#endif
 #endif

@@ -9,8 +9,7 @@
  *
  * Order of use: cmx_isolation_init, then cmx_isolation_socket_open and _close and _resolving as the proxy engine
  * reports (cmx_proxy_hooks), and cmx_isolation_check for each packet. */
-#ifndef CMX_ISOLATION_POLICY_H
-#define CMX_ISOLATION_POLICY_H
+#pragma once
 
 #include "cmxsafe/core/err.h"
 #include "cmxsafe/isolation/policy_state.h"
@@ -60,5 +59,4 @@ size_t cmx_isolation_flows(const struct cmx_isolation *iso);
 
 #ifdef __cplusplus
 }
-#endif
 #endif

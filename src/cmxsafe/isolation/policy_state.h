@@ -1,7 +1,6 @@
 /* policy_state.h - the policy's state: its configuration, the engine's sockets, outstanding requests and known
  * neighbours. */
-#ifndef CMX_ISOLATION_POLICY_STATE_H
-#define CMX_ISOLATION_POLICY_STATE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -137,5 +136,3 @@ static inline bool cmx_after(uint32_t a, uint32_t b)
 {
     return (int32_t)(a - b) > 0;
 }
-
-#endif

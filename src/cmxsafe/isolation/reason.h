@@ -1,6 +1,5 @@
 /* reason.h - the decisions of the isolation module: a verdict and its reason. Zero denies. Pure. */
-#ifndef CMX_ISOLATION_REASON_H
-#define CMX_ISOLATION_REASON_H
+#pragma once
 
 #include "cmxsafe/core/err.h"
 #include "cmxsafe/core/why.h"
@@ -62,5 +61,4 @@ cmx_verdict cmx_why_verdict(cmx_why why);
 
 #ifdef __cplusplus
 }
-#endif
 #endif

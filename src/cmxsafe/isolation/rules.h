@@ -1,6 +1,5 @@
 /* rules.h - types and functions for the rules of all protocol families. Internal to the module. */
-#ifndef CMX_ISOLATION_RULES_H
-#define CMX_ISOLATION_RULES_H
+#pragma once
 
 #include "cmxsafe/isolation/policy_state.h"
 
@@ -30,5 +29,3 @@ bool cmx_question_is_peer(const struct cmx_question *q, const struct cmx_ip *ip)
 
 /* ICMP and ICMPv6 errors. */
 cmx_why cmx_rule_icmp_error(const struct cmx_question *q);
-
-#endif

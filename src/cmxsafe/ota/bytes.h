@@ -1,6 +1,5 @@
 /* bytes.h - little-endian numbers in ESP-IDF's flash formats, at any alignment. */
-#ifndef CMX_OTA_BYTES_H
-#define CMX_OTA_BYTES_H
+#pragma once
 
 #include <stdint.h>
 
@@ -25,5 +24,3 @@ static inline void cmx_put_le32(uint8_t *p, uint32_t v)
     cmx_put_le16(p, (uint16_t)v);
     cmx_put_le16(p + 2, (uint16_t)(v >> 16));
 }
-
-#endif

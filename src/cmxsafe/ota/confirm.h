@@ -1,8 +1,7 @@
 /* confirm.h - decides whether a new image is confirmed or rolled back. It is confirmed once the device has reached its
  * gateway and isolation is in force, and rolled back when that has not happened by the deadline. Pure: time is an
  * argument. */
-#ifndef CMX_OTA_CONFIRM_H
-#define CMX_OTA_CONFIRM_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -30,5 +29,4 @@ const char *cmx_confirm_unmet(const struct cmx_confirm_facts *facts);
 
 #ifdef __cplusplus
 }
-#endif
 #endif

@@ -1,14 +1,9 @@
 /* crc32.h - CRC-32 (ISO 3309, reflected, polynomial 0xedb88320) in the two forms that updates use. Detects transmission
  * and flash errors, not attacks. Pure. */
-#ifndef CMX_OTA_CRC32_H
-#define CMX_OTA_CRC32_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 /* As zlib's crc32(): begin with CMX_CRC32_INIT and pass the previous result. */
 #define CMX_CRC32_INIT 0u
@@ -16,8 +11,3 @@ uint32_t cmx_crc32(uint32_t crc, const void *data, size_t len);
 
 /* With the seed that ESP-IDF uses for otadata: esp_rom_crc32_le(UINT32_MAX, ...). */
 uint32_t cmx_crc32_esp(const void *data, size_t len);
-
-#ifdef __cplusplus
-}
-#endif
-#endif

@@ -3,8 +3,7 @@
  *
  * Format: ESP-IDF's esp_app_format.h and esp_app_desc.h (header, segments, checksum, appended SHA-256), optionally a
  * Secure Boot v2 sector, optionally our trailer (trailer.h). A Linux device uses opaque bytes and a trailer. */
-#ifndef CMX_OTA_IMAGE_H
-#define CMX_OTA_IMAGE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -111,5 +110,4 @@ const char *cmx_image_chip_name(uint16_t chip_id);
 
 #ifdef __cplusplus
 }
-#endif
 #endif

@@ -1,7 +1,6 @@
 /* image_format.h - shared by the image formats: image_esp.c (ESP-IDF's, and the choice of a format) and image_opaque.c.
  * Private to them. */
-#ifndef CMX_OTA_IMAGE_FORMAT_H
-#define CMX_OTA_IMAGE_FORMAT_H
+#pragma once
 
 #include "cmxsafe/ota/image.h"
 
@@ -18,5 +17,3 @@ CMX_MUST_USE cmx_err cmx_image_refuse(struct cmx_image *c, cmx_err err, const ch
 
 /* Appends n bytes to the piece in c->part. */
 void cmx_image_gather(struct cmx_image *c, const uint8_t *p, uint32_t n);
-
-#endif

@@ -1,8 +1,7 @@
 /* multipart.h - parses a multipart/form-data body while it arrives in pieces of any size. Finds where parts begin and
  * end, and stores no body. Pure: no I/O, clock or allocation. Formats: RFC 2046 section 5.1 (delimiters, preamble,
  * epilogue), RFC 7578 (form-data). */
-#ifndef CMX_OTA_MULTIPART_H
-#define CMX_OTA_MULTIPART_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -10,10 +9,6 @@
 
 #include "cmxsafe/core/buf.h"
 #include "cmxsafe/core/err.h"
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 #define CMX_MULTIPART_BOUNDARY_MAX 70 /* RFC 2046 section 5.1.1 */
 #define CMX_MULTIPART_LINE_MAX 512    /* bytes of a line in a part's header */
@@ -60,8 +55,3 @@ CMX_MUST_USE cmx_err cmx_multipart_next(struct cmx_multipart *m, struct cmx_buf 
 
 /* True once the closing delimiter was found; a body without it is incomplete. */
 bool cmx_multipart_complete(const struct cmx_multipart *m);
-
-#ifdef __cplusplus
-}
-#endif
-#endif

@@ -1,17 +1,12 @@
 /* origin.h - decides whether a request comes from a page that this device served, or from a program. Prevents updates
  * by other sites' pages (CSRF) and access under another name (DNS rebinding). Pure. Sources: RFC 6454 (Origin), RFC
  * 9110 section 7.2 (Host), W3C Fetch Metadata (Sec-Fetch-Site). */
-#ifndef CMX_OTA_ORIGIN_H
-#define CMX_OTA_ORIGIN_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "cmxsafe/http/http.h"
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 /* Rebinding needs a name that an attacker's DNS resolves. Accepted are addresses, `localhost`, names under .cmx (device
  * names of a gateway; there is no such public domain) and those in names. host: the Host header, or NULL. */
@@ -23,8 +18,3 @@ bool cmx_origin_same(const char *origin, const char *site, const char *host);
 
 /* The same for a request. True: it comes from another site's page and was answered with 403; *err is the result. */
 bool cmx_origin_refused(struct cmx_http_request *r, cmx_err *err);
-
-#ifdef __cplusplus
-}
-#endif
-#endif

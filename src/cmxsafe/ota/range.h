@@ -1,15 +1,10 @@
 /* range.h - the Content-Range of a request that sends a part of a file (RFC 9110 section 14.4): "bytes
  * FIRST-LAST/TOTAL". Pure. */
-#ifndef CMX_OTA_RANGE_H
-#define CMX_OTA_RANGE_H
+#pragma once
 
 #include <stdint.h>
 
 #include "cmxsafe/core/err.h"
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 struct cmx_range {
     uint32_t first;
@@ -19,8 +14,3 @@ struct cmx_range {
 
 /* CMX_EFORMAT: another form, an unknown total, or contradicting numbers. */
 CMX_MUST_USE cmx_err cmx_range_parse(struct cmx_range *r, const char *text);
-
-#ifdef __cplusplus
-}
-#endif
-#endif

@@ -9,8 +9,7 @@
  *
  * Memory: one struct cmx_upload from an update's first byte until it ends, and one struct for its request; together
  * under CMX_OTA_HEAP_MAX. */
-#ifndef CMX_OTA_SERVICE_H
-#define CMX_OTA_SERVICE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -103,5 +102,4 @@ void cmx_ota_stop(struct cmx_ota_service *s);
 
 #ifdef __cplusplus
 }
-#endif
 #endif

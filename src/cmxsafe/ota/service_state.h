@@ -1,8 +1,7 @@
 /* service_state.h - the state of the update service, shared by its parts: service_run.c (start, stop), service_status.c
  * (the page and GET /update), service_update.c (POST /update), service_restart.c and service_trial.c (confirmation and
  * rollback). Private to them. */
-#ifndef CMX_OTA_SERVICE_STATE_H
-#define CMX_OTA_SERVICE_STATE_H
+#pragma once
 
 #include "cmxsafe/http/http.h"
 #include "cmxsafe/ota/multipart.h"
@@ -133,5 +132,3 @@ cmx_err cmx_ota_update_begin(struct cmx_http_request *r, void *ctx, void **state
 cmx_err cmx_ota_update_body(struct cmx_http_request *r, void *ctx, void *state, const uint8_t *data, size_t len);
 cmx_err cmx_ota_update_end(struct cmx_http_request *r, void *ctx, void *state);
 void cmx_ota_update_done(void *ctx, void *state, bool complete);
-
-#endif

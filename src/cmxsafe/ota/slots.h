@@ -4,8 +4,7 @@
  *
  * One caller at a time. Every function may block, activate, confirm and rollback for minutes: call these without a
  * lock. Errors are CMX_EIO unless stated otherwise. */
-#ifndef CMX_OTA_SLOTS_H
-#define CMX_OTA_SLOTS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -61,5 +60,4 @@ struct cmx_slots {
 
 #ifdef __cplusplus
 }
-#endif
 #endif

@@ -11,8 +11,7 @@
  *    24  8  zero
  *    32 64  signature r || s, big-endian, over  trailer[0..32) || SHA-256(signed bytes)
  */
-#ifndef CMX_OTA_TRAILER_H
-#define CMX_OTA_TRAILER_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -69,5 +68,4 @@ CMX_MUST_USE cmx_err cmx_ota_keys_add(struct cmx_ota_keys *keys, const char *tex
 
 #ifdef __cplusplus
 }
-#endif
 #endif

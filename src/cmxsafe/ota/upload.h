@@ -4,8 +4,7 @@
  * A power cut is safe at every moment: storage is written only after the image's head was accepted; the first
  * CMX_UPLOAD_WITHHELD bytes, without which nothing boots, only after everything else was verified in storage; and
  * otadata last. One task at a time. */
-#ifndef CMX_OTA_UPLOAD_H
-#define CMX_OTA_UPLOAD_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -14,10 +13,6 @@
 #include "cmxsafe/core/err.h"
 #include "cmxsafe/ota/image.h"
 #include "cmxsafe/ota/slots.h"
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 #define CMX_UPLOAD_CHUNK 1024  /* bytes per write to storage */
 #define CMX_UPLOAD_WITHHELD 32 /* header and first segment's header; a multiple of flash encryption's 16 */
@@ -61,8 +56,3 @@ CMX_MUST_USE cmx_err cmx_upload_activate(struct cmx_upload *u);
 
 /* Ends the upload and releases the hashes. Always safe after begin. The target slot cannot boot. */
 void cmx_upload_abort(struct cmx_upload *u);
-
-#ifdef __cplusplus
-}
-#endif
-#endif

@@ -1,8 +1,7 @@
 /* crypto.h - the interface to the platform's cryptography: SHA-256, HMAC-SHA-256, ECDSA P-256, random bytes. Two back
  * ends, the same published test vectors for both: OpenSSL 3 (port/linux), PSA Crypto (port/esp). SSH's own cryptography
  * is libssh's. Any thread; an object belongs to one thread at a time. */
-#ifndef CMX_PORT_CRYPTO_H
-#define CMX_PORT_CRYPTO_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -64,5 +63,4 @@ CMX_MUST_USE cmx_err cmx_p256_public(const uint8_t scalar[CMX_P256_SCALAR_LEN], 
 
 #ifdef __cplusplus
 }
-#endif
 #endif

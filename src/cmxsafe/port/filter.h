@@ -3,8 +3,7 @@
  *
  * The judge is called with the filter's lock held, from any of the stack's threads. It returns quickly and never calls
  * the stack. */
-#ifndef CMX_PORT_FILTER_H
-#define CMX_PORT_FILTER_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -79,5 +78,4 @@ const struct cmx_filter *cmx_port_filter(void);
 
 #ifdef __cplusplus
 }
-#endif
 #endif

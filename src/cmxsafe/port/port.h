@@ -5,8 +5,7 @@
  *
  * Unless said otherwise a function may be called from any task, may block, and is not called from an interrupt or from
  * the network stack's own thread. */
-#ifndef CMX_PORT_PORT_H
-#define CMX_PORT_PORT_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -148,5 +147,4 @@ void cmx_port_restart(void);
 
 #ifdef __cplusplus
 }
-#endif
 #endif

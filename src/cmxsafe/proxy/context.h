@@ -1,7 +1,6 @@
 /* context.h - the engine's configuration and reports: gateway, contexts, hooks and status. Types and bounds only;
  * proxy.h has the calls. */
-#ifndef CMX_PROXY_CONTEXT_H
-#define CMX_PROXY_CONTEXT_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -211,5 +210,4 @@ const char *cmx_proxy_library(void);
 
 #ifdef __cplusplus
 }
-#endif
 #endif

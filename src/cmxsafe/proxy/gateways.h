@@ -8,8 +8,7 @@
  *
  * Within a group each device tries the gateways in a random order, so that the devices of a dead gateway spread over
  * the others. A device keeps a gateway that works. */
-#ifndef CMX_PROXY_GATEWAYS_H
-#define CMX_PROXY_GATEWAYS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -63,5 +62,4 @@ void cmx_gateway_turn_worked(struct cmx_gateway_turn *t);
 
 #ifdef __cplusplus
 }
-#endif
 #endif

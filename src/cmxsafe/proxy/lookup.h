@@ -4,8 +4,7 @@
  * getaddrinfo may block for a long time and cannot be cancelled. The look-up's task therefore shares a
  * reference-counted object with the session's task; the last user frees it. All calls below are made by one task. A
  * numeric address needs no second task. At most CMX_LOOKUPS_MAX tasks run at once in the process. */
-#ifndef CMX_PROXY_LOOKUP_H
-#define CMX_PROXY_LOOKUP_H
+#pragma once
 
 #include "cmxsafe/proxy/context.h"
 
@@ -32,5 +31,3 @@ struct cmx_lookup *cmx_lookup_hold(struct cmx_lookup *l);
 
 /* Removes a user; the look-up may still be running. NULL is fine. */
 void cmx_lookup_release(struct cmx_lookup *l);
-
-#endif

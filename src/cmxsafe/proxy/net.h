@@ -1,6 +1,5 @@
 /* net.h - non-blocking TCP sockets for the proxy, and what their errors mean. POSIX names only. */
-#ifndef CMX_PROXY_NET_H
-#define CMX_PROXY_NET_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -54,5 +53,3 @@ void cmx_net_abort(int fd);
 
 /* The meaning of an errno value; 0 and "in progress" included. */
 cmx_err cmx_net_cause(int error);
-
-#endif

@@ -3,8 +3,7 @@
  * (haproxy.org, doc/proxy-protocol.txt). Pure.
  *
  * A CMX-GW reports the client's identity; any other SSH server reports the address from which the connection came. */
-#ifndef CMX_PROXY_ORIGINATOR_H
-#define CMX_PROXY_ORIGINATOR_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -43,5 +42,3 @@ bool cmx_originator_allowed(const struct cmx_originator *o, const char *list);
  * since a header has one family. An unknown originator is encoded as such. version: CMX_PEER_PROXY_V1 or _V2. */
 CMX_MUST_USE cmx_err cmx_originator_header(struct cmx_buf *out, cmx_proxy_peer version,
                                            const struct cmx_originator *from, const struct cmx_originator *to);
-
-#endif

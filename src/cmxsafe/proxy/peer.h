@@ -1,8 +1,7 @@
 /* peer.h - finds, for a service of the same program, the client of a connection that the proxy made to it. The
  * service's socket only shows the loopback address. Its port identifies the relay, which stores the client that the
  * gateway reported. Any thread. */
-#ifndef CMX_PROXY_PEER_H
-#define CMX_PROXY_PEER_H
+#pragma once
 
 #include "cmxsafe/core/err.h"
 
@@ -46,5 +45,4 @@ void cmx_peer_add(struct cmx_peer_entry *e, const struct sockaddr *local, const 
                   const struct cmx_originator *from);
 void cmx_peer_remove(struct cmx_peer_entry *e);
 
-#endif
 #endif

@@ -1,7 +1,6 @@
 /* pin.h - host-key pins: decides which keys a gateway may prove. Parses OpenSSH fingerprints and known_hosts lines. No
  * I/O; hashing goes through crypto.h. */
-#ifndef CMX_PROXY_PIN_H
-#define CMX_PROXY_PIN_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -37,5 +36,3 @@ unsigned cmx_pin_types(const struct cmx_pin *pins, size_t n);
 
 /* The type of an OpenSSH key name ("ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa", ...), or CMX_HOSTKEY_TYPES. */
 cmx_hostkey_type cmx_pin_type_of(const char *name, size_t len);
-
-#endif

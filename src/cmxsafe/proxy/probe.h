@@ -1,8 +1,7 @@
 /* probe.h - tests whether the gateway's listener still forwards to this device: connects to the listener through the
  * device's own session, sends a random token and searches for it in the connections that arrive. If the token does not
  * arrive, the listener is requested again. */
-#ifndef CMX_PROXY_PROBE_H
-#define CMX_PROXY_PROBE_H
+#pragma once
 
 #include "cmxsafe/proxy/session_state.h"
 
@@ -21,5 +20,3 @@ probe_match cmx_probe_match(struct run *r, const uint8_t *data, size_t len);
 
 /* Discards a probe that is under way. */
 void cmx_probe_reset(struct run *r);
-
-#endif

@@ -15,8 +15,7 @@
  *
  * A session's task owns everything of its session. Other tasks read `shared` of a context and set `stop`, `removed` and
  * `arrivals`, all under the engine's lock; the session's task links and unlinks contexts under it. */
-#ifndef CMX_PROXY_PROXY_H
-#define CMX_PROXY_PROXY_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -79,5 +78,4 @@ bool cmx_proxy_reached(struct cmx_proxy *p);
 
 #ifdef __cplusplus
 }
-#endif
 #endif

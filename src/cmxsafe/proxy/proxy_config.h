@@ -1,7 +1,6 @@
 /* proxy_config.h - checks and owns a proxy configuration. Decides whether it is valid; starts nothing, opens nothing.
  */
-#ifndef CMX_PROXY_CONFIG_H
-#define CMX_PROXY_CONFIG_H
+#pragma once
 
 #include "cmxsafe/core/why.h"
 #include "cmxsafe/proxy/context.h"
@@ -85,5 +84,3 @@ void cmx_proxy_context_release(struct cmx_context *c);
 
 /* The name of c's session: c->session, or the context's own name if that is empty. */
 const char *cmx_proxy_context_session(const struct cmx_context *c);
-
-#endif

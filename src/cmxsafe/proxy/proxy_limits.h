@@ -4,8 +4,7 @@
  * One relay costs at most: in our heap, its struct (under 400 bytes), one chunk that the gateway does not take yet and
  * one channel window that the local side does not take yet; in libssh, one channel window. libssh chooses the window:
  * 1.28 MB in 0.10, 2 MB in 0.11, 8,000 bytes in LibSSH-ESP32. */
-#ifndef CMX_PROXY_LIMITS_H
-#define CMX_PROXY_LIMITS_H
+#pragma once
 
 #if defined(ESP_PLATFORM) && !defined(CMX_DEVICE_PROFILE)
 #define CMX_DEVICE_PROFILE /* Arduino gives a library no compiler flags */
@@ -162,5 +161,3 @@
 /* A probe fails if its token does not come back within this. */
 #define CMX_PROBE_TIMEOUT_MS 10000
 #define CMX_PROBE_TOKEN_LEN 32
-
-#endif

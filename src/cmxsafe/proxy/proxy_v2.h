@@ -1,6 +1,5 @@
 /* proxy_v2.h - constants of the PROXY protocol, version 2 (haproxy.org, doc/proxy-protocol.txt, section 2.2). */
-#ifndef CMX_PROXY_PROXY_V2_H
-#define CMX_PROXY_PROXY_V2_H
+#pragma once
 
 #define CMX_V2_SIGNATURE "\r\n\r\n\0\r\nQUIT\n" /* 12 bytes without the NUL at its end */
 #define CMX_V2_SIGNATURE_LEN 12
@@ -15,5 +14,3 @@
 #define CMX_V2_TCP6 0x21
 #define CMX_V2_TCP4_LEN 12 /* two addresses, two ports */
 #define CMX_V2_TCP6_LEN 36
-
-#endif

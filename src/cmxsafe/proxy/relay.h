@@ -1,6 +1,5 @@
 /* relay.h - the life of one connection, from its acceptance to the gateway's CLOSE. */
-#ifndef CMX_PROXY_RELAY_H
-#define CMX_PROXY_RELAY_H
+#pragma once
 
 #include "cmxsafe/proxy/relay_state.h"
 
@@ -31,5 +30,3 @@ void cmx_relay_abort(struct relay *x, struct session *s, cmx_err cause);
 
 /* The same without waiting for the gateway, because the session has ended. */
 void cmx_relay_kill(struct relay *x, struct session *s, cmx_err cause);
-
-#endif

@@ -1,6 +1,5 @@
 /* relay_event.h - reports connections to the relay hook, if there is one. */
-#ifndef CMX_PROXY_RELAY_EVENT_H
-#define CMX_PROXY_RELAY_EVENT_H
+#pragma once
 
 #include "cmxsafe/proxy/relay_state.h"
 
@@ -9,5 +8,3 @@ void cmx_relay_event_opened(struct relay *x, struct session *s);
 void cmx_relay_event_closed(struct relay *x, struct session *s, cmx_err cause);
 /* Counts the refusal too. r may be NULL: no context has the port. */
 void cmx_relay_event_refused(struct session *s, struct run *r, const char *from, cmx_err cause);
-
-#endif

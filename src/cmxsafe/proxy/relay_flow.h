@@ -1,7 +1,6 @@
 /* relay_flow.h - the bytes of one connection. Every byte accepted is delivered in order, or the relay is reset
  * (promise 4 of SECURITY.md). */
-#ifndef CMX_PROXY_RELAY_FLOW_H
-#define CMX_PROXY_RELAY_FLOW_H
+#pragma once
 
 #include "cmxsafe/proxy/relay_state.h"
 
@@ -18,5 +17,3 @@ CMX_MUST_USE cmx_err cmx_relay_flow_send_held(struct relay *x);
 
 /* Discards all waiting bytes. */
 void cmx_relay_flow_drop(struct relay *x);
-
-#endif

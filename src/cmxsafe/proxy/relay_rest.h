@@ -4,8 +4,7 @@
  *
  * A relay stirs when its local socket is readable or the gateway sends something for it, and is back in the list before
  * the loop settles the next time. Only an open relay rests, without waiting bytes and without an idle time-out. */
-#ifndef CMX_PROXY_RELAY_REST_H
-#define CMX_PROXY_RELAY_REST_H
+#pragma once
 
 #include "cmxsafe/proxy/relay_state.h"
 
@@ -17,5 +16,3 @@ void cmx_relay_rest_ready(struct session *s);
 void cmx_relay_rest_end(struct session *s);
 /* The same for all relays at rest. */
 void cmx_relay_rest_end_all(struct session *s);
-
-#endif

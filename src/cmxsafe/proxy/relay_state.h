@@ -11,8 +11,7 @@
  *                shut   EOF is sent, or the gateway closed the channel
  *
  * The setters log every transition with the event that caused it. Nothing else writes phase, to_local or to_gateway. */
-#ifndef CMX_PROXY_RELAY_STATE_H
-#define CMX_PROXY_RELAY_STATE_H
+#pragma once
 
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/proxy/peer.h"
@@ -102,5 +101,3 @@ bool cmx_relay_state_has_backlog(const struct relay *x);
 
 /* If no byte has moved through an open relay for CMX_RELAY_STALL_MS, logs once why it waits. */
 void cmx_relay_state_log_stall(struct relay *x, const struct session *s);
-
-#endif

@@ -1,11 +1,8 @@
 /* session.h - the task of a session: log in, serve, wait, repeat; it never stops trying (promise 5 of SECURITY.md). */
-#ifndef CMX_PROXY_SESSION_H
-#define CMX_PROXY_SESSION_H
+#pragma once
 
 #include "cmxsafe/proxy/session_state.h"
 
 /* Starts s's task. It does nothing while s->hold is set, and ends, with s->finished, when s->stop is. CMX_ENOMEM: s
  * counts as finished. */
 CMX_MUST_USE cmx_err cmx_session_start(struct session *s);
-
-#endif

@@ -1,8 +1,7 @@
 /* session_gateway.h - which gateway a session tries. All sessions of an engine use the same one, because at a fleet of
  * gateways the device's identity belongs to one of them. A session that can't connect there again and again, while
  * others are still up there, tries the other gateways; once it is logged in at one of them, all sessions move there. */
-#ifndef CMX_PROXY_SESSION_GATEWAY_H
-#define CMX_PROXY_SESSION_GATEWAY_H
+#pragma once
 
 #include "cmxsafe/proxy/session_state.h"
 
@@ -32,5 +31,3 @@ void cmx_session_gateway_leave(struct session *s);
  * gateway that worked and has not fallen silent is tried once more before that. True: nothing is left to try in this
  * round. */
 bool cmx_session_gateway_failed(struct session *s, cmx_err err);
-
-#endif

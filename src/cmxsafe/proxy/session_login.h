@@ -1,6 +1,5 @@
 /* session_login.h - one attempt to log in: from the gateway's name to an authenticated session. */
-#ifndef CMX_PROXY_SESSION_LOGIN_H
-#define CMX_PROXY_SESSION_LOGIN_H
+#pragma once
 
 #include "cmxsafe/proxy/session_state.h"
 
@@ -16,5 +15,3 @@ bool cmx_session_login_lacks_stack(const struct session *s);
 
 /* After an attempt that failed with err: whether the next attempt can request another host key type, at once. */
 bool cmx_session_login_types_left(struct session *s, cmx_err err);
-
-#endif

@@ -1,12 +1,9 @@
 /* session_pair.h - two connected local stream sockets for a session's own use. lwIP has no socketpair; there it is a
  * TCP connection on loopback with both ends in the engine. Isolation gets its addresses and ports before the first
  * packet, so that no other task can be either end. */
-#ifndef CMX_PROXY_SESSION_PAIR_H
-#define CMX_PROXY_SESSION_PAIR_H
+#pragma once
 
 #include "cmxsafe/proxy/session_state.h"
 
 /* For cmx_ssh_set_pair; arg: the session. The caller closes both. */
 CMX_MUST_USE cmx_err cmx_session_pair(void *arg, int fd[2]);
-
-#endif

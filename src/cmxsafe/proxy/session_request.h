@@ -1,7 +1,6 @@
 /* session_request.h - global requests, one at a time (RFC 4254 sections 4 and 7.1): requests and cancels forwards,
  * opens the listeners of direct contexts, sends keepalives. */
-#ifndef CMX_PROXY_SESSION_REQUEST_H
-#define CMX_PROXY_SESSION_REQUEST_H
+#pragma once
 
 #include "cmxsafe/proxy/session_state.h"
 
@@ -10,5 +9,3 @@ CMX_MUST_USE cmx_err cmx_session_request_step(struct session *s);
 
 /* When the next request or keepalive is due. */
 uint64_t cmx_session_request_due(const struct session *s);
-
-#endif

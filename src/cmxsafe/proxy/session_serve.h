@@ -1,7 +1,6 @@
 /* session_serve.h - the event loop of a live session: waits for the SSH socket, the local sockets and the next timer.
  */
-#ifndef CMX_PROXY_SESSION_SERVE_H
-#define CMX_PROXY_SESSION_SERVE_H
+#pragma once
 
 #include "cmxsafe/proxy/session_state.h"
 
@@ -13,5 +12,3 @@ void cmx_session_serve_update(struct session *s);
 
 /* After serve, or after a failed login: ends all relays and closes the local listeners. cause: for the hook. */
 void cmx_session_serve_end(struct session *s, cmx_err cause);
-
-#endif

@@ -2,8 +2,7 @@
  * describes the files and which task may use what.
  *
  * Large members come last, so that RISC-V compressed loads (offset < 128) reach the others. */
-#ifndef CMX_PROXY_SESSION_STATE_H
-#define CMX_PROXY_SESSION_STATE_H
+#pragma once
 
 #include <netinet/in.h>
 #include <stdatomic.h>
@@ -166,5 +165,3 @@ void cmx_session_set_fd(struct session *s, int fd);
 uint64_t cmx_session_in(const struct session *s, unsigned seconds);
 /* That time has come. */
 bool cmx_session_past(const struct session *s, uint64_t at);
-
-#endif

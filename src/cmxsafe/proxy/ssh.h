@@ -3,8 +3,7 @@
  *
  * One session belongs to one task. Handlers are called from inside cmx_ssh_* calls and must call none of them; they
  * only record what happened. Works with Debian's libssh 0.10.6 and LibSSH-ESP32's 0.11.1. */
-#ifndef CMX_PROXY_SSH_H
-#define CMX_PROXY_SSH_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -127,5 +126,3 @@ CMX_MUST_USE cmx_err cmx_ssh_channel_send_eof(struct cmx_ssh_channel *c);
 /* Sends CLOSE. Bytes that arrive later stay in libssh, so that no WINDOW_ADJUST follows it. */
 void cmx_ssh_channel_close(struct cmx_ssh_channel *c);
 void cmx_ssh_channel_free(struct cmx_ssh_channel *c); /* no handler is called after this; NULL is fine */
-
-#endif

@@ -6,8 +6,7 @@
  * sent in reply to an unknown question.
  *
  * Internal to ssh.c. */
-#ifndef CMX_PROXY_SSH_AUTH_H
-#define CMX_PROXY_SSH_AUTH_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -44,5 +43,3 @@ CMX_MUST_USE cmx_err cmx_ssh_auth_step(struct cmx_ssh_auth *a, struct ssh_sessio
 
 /* Frees the memory of the login. */
 void cmx_ssh_auth_free(struct cmx_ssh_auth *a);
-
-#endif

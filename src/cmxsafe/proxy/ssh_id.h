@@ -8,8 +8,7 @@
  * then shut down, so that libssh cannot wait for more.
  *
  * Internal to ssh.c. */
-#ifndef CMX_PROXY_SSH_ID_H
-#define CMX_PROXY_SSH_ID_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -44,5 +43,3 @@ void cmx_ssh_id_close(struct cmx_ssh_id *s, struct ssh_session_struct *session);
 /* Pure. Finds the identifier in the requests sent to an agent: SSH_AGENTC_REQUEST_IDENTITIES, then
  * SSH_AGENTC_SIGN_REQUEST. Returns its length, 0 if there is none. */
 size_t cmx_ssh_id_parse(const uint8_t *data, size_t len, uint8_t out[CMX_PROXY_SESSION_ID_MAX]);
-
-#endif

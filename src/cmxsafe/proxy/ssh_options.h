@@ -1,6 +1,5 @@
 /* ssh_options.h - gives libssh the algorithms and settings of a session, and checks them without a connection. */
-#ifndef CMX_PROXY_SSH_OPTIONS_H
-#define CMX_PROXY_SSH_OPTIONS_H
+#pragma once
 
 #include "cmxsafe/core/why.h"
 #include "cmxsafe/proxy/context.h"
@@ -16,5 +15,3 @@ CMX_MUST_USE cmx_err cmx_ssh_options_set(struct ssh_session_struct *session, con
  * key_pem with key_passphrase. Opens no connection. why receives one sentence that names the setting. May leave traces
  * of the key on the stack below the caller. CMX_EINVAL, CMX_ENOMEM. */
 CMX_MUST_USE cmx_err cmx_ssh_options_check(const struct cmx_gateway *g, struct cmx_why *why);
-
-#endif

@@ -1,6 +1,5 @@
 /* tracked_socket.h - reports a socket to the hooks socket_open and socket_close with the same addresses. */
-#ifndef CMX_PROXY_TRACKED_SOCKET_H
-#define CMX_PROXY_TRACKED_SOCKET_H
+#pragma once
 
 #include <sys/socket.h>
 
@@ -21,5 +20,3 @@ CMX_MUST_USE cmx_err cmx_tracked_socket_open(struct tracked_socket *t, const str
 
 /* Reports its end, if it was reported. */
 void cmx_tracked_socket_close(struct tracked_socket *t, const struct cmx_proxy_hooks *hooks, const char *context);
-
-#endif

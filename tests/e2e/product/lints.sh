@@ -31,6 +31,7 @@ refused allocation port/linux/notify.c 'static void *notify_bad(void)\n{\n    re
 refused secret-memcmp src/cmxsafe/core/secret.c 'static int bad(const void *a, const void *token)\n{\n    return memcmp(a, token, 8);\n}'
 refused root stray 'text'
 refused if-in-function src/cmxsafe/core/backoff.c 'static void bad(void)\n{\n#ifdef ESP_PLATFORM\n    (void)0;\n#endif\n}'
+refused once src/cmxsafe/core/backoff_bad.h '/* backoff_bad.h - a header without a guard. */'
 refused libssh src/cmxsafe/device/device.c '#include <libssh/libssh.h>'
 refused module src/cmxsafe/core/backoff.c '#include "cmxsafe/proxy/proxy.h"'
 refused module src/cmxsafe/attest/mac.c '#include "cmxsafe/ota/crc32.h"'

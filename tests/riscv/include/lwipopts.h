@@ -1,6 +1,5 @@
 /* lwipopts.h - the part of ESP-IDF's lwIP configuration that affects types and prototypes. For compile checks only. */
-#ifndef CMX_TESTS_LWIPOPTS_H
-#define CMX_TESTS_LWIPOPTS_H
+#pragma once
 
 #define NO_SYS 0
 #define LWIP_IPV4 1
@@ -21,5 +20,3 @@
 #define LWIP_SO_SNDTIMEO 1
 #define SO_REUSE 1
 #define MEM_ALIGNMENT 4
-
-#endif

@@ -1,7 +1,4 @@
 /* As in ESP-IDF: POSIX names on lwIP. For compile checks only. */
-#ifndef CMX_TESTS_NETDB_H
-#define CMX_TESTS_NETDB_H
+#pragma once
 
 #include "lwip/netdb.h"
-
-#endif

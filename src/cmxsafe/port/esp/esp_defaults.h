@@ -1,7 +1,6 @@
 /* esp_defaults.h - Kconfig's names and defaults for builds without this component's Kconfig (Arduino), and names that
  * older versions of ESP-IDF lack. The root's Kconfig describes each option. */
-#ifndef CMX_ESP_DEFAULTS_H
-#define CMX_ESP_DEFAULTS_H
+#pragma once
 
 #ifdef ESP_PLATFORM
 
@@ -48,5 +47,4 @@
 #define CONFIG_CMX_SHARED_SESSION 0
 #endif
 
-#endif
 #endif

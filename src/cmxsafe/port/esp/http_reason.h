@@ -1,7 +1,6 @@
 /* http_reason.h - the reason phrases of HTTP status codes (RFC 9110 section 15), which esp_http_server lacks, and what
  * its errors mean. */
-#ifndef CMX_PORT_ESP_HTTP_REASON_H
-#define CMX_PORT_ESP_HTTP_REASON_H
+#pragma once
 
 #include "esp_err.h"
 
@@ -12,5 +11,3 @@ CMX_MUST_USE cmx_err http_reason_error(esp_err_t rc);
 
 /* Static; "Status" for a code that is not listed. */
 const char *http_reason_text(int status);
-
-#endif

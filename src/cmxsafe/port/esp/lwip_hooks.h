@@ -1,8 +1,7 @@
 /* lwip_hooks.h - makes lwIP call the isolation policy for each received IPv4 packet. For IPv6 ESP-IDF calls the
  * function lwip_hook_ip6_input (lwip_hooks.c). With CONFIG_CMX_LWIP_HOOKS the component lwip includes this file as
  * ESP_IDF_LWIP_HOOK_FILENAME; a project with its own hook file includes this one there. Compiled into lwIP. */
-#ifndef CMX_PORT_ESP_LWIP_HOOKS_H
-#define CMX_PORT_ESP_LWIP_HOOKS_H
+#pragma once
 
 #ifdef __cplusplus
 extern "C" {
@@ -17,5 +16,4 @@ int cmx_lwip_ip_input_hook(struct pbuf *p, struct netif *inp);
 
 #ifdef __cplusplus
 }
-#endif
 #endif

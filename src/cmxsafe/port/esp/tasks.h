@@ -1,6 +1,5 @@
 /* tasks.h - the stacks of cmxsafe's tasks, for a status and for sizing them. ESP-IDF only. */
-#ifndef CMX_PORT_ESP_TASKS_H
-#define CMX_PORT_ESP_TASKS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,5 +24,4 @@ size_t cmx_esp_tasks(struct cmx_esp_task *out, size_t cap);
 
 #ifdef __cplusplus
 }
-#endif
 #endif

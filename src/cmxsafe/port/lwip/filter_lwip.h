@@ -6,14 +6,9 @@
  * it to a transport: also packets from the device to itself (netif_poll), and packets of an interface that was added a
  * moment ago. A timer finds new interfaces; with LWIP_NETIF_EXT_STATUS_CALLBACK they are found at once. If the IP input
  * hooks can be installed (lwip_hooks.h), they do the same as the raw blocks, but earlier. */
-#ifndef CMX_PORT_LWIP_FILTER_LWIP_H
-#define CMX_PORT_LWIP_FILTER_LWIP_H
+#pragma once
 
 #include "cmxsafe/port/filter.h"
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 struct pbuf;
 struct netif;
@@ -27,8 +22,3 @@ void cmx_lwip_filter_scan(void);
 
 /* For LWIP_HOOK_IP4_INPUT and LWIP_HOOK_IP6_INPUT: returns 1 if the packet was refused and freed, 0 to continue. */
 int cmx_lwip_ip_input_hook(struct pbuf *p, struct netif *inp);
-
-#ifdef __cplusplus
-}
-#endif
-#endif

@@ -1,6 +1,5 @@
 /* cc.h - lwIP's description of the compiler, for rv32 and picolibc. For compile checks only. */
-#ifndef CMX_TESTS_ARCH_CC_H
-#define CMX_TESTS_ARCH_CC_H
+#pragma once
 
 #include <errno.h>
 #include <stdint.h>
@@ -12,5 +11,3 @@
 #define LWIP_PLATFORM_DIAG(x) ((void)0)
 #define LWIP_PLATFORM_ASSERT(x) ((void)0)
 typedef int sys_prot_t;
-
-#endif

@@ -1,10 +1,7 @@
 /* sys_arch.h - lwIP's operating system types, opaque. For compile checks only. */
-#ifndef CMX_TESTS_ARCH_SYS_ARCH_H
-#define CMX_TESTS_ARCH_SYS_ARCH_H
+#pragma once
 
 typedef void *sys_sem_t;
 typedef void *sys_mutex_t;
 typedef void *sys_mbox_t;
 typedef void *sys_thread_t;
-
-#endif

@@ -1,8 +1,5 @@
 /* As in ESP-IDF: POSIX names on lwIP. For compile checks only. */
-#ifndef CMX_TESTS_NETINET_IN_H
-#define CMX_TESTS_NETINET_IN_H
+#pragma once
 
 #include "lwip/inet.h"
 #include "lwip/sockets.h"
-
-#endif
