@@ -33,7 +33,7 @@
 #define TAG "agent"
 #define AGENT_READY_MS 30000 /* READY=1 is sent after this time at the latest */
 #define AGENT_TICK_MS 1000
-#define AGENT_REST_MS 15000 /* interval between checks while all contexts are up and nothing happens */
+#define AGENT_REST_MS 60000 /* interval between checks while all contexts are up and nothing happens */
 
 struct agent {
     const char *config_file;
@@ -317,8 +317,9 @@ static uint64_t work_of(const struct status_view *v)
     return work;
 }
 
-/* Sessions, signals, control clients and changes of the rules wake the loop by themselves. Three things are checked at
- * intervals, which are long while nothing happens: a removed control socket, new name servers, the watchdog. */
+/* Sessions, signals, control clients, a removed control socket and changes of the rules wake the loop by themselves. Three
+ * things are checked at intervals, which are long while nothing happens: stuck sessions, new name servers, the
+ * watchdog. */
 static int next_look_ms(const struct agent *a, size_t control_fds)
 {
     const uint64_t feed_ms = a->notify.watchdog_ms / 4;
@@ -369,22 +370,23 @@ static void take_signal(struct agent *a)
 
 static void loop(struct agent *a)
 {
-    struct pollfd fds[CONTROL_CLIENTS_MAX + 3 + WIRING_POLLS_MAX];
+    struct pollfd fds[CONTROL_CLIENTS_MAX + 4 + WIRING_POLLS_MAX];
     uint64_t drained;
 
     while (!a->stopping) {
-        const size_t clients = control_polls(a->control, fds + 2);
-        size_t n = 2 + clients;
+        const size_t clients = control_polls(a->control, fds + 3);
+        size_t n = 3 + clients;
 
         fds[0] = (struct pollfd){.fd = a->signals, .events = POLLIN};
         fds[1] = (struct pollfd){.fd = a->wiring.wake, .events = POLLIN};
+        fds[2] = (struct pollfd){.fd = control_watch(a->control), .events = POLLIN};
         n += wiring_polls(&a->wiring, fds + n);
         if (poll(fds, (nfds_t)n, next_look_ms(a, clients)) < 0 && errno != EINTR)
             break;
         if (fds[1].revents && read(a->wiring.wake, &drained, sizeof drained) < 0)
             cmx_log(CMX_LOG_DEBUG, TAG, "eventfd: %s", strerror(errno));
         wiring_turn(&a->wiring);
-        control_serve(a->control, fds + 2, clients, cmx_port_now_ms());
+        control_serve(a->control, fds + 3, clients, cmx_port_now_ms());
         if (fds[0].revents)
             take_signal(a);
         look_around(a);

@@ -1,8 +1,10 @@
 #include "agent/control/control.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -29,6 +31,7 @@ struct client {
 
 struct control {
     int listener;
+    int watch; /* inotify of the socket's folder; -1: none can be had, and control_serve alone notices a removed socket */
     bool lost; /* the socket was removed and could not be created again; logged once */
     char path[CONTROL_PATH_MAX];
     const struct control_command *commands;
@@ -37,6 +40,21 @@ struct control {
     size_t answer_max;
     struct client clients[CONTROL_CLIENTS_MAX];
 };
+
+/* Tells when something is removed from the folder of path. */
+static int watch_folder(const char *path)
+{
+    char folder[CONTROL_PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+    if (fd >= 0 && inotify_add_watch(fd, folder, IN_DELETE | IN_MOVED_FROM | IN_ONLYDIR) < 0) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
 
 cmx_err control_open(struct control **out, const char *path, const struct control_command *commands, size_t n,
                      void *arg, size_t answer_max)
@@ -61,6 +79,7 @@ cmx_err control_open(struct control **out, const char *path, const struct contro
         cmx_mem_free(c);
         return err;
     }
+    c->watch = watch_folder(c->path);
     *out = c;
     return CMX_OK;
 }
@@ -69,9 +88,12 @@ cmx_err control_open(struct control **out, const char *path, const struct contro
 static void restore_socket(struct control *c)
 {
     const int old = c->listener;
+    char events[sizeof(struct inotify_event) + NAME_MAX + 1];
     struct stat st;
     cmx_err err;
 
+    while (c->watch >= 0 && read(c->watch, events, sizeof events) > 0)
+        ;
     if (lstat(c->path, &st) == 0 || errno != ENOENT)
         return;
     err = cmx_unix_listen(c->path, CONTROL_CLIENTS_MAX, &c->listener);
@@ -170,6 +192,11 @@ static bool write_answer(struct client *k)
     return false; /* all is sent: closing marks the end of the answer */
 }
 
+int control_watch(const struct control *c)
+{
+    return c->watch;
+}
+
 size_t control_polls(const struct control *c, struct pollfd *fds)
 {
     size_t n = 0;
@@ -228,6 +255,8 @@ void control_close(struct control *c)
         if (c->clients[i].fd >= 0)
             drop(&c->clients[i]);
     close(c->listener);
+    if (c->watch >= 0)
+        close(c->watch);
     if (unlink(c->path) != 0)
         cmx_log(CMX_LOG_WARN, TAG, "%s: %s", c->path, strerror(errno));
     cmx_mem_free(c);

@@ -1,4 +1,5 @@
 /* Parts of the agent: status texts, the control protocol and its server, liveness of tasks, datagrams to systemd. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -450,6 +451,43 @@ static void test_control_bounds(void **state)
     control_close(c);
 }
 
+static bool tells_of_removal(struct control *c)
+{
+    struct pollfd p = {.fd = control_watch(c), .events = POLLIN};
+
+    return poll(&p, 1, 0) == 1;
+}
+
+static void test_control_removed(void **state)
+{
+    struct control *c = NULL;
+    char other[sizeof path + 2];
+    int fd;
+
+    (void)state;
+    assert_int_equal(control_open(&c, path, commands, 3, NULL, 4096), CMX_OK);
+    assert_false(tells_of_removal(c));
+    snprintf(other, sizeof other, "%s2", path);
+    fd = open(other, O_CREAT | O_WRONLY, 0600); /* an additional file is no reason to wake up */
+    assert_true(fd >= 0);
+    close(fd);
+    assert_false(tells_of_removal(c));
+    assert_int_equal(unlink(other), 0); /* another file is removed: the socket stays */
+    assert_true(tells_of_removal(c));
+    turn(c, 0);
+    assert_false(tells_of_removal(c));
+    assert_int_equal(access(path, F_OK), 0);
+    assert_int_equal(unlink(path), 0);
+    assert_true(tells_of_removal(c));
+    turn(c, 0);
+    assert_false(tells_of_removal(c));
+    fd = client(); /* the new socket answers */
+    assert_int_equal(send(fd, "words\n", 6, 0), 6);
+    turn(c, 0);
+    expect_end(fd, "1 words\n");
+    control_close(c);
+}
+
 static void test_control_places(void **state)
 {
     struct control *c = NULL;
@@ -588,6 +626,7 @@ int main(void)
         cmocka_unit_test(test_control_answer),
         cmocka_unit_test(test_control_server),
         cmocka_unit_test(test_control_bounds),
+        cmocka_unit_test(test_control_removed),
         cmocka_unit_test(test_control_places),
         cmocka_unit_test(test_liveness),
         cmocka_unit_test(test_notify),
