@@ -4,9 +4,11 @@ add_library(cmxsafe_registry STATIC ${GW_REGISTRY_SOURCES})
 target_include_directories(cmxsafe_registry PUBLIC ${CMAKE_SOURCE_DIR})
 target_link_libraries(cmxsafe_registry PUBLIC cmxsafe_linux SQLite::SQLite3)
 
-# Run at every login.
-add_executable(cmxsafe-authkeys ${CMAKE_SOURCE_DIR}/gateway/authkeys/main.c)
+# Run at every login. It loads libcrypto when it hashes; the linker leaves out what the libraries below name and nothing uses.
+add_executable(cmxsafe-authkeys ${CMAKE_SOURCE_DIR}/gateway/authkeys/main.c ${CMAKE_SOURCE_DIR}/gateway/authkeys/sha256_loaded.c)
 target_link_libraries(cmxsafe-authkeys PRIVATE cmxsafe_registry)
+target_link_options(cmxsafe-authkeys PRIVATE -Wl,--as-needed)
+cmx_soname(cmxsafe-authkeys CRYPTO crypto)
 
 # The running gateway, and the files generated from the registry: part of the operator's command.
 file(GLOB GW_COMMAND_SOURCES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/gateway/folder/*.c ${CMAKE_SOURCE_DIR}/gateway/server/*.c ${CMAKE_SOURCE_DIR}/gateway/render/*.c ${CMAKE_SOURCE_DIR}/gateway/verify/*.c)

@@ -55,7 +55,7 @@ static cmx_err open_registry(const char *dir, struct gw_registry *r, struct cmx_
 
     if ((size_t)snprintf(path, sizeof path, "%s/registry.db", dir) >= sizeof path)
         return cmx_why_fail(e, CMX_EINVAL, "the path of the registry is too long");
-    return gw_registry_open(r, path, false, e);
+    return gw_registry_open_tables(r, path, e);
 }
 
 static int refuse(const char *dir, const struct cmx_why *why)

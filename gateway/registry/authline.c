@@ -114,8 +114,10 @@ static const char *const platform_opens[] = {
 static cmx_err put_platform(struct gw_registry *r, struct cmx_buf *out, int64_t id, struct cmx_why *e)
 {
     size_t opens = 0;
-    cmx_err err = cmx_buf_put_str(out, ",permitlisten=\"" NOWHERE "\"");
+    cmx_err err = gw_registry_need_views(r, e);
 
+    if (!err)
+        err = cmx_buf_put_str(out, ",permitlisten=\"" NOWHERE "\"");
     for (size_t i = 0; !err && i < sizeof platform_opens / sizeof platform_opens[0]; i++)
         err = put_each(r, out, "permitopen", platform_opens[i], id, &opens, e);
     if (!err && !opens)
@@ -158,6 +160,8 @@ cmx_err gw_authline_certificate(struct gw_registry *r, const struct gw_certifica
     int64_t id = 0;
     cmx_err err = check_fresh(r, e);
 
+    if (!err)
+        err = gw_registry_need_views(r, e);
     if (!err)
         err = gw_authority_accept(r, c, (int64_t)time(NULL), &a, &who, e);
     if (!err)

@@ -241,12 +241,15 @@ static void sql_left(sqlite3_context *ctx, int argc, sqlite3_value **argv)
     sqlite3_result_int64(ctx, t.ends && left == 0 ? -1 : left);
 }
 
-static cmx_err make_views(struct gw_registry *r, struct cmx_why *e)
+cmx_err gw_registry_need_views(struct gw_registry *r, struct cmx_why *e)
 {
+    if (r->has_views)
+        return CMX_OK;
     if (sqlite3_create_function_v2(r->db, "gw_left", 5, SQLITE_UTF8, NULL, sql_left, NULL, NULL, NULL) != SQLITE_OK ||
         sqlite3_exec(r->db, "PRAGMA temp_store = MEMORY", NULL, NULL, NULL) != SQLITE_OK ||
         sqlite3_exec(r->db, views, NULL, NULL, NULL) != SQLITE_OK)
         return gw_sql_failed(r->db, e);
+    r->has_views = true;
     return CMX_OK;
 }
 
@@ -270,9 +273,8 @@ void gw_registry_copy_state(struct gw_registry *r, const char *path, struct gw_c
     gw_copy_state_read(out, path, meta_number(r, "clock", 0));
 }
 
-cmx_err gw_registry_open(struct gw_registry *r, const char *path, bool write, struct cmx_why *e)
+static cmx_err open_tables(struct gw_registry *r, const char *path, bool write, struct cmx_why *e)
 {
-    struct gw_copy_state state;
     int64_t version = 0;
     cmx_err err;
 
@@ -291,16 +293,40 @@ cmx_err gw_registry_open(struct gw_registry *r, const char *path, bool write, st
         err = check_version(r, path, &version, e);
     if (!err && version < GW_SCHEMA_VERSION)
         err = write ? upgrade(r, path, version, e) : upgrade_in_memory(r, version, e);
+    return err;
+}
+
+static void note_staleness(struct gw_registry *r, const char *path)
+{
+    struct gw_copy_state state;
+
+    gw_registry_copy_state(r, path, &state);
+    r->stale = state.shared && state.left == 0;
+}
+
+cmx_err gw_registry_open(struct gw_registry *r, const char *path, bool write, struct cmx_why *e)
+{
+    cmx_err err = open_tables(r, path, write, e);
+
     if (!err)
-        err = make_views(r, e);
+        err = gw_registry_need_views(r, e);
     if (!err && write)
         err = gw_sql_run(r, e, "PRAGMA foreign_keys = ON", "");
-    if (!err) {
-        gw_registry_copy_state(r, path, &state);
-        r->stale = state.shared && state.left == 0;
-    }
     if (err)
         gw_registry_close(r);
+    else
+        note_staleness(r, path);
+    return err;
+}
+
+cmx_err gw_registry_open_tables(struct gw_registry *r, const char *path, struct cmx_why *e)
+{
+    cmx_err err = open_tables(r, path, false, e);
+
+    if (err)
+        gw_registry_close(r);
+    else
+        note_staleness(r, path);
     return err;
 }
 
@@ -317,7 +343,7 @@ static cmx_err fill_new(struct gw_registry *r, struct cmx_why *e)
     if (!err)
         err = gw_registry_commit(r, e);
     if (!err)
-        err = make_views(r, e);
+        err = gw_registry_need_views(r, e);
     return err ? err : gw_sql_run(r, e, "PRAGMA foreign_keys = ON", "");
 }
 

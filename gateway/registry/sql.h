@@ -16,6 +16,7 @@ struct gw_registry {
     const struct gw_sharing *sharing; /* NULL: a registry of this gateway alone */
     void *shared;                     /* state of the functions in `sharing` */
     bool detached;                    /* this transaction is sent when PostgreSQL can be reached again */
+    bool has_views;
     bool stale; /* when it was opened, the copy had not been confirmed for too long (copy_state.h) */
 };
 

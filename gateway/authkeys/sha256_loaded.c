@@ -1,0 +1,76 @@
+/* sha256_loaded.c - what cmxsafe-authkeys uses of crypto.h. It runs twice at each login, and loading libcrypto takes longer than the
+ * look-up of a key, which hashes nothing: libcrypto is loaded at the first hash, for a certificate or an unknown key. */
+#include <openssl/evp.h>
+#include <sys/random.h>
+
+#include "cmxsafe/core/secret.h"
+#include "cmxsafe/port/crypto.h"
+#include "port/linux/library.h"
+
+#define FUNCTIONS(X)                                                                                                   \
+    X(EVP_MD_CTX_new)                                                                                                  \
+    X(EVP_MD_CTX_free)                                                                                                 \
+    X(EVP_sha256)                                                                                                      \
+    X(EVP_DigestInit_ex)                                                                                               \
+    X(EVP_DigestUpdate)                                                                                                \
+    X(EVP_DigestFinal_ex)
+#define CMX_LIBRARY_OF lib
+
+static struct {
+    FUNCTIONS(CMX_LIBRARY_POINTER)
+} lib;
+static const struct cmx_symbol symbols[] = {FUNCTIONS(CMX_LIBRARY_SYMBOL)};
+static struct cmx_library library = {CMX_SONAME_CRYPTO, CMX_PACKAGE_CRYPTO, symbols, sizeof symbols / sizeof symbols[0],
+                                     NULL};
+
+cmx_err cmx_crypto_random(void *out, size_t len)
+{
+    if (getrandom(out, len, 0) == (ssize_t)len)
+        return CMX_OK;
+    cmx_secret_wipe(out, len);
+    return CMX_EIO;
+}
+
+struct sha {
+    EVP_MD_CTX *ctx;
+};
+_Static_assert(sizeof(struct sha) <= sizeof(struct cmx_sha256), "storage");
+
+static struct sha *sha_of(struct cmx_sha256 *h)
+{
+    return (struct sha *)h->opaque;
+}
+
+cmx_err cmx_sha256_init(struct cmx_sha256 *h)
+{
+    struct sha *s = sha_of(h);
+    cmx_err err = cmx_library_load(&library, "a hash", NULL);
+
+    s->ctx = err ? NULL : lib.EVP_MD_CTX_new();
+    if (!s->ctx)
+        return err ? err : CMX_ENOMEM;
+    if (lib.EVP_DigestInit_ex(s->ctx, lib.EVP_sha256(), NULL) == 1)
+        return CMX_OK;
+    cmx_sha256_abort(h);
+    return CMX_EIO;
+}
+
+cmx_err cmx_sha256_update(struct cmx_sha256 *h, const void *data, size_t len)
+{
+    return lib.EVP_DigestUpdate(sha_of(h)->ctx, data, len) == 1 ? CMX_OK : CMX_EIO;
+}
+
+cmx_err cmx_sha256_finish(struct cmx_sha256 *h, uint8_t out[CMX_SHA256_LEN])
+{
+    int ok = lib.EVP_DigestFinal_ex(sha_of(h)->ctx, out, NULL);
+
+    cmx_sha256_abort(h);
+    return ok == 1 ? CMX_OK : CMX_EIO;
+}
+
+void cmx_sha256_abort(struct cmx_sha256 *h)
+{
+    if (sha_of(h)->ctx)
+        lib.EVP_MD_CTX_free(sha_of(h)->ctx);
+    sha_of(h)->ctx = NULL;
+}
