@@ -12,25 +12,21 @@
 # libssh's, lwIP's and the HTTP server's share, stacks and login time only a device can show: measured on an emulated
 # ESP32-C3, docs/ESP32.md.
 set -u
-. "$(dirname "$0")/../scripts/lib.sh"
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/../scripts/lib.sh"
+. "$here/lib.sh"
 cd "$CMX_ROOT" || exit 1
 out=$(bash scripts/check_riscv.sh) || { echo "$out" >&2; exit 2; }
-short=0
-figure() { # figure NAME VALUE AIM
-    local verdict=ok
-    [ "$2" -le "$3" ] || { verdict=short; short=1; }
-    printf '%s %s <=%s %s\n' "$1" "$2" "$3" "$verdict"
-}
-figure device_flash "$(awk '$1 == "total" { print $3 }' <<<"$out")" 73728
-figure device_static_ram "$(awk '$1 == "total" { print $7 }' <<<"$out")" 4096
-figure device_stack_frame "$(sed -nE 's/^largest stack frames: [^\t]*\t([0-9]+).*/\1/p' <<<"$out" | head -n 1)" 1024
+figure device_flash "$(awk '$1 == "total" { print $3 }' <<<"$out")" '<=' 73728
+figure device_static_ram "$(awk '$1 == "total" { print $7 }' <<<"$out")" '<=' 4096
+figure device_stack_frame "$(sed -nE 's/^largest stack frames: [^\t]*\t([0-9]+).*/\1/p' <<<"$out" | head -n 1)" '<=' 1024
 es256=0
 for symbol in compute_digest sig_structure cmx_identity_attest_key; do
     hex=$(riscv64-unknown-elf-nm -S build/riscv/linked.elf | awk -v s="$symbol" 'NF == 4 && $4 == s { print $2 }')
     [[ $hex =~ ^[0-9a-f]+$ ]] || { echo "a firmware has no $symbol: name what signed evidence uses" >&2; exit 2; }
     es256=$((es256 + 16#$hex))
 done
-figure device_es256_flash "$es256" 3072
+figure device_es256_flash "$es256" '<=' 3072
 # Sizes of the structures for the cross compiler's target. A part: name, bytes of one, number.
 parts() {
     local sizes=build/riscv/sizes.c
@@ -69,5 +65,4 @@ while read -r name hex times; do
     heap=$((heap + 16#$hex * times))
 done <<<"$list"
 printf '  and up to the window of 8000 of each relay whose service does not read: %d with 12\n' $((heap + 12 * 8000)) >&2
-figure device_heap "$heap" 102400
-exit "$short"
+figure device_heap "$heap" '<=' 102400

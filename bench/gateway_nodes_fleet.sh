@@ -60,8 +60,9 @@ for n in 1 2; do wait_for 30 reaches_bulk $n || fail "node $n does not reach the
 for round in 1 2 3 4 5; do
     if [ $((round % 2)) = 1 ]; then far=$(seconds 1) near=$(seconds 2); else near=$(seconds 2) far=$(seconds 1); fi
     ratio "$near" "$far" >>"$TMP/ratios"
+    echo $((BULK / 1000 / near)) >>"$TMP/mb_per_s"
 done
-note nodes_bulk_mb_per_s "$((BULK / 1000 / near))"
+note_of nodes_bulk_mb_per_s "$TMP/mb_per_s"
 figure_of nodes_bulk_far_over_near "$TMP/ratios" ">=" 0.9
 
 # ---- a gateway is killed ----
@@ -132,5 +133,5 @@ for n in 3 2 3; do
     serve_node $n
     for m in 1 2 3; do wait_for 60 neighbours $m 2 || fail "node $m is not linked after node $n is back"; done
 done
-note nodes_devices_of_the_killed "$(paste -sd, "$TMP/moved")"
+note_of nodes_devices_of_the_killed "$TMP/moved"
 figure nodes_killed_last_device_s "$(sort -g "$TMP/killed" | tail -n 1)" "<=" 15 "$(paste -sd, "$TMP/killed")"

@@ -134,20 +134,22 @@ figure gateway_revocation_worst_of_20_s "$(sort -g "$TMP/cuts" | tail -n 1)" "<=
 
 # Memory of a session, with the server's own growth, relative to a session of the control.
 server=$(server_pid)
-mapfile -t before < <(gateway_pids)
-empty=$(pss "$server")
-start_sessions "$GW_PORT" 0 "$MANY"
-sleep 2
-mapfile -t new < <(gateway_pids | grep -vxFf <(printf '%s\n' "${before[@]}"))
-ours=$(($(pss "${new[@]}") + $(pss "$server") - empty))
-end_sessions
-mapfile -t before < <(descendants "$SOCAT")
-start_sessions "$PLAIN" 0 "$MANY"
-sleep 2
-mapfile -t new < <(descendants "$SOCAT" | grep -vxFf <(printf '%s\n' "${before[@]}"))
-bare=$(pss "${new[@]}")
-end_sessions
-figure gateway_session_to_bare "$(ratio "$ours" "$bare")" "<=" 1.05
+for _ in 1 2 3; do
+    mapfile -t before < <(gateway_pids)
+    empty=$(pss "$server")
+    start_sessions "$GW_PORT" 0 "$MANY"
+    sleep 2
+    mapfile -t new < <(gateway_pids | grep -vxFf <(printf '%s\n' "${before[@]}"))
+    ours=$(($(pss "${new[@]}") + $(pss "$server") - empty))
+    end_sessions
+    mapfile -t before < <(descendants "$SOCAT")
+    start_sessions "$PLAIN" 0 "$MANY"
+    sleep 2
+    mapfile -t new < <(descendants "$SOCAT" | grep -vxFf <(printf '%s\n' "${before[@]}"))
+    ratio "$ours" "$(pss "${new[@]}")" >>"$TMP/memory"
+    end_sessions
+done
+figure_of gateway_session_to_bare "$TMP/memory" "<=" 1.05
 
 python3 - "$GW/registry.db" <<'PY'
 import sqlite3, sys

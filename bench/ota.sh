@@ -7,13 +7,13 @@
 #   CMX_ROUNDS (3)
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
+. "$here/lib.sh"
 cd "$CMX_ROOT" || exit 1
 install_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" python3 python3-venv jq gcc-riscv64-unknown-elf libcmocka-dev
 build build
 export CMX_BUILD=$CMX_ROOT/build CMX_BIN=$CMX_ROOT/build/bin
 . "$here/../tests/e2e/lib.sh"
 . "$here/../tests/tools/ota_image.sh"
-. "$here/lib.sh"
 ROUNDS=${CMX_ROUNDS:-3}
 esptool_ready
 python=$(python_with asyncssh==2.24.1) || fail "no asyncssh"

@@ -1,24 +1,26 @@
 #!/usr/bin/env bash
 # Figures of the proxy, against stock clients of the same stock sshd in the same run. One line a figure: name value aim
-# ok|short; lines that begin with # are the measured values behind them. Peers take turns and ratios are medians over
+# ok|short rounds; lines that begin with # are the measured values behind them. Peers take turns and ratios are medians over
 # ROUNDS, since the machine may be shared.
 #
 #   down: from the gateway to the device, up: from the device to the gateway. aes: aes128-gcm@openssh.com on both sides,
 #   chacha: chacha20-poly1305@openssh.com, default: each side's own choice. 1, 8: connections at once.
-#   CMX_ROUNDS (5), CMX_MB (128: megabytes a measurement), CMX_ONLY (some of: bulk dbclient latency memory mqtt)
+#   CMX_ROUNDS (5), CMX_MB (128: megabytes a measurement), CMX_ONLY (some of: bulk dbclient latency memory mqtt mqtt_link)
+#   CMX_SSHD_ROOT (with root's rights: the folder of another Debian release whose sshd is measured too, with MQTT over 20 ms. It is
+#   made by `debootstrap --include=openssh-server sid FOLDER`)
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
+. "$here/lib.sh"
 cd "$CMX_ROOT" || exit 1
-install_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" iproute2 dropbear-bin mosquitto openssl
+install_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" iproute2 dropbear-bin mosquitto openssl socat
 build build
 export CMX_BUILD=$CMX_ROOT/build CMX_BIN=$CMX_ROOT/build/bin
 . "$here/../tests/e2e/lib.sh"
 . "$here/../tests/e2e/agent_lib.sh"
-. "$here/lib.sh"
 
 ROUNDS=${CMX_ROUNDS:-5}
 MB=${CMX_MB:-128}
-ONLY=${CMX_ONLY:-bulk dbclient latency memory mqtt}
+ONLY=${CMX_ONLY:-bulk dbclient latency memory mqtt mqtt_link}
 AES=aes128-gcm@openssh.com
 CHACHA=chacha20-poly1305@openssh.com
 LOADGEN=$BIN/loadgen
@@ -53,36 +55,33 @@ both_end() {
     stop "$SSH_RUN"
     wait_for 20 free_of "$OURS" && wait_for 20 free_of "$THEIRS" || fail "a listener stays"
 }
-# User and system time of a process, in ticks.
-cpu_of() { awk '{ sub(/.*\) /, ""); print $12 + $13 }' "/proc/$1/stat"; }
 # bulk PORT to|from MEGABYTES CONNECTIONS: MB/s
 bulk() { timeout 120 "$LOADGEN" bulk "$1" "$2" $(($3 << 20)) "$4"; }
 
 # ---- bulk and CPU ----
 
 bulk_case() { # bulk_case CIPHER NAME AIM
-    local direction conns round a b way ticks_ours=0 ticks_theirs=0 c0 c1 c2 c3
-    local tick
-    tick=$(getconf CLK_TCK)
+    local direction conns round a b way c0 c1 c2 c3
     both "$1"
     bulk "$OURS" to 16 1 >/dev/null; bulk "$THEIRS" to 16 1 >/dev/null
+    : >"$TMP/cpu_ratios"
     for direction in to from; do
         way=down; [ $direction = to ] || way=up
         for conns in 1 8; do
             : >"$TMP/ratios"; : >"$TMP/cpu"
             for round in $(seq "$ROUNDS"); do
-                c0=$(cpu_of "$PROXY_RUN"); a=$(bulk "$OURS" $direction "$MB" $conns) || fail "bulk over ours"; c1=$(cpu_of "$PROXY_RUN")
-                c2=$(cpu_of "$SSH_RUN"); b=$(bulk "$THEIRS" $direction "$MB" $conns) || fail "bulk over ssh -R"; c3=$(cpu_of "$SSH_RUN")
+                c0=$(cpu_us "$PROXY_RUN"); a=$(bulk "$OURS" $direction "$MB" $conns) || fail "bulk over ours"; c1=$(cpu_us "$PROXY_RUN")
+                c2=$(cpu_us "$SSH_RUN"); b=$(bulk "$THEIRS" $direction "$MB" $conns) || fail "bulk over ssh -R"; c3=$(cpu_us "$SSH_RUN")
                 ratio "$a" "$b" >>"$TMP/ratios"
-                ticks_ours=$((ticks_ours + c1 - c0)) ticks_theirs=$((ticks_theirs + c3 - c2))
-                echo "$a $b $(((c1 - c0))) $((c3 - c2))" >>"$TMP/cpu"
+                ratio $((c1 - c0)) $((c3 - c2)) >>"$TMP/cpu_ratios"
+                echo "$a $b $((c1 - c0)) $((c3 - c2))" >>"$TMP/cpu"
             done
-            awk -v n="$2 $way $conns" -v per="$(awk "BEGIN { print 1024 / $MB / $tick / $ROUNDS }")" '{ a = a " " $1; b = b " " $2; c += $3; d += $4 }
+            awk -v n="$2 $way $conns" -v per="$(awk "BEGIN { print 1024 / $MB / 1e6 / $ROUNDS }")" '{ a = a " " $1; b = b " " $2; c += $3; d += $4 }
                 END { printf "# bulk %s: ours%s MB/s, ssh -R%s MB/s; CPU s/GB %.2f, %.2f\n", n, a, b, c * per, d * per }' "$TMP/cpu"
             figure_of "proxy_bulk_${way}_${conns}_$2" "$TMP/ratios" '>=' "$3"
         done
     done
-    figure "proxy_cpu_per_gb_$2" "$(ratio "$ticks_ours" "$ticks_theirs")" '<=' 1.0
+    figure_of "proxy_cpu_per_gb_$2" "$TMP/cpu_ratios" '<=' 1.0
     both_end
 }
 
@@ -161,19 +160,24 @@ close_held() { local fd; for fd in "${HELD[@]}"; do exec {fd}>&-; done; HELD=();
 if wanted memory; then
     P=($(free_port) $(free_port) $(free_port)) Q=($(free_port) $(free_port) $(free_port))
     { gateway_section; for i in 0 1 2; do reverse "c$i" "$SERVICE" "${P[i]}"; done; } >"$CONF"
-    start_agent
-    wait_for 30 listening "${P[0]}" && wait_for 30 listening "${P[1]}" && wait_for 30 listening "${P[2]}" || fail "cmxsafed does not come up"
-    theirs=()
-    for i in 0 1 2; do start_ssh "${Q[i]}"; theirs+=("$SSH_RUN"); done
-    # Both have carried data, so that the allocations of a first connection are done.
-    for i in 0 1 2; do bulk "${P[i]}" to 4 2 >/dev/null; bulk "${P[i]}" from 4 2 >/dev/null; bulk "${Q[i]}" to 4 2 >/dev/null; bulk "${Q[i]}" from 4 2 >/dev/null; done
-    sleep 4 # and both are idle
-    a=$(private_kb "$AGENT") b=0
-    for p in "${theirs[@]}"; do b=$((b + $(private_kb "$p"))); done
-    printf '# private memory with 3 contexts: cmxsafed %s KB, three ssh -R %s KB\n' "$a" "$b"
-    figure proxy_private_memory "$(ratio "$a" "$b")" '<=' 0.5
-    for p in "${theirs[@]}"; do stop "$p"; done
-    end_agent
+    : >"$TMP/ratios"
+    for round in 1 2 3; do
+        start_agent
+        for i in 0 1 2; do wait_for 30 listening "${P[i]}" || fail "cmxsafed does not come up"; done
+        theirs=()
+        for i in 0 1 2; do start_ssh "${Q[i]}"; theirs+=("$SSH_RUN"); done
+        # Both have carried data, so that the allocations of a first connection are done.
+        for i in 0 1 2; do bulk "${P[i]}" to 4 2 >/dev/null; bulk "${P[i]}" from 4 2 >/dev/null; bulk "${Q[i]}" to 4 2 >/dev/null; bulk "${Q[i]}" from 4 2 >/dev/null; done
+        sleep 4 # and both are idle
+        a=$(private_kb "$AGENT") b=0
+        for p in "${theirs[@]}"; do b=$((b + $(private_kb "$p"))); done
+        printf '# private memory with 3 contexts: cmxsafed %s KB, three ssh -R %s KB\n' "$a" "$b"
+        ratio "$a" "$b" >>"$TMP/ratios"
+        for p in "${theirs[@]}"; do stop "$p"; done
+        end_agent
+        for i in 0 1 2; do wait_for 20 free_of "${P[i]}" && wait_for 20 free_of "${Q[i]}" || fail "a listener stays"; done
+    done
+    figure_of proxy_private_memory "$TMP/ratios" '<=' 0.5
 
     # The device profile, counted by our allocator: only the engine is built with it.
     mkdir -p "$TMP/device"
@@ -233,40 +237,83 @@ C
     PIDS+=($!)
     wait_for 10 eval "$* ss -Hltn 'sport = :$T' | grep -q ." || fail "mosquitto does not listen"
 }
-# mqtt_case NAME each|spaced|kept ROUNDS COUNT ADDRESS-OF-TLS [command before it]
+# mqtt_case NAME each|spaced|kept ROUNDS COUNT ADDRESS-OF-TLS [command before it]. FLOORS has peers that take their turns too, each
+# "NAME PUBLISH-PORT SUBSCRIBE-PORT": what the same way costs without cmxsafe.
+# STOCK=1: a server that holds data back, so that its figures are shown without an aim beside those of the product.
+FLOORS=() STOCK=''
+mqtt_figure() { [ -z "$STOCK" ] || set -- "$1" "$2"; if [ $# = 2 ]; then note_of "$@"; else figure_of "$@"; fi; }
 mqtt_case() {
-    local name=$1 mode=$2 rounds=$3 count=$4 address=$5 round a50 a99 ar b50 b99 br
+    local name=$1 mode=$2 rounds=$3 count=$4 address=$5 round ways way who pub sub p50 p99 rate tls50 tls_rate
     shift 5
-    : >"$TMP/latency"; : >"$TMP/rate"; : >"$TMP/values"
+    ways=("ours $PUB $SUB" "${FLOORS[@]+"${FLOORS[@]}"}")
+    rm -f "$TMP"/mqtt.*
     for round in $(seq "$rounds"); do
-        read -r a50 a99 ar <<<"$("$@" "$TMP/mqtt_load" "$PUB" "$SUB" - "$mode" "$count")"
-        read -r b50 b99 br <<<"$("$@" "$TMP/mqtt_load" "$T" "$T" "$TMP/tls.pem" "$mode" "$count" "$address")"
-        ratio "$a50" "$b50" >>"$TMP/latency"; ratio "$ar" "$br" >>"$TMP/rate"
-        echo "$a50 $b50 $ar $br" >>"$TMP/values"
+        read -r tls50 p99 tls_rate <<<"$("$@" "$TMP/mqtt_load" "$T" "$T" "$TMP/tls.pem" "$mode" "$count" "$address")"
+        echo "$tls50 us $tls_rate/s" >>"$TMP/mqtt.TLS"
+        for way in "${ways[@]}"; do
+            read -r who pub sub <<<"$way"
+            read -r p50 p99 rate <<<"$("$@" "$TMP/mqtt_load" "$pub" "$sub" - "$mode" "$count")"
+            echo "$p50 us $rate/s" >>"$TMP/mqtt.$who"
+            ratio "$p50" "$tls50" >>"$TMP/mqtt.latency.$who"; ratio "$rate" "$tls_rate" >>"$TMP/mqtt.rate.$who"
+        done
     done
-    awk -v m="$name" '{ a = a " " $1; b = b " " $2; c = c " " $3; d = d " " $4 }
-        END { printf "# %s: latency ours%s us, TLS%s us; messages/s ours%s, TLS%s\n", m, a, b, c, d }' "$TMP/values"
-    figure_of "proxy_${name}_latency" "$TMP/latency" '<=' 0.75
-    [ "$mode" = spaced ] || figure_of "proxy_${name}_rate" "$TMP/rate" '>=' 1.22
+    for way in "${ways[@]}" TLS; do printf '# %s: %s: %s\n' "$name" "${way%% *}" "$(paste -sd, "$TMP/mqtt.${way%% *}")"; done
+    mqtt_figure "proxy_${name}_latency" "$TMP/mqtt.latency.ours" '<=' 0.75
+    [ "$mode" = spaced ] || mqtt_figure "proxy_${name}_rate" "$TMP/mqtt.rate.ours" '>=' 1.22
+    for way in "${FLOORS[@]+"${FLOORS[@]}"}"; do
+        note_of "proxy_${name}_${way%% *}_latency" "$TMP/mqtt.latency.${way%% *}"
+        note_of "proxy_${name}_${way%% *}_rate" "$TMP/mqtt.rate.${way%% *}"
+    done
+}
+# start_floors: `ssh -L` to the same sshd, and two plain relays, one behind the other, as the two processes of a tunnel are.
+start_floors() {
+    local pub sub near far
+    pub=$(free_port) sub=$(free_port) near=$(free_port) far=$(free_port)
+    ssh -N -F none -i "$KEY" -p "$SSHD_PORT" -o StrictHostKeyChecking=no -o UserKnownHostsFile="$TMP/known" -o LogLevel=ERROR \
+        -o ExitOnForwardFailure=yes -L "127.0.0.1:$pub:127.0.0.1:$B" -L "127.0.0.1:$sub:127.0.0.1:$B" "$SSHD_USER@127.0.0.1" & PIDS+=($!)
+    socat "TCP-LISTEN:$far,bind=127.0.0.1,fork,nodelay" "TCP:127.0.0.1:$B,nodelay" 2>>"$TMP/socat.log" & PIDS+=($!)
+    socat "TCP-LISTEN:$near,bind=127.0.0.1,fork,nodelay" "TCP:127.0.0.1:$far,nodelay" 2>>"$TMP/socat.log" & PIDS+=($!)
+    for port in "$sub" "$far" "$near"; do wait_for 20 listening "$port" || fail "no listener at $port"; done
+    FLOORS=("ssh_L $pub $sub" "two_relays $near $near")
+}
+# start_legs ADDRESS PORT USER: the proxy on the device's side of the slow link.
+start_legs() {
+    coproc PROXY { exec ip netns exec "cmxd$$" "$BIN/proxy_run" "$1" "$2" "$3" "$KEY" "$PIN" base=100 max=1000 -- "${legs[@]}" 2>>"$TMP/proxy.log"; }
+    PROXY_RUN=$PROXY_PID; PIDS+=("$PROXY_RUN")
+    exec {PROXY_OUT}<&"${PROXY[0]}" {PROXY_IN}>&"${PROXY[1]}"
+    answer >/dev/null || fail "proxy_run does not start"
+    up
+}
+# stock_holds_back: prints 1 for an sshd before OpenSSH 10.1.
+stock_holds_back() { /usr/sbin/sshd -V 2>&1 | awk 'match($0, /OpenSSH_[0-9]+\.[0-9]+/) { v = substr($0, 9, RLENGTH - 8); exit } END { split(v, n, "."); if (n[1] < 10 || (n[1] == 10 && n[2] < 1)) print 1 }'; }
+# release_sshd COMMAND...: runs it at the gateway's side of the slow link, with CMX_SSHD_ROOT as its root and mounts of its own.
+release_sshd() {
+    exec ip netns exec "cmxg$$" unshare --mount --propagation private bash -c 'root=$1 tmp=$2; shift 2
+        mount --bind /dev "$root/dev" && mount -t proc proc "$root/proc" && mkdir -p "$root/run/sshd" "$root$tmp" && mount --bind "$tmp" "$root$tmp" &&
+        exec chroot "$root" "$@"' - "$CMX_SSHD_ROOT" "$TMP" "$@"
 }
 
-if wanted mqtt; then
+if wanted mqtt || wanted mqtt_link; then
     B=$(free_port) T=$(free_port) PUB=$(free_port) SUB=$(free_port)
     cc -O2 -D_GNU_SOURCE -o "$TMP/mqtt_load" bench/mqtt_load.c -lssl -lcrypto || fail "mqtt_load"
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost \
         -keyout "$TMP/tls.key" -out "$TMP/tls.pem" 2>/dev/null || fail "certificate"
     legs=("publish,$PUB,$B,direct=127.0.0.1,max=64" "subscribe,$SUB,$B,direct=127.0.0.1,max=64")
+fi
+if wanted mqtt; then
     broker 127.0.0.1
     start_proxy -- "${legs[@]}"
     up
     mqtt_case mqtt_each each "$ROUNDS" 500 127.0.0.1
+    start_floors
     mqtt_case mqtt_kept kept "$ROUNDS" 2000 127.0.0.1
+    FLOORS=()
     quit_proxy >/dev/null
 fi
 
 # The same with a round-trip time of 20 ms between device and gateway: two network namespaces connected by a link that
 # delays frames.
-if wanted mqtt && [ "$(id -u)" = 0 ] && ip netns add "cmxg$$" 2>/dev/null; then
+if wanted mqtt_link && [ "$(id -u)" = 0 ] && ip netns add "cmxg$$" 2>/dev/null; then
     CLEANUP+=("ip netns del cmxg$$; ip netns del cmxd$$")
     ip netns add "cmxd$$" || fail "network namespace"
     python3 tests/e2e/netem.py "cmxg$$" t0 "cmxd$$" t0 10 0 >"$TMP/netem.out" 2>"$TMP/netem.log" & PIDS+=($!)
@@ -275,15 +322,24 @@ if wanted mqtt && [ "$(id -u)" = 0 ] && ip netns add "cmxg$$" 2>/dev/null; then
     for side in g d; do ip -n "cmx$side$$" link set lo up; ip -n "cmx$side$$" link set t0 up; done
     SSHD_PORT=2222 SSHD_ADDRESS=192.0.2.1 SSHD_PREFIX="ip netns exec cmxg$$" start_sshd </dev/null
     broker 192.0.2.1 ip netns exec "cmxg$$"
-    coproc PROXY { exec ip netns exec "cmxd$$" "$BIN/proxy_run" 192.0.2.1 2222 "$SSHD_USER" "$KEY" "$PIN" base=100 max=1000 -- "${legs[@]}" 2>>"$TMP/proxy.log"; }
-    PROXY_RUN=$PROXY_PID; PIDS+=("$PROXY_RUN")
-    exec {PROXY_OUT}<&"${PROXY[0]}" {PROXY_IN}>&"${PROXY[1]}"
-    answer >/dev/null || fail "proxy_run does not start"
-    up
-    mqtt_case mqtt_rtt20_each each 3 60 192.0.2.1 ip netns exec "cmxd$$"
-    mqtt_case mqtt_rtt20_spaced spaced 3 40 192.0.2.1 ip netns exec "cmxd$$"
+    start_legs 192.0.2.1 2222 "$SSHD_USER"
+    mqtt_case mqtt_rtt20_spaced spaced 3 20 192.0.2.1 ip netns exec "cmxd$$"
+    STOCK=$(stock_holds_back)
+    mqtt_case mqtt_rtt20_each each 3 40 192.0.2.1 ip netns exec "cmxd$$"
     mqtt_case mqtt_rtt20_kept kept 3 200 192.0.2.1 ip netns exec "cmxd$$"
+    STOCK=''
     quit_proxy >/dev/null
+
+    # The same through the sshd of another release.
+    if [ -n "${CMX_SSHD_ROOT:-}" ]; then
+        [ -x "$CMX_SSHD_ROOT/usr/sbin/sshd" ] || fail "CMX_SSHD_ROOT: $CMX_SSHD_ROOT has no sshd"
+        printf '# CMX_SSHD_ROOT: %s\n' "$(chroot "$CMX_SSHD_ROOT" /usr/sbin/sshd -V 2>&1)"
+        SSHD_PORT=2224 SSHD_ADDRESS=192.0.2.1 SSHD_PREFIX="release_sshd" start_sshd </dev/null
+        start_legs 192.0.2.1 2224 "$SSHD_USER"
+        mqtt_case mqtt_rtt20_release_each each 3 40 192.0.2.1 ip netns exec "cmxd$$"
+        mqtt_case mqtt_rtt20_release_kept kept 3 200 192.0.2.1 ip netns exec "cmxd$$"
+        quit_proxy >/dev/null
+    fi
 
     # The same through the product's gateway, which switches Nagle's algorithm off for its sessions. The broker is inside it.
     . tests/e2e/gateway_lib.sh
@@ -297,12 +353,8 @@ if wanted mqtt && [ "$(id -u)" = 0 ] && ip netns add "cmxg$$" 2>/dev/null; then
         wait_for 20 eval "inside ss -Hltn 'sport = :$B' | grep -q ." || fail "mosquitto does not listen inside the gateway"
         wait_for 20 eval "ip netns exec cmxd$$ ssh-keyscan -T 5 -p 2223 -t ed25519 192.0.2.1 >$TMP/scan 2>/dev/null && test -s $TMP/scan" || fail "the gateway has no key"
         PIN=$(ssh-keygen -lf "$TMP/scan" | awk '{ print $2 }')
-        coproc PROXY { exec ip netns exec "cmxd$$" "$BIN/proxy_run" 192.0.2.1 2223 cmxsafe-gw "$KEY" "$PIN" base=100 max=1000 -- "${legs[@]}" 2>>"$TMP/proxy.log"; }
-        PROXY_RUN=$PROXY_PID; PIDS+=("$PROXY_RUN")
-        exec {PROXY_OUT}<&"${PROXY[0]}" {PROXY_IN}>&"${PROXY[1]}"
-        answer >/dev/null || fail "proxy_run does not start"
-        up
-        mqtt_case mqtt_rtt20_gateway_each each 3 60 192.0.2.1 ip netns exec "cmxd$$"
+        start_legs 192.0.2.1 2223 cmxsafe-gw
+        mqtt_case mqtt_rtt20_gateway_each each 3 40 192.0.2.1 ip netns exec "cmxd$$"
         mqtt_case mqtt_rtt20_gateway_kept kept 3 200 192.0.2.1 ip netns exec "cmxd$$"
         quit_proxy >/dev/null
     fi

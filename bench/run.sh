@@ -15,12 +15,10 @@ for name in "$@"; do
 done
 [ $# -gt 0 ] || for name in "${MODULES[@]}"; do [ ! -f "bench/$name.sh" ] || set -- "$@" "$name"; done
 
+. bench/lib.sh
 install_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" iproute2
 say "building"
 build build
-load=$(cut -d' ' -f1 /proc/loadavg)
-busy=$(awk -v l="$load" -v n="$(nproc)" 'BEGIN { print (l > n / 2) ? 1 : 0 }')
-[ "$busy" = 0 ] || say "the machine is busy (load $load): the figures vary more than on a quiet one"
 rows=$(mktemp)
 trap 'rm -f "$rows"' EXIT
 broken=''
@@ -32,8 +30,8 @@ for name in "$@"; do
     [ "${PIPESTATUS[0]}" -le 1 ] && grep -q "^$name " "$rows" || { broken=1; printf 'cmxsafe: bench/%s.sh gave no figures: see above\n' "$name" >&2; }
 done
 
-awk -v stamp="$(date -u +%Y-%m-%dT%H:%M:%SZ)" -v commit="$(git rev-parse --short HEAD 2>/dev/null)" -v cores="$(nproc)" -v load="$load" '
-    BEGIN { printf "{\n  \"when\": \"%s\",\n  \"commit\": \"%s\",\n  \"cores\": %d,\n  \"load_before\": %s,\n  \"figures\": [", stamp, commit, cores, load }
+awk -v stamp="$(date -u +%Y-%m-%dT%H:%M:%SZ)" -v commit="$(git rev-parse --short HEAD 2>/dev/null)" -v cores="$(nproc)" -v busy="$CMX_BUSY" '
+    BEGIN { printf "{\n  \"when\": \"%s\",\n  \"commit\": \"%s\",\n  \"cores\": %d,\n  \"busy_percent_before\": %s,\n  \"figures\": [", stamp, commit, cores, busy }
     { value = $3 ~ /^-?[0-9.]+$/ ? $3 + 0 : "\"" $3 "\""
       printf "%s\n    {\"module\": \"%s\", \"name\": \"%s\", \"value\": %s, \"aim\": \"%s\", \"ok\": %s, \"rounds\": [%s]}", (NR > 1 ? "," : ""), $1, $2, value, $4, ($5 == "ok" ? "true" : "false"), $6 }
     END { print "\n  ]\n}" }' "$rows" >bench/results.json
