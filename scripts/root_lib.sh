@@ -74,7 +74,8 @@ in_root() {
     local unshared=$!
     # The child of unshare is process 1 of the namespaces.
     until pid=$(pgrep -P "$unshared") || ! kill -0 "$unshared" 2>/dev/null; do sleep 0.05; done
-    slirp4netns --configure --mtu=65520 --disable-host-loopback "$pid" tap0 >/dev/null 2>&1 &
+    # setpriv ends it with this shell, however that ends.
+    setpriv --pdeathsig KILL slirp4netns --configure --mtu=65520 --disable-host-loopback "$pid" tap0 >/dev/null 2>&1 &
     local network=$!
     wait "$unshared"
     status=$?

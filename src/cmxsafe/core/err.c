@@ -1,21 +1,13 @@
 #include "cmxsafe/core/err.h"
 
-#include <string.h>
-
-/* Name and text of each error, one after the other: half the size of a table of pointers to them. */
-static const char words[] =
-#define CMX_ERROR(code, name, text) name "\0" text "\0"
+/* clang-format off */
+static const struct {
+    const char *name, *text;
+} words[] = {
+#define CMX_ERROR(code, name, text) [code] = {name, text},
 #include "cmxsafe/core/errors.h"
-    ;
-
-static const char *word(unsigned at)
-{
-    const char *s = words;
-
-    while (at-- > 0)
-        s += strlen(s) + 1;
-    return s;
-}
+};
+/* clang-format on */
 
 /* A value outside the enum is a defect of the caller. */
 static unsigned known(cmx_err err)
@@ -25,10 +17,10 @@ static unsigned known(cmx_err err)
 
 const char *cmx_err_name(cmx_err err)
 {
-    return word(2 * known(err));
+    return words[known(err)].name;
 }
 
 const char *cmx_err_text(cmx_err err)
 {
-    return word(2 * known(err) + 1);
+    return words[known(err)].text;
 }

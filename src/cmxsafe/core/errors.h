@@ -8,19 +8,19 @@ CMX_ERROR(CMX_OK, "ok", "no error")
 
 /* Retry: the same call may succeed later. */
 CMX_ERROR(CMX_EAGAIN, "again", "not finished yet") /* or it would block */
-CMX_ERROR(CMX_ETIMEOUT, "timeout", "timed out") /* a deadline passed */
+CMX_ERROR(CMX_ETIMEOUT, "timeout", "timed out")
 CMX_ERROR(CMX_EDNS, "dns", "the name does not resolve")
 CMX_ERROR(CMX_EREFUSED, "refused", "connection refused")
 CMX_ERROR(CMX_EUNREACH, "unreachable", "no route to the peer")
 CMX_ERROR(CMX_ECLOSED, "closed", "connection closed") /* the peer closed, or the link was reset */
-CMX_ERROR(CMX_EFORWARD, "forward-refused", "forward refused") /* the gateway refused a forward (port still held, or not permitted) */
+CMX_ERROR(CMX_EFORWARD, "forward-refused", "forward refused") /* by the gateway: the port is still in use, or not permitted */
 CMX_ERROR(CMX_EBUSY, "busy", "already in use")
 
 /* Reconfigure: the same call fails until a person changes something. */
-CMX_ERROR(CMX_EINVAL, "invalid", "invalid setting") /* an argument or a setting is not valid */
+CMX_ERROR(CMX_EINVAL, "invalid", "invalid setting") /* or an argument is not valid */
 CMX_ERROR(CMX_EHOSTKEY, "host-key", "host key not pinned") /* the gateway's host key is not one of the pinned ones */
-CMX_ERROR(CMX_EAUTH, "auth", "credentials refused") /* the gateway refused every credential */
-CMX_ERROR(CMX_ENOKEY, "no-key", "no usable key") /* no usable key: missing, wrong purpose, unreadable, or readable when it must not be */
+CMX_ERROR(CMX_EAUTH, "auth", "credentials refused")
+CMX_ERROR(CMX_ENOKEY, "no-key", "no usable key") /* missing, wrong purpose, unreadable, or readable when it must not be */
 CMX_ERROR(CMX_EPERM, "not-permitted", "not permitted") /* the platform or the policy does not permit it */
 CMX_ERROR(CMX_ENOTSUP, "not-supported", "not supported here") /* this build or platform does not have it */
 CMX_ERROR(CMX_ENOENT, "not-found", "not found") /* no such file, slot, context or record */
@@ -28,13 +28,13 @@ CMX_ERROR(CMX_EEXIST, "exists", "already there")
 
 /* Give up on this input or operation. */
 CMX_ERROR(CMX_EFORMAT, "format", "malformed") /* bytes from outside do not have the form they must have */
-CMX_ERROR(CMX_ETRUNC, "truncated", "the data ends too early") /* bytes from outside end too early */
+CMX_ERROR(CMX_ETRUNC, "truncated", "the data ends too early")
 CMX_ERROR(CMX_ENOSPC, "no-space", "does not fit") /* too long or too many for a bound */
-CMX_ERROR(CMX_ESIG, "signature", "signature or digest mismatch") /* a signature, MAC or digest does not match */
+CMX_ERROR(CMX_ESIG, "signature", "signature or digest mismatch")
 CMX_ERROR(CMX_EDOWNGRADE, "downgrade", "older than allowed") /* older than the oldest version that is accepted */
-CMX_ERROR(CMX_EPROTO, "protocol", "protocol violated") /* the peer broke the protocol */
-CMX_ERROR(CMX_ENOMEM, "no-memory", "out of memory") /* allocation failed */
-CMX_ERROR(CMX_EIO, "io", "storage or hardware failed") /* storage or hardware failed */
-CMX_ERROR(CMX_EINTERNAL, "internal", "internal error") /* cannot happen: a defect */
+CMX_ERROR(CMX_EPROTO, "protocol", "protocol violated")
+CMX_ERROR(CMX_ENOMEM, "no-memory", "out of memory")
+CMX_ERROR(CMX_EIO, "io", "storage or hardware failed")
+CMX_ERROR(CMX_EINTERNAL, "internal", "internal error") /* a defect of this code */
 /* clang-format on */
 #undef CMX_ERROR

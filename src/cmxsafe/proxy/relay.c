@@ -359,9 +359,10 @@ static cmx_err ready_open(struct relay *x, struct session *s, short revents)
 
 cmx_err cmx_relay_ready(struct relay *x, struct session *s, short revents)
 {
-    if (x->phase != RELAY_CONNECTING)
-        return x->phase == RELAY_OPEN ? ready_open(x, s, revents) : CMX_OK;
-    connect_result(x, s);
+    if (x->phase == RELAY_OPEN)
+        return ready_open(x, s, revents);
+    if (x->phase == RELAY_CONNECTING)
+        connect_result(x, s);
     return CMX_OK;
 }
 
