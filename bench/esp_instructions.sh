@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The instructions that the firmware executes on an ESP32-C3: a login, a kilobyte that leaves through the tunnel, a
-# kilobyte that arrives. An emulator's clock is not real, but QEMU counts the instructions (-icount), and gdb reads the
-# counter, which waiting does not advance. Samples of the program counter show which part they belong to. The example
-# secure_services, against the product's gateway. Prints `name value aim ok|short`, and lines with # for the parts.
+# The instructions that the firmware executes on a chip: a login, a kilobyte that leaves through the tunnel, a kilobyte
+# that arrives. An emulator's clock is not real, but QEMU counts the instructions (-icount), and gdb reads the counter,
+# which waiting does not advance; two cores share it. Samples of the program counters show which part they belong to. The
+# example secure_services, against the product's gateway. Prints `name value aim ok|short`, and lines with # for the parts.
 #
-#   CMX_QEMU_ESP, CMX_ESP_BUILD: as for tests/e2e/esp/esp_gateway.sh. CMX_ADDR2LINE (riscv32-esp-elf-addr2line)
+#   CMX_QEMU_ESP, CMX_ESP_BUILD: as for tests/e2e/esp/esp_gateway.sh. CMX_ADDR2LINE (the toolchain's addr2line)
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
 cd "$CMX_ROOT" || exit 1
@@ -18,7 +18,11 @@ esp_ready
 need_namespaces
 desk_tools
 command -v gdb >/dev/null || skip "no gdb"
-ADDR2LINE=${CMX_ADDR2LINE:-riscv32-esp-elf-addr2line}
+case $ESP_CHIP in
+esp32s3) ADDR2LINE=${CMX_ADDR2LINE:-xtensa-esp32s3-elf-addr2line} ;;
+*) ADDR2LINE=${CMX_ADDR2LINE:-riscv32-esp-elf-addr2line} ;;
+esac
+chip=esp_${ESP_CHIP#esp32}
 
 # count: instructions that the chip has executed.
 count() { gdb -p "${ESP_PID[chip]}" -batch -nx -ex 'print timers_state.qemu_icount' 2>/dev/null | sed -n 's/^\$1 = //p'; }
@@ -40,7 +44,7 @@ f.readline()
 ask('qmp_capabilities')
 end = time.time() + float(sys.argv[2])
 while time.time() < end:
-    print(re.search(r'\bpc\s+([0-9a-f]+)', ask('human-monitor-command', **{'command-line': 'info registers'}))[1])
+    print(*re.findall(r'\bpc[\s=]+([0-9a-f]+)', ask('human-monitor-command', **{'command-line': 'info registers -a'}), re.I), sep='\n')
     time.sleep(0.01)
 PY
 }
@@ -51,7 +55,7 @@ parts() {
         { p = "other"
           if ($2 ~ /libssh/) p = "libssh"; else if ($2 ~ /mbedtls|tf-psa/) p = "Mbed TLS"; else if ($2 ~ /lwip/) p = "lwIP"
           else if ($2 ~ /cmxsafe\/isolation|filter_lwip/) p = "isolation"; else if ($2 ~ /src\/cmxsafe|examples/) p = "cmxsafe"
-          else if ($2 ~ /freertos|riscv\/vectors/) p = "FreeRTOS"; else if ($2 ~ /esp_eth|ethernet|openeth/) p = "Ethernet driver"
+          else if ($2 ~ /freertos|riscv\/vectors|xtensa_vectors|xtensa\/xt/) p = "FreeRTOS"; else if ($2 ~ /esp_eth|ethernet|openeth/) p = "Ethernet driver"
           else if ($2 ~ /heap|multi_heap|tlsf/) p = "heap"; else if ($2 ~ /http/) p = "HTTP server"; else if ($1 ~ /^mem|^str|^__riscv|\?\?/) p = "ROM and C library"
           c[p]++; t++ }
         END { for (p in c) printf "%d %s\n", 1000 * c[p] / t, p }' | sort -rn | awk -v n="$1" '{ v = $1 / 10; $1 = ""; printf "%s%s %.1f %%", NR == 1 ? "# " n ":" : ",", $0, v } END { print "" }'
@@ -75,7 +79,7 @@ for port in 81 8989; do gw grant "user:$(id -un)" "cam-17:$port" >/dev/null || f
 sleep 5
 a=$(count); s=$(date +%s%N); sleep 20; b=$(count)
 rest=$(awk -v a="$a" -v b="$b" -v t=$(($(date +%s%N) - s)) 'BEGIN { printf "%.0f\n", (b - a) / (t / 1e9) }')
-note esp_c3_rest_instructions_per_s "$rest"
+note ${chip}_rest_instructions_per_s "$rest"
 
 # net COMMAND...: instructions that the command causes, without those at rest. Sets NET.
 net() {
@@ -89,7 +93,7 @@ net() {
 # Three logins: the gateway ends and comes back.
 again() { stop "$GW_PID"; serve_gateway; up_ports cam-17 81 8989 8888; }
 net again
-note esp_c3_login_instructions "$(awk -v n="$NET" 'BEGIN { printf "%.0f\n", n / 3 }')"
+note ${chip}_login_instructions "$(awk -v n="$NET" 'BEGIN { printf "%.0f\n", n / 3 }')"
 
 # From the device: the update page, 40 times over one connection.
 page() {
@@ -100,8 +104,8 @@ page() {
 inside curl -sS -m 60 -o "$TMP/page" http://cam-17.cmx:8989/update || fail "no page"
 net page
 kb=$(awk -v b="$(stat -c %s "$TMP/page")" 'BEGIN { printf "%.1f\n", b * 40 / 1024 }')
-note esp_c3_from_device_kb "$kb"
-note esp_c3_from_device_instructions_per_kb "$(awk -v n="$NET" -v k="$kb" 'BEGIN { printf "%.0f\n", n / k }')"
+note ${chip}_from_device_kb "$kb"
+note ${chip}_from_device_instructions_per_kb "$(awk -v n="$NET" -v k="$kb" 'BEGIN { printf "%.0f\n", n / k }')"
 while :; do page; done & loop=$!
 PIDS+=("$loop")
 sample 20
@@ -113,6 +117,6 @@ half=$(($(stat -c %s "$(esp_app)") / 2 / 4096 * 4096))
 head -c "$half" "$(esp_app)" >"$TMP/upload"
 upload() { inside curl -sS -m 300 -o "$TMP/answer" -F "update=@$TMP/upload" http://cam-17.cmx:8989/update; }
 net upload
-note esp_c3_to_device_instructions_per_kb "$(awk -v n="$NET" -v b="$half" 'BEGIN { printf "%.0f\n", n / (b / 1024) }')"
+note ${chip}_to_device_instructions_per_kb "$(awk -v n="$NET" -v b="$half" 'BEGIN { printf "%.0f\n", n / (b / 1024) }')"
 sed 's/^/# the update service: /; q' "$TMP/answer"
 exit 0

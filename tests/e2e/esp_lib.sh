@@ -1,12 +1,16 @@
-# esp_lib.sh - for scenarios with an emulated ESP32-C3. Source it after lib.sh, desk_lib.sh and, for connected, gateway_lib.sh. A
-# chip NAME has the files $TMP/NAME.flash, .efuse and .log (its serial port).
+# esp_lib.sh - for scenarios with an emulated chip: the one that the firmware in CMX_ESP_BUILD is for. Source it after lib.sh, desk_lib.sh
+# and, for connected, gateway_lib.sh. A chip NAME has the files $TMP/NAME.flash, .efuse and .log (its serial port).
 declare -A ESP_PID ESP_PORT
 ESP_PORTS=(22 80 81 8888 8989)
 
 esp_ready() {
-    QEMU=${CMX_QEMU_ESP:-qemu-system-riscv32}
-    "$QEMU" -M help 2>/dev/null | grep '^esp32c3 ' >/dev/null || skip "no emulated ESP32-C3: set CMX_QEMU_ESP"
     [ -f "${CMX_ESP_BUILD:-}/flasher_args.json" ] || skip "no firmware: set CMX_ESP_BUILD to a build folder of secure_services"
+    ESP_CHIP=$(jq -r .extra_esptool_args.chip "$CMX_ESP_BUILD/flasher_args.json")
+    case $ESP_CHIP in
+    esp32s3) QEMU=${CMX_QEMU_ESP:-qemu-system-xtensa} ;;
+    *) QEMU=${CMX_QEMU_ESP:-qemu-system-riscv32} ;;
+    esac
+    "$QEMU" -M help 2>/dev/null | grep "^$ESP_CHIP " >/dev/null || skip "no emulated $ESP_CHIP: set CMX_QEMU_ESP"
 }
 
 # esp_app: prints the path of the application's image.
@@ -40,10 +44,10 @@ out.write_bytes(flash)
 PY
 }
 
-# esp_efuse NAME [KEY]: revision 0.3, a MAC address and, with KEY, a readable HMAC_UP key in BLOCK_KEY3 (the emulated C3 reads a
-# protected one as zeros).
+# esp_efuse NAME [KEY]: revision 0.3, a MAC address and, with KEY, an HMAC_UP key in BLOCK_KEY3. The key is read-protected unless the
+# firmware accepts a readable one, as sdkconfig.ci.qemu.esp32c3 has it for older emulators.
 esp_efuse() {
-    python3 - "$TMP/$1.efuse" "${2:-}" <<'PY'
+    python3 - "$TMP/$1.efuse" "${2:-}" "$(jq .CMX_HMAC_KEY_READABLE "$CMX_ESP_BUILD/config/sdkconfig.json")" <<'PY'
 import sys
 from pathlib import Path
 image = bytearray(1024)
@@ -52,6 +56,8 @@ image[0x26] = 3 << 2
 if sys.argv[2]:
     image[0x0C] = 8 << 4
     image[0xD0:0xF0] = Path(sys.argv[2]).read_bytes()
+    if sys.argv[3] != "true":
+        image[0x04] = 1 << 3
 Path(sys.argv[1]).write_bytes(image)
 PY
 }
@@ -64,9 +70,9 @@ esp_boot() {
         ESP_PORT[$name-$port]=$(free_port)
         nic+=",hostfwd=tcp:127.0.0.1:${ESP_PORT[$name-$port]}-:$port"
     done
-    "$QEMU" -M esp32c3 -m 4M -nographic -nic "$nic" -drive "file=$TMP/$name.flash,if=mtd,format=raw" \
-        -drive "file=$TMP/$name.efuse,if=none,format=raw,id=efuse" -global driver=nvram.esp32c3.efuse,property=drive,value=efuse \
-        -global driver=timer.esp32c3.timg,property=wdt_disable,value=true -monitor none -serial "file:$TMP/$name.serial" "$@" >>"$TMP/qemu.log" 2>&1 &
+    "$QEMU" -M "$ESP_CHIP" -accel tcg,thread=single -m 4M -nographic -nic "$nic" -drive "file=$TMP/$name.flash,if=mtd,format=raw" \
+        -drive "file=$TMP/$name.efuse,if=none,format=raw,id=efuse" -global driver="nvram.$ESP_CHIP.efuse",property=drive,value=efuse \
+        -global driver="timer.$ESP_CHIP.timg",property=wdt_disable,value=true -monitor none -serial "file:$TMP/$name.serial" "$@" >>"$TMP/qemu.log" 2>&1 &
     ESP_PID[$name]=$!
     PIDS+=("$!")
     tail -n +1 -F "$TMP/$name.serial" >>"$TMP/$name.log" 2>/dev/null & # over restarts, which truncate the file

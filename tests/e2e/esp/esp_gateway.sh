@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The example secure_services on an emulated ESP32-C3 against the product's gateway. CMX_QEMU_ESP names Espressif's
-# qemu-system-riscv32, CMX_ESP_BUILD the folder where ESP-IDF built the example with sdkconfig.ci.qemu (examples/esp-idf/secure_services).
+# The example secure_services on an emulated ESP32-C3 or ESP32-S3 against the product's gateway. CMX_ESP_BUILD names the folder where ESP-IDF
+# built the example with sdkconfig.ci.qemu (examples/esp-idf/secure_services), CMX_QEMU_ESP Espressif's qemu-system-riscv32 or
+# qemu-system-xtensa.
 # CMX_ESP_ROLLBACK=1 also waits the five minutes that an image which cannot reach its gateway is on trial.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
