@@ -81,7 +81,7 @@ static void run_sketch(void (*setup)(void))
     assert_string_equal(got_settings.host_keys[0], "");
     assert_string_equal(got_settings.client_key, "");
     assert_false(got_settings.client_key_derived);
-    assert_int_equal(got_settings.task_stack, 8192);
+    assert_int_equal(got_settings.task_stack, 7168);
 }
 
 static void test_sketch_as_c(void **state)

@@ -12,10 +12,10 @@
 #endif
 
 #ifndef CONFIG_CMX_SESSION_STACK
-#define CONFIG_CMX_SESSION_STACK 8192
+#define CONFIG_CMX_SESSION_STACK 7168
 #endif
 #ifndef CONFIG_CMX_HTTP_STACK
-#define CONFIG_CMX_HTTP_STACK 4096 /* signing evidence needs the most */
+#define CONFIG_CMX_HTTP_STACK 4608 /* signing evidence needs the most */
 #endif
 #ifndef CONFIG_CMX_TASK_PRIORITY
 #define CONFIG_CMX_TASK_PRIORITY 5
