@@ -223,7 +223,15 @@ cmx_err gw_pg_run(PGconn *c, const char *sql, gw_pg_result_fn each, void *arg, s
     return PQstatus(c) == CONNECTION_OK ? first : away(e, PQerrorMessage(c));
 }
 
-cmx_err gw_pg_wait(PGconn *c, int timeout_ms, struct cmx_why *e)
+static bool ends_with(const char *text, const char *end)
+{
+    size_t len = strlen(text);
+    size_t end_len = strlen(end);
+
+    return end_len > 0 && len >= end_len && strcmp(text + len - end_len, end) == 0;
+}
+
+cmx_err gw_pg_wait(PGconn *c, const char *except, int timeout_ms, struct cmx_why *e)
 {
     uint64_t deadline = cmx_port_now_ms() + (uint64_t)timeout_ms;
     PGnotify *n;
@@ -233,7 +241,7 @@ cmx_err gw_pg_wait(PGconn *c, int timeout_ms, struct cmx_why *e)
         if (!PQconsumeInput(c))
             return away(e, PQerrorMessage(c));
         while ((n = PQnotifies(c)) != NULL) {
-            any = true;
+            any |= !ends_with(n->extra, except);
             PQfreemem(n);
         }
         if (any)

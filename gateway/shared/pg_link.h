@@ -21,5 +21,6 @@ CMX_MUST_USE cmx_err gw_pg_url_check(const char *url, struct cmx_why *e);
 typedef cmx_err (*gw_pg_result_fn)(void *arg, const PGresult *result, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_pg_run(PGconn *c, const char *sql, gw_pg_result_fn each, void *arg, struct cmx_why *e);
 
-/* Waits for the channel's next notification. CMX_ETIMEOUT, CMX_ECLOSED. */
-CMX_MUST_USE cmx_err gw_pg_wait(PGconn *c, int timeout_ms, struct cmx_why *e);
+/* Waits for the channel's next notification, except those whose text ends with `except` ("": none). CMX_ETIMEOUT,
+ * CMX_ECLOSED. */
+CMX_MUST_USE cmx_err gw_pg_wait(PGconn *c, const char *except, int timeout_ms, struct cmx_why *e);

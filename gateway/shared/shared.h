@@ -47,5 +47,6 @@ CMX_MUST_USE cmx_err gw_shared_follow(struct gw_shared *s, struct gw_registry *r
  * it first. Errors as gw_shared_follow, which has been called before. */
 CMX_MUST_USE cmx_err gw_shared_prune(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);
 
-/* Waits up to timeout_ms for a change by another gateway. CMX_ETIMEOUT: none; CMX_ECLOSED. */
+/* Waits up to timeout_ms for a change: any but an observation that this gateway recorded itself. CMX_ETIMEOUT: none;
+ * CMX_ECLOSED. */
 CMX_MUST_USE cmx_err gw_shared_wait(struct gw_shared *s, int timeout_ms, struct cmx_why *e);

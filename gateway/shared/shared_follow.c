@@ -96,6 +96,7 @@ cmx_err gw_shared_behind(struct gw_shared *s, struct gw_registry *r, bool *behin
 {
     cmx_err err = read_there(s, e);
 
+    gw_shared_origin(r, s->origin);
     if (!err)
         err = gw_shared_check_head(&s->head, r, e);
     if (!err)
@@ -149,5 +150,5 @@ cmx_err gw_shared_follow(struct gw_shared *s, struct gw_registry *r, enum gw_sha
 
 cmx_err gw_shared_wait(struct gw_shared *s, int timeout_ms, struct cmx_why *e)
 {
-    return gw_pg_wait(s->c, timeout_ms, e);
+    return gw_pg_wait(s->c, s->origin, timeout_ms, e);
 }

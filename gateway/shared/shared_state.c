@@ -2,11 +2,13 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/port/port.h"
+#include "gateway/registry/term.h"
 #include "gateway/shared/pg_link.h"
 #include "gateway/shared/pg_pull.h"
 
@@ -83,6 +85,19 @@ cmx_err gw_shared_set_revision(struct gw_registry *r, int64_t revision, struct c
 
     snprintf(text, sizeof text, "%lld", (long long)revision);
     return gw_meta_set(r, "revision", text, e);
+}
+
+void gw_shared_origin(struct gw_registry *r, char out[GW_SHARED_ORIGIN_MAX])
+{
+    const char *path = sqlite3_db_filename(r->db, "main");
+    struct gw_now now;
+    struct stat st;
+
+    gw_now(&now);
+    out[0] = '\0';
+    if (path && stat(path, &st) == 0 && now.boot[0])
+        snprintf(out, GW_SHARED_ORIGIN_MAX, " %s:%llx:%llx", now.boot, (unsigned long long)st.st_dev,
+                 (unsigned long long)st.st_ino);
 }
 
 /* Checks that the registry is the one that r is a copy of, and that this program can use it. */
@@ -245,7 +260,7 @@ static void end_transaction(struct gw_shared *s)
     if (s->session)
         sqlite3session_delete(s->session);
     s->session = NULL;
-    s->locked = s->dirty = false;
+    s->locked = s->dirty = s->observed = false;
 }
 
 static void shared_rollback(struct gw_registry *r)
@@ -296,6 +311,7 @@ static cmx_err shared_begin(struct gw_registry *r, bool observed, struct cmx_why
     err = lock_connected(s, r, e);
     if (!err)
         err = gw_shared_begin_on_copy(s, r, e);
+    s->observed = observed;
     if (!err)
         return CMX_OK;
     gw_registry_rollback(r);
@@ -327,14 +343,18 @@ static cmx_err send_changes(struct gw_shared *s, struct cmx_why *e)
     return err ? err : sent;
 }
 
-/* Once PostgreSQL has committed, the change is permanent even if updating the copy fails. */
+/* Once PostgreSQL has committed, the change is permanent even if updating the copy fails. The gateway's own follower
+ * then has to fetch a decision, so only notifications of observations name their origin, and are ignored there. */
 static cmx_err commit_there(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
 {
-    char sql[160];
+    char origin[GW_SHARED_ORIGIN_MAX] = "";
+    char sql[160 + GW_SHARED_ORIGIN_MAX];
     cmx_err err = gw_shared_set_revision(r, s->head.revision + 1, e);
 
-    snprintf(sql, sizeof sql, "UPDATE registry SET revision=%lld; SELECT pg_notify('cmxsafe','%lld')",
-             (long long)s->head.revision + 1, (long long)s->head.revision + 1);
+    if (s->observed)
+        gw_shared_origin(r, origin);
+    snprintf(sql, sizeof sql, "UPDATE registry SET revision=%lld; SELECT pg_notify('cmxsafe','%lld%s')",
+             (long long)s->head.revision + 1, (long long)s->head.revision + 1, origin);
     if (!err)
         err = gw_pg_run(s->c, sql, NULL, NULL, e);
     if (err)

@@ -12,6 +12,7 @@
  * with a default, does not raise it. */
 #define GW_SHARED_COMPATIBLE 2
 #define GW_SHARED_ID_MAX 40
+#define GW_SHARED_ORIGIN_MAX 96
 
 /* The one row of table registry. */
 struct gw_shared_head {
@@ -25,10 +26,12 @@ struct gw_shared {
     char url[GW_REGISTRY_URL_MAX];
     PGconn *c; /* NULL: not connected */
     struct gw_copy_tables tables;
-    struct gw_shared_head head; /* as read at the beginning of the transaction */
-    sqlite3_session *session;   /* records the changes of a transaction; NULL: none */
-    bool dirty;                 /* the transaction has sent rows */
-    bool locked;                /* a transaction is open in PostgreSQL */
+    struct gw_shared_head head;        /* as read at the beginning of the transaction */
+    sqlite3_session *session;          /* records the changes of a transaction; NULL: none */
+    bool dirty;                        /* the transaction has sent rows */
+    bool locked;                       /* a transaction is open in PostgreSQL */
+    bool observed;                     /* the transaction only adds observations */
+    char origin[GW_SHARED_ORIGIN_MAX]; /* of this gateway, for gw_shared_wait; "" unknown */
 };
 
 #define GW_SHARED_HEAD_SQL                                                                                             \
@@ -45,6 +48,10 @@ CMX_MUST_USE cmx_err gw_shared_check_head(const struct gw_shared_head *h, struct
 /* The revision that the copy has; 0: none. */
 int64_t gw_shared_revision(struct gw_registry *r);
 CMX_MUST_USE cmx_err gw_shared_set_revision(struct gw_registry *r, int64_t revision, struct cmx_why *e);
+
+/* Names this gateway's copy, as " BOOT:DEVICE:INODE" of its file. Nothing is stored, so that a gateway that was set up
+ * from another one's copy has a name of its own. */
+void gw_shared_origin(struct gw_registry *r, char out[GW_SHARED_ORIGIN_MAX]);
 
 /* Reads s->tables if that has not been done. */
 CMX_MUST_USE cmx_err gw_shared_tables(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);
