@@ -5,7 +5,7 @@
 FLEET_FOLDER=$TMP/fleet
 enrol_fleet() {
     fleet_python
-    cc -O2 -o "$TMP/ssh_sessions" "$ROOT/bench/ssh_sessions.c" -lssh -lpthread || fail "bench/ssh_sessions.c"
+    cc -O2 -std=gnu11 -D_GNU_SOURCE -I"$ROOT/src" -o "$TMP/ssh_sessions" "$ROOT/bench/ssh_sessions.c" "$ROOT/src/cmxsafe/core/backoff.c" -lssh -lpthread || fail "bench/ssh_sessions.c"
     "$FLEET_PYTHON" "$ROOT/tests/tools/gateway_fleet.py" keys "$1" "$TMP/fleet.csv" "$FLEET_FOLDER" || fail "keys"
     gw import "$TMP/fleet.csv" >/dev/null || fail "import"
     gw list --json | jq -r '.[] | select(.group == "fleet") | .name + " " + .address' >"$FLEET_FOLDER/addresses"
@@ -21,7 +21,20 @@ start_sessions() {
     IFS= read -r -t 900 -u "$SESSIONS_OUT" answer || fail "the sessions do not come up"
     LOGINS=${answer#logins }
 }
-# end_sessions: LOST is how many of them were closed meanwhile.
+# mark_sessions: LOST is how many of them were closed since the last order.
+mark_sessions() {
+    echo mark >&"$SESSIONS_IN"
+    IFS= read -r -t 30 -u "$SESSIONS_OUT" LOST || fail "ssh_sessions does not answer"
+    LOST=${LOST#marked }
+}
+# return_sessions SECONDS: waits until each of them was closed since the mark and is back. RETURN: "N REFUSED TIMEOUTS SECONDS P50_MS
+# P99_MS MAX_MS".
+return_sessions() {
+    echo "back $1" >&"$SESSIONS_IN"
+    IFS= read -r -t $(($1 + 30)) -u "$SESSIONS_OUT" RETURN || fail "ssh_sessions does not answer"
+    RETURN=${RETURN#back }
+}
+# end_sessions: LOST is how many of them were closed since the last order.
 end_sessions() {
     exec {SESSIONS_IN}>&-
     IFS= read -r -t 120 -u "$SESSIONS_OUT" LOST || fail "the sessions do not end"

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # The load of a gateway on this machine: 2,000 sessions of light clients, all of which log in at once, and the cost of
-# each; 10,000 grants; logins offered at 20, 50 and 100 a second beside the sessions. Clients and gateway share the
-# machine. Prints one line a figure, with the rounds of those that are short; the 2,000 logins at once have one round, whose
-# medians and percentiles are over the sessions. Names the first limit. CMX_SHORT=1: 200 sessions and 1,000 grants. Needs root.
+# each; 10,000 grants; logins offered at 20, 50 and 100 a second beside the sessions; and how the sessions come back after
+# the gateway was stopped and after it was killed. Clients and gateway share the machine. Prints one line a figure, with the
+# rounds of those that are short; the 2,000 logins at once have one round, whose medians and percentiles are over the
+# sessions. Names the first limit. CMX_SHORT=1: 200 sessions and 1,000 grants. CMX_ONLY=stop or kill: only the logins, and
+# how the sessions come back after that. Needs root.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
 export CMX_BUILD=$CMX_ROOT/build CMX_BIN=${CMX_BIN:-$CMX_ROOT/build/bin}
@@ -11,9 +13,10 @@ NEED_PYTHON=asyncssh==2.24.1
 . "$here/../tests/e2e/gateway_system_lib.sh"
 . "$here/gateway_lib.sh"
 . "$here/lib.sh"
-N=${CMX_SESSIONS:-2000} GRANTS=10000 OFFER_S=15 RATES="20 50 100" IDLE_S=30
+N=${CMX_SESSIONS:-2000} GRANTS=10000 OFFER_S=15 RATES="20 50 100" IDLE_S=30 RETURN_S=600
 [ -z "${CMX_SHORT:-}" ] || { N=200 GRANTS=1000 OFFER_S=5 RATES="20 100" IDLE_S=10; }
 EXTRA=$((${RATES##* } * OFFER_S))
+[ -z "${CMX_ONLY:-}" ] || EXTRA=0
 ulimit -n "$(ulimit -Hn)"
 per() { awk -v a="$1" -v n="$2" 'BEGIN { printf "%.2f\n", a / n }'; }
 available_kib() { awk '/^MemAvailable/ { print $2 }' /proc/meminfo; }
@@ -42,6 +45,37 @@ note scale_storm_refusals "$failed"
 note scale_storm_busy_percent "$storm_busy"
 note scale_login_cpu_ms "$(per "$storm_cpu" $((N * 1000)))"
 note scale_login_client_cpu_ms "$client_ms"
+
+# restart WHAT: the gateway ends as WHAT says and is started again at once; all sessions come back by themselves, with a device's waits.
+restart() {
+    local begin back refused timeouts seconds p50 p99 max
+    mark_sessions
+    begin=$(date +%s%3N)
+    case $1 in
+    stop) stop "$GW_PID" ;;
+    kill) # with all sessions
+        echo 1 >"$GW_CGROUP/cgroup.kill" || fail "the gateway can't be killed"
+        wait "$GW_PID" 2>/dev/null
+        ;;
+    esac
+    serve_system
+    note "scale_${1}_gateway_away_ms" $(($(date +%s%3N) - begin))
+    return_sessions "$RETURN_S"
+    read -r back refused timeouts seconds p50 p99 max <<<"$RETURN"
+    note "scale_${1}_all_back_s" "$seconds"
+    note "scale_${1}_away_p50_ms" "$p50"
+    note "scale_${1}_away_p99_ms" "$p99"
+    note "scale_${1}_away_max_ms" "$max"
+    note "scale_${1}_refused" "$refused"
+    note "scale_${1}_timeouts" "$timeouts"
+    figure "scale_${1}_sessions_lost" $((N - back)) "<=" 0
+}
+if [ -n "${CMX_ONLY:-}" ]; then
+    restart "$CMX_ONLY"
+    end_sessions
+    no_complaints
+    exit 0
+fi
 
 # At rest.
 sleep 3
@@ -108,7 +142,11 @@ for rate in $RATES; do
     fi
     sleep 2
 done
-end_sessions
+mark_sessions
 note scale_sessions_lost "$LOST"
+
+restart stop
+restart kill
+end_sessions
 printf '# what gives first: %s\n' "$gives"
 no_complaints

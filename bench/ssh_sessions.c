@@ -1,12 +1,20 @@
 /* ssh_sessions.c - many light SSH sessions in one process, for bench/gateway_scale.sh. Each logs in with its own key,
- * requests one remote forward, and stays connected or disconnects.
+ * requests one remote forward, and stays connected or disconnects. A session that stays and is lost logs in again,
+ * after the waits of the product's devices (core/backoff.h, with the defaults of proxy/context.h and
+ * proxy/proxy_limits.h).
  *
  *   ssh_sessions PORT USER FOLDER FIRST COUNT RATE STAY
  *
  * FOLDER/addresses has "name address" a line, and FOLDER/name the private key; FIRST and COUNT choose lines. RATE:
  * logins offered a second, whether the former ones are done or not; 0: each thread begins the next one at once, and
  * repeats failed ones. STAY 1: prints the line "logins DONE FAILED SECONDS P50_MS P99_MS MAX_MS CPU_MS_EACH", keeps the
- * sessions until its standard input ends, and prints "lost N". STAY 0: prints the first line only. */
+ * sessions until its standard input ends, and prints "lost N": sessions that were closed since the last order.
+ * STAY 0: prints the first line only.
+ *
+ * Standard input has orders, one in each line. "mark" prints "marked N": how many sessions were closed since the last
+ * mark. "back SECONDS" waits until every session was closed once since the mark and is back, at most that long, and
+ * prints "back N REFUSED TIMEOUTS SECONDS P50_MS P99_MS MAX_MS": how many are back, attempts meanwhile that failed at
+ * once and that got no answer in time, from the first loss to the last return, and how long devices were away. */
 #include <libssh/libssh.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -14,9 +22,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "cmxsafe/core/backoff.h"
+#include "cmxsafe/proxy/context.h"
+#include "cmxsafe/proxy/proxy_limits.h"
 
 #define THREADS 48 /* threads that log in */
 #define KEEPERS 8  /* threads that answer the gateway's keepalives, which must not wait for a login */
@@ -24,17 +37,24 @@
 #define LOGIN_S 60
 #define TRIES 40
 #define PORT_ON_DEVICE 81
+#define RETURN_STACK (512 * 1024) /* bytes; each session that was lost has a thread of its own */
 
 static struct device {
     char name[64];
     char address[64];
     double took_ms; /* duration, measured from the time when the login was due; 0: it failed */
+    double up_s, lost_s, back_s;
+    struct cmx_backoff backoff;
+    atomic_int returns;
 } devices[DEVICES_MAX];
 
 static struct keeper {
     pthread_t thread;
     pthread_mutex_t lock;
-    ssh_session *sessions; /* the first n_served belong to the thread; new ones follow them, guarded by the lock */
+    struct kept {
+        ssh_session session;
+        struct device *device;
+    } * kept; /* the first n_served belong to the thread; new ones follow them, guarded by the lock */
     int n, n_served;
 } keepers[KEEPERS];
 
@@ -42,7 +62,7 @@ static const char *user, *folder;
 static unsigned port;
 static int first, count, stay;
 static double rate, began;
-static atomic_int next_device, failed, lost;
+static atomic_int next_device, failed, lost, refused, timeouts;
 static atomic_bool stopping;
 
 static double now_s(void)
@@ -66,11 +86,10 @@ static bool authenticate(ssh_session s, const struct device *d)
     return ok && ssh_channel_listen_forward(s, d->address, PORT_ON_DEVICE, NULL) == SSH_OK;
 }
 
-static ssh_session login(const struct device *d)
+static ssh_session login(const struct device *d, long seconds)
 {
     ssh_session s = ssh_new();
     const bool no = false;
-    const long seconds = LOGIN_S;
 
     if (!s)
         return NULL;
@@ -88,23 +107,82 @@ static ssh_session login(const struct device *d)
 
 static ssh_session login_in_time(const struct device *d)
 {
-    ssh_session s = login(d);
+    ssh_session s = login(d, LOGIN_S);
 
     for (int i = 1; !s && rate == 0 && i < TRIES; i++) {
         atomic_fetch_add(&failed, 1);
         usleep((useconds_t)(250 + rand() % 750) * 1000);
-        s = login(d);
+        s = login(d, LOGIN_S);
     }
     if (!s)
         atomic_fetch_add(&failed, 1);
     return s;
 }
 
-static void keep(struct keeper *k, ssh_session s)
+static void keep(struct device *d, ssh_session s)
 {
+    struct keeper *k = &keepers[(d - devices) % KEEPERS];
+
+    d->up_s = now_s();
     pthread_mutex_lock(&k->lock);
-    k->sessions[k->n++] = s;
+    k->kept[k->n++] = (struct kept){s, d};
     pthread_mutex_unlock(&k->lock);
+}
+
+/* As a device does after it has lost its session (proxy/session.c). */
+static void *run_return(void *arg)
+{
+    struct device *d = arg;
+    ssh_session s = NULL;
+
+    while (!s && !atomic_load(&stopping)) {
+        uint32_t random = UINT32_MAX;
+        double began_s;
+
+        (void)!getrandom(&random, sizeof random, 0);
+        usleep((useconds_t)cmx_backoff_next(&d->backoff, random) * 1000);
+        began_s = now_s();
+        s = login(d, CMX_PROXY_LOGIN_TIMEOUT_S);
+        if (!s)
+            atomic_fetch_add(now_s() - began_s < CMX_PROXY_LOGIN_TIMEOUT_S - 1 ? &refused : &timeouts, 1);
+    }
+    if (s) {
+        d->back_s = now_s();
+        keep(d, s);
+        atomic_fetch_add(&d->returns, 1);
+    }
+    return NULL;
+}
+
+static void bring_back(struct device *d)
+{
+    pthread_attr_t attr;
+    pthread_t thread;
+
+    d->lost_s = now_s();
+    if (d->lost_s - d->up_s >= CMX_SESSION_PROVEN_MS / 1000.0)
+        cmx_backoff_reset(&d->backoff);
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, RETURN_STACK);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    if (pthread_create(&thread, &attr, run_return, d) != 0)
+        fprintf(stderr, "ssh_sessions: no thread for %s\n", d->name);
+    pthread_attr_destroy(&attr);
+}
+
+static void drop(struct keeper *k, ssh_event event, int i)
+{
+    struct kept gone = k->kept[i];
+
+    pthread_mutex_lock(&k->lock);
+    k->kept[i] = k->kept[--k->n_served];
+    k->kept[k->n_served] = k->kept[--k->n];
+    pthread_mutex_unlock(&k->lock);
+    ssh_event_remove_session(event, gone.session);
+    ssh_disconnect(gone.session);
+    ssh_free(gone.session);
+    atomic_fetch_add(&lost, 1);
+    bring_back(gone.device);
 }
 
 static void *run_keeper(void *arg)
@@ -115,18 +193,20 @@ static void *run_keeper(void *arg)
     while (event && !atomic_load(&stopping)) {
         pthread_mutex_lock(&k->lock);
         while (k->n_served < k->n)
-            ssh_event_add_session(event, k->sessions[k->n_served++]);
+            ssh_event_add_session(event, k->kept[k->n_served++].session);
         pthread_mutex_unlock(&k->lock);
         if (k->n_served)
             ssh_event_dopoll(event, 200);
         else
             usleep(50000);
+        for (int i = k->n_served - 1; i >= 0; i--)
+            if (!ssh_is_connected(k->kept[i].session))
+                drop(k, event, i);
     }
     for (int i = 0; i < k->n_served; i++) {
-        atomic_fetch_add(&lost, !ssh_is_connected(k->sessions[i]));
-        ssh_event_remove_session(event, k->sessions[i]);
-        ssh_disconnect(k->sessions[i]);
-        ssh_free(k->sessions[i]);
+        ssh_event_remove_session(event, k->kept[i].session);
+        ssh_disconnect(k->kept[i].session);
+        ssh_free(k->kept[i].session);
     }
     if (event)
         ssh_event_free(event);
@@ -148,7 +228,7 @@ static void *run_logins(void *arg)
             continue;
         d->took_ms = (now_s() - due) * 1000;
         if (stay) {
-            keep(&keepers[i % KEEPERS], s);
+            keep(d, s);
         } else {
             ssh_disconnect(s);
             ssh_free(s);
@@ -161,8 +241,8 @@ static bool start_keepers(void)
 {
     for (int i = 0; i < KEEPERS; i++) {
         pthread_mutex_init(&keepers[i].lock, NULL);
-        keepers[i].sessions = calloc((size_t)count / KEEPERS + 1, sizeof keepers[i].sessions[0]);
-        if (!keepers[i].sessions || pthread_create(&keepers[i].thread, NULL, run_keeper, &keepers[i]) != 0)
+        keepers[i].kept = calloc((size_t)count / KEEPERS + 1, sizeof keepers[i].kept[0]);
+        if (!keepers[i].kept || pthread_create(&keepers[i].thread, NULL, run_keeper, &keepers[i]) != 0)
             return false;
     }
     return true;
@@ -194,6 +274,70 @@ static void report(double seconds)
     fflush(stdout);
 }
 
+/* ---- sessions that come back ---- */
+
+static int count_returned(void)
+{
+    int n = 0;
+
+    for (int i = 0; i < count; i++)
+        n += atomic_load(&devices[i].returns) > 0;
+    return n;
+}
+
+static void mark(void)
+{
+    for (int i = 0; i < count; i++)
+        atomic_store(&devices[i].returns, 0);
+    atomic_store(&refused, 0);
+    atomic_store(&timeouts, 0);
+    printf("marked %d\n", atomic_exchange(&lost, 0));
+    fflush(stdout);
+}
+
+static void report_return(void)
+{
+    static double away_ms[DEVICES_MAX];
+    double first_s = 0;
+    double last_s = 0;
+    int n = 0;
+
+    for (int i = 0; i < count; i++) {
+        const struct device *d = &devices[i];
+
+        if (!atomic_load(&d->returns))
+            continue;
+        away_ms[n++] = (d->back_s - d->lost_s) * 1000;
+        if (!first_s || d->lost_s < first_s)
+            first_s = d->lost_s;
+        if (d->back_s > last_s)
+            last_s = d->back_s;
+    }
+    atomic_store(&lost, count - n);
+    qsort(away_ms, (size_t)n, sizeof away_ms[0], compare_doubles);
+    printf("back %d %d %d %.2f %.1f %.1f %.1f\n", n, atomic_load(&refused), atomic_load(&timeouts), last_s - first_s,
+           n ? away_ms[n / 2] : 0, n ? away_ms[n * 99 / 100] : 0, n ? away_ms[n - 1] : 0);
+    fflush(stdout);
+}
+
+static void take_orders(void)
+{
+    char line[64];
+    double until;
+    int seconds;
+
+    while (fgets(line, sizeof line, stdin)) {
+        if (strcmp(line, "mark\n") == 0)
+            mark();
+        if (sscanf(line, "back %d", &seconds) != 1)
+            continue;
+        until = now_s() + seconds;
+        while (count_returned() < count && now_s() < until)
+            usleep(20000);
+        report_return();
+    }
+}
+
 static bool read_devices(void)
 {
     char path[512];
@@ -215,7 +359,6 @@ int main(int argc, char **argv)
 {
     pthread_t threads[THREADS];
     int n = 0;
-    char byte;
 
     if (argc != 8) {
         fprintf(stderr, "usage: ssh_sessions PORT USER FOLDER FIRST COUNT RATE STAY\n");
@@ -233,6 +376,8 @@ int main(int argc, char **argv)
         return 1;
     }
     ssh_init();
+    for (int i = 0; i < count; i++)
+        cmx_backoff_init(&devices[i].backoff, CMX_PROXY_BACKOFF_BASE_MS, CMX_PROXY_BACKOFF_MAX_MS);
     if (stay && !start_keepers())
         return 1;
     began = now_s();
@@ -243,8 +388,7 @@ int main(int argc, char **argv)
     report(now_s() - began);
     if (!stay)
         return 0;
-    while (read(0, &byte, 1) > 0)
-        ;
+    take_orders();
     atomic_store(&stopping, true);
     for (int i = 0; i < KEEPERS; i++)
         pthread_join(keepers[i].thread, NULL);
