@@ -92,6 +92,11 @@ static cmx_err take_changes(struct follower *f, struct cmx_why *e)
     }
     /* After a row that did not match, all tables are compared. */
     f->check = !err ? GW_SHARED_CHANGES : GW_SHARED_ALL;
+    if (followed.unclean)
+        gw_note(
+            "%zu texts in the shared registry have control or other unexpected characters, or are too long; '?' stands "
+            "for them here; find out which gateway or program wrote them",
+            followed.unclean);
     f->unapplied |= followed.rights;
     f->claims |= followed.claims;
     return err;

@@ -35,6 +35,26 @@ unsigned gw_node_port(unsigned a, unsigned b)
 
 /* ---- nodes ---- */
 
+/* The values become lines of BIRD's configuration and arguments of ip and wg. */
+static cmx_err check_node(const struct gw_node *n, struct cmx_why *e)
+{
+    static const char name_chars[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
+    static const char key_chars[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
+    uint8_t raw[16];
+
+    if (!n->name[0] || n->name[0] == '-' || strspn(n->name, name_chars) != strlen(n->name))
+        return cmx_why_fail(e, CMX_EINVAL, "'%.60s' is not a gateway's name; use a-z, 0-9 and -", n->name);
+    if (inet_pton(AF_INET, n->underlay, raw) != 1 && inet_pton(AF_INET6, n->underlay, raw) != 1)
+        return cmx_why_fail(e, CMX_EINVAL,
+                            "'%.60s' is not an address; give the one at which the other gateways reach "
+                            "this one",
+                            n->underlay);
+    if (n->link_key[0] && (strlen(n->link_key) != 44 || strspn(n->link_key, key_chars) != 44))
+        return cmx_why_fail(e, CMX_EINVAL, "'%.60s' is not a WireGuard key", n->link_key);
+    return CMX_OK;
+}
+
+/* A row that is not a node's, which another gateway must have written, is skipped. */
 static cmx_err read_row(struct gw_nodes *out, const struct gw_fleet *f, sqlite3_stmt *stmt, struct cmx_why *e)
 {
     struct gw_node *n = &out->list[out->n];
@@ -50,6 +70,8 @@ static cmx_err read_row(struct gw_nodes *out, const struct gw_fleet *f, sqlite3_
     n->seen = sqlite3_column_int64(stmt, 6);
     n->sessions = sqlite3_column_int64(stmt, 7);
     snprintf(n->version, sizeof n->version, "%s", gw_sql_text(stmt, 8));
+    if (check_node(n, NULL))
+        return CMX_OK;
     out->n++;
     return link_address(f, n->number, n->link, e);
 }
@@ -90,25 +112,6 @@ const struct gw_node *gw_nodes_find(const struct gw_nodes *nodes, const char *na
         if (strcmp(nodes->list[i].name, name) == 0)
             return &nodes->list[i];
     return NULL;
-}
-
-/* The values become lines of BIRD's configuration and arguments of ip and wg. */
-static cmx_err check_node(const struct gw_node *n, struct cmx_why *e)
-{
-    static const char name_chars[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
-    static const char key_chars[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
-    uint8_t raw[16];
-
-    if (!n->name[0] || n->name[0] == '-' || strspn(n->name, name_chars) != strlen(n->name))
-        return cmx_why_fail(e, CMX_EINVAL, "'%.60s' is not a gateway's name; use a-z, 0-9 and -", n->name);
-    if (inet_pton(AF_INET, n->underlay, raw) != 1 && inet_pton(AF_INET6, n->underlay, raw) != 1)
-        return cmx_why_fail(e, CMX_EINVAL,
-                            "'%.60s' is not an address; give the one at which the other gateways reach "
-                            "this one",
-                            n->underlay);
-    if (n->link_key[0] && (strlen(n->link_key) != 44 || strspn(n->link_key, key_chars) != 44))
-        return cmx_why_fail(e, CMX_EINVAL, "'%.60s' is not a WireGuard key", n->link_key);
-    return CMX_OK;
 }
 
 static cmx_err find_number(struct gw_registry *r, struct gw_node *n, struct cmx_why *e)
@@ -192,12 +195,14 @@ cmx_err gw_claim_get(struct gw_registry *r, const char *address, char node[GW_NA
 
 cmx_err gw_claim_each(struct gw_registry *r, gw_claim_fn fn, void *arg, struct cmx_why *e)
 {
+    uint8_t raw[16];
     sqlite3_stmt *stmt;
     cmx_err err =
         gw_sql_row(r, &stmt, e, "SELECT address, node, since FROM claim WHERE node <> '' ORDER BY address", "");
 
     while (!err) {
-        err = fn(arg, gw_sql_text(stmt, 0), gw_sql_text(stmt, 1), sqlite3_column_int64(stmt, 2));
+        if (inet_pton(AF_INET6, gw_sql_text(stmt, 0), raw) == 1) /* it becomes a line of BIRD's configuration */
+            err = fn(arg, gw_sql_text(stmt, 0), gw_sql_text(stmt, 1), sqlite3_column_int64(stmt, 2));
         if (!err)
             err = gw_sql_step(r, stmt, e);
     }

@@ -324,7 +324,7 @@ static cmx_err put_direct(void *arg, const struct gw_device *d)
     char gateway[GW_HOST_MAX];
 
     snprintf(gateway, sizeof gateway, "gateway.%s", job->g->domain);
-    for (size_t i = 0; !d->revoked && i < d->n_directs; i++)
+    for (size_t i = 0; !d->revoked && d->address[0] && i < d->n_directs; i++)
         if (strcmp(d->directs[i].host, gateway) == 0 || strcmp(d->directs[i].host, "gateway.cmx") == 0)
             fprintf(job->f, "        iifname \"cmxsafe0\" ip6 saddr %s tcp dport %u accept comment \"%s\"\n",
                     d->address, d->directs[i].port, d->name);

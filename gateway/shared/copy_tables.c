@@ -48,6 +48,7 @@ static cmx_err read_columns(struct gw_registry *r, struct gw_copy_table *t, stru
         t->n++;
         snprintf(c->name, sizeof c->name, "%s", gw_sql_text(stmt, 0));
         c->integer = strcmp(gw_sql_text(stmt, 1), "INTEGER") == 0;
+        c->rule = gw_copy_rule_of(t->name, c->name);
         c->key = sqlite3_column_int(stmt, 4) > 0;
         c->not_null = c->key || sqlite3_column_int(stmt, 2) != 0;
         snprintf(c->fallback, sizeof c->fallback, "%s", gw_sql_text(stmt, 3));

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "gateway/registry/registry.h"
+#include "gateway/shared/copy_text.h"
 
 #define GW_COPY_TABLES_MAX 32
 #define GW_COPY_COLUMNS_MAX 24
@@ -14,8 +15,9 @@
 
 struct gw_copy_column {
     char name[GW_COPY_NAME_MAX];
-    char fallback[16]; /* the column's default as SQL; "": none */
-    bool integer;      /* otherwise text */
+    char fallback[16];        /* the column's default as SQL; "": none */
+    bool integer;             /* otherwise text */
+    struct gw_copy_rule rule; /* of a text */
     bool not_null;
     bool key; /* part of the primary key */
 };
@@ -38,9 +40,10 @@ struct gw_copy_tables {
 
 /* What was changed in the copy. */
 struct gw_copy_changes {
-    bool rows;   /* any row */
-    bool rights; /* rows that decide who may do what: the rules have to be rendered again */
-    bool claims; /* rows of claims: which gateway holds an identity */
+    bool rows;      /* any row */
+    bool rights;    /* rows that decide who may do what: the rules have to be rendered again */
+    bool claims;    /* rows of claims: which gateway holds an identity */
+    size_t unclean; /* texts that were replaced, and rows that were left out because of one in their key */
 };
 
 /* CMX_ENOSPC: more tables or columns than fit, which is a defect. */

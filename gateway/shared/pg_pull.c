@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
 #include "gateway/shared/pg_link.h"
 
@@ -65,30 +66,68 @@ static void write_delete_all(FILE *f, const struct gw_copy_table *t)
     fprintf(f, "DELETE FROM main.\"%s\" WHERE %s", t->name, t->filter);
 }
 
+static bool is_clean(const struct gw_copy_table *t, size_t i, const PGresult *rows, int row)
+{
+    return t->columns[i].integer || gw_copy_text_is_clean(PQgetvalue(rows, row, (int)i), &t->columns[i].rule);
+}
+
+/* A row whose key is not clean is left out: nothing can name it. */
+static bool key_is_clean(const struct gw_copy_table *t, const PGresult *rows, int row)
+{
+    for (size_t i = 0; i < t->n; i++)
+        if (t->columns[i].key && !is_clean(t, i, rows, row))
+            return false;
+    return true;
+}
+
+static int bind_text(sqlite3_stmt *stmt, const struct gw_copy_table *t, size_t i, const PGresult *rows, int row)
+{
+    const char *text = PQgetvalue(rows, row, (int)i);
+    char *clean;
+    int rc;
+
+    if (is_clean(t, i, rows, row))
+        return sqlite3_bind_text(stmt, (int)i + 1, text, -1, SQLITE_STATIC);
+    clean = gw_copy_text_clean(text, &t->columns[i].rule);
+    rc = clean ? sqlite3_bind_text(stmt, (int)i + 1, clean, -1, SQLITE_TRANSIENT) : SQLITE_NOMEM;
+    cmx_mem_free(clean);
+    return rc;
+}
+
 static cmx_err run_row(struct gw_registry *r, sqlite3_stmt *stmt, const struct gw_copy_table *t, bool keys_only,
                        const PGresult *rows, int row, struct cmx_why *e)
 {
+    int rc = SQLITE_OK;
     cmx_err err;
 
     sqlite3_reset(stmt);
     sqlite3_clear_bindings(stmt);
-    for (size_t i = 0; i < t->n; i++) {
-        const char *text = PQgetvalue(rows, row, (int)i);
-
+    for (size_t i = 0; rc == SQLITE_OK && i < t->n; i++) {
         if (PQgetisnull(rows, row, (int)i) || (keys_only && !t->columns[i].key))
             continue;
-        if (t->columns[i].integer)
-            sqlite3_bind_int64(stmt, (int)i + 1, strtoll(text, NULL, 10));
-        else
-            sqlite3_bind_text(stmt, (int)i + 1, text, -1, SQLITE_STATIC);
+        rc = t->columns[i].integer
+                 ? sqlite3_bind_int64(stmt, (int)i + 1, strtoll(PQgetvalue(rows, row, (int)i), NULL, 10))
+                 : bind_text(stmt, t, i, rows, row);
     }
+    if (rc != SQLITE_OK)
+        return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
     err = gw_sql_step(r, stmt, e);
     return err == CMX_ENOENT ? CMX_OK : err;
 }
 
+static size_t count_unclean(const struct gw_copy_table *t, const PGresult *rows, int row)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < t->n; i++)
+        n += !is_clean(t, i, rows, row);
+    return n;
+}
+
 /* All changed rows are deleted before any is inserted, because a name may have moved from one row to another. The last
  * column is true for a row that was removed. */
-static cmx_err store_rows(struct gw_registry *r, const struct gw_copy_table *t, const PGresult *rows, struct cmx_why *e)
+static cmx_err store_rows(struct gw_registry *r, const struct gw_copy_table *t, const PGresult *rows,
+                          struct gw_copy_changes *out, struct cmx_why *e)
 {
     sqlite3_stmt *delete = NULL;
     sqlite3_stmt *insert = NULL;
@@ -97,10 +136,14 @@ static cmx_err store_rows(struct gw_registry *r, const struct gw_copy_table *t, 
     if (!err)
         err = prepare_made(r, &insert, write_insert, t, e);
     for (int i = 0; !err && i < PQntuples(rows); i++)
-        err = run_row(r, delete, t, true, rows, i, e);
+        if (key_is_clean(t, rows, i))
+            err = run_row(r, delete, t, true, rows, i, e);
     for (int i = 0; !err && i < PQntuples(rows); i++)
-        if (PQgetvalue(rows, i, (int)t->n)[0] == 'f')
-            err = run_row(r, insert, t, false, rows, i, e);
+        if (PQgetvalue(rows, i, (int)t->n)[0] == 'f') {
+            out->unclean += count_unclean(t, rows, i);
+            if (key_is_clean(t, rows, i))
+                err = run_row(r, insert, t, false, rows, i, e);
+        }
     sqlite3_finalize(delete);
     sqlite3_finalize(insert);
     return err;
@@ -126,7 +169,7 @@ static cmx_err take_rows(void *arg, const PGresult *rows, struct cmx_why *e)
     if (PQntuples(rows) == 0)
         return CMX_OK;
     note_table(p->out, t);
-    return store_rows(p->r, t, rows, e);
+    return store_rows(p->r, t, rows, p->out, e);
 }
 
 static void write_select(FILE *f, const struct gw_copy_table *t, int64_t from)

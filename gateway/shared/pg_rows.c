@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmxsafe/core/mem.h"
 #include "gateway/shared/pg_link.h"
 
 #define SEND_AT (512 * 1024) /* bytes of statements */
@@ -200,6 +201,24 @@ static void put_key(struct gw_pg_writer *w, const struct gw_copy_table *t, sqlit
         }
 }
 
+/* Condition that the column has its old value. PostgreSQL may have other characters where the copy has replacements, or
+ * more of them. */
+static void put_old(struct gw_pg_writer *w, const struct gw_copy_column *column, sqlite3_value *v)
+{
+    bool is_text = v && sqlite3_value_type(v) == SQLITE_TEXT;
+    const char *text = is_text ? (const char *)sqlite3_value_text(v) : "";
+    char *pattern = gw_copy_text_is_replaced(text, &column->rule) ? gw_copy_text_pattern(text, &column->rule) : NULL;
+
+    if (pattern) {
+        fprintf(w->f, " AND \"%s\" LIKE ", column->name);
+        put_text(w, pattern, strlen(pattern));
+    } else {
+        fprintf(w->f, " AND \"%s\" IS NOT DISTINCT FROM ", column->name);
+        put_value(w, v);
+    }
+    cmx_mem_free(pattern);
+}
+
 static void put_update(struct gw_pg_writer *w, const struct gw_copy_table *t, sqlite3_changeset_iter *it)
 {
     fprintf(w->f, "UPDATE \"%s\" SET revision=%lld", t->name, (long long)w->revision);
@@ -211,10 +230,8 @@ static void put_update(struct gw_pg_writer *w, const struct gw_copy_table *t, sq
     fputs(" WHERE NOT removed AND ", w->f);
     put_key(w, t, it);
     for (size_t i = 0; !t->newest && i < t->n; i++)
-        if (value_at(it, i, false) && !t->columns[i].key) {
-            fprintf(w->f, " AND \"%s\" IS NOT DISTINCT FROM ", t->columns[i].name);
-            put_value(w, value_at(it, i, true));
-        }
+        if (value_at(it, i, false) && !t->columns[i].key)
+            put_old(w, &t->columns[i], value_at(it, i, true));
     fputs(";", w->f);
 }
 

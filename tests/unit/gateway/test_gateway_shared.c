@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cmxsafe/core/mem.h"
 #include "gateway/registry/authline.h"
 #include "gateway/registry/copy_state.h"
 #include "gateway/shared/copy_tables.h"
@@ -305,6 +306,70 @@ static void test_statements(void **state)
         " \"id\"=1 AND \"team\" IS NOT DISTINCT FROM 'a''b';");
 }
 
+/* ---- texts of other gateways ---- */
+
+static void check_clean(const char *text, enum gw_copy_form form, const char *expected)
+{
+    const struct gw_copy_rule rule = {form, 64};
+    char *clean = gw_copy_text_clean(text, &rule);
+
+    assert_string_equal(clean, expected);
+    assert_true(gw_copy_text_is_clean(clean, &rule) || form == GW_COPY_WORD); /* a word has no '?' */
+    assert_int_equal(gw_copy_text_is_clean(text, &rule), strcmp(text, expected) == 0);
+    cmx_mem_free(clean);
+}
+
+static void test_texts(void **state)
+{
+    static const struct gw_copy_rule words = {GW_COPY_WORD, 64};
+    static const struct gw_copy_rule short_texts = {GW_COPY_TEXT, 64};
+    char *clean;
+    char *text = cmx_mem_alloc(80);
+
+    (void)state;
+    assert_int_equal(gw_copy_rule_of("device", "name").form, GW_COPY_WORD);
+    assert_int_equal(gw_copy_rule_of("grants", "why").form, GW_COPY_TEXT);
+    assert_int_equal(gw_copy_rule_of("event", "detail").form, GW_COPY_TEXT);
+    assert_int_equal(gw_copy_rule_of("attestation", "detail").form, GW_COPY_LINES);
+    assert_int_equal(gw_copy_rule_of("meta", "a later column").form, GW_COPY_WORD);
+    check_clean("system.slice/a-b_c@1.service", GW_COPY_WORD, "system.slice/a-b_c@1.service");
+    check_clean("[fd00::1]:22", GW_COPY_WORD, "[fd00::1]:22");
+    check_clean("x\",command=\"id", GW_COPY_WORD, "x?,command=?id");
+    check_clean("cam 17;{}", GW_COPY_WORD, "cam?17???");
+    check_clean("Wartung f\xc3\xbcr <b>", GW_COPY_TEXT, "Wartung f\xc3\xbcr <b>");
+    check_clean("\x1b]0;x\x07\x7f a\nb", GW_COPY_TEXT, "?]0;x?? a?b");
+    check_clean("a\nb\x1b", GW_COPY_LINES, "a\nb?");
+    check_clean("\xc2\x9b"
+                "31m",
+                GW_COPY_TEXT, "?31m"); /* C1 */
+    check_clean("a\xe2\x80\xae"
+                "b",
+                GW_COPY_TEXT, "a?b");                                               /* right-to-left override */
+    check_clean("\xff\xc0\xaf\xed\xa0\x80\xf5\xe2\x82", GW_COPY_TEXT, "?????????"); /* no UTF-8 */
+    memset(text, 'a', 64);
+    assert_true(gw_copy_text_is_clean(text, &words) && gw_copy_text_is_replaced(text, &words));
+    memcpy(text + 62, "\xf0\x9f\x98\x80z", 5);
+    assert_false(gw_copy_text_is_clean(text, &short_texts));
+    assert_true(gw_copy_text_is_clean(text + 3, &short_texts));
+    clean = gw_copy_text_clean(text, &short_texts);
+    assert_int_equal(strlen(clean), 62);
+    assert_memory_equal(clean, text, 62);
+    assert_true(gw_copy_text_is_clean(clean, &short_texts) && gw_copy_text_is_replaced(clean, &short_texts));
+    assert_false(gw_copy_text_is_replaced("cam-17", &short_texts));
+    cmx_mem_free(clean);
+    cmx_mem_free(text);
+}
+
+/* A text that the copy replaced can still be changed: PostgreSQL has another one. */
+static void test_replaced(void **state)
+{
+    (void)state;
+    must("UPDATE device SET team = 'x?%_\\y' WHERE id = 1");
+    check_statement("UPDATE device SET team = '' WHERE id = 1",
+                    "UPDATE \"device\" SET revision=42,\"team\"='' WHERE NOT removed AND \"id\"=1 AND \"team\" LIKE "
+                    " E'x_\\\\%\\\\_\\\\\\\\y';");
+}
+
 static void test_schema(void **state)
 {
     struct gw_copy_tables t;
@@ -392,6 +457,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_tables, open_registry, close_registry),
         cmocka_unit_test_setup_teardown(test_digests, open_registry, close_registry),
         cmocka_unit_test_setup_teardown(test_statements, open_registry, close_registry),
+        cmocka_unit_test(test_texts),
+        cmocka_unit_test_setup_teardown(test_replaced, open_registry, close_registry),
         cmocka_unit_test_setup_teardown(test_schema, open_registry, close_registry),
         cmocka_unit_test(test_urls),
         cmocka_unit_test_setup_teardown(test_unsent_events, open_registry, close_registry),

@@ -1,0 +1,175 @@
+#include "gateway/shared/copy_text.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#include "cmxsafe/core/mem.h"
+#include "gateway/registry/authority.h"
+#include "gateway/registry/evidence_policy.h"
+#include "gateway/registry/grant.h"
+#include "gateway/registry/registry_device.h"
+
+#define CONTENT_MAX (GW_KRL_MAX / 3 * 4 + 4) /* in base64 */
+#define REASON_MAX 1024                      /* bytes of a column that has no other bound, too */
+#define ATTEST_KEY_MAX 500                   /* every reader has room for it */
+#define INVALID UINT32_MAX
+
+static const struct {
+    const char *table; /* NULL: any */
+    const char *column;
+    struct gw_copy_rule rule;
+} rules[] = {
+    {"attestation",
+     "detail",
+     {GW_COPY_LINES, sizeof((struct gw_attestation *)0)->detail + GW_CLAIMS_MAX}}, /* one line for each claim */
+    {"consumer", "name", {GW_COPY_WORD, GW_CONSUMER_MAX - 1}},
+    {"krl", "content", {GW_COPY_WORD, CONTENT_MAX}},
+    {NULL, "address", {GW_COPY_WORD, GW_ADDRESS_MAX - 1}},
+    {NULL, "attest_key", {GW_COPY_TEXT, ATTEST_KEY_MAX}},
+    {NULL, "blob", {GW_COPY_WORD, GW_KEY_BLOB_MAX - 1}},
+    {NULL, "client", {GW_COPY_TEXT, REASON_MAX}},
+    {NULL, "detail", {GW_COPY_TEXT, REASON_MAX}},
+    {NULL, "firmware", {GW_COPY_TEXT, REASON_MAX}},
+    {NULL, "host", {GW_COPY_WORD, GW_HOST_MAX - 1}},
+    {NULL, "manifest", {GW_COPY_TEXT, REASON_MAX}},
+    {NULL, "manifests", {GW_COPY_TEXT, REASON_MAX}},
+    {NULL, "name", {GW_COPY_WORD, GW_NAME_MAX - 1}},
+    {NULL, "node", {GW_COPY_WORD, GW_NAME_MAX - 1}},
+    {NULL, "path", {GW_COPY_TEXT, GW_POLICY_PATH_MAX - 1}},
+    {NULL, "reason", {GW_COPY_TEXT, REASON_MAX}},
+    {NULL, "source", {GW_COPY_TEXT, REASON_MAX}},
+    {NULL, "target", {GW_COPY_WORD, GW_NAME_MAX - 1}},
+    {NULL, "team", {GW_COPY_WORD, GW_NAME_MAX - 1}},
+    {NULL, "type", {GW_COPY_WORD, GW_KEY_TYPE_MAX - 1}},
+    {NULL, "version", {GW_COPY_TEXT, REASON_MAX}},
+    {NULL, "who", {GW_COPY_TEXT, REASON_MAX}},
+    {NULL, "why", {GW_COPY_TEXT, REASON_MAX}},
+};
+
+struct gw_copy_rule gw_copy_rule_of(const char *table, const char *column)
+{
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++)
+        if ((!rules[i].table || strcmp(rules[i].table, table) == 0) && strcmp(rules[i].column, column) == 0)
+            return rules[i].rule;
+    return (struct gw_copy_rule){GW_COPY_WORD, REASON_MAX};
+}
+
+/* Reads the len - 1 bytes that follow the first one of a UTF-8 character. A text's end is no such byte. */
+static bool take_rest(const char *s, size_t len, uint32_t *c)
+{
+    for (size_t i = 1; i < len; i++) {
+        if (((uint8_t)s[i] & 0xc0) != 0x80)
+            return false;
+        *c = *c << 6 | ((uint8_t)s[i] & 0x3f);
+    }
+    return true;
+}
+
+/* The length of the UTF-8 character at s (RFC 3629), whose number goes to *c; 1 and INVALID for a wrong byte. */
+static size_t next_character(const char *s, uint32_t *c)
+{
+    static const struct {
+        uint8_t mask, first;
+        uint32_t least;
+    } kinds[] = {{0x80, 0x00, 0}, {0xe0, 0xc0, 0x80}, {0xf0, 0xe0, 0x800}, {0xf8, 0xf0, 0x10000}};
+    uint8_t first = (uint8_t)*s;
+
+    for (size_t len = 1; len <= 4; len++)
+        if ((first & kinds[len - 1].mask) == kinds[len - 1].first) {
+            *c = first & (uint8_t)~kinds[len - 1].mask;
+            if (take_rest(s, len, c) && *c >= kinds[len - 1].least && *c <= 0x10ffff && (*c < 0xd800 || *c > 0xdfff))
+                return len;
+        }
+    *c = INVALID;
+    return 1;
+}
+
+/* Control characters, and those that hide or reorder others on a screen. */
+static bool is_deceptive(uint32_t c)
+{
+    static const struct {
+        uint32_t first, last;
+    } ranges[] = {{0x00, 0x1f},     {0x7f, 0x9f},       {0xad, 0xad},      {0x61c, 0x61c},
+                  {0x200b, 0x200f}, {0x2028, 0x202e},   {0x2060, 0x206f},  {0xfeff, 0xfeff},
+                  {0xfff9, 0xfffb}, {0xe0000, 0xe007f}, {INVALID, INVALID}};
+
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
+        if (c >= ranges[i].first && c <= ranges[i].last)
+            return true;
+    return false;
+}
+
+static bool is_word(uint32_t c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           (c > 0 && c < 0x80 && strchr("._-@/:+=,[]", (int)c));
+}
+
+static bool may_have(enum gw_copy_form form, uint32_t c)
+{
+    if (form == GW_COPY_WORD)
+        return is_word(c);
+    return !is_deceptive(c) || (form == GW_COPY_LINES && c == '\n');
+}
+
+bool gw_copy_text_is_clean(const char *text, const struct gw_copy_rule *rule)
+{
+    uint32_t c;
+
+    if (strlen(text) > rule->max)
+        return false;
+    for (size_t len; *text; text += len) {
+        len = next_character(text, &c);
+        if (!may_have(rule->form, c))
+            return false;
+    }
+    return true;
+}
+
+char *gw_copy_text_clean(const char *text, const struct gw_copy_rule *rule)
+{
+    char *out = cmx_mem_alloc(rule->max + 1);
+    size_t n = 0;
+    uint32_t c;
+
+    for (size_t len; out && *text; text += len) {
+        bool good;
+
+        len = next_character(text, &c);
+        good = may_have(rule->form, c);
+        if (n + (good ? len : 1) > rule->max)
+            break;
+        if (good)
+            memcpy(out + n, text, len);
+        else
+            out[n] = GW_COPY_REPLACED;
+        n += good ? len : 1;
+    }
+    return out; /* cmx_mem_alloc clears it */
+}
+
+/* A character has up to four bytes, so that a text that was cut may be a little shorter than the bound. */
+static bool may_be_cut(const char *text, const struct gw_copy_rule *rule)
+{
+    return strlen(text) + 4 > rule->max;
+}
+
+bool gw_copy_text_is_replaced(const char *text, const struct gw_copy_rule *rule)
+{
+    return strchr(text, GW_COPY_REPLACED) != NULL || may_be_cut(text, rule);
+}
+
+char *gw_copy_text_pattern(const char *text, const struct gw_copy_rule *rule)
+{
+    char *out = cmx_mem_alloc(2 * strlen(text) + 2);
+    size_t n = 0;
+
+    for (const char *s = text; out && *s; s++) {
+        if (strchr("%_\\", *s))
+            out[n++] = '\\';
+        out[n++] = *s == GW_COPY_REPLACED ? '_' : *s;
+    }
+    if (out && may_be_cut(text, rule))
+        out[n] = '%';
+    return out;
+}
