@@ -490,12 +490,10 @@ def main():
     args = parser.parse_args()
     args.only = [name for name in args.only.split(',') if name]
     results, versions = Results(), {}
-    load = os.getloadavg()[0]
     for link in args.links.split(','):
         measure(args, link, results, versions)
-    args.out.write_text(json.dumps({'when': time.strftime('%Y-%m-%d', time.gmtime()), 'cores': os.cpu_count(), 'kernel': os.uname().release, 'load': round(load, 2),
-                                   
-                                    'versions': versions, 'rows': list(results.rows.values())}, indent=1) + '\n')
+    args.out.write_text(json.dumps({'when': time.strftime('%Y-%m-%d', time.gmtime()), 'cores': os.cpu_count(), 'kernel': os.uname().release,
+                                    'busy': int(os.environ.get('CMX_BUSY', '0')), 'versions': versions, 'rows': list(results.rows.values())}, indent=1) + '\n')
 
 
 main()
