@@ -97,7 +97,7 @@
 #endif
 
 /* Bytes of stack of a session's task. If the pinned key is the gateway's Ed25519 key, the session
- * moves to a task with 13,824 bytes: pin the ECDSA key to save them. */
+ * moves to a task with 14,848 bytes: pin the ECDSA key to save them. */
 #ifndef SSH_TASK_STACK
 #define SSH_TASK_STACK 7168
 #endif

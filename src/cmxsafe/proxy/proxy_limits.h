@@ -84,11 +84,11 @@
 #endif
 #endif
 
-/* libssh verifies an Ed25519 host key with tables of 8 KB on the stack: 12.7 KB at the deepest point on an ESP32-C3. A
- * session with an ECDSA key uses 5.5 KB (ESP32-S3). A session with a smaller stack than this requests the gateway's
+/* libssh verifies an Ed25519 host key with tables of 8 KB on the stack: 12.7 KB at the deepest point on an ESP32-C3, 13.2 KB
+ * on an ESP32-S3. A session with an ECDSA key uses 5.5 KB (ESP32-S3). A session with a smaller stack than this requests the gateway's
  * other keys first. If none of them is pinned it continues in a task with a stack of this size. */
 #ifdef CMX_DEVICE_PROFILE
-#define CMX_ED25519_STACK 13824
+#define CMX_ED25519_STACK 14848
 #else
 #define CMX_ED25519_STACK 0
 #endif
