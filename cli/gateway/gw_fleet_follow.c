@@ -11,6 +11,7 @@
 #include "cli/gateway/gw_fleet_ask.h"
 #include "cli/gateway/gw_status.h"
 #include "cmxsafe/port/port.h"
+#include "cmxsafe/version.h"
 #include "gateway/server/gw_report.h"
 
 #define RETRY_MS 2000
@@ -40,9 +41,23 @@ static void followed_drop(struct gw_fleet_followed *x)
     x->warned = true;
 }
 
+/* A gateway that does not know the question closes the connection, and so does one whose processes for reports are all
+ * in use. */
+static void followed_refuse(struct gw_fleet_followed *x)
+{
+    if (!x->refused)
+        fprintf(stderr,
+                "cmxsafe: the gateway %s closes the connection without an answer, so that its records are missing: its "
+                "cmxsafe (%s, here %s) is too old to be followed, or too many operators follow it; upgrade it, or use "
+                "'cmxsafe gateway access' without --follow\n",
+                x->node->name, x->node->version[0] ? x->node->version : "of an unknown version", CMX_VERSION);
+    x->refused = x->warned = true;
+    followed_drop(x);
+}
+
 static void followed_connect(struct gw_fleet_followed *x, const struct gw_nodes *nodes)
 {
-    x->asked = false;
+    x->asked = x->answered = false;
     x->skip = x->n;
     x->len = 0;
     x->next_ms = cmx_port_now_ms() + GW_REPORT_SILENCE_MS;
@@ -108,7 +123,7 @@ static void take_line(struct gw_fleet_followed *x, gw_fleet_line_fn fn, void *ar
         return;
     }
     x->caught_up = true; /* an empty line: the gateway has sent its whole log */
-    x->warned = false;
+    x->refused = x->warned = false;
     x->skip = 0;
 }
 
@@ -119,6 +134,7 @@ static void followed_read(struct gw_fleet_followed *x, gw_fleet_line_fn fn, void
 
     while ((n = recv(x->fd, piece, sizeof piece, 0)) > 0) {
         x->next_ms = cmx_port_now_ms() + GW_REPORT_SILENCE_MS;
+        x->answered = true;
         for (ssize_t i = 0; i < n; i++) {
             if (x->len == sizeof x->line) { /* longer than any line of a log */
                 followed_drop(x);
@@ -131,7 +147,9 @@ static void followed_read(struct gw_fleet_followed *x, gw_fleet_line_fn fn, void
             x->len = 0;
         }
     }
-    if (n == 0 || !waits())
+    if (n == 0 && !x->answered)
+        followed_refuse(x);
+    else if (n == 0 || !waits())
         followed_drop(x);
 }
 

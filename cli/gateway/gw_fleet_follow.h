@@ -9,8 +9,10 @@ struct gw_fleet_followed {
     const struct gw_node *node; /* NULL: this gateway itself */
     int fd;                     /* -1: not connected */
     bool asked;
+    bool answered;    /* this connection has brought at least one byte */
     bool caught_up;   /* all lines that the log had at the beginning have arrived */
     bool warned;      /* the operator was warned that this gateway does not answer */
+    bool refused;     /* the operator was warned that this gateway closes connections without an answer */
     bool malformed;   /* the operator was warned that this gateway sends malformed records */
     int64_t at_ms;    /* time of the last line */
     size_t n;         /* lines with that time */

@@ -147,6 +147,23 @@ gwn 1 status --traffic --json >"$TMP/traffic.json" 2>"$TMP/traffic.err" && json_
 wait_for 20 grep -q "gateway gw2 does not answer, so that its records are missing until it does" "$TMP/follow1.err" || fail "access --follow does not say that gw2 is away"
 ok "a gateway that does not answer is named"
 
+# ---- an older gateway in its place, which does not know how to be followed: it reads the question and closes ----
+on 2 ip netns exec cmxsafe python3 -c '
+import socket
+s = socket.create_server(("::", 1129), family=socket.AF_INET6)
+while True:
+    c, _ = s.accept()
+    c.recv(200)
+    c.close()' & OLD=$!; PIDS+=("$OLD")
+old_listens() { on 2 ip netns exec cmxsafe ss -Hltn | grep -q ':1129 '; }
+wait_for 20 old_listens || fail "the older gateway does not listen"
+gwn 1 access --follow >/dev/null 2>"$TMP/old.err" & OLD_FOLLOW=$!; PIDS+=("$OLD_FOLLOW")
+wait_for 20 grep -q "gateway gw2 closes the connection without an answer.*too old to be followed.*upgrade it" "$TMP/old.err" || fail "access --follow of an older gateway: $(cat "$TMP/old.err")"
+equal "$(grep -c . "$TMP/old.err")" 1 || fail "it says so again and again: $(cat "$TMP/old.err")"
+for p in $(descendants "$OLD_FOLLOW") $(descendants "$OLD"); do kill "$p"; done
+wait "$OLD_FOLLOW" "$OLD" 2>/dev/null
+ok "access --follow names a gateway that is too old to be followed"
+
 # ---- and back ---- `access --follow` prints the missed records once.
 pg_start shared -c listen_addresses=127.0.0.1,$REGISTRY_ADDRESS
 lines() { jq -s 'map(select(.gateway == "gw2")) | length' "$TMP/followed1"; }
