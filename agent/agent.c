@@ -172,7 +172,7 @@ static cmx_err confine(struct agent *a)
 
 /* ---- reload ---- */
 
-/* Keeps the first error for the status; all go to the log. */
+/* Keeps the first error for the status. All errors go to the log. */
 static void log_line(void *arg, const char *text)
 {
     struct agent *a = arg;

@@ -7,9 +7,9 @@
 #   attest_cli_ratio           cmxsafe attest --compute over a program that does the bare work, without the time of starting
 #   either
 #   attest_cli_vs_python       remote_attestation.py over cmxsafe attest --compute, whole processes
-#   attest_evidence_ratio      /evidence over /hash, flash without an erased chunk: the worst case
+#   attest_evidence_ratio      /evidence over /hash, over flash without an erased chunk, the worst case
 #                              (also prints the time of SHA-256 over the same bytes, the lower bound; docs/ATTESTATION.md, "What evidence costs")
-#   attest_evidence_ratio_typical  the same, 1.2 MB of application and the rest erased
+#   attest_evidence_ratio_typical  /evidence over /hash, with 1.2 MB of application and the rest erased
 #   attest_bulk_meanwhile      bulk through the same SSH session during /hash requests without a pause, over bulk alone;
 #   flash as slow as a
 #                              chip's (4 KB in 250 us). Median of five pairs.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Two commits side by side: bench/compare.sh A B [NAME]... Builds both in folders of their own and runs bench/NAME.sh of each
+# Compares two commits: bench/compare.sh A B [NAME]... Builds both in folders of their own and runs bench/NAME.sh of each
 # (proxy, if none is named) in turns, CMX_PAIRS times (3). Prints for each figure the medians of A and B, and B over A: the median
 # of the pairs and their lowest and highest.
 set -u

@@ -9,8 +9,7 @@
 #   device_heap         bytes of our heap: three contexts up in separate sessions, 4 relays each that the gateway
 #                       holds up, one upload and one attestation in progress; its parts go to standard error, and the sum
 #                       that it would reach if all 12 services stopped reading during bulk transfers
-# libssh's, lwIP's and the HTTP server's share, stacks and login time only a device can show: measured on an emulated
-# ESP32-C3, docs/ESP32.md.
+# Only a device can show the share of libssh, lwIP and the HTTP server, stacks and login time: docs/ESP32.md has them for an emulated ESP32-C3.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"

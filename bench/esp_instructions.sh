@@ -75,7 +75,7 @@ up_ports cam-17 81 8989 8888
 for port in 81 8989; do gw grant "user:$(id -un)" "cam-17:$port" >/dev/null || fail "grant"; done
 [ -n "$(count)" ] || fail "gdb cannot read QEMU's counter: QEMU needs debug symbols"
 
-# At rest, three sessions up.
+# Counts at rest, with three sessions up.
 sleep 5
 a=$(count); s=$(date +%s%N); sleep 20; b=$(count)
 rest=$(awk -v a="$a" -v b="$b" -v t=$(($(date +%s%N) - s)) 'BEGIN { printf "%.0f\n", (b - a) / (t / 1e9) }')
@@ -90,12 +90,12 @@ net() {
     NET=$(awk -v a="$a" -v b="$b" -v r="$rest" -v t=$(($(date +%s%N) - s)) 'BEGIN { printf "%.0f\n", b - a - r * t / 1e9 }')
 }
 
-# Three logins: the gateway ends and comes back.
+# Counts three logins: the gateway ends and comes back.
 again() { stop "$GW_PID"; serve_gateway; up_ports cam-17 81 8989 8888; }
 net again
 note ${chip}_login_instructions "$(awk -v n="$NET" 'BEGIN { printf "%.0f\n", n / 3 }')"
 
-# From the device: the update page, 40 times over one connection.
+# Bytes from the device: it sends the update page 40 times over one connection.
 page() {
     local urls=() i
     for i in $(seq 40); do urls+=(-o "$TMP/page" http://cam-17.cmx:8989/update); done
@@ -112,7 +112,7 @@ sample 20
 kill "$loop"; wait "$loop" 2>/dev/null
 parts "from the device"
 
-# To the device: the first half of the firmware's image, which the update service hashes, writes to flash and refuses at its end.
+# Bytes to the device: it receives the first half of the firmware's image, which the update service hashes, writes to flash and refuses at its end.
 half=$(($(stat -c %s "$(esp_app)") / 2 / 4096 * 4096))
 head -c "$half" "$(esp_app)" >"$TMP/upload"
 upload() { inside curl -sS -m 300 -o "$TMP/answer" -F "update=@$TMP/upload" http://cam-17.cmx:8989/update; }

@@ -37,8 +37,8 @@ for ((r = 0; r < ROUNDS; r++)); do
 done
 figure gateway_enrol_10000_s "$(awk -v n="$ROUNDS" '{ s += $1 } END { printf "%.2f\n", s / n }' "$TMP/enrol")" "<=" 10 "$(commas <"$TMP/enrol")"
 
-# The time that the registry look-up adds to a login: two sshds, both started per connection, one with the key in a file and
-# one with the registry. Logins alternate; MaxSessions 0 ends each right after authentication.
+# The time that the registry look-up adds to a login: two sshds are started for each connection, one with the key in a file and one with the registry. Logins
+# alternate; MaxSessions 0 ends each right after authentication.
 key a
 gw enroll bench-a --key "$TMP/a.pub" --ports 81 >/dev/null || fail "enroll"
 A=$(address_of bench-a)

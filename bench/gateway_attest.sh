@@ -18,7 +18,7 @@ export CMX_BUILD=$CMX_ROOT/build CMX_BIN=${CMX_BIN:-$CMX_ROOT/build/bin}
 install_packages socat jq sqlite3 nftables iproute2 >/dev/null
 need_namespaces
 N=${CMX_FLEET:-1000}
-ticks() { awk '{ print $14 + $15 + $16 + $17 }' "/proc/$1/stat"; } # its own and its ended children's
+ticks() { awk '{ print $14 + $15 + $16 + $17 }' "/proc/$1/stat"; } # ticks of the process and of its ended children
 db() { sql "$GW/registry.db" "$1"; }
 
 make_key

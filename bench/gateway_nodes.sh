@@ -65,7 +65,7 @@ for n in sqlite one; do
 done
 figure_of registry_login_cpu_ratio "$TMP/ratios" "<=" 1.05
 
-# A revocation at one gateway, and when the last session of the device at any of the three has ended.
+# Measures the time from a revocation at one gateway until the last session of the device at any of the three has ended.
 : >"$TMP/changes"
 for ((i = 0; i < CHANGES; i++)); do
     key "change$i"

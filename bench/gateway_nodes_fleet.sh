@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Figures of three gateways with real BIRD and real devices (cmxsafed), each gateway in network namespaces of its own: one gateway is
-# killed, three times, and the time until a platform at another one reaches the last of its devices again; and a stream from a device to
-# a platform, at two gateways over at one. The links are plain, so that no encryption is measured. bench/gateway_nodes.sh runs it.
-# CMX_DEVICES (300), CMX_BULK_MB (200). Needs root. It takes about four minutes.
+# Figures of three gateways with real BIRD and real devices (cmxsafed), each gateway in network namespaces of its own: the time from the death of a gateway
+# until a platform at another one reaches the last of its devices again, three times; and the rate of a stream from a device to a platform, at two gateways
+# relative to one. The links are plain, so that no encryption is measured. bench/gateway_nodes.sh runs it. CMX_DEVICES (300), CMX_BULK_MB (200). Needs root. It
+# takes about four minutes.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
 export CMX_BUILD=$CMX_ROOT/build CMX_BIN=${CMX_BIN:-$CMX_ROOT/build/bin}
@@ -13,7 +13,7 @@ DEVICES=${CMX_DEVICES:-300} BULK=$((${CMX_BULK_MB:-200} * 1000000))
 ulimit -n "$(ulimit -Hn)"
 now_ms() { date +%s%3N; }
 
-# One network for all, plain0 at each gateway.
+# All gateways have one network, plain0.
 ip link add plain type bridge && ip link set plain up || fail "no bridge"
 cable() {
     local n
@@ -125,7 +125,7 @@ for n in 3 2 3; do
     [ "$moved" -gt 0 ] || fail "no device is at node $n"
     echo "$moved" >>"$TMP/moved"
     sleep 15 # sessions count as working after 10 s (CMX_SESSION_PROVEN_MS); before that, devices wait longer and longer
-    echo 1 >"$CGROUP/node$n/cgroup.kill" # all its processes, the sessions and BIRD
+    echo 1 >"$CGROUP/node$n/cgroup.kill" # ends all its processes, the sessions and BIRD
     read -r got at < <(reach "$TMP/addresses" 120)
     [ "$got" = "$DEVICES" ] || fail "$got of $DEVICES devices are reachable after node $n was killed"
     echo "$at" >>"$TMP/killed"

@@ -61,7 +61,7 @@ for _ in $(seq "$ROUNDS"); do
     wait_for 60 trusted || fail "not trusted: $(gw policy show)"
     as 1234 /usr/bin/python3 -c "$(cat "$TMP/reader.py")" "$A" >"$TMP/reader.out" 2>"$TMP/reader.log" & READER=$!; PIDS+=("$READER")
     wait_for 20 reads || fail "no stream: $(cat "$TMP/reader.log")"
-    flock "$GW/apply.lock" kill -STOP "$WORKER" # not in the middle of a change: the guard would wait a minute for its lock
+    flock "$GW/apply.lock" kill -STOP "$WORKER" # a worker stopped during a change would keep this lock
     sql "$GW/registry.db" "UPDATE evidence SET ends = ends - 3597, boot_ends = boot_ends - 3597" || fail "sqlite3"
     python3 "$TMP/verdict.py" "$GW/registry.db" >"$TMP/verdict" || fail "no verdict"
     wait "$READER"

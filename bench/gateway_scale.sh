@@ -30,7 +30,7 @@ server=$(server_pid)
 empty_kib=$(pss "$server") empty_fds=$(ls "/proc/$server/fd" | wc -l) free_before=$(available_kib) cpu=$(gateway_cpu_us)
 next_busy
 
-# All log in at once, at a gateway without a session.
+# All clients log in at once, at a gateway without a session.
 start_sessions "$GW_PORT" 0 "$N"
 read -r done_ failed seconds p50 p99 max client_ms <<<"$LOGINS"
 [ "$done_" = "$N" ] || fail "only $done_ of $N sessions came up: $(tail -n 3 "$TMP/sessions.log" "$TMP/gateway.log")"
@@ -86,7 +86,7 @@ session_kib=$(pss "${sessions[@]}") full_kib=$(pss "$server") client_kib=$(pss "
 note scale_session_processes "$(per ${#sessions[@]} "$N")"
 note scale_session_pss_kib "$(per "$session_kib" "$N")"
 note scale_session_server_pss_kib "$(per $((full_kib - empty_kib)) "$N")"
-note scale_session_machine_kib "$(per $((free_before - free_after - client_kib)) "$N")" # with the kernel's part
+note scale_session_machine_kib "$(per $((free_before - free_after - client_kib)) "$N")" # includes the kernel's part
 note scale_session_descriptors "$(per "$fds" "$N")"
 note scale_session_server_descriptors "$(per $(($(ls "/proc/$server/fd" | wc -l) - empty_fds)) "$N")"
 for _ in 1 2 3; do

@@ -44,7 +44,7 @@ enrol_fleet "$MANY"
 A=$(address_of cam-17)
 serve_system
 
-# The control: the same sshd with the same configuration, keys in a file, in a namespace where every address of the fleet is local.
+# The control is an sshd with the same configuration, but with keys in a file, in a namespace where every address of the fleet is local.
 mkdir /var/lib/plain && cat "$TMP/a.pub" "$TMP/p.pub" >/var/lib/plain/keys && sed -E '1d; s/^[^,]*,([^,]*),.*/\1/' "$TMP/fleet.csv" >>/var/lib/plain/keys
 { grep -v '^AuthorizedKeys' "$GW/sshd_config"; printf 'AuthorizedKeysFile /var/lib/plain/keys\nStrictModes no\n'; } >/var/lib/plain/sshd_config
 ip netns add plain && ip netns exec plain sh -c "ip link set lo up && ip -6 route add local $FLEET dev lo &&
@@ -96,7 +96,7 @@ done
 figure_of gateway_identity_connect_ratio "$TMP/connect" "<=" 1.15
 figure_of gateway_judge_bulk_ratio "$TMP/bulk" ">=" 0.97
 
-# From the command that removes the grant to the last byte of a live connection.
+# The time from the command that removes the grant to the last byte of a live connection.
 cat >/var/lib/live.py <<'PY'
 import socket, sys, time
 for _ in range(20):  # while the gateway loads its rules, a new connection may fail

@@ -12,8 +12,7 @@ trap 'rm -rf "$work"' EXIT
 # The files that decide about packets, and the addresses' comparison that they use. (digest.c only names the policy in evidence.)
 mapfile -t pure < <(ls src/cmxsafe/isolation/*.c src/cmxsafe/core/ip.c | grep -v /digest.c)
 
-# The time of a verdict does not grow from 1 to 32 contexts. The shortest of several alternating runs, because the machine
-# may be shared.
+# The time of a verdict does not grow from 1 to 32 contexts. The shortest of several alternating runs counts, because the machine may be shared.
 gcc -O2 -D_GNU_SOURCE -Isrc -I. bench/isolation_verdict.c "${pure[@]}" -o "$work/verdict" || exit 1
 for n in 1 32; do : >"$work/$n"; done
 for _ in 1 2 3 4 5; do

@@ -1,5 +1,5 @@
-/* libssh_floor.c - bulk data by libssh alone: the least that a reverse forward can cost, without relay, local socket
- * and event loop. Speaks loadgen's protocol at the channel: S: sink, then a byte; G<u64>: source.
+/* libssh_floor.c - bulk data by libssh alone, without relay, local socket and event loop: the least that a reverse
+ * forward can cost. Speaks loadgen's protocol at the channel: S: sink, then a byte; G<u64>: source.
  *
  *   libssh_floor HOST PORT USER KEYFILE REMOTE-PORT CIPHER CHUNK
  *

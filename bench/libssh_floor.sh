@@ -4,7 +4,7 @@
 # megabyte, by strace; and processor time a GB, user and system. Prints `name value aim ok|short [rounds]`, and lines with
 # # for the functions that cost most.
 #
-# As root also: one connection to the device over 20 ms, where the channel window decides: CMX_RTT=0 leaves it out.
+# As root it also measures one connection to the device over 20 ms, where the channel window decides; CMX_RTT=0 leaves this out.
 #
 #   CMX_PEERS (floor floor_16k ours ours_high device ssh), CMX_CIPHERS (aes128-gcm@openssh.com), CMX_MB (32: megabytes a count),
 #   CMX_ROUNDS (3; two more over 20 ms)
@@ -50,7 +50,7 @@ begin() {
     wait_for 60 listening "$PORT" || fail "$peer does not listen"
 }
 end() { kill "$RUN"; wait "$RUN" 2>/dev/null; wait_for 60 free_of || fail "$peer still listens"; }
-# Self cost of the functions of a callgrind file, without the frame that was open when counting began. callgrind counts each byte of
+# Prints the self cost of the functions of a callgrind file, without the frame that was open when counting began. callgrind counts each byte of
 # a `rep movsb` or `rep stosb`, which memcpy and memset use: their share over 1,024 is how often each byte is copied or wiped.
 SELF_COST='
     function name_of(text,   id) { id = text; sub(/\).*/, ")", id); sub(/^[^)]*\) ?/, "", text); if (text != "") names[id] = text; return id }

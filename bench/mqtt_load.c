@@ -3,7 +3,7 @@
  *
  *   mqtt_load PUBLISH_PORT SUBSCRIBE_PORT CA.pem|- each|spaced|kept N [IPV4-ADDRESS, default 127.0.0.1]
  *
- * each: the publisher connects, sends CONNECT, publishes and disconnects for every message. spaced: the same, with a
+ * each: the publisher connects, sends CONNECT, publishes and disconnects for every message. spaced: like each, with a
  * pause of PAUSE_US after each message, as a sensor does, so that the previous message is complete. kept: it stays
  * connected; N messages one at a time give the latency, then 4 N with at most WINDOW under way give the rate. Prints:
  * median latency in us (each: from before connect; kept: from publish), its 99th percentile, messages a second.

@@ -38,7 +38,7 @@ wait_for 10 listening "$link" || fail "the link"
 "$python" "$here/ota_link.py" original "$link" "$SSHD_USER" "$KEY" "$theirs" $((8989 + offset)) 2>original.log & PIDS+=($!)
 wait_for 30 listening "$theirs" || fail "the original's flow does not listen"
 ready() { [ "$(curl -sS -m 10 "http://127.0.0.1:$ours/update" 2>/dev/null | jq '.state == "idle" and .running.confirmed')" = true ]; }
-# upload PORT: seconds from the first byte to the device's answer
+# upload PORT: prints the seconds from the first byte to the device's answer.
 next=2
 upload() {
     wait_for 60 ready || fail "the board is not ready"
@@ -63,7 +63,7 @@ wait_for 20 grep -q '^heap' heap.out || fail "heap.out"
 stop "$pid"
 figure update_heap_bytes "$(awk '/^heap/ {print $2; exit}' heap.out)" "<=" 16384
 
-# Power cuts in every flash operation of update, confirmation and rollback, in five ways each.
+# Simulates power cuts in every flash operation of update, confirmation and rollback, in five ways each.
 (cd "$CMX_ROOT" && "$BIN/sim_ota") >sim.out 2>&1 || { tail -5 sim.out; fail "a power cut left a board that does not boot"; }
 sed -n 's/^power cut: */# /p' sim.out
 read -r good of <<<"$(sed -n 's/^power-cut points that leave a bootable board: \([0-9]*\) of \([0-9]*\)$/\1 \2/p' sim.out)"

@@ -207,7 +207,7 @@ class Dbclient(Ssh):
         run('mkdir', '-p', str(self.dir / '.ssh'))
 
     def device(self):
-        # It ends with its connection; systemd would start it again after its default of 100 ms.
+        # The process ends with its connection; systemd would start it again after its default of 100 ms.
         return ('env', f'HOME={self.dir}', 'sh', '-c', 'while :; do "$@"; sleep 0.1; done', 'sh', 'dbclient', '-N', '-T', '-y', '-y', '-K', '15',
                 '-o', 'ExitOnForwardFailure=yes', '-i', str(self.dir / 'client.db'), '-p', str(self.control),
                 '-R', f'127.0.0.1:{self.port}:127.0.0.1:{SERVICE}', f'root@{GATEWAY}')

@@ -179,7 +179,7 @@ if wanted memory; then
     done
     figure_of proxy_private_memory "$TMP/ratios" '<=' 0.5
 
-    # The device profile, counted by our allocator: only the engine is built with it.
+    # Measures the device profile by our allocator. Only the engine is built with this profile.
     mkdir -p "$TMP/device"
     cc -O2 -D_GNU_SOURCE -DCMX_DEVICE_PROFILE -Isrc -I. $(pkg-config --cflags libssh) -o "$TMP/device/proxy_run" tests/tools/proxy_run.c \
         src/cmxsafe/proxy/*.c build/libcmxsafe_linux.a $(pkg-config --libs libssh libcrypto) -lpthread ||
@@ -311,7 +311,7 @@ if wanted mqtt; then
     quit_proxy >/dev/null
 fi
 
-# The same with a round-trip time of 20 ms between device and gateway: two network namespaces connected by a link that
+# Repeats the cases with a round-trip time of 20 ms between device and gateway: two network namespaces connected by a link that
 # delays frames.
 if wanted mqtt_link && [ "$(id -u)" = 0 ] && ip netns add "cmxg$$" 2>/dev/null; then
     CLEANUP+=("ip netns del cmxg$$; ip netns del cmxd$$")

@@ -114,13 +114,13 @@ static void count_at_one(unsigned gateway, double at)
 
 static void lose_session(struct device *d, unsigned gateway, bool silent)
 {
-    const uint32_t max = CMX_PROXY_BACKOFF_MAX_MS / (uint32_t)list.n; /* the same division of the wait as in proxy.c */
+    const uint32_t max = CMX_PROXY_BACKOFF_MAX_MS / (uint32_t)list.n; /* the wait is divided as in proxy.c */
 
     cmx_backoff_init(&d->backoff, CMX_PROXY_BACKOFF_BASE_MS, max);
     cmx_gateway_turn_begin(&d->turn, &list, 0);
     d->turn.at = (uint8_t)gateway;
     d->at = 0;
-    if (silent) { /* as in cmx_session_gateway_failed: a silent gateway is not tried a second time first */
+    if (silent) { /* as in cmx_session_gateway_failed, a silent gateway gets no second attempt */
         d->at = KEEPALIVE_MS + random_below(2 * KEEPALIVE_MS);
         cmx_gateway_turn_next(&d->turn, &list, random_bits());
     }
@@ -160,7 +160,7 @@ static double run(size_t devices, double *median)
     return last;
 }
 
-/* Steps of 1 s, then 10 s, then 60 s. */
+/* The times are printed in steps of 1 s, then 10 s, then 60 s. */
 static void print_series(double last)
 {
     printf("%8s %12s %12s\n", "seconds", "attempts/s", "logins/s");

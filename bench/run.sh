@@ -38,7 +38,7 @@ awk -v stamp="$(date -u +%Y-%m-%dT%H:%M:%SZ)" -v commit="$(git rev-parse --short
 
 printf '\n'
 awk -v good="$c_green" -v bad="$c_red" -v off="$c_off" '
-    # The lowest and highest of a list of rounds.
+    # Prints the lowest and highest of a list of rounds.
     function spread(list,   v, n, i, low, high) {
         n = split(list, v, ",")
         if (n < 2) return ""

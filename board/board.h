@@ -29,7 +29,8 @@ struct board_flash {
 CMX_MUST_USE cmx_err board_flash_open(struct board_flash *f, const char *path);
 void board_flash_close(struct board_flash *f);
 
-/* As port.h's cmx_port_flash_*; f is a struct board_flash. CMX_EINVAL: beyond the end, or not whole sectors. */
+/* These functions implement port.h's cmx_port_flash_*; f is a struct board_flash. CMX_EINVAL: beyond the end, or not
+ * whole sectors. */
 uint32_t board_flash_size(void *f);
 CMX_MUST_USE cmx_err board_flash_read(void *f, uint32_t offset, void *out, size_t len);
 CMX_MUST_USE cmx_err board_flash_write(void *f, uint32_t offset, const void *data, size_t len);
@@ -42,11 +43,12 @@ CMX_MUST_USE cmx_err board_flash_erase(void *f, uint32_t offset, size_t len);
 void board_hardware_open(const struct board_config *config);
 void board_hardware_close(void); /* call it after everything else has ended */
 
-/* As port.h's cmx_port_secret_*, in the file "ssh_secret.bin" of the board's folder; the argument is not used. */
+/* These functions implement port.h's cmx_port_secret_*, with the file "ssh_secret.bin" of the board's folder; the
+ * argument is not used. */
 CMX_MUST_USE cmx_err board_secret_read(void *arg, uint8_t out[CMX_PORT_SECRET_LEN]);
 CMX_MUST_USE cmx_err board_secret_create(void *arg, const uint8_t secret[CMX_PORT_SECRET_LEN]);
 
-/* As port.h's cmx_port_hw_*; the argument is not used. */
+/* These functions implement port.h's cmx_port_hw_*; the argument is not used. */
 cmx_key_kind board_key_kind(void *arg);
 CMX_MUST_USE cmx_err board_key_hmac(void *arg, const void *msg, size_t len, uint8_t out[32]);
 
@@ -56,11 +58,11 @@ CMX_MUST_USE cmx_err board_key_hmac(void *arg, const void *msg, size_t len, uint
 #define BOARD_PTABLE_LEN 0xc00u
 #define BOARD_APP_AT 0x10000u
 
-/* Bytes of ota_0 and of ota_1, on a chip of that many bytes. */
+/* The size of ota_0 and of ota_1 on a chip of that many bytes. */
 uint32_t board_slot_size(uint32_t flash_size);
 
-/* nvs, otadata, phy_init, ota_0 and ota_1, in the binary form of gen_esp32part.py, with its MD5. CMX_EINVAL: flash_size
- * is not a power of two from 1 MB to 128 MB. */
+/* Makes a table with nvs, otadata, phy_init, ota_0 and ota_1, in the binary form of gen_esp32part.py, with its MD5.
+ * CMX_EINVAL: flash_size is not a power of two from 1 MB to 128 MB. */
 CMX_MUST_USE cmx_err board_ptable_make(uint8_t out[BOARD_PTABLE_LEN], uint32_t flash_size);
 
 /* ---- boot.c: the boot step of the bootloader ---- */

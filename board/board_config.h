@@ -21,7 +21,7 @@ struct board_config {
     const char *efuse;
     const char *efuse_key; /* the burned key: efuse.bin lacks read-protected bits */
     int port_offset;       /* added to each service's port, where the board shares the machine's loopback */
-    const char *services;  /* where the application's services listen; NULL: the network's default */
+    const char *services;  /* address on which the application's services listen; NULL: the network's default */
     const char *ota_host;  /* a further name by which clients reach the update page; NULL: none */
     int ota_confirm_s;     /* time in which a new image must come up; 0: 5 minutes */
     const char *net_mode;  /* "kernel", "tap:NAME" */
@@ -29,7 +29,7 @@ struct board_config {
     struct board_net net;  /* the board's own network, used with "tap:NAME" */
     struct cmx_settings settings;
     const char *pins[CMX_PROXY_HOST_KEYS_MAX];
-    TaskParameters contexts[BOARD_CONTEXTS_MAX]; /* override the application's (cmx_device_override) */
+    TaskParameters contexts[BOARD_CONTEXTS_MAX]; /* these override the application's (cmx_device_override) */
     size_t n_contexts;
     char *strings[BOARD_STRINGS_MAX]; /* all values, owned */
     size_t n_strings;
@@ -46,5 +46,5 @@ CMX_MUST_USE cmx_err board_config_set(struct board_config *c, const char *sectio
 /* Reads path into c. why: "file:line: what". Errors as above, and CMX_ENOENT, CMX_EPERM, CMX_EFORMAT. */
 CMX_MUST_USE cmx_err board_config_load(struct board_config *c, const char *path, struct cmx_why *why);
 
-/* All keys, in Markdown: docs/BOARD.md has it. */
+/* Writes all keys in Markdown, for docs/BOARD.md. */
 void board_config_reference(FILE *out);

@@ -70,7 +70,7 @@ struct options {
     uint32_t flash_size;
 };
 
-/* "4MB". */
+/* Parses a size such as "4MB". */
 static cmx_err parse_size(const char *text, uint32_t *out)
 {
     char number[8];

@@ -72,7 +72,7 @@ cmx_err board_flash_write(void *arg, uint32_t offset, const void *data, size_t l
     if (!inside(f, offset, len))
         return CMX_EINVAL;
     for (size_t i = 0; i < len; i++)
-        f->mem[offset + i] &= p[i]; /* NOR: a write only clears bits */
+        f->mem[offset + i] &= p[i]; /* NOR flash: a write only clears bits */
     return CMX_OK;
 }
 

@@ -18,7 +18,7 @@
 #define BOOTS_FILE "boots" /* the number of boots, which a chip keeps in NVS */
 #define SECRET_FILE "ssh_secret.bin"
 
-static struct cmx_hw_key *key; /* opened once; NULL: no usable one */
+static struct cmx_hw_key *key; /* opened once; NULL: there is no usable key */
 
 cmx_key_kind board_key_kind(void *arg)
 {

@@ -51,7 +51,7 @@ static void restart(void *arg)
 
 /* ---- options ---- */
 
-/* "SECTION.KEY=VALUE" */
+/* Sets one key from "SECTION.KEY=VALUE". */
 static int set_key(const char *text)
 {
     char section[64], key[64];
@@ -127,8 +127,8 @@ static int open_hardware(void)
     return CLI_OK;
 }
 
-/* The machine's network, or the board's own over TAP. With TAP the application listens on every address, as on a
- * chip. */
+/* Starts the network: the machine's, or the board's own over TAP. With TAP the application listens on every address, as
+ * on a chip. */
 static int open_network(void)
 {
     const char *mode = board.config.net_mode;
@@ -207,7 +207,7 @@ int board_cmd_run(int argc, char **argv)
     struct cli_line line = CLI_LINE(COMMAND, "DIR", about, 1, 1, options);
     int rc;
 
-    board.argv = argv - 1; /* the program's own */
+    board.argv = argv - 1; /* the program's own arguments */
     if (cli_parse(&line, argc, argv, &rc))
         return rc;
     board_config_init(&board.config);

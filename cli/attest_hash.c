@@ -19,7 +19,7 @@ struct job {
     char challenge[CMX_CHALLENGE_MAX + 1];
     uint8_t expected[32];
     uint8_t answered[32];
-    uint32_t differs[DIFFERENCES_MAX]; /* chunks */
+    uint32_t differs[DIFFERENCES_MAX]; /* offsets of the chunks that differ */
     size_t n_differs;
     bool more; /* there are more differences */
 };

@@ -23,7 +23,7 @@ struct attest_options {
     const char *session; /* hex */
     const char *token;   /* path of a saved token, verified instead of a device's answer */
     const char *save;
-    uint64_t at; /* where in flash the image begins */
+    uint64_t at; /* offset in flash at which the image begins */
     bool evidence;
     bool compute;
     bool locate;

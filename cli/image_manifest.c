@@ -51,7 +51,7 @@ static bool read_size(const char *text, uint32_t *out)
     return true;
 }
 
-/* "BEGIN-END=NAME" */
+/* Parses a mask: "BEGIN-END=NAME". */
 static bool add_mask(struct cmx_manifest *m, const char *text)
 {
     const char *name = strchr(text, '=');
@@ -88,7 +88,7 @@ static bool add_requirement(struct cmx_manifest *m, const char *word)
     return true;
 }
 
-/* CLI_OK: *done is false and the command continues. */
+/* If it returns CLI_OK and leaves *done false, the command continues. */
 static int read_options(struct job *j, int argc, char **argv, bool *done)
 {
     struct cli_list masks = {.n = 0}, requirements = {.n = 0};

@@ -23,6 +23,6 @@ int main(int argc, char **argv)
         return cmd_version(1, argv + 1);
     status = cli_dispatch("cmxsafe", commands, sizeof commands / sizeof commands[0], argc, argv);
     if (fflush(stdout) != 0 || ferror(stdout))
-        return cli_fail("writing the output failed", strerror(errno), NULL); /* for instance because the disk is full */
+        return cli_fail("writing the output failed", strerror(errno), NULL); /* the disk may be full, for example */
     return status;
 }

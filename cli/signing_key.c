@@ -178,7 +178,7 @@ cmx_err signing_key_public(struct signing_key *key, uint8_t pub[CMX_P256_PUBLIC_
     return CMX_OK;
 }
 
-/* SEQUENCE { r, s } to r || s. */
+/* Converts SEQUENCE { r, s } to r || s. */
 static cmx_err raw_signature(const uint8_t *der, size_t len, uint8_t sig[CMX_P256_SIG_LEN])
 {
     ECDSA_SIG *s = d2i_ECDSA_SIG(NULL, &der, (long)len);

@@ -15,7 +15,7 @@ struct tunnel {
     const char *device;                /* host name or address as the gateway sees it; borrowed */
     uint16_t remote[2];                /* the device's ports; 0: none */
     uint16_t local[2];                 /* the forwards' ports on our loopback */
-    const volatile sig_atomic_t *stop; /* not 0: give up; set by the caller's signal handler */
+    const volatile sig_atomic_t *stop; /* not 0: give up; the caller's signal handler sets it */
     pid_t pid;                         /* 0: not running */
 };
 
@@ -23,7 +23,7 @@ struct tunnel {
  * takes at its prompts. CMX_EREFUSED: ssh ended, after printing why; CMX_ETIMEOUT; CMX_EAGAIN: stop was set. */
 CMX_MUST_USE cmx_err tunnel_open(struct tunnel *t);
 
-/* Opens it again if ssh has ended. Errors as for tunnel_open. */
+/* Opens the tunnel again if ssh has ended. Errors as for tunnel_open. */
 CMX_MUST_USE cmx_err tunnel_keep(struct tunnel *t);
 
 void tunnel_close(struct tunnel *t);

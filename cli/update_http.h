@@ -28,7 +28,7 @@ typedef enum {
     UPDATE_STOPPED, /* progress ended the upload */
 } update_result;
 
-/* url: "http://host:port". */
+/* Requests the state of the service at url, "http://host:port". */
 update_result update_status_get(const char *url, struct update_status *out, struct cmx_why *why);
 
 /* Posts the file. After UPDATE_OK why holds the device's answer. */

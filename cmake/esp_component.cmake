@@ -8,7 +8,7 @@ set(cmx_requires lwip esp_event esp_netif freertos)
 set(cmx_private app_update efuse esp_app_format esp_http_server esp_partition esp_system esp_timer mbedtls nvs_flash spi_flash
     bootloader_support esp_hw_support)
 if(IDF_VERSION_MAJOR GREATER_EQUAL 6)
-  list(APPEND cmx_private esp_security) # has esp_hmac.h from 6.0 on
+  list(APPEND cmx_private esp_security) # this component has esp_hmac.h from 6.0 on
 endif()
 
 idf_component_register(SRCS ${cmx_sources} INCLUDE_DIRS ${CMX_ROOT}/src REQUIRES ${cmx_requires} PRIV_REQUIRES ${cmx_private}

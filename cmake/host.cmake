@@ -54,9 +54,9 @@ endif()
 # The device library (everything under src/ except what only ESP-IDF or lwIP compiles) and its Linux port. The library calls
 # port.h and the port calls the library's core, so they are one archive.
 file(GLOB_RECURSE CMX_DEVICE_SOURCES CONFIGURE_DEPENDS src/*.c)
-list(FILTER CMX_DEVICE_SOURCES EXCLUDE REGEX "/cmxsafe/(esp|port/(esp|lwip))/") # the board adds port/lwip
+list(FILTER CMX_DEVICE_SOURCES EXCLUDE REGEX "/cmxsafe/(esp|port/(esp|lwip))/") # the board's program adds port/lwip
 file(GLOB CMX_PORT_SOURCES CONFIGURE_DEPENDS port/linux/*.c)
-list(FILTER CMX_PORT_SOURCES EXCLUDE REGEX "/(http_mhd|tpm_hmac).c$") # features, below
+list(FILTER CMX_PORT_SOURCES EXCLUDE REGEX "/(http_mhd|tpm_hmac).c$") # added as features, below
 add_library(cmxsafe_linux STATIC ${CMX_DEVICE_SOURCES} ${CMX_PORT_SOURCES})
 target_include_directories(cmxsafe_linux PUBLIC src ${CMAKE_SOURCE_DIR})
 target_link_libraries(cmxsafe_linux PUBLIC PkgConfig::LIBSSH PkgConfig::CRYPTO PkgConfig::INIH Threads::Threads ${CMAKE_DL_LIBS})
@@ -91,7 +91,7 @@ endif()
 function(cmx_program name folder)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${folder}/*.c)
   list(FILTER sources EXCLUDE REGEX "/${folder}/(main.c$|idf/|without/)")
-  list(FILTER sources EXCLUDE REGEX "/(nft_load|confine_seccomp).c$") # features, in program.cmake
+  list(FILTER sources EXCLUDE REGEX "/(nft_load|confine_seccomp).c$") # added as features, in program.cmake
   if(NOT sources)
     return()
   endif()

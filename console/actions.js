@@ -77,7 +77,7 @@ export function remove(device) {
     });
 }
 
-// key: of `pending --json`.
+// key: an entry of `pending --json`.
 export function approve(key) {
     confirmChange({
         title: "Enrol a device whose key tried to log in",

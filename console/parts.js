@@ -4,7 +4,7 @@ import { ago, bytes, count, sign, time } from "./text.js";
 
 const { cockpit } = window;
 
-// kind: a word with a sign of its own, where `word` has none.
+// kind: another word, whose sign is used if `word` has none.
 export const badge = (word, kind = word) => el("span", { class: `badge ${kind}` }, el("span", { "aria-hidden": "true" }, sign(kind)), ` ${word}`);
 export const deviceLink = name => el("a", { href: `#${cockpit.location.encode(["device", name])}`, "data-key": `device ${name}` }, name);
 export const link = (path, options, text, attributes) => el("a", { href: `#${cockpit.location.encode(path, options)}`, ...attributes }, text);
@@ -14,7 +14,7 @@ export const moment = at => (at ? el("time", { title: time(at), datetime: new Da
 export const certificateText = c => `${c.id}, serial ${c.serial} of ${c.ca}, ${c.ends ? `until ${time(c.ends)}` : "without an end"}`;
 
 // Records of the access log.
-export const EVENTS = { open: "active", denied: "denied" }; // others: closed
+export const EVENTS = { open: "active", denied: "denied" }; // other events mean "closed"
 export const bytesText = r => (r.event === "denied" ? `${count(r.count, "packet")} refused` : `${bytes(r.bytes_in || 0)} in, ${bytes(r.bytes_out || 0)} out`);
 
 // A filter whose value is an option of the address, so that a filtered view can be linked to.

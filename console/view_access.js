@@ -15,7 +15,7 @@ const GRANT_COLUMNS = [
     { id: "remove", title: "Change", cell: g => button("Remove", () => ungrant(g), "plain small", `remove ${g.consumer} ${g.device} ${g.port}`) },
 ];
 
-const KINDS = { ca: "certificate authority", principal: "principal of a CA" }; // other kinds: unchanged
+const KINDS = { ca: "certificate authority", principal: "principal of a CA" }; // other kinds are shown unchanged
 const PLATFORM_COLUMNS = [
     { id: "name", title: "Name", value: p => p.name },
     { id: "kind", title: "Kind", value: p => KINDS[p.kind] || p.kind || "–" },

@@ -194,7 +194,7 @@ function drawMap(graph, width) {
                 const y1 = consumerY.get(p.consumer), y2 = nodeY.get(p.node.key), mid = (box + barX) / 2;
                 return svg("path", { class: `path ${p.state}`, d: `M ${box + 1} ${y1} C ${mid} ${y1}, ${mid} ${y2}, ${barX} ${y2}` }, svg("title", {}, pathText(p)));
             }),
-            drawn.filter(p => p.state === "denied").map(p => svg("text", { // in the middle of the path, where it does not overlap other paths to the device
+            drawn.filter(p => p.state === "denied").map(p => svg("text", { // in the middle of the path, so that the marks of several paths do not overlap
                 class: "cross", x: (box + barX) / 2, y: (consumerY.get(p.consumer) + nodeY.get(p.node.key)) / 2 + 5, "text-anchor": "middle",
             }, "✕")),
             graph.nodes.map(n => svg("line", { class: `session ${n.up ? "connected" : "away"}${n.rate > 0 ? " busy" : ""}`, x1: barX + barW, x2: rightX, y1: nodeY.get(n.key), y2: nodeY.get(n.key) })),

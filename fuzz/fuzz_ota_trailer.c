@@ -1,4 +1,4 @@
-/* Any bytes as a trailer: one that parses is encoded to the same bytes. Any text as a public key. */
+/* Any bytes as a trailer: one that parses is encoded to the same bytes. Also parses any text as a public key. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

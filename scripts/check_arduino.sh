@@ -49,7 +49,7 @@ for f in src/cmxsafe/esp/*.c src/cmxsafe/port/esp/*.c; do
 done
 
 if command -v arduino-lint >/dev/null; then
-    arduino-lint --compliance strict --library-manager submit --recursive "$CMX_ROOT" || bad=1 # also uses the network
+    arduino-lint --compliance strict --library-manager submit --recursive "$CMX_ROOT" || bad=1 # this also uses the network
 else
     echo "arduino-lint is not installed: only its published rules were checked"
 fi

@@ -41,7 +41,7 @@ product_gateway() {
     for c in stream ota attest; do BOARD_GATEWAY+=(--set "context $c.remote_address=$address"); done
 }
 
-# After the processes have ended.
+# Runs after the processes have ended.
 end_product_gateway() {
     gw net down >/dev/null 2>&1
     echo $$ >/sys/fs/cgroup/cgroup.procs

@@ -10,7 +10,7 @@ TEST_PACKAGES=(uidmap sqlite3 bird2 wireguard-tools wireguard-go postgresql post
     python3-venv jq dropbear-bin nmap dnsmasq-base tcpdump bpftool iproute2 iputils-ping nftables mosquitto mosquitto-clients netcat-openbsd socat nginx-light haproxy swtpm
     swtpm-tools tpm2-tools xxd swupdate rauc squashfs-tools cpio dbus-daemon systemd libpam-modules procps strace man-db mandoc git
     gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf)
-command -v npm >/dev/null || TEST_PACKAGES+=(npm) # a nodejs from elsewhere brings its own, and conflicts with this package
+command -v npm >/dev/null || TEST_PACKAGES+=(npm) # nodejs from another source has its own npm, and conflicts with this package
 install_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" "${PACKAGE_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
 
 passed=0 failures=() flaky=() skips=()

@@ -53,7 +53,7 @@ build_libraries() {
         apt-get update -q
         get_sources "${missing[@]}"
     fi
-    echo "NO SOURCE: ${missing[*]:-none}" # without nftables there is no isolation, without cmocka no unit test
+    echo "NO SOURCE: ${missing[*]:-none}" # without nftables there is no isolation, and without cmocka there are no unit tests
     into() { cd /build/"$1"-*/; }
     cmake_install() {
         cmake -S . -B musl -G Ninja -DCMAKE_BUILD_TYPE=None "-DCMAKE_INSTALL_PREFIX=$prefix" -DCMAKE_INSTALL_LIBDIR=lib "-DCMAKE_FIND_ROOT_PATH=$prefix" \

@@ -140,7 +140,7 @@ void config_error(struct config_report *r, unsigned line, const char *fmt, ...) 
  * CMX_EPERM, CMX_EIO: the file cannot be read; CMX_EINVAL: its content is wrong; CMX_ENOMEM. */
 CMX_MUST_USE cmx_err config_load(const char *file, struct config_report *r, struct agent_config **out);
 
-/* The same without the files that the configuration names, for a client that may not read them. */
+/* Like config_load, but does not open the files that the configuration names, because a client may not read them. */
 CMX_MUST_USE cmx_err config_read_text(const char *file, struct config_report *r, struct agent_config **out);
 
 /* The part of config_read_text that opens no file. */

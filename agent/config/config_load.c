@@ -82,7 +82,7 @@ static bool same_key(const char *a, const char *b)
     size_t n = strcspn(a, " \t");
 
     if (strncmp(a, b, n + 1) != 0)
-        return false; /* the keys differ in their type */
+        return false; /* a type differs, so the keys differ */
     a += n + strspn(a + n, " \t");
     b += n + strspn(b + n, " \t");
     n = strcspn(a, " \t");

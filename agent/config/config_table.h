@@ -32,13 +32,13 @@ struct config_key {
     uint64_t step;              /* durations: the value must be a multiple of this, in ms; 0: 1000 */
     uint64_t unit;              /* durations: the stored number's unit in ms; 0: 1 */
     const char *const *choices; /* NULL-terminated */
-    const char *fallback;       /* the default, as in a file; NULL: none */
-    bool creates;               /* paths: the agent makes the file; false: the file must exist and */
-    bool block_device;          /* be a regular file, or with this flag a block device */
+    const char *fallback;       /* the default as a file would state it; NULL: none */
+    bool creates;               /* paths: the agent creates the file; false: it must exist, as a regular file */
+    bool block_device;          /* paths: an existing file may also be a block device */
     bool required;
     bool restart;        /* a reload keeps the old value until the agent is restarted */
     uint8_t direction;   /* contexts: 1 + the only cmx_proxy_direction that uses it; 0: any */
-    const char *without; /* text of the reference if there is no default: the behaviour without a value */
+    const char *without; /* describes for the reference what happens without a value, if there is no default */
     const char *help;    /* the meaning, in one line */
 };
 

@@ -68,7 +68,7 @@ static const char *const allowed[] = {
     "timerfd_gettime",
     "timerfd_gettime64",
     "pipe2",
-    /* files; Landlock limits which */
+    /* files; Landlock limits which of them */
     "open",
     "openat",
     "stat",

@@ -4,12 +4,13 @@
 
 #include "port/linux/libc/heap.h"
 
-#define EACH ((rlim_t)4 << 20) /* for each connection: a channel window in libssh, and another for the local socket */
-#define REST_MS 2000           /* sessions that did no work for this long are idle */
+/* heap of one connection: a channel window in libssh, and as much for the local socket */
+#define EACH ((rlim_t)4 << 20)
+#define REST_MS 2000 /* sessions that did no work for this long are idle */
 
 static struct {
     uint64_t work;
-    uint64_t since_ms; /* work has not grown since */
+    uint64_t since_ms; /* the time since which work has not grown */
     bool given_back;
 } memory;
 

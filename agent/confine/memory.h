@@ -12,7 +12,7 @@
 /* Call it before the first thread starts. */
 void memory_setup(void);
 
-/* For the stacks of threads, libraries, buffers, and sessions that a reload adds. A sanitizer's shadow memory counts
+/* Covers the stacks of threads, libraries, buffers, and sessions that a reload adds. A sanitizer's shadow memory counts
  * too. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define MEMORY_LIMIT_BASE ((rlim_t)1 << 47)
@@ -20,8 +20,8 @@ void memory_setup(void);
 #define MEMORY_LIMIT_BASE ((rlim_t)256 << 20)
 #endif
 
-/* Limits the heap of the process (RLIMIT_DATA, soft). connections: as many as the contexts permit. An allocation above
- * the limit fails, and ends the session that needs it. CMX_EIO. */
+/* Limits the heap of the process (RLIMIT_DATA, soft). connections: the number that the contexts permit. An allocation
+ * above the limit fails, and ends the session that needs it. CMX_EIO. */
 CMX_MUST_USE cmx_err memory_limit(size_t connections);
 
 /* Call it at each turn of the agent's loop. work: a number that grows while sessions work (bytes moved, logins). True:

@@ -30,7 +30,7 @@ void status_bytes(uint64_t n, char *out, size_t cap)
         snprintf(out, cap, "%llu B", (unsigned long long)n);
         return;
     }
-    /* In tenths of the unit, rounded down. */
+    /* Computes tenths of the unit, rounded down. */
     for (tenths = n / 100, i = 1; tenths >= 10000; i++)
         tenths /= 1000;
     snprintf(out, cap, "%llu.%llu %s", (unsigned long long)(tenths / 10), (unsigned long long)(tenths % 10), units[i]);
@@ -48,7 +48,7 @@ bool status_settled(const struct status_view *v)
 
         if (c->state == CMX_STATE_UP || c->state == CMX_STATE_WAITING)
             continue;
-        /* Logged in, but the gateway refuses the forward: the first attempt is over as well. */
+        /* The session is logged in, but the gateway refuses the forward: this also ends the first attempt. */
         if (c->state == CMX_STATE_FORWARDING && c->last_error_ms)
             continue;
         return false;

@@ -175,7 +175,7 @@ static bool read_request(struct control *c, struct client *k)
     if (end)
         return answer(c, k, (size_t)(end - k->line));
     if (n == 0)
-        return false; /* closed before a whole line came */
+        return false; /* the client closed before it had sent a whole line */
     return k->got < sizeof k->line || answer(c, k, k->got);
 }
 

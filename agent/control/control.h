@@ -27,7 +27,8 @@ struct control_request {
 struct control_command {
     const char *name;
     bool privileged;
-    /* Writes the answer, which ends in a newline. After an error the client gets {"error":...}. arg: of control_open.
+    /* Writes the answer, which ends in a newline. After an error the client gets {"error":...}. arg: the argument of
+     * control_open.
      */
     cmx_err (*run)(void *arg, const struct control_request *r, struct cmx_buf *out);
 };
@@ -55,8 +56,8 @@ void control_close(struct control *c);
 
 /* ---- the protocol, without I/O ---- */
 
-/* line: without its newline. CMX_EFORMAT: bytes that are not printable ASCII, or no word; CMX_ENOSPC: too long or too
- * many. */
+/* line: without its newline. CMX_EFORMAT: bytes that are not printable ASCII, or no word; CMX_ENOSPC: the line is too
+ * long or has too many words. */
 CMX_MUST_USE cmx_err control_parse(const uint8_t *line, size_t len, struct control_request *r);
 
 /* Answers a line. out holds the answer, or {"error":"..."} and a newline. */

@@ -36,7 +36,7 @@ static void answer_error(struct cmx_buf *out, const char *what)
     cmx_json_str(&j, "error", what);
     cmx_json_end(&j);
     if (cmx_json_finish(&j) || cmx_buf_put_str(out, "\n"))
-        cmx_buf_clear(out); /* not even the error fits: send nothing */
+        cmx_buf_clear(out); /* the error does not fit either: send nothing */
 }
 
 static void answer_unknown(const struct control_command *commands, size_t n, const char *word, struct cmx_buf *out)

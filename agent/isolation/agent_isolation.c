@@ -136,7 +136,7 @@ static cmx_err apply(struct isolation *s, struct cmx_nft_config *c, bool learned
     return err;
 }
 
-/* With the lock held, or before anyone else calls. */
+/* Call with the lock held, or before another thread can call. */
 static cmx_err install(struct isolation *s, const struct agent_config *c, struct cmx_why *why)
 {
     struct cmx_nft_config *n = cmx_mem_alloc(sizeof *n);

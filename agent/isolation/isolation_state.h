@@ -30,12 +30,13 @@ struct isolation {
     unsigned resolving;          /* look-ups of gateways' names in progress */
     struct live_gateway live[CMX_NFT_LIVE_MAX];
     struct resolvers_stamp stamp;
-    unsigned long long repairs; /* since the start */
+    unsigned long long repairs; /* number of repairs since the start */
 };
 
-/* With the lock held. Logs the transition; who: the program that caused it, or "". */
+/* Call with the lock held. Logs the transition; who: the program that caused it, or "". */
 void isolation_set_state(struct isolation *s, isolation_state state, const char *who);
 
-/* With the lock held: looks at the rules. If another program changed them, sets ISOLATION_CHANGED and wakes the loop.
+/* Call with the lock held. Looks at the rules. If another program changed them, sets ISOLATION_CHANGED and wakes the
+ * loop.
  */
 void isolation_observe(struct isolation *s);

@@ -33,5 +33,5 @@ CMX_MUST_USE cmx_err nft_guard_change(struct nft_guard *g, const char *text, str
  * or removed it; stays so until the next install. */
 CMX_MUST_USE cmx_err nft_guard_check(struct nft_guard *g, char who[NFT_PROGRAM_MAX]);
 
-/* As nft_list. */
+/* Lists the rules as nft_list does, with the same errors. */
 CMX_MUST_USE cmx_err nft_guard_list(struct nft_guard *g, const char *commands, struct cmx_buf *out);

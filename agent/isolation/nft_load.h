@@ -1,5 +1,5 @@
-/* nft_load.h - hands rulesets to the kernel through libnftables, in the network namespace of the process. One
- * transaction a call; does not depend on the content. Any thread: a lock serialises the calls. */
+/* nft_load.h - hands rulesets to the kernel through libnftables, in the network namespace of the process. Each call is
+ * one transaction, whatever the text contains. Any thread: a lock serialises the calls. */
 #pragma once
 
 #include <stdbool.h>
@@ -24,5 +24,5 @@ CMX_MUST_USE cmx_err nft_run(struct nft *n, const char *text, bool dry, struct c
  * CMX_EPERM; CMX_ENOSPC. */
 CMX_MUST_USE cmx_err nft_list(struct nft *n, const char *commands, struct cmx_buf *out);
 
-/* The same without the elements of named sets and without counters, so that only a transaction changes it. */
+/* Like nft_list, but omits the elements of named sets and counters, so that only a transaction changes the output. */
 CMX_MUST_USE cmx_err nft_list_rules(struct nft *n, const char *commands, struct cmx_buf *out);

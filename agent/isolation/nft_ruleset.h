@@ -17,8 +17,8 @@
 #define CMX_NFT_KEPT_MAX (8 * 1024) /* the longest list of one set's learned elements */
 
 struct cmx_nft_context {
-    const char *name;                  /* for a comment in the rules; characters other than letters, digits and "._-"
-                                        * are left out */
+    /* name in a comment of the rules; characters other than letters, digits and "._-" are left out */
+    const char *name;
     uint32_t users[CMX_NFT_USERS_MAX]; /* direct: users that may connect */
     size_t n_users;                    /* 0: any local user */
 };
@@ -35,7 +35,8 @@ enum cmx_nft_memory {
 };
 
 struct cmx_nft_config {
-    /* names (of gateways too), control_ports and contexts[].tasks are ignored: Linux tells users apart, not tasks. */
+    /* Names (those of gateways too), control_ports and contexts[].tasks are ignored: Linux tells users apart, not
+     * tasks. */
     struct cmx_iso_config policy;
     struct cmx_nft_context contexts[CMX_ISO_CONTEXTS_MAX]; /* parallel to policy.contexts */
     uint32_t agent_uid;                                    /* may connect to the gateway and the contexts' services */

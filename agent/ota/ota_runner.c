@@ -26,7 +26,7 @@ enum {
     KILL_MS = 3000, /* time for SIGKILL to take effect; a process in an uninterruptible call remains */
     KILL_STEP_MS = 20,
     DRAIN_MAX = 64 * 1024, /* bytes of output read at once: a pipe's capacity */
-    AGENT_FD = 3           /* in the runner: its end of the socket pair */
+    AGENT_FD = 3           /* the runner's descriptor of the socket to the agent */
 };
 
 struct reply {
@@ -233,7 +233,7 @@ static cmx_err wait_for_exit(pid_t pid, int children, int out, uint64_t limit_ms
     return CMX_OK;
 }
 
-/* Returns the process group of what may be left, 0: nothing was started. */
+/* Returns the process group of the processes that may be left; 0: no process was started. */
 static pid_t run_hook(const struct runner_command *c, int children, int in, struct reply *reply)
 {
     struct last_line line = {.n = 0};
@@ -315,7 +315,7 @@ static void serve(int fd, const struct runner_command command[RUNNER_HOOKS])
         _exit(1);
     close_from(AGENT_FD + 1);
     (void)fcntl(AGENT_FD, F_SETFD, FD_CLOEXEC);
-    (void)prctl(PR_SET_DUMPABLE, 0); /* its memory is a copy of a process that holds credentials */
+    (void)prctl(PR_SET_DUMPABLE, 0); /* the runner's memory is a copy of the agent's, which holds credentials */
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
     children = take_signals();
     while (children >= 0 && receive(&hook, &in)) {

@@ -49,5 +49,5 @@ CMX_MUST_USE cmx_err ota_runner_call(struct runner *r, runner_hook hook, int in,
  */
 void ota_runner_abort(struct runner *r);
 
-/* Ends the process and waits for it, as ota_runner_abort where a hook is running. Safe when it does not run. */
+/* Ends the process and waits for it. A running hook ends as with ota_runner_abort. Safe if the process does not run. */
 void ota_runner_stop(struct runner *r);

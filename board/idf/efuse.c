@@ -100,9 +100,9 @@ bool cmx_efuse_secure_boot(const struct cmx_efuse *f)
     return field(f, 3, 20, 1);
 }
 
-/* SPI_BOOT_CRYPT_CNT: encryption is on while an odd number of its bits is set. Release mode: all three are set, so that
- * encryption stays on, and plain writes in download mode are disabled (DIS_DOWNLOAD_MANUAL_ENCRYPT). ESP-IDF,
- * esp_flash_encryption_get_mode. */
+/* SPI_BOOT_CRYPT_CNT: encryption is on while an odd number of its bits is set. In release mode all three are set, so
+ * that encryption stays on, and plain writes in download mode are disabled (DIS_DOWNLOAD_MANUAL_ENCRYPT). Source:
+ * ESP-IDF, esp_flash_encryption_get_mode. */
 cmx_flash_encryption cmx_efuse_flash_encryption(const struct cmx_efuse *f)
 {
     uint32_t count = field(f, 2, 18, 3);
@@ -112,8 +112,8 @@ cmx_flash_encryption cmx_efuse_flash_encryption(const struct cmx_efuse *f)
     return count == 7 && field(f, 1, 20, 1) ? CMX_FLASH_RELEASE : CMX_FLASH_DEVELOPMENT;
 }
 
-/* Pad JTAG, and USB JTAG where the chip has it, disabled by hardware: permanently. JTAG that was disabled by software
- * can be re-enabled with an HMAC key, so that is a weaker state. */
+/* Debugging is disabled permanently if the hardware disables pad JTAG, and USB JTAG on a chip that has it. If JTAG was
+ * disabled by software, an HMAC key can enable it again; this is a weaker state. */
 cmx_debug_state cmx_efuse_debug(const struct cmx_efuse *f, cmx_efuse_chip chip)
 {
     bool pad = field(f, 1, chip == CMX_EFUSE_ESP32S2 ? 18 : 19, 1);

@@ -21,7 +21,7 @@ typedef enum {
     CMX_EFUSE_ESP32H2
 } cmx_efuse_chip;
 
-/* The registers, in order of their addresses. Holds key bits where they are not read-protected. */
+/* The registers in the order of their addresses. They include key bits that are not read-protected. */
 struct cmx_efuse {
     uint8_t reg[CMX_EFUSE_FILE_LEN];
 };
@@ -32,9 +32,9 @@ CMX_MUST_USE cmx_err cmx_efuse_load(const char *path, struct cmx_efuse *out, str
 /* Pure: len bytes of a file. CMX_EFORMAT. */
 CMX_MUST_USE cmx_err cmx_efuse_parse(struct cmx_efuse *out, const uint8_t *file, size_t len);
 
-/* The key of BLOCK_KEY3, if its purpose is HMAC_UP and it is read-protected. CMX_ENOKEY: no key, another purpose, or
- * readable; why then has the command that corrects the file `path`. CMX_EAGAIN: a key was burned, but espefuse left
- * no bits of it in the file. The caller wipes key. */
+/* The key of BLOCK_KEY3, if its purpose is HMAC_UP and it is read-protected. CMX_ENOKEY: there is no key, it has
+ * another purpose, or it is readable; why then has the command that corrects the file `path`. CMX_EAGAIN: a key was
+ * burned, but espefuse left no bits of it in the file. The caller wipes key. */
 CMX_MUST_USE cmx_err cmx_efuse_key(const struct cmx_efuse *f, const char *path, uint8_t key[32], struct cmx_why *why);
 
 /* The chip's properties for evidence. */
@@ -44,7 +44,7 @@ cmx_debug_state cmx_efuse_debug(const struct cmx_efuse *f, cmx_efuse_chip chip);
 /* The number of burned bits: the lowest secure version that may run. */
 uint32_t cmx_efuse_secure_version(const struct cmx_efuse *f, cmx_efuse_chip chip);
 
-/* BLOCK_KEY3 of an eFuse file. espefuse keeps no read-protected bits in that file, since software could not see them;
- * the key is then read from `silicon`, the file that was burned. */
+/* Opens the key in BLOCK_KEY3 of an eFuse file. espefuse keeps no read-protected bits in that file, since software
+ * could not see them; the key is then read from `silicon`, the file that was burned. */
 CMX_MUST_USE cmx_err cmx_efuse_open_hw_key(const char *path, const char *silicon, struct cmx_hw_key **out,
                                            struct cmx_why *why);

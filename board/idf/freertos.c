@@ -9,7 +9,7 @@
 
 #define STACK_MIN ((size_t)256 * 1024) /* glibc, OpenSSL and sanitizers need more stack than a device has */
 
-/* Invariant: in the list from before its thread runs until the thread ends. */
+/* Invariant: a task is in the list from before its thread runs until the thread ends. */
 struct cmx_linux_task {
     struct cmx_linux_task *next;
     pthread_t thread;
@@ -154,7 +154,7 @@ eTaskState eTaskGetState(TaskHandle_t task)
         return eRunning;
     pthread_mutex_lock(&lock);
     if (is_live(task))
-        state = eReady; /* or blocked: not known here */
+        state = eReady; /* the task may also be blocked, which is not known here */
     pthread_mutex_unlock(&lock);
     return state;
 }

@@ -34,7 +34,7 @@ static bool given_up(const struct cmx_otadata *d, int i)
     return s == CMX_OTA_INVALID || s == CMX_OTA_ABORTED;
 }
 
-/* bootloader_common_ota_select_invalid and ..._valid. */
+/* The same decisions as bootloader_common_ota_select_invalid and ..._valid. */
 static bool select_invalid(const struct cmx_otadata *d, int i)
 {
     return seq_of(d, i) == SEQ_NONE || given_up(d, i);
@@ -196,7 +196,7 @@ cmx_err cmx_otadata_plan_rollback(const struct cmx_otadata *d, const char *why, 
 
 /* ---- booting ---- */
 
-/* bootloader_utility_get_selected_boot_partition. */
+/* The same decision as bootloader_utility_get_selected_boot_partition. */
 void cmx_boot_decide(const struct cmx_otadata *d, unsigned slots, bool has_factory, struct cmx_boot *out)
 {
     struct cmx_otadata now = *d;

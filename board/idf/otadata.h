@@ -35,7 +35,7 @@ typedef enum {
 } cmx_ota_state;
 
 struct cmx_otadata {
-    uint8_t record[2][CMX_OTADATA_RECORD_LEN]; /* the first bytes of either sector */
+    uint8_t record[2][CMX_OTADATA_RECORD_LEN]; /* the first bytes of each sector */
 };
 
 /* One flash operation within the otadata partition. */
@@ -69,11 +69,12 @@ void cmx_otadata_label(const struct cmx_otadata *d, int record, char out[CMX_OTA
 
 /* ---- planning ---- */
 
-/* Before a slot is written: afterwards no valid record names it. The plan may be empty. */
+/* Makes the plan for the time before a slot is written: afterwards no valid record names the slot. The plan may be
+ * empty. */
 void cmx_otadata_plan_release(const struct cmx_otadata *d, unsigned slot, unsigned slots,
                               struct cmx_otadata_plan *plan);
 
-/* The next boot tries slot, as NEW. */
+/* Makes the next boot try slot, as NEW. */
 void cmx_otadata_plan_activate(const struct cmx_otadata *d, unsigned slot, unsigned slots,
                                struct cmx_otadata_plan *plan);
 

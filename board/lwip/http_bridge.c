@@ -52,8 +52,8 @@ static bool send_all(int fd, const char *data, size_t len)
     return true;
 }
 
-/* Client to server. lwIP's recv can't be interrupted from another thread: it returns at intervals so that the thread
- * can check whether the connection has ended. */
+/* Carries bytes from client to server. lwIP's recv can't be interrupted from another thread: it returns at intervals so
+ * that the thread can check whether the connection has ended. */
 static void upward(void *arg)
 {
     struct bridge *b = arg;
@@ -103,11 +103,12 @@ static void set_timeout(int fd)
     const struct timeval tick = {.tv_usec = TICK_MS * 1000};
     const int on = 1;
 
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tick, sizeof tick); /* if this fails, the end is noticed later */
+    /* if this fails, the end of the connection is noticed later */
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tick, sizeof tick);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
-/* Owns fd. */
+/* Takes ownership of fd. */
 static void carry(struct cmx_http_server *server, int fd)
 {
     struct bridge *b = cmx_mem_alloc(sizeof *b);

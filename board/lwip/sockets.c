@@ -412,7 +412,7 @@ int poll(struct pollfd *fds, nfds_t n, int timeout)
     return merge(&s, fds);
 }
 
-/* ---- what fortified callers are compiled to (glibc's debug/) ---- */
+/* ---- the names that fortified callers use (glibc's debug/) ---- */
 
 int __poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t size);
 ssize_t __recv_chk(int fd, void *out, size_t cap, size_t size, int flags);

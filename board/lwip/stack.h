@@ -9,11 +9,12 @@
 struct board_net {
     const char *address;  /* IPv4: "10.0.0.2/24" or "dhcp" */
     const char *gateway;  /* IPv4 router; NULL: none */
-    const char *address6; /* "fd00::2/64"; NULL: link-local and what routers advertise */
-    const char *dns;      /* a server; NULL: none, or the one from DHCP. Borrowed for the life of the process */
+    const char *address6; /* IPv6: "fd00::2/64"; NULL: link-local and what routers advertise */
+    const char *dns;      /* IPv4 name server; NULL: none, or the one from DHCP. Borrowed for the life of the process */
     const char *mac;      /* NULL: made from the TAP's name */
 };
 
-/* Opens the TAP device, starts the stack, brings both interfaces up. Once. The TAP's interface becomes lwIP's default
- * one. why: one sentence. CMX_EINVAL: an address; CMX_EPERM, CMX_ENOENT, CMX_EBUSY: the TAP device. */
+/* Opens the TAP device, starts the stack, brings both interfaces up. Call it once. The TAP's interface becomes lwIP's
+ * default one. why: one sentence. CMX_EINVAL: an address is wrong; CMX_EPERM, CMX_ENOENT, CMX_EBUSY: the TAP device
+ * cannot be used. */
 CMX_MUST_USE cmx_err board_lwip_start(const char *tap, const struct board_net *net, struct cmx_why *why);

@@ -75,7 +75,8 @@ err_t board_tap_init(struct netif *netif)
 
 static void receive(struct board_tap *tap, const uint8_t *frame, u16_t len)
 {
-    /* Not from the pool: in Debian's liblwip 2.1.3 the pool's elements are shorter than pbuf_alloc assumes. */
+    /* The buffer is not from the pool: in Debian's liblwip 2.1.3 the pool's elements are shorter than pbuf_alloc
+     * assumes. */
     struct pbuf *p = pbuf_alloc(PBUF_RAW, len, PBUF_RAM);
 
     if (!p)

@@ -129,7 +129,7 @@ static bool read_record(struct access_job *job, const char *line, struct record 
     gw_status_text(line, "consumer", r->consumer, sizeof r->consumer);
     gw_status_text(line, "target", r->target, sizeof r->target);
     if (!r->consumer[0])
-        return true; /* a line about no connection */
+        return true; /* the line is not about a connection */
     name_of(job, r->consumer, r->consumer_name, sizeof r->consumer_name);
     name_of(job, r->target, r->target_name, sizeof r->target_name);
     return true;
@@ -370,7 +370,7 @@ static cmx_err follow_fleet(struct access_job *job, const struct gw_nodes *nodes
     return err;
 }
 
-/* "30m", "12h", "7d", "2026-11-22", "2026-11-22 13:05:29" (UTC). */
+/* Parses the start time: "30m", "12h", "7d", "2026-11-22", "2026-11-22 13:05:29" (UTC). */
 static bool parse_since(const char *text, int64_t *ms)
 {
     struct tm tm = {0};

@@ -12,7 +12,7 @@
 #define GW_CAMPAIGN_TRIES_MAX 5      /* attempts to reach a device that is connected */
 #define GW_CAMPAIGN_EVIDENCE_S 600   /* a device that gives no evidence for that long has failed */
 #define GW_CAMPAIGN_RETRY_S 5        /* wait before the next try, multiplied by the number of tries */
-#define GW_CAMPAIGN_CHILDREN_MAX 128 /* in all campaigns together */
+#define GW_CAMPAIGN_CHILDREN_MAX 128 /* children of all campaigns together */
 
 struct gw_campaigns {
     struct gw_campaign_child *children; /* the running children */

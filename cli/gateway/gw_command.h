@@ -40,7 +40,7 @@ struct gw_read {
     struct cmx_why e;
     struct gw_json json; /* valid with --json, after gw_read_array or gw_read_object */
     bool printing;       /* the document in json has begun */
-    int status;          /* what gw_read_begin returned */
+    int status;          /* the result of gw_read_begin */
 };
 
 /* Opens the registry, which gw_read_finish closes. CLI_OK, or what to return after an error that was printed. */
@@ -59,7 +59,7 @@ struct gw_change {
     struct gw g;
     struct cmx_why e;
     gw_outcome outcome;
-    int status; /* what gw_change_begin returned */
+    int status; /* the result of gw_change_begin */
 };
 
 /* Opens the registry and begins a transaction, which gw_change_finish or gw_change_report ends. CLI_OK, or what to
@@ -70,7 +70,7 @@ int gw_change_begin(struct gw_change *x);
  * filter, loads it, and has the running gateway check its sessions. Closes g. Prints errors, with x->e as the reason.
  * CLI_OK or CLI_FAILED. */
 int gw_change_finish(struct gw_change *x, cmx_err err);
-/* The same, and prints the result: the text, or with --json the outcome. */
+/* Like gw_change_finish, and prints the result: the text, or with --json the outcome. */
 int gw_change_report(struct gw_change *x, cmx_err err, const char *fmt, ...) CMX_PRINTF(3, 4);
 
 /* ---- output ---- */
@@ -89,15 +89,15 @@ void gw_command_put_node(struct cmx_json *j, struct gw *g, const struct gw_devic
 void gw_command_put_seen(struct cmx_json *j, const struct gw_seen *s);
 /* Adds the state of the device's evidence to the open object. */
 void gw_policy_put_standing(struct cmx_json *j, const struct gw_standing *s);
-/* "trusted", "untrusted", "QUARANTINED", "EXEMPT", or "-" without a policy. */
+/* The state of the evidence: "trusted", "untrusted", "QUARANTINED", "EXEMPT", or "-" without a policy. */
 const char *gw_standing_text(const struct gw_standing *s);
-/* "2026-11-22 13:05:29Z", or "-" for 0. */
+/* Writes a Unix time: "2026-11-22 13:05:29Z", or "-" for 0. */
 const char *gw_command_time(int64_t at, char out[32]);
 const char *gw_outcome_text(gw_outcome o);
 /* Prints the result of a command that changes something, with --json: {"outcome":"changed"}, with "dry_run":true in a
  * dry run. */
 void gw_command_print_outcome(const struct gw_common *c, gw_outcome o);
-/* " (dry run)", or nothing. */
+/* Returns " (dry run)" in a dry run, otherwise "". */
 const char *gw_command_dry_run(const struct gw_common *c);
 
 /* ---- the subcommands (one file each), in the order of --help: name, function, help ---- */

@@ -15,5 +15,5 @@ CMX_MUST_USE cmx_err gw_fleet_answer_status(const char *text, FILE *out, size_t 
 CMX_MUST_USE cmx_err gw_fleet_answer_traffic(const char *text, FILE *out, size_t *malformed);
 /* Writes the records of an access log, without the line that ends the answer. */
 CMX_MUST_USE cmx_err gw_fleet_answer_access(const char *text, FILE *out, size_t *malformed);
-/* The same for one record, a line without its end. CMX_EFORMAT: it is malformed. */
+/* Writes one record of an access log; line: without its newline. CMX_EFORMAT: it is malformed. */
 CMX_MUST_USE cmx_err gw_fleet_answer_record(const char *line, FILE *out);

@@ -125,8 +125,8 @@ static int image_key(int argc, char **argv)
 struct checked {
     struct cmx_image image;
     bool esp;
-    const char
-        *signature; /* "good", "none", "secure-boot", "unchecked" (no update key is set), "unknown-key", "wrong" */
+    const char *signature; /* result of the check: "good", "none", "secure-boot", "unchecked" (no update key is set),
+                            * "unknown-key", "wrong" */
 };
 
 static const char *judge_signature(const struct cmx_image *c, const struct cmx_ota_keys *keys)

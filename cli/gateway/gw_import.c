@@ -20,7 +20,7 @@ static const char *const column_names[COLUMNS] = {"name", "key", "ports", "direc
 struct import_job {
     struct gw *g;
     const char *path;   /* path of the CSV file; "-": standard input */
-    int place[COLUMNS]; /* which field holds the column; -1: none */
+    int place[COLUMNS]; /* index of the field with each column; -1: none */
     size_t columns;     /* fields in the first line */
     size_t counts[3];   /* devices by outcome (gw_outcome) */
     size_t former_keys; /* devices whose key in the file has been replaced in the registry */
@@ -59,7 +59,7 @@ static cmx_err read_header(struct import_job *job, struct gw_csv *csv, struct cm
     return CMX_OK;
 }
 
-/* NULL for a column that the file does not have. */
+/* The text of a column; NULL if the file does not have the column. */
 static const char *field(const struct import_job *job, char **fields, size_t n, int column)
 {
     int at = job->place[column];

@@ -28,6 +28,6 @@ CMX_MUST_USE cmx_err gw_incidents_write(struct gw_incidents *w, struct gw *g, st
 /* True if a device may have been away for longer than the limit in the registry. watched_s: how long the caller has
  * been watching; absence before that does not count. */
 bool gw_incident_away_due(struct gw *g, int64_t watched_s);
-/* Writes one event for each such device that is not connected; no second one until it is back. status: the running
- * gateway's answer, cut into pieces afterwards. Inside the caller's transaction. */
+/* Writes one event for each such device that is not connected, and no further event until it is back. status: the
+ * running gateway's answer, cut into pieces afterwards. Inside the caller's transaction. */
 CMX_MUST_USE cmx_err gw_incident_write_away(struct gw *g, char *status, struct cmx_why *e);

@@ -14,7 +14,7 @@
 
 static cmx_err make_account(const struct gw *g, struct cmx_why *e)
 {
-    bool group = getgrnam(g->account) != NULL; /* left over from a removed account */
+    bool group = getgrnam(g->account) != NULL; /* the group may be left over from a removed account */
     const char *argv[] = {"useradd",
                           "--system",
                           "--no-create-home",

@@ -95,7 +95,7 @@ struct device {
     const char *verdict; /* static */
     int64_t seen, attested, evidence_ends;
     bool has_policy, quarantined;
-    bool claims_isolation, isolated;                               /* from the device's last evidence */
+    bool claims_isolation, isolated;                               /* as in the device's last evidence */
     int64_t sessions, in, out, refused, denied, takeovers_refused; /* counted at this gateway */
     bool elsewhere;                                                /* another gateway has its session */
 };
@@ -221,7 +221,7 @@ static cmx_err add_claim(void *arg, const char *address, const char *node, int64
 
     (void)since;
     if (!n || n == l->nodes->own || !is_alive(l, n) || gw_device_name_at(&l->g->registry, address, name))
-        return CMX_OK; /* not needed, or a platform's claim */
+        return CMX_OK; /* no evidence is needed, or the claim is a platform's */
     x = fleet_find(l, name);
     if (x)
         x->elsewhere = true;

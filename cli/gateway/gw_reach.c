@@ -77,7 +77,7 @@ cmx_err gw_reach_add(struct gw_reach *r, struct gw *g, const struct gw_device *d
     return CMX_OK;
 }
 
-/* ---- waiting until another gateway lets it through ---- */
+/* ---- waiting until another gateway lets the operator through ---- */
 
 /* Creates a socket in the fleet's namespace that the packet filter recognises as an operator's: root's, with the
  * account's group. */

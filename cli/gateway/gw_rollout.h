@@ -6,7 +6,7 @@
 
 #define GW_ROLLOUT_PARALLEL_MAX 64
 
-/* Which devices. */
+/* A selection of devices. */
 struct gw_selection {
     bool all;
     const char *group;
@@ -16,7 +16,7 @@ struct gw_selection {
 #define GW_SELECTION_OPTIONS(s)                                                                                        \
     CLI_FLAG("all", "all devices", &(s).all), CLI_TEXT("group", "NAME", "the devices of this group", &(s).group)
 
-/* struct gw_pace, as the operator wrote it. */
+/* The options of struct gw_pace as the operator wrote them. */
 struct gw_pace_text {
     const char *parallel, *first, *stop_at;
 };

@@ -7,13 +7,14 @@
 /* Sends a request, such as "status", to the running gateway. *answer: to be freed with free(). CLI_*; errors are
  * printed. */
 int gw_status_ask(const struct gw *g, const char *request, char **answer);
-/* The same, and prints the answer: as it is with --json, otherwise with print, which may cut it into pieces. */
+/* Sends a request as gw_status_ask does, and prints the answer: with --json as it is, otherwise by calling print, which
+ * may cut it into pieces. */
 int gw_status_print(const struct gw_common *c, const char *request, void (*print)(char *answer));
 
-/* Prints who is connected. here: at this gateway alone. clear: the terminal before that. CLI_*; errors are printed. */
+/* Prints who is connected. here: only at this gateway. clear: clears the terminal first. CLI_*; errors are printed. */
 int gw_status_show(const struct gw_common *c, bool here, bool clear);
 
-/* "123M" */
+/* Writes a number of bytes, such as "123M". */
 void gw_status_bytes(int64_t n, char out[16]);
 
 /* Where the list of sessions begins. */

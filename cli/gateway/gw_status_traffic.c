@@ -23,7 +23,7 @@ static const char *const party_keys[] = {"sessions", "bytes_in", "bytes_out", "r
 /* A minute or a party, at one gateway or summed up over all. */
 struct traffic_row {
     char name[GW_NAME_MAX]; /* name of the party; "": the row is a minute */
-    int64_t at;             /* when the minute ends, a whole minute of the Unix time */
+    int64_t at;             /* Unix time of the minute's end, a whole minute */
     uint64_t length_ms;
     uint64_t counts[COUNTS_MAX]; /* the numbers, in the order of the keys */
 };
@@ -78,7 +78,7 @@ static int compare_rows(const void *a, const void *b)
     return x->at != y->at ? (x->at < y->at ? -1 : 1) : strcmp(x->name, y->name);
 }
 
-/* One row is left of those of the same minute or party. */
+/* Adds up the rows of the same minute or party, so that one of them is left. */
 static void rows_sum(struct traffic_rows *rows)
 {
     size_t n = 0;

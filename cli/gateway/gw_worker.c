@@ -67,7 +67,7 @@ struct worker {
     uint64_t away_ms; /* when devices that are away were last looked for */
     uint64_t journal; /* number of the next entry to read */
     uint64_t seen_ms;
-    uint64_t decided_ms; /* since when a verdict waits to be stored; 0: none */
+    uint64_t decided_ms; /* time since which a verdict waits to be stored; 0: none waits */
     uint64_t queues_ms;
     char queues[80]; /* last report of the queues */
     size_t running;
@@ -337,7 +337,7 @@ static void end_check(struct worker *w, struct known *k)
     k->next_ms = cmx_port_now_ms() + k->retry_ms;
 }
 
-/* After a login, without fresh evidence, and when a third of its time is left. */
+/* A check is due after a login, without fresh evidence, and when a third of the evidence's time is left. */
 static bool is_due(const struct known *k, uint64_t now)
 {
     const struct gw_standing *s = &k->standing;

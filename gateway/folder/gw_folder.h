@@ -17,9 +17,10 @@
 #define GW_NETNS "cmxsafe"       /* the system mode's network namespace (ip netns) */
 #define GW_RULE_PREF "1129"      /* priority of the routing rule on the host, and of the first rule in the namespace */
 #define GW_RULE_PREF_NUMBER 1129u
-#define GW_FLEET_TABLE "1129142"  /* routing table of the namespace for packets that the filter allowed */
-#define GW_LOCALS_TABLE "1129143" /* the same, for packets to local users and units of this host */
-/* The first table for packets to local users and units of another gateway, whose number is added. */
+#define GW_FLEET_TABLE "1129142" /* routing table of the namespace for packets that the filter allowed */
+/* routing table of the namespace for permitted packets to local users and units of this host */
+#define GW_LOCALS_TABLE "1129143"
+/* The table for packets to local users and units of another gateway has this number plus the number of the gateway. */
 #define GW_NODE_TABLE_FIRST 1129200
 #define GW_ACCOUNT "cmxsafe-gw"
 #define GW_NOBODY 65534  /* user and group of the processes that check evidence */

@@ -14,9 +14,9 @@ mode_t gw_program_umask(void);
  * output. */
 bool gw_program_run(bool quiet, const char *const argv[]);
 
-/* The same, with its standard output in *text, to be freed with free(); also after a failure. False if it writes more
- * than a megabyte. */
+/* Like gw_program_run, and stores the standard output in *text, which must be freed with free(), also after a failure.
+ * False if it writes more than a megabyte. */
 bool gw_program_output(const char *const argv[], char **text, size_t *len);
-/* The same for a program that passes on what another machine writes, as ssh does. Its standard error is bounded, too,
- * and printed without control characters. */
+/* Like gw_program_output, for a program that passes on what another machine writes, as ssh does. Its standard error is
+ * bounded, too, and printed without control characters. */
 bool gw_program_output_foreign(const char *const argv[], char **text, size_t *len);

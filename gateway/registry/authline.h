@@ -6,14 +6,14 @@
 #include "gateway/registry/authority.h"
 
 #define GW_REFUSED "refused"  /* the gateway's answer to sshd's helper: print no line */
-#define GW_AUTHLINE_MAX 65536 /* a platform with a grant to some 600 services */
+#define GW_AUTHLINE_MAX 65536 /* enough for a platform with grants to about 600 services */
 
 /* Appends the line and a newline to out. CMX_ENOENT: the key may not log in (unknown, revoked, replaced); CMX_EPERM: r
  * is a stale copy (copy_state.h). name
  * (GW_NAME_MAX, may be NULL): the key's device or platform. */
 CMX_MUST_USE cmx_err gw_authline(struct gw_registry *r, const char *fingerprint, struct cmx_buf *out, char *name,
                                  struct cmx_why *e);
-/* The same for a certificate: the line contains the CA's key and the one principal that is a consumer (authority.h).
- * CMX_EPERM: it may not log in; e has the reason. */
+/* Like gw_authline, for a certificate: the line contains the CA's key and the one principal that is a consumer
+ * (authority.h). CMX_EPERM: it may not log in; e has the reason. */
 CMX_MUST_USE cmx_err gw_authline_certificate(struct gw_registry *r, const struct gw_certificate *c, struct cmx_buf *out,
                                              char *name, struct cmx_why *e);

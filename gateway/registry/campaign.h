@@ -7,7 +7,7 @@
 
 #define GW_CAMPAIGN_DETAIL_MAX 200
 #define GW_CAMPAIGN_BOOT_MAX 20
-#define GW_CAMPAIGN_MANIFESTS_MAX 4 /* a firmware has one for each slot that it may run from */
+#define GW_CAMPAIGN_MANIFESTS_MAX 4 /* a firmware has one manifest for each slot that it may run from */
 #define GW_CAMPAIGN_VERSION_MAX 40
 #define GW_DIGEST_MAX 65 /* SHA-256, hex */
 
@@ -35,7 +35,7 @@ struct gw_campaign {
     char image[GW_DIGEST_MAX];             /* digest of the image in the gateway's folder; see gw_store.h */
     char version[GW_CAMPAIGN_VERSION_MAX]; /* version of the image */
     bool opaque;                           /* the image is not an ESP-IDF image */
-    char manifests[GW_CAMPAIGN_MANIFESTS_MAX][GW_DIGEST_MAX]; /* evidence must match one; none: any of the policy's */
+    char manifests[GW_CAMPAIGN_MANIFESTS_MAX][GW_DIGEST_MAX]; /* evidence must match one; none: any of the policy */
     size_t n_manifests;
     int64_t begins; /* Unix time */
     int64_t made;
@@ -49,7 +49,7 @@ CMX_MUST_USE cmx_err gw_campaign_add(struct gw_registry *r, struct gw_campaign *
 /* CMX_EEXIST: an unfinished campaign has this device. */
 CMX_MUST_USE cmx_err gw_campaign_add_device(struct gw_registry *r, const struct gw_campaign *c,
                                             const struct gw_device *d, struct cmx_why *e);
-/* CMX_ENOENT. */
+/* CMX_ENOENT: there is no such campaign. */
 CMX_MUST_USE cmx_err gw_campaign_get(struct gw_registry *r, const char *name, struct gw_campaign *c, struct cmx_why *e);
 /* Calls fn for each campaign, the oldest first; stops at its first error and returns it. */
 typedef cmx_err (*gw_campaign_fn)(void *arg, const struct gw_campaign *c);
@@ -94,5 +94,6 @@ struct gw_pace {
 
 /* Whether another device may be started. */
 bool gw_pace_may_start(const struct gw_pace *p, uint64_t done, uint64_t running);
-/* True after too many failures: any among the first devices, later the configured share of those done. */
+/* True after too many failures: any failure among the first devices, later the configured share of the finished
+ * devices. */
 bool gw_pace_must_stop(const struct gw_pace *p, uint64_t done, uint64_t failed);

@@ -15,7 +15,7 @@
 #define GW_LOGIN_GRACE_S 30 /* seconds within which a device must give evidence again after a login */
 
 struct gw_manifest_file {
-    char path[GW_POLICY_PATH_MAX]; /* where the operator's file was; absolute */
+    char path[GW_POLICY_PATH_MAX]; /* absolute path of the operator's file */
     char digest[65];               /* SHA-256 of the gateway's copy, hex */
 };
 
@@ -63,7 +63,7 @@ struct gw_standing {
     int64_t device;
     char name[GW_NAME_MAX];
     char address[GW_ADDRESS_MAX];
-    uint16_t port;    /* where it gives evidence */
+    uint16_t port;    /* port on which the device gives evidence */
     int64_t policy;   /* 0: no policy */
     bool is_enforced; /* the policy is enforced; also true for an exempt device */
     bool exempt;

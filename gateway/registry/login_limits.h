@@ -28,7 +28,7 @@ struct gw_source {
     uint8_t address[16];
     bool used;
     uint64_t until_ms;      /* end of the penalty */
-    uint64_t good_until_ms; /* until then the source's last good login counts */
+    uint64_t good_until_ms; /* until this time the source's last good login counts */
     uint64_t noted_ms;      /* when the log last named this source; 0: never */
 };
 

@@ -12,7 +12,7 @@
 #include "gateway/registry/copy_state.h"
 #include "gateway/registry/term.h"
 
-/* Version 1, and what version 2 changes. A new registry runs both. */
+/* The tables of version 1, and below the changes of version 2. A new registry runs both. */
 static const char schema_1[] =
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
     /* team is the device's group; GROUP is a keyword of SQL. */

@@ -50,10 +50,10 @@ void gw_registry_close(struct gw_registry *r);
 /* One writer at a time: begin waits up to GW_WRITE_PATIENCE_MS. Once commit returns, the change survives a power cut; a
  * power cut before that leaves the former content. */
 CMX_MUST_USE cmx_err gw_registry_begin(struct gw_registry *r, struct cmx_why *e);
-/* The same for a change that only records observations (last seen, evidence, the audit trail): if the shared registry
- * can't be reached, the change is stored here and sent later. */
+/* Like gw_registry_begin, for a change that only records observations (last seen, evidence, the audit trail): if the
+ * shared registry can't be reached, the change is stored here and sent later. */
 CMX_MUST_USE cmx_err gw_registry_begin_observed(struct gw_registry *r, struct cmx_why *e);
-/* The same for settings of this gateway alone. Needs no connection to the shared registry. */
+/* Like gw_registry_begin, for settings of this gateway alone. Needs no connection to the shared registry. */
 CMX_MUST_USE cmx_err gw_registry_begin_own(struct gw_registry *r, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_registry_commit(struct gw_registry *r, struct cmx_why *e);
 void gw_registry_rollback(struct gw_registry *r);

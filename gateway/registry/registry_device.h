@@ -25,7 +25,7 @@ CMX_MUST_USE cmx_err gw_device_merge(struct gw_registry *r, struct gw_device *d,
 CMX_MUST_USE cmx_err gw_device_enroll(struct gw_registry *r, struct gw_device *d, const struct gw_key *k,
                                       unsigned given, gw_outcome *out, struct cmx_why *e);
 
-/* CMX_ENOENT. */
+/* CMX_ENOENT: there is no such device. */
 CMX_MUST_USE cmx_err gw_device_get(struct gw_registry *r, const char *name, struct gw_device *d, struct cmx_why *e);
 
 /* Calls fn for each device by name, revoked ones too; stops at its first error and returns it. group NULL or "": all.

@@ -3,7 +3,7 @@
 #pragma once
 
 #define GW_NFT_MARK "0x434d58"
-#define GW_NFT_LOCALS_MARK "0x434d59" /* instead of GW_NFT_MARK, if the packet goes to a local user or unit */
+#define GW_NFT_LOCALS_MARK "0x434d59" /* replaces GW_NFT_MARK if the packet goes to a local user or unit */
 /* GW_NFT_FROM_NODE_MARK | N marks packets from local users and units of node N, and the sockets that accept them; with
  * GW_NFT_TO_NODE_BIT it marks packets to them. No route exists for the mark without the bit, so that answers also
  * depend on the rules. */

@@ -214,7 +214,7 @@ static cmx_err apply_krl(struct gw *g, const struct gw_allowed_list *allowed, st
 
 static cmx_err read_allowed(struct gw *g, struct gw_allowed_list *out, struct cmx_why *e)
 {
-    struct gw_link link = {0}; /* --user mode has none */
+    struct gw_link link = {0}; /* --user mode has no link */
     cmx_err err;
 
     *out = (struct gw_allowed_list){0};

@@ -325,7 +325,7 @@ static void take_queues(struct gw_server *s, const char *report)
         s->queues = q;
 }
 
-/* "SOURCE TARGET PORT COUNT" */
+/* Records a refused connection: "SOURCE TARGET PORT COUNT". */
 static void journal_denied(struct gw_server *s, const char *text)
 {
     char source[GW_ADDRESS_MAX];
@@ -336,7 +336,7 @@ static void journal_denied(struct gw_server *s, const char *text)
         gw_journal_add_refusal(&s->journal, source, target, port);
 }
 
-/* True: answered, close. */
+/* True: the request was answered, so the connection can be closed. */
 static bool serve_request(struct gw_server *s, struct gw_client *c)
 {
     const struct gw_session *subject = c->node ? gw_peer_subject(s, c) : NULL;
@@ -346,7 +346,7 @@ static bool serve_request(struct gw_server *s, struct gw_client *c)
     if (c->node)
         return !subject || gw_takeover_begin(s, c, subject->fingerprint);
     if (strncmp(c->request, "login ", 6) == 0) {
-        gw_session_identify(s, c->pid, c->request + 6); /* before sshd gets its answer */
+        gw_session_identify(s, c->pid, c->request + 6); /* must come before sshd gets its answer */
         return gw_takeover_begin(s, c, c->request + 6);
     }
     if (strncmp(c->request, "certificate ", 12) == 0 && !gw_session_certify(s, c->pid, c->request + 12))

@@ -11,7 +11,7 @@ struct gw_expiry {
     struct timespec registry_mtime;
     uint64_t due_ms;   /* the next end, by the port's clock; 0: nothing ends */
     uint64_t noted_ms; /* when the time was last written into the registry */
-    int64_t wall_due;  /* the same end by the wall clock, which may be set forward */
+    int64_t wall_due;  /* due_ms by the wall clock, which may be set forward */
     bool failed;       /* the last try failed, and was logged */
 };
 

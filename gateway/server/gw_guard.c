@@ -58,13 +58,13 @@ struct guard {
     struct guarded tables[2];
     size_t n_tables;
     int host_ns;
-    int nonlocal; /* the namespace's net.ipv6.ip_nonlocal_bind */
+    int nonlocal; /* descriptor of the namespace's net.ipv6.ip_nonlocal_bind */
     dev_t netns_dev;
     ino_t netns_ino;
     struct gw_netstate network;       /* digest of link, routes and rules after the last restore */
     struct gw_netstate network_first; /* digest when the guard began */
     struct gw_netstate network_found; /* digest before the last restore */
-    char wrong[160];                  /* what is wrong now and could not be repaired; "" nothing */
+    char wrong[160];                  /* what is wrong now and could not be repaired; "": nothing */
     uint64_t network_ms, report_ms, denied_ms, retry_ms;
     struct gw_expiry expiry;
     struct gw_worker_child worker;

@@ -335,7 +335,7 @@ void gw_idsock_session_end(struct gw_idsock *s, uint64_t number)
 
     if (!cgroup_id(s, number, &id))
         return;
-    (void)bpf_map_delete_elem(s->identities, &id); /* fails only when there is none */
+    (void)bpf_map_delete_elem(s->identities, &id); /* fails only when there is no entry */
     snprintf(file, sizeof file, "%llu/cgroup.kill", (unsigned long long)number);
     (void)write_number(s->sessions, file, "1"); /* fails before Linux 5.14; the process group is killed, too */
 }
@@ -346,7 +346,7 @@ void gw_idsock_session_remove(struct gw_idsock *s, uint64_t number)
 
     gw_idsock_session_end(s, number);
     session_name(number, name);
-    (void)unlinkat(s->sessions, name, AT_REMOVEDIR); /* a process that is still dying keeps it: gw_idsock_tidy */
+    (void)unlinkat(s->sessions, name, AT_REMOVEDIR); /* fails while a process is dying; gw_idsock_tidy tries again */
 }
 
 void gw_idsock_tidy(struct gw_idsock *s, gw_idsock_alive_fn alive, void *arg)
@@ -357,7 +357,7 @@ void gw_idsock_tidy(struct gw_idsock *s, gw_idsock_alive_fn alive, void *arg)
     uint64_t number;
 
     if (!dir)
-        return; /* no descriptor is free: the next call does it */
+        return; /* no descriptor is free: the next call tries again */
     while ((entry = readdir(dir)) != NULL)
         if (entry->d_type == DT_DIR && cmx_text_u64(entry->d_name, 1, UINT64_MAX, &number) == CMX_OK &&
             !alive(arg, number))

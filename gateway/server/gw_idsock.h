@@ -35,12 +35,12 @@ CMX_MUST_USE cmx_err gw_idsock_check(const struct gw_idsock *s, struct cmx_why *
 /* A new cgroup for a session; number: unique while the server lives. procs: a descriptor that moves the process that
  * writes "0" to it into the cgroup; the caller closes it. */
 CMX_MUST_USE cmx_err gw_idsock_session_add(struct gw_idsock *s, uint64_t number, int *procs, struct cmx_why *e);
-/* The session's identity (address and ports of d) from now on. */
+/* Sets the session's identity: the address and ports of d. */
 CMX_MUST_USE cmx_err gw_idsock_session_set(struct gw_idsock *s, uint64_t number, const struct gw_device *d,
                                            struct cmx_why *e);
 /* Removes the identity and kills the processes in the cgroup. Safe to call again. */
 void gw_idsock_session_end(struct gw_idsock *s, uint64_t number);
-/* The same, and removes the cgroup if its processes are gone. */
+/* Like gw_idsock_session_end, and removes the cgroup if its processes are gone. */
 void gw_idsock_session_remove(struct gw_idsock *s, uint64_t number);
 /* Removes cgroups of sessions that are gone; call it now and then. */
 typedef bool (*gw_idsock_alive_fn)(void *arg, uint64_t number);

@@ -3,7 +3,7 @@
 
 #include "gateway/folder/gw_folder.h"
 
-#define GW_COULD_NOT 127 /* exit status: the namespaces could not be entered, or the program not be run */
+#define GW_COULD_NOT 127 /* exit status: the namespaces could not be entered, or the program could not be run */
 
 /* Runs argv and returns its exit status, or GW_COULD_NOT. uid < 0: keeps this process's ids. quiet: drops its output.
  */

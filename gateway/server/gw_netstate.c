@@ -231,7 +231,7 @@ static bool is_routing(unsigned short type)
     }
 }
 
-/* A link by its name, since it may be made again; another one by its number. */
+/* Identifies a link of the gateway by its name, since it may be made again, and any other link by its number. */
 static void put_link(struct netstate_item *x, const char *name, const struct netstate_attribute *number)
 {
     const struct netstate_attribute a = {number->type, (const uint8_t *)name, name ? strlen(name) : 0};

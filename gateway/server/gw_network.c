@@ -47,7 +47,7 @@ static bool route_fleet(const struct gw *g)
 static bool route_marked(const struct gw *g)
 {
     const char *add[] = {"ip", "link", "add", "nowhere", "type", "veth", "peer", "name", "nowhere1", NULL};
-    /* As large as the loopback's, since TCP derives its segment size from the first route. */
+    /* The MTU is as large as the loopback's, since TCP derives its segment size from the first route. */
     const char *near[] = {"ip", "link", "set", "nowhere", "mtu", "65535", "arp", "off", "up", NULL};
     const char *far[] = {"ip", "link", "set", "nowhere1", "mtu", "65535", "arp", "off", "up", NULL};
     const char *unmarked[] = {"ip", "-6", "route", "replace", g->fleet_text, "dev", "nowhere", NULL};

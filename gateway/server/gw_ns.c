@@ -129,7 +129,7 @@ _Noreturn static void become_inside(const struct gw *g, const int *listeners, si
         _exit(EXIT_FAILURE);
     for (size_t i = 0; i < n; i++)
         dup2(listeners[i],
-             3 + (int)i); /* without close-on-exec; there is only one listener, so nothing is overwritten */
+             3 + (int)i); /* dup2 clears close-on-exec; there is only one listener, so nothing is overwritten */
     snprintf(count, sizeof count, "%zu", n);
     setenv("LISTEN_FDS", count, 1);
     unsetenv("LISTEN_PID");
@@ -376,7 +376,7 @@ static int run_as_account(struct gw *g, const int *listeners, size_t n)
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (!gw_account_become(GW_USER_UID, GW_USER_UID))
         _exit(gw_fail_with("the gateway can't start", strerror(errno), NULL));
-    prctl(PR_SET_PDEATHSIG, SIGTERM);                  /* again, because the change of ids cleared it */
+    prctl(PR_SET_PDEATHSIG, SIGTERM);                  /* set again, because the change of ids cleared it */
     return gw_server_run(g, NULL, NULL, listeners, n); /* no eBPF without root: no identities */
 }
 

@@ -98,7 +98,7 @@ _Noreturn void gw_report_access(const struct gw_server *s, const struct gw_clien
     _exit(EXIT_SUCCESS);
 }
 
-/* It ends with the connection, or when the other gateway acknowledges nothing for SILENCE_S. */
+/* The process ends with the connection, or when the other gateway acknowledges nothing for SILENCE_S. */
 _Noreturn void gw_report_follow(const struct gw_server *s, const struct gw_client *c)
 {
     static const unsigned silence_ms = SILENCE_S * 1000;

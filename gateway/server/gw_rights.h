@@ -7,7 +7,7 @@
  * it has no owner. CMX_EPERM: its certificate may not log in. */
 CMX_MUST_USE cmx_err gw_rights_in(struct gw_registry *r, const struct gw_session *x, struct gw_rights *rights,
                                   char *name, struct cmx_why *e);
-/* The same from the gateway's registry; stores the result in x. */
+/* Reads the rights of x from the gateway's registry as gw_rights_in does, and stores them in x. */
 CMX_MUST_USE cmx_err gw_rights_read(struct gw_server *s, struct gw_session *x, struct cmx_why *e);
 
 /* Compares two sets of rights. Removed destinations are ignored, because the judge refuses them without a new login. */

@@ -27,8 +27,8 @@
 #define GW_SLOTS_MIN 64
 #define GW_PRESSED_LOGIN_MS 10000 /* if all slots are taken, a login older than this is ended */
 #define GW_REGISTRY_POLL_MS 1000  /* how often to look for changes that no command reported */
-#define GW_PROBE_MIN_MS 600       /* when a device logs in again, its old session must answer within this time, */
-#define GW_PROBE_MAX_MS 2500      /* on slow links within four round trips, but at most this */
+#define GW_PROBE_MIN_MS 600       /* a session that is probed before a takeover has at least this time to answer; */
+#define GW_PROBE_MAX_MS 2500      /* on a slow link it has four round trips, but at most this time */
 #define GW_PROBE_PAUSE_MS 250     /* interval between probes of one device, since a login asks twice */
 #define GW_SESSIONS_PER_KEY 64 /* a device has at most one for each context; a platform's programs share this limit */
 #define GW_TAKEOVERS_PER_MINUTE 6 /* takeovers of one device; further ones are refused and logged */
@@ -109,7 +109,7 @@ struct gw_history {
     char name[GW_NAME_MAX];
     char address[GW_ADDRESS_MAX]; /* the party's identity; "": none */
     uint64_t ended_in, ended_out; /* bytes of the sessions that have ended */
-    uint64_t in, out, sessions;   /* the same with the live sessions, as last read */
+    uint64_t in, out, sessions;   /* bytes including those of live sessions, and the number of these, as last read */
     uint64_t refused;             /* forwards requested and not permitted */
     uint64_t denied;              /* packets of connections to it that no grant allows */
     uint64_t takeovers_refused;
@@ -246,7 +246,7 @@ struct gw_listeners {
     struct gw_listener *list;
     size_t n, cap;
 };
-/* Without memory or /proc, listeners are missing. */
+/* Listeners are missing from the list if memory or /proc is not available. */
 void gw_listeners_read(struct gw_listeners *l);
 void gw_listeners_free(struct gw_listeners *l);
 /* Selects the listeners that the session holds. */

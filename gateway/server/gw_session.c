@@ -25,9 +25,9 @@
 #include "gateway/server/gw_source.h"
 
 #define SSHD "/usr/sbin/sshd"
-#define MESSAGES_AT_ONCE 16 /* messages that a pipe holds; then other descriptors are served */
+#define MESSAGES_AT_ONCE 16 /* messages read at once: as many as a pipe holds; then other descriptors are served */
 
-/* In the child. Everything else is close-on-exec. */
+/* Runs in the child. All other descriptors are close-on-exec. */
 _Noreturn static void exec_sshd(const struct gw_server *s, int tcp, int log, int procs)
 {
     char config[GW_PATH_MAX];
@@ -204,7 +204,7 @@ void gw_sessions_end_silent(struct gw_server *s, uint64_t now_ms)
     }
 }
 
-/* Sessions with the same key, or of the same principal. */
+/* The number of sessions with the same key, or of the same principal. */
 static size_t sessions_like(const struct gw_server *s, const struct gw_session *like)
 {
     size_t n = 0;
@@ -255,7 +255,7 @@ static void now_up(struct gw_server *s, struct gw_session *x, const struct gw_lo
         gw_session_end(s, x, e.text);
     else if (err)
         gw_note("%s from %s: %s", x->fingerprint, x->from,
-                e.text); /* its rights are unknown: the next change reads them again */
+                e.text); /* its rights are unknown; the next change reads them again */
     else if (gw_revoked_may_be(s, x) && gw_revoked_session(s, x))
         gw_session_end(s, x, "its key or certificate was revoked while it logged in");
     else if (!gw_hold_begin(s, x))
@@ -420,7 +420,7 @@ void gw_sessions_reap(struct gw_server *s)
         gw_report_ended(s, pid);
         for (struct gw_session **link = &s->sessions; *link; link = &(*link)->next)
             if ((*link)->pid == pid) {
-                gw_session_readable(s, *link); /* its last lines may still be in the pipe */
+                gw_session_readable(s, *link); /* the last lines of its log may still be in the pipe */
                 free_session(s, link);
                 break;
             }

@@ -30,7 +30,7 @@ struct gw_copy_table {
     const char
         *newest; /* the column that decides which of two observations is newer; NULL: not a table of observations */
     const char *time; /* the column with the time of an observation */
-    bool rights;      /* the rows decide who may do what */
+    bool rights;      /* the table's rows decide who may do what */
 };
 
 struct gw_copy_tables {
@@ -54,7 +54,7 @@ const struct gw_copy_table *gw_copy_table_find(const struct gw_copy_tables *t, c
 /* True for a row of table meta that belongs to the fleet; the others are the gateway's own. */
 bool gw_copy_meta_is_shared(const char *key);
 
-/* "a","b","c" */
+/* Writes the columns' names: "a","b","c". */
 void gw_copy_names(FILE *f, const struct gw_copy_table *t, bool keys_only);
 
 /* Digest of the table's shared rows, the same as PostgreSQL computes with gw_copy_digest_sql. It detects accidental

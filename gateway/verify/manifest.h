@@ -49,7 +49,7 @@ struct cmx_mask {
 };
 
 struct cmx_manifest {
-    char name[CMX_EVIDENCE_NAME_MAX]; /* empty: any; the same for version and hardware */
+    char name[CMX_EVIDENCE_NAME_MAX]; /* "": any name; version and hardware likewise */
     char version[CMX_EVIDENCE_NAME_MAX];
     char hardware[CMX_EVIDENCE_NAME_MAX];
     uint32_t secure_version;
@@ -71,8 +71,8 @@ struct cmx_manifest {
     size_t n_masks;
 };
 
-/* Parses len bytes. On error *line (from 1) is where, and *why the reason. CMX_EFORMAT, CMX_EINVAL (overlap,
- * beyond the flash, reversed), CMX_EEXIST (a value stated twice), CMX_ENOSPC (more than the bounds). */
+/* Parses len bytes. On error *line (from 1) is the line with the error, and *why the reason. CMX_EFORMAT, CMX_EINVAL
+ * (overlap, beyond the flash, reversed), CMX_EEXIST (a value stated twice), CMX_ENOSPC (more than the bounds). */
 CMX_MUST_USE cmx_err cmx_manifest_parse(struct cmx_manifest *m, const char *text, size_t len, unsigned *line,
                                         struct cmx_why *why);
 

@@ -15,10 +15,10 @@ struct verify_key {
     uint8_t digest[32];               /* key of the measurements */
 };
 
-/* For MACed evidence, from the hardware key through hmac (cmx_identity_*). The caller wipes out. */
+/* Makes the verifier of MACed evidence, from the hardware key through hmac (cmx_identity_*). The caller wipes out. */
 CMX_MUST_USE cmx_err verify_key_from_hwkey(struct verify_key *out, cmx_hmac_fn hmac, void *arg);
 
-/* For signed evidence. */
+/* Makes the verifier of signed evidence. */
 void verify_key_from_attest_key(struct verify_key *out, const struct cmx_attest_key *k);
 
 /* Pointers are borrowed for the call; gateway and session may be NULL, see struct cmx_expect. */

@@ -73,7 +73,7 @@ static const char *default_of(const struct cli_option *o, char *out, size_t cap)
     return out;
 }
 
-/* "FILE", or the words to choose from: "agent|settings". */
+/* The value as the help shows it: "FILE", or the words to choose from, "agent|settings". */
 static const char *value_name(const struct cli_option *o, char *out, size_t cap)
 {
     size_t at = 0;
@@ -85,7 +85,7 @@ static const char *value_name(const struct cli_option *o, char *out, size_t cap)
     return out;
 }
 
-/* "-c, --config FILE", "--watch[=SECONDS]" */
+/* The option as the help shows it: "-c, --config FILE", "--watch[=SECONDS]". */
 static void format_option(const struct cli_option *o, char *out, size_t cap)
 {
     char shorts[8] = "", words[80];
@@ -424,7 +424,7 @@ static int set_value(const struct cli_line *line, const struct cli_option *o, co
     return CLI_USAGE;
 }
 
-/* One option at argv[*i]; *i moves over a value that is an argument of its own. CLI_OK or CLI_USAGE. */
+/* Parses one option at argv[*i]; *i moves over a value that is an argument of its own. CLI_OK or CLI_USAGE. */
 static int take_option(const struct cli_line *line, char **argv, int *i, bool given[])
 {
     const char *word = argv[*i];

@@ -136,7 +136,7 @@ static EVP_PKEY *public_key(const uint8_t pub[CMX_P256_PUBLIC_LEN])
     return key;
 }
 
-/* DER of r || s; returns its length, 0 on failure. */
+/* Encodes r || s in DER; returns the length, 0 on failure. */
 static size_t sig_to_der(const uint8_t sig[CMX_P256_SIG_LEN], uint8_t *der, size_t cap)
 {
     ECDSA_SIG *s = ECDSA_SIG_new();
@@ -226,7 +226,7 @@ static EVP_PKEY *key_pair(const uint8_t scalar[CMX_P256_SCALAR_LEN], const uint8
     return key;
 }
 
-/* r || s of a DER signature. */
+/* Decodes r || s from a DER signature. */
 static bool sig_from_der(const uint8_t *der, size_t len, uint8_t sig[CMX_P256_SIG_LEN])
 {
     ECDSA_SIG *s = d2i_ECDSA_SIG(NULL, &der, (long)len);

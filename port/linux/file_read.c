@@ -164,7 +164,7 @@ FILE *cmx_file_open(const char *path)
     return f;
 }
 
-/* A larger block with the first n bytes of text, which is freed; NULL leaves text as it was. */
+/* Returns a larger block with the first n bytes of text, and frees text. If it returns NULL, text is unchanged. */
 static char *text_grow(char *text, size_t n, size_t size)
 {
     char *grown = cmx_mem_alloc(size);

@@ -9,7 +9,7 @@
 #define DIGITS "0123456789"
 #define ALNUM "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" DIGITS
 
-/* "fe80::1%eth0", with or without brackets. */
+/* True for an IPv6 address such as "fe80::1%eth0", with or without brackets. */
 static bool is_ipv6(const char *text)
 {
     const bool bracketed = text[0] == '[';

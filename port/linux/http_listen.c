@@ -85,11 +85,12 @@ static cmx_err listen_on(const struct cmx_http_service *s, int *fd, uint16_t *po
         close(*fd);
         return err;
     }
-    *port = ntohs(((struct sockaddr_in *)&addr)->sin_port); /* the same place in both families */
+    *port = ntohs(((struct sockaddr_in *)&addr)->sin_port); /* the port is at the same place in both families */
     return CMX_OK;
 }
 
-/* Blocking, like the other listeners: a non-blocking one gives EAGAIN after shutdown, not EINVAL. */
+/* Makes the descriptor blocking, like the other listeners: a non-blocking one gives EAGAIN after shutdown, not EINVAL.
+ * */
 static cmx_err listen_at(const char *path, int *fd)
 {
     cmx_err err = cmx_unix_listen(path, SOMAXCONN, fd);

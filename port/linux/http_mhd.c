@@ -82,7 +82,7 @@ struct cmx_http_request {
     const struct cmx_http_route *route;
     void *state;
     bool started; /* the head has been read */
-    bool failed;  /* only done may still be called */
+    bool failed;  /* after an error only done may still be called */
     bool whole;   /* the whole request has been read */
     bool queued;
     unsigned status;
@@ -103,7 +103,7 @@ static struct http_peer *peer_of(struct MHD_Connection *connection)
     return info ? info->socket_context : NULL;
 }
 
-/* n idle timeouts from now; 0: none. */
+/* The time n idle timeouts from now; n 0: no deadline. */
 static void set_deadline(const struct cmx_http_request *r, unsigned n)
 {
     http_peer_set(&r->server->peers, peer_of(r->connection), n);
@@ -544,7 +544,7 @@ cmx_err cmx_http_serve(const struct cmx_http_service *service, struct cmx_http_s
     return CMX_OK;
 }
 
-/* Waits until a connection closes, at most ROOM_MS. With the lock held. */
+/* Waits until a connection closes, at most ROOM_MS. Call with the lock held. */
 static void wait_for_room(struct cmx_http_server *server)
 {
     struct timespec until;

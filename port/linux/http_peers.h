@@ -15,7 +15,7 @@ struct http_peer {
     int fd;
     bool ended; /* shut down; the library closes it */
     uint64_t opened_ms;
-    uint64_t head_ms;     /* since when the connection waits for a request's head; 0: it does not */
+    uint64_t head_ms;     /* time since which the connection waits for a request's head; 0: it does not wait */
     uint64_t deadline_ms; /* 0: none, while a route runs */
 };
 
@@ -26,7 +26,7 @@ struct http_peers {
 };
 
 void http_peers_init(struct http_peers *s, uint64_t idle_ms);
-void http_peers_destroy(struct http_peers *s); /* the list is empty */
+void http_peers_destroy(struct http_peers *s); /* call it when the list is empty */
 
 /* fd is borrowed until http_peer_free. The connection awaits its first head. NULL: no memory, and no deadlines. */
 struct http_peer *http_peer_new(struct http_peers *s, int fd);

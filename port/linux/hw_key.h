@@ -14,18 +14,18 @@
 
 struct cmx_hw_key;
 
-/* 32 raw bytes in a regular file that only its owner (this user, or root) can access. The key is then in this program's
- * memory, and evidence says "software". */
+/* Opens a key of 32 raw bytes in a regular file that only its owner (this user, or root) can access. The key is then in
+ * this program's memory, and evidence says "software". */
 CMX_MUST_USE cmx_err cmx_hw_key_open_file(const char *path, struct cmx_hw_key **out, struct cmx_why *why);
 
-/* An HMAC-SHA256 key at a persistent handle of a TPM 2.0. tcti: as in tpm2-tools ("device:/dev/tpmrm0",
+/* Opens an HMAC-SHA256 key at a persistent handle of a TPM 2.0. tcti: as in tpm2-tools ("device:/dev/tpmrm0",
  * "swtpm:port=2321"); NULL: the library's default. Loads tpm2-tss; CMX_ENOTSUP: it is not installed.
  * A use of the key after its connection broke connects again, at most once a second. */
 CMX_MUST_USE cmx_err cmx_tpm_hmac_open(const char *tcti, uint32_t handle, struct cmx_hw_key **out, struct cmx_why *why);
 
 cmx_key_kind cmx_hw_key_kind(const struct cmx_hw_key *k);
 
-/* Any thread; calls are serialised. CMX_EIO. */
+/* Computes the HMAC. Any thread; calls are serialised. CMX_EIO. */
 CMX_MUST_USE cmx_err cmx_hw_key_hmac(struct cmx_hw_key *k, const void *msg, size_t len, uint8_t out[32]);
 
 /* Wipes and frees k, which may be NULL. */
@@ -45,5 +45,5 @@ CMX_MUST_USE cmx_err cmx_hw_key_create(cmx_key_kind kind, const struct cmx_hw_ke
 /* Reads a regular file of exactly 32 bytes. closed: refuses a file that anyone except this user or root can access. */
 CMX_MUST_USE cmx_err cmx_hw_key_read_file(const char *path, bool closed, uint8_t key[32], struct cmx_why *why);
 
-/* A key whose bytes this program holds; copies them. */
+/* Makes a key whose bytes this program holds; copies the bytes. */
 CMX_MUST_USE cmx_err cmx_hw_key_create_raw(cmx_key_kind kind, const uint8_t key[32], struct cmx_hw_key **out);

@@ -33,7 +33,8 @@ static cmx_err load(struct cmx_library *l, const char *purpose, struct cmx_why *
             dlclose(handle);
             return err;
         }
-        memcpy(l->symbols[i].slot, &symbol, sizeof symbol); /* a function's address: POSIX, dlsym, rationale */
+        /* the copy gives a function's address: see POSIX, dlsym, rationale */
+        memcpy(l->symbols[i].slot, &symbol, sizeof symbol);
     }
     l->handle = handle;
     return CMX_OK;

@@ -111,10 +111,10 @@ void cmx_port_task_done(void)
 /* Linux gives each thread a nice value of its own (setpriority(2), "C library/kernel differences"). */
 void cmx_port_background(void)
 {
-    const int nice = 10; /* about a tenth of the default share of a busy processor */
+    const int nice = 10; /* this gives about a tenth of the default share of a busy processor */
 
     if (setpriority(PRIO_PROCESS, (id_t)gettid(), nice) != 0)
-        return; /* not permitted: the contract allows that */
+        return; /* this is not permitted everywhere, and the contract allows to do nothing */
 }
 
 size_t cmx_port_heap_free(void)
@@ -173,7 +173,7 @@ void cmx_port_wake_clear(int fd)
     uint64_t drained;
 
     if (fd >= 0 && read(fd, &drained, sizeof drained) < 0)
-        return; /* not readable, because another call has read it */
+        return; /* fd is not readable, because another call has read it */
 }
 
 int cmx_port_set_open(void)
@@ -230,7 +230,7 @@ void cmx_port_log(cmx_log_level level, const char *tag, const char *line)
     else
         n = snprintf(out, sizeof out, "%c %s: %s\n", letters[level], tag, line);
     if (n > 0 && write(STDERR_FILENO, out, (size_t)n) < 0)
-        return; /* stderr fails: nothing can be reported */
+        return; /* stderr fails, so nothing can be reported */
 }
 
 uint32_t cmx_port_flash_size(void)

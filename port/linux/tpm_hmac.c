@@ -145,7 +145,7 @@ static cmx_err hmac_once(struct tpm *t, const void *msg, size_t len, uint8_t out
     return take(digest, out);
 }
 
-/* A keyed-hash object for HMAC-SHA256. An object without a scheme takes the algorithm from the command. */
+/* True for a keyed-hash object for HMAC-SHA256. An object without a scheme takes the algorithm from the command. */
 static cmx_err check_public(struct tpm *t, struct cmx_why *why)
 {
     TPM2B_PUBLIC *pub = NULL;

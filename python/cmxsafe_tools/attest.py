@@ -24,7 +24,7 @@ BUSY_MAX_S = 60
 
 
 def ask(args, target, accept):
-    """The device's answer; repeated while the device is busy, at most a minute."""
+    """Returns the device's answer. Repeats the request while the device is busy, for at most a minute."""
     give_up = time.monotonic() + BUSY_MAX_S
     while True:
         try:
@@ -68,7 +68,7 @@ class HashJob:
         return hash_value(self.reference, ranges, self.key, self.challenge.encode("utf-8", "surrogateescape"))
 
     def answer(self, ranges):
-        """ranges None: the device's default."""
+        """Requests the value of /hash. ranges None: the device's default."""
         challenge = self.challenge.encode("utf-8", "surrogateescape")
         target = "/hash?challenge=" + quote_from_bytes(challenge, safe="")
         if ranges:

@@ -9,7 +9,7 @@ from pathlib import Path
 from .errors import Failure
 
 KEY_BLOCK, KEY_PURPOSE = "BLOCK_KEY3", "KEY_PURPOSE_3"
-CHIPS = "esp32s2", "esp32s3", "esp32c3", "esp32c5", "esp32c6", "esp32h2", "esp32p4"  # with the HMAC peripheral
+CHIPS = "esp32s2", "esp32s3", "esp32c3", "esp32c5", "esp32c6", "esp32h2", "esp32p4"  # chips with the HMAC peripheral
 NVS_NAMESPACE = "cmxsafe"  # src/cmxsafe/esp/nvs_config.h
 
 
@@ -64,7 +64,7 @@ class Chip:
         self.run_tool("espefuse", "--do-not-confirm", "burn-key", KEY_BLOCK, path, "HMAC_UP")
 
     def write_flash(self, parts):
-        """parts: (offset, file)"""
+        """Writes the parts, each (offset, file), to the flash."""
         arguments = [word for offset, path in parts for word in (f"0x{offset:x}", path)]
         self.run_tool("esptool", "write-flash", *arguments)
 

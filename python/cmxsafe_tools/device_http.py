@@ -9,7 +9,7 @@ BLOCK = 16 * 1024
 
 
 class NoAnswer(Exception):
-    """The text says why, in one clause."""
+    """There was no answer. The text says why, in one clause."""
 
 
 @dataclass

@@ -33,7 +33,7 @@ def derive_p256(key, label):
 
 
 def point(public_key):
-    """0x04 || X || Y"""
+    """The public point: 0x04 || X || Y."""
     return public_key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
 
@@ -42,7 +42,7 @@ def ueid(key):
 
 
 def evidence_key(key):
-    """Its holder can forge MACed evidence."""
+    """The key of the MAC over evidence. Its holder can forge MACed evidence."""
     return derive(key, "cmxsafe evidence mac 1")
 
 

@@ -39,7 +39,7 @@ def load_private_key(where):
         load = load_pem_private_key if b"-----BEGIN" in data else load_der_private_key
         try:
             key = load(data, None)
-        except TypeError:  # it is encrypted
+        except TypeError:  # the key is encrypted
             key = load(data, getpass.getpass(f"Passphrase for {where}: ").encode())
     except (OSError, ValueError) as error:
         raise Failure(where, "no private key can be read from it", todo) from error

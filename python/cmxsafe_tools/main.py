@@ -28,13 +28,13 @@ def make_parser():
 
 
 def stop(*_):
-    raise KeyboardInterrupt  # so that a tunnel is closed
+    raise KeyboardInterrupt  # the exception closes a tunnel
 
 
 def main(argv=None):
     signal.signal(signal.SIGTERM, stop)
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(newline="\n")  # on Windows too: a manifest has one form
+        stream.reconfigure(newline="\n")  # also on Windows, because a manifest has only one form
     args = make_parser().parse_args(argv)
     try:
         return args.run(args) or OK

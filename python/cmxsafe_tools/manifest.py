@@ -99,7 +99,7 @@ def filler(key, begin, end):
 class Region:
     begin: int
     end: int
-    kind: str = "erased"  # or "file", "fill"
+    kind: str = "erased"  # "erased", "file" or "fill"
     file: str = ""        # file of the image or of the filler's key
     offset: int = 0
     sha256: bytes = b""
@@ -113,7 +113,7 @@ class Region:
 
 @dataclass
 class Manifest:
-    name: str = ""      # "": any name; the same for version and hardware
+    name: str = ""      # "": any name; version and hardware likewise
     version: str = ""
     hardware: str = ""
     secure_version: int = 0
@@ -359,13 +359,13 @@ def open_reference(m, folder):
 # ---- cmxsafe-tools image manifest, fill ----
 
 def parse_size(text):
-    """4MB, 0x400000, ..."""
+    """Parses a size: 4MB, 0x400000, ..."""
     unit = 1 << 20 if text.endswith("MB") else 1
     return number(text.removesuffix("MB"), 1, U32 // unit) * unit
 
 
 def build(data, args):
-    """Raises ValueError: it does not fit."""
+    """Makes the manifest. Raises ValueError if the data do not fit."""
     m = Manifest(flash_size=args.flash_size, require=set(args.require), masks=args.mask)
     at, end, length = args.at, args.end or args.flash_size, len(data)
     if end > m.flash_size or end <= at or length > end - at:
@@ -406,7 +406,7 @@ def run(args):
 
 
 def _mask_option(text):
-    """"BEGIN-END=NAME" """
+    """Parses a mask, BEGIN-END=NAME."""
     span, _, name = text.partition("=")
     (begin, end), = parse_ranges(span)
     return _mask([str(begin), str(end), name])

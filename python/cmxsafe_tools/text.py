@@ -18,7 +18,7 @@ def number(text, low=0, high=U32):
 
 
 def unhex(text, low, high):
-    """low to high bytes in hex. Raises ValueError."""
+    """Decodes low to high bytes in hex. Raises ValueError."""
     if not re.fullmatch(r"([0-9a-fA-F]{2})*", text) or not low <= len(text) // 2 <= high:
         raise ValueError(text)
     return bytes.fromhex(text)
@@ -41,6 +41,6 @@ def read_file(path, todo=None):
 
 
 def to_json(value):
-    """One line, members in their order."""
+    """JSON on one line, with the members in their order."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     return re.sub("[\x7f-\x9f]", lambda c: f"\\u{ord(c.group()):04x}", text)

@@ -32,7 +32,7 @@ class Busy(Exception):
 
 @dataclass
 class Status:
-    """GET /update"""
+    """The state of the service, as GET /update reports it."""
     state: str
     boot: str
     version: str = ""

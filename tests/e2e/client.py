@@ -40,7 +40,7 @@ def sink():  # sends to the device; the digest arrives after our half-close
     assert all_of(s).decode() == hashlib.sha256(data).hexdigest()
 
 
-def source():  # from the device
+def source():  # receives from the device
     s = conn()
     s.sendall(b'G' + str(n).encode())
     assert all_of(s) == (bytes(range(256)) * (n // 256 + 1))[:n]
@@ -71,7 +71,7 @@ def short():
         s.close()
 
 
-def leave():  # n times: reads a part of an endless answer, then resets the connection
+def leave():  # n times, reads a part of an endless answer and then resets the connection
     for i in range(n):
         s = conn()
         s.sendall(b'D')
@@ -84,7 +84,7 @@ def leave():  # n times: reads a part of an endless answer, then resets the conn
         s.close()
 
 
-def over():  # n are served, one more is closed at once
+def over():  # n connections are served, and one more is closed at once
     held = [conn() for _ in range(n)]
     for s in held:
         s.sendall(b'E')
@@ -94,7 +94,7 @@ def over():  # n are served, one more is closed at once
     assert s.recv(1) == b''
 
 
-def refused():  # accepted by the gateway, then closed without a byte
+def refused():  # the gateway accepts the connection and closes it without a byte
     s = conn()
     s.settimeout(30)
     try:
@@ -104,7 +104,7 @@ def refused():  # accepted by the gateway, then closed without a byte
         pass
 
 
-def idle():  # sends one byte, then is closed because it stays idle
+def idle():  # sends one byte; the connection is then closed because it stays idle
     s = conn()
     s.settimeout(30)
     s.sendall(b'E')

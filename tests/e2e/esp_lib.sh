@@ -75,14 +75,14 @@ esp_boot() {
         -global driver="timer.$ESP_CHIP.timg",property=wdt_disable,value=true -monitor none -serial "file:$TMP/$name.serial" "$@" >>"$TMP/qemu.log" 2>&1 &
     ESP_PID[$name]=$!
     PIDS+=("$!")
-    tail -n +1 -F "$TMP/$name.serial" >>"$TMP/$name.log" 2>/dev/null & # over restarts, which truncate the file
+    tail -n +1 -F "$TMP/$name.serial" >>"$TMP/$name.log" 2>/dev/null & # follows the log over restarts, which truncate the file
     PIDS+=("$!")
     wait_for 60 grep -q "isolation: in force" "$TMP/$name.serial" || fail "$name does not start"
 }
 esp_stop() { stop "${ESP_PID[$1]}"; }
 esp_logs() { wait_for 60 grep -q -- "$2" "$TMP/$1.log"; }
 
-# esp_silent NAME: none of its ports answers from outside. The emulator's network accepts the connection itself.
+# esp_silent NAME: checks that none of its ports answers from outside. The emulator's network accepts the connection itself.
 esp_silent() {
     local port pids=()
     for port in "${ESP_PORTS[@]}"; do
@@ -93,7 +93,7 @@ esp_silent() {
 }
 
 gw_pending() { gw pending --json | json_is '[.pending[] | select(.fingerprint == $f)] | length > 0' --arg f "$1"; }
-# up_ports DEVICE PORT...: the gateway has a listener for each.
+# up_ports DEVICE PORT...: checks that the gateway has a listener for each.
 up_ports() {
     local device=$1 port
     shift

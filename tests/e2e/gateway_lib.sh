@@ -35,7 +35,7 @@ client() {
         -o BatchMode=yes -o IdentitiesOnly=yes -o IdentityAgent=none -o ExitOnForwardFailure=yes -o ConnectTimeout=20 \
         -F none -l cmxsafe-gw 127.0.0.1 "$@"
 }
-# try_client KEY [ssh arguments]: the same in the foreground, for at most 20 s. It also fails if the login succeeds and
+# try_client KEY [ssh arguments]: runs a stock ssh as this device in the foreground, for at most 20 s. It also fails if the login succeeds and
 # lasts 20 s; use the functions below for logins that must be refused.
 try_client() {
     TMP=$TMP GW_PORT=$GW_PORT SSH_LOG=${SSH_LOG:-} timeout 20 bash -c "$(declare -f client); client \"\$@\"" - "$@"
@@ -55,7 +55,7 @@ refused_listen() { refused_with 'remote port forwarding failed for listen port' 
 refused_open() { refused_with 'open failed: administratively prohibited' "$@"; }
 refused_session() { refused_with 'channel 0: open failed' "$@"; }
 
-# web TEXT: a small HTTP server on the loopback that answers TEXT; sets WEB.
+# web TEXT: starts a small HTTP server on the loopback that answers TEXT; sets WEB.
 web() {
     WEB=$(free_port)
     mkdir -p "$TMP/www-$WEB"
@@ -99,7 +99,7 @@ fleet() {
     printf '%s\n' "$line"
 }
 
-# Every device is connected and listens on the port of its own address only.
+# Checks that every device is connected and listens on the port of its own address only.
 listeners_right() {
     gw status --json | jq -r '.sessions[] | .name + " " + (.forwards | join(","))' | sort >"$TMP/listeners.is"
     sed -E 's/^([^ ]*) (.*)$/\1 [\2]:81/' "$TMP/fleet/addresses" | sort >"$TMP/listeners.should"

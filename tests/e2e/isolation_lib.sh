@@ -7,7 +7,7 @@ ip netns add "cmxprobe$$" 2>/dev/null && ip netns del "cmxprobe$$" || skip "no n
 NS=cmx$$
 D4=10.77.0.5 D6=fd77::5 G4=10.77.0.1 G6=fd77::1 N4=10.77.0.66 N6=fd77::66
 
-# in_ns NAME COMMAND...
+# in_ns NAME COMMAND...: runs COMMAND in the namespace.
 in_ns() { local n=$1; shift; ip netns exec "$NS-$n" "$@"; }
 
 # bg NAME COMMAND...: runs COMMAND in the background; $! is its process.
@@ -78,7 +78,7 @@ frames_in() { tcpdump -nn -e -r "$1" 2>/dev/null | wc -l; }
 
 hostile() { in_ns nb python3 "$ROOT/tests/support/hostile.py" eth0 "$DEVICE_MAC" "$@" >>"$TMP/hostile.out" 2>&1 || { tail -5 "$TMP/hostile.out"; fail "hostile.py $*"; }; }
 
-# scan WHERE ADDRESS [options]: nmap gets no answer from any TCP port and from the 1,000 most common UDP ports.
+# scan WHERE ADDRESS [options]: checks that nmap gets no answer from any TCP port and from the 1,000 most common UDP ports.
 scan() {
     local where=$1 address=$2 six='' out
     shift 2
@@ -105,7 +105,7 @@ attack_from_outside() {
     scan nb $D6
     scan gw $D4
     scan gw $D6
-    # The same with the gateway's address as the source: answers would go to the gateway, and the capture sees them.
+    # The scan is repeated with the gateway's address as the source: answers would go to the gateway, and the capture sees them.
     hostile spoof $G4 40000 $D4 S
     hostile spoof $G6 40000 $D6 S
     hostile spoof_udp $G4 40000 $D4

@@ -153,7 +153,7 @@ stop_sshd() {
     return 0
 }
 
-# start_nginx TEXT ADDRESS:PORT...: nginx, which reads the header of the PROXY protocol on these listeners and answers TEXT, which
+# start_nginx TEXT ADDRESS:PORT...: starts nginx, which reads the header of the PROXY protocol on these listeners and answers TEXT, which
 # may use nginx's variables. Sets NGINX.
 start_nginx() {
     local text=$1 listen=''
@@ -204,9 +204,9 @@ ask() { printf '%s\n' "$*" >&"$PROXY_IN" && answer; }
 
 up() { [ "$(ask up)" = up ] || { ask status; fail "the contexts do not come up"; }; }
 
-# status_of CONTEXT FIELD
+# status_of CONTEXT FIELD: prints a field of the context's status.
 status_of() { ask status | sed -nE "s/^$1 .*\b$2=([^ ]*).*/\1/p"; }
-# status_is CONTEXT FIELD VALUE
+# status_is CONTEXT FIELD VALUE: compares it with VALUE.
 status_is() { [ "$(status_of "$1" "$2")" = "$3" ]; }
 
 # quit_proxy: asks the driver to end, and checks its exit status and its log.

@@ -10,7 +10,7 @@ need_postgres
 declare -A NODE_PID SERVE_PID BIRD_PID
 REGISTRY_ADDRESS=10.9.3.1
 
-# machine N: a namespace that lives until the scenario ends.
+# machine N: makes a namespace that lives until the scenario ends.
 machine() {
     local n=$1
     mkdir -p "$CGROUP/node$n" "/var/lib/node$n"
@@ -54,13 +54,13 @@ entry() {
         on "$1" ip route add "$REGISTRY_ADDRESS" via "10.9.2.$1" dev eth0 onlink src "10.9.1.$1" || fail "no way to node $1"
 }
 
-# registry: PostgreSQL in the scenario's namespace, which every node reaches at REGISTRY_ADDRESS; sets REGISTRY, its URL.
+# registry: starts PostgreSQL in the scenario's namespace, which every node reaches at REGISTRY_ADDRESS; sets REGISTRY, its URL.
 registry() {
     ip address add "$REGISTRY_ADDRESS/32" dev lo && pg_create shared || fail "no registry"
     echo "host all all 10.9.0.0/16 trust" >>"$TMP/shared/data/pg_hba.conf"
     pg_start shared -c listen_addresses=127.0.0.1,$REGISTRY_ADDRESS
     REGISTRY="postgresql://cmxsafe@$REGISTRY_ADDRESS:$PG_PORT_shared/postgres?connect_timeout=3&sslmode=disable"
-    CLEANUP=("pg_stop shared immediate" "${CLEANUP[@]}") # before the control group is ended
+    CLEANUP=("pg_stop shared immediate" "${CLEANUP[@]}") # runs before the control group is ended
 }
 
 # JOIN_OPTIONS are join's.
@@ -84,14 +84,14 @@ CONF
     for n in "$@"; do gwn "$n" net up || fail "net up at node $n"; serve_node "$n"; done
     for n in "$@"; do wait_for 30 neighbours "$n" $(($# - 1)) || fail "node $n has no neighbours: $(bird "$n" show protocols)"; done
 }
-# join_node N FIRST [options]
+# join_node N FIRST [options]: makes node N join the fleet of node FIRST.
 join_node() {
     local n=$1 first=$2
     shift 2
     on "$n" env PATH="$TMP/ssh:$PATH" "$BIN/cmxsafe" gateway join --from "10.9.0.$first" --name "gw$n" --listen "[::]:$GW_PORT" --host "10.9.1.$n" "$@" >>"$TMP/join.log" 2>&1 || fail "join of node $n"
 }
 
-# serve_node N: the gateway's units, as systemd would run them.
+# serve_node N: runs the gateway's units as systemd would.
 serve_node() {
     local n=$1
     on "$n" "$BIN/cmxsafe" gateway serve 2>>"$TMP/node$n.log" & SERVE_PID[$n]=$!; PIDS+=("$!")
@@ -109,11 +109,11 @@ end_node() {
 none_runs() { ! ps -o stat= -p "$(tr ' ' , <<<"$*")" | grep -qv '^Z'; }
 bird() { local n=$1; shift; on "$n" birdc -s "/var/lib/node$n/gateway/run/bird" "$@"; }
 neighbours() { [ "$(bird "$1" show protocols | grep -c Established)" = "$2" ]; }
-# route_of N ADDRESS: the number of the node to which node N sends packets for this address; "" itself.
+# route_of N ADDRESS: the number of the node to which node N sends packets for this address; "": node N itself.
 route_of() { on "$1" ip -n cmxsafe -6 route show table 1129142 "$2" | sed -nE 's/.* dev cmxlink([0-9]+) .*/\1/p'; }
 route_is() { [ "$(route_of "$1" "$2")" = "$3" ]; }
 
-# client_at N KEY [ssh arguments]: like client, to node N.
+# client_at N KEY [ssh arguments]: does the same as client, at node N.
 client_at() {
     local n=$1 key=$2
     shift 2

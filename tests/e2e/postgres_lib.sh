@@ -8,14 +8,14 @@ need_postgres() {
     "$BIN/cmxsafe" gateway migrate --help >/dev/null || fail "the command has no migrate"
 }
 
-# as_pg COMMAND...: as the user that owns the server's folder.
+# as_pg COMMAND...: runs it as the user that owns the server's folder.
 as_pg() {
     if [ "$(id -u)" = 0 ]; then setpriv --reuid="$PG_USER" --regid="$PG_USER" --clear-groups -- "$@"
     else "$@"
     fi
 }
 
-# pg_create NAME: a new server folder, $TMP/NAME, and its port, PG_PORT_NAME.
+# pg_create NAME: makes a server folder, $TMP/NAME, and chooses its port, PG_PORT_NAME.
 pg_create() {
     local dir=$TMP/$1
     mkdir -p "$dir"
@@ -33,7 +33,7 @@ pg_start() {
         -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories=$dir -c fsync=off $*" start >"$TMP/pg_ctl.log" ||
         { cat "$dir/server.out"; fail "PostgreSQL does not start"; }
 }
-# pg_stop NAME [MODE]
+# pg_stop NAME [MODE]: stops it.
 pg_stop() {
     kill -0 "$(head -n 1 "$TMP/$1/data/postmaster.pid" 2>/dev/null)" 2>/dev/null || return 0 # it has ended already
     as_pg "$PG_BIN/pg_ctl" -D "$TMP/$1/data" -m "${2:-fast}" -w -t 60 stop >"$TMP/pg_ctl.log"
@@ -42,7 +42,7 @@ pg_url() { echo "postgresql://cmxsafe@127.0.0.1:$(eval "echo \$PG_PORT_$1")/post
 # pg_sql NAME SQL: prints the rows.
 pg_sql() { "$PG_BIN/psql" -X -q -A -t -v ON_ERROR_STOP=1 "$(pg_url "$1")" -c "$2"; }
 
-# on NODE COMMAND...: a gateway command, or a function that uses one, at the gateway in $TMP/NODE.
+# on NODE COMMAND...: runs a gateway command, or a function that uses one, at the gateway in $TMP/NODE.
 on() {
     local node=$1
     shift

@@ -58,7 +58,7 @@ cd "$1/copy/m"
 mount -t proc proc proc
 mount --bind proc/sys proc/sys
 mount --bind proc/sys/net proc/sys/net # the settings of the scenario's network
-mount -o remount,ro,bind proc/sys # so that the machine's settings stay unchanged
+mount -o remount,ro,bind proc/sys # keeps the machine's settings unchanged
 mount -t sysfs sysfs sys
 mount -o remount,ro,bind sys
 mount -t cgroup2 cgroup2 sys/fs/cgroup

@@ -39,7 +39,7 @@ static void sha256(void)
     sha256_of("abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     sha256_of("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
               "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
-    /* A million times 'a', while a second hash is under way. */
+    /* Hashes a million times 'a' while a second hash is under way. */
     memset(block, 'a', sizeof block);
     CHECK(cmx_sha256_init(&h) == CMX_OK && cmx_sha256_init(&other) == CMX_OK);
     for (int i = 0; i < 1000; i++)
@@ -57,7 +57,8 @@ struct hmac_vector {
     const char *mac;
 };
 
-/* RFC 4231 sections 4.2, 4.3, 4.4, 4.5; and an empty key, which HMAC pads with zeros like any short one. */
+/* Vectors of RFC 4231 sections 4.2, 4.3, 4.4 and 4.5, and an empty key, which HMAC pads with zeros like any short one.
+ * */
 static const struct hmac_vector hmac_vectors[] = {
     {"0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b", "4869205468657265",
      "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"},

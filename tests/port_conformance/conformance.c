@@ -52,7 +52,7 @@ void conformance_flash(const struct cmx_conformance *c)
         page[i] = (uint8_t)(i * 7 + 1);
     CHECK(cmx_port_flash_write(at, page, sizeof page) == CMX_OK);
     CHECK(cmx_port_flash_read(at, back, sizeof back) == CMX_OK && memcmp(page, back, sizeof page) == 0);
-    /* NOR: a second write can only clear bits. */
+    /* NOR flash: a second write can only clear bits. */
     memset(page, 0x0f, 4);
     CHECK(cmx_port_flash_read(at, page + 8, 4) == CMX_OK && cmx_port_flash_write(at, page, 4) == CMX_OK);
     CHECK(cmx_port_flash_read(at, back, 4) == CMX_OK && back[0] == (page[8] & 0x0f) && back[3] == (page[11] & 0x0f));

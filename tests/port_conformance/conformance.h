@@ -14,7 +14,7 @@ struct cmx_conformance {
     /* Prints a line: one for each failed check, with its file and line number, and then one for each part. */
     void (*say)(const char *line);
 
-    /* Flash that the test may erase and write: at least two whole sectors. 0, 0: only reading is tested. */
+    /* Flash that the test may erase and write: at least two whole sectors. If both are 0, only reading is tested. */
     uint32_t scratch_offset;
     uint32_t scratch_len;
 

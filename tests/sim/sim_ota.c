@@ -197,7 +197,7 @@ static void test_power_cut(void **state)
     print_message("power-cut points that leave a bootable board: %lu of %lu\n", points, points);
 }
 
-/* A second cut while the board recovers from the first. */
+/* Power is cut a second time while the board recovers from the first cut. */
 static void test_power_cut_twice(void **state)
 {
     unsigned long total;
@@ -315,11 +315,11 @@ static void test_refusals(void **state)
     load(fresh);
     assert_string_equal(boot(&s, &r), "1");
     assert_int_equal(update(&s, &v2), CMX_OK);
-    assert_int_equal(update(&s, &v3), CMX_OK); /* before the restart: replaces it */
+    assert_int_equal(update(&s, &v3), CMX_OK); /* replaces the update before the restart */
     assert_string_equal(boot(&s, &r), "3");
-    assert_int_equal(update(&s, &v2), CMX_EBUSY); /* not confirmed */
+    assert_int_equal(update(&s, &v2), CMX_EBUSY); /* the running image is not confirmed */
     assert_int_equal(confirm(&s), CMX_OK);
-    assert_int_equal(roll_back(&s), CMX_ENOENT); /* too late */
+    assert_int_equal(roll_back(&s), CMX_ENOENT); /* it is too late for a rollback */
     assert_int_equal(update(&s, &v2), CMX_OK);
     test_image_free(&bad);
     test_image_free(&other);

@@ -42,7 +42,7 @@ static inline uint16_t fold(uint32_t sum)
     return (uint16_t)~sum;
 }
 
-/* The engine's sockets. peer NULL: a listener. */
+/* Opens one of the engine's sockets. peer NULL: a listener. */
 static inline cmx_err flow_open(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cmx_ip *ip, unsigned port,
                                 const struct cmx_ip *peer, unsigned peer_port, uint32_t now)
 {
@@ -241,7 +241,7 @@ static inline size_t dhcp_message(uint8_t *d, uint8_t op, uint8_t type, uint32_t
     return 300;
 }
 
-/* A query for name; returns its length. */
+/* Writes a query for name; returns its length. */
 static inline size_t dns_query(uint8_t *d, unsigned id, const char *name, unsigned type)
 {
     size_t n = 12;

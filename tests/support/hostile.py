@@ -99,7 +99,7 @@ class Link:
                 time.sleep(0.001)
         self.sent += 1
         if self.sent % 512 == 0:
-            time.sleep(0.002)  # the rate of a neighbour on a link, not that of memory
+            time.sleep(0.002)  # a neighbour on a link is not as fast as memory
 
     def ip(self, packet, **kw):
         self.frame(0x86DD if packet[0] >> 4 == 6 else 0x0800, packet, **kw)
@@ -120,14 +120,14 @@ def fragments(link, gw, port, dev, dport):
     whole = tcp(gw, int(port), dev, int(dport), "S", payload=b"x" * 64)
     if ":" not in dev:
         for ident in range(1, 50):
-            # Tiny: eight bytes of the TCP header, so that no port rule could see the flags (RFC 1858).
+            # A tiny fragment has eight bytes of the TCP header, so that no port rule could see the flags (RFC 1858).
             link.ip(ip_packet(gw, dev, 6, whole[:8], frag=0x2000, ident=ident))
             link.ip(ip_packet(gw, dev, 6, whole[8:], frag=1, ident=ident))
-            # Overlapping: the second writes over the first's ports (RFC 3128).
+            # The second of two overlapping fragments writes over the ports of the first (RFC 3128).
             link.ip(ip_packet(gw, dev, 6, whole[:24], frag=0x2000, ident=ident + 1000))
             link.ip(ip_packet(gw, dev, 6, whole[8:], frag=1, ident=ident + 1000))
             link.ip(ip_packet(gw, dev, 6, whole[:24], frag=0x2000, ident=ident + 2000))
-            link.ip(ip_packet(gw, dev, 6, b"y" * 64, frag=0x3FFF & 8189, ident=ident + 2000))  # beyond 65,535: the ping of death
+            link.ip(ip_packet(gw, dev, 6, b"y" * 64, frag=0x3FFF & 8189, ident=ident + 2000))  # the reassembled packet exceeds 65,535 bytes: the ping of death
         return
     for ident in range(1, 50):
         def fh(off, more):

@@ -24,8 +24,8 @@ struct test_image {
     size_t len;
 };
 
-/* Two segments with payload bytes in total; the first holds the descriptor. The contents look random but depend only on
- * version. */
+/* Makes two segments with `payload` bytes in total; the first holds the descriptor. The contents look random but depend
+ * only on the version. */
 static inline struct test_image test_image_make(const char *version, size_t payload, uint16_t chip,
                                                 uint32_t secure_version)
 {

@@ -333,7 +333,7 @@ def updates():
     confirm("Update")
     says("1 failed, 2 not started", "main")
     says("not signed", "tbody tr")
-    says("stopped: too many failures", "main .failure") # once the command has ended
+    says("stopped: too many failures", "main .failure") # shown once the command has ended
     check(True, "an image without a signature ends the update at the first device")
     shot("update-failed")
     click("Update devices")
@@ -595,9 +595,9 @@ def agent():
     says("all up")
     says("in force", ".columns")
     says("gateway port 9081 to local port 8081")
-    says("1.0", ".columns")  # the version that runs, of the update service
+    says("1.0", ".columns")  # the update service shows the running version
     says("required", ".columns")
-    says("refused", ".columns li")  # who uploaded last, and with which result
+    says("refused", ".columns li")  # the page names the client that uploaded last, and the result
     says("ago, from ", ".columns li")
     says("dropped", ".columns td")
     wait(lambda: any("10.77.0.1" in t and "TCP 8082" in t for t in texts("tbody tr")), "the dropped packet is not shown")

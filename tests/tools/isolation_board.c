@@ -5,13 +5,19 @@
  *
  * open: without isolation; quick: a lost session is detected after 12 seconds
  *
- *   tcp IP PORT      connect: "connected" or "failed"       udp IP PORT   a datagram: "answered" or "silent"
- *   lookup NAME      "found" or "nothing"                   ping IP       "answered" or "silent"
- *   as TASK tcp|fetch IP PORT   the same in a task of that name; fetch: the last line of an HTTP answer, or "nothing"
- *   dhcp             discover, request: "bound IP" or "nothing"; then `renew`: unicast to the server
- *   dhcp6            the same for IPv6                      time IP       requests the time: "answered" or "silent"
- *   netif TAP IP     adds a second interface and sends a datagram on it at once                     status        one
- * line of JSON quit */
+ *   tcp IP PORT                 connects: "connected" or "failed"
+ *   udp IP PORT                 sends a datagram: "answered" or "silent"
+ *   lookup NAME                 "found" or "nothing"
+ *   ping IP                     "answered" or "silent"
+ *   as TASK tcp|fetch IP PORT   connects in a task of that name; fetch: prints the last line of an HTTP answer, or
+ *                               "nothing"
+ *   dhcp                        discover, request: "bound IP" or "nothing"; then `renew`: unicast to the server
+ *   dhcp6                       Solicit, Request for IPv6: "bound IP" or "nothing"
+ *   time IP                     requests the time: "answered" or "silent"
+ *   netif TAP IP                adds a second interface and sends a datagram on it at once
+ *   status                      prints one line of JSON
+ *   quit
+ */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -235,7 +235,7 @@ static void connect_session(const char *device, const char *peer)
     watch(1000);
     if (write(client, "hello", 5) != 5)
         die("write");
-    watch(SETTLE_MS); /* and requests sent during the handshake have expired by then on both sides */
+    watch(SETTLE_MS); /* requests sent during the handshake have expired on both sides by then */
     if (!rcv_next)
         die("no session");
 }

@@ -1,12 +1,14 @@
 /* loadgen.c - the traffic of the benchmarks: a service and its clients over TCP. PORT is a port on the loopback, or
  * ADDRESS:PORT with an IPv4 address.
  *
- *   loadgen serve PORT                       S: sink, then a byte; G<u64>: source; E: echo; thread per connection
- *   loadgen bulk PORT to|from BYTES CONNS    prints MB/s over all connections
- *   loadgen echo PORT N [CLIENTS]            64-byte round trips, one connection a client: median and 99th percentile,
- * us loadgen conn PORT N                      connect to first byte, one connection each: the same loadgen hold
- * PORT[,PORT]... COUNT        opens COUNT connections to each, prints "held", keeps them until its input ends loadgen
- * reach PORT SECONDS               tries until an echo comes back; prints the milliseconds it took */
+ *   loadgen serve PORT                      S: sink, then a byte; G<u64>: source; E: echo; one thread per connection
+ *   loadgen bulk PORT to|from BYTES CONNS   prints MB/s over all connections
+ *   loadgen echo PORT N [CLIENTS]           64-byte round trips, one connection a client: median, 99th percentile, us
+ *   loadgen conn PORT N                     time from connect to first byte: median and 99th percentile, us
+ *   loadgen hold PORT[,PORT]... COUNT       opens COUNT connections to each port, prints "held", keeps them until
+ *                                           its input ends
+ *   loadgen reach PORT SECONDS              tries until an echo comes back; prints the milliseconds that it took
+ */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -119,7 +121,7 @@ static void *serve_one(void *arg)
 
     nodelay(fd);
     if (read(fd, &mode, 1) != 1) {
-        /* the client disconnected at once */
+        /* The client disconnected at once. */
     } else if (mode == 'S') {
         while (read(fd, data, sizeof data) > 0)
             ;
@@ -277,7 +279,7 @@ static int hold(const char *port, const char *count)
     return read(STDIN_FILENO, &byte, 1) < 0;
 }
 
-/* A second for each step of a try, since a tunnel that has just broken may accept a connection and stay silent. */
+/* Each step of a try may take a second, since a tunnel that has just broken may accept a connection and stay silent. */
 static int try_echo(const char *port)
 {
     struct sockaddr_in a = endpoint(port);

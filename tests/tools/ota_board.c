@@ -115,7 +115,7 @@ static void run(const char *up, struct cmx_ota_config *config, uint16_t *port)
     cmx_mem_reset_peak();
     if (cmx_ota_start(&service, config) != CMX_OK)
         die("the service does not start");
-    *port = cmx_ota_port(service); /* the same after a restart */
+    *port = cmx_ota_port(service); /* the port is unchanged after a restart */
     printf("listening %u\n", *port);
     fflush(stdout);
     while (!stop && !restart) {

@@ -45,7 +45,7 @@ SECTIONS
 LD
     riscv64-unknown-elf-gcc -march=rv32imc -mabi=ilp32 -nostdlib -nostartfiles -Wl,-T,"$dir/app.ld" -Wl,--build-id=none \
         "$dir/app.S" -o "$dir/app.elf" || fail "gcc"
-    # e_machine 243 (RISC-V) -> 94 (Xtensa)
+    # Changes e_machine from 243 (RISC-V) to 94 (Xtensa).
     case $chip in esp32 | esp32s2 | esp32s3) printf '\136\0' | dd of="$dir/app.elf" bs=1 seek=18 conv=notrunc status=none ;; esac
     "$ESPTOOL" -m esptool --chip "$chip" elf2image --flash-mode dio --flash-size 4MB -o "$out" "$dir/app.elf" >"$dir/log" 2>&1 || { cat "$dir/log"; fail "elf2image"; }
     rm -rf "$dir"

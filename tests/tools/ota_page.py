@@ -78,7 +78,7 @@ class Link:
                 to.shutdown(socket.SHUT_WR)
         except OSError:
             pass
-        lost.append(source)  # stays open: the device does not notice
+        lost.append(source)  # the connection stays open, so the device does not notice the loss
 
     def cut(self):
         with self.lock:
@@ -120,7 +120,7 @@ try:
     check(b.run("const o = document.getElementById('outcome'); return o.getAttribute('role') + o.getAttribute('aria-live')")
           == "statuspolite", "the outcome is announced to screen readers")
 
-    # A refusal, with the device's text.
+    # The page shows a refusal with the device's text.
     b.type("#file", file("bare.bin"))
     b.wait(lambda: "version 9.0.0" in b.text("#about"))
     b.run("document.getElementById('go').click()")
@@ -136,7 +136,7 @@ try:
     past = b.run("return [...document.querySelectorAll('#uploads li')].map(e => e.textContent)")
     check("Refused" in past[0] and "no ESP-IDF" in past[0] and "not signed" in past[1] and "ago, from " in past[1], f"the uploads since the start, the latest first: {past}")
 
-    # Keyboard only, from the top of the page: Tab to the file, Tab to the button, Enter.
+    # With the keyboard only, from the top of the page: Tab to the file, Tab to the button, Enter.
     b.get(url + "/")
     b.wait(lambda: b.text("#version") == "1.0.0")
     b.press("TAB")
@@ -155,7 +155,7 @@ try:
     check(b.run("return document.activeElement.id") == "go", "the button has the focus again")
     b.screenshot(file("page-4-done.png"))
 
-    # Stop, then continue: the device keeps the bytes that it has.
+    # The upload is stopped and continued: the device keeps the bytes that it has.
     b.wait(lambda: "trial" not in b.text("#version"))
     b.type("#file", file("v3.bin"))
     b.run("document.getElementById('go').click()")
@@ -214,7 +214,7 @@ try:
     b.run("document.getElementById('f').submit()")
     b.wait(lambda: "another site" in b.run("return document.body ? document.body.innerText : ''"))
     check(True, "another site's form is refused")
-    # DNS rebinding: the device under another name.
+    # DNS rebinding reaches the device under another name.
     b.get(url.replace("127.0.0.1", "evil.test") + "/")
     check("not known by the name 'evil.test" in b.run("return document.body.innerText"), "requests under another name are refused")
     b.get(url + "/")

@@ -209,7 +209,7 @@ static void set_host(struct cmx_proxy *p, const char *text)
     printf("host %s\n", cmx_err_name(cmx_proxy_reconfigure(p, &gateway, contexts, n_contexts, &why)));
 }
 
-/* A heap of that many free bytes, as a device reports it. */
+/* Pretends to be a device with that many free bytes of heap. */
 static size_t heap = SIZE_MAX;
 
 static size_t heap_free(void *arg)

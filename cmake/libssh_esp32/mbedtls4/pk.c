@@ -45,7 +45,7 @@ size_t cmx_pk_get_bitlen(const mbedtls_pk_context *pk)
     return rsa ? mbedtls_rsa_get_bitlen(rsa) : mbedtls_pk_get_bitlen(pk);
 }
 
-/* RFC 8332: PKCS#1 v1.5, the only padding that SSH has. */
+/* Verifies a signature with PKCS#1 v1.5, the only padding that SSH has (RFC 8332). */
 int cmx_pk_verify(mbedtls_pk_context *pk, mbedtls_md_type_t md, const unsigned char *hash, size_t hash_len,
                   const unsigned char *sig, size_t sig_len)
 {

@@ -24,7 +24,7 @@ void cmx_next_free(void *p)
     void *found = find(&slot, "free");
     void (*call)(void *);
 
-    memcpy(&call, &found, sizeof call); /* a function's address: POSIX, dlsym, rationale */
+    memcpy(&call, &found, sizeof call); /* the copy gives a function's address: see POSIX, dlsym, rationale */
     call(p);
 }
 

@@ -20,7 +20,7 @@
 #include "cmxsafe/port/port.h"
 
 #define READ_AHEAD (32 * 1024)
-#define REST_MS 100      /* after this long without an event the buffer is freed */
+#define REST_MS 100      /* the buffer is freed after this long without an event */
 #define DESCRIPTORS 1024 /* sockets with higher numbers are not read ahead */
 
 struct ahead {
@@ -101,7 +101,7 @@ static bool has_bytes(const struct pollfd *p)
     return a && a->off < a->len;
 }
 
-/* A poll timed out. */
+/* Called when a poll timed out. */
 static void rest(struct ahead *a)
 {
     if (!a || a->off < a->len)

@@ -1,7 +1,8 @@
 /* wipe_free.c - replaces free and realloc so that memory is wiped when it is freed. Libraries leave copies of private
  * keys in freed memory (libssh 0.10 to 0.12: the text of a key file and its base64; OpenSSL 3.0: the lines of a PEM
- * text; stdio: a file's buffer). For programs that log in. glibc lets a program replace these functions for its
- * libraries too ("Replacing malloc"), and so does musl. Not used with sanitizers, which have their own allocator.
+ * text; stdio: a file's buffer). This file is for programs that log in. glibc lets a program replace these functions
+ * for its libraries too ("Replacing malloc"), and so does musl. Not used with sanitizers, which have their own
+ * allocator.
  *
  * Blocks larger than a key or a file buffer are not wiped: they hold packets, and wiping would cost as much as copying.
  *

@@ -22,7 +22,7 @@ typedef enum {
 #define CMX_CBOR_TRUE 21
 #define CMX_CBOR_NULL 22
 
-/* Writing. Numbers have at most 32 bits. After CMX_ENOSPC the buffer may hold a part of the item. */
+/* The next functions write. Numbers have at most 32 bits. After CMX_ENOSPC the buffer may hold a part of the item. */
 CMX_MUST_USE cmx_err cmx_cbor_put_head(struct cmx_buf *b, cmx_cbor_major major, uint32_t value);
 CMX_MUST_USE cmx_err cmx_cbor_put_int(struct cmx_buf *b, int32_t value);
 CMX_MUST_USE cmx_err cmx_cbor_put_bytes(struct cmx_buf *b, const void *data, size_t len);
@@ -35,11 +35,11 @@ struct cmx_cbor_item {
     const uint8_t *data; /* byte and text strings: value bytes, borrowed from the buffer */
 };
 
-/* Reading one head, and its string. CMX_ETRUNC; CMX_EFORMAT: not deterministic, or a kind that evidence does not use
+/* Reads one head, and its string. CMX_ETRUNC; CMX_EFORMAT: not deterministic, or a kind that evidence does not use
  * (floats, indefinite lengths). */
 CMX_MUST_USE cmx_err cmx_cbor_get(struct cmx_buf *b, struct cmx_cbor_item *out);
 
-/* The same for an expected kind. CMX_EFORMAT: another kind. */
+/* Like cmx_cbor_get, for an expected kind. CMX_EFORMAT: the item is of another kind. */
 CMX_MUST_USE cmx_err cmx_cbor_expect(struct cmx_buf *b, cmx_cbor_major major, struct cmx_cbor_item *out);
 CMX_MUST_USE cmx_err cmx_cbor_get_int(struct cmx_buf *b, int64_t *out);
 CMX_MUST_USE cmx_err cmx_cbor_get_bool(struct cmx_buf *b, bool *out);

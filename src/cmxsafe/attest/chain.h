@@ -38,7 +38,7 @@ void cmx_chain_walk_init(struct cmx_walk *w, const struct cmx_ranges *ranges);
 /* The next chunk: at most CMX_CHUNK bytes, within one range. False: no more chunks. */
 bool cmx_chain_walk_next(struct cmx_walk *w, uint32_t *offset, size_t *len);
 
-/* About 5 KB: too large for a task's stack. */
+/* This struct has about 5 KB, too much for a task's stack. */
 struct cmx_chain {
     size_t challenge_len;
     size_t chunk_len;

@@ -6,8 +6,8 @@
 #define AT(member) offsetof(struct cmx_evidence, member)
 #define SIZED(member) AT(member), 0, sizeof(((struct cmx_evidence *)0)->member)
 
-/* By number: IANA's CBOR Web Token Claims (RFC 9711 section 10.2.1), ascending, then the profile's own: descending
- * numbers are ascending encodings. */
+/* The claims are sorted by number: IANA's CBOR Web Token Claims (RFC 9711 section 10.2.1), ascending, then the
+ * profile's own, descending, because lower negative numbers have higher encodings. */
 const struct cmx_claim_field cmx_claim_fields[CMX_CLAIM_FIELDS] = {
     {"eat_nonce", 10, AT(nonce), AT(nonce_len), CMX_NONCE_MAX, CMX_FIELD_BYTES_N},
     {"ueid", 256, SIZED(ueid), CMX_FIELD_BYTES},

@@ -6,7 +6,7 @@
 
 typedef enum {
     CMX_FIELD_BYTES,      /* len bytes */
-    CMX_FIELD_BYTES_N,    /* as many bytes as the size_t at `more`, at most len; 0: the claim is absent */
+    CMX_FIELD_BYTES_N,    /* the size_t at `more` is the number of bytes, at most len; 0: the claim is absent */
     CMX_FIELD_BYTES_IF,   /* len bytes if the bool at `more` is set, else the claim is absent */
     CMX_FIELD_NAME_IF,    /* a string; empty: the claim is absent */
     CMX_FIELD_NAME,       /* a string */
@@ -33,7 +33,7 @@ struct cmx_claim_field {
 #define CMX_CLAIM_FIELDS 22
 #define CMX_CLAIM_OWN (-75000) /* private use (RFC 8392 section 9.1), defined by CMX_EVIDENCE_PROFILE */
 
-/* In the order of deterministic CBOR. */
+/* The fields in the order of deterministic CBOR. */
 extern const struct cmx_claim_field cmx_claim_fields[CMX_CLAIM_FIELDS];
 
 static inline int32_t cmx_claim_number(const struct cmx_claim_field *f)

@@ -72,9 +72,9 @@ struct cmx_evidence {
     char hw_model[CMX_EVIDENCE_NAME_MAX];      /* "ESP32-S3" */
     char sw_name[CMX_EVIDENCE_NAME_MAX];
     char sw_version[CMX_EVIDENCE_NAME_MAX];
-    char slot[CMX_EVIDENCE_NAME_MAX];         /* "ota_0" */
-    char slot_state[CMX_EVIDENCE_NAME_MAX];   /* "valid", "pending-verify", ... */
-    char key_exchange[CMX_EVIDENCE_NAME_MAX]; /* the session's, such as "curve25519-sha256"; empty: not known */
+    char slot[CMX_EVIDENCE_NAME_MAX];       /* "ota_0" */
+    char slot_state[CMX_EVIDENCE_NAME_MAX]; /* "valid", "pending-verify", ... */
+    char key_exchange[CMX_EVIDENCE_NAME_MAX]; /* such as "curve25519-sha256"; "": not known */
     struct cmx_measurement measurements[CMX_RANGES_MAX];
 };
 
@@ -93,7 +93,7 @@ CMX_MUST_USE cmx_err cmx_evidence_json(const struct cmx_evidence *e, const void 
 CMX_MUST_USE cmx_err cmx_evidence_verify(const void *token, size_t len, const uint8_t mac_key[32],
                                          struct cmx_evidence *out);
 
-/* The same for a signed token. CMX_EINVAL: pub is not a point on the curve. */
+/* Like cmx_evidence_verify, for a signed token. CMX_EINVAL: pub is not a point on the curve. */
 CMX_MUST_USE cmx_err cmx_evidence_verify_signed(const void *token, size_t len, const uint8_t pub[CMX_P256_PUBLIC_LEN],
                                                 struct cmx_evidence *out);
 

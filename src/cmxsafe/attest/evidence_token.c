@@ -9,14 +9,14 @@
 #define PROTECTED(alg) 0xa1, COSE_ALG, alg /* { 1: alg }, the only protected header: no algorithm is negotiated */
 #define PROTECTED_LEN 3
 
-/* 61(TAG([ protected, { 4: ueid }, payload, proof ])): everything before the ueid's bytes. */
+/* 61(TAG([ protected, { 4: ueid }, payload, proof ])): this is everything before the ueid's bytes. */
 #define ENVELOPE(tag, alg)                                                                                             \
     {                                                                                                                  \
         0xd8, TAG_CWT, 0xc0 | (tag), 0x84, 0x40 | PROTECTED_LEN, PROTECTED(alg), 0xa1, COSE_KID, 0x58,                 \
             CMX_EVIDENCE_UEID_LEN                                                                                      \
     }
 
-/* RFC 9052 sections 6.3 and 4.4: the proof is over [ context, protected, external_aad (empty), payload ]. Here:
+/* RFC 9052 sections 6.3 and 4.4: the proof is over [ context, protected, external_aad (empty), payload ]. This is
  * everything before the payload. */
 static const uint8_t mac_structure[] = {0x84, 0x64, 'M', 'A', 'C', '0', 0x43, PROTECTED(COSE_HMAC_256_256), 0x40};
 static const uint8_t sig_structure[] = {

@@ -14,7 +14,7 @@ extern "C" {
 
 #define CMX_RANGES_MAX 16
 #define CMX_RANGES_TEXT_MAX (CMX_RANGES_MAX * 22) /* "0x00000000-0x00000000," */
-#define CMX_ATTEST_START 0x10000u                 /* where applications begin, as in the original */
+#define CMX_ATTEST_START 0x10000u                 /* applications begin here, as in the original */
 
 /* Invariant: begin < end. */
 struct cmx_range {
@@ -22,17 +22,19 @@ struct cmx_range {
     uint32_t end; /* the first byte after the range */
 };
 
-/* Invariant: no two overlap, all lie within the chip. In the order of the request. */
+/* Invariant: no two ranges overlap, and all lie within the chip. They are in the order of the request. */
 struct cmx_ranges {
     size_t n;
     struct cmx_range r[CMX_RANGES_MAX];
 };
 
-/* The original's choice: from 0x10000 to the end of the chip. CMX_EINVAL: the chip ends before that. */
+/* Selects the range that the original attests: from 0x10000 to the end of the chip. CMX_EINVAL: the chip ends before
+ * that. */
 CMX_MUST_USE cmx_err cmx_ranges_default(struct cmx_ranges *out, uint32_t flash_size);
 
-/* Parses len chars. CMX_EFORMAT: not in that form, an empty item, or a missing bound; CMX_EINVAL: reversed, empty,
- * overlapping or out of the chip; CMX_ENOSPC: more than CMX_RANGES_MAX. *out is then empty; why may be NULL. */
+/* Parses len chars. CMX_EFORMAT: the text is not in that form, has an empty item, or a missing bound; CMX_EINVAL:
+ * reversed, empty, overlapping or out of the chip; CMX_ENOSPC: more than CMX_RANGES_MAX. *out is then empty; why may be
+ * NULL. */
 CMX_MUST_USE cmx_err cmx_ranges_parse(struct cmx_ranges *out, const char *text, size_t len, uint32_t flash_size,
                                       struct cmx_why *why);
 

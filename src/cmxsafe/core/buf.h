@@ -34,7 +34,7 @@ size_t cmx_buf_len(const struct cmx_buf *b);          /* bytes to read */
 size_t cmx_buf_room(const struct cmx_buf *b);         /* bytes that fit at the end, after compaction */
 const uint8_t *cmx_buf_data(const struct cmx_buf *b); /* the first byte to read */
 
-/* Writing. CMX_ENOSPC: does not fit; the buffer is unchanged. */
+/* The next functions write. CMX_ENOSPC: the data does not fit; the buffer is unchanged. */
 CMX_MUST_USE cmx_err cmx_buf_put(struct cmx_buf *b, const void *data, size_t len);
 CMX_MUST_USE cmx_err cmx_buf_put_str(struct cmx_buf *b, const char *s); /* appends s without its NUL */
 CMX_MUST_USE cmx_err cmx_buf_printf(struct cmx_buf *b, const char *fmt, ...) CMX_PRINTF(2, 3);
@@ -46,7 +46,7 @@ CMX_MUST_USE cmx_err cmx_buf_put_be32(struct cmx_buf *b, uint32_t v);
 uint8_t *cmx_buf_reserve(struct cmx_buf *b, size_t *len);
 void cmx_buf_commit(struct cmx_buf *b, size_t len);
 
-/* Reading. CMX_ETRUNC: fewer bytes are there; nothing is consumed. */
+/* The next functions read. CMX_ETRUNC: there are fewer bytes; nothing is consumed. */
 CMX_MUST_USE cmx_err cmx_buf_get(struct cmx_buf *b, void *out, size_t len);
 CMX_MUST_USE cmx_err cmx_buf_get_ptr(struct cmx_buf *b, const uint8_t **out,
                                      size_t len); /* borrowed, until b changes */

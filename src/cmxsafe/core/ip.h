@@ -23,7 +23,7 @@ bool cmx_ip_is_v4(const struct cmx_ip *a);
 bool cmx_ip_is_any(const struct cmx_ip *a); /* :: or 0.0.0.0 */
 bool cmx_ip_is_loopback(const struct cmx_ip *a);
 bool cmx_ip_is_link_local6(const struct cmx_ip *a);
-bool cmx_ip_is_multicast(const struct cmx_ip *a); /* also reserved addresses above 224.0.0.0 */
+bool cmx_ip_is_multicast(const struct cmx_ip *a); /* true also for the reserved IPv4 addresses from 240.0.0.0 on */
 
 /* Reads an address without zone: "10.0.0.1" or "fd00::1". Stricter than inet_pton of some stacks: no octal, hex or
  * short IPv4 forms, and nothing after the address. Returns false and leaves *out unchanged if text is anything else,
@@ -37,7 +37,7 @@ void cmx_ip_text(const struct cmx_ip *a, char out[CMX_IP_TEXT_MAX]);
 /* True if the first bits of both are the same and both have the same family. bits: at most 32 for IPv4, else 128. */
 bool cmx_ip_in_prefix(const struct cmx_ip *a, const struct cmx_ip *prefix, unsigned bits);
 
-/* 4 or 16 bytes, within a. */
+/* Returns the 4 or 16 bytes of the address, which are within a. */
 static inline const uint8_t *cmx_ip_bytes(const struct cmx_ip *a, size_t *len)
 {
     *len = cmx_ip_is_v4(a) ? 4 : 16;

@@ -44,8 +44,8 @@ struct cmx_json {
 
 /* Appends to out, borrowed until finish. */
 void cmx_json_init(struct cmx_json *j, struct cmx_buf *out);
-/* The same for a document longer than out: sink is called whenever out is full. After finish the caller writes the
- * rest, which is in out. */
+/* Like cmx_json_init, for a document longer than out: sink is called whenever out is full. After finish the caller
+ * writes the rest, which is in out. */
 void cmx_json_init_sink(struct cmx_json *j, struct cmx_buf *out, cmx_json_sink sink, void *arg);
 
 /* key: the member's name within an object; NULL at the top and within an array. Mixing them up is CMX_EINTERNAL. */

@@ -13,9 +13,9 @@ union header {
 };
 
 static atomic_size_t live_bytes, live_blocks, peak_bytes;
-static atomic_size_t calls, fail_at; /* 32 bits on the device: no 64-bit atomics there */
+static atomic_size_t calls, fail_at; /* 32 bits, because a device has no 64-bit atomics */
 
-/* Relaxed: no other data depends on the counters. */
+/* The order is relaxed, because no other data depends on the counters. */
 static size_t read_count(const atomic_size_t *count)
 {
     return atomic_load_explicit(count, memory_order_relaxed);

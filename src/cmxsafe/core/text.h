@@ -7,17 +7,18 @@
 
 #include "cmxsafe/core/err.h"
 
-/* Lower-case hex of len bytes; out holds 2 * len + 1 chars. */
+/* Writes len bytes in lower-case hex; out holds 2 * len + 1 chars. */
 void cmx_text_hex_encode(char *out, const void *data, size_t len);
 
-/* Hex digits of either case, exactly 2 * len of them. CMX_EFORMAT otherwise. */
+/* Decodes exactly 2 * len hex digits of either case. CMX_EFORMAT: the text is anything else. */
 CMX_MUST_USE cmx_err cmx_text_hex_decode(uint8_t *out, size_t len, const char *hex);
 
-/* Unsigned number, decimal or 0x-hexadecimal, the whole string, within [min, max]. CMX_EFORMAT or CMX_EINVAL (range).
+/* Reads the whole string as an unsigned number, decimal or 0x-hexadecimal, within [min, max]. CMX_EFORMAT or CMX_EINVAL
+ * (range).
  */
 CMX_MUST_USE cmx_err cmx_text_u64(const char *s, uint64_t min, uint64_t max, uint64_t *out);
 
-/* The same for len chars without a NUL, and any number of 32 bits. CMX_EFORMAT. */
+/* Like cmx_text_u64, for len chars without a NUL, and any number of 32 bits. CMX_EFORMAT. */
 CMX_MUST_USE cmx_err cmx_text_u32(const char *s, size_t len, uint32_t *out);
 
 /* Copies with the NUL. CMX_ENOSPC: does not fit in cap. */

@@ -26,7 +26,7 @@ struct cmx_why {
  * since arguments often come from a file or a peer. An argument may be the previous text. */
 void cmx_why_set(struct cmx_why *w, const char *fmt, ...) CMX_PRINTF(2, 3);
 
-/* The same, and returns err, so that a failing path is one line. */
+/* Like cmx_why_set, and returns err, so that a failing path is one line. */
 CMX_MUST_USE cmx_err cmx_why_fail(struct cmx_why *w, cmx_err err, const char *fmt, ...) CMX_PRINTF(3, 4);
 
 /* The text, or cmx_err_text(err) if it is empty. */

@@ -11,7 +11,7 @@
 #include "cmxsafe/port/crypto.h"
 #include "cmxsafe/port/port.h"
 
-#define RETRY_AFTER_S "5" /* roughly the time for 4 MB on an ESP32 */
+#define RETRY_AFTER_S "5" /* about the time for 4 MB on an ESP32 */
 #define CONNECTIONS 8
 
 static struct {

@@ -18,16 +18,16 @@ extern "C" {
 #define CMX_ATTEST_QUEUE 2
 
 /* Fills in the device's facts: hw_model, secure_boot, debug, boot_count, sw_name, sw_version, slot,
- * slot_state, secure_version, flash_encryption, isolation, policy, gateway, session, key_exchange. *e is zeroed; the
- * service adds nonce, ueid, key, boot_seed, flash_size and measurements. Called in a server's thread; must not block
- * for long. */
+ * slot_state, secure_version, flash_encryption, isolation, policy, gateway, session, key_exchange. *e is zeroed before;
+ * the service adds nonce, ueid, key, boot_seed, flash_size and measurements. Called in a server's thread; must not
+ * block for long. */
 typedef void (*cmx_attest_facts_fn)(struct cmx_evidence *e);
 
 /* NULL: evidence claims no facts. Call before start. */
 void cmx_attest_set_facts(cmx_attest_facts_fn facts);
 
-/* address NULL: 127.0.0.1. One service per device. CMX_EEXIST: it runs already. CMX_EIO: no random bytes for the boot
- * seed. Also cmx_http_serve's errors. */
+/* Starts the service. address NULL: 127.0.0.1. A device has one service. CMX_EEXIST: it runs already. CMX_EIO: no
+ * random bytes for the boot seed. Also cmx_http_serve's errors. */
 CMX_MUST_USE cmx_err cmx_attest_start(const char *address, uint16_t port);
 
 /* The service's port; 0 while it does not run. */

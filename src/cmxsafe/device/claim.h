@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-/* Claimed connections at the same time. */
+/* The number of claimed connections at the same time. */
 #define CMX_CLAIMS_MAX 16
 
 typedef int (*cmx_connect_fn)(int fd, const struct sockaddr *peer, socklen_t len);

@@ -27,7 +27,7 @@
 #define USERNAME1 ""
 #endif
 
-/* Offered only if no key below is set or accepted; "": never offered. Prefer a key. */
+/* The password is offered only if no key below is set or accepted; "": never. Prefer a key. */
 #ifndef PASSWORD1
 #define PASSWORD1 ""
 #endif
@@ -75,7 +75,8 @@
 #define SSH_KEEPALIVE_SECONDS 0
 #endif
 
-/* One of libssh's names or numbers: SSH_LOG_NOLOG for the usual log, SSH_LOG_PACKET (3) and above for the debug log. */
+/* The log level, as one of libssh's names or numbers: SSH_LOG_NOLOG for the usual log, SSH_LOG_PACKET (3) and above for
+ * the debug log. */
 #ifndef VERBOSITY
 #define VERBOSITY SSH_LOG_NOLOG
 #endif
@@ -86,7 +87,7 @@
 #define SSHMULTICHANNEL 0
 #endif
 
-/* OpenSSH names, separated by commas. "": current ciphers, ordered by what the CPU accelerates. */
+/* Ciphers by their OpenSSH names, separated by commas. "": current ciphers, ordered by what the CPU accelerates. */
 #ifndef SSH_CIPHERS
 #define SSH_CIPHERS ""
 #endif

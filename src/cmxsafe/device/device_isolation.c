@@ -117,7 +117,7 @@ static void compile_rules(struct cmx_iso_config *c, struct cmx_device_isolation_
         add_context(c, &contexts[i]);
 }
 
-/* With the lock held. */
+/* Call with the lock held. */
 static cmx_err configure(const struct cmx_filter *filter, const struct cmx_gateway *gateway,
                          const struct cmx_context *contexts, size_t n)
 {
@@ -207,7 +207,7 @@ static void log_drops(void *arg)
 
 /* ---- installation ---- */
 
-/* With the lock held. */
+/* Call with the lock held. */
 static cmx_err install_filter(void)
 {
     const struct cmx_gateway nobody = {.host = ""};
@@ -240,7 +240,7 @@ static void start_logging(void)
     cmx_log(CMX_LOG_WARN, TAG, "no task: drops are counted, not logged");
 }
 
-/* With the lock held. */
+/* Call with the lock held. */
 static cmx_err isolate(void)
 {
     cmx_err err;
@@ -257,7 +257,7 @@ static cmx_err isolate(void)
         cmx_log(CMX_LOG_WARN, TAG, "NOT ISOLATED: this is the machine's own network stack");
         cmx_device_isolation_state_set_standing(CMX_ISOLATION_NONE);
     } else {
-        cmx_device_isolation_state_set_standing(CMX_ISOLATION_FAILED); /* from here on every context is refused */
+        cmx_device_isolation_state_set_standing(CMX_ISOLATION_FAILED); /* from now on every context is refused */
         cmx_log(CMX_LOG_ERROR, TAG, "NOT ISOLATED: %s; no proxy may run", cmx_err_text(err));
     }
     return err;

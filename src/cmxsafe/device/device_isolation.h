@@ -21,7 +21,7 @@ extern "C" {
 /* Values that only the platform can provide. Strings are addresses, borrowed for the life of the program; NULL:
  * none. */
 struct cmx_device_isolation {
-    const char *resolvers[3];    /* none: those that the interface uses */
+    const char *resolvers[3];    /* if there are none, the resolvers that the interface uses */
     const char *time_servers[3]; /* SNTP */
     const char *time_names[2];   /* names of time servers, which may be looked up at any time; their addresses must be
                                     among time_servers to be asked */
@@ -31,7 +31,7 @@ struct cmx_device_isolation {
     bool accept_none;
 };
 
-/* Before the first context; copied. */
+/* Call before the first context. The values are copied. */
 void cmx_device_set_isolation(const struct cmx_device_isolation *platform);
 
 /* setup_sm(): from now on only packets that the contexts need pass. CMX_ENOTSUP: the platform has no filter; CMX_EIO:
@@ -39,10 +39,11 @@ void cmx_device_set_isolation(const struct cmx_device_isolation *platform);
  * the caller ends the proxies. A second call is harmless. Not from the network stack's own task. */
 CMX_MUST_USE cmx_err cmx_device_isolate(void);
 
-/* Installed and deciding. */
+/* True if isolation is installed and judges packets. */
 bool cmx_device_isolation_active(void);
 
-/* Installed, never requested, or missing with accept_none: the device is healthy in this respect. */
+/* True if isolation is installed, was never requested, or is missing with accept_none: the device is healthy in this
+ * respect. */
 bool cmx_device_isolation_settled(void);
 
 /* The digest of the rules in force (isolation/digest.h). CMX_ENOENT: isolation is not active. Not from the network

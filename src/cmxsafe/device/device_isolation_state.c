@@ -2,7 +2,7 @@
 
 #include "cmxsafe/port/filter.h"
 
-/* Both are read by any thread and written under device_isolation.c's lock. */
+/* Any thread may read both variables; they are written under device_isolation.c's lock. */
 static struct cmx_device_isolation_state *state;
 static cmx_isolation_standing standing;
 

@@ -8,14 +8,15 @@
 
 #define CMX_DEVICE_ISOLATION_TAG "isolation"
 
-/* Sockets of the proxies at once, closing ones included: 64 bytes of heap each. */
+/* The number of the proxies' sockets at the same time, closing ones included. Each takes 64 bytes of heap. */
 #if defined(ESP_PLATFORM) || defined(CMX_DEVICE_PROFILE)
 #define CMX_DEVICE_FLOWS 48
 #else
 #define CMX_DEVICE_FLOWS 128
 #endif
 
-/* On the heap from the first configuration on, if the platform has a filter. Guarded by the filter's lock. */
+/* The state is on the heap from the first configuration on, if the platform has a filter. Guarded by the filter's lock.
+ * */
 struct cmx_device_isolation_state {
     struct cmx_isolation iso;
     struct cmx_flow flows[CMX_DEVICE_FLOWS];
@@ -33,9 +34,9 @@ void cmx_device_isolation_state_leave(void);
 
 typedef enum {
     CMX_ISOLATION_NONE,
-    CMX_ISOLATION_ASKED, /* is being installed */
+    CMX_ISOLATION_ASKED, /* isolation is being installed */
     CMX_ISOLATION_ACTIVE,
-    CMX_ISOLATION_FAILED /* could not be installed: no proxy may run */
+    CMX_ISOLATION_FAILED /* isolation could not be installed: no proxy may run */
 } cmx_isolation_standing;
 
 cmx_isolation_standing cmx_device_isolation_state_standing(void);

@@ -19,7 +19,7 @@ typedef enum { TEXT, NUMBER, SWITCH } field_kind;
 
 struct field {
     uint8_t at;
-    uint8_t kind; /* field_kind */
+    uint8_t kind; /* a field_kind */
 };
 
 #define SETTING(kind, member)                                                                                          \
@@ -54,7 +54,8 @@ static const uint8_t task_at[CMX_CONTEXT_OPTIONS] = {
 #include "cmxsafe/proxy/context_options.h"
 };
 
-/* One initialiser a row, in the order of the members: a member without a row, or a row without a member, is an error.
+/* Each row initialises one member, in the order of the members: a member without a row, or a row without a member, is a
+ * compile error.
  */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic error "-Wmissing-field-initializers"

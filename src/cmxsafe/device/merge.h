@@ -13,7 +13,7 @@ extern "C" {
 /* Values that are set in over (may be NULL) replace those of s. */
 void cmx_settings_merge(struct cmx_settings *s, const struct cmx_settings *over);
 
-/* The same for a context, if over has the same direction and local port. */
+/* Values that are set in over replace those of the context t, if both have the same direction and local port. */
 void cmx_merge_context(TaskParameters *t, const TaskParameters *over);
 
 /* True if there is a host key that is not "". */
@@ -22,7 +22,7 @@ bool cmx_settings_has_pin(const struct cmx_settings *s);
 /* The log level for VERBOSITY, one of libssh's names or numbers: from SSH_LOG_PACKET (3) on, debug. */
 cmx_log_level cmx_settings_log_level(const struct cmx_settings *s);
 
-/* "" becomes NULL. The caller sets key_load. */
+/* Converts the settings of the gateway; "" becomes NULL. The caller sets key_load. */
 void cmx_settings_gateway(const struct cmx_settings *s, struct cmx_gateway *out);
 
 /* name: storage, as long-lived as out, for the name of a context without one ("port-81"). CMX_EINVAL: a value is out of

@@ -106,7 +106,7 @@ static void from_kconfig(struct cmx_settings *s)
 #else
 static void from_kconfig(struct cmx_settings *s)
 {
-    (void)s; /* without Kconfig, as on Arduino: settings.h has every setting */
+    (void)s; /* without Kconfig, as on Arduino, settings.h has every setting */
 }
 #endif
 

@@ -8,7 +8,7 @@
 #include "nvs.h"
 #include "nvs_flash.h"
 
-#define SECRET "ssh_secret" /* from which the device derives its own SSH key (identity/own_key.h) */
+#define SECRET "ssh_secret" /* the device derives its own SSH key from it (identity/own_key.h) */
 
 static cmx_err from_nvs(esp_err_t rc)
 {
@@ -33,7 +33,7 @@ static cmx_err from_nvs(esp_err_t rc)
 
 cmx_err cmx_nvs_init(void)
 {
-    esp_err_t rc = nvs_flash_init(); /* decrypts where CONFIG_NVS_ENCRYPTION is set */
+    esp_err_t rc = nvs_flash_init(); /* decrypts the storage if CONFIG_NVS_ENCRYPTION is set */
 
     if (rc == ESP_ERR_NVS_NO_FREE_PAGES || rc == ESP_ERR_NVS_NEW_VERSION_FOUND) {
         cmx_log(CMX_LOG_WARN, "config",
@@ -80,7 +80,7 @@ cmx_err cmx_nvs_set(const char *key, const char *value)
         return from_nvs(rc);
     rc = value ? nvs_set_str(nvs, key, value) : nvs_erase_key(nvs, key);
     if (rc == ESP_ERR_NVS_NOT_FOUND && !value)
-        rc = ESP_OK; /* already gone */
+        rc = ESP_OK; /* the key is not set */
     if (rc == ESP_OK)
         rc = nvs_commit(nvs);
     nvs_close(nvs);
@@ -130,7 +130,7 @@ uint32_t cmx_nvs_count_boot(void)
 
     if (nvs_open(CMX_NVS_NAMESPACE, NVS_READWRITE, &nvs) != ESP_OK)
         return 0;
-    (void)nvs_get_u32(nvs, "boots", &boots); /* absent at the first start */
+    (void)nvs_get_u32(nvs, "boots", &boots); /* fails at the first start, when there is no value yet */
     boots++;
     if (nvs_set_u32(nvs, "boots", boots) != ESP_OK || nvs_commit(nvs) != ESP_OK)
         boots = 0;

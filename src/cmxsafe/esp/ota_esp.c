@@ -10,7 +10,7 @@
 #include "esp_ota_ops.h"
 #include "esp_partition.h"
 
-#define WHY_KEY "rollback_why" /* in NVS: why the last image was rolled back */
+#define WHY_KEY "rollback_why" /* key in NVS: why the last image was rolled back */
 
 #ifdef CONFIG_BOOTLOADER_APP_ROLLBACK_ENABLE
 #define CONFIRMABLE true
@@ -146,7 +146,7 @@ static cmx_err rollback(void *arg, const char *reason, struct cmx_why *why)
 
     (void)arg;
     (void)why;
-    (void)err;               /* only the reason is lost */
+    (void)err;               /* only the reason for the rollback is lost */
     if (is_pending(running)) /* the bootloader does not start a pending image twice */
         return esp_ota_check_rollback_is_possible() ? CMX_OK : CMX_ENOENT;
     return other && other != running && esp_ota_set_boot_partition(other) == ESP_OK ? CMX_OK : CMX_ENOENT;

@@ -40,7 +40,7 @@ struct cmx_http_route {
     cmx_err (*begin)(struct cmx_http_request *r, void *ctx, void **state);
     cmx_err (*body)(struct cmx_http_request *r, void *ctx, void *state, const uint8_t *data,
                     size_t len);                                        /* may be NULL */
-    cmx_err (*end)(struct cmx_http_request *r, void *ctx, void *state); /* after the whole body; may be NULL */
+    cmx_err (*end)(struct cmx_http_request *r, void *ctx, void *state); /* called after the whole body; may be NULL */
     /* Called last, once for each begin, also when the connection was lost. Frees state. complete: the whole request was
      * read and the whole answer sent. May be NULL. */
     void (*done)(void *ctx, void *state, bool complete);
@@ -101,7 +101,7 @@ bool cmx_http_client_gone(const struct cmx_http_request *r);
 CMX_MUST_USE cmx_err cmx_http_reply(struct cmx_http_request *r, int status, const char *content_type, const void *body,
                                     size_t len, const struct cmx_http_header *headers, size_t n_headers);
 
-/* The same without a copy, for a body that lives as long as the program (a page in flash). */
+/* Like cmx_http_reply, but does not copy the body, which must live as long as the program (a page in flash). */
 CMX_MUST_USE cmx_err cmx_http_reply_static(struct cmx_http_request *r, int status, const char *content_type,
                                            const void *body, size_t len, const struct cmx_http_header *headers,
                                            size_t n_headers);

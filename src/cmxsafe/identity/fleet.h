@@ -13,8 +13,8 @@
 
 #define CMX_FLEET_ADDRESS_MAX 46 /* INET6_ADDRSTRLEN */
 
-/* "fd12:3456:789a::/48"; *bits is then a multiple of 8, 16 to 64. CMX_EINVAL: not a prefix, another length, host bits
- * set, or not unicast. */
+/* Reads a prefix such as "fd12:3456:789a::/48"; *bits is then a multiple of 8, 16 to 64. CMX_EINVAL: not a prefix,
+ * another length, host bits set, or not unicast. */
 CMX_MUST_USE cmx_err cmx_fleet_parse(const char *text, uint8_t prefix[16], unsigned *bits);
 
 /* False for multicast, link-local and unspecified prefixes. */

@@ -21,7 +21,7 @@ static cmx_err derive(cmx_hmac_fn hmac, void *arg, cmx_label label, uint8_t coun
 
 cmx_err cmx_identity_ueid(cmx_hmac_fn hmac, void *arg, uint8_t out[CMX_UEID_LEN])
 {
-    out[0] = 1; /* RAND */
+    out[0] = 1; /* the type RAND */
     return derive(hmac, arg, CMX_LABEL_UEID, 0, out + 1);
 }
 
@@ -89,7 +89,7 @@ static void put_number(struct writer *w, size_t v)
         w->err = cmx_buf_put_be32(&w->buf, (uint32_t)v);
 }
 
-/* RFC 4251 section 5: string. */
+/* Writes a string of RFC 4251 section 5. */
 static void put_string(struct writer *w, const void *data, size_t len)
 {
     put_number(w, len);
@@ -101,7 +101,8 @@ static void put_text(struct writer *w, const char *text)
     put_string(w, text, strlen(text));
 }
 
-/* RFC 4251 section 5: mpint, of an unsigned big-endian number: no leading zeros, except one if the top bit is set. */
+/* Writes an unsigned big-endian number as an mpint of RFC 4251 section 5: without leading zeros, except one if the top
+ * bit is set. */
 static void put_mpint(struct writer *w, const uint8_t *p, size_t len)
 {
     bool zero;
@@ -116,7 +117,7 @@ static void put_mpint(struct writer *w, const uint8_t *p, size_t len)
     put(w, p, len);
 }
 
-/* RFC 5656 section 3.1: type, curve, Q. */
+/* Writes the public key of RFC 5656 section 3.1: type, curve, Q. */
 static void put_public(struct writer *w, const uint8_t pub[CMX_P256_PUBLIC_LEN])
 {
     put_text(w, KEY_TYPE);

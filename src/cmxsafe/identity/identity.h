@@ -46,8 +46,8 @@ CMX_MUST_USE cmx_err cmx_identity_ssh_private(cmx_hmac_fn hmac, void *arg, struc
 /* Appends one authorized_keys line without newline: type, base64, "cmxsafe-" and 12 hex digits of the ueid. */
 CMX_MUST_USE cmx_err cmx_identity_ssh_public(cmx_hmac_fn hmac, void *arg, struct cmx_buf *out);
 
-/* The same private key, from cmx_port_hw_hmac; has the type of cmx_gateway.key_load. arg is not used. CMX_ENOKEY: the
- * device has no hardware key. */
+/* Writes the private key as cmx_identity_ssh_private does, with cmx_port_hw_hmac; has the type of cmx_gateway.key_load.
+ * arg is not used. CMX_ENOKEY: the device has no hardware key. */
 CMX_MUST_USE cmx_err cmx_identity_key_load(void *arg, struct cmx_buf *out);
 
 /* cmx_port_hw_hmac as a cmx_hmac_fn. */

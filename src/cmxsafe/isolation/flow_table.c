@@ -194,7 +194,7 @@ cmx_why cmx_flow_tcp_in(struct cmx_flow *f, const struct cmx_packet *p)
         /* The SYN+ACK is repeated if our acknowledgement was lost. */
         if ((flags & CMX_TCP_SYN) && (!(flags & CMX_TCP_ACK) || p->seq + 1 != f->rcv_ack))
             return CMX_WHY_TCP_STATE;
-        if (!(flags & CMX_TCP_ACK)) /* only a bare reset may lack ACK */
+        if (!(flags & CMX_TCP_ACK)) /* only a reset may lack ACK */
             return (flags & CMX_TCP_RST) && p->seq == f->rcv_ack ? CMX_WHY_SESSION : CMX_WHY_TCP_STATE;
         return in_window(f, p) ? CMX_WHY_SESSION : CMX_WHY_TCP_STATE;
     case CMX_TCP_PICKUP:

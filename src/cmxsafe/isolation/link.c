@@ -206,7 +206,7 @@ static struct cmx_neighbour *learn_router(const struct cmx_question *q)
     return place;
 }
 
-/* RFC 4861 section 6.1.2. */
+/* Checks and judges a router advertisement (RFC 4861 section 6.1.2). */
 static cmx_why router_advert(const struct cmx_question *q)
 {
     const struct cmx_packet *p = q->p;
@@ -225,7 +225,8 @@ static cmx_why router_advert(const struct cmx_question *q)
     return CMX_WHY_ND;
 }
 
-/* RFC 4861 section 7.1.1. Passes from a peer, or as duplicate address detection for one of our addresses. */
+/* Judges a neighbour solicitation (RFC 4861 section 7.1.1). It passes from a peer, or as duplicate address detection
+ * for one of our addresses. */
 static cmx_why solicit_in(const struct cmx_question *q, const struct cmx_ip *target)
 {
     const struct cmx_packet *p = q->p;
@@ -240,7 +241,7 @@ static cmx_why solicit_in(const struct cmx_question *q, const struct cmx_ip *tar
     return asks_us(q, p->eth ? p->eth + 6 : NULL, CMX_WHY_ND);
 }
 
-/* RFC 4861 section 7.1.2. */
+/* Checks and judges a neighbour advertisement (RFC 4861 section 7.1.2). */
 static cmx_why advert_in(const struct cmx_question *q, const struct cmx_ip *target)
 {
     const struct cmx_packet *p = q->p;

@@ -16,7 +16,7 @@
 #if defined(ESP_PLATFORM) || defined(CMX_DEVICE_PROFILE)
 #define CMX_ISO_CONTEXTS_MAX 32
 #else
-#define CMX_ISO_CONTEXTS_MAX 512 /* as many as the proxy permits */
+#define CMX_ISO_CONTEXTS_MAX 512 /* the same number as the proxy permits */
 #endif
 #define CMX_ISO_GATEWAYS_MAX 8
 #define CMX_ISO_ADDRESSES_MAX 4  /* addresses of resolvers, and as many of time servers */
@@ -38,16 +38,16 @@
 /* The local port of one context. */
 struct cmx_iso_context {
     bool direct;         /* false: a service that the proxy connects to; true: the proxy's own listener */
-    uint16_t port;       /* the service's or the listener's */
-    struct cmx_ip local; /* its address; :: means 127.0.0.1 */
+    uint16_t port;       /* port of the service or of the listener */
+    struct cmx_ip local; /* address of that port; :: means 127.0.0.1 */
     const char *tasks;   /* direct: the tasks that may connect; each connection is announced first (CMX_FLOW_CLAIM).
                             Borrowed for the life of the policy. NULL: every task */
 };
 
-/* A gateway that sessions may go to: given by address, or by name. Then the engine's sessions may go to any address
- * except loopback, multicast and the broadcast of the device's network, but only to this port. */
+/* A gateway that sessions may go to, given by address or by name. If it is given by name, the engine's sessions may go
+ * to any address except loopback, multicast and the broadcast of the device's network, but only to this port. */
 struct cmx_iso_gateway {
-    struct cmx_ip ip; /* ::: by name */
+    struct cmx_ip ip; /* ::: the gateway is given by name */
     const char *name; /* borrowed for the life of the policy; may be looked up only while the engine resolves it */
     uint16_t port;    /* 0: 22 */
 };
@@ -63,7 +63,7 @@ struct cmx_iso_config {
                                                     unused */
 
     struct cmx_iso_gateway gateways[CMX_ISO_GATEWAYS_MAX];
-    struct cmx_ip resolvers[CMX_ISO_ADDRESSES_MAX]; /* none: the interface's resolvers */
+    struct cmx_ip resolvers[CMX_ISO_ADDRESSES_MAX]; /* if there are none, the interface's resolvers */
     struct cmx_ip time_servers[CMX_ISO_ADDRESSES_MAX];
     struct cmx_iso_context contexts[CMX_ISO_CONTEXTS_MAX];
 };
@@ -78,7 +78,7 @@ typedef enum { CMX_TCP_OPENING, CMX_TCP_SYN_SENT, CMX_TCP_UP, CMX_TCP_PICKUP } c
  * only in the state UP. */
 struct cmx_flow {
     struct cmx_end local, peer; /* local.port 0: free */
-    struct cmx_flow *next;      /* in the bucket's list */
+    struct cmx_flow *next;      /* the next flow in the bucket's list */
     uint8_t kind;               /* cmx_flow_kind */
     uint8_t state;              /* cmx_tcp_state */
     uint8_t scale;              /* window scale that we offered in our SYN */
@@ -93,7 +93,7 @@ struct cmx_flow {
 
 /* An outstanding UDP request, with the values that its answer must have. */
 struct cmx_request {
-    struct cmx_end peer; /* the destination */
+    struct cmx_end peer; /* destination of the request */
     uint32_t id;         /* DNS id, DHCP xid, low half of the SNTP transmit timestamp */
     uint32_t expires;
     uint16_t lport;

@@ -29,7 +29,7 @@ typedef enum {
     CMX_WHY_TCP_STATE,    /* TCP of a live session, but not valid in its state or outside its window */
     CMX_WHY_UNASKED,      /* an answer without a request */
     CMX_WHY_NOT_PEER,     /* a host that the device does not need */
-    CMX_WHY_WRONG_SERVER, /* not the server or router that answered first */
+    CMX_WHY_WRONG_SERVER, /* a server or router other than the one that answered first */
     CMX_WHY_FORM,         /* a permitted protocol in a form that is not permitted */
     CMX_WHY_NAME,         /* a look-up of another name, or of the gateway's name at the wrong time */
     CMX_WHY_ICMP,         /* an ICMP message that no rule allows */

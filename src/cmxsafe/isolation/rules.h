@@ -27,5 +27,5 @@ bool cmx_question_is_resolver(const struct cmx_question *q, const struct cmx_ip 
 /* True if the device needs this host: gateway, resolver, time server, next hop, DHCP server, known router. */
 bool cmx_question_is_peer(const struct cmx_question *q, const struct cmx_ip *ip);
 
-/* ICMP and ICMPv6 errors. */
+/* Judges ICMP and ICMPv6 errors. */
 cmx_why cmx_rule_icmp_error(const struct cmx_question *q);

@@ -29,10 +29,10 @@ struct protocol {
     cmx_why (*out)(const struct cmx_question *q); /* judges a request */
     cmx_why (*in)(const struct cmx_question *q);  /* judges an answer to an outstanding request */
     uint32_t id_mask;                             /* mask of the bits at id_out and id_in that form the number */
-    uint8_t passes;                               /* cmx_why */
-    uint8_t least;                                /* bytes */
+    uint8_t passes;                               /* the cmx_why of a message that passes */
+    uint8_t least;                                /* least number of bytes of a message */
     uint8_t id_out, id_in;
-    bool once; /* only one answer is accepted, from the address that the request was sent to */
+    bool once; /* accepts only one answer, and only from the address that the request was sent to */
 };
 
 /* The payload; in_reach is the number of its contiguous bytes. */

@@ -5,9 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* As zlib's crc32(): begin with CMX_CRC32_INIT and pass the previous result. */
+/* Computes the same as zlib's crc32(): begin with CMX_CRC32_INIT and pass the previous result. */
 #define CMX_CRC32_INIT 0u
 uint32_t cmx_crc32(uint32_t crc, const void *data, size_t len);
 
-/* With the seed that ESP-IDF uses for otadata: esp_rom_crc32_le(UINT32_MAX, ...). */
+/* Computes the CRC with the seed that ESP-IDF uses for otadata: esp_rom_crc32_le(UINT32_MAX, ...). */
 uint32_t cmx_crc32_esp(const void *data, size_t len);

@@ -82,11 +82,11 @@ struct cmx_image {
     struct cmx_sha256 signed_sha; /* hash of everything before the trailer */
 };
 
-/* Ready for the first byte. Borrows policy. CMX_ENOMEM. */
+/* Prepares c for the first byte. Borrows policy. CMX_ENOMEM. */
 CMX_MUST_USE cmx_err cmx_image_init(struct cmx_image *c, const struct cmx_image_policy *policy);
 
-/* The next bytes. CMX_EFORMAT, CMX_ENOSPC (too large), CMX_EDOWNGRADE, CMX_EPERM (another chip), CMX_ESIG (checksum or
- * SHA-256 do not match): the image is refused, and why holds the reason. */
+/* Consumes the next bytes. CMX_EFORMAT, CMX_ENOSPC (too large), CMX_EDOWNGRADE, CMX_EPERM (another chip), CMX_ESIG
+ * (checksum or SHA-256 do not match): the image is refused, and why holds the reason. */
 CMX_MUST_USE cmx_err cmx_image_feed(struct cmx_image *c, const void *data, size_t len);
 
 /* True once the first CMX_IMAGE_HEAD_LEN bytes were acceptable; info is valid then. The caller must not write to
@@ -102,7 +102,7 @@ void cmx_image_abort(struct cmx_image *c);
 /* Reads the description in a slot's first CMX_IMAGE_HEAD_LEN bytes. CMX_EFORMAT: not an application image. */
 CMX_MUST_USE cmx_err cmx_image_describe(const uint8_t head[CMX_IMAGE_HEAD_LEN], struct cmx_image_info *out);
 
-/* By name, "ESP32-C3" or "esp32c3". CMX_ENOENT. */
+/* Finds a chip by its name, "ESP32-C3" or "esp32c3". CMX_ENOENT. */
 CMX_MUST_USE cmx_err cmx_image_chip_id(const char *name, uint16_t *id);
 
 /* "ESP32-C3", or "unknown chip". Static. */

@@ -172,7 +172,7 @@ static cmx_err header(struct cmx_image *c)
     return CMX_OK;
 }
 
-/* After the last segment: zeros up to a checksum byte that ends a block of 16. */
+/* After the last segment come zeros up to a checksum byte that ends a block of 16. */
 static void next_segment(struct cmx_image *c)
 {
     if (c->segments_left > 0)
@@ -234,8 +234,8 @@ static cmx_err appended_hash(struct cmx_image *c)
     return CMX_OK;
 }
 
-/* After the image: padding to a sector and a Secure Boot v2 signature sector, or the trailer, or nothing. Chooses the
- * next state by the first byte, which that state then consumes. */
+/* After the image comes padding to a sector and a Secure Boot v2 signature sector, or the trailer, or nothing. Chooses
+ * the next state by the first byte, which that state then consumes. */
 static cmx_err tail(struct cmx_image *c, uint8_t first)
 {
     uint32_t pad = (CMX_IMAGE_SECTOR - c->offset % CMX_IMAGE_SECTOR) % CMX_IMAGE_SECTOR;
@@ -296,7 +296,8 @@ void cmx_image_gather(struct cmx_image *c, const uint8_t *p, uint32_t n)
     c->part_len += n;
 }
 
-/* n bytes of the signature sector from offset at: stores its first four bytes and its CRC, and computes the CRC. */
+/* Consumes n bytes of the signature sector from offset at: stores its first four bytes and its CRC, and computes the
+ * CRC. */
 static void sector_bytes(struct cmx_image *c, uint32_t at, const uint8_t *p, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++, at++) {

@@ -72,7 +72,7 @@ bool cmx_origin_same(const char *origin, const char *site, const char *host)
         return true;
     authority = strstr(origin, "://");
     if (!authority || !host)
-        return false; /* also "null", which a sandboxed or local page sends */
+        return false; /* this includes "null", which a sandboxed or local page sends */
     return strcasecmp(authority + 3, host) == 0;
 }
 

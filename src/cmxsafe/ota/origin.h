@@ -16,5 +16,6 @@ bool cmx_origin_host_ok(const char *host, const char *const *names, size_t n);
  * NULL where absent (a program such as curl). */
 bool cmx_origin_same(const char *origin, const char *site, const char *host);
 
-/* The same for a request. True: it comes from another site's page and was answered with 403; *err is the result. */
+/* Checks a request's headers as cmx_origin_same does. True: the request comes from another site's page and was answered
+ * with 403; *err is the result. */
 bool cmx_origin_refused(struct cmx_http_request *r, cmx_err *err);

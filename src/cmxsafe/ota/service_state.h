@@ -23,7 +23,7 @@ typedef enum {
     TRIAL_OVER,     /* nothing to decide */
     TRIAL_RUNNING,  /* on trial until it is confirmed or the deadline passes */
     TRIAL_ROLLBACK, /* the rollback is decided, and the slots have not done it yet */
-    TRIAL_RESTART   /* rolled back, and the device has not restarted yet */
+    TRIAL_RESTART   /* the image was rolled back, and the device has not restarted yet */
 } cmx_ota_trial_step;
 
 struct cmx_ota_trial {
@@ -64,7 +64,7 @@ struct cmx_ota_service {
     struct cmx_why error; /* why the last upload, restart, confirmation or rollback failed; "": it did not */
 };
 
-/* One POST /update. */
+/* The state of one POST /update. */
 struct cmx_ota_request {
     bool owner; /* this request owns the service's upload */
     bool ready; /* this upload was activated: the device restarts once the answer is sent */
@@ -97,7 +97,7 @@ void cmx_ota_drop_upload(struct cmx_ota_service *s);
 /* Ends states whose time is over: an interrupted upload, a restart that did not happen. */
 void cmx_ota_expire(struct cmx_ota_service *s);
 
-/* Reads the slots' status and keeps a copy. Without lock, by the one task that may use the slots. */
+/* Reads the slots' status and keeps a copy. Called without lock by the one task that may use the slots. */
 void cmx_ota_read_slots(struct cmx_ota_service *s);
 
 void cmx_ota_event_send(struct cmx_ota_service *s, cmx_ota_event e, const char *text);
@@ -105,7 +105,7 @@ void cmx_ota_event_send(struct cmx_ota_service *s, cmx_ota_event e, const char *
 /* ---- service_status.c ---- */
 
 /* True: the request comes from a foreign page or under a foreign name and was refused; *err is the result of the
- * answer. Without lock. */
+ * answer. Call without lock. */
 bool cmx_ota_refused(struct cmx_ota_service *s, struct cmx_http_request *r, cmx_err *err);
 
 /* Answers 503. */

@@ -38,7 +38,7 @@ static int status_of(cmx_err err)
     }
 }
 
-/* Keeps the end of an upload for GET /update, and returns a copy of it; under lock. */
+/* Keeps the end of an upload for GET /update, and returns a copy of it. Called under lock. */
 static struct cmx_ota_past remember(struct cmx_ota_service *s, bool ok, const char *what)
 {
     struct cmx_ota_past *p = &s->past[s->n_past++ % CMX_OTA_PAST];
@@ -92,7 +92,7 @@ static cmx_err conflict(struct cmx_http_request *r, cmx_err err, uint32_t receiv
     return cmx_http_reply(r, status_of(err), "text/plain; charset=utf-8", text, strlen(text), &header, 1);
 }
 
-/* A new upload; under lock. */
+/* Creates a new upload. Called under lock. */
 static cmx_err open_new(struct cmx_ota_service *s, const char **why)
 {
     cmx_err err;
@@ -112,7 +112,7 @@ static cmx_err open_new(struct cmx_ota_service *s, const char **why)
     return err;
 }
 
-/* Makes the request the upload's owner; under lock. */
+/* Makes the request the upload's owner. Called under lock. */
 static cmx_err acquire(struct cmx_ota_service *s, struct cmx_ota_request *q, const struct cmx_range *range,
                        const char **why)
 {
@@ -312,7 +312,7 @@ cmx_err cmx_ota_update_body(struct cmx_http_request *r, void *ctx, void *state, 
     return err ? fail(s, r, q, err, s->upload->why) : CMX_OK;
 }
 
-/* At the end of a request: true when the file continues in a further request. */
+/* Called at the end of a request: true if the file continues in a further request. */
 static bool part_of_file(struct cmx_ota_service *s, struct cmx_ota_request *q)
 {
     bool part;

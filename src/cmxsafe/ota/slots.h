@@ -44,12 +44,13 @@ struct cmx_slots {
     cmx_err (*status)(void *arg, struct cmx_slots_status *out);
     /* Begins an update: from now on no restart boots the target slot. CMX_EBUSY: the running image is not confirmed. */
     cmx_err (*begin)(void *arg);
-    /* Within the target slot. erase takes whole sectors of 4096. Each byte is erased before it is written, once. */
+    /* These functions work within the target slot. erase takes whole sectors of 4096. Each byte is erased once before
+     * it is written. */
     cmx_err (*erase)(void *arg, uint32_t offset, uint32_t len);
     cmx_err (*write)(void *arg, uint32_t offset, const void *data, size_t len);
     cmx_err (*read)(void *arg, uint32_t offset, void *out, size_t len);
-    /* The target slot holds a verified image: the next boot tries it. On an error, here and below, *why holds the
-     * reason if it says more than the error. CMX_EPERM, CMX_ETIMEOUT: a hook refused, or did not end. */
+    /* Activates the target slot, which holds a verified image: the next boot tries it. On an error, here and below,
+     * *why holds the reason if it says more than the error. CMX_EPERM, CMX_ETIMEOUT: a hook refused, or did not end. */
     cmx_err (*activate)(void *arg, const struct cmx_image *verified, struct cmx_why *why);
     /* Makes the running image permanent. */
     cmx_err (*confirm)(void *arg, struct cmx_why *why);

@@ -28,7 +28,7 @@ extern "C" {
 #define CMX_TRAILER_SIGNED_LEN 32 /* bytes of the trailer that are signed */
 #define CMX_TRAILER_MESSAGE_LEN (CMX_TRAILER_SIGNED_LEN + CMX_SHA256_LEN)
 #define CMX_TRAILER_KEY_ID_LEN 8
-#define CMX_OTA_KEYS_MAX 2 /* the current one and its successor */
+#define CMX_OTA_KEYS_MAX 2 /* the current key and its successor */
 
 extern const uint8_t cmx_trailer_magic[CMX_TRAILER_MAGIC_LEN];
 

@@ -167,7 +167,7 @@ static cmx_err read_piece(struct cmx_upload *u, uint32_t at, uint32_t n)
     return u->slots->read(u->slots->arg, at + skip, u->buffer + skip, n - skip);
 }
 
-/* The second check, over what storage returns. */
+/* Checks the image a second time, as storage returns it. */
 static cmx_err verify_stored(struct cmx_upload *u)
 {
     uint8_t digest[CMX_SHA256_LEN];

@@ -36,7 +36,7 @@ struct cmx_upload {
     uint8_t buffer[CMX_UPLOAD_CHUNK];
 };
 
-/* Why no upload begins: the running image is not confirmed yet. */
+/* The reason for refusing an upload while the running image is not confirmed. */
 extern const char cmx_upload_unconfirmed[];
 
 /* Prepares for the first byte. policy is copied; max_len of the copy is the slot's size. CMX_EBUSY: the running image
@@ -44,14 +44,14 @@ extern const char cmx_upload_unconfirmed[];
 CMX_MUST_USE cmx_err cmx_upload_begin(struct cmx_upload *u, const struct cmx_slots *slots,
                                       const struct cmx_image_policy *policy);
 
-/* Errors as cmx_image_feed, and those of storage. After an error only abort may follow. */
+/* Consumes the next bytes. Errors as for cmx_image_feed, and those of storage. After an error only abort may follow. */
 CMX_MUST_USE cmx_err cmx_upload_data(struct cmx_upload *u, const void *data, size_t len);
 
-/* After the last byte: verifies the stream, and what storage returns. u->image then holds the results. The slot cannot
- * boot yet. */
+/* Call after the last byte. Verifies the stream, and then what storage returns. u->image then holds the results. The
+ * slot cannot boot yet. */
 CMX_MUST_USE cmx_err cmx_upload_verify(struct cmx_upload *u);
 
-/* After verify: the next boot takes the new image. */
+/* Call after verify. The next boot takes the new image. */
 CMX_MUST_USE cmx_err cmx_upload_activate(struct cmx_upload *u);
 
 /* Ends the upload and releases the hashes. Always safe after begin. The target slot cannot boot. */

@@ -45,7 +45,7 @@ struct cmx_hmac {
 CMX_MUST_USE cmx_err cmx_hmac_init(struct cmx_hmac *h, const void *key, size_t key_len);
 CMX_MUST_USE cmx_err cmx_hmac_update(struct cmx_hmac *h, const void *data, size_t len);
 CMX_MUST_USE cmx_err cmx_hmac_finish(struct cmx_hmac *h, uint8_t out[CMX_SHA256_LEN]);
-/* Finishes, and starts the next message under the same key (cheaper than a new init). */
+/* Finishes the message, and starts the next one under the same key, which is cheaper than a new init. */
 CMX_MUST_USE cmx_err cmx_hmac_restart(struct cmx_hmac *h, uint8_t out[CMX_SHA256_LEN]);
 void cmx_hmac_abort(struct cmx_hmac *h);
 

@@ -58,7 +58,7 @@ void cmx_port_mutex_destroy(struct cmx_mutex *m);
 
 /* Feeds the platform's watchdog for the calling task, and lets other tasks run. Cheap. */
 void cmx_port_watchdog_feed(void);
-/* The same for a task that now waits for at most ms without feeding it. */
+/* Feeds the watchdog for a task that now waits for at most ms without feeding it. */
 void cmx_port_watchdog_rest(uint32_t ms);
 
 /* A descriptor that ends the poll of one task when another task calls cmx_port_wake. -1: the platform's poll accepts
@@ -102,7 +102,7 @@ void cmx_port_acknowledge(int fd);
 
 /* ---- flash: the whole chip, as esp_flash_* sees it ---- */
 
-/* Bytes; 0 without flash (a Linux agent). */
+/* The size of the flash in bytes; 0 without flash (a Linux agent). */
 uint32_t cmx_port_flash_size(void);
 CMX_MUST_USE cmx_err cmx_port_flash_read(uint32_t offset, void *out, size_t len);
 /* NOR flash: a write only clears bits; an erase sets whole sectors (CMX_FLASH_SECTOR) to 0xff. */

@@ -15,7 +15,7 @@ struct sockaddr;
 extern "C" {
 #endif
 
-/* ---- bounds and defaults: all of this module's, here ---- */
+/* ---- bounds and defaults: of the whole module ---- */
 
 #if defined(ESP_PLATFORM) || defined(CMX_DEVICE_PROFILE)
 #define CMX_PROXY_CONTEXTS_MAX 32
@@ -44,7 +44,7 @@ typedef enum { CMX_REVERSE = 0, CMX_DIRECT = 1 } cmx_proxy_direction;
 typedef enum {
     CMX_PEER_NONE,     /* the service does not learn it */
     CMX_PEER_PROXY_V1, /* by a header of the PROXY protocol, version 1 (text) */
-    CMX_PEER_PROXY_V2, /* or version 2 (binary) */
+    CMX_PEER_PROXY_V2, /* by a header of version 2 (binary) */
     CMX_PEER_MIRROR    /* the connection comes from the originator's IPv6 address */
 } cmx_proxy_peer;
 
@@ -60,22 +60,22 @@ struct cmx_gateway {
     const char *const *host_keys;
     size_t n_host_keys;
 
-    /* Credentials, tried in this order; at least one. */
+    /* The credentials are tried in this order; at least one is required. */
     const char *key_file; /* OpenSSH or PEM private key */
-    const char *key_pem;  /* the same as text; copied, and wiped when the engine ends */
-    /* For derived keys: called at each login, writes a private key in OpenSSH or PEM form into out. The engine wipes
-     * out after use. */
+    const char *key_pem;  /* the private key as text; copied, and wiped when the engine ends */
+    /* Used for derived keys: called at each login, it writes a private key in OpenSSH or PEM form into out. The engine
+     * wipes out after use. */
     cmx_err (*key_load)(void *arg, struct cmx_buf *out);
     void *key_load_arg;
     /* For contexts whose remote_address is CMX_PROXY_FLEET and a prefix ("fleet:fd12:3456:789a::/48"): writes the
-     * address in that prefix of the public key with this blob (RFC 4253 section 6.6). cmx_proxy_create checks the
-     * prefix with a blob of length 0. NULL: such contexts are refused. */
+     * address that belongs, in that prefix, to the public key with this blob (RFC 4253 section 6.6). cmx_proxy_create
+     * checks the prefix with a blob of length 0. NULL: such contexts are refused. */
     cmx_err (*fleet_address)(const char *prefix, const void *blob, size_t len, char out[CMX_PROXY_ADDRESS_MAX]);
     const char *key_passphrase; /* passphrase of key_file or key_pem; NULL: none */
     const char *password;       /* sent by the methods password or keyboard-interactive; NULL: never */
 
     const char *ciphers;      /* OpenSSH names, comma separated; NULL: modern ones, those the CPU accelerates first */
-    unsigned login_timeout_s; /* here and below, 0: the default */
+    unsigned login_timeout_s; /* here and below 0 means the default */
     unsigned keepalive_s;
     unsigned keepalive_max;
     uint32_t backoff_base_ms;
@@ -117,8 +117,8 @@ typedef enum {
 
 typedef enum {
     CMX_RELAY_OPENED,
-    CMX_RELAY_CLOSED, /* after CMX_RELAY_OPENED */
-    CMX_RELAY_REFUSED /* instead of CMX_RELAY_OPENED */
+    CMX_RELAY_CLOSED, /* reported after CMX_RELAY_OPENED */
+    CMX_RELAY_REFUSED /* reported instead of CMX_RELAY_OPENED */
 } cmx_relay_event_kind;
 
 /* Pointers are valid during the call only. */
@@ -131,7 +131,7 @@ struct cmx_relay_event {
     uint64_t number;    /* opened, closed: number of the connection in its context, from 1 */
     uint64_t bytes_in;  /* closed: bytes sent by the gateway and taken by the local side */
     uint64_t bytes_out; /* closed: bytes sent by the local side and taken by the gateway */
-    uint64_t lasted_ms; /* closed */
+    uint64_t lasted_ms; /* closed: lifetime of the connection */
     /* Closed: CMX_OK: both sides ended it in order; CMX_ECLOSED: one side broke it off; CMX_ETIMEOUT: idle_timeout_s;
      * CMX_ENOMEM; CMX_ENOENT: the context was removed or the engine is ending; otherwise the error that ended the
      * session, which the session hook reports next. Refused: CMX_EBUSY: max_connections; CMX_EREFUSED, CMX_ETIMEOUT,
@@ -144,12 +144,12 @@ struct cmx_relay_event {
 /* Every hook may be NULL. Hooks are called from session tasks, never under a lock of the engine, and must not block. */
 struct cmx_proxy_hooks {
     void *arg;
-    /* Before connect or listen, after bind: an error refuses the socket. peer is NULL for a listener. */
+    /* Called after bind and before connect or listen; an error refuses the socket. peer is NULL for a listener. */
     cmx_err (*socket_open)(void *arg, cmx_socket_kind kind, const char *context, const struct sockaddr *local,
                            const struct sockaddr *peer);
     void (*socket_close)(void *arg, cmx_socket_kind kind, const char *context, const struct sockaddr *local,
                          const struct sockaddr *peer);
-    /* At the beginning and at the end of the look-up of a host name, of the gateway or of a local service. */
+    /* Called at the beginning and at the end of each look-up of a host name: the gateway's or a local service's. */
     void (*resolve)(void *arg, const char *host, bool begins);
     /* A session came up (all its forwards are granted) or went down; err says why. gateway: the host's name or address
      * as the list has it. */
@@ -163,12 +163,12 @@ struct cmx_proxy_hooks {
 typedef enum {
     CMX_STATE_IDLE, /* not started */
     CMX_STATE_RESOLVING,
-    CMX_STATE_CONNECTING, /* TCP */
-    CMX_STATE_HANDSHAKE,  /* key exchange, host key */
+    CMX_STATE_CONNECTING, /* connecting by TCP */
+    CMX_STATE_HANDSHAKE,  /* exchanging keys and checking the host key */
     CMX_STATE_AUTH,
     CMX_STATE_FORWARDING, /* requesting the listener */
     CMX_STATE_UP,         /* the context is reachable */
-    CMX_STATE_WAITING,    /* backoff */
+    CMX_STATE_WAITING,    /* waiting for the next attempt (backoff) */
     CMX_STATE_STUCK       /* the session's task has not run since since_ms; nothing passes */
 } cmx_context_state;
 
@@ -179,7 +179,7 @@ struct cmx_context_status {
     uint16_t local_port;
     uint16_t remote_port;
     cmx_context_state state;
-    unsigned sessions; /* authenticated so far */
+    unsigned sessions; /* number of logins so far */
     unsigned relays_open;
     uint16_t gateway_port;
     const char *gateway;  /* the host that the session uses or tries; NULL: none yet. Valid until
@@ -191,7 +191,7 @@ struct cmx_context_status {
         *key_exchange; /* the session's key exchange, such as "curve25519-sha256"; static; NULL while there is none */
     size_t session_id_len; /* 0: not known */
     uint64_t since_ms;     /* cmx_port_now_ms when state was entered */
-    uint64_t retry_at_ms;  /* waiting: when the next attempt starts */
+    uint64_t retry_at_ms;  /* waiting: the time of the next attempt */
     uint64_t relays_total;
     uint64_t relays_refused;
     uint64_t last_refusal_ms;

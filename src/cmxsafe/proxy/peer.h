@@ -28,7 +28,7 @@ CMX_MUST_USE cmx_err cmx_peer(int fd, struct sockaddr_storage *out);
 
 #include "cmxsafe/proxy/originator.h"
 
-/* The same as text; "" after an error. */
+/* Writes what cmx_peer finds as text; "" after an error. */
 void cmx_peer_text(int fd, char out[CMX_IP_TEXT_MAX]);
 
 /* One connection to a service; part of a relay. Zero at first. */

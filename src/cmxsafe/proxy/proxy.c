@@ -249,7 +249,7 @@ static struct run *run_find(struct run *list, const struct cmx_context *c)
     return NULL;
 }
 
-/* The running context that is equal to c, or NULL. Under the lock. */
+/* The running context that is equal to c, or NULL. Call under the lock. */
 static struct run *find_running(struct cmx_proxy *p, const struct cmx_context *c)
 {
     struct session *s = session_find(p->engine.sessions, cmx_proxy_context_session(c));
@@ -260,7 +260,8 @@ static struct run *find_running(struct cmx_proxy *p, const struct cmx_context *c
 
 /* The changes of a new configuration, prepared so that applying them cannot fail. */
 struct change {
-    struct run *kept[CMX_PROXY_CONTEXTS_MAX];  /* running and unchanged, by place in the new configuration */
+    /* running and unchanged contexts, by their place in the new configuration */
+    struct run *kept[CMX_PROXY_CONTEXTS_MAX];
     struct run *fresh[CMX_PROXY_CONTEXTS_MAX]; /* new contexts, to be added */
     struct session *sessions;                  /* new sessions for contexts in fresh; their tasks run, but wait */
 };
@@ -277,14 +278,14 @@ static cmx_err start_held(struct session *list)
     return err;
 }
 
-/* Under the lock. */
+/* Call under the lock. */
 static void release_held(struct session *list)
 {
     for (; list; list = list->next)
         list->hold = false;
 }
 
-/* Under the lock. After an error ch is incomplete, and must be dropped. */
+/* Call under the lock. After an error ch is incomplete, and must be dropped. */
 static cmx_err change_prepare(struct cmx_proxy *p, const struct cmx_proxy_config *c, struct change *ch)
 {
     cmx_err err = CMX_OK;
@@ -328,7 +329,7 @@ static void add_sessions(struct cmx_proxy *p, struct session *list)
     *end = list;
 }
 
-/* Cannot fail. Under the lock. */
+/* Cannot fail. Call under the lock. */
 static void change_carry_out(struct cmx_proxy *p, size_t n_contexts, struct change *ch)
 {
     for (struct session *s = p->engine.sessions; s; s = s->next) {
@@ -355,7 +356,7 @@ static void change_carry_out(struct cmx_proxy *p, size_t n_contexts, struct chan
     }
 }
 
-/* Frees sessions that ended because they had no context left. Under the lock. */
+/* Frees sessions that ended because they had no context left. Call under the lock. */
 static void reap(struct cmx_proxy *p)
 {
     for (struct session **at = &p->engine.sessions; *at;) {
@@ -449,7 +450,7 @@ cmx_err cmx_proxy_reconfigure(struct cmx_proxy *p, const struct cmx_gateway *gat
 
 /* ---- watching ---- */
 
-/* Under the lock. */
+/* Call under the lock. */
 static bool is_stuck(struct session *s)
 {
     return !s->finished && cmx_session_silent_ms(s) >= CMX_SESSION_STUCK_MS;
@@ -477,7 +478,7 @@ void cmx_proxy_set_updating(struct cmx_proxy *p, bool updating)
 
 /* ---- status ---- */
 
-/* A stuck session cannot publish that it is stuck. Under the lock. */
+/* A stuck session cannot publish that it is stuck. Call under the lock. */
 static void copy_context(struct run *r, struct cmx_context_status *out)
 {
     *out = r->shared;

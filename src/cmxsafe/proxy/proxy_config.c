@@ -33,7 +33,8 @@ const struct cmx_context_option cmx_context_options[CMX_CONTEXT_OPTIONS] = {
 #include "cmxsafe/proxy/context_options.h"
 };
 
-/* One initialiser a row, in the order of the members: a member without a row, or a row without a member, is an error.
+/* Each row initialises one member, in the order of the members: a member without a row, or a row without a member, is a
+ * compile error.
  */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic error "-Wmissing-field-initializers"

@@ -15,7 +15,7 @@ typedef enum {
     CMX_OPTION_DIRECTION, /* cmx_proxy_direction */
     CMX_OPTION_PEER,      /* cmx_proxy_peer */
     CMX_OPTION_SWITCH,    /* bool */
-    CMX_OPTION_ID,        /* const char *, as are the following: the context's name; */
+    CMX_OPTION_ID,        /* const char *, like the following kinds: the context's name; */
     CMX_OPTION_NAME,      /* a name, as long as a context's; */
     CMX_OPTION_HOST,      /* a host or address; */
     CMX_OPTION_ADDRESSES, /* addresses and prefixes; */
@@ -23,7 +23,7 @@ typedef enum {
 } cmx_option_kind;
 
 struct cmx_context_option {
-    const char *key; /* NULL: name */
+    const char *key; /* NULL: the key is name */
     uint32_t max;
     uint16_t fallback;
     uint8_t min;

@@ -9,7 +9,7 @@
 #define CMX_V2_HEAD 16    /* bytes */
 
 #define CMX_V2_LOCAL 0x20 /* version 2 and the command: a connection of the sender itself */
-#define CMX_V2_PROXY 0x21 /* the same, for a connection of the sender's client */
+#define CMX_V2_PROXY 0x21 /* version 2 and the command: a connection of the sender's client */
 #define CMX_V2_TCP4 0x11
 #define CMX_V2_TCP6 0x21
 #define CMX_V2_TCP4_LEN 12 /* two addresses, two ports */

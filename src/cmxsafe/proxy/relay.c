@@ -194,7 +194,7 @@ static void address_failed(struct relay *x, struct session *s, cmx_err err)
     try_addresses(x, s, err);
 }
 
-/* The look-up of the service's name may have ended. */
+/* Called when the look-up of the service's name may have ended. */
 static void settle_lookup(struct relay *x, struct session *s)
 {
     struct run *r = x->run;
@@ -376,7 +376,7 @@ static void settle_tentative(struct relay *x, struct session *s)
         connect_service(x, s, "not the probe");
 }
 
-/* Direct: the gateway may have answered the channel open. */
+/* Called for a direct relay when the gateway may have answered the channel open. */
 static cmx_err settle_opening(struct relay *x, struct session *s)
 {
     const struct cmx_context *c = &x->run->cfg;
@@ -403,7 +403,8 @@ static cmx_err settle_opening(struct relay *x, struct session *s)
     return CMX_OK;
 }
 
-/* When the connection has been idle for too long. A byte that came during this turn is newer than the turn. */
+/* The time at which the connection has been idle for too long. A byte that came during this turn is newer than the
+ * turn. */
 static uint64_t idle_at(const struct relay *x)
 {
     const unsigned idle_s = x->run->cfg.idle_timeout_s;
@@ -433,7 +434,7 @@ static void settle_to_local(struct relay *x)
     cmx_relay_state_set_to_local(x, HALF_SHUT, "drained");
 }
 
-/* Both directions are shut. */
+/* Called when both directions are shut. */
 static void finish_shut(struct relay *x, struct session *s)
 {
     switch (x->end) {

@@ -15,18 +15,18 @@ void cmx_relay_accept_local(struct session *s, struct run *r, int fd, const stru
 /* The poll events to wait for on the local socket; 0: none. */
 short cmx_relay_events(const struct relay *x, const struct session *s);
 
-/* Handles them. An error ends the session. */
+/* Handles poll events of the local socket. An error ends the session. */
 CMX_MUST_USE cmx_err cmx_relay_ready(struct relay *x, struct session *s, short revents);
 
 /* Does what can be done without waiting. An error ends the session. */
 CMX_MUST_USE cmx_err cmx_relay_settle(struct relay *x, struct session *s);
 
-/* When settle has something to do by time alone; UINT64_MAX: never. */
+/* The time at which settle has something to do even without an event; UINT64_MAX: never. */
 uint64_t cmx_relay_due(const struct relay *x, const struct session *s);
 
 /* Ends both sides at once, the local one with a reset. cause: for the hook. The relay may still wait for the gateway.
  */
 void cmx_relay_abort(struct relay *x, struct session *s, cmx_err cause);
 
-/* The same without waiting for the gateway, because the session has ended. */
+/* Like cmx_relay_abort, but does not wait for the gateway, because the session has ended. */
 void cmx_relay_kill(struct relay *x, struct session *s, cmx_err cause);

@@ -8,11 +8,11 @@
 
 #include "cmxsafe/proxy/relay_state.h"
 
-/* Lets all relays rest that may. Call it after they have settled. */
+/* Lets all relays that may rest do so. Call it after they have settled. */
 void cmx_relay_rest_begin(struct session *s);
-/* s->rest_set is readable: stirs relays whose local socket is. */
+/* Call when s->rest_set is readable: stirs the relays whose local socket is readable. */
 void cmx_relay_rest_ready(struct session *s);
 /* Puts the relays that have stirred back into the list. */
 void cmx_relay_rest_end(struct session *s);
-/* The same for all relays at rest. */
+/* Puts all relays at rest back into the list. */
 void cmx_relay_rest_end_all(struct session *s);

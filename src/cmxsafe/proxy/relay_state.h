@@ -33,7 +33,7 @@ typedef enum { HALF_OPEN, HALF_DRAIN, HALF_SHUT } half_state;
 
 /* How the gateway ended the channel. */
 typedef enum {
-    END_IN_ORDER, /* with CLOSE after EOF in both directions; also while it has not ended the channel */
+    END_IN_ORDER, /* the gateway sent CLOSE after EOF in both directions, or has not ended the channel yet */
     END_CUT,      /* the gateway closed the channel while the device still had bytes to send */
     END_BROKEN    /* the gateway closed the channel without EOF */
 } relay_end;

@@ -33,7 +33,7 @@ static void session_sleep(struct session *s, uint64_t until)
     }
 }
 
-/* last: no other gateway is left to try. */
+/* Waits before the next attempt. last: no other gateway is left to try. */
 static void wait_before_next(struct session *s, cmx_err err, const char *text, bool last)
 {
     struct cmx_backoff *b = last && cmx_session_needs_person(err) ? &s->slow : &s->backoff;

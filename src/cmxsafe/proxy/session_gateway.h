@@ -11,14 +11,14 @@ bool cmx_session_needs_person(cmx_err err);
 /* Chooses the engine's first gateway. No session may be up. */
 void cmx_session_gateway_begin(struct engine *e, const struct cmx_proxy_config *config);
 
-/* The same for a new configuration: the gateway in use stays, if the new list has it. */
+/* Chooses the gateway for a new configuration: the gateway in use stays, if the new list has it. */
 void cmx_session_gateway_change(struct engine *e, const struct cmx_proxy_config *config,
                                 const struct cmx_proxy_config *old);
 
 /* Call before an attempt: chooses the gateway for s, which is the engine's unless s is searching for another one. */
 void cmx_session_gateway_enter(struct session *s);
 
-/* After the login. CMX_EBUSY: other sessions of the device are up at another gateway; this one must end. */
+/* Call after the login. CMX_EBUSY: other sessions of the device are up at another gateway; this one must end. */
 CMX_MUST_USE cmx_err cmx_session_gateway_join(struct session *s);
 
 /* True if the device has moved to another gateway, so that this session must end. */
@@ -27,7 +27,7 @@ bool cmx_session_gateway_left(struct session *s);
 /* Call when a session that has joined is down. */
 void cmx_session_gateway_leave(struct session *s);
 
-/* The attempt or the session has ended with err: moves on to the next address of the name, or to the next gateway. A
- * gateway that worked and has not fallen silent is tried once more before that. True: nothing is left to try in this
- * round. */
+/* Call when the attempt or the session has ended with err: moves on to the next address of the name, or to the next
+ * gateway. A gateway that worked and has not fallen silent is tried once more before that. True: nothing is left to try
+ * in this round. */
 bool cmx_session_gateway_failed(struct session *s, cmx_err err);

@@ -10,8 +10,8 @@ CMX_MUST_USE cmx_err cmx_session_login(struct session *s);
 /* Releases the look-up of the gateway's name, which may still be running. */
 void cmx_session_login_drop_lookup(struct session *s);
 
-/* The next attempt needs a larger stack, because only an Ed25519 key may still be pinned. */
+/* True if the next attempt needs a larger stack, because only an Ed25519 key may still be pinned. */
 bool cmx_session_login_lacks_stack(const struct session *s);
 
-/* After an attempt that failed with err: whether the next attempt can request another host key type, at once. */
+/* True if, after an attempt that failed with err, the next attempt can request another host key type at once. */
 bool cmx_session_login_types_left(struct session *s, cmx_err err);

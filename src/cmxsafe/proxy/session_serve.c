@@ -15,7 +15,7 @@
 
 #define TAG "proxy"
 #define SETTLE_ROUNDS 4
-#define BULK (16 * 1024) /* after this many bytes the stack acknowledges without delay */
+#define BULK (16 * 1024) /* after a message of this many bytes the stack acknowledges without delay */
 
 /* ---- contexts that are added and removed while the session is up ---- */
 
@@ -72,7 +72,7 @@ void cmx_session_serve_update(struct session *s)
     cmx_port_mutex_unlock(&s->engine->lock);
 }
 
-/* Contexts that were added since the login start with this session. */
+/* Starts the contexts that were added since the login. */
 static void count_arrivals(struct session *s)
 {
     for (struct run *r = s->runs; r; r = r->next)
@@ -143,7 +143,7 @@ static void take_locals(struct session *s, struct run *r)
     for (unsigned i = 0; i < r->cfg.max_connections; i++) {
         cmx_err err = cmx_net_accept(r->listener, &fd, &peer);
 
-        if (err == CMX_ENOMEM) /* the listener stays readable; try again a tick later */
+        if (err == CMX_ENOMEM) /* the listener stays readable, so this is tried again a tick later */
             r->retry_ms = s->now_ms + CMX_SESSION_TICK_MS;
         if (err)
             return;
@@ -315,7 +315,7 @@ static void wait_polls(struct session *s, int timeout_ms)
 {
     int n = poll(s->polls, (nfds_t)s->n_polls, timeout_ms);
 
-    for (size_t i = 0; i < s->n_polls && n < 0; i++) /* a signal */
+    for (size_t i = 0; i < s->n_polls && n < 0; i++) /* a signal interrupted poll */
         s->polls[i].revents = 0;
     if (n == 0 && timeout_ms > 0 && !s->relays && !CMX_RELAY_CHUNK_KEPT)
         drop_scratch(s);

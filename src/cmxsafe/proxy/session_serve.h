@@ -10,5 +10,5 @@ CMX_MUST_USE cmx_err cmx_session_serve(struct session *s);
 /* Takes new contexts in, and frees removed ones that are no longer in use. */
 void cmx_session_serve_update(struct session *s);
 
-/* After serve, or after a failed login: ends all relays and closes the local listeners. cause: for the hook. */
+/* Call after serve, or after a failed login: ends all relays and closes the local listeners. cause: for the hook. */
 void cmx_session_serve_end(struct session *s, cmx_err cause);

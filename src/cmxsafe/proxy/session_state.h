@@ -65,7 +65,8 @@ struct engine {
     struct cmx_proxy_hooks hooks; /* constant */
     atomic_bool updating;         /* cmx_proxy_set_updating */
     struct session *sessions;     /* the list is changed under the lock once a session is started */
-    /* All sessions use the same gateway, since at several an identity belongs to one. Both under the lock. */
+    /* All sessions use the same gateway, since at a fleet of gateways the device's identity belongs to one of them.
+     * Both members are guarded by the lock. */
     struct cmx_gateway_turn turn; /* moves while no session is up, or when one has found another gateway that works */
     unsigned n_up;                /* authenticated sessions; those that are not at turn.at end */
 };
@@ -133,7 +134,7 @@ struct session {
 
 /* ---- contexts ---- */
 
-/* The one setter of a context's state: logs the transition, records err and text (may be NULL), publishes. */
+/* The only setter of a context's state: logs the transition, records err and text (may be NULL), publishes. */
 void cmx_session_set_context(struct run *r, cmx_context_state state, cmx_err err, const char *text);
 /* Where the gateway listens for a reverse context, for the forward request. */
 const char *cmx_session_listen_address(const struct run *r);
@@ -153,7 +154,7 @@ const struct cmx_gateway_host *cmx_session_gateway(const struct session *s);
 bool cmx_session_stopping(struct session *s);
 /* Records that the task runs, for cmx_proxy_watch and the platform's watchdog. */
 void cmx_session_alive(struct session *s);
-/* The same; the task may wait for up to ms before its next call. */
+/* Like cmx_session_alive, for a task that may wait for up to ms before its next call. */
 void cmx_session_rests(struct session *s, uint32_t ms);
 /* Wakes the session's task, so that it checks for work at once. Any task. */
 void cmx_session_wake(struct session *s);
@@ -163,5 +164,5 @@ uint32_t cmx_session_silent_ms(struct session *s);
 void cmx_session_set_fd(struct session *s, int fd);
 /* The time that is `seconds` after the beginning of this turn of the event loop. */
 uint64_t cmx_session_in(const struct session *s, unsigned seconds);
-/* That time has come. */
+/* True once that time has come. */
 bool cmx_session_past(const struct session *s, uint64_t at);

@@ -28,7 +28,7 @@ struct cmx_ssh {
     bool overrun;    /* the peer sent far more than a window permits */
     unsigned unread; /* answers queued since the SSH socket last took everything */
     struct cmx_ssh_auth auth;
-    struct ssh_counter_struct counter; /* bytes */
+    struct ssh_counter_struct counter; /* bytes sent and received */
     struct ssh_counter_struct packets;
     struct cmx_ssh_id id;
 };

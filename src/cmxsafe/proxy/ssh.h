@@ -37,7 +37,7 @@ int cmx_ssh_fd(const struct cmx_ssh *s);
  * CMX_EPROTO, CMX_ECLOSED. */
 CMX_MUST_USE cmx_err cmx_ssh_handshake(struct cmx_ssh *s);
 
-/* After CMX_EPROTO of the handshake: whether the gateway has no host key of the types that were offered. */
+/* After CMX_EPROTO of the handshake: true if the gateway has no host key of the types that were offered. */
 bool cmx_ssh_no_host_key(const struct cmx_ssh *s);
 
 /* After the handshake: SHA-256 of the gateway's public key blob, and its type's name (static). */

@@ -30,7 +30,7 @@ static const char ciphers_aes_first[] =
 static const char ciphers_chacha_first[] =
     "chacha20-poly1305@openssh.com,aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes256-ctr";
 
-/* By cmx_hostkey_type. RSA with SHA-2 only (RFC 8332). */
+/* The algorithms of each cmx_hostkey_type. RSA with SHA-2 only (RFC 8332). */
 static const char *const hostkey_names[CMX_HOSTKEY_TYPES] = {
     "ssh-ed25519",
     "ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521",

@@ -18,5 +18,5 @@ CMX_MUST_USE cmx_err cmx_tracked_socket_open(struct tracked_socket *t, const str
                                              cmx_socket_kind kind, const char *context,
                                              const struct sockaddr_storage *local, const struct sockaddr *peer);
 
-/* Reports its end, if it was reported. */
+/* Reports the end of the socket, if its beginning was reported. */
 void cmx_tracked_socket_close(struct tracked_socket *t, const struct cmx_proxy_hooks *hooks, const char *context);

@@ -10,7 +10,7 @@ cp key.pub public && chmod 600 public
 cp locked locked_copy
 head -c 32 /dev/urandom >hwkey && chmod 600 hwkey
 
-# config KEY [lines of [gateway]]
+# config KEY [lines of [gateway]]: writes the configuration.
 config() {
     printf '[gateway]\nhost = gw\nuser = u\nhost_key = %s\nkey_file = %s\n%b\n[context web]\nlocal_port = 80\nremote_port = 8080\n' \
         "${PIN_TEXT:-SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA}" "$TMP/$1" "${2:-}" >conf
@@ -39,7 +39,7 @@ refuses "ciphers: libssh does not support ''" key 'ciphers = aes256-ctr,'
 ok "ciphers"
 PIN_TEXT="256 $(ssh-keygen -lf key.pub | cut -d' ' -f2-)" refuses "is ssh-keygen's whole line: give the SHA256:... of it alone" key
 refuses "known_hosts_file $TMP/no: No such file or directory; see: ssh-keyscan -p 22 gw" key "known_hosts_file = $TMP/no"
-usage() { # MESSAGE OPTION: the message, the exit status, and nothing else
+usage() { # usage MESSAGE OPTION: expects the message, exit status 2, and no other output
     "$BIN/cmxsafed" "$2" >out 2>&1
     [ $? = 2 ] && [ "$(cat out)" = "cmxsafe: $1; see 'cmxsafed --help'" ] || { cat out; fail "$2"; }
 }
@@ -48,7 +48,7 @@ usage "unknown option '-x'" -x
 usage "--config needs a value" -c
 ok "pins and options"
 
-# A FIFO instead of a file: the check does not wait for a writer, and names the key.
+# If a file is a FIFO, the check does not wait for a writer, and names the key.
 mkfifo fifo && chmod 600 fifo
 openssl ecparam -name prime256v1 -genkey -noout | openssl ec -pubout -out update.pub 2>/dev/null
 no_fifo() { # KEY SECTION-LINES
@@ -66,7 +66,7 @@ no_fifo "\[ota\] key_file" "[ota]\ninstall = true\nspool = $TMP/s\nkey_file = $T
 no_fifo "next_key_file" "[ota]\ninstall = true\nspool = $TMP/s\nkey_file = $TMP/update.pub\nnext_key_file = $TMP/fifo"
 ok "no FIFO"
 
-# Names that resolvers and servers accept.
+# The check accepts the names that resolvers and servers accept.
 names() { # HOST USER
     config key
     sed -i "s|^host = .*|host = $1|; s|^user = .*|user = $2|" conf

@@ -23,7 +23,7 @@ conf() { # conf HOSTS
 reload() { : >"$AGENT_LOG"; kill -HUP "$AGENT"; wait_for 20 logged "$1" || fail "reload does not report: $1"; }
 uses() { field_is .gateway.host "${1%:*}" && field_is .gateway.port "${1#*:}" && field_is .all_up true; }
 
-conf "127.0.0.4 > $TWO > $ONE" # the first has no port of its own, and nothing listens there
+conf "127.0.0.4 > $TWO > $ONE" # the first entry has no port of its own, and nothing listens there
 "$BIN/cmxsafed" -c "$CONF" --check >"$TMP/check" 2>&1 || fail "check: $(cat "$TMP/check")"
 start_agent
 wait_up

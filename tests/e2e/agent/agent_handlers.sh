@@ -127,7 +127,7 @@ echo bad >state.b
 rauc --conf=system.conf --override-boot-slot=b service >>rauc.log 2>&1 &
 PIDS+=($!)
 wait_for 20 rauc status || fail "RAUC's service does not start again"
-start_agent # only the agent restarts, without a boot of the machine: nothing is confirmed
+start_agent # only the agent restarts, and not the machine: nothing is confirmed
 wait_up
 sleep 2
 grep -qx bad state.b || fail "the slot is marked good before the machine has booted"

@@ -21,7 +21,7 @@ else:
     wanted = {f"line {i}": line[:40].encode() for i, line in enumerate(text) if len(line) > 40 and i > 1}
     blob = base64.b64decode("".join(text))
     public = base64.b64decode(open(key + ".pub").read().split()[1])[-32:]
-    at = blob.rfind(public)  # an unencrypted Ed25519 key: the seed is before the public half's second copy
+    at = blob.rfind(public)  # in an unencrypted Ed25519 key the seed is before the second copy of the public half
     if blob.startswith(b"openssh-key-v1\0\0\0\0\4none"):
         wanted["seed"] = blob[at - 32:at]
 found = set()

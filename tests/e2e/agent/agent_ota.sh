@@ -136,7 +136,7 @@ first=$(get .boot)
 installed bundle1
 wait_for 20 called restart || fail "the restart hook is not run"
 end_agent
-boot 1 # only the agent starts again: the machine has not restarted yet
+boot 1 # only the agent starts again; the machine has not restarted yet
 wait_for 40 is .state ready || { get .; fail "the update that is waiting for a restart was lost"; }
 is .running.confirmed true && is .boot "$first" || { get .; fail "a start of the agent is taken for a boot of the machine"; }
 : >calls
@@ -178,7 +178,7 @@ wait "$updating" || rc=$?
 [ $rc = 0 ] && is .rolled_back null && is .running.confirmed true || { cat out err; get .; fail "installing the same image again: $rc"; }
 ok "installing the same image again is not a rollback"
 
-# A refused restart: the state is ready again, with the hook's message, and the restart can be requested again.
+# After a refused restart the state is ready again, with the hook's message, and the restart can be requested again.
 touch refuse_restart; echo "Interactive authentication required." >words
 : >calls
 installed bundle1
@@ -191,8 +191,7 @@ wait_for 20 twice && is .state restarting || fail "a second restart"
 end_agent
 ok "a refused restart can be requested again"
 
-# A failing confirm hook is retried with pauses and its message is reported; at the deadline the update is rolled back. Then
-# a failing rollback hook.
+# A failing confirm hook is retried with pauses and its message is reported; at the deadline the update is rolled back. Then the rollback hook fails.
 restarts "confirm_within = 8s"
 echo 3.0 >version
 touch refuse refuse_rollback; echo "no bootloader environment" >words
@@ -207,7 +206,7 @@ is .rolled_back null || fail "a rollback that failed is reported as one"
 kill -KILL "$AGENT"; wait "$AGENT" 2>/dev/null
 : >calls
 rm refuse refuse_rollback
-boot 5 # killed during the rollback: it continues the rollback, although the confirm hook would succeed now
+boot 5 # the agent was killed during the rollback and continues it, although the confirm hook would succeed now
 wait_for 30 called rollback && wait_for 20 called restart || { cat calls; fail "the rollback is not continued"; }
 ! called confirm || fail "confirmed after the rollback had begun"
 is .rolled_back null || fail "reported before the old system runs"
@@ -217,7 +216,7 @@ boot 6
 wait_for 40 is .rolled_back.why "confirm failed" && is .rolled_back.version 3.0 || { get .; fail "the rollback is not reported"; }
 ok "failing confirm and rollback hooks"
 
-# No session by the deadline.
+# No session is up by the deadline.
 : >words; : >calls
 installed bundle2
 wait_for 20 called restart || fail "the restart hook"

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../systemd_lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"
 systemd_package cmxsafe-agent agent
-gateway_machine # for isolation
+gateway_machine # isolation needs another machine as the gateway
 SSHD_ADDRESS=0.0.0.0 SSHD_PREFIX="nsenter -t $GATEWAY_NS -n" start_sshd <<C
 GatewayPorts yes
 AuthorizedKeysFile $TMP/out/authorized_keys
@@ -43,7 +43,7 @@ printf '[Service]\nWatchdogSec=4\nRestartSec=100ms\n' >/etc/systemd/system/cmxsa
 systemctl daemon-reload
 
 chown root: /etc/cmxsafe/key
-check_refuses() { # MESSAGE: root's check, by hand, of the unit's file
+check_refuses() { # check_refuses MESSAGE: root's check, run by hand, of the unit's file fails
     ! cmxsafed --check >check.out 2>&1 && grep -qF "$1" check.out || { cat check.out; fail "root's check does not say: $1"; }
 }
 check_refuses "key_file /etc/cmxsafe/key: Permission denied; run: chown cmxsafed: /etc/cmxsafe/key"
@@ -101,7 +101,7 @@ wait_for 30 another "$second" || fail "not restarted after SIGKILL"
 wait_for 30 serves || fail "not reachable after SIGKILL"
 echo "ok: restart"
 
-# the unit still works with isolation's drop-in
+# The unit still works with isolation's drop-in.
 cp /usr/share/doc/cmxsafe-agent/examples/isolation.conf /etc/systemd/system/cmxsafed.service.d/
 systemctl daemon-reload && systemctl restart cmxsafed || fail "restart with isolation.conf"
 [ "$(awk '/^CapEff/ {print $2}' "/proc/$(main_pid)/status")" = 0000000000001000 ] || fail "CAP_NET_ADMIN, and only it"

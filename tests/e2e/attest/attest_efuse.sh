@@ -1,4 +1,4 @@
-# The virtual board's eFuse: provisioned by the real espefuse as the README says, for all chips with the HMAC peripheral;
+# The virtual board's eFuse is provisioned by the real espefuse as the README says, for all chips with the HMAC peripheral;
 # other states are refused, and the message names the command that corrects them.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../attest_lib.sh"
@@ -37,7 +37,7 @@ fuse esp32s3 summary
 refused 'burn_key BLOCK_KEY3 private_key.bin HMAC_UP'
 fuse esp32s3 burn_key BLOCK_KEY3 private_key.bin HMAC_UP --no-read-protect
 refused 'read_protect_efuse BLOCK_KEY3'
-fuse esp32s3 read-protect-efuse BLOCK_KEY3 # the command that the message named
+fuse esp32s3 read-protect-efuse BLOCK_KEY3 # the message named this command
 start_board --efuse efuse.bin
 [ "$(curl -sf "$URL/hash?challenge=x")" = "$expected" ] || fail "after read-protection: another value"
 stop_board

@@ -40,7 +40,7 @@ def verify_mac(message, key):
 
 
 def verify_signature(message, line):
-    """The same, with a public attestation key."""
+    """Returns both for a public attestation key."""
     assert isinstance(message, Sign1Message)
     assert next(iter(message.phdr.values())).identifier == -7, "not ES256"
     blob = base64.b64decode(line.split()[1])

@@ -1,4 +1,4 @@
-# Evidence: verified by `cmxsafe attest --evidence` against a manifest and by an independent implementation (cbor2, pycose);
+# Evidence is verified by `cmxsafe attest --evidence` against a manifest and by an independent implementation (cbor2, pycose);
 # replayed, cut, re-signed and foreign tokens are refused.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../attest_lib.sh"
@@ -24,7 +24,7 @@ curl -sf -D "$TMP/head" -o "$TMP/second" "$URL/evidence?nonce=$nonce"
 grep -qi '^content-type: application/eat+cwt' "$TMP/head" || fail "media type"
 "$python" "$ROOT/tests/e2e/attest/attest_evidence.py" "$TMP/second" "$TMP/private_key.bin" "$TMP/flash.bin" "$nonce" || fail "default ranges"
 
-# Signed evidence, verified without the hardware key: the verifier has only the lines that were computed at manufacture.
+# Signed evidence is verified without the hardware key: the verifier has only the lines that were computed at manufacture.
 cmx identity public --key private_key.bin >"$TMP/device.pub" || fail "identity public"
 grep -v '^cmxsafe-attest-1 ' "$TMP/device.pub" >"$TMP/no_attest.pub"
 mkdir "$TMP/secrets" && mv "$TMP/private_key.bin" "$TMP/secrets/"
@@ -86,7 +86,7 @@ refused "a reference that has changed" 'changed since the manifest'
 stop_board
 ok "replayed, cut, foreign, re-signed tokens, other channels and changed flash are refused"
 
-# Filler: free flash is filled, and the manifest describes the contents.
+# Free flash is filled, and the manifest describes the filler.
 openssl rand -out "$TMP/fill.key" 32
 head -c 300001 "$TMP/firmware.bin" >"$TMP/app.bin"
 cmx image fill --key fill.key app.bin filled.bin || fail "image fill"

@@ -28,7 +28,7 @@ ok "challenges of any characters"
 cmx attest --url "$URL" --image flash.bin --at 0 --ranges 0x10000-0x200000,0x8000-0x9000,0-0x1000 >/dev/null || fail "ranges"
 ok "ranges, bootloader and partition table too"
 
-# One byte in each of three chunks, on the device only.
+# One byte in each of three chunks differs, on the device only.
 cp "$TMP/firmware.bin" "$TMP/good.bin"
 for at in 0x10000 0xabcdef 0xffffff; do
     flip "$TMP/flash.bin" $((at))
@@ -44,7 +44,7 @@ openssl rand -out "$TMP/other.bin" 32
 cmx attest --url "$URL" --image firmware.bin --key other.bin >/dev/null && fail "another key matches"
 
 ulimit -n "$(ulimit -Hn)"
-# A thousand requests at once: each is answered with 200 or 503, or closed if its head arrives too late while the server is
+# A thousand requests are sent at once: each is answered with 200 or 503, or closed if its head arrives too late while the server is
 # full; none hangs, and the device still answers.
 make_flash $((4 << 20)) # a smaller flash, so that the test is short
 stop_board

@@ -23,7 +23,7 @@ grep -q '^ok *gateway' "$TMP/out" || fail "the gateway is not checked"
 cmx attest --evidence --manifest manifest --url "http://127.0.0.1:$remote" --gateway SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA >/dev/null && fail "another gateway is trusted"
 ok "hash and evidence through the tunnel"
 stop_board
-openssl rand -out "$TMP/private_key.bin" 32 # another device
+openssl rand -out "$TMP/private_key.bin" 32 # the key of another device
 start_board --keyfile private_key.bin --gateway "$SSHD_PORT" "$SSHD_USER" "$PIN" "$(free_port)"
 wait_for 20 grep -q 'Failed publickey\|Connection closed by authenticating user\|maximum authentication' "$TMP/sshd.log" || fail "another device's key is not refused"
 stop_board

@@ -53,7 +53,7 @@ for i in range(rounds):
     assert len(within) - 2 >= 3 and got > before, "no data was transferred during a computation"
 assert not errors, errors
 assert len(values) == 1, "values differ"
-# At least half of the computations: other work on the machine also causes gaps.
+# The gap is short in at least half of the computations; other work on the machine causes gaps, too.
 assert statistics.median(gaps) < 0.5, gaps
 PY
 cat "$TMP/out"

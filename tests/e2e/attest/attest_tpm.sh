@@ -1,4 +1,4 @@
-# A TPM 2.0 HMAC key as the hardware key: private_key.bin imported with tpm2-tools into a real software TPM (swtpm).
+# A TPM 2.0 HMAC key is the hardware key: tpm2-tools imports private_key.bin into a real software TPM (swtpm).
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../attest_lib.sh"
 command -v swtpm >/dev/null && command -v tpm2_import >/dev/null || skip "no swtpm or tpm2-tools"

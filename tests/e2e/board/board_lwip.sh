@@ -65,7 +65,7 @@ ok "MJPEG, six viewers at once"
 for i in $(seq 100); do through "/frame.jpg?n=$i" >"$TMP/one.jpg" && head -c 2 "$TMP/one.jpg" | xxd -p | grep -qx ffd8 || fail "request $i"; done
 ok "100 connections one after the other"
 
-# Half-close: the client ends its direction and still receives the answer.
+# The client half-closes the connection: it ends its direction and still receives the answer.
 python3 - <<'PY' || fail "half-close"
 import socket
 s = socket.create_connection(("127.0.0.1", 81), 20)
@@ -82,14 +82,13 @@ assert got.endswith(b"0\r\n\r\n"), got[-50:]
 PY
 ok "half-close"
 
-# The same for uploads: a body that is refused only after its last byte is read whole, and the client gets the answer
-# instead of a reset.
+# A body that is refused only after its last byte is read to its end, and the client gets the answer instead of a reset.
 head -c 3000000 /dev/urandom >"$TMP/garbage"
 code=$(curl -s --max-time 60 -o "$TMP/answer" -w '%{http_code}' -F "update=@$TMP/garbage" http://127.0.0.1:8989/update)
 [[ $code == 4* ]] || fail "3 MB that are not an image are answered with $code"
 ok "3 MB upwards"
 head -c 10000 "$TMP/garbage" >"$TMP/small"
-# From an address that only the gateway sees: in the board, the service's own client is the loopback.
+# The client connects from an address that only the gateway sees: inside the board, the service's own client is the loopback.
 curl -s --max-time 60 --interface 127.0.0.9 -o "$TMP/answer" -F "update=@$TMP/small" http://127.0.0.1:8989/update || fail "a small upload"
 from=$(curl -s --max-time 60 http://127.0.0.1:8989/update | jq -r .from)
 [ "$from" = 127.0.0.9 ] || fail "the state names '$from' as the client of the upload"
@@ -130,7 +129,7 @@ else
     skip_part "PROXY protocol: no nginx"
 fi
 
-# With isolation, which is the board's default: the proxy works, and the device answers nothing else on the network.
+# With isolation, the board's default, the proxy works, and the device answers nothing else on the network.
 start_board --set net.isolation=yes
 wait_for 30 through /frame.jpg || fail "isolated: the stream does not come through the gateway"
 for n in 1 2 3; do through "/frame.jpg?n=$n" >"$TMP/isolated.jpg" || fail "isolated: frame $n"; done
@@ -142,14 +141,14 @@ through /frame.jpg >/dev/null || fail "isolated: the stream is no longer availab
 end_board
 ok "isolated: reachable through its session alone"
 
-# Over IPv6.
+# The gateway is reached over IPv6.
 start_board --gateway "[fd77::1]:$SSHD_PORT"
 wait_for 30 through /frame.jpg || fail "no session over IPv6"
 ss -Htn state established "sport = :$SSHD_PORT" | grep -q 'fd77::2' || fail "the session is not over IPv6"
 end_board
 ok "session over IPv6"
 
-# By name: lwIP queries a server on the network.
+# The gateway is given by name: lwIP queries a server on the network.
 if command -v dnsmasq >/dev/null; then
     dnsmasq --no-daemon --no-resolv --no-hosts --bind-interfaces --listen-address=10.77.0.1 --address=/gw.example/10.77.0.1 \
         --user="$(id -un)" --pid-file= --log-queries 2>"$TMP/dns.log" &
@@ -167,7 +166,7 @@ else
     skip_part "names: no dnsmasq"
 fi
 
-# Two gateways: one no longer accepts new sessions, but a session survives there.
+# Of two gateways one no longer accepts new sessions, but a session survives there.
 FIRST=$SSHD_PID FIRST_PORT=$SSHD_PORT
 SSHD_PORT=2223
 start_sshd <<<'ListenAddress ::

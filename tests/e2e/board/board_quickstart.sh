@@ -20,7 +20,7 @@ sed -n '/^```sh$/,/^```$/{/^```/!p}' "$DOC" >"$TMP/commands"
 [ "$(wc -l <"$TMP/commands")" -gt 12 ] || fail "no commands to run"
 port=$(free_port) offset=$(free_offset)
 {
-    echo "trap 'for p in \$(jobs -p); do kill \"\$p\" 2>/dev/null; done; wait' EXIT" # the programs that the reader ends with Ctrl-C
+    echo "trap 'for p in \$(jobs -p); do kill \"\$p\" 2>/dev/null; done; wait' EXIT" # ends the programs that the reader ends with Ctrl-C
     sed "s/2222/$port/g; s/18000/$offset/g" "$TMP/commands"
 } >"$TMP/quickstart.sh"
 mkdir "$TMP/work"

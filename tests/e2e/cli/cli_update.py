@@ -105,7 +105,7 @@ class Run:
         return self.status
 
     def ssh_runs(self):
-        """Whether an ssh process with our configuration file runs."""
+        """True if an ssh process with our configuration file runs."""
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
                 with open(f"/proc/{pid}/cmdline", "rb") as f:

@@ -22,7 +22,7 @@ wait_for 20 connected alice@corp || fail "the holder of a certificate does not c
 start_cockpit
 test_page access
 
-# The same page for an unprivileged account that may not read the gateway's folder.
+# An unprivileged account that may not read the gateway's folder opens the page.
 mkdir -m 777 "$TMP/shots"
 COCKPIT_AS="setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=$TMP/shots XDG_RUNTIME_DIR=$TMP/shots" start_cockpit
 test_page stranger

@@ -78,7 +78,7 @@ rc=0; provision 'Cam 5' --virt x.bin --enroll gw 2>err || rc=$?; [ $rc = 2 ] || 
 cam1 >out 2>err </dev/null || { cat out err; fail "flashing again"; }
 ok "other chips, other keys and used blocks are refused"
 
-# The written files: settings, label, the line for the fleet.
+# Checks the written files: settings, label, the line for the fleet.
 for text in gateway 127.0.0.1 "$GW_PORT" cmxsafe-gw SHA256: contexts "8080:80 554+high_bw" update_key "$update_key"; do grep -aq "$text" devices/cam-1/nvs.bin || fail "the NVS image lacks $text"; done
 [ "$(stat -c %s devices/cam-1/nvs.bin)" = $((0x5000)) ] || fail "the NVS image has another size"
 fingerprint=$(ssh-keygen -lf devices/cam-1/key.pub | awk '{print $2}')
@@ -91,7 +91,7 @@ gw show cam-1 --json | json_is '.device.key == $f' --arg f "$fingerprint" >/dev/
 gw import devices/fleet.csv | grep -q "unchanged 1" || fail "cmxsafe gateway import"
 ok "settings, label and the fleet's file"
 
-# The device's first login. The virtual board reads the settings, which a chip has in NVS, from the journal.
+# The device logs in for the first time. The virtual board reads the settings, which a chip has in NVS, from the journal.
 set_of() { jq -r ".settings.$1" devices/cam-1/journal.json; }
 cp devices/cam-1/private_key.bin board/ # the bits that a chip holds and that efuse.bin lacks
 "$BIN/cmxsafe-board" run board --gateway "$(set_of gateway):$(set_of port)" --set "gateway.user=$(set_of user)" \
@@ -109,7 +109,7 @@ refused "NOT TRUSTED; do not deliver" cam1 --manifest manifest --evidence-url "h
 no_sanitizer_report board.log || fail "a sanitizer complains"
 ok "the device logs in with its key, and its evidence is verified"
 
-# A batch: it stops at the device that is not confirmed, and continues there.
+# A batch stops at the device that is not confirmed, and continues there.
 printf 'name,ports,group\nb-1,%s,lab\nb-2,%s,lab\n' "$(free_port)" "$(free_port)" >batch.csv
 batch() { provision --batch batch.csv --virt '{name}.bin' --enroll gw --dir fleet; }
 refused "b-2: not finished" batch <<<BURN

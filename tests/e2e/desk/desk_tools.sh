@@ -8,7 +8,7 @@ esptool_ready
 desk_tools
 cd "$TMP" || exit 1
 
-# both ARGUMENTS...: the same output, messages and exit status, which is left in $status.
+# both ARGUMENTS...: runs both programs; they must have the same output, messages and exit status. Sets $status.
 both() {
     local other
     status=0 other=0
@@ -23,7 +23,7 @@ both() {
 same() { both "$@"; [ "$status" = 0 ] || { cat err.c; fail "$*: exit status $status"; }; }
 refused() { both "$@"; [ "$status" = 1 ] || fail "$*: exit status $status"; }
 
-# The tools run on Windows: no module that only Unix has.
+# The tools run on Windows, so they may import no module that only Unix has.
 lacks -rE '^ *(import|from) (fcntl|grp|mmap|posix|pty|pwd|resource|syslog|termios|tty)\b' "$ROOT/python/cmxsafe_tools" || fail "a module that Windows lacks"
 
 make_key

@@ -16,7 +16,7 @@ settings=$(gw enroll viewer --key "$TMP/a.pub" --direct cam-17.cmx:81 --form kco
 prefix=$(address_of viewer | cut -d: -f1-3)
 esp_settings "$settings" "fleet:$prefix::/48"
 
-# A chip with an empty eFuse: it makes a key at its first start, and an operator approves that key.
+# A chip with an empty eFuse makes a key at its first start, and an operator approves that key.
 esp_flash one
 esp_efuse one
 esp_boot one
@@ -45,7 +45,7 @@ prints_no "$FP" gw pending || fail "the chip made another key"
 esp_stop one
 ok "the key survives a restart"
 
-# A chip with a hardware key in eFuse: the SSH key is derived from it, and evidence is signed with it.
+# A chip with a hardware key in eFuse derives its SSH key from it, and signs evidence with it.
 printf 'Z%.0s' $(seq 32) >"$TMP/private_key.bin"
 chmod 600 "$TMP/private_key.bin"
 "$BIN/cmxsafe" identity public --key "$TMP/private_key.bin" >"$TMP/device.pub" || fail "identity public"
@@ -65,7 +65,7 @@ esp_logs two "attest: hash for ::1" || fail "the log does not name the client th
 ok "/hash over the whole flash matches, and names its client"
 app=$TMP/app.bin
 cp "$(esp_app)" "$app" || fail "no image"
-PIN=$(ssh-keyscan -p "$GW_PORT" -t ecdsa 127.0.0.1 2>/dev/null | ssh-keygen -lf - | awk '{print $2}') # what a session prefers
+PIN=$(ssh-keyscan -p "$GW_PORT" -t ecdsa 127.0.0.1 2>/dev/null | ssh-keygen -lf - | awk '{print $2}') # a session prefers this key type
 "$BIN/cmxsafe" image manifest --at 0x20000 --end 0x1a0000 "$app" >"$TMP/manifest" || fail "manifest"
 trusted() { # trusted NAME [options]: the evidence is verified with these options
     local log=$TMP/$1.log
@@ -76,7 +76,7 @@ trusted hs256 --key "$TMP/private_key.bin"
 trusted es256 --attest-key "$TMP/device.pub"
 ok "evidence is TRUSTED, HS256 and ES256"
 
-# An update from another party of the fleet.
+# Another party of the fleet uploads an update.
 gw enroll viewer --key "$TMP/a.pub" --direct cam-18.cmx:8989 >/dev/null || fail "the viewer may not reach the update service"
 update=$(free_port)
 client a -N -L "127.0.0.1:$update:cam-18.cmx:8989" & PIDS+=("$!")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Agents (cmxsafed) at the gateway, with the configuration that `enroll` prints and keys derived from their hardware keys.
-# One of them has another image, and a rollout stops. Then an agent at a gateway in CMX-GW's published form.
+# One of them has another image, and a rollout stops. Then an agent connects to a gateway in CMX-GW's published form.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../attest_lib.sh"
@@ -31,8 +31,8 @@ for n in a1 a2 a3; do wait_for 30 connected "$n" || fail "$n does not connect"; 
 listens() { inside ss -Hltn | grep -qF "[$(address_of "$1")]:8888"; }
 for n in a1 a2 a3; do wait_for 30 listens "$n" || fail "$n does not listen"; done
 ok "agents log in with derived keys and listen on their own addresses, on the same port"
-# probe_interval: each agent connects to its own listener through the gateway, and is not refused.
-sleep 3 # three probes
+# With probe_interval, each agent connects to its own listener through the gateway, and is not refused.
+sleep 3 # the time of three probes
 lacks 'refused connect to host' "$TMP/gateway.log" || fail "the gateway refuses a device's probe of its own listener"
 lacks 'probe of port' "$TMP/a1.log" || fail "the agent replaced a listener that works: $(grep 'probe of port' "$TMP/a1.log")"
 ok "agents probe their own listeners"

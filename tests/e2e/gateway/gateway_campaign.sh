@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Update campaigns: three boards with an enforced policy, one of them away. The worker is killed at every step, and no board gets
-# the image twice. Then pause, resume, schedule, and an image that the boards refuse.
+# Update campaigns of three boards with an enforced policy, one of which is away. The worker is killed at every step, and no board gets
+# the image twice. Then a campaign is paused, resumed and scheduled, and the boards refuse an image.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$ROOT/tests/tools/ota_image.sh"
@@ -51,7 +51,7 @@ is() { [ "$(standing "$1")" = "$2" ]; }
 for n in b1 b2; do wait_for 60 is $n trusted || fail "$n is not trusted: $(gw policy show)"; done
 
 worker() { pgrep -f "^[^ ]*cmxsafe gateway worker --dir $GW\$"; }
-kill_worker() { # the worker, and a child of it that has not run its program yet
+kill_worker() { # kills the worker, and a child of it that has not run its program yet
     local pids
     mapfile -t pids < <(worker)
     [ ${#pids[@]} -gt 0 ] && kill -9 "${pids[@]}"
@@ -61,7 +61,7 @@ at() { [ "$(progress "$1" "$2")" = "$3" ]; }
 state() { [ "$(gw campaign show "$1" --json | jq -r .state)" = "$2" ]; }
 count() { grep -c "$2" "$1.log"; }
 log_has() { grep -q "$2" "$1.log"; }
-soon() { # COMMAND...: polls quickly, so that the kill hits the step
+soon() { # soon COMMAND...: polls quickly, so that the kill hits the step
     local i
     for i in $(seq 1200); do "$@" && return 0; sleep 0.05; done
     return 1
@@ -104,14 +104,14 @@ runs b3 2.0.0 || fail "b3 does not run 2.0.0"
 gw campaign show may --json | json_is '.done == 3 and .failed == 0 and (.manifests | length) == 2' >/dev/null || reported "the counts"
 ok "a board that was away is updated when it comes back"
 
-# The same campaign again: no board gets the version that it runs.
+# If the campaign is repeated, no board gets the version that it runs.
 gw campaign start again --all --image away/v2.bin >/dev/null || fail "campaign start"
 wait_for 60 state again done || fail "$(gw campaign show again)"
 for n in b1 b2 b3; do [ "$(count $n 'update ready')" = 1 ] || fail "$n got the version that it runs"; done
 gw campaign remove again >/dev/null && ! gw campaign show again 2>/dev/null || fail "remove"
 ok "a board that runs the version gets no upload"
 
-# Schedule, pause, resume; an update ends the quarantine of boards. An image that is refused stops the campaign at the
+# Campaigns are scheduled, paused and resumed; an update ends the quarantine of boards. An image that is refused stops the campaign at the
 # first board.
 ! gw campaign start june b1 2>err.out >/dev/null && grep -q -- --image err.out || fail "no image"
 gw campaign start june --all --image v4.bin --manifest v4-0x10000 --manifest v4-0x200000 --at "$(date -u -d '+1 hour' '+%Y-%m-%d %H:%M')" >/dev/null || fail "campaign start --at"

@@ -14,7 +14,7 @@ certificate() {
     SERIAL=$((SERIAL + 1))
     ssh-keygen -q -s "$TMP/${CA:-ca}" -I "$name-$SERIAL" -z "$SERIAL" "$@" "$TMP/$name.pub" || fail "no certificate for $name"
 }
-# page KEY PORT: the page that the device serves there.
+# page KEY PORT: prints the page that the device serves there.
 page() { printf 'GET / HTTP/1.0\r\n\r\n' | try_client "$1" -o CertificateFile="$TMP/$1-cert.pub" -W "cam-17.cmx:$2" 2>"$TMP/ssh.err"; }
 reaches() { page "$1" 81 | grep -qx one; }
 # refused KEY REASON: the key can't log in, and the log has the reason. Only the lines from this call on are read.
@@ -26,7 +26,7 @@ refused() {
     said() { tail -c +"$((from + 1))" "$TMP/gateway.log" | grep -q -- "certificate or key refused: .*$2"; }
     wait_for 20 said "$1" "$2" || fail "the log does not say '$2': $(tail -c +"$((from + 1))" "$TMP/gateway.log")"
 }
-# stays KEY: a session of this certificate, in the background; HELD is its process.
+# stays KEY: starts a session of this certificate in the background; HELD is its process.
 stays() {
     client "$1" -o CertificateFile="$TMP/$1-cert.pub" -N -L "127.0.0.1:$(free_port):cam-17.cmx:81" 2>"$TMP/$1.err" &
     HELD=$!
@@ -44,7 +44,7 @@ A=$(address_of cam-17)
 client a -N -R "[$A]:81:127.0.0.1:$WEB" & DEVICE=$!; PIDS+=("$DEVICE")
 wait_for 20 connected cam-17 || fail "no login"
 
-# The commands of docs/GATEWAY.md unchanged, except that the login uses the host and port of this gateway.
+# Runs the commands of docs/GATEWAY.md unchanged, except that the login uses the host and port of this gateway.
 mkdir "$TMP/docs" && ssh-keygen -q -t ed25519 -N '' -f "$TMP/docs/corp_ca" && ssh-keygen -q -t ed25519 -N '' -f "$TMP/docs/alice" || fail "keys"
 sed -n '/^### SSH certificates/,/^## /p' "$ROOT/docs/GATEWAY.md" | sed -n '/^```sh/,/^```/p' | grep -v '^```' >"$TMP/docs/all.sh"
 grep -v '^ssh ' "$TMP/docs/all.sh" >"$TMP/docs/commands.sh"
@@ -68,7 +68,7 @@ reaches alice || fail "alice does not reach the device: $(cat "$TMP/ssh.err")"
 logged "alice@corp: logged in from .* with the certificate 'alice-1', serial 1" || fail "not logged: $(tail -3 "$TMP/gateway.log")"
 ok "a certificate of a registered CA, with a grant"
 
-# Refused: the key without a certificate, the CA's own key, and one name for a platform and a CA.
+# The gateway refuses the key without a certificate, the CA's own key, and one name for a platform and a CA.
 refused_login alice -o CertificateFile=none -N || fail "the key without its certificate logs in"
 refused_login ca -N || fail "the CA's key logs in as a key"
 ! gw enroll cam-18 --key "$TMP/ca.pub" --ports 81 2>"$TMP/err" >/dev/null && grep -q "this key is corp's" "$TMP/err" || fail "a device with the CA's key: $(cat "$TMP/err")"
@@ -91,7 +91,7 @@ certificate near -n alice -O source-address=127.0.0.0/8
 reaches near || fail "a certificate for this source: $(cat "$TMP/ssh.err")"
 ok "the gateway's limits hold for certificates"
 
-# Every certificate that must not log in; each differs in one thing from alice's.
+# Certificates that must not log in are refused; each differs in one thing from alice's.
 certificate none
 refused none "names no principal"
 certificate bob -n bob
@@ -126,7 +126,7 @@ reaches forged || fail "alice@guests has a grant"
 [ "$(gw platform --json | jq -r '[.[] | .kind + " " + .name] | join(",")')" = "ca corp,ca guests,principal alice@corp,principal alice@guests,principal carol@corp" ] || fail "the list: $(gw platform)"
 gw grant | grep -q '^platform:alice@guests .*cam-17:81' || fail "grant does not list: $(gw grant)"
 
-# status, and the end of a live session with its certificate.
+# status shows a session's certificate, and the session ends with it.
 certificate brief -n alice -V -1m:+20s
 stays brief
 wait_for 20 connected alice@corp || fail "no session: $(cat "$TMP/brief.err")"
@@ -139,7 +139,7 @@ wait_for 30 has_ended "$HELD" || fail "a session outlives its certificate"
 logged "alice@corp from .*: ended: its certificate has ended" || fail "not logged"
 ok "a live session ends with its certificate"
 
-# A KRL: a bad file changes nothing; one that revokes a serial ends that session and no other, and later logins.
+# A bad KRL changes nothing; one that revokes a serial number ends that session and no other, and refuses later logins.
 certificate lost -n alice
 LOST=$SERIAL
 stays lost; FIRST=$HELD
@@ -161,7 +161,7 @@ kill -0 "$SECOND" || fail "a session that is not revoked ended"
 reaches alice || fail "a certificate that is not revoked: $(cat "$TMP/ssh.err")"
 ! gw krl "$TMP/bad.krl" 2>/dev/null >/dev/null || fail "a bad KRL"
 equal "$(gw krl --json | jq -r .sha256)" "$(sha256sum <"$TMP/revoked.krl" | cut -d' ' -f1)" || fail "the KRL was lost: $(gw krl)"
-# By key ID, and a plain key of a device.
+# A KRL revokes a key ID, and the plain key of a device.
 printf 'id: alice-1\n' >"$TMP/spec" && ssh-keygen -q -k -f "$TMP/id.krl" -s "$TMP/ca.pub" "$TMP/spec" && ssh-keygen -q -k -u -f "$TMP/id.krl" "$TMP/a.pub" || fail "ssh-keygen -k"
 gw krl "$TMP/id.krl" >/dev/null || fail "krl"
 wait_for 5 has_ended "$SECOND" || fail "a session whose key ID is revoked goes on"
@@ -172,14 +172,14 @@ gw krl --remove >/dev/null || fail "krl --remove"
 client a -N -R "[$A]:81:127.0.0.1:$WEB" & DEVICE=$!; PIDS+=("$DEVICE")
 wait_for 20 connected cam-17 || fail "no login without the KRL"
 reaches lost || fail "nothing is revoked any more: $(cat "$TMP/ssh.err")"
-# The whole CA.
+# A KRL revokes the whole CA.
 ssh-keygen -q -k -f "$TMP/ca.krl" "$TMP/ca.pub" && gw krl "$TMP/ca.krl" >/dev/null || fail "krl"
 refused alice "revoked"
 reaches forged || fail "the other CA"
 gw krl --remove >/dev/null || fail "krl --remove"
 ok "a KRL"
 
-# The last grant is removed, and then the CA: sessions end.
+# When the last grant is removed, and then the CA, sessions end.
 stays alice
 wait_for 20 connected alice@corp || fail "no session"
 gw grant --remove alice@corp cam-17:81 >/dev/null || fail "grant --remove"

@@ -26,7 +26,7 @@ for k in alice phone; do page $k 81 | grep -qx one || fail "$k does not reach th
 reported() { [ "$(gw access --consumer alice@corp --json | jq -r 'select(.event == "close" and (.device | endswith("cam-17"))) | .consumer' | sort -u)" = platform:alice@corp ]; }
 wait_for 20 reported || fail "access: $(gw access --consumer alice@corp --json)"
 
-# The judge, without a new login: the session holds a connection, and its grant is removed while another one stays.
+# The judge decides without a new login: the session holds a connection, and its grant is removed while another one stays.
 gw grant alice@corp cam-17:82 >/dev/null || fail "grant"
 L=$(free_port)
 client alice -o CertificateFile="$TMP/alice-cert.pub" -N -L "127.0.0.1:$L:cam-17.cmx:81" 2>"$TMP/held.err" & HELD=$!; PIDS+=("$HELD")
@@ -41,7 +41,7 @@ ended() { ! kill -0 "$HELD" 2>/dev/null; }
 wait_for 5 ended || fail "a principal without grants stays"
 ! page phone 82 >/dev/null || fail "a revoked principal logs in"
 
-# A KRL in a system gateway: sshd reads it, and doctor compares it.
+# sshd of a system gateway reads the KRL, and doctor compares it.
 gw grant alice@corp cam-17:81 >/dev/null && page alice 81 | grep -qx one || fail "a new grant: $(cat "$TMP/ssh.err")"
 echo 'serial: 1' | ssh-keygen -q -k -f "$TMP/krl" -s "$TMP/ca.pub" - && gw krl "$TMP/krl" >/dev/null || fail "krl"
 ! page alice 81 >/dev/null || fail "a revoked certificate logs in"

@@ -40,7 +40,7 @@ gw enroll cam-18 --key "$TMP/b.pub" --ports 81 >/dev/null || fail "enroll"
 refused_open b -W "[$A]:81" || fail "a device reaches another's listener"
 ok "a device reaches its own listener and no other's"
 
-# A user whose ssh-agent offers more than five keys, the right one last.
+# A user's ssh-agent offers more than five keys, the right one last.
 for i in 1 2 3 4 5 6 7 8; do key "other$i"; done
 OTHERS=(); for i in 1 2 3 4 5 6 7 8; do OTHERS+=(-i "$TMP/other$i"); done
 key p; gw platform vms --key "$TMP/p.pub" >/dev/null && gw grant vms cam-17:81 >/dev/null || fail "platform"
@@ -69,11 +69,11 @@ for pair in "user:$(id -u) user:$(id -un)" "user:$(id -un) user:$(id -u)" "group
 done
 ok "a grant by number is removed by name"
 
-# A change that can't be applied to the kernel: exit 1, and the message names the cause.
+# A change that can't be applied to the kernel gives exit status 1, and the message names the cause.
 mkdir "$TMP/fake"
 printf '#!/bin/sh\necho "nft: no" >&2\nexit 1\n' >"$TMP/fake/nft"; chmod 755 "$TMP/fake/nft"
 gw grant "$WHO" cam-17:81 >/dev/null || fail "grant"
-fails() { # fails PATTERN COMMAND...: exit 1 with the pattern, and no success on stdout
+fails() { # fails PATTERN COMMAND...: the command exits with 1, prints the pattern, and reports no success on stdout
     local pattern=$1 status=0
     shift
     "$@" >"$TMP/fails.out" 2>"$TMP/fails.err" || status=$?
@@ -89,7 +89,7 @@ gw init --user >/dev/null || fail "init"
 ! fetch_ok || fail "init did not apply the pending changes"
 ok "a change that cannot be applied is a failure, and init repairs it"
 
-# Concurrent commands: the first is delayed between the registry and the kernel; afterwards both agree.
+# Of two concurrent commands the first is delayed between the registry and the kernel; afterwards both agree.
 NFT=$(PATH=$PATH:/usr/sbin:/sbin command -v nft)
 printf '#!/bin/sh\n[ -e "%s" ] || { : >"%s"; sleep 2; }\nexec %s "$@"\n' "$TMP/slow" "$TMP/slow" "$NFT" >"$TMP/fake/nft"
 gw grant "$WHO" cam-18:81 >/dev/null || fail "grant"
@@ -103,7 +103,7 @@ lacks "$A . 81" "$GW/fleet.nft" || fail "fleet.nft has a grant that the registry
 prints_no "$A" inside nft list set inet cmxsafe by_user || fail "the kernel has a grant that the registry lacks"
 ok "concurrent commands run one after the other"
 
-# CSV: relative key paths; fields of missing columns keep their values; `open` is the former name of `direct`.
+# A CSV file may have relative key paths; fields of missing columns keep their values; `open` is the former name of `direct`.
 mkdir -p "$TMP/csv/keys"; cp "$TMP/c.pub" "$TMP/csv/keys/"
 printf '\xef\xbb\xbfname;key;ports;group;open\r\ncam-19;keys/c.pub;"81, 8989";yard;gateway.cmx:1883\r\n;;;;\r\n' >"$TMP/csv/fleet.csv"
 (cd / && gw import "$TMP/csv/fleet.csv") >/dev/null || fail "import"
@@ -148,7 +148,7 @@ done
 gw init --user | grep -q "restart the running gateway" || fail "init at a running gateway does not name the restart"
 ok "delete frees name and address; the keys stay refused"
 
-# Another domain: the printed configuration contains the name, and the agent accepts it.
+# With another domain, the printed configuration contains the name, and the agent accepts it.
 gw init --user --domain lab >/dev/null || fail "init --domain"
 gw show cam-18 --form agent >"$TMP/lab.conf"
 sed -i "s|^key_file = .*|key_file = $TMP/b|" "$TMP/lab.conf"
@@ -156,7 +156,7 @@ grep -qx 'host = cam-18.lab' "$TMP/lab.conf" || fail "the name is not in the con
 "$BIN/cmxsafed" --check -c "$TMP/lab.conf" >/dev/null || fail "the agent refuses the configuration"
 ok "another domain"
 
-# A full disk is also a failure.
+# A full disk is reported as a failure, too.
 if [ -w /dev/full ]; then
     fails "writing the output failed" sh -c '"$0" gateway export >/dev/full' "$BIN/cmxsafe"
     ok "an export that could not be written is a failure"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Grants to groups, and grants with an end and a reason. They end by themselves: during a transfer, while the gateway is
+# Grants to groups, and grants with an end and a reason. The latter end by themselves: during a transfer, while the gateway is
 # stopped, and after a jump of the clock.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
@@ -70,7 +70,7 @@ wait_for 20 connected cam-17 || fail "no login after the restart"
 lacks "$A . 81" "$GW/fleet.nft" && reaches_not || fail "a grant came back with the gateway"
 ok "a grant that ended while the gateway was stopped stays closed"
 
-# A grant survives a restart, and a clock that was set forward ends it: the registry's times move instead of this machine's clock.
+# A grant survives a restart, and a clock that was set forward ends it. The scenario moves the registry's times instead of this machine's clock.
 gw grant "$WHO" cam-17:81 --for 1h >/dev/null || fail "grant"
 stop_gateway; serve_gateway
 client a -N -R "[$A]:81:127.0.0.1:$WEB" & PIDS+=("$!")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A TCP load balancer in front of the gateway: HAProxy with PROXY headers of version 2. Devices log in through it and are known
+# HAProxy is a TCP load balancer in front of the gateway, with PROXY headers of version 2. Devices log in through it and are known
 # by their own address: one source's failed logins do not count for another. Only the named sources may send a header, and
 # a balancer's connection without a right header is closed.
 . "$(dirname "$0")/../lib.sh"
@@ -70,7 +70,7 @@ s = socket.create_connection(('127.0.0.1', int(sys.argv[1])), source_address=(sy
 data = ast.literal_eval("b'" + sys.argv[3] + "'")
 s.settimeout(5)
 try:
-    for i in range(0, len(data), 5): # in pieces
+    for i in range(0, len(data), 5): # sends the data in pieces
         s.sendall(data[i:i + 5]); time.sleep(0.01)
     print(s.recv(7).decode(errors='replace').strip() or 'closed')
 except ConnectionError:

@@ -37,14 +37,14 @@ wait_for 40 event expire platform:vms || fail "the grant does not end"
 refused_open v -W cam-17.cmx:81 || fail "a grant that ended is honoured"
 wait_for 40 event used-after-end platform:vms || fail "no event for a grant that is used after its end: $(cat "$TMP/events")"
 [ "$(jq -n '[inputs] | map(select(.event == "used-after-end")) | map(.detail) | unique | join(" ")' "$TMP/events")" = '"cam-17:81"' ] || fail "the service: $(cat "$TMP/events")"
-# Two live devices with the same key.
+# Two live devices use the same key.
 refused_listen a -N -R "[$A]:81:127.0.0.1:9" || fail "two devices have the same port"
 wait_for 40 event key-conflict cam-17 || fail "no event for a key conflict: $(cat "$TMP/events")"
-# A rollout from a terminal (gateway_campaign.sh: by the worker).
+# A rollout runs from a terminal; gateway_campaign.sh tests updates by the worker.
 "$BIN/cmxsafe-board" image --version 2.0.0 "$TMP/image.bin" >/dev/null || fail "image"
 ! gw update cam-17 --port 81 -- "$TMP/image.bin" --quiet >/dev/null 2>&1 || fail "an update without a service"
 wait_for 40 event update-failed cam-17 || fail "no event for a failed update: $(cat "$TMP/events")"
-# Away for longer than 5 s: one event until it is back.
+# A device that is away for longer than 5 s causes one event until it is back.
 [ "$(grep -c '"offline"' "$TMP/events")" = 0 ] || fail "a device that is there counts as away: $(cat "$TMP/events")"
 stop "$DEVICE"
 wait_for 60 event offline cam-17 || fail "no event for a device that is away: $(cat "$TMP/events")"

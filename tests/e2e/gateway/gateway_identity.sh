@@ -14,7 +14,7 @@ done
 [ "$(cat /proc/sys/net/ipv6/conf/cmxsafe0/disable_ipv6)" = 0 ] || fail "IPv6 is off on the link"
 for k in a b p svc stranger; do key $k; done
 
-# A service that prints its peer. On the device's side of a forward the peer is sshd's own address, so the peer is checked
+# This service prints its peer. On the device's side of a forward the peer is sshd's own address, so the peer is checked
 # at the gateway: in the access log, and with a listener that replaces a session. Devices reach the service by direct
 # contexts.
 cat >"$TMP/peers.py" <<'PY'
@@ -67,14 +67,14 @@ session=$(gw status --json | jq '.sessions[] | select(.name == "cam-17") | .pid'
 [ "$(python3 "$TMP/nodelay.py" "$session" "$GW_PORT" | sort -u)" = True ] || fail "TCP_NODELAY of a session: $(python3 "$TMP/nodelay.py" "$session" "$GW_PORT" 2>&1)"
 ok "a session's small packets are sent at once"
 
-# Devices: the service behind the gateway sees each one's address.
+# The service behind the gateway sees each device's address.
 for pair in "a $A" "b $B"; do
     set -- $pair
     [ "$(: | try_client "$1" -W gateway.cmx:1883 2>/dev/null)" = "peer $2" ] || fail "the service does not see $2: $(: | try_client "$1" -W gateway.cmx:1883 2>&1)"
 done
 ok "a service behind the gateway sees each device's identity"
 
-# Users, a group, a platform, another device: the access log names each.
+# The access log names users, a group, a platform and another device.
 gw access --follow --json >"$TMP/followed" 2>/dev/null & FOLLOW=$!; PIDS+=("$FOLLOW")
 gw grant user:1234 cam-17:81 >/dev/null && gw grant group:4321 cam-17:81 >/dev/null && gw grant vms cam-17:81 >/dev/null || fail "grant"
 wait_for 10 gets 1234 http://cam-17.cmx:81/ one || fail "a user with a grant"
@@ -117,7 +117,7 @@ stop "$FORWARDS"; stop "$PEERS"
 gw grant --remove vms cam-18:8080 >/dev/null || fail "grant --remove"
 ok "a service sees the platform's identity by -W, -L and -D"
 
-# whois, in both directions.
+# whois translates in both directions.
 for party in cam-17 platform:vms user:1234 group:4321 cgroup:system.slice/nvr.service user:root; do
     address=$(identity "$party")
     [ -n "$address" ] || fail "whois $party"
@@ -129,14 +129,14 @@ root=$(identity root)
 [ "$(identity user:0)" = "$root" ] && [ "$(identity user:root)" = "$root" ] || fail "a user's name and number are different consumers"
 ok "whois translates in both directions"
 
-# A process in cam-18's session that behaves like a compromised sshd: it has the same account, control group and network,
+# This process in cam-18's session behaves like a compromised sshd: it has the same account, control group and network,
 # but does not follow sshd's configuration.
 session=$(gw status --json | jq -r '.sessions[] | select(.name == "cam-18") | .pid')
 cgroup=/sys/fs/cgroup$(sed -n 's/^0:://p' "/proc/$session/cgroup")
 case $cgroup in */sessions/[0-9]*) ;; *) fail "the session has no control group: $cgroup" ;; esac
 cat >"$TMP/taken.py" <<'PY'
 import errno, os, socket, struct, sys
-"x".encode("idna")  # imported while its file can still be read
+"x".encode("idna")  # imports the codec while its file can still be read
 own, other, cgroup = sys.argv[1:4]
 open(cgroup + "/cgroup.procs", "w").write("0")
 os.setgid(int(sys.argv[5])); os.setgroups([]); os.setuid(int(sys.argv[4]))
@@ -178,7 +178,7 @@ s = tcp(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind((own,
 forbidden("connect from a socket that listens on its own port", lambda: (lambda t: (t.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1), t.bind((own, 81)), t.connect((other, 8080))))(tcp()))
 c = tcp(); c.settimeout(3); c.connect((other, 81))
 if c.getsockname()[0] != own: bad.append("connects as " + c.getsockname()[0])
-# A listener on all addresses with a port that the kernel chose: no connection reaches it.
+# No connection reaches a listener on all addresses whose port the kernel chose.
 w = tcp(); w.listen(1)
 port = w.getsockname()[1]
 t = tcp(); t.settimeout(1)
@@ -192,7 +192,7 @@ nsenter --net=/run/netns/cmxsafe python3 "$TMP/taken.py" "$B" "$A" "$cgroup" "$(
 [ -z "$(tr -d '\n' <"$TMP/taken.log")" ] || fail "a session may: $(cat "$TMP/taken.log")"
 ok "a process in a session's control group has the session's identity and ports, and nothing else"
 
-# sshd's restrictions, as seen from its processes.
+# Checks sshd's restrictions from inside its processes.
 [ "$(awk '/^NoNewPrivs/ {print $2}' "/proc/$session/status")" = 1 ] || fail "a session's sshd may gain privileges"
 gw status --json | json_is .confined || skip_part "confined sessions: the kernel has no Landlock"
 # A process without an identity in the map may not connect at all.
@@ -271,7 +271,7 @@ ok "attest and update connect as the operator"
 [ "$(: | try_client a -W gateway.cmx:1883 2>/dev/null)" = "peer $A" ] || fail "a second login with the same key"
 gw list --json | json_is 'any(.[]; .name == "cam-17" and .address == $a)' --arg a "$A" || fail "list prints no identity"
 
-# ssh -J: a platform's login at a service of a device, by name.
+# With ssh -J a platform logs in at a service of a device, by name.
 start_sshd </dev/null
 gw enroll cam-19 --key "$TMP/svc.pub" --ports 8022 >/dev/null && gw grant vms cam-19:8022 >/dev/null || fail "enroll"
 client svc -N -R "[$(address_of cam-19)]:8022:127.0.0.1:$SSHD_PORT" & PIDS+=("$!")
@@ -313,7 +313,7 @@ before=$(gw status --json | jq .counters.denied_packets)
 as 1235 /usr/bin/python3 "$TMP/many.py" "$A" || fail "400 refused connections"
 wait_for 20 packets $((before + 400)) || fail "not all refusals are counted: $before, $(gw status --json | jq .counters.denied_packets)"
 many() { gw access --json | jq -s '[.[] | select(.event == "denied" and .port >= 10000)] | length'; }
-# At most 240, because a new minute may begin meanwhile.
+# There may be 240 lines, because a new minute may begin meanwhile.
 [ "$(many)" -ge 1 ] && [ "$(many)" -le 240 ] || fail "of 400 refusals, $(many) are in the access log"
 gw access --json >"$TMP/access.before"
 stop_gateway

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Images that the gateway keeps for updates: from a file and from standard input, the check with the update key,
-# refusals, a campaign's copy, and interrupted uploads.
+# The gateway keeps images for updates, from a file and from standard input: the check with the update key, refusals, a campaign's copy, and interrupted
+# uploads.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$ROOT/tests/tools/ota_image.sh"
@@ -59,7 +59,7 @@ gw image key k.hex other.hex >/dev/null && gw image add v2.bin >/dev/null || fai
 gw log | grep -q "update-key .*set" && gw log | grep -q "image .*camera 2.0.0 $(digest v2.bin)" || fail "the audit trail"
 ok "images are checked with the update key and its successor"
 
-# Standard input, in pieces; an upload that ends early is not stored, and leaves no file.
+# An image may arrive on standard input in pieces; an upload that ends early is not stored, and leaves no file.
 size=$(stat -c %s bundle.signed)
 { head -c 1000 bundle.signed; sleep 0.2; tail -c +1001 bundle.signed; } | gw image add - --name 'a bundle' --bytes "$size" --progress --json >out || fail "standard input"
 [ "$(head -n 1 out)" = "{\"received\":$size}" ] || { cat out; fail "the progress"; }
@@ -79,7 +79,7 @@ exec 8>&-
 [ "$(kept '.images | length')" = 4 ] || fail "four images: $(kept .)"
 ok "standard input: progress, a limit, and nothing is left of what ends early"
 
-# A campaign with a stored image; removing the image leaves the campaign's copy, which is removed with the campaign.
+# A campaign uses a stored image; removing the image leaves the campaign's copy, which is removed with the campaign.
 key a
 gw enroll cam-1 --key "$TMP/a.pub" --ports 8989 >/dev/null || fail enroll
 D=$(digest v1.bin)

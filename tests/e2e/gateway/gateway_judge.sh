@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# One set decides. Every part that could be lost is removed, one by one, while a user without a grant tries all the time: it never
-# gets a byte, and the gateway notices, repairs and reports. Removing a grant resets live connections, busy and idle
-# ones, within a second, and a platform's session continues.
+# One set decides. Every part that could be lost is removed, one by one, while a user without a grant tries all the time: the user never gets a byte, and the
+# gateway notices, repairs and reports. Removing a grant resets live connections, busy and idle ones, within a second, and a platform's session continues.
 . "$(dirname "$0")/../gateway_system_lib.sh"
 system_gateway
 for k in a b p; do key $k; done
@@ -9,7 +8,7 @@ web one
 gw enroll cam-17 --key "$TMP/a.pub" --ports 81,8080,9000 >/dev/null && gw enroll cam-18 --key "$TMP/b.pub" --ports 81 >/dev/null || fail "enroll"
 gw platform vms --key "$TMP/p.pub" >/dev/null && gw grant vms cam-17:81 >/dev/null && gw grant vms cam-17:9000 >/dev/null && gw grant user:1234 cam-17 >/dev/null || fail "grant"
 A=$(address_of cam-17)
-# A service that answers each line, so that a live connection is seen to carry data in both directions.
+# This service answers each line, so that a live connection is seen to carry data in both directions.
 cat >"$TMP/echo.py" <<'PY'
 import socketserver, sys
 class H(socketserver.StreamRequestHandler):
@@ -24,7 +23,7 @@ PY
 ECHO=$(free_port)
 python3 "$TMP/echo.py" "$ECHO" 2>/dev/null & PIDS+=("$!")
 wait_for 10 listening "$ECHO" || fail "no echo service"
-# The gateway's calls of ip, each as a line.
+# Records the gateway's calls of ip, one a line.
 mkdir "$TMP/path" && printf '#!/bin/sh\necho "$*" >>"%s"\nexec %s "$@"\n' "$TMP/ip.log" "$(command -v ip)" >"$TMP/path/ip" && chmod 755 "$TMP/path/ip" || fail "ip"
 # Like a service manager, starts the gateway again when it has ended.
 (
@@ -116,7 +115,7 @@ echo "slowest repair: $slowest ms; the aim is 2000 ms"
 [ "$slowest" -le "${CMX_REPAIR_MS:-60000}" ] || fail "the slowest repair took $slowest ms"
 ok "whatever is removed, nothing opens, and it is repaired"
 
-# Faults that cannot be repaired in place: the gateway ends its sessions and starts again. bounded NAME START: prints
+# After faults that cannot be repaired in place, the gateway ends its sessions and starts again. bounded NAME START: prints
 # how long that took.
 bounded() {
     local took=$(($(date +%s%3N) - $2))
@@ -141,7 +140,7 @@ logged "the network namespace cmxsafe was replaced" || fail "the log does not sa
 closed "the namespace is replaced"
 if command -v bpftool >/dev/null; then
     p=$(server_pid)
-    # Only this gateway's links: other gateways may run on this machine.
+    # Removes only this gateway's links, because other gateways may run on this machine.
     sessions=$(stat -c %i "$CGROUP/cmxsafe-gateway/sessions") || fail "no control group of the sessions"
     links=$(bpftool link show -j | jq --argjson c "$sessions" '.[] | select(.type == "cgroup" and .cgroup_id == $c) | .id')
     [ "$(wc -w <<<"$links")" -ge 8 ] || fail "attached to the sessions' control group: ${links:-nothing}"
@@ -201,7 +200,7 @@ echo "revocation of a user's live connection: $worst ms at worst"
 connected cam-17 || fail "the device's session ended"
 ok "taking a user's grant back resets its connections, busy or idle"
 
-# A platform's connection, by a forward of its session, which continues.
+# A platform's connection, which a forward of its session carries, ends with its grant; the session continues.
 LOCAL=$(free_port) KEEP=$(free_port)
 client p -N -L "127.0.0.1:$LOCAL:cam-17.cmx:9000" -L "127.0.0.1:$KEEP:cam-17.cmx:81" & P=$!; PIDS+=("$P")
 wait_for 20 connected vms && wait_for 10 listening "$LOCAL" || fail "the platform does not connect"
@@ -231,7 +230,7 @@ wait_for 15 repaired "$repairs" || fail "the host's rule is not repaired"
 equal "$(gw status --json | jq .counters.judge_repairs)" $((repairs + 1)) || fail "grants count as repairs: $(grep repaired "$TMP/gateway.log")"
 ok "grants that come and go leave other connections alone, and are no repairs"
 
-# The same for new connections: of a user, of a platform, and of a unit, each of which keeps its grant and connects again and again.
+# Meanwhile new connections succeed: a user, a platform and a unit keep their grants and connect again and again.
 cat >"$TMP/again.py" <<'PY'
 # again.py ADDRESS PORT STOP: until the file STOP exists; prints what fails, and at last how many connections worked.
 import os, socket, sys
@@ -265,7 +264,7 @@ wait "$U" "$V" "$W"
 echo "new connections beside changing grants: $(sed -n 's/^worked //p' "$TMP/again.log" | tr '\n' ' ')"
 ok "grants that come and go leave new connections alone"
 
-# Two grants for the same service, a user's own and one of the user's group: the kernel keeps the one that ends last.
+# Of two grants for the same service, a user's own and one of the user's group, the kernel keeps the one that ends last.
 echo 'zoe:x:1239:1239::/nonexistent:/bin/false' >>/etc/passwd && echo 'crew:x:4399:zoe' >>/etc/group || fail "no private /etc"
 gw grant user:zoe cam-17:9000 --for 3s >/dev/null && gw grant group:crew cam-17:9000 --for 1h >/dev/null || fail "grant"
 Z=$(identity user:zoe)
@@ -280,7 +279,7 @@ kill -0 "$L" 2>/dev/null && lacks -q 'reset\|end\|error' "$TMP/live.out" || fail
 kill "$L"
 ok "of two grants for the same, the one that ends last counts"
 
-# 5,000 grants.
+# The gateway loads 5,000 grants.
 python3 - "$GW/registry.db" <<'PY'
 import sqlite3, sys
 db = sqlite3.connect(sys.argv[1], timeout=20)

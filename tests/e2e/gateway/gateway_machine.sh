@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The changes that a system gateway makes to its machine: the account, folders under a strict umask, /etc/hosts in various
-# states, the network namespace, and the removal of the package. As root, in namespaces of this scenario.
+# states, the network namespace, and the removal of the package. The scenario runs as root, in namespaces of its own.
 . "$(dirname "$0")/../lib.sh"
 [ "$(id -u)" = 0 ] || skip "needs root"
 unshare --net --mount true 2>/dev/null || skip "no namespaces here"
@@ -67,7 +67,7 @@ gw init --etc-hosts >/dev/null && grep -q ' cam-18.cmx$' /etc/hosts || fail "--e
 gw init >/dev/null && grep -q ' cam-18.cmx$' /etc/hosts || fail "init forgets --etc-hosts"
 ok "/etc/hosts in every state"
 
-# The namespace, with a PATH without sbin; a change that cannot be undone is a failure.
+# The namespace is set up with a PATH without sbin; a change that cannot be undone is a failure.
 PATH=/usr/bin:/bin "$BIN/cmxsafe" gateway net up >"$TMP/up.out" 2>&1 || fail "net up: $(cat "$TMP/up.out")"
 mkdir "$TMP/fake"; printf '#!/bin/sh\nexit 1\n' >"$TMP/fake/ip"; chmod 755 "$TMP/fake/ip"
 ! PATH=$TMP/fake:$PATH "$BIN/cmxsafe" gateway net down 2>"$TMP/down.err" || fail "net down did nothing but reports success"
@@ -79,7 +79,7 @@ gw init >/dev/null || fail "init"
 nft list map inet cmxsafe_host user_marks | grep -q 1234 || fail "init does not repair the kernel's rules"
 ok "net up and down"
 
-# Another domain: devices that use the name gateway.cmx still reach the gateway's host.
+# With another domain, devices that use the name gateway.cmx still reach the gateway's host.
 gw init --domain lab >/dev/null || fail "init --domain"
 grep -q ' gateway.lab gateway.cmx$' "$GW/hosts" || fail "gateway.cmx has no address: $(cat "$GW/hosts")"
 nft list chain inet cmxsafe_host input | grep -q 'dport 1883 accept' || fail "the host refuses gateway.cmx:1883"

@@ -51,7 +51,7 @@ refused_listen b -N -R "[$A]:81:127.0.0.1:$WEB" || fail "a device listens at ano
 wait_for 10 is 'cmxsafe_device_refused_forwards_total{name="cam-18"}' 1 || fail "a refused forward is not counted"
 ok "counters of a device outlive its sessions"
 
-# A UNIX socket, as a file of its owner and group; a second program does not take it over.
+# The metrics are served at a UNIX socket, a file of its owner and group; a second program does not take it over.
 SOCKET=$TMP/metrics.sock
 "$BIN/cmxsafe" gateway metrics --listen "$SOCKET" 2>>"$TMP/listen.log" & LISTEN=$!; PIDS+=("$LISTEN")
 scrape() { curl -sS -m 10 --unix-socket "$SOCKET" "$@"; }
@@ -103,14 +103,14 @@ away() { rules '[.data.groups[].rules[].alerts[]? | select(.labels.alertname == 
 wait_for 30 away || fail "the device that is away is no alert"
 ok "alerts in Prometheus"
 
-# The last hour: the first sample is complete within a minute.
+# The first sample of the last hour is complete within a minute.
 minute() { gw status --traffic --json | json_is 'any(.minutes[]; .sessions == 1 and .bytes_in > 1000 and .at % 60 == 0 and .length_ms > 0)' >/dev/null; }
 wait_for 90 minute || fail "no minute in the history: $(gw status --traffic --json)"
 gw status --traffic | grep -qE '^20[0-9-]+ [0-9:]+Z +1 ' || fail "the history as text: $(gw status --traffic)"
 gw status --traffic --json | json_is '.minutes | length <= 60' >/dev/null || fail "the history is not bounded"
 ok "the last hour"
 
-# Without the gateway, and without its registry: metrics say so, and the command fails where the registry cannot be read.
+# The metrics report a gateway that does not run and a registry that cannot be read; in the latter case the command fails.
 stop "$DEVICE"
 stop_gateway
 is cmxsafe_gateway_up 0 && is 'cmxsafe_device_up{name="cam-17"}' 0 || fail "metrics of a gateway that was stopped"

@@ -64,7 +64,7 @@ no_longer() { ! user_gets 1 1236 && ! primary_gets 1; }
 wait_for 20 no_longer || fail "reached after the group's grant was removed"
 ok "a grant to a group holds for members at both gateways"
 
-# A stream to a user at node 1: it ends when the rules of either gateway are lost, and when the grant is removed.
+# A stream to a user at node 1 ends when the rules of either gateway are lost, and when the grant is removed.
 stream() { # a user of node 1 receives from the device without an end
     printf D | user_at 1 1234 socat -t 1000 - "TCP6:[$A]:82" >/dev/null 2>"$TMP/stream.err" & STREAM=$!; PIDS+=("$STREAM")
 }
@@ -72,7 +72,7 @@ received() { on 1 ss -Htin "dst [$A]:82" | grep -o 'bytes_received:[0-9]*'; }
 flows() { local before; before=$(received); sleep 0.3; [ "$(received)" != "$before" ]; }
 # Removes the rules each time: a change of the registry that arrives late makes the follower, which still runs, load them.
 stands() { on "$n" ip netns exec cmxsafe nft flush ruleset; ! flows && ! flows && ! flows; }
-# without_rules N: neither rules nor a guard at node N.
+# without_rules N: checks that node N has neither rules nor a guard.
 without_rules() {
     GUARD=$(pgrep -P "${SERVE_PID[$1]}" | head -n 1); GUARD=${GUARD:-${SERVE_PID[$1]}}
     kill -STOP "${SERVE_PID[$1]}" "$GUARD" && on "$1" ip netns exec cmxsafe nft flush ruleset
@@ -97,13 +97,13 @@ for n in 1 2 3; do ! user_gets $n 1234 || fail "reached at node $n without a gra
 ok "without a grant, or without the rules of either gateway, nothing goes through"
 
 # ---- takeover ----
-# Alive at node 2: a login at node 3 is refused, and the session continues.
+# The device is alive at node 2: a login at node 3 is refused, and the session continues.
 client_at 3 d -N -R "[$A]:81:127.0.0.1:$WEB" 2>/dev/null & E=$!; PIDS+=("$E")
 refused() { grep -q "cam-1 from .*: ended: its device has a live session at another gateway" "$TMP/node3.log"; }
 wait_for 20 refused || fail "a second session while the first one answers"
 wait_for 10 gone_at 3 cam-1 && connected_at 2 cam-1 && [ "$(route_of 1 "$A")" = 2 ] || fail "an answering session lost its identity"
 kill "$E" 2>/dev/null; wait "$E" 2>/dev/null
-# Frozen at node 2: the login at node 3 takes over.
+# The device is frozen at node 2: the login at node 3 takes over.
 kill -STOP "$D"
 start=$(date +%s%3N)
 client_at 3 d -N -R "[$A]:81:127.0.0.1:$WEB" & E=$!; PIDS+=("$E")

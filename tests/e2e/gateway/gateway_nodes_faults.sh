@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Three gateways of one fleet, and faults between them: a gateway that announces another's identities or sends with
+# Faults between three gateways of one fleet: a gateway that announces another's identities or sends with
 # them, cables that are cut, a device that flaps between gateways, a revocation while a gateway is cut off, and a
 # gateway that returns with an old copy of the registry. No denied access opens, and no device stays unreachable.
 . "$(dirname "$0")/../nodes_lib.sh"

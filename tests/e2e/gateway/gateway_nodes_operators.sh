@@ -123,7 +123,7 @@ pin=$(ssh-keygen -lf /var/lib/node1/gateway/hostkey_ed25519.pub | cut -d' ' -f2)
     --set "board.port_offset=$(free_offset)" --set "ota.public_key=$public" --set ota.confirm_s=60 2>>b1.log & PIDS+=("$!")
 wait_for 60 connected_at 2 b1 && wait_for 20 is_claimed "$B" || fail "the board does not connect"
 runs() { [ "$(on 2 ip netns exec cmxsafe curl -sS -m 10 "http://[$B]:8989/update" 2>/dev/null | jq -r '"\(.running.version) \(.running.confirmed)"')" = "$1 true" ]; }
-gwn 2 grant user:root b1 >/dev/null || fail "grant" # for this scenario's own requests
+gwn 2 grant user:root b1 >/dev/null || fail "grant" # this scenario's own requests need a grant
 wait_for 60 runs 1.0.0 || fail "the board does not answer"
 gwn 2 grant --remove user:root b1 >/dev/null || fail "grant --remove"
 wait_for 20 standing 1 || fail "the grant stays"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Two gateways with plain links (VXLAN) over an interface of the operator's, instead of WireGuard: the same rules hold.
+# Two gateways with plain links (VXLAN) over an interface of the operator's, instead of WireGuard, follow the same rules.
 # All links of a fleet are of one kind.
 . "$(dirname "$0")/../nodes_lib.sh"
-# The cable between the two is called plain0 at both.
+# The cable between the two is called plain0 at both gateways.
 eval "made_$(declare -f cable)"
 cable() {
     local a b

@@ -54,7 +54,7 @@ gw show cam-17 | grep -q "^client  *OpenSSH_" || fail "show does not say with wh
 gw list --json | json_is '[.[] | select(.name == "cam-17" and (.seen.client | startswith("OpenSSH_")))] | length == 1' >/dev/null || fail "list: $(gw list --json)"
 ok "a policy that reports"
 
-# Enforced: the trusted device is reached, the one without evidence is quarantined.
+# With an enforced policy, the trusted device is reached, and the one without evidence is quarantined.
 gw policy set @cameras --manifest "$TMP/manifest" --max-age 60s --enforce yes >/dev/null || fail "policy set"
 wait_for 90 is cam-17 trusted && reaches || fail "a trusted device is not reached"
 [ "$(standing cam-18)" = QUARANTINED ] || fail "a device without evidence: $(gw policy show)"
@@ -66,7 +66,7 @@ gw list | grep -q "^cam-18 .*EXEMPT" || fail "list does not show the exemption"
 gw policy exempt cam-18 --remove >/dev/null && is cam-18 QUARANTINED || fail "the exemption does not end"
 ok "a policy that is enforced"
 
-# A user streams; the flash is altered. The stream ends when the device is checked again.
+# The flash is altered while a user streams. The stream ends when the device is checked again.
 (cd "$TMP/www-$WEB" && head -c 1000000000 /dev/zero >big) || fail "no big file"
 inside curl -sS --limit-rate 1m -o /dev/null "http://[$A]:81/big" 2>/dev/null & STREAM=$!; PIDS+=("$STREAM")
 printf 'evil' | dd of="$TMP/flash.bin" bs=1 seek=$((0x20000)) conv=notrunc status=none
@@ -87,7 +87,7 @@ claim region failed && claim ueid ok || fail "the claims that attest stores: $(g
 gw show cam-17 | grep -q "^attested .*differs" || fail "the verifier does not reach a quarantined device: $(gw show cam-17)"
 ok "an altered device is quarantined, and its stream ends"
 
-# Break-glass: with an end and a reason, visible everywhere.
+# A break-glass grant has an end and a reason, and is visible everywhere.
 gw grant "$WHO" cam-17:81 --break-glass --for 20s --why "look at the door" 2>"$TMP/err" >/dev/null || fail "break-glass"
 grep -q "quarantined" "$TMP/err" || fail "break-glass is silent"
 wait_for 20 reaches || fail "break-glass does not reach the device"
@@ -117,7 +117,7 @@ ok "another device's evidence"
 # started again since: evidence names its boot (bootseed), but the nonce alone refuses evidence of an older one.
 ranges=$(awk '$1 == "region" { printf "%s%s-%s", sep, $2, $3; sep = "," }' "$TMP/manifest")
 record() { curl -sf -H 'Accept: application/eat+cwt' -o "$TMP/$1" "http://127.0.0.1:$BOARD_PORT/evidence?nonce=$(openssl rand -hex 32)&alg=ES256&ranges=$ranges" || fail "no evidence to record"; }
-# The claim 268 of RFC 9711 in CBOR: 32 bytes.
+# The claim 268 of RFC 9711 is 32 bytes in CBOR.
 bootseed() { python3 -c 'import re, sys; print(re.search(rb"\x19\x01\x0c\x58\x20(.{32})", open(sys.argv[1], "rb").read(), re.S)[1].hex())' "$TMP/$1"; }
 record recorded; record same
 stop_board; start_board --keyfile private_key.bin
@@ -188,8 +188,7 @@ wait_for 90 is cam-17 trusted && wait_for 20 reaches || fail "the worker continu
 # the wall clock is behind.
 ok "a worker that hangs"
 
-# A device that gives no evidence after a login is quarantined when the grace period ends. The same holds while no
-# worker runs.
+# A device that gives no evidence after a login is quarantined when the grace period ends. This also holds while no worker runs.
 stop_board
 stop "$DEVICE"; wait_for 20 gone cam-17; login
 wait_for 60 is cam-17 QUARANTINED && wait_for 20 reaches_not || fail "a silent device stays open: $(gw policy show)"

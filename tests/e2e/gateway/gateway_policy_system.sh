@@ -11,7 +11,7 @@ cmx image manifest --end 0x3f0000 app.bin >"$TMP/manifest" || fail "manifest"
 cmx identity public --key private_key.bin >"$TMP/device.pub" || fail "identity public"
 start_board --keyfile private_key.bin
 
-# A service that sends a byte every 20 ms, and one that is silent after its greeting.
+# One service sends a byte every 20 ms, the other is silent after its greeting.
 cat >"$TMP/ticker.py" <<'PY'
 import socket, sys, threading, time
 s = socket.socket()
@@ -83,12 +83,12 @@ denied 1234 "http://[$A]:81/" || fail "access after the end"
 gw log @cameras | grep -q "expire .*@cameras" || fail "no event"
 ok "a grant ends, with its live connections"
 
-# The policy: the worker attests through the judge.
+# The worker attests through the judge, as the policy demands.
 gw grant user:1234 @cameras >/dev/null || fail "grant"
 gw policy set @cameras --manifest "$TMP/manifest" --max-age 60s --enforce yes >/dev/null || fail "policy set"
 is() { [ "$(gw policy show --json | jq -r '.[0].standing')" = "$1" ]; }
 wait_for 30 is trusted || fail "not trusted: $(gw policy show) $(tail -5 "$TMP/gateway.log")"
-WORKER=$(pgrep -o --nslist mnt --ns $$ -f "cmxsafe gateway worker --dir $GW") # the oldest: its children have the same command line
+WORKER=$(pgrep -o --nslist mnt --ns $$ -f "cmxsafe gateway worker --dir $GW") # the oldest process, because its children have the same command line
 [ -n "$WORKER" ] || fail "no worker"
 reader 81 BUSY; reader 82 QUIET
 printf 'evil' | dd of="$TMP/flash.bin" bs=1 seek=$((0x20000)) conv=notrunc status=none
@@ -110,7 +110,7 @@ stop_board; start_board --keyfile private_key.bin
 stop "$DEVICE"; wait_for 20 gone cam-17; login
 wait_for 40 is trusted || fail "not healed: $(gw policy show)"
 reader 81 BUSY
-flock "$GW/apply.lock" kill -STOP "$WORKER" # not in the middle of a change: the guard would wait a minute for its lock
+flock "$GW/apply.lock" kill -STOP "$WORKER" # a worker stopped during a change would keep this lock
 sql "$GW/registry.db" "UPDATE evidence SET ends = ends - 50, boot_ends = boot_ends - 50" || fail "sqlite3"
 wait_for 40 ended "$BUSY" || fail "access continues without a worker"
 is QUARANTINED || fail "the standing: $(gw policy show)"
@@ -118,7 +118,7 @@ kill -CONT "$WORKER"
 wait_for 60 is trusted || fail "not trusted again"
 ok "without the worker, access ends with the evidence"
 
-# A campaign: the worker's unprivileged child updates a board, with the gateway's identity and without a grant.
+# In a campaign the worker's unprivileged child updates a board, with the gateway's identity and without a grant.
 BOARD=${CMX_BIN:-$ROOT/build/bin}/cmxsafe-board
 "$BOARD" create "$TMP/b1" >/dev/null && "$BOARD" image --version 2.0.0 "$TMP/v2.bin" >/dev/null || fail "board"
 key b

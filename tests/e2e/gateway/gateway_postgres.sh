@@ -30,7 +30,7 @@ on two gw enroll cam-18 --key "$TMP/b.pub" --attest-key "$TMP/attest.pub" --port
 wait_for 20 has one cam-18 || fail "the first gateway does not know the second's device"
 ok "what one enrols, the other knows"
 
-# Live sessions: a revocation at one gateway ends the session at the other, and at both within a second.
+# A revocation at one gateway ends the session at the other, and at both within a second.
 GW_PORT=$GW_PORT_two
 client a -N & PIDS+=("$!")
 client b -N & PIDS+=("$!")
@@ -44,7 +44,7 @@ refused_login a -N || fail "a revoked device logs in at the other gateway"
 node_logged two "its key was revoked" || fail "the reason is not logged"
 ok "a revocation ends the session at the other gateway"
 
-# Grants, their end, and who may reach what.
+# Grants and their ends take effect at both gateways.
 key p
 on one gw platform vms --key "$TMP/p.pub" >/dev/null || fail "platform"
 on one gw grant platform:vms cam-18:81 --for 20s --why test >/dev/null || fail "grant"
@@ -94,7 +94,7 @@ wait_for 10 rules_have two || fail "trusted evidence does not open the rules"
 pg_change "UPDATE cmxsafe.policy SET removed = true, revision = $NEXT" || fail "policy"
 ok "evidence of another gateway decides about quarantine"
 
-# Ten changes at each gateway at once: all are made.
+# Both gateways make ten changes at once: all take effect.
 for n in one two; do
     for i in $(seq 10); do
         ssh-keygen -q -t ed25519 -N '' -f "$TMP/$n$i"
@@ -109,7 +109,7 @@ wait_for 10 all_there one || fail "changes are lost at one"
 wait_for 10 all_there two || fail "changes are lost at two"
 ok "changes of two gateways at once"
 
-# The same name at both at once: one of them gets it, and the other a message.
+# A name is enrolled at both gateways at once: one command succeeds, and the other prints why it failed.
 key x; key y
 on one gw enroll rival --key "$TMP/x.pub" --ports 81 >"$TMP/rival-one.out" 2>&1 & A=$!
 on two gw enroll rival --key "$TMP/y.pub" --ports 81 >"$TMP/rival-two.out" 2>&1 & B=$!
@@ -120,7 +120,7 @@ wait "$B"; b=$?
 grep -qh "rival" "$TMP/rival-one.out" "$TMP/rival-two.out" || fail "the second gateway has no message"
 ok "one of two rivals wins, the other gets a message"
 
-# Back to SQLite, and to PostgreSQL again: nothing is lost.
+# The registry moves back to SQLite, and to PostgreSQL again: nothing is lost.
 on two gw export >"$TMP/before.csv"
 ! on one gw migrate "$URL" 2>/dev/null || fail "migrates twice"
 on two gw migrate sqlite >/dev/null || fail "migrate sqlite"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # PostgreSQL is away: logins continue, changes fail and change nothing, and a gateway that is cut off for too long
-# denies all access. Stopped, silent (a connection that no longer answers), and with a lock that another holds.
+# denies all access. PostgreSQL is stopped, silent (the connection no longer answers), or locked by another gateway.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../postgres_lib.sh"
@@ -31,7 +31,7 @@ GW_PORT=$GW_PORT_two
 client a -N & PIDS+=("$!")
 wait_for 20 on two connected cam-a || fail "no session"
 
-# A silent connection: a change fails within a bounded time, and logins continue.
+# On a silent connection a change fails within a bounded time, and logins continue.
 hold STOP
 begin=$SECONDS
 key d

@@ -27,7 +27,7 @@ for n in a b c d; do key "$n"; done
 on one gw enroll cam-a --key "$TMP/a.pub" --ports 81 >/dev/null || fail "enroll"
 wait_for 10 has two cam-a || fail "the gateways do not agree"
 
-# Failover: the first server ends, the standby becomes the registry.
+# The first server ends, and the standby becomes the registry.
 replicated() { [ "$(pg_sql second 'SELECT count(*) FROM cmxsafe.device')" = 1 ]; }
 wait_for 20 replicated || fail "the standby does not replicate"
 pg_stop first immediate
@@ -37,7 +37,7 @@ wait_for 30 enrolled_b || fail "no change after the failover: $(cat "$TMP/enroll
 wait_for 30 has two cam-b || fail "the other gateway does not follow the new server"
 ok "a standby takes over"
 
-# A restart between two changes.
+# PostgreSQL restarts between two changes.
 pg_stop second fast
 pg_start second
 wait_for 30 on two gw enroll cam-c --key "$TMP/c.pub" --ports 81 >/dev/null || fail "no change after a restart"
@@ -55,7 +55,7 @@ on one gw enroll cam-d --key "$TMP/d.pub" --ports 81 >/dev/null || fail "enroll 
 wait_for 10 has two cam-d || fail "not followed after the restore"
 ok "a restored backup"
 
-# Rows that somebody changed by hand in PostgreSQL, without a revision: found when the gateway connects again.
+# Rows that somebody changed by hand in PostgreSQL, without a revision, are found when the gateway connects again.
 pg_sql second "UPDATE cmxsafe.device SET team = 'byhand' WHERE name = 'cam-a'" || fail "update"
 ! on one gw enroll cam-a --key "$TMP/a.pub" --ports 81 --group other 2>"$TMP/err" || fail "a change of a row that is not as the copy has it"
 grep -q "changed the same entry" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"
@@ -65,7 +65,7 @@ wait_for 30 by_hand one || fail "one does not find the difference"
 wait_for 30 by_hand two || fail "two does not find the difference"
 ok "differences are found"
 
-# A gateway comes back with an old copy, and with a damaged one.
+# A gateway comes back with an old copy, and later with a damaged one.
 stop "$GW_PID_two"
 cp "$TMP/two/registry.db" "$TMP/old.db"
 on one gw revoke cam-b >/dev/null || fail "revoke"
@@ -80,7 +80,7 @@ GW_PORT=$GW_PORT_two
 refused_login b -N || fail "a device logs in that was revoked while this gateway was away"
 ok "an old copy"
 
-# Versions: an older registry is added to; a newer one that is compatible works; one that is not stops changes.
+# An older registry gets the new tables; a newer registry that is compatible works; an incompatible one stops changes.
 pg_sql second "ALTER TABLE cmxsafe.device DROP COLUMN exempt; UPDATE cmxsafe.registry SET schema = 1" || fail "older schema"
 on one gw grant "user:$(id -un)" cam-a:81 >/dev/null || fail "a change in a registry of an older version"
 equal "$(pg_sql second 'SELECT count(*) FROM cmxsafe.device WHERE exempt = 0 AND NOT removed')" 3 || fail "the column is not added"

@@ -50,7 +50,7 @@ int gettimeofday(struct timeval *tv, void *zone)
 C
 cc -shared -fPIC -o "$TMP/skew.so" "$TMP/skew.c" || fail "skew.c"
 chmod 755 "$TMP/skew.so"
-# as_node NODE COMMAND...: with the wall clock of that gateway, which sshd's helper has, too.
+# as_node NODE COMMAND...: runs it with the wall clock of that gateway, which sshd's helper has, too.
 declare -A SKEWS=([one]=0 [fast]=3600 [slow]=-3600)
 for n in one fast slow; do
     mkdir "$TMP/bin-$n" && cp "$BIN/cmxsafe" "$TMP/bin-$n/" || fail "cp"
@@ -80,7 +80,7 @@ for n in fast slow; do
 done
 ok "devices log in at gateways with other clocks"
 
-# A grant without an end is the same everywhere. One with an end: no gateway keeps it longer.
+# A grant without an end is the same everywhere. No gateway keeps a grant longer than its end.
 grants_are() { on "$1" gw grant --json | json_is "map(select(.device == \"cam-1\")) | length == $2" >/dev/null; }
 on one gw grant platform:vms cam-1:81 >/dev/null || fail "grant"
 for n in one fast slow; do wait_for 20 grants_are $n 1 || fail "$n does not know a grant without an end"; done

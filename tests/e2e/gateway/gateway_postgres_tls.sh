@@ -23,7 +23,7 @@ SECRET=$(openssl rand -hex 16)
 pg_start db
 pg_sql db "ALTER ROLE cmxsafe PASSWORD '$SECRET'" || fail "ALTER ROLE"
 pg_stop db
-# Nothing but TLS with a password is accepted.
+# The server accepts only TLS with a password.
 echo "hostssl all all 127.0.0.1/32 scram-sha-256" >"$TMP/db/data/pg_hba.conf"
 cp "$TMP/localhost.pem" "$TMP/localhost.key" "$TMP/db/data/" && chmod 600 "$TMP/db/data/localhost.key" || fail "cp"
 [ "$(id -u)" != 0 ] || chown "$PG_USER" "$TMP/db/data/localhost.key" "$TMP/db/data/localhost.pem"

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Gateways of two versions of cmxsafe with one registry, as while they are upgraded one after the other. The later version has a table
-# and columns more. In either order both work, a change at one takes effect at the other, and no data of the later
-# version is lost.
+# Gateways of two versions of cmxsafe with one registry, as while they are upgraded one after the other. The later version has one more table and more columns.
+# In either order both work, a change at one takes effect at the other, and no data of the later version is lost.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../postgres_lib.sh"
@@ -10,7 +9,7 @@ need_postgres
 NEXT=${CMX_BIN:-$ROOT/build/bin}/next
 [ -x "$NEXT/cmxsafe" ] || fail "no programs of a later version"
 
-# version NODE FOLDER: the gateway runs the programs in FOLDER from its next start on.
+# version NODE FOLDER: makes the gateway run the programs in FOLDER from its next start on.
 version() { mkdir -p "$TMP/bin-$1" && cp --remove-destination "$2/cmxsafe" "$2/cmxsafe-authkeys" "$TMP/bin-$1/" || fail "cp"; }
 NOW=$BIN
 eval "own_$(declare -f on)"
@@ -21,11 +20,11 @@ version one "$NOW"; version two "$NEXT"
 schema_of() { pg_sql "$1" "SELECT schema FROM cmxsafe.registry"; }
 followed() { on "$1" gw metrics | grep -q "^cmxsafe_gateway_registry_followed 1"; }
 has() { on "$1" gw show "$2" --json >/dev/null 2>&1; }
-# session NODE KEY DEVICE: the device logs in there.
+# session NODE KEY DEVICE: logs the device in there.
 session() { (GW_PORT=$(eval "echo \$GW_PORT_$1"); client "$2" -N) & PIDS+=("$!"); wait_for 30 on "$1" connected "$3" || fail "$3 does not connect to $1"; }
 granted() { on "$1" gw grant --json | json_is 'any(.[]; .device == $d)' --arg d "$2"; }
 not_granted() { on "$1" gw grant --json | json_is 'all(.[]; .device != $d)' --arg d "$2"; }
-# both_work A B: a change at either takes effect at the other, also for live sessions.
+# both_work A B: checks that a change at either takes effect at the other, also for live sessions.
 both_work() {
     local from to i=0
     for from in "$1" "$2"; do

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # With a registry that is damaged or unsafe, every login is denied and the reason is logged. Killed writers leave the
-# registry consistent. A thousand enrolments.
+# registry consistent. A thousand devices are enrolled at once.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 need_namespaces
@@ -28,7 +28,7 @@ sql "$DB" 'PRAGMA user_version = 99'; denied "the registry has version 99"
 gw list 2>"$TMP/newer.err" && fail "a newer registry is read"
 grep -q "install the cmxsafe that wrote it" "$TMP/newer.err" || fail "the message does not say what to do"
 put_back
-# Another program keeps it locked.
+# Another program keeps the registry locked.
 mkfifo "$TMP/hold"
 sql "$DB" <"$TMP/hold" >"$TMP/holder.out" & HOLDER=$!; PIDS+=("$HOLDER")
 exec 7>"$TMP/hold"
@@ -41,8 +41,7 @@ may_log_in || fail "no login after the repairs"
 gw status | grep -q "trouble: .* could not read the registry" || fail "status does not report the failed logins"
 gw doctor >"$TMP/doctor.out"; grep -q "^hint .*logins find the registry" "$TMP/doctor.out" || fail "doctor does not report it"
 
-# A thousand enrolments from CSV, all or none.
-# make_csv PREFIX N: N devices, each with its own key.
+# A thousand devices are enrolled from CSV, all or none. make_csv PREFIX N: writes N devices, each with its own key.
 make_csv() {
     echo "name,key,ports,group"
     python3 - "$1" "$2" <<'PY'

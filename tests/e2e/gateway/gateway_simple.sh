@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A small deployment: one server, ports on its loopback, each for one device; requested in the original project's form.
+# A small deployment: one server, whose loopback ports belong to one device each and are requested in the original project's form.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 need_namespaces
@@ -14,7 +14,7 @@ grep -q "port $P2 is another device's" "$TMP/overlap.err" || fail "the message d
 gw enroll cam-18 --key "$TMP/b.pub" --ports "$P3" >/dev/null || fail "enroll"
 ok "overlap is refused at enrolment"
 web one
-# Requested without an address, in the original project's form, and by names of the loopback.
+# The ports are requested without an address, in the original project's form, and by names of the loopback.
 client a -N -R "$P1:127.0.0.1:$WEB" -R "localhost:$P2:127.0.0.1:$WEB" & OLD=$!; PIDS+=("$OLD")
 wait_for 20 listening "$P1" && wait_for 20 listening "$P2" || fail "no listeners"
 [ "$(curl -s -m 10 "http://127.0.0.1:$P1/")" = one ] || fail "no answer"
@@ -33,7 +33,7 @@ gw platform vms --key "$TMP/p.pub" >/dev/null && gw grant vms "cam-17:$P1" >/dev
 printf 'GET / HTTP/1.0\r\n\r\n' | try_client p -W "localhost:$P1" 2>/dev/null | grep -q one || fail "the platform does not reach the service"
 refused_open p -W "localhost:$P2" || fail "a port without a grant"
 ! gw grant "user:$(id -un)" "cam-17:$P1" 2>/dev/null || fail "a grant to a local user is accepted, although every user reaches the loopback"
-# Takeover and revocation in a small deployment.
+# Takeover and revocation work in a small deployment.
 kill -STOP "$OLD"; CLEANUP+=("kill -CONT $OLD 2>/dev/null")
 web two
 client a -N -R "$P1:127.0.0.1:$WEB" & PIDS+=("$!")

@@ -24,7 +24,7 @@ gw enroll cam-18 --key "$TMP/b.pub" --ports 81 >/dev/null || fail "enroll"
 A=$(address_of cam-17)
 grep -q "$A cam-17.cmx" /etc/hosts || fail "no name in /etc/hosts"
 
-# As the units do: it listens in the host's network and runs in the fleet's namespace as the account.
+# Starts the gateway as the units do: it listens in the host's network and runs in the fleet's namespace as the account.
 "$BIN/cmxsafe" gateway serve 2>>"$TMP/gateway.log" & GW_PID=$!; PIDS+=("$GW_PID")
 wait_for 20 gw status || fail "the gateway does not come up"
 serve=$(gw status --json | jq .pid)
@@ -106,7 +106,7 @@ gw init >/dev/null && [ ! -e /run/netns/cmxsafe ] || fail "init of a gateway tha
 gw net down || fail "net down is not idempotent"
 ok "down again"
 
-# A --user gateway on the same machine: while other programs (useradd, dhclient) replace system files, logins still work.
+# Logins at a --user gateway on the same machine still work while other programs (useradd, dhclient) replace system files.
 export CMXSAFE_GATEWAY=/var/lib/user-gateway
 GW=$CMXSAFE_GATEWAY GW_PORT=
 start_gateway

@@ -9,7 +9,7 @@ dpkg-deb -x "$TMP"/packages/cmxsafe-agent_*.deb "$TMP/out/agent" || fail "the ag
 ssh-keygen -q -t ed25519 -N '' -f "$TMP/out/key"
 ssh-keygen -q -t ed25519 -N '' -f "$TMP/out/key2"
 openssl rand -out "$TMP/out/hardware.bin" 32 && chmod 600 "$TMP/out/hardware.bin" && echo image >"$TMP/out/image.bin"
-# A service of a device that answers with the source address in the header of the PROXY protocol, version 1, and prints it.
+# This service of a device answers with the source address in the header of the PROXY protocol, version 1, and prints it.
 cat >"$TMP/out/peers.py" <<'PY'
 import socketserver
 class Peers(socketserver.StreamRequestHandler):
@@ -68,7 +68,7 @@ RestartSec=300ms
 [Unit]
 StartLimitIntervalSec=0
 UNIT
-# A service of another user that requests the page repeatedly and prints the answers.
+# This service of another user requests the page repeatedly and prints the answers.
 cat >/etc/systemd/system/nvr.service <<'UNIT'
 [Service]
 User=nobody
@@ -92,7 +92,7 @@ wait_for 30 reached nvr || fail "a grant to the unit's control group does not wo
 ! reached dvr || fail "another unit of the same user reaches the device"
 ! setpriv --reuid 65534 --regid 65534 --clear-groups curl -s -m 3 http://cam-17.cmx:81/ || fail "the same user reaches the device outside the unit"
 echo "ok: a grant to a unit's control group is that unit's alone"
-# The metrics: written by the timer, and served at a socket.
+# The timer writes the metrics, and a socket serves them.
 mkdir -p /var/lib/prometheus/node-exporter
 prom=/var/lib/prometheus/node-exporter/cmxsafe.prom
 systemctl enable --now cmxsafe-gateway-metrics.timer || fail "the timer of the metrics"
@@ -145,7 +145,7 @@ systemctl start eye ear || fail "start of eye and ear"
 eye=$(cmxsafe gateway whois cgroup:system.slice/eye.service --json | jq -r .address)
 wait_for 60 grep -qx "$eye" eye || { sort seen | uniq -c; fail "the service does not see the unit as $eye"; }
 tries ear 3 && lacks -v '^tried$' ear || { cat ear; fail "a unit without a grant gets something"; }
-systemctl start attester # it fails: the device has no such service
+systemctl start attester # the unit fails, because the device has no such service
 attester=$(cmxsafe gateway whois cgroup:system.slice/attester.service --json | jq -r .address)
 wait_for 30 grep -qx "$attester" seen || { sort seen | uniq -c; systemctl status --no-pager attester; fail "the service does not see the unit that attests as $attester"; }
 equal "$(sort -u seen)" "$(printf '%s\n' "$eye" "$attester" | sort)" && differ "$eye" "$attester" || { sort seen | uniq -c; fail "the service sees others"; }
@@ -173,7 +173,7 @@ systemctl restart nvr && tries nvr 2 || fail "nvr does not try"
 ! reached nvr || fail "a removed grant still works"
 echo "ok: restarted after SIGKILL; a removed grant no longer works"
 
-# One of several gateways: the registry in PostgreSQL, and BIRD by its unit.
+# The gateway becomes one of several: its registry is in PostgreSQL, and its unit runs BIRD.
 PG=$(find /usr/lib/postgresql -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n 1)
 if [ -x "$PG/initdb" ] && command -v bird birdc wg >/dev/null; then
     install -d -o postgres /var/tmp/registry

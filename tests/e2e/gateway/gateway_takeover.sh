@@ -19,8 +19,7 @@ client a -N -R "[$A]:8989:127.0.0.1:$WEB1" & OTHER=$!; PIDS+=("$OTHER")
 wait_for 20 answers http://cam-17.cmx:81/ one && wait_for 20 answers http://cam-17.cmx:8989/ one || fail "not up"
 ok "one device, two sessions with the same key"
 
-# Another login with the same key while the device is alive: its request for the port is refused, and the device keeps the
-# port.
+# Another client logs in with the same key while the device is alive: its request for the port is refused, and the device keeps the port.
 refused_listen a -N -R "[$A]:81:127.0.0.1:$WEB2" || fail "a second holder"
 answers http://cam-17.cmx:81/ one || fail "the live session lost its port"
 wait_for 10 logged "refused port 81: a live session holds it" || fail "it is not logged"
@@ -55,7 +54,7 @@ take_over() {
     echo "takeover: a login of $plain ms and $took ms"
 }
 take_over two "$WEB2"
-# Once more if the machine is busy with other tests.
+# The takeover is repeated once if the machine is busy with other tests.
 [ "$took" -le 2000 ] || take_over one "$WEB1"
 [ "$took" -le 2000 ] || take_over two "$WEB2"
 [ "$took" -le 2000 ] || fail "takeover took $took ms"
@@ -63,7 +62,7 @@ answers http://cam-17.cmx:8989/ one || fail "the device's other session was ende
 wait_for 10 logged "takeover" || fail "it is not logged"
 ok "a frozen session is taken over; the device's other session continues"
 
-# The same with a frozen sshd process at the gateway.
+# A takeover also ends a session whose sshd process at the gateway is frozen.
 pid=$(gw status --json | jq -r '.sessions[] | select(.forwards[] | endswith(":81")) | .pid')
 group=$(pgrep -g "$pid" | tr '\n' ' ')
 # shellcheck disable=SC2086
@@ -75,7 +74,7 @@ ok "a frozen sshd is taken over"
 TAKEOVERS=$(gw status --json | jq .counters.takeovers)
 [ "$TAKEOVERS" -ge 2 ] || fail "takeovers are not counted"
 
-# status
+# status shows the session.
 gw status --json | json_is '.sessions[] | select(.forwards == [$a]) | .bytes_in > 0 and .since > 0 and (.from | startswith("127.0.0.1:"))' --arg a "[$A]:81" >/dev/null || fail "status"
 gw status | grep -q "cam-17 .*127.0.0.1" || fail "status in words"
 gw metrics | grep -q '^cmxsafe_gateway_sessions 2$' || fail "metrics"
@@ -94,7 +93,7 @@ s.sendall(b'status\\n')
 sys.stdout.write(s.recv(100).decode())" 2>/dev/null)" ] || fail "a stranger is answered"
 fi
 
-# Changed ports: the device has to reconnect to use its new rights.
+# After its ports changed, the device has to reconnect to use its new rights.
 gw enroll cam-17 --key "$TMP/a.pub" --ports 81 >/dev/null || fail "change of ports"
 wait_for 20 gone cam-17 || fail "the old rights are still in force"
 refused_listen a -N -R "[$A]:8989:127.0.0.1:$WEB1" || fail "a removed port can still be requested"

@@ -25,7 +25,7 @@ page 81 | grep -qx one || fail "the token's holder does not reach the device: $(
 refused_open token -o SecurityKeyProvider="$TMP/sk.so" -W cam-17.cmx:82 || fail "a port without a grant"
 logged "ann: logged in from" || fail "not logged: $(tail -3 "$TMP/gateway.log")"
 gw whois platform:ann | grep -q 'platform:ann$' || fail "no identity: $(gw whois platform:ann)"
-# Without the touch, and with another token.
+# Logins without the touch and with another token are refused.
 ssh-keygen -q -t ed25519-sk -N '' -O no-touch-required -f "$TMP/lazy" && gw platform lazy --key "$TMP/lazy.pub" >/dev/null && gw grant lazy cam-17:81 >/dev/null || fail "platform"
 refused_login lazy -o SecurityKeyProvider="$TMP/sk.so" -N || fail "a key that needs no touch logs in"
 ssh-keygen -q -t ed25519-sk -N '' -f "$TMP/other" || fail "ssh-keygen"

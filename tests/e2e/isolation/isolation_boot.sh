@@ -7,7 +7,7 @@ command -v nft >/dev/null || skip "no nft"
 systemd_package cmxsafe-agent agent
 ip link add cmx0 type veth peer name cmx1 && ip addr add 10.99.0.2/24 dev cmx0 && ip link set cmx0 up && ip link set cmx1 up || skip "no veth here"
 
-# State at this boot: the package, the drop-in, a configuration that cannot be parsed, no saved rules. fakenet.service is
+# At this boot the package and the drop-in are installed, the configuration cannot be parsed, and no rules are saved. fakenet.service is
 # the network manager: it comes after network-pre.target, as ifupdown, NetworkManager and systemd-networkd do.
 cat >"$TMP/out/prepare.sh" <<'PREPARE'
 set -e
@@ -64,7 +64,7 @@ has services4 127.0.0.1 && has gateways4 10.99.0.1 || fail "the agent did not in
 rules >agent.rules
 systemctl stop cmxsafed
 
-# reboot: the kernel forgets the rules, and the unit runs again
+# reboot: the kernel forgets the rules, and the unit runs again.
 reboot() { nft flush ruleset; systemctl restart cmxsafed-isolation; }
 rm /etc/cmxsafe/key
 reboot || fail "loading the saved rules"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Random and mutated frames: the pure verdict and the nftables ruleset of the same policy agree. A million with CMX_LONG=1.
+# Random and mutated frames: the pure verdict and the nftables ruleset of the same policy agree. CMX_LONG=1 compares a million frames.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../isolation_lib.sh"
 command -v nft >/dev/null || skip "no nft"

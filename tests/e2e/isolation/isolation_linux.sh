@@ -8,7 +8,7 @@ for tool in nft nmap tcpdump dnsmasq setpriv; do command -v $tool >/dev/null || 
 make_link
 new_host dev $D4 $D6
 DEVICE_MAC=$(mac_of dev)
-AGENT_UID=65534 # nobody
+AGENT_UID=65534 # the user nobody
 
 # ---- the gateway: sshd, and a name server ----
 SSHD_PORT=22 SSHD_ADDRESS=$G4 SSHD_PREFIX="ip netns exec $NS-gw"
@@ -160,7 +160,7 @@ ok "an interface that appears later is closed as well"
 in_ns gw ip addr add 10.77.0.2/24 dev eth0
 stop "$DNS"
 start_dns 10.77.0.2 || fail "dnsmasq does not start again"
-stop "$SSHD_PID" # also the sessions' processes, which are no longer its children
+stop "$SSHD_PID" # also ends the sessions' processes, which are no longer its children
 for p in $(in_ns gw ss -Htnp state established 'sport = :22' | grep -o 'pid=[0-9]*' | cut -d= -f2 | sort -u); do kill "$p"; done
 sed -i 's/^ListenAddress .*/ListenAddress 10.77.0.2/' "$TMP/sshd_config"
 bg gw /usr/sbin/sshd -D -e -f "$TMP/sshd_config" >>"$TMP/sshd.log" 2>&1

@@ -8,7 +8,7 @@ for tool in nft dnsmasq setpriv jq; do command -v $tool >/dev/null || skip "no $
 
 make_link
 new_host dev $D4 $D6
-AGENT_UID=65534 # nobody
+AGENT_UID=65534 # the user nobody
 SSHD_PORT=22 SSHD_ADDRESS=$G4 SSHD_PREFIX="ip netns exec $NS-gw"
 start_sshd </dev/null
 wait_for 10 in_ns gw bash -c "ss -Hltn 'sport = :22' | grep -q ." || fail "sshd does not listen"
@@ -39,7 +39,7 @@ start_isolated() {
 start_isolated
 fetch() { in_ns gw curl -s -m 10 http://localhost:9081/; }
 fetches() { [ "$(fetch)" = hello ]; }
-# claims TRUE-OR-FALSE: the isolation claim of the evidence, requested by the agent's user
+# claims TRUE-OR-FALSE: checks the isolation claim of the evidence, which the agent's user requests.
 claims() {
     in_ns dev setpriv --reuid=$AGENT_UID --clear-groups curl -s -m 10 -H 'Accept: application/json' "http://127.0.0.1:8888/evidence?nonce=0011223344556677" >"$TMP/evidence"
     [ "$(jq -r .isolation "$TMP/evidence")" = "$1" ]
@@ -111,7 +111,7 @@ wait_for 30 fetches || { tail -5 "$AGENT_LOG"; json; fail "the service is not re
 [ "$(rules)" = "$RULES" ] || fail "other rules than before"
 ok "while the rules cannot be restored the sessions end"
 
-# Removed while the agent does not run: the next start installs them.
+# If the rules are removed while the agent does not run, the next start installs them.
 end_agent
 in_ns dev nft flush ruleset
 start_isolated

@@ -8,7 +8,7 @@ for tool in nft dnsmasq setpriv jq; do command -v $tool >/dev/null || skip "no $
 
 make_link
 new_host dev $D4 $D6
-AGENT_UID=65534 # nobody
+AGENT_UID=65534 # the user nobody
 FORWARDER=daemon # the user of the forwarder
 SSHD_PORT=22 SSHD_ADDRESS=$G4 SSHD_PREFIX="ip netns exec $NS-gw"
 start_sshd </dev/null
@@ -66,7 +66,7 @@ for ENABLED in yes no; do
     mv "$TMP/run-dir/NetworkManager/resolv.conf.new" "$TMP/run-dir/NetworkManager/resolv.conf"
     comes_up "$with: a folder that appears later, first with an empty file"
 
-    # Roaming: another network with another name server and another manager.
+    # The device roams to another network with another name server and another manager.
     stop "$DNS"
     start_dns 10.77.0.2 || fail "dnsmasq does not start again"
     mkdir -p "$TMP/run-dir/netconfig"; chmod 755 "$TMP/run-dir/netconfig"
@@ -87,7 +87,7 @@ for ENABLED in yes no; do
 done
 ENABLED=yes
 
-# A forwarder on this machine. Without configuration, --check says what to do.
+# The name server is a forwarder on this machine. Without configuration, --check says what to do.
 rm "$TMP/etc/resolv.conf"; echo "nameserver 127.0.0.1" >"$TMP/etc/resolv.conf"
 configure
 in_view "$BIN/cmxsafed" --check -c "$CONF" >"$TMP/check" 2>&1 && fail "--check accepts a forwarder that isolation cuts off"

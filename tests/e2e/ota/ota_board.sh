@@ -31,7 +31,7 @@ is() { [ "$(get "$1")" = "$2" ]; }
 wait_for 40 is .running.version 1.0.0 || fail "the board does not answer through the tunnel"
 ok "the board runs 1.0.0"
 
-# The README's command.
+# Updates with the README's command.
 cp v2.bin firmware.bin
 curl -sS -m 120 -X POST -F "update=@firmware.bin" "http://127.0.0.1:$ota/update" >answer || fail "curl"
 grep -q '^OK version=2.0.0 slot=ota_1 sha256=' answer || { cat answer; fail "the answer"; }
@@ -41,7 +41,7 @@ ok "curl through the tunnel"
 grep -rhq 'upload begins at byte 0, from 127.0.0.1' "$TMP"/*.log ./*.log 2>/dev/null || fail "the log does not name the client of the upload"
 ok "the log names the client that the gateway reports"
 
-# The operator's command with its own ssh. The session that carries the upload is ended halfway.
+# Updates with the operator's command and its own ssh. The session that carries the upload is ended halfway.
 cat >ssh_config <<CONF
 Host gw
     HostName 127.0.0.1
@@ -74,7 +74,7 @@ rc=0; update >out 2>err || rc=$?; [ $rc = 2 ] || fail "usage"
 is .running.version 3.0.0 || fail "a refusal changed the version"
 ok "refusals"
 
-# Ctrl-C
+# Ctrl-C ends the command.
 signed v5.bin 5.0.0 esp32c3 0 1500
 "$BIN/cmxsafe" update --gateway gw --ssh-config ssh_config --port "$ota" --limit-rate 100 v5.bin >out 2>err &
 pid=$!

@@ -21,7 +21,7 @@ for k in k.hex k.pub; do "$BIN/cmxsafe" image verify --key $k --chip esp32c3 s.b
     .secure_version == 3 and .bytes == '"$(stat -c %s a.bin)"' and .sha256 == "'"$(sha256sum <a.bin | cut -d' ' -f1)"'"' >/dev/null || fail "info"
 ok "sign, verify, info"
 
-# The trailer's contents, checked with openssl as docs/OTA.md describes them.
+# Checks the trailer's contents with openssl as docs/OTA.md describes them.
 n=$(stat -c %s a.bin)
 { tail -c 96 s.bin | head -c 32; openssl dgst -sha256 -binary a.bin; } >message
 tail -c 64 s.bin | xxd -p -c 64 >sig.hex
@@ -66,7 +66,7 @@ ok "refusals"
 printf y >>t.signed; refused "not signed" verify --opaque --key k.hex t.signed
 ok "opaque files"
 
-# Secure Boot v2, by espsecure.
+# espsecure signs an image for Secure Boot v2.
 "$ESPTOOL" -m espsecure generate-signing-key --version 2 --scheme ecdsa256 sb.pem >log 2>&1 || fail "espsecure key"
 "$ESPTOOL" -m espsecure sign-data --version 2 --keyfile sb.pem --output sb.bin a.bin >log 2>&1 || { cat log; fail "espsecure sign"; }
 "$BIN/cmxsafe" image info --json sb.bin | json_is '.secure_boot_v2 and .signed_by == null' >/dev/null || fail "a Secure Boot v2 image"
@@ -74,7 +74,7 @@ ok "opaque files"
 "$ESPTOOL" -m espsecure verify-signature --version 2 --keyfile sb.pem sb.bin >log 2>&1 || fail "espsecure does not verify its own signature"
 ok "Secure Boot v2"
 
-# A key in a PKCS#11 token.
+# The key is in a PKCS#11 token.
 command -v softhsm2-util >/dev/null && command -v pkcs11-tool >/dev/null || skip "no softhsm2: signing by PKCS#11"
 module=$(ls /usr/lib/softhsm/libsofthsm2.so /usr/lib/*/softhsm/libsofthsm2.so 2>/dev/null | head -1)
 mkdir tokens
@@ -86,7 +86,7 @@ uri='pkcs11:token=ota;object=sign;type=private?pin-value=4711'
 "$BIN/cmxsafe" image sign --key "$uri" --out hsm.bin a.bin || fail "sign with a token"
 "$BIN/cmxsafe" image key --key "$uri" >hsm.hex
 "$BIN/cmxsafe" image verify --key hsm.hex hsm.bin || fail "verifying an image that a token signed"
-# The commands in docs/OTA.md.
+# Runs the commands in docs/OTA.md.
 mkdir docs && cp s3.bin docs/firmware.bin
 sed -n '/^## Keys and signing/,/^For a key in a token/p' "$ROOT/docs/OTA.md" | sed -n '/^```/,/^```/p' | grep -v '^```' >docs/lines
 (cd docs && PATH=$BIN:$PATH bash -e lines >out 2>&1) && grep -q '^firmware.bin: good, signed with key' docs/out || { cat docs/out; fail "docs/OTA.md: keys and signing"; }

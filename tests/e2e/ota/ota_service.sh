@@ -62,7 +62,7 @@ for at in 0 1 12 40 5000 100000; do
 done
 is .running.version 1.0.0 && is .state idle || fail "a refused update changed the state"
 differ "$(get .error)" null || fail "the refusal is not reported"
-# Host and Origin
+# The service checks Host and Origin.
 expect 403 "not known by the name" -H 'Host: evil.example' -F update=@v2.bin "$URL/update"
 expect 403 "not known by the name" -H 'Host: evil.example' "$URL/update"
 expect 403 "another site" -H 'Origin: http://evil.example' -F update=@v2.bin "$URL/update"
@@ -98,7 +98,7 @@ expect 416 "cannot continue" -H "Content-Range: bytes $((held + 1))-$((size - 1)
 expect 400 "Content-Range" -H "Content-Range: bytes 7-3/$size" --data-binary @rest "$URL/update"
 expect 400 "Content-Range" -H "Content-Range: bytes $held-$((size - 2))/$size" --data-binary @rest "$URL/update"
 is .received "$held" || fail "a refused continuation discarded the bytes held"
-# A part of the remaining bytes, then all others in chunked encoding.
+# Sends a part of the remaining bytes, then all others in chunked encoding.
 head -c 100000 rest >part; tail -c +100001 rest >rest2
 expect 202 "HELD" -H "Content-Range: bytes $held-$((held + 99999))/$size" --data-binary @part "$URL/update"
 post -H 'Transfer-Encoding: chunked' -H "Content-Range: bytes $((held + 100000))-$((size - 1))/$size" -H 'Content-Type: application/octet-stream' --data-binary @rest2 >answer || fail "curl"
@@ -164,7 +164,7 @@ for byte in data[20:4000]:
 PY
 dripping=$!
 PIDS+=("$dripping")
-dripped() { [ "$(get '"\(.state) \(.received < 4000)"')" = "interrupted true" ]; } # the upload before it had sent 5000
+dripped() { [ "$(get '"\(.state) \(.received < 4000)"')" = "interrupted true" ]; } # the former upload had sent 5000 bytes
 wait_for 30 dripped || fail "a slow client keeps the update reserved"
 kill -0 "$dripping" || fail "the slow client disconnected"
 expect 422 "secure version" -F update=@v2.bin "$URL/update"

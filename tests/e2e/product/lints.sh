@@ -57,7 +57,7 @@ refused named-files src/cmxsafe/core/backoff.c '/* see backof.c */'
 refused state src/cmxsafe/proxy/relay.c 'static void bad(struct relay *x)\n{\n    x->phase = RELAY_DEAD;\n}'
 ok "each rule of check_style.sh"
 
-# Each construct that check_tests.sh refuses.
+# Checks each construct that check_tests.sh refuses.
 while IFS= read -r line; do
     printf '%s\ntrue\n' "$line" >>tests/e2e/proxy/proxy_probe.sh
     ! bash scripts/check_tests.sh >"$TMP/tests.log" 2>&1 && grep -qF -- "$line" "$TMP/tests.log" || fail "check_tests.sh accepts: $line"
@@ -76,7 +76,7 @@ db = sqlite3.connect(sys.argv[1])
 LINES
 ok "check_tests.sh"
 
-# A phrase in a comment, a message, a document and a script; every line of the list of phrases compiles.
+# A phrase is found in a comment, a message, a document and a script; every line of the list of phrases compiles.
 for file in src/cmxsafe/version.h docs/PORTING.md scripts/lib.sh; do
     sed -i "\\|^$file\$|d" scripts/language_exceptions.txt
     echo "# the caller is to""ld of it" >>"$file"

@@ -45,7 +45,7 @@ in_console_package() {
     dpkg-deb -c "$CONSOLE" >"$TMP/console.list" || fail "no package cockpit-$name"
     for f in "$@"; do grep -q "^-rw-r--r-- root/root .* ./usr/share/cockpit/$name/$(basename "$f")$" "$TMP/console.list" || fail "$f is not in cockpit-$name"; done
 }
-# The files that a page of the agent's console loads, by their names in it.
+# Prints the files that a page of the agent's console loads, by their names in the page.
 loaded() { grep -ohE '(src|href)="[a-z_]+\.(js|css)"|from .\./[a-z_]+\.js' "$@" | grep -oE '[a-z_]+\.(js|css)' | sort -u; }
 in_console_package cmxsafe-agent "$ROOT"/console/agent/* $(loaded "$ROOT"/console/agent/*.html "$ROOT"/console/agent/*.js)
 in_console_package cmxsafe "$ROOT"/console/*.*

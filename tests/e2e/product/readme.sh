@@ -2,7 +2,7 @@
 # The README's configuration, authorized_keys line, sshd drop-in and sketch work as they are printed there.
 . "$(dirname "$0")/../lib.sh"
 
-# block NAME: the fenced block behind <!-- test: NAME -->.
+# block NAME: prints the fenced block behind <!-- test: NAME -->.
 block() { awk -v mark="<!-- test: $1 -->" '$0 == mark { found = 1; next } found && /^```/ { if (inside) exit; inside = 1; next } inside' "$ROOT/README.md"; }
 
 S=$(free_port) R=$(free_port)
@@ -34,7 +34,7 @@ adapt <"$ROOT/examples/linux/cmxsafed.conf" >"$TMP/example.conf"
 "$BIN/cmxsafed" --check -c "$TMP/example.conf" || fail "examples/linux/cmxsafed.conf"
 ok "examples/linux/cmxsafed.conf"
 
-# The sketch, as the Arduino builder compiles it: C++, ARDUINO defined, settings.h beside it. The core's headers are replaced by the
+# The sketch is compiled as by the Arduino builder: as C++, with ARDUINO defined and settings.h beside it. The core's headers are replaced by the
 # declarations that the sketch uses.
 mkdir "$TMP/core" "$TMP/sketch"
 cat >"$TMP/core/Arduino.h" <<'CORE'
@@ -62,7 +62,7 @@ struct WebServer {
     void handleClient();
 };
 CORE
-compiles() { # compiles SKETCH FOLDER: with that folder's settings.h
+compiles() { # compiles SKETCH FOLDER: uses that folder's settings.h
     g++ -DARDUINO=10819 -x c++ -std=c++17 -Wall -Wno-missing-field-initializers -Werror -fsyntax-only -I"$2" -I"$TMP/core" -I"$ROOT/src" \
         -I"$ROOT" -I"$ROOT/board/idf" -include Arduino.h "$1"
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The engine reports every connection: opened, closed with its bytes and cause, refused with its cause. It reports the end of a
+# The engine reports every connection: as opened, as closed with its bytes and cause, or as refused with its cause. It reports the end of a
 # session's connections before the end of the session.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"

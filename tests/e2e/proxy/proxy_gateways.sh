@@ -32,12 +32,12 @@ die() { local pid="$1_PID" p; for p in ${!pid} $(descendants "${!pid}"); do kill
 # cut NAME: ends its sessions, but not the listener.
 cut_sessions() { local pid="$1_PID" p; for p in $(descendants "${!pid}"); do kill -KILL "$p" 2>/dev/null; done; }
 at() { status_is echo gateway "${!1%:*}" && status_is echo state up; }
-seen() { grep -c -- "$1" "$TMP/proxy.log"; } # lines of the engine's log
+seen() { grep -c -- "$1" "$TMP/proxy.log"; } # seen TEXT: counts lines of the engine's log
 run() { : >"$TMP/proxy.log"; SSHD_PORT=22 start_proxy events=1 "$@" -- "echo,$S,$R,session=one" "back,$D,$S,direct=127.0.0.1,session=two"; }
 
 gateway ONE 127.0.0.1
 gateway TWO 127.0.0.2
-# Takes connections into a queue that is full: the next SYN is dropped.
+# Takes connections into a queue until it is full: the next SYN is dropped.
 python3 -c "
 import socket, time
 s = socket.socket(); s.bind(('127.0.0.3', $HOLE)); s.listen(0)
@@ -165,7 +165,7 @@ quit_proxy; ok "the list changes at run time; a broken one is refused"
 
 # ---- every address of a name ----
 [ "$(id -u)" = 0 ] || { skip_part "a name with several addresses needs root for a mount namespace"; exit 0; }
-gateway THREE 127.8.0.1 # glibc puts addresses that are nearer to the own one first (RFC 6724 rule 9)
+gateway THREE 127.8.0.1 # glibc puts addresses that are nearer to our own first (RFC 6724 rule 9)
 SAME=${THREE_AT#*:}
 wrong "$SAME"
 printf '127.0.0.1 localhost\n127.0.0.6 many.test\n127.0.0.5 many.test\n127.8.0.1 many.test\n' >"$TMP/hosts"

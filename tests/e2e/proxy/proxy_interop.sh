@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A gateway that is not OpenSSH: dropbear. Reverse and direct, many connections, half-close, recovery.
+# The gateway is dropbear, not OpenSSH: reverse and direct forwards, many connections, half-close, recovery.
 . "$(dirname "$0")/../lib.sh"
 command -v dropbear >/dev/null || skip "dropbear is not installed"
 

@@ -35,7 +35,7 @@ refused() { # refused WHAT TEXT: the login fails with TEXT
     quit_proxy; stop "$ASKING"; never_told
     ok "$1: $2"
 }
-KEY='' # no key: the password alone
+KEY='' # without a key, only the password is offered
 taken one
 taken nothing-then-one
 refused wrong "credentials refused"

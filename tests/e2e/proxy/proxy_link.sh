@@ -50,7 +50,7 @@ wait_for 60 status_is echo state up || fail "the device did not reconnect after 
 wait_for 30 client "$R" sink 100000 || fail "the link works again, but no data passes"
 ok "silence is noticed, and the device reconnects after the old listener's timeout"
 
-# Another link, slow and lossy (in user space: not every kernel has netem). The session moves to it when the first link is
+# The other link is slow and lossy, in user space, because not every kernel has netem. The session moves to it when the first link is
 # removed.
 python3 "$ROOT/tests/e2e/netem.py" "${N}g" t0 "${N}d" t0 100 5 >"$TMP/netem.out" 2>"$TMP/netem.log" & PIDS+=($!)
 wait_for 10 grep -q ready "$TMP/netem.out" || fail "the slow wire"

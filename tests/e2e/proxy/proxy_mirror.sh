@@ -9,7 +9,7 @@ if [ -z "${CMX_MIRROR_NS:-}" ]; then
     exit 0
 fi
 ip link set lo up
-# The gateway's side of the machine: two clients' identities and the device's, as a CMX-GW has them.
+# The gateway's side of the machine has two clients' identities and the device's, like a CMX-GW.
 ip -6 addr add fd00:1::17/128 dev lo
 ip -6 addr add fd00:1::18/128 dev lo
 ip -6 addr add fd00:2::99/128 dev lo
@@ -55,7 +55,7 @@ ip -6 addr del fd00:1::18/128 dev lo
 ip -6 addr add fd00:3::1/128 dev lo
 quit_proxy
 
-# The device apart from the gateway: only root's route makes its kernel deliver the answers.
+# The device is apart from the gateway: only root's route makes its kernel deliver the answers.
 ip netns add "cmx-mir-$$" && CLEANUP+=("ip netns del cmx-mir-$$")
 ip link add mir0 type veth peer name mir1 netns "cmx-mir-$$"
 ip link set mir0 up; ip addr add 10.9.9.1/30 dev mir0
@@ -71,7 +71,7 @@ answer >/dev/null || fail "proxy_run in the device's namespace"
 up
 got=$(seen_by fd00:1::17 fd00:2::99 "$R"); [ "$got" = "" ] || fail "without a route the service was reached as '$got'"
 grep -q 'no local route has the client' "$TMP/device.log" || fail "the missing route is not reported"
-# The unit's own commands; the agent's user is root here.
+# Runs the unit's own commands; the agent's user is root here.
 unit=$ROOT/packaging/agent/cmxsafed-mirror@.service
 unit_runs() { # unit_runs ExecStart|ExecStop
     local line

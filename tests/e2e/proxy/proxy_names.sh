@@ -13,7 +13,7 @@ wait_for 10 listening "$S" || fail "service"
 cat >"$TMP/hosts" <<<"127.0.0.1 localhost my_gateway gateway- a_b.example"
 cat >"$TMP/driver" <<'DRIVER'
 #!/usr/bin/env bash
-# driver HOST-AND-USER-OVERRIDES: like proxy_run, with another hosts file, host name and user name
+# driver ARGUMENTS: runs proxy_run with another hosts file, host name and user name.
 shift; port=$1 user=$2; shift 2
 exec unshare -m sh -c 'mount --bind "$1" /etc/hosts && shift && exec "$@"' sh "$HOSTS" "$RUN" "$NAME" "$port" "${USER_NAME:-$user}" "$@"
 DRIVER
@@ -31,7 +31,7 @@ for NAME in my_gateway gateway- a_b.example; do
     ok "host name $NAME"
 done
 
-# A server that accepts any user name and prints it.
+# This server accepts any user name and prints it.
 SSHD_PORT=$(free_port)
 "$PYTHON" "$ROOT/tests/e2e/hostile.py" "$SSHD_PORT" "$TMP/host_ed25519" "$TMP/authorized_keys" names >"$TMP/hostile.out" 2>"$TMP/hostile.log" & PIDS+=($!)
 wait_for 20 listening "$SSHD_PORT" || fail "server"

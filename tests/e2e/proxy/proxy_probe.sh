@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The end-to-end probe: clients and the service do not notice it, and a listener that no longer leads here is replaced.
+# Clients and the service do not notice the end-to-end probe, and a listener that no longer leads here is replaced.
 . "$(dirname "$0")/../lib.sh"
 
 S=$(free_port) R=$(free_port)
@@ -49,8 +49,7 @@ NFT
 fi
 quit_proxy
 
-# A gateway that does not permit the probe's direct channel: probes are turned off, this is logged once, and the context
-# stays up.
+# If a gateway does not permit the probe's direct channel, probes are turned off, this is logged once, and the context stays up.
 wait_for 10 eval "! listening $R" || fail "the listener is still open"
 printf 'restrict,port-forwarding,permitlisten="localhost:%s",permitopen="127.0.0.1:1" %s\n' "$R" "$(cat "$TMP/client_key.pub")" >"$TMP/authorized_keys"
 start_proxy -- "echo,$S,$R,probe=1"

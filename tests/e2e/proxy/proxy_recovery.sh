@@ -45,7 +45,7 @@ status_is back state up || fail "the other context of the session also waits"
 stop "$HOLDER"
 wait_for 20 works || fail "freed port: $(ask status)"; ok "port held, then freed: requested again in the same session"
 
-# Another host key: no credential is offered, a distinct error.
+# The gateway has another host key: no credential is offered, and the error is a distinct one.
 stop_sshd
 mv "$TMP/host_ed25519" "$TMP/good_key"; mv "$TMP/host_ed25519.pub" "$TMP/good_key.pub"; GOOD=$PIN
 : >"$TMP/sshd.log"
@@ -75,7 +75,7 @@ wait_for 20 status_is echo error protocol || fail "no common cipher: $(ask statu
 ask status | grep -q "no match for method encryption" || fail "no common cipher: $(ask status)"
 quit_proxy; ok "nothing in common: reported as such"
 
-# A gateway that has no host key of the pinned type: the engine recognises this failure by libssh's error text.
+# The gateway has no host key of the pinned type: the engine recognises this failure by libssh's error text.
 stop_sshd
 SSHD_PORT=$(free_port)
 ssh-keygen -q -t ecdsa -N '' -f "$TMP/host_ecdsa"
@@ -87,7 +87,7 @@ wait_for 20 status_is echo error protocol || fail "no common host key: $(ask sta
 ask status | grep -q "no match for method server host key" || fail "no common host key: $(ask status)"
 quit_proxy; ok "no host key of the pinned type: reported as such"
 
-# The same key pinned by its fingerprint and revoked: the revocation wins, before any credential is offered.
+# A key is both pinned by its fingerprint and revoked: the revocation wins, before any credential is offered.
 stop_sshd
 SSHD_PORT=$(free_port)
 : >"$TMP/sshd.log"

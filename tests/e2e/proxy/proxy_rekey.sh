@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Key re-exchange under load, from either side; the gateway's host keys of every type found by fingerprint.
+# Keys are re-exchanged under load, from either side; the gateway's host keys of every type are found by fingerprint.
 . "$(dirname "$0")/../lib.sh"
 
 S=$(free_port) R=$(free_port)

@@ -18,7 +18,7 @@ echo "nameserver $DNS
 options timeout:20 attempts:1" >"$TMP/resolv.conf"
 cat >"$TMP/driver" <<'DRIVER'
 #!/usr/bin/env bash
-# Like proxy_run, with another resolv.conf and gateway name.
+# The driver is proxy_run with another resolv.conf and gateway name.
 shift
 exec unshare -m sh -c 'mount --bind "$1" /etc/resolv.conf && shift && exec "$@"' sh "$RESOLV_CONF" "$RUN" "$GATEWAY" "$@"
 DRIVER

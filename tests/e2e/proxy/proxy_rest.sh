@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Connections at rest: a session with 60 idle connections does not wake up, and each of them works again at once: data from either
-# side, the end from either side, a removed context, the end of the session.
+# Connections at rest: a session with 60 idle connections does not wake up, and each of them works again at once, after data from either side, the end from
+# either side, a removed context, and the end of the session.
 . "$(dirname "$0")/../lib.sh"
 S=$(free_port) R=$(free_port) Q=$(free_port)
 start_sshd </dev/null

@@ -6,7 +6,7 @@ S=$(free_port) R=$(free_port)
 start_sshd </dev/null
 python3 "$ROOT/tests/e2e/service.py" "$S" & PIDS+=($!)
 wait_for 10 listening "$S" || fail "service"
-PROXY_DRIVER=proxy_run_hasty # 3 s instead of 60
+PROXY_DRIVER=proxy_run_hasty # the gateway must answer a CLOSE within 3 s instead of 60 s
 start_proxy -- "echo,$S,$R,max=1,idle=1"
 up
 client() { timeout 30 python3 "$ROOT/tests/e2e/client.py" "$@"; }

@@ -248,7 +248,7 @@ static void test_line_and_settled(void **state)
     assert_false(status_settled(&v));
     v.contexts[1].state = CMX_STATE_FORWARDING;
     assert_true(status_settled(&v));
-    v.contexts[1].last_error_ms = 0; /* the first query */
+    v.contexts[1].last_error_ms = 0; /* the first query has not been answered yet */
     assert_false(status_settled(&v));
     assert_int_equal(status_sessions(&v), 2);
     strcpy(v.contexts[1].session, "camera");
@@ -408,7 +408,7 @@ static void test_control_server(void **state)
     turn(c, 0);
     close(a); /* closes without sending a request */
     assert_int_equal(turn(c, 0), 1);
-    a = client(); /* silent */
+    a = client(); /* this client sends nothing */
     turn(c, 1000);
     assert_int_equal(turn(c, 1000 + CONTROL_CLIENT_MS - 1), 2);
     assert_int_equal(turn(c, 1000 + CONTROL_CLIENT_MS), 1);
@@ -440,7 +440,7 @@ static void test_control_bounds(void **state)
     for (size_t i = 1; i < CONTROL_CLIENTS_MAX + 2; i++)
         close(fd[i]);
     assert_int_equal(turn(c, 0), 1);
-    /* no memory for the answer: the server disconnects the client and continues */
+    /* Without memory for the answer the server disconnects the client and continues. */
     fd[0] = client();
     turn(c, 0);
     assert_int_equal(send(fd[0], "words\n", 6, 0), 6);
@@ -538,7 +538,7 @@ static void test_liveness(void **state)
     wait_tasks(1);
     assert_true(liveness_ok(1000, 100, 1));
     assert_true(liveness_ok(1100, 100, 1));
-    assert_false(liveness_ok(1101, 100, 1)); /* stuck */
+    assert_false(liveness_ok(1101, 100, 1)); /* the task is stuck */
     assert_true(liveness_ok(900, 100, 1));
     end_task = true;
     wait_tasks(0);
@@ -584,7 +584,7 @@ static void test_notify(void **state)
     cmx_notify_close(&n);
     setenv("NOTIFY_SOCKET", path, 1);
     setenv("WATCHDOG_USEC", "2000000", 1);
-    setenv("WATCHDOG_PID", "1", 1); /* the watchdog of another process */
+    setenv("WATCHDOG_PID", "1", 1); /* the watchdog belongs to another process */
     cmx_notify_open(&n);
     assert_int_equal(n.watchdog_ms, 0);
     cmx_notify_close(&n);

@@ -638,7 +638,7 @@ static void test_key_file_permissions(void **state)
     chmod(key, 0600);
     assert_int_equal(load(text, &c), CMX_OK);
     config_free(c);
-    /* systemd's credentials carry an ACL, which shows as group read */
+    /* systemd's credentials carry an ACL, which shows as the group's read bit. */
     chmod(key, 0440);
     assert_int_equal(load(text, &c), CMX_EINVAL);
     setenv("CREDENTIALS_DIRECTORY", dir, 1);

@@ -27,7 +27,7 @@
 
 #include "agent/confine/confine.h"
 
-/* A child's answers. */
+/* The answers of a child. */
 #define YES 0
 #define NO 10
 #define ABSENT 77

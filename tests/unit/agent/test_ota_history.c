@@ -67,7 +67,7 @@ static void test_kept(void **state)
         snprintf(p.what, sizeof p.what, i ? "2.0 of today" : "");
         assert_int_equal(ota_history_add(&h, &p), CMX_OK);
     }
-    ota_history_read(&h, folder, NAME); /* another start */
+    ota_history_read(&h, folder, NAME); /* the agent starts again */
     assert_int_equal(h.n, CMX_OTA_PAST);
     assert_int_equal(h.past[0].received, 100); /* the refused upload is the fifth from the end and no longer kept */
     assert_string_equal(h.past[0].what, "");
@@ -104,7 +104,7 @@ static void test_ages(void **state)
     write_text(text);
     ota_history_read(&h, folder, NAME);
     assert_int_equal(h.n, 2);
-    assert_in_range(age_s(&h.past[0]), 1000000, 1000060); /* may be before the start of the machine */
+    assert_in_range(age_s(&h.past[0]), 1000000, 1000060); /* the upload may be older than the start of the machine */
     assert_in_range(age_s(&h.past[1]), 0, 60);
 }
 

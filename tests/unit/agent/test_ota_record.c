@@ -35,7 +35,7 @@ static void test_an_agent_that_starts_again_confirms_nothing(void **state)
     (void)state;
     for (int i = 0; i < 3; i++) {
         assert_start(&r, "boot-1", "1.0", OTA_RESOLVED, OTA_INSTALLED);
-        assert_start(&r, "boot-1", "2.0", OTA_RESOLVED, OTA_INSTALLED); /* an installer that writes in place */
+        assert_start(&r, "boot-1", "2.0", OTA_RESOLVED, OTA_INSTALLED); /* the installer writes in place */
     }
     assert_start(&r, "boot-2", "2.0", OTA_RESOLVED, OTA_TRIAL);
     assert_string_equal(r.new_version, "2.0");
@@ -72,12 +72,12 @@ static void test_the_same_image_installed_again(void **state)
     r.phase = OTA_GOING_BACK;
     assert_start(&r, "boot-4", "2.0", OTA_RESOLVED, OTA_ROLLING_BACK);
 
-    r = record(OTA_INSTALLED); /* another image */
+    r = record(OTA_INSTALLED); /* another image is installed */
     strcpy(r.image, "bb");
     strcpy(r.last_image, "aa");
     strcpy(r.last_version, "1.0");
     assert_start(&r, "boot-2", "1.0", OTA_RESOLVED, OTA_ROLLED_BACK);
-    r = record(OTA_INSTALLED); /* the same image, but the device ran another version when it was uploaded again */
+    r = record(OTA_INSTALLED); /* the last image was uploaded again while the device ran another version */
     strcpy(r.image, "aa");
     strcpy(r.last_image, "aa");
     strcpy(r.last_version, "2.0");
@@ -93,7 +93,7 @@ static void test_a_version_that_is_not_known_decides_nothing(void **state)
         struct ota_record r = record(phases[i]);
 
         assert_start(&r, "boot-2", "", OTA_UNDECIDED, phases[i]);
-        assert_string_equal(r.boot, "boot-1"); /* unchanged: the next call decides about the same boot */
+        assert_string_equal(r.boot, "boot-1"); /* the record is unchanged: the next call decides about the same boot */
     }
 }
 
@@ -121,7 +121,7 @@ static void test_without_a_version_hook(void **state)
     r.phase = OTA_GOING_BACK;
     assert_int_equal(ota_record_resolve(&r, "boot-3", "", false, 0), OTA_RESOLVED);
     assert_int_equal(r.phase, OTA_ROLLED_BACK);
-    r.phase = OTA_INSTALLING; /* whether it was installed is not known: nothing is confirmed */
+    r.phase = OTA_INSTALLING; /* it is not known whether the image was installed: nothing is confirmed */
     assert_int_equal(ota_record_resolve(&r, "boot-4", "", false, 0), OTA_INTERRUPTED_INSTALL);
     assert_int_equal(r.phase, OTA_NONE);
 }
@@ -149,7 +149,8 @@ static void test_a_rollback_is_recorded_once_it_is_one(void **state)
     strcpy(r.why, "no session");
     assert_start(&r, "boot-1", "2.0", OTA_RESOLVED, OTA_ROLLING_BACK); /* the hook has not succeeded */
     r.phase = OTA_GOING_BACK;
-    assert_start(&r, "boot-1", "2.0", OTA_RESOLVED, OTA_GOING_BACK); /* and the machine has not restarted */
+    /* the hook has succeeded, and the machine has not restarted */
+    assert_start(&r, "boot-1", "2.0", OTA_RESOLVED, OTA_GOING_BACK);
     assert_start(&r, "boot-2", "1.0", OTA_RESOLVED, OTA_ROLLED_BACK);
     assert_string_equal(r.why, "no session");
 
@@ -231,7 +232,7 @@ static void test_a_damaged_record_is_none(void **state)
     fd = openat(folder, "r", O_RDONLY);
     n = read(fd, text, sizeof text);
     close(fd);
-    for (ssize_t cut = 1; cut < n - 1; cut++) { /* without the newline after "end" the record is still complete */
+    for (ssize_t cut = 1; cut < n - 1; cut++) { /* the record is complete even without the newline after "end" */
         put(text, (size_t)cut);
         if (ota_record_read(folder, "r", &back) != CMX_EFORMAT)
             fail_msg("cut after %zd bytes: accepted", cut);

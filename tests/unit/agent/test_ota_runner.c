@@ -166,7 +166,7 @@ static void test_a_hook_is_ended_at_its_limit(void **state)
     r = start(command, 1000);
     assert_int_equal(ota_runner_call(&r, RUNNER_RESTART, -1, line, sizeof line), CMX_ETIMEOUT);
     assert_string_equal(line, "the restart hook was ended after 1 s: working");
-    assert_true(ended(await_pid("slow"))); /* before the call returns */
+    assert_true(ended(await_pid("slow"))); /* the hook has ended before the call returns */
     assert_int_equal(ota_runner_call(&r, RUNNER_RESTART, -1, line, sizeof line), CMX_ETIMEOUT); /* the next hook runs */
     ota_runner_stop(&r);
 }
@@ -237,7 +237,7 @@ static void test_what_a_hook_inherits(void **state)
 
     (void)state;
     snprintf(path, sizeof path, "%s/held", folder);
-    fd = open(path, O_RDWR | O_CREAT, 0600); /* without close-on-exec */
+    fd = open(path, O_RDWR | O_CREAT, 0600); /* this descriptor is open without close-on-exec */
     assert_int_equal(dup2(fd, 77), 77);
     signal(SIGTERM, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
@@ -262,7 +262,7 @@ static void test_what_the_runner_keeps(void **state)
 {
     char path[64];
     struct runner r;
-    int fd = open("/dev/null", O_RDWR); /* without close-on-exec */
+    int fd = open("/dev/null", O_RDWR); /* this descriptor is open without close-on-exec */
 
     (void)state;
     assert_int_equal(dup2(fd, 78), 78);

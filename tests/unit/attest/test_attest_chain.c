@@ -109,7 +109,7 @@ static void test_challenges(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof challenge; i++)
-        challenge[i] = (uint8_t)(255 - i); /* every byte value, NUL too */
+        challenge[i] = (uint8_t)(255 - i); /* uses every byte value, NUL too */
     for (size_t len = 1; len <= 512; len++) {
         uint8_t want[32] = {0}, have[32];
 
@@ -130,7 +130,7 @@ static void test_challenges(void **state)
     assert_int_equal(cmx_chain_init(&c, &r, challenge, 1), CMX_EINVAL);
 }
 
-/* A published vector: docs/ATTESTATION.md; computed by Python's hmac. */
+/* A vector that docs/ATTESTATION.md publishes; it was computed by Python's hmac. */
 static void test_vector(void **state)
 {
     struct cmx_ranges r = {.r = {{0x10000, 0x10000 + 2 * 4096 + 100}}, .n = 1};
@@ -272,7 +272,7 @@ static void measure_by(const uint8_t mac_key[32], uint32_t begin, uint32_t end, 
     assert_int_equal(cmx_measure_finish(&h, out), CMX_OK);
 }
 
-/* The published one: docs/ATTESTATION.md. */
+/* The vector that docs/ATTESTATION.md publishes. */
 static const uint8_t evidence_key[32] = {0x2b, 0xe6, 0xc9, 0xe9, 0x36, 0x1a, 0x3c, 0x57, 0xcb, 0xf9, 0x6d,
                                          0xbd, 0xc3, 0xbd, 0xc9, 0xd1, 0x20, 0xad, 0x65, 0xb3, 0xd5, 0xe1,
                                          0x4d, 0x27, 0xc5, 0x45, 0xff, 0xaa, 0x92, 0x16, 0x16, 0x1e};
@@ -303,7 +303,7 @@ static void test_measurement(void **state)
     }
     measure(0x20000, 0x20000 + sizeof kept, "\0\1\2\3\4\5\6\10", 8, have);
     assert_memory_not_equal(base, have, 32);
-    measure_by(flash, 0x20000, 0x20000 + sizeof kept, nonce, 8, have); /* another key */
+    measure_by(flash, 0x20000, 0x20000 + sizeof kept, nonce, 8, have); /* with another key */
     assert_memory_not_equal(base, have, 32);
     measure(0x1ffff, 0x20000 + sizeof kept - 1, nonce, 8, have);
     assert_memory_not_equal(base, have, 32);

@@ -48,12 +48,13 @@ static void test_urls(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_int_equal(get(bad[i], 100, &a), CMX_EINVAL);
-    /* Port 1 of loopback: nothing listens. */
+    /* Nothing listens on port 1 of the loopback. */
     assert_int_equal(get("http://127.0.0.1:1", 2000, &a), CMX_EREFUSED);
     assert_null(a.body);
 }
 
-/* SSH_AGENTC_REQUEST_IDENTITIES, then SSH_AGENTC_SIGN_REQUEST of a text that begins with an identifier of id_len bytes.
+/* Writes SSH_AGENTC_REQUEST_IDENTITIES, then SSH_AGENTC_SIGN_REQUEST of a text that begins with an identifier of id_len
+ * bytes.
  */
 static size_t requests(uint8_t *mem, size_t cap, uint32_t id_len)
 {
@@ -99,9 +100,9 @@ static void test_session_identifier(void **state)
 
 struct hostile {
     int listener;
-    const char *head;  /* sent first */
-    const char *again; /* then sent repeatedly; NULL: the server closes */
-    unsigned pause_us; /* pause before each time */
+    const char *head;  /* text that is sent first */
+    const char *again; /* text that is then sent repeatedly; NULL: the server closes */
+    unsigned pause_us; /* pause before each repetition */
     char url[64];
     pthread_t thread;
 };

@@ -123,7 +123,7 @@ static void test_largest_fits(void **state)
     assert_int_equal(cmx_evidence_json(&e, NULL, 0, &b), CMX_OK);
     cmx_buf_init(&b, json, sizeof json);
     assert_int_equal(cmx_evidence_json(&e, token, len, &b), CMX_OK);
-    for (size_t cap = 0; cap < len; cap++) { /* never beyond the end of the buffer */
+    for (size_t cap = 0; cap < len; cap++) { /* nothing is written beyond the end of the buffer */
         cmx_buf_init(&b, token, cap);
         assert_int_equal(cmx_evidence_encode(&e, CMX_EVIDENCE_SIGNED, scalar, &b), CMX_ENOSPC);
     }
@@ -143,7 +143,7 @@ static void test_signed_round_trip(void **state)
     assert_memory_equal(&e, &back, sizeof e);
 }
 
-/* Each form is refused where the other is expected, and if it was made with another key. */
+/* Each form is refused where the other is expected, and also if it was made with another key. */
 static void test_forms_are_apart(void **state)
 {
     uint8_t token[CMX_EVIDENCE_TOKEN_MAX], pub[CMX_P256_PUBLIC_LEN], other[CMX_P256_PUBLIC_LEN];

@@ -27,7 +27,7 @@
 static uint8_t flash[FLASH_SIZE];
 static struct cmx_hw_key *key;
 static uint16_t port;
-static atomic_uint fed;        /* watchdog */
+static atomic_uint fed;        /* number of calls that fed the watchdog */
 static atomic_bool hold, held; /* a computation waits while hold is set */
 static cmx_err flash_error;
 
@@ -308,7 +308,7 @@ static void test_evidence(void **state)
     assert_int_equal(cmx_evidence_verify(a.body, a.len, mac_key, &e), CMX_OK);
     assert_int_equal(e.n_measurements, 2);
     assert_int_equal(e.measurements[0].range.begin, 0x8000);
-    assert_memory_equal(seed, e.boot_seed, 32); /* the same boot */
+    assert_memory_equal(seed, e.boot_seed, 32); /* the boot has not changed */
     assert_true(ask(&a, "/evidence?nonce=0011223344556677", "Accept: application/json\r\n"));
     assert_int_equal(a.status, 200);
     assert_non_null(strstr(a.mem, "Content-Type: application/json"));
@@ -437,7 +437,8 @@ static void test_a_thousand_requests(void **state)
         for (size_t i = 0; i < 100; i++)
             pthread_join(threads[i], NULL);
     }
-    /* Answered, refused with 503, or closed: a full server drops the connection that is slowest to send its request. */
+    /* Each request is answered, refused with 503, or closed: a full server drops the connection that is slowest to send
+     * its request. */
     assert_int_equal(atomic_load(&count[0]) + atomic_load(&count[1]) + atomic_load(&count[2]), 1000);
     assert_true(atomic_load(&count[0]) >= 10);
     expect("/hash?challenge=c", 200, "");

@@ -175,7 +175,7 @@ static void test_counter_advances(void **state)
     assert_int_equal(cmx_identity_ssh_key(awkward_hmac, &calls, scalar, pub), CMX_OK);
     assert_int_equal(calls, 3);
     assert_int_equal(scalar[31], 1);
-    expect_hex(pub, 33, "046b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296"); /* G */
+    expect_hex(pub, 33, "046b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296"); /* the generator G */
 }
 
 static void test_no_key_no_identity(void **state)
@@ -207,11 +207,11 @@ static void test_labels_are_apart(void **state)
         for (unsigned k = i + 1; k <= CMX_LABEL_APPRAISAL; k++) {
             cmx_label_message((cmx_label)i, 0, a);
             cmx_label_message((cmx_label)k, 0, b);
-            assert_memory_not_equal(a, b, CMX_LABEL_LEN - 1); /* whatever the counters */
+            assert_memory_not_equal(a, b, CMX_LABEL_LEN - 1); /* the labels differ whatever the counters are */
         }
 }
 
-/* RFC 4648 section 10. */
+/* The vectors of RFC 4648 section 10. */
 static void test_base64(void **state)
 {
     static const char *const vectors[][2] = {{"", ""},
@@ -302,7 +302,7 @@ static void test_own_key(void **state)
     const char *line;
 
     (void)state;
-    assert_int_equal(cmx_own_key_make(), CMX_ENOTSUP); /* no storage: no key */
+    assert_int_equal(cmx_own_key_make(), CMX_ENOTSUP); /* without storage there is no key */
     cmx_buf_init(&b, first, sizeof first);
     assert_int_equal(cmx_own_key_load(NULL, &b), CMX_ENOTSUP);
 

@@ -58,7 +58,7 @@ static void test_flash_is_nor(void **state)
     assert_memory_equal(b, "\x30\x0f", 2);
     assert_int_equal(board_flash_erase(&f, 0, 4096), CMX_OK);
     assert_int_equal(board_flash_read(&f, 4095, b, 2), CMX_OK);
-    assert_memory_equal(b, "\xff\x0f", 2); /* exactly one sector */
+    assert_memory_equal(b, "\xff\x0f", 2); /* exactly one sector is erased */
     board_flash_close(&f);
     unlink(path);
 }
@@ -302,7 +302,8 @@ static void test_config_every_context_option(void **state)
     assert_int_equal(x.remote_port, 8081);
     assert_string_equal(x.tasks, "mqtt");
     assert_int_equal(x.peer, CMX_PEER_PROXY_V2);
-    assert_int_equal(board_config_set(&c, "context c", "peer", "mirror", &why), CMX_EINVAL); /* Linux agent only */
+    /* only the Linux agent can mirror */
+    assert_int_equal(board_config_set(&c, "context c", "peer", "mirror", &why), CMX_EINVAL);
     board_config_free(&c);
     unlink(path);
 }
@@ -328,7 +329,7 @@ static void test_dns_answers(void **state)
 {
     uint8_t message[256];
     uint8_t out[2][16];
-    /* A question for gw.example, an A record 10.0.0.1 and an AAAA record fd77::1. */
+    /* An answer with a question for gw.example, an A record 10.0.0.1 and an AAAA record fd77::1. */
     static const char hex[] = "123481800001000200000000"
                               "026777076578616d706c650000010001"
                               "c00c000100010000003c00040a000001"

@@ -26,7 +26,7 @@ static void test_err_names(void **state)
     assert_string_equal(cmx_err_name(CMX_EBUSY), "busy");
     assert_string_equal(cmx_err_name(CMX_EEXIST), "exists");
     assert_string_equal(cmx_err_text(CMX_EINTERNAL), "internal error");
-    for (int err = CMX_OK; err < CMX_EINTERNAL; err++) { /* each has its own row */
+    for (int err = CMX_OK; err < CMX_EINTERNAL; err++) { /* each error has its own row */
         assert_non_null(cmx_err_name((cmx_err)err));
         assert_string_not_equal(cmx_err_text((cmx_err)err), "internal error");
     }
@@ -51,7 +51,7 @@ static void test_buf_bounds(void **state)
     assert_int_equal(cmx_buf_put_u8(&b, 1), CMX_ENOSPC);
     assert_int_equal(cmx_buf_get_u8(&b, &v8), CMX_OK);
     assert_int_equal(v8, 1);
-    assert_int_equal(cmx_buf_put_u8(&b, 9), CMX_OK); /* compacts */
+    assert_int_equal(cmx_buf_put_u8(&b, 9), CMX_OK); /* the write compacts the buffer */
     assert_int_equal(cmx_buf_get_be32(&b, &v32), CMX_OK);
     assert_int_equal(v32, 0x02030405);
     assert_int_equal(cmx_buf_len(&b), 4);
@@ -248,7 +248,7 @@ static void test_text_clean_ascii(void **state)
 
     (void)state;
     cmx_text_clean_ascii(out, sizeof out, "a\0\x1b\xc3\xa9z", 6);
-    assert_string_equal(out, "a????"); /* cut */
+    assert_string_equal(out, "a????"); /* the text is cut */
     cmx_text_clean_ascii(out, sizeof out, "ab", 2);
     assert_string_equal(out, "ab");
     cmx_text_clean_ascii(out, sizeof out, "", 0);
@@ -297,7 +297,7 @@ static void test_fingerprint(void **state)
     text[20] = ' ';
     assert_false(cmx_base64_is_fingerprint(text, 50));
     text[20] = want[20];
-    text[49]++; /* unused bits that are not zero */
+    text[49]++; /* the unused bits are not zero */
     assert_false(cmx_base64_is_fingerprint(text, 50));
     assert_false(cmx_base64_is_fingerprint("MD5:xxx", 7));
 }

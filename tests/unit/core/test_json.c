@@ -65,11 +65,11 @@ static void test_utf8(void **state)
     } cases[] = {
         {"\xc3\xa9\xe2\x82\xac\xf0\x9f\x94\x92", "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x94\x92\""},
         {"\xff", "\"\\ufffd\""},
-        {"\xc2\x9b\xc2\xa0", "\"\\u009b\xc2\xa0\""},              /* a terminal would interpret the first */
-        {"\xc0\xaf", "\"\\ufffd\\ufffd\""},                       /* overlong */
+        {"\xc2\x9b\xc2\xa0", "\"\\u009b\xc2\xa0\""},              /* a terminal would interpret the first character */
+        {"\xc0\xaf", "\"\\ufffd\\ufffd\""},                       /* an overlong form */
         {"\xed\xa0\x80", "\"\\ufffd\\ufffd\\ufffd\""},            /* a surrogate */
         {"\xf4\x90\x80\x80", "\"\\ufffd\\ufffd\\ufffd\\ufffd\""}, /* above U+10FFFF */
-        {"\xe2\x82", "\"\\ufffd\\ufffd\""},                       /* cut */
+        {"\xe2\x82", "\"\\ufffd\\ufffd\""},                       /* a sequence that is cut */
         {"\xc3x", "\"\\ufffdx\""},
     };
 
@@ -105,24 +105,24 @@ static void test_misuse(void **state)
     assert_int_equal(cmx_json_finish(&j), CMX_EINTERNAL);
     start(state);
     cmx_json_array(&j, NULL);
-    cmx_json_u64(&j, "key", 1); /* an element has none */
+    cmx_json_u64(&j, "key", 1); /* an element must not have a key */
     assert_int_equal(cmx_json_finish(&j), CMX_EINTERNAL);
     start(state);
     cmx_json_u64(&j, NULL, 1);
-    cmx_json_u64(&j, NULL, 2); /* two documents */
+    cmx_json_u64(&j, NULL, 2); /* there are two documents */
     assert_int_equal(cmx_json_finish(&j), CMX_EINTERNAL);
     start(state);
-    cmx_json_object(&j, NULL); /* not closed */
+    cmx_json_object(&j, NULL); /* the object is not closed */
     assert_int_equal(cmx_json_finish(&j), CMX_EINTERNAL);
     start(state);
-    cmx_json_end(&j); /* nothing open */
+    cmx_json_end(&j); /* nothing is open */
     assert_int_equal(cmx_json_finish(&j), CMX_EINTERNAL);
     start(state);
     for (int i = 0; i <= CMX_JSON_DEPTH_MAX; i++)
         cmx_json_array(&j, NULL);
     assert_int_equal(cmx_json_finish(&j), CMX_EINTERNAL);
     start(state);
-    assert_int_equal(cmx_json_finish(&j), CMX_EINTERNAL); /* nothing at all */
+    assert_int_equal(cmx_json_finish(&j), CMX_EINTERNAL); /* nothing was written */
 }
 
 static char whole[512];

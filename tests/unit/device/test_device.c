@@ -94,7 +94,7 @@ static void test_no_pin_no_engine(void **state)
     open.n_host_keys = 0;
     assert_int_equal(cmx_device_forward(&open, &stream), CMX_EINVAL);
     assert_null(cmx_device_proxy());
-    cmx_device_override(&settings, NULL, 0); /* stored settings may contain it */
+    cmx_device_override(&settings, NULL, 0); /* the stored settings may contain the key */
     assert_int_equal(cmx_device_forward(&open, &stream), CMX_OK);
 }
 

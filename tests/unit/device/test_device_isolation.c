@@ -107,7 +107,7 @@ static cmx_err connects(const char *host, uint16_t port)
 static void test_in_either_order(void **state)
 {
     (void)state;
-    assert_int_equal(cmx_device_isolate(), CMX_OK); /* before the first context */
+    assert_int_equal(cmx_device_isolate(), CMX_OK); /* called before the first context */
     assert_true(cmx_device_isolation_active() && cmx_device_isolation_settled());
     assert_int_equal(connects("10.77.0.1", 2222), CMX_EPERM);
     assert_int_equal(cmx_device_isolation_configure(&gateway, &stream, 1), CMX_OK);
@@ -131,7 +131,7 @@ static void *configures(void *arg)
     return NULL;
 }
 
-/* Reads while the other tasks write, for TSan. */
+/* Reads while the other tasks write, so that TSan finds races. */
 static void *watches(void *arg)
 {
     pthread_barrier_wait(&start);
@@ -140,7 +140,7 @@ static void *watches(void *arg)
     return NULL;
 }
 
-/* As in a sketch: setup_sm() runs while the tasks of the contexts register them. In either order, the contexts use this
+/* As in a sketch, setup_sm() runs while the tasks of the contexts register them. In either order, the contexts use this
  * gateway. */
 static void test_at_the_same_time(void **state)
 {
@@ -240,18 +240,18 @@ static void test_tasks_of_a_direct_context(void **state)
     (void)state;
     broker.local_port = ntohs(at.sin_port);
     assert_int_equal(cmx_device_isolation_configure(&gateway, &broker, 1), CMX_OK);
-    hang_up(connect_as("nobody", &at)); /* before setup_sm() */
+    hang_up(connect_as("nobody", &at)); /* setup_sm() was not called yet */
     assert_int_equal(cmx_device_isolate(), CMX_OK);
     hang_up(connect_as("mqtt", &at));
     hang_up(connect_as("a_name_of_twent", &at));
-    hang_up(connect_as("nobody", &other)); /* belongs to no context: the filter decides */
+    hang_up(connect_as("nobody", &other)); /* the address belongs to no context, so the filter decides */
     assert_int_equal(connect_as("nobody", &at), -EACCES);
     assert_int_equal(connect_as("mqt", &at), -EACCES);
     assert_int_equal(connect_as("mqtt2", &at), -EACCES);
     assert_int_equal(connect_as(" ", &at), -EACCES);
     for (size_t i = 0; i < CMX_CLAIMS_MAX; i++)
         held[i] = connect_as("mqtt", &at);
-    assert_int_equal(connect_as("mqtt", &at), -EACCES); /* one more than the table holds */
+    assert_int_equal(connect_as("mqtt", &at), -EACCES); /* one connection more than the table holds */
     for (size_t i = 0; i < CMX_CLAIMS_MAX; i++)
         hang_up(held[i]);
     cmx_mem_fail_at(1);

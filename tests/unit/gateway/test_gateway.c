@@ -123,7 +123,7 @@ static void test_keys(void **state)
         "permitlisten=\"*:*\" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKe0zb5nNeXNTbLFSN1EJ6Tg4bdZXBYgFLUnhrvNIgMB",
         "ecdsa-sha2-nistp256 AAAAC3NzaC1lZDI1NTE5AAAAIKe0zb5nNeXNTbLFSN1EJ6Tg4bdZXBYgFLUnhrvNIgMB",
         "sk-ssh-ed25519@openssh.com AAAAC3NzaC1lZDI1NTE5AAAAIKe0zb5nNeXNTbLFSN1EJ6Tg4bdZXBYgFLUnhrvNIgMB",
-        /* without its application */
+        /* this key lacks its application */
         "sk-ssh-ed25519@openssh.com "
         "AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIAZhLOp5zMCG9yjqlzW/Xeex4x1AkYzcRYHTGKWJ"
         "iAIu",
@@ -203,12 +203,13 @@ static void test_addresses(void **state)
     assert_int_not_equal(gw_address_given(&gateway.fleet, "fd12:3456:789b::1", a, &e), CMX_OK);
     assert_int_not_equal(gw_address_given(&gateway.fleet, "fd12:3456:789a::", a, &e), CMX_OK);
     assert_int_not_equal(gw_address_from_mac(&gateway.fleet, "02:00:00:00:00:07", a, &e), CMX_OK);
-    /* The published form: PREFIX | MAC_GW | 0000 | MAC_DEV. */
+    /* Addresses of the published form are PREFIX | MAC_GW | 0000 | MAC_DEV. */
     assert_int_equal(gw_fleet_from_mac(&f, "fd00", "02:11:22:33:44:55", &e), CMX_OK);
     assert_int_equal(gw_address_from_mac(&f, "24-6F-28-AA-BB-CC", a, &e), CMX_OK);
     assert_string_equal(a, "fd00:211:2233:4455:0:246f:28aa:bbcc");
     assert_int_not_equal(gw_address_from_mac(&f, "24:6F:28:AA:BB", a, &e), CMX_OK);
-    assert_int_not_equal(gw_address_from_mac(&f, "00:00:00:00:00:00", a, &e), CMX_OK); /* the prefix itself */
+    /* this would be the prefix itself */
+    assert_int_not_equal(gw_address_from_mac(&f, "00:00:00:00:00:00", a, &e), CMX_OK);
     assert_int_not_equal(gw_address_from_mac(&f, "24:6F:28:AA:BB:CC:DD", a, &e), CMX_OK);
 }
 
@@ -225,8 +226,8 @@ static void test_enroll(void **state)
     assert_int_equal(out, GW_UNCHANGED);
     assert_int_equal(enroll("cam-17", 0, "81", &out, &e), CMX_OK);
     assert_int_equal(out, GW_CHANGED);
-    assert_int_equal(enroll("cam-17", 1, "81", &out, &e), CMX_EEXIST); /* another key */
-    assert_int_equal(enroll("cam-18", 0, "81", &out, &e), CMX_EEXIST); /* the key of another device */
+    assert_int_equal(enroll("cam-17", 1, "81", &out, &e), CMX_EEXIST); /* the device has another key */
+    assert_int_equal(enroll("cam-18", 0, "81", &out, &e), CMX_EEXIST); /* another device has this key */
     assert_int_equal(enroll("Cam_18", 1, "81", &out, &e), CMX_EINVAL);
     assert_int_equal(enroll("cam-18", 1, "", &out, &e), CMX_EINVAL);
     assert_int_equal(enroll("cam-18", 1, "81", &out, &e), CMX_OK);
@@ -313,7 +314,7 @@ static void test_grants(void **state)
     assert_int_equal(gw_consumer_parse(&c, "vms", &e), CMX_OK);
     assert_string_equal(c.kind, "platform");
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, NULL, &out, &e),
-                     CMX_ENOENT); /* no such platform */
+                     CMX_ENOENT); /* there is no such platform */
     assert_int_equal(gw_consumer_set_platform(&gateway.registry, "vms", &k, &out, &e), CMX_OK);
     assert_non_null(strstr(line_of(1), ",permitlisten=\"none.invalid:1\",permitopen=\"none.invalid:1\" "));
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 80, NULL, &out, &e), CMX_ENOENT);
@@ -377,10 +378,12 @@ static void test_grant_terms(void **state)
     assert_int_equal(gw_consumer_parse(&c, "user:alice", &e), CMX_OK);
     assert_int_equal(gw_grant_next_end(&gateway.registry, true, &left, &e), CMX_ENOENT);
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &past, &out, &e), CMX_EINVAL);
-    assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &glass, &out, &e), CMX_EINVAL); /* no reason */
+    /* the reason is missing */
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &glass, &out, &e), CMX_EINVAL);
     glass.why = "fire";
     glass.length_s = 0;
-    assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &glass, &out, &e), CMX_EINVAL); /* no end */
+    /* the end is missing */
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &glass, &out, &e), CMX_EINVAL);
     day.why = "two\nlines";
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &day, &out, &e), CMX_EINVAL);
     day.why = "repair";
@@ -396,7 +399,7 @@ static void test_grant_terms(void **state)
     assert_in_range(grant_ends_in, 86390, 86400);
     sql("UPDATE grants SET boot_ends = boot_ends - 86400");
     assert_int_equal(active_grants(&gateway.registry), 0);
-    /* After a reboot, with the clock behind the grant's beginning: closed. */
+    /* After a reboot with the clock behind the grant's beginning, the grant is closed. */
     sql("UPDATE grants SET boot = 'before', boot_ends = 86400000");
     assert_int_equal(active_grants(&gateway.registry), 0);
     sql("UPDATE grants SET given = given - 864000, ends = ends - 864000");
@@ -406,7 +409,7 @@ static void test_grant_terms(void **state)
     assert_int_equal(active_grants(&gateway.registry), 0);
     sql("UPDATE meta SET value = CAST(value AS INTEGER) - 3600 WHERE key = 'clock'");
     assert_int_equal(active_grants(&gateway.registry), 1);
-    /* The clock was set forward: closed, and removed permanently. */
+    /* The clock was set forward: the grant is closed, and removed permanently. */
     sql("UPDATE grants SET given = given - 86400, ends = ends - 86400");
     assert_int_equal(active_grants(&gateway.registry), 0);
     assert_int_equal(gw_grant_expire(&gateway.registry, &n, &e), CMX_OK);
@@ -446,7 +449,7 @@ static void test_group_grants(void **state)
     assert_int_equal(active_grants(&gateway.registry), 1);
     assert_non_null(strstr(line_of(1), ",permitopen=\"cam-17.cmx:81\" "));
     assert_null(strstr(line_of(1), "8989"));
-    /* The same service from two grants is one line, and the longer one counts. */
+    /* Two grants for the same service give one line, and the longer grant counts. */
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &day, &out, &e), CMX_OK);
     assert_int_equal(active_grants(&gateway.registry), 1);
     assert_int_equal(grant_ends_in, 0);
@@ -504,8 +507,8 @@ static size_t pending_of(const struct gw_pending *p, uint8_t source)
     return n;
 }
 
-/* A flood of unknown keys, from one source and from many: the memory does not grow, and the key of a device that keeps
- * trying stays listed. */
+/* During a flood of unknown keys, from one source and from many, the memory does not grow, and the key of a device that
+ * keeps trying stays listed. */
 static void test_pending(void **state)
 {
     static struct gw_pending p;
@@ -582,7 +585,7 @@ static void test_policy(void **state)
     assert_int_equal(gw_consumer_parse(&c, "user:alice", &e), CMX_OK);
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, NULL, &out, &e), CMX_OK);
     assert_int_equal(active_grants(&gateway.registry), 1);
-    assert_int_equal(gw_policy_set(&gateway.registry, &p, &out, &e), CMX_EINVAL); /* no manifest */
+    assert_int_equal(gw_policy_set(&gateway.registry, &p, &out, &e), CMX_EINVAL); /* the manifest is missing */
     strcpy(p.manifests[0].path, "/m/1");
     strcpy(p.manifests[0].digest, "aa");
     p.n_manifests = 1;
@@ -596,8 +599,8 @@ static void test_policy(void **state)
     assert_true(quarantined("cam-17"));
     assert_true(gw_device_is_quarantined(&gateway.registry, d.address));
     assert_int_equal(active_grants(&gateway.registry), 0);
-    /* Evidence that is trusted, then shortened by a login, then too old, in this boot and after a reboot with a late
-     * clock. */
+    /* Evidence is trusted, then shortened by a login, then too old, in this boot and after a reboot with a late clock.
+     * */
     assert_int_equal(gw_evidence_set(&gateway.registry, d.id, &trusted, &e), CMX_OK);
     assert_false(quarantined("cam-17"));
     assert_int_equal(active_grants(&gateway.registry), 1);
@@ -615,14 +618,14 @@ static void test_policy(void **state)
     assert_int_equal(gw_evidence_set(&gateway.registry, d.id, &trusted, &e), CMX_OK);
     sql("UPDATE evidence SET boot = 'before', given = given + 3600, ends = ends + 3600");
     assert_true(quarantined("cam-17"));
-    /* Once it was too old it never counts again, whatever the clock says. */
+    /* Once evidence was too old it never counts again, whatever the clock says. */
     assert_int_equal(gw_evidence_set(&gateway.registry, d.id, &trusted, &e), CMX_OK);
     sql("UPDATE evidence SET given = given - 3600, ends = ends - 3600");
     assert_int_equal(gw_grant_expire(&gateway.registry, &n, &e), CMX_OK);
     assert_int_equal(n, 1);
     sql("UPDATE evidence SET given = given + 3600, ends = ends + 3600");
     assert_true(quarantined("cam-17"));
-    /* A break-glass grant, an exemption, a policy of its own, one that only reports. */
+    /* The device gets a break-glass grant, an exemption, a policy of its own, and a policy that only reports. */
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &glass, &out, &e), CMX_OK);
     assert_int_equal(active_grants(&gateway.registry), 1);
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, NULL, &out, &e), CMX_OK);
@@ -687,7 +690,7 @@ static void test_basis(void **state)
     assert_memory_equal(&a, &b, sizeof a);
 }
 
-/* The reason is one line: a text of a device adds no claim. */
+/* The reason is one line, so a text of a device cannot add a claim. */
 static void test_attestation(void **state)
 {
     struct cmx_why e = {0};
@@ -722,7 +725,7 @@ static void test_delete(void **state)
     (void)state;
     assert_int_equal(enroll("cam-17", 0, "81", &out, &e), CMX_OK);
     assert_int_equal(gw_address_derive(&gateway.fleet, &k, address, &e), CMX_OK);
-    assert_int_equal(gw_device_delete(&gateway.registry, "cam-17", &e), CMX_EINVAL); /* it is active */
+    assert_int_equal(gw_device_delete(&gateway.registry, "cam-17", &e), CMX_EINVAL); /* the device is active */
     assert_int_equal(gw_device_revoke(&gateway.registry, "cam-17", &out, &e), CMX_OK);
     k = key_of(1);
     snprintf(d.name, sizeof d.name, "cam-18");
@@ -739,7 +742,7 @@ static void test_delete(void **state)
     assert_int_equal(gw_device_parse_ports(&d, "81", &e), CMX_OK);
     assert_int_equal(gw_device_enroll(&gateway.registry, &d, &k, 0, &out, &e), CMX_OK);
     assert_int_equal(gw_device_rename(&gateway.registry, "cam-18", "cam-17", &e), CMX_OK);
-    assert_int_equal(enroll("cam-19", 0, "81", &out, &e), CMX_EEXIST); /* a deleted device's key */
+    assert_int_equal(enroll("cam-19", 0, "81", &out, &e), CMX_EEXIST); /* this is a deleted device's key */
     assert_non_null(strstr(e.text, "cam-17's"));
     assert_int_equal(gw_device_delete(&gateway.registry, "cam-99", &e), CMX_ENOENT);
 }
@@ -780,7 +783,7 @@ static void test_merge(void **state)
     assert_int_equal(gw_device_rotate(&gateway.registry, "cam-17", &k, &out, &e), CMX_OK);
     assert_int_equal(gw_device_merge(&gateway.registry, &now, GW_FIELD_GROUP, &e), CMX_OK);
     assert_string_equal(now.address, d.address);
-    assert_string_equal(now.group, ""); /* given as an empty value */
+    assert_string_equal(now.group, ""); /* the operator gave an empty value */
     assert_int_equal(now.n_ports, 3);
     assert_int_equal(now.n_directs, 2);
     assert_int_equal(gw_device_enroll(&gateway.registry, &now, &old, 0, &out, &e), CMX_EEXIST);
@@ -846,7 +849,7 @@ static void test_upgrade(void **state)
     assert_int_equal(gw_device_get(&v1, "old-1", &d, &e), CMX_OK);
     gw_registry_close(&v1);
     unlink(copy);
-    /* The second time there is nothing to upgrade. */
+    /* The second open finds nothing to upgrade. */
     assert_int_equal(gw_registry_open(&r, db, true, &e), CMX_OK);
     gw_registry_close(&r);
     assert_int_equal(access(copy, F_OK), -1);
@@ -925,12 +928,13 @@ static void test_etc_hosts(void **state)
     etc_hosts_is("1.2.3.4 a\r\n5.6.7.8 b\r\n", lines, "1.2.3.4 a\r\n5.6.7.8 b\r\n" NEW_BLOCK);
     etc_hosts_is("1.2.3.4 a\n" HOSTS_BEGIN "fd12:3456:789a::9 cam-9.cmx\n" HOSTS_END "5.6.7.8 b", lines,
                  "1.2.3.4 a\n" NEW_BLOCK "5.6.7.8 b");
-    /* An editor that wrote CRLF, a block of an earlier version with the loopback's names, and two blocks. */
+    /* The file was written by an editor with CRLF, has a block of an earlier version with the loopback's names, or has
+     * two blocks. */
     etc_hosts_is("# cmxsafe gateway: begin (written from the registry)\r\n127.0.0.1 localhost\r\nfd12:3456:789a::9 "
                  "cam-9.cmx\r\n# cmxsafe gateway: end\r\n",
                  lines, NEW_BLOCK);
     etc_hosts_is(HOSTS_BEGIN HOSTS_END "x\n" HOSTS_BEGIN HOSTS_END, lines, NEW_BLOCK "x\n");
-    /* A block without its end, or with lines that an administrator added. */
+    /* The block has no end, or has lines that an administrator added. */
     etc_hosts_is(HOSTS_BEGIN "fd12:3456:789a::9 cam-9.cmx\n1.2.3.4 a\nfd12:3456:789a::5 mine\n127.0.0.1 localhost\n",
                  lines, NEW_BLOCK "1.2.3.4 a\nfd12:3456:789a::5 mine\n127.0.0.1 localhost\n");
     etc_hosts_is(HOSTS_BEGIN "fd12:3456:789a::9 cam-9.cmx\n1.2.3.4 a\nfd99::1 old.cmx\n" HOSTS_END "b\n", lines,
@@ -938,7 +942,7 @@ static void test_etc_hosts(void **state)
     etc_hosts_is(HOSTS_BEGIN "fd12:3456:789a::9 cam-9.cmx\n1.2.3.4 a\n" HOSTS_BEGIN HOSTS_END, lines,
                  NEW_BLOCK "1.2.3.4 a\n");
     etc_hosts_is("1.2.3.4 a\n# cmxsafe gateway: end\nb\n", lines, "1.2.3.4 a\nb\n" NEW_BLOCK);
-    /* Removed. */
+    /* The block is removed. */
     etc_hosts_is("1.2.3.4 a\n" NEW_BLOCK "b", NULL, "1.2.3.4 a\nb");
     etc_hosts_is("1.2.3.4 a\r\nb", NULL, "1.2.3.4 a\r\nb");
 }
@@ -1211,7 +1215,7 @@ static void test_golden(void **state)
         assert_int_equal(gw_unit_text(f, &gateway, "cmxsafe-gateway-metrics.timer", "/usr/bin/cmxsafe", &e), CMX_OK));
     golden("cmxsafe-gateway-metrics.timer", text);
     free(text);
-    snprintf(gateway.account, sizeof gateway.account, "daemon"); /* group 1 on every machine */
+    snprintf(gateway.account, sizeof gateway.account, "daemon"); /* the name of group 1 on every machine */
     assert_int_equal(gw_meta_set(&gateway.registry, "link", "fdaa:bbbb:cccc::", &e), CMX_OK);
     assert_int_equal(enroll("cam-17", 0, "81,8989", &out, &e), CMX_OK);
     assert_int_equal(enroll("cam-18", 1, "81", &out, &e), CMX_OK);
@@ -1230,7 +1234,7 @@ static void test_golden(void **state)
     golden("host.nft", text);
     free(text);
     gw_allowed_free(&allowed);
-    /* In --user mode the owner is 0 inside; a number is a user of that namespace. */
+    /* In --user mode the owner has uid 0 inside the namespace, and a number is a user of that namespace. */
     snprintf(c.kind, sizeof c.kind, "user");
     snprintf(c.name, sizeof c.name, "%u", (unsigned)getuid());
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-18", 81, NULL, &out, &e), CMX_OK);
@@ -1312,7 +1316,7 @@ static void test_unit_marks(void **state)
     assert_string_not_equal(now, first);
 }
 
-/* Three gateways, the first of which is this one. */
+/* Registers three gateways, the first of which is this one. */
 static void add_nodes(void)
 {
     static const char key[] = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
@@ -1376,7 +1380,7 @@ static void test_claims(void **state)
     assert_int_equal(gw_claim_put(&gateway.registry, address, "gw2", 4, 200, &e), CMX_OK);
     assert_int_equal(gw_claim_get(&gateway.registry, address, node, &sequence, &e), CMX_OK);
     assert_string_equal(node, "gw1");
-    assert_int_equal(gw_claim_put(&gateway.registry, address, "gw2", 6, 90, &e), CMX_OK); /* clocks do not matter */
+    assert_int_equal(gw_claim_put(&gateway.registry, address, "gw2", 6, 90, &e), CMX_OK); /* the clocks do not matter */
     assert_int_equal(gw_claim_get(&gateway.registry, address, node, &sequence, &e), CMX_OK);
     assert_string_equal(node, "gw2");
     assert_true(gw_claim_metric_newer(2, 1) && !gw_claim_metric_newer(1, 2) && !gw_claim_metric_newer(1, 1));

@@ -148,7 +148,7 @@ static void test_parse(void **state)
     assert_int_equal(gw_certificate_parse(&certificate, lines[HOST], &e), CMX_OK);
     assert_false(certificate.user);
     /* A certificate that is cut anywhere is refused. */
-    n = strlen(lines[ALICE]) - 1; /* without its base64 padding it is still the same certificate */
+    n = strlen(lines[ALICE]) - 1; /* without its base64 padding the text is still the same certificate */
     while (--n > 0) {
         memcpy(line, lines[ALICE], n);
         line[n] = '\0';
@@ -306,11 +306,11 @@ static void test_krl(void **state)
     assert_int_equal(out, GW_CHANGED);
     assert_int_equal(gw_krl_get(&registry, true, &krl, &e), CMX_OK);
     assert_true(krl.len == 0 && krl.digest[0] == '\0');
-    /* ssh-keygen reads it, not the registry. */
+    /* ssh-keygen reads the KRL; the registry does not. */
     assert_int_equal(gw_revocation_ask(bytes, sizeof bytes, NULL, 0, NULL, &e), CMX_EFORMAT);
 }
 
-/* Without an answer for each key, all are revoked. */
+/* Without an answer for each key, all keys count as revoked. */
 static void test_krl_question(void **state)
 {
     char path[160];

@@ -19,7 +19,7 @@ static uint8_t header[GW_PROXY_HEADER_MAX + 64];
 static size_t len;
 static struct sockaddr_storage client;
 
-/* As the device's engine writes it. */
+/* Makes a header as the device's engine writes it. */
 static void write_header(const char *from, const char *to)
 {
     struct cmx_originator a, b;
@@ -54,7 +54,7 @@ static void both_families_are_read(void **state)
     expect_client("192.0.2.7", AF_INET);
     write_header("2001:db8::7", "2001:db8::1");
     expect_client("2001:db8::7", AF_INET6);
-    len += 7; /* an extension */
+    len += 7; /* an extension follows */
     header[CMX_V2_LENGTH + 1] += 7;
     expect_client("2001:db8::7", AF_INET6);
 }

@@ -222,7 +222,7 @@ static void test_digests(void **state)
     assert_true(two != digest_of("device"));
     must("DELETE FROM device WHERE id = 2");
     assert_true(before == digest_of("device"));
-    must("INSERT INTO meta(key, value) VALUES('listen', '[::]:1')"); /* a setting of this gateway alone */
+    must("INSERT INTO meta(key, value) VALUES('listen', '[::]:1')"); /* this setting belongs to this gateway alone */
     assert_true(meta == digest_of("meta"));
     must("INSERT INTO meta(key, value) VALUES('fleet', 'fd00::/48')");
     assert_true(meta != digest_of("meta"));
@@ -263,7 +263,7 @@ static char *statements_of(const char *sql)
     sqlite3_free(changes);
     fflush(w.f);
     text = strdup(w.text ? w.text : "");
-    w.err = CMX_ECLOSED; /* sends nothing */
+    w.err = CMX_ECLOSED; /* prevents sending */
     assert_int_equal(gw_pg_writer_end(&w, &e), CMX_ECLOSED);
     PQfinish(c);
     return text;
@@ -297,9 +297,10 @@ static void test_statements(void **state)
                     " CONFLICT(\"fingerprint\") DO UPDATE SET revision=excluded.revision,removed=false,"
                     "\"name\"=excluded.\"name\",\"deleted\"=excluded.\"deleted\";");
     check_statement("UPDATE device SET team = team", "");
-    check_statement("INSERT INTO meta(key, value) VALUES('registry', 'x')", ""); /* a setting of this gateway alone */
+    /* this setting belongs to this gateway alone */
+    check_statement("INSERT INTO meta(key, value) VALUES('registry', 'x')", "");
     check_statement("DELETE FROM meta WHERE key = 'registry'", "");
-    /* An attempt to leave the quotes. */
+    /* A text tries to leave the quotes. */
     check_statement(
         "UPDATE device SET team = 'x\\''; DROP TABLE device; --' WHERE id = 1",
         "UPDATE \"device\" SET revision=42,\"team\"= E'x\\\\''; DROP TABLE device; --' WHERE NOT removed AND"

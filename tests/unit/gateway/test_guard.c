@@ -95,7 +95,7 @@ static void the_route_of_a_session_concerns_nobody(void **state)
     events[2] = route_event(RTM_DELRULE, 128);
     assert_true(gw_netstate_concerned(events, sizeof events));
     events[2] = route_event(RTM_NEWROUTE, 128);
-    events[2].head.nlmsg_len = sizeof events; /* a length beyond the message */
+    events[2].head.nlmsg_len = sizeof events; /* the length exceeds the message */
     assert_true(gw_netstate_concerned(events, sizeof events));
     events[2].head.nlmsg_len = 0;
     assert_true(gw_netstate_concerned(events, sizeof events));
@@ -140,7 +140,8 @@ static gw_netstate_change change(const char *fixed, const char *nodes, const cha
 static void only_what_others_changed_is_a_repair(void **state)
 {
     (void)state;
-    assert_int_equal(change("abc", "d", "abc", "d"), GW_NETSTATE_CHANGED_BY_US);   /* read in the middle of a command */
+    /* the state was read in the middle of a command */
+    assert_int_equal(change("abc", "d", "abc", "d"), GW_NETSTATE_CHANGED_BY_US);
     assert_int_equal(change("abc", "de", "abc", "de"), GW_NETSTATE_CHANGED_BY_US); /* another gateway joined */
     assert_int_equal(change("abc", "", "abc", ""), GW_NETSTATE_CHANGED_BY_US);     /* the other gateway left again */
     assert_int_equal(change("ab", "d", "abc", "d"), GW_NETSTATE_REPAIRED);

@@ -158,14 +158,14 @@ static void session_passes_and_nothing_beside_it(void **state)
     assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_SYN, 1000, 0), CMX_WHY_NO_FLOW);
     session_up();
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001, 1001), CMX_WHY_SESSION);
-    /* The gateway's address and port reach no other port here, */
+    /* The gateway's address and port reach no other port of the device. */
     for (port = 1; port < 65536; port++)
         if (port != 50000)
             assert_int_equal(tcp_in(&gw, 22, port, CMX_TCP_ACK, 9001, 1001), CMX_WHY_NO_FLOW);
-    /* another port or address does not reach this one, */
+    /* Another port or address does not reach this port. */
     assert_int_equal(tcp_in(&gw, 23, 50000, CMX_TCP_ACK, 9001, 1001), CMX_WHY_NO_FLOW);
     assert_int_equal(tcp_in(&gw2, 22, 50000, CMX_TCP_ACK, 9001, 1001), CMX_WHY_NO_FLOW);
-    /* and the device reaches no other port there. */
+    /* The device reaches no other port of the gateway. */
     assert_int_equal(tcp_out(&gw, 50001, 22, CMX_TCP_SYN, 1, 0), CMX_WHY_NO_FLOW);
     assert_int_equal(tcp_out(&gw, 50000, 23, CMX_TCP_SYN, 1, 0), CMX_WHY_NO_FLOW);
 }
@@ -177,7 +177,7 @@ static void gateway_cannot_open(void **state)
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN, 9000, 0), CMX_WHY_TCP_STATE);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9000, 1), CMX_WHY_TCP_STATE);
     assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_SYN, 1000, 0), CMX_WHY_SESSION);
-    /* Simultaneous open, a wrong acknowledgement, data before the handshake. */
+    /* Drops a simultaneous open, a wrong acknowledgement, and data before the handshake. */
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN, 9000, 0), CMX_WHY_TCP_STATE);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1002), CMX_WHY_TCP_STATE);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST | CMX_TCP_ACK, 9000, 1002), CMX_WHY_TCP_STATE);
@@ -189,7 +189,7 @@ static void gateway_cannot_open(void **state)
     assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_ACK, 1001, 9001), CMX_WHY_TCP_STATE);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST | CMX_TCP_ACK, 0, 1001), CMX_WHY_SESSION);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1001), CMX_WHY_SESSION);
-    /* Established: a SYN is dropped, except a repeated SYN+ACK. */
+    /* In an established connection a SYN is dropped, except a repeated SYN+ACK. */
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN, 9001, 0), CMX_WHY_TCP_STATE);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1001), CMX_WHY_SESSION);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 9001, 1001), CMX_WHY_TCP_STATE);
@@ -273,7 +273,7 @@ static void closing_flows_make_room(void **state)
 static void adopted_session_is_picked_up(void **state)
 {
     (void)state;
-    open_session(50000); /* and its handshake took place before isolation began */
+    open_session(50000); /* the handshake also took place before isolation began */
     cmx_isolation_adopt(&iso);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST | CMX_TCP_ACK, 9001, 1001), CMX_WHY_TCP_STATE);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001, 1001), CMX_WHY_SESSION);
@@ -283,7 +283,7 @@ static void adopted_session_is_picked_up(void **state)
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001, 1001), CMX_WHY_SESSION);
 }
 
-/* Its SYN was sent before isolation began: the answer arrives, or the SYN is repeated. */
+/* The session's SYN was sent before isolation began: the answer arrives, or the SYN is repeated. */
 static void adopted_session_may_still_be_connecting(void **state)
 {
     (void)state;
@@ -314,7 +314,7 @@ static void loopback_is_the_proxys(void **state)
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_RELAY);
     frame_tcp(&f, our_mac, our_mac, &localhost, 81, &localhost, 40000, CMX_TCP_SYN | CMX_TCP_ACK, 1, 2, 0);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_RELAY);
-    /* Another task, another port, the device's own address. */
+    /* Connections of another task, to another port, and to the device's own address are dropped. */
     frame_tcp(&f, our_mac, our_mac, &localhost, 40001, &localhost, 81, CMX_TCP_SYN, 1, 0, 0);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NO_FLOW);
     frame_tcp(&f, our_mac, our_mac, &localhost, 40000, &localhost, 80, CMX_TCP_SYN, 1, 0, 0);
@@ -327,7 +327,7 @@ static void loopback_is_the_proxys(void **state)
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_CONTROL);
     frame_udp(&f, our_mac, our_mac, &us, 40000, &us, 32768, NULL, 4);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NO_FLOW);
-    /* From a wire it is spoofed. */
+    /* A loopback packet that comes from a wire is spoofed. */
     frame_tcp(&f, our_mac, gw_mac, &localhost, 40000, &localhost, 81, CMX_TCP_SYN, 1, 0, 0);
     assert_int_equal(IN(&f), CMX_WHY_MARTIAN);
 }
@@ -353,7 +353,7 @@ static void pair_is_the_engines_own(void **state)
     frame_tcp(&f, our_mac, our_mac, &localhost, 40000, &localhost, 81, CMX_TCP_SYN, 1, 0, 0);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NO_FLOW);
     frame_tcp(&f, our_mac, gw_mac, &localhost, 40000, &localhost, 40001, CMX_TCP_SYN, 1, 0, 0);
-    assert_int_equal(IN(&f), CMX_WHY_MARTIAN); /* from a wire it is spoofed */
+    assert_int_equal(IN(&f), CMX_WHY_MARTIAN); /* a loopback packet from a wire is spoofed */
     flow_close(&iso, CMX_FLOW_PAIR, &localhost, 40000, &localhost, 40001, now);
     now += CMX_ISO_CLOSING_MS + 1;
     frame_tcp(&f, our_mac, our_mac, &localhost, 40000, &localhost, 40001, CMX_TCP_ACK, 1, 1, 0);
@@ -366,7 +366,7 @@ static void direct_listener_serves_those_it_is_declared_for(void **state)
 
     (void)state;
     frame_tcp(&f, our_mac, our_mac, &localhost, 40000, &localhost, 1883, CMX_TCP_SYN, 1, 0, 0);
-    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NO_FLOW); /* not listening yet */
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NO_FLOW); /* the listener is not open yet */
     assert_int_equal(flow_open(&iso, CMX_FLOW_LISTEN, &localhost, 1883, NULL, 0, now), CMX_OK);
     assert_int_equal(flow_open(&iso, CMX_FLOW_LISTEN, &localhost, 1884, NULL, 0, now), CMX_OK);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_DIRECT);
@@ -375,7 +375,7 @@ static void direct_listener_serves_those_it_is_declared_for(void **state)
     /* No connection may be opened from the listener's port. */
     frame_tcp(&f, our_mac, our_mac, &localhost, 1883, &localhost, 81, CMX_TCP_SYN, 1, 0, 0);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NO_FLOW);
-    /* A restricted listener: only announced peers reach it. */
+    /* Only announced peers reach a restricted listener. */
     frame_tcp(&f, our_mac, our_mac, &localhost, 40000, &localhost, 1884, CMX_TCP_SYN, 1, 0, 0);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NOT_PEER);
     assert_int_equal(flow_open(&iso, CMX_FLOW_CLAIM, &localhost, 40000, &localhost, 1884, now), CMX_OK);
@@ -425,7 +425,7 @@ static void arp_answers_only_what_was_asked(void **state)
     now += CMX_ISO_NEIGHBOUR_MS;
     frame_arp(&f, our_mac, gw_mac, 2, &gw, our_mac, &us);
     assert_int_equal(IN(&f), CMX_WHY_UNASKED);
-    /* Requests: from a peer, for our address, with the peer's known hardware address. */
+    /* A request passes if it comes from a peer, for our address, with the peer's known hardware address. */
     frame_arp(&f, broadcast, gw_mac, 1, &gw, zero_mac, &us);
     assert_int_equal(IN(&f), CMX_WHY_ARP);
     frame_arp(&f, broadcast, bad_mac, 1, &gw, zero_mac, &us);
@@ -439,7 +439,7 @@ static void arp_answers_only_what_was_asked(void **state)
     frame_arp(&f, broadcast, bad_mac, 1, &us, zero_mac, &us); /* gratuitous, with our address */
     assert_int_equal(IN(&f), CMX_WHY_NOT_FOR_US);
     frame_arp(&f, broadcast, gw_mac, 1, &gw, zero_mac, &us);
-    f.d[14 + 8] = 4; /* not the sender's hardware address */
+    f.d[14 + 8] = 4; /* this is not the sender's hardware address */
     assert_int_equal(IN(&f), CMX_WHY_FORM);
     frame_arp(&f, broadcast, gw_mac, 3, &gw, zero_mac, &us);
     assert_int_equal(IN(&f), CMX_WHY_FORM);
@@ -487,7 +487,7 @@ static void a_peer_that_never_answered_may_not_ask(void **state)
     assert_int_equal(IN(&f), CMX_WHY_UNASKED);
 }
 
-/* The same for neighbour discovery. */
+/* Neighbour discovery follows the same rules as ARP. */
 static void the_first_advertisement_closes_the_question(void **state)
 {
     struct test_frame ask, answer, other, asks_us;
@@ -533,13 +533,13 @@ static void neighbours_answer_only_what_was_asked(void **state)
     assert_int_equal(OUT(&f), CMX_WHY_ND);
     frame_nd(&f, our_mac, gw_mac, &router_ll, &us_ll, 136, 0x60, &router_ll, 2);
     assert_int_equal(IN(&f), CMX_WHY_ND);
-    f.d[14 + 7] = 254; /* hop limit: came through a router */
+    f.d[14 + 7] = 254; /* the hop limit shows that the packet came through a router */
     assert_int_equal(IN(&f), CMX_WHY_FORM);
     frame_nd(&f, our_mac, bad_mac, &bad_ll, &us_ll, 136, 0x60, &bad_ll, 2);
     assert_int_equal(IN(&f), CMX_WHY_UNASKED);
     frame_nd(&f, bad_mac, our_mac, &us_ll, &bad_ll, 135, 0, &bad_ll, 1);
     assert_int_equal(OUT(&f), CMX_WHY_NOT_PEER);
-    /* Solicitations for our address. */
+    /* Checks solicitations for our address. */
     frame_nd(&f, our_mac, gw_mac, &router_ll, &us_ll, 135, 0, &us_ll, 1);
     assert_int_equal(IN(&f), CMX_WHY_ND);
     frame_nd(&f, our_mac, bad_mac, &router_ll, &us_ll, 135, 0, &us_ll, 1);
@@ -563,12 +563,12 @@ static void first_router_stays(void **state)
     assert_int_equal(IN(&f), CMX_WHY_ND);
     frame_ra(&f, bad_mac, &bad_ll, 1800);
     assert_int_equal(IN(&f), CMX_WHY_WRONG_SERVER);
-    frame_ra(&f, bad_mac, &router_ll, 0); /* spoofs the router, from another hardware address */
+    frame_ra(&f, bad_mac, &router_ll, 0); /* the frame spoofs the router from another hardware address */
     assert_int_equal(IN(&f), CMX_WHY_WRONG_SERVER);
     now += 1801u * 1000;
     frame_ra(&f, bad_mac, &bad_ll, 1800);
     assert_int_equal(IN(&f), CMX_WHY_ND);
-    frame_ra(&f, gw_mac, &gw6, 1800); /* not link-local */
+    frame_ra(&f, gw_mac, &gw6, 1800); /* the source is not link-local */
     assert_int_equal(IN(&f), CMX_WHY_FORM);
     frame_nd(&f, our_mac, gw_mac, &router_ll, &us_ll, 137, 0, &us_ll, 0); /* redirect */
     assert_int_equal(IN(&f), CMX_WHY_ICMP);
@@ -595,24 +595,24 @@ static void dhcp_is_with_the_server_that_answered(void **state)
     dhcp_message(d, 2, 2, 77, our_mac, &server);
     frame_udp(&f, our_mac, gw_mac, &server, 67, &us, 68, d, sizeof d);
     assert_int_equal(IN(&f), CMX_WHY_DHCP);
-    dhcp_message(d, 1, 3, 77, our_mac, &server); /* the device chooses */
+    dhcp_message(d, 1, 3, 77, our_mac, &server); /* the device chooses a server */
     frame_udp(&f, broadcast, our_mac, &none4, 68, &all4, 67, d, sizeof d);
     assert_int_equal(OUT(&f), CMX_WHY_DHCP);
     dhcp_message(d, 2, 5, 77, our_mac, &rogue);
     frame_udp(&f, our_mac, bad_mac, &rogue, 67, &us, 68, d, sizeof d);
     assert_int_equal(IN(&f), CMX_WHY_WRONG_SERVER);
-    dhcp_message(d, 2, 5, 78, our_mac, &server); /* another number */
+    dhcp_message(d, 2, 5, 78, our_mac, &server); /* the answer has another number */
     frame_udp(&f, our_mac, gw_mac, &server, 67, &us, 68, d, sizeof d);
     assert_int_equal(IN(&f), CMX_WHY_UNASKED);
     dhcp_message(d, 2, 5, 77, our_mac, &server);
     frame_udp(&f, our_mac, gw_mac, &server, 67, &us, 68, d, sizeof d);
     assert_int_equal(IN(&f), CMX_WHY_DHCP);
-    dhcp_message(d, 1, 3, 79, our_mac, NULL); /* renewal: unicast to the server */
+    dhcp_message(d, 1, 3, 79, our_mac, NULL); /* a renewal is sent by unicast to the server */
     frame_udp(&f, bad_mac, our_mac, &us, 68, &rogue, 67, d, sizeof d);
     assert_int_equal(OUT(&f), CMX_WHY_WRONG_SERVER);
     frame_udp(&f, gw_mac, our_mac, &us, 68, &server, 67, d, sizeof d);
     assert_int_equal(OUT(&f), CMX_WHY_DHCP);
-    dhcp_message(d, 2, 5, 79, bad_mac, &server); /* for another hardware address */
+    dhcp_message(d, 2, 5, 79, bad_mac, &server); /* the answer is for another hardware address */
     frame_udp(&f, our_mac, gw_mac, &server, 67, &us, 68, d, sizeof d);
     assert_int_equal(IN(&f), CMX_WHY_FORM);
     now += CMX_ISO_REQUEST_MS;
@@ -640,11 +640,11 @@ static void dhcp6_is_with_the_server_that_answered(void **state)
     assert_int_equal(OUT(&f), CMX_WHY_DHCP6);
     assert_int_equal(IN(&ask), CMX_WHY_ND); /* a server must find us before it can answer */
     now += CMX_ISO_NEIGHBOUR_MS;
-    assert_int_equal(IN(&ask), CMX_WHY_ND); /* and may resolve our address again */
+    assert_int_equal(IN(&ask), CMX_WHY_ND); /* the server may resolve our address again */
     frame_nd(&ask, our_mac, bad_mac, &bad_ll, &us_ll, 135, 0, &us_ll, 1);
     assert_int_equal(IN(&ask), CMX_WHY_NOT_PEER);
     frame_udp(&f, our_mac, bad_mac, &gw6, 547, &us_ll, 546, d, sizeof d);
-    assert_int_equal(IN(&f), CMX_WHY_FORM); /* not link-local */
+    assert_int_equal(IN(&f), CMX_WHY_FORM); /* the source is not link-local */
     d[0] = 7;
     frame_udp(&f, our_mac, gw_mac, &router_ll, 547, &us_ll, 546, d, sizeof d);
     assert_int_equal(IN(&f), CMX_WHY_DHCP6);
@@ -663,7 +663,7 @@ static cmx_why dns(unsigned id, const char *name, unsigned type, size_t extra)
     return OUT(&f);
 }
 
-/* The same with n additional records, an empty OPT record (RFC 6891) and then the given bytes. */
+/* Judges a query with n additional records: an empty OPT record (RFC 6891) and then the given bytes. */
 static cmx_why dns_with_records(unsigned n)
 {
     static const uint8_t opt[11] = {0, 0, 41, 4, 0xd0};
@@ -699,7 +699,7 @@ static void dns_only_for_the_gateway_and_only_now(void **state)
     assert_int_equal(dns(10, "gw.example.org", 1, 3), CMX_WHY_NAME); /* bytes follow the last record */
     assert_int_equal(dns_with_records(0), CMX_WHY_DNS);
     assert_int_equal(dns_with_records(1), CMX_WHY_DNS);
-    assert_int_equal(dns_with_records(2), CMX_WHY_NAME); /* also in the second record */
+    assert_int_equal(dns_with_records(2), CMX_WHY_NAME); /* bytes follow the second record */
     assert_int_equal(dns_with_records(20), CMX_WHY_NAME);
     frame_udp(&f, gw_mac, our_mac, &us, 50053, &bad, 53, d, 30);
     assert_int_equal(OUT(&f), CMX_WHY_NOT_PEER);
@@ -707,7 +707,7 @@ static void dns_only_for_the_gateway_and_only_now(void **state)
     d[2] = 0x81;
     frame_udp(&f, our_mac, gw_mac, &resolver, 53, &us, 50053, d, sizeof d);
     assert_int_equal(IN(&f), CMX_WHY_DNS);
-    assert_int_equal(IN(&f), CMX_WHY_UNASKED); /* once */
+    assert_int_equal(IN(&f), CMX_WHY_UNASKED); /* only one answer is accepted */
     put16(d, 9);
     frame_udp(&f, our_mac, gw_mac, &bad, 53, &us, 50053, d, sizeof d);
     assert_int_equal(IN(&f), CMX_WHY_UNASKED);
@@ -731,7 +731,7 @@ static void sntp_answers_only_what_was_asked(void **state)
     assert_int_equal(OUT(&f), CMX_WHY_SNTP);
     d[0] = 0x24;
     frame_udp(&f, our_mac, gw_mac, &server, 123, &us, 123, d, sizeof d);
-    assert_int_equal(IN(&f), CMX_WHY_UNASKED); /* does not carry our timestamp */
+    assert_int_equal(IN(&f), CMX_WHY_UNASKED); /* the answer does not carry our timestamp */
     put32(d + 28, 0xabcd1234);
     frame_udp(&f, our_mac, gw_mac, &server, 123, &us, 123, d, sizeof d);
     assert_int_equal(IN(&f), CMX_WHY_SNTP);
@@ -758,11 +758,11 @@ static void icmp_errors_belong_to_a_session(void **state)
     frame_finish(&f);
     assert_int_equal(IN(&f), CMX_WHY_NO_FLOW);
     put16(m + 8 + 20, 50000);
-    put32(m + 8 + 24, 99999); /* not in flight */
+    put32(m + 8 + 24, 99999); /* the quoted segment is not in flight */
     frame_finish(&f);
     assert_int_equal(IN(&f), CMX_WHY_TCP_STATE);
     put32(m + 8 + 24, 1000);
-    put16(m + 8 + 6, 3); /* quotes a later fragment */
+    put16(m + 8 + 6, 3); /* the error quotes a later fragment */
     frame_finish(&f);
     assert_int_equal(IN(&f), CMX_WHY_FORM);
     put16(m + 8 + 6, 0);
@@ -787,15 +787,15 @@ static void bytes_are_read_defensively(void **state)
     session_up();
     frame_tcp(&f, our_mac, gw_mac, &gw, 22, &us, 50000, CMX_TCP_ACK, 9001, 1001, 10);
     assert_int_equal(IN(&f), CMX_WHY_SESSION);
-    for (n = 0; n < f.len; n++) { /* every truncation */
+    for (n = 0; n < f.len; n++) { /* every truncation is refused */
         g = f;
         g.len = n;
         assert_int_not_equal(IN(&g), CMX_WHY_SESSION);
     }
     g = f;
-    put16(g.d + 20, 0x2000); /* more fragments */
+    put16(g.d + 20, 0x2000); /* more fragments follow */
     assert_int_equal(IN(&g), CMX_WHY_FRAGMENT);
-    put16(g.d + 20, 1); /* an offset */
+    put16(g.d + 20, 1); /* the fragment has an offset */
     assert_int_equal(IN(&g), CMX_WHY_FRAGMENT);
     g = f;
     put16(g.d + 12, 0x88cc);
@@ -812,7 +812,7 @@ static void bytes_are_read_defensively(void **state)
     g = f;
     memcpy(g.d, broadcast, 6);
     assert_int_equal(IN(&g), CMX_WHY_MARTIAN);
-    for (unsigned tag = 0; tag < 2; tag++) { /* also a priority tag, which names no VLAN */
+    for (unsigned tag = 0; tag < 2; tag++) { /* the first tag is a priority tag, which names no VLAN */
         g = f;
         memmove(g.d + 18, f.d + 14, f.len - 14);
         put16(g.d + 12, 0x8100);
@@ -842,7 +842,7 @@ static void ip_options_are_dropped(void **state)
     memcpy(g.d + 34, route, 4);
     frame_finish(&g);
     assert_int_equal(IN(&g), CMX_WHY_IP_OPTION);
-    g.d[35] = 9; /* longer than the header */
+    g.d[35] = 9; /* the option is longer than the header */
     frame_finish(&g);
     assert_int_equal(IN(&g), CMX_WHY_IP_OPTION);
     memcpy(g.d + 34, "\0\x44\x44\x44", 4); /* after the end of the list nothing is read */
@@ -874,7 +874,7 @@ static void ipv6_chains_are_walked(void **state)
     f.d[14 + 6] = 43;
     assert_int_equal(IN(&f), CMX_WHY_IP_OPTION);
     f.d[14 + 6] = 0;
-    x[1] = 200; /* longer than the packet */
+    x[1] = 200; /* the header is longer than the packet */
     assert_int_equal(IN(&f), CMX_WHY_TRUNCATED);
     x[1] = 0;
     assert_int_equal(IN(&f), CMX_WHY_IP_OPTION); /* hop-by-hop, all padding */
@@ -885,15 +885,15 @@ static void ipv6_chains_are_walked(void **state)
     x[4] = x[5] = x[6] = x[7] = 1; /* the alert's value, then an option that is all padding, and one byte too many */
     assert_int_equal(IN(&f), CMX_WHY_LENGTH);
     x[6] = 5;
-    x[7] = 0; /* a second one */
+    x[7] = 0; /* a second alert follows */
     assert_int_equal(IN(&f), CMX_WHY_IP_OPTION);
     memset(x, 0, 8);
-    assert_int_equal(IN(&f), CMX_WHY_IP_OPTION); /* hop-by-hop twice */
+    assert_int_equal(IN(&f), CMX_WHY_IP_OPTION); /* the hop-by-hop header occurs twice */
     x[0] = 44;
     x[2] = 5;
     x[3] = 2;
     assert_int_equal(IN(&f), CMX_WHY_FRAGMENT);
-    f.d[14 + 6] = 59; /* nothing follows */
+    f.d[14 + 6] = 59; /* no header follows */
     assert_int_equal(IN(&f), CMX_WHY_PROTOCOL);
 }
 
@@ -921,7 +921,7 @@ static void listener_reports_leave(void **state)
     f.d[14 + 7] = 1;
     x[8] = 130;
     memcpy(f.d + 6, bad_mac, 6);
-    assert_int_equal(IN(&f), CMX_WHY_MARTIAN); /* our address */
+    assert_int_equal(IN(&f), CMX_WHY_MARTIAN); /* the source is our own address */
     memcpy(f.d + 14 + 8, bad_ll.w, 16);
     assert_int_equal(IN(&f), CMX_WHY_NOT_PEER);
 }
@@ -998,7 +998,8 @@ static void nothing_passes_an_empty_policy(void **state)
         mutate(&f);
         v = frame_view(&f);
         d = cmx_isolation_check(&empty, i % 5 ? &eth : &lo, i % 3 ? CMX_IN : CMX_OUT, &v, i);
-        /* Address resolution for our own addresses needs no rule: a probe for our address, our own announcement. */
+        /* Address resolution for our own addresses needs no rule: neither a probe for our address nor our own
+         * announcement. */
         if (d.verdict == CMX_ALLOW)
             assert_int_equal(d.why, CMX_WHY_ARP);
     }

@@ -43,7 +43,7 @@ static void expect_other(struct cmx_iso_config *c, const uint8_t base[32])
     sample(c);
 }
 
-/* Computed by Python's hashlib as digest.h defines it. */
+/* The digest was computed by Python's hashlib as digest.h defines it. */
 static void test_vector(void **state)
 {
     struct cmx_iso_config c;
@@ -69,7 +69,7 @@ static void further_gateways_count(void **state)
     c.gateways[1] = (struct cmx_iso_gateway){.ip = c.gateways[0].ip, .port = 2222};
     c.gateways[2] = (struct cmx_iso_gateway){.name = "gw3.example", .port = 22};
     digest(&c, two);
-    assert_memory_equal(one, two, 32); /* not in the list */
+    assert_memory_equal(one, two, 32); /* this address is beyond the list's count */
     c.n_gateways = 3;
     digest(&c, two);
     assert_memory_not_equal(one, two, 32);

@@ -1,4 +1,5 @@
-/* The ruleset of the isolation policy, against golden files: a change shows in a diff. CMX_UPDATE_GOLDEN=1 writes them.
+/* Compares the ruleset of the isolation policy with golden files, so that a change shows in a diff. CMX_UPDATE_GOLDEN=1
+ * writes them.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -172,12 +172,12 @@ static void test_header_fields(void **state)
         assert_int_equal(cmx_image_init(&c, &p), CMX_OK);
         if (cmx_image_feed(&c, i.data, CMX_IMAGE_HEAD_LEN) != fields[k].err || cmx_image_head_ok(&c))
             fail_msg("%s: not refused as expected: %s", fields[k].name, c.why);
-        assert_int_not_equal(cmx_image_feed(&c, i.data, 1), CMX_OK); /* permanently */
+        assert_int_not_equal(cmx_image_feed(&c, i.data, 1), CMX_OK); /* the refusal is permanent */
         assert_int_not_equal(cmx_image_finish(&c), CMX_OK);
         cmx_image_abort(&c);
         i.data[fields[k].at] = was;
     }
-    cmx_put_le32(i.data + 28, 252); /* too small for the descriptor */
+    cmx_put_le32(i.data + 28, 252); /* the segment is too small for the descriptor */
     assert_int_equal(check_once(&p, &i), CMX_EFORMAT);
     test_image_free(&i);
 }
@@ -207,7 +207,7 @@ static void test_chip_any_and_downgrade(void **state)
     assert_int_equal(check_once(&p, &i), CMX_OK);
     p.secure_version_min = 4;
     assert_int_equal(check_once(&p, &i), CMX_OK);
-    p.secure_version_min = 5; /* validly signed, and still refused */
+    p.secure_version_min = 5; /* the image is validly signed, and still refused */
     assert_int_equal(check_once(&p, &i), CMX_EDOWNGRADE);
     test_image_free(&i);
 }
@@ -219,17 +219,17 @@ static void test_signatures(void **state)
     struct test_image other = test_image_make("2", 1000, TEST_CHIP, 0);
 
     (void)state;
-    assert_int_equal(check_once(&one, &i), CMX_ENOKEY); /* not signed */
+    assert_int_equal(check_once(&one, &i), CMX_ENOKEY); /* the image is not signed */
     assert_int_equal(check_once(&none, &i), CMX_OK);
     test_image_sign(&i, key_b);
-    assert_int_equal(check_once(&one, &i), CMX_ENOKEY); /* wrong key */
+    assert_int_equal(check_once(&one, &i), CMX_ENOKEY); /* the key is wrong */
     assert_int_equal(check_once(&two, &i), CMX_OK);
     assert_int_equal(check_once(&none, &i), CMX_OK);
-    /* A signature over other bytes: one image with another image's trailer. */
+    /* The signature is over other bytes: one image has another image's trailer. */
     test_image_sign(&other, key_a);
     memcpy(i.data + i.len - CMX_TRAILER_LEN, other.data + other.len - CMX_TRAILER_LEN, CMX_TRAILER_LEN);
     assert_int_equal(check_once(&one, &i), CMX_ESIG);
-    /* Signed with the wrong key, but with the right key's identifier. */
+    /* The image is signed with the wrong key, but has the right key's identifier. */
     test_image_sign(&twice, key_c);
     {
         uint8_t pub[CMX_P256_PUBLIC_LEN];
@@ -241,7 +241,7 @@ static void test_signatures(void **state)
     twice.len -= CMX_TRAILER_LEN;
     test_image_sign(&twice, key_a);
     assert_int_equal(check_once(&one, &twice), CMX_OK);
-    test_image_sign(&twice, key_a); /* twice */
+    test_image_sign(&twice, key_a); /* the image is signed twice */
     assert_int_equal(check_once(&one, &twice), CMX_EFORMAT);
     test_image_free(&i);
     test_image_free(&twice);
@@ -288,7 +288,7 @@ static void test_secure_boot_sector(void **state)
 
     (void)state;
     append_secure_boot(&i);
-    assert_int_equal(check_once(&p, &i), CMX_ENOKEY); /* this bootloader does not verify it */
+    assert_int_equal(check_once(&p, &i), CMX_ENOKEY); /* this bootloader does not verify the sector */
     p.secure_boot = true;
     for (size_t piece = 1; piece < 5000; piece += 331)
         assert_int_equal(check(&p, i.data, i.len, piece, &c), CMX_OK);
@@ -298,11 +298,11 @@ static void test_secure_boot_sector(void **state)
     i.data[bare + 5] = 0;
     assert_int_equal(check_once(&p, &i), CMX_EFORMAT);
     i.data[bare + 5] = 0xff;
-    i.data[4096 + 40] ^= 1; /* within the block */
+    i.data[4096 + 40] ^= 1; /* the change is within the block */
     assert_int_equal(check_once(&p, &i), CMX_EFORMAT);
     i.data[4096 + 40] ^= 1;
     p.secure_boot = false;
-    test_image_sign(&i, key_a); /* both signatures */
+    test_image_sign(&i, key_a); /* the image has both signatures */
     assert_int_equal(check_once(&p, &i), CMX_OK);
     i.data[4096 + 2000] ^= 1; /* the trailer covers the whole sector */
     assert_int_equal(check_once(&p, &i), CMX_ESIG);
@@ -360,7 +360,7 @@ static void test_keys_as_text(void **state)
     assert_memory_equal(keys.key[0], keys.key[1], 65);
     assert_int_equal(cmx_ota_keys_add(&keys, hex), CMX_ENOSPC);
     keys.n = 0;
-    hex[20] = hex[20] == '0' ? '1' : '0'; /* not on the curve */
+    hex[20] = hex[20] == '0' ? '1' : '0'; /* the point is not on the curve */
     assert_int_equal(cmx_ota_keys_add(&keys, hex), CMX_EINVAL);
     assert_int_equal(cmx_ota_keys_add(&keys, ""), CMX_EINVAL);
     assert_int_equal(cmx_ota_keys_add(&keys, "not base64!"), CMX_EFORMAT);

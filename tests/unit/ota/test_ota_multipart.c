@@ -73,13 +73,14 @@ static void test_splits(void **state)
                         "--X\r\nContent-Disposition: form-data; name=\"update\"; filename=\"f\"\r\n"
                         "Content-Type: application/octet-stream\r\n\r\nhello\r\n--X--\r\n",
                         "[update]hello;.");
-    /* Preamble, padding, a second part, an empty part, epilogue with something like a delimiter. */
+    /* The body has a preamble, padding, a second part, an empty part, and an epilogue with something like a delimiter.
+     * */
     same_at_every_split(
         type_x,
         "preamble --X \r\n-\r\n--X \t\r\ncontent-disposition:form-data;name=a\r\n\r\n1\r\n--X\r\n"
         "Content-Disposition: form-data; filename=\"name=\\\"u\"; name=\"b\"\r\n\r\n\r\n--X--junk\r\n--X\r\n",
         "[a]1;[b];.");
-    /* Data with the longest prefixes of the delimiter. */
+    /* The data contain the longest prefixes of the delimiter. */
     same_at_every_split(
         "multipart/form-data; boundary=\"-x-\"",
         "---x-\r\nContent-Disposition: form-data; name=\"u\"\r\n\r\n\r\n---x\r\r\n--\r\n\r\n---\r\n---x-\r\n"

@@ -78,7 +78,7 @@ static void test_empty(void **state)
     assert_int_equal(cmx_otadata_plan_rollback(&d, "", &plan), CMX_ENOENT);
 }
 
-/* The cases of ESP-IDF's own choice: higher sequence, CRC, state. */
+/* Checks the cases of ESP-IDF's own choice: higher sequence, CRC, state. */
 static void test_choice(void **state)
 {
     struct cmx_otadata d;
@@ -93,7 +93,7 @@ static void test_choice(void **state)
     set(&d, 1, 6, CMX_OTA_INVALID);
     assert_int_equal(boot_first(&d, 2, true, &initial), 0);
     assert_int_equal(cmx_otadata_failed(&d), 1);
-    set(&d, 1, 6, 0xffffffffu); /* undefined: may boot without limits */
+    set(&d, 1, 6, 0xffffffffu); /* an undefined state: the slot may boot without limits */
     assert_int_equal(boot_first(&d, 2, true, &initial), 1);
     assert_int_equal(cmx_otadata_failed(&d), -1);
     set(&d, 0, 7, CMX_OTA_ABORTED);
@@ -143,7 +143,7 @@ static void test_life(void **state)
     execute(&d, &plan);
     assert_int_equal(cmx_le32(d.record[0]), 3);
     assert_int_equal(boot_first(&d, 2, false, &initial), 0);
-    assert_int_equal(boot_first(&d, 2, false, &initial), 1); /* restarted before it was confirmed */
+    assert_int_equal(boot_first(&d, 2, false, &initial), 1); /* the image restarted before it was confirmed */
     assert_int_equal(cmx_otadata_state(&d, 0), CMX_OTA_ABORTED);
 }
 
@@ -207,7 +207,7 @@ static void test_confirm(void **state)
     f.isolation_active = true;
     assert_int_equal(cmx_confirm_decide(1000, 50, 1, &f), CMX_CONFIRM_NOW);
     assert_int_equal(cmx_confirm_decide(1000, 50, 2000, &f), CMX_CONFIRM_NOW);
-    f.confirm_failed = true; /* on trial until the deadline */
+    f.confirm_failed = true; /* the image stays on trial until the deadline */
     assert_int_equal(cmx_confirm_decide(1000, 50, 1049, &f), CMX_CONFIRM_NOW);
     assert_int_equal(cmx_confirm_decide(1000, 50, 1050, &f), CMX_CONFIRM_ROLLBACK);
     assert_string_equal(cmx_confirm_unmet(&f), "confirm failed");
@@ -239,16 +239,16 @@ static void test_partitions(void **state)
     entry(e, 0, 0x10, 0x10000, 0x140000);
     assert_int_equal(cmx_partition_entry(&p, e, 0x400000, &done), CMX_OK);
     assert_int_equal(cmx_partitions_check(&p), CMX_EFORMAT);                    /* a single slot is not usable */
-    assert_int_equal(cmx_partition_entry(&p, e, 0x400000, &done), CMX_EFORMAT); /* twice */
+    assert_int_equal(cmx_partition_entry(&p, e, 0x400000, &done), CMX_EFORMAT); /* a region occurs twice */
     entry(e, 0, 0x11, 0x150000, 0x2b1000);
-    assert_int_equal(cmx_partition_entry(&p, e, 0x400000, &done), CMX_EFORMAT); /* beyond the chip */
+    assert_int_equal(cmx_partition_entry(&p, e, 0x400000, &done), CMX_EFORMAT); /* the region is beyond the chip */
     entry(e, 0, 0x11, 0xfffff000, 0x2000);
     assert_int_equal(cmx_partition_entry(&p, e, 0x400000, &done), CMX_EFORMAT);
     entry(e, 0, 0x11, 0x150100, 0x140000);
-    assert_int_equal(cmx_partition_entry(&p, e, 0x400000, &done), CMX_EFORMAT); /* not aligned */
+    assert_int_equal(cmx_partition_entry(&p, e, 0x400000, &done), CMX_EFORMAT); /* the region is not aligned */
     entry(e, 0, 0x12, 0x150000, 0x140000);
     assert_int_equal(cmx_partition_entry(&p, e, 0x400000, &done), CMX_OK);
-    assert_int_equal(cmx_partitions_check(&p), CMX_EFORMAT); /* a gap */
+    assert_int_equal(cmx_partitions_check(&p), CMX_EFORMAT); /* the slots have a gap */
     entry(e, 0, 0x11, 0x290000, 0x140000);
     assert_int_equal(cmx_partition_entry(&p, e, 0x400000, &done), CMX_OK);
     assert_int_equal(cmx_partitions_check(&p), CMX_OK);

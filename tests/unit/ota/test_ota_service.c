@@ -179,7 +179,7 @@ static void test_every_allocation_fails_once(void **state)
     }
     assert_int_equal(ask(cmx_ota_port(s), "GET /update HTTP/1.1", "", 0), 200);
     cmx_ota_stop(s);
-    for (n = 1; n < 10; n++) { /* also while starting */
+    for (n = 1; n < 10; n++) { /* allocations may also fail while the service starts */
         cmx_err err;
 
         cmx_mem_fail_at(n);

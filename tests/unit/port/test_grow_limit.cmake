@@ -1,2 +1,2 @@
-# With the allocation functions of cmxsafed.
+# The test has the allocation functions of cmxsafed.
 target_link_libraries(test_grow_limit PRIVATE cmxsafe_wipe_free)

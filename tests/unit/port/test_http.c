@@ -411,7 +411,7 @@ static void test_expect_continue(void **state)
     say(fd, "abcde");
     assert_has(hear(fd, out, sizeof out), "5 0584f463");
 
-    /* Refused before the body is sent. */
+    /* The request is refused before the body is sent. */
     ask("POST /refuse HTTP/1.1\r\nContent-Length: 5000000\r\nExpect: 100-continue\r\n" END, out, sizeof out);
     assert_has(out, "HTTP/1.1 403");
     assert_null(strstr(out, "100 Continue"));
@@ -516,7 +516,7 @@ static void test_complete_says_whether_all_went_well(void **state)
     settle();
     assert_int_equal(counted(&counts.complete), complete + 1);
 
-    fd = dial(); /* vanishes in the middle of the body */
+    fd = dial(); /* the client vanishes in the middle of the body */
     say(fd, "POST /echo HTTP/1.1\r\nHost: d\r\nContent-Length: 500\r\n\r\nabc");
     while (counted(&counts.begun) == counted(&counts.done))
         cmx_port_sleep_ms(5);
@@ -551,7 +551,7 @@ static void test_idle_connections_end(void **state)
     ask("GET /get HT", out, sizeof out);
     assert_null(strstr(out, "200"));
     assert_true(cmx_port_now_ms() - start < 20000);
-    /* A slow client that keeps sending is served: longer in all than the idle timeout. */
+    /* A slow client that keeps sending is served for longer than the idle timeout. */
     {
         const char *slow = "POST /echo HTTP/1.1\r\nContent-Length: 40\r\n" END;
         int fd = dial();
@@ -573,7 +573,7 @@ static uint64_t drip(int fd, const char *text, uint64_t limit_ms)
 
     while (cmx_port_now_ms() - start < limit_ms && poll(&p, 1, 200) == 0) {
         if (fed)
-            (void)cmx_linux_http_sweep(server); /* a listener's work */
+            (void)cmx_linux_http_sweep(server); /* a listener's thread does this */
         if (send(fd, *text ? text++ : "x", 1, MSG_NOSIGNAL) != 1)
             break;
     }
@@ -592,7 +592,7 @@ static void test_dripping_connections_end(void **state)
     say(refused, "POST /refuse HTTP/1.1\r\nContent-Length: 100000\r\n" END);
     assert_true(drip(refused, "", 60000) < 60000);
     close(refused);
-    for (int i = 0; i < 4; i++) { /* all connections of the service */
+    for (int i = 0; i < 4; i++) { /* this occupies all connections of the service */
         fd[i] = dial();
         say(fd[i], "GET /get HTTP/1.1\r\nX: ");
     }
@@ -616,7 +616,7 @@ static void test_slow_heads_starve_nobody(void **state)
         slow[i] = dial();
         say(slow[i], "GET /get HTTP/1.1\r\nX: ");
     }
-    assert_has(ask("GET /get HTTP/1.1\r\n" END, out, sizeof out), "HTTP/1.1 200"); /* or the client times out */
+    assert_has(ask("GET /get HTTP/1.1\r\n" END, out, sizeof out), "HTTP/1.1 200"); /* otherwise the client times out */
     for (int i = 0; i < SLOW; i++)
         close(slow[i]);
     settle();

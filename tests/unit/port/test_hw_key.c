@@ -22,7 +22,7 @@ static char dir[] = "/tmp/test_hw_key.XXXXXX";
 static char key_path[64], efuse_path[64];
 static uint8_t key[32];
 
-/* "Hi There" under the bytes 0 to 31, by Python's hmac. */
+/* The MAC of "Hi There" under the bytes 0 to 31, computed by Python's hmac. */
 static const char mac_hi_there[] = "278639ec02309d3afded1b273f1349ba63b9089c12476d716bee3ecc94673e9e";
 
 static void write_file(const char *path, const void *data, size_t len, mode_t mode)
@@ -182,7 +182,7 @@ static void test_efuse_refused(void **state)
     struct cmx_why why = {""};
 
     (void)state;
-    write_file(key_path, key, 32, 0600); /* it must not override the fuses */
+    write_file(key_path, key, 32, 0600); /* this file must not override the fuses */
     expect_refusal(reg, "holds no key", "burn_key BLOCK_KEY3 private_key.bin HMAC_UP");
     memcpy(reg + 0xfc, key, 32);
     put_bits(reg, 3, 4, 8);

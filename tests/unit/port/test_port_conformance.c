@@ -16,7 +16,7 @@
 
 static uint8_t flash[FLASH_SIZE];
 static const uint8_t key[32] = {1, 2, 3};
-static bool or_instead_of_and; /* flash that is not NOR */
+static bool or_instead_of_and; /* the flash does not behave like NOR flash */
 static unsigned lines_failed;
 
 static uint32_t flash_size(void *arg)

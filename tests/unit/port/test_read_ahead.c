@@ -76,7 +76,7 @@ static void all_bytes_in_order(void **state)
 
     (void)state;
     put(p.far, TOTAL);
-    take(p.near, PIECE, 0, PIECE); /* full: later reads fetch more */
+    take(p.near, PIECE, 0, PIECE); /* the read was full, so later reads fetch more */
     assert_int_equal(in_kernel(p.near), TOTAL - PIECE);
     take(p.near, PIECE, PIECE, PIECE);
     assert_int_equal(in_kernel(p.near), 0);
@@ -166,7 +166,7 @@ static void a_closed_descriptor_is_forgotten(void **state)
     put(next.far, 2 * PIECE);
     take(next.near, PIECE, 0, PIECE);
     take(next.near, 1, PIECE, 1);
-    assert_int_equal(in_kernel(next.near), PIECE - 1); /* read with the requested length */
+    assert_int_equal(in_kernel(next.near), PIECE - 1); /* the socket was read with the requested length */
     end(next);
 }
 
@@ -200,7 +200,7 @@ static void fortified_callers_see_the_same_bytes(void **state)
 
     (void)state;
     put(p.far, 3 * PIECE);
-    take(p.near, PIECE, 0, PIECE); /* full: later reads fetch more than requested */
+    take(p.near, PIECE, 0, PIECE); /* the read was full, so later reads fetch more than requested */
     take(p.near, PIECE, PIECE, PIECE);
     assert_int_equal(in_kernel(p.near), 0);
     assert_int_equal(__poll_chk(&one, 1, 0, sizeof one), 1);

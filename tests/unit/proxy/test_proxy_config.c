@@ -13,7 +13,7 @@
 #include "cmxsafe/proxy/proxy.h"
 #include "cmxsafe/proxy/proxy_config.h"
 
-/* ssh-keygen -lf of the key below. */
+/* The output of ssh-keygen -lf for the key below. */
 static const char key_line[] =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl github.com";
 static const char fingerprint[] = "SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU";
@@ -42,7 +42,8 @@ static void test_base64(void **state)
     assert_int_equal(cmx_base64_decode(out, 4, "Zm9vYg", 6, &n), CMX_OK);
     assert_int_equal(cmx_base64_decode(out, 4, "Zm9vYmE=", 8, &n), CMX_ENOSPC);
     assert_int_equal(cmx_base64_decode(out, 4, "Z", 1, &n), CMX_EFORMAT);
-    assert_int_equal(cmx_base64_decode(out, 4, "Zh", 2, &n), CMX_EFORMAT); /* bits left over */
+    /* the last character has unused bits that are not zero */
+    assert_int_equal(cmx_base64_decode(out, 4, "Zh", 2, &n), CMX_EFORMAT);
     assert_int_equal(cmx_base64_decode(out, 4, "Zm 9", 4, &n), CMX_EFORMAT);
     assert_int_equal(cmx_base64_decode(out, 4, "", 0, &n), CMX_OK);
     assert_int_equal(n, 0);
@@ -77,7 +78,7 @@ static void test_a_revoked_pin_wins(void **state)
 
     (void)state;
     snprintf(line, sizeof line, "@revoked * %s", key_line);
-    for (int i = 0; i < 2; i++) { /* in either order */
+    for (int i = 0; i < 2; i++) { /* the result does not depend on the order */
         assert_int_equal(cmx_pin_parse(&pins[i], fingerprint), CMX_OK);
         assert_int_equal(cmx_pin_parse(&pins[1 - i], line), CMX_OK);
         assert_int_equal(cmx_pin_check(pins, 2, pins[0].digest), CMX_PIN_REVOKED);
@@ -100,7 +101,7 @@ static void test_bad_pins(void **state)
         "@revoked",
         "gw ssh-ed25519",
         "gw ssh-ed25519 AAAA",
-        /* the line names RSA, but the blob is an Ed25519 key */
+        /* The line names RSA, but the blob is an Ed25519 key. */
         "gw ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl",
     };
     struct cmx_pin p;

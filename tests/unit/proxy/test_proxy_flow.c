@@ -22,9 +22,9 @@ static struct {
     uint8_t bytes[WINDOW]; /* undelivered bytes, as in libssh's buffer of the channel */
     size_t len;
     size_t coming; /* bytes that arrive during the next read */
-    uint8_t next;  /* the stream's next byte; they count upwards */
+    uint8_t next;  /* next byte of the stream, whose bytes count upwards */
     size_t largest;
-    size_t window;          /* the channel's */
+    size_t window;          /* window of the channel */
     size_t writes, written; /* number of writes to the gateway, and of their bytes */
     size_t takes;           /* bytes that the gateway takes of one write; 0: none */
     size_t full_after;      /* number of writes after which the SSH socket is full; 0: never */
@@ -205,7 +205,7 @@ static void no_memory_for_a_piece_ends_the_relay(void **state)
     assert_null(relay.spill);
 }
 
-/* The half-states: EOF and CLOSE of the gateway, and what they mean for the other direction. */
+/* The half-states after EOF and CLOSE of the gateway, and their effect on the other direction. */
 static void the_gateways_end_drains_what_waits(void **state)
 {
     (void)state;
@@ -331,7 +331,7 @@ static void a_burst_ends_with_the_end_of_file(void **state)
     assert_int_equal(shutdown(client, SHUT_WR), 0);
     assert_int_equal(cmx_relay_flow_pump(&relay, &session), CMX_OK);
     assert_int_equal(libssh.written, CMX_RELAY_CHUNK + 100);
-    assert_int_equal(relay.to_gateway, HALF_OPEN); /* a short read ended the burst; the next one meets the end */
+    assert_int_equal(relay.to_gateway, HALF_OPEN); /* a short read ended the burst; the next read meets the end */
     assert_int_equal(cmx_relay_flow_pump(&relay, &session), CMX_OK);
     assert_int_equal(relay.to_gateway, HALF_DRAIN);
 }

@@ -190,17 +190,18 @@ static void all_sessions_use_one_gateway(void **state)
     (void)state;
     enter(&one, 0);
     enter(&two, 0);
-    assert_false(cmx_session_gateway_failed(&one, CMX_EREFUSED)); /* moves on to b */
-    assert_false(cmx_session_gateway_failed(&two, CMX_EREFUSED)); /* has been done */
+    assert_false(cmx_session_gateway_failed(&one, CMX_EREFUSED)); /* the engine moves on to b */
+    assert_false(cmx_session_gateway_failed(&two, CMX_EREFUSED)); /* the engine has already moved on */
     enter(&two, 1);
     assert_int_equal(cmx_session_gateway_join(&two), CMX_OK);
     enter(&one, 1);
-    assert_true(cmx_session_gateway_failed(&one, CMX_EAUTH)); /* nothing else to try while the other one is up */
+    /* nothing else can be tried while the other session is up */
+    assert_true(cmx_session_gateway_failed(&one, CMX_EAUTH));
     enter(&one, 1);
     assert_int_equal(engine.n_up, 1);
 }
 
-/* One session gave up a gateway at which another one then got in: both stay there. */
+/* One session gave up a gateway at which another session then logged in: both stay there. */
 static void the_session_that_gets_in_decides(void **state)
 {
     (void)state;
@@ -245,11 +246,11 @@ static void a_gateway_that_worked_is_tried_again_first(void **state)
     up_and_down(&one, true, CMX_ECLOSED);
     enter(&one, 1);
     assert_false(cmx_session_gateway_failed(&one, CMX_EREFUSED));
-    enter(&one, 0); /* the rest of its group, then the backup */
+    enter(&one, 0); /* the rest of the group is tried, then the backup */
     assert_false(cmx_session_gateway_failed(&one, CMX_EREFUSED));
     enter(&one, 2);
     assert_true(cmx_session_gateway_failed(&one, CMX_EREFUSED));
-    enter(&one, 0); /* a new round */
+    enter(&one, 0); /* a new round begins */
 }
 
 static void a_gateway_that_fell_silent_or_ends_sessions_at_once_is_left(void **state)
@@ -262,7 +263,7 @@ static void a_gateway_that_fell_silent_or_ends_sessions_at_once_is_left(void **s
     enter(&one, 2);
 }
 
-/* Session two is up at a, where one can't connect any more. */
+/* Session two is up at gateway a, where session one can't connect any more. */
 static void shut_out(void)
 {
     enter(&one, 0);
@@ -304,7 +305,7 @@ static void a_session_stays_while_no_other_gateway_works(void **state)
     assert_false(cmx_session_gateway_failed(&one, CMX_EREFUSED));
     enter(&one, 2);
     assert_true(cmx_session_gateway_failed(&one, CMX_EREFUSED));
-    enter(&one, 0); /* and so on */
+    enter(&one, 0); /* the next round begins */
     assert_false(cmx_session_gateway_left(&two));
     assert_int_equal(engine.n_up, 1);
 }

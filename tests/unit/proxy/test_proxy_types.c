@@ -67,11 +67,11 @@ static void a_gateway_without_the_types_asked_for_is_asked_for_ed25519(void **st
     assert_true(next_without(ECDSA | RSA));
     assert_true(cmx_session_login_lacks_stack(&session));
     session.stack_bytes = CMX_ED25519_STACK;
-    assert_false(next_without(ED25519)); /* it does not have that type either: wait, then start again */
+    assert_false(next_without(ED25519)); /* the gateway lacks that type, too: wait, then start again */
     assert_false(cmx_session_login_lacks_stack(&session));
 }
 
-/* No cipher in common, a broken key exchange, a gateway that hangs up. */
+/* The attempt failed because of no cipher in common, a broken key exchange, or a gateway that hung up. */
 static void what_else_fails_before_a_key_leaves_the_stack_as_it_is(void **state)
 {
     static const cmx_err errors[] = {CMX_EPROTO, CMX_ECLOSED, CMX_ETIMEOUT, CMX_EREFUSED};
@@ -93,7 +93,7 @@ static void a_refusal_among_the_types_left_is_an_answer_too(void **state)
     assert_true(cmx_session_login_lacks_stack(&session));
 }
 
-/* No memory for the larger stack: wait, then request all types again. */
+/* Without memory for the larger stack, the session waits and then requests all types again. */
 static void a_move_that_fails_is_waited_for(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* One page, reachable only at the gateway: curl http://127.0.0.1:8080/ there. Gateway, user, key: idf.py menuconfig, or
- * NVS. */
+/* One page, reachable only at the gateway: curl http://127.0.0.1:8080/ there. Gateway, user and key come from idf.py
+ * menuconfig or NVS. */
 #include "cmxsafe.h"
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/esp/device_esp.h"

@@ -53,7 +53,7 @@ void app_main(void)
 
     ESP_ERROR_CHECK(cmx_esp_init(NULL));
     ESP_ERROR_CHECK(example_connect());
-    setup_sm(); /* from here on only the session passes */
+    setup_sm(); /* from now on only the session passes */
     if (cmx_esp_forward(&brokerPort) != ESP_OK) {
         /* The log has the reason, usually a missing gateway or host key. A restart would not help; the device stays
          * isolated. */

@@ -26,7 +26,7 @@ static cmx_err start_camera(const struct app_door *door)
     return err != CMX_OK ? err : started("stream on port 81", stream_start(door));
 }
 
-/* As in the setup() of a sketch. */
+/* Starts the tasks as the setup() of a sketch does. */
 static void start_cmxsafe(const struct app_door *door)
 {
     xTaskCreatePinnedToCore(ssh_port_forwarding_task, "SSH Port Forwarding Task", 10500, &streamPort, 5, NULL, 1);

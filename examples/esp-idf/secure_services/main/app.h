@@ -19,13 +19,13 @@ extern "C" {
 /* The part of the application that the platform provides. It must stay valid. */
 struct app_door {
     const char *board;   /* the platform's name, for the page */
-    const char *address; /* where the page and the stream listen; NULL: the loopback */
+    const char *address; /* address on which the page and the stream listen; NULL: the loopback */
     /* Returns the n-th frame since the start as a JPEG. NULL: a test picture. Called from several tasks at once. */
     cmx_err (*frame)(void *arg, uint32_t n, uint8_t *out, size_t cap, size_t *len);
     void *frame_arg;
     size_t frame_max;     /* size of the largest frame in bytes; 0 with the test picture */
     uint32_t interval_ms; /* time between frames in ms; 0: 100 */
-    bool open;            /* without setup_sm(): the services answer every client */
+    bool open;            /* setup_sm() is not called: the services answer every client */
 };
 
 /* Starts the services and then the tasks of cmxsafe, as a sketch's setup() would. Errors are logged. */

@@ -6,7 +6,7 @@
 
 /* T.81 table K.3: luminance DC codes, used for all components; categories 0 to 8 are enough for differences of 8-bit
  * values. */
-static const uint8_t dc_lengths[16] = {0, 1, 5, 1, 1, 1}; /* codes of 1, 2, ... bits */
+static const uint8_t dc_lengths[16] = {0, 1, 5, 1, 1, 1}; /* number of codes with 1, 2, ... bits */
 static const uint8_t dc_code[9] = {0x0, 0x2, 0x3, 0x4, 0x5, 0x6, 0xe, 0x1e, 0x3e};
 static const uint8_t dc_bits[9] = {2, 3, 3, 3, 3, 3, 4, 5, 6};
 

@@ -12,7 +12,7 @@ struct jpeg_colour {
     uint8_t y, cb, cr;
 };
 
-/* The colour of the block in that column and row. */
+/* Returns the colour of the block in that column and row. */
 typedef struct jpeg_colour (*jpeg_block_fn)(void *arg, unsigned column, unsigned row);
 
 /* Writes a picture of columns x rows blocks (1 to 8191 each). CMX_ENOSPC: more than cap bytes. */

@@ -15,7 +15,7 @@ static const struct jpeg_colour bars[7] = {
 static const struct jpeg_colour white = {255, 128, 128};
 static const struct jpeg_colour black = {0, 128, 128};
 
-/* Digits of 3 x 5, a row in three bits, the top one in the highest. */
+/* Digits of 3 x 5 blocks. Each row has three bits; the top row has the highest bits. */
 static const uint16_t digits[10] = {
     075557, 026227, 071747, 071717, 055711, 074717, 074757, 071122, 075757, 075717,
 };

@@ -9,7 +9,7 @@
 
 #define PICTURE_MAX 7680 /* no frame is longer: the longest has 6,989 bytes */
 
-/* Frame n as a JPEG; the same n makes the same bytes. CMX_ENOSPC: does not fit in cap. */
+/* Writes frame n as a JPEG; equal n give equal bytes. CMX_ENOSPC: does not fit in cap. */
 CMX_MUST_USE cmx_err picture_frame(void *arg, uint32_t n, uint8_t *out, size_t cap, size_t *len);
 
 #endif

@@ -4,7 +4,7 @@
 
 #include "app.h"
 
-/* Errors as cmx_http_serve. Once. */
+/* Starts the service. Call it once. Errors as for cmx_http_serve. */
 CMX_MUST_USE cmx_err stream_start(const struct app_door *door);
 
 #endif

@@ -32,7 +32,7 @@
 #define SERVER_STACK 3584 /* parses heads and starts tasks */
 #define HELD_MAX 8        /* header values that a request may read */
 #define IDLE_DEFAULT_S 30
-/* For a head and the body's first byte, which the parser reads too. The server's task does nothing else meanwhile. */
+/* Limits a head and the body's first byte, which the parser reads too. The server's task does nothing else meanwhile. */
 #define HEAD_MS 10000
 #define HEAD_CROWDED_MS 1000 /* limit for a head while other connections are open */
 #define SEND_SLOWEST 128     /* bytes/s; a client that reads an answer more slowly is disconnected */
@@ -49,7 +49,7 @@ struct cmx_http_server {
     const struct cmx_http_service *service;
     atomic_uint active; /* requests under way */
     atomic_bool stopping;
-    TaskHandle_t task;         /* the server's own; only that task uses the next three members */
+    TaskHandle_t task;         /* the server's own task; only this task uses the next three members */
     bool here;                 /* the server's own task serves a request */
     int head_fd;               /* the connection whose head is being read; -1: none */
     uint64_t head_since_ms;    /* when reading that head began */
@@ -127,7 +127,7 @@ cmx_err cmx_http_reply(struct cmx_http_request *q, int status, const char *conte
 cmx_err cmx_http_reply_static(struct cmx_http_request *q, int status, const char *content_type, const void *body,
                               size_t len, const struct cmx_http_header *headers, size_t n_headers)
 {
-    return cmx_http_reply(q, status, content_type, body, len, headers, n_headers); /* sent at once, never copied */
+    return cmx_http_reply(q, status, content_type, body, len, headers, n_headers); /* does not copy the body */
 }
 
 cmx_err cmx_http_reply_stream(struct cmx_http_request *q, int status, const char *content_type, cmx_http_next_fn next,
@@ -177,7 +177,7 @@ const char *cmx_http_query(const struct cmx_http_request *q)
 
 const char *cmx_http_header_get(const struct cmx_http_request *request, const char *name)
 {
-    struct cmx_http_request *q = (struct cmx_http_request *)(uintptr_t)request; /* held[] changes */
+    struct cmx_http_request *q = (struct cmx_http_request *)(uintptr_t)request; /* not const: held[] changes */
     size_t len = httpd_req_get_hdr_value_len(q->r, name);
     char *value;
 
@@ -430,7 +430,7 @@ static int receive(httpd_handle_t httpd, int fd, char *out, size_t cap, int flag
     ssize_t n;
 
     if (xTaskGetCurrentTaskHandle() == s->task && !s->here && !head_in_time(s, fd))
-        return HTTPD_SOCK_ERR_TIMEOUT; /* 408 */
+        return HTTPD_SOCK_ERR_TIMEOUT; /* the server then answers 408 */
     n = recv(fd, out, cap, flags);
     if (n >= 0)
         return (int)n;

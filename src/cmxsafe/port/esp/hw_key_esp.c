@@ -16,7 +16,8 @@
 #define KEY_BLOCK ((esp_efuse_block_t)(EFUSE_BLK_KEY0 + CONFIG_CMX_HMAC_KEY))
 
 #if CONFIG_CMX_HMAC_KEY_READABLE
-/* For development, and for emulators that read a protected key as zeros. Evidence then names a software key. */
+/* A readable key is for development, and for emulators that read a protected key as zeros. Evidence then names a
+ * software key. */
 static const cmx_key_kind readable = CMX_KEY_SOFTWARE;
 #else
 static const cmx_key_kind readable = CMX_KEY_NONE;
@@ -33,7 +34,7 @@ cmx_err cmx_port_hw_hmac(const void *msg, size_t len, uint8_t out[32])
 {
     if (cmx_port_hw_key_kind() == CMX_KEY_NONE)
         return CMX_ENOKEY;
-    /* Serialised by the peripheral's lock in ESP-IDF. */
+    /* The peripheral's lock in ESP-IDF serialises the calls. */
     if (esp_hmac_calculate((hmac_key_id_t)(HMAC_KEY0 + CONFIG_CMX_HMAC_KEY), msg, len, out) == ESP_OK)
         return CMX_OK;
     cmx_secret_wipe(out, 32);

@@ -39,7 +39,7 @@ void cmx_port_sleep_ms(uint32_t ms)
 static struct {
     portMUX_TYPE lock;
     struct place {
-        TaskHandle_t task; /* NULL: ended */
+        TaskHandle_t task; /* NULL: the task has ended */
         struct cmx_esp_task figures;
     } places[CMX_ESP_TASKS_MAX];
 } tasks = {.lock = portMUX_INITIALIZER_UNLOCKED};
@@ -316,7 +316,7 @@ cmx_err cmx_port_mirror_socket(const uint8_t source[16], int *fd, struct sockadd
 
 void cmx_port_read_ahead(int fd)
 {
-    (void)fd; /* lwIP's calls are cheap: nothing to gain */
+    (void)fd; /* system calls are cheap in lwIP, so there is nothing to gain */
 }
 
 void cmx_port_log(cmx_log_level level, const char *tag, const char *line)

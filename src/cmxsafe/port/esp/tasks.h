@@ -19,7 +19,7 @@ struct cmx_esp_task {
     bool running;
 };
 
-/* At most cap entries; returns how many. Any task. */
+/* Writes at most cap entries; returns how many. Any task. */
 size_t cmx_esp_tasks(struct cmx_esp_task *out, size_t cap);
 
 #ifdef __cplusplus

@@ -187,7 +187,7 @@ static err_t guard_output6(struct netif *netif, struct pbuf *p, const ip6_addr_t
     return w ? w->output6(netif, p, to) : ERR_RTE;
 }
 
-/* For an interface beyond CMX_IFACES_MAX: nothing passes. */
+/* Replaces the functions of an interface beyond CMX_IFACES_MAX: nothing passes. */
 static err_t closed_input(struct pbuf *p, struct netif *netif)
 {
     (void)netif;
@@ -226,7 +226,7 @@ static bool is_listed(const struct netif *netif)
     return false;
 }
 
-/* The loopback interface: its packets are judged when IP delivers them. */
+/* True for the loopback interface, whose packets are judged when IP delivers them. */
 static bool is_loopback(const struct netif *netif)
 {
     return ip4_addr_isloopback(netif_ip4_addr(netif));
@@ -460,7 +460,7 @@ static err_t add_raw(void)
     return ERR_OK;
 }
 
-/* ---- into force ---- */
+/* ---- installation ---- */
 
 struct call {
     struct tcpip_api_call_data data;
