@@ -83,7 +83,7 @@ page() { printf 'cockpit-bridge --packages | grep "^%s "\n' "$1"; }
 upgrade='
     wait_for() { for i in $(seq 300); do "$@" >/dev/null 2>&1 && return; sleep 0.2; done; echo "waited in vain for: $*"; tail -n 20 /packages/*.log; return 1; }
     page() { [ "$(setpriv --reuid daemon --regid daemon --clear-groups curl -sS -m 5 http://cam-17.cmx:81/)" = hello ]; }
-    version() { od -An -tu1 -j63 -N1 /var/lib/cmxsafe/gateway/registry.db | tr -d " "; } # the low byte of SQLite's user_version
+    version() { od -An -tu1 -j63 -N1 /var/lib/cmxsafe/gateway/registry.db | tr -d " "; } # the low byte of user_version in the SQLite file
     serve() { cmxsafe gateway serve 2>>gateway.log & gateway=$!; wait_for cmxsafe gateway status; }
     agent() { setpriv --reuid cmxsafed --regid cmxsafed --clear-groups cmxsafed -c /etc/cmxsafe/cmxsafed.conf >>agent.log 2>&1 & agent=$!; }
     mkdir /sys/fs/cgroup/cmx-upgrade.$$ && echo $$ >/sys/fs/cgroup/cmx-upgrade.$$/cgroup.procs
