@@ -136,7 +136,7 @@ static cmx_err proxy_reload(struct wiring *w, const struct agent_config *next, s
     return err;
 }
 
-/* Without isolation no session may exist: all end, and start again once the rules are in force. */
+/* Without isolation no session may exist: all sessions end, and start again once the rules are in force. */
 static void proxy_turn(struct wiring *w)
 {
     const bool permitted = isolation_permits_sessions(w->isolation);

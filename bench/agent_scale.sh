@@ -21,7 +21,7 @@ SERVICE=$(free_port)
 private_kb() { awk '/^Private_(Clean|Dirty):/ { n += $2 } END { print n }' "/proc/$1/smaps_rollup"; }
 wakeups() { cat "/proc/$1"/task/*/status | awk '/^voluntary_ctxt_switches/ { n += $2 } END { print n }'; }
 per() { awk -v a="$1" -v n="$2" 'BEGIN { printf "%.2f\n", a / n }'; }
-start_one() { # start_one NAME: an agent with the configuration $TMP/NAME.conf; sets AGENT
+start_one() { # start_one NAME: starts an agent with the configuration $TMP/NAME.conf; sets AGENT
     CONF=$TMP/$1.conf RUN=$TMP/$1
     start_agent
 }

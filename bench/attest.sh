@@ -40,7 +40,7 @@ took() {
         echo $(((b - a) / 1000))
     done | least
 }
-asked() { # asked TARGET: shortest time of the request, in microseconds, by curl over one connection
+asked() { # asked TARGET: prints the shortest time of the request, in microseconds, by curl over one connection
     local i urls=()
     for i in $(seq 30); do urls+=(-o /dev/null "http://127.0.0.1:$port$1"); done
     curl -sf -w '%{time_total}\n' "${urls[@]}" | awk '{ print int($1 * 1000000) }' | least

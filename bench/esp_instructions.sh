@@ -24,9 +24,9 @@ esp32s3) ADDR2LINE=${CMX_ADDR2LINE:-xtensa-esp32s3-elf-addr2line} ;;
 esac
 chip=esp_${ESP_CHIP#esp32}
 
-# count: instructions that the chip has executed.
+# count: prints the number of instructions that the chip has executed.
 count() { gdb -p "${ESP_PID[chip]}" -batch -nx -ex 'print timers_state.qemu_icount' 2>/dev/null | sed -n 's/^\$1 = //p'; }
-# sample SECONDS: program counters, 100 a second, into $TMP/pcs.
+# sample SECONDS: writes program counters, 100 a second, to $TMP/pcs.
 sample() {
     python3 - "$TMP/qmp" "$1" >"$TMP/pcs" <<'PY'
 import json, re, socket, sys, time
@@ -48,7 +48,7 @@ while time.time() < end:
     time.sleep(0.01)
 PY
 }
-# parts NAME: to which part of the firmware the samples belong, without those of the idle task.
+# parts NAME: prints to which part of the firmware the samples belong, without those of the idle task.
 parts() {
     "$ADDR2LINE" -f -e "$CMX_ESP_BUILD/$(jq -r .app.elf "$CMX_ESP_BUILD/flasher_args.json" | sed 's/null//; s/^$/secure_services.elf/')" <"$TMP/pcs" | paste - - | awk -v n="$1" '
         $1 ~ /idle|esp_cpu_wait_for_intr|^rv_utils_/ { next } # waiting; the emulator stops most often where interrupts are enabled again
@@ -81,7 +81,7 @@ a=$(count); s=$(date +%s%N); sleep 20; b=$(count)
 rest=$(awk -v a="$a" -v b="$b" -v t=$(($(date +%s%N) - s)) 'BEGIN { printf "%.0f\n", (b - a) / (t / 1e9) }')
 note ${chip}_rest_instructions_per_s "$rest"
 
-# net COMMAND...: instructions that the command causes, without those at rest. Sets NET.
+# net COMMAND...: counts the instructions that the command causes, without those at rest. Sets NET.
 net() {
     local a b s
     a=$(count) s=$(date +%s%N)

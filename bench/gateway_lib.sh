@@ -45,7 +45,7 @@ end_sessions() {
 GW_CGROUP=$CGROUP/cmxsafe-gateway # holds the server, its sessions and their helpers
 gateway_pids() { find "$GW_CGROUP" -name cgroup.procs -exec cat {} +; }
 gateway_cpu_us() { awk '$1 == "usage_usec" { print $2 }' "$GW_CGROUP/cpu.stat"; }
-# pss PID...: the proportional set size of these processes in KiB.
+# pss PID...: prints the proportional set size of these processes in KiB.
 pss() {
     local p
     for p in "$@"; do cat "/proc/$p/smaps_rollup" 2>/dev/null; done | awk '$1 == "Pss:" { n += $2 } END { print n + 0 }'

@@ -39,7 +39,7 @@ cpu_of() {
 key login
 on sqlite gw enroll login --key "$TMP/login.pub" --ports 81 >/dev/null || fail "enroll"
 on one gw enroll login --key "$TMP/login.pub" --ports 81 >/dev/null || fail "enroll"
-log_in() { # log_in NODE: one login that ends at once
+log_in() { # log_in NODE: makes one login that ends at once
     GW_PORT=$(eval "echo \$GW_PORT_$1") try_client login -T -o RemoteCommand=true >"$TMP/login.out" 2>&1 </dev/null
 }
 # The processor time of the nodes in each of five rounds of logins in turn; a node that sends or follows meanwhile pays for it.

@@ -46,7 +46,7 @@ python3 "$ROOT/tests/e2e/service.py" "$STREAMS" 2>"$TMP/service.log" & PIDS+=("$
 # ---- bulk ----
 client_at 2 bulk -N -R "[$BULK_ADDRESS]:81:127.0.0.1:$STREAMS" & PIDS+=("$!")
 wait_for 60 connected_at 2 bulk && wait_for 20 route_is 1 "$BULK_ADDRESS" 2 || fail "the device does not connect"
-# seconds N: how long a stream from the device takes to a platform at node N.
+# seconds N: prints how long a stream from the device takes to a platform at node N.
 seconds() {
     local begin got
     begin=$(now_ms)

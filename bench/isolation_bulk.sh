@@ -13,7 +13,7 @@ start_sshd </dev/null
 wait_for 10 in_ns gw bash -c "ss -Hltn 'sport = :22' | grep -q ." || fail "sshd does not listen"
 bulk() { in_ns gw curl -s -o /dev/null -m 120 -w '%{size_download} %{speed_download}\n' http://localhost:9081/bulk; }
 
-cpu_of() { # cpu_of PID...: nanoseconds of processor time that all threads have used
+cpu_of() { # cpu_of PID...: prints the nanoseconds of processor time that all threads have used
     local p f ns sum=0
     for p in "$@"; do
         for f in /proc/"$p"/task/*/schedstat; do

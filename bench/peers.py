@@ -90,7 +90,7 @@ def tree(pid):
             for task in os.listdir(f'/proc/{one}/task'):
                 ids += map(int, pathlib.Path(f'/proc/{one}/task/{task}/children').read_text().split())
         except OSError:
-            pass  # it ended meanwhile
+            pass  # the process has ended meanwhile
     return ids
 
 

@@ -42,7 +42,7 @@ start_ssh() {
     wait_for 20 listening "$port" || fail "ssh -R does not listen"
 }
 free_of() { ! listening "$1"; }
-# both CIPHER|default: ours on OURS and ssh -R on THEIRS.
+# both CIPHER|default: starts ours on OURS and ssh -R on THEIRS.
 both() {
     local ours=() theirs=()
     [ "$1" = default ] || { ours=("ciphers=$1"); theirs=(-c "$1"); }
@@ -218,7 +218,7 @@ fi
 # not): over a network, data that follows other data within a round trip waits for its acknowledgement, which costs
 # back-to-back messages the saved round trip. ----
 
-# broker ADDRESS [command before it]: Mosquitto at ports B (plain, loopback) and T (TLS 1.3 at ADDRESS).
+# broker ADDRESS [command before it]: starts Mosquitto at ports B (plain, loopback) and T (TLS 1.3 at ADDRESS).
 broker() {
     local address=$1
     shift

@@ -9,7 +9,7 @@ trap 'rm -rf "$work"' EXIT
 gcc -O2 -std=gnu11 -D_GNU_SOURCE -Isrc bench/reconnect_sim.c src/cmxsafe/proxy/gateways.c src/cmxsafe/core/{backoff,text,why,err}.c \
     -o "$work/sim" || exit 1
 
-# run MODE: 8 gateways of 100 logins a second each, with 4,096 connections in each one's queue.
+# run MODE: simulates 8 gateways of 100 logins a second each, with 4,096 connections in the queue of each.
 run() {
     "$work/sim" 1000000 8 100 4096 "$1" >"$work/$1" || exit 1
     sed 's/^/    /' "$work/$1"

@@ -34,7 +34,7 @@ static cmx_err put_entry(struct cmx_buf *b, const struct partition *p)
     err = err ? err : put_le32(b, p->offset);
     err = err ? err : put_le32(b, p->size);
     err = err ? err : cmx_buf_put(b, label, sizeof label);
-    return err ? err : put_le32(b, 0); /* flags */
+    return err ? err : put_le32(b, 0); /* the entry's flags */
 }
 
 /* Appends the MD5 of the entries before it. */

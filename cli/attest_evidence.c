@@ -301,6 +301,6 @@ int attest_evidence(const struct attest_options *o)
     j->o = o;
     rc = run(j);
     reference_close(&j->ref);
-    cmx_mem_free_secret(j); /* it holds keys */
+    cmx_mem_free_secret(j); /* the memory holds keys */
     return rc;
 }

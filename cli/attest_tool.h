@@ -19,8 +19,8 @@ struct attest_options {
     const char *challenge; /* text; NULL: a random challenge */
     const char *ranges;
     const char *nonce;   /* hex; NULL: a random nonce */
-    const char *gateway; /* pin */
-    const char *session; /* hex */
+    const char *gateway; /* pin of the gateway's host key */
+    const char *session; /* SSH session identifier in hex */
     const char *token;   /* path of a saved token, verified instead of a device's answer */
     const char *save;
     uint64_t at; /* offset in flash at which the image begins */

@@ -273,7 +273,7 @@ static void describe(struct cmx_http_request *r, struct input *in)
     case 5:
         set_body(r, frame, i->data, i->len, "");
         break;
-    default: /* the input itself */
+    default: /* the body is the input itself */
         len = (uint32_t)(in->left < len ? in->left : len);
         set_body(r, kind & 1 ? frame : "", in->p, len, "");
         break;

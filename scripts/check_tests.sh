@@ -5,7 +5,7 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 rc=0
 mapfile -t scripts < <(git ls-files 'tests/e2e/*.sh' | grep -vE '^tests/e2e/(checks|product/lints).sh$')
-# refuse PATTERN TEXT: no line of a test script may match the Perl regular expression.
+# refuse PATTERN TEXT: fails if a line of a test script matches the Perl regular expression.
 refuse() {
     local hits
     hits=$(grep -nP -- "$1" "${scripts[@]}" | grep -vP '^[^:]+:\d+:\s*#')

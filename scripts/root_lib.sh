@@ -19,7 +19,7 @@ base_root() {
         mkdir -p "$ROOTS"
         debootstrap --variant=minbase --include=ca-certificates "$1" "$dir" "$(debian_mirror)" >"$ROOTS/$1.log" 2>&1 ||
             { tail -n 20 "$ROOTS/$1.log" >&2; die "debootstrap $1: failed; see above"; }
-        # This machine's settings for archives: proxies, timeouts, certificates.
+        # Copies this machine's settings for archives: proxies, timeouts, certificates.
         apt-config dump | grep -E '^Acquire::(http|https|Retries|Check|AllowInsecure)' >"$dir/etc/apt/apt.conf.d/90host" || :
         cp /usr/local/share/ca-certificates/*.crt "$dir/usr/local/share/ca-certificates/" 2>/dev/null || :
         cp /etc/ssl/certs/ca-certificates.crt "$dir/etc/ssl/certs/"

@@ -14,7 +14,7 @@ command -v npm >/dev/null || TEST_PACKAGES+=(npm) # nodejs from another source h
 install_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" "${PACKAGE_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
 
 passed=0 failures=() flaky=() skips=()
-step() { # step NAME COMMAND...: one check that is not a ctest test
+step() { # step NAME COMMAND...: runs one check that is not a ctest test
     local name=$1 log reason
     shift
     log=$(mktemp)
@@ -27,10 +27,10 @@ step() { # step NAME COMMAND...: one check that is not a ctest test
     rm -f "$log"
 }
 
-# failed_in LOG: the names of the tests that ctest reports as failed.
+# failed_in LOG: prints the names of the tests that ctest reports as failed.
 failed_in() { sed -nE 's/.*Test +#[0-9]+: ([^ ]+) .*(\*\*\*(Failed|Timeout|Not Run|Exception)|Subprocess aborted).*/\1/p' "$1" | sort -u; }
 
-# skipped_in LOG: "TEST: REASON" for each skipped test, part of a scenario (tests/e2e/lib.sh) and cmocka test.
+# skipped_in LOG: prints "TEST: REASON" for each skipped test, part of a scenario (tests/e2e/lib.sh) and cmocka test.
 skipped_in() {
     awk '/^[0-9]+\/[0-9]+ Testing: / { test = $3 }
         sub(/^SKIPPED( PART)?: /, "") { print test ": " $0 }

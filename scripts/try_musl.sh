@@ -36,7 +36,7 @@ build_libraries() {
     export CC=musl-gcc CFLAGS="-O2 -g -isystem $prefix/include" LDFLAGS="-L$prefix/lib -Wl,-rpath-link,$prefix/lib"
     export PKG_CONFIG_LIBDIR=$prefix/lib/pkgconfig
     cd /build
-    # get_sources NAME...: the newest source of each that the archive has; adds the names of the others to missing.
+    # get_sources NAME...: fetches the newest source of each package that the archive has; adds the names of the others to missing.
     get_sources() {
         local name version
         missing=()

@@ -23,7 +23,7 @@
 #include "libssh_esp32.h" /* the Arduino builder finds LibSSH-ESP32 by this name */
 #endif
 
-#include "cmxsafe/device/defaults.h" /* for macros that the sketch's settings.h does not define */
+#include "cmxsafe/device/defaults.h" /* defines the macros that the sketch's settings.h does not define */
 
 /* Calls in sketches for the original CMXsafe-ESP32 name core 1. Chips with one core (S2, C3, C6, H2) do not have it, so
  * the core is left out. */

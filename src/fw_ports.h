@@ -5,7 +5,7 @@
 
 #include "cmxsafe/device/device_settings.h"
 
-/* Weak: several source files of a sketch may include this header. */
+/* The contexts are weak symbols, so that several source files of a sketch may include this header. */
 #define CMX_CONTEXT __attribute__((weak)) TaskParameters
 
 #ifdef __cplusplus

@@ -119,7 +119,7 @@ struct agent_config {
 
     struct cmx_gateway_list gateways; /* parsed from gateway.options.host */
 
-    /* From the files that the sections name (config_files): */
+    /* These come from the files that the sections name (config_files): */
     struct config_list pins; /* host_key and the gateway's lines of known_hosts_file */
     char *key_passphrase;    /* secrets: wiped when freed */
     char *password;

@@ -16,7 +16,7 @@ struct unit_sandbox {
     char writable[512]; /* ReadWritePaths, StateDirectory and RuntimeDirectory: absolute folders, separated by blanks */
 };
 
-/* Where cmxsafed.service and its drop-ins are: glob(7) patterns, NULL-terminated. */
+/* The places of cmxsafed.service and its drop-ins: glob(7) patterns, NULL-terminated. */
 extern const char *const unit_files[];
 
 /* Reads the unit files that match patterns; as in systemd a later file wins. False: there is no unit, or it names no

@@ -13,7 +13,7 @@
 #define CONFINE_PATHS_MAX 48
 #define CONFINE_PORTS_MAX 160
 
-/* What stays permitted. */
+/* A plan: what stays permitted. */
 struct confine_plan {
     size_t n_read, n_write;
     const char *read[CONFINE_PATHS_MAX];  /* folders, with everything below, and files; borrowed */
@@ -30,7 +30,7 @@ struct confine_report {
     struct {
         const char *what; /* "landlock files", "landlock ports", "seccomp" */
         bool applied;
-        bool by_choice;  /* not applied because the configuration turns it off */
+        bool by_choice;  /* the configuration turns the part off */
         char detail[96]; /* how the part was applied, or why not */
     } item[CONFINE_ITEMS_MAX];
 };

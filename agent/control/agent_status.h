@@ -34,13 +34,13 @@ struct status_view {
     void *modules_arg;
 };
 
-/* One JSON document and a newline. CMX_ENOSPC. */
+/* Writes one JSON document and a newline. CMX_ENOSPC. */
 CMX_MUST_USE cmx_err status_json(const struct status_view *v, struct cmx_buf *out);
 
-/* An aligned table. color: with terminal colours. CMX_ENOSPC. */
+/* Writes an aligned table. color: with terminal colours. CMX_ENOSPC. */
 CMX_MUST_USE cmx_err status_table(const struct status_view *v, bool color, struct cmx_buf *out);
 
-/* "2 of 3 contexts up; camera: waiting (...)" */
+/* Writes a summary: "2 of 3 contexts up; camera: waiting (...)". */
 void status_line(const struct status_view *v, char *out, size_t cap);
 
 /* True when every context is up, or has been tried once and is waiting for its next attempt. */

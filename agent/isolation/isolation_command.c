@@ -75,7 +75,7 @@ static int parse(int argc, char **argv, struct options *o, bool *done)
     return CLI_OK;
 }
 
-/* One table at a time: libnftables 1.0.6 lists only the first of two with the same name. */
+/* Lists one table at a time, because libnftables 1.0.6 lists only the first of two with the same name. */
 static cmx_err list_tables(struct nft *n, struct cmx_buf *out)
 {
     cmx_err err = nft_list(n, "list table inet cmxsafe", out);

@@ -162,7 +162,7 @@ static void read_events(struct nft_guard *g, struct events *e)
 
 /* ---- rules ---- */
 
-/* One table at a time: libnftables 1.0.6 lists only the first of two with the same name. */
+/* Lists one table at a time, because libnftables 1.0.6 lists only the first of two with the same name. */
 static cmx_err rules_digest(struct nft_guard *g, uint8_t out[CMX_SHA256_LEN])
 {
     struct cmx_buf b;

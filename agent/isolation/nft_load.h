@@ -16,7 +16,8 @@ void nft_close(struct nft *n); /* NULL is fine */
 /* Whether the process had CAP_NET_ADMIN at nft_open. Without it the calls below return CMX_EPERM. */
 bool nft_permitted(const struct nft *n);
 
-/* All or nothing. dry: only checks. why: the first line of libnftables' error message. CMX_EPERM; CMX_EINVAL: refused.
+/* Loads all of the text or nothing. dry: only checks it. why: the first line of libnftables' error message. CMX_EPERM;
+ * CMX_EINVAL: refused.
  */
 CMX_MUST_USE cmx_err nft_run(struct nft *n, const char *text, bool dry, struct cmx_why *why);
 

@@ -263,7 +263,7 @@ static pid_t run_hook(const struct runner_command *c, int children, int in, stru
     return pid > 0 ? pid : 0;
 }
 
-/* One request: the hook's number, and perhaps a descriptor. False: the agent has ended. */
+/* Serves one request: the hook's number, and perhaps a descriptor. False: the agent has ended. */
 static bool receive(uint8_t *hook, int *in)
 {
     union {

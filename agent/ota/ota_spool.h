@@ -20,7 +20,7 @@ struct ota_spool_config {
 
 struct ota_spool {
     struct ota_spool_config config;
-    int fd;     /* the update */
+    int fd;     /* descriptor of the spool file */
     int folder; /* the folder of that file */
     char record_name[256];
     struct ota_record record;

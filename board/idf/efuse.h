@@ -29,7 +29,7 @@ struct cmx_efuse {
 /* CMX_ENOENT, CMX_EPERM, CMX_EIO; CMX_EFORMAT: not 512 bytes. why: as in hw_key.h. */
 CMX_MUST_USE cmx_err cmx_efuse_load(const char *path, struct cmx_efuse *out, struct cmx_why *why);
 
-/* Pure: len bytes of a file. CMX_EFORMAT. */
+/* Pure. Reads the len bytes of a file. CMX_EFORMAT. */
 CMX_MUST_USE cmx_err cmx_efuse_parse(struct cmx_efuse *out, const uint8_t *file, size_t len);
 
 /* The key of BLOCK_KEY3, if its purpose is HMAC_UP and it is read-protected. CMX_ENOKEY: there is no key, it has

@@ -43,7 +43,7 @@ static bool send_all(int fd, const char *data, size_t len)
         ssize_t n = send(fd, data, len, MSG_NOSIGNAL);
 
         if (n < 0 && (errno == EINTR || errno == EAGAIN))
-            continue; /* lwIP's send timeout */
+            continue; /* lwIP's send timeout has passed */
         if (n <= 0)
             return false;
         data += n;

@@ -12,7 +12,7 @@
  * CMX_EFORMAT: no JSON; CMX_ENOSPC. */
 CMX_MUST_USE cmx_err json_get(const char *text, const char *path, char *out, size_t cap);
 
-/* One value, and nothing but white space around it. */
+/* True if the text is one value with nothing but white space around it. */
 bool json_is_whole(const char *text);
 /* Where the member's value begins, which tells its type: '"', '{', '[', or a number, true, false, null. NULL: there is
  * no such member. path "": text itself. */

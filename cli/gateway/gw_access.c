@@ -52,7 +52,7 @@ struct access_line {
 struct access_lines {
     struct access_line *list;
     size_t n, cap;
-    bool full;  /* out of memory */
+    bool full;  /* memory ran out */
     bool owned; /* the texts are freed with the list */
 };
 

@@ -291,7 +291,7 @@ static void print_line(const struct gw_campaign *c)
 
 static cmx_err print_campaign(void *arg, const struct gw_campaign *c)
 {
-    struct cmx_json *json = arg; /* NULL: as text */
+    struct cmx_json *json = arg; /* NULL: the output is text */
 
     if (!json) {
         print_line(c);
@@ -316,7 +316,7 @@ static int campaign_list(int argc, char **argv)
 
 static cmx_err print_update(void *arg, const struct gw_update *u)
 {
-    struct cmx_json *json = arg; /* NULL: as text */
+    struct cmx_json *json = arg; /* NULL: the output is text */
     char at[32];
 
     if (!json) {

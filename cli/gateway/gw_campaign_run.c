@@ -210,7 +210,7 @@ static void judge_evidence(struct tick *t, const struct gw_campaign *c, struct g
     char text[GW_CAMPAIGN_DETAIL_MAX];
 
     if (gw_standing_get(&t->g->registry, u->name, &s, t->e))
-        return; /* the next tick */
+        return; /* the next tick decides */
     if (!s.policy || s.exempt) {
         u->state = GW_UPDATE_DONE;
     } else if (s.at > u->at) {
@@ -374,7 +374,7 @@ static cmx_err start_waiting(void *arg, const struct gw_update *u)
 
     if (!gw_pace_may_start(&k->pace, done_of(k->campaign), k->running) ||
         k->t->w->n_children >= GW_CAMPAIGN_CHILDREN_MAX)
-        return CMX_ECLOSED; /* enough */
+        return CMX_ECLOSED; /* enough devices were found */
     if (u->state == GW_UPDATE_WAITING && is_ripe(k, u)) {
         add_child(k->t, k->campaign, u);
         k->running++;

@@ -32,7 +32,7 @@ typedef enum { FINE, HINT, BAD } finding;
 struct doctor {
     struct gw g;
     struct gw_common common;
-    struct gw_json json; /* with --json: one array of findings */
+    struct gw_json json; /* with --json, one array of findings */
     size_t bad, devices;
     bool running;
 };
@@ -338,7 +338,7 @@ static bool account_may(const struct doctor *d, const char *script)
     return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-/* What sshd and its helper do as the account at every login. */
+/* Checks what sshd and its helper do as the account at every login. */
 static void check_account(struct doctor *d)
 {
     static const char again[] = "run 'cmxsafe gateway init' again";

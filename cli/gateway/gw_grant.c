@@ -35,7 +35,7 @@ static cmx_err parse_target(const struct gw *g, const char *text, char device[GW
 
 struct list_job {
     struct gw *g;
-    struct cmx_json *json; /* NULL: as text */
+    struct cmx_json *json; /* NULL: the output is text */
 };
 
 static void grant_json(struct cmx_json *j, const struct gw_grant_record *p, const char *who, const char *identity)

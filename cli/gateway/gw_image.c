@@ -358,7 +358,7 @@ static int image_add(int argc, char **argv)
 struct listing {
     struct gw *g;
     struct cmx_ota_keys keys;
-    struct cmx_json *json; /* NULL: as text */
+    struct cmx_json *json; /* NULL: the output is text */
 };
 
 static cmx_err list_image(void *arg, const char *digest, const char *label, int64_t at)

@@ -12,7 +12,7 @@
 
 struct gw_incidents {
     struct gw_incident {
-        bool conflict; /* false: a refusal */
+        bool conflict; /* true: a key conflict; false: a refusal */
         char name[GW_NAME_MAX];
         char detail[96];
     } list[GW_INCIDENTS_MAX];

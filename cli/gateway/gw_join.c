@@ -202,7 +202,7 @@ static cmx_err receive(const struct join_job *job, char gift[GIFT_MAX], struct c
     }
     memcpy(gift, text, len);
     gift[len] = '\0';
-    explicit_bzero(text, len); /* host keys */
+    explicit_bzero(text, len); /* the text has host keys */
     free(text);                /* allocated by open_memstream */
     return CMX_OK;
 }

@@ -5,7 +5,7 @@
 
 struct list_job {
     struct gw *g;
-    struct cmx_json *json; /* NULL: as a table */
+    struct cmx_json *json; /* NULL: the output is a table */
     bool all;
     bool alone; /* there is only one gateway, so the table does not name it */
 };

@@ -95,7 +95,7 @@ struct device {
     const char *verdict; /* static */
     int64_t seen, attested, evidence_ends;
     bool has_policy, quarantined;
-    bool claims_isolation, isolated;                               /* as in the device's last evidence */
+    bool claims_isolation, isolated;                               /* the values in the device's last evidence */
     int64_t sessions, in, out, refused, denied, takeovers_refused; /* counted at this gateway */
     bool elsewhere;                                                /* another gateway has its session */
 };
@@ -297,7 +297,7 @@ static const struct {
     const char *name, *kind, *help; /* help NULL: continues the metric above */
     const char *labels;             /* further labels, or "" */
     int64_t (*value)(const struct device *x);
-    bool (*shown)(const struct device *x); /* NULL: always */
+    bool (*shown)(const struct device *x); /* NULL: the metric is always shown */
 } device_metrics[] = {
     {"device_up", "gauge", "Whether the device has a session, at any gateway of the fleet.", "", value_up, NULL},
     {"device_last_seen_timestamp_seconds", "gauge", "When a session of the device last began or ended.", "", value_seen,

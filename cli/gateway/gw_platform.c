@@ -13,7 +13,7 @@ static const char about[] =
 
 struct list_job {
     struct gw *g;
-    struct cmx_json *json; /* NULL: as a table */
+    struct cmx_json *json; /* NULL: the output is a table */
 };
 
 static void print_row(struct list_job *job, const char *name, const char *kind, const char *identity, const char *key)

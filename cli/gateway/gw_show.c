@@ -6,7 +6,7 @@
 struct grants_job {
     struct gw *g;
     const char *device;
-    struct cmx_json *json; /* NULL: as text */
+    struct cmx_json *json; /* NULL: the output is text */
     size_t n;
 };
 

@@ -189,7 +189,7 @@ static cmx_err confirm_verdict(struct worker *w, struct known *k, bool *holds, s
         k->logged_in = true;
         k->retry_ms = k->next_ms = 0;
     }
-    return err == CMX_ENOENT ? CMX_OK : err; /* revoked meanwhile */
+    return err == CMX_ENOENT ? CMX_OK : err; /* the device was revoked meanwhile */
 }
 
 static cmx_err write_verdict(struct worker *w, struct known *k, bool *changed, struct cmx_why *e)
@@ -214,7 +214,7 @@ static cmx_err write_verdict(struct worker *w, struct known *k, bool *changed, s
     if (!err)
         err = gw_standing_get(r, k->standing.name, &now, e);
     if (err)
-        return err == CMX_ENOENT ? CMX_OK : err; /* revoked meanwhile */
+        return err == CMX_ENOENT ? CMX_OK : err; /* the device was revoked meanwhile */
     /* The rules are rendered again if the standing changed, also if it changed only because evidence ended. */
     if (now.quarantined == k->standing.quarantined && now.trusted == k->standing.trusted && k->standing.at)
         return CMX_OK;

@@ -77,7 +77,7 @@ CMX_MUST_USE bool gw_cgroup_of(const char *file, char *out, size_t cap);
 /* System mode: the addresses of the link between the host and the fleet's namespace. */
 struct gw_link {
     char host[GW_ADDRESS_MAX];   /* the host's end */
-    char inside[GW_ADDRESS_MAX]; /* the namespace's */
+    char inside[GW_ADDRESS_MAX]; /* the namespace's end */
 };
 CMX_MUST_USE cmx_err gw_link_get(struct gw *g, struct gw_link *l, struct cmx_why *e);
 /* The account's group. The fleet's packet filter permits its sockets. */

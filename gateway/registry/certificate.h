@@ -11,7 +11,9 @@
 
 #define GW_CERTIFICATE_TYPE_MAX 48
 #define GW_CERTIFICATE_RAW_MAX 6144
-#define GW_CERTIFICATE_TEXT_MAX (GW_CERTIFICATE_TYPE_MAX + GW_CERTIFICATE_RAW_MAX / 3 * 4 + 8) /* type and base64 */
+#define GW_CERTIFICATE_TEXT_MAX                                                                                        \
+    (GW_CERTIFICATE_TYPE_MAX + GW_CERTIFICATE_RAW_MAX / 3 * 4 + 8) /* type, blank, base64                              \
+                                                                    */
 #define GW_CERTIFICATE_ID_MAX 64
 
 struct gw_certificate {
@@ -23,7 +25,7 @@ struct gw_certificate {
     char id[GW_CERTIFICATE_ID_MAX];       /* the key ID, cut; '?' replaces characters other than letters, digits and
                                            * ._-@/:+= */
     uint64_t begins, ends;                /* Unix time; ends UINT64_MAX: never */
-    size_t principals_at, principals_len; /* within raw */
+    size_t principals_at, principals_len; /* place of the principals within raw */
     uint8_t raw[GW_CERTIFICATE_RAW_MAX];
     size_t raw_len;
 };

@@ -8,7 +8,7 @@
 
 #include "gateway/registry/term.h"
 
-#define GW_STALE_AFTER_S 3600 /* the default */
+#define GW_STALE_AFTER_S 3600 /* default of stale_after, in seconds */
 #define GW_STALE_AFTER_MIN_S 5
 /* Confirmations come every few seconds; after this long without one, no process follows. */
 #define GW_COPY_SILENT_S 20

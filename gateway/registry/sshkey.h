@@ -20,7 +20,7 @@ struct gw_key {
     char type[GW_KEY_TYPE_MAX];
     char blob[GW_KEY_BLOB_MAX];
     char fingerprint[GW_FINGERPRINT_MAX];
-    uint8_t raw[GW_KEY_RAW_MAX]; /* blob, decoded */
+    uint8_t raw[GW_KEY_RAW_MAX]; /* the decoded blob */
     size_t raw_len;
 };
 

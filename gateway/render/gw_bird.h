@@ -11,7 +11,7 @@
 #include "gateway/folder/gw_folder.h"
 
 #define GW_CLAIMS_TABLE 77
-/* What other gateways announce, with the claims' metrics: read by the running gateway. */
+/* The table of what other gateways announce, with the claims' metrics. The running gateway reads it. */
 #define GW_ANNOUNCED_TABLE 78
 #define GW_CLAIMS_PROTOCOL 200 /* rtm_protocol of the routes in GW_CLAIMS_TABLE */
 #define GW_BIRD_CONTROL "run/bird"

@@ -3,7 +3,8 @@
 
 #include "gateway/folder/gw_folder.h"
 
-/* form: "agent" (cmxsafed's INI), "settings" (settings.h), "kconfig". hwkey: the key is derived from the hardware key.
+/* Writes the configuration. form: "agent" (cmxsafed's INI), "settings" (settings.h), "kconfig". hwkey: the key is
+ * derived from the hardware key.
  */
 void gw_snippet(FILE *f, const struct gw *g, const struct gw_device *d, const char *form, bool hwkey);
 bool gw_snippet_form(const char *form);

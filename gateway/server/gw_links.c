@@ -231,7 +231,7 @@ cmx_err gw_links_up(struct gw *g, struct cmx_why *e)
     if (err)
         return err;
     if (gw_meta_get(&g->registry, "link_interface", job.interface, sizeof job.interface))
-        job.interface[0] = '\0'; /* WireGuard */
+        job.interface[0] = '\0'; /* "" stands for WireGuard */
     if (!links_read(job.exists))
         return cmx_why_fail(e, CMX_EIO, "the interfaces of the namespace " GW_NETNS " can't be listed; see above");
     remove_stale(&job, &nodes);

@@ -330,7 +330,7 @@ static cmx_err take_answer(struct netstate_reader *r, int fd, uint32_t number, o
         memcpy(&head, answer + at, sizeof head);
         if (head.nlmsg_len < sizeof head || head.nlmsg_len > len - at)
             return CMX_EIO;
-        if (head.nlmsg_seq == number) { /* otherwise a late answer to an earlier request */
+        if (head.nlmsg_seq == number) { /* otherwise this is a late answer to an earlier request */
             *interrupted = *interrupted || (head.nlmsg_flags & NLM_F_DUMP_INTR) != 0;
             *done = head.nlmsg_type == NLMSG_DONE;
             if (head.nlmsg_type == NLMSG_ERROR)

@@ -72,7 +72,7 @@ struct gw_session {
     int tcp;     /* a second handle of the connection: to read its counters, and to cut it */
     pid_t pid;   /* sshd, leader of its process group */
     pid_t child; /* the process that holds the forwards; 0 until logged */
-    bool up;     /* authenticated */
+    bool up;     /* sshd has authenticated the peer */
     bool ending;
     bool revoked;        /* the KRL revokes the session's key or certificate */
     uint64_t penalty_ms; /* login time that counts against its source if it ends without a login; 0: the minimum */
@@ -193,7 +193,7 @@ struct gw_server {
     struct timespec registry_mtime;
     int64_t registry_inode;
     uint64_t end_ms;   /* when the next grant ends, by the port's clock; 0: none does */
-    int64_t end_wall;  /* that end by the wall clock, which may be set forward */
+    int64_t end_wall;  /* end_ms by the wall clock, which may be set forward */
     char trouble[300]; /* the last failure that blocked all logins; "": none */
     bool stopping;
     bool failed; /* the server stops because of a failure */

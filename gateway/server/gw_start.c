@@ -98,7 +98,8 @@ static bool lock_folder(const struct gw *g)
     return false;
 }
 
-/* In the fleet's namespace. As root, becomes the account. guarded: ends with the process that started it. */
+/* Runs the server in the fleet's namespace. As root, becomes the account. guarded: the server ends with the process
+ * that started it. */
 static int serve_here(struct gw *g, uid_t uid, gid_t gid, bool guarded, const int *listeners, size_t n)
 {
     struct gw_claims claims = {-1};

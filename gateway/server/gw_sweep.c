@@ -136,7 +136,7 @@ static struct diag_request diag_request(uint16_t type, uint16_t flags)
     };
 }
 
-/* One datagram of the dump. Returns 1: more follows; 0: done; -1: failed, see errno. */
+/* Reads one datagram of the dump. Returns 1: more follows; 0: done; -1: failed, see errno. */
 static int read_piece(struct sweep *s, int fd, void *piece)
 {
     ssize_t got = recv(fd, piece, PIECE, 0);
@@ -166,7 +166,7 @@ static bool find_doomed(struct sweep *s, int fd)
     void *piece = cmx_mem_alloc(PIECE);
     int more = -1;
 
-    /* All states except listeners and closed connections. */
+    /* The mask of all states except listeners and closed connections. */
     dump.req.idiag_states = ~(1u << TCP_LISTEN | 1u << TCP_CLOSE | 1u << TCP_TIME_WAIT);
     if (piece && send(fd, &dump, sizeof dump, 0) == sizeof dump)
         do

@@ -6,7 +6,7 @@
 
 #define GW_WORKERS 2
 
-/* Zeroed: not started yet. */
+/* The processes. A zeroed struct: they have not been started yet. */
 struct gw_worker_child {
     pid_t pid[GW_WORKERS];
     uint64_t started_ms[GW_WORKERS];

@@ -38,7 +38,7 @@ struct gw_copy_tables {
     size_t n;
 };
 
-/* What was changed in the copy. */
+/* The changes in the copy. */
 struct gw_copy_changes {
     bool rows;      /* any row */
     bool rights;    /* rows that decide who may do what: the rules have to be rendered again */

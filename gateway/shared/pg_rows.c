@@ -6,7 +6,7 @@
 #include "cmxsafe/core/mem.h"
 #include "gateway/shared/pg_link.h"
 
-#define SEND_AT (512 * 1024) /* bytes of statements */
+#define SEND_AT (512 * 1024) /* send the statements when they have this many bytes */
 
 /* ---- the schema ---- */
 

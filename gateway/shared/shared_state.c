@@ -58,7 +58,7 @@ cmx_err gw_shared_read_head(void *arg, const PGresult *rows, struct cmx_why *e)
     struct gw_shared_head *h = arg;
 
     if (PQresultStatus(rows) != PGRES_TUPLES_OK)
-        return CMX_OK; /* BEGIN */
+        return CMX_OK; /* the statement was BEGIN */
     h->found = PQntuples(rows) == 1;
     if (!h->found)
         return cmx_why_fail(e, CMX_ENOENT,

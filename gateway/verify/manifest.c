@@ -23,7 +23,7 @@ static bool is_printable(char c)
     return c >= 0x20 && c <= 0x7e;
 }
 
-/* One bare word at *s, to the next blank or comment; its text goes to *dst. */
+/* Reads one bare word at *s, to the next blank or comment; its text goes to *dst. */
 static cmx_err take_bare(const char **s, const char *end, char **dst)
 {
     for (; *s < end && !is_blank(**s) && **s != '#'; ++*s) {
@@ -34,7 +34,7 @@ static cmx_err take_bare(const char **s, const char *end, char **dst)
     return CMX_OK;
 }
 
-/* One word in quotes at *s; '\' escapes the next character. A blank, a comment or the line's end must follow. */
+/* Reads one word in quotes at *s; '\' escapes the next character. A blank, a comment or the line's end must follow. */
 static cmx_err take_quoted(const char **s, const char *end, char **dst)
 {
     for (++*s; *s < end && **s != '"'; ++*s) {

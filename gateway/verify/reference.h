@@ -18,11 +18,12 @@ struct reference {
     size_t n;
 };
 
-/* A file that holds flash from address `at` on. why: one sentence. CMX_ENOENT, CMX_EPERM, CMX_EIO; CMX_EINVAL: empty,
- * or beyond 4 GB. */
+/* Opens a file that holds flash from address `at` on. why: one sentence. CMX_ENOENT, CMX_EPERM, CMX_EIO; CMX_EINVAL:
+ * empty, or beyond 4 GB. */
 CMX_MUST_USE cmx_err reference_open_image(struct reference *r, const char *path, uint32_t at, struct cmx_why *why);
 
-/* The manifest's regions; files relative to `dir`. Each region's digest is checked (CMX_ESIG). CMX_ENOMEM. */
+/* Opens the manifest's regions, whose files are relative to `dir`. Each region's digest is checked (CMX_ESIG).
+ * CMX_ENOMEM. */
 CMX_MUST_USE cmx_err reference_open_manifest(struct reference *r, const struct cmx_manifest *m, const char *dir,
                                              struct cmx_why *why);
 void reference_close(struct reference *r);

@@ -25,7 +25,7 @@ struct cmx_symbol {
 #define CMX_LIBRARY_POINTER(function) __typeof__(function) *function;
 #define CMX_LIBRARY_SYMBOL(function) {#function, &CMX_LIBRARY_OF.function},
 
-/* Must have static storage. */
+/* A library. It must have static storage. */
 struct cmx_library {
     const char *soname;
     const char *package; /* the package to install, for the message; "" if the build did not find it */

@@ -23,7 +23,7 @@ CMX_MUST_USE cmx_err cmx_linux_http_load(struct cmx_why *why);
 /* The listener that uses the kernel's sockets. */
 extern const struct cmx_linux_http_listener cmx_linux_http_kernel;
 
-/* For a listener's start: sets the port that it got, where the service's port is 0. */
+/* Called by a listener's start: sets the port that it got, where the service's port is 0. */
 void cmx_linux_http_set_port(struct cmx_http_server *server, uint16_t port);
 
 /* Services listen on their port plus offset: for a program that shares the loopback with others, or may not bind ports

@@ -10,7 +10,7 @@ from .errors import Failure
 
 KEY_BLOCK, KEY_PURPOSE = "BLOCK_KEY3", "KEY_PURPOSE_3"
 CHIPS = "esp32s2", "esp32s3", "esp32c3", "esp32c5", "esp32c6", "esp32h2", "esp32p4"  # chips with the HMAC peripheral
-NVS_NAMESPACE = "cmxsafe"  # src/cmxsafe/esp/nvs_config.h
+NVS_NAMESPACE = "cmxsafe"  # as in src/cmxsafe/esp/nvs_config.h
 
 
 @dataclass

@@ -38,7 +38,7 @@ cmx() { (cd "$TMP" && "$BIN/cmxsafe" "$@"); }
 
 tpm() { (cd "$TMP/tpm" && "$@") >>"$TMP/tools.log" 2>&1 || fail "$*"; }
 
-# start_swtpm PORT: a software TPM with the state in $TMP/tpm. Sets SWTPM, its process.
+# start_swtpm PORT: starts a software TPM with the state in $TMP/tpm. Sets SWTPM, its process.
 start_swtpm() {
     swtpm socket --tpm2 --tpmstate "dir=$TMP/tpm" --server "type=tcp,port=$1,bindaddr=127.0.0.1" --ctrl "type=tcp,port=$(($1 + 1)),bindaddr=127.0.0.1" --flags startup-clear,not-need-init >>"$TMP/swtpm.log" 2>&1 &
     SWTPM=$!
@@ -46,7 +46,7 @@ start_swtpm() {
     wait_for 20 listening "$1" || fail "swtpm does not listen"
 }
 
-# start_tpm: a software TPM with private_key.bin at handle 0x81000100. Sets SWTPM_PORT, SWTPM and TPM2TOOLS_TCTI.
+# start_tpm: starts a software TPM with private_key.bin at handle 0x81000100. Sets SWTPM_PORT, SWTPM and TPM2TOOLS_TCTI.
 start_tpm() {
     mkdir "$TMP/tpm"
     SWTPM_PORT=$(free_port)

@@ -2,24 +2,24 @@
 # the plain commands, these checks fail on missing input: `jq -e` of jq 1.6 succeeds on empty input, `! grep` on a missing
 # file, and `[ "$(a)" = "$(b)" ]` when both commands fail.
 
-# json_is FILTER [jq options] [FILE]: the input is one JSON value, and the last result of FILTER on it is neither false nor null.
+# json_is FILTER [jq options] [FILE]: succeeds if the input is one JSON value, and the last result of FILTER on it is neither false nor null.
 json_is() {
     local filter=$1
     shift
     [ "$(jq -s "length == 1 and ([.[0] | ($filter)] | length > 0 and (last | . != null and . != false))" "$@" 2>&1)" = true ]
 }
-# lacks [grep options] PATTERN FILE...: every file exists and no line matches.
+# lacks [grep options] PATTERN FILE...: succeeds if every file exists and no line matches.
 lacks() { grep "$@" >/dev/null 2>&1; [ $? = 1 ]; }
-# prints_no PATTERN COMMAND...: the command succeeds and none of its output lines matches the extended regular expression.
+# prints_no PATTERN COMMAND...: succeeds if the command succeeds and none of its output lines matches the extended regular expression.
 prints_no() {
     local pattern=$1 out
     shift
     out=$("$@") && ! grep -qE -- "$pattern" <<<"$out"
 }
-# equal A B, differ A B: both texts are non-empty, and equal or different.
+# equal A B, differ A B: succeed if both texts are non-empty, and equal or different.
 equal() { [ -n "$1" ] && [ "$1" = "$2" ]; }
 differ() { [ -n "$1" ] && [ -n "$2" ] && [ "$1" != "$2" ]; }
-# no_sanitizer_report FILE...: every log exists and holds no report of a sanitizer or of assert().
+# no_sanitizer_report FILE...: succeeds if every log exists and holds no report of a sanitizer or of assert().
 no_sanitizer_report() { lacks -E 'ERROR: (Address|Leak|Thread)Sanitizer|WARNING: ThreadSanitizer|runtime error:|Assertion .* failed' "$@"; }
 
 # wait_for SECONDS COMMAND...: polls until the command succeeds. SECONDS is for an idle machine; other tests run beside this one.

@@ -16,7 +16,7 @@ esp_ready() {
 # esp_app: prints the path of the application's image.
 esp_app() { echo "$CMX_ESP_BUILD/$(jq -r .app.file "$CMX_ESP_BUILD/flasher_args.json")"; }
 
-# esp_settings KCONFIG ADDRESS: the NVS image of the next chips, from the lines of `enroll --form kconfig`. In the emulator 10.0.2.2
+# esp_settings KCONFIG ADDRESS: makes the NVS image of the next chips, from the lines of `enroll --form kconfig`. In the emulator 10.0.2.2
 # is this machine.
 esp_settings() {
     PYTHONPATH=$TMP/site "$PYTHON" - "$1" "$2" "$GW_PORT" >"$TMP/nvs.bin" <<'PY' || fail "no NVS image"
@@ -29,7 +29,7 @@ sys.stdout.buffer.write(nvs_image(settings, 0x5000))
 PY
 }
 
-# esp_flash NAME: a flash of 4 MB with the firmware and the settings.
+# esp_flash NAME: makes a flash of 4 MB with the firmware and the settings.
 esp_flash() {
     "$PYTHON" - "$CMX_ESP_BUILD" "$TMP/nvs.bin" "$TMP/$1.flash" <<'PY' || fail "no flash image"
 import json, sys

@@ -22,7 +22,7 @@ end_link() {
     done
 }
 
-new_host() { # new_host NAME ADDRESS4 ADDRESS6: a namespace with eth0 at the switch
+new_host() { # new_host NAME ADDRESS4 ADDRESS6: makes a namespace with eth0 at the switch
     ip netns add "$NS-$1"
     ip -n "$NS-sw" link add "p-$1" type veth peer name eth0 netns "$NS-$1"
     ip -n "$NS-sw" link set "p-$1" master br0 up
@@ -42,7 +42,7 @@ make_link() {
     new_host nb $N4 $N6
 }
 
-# make_path: a router `rt` on the link (.254, ::fe) and behind it the host `far` (10.78.0.1, fd78::1). The path MTU
+# make_path: makes a router `rt` on the link (.254, ::fe) and behind it the host `far` (10.78.0.1, fd78::1). The path MTU
 # is 1,280 bytes, which neither end knows.
 make_path() {
     new_host rt 10.77.0.254 fd77::fe

@@ -83,7 +83,7 @@ flip() {
     printf '%02x' $((0x$byte ^ 0xff)) | xxd -r -p | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
 }
 
-# sql FILE [SQL]: sqlite3 on a registry that a gateway may be writing.
+# sql FILE [SQL]: runs sqlite3 on a registry that a gateway may be writing.
 sql() { sqlite3 -cmd '.timeout 20000' "$@"; }
 
 listening() { ss -Hltn "sport = :$1" | grep -q .; }
@@ -132,7 +132,7 @@ python_with() {
     echo "$dir/bin/python"
 }
 
-# descendants PID: the ids of all its descendants.
+# descendants PID: prints the ids of all descendants of the process.
 descendants() {
     local child
     for child in $(pgrep -P "$1"); do
@@ -140,7 +140,7 @@ descendants() {
         descendants "$child"
     done
 }
-# sshd_children: the ids of the processes that serve sessions of our sshd. In OpenSSH 9.8 and later the process that holds the
+# sshd_children: prints the ids of the processes that serve sessions of our sshd. In OpenSSH 9.8 and later the process that holds the
 # connection is a grandchild of the listener.
 sshd_children() { descendants "$SSHD_PID"; }
 

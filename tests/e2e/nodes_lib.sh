@@ -109,7 +109,7 @@ end_node() {
 none_runs() { ! ps -o stat= -p "$(tr ' ' , <<<"$*")" | grep -qv '^Z'; }
 bird() { local n=$1; shift; on "$n" birdc -s "/var/lib/node$n/gateway/run/bird" "$@"; }
 neighbours() { [ "$(bird "$1" show protocols | grep -c Established)" = "$2" ]; }
-# route_of N ADDRESS: the number of the node to which node N sends packets for this address; "": node N itself.
+# route_of N ADDRESS: prints the number of the node to which node N sends packets for this address; "": node N itself.
 route_of() { on "$1" ip -n cmxsafe -6 route show table 1129142 "$2" | sed -nE 's/.* dev cmxlink([0-9]+) .*/\1/p'; }
 route_is() { [ "$(route_of "$1" "$2")" = "$3" ]; }
 

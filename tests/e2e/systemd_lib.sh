@@ -16,7 +16,7 @@ systemd_package() {
     ip link set lo up
 }
 
-# gateway_machine: the network of another machine, 10.99.0.1, with a cable to this one, 10.99.0.2. in_gateway runs a command there.
+# gateway_machine: makes the network of another machine, 10.99.0.1, with a cable to this one, 10.99.0.2. in_gateway runs a command there.
 gateway_machine() {
     unshare -n sleep 600 &
     GATEWAY_NS=$!

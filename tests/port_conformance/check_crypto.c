@@ -136,7 +136,7 @@ static void p256(void)
     digest[31] ^= 1;
     memset(sig, 0, 32); /* r = 0 */
     CHECK(cmx_p256_verify(pub, digest, sig) == CMX_ESIG);
-    pub[64] ^= 1; /* off the curve */
+    pub[64] ^= 1; /* the point is off the curve */
     CHECK(cmx_p256_verify(pub, digest, sig) == CMX_EINVAL);
     pub[64] ^= 1;
     pub[0] = 2; /* the compressed form is refused */

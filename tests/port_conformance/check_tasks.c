@@ -36,7 +36,7 @@ void conformance_time(void)
 
 struct shared {
     struct cmx_mutex lock;
-    unsigned counter; /* under lock */
+    unsigned counter; /* guarded by the lock */
     atomic_uint inside;
     atomic_bool overlapped;
     atomic_uint ended;

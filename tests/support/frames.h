@@ -171,7 +171,7 @@ static inline void frame_arp(struct test_frame *f, const uint8_t to[6], const ui
     f->len = 60; /* padded to the minimum length, as on a wire */
 }
 
-/* A neighbour discovery message: type, target, and the option with the sender's hardware address (0: none). */
+/* Writes a neighbour discovery message: type, target, and the option with the sender's hardware address (0: none). */
 static inline void frame_nd(struct test_frame *f, const uint8_t to[6], const uint8_t from[6], const struct cmx_ip *src,
                             const struct cmx_ip *dst, uint8_t type, uint8_t flags, const struct cmx_ip *target,
                             uint8_t option)
@@ -193,7 +193,7 @@ static inline void frame_nd(struct test_frame *f, const uint8_t to[6], const uin
     frame_finish(f);
 }
 
-/* A router advertisement: 16 bytes, lifetime in seconds, and the source link-layer option. */
+/* Writes a router advertisement: 16 bytes, lifetime in seconds, and the source link-layer option. */
 static inline void frame_ra(struct test_frame *f, const uint8_t from[6], const struct cmx_ip *src, unsigned lifetime_s)
 {
     static const uint8_t to[6] = {0x33, 0x33, 0, 0, 0, 1};
@@ -214,7 +214,7 @@ static inline void frame_ra(struct test_frame *f, const uint8_t from[6], const s
     frame_finish(f);
 }
 
-/* A DHCP message; server 0: without a server identifier. */
+/* Writes a DHCP message; server 0: without a server identifier. */
 static inline size_t dhcp_message(uint8_t *d, uint8_t op, uint8_t type, uint32_t xid, const uint8_t mac[6],
                                   const struct cmx_ip *server)
 {

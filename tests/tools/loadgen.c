@@ -211,7 +211,7 @@ static void print_percentiles(double *samples, size_t n)
     printf("%.1f %.1f\n", samples[n / 2], samples[n * 99 / 100]);
 }
 
-/* One client: N samples, either over a new connection each or all over the same one. */
+/* Runs one client: N samples, either over a new connection each or all over the same one. */
 struct client {
     const char *port;
     size_t n;

@@ -28,7 +28,7 @@ extern "C" {
 
 /* The position of a walk over ranges. */
 struct cmx_walk {
-    size_t at;       /* the range */
+    size_t at;       /* index of the range */
     uint32_t offset; /* the next chunk begins here, within that range */
     struct cmx_ranges ranges;
 };

@@ -23,7 +23,7 @@ extern "C" {
 #define CMX_EVIDENCE_PROFILE "tag:cmxsafe.eu,2025:evidence-3" /* RFC 4151 */
 #define CMX_EVIDENCE_TYPE "application/eat+cwt"
 #define CMX_EVIDENCE_UEID_LEN 33
-#define CMX_EVIDENCE_NAME_MAX 64    /* texts, NUL included */
+#define CMX_EVIDENCE_NAME_MAX 64    /* bytes of a text, NUL included */
 #define CMX_EVIDENCE_TOKEN_MAX 2048 /* bytes of a token at most */
 #define CMX_EVIDENCE_JSON_MAX 3584
 #define CMX_EVIDENCE_SESSION_MAX 64
@@ -46,7 +46,7 @@ typedef enum { CMX_EVIDENCE_MAC, CMX_EVIDENCE_SIGNED } cmx_evidence_form;
 
 struct cmx_measurement {
     struct cmx_range range;
-    uint8_t digest[CMX_SHA256_LEN]; /* cmx_measure_* */
+    uint8_t digest[CMX_SHA256_LEN]; /* computed by cmx_measure_* */
 };
 
 /* A zeroed struct claims no protection: no secure boot, debug enabled, isolation off. */
@@ -61,7 +61,7 @@ struct cmx_evidence {
     size_t session_len; /* 0: not known */
     size_t n_measurements;
     bool secure_boot;
-    bool isolation; /* installed and enforced */
+    bool isolation; /* isolation is installed and enforced */
     bool has_policy, has_gateway;
     uint8_t boot_seed[32]; /* random, drawn at each boot */
     uint8_t policy[CMX_SHA256_LEN];
@@ -72,8 +72,8 @@ struct cmx_evidence {
     char hw_model[CMX_EVIDENCE_NAME_MAX];      /* "ESP32-S3" */
     char sw_name[CMX_EVIDENCE_NAME_MAX];
     char sw_version[CMX_EVIDENCE_NAME_MAX];
-    char slot[CMX_EVIDENCE_NAME_MAX];       /* "ota_0" */
-    char slot_state[CMX_EVIDENCE_NAME_MAX]; /* "valid", "pending-verify", ... */
+    char slot[CMX_EVIDENCE_NAME_MAX];         /* "ota_0" */
+    char slot_state[CMX_EVIDENCE_NAME_MAX];   /* "valid", "pending-verify", ... */
     char key_exchange[CMX_EVIDENCE_NAME_MAX]; /* such as "curve25519-sha256"; "": not known */
     struct cmx_measurement measurements[CMX_RANGES_MAX];
 };

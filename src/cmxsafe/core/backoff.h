@@ -18,5 +18,5 @@ void cmx_backoff_init(struct cmx_backoff *b, uint32_t base_ms, uint32_t max_ms);
  * The floor is base_ms / 4, so that a run of low random values does not hammer the gateway. */
 uint32_t cmx_backoff_next(struct cmx_backoff *b, uint32_t random);
 
-/* After success: start again at base_ms. */
+/* Call after a success: the waits start again at base_ms. */
 void cmx_backoff_reset(struct cmx_backoff *b);

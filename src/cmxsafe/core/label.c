@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-/* At most 31 characters: the counter is the last byte. */
+/* The texts have at most 31 characters, because the counter is the last byte. */
 static const char *const texts[] = {
     [CMX_LABEL_EVIDENCE] = "cmxsafe evidence mac 1",
     [CMX_LABEL_SSH] = "cmxsafe ssh ecdsa-p256 1",

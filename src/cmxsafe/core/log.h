@@ -46,7 +46,7 @@ void cmx_log(cmx_log_level level, const char *tag, const char *fmt, ...) CMX_PRI
             cmx_log_within(&limit_of_this_call, level, __VA_ARGS__);                                                   \
     } while (0)
 
-/* One call site. Zero at first. */
+/* The state of one call site. Zero at first. */
 struct cmx_log_limit {
     uint32_t period; /* the number of the period in which lines were counted */
     uint32_t lines;  /* lines counted in that period, including those left out */

@@ -7,7 +7,7 @@
 
 #include "cmxsafe/core/err.h"
 
-/* Zeroed memory, or NULL. size > 0. */
+/* Returns zeroed memory, or NULL. size > 0. */
 CMX_MUST_USE void *cmx_mem_alloc(size_t size);
 
 /* A copy of s, or NULL. */

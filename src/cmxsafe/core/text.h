@@ -28,7 +28,7 @@ CMX_MUST_USE cmx_err cmx_text_copy(char *out, size_t cap, const char *s);
  * written to a terminal or a log. UTF-8 text stays. */
 void cmx_text_clean(char *s);
 
-/* For texts whose format allows only printable ASCII: c, or '?' for any other character. */
+/* For texts whose format allows only printable ASCII: returns c, or '?' for any other character. */
 char cmx_text_printable(char c);
 
 /* Copies len bytes, each through cmx_text_printable, and a NUL; cut at cap - 1. */

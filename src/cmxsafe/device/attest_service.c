@@ -18,7 +18,7 @@ static struct {
     struct cmx_http_server *server; /* NULL while the service does not run */
     cmx_attest_facts_fn facts;
     uint8_t boot_seed[32];
-    struct cmx_mutex count_lock; /* guards requests */
+    struct cmx_mutex count_lock; /* guards `requests` */
     struct cmx_mutex turn;       /* held by the request that computes */
     unsigned requests;           /* requests that compute or wait */
 } self;

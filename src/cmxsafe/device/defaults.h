@@ -54,7 +54,7 @@
 
 /* ---- behaviour ---- */
 
-/* Where the device's own services listen. */
+/* The address on which the device's own services listen. */
 #ifndef SSH_LOCAL_HOST
 #define SSH_LOCAL_HOST "127.0.0.1"
 #endif

@@ -250,7 +250,7 @@ cmx_err cmx_device_forward(const struct cmx_settings *settings, const TaskParame
         return CMX_ENOMEM;
     err = cmx_port_device_start();
     if (err)
-        return err; /* logged */
+        return err; /* the error was logged */
     lock();
     err = forward(settings, context);
     unlock();

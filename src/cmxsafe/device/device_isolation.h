@@ -22,7 +22,7 @@ extern "C" {
  * none. */
 struct cmx_device_isolation {
     const char *resolvers[3];    /* if there are none, the resolvers that the interface uses */
-    const char *time_servers[3]; /* SNTP */
+    const char *time_servers[3]; /* addresses of SNTP servers */
     const char *time_names[2];   /* names of time servers, which may be looked up at any time; their addresses must be
                                     among time_servers to be asked */
     uint16_t control_ports[4];   /* loopback UDP by which a server wakes itself (esp_http_server's ctrl_port) */

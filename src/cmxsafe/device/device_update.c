@@ -28,7 +28,8 @@ const struct cmx_slots *cmx_device_slots(void)
     return update.platform.slots.status ? &update.platform.slots : NULL;
 }
 
-/* One key in PEM form, which contains spaces ("BEGIN PUBLIC KEY"), or up to two in hex, separated by space or comma. */
+/* Reads one key in PEM form, which contains spaces ("BEGIN PUBLIC KEY"), or up to two in hex, separated by space or
+ * comma. */
 static cmx_err add_keys(struct cmx_ota_keys *keys, const char *text)
 {
     char one[KEY_TEXT_MAX];
@@ -132,7 +133,7 @@ cmx_err cmx_device_update_run(const struct cmx_settings *settings)
     cmx_err err = cmx_port_device_start();
 
     if (err)
-        return err; /* logged */
+        return err; /* the error was logged */
     config = config_of(u);
     key = u->public_key && u->public_key[0] ? u->public_key : settings->ota_public_key;
     if (!u->slots.status) {

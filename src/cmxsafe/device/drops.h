@@ -23,7 +23,7 @@ struct cmx_drop {
     cmx_why why;
 };
 
-/* Zeroed: nothing was dropped. */
+/* The drops that are kept. A zeroed struct has none. */
 struct cmx_drops {
     uint32_t left_out; /* drops since the last line */
     uint32_t lines;    /* used lines of CMX_DROPS_LINES */

@@ -35,7 +35,7 @@ extern "C" {
 
 typedef enum { CMX_FRAME_ETHERNET, CMX_FRAME_IP } cmx_frame_kind;
 
-/* One end of a connection or exchange; port 0 if the protocol has none. */
+/* One end of a connection or exchange. port is 0 if the protocol has none. */
 struct cmx_end {
     struct cmx_ip ip;
     uint32_t port;
@@ -61,7 +61,7 @@ struct cmx_packet {
     uint32_t tcp_flags; /* the flags in CMX_TCP_KIND */
     bool router_alert;  /* ICMPv6 after a hop-by-hop header with only a router alert (RFC 2711) and padding */
     struct cmx_end src, dst;
-    uint32_t seq, ack; /* TCP */
+    uint32_t seq, ack; /* only TCP */
     uint32_t window;
     const uint8_t *l4; /* ARP: the ARP packet; otherwise the transport header */
     uint32_t l4_len;   /* length by the IP header, without Ethernet padding */

@@ -16,7 +16,7 @@ static cmx_why rule_icmp(const struct cmx_question *q)
     const uint8_t type = q->p->l4[0];
 
     if (type != ICMP_UNREACHABLE && type != ICMP_TIME_EXCEEDED && type != ICMP_PARAMETER)
-        return CMX_WHY_ICMP; /* redirects, echo, timestamps */
+        return CMX_WHY_ICMP; /* such as redirects, echo, timestamps */
     return cmx_rule_icmp_error(q);
 }
 
@@ -58,7 +58,7 @@ static cmx_why check_addresses(const struct cmx_question *q)
         if (!(eth[0] & 1) && !cmx_packet_mac_equal(eth, q->iface->mac))
             return CMX_WHY_NOT_FOR_US;
     }
-    if (!p->version) /* ARP */
+    if (!p->version) /* the packet is ARP */
         return CMX_WHY_NONE;
     if (cannot_be_on_a_wire(p) || (q->dir == CMX_IN && cmx_iface_owns(q->iface, &p->src.ip)))
         return CMX_WHY_MARTIAN;
@@ -74,7 +74,7 @@ static cmx_why decide_outside(const struct cmx_question *q)
 
     if (why != CMX_WHY_NONE)
         return why;
-    if (!p->version) /* ARP */
+    if (!p->version) /* the packet is ARP */
         return cmx_link_arp(q);
     if (p->proto == CMX_IP_ICMP6)
         return cmx_link_icmp6(q);

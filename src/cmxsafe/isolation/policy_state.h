@@ -79,8 +79,8 @@ typedef enum { CMX_TCP_OPENING, CMX_TCP_SYN_SENT, CMX_TCP_UP, CMX_TCP_PICKUP } c
 struct cmx_flow {
     struct cmx_end local, peer; /* local.port 0: free */
     struct cmx_flow *next;      /* the next flow in the bucket's list */
-    uint8_t kind;               /* cmx_flow_kind */
-    uint8_t state;              /* cmx_tcp_state */
+    uint8_t kind;               /* a cmx_flow_kind */
+    uint8_t state;              /* a cmx_tcp_state */
     uint8_t scale;              /* window scale that we offered in our SYN */
     bool closing;               /* the socket was closed; the flow ends at expires */
     uint32_t snd_max;           /* highest sequence number that we sent, plus one */
@@ -110,7 +110,7 @@ struct cmx_neighbour {
     uint32_t expires; /* end of the request, or of the router's lifetime */
     uint8_t mac[6];
     uint8_t iface;
-    uint8_t state; /* cmx_neighbour_state */
+    uint8_t state; /* a cmx_neighbour_state */
 };
 
 /* The policy and its state. Zeroed, it denies everything. Large arrays come last, so that short RISC-V instructions

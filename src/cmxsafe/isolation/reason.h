@@ -53,7 +53,7 @@ typedef enum {
 
 #define CMX_WHY_FIRST_ALLOWED CMX_WHY_SESSION
 
-/* One word such as "no-flow", for logs, JSON and tests; never NULL. */
+/* Returns one word such as "no-flow", for logs, JSON and tests; never NULL. */
 const char *cmx_why_name(cmx_why why);
 
 /* CMX_ALLOW exactly for the values from CMX_WHY_FIRST_ALLOWED on. */

@@ -11,7 +11,7 @@
 
 #define DHCP_FIXED 240u /* RFC 2131 section 2, with the magic cookie */
 #define DHCP_MAGIC 0x63825363u
-#define DHCP_ETHERNET 0x0106u /* htype and hlen */
+#define DHCP_ETHERNET 0x0106u /* the bytes htype and hlen */
 #define DHCP_OPTION_TYPE 53
 #define DHCP_OPTION_SERVER 54
 #define DHCP_DISCOVER 1

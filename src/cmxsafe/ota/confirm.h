@@ -24,7 +24,7 @@ typedef enum { CMX_CONFIRM_WAIT = 0, CMX_CONFIRM_NOW, CMX_CONFIRM_ROLLBACK } cmx
 cmx_confirm_decision cmx_confirm_decide(uint64_t since_ms, uint32_t deadline_ms, uint64_t now_ms,
                                         const struct cmx_confirm_facts *facts);
 
-/* After ROLLBACK: the condition that was not met. Short enough for an otadata label; static. */
+/* Returns, after ROLLBACK, the condition that was not met: a static text, short enough for an otadata label. */
 const char *cmx_confirm_unmet(const struct cmx_confirm_facts *facts);
 
 #ifdef __cplusplus

@@ -130,7 +130,7 @@ static void line_parse(struct cmx_multipart *m)
         m->has_name = parameter(m->line, "name", m->name, sizeof m->name);
 }
 
-/* One byte of a part's header. *ready: the header is complete. */
+/* Takes one byte of a part's header. *ready: the header is complete. */
 static cmx_err header_byte(struct cmx_multipart *m, uint8_t c, bool *ready)
 {
     if (c == '\0')
@@ -155,7 +155,7 @@ static cmx_err header_byte(struct cmx_multipart *m, uint8_t c, bool *ready)
     return CMX_OK;
 }
 
-/* One byte between a delimiter and the part's header. *closed: it was the closing delimiter. */
+/* Takes one byte between a delimiter and the part's header. *closed: the delimiter was the closing one. */
 static cmx_err after_byte(struct cmx_multipart *m, uint8_t c, bool *closed)
 {
     if (m->state == AFTER && c == '-') {

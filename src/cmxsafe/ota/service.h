@@ -73,8 +73,8 @@ struct cmx_ota_config {
      * lock; must not block. */
     void (*event)(cmx_ota_event event, const char *text);
     const struct cmx_ota_past *past; /* uploads before the start, the oldest first; copied */
-    size_t n_past;                   /* at most CMX_OTA_PAST */
-    /* May be NULL. An upload has ended; called like event, but may block. */
+    size_t n_past;                   /* number of uploads at past, at most CMX_OTA_PAST */
+    /* Called when an upload has ended, like event, but may block. May be NULL. */
     void (*ended)(const struct cmx_ota_past *p);
     struct cmx_image_policy policy; /* copied; without a key each start logs a warning */
 };

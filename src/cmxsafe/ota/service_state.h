@@ -20,8 +20,8 @@ typedef enum {
 
 /* The steps of the trial of a running image. Only the task that calls cmx_ota_watch changes it. */
 typedef enum {
-    TRIAL_OVER,     /* nothing to decide */
-    TRIAL_RUNNING,  /* on trial until it is confirmed or the deadline passes */
+    TRIAL_OVER,     /* nothing is left to decide */
+    TRIAL_RUNNING,  /* the image is on trial until it is confirmed or the deadline passes */
     TRIAL_ROLLBACK, /* the rollback is decided, and the slots have not done it yet */
     TRIAL_RESTART   /* the image was rolled back, and the device has not restarted yet */
 } cmx_ota_trial_step;

@@ -15,7 +15,7 @@ static void check(const struct cmx_upload *u)
     (void)u;
 }
 
-/* Never inlined: it has 12 callers. */
+/* This function is never inlined, because it has 12 callers. */
 __attribute__((noinline)) static cmx_err fail(struct cmx_upload *u, cmx_err err, const char *why)
 {
     u->why = why;

@@ -26,7 +26,7 @@ extern "C" {
 #define CMX_PROXY_SESSION_ID_MAX 64     /* bytes: SHA-512, the longest hash of any key exchange */
 #define CMX_PROXY_NAME_MAX 32           /* a context's or session's name, NUL included */
 #define CMX_PROXY_ADDRESS_MAX 46        /* INET6_ADDRSTRLEN */
-#define CMX_PROXY_FLEET "fleet:"        /* in remote_address, before the fleet's prefix */
+#define CMX_PROXY_FLEET "fleet:"        /* begins a remote_address that is a fleet's prefix */
 #define CMX_PROXY_CONNECTIONS_DEFAULT 8 /* default of max_connections */
 #define CMX_PROXY_CONNECTIONS_MAX 1024
 #define CMX_PROXY_ALLOW_MAX 64         /* entries of allow_from */
@@ -43,8 +43,8 @@ typedef enum { CMX_REVERSE = 0, CMX_DIRECT = 1 } cmx_proxy_direction;
 /* How a reverse context's service learns the address of the client. */
 typedef enum {
     CMX_PEER_NONE,     /* the service does not learn it */
-    CMX_PEER_PROXY_V1, /* by a header of the PROXY protocol, version 1 (text) */
-    CMX_PEER_PROXY_V2, /* by a header of version 2 (binary) */
+    CMX_PEER_PROXY_V1, /* the service gets a header of the PROXY protocol, version 1 (text) */
+    CMX_PEER_PROXY_V2, /* the service gets a header of version 2 (binary) */
     CMX_PEER_MIRROR    /* the connection comes from the originator's IPv6 address */
 } cmx_proxy_peer;
 
@@ -103,7 +103,7 @@ struct cmx_context {
     const char *local_host;
     const char *tasks; /* used by isolation; the engine itself accepts every local client */
     cmx_proxy_peer peer;
-    const char *allow_from; /* originator.h; NULL: everyone */
+    const char *allow_from; /* see originator.h; NULL: everyone may connect */
 };
 
 /* ---- hooks: for isolation and events ---- */
@@ -161,7 +161,7 @@ struct cmx_proxy_hooks {
 /* ---- status ---- */
 
 typedef enum {
-    CMX_STATE_IDLE, /* not started */
+    CMX_STATE_IDLE, /* the session has not started */
     CMX_STATE_RESOLVING,
     CMX_STATE_CONNECTING, /* connecting by TCP */
     CMX_STATE_HANDSHAKE,  /* exchanging keys and checking the host key */
@@ -195,7 +195,7 @@ struct cmx_context_status {
     uint64_t relays_total;
     uint64_t relays_refused;
     uint64_t last_refusal_ms;
-    uint64_t bytes_in; /* from the gateway to the device */
+    uint64_t bytes_in; /* bytes from the gateway to the device */
     uint64_t bytes_out;
     uint64_t last_error_ms; /* 0: never */
     char name[CMX_PROXY_NAME_MAX];

@@ -33,7 +33,7 @@ static bool split_entry(char *entry, const char **host, char **port)
         if (*end && *end != ':')
             return false;
     } else if (end && strchr(end + 1, ':')) {
-        return true; /* an IPv6 address */
+        return true; /* the whole entry is an IPv6 address */
     }
     if (end && *end) {
         *end = 0;

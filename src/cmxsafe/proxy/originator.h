@@ -16,7 +16,7 @@
 /* The longest header of version 1 and a NUL; a header of version 2 has at most 52 bytes. */
 #define CMX_ORIGINATOR_HEADER_MAX 108
 
-/* Zeroed: unknown. */
+/* The client of a connection. A zeroed struct: unknown. */
 struct cmx_originator {
     bool known;
     uint16_t port;

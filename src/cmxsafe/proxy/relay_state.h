@@ -23,10 +23,10 @@ typedef enum {
     RELAY_LOOKUP,     /* waits for the address of the local service */
     RELAY_CONNECTING, /* connects to the local service */
     RELAY_OPENING,    /* direct: waits for the gateway's answer to the channel open */
-    RELAY_UNWANTED,   /* as RELAY_OPENING, but the local side has already ended */
+    RELAY_UNWANTED,   /* like RELAY_OPENING, but the local side has already ended */
     RELAY_OPEN,
     RELAY_CLOSING, /* our CLOSE is sent; waits for the gateway's */
-    RELAY_DEAD     /* to be freed */
+    RELAY_DEAD     /* the relay is to be freed */
 } relay_phase;
 
 typedef enum { HALF_OPEN, HALF_DRAIN, HALF_SHUT } half_state;
@@ -70,7 +70,7 @@ struct relay {
     struct relay *before;  /* the previous relay in s->resting */
     struct relay *stirred; /* the next of s->stirred */
     struct tracked_socket socket;
-    struct cmx_originator originator; /* reverse */
+    struct cmx_originator originator; /* client of a reverse relay */
     struct cmx_peer_entry peer;       /* listed while fd is connected, or connecting, to the service */
     char from[46]; /* address of the client; reverse: as the gateway reports it, cut to the length of an address */
 };

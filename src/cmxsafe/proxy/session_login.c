@@ -119,7 +119,8 @@ static cmx_err connect_any(struct session *s, const struct addrinfo *list, uint6
     return err;
 }
 
-/* From the gateway's name to a connected socket. *deadline receives the time by which the login must have succeeded. */
+/* Connects a socket to the gateway, beginning with its name. *deadline receives the time by which the login must have
+ * succeeded. */
 static cmx_err connect_gateway(struct session *s, uint64_t *deadline, int *fd)
 {
     const struct addrinfo *list;

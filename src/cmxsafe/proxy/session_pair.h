@@ -5,5 +5,5 @@
 
 #include "cmxsafe/proxy/session_state.h"
 
-/* For cmx_ssh_set_pair; arg: the session. The caller closes both. */
+/* The function for cmx_ssh_set_pair; arg: the session. The caller closes both sockets. */
 CMX_MUST_USE cmx_err cmx_session_pair(void *arg, int fd[2]);

@@ -47,28 +47,29 @@ struct run {
     bool cancelling;   /* the forward must be cancelled before anything else */
     uint64_t retry_ms; /* do not listen or accept before this time */
     struct cmx_lookup *lookup;      /* look-up of the local service's name, shared by the relays; NULL: none yet */
-    struct cmx_context cfg;         /* owned copy */
+    struct cmx_context cfg;         /* a copy that the run owns */
     struct cmx_context_status live; /* the present status; only the session's task uses it */
     struct probe probe;
     struct tracked_socket listener_socket;
     char address[CMX_PROXY_ADDRESS_MAX]; /* computed from the fleet's prefix and this login's key; "": remote_address is
                                           * not a prefix
                                           */
-    struct cmx_context_status shared;    /* under the lock */
+    struct cmx_context_status shared;    /* copy of live, guarded by the lock */
 };
 
 typedef enum { REQUEST_NONE, REQUEST_LISTEN, REQUEST_CANCEL, REQUEST_KEEPALIVE } request_kind;
 
-/* What all sessions of an engine share. */
+/* The state that all sessions of an engine share. */
 struct engine {
     struct cmx_mutex lock;
-    struct cmx_proxy_hooks hooks; /* constant */
-    atomic_bool updating;         /* cmx_proxy_set_updating */
+    struct cmx_proxy_hooks hooks; /* constant after the start */
+    atomic_bool updating;         /* set by cmx_proxy_set_updating */
     struct session *sessions;     /* the list is changed under the lock once a session is started */
     /* All sessions use the same gateway, since at a fleet of gateways the device's identity belongs to one of them.
      * Both members are guarded by the lock. */
     struct cmx_gateway_turn turn; /* moves while no session is up, or when one has found another gateway that works */
-    unsigned n_up;                /* authenticated sessions; those that are not at turn.at end */
+    /* number of authenticated sessions; sessions at another gateway than turn.at must end */
+    unsigned n_up;
 };
 
 struct session {
@@ -136,7 +137,7 @@ struct session {
 
 /* The only setter of a context's state: logs the transition, records err and text (may be NULL), publishes. */
 void cmx_session_set_context(struct run *r, cmx_context_state state, cmx_err err, const char *text);
-/* Where the gateway listens for a reverse context, for the forward request. */
+/* The address on which the gateway listens for a reverse context, for the forward request. */
 const char *cmx_session_listen_address(const struct run *r);
 /* Copies live to shared. */
 void cmx_session_publish(struct run *r);

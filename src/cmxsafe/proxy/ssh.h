@@ -40,10 +40,10 @@ CMX_MUST_USE cmx_err cmx_ssh_handshake(struct cmx_ssh *s);
 /* After CMX_EPROTO of the handshake: true if the gateway has no host key of the types that were offered. */
 bool cmx_ssh_no_host_key(const struct cmx_ssh *s);
 
-/* After the handshake: SHA-256 of the gateway's public key blob, and its type's name (static). */
+/* After the handshake: returns the SHA-256 of the gateway's public key blob, and its type's name (static). */
 CMX_MUST_USE cmx_err cmx_ssh_host_key(struct cmx_ssh *s, uint8_t digest[32], const char **type);
 
-/* After the handshake: the name of the key exchange (static), or NULL: not known. */
+/* After the handshake: returns the name of the key exchange (static), or NULL: not known. */
 const char *cmx_ssh_key_exchange(const struct cmx_ssh *s);
 
 /* Offers the gateway's credentials in order. CMX_EAGAIN as above; CMX_EAUTH: all refused; CMX_ENOKEY: a key cannot be

@@ -30,7 +30,7 @@ struct cmx_ssh_auth {
     struct ssh_key_struct *key;
     bool answered;       /* the password has been sent */
     unsigned rounds;     /* rounds of keyboard-interactive prompts so far */
-    const char *trouble; /* which prompt of the gateway ended the login; static; or NULL */
+    const char *trouble; /* the prompt of the gateway that ended the login; static; or NULL */
     char *public_half;   /* base64 of the key that logged in, if gateway->fleet_address is set; allocated by libssh; or
                           * NULL */
 };

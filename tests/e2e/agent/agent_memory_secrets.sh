@@ -49,7 +49,7 @@ echo 'a pass phrase' >"$TMP/phrase" && chmod 600 "$TMP/phrase"
 cat "$TMP"/{client_key,locked,pem}.pub >"$TMP/authorized_keys"
 [ ! -x "$BIN/cmxsafe" ] || "$BIN/cmxsafe" identity public --key "$TMP/hw" | grep ecdsa >>"$TMP/authorized_keys"
 
-# holds_nothing NAME KEY LINES...: an agent with these lines has no part of KEY in memory after its session came up twice.
+# holds_nothing NAME KEY LINES...: checks that an agent with these lines has no part of KEY in memory after its session came up twice.
 holds_nothing() {
     local name=$1 key=$2 line port
     shift 2

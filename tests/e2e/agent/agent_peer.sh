@@ -81,7 +81,7 @@ cat >"$TMP/out/inside.sh" <<'INSIDE'
 exec 2>&1 # systemd opens the log twice, with separate file offsets
 cd /run/out || exit 1
 fail() { echo "FAILED: $*"; systemctl status --no-pager cmxsafed 'cmxsafed-*'; journalctl --no-pager -u cmxsafed -u 'cmxsafed-*' | tail -n 60; nft list ruleset; exit 1; }
-# seen_by SOURCE PORT: the service's answer to a client on the other machine with this address; nothing if the client
+# seen_by SOURCE PORT: prints the service's answer to a client on the other machine with this address; nothing if the client
 # does not reach it.
 seen_by() { echo "$1 ${3:-fd00:2::99} $2" >asked && cat answered; }
 unseen() { [ -z "$(seen_by "$@")" ]; }

@@ -15,7 +15,7 @@ WEB=$(free_port) GATE=$(free_port)
 mkdir "$TMP/www"
 echo hello >"$TMP/www/index.html"
 serve_folder "$WEB" "$TMP/www"
-# snippet NAME: the block of README.md that follows the comment.
+# snippet NAME: prints the block of README.md that follows the comment.
 snippet() { awk -v want="<!-- test: $1 -->" '$0 == want { on = 1; next } on && /^```/ { if (inside) exit; inside = 1; next } inside' "$ROOT/README.md"; }
 for name in agent_key.sh agent.sh gateway_account.sh; do snippet $name >"$TMP/out/$name" && [ -s "$TMP/out/$name" ] || fail "README.md has no $name"; done
 snippet authorized_keys | sed "s/localhost:8080/localhost:$GATE/" >"$TMP/out/authorized_keys.in"
@@ -43,7 +43,7 @@ printf '[Service]\nWatchdogSec=4\nRestartSec=100ms\n' >/etc/systemd/system/cmxsa
 systemctl daemon-reload
 
 chown root: /etc/cmxsafe/key
-check_refuses() { # check_refuses MESSAGE: root's check, run by hand, of the unit's file fails
+check_refuses() { # check_refuses MESSAGE: checks that root's check of the unit's file, run by hand, fails
     ! cmxsafed --check >check.out 2>&1 && grep -qF "$1" check.out || { cat check.out; fail "root's check does not say: $1"; }
 }
 check_refuses "key_file /etc/cmxsafe/key: Permission denied; run: chown cmxsafed: /etc/cmxsafe/key"

@@ -34,7 +34,7 @@ grep -qx TRUSTED "$TMP/out" || fail "no TRUSTED for signed evidence"
 mv "$TMP/secrets/private_key.bin" "$TMP/"
 ok "signed evidence, by cmxsafe and by cbor2 and pycose, without a secret"
 
-refused() { # refused WHAT WORD arguments...: not trusted, exit status 1, and the reason contains WORD
+refused() { # refused WHAT WORD arguments...: the token is not trusted, the exit status is 1, and the reason contains WORD
     local what=$1 word=$2 rc
     shift 2
     attest "$@"; rc=$?

@@ -21,7 +21,7 @@ port=$(free_port)
 provision() { tools provision --chip esp32s3 --ssh-config ssh_config --gateway-command "env CMXSAFE_GATEWAY=$GW $BIN/cmxsafe" "$@"; }
 update_key=04$(openssl rand -hex 64)
 cam1() { provision cam-1 --virt "$TMP/board/efuse.bin" --enroll gw --ports "$port" --contexts 8080:80,554+high_bw --update-key "$update_key" "$@"; }
-refused() { # refused WORDS COMMAND...: exit status 1, and WORDS in the message
+refused() { # refused WORDS COMMAND...: the exit status is 1, and the message contains WORDS
     local words=$1 rc=0
     shift
     "$@" >out 2>err || rc=$?

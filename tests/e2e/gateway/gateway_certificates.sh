@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../gateway_lib.sh"
 need_namespaces
 
-# certificate NAME [ssh-keygen options]: a certificate of $CA (default: ca) for key NAME; serials count up from 1.
+# certificate NAME [ssh-keygen options]: makes a certificate of $CA (default: ca) for key NAME; serials count up from 1.
 SERIAL=0
 certificate() {
     local name=$1

@@ -35,7 +35,7 @@ else:
     program = bpf(PROG_LOAD, struct.pack("IIQQ44xI", SOCK_ADDR, 2, ctypes.addressof(permit), ctypes.addressof(license), INET6_CONNECT))
     bpf(PROG_ATTACH, struct.pack("IIII", group, program, INET6_CONNECT, 0))
 PY
-# fault FINDING REPAIR COMMAND...: the gateway does not run, so the guard cannot repair the fault first.
+# fault FINDING REPAIR COMMAND...: causes a fault while the gateway does not run, so that the guard cannot repair the fault first.
 fault() {
     local finding=$1 repair=$2
     shift 2

@@ -22,7 +22,7 @@ client_at 2 d -N -R "[$A]:81:127.0.0.1:$WEB" -R "[$A]:82:127.0.0.1:$STREAMS" & D
 wait_for 20 connected_at 2 cam-1 || fail "cam-1 does not connect"
 wait_for 10 route_is 1 "$A" 2 && wait_for 10 route_is 3 "$A" 2 || fail "its route is not announced"
 [ -z "$(route_of 2 "$A")" ] || fail "node 2 sends its own device's packets away"
-# consumer N KEY: the bytes that the platform gets from the device through node N.
+# consumer N KEY: prints the bytes that the platform gets from the device through node N.
 consumer() { printf 'GET / HTTP/1.0\r\n\r\n' | TMP=$TMP GW_PORT=$GW_PORT timeout 20 bash -c "$(declare -f client_at); client_at \"\$@\"" - "$@" -W "[$A]:81" 2>/dev/null; }
 consumer_gets() { consumer "$1" "$2" | grep -q "$3"; }
 wait_for 10 consumer_gets 1 p one || fail "a consumer at node 1 does not reach the device at node 2"
@@ -34,7 +34,7 @@ ok "a consumer at one gateway reaches a device at another, and only with a grant
 gwn 3 grant user:1234 cam-1 >/dev/null || fail "grant"
 mkdir "$CGROUP/node1/unit" || fail "no control group"
 gwn 1 grant "cgroup:${CGROUP#/sys/fs/cgroup/}/node1/unit" cam-1:81 >/dev/null || fail "grant to a unit"
-# user_gets N UID: the bytes that this local user of node N gets from the device, which is at node 2.
+# user_gets N UID: prints the bytes that this local user of node N gets from the device, which is at node 2.
 user_at() { local n=$1 uid=$2; shift 2; on "$n" setpriv --reuid "$uid" --regid "$uid" --clear-groups "$@"; }
 user_gets() { [ "$(user_at "$1" "$2" curl -s -m 5 "http://[$A]:81/" 2>/dev/null)" = one ]; }
 unit_gets() { [ "$(on 1 sh -c 'echo $$ >"$0/cgroup.procs" && exec setpriv --reuid 77 --regid 77 --clear-groups curl -s -m 5 "$1"' "$CGROUP/node1/unit" "http://[$A]:81/" 2>/dev/null)" = one ]; }

@@ -18,7 +18,7 @@ client_at 2 p -N -L "127.0.0.1:$(free_port):[$A]:81" & P=$!; PIDS+=("$P")
 wait_for 20 connected_at 2 vms || fail "vms does not connect"
 for n in 2 3; do wait_for 10 route_is $n "$A" 1 || fail "no route to cam-1 from node $n"; done
 wait_for 10 route_is 1 "$V" 2 || fail "no route to vms"
-# held_by ADDRESS: the gateway that holds it by node N's copy of the registry.
+# held_by ADDRESS: prints the gateway that holds it by node N's copy of the registry.
 held_by() { sql "/var/lib/node$1/gateway/registry.db" "SELECT node FROM claim WHERE address = '$2'"; }
 is_held_by() { [ "$(held_by "$1" "$2")" = "$3" ]; }
 for n in 1 2 3; do wait_for 10 is_held_by $n "$A" gw1 && wait_for 10 is_held_by $n "$V" gw2 || fail "node $n does not know the claims"; done

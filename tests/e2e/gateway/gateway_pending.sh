@@ -37,7 +37,7 @@ ok "revoked keys stay refused"
 
 # Several sources flood the gateway, each with more keys than the gateway keeps of one source.
 for s in $(seq 2 9); do for i in $(seq 6); do key "f$s-$i"; done; done
-flood() { # flood N: six unknown keys in one connection from 127.0.0.N
+flood() { # flood N: offers six unknown keys in one connection from 127.0.0.N
     local keys=() i
     for i in $(seq 6); do keys+=(-i "$TMP/f$1-$i"); done
     timeout 20 ssh -b "127.0.0.$1" "${keys[@]}" -p "$GW_PORT" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR \

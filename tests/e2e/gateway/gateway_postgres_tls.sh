@@ -8,7 +8,7 @@ need_namespaces
 need_postgres
 command -v openssl >/dev/null || skip "openssl is needed"
 
-# certificate NAME CA: a key and a certificate for the host NAME, signed by CA.
+# certificate NAME CA: makes a key and a certificate for the host NAME, signed by CA.
 authority() { openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$TMP/$1.key" -out "$TMP/$1.pem" -subj "/CN=$1" -days 2 2>/dev/null || fail "openssl"; }
 certificate() {
     openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$TMP/$1.key" -out "$TMP/$1.csr" -subj "/CN=$1" 2>/dev/null &&
@@ -36,7 +36,7 @@ sed "s/$SECRET/wrong/" "$TMP/pgpass" >"$TMP/badpass" && chmod 600 "$TMP/badpass"
 cp "$TMP/pgpass" "$TMP/openpass" && chmod 644 "$TMP/openpass"
 url() { echo "postgresql://cmxsafe@$1:$PG_PORT_db/postgres?sslmode=verify-full&sslrootcert=$TMP/$2.pem&passfile=$TMP/$3"; }
 
-# refused NAME CA PASSFILE TEXT: init with that URL fails, says TEXT, and leaves nothing.
+# refused NAME CA PASSFILE TEXT: checks that init with that URL fails, says TEXT, and leaves nothing.
 refused() {
     ! on one gw init --user --listen "127.0.0.1:$(free_port)" --host 127.0.0.1 --registry "$(url "$1" "$2" "$3")" >"$TMP/err" 2>&1 || fail "init succeeds: $*"
     grep -q -- "$4" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"

@@ -14,7 +14,7 @@ AGENT_UID=65534 # the user nobody
 SSHD_PORT=22 SSHD_ADDRESS=$G4 SSHD_PREFIX="ip netns exec $NS-gw"
 start_sshd <<<"ListenAddress $G6"
 wait_for 10 in_ns gw bash -c "ss -Hltn 'sport = :22' | grep -q ." || fail "sshd does not listen"
-start_dns() { # start_dns ADDRESS: gw.test resolves to ADDRESS
+start_dns() { # start_dns ADDRESS: starts a name server that resolves gw.test to ADDRESS
     bg gw dnsmasq -k -C /dev/null --no-resolv --no-hosts --log-queries --log-facility="$TMP/dns.log" --address="/gw.test/$1" \
         --bind-interfaces --interface=eth0 --pid-file= >/dev/null 2>&1
     DNS=$!

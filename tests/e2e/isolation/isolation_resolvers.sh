@@ -14,7 +14,7 @@ SSHD_PORT=22 SSHD_ADDRESS=$G4 SSHD_PREFIX="ip netns exec $NS-gw"
 start_sshd </dev/null
 wait_for 10 in_ns gw bash -c "ss -Hltn 'sport = :22' | grep -q ." || fail "sshd does not listen"
 in_ns gw ip addr add 10.77.0.2/24 dev eth0
-start_dns() { # start_dns ADDRESS: resolves gw.test
+start_dns() { # start_dns ADDRESS: starts a name server that resolves gw.test
     bg gw dnsmasq -k -C /dev/null --no-resolv --no-hosts --address="/gw.test/$G4" --bind-interfaces --listen-address="$1" --except-interface=lo --pid-file= >/dev/null 2>&1
     DNS=$!
     wait_for 10 in_ns gw bash -c "ss -Hlun 'src $1:53' | grep -q ."

@@ -37,7 +37,7 @@ make_image "an app.bin" "esp-idf: v5.5 #1"
 grep -qx 'version "esp-idf: v5.5 #1"' manifest && grep -q ' file "an app.bin" 0x0 ' manifest || { cat manifest; fail "the manifest does not quote"; }
 ok "a version with blanks in a manifest"
 
-refused() { # refused WHAT ARGUMENTS...: exit status 1 and a message that contains WHAT
+refused() { # refused WHAT ARGUMENTS...: the exit status is 1 and the message contains WHAT
     local what=$1 rc=0
     shift
     "$BIN/cmxsafe" image "$@" >out 2>err || rc=$?

@@ -37,7 +37,7 @@ for f in ./usr/bin/cmxsafe ./usr/lib/cmxsafe/cmxsafe-authkeys ./usr/share/bash-c
     ./usr/share/man/man1/cmxsafe{,-attest,-gateway,-identity,-image,-update}.1.gz; do
     grep -q " $f$" "$TMP/$(basename "$OPERATOR").list" || fail "$f is not in the package"
 done
-# in_console_package PACKAGE FILE...: each file is in the package's folder of Cockpit.
+# in_console_package PACKAGE FILE...: checks that each file is in the package's folder of Cockpit.
 in_console_package() {
     local name=$1 f
     shift
@@ -100,7 +100,7 @@ done
 ok "manual pages"
 
 # ---- completion ----
-complete_words() { # complete_words WORD...: the shell's completions of the last WORD
+complete_words() { # complete_words WORD...: prints the shell's completions of the last WORD
     PATH=$BIN:$PATH bash -c '. "$0" && COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) && _cmxsafe && echo " ${COMPREPLY[*]} "' \
         "$ROOT/packaging/completion/cmxsafe" "$@" 2>"$TMP/completion.log"
 }

@@ -51,7 +51,7 @@ print('full', flush=True); time.sleep(600)" >"$TMP/hole" & PIDS+=($!)
 wait_for 10 grep -q full "$TMP/hole" || fail "black hole"
 HOLE_AT=127.0.0.3:$HOLE REFUSES_AT=127.0.0.4:$CLOSED
 
-# wrong PORT: an sshd at 127.0.0.5 with another host key.
+# wrong PORT: starts an sshd at 127.0.0.5 with another host key.
 ssh-keygen -q -t ed25519 -N '' -f "$TMP/wrong_ed25519"
 wrong() {
     sed -E "s/^(Port) .*/\\1 $1/; s/^(ListenAddress) .*/\\1 127.0.0.5/; s/host_ed25519/wrong_ed25519/" "$TMP/sshd_config" >"$TMP/wrong_config"

@@ -71,7 +71,7 @@ printf 'auth required %s quiet expose_authtok %s\nauth required pam_permit.so\na
 printf '#!/bin/sh\nmount --bind "%s" /etc/pam.d/sshd && exec "$@"\n' "$TMP/pam" >"$TMP/with_pam"
 chmod 755 "$TMP/with_pam"
 [ -e /etc/pam.d/sshd ] || fail "sshd's PAM service"
-with_pam() { # with_pam LINE...: a stock sshd, as configured
+with_pam() { # with_pam LINE...: starts a stock sshd with these lines of configuration
     SSHD_PORT=$(free_port)
     : >"$TMP/sshd.log"
     SSHD_PREFIX="unshare -m $TMP/with_pam" start_sshd < <(printf '%s\n' 'UsePAM yes' 'KbdInteractiveAuthentication yes' 'PermitRootLogin yes' "$@")

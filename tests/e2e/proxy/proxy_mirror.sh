@@ -27,7 +27,7 @@ wait_for 10 listening "$S" || fail "service"
 start_sshd <<<'GatewayPorts clientspecified'
 start_proxy events=1 -- "web,$S,$R,peer=3,local=::1,address=fd00:2::99" "other,$S,$R4,peer=3,local=::1"
 up
-# seen_by SOURCE ADDRESS PORT: the service's answer to a client with that source address; "" if the client did not reach
+# seen_by SOURCE ADDRESS PORT: prints the service's answer to a client with that source address; "" if the client did not reach
 # it.
 seen_by() {
     python3 - "$@" <<'PY'

@@ -544,7 +544,7 @@ static void test_liveness(void **state)
     wait_tasks(0);
     assert_true(liveness_ok(1101, 100, 0)); /* a task that ended is not stuck */
     assert_true(liveness_ok(2000, 100, 1));
-    assert_false(liveness_ok(2101, 100, 1)); /* but it is missing */
+    assert_false(liveness_ok(2101, 100, 1)); /* the task is missing, though */
 }
 
 /* ---- systemd ---- */

@@ -46,7 +46,7 @@ static void test_the_heap_is_bounded(void **state)
     assert_int_equal(limit.rlim_max, before.rlim_max); /* unchanged, so that hooks can raise their limit again */
     assert_int_equal(memory_limit(100), CMX_OK);
     assert_int_equal(getrlimit(RLIMIT_DATA, &child), 0);
-    assert_int_equal(child.rlim_cur, limit.rlim_cur); /* never raised */
+    assert_int_equal(child.rlim_cur, limit.rlim_cur); /* the limit is never raised */
     assert_int_equal(setrlimit(RLIMIT_DATA, &before), 0);
 }
 
@@ -58,7 +58,7 @@ static void test_trims_once_at_rest(void **state)
     memory_turn(7, now); /* the first call: the amount of earlier work is unknown */
     for (unsigned i = 0; i < 19; i++)
         memory_turn(7, now += 100);
-    assert_int_equal(trims, 0); /* not yet idle for two seconds */
+    assert_int_equal(trims, 0); /* the sessions have not been idle for two seconds */
     memory_turn(7, now += 100);
     assert_int_equal(trims, 1);
     for (unsigned i = 0; i < 100; i++)

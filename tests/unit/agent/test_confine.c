@@ -205,7 +205,7 @@ static int seccomp_child(void)
         return 4;
     if (pthread_create(&t, NULL, in_thread, &ran) != 0 || pthread_join(t, NULL) != 0 || !ran)
         return 5;
-#ifndef __SANITIZE_ADDRESS__ /* its leak check needs these calls */
+#ifndef __SANITIZE_ADDRESS__ /* the sanitizer's leak check needs these calls */
     if (fork() >= 0 || errno != ENOSYS)
         return 6;
     m = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

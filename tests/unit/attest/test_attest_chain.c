@@ -303,7 +303,7 @@ static void test_measurement(void **state)
     }
     measure(0x20000, 0x20000 + sizeof kept, "\0\1\2\3\4\5\6\10", 8, have);
     assert_memory_not_equal(base, have, 32);
-    measure_by(flash, 0x20000, 0x20000 + sizeof kept, nonce, 8, have); /* with another key */
+    measure_by(flash, 0x20000, 0x20000 + sizeof kept, nonce, 8, have); /* the measurement uses another key */
     assert_memory_not_equal(base, have, 32);
     measure(0x1ffff, 0x20000 + sizeof kept - 1, nonce, 8, have);
     assert_memory_not_equal(base, have, 32);

@@ -293,10 +293,10 @@ static void test_cbor_is_strict(void **state)
         {"\x18\x18", 2, CMX_OK},
         {"\x18\x17", 2, CMX_EFORMAT},             /* 23 fits in the head */
         {"\x19\x00\xff", 3, CMX_EFORMAT},         /* 255 fits in one byte */
-        {"\x1a\x00\x00\xff\xff", 5, CMX_EFORMAT}, /* fits in two */
+        {"\x1a\x00\x00\xff\xff", 5, CMX_EFORMAT}, /* the number fits in two bytes */
         {"\x1b\0\0\0\0\xff\xff\xff\xff", 9, CMX_EFORMAT},
         {"\x1c", 1, CMX_EFORMAT},
-        {"\x5f\x41\x00\xff", 4, CMX_EFORMAT}, /* indefinite length */
+        {"\x5f\x41\x00\xff", 4, CMX_EFORMAT}, /* a byte string of indefinite length */
         {"\x42\x00", 2, CMX_ETRUNC},
         {"\x5b\xff\xff\xff\xff\xff\xff\xff\xff", 9, CMX_ETRUNC},
         {"\xf4", 1, CMX_OK},
@@ -403,21 +403,21 @@ static void test_appraisal(void **state)
     scene_init(&s);
     cmx_appraise(&s.e, &s.x, &v);
     assert_true(v.ok);
-    s.e.nonce[0] ^= 1; /* a replay */
+    s.e.nonce[0] ^= 1; /* the evidence is a replay */
     expect_failure(&s, "nonce");
     s.x.nonce_len--;
     expect_failure(&s, "nonce");
-    s.e.ueid[5] ^= 1; /* another device */
+    s.e.ueid[5] ^= 1; /* the evidence is another device's */
     expect_failure(&s, "ueid");
     s.e.key = CMX_HELD_SOFTWARE;
     expect_failure(&s, "key");
     s.e.hw_model[7] = '2';
     expect_failure(&s, "hardware");
-    s.e.gateway[0] ^= 1; /* carried through another gateway */
+    s.e.gateway[0] ^= 1; /* it was carried through another gateway */
     expect_failure(&s, "gateway");
     s.e.has_gateway = false;
     expect_failure(&s, "gateway");
-    s.e.session[0] ^= 1; /* carried in another session */
+    s.e.session[0] ^= 1; /* it was carried in another session */
     expect_failure(&s, "session");
     s.e.session_len = 0;
     expect_failure(&s, "session");

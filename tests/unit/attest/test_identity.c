@@ -107,8 +107,8 @@ static void test_attest_key_line(void **state)
         "cmxsafe-attest-2 " ATTEST_BLOB,
         "cmxsafe-attest-1" ATTEST_BLOB,
         "cmxsafe-attest-1 " ATTEST_BLOB "AAAA",
-        "cmxsafe-attest-1 AAAA" ATTEST_BLOB,         /* too long for a UEID */
-        "cmxsafe-attest-1 ATRp4jKKh2s8eZI5D1g4m98E", /* shorter */
+        "cmxsafe-attest-1 AAAA" ATTEST_BLOB,         /* the base64 is too long for a UEID */
+        "cmxsafe-attest-1 ATRp4jKKh2s8eZI5D1g4m98E", /* the base64 is too short */
         "ecdsa-sha2-nistp256 " PUBLIC_BLOB,
     };
     char mem[CMX_ATTEST_KEY_LINE_MAX];

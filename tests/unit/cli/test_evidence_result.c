@@ -31,7 +31,7 @@ static void test_texts_are_printable(void **state)
     struct gw_check_result got;
 
     (void)state;
-    memset(sent.claims + 15, 'z', sizeof sent.claims - 15); /* no NUL */
+    memset(sent.claims + 15, 'z', sizeof sent.claims - 15); /* the text has no NUL */
     pass(&sent, sizeof sent, &got);
     assert_int_equal(got.verdict, GW_CHECK_TRUSTED);
     assert_string_equal(got.reason, "a?[2Jb");

@@ -100,12 +100,12 @@ static void everything_else_is_refused(void **state)
     (void)state;
     for (size_t i = 0; i < CMX_V2_SIGNATURE_LEN; i++)
         refused(i, 'x');
-    refused(CMX_V2_COMMAND, 0x11);       /* version 1 */
+    refused(CMX_V2_COMMAND, 0x11);       /* the header's version is 1 */
     refused(CMX_V2_COMMAND, 0x22);       /* a command that does not exist */
     refused(CMX_V2_FAMILY, 0x00);        /* a client without an address */
-    refused(CMX_V2_FAMILY, 0x12);        /* UDP */
+    refused(CMX_V2_FAMILY, 0x12);        /* the protocol is UDP */
     refused(CMX_V2_FAMILY, 0x31);        /* a UNIX socket */
-    refused(CMX_V2_FAMILY, CMX_V2_TCP6); /* too short for its family */
+    refused(CMX_V2_FAMILY, CMX_V2_TCP6); /* the length is too short for the family */
     refused(CMX_V2_LENGTH + 1, CMX_V2_TCP4_LEN - 1);
     refused(CMX_V2_LENGTH, 0xff); /* longer than any header */
     assert_int_equal(gw_proxy_header_more((const uint8_t *)version1, 5, &more), CMX_EFORMAT);

@@ -104,7 +104,7 @@ static void test_state_text(void **state)
     }
 }
 
-/* Before a reboot: the machine may have been up for less than that. */
+/* The confirmation is from before a reboot: the machine may have been up for less than that. */
 static void confirm_ago(int64_t seconds)
 {
     struct gw_copy_state s = {0};

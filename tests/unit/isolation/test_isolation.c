@@ -142,7 +142,7 @@ static void zeroed_policy_denies(void **state)
     frame_tcp(&f, our_mac, gw_mac, &gw, 22, &us, 50000, CMX_TCP_ACK, 1, 1, 0);
     v = frame_view(&f);
     assert_int_equal(cmx_isolation_check(&empty, &eth, CMX_IN, &v, 0).verdict, CMX_DENY);
-    assert_int_equal(cmx_isolation_init(&empty, &c, flows, 64), CMX_EINVAL); /* port 0 */
+    assert_int_equal(cmx_isolation_init(&empty, &c, flows, 64), CMX_EINVAL); /* the port is 0 */
     assert_int_equal(cmx_isolation_check(&empty, &eth, CMX_OUT, &v, 0).verdict, CMX_DENY);
     c.n_contexts = CMX_ISO_CONTEXTS_MAX + 1;
     assert_int_equal(cmx_isolation_configure(&empty, &c), CMX_EINVAL);
@@ -202,7 +202,7 @@ static void window_is_kept(void **state)
     session_up();
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001 + 5000, 1001), CMX_WHY_SESSION);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001 + 200000, 1001), CMX_WHY_TCP_STATE);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9000, 1001), CMX_WHY_SESSION); /* keepalive */
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9000, 1001), CMX_WHY_SESSION); /* a keepalive */
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001 - 100000, 1001), CMX_WHY_TCP_STATE);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001, 1002),
                      CMX_WHY_TCP_STATE); /* acknowledges bytes that were never sent */
@@ -570,9 +570,9 @@ static void first_router_stays(void **state)
     assert_int_equal(IN(&f), CMX_WHY_ND);
     frame_ra(&f, gw_mac, &gw6, 1800); /* the source is not link-local */
     assert_int_equal(IN(&f), CMX_WHY_FORM);
-    frame_nd(&f, our_mac, gw_mac, &router_ll, &us_ll, 137, 0, &us_ll, 0); /* redirect */
+    frame_nd(&f, our_mac, gw_mac, &router_ll, &us_ll, 137, 0, &us_ll, 0); /* a redirect */
     assert_int_equal(IN(&f), CMX_WHY_ICMP);
-    frame_nd(&f, our_mac, gw_mac, &router_ll, &us_ll, 128, 0, &us_ll, 0); /* echo */
+    frame_nd(&f, our_mac, gw_mac, &router_ll, &us_ll, 128, 0, &us_ll, 0); /* an echo request */
     assert_int_equal(IN(&f), CMX_WHY_ICMP);
     iso.config.ipv6 = false;
     frame_ra(&f, bad_mac, &bad_ll, 1800);
@@ -691,7 +691,7 @@ static void dns_only_for_the_gateway_and_only_now(void **state)
     cmx_isolation_resolving(&iso, true);
     assert_int_equal(dns(8, "GW.example.ORG", 1, 0), CMX_WHY_DNS);
     assert_int_equal(dns(9, "gw.example.org", 28, 0), CMX_WHY_DNS);
-    assert_int_equal(dns(10, "gw.example.org", 16, 0), CMX_WHY_NAME); /* TXT */
+    assert_int_equal(dns(10, "gw.example.org", 16, 0), CMX_WHY_NAME); /* the type TXT is not needed */
     assert_int_equal(dns(10, "secret.gw.example.org", 1, 0), CMX_WHY_NAME);
     assert_int_equal(dns(10, "gw.example.or", 1, 0), CMX_WHY_NAME);
     assert_int_equal(dns(10, "gw.example.orgs", 1, 0), CMX_WHY_NAME);
@@ -769,7 +769,7 @@ static void icmp_errors_belong_to_a_session(void **state)
     f.len -= 4; /* at least eight bytes of IP payload are needed */
     frame_finish(&f);
     assert_int_equal(IN(&f), CMX_WHY_FORM);
-    m[0] = 5; /* redirect */
+    m[0] = 5; /* a redirect */
     f.len += 4;
     frame_finish(&f);
     assert_int_equal(IN(&f), CMX_WHY_ICMP);
@@ -877,7 +877,7 @@ static void ipv6_chains_are_walked(void **state)
     x[1] = 200; /* the header is longer than the packet */
     assert_int_equal(IN(&f), CMX_WHY_TRUNCATED);
     x[1] = 0;
-    assert_int_equal(IN(&f), CMX_WHY_IP_OPTION); /* hop-by-hop, all padding */
+    assert_int_equal(IN(&f), CMX_WHY_IP_OPTION); /* a hop-by-hop header with only padding */
     x[2] = 5;
     x[3] = 2;
     assert_int_equal(IN(&f), CMX_WHY_IP_OPTION); /* a router alert for anything but ICMPv6 */

@@ -146,11 +146,11 @@ static void test_broken(void **state)
 {
     static const char *bodies[] = {
         "--X\r\nContent-Type: text/plain\r\n\r\nno name\r\n--X--",             /* a part without a name */
-        "--X\r\nContent-Disposition: form-data; name=\"open\r\n\r\n\r\n--X--", /* unterminated quote */
+        "--X\r\nContent-Disposition: form-data; name=\"open\r\n\r\n\r\n--X--", /* the quote is not closed */
         "--Xgarbage\r\n",
         "--X\rgarbage",
         "--X-garbage",
-        "--X\r\nContent-Disposition: form-data; name=a\n\n", /* bare LF */
+        "--X\r\nContent-Disposition: form-data; name=a\n\n", /* the line ends with a bare LF */
     };
     char out[512], many[2000] = "--X\r\n";
 

@@ -168,7 +168,7 @@ static void version_1_is_text(void **state)
     v1("fd00::17", 50000, "192.0.2.9", 81, "PROXY TCP6 fd00::17 ::1 50000 81\r\n");
     v1("10.0.0.1", 50000, "fd00::99", 81, "PROXY TCP4 10.0.0.1 127.0.0.1 50000 81\r\n");
     v1("localhost", 50000, "fd00::99", 81, "PROXY UNKNOWN\r\n");
-    v1("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 1, "fd00::99", 81, "PROXY UNKNOWN\r\n"); /* multicast */
+    v1("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 1, "fd00::99", 81, "PROXY UNKNOWN\r\n"); /* a multicast address */
     v1("fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 65535, "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 65535,
        "PROXY TCP6 fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n");
 }

@@ -159,7 +159,7 @@ void cmx_hmac_abort(struct cmx_hmac *h)
     struct mac **m = mac_of(h);
 
     if (*m) {
-        (void)psa_mac_abort(&(*m)->op); /* their errors are ignored, because the operation is already over */
+        (void)psa_mac_abort(&(*m)->op); /* errors of these calls are ignored, because the operation is already over */
         (void)psa_destroy_key((*m)->key);
     }
     cmx_mem_free_secret(*m);

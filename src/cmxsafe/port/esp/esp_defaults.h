@@ -36,7 +36,7 @@
 #define CONFIG_CMX_HTTP_CTRL_PORT 32770
 #endif
 
-/* What Kconfig leaves undefined while it is off or its credential is not chosen. */
+/* These are the options that Kconfig leaves undefined while they are off, or while their credential is not chosen. */
 #ifndef CONFIG_CMX_PASSWORD
 #define CONFIG_CMX_PASSWORD ""
 #endif

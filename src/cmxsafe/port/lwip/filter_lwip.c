@@ -240,8 +240,8 @@ static void close_netif(struct netif *netif)
     netif->output_ip6 = closed_output6;
 }
 
-/* Also called again, because a driver may have set its functions again. On Ethernet the frame is judged, on other links
- * the packet. */
+/* This is called again later, because a driver may have set its functions again. On Ethernet the frame is judged, on
+ * other links the packet. */
 static void wrap(struct wrapped *w, struct netif *netif)
 {
     SYS_ARCH_DECL_PROTECT(level);
@@ -395,7 +395,7 @@ static bool is_looped(const struct pbuf *p)
         return false;
     }
     if (p->len < 20)
-        return true; /* too short to decide; the judge refuses it */
+        return true; /* the packet is too short to decide; the judge refuses it */
     memcpy(&a4.addr, d + 12, 4);
     if (ip4_addr_isloopback(&a4))
         return true;
@@ -414,7 +414,7 @@ int cmx_lwip_ip_input_hook(struct pbuf *p, struct netif *inp)
     if (is_looped(p))
         passes = is_passed(NULL, p, false, false);
     else
-        passes = inp && is_wrapped(inp); /* already judged on input, unless the interface is new */
+        passes = inp && is_wrapped(inp); /* the packet was judged on input, unless the interface is new */
     if (passes)
         return 0;
     cmx_lwip_filter_scan();
@@ -504,7 +504,7 @@ static void report_nd6(void)
         const struct nd6_neighbor_cache_entry *e = &neighbor_cache[i];
         struct cmx_filter_neighbour n = {0};
 
-        if (e->state < ND6_REACHABLE || e->state > ND6_PROBE) /* free or unresolved */
+        if (e->state < ND6_REACHABLE || e->state > ND6_PROBE) /* the entry is free or unresolved */
             continue;
         put_ip6(&n.ip, &e->next_hop_address);
         for (size_t r = 0; r < LWIP_ND6_NUM_ROUTERS; r++)
