@@ -20,7 +20,7 @@ void attest_plan(const struct agent_config *c, struct confine_plan *p);
 /* isolation (may be NULL) and proxy are borrowed until attest_stop. */
 CMX_MUST_USE cmx_err attest_start(const struct agent_config *c, struct isolation *isolation, struct cmx_proxy *proxy,
                                   struct cmx_why *why);
-/* now: the configuration in force. CMX_EINVAL: next needs a restart. */
+/* Applies a reload. now: the configuration in force. CMX_EINVAL: next needs a restart. */
 CMX_MUST_USE cmx_err attest_reload(const struct agent_config *now, const struct agent_config *next,
                                    struct cmx_why *why);
 void attest_stop(void);

@@ -25,7 +25,7 @@ struct board_flash {
     uint32_t size;
 };
 
-/* CMX_ENOENT, CMX_EPERM, CMX_EIO; CMX_EFORMAT: not a whole number of sectors, or none. */
+/* Opens the flash. CMX_ENOENT, CMX_EPERM, CMX_EIO; CMX_EFORMAT: the file has no whole number of sectors, or none. */
 CMX_MUST_USE cmx_err board_flash_open(struct board_flash *f, const char *path);
 void board_flash_close(struct board_flash *f);
 

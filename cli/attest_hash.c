@@ -42,7 +42,7 @@ static cmx_err put_escaped(struct cmx_buf *b, const char *s)
     return err;
 }
 
-/* ranges NULL: the device's default. */
+/* Requests the value of /hash. ranges NULL: the device's default. */
 static int ask(const struct job *j, const struct cmx_ranges *ranges, uint8_t out[32])
 {
     char mem[HTTP_URL_MAX], hex[65];

@@ -406,7 +406,7 @@ static int wait_for_it(struct update *u)
                     "it rolls back by itself if the new image does not start");
 }
 
-/* True: the device received the complete image in an earlier run, so nothing is sent again. */
+/* True if the device received the complete image in an earlier run, so that nothing is sent again. */
 static bool began_before(struct update *u, int *rc)
 {
     const struct update_status *now = &u->before;

@@ -23,7 +23,7 @@ static uint32_t number(const char *text, const char *path)
     return cmx_text_u64(digits, 0, UINT32_MAX, &v) == CMX_OK ? (uint32_t)v : 0;
 }
 
-/* False: the text is not the status of an update service. */
+/* Parses the status. False: the text is not the status of an update service. */
 static bool status_parse(struct update_status *s, const char *text)
 {
     char word[8];

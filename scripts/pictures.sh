@@ -43,7 +43,7 @@ console_pictures() {
     done
     curl -sS -o /dev/null -F "update=@$TMP/bare.bin" "http://127.0.0.1:$((8989 + BOARD_OFFSET))/update" || fail "the update service" # the page shows this refused upload
     start_cockpit
-    sleep 185 # three minutes of the history
+    sleep 185 # fills three minutes of the history
     PATH=$BIN:$PATH python3 "$ROOT/tests/tools/console_shots.py" "$COCKPIT_URL" "http://127.0.0.1:$((8989 + BOARD_OFFSET))/" "$(free_port)" "$TMP" || fail "the screenshots"
     for name in "$TMP"/shot-*.png; do keep "$name" "$(basename "${name#*shot-}")"; done
     stop_gateway

@@ -89,7 +89,7 @@ static bool same_key(const char *a, const char *b)
     return n == strcspn(b, " \t") && strncmp(a, b, n) == 0;
 }
 
-/* revoked: a known_hosts line. pin: any form of a pin. */
+/* True if the known_hosts line revokes the pin, which may have any form. revoked: the line's key. */
 static bool is_revoked_pin(const char *line, const char *revoked, const char *pin)
 {
     const char *key = known_hosts_key(pin);

@@ -149,7 +149,7 @@ static void *single_instance(struct parse *p, unsigned line, const struct config
     return head;
 }
 
-/* text: "SECTION" or "SECTION NAME". */
+/* Begins a section. text: "SECTION" or "SECTION NAME". */
 static bool on_section(void *arg, unsigned line, const char *text, size_t len)
 {
     struct parse *p = arg;

@@ -52,7 +52,7 @@ static bool glob(const char *pattern, size_t pattern_len, const char *s)
     return p == pattern_len;
 }
 
-/* list: patterns separated by commas. A negated pattern that matches decides: no match. */
+/* True if name matches a list of patterns, separated by commas. A negated pattern that matches decides: no match. */
 static bool list_match(const char *list, size_t len, const char *name)
 {
     bool found = false;

@@ -6,10 +6,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* line: without its newline. True: its key is a pin for host:port. */
+/* True if the key of the line, which has no newline, is a pin for host:port. */
 bool known_hosts_match(const char *line, const char *host, uint16_t port);
 
-/* True: the line revokes a key of host:port; *key points at "type base64" within it. */
+/* True if the line revokes a key of host:port; *key then points at "type base64" within it. */
 bool known_hosts_revoked(const char *line, const char *host, uint16_t port, const char **key);
 
 /* The "type base64..." part of a line without marker, or NULL. */

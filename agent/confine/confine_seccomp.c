@@ -68,7 +68,7 @@ static const char *const allowed[] = {
     "timerfd_gettime",
     "timerfd_gettime64",
     "pipe2",
-    /* files; Landlock limits which of them */
+    /* Files; Landlock limits which of them. */
     "open",
     "openat",
     "stat",
@@ -278,7 +278,8 @@ static int add_names(scmp_filter_ctx f, uint32_t action, const char *const *name
     return 0;
 }
 
-/* prot: which of PROT_WRITE and PROT_EXEC are set; maps: whether MAP_ANONYMOUS is set, -1: either. */
+/* Permits a call with these arguments. prot: which of PROT_WRITE and PROT_EXEC are set; maps: whether MAP_ANONYMOUS is
+ * set, -1: either. */
 static int add_memory_call(scmp_filter_ctx f, const char *name, scmp_datum_t prot, int maps)
 {
     const struct scmp_arg_cmp args[] = {SCMP_A2_64(SCMP_CMP_MASKED_EQ, PROT_WRITE | PROT_EXEC, prot),

@@ -4,7 +4,7 @@
 
 #include "port/linux/libc/heap.h"
 
-/* heap of one connection: a channel window in libssh, and as much for the local socket */
+/* Heap of one connection: a channel window in libssh, and as much for the local socket. */
 #define EACH ((rlim_t)4 << 20)
 #define REST_MS 2000 /* sessions that did no work for this long are idle */
 

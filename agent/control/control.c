@@ -152,7 +152,7 @@ static void take_clients(struct control *c, uint64_t now_ms)
     }
 }
 
-/* False: close the connection. */
+/* Answers a request. False: the connection must be closed. */
 static bool answer(struct control *c, struct client *k, size_t len)
 {
     k->answer = cmx_mem_alloc(c->answer_max);

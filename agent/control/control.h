@@ -56,8 +56,8 @@ void control_close(struct control *c);
 
 /* ---- the protocol, without I/O ---- */
 
-/* line: without its newline. CMX_EFORMAT: bytes that are not printable ASCII, or no word; CMX_ENOSPC: the line is too
- * long or has too many words. */
+/* Parses a line without its newline. CMX_EFORMAT: bytes that are not printable ASCII, or no word; CMX_ENOSPC: the line
+ * is too long or has too many words. */
 CMX_MUST_USE cmx_err control_parse(const uint8_t *line, size_t len, struct control_request *r);
 
 /* Answers a line. out holds the answer, or {"error":"..."} and a newline. */

@@ -106,7 +106,7 @@ static void save(const struct cmx_nft_config *c, char *text)
                 cmx_err_text(err));
 }
 
-/* learned: take over the elements that the rules in force have learned. */
+/* Installs the rules. learned: with the elements that the rules in force have learned. */
 static cmx_err apply(struct isolation *s, struct cmx_nft_config *c, bool learned, struct cmx_why *why)
 {
     char *text = cmx_mem_alloc(CMX_NFT_TEXT_MAX + CMX_NFT_MEMORIES * CMX_NFT_KEPT_MAX);

@@ -29,8 +29,8 @@ CMX_MUST_USE cmx_err nft_guard_install(struct nft_guard *g, const char *text, st
 /* A change of the agent's own, to elements of sets alone. Errors as for nft_run. */
 CMX_MUST_USE cmx_err nft_guard_change(struct nft_guard *g, const char *text, struct cmx_why *why);
 
-/* CMX_OK: the installed rules are in force. CMX_EPERM: another program, named in who if the kernel reported it, changed
- * or removed it; stays so until the next install. */
+/* Checks the rules. CMX_OK: the installed rules are in force. CMX_EPERM: another program, named in who if the kernel
+ * reported it, changed or removed it; stays so until the next install. */
 CMX_MUST_USE cmx_err nft_guard_check(struct nft_guard *g, char who[NFT_PROGRAM_MAX]);
 
 /* Lists the rules as nft_list does, with the same errors. */

@@ -17,7 +17,7 @@
 #define CMX_NFT_KEPT_MAX (8 * 1024) /* the longest list of one set's learned elements */
 
 struct cmx_nft_context {
-    /* name in a comment of the rules; characters other than letters, digits and "._-" are left out */
+    /* Name in a comment of the rules; characters other than letters, digits and "._-" are left out. */
     const char *name;
     uint32_t users[CMX_NFT_USERS_MAX]; /* direct: users that may connect */
     size_t n_users;                    /* 0: any local user */

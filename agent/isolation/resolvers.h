@@ -18,7 +18,7 @@ struct resolvers {
     bool stuck;             /* the only name server is on this machine and its user is not known */
 };
 
-/* CMX_EINVAL: an address or user in the configuration is wrong; why names it. */
+/* Finds the name servers. CMX_EINVAL: an address or user in the configuration is wrong; why names it. */
 CMX_MUST_USE cmx_err resolvers_find(const struct agent_config *c, struct resolvers *out, struct cmx_why *why);
 
 /* Whether the files have changed since the last call with that stamp (zeroed: they have). */

@@ -11,7 +11,7 @@ const char *saved_rules_folder(void);
 /* Replaces the saved ruleset in one step. CMX_ENOENT: no folder; CMX_EIO. */
 CMX_MUST_USE cmx_err saved_rules_write(const char *text);
 
-/* CMX_ENOENT: there is none; CMX_EIO; CMX_ENOSPC. */
+/* Reads the saved ruleset. CMX_ENOENT: there is none; CMX_EIO; CMX_ENOSPC. */
 CMX_MUST_USE cmx_err saved_rules_read(struct cmx_buf *out);
 
 /* Isolation is no longer configured: the next boot must not load the old rules. */

@@ -54,10 +54,11 @@ typedef enum {
 ota_resolution ota_record_resolve(struct ota_record *r, const char *boot, const char *version, bool has_version,
                                   uint64_t now_ms);
 
-/* name: within the folder. CMX_ENOENT: there is none; CMX_EFORMAT: not a whole record; then *r is OTA_NONE. */
+/* Reads the record. name: of a file in the folder. CMX_ENOENT: there is none; CMX_EFORMAT: not a whole record; then *r
+ * is OTA_NONE. */
 CMX_MUST_USE cmx_err ota_record_read(int folder, const char *name, struct ota_record *r);
 
-/* Power cuts leave the old record or the new one. CMX_EIO, errno says why. */
+/* Writes the record. A power cut leaves the old record or the new one. CMX_EIO, errno says why. */
 CMX_MUST_USE cmx_err ota_record_write(int folder, const char *name, const struct ota_record *r);
 
 /* The boot identifier, from the variable CMXSAFED_BOOT_ID (the packaged unit sets it, since ProcSubset= hides the

@@ -26,7 +26,7 @@ struct cmx_efuse {
     uint8_t reg[CMX_EFUSE_FILE_LEN];
 };
 
-/* CMX_ENOENT, CMX_EPERM, CMX_EIO; CMX_EFORMAT: not 512 bytes. why: as in hw_key.h. */
+/* Reads the file. CMX_ENOENT, CMX_EPERM, CMX_EIO; CMX_EFORMAT: the file has not 512 bytes. why: as in hw_key.h. */
 CMX_MUST_USE cmx_err cmx_efuse_load(const char *path, struct cmx_efuse *out, struct cmx_why *why);
 
 /* Pure. Reads the len bytes of a file. CMX_EFORMAT. */

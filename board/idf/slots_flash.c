@@ -258,7 +258,7 @@ static cmx_err door_begin(void *arg)
     return change(arg, plan_begin, NULL);
 }
 
-/* CMX_OK: [offset, offset + len) lies within the target slot. */
+/* Checks that [offset, offset + len) lies within the target slot. */
 static cmx_err within(const struct cmx_slots_flash *s, uint32_t offset, size_t len, uint32_t *at)
 {
     struct cmx_region r = s->partitions.slot[target_of(s)];

@@ -7,9 +7,9 @@
 
 #include "cmxsafe/core/err.h"
 
-/* path: member names with dots, "running.version". out: a string's text ('?' replaces escapes of control and non-ASCII
- * characters), or a number, true, false, null as written. CMX_ENOENT: no such member, or an object or array;
- * CMX_EFORMAT: no JSON; CMX_ENOSPC. */
+/* Reads the value at a path. path: member names with dots, "running.version". out: a string's text ('?' replaces
+ * escapes of control and non-ASCII characters), or a number, true, false, null as written. CMX_ENOENT: no such member,
+ * or an object or array; CMX_EFORMAT: no JSON; CMX_ENOSPC. */
 CMX_MUST_USE cmx_err json_get(const char *text, const char *path, char *out, size_t cap);
 
 /* True if the text is one value with nothing but white space around it. */

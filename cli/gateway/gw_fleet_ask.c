@@ -99,7 +99,7 @@ static void move_on(struct asking *a, const char *question)
     a->deadline_ms = cmx_port_now_ms() + SILENCE_MS;
 }
 
-/* False: all exchanges have ended. */
+/* Continues the exchanges. False: all of them have ended. */
 static bool wait_some(struct asking *list, size_t n, const char *question)
 {
     struct pollfd p[GW_NODES_MAX];

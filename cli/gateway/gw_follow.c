@@ -175,7 +175,7 @@ static cmx_err follow(struct follower *f, const char *url, struct cmx_why *e)
     return err;
 }
 
-/* False: the gateway's registry is no longer shared. */
+/* Follows the registry for one turn. False: the gateway's registry is no longer shared. */
 static bool follow_tick(struct follower *f)
 {
     struct cmx_why e = {0};

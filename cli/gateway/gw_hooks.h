@@ -20,7 +20,7 @@ struct gw_hooks {
     int64_t event; /* id of the last entry of the audit trail that was handled; -1: not known yet */
 };
 
-/* what: "up", "down", or an entry's kind in the audit trail ("quarantine", "expire", ...). */
+/* Adds an event. what: "up", "down", or an entry's kind in the audit trail ("quarantine", "expire", ...). */
 void gw_hooks_add(struct gw_hooks *h, const char *what, const char *who, const char *detail, int64_t at);
 /* Adds the new entries of the audit trail. g must be open. */
 CMX_MUST_USE cmx_err gw_hooks_read_trail(struct gw_hooks *h, struct gw *g, struct cmx_why *e);

@@ -299,7 +299,7 @@ static int finish(struct gw *g, const struct init_job *job, bool fresh, struct c
         err = gw_apply(g, e);
     if (err)
         return give_up(g, e);
-    /* An upgrade may have restarted the gateway before, in the network of the former version. */
+    /* An upgrade may have restarted the gateway before this command, in the network of the former version. */
     if (!g->user && !g->simple && gw_apply_is_up(g) && gw_network_up(g) != EXIT_SUCCESS) {
         gw_folder_close(g);
         return CLI_FAILED;

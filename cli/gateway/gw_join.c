@@ -123,7 +123,7 @@ static cmx_err give_all(struct gw *g, const char *connection, struct cmx_why *e)
     return err;
 }
 
-/* CMX_EINVAL if this gateway cannot be one of several; e has the reason. */
+/* Returns CMX_EINVAL if this gateway cannot be one of several; e has the reason. */
 static cmx_err check_shared(struct gw *g, struct cmx_why *e)
 {
     char url[GW_REGISTRY_URL_MAX];

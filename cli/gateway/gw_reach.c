@@ -30,7 +30,7 @@ struct gw_reached {
     struct gw_grant_record former;
 };
 
-/* granted: the operator may reach the device already. */
+/* Looks at the device and its grant. *granted: the operator may reach the device already. */
 static cmx_err look(const struct gw_reach *r, struct gw *g, const struct gw_device *d, struct gw_reached *x,
                     bool *granted, struct cmx_why *e)
 {

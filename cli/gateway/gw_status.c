@@ -171,7 +171,7 @@ static void print_certificate(const char *object)
            ends ? gw_command_time(ends, when) : "");
 }
 
-/* node: the gateway where the session is; NULL: there is only one. */
+/* Prints one session. node: the gateway where the session is; NULL: there is only one. */
 static void print_session(struct gw *g, const char *node, const char *object)
 {
     char name[GW_NAME_MAX];

@@ -11,8 +11,8 @@ CMX_MUST_USE cmx_err gw_file_write(const char *path, const char *text, size_t le
  * 0: keeps the present mode. */
 CMX_MUST_USE cmx_err gw_file_write_in_place(const char *path, const char *text, size_t len, unsigned mode,
                                             struct cmx_why *e);
-/* For a file of the system: follows links, and keeps mode and owner. Atomic if the file can be replaced; a mounted file
- * is overwritten. */
+/* Replaces a file of the system: follows links, and keeps mode and owner. Atomic if the file can be replaced; a mounted
+ * file is overwritten. */
 CMX_MUST_USE cmx_err gw_file_rewrite(const char *path, const char *text, size_t len, struct cmx_why *e);
 /* Reads the whole file into *text; free it with free(), also after a failure. A missing file gives empty text. */
 CMX_MUST_USE cmx_err gw_file_read(const char *path, char **text, size_t *len, struct cmx_why *e);

@@ -18,7 +18,7 @@
 #define GW_RULE_PREF "1129"      /* priority of the routing rule on the host, and of the first rule in the namespace */
 #define GW_RULE_PREF_NUMBER 1129u
 #define GW_FLEET_TABLE "1129142" /* routing table of the namespace for packets that the filter allowed */
-/* routing table of the namespace for permitted packets to local users and units of this host */
+/* Routing table of the namespace for permitted packets to local users and units of this host. */
 #define GW_LOCALS_TABLE "1129143"
 /* The table for packets to local users and units of another gateway has this number plus the number of the gateway. */
 #define GW_NODE_TABLE_FIRST 1129200

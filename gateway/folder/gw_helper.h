@@ -7,5 +7,5 @@
  * gateway's folder. CMX_EPERM: sshd would refuse the copy's path, too. */
 CMX_MUST_USE cmx_err gw_helper_path(const struct gw *g, char out[GW_PATH_MAX], struct cmx_why *e);
 
-/* Where the helper was installed with this program. */
+/* The path at which the helper was installed with this program. */
 CMX_MUST_USE cmx_err gw_helper_source(char out[GW_PATH_MAX], struct cmx_why *e);

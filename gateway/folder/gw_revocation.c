@@ -28,7 +28,7 @@ static int memory_file(const void *data, size_t len, char path[PATH_LEN])
     return fd;
 }
 
-/* One line for each key, "PATH: ok" or "PATH: REVOKED". True if there are n lines. */
+/* Reads one line for each key, "PATH: ok" or "PATH: REVOKED". True if there are n lines. */
 static bool read_answer(char *text, size_t n, bool revoked[])
 {
     char *rest = text;

@@ -20,7 +20,7 @@ static void read_authority(sqlite3_stmt *stmt, struct gw_authority *a)
     a->added = sqlite3_column_int64(stmt, 4);
 }
 
-/* column: "name" or "fingerprint". CMX_ENOENT. */
+/* Finds a CA by its name or its fingerprint. CMX_ENOENT. */
 static cmx_err find_authority(struct gw_registry *r, bool by_name, const char *value, struct gw_authority *a,
                               struct cmx_why *e)
 {

@@ -46,10 +46,10 @@ struct gw_campaign {
 
 /* Stores a campaign; sets c->id. CMX_EEXIST: the name is taken. CMX_EINVAL: the name. */
 CMX_MUST_USE cmx_err gw_campaign_add(struct gw_registry *r, struct gw_campaign *c, struct cmx_why *e);
-/* CMX_EEXIST: an unfinished campaign has this device. */
+/* Adds a device to a campaign. CMX_EEXIST: an unfinished campaign has this device. */
 CMX_MUST_USE cmx_err gw_campaign_add_device(struct gw_registry *r, const struct gw_campaign *c,
                                             const struct gw_device *d, struct cmx_why *e);
-/* CMX_ENOENT: there is no such campaign. */
+/* Reads a campaign. CMX_ENOENT: there is no such campaign. */
 CMX_MUST_USE cmx_err gw_campaign_get(struct gw_registry *r, const char *name, struct gw_campaign *c, struct cmx_why *e);
 /* Calls fn for each campaign, the oldest first; stops at its first error and returns it. */
 typedef cmx_err (*gw_campaign_fn)(void *arg, const struct gw_campaign *c);

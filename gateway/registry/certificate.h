@@ -33,7 +33,8 @@ struct gw_certificate {
 /* True for the type of any certificate, including algorithms that this file does not support. */
 bool gw_certificate_is_type(const char *type);
 
-/* line: NUL-terminated, ends at the first newline. CMX_EFORMAT; CMX_ENOTSUP: a type that is not supported. */
+/* Parses a certificate. line: NUL-terminated, ends at the first newline. CMX_EFORMAT; CMX_ENOTSUP: a type that is not
+ * supported. */
 CMX_MUST_USE cmx_err gw_certificate_parse(struct gw_certificate *c, const char *line, struct cmx_why *e);
 
 /* Copies the next principal from *at on; *at is 0 for the first. A principal that is longer than out, or that contains

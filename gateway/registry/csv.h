@@ -16,7 +16,8 @@ struct gw_csv {
     size_t line;    /* number of the line that gw_csv_next gave, from 1 */
 };
 
-/* text: len bytes and one more that is writable. Skips a UTF-8 byte order mark. CMX_EFORMAT: UTF-16 or binary data. */
+/* Begins at the start of text: len bytes and one more that is writable. Skips a UTF-8 byte order mark. CMX_EFORMAT:
+ * UTF-16 or binary data. */
 CMX_MUST_USE cmx_err gw_csv_init(struct gw_csv *c, char *text, size_t len, struct cmx_why *why);
 
 /* The next line that is not empty, as *n fields that point into the text, without blanks around unquoted ones. Lines

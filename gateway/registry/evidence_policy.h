@@ -76,7 +76,7 @@ struct gw_standing {
     char reason[GW_REASON_MAX];
 };
 
-/* name: a device's. CMX_ENOENT. */
+/* Reads the standing of the device of that name. CMX_ENOENT. */
 CMX_MUST_USE cmx_err gw_standing_get(struct gw_registry *r, const char *name, struct gw_standing *s, struct cmx_why *e);
 /* Calls fn for each device that has a policy, by name. */
 typedef cmx_err (*gw_standing_fn)(void *arg, const struct gw_standing *s);

@@ -44,7 +44,7 @@ CMX_MUST_USE cmx_err gw_registry_need_views(struct gw_registry *r, struct cmx_wh
 struct gw_copy_state;
 void gw_registry_copy_state(struct gw_registry *r, const char *path, struct gw_copy_state *out);
 
-/* Safe on a zeroed or closed r; an open transaction is rolled back. */
+/* Closes r. Safe on a zeroed or closed r; an open transaction is rolled back. */
 void gw_registry_close(struct gw_registry *r);
 
 /* One writer at a time: begin waits up to GW_WRITE_PATIENCE_MS. Once commit returns, the change survives a power cut; a

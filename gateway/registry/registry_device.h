@@ -25,7 +25,7 @@ CMX_MUST_USE cmx_err gw_device_merge(struct gw_registry *r, struct gw_device *d,
 CMX_MUST_USE cmx_err gw_device_enroll(struct gw_registry *r, struct gw_device *d, const struct gw_key *k,
                                       unsigned given, gw_outcome *out, struct cmx_why *e);
 
-/* CMX_ENOENT: there is no such device. */
+/* Reads a device. CMX_ENOENT: there is no such device. */
 CMX_MUST_USE cmx_err gw_device_get(struct gw_registry *r, const char *name, struct gw_device *d, struct cmx_why *e);
 
 /* Calls fn for each device by name, revoked ones too; stops at its first error and returns it. group NULL or "": all.
@@ -48,7 +48,7 @@ CMX_MUST_USE cmx_err gw_device_rotate(struct gw_registry *r, const char *name, c
 CMX_MUST_USE cmx_err gw_device_key_line(struct gw_registry *r, int64_t device, char *out, size_t cap,
                                         struct cmx_why *e);
 
-/* CMX_EEXIST: k is or was the key of a device or a platform. Changes nothing. */
+/* Checks whether k can be enrolled, and changes nothing. CMX_EEXIST: k is or was the key of a device or a platform. */
 CMX_MUST_USE cmx_err gw_device_key_is_free(struct gw_registry *r, const struct gw_key *k, struct cmx_why *e);
 
 /* True for a key that was revoked or replaced. */
@@ -62,7 +62,7 @@ bool gw_device_is_quarantined(struct gw_registry *r, const char *address);
 
 #define GW_CLAIMS_MAX 3400
 
-/* detail: the reason for the verdict, one line. claims: see struct gw_attestation; "" none. */
+/* Stores a verdict. detail: the reason for it, one line. claims: see struct gw_attestation; "": none. */
 CMX_MUST_USE cmx_err gw_attestation_set(struct gw_registry *r, int64_t device, const char *verdict, const char *detail,
                                         const char *claims, struct cmx_why *e);
 /* The last attestation. at 0: never attested. detail: the reason for the verdict, as 'cmxsafe attest' printed it. */

@@ -23,13 +23,13 @@ struct gw_registry {
 /* SQLite's last error. db: NULL when it could not be opened. */
 cmx_err gw_sql_failed(sqlite3 *db, struct cmx_why *e);
 
-/* types: one letter for each argument, 't' const char * (NULL binds NULL), 'i' int64_t. The caller finalizes
- * the statement. */
+/* Prepares a statement. types: one letter for each argument, 't' const char * (NULL binds NULL), 'i' int64_t. The
+ * caller finalizes the statement. */
 CMX_MUST_USE cmx_err gw_sql_prepare(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e, const char *sql,
                                     const char *types, ...);
 /* Runs a statement that gives no rows. CMX_EEXIST: a uniqueness constraint. */
 CMX_MUST_USE cmx_err gw_sql_run(struct gw_registry *r, struct cmx_why *e, const char *sql, const char *types, ...);
-/* CMX_OK: the statement is at a row. CMX_ENOENT: there are no more. */
+/* Steps to the next row. CMX_OK: the statement is at a row. CMX_ENOENT: there are no more. */
 CMX_MUST_USE cmx_err gw_sql_step(struct gw_registry *r, sqlite3_stmt *stmt, struct cmx_why *e);
 /* Prepares a statement and steps to its first row. CMX_ENOENT: there is none. *out: as above, NULL if it could not be
  * prepared. */
@@ -38,7 +38,8 @@ CMX_MUST_USE cmx_err gw_sql_row(struct gw_registry *r, sqlite3_stmt **out, struc
 /* The number in the first column of the first row. CMX_ENOENT: there is no row, or NULL in it. out may be NULL. */
 CMX_MUST_USE cmx_err gw_sql_number(struct gw_registry *r, int64_t *out, struct cmx_why *e, const char *sql,
                                    const char *types, ...);
-/* For the end of a loop over rows: finalizes the statement and returns err, or CMX_OK for CMX_ENOENT (no further row).
+/* Call at the end of a loop over rows: finalizes the statement and returns err, or CMX_OK for CMX_ENOENT (no further
+ * row).
  */
 cmx_err gw_sql_end(sqlite3_stmt *stmt, cmx_err err);
 /* Column as text, never NULL; borrowed until the next step. */

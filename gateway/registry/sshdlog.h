@@ -28,5 +28,5 @@ struct gw_log_line {
     char detail[128]; /* printable */
 };
 
-/* line: NUL-terminated, without the newline. */
+/* Parses one line: NUL-terminated, without the newline. */
 void gw_sshdlog_parse(struct gw_log_line *out, const char *line);

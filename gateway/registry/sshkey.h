@@ -24,8 +24,8 @@ struct gw_key {
     size_t raw_len;
 };
 
-/* line: NUL-terminated; ends at the first newline. Options before the type are refused: the registry decides what a key
- * may do. CMX_EFORMAT, CMX_ENOTSUP (a type or size that is not accepted). */
+/* Parses a key. line: NUL-terminated; ends at the first newline. Options before the type are refused: the registry
+ * decides what a key may do. CMX_EFORMAT, CMX_ENOTSUP (a type or size that is not accepted). */
 CMX_MUST_USE cmx_err gw_key_parse(struct gw_key *k, const char *line, struct cmx_why *e);
 
 /* The key of a FIDO2 token, which a person touches at each login. */

@@ -168,7 +168,7 @@ static cmx_err put_local_elements(void *arg)
     return end_elements(job, err);
 }
 
-/* One rule for each other gateway, which marks the packets from it. */
+/* Writes one rule for each other gateway, which marks the packets from it. */
 static cmx_err put_marks(const struct nft_job *job, const char *match)
 {
     for (size_t i = 0; i < job->nodes.n; i++)
@@ -302,7 +302,7 @@ static cmx_err put_unit_marks(void *arg)
     return CMX_OK;
 }
 
-/* Once for each unit: the entries are sorted by source. */
+/* Writes each unit once: the entries are sorted by source. */
 static cmx_err put_unit_sources(void *arg)
 {
     struct nft_job *job = arg;

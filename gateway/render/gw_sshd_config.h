@@ -3,5 +3,5 @@
 
 #include "gateway/folder/gw_folder.h"
 
-/* helper: the path of cmxsafe-authkeys as sshd sees it. */
+/* Writes the configuration. helper: the path of cmxsafe-authkeys as sshd sees it. */
 CMX_MUST_USE cmx_err gw_sshd_config(FILE *f, const struct gw *g, const char *helper, struct cmx_why *e);

@@ -6,6 +6,6 @@
 /* The textfile collector's folder in Debian's package. */
 #define GW_METRICS_FOLDER "/var/lib/prometheus/node-exporter"
 
-/* file: the unit's name, such as "cmxsafe-gateway.service". program: the path of cmxsafe. */
+/* Writes a unit. file: the unit's name, such as "cmxsafe-gateway.service". program: the path of cmxsafe. */
 CMX_MUST_USE cmx_err gw_unit_text(FILE *f, const struct gw *g, const char *file, const char *program,
                                   struct cmx_why *e);

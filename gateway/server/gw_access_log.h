@@ -11,14 +11,14 @@
 struct gw_access_log;
 struct gw_idsock;
 
-/* own: the identity of the gateway's own connections, which are not logged. Returns NULL if the folder or the file
- * can't be created. */
+/* Opens the log. own: the identity of the gateway's own connections, which are not logged. Returns NULL if the folder
+ * or the file can't be created. */
 struct gw_access_log *gw_access_open(const struct gw *g, const char *own);
 void gw_access_close(struct gw_access_log *l); /* NULL is fine */
 
 /* Writes what the kernel has reported since the last call. */
 void gw_access_take(struct gw_access_log *l, struct gw_idsock *idsock);
-/* text: "SOURCE TARGET PORT COUNT", connections that the judge refused, as the guard reports them. */
+/* Logs refusals. text: "SOURCE TARGET PORT COUNT", connections that the judge refused, as the guard reports them. */
 void gw_access_denied(struct gw_access_log *l, const char *text);
 
 /* The path of file n of the log: DIR/run/access/log, log.1 and so on; n 0 is the newest file. */

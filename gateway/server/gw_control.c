@@ -230,7 +230,7 @@ static void note_unknown(struct gw_server *s, const struct gw_client *c, const c
         gw_pending_note(&s->pending, key, x->from, x->source, (int64_t)time(NULL));
 }
 
-/* One JSON object, to be freed with free(); NULL: out of memory. */
+/* Returns one JSON object, to be freed with free(); NULL: out of memory. */
 static char *answer_text(struct gw_server *s, size_t *len, void (*put)(struct cmx_json *j, struct gw_server *s))
 {
     char *text = NULL;
@@ -250,7 +250,8 @@ static char *answer_text(struct gw_server *s, size_t *len, void (*put)(struct cm
     return NULL;
 }
 
-/* True: the request came from another gateway's operator, and a child process answers it. */
+/* Starts the answer to an operator. True: the request came from another gateway's operator, and a child process answers
+ * it. */
 static bool serve_report(struct gw_server *s, const struct gw_client *c)
 {
     bool status = strcmp(c->request, GW_REPORT_STATUS) == 0;
@@ -336,7 +337,7 @@ static void journal_denied(struct gw_server *s, const char *text)
         gw_journal_add_refusal(&s->journal, source, target, port);
 }
 
-/* True: the request was answered, so the connection can be closed. */
+/* Serves a request. True: the request was answered, so the connection can be closed. */
 static bool serve_request(struct gw_server *s, struct gw_client *c)
 {
     const struct gw_session *subject = c->node ? gw_peer_subject(s, c) : NULL;
@@ -455,7 +456,7 @@ bool gw_control_is_serving(const struct gw *g)
     return serving;
 }
 
-/* out: receives the answer; may be NULL. */
+/* Sends a request. out: receives the answer; may be NULL. */
 static cmx_err ask(const struct gw *g, const char *request, FILE *out, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];

@@ -15,7 +15,7 @@ struct gw_denied {
 
 #define GW_DENIED_ELEMENT_MAX (2 * GW_ADDRESS_MAX + 16)
 
-/* Where the elements of the listing begin; NULL: the set is empty. */
+/* Returns where the elements of the listing begin; NULL: the set is empty. */
 const char *gw_denied_begin(const char *listing);
 /* Reads the element at *at, and moves to the next. False: no more. */
 bool gw_denied_next(const char **at, struct gw_denied *out);

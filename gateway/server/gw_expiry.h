@@ -6,7 +6,7 @@
 
 #include "gateway/folder/gw_folder.h"
 
-/* Zeroed: nothing is known yet. */
+/* A zeroed struct: nothing is known yet. */
 struct gw_expiry {
     struct timespec registry_mtime;
     uint64_t due_ms;   /* the next end, by the port's clock; 0: nothing ends */

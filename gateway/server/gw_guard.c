@@ -188,7 +188,7 @@ static void close_table(struct guarded *t)
 
 /* ---- the network around it ---- */
 
-/* CMX_EBUSY: it changes while it is read. */
+/* Reads the state of the network. CMX_EBUSY: it changes while it is read. */
 static cmx_err read_network(const struct guard *d, struct gw_netstate *out)
 {
     char nonlocal[16];
@@ -312,7 +312,8 @@ static void check_table(struct guard *d, struct guarded *t)
     }
 }
 
-/* thorough: also compares the network with its state when the guard began, except for the links to other gateways. */
+/* Checks the network. thorough: also compares it with its state when the guard began, except for the links to other
+ * gateways. */
 static void check_network(struct guard *d, bool thorough)
 {
     static const char changed[] = "the fleet's link, routes or routing rules were changed";

@@ -29,7 +29,8 @@ void gw_hold_close(struct gw_server *s);
 bool gw_hold_begin(struct gw_server *s, struct gw_session *x);
 /* Call when a session has ended. */
 void gw_hold_end(struct gw_server *s, const struct gw_session *x);
-/* The registry may have changed: reads the nodes, and ends sessions whose identity another node has claimed since. */
+/* Call when the registry may have changed: reads the nodes, and ends sessions whose identity another node has claimed
+ * since. */
 void gw_hold_recheck(struct gw_server *s, struct gw_registry *r);
 /* Call when the routes have changed. */
 void gw_hold_routes(struct gw_server *s);

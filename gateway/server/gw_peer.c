@@ -99,7 +99,7 @@ void gw_peer_answer(const struct gw_server *s, const struct gw_client *c)
         return;
     for (const struct gw_session *x = s->sessions; x && !held; x = x->next)
         held = x->up && !x->ending && x->holds && strcmp(x->address, address) == 0 && gw_session_first_forward(x, &f);
-    /* a node that left needs no answer */
+    /* A node that left needs no answer. */
     (void)send(c->watch.fd, held ? "held\n" : "free\n", 5, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 

@@ -26,8 +26,8 @@ struct gw_pending {
     uint64_t dropped; /* keys that were replaced by others */
 };
 
-/* text: "TYPE BASE64", which must be a key that can be enrolled. If all entries are in use, the key whose last try is
- * longest ago is dropped. */
+/* Adds a key, or counts one more try. text: "TYPE BASE64", which must be a key that can be enrolled. If all entries are
+ * in use, the key whose last try is longest ago is dropped. */
 void gw_pending_note(struct gw_pending *p, const char *text, const char *from, const uint8_t source[16], int64_t now);
 void gw_pending_forget(struct gw_pending *p, const char *fingerprint);
 /* Adds the members "pending", the latest key first, and "dropped" to the object that is open. */

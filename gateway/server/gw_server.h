@@ -271,7 +271,7 @@ void gw_forwards_in_use(struct gw_server *s, struct gw_session *x, unsigned long
 struct gw_history *gw_traffic_of(struct gw_server *s, const char *name);
 /* Adds the session's bytes to its party's entry, before the session is freed. */
 void gw_traffic_keep(struct gw_session *x);
-/* text: "SOURCE TARGET PORT COUNT", packets that the judge refused, as the guard reports them. */
+/* Counts refusals. text: "SOURCE TARGET PORT COUNT", packets that the judge refused, as the guard reports them. */
 void gw_traffic_denied(struct gw_server *s, const char *text);
 /* Takes a sample when a minute has passed. Call about once a second. */
 void gw_traffic_tick(struct gw_server *s);

@@ -14,7 +14,7 @@ bool gw_session_certify(struct gw_server *s, pid_t pid, const char *text);
 /* Gives x the identity of a key. */
 CMX_MUST_USE cmx_err gw_session_set_identity(struct gw_server *s, struct gw_session *x, const char *fingerprint,
                                              struct cmx_why *e);
-/* l: the log line of an accepted key. Drops x's certificate if the login used none. CMX_EPERM: sshd accepted another
- * certificate. */
+/* Compares x's certificate with the login. l: the log line of an accepted key. Drops x's certificate if the login used
+ * none. CMX_EPERM: sshd accepted another certificate. */
 CMX_MUST_USE cmx_err gw_session_check_certificate(struct gw_session *x, const struct gw_log_line *l, struct cmx_why *e);
 void gw_session_drop_certificate(struct gw_session *x);

@@ -176,7 +176,7 @@ static bool find_doomed(struct sweep *s, int fd)
     return more == 0;
 }
 
-/* False: see errno. */
+/* Destroys a socket. False: see errno. */
 static bool destroy(int fd, const struct inet_diag_sockid *id)
 {
     struct diag_request kill = diag_request(SOCK_DESTROY, NLM_F_REQUEST | NLM_F_ACK);

@@ -46,7 +46,7 @@ struct gw_copy_changes {
     size_t unclean; /* texts that were replaced, and rows that were left out because of one in their key */
 };
 
-/* CMX_ENOSPC: more tables or columns than fit, which is a defect. */
+/* Reads the tables from the schema. CMX_ENOSPC: there are more tables or columns than fit, which is a defect. */
 CMX_MUST_USE cmx_err gw_copy_tables_read(struct gw_registry *r, struct gw_copy_tables *out, struct cmx_why *e);
 
 const struct gw_copy_table *gw_copy_table_find(const struct gw_copy_tables *t, const char *name);

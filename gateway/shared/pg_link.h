@@ -8,11 +8,11 @@
 
 #define GW_PG_PATIENCE_MS 15000
 
-/* CMX_EINVAL, CMX_ECLOSED. The connection's search path is the schema "cmxsafe", and PostgreSQL aborts its transactions
- * when this program sends nothing for GW_PG_PATIENCE_MS. */
+/* Connects. CMX_EINVAL, CMX_ECLOSED. The connection's search path is the schema "cmxsafe", and PostgreSQL aborts its
+ * transactions when this program sends nothing for GW_PG_PATIENCE_MS. */
 CMX_MUST_USE cmx_err gw_pg_open(PGconn **out, const char *url, struct cmx_why *e);
 
-/* CMX_EINVAL: not "postgresql://...", or it holds a password. */
+/* Checks a URL. CMX_EINVAL: it is not "postgresql://...", or holds a password. */
 CMX_MUST_USE cmx_err gw_pg_url_check(const char *url, struct cmx_why *e);
 
 /* Runs one or more statements. each, which may be NULL, gets the result of each in turn; its first error is returned

@@ -233,7 +233,7 @@ cmx_err gw_shared_begin_on_copy(struct gw_shared *s, struct gw_registry *r, stru
         err = from && from <= s->head.revision && from >= s->head.pruned
                   ? gw_pg_pull_since(s->c, r, &s->tables, from, &pulled, e)
                   : gw_pg_pull_all(s->c, r, &s->tables, &pulled, e);
-    /* The caller may not apply the changes. */
+    /* Records that there are changes, which the caller may leave unapplied. */
     if (!err && pulled.rights)
         err = gw_sql_run(r, e, "INSERT OR IGNORE INTO main.meta(key, value) VALUES('unapplied', '')", "");
     if (!err && pulled.claims)

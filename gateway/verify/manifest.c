@@ -4,7 +4,7 @@
 
 #include "cmxsafe/core/text.h"
 
-#define LINE_MAX_LEN 400 /* two names with every character escaped fit, and a digest */
+#define LINE_MAX_LEN 400 /* fits two names with every character escaped, and a digest */
 #define WORDS_MAX 7
 
 struct words {

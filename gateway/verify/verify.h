@@ -35,8 +35,8 @@ struct verify_input {
     size_t session_len;
 };
 
-/* CMX_OK: the token is authentic, *e holds its claims, and *v the verdict, which may be negative. Otherwise why says
- * what is wrong: CMX_ESIG (not made with this device's key), CMX_EFORMAT, CMX_ETRUNC, CMX_ENOENT (a range is not within
- * the reference). Never trust *v after an error. */
+/* Verifies a token and appraises it. CMX_OK: the token is authentic, *e holds its claims, and *v the verdict, which may
+ * be negative. Otherwise why says what is wrong: CMX_ESIG (not made with this device's key), CMX_EFORMAT, CMX_ETRUNC,
+ * CMX_ENOENT (a range is not within the reference). Never trust *v after an error. */
 CMX_MUST_USE cmx_err verify_evidence(const struct verify_input *in, struct cmx_evidence *e, struct cmx_verdict *v,
                                      struct cmx_why *why);

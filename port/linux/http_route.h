@@ -4,7 +4,8 @@
 
 #include "cmxsafe/http/http.h"
 
-/* len: length of path, without the query. HEAD uses the route of GET. NULL: there is none. */
+/* Finds the route of a request. len: length of path, without the query. HEAD uses the route of GET. NULL: there is
+ * none. */
 const struct cmx_http_route *http_route_find(const struct cmx_http_service *s, const char *path, size_t len,
                                              const char *method);
 

@@ -11,7 +11,7 @@
 #include "cmxsafe/core/err.h"
 
 #define CMX_INI_FILE_MAX (512 * 1024) /* bytes: 1 KB for each of 512 contexts */
-#define CMX_INI_LINE_MAX 4096        /* bytes; a known_hosts line of an RSA key has some 800 */
+#define CMX_INI_LINE_MAX 4096         /* bytes; a known_hosts line of an RSA key has some 800 */
 
 /* Called in the order of the file; line counts from 1. */
 struct cmx_ini_handler {
@@ -22,5 +22,5 @@ struct cmx_ini_handler {
     void (*error)(void *arg, unsigned line, const char *what);
 };
 
-/* CMX_ENOMEM: libinih could not allocate; errors of the text are reported to h->error alone. */
+/* Reads the text. CMX_ENOMEM: libinih could not allocate; errors of the text are reported to h->error alone. */
 CMX_MUST_USE cmx_err cmx_ini_parse(const char *text, size_t len, const struct cmx_ini_handler *h);

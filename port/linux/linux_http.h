@@ -35,7 +35,7 @@ void cmx_linux_http_set_port_offset(unsigned offset);
 bool cmx_linux_http_sweep(struct cmx_http_server *server);
 
 /* Passes a connection to the server, which then owns fd, a connected stream socket of the kernel. accepted: the socket
- * that the listener accepted, by which the client is identified (cmx_peer); fd, unless a bridge carries the bytes.
- * Waits while max_connections of the service are open; the one that awaits a request's head for longest is closed to
- * make room. CMX_ECLOSED: the server stops. */
+ * that the listener accepted, by which the client is identified (cmx_peer); it is fd itself unless a bridge carries the
+ * bytes. Waits while max_connections of the service are open; the one that awaits a request's head for longest is
+ * closed to make room. CMX_ECLOSED: the server stops. */
 CMX_MUST_USE cmx_err cmx_linux_http_feed(struct cmx_http_server *server, int fd, int accepted);

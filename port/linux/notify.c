@@ -12,7 +12,7 @@
 
 #include "cmxsafe/core/text.h"
 
-/* name: a path, or '@' and an abstract name. */
+/* Connects to a socket. name: a path, or '@' and an abstract name. */
 static int connect_to(const char *name)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};

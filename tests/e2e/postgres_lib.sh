@@ -35,7 +35,7 @@ pg_start() {
 }
 # pg_stop NAME [MODE]: stops it.
 pg_stop() {
-    kill -0 "$(head -n 1 "$TMP/$1/data/postmaster.pid" 2>/dev/null)" 2>/dev/null || return 0 # it has ended already
+    kill -0 "$(head -n 1 "$TMP/$1/data/postmaster.pid" 2>/dev/null)" 2>/dev/null || return 0 # returns if the server has ended already
     as_pg "$PG_BIN/pg_ctl" -D "$TMP/$1/data" -m "${2:-fast}" -w -t 60 stop >"$TMP/pg_ctl.log"
 }
 pg_url() { echo "postgresql://cmxsafe@127.0.0.1:$(eval "echo \$PG_PORT_$1")/postgres"; }

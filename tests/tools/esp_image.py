@@ -1,4 +1,4 @@
-"""Changes an ESP-IDF application image: another version, other texts of the same length. esp_image.py IN OUT --version V
+"""Writes another version, and other texts of the same length, into an ESP-IDF application image. esp_image.py IN OUT --version V
 [--replace OLD=NEW]. Checksum and SHA-256 at its end are made again."""
 import argparse
 import hashlib

@@ -16,14 +16,14 @@ typedef enum { eRunning = 0, eReady, eBlocked, eSuspended, eDeleted, eInvalid } 
 #define tskIDLE_PRIORITY ((UBaseType_t)0)
 #define tskNO_AFFINITY 0x7fffffff
 
-/* stack: bytes, as ESP-IDF counts it; a lower bound here. handle may be NULL. Returns pdPASS, or
+/* Creates a task. stack: bytes, as ESP-IDF counts it; a lower bound here. handle may be NULL. Returns pdPASS, or
  * errCOULD_NOT_ALLOCATE_REQUIRED_MEMORY. */
 BaseType_t xTaskCreatePinnedToCore(TaskFunction_t fn, const char *name, uint32_t stack, void *arg, UBaseType_t priority,
                                    TaskHandle_t *handle, BaseType_t core);
 BaseType_t xTaskCreate(TaskFunction_t fn, const char *name, uint32_t stack, void *arg, UBaseType_t priority,
                        TaskHandle_t *handle);
 
-/* NULL: ends the calling task and does not return. Another task ends at its next blocking call. */
+/* Ends a task. NULL: ends the calling task and does not return. Another task ends at its next blocking call. */
 void vTaskDelete(TaskHandle_t task);
 
 void vTaskDelay(TickType_t ticks);

@@ -6,7 +6,7 @@
 #include <mbedtls/rsa.h>
 #include <psa/crypto.h>
 
-/* NULL: PSA holds the key, if there is one. */
+/* Returns the RSA key. NULL: PSA holds the key, if there is one. */
 static mbedtls_rsa_context *rsa_of(const mbedtls_pk_context *pk)
 {
     return mbedtls_pk_get_type(pk) == MBEDTLS_PK_RSA ? pk->pk_ctx : NULL;

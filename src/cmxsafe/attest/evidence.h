@@ -28,7 +28,7 @@ extern "C" {
 #define CMX_EVIDENCE_JSON_MAX 3584
 #define CMX_EVIDENCE_SESSION_MAX 64
 
-/* RFC 9711 section 4.2.9 (dbgstat). */
+/* The values of dbgstat (RFC 9711 section 4.2.9). */
 typedef enum {
     CMX_DEBUG_ENABLED = 0,
     CMX_DEBUG_DISABLED = 1,

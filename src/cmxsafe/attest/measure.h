@@ -21,8 +21,8 @@ extern "C" {
 #define CMX_NONCE_MIN 8 /* RFC 9711 section 4.1 */
 #define CMX_NONCE_MAX 64
 
-/* key: cmx_identity_evidence_key or cmx_identity_appraisal_key. CMX_EINVAL: the nonce's length. After CMX_OK call
- * cmx_measure_finish, or cmx_sha256_abort to give up; after an error nothing needs to be released.
+/* Begins a measurement. key: cmx_identity_evidence_key or cmx_identity_appraisal_key. CMX_EINVAL: the nonce's length.
+ * After CMX_OK call cmx_measure_finish, or cmx_sha256_abort to give up; after an error nothing needs to be released.
  */
 CMX_MUST_USE cmx_err cmx_measure_begin(struct cmx_sha256 *h, const uint8_t key[32], const void *nonce, size_t nonce_len,
                                        struct cmx_range range);

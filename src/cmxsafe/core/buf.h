@@ -42,7 +42,8 @@ CMX_MUST_USE cmx_err cmx_buf_put_u8(struct cmx_buf *b, uint8_t v);
 CMX_MUST_USE cmx_err cmx_buf_put_be16(struct cmx_buf *b, uint16_t v);
 CMX_MUST_USE cmx_err cmx_buf_put_be32(struct cmx_buf *b, uint32_t v);
 
-/* For recv(): the caller may fill up to *len contiguous bytes at the returned pointer, then commits them. Compacts. */
+/* For recv(): the caller may fill up to *len contiguous bytes at the returned pointer, then commits them. Compacts the
+ * buffer. */
 uint8_t *cmx_buf_reserve(struct cmx_buf *b, size_t *len);
 void cmx_buf_commit(struct cmx_buf *b, size_t len);
 

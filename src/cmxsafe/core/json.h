@@ -56,15 +56,15 @@ void cmx_json_end(struct cmx_json *j); /* ends the innermost object or array */
 void cmx_json_str(struct cmx_json *j, const char *key, const char *value); /* NULL: null */
 void cmx_json_strn(struct cmx_json *j, const char *key, const char *value, size_t len);
 void cmx_json_hex(struct cmx_json *j, const char *key, const void *data, size_t len); /* lower-case hex as a string */
-/* RFC 4648 section 5, unpadded, as a string. */
+/* Writes bytes as a string of RFC 4648 section 5, unpadded. */
 void cmx_json_base64url(struct cmx_json *j, const char *key, const void *data, size_t len);
 void cmx_json_u64(struct cmx_json *j, const char *key, uint64_t value);
 void cmx_json_i64(struct cmx_json *j, const char *key, int64_t value);
 void cmx_json_bool(struct cmx_json *j, const char *key, bool value);
 void cmx_json_null(struct cmx_json *j, const char *key);
 
-/* CMX_ENOSPC: out was too small. CMX_EINTERNAL: the calls do not make one whole document. After an error the content of
- * out is not JSON. */
+/* Ends the document. CMX_ENOSPC: out was too small. CMX_EINTERNAL: the calls do not make one whole document. After an
+ * error the content of out is not JSON. */
 CMX_MUST_USE cmx_err cmx_json_finish(struct cmx_json *j);
 
 #ifdef __cplusplus

@@ -23,7 +23,7 @@ extern "C" {
  * block for long. */
 typedef void (*cmx_attest_facts_fn)(struct cmx_evidence *e);
 
-/* NULL: evidence claims no facts. Call before start. */
+/* Sets the function. NULL: evidence claims no facts. Call before start. */
 void cmx_attest_set_facts(cmx_attest_facts_fn facts);
 
 /* Starts the service. address NULL: 127.0.0.1. A device has one service. CMX_EEXIST: it runs already. CMX_EIO: no

@@ -42,7 +42,7 @@ cmx_err cmx_attest_hash(const struct cmx_ranges *ranges, const uint8_t *challeng
         err = run_chain(c);
     if (!err)
         memcpy(out, c->h, 32);
-    cmx_mem_free_secret(c); /* it contains flash content */
+    cmx_mem_free_secret(c); /* the memory contains flash content */
     return err;
 }
 

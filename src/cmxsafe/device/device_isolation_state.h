@@ -24,7 +24,7 @@ struct cmx_device_isolation_state {
     struct cmx_drops drops;
 };
 
-/* NULL: not configured yet. Atomic, so that it is read without the lock. */
+/* Returns the state; NULL: not configured yet. The pointer is atomic, so that it is read without the lock. */
 struct cmx_device_isolation_state *cmx_device_isolation_state(void);
 void cmx_device_isolation_state_set(struct cmx_device_isolation_state *s);
 

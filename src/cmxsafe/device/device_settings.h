@@ -57,7 +57,7 @@ typedef struct TaskParameters {
     bool high_bw;            /* buffers of CMX_RELAY_CHUNK_HIGH bytes: more throughput, more memory */
 
     const char *remote_address
-        /* the gateway's address to listen on (at a CMX-GW: the device's address); default SSH_REMOTE_ADDRESS */
+        /* The gateway's address to listen on (at a CMX-GW: the device's address); default SSH_REMOTE_ADDRESS. */
         CMX_ZERO;
     int direction CMX_ZERO;           /* CMX_TASK_REVERSE, CMX_TASK_DIRECT */
     const char *remote_host CMX_ZERO; /* direct: the host behind the gateway, as the gateway sees it */

@@ -16,7 +16,7 @@ extern "C" {
 
 struct cmx_drop {
     struct cmx_end src, dst;
-    uint32_t left_out; /* drops before it that were not logged */
+    uint32_t left_out; /* drops before this one that were not logged */
     uint16_t ethertype;
     uint8_t proto;
     bool loopback, out, whole;

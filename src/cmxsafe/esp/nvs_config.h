@@ -19,9 +19,9 @@ extern "C" {
  * application called nvs_flash_init before. CMX_EIO: no usable "nvs" partition. */
 CMX_MUST_USE cmx_err cmx_nvs_init(void);
 
-/* key: at most 15 chars ("gateway", "port", "user", "host_key", "key", "password", "address", "contexts"
- * (context_list.h), "update_key" (as OTA_PUBLIC_KEY)). out: cap bytes with the NUL. CMX_ENOENT: not set; out is then
- * unchanged. CMX_ENOSPC: longer than cap. */
+/* Reads a setting. key: at most 15 chars ("gateway", "port", "user", "host_key", "key", "password", "address",
+ * "contexts" (context_list.h), "update_key" (as OTA_PUBLIC_KEY)). out: cap bytes with the NUL. CMX_ENOENT: not set; out
+ * is then unchanged. CMX_ENOSPC: longer than cap. */
 CMX_MUST_USE cmx_err cmx_nvs_get(const char *key, char *out, size_t cap);
 
 /* Stores value before it returns; NULL erases the key. CMX_ENOSPC: the partition is full. */

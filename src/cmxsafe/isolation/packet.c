@@ -173,7 +173,7 @@ static cmx_why check_extensions6(struct cmx_packet *p, const uint8_t *d, size_t 
                : CMX_WHY_NONE;
 }
 
-/* len: bytes at d; total: bytes of the packet that the link delivered, including padding. */
+/* Parses an IP packet. len: bytes at d; total: bytes of the packet that the link delivered, including padding. */
 static cmx_why parse_ip(struct cmx_packet *p, const uint8_t *d, size_t len, size_t total)
 {
     const bool v4 = p->version == 4;

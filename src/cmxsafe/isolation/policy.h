@@ -32,13 +32,14 @@ CMX_MUST_USE cmx_err cmx_isolation_init(struct cmx_isolation *iso, const struct 
 /* Replaces the configuration and keeps the state. CMX_EINVAL: nothing has changed. */
 CMX_MUST_USE cmx_err cmx_isolation_configure(struct cmx_isolation *iso, const struct cmx_iso_config *config);
 
-/* The engine is about to connect or listen with that local address (:: or 0.0.0.0: not known yet, but the port is).
- * peer: NULL for a listener. CMX_EPERM: no context has such a socket. CMX_ENOSPC: no flow is free. */
+/* Records that the engine is about to connect or listen with that local address (:: or 0.0.0.0: not known yet, but the
+ * port is). peer: NULL for a listener. CMX_EPERM: no context has such a socket. CMX_ENOSPC: no flow is free. */
 CMX_MUST_USE cmx_err cmx_isolation_socket_open(struct cmx_isolation *iso, cmx_flow_kind kind,
                                                const struct cmx_end *local, const struct cmx_end *peer,
                                                uint32_t now_ms);
 
-/* That socket was closed. Its FIN exchange still passes for CMX_ISO_CLOSING_MS. Unknown sockets are ignored. */
+/* Records that the socket was closed. Its FIN exchange still passes for CMX_ISO_CLOSING_MS. Unknown sockets are
+ * ignored. */
 void cmx_isolation_socket_close(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cmx_end *local,
                                 const struct cmx_end *peer, uint32_t now_ms);
 

@@ -20,7 +20,7 @@ struct cmx_confirm_facts {
 
 typedef enum { CMX_CONFIRM_WAIT = 0, CMX_CONFIRM_NOW, CMX_CONFIRM_ROLLBACK } cmx_confirm_decision;
 
-/* since_ms: when the trial began; deadline_ms: 0 for CMX_CONFIRM_DEADLINE_MS. */
+/* Decides the trial. since_ms: when it began; deadline_ms: 0 for CMX_CONFIRM_DEADLINE_MS. */
 cmx_confirm_decision cmx_confirm_decide(uint64_t since_ms, uint32_t deadline_ms, uint64_t now_ms,
                                         const struct cmx_confirm_facts *facts);
 

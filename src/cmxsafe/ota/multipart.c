@@ -53,7 +53,7 @@ static bool parameter(const char *header, const char *name, char *out, size_t ca
 cmx_err cmx_multipart_init(struct cmx_multipart *m, const char *content_type)
 {
     static const char type[] = "multipart/form-data";
-    char boundary[CMX_MULTIPART_BOUNDARY_MAX + 2]; /* one more than allowed, to detect a longer one */
+    char boundary[CMX_MULTIPART_BOUNDARY_MAX + 2]; /* one character more than allowed, to detect a longer boundary */
     size_t len;
 
     memset(m, 0, sizeof *m);

@@ -45,7 +45,8 @@ struct cmx_multipart {
     char line[CMX_MULTIPART_LINE_MAX];
 };
 
-/* content_type: the request's header. CMX_EINVAL: not multipart/form-data; CMX_EFORMAT: no boundary, or an invalid one.
+/* Begins a body. content_type: the request's header. CMX_EINVAL: not multipart/form-data; CMX_EFORMAT: no boundary, or
+ * an invalid one.
  */
 CMX_MUST_USE cmx_err cmx_multipart_init(struct cmx_multipart *m, const char *content_type);
 

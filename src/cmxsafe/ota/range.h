@@ -12,5 +12,5 @@ struct cmx_range {
     uint32_t total;
 };
 
-/* CMX_EFORMAT: another form, an unknown total, or contradicting numbers. */
+/* Parses a header. CMX_EFORMAT: it has another form, an unknown total, or contradicting numbers. */
 CMX_MUST_USE cmx_err cmx_range_parse(struct cmx_range *r, const char *text);

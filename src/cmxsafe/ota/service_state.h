@@ -104,7 +104,7 @@ void cmx_ota_event_send(struct cmx_ota_service *s, cmx_ota_event e, const char *
 
 /* ---- service_status.c ---- */
 
-/* True: the request comes from a foreign page or under a foreign name and was refused; *err is the result of the
+/* True if the request comes from a foreign page or under a foreign name and was refused; *err is the result of the
  * answer. Call without lock. */
 bool cmx_ota_refused(struct cmx_ota_service *s, struct cmx_http_request *r, cmx_err *err);
 

@@ -43,11 +43,12 @@ struct cmx_trailer {
     uint8_t signature[CMX_P256_SIG_LEN];
 };
 
-/* CMX_ETRUNC: not len == CMX_TRAILER_LEN; CMX_EFORMAT: not a trailer; CMX_ENOTSUP: an unknown version or algorithm.
+/* Parses a trailer. CMX_ETRUNC: len is not CMX_TRAILER_LEN; CMX_EFORMAT: not a trailer; CMX_ENOTSUP: an unknown version
+ * or algorithm.
  */
 CMX_MUST_USE cmx_err cmx_trailer_parse(struct cmx_trailer *t, const void *data, size_t len);
 
-/* out: CMX_TRAILER_LEN bytes. */
+/* Writes a trailer. out: CMX_TRAILER_LEN bytes. */
 void cmx_trailer_write(const struct cmx_trailer *t, uint8_t *out);
 
 CMX_MUST_USE cmx_err cmx_trailer_key_id(const uint8_t pub[CMX_P256_PUBLIC_LEN], uint8_t id[CMX_TRAILER_KEY_ID_LEN]);

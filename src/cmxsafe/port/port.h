@@ -74,7 +74,7 @@ void cmx_port_wake_clear(int fd);
 /* A set of descriptors, itself one that poll reports as readable while any of them is readable or hung up. -1: the
  * platform has none. close() closes it; a member that is closed leaves it. */
 int cmx_port_set_open(void);
-/* arg: what cmx_port_set_ready returns for fd. CMX_ENOTSUP, CMX_ENOMEM. */
+/* Adds fd to a set. arg: what cmx_port_set_ready returns for fd. CMX_ENOTSUP, CMX_ENOMEM. */
 CMX_MUST_USE cmx_err cmx_port_set_add(int set, int fd, void *arg);
 void cmx_port_set_remove(int set, int fd);
 /* Writes the args of at most cap members that are readable or hung up, and returns how many. */

@@ -16,7 +16,8 @@ struct cmx_lookup;
 CMX_MUST_USE cmx_err cmx_lookup_start(struct cmx_lookup **out, const char *host, uint16_t port,
                                       const struct cmx_proxy_hooks *hooks);
 
-/* CMX_EAGAIN: still running; CMX_OK: *list, valid until the last release; CMX_EDNS. */
+/* Returns the result. CMX_EAGAIN: the look-up is still running; CMX_OK: *list is set, valid until the last release;
+ * CMX_EDNS. */
 CMX_MUST_USE cmx_err cmx_lookup_result(struct cmx_lookup *l, const struct addrinfo **list);
 
 /* True if the look-up can serve another connection at now_ms: it is running, its host is an address, or it succeeded

@@ -24,7 +24,8 @@ CMX_MUST_USE cmx_err cmx_net_resolve(const char *host, uint16_t port, struct add
  * local receives its address. CMX_ENOMEM: no descriptor; CMX_EUNREACH: the family is not available. */
 CMX_MUST_USE cmx_err cmx_net_socket(const struct sockaddr *peer, int *fd, struct sockaddr_storage *local);
 
-/* CMX_OK: connected; CMX_EAGAIN: wait until fd is writable, then call cmx_net_connected; otherwise the cause. */
+/* Starts to connect. CMX_OK: fd is connected; CMX_EAGAIN: wait until fd is writable, then call cmx_net_connected;
+ * otherwise the cause. */
 CMX_MUST_USE cmx_err cmx_net_connect(int fd, const struct sockaddr *peer, socklen_t len);
 CMX_MUST_USE cmx_err cmx_net_connected(int fd);
 

@@ -91,7 +91,7 @@ static cmx_err put_v1(struct cmx_buf *out, const struct cmx_originator *from, co
                           (unsigned)from->port, (unsigned)port);
 }
 
-/* to: NULL if the originator is unknown. */
+/* Writes a header of version 2. to: NULL if the originator is unknown. */
 static cmx_err put_v2(struct cmx_buf *out, const struct cmx_originator *from, const struct cmx_ip *to, uint16_t port)
 {
     static const char start[CMX_V2_HEAD] = CMX_V2_SIGNATURE "\x21"; /* command PROXY; the rest is 0 */

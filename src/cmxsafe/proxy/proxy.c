@@ -260,7 +260,7 @@ static struct run *find_running(struct cmx_proxy *p, const struct cmx_context *c
 
 /* The changes of a new configuration, prepared so that applying them cannot fail. */
 struct change {
-    /* running and unchanged contexts, by their place in the new configuration */
+    /* Running and unchanged contexts, by their place in the new configuration. */
     struct run *kept[CMX_PROXY_CONTEXTS_MAX];
     struct run *fresh[CMX_PROXY_CONTEXTS_MAX]; /* new contexts, to be added */
     struct session *sessions;                  /* new sessions for contexts in fresh; their tasks run, but wait */

@@ -58,7 +58,8 @@ struct cmx_proxy_config {
     struct cmx_gateway_list gateways; /* parsed from gateway.host */
 };
 
-/* why: names the setting that is refused; may be NULL. CMX_EINVAL, CMX_ENOMEM; *out is then NULL. */
+/* Checks and copies a configuration. why: names the setting that is refused; may be NULL. CMX_EINVAL, CMX_ENOMEM; *out
+ * is then NULL. */
 CMX_MUST_USE cmx_err cmx_proxy_config_new(struct cmx_proxy_config **out, const struct cmx_gateway *gateway,
                                           const struct cmx_context *contexts, size_t n_contexts, struct cmx_why *why);
 void cmx_proxy_config_free(struct cmx_proxy_config *c); /* NULL is fine */

@@ -80,7 +80,7 @@ struct relay *cmx_relay_state_new(struct session *s, struct run *r, relay_phase 
 /* Frees a relay that is no longer in a list, and its channel. */
 void cmx_relay_state_free(struct relay *x);
 
-/* event: what happened, in a few words. Counts the relay in or out of relays_open. */
+/* Changes the phase. event: what happened, in a few words. Counts the relay in or out of relays_open. */
 void cmx_relay_state_set_phase(struct relay *x, relay_phase phase, const char *event);
 void cmx_relay_state_set_to_local(struct relay *x, half_state state, const char *event);
 void cmx_relay_state_set_to_gateway(struct relay *x, half_state state, const char *event);

@@ -15,7 +15,7 @@
 
 #define TAG "proxy"
 #define SETTLE_ROUNDS 4
-#define BULK (16 * 1024) /* after a message of this many bytes the stack acknowledges without delay */
+#define BULK (16 * 1024) /* the stack acknowledges without delay once this many bytes have arrived */
 
 /* ---- contexts that are added and removed while the session is up ---- */
 

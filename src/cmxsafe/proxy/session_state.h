@@ -68,7 +68,7 @@ struct engine {
     /* All sessions use the same gateway, since at a fleet of gateways the device's identity belongs to one of them.
      * Both members are guarded by the lock. */
     struct cmx_gateway_turn turn; /* moves while no session is up, or when one has found another gateway that works */
-    /* number of authenticated sessions; sessions at another gateway than turn.at must end */
+    /* Number of authenticated sessions; sessions at another gateway than turn.at must end. */
     unsigned n_up;
 };
 

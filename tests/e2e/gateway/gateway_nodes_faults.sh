@@ -35,7 +35,7 @@ for _ in $(seq 30); do
     sleep 0.1
 done
 connected_at 1 cam-1 && connected_at 2 vms || fail "a rogue gateway ends a session"
-# It sends with another's identity as source: the granted connection works only from the gateway that holds this
+# The rogue gateway sends with another's identity as source: the granted connection works only from the gateway that holds this
 # identity.
 reach() { on "$1" ip netns exec cmxsafe curl -s -m 5 --interface "$V" "http://[$A]:81/" 2>/dev/null; }
 [ "$(reach 2)" = one ] || fail "the control: the holder's gateway does not reach it"

@@ -149,7 +149,7 @@ static void test_a_rollback_is_recorded_once_it_is_one(void **state)
     strcpy(r.why, "no session");
     assert_start(&r, "boot-1", "2.0", OTA_RESOLVED, OTA_ROLLING_BACK); /* the hook has not succeeded */
     r.phase = OTA_GOING_BACK;
-    /* the hook has succeeded, and the machine has not restarted */
+    /* The hook has succeeded, and the machine has not restarted. */
     assert_start(&r, "boot-1", "2.0", OTA_RESOLVED, OTA_GOING_BACK);
     assert_start(&r, "boot-2", "1.0", OTA_RESOLVED, OTA_ROLLED_BACK);
     assert_string_equal(r.why, "no session");

@@ -123,7 +123,7 @@ static void test_keys(void **state)
         "permitlisten=\"*:*\" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKe0zb5nNeXNTbLFSN1EJ6Tg4bdZXBYgFLUnhrvNIgMB",
         "ecdsa-sha2-nistp256 AAAAC3NzaC1lZDI1NTE5AAAAIKe0zb5nNeXNTbLFSN1EJ6Tg4bdZXBYgFLUnhrvNIgMB",
         "sk-ssh-ed25519@openssh.com AAAAC3NzaC1lZDI1NTE5AAAAIKe0zb5nNeXNTbLFSN1EJ6Tg4bdZXBYgFLUnhrvNIgMB",
-        /* this key lacks its application */
+        /* This key lacks its application. */
         "sk-ssh-ed25519@openssh.com "
         "AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIAZhLOp5zMCG9yjqlzW/Xeex4x1AkYzcRYHTGKWJ"
         "iAIu",
@@ -208,7 +208,7 @@ static void test_addresses(void **state)
     assert_int_equal(gw_address_from_mac(&f, "24-6F-28-AA-BB-CC", a, &e), CMX_OK);
     assert_string_equal(a, "fd00:211:2233:4455:0:246f:28aa:bbcc");
     assert_int_not_equal(gw_address_from_mac(&f, "24:6F:28:AA:BB", a, &e), CMX_OK);
-    /* this would be the prefix itself */
+    /* This would be the prefix itself. */
     assert_int_not_equal(gw_address_from_mac(&f, "00:00:00:00:00:00", a, &e), CMX_OK);
     assert_int_not_equal(gw_address_from_mac(&f, "24:6F:28:AA:BB:CC:DD", a, &e), CMX_OK);
 }
@@ -378,11 +378,11 @@ static void test_grant_terms(void **state)
     assert_int_equal(gw_consumer_parse(&c, "user:alice", &e), CMX_OK);
     assert_int_equal(gw_grant_next_end(&gateway.registry, true, &left, &e), CMX_ENOENT);
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &past, &out, &e), CMX_EINVAL);
-    /* the reason is missing */
+    /* The reason is missing. */
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &glass, &out, &e), CMX_EINVAL);
     glass.why = "fire";
     glass.length_s = 0;
-    /* the end is missing */
+    /* The end is missing. */
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &glass, &out, &e), CMX_EINVAL);
     day.why = "two\nlines";
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &day, &out, &e), CMX_EINVAL);

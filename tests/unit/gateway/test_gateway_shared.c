@@ -297,7 +297,7 @@ static void test_statements(void **state)
                     " CONFLICT(\"fingerprint\") DO UPDATE SET revision=excluded.revision,removed=false,"
                     "\"name\"=excluded.\"name\",\"deleted\"=excluded.\"deleted\";");
     check_statement("UPDATE device SET team = team", "");
-    /* this setting belongs to this gateway alone */
+    /* This setting belongs to this gateway alone. */
     check_statement("INSERT INTO meta(key, value) VALUES('registry', 'x')", "");
     check_statement("DELETE FROM meta WHERE key = 'registry'", "");
     /* A text tries to leave the quotes. */

@@ -42,7 +42,7 @@ static void test_base64(void **state)
     assert_int_equal(cmx_base64_decode(out, 4, "Zm9vYg", 6, &n), CMX_OK);
     assert_int_equal(cmx_base64_decode(out, 4, "Zm9vYmE=", 8, &n), CMX_ENOSPC);
     assert_int_equal(cmx_base64_decode(out, 4, "Z", 1, &n), CMX_EFORMAT);
-    /* the last character has unused bits that are not zero */
+    /* The last character has unused bits that are not zero. */
     assert_int_equal(cmx_base64_decode(out, 4, "Zh", 2, &n), CMX_EFORMAT);
     assert_int_equal(cmx_base64_decode(out, 4, "Zm 9", 4, &n), CMX_EFORMAT);
     assert_int_equal(cmx_base64_decode(out, 4, "", 0, &n), CMX_OK);

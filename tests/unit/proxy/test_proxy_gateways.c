@@ -195,7 +195,7 @@ static void all_sessions_use_one_gateway(void **state)
     enter(&two, 1);
     assert_int_equal(cmx_session_gateway_join(&two), CMX_OK);
     enter(&one, 1);
-    /* nothing else can be tried while the other session is up */
+    /* Nothing else can be tried while the other session is up. */
     assert_true(cmx_session_gateway_failed(&one, CMX_EAUTH));
     enter(&one, 1);
     assert_int_equal(engine.n_up, 1);
