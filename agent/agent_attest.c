@@ -34,7 +34,8 @@ static struct {
     bool has_policy;
     uint8_t policy[CMX_SHA256_LEN];
     struct cmx_mutex lock; /* guards policy, which a reload changes */
-    bool has_identity; /* read once, because a TPM may answer slowly and the status is written in the agent's loop */
+    /* the device has an identity; read once, because a TPM may answer slowly and the agent's loop writes the status */
+    bool has_identity;
     uint8_t ueid[CMX_UEID_LEN];
     char authorized_key[CMX_IDENTITY_PUBLIC_MAX];
 } self;

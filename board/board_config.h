@@ -25,7 +25,7 @@ struct board_config {
     const char *ota_host;  /* a further name by which clients reach the update page; NULL: none */
     int ota_confirm_s;     /* time in which a new image must come up; 0: 5 minutes */
     const char *net_mode;  /* "kernel", "tap:NAME" */
-    bool isolation;        /* setup_sm(); default yes; possible only with a TAP */
+    bool isolation;        /* setup_sm() is called; default yes; possible only with a TAP */
     struct board_net net;  /* the board's own network, used with "tap:NAME" */
     struct cmx_settings settings;
     const char *pins[CMX_PROXY_HOST_KEYS_MAX];

@@ -55,7 +55,8 @@ static cmx_err each_line(char *text, line_fn fn, struct agent_config *c, void *a
     return err;
 }
 
-/* Whether the line names a gateway. revoked: it must revoke a key, which *revoked receives; NULL: it must be a pin. */
+/* True if the line names a gateway. With revoked the line must revoke a key, which *revoked receives; without it the
+ * line must be a pin. */
 static bool names_gateway(const struct agent_config *c, const char *line, const char **revoked)
 {
     for (size_t i = 0; i < c->gateways.n; i++) {

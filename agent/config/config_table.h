@@ -27,10 +27,10 @@ struct config_key {
     const char *key;
     config_type type;
     size_t offset; /* offset in the section's struct */
-    uint8_t size;  /* bytes of a number at `offset`; 0: 8 */
+    uint8_t size;  /* bytes of the number at `offset`; 0 means 8 */
     uint64_t min, max;
-    uint64_t step;              /* durations: the value must be a multiple of this, in ms; 0: 1000 */
-    uint64_t unit;              /* durations: the stored number's unit in ms; 0: 1 */
+    uint64_t step;              /* durations: the value must be a multiple of this, in ms; 0 means 1000 */
+    uint64_t unit;              /* durations: unit of the stored number in ms; 0 means 1 */
     const char *const *choices; /* NULL-terminated */
     const char *fallback;       /* the default as a file would state it; NULL: none */
     bool creates;               /* paths: the agent creates the file; false: it must exist, as a regular file */
@@ -44,7 +44,7 @@ struct config_key {
 
 struct config_section {
     const char *name;
-    bool named;    /* [name NAME], any number */
+    bool named;    /* the section is [name NAME], and may occur any number of times */
     size_t offset; /* offset in struct agent_config: the section's struct, or the array of named sections */
     const char *help;
     bool restart; /* a change of any of its keys takes effect only when the agent restarts */

@@ -8,10 +8,10 @@
 
 /* The settings of a systemd unit that decide what its process can reach. */
 struct unit_sandbox {
-    char user[64];      /* User= */
-    bool hides_home;    /* ProtectHome=yes or tmpfs */
-    bool hides_tmp;     /* PrivateTmp=yes */
-    bool read_only;     /* ProtectSystem=strict */
+    char user[64];      /* value of User= */
+    bool hides_home;    /* ProtectHome= is yes or tmpfs */
+    bool hides_tmp;     /* PrivateTmp= is yes */
+    bool read_only;     /* ProtectSystem= is strict */
     bool binds_low;     /* AmbientCapabilities has CAP_NET_BIND_SERVICE */
     char writable[512]; /* ReadWritePaths, StateDirectory and RuntimeDirectory: absolute folders, separated by blanks */
 };

@@ -18,11 +18,11 @@ struct confine_plan {
     size_t n_read, n_write;
     const char *read[CONFINE_PATHS_MAX];  /* folders, with everything below, and files; borrowed */
     const char *write[CONFINE_PATHS_MAX]; /* folders where files may be created, written and removed; borrowed */
-    bool limit_ports;                     /* false: any TCP port */
+    bool limit_ports;                     /* false: any TCP port is permitted */
     size_t n_connect, n_bind;
     uint16_t connect[CONFINE_PORTS_MAX];
     uint16_t bind[CONFINE_PORTS_MAX];
-    bool abstract_sockets; /* permit abstract UNIX sockets: systemd's notify socket can be one */
+    bool abstract_sockets; /* permit abstract UNIX sockets, since systemd's notify socket can be one */
 };
 
 struct confine_report {

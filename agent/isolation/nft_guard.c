@@ -30,7 +30,7 @@ struct nft_guard {
     int monitor, query;  /* netlink sockets */
     char *room;          /* LISTING_MAX bytes, for a listing or a netlink message */
     uint32_t generation; /* the kernel's generation number when the rules were last known to be as installed */
-    bool changed;        /* changes by another program since the last install */
+    bool changed;        /* another program has changed the rules since the last install */
     char who[NFT_PROGRAM_MAX];
     uint8_t rules[CMX_SHA256_LEN]; /* digest of the listing after the installation */
 };

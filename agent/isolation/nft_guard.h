@@ -26,7 +26,7 @@ int nft_guard_fd(const struct nft_guard *g);
  * the same tables all the time. On error an earlier ruleset may or may not be in force. */
 CMX_MUST_USE cmx_err nft_guard_install(struct nft_guard *g, const char *text, struct cmx_why *why);
 
-/* A change of the agent's own, to elements of sets alone. Errors as for nft_run. */
+/* Makes a change of the agent's own, to elements of sets alone. Errors as for nft_run. */
 CMX_MUST_USE cmx_err nft_guard_change(struct nft_guard *g, const char *text, struct cmx_why *why);
 
 /* Checks the rules. CMX_OK: the installed rules are in force. CMX_EPERM: another program, named in who if the kernel

@@ -117,7 +117,7 @@ cmx_flash_encryption cmx_efuse_flash_encryption(const struct cmx_efuse *f)
 cmx_debug_state cmx_efuse_debug(const struct cmx_efuse *f, cmx_efuse_chip chip)
 {
     bool pad = field(f, 1, chip == CMX_EFUSE_ESP32S2 ? 18 : 19, 1);
-    bool usb = true; /* the S2 has none */
+    bool usb = true; /* the S2 has no USB JTAG */
     uint32_t soft = chip == CMX_EFUSE_ESP32S2 ? field(f, 1, 17, 1) : field(f, 1, 16, 3);
 
     if (chip == CMX_EFUSE_ESP32S3)

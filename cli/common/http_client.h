@@ -30,7 +30,7 @@ struct http_request {
     const char *source;               /* connect from this address; NULL: see HTTP_SOURCE_VARIABLE */
     unsigned silence_ms;              /* give up after this long without a byte in either direction */
     unsigned total_ms;                /* give up after this long in total; 0: no limit */
-    bool post;                        /* without upload, the body is empty */
+    bool post;                        /* the method is POST; without upload, the body is empty */
     const struct http_upload *upload; /* NULL: none */
 };
 

@@ -150,7 +150,7 @@ static cmx_err write_units(struct gw *g, struct cmx_why *e)
 {
     static const struct {
         const char *file;
-        bool fleet; /* false in a small deployment */
+        bool fleet; /* the gateway is not a small deployment */
     } units[] = {
         {"cmxsafe-gateway-net.service", true},    {"cmxsafe-gateway-guard.service", true},
         {"cmxsafe-gateway-bird.service", true},   {"cmxsafe-gateway.socket", false},

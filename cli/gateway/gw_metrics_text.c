@@ -95,7 +95,7 @@ struct device {
     const char *verdict; /* static */
     int64_t seen, attested, evidence_ends;
     bool has_policy, quarantined;
-    bool claims_isolation, isolated;                               /* the values in the device's last evidence */
+    bool claims_isolation, isolated;                               /* as in the claim of the device's last evidence */
     int64_t sessions, in, out, refused, denied, takeovers_refused; /* counted at this gateway */
     bool elsewhere;                                                /* another gateway has its session */
 };

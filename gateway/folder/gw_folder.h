@@ -34,8 +34,8 @@
 struct gw {
     char dir[GW_PATH_MAX - 64];
     struct gw_registry registry; /* open between gw_folder_open and gw_folder_close */
-    bool user;                   /* --user mode: own user, mount and network namespaces */
-    bool simple;                 /* small deployment: loopback ports */
+    bool user;                   /* --user mode, with user, mount and network namespaces of its own */
+    bool simple;                 /* a small deployment, with loopback ports */
     struct gw_fleet fleet;       /* unset in a small deployment */
     char fleet_text[GW_ADDRESS_MAX + 4];
     char domain[GW_NAME_MAX];

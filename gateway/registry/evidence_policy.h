@@ -71,7 +71,7 @@ struct gw_standing {
     int64_t max_age_s;
     int64_t at;        /* Unix time of the last verdict; 0: none */
     int64_t left;      /* seconds for which its evidence is fresh and trusted; 0: it is not */
-    bool trusted;      /* the last verdict, of any age */
+    bool trusted;      /* the last verdict was "trusted", whatever its age */
     char manifest[65]; /* digest of the manifest that the evidence matched; "": none */
     char reason[GW_REASON_MAX];
 };

@@ -361,7 +361,8 @@ static cmx_err create_file(const char *path, struct cmx_why *e)
 
 cmx_err gw_registry_create(struct gw_registry *r, const char *path, struct cmx_why *e)
 {
-    bool memory = strcmp(path, ":memory:") == 0; /* SQLite's name for a database in memory, for a dry run */
+    /* this is SQLite's name for a database in memory, used for a dry run */
+    bool memory = strcmp(path, ":memory:") == 0;
     cmx_err err = memory ? CMX_OK : create_file(path, e);
 
     memset(r, 0, sizeof *r);

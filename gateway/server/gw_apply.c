@@ -277,7 +277,7 @@ cmx_err gw_apply(struct gw *g, struct cmx_why *e)
 {
     static const struct {
         cmx_err (*apply)(struct gw *, const struct gw_allowed_list *, struct cmx_why *);
-        bool judged; /* needs the list of allowed connections */
+        bool judged; /* the file needs the list of allowed connections */
     } steps[] = {{apply_krl, false},  {apply_names, false}, {apply_fleet, true},     {apply_host, true},
                  {apply_sweep, true}, {apply_nodes, false}, {apply_etc_hosts, false}};
     struct gw_allowed_list allowed;

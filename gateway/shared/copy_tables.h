@@ -19,7 +19,7 @@ struct gw_copy_column {
     bool integer;             /* otherwise text */
     struct gw_copy_rule rule; /* of a text */
     bool not_null;
-    bool key; /* part of the primary key */
+    bool key; /* the column is part of the primary key */
 };
 
 struct gw_copy_table {

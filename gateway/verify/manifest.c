@@ -54,7 +54,7 @@ static cmx_err take_quoted(const char **s, const char *end, char **dst)
  * CMX_ENOSPC: too long, too many. */
 static cmx_err split(struct words *out, const char *line, size_t len)
 {
-    bool whole = len <= LINE_MAX_LEN; /* a comment may be longer */
+    bool whole = len <= LINE_MAX_LEN; /* false for a line that is too long, which only a comment may be */
     const char *s = line, *end = line + (whole ? len : LINE_MAX_LEN);
     char *dst = out->mem;
     cmx_err err = CMX_OK;
@@ -226,7 +226,7 @@ static cmx_err add_mask(struct cmx_manifest *m, const struct words *w)
 static const struct statement {
     const char *word;
     cmx_err (*take)(struct cmx_manifest *m, const struct words *w);
-    bool repeats; /* the others have one value, so a second statement is an error */
+    bool repeats; /* the statement may occur again; a second one of the others is an error */
     const char *form;
 } statements[] = {
     {"name", set_name, false, "name" TEXT_FORM},

@@ -55,7 +55,7 @@ struct cmx_manifest {
     uint32_t secure_version;
     uint32_t flash_size;
     bool require_secure_boot;
-    bool require_flash_encryption; /* in release mode */
+    bool require_flash_encryption; /* flash encryption in release mode */
     bool require_debug_off;
     bool require_isolation;
     bool require_hardware_key;

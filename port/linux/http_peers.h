@@ -13,7 +13,7 @@
 struct http_peer {
     struct http_peer *next;
     int fd;
-    bool ended; /* shut down; the library closes it */
+    bool ended; /* the connection is shut down; the library closes it */
     uint64_t opened_ms;
     uint64_t head_ms;     /* time since which the connection waits for a request's head; 0: it does not wait */
     uint64_t deadline_ms; /* 0: none, while a route runs */

@@ -18,7 +18,7 @@ struct ini {
     size_t left;
     unsigned line; /* number of the line in rest and value */
 
-    bool before_first; /* no section line so far */
+    bool before_first; /* there was no section line so far */
     bool skip;         /* ignore the keys of this section */
 
     const char *rest; /* the part of the current line that libinih has not received */

@@ -12,7 +12,7 @@
 struct cmx_linux_device {
     void *arg;
     bool log_journal;    /* stderr lines carry <priority>, for journald */
-    bool no_socket_pair; /* behave like lwIP, which has no socket pairs */
+    bool no_socket_pair; /* the port behaves like lwIP, which has no socket pairs */
     uint32_t (*flash_size)(void *arg);
     cmx_err (*flash_read)(void *arg, uint32_t offset, void *out, size_t len);
     cmx_err (*flash_write)(void *arg, uint32_t offset, const void *data, size_t len);

@@ -100,7 +100,7 @@ static int dial(const char *port)
     return fd;
 }
 
-/* A connection that has echoed one byte. */
+/* Opens a connection that has echoed one byte. */
 static int dial_echo(const char *port)
 {
     int fd = dial(port);

@@ -20,7 +20,7 @@ void cmx_ip_v4(struct cmx_ip *out, const uint8_t addr[4]);
 void cmx_ip_v6(struct cmx_ip *out, const uint8_t addr[16]);
 bool cmx_ip_equal(const struct cmx_ip *a, const struct cmx_ip *b);
 bool cmx_ip_is_v4(const struct cmx_ip *a);
-bool cmx_ip_is_any(const struct cmx_ip *a); /* :: or 0.0.0.0 */
+bool cmx_ip_is_any(const struct cmx_ip *a); /* true for :: and 0.0.0.0 */
 bool cmx_ip_is_loopback(const struct cmx_ip *a);
 bool cmx_ip_is_link_local6(const struct cmx_ip *a);
 bool cmx_ip_is_multicast(const struct cmx_ip *a); /* true also for the reserved IPv4 addresses from 240.0.0.0 on */

@@ -49,7 +49,7 @@ struct cmx_iso_context {
 struct cmx_iso_gateway {
     struct cmx_ip ip; /* ::: the gateway is given by name */
     const char *name; /* borrowed for the life of the policy; may be looked up only while the engine resolves it */
-    uint16_t port;    /* 0: 22 */
+    uint16_t port;    /* 0 means 22 */
 };
 
 struct cmx_iso_config {

@@ -57,7 +57,7 @@ static struct cmx_request *find(const struct cmx_question *q, const struct proto
     return NULL;
 }
 
-/* A free entry, or the one of the oldest request. */
+/* Returns a free entry, or the one of the oldest request. */
 static struct cmx_request *place(struct cmx_isolation *iso)
 {
     struct cmx_request *r = iso->requests, *o;

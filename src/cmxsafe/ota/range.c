@@ -5,7 +5,7 @@
 
 #include "cmxsafe/core/text.h"
 
-/* A number up to the character `end`, which is consumed. */
+/* Reads a number up to the character `end`, which is consumed. */
 static cmx_err number(const char **p, char end, uint32_t *out)
 {
     size_t n = strspn(*p, "0123456789");

@@ -59,12 +59,12 @@ struct cmx_ota_config {
     const char *name;         /* the device's name, for the page's title; NULL: "device"; borrowed */
     const char *const *hosts; /* further names that clients may send in the Host header; borrowed */
     size_t n_hosts;
-    const char *address;          /* NULL: 127.0.0.1; borrowed */
+    const char *address;          /* NULL means 127.0.0.1; borrowed */
     const uint8_t *boot;          /* CMX_OTA_BOOT_LEN bytes that identify this boot of the device; NULL: random */
     uint16_t port;                /* 0: the platform chooses one */
-    unsigned idle_timeout_s;      /* 0: CMX_OTA_IDLE_TIMEOUT_S */
-    uint32_t restart_grace_ms;    /* 0: CMX_OTA_RESTART_GRACE_MS */
-    uint32_t confirm_deadline_ms; /* 0: CMX_CONFIRM_DEADLINE_MS */
+    unsigned idle_timeout_s;      /* 0 means CMX_OTA_IDLE_TIMEOUT_S */
+    uint32_t restart_grace_ms;    /* 0 means CMX_OTA_RESTART_GRACE_MS */
+    uint32_t confirm_deadline_ms; /* 0 means CMX_CONFIRM_DEADLINE_MS */
     bool no_restart;              /* an update takes effect when it is activated: no restart, no trial */
     /* Requests a restart; NULL: cmx_port_restart. Called without a lock. On a device it does not return; elsewhere
      * CMX_OK means that the restart was requested. On an error *why holds the reason. */

@@ -7,7 +7,7 @@
 
 enum { PAUSE_MIN_MS = 2000, PAUSE_MAX_MS = 60000 };
 
-/* A step failed: keeps the reason for GET /update, and sets the time of the next attempt. */
+/* Called when a step failed: keeps the reason for GET /update, and sets the time of the next attempt. */
 static void trial_failed(struct cmx_ota_service *s, const char *what, cmx_err err, const struct cmx_why *why)
 {
     struct cmx_ota_trial *t = &s->trial;

@@ -61,8 +61,8 @@ void cmx_port_watchdog_feed(void);
 /* Feeds the watchdog for a task that now waits for at most ms without feeding it. */
 void cmx_port_watchdog_rest(uint32_t ms);
 
-/* A descriptor that ends the poll of one task when another task calls cmx_port_wake. -1: the platform's poll accepts
- * only sockets, so a waiting task must check for work at intervals. close() closes it. */
+/* Opens a descriptor that ends the poll of one task when another task calls cmx_port_wake. -1: the platform's poll
+ * accepts only sockets, so a waiting task must check for work at intervals. close() closes it. */
 int cmx_port_wake_open(void);
 /* Makes fd readable. Any task. Does nothing for -1. */
 void cmx_port_wake(int fd);
@@ -71,8 +71,8 @@ void cmx_port_wake_clear(int fd);
 
 /* ---- many descriptors behind one (epoll(7)) ---- */
 
-/* A set of descriptors, itself one that poll reports as readable while any of them is readable or hung up. -1: the
- * platform has none. close() closes it; a member that is closed leaves it. */
+/* Opens a set of descriptors, which is itself a descriptor that poll reports as readable while any of them is readable
+ * or hung up. -1: the platform has none. close() closes it; a member that is closed leaves it. */
 int cmx_port_set_open(void);
 /* Adds fd to a set. arg: what cmx_port_set_ready returns for fd. CMX_ENOTSUP, CMX_ENOMEM. */
 CMX_MUST_USE cmx_err cmx_port_set_add(int set, int fd, void *arg);

@@ -51,7 +51,7 @@ typedef enum {
 /* How to reach and authenticate the gateway. All strings are copied by cmx_proxy_create. */
 struct cmx_gateway {
     const char *host; /* a name or an address, or a list of them as in gateways.h; the pins hold for all */
-    uint16_t port;    /* port for entries of host without a port; 0: 22 */
+    uint16_t port;    /* port for entries of host without a port; 0 means 22 */
     const char *user;
 
     /* Pins: "SHA256:<base64>" as ssh-keygen -l prints it, or a known_hosts line, of which only the key counts, not the
@@ -151,8 +151,8 @@ struct cmx_proxy_hooks {
                          const struct sockaddr *peer);
     /* Called at the beginning and at the end of each look-up of a host name: the gateway's or a local service's. */
     void (*resolve)(void *arg, const char *host, bool begins);
-    /* A session came up (all its forwards are granted) or went down; err says why. gateway: the host's name or address
-     * as the list has it. */
+    /* Called when a session came up (all its forwards are granted) or went down; err says why. gateway: the host's name
+     * or address as the list has it. */
     void (*session)(void *arg, const char *session, const char *gateway, bool up, cmx_err err);
     /* Nothing may be allocated. No event is sent for a connection that ends before it was opened or refused. */
     void (*relay)(void *arg, const struct cmx_relay_event *event);

@@ -62,7 +62,7 @@ void cmx_proxy_destroy(struct cmx_proxy *p);
  * the socket fail and the session logs in again. Call it about once a second. Any thread. */
 void cmx_proxy_watch(struct cmx_proxy *p);
 
-/* An update is being received, or no longer: see CMX_RELAY_HEAP_UPDATE in proxy_limits.h. Any thread. */
+/* Records whether an update is being received: see CMX_RELAY_HEAP_UPDATE in proxy_limits.h. Any thread. */
 void cmx_proxy_set_updating(struct cmx_proxy *p, bool updating);
 
 /* Writes at most cap entries; returns how many contexts there are. Each entry is a consistent snapshot. Any thread. */

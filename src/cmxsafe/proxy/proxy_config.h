@@ -78,8 +78,8 @@ bool cmx_proxy_address_canonical(const char *host, char out[CMX_PROXY_ADDRESS_MA
 /* The prefix in a remote_address that begins with CMX_PROXY_FLEET, or NULL. */
 const char *cmx_proxy_fleet_prefix(const char *remote_address);
 
-/* A deep copy with addresses in canonical form. CMX_ENOMEM: *out may then only be passed to cmx_proxy_context_release.
- * */
+/* Makes a deep copy with addresses in canonical form. CMX_ENOMEM: *out may then only be passed to
+ * cmx_proxy_context_release. */
 CMX_MUST_USE cmx_err cmx_proxy_context_copy(struct cmx_context *out, const struct cmx_context *c);
 void cmx_proxy_context_release(struct cmx_context *c);
 

@@ -3,7 +3,7 @@
 
 #include "cmxsafe/proxy/relay_state.h"
 
-/* A connection of r needs this much free heap (proxy_limits.h). */
+/* The free heap that a connection of r needs (proxy_limits.h). */
 size_t cmx_relay_heap_floor(const struct session *s, const struct run *r);
 
 /* Reverse: takes o, a channel that the gateway opens for r; connects it to the local service or refuses it. */

@@ -75,7 +75,7 @@ struct relay {
     char from[46]; /* address of the client; reverse: as the gateway reports it, cut to the length of an address */
 };
 
-/* A new relay of r, linked into s and counted. NULL: no memory. */
+/* Makes a new relay of r, which is linked into s and counted. NULL: no memory. */
 struct relay *cmx_relay_state_new(struct session *s, struct run *r, relay_phase phase);
 /* Frees a relay that is no longer in a list, and its channel. */
 void cmx_relay_state_free(struct relay *x);

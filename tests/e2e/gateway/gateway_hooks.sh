@@ -30,7 +30,7 @@ ok "events reach the hooks"
 key v
 client a -N -R "[$A]:81:127.0.0.1:9" & DEVICE=$!; PIDS+=("$DEVICE")
 wait_for 20 connected cam-17 || fail "no login"
-wait_for 40 logged_up && : >"$TMP/events" # the device was away before
+wait_for 40 logged_up && : >"$TMP/events" # the device was away until now
 gw platform vms --key "$TMP/v.pub" >/dev/null && gw grant vms cam-17:81 --for 2s >/dev/null || fail "platform"
 refused_open v -W cam-17.cmx:82 || fail "another port is reached"
 wait_for 40 event expire platform:vms || fail "the grant does not end"

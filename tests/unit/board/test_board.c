@@ -19,7 +19,7 @@
 #include "cmxsafe/device/merge.h"
 #include "cmxsafe/proxy/proxy_config.h"
 
-/* A file that is removed when the test ends. */
+/* Makes a file that is removed when the test ends. */
 static const char *file_with(const void *data, size_t len)
 {
     static char path[64];

@@ -486,7 +486,7 @@ static void test_times(void **state)
     assert_string_equal(text, "7h 59m");
 }
 
-/* An ed25519 key of number n. */
+/* Writes the ed25519 key of number n. */
 static void numbered_key(uint32_t n, char *out, size_t cap)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -795,7 +795,7 @@ static void test_merge(void **state)
     assert_null(line_of(0));
 }
 
-/* A file written by version 1 of the registry: readers do not change it; the first writer upgrades it in one
+/* Readers do not change a file that version 1 of the registry wrote; the first writer upgrades it in one
  * transaction and keeps a copy beside it. */
 static void test_upgrade(void **state)
 {
@@ -1128,7 +1128,7 @@ static void golden(const char *name, const char *text)
     assert_string_equal(text, expected);
 }
 
-/* A grant by number and one by name are the same user's. */
+/* Tests that a grant by number and one by name are the same user's. */
 static int64_t end_of_two(int64_t by_number, int64_t by_name)
 {
     struct gw_grant_terms number = {.length_s = by_number};

@@ -121,7 +121,7 @@ static void open_session(uint16_t port)
     assert_int_equal(flow_open(&iso, CMX_FLOW_SESSION, &none4, port, &gw, 22, now), CMX_OK);
 }
 
-/* A session from port 50000: our numbers begin at 1000, the gateway's at 9000. */
+/* Opens a session from port 50000: our numbers begin at 1000, the gateway's at 9000. */
 static void session_up(void)
 {
     open_session(50000);

@@ -265,7 +265,8 @@ static void test_trailer_version(void **state)
     test_image_free(&i);
 }
 
-/* A Secure Boot v2 sector as espsecure lays it out: padding of 0xff to a sector, a signature block with its CRC. */
+/* Appends a Secure Boot v2 sector as espsecure lays it out: padding of 0xff to a sector, a signature block with its
+ * CRC. */
 static void append_secure_boot(struct test_image *i)
 {
     size_t end = (i->len + 4095) / 4096 * 4096;

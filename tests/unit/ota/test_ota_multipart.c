@@ -86,7 +86,7 @@ static void test_splits(void **state)
         "---x-\r\nContent-Disposition: form-data; name=\"u\"\r\n\r\n\r\n---x\r\r\n--\r\n\r\n---\r\n---x-\r\n"
         "Content-Disposition: form-data; name=\"v\"\r\n\r\n--\r\n---x---",
         "[u]\r\n---x\r\r\n--\r\n\r\n---;[v]--;.");
-    /* A body whose first bytes, together with the CRLF that ends the header, look like a delimiter. */
+    /* The first bytes of the body, together with the CRLF that ends the header, look like a delimiter. */
     same_at_every_split(type_x, "--X\r\nContent-Disposition: form-data; name=\"u\"\r\n\r\n--Y\r\n--X--", "[u]--Y;.");
     same_at_every_split(type_x, "--X\r\nContent-Disposition: form-data; name=\"u\"\r\n\r\n\r\r\r\n\r\n--X--",
                         "[u]\r\r\r\n;.");

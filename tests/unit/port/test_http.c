@@ -383,7 +383,7 @@ static void test_chunked_body(void **state)
     ask("POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" END "2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n", out,
         sizeof out);
     assert_has(out, "5 0584f463 cl=-1");
-    /* A request with both lengths: the chunks count or the request is refused; Content-Length is never used. */
+    /* If a request has both lengths, the chunks count or the request is refused; Content-Length is never used. */
     ask("POST /echo HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n" END "5\r\nabcde\r\n0\r\n\r\n", out,
         sizeof out);
     assert_true(strstr(out, "5 0584f463 cl=-1") || strstr(out, "HTTP/1.1 400"));

@@ -46,7 +46,7 @@ void cmx_port_mutex_unlock(struct cmx_mutex *m)
     (void)m;
 }
 
-/* A random number that chooses number i of n. */
+/* Returns a random number that chooses number i of n. */
 static uint32_t pick(unsigned i, unsigned n)
 {
     return (uint32_t)(((uint64_t)i << 32) / n + 1);

@@ -24,7 +24,7 @@ static int device(void **state)
     return 0;
 }
 
-/* An attempt in which the gateway presented a key of this type that is not pinned. */
+/* Simulates an attempt in which the gateway presented a key of this type that is not pinned. */
 static bool next_after(unsigned shown)
 {
     session.last_type = shown;
@@ -32,7 +32,7 @@ static bool next_after(unsigned shown)
     return cmx_session_login_types_left(&session, CMX_EHOSTKEY);
 }
 
-/* An attempt in which the gateway has no key of the requested types. */
+/* Simulates an attempt in which the gateway has no key of the requested types. */
 static bool next_without(unsigned asked)
 {
     session.last_type = asked;
@@ -40,7 +40,7 @@ static bool next_without(unsigned asked)
     return cmx_session_login_types_left(&session, CMX_EPROTO);
 }
 
-/* An attempt that ended for another reason before the gateway presented a key. */
+/* Simulates an attempt that ended for another reason before the gateway presented a key. */
 static bool next_broken(cmx_err err)
 {
     session.last_type = 0;

@@ -24,7 +24,7 @@ struct app_door {
     cmx_err (*frame)(void *arg, uint32_t n, uint8_t *out, size_t cap, size_t *len);
     void *frame_arg;
     size_t frame_max;     /* size of the largest frame in bytes; 0 with the test picture */
-    uint32_t interval_ms; /* time between frames in ms; 0: 100 */
+    uint32_t interval_ms; /* time between frames in ms; 0 means 100 */
     bool open;            /* setup_sm() is not called: the services answer every client */
 };
 
