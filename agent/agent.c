@@ -235,7 +235,7 @@ static void agent_reload(struct agent *a)
 
 /* ---- status ---- */
 
-/* A snapshot whose texts are borrowed from a; cmx_mem_free frees it. NULL: no memory. */
+/* Makes a snapshot whose texts are borrowed from a; cmx_mem_free frees it. NULL: no memory. */
 static struct status_view *agent_view(struct agent *a)
 {
     const size_t cap = a->wiring.config->n_contexts;

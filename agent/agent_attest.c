@@ -91,7 +91,7 @@ static cmx_err open_key(const struct identity_section *s, struct cmx_why *why)
     return err ? err : cmx_tpm_hmac_open(s->tpm, (uint32_t)handle, &self.key, why);
 }
 
-/* The size of a file or block device in bytes; 0: unknown. */
+/* Returns the size of a file or block device in bytes; 0: unknown. */
 static uint64_t size_of(int fd, const struct stat *st)
 {
     off_t end = S_ISREG(st->st_mode) || S_ISBLK(st->st_mode) ? lseek(fd, 0, SEEK_END) : 0;

@@ -58,7 +58,7 @@ CMX_MUST_USE cmx_err board_key_hmac(void *arg, const void *msg, size_t len, uint
 #define BOARD_PTABLE_LEN 0xc00u
 #define BOARD_APP_AT 0x10000u
 
-/* The size of ota_0 and of ota_1 on a chip of that many bytes. */
+/* Returns the size of ota_0 and of ota_1 on a chip of that many bytes. */
 uint32_t board_slot_size(uint32_t flash_size);
 
 /* Makes a table with nvs, otadata, phy_init, ota_0 and ota_1, in the binary form of gen_esp32part.py, with its MD5.

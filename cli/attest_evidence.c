@@ -199,7 +199,7 @@ static const char *result_word(cmx_check_result r)
     return r == CMX_CHECK_PASSED ? "ok" : r == CMX_CHECK_SKIPPED ? "not asked" : "FAILED";
 }
 
-/* The parts of flash that the verdict does not cover. */
+/* Prints the parts of flash that the verdict does not cover. */
 static void print_unmeasured(const struct job *j)
 {
     struct cmx_range gaps[CMX_MANIFEST_GAPS_MAX];

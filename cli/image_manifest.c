@@ -147,7 +147,7 @@ static cmx_err add_file_region(struct job *j, size_t len)
     return set_file(r, j->path) ? CMX_EINVAL : cmx_sha256_of(j->data, len, r->sha256);
 }
 
-/* The length of the image without trailing filler, which gets a region of its own. */
+/* Returns the length of the image without trailing filler, which gets a region of its own. */
 static size_t length_without_filler(const struct job *j, const uint8_t *filler)
 {
     size_t len = j->len;

@@ -100,7 +100,7 @@ static void unknown_section(struct parse *p, unsigned line, const char *name, si
         config_error(p->report, line, "unknown section [%s]", word);
 }
 
-/* A context's instance; NULL after an error. */
+/* Returns a context's instance; NULL after an error. */
 static void *named_instance(struct parse *p, unsigned line, const char *name, size_t len)
 {
     struct agent_config *c = p->config;

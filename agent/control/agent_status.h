@@ -48,7 +48,7 @@ bool status_settled(const struct status_view *v);
 /* Every context is up. */
 bool status_all_up(const struct status_view *v);
 
-/* The number of sessions that the contexts use. */
+/* Returns the number of sessions that the contexts use. */
 unsigned status_sessions(const struct status_view *v);
 
 /* "850 ms", "12 s", "3 min", "5 h", "2 d"; "999 B", "1.2 kB", "3.4 GB". */

@@ -83,7 +83,7 @@ static void add_counter(void *arg, const char *name, unsigned long long packets)
     *(drop ? &s->denied : &s->passed) += packets;
 }
 
-/* A line under the table; left out if the table is full. */
+/* Writes a line under the table, or nothing if the table is full. */
 static void put_line(struct cmx_buf *out, const char *what)
 {
     if (cmx_buf_printf(out, "isolation: %s\n", what) != CMX_OK)

@@ -85,7 +85,7 @@ void nft_close(struct nft *n)
     cmx_mem_free(n);
 }
 
-/* The first line of libnftables' error message, without its position in our text. */
+/* Takes the first line of libnftables' error message, without its position in our text. */
 static void first_line(const char *said, struct cmx_why *why)
 {
     const char *start = strstr(said, "Error: ");

@@ -111,7 +111,7 @@ static void add_gateways(struct text *t, const struct cmx_nft_config *c)
         add_gateway(t, &c->live[i].ip, c->live[i].port);
 }
 
-/* A name inside a string of nft's: only characters that cannot end it. */
+/* Writes a name inside a string of nft's: only characters that cannot end the string. */
 static void put_comment(struct text *t, const char *name)
 {
     static const char fine[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";

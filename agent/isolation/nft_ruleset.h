@@ -65,7 +65,8 @@ CMX_MUST_USE cmx_err cmx_nft_removal(struct cmx_buf *out);
 /* The name of a set with learned elements, as nft commands have it: family, table and set. */
 const char *cmx_nft_memory(enum cmx_nft_memory which);
 
-/* A session to gateway begins (permits its address) or ends (the permission expires after 30 s). CMX_ENOSPC. */
+/* Writes the change when a session to gateway begins (its address is permitted) or ends (the permission expires after
+ * 30 s). CMX_ENOSPC. */
 CMX_MUST_USE cmx_err cmx_nft_gateway(struct cmx_buf *out, const struct cmx_end *gateway, bool begins);
 
 /* Permits the queries of a look-up, for at most a minute, or ends that permission. CMX_ENOSPC. */

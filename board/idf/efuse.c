@@ -45,7 +45,7 @@ cmx_err cmx_efuse_load(const char *path, struct cmx_efuse *out, struct cmx_why *
     return err;
 }
 
-/* A field of BLOCK0: `len` bits at bit `pos` of a 32-bit word. */
+/* Returns a field of BLOCK0: `len` bits at bit `pos` of a 32-bit word. */
 static uint32_t field(const struct cmx_efuse *f, unsigned word, unsigned pos, unsigned len)
 {
     const uint8_t *p = f->reg + BLOCK0 + 4 * word;

@@ -34,7 +34,7 @@ static bool given_up(const struct cmx_otadata *d, int i)
     return s == CMX_OTA_INVALID || s == CMX_OTA_ABORTED;
 }
 
-/* The same decisions as bootloader_common_ota_select_invalid and ..._valid. */
+/* Decides as bootloader_common_ota_select_invalid and ..._valid do. */
 static bool select_invalid(const struct cmx_otadata *d, int i)
 {
     return seq_of(d, i) == SEQ_NONE || given_up(d, i);
@@ -134,7 +134,7 @@ void cmx_otadata_plan_release(const struct cmx_otadata *d, unsigned slot, unsign
             break_crc(plan, i);
 }
 
-/* The next sequence above seq that names slot. */
+/* Returns the next sequence above seq that names slot. */
 static uint32_t seq_for(uint32_t seq, unsigned slot, unsigned slots)
 {
     uint32_t next = seq + 1;
@@ -196,7 +196,7 @@ cmx_err cmx_otadata_plan_rollback(const struct cmx_otadata *d, const char *why, 
 
 /* ---- booting ---- */
 
-/* The same decision as bootloader_utility_get_selected_boot_partition. */
+/* Decides as bootloader_utility_get_selected_boot_partition does. */
 void cmx_boot_decide(const struct cmx_otadata *d, unsigned slots, bool has_factory, struct cmx_boot *out)
 {
     struct cmx_otadata now = *d;

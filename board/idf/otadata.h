@@ -55,16 +55,16 @@ struct cmx_otadata_plan {
 
 cmx_ota_state cmx_otadata_state(const struct cmx_otadata *d, int record);
 
-/* The active record: 0, 1, or -1 where none is valid. */
+/* Returns the active record: 0, 1, or -1 where none is valid. */
 int cmx_otadata_active(const struct cmx_otadata *d);
 
-/* The slot that a record names; slots > 0. */
+/* Returns the slot that a record names; slots > 0. */
 unsigned cmx_otadata_slot(const struct cmx_otadata *d, int record, unsigned slots);
 
-/* The record of an image that was tried and failed (INVALID, ABORTED), newer than the active one; -1: none. */
+/* Returns the record of an image that was tried and failed (INVALID, ABORTED), newer than the active one; -1: none. */
 int cmx_otadata_failed(const struct cmx_otadata *d);
 
-/* A record's label, made printable. */
+/* Writes a record's label, made printable. */
 void cmx_otadata_label(const struct cmx_otadata *d, int record, char out[CMX_OTADATA_LABEL_LEN + 1]);
 
 /* ---- planning ---- */

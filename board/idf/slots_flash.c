@@ -14,7 +14,7 @@ static struct cmx_region region_of(const struct cmx_slots_flash *s, int candidat
     return candidate == CMX_OTA_FACTORY ? s->partitions.factory : s->partitions.slot[candidate];
 }
 
-/* The slot after the running one, as esp_ota_get_next_update_partition chooses. */
+/* Returns the slot after the running one, as esp_ota_get_next_update_partition chooses. */
 static unsigned target_of(const struct cmx_slots_flash *s)
 {
     return (unsigned)(s->running + 1) % s->partitions.slots;

@@ -9,5 +9,5 @@
  * answer. Blocks a few seconds at most. */
 size_t board_resolve(const char *server, const char *name, uint8_t (*out)[16], size_t cap);
 
-/* The addresses in an answer of len bytes. Pure. */
+/* Reads the addresses in an answer of len bytes. Pure. */
 size_t board_resolve_parse(const uint8_t *message, int len, bool v6, uint8_t (*out)[16], size_t cap);

@@ -14,10 +14,10 @@ struct gw_child {
 void gw_child_url(const char *address, const char *port, char *out, size_t cap);
 /* argv[0] is replaced by this program. as_nobody: see gw_inside_start. False: it could not be started. */
 bool gw_child_start(struct gw_child *c, const struct gw *g, bool as_nobody, char *argv[]);
-/* The last line of stdout (good) or of stderr, made printable. */
+/* Writes the last line of stdout (good) or of stderr, made printable. */
 void gw_child_last_line(const struct gw_child *c, bool good, char *out, size_t cap);
 /* Reads a member of the JSON that the child printed. False: there is none. */
 bool gw_child_json(const struct gw_child *c, const char *path, char *out, size_t cap);
-/* The claims of evidence in the JSON that attest printed, as struct gw_attestation has them; "" none. */
+/* Writes the claims of evidence in the JSON that attest printed, as struct gw_attestation has them; "" none. */
 void gw_child_claims(const struct gw_child *c, char out[GW_CLAIMS_MAX]);
 void gw_child_close(struct gw_child *c);

@@ -75,10 +75,10 @@ int gw_change_report(struct gw_change *x, cmx_err err, const char *fmt, ...) CMX
 
 /* ---- output ---- */
 
-/* The identity of a consumer; "" where consumers have none. */
+/* Writes the identity of a consumer; "" where consumers have none. */
 void gw_command_identity(struct gw *g, const struct gw_consumer *c, char out[GW_ADDRESS_MAX]);
 
-/* The ports or the direct services of a device as text, or `none`. */
+/* Prints the ports or the direct services of a device as text, or `none`. */
 void gw_command_print_ports(const struct gw_device *d, const char *separator, const char *none);
 void gw_command_print_directs(const struct gw_device *d, const char *separator, const char *none);
 /* Adds the members of a device to the open object. */

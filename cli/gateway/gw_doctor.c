@@ -302,7 +302,7 @@ static void check_running(struct doctor *d)
     free(answer); /* allocated by open_memstream */
 }
 
-/* The socket that devices connect to. */
+/* Checks the socket that devices connect to. */
 static void check_port(struct doctor *d)
 {
     char script[120];

@@ -44,7 +44,7 @@ int64_t gw_status_number(const char *object, const char *key)
     return at ? strtoll(at + strlen(pattern), NULL, 10) : 0;
 }
 
-/* The first c outside of strings: a client's name may have braces. NULL: there is none. */
+/* Finds the first c outside of strings: a client's name may have braces. NULL: there is none. */
 static char *find_outside(char *at, char c)
 {
     bool string = false;
@@ -230,7 +230,7 @@ static void print_all(struct gw *g, char *answer, const struct gw_fleet_answers 
                (long long)gw_status_number(answer, "registry_trouble"), trouble);
 }
 
-/* The sessions of one gateway, each with the gateway's name. */
+/* Writes the sessions of one gateway, each with the gateway's name. */
 static void put_sessions(const char *node, char *answer, const char **separator)
 {
     char *rest = gw_status_sessions(answer);

@@ -24,6 +24,6 @@ char *gw_status_sessions(char *answer);
 char *gw_status_array(char *answer, const char *begin);
 /* Cuts the next object out of the list, cleaned by cmx_text_clean; NULL: no more. */
 char *gw_status_next(char **rest);
-/* A member of an object, a text cleaned by cmx_text_clean; "" and 0 when it is not there. */
+/* Read a member of an object; a text is cleaned by cmx_text_clean; "" and 0 when it is not there. */
 bool gw_status_text(const char *object, const char *key, char *out, size_t cap);
 int64_t gw_status_number(const char *object, const char *key);

@@ -100,7 +100,7 @@ static void rows_sum(struct traffic_rows *rows)
     rows->n = n;
 }
 
-/* The last hour, also when the gateways' clocks differ. */
+/* Finds the last hour, also when the gateways' clocks differ. */
 static size_t first_minute(const struct traffic_rows *minutes)
 {
     return minutes->n > GW_TRAFFIC_MINUTES ? minutes->n - GW_TRAFFIC_MINUTES : 0;

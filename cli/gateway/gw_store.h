@@ -15,7 +15,7 @@ struct gw_manifest {
     struct reference reference; /* mapped files */
 };
 
-/* The path of a copy: DIR/store/DIGEST. */
+/* Writes the path of a copy: DIR/store/DIGEST. */
 void gw_store_path(const struct gw *g, const char *digest, char out[GW_STORE_PATH_MAX]);
 
 /* Copies a file into the store. */

@@ -15,7 +15,8 @@ CMX_MUST_USE cmx_err gw_copy_forget(struct gw *g, struct cmx_why *e);
 /* Reads the state of the copy. g's registry must be open. */
 void gw_copy_look(struct gw *g, struct gw_copy_state *out);
 #define GW_COPY_WARNING_MAX 400
-/* A warning for the operator: since when the copy is not confirmed, why, and the consequence. "" if there is none. */
+/* Writes a warning for the operator: since when the copy is not confirmed, why, and the consequence. "" if there is
+ * none. */
 void gw_copy_warning(struct gw *g, char out[GW_COPY_WARNING_MAX]);
 /* The URL of the shared registry, "postgresql://...", which contains no password. "" if the registry is not shared. */
 const char *gw_copy_url(struct gw *g, char out[GW_REGISTRY_URL_MAX]);

@@ -21,9 +21,9 @@ struct gw_fleet {
 /* "fd12:3456:789a::/48". CMX_EINVAL: not a prefix, a length that is not supported, host bits set, multicast or
  * link-local. */
 CMX_MUST_USE cmx_err gw_fleet_parse(struct gw_fleet *f, const char *text, struct cmx_why *e);
-/* A unique local /48 with a random global ID (RFC 4193 section 3.2). */
+/* Draws a unique local /48 with a random global ID (RFC 4193 section 3.2). */
 CMX_MUST_USE cmx_err gw_fleet_random(struct gw_fleet *f, struct cmx_why *e);
-/* The published form's prefix: two bytes and the gateway's MAC, a /64. */
+/* Makes the prefix of the published form, a /64: two bytes and the gateway's MAC. */
 CMX_MUST_USE cmx_err gw_fleet_from_mac(struct gw_fleet *f, const char *prefix_hex, const char *mac, struct cmx_why *e);
 void gw_fleet_format(const struct gw_fleet *f, char out[GW_ADDRESS_MAX + 4]);
 

@@ -99,7 +99,7 @@ struct gw_basis {
     uint8_t digest[CMX_SHA256_LEN];
 };
 CMX_MUST_USE cmx_err gw_evidence_basis(struct gw_registry *r, int64_t device, struct gw_basis *out, struct cmx_why *e);
-/* A device with a policy logged in: its evidence counts for GW_LOGIN_GRACE_S at most from now on. */
+/* Call this when a device with a policy logged in: its evidence counts for GW_LOGIN_GRACE_S at most from now on. */
 CMX_MUST_USE cmx_err gw_evidence_login(struct gw_registry *r, int64_t device, struct cmx_why *e);
 
 /* ---- when devices were here ---- */

@@ -32,8 +32,8 @@ void gw_idsock_forget_base(void);
 /* Whether all programs are still attached. */
 CMX_MUST_USE cmx_err gw_idsock_check(const struct gw_idsock *s, struct cmx_why *e);
 
-/* A new cgroup for a session; number: unique while the server lives. procs: a descriptor that moves the process that
- * writes "0" to it into the cgroup; the caller closes it. */
+/* Makes a new cgroup for a session; number is unique while the server lives. procs: a descriptor that moves the process
+ * that writes "0" to it into the cgroup; the caller closes it. */
 CMX_MUST_USE cmx_err gw_idsock_session_add(struct gw_idsock *s, uint64_t number, int *procs, struct cmx_why *e);
 /* Sets the session's identity: the address and ports of d. */
 CMX_MUST_USE cmx_err gw_idsock_session_set(struct gw_idsock *s, uint64_t number, const struct gw_device *d,

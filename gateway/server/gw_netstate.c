@@ -130,7 +130,7 @@ static uint32_t attribute_number(const struct netstate_attribute *a)
     return number;
 }
 
-/* A routing table that leads to another gateway. */
+/* True for a routing table that leads to another gateway. */
 static bool is_node_table(const struct netstate_attribute *a)
 {
     return attribute_number(a) - GW_NODE_TABLE_FIRST <= GW_NODES_MAX;

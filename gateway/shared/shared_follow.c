@@ -14,7 +14,7 @@ static cmx_err has_notes(struct gw_registry *r, bool *out, struct cmx_why *e)
     return err;
 }
 
-/* A transaction without a change: it sends stored observations and creates tables and columns that this version
+/* Runs a transaction without a change, which sends stored observations and creates tables and columns that this version
  * added. */
 static cmx_err settle_there(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
 {

@@ -118,7 +118,7 @@ void cmx_hmac_abort(struct cmx_hmac *h)
     mac_of(h)->ctx = NULL;
 }
 
-/* An EVP key from the public point. NULL: not on the curve, or no memory. */
+/* Makes an EVP key from the public point. NULL: not on the curve, or no memory. */
 static EVP_PKEY *public_key(const uint8_t pub[CMX_P256_PUBLIC_LEN])
 {
     char group[] = "P-256";
@@ -203,7 +203,7 @@ out:
     return err;
 }
 
-/* An EVP key pair from a scalar whose range was checked. NULL: no memory. */
+/* Makes an EVP key pair from a scalar whose range was checked. NULL: no memory. */
 static EVP_PKEY *key_pair(const uint8_t scalar[CMX_P256_SCALAR_LEN], const uint8_t pub[CMX_P256_PUBLIC_LEN])
 {
     BIGNUM *k = BN_secure_new();

@@ -21,7 +21,7 @@ static cmx_err read_exact(struct cmx_buf *in, uint8_t *out, size_t len)
     return read_bytes(in, out, len, len, &len);
 }
 
-/* A text, or bytes that hold one. Refuses control characters, because people read these names on terminals. */
+/* Reads a text, or bytes that hold one. Refuses control characters, because people read these names on terminals. */
 static cmx_err read_name(struct cmx_buf *in, cmx_cbor_major major, char out[CMX_EVIDENCE_NAME_MAX])
 {
     struct cmx_cbor_item item;
@@ -52,7 +52,7 @@ static cmx_err read_uint(struct cmx_buf *in, uint32_t max, uint32_t *out)
     return CMX_OK;
 }
 
-/* An array of min to max elements. */
+/* Reads an array of min to max elements. */
 static cmx_err read_array(struct cmx_buf *in, size_t min, size_t max, size_t *n)
 {
     struct cmx_cbor_item item;

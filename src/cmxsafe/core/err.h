@@ -14,10 +14,10 @@ typedef enum {
 #include "cmxsafe/core/errors.h"
 } cmx_err;
 
-/* A short stable word such as "host-key", for logs, JSON and tests. Never NULL. Any thread. */
+/* Returns a short stable word such as "host-key", for logs, JSON and tests. Never NULL. Any thread. */
 const char *cmx_err_name(cmx_err err);
 
-/* A short text for a person, without a full stop. Never NULL. Any thread. */
+/* Returns a short text for a person, without a full stop. Never NULL. Any thread. */
 const char *cmx_err_text(cmx_err err);
 
 #ifdef __cplusplus

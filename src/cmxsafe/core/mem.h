@@ -10,7 +10,7 @@
 /* Returns zeroed memory, or NULL. size > 0. */
 CMX_MUST_USE void *cmx_mem_alloc(size_t size);
 
-/* A copy of s, or NULL. */
+/* Returns a copy of s, or NULL when there is no memory. */
 CMX_MUST_USE char *cmx_mem_strdup(const char *s);
 
 /* Returns the list with room for one more element. It has n elements of `size` bytes and space for *cap; if it is full,

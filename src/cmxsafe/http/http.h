@@ -83,7 +83,7 @@ const char *cmx_http_query(const struct cmx_http_request *r);
  * there are several. Pure (http.c). */
 CMX_MUST_USE cmx_err cmx_http_param(const char *query, const char *name, const char **value, size_t *len);
 
-/* A request header by name, case-insensitive, or NULL. Borrowed until done. */
+/* Returns a request header by name, case-insensitive, or NULL. Borrowed until done. */
 const char *cmx_http_header_get(const struct cmx_http_request *r, const char *name);
 
 /* The address of the client, as the gateway reported it (proxy/peer.h): at a CMX-GW its identity. "" if it is not

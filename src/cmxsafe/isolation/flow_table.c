@@ -26,7 +26,7 @@ void cmx_flow_remove(struct cmx_isolation *iso, struct cmx_flow *f)
     f->local.port = 0;
 }
 
-/* An unused entry, or the one of the flow that has been closing for longest. */
+/* Returns an unused entry, or the one of the flow that has been closing for longest. */
 static struct cmx_flow *place(struct cmx_isolation *iso)
 {
     struct cmx_flow *f, *oldest = NULL;

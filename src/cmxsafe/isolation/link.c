@@ -60,7 +60,7 @@ static bool is_asked(const struct cmx_question *q, const struct cmx_ip *ip)
     return n && cmx_after(n->expires, q->now_ms);
 }
 
-/* An answer says that ip is at mac. Stores it if we requested it, otherwise returns false. closes: later answers are
+/* Takes the answer that ip is at mac. Stores it if we requested it, otherwise returns false. closes: later answers are
  * refused. */
 static bool take_answer(const struct cmx_question *q, const struct cmx_ip *ip, const uint8_t mac[6], bool closes)
 {
