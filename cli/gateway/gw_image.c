@@ -165,7 +165,7 @@ static cmx_err check_image(struct checked *k, const char *path, const struct cmx
     return CMX_OK;
 }
 
-/* The error for an image that devices would refuse. */
+/* Returns the error for an image that devices would refuse. */
 static cmx_err refuse_image(const struct checked *k, const struct cmx_ota_keys *keys, struct cmx_why *e)
 {
     if (!k->esp && !k->image.has_trailer)

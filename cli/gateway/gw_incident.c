@@ -37,7 +37,7 @@ static cmx_err write_once(struct gw *g, const char *what, const char *who, const
 
 /* ---- grants that ended ---- */
 
-/* The device that "HOST PORT" means: an address, or a name with or without the fleet's domain. */
+/* Finds the device that "HOST PORT" means: an address, or a name with or without the fleet's domain. */
 static cmx_err find_target(struct gw *g, const char *text, struct gw_device *d, unsigned *port)
 {
     char host[GW_NAME_MAX];

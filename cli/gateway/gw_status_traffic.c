@@ -100,7 +100,7 @@ static void rows_sum(struct traffic_rows *rows)
     rows->n = n;
 }
 
-/* Finds the last hour, also when the gateways' clocks differ. */
+/* Returns the index of the first minute to print: the last hour, also when the gateways' clocks differ. */
 static size_t first_minute(const struct traffic_rows *minutes)
 {
     return minutes->n > GW_TRAFFIC_MINUTES ? minutes->n - GW_TRAFFIC_MINUTES : 0;

@@ -18,5 +18,6 @@ void gw_copy_look(struct gw *g, struct gw_copy_state *out);
 /* Writes a warning for the operator: since when the copy is not confirmed, why, and the consequence. "" if there is
  * none. */
 void gw_copy_warning(struct gw *g, char out[GW_COPY_WARNING_MAX]);
-/* The URL of the shared registry, "postgresql://...", which contains no password. "" if the registry is not shared. */
+/* Returns the URL of the shared registry, "postgresql://...", which contains no password. "" if the registry is not
+ * shared. */
 const char *gw_copy_url(struct gw *g, char out[GW_REGISTRY_URL_MAX]);

@@ -64,15 +64,16 @@ CMX_MUST_USE cmx_err gw_folder_load(struct gw *g, struct cmx_why *e);
 
 /* DIR/name; always fits (g->dir leaves room). */
 const char *gw_path(const struct gw *g, const char *name, char out[GW_PATH_MAX]);
-/* The folder's path as sshd and its helper see it: GW_INSIDE_DIR in --user mode, else g->dir. */
+/* Returns the folder's path as sshd and its helper see it: GW_INSIDE_DIR in --user mode, else g->dir. */
 const char *gw_inside_dir(const struct gw *g);
 /* Host name of a device: "cam-17.cmx", or "localhost" in a small deployment. */
 void gw_device_host(const struct gw *g, const struct gw_device *d, char out[GW_HOST_MAX]);
 /* "SHA256:..." of the host key in DIR/name (a .pub file); "" when it can't be read. */
 void gw_pin(const struct gw *g, const char *name, char out[GW_FINGERPRINT_MAX]);
-/* The mount point of control groups (v2), such as "/sys/fs/cgroup", or "" if they are not mounted. */
+/* Returns the mount point of control groups (v2), such as "/sys/fs/cgroup", or "" if they are not mounted. */
 const char *gw_cgroup_root(void);
-/* The cgroup of the process whose /proc/PID/cgroup file is: "/system.slice/nvr.service". False: unknown or too long. */
+/* Writes the cgroup of the process whose /proc/PID/cgroup file is: "/system.slice/nvr.service". False: unknown or too
+ * long. */
 CMX_MUST_USE bool gw_cgroup_of(const char *file, char *out, size_t cap);
 /* System mode: the addresses of the link between the host and the fleet's namespace. */
 struct gw_link {
@@ -80,5 +81,5 @@ struct gw_link {
     char inside[GW_ADDRESS_MAX]; /* the namespace's end */
 };
 CMX_MUST_USE cmx_err gw_link_get(struct gw *g, struct gw_link *l, struct cmx_why *e);
-/* The account's group. The fleet's packet filter permits its sockets. */
+/* Returns the account's group. The fleet's packet filter permits its sockets. */
 long gw_account_gid(const struct gw *g);

@@ -7,7 +7,7 @@
 /* Call once, when a command starts. Sets the umask to 022, so that files are readable by all unless the command makes
  * them private, and appends the system's folders to PATH, because a caller's PATH may lack the sbin folders. */
 void gw_program_environment(void);
-/* The umask that gw_program_environment found. */
+/* Returns the umask that gw_program_environment found. */
 mode_t gw_program_umask(void);
 
 /* Runs argv and waits. True when it exits with 0. argv[0]: an absolute path or a name for PATH. quiet: drops its

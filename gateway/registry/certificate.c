@@ -55,7 +55,7 @@ static cmx_err get_u64(struct cmx_buf *b, uint64_t *out)
     return err;
 }
 
-/* The fingerprint of the key alone: its type, then its fields as they are in the certificate. */
+/* Computes the fingerprint of the key alone: its type, then its fields as they are in the certificate. */
 static cmx_err plain_fingerprint(struct gw_certificate *c, const char *type, const uint8_t *fields, size_t len)
 {
     uint8_t digest[CMX_SHA256_LEN];

@@ -32,7 +32,7 @@ int64_t gw_copy_state_age(const struct gw_copy_state *s);
 /* True while PostgreSQL confirms the copy, so that the operator needs no warning. */
 bool gw_copy_state_good(const struct gw_copy_state *s);
 
-/* The content of the file: one line with the confirmation, one with the reason. */
+/* Writes the content of the file: one line with the confirmation, one with the reason. */
 void gw_copy_state_text(const struct gw_copy_state *s, char out[GW_COPY_STATE_MAX]);
 
 /* Reads the content of the file. CMX_EFORMAT: s->confirmed is then all zero. */

@@ -20,7 +20,7 @@ struct gw_csv {
  * UTF-16 or binary data. */
 CMX_MUST_USE cmx_err gw_csv_init(struct gw_csv *c, char *text, size_t len, struct cmx_why *why);
 
-/* The next line that is not empty, as *n fields that point into the text, without blanks around unquoted ones. Lines
- * end with LF, CR LF or CR. A quoted field may hold separators and doubled quotes, but no line end. CMX_ENOENT: no
- * more; CMX_EFORMAT: a stray or missing quote, or more than GW_CSV_FIELDS_MAX fields. */
+/* Reads the next line that is not empty, as *n fields that point into the text, without blanks around unquoted ones.
+ * Lines end with LF, CR LF or CR. A quoted field may hold separators and doubled quotes, but no line end. CMX_ENOENT:
+ * no more; CMX_EFORMAT: a stray or missing quote, or more than GW_CSV_FIELDS_MAX fields. */
 CMX_MUST_USE cmx_err gw_csv_next(struct gw_csv *c, char *fields[GW_CSV_FIELDS_MAX], size_t *n, struct cmx_why *why);

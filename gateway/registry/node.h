@@ -51,12 +51,12 @@ CMX_MUST_USE cmx_err gw_node_remove(struct gw_registry *r, const char *name, str
 CMX_MUST_USE cmx_err gw_node_note(struct gw_registry *r, const char *name, int64_t sessions, const char *version,
                                   struct cmx_why *e);
 
-/* The UDP port of the link between two nodes, at both ends. */
+/* Returns the UDP port of the link between two nodes, at both ends. */
 unsigned gw_node_port(unsigned a, unsigned b);
 
 /* ---- claims ---- */
 
-/* The newest claim that this registry knows. CMX_ENOENT: none. */
+/* Finds the newest claim that this registry knows. CMX_ENOENT: none. */
 CMX_MUST_USE cmx_err gw_claim_get(struct gw_registry *r, const char *address, char node[GW_NAME_MAX], int64_t *sequence,
                                   struct cmx_why *e);
 /* Keeps the newer one of two claims. node "": no gateway has held the identity since. */
@@ -66,9 +66,9 @@ CMX_MUST_USE cmx_err gw_claim_put(struct gw_registry *r, const char *address, co
 typedef cmx_err (*gw_claim_fn)(void *arg, const char *address, const char *node, int64_t since);
 CMX_MUST_USE cmx_err gw_claim_each(struct gw_registry *r, gw_claim_fn fn, void *arg, struct cmx_why *e);
 
-/* The route metric of a sequence: 1 to GW_METRIC_MAX. */
+/* Returns the route metric of a sequence: 1 to GW_METRIC_MAX. */
 unsigned gw_claim_metric(int64_t sequence);
 /* Whether metric a is newer than b. */
 bool gw_claim_metric_newer(unsigned a, unsigned b);
-/* The lowest sequence after `after` whose metric is newer than `metric` (0: no metric is known). */
+/* Returns the lowest sequence after `after` whose metric is newer than `metric` (0: no metric is known). */
 int64_t gw_claim_next(int64_t after, unsigned metric);

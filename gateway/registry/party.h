@@ -20,13 +20,13 @@ struct gw_party {
  * machine has no such user, out receives only c. Returns how many. */
 size_t gw_party_spellings(const struct gw_consumer *c, struct gw_consumer out[GW_SPELLINGS]);
 
-/* The identity of a consumer. A user's name is resolved first, so that a name and its uid are one party. CMX_ENOENT: a
- * platform that was never registered. */
+/* Writes the identity of a consumer. A user's name is resolved first, so that a name and its uid are one party.
+ * CMX_ENOENT: a platform that was never registered. */
 CMX_MUST_USE cmx_err gw_party_identity(struct gw_registry *r, const struct gw_fleet *f, const struct gw_consumer *c,
                                        char out[GW_ADDRESS_MAX], struct cmx_why *e);
-/* The identity of the gateway's own connections (takeover probes). */
+/* Writes the identity of the gateway's own connections (takeover probes). */
 CMX_MUST_USE cmx_err gw_party_gateway_identity(const struct gw_fleet *f, char out[GW_ADDRESS_MAX], struct cmx_why *e);
-/* The name, address and (for a device) ports of the party with this key. CMX_ENOENT: no party has it. */
+/* Finds the name, address and (for a device) ports of the party with this key. CMX_ENOENT: no party has it. */
 CMX_MUST_USE cmx_err gw_party_of_key(struct gw_registry *r, const struct gw_fleet *f, const char *fingerprint,
                                      struct gw_device *out, struct cmx_why *e);
 

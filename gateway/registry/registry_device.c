@@ -93,7 +93,7 @@ cmx_err gw_device_each(struct gw_registry *r, const char *group, gw_device_fn fn
     " UNION ALL SELECT name, 1, 0 FROM tombstone WHERE fingerprint = ?1"                                               \
     " UNION ALL SELECT name, 0, 0 FROM authority WHERE fingerprint = ?1"
 
-/* The device, platform or CA that has or had the key. device: its id, 0 for others and for a deleted device.
+/* Finds the device, platform or CA that has or had the key. device: its id, 0 for others and for a deleted device.
  * CMX_ENOENT: the key was never used. */
 static cmx_err key_owner(struct gw_registry *r, const struct gw_key *k, char *name, size_t cap, int64_t *device,
                          bool *retired, struct cmx_why *e)
@@ -203,7 +203,7 @@ static bool same_services(const struct gw_device *a, const struct gw_device *b)
     return true;
 }
 
-/* The error for d's address: names the device that has it. */
+/* Returns the error for d's address: names the device that has it. */
 static cmx_err address_taken(struct gw_registry *r, const struct gw_device *d, struct cmx_why *e)
 {
     sqlite3_stmt *stmt;

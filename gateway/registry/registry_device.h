@@ -44,7 +44,7 @@ CMX_MUST_USE cmx_err gw_device_rename(struct gw_registry *r, const char *name, c
 CMX_MUST_USE cmx_err gw_device_rotate(struct gw_registry *r, const char *name, const struct gw_key *k, gw_outcome *out,
                                       struct cmx_why *e);
 
-/* The key's line, "type base64", for export. */
+/* Writes the key's line, "type base64", for export. */
 CMX_MUST_USE cmx_err gw_device_key_line(struct gw_registry *r, int64_t device, char *out, size_t cap,
                                         struct cmx_why *e);
 
@@ -54,7 +54,7 @@ CMX_MUST_USE cmx_err gw_device_key_is_free(struct gw_registry *r, const struct g
 /* True for a key that was revoked or replaced. */
 bool gw_device_key_is_retired(struct gw_registry *r, const char *fingerprint);
 
-/* The name of the device that has this address. CMX_ENOENT: none. */
+/* Finds the name of the device that has this address. CMX_ENOENT: none. */
 CMX_MUST_USE cmx_err gw_device_name_at(struct gw_registry *r, const char *address, char name[GW_NAME_MAX]);
 
 /* True if the device with this address must prove its firmware and has not, or if the registry can't be read. */

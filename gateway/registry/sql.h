@@ -35,7 +35,8 @@ CMX_MUST_USE cmx_err gw_sql_step(struct gw_registry *r, sqlite3_stmt *stmt, stru
  * prepared. */
 CMX_MUST_USE cmx_err gw_sql_row(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e, const char *sql,
                                 const char *types, ...);
-/* The number in the first column of the first row. CMX_ENOENT: there is no row, or NULL in it. out may be NULL. */
+/* Reads the number in the first column of the first row. CMX_ENOENT: there is no row, or NULL in it. out may be NULL.
+ * */
 CMX_MUST_USE cmx_err gw_sql_number(struct gw_registry *r, int64_t *out, struct cmx_why *e, const char *sql,
                                    const char *types, ...);
 /* Call at the end of a loop over rows: finalizes the statement and returns err, or CMX_OK for CMX_ENOENT (no further

@@ -31,5 +31,5 @@ CMX_MUST_USE cmx_err gw_key_parse(struct gw_key *k, const char *line, struct cmx
 /* The key of a FIDO2 token, which a person touches at each login. */
 bool gw_key_is_token(const struct gw_key *k);
 
-/* The first key in a file, after blank lines and comments. path "-": standard input. */
+/* Reads the first key in a file, after blank lines and comments. path "-": standard input. */
 CMX_MUST_USE cmx_err gw_key_read(struct gw_key *k, const char *path, struct cmx_why *e);

@@ -15,7 +15,7 @@ static size_t name_len(const char *s)
     return strspn(s, "abcdefghijklmnopqrstuvwxyz_");
 }
 
-/* The length of the placeholder at s, or 0: "@grants accept" names a set of nftables. */
+/* Returns the length of the placeholder at s, or 0: "@grants accept" names a set of nftables. */
 static size_t placeholder_len(const char *s)
 {
     size_t n = name_len(s + 1);

@@ -178,7 +178,7 @@ void gw_access_close(struct gw_access_log *l)
     cmx_mem_free(l);
 }
 
-/* The connection's entry, or a free one; NULL: the table is full. */
+/* Returns the connection's entry, or a free one; NULL: the table is full. */
 static struct open_entry *entry_of(struct gw_access_log *l, uint64_t cookie)
 {
     struct open_entry *unused = NULL;

@@ -21,5 +21,5 @@ void gw_access_take(struct gw_access_log *l, struct gw_idsock *idsock);
 /* Logs refusals. text: "SOURCE TARGET PORT COUNT", connections that the judge refused, as the guard reports them. */
 void gw_access_denied(struct gw_access_log *l, const char *text);
 
-/* The path of file n of the log: DIR/run/access/log, log.1 and so on; n 0 is the newest file. */
+/* Returns the path of file n of the log: DIR/run/access/log, log.1 and so on; n 0 is the newest file. */
 const char *gw_access_path(const struct gw *g, unsigned n, char out[GW_PATH_MAX]);

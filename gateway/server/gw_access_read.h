@@ -13,6 +13,6 @@ struct gw_access_reader {
 
 /* Opens all files at once, because the log may be rotated meanwhile. */
 void gw_access_read_begin(struct gw_access_reader *r, const struct gw *g);
-/* The next whole line; false: none now, but there may be one later. */
+/* Reads the next whole line; false: none now, but there may be one later. */
 bool gw_access_read_line(struct gw_access_reader *r, char line[GW_ACCESS_LINE_MAX]);
 void gw_access_read_end(struct gw_access_reader *r);

@@ -32,7 +32,7 @@ struct gw_remote {
     unsigned metric; /* metric of the claim */
 };
 
-/* The number of the gateway to which packets to this address are routed; 0: they stay here. */
+/* Returns the number of the gateway to which packets to this address are routed; 0: they stay here. */
 unsigned gw_remote_node(const uint8_t address[16]);
 
 /* Returns a descriptor that becomes readable when other gateways announce claims; it is readable at first if there are

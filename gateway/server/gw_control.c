@@ -172,7 +172,7 @@ static void put_registry(struct cmx_json *j, const struct gw_server *s)
     cmx_json_str(j, "registry", warning);
 }
 
-/* The members that `status` and `traffic` begin with. */
+/* Writes the members that `status` and `traffic` begin with. */
 static void put_state(struct cmx_json *j, const struct gw_server *s)
 {
     cmx_json_i64(j, "pid", getpid());
@@ -293,7 +293,7 @@ static void send_answer(struct gw_server *s, struct gw_client *c, void (*put)(st
     free(text); /* allocated by open_memstream */
 }
 
-/* The guard's report: "ok", "repaired WHAT", "bad WHAT" or "stop WHAT". */
+/* Takes the guard's report: "ok", "repaired WHAT", "bad WHAT" or "stop WHAT". */
 static void take_judge(struct gw_server *s, const char *report)
 {
     s->judged_ms = cmx_port_now_ms();
@@ -317,7 +317,7 @@ static void take_judge(struct gw_server *s, const char *report)
     snprintf(s->judge, sizeof s->judge, "%s", report);
 }
 
-/* The worker's report: "CHECKS-WAITING CHECKS-RUNNING EVENTS-WAITING". */
+/* Takes the worker's report: "CHECKS-WAITING CHECKS-RUNNING EVENTS-WAITING". */
 static void take_queues(struct gw_server *s, const char *report)
 {
     struct gw_queues q = {.reported_ms = cmx_port_now_ms()};

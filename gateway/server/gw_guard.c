@@ -100,8 +100,8 @@ static void strip_elements(char *text, const char *set)
         memmove(elements, end, strlen(end) + 1);
 }
 
-/* The table's text, or NULL when there is none; free with cmx_mem_free. What the kernel itself adds to sets is not part
- * of it. */
+/* Returns the table's text, or NULL when there is none; free with cmx_mem_free. What the kernel itself adds to sets is
+ * not part of it. */
 static char *table_text(struct guarded *t)
 {
     char command[64];
@@ -120,7 +120,7 @@ static char *table_text(struct guarded *t)
     return text;
 }
 
-/* The kernel's counter of changes to the rules of this namespace. */
+/* Reads the kernel's counter of changes to the rules of this namespace. */
 static bool read_generation(struct guarded *t, uint32_t *out)
 {
     struct {
@@ -490,7 +490,7 @@ static void check_all(struct guard *d)
         report(d, d->wrong[0] ? "bad" : "ok", d->wrong);
 }
 
-/* The child's exit status; -1: it is still running. */
+/* Returns the child's exit status; -1: it is still running. */
 static int child_status(pid_t child)
 {
     int status;

@@ -45,7 +45,7 @@ void gw_idsock_session_remove(struct gw_idsock *s, uint64_t number);
 /* Removes cgroups of sessions that are gone; call it now and then. */
 typedef bool (*gw_idsock_alive_fn)(void *arg, uint64_t number);
 void gw_idsock_tidy(struct gw_idsock *s, gw_idsock_alive_fn alive, void *arg);
-/* The number of the session whose cgroup holds the process; 0: none. */
+/* Returns the number of the session whose cgroup holds the process; 0: none. */
 uint64_t gw_idsock_session_of(const struct gw_idsock *s, pid_t pid);
 
 /* Readable when connections were established or closed. */

@@ -11,5 +11,5 @@
  * namespace must exist. */
 CMX_MUST_USE cmx_err gw_links_up(struct gw *g, struct cmx_why *e);
 
-/* The public key of DIR/link.key; creates the file if it is missing. */
+/* Reads the public key of DIR/link.key; creates the file if it is missing. */
 CMX_MUST_USE cmx_err gw_links_key(const struct gw *g, char out[48], struct cmx_why *e);

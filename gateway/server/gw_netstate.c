@@ -106,7 +106,7 @@ static void add_item(struct netstate_reader *r, const struct netstate_item *x)
         r->failed = true;
 }
 
-/* The next attribute at *at of a message of len bytes; false: no more. */
+/* Reads the next attribute at *at of a message of len bytes; false: no more. */
 static bool next_attribute(const uint8_t *message, size_t len, size_t *at, struct netstate_attribute *out)
 {
     struct rtattr head;
@@ -143,7 +143,7 @@ static bool is_to_node(const char *link)
     return strncmp(link, TO_NODE, strlen(TO_NODE)) == 0;
 }
 
-/* The name of one of the gateway's links, or NULL. */
+/* Returns the name of one of the gateway's links, or NULL. */
 static const char *link_name(const struct netstate_reader *r, uint32_t number)
 {
     for (size_t i = 0; i < r->n_links; i++)

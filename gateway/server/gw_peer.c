@@ -73,7 +73,7 @@ void gw_peer_accept(struct gw_server *s)
     s->clients = c;
 }
 
-/* The address that the node asks about; "" for any other question. */
+/* Returns the address that the node asks about; "" for any other question. */
 static const char *asked_address(const struct gw_client *c)
 {
     return strncmp(c->request, ASK, strlen(ASK)) == 0 ? c->request + strlen(ASK) : "";

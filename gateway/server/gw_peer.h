@@ -11,7 +11,7 @@
 /* Listens on this node's link address, once the gateway is one of several. */
 void gw_peer_open(struct gw_server *s);
 void gw_peer_accept(struct gw_server *s);
-/* The session that another node asks about. NULL: there is none; answer now. */
+/* Returns the session that another node asks about. NULL: there is none; answer now. */
 const struct gw_session *gw_peer_subject(const struct gw_server *s, const struct gw_client *c);
 /* Sends the answer to a node's question. */
 void gw_peer_answer(const struct gw_server *s, const struct gw_client *c);

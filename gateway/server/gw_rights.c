@@ -18,7 +18,7 @@ static uint64_t digest_more(uint64_t h, const uint8_t *p, size_t len)
     return h;
 }
 
-/* The length of the option (or of the key) at p: up to a comma or blank outside quotes. */
+/* Returns the length of the option (or of the key) at p: up to a comma or blank outside quotes. */
 static size_t option_length(const uint8_t *p, size_t len)
 {
     bool quoted = false;

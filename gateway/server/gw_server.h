@@ -212,9 +212,9 @@ struct gw_session *gw_session_new(struct gw_server *s, int tcp, const struct soc
 void gw_session_admit(struct gw_server *s, struct gw_session *x);
 /* Closes and frees x, whose sshd was not started. */
 void gw_session_discard(struct gw_session *x);
-/* The session that a process of sshd belongs to; NULL: none. */
+/* Returns the session that a process of sshd belongs to; NULL: none. */
 struct gw_session *gw_session_of_process(const struct gw_server *s, pid_t pid);
-/* The session with this number; NULL: there is none, or it has ended. */
+/* Returns the session with this number; NULL: there is none, or it has ended. */
 struct gw_session *gw_session_numbered(const struct gw_server *s, uint64_t number);
 void gw_session_readable(struct gw_server *s, struct gw_session *x);
 /* Closes the connection and kills sshd; x is freed when sshd has been reaped. why is logged. */
@@ -267,7 +267,7 @@ void gw_forwards_in_use(struct gw_server *s, struct gw_session *x, unsigned long
 /* ---- gw_traffic.c: bytes of each party's sessions since the gateway started, and the last hour minute by minute. In
  * memory: an entry for each device and platform that logged in or was the target of a refused connection, at most as
  * many as the registry has names, and GW_TRAFFIC_MINUTES samples. ---- */
-/* The party's entry; creates it if there is none. NULL: out of memory. */
+/* Returns the party's entry; creates it if there is none. NULL: out of memory. */
 struct gw_history *gw_traffic_of(struct gw_server *s, const char *name);
 /* Adds the session's bytes to its party's entry, before the session is freed. */
 void gw_traffic_keep(struct gw_session *x);

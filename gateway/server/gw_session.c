@@ -204,7 +204,7 @@ void gw_sessions_end_silent(struct gw_server *s, uint64_t now_ms)
     }
 }
 
-/* The number of sessions with the same key, or of the same principal. */
+/* Returns the number of sessions with the same key, or of the same principal. */
 static size_t sessions_like(const struct gw_server *s, const struct gw_session *like)
 {
     size_t n = 0;

@@ -45,7 +45,7 @@ CMX_MUST_USE cmx_err gw_shared_read_head(void *arg, const PGresult *rows, struct
 /* Checks that it is the registry that r is a copy of, and that this program can use it. */
 CMX_MUST_USE cmx_err gw_shared_check_head(const struct gw_shared_head *h, struct gw_registry *r, struct cmx_why *e);
 
-/* The revision that the copy has; 0: none. */
+/* Returns the revision that the copy has; 0: none. */
 int64_t gw_shared_revision(struct gw_registry *r);
 CMX_MUST_USE cmx_err gw_shared_set_revision(struct gw_registry *r, int64_t revision, struct cmx_why *e);
 

@@ -333,7 +333,7 @@ void cmx_manifest_ranges(const struct cmx_manifest *m, struct cmx_ranges *out)
         out->r[i] = m->regions[i].range;
 }
 
-/* The first region or mask that begins at `at` or later, or NULL. */
+/* Returns the first region or mask that begins at `at` or later, or NULL. */
 static const struct cmx_range *next_from(const struct cmx_manifest *m, uint32_t at)
 {
     const struct cmx_range *found = NULL;

@@ -79,12 +79,12 @@ CMX_MUST_USE cmx_err cmx_manifest_parse(struct cmx_manifest *m, const char *text
 /* Appends the text form, which parses to the same. CMX_ENOSPC. CMX_EINVAL: a text that is not printable ASCII. */
 CMX_MUST_USE cmx_err cmx_manifest_print(const struct cmx_manifest *m, struct cmx_buf *out);
 
-/* The regions as ranges, in their order: what a verifier requests. */
+/* Writes the regions as ranges, in their order: what a verifier requests. */
 void cmx_manifest_ranges(const struct cmx_manifest *m, struct cmx_ranges *out);
 
 #define CMX_MANIFEST_GAPS_MAX (2 * CMX_RANGES_MAX + 1)
 
-/* The parts of flash that are neither region nor mask, in ascending order: nothing is known about their content.
+/* Finds the parts of flash that are neither region nor mask, in ascending order: nothing is known about their content.
  * Returns their number. */
 size_t cmx_manifest_gaps(const struct cmx_manifest *m, struct cmx_range out[CMX_MANIFEST_GAPS_MAX]);
 

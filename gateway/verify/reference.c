@@ -155,7 +155,7 @@ struct cmx_range reference_extent(const struct reference *r)
     return r->part[0].range;
 }
 
-/* The bytes at [offset, offset + len), in scratch if they are erased or cross parts. NULL: not all within the
+/* Returns the bytes at [offset, offset + len), in scratch if they are erased or cross parts. NULL: not all within the
  * reference. */
 static const uint8_t *bytes_at(const struct reference *r, uint32_t offset, size_t len, uint8_t scratch[CMX_CHUNK])
 {

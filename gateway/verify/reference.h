@@ -28,14 +28,14 @@ CMX_MUST_USE cmx_err reference_open_manifest(struct reference *r, const struct c
                                              struct cmx_why *why);
 void reference_close(struct reference *r);
 
-/* The extent of the image, or of a manifest's first region. */
+/* Returns the extent of the image, or of a manifest's first region. */
 struct cmx_range reference_extent(const struct reference *r);
 
-/* The value of /hash over ranges. CMX_ENOENT: a range is not within the reference. */
+/* Computes the value of /hash over ranges. CMX_ENOENT: a range is not within the reference. */
 CMX_MUST_USE cmx_err reference_hash(const struct reference *r, const struct cmx_ranges *ranges, const uint8_t key[32],
                                     const void *challenge, size_t len, uint8_t out[32]);
 
-/* The measurement of a range for evidence; key: cmx_identity_evidence_key. CMX_ENOENT. */
+/* Computes the measurement of a range for evidence; key: cmx_identity_evidence_key. CMX_ENOENT. */
 CMX_MUST_USE cmx_err reference_measure(const struct reference *r, struct cmx_range range, const uint8_t key[32],
                                        const void *nonce, size_t len, uint8_t out[CMX_SHA256_LEN]);
 

@@ -62,7 +62,7 @@ static int unknown_option(const struct cli_line *line, const char *name, size_t 
 
 /* ---- help ---- */
 
-/* The default of an option as the help shows it; "" when there is none. */
+/* Returns the default of an option as the help shows it; "" when there is none. */
 static const char *default_of(const struct cli_option *o, char *out, size_t cap)
 {
     out[0] = '\0';
@@ -73,7 +73,7 @@ static const char *default_of(const struct cli_option *o, char *out, size_t cap)
     return out;
 }
 
-/* The value as the help shows it: "FILE", or the words to choose from, "agent|settings". */
+/* Returns the value as the help shows it: "FILE", or the words to choose from, "agent|settings". */
 static const char *value_name(const struct cli_option *o, char *out, size_t cap)
 {
     size_t at = 0;
@@ -85,7 +85,7 @@ static const char *value_name(const struct cli_option *o, char *out, size_t cap)
     return out;
 }
 
-/* The option as the help shows it: "-c, --config FILE", "--watch[=SECONDS]". */
+/* Writes the option as the help shows it: "-c, --config FILE", "--watch[=SECONDS]". */
 static void format_option(const struct cli_option *o, char *out, size_t cap)
 {
     char shorts[8] = "", words[80];
@@ -123,7 +123,8 @@ static size_t print_words(const char *text, size_t len, size_t indent, size_t at
     return at;
 }
 
-/* The length of the paragraph that begins at text: up to a blank line, or up to a line with another kind of beginning.
+/* Returns the length of the paragraph that begins at text: up to a blank line, or up to a line with another kind of
+ * beginning.
  */
 static size_t paragraph(const char *text)
 {

@@ -9,5 +9,5 @@
 const struct cmx_http_route *http_route_find(const struct cmx_http_service *s, const char *path, size_t len,
                                              const char *method);
 
-/* The methods that the path has, for Allow (RFC 9110 section 10.2.1); "" if there is no such path. */
+/* Writes the methods that the path has, for Allow (RFC 9110 section 10.2.1); "" if there is no such path. */
 void http_route_methods(const struct cmx_http_service *s, const char *path, size_t len, char *out, size_t cap);

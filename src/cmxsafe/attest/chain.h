@@ -35,7 +35,7 @@ struct cmx_walk {
 
 void cmx_chain_walk_init(struct cmx_walk *w, const struct cmx_ranges *ranges);
 
-/* The next chunk: at most CMX_CHUNK bytes, within one range. False: no more chunks. */
+/* Reads the next chunk: at most CMX_CHUNK bytes, within one range. False: no more chunks. */
 bool cmx_chain_walk_next(struct cmx_walk *w, uint32_t *offset, size_t *len);
 
 /* This struct has about 5 KB, too much for a task's stack. */

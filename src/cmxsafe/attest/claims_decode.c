@@ -106,7 +106,7 @@ static cmx_err read_measured(struct cmx_buf *in, struct cmx_evidence *e)
     return err;
 }
 
-/* The greatest value of a number's kind. */
+/* Returns the greatest value of a number's kind. */
 static uint32_t greatest(cmx_field_kind kind)
 {
     switch (kind) {

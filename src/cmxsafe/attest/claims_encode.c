@@ -47,7 +47,7 @@ static cmx_err put_value(struct cmx_buf *b, cmx_field_kind kind, const struct cm
     }
 }
 
-/* The number of claims that are present. */
+/* Returns the number of claims that are present. */
 static uint32_t count(const struct cmx_evidence *e)
 {
     return CMX_CLAIM_FIELDS - 4u + e->has_policy + e->has_gateway + (e->session_len > 0) + (e->key_exchange[0] != 0);

@@ -53,7 +53,7 @@ static cmx_err compute_tag(const uint8_t key[32], const void *payload, size_t le
     return err ? err : cmx_attest_mac(key, &head, payload, len, tag);
 }
 
-/* The digest that ES256 signs. */
+/* Computes the digest that ES256 signs. */
 static cmx_err compute_digest(const void *payload, size_t len, uint8_t digest[CMX_SHA256_LEN])
 {
     uint8_t mem[32];

@@ -6,6 +6,6 @@
 #include "cmxsafe/core/buf.h"
 #include "cmxsafe/port/crypto.h"
 
-/* The MAC of head followed by len bytes at data. Errors as for cmx_hmac. */
+/* Computes the MAC of head followed by len bytes at data. Errors as for cmx_hmac. */
 CMX_MUST_USE cmx_err cmx_attest_mac(const uint8_t key[32], const struct cmx_buf *head, const void *data, size_t len,
                                     uint8_t out[CMX_SHA256_LEN]);

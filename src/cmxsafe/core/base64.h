@@ -23,8 +23,8 @@ void cmx_base64_text(char *out, const void *data, size_t len);
 
 #define CMX_FINGERPRINT_LEN 51 /* "SHA256:", 43 digits, NUL */
 
-/* The fingerprint of an SSH key, host key or certificate authority as `ssh-keygen -l` prints it. digest: SHA-256 of the
- * key's blob. */
+/* Writes the fingerprint of an SSH key, host key or certificate authority as `ssh-keygen -l` prints it. digest: SHA-256
+ * of the key's blob. */
 void cmx_base64_fingerprint(char out[CMX_FINGERPRINT_LEN], const uint8_t digest[32]);
 /* True if the len chars have the form of a fingerprint. */
 bool cmx_base64_is_fingerprint(const char *text, size_t len);

@@ -18,5 +18,6 @@ struct cmx_nearest {
 /* Considers one known word; borrowed. */
 void cmx_nearest_offer(struct cmx_nearest *n, const char *known);
 
-/* The closest word offered, or NULL if none is close. Close: at most a third of the letters differ, or only one. */
+/* Returns the closest word offered, or NULL if none is close. Close: at most a third of the letters differ, or only
+ * one. */
 const char *cmx_nearest_result(const struct cmx_nearest *n);

@@ -29,7 +29,7 @@ void cmx_why_set(struct cmx_why *w, const char *fmt, ...) CMX_PRINTF(2, 3);
 /* Like cmx_why_set, and returns err, so that a failing path is one line. */
 CMX_MUST_USE cmx_err cmx_why_fail(struct cmx_why *w, cmx_err err, const char *fmt, ...) CMX_PRINTF(3, 4);
 
-/* The text, or cmx_err_text(err) if it is empty. */
+/* Returns the text, or cmx_err_text(err) if it is empty. */
 const char *cmx_why_text(const struct cmx_why *w, cmx_err err);
 
 #ifdef __cplusplus

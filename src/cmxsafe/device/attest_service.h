@@ -30,7 +30,7 @@ void cmx_attest_set_facts(cmx_attest_facts_fn facts);
  * random bytes for the boot seed. Also cmx_http_serve's errors. */
 CMX_MUST_USE cmx_err cmx_attest_start(const char *address, uint16_t port);
 
-/* The service's port; 0 while it does not run. */
+/* Returns the service's port; 0 while it does not run. */
 uint16_t cmx_attest_port(void);
 
 /* Waits for running requests. Safe when it does not run. */

@@ -5,7 +5,7 @@
 #include "cmxsafe/attest/chain.h"
 #include "cmxsafe/attest/evidence.h"
 
-/* The value of /hash. CMX_ENOKEY, CMX_EIO, CMX_ENOMEM. */
+/* Computes the value of /hash. CMX_ENOKEY, CMX_EIO, CMX_ENOMEM. */
 CMX_MUST_USE cmx_err cmx_attest_hash(const struct cmx_ranges *ranges, const uint8_t *challenge, size_t len,
                                      uint8_t out[32]);
 

@@ -32,10 +32,10 @@ void cmx_device_override(const struct cmx_settings *settings, const TaskParamete
 /* Sets the hooks of the proxy engine, also while it runs. They must stay valid; NULL: none. */
 void cmx_device_set_hooks(const struct cmx_proxy_hooks *hooks);
 
-/* The engine for status, or NULL before the first context. Lives until cmx_device_stop. */
+/* Returns the engine for status, or NULL before the first context. Lives until cmx_device_stop. */
 struct cmx_proxy *cmx_device_proxy(void);
 
-/* The offset that the settings add to each service's port (cmx_settings.local_port_offset). */
+/* Returns the offset that the settings add to each service's port (cmx_settings.local_port_offset). */
 int cmx_device_port_offset(void);
 
 /* True when the device has reached its gateway (cmx_proxy_reached). */

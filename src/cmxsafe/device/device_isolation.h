@@ -46,8 +46,8 @@ bool cmx_device_isolation_active(void);
  * respect. */
 bool cmx_device_isolation_settled(void);
 
-/* The digest of the rules in force (isolation/digest.h). CMX_ENOENT: isolation is not active. Not from the network
- * stack's own task. */
+/* Computes the digest of the rules in force (isolation/digest.h). CMX_ENOENT: isolation is not active. Not from the
+ * network stack's own task. */
 CMX_MUST_USE cmx_err cmx_device_isolation_digest(uint8_t out[32]);
 
 /* For tests: ends isolation, so that it can be started again. */

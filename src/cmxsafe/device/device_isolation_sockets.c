@@ -83,8 +83,8 @@ void cmx_device_isolation_resolve(bool begins)
 
 /* ---- tasks ---- */
 
-/* The tasks that may connect to the direct context's listener at that place; NULL: there is no such listener, or every
- * task may. */
+/* Returns the tasks that may connect to the direct context's listener at that place; NULL: there is no such listener,
+ * or every task may. */
 static const char *tasks_of(const struct cmx_iso_config *c, const struct cmx_end *place)
 {
     for (size_t i = 0; i < c->n_contexts; i++)

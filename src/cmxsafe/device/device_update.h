@@ -39,7 +39,7 @@ void cmx_device_set_updates(const struct cmx_device_updates *u);
  * are logged. CMX_ENOTSUP: the platform has no slots; CMX_EINVAL: the key cannot be read; errors of cmx_ota_start. */
 CMX_MUST_USE cmx_err cmx_device_update_run(const struct cmx_settings *settings);
 
-/* The platform's slots, or NULL before cmx_device_set_updates. */
+/* Returns the platform's slots, or NULL before cmx_device_set_updates. */
 const struct cmx_slots *cmx_device_slots(void);
 
 /* Waits for running requests. Safe when the service does not run. */

@@ -53,7 +53,7 @@ static struct {
     StaticEventGroup_t network_storage;
 } esp;
 
-/* The value in NVS, or NULL. */
+/* Returns the value in NVS, or NULL. */
 static const char *stored(const char *key, char *out, size_t cap)
 {
     cmx_err err = cmx_nvs_get(key, out, cap);

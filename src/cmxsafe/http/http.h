@@ -68,7 +68,7 @@ struct cmx_http_server;
  * ESP-IDF. CMX_ENOMEM, CMX_EPERM. */
 CMX_MUST_USE cmx_err cmx_http_serve(const struct cmx_http_service *service, struct cmx_http_server **out);
 
-/* The port that the server listens on. Any thread. */
+/* Returns the port that the server listens on. Any thread. */
 uint16_t cmx_http_port(const struct cmx_http_server *server);
 
 /* Closes every connection, and waits until no route runs and each done has returned. Not from a route. NULL is fine. */
@@ -76,18 +76,18 @@ void cmx_http_stop(struct cmx_http_server *server);
 
 /* ---- for routes ---- */
 
-/* The raw query after '?', not decoded; "" if there is none. Borrowed until done. */
+/* Returns the raw query after '?', not decoded; "" if there is none. Borrowed until done. */
 const char *cmx_http_query(const struct cmx_http_request *r);
 
-/* The parameter `name` of a raw query: *value points into it and is not decoded. CMX_ENOENT: there is none; CMX_EEXIST:
- * there are several. Pure (http.c). */
+/* Finds the parameter `name` of a raw query: *value points into it and is not decoded. CMX_ENOENT: there is none;
+ * CMX_EEXIST: there are several. Pure (http.c). */
 CMX_MUST_USE cmx_err cmx_http_param(const char *query, const char *name, const char **value, size_t *len);
 
 /* Returns a request header by name, case-insensitive, or NULL. Borrowed until done. */
 const char *cmx_http_header_get(const struct cmx_http_request *r, const char *name);
 
-/* The address of the client, as the gateway reported it (proxy/peer.h): at a CMX-GW its identity. "" if it is not
- * known, as for a client on the device itself. */
+/* Writes the address of the client, as the gateway reported it (proxy/peer.h): at a CMX-GW its identity. "" if it is
+ * not known, as for a client on the device itself. */
 void cmx_http_client(const struct cmx_http_request *r, char out[CMX_IP_TEXT_MAX]);
 
 /* Content-Length, or -1 if the request has none (chunked). */

@@ -24,6 +24,6 @@ bool cmx_fleet_is_unicast(const uint8_t prefix[16]);
 CMX_MUST_USE cmx_err cmx_fleet_address(const uint8_t prefix[16], unsigned bits, const char *label, const void *data,
                                        size_t len, char out[CMX_FLEET_ADDRESS_MAX]);
 
-/* The address of the device with that public key blob; has the type of cmx_gateway.fleet_address. */
+/* Computes the address of the device with that public key blob; has the type of cmx_gateway.fleet_address. */
 CMX_MUST_USE cmx_err cmx_fleet_device_address(const char *prefix, const void *blob, size_t len,
                                               char out[CMX_FLEET_ADDRESS_MAX]);

@@ -145,8 +145,8 @@ struct workspace {
     uint8_t file[416];
 };
 
-/* The section that a passphrase would encrypt (PROTOCOL.key): the same check number twice, the key, the comment, and
- * padding 1 2 3 ... to a multiple of 8. */
+/* Writes the section that a passphrase would encrypt (PROTOCOL.key): the same check number twice, the key, the comment,
+ * and padding 1 2 3 ... to a multiple of 8. */
 static void put_private_section(struct writer *w, const struct workspace *k, const char *comment)
 {
     put(w, k->pub + 1, 4); /* any number; a reader compares the two after decrypting */

@@ -20,22 +20,23 @@ extern "C" {
 #define CMX_IDENTITY_PRIVATE_MAX 640 /* bytes of buffer that cmx_identity_ssh_private needs */
 #define CMX_IDENTITY_PUBLIC_MAX 256
 
-/* The device's Universal Entity ID. Public. */
+/* Derives the device's Universal Entity ID. Public. */
 CMX_MUST_USE cmx_err cmx_identity_ueid(cmx_hmac_fn hmac, void *arg, uint8_t out[CMX_UEID_LEN]);
 
-/* The key of the MAC over evidence, and of the digests in it. It also allows forging evidence. The caller wipes it. */
+/* Derives the key of the MAC over evidence, and of the digests in it. It also allows forging evidence. The caller wipes
+ * it. */
 CMX_MUST_USE cmx_err cmx_identity_evidence_key(cmx_hmac_fn hmac, void *arg, uint8_t out[32]);
 
-/* The key of the digests in signed evidence. Verifiers hold it to compute the expected digests. It cannot be used to
- * forge evidence. The caller wipes it. */
+/* Derives the key of the digests in signed evidence. Verifiers hold it to compute the expected digests. It cannot be
+ * used to forge evidence. The caller wipes it. */
 CMX_MUST_USE cmx_err cmx_identity_appraisal_key(cmx_hmac_fn hmac, void *arg, uint8_t out[32]);
 
-/* The device's SSH key, ECDSA P-256: private scalar (wiped by the caller) and public point. FIPS 186-5 A.2.2:
+/* Derives the device's SSH key, ECDSA P-256: private scalar (wiped by the caller) and public point. FIPS 186-5 A.2.2:
  * candidates are tested, counter 0 first, until one is in [1, n-1]. */
 CMX_MUST_USE cmx_err cmx_identity_ssh_key(cmx_hmac_fn hmac, void *arg, uint8_t scalar[CMX_P256_SCALAR_LEN],
                                           uint8_t pub[CMX_P256_PUBLIC_LEN]);
 
-/* The key that signs evidence (ES256), derived in the same way under a label of its own. */
+/* Derives the key that signs evidence (ES256), in the same way under a label of its own. */
 CMX_MUST_USE cmx_err cmx_identity_attest_key(cmx_hmac_fn hmac, void *arg, uint8_t scalar[CMX_P256_SCALAR_LEN],
                                              uint8_t pub[CMX_P256_PUBLIC_LEN]);
 

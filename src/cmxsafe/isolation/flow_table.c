@@ -97,7 +97,7 @@ bool cmx_flow_has_peer(const struct cmx_isolation *iso, const struct cmx_ip *pee
     return false;
 }
 
-/* The window scale option of a SYN (RFC 7323 section 2.2), or 0. */
+/* Returns the window scale option of a SYN (RFC 7323 section 2.2), or 0. */
 static uint8_t window_scale(const struct cmx_packet *p)
 {
     struct cmx_options o = {.at = p->l4 + 20, .left = p->l4_len - p->payload - 20, .pad = 1, .end = 0};

@@ -179,7 +179,7 @@ static bool nd_options(const struct cmx_packet *p, uint32_t at, uint8_t type, co
     return !*mac || type != ND_OPTION_SOURCE_LINK || is_sender(p, *mac);
 }
 
-/* The entry of this packet's sender if it is a router within its lifetime, otherwise NULL. */
+/* Returns the entry of this packet's sender if it is a router within its lifetime, otherwise NULL. */
 static struct cmx_neighbour *known_router(const struct cmx_question *q)
 {
     struct cmx_neighbour *r = cmx_question_router(q, &q->p->src.ip);
@@ -318,7 +318,7 @@ cmx_why cmx_link_icmp6(const struct cmx_question *q)
     return type >= 1 && type <= ICMP6_ERROR_LAST ? cmx_rule_icmp_error(q) : CMX_WHY_ICMP;
 }
 
-/* The entry for ip, otherwise a free entry, otherwise NULL. */
+/* Returns the entry for ip, otherwise a free entry, otherwise NULL. */
 static struct cmx_neighbour *place_for(struct cmx_neighbour *list, size_t n, uint8_t iface, const struct cmx_ip *ip)
 {
     struct cmx_neighbour *end = list + n, *free_place = NULL;

@@ -79,7 +79,7 @@ struct cmx_options {
     bool broken;    /* set by cmx_options_next: an option exceeds the list */
 };
 
-/* The next complete option, or NULL. */
+/* Returns the next complete option, or NULL. */
 const uint8_t *cmx_options_next(struct cmx_options *o);
 
 /* Returns CMX_WHY_NONE or why the frame is refused; p then holds the fields parsed so far, for the log only. Any

@@ -99,7 +99,7 @@ static bool is_control(const struct cmx_question *q)
 
 static const struct cmx_end nobody = {{{0, 0, 0, 0}}, 0};
 
-/* The context with this address and port, or NULL. */
+/* Returns the context with this address and port, or NULL. */
 static const struct cmx_iso_context *context_of(const struct cmx_isolation *iso, bool direct,
                                                 const struct cmx_end *place)
 {

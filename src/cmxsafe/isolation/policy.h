@@ -55,7 +55,7 @@ void cmx_isolation_resolving(struct cmx_isolation *iso, bool begins);
 struct cmx_decision cmx_isolation_check(struct cmx_isolation *iso, const struct cmx_iface *iface, cmx_direction dir,
                                         const struct cmx_frame *frame, uint32_t now_ms);
 
-/* The number of open sockets. */
+/* Returns the number of open sockets. */
 size_t cmx_isolation_flows(const struct cmx_isolation *iso);
 
 #ifdef __cplusplus

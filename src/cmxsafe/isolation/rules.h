@@ -18,7 +18,7 @@ bool cmx_iface_owns(const struct cmx_iface *iface, const struct cmx_ip *ip);
 struct cmx_neighbour *cmx_neighbour_find(struct cmx_neighbour *list, size_t n, const struct cmx_question *q,
                                          const struct cmx_ip *ip);
 
-/* The router whose advertisement this interface has received, even if its lifetime has ended, or NULL. */
+/* Returns the router whose advertisement this interface has received, even if its lifetime has ended, or NULL. */
 struct cmx_neighbour *cmx_question_router(const struct cmx_question *q, const struct cmx_ip *ip);
 
 /* True if the stack may send look-ups to that address. */

@@ -35,7 +35,7 @@ struct protocol {
     bool once; /* accepts only one answer, and only from the address that the request was sent to */
 };
 
-/* The payload; in_reach is the number of its contiguous bytes. */
+/* Returns the payload; in_reach is the number of its contiguous bytes. */
 static const uint8_t *payload(const struct cmx_packet *p)
 {
     return p->l4 + 8;
@@ -46,7 +46,7 @@ static uint32_t in_reach(const struct cmx_packet *p)
     return p->l4_have - 8;
 }
 
-/* The request with that number that was sent from lport, or NULL. */
+/* Returns the request with that number that was sent from lport, or NULL. */
 static struct cmx_request *find(const struct cmx_question *q, const struct protocol *s, uint32_t id, uint32_t lport)
 {
     struct cmx_request *r = q->iso->requests;
@@ -91,7 +91,7 @@ static struct cmx_request *outstanding(const struct cmx_question *q, const struc
 
 /* ---- DHCP, RFC 2131 ---- */
 
-/* The value of the option if it has that size, otherwise NULL. */
+/* Returns the value of the option if it has that size, otherwise NULL. */
 static const uint8_t *dhcp_option(const struct cmx_packet *p, uint8_t code, uint8_t size)
 {
     struct cmx_options o = {

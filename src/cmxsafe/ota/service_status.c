@@ -79,7 +79,7 @@ static void status_upload(struct cmx_ota_service *s, struct cmx_json *j)
     cmx_json_str(j, "error", s->error.text[0] ? s->error.text : NULL);
 }
 
-/* The last uploads, the newest first. */
+/* Writes the last uploads, the newest first. */
 static void status_history(const struct cmx_ota_service *s, struct cmx_json *j)
 {
     unsigned n = s->n_past < CMX_OTA_PAST ? s->n_past : CMX_OTA_PAST;

@@ -15,7 +15,7 @@ const uint8_t cmx_trailer_magic[CMX_TRAILER_MAGIC_LEN] = {'C', 'M', 'X', 'S', 'I
 static const uint8_t spki[] = {0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01,
                                0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00};
 
-/* The signed part of the trailer: everything before the signature. */
+/* Writes the signed part of the trailer: everything before the signature. */
 static void put_head(const struct cmx_trailer *t, uint8_t out[CMX_TRAILER_SIGNED_LEN])
 {
     memset(out, 0, CMX_TRAILER_SIGNED_LEN);

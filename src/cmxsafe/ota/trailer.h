@@ -53,7 +53,7 @@ void cmx_trailer_write(const struct cmx_trailer *t, uint8_t *out);
 
 CMX_MUST_USE cmx_err cmx_trailer_key_id(const uint8_t pub[CMX_P256_PUBLIC_LEN], uint8_t id[CMX_TRAILER_KEY_ID_LEN]);
 
-/* The message that is signed with ECDSA and SHA-256. image_sha: SHA-256 of the signed bytes. */
+/* Writes the message that is signed with ECDSA and SHA-256. image_sha: SHA-256 of the signed bytes. */
 void cmx_trailer_message(const struct cmx_trailer *t, const uint8_t image_sha[CMX_SHA256_LEN],
                          uint8_t out[CMX_TRAILER_MESSAGE_LEN]);
 

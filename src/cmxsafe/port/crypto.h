@@ -58,7 +58,7 @@ CMX_MUST_USE cmx_err cmx_p256_verify(const uint8_t pub[CMX_P256_PUBLIC_LEN], con
 CMX_MUST_USE cmx_err cmx_p256_sign(const uint8_t scalar[CMX_P256_SCALAR_LEN], const uint8_t digest[CMX_SHA256_LEN],
                                    uint8_t sig[CMX_P256_SIG_LEN]);
 
-/* The public point of a private scalar. CMX_EINVAL: the scalar is zero or not below the group's order. */
+/* Computes the public point of a private scalar. CMX_EINVAL: the scalar is zero or not below the group's order. */
 CMX_MUST_USE cmx_err cmx_p256_public(const uint8_t scalar[CMX_P256_SCALAR_LEN], uint8_t pub[CMX_P256_PUBLIC_LEN]);
 
 #ifdef __cplusplus

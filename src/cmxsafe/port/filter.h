@@ -72,8 +72,8 @@ struct cmx_filter {
     void (*unlock)(void);
 };
 
-/* The platform's filter, or NULL if the device has no own network stack (the virtual board on the machine's sockets).
- * Static. */
+/* Returns the platform's filter, or NULL if the device has no own network stack (the virtual board on the machine's
+ * sockets). Static. */
 const struct cmx_filter *cmx_port_filter(void);
 
 #ifdef __cplusplus

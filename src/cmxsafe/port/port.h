@@ -33,7 +33,7 @@ CMX_MUST_USE cmx_err cmx_port_task_start(const char *name, size_t stack_bytes, c
 
 #define CMX_PORT_TASK_NAME 16
 
-/* The calling task's name, at most 15 characters; "" if it has none. */
+/* Writes the calling task's name, at most 15 characters; "" if it has none. */
 void cmx_port_task_name(char out[CMX_PORT_TASK_NAME]);
 
 /* Free bytes of heap; SIZE_MAX if the platform cannot tell. */
@@ -102,7 +102,7 @@ void cmx_port_acknowledge(int fd);
 
 /* ---- flash: the whole chip, as esp_flash_* sees it ---- */
 
-/* The size of the flash in bytes; 0 without flash (a Linux agent). */
+/* Returns the size of the flash in bytes; 0 without flash (a Linux agent). */
 uint32_t cmx_port_flash_size(void);
 CMX_MUST_USE cmx_err cmx_port_flash_read(uint32_t offset, void *out, size_t len);
 /* NOR flash: a write only clears bits; an erase sets whole sectors (CMX_FLASH_SECTOR) to 0xff. */

@@ -24,7 +24,7 @@ CMX_MUST_USE cmx_err cmx_lookup_result(struct cmx_lookup *l, const struct addrin
  * recently. */
 bool cmx_lookup_is_fresh(struct cmx_lookup *l, uint64_t now_ms);
 
-/* The time at which to check for the result again: soon at first, then less often. */
+/* Returns the time at which to check for the result again: soon at first, then less often. */
 uint64_t cmx_lookup_due(const struct cmx_lookup *l, uint64_t now_ms);
 
 /* Adds a user, who must call cmx_lookup_release. Returns l. */

@@ -12,10 +12,10 @@ struct sockaddr_storage;
 extern "C" {
 #endif
 
-/* The client of fd, a connection that a service of this firmware or program has accepted: at a CMX-GW its identity, an
- * IPv6 address; at another SSH server the address from which it reached the gateway. CMX_ENOENT: fd is no connection of
- * the proxy's, such as one of another local program. CMX_EFORMAT: the gateway reported no address. *out is then
- * unchanged. Call it while the connection is open. */
+/* Finds the client of fd, a connection that a service of this firmware or program has accepted: at a CMX-GW its
+ * identity, an IPv6 address; at another SSH server the address from which it reached the gateway. CMX_ENOENT: fd is no
+ * connection of the proxy's, such as one of another local program. CMX_EFORMAT: the gateway reported no address. *out
+ * is then unchanged. Call it while the connection is open. */
 CMX_MUST_USE cmx_err cmx_peer(int fd, struct sockaddr_storage *out);
 
 #ifdef __cplusplus

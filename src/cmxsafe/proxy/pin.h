@@ -27,12 +27,13 @@ CMX_MUST_USE cmx_err cmx_pin_parse(struct cmx_pin *pin, const char *text);
 
 typedef enum { CMX_PIN_UNKNOWN = 0, CMX_PIN_ACCEPTED, CMX_PIN_REVOKED } cmx_pin_verdict;
 
-/* The decision of the pins about the key with this digest; a revoked pin overrides the others. Each comparison takes
- * constant time. */
+/* Returns the decision of the pins about the key with this digest; a revoked pin overrides the others. Each comparison
+ * takes constant time. */
 cmx_pin_verdict cmx_pin_check(const struct cmx_pin *pins, size_t n, const uint8_t digest[32]);
 
 /* Union of the types of the pins that are not revoked; 0: there is no such pin. */
 unsigned cmx_pin_types(const struct cmx_pin *pins, size_t n);
 
-/* The type of an OpenSSH key name ("ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa", ...), or CMX_HOSTKEY_TYPES. */
+/* Returns the type of an OpenSSH key name ("ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa", ...), or CMX_HOSTKEY_TYPES.
+ * */
 cmx_hostkey_type cmx_pin_type_of(const char *name, size_t len);

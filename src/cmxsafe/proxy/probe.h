@@ -8,7 +8,7 @@
 /* Does what can be done without waiting. An error ends the session. */
 CMX_MUST_USE cmx_err cmx_probe_step(struct session *s, struct run *r);
 
-/* The time at which step next has something to do; UINT64_MAX: never. */
+/* Returns the time at which step next has something to do; UINT64_MAX: never. */
 uint64_t cmx_probe_due(const struct run *r);
 
 /* True if a probe is under way, so that an arriving connection may be the probe. */

@@ -249,7 +249,7 @@ static struct run *run_find(struct run *list, const struct cmx_context *c)
     return NULL;
 }
 
-/* The running context that is equal to c, or NULL. Call under the lock. */
+/* Returns the running context that is equal to c, or NULL. Call under the lock. */
 static struct run *find_running(struct cmx_proxy *p, const struct cmx_context *c)
 {
     struct session *s = session_find(p->engine.sessions, cmx_proxy_context_session(c));

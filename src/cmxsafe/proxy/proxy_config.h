@@ -71,11 +71,11 @@ bool cmx_proxy_context_equal(const struct cmx_context *a, const struct cmx_conte
 /* Checks peer and allow_from; why, which may be NULL, names the context and the option. CMX_EINVAL. */
 CMX_MUST_USE cmx_err cmx_proxy_context_check_originators(const struct cmx_context *c, struct cmx_why *why);
 
-/* The canonical text of an address (RFC 5952 for IPv6: "FD00::0:1" is "fd00::1"), since gateways compare addresses as
- * text. False: host is not a numeric address; out is unchanged. */
+/* Writes the canonical text of an address (RFC 5952 for IPv6: "FD00::0:1" is "fd00::1"), since gateways compare
+ * addresses as text. False: host is not a numeric address; out is unchanged. */
 bool cmx_proxy_address_canonical(const char *host, char out[CMX_PROXY_ADDRESS_MAX]);
 
-/* The prefix in a remote_address that begins with CMX_PROXY_FLEET, or NULL. */
+/* Returns the prefix in a remote_address that begins with CMX_PROXY_FLEET, or NULL. */
 const char *cmx_proxy_fleet_prefix(const char *remote_address);
 
 /* Makes a deep copy with addresses in canonical form. CMX_ENOMEM: *out may then only be passed to
@@ -83,5 +83,5 @@ const char *cmx_proxy_fleet_prefix(const char *remote_address);
 CMX_MUST_USE cmx_err cmx_proxy_context_copy(struct cmx_context *out, const struct cmx_context *c);
 void cmx_proxy_context_release(struct cmx_context *c);
 
-/* The name of c's session: c->session, or the context's own name if that is empty. */
+/* Returns the name of c's session: c->session, or the context's own name if that is empty. */
 const char *cmx_proxy_context_session(const struct cmx_context *c);

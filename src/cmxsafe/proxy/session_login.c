@@ -183,7 +183,7 @@ static cmx_err check_host_key(struct session *s)
     return mismatch(s);
 }
 
-/* The host key types that this task's stack is large enough to verify. */
+/* Returns the host key types that this task's stack is large enough to verify. */
 static unsigned fitting_types(const struct session *s)
 {
     const size_t need = CMX_ED25519_STACK;
@@ -191,7 +191,8 @@ static unsigned fitting_types(const struct session *s)
     return s->stack_bytes < need ? CMX_HOSTKEY_ANY & ~(1u << CMX_HOSTKEY_ED25519) : CMX_HOSTKEY_ANY;
 }
 
-/* The types that a pin may have, without those of which the gateway has no pinned key. It then shows its next key. */
+/* Returns the types that a pin may have, without those of which the gateway has no pinned key. It then shows its next
+ * key. */
 static unsigned remaining_types(const struct session *s)
 {
     const unsigned all = cmx_pin_types(s->config->pins, s->config->n_pins);

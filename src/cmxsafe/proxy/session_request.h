@@ -7,5 +7,5 @@
 /* Does what can be done without waiting. An error ends the session; CMX_ETIMEOUT: the gateway is dead. */
 CMX_MUST_USE cmx_err cmx_session_request_step(struct session *s);
 
-/* The time at which the next request or keepalive is due. */
+/* Returns the time at which the next request or keepalive is due. */
 uint64_t cmx_session_request_due(const struct session *s);

@@ -137,7 +137,7 @@ struct session {
 
 /* The only setter of a context's state: logs the transition, records err and text (may be NULL), publishes. */
 void cmx_session_set_context(struct run *r, cmx_context_state state, cmx_err err, const char *text);
-/* The address on which the gateway listens for a reverse context, for the forward request. */
+/* Returns the address on which the gateway listens for a reverse context, for the forward request. */
 const char *cmx_session_listen_address(const struct run *r);
 /* Copies live to shared. */
 void cmx_session_publish(struct run *r);
@@ -150,7 +150,7 @@ void cmx_session_free_context(struct run *r);
 void cmx_session_set_state(struct session *s, cmx_context_state state, cmx_err err, const char *text);
 /* Records why this attempt fails: both texts, joined. */
 void cmx_session_say(struct session *s, const char *what, const char *why);
-/* The gateway that this attempt uses. */
+/* Returns the gateway that this attempt uses. */
 const struct cmx_gateway_host *cmx_session_gateway(const struct session *s);
 bool cmx_session_stopping(struct session *s);
 /* Records that the task runs, for cmx_proxy_watch and the platform's watchdog. */
@@ -159,11 +159,11 @@ void cmx_session_alive(struct session *s);
 void cmx_session_rests(struct session *s, uint32_t ms);
 /* Wakes the session's task, so that it checks for work at once. Any task. */
 void cmx_session_wake(struct session *s);
-/* The time since the task's last call was due. Any task. */
+/* Returns the time since the task's last call was due. Any task. */
 uint32_t cmx_session_silent_ms(struct session *s);
 /* Sets the SSH socket for cmx_proxy_watch; -1: it is about to be closed. */
 void cmx_session_set_fd(struct session *s, int fd);
-/* The time that is `seconds` after the beginning of this turn of the event loop. */
+/* Returns the time that is `seconds` after the beginning of this turn of the event loop. */
 uint64_t cmx_session_in(const struct session *s, unsigned seconds);
 /* True once that time has come. */
 bool cmx_session_past(const struct session *s, uint64_t at);

@@ -43,7 +43,7 @@ static void drop_key(struct cmx_ssh_auth *a)
 
 /* ---- the password ---- */
 
-/* The methods that the server accepts; 0 until it has refused one. */
+/* Returns the methods that the server accepts; 0 until it has refused one. */
 static unsigned accepted_methods(ssh_session session)
 {
     return (unsigned)ssh_userauth_list(session, NULL);

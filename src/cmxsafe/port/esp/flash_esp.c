@@ -40,7 +40,7 @@ cmx_err cmx_port_flash_read(uint32_t offset, void *out, size_t len)
     return from_esp(esp_flash_read(NULL, out, offset, (uint32_t)len));
 }
 
-/* The partition that holds all of the range, or NULL. Owned by ESP-IDF. */
+/* Returns the partition that holds all of the range, or NULL. Owned by ESP-IDF. */
 static const esp_partition_t *partition_of(uint32_t offset, size_t len)
 {
     esp_partition_iterator_t it = esp_partition_find(ESP_PARTITION_TYPE_ANY, ESP_PARTITION_SUBTYPE_ANY, NULL);

@@ -147,7 +147,7 @@ static struct wrapped *find(const struct netif *netif)
     return NULL;
 }
 
-/* The interface's entry if the packet may pass, otherwise NULL. */
+/* Returns the interface's entry if the packet may pass, otherwise NULL. */
 static const struct wrapped *passage(const struct netif *netif, struct pbuf *p, bool out, bool ethernet)
 {
     const struct wrapped *w = find(netif);
