@@ -283,7 +283,7 @@ static void ota_row_json(const struct wiring *w, struct cmx_json *j)
 /* Any function may be NULL. */
 struct module {
     const char *name;
-    /* Whether the module accepts the configuration. Changes nothing; --check calls it too. */
+    /* Checks whether the module accepts the configuration. Changes nothing; --check calls it too. */
     cmx_err (*check)(const struct agent_config *c, struct cmx_why *why);
     /* Opens or installs everything that the module can no longer reach after the agent has confined itself. */
     cmx_err (*prepare)(struct wiring *w, struct cmx_why *why);

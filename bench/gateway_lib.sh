@@ -1,7 +1,7 @@
 # gateway_lib.sh - for measurements of a system gateway: light clients, and what processes cost. Source it after
 # tests/e2e/gateway_system_lib.sh, which gives it namespaces and a control group of its own.
 
-# enrol_fleet N: sets up N devices with keys; FLEET_FOLDER is for ssh_sessions.
+# enrol_fleet N: sets up N devices with keys; FLEET_FOLDER is the folder of keys that ssh_sessions reads.
 FLEET_FOLDER=$TMP/fleet
 enrol_fleet() {
     fleet_python

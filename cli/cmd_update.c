@@ -155,7 +155,7 @@ static cmx_err prefix_crc(const char *path, uint64_t len, char out[9])
     return len == 0 ? CMX_OK : CMX_ETRUNC;
 }
 
-/* How many bytes of this file the device has already received. */
+/* Returns how many bytes of this file the device has already received. */
 static uint64_t held(const struct update *u, const struct update_status *s)
 {
     char crc[9];

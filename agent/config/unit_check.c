@@ -101,7 +101,7 @@ static bool is_below(const char *path, const char *folder)
     return strncmp(path, folder, n) == 0 && (path[n] == '/' || path[n] == 0);
 }
 
-/* Why the unit does not see path, or NULL. */
+/* Returns why the unit does not see path, or NULL. */
 static const char *hidden(const struct unit_sandbox *s, const char *path)
 {
     if (s->hides_home && (is_below(path, "/home") || is_below(path, "/root") || is_below(path, "/run/user")))

@@ -11,7 +11,7 @@
 #include "cmxsafe/core/json.h"
 #include "cmxsafe/proxy/proxy.h"
 
-/* Bytes of an answer: the confinement and the modules, and the contexts. */
+/* Size of an answer in bytes: the confinement and the modules, and the contexts. */
 #define STATUS_MAX (48 * 1024 + CMX_PROXY_CONTEXTS_MAX * 1536)
 
 /* A snapshot. Strings are borrowed. */
@@ -45,7 +45,7 @@ void status_line(const struct status_view *v, char *out, size_t cap);
 
 /* True when every context is up, or has been tried once and is waiting for its next attempt. */
 bool status_settled(const struct status_view *v);
-/* Every context is up. */
+/* True if every context is up. */
 bool status_all_up(const struct status_view *v);
 
 /* Returns the number of sessions that the contexts use. */

@@ -37,10 +37,10 @@ CMX_MUST_USE cmx_err isolation_open(const struct agent_config *c, int wake, stru
                                     struct cmx_why *why);
 void isolation_plan(const struct isolation *s, struct confine_plan *p);
 CMX_MUST_USE cmx_err isolation_reload(struct isolation *s, const struct agent_config *next, struct cmx_why *why);
-/* Leaves the rules in force. */
+/* Frees s. The rules stay in force. */
 void isolation_close(struct isolation *s);
 
-/* Readable when the kernel reports a change of the rules; -1: none. */
+/* Returns a descriptor that is readable when the kernel reports a change of the rules; -1: none. */
 int isolation_fd(const struct isolation *s);
 /* Looks at the rules, and installs those of c again if they changed. */
 void isolation_turn(struct isolation *s, const struct agent_config *c);
@@ -53,11 +53,11 @@ CMX_MUST_USE cmx_err isolation_session_opens(struct isolation *s, const struct s
 void isolation_session_closed(struct isolation *s, const struct sockaddr *gateway);
 void isolation_resolve(struct isolation *s, bool begins);
 
-/* Whether the rules are in force, observed now. False if isolation is not enabled. Any thread. */
+/* True if the rules are in force, observed now. False if isolation is not enabled. Any thread. */
 bool isolation_in_force(struct isolation *s);
 
-/* Whether a new version may be confirmed: in force, or not enabled. Any thread. */
+/* True if a new version may be confirmed: isolation is in force, or not enabled. Any thread. */
 bool isolation_settled(struct isolation *s);
 
-/* Whether sessions may exist: isolation is in force, being repaired, or not enabled. Any thread. */
+/* True if sessions may exist: isolation is in force, being repaired, or not enabled. Any thread. */
 bool isolation_permits_sessions(struct isolation *s);

@@ -93,7 +93,7 @@ static bool attribute_u32(const struct nlattr *a, uint32_t *out)
     return true;
 }
 
-/* How many transactions the kernel has committed in this network namespace, modulo 2^32. */
+/* Reads how many transactions the kernel has committed in this network namespace, modulo 2^32. */
 static cmx_err generation(struct nft_guard *g, uint32_t *out)
 {
     struct {

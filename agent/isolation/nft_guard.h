@@ -19,7 +19,7 @@ struct nft_guard;
 CMX_MUST_USE cmx_err nft_guard_open(struct nft_guard **out, struct cmx_why *why);
 void nft_guard_close(struct nft_guard *g); /* NULL is fine */
 
-/* Readable when another program may have changed something: call nft_guard_check. */
+/* Returns a descriptor that is readable when another program may have changed something: call nft_guard_check. */
 int nft_guard_fd(const struct nft_guard *g);
 
 /* Installs a ruleset, which from then on must stay in force. Errors as for nft_run; CMX_EBUSY: other programs change

@@ -13,7 +13,7 @@ struct nft;
 CMX_MUST_USE cmx_err nft_open(struct nft **out, struct cmx_why *why);
 void nft_close(struct nft *n); /* NULL is fine */
 
-/* Whether the process had CAP_NET_ADMIN at nft_open. Without it the calls below return CMX_EPERM. */
+/* True if the process had CAP_NET_ADMIN at nft_open. Without it the calls below return CMX_EPERM. */
 bool nft_permitted(const struct nft *n);
 
 /* Loads all of the text or nothing. dry: only checks it. why: the first line of libnftables' error message. CMX_EPERM;

@@ -21,7 +21,7 @@ struct resolvers {
 /* Finds the name servers. CMX_EINVAL: an address or user in the configuration is wrong; why names it. */
 CMX_MUST_USE cmx_err resolvers_find(const struct agent_config *c, struct resolvers *out, struct cmx_why *why);
 
-/* Whether the files have changed since the last call with that stamp (zeroed: they have). */
+/* True if the files have changed since the last call with that stamp (zeroed: they have). */
 struct resolvers_stamp {
     uint64_t file[2][4];
 };

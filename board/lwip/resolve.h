@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Addresses of a name, IPv6 first; at most cap, each 16 bytes, IPv4 as ::ffff:a.b.c.d. Returns how many; 0: none or no
- * answer. Blocks a few seconds at most. */
+/* Looks up the addresses of a name, IPv6 first; at most cap, each 16 bytes, IPv4 as ::ffff:a.b.c.d. Returns how many;
+ * 0: none or no answer. Blocks a few seconds at most. */
 size_t board_resolve(const char *server, const char *name, uint8_t (*out)[16], size_t cap);
 
 /* Reads the addresses in an answer of len bytes. Pure. */

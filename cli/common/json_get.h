@@ -14,8 +14,8 @@ CMX_MUST_USE cmx_err json_get(const char *text, const char *path, char *out, siz
 
 /* True if the text is one value with nothing but white space around it. */
 bool json_is_whole(const char *text);
-/* Where the member's value begins, which tells its type: '"', '{', '[', or a number, true, false, null. NULL: there is
- * no such member. path "": text itself. */
+/* Returns where the member's value begins, which tells its type: '"', '{', '[', or a number, true, false, null. NULL:
+ * there is no such member. path "": text itself. */
 const char *json_find(const char *text, const char *path);
 /* The first element of an array (json_find), and the one after an element; NULL: there is none, or this is no array. */
 const char *json_first(const char *array);

@@ -9,7 +9,8 @@
 #include "cmxsafe/core/why.h"
 #include "cmxsafe/identity/attest_key.h"
 
-/* Exactly 32 bytes. why: one phrase. The caller wipes key. CMX_ENOENT, CMX_EPERM, CMX_EIO; CMX_EFORMAT: another length.
+/* Reads a file of exactly 32 bytes. why: one phrase. The caller wipes key. CMX_ENOENT, CMX_EPERM, CMX_EIO; CMX_EFORMAT:
+ * another length.
  */
 CMX_MUST_USE cmx_err key_file_read(const char *path, uint8_t key[32], struct cmx_why *why);
 

@@ -58,7 +58,7 @@ static cmx_err find_target(struct gw *g, const char *text, struct gw_device *d, 
     return err;
 }
 
-/* Whether `grant`, as the audit trail names its target, covered this service: "cam-17:81", "@cameras", "@cameras:81".
+/* True if `grant`, as the audit trail names its target, covered this service: "cam-17:81", "@cameras", "@cameras:81".
  */
 static bool covers(const char *grant, const struct gw_device *d, unsigned port)
 {

@@ -79,7 +79,7 @@ static void start_unit(const char *unit)
 
 /* ---- at the gateway of the fleet ---- */
 
-/* Field n of SSH_CONNECTION: "CLIENT PORT SERVER PORT" (ssh(1)). */
+/* Copies field n of SSH_CONNECTION: "CLIENT PORT SERVER PORT" (ssh(1)). */
 static bool connection_field(const char *text, unsigned n, char out[GW_ADDRESS_MAX])
 {
     while (n && (text = strchr(text, ' ')) != NULL) {

@@ -66,7 +66,7 @@ CMX_MUST_USE cmx_err gw_folder_load(struct gw *g, struct cmx_why *e);
 const char *gw_path(const struct gw *g, const char *name, char out[GW_PATH_MAX]);
 /* Returns the folder's path as sshd and its helper see it: GW_INSIDE_DIR in --user mode, else g->dir. */
 const char *gw_inside_dir(const struct gw *g);
-/* Host name of a device: "cam-17.cmx", or "localhost" in a small deployment. */
+/* Writes the host name of a device: "cam-17.cmx", or "localhost" in a small deployment. */
 void gw_device_host(const struct gw *g, const struct gw_device *d, char out[GW_HOST_MAX]);
 /* "SHA256:..." of the host key in DIR/name (a .pub file); "" when it can't be read. */
 void gw_pin(const struct gw *g, const char *name, char out[GW_FINGERPRINT_MAX]);

@@ -10,8 +10,8 @@
 
 #define GW_REVOCATION_KEYS_MAX 64 /* keys in one call */
 
-/* Which of n keys ("TYPE BASE64", at most GW_REVOCATION_KEYS_MAX of them; n 0: only whether ssh-keygen can read the
- * KRL) are revoked. CMX_EFORMAT: not a KRL. CMX_EIO: ssh-keygen can't be run, or gave no answer for each key; all are
- * then revoked. */
+/* Finds which of n keys ("TYPE BASE64", at most GW_REVOCATION_KEYS_MAX of them; n 0: only whether ssh-keygen can read
+ * the KRL) are revoked. CMX_EFORMAT: not a KRL. CMX_EIO: ssh-keygen can't be run, or gave no answer for each key; all
+ * are then revoked. */
 CMX_MUST_USE cmx_err gw_revocation_ask(const uint8_t *krl, size_t len, const char *const keys[], size_t n,
                                        bool revoked[], struct cmx_why *e);

@@ -92,7 +92,7 @@ struct gw_pace {
     uint64_t stop_at;  /* start no more once this percentage of the finished devices has failed; 100: never */
 };
 
-/* Whether another device may be started. */
+/* True if another device may be started. */
 bool gw_pace_may_start(const struct gw_pace *p, uint64_t done, uint64_t running);
 /* True after too many failures: any failure among the first devices, later the configured share of the finished
  * devices. */

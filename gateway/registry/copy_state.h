@@ -27,7 +27,7 @@ struct gw_copy_state {
  * as gw_term_left. A state that is missing or can't be read counts as stale. */
 void gw_copy_state_read(struct gw_copy_state *out, const char *registry_path, int64_t latest);
 
-/* Seconds since the confirmation; 0: there was none, or the clock was set back. */
+/* Returns the seconds since the confirmation; 0: there was none, or the clock was set back. */
 int64_t gw_copy_state_age(const struct gw_copy_state *s);
 /* True while PostgreSQL confirms the copy, so that the operator needs no warning. */
 bool gw_copy_state_good(const struct gw_copy_state *s);

@@ -86,15 +86,15 @@ struct gw_grant_record {
 typedef cmx_err (*gw_grant_record_fn)(void *arg, const struct gw_grant_record *g);
 CMX_MUST_USE cmx_err gw_grant_record_each(struct gw_registry *r, gw_grant_record_fn fn, void *arg, struct cmx_why *e);
 
-/* Whether any grant lets the consumer reach this port of the device now. */
+/* Finds whether any grant lets the consumer reach this port of the device now. */
 CMX_MUST_USE cmx_err gw_grant_is_active(struct gw_registry *r, const struct gw_consumer *c, int64_t device,
                                         uint16_t port, bool *active, struct cmx_why *e);
 /* Finds the grant that names exactly this device and port. CMX_ENOENT. */
 CMX_MUST_USE cmx_err gw_grant_record_get(struct gw_registry *r, const struct gw_consumer *c, const char *device,
                                          uint16_t port, struct gw_grant_record *out, struct cmx_why *e);
 
-/* Seconds until the next grant or the next trusted evidence ends. ended: grants that ended and are not removed yet
- * count as 0 seconds. CMX_ENOENT: nothing ends. */
+/* Computes the seconds until the next grant or the next trusted evidence ends. ended: grants that ended and are not
+ * removed yet count as 0 seconds. CMX_ENOENT: nothing ends. */
 CMX_MUST_USE cmx_err gw_grant_next_end(struct gw_registry *r, bool ended, int64_t *left, struct cmx_why *e);
 /* Stores the present time as gw_grant_expire does, but removes nothing. */
 CMX_MUST_USE cmx_err gw_grant_note_time(struct gw_registry *r, struct cmx_why *e);

@@ -42,7 +42,8 @@ CMX_MUST_USE cmx_err gw_nodes_read(struct gw_registry *r, const struct gw_fleet 
 const struct gw_node *gw_nodes_find(const struct gw_nodes *nodes, const char *name);
 
 /* Adds n with the lowest free number, or changes the node of that name. Sets n->number. CMX_EINVAL: the name, address
- * or key is malformed; CMX_ENOSPC: there are GW_NODES_MAX nodes. Part of the caller's transaction, as the next two. */
+ * or key is malformed; CMX_ENOSPC: there are GW_NODES_MAX nodes. This function and the next two are part of the
+ * caller's transaction. */
 CMX_MUST_USE cmx_err gw_node_put(struct gw_registry *r, struct gw_node *n, struct cmx_why *e);
 /* Removes a node and its claims. CMX_ENOENT. */
 CMX_MUST_USE cmx_err gw_node_remove(struct gw_registry *r, const char *name, struct cmx_why *e);
@@ -68,7 +69,7 @@ CMX_MUST_USE cmx_err gw_claim_each(struct gw_registry *r, gw_claim_fn fn, void *
 
 /* Returns the route metric of a sequence: 1 to GW_METRIC_MAX. */
 unsigned gw_claim_metric(int64_t sequence);
-/* Whether metric a is newer than b. */
+/* True if metric a is newer than b. */
 bool gw_claim_metric_newer(unsigned a, unsigned b);
 /* Returns the lowest sequence after `after` whose metric is newer than `metric` (0: no metric is known). */
 int64_t gw_claim_next(int64_t after, unsigned metric);

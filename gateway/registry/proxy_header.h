@@ -11,9 +11,9 @@
 
 #define GW_PROXY_HEADER_MAX 536 /* a head, and extensions (TLVs) as the protocol's section 2.2 bounds them */
 
-/* How many bytes of the header are still missing after the len bytes that were read. The caller reads exactly this
- * many, so that it consumes no byte after the header. 0: the header is complete. CMX_EFORMAT: not such a header, or
- * longer than GW_PROXY_HEADER_MAX. */
+/* Computes how many bytes of the header are still missing after the len bytes that were read. The caller reads exactly
+ * this many, so that it consumes no byte after the header. 0: the header is complete. CMX_EFORMAT: not such a header,
+ * or longer than GW_PROXY_HEADER_MAX. */
 CMX_MUST_USE cmx_err gw_proxy_header_more(const uint8_t *data, size_t len, size_t *more);
 
 /* Reads a whole header. *client: where the connection comes from; family AF_UNSPEC: from the load balancer itself (a

@@ -27,8 +27,8 @@ struct gw_term {
     const char *boot;  /* borrowed */
 };
 
-/* Seconds until the term ends if no clock is changed; 0: it has ended. Only for a term that has an end. latest: the
- * latest Unix time stored in the registry; 0: none. */
+/* Returns the seconds until the term ends if no clock is changed; 0: it has ended. Only for a term that has an end.
+ * latest: the latest Unix time stored in the registry; 0: none. */
 int64_t gw_term_left(const struct gw_term *t, const struct gw_now *now, int64_t latest);
 
 /* "90s", "30m", "8h", "2d", "1w": the length in seconds. CMX_EINVAL. */

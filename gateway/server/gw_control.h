@@ -7,6 +7,6 @@
  * CMX_ECLOSED: no gateway is running. */
 CMX_MUST_USE cmx_err gw_control(const struct gw *g, const char *request, char **answer, struct cmx_why *e);
 
-/* Whether a gateway serves this folder: it accepts on its control socket, or (--user mode, or started by hand) holds
+/* True if a gateway serves this folder: it accepts on its control socket, or (--user mode, or started by hand) holds
  * the folder's lock. */
 bool gw_control_is_serving(const struct gw *g);

@@ -6,7 +6,7 @@
 
 #include "gateway/server/gw_server.h"
 
-/* Whether peer is a load balancer, which must send a header. */
+/* True if peer is a load balancer, which must send a header. */
 bool gw_header_is_due(const struct gw_server *s, const struct sockaddr *peer);
 
 /* Takes ownership of x and waits for its header. Drops x if too many connections are waiting. */

@@ -29,7 +29,7 @@ void gw_idsock_close(struct gw_idsock *s);
 /* Root's part, after the server that it started has ended: kills what is left in the cgroup, and removes it. */
 void gw_idsock_forget_base(void);
 
-/* Whether all programs are still attached. */
+/* True if all programs are still attached. */
 CMX_MUST_USE cmx_err gw_idsock_check(const struct gw_idsock *s, struct cmx_why *e);
 
 /* Makes a new cgroup for a session; number is unique while the server lives. procs: a descriptor that moves the process

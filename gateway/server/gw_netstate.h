@@ -34,6 +34,6 @@ typedef enum {
 gw_netstate_change gw_netstate_compare(const struct gw_netstate *first, const struct gw_netstate *found,
                                        const struct gw_netstate *after);
 
-/* Whether one of the events that a NETLINK_ROUTE socket received may concern what the digest covers. The route of a
+/* True if one of the events that a NETLINK_ROUTE socket received may concern what the digest covers. The route of a
  * single identity, which comes and goes with its session, does not. */
 bool gw_netstate_concerned(const void *events, size_t len);

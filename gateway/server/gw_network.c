@@ -203,7 +203,7 @@ int gw_network_down(void)
     bool ok = access("/sys/class/net/cmxsafe0", F_OK) != 0 || gw_program_run(false, link);
 
     (void)gw_program_run(true, rule); /* fails if the rule was never set; harmless without the link */
-    /* The host's rules guard the link, so they go after it. */
+    /* The host's rules guard the link, so they are removed after it. */
     ok = ok && (!gw_program_run(true, has_table) || gw_program_run(false, table));
     ok = ok && (!netns_exists() || gw_program_run(false, netns));
     return ok ? EXIT_SUCCESS

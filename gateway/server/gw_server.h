@@ -254,9 +254,9 @@ size_t gw_session_forwards(const struct gw_session *x, const struct gw_listeners
                            size_t cap);
 /* Reads one of the session's present listeners. False: it holds none. */
 bool gw_session_first_forward(const struct gw_session *x, struct gw_forward *out);
-/* Bytes from and to the peer, and the round trip in microseconds. False: the socket can't tell. */
+/* Reads the numbers of bytes from and to the peer, and the round trip in microseconds. False: the socket can't tell. */
 bool gw_session_counters(const struct gw_session *x, uint64_t *in, uint64_t *out, uint32_t *rtt_us);
-/* Time since the peer's last byte. False: the socket can't report it. */
+/* Reads the time since the peer's last byte. False: the socket can't report it. */
 bool gw_session_silence(const struct gw_session *x, uint64_t *silent_ms);
 /* Writes the session with its listeners and counters. */
 void gw_forwards_session_json(struct cmx_json *j, const struct gw_session *x, const struct gw_listeners *l);

@@ -36,7 +36,7 @@ static cmx_err settle_there(struct gw_shared *s, struct gw_registry *r, struct c
     return err;
 }
 
-/* Which devices are in quarantine, as a list of ids; to be freed with sqlite3_free. Evidence is stored often, but
+/* Finds which devices are in quarantine, as a list of ids; to be freed with sqlite3_free. Evidence is stored often, but
  * changes rights only if it changes this list. */
 static cmx_err list_quarantined(struct gw_registry *r, char **out, struct cmx_why *e)
 {

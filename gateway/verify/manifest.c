@@ -226,7 +226,7 @@ static cmx_err add_mask(struct cmx_manifest *m, const struct words *w)
 static const struct statement {
     const char *word;
     cmx_err (*take)(struct cmx_manifest *m, const struct words *w);
-    bool repeats; /* the statement may occur again; a second one of the others is an error */
+    bool repeats; /* whether the statement may occur more than once */
     const char *form;
 } statements[] = {
     {"name", set_name, false, "name" TEXT_FORM},

@@ -33,7 +33,7 @@ static cmx_err load(struct cmx_library *l, const char *purpose, struct cmx_why *
             dlclose(handle);
             return err;
         }
-        /* The copy gives a function's address: see POSIX, dlsym, rationale. */
+        /* A copy of the bytes turns void * into a function pointer: see POSIX, dlsym, rationale. */
         memcpy(l->symbols[i].slot, &symbol, sizeof symbol);
     }
     l->handle = handle;

@@ -82,7 +82,7 @@ esp_boot() {
 esp_stop() { stop "${ESP_PID[$1]}"; }
 esp_logs() { wait_for 60 grep -q -- "$2" "$TMP/$1.log"; }
 
-# esp_silent NAME: checks that none of its ports answers from outside. The emulator's network accepts the connection itself.
+# esp_silent NAME: checks that none of the device's ports answers from outside. The emulator's network accepts the connection itself.
 esp_silent() {
     local port pids=()
     for port in "${ESP_PORTS[@]}"; do

@@ -35,7 +35,7 @@ const char *pcTaskGetName(TaskHandle_t task);
 /* eDeleted for a handle whose task has ended. */
 eTaskState eTaskGetState(TaskHandle_t task);
 
-/* Bytes of stack that were never used; a large value, because the real one is not known here. */
+/* Returns the bytes of stack that were never used; a large value, because the real one is not known here. */
 UBaseType_t uxTaskGetStackHighWaterMark(TaskHandle_t task);
 
 #ifdef __cplusplus

@@ -32,7 +32,7 @@ struct cmx_drops {
     struct cmx_drop list[CMX_DROPS_LINES];
 };
 
-/* Whether one more line may be logged; it then counts as logged. */
+/* True if one more line may be logged; it then counts as logged. */
 bool cmx_drops_may_log(struct cmx_drops *d, uint32_t now_ms);
 
 void cmx_drops_note(struct cmx_drops *d, const struct cmx_filter_packet *q, const struct cmx_frame *f, cmx_why why,

@@ -44,8 +44,8 @@ struct cmx_event_data {
  * default loop. Any task. */
 void cmx_esp_post(cmx_event_id id, const char *name, const char *gateway, cmx_err err);
 
-/* Every cmx_err as an esp_err_t: the matching ESP_ERR_* if there is one, otherwise CMX_ESP_ERR_BASE + the value. Any
- * task. */
+/* Translates a cmx_err to an esp_err_t: the matching ESP_ERR_* if there is one, otherwise CMX_ESP_ERR_BASE + the value.
+ * Any task. */
 #define CMX_ESP_ERR_BASE 0x16000
 esp_err_t cmx_esp_err(cmx_err err);
 

@@ -11,7 +11,7 @@
 #include "cmxsafe/core/err.h"
 #include "cmxsafe/core/label.h"
 
-#define CMX_FLEET_ADDRESS_MAX 46 /* INET6_ADDRSTRLEN */
+#define CMX_FLEET_ADDRESS_MAX 46 /* the value of INET6_ADDRSTRLEN */
 
 /* Reads a prefix such as "fd12:3456:789a::/48"; *bits is then a multiple of 8, 16 to 64. CMX_EINVAL: not a prefix,
  * another length, host bits set, or not unicast. */

@@ -51,7 +51,7 @@ CMX_MUST_USE cmx_err cmx_identity_ssh_public(cmx_hmac_fn hmac, void *arg, struct
  * arg is not used. CMX_ENOKEY: the device has no hardware key. */
 CMX_MUST_USE cmx_err cmx_identity_key_load(void *arg, struct cmx_buf *out);
 
-/* cmx_port_hw_hmac as a cmx_hmac_fn. */
+/* Calls cmx_port_hw_hmac; has the type cmx_hmac_fn. */
 CMX_MUST_USE cmx_err cmx_identity_hw_hmac(void *arg, const void *msg, size_t len, uint8_t out[32]);
 
 #ifdef __cplusplus

@@ -103,8 +103,8 @@ struct cmx_request {
 
 typedef enum { CMX_NEIGHBOUR_FREE, CMX_NEIGHBOUR_ASKED, CMX_NEIGHBOUR_ANSWERED } cmx_neighbour_state;
 
-/* A neighbour that we requested, with the hardware address that answered; or a router, with the one that advertised it.
- * */
+/* A neighbour that we requested, with the hardware address that answered; or a router, with the hardware address that
+ * advertised it. */
 struct cmx_neighbour {
     struct cmx_ip ip;
     uint32_t expires; /* end of the request, or of the router's lifetime */

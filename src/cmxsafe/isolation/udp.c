@@ -204,7 +204,7 @@ static bool query_ends(const uint8_t *d, uint32_t len, uint32_t additional)
            (cmx_packet_u32(d) >> 8 == DNS_TYPE_OPT && !cmx_packet_u16(d + 9)); /* the root's name, and no data */
 }
 
-/* Whether the question begins with a name that may be looked up now. *used: its length. */
+/* True if the question begins with a name that may be looked up now. *used: its length. */
 static bool is_known_name(const struct cmx_question *q, const uint8_t *d, uint32_t len, uint32_t *used)
 {
     const struct cmx_iso_config *c = &q->iso->config;

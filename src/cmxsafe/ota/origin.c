@@ -14,7 +14,7 @@ static bool port_ok(const char *s)
     return *s == ':' && n >= 1 && n <= 5 && s[1 + n] == '\0';
 }
 
-/* Exactly four numbers with dots: a name may begin like an address. */
+/* True for exactly four numbers with dots: a name may begin like an address. */
 static bool is_ipv4(const char *s, size_t len)
 {
     const char *p = s;

@@ -18,7 +18,7 @@ extern "C" {
 #define CMX_P256_SCALAR_LEN 32
 #define CMX_P256_SIG_LEN 64 /* r || s, big-endian */
 
-/* Uniform random bytes from the platform's CSPRNG. CMX_EIO: it failed; out is then zero. */
+/* Fills out with uniform random bytes from the platform's CSPRNG. CMX_EIO: it failed; out is then zero. */
 CMX_MUST_USE cmx_err cmx_crypto_random(void *out, size_t len);
 
 /* True if the CPU, or a peripheral that the SSH library uses, accelerates AES. Decides the order of the ciphers

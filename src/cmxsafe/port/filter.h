@@ -54,7 +54,7 @@ struct cmx_filter_neighbour {
 
 /* Functions that the filter calls. arg is install's argument. */
 struct cmx_filter_calls {
-    /* Whether the packet passes. */
+    /* True if the packet passes. */
     bool (*judge)(void *arg, const struct cmx_filter_packet *p);
     /* Called once for each resolved neighbour, before the first packet is judged. */
     void (*neighbour)(void *arg, const struct cmx_filter_neighbour *n);

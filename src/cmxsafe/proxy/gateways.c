@@ -97,7 +97,7 @@ cmx_err cmx_gateway_list_parse(struct cmx_gateway_list *l, const char *text, uin
 
 /* ---- the choice ---- */
 
-/* How many gateways of the first group with an untried one are untried. *first: the first of them. */
+/* Returns the number of untried gateways in the first group that has any. *first: the first of them. */
 static unsigned count_untried(const struct cmx_gateway_turn *t, const struct cmx_gateway_list *l, size_t *first)
 {
     unsigned n = 0;

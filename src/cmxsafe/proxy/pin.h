@@ -31,7 +31,7 @@ typedef enum { CMX_PIN_UNKNOWN = 0, CMX_PIN_ACCEPTED, CMX_PIN_REVOKED } cmx_pin_
  * takes constant time. */
 cmx_pin_verdict cmx_pin_check(const struct cmx_pin *pins, size_t n, const uint8_t digest[32]);
 
-/* Union of the types of the pins that are not revoked; 0: there is no such pin. */
+/* Returns the union of the types of the pins that are not revoked; 0: there is no such pin. */
 unsigned cmx_pin_types(const struct cmx_pin *pins, size_t n);
 
 /* Returns the type of an OpenSSH key name ("ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa", ...), or CMX_HOSTKEY_TYPES.

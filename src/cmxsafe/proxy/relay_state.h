@@ -92,11 +92,11 @@ void cmx_relay_state_set_to_gateway(struct relay *x, half_state state, const cha
 #define cmx_relay_state_set_to_gateway(x, state, event)                                                                \
     (cmx_relay_state_set_to_gateway)(x, state, CMX_RELAY_EVENT(event))
 
-/* Something happens to x: if it rests (relay_rest.h), the loop takes it back. Callable from a handler. */
+/* Call when something happens to x: if x rests (relay_rest.h), the loop takes it back. Callable from a handler. */
 void cmx_relay_state_stir(struct relay *x);
 #define cmx_relay_state_stir(x) (CMX_RELAY_REST_MS ? (cmx_relay_state_stir)(x) : (void)0)
 
-/* Bytes from the gateway wait for the local socket, which is full or not connected yet. */
+/* True if bytes from the gateway wait for the local socket, which is full or not connected yet. */
 bool cmx_relay_state_has_backlog(const struct relay *x);
 
 /* If no byte has moved through an open relay for CMX_RELAY_STALL_MS, logs once why it waits. */

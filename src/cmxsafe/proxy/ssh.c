@@ -140,7 +140,7 @@ void cmx_ssh_free(struct cmx_ssh *s)
 
 /* ---- login ---- */
 
-/* Whether both sides have no algorithm in common, such as a type of host key. Both close the connection then; only
+/* True if both sides have no algorithm in common, such as a type of host key. Both close the connection then; only
  * libssh's message distinguishes it from a gateway that went away. */
 static bool nothing_in_common(ssh_session session)
 {
@@ -218,7 +218,7 @@ cmx_err cmx_ssh_login_key(const struct cmx_ssh *s, uint8_t *out, size_t cap, siz
     return text ? cmx_base64_decode(out, cap, text, strlen(text), len) : CMX_ENOKEY;
 }
 
-/* Whether the peer sends requests without reading the answers. before: packets sent before the last read. */
+/* True if the peer sends requests without reading the answers. before: packets sent before the last read. */
 static bool is_flooded(struct cmx_ssh *s, uint64_t before)
 {
     s->unread = cmx_ssh_wants_write(s) ? s->unread + (unsigned)(s->packets.out_packets - before) : 0;

@@ -66,10 +66,10 @@ CMX_MUST_USE cmx_err cmx_ssh_login_key(const struct cmx_ssh *s, uint8_t *out, si
  * CMX_EPROTO: the peer does not read the answers to its requests, or sends far more than a window permits. */
 CMX_MUST_USE cmx_err cmx_ssh_process(struct cmx_ssh *s);
 
-/* Whether bytes wait for the socket to become writable. */
+/* True if bytes wait for the socket to become writable. */
 bool cmx_ssh_wants_write(const struct cmx_ssh *s);
 
-/* Bytes received so far. While this does not grow, libssh has nothing new for its callers. */
+/* Returns the number of bytes received so far. While this does not grow, libssh has nothing new for its callers. */
 uint64_t cmx_ssh_received(const struct cmx_ssh *s);
 
 /* libssh's last error message, valid until the next call. */
@@ -112,7 +112,7 @@ CMX_MUST_USE cmx_err cmx_ssh_channel_new(struct cmx_ssh *s, const struct cmx_ssh
                                          struct cmx_ssh_channel **out);
 CMX_MUST_USE cmx_err cmx_ssh_channel_connect(struct cmx_ssh_channel *c, const char *host, uint16_t port);
 
-/* How many bytes the peer's window permits. */
+/* Returns how many bytes the peer's window permits. */
 size_t cmx_ssh_channel_window(const struct cmx_ssh_channel *c);
 
 /* Sends at most len bytes; *sent may be less, even 0 during a key re-exchange. Must not be called once the peer has

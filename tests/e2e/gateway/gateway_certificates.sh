@@ -139,7 +139,7 @@ wait_for 30 has_ended "$HELD" || fail "a session outlives its certificate"
 logged "alice@corp from .*: ended: its certificate has ended" || fail "not logged"
 ok "a live session ends with its certificate"
 
-# A bad KRL changes nothing; one that revokes a serial number ends that session and no other, and refuses later logins.
+# A bad KRL changes nothing; a KRL that revokes a serial number ends the session with that number and no other, and refuses later logins.
 certificate lost -n alice
 LOST=$SERIAL
 stays lost; FIRST=$HELD

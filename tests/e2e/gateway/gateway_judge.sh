@@ -145,7 +145,7 @@ if command -v bpftool >/dev/null; then
     links=$(bpftool link show -j | jq --argjson c "$sessions" '.[] | select(.type == "cgroup" and .cgroup_id == $c) | .id')
     [ "$(wc -w <<<"$links")" -ge 8 ] || fail "attached to the sessions' control group: ${links:-nothing}"
     start=$(date +%s%3N)
-    # The gateway stops at the first one, which removes the others.
+    # The gateway stops when the first program is detached, and then removes the others.
     for id in $links; do bpftool link detach id "$id" || prints_no "^$id: " bpftool link show || fail "link $id can't be detached"; done
     wait_for 20 restarted "$p" || fail "not back after the programs were detached"
     bounded "the programs are detached" "$start"

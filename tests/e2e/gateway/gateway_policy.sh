@@ -114,7 +114,7 @@ wait_for 90 is cam-17 trusted || fail "back"
 ok "another device's evidence"
 
 # Evidence that was recorded, with the same nonce length and from this very device, proves nothing later. Here the device has
-# started again since: evidence names its boot (bootseed), but the nonce alone refuses evidence of an older one.
+# started again since: evidence names its boot (bootseed), but the nonce alone refuses evidence of an older boot.
 ranges=$(awk '$1 == "region" { printf "%s%s-%s", sep, $2, $3; sep = "," }' "$TMP/manifest")
 record() { curl -sf -H 'Accept: application/eat+cwt' -o "$TMP/$1" "http://127.0.0.1:$BOARD_PORT/evidence?nonce=$(openssl rand -hex 32)&alg=ES256&ranges=$ranges" || fail "no evidence to record"; }
 # The claim 268 of RFC 9711 is 32 bytes in CBOR.

@@ -6,7 +6,7 @@
 
 #include "cmxsafe/core/err.h"
 
-/* Why esp_http_server did not send an answer: CMX_ENOMEM or CMX_ECLOSED; CMX_OK for ESP_OK. */
+/* Returns why esp_http_server did not send an answer: CMX_ENOMEM or CMX_ECLOSED; CMX_OK for ESP_OK. */
 CMX_MUST_USE cmx_err http_reason_error(esp_err_t rc);
 
 /* Static; "Status" for a code that is not listed. */
