@@ -40,8 +40,8 @@ void wiring_stop(struct wiring *w);
 
 /* Fills fds for poll; returns how many. */
 size_t wiring_polls(const struct wiring *w, struct pollfd fds[WIRING_POLLS_MAX]);
-/* Call at each turn of the agent's loop: at least once a second, and at once when one of those descriptors is readable.
- * */
+/* Call at each turn of the agent's loop: at least once a second, and at once when one of those descriptors is
+ * readable. */
 void wiring_turn(struct wiring *w);
 
 /* Members of the status document's "modules", and lines under the table. wiring: a struct wiring. */

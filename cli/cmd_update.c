@@ -179,7 +179,7 @@ static int stopped(const struct update *u)
 
 /* ---- the connection ---- */
 
-/* The service's URL, with the tunnel up; NULL with a reason in why. */
+/* Returns the service's URL, with the tunnel up; NULL with a reason in why. */
 static const char *url_of(struct update *u, struct cmx_why *why)
 {
     cmx_err err = u->gateway ? tunnel_keep(&u->tunnel) : CMX_OK;
@@ -473,7 +473,7 @@ static int attest(struct update *u)
     return cmd_attest((int)(sizeof argv / sizeof argv[0]) - 1, argv);
 }
 
-/* The URL of port 8888 at the host in --url. */
+/* Returns the URL of port 8888 at the host in --url. */
 static const char *beside(struct update *u)
 {
     const char *slashes = strstr(u->url, "://");

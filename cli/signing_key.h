@@ -16,7 +16,7 @@ void signing_key_close(struct signing_key *key); /* NULL is fine */
 
 CMX_MUST_USE cmx_err signing_key_public(struct signing_key *key, uint8_t pub[CMX_P256_PUBLIC_LEN]);
 
-/* ECDSA over SHA-256 of message. */
+/* Signs with ECDSA over the SHA-256 of message. */
 CMX_MUST_USE cmx_err signing_key_sign(struct signing_key *key, const void *message, size_t len,
                                       uint8_t sig[CMX_P256_SIG_LEN]);
 

@@ -1,5 +1,5 @@
-/* The ranges= parameter of a request: accepted ranges lie within the chip, do not overlap, and print to the same text.
- * */
+/* The ranges= parameter of a request: accepted ranges lie within the chip, do not overlap, and print to the same
+ * text. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -12,5 +12,5 @@ bool known_hosts_match(const char *line, const char *host, uint16_t port);
 /* True if the line revokes a key of host:port; *key then points at "type base64" within it. */
 bool known_hosts_revoked(const char *line, const char *host, uint16_t port, const char **key);
 
-/* The "type base64..." part of a line without marker, or NULL. */
+/* Returns the "type base64..." part of a line without marker, or NULL. */
 const char *known_hosts_key(const char *line);

@@ -114,7 +114,7 @@ static cmx_err generation(struct nft_guard *g, uint32_t *out)
     return attribute_u32(attribute(m, NFTA_GEN_ID), out) ? CMX_OK : CMX_EIO;
 }
 
-/* Transactions that the monitor reported. */
+/* The counts of transactions that the monitor reported. */
 struct events {
     unsigned ours; /* transactions of any program on our tables */
     bool lost;     /* events were lost, because the kernel's queue overflowed */

@@ -44,7 +44,7 @@ static void put_ip_port(struct text *t, const struct cmx_ip *ip, unsigned port)
     put_number(t, port);
 }
 
-/* isolation.nft, with its placeholder replaced. */
+/* Writes isolation.nft, with its placeholder replaced. */
 static void put_rules(struct text *t, unsigned idle_s)
 {
     const char *from = cmx_isolation_nft, *to;

@@ -96,7 +96,7 @@ void ota_plan(const struct agent_config *c, struct confine_plan *p)
     confine_write(p, ota.folder); /* the record of an update is replaced there */
 }
 
-/* The folder of the spool file. */
+/* Stores the folder of path in ota.folder. */
 static cmx_err keep_folder(const char *path)
 {
     char *slash;

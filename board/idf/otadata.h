@@ -95,7 +95,7 @@ struct cmx_boot {
     bool aborted;                 /* this boot ended the trial of an image */
 };
 
-/* The decision of the bootloader. */
+/* Decides what the bootloader decides. */
 void cmx_boot_decide(const struct cmx_otadata *d, unsigned slots, bool has_factory, struct cmx_boot *out);
 
 /* The k-th partition to try; the first one with a valid image starts. The order is from `first` down to the factory

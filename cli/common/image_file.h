@@ -27,5 +27,5 @@ void image_file_put(struct cmx_json *j, const struct cmx_image *c, bool esp);
 /* Adds the public key in path ("-": standard input): PEM, or 130 hex digits. The error was printed. */
 CMX_MUST_USE cmx_err image_file_add_key(struct cmx_ota_keys *keys, const char *path);
 
-/* "esp32c3", "ESP32-C3", or a number. CMX_ENOENT: no such chip. */
+/* Finds a chip by its name or number: "esp32c3", "ESP32-C3", or a number. CMX_ENOENT: no such chip. */
 CMX_MUST_USE cmx_err image_file_chip(const char *name, uint16_t *id);

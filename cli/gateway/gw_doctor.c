@@ -170,7 +170,7 @@ static void check_keys(struct doctor *d)
     }
 }
 
-/* Without the file sshd refuses every login; with another one it refuses the wrong ones. */
+/* Without the file sshd refuses every login; with another file it refuses the wrong logins. */
 static void check_krl(struct doctor *d)
 {
     struct gw_krl krl;

@@ -15,7 +15,7 @@ static const char about[] =
     "is for all ports that the device has now. @GROUP:PORT is a grant for all devices that are in that group, now or "
     "later. --for or --until ends the grant, and the connections that it permits, by itself. --remove removes a grant.";
 
-/* "cam-17:81", "cam-17", "cam-17.cmx:81", "@cameras:81" or "@cameras" */
+/* Parses "cam-17:81", "cam-17", "cam-17.cmx:81", "@cameras:81" or "@cameras" */
 static cmx_err parse_target(const struct gw *g, const char *text, char device[GW_NAME_MAX + 1], uint16_t *port,
                             struct cmx_why *e)
 {

@@ -19,7 +19,7 @@ struct gw_incidents {
     size_t n;
 };
 
-/* detail of a refusal: "HOST PORT". */
+/* Queues an incident. detail of a refusal: "HOST PORT". */
 void gw_incident_add(struct gw_incidents *w, bool conflict, const char *name, const char *detail);
 /* Writes the incidents into the audit trail and removes them from the queue. A refusal is written only if a grant for
  * it has ended. Inside the caller's transaction. */

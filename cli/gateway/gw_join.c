@@ -34,7 +34,7 @@ static const char *const host_keys[] = {"hostkey_ed25519", "hostkey_ed25519.pub"
 
 /* ---- a gateway's own row ---- */
 
-/* "GW1.example.org" becomes "gw1". */
+/* Makes a name of the machine's: "GW1.example.org" becomes "gw1". */
 static void default_name(char out[GW_NAME_MAX])
 {
     char host[GW_HOST_MAX] = "";

@@ -121,7 +121,7 @@ static const char *known_verdict(const char *text)
     return text[0] ? "other" : "never";
 }
 
-/* The claim about isolation; see struct gw_attestation. */
+/* Reads the claim about isolation; see struct gw_attestation. */
 static void read_isolation(struct device *x, const char *claims)
 {
     static const char claim[] = " isolation ";

@@ -268,7 +268,7 @@ static void free_list(struct run *r)
     }
 }
 
-/* The operator: sudo's user, else the systemd unit, else the user. */
+/* Finds the operator: sudo's user, else the systemd unit, else the user. */
 static void find_operator(struct gw_consumer *c)
 {
     static const char slice[] = "/system.slice/";

@@ -19,8 +19,8 @@ void gw_status_bytes(int64_t n, char out[16]);
 
 /* Returns where the list of sessions begins. */
 char *gw_status_sessions(char *answer);
-/* Returns where the list that begins with these characters, such as "\"minutes\":[", begins; the end if there is none.
- * */
+/* Returns where the list that begins with these characters, such as "\"minutes\":[", begins; the end if there is
+ * none. */
 char *gw_status_array(char *answer, const char *begin);
 /* Cuts the next object out of the list, cleaned by cmx_text_clean; NULL: no more. */
 char *gw_status_next(char **rest);

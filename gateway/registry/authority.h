@@ -26,7 +26,7 @@ CMX_MUST_USE cmx_err gw_authority_remove(struct gw_registry *r, const char *name
 typedef cmx_err (*gw_authority_fn)(void *arg, const struct gw_authority *a);
 CMX_MUST_USE cmx_err gw_authority_each(struct gw_registry *r, gw_authority_fn fn, void *arg, struct cmx_why *e);
 
-/* Finds the CA of a certificate and the one consumer that one of its principals is. now: Unix time. CMX_EPERM, with the
+/* Finds the CA of a certificate and the only consumer among its principals. now: Unix time. CMX_EPERM, with the
  * reason in e: it is not a user certificate, is not valid now, its CA is not registered, or none or several of its
  * principals have grants. */
 CMX_MUST_USE cmx_err gw_authority_accept(struct gw_registry *r, const struct gw_certificate *c, int64_t now,

@@ -285,7 +285,7 @@ static cmx_err store_terms(struct stored_terms *s, const struct gw_grant_terms *
     return err;
 }
 
-/* " until 2026-11-28 18:30:00Z because REASON", or nothing. */
+/* Writes " until 2026-11-28 18:30:00Z because REASON", or nothing. */
 static void terms_text(const struct stored_terms *s, char *out, size_t cap)
 {
     char when[40] = "";

@@ -38,7 +38,7 @@ struct gw_limits {
 
 /* Writes the source of a peer address; for an unknown family, zeros. */
 void gw_limits_source(const struct sockaddr *peer, uint8_t source[16]);
-/* "192.0.2.7" or "2001:db8:1:2::/64". */
+/* Writes "192.0.2.7" or "2001:db8:1:2::/64". */
 void gw_limits_source_text(const uint8_t source[16], char *out, size_t cap);
 
 gw_login_pace gw_limits_pace(const struct gw_limits *l, const uint8_t source[16], uint64_t now_ms);

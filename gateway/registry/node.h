@@ -36,7 +36,7 @@ struct gw_nodes {
     char prefix[GW_ADDRESS_MAX + 4];   /* the prefix of the links: "fdXX:...::/64" */
 };
 
-/* Reads all nodes; out->own is this one. There are none if the gateway is alone. */
+/* Reads all nodes; out->own is this gateway. There are none if the gateway is alone. */
 CMX_MUST_USE cmx_err gw_nodes_read(struct gw_registry *r, const struct gw_fleet *f, struct gw_nodes *out,
                                    struct cmx_why *e);
 const struct gw_node *gw_nodes_find(const struct gw_nodes *nodes, const char *name);

@@ -59,8 +59,8 @@ static const char schema_2[] =
     " boot TEXT NOT NULL, boot_ends INTEGER NOT NULL, glass INTEGER NOT NULL, why TEXT NOT NULL,"
     " PRIMARY KEY(consumer, team, port)) WITHOUT ROWID;"
     "CREATE INDEX device_team ON device(team);"
-    /* In the table `seen`, `told` means that an event said that the device is away, and `client` is its SSH software.
-     * */
+    /* In the table `seen`, `told` means that an event said that the device is away, and `client` is its SSH
+     * software. */
     "CREATE TABLE seen(device INTEGER PRIMARY KEY REFERENCES device(id), at INTEGER NOT NULL, source TEXT NOT NULL,"
     " firmware TEXT NOT NULL, told INTEGER NOT NULL DEFAULT 0, client TEXT NOT NULL DEFAULT '');"
     /* Which devices must attest; target is a device's or group's name. */

@@ -20,7 +20,7 @@ struct gw_registry {
     bool stale; /* when it was opened, the copy had not been confirmed for too long (copy_state.h) */
 };
 
-/* SQLite's last error. db: NULL when it could not be opened. */
+/* Returns SQLite's last error. db: NULL when it could not be opened. */
 cmx_err gw_sql_failed(sqlite3 *db, struct cmx_why *e);
 
 /* Prepares a statement. types: one letter for each argument, 't' const char * (NULL binds NULL), 'i' int64_t. The
@@ -35,8 +35,8 @@ CMX_MUST_USE cmx_err gw_sql_step(struct gw_registry *r, sqlite3_stmt *stmt, stru
  * prepared. */
 CMX_MUST_USE cmx_err gw_sql_row(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e, const char *sql,
                                 const char *types, ...);
-/* Reads the number in the first column of the first row. CMX_ENOENT: there is no row, or NULL in it. out may be NULL.
- * */
+/* Reads the number in the first column of the first row. CMX_ENOENT: there is no row, or NULL in it. out may be
+ * NULL. */
 CMX_MUST_USE cmx_err gw_sql_number(struct gw_registry *r, int64_t *out, struct cmx_why *e, const char *sql,
                                    const char *types, ...);
 /* Call at the end of a loop over rows: finalizes the statement and returns err, or CMX_OK for CMX_ENOENT (no further

@@ -77,7 +77,7 @@ static cmx_err check_blob(struct gw_key *k, struct cmx_why *e)
         if (get_string(&b, &p, &len) || len != 32)
             return cmx_why_fail(e, CMX_EFORMAT, "the ed25519 key has a wrong length");
     } else if (get_string(&b, &p, &len) || get_string(&b, &p, &len) || len < 65 || p[0] != 4) {
-        /* string curve, string point (RFC 5656 section 3.1) */
+        /* The fields are: string curve, string point (RFC 5656 section 3.1) */
         return cmx_why_fail(e, CMX_EFORMAT, "the ECDSA key has no uncompressed point");
     }
     /* OpenSSH's PROTOCOL.u2f: string application */

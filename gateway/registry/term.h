@@ -35,5 +35,5 @@ int64_t gw_term_left(const struct gw_term *t, const struct gw_now *now, int64_t 
 CMX_MUST_USE cmx_err gw_term_parse_length(const char *text, int64_t *seconds, struct cmx_why *e);
 /* "2026-11-28", "2026-11-28 18:30", "2026-11-28T18:30:00Z", in UTC: Unix time. CMX_EINVAL. */
 CMX_MUST_USE cmx_err gw_term_parse_time(const char *text, int64_t *at, struct cmx_why *e);
-/* "7h 59m", "2d 3h", "40s". */
+/* Writes "7h 59m", "2d 3h", "40s". */
 void gw_term_length_text(int64_t seconds, char out[32]);

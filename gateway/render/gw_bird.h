@@ -16,7 +16,7 @@
 #define GW_CLAIMS_PROTOCOL 200 /* rtm_protocol of the routes in GW_CLAIMS_TABLE */
 #define GW_BIRD_CONTROL "run/bird"
 
-/* bird.conf. A gateway that is alone has a configuration without neighbours. */
+/* Writes bird.conf. A gateway that is alone has a configuration without neighbours. */
 CMX_MUST_USE cmx_err gw_bird_config(FILE *f, struct gw *g, struct cmx_why *e);
-/* claims.conf, which bird.conf includes: the registry's claims, or nothing if the registry may be outdated. */
+/* Writes claims.conf, which bird.conf includes: the registry's claims, or nothing if the registry may be outdated. */
 CMX_MUST_USE cmx_err gw_bird_claims(FILE *f, struct gw *g, struct cmx_why *e);

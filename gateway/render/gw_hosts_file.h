@@ -1,5 +1,5 @@
-/* gw_hosts_file.h - the devices' names and addresses in the form of /etc/hosts. Reads the registry, writes only to f.
- * */
+/* gw_hosts_file.h - the devices' names and addresses in the form of /etc/hosts. Reads the registry, writes only to
+ * f. */
 #pragma once
 
 #include "gateway/folder/gw_folder.h"

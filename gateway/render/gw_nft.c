@@ -87,7 +87,7 @@ static cmx_err put_group_marks(void *arg)
     return put_id_marks(arg, true);
 }
 
-/* "MARK . TARGET . PORT", and ": IDENTITY" in the host's table. */
+/* Writes the elements "MARK . TARGET . PORT", and ": IDENTITY" in the host's table. */
 static cmx_err put_by_id(struct nft_job *job, bool by_group, bool identities)
 {
     for (size_t i = 0; i < job->allowed->n; i++) {

@@ -17,7 +17,8 @@ struct gw_claims {
 };
 
 /* Removes what an earlier server left, and starts the process. Called in the fleet's namespace with CAP_NET_ADMIN, and
- * before a thread or a child is started. uid, gid: the account, whose ids the process takes when this one is root. */
+ * before a thread or a child is started. uid, gid: the account, whose ids the process takes when this process is
+ * root. */
 CMX_MUST_USE cmx_err gw_claims_open(struct gw_claims *c, const struct gw_fleet *f, uid_t uid, gid_t gid,
                                     struct cmx_why *e);
 /* Adds the route with metric `add` and then removes the one with metric `remove`; 0: none. Returns false when the

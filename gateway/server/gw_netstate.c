@@ -239,7 +239,7 @@ static void put_link(struct netstate_item *x, const char *name, const struct net
     put_attribute(x, name ? &a : number);
 }
 
-/* The routes of the fleet's whole prefix. */
+/* Reads the routes of the fleet's whole prefix. */
 static void read_route(struct netstate_reader *r, const uint8_t *message, size_t len)
 {
     struct netstate_item x = {.len = 0};

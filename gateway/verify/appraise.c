@@ -40,7 +40,7 @@ static void add_text(struct cmx_verdict *v, const char *name, const char *found,
     add(v, name, wanted[0] != 0, strcmp(found, wanted) == 0, found);
 }
 
-/* Hybrids with ML-KEM (FIPS 203) or NTRU Prime, with any curve and hash. */
+/* True for hybrids with ML-KEM (FIPS 203) or NTRU Prime, with any curve and hash. */
 static bool is_post_quantum(const char *key_exchange)
 {
     return strncmp(key_exchange, "mlkem", 5) == 0 || strncmp(key_exchange, "sntrup", 6) == 0;

@@ -89,8 +89,8 @@ static cmx_err listen_on(const struct cmx_http_service *s, int *fd, uint16_t *po
     return CMX_OK;
 }
 
-/* Makes the descriptor blocking, like the other listeners: a non-blocking one gives EAGAIN after shutdown, not EINVAL.
- * */
+/* Makes the descriptor blocking, like the other listeners: a non-blocking one gives EAGAIN after shutdown, not
+ * EINVAL. */
 static cmx_err listen_at(const char *path, int *fd)
 {
     cmx_err err = cmx_unix_listen(path, SOMAXCONN, fd);

@@ -130,8 +130,8 @@ static void load_line(struct ini *p)
     }
 }
 
-/* Returns how much of the rest of a line fits into room bytes, so that libinih strips neither end. 0: no place to cut.
- * */
+/* Returns how much of the rest of a line fits into room bytes, so that libinih strips neither end. 0: no place to
+ * cut. */
 static size_t piece(const struct ini *p, size_t room)
 {
     size_t n = p->rest_len;

@@ -185,8 +185,8 @@ static cmx_err tpm_connect(struct tpm *t, struct cmx_why *why)
     return check_public(t, why);
 }
 
-/* Connects again. CMX_EIO: there is no connection; the next use tries again, but not before RECONNECT_MS have passed.
- * */
+/* Connects again. CMX_EIO: there is no connection; the next use tries again, but not before RECONNECT_MS have
+ * passed. */
 static cmx_err tpm_reconnect(struct tpm *t)
 {
     struct cmx_why why = {""};

@@ -57,8 +57,8 @@ struct hmac_vector {
     const char *mac;
 };
 
-/* Vectors of RFC 4231 sections 4.2, 4.3, 4.4 and 4.5, and an empty key, which HMAC pads with zeros like any short one.
- * */
+/* Vectors of RFC 4231 sections 4.2, 4.3, 4.4 and 4.5, and an empty key, which HMAC pads with zeros like any short
+ * one. */
 static const struct hmac_vector hmac_vectors[] = {
     {"0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b", "4869205468657265",
      "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"},

@@ -12,7 +12,7 @@
  * CMX_ENOSPC: out may hold a part. */
 CMX_MUST_USE cmx_err cmx_base64_encode(struct cmx_buf *out, const void *data, size_t len, size_t line);
 
-/* Section 5 (URL and filename safe), unpadded, no newline. */
+/* Encodes as section 5 says (URL and filename safe), unpadded, no newline. */
 CMX_MUST_USE cmx_err cmx_base64_url_encode(struct cmx_buf *out, const void *data, size_t len);
 
 /* Chars of the unpadded text of len bytes, NUL included. */

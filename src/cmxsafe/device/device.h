@@ -41,8 +41,8 @@ int cmx_device_port_offset(void);
 /* True when the device has reached its gateway (cmx_proxy_reached). */
 bool cmx_device_reached(void);
 
-/* Records whether an update is being received: while memory is short the update takes precedence over high_bw contexts.
- * */
+/* Records whether an update is being received: while memory is short the update takes precedence over high_bw
+ * contexts. */
 void cmx_device_set_updating(bool updating);
 
 /* Ends all sessions and removes the contexts. */

@@ -69,8 +69,8 @@ void cmx_device_isolation_resolve(bool begins);
 /* ---- for claim.c ---- */
 
 /* Decides whether that task may connect to peer. CMX_OK: peer is a direct context's listener that names this task;
- * CMX_EPERM: it names other tasks, which is counted and logged; CMX_ENOENT: it names no tasks, or peer is no listener.
- * */
+ * CMX_EPERM: it names other tasks, which is counted and logged; CMX_ENOENT: it names no tasks, or peer is no
+ * listener. */
 CMX_MUST_USE cmx_err cmx_device_isolation_permits(const char *task, const struct sockaddr *peer);
 
 /* Records, until unclaim, that a permitted task has the connection from local to peer. CMX_ENOSPC, CMX_EPERM. */

@@ -15,8 +15,8 @@
 #define CMX_DEVICE_FLOWS 128
 #endif
 
-/* The state is on the heap from the first configuration on, if the platform has a filter. Guarded by the filter's lock.
- * */
+/* The state is on the heap from the first configuration on, if the platform has a filter. Guarded by the filter's
+ * lock. */
 struct cmx_device_isolation_state {
     struct cmx_isolation iso;
     struct cmx_flow flows[CMX_DEVICE_FLOWS];

@@ -116,8 +116,8 @@ static bool opens(const struct cmx_packet *p)
     return (p->tcp_flags & (CMX_TCP_SYN | CMX_TCP_ACK)) == CMX_TCP_SYN;
 }
 
-/* Only tasks that a direct context is declared for may connect to its listener. From the listener, only answers pass.
- * */
+/* Only tasks that a direct context is declared for may connect to its listener. From the listener, only answers
+ * pass. */
 static cmx_why decide_listener(const struct cmx_question *q)
 {
     const struct cmx_packet *p = q->p;

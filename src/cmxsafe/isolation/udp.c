@@ -172,8 +172,8 @@ static uint32_t lower(uint32_t c)
     return c - 'A' < 26 ? c + 32 : c;
 }
 
-/* True if the name at d (labels, section 3.1) is the text `name`, ignoring case. *used: its length with the final zero.
- * */
+/* True if the name at d (labels, section 3.1) is the text `name`, ignoring case. *used: its length with the final
+ * zero. */
 static bool name_equals(const uint8_t *d, uint32_t len, const char *name, uint32_t *used)
 {
     uint32_t at, label = 0; /* remaining bytes of the label */

@@ -105,7 +105,7 @@ CMX_MUST_USE cmx_err cmx_image_describe(const uint8_t head[CMX_IMAGE_HEAD_LEN], 
 /* Finds a chip by its name, "ESP32-C3" or "esp32c3". CMX_ENOENT. */
 CMX_MUST_USE cmx_err cmx_image_chip_id(const char *name, uint16_t *id);
 
-/* "ESP32-C3", or "unknown chip". Static. */
+/* Returns "ESP32-C3", or "unknown chip". Static. */
 const char *cmx_image_chip_name(uint16_t chip_id);
 
 #ifdef __cplusplus

@@ -7,7 +7,7 @@
 
 enum { PREAMBLE, BODY, AFTER, AFTER_DASH, AFTER_PAD, AFTER_CR, HEADERS, EPILOGUE, BROKEN };
 
-/* bchars of RFC 2046 section 5.1.1. */
+/* True for the characters bchars of RFC 2046 section 5.1.1. */
 static bool boundary_char(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||

@@ -205,7 +205,7 @@ struct cmx_context_status {
     uint8_t session_id[CMX_PROXY_SESSION_ID_MAX]; /* RFC 4253 section 7.2 */
 };
 
-/* libssh's version: "0.10.6/openssl/zlib". Static. */
+/* Returns libssh's version: "0.10.6/openssl/zlib". Static. */
 const char *cmx_proxy_library(void);
 
 #ifdef __cplusplus

@@ -34,6 +34,6 @@ cmx_pin_verdict cmx_pin_check(const struct cmx_pin *pins, size_t n, const uint8_
 /* Returns the union of the types of the pins that are not revoked; 0: there is no such pin. */
 unsigned cmx_pin_types(const struct cmx_pin *pins, size_t n);
 
-/* Returns the type of an OpenSSH key name ("ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa", ...), or CMX_HOSTKEY_TYPES.
- * */
+/* Returns the type of an OpenSSH key name ("ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa", ...), or
+ * CMX_HOSTKEY_TYPES. */
 cmx_hostkey_type cmx_pin_type_of(const char *name, size_t len);

@@ -31,7 +31,7 @@ static cmx_err send_local(struct relay *x, const uint8_t *data, size_t len, size
     return *sent == len ? CMX_OK : CMX_EAGAIN;
 }
 
-/* The first bytes of a connection that arrived during a probe. */
+/* Examines the first bytes of a connection that arrived during a probe. */
 static void look_for_token(struct relay *x, const uint8_t *data, size_t len)
 {
     switch (cmx_probe_match(x->run, data, len)) {

@@ -72,14 +72,14 @@ bool cmx_ssh_wants_write(const struct cmx_ssh *s);
 /* Returns the number of bytes received so far. While this does not grow, libssh has nothing new for its callers. */
 uint64_t cmx_ssh_received(const struct cmx_ssh *s);
 
-/* libssh's last error message, valid until the next call. */
+/* Returns libssh's last error message, valid until the next call. */
 const char *cmx_ssh_error_text(struct cmx_ssh *s);
 
 /* ---- global requests (RFC 4254 sections 4 and 7.1): one at a time; after CMX_EAGAIN call the same one again ---- */
 
 CMX_MUST_USE cmx_err cmx_ssh_listen(struct cmx_ssh *s, const char *address, uint16_t port); /* CMX_EFORWARD: refused */
 CMX_MUST_USE cmx_err cmx_ssh_cancel(struct cmx_ssh *s, const char *address, uint16_t port);
-/* keepalive@openssh.com with reply: any answer is CMX_OK. */
+/* Requests keepalive@openssh.com with reply: any answer is CMX_OK. */
 CMX_MUST_USE cmx_err cmx_ssh_keepalive(struct cmx_ssh *s);
 
 /* ---- channels ---- */

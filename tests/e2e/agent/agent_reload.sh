@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# SIGHUP: contexts are added, removed and changed while a transfer on another one continues undisturbed. A broken file
+# SIGHUP: contexts are added, removed and changed while a transfer on another context continues undisturbed. A broken file
 # changes nothing and is reported. Files that the configuration names are read again.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"

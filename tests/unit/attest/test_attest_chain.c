@@ -1,5 +1,5 @@
-/* The value of /hash and its valid requests: ranges, chain, measurements. The test computes the expected values itself.
- * */
+/* The value of /hash and its valid requests: ranges, chain, measurements. The test computes the expected values
+ * itself. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

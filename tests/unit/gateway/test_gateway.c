@@ -599,8 +599,8 @@ static void test_policy(void **state)
     assert_true(quarantined("cam-17"));
     assert_true(gw_device_is_quarantined(&gateway.registry, d.address));
     assert_int_equal(active_grants(&gateway.registry), 0);
-    /* Evidence is trusted, then shortened by a login, then too old, in this boot and after a reboot with a late clock.
-     * */
+    /* Evidence is trusted, then shortened by a login, then too old, in this boot and after a reboot with a late
+     * clock. */
     assert_int_equal(gw_evidence_set(&gateway.registry, d.id, &trusted, &e), CMX_OK);
     assert_false(quarantined("cam-17"));
     assert_int_equal(active_grants(&gateway.registry), 1);

@@ -109,8 +109,8 @@ static void test_truncated_everywhere(void **state)
     test_image_free(&i);
 }
 
-/* An image with any single bit flipped is refused even without a signature: by the format, the checksum or the SHA-256.
- * */
+/* An image with any single bit flipped is refused even without a signature: by the format, the checksum or the
+ * SHA-256. */
 static void test_every_bit_flipped(void **state)
 {
     struct cmx_image_policy p = policy(1), unsigned_ok = policy(0);

@@ -73,8 +73,8 @@ static void test_splits(void **state)
                         "--X\r\nContent-Disposition: form-data; name=\"update\"; filename=\"f\"\r\n"
                         "Content-Type: application/octet-stream\r\n\r\nhello\r\n--X--\r\n",
                         "[update]hello;.");
-    /* The body has a preamble, padding, a second part, an empty part, and an epilogue with something like a delimiter.
-     * */
+    /* The body has a preamble, padding, a second part, an empty part, and an epilogue with something like a
+     * delimiter. */
     same_at_every_split(
         type_x,
         "preamble --X \r\n-\r\n--X \t\r\ncontent-disposition:form-data;name=a\r\n\r\n1\r\n--X\r\n"

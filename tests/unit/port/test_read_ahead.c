@@ -1,5 +1,5 @@
-/* port/linux/libc/read_ahead.c: bytes arrive in the same order as without it, and poll always reports buffered bytes.
- * */
+/* port/linux/libc/read_ahead.c: bytes arrive in the same order as without it, and poll always reports buffered
+ * bytes. */
 #include <errno.h>
 #include <poll.h>
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* run.c - runs the sketch against a real gateway, with services on the three ports. The settings that the original's
- * settings.h lacks (host key, key) are passed as stored settings. usage: sketch_c|sketch_cpp PIN KEY_FILE USER [shared]
- * */
+ * settings.h lacks (host key, key) are passed as stored settings. usage: sketch_c|sketch_cpp PIN KEY_FILE USER
+ * [shared] */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
