@@ -133,7 +133,7 @@ static int check_file(struct update *u)
     return CLI_OK;
 }
 
-/* CRC-32 of the file's first len bytes, as text. */
+/* Computes the CRC-32 of the file's first len bytes, as text. */
 static cmx_err prefix_crc(const char *path, uint64_t len, char out[9])
 {
     uint8_t buf[16384];

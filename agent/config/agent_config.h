@@ -155,6 +155,6 @@ void config_check(const struct agent_config *c, struct config_report *r);
 /* c may be NULL. */
 void config_free(struct agent_config *c);
 
-/* The engine's settings, borrowed from c. contexts: c->n_contexts of them. */
+/* Copies the engine's settings, borrowed from c. contexts: c->n_contexts of them. */
 void config_gateway(const struct agent_config *c, struct cmx_gateway *gateway);
 void config_engine(const struct agent_config *c, struct cmx_gateway *gateway, struct cmx_context *contexts);

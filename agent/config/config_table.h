@@ -66,7 +66,7 @@ CMX_MUST_USE cmx_err config_set(const struct config_key *k, void *section, const
 /* True if a change of the key takes effect only when the agent restarts. */
 bool config_needs_restart(const struct config_key *k);
 
-/* The next such key behind `after` (NULL: the first) whose value differs between the two, or NULL. */
+/* Returns the next such key behind `after` (NULL: the first) whose value differs between the two, or NULL. */
 const struct config_key *config_next_restart(const struct agent_config *a, const struct agent_config *b,
                                              const struct config_key *after);
 

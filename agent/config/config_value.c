@@ -121,7 +121,7 @@ static bool only(const char *text, const char *allowed)
 
 #define ALNUM "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
-/* The reason why text is no value of the key, or NULL. */
+/* Returns the reason why text is no value of the key, or NULL. */
 static const char *text_fault(const struct config_key *k, const char *text)
 {
     size_t len = strlen(text);

@@ -73,7 +73,7 @@ static bool list_match(const char *list, size_t len, const char *name)
     return found;
 }
 
-/* Base64 of exactly SHA1_LEN bytes (28 digits). */
+/* Decodes base64 of exactly SHA1_LEN bytes (28 digits). */
 static bool decode20(const char *text, size_t len, unsigned char out[SHA1_LEN])
 {
     unsigned char raw[21];

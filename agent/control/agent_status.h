@@ -1,5 +1,5 @@
-/* agent_status.h - writes the agent's state as text: JSON for programs, a table for people, a line for systemd. Pure.
- */
+/* agent_status.h - writes the agent's state as text: JSON for programs, a table for people, a line for systemd.
+ * Pure. */
 #pragma once
 
 #include <stdbool.h>
@@ -51,6 +51,6 @@ bool status_all_up(const struct status_view *v);
 /* Returns the number of sessions that the contexts use. */
 unsigned status_sessions(const struct status_view *v);
 
-/* "850 ms", "12 s", "3 min", "5 h", "2 d"; "999 B", "1.2 kB", "3.4 GB". */
+/* Writes "850 ms", "12 s", "3 min", "5 h", "2 d"; "999 B", "1.2 kB", "3.4 GB". */
 void status_duration(uint64_t ms, char *out, size_t cap);
 void status_bytes(uint64_t n, char *out, size_t cap);

@@ -17,13 +17,13 @@
 struct isolation;
 struct sockaddr;
 
-/* The configuration as the ruleset's input. follow: the running agent keeps it up to date. Borrows the names of c's
- * contexts. CMX_EINVAL: why names what is wrong. */
+/* Turns the configuration into the ruleset's input. follow: the running agent keeps it up to date. Borrows the names
+ * of c's contexts. CMX_EINVAL: why names what is wrong. */
 CMX_MUST_USE cmx_err isolation_compile(const struct agent_config *c, bool follow, struct cmx_nft_config *out,
                                        struct cmx_why *why);
 
-/* SHA-256 of the policy as configured, for evidence: equal on devices with the same [gateway], [context] and
- * [isolation], independent of the users' numeric ids and of the name servers from DHCP. CMX_EINVAL, CMX_ENOMEM. */
+/* Computes the SHA-256 of the policy as configured, for evidence: equal on devices with the same [gateway], [context]
+ * and [isolation], independent of the users' numeric ids and of the name servers from DHCP. CMX_EINVAL, CMX_ENOMEM. */
 CMX_MUST_USE cmx_err isolation_digest(const struct agent_config *c, uint8_t out[32]);
 
 /* For --check: CMX_EINVAL if the gateway's name cannot be looked up with isolation in force; why says what to do. */

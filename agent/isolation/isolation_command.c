@@ -35,7 +35,7 @@ static const char about[] =
     "the agent installs it before its first session, and again when another program changes it. "
     "Give exactly one of --show, --dry-run, --apply, --confirm, --remove and --boot.";
 
-/* CLI_OK: the command continues. Otherwise *done is set and the command returns the value. */
+/* Returns CLI_OK if the command continues. Otherwise *done is set and the command returns the value. */
 static int parse(int argc, char **argv, struct options *o, bool *done)
 {
     bool given[BOOT + 1] = {false};

@@ -59,7 +59,7 @@ static int open_netlink(bool monitor)
     return -1;
 }
 
-/* The attribute of that type in a message from nfnetlink, or NULL. */
+/* Returns the attribute of that type in a message from nfnetlink, or NULL. */
 static const struct nlattr *attribute(const struct nlmsghdr *m, unsigned type)
 {
     const char *at = (const char *)m + NLMSG_HDRLEN + sizeof(struct nfgenmsg);
@@ -179,8 +179,8 @@ static void note_change(struct nft_guard *g, const char *who)
     snprintf(g->who, sizeof g->who, "%s", who);
 }
 
-/* Runs one of the agent's transactions. Records whether another program changed the agent's tables before or meanwhile.
- */
+/* Runs one of the agent's transactions. Records whether another program changed the agent's tables before or
+ * meanwhile. */
 static cmx_err run_own(struct nft_guard *g, const char *text, struct cmx_why *why)
 {
     uint32_t before = 0, after = 0;

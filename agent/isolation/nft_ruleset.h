@@ -62,7 +62,7 @@ CMX_MUST_USE cmx_err cmx_nft_deny(struct cmx_buf *out);
 /* Deletes both tables, whether or not they exist. CMX_ENOSPC. */
 CMX_MUST_USE cmx_err cmx_nft_removal(struct cmx_buf *out);
 
-/* The name of a set with learned elements, as nft commands have it: family, table and set. */
+/* Returns the name of a set with learned elements, as nft commands have it: family, table and set. */
 const char *cmx_nft_memory(enum cmx_nft_memory which);
 
 /* Writes the change when a session to gateway begins (its address is permitted) or ends (the permission expires after

@@ -83,7 +83,7 @@ cmx_err isolation_uid(const char *user, uint32_t *uid)
 
 /* ---- name servers ---- */
 
-/* 127.0.0.53 and 127.0.0.54 */
+/* True for 127.0.0.53 and 127.0.0.54. */
 static bool is_resolved_stub(const struct cmx_ip *ip)
 {
     static const uint8_t stubs[2][4] = {{127, 0, 0, 53}, {127, 0, 0, 54}};
@@ -120,7 +120,7 @@ static void add_file(struct resolvers *r, const char *path)
         fclose(f);
 }
 
-/* systemd-resolved: its user, and the servers that it forwards to. */
+/* Adds the user of systemd-resolved, and the servers that it forwards to. */
 static void add_resolved(struct resolvers *r)
 {
     const struct passwd *p = getpwnam(RESOLVED_USER);

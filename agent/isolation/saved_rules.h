@@ -5,7 +5,7 @@
 
 #include "cmxsafe/core/buf.h"
 
-/* The folder, or NULL: rules are not saved. */
+/* Returns the folder, or NULL: rules are not saved. */
 const char *saved_rules_folder(void);
 
 /* Replaces the saved ruleset in one step. CMX_ENOENT: no folder; CMX_EIO. */

@@ -61,6 +61,6 @@ CMX_MUST_USE cmx_err ota_record_read(int folder, const char *name, struct ota_re
 /* Writes the record. A power cut leaves the old record or the new one. CMX_EIO, errno says why. */
 CMX_MUST_USE cmx_err ota_record_write(int folder, const char *name, const struct ota_record *r);
 
-/* The boot identifier, from the variable CMXSAFED_BOOT_ID (the packaged unit sets it, since ProcSubset= hides the
- * file), or from /proc/sys/kernel/random/boot_id. CMX_EIO. */
+/* Writes the boot identifier, from the variable CMXSAFED_BOOT_ID (the packaged unit sets it, since ProcSubset= hides
+ * the file), or from /proc/sys/kernel/random/boot_id. CMX_EIO. */
 CMX_MUST_USE cmx_err ota_boot_id(char out[OTA_BOOT_ID_MAX]);

@@ -125,7 +125,7 @@ static void exec_command(const char *command, pid_t runner, int in, int out)
     _exit(127);
 }
 
-/* The parent of a process, by /proc/PID/stat: "PID (NAME) STATE PPID ..."; 0: the process no longer exists. */
+/* Returns the parent of a process, by /proc/PID/stat: "PID (NAME) STATE PPID ..."; 0: the process no longer exists. */
 static pid_t parent_of(const char *pid)
 {
     char path[64], text[512];

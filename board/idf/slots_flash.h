@@ -36,7 +36,7 @@ CMX_MUST_USE cmx_err cmx_slots_flash_open(struct cmx_slots_flash *s);
 CMX_MUST_USE cmx_err cmx_slots_flash_boot(struct cmx_slots_flash *s, uint16_t chip_id, void *scratch,
                                           size_t scratch_len, struct cmx_boot_report *out);
 
-/* The slots for the update service. s is borrowed and must have booted. */
+/* Fills out with the slots for the update service. s is borrowed and must have booted. */
 void cmx_slots_flash_interface(struct cmx_slots_flash *s, struct cmx_slots *out);
 
 #ifdef __cplusplus

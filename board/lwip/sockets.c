@@ -3,8 +3,8 @@
  * Debian's liblwip uses glibc's structures and constants, so only descriptors are translated.
  *
  * This file is compiled without _FILE_OFFSET_BITS and _TIME_BITS, so that it defines the plain names. Where time_t has
- * 32 bits, code that was compiled with 64 bits calls other names for the same functions; they are defined at the end.
- */
+ * 32 bits, code that was compiled with 64 bits calls other names for the same functions; they are defined at the
+ * end. */
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -107,7 +107,7 @@ static int socket_created(int s, int flags)
     return from_lwip(s);
 }
 
-/* The kernel's function of that name: the next one in the order of libraries. Looked up once; any thread. */
+/* Returns the kernel's function of that name: the next one in the order of libraries. Looked up once; any thread. */
 static void *next_of(_Atomic(void *) *known, const char *name)
 {
     void *f = atomic_load(known);

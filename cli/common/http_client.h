@@ -49,6 +49,6 @@ struct http_answer {
 CMX_MUST_USE cmx_err http_exchange(const struct http_request *q, struct http_answer *a, struct cmx_why *why);
 void http_answer_free(struct http_answer *a);
 
-/* The device's reason: the first line of the body without "error: ", with '?' for characters other than printable
- * ASCII; or "no reason given". */
+/* Returns the device's reason: the first line of the body without "error: ", with '?' for characters other than
+ * printable ASCII; or "no reason given". */
 const char *http_answer_words(const struct http_answer *a, char *out, size_t cap);

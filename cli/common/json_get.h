@@ -17,6 +17,7 @@ bool json_is_whole(const char *text);
 /* Returns where the member's value begins, which tells its type: '"', '{', '[', or a number, true, false, null. NULL:
  * there is no such member. path "": text itself. */
 const char *json_find(const char *text, const char *path);
-/* The first element of an array (json_find), and the one after an element; NULL: there is none, or this is no array. */
+/* Returns the first element of an array (json_find), and the one after an element; NULL: there is none, or this is no
+ * array. */
 const char *json_first(const char *array);
 const char *json_next(const char *element);

@@ -14,8 +14,8 @@
  */
 CMX_MUST_USE cmx_err key_file_read(const char *path, uint8_t key[32], struct cmx_why *why);
 
-/* The HMAC-SHA256 that the device's hardware would compute; arg: the 32 bytes. */
+/* Computes the HMAC-SHA256 that the device's hardware would compute; arg: the 32 bytes. */
 CMX_MUST_USE cmx_err key_file_hmac(void *arg, const void *msg, size_t len, uint8_t out[32]);
 
-/* The first attestation key among the file's lines. Errors as above; CMX_EFORMAT: there is none. */
+/* Finds the first attestation key among the file's lines. Errors as above; CMX_EFORMAT: there is none. */
 CMX_MUST_USE cmx_err key_file_read_attest(const char *path, struct cmx_attest_key *out, struct cmx_why *why);

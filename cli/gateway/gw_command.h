@@ -89,7 +89,7 @@ void gw_command_put_node(struct cmx_json *j, struct gw *g, const struct gw_devic
 void gw_command_put_seen(struct cmx_json *j, const struct gw_seen *s);
 /* Adds the state of the device's evidence to the open object. */
 void gw_policy_put_standing(struct cmx_json *j, const struct gw_standing *s);
-/* The state of the evidence: "trusted", "untrusted", "QUARANTINED", "EXEMPT", or "-" without a policy. */
+/* Returns the state of the evidence: "trusted", "untrusted", "QUARANTINED", "EXEMPT", or "-" without a policy. */
 const char *gw_standing_text(const struct gw_standing *s);
 /* Writes a Unix time: "2026-11-22 13:05:29Z", or "-" for 0. */
 const char *gw_command_time(int64_t at, char out[32]);

@@ -135,7 +135,7 @@ static bool put_members(struct cmx_json *j, const char *object, const struct mem
     return true;
 }
 
-/* The listeners, "[ADDRESS]:PORT". */
+/* Writes the listeners, "[ADDRESS]:PORT". */
 static bool put_forwards(struct cmx_json *j, const char *object)
 {
     const char *list = json_find(object, "forwards");
@@ -179,7 +179,7 @@ static bool put_party(struct cmx_json *j, const char *object)
     return *object == '{' && put_members(j, object, party_members, GW_COUNT(party_members));
 }
 
-/* The objects of the array with this key. */
+/* Writes the objects of the array with this key. */
 static void put_objects(struct cmx_json *j, const char *text, const char *key,
                         bool (*put)(struct cmx_json *j, const char *object), size_t *malformed)
 {

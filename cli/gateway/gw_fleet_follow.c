@@ -81,7 +81,7 @@ static void followed_ask(struct gw_fleet_followed *x)
         followed_drop(x);
 }
 
-/* The record, written again by us, to be freed with free(). NULL: it is malformed. */
+/* Returns the record, written again by us, to be freed with free(). NULL: it is malformed. */
 static char *clean_line(struct gw_fleet_followed *x)
 {
     char *text = NULL;

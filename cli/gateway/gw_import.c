@@ -59,7 +59,7 @@ static cmx_err read_header(struct import_job *job, struct gw_csv *csv, struct cm
     return CMX_OK;
 }
 
-/* The text of a column; NULL if the file does not have the column. */
+/* Returns the text of a column; NULL if the file does not have the column. */
 static const char *field(const struct import_job *job, char **fields, size_t n, int column)
 {
     int at = job->place[column];

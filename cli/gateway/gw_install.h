@@ -9,5 +9,5 @@ CMX_MUST_USE cmx_err gw_install(struct gw *g, struct cmx_why *e);
 /* Prints the settings and the pins that devices need. done: "set up " or "updated "; NULL: for show. */
 void gw_install_print(struct gw *g, bool json, const char *done);
 
-/* The command that restarts a system gateway. */
+/* Returns the command that restarts a system gateway. */
 const char *gw_install_restart(const struct gw *g);

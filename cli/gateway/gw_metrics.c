@@ -13,7 +13,7 @@ static const char about[] =
     "textfile collector), or serves them by HTTP at a UNIX socket until it is ended. A gateway that does not run is a\n"
     "metric too (cmxsafe_gateway_up 0).";
 
-/* The text, to be freed with free(). *readable: whether the registry could be read; if not, e has the reason. */
+/* Writes the text, to be freed with free(). *readable: whether the registry could be read; if not, e has the reason. */
 static cmx_err make_text(const char *dir, char **text, size_t *len, bool *readable, struct cmx_why *e)
 {
     struct gw *g = cmx_mem_alloc(sizeof *g);

@@ -24,7 +24,7 @@ static void put_gauge(FILE *f, const char *name, const char *help, long long val
     fprintf(f, "cmxsafe_%s %lld\n", name, value);
 }
 
-/* KEY="VALUE", escaped as the text form demands. */
+/* Writes KEY="VALUE", escaped as the text form demands. */
 static void put_label(FILE *f, const char *key, const char *value)
 {
     fprintf(f, "%s=\"", key);
@@ -228,7 +228,7 @@ static cmx_err add_claim(void *arg, const char *address, const char *node, int64
     return CMX_OK;
 }
 
-/* The running gateway's "parties"; cuts the answer into pieces. */
+/* Adds the running gateway's "parties"; cuts the answer into pieces. */
 static void add_traffic(struct fleet *l, char *answer)
 {
     char *rest = gw_status_array(answer, "\"parties\":[");
@@ -440,7 +440,7 @@ static cmx_err read_registry(struct fleet *l, struct grant_ends *grants, struct 
     return err;
 }
 
-/* Metrics of a registry that several gateways share. */
+/* Writes metrics of a registry that several gateways share. */
 static void put_copy(FILE *f, const struct gw_copy_state *s)
 {
     put_gauge(f, "gateway_registry_followed", "Whether PostgreSQL confirms the copy of the registry.",

@@ -10,7 +10,7 @@
 #include "gateway/render/gw_bird.h"
 #include "gateway/server/gw_apply.h"
 
-/* BIRD's list of its neighbours; NULL if BIRD does not run. Free with free(). */
+/* Returns BIRD's list of its neighbours; NULL if BIRD does not run. Free with free(). */
 static char *ask_bird(const struct gw *g)
 {
     char control[GW_PATH_MAX];
@@ -25,7 +25,7 @@ static char *ask_bird(const struct gw *g)
     return NULL;
 }
 
-/* "here", "linked", "unlinked" (seen lately, but not over the link) or "away". */
+/* Returns "here", "linked", "unlinked" (seen lately, but not over the link) or "away". */
 static const char *node_state(const struct gw_nodes *nodes, const struct gw_node *n, const char *bird)
 {
     char pattern[24];

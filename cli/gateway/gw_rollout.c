@@ -113,7 +113,8 @@ static bool start(struct run *r, struct one *x)
     return x->state == DEVICE_RUNS;
 }
 
-/* The device's outcome, from the exit status and the JSON that attest printed. detail: text for the operator. */
+/* Returns the device's outcome, from the exit status and the JSON that attest printed. detail: text for the
+ * operator. */
 static const char *read_outcome(const struct run *r, const struct one *x, int exit_status, char detail[OUTPUT_MAX])
 {
     bool good = exit_status == 0;

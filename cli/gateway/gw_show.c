@@ -34,7 +34,7 @@ static cmx_err print_grant(void *arg, const struct gw_grant *p)
     return CMX_OK;
 }
 
-/* "claims": the claims of the evidence; modifies the text. */
+/* Writes "claims", the claims of the evidence; modifies the text. */
 static void put_claims(struct cmx_json *j, char *claims)
 {
     char *rest = claims;

@@ -162,7 +162,7 @@ void gw_pin(const struct gw *g, const char *name, char out[GW_FINGERPRINT_MAX])
         snprintf(out, GW_FINGERPRINT_MAX, "%s", k.fingerprint);
 }
 
-/* cgroups(7): the line that begins "0::". */
+/* Reads the line that begins "0::". */
 bool gw_cgroup_of(const char *file, char *out, size_t cap)
 {
     char line[512];

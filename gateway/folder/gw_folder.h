@@ -62,13 +62,13 @@ CMX_MUST_USE cmx_err gw_folder_lock(struct gw *g, struct cmx_why *e);
 /* Reads the settings from g->registry, which is open. */
 CMX_MUST_USE cmx_err gw_folder_load(struct gw *g, struct cmx_why *e);
 
-/* DIR/name; always fits (g->dir leaves room). */
+/* Writes DIR/name, which always fits (g->dir leaves room). */
 const char *gw_path(const struct gw *g, const char *name, char out[GW_PATH_MAX]);
 /* Returns the folder's path as sshd and its helper see it: GW_INSIDE_DIR in --user mode, else g->dir. */
 const char *gw_inside_dir(const struct gw *g);
 /* Writes the host name of a device: "cam-17.cmx", or "localhost" in a small deployment. */
 void gw_device_host(const struct gw *g, const struct gw_device *d, char out[GW_HOST_MAX]);
-/* "SHA256:..." of the host key in DIR/name (a .pub file); "" when it can't be read. */
+/* Writes "SHA256:..." of the host key in DIR/name (a .pub file); "" when it can't be read. */
 void gw_pin(const struct gw *g, const char *name, char out[GW_FINGERPRINT_MAX]);
 /* Returns the mount point of control groups (v2), such as "/sys/fs/cgroup", or "" if they are not mounted. */
 const char *gw_cgroup_root(void);

@@ -18,7 +18,7 @@ struct gw_fleet {
     unsigned bits; /* a multiple of 8, 16 to 64 */
 };
 
-/* "fd12:3456:789a::/48". CMX_EINVAL: not a prefix, a length that is not supported, host bits set, multicast or
+/* Parses "fd12:3456:789a::/48". CMX_EINVAL: not a prefix, a length that is not supported, host bits set, multicast or
  * link-local. */
 CMX_MUST_USE cmx_err gw_fleet_parse(struct gw_fleet *f, const char *text, struct cmx_why *e);
 /* Draws a unique local /48 with a random global ID (RFC 4193 section 3.2). */

@@ -39,7 +39,7 @@ CMX_MUST_USE cmx_err gw_device_check_name(const char *name, struct cmx_why *e);
 /* Checks a device's name as gw_device_check_name does, and refuses the names of the gateway itself. */
 CMX_MUST_USE cmx_err gw_device_name_check(const char *name, struct cmx_why *e);
 
-/* Lists, separated by commas, semicolons or blanks: "81,8989,8888" and "db.example:5432,[fd00::1]:80"; empty text is an
- * empty list. Hosts get their canonical form. */
+/* Parse lists, separated by commas, semicolons or blanks: "81,8989,8888" and "db.example:5432,[fd00::1]:80"; empty text
+ * is an empty list. Hosts get their canonical form. */
 CMX_MUST_USE cmx_err gw_device_parse_ports(struct gw_device *d, const char *text, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_device_parse_directs(struct gw_device *d, const char *text, struct cmx_why *e);

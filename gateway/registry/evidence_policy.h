@@ -47,7 +47,7 @@ CMX_MUST_USE cmx_err gw_policy_allow(struct gw_registry *r, const char *device, 
 CMX_MUST_USE cmx_err gw_policy_exempt(struct gw_registry *r, const char *device, bool exempt, const char *why,
                                       gw_outcome *out, struct cmx_why *e);
 
-/* The line of cmx_attest_key_print; "" removes it. */
+/* Stores the line of cmx_attest_key_print; "" removes it. */
 CMX_MUST_USE cmx_err gw_evidence_key_set(struct gw_registry *r, const char *device, const char *line, gw_outcome *out,
                                          struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_evidence_key_get(struct gw_registry *r, int64_t device, char *line, size_t cap,

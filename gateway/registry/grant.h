@@ -13,8 +13,8 @@ struct gw_consumer {
     char name[GW_CONSUMER_MAX];
 };
 
-/* "user:alice", "group:ops", "cgroup:system.slice/nvr.service", "platform:vms", and "platform:alice@CA" for a principal
- * of a CA's certificates (authority.h); without a kind it is a platform. */
+/* Parses "user:alice", "group:ops", "cgroup:system.slice/nvr.service", "platform:vms", and "platform:alice@CA" for a
+ * principal of a CA's certificates (authority.h); without a kind it is a platform. */
 CMX_MUST_USE cmx_err gw_consumer_parse(struct gw_consumer *c, const char *text, struct cmx_why *e);
 
 /* Finds the consumer's row. CMX_ENOENT. */

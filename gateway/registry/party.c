@@ -425,7 +425,7 @@ static cmx_err allow_grant(void *arg, const struct gw_grant *p)
     return allow(job, &a);
 }
 
-/* The address of a direct context's host; "" when the host is neither a device nor the gateway's own host. */
+/* Writes the address of a direct context's host; "" when the host is neither a device nor the gateway's own host. */
 static void direct_target(struct each_allowed *job, const char *host, char out[GW_ADDRESS_MAX])
 {
     struct gw_device d;

@@ -240,7 +240,7 @@ static cmx_err enroll_new(struct gw_registry *r, struct gw_device *d, const stru
     return err ? err : gw_event(r, "enroll", d->name, k->fingerprint, e);
 }
 
-/* A revoked device's name with a new key: the device was repaired, or replaced. */
+/* Enrols a revoked device's name with a new key: the device was repaired, or replaced. */
 static cmx_err enroll_again(struct gw_registry *r, struct gw_device *d, const struct gw_key *k, struct cmx_why *e)
 {
     cmx_err err = gw_sql_run(r, e, "UPDATE device SET revoked = NULL, team = ?, enrolled = ?, address = ? WHERE id = ?",

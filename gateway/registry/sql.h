@@ -43,5 +43,5 @@ CMX_MUST_USE cmx_err gw_sql_number(struct gw_registry *r, int64_t *out, struct c
  * row).
  */
 cmx_err gw_sql_end(sqlite3_stmt *stmt, cmx_err err);
-/* Column as text, never NULL; borrowed until the next step. */
+/* Returns a column as text, never NULL; borrowed until the next step. */
 const char *gw_sql_text(sqlite3_stmt *stmt, int column);

@@ -10,7 +10,7 @@ static bool starts(const char *line, const char *with)
     return strncmp(line, with, strlen(with)) == 0;
 }
 
-/* "... ssh2: TYPE SHA256:..." The fingerprint is the last word: sshd writes it after all text that a peer can
+/* Parses "... ssh2: TYPE SHA256:...". The fingerprint is the last word: sshd writes it after all text that a peer can
  * choose. */
 static bool parse_fingerprint(struct gw_log_line *out, const char *line)
 {
@@ -30,7 +30,7 @@ static bool take_fingerprint(char out[GW_FINGERPRINT_MAX], const char *text, siz
     return true;
 }
 
-/* "Accepted publickey for ACCOUNT from ADDRESS port N ssh2: TYPE SHA256:...", and with a certificate
+/* Parses "Accepted publickey for ACCOUNT from ADDRESS port N ssh2: TYPE SHA256:...", and with a certificate
  * " ID KEY-ID (serial N) CA TYPE SHA256:..." after it. A CA chooses the key ID. */
 static bool parse_accepted(struct gw_log_line *out, const char *line)
 {
@@ -99,7 +99,8 @@ static void parse_denied(struct gw_log_line *out, const char *line)
     out->kind = GW_LOG_DENIED;
 }
 
-/* sshd's own "fatal: ", or a line about its configuration file, after which it ends ("/DIR/sshd_config: ..."). */
+/* True for sshd's own "fatal: ", or a line about its configuration file, after which it ends ("/DIR/sshd_config:
+ * ..."). */
 static bool is_fatal(const char *line)
 {
     return starts(line, "fatal: ") || (line[0] == '/' && strstr(line, "/sshd_config: "));
@@ -107,7 +108,7 @@ static bool is_fatal(const char *line)
 
 static const char tried[] = ": Authentication tried for ";
 
-/* sshd refused a certificate that its helper accepted, or a key of the KRL. */
+/* True if sshd refused a certificate that its helper accepted, or a key of the KRL. */
 static bool is_refusal(const char *line)
 {
     return starts(line, "Refusing certificate ID ") || starts(line, "Certificate ") || strstr(line, tried) ||

@@ -45,7 +45,7 @@ static cmx_err get_string(struct cmx_buf *b, const uint8_t **out, size_t *len)
     return cmx_buf_get_ptr(b, out, n);
 }
 
-/* The modulus' size, RFC 4253 section 6.6: string type, mpint e, mpint n. */
+/* Checks the modulus' size, RFC 4253 section 6.6: string type, mpint e, mpint n. */
 static cmx_err check_rsa(struct cmx_buf *b, struct cmx_why *e)
 {
     const uint8_t *p;

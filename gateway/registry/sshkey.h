@@ -28,7 +28,7 @@ struct gw_key {
  * decides what a key may do. CMX_EFORMAT, CMX_ENOTSUP (a type or size that is not accepted). */
 CMX_MUST_USE cmx_err gw_key_parse(struct gw_key *k, const char *line, struct cmx_why *e);
 
-/* The key of a FIDO2 token, which a person touches at each login. */
+/* True for the key of a FIDO2 token, which a person touches at each login. */
 bool gw_key_is_token(const struct gw_key *k);
 
 /* Reads the first key in a file, after blank lines and comments. path "-": standard input. */

@@ -62,7 +62,7 @@ static long socket_id(const struct nft_job *job, const struct gw_allowed *a, boo
     return a->by_number ? a->uid : -1;
 }
 
-/* "ID : MARK", each id once: nft looks up each uid and gid that it loads in the user database. */
+/* Writes "ID : MARK", each id once: nft looks up each uid and gid that it loads in the user database. */
 static cmx_err put_id_marks(struct nft_job *job, bool by_group)
 {
     long last = -1;
@@ -113,7 +113,7 @@ static cmx_err put_group_elements(void *arg)
 
 /* ---- system mode, the namespace ---- */
 
-/* "SOURCE . TARGET . PORT". The kernel removes an element with a timeout even if no process loads new rules. */
+/* Writes "SOURCE . TARGET . PORT". The kernel removes an element with a timeout even if no process loads new rules. */
 static cmx_err put_grant_elements(void *arg)
 {
     struct nft_job *job = arg;
@@ -128,7 +128,7 @@ static cmx_err put_grant_elements(void *arg)
     return end_elements(job, CMX_OK);
 }
 
-/* The parties that connect from the host. */
+/* True for the parties that connect from the host. */
 static bool is_local(const struct gw_party *p)
 {
     return strcmp(p->kind, "user") == 0 || strcmp(p->kind, "group") == 0 || strcmp(p->kind, "cgroup") == 0;

@@ -16,5 +16,5 @@
 
 /* Writes the rules of the fleet's network namespace. allowed: unused in --user mode. */
 CMX_MUST_USE cmx_err gw_nft_fleet(FILE *f, struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e);
-/* System mode: the rules of the host, at its end of the link into the namespace. */
+/* System mode: writes the rules of the host, at its end of the link into the namespace. */
 CMX_MUST_USE cmx_err gw_nft_host(FILE *f, struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e);

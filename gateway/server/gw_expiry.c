@@ -51,7 +51,8 @@ static cmx_err remove_ended(struct gw *g, size_t *n, struct cmx_why *e)
     return err;
 }
 
-/* *changed: the rules were rendered again, because grants ended (n of them were removed) or a copy became stale. */
+/* *changed: whether the rules were rendered again, because grants ended (n of them were removed) or a copy became
+ * stale. */
 static cmx_err expire(struct gw *g, bool due, size_t *n, bool *changed, struct cmx_why *e)
 {
     cmx_err err = gw_folder_open(g, true, e);

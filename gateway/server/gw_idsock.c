@@ -125,7 +125,7 @@ static cmx_err make_base(char *path, size_t cap, uid_t uid, gid_t gid, struct cm
     return ok ? CMX_OK : CMX_ENOTSUP;
 }
 
-/* s->path: this process's own cgroup. */
+/* Sets s->path to this process's own cgroup. */
 static cmx_err find_own(struct gw_idsock *s, struct cmx_why *e)
 {
     const char *root = gw_cgroup_root();

@@ -296,7 +296,7 @@ static void raise_limits(void)
     }
 }
 
-/* The watch of identities: programs, events, and the ruleset that keeps sessions apart. */
+/* Opens the watch of identities: programs, events, and the ruleset that keeps sessions apart. */
 static bool open_identities(struct gw_server *s)
 {
     struct cmx_why e = {0};

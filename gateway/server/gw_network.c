@@ -34,7 +34,7 @@ static cmx_err enable_ipv6(const char *interface, struct cmx_why *e)
     return set_sysctl(path, "0", e);
 }
 
-/* --user mode: every address of the fleet is local (AnyIP). */
+/* --user mode: makes every address of the fleet local (AnyIP). */
 static bool route_fleet(const struct gw *g)
 {
     const char *route[] = {"ip", "-6", "route", "replace", "local", g->fleet_text, "dev", "lo", NULL};

@@ -60,7 +60,7 @@ static bool map_as_root(pid_t pid)
     return write_text(path, map);
 }
 
-/* Our first range in /etc/subuid or /etc/subgid: "name:first:count" (subuid(5)). */
+/* Reads our first range in /etc/subuid or /etc/subgid: "name:first:count" (subuid(5)). */
 static bool sub_range(const char *file, char first[24], char count[24])
 {
     const struct passwd *pw = getpwuid(getuid());

@@ -57,8 +57,8 @@ bool gw_copy_meta_is_shared(const char *key);
 /* Writes the columns' names: "a","b","c". */
 void gw_copy_names(FILE *f, const struct gw_copy_table *t, bool keys_only);
 
-/* Digest of the table's shared rows, the same as PostgreSQL computes with gw_copy_digest_sql. It detects accidental
- * differences and does not protect against an attacker. */
+/* Computes the digest of the table's shared rows, the same as PostgreSQL computes with gw_copy_digest_sql. It detects
+ * accidental differences and does not protect against an attacker. */
 CMX_MUST_USE cmx_err gw_copy_digest(struct gw_registry *r, const struct gw_copy_table *t, uint64_t *out,
                                     struct cmx_why *e);
 void gw_copy_digest_sql(FILE *f, const struct gw_copy_table *t);

@@ -64,7 +64,8 @@ CMX_MUST_USE cmx_err gw_shared_upgrade_schema(struct gw_shared *s, struct cmx_wh
 CMX_MUST_USE cmx_err gw_shared_send_rows(struct gw_pg_writer *w, struct gw_registry *r, const struct gw_copy_table *t,
                                          bool observed, int64_t since, struct cmx_why *e);
 
-/* The steps that begin a transaction: PostgreSQL's lock, the copy's lock with all changes until now, recording. */
+/* Takes the steps that begin a transaction: PostgreSQL's lock, the copy's lock with all changes until now,
+ * recording. */
 CMX_MUST_USE cmx_err gw_shared_lock(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_shared_begin_on_copy(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_shared_record(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);

@@ -92,9 +92,9 @@ size_t cmx_manifest_gaps(const struct cmx_manifest *m, struct cmx_range out[CMX_
 
 #define CMX_FILL_KEY_MIN 16
 
-/* The filler's bytes for flash addresses [address, address + len): block i of 32 bytes is HMAC-SHA256(key, "cmxsafe
- * fill 1" NUL || i, 8 bytes big-endian). The key must not be on the device nor derived from the hardware key, or
- * firmware could compute the filler instead of storing it. */
+/* Writes the filler's bytes for flash addresses [address, address + len): block i of 32 bytes is HMAC-SHA256(key,
+ * "cmxsafe fill 1" NUL || i, 8 bytes big-endian). The key must not be on the device nor derived from the hardware key,
+ * or firmware could compute the filler instead of storing it. */
 CMX_MUST_USE cmx_err cmx_fill(const void *key, size_t key_len, uint32_t address, uint8_t *out, size_t len);
 
 #ifdef __cplusplus

@@ -103,7 +103,7 @@ static struct http_peer *peer_of(struct MHD_Connection *connection)
     return info ? info->socket_context : NULL;
 }
 
-/* The time n idle timeouts from now; n 0: no deadline. */
+/* Sets the deadline n idle timeouts from now; n 0: no deadline. */
 static void set_deadline(const struct cmx_http_request *r, unsigned n)
 {
     http_peer_set(&r->server->peers, peer_of(r->connection), n);

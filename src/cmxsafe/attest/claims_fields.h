@@ -41,7 +41,7 @@ static inline int32_t cmx_claim_number(const struct cmx_claim_field *f)
     return f->claim < 0 ? CMX_CLAIM_OWN + f->claim : f->claim;
 }
 
-/* Bytes: data and len. String: data. Measurements: data, which is e. Others: number. len 0: a claim of a kind up to
+/* Bytes: data and len. String: data. For measurements, data is e. Others: number. len 0: a claim of a kind up to
  * CMX_FIELD_NAME_IF is absent. Borrows from e. */
 struct cmx_claim_value {
     const void *data;

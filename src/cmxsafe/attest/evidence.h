@@ -97,7 +97,7 @@ CMX_MUST_USE cmx_err cmx_evidence_verify(const void *token, size_t len, const ui
 CMX_MUST_USE cmx_err cmx_evidence_verify_signed(const void *token, size_t len, const uint8_t pub[CMX_P256_PUBLIC_LEN],
                                                 struct cmx_evidence *out);
 
-/* "efuse", "release", "disabled-permanently": the words in JSON, manifest and verdict. Never NULL. */
+/* Return the words in JSON, manifest and verdict, such as "efuse", "release" and "disabled-permanently". Never NULL. */
 const char *cmx_evidence_key_holder_name(cmx_key_holder k);
 const char *cmx_evidence_flash_encryption_name(cmx_flash_encryption f);
 const char *cmx_evidence_debug_state_name(cmx_debug_state d);

@@ -8,8 +8,8 @@
 
 #include "cmxsafe/core/buf.h"
 
-/* Section 4, padded. Appends to out. line: characters between newlines, with one more newline at the end; 0: none.
- * CMX_ENOSPC: out may hold a part. */
+/* Encodes as section 4 says, padded. Appends to out. line: characters between newlines, with one more newline at the
+ * end; 0: none. CMX_ENOSPC: out may hold a part. */
 CMX_MUST_USE cmx_err cmx_base64_encode(struct cmx_buf *out, const void *data, size_t len, size_t line);
 
 /* Encodes as section 5 says (URL and filename safe), unpadded, no newline. */
@@ -18,7 +18,7 @@ CMX_MUST_USE cmx_err cmx_base64_url_encode(struct cmx_buf *out, const void *data
 /* Chars of the unpadded text of len bytes, NUL included. */
 #define CMX_BASE64_LEN(len) (((len)*4 + 2) / 3 + 1)
 
-/* Section 4, unpadded, as a string; out holds CMX_BASE64_LEN(len) chars. */
+/* Encodes as section 4 says, unpadded, as a string; out holds CMX_BASE64_LEN(len) chars. */
 void cmx_base64_text(char *out, const void *data, size_t len);
 
 #define CMX_FINGERPRINT_LEN 51 /* "SHA256:", 43 digits, NUL */

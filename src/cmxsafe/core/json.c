@@ -15,7 +15,7 @@ static void put(struct cmx_json *j, const char *s, size_t len)
         j->err = cmx_buf_put(j->out, s, len);
 }
 
-/* Length of the UTF-8 sequence at s (RFC 3629 section 4: no overlong forms, no surrogates), or 0. */
+/* Returns the length of the UTF-8 sequence at s (RFC 3629 section 4: no overlong forms, no surrogates), or 0. */
 static size_t utf8_len(const uint8_t *s, size_t n)
 {
     size_t len = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;

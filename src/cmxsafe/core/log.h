@@ -57,7 +57,7 @@ struct cmx_log_limit {
 void cmx_log_within(struct cmx_log_limit *l, cmx_log_level level, const char *tag, const char *fmt, ...)
     CMX_PRINTF(4, 5);
 
-/* The decision of cmx_log_within, pure: *left_out receives how many lines the last period left out. */
+/* Decides for cmx_log_within; pure. *left_out receives how many lines the last period left out. */
 bool cmx_log_limit_count(struct cmx_log_limit *l, uint32_t period, uint32_t *left_out);
 
 #ifdef __cplusplus

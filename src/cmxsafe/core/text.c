@@ -98,7 +98,7 @@ cmx_err cmx_text_copy(char *out, size_t cap, const char *s)
     return CMX_OK;
 }
 
-/* C0, DEL, and C1. Terminals obey C1 both as one byte and as UTF-8 (0xc2 and that byte). */
+/* True for C0, DEL and C1. Terminals obey C1 both as one byte and as UTF-8 (0xc2 and that byte). */
 static bool is_control(uint8_t c, uint8_t before)
 {
     return c < 0x20 || c == 0x7f || (c >= 0x80 && c < 0xa0 && (before < 0x80 || before == 0xc2));

@@ -34,7 +34,7 @@ char cmx_text_printable(char c);
 /* Copies len bytes, each through cmx_text_printable, and a NUL; cut at cap - 1. */
 void cmx_text_clean_ascii(char *out, size_t cap, const void *data, size_t len);
 
-/* vsnprintf, cleaned as by cmx_text_clean; text that does not fit in cap ends in "...". cap > 3. */
+/* Formats like vsnprintf and cleans like cmx_text_clean; text that does not fit in cap ends in "...". cap > 3. */
 void cmx_text_format(char *out, size_t cap, const char *fmt, va_list ap) CMX_PRINTF(3, 0);
 
 /* Decodes the %XX escapes (RFC 3986 section 2.1) of len chars into out, at most cap bytes. plus_is_space: '+' is a

@@ -97,7 +97,7 @@ static void add_gateways(struct cmx_iso_config *c, struct cmx_gateway_list *l, c
     c->n_gateways = l->n;
 }
 
-/* The contexts and the platform as the policy's rules. s keeps the gateways' names. */
+/* Turns the contexts and the platform into the policy's rules. s keeps the gateways' names. */
 static void compile_rules(struct cmx_iso_config *c, struct cmx_device_isolation_state *s,
                           const struct cmx_gateway *gateway, const struct cmx_context *contexts, size_t n)
 {

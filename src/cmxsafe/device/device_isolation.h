@@ -53,7 +53,7 @@ CMX_MUST_USE cmx_err cmx_device_isolation_digest(uint8_t out[32]);
 /* For tests: ends isolation, so that it can be started again. */
 void cmx_device_isolation_end(void);
 
-/* {"active":..., "flows":..., "packets":{reason: count, ...}} as a member of the open object. */
+/* Writes {"active":..., "flows":..., "packets":{reason: count, ...}} as a member of the open object. */
 void cmx_device_isolation_json(struct cmx_json *j, const char *key);
 
 /* ---- for device.c ---- */

@@ -26,7 +26,7 @@ typedef enum {
     CMX_EVENT_SESSION_UP,    /* name: the session; all its forwards are granted */
     CMX_EVENT_SESSION_DOWN,  /* name; err says why */
     CMX_EVENT_RELAY_OPEN,    /* name: the context */
-    CMX_EVENT_RELAY_CLOSED,  /* name: the context; err: CMX_OK: both sides ended it in order */
+    CMX_EVENT_RELAY_CLOSED,  /* name: the context; err CMX_OK means that both sides ended it in order */
     CMX_EVENT_UPDATE_READY,  /* a verified image is in the other slot; the device restarts soon. name: its version */
     CMX_EVENT_UPDATE_FAILED, /* err says why */
     CMX_EVENT_CONFIRMED,     /* the running image reached its gateway and is kept */

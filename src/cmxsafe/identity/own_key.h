@@ -9,12 +9,12 @@
 /* Draws and stores the secret unless there is one. Any task. CMX_ENOTSUP: the platform stores none; CMX_EIO. */
 CMX_MUST_USE cmx_err cmx_own_key_make(void);
 
-/* HMAC-SHA256 under the secret, as a cmx_hmac_fn; arg is not used. CMX_ENOENT: there is no secret. */
+/* Computes HMAC-SHA256 under the secret, as a cmx_hmac_fn; arg is not used. CMX_ENOENT: there is no secret. */
 CMX_MUST_USE cmx_err cmx_own_key_hmac(void *arg, const void *msg, size_t len, uint8_t out[32]);
 
-/* The private key; has the type of cmx_gateway.key_load. arg is not used. */
+/* Writes the private key; has the type of cmx_gateway.key_load. arg is not used. */
 CMX_MUST_USE cmx_err cmx_own_key_load(void *arg, struct cmx_buf *out);
 
-/* The fingerprint of the authorized_keys line that cmx_identity_ssh_public wrote, as ssh-keygen -lf prints it.
+/* Writes the fingerprint of the authorized_keys line that cmx_identity_ssh_public wrote, as ssh-keygen -lf prints it.
  * CMX_EFORMAT: it is no such line. */
 CMX_MUST_USE cmx_err cmx_identity_fingerprint(const char *line, char out[CMX_FINGERPRINT_LEN]);

@@ -132,7 +132,7 @@ static cmx_why decide_listener(const struct cmx_question *q)
     return c->tasks ? CMX_WHY_NOT_PEER : CMX_WHY_DIRECT; /* claimed connections were found before */
 }
 
-/* Loopback, and traffic from the device to its own addresses. */
+/* Judges loopback, and traffic from the device to its own addresses. */
 static cmx_why decide_loopback(const struct cmx_question *q)
 {
     const struct cmx_packet *p = q->p;

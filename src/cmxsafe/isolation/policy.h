@@ -48,7 +48,7 @@ void cmx_isolation_socket_close(struct cmx_isolation *iso, cmx_flow_kind kind, c
  * their sequence numbers, except resets. */
 void cmx_isolation_adopt(struct cmx_isolation *iso);
 
-/* The engine begins or ends a look-up of a gateway's name; they may nest. */
+/* Call when the engine begins or ends a look-up of a gateway's name; they may nest. */
 void cmx_isolation_resolving(struct cmx_isolation *iso, bool begins);
 
 /* Judges a frame, and counts the decision. */

@@ -56,7 +56,7 @@ typedef enum {
 /* Returns one word such as "no-flow", for logs, JSON and tests; never NULL. */
 const char *cmx_why_name(cmx_why why);
 
-/* CMX_ALLOW exactly for the values from CMX_WHY_FIRST_ALLOWED on. */
+/* Returns CMX_ALLOW exactly for the values from CMX_WHY_FIRST_ALLOWED on. */
 cmx_verdict cmx_why_verdict(cmx_why why);
 
 #ifdef __cplusplus

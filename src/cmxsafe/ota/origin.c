@@ -3,7 +3,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* The rest after a host: empty, or a colon and a port of 1 to 5 digits. */
+/* True if s may follow a host: empty, or a colon and a port of 1 to 5 digits. */
 static bool port_ok(const char *s)
 {
     size_t n;

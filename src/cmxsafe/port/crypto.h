@@ -35,7 +35,7 @@ CMX_MUST_USE cmx_err cmx_sha256_update(struct cmx_sha256 *h, const void *data, s
 CMX_MUST_USE cmx_err cmx_sha256_finish(struct cmx_sha256 *h, uint8_t out[CMX_SHA256_LEN]);
 void cmx_sha256_abort(struct cmx_sha256 *h); /* safe after init failed, and twice */
 
-/* SHA-256 of one buffer; made of the calls above (port/sha256.c), for every back end. */
+/* Computes the SHA-256 of one buffer; made of the calls above (port/sha256.c), for every back end. */
 CMX_MUST_USE cmx_err cmx_sha256_of(const void *data, size_t len, uint8_t out[CMX_SHA256_LEN]);
 
 /* HMAC-SHA-256, RFC 2104, streaming. The key is copied and wiped at the end. */
@@ -49,7 +49,8 @@ CMX_MUST_USE cmx_err cmx_hmac_finish(struct cmx_hmac *h, uint8_t out[CMX_SHA256_
 CMX_MUST_USE cmx_err cmx_hmac_restart(struct cmx_hmac *h, uint8_t out[CMX_SHA256_LEN]);
 void cmx_hmac_abort(struct cmx_hmac *h);
 
-/* ECDSA P-256 over a SHA-256 digest, FIPS 186-5. CMX_ESIG: does not verify; CMX_EINVAL: not a point on the curve. */
+/* Verifies an ECDSA P-256 signature over a SHA-256 digest, FIPS 186-5. CMX_ESIG: does not verify; CMX_EINVAL: not a
+ * point on the curve. */
 CMX_MUST_USE cmx_err cmx_p256_verify(const uint8_t pub[CMX_P256_PUBLIC_LEN], const uint8_t digest[CMX_SHA256_LEN],
                                      const uint8_t sig[CMX_P256_SIG_LEN]);
 

@@ -92,8 +92,8 @@ struct sockaddr_storage;
 CMX_MUST_USE cmx_err cmx_port_mirror_socket(const uint8_t source[16], int *fd, struct sockaddr_storage *local);
 
 /* A hint that one task reads fd, a connected stream socket, in small pieces. A platform where system calls are
- * expensive may read more at once and serve later recv and poll calls from memory until fd is closed. May do nothing.
- */
+ * expensive may read more at once and serve later recv and poll calls from memory until fd is closed. May do
+ * nothing. */
 void cmx_port_read_ahead(int fd);
 
 /* Acknowledges at once the data that fd, a TCP socket, has received. Stock SSH servers leave Nagle's algorithm on for
@@ -116,8 +116,8 @@ CMX_MUST_USE cmx_err cmx_port_flash_erase(uint32_t offset, size_t len);
 typedef enum { CMX_KEY_NONE, CMX_KEY_EFUSE, CMX_KEY_TPM, CMX_KEY_SOFTWARE } cmx_key_kind;
 cmx_key_kind cmx_port_hw_key_kind(void);
 
-/* HMAC-SHA256 by the hardware key (eFuse HMAC_KEY3, purpose HMAC_UP; esp_hmac_calculate). len is bounded only by
- * memory. CMX_ENOKEY: none, wrong purpose or not read-protected. CMX_EIO. Calls are serialised. */
+/* Computes HMAC-SHA256 by the hardware key (eFuse HMAC_KEY3, purpose HMAC_UP; esp_hmac_calculate). len is bounded only
+ * by memory. CMX_ENOKEY: none, wrong purpose or not read-protected. CMX_EIO. Calls are serialised. */
 CMX_MUST_USE cmx_err cmx_port_hw_hmac(const void *msg, size_t len, uint8_t out[32]);
 
 /* ---- a secret of the device's own, for a device without a hardware key ---- */

@@ -6,7 +6,7 @@
 
 extern const struct cmx_ssh_handlers cmx_relay_flow_handlers; /* arg: the relay */
 
-/* The local socket accepts data again: sends the waiting bytes. */
+/* Call when the local socket accepts data again: sends the waiting bytes. */
 void cmx_relay_flow_drain(struct relay *x);
 
 /* Moves one chunk from the local socket to the gateway. An error ends the session. */

@@ -25,7 +25,7 @@ static cmx_err put_string(struct cmx_buf *b, const void *data, size_t len)
     return err ? err : cmx_buf_put(b, data, len);
 }
 
-/* The agent's answers: one identity, then a failure in reply to the signature request. */
+/* Writes the agent's answers: one identity, then a failure in reply to the signature request. */
 static cmx_err put_answers(struct cmx_buf *b, const uint8_t *blob, size_t len)
 {
     cmx_err err = cmx_buf_put_be32(b, (uint32_t)(1 + 4 + 4 + len + 4));

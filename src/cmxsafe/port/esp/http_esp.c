@@ -32,7 +32,7 @@
 #define SERVER_STACK 3584 /* parses heads and starts tasks */
 #define HELD_MAX 8        /* header values that a request may read */
 #define IDLE_DEFAULT_S 30
-/* Limits a head and the body's first byte, which the parser reads too. The server's task does nothing else meanwhile. */
+/* Limits a head and the body's first byte, which the parser reads too. The server's task only waits meanwhile. */
 #define HEAD_MS 10000
 #define HEAD_CROWDED_MS 1000 /* limit for a head while other connections are open */
 #define SEND_SLOWEST 128     /* bytes/s; a client that reads an answer more slowly is disconnected */
@@ -73,7 +73,7 @@ struct cmx_http_request {
 
 /* ---- answers ---- */
 
-/* Status, type and Connection. esp_http_server keeps pointers: the strings live in the request. */
+/* Sets status, type and Connection. esp_http_server keeps pointers: the strings live in the request. */
 static void set_head(struct cmx_http_request *q, int status, const char *content_type)
 {
     snprintf(q->status, sizeof q->status, "%d %s", status, http_reason_text(status));
