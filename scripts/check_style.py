@@ -60,7 +60,7 @@ OURS = ("cmx_", "gw_", "agent_", "board_", "cmd_")
 # Files of other projects that comments name as their source.
 FOREIGN_FILES = {"auth.c", "bootloader_utility.c", "capability.h", "esp_app_desc.h", "esp_app_format.h", "esp_flash_partitions.h",
                  "esp_ota_ops.c", "kex.c", "nchan.c", "options.c", "serverloop.c", "sshd.c"}
-# A test needs them to start again in the same process.
+# Functions that only tests call, to start again in the same process.
 TEST_HOOKS = {"cmx_mem_fail_at", "cmx_mem_reset_peak", "cmx_device_isolation_end"}
 
 

@@ -27,7 +27,8 @@ struct resolvers_stamp {
 };
 bool resolvers_changed(struct resolvers_stamp *s);
 
-/* Parts of the configuration, for isolation_compile.c as well. isolation_uid: a user's name or number; CMX_ENOENT. */
+/* Read parts of the configuration, for isolation_compile.c as well. isolation_uid: a user's name or number; CMX_ENOENT.
+ * */
 bool isolation_address(const char *text, struct cmx_ip *ip);
 CMX_MUST_USE cmx_err isolation_addresses(const char *key, const char *text, struct cmx_ip *out, size_t *n,
                                          struct cmx_why *why);

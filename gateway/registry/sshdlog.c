@@ -119,8 +119,8 @@ static bool is_refusal(const char *line)
 /* A peer chooses the text; only characters that are safe in logs and simple formats are kept. */
 static const char client_chars[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+/~:() ";
 
-/* "debug1: kex.c:kex_exchange_identification():1456 (pid=29262): Remote protocol version 2.0, remote software version
- * TEXT": LogVerbose's form. */
+/* Parses "debug1: kex.c:kex_exchange_identification():1456 (pid=29262): Remote protocol version 2.0, remote software
+ * version TEXT", the form that LogVerbose causes. */
 static bool parse_client(struct gw_log_line *out, const char *line)
 {
     static const char before[] = "Remote protocol version 2.0, remote software version ";

@@ -49,7 +49,7 @@ static bool enter_user(const struct gw *g)
     if (!open_user_namespaces(g, fd) || setns(fd[0], CLONE_NEWUSER) != 0)
         return false;
     /* Becomes that namespace's root before it opens files there. */
-    /* This is not permitted everywhere; the remaining groups have no rights in the namespace. */
+    /* Clearing the groups is not permitted everywhere; the remaining groups have no rights in the namespace. */
     (void)setgroups(0, NULL);
     if (setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0)
         return false;

@@ -23,7 +23,8 @@
 #include "gateway/server/gw_server.h"
 #include "gateway/server/gw_start.h"
 
-/* Sockets that systemd (or the outer half of --user mode) opened: numbers from 3 on, sd_listen_fds(3). */
+/* Finds the sockets that systemd (or the outer half of --user mode) opened: they have the numbers from 3 on
+ * (sd_listen_fds(3)). */
 static size_t inherited_listeners(int *out)
 {
     const char *count = getenv("LISTEN_FDS");

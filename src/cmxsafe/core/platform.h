@@ -7,7 +7,8 @@
 extern "C" {
 #endif
 
-/* Milliseconds since an arbitrary start; never goes back; does not block. (esp_timer_get_time, CLOCK_MONOTONIC) */
+/* Returns the milliseconds since an arbitrary start; never goes back; does not block. (esp_timer_get_time,
+ * CLOCK_MONOTONIC) */
 uint64_t cmx_port_now_ms(void);
 
 typedef enum { CMX_LOG_ERROR, CMX_LOG_WARN, CMX_LOG_INFO, CMX_LOG_DEBUG } cmx_log_level;
