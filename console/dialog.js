@@ -25,7 +25,8 @@ function drawField(field) {
 }
 
 // Opens a dialog. what: the effects, one sentence each. fields: inputs whose values go to `command`, which returns {args, input}.
-// verb: the button's label. done(values): after success; its return value replaces the form. start(args, values): runs the command instead, when it takes long. run(values, onReceived): the same while the dialog stays open and shows the progress; returns
+// verb: the button's label. done(values): after success; its return value replaces the form. start(args, values): runs a
+// command that takes long, instead. run(values, onReceived): runs one while the dialog stays open and shows the progress; returns
 // what gateway.start returns. Cancel and Esc change nothing, and end what `run` started.
 export function confirmChange({ title, what, fields = [], command, verb, danger = false, done = null, start = null, run = null }) {
     const preview = el("code", {});
