@@ -53,7 +53,7 @@ for pair in "$PA sshd_plain" "$PB sshd_config"; do
         2>>"$TMP/login_sshd.log" & PIDS+=("$!")
 done
 cat >"$TMP/login.sh" <<'LOGIN'
-# login.sh KEY PORT...: milliseconds of one login to each port, in turn, N times
+# login.sh KEY PORT...: prints the milliseconds of one login to each port, in turn, N times
 key=$1 n=$2; shift 2
 for i in $(seq "$n"); do
     for p in "$@"; do

@@ -180,7 +180,7 @@ static int landlock_ports_child(void)
     return in_landlock(true, ports);
 }
 
-/* ---- and by seccomp ---- */
+/* ---- confinement by seccomp ---- */
 
 static void *in_thread(void *arg)
 {

@@ -279,7 +279,7 @@ static void test_why(void **state)
     assert_int_equal(cmx_why_fail(NULL, CMX_EBUSY, "%s", big), CMX_EBUSY);
 }
 
-/* The fingerprint of a key whose blob is "x", in the form of `ssh-keygen -l`. */
+/* Expects the fingerprint of a key whose blob is "x", in the form of `ssh-keygen -l`. */
 static void test_fingerprint(void **state)
 {
     static const char want[] = "SHA256:LXEWQrcmsEQBYnyp+6wy9chTD7GQPMTbAiWHF5IaSIE=";

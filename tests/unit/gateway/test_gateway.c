@@ -876,7 +876,7 @@ static void csv_is(const char *text, size_t len, cmx_err last, const char *expec
 }
 #define CSV(text, last, expected) csv_is(text, sizeof(text) - 1, last, expected)
 
-/* Files in the forms that editors and spreadsheets write. */
+/* Reads files in the forms that editors and spreadsheets write. */
 static void test_csv(void **state)
 {
     (void)state;
