@@ -266,7 +266,7 @@ static struct status_view *agent_view(struct agent *a)
 
 /* ---- control commands ---- */
 
-/* status [json | table [color]] */
+/* Answers `status [json | table [color]]`. */
 static cmx_err command_status(void *arg, const struct control_request *r, struct cmx_buf *out)
 {
     struct status_view *v = agent_view(arg);

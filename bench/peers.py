@@ -83,7 +83,7 @@ class World:
 
 
 def tree(pid):
-    """The ids of a process and its descendants."""
+    """Returns the ids of a process and its descendants."""
     ids = [pid]
     for one in ids:
         try:
@@ -368,7 +368,7 @@ def private_kb(pids):
 
 
 def wakeups(pids):
-    """How often each thread has waited, by its id."""
+    """Returns how often each thread has waited, by its id."""
     return {status.parent.name: int(re.search(r'^voluntary_ctxt_switches:\s+(\d+)', status.read_text(), re.M)[1])
             for pid in pids for status in pathlib.Path(f'/proc/{pid}/task').glob('*/status')}
 
@@ -438,7 +438,7 @@ def reach(world, peer):
 
 
 def measure_return(world, peers, results, outage):
-    """How long the service stays unreachable after the cause has gone."""
+    """Measures how long the service stays unreachable after the cause has gone."""
     def add(measure, waiting):
         for peer, process in waiting:
             text = process.communicate()[0].strip()

@@ -12,7 +12,7 @@ const { cockpit } = window;
 const NAME = { pattern: "[A-Za-z0-9][A-Za-z0-9._\\-]*", hint: "Letters, digits, hyphens, dots and underscores." };
 const KEY = { name: "key", label: "Public key", rows: 3, required: true, hint: "As ssh-keygen writes it, such as ssh-ed25519 AAAA…" };
 
-// An option with its value, or nothing.
+// Returns an option with its value, or nothing.
 const option = (name, value) => (value ? [`--${name}`, value] : []);
 
 export function enrol() {

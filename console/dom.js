@@ -29,7 +29,7 @@ export function replace(node, ...children) {
         node.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
 }
 
-// A titled part of a page.
+// Draws a titled part of a page.
 export const section = (title, ...children) => el("section", {}, el("h2", {}, title), children);
 
 // Terms with their values; a row without a value is left out.

@@ -116,7 +116,8 @@ export function upload(args, file, onObject) {
     return started;
 }
 
-// The commands that this version of cmxsafe has, and the options of one of them. The console does not show the others.
+// Returns the commands that this version of cmxsafe has, and the options of one of them. The console does not show the
+// others.
 export async function commands() {
     const { output } = await run(["--help"]);
     const names = [...output.matchAll(/^ {2}([a-z][a-z-]*) {2,}/gm)].map(match => match[1]);

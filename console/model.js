@@ -75,7 +75,8 @@ function deviceState(device) {
     return device.session || device.at ? "connected" : "away";
 }
 
-// The gateway that has the device's session: the one of the session, or the one that the registry names, unless that is away. "" none.
+// Returns the gateway that has the device's session: the one of the session, or the one that the registry names, unless that
+// is away; "": none.
 function nodeOf(device, own, away) {
     if (model.nodes.length < 2)
         return "";
@@ -143,7 +144,7 @@ async function readStatus() {
     changed();
 }
 
-// The traffic and the pending keys, which the running gateway keeps in memory.
+// Reads the traffic and the pending keys, which the running gateway keeps in memory.
 async function readTraffic() {
     try {
         const [traffic, waiting] = await Promise.all([gateway.json(["status", "--traffic"]), gateway.json(["pending"])]);

@@ -17,7 +17,7 @@ export const certificateText = c => `${c.id}, serial ${c.serial} of ${c.ca}, ${c
 export const EVENTS = { open: "active", denied: "denied" }; // other events mean "closed"
 export const bytesText = r => (r.event === "denied" ? `${count(r.count, "packet")} refused` : `${bytes(r.bytes_in || 0)} in, ${bytes(r.bytes_out || 0)} out`);
 
-// A filter whose value is an option of the address, so that a filtered view can be linked to.
+// Draws a filter whose value is an option of the address, so that a filtered view can be linked to.
 export function filterField({ name, label, choices, type = "search" }) {
     const id = `filter-${name}`;
     const control = choices ? el("select", { id, "data-key": id }) : el("input", { id, type, "data-key": id, spellcheck: "false", autocomplete: "off" });
@@ -49,5 +49,5 @@ export function filterField({ name, label, choices, type = "search" }) {
     };
 }
 
-// Distinct values with a first choice for all of them.
+// Returns distinct values with a first choice for all of them.
 export const choicesOf = (all, values) => [["", all], ...[...new Set(values)].filter(Boolean).sort().map(v => [v, v])];

@@ -10,7 +10,7 @@ export function time(at) {
     return `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())} ${two(d.getHours())}:${two(d.getMinutes())}:${two(d.getSeconds())}`;
 }
 
-// How long ago, in the largest unit that fits.
+// Returns how long ago, in the largest unit that fits.
 export function ago(at, now = Date.now() / 1000) {
     const s = Math.max(0, Math.round(now - at));
     for (const [unit, seconds] of [["d", 86400], ["h", 3600], ["min", 60]])
@@ -33,12 +33,12 @@ export function bytes(n) {
 }
 export const rate = n => `${bytes(n)}/s`;
 
-// "1 device", "2 devices"
+// Returns "1 device" or "2 devices".
 export const count = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
 
 const quote = word => (/^[A-Za-z0-9_.\/:=@%+,{}-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
 
-// The command as a person types it in a shell. input: the text for its standard input.
+// Returns the command as a person types it in a shell. input: the text for its standard input.
 export function shell(args, { sudo = false, input = null } = {}) {
     const command = `${sudo ? "sudo " : ""}cmxsafe gateway ${args.map(quote).join(" ")}`;
     return input === null ? command : `echo ${quote(input)} | ${command}`;

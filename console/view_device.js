@@ -83,7 +83,7 @@ const drawPolicy = device => (device.standing && device.standing !== "-" ? facts
 const reasonText = a => (a.detail.toLowerCase() !== a.verdict ? a.detail
     : a.verdict === "differs" ? "The answer does not match the key and the image that it was compared with." : "");
 
-// The verdict, its reason, and each claim of the evidence with the value found.
+// Draws the verdict, its reason, and each claim of the evidence with the value found.
 function drawAttestation(device, a) {
     if (!a || !a.at)
         return [drawPolicy(device), el("p", {}, badge("never"), " It has not been attested.")];

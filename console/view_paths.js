@@ -49,7 +49,7 @@ function deviceNodes(devices, by) {
     });
 }
 
-// The paths {consumer, node, state, ports, devices}: granted, in use ("active") or denied.
+// Returns the paths {consumer, node, state, ports, devices}: granted, in use ("active") or denied.
 function pathsBetween(nodes) {
     const nodeOf = new Map();
     const byGroup = new Map();
@@ -88,7 +88,7 @@ function matchesName(device, words) {
     return words.every(w => text.includes(w));
 }
 
-// The consumers, ordered by the mean position of the devices that they reach, so that few lines cross.
+// Returns the consumers, ordered by the mean position of the devices that they reach, so that few lines cross.
 function consumersBy(paths, rankOf) {
     const ranks = new Map();
     for (const path of paths)
@@ -129,7 +129,7 @@ const shorten = (text, width) => {
 const consumerLabel = (consumer, width) => (consumer.length <= lettersIn(width) ? consumer : consumer.replace(/^(user|group|cgroup|platform):(.*\/)?/, ""));
 const words = { granted: "may reach", active: "is connected to", denied: "was refused at" };
 const portsText = path => `port ${[...path.ports].join(", ")}`;
-// "logged in", with which certificates; "": it is no platform, or has no session.
+// Returns "logged in", with which certificates; "": it is no platform, or has no session.
 function loginText(consumer) {
     const platform = model.platforms.find(p => p.session && consumerOf(p) === consumer);
     return platform ? ["logged in", ...platform.certificates.map(c => `certificate ${certificateText(c)}`)].join(", ") : "";
@@ -156,7 +156,7 @@ function placeConsumers(consumers, paths, nodeY, height) {
     return y;
 }
 
-// The gateway, or one bar for each gateway beside its devices.
+// Draws the gateway, or one bar for each gateway beside its devices.
 function gatewayBars(nodes, nodeY, height) {
     const { host } = model.gateway;
     const bars = [];

@@ -17,6 +17,6 @@ while IFS=$'\t' read -r phrase instead; do
 done <"$phrases"
 [ "$n" -gt 0 ] || { echo "$phrases lists no phrase"; exit 1; }
 
-# Each hit as FILE:LINE: text, then what to write.
+# Prints each hit as FILE:LINE: text, then what to write.
 awk -F'\t' '{ print "  " substr($0, length($1) + 2, 200); print "      write: " $1 }' "$hits"
 [ ! -s "$hits" ]

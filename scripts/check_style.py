@@ -78,7 +78,7 @@ TOKENS = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])
 
 
 def blank(text):
-    """The code without comments and string contents; lines keep their numbers. #include lines keep their path."""
+    """Returns the code without comments and string contents; lines keep their numbers. #include lines keep their path."""
     def keep(match):
         token = match.group(0)
         if token[0] in "\"'":
@@ -128,7 +128,7 @@ class Source:
 
     @property
     def module(self):
-        """The folder, without src/cmxsafe/: core, proxy, port/esp, agent/config, ..."""
+        """Returns the folder, without src/cmxsafe/: core, proxy, port/esp, agent/config, ..."""
         folder = os.path.dirname(self.path)
         return folder[len("src/cmxsafe/"):] if folder.startswith("src/cmxsafe/") else folder
 
@@ -138,7 +138,7 @@ class Source:
         return os.path.splitext(self.path)[0]
 
     def types(self):
-        """The types that a header declares; of a callback's type, its name without _fn."""
+        """Returns the types that a header declares; of a callback's type, its name without _fn."""
         text = "\n".join(self.lines)
         found = re.findall(r"^(?:typedef )?(?:struct|enum|union) (\w+)\s*\{", text, re.M)
         found += re.findall(r"^\}\s*(\w+);|^typedef enum \{.*\} (\w+);|^typedef [^\n]*\(\*(\w+)\)", text, re.M)
@@ -149,7 +149,7 @@ class Source:
 
 
 def cycles(graph):
-    """The strongly connected components with more than one node (Tarjan's algorithm, without recursion)."""
+    """Returns the strongly connected components with more than one node (Tarjan's algorithm, without recursion)."""
     index, low, on, stack, found = {}, {}, set(), [], []
     for root in sorted(graph):
         if root in index:
@@ -211,7 +211,7 @@ class Style:
                         self.complain(rule, f"{s.path}:{number}: {text}: {line.strip()}")
 
     def resolve(self, source, include):
-        """The product file that an #include names, or None."""
+        """Returns the product file that an #include names, or None."""
         for base in ("src", "", os.path.dirname(source.path), "board/idf"):
             path = os.path.normpath(os.path.join(base, include))
             if path in self.by_path:

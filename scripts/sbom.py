@@ -65,7 +65,7 @@ def library(name, arch):
 
 
 def relations(text):
-    """The first alternative of each relation, without its version."""
+    """Returns the first alternative of each relation, without its version."""
     return [re.split(r"[\s|(:]", part.strip())[0] for part in text.split(",") if part.strip()]
 
 

@@ -16,8 +16,8 @@
 #include "cmxsafe/core/why.h"
 #include "port/linux/cli.h"
 
-/* Exists while applied rules wait for --confirm. Not in a folder that the agent may write to: a compromised agent could
- * confirm by deleting it. */
+/* Exists while applied rules wait for --confirm. It is not in a folder that the agent may write to: a compromised agent
+ * could confirm by deleting it. */
 #define PENDING "/run/cmxsafe-isolation.unconfirmed"
 #define LISTING_MAX (512 * 1024) /* both tables with all their elements */
 

@@ -76,7 +76,8 @@ function drawIsolation(isolation) {
     ];
 }
 
-// A line of the kernel's log: "2026-11-28T21:00:01,123456+00:00 cmxsafe drop in: IN=eth0 ... SRC=... DST=... PROTO=TCP SPT=... DPT=..."
+// Parses a line of the kernel's log:
+// "2026-11-28T21:00:01,123456+00:00 cmxsafe drop in: IN=eth0 ... SRC=... DST=... PROTO=TCP SPT=... DPT=..."
 function parseDrop(line) {
     const match = /^(\S+) cmxsafe drop (in|out): (.*)$/.exec(line);
     if (!match)

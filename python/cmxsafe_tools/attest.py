@@ -183,7 +183,7 @@ def fetch_token(args, expected, verifier):
 
 
 def verify_token(token, expected, verifier):
-    """The claims and the verdict."""
+    """Returns the claims and the verdict."""
     try:
         if len(token) > TOKEN_MAX:
             raise Malformed("is longer than any token")

@@ -70,7 +70,7 @@ class Chip:
 
 
 def nvs_image(settings, size):
-    """The image of an NVS partition that holds the settings."""
+    """Returns the image of an NVS partition that holds the settings."""
     with tempfile.TemporaryDirectory() as folder:
         table, image = Path(folder, "nvs.csv"), Path(folder, "nvs.bin")
         lines = ["key,type,encoding,value", f"{NVS_NAMESPACE},namespace,,"]

@@ -20,7 +20,7 @@ class Answer:
     body: bytes
 
     def words(self):
-        """The device's reason, on one line."""
+        """Returns the device's reason, on one line."""
         line = self.body.split(b"\n", 1)[0].split(b"\r", 1)[0].removeprefix(b"error: ")
         return "".join(chr(c) if 0x20 <= c < 0x7f else "?" for c in line) or "no reason given"
 
@@ -45,7 +45,7 @@ class Upload:
 
 
 def exchange(base, target, accept=None, post=False, upload=None, silence_s=20):
-    """One request. silence_s: give up after this long without an answer or without progress of an upload."""
+    """Sends one request. silence_s: give up after this long without an answer or without progress of an upload."""
     url = urlsplit(base.rstrip("/"))
     try:
         valid = url.scheme == "http" and url.hostname and not url.query and url.port != 0

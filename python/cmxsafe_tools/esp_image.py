@@ -47,13 +47,13 @@ class Description:
 
 @dataclass
 class Trailer:
-    """The signature at the end of an image."""
+    """Returns the signature at the end of an image."""
     signed_len: int
     key_id: bytes
     signature: bytes = b""
 
     def head(self):
-        """The part of the trailer that is signed."""
+        """Returns the part of the trailer that is signed."""
         return TRAILER_MAGIC + struct.pack("<BBHI8s8x", 1, 1, TRAILER_LEN, self.signed_len, self.key_id)
 
     def message(self, image_sha):
@@ -101,7 +101,7 @@ def parse_public_key(text):
 
 
 def sign(image, private_key):
-    """The trailer's bytes."""
+    """Returns the trailer's bytes."""
     trailer = Trailer(image.signed_len, key_id(private_key.public_key()))
     r, s = decode_dss_signature(private_key.sign(trailer.message(image.digest), ec.ECDSA(hashes.SHA256())))
     return trailer.head() + r.to_bytes(32, "big") + s.to_bytes(32, "big")
@@ -148,7 +148,7 @@ class _Bytes:
 
 
 def describe(data):
-    """The description in an image's first HEAD_LEN bytes, or None."""
+    """Returns the description in an image's first HEAD_LEN bytes, or None."""
     if len(data) < HEAD_LEN or data[0] != 0xe9 or data[32:36] != b"\x32\x54\xcd\xab":
         return None
     if struct.unpack_from("<I", data, 28)[0] < 256:
@@ -258,7 +258,7 @@ def _check_opaque(data):
 
 
 def check(data, opaque=False, chip_id=None, secure_version_min=0, keys=()):
-    """The image in data. Raises Malformed. chip_id None: any chip; without keys, signatures are not checked."""
+    """Returns the image in data. Raises Malformed. chip_id None: any chip; without keys, signatures are not checked."""
     if len(data) > SIZE_MAX:
         raise Malformed("larger than the slot")
     if not data:

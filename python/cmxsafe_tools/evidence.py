@@ -31,7 +31,7 @@ PROTECTED = {False: b"\xa1\x01\x05", True: b"\xa1\x01\x26"}
 
 
 def decode_exactly(data):
-    """The only item in data, which is in the deterministic encoding without doubled keys. Raises Malformed."""
+    """Returns the only item in data, which is in the deterministic encoding without doubled keys. Raises Malformed."""
     try:
         value = cbor2.loads(data)
         encoded = cbor2.dumps(value)
@@ -45,7 +45,7 @@ def decode_exactly(data):
 
 
 def split_token(token, signed):
-    """The ueid in the header, the payload and the proof."""
+    """Returns the ueid in the header, the payload and the proof."""
     head = ENVELOPE[signed]
     if len(token) < len(head) + 33:
         raise Malformed("the data ends too early")
@@ -78,7 +78,7 @@ class Verifier:
         return signature_matches(public, proof, message)
 
     def claims(self, token):
-        """The claims of an authentic token. Raises Malformed; ForeignToken where the proof does not match."""
+        """Returns the claims of an authentic token. Raises Malformed; ForeignToken where the proof does not match."""
         header_ueid, payload, proof = split_token(token, self.signed)
         if not self.authentic(payload, proof):
             raise ForeignToken(f"the {'signature' if self.signed else 'MAC'} does not match: not made with this key, or "
@@ -178,7 +178,7 @@ def decode_claims(payload):
 # ---- measurements ----
 
 def measure(reference, key, nonce, begin, end):
-    """The digest of one flash range. Raises LookupError where the reference does not hold it."""
+    """Returns the digest of one flash range. Raises LookupError where the reference does not hold it."""
     head = b"cmxsafe measurement 3\0" + struct.pack(">II", begin, end)
     h = hashlib.sha256(hmac.digest(key, head + nonce, "sha256"))
     for b, e in chunks(begin, end):
@@ -227,7 +227,7 @@ class Verdict:
 
 
 def appraise(claims, expected, verifier):
-    """The verdict on authentic claims."""
+    """Returns the verdict on authentic claims."""
     m, v = expected.manifest, Verdict()
     v.add_bytes("nonce", claims["nonce"], expected.nonce)
     v.add_bytes("ueid", claims["ueid"], verifier.ueid)

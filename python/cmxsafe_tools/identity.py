@@ -33,7 +33,7 @@ def derive_p256(key, label):
 
 
 def point(public_key):
-    """The public point: 0x04 || X || Y."""
+    """Returns the public point: 0x04 || X || Y."""
     return public_key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
 
@@ -42,7 +42,7 @@ def ueid(key):
 
 
 def evidence_key(key):
-    """The key of the MAC over evidence. Its holder can forge MACed evidence."""
+    """Returns the key of the MAC over evidence. Its holder can forge MACed evidence."""
     return derive(key, "cmxsafe evidence mac 1")
 
 
@@ -56,13 +56,13 @@ def ssh_blob(key):
 
 
 def ssh_line(key):
-    """The line for authorized_keys."""
+    """Returns the line for authorized_keys."""
     return f"{SSH_KEY_TYPE.decode()} {base64.b64encode(ssh_blob(key)).decode()} {device_name(ueid(key))}"
 
 
 @dataclass
 class AttestKey:
-    """The line that a verifier of signed evidence holds. Evidence cannot be forged with it."""
+    """Returns the line that a verifier of signed evidence holds. Evidence cannot be forged with it."""
     ueid: bytes
     public: bytes     # point of the key that signs evidence
     appraisal: bytes  # key of the digests in signed evidence

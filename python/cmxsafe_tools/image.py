@@ -16,7 +16,7 @@ from .text import number, to_json
 
 
 def check_file(path, opaque=False, todo=None, **policy):
-    """The file's bytes and its description. A broken image ends the command."""
+    """Returns the file's bytes and its description. A broken image ends the command."""
     try:
         data = path.read_bytes()
         return data, check(data, opaque, **policy)

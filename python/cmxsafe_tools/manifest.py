@@ -46,7 +46,7 @@ def print_ranges(ranges):
 
 
 def chunks(begin, end):
-    """The pieces of a range that are hashed one by one."""
+    """Returns the pieces of a range that are hashed one by one."""
     return ((at, min(at + CHUNK, end)) for at in range(begin, end, CHUNK))
 
 
@@ -128,7 +128,7 @@ class Manifest:
         return [(r.begin, r.end) for r in self.regions]
 
     def gaps(self):
-        """The parts of flash that are neither region nor mask."""
+        """Returns the parts of flash that are neither region nor mask."""
         at, gaps = 0, []
         for begin, end in sorted(self.ranges() + [m[:2] for m in self.masks]) + [(self.flash_size, self.flash_size)]:
             if begin > at:
@@ -163,7 +163,7 @@ WORD = re.compile(r'[ \t\r]*(?:(#.*)|"((?:\\[ -~]|[^"\\])*)"(?=[ \t\r#]|$)|([^ \
 
 
 def split_line(line):
-    """A line's words, up to '#'. Raises ValueError."""
+    """Returns a line's words, up to '#'. Raises ValueError."""
     words, at = [], 0
     while at < len(line):
         match = WORD.match(line, at)

@@ -179,7 +179,7 @@ class Device:
         self.journal.set(flash="done")
 
     def describe(self):
-        """The label, and the line for `cmxsafe gateway import`."""
+        """Writes the label, and the line for `cmxsafe gateway import`."""
         fingerprint = ssh_fingerprint(self.key)
         replace_file(self.folder / "label.svg", label(self.name, fingerprint).encode())
         path = self.args.dir / "fleet.csv"
@@ -335,7 +335,7 @@ def contexts(text):
 
 
 def update_key(text):
-    """One P-256 point as 'cmxsafe image key' prints it, or two."""
+    """Parses one P-256 point as 'cmxsafe image key' prints it, or two."""
     keys = text.replace(",", " ").split()
     if not 1 <= len(keys) <= 2 or not all(re.fullmatch(r"04[0-9a-fA-F]{128}", key) for key in keys):
         raise argparse.ArgumentTypeError("not one or two keys of 'cmxsafe image key' (04 and 128 hex digits)")

@@ -25,12 +25,12 @@ def unhex(text, low, high):
 
 
 def printable(data):
-    """A fixed-size field up to its NUL, with '?' for each byte that is not printable ASCII."""
+    """Returns a fixed-size field up to its NUL, with '?' for each byte that is not printable ASCII."""
     return "".join(chr(c) if 0x20 <= c < 0x7f else "?" for c in data.split(b"\0", 1)[0])
 
 
 def read_file(path, todo=None):
-    """The bytes of a file that is not empty."""
+    """Returns the bytes of a file that is not empty."""
     try:
         data = path.read_bytes()
     except OSError as error:

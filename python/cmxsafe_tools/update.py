@@ -32,7 +32,7 @@ class Busy(Exception):
 
 @dataclass
 class Status:
-    """The state of the service, as GET /update reports it."""
+    """Returns the state of the service, as GET /update reports it."""
     state: str
     boot: str
     version: str = ""
@@ -88,7 +88,7 @@ class Update:
             raise NoAnswer(error.why) from error
 
     def request(self, target, post=False, upload=None):
-        """The device's answer. Raises Again, Busy or Failure."""
+        """Returns the device's answer. Raises Again, Busy or Failure."""
         silence_s = UPLOAD_SILENCE_S if upload else ANSWER_S
         try:
             self.open_tunnel()
@@ -127,7 +127,7 @@ class Update:
     # ---- the upload ----
 
     def held(self, s):
-        """How many bytes of this file the device has already received."""
+        """Returns how many bytes of this file the device has already received."""
         size = len(self.data)
         if s.state != "interrupted" or s.received >= size or s.total not in (0, size):
             return 0

@@ -117,7 +117,7 @@ async def plain_packet(reader):
 
 
 async def until_stage(reader, n):
-    """The bytes that a real sshd sends up to stage n: 1 its banner, 2 KEXINIT, 3 NEWKEYS, 4 the middle of the first packet after it."""
+    """Yields the bytes that a real sshd sends up to stage n: 1 its banner, 2 KEXINIT, 3 NEWKEYS, 4 the middle of the first packet after it."""
     yield await reader.readuntil(b'\n')
     if n >= 2:
         yield await plain_packet(reader)

@@ -62,7 +62,7 @@ class Browser:
         return self.call("POST", "/execute/async", {"script": script, "args": list(args)})
 
     def cdp(self, command, **params):
-        """A command of Chromium's own protocol."""
+        """Sends a command of Chromium's own protocol."""
         return self.call("POST", "/goog/cdp/execute", {"cmd": command, "params": params})
 
     def screenshot(self, path):

@@ -25,7 +25,7 @@ FLASH_BEGIN = 0x10000
 
 
 def efuse_image(target: str) -> bytes:
-    """The eFuse of a chip with KEY in BLOCK_KEY3 for HMAC_UP: read-protected on the S3, readable on the C3."""
+    """Returns the eFuse of a chip with KEY in BLOCK_KEY3 for HMAC_UP: read-protected on the S3, readable on the C3."""
     image = bytearray(1024)
     image[0x0C] = 8 << 4  # KEY_PURPOSE_3 = HMAC_UP
     image[0x18:0x1E] = bytes.fromhex("02c3c3000001")[::-1]  # MAC
@@ -38,7 +38,7 @@ def efuse_image(target: str) -> bytes:
 
 @pytest.fixture
 def web_port() -> int:
-    """A port of this machine that leads to the device's port 80, whose page only proxies may reach."""
+    """Returns a port of this machine that leads to the device's port 80, whose page only proxies may reach."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]

@@ -36,7 +36,7 @@ void cmx_device_set_isolation(const struct cmx_device_isolation *platform);
 
 /* setup_sm(): from now on only packets that the contexts need pass. CMX_ENOTSUP: the platform has no filter; CMX_EIO:
  * it could not be installed everywhere; CMX_ENOMEM. After an error that cmx_device_isolation_settled does not excuse
- * the caller ends the proxies. A second call is harmless. Not from the network stack's own task. */
+ * the caller ends the proxies. A second call is harmless. Must not be called from the network stack's own task. */
 CMX_MUST_USE cmx_err cmx_device_isolate(void);
 
 /* True if isolation is installed and judges packets. */
@@ -46,8 +46,8 @@ bool cmx_device_isolation_active(void);
  * respect. */
 bool cmx_device_isolation_settled(void);
 
-/* Computes the digest of the rules in force (isolation/digest.h). CMX_ENOENT: isolation is not active. Not from the
- * network stack's own task. */
+/* Computes the digest of the rules in force (isolation/digest.h). CMX_ENOENT: isolation is not active. Must not be
+ * called from the network stack's own task. */
 CMX_MUST_USE cmx_err cmx_device_isolation_digest(uint8_t out[32]);
 
 /* For tests: ends isolation, so that it can be started again. */

@@ -36,7 +36,8 @@ struct cmx_http_route {
     const char *method; /* "GET"; the server answers HEAD from GET */
     const char *path;   /* exact and raw, without the query: "/%61" is not "/a" */
 
-    /* *state is NULL, and is passed to the other functions. An error answers 500 if nothing was answered. */
+    /* *state is NULL when begin is called; the other functions get what it stores there. An error answers 500 if
+     * nothing was answered. */
     cmx_err (*begin)(struct cmx_http_request *r, void *ctx, void **state);
     cmx_err (*body)(struct cmx_http_request *r, void *ctx, void *state, const uint8_t *data,
                     size_t len);                                        /* may be NULL */
@@ -71,7 +72,8 @@ CMX_MUST_USE cmx_err cmx_http_serve(const struct cmx_http_service *service, stru
 /* Returns the port that the server listens on. Any thread. */
 uint16_t cmx_http_port(const struct cmx_http_server *server);
 
-/* Closes every connection, and waits until no route runs and each done has returned. Not from a route. NULL is fine. */
+/* Closes every connection, and waits until no route runs and each done has returned. Must not be called from a route.
+ * NULL is fine. */
 void cmx_http_stop(struct cmx_http_server *server);
 
 /* ---- for routes ---- */

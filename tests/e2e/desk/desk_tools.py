@@ -50,7 +50,7 @@ def compare(arguments, what):
 
 
 def mutate(data):
-    """One to three changes: a byte, a cut, an inserted or a doubled piece."""
+    """Makes one to three changes: a byte, a cut, an inserted or a doubled piece."""
     data = bytearray(data)
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         at = rng.choice((rng.randrange(len(data)), rng.randrange(min(400, len(data))), len(data) - rng.randrange(1, min(300, len(data) + 1))))
