@@ -84,7 +84,7 @@ static bool decode20(const char *text, size_t len, unsigned char out[SHA1_LEN])
     return true;
 }
 
-/* |1|salt|hash: hash is HMAC-SHA1 of the name under the salt. */
+/* Compares a name with "|1|salt|hash": hash is HMAC-SHA1 of the name under the salt. */
 static bool hash_match(const char *field, size_t len, const char *name)
 {
     unsigned char salt[SHA1_LEN], want[SHA1_LEN], have[EVP_MAX_MD_SIZE];

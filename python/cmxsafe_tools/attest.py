@@ -138,7 +138,7 @@ def run_hash(args):
 # ---- evidence ----
 
 def pin_digest(text):
-    """SHA-256 of a host key: "SHA256:..." or a known_hosts line. Raises ValueError."""
+    """Returns the SHA-256 of a host key: "SHA256:..." or a known_hosts line. Raises ValueError."""
     words = text.split()
     if words and words[0].startswith("SHA256:"):
         digest = base64.b64decode(words[0][7:].rstrip("=") + "=", validate=True)

@@ -40,7 +40,7 @@ chown -R $AGENT_UID "$RUN" "$KEY"
 chmod 644 "$CONF"; chmod o+rx "$TMP"
 
 # As that user without the capability, the agent must refuse to start: failing to install isolation is an error.
-as_agent() { # as_agent CAPABILITY-OPTIONS... -- COMMAND
+as_agent() { # as_agent CAPABILITY-OPTIONS... -- COMMAND: runs COMMAND as the agent's user
     local o=()
     while [ "$1" != -- ]; do o+=("$1"); shift; done
     shift

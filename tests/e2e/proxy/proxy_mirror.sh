@@ -73,7 +73,7 @@ got=$(seen_by fd00:1::17 fd00:2::99 "$R"); [ "$got" = "" ] || fail "without a ro
 grep -q 'no local route has the client' "$TMP/device.log" || fail "the missing route is not reported"
 # Runs the unit's own commands; the agent's user is root here.
 unit=$ROOT/packaging/agent/cmxsafed-mirror@.service
-unit_runs() { # unit_runs ExecStart|ExecStop
+unit_runs() { # unit_runs ExecStart|ExecStop: runs the unit's commands on the device
     local line
     while IFS= read -r line; do
         eval "dev ${line//%I/fd00:1::\/48}" || fail "the unit's command: $line"

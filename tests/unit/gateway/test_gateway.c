@@ -170,7 +170,7 @@ static void key_file_is(const char *content, size_t len, cmx_err expected)
 }
 #define KEY_FILE(content, expected) key_file_is(content, sizeof(content) - 1, expected)
 
-/* Key files in the forms that editors and other systems write. */
+/* Reads key files in the forms that editors and other systems write. */
 static void test_key_files(void **state)
 {
 #define KEY "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKe0zb5nNeXNTbLFSN1EJ6Tg4bdZXBYgFLUnhrvNIgMB"
