@@ -47,7 +47,7 @@ boot_systemd() {
     grep -q '^DONE$' "$TMP/out/log" || { cat "$TMP/out/log"; fail "under systemd"; }
 }
 
-write_boot() { # write_boot VARIABLES
+write_boot() { # write_boot VARIABLES: writes boot.sh, which boots the copy
     mkdir -p "$TMP/copy"
     sed "s|@VARIABLES@|$1|" >"$TMP/boot.sh" <<'BOOT'
 set -eu

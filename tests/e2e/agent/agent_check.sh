@@ -16,7 +16,7 @@ config() {
         "${PIN_TEXT:-SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA}" "$TMP/$1" "${2:-}" >conf
 }
 takes() { config "$@"; "$BIN/cmxsafed" --check -c conf >out 2>&1 || { cat out; fail "refused: $*"; }; }
-refuses() { # refuses MESSAGE KEY [LINES]
+refuses() { # refuses MESSAGE KEY [LINES]: expects --check to refuse a configuration with this message
     local message=$1
     shift
     config "$@"
@@ -51,7 +51,7 @@ ok "pins and options"
 # If a file is a FIFO, the check does not wait for a writer, and names the key.
 mkfifo fifo && chmod 600 fifo
 openssl ecparam -name prime256v1 -genkey -noout | openssl ec -pubout -out update.pub 2>/dev/null
-no_fifo() { # KEY SECTION-LINES
+no_fifo() { # no_fifo KEY SECTION-LINES: expects that a FIFO as this key's file is refused at once
     config key "$2"
     timeout 20 "$BIN/cmxsafed" --check -c conf >out 2>&1
     rc=$?
@@ -67,7 +67,7 @@ no_fifo "next_key_file" "[ota]\ninstall = true\nspool = $TMP/s\nkey_file = $TMP/
 ok "no FIFO"
 
 # The check accepts the names that resolvers and servers accept.
-names() { # HOST USER
+names() { # names HOST USER: expects that --check accepts both
     config key
     sed -i "s|^host = .*|host = $1|; s|^user = .*|user = $2|" conf
     "$BIN/cmxsafed" --check -c conf >out 2>&1 || { cat out; fail "refused: host $1, user $2"; }

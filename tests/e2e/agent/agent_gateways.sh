@@ -15,7 +15,7 @@ WEB=$(free_port) REMOTE=$(free_port)
 mkdir "$TMP/www"; echo hello >"$TMP/www/index.html"
 serve_folder "$WEB" "$TMP/www"
 echo "[127.0.0.1]:$SSHD_PORT,[127.0.0.2]:$TWO_PORT $(cut -d' ' -f1,2 "$TMP/host_ed25519.pub")" >"$TMP/known_hosts"
-conf() { # conf HOSTS
+conf() { # conf HOSTS: replaces the configuration
     { AGENT_LINES='confine_ports = fixed' gateway_section; reverse web "$WEB" "$REMOTE"; } |
         sed "s/^host = .*/host = $1/; s/^port = .*/port = $CLOSED/; s#^host_key = .*#known_hosts_file = $TMP/known_hosts#" >"$TMP/new.conf" &&
         mv "$TMP/new.conf" "$CONF"

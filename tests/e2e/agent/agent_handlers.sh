@@ -18,7 +18,7 @@ for n in 1 2 3; do head -c 300000 /dev/urandom >part$n; done
 start_sshd </dev/null
 PORT=$(free_port) GATE=$(free_port)
 URL=http://127.0.0.1:$GATE/update
-agent() { # agent INSTALL [lines of [ota]]
+agent() { # agent INSTALL [lines of [ota]]: starts an agent and waits until it is up
     { gateway_section; printf '[ota]\ninstall = %s\nkey_file = %s/k.pub\nspool = %s/spool\nport = %s\n%s\n' "$1" "$TMP" "$TMP" "$PORT" "${2:-}"; reverse ota "$PORT" "$GATE"; } >"$CONF"
     start_agent
     wait_up
@@ -29,7 +29,7 @@ holds() { cmp -s -n 300000 "$1" "$2"; }
 
 # ---- SWUpdate ----
 mkdir sw swtmp
-swu() { # swu OUT PART SIGNER
+swu() { # swu OUT PART SIGNER: makes a signed SWUpdate image
     cp "$2" sw/part
     cat >sw/sw-description <<D
 software = {
@@ -92,7 +92,7 @@ type=raw
 bootname=b
 C
 truncate -s 1M slot.a slot.b
-raucb() { # raucb OUT PART SIGNER
+raucb() { # raucb OUT PART SIGNER: makes a signed RAUC bundle
     rm -rf rb/* && cp "$2" rb/part.img
     printf '[update]\ncompatible=test\nversion=2.0.0\n[bundle]\nformat=plain\n[image.rootfs]\nfilename=part.img\n' >rb/manifest.raucm
     rauc --cert="$3.crt" --key="$3.key" bundle rb "$1" >>rauc_bundle.log 2>&1 || fail "rauc bundle"

@@ -21,7 +21,7 @@ echo 2.0 >version
 echo done
 SH
 chmod +x install
-config() { # config [lines of [ota]]
+config() { # config [lines of [ota]]: writes the configuration
     { gateway_section; printf '[ota]\ninstall = cd %s && ./install\nversion = cat %s/version\nkey_file = %s/k.pub\nspool = %s/spool\nport = %s\n%s\n' \
         "$TMP" "$TMP" "$TMP" "$TMP" "$PORT" "$*"; reverse ota "$PORT" "$GATE"; } >"$CONF"
 }
@@ -122,7 +122,7 @@ cat >install <<'SH'
 cat >installed
 SH
 echo 1.0 >version
-restarts() { # restarts [lines of [ota]]
+restarts() { # restarts [lines of [ota]]: writes a configuration with all hooks of an update
     config "$(printf 'confirm = echo confirm >>%s/calls; cat %s/words; exec test ! -e %s/refuse\nrollback = echo rollback >>%s/calls; cat %s/words; exec test ! -e %s/refuse_rollback\n' \
         "$TMP" "$TMP" "$TMP" "$TMP" "$TMP" "$TMP"; printf 'restart = echo restart >>%s/calls; cat %s/words; exec test ! -e %s/refuse_restart\n%s\n' "$TMP" "$TMP" "$TMP" "$*")"
 }

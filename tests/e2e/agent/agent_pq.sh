@@ -16,7 +16,7 @@ end_agent
 ok "the status names the key exchange"
 
 # The virtual board takes the same setting.
-board_says() { # board_says TEXT
+board_says() { # board_says TEXT: starts a board and waits until its log has TEXT
     "$BIN/cmxsafe-board" run "$TMP/board" --gateway "127.0.0.1:$SSHD_PORT" --set "gateway.user=$SSHD_USER" --set "gateway.host_key=$PIN" \
         --set "gateway.key_file=$KEY" --set gateway.require_pq=yes --set "board.port_offset=$(free_offset)" >"$TMP/board.log" 2>&1 & BOARD=$!; PIDS+=("$BOARD")
     wait_for 30 grep -qE "$1" "$TMP/board.log" || fail "the board does not say: $1"

@@ -13,7 +13,7 @@ echo other >"$TMP/other/index.html"
 serve_folder "$WEB" "$TMP/www"
 serve_folder "$OTHER" "$TMP/other"
 
-reload() { # reload EXPECTED-LOG-LINE
+reload() { # reload EXPECTED-LOG-LINE: sends SIGHUP and waits for the line
     : >"$AGENT_LOG"
     kill -HUP "$AGENT"
     wait_for 20 logged "$1" || fail "reload does not report: $1"

@@ -10,7 +10,7 @@ start_sshd </dev/null
 cmx identity public | head -n 1 >"$TMP/authorized_keys" || fail "identity public"
 local_port=$(free_port) remote=$(free_port)
 CREDENTIAL=' '
-configure() { # configure IDENTITY-LINES
+configure() { # configure IDENTITY-LINES: writes the configuration
     { gateway_section; printf '[identity]\n%b\n[attest]\nenabled = yes\nport = %s\nimage = %s\n' "$1" "$local_port" "$TMP/flash.bin"
       reverse attest "$local_port" "$remote"; } >"$CONF"
 }
@@ -70,7 +70,7 @@ expected=$(python3 "$ROOT/remote_attestation.py" x --key "$TMP/private_key.bin" 
 equal "$(curl -sf -m 300 "$URL/hash?challenge=x&ranges=0x10000-0x18000")" "$expected" || fail "the TPM gives another value"
 ok "the same with the key in a TPM"
 
-tpm_answers() { # the value of the key in the TPM
+tpm_answers() { # true if the answer is the value of the key in the TPM
     [ "$(curl -sf -m 300 "$URL/hash?challenge=x&ranges=0x10000-0x18000")" = "$expected" ]
 }
 stop_swtpm

@@ -10,7 +10,7 @@ offset=$(free_offset)
 BOARD_PID=
 logins() { grep -c 'Accepted publickey' "$TMP/sshd.log"; }
 
-start_board() { # start_board [option ...]
+start_board() { # start_board [option ...]: starts the board
     : >"$TMP/board.log"
     "$BOARD" run "$TMP/board" --gateway "127.0.0.1:$SSHD_PORT" --set "gateway.user=$SSHD_USER" --set "gateway.key_file=$KEY" \
         --set "board.port_offset=$offset" --set "context stream.local_port=81" --set "context stream.remote_port=$remote" \
@@ -76,7 +76,7 @@ end_board
 [ "$(logins)" = "$before" ] || fail "a credential was sent"
 ok "no pin or a wrong one: no connection"
 
-check_refused() { # check_refused TEXT ARGUMENT...
+check_refused() { # check_refused TEXT ARGUMENT...: expects that the command fails and prints TEXT
     local text=$1
     shift
     "$BOARD" "$@" >"$TMP/out" 2>&1

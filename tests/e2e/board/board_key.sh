@@ -7,7 +7,7 @@ BOARD=$BIN/cmxsafe-board
 
 offset=$(free_offset)
 BOARD_PID=
-start_board() { # start_board [option ...]
+start_board() { # start_board [option ...]: starts the board
     : >"$TMP/board.log"
     "$BOARD" run "$TMP/board" --set "board.port_offset=$offset" --set "context stream.local_port=81" \
         --set "context ota.local_port=8989" --set "context attest.local_port=8888" "$@" 2>>"$TMP/board.log" &

@@ -20,7 +20,7 @@ start_sshd <<<'ListenAddress ::
 GatewayPorts clientspecified'
 
 BOARD_PID=
-start_board() { # start_board [option ...]
+start_board() { # start_board [option ...]: starts the board with lwIP on the TAP device
     : >"$TMP/board.log"
     "$BOARD" run "$TMP/board" --net tap:cmx0 --set net.address=10.77.0.2/24 --set net.address6=fd77::2/64 \
         --set net.gateway=10.77.0.1 --set net.isolation=no --gateway "10.77.0.1:$SSHD_PORT" --set "gateway.user=$SSHD_USER" \

@@ -40,7 +40,7 @@ for n in b1 b2; do wait_for 60 runs $n 1.0.0 || fail "$n does not answer through
 
 
 # A firmware runs from either slot, so it has two manifests. The flash behind the image is not compared.
-write_manifest() { # VERSION OFFSET
+write_manifest() { # write_manifest VERSION OFFSET: writes vVERSION-OFFSET
     local end=$(($2 + ($(stat -c %s "v$1.bin") + 4095) / 4096 * 4096))
     "$BIN/cmxsafe" image manifest --at "$2" --end "$(printf '0x%x' $end)" "v$1.bin" >"v$1-$2" || fail "manifest"
 }

@@ -33,7 +33,7 @@ asyncio.run(main())
 PY
 serve_system
 : >"$TMP/peers"
-service() { # service LOG
+service() { # service LOG: starts the service and waits until it is up
     "$FLEET_PYTHON" "$TMP/service.py" "$GW_PORT" "$TMP/svc" "$S" "$TMP/peers" >"$1" 2>&1 & SERVICE=$!; PIDS+=("$SERVICE")
     wait_for 20 grep -q ready "$1" || fail "the service does not come up: $(cat "$1")"
 }

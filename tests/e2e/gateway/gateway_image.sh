@@ -17,7 +17,7 @@ seq 20000 >bundle
 "$BIN/cmxsafe" image sign --opaque --key k.pem --out bundle.signed bundle >/dev/null || fail "sign the bundle"
 digest() { sha256sum <"$1" | cut -d' ' -f1; }
 kept() { gw image list --json | jq -r "$1"; }
-refuses() { # refuses MESSAGE COMMAND...
+refuses() { # refuses MESSAGE COMMAND...: expects that the command fails with exactly this message
     local message=$1
     shift
     ! "$@" >out 2>err || fail "accepted: $*"

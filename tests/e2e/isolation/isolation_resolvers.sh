@@ -24,7 +24,7 @@ mkdir "$TMP/www"; echo hello >"$TMP/www/index.html"
 bg dev python3 -m http.server -d "$TMP/www" --bind 127.0.0.1 8081 >/dev/null 2>&1
 wait_for 20 in_ns dev bash -c "ss -Hltn 'sport = :8081' | grep -q ." || fail "the service does not start"
 chown -R $AGENT_UID "$RUN" "$KEY"
-configure() { # configure [lines of the section isolation]
+configure() { # configure [lines of the section isolation]: writes the configuration
     {
         AGENT_LINES='confine = required' gateway_section | sed 's/^host = .*/host = gw.test/'
         printf '[isolation]\nenabled = %s\n' "${ENABLED:-yes}"
@@ -96,7 +96,7 @@ start_viewed
 wait_for 10 logged "the name server is on this machine" || fail "the log does not say what to do"
 end_agent
 in_ns dev nft flush ruleset
-forwarder() { # forwarder ADDRESS UPSTREAM
+forwarder() { # forwarder ADDRESS UPSTREAM: starts a forwarding name server on the device
     ip netns exec "$NS-dev" setpriv --reuid="$FORWARDER" --regid="$FORWARDER" --clear-groups --inh-caps=+net_bind_service --ambient-caps=+net_bind_service \
         dnsmasq -k -C /dev/null --no-resolv --no-hosts --server="$2" --bind-interfaces --listen-address="$1" --user= --group= --pid-file= --cache-size=0 >"$TMP/forwarder.log" 2>&1 &
     FORWARDER_PID=$!; PIDS+=("$FORWARDER_PID")

@@ -7,7 +7,7 @@ cd "$TMP" || exit 1
 openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out k.pem 2>/dev/null
 openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out other.pem 2>/dev/null
 "$BIN/cmxsafe" image key --key k.pem >k.hex
-signed() { # signed OUT VERSION [CHIP] [SECURE_VERSION] [KB]
+signed() { # signed OUT VERSION [CHIP] [SECURE_VERSION] [KB]: makes a signed image
     make_image "$@" && "$BIN/cmxsafe" image sign --key k.pem "$1" >/dev/null || fail "image $1"
 }
 signed v1.bin 1.0.0 esp32c3 2
@@ -29,7 +29,7 @@ board() { # board [options]: starts it and sets URL
 get() { curl -sS -m 20 "$URL/update" | jq -r "$1"; }
 is() { [ "$(get "$1" 2>/dev/null)" = "$2" ]; }
 post() { curl -sS -m 120 "$@" "$URL/update"; }
-expect() { # expect STATUS TEXT curl arguments...
+expect() { # expect STATUS TEXT curl arguments...: expects this status, and TEXT in the answer
     local status=$1 text=$2 got
     shift 2
     got=$(curl -sS -m 60 -o answer -w '%{http_code}' "$@" 2>curl.err) # curl fails if the board answers early, so only the status counts

@@ -16,7 +16,7 @@ start_sshd <<<'GatewayPorts clientspecified'
 answers() { curl -fsS --max-time 10 "http://127.0.0.2:$1/" | grep -qx "service on $1"; }
 logins() { grep -c 'Accepted publickey' "$TMP/sshd.log"; }
 
-sketch() { # sketch PROGRAM SESSIONS [shared]
+sketch() { # sketch PROGRAM SESSIONS [shared]: runs a sketch; expects its three services and this number of sessions
     local program=$1 sessions=$2 before pid port
     shift 2
     before=$(logins)
