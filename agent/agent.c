@@ -317,8 +317,8 @@ static uint64_t work_of(const struct status_view *v)
     return work;
 }
 
-/* Sessions, signals, control clients, a removed control socket and changes of the rules wake the loop by themselves. Three
- * things are checked at intervals, which are long while nothing happens: stuck sessions, new name servers, the
+/* Sessions, signals, control clients, a removed control socket and changes of the rules wake the loop by themselves.
+ * Three things are checked at intervals, which are long while nothing happens: stuck sessions, new name servers, the
  * watchdog. */
 static int next_look_ms(const struct agent *a, size_t control_fds)
 {

@@ -31,7 +31,7 @@ struct client {
 
 struct control {
     int listener;
-    int watch; /* inotify of the socket's folder; -1: none can be had, and control_serve alone notices a removed socket */
+    int watch; /* inotify of the socket's folder; -1: there is none, and only control_serve notices a removed socket */
     bool lost; /* the socket was removed and could not be created again; logged once */
     char path[CONTROL_PATH_MAX];
     const struct control_command *commands;

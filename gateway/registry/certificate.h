@@ -11,9 +11,7 @@
 
 #define GW_CERTIFICATE_TYPE_MAX 48
 #define GW_CERTIFICATE_RAW_MAX 6144
-#define GW_CERTIFICATE_TEXT_MAX                                                                                        \
-    (GW_CERTIFICATE_TYPE_MAX + GW_CERTIFICATE_RAW_MAX / 3 * 4 + 8) /* type, blank, base64                              \
-                                                                    */
+#define GW_CERTIFICATE_TEXT_MAX (GW_CERTIFICATE_TYPE_MAX + GW_CERTIFICATE_RAW_MAX / 3 * 4 + 8) /* type and base64 */
 #define GW_CERTIFICATE_ID_MAX 64
 
 struct gw_certificate {
