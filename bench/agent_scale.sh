@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The load of one agent: 500 contexts over 20 sessions, 2,000 connections. Memory, processor time and latency, against an agent with
-# one context, in the same run and in turns. The gateway is a stock sshd. Each round starts both agents again. Prints
-# `name value aim ok|short [rounds]`.
+# Measures an agent with 500 contexts over 20 sessions and 2,000 connections: memory, processor time and latency, compared with an
+# agent that has one context, in the same run and in turns. The gateway is a stock sshd. Each round starts both agents again.
+# Prints `name value aim ok|short [rounds]`.
 #
-#   CMX_SHORT=1: 50 contexts over 5 sessions, 200 connections. CMX_ROUNDS (3)
+#   CMX_SHORT=1: 50 contexts over 5 sessions, 200 connections. CMX_ROUNDS: the number of rounds (3).
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
 . "$here/lib.sh"

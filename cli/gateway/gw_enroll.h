@@ -3,7 +3,8 @@
 
 #include "cli/gateway/gw_command.h"
 
-/* A device as the operator described it. NULL: not given; the stored value stays, "" clears it. */
+/* A device as the operator described it. NULL: the operator did not give the value, so the stored one stays; "" clears
+ * it. */
 struct gw_enroll_fields {
     const char *name, *ports, *directs, *address, *mac, *group;
     bool former_key; /* accepts an earlier key of the device, and keeps the present one */

@@ -92,7 +92,8 @@
 #define SSH_CIPHERS ""
 #endif
 
-/* 1: only key exchanges that resist a quantum computer are accepted. Needs libssh 0.12; LibSSH-ESP32 5.5 has none. */
+/* 1: only key exchanges that resist a quantum computer are accepted. Needs libssh 0.12; LibSSH-ESP32 5.5 has no such
+ * key exchange. */
 #ifndef SSH_REQUIRE_PQ
 #define SSH_REQUIRE_PQ 0
 #endif

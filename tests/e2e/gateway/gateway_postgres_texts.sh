@@ -70,7 +70,7 @@ sql "$TMP/one/registry.db" "SELECT count(*) FROM port WHERE port = 22" >"$TMP/po
 [ "$(sql "$TMP/one/registry.db" "SELECT count(*) FROM direct")" = 0 ] || fail "a host with quotes or lines is in the copy"
 ok "each text was written by another gateway: $(grep -c 'NOTICE:  text' "$TMP/hostile.log") columns"
 
-# A gateway of the same registry that does not run, for what reads the copy only; it has a name among the nodes.
+# A gateway of the same registry that does not run, for commands that only read its copy. It has a name among the nodes.
 on two gw init --user --listen 127.0.0.1:1 --host 127.0.0.1 --registry "$(pg_url db)" >"$TMP/init.out" || fail "init of two"
 sql "$TMP/two/registry.db" "INSERT INTO meta(key, value) VALUES('node', 'gw1')"
 NAME=$(on one gw list --json | jq -r '.[].name | select(startswith("cam-a"))')
