@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Figures of attestation over 4 MB of flash, each against its peer in the same run. A round takes the shortest of many runs,
+# Measures attestation over 4 MB of flash, each figure against its peer in the same run. A round takes the shortest of many runs,
 # since the machine may be shared; a figure is the median of ROUNDS. Prints `name value aim ok|short [rounds]`. CMX_ROUNDS (5)
 #
 #   attest_hash_ratio          /hash on the board's service, over the bare HMAC work: the same messages and the same library

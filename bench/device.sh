@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Figures of the device library, compiled for rv32imc -Os as an ESP32-C3 is. Prints `name value aim ok|short`.
+# Measures the device library, compiled for rv32imc -Os as an ESP32-C3 is. Prints `name value aim ok|short`.
 #
 #   device_flash        bytes of our code in a firmware with all four modules, without libssh
 #   device_static_ram   bytes of its data and bss

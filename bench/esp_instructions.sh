@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The instructions that the firmware executes on a chip: a login, a kilobyte that leaves through the tunnel, a kilobyte
+# Counts the instructions that the firmware executes on a chip: a login, a kilobyte that leaves through the tunnel, a kilobyte
 # that arrives. An emulator's clock is not real, but QEMU counts the instructions (-icount), and gdb reads the counter,
 # which waiting does not advance; two cores share it. Samples of the program counters show which part they belong to. The
 # example secure_services, against the product's gateway. Prints `name value aim ok|short`, and lines with # for the parts.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Figures of the gateway's worker: CMX_FLEET (1,000) devices attested in turn, and how soon a stream ends after a verdict. One line a
+# Measures the gateway's worker: CMX_FLEET (1,000) devices attested in turn, and how soon a stream ends after a verdict. One line a
 # figure: name value aim ok|short [rounds].
 #
 #   gateway_attest_per_s       devices whose signed evidence over 4 MB of flash was checked and stored, a second

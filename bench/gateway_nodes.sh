@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Figures of gateways that share a registry in PostgreSQL: a login's processor time over that with a registry of the gateway's
+# Measures gateways that share a registry in PostgreSQL: a login's processor time over that with a registry of the gateway's
 # own, in the same run, and the time until a revocation has ended a device's sessions at every gateway. CMX_LOGINS (300),
 # CMX_CHANGES (20). CMX_ONLY=login: the logins only.
 here=$(cd "$(dirname "$0")" && pwd)

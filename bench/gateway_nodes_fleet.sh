@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Figures of three gateways with real BIRD and real devices (cmxsafed), each gateway in network namespaces of its own: the time from the death of a gateway
+# Measures three gateways with real BIRD and real devices (cmxsafed), each gateway in network namespaces of its own: the time from the death of a gateway
 # until a platform at another one reaches the last of its devices again, three times; and the rate of a stream from a device to a platform, at two gateways
 # relative to one. The links are plain, so that no encryption is measured. bench/gateway_nodes.sh runs it. CMX_DEVICES (300), CMX_BULK_MB (200). Needs root. It
 # takes about four minutes.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The time until a stream ends after its device's evidence no longer counts: from the verdict in the registry to the
+# Measures the time until a stream ends after its device's evidence no longer counts: from the verdict in the registry to the
 # last byte, at a system gateway, in several rounds. One line: name value aim ok|short rounds. gateway_attest.sh runs
 # it. Needs root. CMX_SHORT=1: fewer rounds.
 here=$(cd "$(dirname "$0")" && pwd)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The load of a gateway on this machine: 2,000 sessions of light clients, all of which log in at once, and the cost of
+# Measures the load of a gateway on this machine: 2,000 sessions of light clients, all of which log in at once, and the cost of
 # each; 10,000 grants; logins offered at 20, 50 and 100 a second beside the sessions; and how the sessions come back after
 # the gateway was stopped and after it was killed. Clients and gateway share the machine. Prints one line a figure, with the
 # rounds of those that are short; the 2,000 logins at once have one round, whose medians and percentiles are over the

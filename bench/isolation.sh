@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Figures of the isolation module. One line a figure: name value aim ok|short [rounds]. CMX_BENCH_ROUNDS (7: twice as many pairs of
+# Measures the isolation module. One line a figure: name value aim ok|short [rounds]. CMX_BENCH_ROUNDS (7: twice as many pairs of
 # transfers and one), CMX_ONLY (some of: agent board)
 set -u
 here=$(cd "$(dirname "$0")" && pwd)

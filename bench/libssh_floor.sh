@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The instructions that bulk data takes, compared with those of libssh alone (bench/libssh_floor.c) and of ssh -R:
+# Counts the instructions that bulk data takes, compared with those of libssh alone (bench/libssh_floor.c) and of ssh -R:
 # user-mode instructions a kilobyte, counted by callgrind, which a busy machine does not change; system calls a
 # megabyte, by strace; and processor time a GB, user and system. Prints `name value aim ok|short [rounds]`, and lines with
 # # for the functions that cost most.

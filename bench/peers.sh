@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Programs that cmxsafe can replace, measured beside it: autossh with ssh -R, dbclient, rathole (Noise, TLS), stunnel
+# Measures cmxsafe beside the programs that it can replace: autossh with ssh -R, dbclient, rathole (Noise, TLS), stunnel
 # and WireGuard. One line a figure: ours over the peer's, in the same run. bench/peers.py has the set-up,
 # docs/BENCHMARKS.md the results; bench/report.py makes that page from bench/peers.json.
 #   CMX_ROUNDS (3), CMX_RETURNS (1: rounds of kills and of a lost link), CMX_MB (64: megabytes a bulk measurement), CMX_LINKS (local,rtt20,rtt200loss), CMX_PEERS (all)

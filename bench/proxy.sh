@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Figures of the proxy, against stock clients of the same stock sshd in the same run. One line a figure: name value aim
+# Measures the proxy, against stock clients of the same stock sshd in the same run. One line a figure: name value aim
 # ok|short rounds; lines that begin with # are the measured values behind them. Peers take turns and ratios are medians over
 # ROUNDS, since the machine may be shared.
 #

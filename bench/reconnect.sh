@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# bench/reconnect.sh [full]: how 1 million devices at 8 gateways come back when one of them fails (bench/reconnect_sim.c, with the
+# bench/reconnect.sh [full]: simulates how 1 million devices at 8 gateways come back when one of them fails (bench/reconnect_sim.c, with the
 # product's own waits and order), in simulated time. full: also simulates a restart of all gateways at once, which takes a minute.
 set -u
 cd "$(dirname "$0")/.." || exit 1

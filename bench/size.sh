@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# bench/size.sh: lines of the product's C and C++ files, by folder and in total.
+# bench/size.sh: counts the lines of the product's C and C++ files, by folder and in total.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . bench/lib.sh
