@@ -18,5 +18,5 @@ for header in port/port.h port/crypto.h http/http.h; do
         grep -rqE --include='*.c' "^[a-z].*[ *]$name\(" src || { echo "no file of src/ defines $name of $header for ESP-IDF"; bad=1; }
     done
 done
-grep -rnE --exclude-dir=port '#include <(sys/)?poll.h>' src && { echo "ESP-IDF has no <poll.h>, musl warns of <sys/poll.h>: include cmxsafe/port/poll.h"; bad=1; }
+grep -rnE --exclude-dir=port '#include <(sys/)?poll.h>' src tests/port_conformance examples && { echo "ESP-IDF has no <poll.h>, musl warns of <sys/poll.h>: include cmxsafe/port/poll.h"; bad=1; }
 exit "$bad"

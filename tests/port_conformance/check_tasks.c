@@ -1,5 +1,4 @@
 /* Clock, tasks, locks, watchdog and log. */
-#include <poll.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
@@ -7,6 +6,7 @@
 #include "checks.h"
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/port/crypto.h"
+#include "cmxsafe/port/poll.h"
 #include "cmxsafe/port/port.h"
 
 #define TASKS 4
