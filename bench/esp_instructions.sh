@@ -44,7 +44,9 @@ f.readline()
 ask('qmp_capabilities')
 end = time.time() + float(sys.argv[2])
 while time.time() < end:
+    ask('stop')  # reading the registers of an Xtensa that runs changes them
     print(*re.findall(r'\bpc[\s=]+([0-9a-f]+)', ask('human-monitor-command', **{'command-line': 'info registers -a'}), re.I), sep='\n')
+    ask('cont')
     time.sleep(0.01)
 PY
 }
@@ -111,6 +113,11 @@ PIDS+=("$loop")
 sample 20
 kill "$loop"; wait "$loop" 2>/dev/null
 parts "from the device"
+
+# The camera's stream: the test picture is drawn and compressed for it.
+stream() { inside curl -sS -m 300 -o "$TMP/stream" "http://cam-17.cmx:81/stream?frames=60"; }
+net stream
+note ${chip}_stream_instructions_per_kb "$(awk -v n="$NET" -v b="$(stat -c %s "$TMP/stream")" 'BEGIN { printf "%.0f\n", n / (b / 1024) }')"
 
 # Bytes to the device: it receives the first half of the firmware's image, which the update service hashes, writes to flash and refuses at its end.
 half=$(($(stat -c %s "$(esp_app)") / 2 / 4096 * 4096))
