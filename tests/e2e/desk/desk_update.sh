@@ -42,7 +42,7 @@ update() { tools update --gateway gw --ssh-config ssh_config --port "$ota" "$@";
 far() { [ "$(get .received)" -ge 100000 ]; }
 
 (
-    wait_for 60 far || fail "the upload does not begin"
+    wait_for 120 far || fail "the upload does not begin"
     for p in $(sshd_children); do kill "$p" 2>/dev/null; done
 ) &
 killer=$!
@@ -65,7 +65,7 @@ ok "refusals"
 signed v4.bin 4.0.0 esp32c3 0 1200
 PYTHONPATH=$TMP/site "$PYTHON" -m cmxsafe_tools update --gateway gw --ssh-config ssh_config --port "$ota" --limit-rate 100 v4.bin >out 2>err &
 pid=$!
-wait_for 60 far || fail "the upload of 4.0.0"
+wait_for 120 far || { cat out err; fail "the upload of 4.0.0"; }
 ssh=$(pgrep -P "$pid")
 kill -TERM "$pid"
 rc=0; wait "$pid" || rc=$?
