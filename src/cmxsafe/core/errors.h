@@ -33,7 +33,7 @@ CMX_ERROR(CMX_ENOSPC, "no-space", "does not fit") /* too long or too many for a 
 CMX_ERROR(CMX_ESIG, "signature", "signature or digest mismatch")
 CMX_ERROR(CMX_EDOWNGRADE, "downgrade", "older than allowed") /* older than the oldest version that is accepted */
 CMX_ERROR(CMX_EPROTO, "protocol", "protocol violated")
-CMX_ERROR(CMX_ENOMEM, "no-memory", "out of memory")
+CMX_ERROR(CMX_ENOMEM, "no-memory", "out of memory or sockets")
 CMX_ERROR(CMX_EIO, "io", "storage or hardware failed")
 CMX_ERROR(CMX_EINTERNAL, "internal", "internal error") /* a defect of this code */
 /* clang-format on */
