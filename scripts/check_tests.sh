@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Refuses constructs in test scripts that succeed although the event that they check did not happen. tests/e2e/checks.sh
-# has the functions to use instead.
+# Refuses scripts that bash cannot parse, and constructs in test scripts that succeed although the event that they check did not
+# happen. tests/e2e/checks.sh has the functions to use instead.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 rc=0
+while IFS= read -r script; do bash -n "$script" || rc=1; done < <(git ls-files '*.sh')
 mapfile -t scripts < <(git ls-files 'tests/e2e/*.sh' | grep -vE '^tests/e2e/(checks|product/lints).sh$')
 # refuse PATTERN TEXT: fails if a line of a test script matches the Perl regular expression.
 refuse() {

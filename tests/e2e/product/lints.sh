@@ -73,6 +73,7 @@ wait_for 10 listening 22
 command -v valgrind >/dev/null && run_valgrind
 sqlite3 "$GW/registry.db" 'SELECT 1'
 db = sqlite3.connect(sys.argv[1])
+if then
 LINES
 ok "check_tests.sh"
 
