@@ -190,7 +190,7 @@ for n in 1 2; do wait_for 20 two_left $n || fail "nodes: $(gwn $n nodes)"; done
 # The guard then repairs only removals, and nothing else.
 rule_back() { [ -n "$(on "$1" ip -6 rule show pref 1129)" ]; }
 for n in 1 2; do
-    on $n ip -6 rule del pref 1129 || fail "the host's rule of node $n"
+    wait_for 20 rule_back $n && on $n ip -6 rule del pref 1129 || fail "the host's rule of node $n"
     wait_for 20 rule_back $n || fail "the host's rule of node $n is not repaired"
     [ "$(repairs $n)" -le $((BEFORE[$n] + 1)) ] || fail "a gateway that leaves counts as a repair at node $n: $(grep repaired "$TMP/node$n.log")"
 done
