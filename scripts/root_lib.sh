@@ -70,11 +70,12 @@ builder_root() {
 in_root() {
     local dir=$1 pid status
     shift
-    unshare --mount --propagation private --pid --fork --kill-child --ipc --uts --net bash -c "$(declare -f enter_root); enter_root \"\$@\"" - "$dir" "$@" &
+    # setpriv ends both programs with this shell, however that ends.
+    setpriv --pdeathsig KILL unshare --mount --propagation private --pid --fork --kill-child --ipc --uts --net \
+        bash -c "$(declare -f enter_root); enter_root \"\$@\"" - "$dir" "$@" &
     local unshared=$!
     # The child of unshare is process 1 of the namespaces.
     until pid=$(pgrep -P "$unshared") || ! kill -0 "$unshared" 2>/dev/null; do sleep 0.05; done
-    # setpriv ends it with this shell, however that ends.
     setpriv --pdeathsig KILL slirp4netns --configure --mtu=65520 --disable-host-loopback "$pid" tap0 >/dev/null 2>&1 &
     local network=$!
     wait "$unshared"
