@@ -41,7 +41,7 @@ struct control {
     struct client clients[CONTROL_CLIENTS_MAX];
 };
 
-/* Tells when something is removed from the folder of path. */
+/* Returns an inotify descriptor that is readable after a file was removed from the folder of path, or -1. */
 static int watch_folder(const char *path)
 {
     char folder[CONTROL_PATH_MAX];

@@ -4,14 +4,14 @@
 #include <string.h>
 
 #include "cmxsafe/core/mem.h"
+#include "cmxsafe/identity/attest_key.h"
 #include "gateway/registry/authority.h"
 #include "gateway/registry/evidence_policy.h"
 #include "gateway/registry/grant.h"
 #include "gateway/registry/registry_device.h"
 
 #define CONTENT_MAX (GW_KRL_MAX / 3 * 4 + 4) /* in base64 */
-#define REASON_MAX 1024                      /* bytes of a column that has no other bound, too */
-#define ATTEST_KEY_MAX 500                   /* every reader has room for it */
+#define REASON_MAX 1024                      /* bytes of a reason, and of a column without a bound of its own */
 #define INVALID UINT32_MAX
 
 static const struct {
@@ -25,7 +25,7 @@ static const struct {
     {"consumer", "name", {GW_COPY_WORD, GW_CONSUMER_MAX - 1}},
     {"krl", "content", {GW_COPY_WORD, CONTENT_MAX}},
     {NULL, "address", {GW_COPY_WORD, GW_ADDRESS_MAX - 1}},
-    {NULL, "attest_key", {GW_COPY_TEXT, ATTEST_KEY_MAX}},
+    {NULL, "attest_key", {GW_COPY_TEXT, CMX_ATTEST_KEY_LINE_MAX - 1}},
     {NULL, "blob", {GW_COPY_WORD, GW_KEY_BLOB_MAX - 1}},
     {NULL, "client", {GW_COPY_TEXT, REASON_MAX}},
     {NULL, "detail", {GW_COPY_TEXT, REASON_MAX}},
@@ -54,7 +54,8 @@ struct gw_copy_rule gw_copy_rule_of(const char *table, const char *column)
     return (struct gw_copy_rule){GW_COPY_WORD, REASON_MAX};
 }
 
-/* Reads the len - 1 bytes that follow the first one of a UTF-8 character. A text's end is no such byte. */
+/* Reads the len - 1 bytes that follow the first byte of a UTF-8 character. The 0 at the end of a text is not such a
+ * byte, so nothing behind it is read. */
 static bool take_rest(const char *s, size_t len, uint32_t *c)
 {
     for (size_t i = 1; i < len; i++) {
@@ -65,7 +66,8 @@ static bool take_rest(const char *s, size_t len, uint32_t *c)
     return true;
 }
 
-/* The length of the UTF-8 character at s (RFC 3629), whose number goes to *c; 1 and INVALID for a wrong byte. */
+/* Returns the length of the UTF-8 character at s (RFC 3629) and sets *c to its code point. For a byte that begins no
+ * valid character it returns 1 and sets INVALID. */
 static size_t next_character(const char *s, uint32_t *c)
 {
     static const struct {
@@ -84,7 +86,7 @@ static size_t next_character(const char *s, uint32_t *c)
     return 1;
 }
 
-/* Control characters, and those that hide or reorder others on a screen. */
+/* True for control characters and for characters that hide or reorder others on a screen. */
 static bool is_deceptive(uint32_t c)
 {
     static const struct {

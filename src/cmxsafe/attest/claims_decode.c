@@ -106,7 +106,7 @@ static cmx_err read_measured(struct cmx_buf *in, struct cmx_evidence *e)
     return err;
 }
 
-/* Returns the greatest value of a number's kind. */
+/* Returns the greatest value that a claim of this kind may have. */
 static uint32_t greatest(cmx_field_kind kind)
 {
     switch (kind) {
@@ -116,12 +116,21 @@ static uint32_t greatest(cmx_field_kind kind)
         return CMX_HELD_SOFTWARE;
     case CMX_FIELD_FLASH:
         return CMX_FLASH_RELEASE;
-    default:
+    case CMX_FIELD_UINT:
         return UINT32_MAX;
+    default:
+        return 0;
     }
 }
 
-/* The enumerations have the size of a number. */
+/* read_number writes 32 bits. */
+_Static_assert(sizeof(((struct cmx_evidence *)0)->debug) == sizeof(uint32_t), "debug");
+_Static_assert(sizeof(((struct cmx_evidence *)0)->key) == sizeof(uint32_t), "key");
+_Static_assert(sizeof(((struct cmx_evidence *)0)->flash_encryption) == sizeof(uint32_t), "flash_encryption");
+_Static_assert(sizeof(((struct cmx_evidence *)0)->boot_count) == sizeof(uint32_t), "boot_count");
+_Static_assert(sizeof(((struct cmx_evidence *)0)->secure_version) == sizeof(uint32_t), "secure_version");
+_Static_assert(sizeof(((struct cmx_evidence *)0)->flash_size) == sizeof(uint32_t), "flash_size");
+
 static cmx_err read_number(struct cmx_buf *in, cmx_field_kind kind, void *out)
 {
     uint32_t v = 0;

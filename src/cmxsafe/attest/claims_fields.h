@@ -23,7 +23,7 @@ typedef enum {
 
 struct cmx_claim_field {
     const char *json;
-    int16_t claim; /* the claim's number; for a claim of the profile, the number minus CMX_CLAIM_OWN */
+    int16_t claim; /* the claim's number, less CMX_CLAIM_OWN for a claim of the profile: see cmx_claim_number */
     uint16_t at;
     uint8_t more;
     uint8_t len;
