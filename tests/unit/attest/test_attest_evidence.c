@@ -282,6 +282,61 @@ static void test_key_exchange_is_strict(void **state)
     assert_int_equal(cmx_claims_decode(&b, &back), CMX_EFORMAT);
 }
 
+static cmx_err decode_again(const struct cmx_evidence *e)
+{
+    uint8_t mem[CMX_EVIDENCE_TOKEN_MAX];
+    struct cmx_evidence back;
+    struct cmx_buf b;
+
+    cmx_buf_init(&b, mem, sizeof mem);
+    assert_int_equal(cmx_claims_encode(e, &b), CMX_OK);
+    return cmx_claims_decode(&b, &back);
+}
+
+static void test_enumerations_have_bounds(void **state)
+{
+    struct cmx_evidence e;
+
+    (void)state;
+    sample(&e);
+    e.debug = CMX_DEBUG_DISABLED_FULLY;
+    e.key = CMX_HELD_SOFTWARE;
+    e.flash_encryption = CMX_FLASH_RELEASE;
+    assert_int_equal(decode_again(&e), CMX_OK);
+    e.debug++;
+    assert_int_equal(decode_again(&e), CMX_EFORMAT);
+    e.debug--;
+    e.key++;
+    assert_int_equal(decode_again(&e), CMX_EFORMAT);
+    e.key--;
+    e.flash_encryption++;
+    assert_int_equal(decode_again(&e), CMX_EFORMAT);
+}
+
+/* The sample's nonce is the first claim: its number, the head of 16 bytes, and the bytes. */
+static void test_nonce_is_required(void **state)
+{
+    const size_t nonce_end = 1 + 1 + 1 + 16;
+    uint8_t mem[CMX_EVIDENCE_TOKEN_MAX], changed[CMX_EVIDENCE_TOKEN_MAX];
+    struct cmx_evidence e, back;
+    struct cmx_buf b, c;
+
+    (void)state;
+    sample(&e);
+    cmx_buf_init(&b, mem, sizeof mem);
+    assert_int_equal(cmx_claims_encode(&e, &b), CMX_OK);
+    for (size_t len = 0; len <= CMX_NONCE_MIN; len++) {
+        const uint8_t nonce[3] = {mem[0], 10, (uint8_t)(0x40 + len)}; /* the map's head, the claim, the bytes' head */
+        const uint8_t none = (uint8_t)(mem[0] - 1);                   /* a map with one claim less */
+
+        cmx_buf_init(&c, changed, sizeof changed);
+        assert_int_equal(len ? cmx_buf_put(&c, nonce, sizeof nonce) : cmx_buf_put(&c, &none, 1), CMX_OK);
+        assert_int_equal(cmx_buf_put(&c, e.nonce, len), CMX_OK);
+        assert_int_equal(cmx_buf_put(&c, mem + nonce_end, cmx_buf_len(&b) - nonce_end), CMX_OK);
+        assert_int_equal(cmx_claims_decode(&c, &back), len == CMX_NONCE_MIN ? CMX_OK : CMX_EFORMAT);
+    }
+}
+
 static void test_cbor_is_strict(void **state)
 {
     static const struct {
@@ -473,6 +528,8 @@ int main(void)
         cmocka_unit_test(test_wrong_key_and_nonce_length),
         cmocka_unit_test(test_json),
         cmocka_unit_test(test_key_exchange_is_strict),
+        cmocka_unit_test(test_enumerations_have_bounds),
+        cmocka_unit_test(test_nonce_is_required),
         cmocka_unit_test(test_cbor_is_strict),
         cmocka_unit_test(test_cbor_numbers),
         cmocka_unit_test(test_appraisal),

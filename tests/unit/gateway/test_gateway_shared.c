@@ -345,7 +345,9 @@ static void test_texts(void **state)
                 GW_COPY_TEXT, "?31m"); /* C1 */
     check_clean("a\xe2\x80\xae"
                 "b",
-                GW_COPY_TEXT, "a?b");                                               /* right-to-left override */
+                GW_COPY_TEXT, "a?b"); /* right-to-left override */
+    check_clean("\xe2\x80\x8a\xe2\x80\x8b\xe2\x80\x8f\xe2\x80\x90", GW_COPY_TEXT,
+                "\xe2\x80\x8a??\xe2\x80\x90");                                      /* U+200A to U+2010 */
     check_clean("\xff\xc0\xaf\xed\xa0\x80\xf5\xe2\x82", GW_COPY_TEXT, "?????????"); /* no UTF-8 */
     memset(text, 'a', 64);
     assert_true(gw_copy_text_is_clean(text, &words) && gw_copy_text_is_replaced(text, &words));
