@@ -337,6 +337,25 @@ static void test_nonce_is_required(void **state)
     }
 }
 
+/* Without measurements and key exchange the last claim is an empty list: five bytes of number, one of list. */
+static void test_last_claim_is_required(void **state)
+{
+    uint8_t mem[CMX_EVIDENCE_TOKEN_MAX];
+    struct cmx_evidence e, back;
+    struct cmx_buf b;
+
+    (void)state;
+    sample(&e);
+    e.n_measurements = 0;
+    e.key_exchange[0] = '\0';
+    cmx_buf_init(&b, mem, sizeof mem);
+    assert_int_equal(cmx_claims_encode(&e, &b), CMX_OK);
+    assert_int_equal(mem[cmx_buf_len(&b) - 6], 0x3a);
+    b.end -= 6;
+    mem[0]--;
+    assert_int_equal(cmx_claims_decode(&b, &back), CMX_EFORMAT);
+}
+
 static void test_cbor_is_strict(void **state)
 {
     static const struct {
@@ -530,6 +549,7 @@ int main(void)
         cmocka_unit_test(test_key_exchange_is_strict),
         cmocka_unit_test(test_enumerations_have_bounds),
         cmocka_unit_test(test_nonce_is_required),
+        cmocka_unit_test(test_last_claim_is_required),
         cmocka_unit_test(test_cbor_is_strict),
         cmocka_unit_test(test_cbor_numbers),
         cmocka_unit_test(test_appraisal),
