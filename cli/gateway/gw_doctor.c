@@ -1,6 +1,7 @@
 /* `cmxsafe gateway doctor`: checks for common problems and says how to repair them. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pwd.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -25,6 +26,8 @@
 #include "gateway/server/gw_inside.h"
 
 #define SPACE_MIN (50ll << 20)
+#define JUDGE_PENDING_MS 200 /* interval between requests while the guard of a new gateway has not reported yet */
+#define JUDGE_PENDING_TRIES 30
 #define BUILT_AFTER 1704067200 /* 2024-01-01: a clock before it was never set */
 
 typedef enum { FINE, HINT, BAD } finding;
@@ -296,6 +299,11 @@ static void check_running(struct doctor *d)
     char *answer;
 
     d->running = gw_control(&d->g, "status", &answer, &e) == CMX_OK;
+    for (int i = 0; d->running && strstr(answer, GW_CONTROL_JUDGE_PENDING) && i < JUDGE_PENDING_TRIES; i++) {
+        poll(NULL, 0, JUDGE_PENDING_MS);
+        free(answer); /* allocated by open_memstream */
+        d->running = gw_control(&d->g, "status", &answer, &e) == CMX_OK;
+    }
     say_reason(d, d->running ? FINE : has_units(d) ? BAD : HINT, "the gateway runs", &e);
     if (d->running)
         check_answer(d, answer);

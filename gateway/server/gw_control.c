@@ -127,10 +127,10 @@ static const char *judge_text(const struct gw_server *s)
 {
     if (!s->idsock)
         return "";
-    if (!s->judged_ms || cmx_port_now_ms() - s->judged_ms > GW_JUDGE_STALE_MS)
-        return "no process watches the fleet's rules; start cmxsafe-gateway-net.service, or 'cmxsafe gateway net "
+    if (cmx_port_now_ms() - (s->judged_ms ? s->judged_ms : s->begun_ms) > GW_JUDGE_STALE_MS)
+        return "no process watches the fleet's rules; start cmxsafe-gateway-guard.service, or 'cmxsafe gateway net "
                "watch'";
-    return s->judge;
+    return s->judged_ms ? s->judge : GW_CONTROL_JUDGE_PENDING;
 }
 
 static void put_queues(struct cmx_json *j, const struct gw_server *s)

@@ -531,8 +531,10 @@ int gw_guard_run(struct gw *g, pid_t child, void (*ready)(void))
         status = gw_fail_with("the fleet's rules can't be watched",
                               "the namespace, or the packet filter's tables in it and on the host, are missing",
                               "run 'cmxsafe gateway net up'");
-    if (status == -1 && ready)
+    if (status == -1 && ready) {
+        check_all(&d); /* a running server has the first report before the unit counts as started */
         ready();
+    }
     while (status == -1) {
         (void)poll(&p, 1, CHECK_MS);
         while (read(p.fd, &si, sizeof si) == sizeof si)

@@ -359,6 +359,7 @@ int gw_server_run(struct gw *g, struct gw_idsock *idsock, const struct gw_claims
     if (!s)
         return gw_fail_with("the gateway can't start", "out of memory", NULL);
     s->g = g;
+    s->begun_ms = cmx_port_now_ms();
     s->idsock = idsock;
     s->claims = claims ? *claims : (struct gw_claims){-1};
     raise_limits();

@@ -181,6 +181,7 @@ struct gw_server {
     struct gw_watch peers;                                    /* requests of other gateways */
     pid_t reports[GW_PEER_REPORTS_MAX + GW_PEER_FOLLOWS_MAX]; /* child processes that write long answers; 0: none */
     char judge[200];    /* what the guard found wrong with the rules, links or routes; "": nothing */
+    uint64_t begun_ms;  /* when the server started */
     uint64_t judged_ms; /* when the guard last reported; 0: never */
     char krl[65];       /* digest of the KRL that all sessions were checked with; "" none */
     uint64_t krl_ms;    /* when the KRL changed; 0: never */

@@ -54,6 +54,11 @@ p=$(main_pid)
 [ "$(awk '/^CapEff/ {print $2}' "/proc/$p/status")" = 0000000000000000 ] && [ "$(awk '/^NoNewPrivs/ {print $2}' "/proc/$p/status")" = 1 ] || fail "privileges"
 differ "$(readlink "/proc/$p/ns/net")" "$(readlink /proc/self/ns/net)" || fail "the gateway is in the host's network"
 cmxsafe gateway doctor >doctor || { grep ^bad doctor; fail "the doctor finds something bad"; }
+systemctl restart cmxsafe-gateway && cmxsafe gateway doctor >doctor || { grep ^bad doctor; fail "the doctor does not wait for the first report of the rules' watch"; }
+systemctl stop cmxsafe-gateway-guard || fail "stop of the guard"
+unwatched() { cmxsafe gateway doctor | grep -q '^bad .*: no process watches'; }
+wait_for 20 unwatched || fail "the doctor does not see that nothing watches the rules"
+systemctl start cmxsafe-gateway-guard && cmxsafe gateway doctor >doctor || { grep ^bad doctor; fail "the doctor finds something bad with the guard running again"; }
 echo "ok: started by its units, as its account, in the fleet's namespace"
 
 su alice -s /bin/sh -c 'cmxsafe gateway status' 2>&1 | grep -q "use sudo for the system's" || fail "the message does not name the system's gateway"
