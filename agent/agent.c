@@ -320,11 +320,11 @@ static uint64_t work_of(const struct status_view *v)
 /* Sessions, signals, control clients, a removed control socket and changes of the rules wake the loop by themselves.
  * Three things are checked at intervals, which are long while nothing happens: stuck sessions, new name servers, the
  * watchdog. */
-static int next_look_ms(const struct agent *a, size_t control_fds)
+static int next_look_ms(const struct agent *a)
 {
     const uint64_t feed_ms = a->notify.watchdog_ms / 4;
 
-    if (!a->resting || control_fds > 1)
+    if (!a->resting || !control_rests(a->control))
         return AGENT_TICK_MS;
     return feed_ms && feed_ms < AGENT_REST_MS ? (int)feed_ms : AGENT_REST_MS;
 }
@@ -381,7 +381,7 @@ static void loop(struct agent *a)
         fds[1] = (struct pollfd){.fd = a->wiring.wake, .events = POLLIN};
         fds[2] = (struct pollfd){.fd = control_watch(a->control), .events = POLLIN};
         n += wiring_polls(&a->wiring, fds + n);
-        if (poll(fds, (nfds_t)n, next_look_ms(a, clients)) < 0 && errno != EINTR)
+        if (poll(fds, (nfds_t)n, next_look_ms(a)) < 0 && errno != EINTR)
             break;
         if (fds[1].revents && read(a->wiring.wake, &drained, sizeof drained) < 0)
             cmx_log(CMX_LOG_DEBUG, TAG, "eventfd: %s", strerror(errno));

@@ -31,6 +31,7 @@ struct client {
 
 struct control {
     int listener;
+    int spare; /* kept for a client that arrives while the process has no other descriptor left; -1: in use */
     int watch; /* inotify of the socket's folder; -1: there is none, and only control_serve notices a removed socket */
     bool lost; /* the socket was removed and could not be created again; logged once */
     char path[CONTROL_PATH_MAX];
@@ -40,6 +41,11 @@ struct control {
     size_t answer_max;
     struct client clients[CONTROL_CLIENTS_MAX];
 };
+
+static int spare_open(void)
+{
+    return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+}
 
 /* Returns an inotify descriptor that is readable after a file was removed from the folder of path, or -1. */
 static int watch_folder(const char *path)
@@ -79,6 +85,7 @@ cmx_err control_open(struct control **out, const char *path, const struct contro
         cmx_mem_free(c);
         return err;
     }
+    c->spare = spare_open();
     c->watch = watch_folder(c->path);
     *out = c;
     return CMX_OK;
@@ -137,6 +144,18 @@ static bool is_privileged(int fd)
     return cred.uid == 0 || cred.uid == geteuid();
 }
 
+/* Without the spare descriptor, `status` would get no answer once connections have used up all others. */
+static int accept_client(struct control *c)
+{
+    int fd = accept4(c->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    if (fd >= 0 || (errno != EMFILE && errno != ENFILE) || c->spare < 0)
+        return fd;
+    close(c->spare);
+    c->spare = -1;
+    return accept4(c->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+}
+
 static void take_clients(struct control *c, uint64_t now_ms)
 {
     for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
@@ -144,7 +163,7 @@ static void take_clients(struct control *c, uint64_t now_ms)
 
         if (k->fd >= 0)
             continue;
-        k->fd = accept4(c->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        k->fd = accept_client(c);
         if (k->fd < 0)
             return;
         k->privileged = is_privileged(k->fd);
@@ -209,9 +228,17 @@ size_t control_polls(const struct control *c, struct pollfd *fds)
         if (k->fd >= 0)
             fds[n++] = (struct pollfd){.fd = k->fd, .events = k->answer ? POLLOUT : POLLIN};
     }
-    if (room)
+    if (room && c->spare >= 0) /* without a descriptor for the client, poll would return at once, again and again */
         fds[n++] = (struct pollfd){.fd = c->listener, .events = POLLIN};
     return n;
+}
+
+bool control_rests(const struct control *c)
+{
+    for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
+        if (c->clients[i].fd >= 0)
+            return false;
+    return c->spare >= 0;
 }
 
 static void serve_client(struct control *c, int fd)
@@ -244,6 +271,8 @@ void control_serve(struct control *c, const struct pollfd *fds, size_t n, uint64
             drop(&c->clients[i]);
     if (arrivals)
         take_clients(c, now_ms);
+    if (c->spare < 0)
+        c->spare = spare_open();
     restore_socket(c);
 }
 
@@ -255,6 +284,8 @@ void control_close(struct control *c)
         if (c->clients[i].fd >= 0)
             drop(&c->clients[i]);
     close(c->listener);
+    if (c->spare >= 0)
+        close(c->spare);
     if (c->watch >= 0)
         close(c->watch);
     if (unlink(c->path) != 0)

@@ -47,6 +47,9 @@ int control_watch(const struct control *c);
 /* Fills fds for poll; returns how many, at most CONTROL_CLIENTS_MAX + 1. */
 size_t control_polls(const struct control *c, struct pollfd *fds);
 
+/* False: control_serve must be called every second, even if no descriptor is ready. */
+bool control_rests(const struct control *c);
+
 /* Call it after poll: accepts and answers clients, drops those that are late, and makes the socket again if it was
  * removed. Never blocks. */
 void control_serve(struct control *c, const struct pollfd *fds, size_t n, uint64_t now_ms);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -451,6 +452,34 @@ static void test_control_bounds(void **state)
     control_close(c);
 }
 
+/* A client is answered although connections have used up the process's descriptors; a second one waits, and poll does
+ * not report it again and again. */
+static void test_control_without_descriptors(void **state)
+{
+    struct control *c = NULL;
+    struct rlimit was, now;
+    int a, b;
+
+    (void)state;
+    assert_int_equal(control_open(&c, path, commands, 3, NULL, 4096), CMX_OK);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+    a = client();
+    b = client();
+    now = (struct rlimit){.rlim_cur = (rlim_t)b + 1, .rlim_max = was.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &now), 0);
+    assert_int_equal(turn(c, 0), 1); /* only the first client */
+    assert_false(control_rests(c));
+    assert_int_equal(send(a, "words 1\n", 8, 0), 8);
+    turn(c, 0);
+    assert_int_equal(send(b, "words\n", 6, 0), 6);
+    turn(c, 0);
+    assert_true(control_rests(c));
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+    expect_end(a, "2 words\n");
+    expect_end(b, "1 words\n");
+    control_close(c);
+}
+
 static bool tells_of_removal(struct control *c)
 {
     struct pollfd p = {.fd = control_watch(c), .events = POLLIN};
@@ -626,6 +655,7 @@ int main(void)
         cmocka_unit_test(test_control_answer),
         cmocka_unit_test(test_control_server),
         cmocka_unit_test(test_control_bounds),
+        cmocka_unit_test(test_control_without_descriptors),
         cmocka_unit_test(test_control_removed),
         cmocka_unit_test(test_control_places),
         cmocka_unit_test(test_liveness),
