@@ -97,7 +97,7 @@ static void note_unknown_name(const struct gw_consumer *c)
     uint64_t number;
     bool user = strcmp(c->kind, "user") == 0;
 
-    if ((!user && strcmp(c->kind, "group") != 0) || cmx_text_u64(c->name, 0, 0xfffffffe, &number) == CMX_OK)
+    if ((!user && strcmp(c->kind, "group") != 0) || gw_party_number(c->name, &number))
         return;
     if (user ? getpwnam(c->name) != NULL : getgrnam(c->name) != NULL)
         return;
@@ -214,5 +214,7 @@ int gw_cmd_grant(int argc, char **argv)
         return cli_usage("cmxsafe gateway grant", "DEVICE:PORT is missing");
     if (o.length && o.until)
         return cli_usage("cmxsafe gateway grant", "give --for or --until, not both");
+    if (o.remove && (o.length || o.until || o.why || o.break_glass))
+        return cli_usage("cmxsafe gateway grant", "--remove removes the grant now; give no terms with it");
     return change(&x, line.operand[0], line.operand[1], &o);
 }

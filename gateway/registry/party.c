@@ -56,6 +56,13 @@ static struct cached_user *cache_entry(const char *name)
     return &cache[hash % CACHE_ENTRIES];
 }
 
+bool gw_party_number(const char *name, uint64_t *id)
+{
+    bool canonical = name[0] != '0' || name[1] == '\0';
+
+    return canonical && cmx_text_u64(name, 0, 0xfffffffe, id) == CMX_OK;
+}
+
 static long lookup_user(const char *name, char out[GW_CONSUMER_MAX])
 {
     const struct passwd *pw;
@@ -63,7 +70,7 @@ static long lookup_user(const char *name, char out[GW_CONSUMER_MAX])
     long uid;
 
     snprintf(out, GW_CONSUMER_MAX, "%s", name);
-    if (cmx_text_u64(name, 0, 0xfffffffe, &number) == CMX_OK) {
+    if (gw_party_number(name, &number)) {
         uid = (long)number;
         pw = getpwuid((uid_t)number);
     } else {
@@ -105,7 +112,7 @@ static long canonical_group(const char *name, char out[GW_CONSUMER_MAX])
     long gid;
 
     snprintf(out, GW_CONSUMER_MAX, "%s", name);
-    if (cmx_text_u64(name, 0, 0xfffffffe, &number) == CMX_OK) {
+    if (gw_party_number(name, &number)) {
         gid = (long)number;
         gr = getgrgid((gid_t)number);
     } else {
@@ -369,10 +376,11 @@ static cmx_err allow(struct each_allowed *job, const struct gw_allowed *a)
 static cmx_err allow_user(struct each_allowed *job, const char *user, struct gw_allowed *a)
 {
     char name[GW_CONSUMER_MAX];
+    uint64_t number;
     cmx_err err;
 
     a->uid = canonical_user(user, name);
-    a->by_number = user[strspn(user, "0123456789")] == '\0';
+    a->by_number = gw_party_number(user, &number);
     err = derive_name(job->f, CMX_DOMAIN_USER_ADDRESS, name, a->source, job->e);
     return err ? err : allow(job, a);
 }

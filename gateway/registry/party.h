@@ -14,6 +14,10 @@ struct gw_party {
     bool revoked;
 };
 
+/* True if the name of a user or group is a number. "00" and "0x0" are not: they would be further names of user 0, which
+ * a grant that is removed by its usual name would not include. */
+bool gw_party_number(const char *name, uint64_t *id);
+
 #define GW_SPELLINGS 2
 
 /* A local user or group can be given as a name or as a number; out receives both. For other consumers, and if the

@@ -96,6 +96,20 @@ static cmx_err set_fingerprint(struct gw_key *k, struct cmx_why *e)
     return CMX_OK;
 }
 
+/* The forms of PEM and RFC 4716 have a title between hyphens. */
+static cmx_err not_one_line(const char *title, struct cmx_why *e)
+{
+    size_t len = strcspn(title, "\r\n");
+
+    if (memmem(title, len, "PUBLIC KEY", strlen("PUBLIC KEY")))
+        return cmx_why_fail(e, CMX_ENOTSUP,
+                            "this is not OpenSSH's one-line form; convert the file with 'ssh-keygen -i -m %s -f FILE'",
+                            strncmp(title, "-----", 5) == 0 ? "PKCS8" : "RFC4716");
+    return cmx_why_fail(
+        e, CMX_EFORMAT,
+        "this is a private key; give the public key (the .pub file); a private one never leaves the device");
+}
+
 cmx_err gw_key_parse(struct gw_key *k, const char *line, struct cmx_why *e)
 {
     size_t type_len = strcspn(line, " \t\r\n");
@@ -104,10 +118,8 @@ cmx_err gw_key_parse(struct gw_key *k, const char *line, struct cmx_why *e)
     cmx_err err;
 
     memset(k, 0, sizeof *k);
-    if (strncmp(line, "-----BEGIN", 10) == 0)
-        return cmx_why_fail(
-            e, CMX_EFORMAT,
-            "this is a private key; give the public key (the .pub file); a private one never leaves the device");
+    if (strncmp(line, "----", 4) == 0)
+        return not_one_line(line, e);
     if (!known_type(line, type_len))
         return cmx_why_fail(
             e, CMX_ENOTSUP,

@@ -260,7 +260,7 @@ static cmx_err put_user_fallback(void *arg, const struct gw_party *p)
         return CMX_OK;
     snprintf(user.name, sizeof user.name, "%s", p->name);
     n = gw_party_spellings(&user, spellings);
-    if (cmx_text_u64(spellings[n - 1].name, 0, 0xfffffffe, &uid) == CMX_OK) /* otherwise the machine has no such user */
+    if (gw_party_number(spellings[n - 1].name, &uid)) /* otherwise the machine has no such user */
         put_element(job, "%llu : %s", (unsigned long long)uid, p->address);
     return CMX_OK;
 }

@@ -67,6 +67,13 @@ for pair in "user:$(id -u) user:$(id -un)" "user:$(id -un) user:$(id -u)" "group
     prints_no "${pair%%:*}:" gw grant || fail "a grant to ${pair% *} is left: $(gw grant)"
     ! fetch_ok || fail "${pair% *} still reaches the device after ${pair#* } was removed"
 done
+for number in "0$(id -u)" "$(printf '0x%x' "$(id -u)")"; do # a number has one spelling
+    gw grant "user:$number" cam-17:81 2>"$TMP/spelling.err" >/dev/null || fail "grant user:$number"
+    grep -q "no user '$number'" "$TMP/spelling.err" || fail "no note that user:$number is unknown"
+    ! fetch_ok || fail "user:$number is another name of $WHO"
+    gw grant --remove "user:$number" cam-17:81 >/dev/null || fail "grant --remove user:$number"
+done
+gw grant --remove --for 1h "$WHO" cam-17:81 2>/dev/null && fail "grant --remove with terms"
 ok "a grant by number is removed by name"
 
 # A change that can't be applied to the kernel gives exit status 1, and the message names the cause.

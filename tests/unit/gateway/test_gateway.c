@@ -152,6 +152,10 @@ static void test_keys(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_int_not_equal(gw_key_parse(&k, bad[i], &e), CMX_OK);
     assert_non_null(strstr(e.text, "this is a private key"));
+    assert_int_not_equal(gw_key_parse(&k, "-----BEGIN PUBLIC KEY-----", &e), CMX_OK);
+    assert_non_null(strstr(e.text, "ssh-keygen -i -m PKCS8"));
+    assert_int_not_equal(gw_key_parse(&k, "---- BEGIN SSH2 PUBLIC KEY ----", &e), CMX_OK);
+    assert_non_null(strstr(e.text, "ssh-keygen -i -m RFC4716"));
 }
 
 static void key_file_is(const char *content, size_t len, cmx_err expected)
