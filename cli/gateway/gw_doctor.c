@@ -20,6 +20,7 @@
 #include "gateway/folder/gw_copy.h"
 #include "gateway/folder/gw_helper.h"
 #include "gateway/registry/authority.h"
+#include "gateway/registry/party.h"
 #include "gateway/server/gw_account.h"
 #include "gateway/server/gw_control.h"
 #include "gateway/server/gw_idsock.h"
@@ -140,6 +141,28 @@ static void check_copy(struct doctor *d)
     gw_copy_warning(&d->g, warning);
     check(d, !warning[0], "the registry in PostgreSQL is followed", warning,
           "make PostgreSQL reachable (docs/SCALE_OUT.md), or start the gateway");
+}
+
+static cmx_err find_unknown(void *arg, const struct gw_grant_record *p)
+{
+    struct gw_consumer *unknown = arg;
+
+    if (!unknown->name[0] && !gw_party_is_known(&p->consumer))
+        *unknown = p->consumer;
+    return CMX_OK;
+}
+
+/* An account with that name that is made later has the grant. */
+static void check_consumers(struct doctor *d)
+{
+    struct gw_consumer unknown = {0};
+    char why[sizeof unknown.kind + sizeof unknown.name + 32];
+
+    if (gw_grant_record_each(&d->g.registry, find_unknown, &unknown, NULL))
+        return; /* check_registry reports it */
+    snprintf(why, sizeof why, "this machine has no %s '%s'", unknown.kind, unknown.name);
+    say(d, unknown.name[0] ? HINT : FINE, "users and groups with grants exist", why,
+        "create it, or remove its grants with 'cmxsafe gateway grant --remove'");
 }
 
 static void check_programs(struct doctor *d)
@@ -474,6 +497,7 @@ int gw_cmd_doctor(int argc, char **argv)
     cmx_json_array(&d.json.j, NULL);
     check_registry(&d);
     check_copy(&d);
+    check_consumers(&d);
     check_programs(&d);
     check_keys(&d);
     check_krl(&d);

@@ -1,5 +1,3 @@
-#include <grp.h>
-#include <pwd.h>
 #include <string.h>
 
 #include "cli/gateway/gw_command.h"
@@ -94,12 +92,7 @@ static int list(const struct gw_common *c)
 /* A grant to an unknown name is accepted, since the account may be created later, but it may also be a typing error. */
 static void note_unknown_name(const struct gw_consumer *c)
 {
-    uint64_t number;
-    bool user = strcmp(c->kind, "user") == 0;
-
-    if ((!user && strcmp(c->kind, "group") != 0) || gw_party_number(c->name, &number))
-        return;
-    if (user ? getpwnam(c->name) != NULL : getgrnam(c->name) != NULL)
+    if (gw_party_is_known(c))
         return;
     fprintf(stderr, "cmxsafe: note: this machine has no %s '%s'; once it has, run 'cmxsafe gateway net rules'\n",
             c->kind, c->name);

@@ -124,6 +124,15 @@ static long canonical_group(const char *name, char out[GW_CONSUMER_MAX])
     return gid;
 }
 
+bool gw_party_is_known(const struct gw_consumer *c)
+{
+    char name[GW_CONSUMER_MAX];
+
+    if (strcmp(c->kind, "user") == 0)
+        return canonical_user(c->name, name) >= 0;
+    return strcmp(c->kind, "group") != 0 || canonical_group(c->name, name) >= 0;
+}
+
 size_t gw_party_spellings(const struct gw_consumer *c, struct gw_consumer out[GW_SPELLINGS])
 {
     bool user = strcmp(c->kind, "user") == 0;

@@ -18,6 +18,9 @@ struct gw_party {
  * a grant that is removed by its usual name would not include. */
 bool gw_party_number(const char *name, uint64_t *id);
 
+/* False if c is the name of a user or group that this machine does not have. */
+bool gw_party_is_known(const struct gw_consumer *c);
+
 #define GW_SPELLINGS 2
 
 /* A local user or group can be given as a name or as a number; out receives both. For other consumers, and if the

@@ -53,8 +53,12 @@ struct guarded {
     char *found;     /* the table before the last restore; NULL: it did not exist */
 };
 
+/* The files that name this machine's users and groups. */
+static const char *const account_files[] = {"/etc/passwd", "/etc/group"};
+
 struct guard {
     struct gw *g;
+    struct stat accounts[GW_COUNT(account_files)]; /* state of these files when the rules were loaded */
     struct guarded tables[2];
     size_t n_tables;
     int host_ns;
@@ -285,6 +289,31 @@ static void restore(struct guard *d, bool network)
     snprintf(d->wrong, sizeof d->wrong, "%.150s", err ? e.text : "");
 }
 
+/* True if a file of accounts was changed or replaced since the last call. */
+static bool accounts_changed(struct guard *d)
+{
+    bool changed = false;
+
+    for (size_t i = 0; i < GW_COUNT(account_files); i++) {
+        struct stat *last = &d->accounts[i];
+        struct stat now;
+
+        if (stat(account_files[i], &now) != 0)
+            continue;
+        changed = changed || now.st_ino != last->st_ino || now.st_ctim.tv_sec != last->st_ctim.tv_sec ||
+                  now.st_ctim.tv_nsec != last->st_ctim.tv_nsec;
+        *last = now;
+    }
+    return changed;
+}
+
+/* The rules name users and groups by number, and a number can be given to another user. */
+static void check_accounts(struct guard *d)
+{
+    if (accounts_changed(d))
+        restore(d, false);
+}
+
 /* Rules that a cmxsafe command loads are what a restore would load. Any other change is undone and reported. */
 static void check_table(struct guard *d, struct guarded *t)
 {
@@ -447,6 +476,7 @@ static bool open_guard(struct guard *d)
     ok = open_table(&d->tables[1], GW_NFT_HOST_TABLE) && ok;
     ok = ok && read_network(d, &d->network) == CMX_OK;
     d->network_first = d->network;
+    (void)accounts_changed(d);
     return ok && take_reference(d);
 }
 
@@ -481,6 +511,8 @@ static void check_all(struct guard *d)
         restore(d, true);
     for (size_t i = 0; i < d->n_tables && !d->wrong[0]; i++)
         check_table(d, &d->tables[i]);
+    if (!d->wrong[0])
+        check_accounts(d);
     look = !d->wrong[0] && due(&d->network_ms, NETWORK_CHECK_MS);
     if (!d->wrong[0] && (take_events(d) || look))
         check_network(d, look);

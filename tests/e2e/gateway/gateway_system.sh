@@ -49,6 +49,23 @@ gw grant --remove user:1234 cam-17:81 >/dev/null
 [ -z "$(get 1234)" ] || fail "a removed grant still works"
 ok "curl http://cam-17.cmx:81/ works on the gateway for users with a grant"
 
+# Accounts that change while the gateway runs: a number that another user gets later, and a member that leaves a group.
+useradd -M -u 5001 alice && useradd -M -u 5002 bob && groupadd -g 6001 ops && usermod -aG ops bob || fail "accounts"
+gw grant user:alice cam-17:81 >/dev/null && gw grant group:ops cam-17:81 >/dev/null || fail "grant"
+reached_by() { get "$1" | grep -q one; }
+not_reached_by() { [ -z "$(get "$1")" ]; }
+wait_for 10 reached_by 5001 && wait_for 10 reached_by 5002 || fail "a user or a member does not reach the device"
+sleep 1 # until the guard has seen the rules of these commands
+gpasswd -d bob ops >/dev/null || fail "gpasswd"
+wait_for 10 not_reached_by 5002 || fail "a user that left the group reaches the device"
+userdel alice && useradd -M -u 5001 carol || fail "accounts"
+wait_for 10 not_reached_by 5001 || fail "carol reaches the device with alice's grant"
+gw doctor | grep -q "^hint  users and groups with grants exist: this machine has no user 'alice'; " || fail "the doctor: $(gw doctor)"
+useradd -M -u 5003 alice || fail "alice"
+wait_for 10 reached_by 5003 || fail "alice's new number has no grant"
+gw grant --remove user:alice cam-17:81 >/dev/null && gw grant --remove group:ops cam-17:81 >/dev/null || fail "grant --remove"
+ok "grants follow accounts that change"
+
 # From the fleet's namespace, only the destinations of direct contexts can be reached.
 python3 -m http.server -b :: -d "$TMP/www-$WEB" 1883 >/dev/null 2>&1 & PIDS+=("$!")
 wait_for 10 listening 1883 || fail "no listener on port 1883"
