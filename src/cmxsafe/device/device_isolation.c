@@ -279,13 +279,9 @@ cmx_err cmx_device_isolate(void)
 
 void cmx_device_isolation_end(void)
 {
-    const struct cmx_filter *filter = cmx_port_filter();
-
     if (!isolation.ready)
         return;
     cmx_port_mutex_lock(&isolation.lock);
-    if (filter && cmx_device_isolation_state_standing() == CMX_ISOLATION_ACTIVE)
-        filter->remove();
     cmx_device_isolation_state_set_standing(CMX_ISOLATION_NONE);
     while (__atomic_load_n(&isolation.logging, __ATOMIC_ACQUIRE))
         cmx_port_sleep_ms(10);

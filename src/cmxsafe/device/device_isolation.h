@@ -50,7 +50,7 @@ bool cmx_device_isolation_settled(void);
  * called from the network stack's own task. */
 CMX_MUST_USE cmx_err cmx_device_isolation_digest(uint8_t out[32]);
 
-/* For tests: ends isolation, so that it can be started again. */
+/* For tests: forgets the configuration and that the filter was installed, so that both can be done again. */
 void cmx_device_isolation_end(void);
 
 /* Writes {"active":..., "flows":..., "packets":{reason: count, ...}} as a member of the open object. */

@@ -298,27 +298,6 @@ void cmx_lwip_filter_scan(void)
     }
 }
 
-static void unwrap_all(void)
-{
-    unsigned i;
-
-    for (i = 0; i < CMX_IFACES_MAX; i++) {
-        struct wrapped *w = &filter.wrapped[i];
-
-        if (!w->netif || !is_listed(w->netif))
-            continue;
-        if (w->netif->input == guard_input)
-            w->netif->input = w->input;
-        if (w->netif->linkoutput == guard_linkoutput)
-            w->netif->linkoutput = w->linkoutput;
-        if (w->netif->output == guard_output4)
-            w->netif->output = w->output4;
-        if (w->netif->output_ip6 == guard_output6)
-            w->netif->output_ip6 = w->output6;
-    }
-    memset(filter.wrapped, 0, sizeof filter.wrapped);
-}
-
 /* Limits the segments of IPv6 connections to 1,280-byte packets, which every link carries (RFC 8200 section 5). Waiting
  * for a router's "packet too big" is not possible: lwIP would then send its queued segments as fragments, which are
  * dropped. A connection with unsent data is skipped, because tcp_write relies on the size of its queued segments. */
@@ -354,17 +333,8 @@ static void follow_interfaces(void)
 {
     netif_add_ext_callback(&status_callback, on_status);
 }
-
-static void forget_interfaces(void)
-{
-    netif_remove_ext_callback(&status_callback);
-}
 #else
 static void follow_interfaces(void)
-{
-}
-
-static void forget_interfaces(void)
 {
 }
 #endif
@@ -551,27 +521,6 @@ static cmx_err install(const struct cmx_filter_calls *calls, void *arg)
     }
 }
 
-static err_t remove_here(struct tcpip_api_call_data *data)
-{
-    (void)data;
-    if (!filter.calls)
-        return ERR_OK;
-    sys_untimeout(on_timer, NULL);
-    forget_interfaces();
-    remove_raw();
-    unwrap_all();
-    filter.calls = NULL;
-    return ERR_OK;
-}
-
-static void remove_filter(void)
-{
-    struct call c;
-
-    memset(&c, 0, sizeof c);
-    (void)tcpip_api_call(remove_here, &c.data); /* remove_here always returns ERR_OK */
-}
-
 static void lock(void)
 {
     sys_prot_t level = sys_arch_protect();
@@ -586,7 +535,6 @@ static void unlock(void)
 
 const struct cmx_filter cmx_lwip_filter = {
     .install = install,
-    .remove = remove_filter,
     .lock = lock,
     .unlock = unlock,
 };
