@@ -1,5 +1,6 @@
 #include "cmxsafe/device/attest_service.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "cmxsafe/core/log.h"
@@ -18,9 +19,8 @@ static struct {
     struct cmx_http_server *server; /* NULL while the service does not run */
     cmx_attest_facts_fn facts;
     uint8_t boot_seed[32];
-    struct cmx_mutex count_lock; /* guards `requests` */
-    struct cmx_mutex turn;       /* held by the request that computes */
-    unsigned requests;           /* requests that compute or wait */
+    struct cmx_mutex turn; /* held by the request that computes */
+    atomic_uint requests;  /* requests that compute or wait */
 } self;
 
 void cmx_attest_set_facts(cmx_attest_facts_fn facts)
@@ -32,14 +32,10 @@ void cmx_attest_set_facts(cmx_attest_facts_fn facts)
 
 static bool enter(void)
 {
-    bool admitted;
-
-    cmx_port_mutex_lock(&self.count_lock);
-    admitted = self.requests < 1 + CMX_ATTEST_QUEUE;
-    self.requests += admitted;
-    cmx_port_mutex_unlock(&self.count_lock);
-    if (!admitted)
+    if (atomic_fetch_add(&self.requests, 1) >= 1 + CMX_ATTEST_QUEUE) {
+        atomic_fetch_sub(&self.requests, 1);
         return false;
+    }
     cmx_port_background(); /* lowers this task's priority: the task serves nothing else that must be fast */
     cmx_port_mutex_lock(&self.turn);
     return true;
@@ -48,9 +44,7 @@ static bool enter(void)
 static void leave(void)
 {
     cmx_port_mutex_unlock(&self.turn);
-    cmx_port_mutex_lock(&self.count_lock);
-    self.requests--;
-    cmx_port_mutex_unlock(&self.count_lock);
+    atomic_fetch_sub(&self.requests, 1);
 }
 
 static void log_client(const struct cmx_http_request *r, const char *what)
@@ -82,50 +76,51 @@ static cmx_err reply_failure(struct cmx_http_request *r, cmx_err err)
 
 /* ---- parameters ---- */
 
-/* Decodes a parameter. If it is missing, given twice, badly escaped or not min to max bytes long, answers 400 and sets
- * *len to 0. */
-static cmx_err take_param(struct cmx_http_request *r, const char *name, uint8_t *out, size_t min, size_t max,
-                          size_t *len)
+/* The next functions return true if they could read the parameter. Otherwise they answer 400 or 404, and *err is the
+ * result of the answer. */
+
+/* Decodes a parameter, which must be given once and min to max bytes long. */
+static bool take_param(struct cmx_http_request *r, const char *name, uint8_t *out, size_t min, size_t max, size_t *len,
+                       cmx_err *err)
 {
     const char *raw = NULL;
     size_t raw_len = 0;
-    size_t n = 0;
-    cmx_err err = cmx_http_param(cmx_http_query(r), name, &raw, &raw_len);
+    cmx_err found = cmx_http_param(cmx_http_query(r), name, &raw, &raw_len);
 
-    *len = 0;
-    if (err == CMX_EEXIST)
-        return cmx_http_reply_text(r, 400, "'%s' is given more than once\n", name);
-    if (err)
-        return cmx_http_reply_text(r, 400, "Missing '%s' parameter\n", name);
-    err = cmx_text_url_decode(raw, raw_len, 1, out, max, &n);
-    if (err == CMX_EFORMAT)
-        return cmx_http_reply_text(r, 400, "'%s' has a broken %%XX escape\n", name);
-    if (err || n < min)
-        return cmx_http_reply_text(r, 400, "'%s' must be %u to %u bytes long\n", name, (unsigned)min, (unsigned)max);
-    *len = n;
-    return CMX_OK;
+    if (!found)
+        found = cmx_text_url_decode(raw, raw_len, 1, out, max, len);
+    if (!found && *len >= min)
+        return true;
+    *err = cmx_http_reply_text(r, 400,
+                               found == CMX_EEXIST    ? "'%s' is given more than once\n"
+                               : found == CMX_ENOENT  ? "Missing '%s' parameter\n"
+                               : found == CMX_EFORMAT ? "'%s' has a broken %%XX escape\n"
+                                                      : "'%s' must be %u to %u bytes long\n",
+                               name, (unsigned)min, (unsigned)max);
+    return false;
 }
 
-/* Reads ranges=, or takes the default. On an error it answers 400 or 404 and leaves *out empty. */
-static cmx_err take_ranges(struct cmx_http_request *r, struct cmx_ranges *out)
+/* Reads ranges=, or takes the default. */
+static bool take_ranges(struct cmx_http_request *r, struct cmx_ranges *out, cmx_err *err)
 {
     uint32_t size = cmx_port_flash_size();
-    uint8_t text[CMX_RANGES_TEXT_MAX + 1];
+    uint8_t text[CMX_RANGES_TEXT_MAX];
     struct cmx_why why = {""};
     const char *raw;
     size_t len = 0;
 
-    out->n = 0;
     if (cmx_http_param(cmx_http_query(r), "ranges", &raw, &len) == CMX_ENOENT) {
-        if (cmx_ranges_default(out, size))
-            return cmx_http_reply_text(r, 404, "no flash from 0x10000 on; ask for ranges=BEGIN-END\n");
-        return CMX_OK;
+        if (cmx_ranges_default(out, size) == CMX_OK)
+            return true;
+        *err = cmx_http_reply_text(r, 404, "no flash from 0x10000 on; ask for ranges=BEGIN-END\n");
+        return false;
     }
-    if (take_param(r, "ranges", text, 1, CMX_RANGES_TEXT_MAX, &len) || len == 0)
-        return CMX_OK;
-    if (cmx_ranges_parse(out, (const char *)text, len, size, &why))
-        return cmx_http_reply_text(r, 400, "ranges: %s\n", why.text);
-    return CMX_OK;
+    if (!take_param(r, "ranges", text, 1, sizeof text, &len, err))
+        return false;
+    if (cmx_ranges_parse(out, (const char *)text, len, size, &why) == CMX_OK)
+        return true;
+    *err = cmx_http_reply_text(r, 400, "ranges: %s\n", why.text);
+    return false;
 }
 
 /* ---- GET /hash ---- */
@@ -140,13 +135,8 @@ static cmx_err begin_hash(struct cmx_http_request *r, void *ctx, void **state)
 
     (void)ctx;
     (void)state;
-    if (cmx_origin_refused(r, &err)) /* a foreign page must not cause work */
-        return err;
-    err = take_param(r, "challenge", challenge, 1, sizeof challenge, &len);
-    if (err || len == 0)
-        return err;
-    err = take_ranges(r, &ranges);
-    if (err || ranges.n == 0)
+    if (cmx_origin_refused(r, &err) /* a foreign page must not cause work */
+        || !take_param(r, "challenge", challenge, 1, sizeof challenge, &len, &err) || !take_ranges(r, &ranges, &err))
         return err;
     if (!enter())
         return reply_busy(r);
@@ -161,33 +151,35 @@ static cmx_err begin_hash(struct cmx_http_request *r, void *ctx, void **state)
 
 /* ---- GET /evidence ---- */
 
-/* Reads the nonce in hex. On an error it answers 400 and sets *len to 0. */
-static cmx_err take_nonce(struct cmx_http_request *r, uint8_t nonce[CMX_NONCE_MAX], size_t *len)
+/* Reads the nonce in hex. */
+static bool take_nonce(struct cmx_http_request *r, uint8_t nonce[CMX_NONCE_MAX], size_t *len, cmx_err *err)
 {
     uint8_t hex[2 * CMX_NONCE_MAX + 1];
     size_t n = 0;
-    cmx_err err = take_param(r, "nonce", hex, 2 * CMX_NONCE_MIN, 2 * CMX_NONCE_MAX, &n);
 
-    *len = 0;
-    if (err || n == 0)
-        return err;
+    if (!take_param(r, "nonce", hex, 2 * CMX_NONCE_MIN, 2 * CMX_NONCE_MAX, &n, err))
+        return false;
     hex[n] = 0;
-    if (n % 2 || cmx_text_hex_decode(nonce, n / 2, (const char *)hex))
-        return cmx_http_reply_text(r, 400, "'nonce' must be 8 to 64 bytes in hex\n");
     *len = n / 2;
-    return CMX_OK;
+    if (n % 2 == 0 && cmx_text_hex_decode(nonce, *len, (const char *)hex) == CMX_OK)
+        return true;
+    *err = cmx_http_reply_text(r, 400, "'nonce' must be 8 to 64 bytes in hex\n");
+    return false;
 }
 
-/* Reads alg=, the COSE name of the algorithm; the default is HS256. On an error it answers 400 and clears *known. */
-static cmx_err take_form(struct cmx_http_request *r, cmx_evidence_form *form, bool *known)
+/* Reads alg=, the COSE name of the algorithm; the default is HS256. */
+static bool take_form(struct cmx_http_request *r, cmx_evidence_form *form, cmx_err *err)
 {
-    const char *raw = NULL;
-    size_t len = 0;
-    cmx_err err = cmx_http_param(cmx_http_query(r), "alg", &raw, &len);
+    const char *raw = "HS256";
+    size_t len = 5;
+    cmx_err found = cmx_http_param(cmx_http_query(r), "alg", &raw, &len);
+    const bool es256 = len == 5 && memcmp(raw, "ES256", 5) == 0;
 
-    *form = !err && len == 5 && memcmp(raw, "ES256", 5) == 0 ? CMX_EVIDENCE_SIGNED : CMX_EVIDENCE_MAC;
-    *known = err == CMX_ENOENT || *form == CMX_EVIDENCE_SIGNED || (!err && len == 5 && memcmp(raw, "HS256", 5) == 0);
-    return *known ? CMX_OK : cmx_http_reply_text(r, 400, "'alg' must be HS256 or ES256, once\n");
+    *form = es256 ? CMX_EVIDENCE_SIGNED : CMX_EVIDENCE_MAC;
+    if (found != CMX_EEXIST && (es256 || (len == 5 && memcmp(raw, "HS256", 5) == 0)))
+        return true;
+    *err = cmx_http_reply_text(r, 400, "'alg' must be HS256 or ES256, once\n");
+    return false;
 }
 
 static cmx_err answer_evidence(struct cmx_http_request *r, struct cmx_evidence_job *j, const struct cmx_ranges *ranges,
@@ -212,25 +204,15 @@ static cmx_err begin_evidence(struct cmx_http_request *r, void *ctx, void **stat
     struct cmx_ranges ranges = {.n = 0};
     struct cmx_evidence_job *j;
     cmx_evidence_form form;
-    bool known;
     size_t len;
     cmx_err err;
 
     (void)ctx;
     (void)state;
-    if (cmx_origin_refused(r, &err))
+    if (cmx_origin_refused(r, &err) || !take_nonce(r, nonce, &len, &err) || !take_form(r, &form, &err))
         return err;
-    err = take_nonce(r, nonce, &len);
-    if (err || len == 0)
+    if (cmx_port_flash_size() > 0 && !take_ranges(r, &ranges, &err)) /* without flash, evidence has no measurements */
         return err;
-    err = take_form(r, &form, &known);
-    if (err || !known)
-        return err;
-    if (cmx_port_flash_size() > 0) { /* without flash, evidence has no measurements */
-        err = take_ranges(r, &ranges);
-        if (err || ranges.n == 0)
-            return err;
-    }
     if (!enter())
         return reply_busy(r);
     log_client(r, "evidence");
@@ -263,20 +245,16 @@ cmx_err cmx_attest_start(const char *address, uint16_t port)
         return CMX_EEXIST;
     err = cmx_crypto_random(self.boot_seed, sizeof self.boot_seed);
     if (!err)
-        err = cmx_port_mutex_init(&self.count_lock);
+        err = cmx_port_mutex_init(&self.turn);
     if (err)
         return err;
-    err = cmx_port_mutex_init(&self.turn);
-    if (!err) {
-        service.address = address;
-        service.port = port;
-        err = cmx_http_serve(&service, &self.server);
-        if (!err)
-            return CMX_OK;
+    service.address = address;
+    service.port = port;
+    err = cmx_http_serve(&service, &self.server);
+    if (err) {
         cmx_port_mutex_destroy(&self.turn);
+        self.server = NULL;
     }
-    cmx_port_mutex_destroy(&self.count_lock);
-    self.server = NULL;
     return err;
 }
 
@@ -292,5 +270,4 @@ void cmx_attest_stop(void)
     cmx_http_stop(self.server);
     self.server = NULL;
     cmx_port_mutex_destroy(&self.turn);
-    cmx_port_mutex_destroy(&self.count_lock);
 }
