@@ -56,6 +56,14 @@ bool cmx_ip_is_multicast(const struct cmx_ip *a)
 
 /* ---- text ---- */
 
+/* Some stacks accept other forms as well, such as octal numbers. inet_ntop writes the one that is accepted here. */
+static bool parse4(const char *s, uint32_t *out)
+{
+    char again[CMX_IP_TEXT_MAX];
+
+    return inet_pton(AF_INET, s, out) == 1 && inet_ntop(AF_INET, out, again, sizeof again) && strcmp(s, again) == 0;
+}
+
 static unsigned digit(char c)
 {
     if (c >= '0' && c <= '9')
@@ -64,29 +72,14 @@ static unsigned digit(char c)
     return c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 : 16;
 }
 
-/* Takes one to max_digits digits from the front of *s. */
-static bool take_number(const char **s, unsigned base, unsigned max_digits, unsigned *out)
+/* Takes one to four hexadecimal digits from the front of *s. */
+static bool take_group(const char **s, unsigned *out)
 {
     const char *begin = *s;
 
-    for (*out = 0; digit(**s) < base && *s - begin < (int)max_digits; (*s)++)
-        *out = *out * base + digit(**s);
+    for (*out = 0; digit(**s) < 16 && *s - begin < 4; (*s)++)
+        *out = *out << 4 | digit(**s);
     return *s > begin;
-}
-
-static bool parse4(const char *s, uint8_t out[4])
-{
-    for (unsigned i = 0; i < 4; i++) {
-        const bool zero = *s == '0';
-        const char *begin = s;
-        unsigned n;
-
-        if (!take_number(&s, 10, 3, &n) || n > 255 || (zero && s > begin + 1) || *s != (i < 3 ? '.' : 0))
-            return false;
-        out[i] = (uint8_t)n;
-        s++;
-    }
-    return true;
 }
 
 static bool parse6(const char *s, uint8_t out[16])
@@ -106,7 +99,7 @@ static bool parse6(const char *s, uint8_t out[16])
             if (!*++s)
                 break;
         }
-        if (n == 16 || !take_number(&s, 16, 4, &group))
+        if (n == 16 || !take_group(&s, &group))
             return false;
         out[n++] = (uint8_t)(group >> 8);
         out[n++] = (uint8_t)group;
@@ -127,10 +120,10 @@ static bool parse6(const char *s, uint8_t out[16])
 bool cmx_ip_parse(struct cmx_ip *out, const char *text)
 {
     struct cmx_ip ip;
-    uint8_t v4[4];
+    uint32_t v4;
 
-    if (parse4(text, v4)) {
-        cmx_ip_v4(out, v4);
+    if (parse4(text, &v4)) {
+        cmx_ip_v4(out, (const uint8_t *)&v4);
         return true;
     }
     if (!parse6(text, (uint8_t *)ip.w) || cmx_ip_is_v4(&ip))
