@@ -330,7 +330,7 @@ static short events_open(const struct relay *x, const struct session *s)
 
     if (cmx_relay_state_has_backlog(x))
         events |= POLLOUT;
-    if (x->to_gateway == HALF_OPEN && !x->held && !cmx_ssh_wants_write(s->ssh) &&
+    if (x->to_gateway == HALF_OPEN && !x->held.data && !cmx_ssh_wants_write(s->ssh) &&
         cmx_ssh_channel_window(x->channel) > 0)
         events |= POLLIN;
     return events;
@@ -417,7 +417,7 @@ static cmx_err settle_to_gateway(struct relay *x)
 {
     cmx_err err;
 
-    if (x->to_gateway != HALF_DRAIN || x->held)
+    if (x->to_gateway != HALF_DRAIN || x->held.data)
         return CMX_OK;
     err = cmx_ssh_channel_send_eof(x->channel);
     cmx_relay_state_set_to_gateway(x, HALF_SHUT, "drained");
@@ -455,7 +455,7 @@ static cmx_err settle_open(struct relay *x, struct session *s)
 {
     cmx_err err = CMX_OK;
 
-    if (x->held && !cmx_ssh_wants_write(s->ssh))
+    if (x->held.data && !cmx_ssh_wants_write(s->ssh))
         err = cmx_relay_flow_send_held(x);
     if (err)
         return err;

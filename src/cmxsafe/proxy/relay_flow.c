@@ -103,12 +103,17 @@ static void on_closed(void *arg)
 
 const struct cmx_ssh_handlers cmx_relay_flow_handlers = {on_data, on_eof, on_closed};
 
-static void drop_spill(struct relay *x)
+static void bytes_drop(struct relay_bytes *b)
 {
-    cmx_mem_free(x->spill);
-    x->spill = NULL;
-    x->spill_len = 0;
-    x->spill_off = 0;
+    cmx_mem_free(b->data);
+    *b = (struct relay_bytes){0};
+}
+
+static cmx_err bytes_reserve(struct relay_bytes *b, size_t len)
+{
+    b->data = cmx_mem_alloc(len);
+    b->len = len;
+    return b->data ? CMX_OK : CMX_ENOMEM;
 }
 
 void cmx_relay_flow_drain(struct relay *x)
@@ -117,49 +122,28 @@ void cmx_relay_flow_drain(struct relay *x)
         size_t sent;
         cmx_err err;
 
-        if (!x->spill) {
-            x->spill_len = x->backlog < CMX_RELAY_SPILL ? x->backlog : CMX_RELAY_SPILL;
-            x->spill = cmx_mem_alloc(x->spill_len);
-            err = x->spill ? cmx_ssh_channel_read(x->channel, x->spill, x->spill_len) : CMX_ENOMEM;
+        if (!x->spill.data) {
+            err = bytes_reserve(&x->spill, x->backlog < CMX_RELAY_SPILL ? x->backlog : CMX_RELAY_SPILL);
+            if (!err)
+                err = cmx_ssh_channel_read(x->channel, x->spill.data, x->spill.len);
             if (err) {
-                drop_spill(x);
+                bytes_drop(&x->spill);
                 x->failed = err;
                 return;
             }
-            x->backlog -= x->spill_len; /* libssh may have received more meanwhile */
+            x->backlog -= x->spill.len; /* libssh may have received more meanwhile */
         }
-        err = send_local(x, x->spill + x->spill_off, x->spill_len - x->spill_off, &sent);
-        x->spill_off += sent;
+        err = send_local(x, x->spill.data + x->spill.off, x->spill.len - x->spill.off, &sent);
+        x->spill.off += sent;
         if (err) {
             x->failed = err == CMX_ECLOSED ? err : CMX_OK;
             return;
         }
-        drop_spill(x);
+        bytes_drop(&x->spill);
     }
 }
 
 /* ---- to the gateway ---- */
-
-static void drop_held(struct relay *x)
-{
-    cmx_mem_free(x->held);
-    x->held = NULL;
-    x->held_len = 0;
-    x->held_off = 0;
-}
-
-static cmx_err hold(struct relay *x, const uint8_t *data, size_t len)
-{
-    x->held = cmx_mem_alloc(len);
-    if (!x->held) {
-        x->failed = CMX_ENOMEM;
-        return CMX_OK;
-    }
-    memcpy(x->held, data, len);
-    x->held_len = len;
-    x->held_off = 0;
-    return CMX_OK;
-}
 
 static void count_out(struct relay *x, size_t sent)
 {
@@ -171,17 +155,17 @@ static void count_out(struct relay *x, size_t sent)
 cmx_err cmx_relay_flow_send_held(struct relay *x)
 {
     size_t window = cmx_ssh_channel_window(x->channel);
-    size_t left = x->held_len - x->held_off;
+    size_t left = x->held.len - x->held.off;
     size_t sent;
     cmx_err err;
 
     if (window == 0 || x->to_gateway == HALF_SHUT)
         return CMX_OK;
-    err = cmx_ssh_channel_write(x->channel, x->held + x->held_off, left < window ? left : window, &sent);
-    x->held_off += sent;
+    err = cmx_ssh_channel_write(x->channel, x->held.data + x->held.off, left < window ? left : window, &sent);
+    x->held.off += sent;
     count_out(x, sent);
-    if (x->held_off == x->held_len)
-        drop_held(x);
+    if (x->held.off == x->held.len)
+        bytes_drop(&x->held);
     return err;
 }
 
@@ -204,7 +188,7 @@ static cmx_err pump_chunk(struct relay *x, struct session *s, bool *more)
     *more = false;
     if (window < want)
         want = window;
-    if (want == 0 || x->held || x->failed || x->to_gateway != HALF_OPEN || cmx_ssh_wants_write(s->ssh))
+    if (want == 0 || x->held.data || x->failed || x->to_gateway != HALF_OPEN || cmx_ssh_wants_write(s->ssh))
         return CMX_OK;
     n = recv(x->fd, s->scratch, want, 0);
     if (n < 0) {
@@ -218,8 +202,12 @@ static cmx_err pump_chunk(struct relay *x, struct session *s, bool *more)
     }
     err = cmx_ssh_channel_write(x->channel, s->scratch, (size_t)n, &sent);
     count_out(x, sent);
-    if (!err && sent < (size_t)n)
-        err = hold(x, s->scratch + sent, (size_t)n - sent);
+    if (!err && sent < (size_t)n) {
+        if (bytes_reserve(&x->held, (size_t)n - sent))
+            x->failed = CMX_ENOMEM;
+        else
+            memcpy(x->held.data, s->scratch + sent, x->held.len);
+    }
     *more = !err && (size_t)n == want;
     return err;
 }
@@ -236,7 +224,7 @@ cmx_err cmx_relay_flow_pump(struct relay *x, struct session *s)
 
 void cmx_relay_flow_drop(struct relay *x)
 {
-    drop_spill(x);
-    drop_held(x);
+    bytes_drop(&x->spill);
+    bytes_drop(&x->held);
     x->backlog = 0;
 }

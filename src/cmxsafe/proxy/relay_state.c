@@ -120,7 +120,7 @@ void(cmx_relay_state_stir)(struct relay *x)
 
 bool cmx_relay_state_has_backlog(const struct relay *x)
 {
-    return x->backlog > 0 || x->spill;
+    return x->backlog > 0 || x->spill.data;
 }
 
 void cmx_relay_state_log_stall(struct relay *x, const struct session *s)
@@ -134,6 +134,6 @@ void cmx_relay_state_log_stall(struct relay *x, const struct session *s)
         "%s: relay %u: no byte for %u s; to local: %s, %zu bytes wait for the local socket; to gateway: %s, %zu bytes "
         "held, window %zu%s",
         x->run->cfg.name, x->id, (unsigned)(CMX_RELAY_STALL_MS / 1000), half_name(x->to_local),
-        x->backlog + x->spill_len - x->spill_off, half_name(x->to_gateway), x->held_len - x->held_off,
+        x->backlog + x->spill.len - x->spill.off, half_name(x->to_gateway), x->held.len - x->held.off,
         cmx_ssh_channel_window(x->channel), cmx_ssh_wants_write(s->ssh) ? ", SSH socket full" : "");
 }

@@ -38,6 +38,12 @@ typedef enum {
     END_BROKEN    /* the gateway closed the channel without EOF */
 } relay_end;
 
+/* Bytes that wait for one side. */
+struct relay_bytes {
+    uint8_t *data; /* NULL: none */
+    size_t len, off;
+};
+
 /* Invariants: OPEN has fd >= 0 and a channel; CLOSING has no fd but a channel; DEAD has neither fd nor open. open is
  * set in LOOKUP and CONNECTING only, and then there is no channel. */
 struct relay {
@@ -56,14 +62,12 @@ struct relay {
     const struct addrinfo *address; /* connecting: the address that is tried */
     cmx_err failed;                 /* the local socket broke, or no memory: reset both sides */
     size_t backlog;                 /* bytes for the local side that wait inside libssh */
-    uint8_t *spill;                 /* bytes read from libssh that the local side does not take yet */
-    size_t spill_len, spill_off;
-    uint8_t *held; /* bytes read from the local side that the gateway does not take yet */
-    size_t held_len, held_off;
-    uint64_t deadline_ms; /* end of the phases TENTATIVE, LOOKUP, CONNECTING and CLOSING */
-    uint64_t active_ms;   /* last byte in either direction */
-    uint64_t stall_ms;    /* the active_ms for which a stall has been logged */
-    uint64_t number;      /* the connection's number in events; 0: not open yet, or its end has been reported */
+    struct relay_bytes spill;       /* bytes read from libssh that the local side does not take yet */
+    struct relay_bytes held;        /* bytes read from the local side that the gateway does not take yet */
+    uint64_t deadline_ms;           /* end of the phases TENTATIVE, LOOKUP, CONNECTING and CLOSING */
+    uint64_t active_ms;             /* last byte in either direction */
+    uint64_t stall_ms;              /* the active_ms for which a stall has been logged */
+    uint64_t number; /* the connection's number in events; 0: not open yet, or its end has been reported */
     uint64_t opened_ms;
     uint64_t bytes_in, bytes_out;
     bool rests, stirs;     /* the relay is in s->resting; it is also in s->stirred */
