@@ -168,7 +168,7 @@ cmx_err cmx_proxy_create(struct cmx_proxy **out, const struct cmx_gateway *gatew
         return CMX_ENOMEM;
     if (n_contexts == 0) {
         cmx_mem_free(p);
-        return cmx_why_fail(why, CMX_EINVAL, "contexts: 0 instead of 1 to %d", CMX_PROXY_CONTEXTS_MAX);
+        return cmx_why_fail(why, CMX_EINVAL, "contexts: %zu instead of 1 to %d", n_contexts, CMX_PROXY_CONTEXTS_MAX);
     }
     err = cmx_port_mutex_init(&p->engine.lock);
     if (err) {

@@ -232,19 +232,19 @@ static cmx_err check_options(const struct cmx_context *c, struct cmx_why *why)
 {
     for (size_t i = 0; i < CMX_CONTEXT_OPTIONS; i++) {
         const struct cmx_context_option *o = &cmx_context_options[i];
-        const char *text = cmx_context_option_is_text(o) ? cmx_context_option_text(o, c) : NULL;
-        unsigned n = cmx_context_option_is_text(o) ? 0 : cmx_context_option_number(o, c);
+        const bool is_text = cmx_context_option_is_text(o);
+        const char *text = is_text ? cmx_context_option_text(o, c) : NULL;
+        const unsigned n = is_text ? 0 : cmx_context_option_number(o, c);
 
+        if ((o->kind == CMX_OPTION_PORT && n == 0) ||
+            (i == CMX_CONTEXT_OPTION_remote_host && c->direction == CMX_DIRECT && empty(text)))
+            return cmx_why_fail(why, CMX_EINVAL, "context %s %s: missing", c->name, o->key);
         if (o->kind == CMX_OPTION_NAME && text && (!*text || too_long(text)))
             return cmx_why_fail(why, CMX_EINVAL, "context %s %s: empty or too long", c->name, o->key);
-        if (o->kind == CMX_OPTION_PORT && n == 0)
-            return cmx_why_fail(why, CMX_EINVAL, "context %s %s: missing", c->name, o->key);
-        if (!cmx_context_option_is_text(o) && !cmx_context_option_in_range(o, n))
+        if (!is_text && !cmx_context_option_in_range(o, n))
             return cmx_why_fail(why, CMX_EINVAL, "context %s %s: %u is not in %u to %u", c->name, o->key, n,
                                 (unsigned)o->min, (unsigned)o->max);
     }
-    if (c->direction == CMX_DIRECT && empty(c->remote_host))
-        return cmx_why_fail(why, CMX_EINVAL, "context %s remote_host: missing", c->name);
     return cmx_proxy_context_check_originators(c, why);
 }
 
