@@ -1,6 +1,5 @@
 #include "cmxsafe/core/text.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -86,6 +85,31 @@ cmx_err cmx_text_u32(const char *s, size_t len, uint32_t *out)
     }
     *out = v;
     return CMX_OK;
+}
+
+bool cmx_text_split_host(char *text, const char **host, uint16_t *port)
+{
+    char *end = strchr(text, text[0] == '[' ? ']' : ':');
+    uint32_t number;
+
+    *host = text;
+    if (text[0] == '[') {
+        if (!end)
+            return false;
+        *host = text + 1;
+        *end++ = 0;
+    } else if (end && strchr(end + 1, ':')) {
+        return true;
+    }
+    if (!end || !*end)
+        return true;
+    if (*end != ':')
+        return false;
+    *end++ = 0;
+    if (cmx_text_u32(end, strlen(end), &number) || number == 0 || number > UINT16_MAX)
+        return false;
+    *port = (uint16_t)number;
+    return true;
 }
 
 cmx_err cmx_text_copy(char *out, size_t cap, const char *s)

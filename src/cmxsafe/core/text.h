@@ -1,7 +1,9 @@
-/* text.h - strict conversions between text and values. A failed call changes no output. No locale, no allocation. */
+/* text.h - strict conversions between text and values. A failed call changes no output, unless stated otherwise. No
+ * locale, no allocation. */
 #pragma once
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +22,11 @@ CMX_MUST_USE cmx_err cmx_text_u64(const char *s, uint64_t min, uint64_t max, uin
 
 /* Like cmx_text_u64, for len chars without a NUL, and any number of 32 bits. CMX_EFORMAT. */
 CMX_MUST_USE cmx_err cmx_text_u32(const char *s, size_t len, uint32_t *out);
+
+/* Cuts "HOST", "HOST:PORT", "[IPV6]" or "[IPV6]:PORT" in place. *host is without brackets; *port is unchanged if there
+ * is none. Text with several colons and no bracket is an IPv6 address. False: a bracket without its match, or no port
+ * from 1 to 65535 behind the colon; text is then cut, too. */
+CMX_MUST_USE bool cmx_text_split_host(char *text, const char **host, uint16_t *port);
 
 /* Copies with the NUL. CMX_ENOSPC: does not fit in cap. */
 CMX_MUST_USE cmx_err cmx_text_copy(char *out, size_t cap, const char *s);

@@ -3,61 +3,33 @@
 #include <string.h>
 #include <strings.h>
 
-/* True if s may follow a host: empty, or a colon and a port of 1 to 5 digits. */
-static bool port_ok(const char *s)
-{
-    size_t n;
+#include "cmxsafe/core/ip.h"
+#include "cmxsafe/core/text.h"
 
-    if (*s == '\0')
-        return true;
-    n = strspn(s + 1, "0123456789");
-    return *s == ':' && n >= 1 && n <= 5 && s[1 + n] == '\0';
+#define HOST_MAX 272 /* a name of 253 characters with a port */
+
+static bool under_cmx(const char *host)
+{
+    const size_t len = strlen(host);
+
+    return len > 4 && strcasecmp(host + len - 4, ".cmx") == 0;
 }
 
-/* True for exactly four numbers with dots: a name may begin like an address. */
-static bool is_ipv4(const char *s, size_t len)
+bool cmx_origin_host_ok(const char *header, const char *const *names, size_t n)
 {
-    const char *p = s;
+    char copy[HOST_MAX];
+    const char *host;
+    struct cmx_ip ip;
+    uint16_t port;
 
-    for (int i = 0; i < 4; i++) {
-        size_t n = strspn(p, "0123456789");
-
-        if (n < 1 || n > 3)
-            return false;
-        p += n;
-        if (i < 3 && *p++ != '.')
-            return false;
-    }
-    return p == s + len;
-}
-
-static bool is(const char *host, size_t len, const char *name)
-{
-    return strlen(name) == len && strncasecmp(host, name, len) == 0;
-}
-
-static bool under_cmx(const char *host, size_t len)
-{
-    return len > 4 && strncasecmp(host + len - 4, ".cmx", 4) == 0;
-}
-
-bool cmx_origin_host_ok(const char *host, const char *const *names, size_t n)
-{
-    size_t len;
-
-    if (!host)
+    if (!header || cmx_text_copy(copy, sizeof copy, header) || !cmx_text_split_host(copy, &host, &port))
         return false;
-    if (host[0] == '[') { /* IPv6; RFC 3986 section 3.2.2 */
-        len = 1 + strspn(host + 1, "0123456789abcdefABCDEF:.");
-        return len > 2 && host[len] == ']' && port_ok(host + len + 1);
-    }
-    len = strcspn(host, ":");
-    if (!port_ok(host + len))
-        return false;
-    if (is_ipv4(host, len) || is(host, len, "localhost") || under_cmx(host, len))
+    if (cmx_ip_parse(&ip, host)) /* RFC 3986 section 3.2.2: an IPv6 address is in brackets */
+        return cmx_ip_is_v4(&ip) == (header[0] != '[');
+    if (strcasecmp(host, "localhost") == 0 || under_cmx(host))
         return true;
     for (size_t i = 0; i < n; i++)
-        if (is(host, len, names[i]))
+        if (strcasecmp(host, names[i]) == 0)
             return true;
     return false;
 }

@@ -9,8 +9,8 @@
 #include "cmxsafe/http/http.h"
 
 /* Rebinding needs a name that an attacker's DNS resolves. Accepted are addresses, `localhost`, names under .cmx (device
- * names of a gateway; there is no such public domain) and those in names. host: the Host header, or NULL. */
-bool cmx_origin_host_ok(const char *host, const char *const *names, size_t n);
+ * names of a gateway; there is no such public domain) and those in names. header: the Host header, or NULL. */
+bool cmx_origin_host_ok(const char *header, const char *const *names, size_t n);
 
 /* True when the page that a browser names as the origin is ours. origin, site: the headers Origin and Sec-Fetch-Site,
  * NULL where absent (a program such as curl). */

@@ -18,30 +18,6 @@ static bool is_host(const char *s)
     return !*s;
 }
 
-/* Cuts an entry into host, without brackets, and port (NULL: there is none). False: a bracket without its match. */
-static bool split_entry(char *entry, const char **host, char **port)
-{
-    char *end = entry[0] == '[' ? strchr(entry, ']') : strchr(entry, ':');
-
-    *host = entry;
-    *port = NULL;
-    if (entry[0] == '[') {
-        if (!end)
-            return false;
-        *host = entry + 1;
-        *end++ = 0;
-        if (*end && *end != ':')
-            return false;
-    } else if (end && strchr(end + 1, ':')) {
-        return true; /* the whole entry is an IPv6 address */
-    }
-    if (end && *end) {
-        *end = 0;
-        *port = end + 1;
-    }
-    return true;
-}
-
 static char *trim(char *s)
 {
     char *end = s + strlen(s);
@@ -56,14 +32,12 @@ static char *trim(char *s)
 static cmx_err add_entry(struct cmx_gateway_list *l, char *entry, uint16_t port, uint8_t group)
 {
     struct cmx_gateway_host *h = &l->at[l->n];
-    uint32_t number = port;
-    char *port_text;
 
-    if (l->n == CMX_GATEWAYS_MAX || !split_entry(trim(entry), &h->host, &port_text) || !is_host(h->host))
+    if (l->n == CMX_GATEWAYS_MAX)
         return CMX_EINVAL;
-    if (port_text && (cmx_text_u32(port_text, strlen(port_text), &number) || number == 0 || number > UINT16_MAX))
+    h->port = port;
+    if (!cmx_text_split_host(trim(entry), &h->host, &h->port) || !is_host(h->host))
         return CMX_EINVAL;
-    h->port = (uint16_t)number;
     h->group = group;
     l->n++;
     return CMX_OK;

@@ -302,9 +302,43 @@ static void test_fingerprint(void **state)
     assert_false(cmx_base64_is_fingerprint("MD5:xxx", 7));
 }
 
+static void test_hosts_and_ports(void **state)
+{
+    static const struct {
+        const char *text, *host;
+        uint16_t port; /* 1: the text has none */
+    } good[] = {
+        {"gw.example", "gw.example", 1},
+        {"gw.example:22", "gw.example", 22},
+        {"10.0.0.1:65535", "10.0.0.1", 65535},
+        {"fd00::1", "fd00::1", 1},
+        {"[fd00::1]", "fd00::1", 1},
+        {"[fd00::1]:2222", "fd00::1", 2222},
+        {"", "", 1},
+    };
+    static const char *const bad[] = {"gw:", "gw:0", "gw:65536", "gw:x", "[fd00::1", "[fd00::1]2", "[fd00::1]:"};
+    char text[32];
+    const char *host;
+    uint16_t port;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        port = 1;
+        assert_int_equal(cmx_text_copy(text, sizeof text, good[i].text), CMX_OK);
+        assert_true(cmx_text_split_host(text, &host, &port));
+        assert_string_equal(host, good[i].host);
+        assert_int_equal(port, good[i].port);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_int_equal(cmx_text_copy(text, sizeof text, bad[i]), CMX_OK);
+        assert_false(cmx_text_split_host(text, &host, &port));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_hosts_and_ports),
         cmocka_unit_test(test_text_clean_ascii),
         cmocka_unit_test(test_why),
         cmocka_unit_test(test_err_names),
