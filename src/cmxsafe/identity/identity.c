@@ -8,7 +8,6 @@
 #include "cmxsafe/port/port.h"
 
 #define KEY_TYPE "ecdsa-sha2-nistp256"
-#define CURVE "nistp256"
 #define COMMENT_MAX 24
 
 static cmx_err derive(cmx_hmac_fn hmac, void *arg, cmx_label label, uint8_t counter, uint8_t out[32])
@@ -65,17 +64,61 @@ cmx_err cmx_identity_attest_key(cmx_hmac_fn hmac, void *arg, uint8_t scalar[CMX_
     return derive_p256(hmac, arg, CMX_LABEL_ATTEST, scalar, pub);
 }
 
+/* The public key of RFC 5656 section 3.1: type, curve and point, each a string (RFC 4251 section 5). */
+#define PUBLIC_HEAD "\0\0\0\x13" KEY_TYPE "\0\0\0\x08nistp256\0\0\0\x41"
+
+struct public_key {
+    char head[sizeof PUBLIC_HEAD - 1];
+    uint8_t point[CMX_P256_PUBLIC_LEN];
+};
+
+static cmx_err make_comment(cmx_hmac_fn hmac, void *arg, char out[COMMENT_MAX])
+{
+    uint8_t ueid[CMX_UEID_LEN];
+    cmx_err err = cmx_identity_ueid(hmac, arg, ueid);
+
+    if (err)
+        return err;
+    memcpy(out, "cmxsafe-", 8);
+    cmx_text_hex_encode(out + 8, ueid + 1, 6);
+    return CMX_OK;
+}
+
+cmx_err cmx_identity_ssh_public(cmx_hmac_fn hmac, void *arg, struct cmx_buf *out)
+{
+    struct public_key k;
+    uint8_t scalar[CMX_P256_SCALAR_LEN];
+    char comment[COMMENT_MAX];
+    cmx_err err = cmx_identity_ssh_key(hmac, arg, scalar, k.point);
+
+    cmx_secret_wipe(scalar, sizeof scalar);
+    memcpy(k.head, PUBLIC_HEAD, sizeof k.head);
+    if (!err)
+        err = make_comment(hmac, arg, comment);
+    if (!err)
+        err = cmx_buf_put_str(out, KEY_TYPE " ");
+    if (!err)
+        err = cmx_base64_encode(out, &k, sizeof k, 0);
+    return err ? err : cmx_buf_printf(out, " %s", comment);
+}
+
+/* PROTOCOL.key: cipher, key derivation and its options, the number of keys, and the length of the public key. */
+#define PRIVATE_HEAD "openssh-key-v1\0\0\0\0\x04none\0\0\0\x04none\0\0\0\0\0\0\0\x01\0\0\0\x68"
+_Static_assert(sizeof(struct public_key) == 0x68, "the length in PRIVATE_HEAD");
+
+/* Wiped as a whole after the key was written. */
+struct workspace {
+    uint8_t scalar[CMX_P256_SCALAR_LEN];
+    struct public_key pub;
+    uint8_t section[160];
+    uint8_t file[320];
+};
+
 /* Keeps the first error, so that the code below reads like the format. */
 struct writer {
     struct cmx_buf buf;
     cmx_err err;
 };
-
-static void begin(struct writer *w, void *mem, size_t cap)
-{
-    cmx_buf_init(&w->buf, mem, cap);
-    w->err = CMX_OK;
-}
 
 static void put(struct writer *w, const void *data, size_t len)
 {
@@ -87,18 +130,6 @@ static void put_number(struct writer *w, size_t v)
 {
     if (!w->err)
         w->err = cmx_buf_put_be32(&w->buf, (uint32_t)v);
-}
-
-/* Writes a string of RFC 4251 section 5. */
-static void put_string(struct writer *w, const void *data, size_t len)
-{
-    put_number(w, len);
-    put(w, data, len);
-}
-
-static void put_text(struct writer *w, const char *text)
-{
-    put_string(w, text, strlen(text));
 }
 
 /* Writes an unsigned big-endian number as an mpint of RFC 4251 section 5: without leading zeros, except one if the top
@@ -117,78 +148,35 @@ static void put_mpint(struct writer *w, const uint8_t *p, size_t len)
     put(w, p, len);
 }
 
-/* Writes the public key of RFC 5656 section 3.1: type, curve, Q. */
-static void put_public(struct writer *w, const uint8_t pub[CMX_P256_PUBLIC_LEN])
+/* Writes the section that a passphrase would encrypt: the same check number twice, the key, no comment, and padding
+ * 1 2 3 ... to a multiple of 8. */
+static void put_private_section(struct writer *w, const struct workspace *k)
 {
-    put_text(w, KEY_TYPE);
-    put_text(w, CURVE);
-    put_string(w, pub, CMX_P256_PUBLIC_LEN);
-}
-
-static cmx_err make_comment(cmx_hmac_fn hmac, void *arg, char out[COMMENT_MAX])
-{
-    uint8_t ueid[CMX_UEID_LEN];
-    cmx_err err = cmx_identity_ueid(hmac, arg, ueid);
-
-    if (err)
-        return err;
-    memcpy(out, "cmxsafe-", 8);
-    cmx_text_hex_encode(out + 8, ueid + 1, 6);
-    return CMX_OK;
-}
-
-/* Wiped as a whole after the key was written. */
-struct workspace {
-    uint8_t scalar[CMX_P256_SCALAR_LEN];
-    uint8_t pub[CMX_P256_PUBLIC_LEN];
-    uint8_t section[232];
-    uint8_t file[416];
-};
-
-/* Writes the section that a passphrase would encrypt (PROTOCOL.key): the same check number twice, the key, the comment,
- * and padding 1 2 3 ... to a multiple of 8. */
-static void put_private_section(struct writer *w, const struct workspace *k, const char *comment)
-{
-    put(w, k->pub + 1, 4); /* any number; a reader compares the two after decrypting */
-    put(w, k->pub + 1, 4);
-    put_public(w, k->pub);
+    put(w, k->pub.point + 1, 4); /* any number; a reader compares the two after decrypting */
+    put(w, k->pub.point + 1, 4);
+    put(w, &k->pub, sizeof k->pub);
     put_mpint(w, k->scalar, sizeof k->scalar);
-    put_text(w, comment);
+    put_number(w, 0);
     for (uint8_t pad = 1; !w->err && cmx_buf_len(&w->buf) % 8; pad++)
         put(w, &pad, 1);
-}
-
-static void put_key_file(struct writer *w, const struct workspace *k, const struct writer *section)
-{
-    uint8_t mem[128];
-    struct writer blob;
-
-    begin(&blob, mem, sizeof mem);
-    put_public(&blob, k->pub);
-    put(w, "openssh-key-v1", 15); /* 14 characters and the NUL */
-    put_text(w, "none");          /* cipher */
-    put_text(w, "none");          /* key derivation */
-    put_text(w, "");              /* options of the key derivation */
-    put_number(w, 1);             /* keys in this file */
-    put_string(w, cmx_buf_data(&blob.buf), cmx_buf_len(&blob.buf));
-    put_string(w, cmx_buf_data(&section->buf), cmx_buf_len(&section->buf));
 }
 
 cmx_err cmx_identity_ssh_private(cmx_hmac_fn hmac, void *arg, struct cmx_buf *out)
 {
     struct workspace k;
-    struct writer section, file;
-    char comment[COMMENT_MAX];
-    cmx_err err = make_comment(hmac, arg, comment);
+    struct writer section = {.err = CMX_OK}, file = {.err = CMX_OK};
+    cmx_err err = cmx_identity_ssh_key(hmac, arg, k.scalar, k.pub.point);
 
-    if (!err)
-        err = cmx_identity_ssh_key(hmac, arg, k.scalar, k.pub);
     if (err)
         return err; /* cmx_identity_ssh_key wiped the scalar */
-    begin(&section, k.section, sizeof k.section);
-    put_private_section(&section, &k, comment);
-    begin(&file, k.file, sizeof k.file);
-    put_key_file(&file, &k, &section);
+    memcpy(k.pub.head, PUBLIC_HEAD, sizeof k.pub.head);
+    cmx_buf_init(&section.buf, k.section, sizeof k.section);
+    put_private_section(&section, &k);
+    cmx_buf_init(&file.buf, k.file, sizeof k.file);
+    put(&file, PRIVATE_HEAD, sizeof PRIVATE_HEAD - 1);
+    put(&file, &k.pub, sizeof k.pub);
+    put_number(&file, cmx_buf_len(&section.buf));
+    put(&file, cmx_buf_data(&section.buf), cmx_buf_len(&section.buf));
     err = section.err ? section.err : file.err;
     if (!err)
         err = cmx_buf_put_str(out, "-----BEGIN OPENSSH PRIVATE KEY-----\n");
@@ -198,26 +186,6 @@ cmx_err cmx_identity_ssh_private(cmx_hmac_fn hmac, void *arg, struct cmx_buf *ou
         err = cmx_buf_put_str(out, "-----END OPENSSH PRIVATE KEY-----\n");
     cmx_secret_wipe(&k, sizeof k);
     return err;
-}
-
-cmx_err cmx_identity_ssh_public(cmx_hmac_fn hmac, void *arg, struct cmx_buf *out)
-{
-    uint8_t scalar[CMX_P256_SCALAR_LEN], pub[CMX_P256_PUBLIC_LEN], mem[128];
-    char comment[COMMENT_MAX];
-    struct writer blob;
-    cmx_err err = cmx_identity_ssh_key(hmac, arg, scalar, pub);
-
-    cmx_secret_wipe(scalar, sizeof scalar);
-    if (!err)
-        err = make_comment(hmac, arg, comment);
-    if (err)
-        return err;
-    begin(&blob, mem, sizeof mem);
-    put_public(&blob, pub);
-    err = blob.err ? blob.err : cmx_buf_put_str(out, KEY_TYPE " ");
-    if (!err)
-        err = cmx_base64_encode(out, cmx_buf_data(&blob.buf), cmx_buf_len(&blob.buf), 0);
-    return err ? err : cmx_buf_printf(out, " %s", comment);
 }
 
 cmx_err cmx_identity_hw_hmac(void *arg, const void *msg, size_t len, uint8_t out[32])

@@ -17,7 +17,7 @@ extern "C" {
 #endif
 
 #define CMX_UEID_LEN 33              /* 0x01 (RAND) and 256 bits, RFC 9711 section 4.2.1.1 */
-#define CMX_IDENTITY_PRIVATE_MAX 640 /* bytes of buffer that cmx_identity_ssh_private needs */
+#define CMX_IDENTITY_PRIVATE_MAX 512 /* bytes of buffer that cmx_identity_ssh_private needs */
 #define CMX_IDENTITY_PUBLIC_MAX 256
 
 /* Derives the device's Universal Entity ID. Public. */
