@@ -141,7 +141,7 @@ static void read_identity(void)
 
     cmx_buf_init(&b, self.authorized_key, sizeof self.authorized_key);
     self.has_identity = self.key && cmx_identity_ueid(cmx_identity_hw_hmac, NULL, self.ueid) == CMX_OK &&
-                        cmx_identity_ssh_public(cmx_identity_hw_hmac, NULL, &b) == CMX_OK &&
+                        cmx_identity_ssh_public(cmx_identity_hw_hmac, NULL, &b, NULL) == CMX_OK &&
                         cmx_buf_cstr(&b, &line) == CMX_OK;
 }
 

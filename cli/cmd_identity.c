@@ -37,7 +37,7 @@ static cmx_err make_lines(uint8_t key[32], struct lines *l)
 
     cmx_buf_init(&b, l->ssh, sizeof l->ssh);
     if (!err)
-        err = cmx_identity_ssh_public(key_file_hmac, key, &b);
+        err = cmx_identity_ssh_public(key_file_hmac, key, &b, NULL);
     if (!err)
         err = cmx_buf_cstr(&b, &text);
     cmx_buf_init(&b, l->attest, sizeof l->attest);

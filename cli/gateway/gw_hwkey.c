@@ -23,7 +23,7 @@ cmx_err gw_hwkey_login(struct gw_key *k, const char *path, struct cmx_why *e)
     cmx_err err = read_key(path, key, e);
 
     cmx_buf_init(&b, text, sizeof text);
-    if (!err && (cmx_identity_ssh_public(key_file_hmac, key, &b) || cmx_buf_cstr(&b, &line)))
+    if (!err && (cmx_identity_ssh_public(key_file_hmac, key, &b, NULL) || cmx_buf_cstr(&b, &line)))
         err = cmx_why_fail(e, CMX_EINTERNAL, "the key can't be derived");
     cmx_secret_wipe(key, sizeof key);
     return err ? err : gw_key_parse(k, line, e);

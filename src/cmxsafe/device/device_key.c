@@ -41,11 +41,9 @@ static void log_key(cmx_hmac_fn hmac, const char *origin)
     cmx_err err;
 
     cmx_buf_init(&b, mem, sizeof mem);
-    err = cmx_identity_ssh_public(hmac, NULL, &b);
+    err = cmx_identity_ssh_public(hmac, NULL, &b, fingerprint);
     if (!err)
         err = cmx_buf_cstr(&b, &line);
-    if (!err)
-        err = cmx_identity_fingerprint(line, fingerprint);
     if (err) {
         cmx_log(CMX_LOG_ERROR, TAG, "SSH key: %s", cmx_err_text(err));
         return;

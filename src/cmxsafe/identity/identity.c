@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "cmxsafe/core/base64.h"
 #include "cmxsafe/core/secret.h"
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/port/port.h"
@@ -84,10 +83,10 @@ static cmx_err make_comment(cmx_hmac_fn hmac, void *arg, char out[COMMENT_MAX])
     return CMX_OK;
 }
 
-cmx_err cmx_identity_ssh_public(cmx_hmac_fn hmac, void *arg, struct cmx_buf *out)
+cmx_err cmx_identity_ssh_public(cmx_hmac_fn hmac, void *arg, struct cmx_buf *out, char fingerprint[CMX_FINGERPRINT_LEN])
 {
     struct public_key k;
-    uint8_t scalar[CMX_P256_SCALAR_LEN];
+    uint8_t scalar[CMX_P256_SCALAR_LEN], digest[CMX_SHA256_LEN];
     char comment[COMMENT_MAX];
     cmx_err err = cmx_identity_ssh_key(hmac, arg, scalar, k.point);
 
@@ -99,7 +98,13 @@ cmx_err cmx_identity_ssh_public(cmx_hmac_fn hmac, void *arg, struct cmx_buf *out
         err = cmx_buf_put_str(out, KEY_TYPE " ");
     if (!err)
         err = cmx_base64_encode(out, &k, sizeof k, 0);
-    return err ? err : cmx_buf_printf(out, " %s", comment);
+    if (!err)
+        err = cmx_buf_printf(out, " %s", comment);
+    if (!err && fingerprint) {
+        err = cmx_sha256_of(&k, sizeof k, digest);
+        cmx_base64_fingerprint(fingerprint, digest);
+    }
+    return err;
 }
 
 /* PROTOCOL.key: cipher, key derivation and its options, the number of keys, and the length of the public key. */

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#include "cmxsafe/core/buf.h"
+#include "cmxsafe/core/base64.h"
 #include "cmxsafe/core/label.h"
 #include "cmxsafe/port/crypto.h"
 
@@ -44,8 +44,10 @@ CMX_MUST_USE cmx_err cmx_identity_attest_key(cmx_hmac_fn hmac, void *arg, uint8_
  * hold a part of the key after an error. */
 CMX_MUST_USE cmx_err cmx_identity_ssh_private(cmx_hmac_fn hmac, void *arg, struct cmx_buf *out);
 
-/* Appends one authorized_keys line without newline: type, base64, "cmxsafe-" and 12 hex digits of the ueid. */
-CMX_MUST_USE cmx_err cmx_identity_ssh_public(cmx_hmac_fn hmac, void *arg, struct cmx_buf *out);
+/* Appends one authorized_keys line without newline: type, base64, "cmxsafe-" and 12 hex digits of the ueid.
+ * fingerprint: receives the key's, as ssh-keygen -lf prints it; may be NULL. */
+CMX_MUST_USE cmx_err cmx_identity_ssh_public(cmx_hmac_fn hmac, void *arg, struct cmx_buf *out,
+                                             char fingerprint[CMX_FINGERPRINT_LEN]);
 
 /* Writes the private key as cmx_identity_ssh_private does, with cmx_port_hw_hmac; has the type of cmx_gateway.key_load.
  * arg is not used. CMX_ENOKEY: the device has no hardware key. */

@@ -1,7 +1,5 @@
 #include "cmxsafe/identity/own_key.h"
 
-#include <string.h>
-
 #include "cmxsafe/core/secret.h"
 #include "cmxsafe/port/port.h"
 
@@ -43,21 +41,4 @@ cmx_err cmx_own_key_hmac(void *arg, const void *msg, size_t len, uint8_t out[32]
 cmx_err cmx_own_key_load(void *arg, struct cmx_buf *out)
 {
     return cmx_identity_ssh_private(cmx_own_key_hmac, arg, out);
-}
-
-cmx_err cmx_identity_fingerprint(const char *line, char out[CMX_FINGERPRINT_LEN])
-{
-    uint8_t blob[128], digest[CMX_SHA256_LEN];
-    const char *text = line + strcspn(line, " ");
-    size_t len;
-    cmx_err err;
-
-    text += strspn(text, " ");
-    err = cmx_base64_decode(blob, sizeof blob, text, strcspn(text, " "), &len);
-    if (!err)
-        err = cmx_sha256_of(blob, len, digest);
-    if (err)
-        return err;
-    cmx_base64_fingerprint(out, digest);
-    return CMX_OK;
 }

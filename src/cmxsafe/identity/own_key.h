@@ -3,7 +3,6 @@
  * Anyone who can read the storage has the key. Evidence cannot be made with it. */
 #pragma once
 
-#include "cmxsafe/core/base64.h"
 #include "cmxsafe/identity/identity.h"
 
 /* Draws and stores the secret unless there is one. Any task. CMX_ENOTSUP: the platform stores none; CMX_EIO. */
@@ -14,7 +13,3 @@ CMX_MUST_USE cmx_err cmx_own_key_hmac(void *arg, const void *msg, size_t len, ui
 
 /* Writes the private key; has the type of cmx_gateway.key_load. arg is not used. */
 CMX_MUST_USE cmx_err cmx_own_key_load(void *arg, struct cmx_buf *out);
-
-/* Writes the fingerprint of the authorized_keys line that cmx_identity_ssh_public wrote, as ssh-keygen -lf prints it.
- * CMX_EFORMAT: it is no such line. */
-CMX_MUST_USE cmx_err cmx_identity_fingerprint(const char *line, char out[CMX_FINGERPRINT_LEN]);
