@@ -341,36 +341,37 @@ static void follow_interfaces(void)
 
 /* ---- packets that IP is about to deliver ---- */
 
+static bool owns(const struct netif *netif, const struct cmx_ip *ip)
+{
+    struct cmx_ip own;
+
+    put_ip4(&own, netif_ip4_addr(netif));
+    if (cmx_ip_equal(&own, ip))
+        return true;
+    for (unsigned i = 0; i < LWIP_IPV6_NUM_ADDRESSES; i++) {
+        put_ip6(&own, netif_ip6_addr(netif, i));
+        if (!ip6_addr_isinvalid(netif_ip6_addr_state(netif, i)) && cmx_ip_equal(&own, ip))
+            return true;
+    }
+    return false;
+}
+
 /* True if the packet's source is one of the device's own addresses: it comes from the device itself. */
 static bool is_looped(const struct pbuf *p)
 {
     const uint8_t *d = p->payload;
-    const struct netif *n;
-    ip4_addr_t a4;
-    ip6_addr_t a6;
+    struct cmx_ip from;
 
-    if (p->len >= 40 && d[0] >> 4 == 6) {
-        memset(&a6, 0, sizeof a6);
-        memcpy(a6.addr, d + 8, 16);
-        if (ip6_addr_isloopback(&a6))
-            return true;
-        for (n = netif_list; n; n = n->next) {
-            unsigned i;
-
-            for (i = 0; i < LWIP_IPV6_NUM_ADDRESSES; i++)
-                if (!ip6_addr_isinvalid(netif_ip6_addr_state(n, i)) &&
-                    memcmp(netif_ip6_addr(n, i)->addr, a6.addr, 16) == 0)
-                    return true;
-        }
-        return false;
-    }
-    if (p->len < 20)
+    if (p->len >= 40 && d[0] >> 4 == 6)
+        cmx_ip_v6(&from, d + 8);
+    else if (p->len >= 20)
+        cmx_ip_v4(&from, d + 12);
+    else
         return true; /* the packet is too short to decide; the judge refuses it */
-    memcpy(&a4.addr, d + 12, 4);
-    if (ip4_addr_isloopback(&a4))
+    if (cmx_ip_is_loopback(&from))
         return true;
-    for (n = netif_list; n; n = n->next)
-        if (!ip4_addr_isany_val(*netif_ip4_addr(n)) && ip4_addr_cmp(netif_ip4_addr(n), &a4))
+    for (const struct netif *n = netif_list; n && !cmx_ip_is_any(&from); n = n->next)
+        if (owns(n, &from))
             return true;
     return false;
 }
