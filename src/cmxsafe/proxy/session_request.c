@@ -1,11 +1,11 @@
 #include "cmxsafe/proxy/session_request.h"
 
-#include <stdio.h>
-#include <string.h>
+#include <stdarg.h>
 #include <unistd.h>
 
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/text.h"
 #include "cmxsafe/port/crypto.h"
 #include "cmxsafe/proxy/net.h"
 
@@ -50,18 +50,17 @@ static void came_up(struct session *s, struct run *r)
         s->engine->hooks.session(s->engine->hooks.arg, s->name, cmx_session_gateway(s)->host, true, CMX_OK);
 }
 
-static void listen_done(struct session *s, struct run *r, cmx_err err)
+/* Records why r does not listen, and tries again later. */
+static void CMX_PRINTF(4, 5) listen_failed(struct session *s, struct run *r, cmx_err err, const char *fmt, ...)
 {
     char text[sizeof r->live.last_error_text];
+    va_list ap;
 
-    if (!err) {
-        came_up(s, r);
-        return;
-    }
-    snprintf(text, sizeof text, "gateway refuses port %u (in use, or not permitted); retrying",
-             (unsigned)r->cfg.remote_port);
+    va_start(ap, fmt);
+    cmx_text_format(text, sizeof text, fmt, ap);
+    va_end(ap);
     r->retry_ms = forward_retry_at(s);
-    cmx_session_set_context(r, CMX_STATE_FORWARDING, CMX_EFORWARD, text);
+    cmx_session_set_context(r, CMX_STATE_FORWARDING, err, text);
 }
 
 static cmx_err request_step(struct session *s)
@@ -91,8 +90,11 @@ static cmx_err request_advance(struct session *s)
         return CMX_ETIMEOUT; /* the gateway sends, but does not answer the request */
     if (err == CMX_EAGAIN || err == CMX_ECLOSED)
         return err;
-    if (s->request == REQUEST_LISTEN)
-        listen_done(s, r, err);
+    if (s->request == REQUEST_LISTEN && err)
+        listen_failed(s, r, CMX_EFORWARD, "gateway refuses port %u (in use, or not permitted); retrying",
+                      (unsigned)r->cfg.remote_port);
+    else if (s->request == REQUEST_LISTEN)
+        came_up(s, r);
     else if (s->request == REQUEST_CANCEL)
         r->cancelling = false; /* a refusal means that the listener is gone already */
     s->request = REQUEST_NONE;
@@ -125,15 +127,6 @@ static cmx_err derive_address(struct session *s, struct run *r)
     return err;
 }
 
-static void refuse_address(struct session *s, struct run *r, cmx_err err)
-{
-    char text[sizeof r->live.last_error_text];
-
-    snprintf(text, sizeof text, "no address from the login's key: %s", cmx_err_text(err));
-    r->retry_ms = forward_retry_at(s);
-    cmx_session_set_context(r, CMX_STATE_FORWARDING, err, text);
-}
-
 static void request_begin(struct session *s, request_kind kind, struct run *r)
 {
     s->request = kind;
@@ -145,7 +138,6 @@ static void open_listener(struct session *s, struct run *r)
 {
     struct sockaddr_storage local;
     const char *host = r->cfg.local_host ? r->cfg.local_host : "127.0.0.1";
-    char text[sizeof r->live.last_error_text];
     int fd = -1;
     cmx_err err = cmx_net_listen(host, r->cfg.local_port, (int)r->cfg.max_connections, &fd, &local);
 
@@ -156,10 +148,8 @@ static void open_listener(struct session *s, struct run *r)
             close(fd);
     }
     if (err) {
-        snprintf(text, sizeof text, "cannot listen on %.40s port %u: %s", host, (unsigned)r->cfg.local_port,
-                 cmx_err_text(err));
-        r->retry_ms = forward_retry_at(s);
-        cmx_session_set_context(r, CMX_STATE_FORWARDING, err, text);
+        listen_failed(s, r, err, "cannot listen on %.40s port %u: %s", host, (unsigned)r->cfg.local_port,
+                      cmx_err_text(err));
         return;
     }
     r->listener = fd;
@@ -184,7 +174,7 @@ static void request_choose(struct session *s)
         }
         err = derive_address(s, r);
         if (err) {
-            refuse_address(s, r, err);
+            listen_failed(s, r, err, "no address from the login's key: %s", cmx_err_text(err));
             continue;
         }
         request_begin(s, REQUEST_LISTEN, r);
