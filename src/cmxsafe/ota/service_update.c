@@ -38,44 +38,35 @@ static int status_of(cmx_err err)
     }
 }
 
-/* Keeps the end of an upload for GET /update, and returns a copy of it. Called under lock. */
-static struct cmx_ota_past remember(struct cmx_ota_service *s, bool ok, const char *what)
+/* Keeps the end of an upload for GET /update, and reports it to the platform. Called by the owner of the upload,
+ * without the lock. */
+static void record_end(struct cmx_ota_service *s, bool ok, const char *what)
 {
-    struct cmx_ota_past *p = &s->past[s->n_past++ % CMX_OTA_PAST];
+    struct cmx_ota_past p = {.at_ms = cmx_port_now_ms(), .received = s->received, .ok = ok};
 
-    *p = (struct cmx_ota_past){.at_ms = cmx_port_now_ms(), .received = s->received, .ok = ok};
-    snprintf(p->from, sizeof p->from, "%s", s->from);
-    snprintf(p->what, sizeof p->what, "%s", what);
-    return *p;
-}
-
-/* Called without the lock. */
-static void send_ended(const struct cmx_ota_service *s, const struct cmx_ota_past *p)
-{
+    snprintf(p.from, sizeof p.from, "%s", s->from);
+    snprintf(p.what, sizeof p.what, "%s", what);
+    cmx_port_mutex_lock(&s->lock);
+    s->past[s->n_past++ % CMX_OTA_PAST] = p;
+    cmx_port_mutex_unlock(&s->lock);
     if (s->config.ended)
-        s->config.ended(p);
+        s->config.ended(&p);
 }
 
-/* Ends the upload, and reports why to the client, the log and GET /update. Called without the lock. */
+/* Ends the upload of q, its owner, and reports why to the client, the log and GET /update. Called without the lock. */
 static cmx_err fail(struct cmx_ota_service *s, struct cmx_http_request *r, struct cmx_ota_request *q, cmx_err err,
                     const char *why)
 {
     struct cmx_why kept;
     const char *const text = kept.text;
-    struct cmx_ota_past past = {0};
-    const bool owner = q->owner;
 
     cmx_why_set(&kept, "%s", why); /* why may point into the upload, which is freed now */
+    q->owner = false;
+    record_end(s, false, text);
     cmx_port_mutex_lock(&s->lock);
-    if (owner) {
-        q->owner = false;
-        past = remember(s, false, text);
-        cmx_ota_drop_upload(s);
-        cmx_ota_set_error(s, text);
-    }
+    cmx_ota_drop_upload(s);
+    cmx_ota_set_error(s, text);
     cmx_port_mutex_unlock(&s->lock);
-    if (owner)
-        send_ended(s, &past);
     cmx_log(CMX_LOG_WARN, TAG, "update refused: %s (%s)", text, cmx_err_name(err));
     cmx_ota_event_send(s, CMX_OTA_EVENT_REFUSED, text);
     return cmx_http_reply_text(r, status_of(err), "error: %s (%s)\n", text, cmx_err_name(err));
@@ -330,22 +321,20 @@ static cmx_err activated(struct cmx_ota_service *s, struct cmx_http_request *r, 
 {
     const struct cmx_image *image = &s->upload->image;
     char sha[2 * CMX_SHA256_LEN + 1], version[CMX_IMAGE_TEXT_MAX], text[160];
-    struct cmx_ota_past past;
 
     cmx_text_hex_encode(sha, image->digest, sizeof image->digest);
     snprintf(version, sizeof version, "%s", image->info.version);
     snprintf(text, sizeof text, "version=%s slot=%s sha256=%s", version[0] ? version : "-", s->slots.target, sha);
     cmx_ota_read_slots(s);
-    cmx_port_mutex_lock(&s->lock);
     q->owner = false;
     q->ready = !s->config.no_restart;
-    past = remember(s, true, version);
+    record_end(s, true, version);
+    cmx_port_mutex_lock(&s->lock);
     cmx_ota_drop_upload(s);
     s->ready = q->ready;
     if (q->ready)
         cmx_ota_set_state(s, OTA_READY);
     cmx_port_mutex_unlock(&s->lock);
-    send_ended(s, &past);
     cmx_log(CMX_LOG_INFO, TAG, "update ready: %s", text);
     cmx_ota_event_send(s, CMX_OTA_EVENT_READY, version);
     return cmx_http_reply_text(r, 200, "OK %s\n", text);
