@@ -18,29 +18,21 @@ enum { AGENT_FAILURE = 5, AGENT_REQUEST_IDENTITIES = 11, AGENT_IDENTITIES = 12, 
 #define ASKED_MAX 1536 /* both requests: the key blob twice, and the text to be signed around it */
 #define ASKED_MS 1000  /* the requests have been sent; they only have to pass the device's own stack */
 
-static cmx_err put_string(struct cmx_buf *b, const void *data, size_t len)
-{
-    cmx_err err = cmx_buf_put_be32(b, (uint32_t)len);
-
-    return err ? err : cmx_buf_put(b, data, len);
-}
-
 /* Writes the agent's answers: one identity, then a failure in reply to the signature request. */
 static cmx_err put_answers(struct cmx_buf *b, const uint8_t *blob, size_t len)
 {
-    cmx_err err = cmx_buf_put_be32(b, (uint32_t)(1 + 4 + 4 + len + 4));
+    static const uint8_t one_identity[] = {AGENT_IDENTITIES, 0, 0, 0, 1};
+    static const uint8_t end[] = {0, 0, 0, 0, /* the identity's comment is empty */
+                                  0, 0, 0, 1, AGENT_FAILURE};
+    cmx_err err = cmx_buf_put_be32(b, (uint32_t)(sizeof one_identity + 4 + len + 4));
 
     if (!err)
-        err = cmx_buf_put_u8(b, AGENT_IDENTITIES);
+        err = cmx_buf_put(b, one_identity, sizeof one_identity);
     if (!err)
-        err = cmx_buf_put_be32(b, 1);
+        err = cmx_buf_put_be32(b, (uint32_t)len);
     if (!err)
-        err = put_string(b, blob, len);
-    if (!err)
-        err = put_string(b, "", 0); /* comment of the key */
-    if (!err)
-        err = cmx_buf_put_be32(b, 1);
-    return err ? err : cmx_buf_put_u8(b, AGENT_FAILURE);
+        err = cmx_buf_put(b, blob, len);
+    return err ? err : cmx_buf_put(b, end, sizeof end);
 }
 
 static cmx_err public_blob(ssh_key key, uint8_t out[BLOB_MAX], size_t *len)
@@ -105,16 +97,15 @@ static cmx_err get_string(struct cmx_buf *b, const uint8_t **out, size_t *len)
 
 size_t cmx_ssh_id_parse(const uint8_t *data, size_t len, uint8_t out[CMX_PROXY_SESSION_ID_MAX])
 {
-    const uint8_t *blob, *text, *id;
+    static const uint8_t first[] = {0, 0, 0, 1, AGENT_REQUEST_IDENTITIES};
+    const uint8_t *head, *blob, *text, *id;
     size_t n = 0, text_len = 0;
     struct cmx_buf b, signed_text;
-    uint8_t type = 0;
-    uint32_t size;
 
     cmx_buf_init_view(&b, data, len);
-    if (cmx_buf_get_be32(&b, &size) || cmx_buf_get_u8(&b, &type) || size != 1 || type != AGENT_REQUEST_IDENTITIES)
+    if (cmx_buf_get_ptr(&b, &head, sizeof first) || memcmp(head, first, sizeof first) != 0)
         return 0;
-    if (cmx_buf_get_be32(&b, &size) || cmx_buf_get_u8(&b, &type) || type != AGENT_SIGN_REQUEST)
+    if (cmx_buf_get_ptr(&b, &head, 5) || head[4] != AGENT_SIGN_REQUEST) /* behind the length */
         return 0;
     if (get_string(&b, &blob, &n) || get_string(&b, &text, &text_len))
         return 0;
