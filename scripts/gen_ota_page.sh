@@ -1,25 +1,31 @@
 #!/usr/bin/env bash
-# Generates src/cmxsafe/ota/page.c from page/update.html: the page as gzipped bytes, and its Content-Security-Policy with
-# the SHA-256 of
-# its script and its style, so that no other script can run in it. With --check: reports whether page.c is up to date.
+# Generates src/cmxsafe/ota/page.c from page/update.html: the page, minified by esbuild and compressed by zopfli, and its
+# Content-Security-Policy with the SHA-256 of its script and its style, so that no other script can run in it. With
+# --check: reports whether page.c is up to date. Versions of esbuild make different scripts, so page.c names the one that
+# made it (Debian 12's), and only that one compares the pages.
 set -eu
-cd "$(dirname "$0")/../src/cmxsafe/ota"
+. "$(dirname "$0")/lib.sh"
+cd "$CMX_ROOT/src/cmxsafe/ota"
+install_packages esbuild zopfli
 out=$(mktemp) plain=$(mktemp)
 trap 'rm -f "$out" "$plain"' EXIT
-python3 - page/update.html "$plain" >"$out" <<'PY'
-import base64, gzip, hashlib, re, shutil, subprocess, sys
+version=$(esbuild --version)
+if [ "${1:-}" = --check ] && ! grep -q "esbuild $version:" page.c; then
+    echo "SKIPPED PART: page.c was made by another esbuild than $version"
+    exit 0
+fi
+python3 - page/update.html "$plain" "$version" >"$out" <<'PY'
+import base64, hashlib, re, subprocess, sys
 
-# Removes indentation, blank lines and comments.
-page = "\n".join(line.strip() for line in open(sys.argv[1], encoding="utf-8") if line.strip()) + "\n"
-page = re.sub(r"/\*.*?\*/\n", "", page, flags=re.S)
-page = re.sub(r"(?<=<style>).*?(?=</style>)",
-              lambda m: re.sub(r"\s*([{};:,])\s*", r"\1", m[0]).replace(";}", "}").strip(), page, flags=re.S)
-page = re.sub(r"(?<=<script>).*?(?=</script>)",
-              lambda m: re.sub(r"([;{,(])\n", r"\1", m[0].strip()), page, flags=re.S)
-# Removes blanks around characters other than letters, except within texts.
-page = re.sub(r"(?<=<script>).*?(?=</script>)",
-              lambda m: re.sub(r"('[^'\n]*')| *([-+*/^=<>!&|?:;,(){}]+) *", lambda t: t[1] or t[2], m[0]), page, flags=re.S)
-page = re.sub(r">\n<", "><", page)
+def minify(kind):
+    return lambda m: subprocess.run(["esbuild", "--minify", "--charset=utf8", *kind], input=m[0].encode(), check=True,
+                                    capture_output=True).stdout.decode().strip()
+
+# Removes indentation and blank lines around tags.
+page = open(sys.argv[1], encoding="utf-8").read()
+page = re.sub(r"(?<=<style>).*?(?=</style>)", minify(["--loader=css"]), page, flags=re.S)
+page = re.sub(r"(?<=<script>).*?(?=</script>)", minify(["--format=iife", "--target=es2020"]), page, flags=re.S)
+page = re.sub(r">\s*\n\s*<", "><", page)
 
 def sha(tag):
     body = re.search(f"<{tag}>(.*?)</{tag}>", page, re.S).group(1)
@@ -30,13 +36,11 @@ csp = ["default-src 'none'", f"script-src {sha('script')}", f"style-src {sha('st
 
 # Every browser accepts gzip, which needs a third of the flash. The header has no name and time, so the same page gives the
 # same bytes.
-packed = gzip.compress(page.encode(), 9, mtime=0)
-if shutil.which("zopfli"): # saves 80 bytes
-    with open(sys.argv[2], "w", encoding="utf-8") as f:
-        f.write(page)
-    packed = subprocess.run(["zopfli", "--i100", "-c", sys.argv[2]], check=True, capture_output=True).stdout
+with open(sys.argv[2], "w", encoding="utf-8") as f:
+    f.write(page)
+packed = subprocess.run(["zopfli", "--i100", "-c", sys.argv[2]], check=True, capture_output=True).stdout
 
-print("/* Made by scripts/gen_ota_page.sh from page/update.html: do not edit. */")
+print(f"/* Made by scripts/gen_ota_page.sh from page/update.html with esbuild {sys.argv[3]}: do not edit. */")
 print('#include "cmxsafe/ota/page.h"\n')
 print("/* clang-format off */")
 print("const uint8_t cmx_ota_page[] = {")
