@@ -74,30 +74,6 @@ static void on_event(cmx_ota_event event, const char *text)
         u->event(u->arg, event, text);
 }
 
-static struct cmx_ota_config config_of(const struct cmx_device_updates *u)
-{
-    return (struct cmx_ota_config){
-        .slots = u->slots,
-        .policy = {.chip_id = u->chip_id, .secure_version_min = u->secure_version_min, .secure_boot = u->secure_boot},
-        .name = u->name,
-        .hosts = u->hosts,
-        .n_hosts = u->n_hosts,
-        .address = u->address,
-        .port = u->port ? u->port : CMX_OTA_PORT,
-        .confirm_deadline_ms = u->confirm_deadline_ms,
-        .restart = restart,
-        .event = on_event,
-    };
-}
-
-static struct cmx_confirm_facts facts_of(const struct cmx_device_updates *u)
-{
-    return (struct cmx_confirm_facts){
-        .sessions_up = u->sessions_up ? u->sessions_up(u->arg) : cmx_device_reached(),
-        .isolation_active = u->isolation_active ? u->isolation_active(u->arg) : cmx_device_isolation_settled(),
-    };
-}
-
 static bool is(const bool *flag)
 {
     return __atomic_load_n(flag, __ATOMIC_SEQ_CST);
@@ -110,7 +86,8 @@ static void set(bool *flag, bool value)
 
 static cmx_err serve_and_watch(const struct cmx_ota_config *config)
 {
-    struct cmx_confirm_facts facts;
+    const struct cmx_device_updates *u = &update.platform;
+    struct cmx_confirm_facts facts = {0};
     cmx_err err = cmx_ota_start(&update.service, config);
 
     if (err) {
@@ -120,27 +97,34 @@ static cmx_err serve_and_watch(const struct cmx_ota_config *config)
     cmx_log(CMX_LOG_INFO, TAG, "update service on port %u", (unsigned)cmx_ota_port(update.service));
     do {
         cmx_port_sleep_ms(WATCH_MS);
-        facts = facts_of(&update.platform);
+        facts.sessions_up = u->sessions_up ? u->sessions_up(u->arg) : cmx_device_reached();
+        facts.isolation_active = u->isolation_active ? u->isolation_active(u->arg) : cmx_device_isolation_settled();
     } while (!is(&update.stopping) && cmx_ota_watch(update.service, &facts) != CMX_CONFIRM_NOW);
     return CMX_OK;
 }
 
-cmx_err cmx_device_update_run(const struct cmx_settings *settings)
+static cmx_err run_updates(const struct cmx_settings *settings)
 {
     const struct cmx_device_updates *u = &update.platform;
-    struct cmx_ota_config config;
-    const char *key;
-    cmx_err err = cmx_port_device_start();
+    const char *key = u->public_key && u->public_key[0] ? u->public_key : settings->ota_public_key;
+    struct cmx_ota_config config = {
+        .slots = u->slots,
+        .policy = {.chip_id = u->chip_id, .secure_version_min = u->secure_version_min, .secure_boot = u->secure_boot},
+        .name = u->name,
+        .hosts = u->hosts,
+        .n_hosts = u->n_hosts,
+        .address = u->address,
+        .port = u->port ? u->port : CMX_OTA_PORT,
+        .confirm_deadline_ms = u->confirm_deadline_ms,
+        .restart = restart,
+        .event = on_event,
+    };
+    cmx_err err = key ? add_keys(&config.policy.keys, key) : CMX_OK;
 
-    if (err)
-        return err; /* the error was logged */
-    config = config_of(u);
-    key = u->public_key && u->public_key[0] ? u->public_key : settings->ota_public_key;
     if (!u->slots.status) {
         cmx_log(CMX_LOG_ERROR, TAG, "no update service: the platform has no slots for updates");
         return CMX_ENOTSUP;
     }
-    err = key ? add_keys(&config.policy.keys, key) : CMX_OK;
     if (err) { /* a key that cannot be read must not turn the check off */
         cmx_log(CMX_LOG_ERROR, TAG,
                 "no update service: OTA_PUBLIC_KEY is not a P-256 key; 'cmxsafe image key' prints it");
@@ -150,6 +134,13 @@ cmx_err cmx_device_update_run(const struct cmx_settings *settings)
     err = serve_and_watch(&config);
     set(&update.running, false);
     return err;
+}
+
+cmx_err cmx_device_update_run(const struct cmx_settings *settings)
+{
+    cmx_err err = cmx_port_device_start(); /* it logs its error, and may set the platform's values */
+
+    return err ? err : run_updates(settings);
 }
 
 void cmx_device_update_stop(void)
