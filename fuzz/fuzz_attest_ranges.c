@@ -20,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (cmx_ranges_parse(&r, (const char *)data, size, flash, &why))
         return r.n || !why.text[0] ? (abort(), 0) : 0;
-    cmx_chain_walk_init(&w, &r);
+    cmx_chain_walk_init(&w, r.r, r.n);
     while (cmx_chain_walk_next(&w, &offset, &len)) {
         if (len == 0 || len > CMX_CHUNK || offset >= flash || len > flash - offset)
             abort();

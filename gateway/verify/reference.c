@@ -208,7 +208,7 @@ cmx_err reference_hash(const struct reference *r, const struct cmx_ranges *range
     if (err)
         return err;
     memset(out, 0, 32);
-    cmx_chain_walk_init(&w, ranges);
+    cmx_chain_walk_init(&w, ranges->r, ranges->n);
     while (!err && cmx_chain_walk_next(&w, &offset, &n)) {
         const uint8_t *chunk = bytes_at(r, offset, n, scratch);
 
@@ -221,7 +221,6 @@ cmx_err reference_hash(const struct reference *r, const struct cmx_ranges *range
 cmx_err reference_measure(const struct reference *r, struct cmx_range range, const uint8_t key[32], const void *nonce,
                           size_t len, uint8_t out[CMX_SHA256_LEN])
 {
-    struct cmx_ranges one = {.r = {range}, .n = 1};
     uint8_t scratch[CMX_CHUNK];
     struct cmx_sha256 h;
     struct cmx_walk w;
@@ -231,7 +230,7 @@ cmx_err reference_measure(const struct reference *r, struct cmx_range range, con
 
     if (err)
         return err;
-    cmx_chain_walk_init(&w, &one);
+    cmx_chain_walk_init(&w, &range, 1);
     while (!err && cmx_chain_walk_next(&w, &offset, &n)) {
         const uint8_t *chunk = bytes_at(r, offset, n, scratch);
 

@@ -2,25 +2,25 @@
 
 #include <string.h>
 
-void cmx_chain_walk_init(struct cmx_walk *w, const struct cmx_ranges *ranges)
+void cmx_chain_walk_init(struct cmx_walk *w, const struct cmx_range *ranges, size_t n)
 {
-    w->ranges = *ranges;
-    w->at = 0;
-    w->offset = ranges->n ? ranges->r[0].begin : 0;
+    *w = (struct cmx_walk){.at = ranges, .end = ranges + n};
 }
 
 bool cmx_chain_walk_next(struct cmx_walk *w, uint32_t *offset, size_t *len)
 {
     uint32_t left;
 
-    if (w->at == w->ranges.n)
+    if (w->at == w->end)
         return false;
-    left = w->ranges.r[w->at].end - w->offset;
-    *offset = w->offset;
+    *offset = w->at->begin + w->done;
+    left = w->at->end - *offset;
     *len = left < CMX_CHUNK ? left : CMX_CHUNK;
-    w->offset += (uint32_t)*len;
-    if (w->offset == w->ranges.r[w->at].end && ++w->at < w->ranges.n)
-        w->offset = w->ranges.r[w->at].begin;
+    w->done += (uint32_t)*len;
+    if (*len == left) {
+        w->at++;
+        w->done = 0;
+    }
     return true;
 }
 
@@ -29,7 +29,7 @@ cmx_err cmx_chain_init(struct cmx_chain *c, const struct cmx_ranges *ranges, con
 {
     if (ranges->n == 0 || challenge_len == 0 || challenge_len > CMX_CHALLENGE_MAX)
         return CMX_EINVAL;
-    cmx_chain_walk_init(&c->walk, ranges);
+    cmx_chain_walk_init(&c->walk, ranges->r, ranges->n);
     memset(c->h, 0, sizeof c->h);
     memcpy(c->challenge, challenge, challenge_len);
     c->challenge_len = challenge_len;
@@ -52,9 +52,4 @@ void cmx_chain_message(struct cmx_chain *c, const uint8_t **msg, size_t *len)
     memcpy(c->msg + sizeof c->h + c->chunk_len, c->challenge, c->challenge_len);
     *msg = c->msg;
     *len = sizeof c->h + c->chunk_len + c->challenge_len;
-}
-
-void cmx_chain_take(struct cmx_chain *c, const uint8_t mac[32])
-{
-    memcpy(c->h, mac, sizeof c->h);
 }

@@ -8,8 +8,7 @@
  *     while (cmx_chain_want(&c, &offset, &dst, &len)) {
  *         read flash at offset, len bytes, to dst;
  *         cmx_chain_message(&c, &msg, &msg_len);
- *         MAC msg to mac;
- *         cmx_chain_take(&c, mac);
+ *         MAC msg to c.h;
  *     }
  *     the answer is c.h
  */
@@ -28,12 +27,12 @@ extern "C" {
 
 /* The position of a walk over ranges. */
 struct cmx_walk {
-    size_t at;       /* index of the range */
-    uint32_t offset; /* the next chunk begins here, within that range */
-    struct cmx_ranges ranges;
+    const struct cmx_range *at, *end;
+    uint32_t done; /* bytes of *at before the next chunk */
 };
 
-void cmx_chain_walk_init(struct cmx_walk *w, const struct cmx_ranges *ranges);
+/* Borrows the ranges. */
+void cmx_chain_walk_init(struct cmx_walk *w, const struct cmx_range *ranges, size_t n);
 
 /* Reads the next chunk: at most CMX_CHUNK bytes, within one range. False: no more chunks. */
 bool cmx_chain_walk_next(struct cmx_walk *w, uint32_t *offset, size_t *len);
@@ -48,12 +47,12 @@ struct cmx_chain {
     uint8_t msg[32 + CMX_CHUNK + CMX_CHALLENGE_MAX];
 };
 
-/* Copies both. CMX_EINVAL: the challenge is not 1 to CMX_CHALLENGE_MAX bytes, or there is no range. */
+/* Copies the challenge and borrows the ranges. CMX_EINVAL: the challenge is not 1 to CMX_CHALLENGE_MAX bytes, or there
+ * is no range. */
 CMX_MUST_USE cmx_err cmx_chain_init(struct cmx_chain *c, const struct cmx_ranges *ranges, const void *challenge,
                                     size_t challenge_len);
 bool cmx_chain_want(struct cmx_chain *c, uint32_t *offset, uint8_t **dst, size_t *len);
 void cmx_chain_message(struct cmx_chain *c, const uint8_t **msg, size_t *len);
-void cmx_chain_take(struct cmx_chain *c, const uint8_t mac[32]);
 
 #ifdef __cplusplus
 }

@@ -9,7 +9,6 @@
 
 static cmx_err run_chain(struct cmx_chain *c)
 {
-    uint8_t mac[32];
     const uint8_t *msg;
     uint32_t offset;
     uint8_t *dst;
@@ -21,10 +20,9 @@ static cmx_err run_chain(struct cmx_chain *c)
         if (err)
             return err;
         cmx_chain_message(c, &msg, &len);
-        err = cmx_port_hw_hmac(msg, len, mac);
+        err = cmx_port_hw_hmac(msg, len, c->h);
         if (err)
             return err;
-        cmx_chain_take(c, mac);
         cmx_port_watchdog_feed();
     }
     return CMX_OK;
@@ -52,7 +50,6 @@ _Static_assert(sizeof(struct cmx_evidence_job) <= 8 * 1024, "attest_work.h promi
 
 static cmx_err measure(struct cmx_evidence_job *j, struct cmx_range range, uint8_t digest[CMX_SHA256_LEN])
 {
-    struct cmx_ranges one = {.r = {range}, .n = 1};
     struct cmx_sha256 h;
     struct cmx_walk w;
     uint32_t offset;
@@ -61,7 +58,7 @@ static cmx_err measure(struct cmx_evidence_job *j, struct cmx_range range, uint8
 
     if (err)
         return err;
-    cmx_chain_walk_init(&w, &one);
+    cmx_chain_walk_init(&w, &range, 1);
     while (!err && cmx_chain_walk_next(&w, &offset, &len)) {
         err = cmx_port_flash_read(offset, j->out, len);
         if (!err)
