@@ -25,10 +25,8 @@ static const char kex[] = KEX_CLASSIC;
 static const char kex[] = KEX_PQ "," KEX_CLASSIC;
 #endif
 static const char kex_pq[] = KEX_PQ;
-static const char ciphers_aes_first[] =
-    "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes256-ctr";
-static const char ciphers_chacha_first[] =
-    "chacha20-poly1305@openssh.com,aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes256-ctr";
+static const char aes_gcm[] = "aes128-gcm@openssh.com,aes256-gcm@openssh.com";
+static const char chacha[] = "chacha20-poly1305@openssh.com";
 
 /* The algorithms of each cmx_hostkey_type. RSA with SHA-2 only (RFC 8332). */
 static const char *const hostkey_names[CMX_HOSTKEY_TYPES] = {
@@ -88,8 +86,9 @@ static void join_hostkeys(char *out, size_t cap, unsigned types)
 
 cmx_err cmx_ssh_options_set(ssh_session session, const struct cmx_gateway *g, unsigned types)
 {
-    const char *ciphers = g->ciphers ? g->ciphers : cmx_crypto_fast_aes() ? ciphers_aes_first : ciphers_chacha_first;
-    char hostkeys[128];
+    const bool aes_first = cmx_crypto_fast_aes();
+    char hostkeys[128], default_ciphers[sizeof aes_gcm + sizeof chacha + sizeof ",aes256-ctr"];
+    const char *ciphers = g->ciphers ? g->ciphers : default_ciphers;
     long timeout_s = (long)g->login_timeout_s;
     cmx_err err;
     const struct option options[] = {
@@ -99,6 +98,8 @@ cmx_err cmx_ssh_options_set(ssh_session session, const struct cmx_gateway *g, un
     };
 
     join_hostkeys(hostkeys, sizeof hostkeys, types);
+    snprintf(default_ciphers, sizeof default_ciphers, "%s,%s,aes256-ctr", aes_first ? aes_gcm : chacha,
+             aes_first ? chacha : aes_gcm);
     err = set_options(session, always, sizeof always / sizeof always[0]);
     return err ? err : set_options(session, options, sizeof options / sizeof options[0]);
 }
