@@ -138,9 +138,8 @@ static bool flipped;             /* a bit was flipped, so a write may have to se
 static int expected;             /* the slot that the next start must run; -1: either, if it holds a whole image */
 static bool restart;
 
-static cmx_err restart_now(void *arg, struct cmx_why *why)
+static cmx_err restart_now(struct cmx_why *why)
 {
-    (void)arg;
     (void)why;
     restart = true;
     return CMX_OK;
