@@ -147,10 +147,9 @@ static void read_identity(void)
 
 cmx_err attest_prepare(const struct agent_config *c, struct cmx_why *why)
 {
-    cmx_err err = cmx_port_mutex_init(&self.lock);
+    cmx_err err = open_key(&c->identity, why);
 
-    if (!err)
-        err = open_key(&c->identity, why);
+    cmx_port_mutex_init(&self.lock);
     if (!err && c->attest.enabled)
         err = cmx_linux_http_load(why);
     if (!err && c->attest.enabled && c->attest.image)

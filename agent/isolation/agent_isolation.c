@@ -215,9 +215,8 @@ cmx_err isolation_open(const struct agent_config *c, int wake, struct isolation 
         return CMX_ENOMEM;
     s->state = ISOLATION_RELEASED;
     s->wake = wake;
-    err = cmx_port_mutex_init(&s->lock);
-    if (!err)
-        err = nft_guard_open(&s->guard, why);
+    cmx_port_mutex_init(&s->lock);
+    err = nft_guard_open(&s->guard, why);
     if (!err)
         err = install(s, c, why);
     if (err == CMX_EPERM)

@@ -59,13 +59,13 @@ cmx_err nft_open(struct nft **out, struct cmx_why *why)
     if (!n)
         return CMX_ENOMEM;
     n->ctx = lib.nft_ctx_new(NFT_CTX_DEFAULT);
-    if (!n->ctx || lib.nft_ctx_buffer_error(n->ctx) || lib.nft_ctx_buffer_output(n->ctx) ||
-        cmx_port_mutex_init(&n->lock) != CMX_OK) {
+    if (!n->ctx || lib.nft_ctx_buffer_error(n->ctx) || lib.nft_ctx_buffer_output(n->ctx)) {
         if (n->ctx)
             lib.nft_ctx_free(n->ctx);
         cmx_mem_free(n);
         return CMX_ENOMEM;
     }
+    cmx_port_mutex_init(&n->lock);
     n->permitted = is_permitted();
     *out = n;
     return CMX_OK;

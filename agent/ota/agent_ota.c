@@ -228,9 +228,7 @@ cmx_err ota_start(const struct agent_config *c, struct isolation *isolation, str
     config.n_hosts = ota.host != NULL;
     ota.proxy = proxy;
     ota.isolation = isolation;
-    err = cmx_port_mutex_init(&ota.history_lock);
-    if (err)
-        return err;
+    cmx_port_mutex_init(&ota.history_lock);
     snprintf(name, sizeof name, "%s.history", strrchr(o->spool, '/') + 1);
     ota_history_read(&ota.history, ota.spool.folder, name);
     config.n_past = ota.history.n;

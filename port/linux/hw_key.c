@@ -22,11 +22,11 @@ cmx_err cmx_hw_key_create(cmx_key_kind kind, const struct cmx_hw_key_ops *ops, v
 {
     struct cmx_hw_key *k = cmx_mem_alloc(sizeof *k);
 
-    if (!k || cmx_port_mutex_init(&k->lock)) {
-        cmx_mem_free(k);
+    if (!k) {
         ops->close(state);
         return CMX_ENOMEM;
     }
+    cmx_port_mutex_init(&k->lock);
     k->kind = kind;
     k->ops = ops;
     k->state = state;

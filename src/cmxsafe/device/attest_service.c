@@ -244,10 +244,9 @@ cmx_err cmx_attest_start(const char *address, uint16_t port)
     if (self.server)
         return CMX_EEXIST;
     err = cmx_crypto_random(self.boot_seed, sizeof self.boot_seed);
-    if (!err)
-        err = cmx_port_mutex_init(&self.turn);
     if (err)
         return err;
+    cmx_port_mutex_init(&self.turn);
     service.address = address;
     service.port = port;
     err = cmx_http_serve(&service, &self.server);

@@ -17,14 +17,14 @@ struct claim {
 
 static struct {
     struct cmx_mutex lock;
-    bool ready; /* the lock exists; set by a constructor, before any task */
     struct claim *list;
     unsigned n;
 } claims;
 
+/* Runs before any task. */
 __attribute__((constructor)) static void make_lock(void)
 {
-    claims.ready = cmx_port_mutex_init(&claims.lock) == CMX_OK;
+    cmx_port_mutex_init(&claims.lock);
 }
 
 /* Finds the local address of fd, which is bound here unless it is bound already. */
@@ -82,7 +82,7 @@ int cmx_claim_connect(int fd, const struct sockaddr *peer, socklen_t len, cmx_co
     cmx_err err;
     int rc;
 
-    if (!claims.ready || !peer || len < sizeof(sa_family_t) || len > sizeof(struct sockaddr_storage))
+    if (!peer || len < sizeof(sa_family_t) || len > sizeof(struct sockaddr_storage))
         return really(fd, peer, len);
     cmx_port_task_name(task);
     err = cmx_device_isolation_permits(task, peer);

@@ -18,9 +18,8 @@ struct entry {
     char name[CMX_PROXY_NAME_MAX];
 };
 
-/* Invariant: engine exists exactly while there is an entry. The lock protects all members except `ready`. */
+/* Invariant: engine exists exactly while there is an entry. The lock protects the other members. */
 static struct {
-    bool ready; /* the lock exists; set by a constructor, before any task */
     struct cmx_mutex lock;
     const struct cmx_settings *over;
     const TaskParameters *over_contexts;
@@ -35,7 +34,7 @@ static struct {
 /* Runs before main and before any task, so that the lock is created once. */
 __attribute__((constructor)) static void make_lock(void)
 {
-    device.ready = cmx_port_mutex_init(&device.lock) == CMX_OK;
+    cmx_port_mutex_init(&device.lock);
 }
 
 static void lock(void)
@@ -245,11 +244,8 @@ static cmx_err forward(const struct cmx_settings *settings, const TaskParameters
 
 cmx_err cmx_device_forward(const struct cmx_settings *settings, const TaskParameters *context)
 {
-    cmx_err err;
+    cmx_err err = cmx_port_device_start();
 
-    if (!device.ready)
-        return CMX_ENOMEM;
-    err = cmx_port_device_start();
     if (err)
         return err; /* the error was logged */
     lock();

@@ -21,13 +21,13 @@
 static struct {
     struct cmx_device_isolation platform;
     struct cmx_mutex lock;
-    bool ready;   /* lock is initialised; set by a constructor */
     bool logging; /* log_drops is running */
 } isolation;
 
+/* Runs before any task. */
 __attribute__((constructor)) static void make_lock(void)
 {
-    isolation.ready = cmx_port_mutex_init(&isolation.lock) == CMX_OK;
+    cmx_port_mutex_init(&isolation.lock);
 }
 
 static uint32_t now_ms(void)
@@ -150,8 +150,6 @@ cmx_err cmx_device_isolation_configure(const struct cmx_gateway *gateway, const 
     const struct cmx_filter *filter = cmx_port_filter();
     cmx_err err = CMX_OK;
 
-    if (!isolation.ready)
-        return CMX_ENOMEM;
     cmx_port_mutex_lock(&isolation.lock);
     if (cmx_device_isolation_state_standing() == CMX_ISOLATION_FAILED)
         err = CMX_EPERM;
@@ -265,7 +263,7 @@ static cmx_err isolate(void)
 
 cmx_err cmx_device_isolate(void)
 {
-    cmx_err err = isolation.ready ? cmx_port_device_start() : CMX_ENOMEM;
+    cmx_err err = cmx_port_device_start();
 
     if (!err) {
         cmx_port_mutex_lock(&isolation.lock);
@@ -279,8 +277,6 @@ cmx_err cmx_device_isolate(void)
 
 void cmx_device_isolation_end(void)
 {
-    if (!isolation.ready)
-        return;
     cmx_port_mutex_lock(&isolation.lock);
     cmx_device_isolation_state_set_standing(CMX_ISOLATION_NONE);
     while (__atomic_load_n(&isolation.logging, __ATOMIC_ACQUIRE))

@@ -43,7 +43,6 @@
 /* `settings` borrows the strings here, which come from NVS or, for pins, from Kconfig; they are never freed. */
 static struct {
     struct cmx_mutex lock; /* guards `started` and everything that start_device sets */
-    bool has_lock;         /* set by a constructor, before any task */
     bool started;
     struct cmx_settings settings;
     char host[CMX_GATEWAYS_TEXT_MAX], user[64], password[64], address[64], pins[PINS_MAX * 56], key[1200];
@@ -367,9 +366,10 @@ static void forward_stored(void)
                 "NVS contexts: '%s' is not LOCAL[:REMOTE][+high_bw]; it and what follows are left out", at);
 }
 
+/* Runs before any task. */
 __attribute__((constructor)) static void make_lock(void)
 {
-    esp.has_lock = cmx_port_mutex_init(&esp.lock) == CMX_OK;
+    cmx_port_mutex_init(&esp.lock);
 }
 
 /* *first: whether this call started the device. */
@@ -378,8 +378,6 @@ static esp_err_t start_once(const struct cmx_settings *own, bool *first)
     esp_err_t rc = ESP_OK;
 
     *first = false;
-    if (!esp.has_lock)
-        return ESP_ERR_NO_MEM;
     cmx_port_mutex_lock(&esp.lock);
     if (!esp.started) {
         rc = start_device(own);

@@ -86,11 +86,7 @@ cmx_err cmx_ota_start(struct cmx_ota_service **out, const struct cmx_ota_config 
         s->past[s->n_past] = config->past[s->n_past];
         s->n_past++;
     }
-    err = cmx_port_mutex_init(&s->lock);
-    if (err) {
-        cmx_mem_free(s);
-        return err;
-    }
+    cmx_port_mutex_init(&s->lock);
     describe_http(s);
     err = s->config.slots.status(s->config.slots.arg, &s->slots);
     if (!err && config->boot)

@@ -47,11 +47,11 @@ void cmx_port_background(void);
  * that a leak check at exit finds none. May do nothing. */
 void cmx_port_task_done(void);
 
-/* A lock; not recursive. Storage is in the object, so that a static one needs no allocation. */
+/* A lock; not recursive. Storage is in the object, so that making one cannot fail. */
 struct cmx_mutex {
     uintptr_t opaque[24]; /* FreeRTOS's StaticSemaphore_t is the largest: 84 to 92 bytes on 32 bits */
 };
-CMX_MUST_USE cmx_err cmx_port_mutex_init(struct cmx_mutex *m);
+void cmx_port_mutex_init(struct cmx_mutex *m);
 void cmx_port_mutex_lock(struct cmx_mutex *m);
 void cmx_port_mutex_unlock(struct cmx_mutex *m);
 void cmx_port_mutex_destroy(struct cmx_mutex *m);

@@ -8,20 +8,20 @@
 #include "cmxsafe/proxy/net.h"
 
 static struct {
-    bool ready; /* the lock exists; set by a constructor, before any task */
     struct cmx_mutex lock;
     struct cmx_peer_entry *list;
 } peers;
 
+/* Runs before any task. */
 __attribute__((constructor)) static void make_lock(void)
 {
-    peers.ready = cmx_port_mutex_init(&peers.lock) == CMX_OK;
+    cmx_port_mutex_init(&peers.lock);
 }
 
 void cmx_peer_add(struct cmx_peer_entry *e, const struct sockaddr *local, const struct sockaddr *service,
                   const struct cmx_originator *from)
 {
-    if (!peers.ready || !cmx_net_ip(local, &e->ip, &e->port) || !cmx_net_ip(service, &e->service, &e->service_port))
+    if (!cmx_net_ip(local, &e->ip, &e->port) || !cmx_net_ip(service, &e->service, &e->service_port))
         return; /* the client of this connection will not be known */
     e->from = *from;
     e->listed = true;
@@ -79,7 +79,7 @@ cmx_err cmx_peer(int fd, struct sockaddr_storage *out)
     uint16_t port, service_port;
     cmx_err err = CMX_ENOENT;
 
-    if (!peers.ready || getsockname(fd, (struct sockaddr *)&service, &service_len) != 0 ||
+    if (getsockname(fd, (struct sockaddr *)&service, &service_len) != 0 ||
         getpeername(fd, (struct sockaddr *)&client, &client_len) != 0 ||
         !cmx_net_ip((const struct sockaddr *)&service, &service_ip, &service_port) ||
         !cmx_net_ip((const struct sockaddr *)&client, &ip, &port))

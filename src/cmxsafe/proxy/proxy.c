@@ -170,11 +170,7 @@ cmx_err cmx_proxy_create(struct cmx_proxy **out, const struct cmx_gateway *gatew
         cmx_mem_free(p);
         return cmx_why_fail(why, CMX_EINVAL, "contexts: %zu instead of 1 to %d", n_contexts, CMX_PROXY_CONTEXTS_MAX);
     }
-    err = cmx_port_mutex_init(&p->engine.lock);
-    if (err) {
-        cmx_mem_free(p);
-        return err;
-    }
+    cmx_port_mutex_init(&p->engine.lock);
     if (hooks)
         p->engine.hooks = *hooks;
     err = cmx_proxy_config_new(&p->config, gateway, contexts, n_contexts, why);

@@ -197,10 +197,9 @@ static struct lock *lock_of(struct cmx_mutex *m)
     return (struct lock *)m->opaque;
 }
 
-cmx_err cmx_port_mutex_init(struct cmx_mutex *m)
+void cmx_port_mutex_init(struct cmx_mutex *m)
 {
     lock_of(m)->handle = xSemaphoreCreateMutexStatic(&lock_of(m)->storage);
-    return lock_of(m)->handle ? CMX_OK : CMX_ENOMEM;
 }
 
 void cmx_port_mutex_lock(struct cmx_mutex *m)
