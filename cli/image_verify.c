@@ -76,13 +76,15 @@ static void info_json(const struct cmx_image *c, bool esp)
 static void info_text(const struct cmx_image *c, bool esp)
 {
     char sha[2 * CMX_SHA256_LEN + 1], id[2 * CMX_TRAILER_KEY_ID_LEN + 1];
+    struct cmx_image_build build;
 
     if (esp) {
+        cmx_image_built(c->head, &build);
         printf("chip            %s\n", cmx_image_chip_name(c->info.chip_id));
         printf("version         %s\n", c->info.version);
         printf("project         %s\n", c->info.project);
-        printf("built           %s%s%s%sESP-IDF %s\n", c->info.date, c->info.date[0] ? " " : "", c->info.time,
-               c->info.date[0] || c->info.time[0] ? ", " : "", c->info.idf);
+        printf("built           %s%s%s%sESP-IDF %s\n", build.date, build.date[0] ? " " : "", build.time,
+               build.date[0] || build.time[0] ? ", " : "", build.idf);
         printf("secure version  %" PRIu32 "\n", c->info.secure_version);
         printf("segments        %u\n", (unsigned)c->info.segments);
     }

@@ -53,13 +53,16 @@ int image_file_check(const char *path, const struct cmx_image_policy *policy, st
 
 void image_file_put(struct cmx_json *j, const struct cmx_image *c, bool esp)
 {
+    struct cmx_image_build build;
+
     cmx_json_str(j, "format", esp ? "esp-idf" : "opaque");
     if (esp) {
+        cmx_image_built(c->head, &build);
         cmx_json_str(j, "chip", cmx_image_chip_name(c->info.chip_id));
         cmx_json_str(j, "version", c->info.version);
         cmx_json_str(j, "project", c->info.project);
         cmx_json_u64(j, "secure_version", c->info.secure_version);
-        cmx_json_str(j, "idf", c->info.idf);
+        cmx_json_str(j, "idf", build.idf);
         cmx_json_u64(j, "segments", c->info.segments);
         cmx_json_bool(j, "secure_boot_v2", c->has_secure_boot);
     }

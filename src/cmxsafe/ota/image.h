@@ -44,10 +44,13 @@ struct cmx_image_policy {
 struct cmx_image_info {
     uint16_t chip_id;
     uint8_t segments;
-    uint32_t entry;
     uint32_t secure_version;
     char version[CMX_IMAGE_TEXT_MAX];
     char project[CMX_IMAGE_TEXT_MAX];
+};
+
+/* When and with which ESP-IDF an image was built, made printable. */
+struct cmx_image_build {
     char time[17];
     char date[17];
     char idf[CMX_IMAGE_TEXT_MAX];
@@ -101,6 +104,9 @@ void cmx_image_abort(struct cmx_image *c);
 
 /* Reads the description in a slot's first CMX_IMAGE_HEAD_LEN bytes. CMX_EFORMAT: not an application image. */
 CMX_MUST_USE cmx_err cmx_image_describe(const uint8_t head[CMX_IMAGE_HEAD_LEN], struct cmx_image_info *out);
+
+/* Reads how the image was built, from the head of an application image. */
+void cmx_image_built(const uint8_t head[CMX_IMAGE_HEAD_LEN], struct cmx_image_build *out);
 
 /* Finds a chip by its name, "ESP32-C3" or "esp32c3". CMX_ENOENT. */
 CMX_MUST_USE cmx_err cmx_image_chip_id(const char *name, uint16_t *id);

@@ -92,15 +92,20 @@ cmx_err cmx_image_describe(const uint8_t head[CMX_IMAGE_HEAD_LEN], struct cmx_im
         return CMX_EFORMAT;
     memset(out, 0, sizeof *out);
     out->segments = head[1];
-    out->entry = cmx_le32(head + 4);
     out->chip_id = cmx_le16(head + 12);
     out->secure_version = cmx_le32(d + 4);
     text(out->version, d + 16, 32);
     text(out->project, d + 48, 32);
+    return CMX_OK;
+}
+
+void cmx_image_built(const uint8_t head[CMX_IMAGE_HEAD_LEN], struct cmx_image_build *out)
+{
+    const uint8_t *d = head + DESC_OFFSET;
+
     text(out->time, d + 80, 16);
     text(out->date, d + 96, 16);
     text(out->idf, d + 112, 32);
-    return CMX_OK;
 }
 
 static const struct {
