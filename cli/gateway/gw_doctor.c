@@ -141,6 +141,9 @@ static void check_copy(struct doctor *d)
     gw_copy_warning(&d->g, warning);
     check(d, !warning[0], "the registry in PostgreSQL is followed", warning,
           "make PostgreSQL reachable (docs/SCALE_OUT.md), or start the gateway");
+    gw_copy_left_out(&d->g, warning);
+    check(d, !warning[0], "the registry in PostgreSQL is well-formed", warning,
+          "correct or delete the rows in PostgreSQL (docs/SCALE_OUT.md), and find out which gateway wrote them");
 }
 
 static cmx_err find_unknown(void *arg, const struct gw_grant_record *p)

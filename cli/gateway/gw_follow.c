@@ -24,10 +24,11 @@ struct follower {
     char url[GW_REGISTRY_URL_MAX];
     enum gw_shared_check check; /* tables that the next check compares */
     uint64_t checked_ms;
-    uint64_t retry_ms; /* the wait after a failure; 0: none */
-    int wait_ms;       /* time until the next check */
-    bool unapplied;    /* the copy has changes that were not applied yet */
-    bool claims;       /* the copy has claims that were not applied yet */
+    uint64_t retry_ms;                  /* the wait after a failure; 0: none */
+    int wait_ms;                        /* time until the next check */
+    bool unapplied;                     /* the copy has changes that were not applied yet */
+    bool claims;                        /* the copy has claims that were not applied yet */
+    char left_out[GW_COPY_WARNING_MAX]; /* what was logged last */
 };
 
 static void disconnect(struct follower *f)
@@ -102,6 +103,17 @@ static cmx_err take_changes(struct follower *f, struct cmx_why *e)
     return err;
 }
 
+/* Logs which rows are left out, also if another process of this gateway copied them. */
+static void note_left_out(struct follower *f)
+{
+    char rows[GW_COPY_WARNING_MAX];
+
+    gw_copy_left_out(&f->g, rows);
+    if (rows[0] && strcmp(rows, f->left_out) != 0)
+        gw_note("%s", rows);
+    memcpy(f->left_out, rows, sizeof rows);
+}
+
 /* Removes grants that ended, here and for all gateways. */
 static cmx_err remove_ended(struct follower *f, struct cmx_why *e)
 {
@@ -163,6 +175,8 @@ static cmx_err follow(struct follower *f, const char *url, struct cmx_why *e)
         err = take_changes(f, e);
     if (!err)
         err = take_unapplied(f, e);
+    if (!err)
+        note_left_out(f);
     if (!err)
         err = remove_ended(f, e);
     if (!err)

@@ -297,6 +297,9 @@ static void print_copy(struct gw *g)
     gw_copy_warning(g, warning);
     if (warning[0])
         printf("warning: %s\n", warning);
+    gw_copy_left_out(g, warning);
+    if (warning[0])
+        printf("warning: %s\n", warning);
 }
 
 int gw_status_show(const struct gw_common *c, bool here, bool clear)

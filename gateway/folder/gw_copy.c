@@ -42,6 +42,15 @@ void gw_copy_warning(struct gw *g, char out[GW_COPY_WARNING_MAX])
                  s.confirmed.wall ? age : "ever", s.reason);
 }
 
+void gw_copy_left_out(struct gw *g, char out[GW_COPY_WARNING_MAX])
+{
+    char rows[GW_COPY_WARNING_MAX - 64];
+
+    out[0] = '\0';
+    if (gw_meta_get(&g->registry, GW_META_LEFT_OUT, rows, sizeof rows) != CMX_ENOENT)
+        snprintf(out, GW_COPY_WARNING_MAX, "malformed rows of the shared registry are left out: %s", rows);
+}
+
 static cmx_err store_state(struct gw *g, const struct gw_copy_state *s, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];

@@ -18,6 +18,8 @@ void gw_copy_look(struct gw *g, struct gw_copy_state *out);
 /* Writes a warning for the operator: since when the copy is not confirmed, why, and the consequence. "" if there is
  * none. */
 void gw_copy_warning(struct gw *g, char out[GW_COPY_WARNING_MAX]);
+/* Writes which rows of the shared registry are not in the copy, because they are malformed. "": none. */
+void gw_copy_left_out(struct gw *g, char out[GW_COPY_WARNING_MAX]);
 /* Returns the URL of the shared registry, "postgresql://...", which contains no password. "" if the registry is not
  * shared. */
 const char *gw_copy_url(struct gw *g, char out[GW_REGISTRY_URL_MAX]);

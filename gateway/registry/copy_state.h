@@ -14,6 +14,8 @@
 #define GW_COPY_SILENT_S 20
 #define GW_COPY_STATE_FILE "registry.state"
 #define GW_COPY_STATE_MAX 512
+/* The setting that names the rows of the shared registry that could not be stored in the copy. */
+#define GW_META_LEFT_OUT "left_out"
 
 struct gw_copy_state {
     bool shared; /* false: the registry is not shared, and never stale */

@@ -195,14 +195,12 @@ cmx_err gw_claim_get(struct gw_registry *r, const char *address, char node[GW_NA
 
 cmx_err gw_claim_each(struct gw_registry *r, gw_claim_fn fn, void *arg, struct cmx_why *e)
 {
-    uint8_t raw[16];
     sqlite3_stmt *stmt;
     cmx_err err =
         gw_sql_row(r, &stmt, e, "SELECT address, node, since FROM claim WHERE node <> '' ORDER BY address", "");
 
     while (!err) {
-        if (inet_pton(AF_INET6, gw_sql_text(stmt, 0), raw) == 1) /* it becomes a line of BIRD's configuration */
-            err = fn(arg, gw_sql_text(stmt, 0), gw_sql_text(stmt, 1), sqlite3_column_int64(stmt, 2));
+        err = fn(arg, gw_sql_text(stmt, 0), gw_sql_text(stmt, 1), sqlite3_column_int64(stmt, 2));
         if (!err)
             err = gw_sql_step(r, stmt, e);
     }

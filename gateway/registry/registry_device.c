@@ -38,14 +38,12 @@ static cmx_err read_directs(struct gw_registry *r, struct gw_device *d, struct c
 
 static cmx_err read_device(struct gw_registry *r, sqlite3_stmt *stmt, struct gw_device *d, struct cmx_why *e)
 {
-    uint8_t raw[16];
     cmx_err err;
 
     memset(d, 0, sizeof *d);
     d->id = sqlite3_column_int64(stmt, 0);
     snprintf(d->name, sizeof d->name, "%s", gw_sql_text(stmt, 1));
-    if (inet_pton(AF_INET6, gw_sql_text(stmt, 2), raw) == 1) /* the address is written into rules and the hosts file */
-        snprintf(d->address, sizeof d->address, "%s", gw_sql_text(stmt, 2));
+    snprintf(d->address, sizeof d->address, "%s", gw_sql_text(stmt, 2));
     snprintf(d->group, sizeof d->group, "%s", gw_sql_text(stmt, 3));
     snprintf(d->fingerprint, sizeof d->fingerprint, "%s", gw_sql_text(stmt, 4));
     snprintf(d->key_type, sizeof d->key_type, "%s", gw_sql_text(stmt, 5));

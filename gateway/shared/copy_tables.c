@@ -68,6 +68,8 @@ static void describe(struct gw_copy_table *t)
             t->newest = observations[i].newest;
             t->time = observations[i].time;
         }
+    t->restricts =
+        meta || strncmp(t->name, "policy", 6) == 0 || strcmp(t->name, "krl") == 0 || strcmp(t->name, "tombstone") == 0;
     t->rights = strcmp(t->name, "event") != 0 && strncmp(t->name, "campaign", 8) != 0 && !t->newest;
 }
 
@@ -130,6 +132,17 @@ void gw_copy_digest_sql(FILE *f, const struct gw_copy_table *t)
             DIGEST_BITS / 4, DIGEST_BITS, 1ULL << DIGEST_BITS, t->name, t->filter);
 }
 
+static bool has_good_addresses(sqlite3_stmt *stmt, const struct gw_copy_table *t)
+{
+    for (size_t i = 0; i < t->n; i++) {
+        const char *text = (const char *)sqlite3_column_text(stmt, (int)i);
+
+        if (text && gw_copy_rule_is_address(&t->columns[i].rule) && !gw_copy_text_is_clean(text, &t->columns[i].rule))
+            return false;
+    }
+    return true;
+}
+
 static cmx_err row_digest(sqlite3_stmt *stmt, size_t columns, uint64_t *out)
 {
     struct cmx_sha256 h;
@@ -178,8 +191,10 @@ cmx_err gw_copy_digest(struct gw_registry *r, const struct gw_copy_table *t, uin
     else
         err = gw_sql_prepare(r, &stmt, e, sql, "");
     while (!err && !(err = gw_sql_step(r, stmt, e))) {
-        err = row_digest(stmt, t->n, &row);
-        *out += row;
+        if (has_good_addresses(stmt, t)) {
+            err = row_digest(stmt, t->n, &row);
+            *out += row;
+        }
     }
     *out &= (1ULL << DIGEST_BITS) - 1;
     sqlite3_finalize(stmt);

@@ -12,6 +12,7 @@
 #define GW_COPY_TABLES_MAX 32
 #define GW_COPY_COLUMNS_MAX 24
 #define GW_COPY_NAME_MAX 32
+#define GW_COPY_LEFT_OUT_MAX 200
 
 struct gw_copy_column {
     char name[GW_COPY_NAME_MAX];
@@ -31,6 +32,7 @@ struct gw_copy_table {
         *newest; /* the column that decides which of two observations is newer; NULL: not a table of observations */
     const char *time; /* the column with the time of an observation */
     bool rights;      /* the table's rows decide who may do what */
+    bool restricts;   /* without a row of it, more may be permitted */
 };
 
 struct gw_copy_tables {
@@ -40,10 +42,12 @@ struct gw_copy_tables {
 
 /* The changes in the copy. */
 struct gw_copy_changes {
-    bool rows;      /* any row */
-    bool rights;    /* rows that decide who may do what: the rules have to be rendered again */
-    bool claims;    /* rows of claims: which gateway holds an identity */
-    size_t unclean; /* texts that were replaced, and rows that were left out because of one in their key */
+    bool rows;       /* any row */
+    bool rights;     /* rows that decide who may do what: the rules have to be rendered again */
+    bool claims;     /* rows of claims: which gateway holds an identity */
+    size_t unclean;  /* texts that were replaced */
+    size_t left_out; /* rows that can't be in the copy */
+    char first_left_out[GW_COPY_LEFT_OUT_MAX];
 };
 
 /* Reads the tables from the schema. CMX_ENOSPC: there are more tables or columns than fit, which is a defect. */
@@ -58,7 +62,8 @@ bool gw_copy_meta_is_shared(const char *key);
 void gw_copy_names(FILE *f, const struct gw_copy_table *t, bool keys_only);
 
 /* Computes the digest of the table's shared rows, the same as PostgreSQL computes with gw_copy_digest_sql. It detects
- * accidental differences and does not protect against an attacker. */
+ * accidental differences and does not protect against an attacker. A row with a malformed address, which only an older
+ * program stored, does not count, so that the table is replaced. */
 CMX_MUST_USE cmx_err gw_copy_digest(struct gw_registry *r, const struct gw_copy_table *t, uint64_t *out,
                                     struct cmx_why *e);
 void gw_copy_digest_sql(FILE *f, const struct gw_copy_table *t);

@@ -1,5 +1,6 @@
 #include "gateway/shared/copy_text.h"
 
+#include <arpa/inet.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -24,7 +25,8 @@ static const struct {
      {GW_COPY_LINES, sizeof((struct gw_attestation *)0)->detail + GW_CLAIMS_MAX}}, /* one line for each claim */
     {"consumer", "name", {GW_COPY_WORD, GW_CONSUMER_MAX - 1}},
     {"krl", "content", {GW_COPY_WORD, CONTENT_MAX}},
-    {NULL, "address", {GW_COPY_WORD, GW_ADDRESS_MAX - 1}},
+    {"port", "address", {GW_COPY_ADDRESS_OR_NONE, GW_ADDRESS_MAX - 1}},
+    {NULL, "address", {GW_COPY_ADDRESS, GW_ADDRESS_MAX - 1}},
     {NULL, "attest_key", {GW_COPY_TEXT, CMX_ATTEST_KEY_LINE_MAX - 1}},
     {NULL, "blob", {GW_COPY_WORD, GW_KEY_BLOB_MAX - 1}},
     {NULL, "client", {GW_COPY_TEXT, REASON_MAX}},
@@ -52,6 +54,11 @@ struct gw_copy_rule gw_copy_rule_of(const char *table, const char *column)
         if ((!rules[i].table || strcmp(rules[i].table, table) == 0) && strcmp(rules[i].column, column) == 0)
             return rules[i].rule;
     return (struct gw_copy_rule){GW_COPY_WORD, REASON_MAX};
+}
+
+bool gw_copy_rule_is_address(const struct gw_copy_rule *rule)
+{
+    return rule->form == GW_COPY_ADDRESS || rule->form == GW_COPY_ADDRESS_OR_NONE;
 }
 
 /* Reads the len - 1 bytes that follow the first byte of a UTF-8 character. The 0 at the end of a text is not such a
@@ -109,9 +116,19 @@ static bool is_word(uint32_t c)
 
 static bool may_have(enum gw_copy_form form, uint32_t c)
 {
-    if (form == GW_COPY_WORD)
+    if (form != GW_COPY_TEXT && form != GW_COPY_LINES)
         return is_word(c);
     return !is_deceptive(c) || (form == GW_COPY_LINES && c == '\n');
+}
+
+/* Another way to write the same address would be another text, which the tables compare. */
+static bool is_address(const char *text)
+{
+    char canonical[INET6_ADDRSTRLEN];
+    uint8_t raw[16];
+
+    return inet_pton(AF_INET6, text, raw) == 1 && inet_ntop(AF_INET6, raw, canonical, sizeof canonical) &&
+           strcmp(text, canonical) == 0;
 }
 
 bool gw_copy_text_is_clean(const char *text, const struct gw_copy_rule *rule)
@@ -120,6 +137,8 @@ bool gw_copy_text_is_clean(const char *text, const struct gw_copy_rule *rule)
 
     if (strlen(text) > rule->max)
         return false;
+    if (gw_copy_rule_is_address(rule))
+        return is_address(text) || (!*text && rule->form == GW_COPY_ADDRESS_OR_NONE);
     for (size_t len; *text; text += len) {
         len = next_character(text, &c);
         if (!may_have(rule->form, c))

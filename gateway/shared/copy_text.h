@@ -9,9 +9,11 @@
 #define GW_COPY_REPLACED '?' /* stands for each character that the column may not have */
 
 enum gw_copy_form {
-    GW_COPY_WORD,  /* only letters, digits and the signs that names, addresses, keys and digests need */
-    GW_COPY_TEXT,  /* UTF-8 without control characters and characters that hide or reorder others */
-    GW_COPY_LINES, /* GW_COPY_TEXT, with newlines */
+    GW_COPY_WORD,            /* only letters, digits and the signs that names, addresses, keys and digests need */
+    GW_COPY_TEXT,            /* UTF-8 without control characters and characters that hide or reorder others */
+    GW_COPY_LINES,           /* GW_COPY_TEXT, with newlines */
+    GW_COPY_ADDRESS,         /* an IPv6 address as inet_ntop writes it; a row with anything else is left out */
+    GW_COPY_ADDRESS_OR_NONE, /* GW_COPY_ADDRESS, or "" */
 };
 
 struct gw_copy_rule {
@@ -21,6 +23,7 @@ struct gw_copy_rule {
 
 /* Returns the rule of a text column. A column without a rule of its own may only have a word. */
 struct gw_copy_rule gw_copy_rule_of(const char *table, const char *column);
+bool gw_copy_rule_is_address(const struct gw_copy_rule *rule);
 
 /* Returns true if the text has the form of the rule and is not too long. */
 bool gw_copy_text_is_clean(const char *text, const struct gw_copy_rule *rule);

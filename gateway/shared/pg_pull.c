@@ -68,16 +68,56 @@ static void write_delete_all(FILE *f, const struct gw_copy_table *t)
 
 static bool is_clean(const struct gw_copy_table *t, size_t i, const PGresult *rows, int row)
 {
-    return t->columns[i].integer || gw_copy_text_is_clean(PQgetvalue(rows, row, (int)i), &t->columns[i].rule);
+    return t->columns[i].integer || PQgetisnull(rows, row, (int)i) ||
+           gw_copy_text_is_clean(PQgetvalue(rows, row, (int)i), &t->columns[i].rule);
 }
 
-/* A row whose key is not clean is left out: nothing can name it. */
-static bool key_is_clean(const struct gw_copy_table *t, const PGresult *rows, int row)
+/* Returns why the row can't be in the copy; NULL: it can. Nothing can name a row whose key is not clean, and addresses
+ * are written into rules and BIRD's configuration. */
+static const char *find_fault(const struct gw_copy_table *t, bool key_only, const PGresult *rows, int row)
 {
+    for (size_t i = 0; i < t->n; i++) {
+        bool address = gw_copy_rule_is_address(&t->columns[i].rule);
+
+        if (!t->columns[i].key && (key_only || !address))
+            continue;
+        if (t->columns[i].key && PQgetisnull(rows, row, (int)i))
+            return "its key is NULL";
+        if (!is_clean(t, i, rows, row))
+            return address ? "its address is malformed" : "its key has unexpected characters";
+    }
+    return NULL;
+}
+
+/* Writes the table and the key of a row: "grants with consumer '1', device '7', port '81'". */
+static void name_row(char out[GW_COPY_LEFT_OUT_MAX], const struct gw_copy_table *t, const PGresult *rows, int row)
+{
+    const char *separator = " with";
+    size_t n = (size_t)snprintf(out, GW_COPY_LEFT_OUT_MAX, "%s", t->name);
+
     for (size_t i = 0; i < t->n; i++)
-        if (t->columns[i].key && !is_clean(t, i, rows, row))
-            return false;
-    return true;
+        if (t->columns[i].key && n < GW_COPY_LEFT_OUT_MAX) {
+            n += (size_t)snprintf(out + n, GW_COPY_LEFT_OUT_MAX - n, "%s %s '%.80s'", separator, t->columns[i].name,
+                                  PQgetvalue(rows, row, (int)i));
+            separator = ",";
+        }
+}
+
+static cmx_err leave_out(struct gw_copy_changes *out, const char *row, const char *why, struct cmx_why *e)
+{
+    static const struct gw_copy_rule rule = {GW_COPY_TEXT, GW_COPY_LEFT_OUT_MAX - 1};
+    char text[2 * GW_COPY_LEFT_OUT_MAX];
+    char *clean;
+
+    if (out->left_out++)
+        return CMX_OK;
+    snprintf(text, sizeof text, "%s: %s", row, why);
+    clean = gw_copy_text_clean(text, &rule);
+    if (!clean)
+        return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    snprintf(out->first_left_out, sizeof out->first_left_out, "%s", clean);
+    cmx_mem_free(clean);
+    return CMX_OK;
 }
 
 static int bind_text(sqlite3_stmt *stmt, const struct gw_copy_table *t, size_t i, const PGresult *rows, int row)
@@ -124,6 +164,26 @@ static size_t count_unclean(const struct gw_copy_table *t, const PGresult *rows,
     return n;
 }
 
+/* Stores the row. A row that breaks a constraint of the copy, which no cmxsafe writes, is left out, unless that could
+ * permit something. */
+static cmx_err insert_row(struct gw_registry *r, sqlite3_stmt *insert, const struct gw_copy_table *t,
+                          const PGresult *rows, int row, struct gw_copy_changes *out, struct cmx_why *e)
+{
+    const char *fault = find_fault(t, false, rows, row);
+    cmx_err err = fault ? CMX_EEXIST : run_row(r, insert, t, false, rows, row, e);
+    char name[GW_COPY_LEFT_OUT_MAX];
+
+    if (!err)
+        out->unclean += count_unclean(t, rows, row);
+    if (err != CMX_EEXIST)
+        return err;
+    name_row(name, t, rows, row);
+    if (!fault && t->restricts)
+        return cmx_why_fail(e, CMX_EFORMAT, "a row of %s: %s; correct or delete it in PostgreSQL (docs/SCALE_OUT.md)",
+                            name, sqlite3_errmsg(r->db));
+    return leave_out(out, name, fault ? fault : sqlite3_errmsg(r->db), e);
+}
+
 /* All changed rows are deleted before any is inserted, because a name may have moved from one row to another. The last
  * column is true for a row that was removed. */
 static cmx_err store_rows(struct gw_registry *r, const struct gw_copy_table *t, const PGresult *rows,
@@ -136,14 +196,11 @@ static cmx_err store_rows(struct gw_registry *r, const struct gw_copy_table *t, 
     if (!err)
         err = prepare_made(r, &insert, write_insert, t, e);
     for (int i = 0; !err && i < PQntuples(rows); i++)
-        if (key_is_clean(t, rows, i))
+        if (!find_fault(t, true, rows, i))
             err = run_row(r, delete, t, true, rows, i, e);
     for (int i = 0; !err && i < PQntuples(rows); i++)
-        if (PQgetvalue(rows, i, (int)t->n)[0] == 'f') {
-            out->unclean += count_unclean(t, rows, i);
-            if (key_is_clean(t, rows, i))
-                err = run_row(r, insert, t, false, rows, i, e);
-        }
+        if (PQgetvalue(rows, i, (int)t->n)[0] == 'f')
+            err = insert_row(r, insert, t, rows, i, out, e);
     sqlite3_finalize(delete);
     sqlite3_finalize(insert);
     return err;
@@ -178,9 +235,10 @@ static void write_select(FILE *f, const struct gw_copy_table *t, int64_t from)
     gw_copy_names(f, t, false);
     fprintf(f, ",removed FROM \"%s\" WHERE (%s) AND ", t->name, t->filter);
     if (from > 0)
-        fprintf(f, "revision>%lld;", (long long)from);
+        fprintf(f, "revision>%lld", (long long)from);
     else
-        fputs("NOT removed;", f);
+        fputs("NOT removed", f);
+    fputs(" ORDER BY revision;", f); /* of two rows that exclude each other, the older one stays */
 }
 
 /* Runs the text written to f as one query; passes its results to each, in the order of the tables. */
@@ -284,4 +342,67 @@ cmx_err gw_pg_pull_compared(PGconn *c, struct gw_registry *r, const struct gw_co
         if (p.differs[i])
             err = replace_table(c, r, &t->tables[i], out, e);
     return err;
+}
+
+/* Deletes the rows that refer to a row that is not there; fk: a row of foreign_keys_sql. */
+static cmx_err delete_orphans(struct gw_registry *r, sqlite3_stmt *fk, struct gw_copy_changes *out, struct cmx_why *e)
+{
+    const char *table = gw_sql_text(fk, 0);
+    const char *column = gw_sql_text(fk, 1);
+    char *sql = sqlite3_mprintf("DELETE FROM main.\"%w\" WHERE \"%w\" NOT IN (SELECT \"%w\" FROM main.\"%w\") RETURNING"
+                                " \"%w\"",
+                                table, column, gw_sql_text(fk, 3), gw_sql_text(fk, 2), column);
+    char name[GW_COPY_LEFT_OUT_MAX];
+    sqlite3_stmt *stmt = NULL;
+    cmx_err err = sql ? gw_sql_row(r, &stmt, e, sql, "") : cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+
+    while (!err) {
+        snprintf(name, sizeof name, "%s with %s '%s'", table, column, gw_sql_text(stmt, 0));
+        err = leave_out(out, name, "it refers to a row that is not there", e);
+        if (!err)
+            err = gw_sql_step(r, stmt, e);
+    }
+    sqlite3_free(sql);
+    return gw_sql_end(stmt, err);
+}
+
+/* Deletes rows until no foreign key is violated. Without this, SQLite refuses to commit. */
+static cmx_err delete_all_orphans(struct gw_registry *r, struct gw_copy_changes *out, struct cmx_why *e)
+{
+    static const char foreign_keys_sql[] = "SELECT m.name, f.\"from\", f.\"table\", f.\"to\" FROM main.sqlite_master m,"
+                                           " pragma_foreign_key_list(m.name) f WHERE m.type = 'table'";
+    cmx_err err = CMX_OK;
+    int violated = 0;
+    int ignored;
+
+    while (!err && sqlite3_db_status(r->db, SQLITE_DBSTATUS_DEFERRED_FKS, &violated, &ignored, 0) == SQLITE_OK &&
+           violated) {
+        size_t before = out->left_out;
+        sqlite3_stmt *fk;
+
+        err = gw_sql_row(r, &fk, e, foreign_keys_sql, "");
+        while (!err) {
+            err = delete_orphans(r, fk, out, e);
+            if (!err)
+                err = gw_sql_step(r, fk, e);
+        }
+        err = gw_sql_end(fk, err);
+        if (!err && out->left_out == before)
+            return cmx_why_fail(e, CMX_EINTERNAL, "the copy violates a foreign key");
+    }
+    return err;
+}
+
+cmx_err gw_pg_pull_end(struct gw_registry *r, bool all, struct gw_copy_changes *out, struct cmx_why *e)
+{
+    char text[GW_COPY_LEFT_OUT_MAX + 64];
+    cmx_err err = delete_all_orphans(r, out, e);
+
+    if (err)
+        return err;
+    if (out->left_out) {
+        snprintf(text, sizeof text, "%zu, the first is in %s", out->left_out, out->first_left_out);
+        return gw_meta_set(r, GW_META_LEFT_OUT, text, e);
+    }
+    return all ? gw_sql_run(r, e, "DELETE FROM main.meta WHERE key = ?", "t", GW_META_LEFT_OUT) : CMX_OK;
 }

@@ -3,6 +3,7 @@
 
 #include <libpq-fe.h>
 
+#include "gateway/registry/copy_state.h"
 #include "gateway/shared/copy_tables.h"
 
 /* Copies the rows that changed after revision `from`. */
@@ -16,3 +17,8 @@ CMX_MUST_USE cmx_err gw_pg_pull_compared(PGconn *c, struct gw_registry *r, const
 /* Replaces all shared rows. */
 CMX_MUST_USE cmx_err gw_pg_pull_all(PGconn *c, struct gw_registry *r, const struct gw_copy_tables *t,
                                     struct gw_copy_changes *out, struct cmx_why *e);
+
+/* Call once after the rows were copied, before the commit. Removes rows that refer to a row that is not there, since
+ * SQLite would refuse the commit, and records what was left out. all: all tables were compared, so that an older record
+ * is deleted if nothing was left out. */
+CMX_MUST_USE cmx_err gw_pg_pull_end(struct gw_registry *r, bool all, struct gw_copy_changes *out, struct cmx_why *e);

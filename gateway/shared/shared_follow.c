@@ -58,14 +58,20 @@ static cmx_err take_rows(struct gw_shared *s, struct gw_registry *r, enum gw_sha
 {
     int64_t from = gw_shared_revision(r);
     cmx_err err = CMX_OK;
+    char left_out[8];
 
     /* PostgreSQL was restored from a backup, a failover lost its last changes, or this copy is too old. */
     if (from > s->head.revision || from < s->head.pruned)
+        check = GW_SHARED_ALL;
+    /* A row that was left out may have been corrected. */
+    if (check == GW_SHARED_RIGHTS && gw_meta_get(r, GW_META_LEFT_OUT, left_out, sizeof left_out) != CMX_ENOENT)
         check = GW_SHARED_ALL;
     if (check != GW_SHARED_ALL && from != s->head.revision)
         err = gw_pg_pull_since(s->c, r, &s->tables, from, out, e);
     if (!err && check != GW_SHARED_CHANGES)
         err = gw_pg_pull_compared(s->c, r, &s->tables, check == GW_SHARED_RIGHTS, out, e);
+    if (!err)
+        err = gw_pg_pull_end(r, check == GW_SHARED_ALL, out, e);
     return err ? err : gw_shared_set_revision(r, s->head.revision, e);
 }
 

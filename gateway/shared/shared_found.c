@@ -67,13 +67,15 @@ static cmx_err found_there(struct gw_shared *s, bool *exists, struct cmx_why *e)
 
 static cmx_err fill_either(struct gw_shared *s, struct gw_registry *r, bool exists, struct cmx_why *e)
 {
-    struct gw_copy_changes ignored = {0};
+    struct gw_copy_changes pulled = {0};
     cmx_err err;
 
     if (!exists)
         return send_all(s, r, e);
     err = gw_shared_upgrade_schema(s, e);
-    return err ? err : gw_pg_pull_all(s->c, r, &s->tables, &ignored, e);
+    if (!err)
+        err = gw_pg_pull_all(s->c, r, &s->tables, &pulled, e);
+    return err ? err : gw_pg_pull_end(r, true, &pulled, e);
 }
 
 cmx_err gw_shared_found(struct gw_registry *r, const char *url, bool adopt, struct cmx_why *e)

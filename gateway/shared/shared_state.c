@@ -221,6 +221,7 @@ cmx_err gw_shared_record(struct gw_shared *s, struct gw_registry *r, struct cmx_
 cmx_err gw_shared_begin_on_copy(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
 {
     struct gw_copy_changes pulled = {0};
+    bool all;
     int64_t from;
     cmx_err err = gw_registry_begin_own(r, e);
 
@@ -229,10 +230,12 @@ cmx_err gw_shared_begin_on_copy(struct gw_shared *s, struct gw_registry *r, stru
     if (!err)
         err = send_notes(s, r, e);
     from = gw_shared_revision(r);
+    all = !from || from > s->head.revision || from < s->head.pruned;
     if (!err && (s->dirty || from != s->head.revision))
-        err = from && from <= s->head.revision && from >= s->head.pruned
-                  ? gw_pg_pull_since(s->c, r, &s->tables, from, &pulled, e)
-                  : gw_pg_pull_all(s->c, r, &s->tables, &pulled, e);
+        err = all ? gw_pg_pull_all(s->c, r, &s->tables, &pulled, e)
+                  : gw_pg_pull_since(s->c, r, &s->tables, from, &pulled, e);
+    if (!err)
+        err = gw_pg_pull_end(r, all, &pulled, e);
     /* Records that there are changes, which the caller may leave unapplied. */
     if (!err && pulled.rights)
         err = gw_sql_run(r, e, "INSERT OR IGNORE INTO main.meta(key, value) VALUES('unapplied', '')", "");

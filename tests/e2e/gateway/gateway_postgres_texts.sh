@@ -43,7 +43,7 @@ BEGIN
     SET LOCAL search_path = cmxsafe;
     UPDATE registry SET revision = revision + 1;
     FOR c IN SELECT k.table_name, k.column_name FROM information_schema.columns k WHERE k.table_schema = 'cmxsafe' AND k.data_type = 'text' AND k.table_name <> 'registry'
-        AND k.column_name <> 'kind' -- SQLite checks it
+        AND k.column_name NOT IN ('kind', 'address') -- gateway_postgres_rows.sh
         AND NOT EXISTS (SELECT 1 FROM information_schema.key_column_usage u WHERE u.table_schema = 'cmxsafe' AND u.table_name = k.table_name AND u.column_name = k.column_name)
     LOOP
         EXECUTE format('UPDATE %I SET %I = %I || %L, revision = (SELECT revision FROM registry) WHERE %I IS NOT NULL AND NOT removed %s', c.table_name, c.column_name,

@@ -363,6 +363,39 @@ static void test_texts(void **state)
     cmx_mem_free(text);
 }
 
+/* An address is written into rules and BIRD's configuration, and compared as text. */
+static void test_addresses(void **state)
+{
+    static const char *const bad[] = {"fd00::/0", "FD00::1",   "fd00:0::1",  "fd00::1 ", "fd00::1;", "192.0.2.1",
+                                      "fd00",     "[fd00::1]", "fd00::1%lo", "x",        "fd00::?"};
+    static const char *const columns[][2] = {{"device", "address"}, {"claim", "address"}, {"port", "address"}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++) {
+        struct gw_copy_rule rule = gw_copy_rule_of(columns[i][0], columns[i][1]);
+
+        assert_true(gw_copy_rule_is_address(&rule));
+        assert_true(gw_copy_text_is_clean("fd00::1", &rule));
+        assert_true(gw_copy_text_is_clean("fd12:3456:789a:1111:2222:3333:4444:5555", &rule));
+        assert_int_equal(gw_copy_text_is_clean("", &rule), strcmp(columns[i][0], "port") == 0);
+        for (size_t k = 0; k < sizeof bad / sizeof bad[0]; k++)
+            if (gw_copy_text_is_clean(bad[k], &rule))
+                fail_msg("%s: '%s' is taken", columns[i][0], bad[k]);
+    }
+}
+
+/* An older program took such a row: the table's digest differs from PostgreSQL's, so that the table is replaced. */
+static void test_stored_address(void **state)
+{
+    uint64_t before = digest_of("claim");
+
+    (void)state;
+    must("INSERT INTO claim(address, node, sequence, since) VALUES('fd00::/0', 'gw2', 1, 5)");
+    assert_int_equal(digest_of("claim"), before);
+    must("UPDATE claim SET address = 'fd00::1'");
+    assert_int_not_equal(digest_of("claim"), before);
+}
+
 /* A text that the copy replaced can still be changed: PostgreSQL has another one. */
 static void test_replaced(void **state)
 {
@@ -461,6 +494,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_digests, open_registry, close_registry),
         cmocka_unit_test_setup_teardown(test_statements, open_registry, close_registry),
         cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_addresses),
+        cmocka_unit_test_setup_teardown(test_stored_address, open_registry, close_registry),
         cmocka_unit_test_setup_teardown(test_replaced, open_registry, close_registry),
         cmocka_unit_test_setup_teardown(test_schema, open_registry, close_registry),
         cmocka_unit_test(test_urls),
