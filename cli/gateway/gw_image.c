@@ -19,18 +19,21 @@
 
 /* ---- the update key ---- */
 
-static void read_keys(struct gw *g, struct cmx_ota_keys *keys)
+/* Fails if there are keys that can't be read: without a key, images are not checked. */
+static cmx_err read_keys(struct gw *g, struct cmx_ota_keys *keys, struct cmx_why *e)
 {
     char text[CMX_OTA_KEYS_MAX * KEY_HEX_MAX + 1];
     char *rest = text;
     char *one;
+    cmx_err err = gw_meta_get(&g->registry, KEYS_META, text, sizeof text);
 
     keys->n = 0;
-    if (gw_meta_get(&g->registry, KEYS_META, text, sizeof text) != CMX_OK)
-        return;
-    while ((one = strsep(&rest, ",")) != NULL && one[0])
-        if (cmx_ota_keys_add(keys, one) != CMX_OK)
-            return;
+    while (!err && (one = strsep(&rest, ",")) != NULL && one[0])
+        err = cmx_ota_keys_add(keys, one);
+    if (!err || err == CMX_ENOENT)
+        return CMX_OK;
+    return cmx_why_fail(e, err,
+                        "the update key in the registry can't be read; set it again with 'cmxsafe gateway image key'");
 }
 
 static cmx_err write_keys(struct gw *g, const struct cmx_ota_keys *keys, struct cmx_why *e)
@@ -71,10 +74,13 @@ static int show_keys(const struct gw_common *c)
     struct cmx_ota_keys keys;
     struct cmx_json *j;
     char id[2 * CMX_TRAILER_KEY_ID_LEN + 1];
+    cmx_err err;
 
     if (gw_read_begin(&x))
         return x.status;
-    read_keys(&x.g, &keys);
+    err = read_keys(&x.g, &keys, &x.e);
+    if (err)
+        return gw_read_finish(&x, err);
     j = gw_read_object(&x);
     if (j)
         keys_json(j, &keys);
@@ -286,8 +292,9 @@ static int add_checked(struct adding *a, const char *path)
 
     if (gw_change_begin(x))
         return x->status;
-    read_keys(&x->g, &keys);
-    err = check_image(&k, path, &keys, &x->e);
+    err = read_keys(&x->g, &keys, &x->e);
+    if (!err)
+        err = check_image(&k, path, &keys, &x->e);
     if (!err)
         err = refuse_image(&k, &keys, &x->e);
     if (!err && !x->common.dry_run)
@@ -398,7 +405,9 @@ static int image_list(int argc, char **argv)
         return x.status;
     if (gw_read_begin(&x))
         return x.status;
-    read_keys(&x.g, &l.keys);
+    err = read_keys(&x.g, &l.keys, &x.e);
+    if (err)
+        return gw_read_finish(&x, err);
     l.json = gw_read_object(&x);
     if (l.json) {
         cmx_json_u64(l.json, "bytes_max", IMAGE_BYTES_MAX);

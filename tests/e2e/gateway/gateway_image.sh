@@ -94,6 +94,8 @@ gw campaign stop later >/dev/null && gw campaign remove later >/dev/null && gw i
 # A copy that was damaged is listed as such.
 chmod u+w "$GW/store/$(digest bundle.signed)" && printf x | dd of="$GW/store/$(digest bundle.signed)" bs=1 seek=7 conv=notrunc 2>/dev/null
 [ "$(kept '.images[] | select(.name == "a bundle") | .problem')" = "its signature does not match its content; sign it again" ] || fail "a damaged copy: $(kept .)"
+sql "$CMXSAFE_GATEWAY/registry.db" "UPDATE meta SET value = 'x,' WHERE key = 'update_keys'"
+! gw image add v2.bin >/dev/null 2>err && grep -q "the update key in the registry can't be read" err || fail "images are not checked because the key can't be read: $(cat err)"
 gw image key --remove >/dev/null && [ "$(gw image key)" = "no update key" ] || fail "image key --remove"
 ok "images are removed, those of campaigns later"
 stop_gateway
