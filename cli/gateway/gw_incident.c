@@ -104,7 +104,7 @@ static cmx_err write_refusal(struct gw *g, const struct gw_incident *x, struct c
                      "i", (int64_t)time(NULL) - GW_INCIDENT_GRANT_S);
     for (; !err && !who[0]; err = gw_sql_step(&g->registry, stmt, e))
         if (covers(gw_sql_text(stmt, 1), &d, port) && is_consumer(g, gw_sql_text(stmt, 0), x->name)) {
-            snprintf(who, sizeof who, "%s", gw_sql_text(stmt, 0));
+            gw_sql_copy(stmt, 0, who, sizeof who);
             snprintf(grant, sizeof grant, "%s:%u", d.name, port);
         }
     err = gw_sql_end(stmt, err);
@@ -183,7 +183,7 @@ cmx_err gw_incident_write_away(struct gw *g, char *status, struct cmx_why *e)
         if (!a)
             break; /* the next call handles the others */
         a->device = sqlite3_column_int64(stmt, 0);
-        snprintf(a->name, sizeof a->name, "%s", gw_sql_text(stmt, 1));
+        gw_sql_copy(stmt, 1, a->name, sizeof a->name);
         a->next = list;
         list = a;
     }

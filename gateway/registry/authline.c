@@ -29,9 +29,9 @@ static cmx_err find_owner(struct gw_registry *r, const char *fingerprint, struct
     if (!err) {
         o->device = sqlite3_column_int64(stmt, 0);
         o->consumer = sqlite3_column_int64(stmt, 1);
-        snprintf(o->name, sizeof o->name, "%s", gw_sql_text(stmt, 2));
-        snprintf(o->type, sizeof o->type, "%s", gw_sql_text(stmt, 3));
-        snprintf(o->blob, sizeof o->blob, "%s", gw_sql_text(stmt, 4));
+        gw_sql_copy(stmt, 2, o->name, sizeof o->name);
+        gw_sql_copy(stmt, 3, o->type, sizeof o->type);
+        gw_sql_copy(stmt, 4, o->blob, sizeof o->blob);
     } else if (err == CMX_ENOENT) {
         cmx_why_set(e, "no device or platform has the key %s", fingerprint);
     }

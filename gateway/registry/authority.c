@@ -13,10 +13,10 @@
 
 static void read_authority(sqlite3_stmt *stmt, struct gw_authority *a)
 {
-    snprintf(a->name, sizeof a->name, "%s", gw_sql_text(stmt, 0));
-    snprintf(a->fingerprint, sizeof a->fingerprint, "%s", gw_sql_text(stmt, 1));
-    snprintf(a->type, sizeof a->type, "%s", gw_sql_text(stmt, 2));
-    snprintf(a->blob, sizeof a->blob, "%s", gw_sql_text(stmt, 3));
+    gw_sql_copy(stmt, 0, a->name, sizeof a->name);
+    gw_sql_copy(stmt, 1, a->fingerprint, sizeof a->fingerprint);
+    gw_sql_copy(stmt, 2, a->type, sizeof a->type);
+    gw_sql_copy(stmt, 3, a->blob, sizeof a->blob);
     a->added = sqlite3_column_int64(stmt, 4);
 }
 
@@ -278,7 +278,7 @@ cmx_err gw_krl_get(struct gw_registry *r, bool content, struct gw_krl *out, stru
     memset(out, 0, sizeof *out);
     err = gw_sql_row(r, &stmt, e, "SELECT digest, at, content FROM krl WHERE id = 1", "");
     if (!err) {
-        snprintf(out->digest, sizeof out->digest, "%s", gw_sql_text(stmt, 0));
+        gw_sql_copy(stmt, 0, out->digest, sizeof out->digest);
         out->at = sqlite3_column_int64(stmt, 1);
         err = content ? decode_krl(gw_sql_text(stmt, 2), out, e) : CMX_OK;
     } else if (err == CMX_ENOENT) {

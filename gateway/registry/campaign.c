@@ -113,11 +113,11 @@ static cmx_err read_campaign(struct gw_registry *r, sqlite3_stmt *stmt, struct g
 
     memset(c, 0, sizeof *c);
     c->id = sqlite3_column_int64(stmt, 0);
-    snprintf(c->name, sizeof c->name, "%s", gw_sql_text(stmt, 1));
+    gw_sql_copy(stmt, 1, c->name, sizeof c->name);
     c->state = state < 0 ? GW_CAMPAIGN_STOPPED : (gw_campaign_state)state;
-    snprintf(c->reason, sizeof c->reason, "%s", gw_sql_text(stmt, 3));
-    snprintf(c->image, sizeof c->image, "%s", gw_sql_text(stmt, 4));
-    snprintf(c->version, sizeof c->version, "%s", gw_sql_text(stmt, 5));
+    gw_sql_cut(stmt, 3, c->reason, sizeof c->reason);
+    gw_sql_copy(stmt, 4, c->image, sizeof c->image);
+    gw_sql_cut(stmt, 5, c->version, sizeof c->version);
     c->opaque = sqlite3_column_int(stmt, 6) != 0;
     read_manifests(c, gw_sql_text(stmt, 7));
     c->begins = sqlite3_column_int64(stmt, 8);
@@ -197,13 +197,13 @@ static void read_update(sqlite3_stmt *stmt, struct gw_update *u)
 
     memset(u, 0, sizeof *u);
     u->device = sqlite3_column_int64(stmt, 0);
-    snprintf(u->name, sizeof u->name, "%s", gw_sql_text(stmt, 1));
-    snprintf(u->address, sizeof u->address, "%s", gw_sql_text(stmt, 2));
+    gw_sql_copy(stmt, 1, u->name, sizeof u->name);
+    gw_sql_copy(stmt, 2, u->address, sizeof u->address);
     u->state = state < 0 ? GW_UPDATE_FAILED : (gw_update_state)state;
-    snprintf(u->boot, sizeof u->boot, "%s", gw_sql_text(stmt, 4));
+    gw_sql_copy(stmt, 4, u->boot, sizeof u->boot);
     u->tries = sqlite3_column_int64(stmt, 5);
     u->at = sqlite3_column_int64(stmt, 6);
-    snprintf(u->detail, sizeof u->detail, "%s", gw_sql_text(stmt, 7));
+    gw_sql_cut(stmt, 7, u->detail, sizeof u->detail);
 }
 
 cmx_err gw_update_each(struct gw_registry *r, int64_t campaign, gw_update_fn fn, void *arg, struct cmx_why *e)

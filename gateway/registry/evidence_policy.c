@@ -21,8 +21,8 @@ static cmx_err read_manifests(struct gw_registry *r, struct gw_policy *p, struct
 
     for (p->n_manifests = 0; !err && p->n_manifests < GW_POLICY_MANIFESTS_MAX; err = gw_sql_step(r, stmt, e)) {
         struct gw_manifest_file *m = &p->manifests[p->n_manifests++];
-        snprintf(m->path, sizeof m->path, "%s", gw_sql_text(stmt, 0));
-        snprintf(m->digest, sizeof m->digest, "%s", gw_sql_text(stmt, 1));
+        gw_sql_copy(stmt, 0, m->path, sizeof m->path);
+        gw_sql_copy(stmt, 1, m->digest, sizeof m->digest);
     }
     return gw_sql_end(stmt, err);
 }
@@ -32,7 +32,7 @@ static cmx_err read_policy(struct gw_registry *r, sqlite3_stmt *stmt, struct gw_
     memset(p, 0, sizeof *p);
     p->id = sqlite3_column_int64(stmt, 0);
     p->is_device = strcmp(gw_sql_text(stmt, 1), "device") == 0;
-    snprintf(p->target, sizeof p->target, "%s", gw_sql_text(stmt, 2));
+    gw_sql_copy(stmt, 2, p->target, sizeof p->target);
     p->max_age_s = sqlite3_column_int64(stmt, 3);
     p->enforce = sqlite3_column_int(stmt, 4) != 0;
     return read_manifests(r, p, e);
@@ -272,8 +272,8 @@ static void read_standing(sqlite3_stmt *stmt, struct gw_standing *s)
 
     memset(s, 0, sizeof *s);
     s->device = sqlite3_column_int64(stmt, 0);
-    snprintf(s->name, sizeof s->name, "%s", gw_sql_text(stmt, 1));
-    snprintf(s->address, sizeof s->address, "%s", gw_sql_text(stmt, 2));
+    gw_sql_copy(stmt, 1, s->name, sizeof s->name);
+    gw_sql_copy(stmt, 2, s->address, sizeof s->address);
     s->policy = sqlite3_column_int64(stmt, 3);
     s->is_enforced = sqlite3_column_int(stmt, 4) != 0;
     s->exempt = sqlite3_column_int(stmt, 5) != 0;
@@ -285,8 +285,8 @@ static void read_standing(sqlite3_stmt *stmt, struct gw_standing *s)
     s->port = (uint16_t)sqlite3_column_int(stmt, 13);
     if (!s->policy)
         return;
-    snprintf(s->manifest, sizeof s->manifest, "%s", gw_sql_text(stmt, 12));
-    snprintf(s->reason, sizeof s->reason, "%s", gw_sql_text(stmt, 11));
+    gw_sql_copy(stmt, 12, s->manifest, sizeof s->manifest);
+    gw_sql_cut(stmt, 11, s->reason, sizeof s->reason);
     if (!s->at)
         snprintf(s->reason, sizeof s->reason, "it has not proved its firmware yet");
     else if (s->trusted && !s->left)
@@ -387,9 +387,9 @@ void gw_seen_get(struct gw_registry *r, int64_t device, struct gw_seen *s)
     memset(s, 0, sizeof *s);
     if (!gw_sql_row(r, &stmt, NULL, "SELECT at, source, firmware, client FROM seen WHERE device = ?", "i", device)) {
         s->at = sqlite3_column_int64(stmt, 0);
-        snprintf(s->source, sizeof s->source, "%s", gw_sql_text(stmt, 1));
-        snprintf(s->firmware, sizeof s->firmware, "%s", gw_sql_text(stmt, 2));
-        snprintf(s->client, sizeof s->client, "%s", gw_sql_text(stmt, 3));
+        gw_sql_cut(stmt, 1, s->source, sizeof s->source);
+        gw_sql_cut(stmt, 2, s->firmware, sizeof s->firmware);
+        gw_sql_cut(stmt, 3, s->client, sizeof s->client);
     }
     sqlite3_finalize(stmt);
 }

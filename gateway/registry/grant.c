@@ -160,8 +160,8 @@ cmx_err gw_consumer_each_platform(struct gw_registry *r, gw_consumer_fn fn, void
         "");
 
     while (!err) {
-        snprintf(c.kind, sizeof c.kind, "%s", gw_sql_text(stmt, 0));
-        snprintf(c.name, sizeof c.name, "%s", gw_sql_text(stmt, 1));
+        gw_sql_copy(stmt, 0, c.kind, sizeof c.kind);
+        gw_sql_copy(stmt, 1, c.name, sizeof c.name);
         err = fn(arg, &c, gw_sql_text(stmt, 2));
         if (!err)
             err = gw_sql_step(r, stmt, e);
@@ -411,10 +411,10 @@ cmx_err gw_grant_each(struct gw_registry *r, const char *kind, gw_grant_fn fn, v
                    "ti", kind ? kind : "", (int64_t)r->stale);
 
     while (!err) {
-        snprintf(p.consumer.kind, sizeof p.consumer.kind, "%s", gw_sql_text(stmt, 0));
-        snprintf(p.consumer.name, sizeof p.consumer.name, "%s", gw_sql_text(stmt, 1));
-        snprintf(p.device, sizeof p.device, "%s", gw_sql_text(stmt, 2));
-        snprintf(p.address, sizeof p.address, "%s", gw_sql_text(stmt, 3));
+        gw_sql_copy(stmt, 0, p.consumer.kind, sizeof p.consumer.kind);
+        gw_sql_copy(stmt, 1, p.consumer.name, sizeof p.consumer.name);
+        gw_sql_copy(stmt, 2, p.device, sizeof p.device);
+        gw_sql_copy(stmt, 3, p.address, sizeof p.address);
         p.port = (uint16_t)sqlite3_column_int(stmt, 4);
         /* A grant without an end wins; otherwise the grant that ends last counts. */
         p.ends_in = sqlite3_column_int64(stmt, 5) ? sqlite3_column_int64(stmt, 6) : 0;
@@ -436,14 +436,14 @@ static void read_record(sqlite3_stmt *stmt, struct gw_grant_record *g)
 {
     int64_t left = sqlite3_column_int64(stmt, 5);
 
-    snprintf(g->consumer.kind, sizeof g->consumer.kind, "%s", gw_sql_text(stmt, 0));
-    snprintf(g->consumer.name, sizeof g->consumer.name, "%s", gw_sql_text(stmt, 1));
-    snprintf(g->target, sizeof g->target, "%s", gw_sql_text(stmt, 2));
+    gw_sql_copy(stmt, 0, g->consumer.kind, sizeof g->consumer.kind);
+    gw_sql_copy(stmt, 1, g->consumer.name, sizeof g->consumer.name);
+    gw_sql_copy(stmt, 2, g->target, sizeof g->target);
     g->port = (uint16_t)sqlite3_column_int(stmt, 3);
     g->ends = sqlite3_column_int64(stmt, 4);
     g->left = left > 0 ? left : 0;
     g->break_glass = sqlite3_column_int(stmt, 6) != 0;
-    snprintf(g->why, sizeof g->why, "%s", gw_sql_text(stmt, 7));
+    gw_sql_cut(stmt, 7, g->why, sizeof g->why);
 }
 
 cmx_err gw_grant_record_each(struct gw_registry *r, gw_grant_record_fn fn, void *arg, struct cmx_why *e)

@@ -1,14 +1,12 @@
 #include "gateway/registry/meta.h"
 
-#include <stdio.h>
-
 cmx_err gw_meta_get(struct gw_registry *r, const char *key, char *out, size_t cap)
 {
     sqlite3_stmt *stmt;
     cmx_err err = gw_sql_row(r, &stmt, NULL, "SELECT value FROM meta WHERE key = ?", "t", key);
 
     out[0] = '\0';
-    if (!err && (size_t)snprintf(out, cap, "%s", gw_sql_text(stmt, 0)) >= cap)
+    if (!err && !gw_sql_copy(stmt, 0, out, cap))
         err = CMX_ENOSPC;
     sqlite3_finalize(stmt);
     return err;

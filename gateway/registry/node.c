@@ -61,15 +61,15 @@ static cmx_err read_row(struct gw_nodes *out, const struct gw_fleet *f, sqlite3_
 
     if (out->n == GW_NODES_MAX)
         return cmx_why_fail(e, CMX_EFORMAT, "the registry has more than %d gateways", GW_NODES_MAX);
-    snprintf(n->name, sizeof n->name, "%s", gw_sql_text(stmt, 0));
+    gw_sql_copy(stmt, 0, n->name, sizeof n->name);
     n->number = (unsigned)sqlite3_column_int(stmt, 1);
-    snprintf(n->ssh, sizeof n->ssh, "%s", gw_sql_text(stmt, 2));
-    snprintf(n->underlay, sizeof n->underlay, "%s", gw_sql_text(stmt, 3));
-    snprintf(n->link_key, sizeof n->link_key, "%s", gw_sql_text(stmt, 4));
+    gw_sql_copy(stmt, 2, n->ssh, sizeof n->ssh);
+    gw_sql_copy(stmt, 3, n->underlay, sizeof n->underlay);
+    gw_sql_copy(stmt, 4, n->link_key, sizeof n->link_key);
     n->joined = sqlite3_column_int64(stmt, 5);
     n->seen = sqlite3_column_int64(stmt, 6);
     n->sessions = sqlite3_column_int64(stmt, 7);
-    snprintf(n->version, sizeof n->version, "%s", gw_sql_text(stmt, 8));
+    gw_sql_cut(stmt, 8, n->version, sizeof n->version);
     if (check_node(n, NULL))
         return CMX_OK;
     out->n++;
@@ -186,7 +186,7 @@ cmx_err gw_claim_get(struct gw_registry *r, const char *address, char node[GW_NA
     node[0] = '\0';
     *sequence = 0;
     if (!err) {
-        snprintf(node, GW_NAME_MAX, "%s", gw_sql_text(stmt, 0));
+        gw_sql_copy(stmt, 0, node, GW_NAME_MAX);
         *sequence = sqlite3_column_int64(stmt, 1);
     }
     sqlite3_finalize(stmt);

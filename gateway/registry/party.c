@@ -254,8 +254,8 @@ static cmx_err consumer_parties(struct gw_registry *r, const struct gw_fleet *f,
         struct gw_consumer c = {0};
         struct gw_party p = {.revoked = sqlite3_column_int(stmt, 2) != 0};
 
-        snprintf(c.kind, sizeof c.kind, "%s", gw_sql_text(stmt, 0));
-        snprintf(c.name, sizeof c.name, "%s", gw_sql_text(stmt, 1));
+        gw_sql_copy(stmt, 0, c.kind, sizeof c.kind);
+        gw_sql_copy(stmt, 1, c.name, sizeof c.name);
         snprintf(p.kind, sizeof p.kind, "%s", c.kind);
         snprintf(p.name, sizeof p.name, "%s", c.name);
         err = gw_party_identity(r, f, &c, p.address, e);

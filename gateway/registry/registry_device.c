@@ -25,7 +25,7 @@ static cmx_err read_directs(struct gw_registry *r, struct gw_device *d, struct c
 
     for (d->n_directs = 0; !err && d->n_directs < GW_DIRECTS_MAX; err = gw_sql_step(r, stmt, e)) {
         struct gw_direct *x = &d->directs[d->n_directs++];
-        snprintf(x->host, sizeof x->host, "%s", gw_sql_text(stmt, 0));
+        gw_sql_copy(stmt, 0, x->host, sizeof x->host);
         x->port = (uint16_t)sqlite3_column_int(stmt, 1);
     }
     return gw_sql_end(stmt, err);
@@ -42,11 +42,11 @@ static cmx_err read_device(struct gw_registry *r, sqlite3_stmt *stmt, struct gw_
 
     memset(d, 0, sizeof *d);
     d->id = sqlite3_column_int64(stmt, 0);
-    snprintf(d->name, sizeof d->name, "%s", gw_sql_text(stmt, 1));
-    snprintf(d->address, sizeof d->address, "%s", gw_sql_text(stmt, 2));
-    snprintf(d->group, sizeof d->group, "%s", gw_sql_text(stmt, 3));
-    snprintf(d->fingerprint, sizeof d->fingerprint, "%s", gw_sql_text(stmt, 4));
-    snprintf(d->key_type, sizeof d->key_type, "%s", gw_sql_text(stmt, 5));
+    gw_sql_copy(stmt, 1, d->name, sizeof d->name);
+    gw_sql_copy(stmt, 2, d->address, sizeof d->address);
+    gw_sql_copy(stmt, 3, d->group, sizeof d->group);
+    gw_sql_copy(stmt, 4, d->fingerprint, sizeof d->fingerprint);
+    gw_sql_copy(stmt, 5, d->key_type, sizeof d->key_type);
     d->enrolled = sqlite3_column_int64(stmt, 6);
     d->revoked = sqlite3_column_int64(stmt, 7);
     err = read_ports(r, d, e);
@@ -100,7 +100,7 @@ static cmx_err key_owner(struct gw_registry *r, const struct gw_key *k, char *na
     cmx_err err = gw_sql_row(r, &stmt, e, KEY_OWNER, "t", k->fingerprint);
 
     if (!err) {
-        snprintf(name, cap, "%s", gw_sql_text(stmt, 0));
+        gw_sql_copy(stmt, 0, name, cap);
         *retired = sqlite3_column_int(stmt, 1) != 0;
         *device = sqlite3_column_int64(stmt, 2);
     }
@@ -480,7 +480,7 @@ cmx_err gw_device_name_at(struct gw_registry *r, const char *address, char name[
         gw_sql_row(r, &stmt, NULL, "SELECT name FROM device WHERE address = ? AND revoked IS NULL", "t", address);
 
     if (!err)
-        snprintf(name, GW_NAME_MAX, "%s", gw_sql_text(stmt, 0));
+        gw_sql_copy(stmt, 0, name, GW_NAME_MAX);
     sqlite3_finalize(stmt);
     return err;
 }
@@ -509,7 +509,7 @@ void gw_attestation_get(struct gw_registry *r, int64_t device, struct gw_attesta
     memset(out, 0, sizeof *out);
     if (!gw_sql_row(r, &stmt, NULL, "SELECT at, verdict, detail FROM attestation WHERE device = ?", "i", device)) {
         out->at = sqlite3_column_int64(stmt, 0);
-        snprintf(out->verdict, sizeof out->verdict, "%s", gw_sql_text(stmt, 1));
+        gw_sql_copy(stmt, 1, out->verdict, sizeof out->verdict);
         text = gw_sql_text(stmt, 2);
         line = strcspn(text, "\n");
         snprintf(out->detail, sizeof out->detail, "%.*s", (int)line, text);

@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 
 /* SQLite's extended codes tell an interrupted write from a lack of permission. */
 cmx_err gw_sql_failed(sqlite3 *db, struct cmx_why *e)
@@ -144,4 +145,17 @@ const char *gw_sql_text(sqlite3_stmt *stmt, int column)
 {
     const char *s = (const char *)sqlite3_column_text(stmt, column);
     return s ? s : "";
+}
+
+void gw_sql_cut(sqlite3_stmt *stmt, int column, char *out, size_t cap)
+{
+    snprintf(out, cap, "%s", gw_sql_text(stmt, column));
+}
+
+bool gw_sql_copy(sqlite3_stmt *stmt, int column, char *out, size_t cap)
+{
+    bool fits = (size_t)sqlite3_column_bytes(stmt, column) < cap;
+
+    gw_sql_cut(stmt, column, out, fits ? cap : 1);
+    return fits;
 }

@@ -3,6 +3,7 @@
 
 #include <sqlite3.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "cmxsafe/core/err.h"
@@ -45,3 +46,8 @@ CMX_MUST_USE cmx_err gw_sql_number(struct gw_registry *r, int64_t *out, struct c
 cmx_err gw_sql_end(sqlite3_stmt *stmt, cmx_err err);
 /* Returns a column as text, never NULL; borrowed until the next step. */
 const char *gw_sql_text(sqlite3_stmt *stmt, int column);
+/* Copies a text that identifies something, such as a name, an address or a key. Cut, it would identify something else,
+ * so that for a text that does not fit out is "", and the call returns false. */
+bool gw_sql_copy(sqlite3_stmt *stmt, int column, char *out, size_t cap);
+/* Copies a text for people, such as a reason. A text that does not fit is cut. */
+void gw_sql_cut(sqlite3_stmt *stmt, int column, char *out, size_t cap);

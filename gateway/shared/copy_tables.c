@@ -46,12 +46,12 @@ static cmx_err read_columns(struct gw_registry *r, struct gw_copy_table *t, stru
             break;
         }
         t->n++;
-        snprintf(c->name, sizeof c->name, "%s", gw_sql_text(stmt, 0));
+        gw_sql_copy(stmt, 0, c->name, sizeof c->name);
         c->integer = strcmp(gw_sql_text(stmt, 1), "INTEGER") == 0;
         c->rule = gw_copy_rule_of(t->name, c->name);
         c->key = sqlite3_column_int(stmt, 4) > 0;
         c->not_null = c->key || sqlite3_column_int(stmt, 2) != 0;
-        snprintf(c->fallback, sizeof c->fallback, "%s", gw_sql_text(stmt, 3));
+        gw_sql_copy(stmt, 3, c->fallback, sizeof c->fallback);
     }
     sqlite3_finalize(stmt);
     return err == CMX_ENOENT ? CMX_OK : err;
@@ -91,7 +91,7 @@ cmx_err gw_copy_tables_read(struct gw_registry *r, struct gw_copy_tables *out, s
             break;
         }
         out->n++;
-        snprintf(t->name, sizeof t->name, "%s", gw_sql_text(stmt, 0));
+        gw_sql_copy(stmt, 0, t->name, sizeof t->name);
         describe(t);
         err = read_columns(r, t, e);
         if (err)
