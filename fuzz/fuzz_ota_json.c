@@ -19,6 +19,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     err = json_get(text, "state", out, sizeof out);
     (void)err;
+    for (const char *x = json_first(text, "sessions"); x; x = json_next(x))
+        if (json_length(x) == 0 || x + json_length(x) > text + size)
+            abort();
     free(text);
     return 0;
 }

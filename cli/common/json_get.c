@@ -1,5 +1,6 @@
 #include "cli/common/json_get.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "cmxsafe/core/text.h"
@@ -101,11 +102,11 @@ static cmx_err take_string(const char *p, char *out, size_t cap)
             }
         }
         if (n + 1 >= cap)
-            return CMX_ENOSPC;
+            break;
         out[n++] = cmx_text_printable(c);
     }
     out[n] = '\0';
-    return CMX_OK;
+    return *p == '"' ? CMX_OK : CMX_ENOSPC;
 }
 
 /* Sets *value to where the value at path begins. */
@@ -131,6 +132,7 @@ cmx_err json_get(const char *text, const char *path, char *out, size_t cap)
     cmx_err err = find(text, path, &p);
     size_t n;
 
+    out[0] = '\0';
     if (err)
         return err;
     end = skip(p, DEPTH_MAX);
@@ -162,9 +164,36 @@ const char *json_find(const char *text, const char *path)
     return find(text, path, &value) == CMX_OK && skip(value, DEPTH_MAX) ? value : NULL;
 }
 
-const char *json_first(const char *array)
+bool json_text(const char *text, const char *path, char *out, size_t cap)
 {
-    const char *p = *array == '[' ? space(array + 1) : NULL;
+    return json_get(text, path, out, cap) == CMX_OK;
+}
+
+int64_t json_number(const char *text, const char *path)
+{
+    char digits[24];
+
+    return json_text(text, path, digits, sizeof digits) ? strtoll(digits, NULL, 10) : 0;
+}
+
+bool json_is_true(const char *text, const char *path)
+{
+    const char *value = json_find(text, path);
+
+    return value && strncmp(value, "true", 4) == 0;
+}
+
+size_t json_length(const char *value)
+{
+    const char *end = skip(value, DEPTH_MAX);
+
+    return end ? (size_t)(end - value) : 0;
+}
+
+const char *json_first(const char *text, const char *path)
+{
+    const char *array = json_find(text, path);
+    const char *p = array && *array == '[' ? space(array + 1) : NULL;
 
     return p && *p != ']' && skip(p, DEPTH_MAX) ? p : NULL;
 }

@@ -4,11 +4,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/common/json_get.h"
 #include "cli/gateway/gw_command.h"
 #include "cli/gateway/gw_fleet_answer.h"
 #include "cli/gateway/gw_fleet_ask.h"
 #include "cli/gateway/gw_fleet_follow.h"
-#include "cli/gateway/gw_status.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
 #include "gateway/registry/node.h"
@@ -118,16 +118,16 @@ struct record {
 
 static bool read_record(struct access_job *job, const char *line, struct record *r)
 {
-    if (!gw_status_text(line, "event", r->event, sizeof r->event))
+    if (!json_text(line, "event", r->event, sizeof r->event))
         return false;
-    r->at_ms = gw_status_number(line, "at");
-    r->since_ms = gw_status_number(line, "since");
-    r->bytes_in = gw_status_number(line, "bytes_in");
-    r->bytes_out = gw_status_number(line, "bytes_out");
-    r->count = gw_status_number(line, "count");
-    r->port = gw_status_number(line, "port");
-    gw_status_text(line, "consumer", r->consumer, sizeof r->consumer);
-    gw_status_text(line, "target", r->target, sizeof r->target);
+    r->at_ms = json_number(line, "at");
+    r->since_ms = json_number(line, "since");
+    r->bytes_in = json_number(line, "bytes_in");
+    r->bytes_out = json_number(line, "bytes_out");
+    r->count = json_number(line, "count");
+    r->port = json_number(line, "port");
+    json_text(line, "consumer", r->consumer, sizeof r->consumer);
+    json_text(line, "target", r->target, sizeof r->target);
     if (!r->consumer[0])
         return true; /* the line is not about a connection */
     name_of(job, r->consumer, r->consumer_name, sizeof r->consumer_name);
@@ -237,7 +237,7 @@ static void add_line(struct access_lines *l, const char *node, char *text)
         return;
     }
     l->list = more;
-    l->list[l->n] = (struct access_line){gw_status_number(text, "at"), l->n, node, text};
+    l->list[l->n] = (struct access_line){json_number(text, "at"), l->n, node, text};
     l->n++;
 }
 

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/common/json_get.h"
 #include "cli/gateway/gw_enroll.h"
 #include "cli/gateway/gw_status.h"
 #include "gateway/server/gw_control.h"
@@ -13,27 +14,20 @@ static const char about_approve[] = "Enrols a device whose key tried to log in (
                                     "Compare FINGERPRINT with the one in the\n"
                                     "device's log: any client can offer any public key.";
 
-static char *pending_objects(char *answer)
+static void print_pending(const char *answer)
 {
-    return gw_status_array(answer, "\"pending\":[");
-}
-
-static void print_pending(char *answer)
-{
-    char *rest = pending_objects(answer);
-    char *object;
     char fingerprint[GW_FINGERPRINT_MAX];
     char from[64];
     char first[32];
     char last[32];
 
     printf("%-51s %-24s %-21s %-21s %s\n", "FINGERPRINT", "FROM", "FIRST", "LAST", "TRIES");
-    while ((object = gw_status_next(&rest)) != NULL) {
-        gw_status_text(object, "fingerprint", fingerprint, sizeof fingerprint);
-        gw_status_text(object, "from", from, sizeof from);
+    for (const char *object = json_first(answer, "pending"); object; object = json_next(object)) {
+        json_text(object, "fingerprint", fingerprint, sizeof fingerprint);
+        json_text(object, "from", from, sizeof from);
         printf("%-51s %-24s %-21s %-21s %lld\n", fingerprint, from,
-               gw_command_time(gw_status_number(object, "first"), first),
-               gw_command_time(gw_status_number(object, "last"), last), (long long)gw_status_number(object, "tries"));
+               gw_command_time(json_number(object, "first"), first), gw_command_time(json_number(object, "last"), last),
+               (long long)json_number(object, "tries"));
     }
 }
 
@@ -50,19 +44,17 @@ int gw_cmd_pending(int argc, char **argv)
 }
 
 /* Finds the key with this fingerprint in the gateway's answer. */
-static cmx_err find_key(char *answer, const char *wanted, struct gw_key *k, struct cmx_why *e)
+static cmx_err find_key(const char *answer, const char *wanted, struct gw_key *k, struct cmx_why *e)
 {
-    char *rest = pending_objects(answer);
     char line[GW_KEY_TYPE_MAX + GW_KEY_BLOB_MAX];
     char found[GW_FINGERPRINT_MAX];
-    char *object;
     size_t n = 0;
 
-    while ((object = gw_status_next(&rest)) != NULL) {
-        gw_status_text(object, "fingerprint", found, sizeof found);
+    for (const char *object = json_first(answer, "pending"); object; object = json_next(object)) {
+        json_text(object, "fingerprint", found, sizeof found);
         if (strcmp(found, wanted) != 0)
             continue;
-        gw_status_text(object, "key", line, sizeof line);
+        json_text(object, "key", line, sizeof line);
         n++;
     }
     if (n == 0)

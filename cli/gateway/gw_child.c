@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "cli/common/json_get.h"
-#include "cli/gateway/gw_status.h"
 #include "cmxsafe/core/text.h"
 #include "gateway/server/gw_inside.h"
 
@@ -73,10 +72,7 @@ bool gw_child_json(const struct gw_child *c, const char *path, char *out, size_t
     char text[JSON_MAX];
 
     out[0] = '\0';
-    if (!read_output(c, text) || json_get(text, path, out, cap))
-        return false;
-    cmx_text_clean(out);
-    return true;
+    return read_output(c, text) && json_text(text, path, out, cap);
 }
 
 void gw_child_claims(const struct gw_child *c, char out[GW_CLAIMS_MAX])
@@ -85,20 +81,18 @@ void gw_child_claims(const struct gw_child *c, char out[GW_CLAIMS_MAX])
     char name[32];
     char result[16];
     char found[96];
-    char *rest;
-    char *object;
     size_t used = 0;
 
     out[0] = '\0';
     if (!read_output(c, text))
         return;
-    rest = gw_status_array(text, "\"checks\":[");
-    while ((object = gw_status_next(&rest)) != NULL && gw_status_text(object, "check", name, sizeof name)) {
+    for (const char *object = json_first(text, "checks"); object; object = json_next(object)) {
         int n;
 
-        gw_status_text(object, "result", result, sizeof result);
-        gw_status_text(object, "found", found, sizeof found);
-        cmx_text_clean(found);
+        if (!json_text(object, "check", name, sizeof name))
+            return;
+        json_text(object, "result", result, sizeof result);
+        json_text(object, "found", found, sizeof found);
         n = snprintf(out + used, GW_CLAIMS_MAX - used, "%s%s %s %s", used ? "\n" : "",
                      strcmp(result, "ok") == 0       ? "ok"
                      : strcmp(result, "FAILED") == 0 ? "failed"

@@ -3,36 +3,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/gateway/gw_status.h"
+#include "cli/common/json_get.h"
 #include "cmxsafe/core/mem.h"
 
 static int compare_names(const void *a, const void *b)
 {
-    return strcmp(*(char *const *)a, *(char *const *)b);
+    return strcmp(a, b);
 }
 
-void gw_connected_parse(struct gw_connected *c, char *answer)
+void gw_connected_parse(struct gw_connected *c, const char *answer)
 {
-    char name[GW_NAME_MAX];
-    char *rest = answer ? gw_status_sessions(answer) : NULL;
-    size_t objects = 0;
-    char *object;
+    const char *first = answer ? json_first(answer, "sessions") : NULL;
+    size_t sessions = 0;
 
-    for (const char *s = rest; s && (s = strchr(s, '{')) != NULL; s++)
-        objects++;
-    *c = (struct gw_connected){.names = objects ? cmx_mem_alloc(objects * sizeof *c->names) : NULL};
-    while (c->names && (object = gw_status_next(&rest)) != NULL)
-        if (gw_status_text(object, "name", name, sizeof name)) {
-            snprintf(object, strlen(object) + 1, "%s", name); /* fits, because the object contains the name */
-            c->names[c->n++] = object;
-        }
+    for (const char *x = first; x; x = json_next(x))
+        sessions++;
+    *c = (struct gw_connected){.names = sessions ? cmx_mem_alloc(sessions * sizeof *c->names) : NULL};
+    for (const char *x = c->names ? first : NULL; x; x = json_next(x))
+        c->n += json_text(x, "name", c->names[c->n], sizeof c->names[0]);
     if (c->n)
         qsort(c->names, c->n, sizeof *c->names, compare_names);
 }
 
 bool gw_connected_has(const struct gw_connected *c, const char *name)
 {
-    return c->n && bsearch(&name, c->names, c->n, sizeof *c->names, compare_names) != NULL;
+    return c->n && bsearch(name, c->names, c->n, sizeof *c->names, compare_names) != NULL;
 }
 
 void gw_connected_free(struct gw_connected *c)

@@ -4,12 +4,11 @@
 #include "gateway/folder/gw_folder.h"
 
 struct gw_connected {
-    char **names; /* sorted; they point into the answer */
+    char (*names)[GW_NAME_MAX]; /* sorted */
     size_t n;
 };
 
-/* Collects the names in the running gateway's answer to `status`, which is modified and must outlive c. answer NULL: no
- * session. */
-void gw_connected_parse(struct gw_connected *c, char *answer);
+/* Collects the names in the running gateway's answer to `status`. answer NULL: no session. */
+void gw_connected_parse(struct gw_connected *c, const char *answer);
 bool gw_connected_has(const struct gw_connected *c, const char *name);
 void gw_connected_free(struct gw_connected *c);

@@ -14,8 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/common/json_get.h"
 #include "cli/gateway/gw_install.h"
-#include "cli/gateway/gw_status.h"
 #include "cmxsafe/core/mem.h"
 #include "gateway/folder/gw_copy.h"
 #include "gateway/folder/gw_helper.h"
@@ -290,18 +290,15 @@ static bool has_units(const struct doctor *d)
            access("/etc/systemd/system/cmxsafe-gateway.service", F_OK) == 0;
 }
 
-static bool answer_is(const char *answer, const char *member)
-{
-    return answer && strstr(answer, member) != NULL;
-}
-
 /* Checks of the running gateway, from its answer to `status`. */
 static void check_answer(struct doctor *d, const char *answer)
 {
     char judge[200];
+    char trouble[8];
 
-    say(d, answer_is(answer, "\"trouble\":\"\"") ? FINE : HINT, "logins find the registry",
-        "some could not read it since the start", "see 'cmxsafe gateway status'; restart the gateway to forget them");
+    say(d, json_text(answer, "trouble", trouble, sizeof trouble) && !trouble[0] ? FINE : HINT,
+        "logins find the registry", "some could not read it since the start",
+        "see 'cmxsafe gateway status'; restart the gateway to forget them");
     if (d->g.simple)
         return;
     if (d->g.user) {
@@ -309,12 +306,12 @@ static void check_answer(struct doctor *d, const char *answer)
             "set up a system gateway if services must know the identity of a consumer");
         return;
     }
-    gw_status_text(answer, "judge", judge, sizeof judge);
-    check(d, answer_is(answer, "\"identities\":true"), "sessions have identities", "the gateway runs without them",
+    check(d, json_is_true(answer, "identities"), "sessions have identities", "the gateway runs without them",
           "restart the gateway");
-    check(d, !judge[0], "the fleet's rules are watched, and in force", judge,
+    check(d, json_text(answer, "judge", judge, sizeof judge) && !judge[0],
+          "the fleet's rules are watched, and in force", judge,
           "see 'journalctl -u cmxsafe-gateway-guard', and run 'cmxsafe gateway net up'");
-    say(d, answer_is(answer, "\"confined\":true") ? FINE : HINT, "sessions are kept apart by Landlock",
+    say(d, json_is_true(answer, "confined") ? FINE : HINT, "sessions are kept apart by Landlock",
         "the kernel has none: a session whose sshd is taken over could act as another",
         "boot a kernel with CONFIG_SECURITY_LANDLOCK, and 'landlock' in its lsm= list");
 }

@@ -146,7 +146,7 @@ static bool put_forwards(struct cmx_json *j, const char *object)
         return false;
     if (j)
         cmx_json_array(j, "forwards");
-    for (const char *f = list ? json_first(list) : NULL; f; f = json_next(f)) {
+    for (const char *f = list ? json_first(list, "") : NULL; f; f = json_next(f)) {
         if (*f != '"' || ++n > GW_SESSION_FORWARDS_MAX || json_get(f, "", text, sizeof text) ||
             !is_valid(ENDPOINT, text))
             return false;
@@ -184,7 +184,7 @@ static void put_objects(struct cmx_json *j, const char *text, const char *key,
                         bool (*put)(struct cmx_json *j, const char *object), size_t *malformed)
 {
     cmx_json_array(j, key);
-    for (const char *object = json_first(json_find(text, key)); object; object = json_next(object)) {
+    for (const char *object = json_first(text, key); object; object = json_next(object)) {
         if (!put(NULL, object)) {
             (*malformed)++;
             continue;

@@ -7,9 +7,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "cli/common/json_get.h"
 #include "cli/gateway/gw_fleet_answer.h"
 #include "cli/gateway/gw_fleet_ask.h"
-#include "cli/gateway/gw_status.h"
 #include "cmxsafe/port/port.h"
 #include "cmxsafe/version.h"
 #include "gateway/server/gw_report.h"
@@ -104,7 +104,7 @@ static char *clean_line(struct gw_fleet_followed *x)
 static void take_record(struct gw_fleet_followed *x, gw_fleet_line_fn fn, void *arg)
 {
     char *line = clean_line(x);
-    int64_t at_ms = line ? gw_status_number(line, "at") : 0;
+    int64_t at_ms = line ? json_number(line, "at") : 0;
 
     if (line && x->skip && at_ms == x->at_ms) {
         x->skip--;

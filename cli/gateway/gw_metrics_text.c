@@ -4,7 +4,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "cli/gateway/gw_status.h"
+#include "cli/common/json_get.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/version.h"
 #include "gateway/folder/gw_copy.h"
@@ -42,31 +42,34 @@ static const struct {
     const char *name, *kind, *key, *help;
 } counters[] = {
     {"gateway_logging_in", "gauge", "logging_in", "Connections that have not logged in yet."},
-    {"gateway_connections_total", "counter", "connections", "Connections accepted."},
-    {"gateway_logins_total", "counter", "logins", "Sessions that logged in."},
-    {"gateway_failed_total", "counter", "failed", "Connections that ended without a login."},
-    {"gateway_refused_penalty_total", "counter", "refused_penalty",
+    {"gateway_connections_total", "counter", "counters.connections", "Connections accepted."},
+    {"gateway_logins_total", "counter", "counters.logins", "Sessions that logged in."},
+    {"gateway_failed_total", "counter", "counters.failed", "Connections that ended without a login."},
+    {"gateway_refused_penalty_total", "counter", "counters.refused_penalty",
      "Connections refused because earlier logins from their source failed."},
-    {"gateway_refused_pressed_total", "counter", "refused_pressed", "Slow logins ended because others waited."},
-    {"gateway_revoked_total", "counter", "revoked", "Sessions ended because their key lost its rights."},
-    {"gateway_takeovers_total", "counter", "takeovers", "Dead sessions ended because their device came back."},
-    {"gateway_takeovers_refused_total", "counter", "takeovers_refused",
+    {"gateway_refused_pressed_total", "counter", "counters.refused_pressed",
+     "Slow logins ended because others waited."},
+    {"gateway_revoked_total", "counter", "counters.revoked", "Sessions ended because their key lost its rights."},
+    {"gateway_takeovers_total", "counter", "counters.takeovers", "Dead sessions ended because their device came back."},
+    {"gateway_takeovers_refused_total", "counter", "counters.takeovers_refused",
      "Takeovers refused because their device had too many in a minute."},
-    {"gateway_forwards_denied_total", "counter", "forwards_denied", "Forwards requested and not permitted."},
-    {"gateway_ports_in_use_total", "counter", "ports_in_use", "Listeners refused because a live session holds them."},
-    {"gateway_denied_packets_total", "counter", "denied_packets", "Packets of connections that no grant allows."},
-    {"gateway_judge_repairs_total", "counter", "judge_repairs",
+    {"gateway_forwards_denied_total", "counter", "counters.forwards_denied", "Forwards requested and not permitted."},
+    {"gateway_ports_in_use_total", "counter", "counters.ports_in_use",
+     "Listeners refused because a live session holds them."},
+    {"gateway_denied_packets_total", "counter", "counters.denied_packets",
+     "Packets of connections that no grant allows."},
+    {"gateway_judge_repairs_total", "counter", "counters.judge_repairs",
      "Rules, routes or links that were changed and restored."},
-    {"gateway_registry_trouble_total", "counter", "registry_trouble",
+    {"gateway_registry_trouble_total", "counter", "counters.registry_trouble",
      "Logins refused because the registry could not be read."},
-    {"gateway_certificates_refused_total", "counter", "certificates_refused",
+    {"gateway_certificates_refused_total", "counter", "counters.certificates_refused",
      "Certificates and revoked keys that were refused."},
     {"gateway_certificate_sessions", "gauge", "certificate_sessions", "Sessions that logged in with a certificate."},
     {"gateway_certificate_end_timestamp_seconds", "gauge", "certificate_first_end",
      "When the first certificate of a session ends; 0: none ends."},
-    {"gateway_checks_waiting", "gauge", "checks_waiting", "Devices that wait for attestation."},
-    {"gateway_checks_running", "gauge", "checks_running", "Attestations under way."},
-    {"gateway_hook_events_waiting", "gauge", "events_waiting", "Events that wait for a hook."},
+    {"gateway_checks_waiting", "gauge", "worker.checks_waiting", "Devices that wait for attestation."},
+    {"gateway_checks_running", "gauge", "worker.checks_running", "Attestations under way."},
+    {"gateway_hook_events_waiting", "gauge", "worker.events_waiting", "Events that wait for a hook."},
 };
 
 static void put_running(FILE *f, const char *answer)
@@ -75,15 +78,13 @@ static void put_running(FILE *f, const char *answer)
 
     for (size_t i = 0; i < GW_COUNT(counters); i++) {
         put_head(f, counters[i].name, counters[i].kind, counters[i].help);
-        fprintf(f, "cmxsafe_%s %lld\n", counters[i].name, (long long)gw_status_number(answer, counters[i].key));
+        fprintf(f, "cmxsafe_%s %lld\n", counters[i].name, (long long)json_number(answer, counters[i].key));
     }
-    gw_status_text(answer, "judge", judge, sizeof judge);
     put_gauge(f, "gateway_judge_ok", "Whether the rules that separate the parties are watched and in force.",
-              !judge[0]);
-    put_gauge(f, "gateway_identities", "Whether sessions have identities.",
-              strstr(answer, "\"identities\":true") != NULL);
+              json_text(answer, "judge", judge, sizeof judge) && !judge[0]);
+    put_gauge(f, "gateway_identities", "Whether sessions have identities.", json_is_true(answer, "identities"));
     put_gauge(f, "gateway_worker_up", "Whether the worker, which attests devices and runs hooks, reports.",
-              strstr(answer, "\"running\":true") != NULL);
+              json_is_true(answer, "worker.running"));
 }
 
 /* ---- devices ---- */
@@ -228,27 +229,25 @@ static cmx_err add_claim(void *arg, const char *address, const char *node, int64
     return CMX_OK;
 }
 
-/* Adds the running gateway's "parties"; cuts the answer into pieces. */
-static void add_traffic(struct fleet *l, char *answer)
+/* Adds the running gateway's "parties". */
+static void add_traffic(struct fleet *l, const char *answer)
 {
-    char *rest = gw_status_array(answer, "\"parties\":[");
-    char *object;
     char name[GW_NAME_MAX];
 
-    while ((object = gw_status_next(&rest)) != NULL) {
+    for (const char *object = json_first(answer, "parties"); object; object = json_next(object)) {
         struct device *x;
 
-        gw_status_text(object, "name", name, sizeof name);
-        l->sessions += gw_status_number(object, "sessions");
+        json_text(object, "name", name, sizeof name);
+        l->sessions += json_number(object, "sessions");
         x = fleet_find(l, name);
         if (!x)
             continue; /* a platform, or a device that was revoked */
-        x->sessions = gw_status_number(object, "sessions");
-        x->in = gw_status_number(object, "bytes_in");
-        x->out = gw_status_number(object, "bytes_out");
-        x->refused = gw_status_number(object, "refused");
-        x->denied = gw_status_number(object, "denied");
-        x->takeovers_refused = gw_status_number(object, "takeovers_refused");
+        x->sessions = json_number(object, "sessions");
+        x->in = json_number(object, "bytes_in");
+        x->out = json_number(object, "bytes_out");
+        x->refused = json_number(object, "refused");
+        x->denied = json_number(object, "denied");
+        x->takeovers_refused = json_number(object, "takeovers_refused");
     }
 }
 

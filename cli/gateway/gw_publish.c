@@ -4,8 +4,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "cli/gateway/gw_status.h"
-#include "cmxsafe/core/mem.h"
+#include "cli/common/json_get.h"
 #include "cmxsafe/port/port.h"
 #include "cmxsafe/version.h"
 #include "gateway/registry/node.h"
@@ -32,7 +31,7 @@ void gw_publish_read(struct gw_publish *p, struct gw *g)
         p->next = 0; /* the next gateway process starts counting at 0 */
         return;
     }
-    p->has_claims = strstr(p->answer, "\"address\":") != NULL;
+    p->has_claims = json_first(p->answer, "claims") != NULL;
 }
 
 bool gw_publish_is_due(const struct gw_publish *p)
@@ -45,26 +44,15 @@ cmx_err gw_publish_write(const struct gw_publish *p, struct gw *g, struct cmx_wh
     struct gw_registry *r = &g->registry;
     char address[GW_ADDRESS_MAX];
     char node[GW_NAME_MAX];
-    char *copy = cmx_mem_strdup(p->answer ? p->answer : ""); /* a copy, because parsing modifies it */
-    char *rest;
-    char *object;
+    const char *object;
     cmx_err err;
 
-    if (!p->answer || gw_meta_get(r, "node", node, sizeof node)) {
-        cmx_mem_free(copy);
+    if (!p->answer || gw_meta_get(r, "node", node, sizeof node))
         return CMX_OK;
-    }
-    if (!copy)
-        return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
-    err = gw_node_note(r, node, gw_status_number(p->answer, "sessions"), CMX_VERSION, e);
-    rest = strstr(copy, "\"claims\":[");
-    while (!err && rest && (object = gw_status_next(&rest)) != NULL) {
-        gw_status_text(object, "address", address, sizeof address);
-        gw_status_text(object, "node", node, sizeof node);
-        err =
-            gw_claim_put(r, address, node, gw_status_number(object, "sequence"), gw_status_number(object, "since"), e);
-    }
-    cmx_mem_free(copy);
+    err = gw_node_note(r, node, json_number(p->answer, "sessions"), CMX_VERSION, e);
+    for (object = json_first(p->answer, "claims"); !err && object; object = json_next(object))
+        if (json_text(object, "address", address, sizeof address) && json_text(object, "node", node, sizeof node))
+            err = gw_claim_put(r, address, node, json_number(object, "sequence"), json_number(object, "since"), e);
     return err;
 }
 
@@ -74,7 +62,7 @@ cmx_err gw_publish_done(struct gw_publish *p, struct gw *g, struct cmx_why *e)
 
     if (!p->answer)
         return CMX_OK;
-    p->next = (uint64_t)gw_status_number(p->answer, "next");
+    p->next = (uint64_t)json_number(p->answer, "next");
     p->put_ms = cmx_port_now_ms();
     p->has_claims = false;
     free(p->answer); /* allocated by open_memstream */

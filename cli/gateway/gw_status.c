@@ -2,6 +2,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/common/json_get.h"
 #include "cli/gateway/gw_fleet_answer.h"
 #include "cli/gateway/gw_fleet_ask.h"
 #include "cli/gateway/gw_status.h"
@@ -11,86 +12,18 @@
 #include "gateway/server/gw_control.h"
 #include "gateway/server/gw_report.h"
 
-/* ---- reading the running gateway's answer: flat JSON with known keys, written by gw_control.c ---- */
-
-bool gw_status_text(const char *object, const char *key, char *out, size_t cap)
-{
-    char pattern[64];
-    const char *at;
-    size_t n = 0;
-
-    out[0] = '\0';
-    snprintf(pattern, sizeof pattern, "\"%s\":\"", key);
-    at = strstr(object, pattern);
-    if (!at)
-        return false;
-    for (at += strlen(pattern); *at && *at != '"' && n + 1 < cap; at++) {
-        if (*at == '\\' && at[1])
-            at++;
-        out[n++] = *at;
-    }
-    out[n] = '\0';
-    cmx_text_clean(out);
-    return true;
-}
-
-int64_t gw_status_number(const char *object, const char *key)
-{
-    char pattern[64];
-    const char *at;
-
-    snprintf(pattern, sizeof pattern, "\"%s\":", key);
-    at = strstr(object, pattern);
-    return at ? strtoll(at + strlen(pattern), NULL, 10) : 0;
-}
-
-/* Finds the first c outside of strings: a client's name may have braces. NULL: there is none. */
-static char *find_outside(char *at, char c)
-{
-    bool string = false;
-
-    for (; *at; at++)
-        if (string && *at == '\\' && at[1])
-            at++;
-        else if (*at == '"')
-            string = !string;
-        else if (!string && *at == c)
-            return at;
-    return NULL;
-}
-
-char *gw_status_next(char **rest)
-{
-    char *begin = find_outside(*rest, '{');
-    char *end = begin ? find_outside(begin, '}') : NULL;
-
-    if (!end)
-        return NULL;
-    *end = '\0';
-    *rest = end + 1;
-    cmx_text_clean(begin);
-    return begin;
-}
-
-char *gw_status_sessions(char *answer)
-{
-    return gw_status_array(answer, "\"sessions\":[");
-}
-
-char *gw_status_array(char *answer, const char *begin)
-{
-    char *at = strstr(answer, begin);
-    return at ? at + strlen(begin) : answer + strlen(answer);
-}
-
 int gw_status_ask(const struct gw *g, const char *request, char **answer)
 {
     struct cmx_why e = {0};
 
-    return gw_control(g, request, answer, &e) ? gw_fail("the running gateway can't be asked", &e) : CLI_OK;
+    if (gw_control(g, request, answer, &e))
+        return gw_fail("the running gateway can't be asked", &e);
+    (*answer)[strcspn(*answer, "\n")] = '\0';
+    cmx_text_clean(*answer); /* a client's name may have control characters of UTF-8 */
+    return CLI_OK;
 }
 
-int gw_status_print(const struct gw_common *c, const char *request, void (*print)(char *answer))
+int gw_status_print(const struct gw_common *c, const char *request, void (*print)(const char *answer))
 {
     char *answer = NULL;
     struct gw g;
@@ -100,7 +33,7 @@ int gw_status_print(const struct gw_common *c, const char *request, void (*print
         return status;
     status = gw_status_ask(&g, request, &answer);
     if (!status && c->json)
-        fputs(answer, stdout);
+        puts(answer);
     else if (!status)
         print(answer);
     free(answer); /* allocated by open_memstream */
@@ -125,12 +58,12 @@ void gw_status_bytes(int64_t n, char out[16])
 
 static void print_forwards(const char *object)
 {
-    const char *at = strstr(object, "\"forwards\":[");
-    const char *end = at ? strrchr(at, ']') : NULL; /* addresses have brackets, too */
+    char text[80];
 
-    for (at = at ? at + strlen("\"forwards\":[") : NULL; at && at < end; at++)
-        if (*at != '"')
-            putchar(*at == ',' ? ' ' : *at);
+    for (const char *f = json_first(object, "forwards"); f; f = json_next(f)) {
+        json_text(f, "", text, sizeof text);
+        printf(" %s", text);
+    }
 }
 
 static void print_attested(struct gw *g, const char *name)
@@ -161,12 +94,12 @@ static void print_certificate(const char *object)
     char authority[GW_NAME_MAX];
     char serial[24];
     char when[32];
-    int64_t ends = gw_status_number(object, "certificate_ends");
+    int64_t ends = json_number(object, "certificate_ends");
 
-    if (!gw_status_text(object, "ca", authority, sizeof authority))
+    if (!json_text(object, "ca", authority, sizeof authority))
         return;
-    gw_status_text(object, "certificate", id, sizeof id);
-    gw_status_text(object, "serial", serial, sizeof serial);
+    json_text(object, "certificate", id, sizeof id);
+    json_text(object, "serial", serial, sizeof serial);
     printf(" by certificate '%s' (serial %s of %s)%s%s", id, serial, authority, ends ? " until " : "",
            ends ? gw_command_time(ends, when) : "");
 }
@@ -180,40 +113,37 @@ static void print_session(struct gw *g, const char *node, const char *object)
     char in[16];
     char out[16];
 
-    gw_status_text(object, "name", name, sizeof name);
-    gw_status_text(object, "from", from, sizeof from);
-    gw_status_bytes(gw_status_number(object, "bytes_in"), in);
-    gw_status_bytes(gw_status_number(object, "bytes_out"), out);
+    json_text(object, "name", name, sizeof name);
+    json_text(object, "from", from, sizeof from);
+    gw_status_bytes(json_number(object, "bytes_in"), in);
+    gw_status_bytes(json_number(object, "bytes_out"), out);
     if (node)
         printf("%-12s ", node);
-    printf("%-20s %-21s %-22s %7s %7s  ", name, gw_command_time(gw_status_number(object, "since"), when), from, in,
-           out);
+    printf("%-20s %-21s %-22s %7s %7s  ", name, gw_command_time(json_number(object, "since"), when), from, in, out);
     print_attested(g, name);
     print_standing(g, name);
     print_certificate(object);
-    printf("  ");
+    putchar(' ');
     print_forwards(object);
     putchar('\n');
 }
 
-static size_t print_sessions(struct gw *g, const char *node, char *answer)
+static size_t print_sessions(struct gw *g, const char *node, const char *answer)
 {
-    char *rest = gw_status_sessions(answer);
-    char *object;
     size_t n = 0;
 
-    for (; (object = gw_status_next(&rest)) != NULL; n++)
-        print_session(g, node, object);
+    for (const char *x = json_first(answer, "sessions"); x; x = json_next(x), n++)
+        print_session(g, node, x);
     return n;
 }
 
-static void print_all(struct gw *g, char *answer, const struct gw_fleet_answers *others)
+static void print_all(struct gw *g, const char *answer, const struct gw_fleet_answers *others)
 {
     const char *own = others->n ? others->nodes.own->name : NULL;
     char trouble[300];
     size_t n;
 
-    gw_status_text(answer, "trouble", trouble, sizeof trouble);
+    json_text(answer, "trouble", trouble, sizeof trouble);
     if (own)
         printf("%-12s ", "GATEWAY");
     printf("%-20s %-21s %-22s %7s %7s  %s\n", "NAME", "SINCE", "FROM", "IN", "OUT", "ATTESTED  LISTENERS");
@@ -222,22 +152,19 @@ static void print_all(struct gw *g, char *answer, const struct gw_fleet_answers 
         if (others->list[i].text)
             n += print_sessions(g, others->list[i].node->name, others->list[i].text);
     printf("%zu connected; %s%lld logging in, %lld logins, %lld takeovers, %lld refused forwards\n", n,
-           own ? "at this gateway " : "", (long long)gw_status_number(answer, "logging_in"),
-           (long long)gw_status_number(answer, "logins"), (long long)gw_status_number(answer, "takeovers"),
-           (long long)gw_status_number(answer, "forwards_denied"));
+           own ? "at this gateway " : "", (long long)json_number(answer, "logging_in"),
+           (long long)json_number(answer, "counters.logins"), (long long)json_number(answer, "counters.takeovers"),
+           (long long)json_number(answer, "counters.forwards_denied"));
     if (trouble[0])
         printf("trouble: %lld logins could not read the registry since the start, the last because %s\n",
-               (long long)gw_status_number(answer, "registry_trouble"), trouble);
+               (long long)json_number(answer, "counters.registry_trouble"), trouble);
 }
 
 /* Writes the sessions of one gateway, each with the gateway's name. */
-static void put_sessions(const char *node, char *answer, const char **separator)
+static void put_sessions(const char *node, const char *answer, const char **separator)
 {
-    char *rest = gw_status_sessions(answer);
-    char *object;
-
-    while ((object = gw_status_next(&rest)) != NULL) {
-        printf("%s{\"gateway\":\"%s\",%s}", *separator, node, object + 1);
+    for (const char *x = json_first(answer, "sessions"); x; x = json_next(x)) {
+        printf("%s{\"gateway\":\"%s\",%.*s", *separator, node, (int)json_length(x) - 1, x + 1);
         *separator = ",";
     }
 }
@@ -255,17 +182,18 @@ static void put_names(const char *key, const struct gw_fleet_answers *others, bo
     printf("]");
 }
 
-/* Prints this gateway's answer with the sessions of all gateways. The answers are JSON and are spliced as text, since
- * no JSON parser is linked; node names need no escaping. */
-static void print_json(char *answer, const struct gw_fleet_answers *others)
+/* Prints this gateway's answer with the sessions of all gateways. The sessions are the answer's last member, and are
+ * copied as text; node names need no escaping. */
+static void print_json(const char *answer, const struct gw_fleet_answers *others)
 {
+    const char *sessions = json_find(answer, "sessions");
     const char *separator = "";
 
-    if (!others->n) {
-        fputs(answer, stdout);
+    if (!others->n || !sessions) {
+        puts(answer);
         return;
     }
-    printf("%.*s", (int)(gw_status_sessions(answer) - answer), answer);
+    printf("%.*s[", (int)(sessions - answer), answer);
     put_sessions(others->nodes.own->name, answer, &separator);
     for (size_t i = 0; i < others->n; i++)
         if (others->list[i].text)
@@ -281,12 +209,12 @@ static void print_judge(const struct gw *g, const char *answer)
 {
     char judge[200];
 
-    gw_status_text(answer, "judge", judge, sizeof judge);
+    json_text(answer, "judge", judge, sizeof judge);
     if (g->user && !g->simple)
         printf("--user mode: sessions have no identities\n");
     if (judge[0])
         printf("warning: %s\n", judge);
-    if (!g->user && !g->simple && strstr(answer, "\"confined\":false"))
+    if (!g->user && !g->simple && !json_is_true(answer, "confined"))
         printf("warning: the kernel has no Landlock; a session whose sshd is taken over could act as another\n");
 }
 
@@ -319,7 +247,7 @@ int gw_status_show(const struct gw_common *c, bool here, bool clear)
     else if (!status) {
         printf("%s", clear ? "\033[H\033[2J" : "");
         print_copy(&g);
-        print_judge(&g, answer); /* called first, because print_all modifies the answer */
+        print_judge(&g, answer);
         print_all(&g, answer, &others);
     }
     fflush(stdout);

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/common/json_get.h"
 #include "cli/gateway/gw_fleet_answer.h"
 #include "cli/gateway/gw_fleet_ask.h"
 #include "cli/gateway/gw_status.h"
@@ -16,8 +17,6 @@ static const char about_status[] =
 static const char *const minute_keys[] = {"sessions", "bytes_in", "bytes_out", "denied"};
 static const char *const party_keys[] = {"sessions", "bytes_in", "bytes_out", "refused", "denied", "takeovers_refused"};
 
-#define MINUTES "\"minutes\":["
-#define PARTIES "\"parties\":["
 #define COUNTS_MAX GW_COUNT(party_keys)
 
 /* A minute or a party, at one gateway or summed up over all. */
@@ -29,7 +28,7 @@ struct traffic_row {
 };
 
 struct traffic_rows {
-    const char *begin; /* begin of the list in the answer */
+    const char *list_key; /* name of the list in the answer */
     const char *const *keys;
     size_t n_keys;
     struct traffic_row *list;
@@ -46,26 +45,19 @@ static struct traffic_row *rows_grow(struct traffic_rows *rows)
     return memset(&rows->list[rows->n++], 0, sizeof rows->list[0]);
 }
 
-/* Reads a list of one gateway's answer, which it cuts into pieces. The list ends with the first ']'. False: out of
- * memory. */
-static bool rows_read(struct traffic_rows *rows, char *answer)
+/* Reads a list of one gateway's answer. False: out of memory. */
+static bool rows_read(struct traffic_rows *rows, const char *answer)
 {
-    char *rest = gw_status_array(answer, rows->begin);
-    char *end = strchr(rest, ']');
-    char *object;
-
-    if (end)
-        *end = '\0';
-    while ((object = gw_status_next(&rest)) != NULL) {
+    for (const char *object = json_first(answer, rows->list_key); object; object = json_next(object)) {
         struct traffic_row *row = rows_grow(rows);
 
         if (!row)
             return false;
-        gw_status_text(object, "name", row->name, sizeof row->name);
-        row->at = gw_status_number(object, "at");
-        row->length_ms = (uint64_t)gw_status_number(object, "length_ms");
+        json_text(object, "name", row->name, sizeof row->name);
+        row->at = json_number(object, "at");
+        row->length_ms = (uint64_t)json_number(object, "length_ms");
         for (size_t i = 0; i < rows->n_keys; i++)
-            row->counts[i] = (uint64_t)gw_status_number(object, rows->keys[i]);
+            row->counts[i] = (uint64_t)json_number(object, rows->keys[i]);
     }
     return true;
 }
@@ -165,12 +157,11 @@ static void put_json(const struct traffic_rows *minutes, const struct traffic_ro
     gw_json_end_stdout(&json);
 }
 
-/* The sums over this gateway's answer, which is cut into pieces, and those of the others. */
-static int show_sums(char *answer, const struct gw_fleet_answers *others, bool as_json)
+/* The sums over this gateway's answer and those of the others. */
+static int show_sums(const char *answer, const struct gw_fleet_answers *others, bool as_json)
 {
-    struct traffic_rows minutes = {.begin = MINUTES, .keys = minute_keys, .n_keys = GW_COUNT(minute_keys)};
-    struct traffic_rows parties = {.begin = PARTIES, .keys = party_keys, .n_keys = GW_COUNT(party_keys)};
-    /* The parties come after the minutes. */
+    struct traffic_rows minutes = {.list_key = "minutes", .keys = minute_keys, .n_keys = GW_COUNT(minute_keys)};
+    struct traffic_rows parties = {.list_key = "parties", .keys = party_keys, .n_keys = GW_COUNT(party_keys)};
     bool ok = rows_read(&parties, answer) && rows_read(&minutes, answer);
 
     for (size_t i = 0; i < others->n && ok; i++)
@@ -200,7 +191,7 @@ static int show_traffic(const struct gw_common *c, bool here)
     if (!status && !here && geteuid() == 0)
         gw_fleet_ask(&g, GW_REPORT_TRAFFIC "\n", "]}\n", gw_fleet_answer_traffic, &others);
     if (!status && c->json && !others.n)
-        fputs(answer, stdout);
+        puts(answer);
     else if (!status)
         status = show_sums(answer, &others, c->json);
     fflush(stdout);

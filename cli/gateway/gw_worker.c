@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cli/common/json_get.h"
 #include "cli/gateway/gw_campaign_run.h"
 #include "cli/gateway/gw_command.h"
 #include "cli/gateway/gw_connected.h"
@@ -17,7 +18,6 @@
 #include "cli/gateway/gw_hooks.h"
 #include "cli/gateway/gw_incident.h"
 #include "cli/gateway/gw_publish.h"
-#include "cli/gateway/gw_status.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
 #include "gateway/server/gw_apply.h"
@@ -94,15 +94,15 @@ static void take_entry(struct worker *w, const char *object)
     struct known *k;
     struct seen *x = w->seen;
 
-    gw_status_text(object, "name", name, sizeof name);
-    gw_status_text(object, "from", from, sizeof from);
-    gw_status_text(object, "what", what, sizeof what);
+    json_text(object, "name", name, sizeof name);
+    json_text(object, "from", from, sizeof from);
+    json_text(object, "what", what, sizeof what);
     up = strcmp(what, "up") == 0;
     if (!up && strcmp(what, "down") != 0) {
         gw_incident_add(&w->incidents, strcmp(what, "key-conflict") == 0, name, from);
         return;
     }
-    gw_hooks_add(&w->hooks, what, name, from, gw_status_number(object, "at"));
+    gw_hooks_add(&w->hooks, what, name, from, json_number(object, "at"));
     while (x && strcmp(x->name, name) != 0)
         x = x->next;
     if (!x) {
@@ -113,10 +113,10 @@ static void take_entry(struct worker *w, const char *object)
         x->next = w->seen;
         w->seen = x;
     }
-    x->last.at = gw_status_number(object, "at");
+    x->last.at = json_number(object, "at");
     snprintf(x->last.source, sizeof x->last.source, "%.63s", from);
     if (up)
-        gw_status_text(object, "client", x->last.client, sizeof x->last.client);
+        json_text(object, "client", x->last.client, sizeof x->last.client);
     if (up) {
         x->login = w->any_login = true;
         k = find_known(w, name);
@@ -131,18 +131,15 @@ static void read_journal(struct worker *w)
 {
     char request[40];
     char *answer;
-    char *rest;
-    char *object;
 
     snprintf(request, sizeof request, "journal %llu", (unsigned long long)w->journal);
     if (gw_control(&w->g, request, &answer, NULL))
         return;
-    if (gw_status_number(answer, "lost"))
+    if (json_number(answer, "lost"))
         for (struct known *k = w->devices; k; k = k->next)
             k->logged_in = true;
-    w->journal = (uint64_t)gw_status_number(answer, "next");
-    rest = strstr(answer, "\"events\":[");
-    while (rest && (object = gw_status_next(&rest)) != NULL)
+    w->journal = (uint64_t)json_number(answer, "next");
+    for (const char *object = json_first(answer, "events"); object; object = json_next(object))
         take_entry(w, object);
     free(answer); /* allocated by open_memstream */
 }
@@ -356,7 +353,7 @@ static cmx_err find_policy(struct worker *w, int64_t id, struct gw_policy *out, 
 
     if (!err) {
         is_device = strcmp(gw_sql_text(stmt, 0), "device") == 0;
-        snprintf(target, sizeof target, "%s", gw_sql_text(stmt, 1));
+        gw_sql_copy(stmt, 1, target, sizeof target);
     }
     sqlite3_finalize(stmt);
     return err ? err : gw_policy_get(&w->g.registry, target, is_device, out, e);

@@ -31,7 +31,42 @@ static void test_values(void **state)
     assert_int_equal(json_get(text, "c", out, sizeof out), CMX_ENOENT);
     assert_int_equal(json_get(text, "a.b", out, sizeof out), CMX_ENOENT);
     assert_int_equal(json_get(text, "b.c", out, 3), CMX_ENOSPC);
+    assert_string_equal(out, "");
     assert_int_equal(json_get(text, "a", out, 3), CMX_ENOSPC);
+    assert_string_equal(out, "x\"");
+}
+
+static void test_members(void **state)
+{
+    static const char text[] =
+        "{\"n\":{\"i\":42},\"t\":true,\"w\":\"true\",\"s\":\"7\",\"l\":[{\"a\":\"]}\"}, [2],3 ],\"e\":[]}x";
+    char out[8];
+    const char *x;
+
+    (void)state;
+    assert_int_equal(json_number(text, "n.i"), 42);
+    assert_int_equal(json_number(text, "i"), 0); /* not the member of another object */
+    assert_int_equal(json_number(text, "n"), 0);
+    assert_int_equal(json_number(text, "l"), 0);
+    assert_true(json_is_true(text, "t"));
+    assert_false(json_is_true(text, "w") || json_is_true(text, "n.t") || json_is_true(text, "n") || json_is_true(text, "missing"));
+    assert_false(json_text(text, "missing", out, sizeof out));
+    assert_string_equal(out, "");
+    x = json_first(text, "l");
+    assert_true(x && json_text(x, "a", out, sizeof out));
+    assert_string_equal(out, "]}");
+    assert_int_equal(json_length(x), strlen("{\"a\":\"]}\"}"));
+    x = json_next(x);
+    assert_non_null(x);
+    assert_int_equal(json_number(json_first(x, ""), ""), 2);
+    x = json_next(x);
+    assert_non_null(x);
+    assert_int_equal(json_number(x, ""), 3);
+    assert_null(json_next(x));
+    assert_null(json_first(text, "e"));
+    assert_null(json_first(text, "n"));
+    assert_null(json_first(text, "missing"));
+    assert_int_equal(json_length("{\"a\""), 0);
 }
 
 static void test_every_cut(void **state)
@@ -55,7 +90,8 @@ static void test_every_cut(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_values), cmocka_unit_test(test_every_cut)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_values), cmocka_unit_test(test_members),
+                                       cmocka_unit_test(test_every_cut)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
