@@ -100,9 +100,7 @@ cmx_err gw_authority_each(struct gw_registry *r, gw_authority_fn fn, void *arg, 
 
     while (!err) {
         read_authority(stmt, &a);
-        err = fn(arg, &a);
-        if (!err)
-            err = gw_sql_step(r, stmt, e);
+        err = gw_sql_next(r, stmt, fn(arg, &a), e);
     }
     return gw_sql_end(stmt, err);
 }

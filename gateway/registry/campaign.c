@@ -151,9 +151,7 @@ cmx_err gw_campaign_each(struct gw_registry *r, gw_campaign_fn fn, void *arg, st
     while (!err) {
         err = read_campaign(r, stmt, &c, e);
         if (!err)
-            err = fn(arg, &c);
-        if (!err)
-            err = gw_sql_step(r, stmt, e);
+            err = gw_sql_next(r, stmt, fn(arg, &c), e);
     }
     return gw_sql_end(stmt, err);
 }
@@ -218,9 +216,7 @@ cmx_err gw_update_each(struct gw_registry *r, int64_t campaign, gw_update_fn fn,
 
     while (!err) {
         read_update(stmt, &u);
-        err = fn(arg, &u);
-        if (!err)
-            err = gw_sql_step(r, stmt, e);
+        err = gw_sql_next(r, stmt, fn(arg, &u), e);
     }
     return gw_sql_end(stmt, err);
 }

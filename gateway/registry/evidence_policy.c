@@ -63,9 +63,7 @@ cmx_err gw_policy_each(struct gw_registry *r, gw_policy_fn fn, void *arg, struct
     while (!err) {
         err = read_policy(r, stmt, &p, e);
         if (!err)
-            err = fn(arg, &p);
-        if (!err)
-            err = gw_sql_step(r, stmt, e);
+            err = gw_sql_next(r, stmt, fn(arg, &p), e);
     }
     return gw_sql_end(stmt, err);
 }
@@ -313,9 +311,7 @@ cmx_err gw_standing_each(struct gw_registry *r, gw_standing_fn fn, void *arg, st
 
     while (!err) {
         read_standing(stmt, &s);
-        err = fn(arg, &s);
-        if (!err)
-            err = gw_sql_step(r, stmt, e);
+        err = gw_sql_next(r, stmt, fn(arg, &s), e);
     }
     return gw_sql_end(stmt, err);
 }

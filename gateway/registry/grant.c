@@ -162,9 +162,7 @@ cmx_err gw_consumer_each_platform(struct gw_registry *r, gw_consumer_fn fn, void
     while (!err) {
         gw_sql_copy(stmt, 0, c.kind, sizeof c.kind);
         gw_sql_copy(stmt, 1, c.name, sizeof c.name);
-        err = fn(arg, &c, gw_sql_text(stmt, 2));
-        if (!err)
-            err = gw_sql_step(r, stmt, e);
+        err = gw_sql_next(r, stmt, fn(arg, &c, gw_sql_text(stmt, 2)), e);
     }
     return gw_sql_end(stmt, err);
 }
@@ -419,9 +417,7 @@ cmx_err gw_grant_each(struct gw_registry *r, const char *kind, gw_grant_fn fn, v
         /* A grant without an end wins; otherwise the grant that ends last counts. */
         p.ends_in = sqlite3_column_int64(stmt, 5) ? sqlite3_column_int64(stmt, 6) : 0;
         p.consumer_id = sqlite3_column_int64(stmt, 7);
-        err = fn(arg, &p);
-        if (!err)
-            err = gw_sql_step(r, stmt, e);
+        err = gw_sql_next(r, stmt, fn(arg, &p), e);
     }
     return gw_sql_end(stmt, err);
 }
@@ -454,9 +450,7 @@ cmx_err gw_grant_record_each(struct gw_registry *r, gw_grant_record_fn fn, void 
 
     while (!err) {
         read_record(stmt, &g);
-        err = fn(arg, &g);
-        if (!err)
-            err = gw_sql_step(r, stmt, e);
+        err = gw_sql_next(r, stmt, fn(arg, &g), e);
     }
     return gw_sql_end(stmt, err);
 }
@@ -535,9 +529,7 @@ cmx_err gw_grant_expire(struct gw_registry *r, size_t *n, struct cmx_why *e)
 
     for (*n = 0; !err; (*n)++) {
         read_record(stmt, &g);
-        err = grant_event(r, "expire", &g.consumer, g.target, g.port, "", e);
-        if (!err)
-            err = gw_sql_step(r, stmt, e);
+        err = gw_sql_next(r, stmt, grant_event(r, "expire", &g.consumer, g.target, g.port, "", e), e);
     }
     err = gw_sql_end(stmt, err);
     for (size_t i = 0; !err && i < sizeof rows / sizeof rows[0]; i++) {

@@ -90,11 +90,8 @@ cmx_err gw_nodes_read(struct gw_registry *r, const struct gw_fleet *f, struct gw
                      "SELECT n.name, n.number, n.ssh, n.underlay, n.link_key, n.joined, s.seen, s.sessions,"
                      " s.version FROM node n LEFT JOIN node_state s ON s.node = n.name ORDER BY n.number",
                      "");
-    while (!err) {
-        err = read_row(out, f, stmt, e);
-        if (!err)
-            err = gw_sql_step(r, stmt, e);
-    }
+    while (!err)
+        err = gw_sql_next(r, stmt, read_row(out, f, stmt, e), e);
     err = gw_sql_end(stmt, err);
     if (err)
         return err;
@@ -201,8 +198,7 @@ cmx_err gw_claim_each(struct gw_registry *r, gw_claim_fn fn, void *arg, struct c
 
     while (!err) {
         err = fn(arg, gw_sql_text(stmt, 0), gw_sql_text(stmt, 1), sqlite3_column_int64(stmt, 2));
-        if (!err)
-            err = gw_sql_step(r, stmt, e);
+        err = gw_sql_next(r, stmt, err, e);
     }
     return gw_sql_end(stmt, err);
 }

@@ -260,9 +260,7 @@ static cmx_err consumer_parties(struct gw_registry *r, const struct gw_fleet *f,
         snprintf(p.name, sizeof p.name, "%s", c.name);
         err = gw_party_identity(r, f, &c, p.address, e);
         if (!err)
-            err = job->fn(job->arg, &p);
-        if (!err)
-            err = gw_sql_step(r, stmt, e);
+            err = gw_sql_next(r, stmt, job->fn(job->arg, &p), e);
     }
     return gw_sql_end(stmt, err);
 }

@@ -481,8 +481,7 @@ cmx_err gw_event_each(struct gw_registry *r, const char *name, uint64_t n, gw_ev
 
     while (!err) {
         err = fn(arg, sqlite3_column_int64(stmt, 0), gw_sql_text(stmt, 1), gw_sql_text(stmt, 2), gw_sql_text(stmt, 3));
-        if (!err)
-            err = gw_sql_step(r, stmt, e);
+        err = gw_sql_next(r, stmt, err, e);
     }
     return gw_sql_end(stmt, err);
 }

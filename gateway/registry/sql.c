@@ -53,6 +53,11 @@ cmx_err gw_sql_step(struct gw_registry *r, sqlite3_stmt *stmt, struct cmx_why *e
     }
 }
 
+cmx_err gw_sql_next(struct gw_registry *r, sqlite3_stmt *stmt, cmx_err err, struct cmx_why *e)
+{
+    return err ? err : gw_sql_step(r, stmt, e);
+}
+
 static cmx_err bind_all(sqlite3_stmt *stmt, const char *types, va_list ap)
 {
     for (int i = 1; *types; i++, types++) {

@@ -358,9 +358,7 @@ static cmx_err delete_orphans(struct gw_registry *r, sqlite3_stmt *fk, struct gw
 
     while (!err) {
         snprintf(name, sizeof name, "%s with %s '%s'", table, column, gw_sql_text(stmt, 0));
-        err = leave_out(out, name, "it refers to a row that is not there", e);
-        if (!err)
-            err = gw_sql_step(r, stmt, e);
+        err = gw_sql_next(r, stmt, leave_out(out, name, "it refers to a row that is not there", e), e);
     }
     sqlite3_free(sql);
     return gw_sql_end(stmt, err);
@@ -381,11 +379,8 @@ static cmx_err delete_all_orphans(struct gw_registry *r, struct gw_copy_changes 
         sqlite3_stmt *fk;
 
         err = gw_sql_row(r, &fk, e, foreign_keys_sql, "");
-        while (!err) {
-            err = delete_orphans(r, fk, out, e);
-            if (!err)
-                err = gw_sql_step(r, fk, e);
-        }
+        while (!err)
+            err = gw_sql_next(r, fk, delete_orphans(r, fk, out, e), e);
         err = gw_sql_end(fk, err);
         if (!err && out->left_out == before)
             return cmx_why_fail(e, CMX_EINTERNAL, "the copy violates a foreign key");
