@@ -14,13 +14,16 @@ static const char about_approve[] = "Enrols a device whose key tried to log in (
                                     "Compare FINGERPRINT with the one in the\n"
                                     "device's log: any client can offer any public key.";
 
-static void print_pending(const char *answer)
+static int print_pending(struct gw *g, const char *answer, const struct gw_fleet_answers *others, bool json)
 {
     char fingerprint[GW_FINGERPRINT_MAX];
     char from[64];
     char first[32];
     char last[32];
 
+    (void)g;
+    (void)others;
+    (void)json;
     printf("%-51s %-24s %-21s %-21s %s\n", "FINGERPRINT", "FROM", "FIRST", "LAST", "TRIES");
     for (const char *object = json_first(answer, "pending"); object; object = json_next(object)) {
         json_text(object, "fingerprint", fingerprint, sizeof fingerprint);
@@ -29,7 +32,10 @@ static void print_pending(const char *answer)
                gw_command_time(json_number(object, "first"), first), gw_command_time(json_number(object, "last"), last),
                (long long)json_number(object, "tries"));
     }
+    return CLI_OK;
 }
+
+static const struct gw_status_view pending_view = {.request = "pending", .print = print_pending};
 
 int gw_cmd_pending(int argc, char **argv)
 {
@@ -40,7 +46,7 @@ int gw_cmd_pending(int argc, char **argv)
 
     if (cli_parse(&line, argc, argv, &status))
         return status;
-    return gw_status_print(&c, "pending", print_pending);
+    return gw_status_show(&c, true, &pending_view);
 }
 
 /* Finds the key with this fingerprint in the gateway's answer. */

@@ -41,24 +41,24 @@ int gw_read_begin(struct gw_read *x)
     return x->status;
 }
 
-struct cmx_json *gw_read_array(struct gw_read *x)
+static struct cmx_json *read_begin_json(struct gw_read *x, void (*begin)(struct cmx_json *j, const char *key))
 {
     if (!x->common.json)
         return NULL;
     gw_json_begin(&x->json, stdout);
-    cmx_json_array(&x->json.j, NULL);
+    begin(&x->json.j, NULL);
     x->printing = true;
     return &x->json.j;
 }
 
+struct cmx_json *gw_read_array(struct gw_read *x)
+{
+    return read_begin_json(x, cmx_json_array);
+}
+
 struct cmx_json *gw_read_object(struct gw_read *x)
 {
-    if (!x->common.json)
-        return NULL;
-    gw_json_begin(&x->json, stdout);
-    cmx_json_object(&x->json.j, NULL);
-    x->printing = true;
-    return &x->json.j;
+    return read_begin_json(x, cmx_json_object);
 }
 
 int gw_read_finish(struct gw_read *x, cmx_err err)

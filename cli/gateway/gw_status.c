@@ -23,19 +23,25 @@ int gw_status_ask(const struct gw *g, const char *request, char **answer)
     return CLI_OK;
 }
 
-int gw_status_print(const struct gw_common *c, const char *request, void (*print)(const char *answer))
+int gw_status_show(const struct gw_common *c, bool here, const struct gw_status_view *view)
 {
+    struct gw_fleet_answers others = {0};
     char *answer = NULL;
     struct gw g;
     int status = gw_command_open(&g, c, false);
 
     if (status)
         return status;
-    status = gw_status_ask(&g, request, &answer);
-    if (!status && c->json)
+    status = gw_status_ask(&g, view->request, &answer);
+    if (!status && view->question && !here && geteuid() == 0)
+        gw_fleet_ask(&g, view->question, "]}\n", view->reader, &others);
+    if (!status && c->json && !others.n)
         puts(answer);
     else if (!status)
-        print(answer);
+        status = view->print(&g, answer, &others, c->json);
+    fflush(stdout);
+    gw_fleet_warn(&others, view->what);
+    gw_fleet_free(&others);
     free(answer); /* allocated by open_memstream */
     gw_folder_close(&g);
     return status;
@@ -189,10 +195,8 @@ static void print_json(const char *answer, const struct gw_fleet_answers *others
     const char *sessions = json_find(answer, "sessions");
     const char *separator = "";
 
-    if (!others->n || !sessions) {
-        puts(answer);
+    if (!sessions)
         return;
-    }
     printf("%.*s[", (int)(sessions - answer), answer);
     put_sessions(others->nodes.own->name, answer, &separator);
     for (size_t i = 0; i < others->n; i++)
@@ -204,59 +208,49 @@ static void print_json(const char *answer, const struct gw_fleet_answers *others
     printf("}\n");
 }
 
-/* Prints warnings about identities and the judge, if there are any. */
-static void print_judge(const struct gw *g, const char *answer)
+static void print_warning(const char *text)
 {
-    char judge[200];
-
-    json_text(answer, "judge", judge, sizeof judge);
-    if (g->user && !g->simple)
-        printf("--user mode: sessions have no identities\n");
-    if (judge[0])
-        printf("warning: %s\n", judge);
-    if (!g->user && !g->simple && !json_is_true(answer, "confined"))
-        printf("warning: the kernel has no Landlock; a session whose sshd is taken over could act as another\n");
+    if (text[0])
+        printf("warning: %s\n", text);
 }
 
-static void print_copy(struct gw *g)
+static void print_warnings(struct gw *g, const char *answer)
 {
     char warning[GW_COPY_WARNING_MAX];
 
     gw_copy_warning(g, warning);
-    if (warning[0])
-        printf("warning: %s\n", warning);
+    print_warning(warning);
     gw_copy_left_out(g, warning);
-    if (warning[0])
-        printf("warning: %s\n", warning);
+    print_warning(warning);
+    if (g->user && !g->simple)
+        printf("--user mode: sessions have no identities\n");
+    json_text(answer, "judge", warning, sizeof warning);
+    print_warning(warning);
+    if (!g->user && !g->simple && !json_is_true(answer, "confined"))
+        print_warning("the kernel has no Landlock; a session whose sshd is taken over could act as another");
 }
 
-int gw_status_show(const struct gw_common *c, bool here, bool clear)
+static int print_status(struct gw *g, const char *answer, const struct gw_fleet_answers *others, bool json)
 {
-    struct gw_fleet_answers others = {0};
-    char *answer = NULL;
-    struct gw g;
-    int status = gw_command_open(&g, c, false);
-
-    if (status)
-        return status;
-    status = gw_status_ask(&g, "status", &answer);
-    if (!status && !here && geteuid() == 0)
-        gw_fleet_ask(&g, GW_REPORT_STATUS "\n", "]}\n", gw_fleet_answer_status, &others);
-    if (!status && c->json)
-        print_json(answer, &others);
-    else if (!status) {
-        printf("%s", clear ? "\033[H\033[2J" : "");
-        print_copy(&g);
-        print_judge(&g, answer);
-        print_all(&g, answer, &others);
+    if (json) {
+        print_json(answer, others);
+        return CLI_OK;
     }
-    fflush(stdout);
-    gw_fleet_warn(&others, "sessions");
-    gw_fleet_free(&others);
-    free(answer); /* allocated by open_memstream */
-    gw_folder_close(&g);
-    return status;
+    print_warnings(g, answer);
+    print_all(g, answer, others);
+    return CLI_OK;
 }
+
+static int watch_status(struct gw *g, const char *answer, const struct gw_fleet_answers *others, bool json)
+{
+    fputs("\033[H\033[2J", stdout); /* clears the terminal */
+    return print_status(g, answer, others, json);
+}
+
+const struct gw_status_view gw_status_sessions = {"status", GW_REPORT_STATUS "\n", gw_fleet_answer_status, "sessions",
+                                                  print_status};
+static const struct gw_status_view watched = {"status", GW_REPORT_STATUS "\n", gw_fleet_answer_status, "sessions",
+                                              watch_status};
 
 int gw_cmd_watch(int argc, char **argv)
 {
@@ -279,7 +273,7 @@ int gw_cmd_watch(int argc, char **argv)
     if (cmx_text_u64(every, 1, 3600, &seconds) || cmx_text_u64(times, 0, 1000000, &n))
         return cli_usage("cmxsafe gateway watch", "--every and --times take numbers");
     for (uint64_t i = 0;; i++) {
-        status = gw_status_show(&c, false, isatty(STDOUT_FILENO));
+        status = gw_status_show(&c, false, isatty(STDOUT_FILENO) ? &watched : &gw_status_sessions);
         if (status || i + 1 == n)
             return status;
         sleep((unsigned)seconds);

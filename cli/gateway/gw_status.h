@@ -2,15 +2,26 @@
 #pragma once
 
 #include "cli/gateway/gw_command.h"
+#include "cli/gateway/gw_fleet_ask.h"
 
 /* Sends a request, such as "status", to the running gateway. *answer: JSON without control characters, to be freed with
  * free(). CLI_*; errors are printed. */
 int gw_status_ask(const struct gw *g, const char *request, char **answer);
-/* Sends a request as gw_status_ask does, and prints the answer: with --json as it is, otherwise by calling print. */
-int gw_status_print(const struct gw_common *c, const char *request, void (*print)(const char *answer));
+/* What a command shows of the running gateway, and of the other gateways of the fleet. */
+struct gw_status_view {
+    const char *request;    /* to the running gateway */
+    const char *question;   /* to the other gateways (gw_report.h); NULL: they are not asked */
+    gw_fleet_reader reader; /* of the others' answers */
+    const char *what;       /* the content of their answers, for warnings */
+    /* Called with the answers; if json, only when others answered. CLI_*; errors are printed. */
+    int (*print)(struct gw *g, const char *answer, const struct gw_fleet_answers *others, bool json);
+};
 
-/* Prints who is connected. here: only at this gateway. clear: clears the terminal first. CLI_*; errors are printed. */
-int gw_status_show(const struct gw_common *c, bool here, bool clear);
+extern const struct gw_status_view gw_status_sessions; /* who is connected */
+
+/* Sends the requests and prints the answers: with --json this gateway's answer as it is, if there are no others. here:
+ * the other gateways are not asked. CLI_*; errors are printed. */
+int gw_status_show(const struct gw_common *c, bool here, const struct gw_status_view *view);
 
 /* Writes a number of bytes, such as "123M". */
 void gw_status_bytes(int64_t n, char out[16]);

@@ -157,19 +157,20 @@ static void put_json(const struct traffic_rows *minutes, const struct traffic_ro
     gw_json_end_stdout(&json);
 }
 
-/* The sums over this gateway's answer and those of the others. */
-static int show_sums(const char *answer, const struct gw_fleet_answers *others, bool as_json)
+/* Prints the sums over this gateway's answer and those of the others. */
+static int print_traffic(struct gw *g, const char *answer, const struct gw_fleet_answers *others, bool json)
 {
     struct traffic_rows minutes = {.list_key = "minutes", .keys = minute_keys, .n_keys = GW_COUNT(minute_keys)};
     struct traffic_rows parties = {.list_key = "parties", .keys = party_keys, .n_keys = GW_COUNT(party_keys)};
     bool ok = rows_read(&parties, answer) && rows_read(&minutes, answer);
 
+    (void)g;
     for (size_t i = 0; i < others->n && ok; i++)
         if (others->list[i].text)
             ok = rows_read(&parties, others->list[i].text) && rows_read(&minutes, others->list[i].text);
     rows_sum(&minutes);
     rows_sum(&parties);
-    if (ok && as_json)
+    if (ok && json)
         put_json(&minutes, &parties, others);
     else if (ok)
         print_minutes(&minutes);
@@ -178,29 +179,8 @@ static int show_sums(const char *answer, const struct gw_fleet_answers *others, 
     return ok ? CLI_OK : cli_fail("status failed", "out of memory", NULL);
 }
 
-static int show_traffic(const struct gw_common *c, bool here)
-{
-    struct gw_fleet_answers others = {0};
-    char *answer = NULL;
-    struct gw g;
-    int status = gw_command_open(&g, c, false);
-
-    if (status)
-        return status;
-    status = gw_status_ask(&g, "traffic", &answer);
-    if (!status && !here && geteuid() == 0)
-        gw_fleet_ask(&g, GW_REPORT_TRAFFIC "\n", "]}\n", gw_fleet_answer_traffic, &others);
-    if (!status && c->json && !others.n)
-        puts(answer);
-    else if (!status)
-        status = show_sums(answer, &others, c->json);
-    fflush(stdout);
-    gw_fleet_warn(&others, "figures");
-    gw_fleet_free(&others);
-    free(answer); /* allocated by open_memstream */
-    gw_folder_close(&g);
-    return status;
-}
+static const struct gw_status_view traffic_view = {"traffic", GW_REPORT_TRAFFIC "\n", gw_fleet_answer_traffic,
+                                                   "figures", print_traffic};
 
 int gw_cmd_status(int argc, char **argv)
 {
@@ -219,5 +199,5 @@ int gw_cmd_status(int argc, char **argv)
 
     if (cli_parse(&line, argc, argv, &status))
         return status;
-    return traffic ? show_traffic(&c, here) : gw_status_show(&c, here, false);
+    return gw_status_show(&c, here, traffic ? &traffic_view : &gw_status_sessions);
 }
