@@ -244,7 +244,8 @@ static cmx_err settle_all(struct gw *g, const struct init_job *job, struct cmx_w
     return err ? err : settle_link(g, job, e);
 }
 
-static cmx_err open_or_create(struct gw *g, const struct init_job *job, struct cmx_why *e)
+/* Opens the registry and, except in a dry run, locks the folder. */
+static cmx_err open_or_create(struct gw *g, const struct init_job *job, bool *created, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
     cmx_err err;
@@ -253,10 +254,20 @@ static cmx_err open_or_create(struct gw *g, const struct init_job *job, struct c
     if (job->common.dry_run && access(path, F_OK) != 0)
         return gw_registry_create(&g->registry, ":memory:", e);
     err = job->common.dry_run ? CMX_OK : gw_file_mkdir(g->dir, 0755, e);
+    if (!err && !job->common.dry_run)
+        err = gw_folder_lock(g, e);
     if (err)
         return err;
-    return access(path, F_OK) == 0 ? gw_registry_open(&g->registry, path, true, e)
-                                   : gw_registry_create(&g->registry, path, e);
+    *created = access(path, F_OK) != 0;
+    return *created ? gw_registry_create(&g->registry, path, e) : gw_registry_open(&g->registry, path, true, e);
+}
+
+/* True if no init of this gateway was completed. */
+static bool is_fresh(struct gw *g)
+{
+    char mode[16];
+
+    return gw_meta_get(&g->registry, "mode", mode, sizeof mode) == CMX_ENOENT;
 }
 
 /* Begins the transaction. In a shared registry only a change of the fleet's settings needs PostgreSQL, so that a
@@ -283,13 +294,13 @@ static cmx_err begin_settings(struct gw *g, const struct init_job *job, bool fre
     return err || !job->registry ? err : gw_meta_set(r, "registry", job->registry, e);
 }
 
-static int finish(struct gw *g, const struct init_job *job, bool fresh, struct cmx_why *e)
+static int finish(struct gw *g, const struct init_job *job, bool fresh, bool created, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
     bool confirmed = g->registry.sharing && (fresh || job->registry);
     cmx_err err = gw_registry_commit(&g->registry, e);
 
-    if (err && fresh)
+    if (err && created)
         unlink(gw_path(g, "registry.db", path)); /* removes the incomplete gateway */
     if (!err && confirmed)
         err = gw_copy_confirm(g, e);
@@ -329,25 +340,25 @@ static int run(const struct init_job *job)
     struct cmx_why e = {0};
     struct gw g;
     char path[GW_PATH_MAX];
-    bool fresh;
+    bool created = false;
+    bool fresh = false;
     cmx_err err;
 
     gw_folder_find(&g, job->common.dir);
-    fresh = access(gw_path(&g, "registry.db", path), F_OK) != 0;
-    err = open_or_create(&g, job, &e);
-    if (!err && !job->common.dry_run)
-        err = gw_folder_lock(&g, &e);
-    if (!err)
+    err = open_or_create(&g, job, &created, &e);
+    if (!err) {
+        fresh = is_fresh(&g);
         err = begin_settings(&g, job, fresh, &e);
+    }
     if (!err)
         err = settle_all(&g, job, &e);
     if (!err)
         err = gw_folder_load(&g, &e);
     if (err) {
         gw_registry_rollback(&g.registry);
+        if (created)
+            unlink(gw_path(&g, "registry.db", path)); /* removes the incomplete gateway */
         gw_folder_close(&g);
-        if (fresh && !job->common.dry_run)
-            unlink(path); /* removes the incomplete gateway */
         return gw_fail("init failed", &e);
     }
     if (job->common.dry_run) {
@@ -355,7 +366,7 @@ static int run(const struct init_job *job)
         gw_folder_close(&g);
         return print_dry(job, &g, fresh ? GW_ADDED : GW_CHANGED);
     }
-    return finish(&g, job, fresh, &e);
+    return finish(&g, job, fresh, created, &e);
 }
 
 int gw_cmd_init(int argc, char **argv)

@@ -360,25 +360,47 @@ static cmx_err create_file(const char *path, struct cmx_why *e)
     return good ? CMX_OK : cmx_why_fail(e, CMX_EPERM, "can't set the mode of %s", path);
 }
 
-cmx_err gw_registry_create(struct gw_registry *r, const char *path, struct cmx_why *e)
+/* Makes the file under another name: whoever opens path, also after an interruption, finds a whole registry or none. */
+static cmx_err create_whole(struct gw_registry *r, const char *path, struct cmx_why *e)
 {
-    /* this is SQLite's name for a database in memory, used for a dry run */
-    bool memory = strcmp(path, ":memory:") == 0;
-    cmx_err err = memory ? CMX_OK : create_file(path, e);
+    char new[4200];
+    cmx_err err;
 
-    memset(r, 0, sizeof *r);
-    if (err)
-        return err;
-    err = open_db(r, path, SQLITE_OPEN_READWRITE, GW_WRITE_PATIENCE_MS, e);
-    r->writable = true;
+    if ((size_t)snprintf(new, sizeof new, "%s.new", path) >= sizeof new)
+        return cmx_why_fail(e, CMX_EINVAL, "the path of the registry is too long");
+    if (unlink(new) != 0 && errno != ENOENT)
+        return cmx_why_fail(e, CMX_EPERM, "can't replace %s (%s)", new, strerror(errno));
+    err = create_file(new, e);
+    if (!err)
+        err = open_db(r, new, SQLITE_OPEN_READWRITE, GW_WRITE_PATIENCE_MS, e);
     if (!err)
         err = fill_new(r, e);
-    if (err) {
-        gw_registry_close(r);
-        if (!memory)
-            unlink(path);
-    }
+    gw_registry_close(r);
+    if (!err && rename(new, path) != 0)
+        err = cmx_why_fail(e, CMX_EPERM, "can't create %s (%s)", path, strerror(errno));
+    if (err)
+        unlink(new);
     return err;
+}
+
+cmx_err gw_registry_create(struct gw_registry *r, const char *path, struct cmx_why *e)
+{
+    cmx_err err;
+
+    memset(r, 0, sizeof *r);
+    if (strcmp(path, ":memory:") == 0) { /* SQLite's name for a database in memory, used for a dry run */
+        err = open_db(r, path, SQLITE_OPEN_READWRITE, GW_WRITE_PATIENCE_MS, e);
+        r->writable = true;
+        if (!err)
+            err = fill_new(r, e);
+        if (err)
+            gw_registry_close(r);
+        return err;
+    }
+    if (access(path, F_OK) == 0)
+        return cmx_why_fail(e, CMX_EEXIST, "can't create %s (%s)", path, strerror(EEXIST));
+    err = create_whole(r, path, e);
+    return err ? err : gw_registry_open(r, path, true, e);
 }
 
 void gw_registry_close(struct gw_registry *r)

@@ -82,6 +82,26 @@ done
 may_log_in || fail "no login after the kills"
 ok "kill -9 during a write leaves the registry consistent"
 
+# Two inits at the same time set up one gateway, and one that is killed can be repeated.
+new() { CMXSAFE_GATEWAY=$TMP/new gw "$@"; }
+for i in 1 2 3; do
+    rm -rf "$TMP/new"
+    new init --user --listen 127.0.0.1:1 >"$TMP/new.1" 2>&1 & W=$!
+    new init --user --listen 127.0.0.1:1 >"$TMP/new.2" 2>&1 || fail "an init beside another: $(cat "$TMP/new.2")"
+    wait "$W" || fail "an init beside another: $(cat "$TMP/new.1")"
+    equal "$(grep -h "^set up" "$TMP/new.1" "$TMP/new.2" | wc -l)" 1 || fail "two inits set up two gateways"
+done
+for i in $(seq "${CMX_KILLS:-8}"); do
+    rm -rf "$TMP/new"
+    CMXSAFE_GATEWAY=$TMP/new "$BIN/cmxsafe" gateway init --user --listen 127.0.0.1:1 >"$TMP/new.1" 2>&1 & W=$!
+    until [ -e "$TMP/new/registry.db.new" ] || [ -e "$TMP/new/registry.db" ]; do sleep 0.001; done
+    kill -9 "$W" 2>/dev/null
+    wait "$W" 2>/dev/null
+    new init --user --listen 127.0.0.1:1 >"$TMP/new.2" 2>&1 || fail "init after one that was killed: $(cat "$TMP/new.2")"
+    new list >/dev/null || fail "no registry after an init that was killed"
+done
+ok "an init that is killed, or runs beside another"
+
 gw backup "$TMP/backup.db" >/dev/null || fail "backup"
 equal "$(sql "$TMP/backup.db" 'SELECT count(*) FROM device')" "$(sql "$DB" 'SELECT count(*) FROM device')" || fail "the backup lacks devices"
 ! gw backup "$TMP/backup.db" 2>/dev/null || fail "a backup was overwritten"
