@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cmxsafe/core/mem.h"
+#include "gateway/folder/gw_copy.h"
 #include "gateway/folder/gw_files.h"
 #include "gateway/folder/gw_program.h"
 #include "gateway/registry/authority.h"
@@ -215,11 +216,14 @@ static cmx_err apply_krl(struct gw *g, const struct gw_allowed_list *allowed, st
 static cmx_err read_allowed(struct gw *g, struct gw_allowed_list *out, struct cmx_why *e)
 {
     struct gw_link link = {0}; /* --user mode has no link */
+    struct gw_copy_state copy;
     cmx_err err;
 
     *out = (struct gw_allowed_list){0};
     if (g->simple)
         return CMX_OK;
+    gw_copy_look(g, &copy); /* the copy may have become stale since it was opened */
+    g->registry.stale = copy.shared && copy.left == 0;
     err = g->user ? CMX_OK : gw_link_get(g, &link, e);
     return err ? err : gw_allowed_read(&g->registry, &g->fleet, g->domain, link.host, out, e);
 }

@@ -26,7 +26,9 @@ static bool read_next(struct gw_expiry *x, struct gw *g)
     gw_registry_copy_state(&r, path, &copy);
     err = gw_grant_next_end(&r, !copy.shared, &left, &e);
     gw_registry_close(&r);
-    if (copy.left > 0 && (err || copy.left < left)) {
+    /* A copy can become stale after the rules were rendered and before this call: they are then due at once. */
+    x->closed = x->closed && copy.shared && copy.left == 0;
+    if (copy.shared && !x->closed && (err || copy.left < left)) {
         err = CMX_OK;
         left = copy.left;
     }
@@ -53,7 +55,7 @@ static cmx_err remove_ended(struct gw *g, size_t *n, struct cmx_why *e)
 
 /* *changed: whether the rules were rendered again, because grants ended (n of them were removed) or a copy became
  * stale. */
-static cmx_err expire(struct gw *g, bool due, size_t *n, bool *changed, struct cmx_why *e)
+static cmx_err expire(struct gw_expiry *x, struct gw *g, bool due, size_t *n, bool *changed, struct cmx_why *e)
 {
     cmx_err err = gw_folder_open(g, true, e);
 
@@ -66,6 +68,7 @@ static cmx_err expire(struct gw *g, bool due, size_t *n, bool *changed, struct c
     if (*changed) {
         struct cmx_why now = {0};
         err = gw_apply(g, e);
+        x->closed = !err && g->registry.stale;
         if (gw_control(g, "reload", NULL, &now) == CMX_EPERM && !err) {
             err = CMX_EPERM;
             *e = now;
@@ -75,26 +78,36 @@ static cmx_err expire(struct gw *g, bool due, size_t *n, bool *changed, struct c
     return err;
 }
 
+static bool same_time(const struct timespec *a, const struct timespec *b)
+{
+    return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
 bool gw_expiry_tick(struct gw_expiry *x, struct gw *g)
 {
     uint64_t now = cmx_port_now_ms();
     struct cmx_why e = {0};
     char path[GW_PATH_MAX];
     struct stat st;
+    struct stat state;
     bool changed = false;
     size_t n = 0;
     bool due;
 
     if (stat(gw_path(g, "registry.db", path), &st) != 0)
         return false;
-    if ((st.st_mtim.tv_sec != x->registry_mtime.tv_sec || st.st_mtim.tv_nsec != x->registry_mtime.tv_nsec) &&
-        read_next(x, g))
+    if (stat(gw_path(g, GW_COPY_STATE_FILE, path), &state) != 0)
+        state = (struct stat){0}; /* the registry is not shared */
+    if ((!same_time(&st.st_mtim, &x->registry_mtime) || !same_time(&state.st_mtim, &x->state_mtime)) &&
+        read_next(x, g)) {
         x->registry_mtime = st.st_mtim;
+        x->state_mtime = state.st_mtim;
+    }
     due = x->due_ms && (now >= x->due_ms || (int64_t)time(NULL) > x->wall_due);
     if (!due && !(x->due_ms && now - x->noted_ms >= NOTE_MS))
         return false;
     x->noted_ms = now;
-    if (expire(g, due, &n, &changed, &e)) {
+    if (expire(x, g, due, &n, &changed, &e)) {
         if (!x->failed)
             gw_note("grants that ended could not be closed: %s", e.text);
         x->failed = true;

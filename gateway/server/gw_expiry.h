@@ -9,10 +9,12 @@
 /* A zeroed struct: nothing is known yet. */
 struct gw_expiry {
     struct timespec registry_mtime;
-    uint64_t due_ms;   /* the next end, by the port's clock; 0: nothing ends */
-    uint64_t noted_ms; /* when the time was last written into the registry */
-    int64_t wall_due;  /* due_ms by the wall clock, which may be set forward */
-    bool failed;       /* the last try failed, and was logged */
+    struct timespec state_mtime; /* of the copy's state, which holds the last confirmation */
+    uint64_t due_ms;             /* the next end, by the port's clock; 0: nothing ends */
+    uint64_t noted_ms;           /* when the time was last written into the registry */
+    int64_t wall_due;            /* due_ms by the wall clock, which may be set forward */
+    bool closed;                 /* the rules were rendered from a stale copy, and allow nothing */
+    bool failed;                 /* the last try failed, and was logged */
 };
 
 /* Call several times a second; g is closed. Once something ended, removes it from the registry, applies the registry

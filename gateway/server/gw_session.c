@@ -469,6 +469,7 @@ void gw_sessions_recheck(struct gw_server *s)
     struct cmx_why e = {0};
     char path[GW_PATH_MAX];
     int64_t left = 0;
+    bool any_end;
 
     if (gw_registry_open(&r, gw_path(s->g, "registry.db", path), false, &e)) {
         gw_note("the registry can't be read: %s", e.text);
@@ -483,11 +484,12 @@ void gw_sessions_recheck(struct gw_server *s)
     end_revoked(s);
     gw_hold_recheck(s, &r);
     gw_registry_copy_state(&r, path, &copy);
-    if (gw_grant_next_end(&r, false, &left, &e))
-        left = 0;
-    if (copy.left > 0 && (left == 0 || copy.left < left))
+    any_end = gw_grant_next_end(&r, false, &left, &e) == CMX_OK;
+    if (copy.shared && !r.stale && (!any_end || copy.left < left)) { /* left is 0 if it became stale meanwhile */
+        any_end = true;
         left = copy.left;
-    s->end_ms = left ? cmx_port_now_ms() + (uint64_t)left * 1000 + 1 : 0;
+    }
+    s->end_ms = any_end ? cmx_port_now_ms() + (uint64_t)left * 1000 + 1 : 0;
     s->end_wall = (int64_t)time(NULL) + (left ? left : 1);
     gw_registry_close(&r);
 }

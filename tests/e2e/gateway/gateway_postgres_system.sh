@@ -42,6 +42,13 @@ pg_stop db
 wait_for 40 gone cam-18 || fail "a session stays that nobody confirms"
 closed() { [ -s "$GW/fleet.nft" ] && lacks "$(address_of cam-18)" "$GW/fleet.nft"; }
 wait_for 10 closed || fail "the rules still allow something"
+open_again() { ! lacks "$(address_of cam-18)" "$GW/fleet.nft"; }
+for i in 1 2; do # without any login or change between
+    pg_start db
+    wait_for 40 open_again || fail "the rules do not open again"
+    pg_stop db
+    wait_for 20 closed || fail "the rules stay open when PostgreSQL is away once more"
+done
 refused_login b -N || fail "a login with a stale copy"
 on other gw revoke cam-17 2>/dev/null && fail "a change without PostgreSQL"
 pg_start db
