@@ -183,23 +183,35 @@ static void check_programs(struct doctor *d)
         }
 }
 
-static void check_keys(struct doctor *d)
+static void check_key(struct doctor *d, const char *name)
 {
-    static const char *const names[] = {"hostkey_ed25519", "hostkey_ecdsa"};
+    char path[GW_PATH_MAX];
+    char public[GW_PATH_MAX];
+    char what[64];
+    struct gw_key own;
+    struct gw_key there;
+    struct stat st;
 
-    for (size_t i = 0; i < GW_COUNT(names); i++) {
-        char path[GW_PATH_MAX];
-        char what[64];
-        struct stat st;
-        bool there = stat(gw_path(&d->g, names[i], path), &st) == 0;
-
-        snprintf(what, sizeof what, "%s is there and private", names[i]);
-        check(d, there && (st.st_mode & 027) == 0, what, there ? "others can read it" : strerror(errno),
-              there ? "chmod 640 it" : "restore it from a backup: devices pin it; or 'init' makes a new one");
-    }
+    snprintf(public, sizeof public, "%.4000s.pub", gw_path(&d->g, name, path));
+    snprintf(what, sizeof what, "%s is there and private", name);
+    if (stat(path, &st) != 0)
+        say(d, BAD, what, strerror(errno), "restore it from a backup: devices pin it; or 'init' makes a new one");
+    else if (st.st_mode & 027)
+        say(d, BAD, what, "others can read it", "chmod 640 it");
+    else if (gw_install_public(path, &own, NULL))
+        say(d, BAD, what, "ssh-keygen can't read it",
+            "restore it from a backup: devices pin it; or remove it, and 'init' makes a new one");
+    else
+        check(d, gw_key_read(&there, public, NULL) == CMX_OK && strcmp(own.fingerprint, there.fingerprint) == 0, what,
+              "its .pub file is missing or is another key's", "run 'cmxsafe gateway init'");
 }
 
-/* Without the file sshd refuses every login; with another file it refuses the wrong logins. */
+static void check_keys(struct doctor *d)
+{
+    check_key(d, "hostkey_ed25519");
+    check_key(d, "hostkey_ecdsa");
+}
+
 static void check_krl(struct doctor *d)
 {
     struct gw_krl krl;

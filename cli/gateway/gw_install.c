@@ -76,12 +76,31 @@ static cmx_err give_to_account(const struct gw *g, const char *name, mode_t mode
     return CMX_OK;
 }
 
-/* Writes the .pub file of a host key again. The pins are computed from it. */
-static bool make_public(const char *path, const char *public)
+cmx_err gw_install_public(const char *path, struct gw_key *out, struct cmx_why *e)
 {
-    const char *argv[] = {"sh", "-c", "ssh-keygen -y -f \"$0\" >\"$1\"", path, public, NULL};
+    /* ssh-keygen refuses a file that its account may read, and reads a pipe. */
+    const char *argv[] = {"sh", "-c", "cat \"$0\" | ssh-keygen -y -P '' -f /dev/stdin 2>/dev/null", path, NULL};
+    char *text = NULL;
+    size_t len = 0;
+    bool good = gw_program_output(argv, &text, &len) && gw_key_parse(out, text, NULL) == CMX_OK;
 
-    return gw_program_run(false, argv);
+    free(text); /* allocated by open_memstream */
+    return good ? CMX_OK : cmx_why_fail(e, CMX_EFORMAT, "ssh-keygen can't read %s; restore it from a backup", path);
+}
+
+/* The pins are computed from the .pub file, so it has to be the host key's. */
+static cmx_err make_public(const struct gw *g, const char *path, const char *public, struct cmx_why *e)
+{
+    char line[GW_KEY_TYPE_MAX + GW_KEY_BLOB_MAX + GW_HOST_MAX + 4];
+    struct gw_key own;
+    struct gw_key there;
+    cmx_err err = gw_install_public(path, &own, e);
+    int len;
+
+    if (err || (gw_key_read(&there, public, NULL) == CMX_OK && strcmp(own.fingerprint, there.fingerprint) == 0))
+        return err;
+    len = snprintf(line, sizeof line, "%s %s %s\n", own.type, own.blob, g->host);
+    return gw_file_write(public, line, (size_t)len, 0644, e);
 }
 
 static cmx_err make_host_key(const struct gw *g, const char *name, const char *type, struct cmx_why *e)
@@ -90,14 +109,16 @@ static cmx_err make_host_key(const struct gw *g, const char *name, const char *t
     char public[GW_PATH_MAX];
     char comment[GW_HOST_MAX + 8];
     const char *argv[] = {"ssh-keygen", "-q", "-t", type, "-N", "", "-C", comment, "-f", path, NULL};
+    cmx_err err;
 
     gw_path(g, name, path);
     snprintf(comment, sizeof comment, "%s", g->host);
     if (access(path, F_OK) != 0 && !gw_program_run(false, argv))
         return cmx_why_fail(e, CMX_EIO, "ssh-keygen could not make a host key; install openssh-client");
     snprintf(public, sizeof public, "%.4000s.pub", path);
-    if (access(public, F_OK) != 0 && !make_public(path, public))
-        return cmx_why_fail(e, CMX_EIO, "ssh-keygen can't read %s; restore it from a backup", path);
+    err = make_public(g, path, public, e);
+    if (err)
+        return err;
     if (chmod(public, 0644) != 0)
         return cmx_why_fail(e, CMX_EPERM, "can't set the mode of %s (%s)", public, strerror(errno));
     return give_to_account(g, name, 0640, e);

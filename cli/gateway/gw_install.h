@@ -6,6 +6,9 @@
 /* Makes host keys, sshd_config and permissions; in the system mode also the account and the systemd units. */
 CMX_MUST_USE cmx_err gw_install(struct gw *g, struct cmx_why *e);
 
+/* Computes the public part of the host key at path. */
+CMX_MUST_USE cmx_err gw_install_public(const char *path, struct gw_key *out, struct cmx_why *e);
+
 /* Prints the settings and the pins that devices need. done: "set up " or "updated "; NULL: for show. */
 void gw_install_print(struct gw *g, bool json, const char *done);
 

@@ -392,8 +392,9 @@ int gw_ns_inside(struct gw *g, const int *listeners, size_t n)
     if (!g->simple && gw_network_configure(g, &e))
         return gw_fail("the gateway can't start", &e);
     if (!give_to_account() || !write_pid())
-        return gw_fail_with("the gateway can't start", "its folder can't be given to its account",
-                            "see its permissions");
+        return gw_fail_with("the gateway can't start",
+                            "registry.db, run or a host key is missing, or can't be given to its account",
+                            "see 'cmxsafe gateway doctor'");
     fflush(NULL);
     child_pid = fork();
     if (child_pid == 0)

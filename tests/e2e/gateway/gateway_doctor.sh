@@ -45,6 +45,7 @@ fault() {
     [[ $finding != identity* ]] || no_sessions "${finding#*: }"
     case $repair in
     *'net up'*) gw net up || fail "net up" ;;
+    restore) cp -p "$TMP/hostkey_ecdsa" "$GW/" ;;
     *init*) gw init >/dev/null || fail "init" ;;
     *mount*) mount -t cgroup2 cgroup2 /sys/fs/cgroup || fail "mount" ;;
     *bpftool*) python3 "$TMP/exclusive.py" detach "$CGROUP" || fail "detach" ;;
@@ -60,6 +61,10 @@ fault "the fleet has its routes" "net up" inside_ns ip -6 route del "$FLEET" dev
 fault "the fleet has its routing rule" "net up" inside_ns ip -6 rule del pref 1129
 fault "the account can read the folder" "init" chmod 600 "$GW/registry.db"
 fault "the account can write to the run folder" "init" chmod 700 "$GW/run"
+cp -p "$GW/hostkey_ecdsa" "$TMP/hostkey_ecdsa"
+fault "hostkey_ecdsa is there and private: its .pub file is missing" "init" rm "$GW/hostkey_ecdsa.pub"
+fault "hostkey_ecdsa is there and private: its .pub file is missing" "init" cp "$GW/hostkey_ed25519.pub" "$GW/hostkey_ecdsa.pub"
+fault "hostkey_ecdsa is there and private: ssh-keygen can't read it" "restore" truncate -s 100 "$GW/hostkey_ecdsa"
 fault "sshd accepts its configuration as the account" "init" sh -c "echo Nonsense yes >>'$GW/sshd_config'"
 fault "identity programs.*: control groups (v2) are not mounted" "run 'mount -t cgroup2" umount /sys/fs/cgroup
 fault "identity programs.*: an identity program can't be attached" "see with 'bpftool cgroup tree'" python3 "$TMP/exclusive.py" attach "$CGROUP"
