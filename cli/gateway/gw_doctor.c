@@ -22,6 +22,7 @@
 #include "gateway/registry/authority.h"
 #include "gateway/registry/party.h"
 #include "gateway/server/gw_account.h"
+#include "gateway/server/gw_apply.h"
 #include "gateway/server/gw_control.h"
 #include "gateway/server/gw_idsock.h"
 #include "gateway/server/gw_inside.h"
@@ -526,6 +527,8 @@ int gw_cmd_doctor(int argc, char **argv)
     if (d.g.user)
         check_user_network(&d);
     else if (!d.g.simple) {
+        check(&d, gw_apply_has_etc_hosts(&d.g), "/etc/hosts has the devices' names", "it was changed",
+              "run 'cmxsafe gateway init'");
         check_identity(&d);
         check_network(&d);
     }

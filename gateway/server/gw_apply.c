@@ -115,7 +115,8 @@ static cmx_err names_text(struct gw *g, char **text, size_t *len, struct cmx_why
     return err;
 }
 
-static cmx_err merge_etc_hosts(const struct gw *g, const char *lines, struct cmx_why *e)
+/* differs: if it is not NULL, nothing is written, and it receives whether the file has to be. */
+static cmx_err merge_etc_hosts(const struct gw *g, const char *lines, bool *differs, struct cmx_why *e)
 {
     char *old = NULL;
     char *merged = NULL;
@@ -131,7 +132,9 @@ static cmx_err merge_etc_hosts(const struct gw *g, const char *lines, struct cmx
         if (!f || fclose(f) != 0)
             err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
     }
-    if (!err && (len != old_len || memcmp(old, merged, len) != 0))
+    if (!err && differs)
+        *differs = len != old_len || memcmp(old, merged, len) != 0;
+    else if (!err && (len != old_len || memcmp(old, merged, len) != 0))
         err = gw_file_rewrite(ETC_HOSTS, merged, len, e);
     free(old); /* both allocated by open_memstream */
     free(merged);
@@ -139,7 +142,7 @@ static cmx_err merge_etc_hosts(const struct gw *g, const char *lines, struct cmx
 }
 
 /* Removes the block if the operator turned it off. */
-static cmx_err write_etc_hosts(struct gw *g, struct cmx_why *e)
+static cmx_err write_etc_hosts(struct gw *g, bool *differs, struct cmx_why *e)
 {
     char wanted[8];
     char *lines = NULL;
@@ -150,7 +153,7 @@ static cmx_err write_etc_hosts(struct gw *g, struct cmx_why *e)
     if (write)
         err = names_text(g, &lines, &len, e);
     if (!err)
-        err = merge_etc_hosts(g, lines, e);
+        err = merge_etc_hosts(g, lines, differs, e);
     if (err)
         cmx_why_set(e, "%s; make it writable, or run 'cmxsafe gateway init --no-etc-hosts'", e ? e->text : "");
     free(lines); /* allocated by open_memstream */
@@ -191,7 +194,14 @@ static cmx_err apply_sweep(struct gw *g, const struct gw_allowed_list *allowed, 
 static cmx_err apply_etc_hosts(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e)
 {
     (void)allowed;
-    return g->simple || g->user ? CMX_OK : write_etc_hosts(g, e);
+    return g->simple || g->user ? CMX_OK : write_etc_hosts(g, NULL, e);
+}
+
+bool gw_apply_has_etc_hosts(struct gw *g)
+{
+    bool differs = false;
+
+    return write_etc_hosts(g, &differs, NULL) == CMX_OK && !differs;
 }
 
 static cmx_err krl_text(FILE *f, struct gw *g, struct cmx_why *e)

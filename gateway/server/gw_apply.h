@@ -12,3 +12,6 @@ CMX_MUST_USE cmx_err gw_apply(struct gw *g, struct cmx_why *e);
 
 /* Applies only the claims: what the other gateways may announce. */
 CMX_MUST_USE cmx_err gw_apply_claims(struct gw *g, struct cmx_why *e);
+
+/* System mode: true if /etc/hosts has the block that gw_apply writes, or none if the operator turned it off. */
+bool gw_apply_has_etc_hosts(struct gw *g);

@@ -61,6 +61,7 @@ fault "the fleet has its routes" "net up" inside_ns ip -6 route del "$FLEET" dev
 fault "the fleet has its routing rule" "net up" inside_ns ip -6 rule del pref 1129
 fault "the account can read the folder" "init" chmod 600 "$GW/registry.db"
 fault "the account can write to the run folder" "init" chmod 700 "$GW/run"
+fault "/etc/hosts has the devices' names" "init" sed -i '/cam-17/d' /etc/hosts
 cp -p "$GW/hostkey_ecdsa" "$TMP/hostkey_ecdsa"
 fault "hostkey_ecdsa is there and private: its .pub file is missing" "init" rm "$GW/hostkey_ecdsa.pub"
 fault "hostkey_ecdsa is there and private: its .pub file is missing" "init" cp "$GW/hostkey_ed25519.pub" "$GW/hostkey_ecdsa.pub"
