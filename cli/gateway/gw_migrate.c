@@ -26,7 +26,9 @@ static cmx_err to_postgresql(struct gw *g, const char *url, struct cmx_why *e)
     return gw_shared_found(&g->registry, url, false, e);
 }
 
-/* Makes this gateway's copy its own registry. The copy must be up to date unless the operator gave --offline. */
+/* Makes this gateway's copy its own registry. The copy must be up to date unless the operator gave --offline. If
+ * PostgreSQL is lost, the copy keeps the registry's id, so that the other gateways accept a new database that is made
+ * from it. */
 static cmx_err to_sqlite(struct gw *g, bool offline, struct cmx_why *e)
 {
     char old[GW_REGISTRY_URL_MAX];
@@ -40,8 +42,9 @@ static cmx_err to_sqlite(struct gw *g, bool offline, struct cmx_why *e)
     if (!err)
         err = gw_event_number(&g->registry, e);
     if (!err)
-        err = gw_sql_run(&g->registry, e,
-                         "DELETE FROM meta WHERE key IN ('registry', 'registry_id', 'revision', 'detached')", "");
+        err = gw_sql_run(&g->registry, e, "DELETE FROM meta WHERE key IN ('registry', 'detached')", "");
+    if (!err && !offline)
+        err = gw_sql_run(&g->registry, e, "DELETE FROM meta WHERE key IN ('registry_id', 'revision')", "");
     return err;
 }
 

@@ -6,6 +6,10 @@
 #include "gateway/shared/pg_pull.h"
 #include "gateway/shared/shared_state.h"
 
+#define ID_BYTES 16
+#define ID_LEN ((size_t)2 * ID_BYTES) /* hex digits */
+#define LOST_CHANGES_MAX 1000000      /* changes that another copy of a lost registry may have more than this one */
+
 static cmx_err read_exists(void *arg, const PGresult *rows, struct cmx_why *e)
 {
     bool *exists = arg;
@@ -18,7 +22,7 @@ static cmx_err read_exists(void *arg, const PGresult *rows, struct cmx_why *e)
 
 static cmx_err new_id(char out[GW_SHARED_ID_MAX], struct cmx_why *e)
 {
-    uint8_t raw[16];
+    uint8_t raw[ID_BYTES];
 
     if (cmx_crypto_random(raw, sizeof raw))
         return cmx_why_fail(e, CMX_EIO, "the kernel gives no random bytes");
@@ -40,11 +44,29 @@ static cmx_err send_all(struct gw_shared *s, struct gw_registry *r, struct cmx_w
     return err ? err : sent;
 }
 
+/* Makes the registry's row. If r is a copy of a registry that was lost, the new one has its id, and a revision from
+ * which every other copy is compared as a whole. */
+static cmx_err add_head(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
+{
+    char sql[320];
+    bool lost = gw_meta_get(r, "registry_id", s->head.id, sizeof s->head.id) == CMX_OK &&
+                strspn(s->head.id, "0123456789abcdef") == ID_LEN && !s->head.id[ID_LEN];
+    cmx_err err = lost ? CMX_OK : new_id(s->head.id, e);
+
+    s->head.schema = GW_SCHEMA_VERSION;
+    s->head.revision = lost ? gw_shared_revision(r) + LOST_CHANGES_MAX : 0;
+    snprintf(sql, sizeof sql,
+             "INSERT INTO registry(id, schema, compatible, revision) VALUES('%s', %d, %d, %lld);"
+             "INSERT INTO meta(key, value, revision) VALUES('pruned', '%lld', %lld)",
+             s->head.id, GW_SCHEMA_VERSION, GW_SHARED_COMPATIBLE, (long long)s->head.revision,
+             (long long)s->head.revision, (long long)s->head.revision);
+    return err ? err : gw_pg_run(s->c, sql, NULL, NULL, e);
+}
+
 /* Creates the tables, and the registry's row if there is none. The lock serialises two gateways that do this at the
  * same time. */
-static cmx_err found_there(struct gw_shared *s, bool *exists, struct cmx_why *e)
+static cmx_err found_there(struct gw_shared *s, struct gw_registry *r, bool *exists, struct cmx_why *e)
 {
-    char sql[256];
     cmx_err err = gw_pg_run(s->c,
                             "BEGIN; SELECT pg_advisory_xact_lock(1129142344);"
                             "SELECT to_regclass('cmxsafe.registry') IS NOT NULL",
@@ -54,15 +76,10 @@ static cmx_err found_there(struct gw_shared *s, bool *exists, struct cmx_why *e)
     if (err || *exists)
         return err ? err : gw_pg_run(s->c, GW_SHARED_HEAD_SQL " FOR UPDATE", gw_shared_read_head, &s->head, e);
     memset(&s->head, 0, sizeof s->head);
-    s->head.schema = GW_SCHEMA_VERSION;
-    err = new_id(s->head.id, e);
-    if (!err)
-        err = gw_pg_run(s->c, "CREATE SCHEMA IF NOT EXISTS cmxsafe", NULL, NULL, e);
+    err = gw_pg_run(s->c, "CREATE SCHEMA IF NOT EXISTS cmxsafe", NULL, NULL, e);
     if (!err)
         err = gw_shared_run_schema(s, e);
-    snprintf(sql, sizeof sql, "INSERT INTO registry(id, schema, compatible, revision) VALUES('%s', %d, %d, 0)",
-             s->head.id, GW_SCHEMA_VERSION, GW_SHARED_COMPATIBLE);
-    return err ? err : gw_pg_run(s->c, sql, NULL, NULL, e);
+    return err ? err : add_head(s, r, e);
 }
 
 static cmx_err fill_either(struct gw_shared *s, struct gw_registry *r, bool exists, struct cmx_why *e)
@@ -92,7 +109,7 @@ cmx_err gw_shared_found(struct gw_registry *r, const char *url, bool adopt, stru
     if (!err)
         err = gw_shared_tables(s, r, e);
     if (!err)
-        err = found_there(s, &exists, e);
+        err = found_there(s, r, &exists, e);
     if (!err && exists)
         err = gw_shared_check_head(&s->head, r, e);
     if (!err && exists && !adopt)

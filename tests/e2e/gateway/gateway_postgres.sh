@@ -136,6 +136,19 @@ on two gw migrate "${URL%/*}/second" >/dev/null || fail "migrate to PostgreSQL"
 on two gw export >"$TMP/again.csv"
 lacks alone "$TMP/before.csv" && grep -q alone "$TMP/again.csv" || fail "the device is lost"
 wait_for 10 on two followed || fail "the new registry is not followed"
-stop "$GW_PID_one"; stop "$GW_PID_two"
-for n in one two; do no_sanitizer_report "$TMP/$n.log" || fail "a sanitizer complains"; done
 ok "migrates to SQLite and to another database"
+
+# The database is lost. One gateway makes a new one from its copy, and the others take its URL.
+start_node three --registry "${URL%/*}/second"
+pg_sql db 'DROP DATABASE second WITH (FORCE)' && pg_sql db 'CREATE DATABASE third' || fail "another database"
+on two gw migrate sqlite --offline >/dev/null || fail "migrate sqlite --offline"
+on two gw migrate "${URL%/*}/third" >/dev/null || fail "migrate to the new database"
+key later; on two gw enroll later --key "$TMP/later.pub" --ports 81 >/dev/null || fail "enroll in the new database"
+on two gw revoke alone >/dev/null || fail "revoke in the new database"
+on three gw init --user --registry "${URL%/*}/third" >/dev/null || fail "the other gateway does not take the new database"
+wait_for 20 on three followed || fail "the other gateway does not follow the new database"
+equal "$(on three gw export)" "$(on two gw export)" || fail "the gateways differ"
+prints_no "^alone " on three gw list || fail "a revocation in the new database is not known: $(on three gw list)"
+stop "$GW_PID_one"; stop "$GW_PID_two"; stop "$GW_PID_three"
+for n in one two three; do no_sanitizer_report "$TMP/$n.log" || fail "a sanitizer complains"; done
+ok "a lost database is replaced from a gateway's copy"
