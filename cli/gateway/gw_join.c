@@ -10,6 +10,7 @@
 #include "cmxsafe/core/text.h"
 #include "gateway/folder/gw_copy.h"
 #include "gateway/registry/node.h"
+#include "gateway/registry/sql.h"
 #include "gateway/server/gw_links.h"
 
 #define GIFT_MAX 32768
@@ -46,6 +47,20 @@ static void default_name(char out[GW_NAME_MAX])
     out[n] = '\0';
 }
 
+/* Two machines of one name would take each other's links. The same machine has the same key or, on plain links,
+ * address. */
+static cmx_err check_name_free(struct gw *g, const struct gw_node *n, struct cmx_why *e)
+{
+    if (gw_sql_number(&g->registry, NULL, NULL,
+                      "SELECT 1 FROM node WHERE name = ?1 AND (link_key <> ?2 OR (?2 = '' AND underlay <> ?3))", "ttt",
+                      n->name, n->link_key, n->underlay) != CMX_OK)
+        return CMX_OK;
+    return cmx_why_fail(e, CMX_EEXIST,
+                        "the fleet has a gateway '%s' already; give another --name, or if that gateway is lost, run "
+                        "'cmxsafe gateway leave %s' at another one first",
+                        n->name, n->name);
+}
+
 /* Registers this gateway. Part of the caller's transaction. */
 static cmx_err register_self(struct gw *g, const struct join_job *job, const char *address, const char *ssh,
                              struct cmx_why *e)
@@ -60,6 +75,8 @@ static cmx_err register_self(struct gw *g, const struct join_job *job, const cha
     snprintf(n.ssh, sizeof n.ssh, "%s", ssh);
     if (!job->interface)
         err = gw_links_key(g, n.link_key, e);
+    if (!err)
+        err = check_name_free(g, &n, e);
     if (!err)
         err = gw_node_put(&g->registry, &n, e);
     if (!err)
@@ -250,6 +267,18 @@ static cmx_err keep_keys(const struct gw *g, const char *gift, struct cmx_why *e
     return err;
 }
 
+/* Removes what a join that failed has stored, so that it can be repeated. */
+static void forget(const struct gw *g)
+{
+    static const char *const files[] = {"registry.db", GW_COPY_STATE_FILE};
+    char path[GW_PATH_MAX];
+
+    for (size_t i = 0; i < GW_COUNT(files); i++)
+        (void)unlink(gw_path(g, files[i], path));
+    for (size_t i = 0; i < GW_COUNT(host_keys); i++)
+        (void)unlink(gw_path(g, host_keys[i], path));
+}
+
 static bool run_init(const struct gw *g, const struct join_job *job, const char *gift)
 {
     char fleet[GW_ADDRESS_MAX + 4];
@@ -303,10 +332,13 @@ static int join(const struct join_job *job)
     explicit_bzero(gift, sizeof gift);
     if (err)
         return gw_fail("join failed", &e);
-    if (gw_change_begin(&x))
-        return x.status;
-    err = register_self(&x.g, job, job->address ? job->address : address, job->from, &x.e);
-    if (gw_change_finish(&x, err))
+    err = gw_change_begin(&x) ? CMX_EIO
+                              : register_self(&x.g, job, job->address ? job->address : address, job->from, &x.e);
+    if (!x.status)
+        x.status = gw_change_finish(&x, err);
+    if (err)
+        forget(&g);
+    if (x.status)
         return CLI_FAILED;
     printf("joined; see 'cmxsafe gateway nodes'\n");
     return CLI_OK;

@@ -9,6 +9,15 @@ gwn 1 enroll cam-1 --key "$TMP/d.pub" --ports 81,82 >/dev/null && gwn 2 platform
     gwn 3 platform other --key "$TMP/x.pub" >/dev/null && gwn 2 grant vms cam-1:81 >/dev/null || fail "enroll"
 equal "$(cat /var/lib/node1/gateway/hostkey_ed25519.pub)" "$(cat /var/lib/node3/gateway/hostkey_ed25519.pub)" || fail "the host keys differ"
 [ "$(stat -c %a /var/lib/node3/gateway/hostkey_ed25519)" = 640 ] && [ "$(stat -c %a /var/lib/node3/gateway/link.key)" = 600 ] || fail "a key's mode"
+machine 4; cable 1 4; entry 4
+again() { on 4 env PATH="$TMP/ssh:$PATH" "$BIN/cmxsafe" gateway join --from 10.9.0.1 --listen "[::]:$GW_PORT" --host 10.9.1.4 --name "$1" >"$TMP/again.log" 2>&1; }
+gwn 1 nodes --json >"$TMP/nodes.before"
+! again gw1 && grep -q "the fleet has a gateway 'gw1' already; give another --name" "$TMP/again.log" || fail "two gateways of one name: $(cat "$TMP/again.log")"
+! again 'GW 4' && grep -q "'GW 4' is not a gateway's name" "$TMP/again.log" || fail "a join that failed can't be repeated: $(cat "$TMP/again.log")"
+[ -z "$(find /var/lib/node4/gateway -name 'hostkey*' -o -name registry.db)" ] || fail "a join that failed keeps keys: $(ls /var/lib/node4/gateway)"
+addresses() { jq -c '[.nodes[] | [.name, .address]]' "$1"; }
+gwn 1 nodes --json >"$TMP/nodes.after"
+equal "$(addresses "$TMP/nodes.before")" "$(addresses "$TMP/nodes.after")" || fail "a join that failed changed the fleet: $(gwn 1 nodes)"
 ok "two machines join a gateway, each with one command"
 A=$(gwn 1 show cam-1 --json | jq -r .device.address)
 wait_for 20 gwn 1 whois vms || fail "node 1 does not know vms"
