@@ -13,6 +13,7 @@
 #include "agent/isolation/agent_isolation.h"
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/secret.h"
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/device/attest_service.h"
 #include "cmxsafe/identity/identity.h"
@@ -99,7 +100,7 @@ static uint64_t size_of(int fd, const struct stat *st)
     return end > 0 ? (uint64_t)end : 0;
 }
 
-static cmx_err open_image(const char *path, struct cmx_why *why)
+static cmx_err image_open(const char *path, int *out, uint32_t *size, struct cmx_why *why)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO would block */
     struct stat st;
@@ -117,8 +118,8 @@ static cmx_err open_image(const char *path, struct cmx_why *why)
         close(fd);
         return CMX_EINVAL;
     }
-    self.image = fd;
-    self.image_size = (uint32_t)bytes;
+    *out = fd;
+    *size = (uint32_t)bytes;
     return CMX_OK;
 }
 
@@ -145,6 +146,21 @@ static void read_identity(void)
                         cmx_buf_cstr(&b, &line) == CMX_OK;
 }
 
+cmx_err attest_check_files(const struct agent_config *c, struct cmx_why *why)
+{
+    uint8_t key[32];
+    uint32_t size;
+    int fd = -1;
+    cmx_err err = c->identity.key_file ? cmx_hw_key_read_file(c->identity.key_file, true, key, why) : CMX_OK;
+
+    cmx_secret_wipe(key, sizeof key);
+    if (!err && c->attest.enabled && c->attest.image)
+        err = image_open(c->attest.image, &fd, &size, why);
+    if (fd >= 0)
+        close(fd);
+    return err;
+}
+
 cmx_err attest_prepare(const struct agent_config *c, struct cmx_why *why)
 {
     cmx_err err = open_key(&c->identity, why);
@@ -153,7 +169,7 @@ cmx_err attest_prepare(const struct agent_config *c, struct cmx_why *why)
     if (!err && c->attest.enabled)
         err = cmx_linux_http_load(why);
     if (!err && c->attest.enabled && c->attest.image)
-        err = open_image(c->attest.image, why);
+        err = image_open(c->attest.image, &self.image, &self.image_size, why);
     if (!err)
         read_identity();
     return err;

@@ -14,6 +14,9 @@ struct isolation;
 /* Makes key and image available through port.h. Call before any task starts. */
 void attest_set_device(struct cmx_linux_device *d);
 
+/* Checks that key file and image can be used, for --check. The files exist. */
+CMX_MUST_USE cmx_err attest_check_files(const struct agent_config *c, struct cmx_why *why);
+
 /* Without [identity] there is no key, without `[attest] enabled` no service. */
 CMX_MUST_USE cmx_err attest_prepare(const struct agent_config *c, struct cmx_why *why);
 void attest_plan(const struct agent_config *c, struct confine_plan *p);

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/agent_attest.h"
 #include "agent/config/unit_check.h"
 #include "agent/isolation/agent_isolation.h"
 #include "agent/wiring.h"
@@ -45,6 +46,8 @@ static int check_here(const char *file, const struct unit_sandbox *unit)
     if (!c)
         return 1;
     unit_check(c, unit, &report);
+    if (!report.errors && attest_check_files(c, &why) != CMX_OK)
+        config_error(&report, 0, "%s", why.text);
     if (isolation_check_names(c, &why) != CMX_OK)
         config_error(&report, 0, "%s", why.text);
     if (!report.errors)

@@ -77,9 +77,57 @@ static void check_originators(const struct context_section *s, struct config_rep
         config_error(r, s->head.line, "%s", why.text);
 }
 
+/* An upload overwrites the spool file, even one that is refused afterwards. */
+static void check_spool(const struct agent_config *c, struct config_report *r)
+{
+    const char *spool = c->ota.install ? c->ota.spool : NULL;
+    unsigned line = line_of("ota", &c->ota.head, "spool");
+
+    if (spool && r->file && strcmp(spool, r->file) == 0)
+        config_error(r, line, "spool: uploads would overwrite this configuration; choose another file");
+    for (size_t i = 0; spool && i < config_n_keys; i++) {
+        const struct config_key *k = &config_keys[i];
+        const struct config_section *s = config_section_find(k->section, strlen(k->section));
+        const char *const *path = (const void *)((const char *)c + s->offset + k->offset);
+
+        if (k->type == CONFIG_PATH && *path && *path != spool && strcmp(*path, spool) == 0)
+            config_error(r, line, "spool: uploads would overwrite the %s of [%s]; choose another file", k->key,
+                         k->section);
+    }
+}
+
 static bool same(const char *a, const char *b)
 {
     return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+/* True if an address names every interface or the loopback: a port there is also that of the agent's own services. */
+static bool covers_loopback(const char *host)
+{
+    static const char *const hosts[] = {"127.0.0.1", "localhost", "0.0.0.0", "::"};
+
+    for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++)
+        if (strcmp(host, hosts[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Reports ports that two of the agent's own services, or one of them and a direct context, would listen on. */
+static void check_services(const struct agent_config *c, struct config_report *r)
+{
+    const uint64_t attest = c->attest.enabled ? c->attest.port : 0, ota = c->ota.install ? c->ota.port : 0;
+
+    if (attest && attest == ota)
+        config_error(r, line_of("ota", &c->ota.head, "port"), "port %u is that of [attest] already", (unsigned)ota);
+    for (size_t i = 0; i < c->n_contexts; i++) {
+        const struct context_section *s = &c->contexts[i];
+        const uint64_t port = s->options.local_port;
+
+        if (s->options.direction == CMX_DIRECT && port && (port == attest || port == ota) &&
+            covers_loopback(s->options.local_host))
+            config_error(r, line_of("context", &s->head, "local_port"), "local_port %u is the port of [%s] already",
+                         (unsigned)port, port == attest ? "attest" : "ota");
+    }
 }
 
 /* Reports contexts with the same listener as an earlier context. */
@@ -108,6 +156,8 @@ void config_check(const struct agent_config *c, struct config_report *r)
 {
     check_gateway(c, r);
     check_identity(c, r);
+    check_spool(c, r);
+    check_services(c, r);
     if (c->n_contexts == 0)
         config_error(r, 0, "no [context NAME] section: nothing to do");
     for (size_t i = 0; i < c->n_contexts; i++) {

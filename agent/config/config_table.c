@@ -1,12 +1,15 @@
 #include "agent/config/config_table.h"
 
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 
 #define STR_(x) #x
 #define STR(x) STR_(x)
 #define SECOND 1000ull
 #define HOUR (3600 * SECOND)
 #define DAY (24 * HOUR)
+#define SOCKET_PATH_MAX (sizeof((struct sockaddr_un *)0)->sun_path - 1)
 
 static const char *const directions[] = {"reverse", "direct", NULL};
 static const char *const peers[] = {"none", "proxy-v1", "proxy-v2", "mirror", NULL};
@@ -118,7 +121,7 @@ const size_t config_n_sections = sizeof config_sections / sizeof config_sections
 #define OPTION_ID(key, member, min_, max_, fallback_, only, without_, help_)
 
 const struct config_key config_keys[] = {
-    {"agent", "control_socket", CONFIG_PATH, AGENT(control_socket), .creates = true,
+    {"agent", "control_socket", CONFIG_PATH, AGENT(control_socket), .creates = S_IFSOCK, .max = SOCKET_PATH_MAX,
      .fallback = "/run/cmxsafe/cmxsafed.sock", .restart = true,
      .help = "UNIX socket for `cmxsafed status`; mode 0660."},
     {"agent", "log_level", CONFIG_CHOICE, AGENT(log_level), .choices = log_levels, .fallback = "info",
@@ -217,7 +220,7 @@ const struct config_key config_keys[] = {
     {"ota", "next_key_file", CONFIG_PATH, OTA(next_key_file), .help = "A second key, for key rotation."},
     {"ota", "allow_unsigned", CONFIG_BOOL, OTA(allow_unsigned), .fallback = "no",
      .help = "Accept unsigned updates if there is no `key_file`, because the installer checks its own signature."},
-    {"ota", "spool", CONFIG_PATH, OTA(spool), .creates = true, .fallback = "/var/lib/cmxsafed/update",
+    {"ota", "spool", CONFIG_PATH, OTA(spool), .creates = S_IFREG, .fallback = "/var/lib/cmxsafed/update",
      .help = "File that holds an update until it has been verified. The state of the update is kept beside it."},
     {"ota", "max_size", CONFIG_BYTES, OTA(max_size), .min = 1024, .max = 4000000000ull, .fallback = "1G",
      .help = "Larger updates are refused."},

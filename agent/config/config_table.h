@@ -33,8 +33,8 @@ struct config_key {
     uint64_t unit;              /* durations: unit of the stored number in ms; 0 means 1 */
     const char *const *choices; /* NULL-terminated */
     const char *fallback;       /* the default as a file would state it; NULL: none */
-    bool creates;               /* paths: the agent creates the file; false: it must exist, as a regular file */
-    bool block_device;          /* paths: an existing file may also be a block device */
+    unsigned creates;  /* paths: S_IFREG, S_IFSOCK: the agent creates such a file; 0: a regular file must exist */
+    bool block_device; /* paths: an existing file may also be a block device */
     bool required;
     bool restart;        /* a reload keeps the old value until the agent is restarted */
     uint8_t direction;   /* contexts: 1 + the only cmx_proxy_direction that uses it; 0: any */

@@ -142,13 +142,23 @@ static void check_readable(const struct config_key *k, const char *path, unsigne
         close(fd);
 }
 
-/* The agent makes the file, so it must be able to write to the folder. */
+static const char *kind_name(unsigned mode)
+{
+    return mode == S_IFSOCK ? "socket" : "regular file";
+}
+
+/* The agent makes the file, so it must be able to write to the folder. What is there already, it uses or replaces. */
 static void check_creatable(const struct config_key *k, const char *path, unsigned line, const struct unit_sandbox *s,
                             struct config_report *r)
 {
     const char *slash = strrchr(path, '/');
     char folder[512];
+    struct stat st;
 
+    if (lstat(path, &st) == 0 && (st.st_mode & S_IFMT) != k->creates) {
+        config_error(r, line, "%s %s: already there, and not a %s", k->key, path, kind_name(k->creates));
+        return;
+    }
     if (s && may_write(s, path))
         return; /* systemd makes it when the unit starts */
     if (s && s->read_only) {

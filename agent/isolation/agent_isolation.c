@@ -200,6 +200,15 @@ static void warn_if_stuck(const struct agent_config *c)
         cmx_log(CMX_LOG_WARN, TAG, "the gateway's name cannot be looked up: %s", why.text);
 }
 
+/* Without the rules any local user reaches the listener of a direct context. */
+static void warn_of_users(const struct agent_config *c)
+{
+    for (size_t i = 0; i < c->n_contexts; i++)
+        if (c->contexts[i].options.tasks)
+            cmx_log(CMX_LOG_WARN, TAG, "%s: users has no effect without isolation; set [isolation] enabled = yes",
+                    c->contexts[i].name);
+}
+
 cmx_err isolation_open(const struct agent_config *c, int wake, struct isolation **out, struct cmx_why *why)
 {
     struct isolation *s;
@@ -208,6 +217,7 @@ cmx_err isolation_open(const struct agent_config *c, int wake, struct isolation 
     *out = NULL;
     if (!c->isolation.enabled) {
         saved_rules_remove();
+        warn_of_users(c);
         return CMX_OK;
     }
     s = cmx_mem_alloc(sizeof *s);
@@ -246,6 +256,8 @@ cmx_err isolation_reload(struct isolation *s, const struct agent_config *next, s
 
     if (!s && next->isolation.enabled)
         return cmx_why_fail(why, CMX_EINVAL, "isolation: enabling it needs a restart");
+    if (!next->isolation.enabled)
+        warn_of_users(next);
     if (!s)
         return CMX_OK;
     cmx_port_mutex_lock(&s->lock);

@@ -250,6 +250,7 @@ static cmx_err open_files(struct ota_spool *s, const char *path)
 {
     const char *slash = strrchr(path, '/');
     char folder[4096];
+    struct stat st;
 
     if (strlen(path) >= sizeof folder) {
         errno = ENAMETOOLONG;
@@ -261,6 +262,10 @@ static cmx_err open_files(struct ota_spool *s, const char *path)
         return CMX_EIO;
     }
     s->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (s->fd >= 0 && (fstat(s->fd, &st) != 0 || !S_ISREG(st.st_mode))) {
+        errno = EINVAL; /* a device, for example: it cannot be emptied for the next update */
+        return CMX_EIO;
+    }
     if (s->fd >= 0)
         s->folder = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return s->folder >= 0 ? CMX_OK : CMX_EIO;

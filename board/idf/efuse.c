@@ -26,7 +26,7 @@ cmx_err cmx_efuse_parse(struct cmx_efuse *out, const uint8_t *file, size_t len)
 cmx_err cmx_efuse_load(const char *path, struct cmx_efuse *out, struct cmx_why *why)
 {
     uint8_t file[CMX_EFUSE_FILE_LEN + 1];
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO reads as empty */
     ssize_t n = fd < 0 ? -1 : read(fd, file, sizeof file);
     int number = errno;
     cmx_err err;

@@ -85,16 +85,37 @@ refuses "control_socket $TMP/none/s: cannot write to $TMP/none" key "[agent]\nco
 takes key "[ota]\ninstall = true\nspool = $TMP/s\nkey_file = $TMP/update.pub\n[agent]\ncontrol_socket = $TMP/ctl2"
 ok "files and folders"
 
+# What is there already is what the agent can use, and no upload overwrites a file that the agent needs.
+touch regular image0 && truncate -s 5G image5 && mkdir folder && head -c 33 /dev/urandom >hwkey33 && chmod 600 hwkey33
+update="[ota]\ninstall = true\nkey_file = $TMP/update.pub\nspool"
+refuses "is not a file of 32 bytes" key "[identity]\nkey_file = $TMP/hwkey33"
+for size in 0 5; do
+    refuses "image $TMP/image$size: not a file or block device of 1 byte to 4 GB" key \
+        "[identity]\nkey_file = $TMP/hwkey\n[attest]\nenabled = yes\nimage = $TMP/image$size"
+done
+refuses "control_socket $TMP/regular: already there, and not a socket" key "[agent]\ncontrol_socket = $TMP/regular"
+refuses "is too long" key "[agent]\ncontrol_socket = /$(printf 'a%.0s' {1..107})"
+takes key "[agent]\ncontrol_socket = $TMP/$(printf 'a%.0s' $(seq $((106 - ${#TMP}))))"
+refuses "spool $TMP/folder: already there, and not a regular file" key "$update = $TMP/folder"
+refuses "spool: uploads would overwrite the key_file of [gateway]" key "$update = $TMP/key"
+refuses "spool: uploads would overwrite the key_file of [ota]" key "$update = $TMP/update.pub"
+config key "$update = $TMP/conf"
+! "$BIN/cmxsafed" --check -c "$TMP/conf" 2>out && grep -q "spool: uploads would overwrite this configuration" out || { cat out; fail "the spool is the configuration"; }
+takes key "$update = $TMP/regular"
+ok "files that are there already"
+
 # A reload with a key that the agent cannot use is refused; the old configuration stays in force.
 start_sshd </dev/null
 S=$(free_port) R=$(free_port)
 config2() { config "$1"; sed -i "s|^host = .*|host = 127.0.0.1\nport = $SSHD_PORT|; s|^user = .*|user = $SSHD_USER|; s|^host_key = .*|host_key = $PIN|
     s|^local_port = .*|local_port = $S|; s|^remote_port = .*|remote_port = $R|" conf; printf '[agent]\ncontrol_socket = %s\nconfine = no\n' "$TMP/ctl" >>conf; }
 config2 client_key
+printf '[context d]\ndirection = direct\nlocal_port = %s\nremote_port = %s\nremote_host = 127.0.0.1\nusers = root\n' "$(free_port)" "$S" >>conf
 "$BIN/cmxsafed" -c conf 2>agent.log & AGENT=$!
 PIDS+=("$AGENT")
 up() { "$BIN/cmxsafed" status --socket "$TMP/ctl" --json | grep -q '"all_up":true'; }
 wait_for 30 up || fail "not up"
+grep -q "d: users has no effect without isolation" agent.log || fail "a restriction that nothing enforces is not reported"
 config2 locked
 kill -HUP "$AGENT"
 failed() { "$BIN/cmxsafed" status --socket "$TMP/ctl" | grep -q "reload failed .*has a passphrase"; }

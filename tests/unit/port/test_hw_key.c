@@ -192,6 +192,11 @@ static void test_efuse_refused(void **state)
     expect_refusal(reg, "another purpose", "burn_key BLOCK_KEY3 private_key.bin HMAC_UP");
     write_file(efuse_path, reg, 511, 0644);
     assert_int_equal(cmx_efuse_open_hw_key(efuse_path, key_path, &k, &why), CMX_EFORMAT);
+    unlink(efuse_path);
+    assert_int_equal(mkfifo(efuse_path, 0600), 0);
+    alarm(20); /* ends a program that waits for a writer */
+    assert_int_equal(cmx_efuse_open_hw_key(efuse_path, key_path, &k, &why), CMX_EFORMAT);
+    alarm(0);
     assert_int_equal(unlink(efuse_path), 0);
     assert_int_equal(cmx_efuse_open_hw_key(efuse_path, key_path, &k, &why), CMX_ENOENT);
 }
