@@ -12,6 +12,7 @@
 #include "agent/config/unit_check.h"
 #include "agent/isolation/agent_isolation.h"
 #include "agent/wiring.h"
+#include "port/linux/cli.h"
 
 static void print_line(void *arg, const char *text)
 {
@@ -71,8 +72,7 @@ static int check_as_unit(const char *file, const struct unit_sandbox *unit, cons
             rc = check_here(file, unit);
         else
             fprintf(stderr, "cmxsafe: cannot check as user %s: %s\n", user->pw_name, strerror(errno));
-        fflush(stdout);
-        _exit(rc);
+        _exit(cli_end(rc));
     }
     while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }

@@ -31,7 +31,7 @@ static int print_reference(const char *form)
     return CLI_OK;
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
     static const char *const forms[] = {"markdown", "man", NULL};
     const char *file = CONFIG_FILE_DEFAULT, *reference = NULL;
@@ -60,4 +60,10 @@ int main(int argc, char **argv)
     if (reference)
         return print_reference(reference);
     return check ? agent_check(file, unit) : agent_run(file);
+}
+
+int main(int argc, char **argv)
+{
+    cli_begin();
+    return cli_end(run(argc, argv));
 }

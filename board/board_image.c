@@ -6,6 +6,7 @@
 #include "board/board.h"
 #include "cmxsafe/ota/image.h"
 #include "cmxsafe/version.h"
+#include "port/linux/new_file.h"
 
 #define COMMAND "cmxsafe-board image"
 #define VERSION_MAX 31 /* esp_app_desc_t.version, without the NUL */
@@ -19,7 +20,7 @@ static int make(const char *path, const char *chip, const char *version)
     uint8_t image[BOARD_FACTORY_LEN];
     uint16_t chip_id;
     size_t len = 0;
-    FILE *f;
+    struct cmx_new_file to;
     cmx_err err = cmx_image_chip_id(chip, &chip_id);
 
     if (err)
@@ -27,14 +28,12 @@ static int make(const char *path, const char *chip, const char *version)
     err = board_factory_image(image, chip_id, version, &len);
     if (err)
         return cli_fail(path, cmx_err_text(err), NULL);
-    f = fopen(path, "wb");
-    if (!f)
-        return cli_fail(path, strerror(errno), NULL);
-    if (fwrite(image, 1, len, f) != len) {
-        fclose(f);
-        return cli_fail(path, strerror(errno), NULL);
+    err = cmx_new_file_open(&to, path, NULL);
+    if (!err) {
+        (void)fwrite(image, 1, len, to.f); /* cmx_new_file_close reports an error */
+        err = cmx_new_file_close(&to, true);
     }
-    return fclose(f) ? cli_fail(path, strerror(errno), NULL) : CLI_OK;
+    return err ? cli_fail(path, strerror(errno), NULL) : CLI_OK;
 }
 
 int board_cmd_image(int argc, char **argv)

@@ -11,6 +11,7 @@
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/ota/image.h"
 #include "cmxsafe/version.h"
+#include "port/linux/file_read.h"
 
 #define EFUSE_LEN 512 /* the size of the file of `espefuse --virt --path-efuse-file`; zeros are blank */
 
@@ -100,14 +101,16 @@ static int write_file(const char *dir, const char *name, const void *data, size_
     if (fd < 0)
         return cli_fail(path, strerror(errno), errno == EEXIST ? "choose another folder" : NULL);
     n = write(fd, data, len);
-    if (close(fd) || n < 0 || (size_t)n != len)
-        return cli_fail(path, n < 0 ? strerror(errno) : "no room left", NULL);
-    return CLI_OK;
+    if (close(fd) == 0 && n >= 0 && (size_t)n == len)
+        return CLI_OK;
+    cli_fail(path, n < 0 ? strerror(errno) : "no room left", NULL);
+    (void)unlink(path);
+    return CLI_FAILED;
 }
 
 static int place_image(uint8_t *flash, uint32_t size, const char *path)
 {
-    FILE *f = fopen(path, "re");
+    FILE *f = cmx_file_open(path);
     size_t n;
     bool more;
 
@@ -154,18 +157,38 @@ static int write_flash(const struct options *o)
     return rc;
 }
 
+static void remove_file(const char *dir, const char *name)
+{
+    char path[512];
+
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    (void)unlink(path);
+}
+
+/* A board that could not be completed is removed, so that the command can be repeated. */
 static int create(const struct options *o)
 {
     static const uint8_t blank[EFUSE_LEN];
     char ini[sizeof ini_template + 32];
     int n = snprintf(ini, sizeof ini, ini_template, o->chip);
+    bool made = mkdir(o->dir, 0700) == 0;
     int rc;
 
-    if (mkdir(o->dir, 0700) && errno != EEXIST)
+    if (!made && errno != EEXIST)
         return cli_fail(o->dir, strerror(errno), NULL);
     rc = write_file(o->dir, "board.ini", ini, (size_t)n);
-    rc = rc ? rc : write_file(o->dir, "efuse.bin", blank, sizeof blank);
-    rc = rc ? rc : write_flash(o);
+    if (rc == CLI_OK) {
+        rc = write_file(o->dir, "efuse.bin", blank, sizeof blank);
+        if (rc == CLI_OK) {
+            rc = write_flash(o);
+            if (rc != CLI_OK)
+                remove_file(o->dir, "efuse.bin");
+        }
+        if (rc != CLI_OK)
+            remove_file(o->dir, "board.ini");
+    }
+    if (rc != CLI_OK && made)
+        (void)rmdir(o->dir);
     if (rc == CLI_OK)
         printf("%s: %s with %u MB of flash; name its gateway in %s/board.ini\n", o->dir, o->chip, o->flash_size >> 20,
                o->dir);

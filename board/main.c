@@ -26,9 +26,10 @@ static const struct cli_command commands[] = {
 
 int main(int argc, char **argv)
 {
+    cli_begin();
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {
         puts("cmxsafe-board " CMX_VERSION);
-        return CLI_OK;
+        return cli_end(CLI_OK);
     }
-    return cli_dispatch("cmxsafe-board", commands, CLI_COUNT(commands), argc, argv);
+    return cli_end(cli_dispatch("cmxsafe-board", commands, CLI_COUNT(commands), argc, argv));
 }

@@ -16,6 +16,7 @@
 #include "cmxsafe/proxy/pin.h"
 #include "gateway/folder/gw_json.h"
 #include "port/linux/cli.h"
+#include "port/linux/new_file.h"
 
 struct job {
     const struct attest_options *o;
@@ -143,12 +144,14 @@ static int fetch_token(struct job *j)
 
 static int save_token(const struct job *j)
 {
-    FILE *f = fopen(j->o->save, "wb");
-    bool written = f && fwrite(j->token, 1, j->token_len, f) == j->token_len;
+    struct cmx_new_file to;
+    cmx_err err = cmx_new_file_open(&to, j->o->save, NULL);
 
-    if (f && fclose(f) != 0)
-        written = false;
-    return written ? CLI_OK : cli_fail(j->o->save, strerror(errno), NULL);
+    if (!err) {
+        (void)fwrite(j->token, 1, j->token_len, to.f); /* cmx_new_file_close reports an error */
+        err = cmx_new_file_close(&to, true);
+    }
+    return err ? cli_fail(j->o->save, strerror(errno), NULL) : CLI_OK;
 }
 
 /* ---- the verdict ---- */

@@ -12,6 +12,7 @@
 #include "gateway/verify/manifest.h"
 #include "gateway/verify/reference.h"
 #include "port/linux/cli.h"
+#include "port/linux/new_file.h"
 
 static const char about[] =
     "Writes IMAGE followed by filler up to the end of the flash, or of the partition (--end). Flash the output at "
@@ -44,20 +45,17 @@ static cmx_err write_filler(const struct job *j, FILE *f)
 
 static int write_output(const struct job *j, const char *path)
 {
-    FILE *f = fopen(path, "wb");
+    struct cmx_new_file to;
     cmx_err err = CMX_OK;
 
-    if (!f)
+    if (cmx_new_file_open(&to, path, j->key_path))
         return cli_fail(path, strerror(errno), NULL);
-    if (fwrite(j->image, 1, j->image_len, f) != j->image_len)
-        err = CMX_EIO;
-    if (!err)
-        err = write_filler(j, f);
-    if (fclose(f) != 0 && !err)
-        err = CMX_EIO;
+    if (fwrite(j->image, 1, j->image_len, to.f) == j->image_len)
+        err = write_filler(j, to.f);
+    if (cmx_new_file_close(&to, err == CMX_OK) || err == CMX_EIO)
+        return cli_fail(path, strerror(errno), NULL);
     if (!err)
         return CLI_OK;
-    (void)unlink(path); /* do not leave a partial image */
     return err == CMX_EINVAL ? cli_fail(j->key_path, "has less than 16 bytes", "openssl rand -out fill.key 32")
                              : cli_fail(path, cmx_err_text(err), NULL);
 }

@@ -13,6 +13,7 @@
 #include "cmxsafe/core/text.h"
 #include "port/linux/cli.h"
 #include "port/linux/file_read.h"
+#include "port/linux/new_file.h"
 
 static const char sign_about[] = "Checks IMAGE and appends a signature trailer (docs/OTA.md). Without --out the signed "
                                  "image replaces IMAGE in one step.";
@@ -30,42 +31,30 @@ struct sign_options {
     bool replace;
 };
 
-/* Writes the signed bytes of in and the trailer to a new file, which then replaces out. */
-static int write_signed(const char *in, const char *out, uint32_t len, const uint8_t trailer[CMX_TRAILER_LEN])
+/* Writes the signed bytes of in and the trailer to a new file, which then replaces out. key is never replaced. */
+static int write_signed(const char *in, const char *out, const char *key, uint32_t len,
+                        const uint8_t trailer[CMX_TRAILER_LEN])
 {
-    char temp[4096], buf[16384];
-    FILE *from = cmx_file_open(in), *to;
-    bool ok;
+    char buf[16384];
+    FILE *from = cmx_file_open(in);
+    struct cmx_new_file to;
+    bool ok = true;
 
     if (!from)
         return cli_fail(in, strerror(errno), NULL);
-    if ((size_t)snprintf(temp, sizeof temp, "%s.XXXXXX", out) >= sizeof temp) {
+    if (cmx_new_file_open(&to, out, key)) {
         fclose(from);
-        return cli_fail(out, "the name is too long", NULL);
+        return cli_fail(out, strerror(errno), NULL);
     }
-    {
-        int fd = mkstemp(temp);
-
-        to = fd < 0 ? NULL : fdopen(fd, "wb");
-    }
-    ok = to != NULL;
     while (ok && len > 0) {
         size_t n = fread(buf, 1, len < sizeof buf ? len : sizeof buf, from);
 
-        ok = n > 0 && fwrite(buf, 1, n, to) == n;
+        ok = n > 0 && fwrite(buf, 1, n, to.f) == n;
         len -= (uint32_t)n;
     }
-    ok = ok && fwrite(trailer, 1, CMX_TRAILER_LEN, to) == CMX_TRAILER_LEN;
-    ok = ok && fflush(to) == 0 && fsync(fileno(to)) == 0 && fchmod(fileno(to), 0644) == 0;
+    ok = ok && fwrite(trailer, 1, CMX_TRAILER_LEN, to.f) == CMX_TRAILER_LEN;
     fclose(from);
-    if (to && fclose(to) != 0)
-        ok = false;
-    if (ok && rename(temp, out) == 0)
-        return CLI_OK;
-    cli_fail(out, strerror(errno), NULL);
-    if (to)
-        (void)unlink(temp);
-    return CLI_FAILED;
+    return cmx_new_file_close(&to, ok) == CMX_OK && ok ? CLI_OK : cli_fail(out, strerror(errno), NULL);
 }
 
 static int sign_with(const struct sign_options *o, const struct cmx_image *image, struct signing_key *key)
@@ -89,7 +78,7 @@ static int sign_with(const struct sign_options *o, const struct cmx_image *image
     if (err)
         return cli_fail(o->key, "signing failed", "check that the key may sign (CKA_SIGN) with ECDSA");
     cmx_trailer_write(&t, trailer);
-    if (write_signed(o->image, o->out, t.signed_len, trailer) != CLI_OK)
+    if (write_signed(o->image, o->out, o->key, t.signed_len, trailer) != CLI_OK)
         return CLI_FAILED;
     cmx_text_hex_encode(id, t.key_id, sizeof t.key_id);
     printf("%s: signed %lu bytes with key %s\n", o->out, (unsigned long)t.signed_len, id);

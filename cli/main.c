@@ -1,5 +1,4 @@
 /* cmxsafe - the operator's command. */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,12 +16,8 @@ static const struct cli_command commands[] = {
 
 int main(int argc, char **argv)
 {
-    int status;
-
+    cli_begin();
     if (argc == 2 && strcmp(argv[1], "--version") == 0)
-        return cmd_version(1, argv + 1);
-    status = cli_dispatch("cmxsafe", commands, sizeof commands / sizeof commands[0], argc, argv);
-    if (fflush(stdout) != 0 || ferror(stdout))
-        return cli_fail("writing the output failed", strerror(errno), NULL); /* the disk may be full, for example */
-    return status;
+        return cli_end(cmd_version(1, argv + 1));
+    return cli_end(cli_dispatch("cmxsafe", commands, sizeof commands / sizeof commands[0], argc, argv));
 }

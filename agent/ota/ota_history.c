@@ -20,7 +20,8 @@ static bool parse_line(const char *line, struct cmx_ota_past *p)
     int64_t age;
 
     memset(p, 0, sizeof *p);
-    if (sscanf(line, "%" SCNd64 " %" SCNu32 " %7s %45s %n", &at, &p->received, verdict, p->from, &what) != 4 || !what)
+    if (sscanf(line, "%" SCNd64 " %" SCNu32 " %7s %45s %n", &at, &p->received, verdict, p->from, &what) != 4 || !what ||
+        at < 0)
         return false;
     p->ok = strcmp(verdict, "ok") == 0;
     if (strcmp(p->from, "-") == 0)

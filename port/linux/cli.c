@@ -1,9 +1,12 @@
 #include "port/linux/cli.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cmxsafe/core/nearest.h"
 #include "cmxsafe/core/text.h"
@@ -16,6 +19,25 @@ int cli_fail(const char *what, const char *why, const char *todo)
 {
     fprintf(stderr, "cmxsafe: %s: %s%s%s\n", what, why, todo ? "; " : "", todo ? todo : "");
     return CLI_FAILED;
+}
+
+void cli_begin(void)
+{
+    int fd;
+
+    do /* the lowest free number: the standard streams come first */
+        fd = open("/dev/null", O_RDONLY);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
+int cli_end(int status)
+{
+    errno = 0;
+    if (fflush(stdout) != 0 || ferror(stdout)) /* the disk may be full, for example */
+        return cli_fail("writing the output failed", errno ? strerror(errno) : "an earlier write failed", NULL);
+    return status;
 }
 
 int cli_usage(const char *command, const char *fmt, ...)

@@ -117,5 +117,12 @@ int cli_dispatch(const char *prefix, const struct cli_command *table, size_t n, 
 /* Prints `cmxsafe: WHAT: WHY; TODO` to stderr. todo may be NULL. Returns CLI_FAILED. */
 int cli_fail(const char *what, const char *why, const char *todo);
 
+/* For the start of main: opens each standard stream that is closed, so that no file or socket takes its number and
+ * receives the program's output. Reading and writing it still fails. */
+void cli_begin(void);
+
+/* For the end of main: returns status, or CLI_FAILED with a message if the output could not be written. */
+int cli_end(int status);
+
 /* Prints `cmxsafe: MESSAGE; see 'COMMAND --help'` to stderr. Returns CLI_USAGE. */
 int cli_usage(const char *command, const char *fmt, ...) CMX_PRINTF(2, 3);

@@ -118,6 +118,15 @@ end_agent
 CONF=$GOOD
 ok "an unreachable gateway"
 
+# ---- with closed standard streams, no socket takes their numbers and receives log lines ----
+AGENT_PREFIX=(bash -c 'exec "$@" <&- >&- 2>&-' -)
+start_agent
+AGENT_PREFIX=()
+wait_up
+for n in 0 1 2; do equal "$(readlink "/proc/$AGENT/fd/$n")" /dev/null || fail "descriptor $n"; done
+end_agent
+ok "closed standard streams"
+
 # ---- journald ----
 bash -c 'exec 2>"$1"; JOURNAL_STREAM=$(stat -Lc %d:%i /dev/stderr) exec "$2" -c "$3"' - "$TMP/journal.log" "$BIN/cmxsafed" "$CONF" &
 AGENT=$!

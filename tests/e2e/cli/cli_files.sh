@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Every command that reads a file which the operator names: an endless file, a FIFO without a writer, a folder, an empty and a
-# missing file each end with a message that names the file. Public keys are also read from a pipe.
+# missing file each end with a message that names the file. Public keys are also read from a pipe. Files that are written: no
+# input, key or device is lost, and an incomplete file is not left. Output that cannot be written is a failure.
 . "$(dirname "$0")/../lib.sh"
 
 export CMXSAFE_GATEWAY=$TMP/gateway
@@ -55,3 +56,43 @@ ssh-keygen -q -t ed25519 -N '' -f "$TMP/vms"
 { echo "name,key,ports"; ssh-keygen -q -t ed25519 -N '' -f "$TMP/c"; echo "cam-18,$(cat "$TMP/c.pub"),81"; } | "$BIN/cmxsafe" gateway import - >/dev/null || fail "CSV from stdin"
 equal "$("$BIN/cmxsafe" gateway list --json | jq -r '[.[].name] | join(" ")')" "cam-17 cam-18" || fail "list"
 ok "public keys and CSV are read from pipes"
+
+# ---- files that are written ----
+cd "$TMP" || exit 1
+head -c 100000 /dev/urandom >image && cp image image.was && head -c 32 /dev/urandom >fill.key && cp fill.key fill.key.was
+"$BIN/cmxsafe" image fill --key fill.key --end 0x80000 image filled && "$BIN/cmxsafe" image fill --key fill.key --end 0x80000 image image || fail "fill"
+cmp image filled && [ "$(stat -c %s image)" = 458752 ] && cmp -n 100000 image image.was || fail "filled in place"
+refused fill.key image fill --key fill.key image fill.key
+cmp fill.key fill.key.was || fail "the key was replaced by an image"
+refused ota.pem image sign --opaque --key ota.pem --out ota.pem image.was
+openssl pkey -in ota.pem -noout || fail "the signing key was replaced by an image"
+ln -s /dev/null sink
+"$BIN/cmxsafe" image sign --opaque --key ota.pem --out sink image.was >out && [ -L sink ] && [ -c /dev/null ] || fail "a device was replaced by an image"
+if [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null; then
+    mkdir small
+    unshare -m bash -c 'mount -t tmpfs -o size=200k none small && cp image.was small/image && cd small &&
+        ! "$0/cmxsafe" image fill --key ../fill.key image image 2>../err && cmp image ../image.was && [ "$(ls)" = image ] &&
+        ! "$0/cmxsafe" image fill --key ../fill.key image /dev/full && ! "$0/cmxsafe-board" create board && [ "$(ls)" = image ]' "$BIN" >out 2>&1 ||
+        { cat out err; fail "a full disk"; }
+    grep -q "No space left on device" err || fail "the reason"
+else
+    skip_part "a full disk: no mount"
+fi
+ok "no input, key or device is lost, and no incomplete file is left"
+
+# ---- output that cannot be written, and closed streams ----
+printf '[gateway]\nhost = gw\nuser = u\nhost_key = SHA256:%s\nkey_file = %s\n[isolation]\nagent_user = root\n[context web]\nlocal_port = 80\nremote_port = 80\n' \
+    "$(printf 'A%.0s' {1..43})" "$TMP/key" >conf
+unwritten() { # unwritten PROGRAM ARGUMENT...: expects that output to a full disk, and to a closed stream, is a failure
+    local program=$1
+    shift
+    ! "$BIN/$program" "$@" >/dev/full 2>err && grep -q "writing the output failed" err || { cat err; fail "a full disk: $program $*"; }
+    ! "$BIN/$program" "$@" >&- 2>err && grep -q "writing the output failed" err || { cat err; fail "closed: $program $*"; }
+}
+for program in cmxsafe cmxsafed cmxsafe-board; do unwritten $program --version && unwritten $program --help; done
+unwritten cmxsafed --config-reference
+unwritten cmxsafed --check -c conf
+unwritten cmxsafed isolation --dry-run -c conf
+unwritten cmxsafe image key --key ota.pem
+unwritten cmxsafe-board keys
+ok "output that cannot be written is a failure"

@@ -110,7 +110,14 @@ static void test_ages(void **state)
 
 static void test_damaged(void **state)
 {
-    static const char *const texts[] = {"", "\n\n\n", "x", "1 2 ok", "-1 -2 -3\n", "1 99999999999999 ok ::1 v\n"};
+    static const char *const texts[] = {"",
+                                        "\n\n\n",
+                                        "x",
+                                        "1 2 ok",
+                                        "-1 -2 -3\n",
+                                        "-9223372036854775808 1 ok ::1 v\n",
+                                        "9223372036854775807 1 ok ::1 v\n",
+                                        "1 99999999999999 ok ::1 v\n"};
     struct ota_history h;
     char big[4000];
 

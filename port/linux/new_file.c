@@ -1,0 +1,67 @@
+#include "port/linux/new_file.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static bool same_file(const struct stat *st, const char *keep)
+{
+    struct stat other;
+
+    return keep && stat(keep, &other) == 0 && st->st_dev == other.st_dev && st->st_ino == other.st_ino;
+}
+
+/* mkstemp gives the mode 0600; the user's umask decides instead. */
+static mode_t mode_of_new_files(void)
+{
+    mode_t mask = umask(077);
+
+    umask(mask);
+    return 0666 & ~mask;
+}
+
+cmx_err cmx_new_file_open(struct cmx_new_file *n, const char *path, const char *keep)
+{
+    struct stat st;
+    const bool there = stat(path, &st) == 0;
+    int fd;
+
+    n->path = path;
+    n->temp[0] = '\0';
+    if (there && same_file(&st, keep)) {
+        errno = EEXIST;
+        return CMX_EIO;
+    }
+    if (there && !S_ISREG(st.st_mode)) {
+        n->f = fopen(path, "wbe");
+        return n->f ? CMX_OK : CMX_EIO;
+    }
+    if ((size_t)snprintf(n->temp, sizeof n->temp, "%s.XXXXXX", path) >= sizeof n->temp) {
+        errno = ENAMETOOLONG;
+        return CMX_EIO;
+    }
+    fd = mkstemp(n->temp);
+    n->f = fd < 0 ? NULL : fdopen(fd, "wb");
+    return n->f && fchmod(fd, mode_of_new_files()) == 0 ? CMX_OK : CMX_EIO;
+}
+
+cmx_err cmx_new_file_close(struct cmx_new_file *n, bool complete)
+{
+    bool ok = fflush(n->f) == 0 && !ferror(n->f) && (!n->temp[0] || fsync(fileno(n->f)) == 0);
+    int reason = errno;
+
+    if (fclose(n->f) != 0 && ok) {
+        ok = false;
+        reason = errno;
+    }
+    if (!n->temp[0])
+        return ok ? CMX_OK : CMX_EIO;
+    if (ok && complete && rename(n->temp, n->path) == 0)
+        return CMX_OK;
+    if (ok)
+        reason = errno;
+    (void)unlink(n->temp);
+    errno = reason;
+    return complete ? CMX_EIO : CMX_OK;
+}

@@ -1,0 +1,21 @@
+/* new_file.h - writes a file that appears, or replaces another, only when it is complete. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "cmxsafe/core/err.h"
+
+struct cmx_new_file {
+    FILE *f; /* write here */
+    const char *path;
+    char temp[4096]; /* empty: path is a device or a pipe, which is written directly */
+};
+
+/* Borrows path until the end. keep: a file that must not be replaced, such as the key, or NULL. CMX_EIO: errno has the
+ * reason, EEXIST for `keep`. */
+CMX_MUST_USE cmx_err cmx_new_file_open(struct cmx_new_file *n, const char *path, const char *keep);
+
+/* Ends the writing. complete: the file is put in place; false: it is removed. CMX_EIO: it is removed, and errno has the
+ * reason. */
+CMX_MUST_USE cmx_err cmx_new_file_close(struct cmx_new_file *n, bool complete);
