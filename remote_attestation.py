@@ -52,7 +52,10 @@ def main():
         fail(f"image '{args.image}'", error.strerror, "give the flash from 0x010000 on with --image")
     if value == bytes(32):
         fail(f"image '{args.image}'", "is empty", "read it with esptool read_flash 0x10000 SIZE")
-    print(f"Final Firmware HMAC: {value.hex()}")
+    try:
+        print(f"Final Firmware HMAC: {value.hex()}", flush=True)
+    except OSError as error:
+        fail("output", error.strerror, "the value was not written")
 
 
 if __name__ == "__main__":

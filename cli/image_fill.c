@@ -49,7 +49,8 @@ static int write_output(const struct job *j, const char *path)
     cmx_err err = CMX_OK;
 
     if (cmx_new_file_open(&to, path, j->key_path))
-        return cli_fail(path, strerror(errno), NULL);
+        return errno == EEXIST ? cli_fail(path, "is the key", "choose another file")
+                               : cli_fail(path, strerror(errno), NULL);
     if (fwrite(j->image, 1, j->image_len, to.f) == j->image_len)
         err = write_filler(j, to.f);
     if (cmx_new_file_close(&to, err == CMX_OK) || err == CMX_EIO)

@@ -44,7 +44,8 @@ static int write_signed(const char *in, const char *out, const char *key, uint32
         return cli_fail(in, strerror(errno), NULL);
     if (cmx_new_file_open(&to, out, key)) {
         fclose(from);
-        return cli_fail(out, strerror(errno), NULL);
+        return errno == EEXIST ? cli_fail(out, "is the key", "choose another file")
+                               : cli_fail(out, strerror(errno), NULL);
     }
     while (ok && len > 0) {
         size_t n = fread(buf, 1, len < sizeof buf ? len : sizeof buf, from);

@@ -15,7 +15,7 @@ from .evidence import (MEDIA_TYPE, NONCE_MAX, NONCE_MIN, SESSION_MAX, TOKEN_MAX,
                        Verifier, appraise)
 from .identity import read_attest_key, read_hwkey
 from .manifest import CHUNK, Reference, chunks, parse_ranges, print_ranges
-from .text import number, read_file, to_json, unhex
+from .text import number, read_file, replace_file, to_json, unhex
 
 ATTEST_START = 0x10000
 CHALLENGE_MAX = 512
@@ -225,10 +225,7 @@ def run_evidence(args):
     expected.reference = manifest.open_reference(expected.manifest, args.manifest.parent)
     token = read_file(args.token) if args.token else fetch_token(args, expected, verifier)
     if args.save:
-        try:
-            args.save.write_bytes(token)
-        except OSError as error:
-            raise Failure(args.save, error.strerror) from error
+        replace_file(args.save, token)
     claims, verdict = verify_token(token, expected, verifier)
     if args.json:
         print(to_json(verdict_members(claims, verdict, expected.manifest)))

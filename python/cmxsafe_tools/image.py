@@ -1,7 +1,5 @@
 """cmxsafe-tools image: signs, checks and describes firmware images. Compare cli/image_*.c."""
 import getpass
-import os
-import tempfile
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -11,7 +9,7 @@ from . import manifest
 from .errors import Failure, Malformed, UsageError
 from .esp_image import CHIPS, TRAILER_LEN, check, key_id, parse_public_key, sign
 from .identity import point
-from .text import number, to_json
+from .text import number, replace_file, to_json
 
 
 
@@ -48,24 +46,6 @@ def load_private_key(where):
     return key
 
 
-def replace_file(path, data):
-    """Writes a new file beside path, which then replaces it in one step."""
-    try:
-        fd, temp = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".")
-    except OSError as error:
-        raise Failure(path, error.strerror) from error
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temp, 0o644)
-        os.replace(temp, path)
-    except OSError as error:
-        Path(temp).unlink(missing_ok=True)
-        raise Failure(path, error.strerror) from error
-
-
 def run_sign(args):
     data, image = check_file(args.image, args.opaque, not_esp_todo(args.opaque))
     if image.trailer and not args.replace:
@@ -74,7 +54,7 @@ def run_sign(args):
     signed = data[:image.signed_len] + sign(image, key)
     assert len(signed) == image.signed_len + TRAILER_LEN
     out = args.out or args.image
-    replace_file(out, signed)
+    replace_file(out, signed, keep=args.key)
     print(f"{out}: signed {image.signed_len} bytes with key {key_id(key.public_key()).hex()}")
 
 

@@ -1,5 +1,7 @@
 """The command line: one module for each command."""
 import argparse
+import errno
+import os
 import signal
 import sys
 
@@ -34,10 +36,14 @@ def stop(*_):
 def main(argv=None):
     signal.signal(signal.SIGTERM, stop)
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(newline="\n")  # also on Windows, because a manifest has only one form
+        if stream:  # None: it is closed
+            stream.reconfigure(newline="\n")  # also on Windows, because a manifest has only one form
     args = make_parser().parse_args(argv)
     try:
-        return args.run(args) or OK
+        status = args.run(args) or OK
+        if sys.stdout:
+            sys.stdout.flush()
+        return status
     except UsageError as error:
         report(f"{error}; see 'cmxsafe-tools {args.command} --help'")
         return USAGE
@@ -45,6 +51,12 @@ def main(argv=None):
         report(failure)
         return FAILED
     except BrokenPipeError:
+        return FAILED
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        report(f"writing the output failed: {error.strerror}")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter writes the rest once more when it ends
         return FAILED
     except KeyboardInterrupt:
         report("stopped")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .errors import Failure, Malformed
 from .esp_image import describe
-from .text import U32, number, read_file, unhex
+from .text import U32, number, read_file, replace_file, unhex
 
 CHUNK = 4096
 RANGES_MAX = 16
@@ -433,11 +433,7 @@ def run_fill(args):
         raise Failure(args.key, "has less than 16 bytes", "openssl rand -out fill.key 32")
     if args.at + len(image) > args.end:
         raise Failure(args.image, "is longer than the space up to --end")
-    try:
-        args.output.write_bytes(image + filler(key, args.at + len(image), args.end))
-    except OSError as error:
-        args.output.unlink(missing_ok=True)  # do not leave a partial image
-        raise Failure(args.output, error.strerror) from error
+    replace_file(args.output, image + filler(key, args.at + len(image), args.end), keep=args.key)
 
 
 def add_fill_command(p):

@@ -22,8 +22,7 @@ from .chip import CHIPS, Chip, nvs_image
 from .errors import FAILED, OK, Failure, UsageError, report
 from .evidence import Verifier
 from .identity import AttestKey, read_hwkey, ssh_blob, ssh_line, ueid
-from .image import replace_file
-from .text import number
+from .text import number, replace_file
 from .tunnel import Tunnel
 
 # NVS key (src/cmxsafe/esp/nvs_config.h): the line of `cmxsafe gateway enroll --form kconfig` that has its value

@@ -1,6 +1,9 @@
 """Numbers, files and JSON as the C program reads and prints them."""
 import json
+import os
 import re
+import tempfile
+from pathlib import Path
 
 from .errors import Failure
 
@@ -38,6 +41,30 @@ def read_file(path, todo=None):
     if not data:
         raise Failure(path, "is not a regular file of 1 byte to 4 GB", todo)
     return data
+
+
+def replace_file(path, data, keep=None):
+    """Writes a new file beside path, which then replaces it in one step. Writes a device or a pipe directly. keep: a file
+    that is not replaced, such as the key."""
+    try:
+        if keep and path.exists() and os.path.exists(keep) and os.path.samefile(path, keep):
+            raise Failure(path, "is the key", "choose another file")
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+            return
+        fd, temp = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".")
+    except OSError as error:
+        raise Failure(path, error.strerror) from error
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temp, 0o644)
+        os.replace(temp, path)
+    except OSError as error:
+        Path(temp).unlink(missing_ok=True)
+        raise Failure(path, error.strerror) from error
 
 
 def to_json(value):

@@ -70,6 +70,16 @@ refused image info plain
 : >empty; refused image info empty
 openssl rand -out fill.key 32
 both image fill --key fill.key --end 0x20000 a.bin f.c && mv f.c f1 && tools image fill --key fill.key --end 0x20000 a.bin f.c && cmp f.c f1 || fail "fill"
+cp a.bin in_place && same image fill --key fill.key --end 0x20000 in_place in_place && cp a.bin in_place &&
+    tools image fill --key fill.key --end 0x20000 in_place in_place && cmp in_place f1 || fail "fill in place"
+cp fill.key fill.was && cp k.pem k.was
+refused image fill --key fill.key a.bin fill.key
+refused image sign --key k.pem --out k.pem a.bin
+cmp fill.key fill.was && cmp k.pem k.was || fail "a key was replaced"
+ln -s /dev/null sink
+tools image sign --key k.pem --out sink a.bin >/dev/null && [ -L sink ] && [ -c /dev/null ] || fail "a device was replaced by an image"
+tools image key --key k.pem >/dev/full 2>err && fail "output that cannot be written"
+equal "$(cat err)" "cmxsafe: writing the output failed: No space left on device" || { cat err; fail "the reason"; }
 same image manifest --fill fill.key --end 0x20000 f1
 same image manifest --fill fill.key a.bin
 refused image manifest --end 0x10100 a.bin
