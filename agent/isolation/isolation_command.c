@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/config/agent_config.h"
@@ -129,23 +130,32 @@ static int run(struct nft *n, const char *text, bool dry)
 
 /* ---- commit-confirm ---- */
 
+/* Fails with EEXIST while other rules wait: their way back would lead past these ones, or back to unconfirmed rules. */
 static int open_pending(void)
 {
-    return open(PENDING, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    return open(PENDING, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+}
+
+/* True while the file is in place. A later --commit-confirm makes a file of its own. */
+static bool is_pending(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && st.st_nlink > 0;
 }
 
 /* Runs in a process of its own, which survives the end of the login: waits, and restores the former rules unless they
  * were confirmed. */
-static void guard(uint64_t seconds, const char *before)
+static void guard(uint64_t seconds, int pending, const char *before)
 {
     struct nft *n = NULL;
     struct cmx_why why = {""};
 
     setsid();
     signal(SIGHUP, SIG_IGN);
-    while (seconds-- && access(PENDING, F_OK) == 0)
+    while (seconds-- && is_pending(pending))
         sleep(1);
-    if (access(PENDING, F_OK) != 0)
+    if (!is_pending(pending))
         _exit(0);
     if (nft_open(&n, NULL) != CMX_OK || nft_run(n, before, false, &why) != CMX_OK)
         _exit(1); /* no process is left to report to; the file PENDING stays */
@@ -186,8 +196,9 @@ static int apply_unless(struct nft *n, const char *text, uint64_t seconds, struc
         return code;
     fd = open_pending();
     if (fd < 0)
-        return cli_fail(PENDING, strerror(errno), "nothing was changed");
-    close(fd);
+        return errno == EEXIST ? cli_fail("apply", "other rules wait for a confirmation",
+                                          "first run 'cmxsafed isolation --confirm' or '--remove'; nothing was changed")
+                               : cli_fail(PENDING, strerror(errno), "nothing was changed");
     fflush(NULL);
     pid = fork(); /* starts before the change, so that nothing can prevent the rollback */
     if (pid == 0) {
@@ -195,8 +206,9 @@ static int apply_unless(struct nft *n, const char *text, uint64_t seconds, struc
 
         for (int i = 0; null >= 0 && i < 3; i++)
             dup2(null, i);
-        guard(seconds, back);
+        guard(seconds, fd, back);
     }
+    close(fd);
     code = pid < 0 ? cli_fail("fork", strerror(errno), "nothing was changed") : run(n, text, false);
     if (code)
         unlink(PENDING);
