@@ -12,7 +12,9 @@
 #include "cmxsafe/core/secret.h"
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/device/attest_facts.h"
+#include "port/linux/file_read.h"
 #include "port/linux/hw_key.h"
+#include "port/linux/new_file.h"
 
 #define TAG "efuse"
 #define BOOTS_FILE "boots" /* the number of boots, which a chip keeps in NVS */
@@ -110,7 +112,9 @@ static uint32_t count_boot(void)
 {
     char text[12] = "0";
     uint64_t boots = 0;
-    FILE *f = fopen(BOOTS_FILE, "re");
+    FILE *f = cmx_file_open(BOOTS_FILE);
+    struct cmx_new_file next;
+    bool kept = false;
 
     if (f) {
         if (fgets(text, sizeof text, f))
@@ -119,11 +123,12 @@ static uint32_t count_boot(void)
     }
     if (cmx_text_u64(text, 0, UINT32_MAX - 1, &boots) != CMX_OK)
         boots = 0;
-    f = fopen(BOOTS_FILE, "we");
-    if (!f || fprintf(f, "%u\n", (unsigned)boots + 1) < 0)
+    if (cmx_new_file_open(&next, BOOTS_FILE, NULL) == CMX_OK) {
+        (void)fprintf(next.f, "%u\n", (unsigned)boots + 1); /* cmx_new_file_close reports an error */
+        kept = cmx_new_file_close(&next, true) == CMX_OK;
+    }
+    if (!kept)
         cmx_log(CMX_LOG_WARN, TAG, "the number of boots cannot be stored in " BOOTS_FILE);
-    if (f)
-        fclose(f);
     return (uint32_t)boots + 1;
 }
 

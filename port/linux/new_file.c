@@ -42,8 +42,14 @@ cmx_err cmx_new_file_open(struct cmx_new_file *n, const char *path, const char *
         return CMX_EIO;
     }
     fd = mkstemp(n->temp);
-    n->f = fd < 0 ? NULL : fdopen(fd, "wb");
-    return n->f && fchmod(fd, mode_of_new_files()) == 0 ? CMX_OK : CMX_EIO;
+    if (fd < 0)
+        return CMX_EIO;
+    n->f = fdopen(fd, "wb");
+    if (n->f && fchmod(fd, mode_of_new_files()) == 0)
+        return CMX_OK;
+    (void)unlink(n->temp);
+    close(fd);
+    return CMX_EIO;
 }
 
 cmx_err cmx_new_file_close(struct cmx_new_file *n, bool complete)

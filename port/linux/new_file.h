@@ -12,8 +12,8 @@ struct cmx_new_file {
     char temp[4096]; /* empty: path is a device or a pipe, which is written directly */
 };
 
-/* Borrows path until the end. keep: a file that must not be replaced, such as the key, or NULL. CMX_EIO: errno has the
- * reason, EEXIST for `keep`. */
+/* Borrows path until the end. Changes the umask for a moment: call it while no other thread creates files. keep: a file
+ * that must not be replaced, such as the key, or NULL. CMX_EIO: errno has the reason, EEXIST for `keep`. */
 CMX_MUST_USE cmx_err cmx_new_file_open(struct cmx_new_file *n, const char *path, const char *keep);
 
 /* Ends the writing. complete: the file is put in place; false: it is removed. CMX_EIO: it is removed, and errno has the
