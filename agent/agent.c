@@ -33,6 +33,8 @@
 #define TAG "agent"
 #define AGENT_READY_MS 30000 /* READY=1 is sent after this time at the latest */
 #define AGENT_TICK_MS 1000
+#define AGENT_SESSION_FDS 4 /* of a session: its socket, its wake-up, a listener, a spare one */
+#define AGENT_OWN_FDS 128   /* control clients, services with their clients, modules, libraries */
 #define AGENT_REST_MS 60000 /* interval between checks while all contexts are up and nothing happens */
 
 struct agent {
@@ -444,15 +446,35 @@ static const char *control_todo(cmx_err err)
     }
 }
 
-/* Call it after the process that runs hooks was started, which must not inherit the limit. */
-static void limit_heap(const struct agent_config *c)
+static size_t connections_of(const struct agent_config *c)
 {
     size_t connections = 0;
 
     for (size_t i = 0; i < c->n_contexts; i++)
         connections += c->contexts[i].options.max_connections ? c->contexts[i].options.max_connections
                                                               : CMX_PROXY_CONNECTIONS_DEFAULT;
-    if (memory_limit(connections))
+    return connections;
+}
+
+/* The soft limit of a shell or container is often 1,024. Raises it as far as the connections need and the hard one
+ * permits. */
+static void raise_descriptors(const struct agent_config *c)
+{
+    const rlim_t need = connections_of(c) + c->n_contexts * AGENT_SESSION_FDS + AGENT_OWN_FDS;
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= need)
+        return;
+    limit.rlim_cur = need < limit.rlim_max ? need : limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < need)
+        cmx_log(CMX_LOG_WARN, TAG, "max_connections of all contexts need %llu open files; the limit is %llu",
+                (unsigned long long)need, (unsigned long long)limit.rlim_cur);
+}
+
+/* Call this and raise_descriptors after the process that runs hooks was started, which must not inherit the limits. */
+static void limit_heap(const struct agent_config *c)
+{
+    if (memory_limit(connections_of(c)))
         cmx_log(CMX_LOG_WARN, TAG, "the heap cannot be limited: %s", strerror(errno));
 }
 
@@ -467,6 +489,7 @@ static int start(struct agent *a)
     if (wiring_prepare(&a->wiring, &why) != CMX_OK)
         return fail("start", why.text, "nothing was started");
     limit_heap(a->wiring.config);
+    raise_descriptors(a->wiring.config);
     make_plan(a);
     if (confine(a) != CMX_OK)
         return fail("confinement", "not all of it could be applied", "see the lines above");

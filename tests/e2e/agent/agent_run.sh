@@ -118,14 +118,15 @@ end_agent
 CONF=$GOOD
 ok "an unreachable gateway"
 
-# ---- with closed standard streams, no socket takes their numbers and receives log lines ----
-AGENT_PREFIX=(bash -c 'exec "$@" <&- >&- 2>&-' -)
+# ---- with closed standard streams, no socket takes their numbers and receives log lines; a low soft limit of files is raised ----
+AGENT_PREFIX=(bash -c 'ulimit -Sn 64; exec "$@" <&- >&- 2>&-' -)
 start_agent
 AGENT_PREFIX=()
 wait_up
 for n in 0 1 2; do equal "$(readlink "/proc/$AGENT/fd/$n")" /dev/null || fail "descriptor $n"; done
+[ "$(awk '/^Max open files/ {print $4}' "/proc/$AGENT/limits")" -ge 140 ] || fail "the soft limit of open files"
 end_agent
-ok "closed standard streams"
+ok "closed standard streams, few descriptors"
 
 # ---- journald ----
 bash -c 'exec 2>"$1"; JOURNAL_STREAM=$(stat -Lc %d:%i /dev/stderr) exec "$2" -c "$3"' - "$TMP/journal.log" "$BIN/cmxsafed" "$CONF" &
