@@ -42,17 +42,27 @@ static bool answers(uint16_t port)
     return yes;
 }
 
+/* Removes brackets, which ssh does not accept. */
+static void unbracket(char *host)
+{
+    char *to = host;
+
+    for (const char *c = host; *c; c++)
+        if (*c != '[' && *c != ']')
+            *to++ = *c;
+    *to = '\0';
+}
+
 /* Splits "user@host:2222"; an IPv6 address with a port is in brackets. */
 static void split(const char *gateway, char *host, size_t cap, char port[6])
 {
     const char *colon = strrchr(gateway, ':'), *bracket = strchr(gateway, '[');
+    const bool has_port = colon && colon > gateway && (bracket ? colon[-1] == ']' : strchr(gateway, ':') == colon) &&
+                          strlen(colon + 1) <= 5;
 
-    snprintf(host, cap, "%s", gateway);
-    port[0] = '\0';
-    if (!colon || (!bracket && strchr(gateway, ':') != colon) || (bracket && colon[-1] != ']') || strlen(colon + 1) > 5)
-        return;
-    snprintf(host, cap, "%.*s", (int)(colon - gateway), gateway);
-    snprintf(port, 6, "%s", colon + 1);
+    snprintf(host, cap, "%.*s", has_port ? (int)(colon - gateway) : (int)strlen(gateway), gateway);
+    unbracket(host);
+    snprintf(port, 6, "%s", has_port ? colon + 1 : "");
 }
 
 static void forward(char *out, size_t cap, uint16_t local, const char *device, uint16_t remote)

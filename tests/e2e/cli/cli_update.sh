@@ -17,4 +17,4 @@ CONF
 done
 head -c 200000 /dev/urandom >"$TMP/image.bin"
 SERVICE=$(free_port)
-python3 "$(dirname "$0")/cli_update.py" "$BIN/cmxsafe" "$TMP" "$SSHD_USER@127.0.0.1:$SSHD_PORT" "$SERVICE" || fail "see above"
+python3 "$(dirname "$0")/cli_update.py" "$BIN/cmxsafe" "$TMP" "$SSHD_USER@[127.0.0.1]:$SSHD_PORT" "$SERVICE" || fail "see above"
