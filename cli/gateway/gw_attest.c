@@ -8,7 +8,7 @@ static const char about[] =
 int gw_cmd_attest(int argc, char **argv)
 {
     struct gw_rollout job = {
-        .command = "attest", .port = "8888", .pace = {.parallel = "8", .first = "0", .stop_at = "100"}, .record = true};
+        .command = "attest", .port = 8888, .pace = {.parallel = 8, .first = 0, .stop_at = 100}, .record = true};
 
     return gw_rollout_command(&job, "[OPTION ...]", about, argc, argv);
 }

@@ -21,7 +21,7 @@ static const char about_start[] =
 struct start_options {
     struct gw_change x;
     struct gw_selection selection;
-    struct gw_pace_text pace;
+    struct gw_pace pace;
     const char *image, *at, *expect;
     struct cli_list manifests;
     uint64_t port;
@@ -123,19 +123,16 @@ static int store_campaign(struct start_options *o, const struct cli_line *line, 
 {
     struct gw_change *x = &o->x;
     struct start_job job = {.g = &x->g, .campaign = c, .e = &x->e};
-    struct gw_pace pace;
     cmx_err err;
-    int status = gw_rollout_pace(&o->pace, "campaign start", &pace);
+    int status = read_image(o, c);
 
-    if (status == CLI_OK)
-        status = read_image(o, c);
     if (status == CLI_OK)
         status = gw_change_begin(x);
     if (status)
         return status;
-    c->parallel = (int64_t)pace.parallel;
-    c->first = (int64_t)pace.first;
-    c->stop_at = (int64_t)pace.stop_at;
+    c->parallel = (int64_t)o->pace.parallel;
+    c->first = (int64_t)o->pace.first;
+    c->stop_at = (int64_t)o->pace.stop_at;
     c->port = (int64_t)o->port;
     o->selection.names = line->operand + 1;
     o->selection.n_names = line->n_operands - 1;
@@ -149,9 +146,8 @@ static int store_campaign(struct start_options *o, const struct cli_line *line, 
 
 static int campaign_start(int argc, char **argv)
 {
-    struct start_options o = {.x.what = "the campaign was not stored",
-                              .pace = {.parallel = "4", .first = "1", .stop_at = "10"},
-                              .port = 8989};
+    struct start_options o = {
+        .x.what = "the campaign was not stored", .pace = {.parallel = 4, .first = 1, .stop_at = 10}, .port = 8989};
     const struct cli_option options[] = {
         GW_CHANGE_OPTIONS(o.x.common),
         CLI_TEXT("image", "FILE", "the image", &o.image, .required = true),

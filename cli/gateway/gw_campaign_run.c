@@ -66,15 +66,13 @@ static void read_connected(struct tick *t)
 static bool start_child(struct gw *g, struct gw_campaign_child *x)
 {
     char url[GW_ADDRESS_MAX + 32];
-    char port[8];
     char image[GW_STORE_PATH_MAX];
     bool began = x->update.state == GW_UPDATE_BEGUN;
     char *argv[16] = {NULL, (char *)(uintptr_t) "update", (char *)(uintptr_t) "--url",
                       url,  (char *)(uintptr_t) "--json", (char *)(uintptr_t) "--quiet"};
     size_t n = 6;
 
-    snprintf(port, sizeof port, "%lld", (long long)x->campaign.port);
-    gw_child_url(x->update.address, port, url, sizeof url);
+    gw_child_url(x->update.address, (uint64_t)x->campaign.port, url, sizeof url);
     gw_store_path(g, x->campaign.image, image);
     argv[n++] = (char *)(uintptr_t)(began ? "--since" : "--look");
     if (began)

@@ -11,12 +11,12 @@
 #define LINE_MAX_CHARS 512
 #define JSON_MAX 16384 /* longer than the output of attest and update */
 
-void gw_child_url(const char *address, const char *port, char *out, size_t cap)
+void gw_child_url(const char *address, uint64_t port, char *out, size_t cap)
 {
     if (address[0])
-        snprintf(out, cap, "http://[%s]:%s", address, port);
+        snprintf(out, cap, "http://[%s]:%llu", address, (unsigned long long)port);
     else
-        snprintf(out, cap, "http://localhost:%s", port);
+        snprintf(out, cap, "http://localhost:%llu", (unsigned long long)port);
 }
 
 bool gw_child_start(struct gw_child *c, const struct gw *g, bool as_nobody, char *argv[])

@@ -28,21 +28,16 @@ static cmx_err print_event(void *arg, int64_t at, const char *what, const char *
 int gw_cmd_log(int argc, char **argv)
 {
     struct gw_read x = {.what = "log failed"};
-    const char *last = "100";
+    uint64_t last = 100;
     const struct cli_option options[] = {
         GW_DIR_OPTION(x.common),
-        CLI_TEXT("last", "N", "the last N (default 100; 0: all)", &last),
+        CLI_NUMBER("last", "N", 0, INT64_MAX, "the last N; 0: all", &last),
         GW_JSON_OPTION(x.common),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway log", "[NAME]", about, 0, 1, options);
-    uint64_t n = 0;
 
-    if (cli_parse(&line, argc, argv, &x.status))
+    if (cli_parse(&line, argc, argv, &x.status) || gw_read_begin(&x))
         return x.status;
-    if (cmx_text_u64(last, 0, 1000000000, &n))
-        return cli_usage("cmxsafe gateway log", "--last takes a number, not '%s'", last);
-    if (gw_read_begin(&x))
-        return x.status;
-    return gw_read_finish(&x, gw_event_each(&x.g.registry, line.n_operands ? line.operand[0] : NULL, n, print_event,
+    return gw_read_finish(&x, gw_event_each(&x.g.registry, line.n_operands ? line.operand[0] : NULL, last, print_event,
                                             gw_read_array(&x), &x.e));
 }

@@ -34,7 +34,6 @@ struct run {
     struct one *list;
     struct one **tail;
     size_t n, running, done, failed, not_recorded;
-    struct gw_pace pace;
     struct gw_reach reach;
 };
 
@@ -203,9 +202,9 @@ static void print_dry_json(const struct one *x)
 static void roll(struct run *r)
 {
     for (struct one *x = r->list; x; x = x->next) {
-        while (!gw_pace_may_start(&r->pace, r->done, r->running))
+        while (!gw_pace_may_start(&r->job->pace, r->done, r->running))
             wait_one(r);
-        if (gw_pace_must_stop(&r->pace, r->done, r->failed))
+        if (gw_pace_must_stop(&r->job->pace, r->done, r->failed))
             break;
         if (r->job->common.dry_run) {
             if (r->job->common.json)
@@ -221,16 +220,6 @@ static void roll(struct run *r)
     }
     while (r->running)
         wait_one(r);
-}
-
-int gw_rollout_pace(const struct gw_pace_text *t, const char *command, struct gw_pace *out)
-{
-    if (cmx_text_u64(t->parallel, 1, GW_ROLLOUT_PARALLEL_MAX, &out->parallel) == CMX_OK &&
-        cmx_text_u64(t->first, 0, 1000000, &out->first) == CMX_OK &&
-        cmx_text_u64(t->stop_at, 1, 100, &out->stop_at) == CMX_OK)
-        return CLI_OK;
-    return cli_usage("cmxsafe gateway", "%s: --parallel 1 to %d, --first a number, --stop-at 1 to 100", command,
-                     GW_ROLLOUT_PARALLEL_MAX);
 }
 
 static void print_summary_json(const struct run *r, size_t untouched)
@@ -323,14 +312,11 @@ static cmx_err take_identity(struct run *r, struct cmx_why *e)
 /* Finds selected devices that are connected at other gateways. */
 static cmx_err find_far(struct run *r, struct cmx_why *e)
 {
-    uint64_t port = 0;
     cmx_err err = CMX_OK;
 
     r->reach.common = &r->job->common;
     r->reach.why = r->job->command;
-    if (cmx_text_u64(r->job->port, 1, 65535, &port))
-        return cmx_why_fail(e, CMX_EINVAL, "'%.20s' is not a port", r->job->port);
-    r->reach.port = (uint16_t)port;
+    r->reach.port = (uint16_t)r->job->port;
     for (const struct one *x = r->list; !err && x && !r->job->common.dry_run; x = x->next)
         err = gw_reach_add(&r->reach, &r->g, &x->device, e);
     return err;
@@ -360,9 +346,7 @@ static int run_job(const struct gw_rollout *job)
         return cli_fail(job->command, "out of memory", NULL);
     r->job = job;
     r->tail = &r->list;
-    status = gw_rollout_pace(&job->pace, job->command, &r->pace);
-    if (status == CLI_OK)
-        status = gw_command_open(&r->g, &job->common, !job->common.dry_run);
+    status = gw_command_open(&r->g, &job->common, !job->common.dry_run);
     if (status == CLI_OK) {
         err = take_identity(r, &e);
         if (!err)
@@ -388,7 +372,7 @@ int gw_rollout_command(struct gw_rollout *job, const char *rest, const char *abo
     const struct cli_option options[] = {
         GW_CHANGE_OPTIONS(job->common),
         GW_SELECTION_OPTIONS(job->selection),
-        CLI_TEXT("port", "PORT", "the service's port on the device", &job->port),
+        CLI_NUMBER("port", "PORT", 1, 65535, "the service's port on the device", &job->port),
         GW_PACE_OPTIONS(job->pace),
     };
     struct cli_line line = CLI_LINE(command, "[NAME ...]", about, 0, GW_COUNT(line.operand), options);

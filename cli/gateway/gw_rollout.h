@@ -16,23 +16,20 @@ struct gw_selection {
 #define GW_SELECTION_OPTIONS(s)                                                                                        \
     CLI_FLAG("all", "all devices", &(s).all), CLI_TEXT("group", "NAME", "the devices of this group", &(s).group)
 
-/* The options of struct gw_pace as the operator wrote them. */
-struct gw_pace_text {
-    const char *parallel, *first, *stop_at;
-};
+/* p: a struct gw_pace */
 #define GW_PACE_OPTIONS(p)                                                                                             \
-    CLI_TEXT("parallel", "N", "how many devices at a time", &(p).parallel),                                            \
-        CLI_TEXT("first", "N", "this many devices one by one before the others; one failure among them stops",         \
-                 &(p).first),                                                                                          \
-        CLI_TEXT("stop-at", "PERCENT", "start no more devices once this share has failed; 100: never stop",            \
-                 &(p).stop_at)
+    CLI_NUMBER("parallel", "N", 1, GW_ROLLOUT_PARALLEL_MAX, "how many devices at a time", &(p).parallel),              \
+        CLI_NUMBER("first", "N", 0, 1000000,                                                                           \
+                   "this many devices one by one before the others; one failure among them stops", &(p).first),        \
+        CLI_NUMBER("stop-at", "PERCENT", 1, 100, "start no more devices once this share has failed; 100: never stop",  \
+                   &(p).stop_at)
 
 struct gw_rollout {
     struct gw_common common;
     const char *command; /* "attest": this program's own subcommand */
     struct gw_selection selection;
-    const char *port;
-    struct gw_pace_text pace;
+    uint64_t port;
+    struct gw_pace pace;
     char **arguments; /* passed to each child; {name} and {address} are replaced */
     bool record;      /* store the verdict in the registry */
 };
@@ -44,5 +41,3 @@ int gw_rollout_command(struct gw_rollout *job, const char *rest, const char *abo
 /* Calls fn for each selected device, also for revoked ones. CMX_ENOENT: a name is not a device's. */
 CMX_MUST_USE cmx_err gw_rollout_select(struct gw *g, const struct gw_selection *s, gw_device_fn fn, void *arg,
                                        struct cmx_why *e);
-/* CLI_OK, or CLI_USAGE after an error that was printed. */
-int gw_rollout_pace(const struct gw_pace_text *t, const char *command, struct gw_pace *out);

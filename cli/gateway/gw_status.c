@@ -255,27 +255,23 @@ static const struct gw_status_view watched = {"status", GW_REPORT_STATUS "\n", g
 int gw_cmd_watch(int argc, char **argv)
 {
     struct gw_common c = {0};
-    const char *every = "2";
-    const char *times = "0";
+    uint64_t every = 2;
+    uint64_t times = 0;
     const struct cli_option options[] = {
         GW_DIR_OPTION(c),
-        CLI_TEXT("every", "SECONDS", "how often (default 2)", &every),
-        CLI_TEXT("times", "N", "stop after N times (default: never)", &times),
+        CLI_NUMBER("every", "SECONDS", 1, 3600, "how often", &every),
+        CLI_NUMBER("times", "N", 0, 1000000, "stop after N times; 0: never", &times),
     };
     struct cli_line line =
         CLI_LINE("cmxsafe gateway watch", "", "Shows the status repeatedly, until Ctrl-C.", 0, 0, options);
-    uint64_t seconds;
-    uint64_t n;
     int status;
 
     if (cli_parse(&line, argc, argv, &status))
         return status;
-    if (cmx_text_u64(every, 1, 3600, &seconds) || cmx_text_u64(times, 0, 1000000, &n))
-        return cli_usage("cmxsafe gateway watch", "--every and --times take numbers");
     for (uint64_t i = 0;; i++) {
         status = gw_status_show(&c, false, isatty(STDOUT_FILENO) ? &watched : &gw_status_sessions);
-        if (status || i + 1 == n)
+        if (status || i + 1 == times)
             return status;
-        sleep((unsigned)seconds);
+        sleep((unsigned)every);
     }
 }

@@ -8,8 +8,7 @@ static const char about[] =
 
 int gw_cmd_update(int argc, char **argv)
 {
-    struct gw_rollout job = {
-        .command = "update", .port = "8989", .pace = {.parallel = "4", .first = "1", .stop_at = "10"}};
+    struct gw_rollout job = {.command = "update", .port = 8989, .pace = {.parallel = 4, .first = 1, .stop_at = 10}};
 
     return gw_rollout_command(&job, "FILE [OPTION ...]", about, argc, argv);
 }
