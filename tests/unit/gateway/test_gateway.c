@@ -1370,6 +1370,26 @@ static void test_nodes(void **state)
     assert_int_equal(gw_node_put(&gateway.registry, &n, &e), CMX_EINVAL);
 }
 
+/* A name that was cut would be another one; a reason that was cut is still a reason. */
+static void test_long_texts(void **state)
+{
+    struct cmx_why e = {0};
+    sqlite3_stmt *stmt;
+    char out[8];
+
+    (void)state;
+    assert_int_equal(gw_sql_row(&gateway.registry, &stmt, &e, "SELECT '1234567', '12345678', NULL", ""), CMX_OK);
+    assert_true(gw_sql_copy(stmt, 0, out, sizeof out));
+    assert_string_equal(out, "1234567");
+    assert_false(gw_sql_copy(stmt, 1, out, sizeof out));
+    assert_string_equal(out, "");
+    gw_sql_cut(stmt, 1, out, sizeof out);
+    assert_string_equal(out, "1234567");
+    assert_true(gw_sql_copy(stmt, 2, out, sizeof out));
+    assert_string_equal(out, "");
+    assert_int_equal(gw_sql_end(stmt, CMX_OK), CMX_OK);
+}
+
 /* Of two claims the newer one stays, and each pair of gateways has a port of its own. */
 static void test_claims(void **state)
 {
@@ -1472,17 +1492,17 @@ static void test_template(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_keys),        TEST(test_key_files),    TEST(test_addresses),
-        TEST(test_enroll),      TEST(test_simple),       TEST(test_directs),
-        TEST(test_snippet),     TEST(test_grants),       TEST(test_broken),
-        TEST(test_full_disk),   TEST(test_log_lines),    TEST(test_limits),
-        TEST(test_golden),      TEST(test_golden_nodes), TEST(test_template),
-        TEST(test_nodes),       TEST(test_claims),       TEST(test_allowed_latest_end),
-        TEST(test_unit_marks),  TEST(test_delete),       TEST(test_names),
-        TEST(test_merge),       TEST(test_upgrade),      TEST(test_csv),
-        TEST(test_grant_terms), TEST(test_group_grants), TEST(test_times),
-        TEST(test_pending),     TEST(test_policy),       TEST(test_basis),
-        TEST(test_etc_hosts),   TEST(test_attestation),
+        TEST(test_keys),       TEST(test_key_files),    TEST(test_addresses),
+        TEST(test_enroll),     TEST(test_simple),       TEST(test_directs),
+        TEST(test_snippet),    TEST(test_grants),       TEST(test_broken),
+        TEST(test_full_disk),  TEST(test_log_lines),    TEST(test_limits),
+        TEST(test_golden),     TEST(test_golden_nodes), TEST(test_template),
+        TEST(test_nodes),      TEST(test_claims),       TEST(test_allowed_latest_end),
+        TEST(test_unit_marks), TEST(test_long_texts),   TEST(test_delete),
+        TEST(test_names),      TEST(test_merge),        TEST(test_upgrade),
+        TEST(test_csv),        TEST(test_grant_terms),  TEST(test_group_grants),
+        TEST(test_times),      TEST(test_pending),      TEST(test_policy),
+        TEST(test_basis),      TEST(test_etc_hosts),    TEST(test_attestation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
