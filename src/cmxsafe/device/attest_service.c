@@ -30,14 +30,23 @@ void cmx_attest_set_facts(cmx_attest_facts_fn facts)
 
 /* ---- one at a time ---- */
 
-static bool enter(void)
+/* Waits for this request's turn to compute. what: for the log. False: too many others wait, and *err is the result of
+ * the answer. */
+static bool enter(struct cmx_http_request *r, const char *what, cmx_err *err)
 {
+    static const struct cmx_http_header headers[] = {{"Retry-After", RETRY_AFTER_S}};
+    static const char busy[] = "busy with other attestations; retry later\n";
+    char client[CMX_IP_TEXT_MAX];
+
     if (atomic_fetch_add(&self.requests, 1) >= 1 + CMX_ATTEST_QUEUE) {
         atomic_fetch_sub(&self.requests, 1);
+        *err = cmx_http_reply(r, 503, "text/plain", busy, sizeof busy - 1, headers, 1);
         return false;
     }
     cmx_port_background(); /* lowers this task's priority: the task serves nothing else that must be fast */
     cmx_port_mutex_lock(&self.turn);
+    cmx_http_client(r, client);
+    cmx_log_limited(CMX_LOG_INFO, "attest", "%s for %s", what, client[0] ? client : "unknown");
     return true;
 }
 
@@ -47,25 +56,9 @@ static void leave(void)
     atomic_fetch_sub(&self.requests, 1);
 }
 
-static void log_client(const struct cmx_http_request *r, const char *what)
-{
-    char client[CMX_IP_TEXT_MAX];
-
-    cmx_http_client(r, client);
-    cmx_log_limited(CMX_LOG_INFO, "attest", "%s for %s", what, client[0] ? client : "unknown");
-}
-
 /* ---- answers ---- */
 
 static const struct cmx_http_header no_store[] = {{"Cache-Control", "no-store"}};
-
-static cmx_err reply_busy(struct cmx_http_request *r)
-{
-    static const struct cmx_http_header headers[] = {{"Retry-After", RETRY_AFTER_S}};
-    static const char text[] = "busy with other attestations; retry later\n";
-
-    return cmx_http_reply(r, 503, "text/plain", text, sizeof text - 1, headers, 1);
-}
 
 static cmx_err reply_failure(struct cmx_http_request *r, cmx_err err)
 {
@@ -138,9 +131,8 @@ static cmx_err begin_hash(struct cmx_http_request *r, void *ctx, void **state)
     if (cmx_origin_refused(r, &err) /* a foreign page must not cause work */
         || !take_param(r, "challenge", challenge, 1, sizeof challenge, &len, &err) || !take_ranges(r, &ranges, &err))
         return err;
-    if (!enter())
-        return reply_busy(r);
-    log_client(r, "hash");
+    if (!enter(r, "hash", &err))
+        return err;
     err = cmx_attest_hash(&ranges, challenge, len, value);
     leave();
     if (err)
@@ -213,9 +205,8 @@ static cmx_err begin_evidence(struct cmx_http_request *r, void *ctx, void **stat
         return err;
     if (cmx_port_flash_size() > 0 && !take_ranges(r, &ranges, &err)) /* without flash, evidence has no measurements */
         return err;
-    if (!enter())
-        return reply_busy(r);
-    log_client(r, "evidence");
+    if (!enter(r, "evidence", &err))
+        return err;
     j = cmx_mem_alloc(sizeof *j);
     if (j) {
         memcpy(j->e.nonce, nonce, len);

@@ -35,34 +35,33 @@ static bool trial_due(const struct cmx_ota_service *s)
     return cmx_port_now_ms() >= s->trial.next_ms;
 }
 
-static void trial_confirm(struct cmx_ota_service *s)
+/* Here and below, why: empty. */
+static void trial_confirm(struct cmx_ota_service *s, struct cmx_why *why)
 {
-    struct cmx_why why = {""};
-    cmx_err err = s->config.slots.confirm(s->config.slots.arg, &why);
+    cmx_err err = s->config.slots.confirm(s->config.slots.arg, why);
 
     cmx_ota_read_slots(s);
     if (err && s->slots.pending) {
         s->trial.confirm_failed = true;
-        trial_failed(s, "confirming", err, &why);
+        trial_failed(s, "confirming", err, why);
         return;
     }
     cmx_port_mutex_lock(&s->lock);
-    cmx_ota_set_error(s, why.text);
+    cmx_ota_set_error(s, why->text);
     cmx_ota_set_trial(s, TRIAL_OVER);
     cmx_port_mutex_unlock(&s->lock);
     if (err) { /* the slots found that this is not the new image */
-        cmx_log(CMX_LOG_WARN, TAG, "nothing to confirm: %s", why.text);
-        cmx_ota_event_send(s, CMX_OTA_EVENT_ROLLBACK, why.text);
+        cmx_log(CMX_LOG_WARN, TAG, "nothing to confirm: %s", why->text);
+        cmx_ota_event_send(s, CMX_OTA_EVENT_ROLLBACK, why->text);
         return;
     }
     cmx_log(CMX_LOG_INFO, TAG, "version %s is confirmed", s->slots.version);
     cmx_ota_event_send(s, CMX_OTA_EVENT_CONFIRMED, s->slots.version);
 }
 
-static void trial_rollback(struct cmx_ota_service *s)
+static void trial_rollback(struct cmx_ota_service *s, struct cmx_why *why)
 {
-    struct cmx_why why = {""};
-    cmx_err err = s->config.slots.rollback(s->config.slots.arg, s->trial.because, &why);
+    cmx_err err = s->config.slots.rollback(s->config.slots.arg, s->trial.because, why);
 
     if (err == CMX_ENOENT) {
         cmx_log(CMX_LOG_ERROR, TAG, "version %s (%s) cannot be rolled back: there is no other image", s->slots.version,
@@ -70,7 +69,7 @@ static void trial_rollback(struct cmx_ota_service *s)
         s->trial.no_way_back = true;
         trial_step(s, TRIAL_RUNNING);
     } else if (err) {
-        trial_failed(s, "rolling back", err, &why);
+        trial_failed(s, "rolling back", err, why);
     } else {
         cmx_log(CMX_LOG_ERROR, TAG, "version %s is rolled back: %s", s->slots.version, s->trial.because);
         cmx_ota_event_send(s, CMX_OTA_EVENT_ROLLBACK, s->trial.because);
@@ -78,20 +77,19 @@ static void trial_rollback(struct cmx_ota_service *s)
     }
 }
 
-static cmx_confirm_decision trial_restart(struct cmx_ota_service *s)
+static cmx_confirm_decision trial_restart(struct cmx_ota_service *s, struct cmx_why *why)
 {
-    struct cmx_why why = {""};
-    cmx_err err = cmx_ota_restart_device(s, &why);
+    cmx_err err = cmx_ota_restart_device(s, why);
 
     if (err) {
-        trial_failed(s, "restarting", err, &why);
+        trial_failed(s, "restarting", err, why);
         return CMX_CONFIRM_WAIT;
     }
     s->trial.next_ms = cmx_port_now_ms() + CMX_OTA_RESTART_WAIT_MS;
     return CMX_CONFIRM_ROLLBACK;
 }
 
-static void trial_decide(struct cmx_ota_service *s, const struct cmx_confirm_facts *facts)
+static void trial_decide(struct cmx_ota_service *s, const struct cmx_confirm_facts *facts, struct cmx_why *why)
 {
     struct cmx_confirm_facts f = *facts;
 
@@ -99,7 +97,7 @@ static void trial_decide(struct cmx_ota_service *s, const struct cmx_confirm_fac
     switch (cmx_confirm_decide(s->trial.since_ms, s->config.confirm_deadline_ms, cmx_port_now_ms(), &f)) {
     case CMX_CONFIRM_NOW:
         if (trial_due(s))
-            trial_confirm(s);
+            trial_confirm(s, why);
         break;
     case CMX_CONFIRM_ROLLBACK:
         if (s->trial.no_way_back)
@@ -114,11 +112,13 @@ static void trial_decide(struct cmx_ota_service *s, const struct cmx_confirm_fac
 
 cmx_confirm_decision cmx_ota_watch(struct cmx_ota_service *s, const struct cmx_confirm_facts *facts)
 {
+    struct cmx_why why = {""};
+
     if (s->trial.step == TRIAL_RUNNING)
-        trial_decide(s, facts);
+        trial_decide(s, facts, &why);
     if (s->trial.step == TRIAL_ROLLBACK && trial_due(s))
-        trial_rollback(s);
+        trial_rollback(s, &why);
     if (s->trial.step == TRIAL_RESTART && trial_due(s))
-        return trial_restart(s);
+        return trial_restart(s, &why);
     return s->trial.step == TRIAL_OVER ? CMX_CONFIRM_NOW : CMX_CONFIRM_WAIT;
 }
