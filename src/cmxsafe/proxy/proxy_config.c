@@ -268,11 +268,9 @@ static cmx_err check_fleet(const struct cmx_gateway *g, const struct cmx_context
 
 static cmx_err parse_gateways(struct cmx_proxy_config *c, struct cmx_why *why)
 {
-    struct cmx_why fault = {""};
+    cmx_err err = cmx_gateway_list_parse(&c->gateways, c->gateway.host, c->gateway.port, why);
 
-    if (cmx_gateway_list_parse(&c->gateways, c->gateway.host, c->gateway.port, &fault) == CMX_OK)
-        return CMX_OK;
-    return cmx_why_fail(why, CMX_EINVAL, "gateway host: %s", fault.text);
+    return err && why ? cmx_why_fail(why, err, "gateway host: %s", why->text) : err;
 }
 
 static cmx_err parse_pins(struct cmx_proxy_config *c, const struct cmx_gateway *g, struct cmx_why *why)
