@@ -322,12 +322,16 @@ static void on_close(ssh_session session, ssh_channel channel, void *arg)
     c->handlers->closed(c->arg);
 }
 
-static struct cmx_ssh_channel *wrap(struct cmx_ssh *s, const struct cmx_ssh_handlers *handlers, void *arg)
+/* Makes a channel: the one that the gateway opens with this message, or if it is NULL a new one. CMX_ENOMEM: the
+ * message has not been answered. CMX_ECLOSED: libssh could not make the channel. */
+static cmx_err channel_make(struct cmx_ssh *s, ssh_message message, const struct cmx_ssh_handlers *handlers, void *arg,
+                            struct cmx_ssh_channel **out)
 {
     struct cmx_ssh_channel *c = cmx_mem_alloc(sizeof *c);
 
+    *out = NULL;
     if (!c)
-        return NULL;
+        return CMX_ENOMEM;
     c->ssh = s;
     c->handlers = handlers;
     c->arg = arg;
@@ -336,7 +340,13 @@ static struct cmx_ssh_channel *wrap(struct cmx_ssh *s, const struct cmx_ssh_hand
     c->callbacks.channel_data_function = on_data;
     c->callbacks.channel_eof_function = on_eof;
     c->callbacks.channel_close_function = on_close;
-    return c;
+    c->channel = message ? ssh_message_channel_request_open_reply_accept(message) : ssh_channel_new(s->session);
+    if (!c->channel || ssh_add_channel_callbacks(c->channel, &c->callbacks) != SSH_OK) {
+        cmx_ssh_channel_free(c);
+        return CMX_ECLOSED;
+    }
+    *out = c;
+    return CMX_OK;
 }
 
 cmx_err cmx_ssh_next_open(struct cmx_ssh *s, struct cmx_ssh_open **out, unsigned *alien)
@@ -396,21 +406,12 @@ static void open_free(struct cmx_ssh_open *o)
 cmx_err cmx_ssh_accept(struct cmx_ssh_open *o, const struct cmx_ssh_handlers *handlers, void *arg,
                        struct cmx_ssh_channel **out)
 {
-    struct cmx_ssh_channel *c = wrap(o->ssh, handlers, arg);
+    cmx_err err = channel_make(o->ssh, o->message, handlers, arg, out);
 
-    *out = NULL;
-    if (!c) {
-        cmx_ssh_refuse(o);
-        return CMX_ENOMEM;
-    }
-    c->channel = ssh_message_channel_request_open_reply_accept(o->message);
+    if (err == CMX_ENOMEM)
+        ssh_message_reply_default(o->message);
     open_free(o);
-    if (!c->channel) {
-        cmx_mem_free(c);
-        return CMX_ECLOSED;
-    }
-    *out = c;
-    return ssh_add_channel_callbacks(c->channel, &c->callbacks) == SSH_OK ? CMX_OK : CMX_ENOMEM;
+    return err;
 }
 
 void cmx_ssh_refuse(struct cmx_ssh_open *o)
@@ -422,18 +423,7 @@ void cmx_ssh_refuse(struct cmx_ssh_open *o)
 cmx_err cmx_ssh_channel_new(struct cmx_ssh *s, const struct cmx_ssh_handlers *handlers, void *arg,
                             struct cmx_ssh_channel **out)
 {
-    struct cmx_ssh_channel *c = wrap(s, handlers, arg);
-
-    *out = NULL;
-    if (!c)
-        return CMX_ENOMEM;
-    c->channel = ssh_channel_new(s->session);
-    if (!c->channel || ssh_add_channel_callbacks(c->channel, &c->callbacks) != SSH_OK) {
-        cmx_ssh_channel_free(c);
-        return CMX_ENOMEM;
-    }
-    *out = c;
-    return CMX_OK;
+    return channel_make(s, NULL, handlers, arg, out);
 }
 
 cmx_err cmx_ssh_channel_connect(struct cmx_ssh_channel *c, const char *host, uint16_t port)
