@@ -318,23 +318,20 @@ cmx_why cmx_link_icmp6(const struct cmx_question *q)
     return type >= 1 && type <= ICMP6_ERROR_LAST ? cmx_rule_icmp_error(q) : CMX_WHY_ICMP;
 }
 
-/* Returns the entry for ip, otherwise a free entry, otherwise NULL. */
-static struct cmx_neighbour *place_for(struct cmx_neighbour *list, size_t n, uint8_t iface, const struct cmx_ip *ip)
-{
-    struct cmx_neighbour *end = list + n, *free_place = NULL;
-
-    for (; list < end; list++) {
-        if (list->state && list->iface == iface && cmx_ip_equal(&list->ip, ip))
-            return list;
-        if (!list->state)
-            free_place = list;
-    }
-    return free_place;
-}
-
-static void seed(struct cmx_neighbour *place, uint8_t iface, const struct cmx_ip *ip, const uint8_t mac[6],
+/* Fills in the entry for ip, or a free one if there is any. */
+static void seed(struct cmx_neighbour *list, size_t n, uint8_t iface, const struct cmx_ip *ip, const uint8_t mac[6],
                  uint32_t expires)
 {
+    struct cmx_neighbour *end = list + n, *place = NULL;
+
+    for (; list < end; list++) {
+        if (list->state && list->iface == iface && cmx_ip_equal(&list->ip, ip)) {
+            place = list;
+            break;
+        }
+        if (!list->state)
+            place = list;
+    }
     if (!place)
         return;
     place->ip = *ip;
@@ -347,11 +344,11 @@ static void seed(struct cmx_neighbour *place, uint8_t iface, const struct cmx_ip
 void cmx_isolation_neighbour(struct cmx_isolation *iso, uint8_t iface, const struct cmx_ip *ip, const uint8_t mac[6],
                              uint32_t now_ms)
 {
-    seed(place_for(iso->neighbours, CMX_ISO_NEIGHBOURS_MAX, iface, ip), iface, ip, mac, now_ms);
+    seed(iso->neighbours, CMX_ISO_NEIGHBOURS_MAX, iface, ip, mac, now_ms);
 }
 
 void cmx_isolation_router(struct cmx_isolation *iso, uint8_t iface, const struct cmx_ip *ip, const uint8_t mac[6],
                           uint32_t lifetime_s, uint32_t now_ms)
 {
-    seed(place_for(iso->routers, CMX_ISO_ROUTERS_MAX, iface, ip), iface, ip, mac, now_ms + lifetime_s * 1000u);
+    seed(iso->routers, CMX_ISO_ROUTERS_MAX, iface, ip, mac, now_ms + lifetime_s * 1000u);
 }

@@ -38,6 +38,15 @@ static int status_of(cmx_err err)
     }
 }
 
+static cmx_err reply_error(struct cmx_http_request *r, cmx_err err, const char *why,
+                           const struct cmx_http_header *header)
+{
+    char text[CMX_WHY_MAX + 32];
+
+    snprintf(text, sizeof text, "error: %s (%s)\n", why, cmx_err_name(err));
+    return cmx_http_reply(r, status_of(err), "text/plain; charset=utf-8", text, strlen(text), header, header != NULL);
+}
+
 /* Keeps the end of an upload for GET /update, and reports it to the platform. Called by the owner of the upload,
  * without the lock. */
 static void record_end(struct cmx_ota_service *s, bool ok, const char *what)
@@ -69,18 +78,17 @@ static cmx_err fail(struct cmx_ota_service *s, struct cmx_http_request *r, struc
     cmx_port_mutex_unlock(&s->lock);
     cmx_log(CMX_LOG_WARN, TAG, "update refused: %s (%s)", text, cmx_err_name(err));
     cmx_ota_event_send(s, CMX_OTA_EVENT_REFUSED, text);
-    return cmx_http_reply_text(r, status_of(err), "error: %s (%s)\n", text, cmx_err_name(err));
+    return reply_error(r, err, text, NULL);
 }
 
 /* Refuses the request, and reports at which byte an upload can be continued. */
 static cmx_err conflict(struct cmx_http_request *r, cmx_err err, uint32_t received, const char *why)
 {
-    char held[11], text[CMX_WHY_MAX + 32];
+    char held[11];
     const struct cmx_http_header header = {"Upload-Offset", held};
 
     snprintf(held, sizeof held, "%" PRIu32, received);
-    snprintf(text, sizeof text, "error: %s (%s)\n", why, cmx_err_name(err));
-    return cmx_http_reply(r, status_of(err), "text/plain; charset=utf-8", text, strlen(text), &header, 1);
+    return reply_error(r, err, why, &header);
 }
 
 /* Creates a new upload. Called under lock. */
@@ -194,17 +202,6 @@ cmx_err cmx_ota_update_begin(struct cmx_http_request *r, void *ctx, void **state
     return CMX_OK;
 }
 
-static cmx_err file_bytes(struct cmx_ota_service *s, const uint8_t *data, size_t len)
-{
-    cmx_err err = cmx_upload_data(s->upload, data, len);
-
-    cmx_port_mutex_lock(&s->lock);
-    s->received = s->upload->received;
-    s->crc = s->upload->crc;
-    cmx_port_mutex_unlock(&s->lock);
-    return err;
-}
-
 static cmx_err part_event(struct cmx_ota_service *s, struct cmx_ota_request *q, const struct cmx_multipart_event *ev)
 {
     switch (ev->kind) {
@@ -217,7 +214,7 @@ static cmx_err part_event(struct cmx_ota_service *s, struct cmx_ota_request *q, 
         q->had_field = q->had_field || q->in_field;
         return CMX_OK;
     case CMX_MULTIPART_DATA:
-        return q->in_field ? file_bytes(s, ev->data, ev->len) : CMX_OK;
+        return q->in_field ? cmx_upload_data(s->upload, ev->data, ev->len) : CMX_OK;
     case CMX_MULTIPART_DONE:
         q->in_field = false;
         return CMX_OK;
@@ -298,8 +295,12 @@ cmx_err cmx_ota_update_body(struct cmx_http_request *r, void *ctx, void *state, 
         return cmx_http_reply_text(r, 408, "error: the upload is too slow; it can be continued\n");
     }
     start = cmx_port_now_ms();
-    err = q->multipart ? multipart_bytes(s, q, data, len) : file_bytes(s, data, len);
+    err = q->multipart ? multipart_bytes(s, q, data, len) : cmx_upload_data(s->upload, data, len);
     q->since_ms += cmx_port_now_ms() - start;
+    cmx_port_mutex_lock(&s->lock);
+    s->received = s->upload->received;
+    s->crc = s->upload->crc;
+    cmx_port_mutex_unlock(&s->lock);
     return err ? fail(s, r, q, err, s->upload->why) : CMX_OK;
 }
 
