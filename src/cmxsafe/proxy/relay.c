@@ -276,24 +276,35 @@ static bool has_memory(const struct session *s, const struct run *r)
     return false;
 }
 
+/* Makes a relay for a connection from this client, or counts and reports why there is none. extra: connections beyond
+ * max_connections. */
+static struct relay *relay_admit(struct session *s, struct run *r, unsigned extra, relay_phase phase, const char *from)
+{
+    const bool place = has_place(r, extra);
+    struct relay *x = place && has_memory(s, r) ? cmx_relay_state_new(s, r, phase) : NULL;
+
+    if (x) {
+        snprintf(x->from, sizeof x->from, "%s", from);
+        return x;
+    }
+    if (!place)
+        cmx_log_limited(CMX_LOG_WARN, TAG, "%s: connection from %.46s refused: %u are open", r->cfg.name, from,
+                        r->live.relays_open);
+    cmx_relay_event_refused(s, r, from, place ? CMX_ENOMEM : CMX_EBUSY);
+    return NULL;
+}
+
 void cmx_relay_accept_channel(struct session *s, struct run *r, struct cmx_ssh_open *o)
 {
-    bool tentative = cmx_probe_is_out(r);
-    bool place = has_place(r, tentative); /* max_connections must not block the probe */
-    struct relay *x = NULL;
+    const bool tentative = cmx_probe_is_out(r); /* max_connections must not block the probe */
+    const char *from = cmx_ssh_open_originator(o);
+    struct relay *x = relay_admit(s, r, tentative, tentative ? RELAY_TENTATIVE : RELAY_LOOKUP, from);
 
-    if (place && has_memory(s, r))
-        x = cmx_relay_state_new(s, r, tentative ? RELAY_TENTATIVE : RELAY_LOOKUP);
     if (!x) {
-        if (!place)
-            cmx_log_limited(CMX_LOG_WARN, TAG, "%s: connection from %.46s refused: %u are open", r->cfg.name,
-                            cmx_ssh_open_originator(o), r->live.relays_open);
-        cmx_relay_event_refused(s, r, cmx_ssh_open_originator(o), place ? CMX_ENOMEM : CMX_EBUSY);
         cmx_ssh_refuse(o);
         return;
     }
-    snprintf(x->from, sizeof x->from, "%s", cmx_ssh_open_originator(o));
-    cmx_originator_read(&x->originator, cmx_ssh_open_originator(o), cmx_ssh_open_originator_port(o));
+    cmx_originator_read(&x->originator, from, cmx_ssh_open_originator_port(o));
     if (!tentative) {
         x->open = o;
         connect_service(x, s, "accepted");
@@ -306,17 +317,15 @@ void cmx_relay_accept_channel(struct session *s, struct run *r, struct cmx_ssh_o
 
 void cmx_relay_accept_local(struct session *s, struct run *r, int fd, const struct sockaddr_storage *peer)
 {
-    bool place = has_place(r, 0);
-    struct relay *x = place && has_memory(s, r) ? cmx_relay_state_new(s, r, RELAY_OPENING) : NULL;
-    char from[sizeof x->from];
+    char from[CMX_IP_TEXT_MAX];
+    struct relay *x;
 
     cmx_net_text(peer, from);
+    x = relay_admit(s, r, 0, RELAY_OPENING, from);
     if (!x) {
-        cmx_relay_event_refused(s, r, from, place ? CMX_ENOMEM : CMX_EBUSY);
         cmx_net_abort(fd);
         return;
     }
-    memcpy(x->from, from, sizeof x->from);
     x->fd = fd;
     if (cmx_ssh_channel_new(s->ssh, &cmx_relay_flow_handlers, x, &x->channel))
         relay_refused(x, s, CMX_ENOMEM);
