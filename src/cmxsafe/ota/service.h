@@ -66,8 +66,8 @@ struct cmx_ota_config {
     uint32_t restart_grace_ms;    /* 0 means CMX_OTA_RESTART_GRACE_MS */
     uint32_t confirm_deadline_ms; /* 0 means CMX_CONFIRM_DEADLINE_MS */
     bool no_restart;              /* an update takes effect when it is activated: no restart, no trial */
-    /* Requests a restart; NULL: cmx_port_restart. Called without a lock. On a device it does not return; elsewhere
-     * CMX_OK means that the restart was requested. On an error *why holds the reason. */
+    /* Requests a restart; required. Called without a lock. On a device it does not return; elsewhere CMX_OK means
+     * that the restart was requested. On an error *why holds the reason. */
     cmx_err (*restart)(struct cmx_why *why);
     /* May be NULL. text: the version, or the reason; valid during the call. Called from the service's threads without a
      * lock; must not block. */

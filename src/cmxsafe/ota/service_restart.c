@@ -5,14 +5,6 @@
 
 #define TAG "ota"
 
-cmx_err cmx_ota_restart_device(struct cmx_ota_service *s, struct cmx_why *why)
-{
-    if (s->config.restart)
-        return s->config.restart(why);
-    cmx_port_restart();
-    return CMX_OK;
-}
-
 static void restart_task(void *arg)
 {
     struct cmx_ota_service *s = arg;
@@ -20,7 +12,7 @@ static void restart_task(void *arg)
     cmx_err err;
 
     cmx_port_sleep_ms(s->config.restart_grace_ms ? s->config.restart_grace_ms : CMX_OTA_RESTART_GRACE_MS);
-    err = cmx_ota_restart_device(s, &why);
+    err = s->config.restart(&why);
     if (err)
         cmx_log(CMX_LOG_ERROR, TAG, "cannot restart: %s", cmx_why_text(&why, err));
     cmx_port_mutex_lock(&s->lock);

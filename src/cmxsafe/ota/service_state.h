@@ -120,9 +120,6 @@ cmx_err cmx_ota_status_begin(struct cmx_http_request *r, void *ctx, void **state
 /* Leaves OTA_READY for a restart after the grace period. Does nothing in another state. */
 void cmx_ota_schedule_restart(struct cmx_ota_service *s);
 
-/* Restarts the device. Returns on platforms where that takes time, and on an error. */
-CMX_MUST_USE cmx_err cmx_ota_restart_device(struct cmx_ota_service *s, struct cmx_why *why);
-
 cmx_err cmx_ota_restart_begin(struct cmx_http_request *r, void *ctx, void **state);
 void cmx_ota_restart_done(void *ctx, void *state, bool complete);
 

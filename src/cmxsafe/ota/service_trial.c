@@ -79,7 +79,7 @@ static void trial_rollback(struct cmx_ota_service *s, struct cmx_why *why)
 
 static cmx_confirm_decision trial_restart(struct cmx_ota_service *s, struct cmx_why *why)
 {
-    cmx_err err = cmx_ota_restart_device(s, why);
+    cmx_err err = s->config.restart(why);
 
     if (err) {
         trial_failed(s, "restarting", err, why);

@@ -83,9 +83,15 @@ enum { FLASH = 0x20000 };
 static struct cmx_slots_flash slots;
 static struct test_image v1, v2;
 
+static cmx_err restart_never(struct cmx_why *why)
+{
+    cmx_why_set(why, "no_restart");
+    return CMX_EINTERNAL;
+}
+
 static struct cmx_ota_config board(void)
 {
-    struct cmx_ota_config config = {.policy = {.chip_id = TEST_CHIP}, .no_restart = true};
+    struct cmx_ota_config config = {.policy = {.chip_id = TEST_CHIP}, .restart = restart_never, .no_restart = true};
     struct cmx_boot_report report;
     uint8_t scratch[1024];
 
