@@ -83,17 +83,6 @@ void cmx_device_isolation_resolve(bool begins)
 
 /* ---- tasks ---- */
 
-/* Returns the tasks that may connect to the direct context's listener at that place; NULL: there is no such listener,
- * or every task may. */
-static const char *tasks_of(const struct cmx_iso_config *c, const struct cmx_end *place)
-{
-    for (size_t i = 0; i < c->n_contexts; i++)
-        if (c->contexts[i].direct && c->contexts[i].port == place->port &&
-            cmx_ip_equal(&c->contexts[i].local, &place->ip))
-            return c->contexts[i].tasks;
-    return NULL;
-}
-
 /* True if name is in a list such as "mqtt, logger". Only the first 15 characters of a listed name are compared, because
  * FreeRTOS cuts task names there. */
 static bool is_listed(const char *list, const char *name)
@@ -118,8 +107,9 @@ cmx_err cmx_device_isolation_permits(const char *task, const struct sockaddr *pe
 {
     cmx_err err = CMX_ENOENT;
     struct cmx_end place;
-    bool log = false;
+    const struct cmx_iso_context *context;
     const char *tasks;
+    bool log = false;
     struct cmx_device_isolation_state *s;
 
     if (!end_of(peer, &place))
@@ -127,7 +117,8 @@ cmx_err cmx_device_isolation_permits(const char *task, const struct sockaddr *pe
     s = cmx_device_isolation_state_enter();
     if (!s)
         return CMX_ENOENT;
-    tasks = tasks_of(&s->iso.config, &place);
+    context = cmx_isolation_context(&s->iso, true, &place);
+    tasks = context ? context->tasks : NULL; /* NULL: no such listener, or every task may connect */
     if (tasks && is_listed(tasks, task)) {
         err = CMX_OK;
     } else if (tasks && cmx_device_isolation_active()) {

@@ -99,9 +99,8 @@ static bool is_control(const struct cmx_question *q)
 
 static const struct cmx_end nobody = {{{0, 0, 0, 0}}, 0};
 
-/* Returns the context with this address and port, or NULL. */
-static const struct cmx_iso_context *context_of(const struct cmx_isolation *iso, bool direct,
-                                                const struct cmx_end *place)
+const struct cmx_iso_context *cmx_isolation_context(const struct cmx_isolation *iso, bool direct,
+                                                    const struct cmx_end *place)
 {
     const struct cmx_iso_context *c = iso->config.contexts;
 
@@ -126,7 +125,7 @@ static cmx_why decide_listener(const struct cmx_question *q)
 
     if (!f && !opens(p))
         f = cmx_flow_find(q->iso, &p->src, &nobody, q->now_ms);
-    c = f ? context_of(q->iso, true, &f->local) : NULL;
+    c = f ? cmx_isolation_context(q->iso, true, &f->local) : NULL;
     if (!c)
         return CMX_WHY_NO_FLOW;
     return c->tasks ? CMX_WHY_NOT_PEER : CMX_WHY_DIRECT; /* claimed connections were found before */
@@ -229,14 +228,14 @@ static bool is_named(const struct cmx_isolation *iso, cmx_flow_kind kind, const 
                      const struct cmx_end *peer)
 {
     if (kind == CMX_FLOW_LISTEN)
-        return !peer && context_of(iso, true, local);
+        return !peer && cmx_isolation_context(iso, true, local);
     if (!peer)
         return false;
     if (kind == CMX_FLOW_SESSION)
         return may_be_gateway(iso, peer);
     if (kind == CMX_FLOW_PAIR)
         return cmx_ip_is_loopback(&local->ip) && cmx_ip_is_loopback(&peer->ip);
-    return context_of(iso, kind == CMX_FLOW_CLAIM, peer);
+    return cmx_isolation_context(iso, kind == CMX_FLOW_CLAIM, peer);
 }
 
 cmx_err cmx_isolation_socket_open(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cmx_end *local,

@@ -55,6 +55,10 @@ void cmx_isolation_resolving(struct cmx_isolation *iso, bool begins);
 struct cmx_decision cmx_isolation_check(struct cmx_isolation *iso, const struct cmx_iface *iface, cmx_direction dir,
                                         const struct cmx_frame *frame, uint32_t now_ms);
 
+/* Returns the direct or reverse context with this address and port, or NULL. */
+const struct cmx_iso_context *cmx_isolation_context(const struct cmx_isolation *iso, bool direct,
+                                                    const struct cmx_end *place);
+
 /* Returns the number of open sockets. */
 size_t cmx_isolation_flows(const struct cmx_isolation *iso);
 
