@@ -26,6 +26,7 @@
 #include "gateway/server/gw_control.h"
 #include "gateway/server/gw_idsock.h"
 #include "gateway/server/gw_inside.h"
+#include "gateway/server/gw_links.h"
 
 #define SPACE_MIN (50ll << 20)
 #define JUDGE_PENDING_MS 200 /* interval between requests while the guard of a new gateway has not reported yet */
@@ -209,8 +210,12 @@ static void check_key(struct doctor *d, const char *name)
 
 static void check_keys(struct doctor *d)
 {
+    struct cmx_why e = {0};
+
     check_key(d, "hostkey_ed25519");
     check_key(d, "hostkey_ecdsa");
+    if (geteuid() == 0 && !d->g.user && !d->g.simple)
+        say_reason(d, gw_links_check_key(&d->g, &e) ? BAD : FINE, "the key of the links is there", &e);
 }
 
 /* Without the file sshd refuses every login; with another file it refuses the wrong logins. */

@@ -51,6 +51,15 @@ static void default_name(char out[GW_NAME_MAX])
  * address. */
 static cmx_err check_name_free(struct gw *g, const struct gw_node *n, struct cmx_why *e)
 {
+    char own[GW_NAME_MAX];
+
+    if (gw_meta_get(&g->registry, "node", own, sizeof own) == CMX_OK)
+        return strcmp(own, n->name) == 0
+                   ? CMX_OK
+                   : cmx_why_fail(e, CMX_EEXIST,
+                                  "this machine is the fleet's gateway '%s'; repeat the command without --name, or run "
+                                  "'cmxsafe gateway leave' first",
+                                  own);
     if (gw_sql_number(&g->registry, NULL, NULL,
                       "SELECT 1 FROM node WHERE name = ?1 AND (link_key <> ?2 OR (?2 = '' AND underlay <> ?3))", "ttt",
                       n->name, n->link_key, n->underlay) != CMX_OK)
@@ -68,7 +77,8 @@ static cmx_err register_self(struct gw *g, const struct join_job *job, const cha
     struct gw_node n = {0};
     cmx_err err = CMX_OK;
 
-    default_name(n.name);
+    if (gw_meta_get(&g->registry, "node", n.name, sizeof n.name))
+        default_name(n.name);
     if (job->name)
         snprintf(n.name, sizeof n.name, "%s", job->name);
     snprintf(n.underlay, sizeof n.underlay, "%s", address);
@@ -279,14 +289,44 @@ static void forget(const struct gw *g)
         (void)unlink(gw_path(g, host_keys[i], path));
 }
 
-static bool run_init(const struct gw *g, const struct join_job *job, const char *gift)
+/* A join can be repeated: after one that was interrupted, and to replace a lost link.key. *set_up: init has stored the
+ * settings of this fleet. A gateway of its own, or of another fleet, is refused. */
+static cmx_err check_repeated(struct gw *g, const char *gift, bool *set_up, struct cmx_why *e)
+{
+    char path[GW_PATH_MAX];
+    char mode[16];
+    char url[GW_REGISTRY_URL_MAX];
+    char fleet[GW_ADDRESS_MAX + 4];
+    char theirs[GW_ADDRESS_MAX + 4];
+    bool same;
+    cmx_err err;
+
+    *set_up = false;
+    if (access(gw_path(g, "registry.db", path), F_OK) != 0)
+        return CMX_OK;
+    err = gw_registry_open(&g->registry, path, true, e);
+    if (err)
+        return err;
+    *set_up = gw_meta_get(&g->registry, "mode", mode, sizeof mode) == CMX_OK;
+    same = !*set_up || (strcmp(mode, "system") == 0 && gw_copy_url(g, url)[0] &&
+                        gw_meta_get(&g->registry, "fleet", fleet, sizeof fleet) == CMX_OK &&
+                        gift_value(gift, "fleet", theirs, sizeof theirs) && strcmp(fleet, theirs) == 0);
+    gw_registry_close(&g->registry);
+    return same ? CMX_OK
+                : cmx_why_fail(e, CMX_EEXIST,
+                               "there is a gateway in this machine already, which is not of that fleet; take it out "
+                               "with 'cmxsafe gateway leave', and move its folder away");
+}
+
+/* A gateway that is set up keeps its registry's URL. */
+static bool run_init(const struct gw *g, const struct join_job *job, const char *gift, bool set_up)
 {
     char fleet[GW_ADDRESS_MAX + 4];
     char domain[GW_NAME_MAX];
     char url[GW_REGISTRY_URL_MAX];
     const char *argv[20] = {"/proc/self/exe", "gateway", "init",       "--dir", g->dir, "--fleet", fleet,
                             "--domain",       domain,    "--registry", url};
-    size_t n = 11;
+    size_t n = set_up ? 9 : 11;
 
     if (!gift_value(gift, "fleet", fleet, sizeof fleet) || !gift_value(gift, "domain", domain, sizeof domain) ||
         !gift_value(gift, "registry", url, sizeof url))
@@ -309,16 +349,16 @@ static int join(const struct join_job *job)
     struct gw_change x = {.what = "join failed", .common = job->common};
     struct cmx_why e = {0};
     struct gw g;
-    char path[GW_PATH_MAX];
     char address[GW_ADDRESS_MAX];
     char links[16];
+    char key[48];
+    bool set_up = false;
     cmx_err err;
 
     gw_folder_find(&g, job->common.dir);
-    if (access(gw_path(&g, "registry.db", path), F_OK) == 0)
-        return cli_fail("join failed", "there is a gateway in this machine already",
-                        "take it out with 'cmxsafe gateway leave', and move its folder away");
     err = receive(job, gift, &e);
+    if (!err)
+        err = check_repeated(&g, gift, &set_up, &e);
     if (!err && gift_value(gift, "links", links, sizeof links) &&
         (strcmp(links, "plain") == 0) != (job->interface != NULL))
         err = cmx_why_fail(&e, CMX_EINVAL, "the fleet's links are %s; %s", links,
@@ -327,7 +367,9 @@ static int join(const struct join_job *job)
         err = keep_keys(&g, gift, &e);
     if (!err && !gift_value(gift, "client", address, sizeof address))
         err = cmx_why_fail(&e, CMX_EPROTO, "the other gateway did not say from which address this one came");
-    if (!err && !run_init(&g, job, gift))
+    if (!err && !job->interface)
+        err = gw_links_key(&g, key, &e); /* init needs the file to make the links again */
+    if (!err && !run_init(&g, job, gift, set_up))
         err = cmx_why_fail(&e, CMX_EIO, "this gateway could not be set up; see above");
     explicit_bzero(gift, sizeof gift);
     if (err)
@@ -336,7 +378,7 @@ static int join(const struct join_job *job)
                               : register_self(&x.g, job, job->address ? job->address : address, job->from, &x.e);
     if (!x.status)
         x.status = gw_change_finish(&x, err);
-    if (err)
+    if (err && !set_up)
         forget(&g);
     if (x.status)
         return CLI_FAILED;

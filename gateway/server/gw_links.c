@@ -181,9 +181,18 @@ static bool forwarding_set(void)
     return gw_program_run(false, set);
 }
 
+static cmx_err key_lost(struct cmx_why *e, const char *fault)
+{
+    return cmx_why_fail(e, CMX_ENOKEY,
+                        GW_LINK_KEY ", the WireGuard key of this gateway, %s; restore it from a backup, or run "
+                                    "'cmxsafe gateway join --from' another gateway again, which registers a new one",
+                        fault);
+}
+
 static cmx_err link_up(struct link_job *job, struct cmx_why *e)
 {
     bool plain = job->interface[0] != '\0';
+    char key[GW_PATH_MAX];
 
     job->fresh_userspace = false;
     snprintf(job->name, sizeof job->name, NAME "%u", job->peer->number);
@@ -193,6 +202,8 @@ static cmx_err link_up(struct link_job *job, struct cmx_why *e)
                             "the link to %s is WireGuard at one end and plain at the other; run 'cmxsafe gateway join' "
                             "again at one of them, with or without --interface",
                             job->peer->name);
+    if (!plain && access(gw_path(job->g, GW_LINK_KEY, key), F_OK) != 0)
+        return key_lost(e, "is missing");
     if (!job->exists[job->peer->number] && !(plain ? plain_add(job) : wireguard_add(job)))
         return cmx_why_fail(e, CMX_EIO, "the link to %s can't be made; %s", job->peer->name,
                             plain ? "see above what ip says"
@@ -270,5 +281,20 @@ cmx_err gw_links_key(const struct gw *g, char out[48], struct cmx_why *e)
     ok = gw_program_output(show, &text, &len) && strcspn(text, "\n") == 44;
     snprintf(out, 48, "%.44s", ok ? text : "");
     free(text); /* allocated by open_memstream */
-    return ok ? CMX_OK : cmx_why_fail(e, CMX_EIO, "wg can't read %s; restore it from a backup", path);
+    return ok ? CMX_OK : cmx_why_fail(e, CMX_EIO, "wg can't read %s; restore it from a backup, or remove it", path);
+}
+
+cmx_err gw_links_check_key(struct gw *g, struct cmx_why *e)
+{
+    struct gw_nodes nodes;
+    char path[GW_PATH_MAX];
+    char key[48];
+    cmx_err err = gw_nodes_read(&g->registry, &g->fleet, &nodes, e);
+
+    if (err || !nodes.own || !nodes.own->link_key[0])
+        return err;
+    if (access(gw_path(g, GW_LINK_KEY, path), F_OK) != 0)
+        return key_lost(e, "is missing");
+    err = gw_links_key(g, key, e);
+    return err || strcmp(key, nodes.own->link_key) == 0 ? err : key_lost(e, "is not the one that the fleet knows");
 }

@@ -135,3 +135,28 @@ wait "${SERVE_PID[3]}" 2>/dev/null
 serve_node 3
 wait_for 10 route_is 3 "$A" 1 && wait_for 10 consumer_gets 3 p one || fail "a gateway that is back does not know the routes"
 ok "a gateway that is killed loses its identities at once"
+
+# ---- a join that is repeated ----
+# A join is killed while PostgreSQL keeps its init waiting, and another one after init. The third one makes node 4 a gateway.
+pg_sql shared "BEGIN; SELECT id FROM cmxsafe.registry FOR UPDATE; SELECT pg_sleep(6)" >/dev/null & LOCK=$!; PIDS+=("$LOCK")
+AGAIN=(env PATH="$TMP/ssh:$PATH" "$BIN/cmxsafe" gateway join --from 10.9.0.1 --listen "[::]:$GW_PORT" --host 10.9.1.4)
+on 4 timeout -s KILL 4 "${AGAIN[@]}" --name gw4 >"$TMP/again.log" 2>&1
+[ -e /var/lib/node4/gateway/registry.db ] || fail "the join was killed too early: $(cat "$TMP/again.log")"
+wait "$LOCK"
+gwn 4 init --fleet "$FLEET" --listen "[::]:$GW_PORT" --host 10.9.1.4 --registry "$REGISTRY" >"$TMP/again.log" 2>&1 || fail "init after a killed join: $(cat "$TMP/again.log")"
+again gw4 || fail "a killed join can't be repeated: $(cat "$TMP/again.log")"
+! again gw5 && grep -q "this machine is the fleet's gateway 'gw4'" "$TMP/again.log" || fail "a gateway has two names: $(cat "$TMP/again.log")"
+[ -e /var/lib/node4/gateway/registry.db ] && equal "$(gwn 1 nodes --json | jq -r '[.nodes[].name] | sort | join(" ")')" "gw1 gw2 gw3 gw4" || fail "nodes: $(gwn 1 nodes)"
+gwn 4 leave >/dev/null || fail "leave"
+# A lost key of the links is replaced by another join.
+BEFORE=$(on 3 wg pubkey </var/lib/node3/gateway/link.key)
+rm /var/lib/node3/gateway/link.key
+! gwn 3 init >"$TMP/again.log" 2>&1 && grep -q "link.key, the WireGuard key of this gateway, is missing; .*'cmxsafe gateway join --from'" "$TMP/again.log" || fail "init without link.key: $(cat "$TMP/again.log")"
+gwn 3 doctor | grep -q "^bad .*key of the links.*: link.key, .* is missing; .*join" || fail "doctor does not find that link.key is lost: $(gwn 3 doctor)"
+(umask 077 && on 3 wg genkey >/var/lib/node3/gateway/link.key)
+gwn 3 doctor | grep -q "^bad .*key of the links.*is not the one that the fleet knows" || fail "doctor does not find another link.key: $(gwn 3 doctor)"
+join_node 3 1
+gwn 3 doctor | grep -q "^ok .*key of the links" || fail "doctor after join: $(gwn 3 doctor)"
+[ "$BEFORE" != "$(on 3 wg pubkey </var/lib/node3/gateway/link.key)" ] || fail "the key is the same"
+wait_for 30 consumer_gets 3 p one || fail "join does not replace a lost link.key"
+ok "a join can be repeated, after it was killed and to replace a lost link.key"
