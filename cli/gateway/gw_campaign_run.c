@@ -43,11 +43,12 @@ struct tick {
     int64_t now;
 };
 
-static struct gw_campaign_child *find_child(const struct gw_campaigns *w, int64_t campaign, int64_t device)
+/* A device's child may belong to a campaign that was stopped: an update that has begun is completed. */
+static struct gw_campaign_child *find_child(const struct gw_campaigns *w, int64_t device)
 {
     struct gw_campaign_child *x = w->children;
 
-    while (x && (x->campaign.id != campaign || x->update.device != device))
+    while (x && x->update.device != device)
         x = x->next;
     return x;
 }
@@ -201,7 +202,7 @@ static bool matches_campaign(const struct gw_campaign *c, const char *manifest)
     return c->n_manifests == 0;
 }
 
-/* Decides about a device whose evidence is awaited. */
+/* Decides about a device whose evidence is awaited. Evidence from the future dates from before the clock was set back. */
 static void judge_evidence(struct tick *t, const struct gw_campaign *c, struct gw_update *u)
 {
     struct gw_standing s;
@@ -211,7 +212,7 @@ static void judge_evidence(struct tick *t, const struct gw_campaign *c, struct g
         return; /* the next tick decides */
     if (!s.policy || s.exempt) {
         u->state = GW_UPDATE_DONE;
-    } else if (s.at > u->at) {
+    } else if (s.at > u->at && s.at <= t->now) {
         if (!s.trusted) {
             fail_update(u, s.reason);
         } else if (!matches_campaign(c, s.manifest)) {
@@ -232,12 +233,14 @@ static cmx_err collect_attesting(void *arg, const struct gw_update *u)
 {
     struct attesting *a = arg;
     struct gw_update x = *u;
+    bool set_back = u->at > a->t->now; /* the clock; storing the device again sets the present time */
     struct settled *one;
 
     if (u->state != GW_UPDATE_ATTESTING)
         return CMX_OK;
-    judge_evidence(a->t, a->campaign, &x);
-    if (x.state == GW_UPDATE_ATTESTING)
+    if (!set_back)
+        judge_evidence(a->t, a->campaign, &x);
+    if (!set_back && x.state == GW_UPDATE_ATTESTING)
         return CMX_OK;
     one = cmx_mem_alloc(sizeof *one);
     if (!one)
@@ -345,8 +348,8 @@ struct choice {
 
 static bool is_ripe(const struct choice *k, const struct gw_update *u)
 {
-    return (u->state == GW_UPDATE_WAITING || u->state == GW_UPDATE_BEGUN) &&
-           !find_child(k->t->w, k->campaign->id, u->device) && gw_connected_has(&k->t->connected, u->name) &&
+    return (u->state == GW_UPDATE_WAITING || u->state == GW_UPDATE_BEGUN) && !find_child(k->t->w, u->device) &&
+           gw_connected_has(&k->t->connected, u->name) &&
            (u->tries == 0 || k->t->now - u->at >= u->tries * GW_CAMPAIGN_RETRY_S || k->t->now < u->at);
 }
 
@@ -355,7 +358,7 @@ static bool is_ripe(const struct choice *k, const struct gw_update *u)
 static cmx_err start_begun(void *arg, const struct gw_update *u)
 {
     struct choice *k = arg;
-    bool runs = find_child(k->t->w, k->campaign->id, u->device) != NULL;
+    bool runs = find_child(k->t->w, u->device) != NULL;
     bool strict = done_of(k->campaign) < k->pace.first;
 
     if (!runs && u->state == GW_UPDATE_BEGUN && is_ripe(k, u)) {

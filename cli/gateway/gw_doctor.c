@@ -16,6 +16,7 @@
 
 #include "cli/common/json_get.h"
 #include "cli/gateway/gw_install.h"
+#include "cli/gateway/gw_store.h"
 #include "cmxsafe/core/mem.h"
 #include "gateway/folder/gw_copy.h"
 #include "gateway/folder/gw_helper.h"
@@ -216,6 +217,14 @@ static void check_keys(struct doctor *d)
     check_key(d, "hostkey_ecdsa");
     if (geteuid() == 0 && !d->g.user && !d->g.simple)
         say_reason(d, gw_links_check_key(&d->g, &e) ? BAD : FINE, "the key of the links is there", &e);
+}
+
+static void check_store(struct doctor *d)
+{
+    struct cmx_why e = {0};
+    cmx_err err = gw_store_check(&d->g, &e);
+
+    say_reason(d, err ? BAD : FINE, "the files of policies and campaigns are whole", &e);
 }
 
 /* Without the file sshd refuses every login; with another file it refuses the wrong logins. */
@@ -520,6 +529,7 @@ int gw_cmd_doctor(int argc, char **argv)
     check_programs(&d);
     check_keys(&d);
     check_krl(&d);
+    check_store(&d);
     check_helper(&d);
     check_namespaces(&d);
     check(&d, d.g.simple || access("/proc/net/if_inet6", F_OK) == 0, "IPv6 is on", "the kernel has it off",

@@ -44,6 +44,34 @@ static cmx_err give_group(const struct gw *g, const char *path, struct cmx_why *
     return cmx_why_fail(e, CMX_EPERM, "can't change the group of %s", path);
 }
 
+static cmx_err map_named(const char *path, const uint8_t **data, size_t *len, struct cmx_why *e)
+{
+    struct cmx_why why = {""};
+    cmx_err err = reference_map(path, data, len, &why);
+
+    return err ? cmx_why_fail(e, err, "%.120s: %s", path, cmx_why_text(&why, err)) : CMX_OK;
+}
+
+static void unmap(const uint8_t *data, size_t len)
+{
+    (void)munmap((void *)(uintptr_t)data, len);
+}
+
+/* False for a copy that is missing or was changed. */
+static bool is_copy(const char *path, const uint8_t *data, size_t len)
+{
+    const uint8_t *is;
+    size_t is_len;
+    struct cmx_why e = {0};
+    bool same;
+
+    if (map_named(path, &is, &is_len, &e))
+        return false;
+    same = is_len == len && memcmp(is, data, len) == 0;
+    unmap(is, is_len);
+    return same;
+}
+
 static cmx_err put_bytes(const struct gw *g, const uint8_t *data, size_t len, char digest[GW_DIGEST_MAX],
                          struct cmx_why *e)
 {
@@ -56,22 +84,9 @@ static cmx_err put_bytes(const struct gw *g, const uint8_t *data, size_t len, ch
     if (!err)
         err = give_group(g, path, e);
     gw_store_path(g, digest, path);
-    if (!err && access(path, R_OK) != 0)
+    if (!err && !is_copy(path, data, len))
         err = gw_file_write(path, (const char *)data, len, FILE_MODE, e);
     return err ? err : give_group(g, path, e);
-}
-
-static cmx_err map_named(const char *path, const uint8_t **data, size_t *len, struct cmx_why *e)
-{
-    struct cmx_why why = {""};
-    cmx_err err = reference_map(path, data, len, &why);
-
-    return err ? cmx_why_fail(e, err, "%.120s: %s", path, cmx_why_text(&why, err)) : CMX_OK;
-}
-
-static void unmap(const uint8_t *data, size_t len)
-{
-    (void)munmap((void *)(uintptr_t)data, len);
 }
 
 cmx_err gw_store_file(const struct gw *g, const char *path, char digest[GW_DIGEST_MAX], struct cmx_why *e)
@@ -370,4 +385,58 @@ void gw_store_collect(struct gw *g)
         cmx_mem_free(k.list);
         k.list = next;
     }
+}
+
+/* ---- checking ---- */
+
+#define REPAIR_ON_ANOTHER "or copy it from another gateway's folder store"
+
+static cmx_err check_policy(void *arg, const struct gw_policy *p)
+{
+    struct collecting *k = arg;
+    struct gw_manifest *m = NULL;
+    cmx_err err = CMX_OK;
+
+    for (size_t i = 0; !err && i < p->n_manifests; i++) {
+        err = gw_store_open_manifest(k->g, p->manifests[i].digest, &m, k->e);
+        gw_manifest_free(m);
+    }
+    return err ? cmx_why_fail(k->e, err,
+                              "a manifest of the policy of '%.80s', or a file of it, is missing or was changed; run "
+                              "'cmxsafe gateway policy set' again, " REPAIR_ON_ANOTHER,
+                              p->target)
+               : CMX_OK;
+}
+
+static cmx_err check_campaign(void *arg, const struct gw_campaign *c)
+{
+    struct collecting *k = arg;
+    char path[GW_STORE_PATH_MAX];
+    char is[GW_DIGEST_MAX] = "";
+    const uint8_t *data;
+    size_t len;
+    cmx_err err;
+
+    if (c->state == GW_CAMPAIGN_STOPPED || c->state == GW_CAMPAIGN_DONE)
+        return CMX_OK;
+    gw_store_path(k->g, c->image, path);
+    err = map_named(path, &data, &len, k->e);
+    if (!err) {
+        err = hash_text(data, len, is, k->e);
+        unmap(data, len);
+    }
+    if (!err && strcmp(is, c->image) == 0)
+        return CMX_OK;
+    return cmx_why_fail(k->e, err ? err : CMX_ESIG,
+                        "the image of the campaign '%.80s' is missing or was changed; run 'cmxsafe gateway image add' "
+                        "again, " REPAIR_ON_ANOTHER,
+                        c->name);
+}
+
+cmx_err gw_store_check(struct gw *g, struct cmx_why *e)
+{
+    struct collecting k = {.g = g, .e = e};
+    cmx_err err = gw_policy_each(&g->registry, check_policy, &k, e);
+
+    return err ? err : gw_campaign_each(&g->registry, check_campaign, &k, e);
 }

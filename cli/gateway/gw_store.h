@@ -18,7 +18,7 @@ struct gw_manifest {
 /* Writes the path of a copy: DIR/store/DIGEST. */
 void gw_store_path(const struct gw *g, const char *digest, char out[GW_STORE_PATH_MAX]);
 
-/* Copies a file into the store. */
+/* Copies a file into the store; replaces a copy that was changed. */
 CMX_MUST_USE cmx_err gw_store_file(const struct gw *g, const char *path, char digest[GW_DIGEST_MAX], struct cmx_why *e);
 /* Sets m->path to the absolute form of the operator's path. */
 CMX_MUST_USE cmx_err gw_manifest_file_find(struct gw_manifest_file *m, const char *path, struct cmx_why *e);
@@ -49,3 +49,6 @@ CMX_MUST_USE cmx_err gw_store_each_kept(const struct gw *g, gw_kept_fn fn, void 
 /* Removes files that are not kept and that no policy or campaign of the registry needs. Call it with the folder locked,
  * before storing files. A file that can't be removed is tried again by the next call. */
 void gw_store_collect(struct gw *g);
+/* Checks the copies that policies and unfinished campaigns need. The reason in e says which is missing or was changed,
+ * and what to do. */
+CMX_MUST_USE cmx_err gw_store_check(struct gw *g, struct cmx_why *e);

@@ -53,27 +53,36 @@ cmx_err gw_campaign_add(struct gw_registry *r, struct gw_campaign *c, struct cmx
     return gw_event(r, "campaign", c->name, detail, e);
 }
 
-cmx_err gw_campaign_add_device(struct gw_registry *r, const struct gw_campaign *c, const struct gw_device *d,
-                               struct cmx_why *e)
+/* Refuses the campaign's devices from `first` to `last` that another unfinished campaign also has. */
+static cmx_err check_devices_free(struct gw_registry *r, int64_t campaign, int64_t first, int64_t last,
+                                  struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
     cmx_err err = gw_sql_row(r, &stmt, e,
-                             "SELECT c.name FROM campaign_device u JOIN campaign c ON c.id = u.campaign WHERE"
-                             " u.device = ? AND u.campaign <> ? AND u.state NOT IN ('done', 'failed') AND"
-                             " c.state <> 'stopped'",
-                             "ii", d->id, c->id);
+                             "SELECT d.name, c.name FROM campaign_device mine JOIN device d ON d.id = mine.device"
+                             " JOIN campaign_device u ON u.device = mine.device AND u.campaign <> mine.campaign"
+                             " JOIN campaign c ON c.id = u.campaign WHERE mine.campaign = ?1 AND"
+                             " mine.device BETWEEN ?2 AND ?3 AND mine.state <> 'done' AND d.revoked IS NULL AND"
+                             " u.state NOT IN ('done', 'failed') AND c.state <> 'stopped'",
+                             "iii", campaign, first, last);
 
     if (!err)
         err = cmx_why_fail(e, CMX_EEXIST, "'%.80s' is in the campaign '%.80s', which is not done; stop that one first",
-                           d->name, gw_sql_text(stmt, 0));
+                           gw_sql_text(stmt, 0), gw_sql_text(stmt, 1));
     sqlite3_finalize(stmt);
-    if (err != CMX_ENOENT)
-        return err;
-    return gw_sql_run(r, e,
-                      "INSERT OR IGNORE INTO campaign_device(campaign, device, place, state, boot, tries, at, detail)"
-                      " VALUES(?1, ?2, (SELECT count(*) FROM campaign_device WHERE campaign = ?1), 'waiting', '', 0, 0,"
-                      " '')",
-                      "ii", c->id, d->id);
+    return err == CMX_ENOENT ? CMX_OK : err;
+}
+
+cmx_err gw_campaign_add_device(struct gw_registry *r, const struct gw_campaign *c, const struct gw_device *d,
+                               struct cmx_why *e)
+{
+    cmx_err err = gw_sql_run(
+        r, e,
+        "INSERT OR IGNORE INTO campaign_device(campaign, device, place, state, boot, tries, at, detail)"
+        " VALUES(?1, ?2, (SELECT count(*) FROM campaign_device WHERE campaign = ?1), 'waiting', '', 0, 0, '')",
+        "ii", c->id, d->id);
+
+    return err ? err : check_devices_free(r, c->id, d->id, d->id, e);
 }
 
 #define CAMPAIGN_COLUMNS                                                                                               \
@@ -160,10 +169,13 @@ cmx_err gw_campaign_set(struct gw_registry *r, const struct gw_campaign *c, gw_c
                         struct cmx_why *e)
 {
     char what[32];
-    cmx_err err = gw_sql_run(r, e, "UPDATE campaign SET state = ?, reason = ? WHERE id = ?", "tti",
-                             campaign_states[state], reason, c->id);
+    bool again = state == GW_CAMPAIGN_ACTIVE && c->state == GW_CAMPAIGN_STOPPED;
+    cmx_err err = again ? check_devices_free(r, c->id, 0, INT64_MAX, e) : CMX_OK;
 
-    if (!err && state == GW_CAMPAIGN_ACTIVE && c->state == GW_CAMPAIGN_STOPPED)
+    if (!err)
+        err = gw_sql_run(r, e, "UPDATE campaign SET state = ?, reason = ? WHERE id = ?", "tti", campaign_states[state],
+                         reason, c->id);
+    if (!err && again)
         err = gw_sql_run(r, e,
                          "UPDATE campaign_device SET state = CASE WHEN boot = '' THEN 'waiting' ELSE 'begun' END,"
                          " tries = 0 WHERE campaign = ? AND state = 'failed'",

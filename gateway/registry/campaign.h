@@ -55,7 +55,7 @@ CMX_MUST_USE cmx_err gw_campaign_get(struct gw_registry *r, const char *name, st
 typedef cmx_err (*gw_campaign_fn)(void *arg, const struct gw_campaign *c);
 CMX_MUST_USE cmx_err gw_campaign_each(struct gw_registry *r, gw_campaign_fn fn, void *arg, struct cmx_why *e);
 /* Sets the state, with an event. GW_CAMPAIGN_ACTIVE after GW_CAMPAIGN_STOPPED: devices that failed are waiting
- * again. */
+ * again; CMX_EEXIST: another unfinished campaign has one of the devices. */
 CMX_MUST_USE cmx_err gw_campaign_set(struct gw_registry *r, const struct gw_campaign *c, gw_campaign_state state,
                                      const char *reason, struct cmx_why *e);
 /* Removes a campaign that is stopped or done. CMX_EBUSY: it is not. */

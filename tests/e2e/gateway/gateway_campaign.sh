@@ -9,8 +9,8 @@ esptool_ready
 cd "$TMP" || exit 1
 openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out k.pem 2>/dev/null
 public=$("$BIN/cmxsafe" image key --key k.pem)
-for v in 1 2 3 4; do make_image v$v.bin $v.0.0 esp32c3 0 1600; done
-for v in 1 2 4; do "$BIN/cmxsafe" image sign --key k.pem v$v.bin >/dev/null || fail "sign"; done
+for v in 1 2 3 4 5 6; do make_image v$v.bin $v.0.0 esp32c3 0 1600; done
+for v in 1 2 4 5 6; do "$BIN/cmxsafe" image sign --key k.pem v$v.bin >/dev/null || fail "sign"; done
 openssl rand -out key.bin 32
 echo BURN | "$ESPTOOL" -m espefuse --chip esp32c3 --virt --path-efuse-file efuse.bin burn-key BLOCK_KEY3 key.bin HMAC_UP >espefuse.log 2>&1 || fail "espefuse"
 
@@ -134,8 +134,30 @@ gw campaign start bad --all --image v3.bin >/dev/null || fail "campaign start"
 wait_for 60 state bad stopped || fail "a refused image does not stop it: $(gw campaign show bad)"
 gw campaign show bad --json | json_is '.failed == 1 and .waiting == 2 and (.devices[0].detail | test("not signed"))' >/dev/null || fail "$(gw campaign show bad)"
 gw log | grep -q 'campaign-stopped .*bad' && gw log b1 | grep -q 'update-failed .*not signed' || fail "the audit trail"
-gw campaign remove bad >/dev/null && gw campaign remove june >/dev/null || fail "remove"
+gw campaign remove bad >/dev/null || fail "remove"
 ok "schedule, pause, resume, stop"
+
+# The clock is set back by a year after the update, or between the evidence and the update. New evidence decides in both cases.
+year=31536000
+forget() { # forget SQL: the boards' evidence for june is awaited again
+    sql "$GW/registry.db" "UPDATE campaign_device SET state = 'attesting', at = unixepoch() WHERE campaign = (SELECT id FROM campaign WHERE name = 'june'); $1;
+        UPDATE campaign SET state = 'active' WHERE name = 'june'" || fail "sqlite3"
+}
+forget "UPDATE campaign_device SET at = at + $year WHERE campaign = (SELECT id FROM campaign WHERE name = 'june')"
+wait_for 60 state june done || fail "a clock that was set back after the update: $(gw campaign show june)"
+forget "UPDATE evidence SET given = given + $year"
+wait_for 60 state june done || fail "a clock that was set back before the update: $(gw campaign show june)"
+[ "$(sql "$GW/registry.db" "SELECT count(*) FROM evidence WHERE given > unixepoch()")" = 0 ] || fail "evidence from before the update counts"
+ok "a clock that was set back"
+
+# A stopped campaign completes the update that has begun. Another campaign waits for that.
+gw policy remove @boards >/dev/null || fail "policy remove"
+gw campaign start v5 b1 --image v5.bin >/dev/null || fail "campaign start"
+soon at v5 b1 begun && gw campaign stop v5 >/dev/null && gw campaign start v6 b1 --image v6.bin >/dev/null || fail "stop, and another campaign"
+wait_for 120 state v6 done && runs b1 6.0.0 || fail "two campaigns for one board: $(gw campaign show v5) $(gw campaign show v6)"
+[ "$(progress v5 b1)" = done ] || [ "$(progress v5 b1)" = begun ] || fail "the update that has begun: $(gw campaign show v5)"
+gw campaign remove v5 >/dev/null && gw campaign remove v6 >/dev/null && gw campaign remove june >/dev/null && gw policy set @boards --manifest v4-0x10000 --max-age 10m --enforce no >/dev/null || fail "remove"
+ok "two campaigns, one after the other"
 
 # The next change removes unused files from the store; a dry run does not.
 stored() { [ -e "$GW/store/$(sha256sum <"$1" | cut -d' ' -f1)" ]; }

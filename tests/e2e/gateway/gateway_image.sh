@@ -94,8 +94,21 @@ gw campaign stop later >/dev/null && gw campaign remove later >/dev/null && gw i
 # A copy that was damaged is listed as such.
 chmod u+w "$GW/store/$(digest bundle.signed)" && printf x | dd of="$GW/store/$(digest bundle.signed)" bs=1 seek=7 conv=notrunc 2>/dev/null
 [ "$(kept '.images[] | select(.name == "a bundle") | .problem')" = "its signature does not match its content; sign it again" ] || fail "a damaged copy: $(kept .)"
+gw image add bundle.signed --name 'a bundle' >/dev/null && [ "$(kept '.images[] | select(.name == "a bundle") | .problem')" = null ] || fail "a damaged copy is not replaced: $(kept .)"
+# A campaign's copy that is lost or damaged does not stop it silently.
+finding() { gw doctor --json | jq -r '.[] | select(.check == "the files of policies and campaigns are whole") | .finding + " " + .why'; }
+[ "$(finding)" = "ok " ] || fail "doctor: $(finding)"
+gw campaign start first cam-1 --image v2.bin --at '2099-01-01 02:00' >/dev/null || fail "campaign start"
+printf x >>"$GW/store/$(digest v2.bin)"
+[ "$(finding)" = "bad the image of the campaign 'first' is missing or was changed" ] || fail "doctor on a damaged copy: $(finding)"
+gw image add v2.bin >/dev/null && [ "$(finding)" = "ok " ] || fail "doctor after the repair: $(finding)"
+# A stopped campaign can't be resumed while another one has its devices.
+gw campaign stop first >/dev/null && gw campaign start second cam-1 --image v2.bin --at '2099-01-01 02:00' >/dev/null || fail "a second campaign"
+refuses "the campaign was not resumed: 'cam-1' is in the campaign 'second', which is not done; stop that one first" gw campaign resume first
+gw campaign show first | grep -q stopped || fail "a refused resume changes the campaign: $(gw campaign show first)"
+gw campaign stop second >/dev/null && gw campaign resume first >/dev/null || fail "resume after the other one ended"
 sql "$CMXSAFE_GATEWAY/registry.db" "UPDATE meta SET value = 'x,' WHERE key = 'update_keys'"
 ! gw image add v2.bin >/dev/null 2>err && grep -q "the update key in the registry can't be read" err || fail "images are not checked because the key can't be read: $(cat err)"
 gw image key --remove >/dev/null && [ "$(gw image key)" = "no update key" ] || fail "image key --remove"
-ok "images are removed, those of campaigns later"
+ok "images are removed, those of campaigns later; damaged copies are reported and replaced; a device is in one campaign"
 stop_gateway
