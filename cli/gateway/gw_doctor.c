@@ -28,6 +28,7 @@
 #include "gateway/server/gw_idsock.h"
 #include "gateway/server/gw_inside.h"
 #include "gateway/server/gw_links.h"
+#include "gateway/shared/shared.h"
 
 #define SPACE_MIN (50ll << 20)
 #define JUDGE_PENDING_MS 200 /* interval between requests while the guard of a new gateway has not reported yet */
@@ -134,6 +135,20 @@ static void check_registry(struct doctor *d)
           "space for the registry", "less than 50 MB are free", "make room");
 }
 
+/* The follower reads a table only after it has changed. */
+static void check_tables(struct doctor *d, const char *url)
+{
+    struct cmx_why e = {0};
+    struct gw_shared *s;
+    cmx_err err = gw_shared_open(&s, url, &e);
+
+    if (!err) {
+        err = gw_shared_check_tables(s, &d->g.registry, &e);
+        gw_shared_close(s);
+    }
+    say_reason(d, err ? BAD : FINE, "the registry in PostgreSQL has its tables", &e);
+}
+
 static void check_copy(struct doctor *d)
 {
     char url[GW_REGISTRY_URL_MAX];
@@ -141,6 +156,7 @@ static void check_copy(struct doctor *d)
 
     if (!gw_copy_url(&d->g, url)[0])
         return;
+    check_tables(d, url);
     gw_copy_warning(&d->g, warning);
     check(d, !warning[0], "the registry in PostgreSQL is followed", warning,
           "make PostgreSQL reachable (docs/SCALE_OUT.md), or start the gateway");

@@ -13,29 +13,36 @@ static const char about[] =
     "postgresql://cmxsafe@db.example/cmxsafe; "
     "libpq handles passwords and TLS (passfile, service, sslmode). docs/SCALE_OUT.md describes both ways.";
 
-static cmx_err to_postgresql(struct gw *g, const char *url, struct cmx_why *e)
+static cmx_err to_postgresql(struct gw *g, const char *url, bool dry_run, gw_outcome *o, struct cmx_why *e)
 {
     char old[GW_REGISTRY_URL_MAX];
+    cmx_err err;
 
     if (g->simple)
         return cmx_why_fail(e, CMX_EINVAL, "a small deployment (--simple) is one server, and keeps its registry there");
-    if (gw_copy_url(g, old)[0])
-        return cmx_why_fail(e, CMX_EEXIST,
-                            "the registry is in PostgreSQL already; its URL is changed with 'cmxsafe gateway init "
-                            "--registry'");
-    return gw_shared_found(&g->registry, url, false, e);
+    *o = strcmp(gw_copy_url(g, old), url) == 0 ? GW_UNCHANGED : GW_CHANGED;
+    if (*o == GW_UNCHANGED)
+        return CMX_OK;
+    if (old[0])
+        return cmx_why_fail(
+            e, CMX_EEXIST,
+            "the registry is in PostgreSQL already, under another URL; its URL is changed with 'cmxsafe gateway init "
+            "--registry'");
+    err = dry_run ? CMX_OK : gw_shared_found_prepare(&g->registry, e);
+    return err ? err : gw_shared_found(&g->registry, url, false, e);
 }
 
 /* Makes this gateway's copy its own registry. The copy must be up to date unless the operator gave --offline. If
  * PostgreSQL is lost, the copy keeps the registry's id, so that the other gateways accept a new database that is made
  * from it. */
-static cmx_err to_sqlite(struct gw *g, bool offline, struct cmx_why *e)
+static cmx_err to_sqlite(struct gw *g, bool offline, gw_outcome *o, struct cmx_why *e)
 {
     char old[GW_REGISTRY_URL_MAX];
     cmx_err err;
 
-    if (!gw_copy_url(g, old)[0])
-        return cmx_why_fail(e, CMX_EEXIST, "the registry is in SQLite already");
+    *o = gw_copy_url(g, old)[0] ? GW_CHANGED : GW_UNCHANGED;
+    if (*o == GW_UNCHANGED)
+        return CMX_OK;
     err = offline ? gw_registry_begin_own(&g->registry, e) : gw_registry_begin(&g->registry, e);
     if (err == CMX_ECLOSED)
         cmx_why_set(e, "%s; --offline continues with the copy as it is", e->text);
@@ -48,15 +55,15 @@ static cmx_err to_sqlite(struct gw *g, bool offline, struct cmx_why *e)
     return err;
 }
 
-static cmx_err move_registry(struct gw *g, const struct gw_common *c, const char *where, bool offline,
+static cmx_err move_registry(struct gw *g, const struct gw_common *c, const char *where, bool offline, gw_outcome *o,
                              struct cmx_why *e)
 {
     bool back = strcmp(where, "sqlite") == 0;
     cmx_err err = gw_folder_lock(g, e);
 
     if (!err)
-        err = back ? to_sqlite(g, offline, e) : to_postgresql(g, where, e);
-    if (err || c->dry_run) {
+        err = back ? to_sqlite(g, offline, o, e) : to_postgresql(g, where, c->dry_run, o, e);
+    if (err || c->dry_run || *o == GW_UNCHANGED) {
         gw_registry_rollback(&g->registry);
         return err;
     }
@@ -77,6 +84,7 @@ int gw_cmd_migrate(int argc, char **argv)
     struct cli_line line = CLI_LINE("cmxsafe gateway migrate", "URL|sqlite", about, 1, 1, options);
     struct cmx_why e = {0};
     struct gw g;
+    gw_outcome outcome = GW_CHANGED;
     cmx_err err;
     int status;
 
@@ -84,15 +92,15 @@ int gw_cmd_migrate(int argc, char **argv)
         return status;
     if (gw_command_open(&g, &c, true))
         return CLI_FAILED;
-    err = move_registry(&g, &c, line.operand[0], offline, &e);
+    err = move_registry(&g, &c, line.operand[0], offline, &outcome, &e);
     gw_folder_close(&g);
     if (err)
         return gw_fail("the registry was not moved", &e);
     if (c.json)
-        gw_command_print_outcome(&c, GW_CHANGED);
+        gw_command_print_outcome(&c, outcome);
     else
-        printf("the registry %s in %s%s\n", c.dry_run ? "would be" : "is",
+        printf("the registry %s in %s%s%s\n", c.dry_run && outcome != GW_UNCHANGED ? "would be" : "is",
                strcmp(line.operand[0], "sqlite") == 0 ? "SQLite, of this gateway alone" : "PostgreSQL",
-               gw_command_dry_run(&c));
+               outcome == GW_UNCHANGED ? " already" : "", gw_command_dry_run(&c));
     return CLI_OK;
 }

@@ -186,6 +186,12 @@ static bool flush_all(PGconn *c, uint64_t deadline)
     return left == 0;
 }
 
+/* An undefined table, column or schema (PostgreSQL's appendix "Error Codes"). */
+static bool is_missing(const char *code)
+{
+    return strcmp(code, "42P01") == 0 || strcmp(code, "42703") == 0 || strcmp(code, "3F000") == 0;
+}
+
 static cmx_err take_result(const PGresult *result, gw_pg_result_fn each, void *arg, struct cmx_why *e)
 {
     ExecStatusType status = PQresultStatus(result);
@@ -197,8 +203,12 @@ static cmx_err take_result(const PGresult *result, gw_pg_result_fn each, void *a
     if (code && strcmp(code, LOCK_NOT_AVAILABLE) == 0)
         return cmx_why_fail(e, CMX_EBUSY,
                             "another gateway has been changing the registry for a long time; repeat the command later");
-    return cmx_why_fail(e, CMX_EIO, "PostgreSQL refused it (%.200s)",
-                        code ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : "no reason given");
+    return cmx_why_fail(e, CMX_EIO, "PostgreSQL refused it (%.200s); %s",
+                        code ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : "no reason given",
+                        code && is_missing(code)
+                            ? "its tables were changed by hand: restore a backup there, or replace them from a "
+                              "gateway's copy (docs/SCALE_OUT.md, Back to SQLite, and backup)"
+                            : "see PostgreSQL's log");
 }
 
 cmx_err gw_pg_run(PGconn *c, const char *sql, gw_pg_result_fn each, void *arg, struct cmx_why *e)

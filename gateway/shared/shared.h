@@ -27,6 +27,11 @@ CMX_MUST_USE cmx_err gw_shared_attach(struct gw_registry *r, const char *url, st
  * fails with CMX_EEXIST. gw_registry_commit or gw_registry_rollback of r ends it. */
 CMX_MUST_USE cmx_err gw_shared_found(struct gw_registry *r, const char *url, bool adopt, struct cmx_why *e);
 
+/* Stores the id of the registry that gw_shared_found is going to make, if there is none yet. If the process ends after
+ * PostgreSQL's commit and before the copy's, the next gw_shared_found makes that registry again from r, unless it was
+ * changed in PostgreSQL meanwhile. */
+CMX_MUST_USE cmx_err gw_shared_found_prepare(struct gw_registry *r, struct cmx_why *e);
+
 /* ---- following ---- */
 
 /* What gw_shared_follow compares. CHANGES: rows that changed since the last call. RIGHTS: also a digest of each table
@@ -36,6 +41,9 @@ enum gw_shared_check { GW_SHARED_CHANGES, GW_SHARED_RIGHTS, GW_SHARED_ALL };
 /* Queries in one round trip whether there is anything to transfer: changes in PostgreSQL, or observations here. Errors
  * as gw_shared_follow. */
 CMX_MUST_USE cmx_err gw_shared_behind(struct gw_shared *s, struct gw_registry *r, bool *behind, struct cmx_why *e);
+
+/* Checks that PostgreSQL has all tables and columns that the copy r has. CMX_EIO: it has not. */
+CMX_MUST_USE cmx_err gw_shared_check_tables(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);
 
 /* Brings the copy r, which is open for writing, up to date, and sends observations that were stored while PostgreSQL
  * could not be reached. CMX_ECLOSED: close s; CMX_ENOTSUP: the registry needs a newer program; CMX_EFORMAT: it is

@@ -1,3 +1,4 @@
+#include <stdlib.h>
 #include <string.h>
 
 #include "gateway/registry/sql.h"
@@ -108,6 +109,28 @@ cmx_err gw_shared_behind(struct gw_shared *s, struct gw_registry *r, bool *behin
     if (!err)
         err = has_notes(r, behind, e);
     *behind |= gw_shared_revision(r) != s->head.revision;
+    return err;
+}
+
+cmx_err gw_shared_check_tables(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
+{
+    char *sql = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&sql, &len);
+    cmx_err err = f ? gw_shared_tables(s, r, e) : cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+
+    if (!f)
+        return err;
+    for (size_t i = 0; !err && i < s->tables.n; i++) {
+        fputs("SELECT ", f);
+        gw_copy_names(f, &s->tables.tables[i], false);
+        fprintf(f, " FROM \"%s\" LIMIT 0;", s->tables.tables[i].name);
+    }
+    if (fclose(f) != 0)
+        err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    if (!err)
+        err = gw_pg_run(s->c, sql, NULL, NULL, e);
+    free(sql); /* allocated by open_memstream */
     return err;
 }
 

@@ -8,6 +8,7 @@
 
 #define ID_BYTES 16
 #define ID_LEN ((size_t)2 * ID_BYTES) /* hex digits */
+#define FOUNDING "founding_id"        /* meta: the id that gw_shared_found_prepare stored */
 #define LOST_CHANGES_MAX 1000000      /* changes that another copy of a lost registry may have more than this one */
 
 static cmx_err read_exists(void *arg, const PGresult *rows, struct cmx_why *e)
@@ -51,7 +52,8 @@ static cmx_err add_head(struct gw_shared *s, struct gw_registry *r, struct cmx_w
     char sql[320];
     bool lost = gw_meta_get(r, "registry_id", s->head.id, sizeof s->head.id) == CMX_OK &&
                 strspn(s->head.id, "0123456789abcdef") == ID_LEN && !s->head.id[ID_LEN];
-    cmx_err err = lost ? CMX_OK : new_id(s->head.id, e);
+    cmx_err err =
+        lost || gw_meta_get(r, FOUNDING, s->head.id, sizeof s->head.id) == CMX_OK ? CMX_OK : new_id(s->head.id, e);
 
     s->head.schema = GW_SCHEMA_VERSION;
     s->head.revision = lost ? gw_shared_revision(r) + LOST_CHANGES_MAX : 0;
@@ -61,6 +63,27 @@ static cmx_err add_head(struct gw_shared *s, struct gw_registry *r, struct cmx_w
              s->head.id, GW_SCHEMA_VERSION, GW_SHARED_COMPATIBLE, (long long)s->head.revision,
              (long long)s->head.revision, (long long)s->head.revision);
     return err ? err : gw_pg_run(s->c, sql, NULL, NULL, e);
+}
+
+/* True if an earlier gw_shared_found of this gateway made the registry, and nobody has changed it since. */
+static bool is_unfinished(const struct gw_shared_head *h, struct gw_registry *r)
+{
+    char id[GW_SHARED_ID_MAX];
+
+    return h->revision == 1 && gw_meta_get(r, FOUNDING, id, sizeof id) == CMX_OK && strcmp(id, h->id) == 0;
+}
+
+static cmx_err clear_tables(struct gw_shared *s, struct cmx_why *e)
+{
+    cmx_err err = gw_pg_run(s->c, "DELETE FROM registry", NULL, NULL, e);
+
+    for (size_t i = 0; !err && i < s->tables.n; i++) {
+        char sql[GW_COPY_NAME_MAX + 32];
+
+        snprintf(sql, sizeof sql, "DELETE FROM \"%s\"", s->tables.tables[i].name);
+        err = gw_pg_run(s->c, sql, NULL, NULL, e);
+    }
+    return err;
 }
 
 /* Creates the tables, and the registry's row if there is none. The lock serialises two gateways that do this at the
@@ -73,8 +96,14 @@ static cmx_err found_there(struct gw_shared *s, struct gw_registry *r, bool *exi
                             read_exists, exists, e);
 
     s->locked = true;
+    if (!err && *exists)
+        err = gw_pg_run(s->c, GW_SHARED_HEAD_SQL " FOR UPDATE", gw_shared_read_head, &s->head, e);
+    if (!err && *exists && is_unfinished(&s->head, r)) {
+        *exists = false;
+        err = clear_tables(s, e);
+    }
     if (err || *exists)
-        return err ? err : gw_pg_run(s->c, GW_SHARED_HEAD_SQL " FOR UPDATE", gw_shared_read_head, &s->head, e);
+        return err;
     memset(&s->head, 0, sizeof s->head);
     err = gw_pg_run(s->c, "CREATE SCHEMA IF NOT EXISTS cmxsafe", NULL, NULL, e);
     if (!err)
@@ -93,6 +122,25 @@ static cmx_err fill_either(struct gw_shared *s, struct gw_registry *r, bool exis
     if (!err)
         err = gw_pg_pull_all(s->c, r, &s->tables, &pulled, e);
     return err ? err : gw_pg_pull_end(r, true, &pulled, e);
+}
+
+cmx_err gw_shared_found_prepare(struct gw_registry *r, struct cmx_why *e)
+{
+    char id[GW_SHARED_ID_MAX];
+    cmx_err err;
+
+    if (gw_meta_get(r, FOUNDING, id, sizeof id) == CMX_OK)
+        return CMX_OK;
+    err = new_id(id, e);
+    if (!err)
+        err = gw_registry_begin_own(r, e);
+    if (!err)
+        err = gw_meta_set(r, FOUNDING, id, e);
+    if (!err)
+        err = gw_registry_commit(r, e);
+    if (err)
+        gw_registry_rollback(r);
+    return err;
 }
 
 cmx_err gw_shared_found(struct gw_registry *r, const char *url, bool adopt, struct cmx_why *e)
@@ -126,6 +174,8 @@ cmx_err gw_shared_found(struct gw_registry *r, const char *url, bool adopt, stru
         err = gw_meta_set(r, "registry", url, e);
     if (!err)
         err = gw_meta_set(r, "registry_id", s->head.id, e);
+    if (!err)
+        err = gw_sql_run(r, e, "DELETE FROM meta WHERE key = '" FOUNDING "'", "");
     if (!err)
         err = gw_shared_set_revision(r, s->head.revision, e);
     if (!err)

@@ -34,11 +34,24 @@ cmx_err gw_shared_found(struct gw_registry *r, const char *url, bool adopt, stru
     return unsupported(e);
 }
 
+cmx_err gw_shared_found_prepare(struct gw_registry *r, struct cmx_why *e)
+{
+    (void)r;
+    return unsupported(e);
+}
+
 cmx_err gw_shared_behind(struct gw_shared *s, struct gw_registry *r, bool *behind, struct cmx_why *e)
 {
     (void)s;
     (void)r;
     (void)behind;
+    return unsupported(e);
+}
+
+cmx_err gw_shared_check_tables(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
+{
+    (void)s;
+    (void)r;
     return unsupported(e);
 }
 
