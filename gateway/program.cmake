@@ -38,7 +38,7 @@ if(PQ_FOUND)
     PROPERTIES COMPILE_DEFINITIONS "SQLITE_ENABLE_SESSION;SQLITE_ENABLE_PREUPDATE_HOOK")
   target_link_libraries(cmxsafe_parts PUBLIC PkgConfig::PQ)
 else()
-  list(FILTER GW_SHARED_SOURCES INCLUDE REGEX "shared_none.c$")
+  list(FILTER GW_SHARED_SOURCES INCLUDE REGEX "(shared_none|copy_text).c$")
 endif()
 target_sources(cmxsafe_parts PRIVATE ${GW_SHARED_SOURCES})
 

@@ -1,4 +1,5 @@
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/gateway/gw_command.h"
 #include "cmxsafe/core/text.h"
@@ -89,10 +90,19 @@ static int list(const struct gw_common *c)
     return gw_read_finish(&x, gw_grant_record_each(&x.g.registry, print_grant, &job, &x.e));
 }
 
-/* A grant to an unknown name is accepted, since the account may be created later, but it may also be a typing error. */
+static bool unit_exists(const struct gw_consumer *c)
+{
+    char path[GW_PATH_MAX];
+
+    snprintf(path, sizeof path, "%s/%s", gw_cgroup_root(), c->name);
+    return access(path, F_OK) == 0;
+}
+
+/* A grant to an unknown name is accepted, since the account or the unit's cgroup may be created later, but it may also
+ * be a typing error. */
 static void note_unknown_name(const struct gw_consumer *c)
 {
-    if (gw_party_is_known(c))
+    if (strcmp(c->kind, "cgroup") == 0 ? unit_exists(c) : gw_party_is_known(c))
         return;
     fprintf(stderr, "cmxsafe: note: this machine has no %s '%s'; once it has, run 'cmxsafe gateway net rules'\n",
             c->kind, c->name);

@@ -3,6 +3,7 @@
 #include "cli/gateway/gw_enroll.h"
 #include "cmxsafe/core/mem.h"
 #include "gateway/registry/csv.h"
+#include "gateway/shared/copy_text.h"
 #include "port/linux/file_read.h"
 
 static const char about[] =
@@ -141,6 +142,16 @@ static cmx_err enroll_line(struct import_job *job, char **fields, size_t n, stru
     return CMX_OK;
 }
 
+/* A reason names fields of the file, which need not be UTF-8. */
+static void clean_reason(struct cmx_why *e)
+{
+    const struct gw_copy_rule rule = {GW_COPY_TEXT, CMX_WHY_MAX - 1};
+    char *clean = gw_copy_text_clean(e->text, &rule);
+
+    snprintf(e->text, sizeof e->text, "%s", clean ? clean : "out of memory");
+    cmx_mem_free(clean);
+}
+
 static cmx_err import_all(struct import_job *job, char *text, size_t len, struct cmx_why *e)
 {
     char *fields[GW_CSV_FIELDS_MAX];
@@ -185,10 +196,14 @@ static int run(struct gw_change *x, const char *path, char *text, size_t len)
 {
     struct import_job job = {.g = &x->g, .path = path};
     int status = gw_change_begin(x);
+    cmx_err err;
 
     if (status)
         return status;
-    status = gw_change_finish(x, import_all(&job, text, len, &x->e));
+    err = import_all(&job, text, len, &x->e);
+    if (err)
+        clean_reason(&x->e);
+    status = gw_change_finish(x, err);
     if (!status)
         print_result(&x->common, &job);
     return status;

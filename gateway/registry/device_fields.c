@@ -89,7 +89,7 @@ static cmx_err parse_direct(struct gw_direct *out, char *piece, struct cmx_why *
     uint64_t port;
 
     if (!colon || cmx_text_u64(colon + 1, 1, 65535, &port))
-        return cmx_why_fail(e, CMX_EINVAL, "'%s' has no port; give HOST:PORT", piece);
+        return cmx_why_fail(e, CMX_EINVAL, "the direct service '%s' has no port; give HOST:PORT", piece);
     *colon = '\0';
     if (host[0] == '[' && colon > host + 1 && colon[-1] == ']') {
         host++;
@@ -100,7 +100,7 @@ static cmx_err parse_direct(struct gw_direct *out, char *piece, struct cmx_why *
     }
     fault = strpbrk(host, "[]%") ? "is not a host name or address" : cmx_host_fault(host);
     if (fault)
-        return cmx_why_fail(e, CMX_EINVAL, "'%s' %s", host, fault);
+        return cmx_why_fail(e, CMX_EINVAL, "the host '%s' of a direct service %s; give HOST:PORT", host, fault);
     out->port = (uint16_t)port;
     if (cmx_text_copy(out->host, sizeof out->host, host))
         return cmx_why_fail(e, CMX_EINVAL, "the host name is too long");

@@ -73,6 +73,8 @@ for number in "0$(id -u)" "$(printf '0x%x' "$(id -u)")"; do # a number has one s
     ! fetch_ok || fail "user:$number is another name of $WHO"
     gw grant --remove "user:$number" cam-17:81 >/dev/null || fail "grant --remove user:$number"
 done
+gw grant cgroup:system.slice/no-such.service cam-17:81 2>"$TMP/unit.err" >/dev/null && grep -q "no cgroup 'system.slice/no-such.service'" "$TMP/unit.err" || fail "no note that a unit is unknown: $(cat "$TMP/unit.err")"
+gw grant --remove cgroup:system.slice/no-such.service cam-17:81 >/dev/null || fail "grant --remove of a unit"
 gw grant --remove --for 1h "$WHO" cam-17:81 2>/dev/null && fail "grant --remove with terms"
 ok "a grant by number is removed by name"
 

@@ -279,6 +279,8 @@ static void test_directs(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_int_not_equal(gw_device_parse_directs(&d, bad[i], &e), CMX_OK);
+    assert_int_equal(gw_device_parse_directs(&d, ":80", &e), CMX_EINVAL);
+    assert_string_equal(e.text, "the host '' of a direct service is empty; give HOST:PORT");
     assert_int_equal(gw_device_parse_directs(&d, "broker.example:1883,[fd00::1]:80", &e), CMX_OK);
     assert_string_equal(d.directs[1].host, "fd00::1");
 }
