@@ -9,10 +9,14 @@ The last line ends in the value; it equals the answer of GET /hash?challenge=CHA
 device has this key and this flash. Needs only Python's standard library.
 """
 import argparse
+import errno
 import hmac
+import os
+import stat
 import sys
 
 CHUNK = 4096
+IMAGE_MAX = (1 << 32) - 1  # flash offsets have 32 bits
 CHALLENGE_MAX = 512
 
 
@@ -22,6 +26,16 @@ def attestation_value(image, key, challenge):
     while chunk := image.read(CHUNK):
         value = hmac.digest(key, value + chunk + challenge, "sha256")
     return value
+
+
+def open_regular(path):
+    """Opens a file for reading. Other kinds are refused: a FIFO waits for its writer, and /dev/zero never ends."""
+    file = open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb")
+    info = os.fstat(file.fileno())
+    if not stat.S_ISREG(info.st_mode) or info.st_size > IMAGE_MAX:
+        file.close()
+        raise OSError(errno.EINVAL, "is not a regular file of at most 4 GB")
+    return file
 
 
 def fail(what, why, todo):
@@ -46,7 +60,7 @@ def main():
     if len(key) != 32:
         fail(f"key '{args.key}'", "is not 32 bytes long", "give the file burned into the device with --key")
     try:
-        with open(args.image, "rb") as image:
+        with open_regular(args.image) as image:
             value = attestation_value(image, key, challenge)
     except OSError as error:
         fail(f"image '{args.image}'", error.strerror, "give the flash from 0x010000 on with --image")

@@ -16,6 +16,16 @@ for mb in 4 8 16; do
 done
 ok "device, Python and C agree for 4, 8 and 16 MB"
 
+mkfifo "$TMP/fifo"
+truncate -s 4G "$TMP/huge.bin"
+for bad in "--image fifo" "--image /dev/zero" "--image huge.bin"; do
+    # shellcheck disable=SC2086 # an option and its value
+    rc=0; (cd "$TMP" && timeout 20 python3 "$ROOT/remote_attestation.py" c $bad) >"$TMP/out" 2>"$TMP/err" || rc=$?
+    [ "$rc" = 1 ] && grep -q "'${bad#* }': is not a regular file of at most 4 GB" "$TMP/err" || { cat "$TMP/err"; fail "$bad: $rc"; }
+done
+rm "$TMP/fifo" "$TMP/huge.bin"
+ok "remote_attestation.py reads regular files only"
+
 for challenge in 'a b+c%/?&=#' 'äöü€' "$(printf 'x%.0s' $(seq 512))"; do
     device=$(curl -sf -G --data-urlencode "challenge=$challenge" "$URL/hash?ranges=0x10000-0x20000")
     head -c 65536 "$TMP/firmware.bin" >"$TMP/part.bin"
