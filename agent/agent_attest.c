@@ -32,6 +32,7 @@ static struct {
     struct cmx_hw_key *key; /* NULL: none */
     int image;              /* open while image_size is not 0 */
     uint32_t image_size;
+    char image_path[200]; /* for messages */
     bool has_policy;
     uint8_t policy[CMX_SHA256_LEN];
     struct cmx_mutex lock; /* guards policy, which a reload changes */
@@ -51,10 +52,17 @@ static uint32_t flash_size(void *arg)
 
 static cmx_err flash_read(void *arg, uint32_t offset, void *out, size_t len)
 {
+    ssize_t n;
+
     (void)arg;
     if (offset > self.image_size || len > self.image_size - offset)
         return CMX_EINVAL;
-    return pread(self.image, out, len, offset) == (ssize_t)len ? CMX_OK : CMX_EIO;
+    n = pread(self.image, out, len, offset);
+    if (n == (ssize_t)len)
+        return CMX_OK;
+    cmx_log(CMX_LOG_ERROR, TAG, "image %s: cannot read %zu bytes at 0x%lx: %s", self.image_path, len,
+            (unsigned long)offset, n < 0 ? strerror(errno) : "the file is shorter than when the agent started");
+    return CMX_EIO;
 }
 
 static cmx_key_kind key_kind(void *arg)
@@ -170,6 +178,8 @@ cmx_err attest_prepare(const struct agent_config *c, struct cmx_why *why)
         err = cmx_linux_http_load(why);
     if (!err && c->attest.enabled && c->attest.image)
         err = image_open(c->attest.image, &self.image, &self.image_size, why);
+    if (!err && c->attest.image)
+        snprintf(self.image_path, sizeof self.image_path, "%s", c->attest.image);
     if (!err)
         read_identity();
     return err;

@@ -37,6 +37,11 @@ sed -i 's/^port = '"$local_port"'/port = 1/' "$CONF"
 kill -HUP "$AGENT"
 wait_for 20 logged 'needs a restart' || fail "a reload changes attestation"
 cmx attest --url "$URL" | grep -qx MATCH || fail "after a refused reload"
+truncate -s 300000 "$TMP/flash.bin"
+curl -sf "$URL/hash?challenge=x" >/dev/null && fail "an answer for an image that has shrunk"
+wait_for 10 logged "image $TMP/flash.bin: cannot read 4096 bytes at 0x49000: the file is shorter than when the agent started" ||
+    fail "the log does not name the image that has shrunk"
+make_flash $((1 << 20))
 end_agent
 ok "hash and evidence through the tunnel, confined; a reload that would need a restart is refused"
 
