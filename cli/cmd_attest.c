@@ -55,6 +55,8 @@ static int read_options(struct attest_options *o, int argc, char **argv, bool *d
 
 static int check_options(const struct attest_options *o)
 {
+    if (!http_url_ok(o->url))
+        return cli_usage(ATTEST_COMMAND, "--url '%s': " HTTP_URL_FORM, o->url);
     if (o->compute && !o->challenge)
         return cli_usage(ATTEST_COMMAND, "--compute needs the --challenge that was sent to the device");
     if (o->evidence && !o->manifest_path)

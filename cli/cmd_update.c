@@ -100,6 +100,10 @@ static int parse(int argc, char **argv, struct update *u, bool *done)
         return status;
     if (u->gateway && u->url)
         return cli_usage(line.command, "--gateway and --url exclude each other");
+    if (u->url && !http_url_ok(u->url))
+        return cli_usage(line.command, "--url '%s': " HTTP_URL_FORM, u->url);
+    if (u->attest_url && !http_url_ok(u->attest_url))
+        return cli_usage(line.command, "--attest-url '%s': " HTTP_URL_FORM, u->attest_url);
     if (u->device && !u->gateway)
         return cli_usage(line.command, "--device needs --gateway");
     if (u->version && !u->opaque)

@@ -174,6 +174,11 @@ static cmx_err perform(CURL *c, const struct http_request *q, struct http_answer
     return error_of(rc);
 }
 
+bool http_url_ok(const char *url)
+{
+    return strncasecmp(url, "http://", 7) == 0 && url[7] && url[7] != '/';
+}
+
 cmx_err http_exchange(const struct http_request *q, struct http_answer *a, struct cmx_why *why)
 {
     char url[HTTP_URL_MAX + 1];
@@ -185,9 +190,9 @@ cmx_err http_exchange(const struct http_request *q, struct http_answer *a, struc
     memset(a, 0, sizeof *a);
     while (base > 0 && q->base[base - 1] == '/')
         base--;
-    if (strncasecmp(q->base, "http://", 7) != 0 || base <= 7 ||
+    if (!http_url_ok(q->base) ||
         (size_t)snprintf(url, sizeof url, "%.*s%s", (int)base, q->base, q->target) >= sizeof url) {
-        cmx_why_set(why, "not a URL of the form http://HOST[:PORT], or too long");
+        cmx_why_set(why, HTTP_URL_FORM ", or too long");
         return CMX_EINVAL;
     }
     cmx_why_set(why, "out of memory");

@@ -42,6 +42,11 @@ struct http_answer {
     uint8_t *body; /* owned; a NUL follows the len bytes */
 };
 
+#define HTTP_URL_FORM "not a URL of the form http://HOST[:PORT]"
+
+/* True if a request can use the URL as its base. */
+bool http_url_ok(const char *url);
+
 /* Returns CMX_OK when an answer came, whatever its status; free it with http_answer_free. Otherwise why says what
  * failed: CMX_EINVAL (not an http URL), CMX_EDNS, CMX_EREFUSED, CMX_ETIMEOUT, CMX_ECLOSED, CMX_EPROTO (the peer does
  * not speak HTTP), CMX_ETRUNC (shorter than announced), CMX_ENOSPC (longer than HTTP_ANSWER_MAX), CMX_EAGAIN (progress
