@@ -156,6 +156,7 @@ static int start_application(void)
     board.config.settings.local_port_offset = board.config.port_offset;
     cmx_device_override(&board.config.settings, board.config.contexts, board.config.n_contexts);
     board.door.board = board.config.chip;
+    board.door.port_offset = (unsigned)board.config.port_offset;
     board.door.address = board.config.services;
     board.door.open = !board.config.isolation;
     if (app_start(&board.door) != CMX_OK)

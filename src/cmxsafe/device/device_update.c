@@ -91,7 +91,8 @@ static cmx_err serve_and_watch(const struct cmx_ota_config *config)
     cmx_err err = cmx_ota_start(&update.service, config);
 
     if (err) {
-        cmx_log(CMX_LOG_ERROR, TAG, "cannot serve on port %u: %s", (unsigned)config->port, cmx_err_text(err));
+        cmx_log(CMX_LOG_ERROR, TAG, "cannot serve on port %d: %s", config->port + cmx_device_port_offset(),
+                cmx_err_text(err));
         return err;
     }
     cmx_log(CMX_LOG_INFO, TAG, "update service on port %u", (unsigned)cmx_ota_port(update.service));

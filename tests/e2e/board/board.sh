@@ -33,6 +33,18 @@ through() { curl -fsS --max-time 60 "http://127.0.0.1:$remote$1"; }
 "$BOARD" create "$TMP/board" 2>&1 | grep -q '^cmxsafe: .*File exists; choose another folder' || fail "create does not report why"
 ok "a board is created once"
 
+python3 -c "
+import http.server
+http.server.HTTPServer(('127.0.0.1', 80 + $offset), http.server.BaseHTTPRequestHandler).serve_forever()" & HOLDER=$!
+PIDS+=("$HOLDER")
+wait_for 10 listening $((80 + offset)) || fail "cannot occupy the page's port"
+start_board --set "gateway.host_key=$PIN"
+wait "$BOARD_PID" && fail "the board starts although the page's port is in use"
+grep -q "web page on port $((80 + offset)): " "$TMP/board.log" || { cat "$TMP/board.log"; fail "the message does not name the real port"; }
+kill "$HOLDER"
+wait "$HOLDER" 2>/dev/null
+ok "the message about a port in use names the port with the offset"
+
 start_board --set "gateway.host_key=$PIN"
 wait_for 30 through /frame.jpg || fail "the stream does not come through the gateway"
 ok "the stream comes through the gateway"

@@ -12,18 +12,18 @@
 
 #define TAG "app"
 
-static cmx_err started(const char *what, cmx_err err)
+static cmx_err started(const char *what, unsigned port, cmx_err err)
 {
     if (err != CMX_OK)
-        cmx_log(CMX_LOG_ERROR, TAG, "%s: %s", what, cmx_err_text(err));
+        cmx_log(CMX_LOG_ERROR, TAG, "%s on port %u: %s", what, port, cmx_err_text(err));
     return err;
 }
 
 static cmx_err start_camera(const struct app_door *door)
 {
-    cmx_err err = started("web page on port 80", page_start(door));
+    cmx_err err = started("web page", APP_PAGE_PORT + door->port_offset, page_start(door));
 
-    return err != CMX_OK ? err : started("stream on port 81", stream_start(door));
+    return err != CMX_OK ? err : started("stream", APP_STREAM_PORT + door->port_offset, stream_start(door));
 }
 
 /* Starts the tasks as the setup() of a sketch does. */

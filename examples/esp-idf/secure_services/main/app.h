@@ -18,8 +18,9 @@ extern "C" {
 
 /* The part of the application that the platform provides. It must stay valid. */
 struct app_door {
-    const char *board;   /* the platform's name, for the page */
-    const char *address; /* address on which the page and the stream listen; NULL: the loopback */
+    const char *board;    /* the platform's name, for the page */
+    const char *address;  /* address on which the page and the stream listen; NULL: the loopback */
+    unsigned port_offset; /* added to the ports of the page and the stream; 0 on a chip */
     /* Returns the n-th frame since the start as a JPEG. NULL: a test picture. Called from several tasks at once. */
     cmx_err (*frame)(void *arg, uint32_t n, uint8_t *out, size_t cap, size_t *len);
     void *frame_arg;
