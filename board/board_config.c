@@ -9,6 +9,7 @@
 #include "cmxsafe/proxy/gateways.h"
 #include "cmxsafe/proxy/proxy_config.h"
 #include "port/linux/file_read.h"
+#include "port/linux/host_name.h"
 #include "port/linux/ini_file.h"
 
 typedef enum { TEXT, GATEWAYS, NUMBER, YESNO, PIN, CHOICE } value_kind;
@@ -270,6 +271,10 @@ cmx_err board_config_set(struct board_config *c, const char *section, const char
     case GATEWAYS:
         if (cmx_gateway_list_parse(&gateways, value, 1, why) != CMX_OK)
             return CMX_EINVAL;
+        for (size_t i = 0; i < gateways.n; i++)
+            if (cmx_host_gateway_fault(gateways.at[i].host))
+                return cmx_why_fail(why, CMX_EINVAL, "'%.60s' %s", gateways.at[i].host,
+                                    cmx_host_gateway_fault(gateways.at[i].host));
         return keep(c, value, (const char **)(void *)((char *)base + k->at));
     case TEXT:
     default:

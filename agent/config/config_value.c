@@ -182,9 +182,9 @@ static cmx_err set_text(const struct config_key *k, void *at, const char *text, 
         if (cmx_gateway_list_parse(&gateways, text, 1, why) != CMX_OK)
             return CMX_EINVAL;
         for (size_t i = 0; i < gateways.n; i++)
-            if (cmx_host_fault(gateways.at[i].host))
+            if (cmx_host_gateway_fault(gateways.at[i].host))
                 return cmx_why_fail(why, CMX_EINVAL, "'%.60s' %s", gateways.at[i].host,
-                                    cmx_host_fault(gateways.at[i].host));
+                                    cmx_host_gateway_fault(gateways.at[i].host));
     }
     if (k->type == CONFIG_PIN_LIST && list->n == CONFIG_LIST_MAX)
         return cmx_why_fail(why, CMX_EINVAL, "is given more than %d times", CONFIG_LIST_MAX);

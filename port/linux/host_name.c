@@ -3,7 +3,10 @@
 #include <arpa/inet.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
+
+#include "cmxsafe/core/ip.h"
 
 #define LABEL_MAX 63 /* RFC 1035 section 2.3.4 */
 #define DIGITS "0123456789"
@@ -33,6 +36,15 @@ static bool is_ipv6(const char *text)
     return inet_pton(AF_INET6, copy, bytes) == 1 && strcmp(rest, bracketed ? "]" : "") == 0;
 }
 
+/* True for a label that makes a resolver read an address if it is the last one (inet_aton: 0x7f000001, 127.1). */
+static bool is_number(const char *label)
+{
+    const bool hex = label[0] == '0' && (label[1] == 'x' || label[1] == 'X');
+
+    label += hex ? 2 : 0;
+    return !label[strspn(label, hex ? DIGITS "ABCDEFabcdef." : DIGITS ".")];
+}
+
 const char *cmx_host_fault(const char *text)
 {
     uint8_t bytes[4];
@@ -53,5 +65,16 @@ const char *cmx_host_fault(const char *text)
     }
     if (!len)
         return "is empty";
-    return strspn(label, DIGITS) == len ? "is not an IPv4 address" : NULL;
+    return is_number(label) ? "is not an IPv4 address" : NULL;
+}
+
+const char *cmx_host_gateway_fault(const char *text)
+{
+    struct cmx_ip ip;
+    char address[CMX_IP_TEXT_MAX];
+
+    snprintf(address, sizeof address, "%.*s", (int)strcspn(text, "%"), text);
+    if (cmx_ip_parse(&ip, address) && (cmx_ip_is_any(&ip) || cmx_ip_is_multicast(&ip)))
+        return "is not the address of one host";
+    return cmx_host_fault(text);
 }

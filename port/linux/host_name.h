@@ -8,3 +8,6 @@
  * 2.1, and '_', which local networks use) or an IPv4 or IPv6 address. An IPv6 address may have a zone (RFC 4007 section
  * 11) and brackets. */
 const char *cmx_host_fault(const char *text);
+
+/* As cmx_host_fault; an address that no single host has (0.0.0.0, ::, multicast) is a fault too. Takes no brackets. */
+const char *cmx_host_gateway_fault(const char *text);

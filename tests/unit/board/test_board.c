@@ -174,6 +174,8 @@ static void test_config_refuses(void **state)
     const struct {
         const char *section, *key, *value, *why;
     } bad[] = {
+        {"gateway", "host", "gw, 0x7f000001", "'0x7f000001' is not an IPv4 address"},
+        {"gateway", "host", "[::]:22", "'::' is not the address of one host"},
         {"gateway", "hst", "x", "no key 'hst' in [gateway]; did you mean 'host'?"},
         {"gatway", "host", "x", "no section [gatway]"},
         {"context", "local_port", "81", "no section [context]"},
