@@ -205,6 +205,31 @@ static struct agent_config *load_next(struct agent *a)
     return next;
 }
 
+static size_t connections_of(const struct agent_config *c)
+{
+    size_t connections = 0;
+
+    for (size_t i = 0; i < c->n_contexts; i++)
+        connections += c->contexts[i].options.max_connections ? c->contexts[i].options.max_connections
+                                                              : CMX_PROXY_CONNECTIONS_DEFAULT;
+    return connections;
+}
+
+/* The soft limit of a shell or container is often 1,024. Raises it as far as the connections need and the hard one
+ * permits. */
+static void raise_descriptors(const struct agent_config *c)
+{
+    const rlim_t need = connections_of(c) + c->n_contexts * AGENT_SESSION_FDS + AGENT_OWN_FDS;
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= need)
+        return;
+    limit.rlim_cur = need < limit.rlim_max ? need : limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < need)
+        cmx_log(CMX_LOG_WARN, TAG, "max_connections of all contexts need %llu open files; the limit is %llu",
+                (unsigned long long)need, (unsigned long long)limit.rlim_cur);
+}
+
 /* Reads the file again and applies it. On error the old configuration stays in force, and the error is logged. */
 static void agent_reload(struct agent *a)
 {
@@ -214,6 +239,8 @@ static void agent_reload(struct agent *a)
     cmx_notify_send(&a->notify, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)cmx_port_now_ms() * 1000);
     a->reload_error[0] = 0;
     next = load_next(a);
+    if (next)
+        raise_descriptors(next);
     if (next && wiring_reload(&a->wiring, next, &why) != CMX_OK) {
         log_line(a, why.text);
         config_free(next);
@@ -444,31 +471,6 @@ static const char *control_todo(cmx_err err)
     default:
         return "let the agent's user write to its folder, or set control_socket";
     }
-}
-
-static size_t connections_of(const struct agent_config *c)
-{
-    size_t connections = 0;
-
-    for (size_t i = 0; i < c->n_contexts; i++)
-        connections += c->contexts[i].options.max_connections ? c->contexts[i].options.max_connections
-                                                              : CMX_PROXY_CONNECTIONS_DEFAULT;
-    return connections;
-}
-
-/* The soft limit of a shell or container is often 1,024. Raises it as far as the connections need and the hard one
- * permits. */
-static void raise_descriptors(const struct agent_config *c)
-{
-    const rlim_t need = connections_of(c) + c->n_contexts * AGENT_SESSION_FDS + AGENT_OWN_FDS;
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= need)
-        return;
-    limit.rlim_cur = need < limit.rlim_max ? need : limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < need)
-        cmx_log(CMX_LOG_WARN, TAG, "max_connections of all contexts need %llu open files; the limit is %llu",
-                (unsigned long long)need, (unsigned long long)limit.rlim_cur);
 }
 
 /* Call this and raise_descriptors after the process that runs hooks was started, which must not inherit the limits. */

@@ -21,6 +21,17 @@ static void print_line(void *arg, const char *text)
     fprintf(stderr, "%s%s\n", *journal ? "<3>" : "", text);
 }
 
+/* Without `restart` an update takes effect at once and is never on trial (docs/OTA.md). */
+static void warn_of_unused_hooks(const struct agent_config *c, const char *file, bool journal)
+{
+    if (c->ota.install && !c->ota.restart && (c->ota.confirm || c->ota.rollback))
+        fprintf(stderr, "%scmxsafe: %s: [ota] %s never runs without restart; set restart, or remove it\n",
+                journal ? "<4>" : "", file,
+                !c->ota.rollback  ? "confirm"
+                : !c->ota.confirm ? "rollback"
+                                  : "confirm and rollback");
+}
+
 struct agent_config *agent_check_load(const char *file, bool journal)
 {
     struct config_report report = {.file = file, .line = print_line, .arg = &journal};
@@ -34,6 +45,7 @@ struct agent_config *agent_check_load(const char *file, bool journal)
         config_free(c);
         return NULL;
     }
+    warn_of_unused_hooks(c, file, journal);
     return c;
 }
 

@@ -39,6 +39,15 @@ grep -q "^cmxsafe: .*; .*--check" "$TMP/err" || fail "the message does not say w
 sed 's/^host_key.*/host_key = gw ssh-ed25519 AAAA/' "$CONF" >"$TMP/bad.conf"
 ! "$BIN/cmxsafed" --check -c "$TMP/bad.conf" 2>"$TMP/err" || fail "--check does not report the engine's error"
 ok "--check reports all errors"
+ota() { { cat "$CONF"; printf '[ota]\ninstall = cat\nallow_unsigned = yes\nspool = %s/spool\n' "$TMP"; printf '%s\n' "$@"; } >"$TMP/ota.conf"; }
+for unused in "confirm = c" "rollback = r"; do
+    ota "$unused"
+    "$BIN/cmxsafed" --check -c "$TMP/ota.conf" >"$TMP/out" 2>"$TMP/err" || { cat "$TMP/err"; fail "--check with $unused"; }
+    grep -q "\[ota\] ${unused%% *} never runs without restart" "$TMP/err" || { cat "$TMP/err"; fail "--check does not warn of $unused"; }
+done
+ota "confirm = c" "rollback = r" "restart = reboot"
+"$BIN/cmxsafed" --check -c "$TMP/ota.conf" 2>&1 | lacks 'never runs' || fail "a warning although restart is set"
+ok "--check warns of hooks that never run"
 
 # ---- permissions ----
 chmod 644 "$KEY"
@@ -119,12 +128,18 @@ CONF=$GOOD
 ok "an unreachable gateway"
 
 # ---- with closed standard streams, no socket takes their numbers and receives log lines; a low soft limit of files is raised ----
+soft_limit_is_at_least() { [ "$(awk '/^Max open files/ {print $4}' "/proc/$AGENT/limits")" -ge "$1" ]; }
 AGENT_PREFIX=(bash -c 'ulimit -Sn 64; exec "$@" <&- >&- 2>&-' -)
 start_agent
 AGENT_PREFIX=()
 wait_up
 for n in 0 1 2; do equal "$(readlink "/proc/$AGENT/fd/$n")" /dev/null || fail "descriptor $n"; done
-[ "$(awk '/^Max open files/ {print $4}' "/proc/$AGENT/limits")" -ge 140 ] || fail "the soft limit of open files"
+soft_limit_is_at_least 140 || fail "the soft limit of open files"
+cp "$CONF" "$TMP/before.conf"
+{ printf 'max_connections = 300\n'; } >>"$CONF"
+kill -HUP "$AGENT"
+wait_for 20 soft_limit_is_at_least 300 || fail "a reload that permits more connections does not raise the limit"
+cp "$TMP/before.conf" "$CONF"
 end_agent
 ok "closed standard streams, few descriptors"
 
