@@ -202,7 +202,8 @@ static bool matches_campaign(const struct gw_campaign *c, const char *manifest)
     return c->n_manifests == 0;
 }
 
-/* Decides about a device whose evidence is awaited. Evidence from the future dates from before the clock was set back. */
+/* Decides about a device whose evidence is awaited. Evidence from the future was given before the clock was set
+ * back. */
 static void judge_evidence(struct tick *t, const struct gw_campaign *c, struct gw_update *u)
 {
     struct gw_standing s;
