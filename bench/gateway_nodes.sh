@@ -42,7 +42,7 @@ on one gw enroll login --key "$TMP/login.pub" --ports 81 >/dev/null || fail "enr
 log_in() { # log_in NODE: makes one login that ends at once
     GW_PORT=$(eval "echo \$GW_PORT_$1") try_client login -T -o RemoteCommand=true >"$TMP/login.out" 2>&1 </dev/null
 }
-# The processor time of the nodes in each of five rounds of logins in turn; a node that sends or follows meanwhile pays for it.
+# The processor time of the nodes in each of five rounds of logins in turn; what a node sends or fetches meanwhile counts as its own.
 : >"$TMP/ratios"
 : >"$TMP/parts"
 for round in 1 2 3 4 5; do
@@ -50,7 +50,7 @@ for round in 1 2 3 4 5; do
     for ((i = 0; i < LOGINS / 5; i++)); do log_in sqlite; log_in one; done
     echo "$a $b $(cpu_of sqlite) $(cpu_of one)" | awk -v n=$((LOGINS / 5)) '{
         for (i = 1; i <= 6; i++) $i = ($(i + 6) - $i) * 10 / n
-        print $3, $6, $1, $2, $4, $5 }' >>"$TMP/parts" # ms a login: all, with PostgreSQL; of these worker and follow, of each
+        print $3, $6, $1, $2, $4, $5 }' >>"$TMP/parts" # ms per login: all processes, without and with PostgreSQL; then worker and follower, of each gateway
 done
 awk '$1 > 0 { printf "%.4f\n", $2 / $1 }' "$TMP/parts" >"$TMP/ratios"
 part() { note "registry_login_$1_ms" "$(cut -d' ' -f"$2" "$TMP/parts" | median)"; }

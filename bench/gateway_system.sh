@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures identities and the judge, against a stock sshd in a network namespace without them, in the same run: the time of a new connection
-# through the gateway, bulk, how soon a revocation cuts a live connection, memory of a session, and loading 5,000 grants. One line a
-# figure, with the value of each round. gateway.sh runs it. CMX_SHORT=1: fewer rounds. Needs root.
+# through the gateway, bulk, how soon a revocation cuts a live connection, memory of a session, and loading 5,000 grants. Prints
+# one line per figure, with the value of each round. gateway.sh runs it. CMX_SHORT=1: fewer rounds. Needs root.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
 export CMX_BUILD=$CMX_ROOT/build CMX_BIN=${CMX_BIN:-$CMX_ROOT/build/bin}

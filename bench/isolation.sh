@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Measures the isolation module. One line a figure: name value aim ok|short [rounds]. CMX_BENCH_ROUNDS (7: twice as many pairs of
-# transfers and one), CMX_ONLY (some of: agent board)
+# Measures the isolation module. Prints one line per figure: name value aim ok|short [rounds]. CMX_BENCH_ROUNDS (7; transfers have
+# twice as many pairs, plus one), CMX_ONLY (some of: agent board)
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"

@@ -31,7 +31,7 @@ note() { printf '%s %s - ok%s\n' "$1" "$2" "${3:+ $3}"; }
 # commas: the numbers on standard input, one per line, separated by commas.
 commas() { paste -sd,; }
 
-# figure_of NAME FILE COMPARISON AIM: the median of FILE, which has one value a line, one for each round. note_of NAME FILE: the
+# figure_of NAME FILE COMPARISON AIM: the median of FILE, which has one line per round with its value. note_of NAME FILE: the
 # same without an aim.
 figure_of() { figure "$1" "$(median <"$2")" "$3" "$4" "$(commas <"$2")"; }
 note_of() { note "$1" "$(median <"$2")" "$(commas <"$2")"; }

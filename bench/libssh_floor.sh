@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Counts the instructions that bulk data takes, compared with those of libssh alone (bench/libssh_floor.c) and of ssh -R:
-# user-mode instructions a kilobyte, counted by callgrind, which a busy machine does not change; system calls a
-# megabyte, by strace; and processor time a GB, user and system. Prints `name value aim ok|short [rounds]`, and lines with
+# user-mode instructions per kilobyte, counted by callgrind, which a busy machine does not change; system calls per megabyte, by
+# strace; and processor time per GB, user and system. Prints `name value aim ok|short [rounds]`, and lines with
 # # for the functions that cost most.
 #
 # As root it also measures one connection to the device over 20 ms, where the channel window decides; CMX_RTT=0 leaves this out.
 #
-#   CMX_PEERS (floor floor_16k ours ours_high device ssh), CMX_CIPHERS (aes128-gcm@openssh.com), CMX_MB (32: megabytes a count),
+#   CMX_PEERS (floor floor_16k ours ours_high device ssh), CMX_CIPHERS (aes128-gcm@openssh.com), CMX_MB (32: megabytes per count),
 #   CMX_ROUNDS (3; two more over 20 ms)
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
@@ -27,7 +27,7 @@ cc -O2 -D_GNU_SOURCE -DCMX_DEVICE_PROFILE -Isrc -I. $(pkg-config --cflags libssh
 free_of() { ! listening "$PORT"; }
 bulk() { timeout 600 "$BIN/loadgen" bulk "$PORT" "$1" $(($2 << 20)) 1 >/dev/null || fail "bulk over $peer"; }
 
-# begin PEER CIPHER [command before it]: starts one of floor (64 KB a write), floor_16k, ours, ours_high, device (the pieces of
+# begin PEER CIPHER [command before it]: starts one of floor (64 KB per write), floor_16k, ours, ours_high, device (the pieces of
 # a microcontroller), ssh. Sets RUN.
 begin() {
     local cipher=$2

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures updates over the air. One line a figure: name value aim ok|short; lines that begin with # are the measured
+# Measures updates over the air. Prints one line per figure: name value aim ok|short; lines that begin with # are the measured
 # values. The upload: 1.5 MB from a client at the gateway to the virtual board (built with the device profile's relay
 # buffers), over a link that delays by 10 ms each way; the peer carries the same upload over the same link to the same
 # service with the original's flow control: 8,000-byte window, 512-byte reads. Our side's channel window is that of the

@@ -20,7 +20,7 @@ import time
 GATEWAY, DEVICE = '192.0.2.1', '192.0.2.2'
 SERVICE = 7000
 HERE = pathlib.Path(__file__).resolve().parent
-# name: (one-way delay in ms, loss in percent, bytes a measurement, connections in bulk); local is a plain veth link.
+# name: (one-way delay in ms, loss in percent, bytes per measurement, connections in bulk); local is a plain veth link.
 LINKS = {'local': (0, 0, None, (1, 8, 64)), 'rtt20': (10, 0, 8 << 20, (1, 8)), 'rtt200loss': (100, 1, 512 << 10, (1, 8))}
 
 

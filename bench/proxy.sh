@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Measures the proxy, against stock clients of the same stock sshd in the same run. One line a figure: name value aim
+# Measures the proxy, against stock clients of the same stock sshd in the same run. Prints one line per figure: name value aim
 # ok|short rounds; lines that begin with # are the measured values behind them. Peers take turns and ratios are medians over
 # ROUNDS, since the machine may be shared.
 #
 #   down: from the gateway to the device, up: from the device to the gateway. aes: aes128-gcm@openssh.com on both sides,
 #   chacha: chacha20-poly1305@openssh.com, default: each side's own choice. 1, 8: connections at once.
-#   CMX_ROUNDS (5), CMX_MB (128: megabytes a measurement), CMX_ONLY (some of: bulk dbclient latency memory mqtt mqtt_link)
+#   CMX_ROUNDS (5), CMX_MB (128: megabytes per measurement), CMX_ONLY (some of: bulk dbclient latency memory mqtt mqtt_link)
 #   CMX_SSHD_ROOT (with root's rights: the folder of another Debian release whose sshd is measured too, with MQTT over 20 ms. It is
 #   made by `debootstrap --include=openssh-server sid FOLDER`)
 here=$(cd "$(dirname "$0")" && pwd)
@@ -237,9 +237,9 @@ C
     PIDS+=($!)
     wait_for 10 eval "$* ss -Hltn 'sport = :$T' | grep -q ." || fail "mosquitto does not listen"
 }
-# mqtt_case NAME each|spaced|kept ROUNDS COUNT ADDRESS-OF-TLS [command before it]. FLOORS has peers that take their turns too, each
-# "NAME PUBLISH-PORT SUBSCRIBE-PORT": what the same way costs without cmxsafe.
-# STOCK=1: a server that holds data back, so that its figures are shown without an aim beside those of the product.
+# mqtt_case NAME each|spaced|kept ROUNDS COUNT ADDRESS-OF-TLS [command before it]. FLOORS lists ways without
+# cmxsafe that are measured in turn with it, each "NAME PUBLISH-PORT SUBSCRIBE-PORT", as lower bounds.
+# STOCK=1: the sshd delays data (Nagle's algorithm), so its figures are printed without an aim.
 FLOORS=() STOCK=''
 mqtt_figure() { [ -z "$STOCK" ] || set -- "$1" "$2"; if [ $# = 2 ]; then note_of "$@"; else figure_of "$@"; fi; }
 mqtt_case() {

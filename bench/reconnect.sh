@@ -15,7 +15,7 @@ run() {
     sed 's/^/    /' "$work/$1"
     figure "reconnect_$1_last_to_full_rate" "$(sed -nE 's/.*last ([0-9.]+) s \(at the gateways. full rate: ([0-9.]+) s.*/\1 \2/p' "$work/$1" |
         awk '{ printf "%.3f", $1 / $2 }')" '<=' "$2"
-    figure "reconnect_$1_attempts_a_device" "$(sed -nE 's/attempts a device ([0-9.]+),.*/\1/p' "$work/$1")" '<=' "$3"
+    figure "reconnect_$1_attempts_a_device" "$(sed -nE 's/attempts per device ([0-9.]+),.*/\1/p' "$work/$1")" '<=' "$3"
 }
 run killed 1.10 10
 run silent 1.25 10

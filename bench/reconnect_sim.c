@@ -208,7 +208,7 @@ int main(int argc, char **argv)
         total += attempts[i];
     printf("devices %zu back after: half %.1f s, last %.1f s (at the gateways' full rate: %.1f s)\n", gone,
            median / 1000, last / 1000, (double)gone * service_ms / 1000 / (double)(gateways - failed_dead));
-    printf("attempts a device %.2f, most at one gateway within a second %u\n", total / (double)gone, most_at_one);
+    printf("attempts per device %.2f, most at one gateway within a second %u\n", total / (double)gone, most_at_one);
     free(heap);
     return 0;
 }

@@ -5,11 +5,11 @@
  *
  *   ssh_sessions PORT USER FOLDER FIRST COUNT RATE STAY
  *
- * FOLDER/addresses has "name address" a line, and FOLDER/name the private key; FIRST and COUNT choose lines. RATE:
- * logins offered a second, whether the former ones are done or not; 0: each thread begins the next one at once, and
- * repeats failed ones. STAY 1: prints the line "logins DONE FAILED SECONDS P50_MS P99_MS MAX_MS CPU_MS_EACH", keeps the
- * sessions until its standard input ends, and prints "lost N": sessions that were closed since the last order.
- * STAY 0: prints the first line only.
+ * FOLDER/addresses has one line per device, "name address", and FOLDER/name the private key; FIRST and COUNT choose
+ * lines. RATE: logins offered a second, whether the former ones are done or not; 0: each thread begins the next one at
+ * once, and repeats failed ones. STAY 1: prints the line "logins DONE FAILED SECONDS P50_MS P99_MS MAX_MS CPU_MS_EACH",
+ * keeps the sessions until its standard input ends, and prints "lost N": sessions that were closed since the last
+ * order. STAY 0: prints the first line only.
  *
  * Standard input has orders, one in each line. "mark" prints "marked N": how many sessions were closed since the last
  * mark. "back SECONDS" waits until every session was closed once since the mark and is back, at most that long, and

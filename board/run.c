@@ -203,7 +203,7 @@ int board_cmd_run(int argc, char **argv)
     const char *net = NULL, *gateway = NULL;
     const struct cli_option options[] = {
         CLI_TEXT("net", "MODE", "kernel: this machine's sockets; tap:NAME: lwIP over that TAP device", &net),
-        CLI_TEXT("gateway", "HOST[:PORT]", "instead of the gateways in board.ini; a list as there", &gateway),
+        CLI_TEXT("gateway", "HOST[:PORT]", "instead of the gateways in board.ini; a list in the same form", &gateway),
         CLI_LIST("set", "SECTION.KEY=VALUE", "set any key of board.ini; a context's section is 'context NAME'", &set),
     };
     struct cli_line line = CLI_LINE(COMMAND, "DIR", about, 1, 1, options);

@@ -14,7 +14,7 @@
 
 static const char about[] =
     "Asks a device for its attestation and prints MATCH or DIFFERS, or with --evidence verifies its token against the "
-    "reference values of a manifest. The exit status is 0 only if everything holds.";
+    "reference values of a manifest. The exit status is 0 only if every check passed.";
 
 static int read_options(struct attest_options *o, int argc, char **argv, bool *done)
 {

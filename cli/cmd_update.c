@@ -26,7 +26,8 @@ enum { TRIES = 20, RETRY_MS = 1000, WAIT_DEFAULT_S = 400, POLL_MS = 500 };
 static const char about[] =
     "Updates one device and waits until it runs IMAGE and has confirmed it. The exit status is 0 only then. Ctrl-C "
     "stops the upload; the device keeps the firmware that it runs. With --look and --since another program updates a "
-    "device only once, even if that program is interrupted: it stores the boot that --look prints, and then runs the "
+    "device only once, even if that program is interrupted: it stores the boot identifier that --look prints, and then "
+    "runs the "
     "update with --since.";
 
 /* The outcome, for --json. */

@@ -64,7 +64,7 @@ export async function json(args, { evenFailed = false } = {}) {
     return JSON.parse(output);
 }
 
-// Starts a command that prints one JSON object a line. Lines that are not JSON are ignored.
+// Starts a command that prints one JSON object per line. Lines that are not JSON are ignored.
 export function startLines(args, onObject, options = {}) {
     let rest = "";
     const take = text => {

@@ -6,7 +6,7 @@ function apply(chosen) {
     document.documentElement.classList.toggle("dark", style === "dark" || (style === "auto" && dark.matches));
 }
 
-// Calls read again and again: waits for each, rests while the page is hidden, and continues when it is shown.
+// Calls read again and again: waits for each, pauses while the page is hidden, and continues when it is shown.
 export async function every(ms, read) {
     for (;;) {
         if (!document.hidden)

@@ -1,4 +1,4 @@
-// view_overview.js - how many devices are connected, the traffic, and what needs a person.
+// view_overview.js - how many devices are connected, the traffic, and what needs attention.
 import { approve } from "./actions.js";
 import { trafficChart } from "./chart.js";
 import { button, el, facts, replace, section } from "./dom.js";

@@ -1,5 +1,6 @@
 /* A list of gateways from a configuration file or NVS: any text must be handled. A list that was accepted is within the
- * bounds, and reads the same when it is written as text and read again. The choice tries each gateway once a round. */
+ * bounds, and reads the same when it is written as text and read again. The choice tries each gateway once per round.
+ */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -18,7 +18,7 @@ refuse '(^|&&|\|\||[{;"])\s*! [^|&;"]*\|\s*grep' 'a negated pipeline succeeds wh
 refuse '\[ "?\$\([^]]*\)"? !?= "?\$\((?!\()' 'two failing commands compare as equal; use equal or differ'
 refuse '(?<!need_console npm )\bsqlite3 (?!-cmd)' 'fails while a gateway writes the registry; use sql'
 refuse 'sqlite3\.connect\((?!.*timeout)' 'fails after 5 s of another program writing; give it a timeout'
-refuse '! try_client\b|\btry_client\b[^|]*&& fail' 'a login that lasts fails, too, when its time is over; use refused_login, refused_listen, refused_open or refused_session'
+refuse '! try_client\b|\btry_client\b[^|]*&& fail' 'it also fails if the login succeeds and lasts; use refused_login, refused_listen, refused_open or refused_session'
 refuse '\|\| (true|:)\s*$' 'a failure is ignored'
 # The status of a wait in the last line of a function is that of the function.
 hits=$(awk 'FNR == 1 { held = "" } held != "" && !/^ *}/ { print held } { held = "" }

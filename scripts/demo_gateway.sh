@@ -114,7 +114,7 @@ flush_opens_nothing() {
     local before i
     before=$(gw status --json | jq .counters.judge_repairs)
     through "$STREAM/frame.jpg" >/dev/null || return 1
-    ! as_nobody | grep -q . || { echo "nobody has no grant, and reaches the board"; return 1; }
+    ! as_nobody | grep -q . || { echo "the user nobody has no grant, but reaches the board"; return 1; }
     nft flush ruleset || return 1
     for i in 1 2 3 4 5; do ! as_nobody | grep -q . || { echo "try $i after the flush reaches the board"; return 1; }; done
     wait_until 30 "waiting for the repair" noticed "$before" && wait_until 30 "waiting for the granted access" through "$STREAM/frame.jpg"

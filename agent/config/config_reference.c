@@ -40,8 +40,9 @@ void config_reference_markdown(FILE *out)
             "# Configuration of cmxsafed\n\n"
             "Made by `cmxsafed --config-reference` from the table that the agent reads its configuration with; a test "
             "compares the two.\n\n"
-            "The file has `[section]` lines and `key = value` lines. `#` and `;` begin a comment, at the start of a "
-            "line; a `;` after white space does so within one. A duration is a number with `ms`, `s`, `m`, `h` or `d` "
+            "The file has `[section]` lines and `key = value` lines. `#` and `;` begin a comment at the start of a "
+            "line, and `;` after white space begins one within a line. A duration is a number with `ms`, `s`, `m`, `h` "
+            "or `d` "
             "behind it; a bare number is seconds. A size may end in `k`, `M` or `G`. A key is given once, unless it is "
             "repeatable. Unknown sections and keys are errors. `cmxsafed --check` reports all errors of a file.\n");
     for (size_t i = 0; i < config_n_sections; i++)

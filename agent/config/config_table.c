@@ -25,7 +25,7 @@ const struct config_section config_sections[] = {
     {"isolation", false, offsetof(struct agent_config, isolation),
      .help = "Default deny for the whole network namespace, by nftables: see docs/ISOLATION.md. May be left out."},
     {"identity", false, offsetof(struct agent_config, identity),
-     .help = "The device's key: its SSH key and its name are derived from it, and it authenticates evidence. See "
+     .help = "The device's key, from which its SSH key and its name are derived, and which authenticates evidence. See "
              "docs/ATTESTATION.md. May be left out.",
      .restart = true},
     {"attest", false, offsetof(struct agent_config, attest),
@@ -134,7 +134,7 @@ const struct config_key config_keys[] = {
      .restart = true,
      .help =
          "`fixed`: Landlock limits TCP connect and bind to the ports of the configuration at start, for the life of "
-         "the process; a reload that needs another port is refused. `any`: a reload may bring new ports. "},
+         "the process; a reload that needs another port is refused. `any`: a reload may bring new ports."},
 
 #define CMX_GATEWAY_OPTION(kind, member, key, min, max, fallback, without, help)                                       \
     GATEWAY_##kind(key, member, min, max, fallback, without, help)

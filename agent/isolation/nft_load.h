@@ -21,7 +21,7 @@ bool nft_permitted(const struct nft *n);
  */
 CMX_MUST_USE cmx_err nft_run(struct nft *n, const char *text, bool dry, struct cmx_why *why);
 
-/* Appends the output of listing commands, one command a line, each under 80 bytes. CMX_ENOENT: no such table;
+/* Appends the output of listing commands, one command per line, each under 80 bytes. CMX_ENOENT: no such table;
  * CMX_EPERM; CMX_ENOSPC. */
 CMX_MUST_USE cmx_err nft_list(struct nft *n, const char *commands, struct cmx_buf *out);
 

@@ -18,7 +18,7 @@ struct gw_campaigns {
     struct gw_campaign_child *children; /* the running children */
     size_t n_children;
     uint64_t looked_ms;              /* when devices were last chosen */
-    void (*demand)(void *, int64_t); /* has the device with this id attest soon */
+    void (*demand)(void *, int64_t); /* makes the device with this id attest soon */
     void *arg;                       /* argument of demand */
 };
 

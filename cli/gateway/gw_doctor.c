@@ -214,12 +214,13 @@ static void check_key(struct doctor *d, const char *name)
     snprintf(public, sizeof public, "%.4000s.pub", gw_path(&d->g, name, path));
     snprintf(what, sizeof what, "%s is there and private", name);
     if (stat(path, &st) != 0)
-        say(d, BAD, what, strerror(errno), "restore it from a backup: devices pin it; or 'init' makes a new one");
+        say(d, BAD, what, strerror(errno),
+            "restore it from a backup, because devices pin it, or run 'init' to make a new one");
     else if (st.st_mode & 027)
         say(d, BAD, what, "others can read it", "chmod 640 it");
     else if (gw_install_public(path, &own, NULL))
         say(d, BAD, what, "ssh-keygen can't read it",
-            "restore it from a backup: devices pin it; or remove it, and 'init' makes a new one");
+            "restore it from a backup, because devices pin it, or remove it and run 'init' to make a new one");
     else
         check(d, gw_key_read(&there, public, NULL) == CMX_OK && strcmp(own.fingerprint, there.fingerprint) == 0, what,
               "its .pub file is missing or is another key's", "run 'cmxsafe gateway init'");
@@ -504,7 +505,7 @@ static void check_network(struct doctor *d)
     }
 }
 
-/* --user mode: what holds inside the namespace, seen from inside. */
+/* --user mode: the checks that run inside the namespace. */
 static void check_user_network(struct doctor *d)
 {
     char script[GW_PATH_MAX + 64];

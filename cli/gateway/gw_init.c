@@ -123,7 +123,7 @@ static cmx_err settle_listen(struct gw *g, const struct init_job *job, struct cm
     return err ? err : settle(g, "listen", job->listen ? listen : NULL, listen, e);
 }
 
-/* Settles the prefix of the link between the host and the fleet's namespace, which is outside the fleet's prefix. */
+/* Chooses the prefix of the link between the host and the fleet's namespace, which is outside the fleet's prefix. */
 static cmx_err settle_link(struct gw *g, const struct init_job *job, struct cmx_why *e)
 {
     char old[GW_ADDRESS_MAX];
@@ -150,10 +150,11 @@ static cmx_err check_mode(struct gw *g, const struct init_job *job, struct cmx_w
         gw_meta_get(&g->registry, "simple", simple, sizeof simple))
         return CMX_OK;
     if ((strcmp(mode, "user") == 0) != job->user || (strcmp(simple, "1") == 0) != job->simple)
-        return cmx_why_fail(e, CMX_EEXIST,
-                            "this folder holds a gateway set up with%s%s%s; name the same again, or another --dir",
-                            strcmp(mode, "user") == 0 ? " --user" : "", strcmp(simple, "1") == 0 ? " --simple" : "",
-                            strcmp(mode, "user") && strcmp(simple, "1") ? "out --user and --simple" : "");
+        return cmx_why_fail(
+            e, CMX_EEXIST,
+            "this folder holds a gateway set up with%s%s%s; give the same options again, or another --dir",
+            strcmp(mode, "user") == 0 ? " --user" : "", strcmp(simple, "1") == 0 ? " --simple" : "",
+            strcmp(mode, "user") && strcmp(simple, "1") ? "out --user and --simple" : "");
     return CMX_OK;
 }
 

@@ -251,7 +251,7 @@ void gw_install_print(struct gw *g, bool json, const char *done)
     printf("  sshd         %s/sshd_config, account %s, forwards only\n", g->dir, g->account);
     printf("  listens on   %s (devices connect to %s port %u)\n", g->listen, g->host, g->port);
     if (g->simple)
-        printf("  ports        on the loopback, one device a port\n");
+        printf("  ports        on the loopback, one device per port\n");
     else
         printf("  fleet        %s, in a network namespace of its own; rules in %s/fleet.nft\n", g->fleet_text, g->dir);
     printf("  pin          %s (ed25519)\n", ed25519);

@@ -35,7 +35,7 @@ static const char *const host_keys[] = {"hostkey_ed25519", "hostkey_ed25519.pub"
 
 /* ---- a gateway's own row ---- */
 
-/* Makes a name of the machine's: "GW1.example.org" becomes "gw1". */
+/* Makes a gateway's name from the machine's host name: "GW1.example.org" becomes "gw1". */
 static void default_name(char out[GW_NAME_MAX])
 {
     char host[GW_HOST_MAX] = "";
@@ -224,7 +224,7 @@ static cmx_err receive(const struct join_job *job, char gift[GIFT_MAX], struct c
     ok = gw_program_output_foreign(argv, &text, &len) && strlen(text) == len;
     if (!ok || len >= GIFT_MAX) {
         free(text); /* allocated by open_memstream */
-        return cmx_why_fail(e, CMX_EIO, "%s gave nothing; see above, and that 'ssh %s' works without a password",
+        return cmx_why_fail(e, CMX_EIO, "%s gave nothing; see above, and check that 'ssh %s' works without a password",
                             job->from, job->from);
     }
     memcpy(gift, text, len);

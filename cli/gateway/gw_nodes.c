@@ -83,7 +83,7 @@ static void print_text(const struct gw_nodes *nodes, const char *bird, const str
                gw_command_time(n->seen, when), n->version, n->underlay);
     }
     if (copy->reason[0])
-        printf("warning: the registry is not followed here: %s\n", copy->reason);
+        printf("warning: this gateway does not follow the shared registry: %s\n", copy->reason);
 }
 
 int gw_cmd_nodes(int argc, char **argv)

@@ -365,7 +365,7 @@ cmx_err gw_evidence_login(struct gw_registry *r, int64_t device, struct cmx_why 
                       "iii", now.wall + GW_LOGIN_GRACE_S, now.boot_s + GW_LOGIN_GRACE_S, device);
 }
 
-/* ---- when devices were here ---- */
+/* ---- when devices were last connected ---- */
 
 cmx_err gw_seen_set(struct gw_registry *r, const char *device, const struct gw_seen *s, struct cmx_why *e)
 {

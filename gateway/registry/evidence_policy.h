@@ -102,7 +102,7 @@ CMX_MUST_USE cmx_err gw_evidence_basis(struct gw_registry *r, int64_t device, st
 /* Call this when a device with a policy logged in: its evidence counts for GW_LOGIN_GRACE_S at most from now on. */
 CMX_MUST_USE cmx_err gw_evidence_login(struct gw_registry *r, int64_t device, struct cmx_why *e);
 
-/* ---- when devices were here ---- */
+/* ---- when devices were last connected ---- */
 
 struct gw_seen {
     int64_t at; /* Unix time of the last login or end of a session; 0: never */

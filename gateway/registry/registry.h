@@ -35,8 +35,8 @@ CMX_MUST_USE cmx_err gw_registry_create(struct gw_registry *r, const char *path,
  * reads a copy in memory that it has upgraded. r is closed after a failure. */
 CMX_MUST_USE cmx_err gw_registry_open(struct gw_registry *r, const char *path, bool write, struct cmx_why *e);
 
-/* The same for reading, without the views of grants and quarantine: they take longer to make than the look-up of a key.
- * gw_registry_need_views makes them, once. */
+/* Like gw_registry_open without `write`, but does not make the views of grants and quarantine, which takes
+ * longer than the look-up of a key. gw_registry_need_views makes them, once. */
 CMX_MUST_USE cmx_err gw_registry_open_tables(struct gw_registry *r, const char *path, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_registry_need_views(struct gw_registry *r, struct cmx_why *e);
 

@@ -2,7 +2,7 @@
  * connected. Reads the registry; writes only to f.
  *
  * The running gateway adds a route to table GW_CLAIMS_TABLE for each identity that it holds. BIRD announces it to the
- * other gateways (iBGP, RFC 4271, one session a link, with BFD, RFC 5880), with the claim's metric as LOCAL_PREF, and
+ * other gateways (iBGP, RFC 4271, one session per link, with BFD, RFC 5880), with the claim's metric as LOCAL_PREF, and
  * installs what they announce into the fleet's table. The newest claim wins. An announcement is rejected if the
  * registry says that another gateway holds the identity: the claims form a table of route origins (RFC 6811), with the
  * nodes' numbers as origins. */

@@ -11,8 +11,8 @@
 #include "gateway/registry/party.h"
 #include "gateway/render/gw_template.h"
 
-/* A unit's mark is this plus its number in the registry. A packet gets its mark from the rules of one moment, and its
- * source from those of a later one, so a mark must never mean another unit. */
+/* A unit's mark is this plus its number in the registry. The rules may be replaced after a packet has got
+ * its mark and before it gets its source, so a mark must never mean another unit. */
 #define UNIT_MARK 0x434d0000u
 
 /* Templates of gateway/render/templates. */

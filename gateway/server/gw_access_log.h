@@ -1,6 +1,6 @@
 /* gw_access_log.h - the access log: source, target, begin, end and bytes of each connection, and refused connections.
- * The server writes it from the kernel's events (gw_idsock), one JSON object a line, to DIR/run/access/log; full files
- * become log.1 to log.4. Parties are written as addresses; 'cmxsafe gateway access' names them. */
+ * The server writes it from the kernel's events (gw_idsock), one JSON object per line, to DIR/run/access/log; full
+ * files become log.1 to log.4. Parties are written as addresses; 'cmxsafe gateway access' names them. */
 #pragma once
 
 #include "gateway/folder/gw_folder.h"

@@ -231,7 +231,8 @@ static bool is_routing(unsigned short type)
     }
 }
 
-/* Identifies a link of the gateway by its name, since it may be made again, and any other link by its number. */
+/* Identifies a link of the gateway by its name, because it gets another number when it is made again, and any other
+ * link by its number. */
 static void put_link(struct netstate_item *x, const char *name, const struct netstate_attribute *number)
 {
     const struct netstate_attribute a = {number->type, (const uint8_t *)name, name ? strlen(name) : 0};

@@ -28,7 +28,9 @@
 #include "gateway/server/gw_server.h"
 #include "gateway/server/gw_worker_child.h"
 
-#define ROOT_RUN_FIRST 1000000 /* if root runs it, ids from 1 on are mapped from here on, where no real account is */
+#define ROOT_RUN_FIRST                                                                                                 \
+    1000000 /* first id outside for the ids from 1 on inside, if root runs it: no account                              \
+#has such an id */
 #define MAP_COUNT 65535
 #define EXPIRY_CHECK_MS 250
 #define HOST_ETC "/.host-etc" /* the system's /etc within our root */
@@ -204,7 +206,7 @@ int gw_ns_user(struct gw *g, const int *listeners, size_t n)
         wait_for(child_pid);
         return gw_fail_with(
             "the gateway can't start", "your ids can't be mapped",
-            "install the package uidmap, and see that /etc/subuid and /etc/subgid have a range for you");
+            "install the package uidmap, and check that /etc/subuid and /etc/subgid have a range for you");
     }
     if (write(go[1], "g", 1) != 1)
         kill(child_pid, SIGKILL);

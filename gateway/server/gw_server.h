@@ -75,7 +75,7 @@ struct gw_session {
     bool up;     /* sshd has authenticated the peer */
     bool ending;
     bool revoked;        /* the KRL revokes the session's key or certificate */
-    uint64_t penalty_ms; /* login time that counts against its source if it ends without a login; 0: the minimum */
+    uint64_t penalty_ms; /* penalty for its source if it ends without a login; 0: GW_PENALTY_NO_LOGIN_MS */
     char from[64];       /* "[2001:db8::7]:50412" */
     uint8_t source[16];
     char name[GW_NAME_MAX]; /* name of the device or platform */

@@ -262,7 +262,7 @@ def run(args):
 def add_commands(commands):
     p = commands.add_parser("attest", help="verify a device's identity and flash content", description=
                             "Asks a device for its attestation and prints MATCH or DIFFERS, or with --evidence verifies its "
-                            "token against the reference values of a manifest. The exit status is 0 only if everything holds.")
+                            "token against the reference values of a manifest. The exit status is 0 only if every check passed.")
     p.set_defaults(run=run, command="attest")
     p.add_argument("--url", default="http://127.0.0.1:8888", help="the device's attestation service (default: %(default)s)")
     p.add_argument("--key", type=Path, metavar="FILE", help="the device's 32-byte hardware key; without it, private_key.bin")

@@ -295,7 +295,7 @@ def claims():
         wait(lambda: shown("cam-1")["attestation"]["verdict"] == verdict and shown("cam-1")["attestation"]["claims"], f"no evidence with the verdict {verdict}")
         found = shown("cam-1")["attestation"]
         go("device/cam-1", "cam-1")
-        wait(lambda: len(texts(".claims tbody tr")) == len(found["claims"]), "not a row for each claim")
+        wait(lambda: len(texts(".claims tbody tr")) == len(found["claims"]), "the page does not have a row for each claim")
         for claim, row in zip(found["claims"], texts(".claims tbody tr")):
             assert row.startswith(claim["name"]) and (claim["name"] == "nonce" or claim["found"] in row), (claim, row)
         failed = [c for c in found["claims"] if c["result"] == "failed"]
@@ -542,7 +542,7 @@ def injection():
 def many():
     began = time.time()
     go("devices", "Devices")
-    wait(lambda: len(texts("tbody tr")) == 100, "not a page of devices")
+    wait(lambda: len(texts("tbody tr")) == 100, "the list does not show a page of devices")
     ready = time.time() - began
     began = time.time()
     b.type("#filter-search", "dev-9876")
@@ -557,7 +557,7 @@ def many():
     accessible("10,000 devices")
     shot("devices-10000")
     go("paths", "Paths")
-    wait(lambda: len(b.run("return [...document.querySelectorAll('.map a.node')].map(e => e.getAttribute('aria-label'))")) == 22, "not one node for each group")
+    wait(lambda: len(b.run("return [...document.querySelectorAll('.map a.node')].map(e => e.getAttribute('aria-label'))")) == 22, "the map does not have one node for each group")
     shot("paths-10000")
     accessible("the map with groups")
     b.run("document.querySelector('[data-key=\"node group site-7\"]').focus()")

@@ -3,7 +3,7 @@
  *
  *   loadgen serve PORT                      S: sink, then a byte; G<u64>: source; E: echo; one thread per connection
  *   loadgen bulk PORT to|from BYTES CONNS   prints MB/s over all connections
- *   loadgen echo PORT N [CLIENTS]           64-byte round trips, one connection a client: median, 99th percentile, us
+ *   loadgen echo PORT N [CLIENTS]           64-byte round trips, one connection per client: median, 99th percentile, us
  *   loadgen conn PORT N                     time from connect to first byte: median and 99th percentile, us
  *   loadgen hold PORT[,PORT]... COUNT       opens COUNT connections to each port, prints "held", keeps them until
  *                                           its input ends

@@ -1,5 +1,5 @@
-/* next_dlsym.c - for musl's shared library, which does not export second names: asks the dynamic linker, whose dlsym
- * allocates nothing in musl. */
+/* next_dlsym.c - for musl's shared library, which does not export aliases of its allocator: asks the dynamic linker,
+ * whose dlsym allocates nothing in musl. */
 #include <dlfcn.h>
 #include <stdatomic.h>
 #include <string.h>

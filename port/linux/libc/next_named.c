@@ -1,4 +1,4 @@
-/* next_named.c - for a C library that has second names of its allocator: glibc, and musl when it is linked statically.
+/* next_named.c - for a C library that has aliases of its allocator: glibc, and musl when it is linked statically.
  */
 #include "port/linux/libc/next_malloc.h"
 

@@ -33,7 +33,7 @@ struct cmx_ranges {
 CMX_MUST_USE cmx_err cmx_ranges_default(struct cmx_ranges *out, uint32_t flash_size);
 
 /* Parses len chars. CMX_EFORMAT: the text is not in that form, has an empty item, or a missing bound; CMX_EINVAL:
- * reversed, empty, overlapping or out of the chip; CMX_ENOSPC: more than CMX_RANGES_MAX. *out is then empty; why may be
+ * reversed, empty, overlapping or beyond the chip; CMX_ENOSPC: more than CMX_RANGES_MAX. *out is then empty; why may be
  * NULL. */
 CMX_MUST_USE cmx_err cmx_ranges_parse(struct cmx_ranges *out, const char *text, size_t len, uint32_t flash_size,
                                       struct cmx_why *why);

@@ -52,10 +52,11 @@ struct cmx_http_service {
     const char *address;      /* NULL: 127.0.0.1. Linux: "/PATH" is a UNIX socket, made with mode 0660 */
     uint16_t port;            /* 0: the platform chooses one (cmx_http_port); not on ESP-IDF */
     unsigned max_connections; /* 0 means 8 */
-    /* Seconds; 0 means 30. A connection without traffic for this long is closed. Slow clients are bounded too. Linux: a
-     * head may take one idle timeout, a body after an early answer four, an answer two (a stream: each 16 KB), and a
-     * connection serves requests for ten; when all connections are in use, the one that awaits a head for longest is
-     * closed. ESP32: a head may take 10 s, or 1 s while other connections are open; an answer one idle timeout plus the
+    /* Seconds; 0 means 30. A connection without traffic for this long is closed. Slow clients are bounded
+     * too. Linux, in idle timeouts: a head may take one; the rest of a body after an early answer may take
+     * four; an answer (of a stream, each 16 KB) may take two; and a connection serves requests for at most
+     * ten. When all connections are in use, the one that awaits a head for longest is closed. ESP32: a head
+     * may take 10 s, or 1 s while other connections are open; an answer may take one idle timeout plus the
      * time that its length takes at 128 bytes/s. */
     unsigned idle_timeout_s;
     const struct cmx_http_route *routes;

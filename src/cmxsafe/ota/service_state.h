@@ -81,7 +81,7 @@ _Static_assert(sizeof(struct cmx_upload) + sizeof(struct cmx_ota_request) + size
                    CMX_OTA_HEAP_MAX / 2,
                "half of the service's heap; the HTTP server uses the other half");
 
-/* ---- service_state.c: under lock, except event_send ---- */
+/* ---- service_state.c: call with the lock held, except event_send ---- */
 
 const char *cmx_ota_state_text(cmx_ota_state_name state);
 
@@ -115,7 +115,7 @@ cmx_err cmx_ota_page_begin(struct cmx_http_request *r, void *ctx, void **state);
 cmx_err cmx_ota_index_begin(struct cmx_http_request *r, void *ctx, void **state);
 cmx_err cmx_ota_status_begin(struct cmx_http_request *r, void *ctx, void **state);
 
-/* ---- service_restart.c: without lock ---- */
+/* ---- service_restart.c: call without the lock ---- */
 
 /* Leaves OTA_READY for a restart after the grace period. Does nothing in another state. */
 void cmx_ota_schedule_restart(struct cmx_ota_service *s);

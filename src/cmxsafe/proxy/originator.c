@@ -27,7 +27,7 @@ struct prefix {
     uint32_t bits;
 };
 
-/* Takes the next entry from the front of *list. CMX_ENOENT: the list is over; CMX_EINVAL. */
+/* Takes the next entry from the front of *list. CMX_ENOENT: the list has ended; CMX_EINVAL. */
 static cmx_err next_prefix(const char **list, struct prefix *p)
 {
     static const char between[] = ", \t";

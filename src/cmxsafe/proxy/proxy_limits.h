@@ -11,9 +11,9 @@
 #endif
 
 /* Bytes that move from a local socket into one SSH packet at a time. high_bw contexts use the larger size: fewer,
- * larger packets cost less CPU a byte (a third less on a host), and the session then holds one such buffer. On a device
- * both leave room for the packet's other fields, so that libssh's buffers, which grow to powers of two, stay at 1 and 2
- * KB. */
+ * larger packets cost less CPU time per byte (a third less on a host), and the session then holds one such buffer. On a
+ * device both leave room for the packet's other fields, so that libssh's buffers, which grow to powers of two, stay at
+ * 1 and 2 KB. */
 #ifndef CMX_RELAY_CHUNK
 #ifdef CMX_DEVICE_PROFILE
 #define CMX_RELAY_CHUNK 896
@@ -84,9 +84,10 @@
 #endif
 #endif
 
-/* libssh verifies an Ed25519 host key with tables of 8 KB on the stack: 12.7 KB at the deepest point on an ESP32-C3, 13.2 KB
- * on an ESP32-S3. A session with an ECDSA key uses 5.5 KB (ESP32-S3). A session with a smaller stack than this requests the gateway's
- * other keys first. If none of them is pinned it continues in a task with a stack of this size. */
+/* libssh verifies an Ed25519 host key with tables of 8 KB on the stack: 12.7 KB at the deepest point on an
+ * ESP32-C3, 13.2 KB on an ESP32-S3. A session with an ECDSA key uses 5.5 KB (ESP32-S3). A session with a smaller stack
+ * than this requests the gateway's other keys first. If none of them is pinned it continues in a task with a stack of
+ * this size. */
 #ifdef CMX_DEVICE_PROFILE
 #define CMX_ED25519_STACK 14848
 #else

@@ -107,7 +107,7 @@ struct session {
     bool broken;          /* under the lock: cmx_proxy_watch has broken the connection */
     uint8_t gateway;      /* place in the list of the gateway that this attempt uses */
     uint8_t shut_out;     /* attempts in a row that failed at a gateway where other sessions are up */
-    uint8_t search_from;  /* the gateway that shuts this session out */
+    uint8_t search_from;  /* the gateway at which this session's attempts fail */
     struct cmx_gateway_turn search;
     bool searches;       /* this session alone tries the other gateways, in the order of `search` */
     bool logged_in;      /* the login of this attempt has succeeded */

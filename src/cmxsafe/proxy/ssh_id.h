@@ -25,7 +25,7 @@ struct cmx_ssh_id {
     cmx_err (*pair)(void *arg, int fd[2]);
     void *pair_arg;
     bool asking; /* both sockets are open */
-    bool asked;  /* the exchange is done; it takes place once a session at most */
+    bool asked;  /* the exchange is done; it takes place at most once per session */
     int fd;      /* the agent's socket */
     int lent;    /* libssh's socket; -1: taken back */
     size_t len;  /* length of id; 0: not known */

@@ -183,7 +183,7 @@ all_at_second() { [ "$(sessions_at "$SSHD_PORT")" -ge "$N" ] && [ "$(sessions_at
 wait_for 120 all_at_second || fail "a session that survives keeps the others down: $(ss -Htn)"
 wait_for 30 through /frame.jpg || fail "no stream through the second gateway"
 end_board
-ok "a gateway that takes no new sessions is left by all of them"
+ok "all sessions leave a gateway that takes no new ones"
 
 "$BOARD" run "$TMP/board" --net tap:cmx0 --set net.address=dhcp 2>&1 | grep -q "not ADDRESS/BITS" || fail "dhcp is not refused"
 "$BOARD" run "$TMP/board" --net tun:cmx0 2>&1 | grep -q "neither kernel nor tap:NAME" || fail "tun is not refused"

@@ -30,7 +30,7 @@ gw grant "user:$(id -un)" cam-17:81 >/dev/null || fail "grant"
 ok "a key made at first start is printed, approved and logs in"
 
 esp_silent one
-ok "five ports are silent from outside"
+ok "five ports do not answer from outside"
 
 fetch "http://cam-17.cmx:81/frame.jpg?n=7" >"$TMP/frame" || fail "no frame"
 [ "$(head -c 2 "$TMP/frame" | xxd -p)" = ffd8 ] || fail "no JPEG"
@@ -85,7 +85,7 @@ python3 "$ROOT/tests/tools/esp_image.py" "$app" "$TMP/next.bin" --version 9.9.1 
 "$BIN/cmxsafe" update --url "http://127.0.0.1:$update" --wait 600 "$TMP/next.bin" >"$TMP/update.log" 2>&1 || fail "update: $(tail -n 5 "$TMP/update.log")"
 esp_logs two "running version 9.9.1 from ota_1" || fail "the new version does not run"
 esp_silent two
-ok "an update is confirmed; the ports stay silent"
+ok "an update is confirmed; the ports still do not answer"
 
 if [ -n "${CMX_ESP_ROLLBACK:-}" ]; then
     python3 "$ROOT/tests/tools/esp_image.py" "$app" "$TMP/lost.bin" --version 9.9.2 --replace host_key=host_kez || fail "no third version"

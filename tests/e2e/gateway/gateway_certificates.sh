@@ -166,7 +166,7 @@ printf 'id: alice-1\n' >"$TMP/spec" && ssh-keygen -q -k -f "$TMP/id.krl" -s "$TM
 gw krl "$TMP/id.krl" >/dev/null || fail "krl"
 wait_for 5 has_ended "$SECOND" || fail "a session whose key ID is revoked goes on"
 refused alice "revoked by file"
-wait_for 5 has_ended "$DEVICE" || fail "a device whose key is revoked stays"
+wait_for 5 has_ended "$DEVICE" || fail "a device whose key is revoked stays connected"
 reaches lost 2>/dev/null && fail "without the device"
 gw krl --remove >/dev/null || fail "krl --remove"
 client a -N -R "[$A]:81:127.0.0.1:$WEB" & DEVICE=$!; PIDS+=("$DEVICE")

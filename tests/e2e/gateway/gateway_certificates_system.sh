@@ -10,7 +10,7 @@ ssh-keygen -q -s "$TMP/ca" -I alice-1 -z 1 -n alice "$TMP/alice.pub" && ssh-keyg
 A=$(address_of cam-17)
 ALICE=$(identity platform:alice@corp)
 equal "$ALICE" "$(gw platform --json | jq -r '.[] | select(.name == "alice@corp") | .identity')" || fail "two identities"
-differ "$ALICE" "$(identity platform:bob@corp)" || fail "alice and bob are one"
+differ "$ALICE" "$(identity platform:bob@corp)" || fail "alice and bob have one identity"
 gw whois "$ALICE" | grep -qx "$ALICE platform:alice@corp" || fail "whois: $(gw whois "$ALICE")"
 gw show cam-17 | grep -q "platform:alice@corp (port 81) as $ALICE" || fail "show: $(gw show cam-17)"
 # A service that answers each line with the peer's address, as the gateway's forward of the connection names it.
@@ -38,7 +38,7 @@ wait_for 5 lost || fail "without a grant alice still reaches the port"
 kill -0 "$HELD" || fail "the session ended with one of two grants"
 gw revoke --platform alice@corp >/dev/null || fail "revoke --platform"
 ended() { ! kill -0 "$HELD" 2>/dev/null; }
-wait_for 5 ended || fail "a principal without grants stays"
+wait_for 5 ended || fail "a principal without grants stays connected"
 ! page phone 82 >/dev/null || fail "a revoked principal logs in"
 
 # sshd of a system gateway reads the KRL, and doctor compares it.

@@ -58,9 +58,9 @@ refused "a shell" -T
 refused "a command" -T true
 refused "a terminal" -tt
 refused "sftp" -s -T sftp
-refused "the way to another device" -W "[$B]:81"
-refused "the way to the gateway's loopback" -W "127.0.0.1:22"
-refused "the name for nowhere" -N -R "none.invalid:1:127.0.0.1:$WEB1"
+refused "a connection to another device" -W "[$B]:81"
+refused "a connection to the gateway's loopback" -W "127.0.0.1:22"
+refused "a connection to the name that never resolves" -N -R "none.invalid:1:127.0.0.1:$WEB1"
 refused "a tunnel" -N -w 0:0
 # Agent forwarding needs a session channel, which sshd refuses.
 (unset SSH_AUTH_SOCK; refused "an agent" -A -T true)

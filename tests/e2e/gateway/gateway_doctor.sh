@@ -15,7 +15,7 @@ no_sessions() {
     grep -q "sessions would have no identity: $1" "$TMP/serve.log" || fail "it does not say '$1': $(cat "$TMP/serve.log")"
     ! gw status >"$TMP/status.out" 2>&1 && grep -q "can't be asked" "$TMP/status.out" || fail "status: $(cat "$TMP/status.out")"
 }
-# Attaches a program that tolerates no other in the control groups below, or detaches it.
+# Attaches a program that permits no other in the control groups below, or detaches it.
 cat >"$TMP/exclusive.py" <<'PY'
 import ctypes, os, struct, sys
 PROG_LOAD, PROG_ATTACH, PROG_DETACH, SOCK_ADDR, INET6_CONNECT = 5, 8, 9, 18, 11
@@ -68,5 +68,5 @@ fault "hostkey_ecdsa is there and private: its .pub file is missing" "init" cp "
 fault "hostkey_ecdsa is there and private: ssh-keygen can't read it" "restore" truncate -s 100 "$GW/hostkey_ecdsa"
 fault "sshd accepts its configuration as the account" "init" sh -c "echo Nonsense yes >>'$GW/sshd_config'"
 fault "identity programs.*: control groups (v2) are not mounted" "run 'mount -t cgroup2" umount /sys/fs/cgroup
-fault "identity programs.*: an identity program can't be attached" "see with 'bpftool cgroup tree'" python3 "$TMP/exclusive.py" attach "$CGROUP"
+fault "identity programs.*: an identity program can't be attached" "run 'bpftool cgroup tree'" python3 "$TMP/exclusive.py" attach "$CGROUP"
 ok "the doctor finds each fault, and the command that it names repairs it"

@@ -45,7 +45,7 @@ wait_for 40 event key-conflict cam-17 || fail "no event for a key conflict: $(ca
 ! gw update cam-17 --port 81 -- "$TMP/image.bin" --quiet >/dev/null 2>&1 || fail "an update without a service"
 wait_for 40 event update-failed cam-17 || fail "no event for a failed update: $(cat "$TMP/events")"
 # A device that is away for longer than 5 s causes one event until it is back.
-[ "$(grep -c '"offline"' "$TMP/events")" = 0 ] || fail "a device that is there counts as away: $(cat "$TMP/events")"
+[ "$(grep -c '"offline"' "$TMP/events")" = 0 ] || fail "a connected device counts as away: $(cat "$TMP/events")"
 stop "$DEVICE"
 wait_for 60 event offline cam-17 || fail "no event for a device that is away: $(cat "$TMP/events")"
 sleep 12

@@ -255,7 +255,7 @@ inside_as() { nsenter --net=/run/netns/cmxsafe setpriv --reuid "$1" --regid "$1"
 wait_for 10 gets 1234 http://cam-17.cmx:81/ one || fail "the host's rules are not restored"
 inside_as 1234 :: | grep -q one || fail "the forger's program does not work in the namespace without forging"
 ! inside_as 1235 "$user" && ! inside_as 1235 "$B" && ! inside_as 65534 "$user" || fail "a program in the namespace took another's identity"
-ok "nor can a program that root started in the fleet's namespace"
+ok "a program that root started in the fleet's namespace cannot take another's identity either"
 
 # attest and update connect from the operator's identity, and need no grant.
 openssl rand -out "$TMP/hwkey.bin" 32 && echo image >"$TMP/image.bin"

@@ -23,7 +23,7 @@ PY
 ECHO=$(free_port)
 python3 "$TMP/echo.py" "$ECHO" 2>/dev/null & PIDS+=("$!")
 wait_for 10 listening "$ECHO" || fail "no echo service"
-# Records the gateway's calls of ip, one a line.
+# Records the gateway's calls of ip, one per line.
 mkdir "$TMP/path" && printf '#!/bin/sh\necho "$*" >>"%s"\nexec %s "$@"\n' "$TMP/ip.log" "$(command -v ip)" >"$TMP/path/ip" && chmod 755 "$TMP/path/ip" || fail "ip"
 # Like a service manager, starts the gateway again when it has ended.
 (
@@ -63,8 +63,8 @@ closed() { [ ! -s "$TMP/got" ] || fail "a user without a grant got $(wc -c <"$TM
 inside_ns() { nsenter --net=/run/netns/cmxsafe "$@"; }
 repaired() { gw status --json | json_is '.judge == "" and .counters.judge_repairs > $n' --argjson n "$1"; }
 works() { connected cam-17 && gets 1234 http://cam-17.cmx:81/ one; }
-# lose NAME COMMAND...: removes something; the gateway notices it and repairs it. The aim is 2 s; a loaded machine gets a minute, and
-# CMX_REPAIR_MS=2000 holds an idle one to the aim.
+# lose NAME COMMAND...: removes something; the gateway notices it and repairs it. The aim is 2 s; a loaded machine gets a minute,
+# and with CMX_REPAIR_MS=2000 an idle one has to meet the aim.
 slowest=0
 lose() {
     local name=$1 before start took
@@ -113,7 +113,7 @@ inside_ns ip -6 rule del pref 7 || fail "the routing rule can't be removed"
 equal "$(gw status --json | jq .counters.judge_repairs)" "$repairs" || fail "a rule that stays counts as a repair"
 echo "slowest repair: $slowest ms; the aim is 2000 ms"
 [ "$slowest" -le "${CMX_REPAIR_MS:-60000}" ] || fail "the slowest repair took $slowest ms"
-ok "whatever is removed, nothing opens, and it is repaired"
+ok "whatever is removed, no access opens, and the gateway repairs it"
 
 # After faults that cannot be repaired in place, the gateway ends its sessions and starts again. bounded NAME START: prints
 # how long that took.
@@ -156,7 +156,7 @@ else
     skip_part "detached programs: no bpftool"
 fi
 kill "$TRY"
-ok "killed, in a new namespace, without its programs: closed, and back"
+ok "after the server is killed, the namespace replaced or the programs detached, access is denied until the gateway is back"
 
 # ---- grants that end ----
 cat >"$TMP/live.py" <<'PY'
@@ -277,7 +277,7 @@ ended() { gw grant --json | json_is 'all(.[]; .consumer != "user:zoe")'; }
 wait_for 20 ended || fail "the shorter grant does not end"
 kill -0 "$L" 2>/dev/null && lacks -q 'reset\|end\|error' "$TMP/live.out" || fail "the shorter of two grants ends the connection: $(cat "$TMP/live.out")"
 kill "$L"
-ok "of two grants for the same, the one that ends last counts"
+ok "of two grants for the same service, the one that ends last counts"
 
 # The gateway loads 5,000 grants.
 python3 - "$GW/registry.db" <<'PY'
@@ -292,9 +292,9 @@ PY
 start=$(date +%s%3N)
 gw net rules || fail "5,000 grants can't be loaded"
 echo "5,000 grants: loaded in $(($(date +%s%3N) - start)) ms"
-wait_for 10 gets 204999 http://cam-17.cmx:81/ one || fail "the last of 5,000 grants"
-denied 205000 http://cam-17.cmx:81/ || fail "one that is not among 5,000 grants"
-wait_for 10 gets 1234 http://cam-17.cmx:81/ one || fail "an old grant among 5,000"
+wait_for 10 gets 204999 http://cam-17.cmx:81/ one || fail "the last of 5,000 grants has no effect"
+denied 205000 http://cam-17.cmx:81/ || fail "a user without a grant reaches the device beside 5,000 grants"
+wait_for 10 gets 1234 http://cam-17.cmx:81/ one || fail "an older grant has no effect beside 5,000 others"
 ok "5,000 grants"
 kill "$GW_PID"; wait "$GW_PID" 2>/dev/null
 no_complaints

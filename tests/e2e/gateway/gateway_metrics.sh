@@ -24,7 +24,7 @@ web one
 A=$(address_of cam-17)
 client b -N & OTHER=$!; PIDS+=("$OTHER")
 wait_for 20 connected cam-18 || fail "cam-18 does not connect"
-stop "$OTHER"; wait_for 20 gone cam-18 || fail "cam-18 is still there"
+stop "$OTHER"; wait_for 20 gone cam-18 || fail "cam-18 is still connected"
 client a -N -R "[$A]:81:127.0.0.1:$WEB" & DEVICE=$!; PIDS+=("$DEVICE")
 wait_for 20 connected cam-17 || fail "cam-17 does not connect"
 wait_for 10 answers "http://[$A]:81/" one || fail "the device is not reached"
@@ -100,7 +100,7 @@ done
 rules() { curl -sS -m 10 --noproxy '*' "http://127.0.0.1:$PROMETHEUS/api/v1/rules" | json_is "$@" >/dev/null; }
 rules '[.data.groups[].rules[] | select(.health == "err")] == []' || fail "a rule fails"
 away() { rules '[.data.groups[].rules[].alerts[]? | select(.labels.alertname == "CmxsafeDeviceOffline" and .labels.name == "cam-18")] | length == 1'; }
-wait_for 30 away || fail "the device that is away is no alert"
+wait_for 30 away || fail "there is no alert for the device that is away"
 ok "alerts in Prometheus"
 
 # The first sample of the last hour is complete within a minute.

@@ -66,8 +66,8 @@ gwn 3 grant group:ops cam-1:81 >/dev/null || fail "grant to a group"
 wait_for 20 user_gets 1 1236 || fail "a member at both gateways does not reach the device"
 primary_gets() { [ "$(on "$1" setpriv --reuid 99 --regid 4321 --clear-groups curl -s -m 5 "http://[$A]:81/" 2>/dev/null)" = one ]; }
 for n in 1 2 3; do wait_for 20 primary_gets $n || fail "a process of the group at node $n does not reach the device"; done
-! user_gets 3 1236 || fail "who is no member at the own gateway reaches the device"
-for n in 1 3; do ! user_gets $n 1237 || fail "who is no member at the device's gateway reaches the device from node $n"; done
+! user_gets 3 1236 || fail "a user who is not a member at the user's own gateway reaches the device"
+for n in 1 3; do ! user_gets $n 1237 || fail "a user who is not a member at the device's gateway reaches the device from node $n"; done
 gwn 3 grant --remove group:ops cam-1:81 >/dev/null || fail "grant --remove"
 no_longer() { ! user_gets 1 1236 && ! primary_gets 1; }
 wait_for 20 no_longer || fail "reached after the group's grant was removed"
@@ -118,7 +118,7 @@ start=$(date +%s%3N)
 client_at 3 d -N -R "[$A]:81:127.0.0.1:$WEB" & E=$!; PIDS+=("$E")
 wait_for 20 connected_at 3 cam-1 && wait_for 10 route_is 1 "$A" 3 || fail "a dead session is not taken over"
 echo "taken over after $(($(date +%s%3N) - start)) ms"
-gone_at 2 cam-1 || fail "the dead session is still there"
+gone_at 2 cam-1 || fail "the dead session is still listed"
 for n in 1 2 3; do wait_for 10 consumer_gets $n p one || fail "not reached through node $n after the takeover"; done
 kill -KILL "$D"; wait "$D" 2>/dev/null
 ok "a device that logs in at another gateway takes over from a dead session, and not from one that answers"

@@ -67,7 +67,7 @@ done
 reaches() { [ "$(reach 2)" = one ]; }
 wait_for 20 reaches || fail "not reachable after all cables are repaired"
 connected_at 1 cam-1 || fail "a session was lost"
-ok "a cable that is cut closes what runs over it, and opens nothing"
+ok "a cut cable ends the connections that use it, and permits no others"
 
 # ---- a device between gateways ----
 kill "$D"; wait "$D" 2>/dev/null
@@ -138,7 +138,7 @@ kill -CONT $followers
 for n in 1 2 3; do wait_for 40 is_held_by $n "$A" gw1 || fail "node $n: the claim made while the registry was away is lost"; done
 back() { gwn "$1" nodes --json | json_is '.registry_followed'; }
 for n in 1 2 3; do wait_for 40 back $n || fail "node $n does not follow the registry again"; done
-ok "a split brain between each two gateways heals: the newest claim stays, and only that"
+ok "after a split between any two gateways only the newest claim remains"
 
 # ---- a revocation while a gateway is cut off from the registry ----
 client_at 3 e -N -R "[$(gwn 1 show cam-2 --json | jq -r .device.address)]:81:127.0.0.1:$ONE" & F=$!; PIDS+=("$F")
@@ -153,7 +153,7 @@ wait_for 10 closed_b || fail "a revoked device is reached through a gateway that
 for _ in 1 2 3; do closed_b || fail "a revoked device is reached again"; done
 on 3 ip route del blackhole "$REGISTRY_ADDRESS/32" && on 3 ip route replace "$REGISTRY_ADDRESS" via 10.9.2.3 dev eth0 onlink src 10.9.1.3 || fail "route"
 wait_for 60 gone_at 3 cam-2 || fail "the revoked device stays after its gateway is connected again"
-ok "a revocation closes at once where it is known, and everywhere once it is"
+ok "a revocation takes effect at once at the gateways that it reaches, and at the others when it reaches them"
 
 # ---- a gateway returns with an old copy ----
 end_node 3

@@ -159,7 +159,7 @@ old_listens() { on 2 ip netns exec cmxsafe ss -Hltn | grep -q ':1129 '; }
 wait_for 20 old_listens || fail "the older gateway does not listen"
 gwn 1 access --follow >/dev/null 2>"$TMP/old.err" & OLD_FOLLOW=$!; PIDS+=("$OLD_FOLLOW")
 wait_for 20 grep -q "gateway gw2 closes the connection without an answer.*too old to be followed.*upgrade it" "$TMP/old.err" || fail "access --follow of an older gateway: $(cat "$TMP/old.err")"
-equal "$(grep -c . "$TMP/old.err")" 1 || fail "it says so again and again: $(cat "$TMP/old.err")"
+equal "$(grep -c . "$TMP/old.err")" 1 || fail "the warning is repeated: $(cat "$TMP/old.err")"
 for p in $(descendants "$OLD_FOLLOW") $(descendants "$OLD"); do kill "$p"; done
 wait "$OLD_FOLLOW" "$OLD" 2>/dev/null
 ok "access --follow names a gateway that is too old to be followed"

@@ -71,7 +71,7 @@ ok "a policy that is enforced"
 inside curl -sS --limit-rate 1m -o /dev/null "http://[$A]:81/big" 2>/dev/null & STREAM=$!; PIDS+=("$STREAM")
 printf 'evil' | dd of="$TMP/flash.bin" bs=1 seek=$((0x20000)) conv=notrunc status=none
 stop_board; start_board --keyfile private_key.bin
-stop "$DEVICE"; wait_for 20 gone cam-17 || fail "the device is still there"
+stop "$DEVICE"; wait_for 20 gone cam-17 || fail "the device is still connected"
 login
 wait_for 90 is cam-17 QUARANTINED || fail "an altered device is not quarantined: $(gw policy show)"
 [[ $(reason cam-17) == "check 'region' failed"* ]] || fail "the reason: $(reason cam-17)"
@@ -89,7 +89,7 @@ ok "an altered device is quarantined, and its stream ends"
 
 # A break-glass grant has an end and a reason, and is visible everywhere.
 gw grant "$WHO" cam-17:81 --break-glass --for 20s --why "look at the door" 2>"$TMP/err" >/dev/null || fail "break-glass"
-grep -q "quarantined" "$TMP/err" || fail "break-glass is silent"
+grep -q "quarantined" "$TMP/err" || fail "a break-glass grant is not announced"
 wait_for 20 reaches || fail "break-glass does not reach the device"
 gw grant | grep -q "cam-17:81 .*BREAK-GLASS  # look at the door" || fail "the list: $(gw grant)"
 gw log cam-17 | grep -q "break-glass .*past a quarantine because look at the door" || fail "no event: $(gw log cam-17)"
@@ -100,7 +100,7 @@ ok "break-glass"
 cp "$TMP/good.bin" "$TMP/flash.bin"
 stop_board; start_board --keyfile private_key.bin
 stop "$DEVICE"; wait_for 20 gone cam-17; login
-wait_for 90 is cam-17 trusted && wait_for 10 reaches || fail "a healed device is not reached: $(gw policy show)"
+wait_for 90 is cam-17 trusted && wait_for 10 reaches || fail "a repaired device is not reached: $(gw policy show)"
 ok "the right firmware ends the quarantine"
 
 # Another device's evidence proves nothing.
@@ -202,6 +202,6 @@ gw doctor | grep -q "^bad .*a manifest of the policy of 'cameras', or a file of 
 gw policy set @cameras --manifest "$TMP/manifest" --max-age 60s --enforce yes >/dev/null || fail "policy set"
 wait_for 90 is cam-17 trusted && wait_for 20 reaches || fail "with the manifest stored again: $(gw policy show)"
 gw policy remove @cameras >/dev/null && [ -z "$(standing cam-18)" ] || fail "policy remove"
-ok "in doubt it closes"
+ok "without fresh, trusted evidence access is denied"
 stop_gateway
 stop_board

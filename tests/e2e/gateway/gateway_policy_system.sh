@@ -108,7 +108,7 @@ open(sys.argv[1], "wb").write(flash)
 PY
 stop_board; start_board --keyfile private_key.bin
 stop "$DEVICE"; wait_for 20 gone cam-17; login
-wait_for 40 is trusted || fail "not healed: $(gw policy show)"
+wait_for 40 is trusted || fail "not trusted after the repair: $(gw policy show)"
 reader 81 BUSY
 flock "$GW/apply.lock" kill -STOP "$WORKER" # a worker stopped during a change would keep this lock
 sql "$GW/registry.db" "UPDATE evidence SET ends = ends - 50, boot_ends = boot_ends - 50" || fail "sqlite3"

@@ -40,7 +40,7 @@ key d
 grep -q "registry in PostgreSQL can't be reached.*nothing was changed" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"
 ! has two cam-d || fail "the failed change is in the copy"
 wait_for 60 on two cut_off || fail "status and metrics do not say that the gateway is cut off"
-on two gw doctor >"$TMP/doctor.out" && fail "the doctor is content"
+on two gw doctor >"$TMP/doctor.out" && fail "the doctor exits with success"
 grep -q "^bad .*the registry in PostgreSQL is followed" "$TMP/doctor.out" || fail "the doctor does not say it"
 client b -N & PIDS+=("$!")
 wait_for 20 on two connected cam-b || fail "no login while PostgreSQL is silent"
@@ -55,8 +55,8 @@ wait_for 40 on two gone cam-b || fail "the revocation does not reach the gateway
 wait_for 40 on two followed || fail "the gateway does not follow again"
 on two connected cam-a || fail "another session ended"
 seen_at_one() { on one gw show cam-b --json | json_is '.. | objects | select(has("from")) | .from | length > 0' >/dev/null; }
-wait_for 30 seen_at_one || fail "what was noted while cut off does not reach the other gateway"
-ok "a revocation while cut off takes effect at the first contact; notes are sent then"
+wait_for 30 seen_at_one || fail "records stored while the gateway was cut off do not reach the other gateway"
+ok "a revocation takes effect as soon as the gateway is connected again; its stored records are sent then"
 
 # PostgreSQL is stopped for longer than --stale-after: no login succeeds, and sessions that can't be confirmed end. The other gateway's --stale-after is an hour.
 on two gw init --user --stale-after 6s >/dev/null || fail "init --stale-after"
@@ -67,7 +67,7 @@ GW_PORT=$GW_PORT_two
 pg_stop db
 ! on one gw grant "user:$(id -un)" cam-a:81 2>"$TMP/err" || fail "a grant without PostgreSQL"
 grep -q "nothing was changed" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"
-wait_for 30 on two gone cam-a || fail "a session stays that nobody confirms"
+wait_for 30 on two gone cam-a || fail "a session that cannot be confirmed continues"
 node_logged two "was not confirmed for too long" || fail "the reason is not logged"
 refused_login a -N || fail "a login with a stale copy"
 on two gw status | grep -q "warning: the copy of the registry is stale" || fail "status does not say that the copy is stale"
@@ -76,7 +76,7 @@ on two gw init --user --stale-after 1h >/dev/null || fail "init while PostgreSQL
 client a -N & PIDS+=("$!")
 wait_for 30 on two connected cam-a || fail "an operator can't extend the time"
 on two gw init --user --stale-after 6s >/dev/null || fail "init --stale-after"
-wait_for 30 on two gone cam-a || fail "a session stays that nobody confirms"
+wait_for 30 on two gone cam-a || fail "a session that cannot be confirmed continues"
 ok "stale: logins are refused, sessions end; the operator may extend it"
 pg_start db
 wait_for 40 on two followed || fail "not followed after PostgreSQL is back"
@@ -111,7 +111,7 @@ on one gw grant --remove "user:$(id -un)" cam-c:81 >/dev/null || fail "grant --r
 kept() { pg_sql db "SELECT count(*) FROM cmxsafe.grants WHERE removed"; }
 [ "$(kept)" -ge 1 ] || fail "nothing is kept of a removed row"
 stop "$GW_PID_one"
-[ "$(pg_sql db "SELECT count(*) FROM cmxsafe.meta WHERE key = 'prune_mark'")" = 1 ] || fail "no gateway has begun to count the day"
+[ "$(pg_sql db "SELECT count(*) FROM cmxsafe.meta WHERE key = 'prune_mark'")" = 1 ] || fail "no gateway has stored the time from which the day is counted"
 pg_sql db "UPDATE cmxsafe.meta SET value = (extract(epoch FROM now())::bigint - 3600)::text WHERE key = 'prune_time'" || fail "UPDATE"
 serve_node one
 wait_for 20 on one followed || fail "not followed"

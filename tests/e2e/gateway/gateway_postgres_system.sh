@@ -39,7 +39,7 @@ on other gw grant user:daemon cam-18:81 >/dev/null || fail "grant"
 wait_for 10 gets 1 http://cam-18.cmx:81/ one || fail "the grant does not open the rules"
 gw init --stale-after 6s >/dev/null || fail "init --stale-after"
 pg_stop db
-wait_for 40 gone cam-18 || fail "a session stays that nobody confirms"
+wait_for 40 gone cam-18 || fail "a session that cannot be confirmed continues"
 closed() { [ -s "$GW/fleet.nft" ] && lacks "$(address_of cam-18)" "$GW/fleet.nft"; }
 wait_for 10 closed || fail "the rules still allow something"
 open_again() { ! lacks "$(address_of cam-18)" "$GW/fleet.nft"; }

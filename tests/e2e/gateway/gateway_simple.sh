@@ -23,7 +23,7 @@ ok "ports on the loopback"
 refused_listen b -N -R "$P1:127.0.0.1:$WEB" || fail "another device's port"
 refused_listen b -N -R "$((P3 + 1)):127.0.0.1:$WEB" || fail "a port of no device"
 refused_session b -T true || fail "a command"
-refused_open b -W "127.0.0.1:$P1" || fail "the way to another device"
+refused_open b -W "127.0.0.1:$P1" || fail "a connection to another device"
 ok "a device gets its own ports and nothing else"
 client b -N -R "0.0.0.0:$P3:127.0.0.1:$WEB" & PIDS+=("$!")
 wait_for 20 listening "$P3" || fail "no listener"

@@ -72,7 +72,7 @@ quit_proxy; ok "refused: the next gateway"
 run host="$HOLE_AT > $ONE_AT" login=2
 wait_for 20 at ONE_AT || fail "black hole: $(ask status)"
 [ "$(seen "127.0.0.3: gateway connection: ")" -le 2 ] || fail "the black hole was tried again before the next gateway"
-quit_proxy; ok "black-holed: one attempt of login_timeout a session, then the next gateway"
+quit_proxy; ok "black-holed: one attempt of login_timeout per session, then the next gateway"
 
 run host="$WRONG_AT > $TWO_AT"
 wait_for 20 at TWO_AT || fail "wrong key: $(ask status)"
@@ -136,7 +136,7 @@ wait_for 20 works || fail "no data: $(ask status)"
 [ "$(seen "other sessions have moved to another gateway")" -ge 1 ] || fail "the log does not say why the session ended"
 kill -KILL $LEFT 2>/dev/null
 again ONE
-quit_proxy; ok "a gateway that takes no new sessions is left, once another one does"
+quit_proxy; ok "a gateway that takes no new sessions is left as soon as another gateway takes them"
 
 # ---- silent ----
 run host="$ONE_AT > $TWO_AT" keepalive=1 keepalive_max=3 login=2

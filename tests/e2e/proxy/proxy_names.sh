@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Names that OpenSSH accepts and libssh's own options refuse: the engine logs in with them. Host names go through /etc/hosts of a
+# Names that OpenSSH accepts and libssh's own options refuse: cmxsafe logs in with them. Host names go through /etc/hosts of a
 # mount namespace.
 . "$(dirname "$0")/../lib.sh"
 
