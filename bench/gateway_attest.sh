@@ -47,7 +47,7 @@ trusted() { [ "$(db "SELECT count(*) FROM evidence WHERE trusted = 1")" -ge "$1"
 before=$(ticks "$WORKER"); start=$(date +%s%N)
 gw policy set @many --manifest "$TMP/manifest" --max-age 1h --enforce yes >/dev/null || fail "policy set"
 last=$start had=0
-for part in 1 2 3 4 5; do # a round: a fifth of the devices
+for part in 1 2 3 4 5; do # each round checks a fifth of the devices
     wait_for 600 trusted $((N * part / 5)) || fail "only $(db "SELECT count(*) FROM evidence WHERE trusted = 1") of $N are trusted: $(gw policy show | head -n 3)"
     now=$(date +%s%N) has=$(db "SELECT count(*) FROM evidence WHERE trusted = 1")
     [ "$has" -gt "$had" ] || continue

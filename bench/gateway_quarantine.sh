@@ -58,7 +58,7 @@ WORKER=$(pgrep -o --nslist mnt --ns $$ -f "cmxsafe gateway worker --dir $GW") &&
 trusted() { [ "$(gw policy show --json | jq -r '.[0].standing')" = trusted ]; }
 reads() { grep -q reads "$TMP/reader.out"; }
 for _ in $(seq "$ROUNDS"); do
-    wait_for 60 trusted || fail "not trusted: $(gw policy show)"
+    wait_for 60 trusted || fail "the device is not trusted: $(gw policy show)"
     as 1234 /usr/bin/python3 -c "$(cat "$TMP/reader.py")" "$A" >"$TMP/reader.out" 2>"$TMP/reader.log" & READER=$!; PIDS+=("$READER")
     wait_for 20 reads || fail "no stream: $(cat "$TMP/reader.log")"
     flock "$GW/apply.lock" kill -STOP "$WORKER" # a worker stopped during a change would keep this lock

@@ -261,7 +261,7 @@ static cmx_err store(struct worker *w, struct cmx_why *e)
         for (const struct known *k = w->devices; k && !w->decided_ms; k = k->next)
             if (k->decided)
                 w->decided_ms = cmx_port_now_ms();
-    /* In a large fleet loading the rules takes long, so several verdicts are stored together. */
+    /* Loading the rules of a large fleet takes long, so several verdicts are stored together. */
     due |= w->decided_ms && (w->running == 0 || cmx_port_now_ms() - w->decided_ms >= VERDICTS_MS);
     due |= gw_publish_is_due(&w->publish);
     if (!due)

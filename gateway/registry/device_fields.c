@@ -30,8 +30,8 @@ cmx_err gw_device_name_check(const char *name, struct cmx_why *e)
     return err;
 }
 
-/* Copies the next piece of a list to out; false at the end. Commas, semicolons and blanks separate. A piece that is too
- * long is cut, and its parser then refuses it. */
+/* Copies the next piece of a list to out; false at the end. Commas, semicolons and blanks separate pieces. A piece that
+ * is too long is cut, and its parser then refuses it. */
 static bool next_piece(const char **text, char *out, size_t cap)
 {
     size_t len;

@@ -19,7 +19,7 @@
 #define CMX_ISO_CONTEXTS_MAX 512 /* the same number as the proxy permits */
 #endif
 #define CMX_ISO_GATEWAYS_MAX 8
-#define CMX_ISO_ADDRESSES_MAX 4  /* addresses of resolvers, and as many of time servers */
+#define CMX_ISO_ADDRESSES_MAX 4  /* resolvers; time servers have the same limit */
 #define CMX_ISO_TIME_NAMES_MAX 2 /* names of time servers */
 #define CMX_ISO_CONTROL_MAX 4    /* loopback UDP ports */
 #define CMX_ISO_REQUESTS_MAX 8   /* outstanding DNS, DHCP and SNTP requests */

@@ -114,7 +114,7 @@ printf '[context d]\ndirection = direct\nlocal_port = %s\nremote_port = %s\nremo
 "$BIN/cmxsafed" -c conf 2>agent.log & AGENT=$!
 PIDS+=("$AGENT")
 up() { "$BIN/cmxsafed" status --socket "$TMP/ctl" --json | grep -q '"all_up":true'; }
-wait_for 30 up || fail "not up"
+wait_for 30 up || fail "the agent does not come up"
 grep -q "d: users has no effect without isolation" agent.log || fail "a restriction that nothing enforces is not reported"
 config2 locked
 kill -HUP "$AGENT"

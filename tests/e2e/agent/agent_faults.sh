@@ -35,7 +35,7 @@ ok "signals"
 rm "$RUN/s"
 wait_for 20 json || fail "a removed control socket is not made again"
 [ "$(stat -c %a "$RUN/s")" = 660 ] || fail "mode of the new control socket"
-logged "$RUN/s was removed" || fail "not logged"
+logged "$RUN/s was removed" || fail "the removal of the socket is not logged"
 ok "a control socket that is removed is made again"
 
 # ---- status --watch ----
@@ -47,7 +47,7 @@ ok "status --watch"
 kill -STOP "$AGENT"
 sleep 5
 kill -CONT "$AGENT"
-wait_for 20 serves || fail "not reachable after SIGCONT"
+wait_for 20 serves || fail "the service is not reachable after SIGCONT"
 equal "$(context web .sessions)" 1 || fail "a stop of 5 s cost the session"
 ! logged stuck || fail "a stop counts as a stuck task"
 end_agent

@@ -27,7 +27,7 @@ conf "127.0.0.4 > $TWO > $ONE" # the first entry has no port of its own, and not
 "$BIN/cmxsafed" -c "$CONF" --check >"$TMP/check" 2>&1 || fail "check: $(cat "$TMP/check")"
 start_agent
 wait_up
-uses "$TWO" || fail "not at the first gateway that works: $(json)"
+uses "$TWO" || fail "the agent is not at the first gateway that works: $(json)"
 field_is .gateway.configured "127.0.0.4 > $TWO > $ONE" || fail "the status does not show the list"
 "$BIN/cmxsafed" status --socket "$RUN/s" | grep -q "^gateway 127.0.0.2 port $TWO_PORT of 127.0.0.4 > " || fail "the table does not name the gateway in use"
 [ "$(curl -sS --max-time 10 "http://127.0.0.1:$REMOTE/")" = hello ] || fail "no data"
@@ -55,7 +55,7 @@ SECOND=$(free_port) LISTENER=$SSHD_PID
     sed "s/^host = .*/host = $ONE > $TWO/; s/^port = .*/port = $CLOSED/; s#^host_key = .*#known_hosts_file = $TMP/known_hosts#" >"$CONF"
 start_agent
 wait_up
-uses "$ONE" || fail "not at the first gateway: $(json)"
+uses "$ONE" || fail "the agent is not at the first gateway: $(json)"
 LOST=$(pgrep -P "$LISTENER" | head -n 1) LEFT=$(pgrep -P "$LISTENER" | tail -n 1)
 [ -n "$LOST" ] && [ "$LOST" != "$LEFT" ] || fail "the gateway does not have two sessions"
 for p in $(descendants "$LEFT"); do PIDS+=("$p"); done

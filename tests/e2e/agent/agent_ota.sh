@@ -147,7 +147,7 @@ end_agent
 echo 2.0 >version
 boot 2
 wait_for 40 called confirm || fail "the confirm hook is not run"
-wait_for 10 is .running.confirmed true && is .running.version 2.0 || fail "not confirmed"
+wait_for 10 is .running.confirmed true && is .running.version 2.0 || fail "the update is not confirmed"
 [ "$(get .boot)" != "$first" ] || fail "a boot of the machine is not noticed"
 ok "only a boot of the new version leads to the confirmation"
 

@@ -121,7 +121,7 @@ unseen fd00:1::17 "$MIRROR" || fail "without the unit a service is still reached
 sees fd00:1::17 "$PROXY" || fail "proxy-v2 needs the mirror unit"
 prints_no 'fd00:1::/48' ip -6 route show table local && prints_no cmxsafe_mirror nft list tables || fail "the unit leaves something behind"
 systemctl start "$unit" || fail "second start of $unit"
-wait_for 10 sees fd00:1::17 "$MIRROR" || fail "not mirrored again"
+wait_for 10 sees fd00:1::17 "$MIRROR" || fail "the client's address is not mirrored again"
 echo "ok: the unit removes what it set up, and starts again"
 systemctl stop cmxsafed "$unit"
 echo DONE

@@ -50,7 +50,7 @@ echo update >update
 curl -sS -m 30 --data-binary @update http://127.0.0.1:8989/update | grep '^OK ' || fail "the upload"
 refused() { get .error | grep -q '^the restart hook failed: .'; }
 wait_for 60 refused || { get .; fail "the refusal is not shown"; }
-is .state ready || { get .; fail "not ready after a refusal"; }
+is .state ready || { get .; fail "the update is not ready after a refusal"; }
 [ ! -e /run/rebooting ] || fail "the sandbox permits a reboot"
 boot=$(get .boot)
 echo "ok: refused: $(get .error)"

@@ -31,7 +31,7 @@ sed "s|^key_file.*|key_file = $KEY|" "$ROOT/examples/linux/cmxsafed.conf" >"$TMP
 sed 's/^user.*/usr = x/; s/^port = .*/port = 70000/' "$CONF" >"$TMP/bad.conf"
 "$BIN/cmxsafed" --check -c "$TMP/bad.conf" 2>"$TMP/err"
 [ $? = 1 ] || fail "--check of a bad file"
-[ "$(grep -c "^$TMP/bad.conf:[0-9]*: " "$TMP/err")" = 3 ] || { cat "$TMP/err"; fail "not all errors as file:line: what"; }
+[ "$(grep -c "^$TMP/bad.conf:[0-9]*: " "$TMP/err")" = 3 ] || { cat "$TMP/err"; fail "not all errors are reported as file:line: what"; }
 "$BIN/cmxsafed" -c "$TMP/bad.conf" 2>"$TMP/err"
 [ $? = 1 ] || fail "start with a bad file"
 grep -q "^cmxsafe: .*; .*--check" "$TMP/err" || fail "the message does not say what to do"

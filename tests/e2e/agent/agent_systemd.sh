@@ -62,7 +62,7 @@ chown root: /etc/cmxsafe/key
 wait_for 20 sh -c "journalctl -u cmxsafed -o cat | grep -q 'Permission denied; run: chown cmxsafed: /etc/cmxsafe/key'" || fail "the journal does not say what to do"
 chown cmxsafed: /etc/cmxsafe/key
 (set -e; . ./agent.sh) || fail "README.md: agent.sh"
-systemctl is-enabled cmxsafed || fail "not enabled"
+systemctl is-enabled cmxsafed || fail "the unit is not enabled"
 cmxsafed status --json | json_is .all_up || fail "started, but not up"
 serves || fail "the service is not reached"
 cmxsafed status --json | json_is '[.confinement[] | .applied or (.detail | test("kernel has no Landlock|any port"))] | all' || fail "confinement under the unit"
@@ -92,24 +92,24 @@ echo "ok: reload"
 
 kill -STOP "$first"
 wait_for 30 another "$first" || fail "the watchdog does not restart a hung agent"
-wait_for 30 serves || fail "not reachable after the watchdog"
+wait_for 30 serves || fail "the service is not reachable after the watchdog's restart"
 echo "ok: watchdog"
 
 second=$(main_pid)
 kill -KILL "$second"
-wait_for 30 another "$second" || fail "not restarted after SIGKILL"
-wait_for 30 serves || fail "not reachable after SIGKILL"
+wait_for 30 another "$second" || fail "the agent is not restarted after SIGKILL"
+wait_for 30 serves || fail "the service is not reachable after SIGKILL"
 echo "ok: restart"
 
 # The unit still works with isolation's drop-in.
 cp /usr/share/doc/cmxsafe-agent/examples/isolation.conf /etc/systemd/system/cmxsafed.service.d/
 systemctl daemon-reload && systemctl restart cmxsafed || fail "restart with isolation.conf"
 [ "$(awk '/^CapEff/ {print $2}' "/proc/$(main_pid)/status")" = 0000000000001000 ] || fail "CAP_NET_ADMIN, and only it"
-wait_for 30 serves || fail "not reachable with isolation.conf"
+wait_for 30 serves || fail "the service is not reachable with isolation.conf"
 printf '[isolation]\nenabled = yes\ndhcp = no\nresolvers = 192.0.2.53\n' >>/etc/cmxsafe/cmxsafed.conf
 systemctl restart cmxsafed || fail "restart with isolation"
 all_up() { cmxsafed status --json | json_is .all_up; }
-wait_for 30 all_up || fail "not up with isolation"
+wait_for 30 all_up || fail "the contexts are not up with isolation"
 cmxsafed status --json | json_is .modules.isolation || fail "isolation is not in the status"
 cmxsafed isolation --show >show 2>&1
 grep -q 'table inet cmxsafe' show && grep -q 'table arp cmxsafe' show || { cat show; fail "isolation is not in force"; }
@@ -118,7 +118,7 @@ sed -i '/^\[isolation\]/,$s/^enabled = yes/enabled = no/' /etc/cmxsafe/cmxsafed.
 systemctl reload cmxsafed || fail "reload without isolation"
 wait_for 10 sh -c "journalctl -u cmxsafed -o cat | grep -q 'no longer enabled'" || fail "isolation is not removed"
 cmxsafed isolation --remove || fail "isolation --remove"
-wait_for 30 serves || fail "not reachable after isolation was removed"
+wait_for 30 serves || fail "the service is not reachable after isolation was removed"
 echo "ok: isolation.conf"
 
 systemctl stop cmxsafed || fail "stop"

@@ -32,7 +32,7 @@ mlkem* | sntrup*) cmx attest --evidence --manifest pq --url "$URL" >"$TMP/out" &
 *) false ;;
 esac || { cat "$TMP/out"; fail "the verdict on the key exchange $(context attest .key_exchange)"; }
 equal "$(field '.modules.attest.authorized_key')" "$(cmx identity public | head -n 1)" || fail "the status names another key"
-equal "$(field '.confinement[] | select(.what == "seccomp") | .applied')" true || fail "not confined"
+equal "$(field '.confinement[] | select(.what == "seccomp") | .applied')" true || fail "the agent is not confined"
 sed -i 's/^port = '"$local_port"'/port = 1/' "$CONF"
 kill -HUP "$AGENT"
 wait_for 20 logged 'needs a restart' || fail "a reload changes attestation"
@@ -86,7 +86,7 @@ tpm_answers && fail "an answer without a TPM"
 wait_for 20 logged 'does not answer' || fail "the log does not say that the TPM is missing"
 start_swtpm "$SWTPM_PORT"
 wait_for 20 tpm_answers || fail "a TPM that came back is not used"
-equal "$(field '.confinement[] | select(.what == "seccomp") | .applied')" true || fail "not confined"
+equal "$(field '.confinement[] | select(.what == "seccomp") | .applied')" true || fail "the agent is not confined"
 ok "a TPM that restarts is used again"
 
 kill -STOP "$SWTPM"

@@ -72,7 +72,7 @@ async def main():
         print(code)
 asyncio.run(main())
 PY
-[ "$(grep -cxE '200|503|closed' "$TMP/codes")" = 1000 ] || { sort "$TMP/codes" | uniq -c; fail "not all were answered or closed"; }
+[ "$(grep -cxE '200|503|closed' "$TMP/codes")" = 1000 ] || { sort "$TMP/codes" | uniq -c; fail "not all requests were answered or closed"; }
 grep -qx 200 "$TMP/codes" || fail "none was served"
 ok "1,000 requests: $(sort "$TMP/codes" | uniq -c | tr -s ' \n' ' ')"
 python3 -c "

@@ -17,7 +17,7 @@ equal "$(curl -sf -m 300 "$URL/hash?challenge=$long&ranges=0x10000-0x18000")" "$
 curl -sf -m 300 -H 'Accept: application/json' "$URL/evidence?nonce=0011223344556677" | json_is '.key == "tpm"' >/dev/null || fail "the evidence does not name the TPM"
 cmx image manifest --flash-size 1MB firmware.bin >"$TMP/manifest"
 echo 'require hardware-key' >>"$TMP/manifest"
-cmx attest --evidence --manifest manifest --url "$URL" >"$TMP/out" || { cat "$TMP/out"; fail "not trusted"; }
+cmx attest --evidence --manifest manifest --url "$URL" >"$TMP/out" || { cat "$TMP/out"; fail "the evidence is not trusted"; }
 stop_board
 ok "attestation by a TPM 2.0"
 

@@ -55,7 +55,7 @@ done
 ok "frames are the same byte for byte"
 
 through "/stream?frames=5" >"$TMP/stream" || fail "stream"
-[ "$(grep -ac '^--cmxsafe-frame' "$TMP/stream")" = 5 ] || fail "not five frames"
+[ "$(grep -ac '^--cmxsafe-frame' "$TMP/stream")" = 5 ] || fail "the stream does not have five frames"
 grep -aq 'Content-Type: image/jpeg' "$TMP/stream" || fail "no JPEG in the stream"
 ok "MJPEG"
 

@@ -55,7 +55,7 @@ ping -c 2 -W 5 fd77::2 >/dev/null || fail "no answer to ping over IPv6"
 ok "page, ping, IPv6"
 
 through "/stream?frames=20" >"$TMP/stream" || fail "stream"
-[ "$(grep -ac '^--cmxsafe-frame' "$TMP/stream")" = 20 ] || fail "not twenty frames"
+[ "$(grep -ac '^--cmxsafe-frame' "$TMP/stream")" = 20 ] || fail "the stream does not have twenty frames"
 pids=()
 for i in 1 2 3 4 5 6; do through "/stream?frames=15" >"$TMP/stream.$i" & pids+=($!); done
 for p in "${pids[@]}"; do wait "$p" || fail "one of six viewers fails"; done
@@ -174,7 +174,7 @@ GatewayPorts clientspecified'
 start_board --gateway "10.77.0.1:$FIRST_PORT > 10.77.0.1:$SSHD_PORT"
 sessions_at() { ss -Htn state established "sport = :$1" | grep -c '10.77.0.2'; }
 several_at_first() { [ "$(sessions_at "$FIRST_PORT")" -ge 2 ]; }
-wait_for 60 through /frame.jpg && wait_for 30 several_at_first || fail "not at the first gateway"
+wait_for 60 through /frame.jpg && wait_for 30 several_at_first || fail "the board is not at the first gateway"
 N=$(sessions_at "$FIRST_PORT")
 LOST=$(pgrep -P "$FIRST" | head -n 1)
 for p in $(descendants "$FIRST"); do PIDS+=("$p"); done

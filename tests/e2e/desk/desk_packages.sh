@@ -51,7 +51,7 @@ for field in repository documentation url license; do grep -q "^$field: " "$TMP/
 ok "ESP Component Registry"
 
 scripts/package_arduino.sh "$TMP/one" >/dev/null && scripts/package_arduino.sh "$TMP/two" >/dev/null || fail "package_arduino.sh"
-cmp "$TMP/one/cmxsafe-$version.zip" "$TMP/two/cmxsafe-$version.zip" || fail "not reproducible"
+cmp "$TMP/one/cmxsafe-$version.zip" "$TMP/two/cmxsafe-$version.zip" || fail "the archive is not reproducible"
 mkdir "$TMP/arduino"
 python3 -m zipfile -e "$TMP/one/cmxsafe-$version.zip" "$TMP/arduino" || fail "unzip"
 [ "$(ls "$TMP/arduino")" = "cmxsafe-$version" ] || fail "the IDE wants one folder in the archive"

@@ -61,11 +61,11 @@ certificate alice -n alice
 refused alice "is of the CA SHA256:.* not registered"
 ! gw grant alice@corp cam-17:81 2>"$TMP/err" >/dev/null && grep -q "no CA 'corp'" "$TMP/err" || fail "a grant without the CA: $(cat "$TMP/err")"
 gw platform corp --ca "$TMP/ca.pub" >/dev/null || fail "platform --ca"
-[ "$(gw platform corp --ca "$TMP/ca.pub")" = "corp: unchanged" ] || fail "not idempotent"
+[ "$(gw platform corp --ca "$TMP/ca.pub")" = "corp: unchanged" ] || fail "registering the CA is not idempotent"
 refused alice "no principal of the certificate 'alice-1' has a grant; see 'cmxsafe gateway grant alice@corp'"
 gw grant alice@corp cam-17:81 >/dev/null || fail "grant"
 reaches alice || fail "alice does not reach the device: $(cat "$TMP/ssh.err")"
-logged "alice@corp: logged in from .* with the certificate 'alice-1', serial 1" || fail "not logged: $(tail -3 "$TMP/gateway.log")"
+logged "alice@corp: logged in from .* with the certificate 'alice-1', serial 1" || fail "the login is not logged: $(tail -3 "$TMP/gateway.log")"
 ok "a certificate of a registered CA, with a grant"
 
 # The gateway refuses the key without a certificate, the CA's own key, and one name for a platform and a CA.
@@ -136,7 +136,7 @@ gw metrics | grep -qx "cmxsafe_gateway_certificate_end_timestamp_seconds $(date 
 gw status | grep -q "by certificate 'brief-$SERIAL' (serial $SERIAL of corp) until " || fail "status: $(gw status)"
 wait_for 30 has_ended "$HELD" || fail "a session outlives its certificate"
 [ $(($(date +%s) - $(date -d "$ENDS" +%s))) -le 3 ] || fail "the session ended too late: $(date -Is), $ENDS"
-logged "alice@corp from .*: ended: its certificate has ended" || fail "not logged"
+logged "alice@corp from .*: ended: its certificate has ended" || fail "the end of the session is not logged"
 ok "a live session ends with its certificate"
 
 # A bad KRL changes nothing; a KRL that revokes a serial number ends the session with that number and no other, and refuses later logins.

@@ -40,7 +40,7 @@ fault() {
     local finding=$1 repair=$2
     shift 2
     "$@" || fail "the fault can't be made: $*"
-    ! gw doctor >"$TMP/doctor.out" || fail "not found: $finding"
+    ! gw doctor >"$TMP/doctor.out" || fail "the doctor does not find: $finding"
     grep "^bad .*$finding" "$TMP/doctor.out" | grep -q -- "$repair" || fail "$finding: $(grep ^bad "$TMP/doctor.out")"
     [[ $finding != identity* ]] || no_sessions "${finding#*: }"
     case $repair in

@@ -110,5 +110,5 @@ gw campaign stop second >/dev/null && gw campaign resume first >/dev/null || fai
 sql "$CMXSAFE_GATEWAY/registry.db" "UPDATE meta SET value = 'x,' WHERE key = 'update_keys'"
 ! gw image add v2.bin >/dev/null 2>err && grep -q "the update key in the registry can't be read" err || fail "images are not checked because the key can't be read: $(cat err)"
 gw image key --remove >/dev/null && [ "$(gw image key)" = "no update key" ] || fail "image key --remove"
-ok "images are removed, those of campaigns later; damaged copies are reported and replaced; a device is in one campaign"
+ok "an image is removed at once, and a copy that a campaign uses when the campaign is removed; damaged copies are reported and replaced; a device is in one campaign"
 stop_gateway

@@ -126,14 +126,14 @@ restarted() { local p; p=$(server_pid 2>/dev/null) && [ -n "$p" ] && [ "$p" != "
 p=$(server_pid)
 start=$(date +%s%3N)
 kill -KILL "$p"
-wait_for 20 restarted "$p" || fail "not back after SIGKILL"
+wait_for 20 restarted "$p" || fail "the gateway is not back after SIGKILL"
 bounded "the server is killed" "$start"
 wait_for 20 works || fail "does not work after SIGKILL"
 closed "the server is killed"
 p=$(server_pid)
 start=$(date +%s%3N)
 ip netns del cmxsafe && ip netns add cmxsafe || fail "the namespace can't be replaced"
-wait_for 20 restarted "$p" || fail "not back after the namespace was replaced"
+wait_for 20 restarted "$p" || fail "the gateway is not back after the namespace was replaced"
 bounded "the namespace is replaced" "$start"
 wait_for 30 works || fail "does not work after the namespace was replaced"
 logged "the network namespace cmxsafe was replaced" || fail "the log does not say that the namespace was replaced"
@@ -147,7 +147,7 @@ if command -v bpftool >/dev/null; then
     start=$(date +%s%3N)
     # The gateway stops when the first program is detached, and then removes the others.
     for id in $links; do bpftool link detach id "$id" || prints_no "^$id: " bpftool link show || fail "link $id can't be detached"; done
-    wait_for 20 restarted "$p" || fail "not back after the programs were detached"
+    wait_for 20 restarted "$p" || fail "the gateway is not back after the programs were detached"
     bounded "the programs are detached" "$start"
     wait_for 30 works || fail "does not work after the programs were detached"
     logged "an identity program was detached" || fail "the log does not say that a program was detached"

@@ -119,7 +119,7 @@ client_at 3 d -N -R "[$A]:81:127.0.0.1:$WEB" & E=$!; PIDS+=("$E")
 wait_for 20 connected_at 3 cam-1 && wait_for 10 route_is 1 "$A" 3 || fail "a dead session is not taken over"
 echo "taken over after $(($(date +%s%3N) - start)) ms"
 gone_at 2 cam-1 || fail "the dead session is still listed"
-for n in 1 2 3; do wait_for 10 consumer_gets $n p one || fail "not reached through node $n after the takeover"; done
+for n in 1 2 3; do wait_for 10 consumer_gets $n p one || fail "the device is not reached through node $n after the takeover"; done
 kill -KILL "$D"; wait "$D" 2>/dev/null
 ok "a device that logs in at another gateway takes over from a dead session, and not from one that answers"
 
@@ -130,7 +130,7 @@ wait_for 10 withdrawn || fail "the routes of a killed gateway stay"
 [ -z "$(on 3 ip -n cmxsafe -6 route show table 77)" ] || fail "a killed gateway's claims stay"
 wait "$E" 2>/dev/null
 client_at 1 d -N -R "[$A]:81:127.0.0.1:$WEB" & D=$!; PIDS+=("$D")
-wait_for 20 connected_at 1 cam-1 && wait_for 10 consumer_gets 2 p one || fail "not reachable through another gateway after the first was killed"
+wait_for 20 connected_at 1 cam-1 && wait_for 10 consumer_gets 2 p one || fail "the device is not reachable through another gateway after the first was killed"
 wait "${SERVE_PID[3]}" 2>/dev/null
 serve_node 3
 wait_for 10 route_is 3 "$A" 1 && wait_for 10 consumer_gets 3 p one || fail "a gateway that is back does not know the routes"

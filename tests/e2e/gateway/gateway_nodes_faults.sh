@@ -65,7 +65,7 @@ for pair in "1 2" "2 3" "1 3"; do
     wait_for 30 neighbours "$a" 2 && wait_for 30 neighbours "$b" 2 || fail "the cable between $a and $b is not used again"
 done
 reaches() { [ "$(reach 2)" = one ]; }
-wait_for 20 reaches || fail "not reachable after all cables are repaired"
+wait_for 20 reaches || fail "the device is not reachable after all cables are repaired"
 connected_at 1 cam-1 || fail "a session was lost"
 ok "a cut cable ends the connections that use it, and permits no others"
 
@@ -80,7 +80,7 @@ for i in $(seq 6); do
 done
 for n in 2 3; do wait_for 20 route_is $n "$A" "$at" || fail "node $n does not know where the device is"; done
 for n in 2 3; do [ -z "$(on $n ip -n cmxsafe -6 route show table 77 | grep "$A")" ] || fail "node $n still claims the device"; done
-wait_for 20 reaches || fail "not reachable after moving"
+wait_for 20 reaches || fail "the device is not reachable after moving"
 ok "a device that flaps between gateways is where it logged in last"
 
 # x_gets N: a platform without a grant logs in at node N and reaches the device.
@@ -97,7 +97,7 @@ refused() { grep -q "registry in PostgreSQL can't be reached.*nothing was change
 while :; do
     connected_at 1 cam-1 && connected_at 2 vms || fail "a session ended because the registry is away"
     for n in 1 2 3; do ! gwn $n grant vms cam-1 2>"$TMP/away.err" && refused || fail "node $n changes something without the registry: $(cat "$TMP/away.err")"; done
-    reaches || fail "not reachable without the registry"
+    reaches || fail "the device is not reachable without the registry"
     # Devices log in and out meanwhile, at any gateway.
     for n in 1 2 3; do
         client_at $n e -N & F=$!; PIDS+=("$F")
@@ -124,7 +124,7 @@ for pair in "1 2" "2 3" "3 1"; do
     wait_for 40 gone_at "$a" cam-1 && connected_at "$b" cam-1 || fail "after the split between $a and $b, the older session continues"
     wait_for 20 route_is "$a" "$A" "$b" || fail "after the split, node $a does not know where the device is"
     for n in 1 2 3; do wait_for 30 neighbours $n 2 || fail "node $n is not linked after the split between $a and $b"; done
-    wait_for 20 reaches || fail "not reachable after the split between $a and $b"
+    wait_for 20 reaches || fail "the device is not reachable after the split between $a and $b"
     wait "$D" 2>/dev/null
     D=$E
 done

@@ -23,7 +23,7 @@ BIN=$TMP/bin TMPDIR=$TMP/home
 . "$ROOT/tests/e2e/lib.sh"
 . "$ROOT/tests/e2e/gateway_lib.sh"
 BIN=$(dirname "$(dirname "$TMP")")/bin
-[ "$(id -u)" = 54321 ] || fail "not an ordinary user"
+[ "$(id -u)" = 54321 ] || fail "this is not an ordinary user"
 start_gateway
 key a
 gw enroll cam-17 --key "$TMP/a.pub" --ports 81 >/dev/null || fail "enroll"

@@ -44,7 +44,7 @@ reaches || fail "a refused policy has an effect"
 
 # With --enforce no, every device stays reachable.
 gw policy set @cameras --manifest "$TMP/manifest" --max-age 60s --enforce no >/dev/null || fail "policy set"
-wait_for 90 is cam-17 trusted || fail "not trusted: $(gw policy show) $(tail -5 "$TMP/gateway.log")"
+wait_for 90 is cam-17 trusted || fail "the device is not trusted: $(gw policy show) $(tail -5 "$TMP/gateway.log")"
 [ "$(standing cam-18)" = untrusted ] && reaches || fail "a policy that only reports closes something"
 gw show cam-17 | grep -q "^firmware .*attest_board" || fail "show has no firmware: $(gw show cam-17)"
 claim() { gw show cam-17 --json | json_is '.attestation.claims | any(.name == $n and .result == $r)' --arg n "$1" --arg r "$2" >/dev/null; }
@@ -78,7 +78,7 @@ wait_for 90 is cam-17 QUARANTINED || fail "an altered device is not quarantined:
 wait_for 20 reaches_not || fail "a quarantined device is reached"
 stream_ended() { ! kill -0 "$STREAM" 2>/dev/null; }
 wait_for 20 stream_ended || fail "the stream continues"
-wait_for 10 logged "cam-17: QUARANTINED: check 'region' failed" || fail "not logged: $(tail -3 "$TMP/gateway.log")"
+wait_for 10 logged "cam-17: QUARANTINED: check 'region' failed" || fail "the quarantine is not logged: $(tail -3 "$TMP/gateway.log")"
 gw log cam-17 | grep -q "quarantine .*cam-17 .*region" || fail "no event in the audit trail"
 claim region failed && claim nonce ok || fail "the claims of altered firmware: $(gw show cam-17 --json | jq -c .attestation)"
 gw status | grep -q "cam-17 .*QUARANTINED" || fail "status does not say so: $(gw status)"

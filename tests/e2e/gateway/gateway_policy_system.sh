@@ -87,14 +87,14 @@ ok "a grant ends, with its live connections"
 gw grant user:1234 @cameras >/dev/null || fail "grant"
 gw policy set @cameras --manifest "$TMP/manifest" --max-age 60s --enforce yes >/dev/null || fail "policy set"
 is() { [ "$(gw policy show --json | jq -r '.[0].standing')" = "$1" ]; }
-wait_for 30 is trusted || fail "not trusted: $(gw policy show) $(tail -5 "$TMP/gateway.log")"
+wait_for 30 is trusted || fail "the device is not trusted: $(gw policy show) $(tail -5 "$TMP/gateway.log")"
 WORKER=$(pgrep -o --nslist mnt --ns $$ -f "cmxsafe gateway worker --dir $GW") # the oldest process, because its children have the same command line
 [ -n "$WORKER" ] || fail "no worker"
 reader 81 BUSY; reader 82 QUIET
 printf 'evil' | dd of="$TMP/flash.bin" bs=1 seek=$((0x20000)) conv=notrunc status=none
 stop_board; start_board --keyfile private_key.bin
 stop "$DEVICE"; wait_for 20 gone cam-17; login
-wait_for 30 is QUARANTINED || fail "not quarantined: $(gw policy show)"
+wait_for 30 is QUARANTINED || fail "the device is not quarantined: $(gw policy show)"
 wait_for 30 ended "$BUSY" && wait_for 20 ended "$QUIET" || fail "connections outlive the verdict"
 denied 1234 "http://[$A]:81/" || fail "access to a quarantined device"
 ok "an altered device is quarantined by the judge"
@@ -108,14 +108,14 @@ open(sys.argv[1], "wb").write(flash)
 PY
 stop_board; start_board --keyfile private_key.bin
 stop "$DEVICE"; wait_for 20 gone cam-17; login
-wait_for 40 is trusted || fail "not trusted after the repair: $(gw policy show)"
+wait_for 40 is trusted || fail "the device is not trusted after the repair: $(gw policy show)"
 reader 81 BUSY
 flock "$GW/apply.lock" kill -STOP "$WORKER" # a worker stopped during a change would keep this lock
 sql "$GW/registry.db" "UPDATE evidence SET ends = ends - 50, boot_ends = boot_ends - 50" || fail "sqlite3"
 wait_for 40 ended "$BUSY" || fail "access continues without a worker"
 is QUARANTINED || fail "the standing: $(gw policy show)"
 kill -CONT "$WORKER"
-wait_for 60 is trusted || fail "not trusted again"
+wait_for 60 is trusted || fail "the device is not trusted again"
 ok "without the worker, access ends with the evidence"
 
 # In a campaign the worker's unprivileged child updates a board, with the gateway's identity and without a grant.

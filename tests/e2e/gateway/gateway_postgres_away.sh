@@ -79,7 +79,7 @@ on two gw init --user --stale-after 6s >/dev/null || fail "init --stale-after"
 wait_for 30 on two gone cam-a || fail "a session that cannot be confirmed continues"
 ok "stale: logins are refused, sessions end; the operator may extend it"
 pg_start db
-wait_for 40 on two followed || fail "not followed after PostgreSQL is back"
+wait_for 40 on two followed || fail "the registry is not followed after PostgreSQL is back"
 client a -N & PIDS+=("$!")
 wait_for 20 on two connected cam-a || fail "no login after PostgreSQL is back"
 on two gw grant "user:$(id -un)" cam-a:81 >/dev/null || fail "a change after PostgreSQL is back"
@@ -90,7 +90,7 @@ mkfifo "$TMP/hold"
 "$PG_BIN/psql" -X -q -A -t "$(pg_url db)" <"$TMP/hold" >"$TMP/holder.out" & HOLDER=$!; PIDS+=("$HOLDER")
 exec 7>"$TMP/hold"
 printf 'BEGIN; SELECT revision FROM cmxsafe.registry FOR UPDATE;\n' >&7
-wait_for 10 test -s "$TMP/holder.out" || fail "not locked"
+wait_for 10 test -s "$TMP/holder.out" || fail "the registry is not locked"
 ! on one gw rename cam-a cam-z 2>"$TMP/err" || fail "a change against the lock"
 grep -q "another gateway has been changing the registry" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"
 has one cam-a || fail "the failed change is in the copy"
@@ -114,7 +114,7 @@ stop "$GW_PID_one"
 [ "$(pg_sql db "SELECT count(*) FROM cmxsafe.meta WHERE key = 'prune_mark'")" = 1 ] || fail "no gateway has stored the time from which the day is counted"
 pg_sql db "UPDATE cmxsafe.meta SET value = (extract(epoch FROM now())::bigint - 3600)::text WHERE key = 'prune_time'" || fail "UPDATE"
 serve_node one
-wait_for 20 on one followed || fail "not followed"
+wait_for 20 on one followed || fail "the registry is not followed"
 [ "$(kept)" -ge 1 ] || fail "what was removed less than a day ago is gone"
 stop "$GW_PID_one"
 pg_sql db "UPDATE cmxsafe.meta SET value = (extract(epoch FROM now())::bigint - 90000)::text WHERE key = 'prune_time';

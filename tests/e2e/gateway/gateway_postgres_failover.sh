@@ -41,7 +41,7 @@ ok "a standby takes over"
 pg_stop second fast
 pg_start second
 wait_for 30 on two gw enroll cam-c --key "$TMP/c.pub" --ports 81 >/dev/null || fail "no change after a restart"
-wait_for 30 has one cam-c || fail "not followed after a restart"
+wait_for 30 has one cam-c || fail "the registry is not followed after a restart"
 ok "a restart"
 
 # PostgreSQL is restored from a backup: the copies take the older state.
@@ -52,7 +52,7 @@ wait_for 10 has two cam-d || fail "the gateways do not agree"
 wait_for 30 has_not one cam-d || fail "one keeps what the restored registry lacks"
 wait_for 30 has_not two cam-d || fail "two keeps what the restored registry lacks"
 on one gw enroll cam-d --key "$TMP/d.pub" --ports 81 >/dev/null || fail "enroll after the restore"
-wait_for 10 has two cam-d || fail "not followed after the restore"
+wait_for 10 has two cam-d || fail "the registry is not followed after the restore"
 ok "a restored backup"
 
 # Rows that somebody changed by hand in PostgreSQL, without a revision, are found when the gateway connects again.
@@ -95,7 +95,7 @@ has one cam-e || fail "the failed change is in the copy"
 says_version() { on two gw status | grep -q "install a newer cmxsafe"; }
 wait_for 20 says_version || fail "status does not say that a newer program is needed"
 pg_sql second "UPDATE cmxsafe.registry SET compatible = 2" || fail "compatible schema"
-wait_for 30 on two followed || fail "not followed again"
+wait_for 30 on two followed || fail "the registry is not followed again"
 ok "older and newer versions"
 
 # The URL is that of another fleet's registry.

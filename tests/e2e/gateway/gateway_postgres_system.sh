@@ -52,7 +52,7 @@ done
 refused_login b -N || fail "a login with a stale copy"
 on other gw revoke cam-17 2>/dev/null && fail "a change without PostgreSQL"
 pg_start db
-wait_for 40 followed || fail "not followed after PostgreSQL is back"
+wait_for 40 followed || fail "the registry is not followed after PostgreSQL is back"
 open_b
 wait_for 20 gets 1 http://cam-18.cmx:81/ one || fail "the rules do not open again"
 on other gw revoke cam-18 >/dev/null || fail "revoke"

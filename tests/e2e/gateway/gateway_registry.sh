@@ -33,7 +33,7 @@ mkfifo "$TMP/hold"
 sql "$DB" <"$TMP/hold" >"$TMP/holder.out" & HOLDER=$!; PIDS+=("$HOLDER")
 exec 7>"$TMP/hold"
 printf 'BEGIN EXCLUSIVE; SELECT 1;\n' >&7
-wait_for 10 grep -q 1 "$TMP/holder.out" || fail "not locked"
+wait_for 10 grep -q 1 "$TMP/holder.out" || fail "the registry is not locked"
 denied "is locked"
 exec 7>&-
 wait "$HOLDER"

@@ -171,7 +171,7 @@ echo "ok: restarted while the unit was stopped"
 
 p=$(main_pid)
 kill -KILL "$p"
-wait_for 30 another "$p" || fail "not restarted after SIGKILL"
+wait_for 30 another "$p" || fail "the gateway is not restarted after SIGKILL"
 wait_for 30 connected || fail "the device is not back after SIGKILL"
 cmxsafe gateway grant --remove cgroup:system.slice/nvr.service cam-17:81 || fail "grant --remove"
 systemctl restart nvr && tries nvr 2 || fail "nvr does not try"

@@ -16,7 +16,7 @@ now_ms() { date +%s%3N; }
 
 client a -N -R "[$A]:81:127.0.0.1:$WEB1" & OLD=$!; PIDS+=("$OLD")
 client a -N -R "[$A]:8989:127.0.0.1:$WEB1" & OTHER=$!; PIDS+=("$OTHER")
-wait_for 20 answers http://cam-17.cmx:81/ one && wait_for 20 answers http://cam-17.cmx:8989/ one || fail "not up"
+wait_for 20 answers http://cam-17.cmx:81/ one && wait_for 20 answers http://cam-17.cmx:8989/ one || fail "the device's sessions are not up"
 ok "one device, two sessions with the same key"
 
 # Another client logs in with the same key while the device is alive: its request for the port is refused, and the device keeps the port.
@@ -100,7 +100,7 @@ refused_listen a -N -R "[$A]:8989:127.0.0.1:$WEB1" || fail "a removed port can s
 ok "changed rights end the session"
 
 client a -N -R "[$A]:81:127.0.0.1:$WEB1" & PIDS+=("$!")
-wait_for 20 answers http://cam-17.cmx:81/ one || fail "not up again"
+wait_for 20 answers http://cam-17.cmx:81/ one || fail "the device is not up again"
 gw rotate cam-17 --key "$TMP/b.pub" >/dev/null || fail "rotate"
 wait_for 20 gone cam-17 || fail "a session with a replaced key continues"
 refused_login a -N || fail "a replaced key can log in"
@@ -112,7 +112,7 @@ wait_for 20 sh -c "'$BIN/cmxsafe' gateway exec -- grep -q cam-42.cmx /etc/hosts"
 ok "rotation and renaming"
 
 client b -N -R "[$A]:81:127.0.0.1:$WEB1" 2>/dev/null & PIDS+=("$!")
-wait_for 20 answers http://cam-42.cmx:81/ one || fail "not up under the new name"
+wait_for 20 answers http://cam-42.cmx:81/ one || fail "the device is not up under the new name"
 start=$(now_ms)
 gw revoke cam-42 >/dev/null || fail "revoke"
 wait_for 20 gone cam-42 || fail "a revoked device's session continues"

@@ -23,7 +23,7 @@ gw grant ann cam-17:81 >/dev/null || fail "grant"
 page() { printf 'GET / HTTP/1.0\r\n\r\n' | try_client token -o SecurityKeyProvider="$TMP/sk.so" -W "cam-17.cmx:$1" 2>"$TMP/ssh.err"; }
 page 81 | grep -qx one || fail "the token's holder does not reach the device: $(cat "$TMP/ssh.err")"
 refused_open token -o SecurityKeyProvider="$TMP/sk.so" -W cam-17.cmx:82 || fail "a port without a grant"
-logged "ann: logged in from" || fail "not logged: $(tail -3 "$TMP/gateway.log")"
+logged "ann: logged in from" || fail "the login is not logged: $(tail -3 "$TMP/gateway.log")"
 gw whois platform:ann | grep -q 'platform:ann$' || fail "no identity: $(gw whois platform:ann)"
 # Logins without the touch and with another token are refused.
 ssh-keygen -q -t ed25519-sk -N '' -O no-touch-required -f "$TMP/lazy" && gw platform lazy --key "$TMP/lazy.pub" >/dev/null && gw grant lazy cam-17:81 >/dev/null || fail "platform"

@@ -29,7 +29,7 @@ ok "dry run"
 nft add table inet other
 nft add chain inet other c
 iso --apply || fail "--apply"
-in_force || fail "not in force"
+in_force || fail "the rules are not in force"
 iso --apply || fail "--apply twice"
 iso --show | grep -q 'chain loopback' || fail "--show"
 ok "apply and show"
@@ -37,13 +37,13 @@ ok "apply and show"
 # Without a confirmation the previous state is restored: first the previous ruleset, then none.
 sed -i 's/192.0.2.123/192.0.2.124/' "$CONF"
 iso --apply --commit-confirm 2 || fail "--commit-confirm"
-iso --show | grep -q 192.0.2.124 || fail "not applied"
+iso --show | grep -q 192.0.2.124 || fail "the new rules are not applied"
 back() { iso --show | grep -q 192.0.2.123 && [ ! -e /run/cmxsafe-isolation.unconfirmed ]; }
 wait_for 15 back || fail "the previous ruleset was not restored"
 iso --remove || fail "--remove"
-in_force && fail "still in force"
+in_force && fail "the rules are still in force"
 iso --apply --commit-confirm 2 || fail "--commit-confirm"
-in_force || fail "not in force"
+in_force || fail "the rules are not in force"
 gone() { ! in_force; }
 wait_for 15 gone || fail "the ruleset was not removed"
 ok "an unconfirmed change is reverted"
@@ -66,7 +66,7 @@ iso --confirm >/dev/null || fail "a later trial ended with an earlier one"
 ok "a confirmed change stays"
 
 iso --remove && iso --remove || fail "--remove, twice"
-in_force && fail "still in force"
+in_force && fail "the rules are still in force"
 nft list chain inet other c >/dev/null || fail "another's table was touched"
 ok "remove; other tables do not change"
 

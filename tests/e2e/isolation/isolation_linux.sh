@@ -62,7 +62,7 @@ ok "the proxy works, with the gateway found by name"
 # ---- the first seconds: unsolicited replies arrive right after the answer to our request ----
 for _ in 1 2 3; do
     in_ns dev ip neigh flush dev eth0
-    [ "$(fetch)" = hello ] || fail "not reachable with an empty neighbour table"
+    [ "$(fetch)" = hello ] || fail "the service is not reachable with an empty neighbour table"
     sleep 1.2 # the kernel ignores further replies for a second (locktime)
     hostile arp $G4 $D4
     hostile advertise $G6 $D6

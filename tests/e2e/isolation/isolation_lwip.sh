@@ -45,7 +45,7 @@ for b in sys.stdin.buffer.read(): h = (h ^ b) * 16777619 & 0xffffffff
 print(":".join("%02x" % (h >> (8 * i) & 255) for i in range(4)))')
 in_ns nb ping -c1 -W2 $D4 >/dev/null || fail "no ping without isolation"
 in_ns nb ip neigh show $D4 | grep -q "$DEVICE_MAC" || fail "the hardware address is not $DEVICE_MAC"
-[ "$(in_ns nb curl -s -m 5 http://$D4:80/)" = open ] || fail "not open without isolation"
+[ "$(in_ns nb curl -s -m 5 http://$D4:80/)" = open ] || fail "the page is not open without isolation"
 [ "$(tell tcp 127.0.0.1 80)" = connected ] && [ "$(tell tcp $D4 80)" = connected ] || fail "no loopback without isolation"
 [ "$(tell as anyone fetch 127.0.0.1 1883)" = broker ] || fail "the direct context does not serve without isolation"
 [ "$(tell tcp $G4 22)" = connected ] && [ "$(tell lookup other.test)" = found ] && [ "$(tell ping $G4)" = answered ] ||
@@ -101,7 +101,7 @@ done
 before=$(grep -c 'query.*other.test' "$TMP/dns.log")
 [ "$(tell lookup other.test)" = nothing ] && [ "$(tell lookup gw.test)" = nothing ] || fail "a task looked a name up"
 equal "$(grep -c 'query.*other.test' "$TMP/dns.log")" "$before" || fail "the query left"
-[ "$(fetch)" = hello ] || fail "and the proxy stopped working"
+[ "$(fetch)" = hello ] || fail "the proxy stopped working"
 # A direct context serves only the tasks that it is declared for, identified by the first 15 characters of their names.
 for _ in 1 2 3; do
     for task in mqtt_client_wit mqtt_client_with_a_long_name other; do

@@ -87,8 +87,8 @@ in_ns dev nft add table inet other
 in_ns dev nft add chain inet other c '{ type filter hook input priority -20; policy accept; }'
 in_ns dev nft delete table inet other
 sleep 1.5 # longer than the agent's polling interval
-[ "$(repairs)" = "$n" ] || fail "a change of another table counts as a change of the agent's"
-[ "$(field .modules.isolation.in_force)" = true ] || fail "a change of another table counts"
+[ "$(repairs)" = "$n" ] || fail "a change of another table counts as a repair"
+[ "$(field .modules.isolation.in_force)" = true ] || fail "after a change of another table isolation is not in force"
 ok "another table's changes do not matter"
 
 # The rules cannot be installed again: another program owns a table of that name. All sessions end, and the evidence does
@@ -107,7 +107,7 @@ logged "the sessions end" || fail "the log does not say that the sessions end"
 ! fetches || fail "reachable without isolation"
 exec {OWNER_IN}>&-
 wait_for 30 fetches || { tail -5 "$AGENT_LOG"; json; fail "the service is not reachable again"; }
-[ "$(field .modules.isolation.in_force)" = true ] && claims true || fail "not in force again"
+[ "$(field .modules.isolation.in_force)" = true ] && claims true || fail "the rules are not in force again"
 [ "$(rules)" = "$RULES" ] || fail "other rules than before"
 ok "while the rules cannot be restored the sessions end"
 

@@ -131,7 +131,7 @@ post --data-binary @v3.bin | grep -q "^OK version=3.0.0" || fail "upload of 3.0.
 wait_for 30 is .running.version 3.0.0 || fail "3.0.0 does not boot"
 is .running.confirmed false || fail "confirmed without a session"
 expect 409 "not confirmed" -F update=@v2.bin "$URL/update"
-wait_for 30 is .running.version 5.0.0 || fail "not rolled back"
+wait_for 30 is .running.version 5.0.0 || fail "the update is not rolled back"
 is .rolled_back.version 3.0.0 && is .rolled_back.why "no session" || { get .; fail "the rollback is not reported"; }
 touch up
 post --data-binary @v3.bin | grep -q "^OK version=3.0.0" && wait_for 30 is .running.version 3.0.0 && wait_for 10 is .running.confirmed true || fail "an update after a rollback"

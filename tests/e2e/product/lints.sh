@@ -88,7 +88,7 @@ while IFS=$'\t' read -r phrase instead; do
     case $phrase in '#'* | '') continue ;; esac
     [ -n "$instead" ] || fail "no replacement for: $phrase"
     printf 'x\n' | grep -qP -- "$phrase"
-    [ $? -le 1 ] || fail "not a regular expression: $phrase"
+    [ $? -le 1 ] || fail "this is not a regular expression: $phrase"
 done <scripts/language_phrases.txt
 : >scripts/language_phrases.txt
 ! bash scripts/check_language.sh >"$TMP/language.log" 2>&1 || fail "check_language.sh passes without any phrase"

@@ -8,7 +8,7 @@ command -v jq >/dev/null || skip "no jq"
 S=$(free_port) R=$(free_port) FEW=$(free_port) NONE=$(free_port) D=$(free_port) NOWHERE=$(free_port) IDLE=$(free_port)
 client() { python3 "$ROOT/tests/e2e/client.py" "$@"; }
 told() { grep -qE "^event $*\$" "$TMP/proxy.log"; }
-tells() { wait_for 20 told "$@" || { grep ^event "$TMP/proxy.log" >&2; fail "not reported: $*"; }; }
+tells() { wait_for 20 told "$@" || { grep ^event "$TMP/proxy.log" >&2; fail "this event is not reported: $*"; }; }
 start_sshd </dev/null
 python3 "$ROOT/tests/e2e/service.py" "$S" & PIDS+=($!)
 wait_for 10 listening "$S" || fail "service"
@@ -70,7 +70,7 @@ wait_up
 [ "$(context echo .relays.last_refusal)" = null ] || fail "a refusal was counted before any took place"
 client "$R" sink 1000 || fail "through the agent"
 client "$NONE" refused || fail "no service"
-wait_for 20 logged "proxy: echo: connection 1 from " || fail "not logged"
+wait_for 20 logged "proxy: echo: connection 1 from " || fail "the agent does not log the connection"
 wait_for 20 logged " 1001 bytes in, 64 out: in order" || fail "its end is not logged"
 wait_for 20 context_is none .relays.last_refusal.code refused || fail "the status: $(context none .relays)"
 context_is echo .relays.refused 0 || fail "the status: $(context echo .relays)"

@@ -109,7 +109,7 @@ at TWO_AT || fail "the device left a gateway that works: $(ask status)"
 before=$(seen "event session one up ok")
 cut_sessions TWO
 more() { [ "$(seen "event session one up ok")" -gt "$before" ]; }
-wait_for 20 more || fail "not up again: $(ask status)"
+wait_for 20 more || fail "the session is not up again: $(ask status)"
 wait_for 20 at TWO_AT || fail "a gateway that worked is not tried first: $(ask status)"
 wait_for 20 works || fail "no data: $(ask status)"
 quit_proxy; ok "the first gateway is back: the device stays, also after a lost session"
@@ -125,7 +125,7 @@ LEFT="$LEFT $(descendants "$LEFT")"
 LOST="$LOST $(descendants "$LOST")"
 kill -KILL "$ONE_PID" $LOST; wait "$ONE_PID" 2>/dev/null
 lost() { { status_is echo state up && ! status_is back state up; } || { status_is back state up && ! status_is echo state up; }; }
-wait_for 20 lost || fail "not one session of two: $(ask status)"
+wait_for 20 lost || fail "not exactly one of two sessions is up: $(ask status)"
 searched() { [ "$(seen "127.0.0.2: gateway connection: ")" -ge 2 ]; }
 wait_for 60 searched || fail "the other gateway is not tried: $(ask status)"
 lost || fail "a session that works was ended without another gateway: $(ask status)"
@@ -147,7 +147,7 @@ SILENT="$ONE_PID $(descendants "$ONE_PID")"
 PIDS+=($SILENT)
 for p in $SILENT; do kill -STOP "$p"; done
 wait_for 30 status_is back gateway 127.0.0.2 || fail "a silent gateway is not left: $(ask status)"
-wait_for 20 status_is back state up || fail "not up at the second gateway: $(ask status)"
+wait_for 20 status_is back state up || fail "the session is not up at the second gateway: $(ask status)"
 for p in $SILENT; do kill -KILL "$p" 2>/dev/null; done
 wait_for 20 at TWO_AT || fail "the other session: $(ask status)"
 wait "$ONE_PID" 2>/dev/null

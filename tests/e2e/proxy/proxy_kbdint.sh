@@ -83,7 +83,7 @@ KEY=''
 start_proxy password=s3cret-word -- "echo,$S,$R"
 up
 works || fail "by PAM"
-grep -q "Accepted keyboard-interactive/pam" "$TMP/sshd.log" || fail "not by keyboard-interactive: $(tail -n 5 "$TMP/sshd.log")"
+grep -q "Accepted keyboard-interactive/pam" "$TMP/sshd.log" || fail "the login was not by keyboard-interactive: $(tail -n 5 "$TMP/sshd.log")"
 quit_proxy; never_told
 start_proxy password=wrong -- "echo,$S,$R"
 wait_for 30 status_is echo error auth || fail "a wrong password: $(ask status)"

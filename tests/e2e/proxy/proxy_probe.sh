@@ -41,9 +41,9 @@ add table inet steal
 add chain inet steal out { type nat hook output priority -100; }
 add rule inet steal out tcp dport 7002 redirect to :7003
 NFT
-    wait_for 40 grep -q "the token did not come back; replacing the listener" "$TMP/proxy.log" || fail "not noticed: $(ask status)"
+    wait_for 40 grep -q "the token did not come back; replacing the listener" "$TMP/proxy.log" || fail "the diverted listener is not noticed: $(ask status)"
     in_ns nft delete table inet steal
-    wait_for 30 status_is echo state up || fail "not back: $(ask status)"
+    wait_for 30 status_is echo state up || fail "the context is not up again: $(ask status)"
     ok "a listener that leads elsewhere is noticed and replaced"
     SSHD_PREFIX=""; SSHD_PORT=$(free_port); start_sshd </dev/null
 fi
@@ -54,7 +54,7 @@ wait_for 10 eval "! listening $R" || fail "the listener is still open"
 printf 'restrict,port-forwarding,permitlisten="localhost:%s",permitopen="127.0.0.1:1" %s\n' "$R" "$(cat "$TMP/client_key.pub")" >"$TMP/authorized_keys"
 start_proxy -- "echo,$S,$R,probe=1"
 up
-wait_for 10 grep -q "probes are off" "$TMP/proxy.log" || fail "not logged"
+wait_for 10 grep -q "probes are off" "$TMP/proxy.log" || fail "the log does not say that probes are off"
 client "$R" sink 1000 || fail "context after a forbidden probe"
 status_is echo sessions 1 || fail "a forbidden probe broke the session"
 ok "a gateway that does not permit probes"

@@ -12,7 +12,7 @@ start_sshd </dev/null
 start_proxy keepalive=2 -- "echo,$S,$R,session=one" "back,$D,$S,direct=127.0.0.1,session=one"
 up
 client "$R" refused || fail "service down: the connection must be closed"
-status_is echo refused 1 || fail "not counted: $(ask status)"
+status_is echo refused 1 || fail "the refusal is not counted: $(ask status)"
 start_service
 works || fail "service up again"; ok "service down, then up"
 client "$D" sink 100000 || fail "direct"; ok "a direct context reaches the gateway's side, in the same session"
@@ -34,7 +34,7 @@ wait_for 20 works || fail "gateway back: $(ask status)"; ok "gateway restarted"
 
 # Another process holds the port, then frees it.
 stop_sshd
-wait_for 10 status_is echo state waiting || fail "not waiting"
+wait_for 10 status_is echo state waiting || fail "the context is not waiting"
 python3 -c "
 import socket, time
 a = socket.create_server(('127.0.0.1', $R)); b = socket.create_server(('::1', $R), family=socket.AF_INET6); time.sleep(300)" & HOLDER=$!; PIDS+=($!)
@@ -51,7 +51,7 @@ mv "$TMP/host_ed25519" "$TMP/good_key"; mv "$TMP/host_ed25519.pub" "$TMP/good_ke
 : >"$TMP/sshd.log"
 start_sshd </dev/null
 wait_for 20 status_is echo error host-key || fail "host key: $(ask status)"
-wait_for 10 grep -q "HOST KEY NOT PINNED" "$TMP/proxy.log" || fail "not loud: $(tail -n 3 "$TMP/proxy.log")"
+wait_for 10 grep -q "HOST KEY NOT PINNED" "$TMP/proxy.log" || fail "the log does not report the wrong host key: $(tail -n 3 "$TMP/proxy.log")"
 lacks -E "Accepted|Failed|userauth" "$TMP/sshd.log" || fail "a credential was offered to the wrong gateway"
 stop_sshd
 mv "$TMP/good_key" "$TMP/host_ed25519"; mv "$TMP/good_key.pub" "$TMP/host_ed25519.pub"
@@ -94,6 +94,6 @@ SSHD_PORT=$(free_port)
 start_sshd </dev/null
 start_proxy "pin=@revoked * $(cut -d' ' -f1,2 "$TMP/host_ed25519.pub")" -- "echo,$S,$R"
 wait_for 20 status_is echo error host-key || fail "revoked: $(ask status)"
-wait_for 10 grep -q "HOST KEY REVOKED: gateway shows SHA256:" "$TMP/proxy.log" || fail "not logged: $(tail -n 3 "$TMP/proxy.log")"
+wait_for 10 grep -q "HOST KEY REVOKED: gateway shows SHA256:" "$TMP/proxy.log" || fail "the log does not report the revoked host key: $(tail -n 3 "$TMP/proxy.log")"
 lacks -E "Accepted|Failed|userauth" "$TMP/sshd.log" || fail "a credential was offered"
 quit_proxy; ok "a key that is both pinned and revoked is refused"
