@@ -30,7 +30,7 @@ openssl rand -out "$tmp/private_key.bin" 32
 chmod 600 "$tmp/private_key.bin"
 
 least() { sort -n | head -n 1; }
-# keep NAME A B: A over B in this round.
+# keep NAME A B: adds A divided by B to the rounds of NAME.
 keep() { ratio "$2" "$3" >>"$tmp/$1"; }
 # took COMMAND...: the shortest of 25 runs of a process, in microseconds.
 took() {
@@ -45,7 +45,7 @@ asked() { # asked TARGET: prints the shortest time of the request, in microsecon
     for i in $(seq 30); do urls+=(-o /dev/null "http://127.0.0.1:$port$1"); done
     curl -sf -w '%{time_total}\n' "${urls[@]}" | awk '{ print int($1 * 1000000) }' | least
 }
-serve() { # serve FLASH
+serve() { # serve FLASH: starts attest_board with this flash, instead of the one that runs
     [ -n "$pid" ] && { kill "$pid"; wait "$pid" 2>/dev/null; }
     port=$((20000 + RANDOM % 10000))
     "$bin/attest_board" "$1" "$port" --keyfile "$tmp/private_key.bin" >"$tmp/board.out" &

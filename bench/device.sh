@@ -63,5 +63,5 @@ while read -r name hex times; do
     printf '  %-32s %6d x %d\n' "$name" "$((16#$hex))" "$times" >&2
     heap=$((heap + 16#$hex * times))
 done <<<"$list"
-printf '  and up to the window of 8000 of each relay whose service does not read: %d with 12\n' $((heap + 12 * 8000)) >&2
+printf '  and up to 8000 bytes (the window) for each relay whose service does not read: %d in all with 12 such relays\n' $((heap + 12 * 8000)) >&2
 figure device_heap "$heap" '<=' 102400

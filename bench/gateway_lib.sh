@@ -21,20 +21,20 @@ start_sessions() {
     IFS= read -r -t 900 -u "$SESSIONS_OUT" answer || fail "the sessions do not come up"
     LOGINS=${answer#logins }
 }
-# mark_sessions: LOST is how many of them were closed since the last order.
+# mark_sessions: sets a mark for return_sessions. LOST is how many sessions were closed since the last order.
 mark_sessions() {
     echo mark >&"$SESSIONS_IN"
     IFS= read -r -t 30 -u "$SESSIONS_OUT" LOST || fail "ssh_sessions does not answer"
     LOST=${LOST#marked }
 }
-# return_sessions SECONDS: waits until each of them was closed since the mark and is back. RETURN: "N REFUSED TIMEOUTS SECONDS P50_MS
+# return_sessions SECONDS: waits until each session was closed since the mark and is back. RETURN: "N REFUSED TIMEOUTS SECONDS P50_MS
 # P99_MS MAX_MS".
 return_sessions() {
     echo "back $1" >&"$SESSIONS_IN"
     IFS= read -r -t $(($1 + 30)) -u "$SESSIONS_OUT" RETURN || fail "ssh_sessions does not answer"
     RETURN=${RETURN#back }
 }
-# end_sessions: LOST is how many of them were closed since the last order.
+# end_sessions: ends the sessions. LOST is how many of them were closed since the last order.
 end_sessions() {
     exec {SESSIONS_IN}>&-
     IFS= read -r -t 120 -u "$SESSIONS_OUT" LOST || fail "the sessions do not end"

@@ -39,10 +39,10 @@ fi
 
 # Bulk rates with and without isolation, in alternating transfers: the median of the pairs' ratios. The ratio of the
 # device's processor time is also printed, because other load on the machine affects it less.
-pairs() { # pairs NAME COLUMN: the ratio of each pair of transfers
+pairs() { # pairs NAME COLUMN: prints the ratio of each pair of transfers
     awk -v column="$2" '$1 == "without" { base = $column } $1 == "with" && base > 0 { printf "%.3f\n", $column / base }' "$work/isolation_$1_bulk_ratio"
 }
-both() { # both agent|board RATE-AIM CPU-AIM
+both() { # both agent|board RATE-AIM CPU-AIM: prints both ratios beside their aims
     pairs "$1" 2 >"$work/rate"; pairs "$1" 3 >"$work/cpu"
     figure_of "isolation_$1_bulk_ratio" "$work/rate" '>=' "$2"
     figure_of "isolation_$1_bulk_cpu_ratio" "$work/cpu" '<=' "$3"

@@ -23,7 +23,7 @@ cpu_of() { # cpu_of PID...: prints the nanoseconds of processor time that all th
     echo "$sum"
 }
 
-measure() { # measure with|without PID...
+measure() { # measure with|without PID...: measures three transfers, and the processor time of these processes
     local how=$1 before bytes=0 n rates=() size speed
     shift
     bulk >/dev/null # the first transfer warms up

@@ -258,7 +258,7 @@ def certificate(folder, name):
 
 
 class Stunnel(Peer):
-    """TLS 1.3 with certificates on both sides. The device listens and the gateway connects, so it needs a reachable device."""
+    """TLS 1.3 with certificates on both sides. The device listens and the gateway connects, so the device must be reachable."""
     name = 'stunnel'
     version = property(lambda self: version_of('stunnel4', '-version'))
 

@@ -55,12 +55,12 @@ both_end() {
     stop "$SSH_RUN"
     wait_for 20 free_of "$OURS" && wait_for 20 free_of "$THEIRS" || fail "a listener stays"
 }
-# bulk PORT to|from MEGABYTES CONNECTIONS: MB/s
+# bulk PORT to|from MEGABYTES CONNECTIONS: prints the rate in MB/s
 bulk() { timeout 120 "$LOADGEN" bulk "$1" "$2" $(($3 << 20)) "$4"; }
 
 # ---- bulk and CPU ----
 
-bulk_case() { # bulk_case CIPHER NAME AIM
+bulk_case() { # bulk_case CIPHER NAME AIM: measures transfers both ways, with 1 and 8 connections
     local direction conns round a b way c0 c1 c2 c3
     both "$1"
     bulk "$OURS" to 16 1 >/dev/null; bulk "$THEIRS" to 16 1 >/dev/null
@@ -118,7 +118,7 @@ fi
 
 # ---- latency ----
 
-latency_case() { # latency_case conn|echo COUNT NAME CIPHER-NAME
+latency_case() { # latency_case conn|echo COUNT NAME CIPHER-NAME: measures COUNT connections or echoes
     local round a50 a99 b50 b99
     : >"$TMP/p50"; : >"$TMP/p99"; : >"$TMP/values"
     for round in $(seq $((2 * ROUNDS))); do

@@ -385,7 +385,7 @@ static int wait_for_it(struct update *u)
     bool back = false;
 
     if (!u->quiet)
-        fprintf(u->words, "waiting for the device to restart and to confirm\n");
+        fprintf(u->words, "waiting until the device has restarted and confirmed the image\n");
     fflush(stdout);
     while (cmx_port_now_ms() < end && !interrupted) {
         cmx_port_sleep_ms(POLL_MS);

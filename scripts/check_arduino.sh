@@ -40,8 +40,8 @@ done
 [ -z "$(find src examples -type l)" ] || fail "symbolic links below src or examples are not allowed"
 [ ! -e .development ] || fail ".development must not be published"
 
-# Arduino puts only src/ on the include path: every #include of a project header is relative to it, and esp/ and port/esp/ guard whole
-# files.
+# Arduino puts only src/ on the include path: every #include of a project header is relative to it, and each file of esp/ and
+# port/esp/ is guarded as a whole.
 grep -rnE '^#include "(\.\.|[a-z_]+\.h")' src/cmxsafe --include='*.[ch]' | grep -vE '"(remoteAttest|settings|fw_ports|cmxsafe|sm|ota|esp_[a-z_]+|nvs[a-z_]*|sdkconfig)\.h"' &&
     fail "an include is not rooted at src/"
 for f in src/cmxsafe/esp/*.c src/cmxsafe/port/esp/*.c; do

@@ -60,7 +60,8 @@ void control_answer(const struct control_command *commands, size_t n, void *arg,
     cmx_err err = control_parse(line, len, &r);
 
     if (err) {
-        answer_error(out, err == CMX_ENOSPC ? "the request is too long" : "the request is not a line of words");
+        answer_error(out,
+                     err == CMX_ENOSPC ? "the request is too long" : "the request must be words of printable ASCII");
         return;
     }
     for (size_t i = 0; i < n; i++) {

@@ -145,8 +145,8 @@ static cmx_err install(struct isolation *s, const struct agent_config *c, struct
 
     if (!n)
         return err;
-    (void)resolvers_changed(
-        &s->stamp); /* called before they are read, so that the next turn notices a change meanwhile */
+    /* Take the stamp before the resolvers are read, so that the next turn notices a change meanwhile. */
+    (void)resolvers_changed(&s->stamp);
     err = isolation_compile(c, true, n, why);
     if (!err)
         err = apply(s, n, s->state == ISOLATION_IN_FORCE && nft_guard_check(s->guard, who) == CMX_OK, why);

@@ -207,7 +207,7 @@ cmx_err ota_record_read(int folder, const char *name, struct ota_record *r)
     n = read(fd, text, sizeof text - 1);
     close(fd);
     if (n == 0)
-        return CMX_ENOENT; /* up to version 0.1.0: no update */
+        return CMX_ENOENT; /* versions up to 0.1.0 left an empty file when there was no update */
     text[n > 0 ? n : 0] = '\0';
     err = n < 0 || n == (ssize_t)sizeof text - 1 || memchr(text, '\0', (size_t)n) ? CMX_EFORMAT : parse(text, r);
     if (err)

@@ -368,7 +368,7 @@ int gw_cmd_campaign(int argc, char **argv)
         {"list", campaign_list, "list the campaigns"},
         {"show", campaign_show, "show the progress of each device"},
         {"pause", campaign_pause, "start no more devices for now"},
-        {"resume", campaign_resume, "continue"},
+        {"resume", campaign_resume, "continue a campaign"},
         {"stop", campaign_stop, "end a campaign"},
         {"remove", campaign_remove, "remove a campaign that has ended"},
     };

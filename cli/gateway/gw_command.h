@@ -104,7 +104,7 @@ const char *gw_command_dry_run(const struct gw_common *c);
 
 #define GW_COMMANDS(COMMAND)                                                                                           \
     COMMAND("init", gw_cmd_init, "set up a gateway")                                                                   \
-    COMMAND("serve", gw_cmd_serve, "run it in the foreground")                                                         \
+    COMMAND("serve", gw_cmd_serve, "run the gateway in the foreground")                                                \
     COMMAND("enroll", gw_cmd_enroll, "register a device")                                                              \
     COMMAND("pending", gw_cmd_pending, "list unknown keys that tried to log in")                                       \
     COMMAND("approve", gw_cmd_approve, "register a device whose key tried to log in")                                  \
@@ -140,7 +140,7 @@ const char *gw_command_dry_run(const struct gw_common *c);
     COMMAND("exec", gw_cmd_exec, "run a command where the devices are reachable")                                      \
     COMMAND("worker", gw_cmd_worker, "attest devices as their policies require (the gateway starts it)")               \
     COMMAND("follow", gw_cmd_follow, "follow the registry in PostgreSQL (the gateway starts it)")                      \
-    COMMAND("net", gw_cmd_net, "the system gateway's network namespace (for the units)")
+    COMMAND("net", gw_cmd_net, "set up or remove a system gateway's network (the units run it)")
 
 #define GW_COMMAND(name, run, help) int run(int argc, char **argv);
 GW_COMMANDS(GW_COMMAND)

@@ -178,7 +178,7 @@ int gw_cmd_enroll(int argc, char **argv)
                    &job.attest_port),
         CLI_TEXT("ports", "LIST", "its services, such as 81,8989,8888", &job.fields.ports),
         GW_DIRECT_OPTION(job.fields),
-        CLI_TEXT("address", "ADDRESS", "a given address within the fleet", &job.fields.address),
+        CLI_TEXT("address", "ADDRESS", "its address within the fleet, instead of the derived one", &job.fields.address),
         CLI_TEXT("mac", "MAC", "published CMX-GW form: the address ends in the device's MAC", &job.fields.mac),
         CLI_TEXT("group", "NAME", "for rollouts (attest and update --group)", &job.fields.group),
         CLI_TEXT("form", "FORM", "print one form only: agent, settings or kconfig", &job.form),

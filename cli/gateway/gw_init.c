@@ -183,7 +183,7 @@ static cmx_err settle_length(struct gw *g, const char *option, const char *key, 
     if (least_s || strcmp(given, "0") != 0)
         err = gw_term_parse_length(given, &seconds, e);
     if (!err && seconds < least_s)
-        err = cmx_why_fail(e, CMX_EINVAL, "--%s is at least %lld seconds", option, (long long)least_s);
+        err = cmx_why_fail(e, CMX_EINVAL, "--%s must be at least %lld seconds", option, (long long)least_s);
     if (err)
         return err;
     snprintf(text, sizeof text, "%lld", (long long)seconds);

@@ -6,7 +6,7 @@ static const char about[] =
     "Registers a platform: a consumer that logs in to this gateway with a key of its own. It reaches the "
     "services that it has grants for, with ssh -L, -W or -D and the devices' names (docs/GATEWAY.md). "
     "Another key replaces the former one.\n\nWith --ca, NAME is a certificate authority: the holder of one of "
-    "its certificates may log in as PRINCIPAL@NAME once that has a grant ('cmxsafe gateway grant alice@corp "
+    "its certificates may log in as PRINCIPAL@NAME once that principal has a grant ('cmxsafe gateway grant alice@corp "
     "cam-17:81'). "
     "Another key replaces the CA's former one, and ends the sessions of its certificates. Without NAME it lists "
     "platforms, CAs and their principals.";

@@ -79,7 +79,7 @@ static cmx_err load_inside(struct gw *g, struct cmx_why *e)
         if (status != GW_COULD_NOT)
             return cmx_why_fail(e, CMX_EPERM,
                                 "the packet filter's rules could not be loaded, and the former ones are in force; see "
-                                "above what nft says");
+                                "the message of nft above");
         if (tries == START_TRIES)
             return cmx_why_fail(
                 e, CMX_EPERM,
@@ -100,7 +100,7 @@ static cmx_err load_host(struct gw *g, struct cmx_why *e)
         return CMX_OK;
     return gw_program_run(false, nft)
                ? CMX_OK
-               : cmx_why_fail(e, CMX_EPERM, "the host's rules could not be loaded; see above what nft says");
+               : cmx_why_fail(e, CMX_EPERM, "the host's rules could not be loaded; see the message of nft above");
 }
 
 static cmx_err names_text(struct gw *g, char **text, size_t *len, struct cmx_why *e)
@@ -141,7 +141,7 @@ static cmx_err merge_etc_hosts(const struct gw *g, const char *lines, bool *diff
     return err;
 }
 
-/* Removes the block if the operator turned it off. */
+/* Writes our block of /etc/hosts, or removes it if the operator turned it off. differs: as above. */
 static cmx_err write_etc_hosts(struct gw *g, bool *differs, struct cmx_why *e)
 {
     char wanted[8];

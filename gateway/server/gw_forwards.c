@@ -188,7 +188,7 @@ void gw_forwards_session_json(struct cmx_json *j, const struct gw_session *x, co
         cmx_json_str(j, "ca", x->certificate.authority);
         cmx_json_str(j, "certificate", x->certificate.id);
         snprintf(serial, sizeof serial, "%llu", (unsigned long long)x->certificate.serial);
-        cmx_json_str(j, "serial", serial); /* a text, because JSON numbers have no 64 bits */
+        cmx_json_str(j, "serial", serial); /* a text, because a JSON number may have only 53 bits */
         cmx_json_i64(j, "certificate_ends", x->certificate.ends);
     }
     cmx_json_i64(j, "since", x->since);

@@ -206,7 +206,7 @@ static cmx_err link_up(struct link_job *job, struct cmx_why *e)
         return key_lost(e, "is missing");
     if (!job->exists[job->peer->number] && !(plain ? plain_add(job) : wireguard_add(job)))
         return cmx_why_fail(e, CMX_EIO, "the link to %s can't be made; %s", job->peer->name,
-                            plain ? "see above what ip says"
+                            plain ? "see the message of ip above"
                                   : "install wireguard-tools, and wireguard-go where the kernel has no WireGuard");
     if ((!plain && !wireguard_ready(job)) || !address_set(job) || !answers_set(job))
         return cmx_why_fail(e, CMX_EIO, "the link to %s can't be configured; see above", job->peer->name);

@@ -187,7 +187,8 @@ int gw_network_up(struct gw *g)
     if (!gw_program_run(false, host_rules))
         return gw_fail_with("net up failed", "nft does not load host.nft", "install nftables");
     if (!make_link(link) || !lead_into(g, link))
-        return gw_fail_with("net up failed", "the link into the namespace can't be made", "see above what ip says");
+        return gw_fail_with("net up failed", "the link into the namespace can't be made",
+                            "see the message of ip above");
     if (gw_links_up(g, &e)) /* this gateway's own devices are still served */
         (void)gw_fail("a link to another gateway is missing", &e);
     return EXIT_SUCCESS;

@@ -1,5 +1,5 @@
 /* gw_revoked.h - finds sessions whose key, certificate or CA a new KRL revokes. sshd checks the KRL at each login
- * (RevokedKeys); here ssh-keygen checks it with OpenSSH's same code. */
+ * (RevokedKeys); here ssh-keygen checks it with the same code. */
 #pragma once
 
 #include "gateway/server/gw_server.h"

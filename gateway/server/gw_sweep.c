@@ -110,7 +110,7 @@ static bool id_add(struct id_list *l, const struct inet_diag_sockid *id)
     return true;
 }
 
-/* True for the other end of an operator's connection. */
+/* True if id is the other end of an operator's connection. */
 static bool serves_operator(const struct sweep *s, const struct inet_diag_sockid *id)
 {
     for (size_t i = 0; i < s->operators.n; i++) {

@@ -62,7 +62,7 @@ cmx_err gw_shared_read_head(void *arg, const PGresult *rows, struct cmx_why *e)
     h->found = PQntuples(rows) == 1;
     if (!h->found)
         return cmx_why_fail(e, CMX_ENOENT,
-                            "PostgreSQL holds no registry there; bring one with 'cmxsafe gateway migrate'");
+                            "PostgreSQL holds no registry there; move one to it with 'cmxsafe gateway migrate'");
     snprintf(h->id, sizeof h->id, "%s", PQgetvalue(rows, 0, 0));
     h->schema = strtoll(PQgetvalue(rows, 0, 1), NULL, 10);
     h->compatible = strtoll(PQgetvalue(rows, 0, 2), NULL, 10);
@@ -107,7 +107,7 @@ cmx_err gw_shared_check_head(const struct gw_shared_head *h, struct gw_registry 
 
     if (gw_meta_get(r, "registry_id", id, sizeof id) == CMX_OK && strcmp(id, h->id) != 0)
         return cmx_why_fail(e, CMX_EFORMAT,
-                            "PostgreSQL holds another fleet's registry there; give the URL of this one's with "
+                            "PostgreSQL holds another fleet's registry there; give the URL of this fleet's with "
                             "'cmxsafe gateway init --registry'");
     if (h->compatible > GW_SCHEMA_VERSION)
         return cmx_why_fail(e, CMX_ENOTSUP,

@@ -249,7 +249,7 @@ static cmx_err take_first(const struct words *w, struct cmx_why *why)
 {
     if (w->n == 2 && strcmp(w->w[0], "cmxsafe-manifest") == 0 && strcmp(w->w[1], "1") == 0)
         return CMX_OK;
-    return cmx_why_fail(why, CMX_EFORMAT, "the first line is 'cmxsafe-manifest 1'");
+    return cmx_why_fail(why, CMX_EFORMAT, "the first line must be 'cmxsafe-manifest 1'");
 }
 
 /* *seen: a bit for each statement that occurred. */
@@ -286,7 +286,7 @@ static cmx_err check_whole(const struct cmx_manifest *m, struct cmx_why *why)
     size_t n = m->n_regions + m->n_masks;
 
     if (m->flash_size == 0 || m->n_regions == 0)
-        return cmx_why_fail(why, CMX_EFORMAT, "a manifest has at least flash-size and one region");
+        return cmx_why_fail(why, CMX_EFORMAT, "a manifest needs flash-size and at least one region");
     for (size_t i = 0; i < n; i++)
         if (nth(m, i)->end > m->flash_size)
             return cmx_why_fail(why, CMX_EINVAL, "a region or mask ends beyond the flash");
@@ -314,7 +314,8 @@ cmx_err cmx_manifest_parse(struct cmx_manifest *m, const char *text, size_t len,
         ++*line;
         err = split(&w, text, n);
         if (err)
-            cmx_why_set(why, "a line is at most 400 printable characters in 7 words, each bare or whole in quotes");
+            cmx_why_set(why,
+                        "a line must have at most 400 printable characters in 7 words, each bare or whole in quotes");
         if (!err && w.n > 0) {
             err = first ? take_first(&w, why) : take_line(m, &w, &seen, why);
             first = false;

@@ -285,7 +285,7 @@ def _statement(m, words, seen):
 
 def _check_whole(m):
     if not m.flash_size or not m.regions:
-        raise Malformed("a manifest has at least flash-size and one region")
+        raise Malformed("a manifest needs flash-size and at least one region")
     ranges = m.ranges() + [mask[:2] for mask in m.masks]
     if any(end > m.flash_size for _, end in ranges):
         raise Malformed("a region or mask ends beyond the flash")
@@ -306,10 +306,10 @@ def parse(data):
             try:
                 words = split_line(content)
             except ValueError:
-                raise Malformed("a line is at most 400 printable characters in 7 words, each bare or whole in quotes") \
+                raise Malformed("a line must have at most 400 printable characters in 7 words, each bare or whole in quotes") \
                     from None
             if words and first and words != ["cmxsafe-manifest", "1"]:
-                raise Malformed("the first line is 'cmxsafe-manifest 1'")
+                raise Malformed("the first line must be 'cmxsafe-manifest 1'")
             if words and not first:
                 _statement(m, words, seen)
             first = first and not words

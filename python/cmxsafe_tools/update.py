@@ -188,7 +188,7 @@ class Update:
         print(f"version {now.version} runs from {now.slot}, confirmed")
 
     def wait(self):
-        self.say("waiting for the device to restart and to confirm")
+        self.say("waiting until the device has restarted and confirmed the image")
         end, why, back = time.monotonic() + self.args.wait, "", False
         while time.monotonic() < end:
             time.sleep(POLL_S)

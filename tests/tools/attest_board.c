@@ -124,7 +124,7 @@ static void open_key(int argc, char **argv)
         die("hardware key", why.text);
 }
 
-/* Set from BULK if the environment has it. */
+/* Sets the context "bulk" from the environment variable BULK ("LOCAL_PORT REMOTE_PORT"); returns 0 without it. */
 static size_t add_bulk(struct cmx_context *c)
 {
     const char *bulk = getenv("BULK");

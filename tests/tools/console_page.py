@@ -692,7 +692,7 @@ def labels(css=".map a.node"):
 def nodes():
     go("nodes", "Nodes")
     wait(lambda: any("gw1" in t and "here" in t for t in texts("tbody tr")) and any("gw2" in t and "linked" in t and "\t1\t" in t for t in texts("tbody tr")),
-         "the two gateways with state and sessions")
+         "the two gateways are not shown with state and sessions")
     every_look("nodes")
     go("devices?search=cam", "Devices")
     wait(lambda: len([t for t in texts("tbody tr") if "connected" in t]) == 2 and any("cam-2" in t and "gw2" in t for t in texts("tbody tr")), "a device at the other gateway is connected")

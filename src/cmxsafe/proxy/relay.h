@@ -6,10 +6,11 @@
 /* Returns the free heap that a connection of r needs (proxy_limits.h). */
 size_t cmx_relay_heap_floor(const struct session *s, const struct run *r);
 
-/* Reverse: takes o, a channel that the gateway opens for r; connects it to the local service or refuses it. */
+/* For reverse contexts. Takes o, a channel that the gateway opens for r; connects it to the local service or refuses
+ * it. */
 void cmx_relay_accept_channel(struct session *s, struct run *r, struct cmx_ssh_open *o);
 
-/* Direct: takes fd, which r's listener accepted from peer; opens a channel for it or closes it. */
+/* For direct contexts. Takes fd, which r's listener accepted from peer; opens a channel for it or closes it. */
 void cmx_relay_accept_local(struct session *s, struct run *r, int fd, const struct sockaddr_storage *peer);
 
 /* Returns the poll events to wait for on the local socket; 0: none. */

@@ -48,4 +48,4 @@ wait_up
 context web .key_exchange | grep -qxE "$PQ" || fail "a post-quantum key exchange is not first: $(context web .key_exchange)"
 first=$(context web .key_exchange)
 end_agent
-ok "post-quantum key exchanges are required where set, and else first: $first"
+ok "post-quantum key exchanges come first ($first), and are required where the configuration says so"

@@ -155,7 +155,7 @@ if command -v dnsmasq >/dev/null; then
     PIDS+=("$!")
     wait_for 10 grep -q started "$TMP/dns.log" || fail "dnsmasq does not start"
     start_board --gateway "gw.example:$SSHD_PORT" --set net.dns=10.77.0.1
-    wait_for 30 through /frame.jpg || fail "no session by name"
+    wait_for 30 through /frame.jpg || fail "no session with a gateway that is given by name"
     grep -q 'query\[A\] gw.example from 10.77.0.2' "$TMP/dns.log" || fail "the board did not query the name"
     end_board
     start_board --gateway "none.invalid:$SSHD_PORT" --set net.dns=10.77.0.1

@@ -71,7 +71,7 @@ kill -TERM "$pid"
 rc=0; wait "$pid" || rc=$?
 [ $rc = 1 ] && grep -q "update: stopped; the device keeps" err || { cat out err; fail "SIGTERM: $rc"; }
 gone() { ! kill -0 "$ssh" 2>/dev/null; }
-wait_for 10 gone || fail "its ssh is left"
+wait_for 10 gone || fail "the ssh of the update still runs"
 is .running.version 2.0.0 || fail "stopping changed something"
 ok "stopping leaves the device as it was"
 

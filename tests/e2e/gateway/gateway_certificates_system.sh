@@ -10,7 +10,7 @@ ssh-keygen -q -s "$TMP/ca" -I alice-1 -z 1 -n alice "$TMP/alice.pub" && ssh-keyg
 A=$(address_of cam-17)
 ALICE=$(identity platform:alice@corp)
 equal "$ALICE" "$(gw platform --json | jq -r '.[] | select(.name == "alice@corp") | .identity')" || fail "two identities"
-differ "$ALICE" "$(identity platform:bob@corp)" || fail "alice and bob have one identity"
+differ "$ALICE" "$(identity platform:bob@corp)" || fail "alice and bob have the same identity"
 gw whois "$ALICE" | grep -qx "$ALICE platform:alice@corp" || fail "whois: $(gw whois "$ALICE")"
 gw show cam-17 | grep -q "platform:alice@corp (port 81) as $ALICE" || fail "show: $(gw show cam-17)"
 # A service that answers each line with the peer's address, as the gateway's forward of the connection names it.

@@ -43,7 +43,7 @@ gw image add <(cat v1.bin) --name v1.bin >out && grep -q "^$(digest v1.bin) " ou
 ok "images are stored under their digest"
 
 "$BIN/cmxsafe" image key --key k.pem --pem | gw image key - >out || fail "image key -"
-grep -q "^images are checked with 1 update key" out || { cat out; fail "the text of image key"; }
+grep -q "^images are checked with 1 update key" out || { cat out; fail "'image key' does not report the number of keys"; }
 [ "$(kept '[.images[] | select(.problem == null) | .name] | join(" ")')" = v1.bin ] || fail "the list under the key: $(kept .)"
 gw image list --json | json_is '.keys[0] as $k | .images[] | select(.name == "v1.bin") | .signature == "good" and .signed_by == $k' >/dev/null || fail "a signature with the update key"
 refuses "the image was not stored: it is not signed; sign it with 'cmxsafe image sign'" gw image add bare.bin
@@ -87,9 +87,9 @@ gw campaign start later cam-1 --image <(cat "$(kept ".images[] | select(.image =
 gw image remove "$D" >/dev/null || fail "remove"
 [ -e "$GW/store/$D" ] || fail "the campaign's copy is gone"
 refuses "the image was not removed: the gateway keeps no such image; see 'cmxsafe gateway image list'" gw image remove "$D"
-gw image remove "${D:0:8}" 2>/dev/null && fail "a part of a digest"
+gw image remove "${D:0:8}" 2>/dev/null && fail "remove accepts a part of a digest"
 gw campaign stop later >/dev/null && gw campaign remove later >/dev/null && gw image remove "$(digest v2.bin)" >/dev/null || fail "remove"
-[ ! -e "$GW/store/$D" ] && [ ! -e "$GW/store/$(digest v2.bin)" ] || fail "copies that nothing needs"
+[ ! -e "$GW/store/$D" ] && [ ! -e "$GW/store/$(digest v2.bin)" ] || fail "copies that nothing needs are left"
 [ -e "$GW/store/$(digest bundle.signed)" ] || fail "the copy of an image that is kept is gone"
 # A copy that was damaged is listed as such.
 chmod u+w "$GW/store/$(digest bundle.signed)" && printf x | dd of="$GW/store/$(digest bundle.signed)" bs=1 seek=7 conv=notrunc 2>/dev/null

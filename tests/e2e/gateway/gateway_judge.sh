@@ -232,7 +232,7 @@ ok "grants that come and go leave other connections alone, and are no repairs"
 
 # Meanwhile new connections succeed: a user, a platform and a unit keep their grants and connect again and again.
 cat >"$TMP/again.py" <<'PY'
-# again.py ADDRESS PORT STOP: until the file STOP exists; prints what fails, and at last how many connections worked.
+# again.py ADDRESS PORT STOP: connects repeatedly until the file STOP exists; prints what fails, and at the end how many connections worked.
 import os, socket, sys
 n = 0
 while not os.path.exists(sys.argv[3]):

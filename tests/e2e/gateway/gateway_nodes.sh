@@ -29,7 +29,7 @@ python3 "$ROOT/tests/e2e/service.py" "$STREAMS" 2>"$TMP/service.log" & PIDS+=("$
 wait_for 10 listening "$STREAMS" || fail "no service"
 client_at 2 d -N -R "[$A]:81:127.0.0.1:$WEB" -R "[$A]:82:127.0.0.1:$STREAMS" & D=$!; PIDS+=("$D")
 wait_for 20 connected_at 2 cam-1 || fail "cam-1 does not connect"
-wait_for 10 route_is 1 "$A" 2 && wait_for 10 route_is 3 "$A" 2 || fail "its route is not announced"
+wait_for 10 route_is 1 "$A" 2 && wait_for 10 route_is 3 "$A" 2 || fail "the route to cam-1 is not announced"
 [ -z "$(route_of 2 "$A")" ] || fail "node 2 sends its own device's packets away"
 # consumer N KEY: prints the bytes that the platform gets from the device through node N.
 consumer() { printf 'GET / HTTP/1.0\r\n\r\n' | TMP=$TMP GW_PORT=$GW_PORT timeout 20 bash -c "$(declare -f client_at); client_at \"\$@\"" - "$@" -W "[$A]:81" 2>/dev/null; }

@@ -49,7 +49,7 @@ wait_for 90 is cam-17 trusted || fail "the device is not trusted: $(gw policy sh
 gw show cam-17 | grep -q "^firmware .*attest_board" || fail "show has no firmware: $(gw show cam-17)"
 claim() { gw show cam-17 --json | json_is '.attestation.claims | any(.name == $n and .result == $r)' --arg n "$1" --arg r "$2" >/dev/null; }
 claim nonce ok && claim region ok || fail "the claims of the evidence: $(gw show cam-17 --json | jq -c .attestation)"
-gw show cam-17 | grep -q "^last seen .* from 127.0.0.1" || fail "show does not say when it was seen: $(gw show cam-17)"
+gw show cam-17 | grep -q "^last seen .* from 127.0.0.1" || fail "show does not say when the device was seen: $(gw show cam-17)"
 gw show cam-17 | grep -q "^client  *OpenSSH_" || fail "show does not say with which software: $(gw show cam-17)"
 gw list --json | json_is '[.[] | select(.name == "cam-17" and (.seen.client | startswith("OpenSSH_")))] | length == 1' >/dev/null || fail "list: $(gw list --json)"
 ok "a policy that reports"

@@ -26,7 +26,7 @@ lacks_device() { ! has "$@"; }
 wait_for 20 has two cam-17 || fail "the other gateway does not know the device"
 openssl rand -out "$TMP/hardware.bin" 32 && chmod 600 "$TMP/hardware.bin"
 "$BIN/cmxsafe" identity public --key "$TMP/hardware.bin" >"$TMP/attest.pub" || fail "identity public"
-on two gw enroll cam-18 --key "$TMP/b.pub" --attest-key "$TMP/attest.pub" --ports 81,8888 >/dev/null || fail "enroll at the other"
+on two gw enroll cam-18 --key "$TMP/b.pub" --attest-key "$TMP/attest.pub" --ports 81,8888 >/dev/null || fail "enroll at the other gateway"
 wait_for 20 has one cam-18 || fail "the first gateway does not know the second's device"
 ok "what one enrols, the other knows"
 
@@ -76,7 +76,7 @@ logs_agree() { equal "$(on one gw log --json)" "$(on two gw log --json)"; }
 wait_for 10 logs_agree || fail "two audit trails"
 ok "one audit trail"
 
-# Evidence that another gateway has verified opens the rules here, and its end closes them. The device's attestation key is known and
+# Evidence that another gateway has verified permits connections here until it ends. The device's attestation key is known and
 # it gives no evidence, so that the workers of these two gateways come to no verdict.
 on one gw grant "user:$(id -un)" cam-18:81 >/dev/null || fail "grant"
 A18=$(on one address_of cam-18)

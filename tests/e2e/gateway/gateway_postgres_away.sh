@@ -26,7 +26,7 @@ for n in a b c; do
     key "$n"
     on one gw enroll "cam-$n" --key "$TMP/$n.pub" --ports 81 >/dev/null || fail "enroll"
 done
-wait_for 10 has two cam-c || fail "the gateways do not agree"
+wait_for 10 has two cam-c || fail "node two does not have cam-c"
 GW_PORT=$GW_PORT_two
 client a -N & PIDS+=("$!")
 wait_for 20 on two connected cam-a || fail "no session"
@@ -41,7 +41,7 @@ grep -q "registry in PostgreSQL can't be reached.*nothing was changed" "$TMP/err
 ! has two cam-d || fail "the failed change is in the copy"
 wait_for 60 on two cut_off || fail "status and metrics do not say that the gateway is cut off"
 on two gw doctor >"$TMP/doctor.out" && fail "the doctor exits with success"
-grep -q "^bad .*the registry in PostgreSQL is followed" "$TMP/doctor.out" || fail "the doctor does not say it"
+grep -q "^bad .*the registry in PostgreSQL is followed" "$TMP/doctor.out" || fail "the doctor does not say that the gateway is cut off"
 client b -N & PIDS+=("$!")
 wait_for 20 on two connected cam-b || fail "no login while PostgreSQL is silent"
 on two connected cam-a || fail "a session ended because PostgreSQL is silent"

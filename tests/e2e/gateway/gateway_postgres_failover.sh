@@ -25,7 +25,7 @@ has_not() { on "$1" gw list --json >/dev/null && ! has "$1" "$2"; }
 agree() { equal "$(on one gw export)" "$(on two gw export)"; }
 for n in a b c d; do key "$n"; done
 on one gw enroll cam-a --key "$TMP/a.pub" --ports 81 >/dev/null || fail "enroll"
-wait_for 10 has two cam-a || fail "the gateways do not agree"
+wait_for 10 has two cam-a || fail "node two does not have cam-a"
 
 # The first server ends, and the standby becomes the registry.
 replicated() { [ "$(pg_sql second 'SELECT count(*) FROM cmxsafe.device')" = 1 ]; }
@@ -47,7 +47,7 @@ ok "a restart"
 # PostgreSQL is restored from a backup: the copies take the older state.
 "$PG_BIN/pg_dump" --schema=cmxsafe --clean "$(pg_url second)" >"$TMP/backup.sql" || fail "pg_dump"
 on one gw enroll cam-d --key "$TMP/d.pub" --ports 81 >/dev/null || fail "enroll"
-wait_for 10 has two cam-d || fail "the gateways do not agree"
+wait_for 10 has two cam-d || fail "node two does not have cam-d"
 "$PG_BIN/psql" -X -q -1 -v ON_ERROR_STOP=1 -f "$TMP/backup.sql" "$(pg_url second)" >"$TMP/restore.log" 2>&1 || fail "restore"
 wait_for 30 has_not one cam-d || fail "one keeps what the restored registry lacks"
 wait_for 30 has_not two cam-d || fail "two keeps what the restored registry lacks"
@@ -61,7 +61,7 @@ pg_sql second "UPDATE cmxsafe.device SET team = 'byhand' WHERE name = 'cam-a'" |
 grep -q "changed the same entry" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"
 pg_sql second "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'cmxsafe'" >/dev/null || fail "terminate"
 by_hand() { on "$1" gw show cam-a --json | json_is '.device.group == "byhand"' >/dev/null; }
-wait_for 30 by_hand one || fail "one does not find the difference"
+wait_for 30 by_hand one || fail "node one does not find the difference"
 wait_for 30 by_hand two || fail "two does not find the difference"
 ok "differences are found"
 

@@ -65,7 +65,7 @@ SQL
 [ "$(grep -c 'NOTICE:  text' "$TMP/hostile.log")" -ge 35 ] || fail "too few texts: $(cat "$TMP/hostile.log")"
 hostile_came() { [ -n "$(sql "$TMP/one/registry.db" "SELECT 1 FROM device WHERE name LIKE 'cam-a?%'")" ]; }
 wait_for 20 hostile_came || fail "the gateway does not follow"
-wait_for 10 node_logged one "texts in the shared registry have control or other unexpected characters" || fail "the gateway does not say so"
+wait_for 10 node_logged one "texts in the shared registry have control or other unexpected characters" || fail "the gateway does not log the unexpected characters"
 sql "$TMP/one/registry.db" "SELECT count(*) FROM port WHERE port = 22" >"$TMP/ports" && [ "$(cat "$TMP/ports")" = 0 ] || fail "a row with a hostile key is in the copy"
 [ "$(sql "$TMP/one/registry.db" "SELECT count(*) FROM direct")" = 0 ] || fail "a host with quotes or lines is in the copy"
 ok "each text was written by another gateway: $(grep -c 'NOTICE:  text' "$TMP/hostile.log") columns"
@@ -83,7 +83,7 @@ if bad or len(text) > 1000000:
     sys.exit("%d characters, %s" % (len(text), bad))
 PY
 outputs=0
-# printable NODE json|text COMMAND...
+# printable NODE json|text COMMAND...: runs the command at NODE; fails unless its output is of that form and printable
 printable() {
     local node=$1 how=$2
     shift 2
@@ -124,7 +124,7 @@ ok "no text of another gateway is more than a word in the files of sshd and the 
 on one gw revoke "$NAME" >/dev/null || fail "revoke of the hostile name"
 [ "$(pg_sql db "SELECT count(*) FROM cmxsafe.device WHERE revoked IS NOT NULL")" = 1 ] || fail "the revocation is not in PostgreSQL"
 on one gw grant --remove "user:$(id -un)" cam-b:81 >/dev/null || fail "grant --remove"
-on two gw revoke cam-c >/dev/null || fail "revoke at the other"
+on two gw revoke cam-c >/dev/null || fail "revoke at the other gateway"
 wait_for 10 on one gone cam-c || fail "a revocation does not end the session"
 ok "hostile rows can be revoked, and changes still take effect"
 stop "$GW_PID_one"

@@ -55,7 +55,7 @@ equal "$(schema_of db)" "$((OLD + 1))" || fail "the later version does not add t
 both_work one two
 followed one && followed two || fail "a gateway does not follow"
 on one connected cam-1 || fail "a session ended because another gateway was upgraded"
-ok "a later version beside this one: changes of each take effect at the other"
+ok "a later version beside this one: changes of each take effect at the other too"
 
 # This version changes rows that have columns of the later version, and keeps those columns.
 pg_sql db "BEGIN; UPDATE cmxsafe.registry SET revision = revision + 1;

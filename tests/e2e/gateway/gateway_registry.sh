@@ -39,7 +39,7 @@ exec 7>&-
 wait "$HOLDER"
 may_log_in || fail "no login after the repairs"
 gw status | grep -q "trouble: .* could not read the registry" || fail "status does not report the failed logins"
-gw doctor >"$TMP/doctor.out"; grep -q "^hint .*logins find the registry" "$TMP/doctor.out" || fail "doctor does not report it"
+gw doctor >"$TMP/doctor.out"; grep -q "^hint .*logins find the registry" "$TMP/doctor.out" || fail "doctor does not report the failed logins"
 
 # A thousand devices are enrolled from CSV, all or none. make_csv PREFIX N: writes N devices, each with its own key.
 make_csv() {

@@ -79,7 +79,7 @@ echo "ok: with a broken configuration the saved rules are loaded"
 echo 'table inet cmxsafe { nonsense' >/var/lib/cmxsafed/isolation.nft
 reboot || fail "total deny instead of damaged rules"
 grep -q 'policy drop' <(rules) && ! has services4 elements || fail "damaged saved rules leave the machine open"
-journalctl -u cmxsafed-isolation -o cat | grep -q 'everything is denied' || fail "the journal does not report it"
+journalctl -u cmxsafed-isolation -o cat | grep -q 'everything is denied' || fail "the journal does not say that everything is denied"
 echo "ok: damaged saved rules mean total deny"
 
 sed -i 's/^enabled = yes/enabled = no/; /^broken/d' /etc/cmxsafe/cmxsafed.conf

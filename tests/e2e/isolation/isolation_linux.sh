@@ -170,7 +170,7 @@ in_ns dev nft list set inet cmxsafe gateways4 | grep -q '10.77.0.2 . 22' || fail
 wait_for 60 prints_no "$G4 [.] 22" in_ns dev nft list set inet cmxsafe gateways4 || fail "the old address stays permitted"
 ok "the gateway's new address is permitted and the old one is not"
 
-[ "$(field .modules.isolation.in_force)" = true ] || { json; fail "the status does not show it"; }
+[ "$(field .modules.isolation.in_force)" = true ] || { json; fail "the status does not say that isolation is in force"; }
 [ "$(field .modules.isolation.packets.denied_in)" -gt 1000 ] || fail "nothing was counted"
 
 # ---- the end ----

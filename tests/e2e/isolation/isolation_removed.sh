@@ -75,9 +75,9 @@ attack "nft flush chain" nft flush chain inet cmxsafe output
 attack "nft insert rule accept" nft insert rule inet cmxsafe output accept
 attack "nft policy accept" nft add chain inet cmxsafe input '{ policy accept; }'
 attack "a dormant table" nft add table inet cmxsafe '{ flags dormant; }'
-attack "an element of the services" nft add element inet cmxsafe services4 '{ 127.0.0.1 . 8082 }'
-attack "an element of the sessions" nft add element inet cmxsafe sessions4 '{ 10.77.0.5 . 8082 . 10.77.0.66 . 5555 }'
-attack "elements of the resolvers removed" nft flush set inet cmxsafe resolvers4
+attack "nft add element services4" nft add element inet cmxsafe services4 '{ 127.0.0.1 . 8082 }'
+attack "nft add element sessions4" nft add element inet cmxsafe sessions4 '{ 10.77.0.5 . 8082 . 10.77.0.66 . 5555 }'
+attack "nft flush set resolvers4" nft flush set inet cmxsafe resolvers4
 attack "the gateway's element removed" nft flush set inet cmxsafe gateways4
 attack "cmxsafed isolation --remove" "$BIN/cmxsafed" isolation -c "$CONF" --remove
 attack "cmxsafed isolation --apply" "$BIN/cmxsafed" isolation -c "$CONF" --apply
@@ -102,7 +102,7 @@ no_session() { prints_no . in_ns gw ss -Htn state established 'sport = :22'; }
 wait_for 15 no_session || { tail -5 "$AGENT_LOG"; cat "$TMP/owner.out"; fail "sessions without isolation"; }
 [ "$(field .modules.isolation.in_force)" = false ] || fail "the status claims isolation"
 claims false || { cat "$TMP/evidence"; fail "the evidence claims isolation"; }
-"$BIN/cmxsafed" status --socket "$RUN/s" | grep -q 'NOT IN FORCE' || fail "the status table does not report it"
+"$BIN/cmxsafed" status --socket "$RUN/s" | grep -q 'NOT IN FORCE' || fail "the status table does not say that isolation is not in force"
 logged "the sessions end" || fail "the log does not say that the sessions end"
 ! fetches || fail "reachable without isolation"
 exec {OWNER_IN}>&-

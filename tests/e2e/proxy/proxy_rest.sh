@@ -75,7 +75,7 @@ assert pairs[1][0].recv(1) == b'', 'the service\'s end does not arrive'
 moved(pairs[1][0], pairs[1][1], b'half open')
 for s in pairs[1]:
     s.close()
-print('ends pass after a rest', flush=True)
+print('half-closes and closes pass after a rest', flush=True)
 rested()
 print('remove', flush=True)
 sys.stdin.readline()
@@ -95,7 +95,7 @@ for client, server in pairs[2:60]:
         assert server.recv(1) == b'', 'data instead of the end'
     except ConnectionResetError:
         pass
-print('the session\'s end ends all', flush=True)
+print('the end of the session ends all connections', flush=True)
 PY
 mkfifo "$TMP/in" "$TMP/out"
 python3 "$TMP/rest.py" "$S" "$R" "$Q" "$PROXY_RUN" <"$TMP/in" >"$TMP/out" 2>"$TMP/rest.log" & PIDS+=($!)
@@ -104,11 +104,11 @@ exec {ENDS_IN}>"$TMP/in" {ENDS_OUT}<"$TMP/out"
 said() { local line; IFS= read -r -t 300 -u "$ENDS_OUT" line && [ "$line" = "$1" ] || fail "instead of '$1': ${line:-nothing}"; }
 said 'the session does not wake up'; ok "64 idle connections do not wake their session up"
 said 'data passes both ways after a rest'; ok "data passes after a rest, from either side first"
-said 'ends pass after a rest'; ok "half-close and end pass after a rest"
+said 'half-closes and closes pass after a rest'; ok "half-closes and closes pass after a rest"
 said remove
 [ "$(ask set "one,$S,$R,max=64,session=s")" = "set ok" ] || fail "the context is not removed"
 echo >&"$ENDS_IN"
 said 'a removed context ends its connections only'; ok "a removed context ends its connections, and no others"
 quit_proxy
 echo >&"$ENDS_IN"
-said "the session's end ends all"; ok "the end of the session ends connections at rest"
+said 'the end of the session ends all connections'; ok "the end of the session ends connections at rest"

@@ -34,7 +34,7 @@ ok "a client that does not read is left waiting"
 unread
 more() { [ "$(status_of echo total)" -gt "$served" ] && status_is echo open 0; }
 served=$(status_of echo total)
-wait_for 30 more || fail "the second is not ended: $(ask status)"
+wait_for 30 more || fail "the second connection is not ended: $(ask status)"
 wait_for 60 client "$R" sink 1000 || fail "no slot becomes free: $(ask status)"
 status_is echo sessions 2 || fail "their slots were not freed: $(ask status)"
 ok "their slots are freed when they are needed"

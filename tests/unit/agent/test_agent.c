@@ -315,7 +315,7 @@ static void test_control_answer(void **state)
     assert_string_equal(ask("much", false), "{\"error\":\"does not fit\"}\n");
     assert_string_equal(ask("wrods", false), "{\"error\":\"unknown command 'wrods'\"}\n");
     assert_string_equal(ask("wordss", false), "{\"error\":\"unknown command 'wordss'; did you mean 'words'?\"}\n");
-    assert_string_equal(ask("\x01", false), "{\"error\":\"the request is not a line of words\"}\n");
+    assert_string_equal(ask("\x01", false), "{\"error\":\"the request must be words of printable ASCII\"}\n");
     cmx_buf_init(&out, memory, 5);
     control_answer(commands, 3, NULL, false, (const uint8_t *)"x", 1, &out);
     assert_int_equal(cmx_buf_len(&out), 0);

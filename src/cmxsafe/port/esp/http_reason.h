@@ -9,5 +9,5 @@
 /* Returns why esp_http_server did not send an answer: CMX_ENOMEM or CMX_ECLOSED; CMX_OK for ESP_OK. */
 CMX_MUST_USE cmx_err http_reason_error(esp_err_t rc);
 
-/* Static; "Status" for a code that is not listed. */
+/* Returns a static string; "Status" for a code that is not listed. */
 const char *http_reason_text(int status);
