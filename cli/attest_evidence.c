@@ -77,7 +77,7 @@ static int read_expectations(struct job *j)
     const struct attest_options *o = j->o;
 
     if (o->gateway && (cmx_pin_parse(&j->gateway, o->gateway) || j->gateway.revoked))
-        return cli_usage(ATTEST_COMMAND, "--gateway is SHA256:... or a known_hosts line");
+        return cli_usage(ATTEST_COMMAND, "--gateway must be SHA256:... or a known_hosts line");
     if (o->session && !read_hex(o->session, j->session, 1, sizeof j->session, &j->session_len))
         return cli_usage(ATTEST_COMMAND, "--session must be 1 to %d bytes in hex", CMX_EVIDENCE_SESSION_MAX);
     if (o->nonce && !read_hex(o->nonce, j->nonce, CMX_NONCE_MIN, CMX_NONCE_MAX, &j->nonce_len))

@@ -121,7 +121,7 @@ static void say_ports(const struct confine_plan *p, int abi, char *out, size_t c
     if (!p->limit_ports)
         snprintf(out, cap, "any port: confine_ports = any");
     else if (abi < 4)
-        snprintf(out, cap, "the kernel's Landlock has no ports (version %d)", abi);
+        snprintf(out, cap, "the kernel's Landlock cannot limit ports (version %d)", abi);
     else
         snprintf(out, cap, "TCP connect to %zu and bind to %zu ports", p->n_connect, p->n_bind);
 }

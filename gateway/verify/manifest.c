@@ -221,7 +221,7 @@ static cmx_err add_mask(struct cmx_manifest *m, const struct words *w)
     return err;
 }
 
-#define TEXT_FORM " is one word, or a text in quotes, of at most 63 characters"
+#define TEXT_FORM " must be one word, or a text in quotes, of at most 63 characters"
 
 static const struct statement {
     const char *word;
@@ -232,15 +232,16 @@ static const struct statement {
     {"name", set_name, false, "name" TEXT_FORM},
     {"version", set_version, false, "version" TEXT_FORM},
     {"hardware", set_hardware, false, "hardware" TEXT_FORM},
-    {"secure-version", set_secure_version, false, "secure-version is a number"},
-    {"flash-size", set_flash_size, false, "flash-size is a number"},
-    {"policy", set_policy, false, "policy is 64 hex digits"},
-    {"gateway", set_gateway, false, "gateway is 64 hex digits"},
+    {"secure-version", set_secure_version, false, "secure-version must be a number"},
+    {"flash-size", set_flash_size, false, "flash-size must be a number"},
+    {"policy", set_policy, false, "policy must be 64 hex digits"},
+    {"gateway", set_gateway, false, "gateway must be 64 hex digits"},
     {"require", set_require, true,
-     "require is secure-boot, flash-encryption, debug-off, isolation, hardware-key, confirmed or post-quantum"},
+     "require must be secure-boot, flash-encryption, debug-off, isolation, hardware-key, confirmed or post-quantum"},
     {"region", add_region, true,
-     "region is BEGIN END erased, BEGIN END file NAME OFFSET SHA256 or BEGIN END fill KEYFILE SHA256 (at most 16)"},
-    {"mask", add_mask, true, "mask is BEGIN END NAME (at most 16)"},
+     "region must be BEGIN END erased, BEGIN END file NAME OFFSET SHA256 or BEGIN END fill KEYFILE SHA256 (at most "
+     "16)"},
+    {"mask", add_mask, true, "mask must be BEGIN END NAME (at most 16)"},
 };
 #define N_STATEMENTS (sizeof statements / sizeof statements[0])
 _Static_assert(N_STATEMENTS <= 32, "a bit for each");

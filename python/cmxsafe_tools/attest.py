@@ -170,7 +170,7 @@ def expectations(args, m, reference):
         try:
             expected.gateway = pin_digest(args.gateway)
         except ValueError:
-            raise UsageError("--gateway is SHA256:... or a known_hosts line") from None
+            raise UsageError("--gateway must be SHA256:... or a known_hosts line") from None
     return expected
 
 

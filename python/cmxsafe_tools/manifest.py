@@ -240,22 +240,22 @@ def _digest(words):
     return unhex(word, 32, 32)
 
 
-TEXT_FORM = " is one word, or a text in quotes, of at most 63 characters"
+TEXT_FORM = " must be one word, or a text in quotes, of at most 63 characters"
 # statement: the parser of its words, and the error text for other words
 STATEMENTS = {
     "name": (_text, "name" + TEXT_FORM),
     "version": (_text, "version" + TEXT_FORM),
     "hardware": (_text, "hardware" + TEXT_FORM),
-    "secure-version": (_number, "secure-version is a number"),
-    "flash-size": (_number, "flash-size is a number"),
-    "policy": (_digest, "policy is 64 hex digits"),
-    "gateway": (_digest, "gateway is 64 hex digits"),
+    "secure-version": (_number, "secure-version must be a number"),
+    "flash-size": (_number, "flash-size must be a number"),
+    "policy": (_digest, "policy must be 64 hex digits"),
+    "gateway": (_digest, "gateway must be 64 hex digits"),
     "require": (_requirement,
-                "require is secure-boot, flash-encryption, debug-off, isolation, hardware-key, confirmed or "
+                "require must be secure-boot, flash-encryption, debug-off, isolation, hardware-key, confirmed or "
                 "post-quantum"),
-    "region": (_region, "region is BEGIN END erased, BEGIN END file NAME OFFSET SHA256 or BEGIN END fill KEYFILE SHA256 "
+    "region": (_region, "region must be BEGIN END erased, BEGIN END file NAME OFFSET SHA256 or BEGIN END fill KEYFILE SHA256 "
                         "(at most 16)"),
-    "mask": (_mask, "mask is BEGIN END NAME (at most 16)"),
+    "mask": (_mask, "mask must be BEGIN END NAME (at most 16)"),
 }
 LISTS = {"require": "require", "region": "regions", "mask": "masks"}
 

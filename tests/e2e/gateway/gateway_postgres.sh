@@ -90,7 +90,7 @@ wait_for 10 rules_lack two || fail "a device in quarantine is in the rules"
 pg_change "INSERT INTO cmxsafe.evidence(device, given, ends, boot, boot_ends, trusted, reason, revision)
     SELECT id, extract(epoch FROM now())::bigint, extract(epoch FROM now())::bigint + 3600, '', 0, 1, '', $NEXT FROM cmxsafe.device
     WHERE name = 'cam-18' ON CONFLICT(device) DO UPDATE SET trusted = 1, given = excluded.given, ends = excluded.ends, revision = excluded.revision" || fail "evidence"
-wait_for 10 rules_have two || fail "trusted evidence does not open the rules"
+wait_for 10 rules_have two || fail "trusted evidence does not permit connections"
 pg_change "UPDATE cmxsafe.policy SET removed = true, revision = $NEXT" || fail "policy"
 ok "evidence of another gateway decides about quarantine"
 

@@ -29,14 +29,14 @@ open_b() { client b -N -R "[$(address_of cam-18)]:81:127.0.0.1:$WEB" & PIDS+=("$
 open_b
 denied 1 http://cam-18.cmx:81/ || fail "a user reaches a device without a grant"
 on other gw grant user:daemon cam-18:81 >/dev/null || fail "grant"
-wait_for 10 gets 1 http://cam-18.cmx:81/ one || fail "the other gateway's grant does not open the rules"
+wait_for 10 gets 1 http://cam-18.cmx:81/ one || fail "the other gateway's grant has no effect here"
 denied 2 http://cam-18.cmx:81/ || fail "another user reaches the device"
 on other gw grant user:daemon cam-18:81 --remove >/dev/null || fail "grant --remove"
-wait_for 10 denied 1 http://cam-18.cmx:81/ || fail "the end of the grant does not close the rules"
-ok "grants of another gateway open and close the packet filter"
+wait_for 10 denied 1 http://cam-18.cmx:81/ || fail "the end of the grant has no effect here"
+ok "grants of another gateway, and their end, take effect here"
 
 on other gw grant user:daemon cam-18:81 >/dev/null || fail "grant"
-wait_for 10 gets 1 http://cam-18.cmx:81/ one || fail "the grant does not open the rules"
+wait_for 10 gets 1 http://cam-18.cmx:81/ one || fail "the grant has no effect"
 gw init --stale-after 6s >/dev/null || fail "init --stale-after"
 pg_stop db
 wait_for 40 gone cam-18 || fail "a session that cannot be confirmed continues"
