@@ -33,7 +33,7 @@ function alerts() {
     }
     if (model.status && model.status.counters.ports_in_use)
         add("warning", `${count(model.status.counters.ports_in_use, "login")} asked for a port that a live session of the same key holds`,
-            "If a device is configured twice, stop one; if its key may be copied, replace the key.");
+            "If a device is configured twice, stop one; if its key may have been copied, replace the key.");
     for (const g of model.grants)
         if (g.ends && g.ends * 1000 > Date.now() && g.ends - Date.now() / 1000 < EXPIRES_SOON_S)
             add("warning", `the grant of ${g.consumer} to ${g.device} ends at ${time(g.ends)}`, "Grant it again if it is still needed.");

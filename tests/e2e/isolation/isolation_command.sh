@@ -67,7 +67,7 @@ ok "a confirmed change stays"
 
 iso --remove && iso --remove || fail "--remove, twice"
 in_force && fail "the rules are still in force"
-nft list chain inet other c >/dev/null || fail "another's table was touched"
+nft list chain inet other c >/dev/null || fail "the table of another program was changed"
 ok "remove; other tables do not change"
 
 for bad in "" "--apply --remove" "--commit-confirm 5 --show" "--apply --commit-confirm 0" "--nonsense" "--show extra"; do

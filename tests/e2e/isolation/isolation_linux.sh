@@ -180,6 +180,6 @@ in_ns dev nft list table inet cmxsafe >/dev/null 2>&1 || fail "isolation ended w
 in_ns dev nft add table inet other
 in_ns dev "$BIN/cmxsafed" isolation --remove || fail "--remove"
 prints_no cmxsafe in_ns dev nft list tables || fail "tables are left"
-in_ns dev nft list table inet other >/dev/null || fail "another's table was touched"
+in_ns dev nft list table inet other >/dev/null || fail "the table of another program was changed"
 quiet in_ns dev ping -c1 -W2 $N4 || fail "--remove does not open the machine again"
 ok "isolation stays in force when the agent ends, and an explicit command removes it"
