@@ -154,7 +154,11 @@ ok "a clock that was set back"
 gw policy remove @boards >/dev/null || fail "policy remove"
 gw campaign start v5 b1 --image v5.bin >/dev/null || fail "campaign start"
 soon at v5 b1 begun && gw campaign stop v5 >/dev/null && gw campaign start v6 b1 --image v6.bin >/dev/null || fail "stop, and another campaign"
-wait_for 120 state v6 done && runs b1 6.0.0 || fail "two campaigns for one board: $(gw campaign show v5) $(gw campaign show v6)"
+completed() { # v6 is done, and has not begun before v5 was
+    at v6 b1 waiting || ! at v5 b1 begun || fail "two updates of one board at a time"
+    state v6 done
+}
+wait_for 120 completed && runs b1 6.0.0 || fail "two campaigns for one board: $(gw campaign show v5) $(gw campaign show v6)"
 [ "$(progress v5 b1)" = done ] || [ "$(progress v5 b1)" = begun ] || fail "the update that has begun: $(gw campaign show v5)"
 gw campaign remove v5 >/dev/null && gw campaign remove v6 >/dev/null && gw campaign remove june >/dev/null && gw policy set @boards --manifest v4-0x10000 --max-age 10m --enforce no >/dev/null || fail "remove"
 ok "two campaigns, one after the other"
