@@ -215,6 +215,13 @@ static size_t connections_of(const struct agent_config *c)
     return connections;
 }
 
+/* Call this and raise_descriptors after the process that runs hooks was started, which must not inherit the limits. */
+static void limit_heap(const struct agent_config *c)
+{
+    if (memory_limit(connections_of(c)))
+        cmx_log(CMX_LOG_WARN, TAG, "the heap cannot be limited: %s", strerror(errno));
+}
+
 /* The soft limit of a shell or container is often 1,024. Raises it as far as the connections need and the hard one
  * permits. */
 static void raise_descriptors(const struct agent_config *c)
@@ -239,8 +246,10 @@ static void agent_reload(struct agent *a)
     cmx_notify_send(&a->notify, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)cmx_port_now_ms() * 1000);
     a->reload_error[0] = 0;
     next = load_next(a);
-    if (next)
+    if (next) {
+        limit_heap(next);
         raise_descriptors(next);
+    }
     if (next && wiring_reload(&a->wiring, next, &why) != CMX_OK) {
         log_line(a, why.text);
         config_free(next);
@@ -471,13 +480,6 @@ static const char *control_todo(cmx_err err)
     default:
         return "let the agent's user write to its folder, or set control_socket";
     }
-}
-
-/* Call this and raise_descriptors after the process that runs hooks was started, which must not inherit the limits. */
-static void limit_heap(const struct agent_config *c)
-{
-    if (memory_limit(connections_of(c)))
-        cmx_log(CMX_LOG_WARN, TAG, "the heap cannot be limited: %s", strerror(errno));
 }
 
 static int start(struct agent *a)

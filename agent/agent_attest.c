@@ -60,8 +60,8 @@ static cmx_err flash_read(void *arg, uint32_t offset, void *out, size_t len)
     n = pread(self.image, out, len, offset);
     if (n == (ssize_t)len)
         return CMX_OK;
-    cmx_log(CMX_LOG_ERROR, TAG, "image %s: cannot read %zu bytes at 0x%lx: %s", self.image_path, len,
-            (unsigned long)offset, n < 0 ? strerror(errno) : "the file is shorter than when the agent started");
+    cmx_log_limited(CMX_LOG_ERROR, TAG, "image %s: cannot read %zu bytes at 0x%lx: %s", self.image_path, len,
+                    (unsigned long)offset, n < 0 ? strerror(errno) : "the file is shorter than when the agent started");
     return CMX_EIO;
 }
 

@@ -12,6 +12,7 @@ static struct {
     uint64_t work;
     uint64_t since_ms; /* the time since which work has not grown */
     bool given_back;
+    rlim_t limit; /* the limit that this process set; 0: none */
 } memory;
 
 void memory_setup(void)
@@ -26,10 +27,13 @@ cmx_err memory_limit(size_t connections)
 
     if (getrlimit(RLIMIT_DATA, &limit) != 0)
         return CMX_EIO;
-    if (limit.rlim_cur <= bytes)
+    if (memory.limit ? bytes <= memory.limit : bytes >= limit.rlim_cur)
         return CMX_OK;
-    limit.rlim_cur = bytes;
-    return setrlimit(RLIMIT_DATA, &limit) == 0 ? CMX_OK : CMX_EIO;
+    limit.rlim_cur = bytes < limit.rlim_max ? bytes : limit.rlim_max;
+    if (setrlimit(RLIMIT_DATA, &limit) != 0)
+        return CMX_EIO;
+    memory.limit = limit.rlim_cur;
+    return CMX_OK;
 }
 
 bool memory_turn(uint64_t work, uint64_t now_ms)

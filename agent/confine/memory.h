@@ -12,8 +12,7 @@
 /* Call it before the first thread starts. */
 void memory_setup(void);
 
-/* Covers the stacks of threads, libraries, buffers, and sessions that a reload adds. A sanitizer's shadow memory counts
- * too. */
+/* Covers the stacks of threads, libraries and buffers. A sanitizer's shadow memory counts too. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define MEMORY_LIMIT_BASE ((rlim_t)1 << 47)
 #else
@@ -21,7 +20,8 @@ void memory_setup(void);
 #endif
 
 /* Limits the heap of the process (RLIMIT_DATA, soft). connections: the number that the contexts permit. An allocation
- * above the limit fails, and ends the session that needs it. CMX_EIO. */
+ * above the limit fails, and ends the session that needs it. A later call raises the limit and never lowers it, since
+ * the memory may be in use; a lower limit that another program set stays. CMX_EIO. */
 CMX_MUST_USE cmx_err memory_limit(size_t connections);
 
 /* Call it at each turn of the agent's loop. work: a number that grows while sessions work (bytes moved, logins). True:
