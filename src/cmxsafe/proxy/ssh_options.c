@@ -87,7 +87,7 @@ static void join_hostkeys(char *out, size_t cap, unsigned types)
 cmx_err cmx_ssh_options_set(ssh_session session, const struct cmx_gateway *g, unsigned types)
 {
     const bool aes_first = cmx_crypto_fast_aes();
-    char hostkeys[128], default_ciphers[sizeof aes_gcm + sizeof chacha + sizeof ",aes256-ctr"];
+    char hostkeys[128], default_ciphers[2 * sizeof aes_gcm + sizeof ",aes256-ctr"]; /* chacha is shorter */
     const char *ciphers = g->ciphers ? g->ciphers : default_ciphers;
     long timeout_s = (long)g->login_timeout_s;
     cmx_err err;
