@@ -12,7 +12,9 @@ static const char about[] =
     "platform, which logs in with a key of its own, or PRINCIPAL@CA for certificates (see 'cmxsafe gateway "
     "platform'). Without PORT the grant "
     "is for all ports that the device has now. @GROUP:PORT is a grant for all devices that are in that group, now or "
-    "later. --for or --until ends the grant, and the connections that it permits, by itself. --remove removes a grant.";
+    "later. With --for or --until the grant ends at that time, and the connections that it permits end with it. "
+    "--remove "
+    "removes a grant.";
 
 /* Parses "cam-17:81", "cam-17", "cam-17.cmx:81", "@cameras:81" or "@cameras" */
 static cmx_err parse_target(const struct gw *g, const char *text, char device[GW_NAME_MAX + 1], uint16_t *port,

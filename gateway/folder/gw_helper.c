@@ -78,7 +78,7 @@ cmx_err gw_helper_path(const struct gw *g, char out[GW_PATH_MAX], struct cmx_why
         return err;
     return cmx_why_fail(
         e, CMX_EPERM,
-        "sshd runs nothing from %s: users other than root can write to a folder above it; use the default folder, or "
-        "correct the owners and modes of these folders",
+        "sshd does not run the helper in %s: a user other than root owns this folder or one above it, or can write to "
+        "it; use the default folder, or correct the owners and modes",
         g->dir);
 }
