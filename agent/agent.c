@@ -168,7 +168,7 @@ static cmx_err confine(struct agent *a)
     if (!err || a->wiring.config->agent.confine != AGENT_CONFINE_REQUIRED)
         return CMX_OK;
     cmx_log(CMX_LOG_ERROR, TAG,
-            "confine = required, and not all of it could be applied; set confine = yes to run with less");
+            "confine = required, and not all of the confinement could be applied; set confine = yes to run with less");
     return err;
 }
 
@@ -496,7 +496,7 @@ static int start(struct agent *a)
     raise_descriptors(a->wiring.config);
     make_plan(a);
     if (confine(a) != CMX_OK)
-        return fail("confinement", "not all of it could be applied", "see the lines above");
+        return fail("confinement", "not all of the confinement could be applied", "see the lines above");
     if (wiring_start(&a->wiring, &why) != CMX_OK)
         return fail("start", why.text, "nothing was started");
     return 0;
@@ -533,7 +533,7 @@ int agent_run(const char *config_file)
     int code;
 
     if (!a)
-        return fail("start", cmx_err_text(CMX_ENOMEM), "free some");
+        return fail("start", cmx_err_text(CMX_ENOMEM), "free some memory");
     a->config_file = config_file;
     a->signals = a->wiring.wake = -1;
     a->started_ms = a->loaded_ms = cmx_port_now_ms();

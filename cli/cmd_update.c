@@ -100,7 +100,7 @@ static int parse(int argc, char **argv, struct update *u, bool *done)
     if (cli_parse(&line, argc, argv, &status))
         return status;
     if (u->gateway && u->url)
-        return cli_usage(line.command, "--gateway and --url exclude each other");
+        return cli_usage(line.command, "give --gateway or --url, not both");
     if (u->url && !http_url_ok(u->url))
         return cli_usage(line.command, "--url '%s': " HTTP_URL_FORM, u->url);
     if (u->attest_url && !http_url_ok(u->attest_url))

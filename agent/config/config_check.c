@@ -28,7 +28,7 @@ static void check_identity(const struct agent_config *c, struct config_report *r
         config_error(r, line_of("identity", &s->head, "tpm_handle"),
                      "tpm_handle: '%s' is not a persistent handle, 0x81000000 to 0x81ffffff", s->tpm_handle);
     if (s->tpm && !s->tpm_handle)
-        config_error(r, line_of("identity", &s->head, "tpm"), "tpm without tpm_handle");
+        config_error(r, line_of("identity", &s->head, "tpm"), "tpm needs tpm_handle");
     if (c->attest.enabled && !has_identity(c))
         config_error(r, line_of("attest", &c->attest.head, "enabled"),
                      "attestation needs a key: give key_file or tpm_handle in [identity]");

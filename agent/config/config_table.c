@@ -160,8 +160,9 @@ const struct config_key config_keys[] = {
      .help = "Name or uid of the agent's user, the only one that may connect to the gateway and to the contexts' "
              "services. For `cmxsafed isolation --apply`, which root runs."},
     {"isolation", "resolvers", CONFIG_TEXT, ISOLATION(resolvers), .without = "those of /etc/resolv.conf",
-     .help = "Addresses of the name servers that the agent may ask while it looks the gateway up; none are needed when "
-             "the gateway is an address."},
+     .help =
+         "Addresses of the name servers that the agent may query to look up the gateway's name; none are needed when "
+         "the gateway is an address."},
     {"isolation", "forwarder", CONFIG_TEXT, ISOLATION(forwarder), .max = 32,
      .without = "systemd-resolved's, if it is used",
      .help =

@@ -78,7 +78,7 @@ static cmx_err set_number(const struct config_key *k, void *at, const char *text
     if (err || v < k->min || v > k->max)
         return cmx_why_fail(why, CMX_EINVAL, "%.40s is out of range: %s", text, range);
     if (v % step)
-        return cmx_why_fail(why, CMX_EINVAL, "%.40s: whole seconds only", text);
+        return cmx_why_fail(why, CMX_EINVAL, "%.40s: give whole seconds", text);
     store(k, at, k->unit ? v / k->unit : v);
     return CMX_OK;
 }

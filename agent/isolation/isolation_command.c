@@ -103,9 +103,9 @@ static int compile(const char *file, struct cmx_buf *out, const char **text)
     if (err)
         (void)cli_fail(file, "not usable", "correct the errors listed above");
     else if (isolation_compile(c, false, n, &why) != CMX_OK)
-        (void)cli_fail(file, why.text, "correct it");
+        (void)cli_fail(file, why.text, "correct the configuration");
     else if (cmx_nft_ruleset(n, out) != CMX_OK || cmx_buf_cstr(out, text) != CMX_OK)
-        (void)cli_fail(file, "the ruleset is too long", "name fewer contexts");
+        (void)cli_fail(file, "the ruleset is too long", "configure fewer contexts");
     else
         code = 0;
     config_free(c);
@@ -125,7 +125,7 @@ static int run(struct nft *n, const char *text, bool dry)
 
     if (err == CMX_EPERM)
         return not_permitted();
-    return err ? cli_fail("nftables", why.text, "is the kernel's nf_tables complete?") : 0;
+    return err ? cli_fail("nftables", why.text, "check that the kernel has nf_tables with inet and arp tables") : 0;
 }
 
 /* ---- commit-confirm ---- */

@@ -281,7 +281,7 @@ cmx_err ota_spool_open(struct ota_spool *s, const struct ota_spool_config *confi
                             "no boot identifier: /proc/sys/kernel/random/boot_id cannot be read; set CMXSAFED_BOOT_ID "
                             "(in a unit: Environment=CMXSAFED_BOOT_ID=%%b)");
     if (ota_record_read(s->folder, s->record_name, &s->record) == CMX_EFORMAT)
-        cmx_why_set(&s->problem, "%s is damaged: whether an update is on trial is not known, nothing is confirmed",
+        cmx_why_set(&s->problem, "%s is damaged: whether an update is on trial is not known, so nothing is confirmed",
                     s->record_name);
     if (config->has_version)
         ask_version(s);

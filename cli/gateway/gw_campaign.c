@@ -167,7 +167,7 @@ static int campaign_start(int argc, char **argv)
     if (cli_parse(&line, argc, argv, &status))
         return status;
     if (o.opaque != (o.expect != NULL))
-        return cli_usage(line.command, "--opaque and --expect go together");
+        return cli_usage(line.command, "give both --opaque and --expect, or neither");
     status = store_campaign(&o, &line, &c);
     gw_spool_close(&o.spool);
     return status;

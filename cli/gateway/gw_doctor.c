@@ -342,7 +342,7 @@ static void check_answer(struct doctor *d, const char *answer)
     char trouble[8];
 
     say(d, json_text(answer, "trouble", trouble, sizeof trouble) && !trouble[0] ? FINE : HINT,
-        "logins find the registry", "some could not read it since the start",
+        "logins find the registry", "some logins could not read it since the start",
         "see 'cmxsafe gateway status'; restart the gateway to forget them");
     if (d->g.simple)
         return;

@@ -191,7 +191,7 @@ int gw_cmd_enroll(int argc, char **argv)
     if (!job.key == !job.hwkey)
         return cli_usage("cmxsafe gateway enroll", "give --key or --hwkey");
     if (job.form && !gw_snippet_form(job.form))
-        return cli_usage("cmxsafe gateway enroll", "no form '%s'", job.form);
+        return cli_usage("cmxsafe gateway enroll", "unknown form '%s'; give agent, settings or kconfig", job.form);
     job.fields.name = line.operand[0];
     return run(&job);
 }

@@ -135,7 +135,7 @@ static void describe_failure(struct gw_check_result *r, const struct cmx_verdict
             snprintf(r->reason, sizeof r->reason, "check '%s' failed: %.100s", v->checks[i].name, v->checks[i].found);
             return;
         }
-    set_result(r, GW_CHECK_UNTRUSTED, "its evidence is not enough");
+    set_result(r, GW_CHECK_UNTRUSTED, "its evidence does not satisfy the manifest");
 }
 
 static void judge_answer(const struct check *k, const struct gw_manifest *m, const uint8_t *nonce, size_t nonce_len,

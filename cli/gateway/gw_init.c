@@ -412,7 +412,7 @@ int gw_cmd_init(int argc, char **argv)
     if (job.simple && (job.registry || job.stale_after))
         return cli_usage("cmxsafe gateway init", "--simple is one server, and keeps its registry there");
     if (!job.prefix != !job.mac)
-        return cli_usage("cmxsafe gateway init", "--prefix and --mac go together");
+        return cli_usage("cmxsafe gateway init", "give both --prefix and --mac, or neither");
     if (!job.user && geteuid() != 0)
         return cli_fail("init failed", "setting up a system gateway needs root", "use sudo, or --user");
     return run(&job);

@@ -156,7 +156,7 @@ static cmx_err check_shared(struct gw *g, struct cmx_why *e)
     char url[GW_REGISTRY_URL_MAX];
 
     if (g->user || g->simple)
-        return cmx_why_fail(e, CMX_EINVAL, "only system gateways can be several");
+        return cmx_why_fail(e, CMX_EINVAL, "only a system gateway can belong to a fleet of several gateways");
     if (!gw_copy_url(g, url)[0])
         return cmx_why_fail(
             e, CMX_EINVAL,
@@ -224,7 +224,8 @@ static cmx_err receive(const struct join_job *job, char gift[GIFT_MAX], struct c
     ok = gw_program_output_foreign(argv, &text, &len) && strlen(text) == len;
     if (!ok || len >= GIFT_MAX) {
         free(text); /* allocated by open_memstream */
-        return cmx_why_fail(e, CMX_EIO, "%s gave nothing; see above, and check that 'ssh %s' works without a password",
+        return cmx_why_fail(e, CMX_EIO,
+                            "%s sent no settings; see above, and check that 'ssh %s' works without a password",
                             job->from, job->from);
     }
     memcpy(gift, text, len);

@@ -109,6 +109,6 @@ int gw_cmd_metrics(int argc, char **argv)
     if (cli_parse(&line, argc, argv, &status))
         return status;
     if (file && listen)
-        return cli_usage("cmxsafe gateway metrics", "--file and --listen do not go together");
+        return cli_usage("cmxsafe gateway metrics", "give --file or --listen, not both");
     return listen ? serve_until_ended(c.dir, listen) : print_once(c.dir, file);
 }

@@ -137,7 +137,7 @@ int gw_cmd_leave(int argc, char **argv)
         own[0] = '\0';
     name = line.n_operands ? line.operand[0] : own;
     if (!name[0])
-        err = cmx_why_fail(&x.e, CMX_ENOENT, "this gateway is alone");
+        err = cmx_why_fail(&x.e, CMX_ENOENT, "this gateway is not part of a fleet of several gateways");
     if (!err)
         err = gw_node_remove(&x.g.registry, name, &x.e);
     if (!err && strcmp(name, own) == 0)

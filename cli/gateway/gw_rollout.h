@@ -21,8 +21,8 @@ struct gw_selection {
     CLI_NUMBER("parallel", "N", 1, GW_ROLLOUT_PARALLEL_MAX, "how many devices at a time", &(p).parallel),              \
         CLI_NUMBER("first", "N", 0, 1000000,                                                                           \
                    "this many devices one by one before the others; a failure among them stops the rest", &(p).first), \
-        CLI_NUMBER("stop-at", "PERCENT", 1, 100, "start no more devices once this share has failed; 100: never stop",  \
-                   &(p).stop_at)
+        CLI_NUMBER("stop-at", "PERCENT", 1, 100,                                                                       \
+                   "start no more devices once this part of them has failed; 100: never stop", &(p).stop_at)
 
 struct gw_rollout {
     struct gw_common common;

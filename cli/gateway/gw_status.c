@@ -17,7 +17,7 @@ int gw_status_ask(const struct gw *g, const char *request, char **answer)
     struct cmx_why e = {0};
 
     if (gw_control(g, request, answer, &e))
-        return gw_fail("the running gateway can't be asked", &e);
+        return gw_fail("the running gateway does not answer", &e);
     (*answer)[strcspn(*answer, "\n")] = '\0';
     cmx_text_clean(*answer); /* a client's name may have control characters of UTF-8 */
     return CLI_OK;

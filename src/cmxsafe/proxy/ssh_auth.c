@@ -81,7 +81,7 @@ static bool answer_prompts(struct cmx_ssh_auth *a, ssh_session session, const ch
     if (n != 1)
         return end_login(a, "for more than a password");
     if (!ssh_userauth_kbdint_getprompt(session, 0, &shown) || shown)
-        return end_login(a, "for something else than a password");
+        return end_login(a, "for something other than a password");
     if (a->answered)
         return end_login(a, "again after the password");
     a->answered = true;

@@ -56,7 +56,7 @@ refused() { # refused WORD IDENTITY-LINES: --check fails with WORD
     grep -q "$1" "$TMP/refused.log" || { cat "$TMP/refused.log"; fail "does not say '$1'"; }
 }
 refused 'not both' "key_file = $TMP/private_key.bin\ntpm_handle = 0x81000100"
-refused 'tpm without tpm_handle' "key_file = $TMP/private_key.bin\ntpm = device:/dev/tpmrm0"
+refused 'tpm needs tpm_handle' "key_file = $TMP/private_key.bin\ntpm = device:/dev/tpmrm0"
 refused 'attestation needs a key' ''
 refused 'not a persistent handle' 'tpm_handle = 0x100'
 ok "readable keys and incomplete configurations are refused"

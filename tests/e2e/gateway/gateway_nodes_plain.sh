@@ -50,7 +50,7 @@ ok "another kind of links is refused"
 # The output of another gateway over SSH is printed without control characters, and its length is bounded.
 mkdir "$TMP/evil" && printf '#!/bin/sh\nprintf "\\033]0;x\\007no\\n" >&2\nexec cat /dev/zero\n' >"$TMP/evil/ssh" && chmod 755 "$TMP/evil/ssh" || fail "ssh"
 ! on 3 env PATH="$TMP/evil:$PATH" timeout 120 "$BIN/cmxsafe" gateway join --from 10.9.0.1 --name gw3 2>"$TMP/join.err" || fail "joined a gateway that gives zeros"
-grep -q "join failed: 10.9.0.1 gave nothing" "$TMP/join.err" && grep -q '^?]0;x?no$' "$TMP/join.err" && ! LC_ALL=C grep '[^[:print:]]' "$TMP/join.err" || fail "the errors: $(cat -v "$TMP/join.err")"
+grep -q "join failed: 10.9.0.1 sent no settings" "$TMP/join.err" && grep -q '^?]0;x?no$' "$TMP/join.err" && ! LC_ALL=C grep '[^[:print:]]' "$TMP/join.err" || fail "the errors: $(cat -v "$TMP/join.err")"
 [ ! -e /var/lib/node3/gateway/hostkey_ed25519 ] || fail "a failed join leaves a key"
 ok "what another gateway says while this one joins is bounded, and clean"
 for n in 1 2; do no_sanitizer_report "$TMP/node$n.log" || fail "a sanitizer complains"; done

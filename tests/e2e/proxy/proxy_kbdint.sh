@@ -39,7 +39,7 @@ KEY='' # without a key, only the password is offered
 taken one
 taken nothing-then-one
 refused wrong "credentials refused"
-refused shown "the gateway asks for something else than a password"
+refused shown "the gateway asks for something other than a password"
 lacks answers "$TMP/asking.out" || fail "a prompt with echo was answered: $(cat "$TMP/asking.out")"
 refused two "the gateway asks for more than a password"
 lacks s3cret "$TMP/asking.out" || fail "two prompts got the password"

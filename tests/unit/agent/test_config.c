@@ -422,7 +422,7 @@ static void test_errors(void **state)
         {GATEWAY "port = 22x\n" CONTEXT, "'22x' is not a number"},
         {GATEWAY "port =\n" CONTEXT, "'' is not a number"},
         {GATEWAY "keepalive = soon\n" CONTEXT, "f:6: keepalive: 'soon' is not a duration (such as 90s, 5m, 1h)\n"},
-        {GATEWAY "keepalive = 1500ms\n" CONTEXT, "f:6: keepalive: 1500ms: whole seconds only\n"},
+        {GATEWAY "keepalive = 1500ms\n" CONTEXT, "f:6: keepalive: 1500ms: give whole seconds\n"},
         {GATEWAY "keepalive = 2h\n" CONTEXT, "f:6: keepalive: 2h is out of range: 1s to 1h\n"},
         {GATEWAY "keepalive = 18446744073709551615h\n" CONTEXT, "out of range"},
         {GATEWAY "rekey_bytes = 1T\n" CONTEXT, "f:6: rekey_bytes: '1T' is not a size (such as 64k, 512M, 1G)\n"},
