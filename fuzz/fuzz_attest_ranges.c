@@ -1,5 +1,5 @@
-/* The ranges= parameter of a request: accepted ranges lie within the chip, do not overlap, and print to the same
- * text. */
+/* The ranges= parameter of a request: accepted ranges lie within the chip, and their printed text parses to the same
+ * ranges. After an error there is no range, and why has a text. */
 #include <stdlib.h>
 #include <string.h>
 

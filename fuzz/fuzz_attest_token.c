@@ -1,5 +1,5 @@
-/* Evidence from a device: the envelope, and the claims as if the proof had matched. A token that decodes must encode to
- * the same bytes. Also parses the input as the line of an attestation key. */
+/* Evidence from a device: the envelope, and the claims as if the proof had matched. Claims that decode must encode
+ * to the same bytes. Also parses the input as the line of an attestation key. */
 #include <stdlib.h>
 #include <string.h>
 

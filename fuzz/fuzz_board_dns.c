@@ -1,4 +1,4 @@
-/* Answers of a name server, as the virtual board's resolver reads them. */
+/* Any bytes as the answer of a name server to the virtual board's resolver. */
 #include <stddef.h>
 #include <stdint.h>
 

@@ -1,5 +1,5 @@
 /* The agent's control protocol: every line gets one complete line as the answer, within bounds; a privileged command
- * does not run for other users. */
+ * runs only for root. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,5 +1,6 @@
-/* Any text as another gateway's answer. The first byte chooses `access`, `status` or `traffic`. The result is JSON in
- * printable ASCII, not much longer than the answer, and does not change when it is read again. */
+/* Any text as another gateway's answer. The first byte chooses `access`, `status` or `traffic`. The result is
+ * printable ASCII, for `status` and `traffic` JSON, at most about twice as long as the answer, and does not change when
+ * it is read again. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,6 @@
-/* The PROXY protocol's header in front of a login. It is read as the gateway reads it, never beyond the header's
- * length. Other bytes are refused, and a client's address is that of TCP over IPv4 or IPv6. */
+/* Any bytes as the PROXY protocol's header in front of a login, read in the pieces that the gateway reads: never more
+ * than the longest header. An incomplete header is refused; an accepted one has an IPv4 address, an IPv6 address or
+ * none. */
 #include <assert.h>
 #include <string.h>
 

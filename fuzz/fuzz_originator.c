@@ -1,5 +1,6 @@
-/* The originator comes from the gateway, allow_from from a file. Any text must be handled: an address that is known
- * keeps its value through its text, is in no list that does not parse, and has a header of a bounded length. */
+/* The originator comes from the gateway, allow_from from a file. Any text must be handled. The text of a known
+ * address reads as the same address, an unknown originator is in no list, and a header of version 1 ends with CR LF,
+ * one of version 2 has the length that it states. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* Any text as a device's answer to the operator's command. */
+/* Any text as a device's answer to the operator's command: a value fits its buffer, and the elements of a list lie
+ * within the text. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/* Host-key pins come from files and settings: any text must be refused or give a pin whose fingerprint parses to the
- * same pin. */
+/* Host-key pins come from files and settings: any text must be refused or give a pin whose fingerprint parses to a
+ * pin with the same digest. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>

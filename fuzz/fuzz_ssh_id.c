@@ -1,4 +1,5 @@
-/* Requests to our ssh-agent, and eFuse files of 512 bytes. */
+/* Any bytes as the requests of libssh to our ssh-agent, and as an eFuse file: the identifier fits its buffer, and the
+ * values in the file are within their ranges. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,4 +1,5 @@
-/* Numbers, hex, percent-encoding and query strings: output is bounded, and decoded values encode to the same text. */
+/* Numbers, hex, percent-encoding and query strings: output is bounded, and bytes that are encoded in hex decode to the
+ * same bytes. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>

@@ -35,8 +35,8 @@
 #define CMX_TEXT_OF(x) #x
 #define CMX_TEXT(x) CMX_TEXT_OF(x)
 
-/* Reads this translation unit's macros. Each line ends with the macro, because those of the original's settings.h may
- * contain a semicolon. */
+/* Reads this translation unit's macros. Each assignment ends with the macro, because the macros of the original's
+ * settings.h may contain a semicolon. */
 static inline void cmx_settings_capture(struct cmx_settings *s)
 {
     static const char *const host_keys[] = {SSH_HOST_KEY};

@@ -1,4 +1,4 @@
-/* ota.h - firmware update, by the original's name; cmxsafe/device/device_update.h implements it.
+/* ota.h - firmware update, under the name of the original CMXsafe-ESP32; cmxsafe/device/device_update.h implements it.
  *
  *     xTaskCreatePinnedToCore(setup_ota, "OTA", 6144, NULL, 5, NULL, 1);
  *

@@ -1,4 +1,5 @@
-/* remoteAttest.h - attestation, by the original's name; cmxsafe/device/attest_service.h implements it.
+/* remoteAttest.h - attestation, under the name of the original CMXsafe-ESP32; cmxsafe/device/attest_service.h
+ * implements it.
  *
  *     int paramAttest = NULL;
  *     remoteAttest::setup_remoteAttest(&paramAttest);

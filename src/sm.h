@@ -1,10 +1,10 @@
-/* sm.h - the original's interface to isolation, which cmxsafe/device/device_isolation.h implements. In C and C++,
- * before or after cmxsafe.h.
+/* sm.h - the original's interface to isolation, which cmxsafe/device/device_isolation.h implements. It works in C
+ * and C++, and may be included before or after cmxsafe.h.
  *
  *     setup_sm();
  *
  * From then on "any communication apart from the main SSH connection is not allowed from or to the device": no port
- * answers, tasks reach neither the network nor each other, only the proxies work. Call it after the proxies are
+ * answers, tasks reach neither the network nor each other, and only the proxies work. Call it after the proxies are
  * started, as the original does, or before, so that even the first packet is filtered. If isolation cannot be
  * installed, the proxies end and the log has the reason. */
 #pragma once

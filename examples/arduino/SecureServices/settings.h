@@ -14,14 +14,14 @@
 // The output of this command at the gateway: ssh-keygen -lf /etc/ssh/ssh_host_ecdsa_key.pub
 #define SSH_HOST_KEY "SHA256:what it prints"
 
-// With neither key nor password here the device makes an SSH key at its first start, and prints the public half and the
-// fingerprint on the serial port: add that line to the account's authorized_keys, or enrol it. If an HMAC_UP key is
-// burned into eFuse, the SSH key is derived from it instead. 1: use only a derived key.
+// With neither key nor password here the device makes an SSH key at its first start, and prints its public half and its
+// fingerprint on the serial port: add the line of the public half to the account's authorized_keys, or enrol it. If an
+// HMAC_UP key is burned into eFuse, the SSH key is derived from it instead. Set 1 to use only a derived key.
 #define SSH_CLIENT_KEY_DERIVED 0
 #define PASSWORD1 ""
 
-// At a fleet's gateway: the address that belongs to the device's key, "fleet:" and the prefix that 'cmxsafe gateway
-// show' prints.
+// At a fleet's gateway: "fleet:" and the prefix that 'cmxsafe gateway show' prints. It selects the address that belongs
+// to the device's key.
 #define SSH_REMOTE_ADDRESS ""
 
 #define TIMEOUT_SECONDS 10

@@ -38,7 +38,7 @@ def efuse_image(target: str) -> bytes:
 
 @pytest.fixture
 def web_port() -> int:
-    """Returns a port of this machine that leads to the device's port 80, whose page only proxies may reach."""
+    """Returns a port of this machine that leads to the device's port 80, which isolation must block."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]

@@ -35,8 +35,8 @@ struct cmx_cbor_item {
     const uint8_t *data; /* byte and text strings: value bytes, borrowed from the buffer */
 };
 
-/* Reads one head, and its string. CMX_ETRUNC; CMX_EFORMAT: not deterministic, or a kind that evidence does not use
- * (floats, indefinite lengths). */
+/* Reads one head and, if it begins a string, the string's bytes. CMX_ETRUNC: the buffer ends too early. CMX_EFORMAT:
+ * not deterministic, or a kind that evidence does not use (floats, indefinite lengths). */
 CMX_MUST_USE cmx_err cmx_cbor_get(struct cmx_buf *b, struct cmx_cbor_item *out);
 
 /* Like cmx_cbor_get, for an expected kind. CMX_EFORMAT: the item is of another kind. */

@@ -1,14 +1,14 @@
 /* chain.h - the value of /hash: which bytes are read and which messages are MACed, in which order. Pure: the caller
  * reads flash and computes the MACs.
  *
- * The same value as the original CMXsafe-ESP32 computes: H0 = 32 zero bytes; for each chunk of 4,096 bytes (the last of
- * a range may be shorter) H = HMAC-SHA256(key, H || chunk || challenge). Several ranges make one chain, in the order
- * given.
+ * The value is the one that the original CMXsafe-ESP32 computes: H0 = 32 zero bytes; for each chunk of 4,096 bytes (the
+ * last of a range may be shorter) H = HMAC-SHA256(key, H || chunk || challenge). Several ranges make one chain, in the
+ * order given.
  *
  *     while (cmx_chain_want(&c, &offset, &dst, &len)) {
  *         read flash at offset, len bytes, to dst;
  *         cmx_chain_message(&c, &msg, &msg_len);
- *         MAC msg to c.h;
+ *         write the MAC of msg to c.h;
  *     }
  *     the answer is c.h
  */
@@ -37,7 +37,7 @@ void cmx_chain_walk_init(struct cmx_walk *w, const struct cmx_range *ranges, siz
 /* Reads the next chunk: at most CMX_CHUNK bytes, within one range. False: no more chunks. */
 bool cmx_chain_walk_next(struct cmx_walk *w, uint32_t *offset, size_t *len);
 
-/* This struct has about 5 KB, too much for a task's stack. */
+/* This struct takes about 5 KB, too much for a task's stack. */
 struct cmx_chain {
     size_t challenge_len;
     size_t chunk_len;

@@ -1,4 +1,5 @@
-/* claims.h - encoding and decoding of the map of claims, and the numbers of COSE around it; internal to attest. */
+/* claims.h - encoding and decoding of the map of claims, and the numbers that COSE uses around the map; internal to
+ * attest. */
 #pragma once
 
 #include "cmxsafe/attest/cbor.h"
@@ -6,7 +7,7 @@
 
 enum { COSE_ALG = 1, COSE_KID = 4, TAG_COSE_MAC0 = 17, TAG_COSE_SIGN1 = 18, TAG_CWT = 61 };
 
-/* CBOR encodings of the algorithms (RFC 9053 tables 7 and 1): 5 and -7. */
+/* CBOR encodings of the algorithms (RFC 9053 sections 3.1 and 2.1): 5 and -7. */
 enum { COSE_HMAC_256_256 = 0x05, COSE_ES256 = 0x26 };
 
 /* Encode and decode the map of claims, without the token around it. */

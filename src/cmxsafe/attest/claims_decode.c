@@ -154,7 +154,7 @@ static cmx_err read_value(struct cmx_buf *in, const struct cmx_claim_field *f, s
         return read_exact(in, at, f->len);
     case CMX_FIELD_BYTES:
         return read_exact(in, at, f->len);
-    case CMX_FIELD_NAME_IF: /* an encoder omits a claim without a name */
+    case CMX_FIELD_NAME_IF: /* an encoder omits the claim if the name is empty */
         err = read_name(in, CMX_CBOR_TEXT, (char *)at);
         return err ? err : *at ? CMX_OK : CMX_EFORMAT;
     case CMX_FIELD_NAME:
@@ -209,5 +209,5 @@ cmx_err cmx_claims_decode(struct cmx_buf *in, struct cmx_evidence *out)
     }
     while (f < end && is_optional(f))
         f++;
-    return f == end && out->nonce_len >= CMX_NONCE_MIN ? CMX_OK : CMX_EFORMAT; /* the one required claim of its kind */
+    return f == end && out->nonce_len >= CMX_NONCE_MIN ? CMX_OK : CMX_EFORMAT; /* the nonce is required */
 }

@@ -15,7 +15,7 @@ typedef enum {
     CMX_FIELD_VERSION,    /* RFC 9711 section 4.2.7: an array, the version first; no scheme */
     CMX_FIELD_BOOL,
     CMX_FIELD_UINT,  /* 32 bits */
-    CMX_FIELD_DEBUG, /* the enumerations, which JSON prints as words */
+    CMX_FIELD_DEBUG, /* this and the next two: enumerations, which JSON prints as words */
     CMX_FIELD_KEY,
     CMX_FIELD_FLASH,
     CMX_FIELD_MEASURED /* the measurements, a list */
@@ -24,10 +24,10 @@ typedef enum {
 struct cmx_claim_field {
     const char *json;
     int16_t claim; /* the claim's number, less CMX_CLAIM_OWN for a claim of the profile: see cmx_claim_number */
-    uint16_t at;
-    uint8_t more;
-    uint8_t len;
-    uint8_t kind; /* cmx_field_kind */
+    uint16_t at;   /* offset of the member in struct cmx_evidence */
+    uint8_t more;  /* offset of the member that says whether or how long the claim is; see cmx_field_kind */
+    uint8_t len;   /* size of the member in bytes */
+    uint8_t kind;  /* cmx_field_kind */
 };
 
 #define CMX_CLAIM_FIELDS 22
@@ -41,8 +41,8 @@ static inline int32_t cmx_claim_number(const struct cmx_claim_field *f)
     return f->claim < 0 ? CMX_CLAIM_OWN + f->claim : f->claim;
 }
 
-/* Bytes: data and len. String: data. For measurements, data is e. Others: number. len 0: a claim of a kind up to
- * CMX_FIELD_NAME_IF is absent. Borrows from e. */
+/* A claim's value, borrowed from the evidence e. Kinds of bytes have data and len, strings have data, measurements have
+ * data = e, and the other kinds have number. If len is 0, a claim of a kind up to CMX_FIELD_NAME_IF is absent. */
 struct cmx_claim_value {
     const void *data;
     size_t len;

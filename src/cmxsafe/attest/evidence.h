@@ -4,11 +4,11 @@
  *     61( 17( [ << {1: 5} >>, {4: ueid}, << claims >>, tag ] ) )
  *     61( 18( [ << {1: -7} >>, {4: ueid}, << claims >>, signature ] ) )
  *
- * They differ in what a verifier needs. To check the MAC it needs the evidence key, with which it could also forge
- * tokens; to check the signature it needs only a struct cmx_attest_key. Digests are keyed with the evidence key and
- * with the appraisal key respectively. Claims are a map in deterministic order (RFC 8949 section 4.2.1);
- * docs/ATTESTATION.md lists them. The profile names this form; a change that an older verifier would misread gets a new
- * profile. */
+ * The forms differ in what a verifier needs. A verifier that checks the MAC needs the evidence key, with which it could
+ * also forge tokens. One that checks the signature needs only a struct cmx_attest_key. Digests are keyed with the
+ * evidence key in the first form, and with the appraisal key in the second. Claims are a map in deterministic order
+ * (RFC 8949 section 4.2.1); docs/ATTESTATION.md lists them. The profile names this form; a change that an older
+ * verifier would misread gets a new profile. */
 #pragma once
 
 #include <stdbool.h>
@@ -68,7 +68,7 @@ struct cmx_evidence {
     uint8_t gateway[CMX_SHA256_LEN]; /* SHA-256 of the gateway's host key blob, as ssh-keygen -l prints it */
     uint8_t ueid[CMX_EVIDENCE_UEID_LEN];
     uint8_t nonce[CMX_NONCE_MAX];
-    uint8_t session[CMX_EVIDENCE_SESSION_MAX]; /* RFC 4253 section 7.2 */
+    uint8_t session[CMX_EVIDENCE_SESSION_MAX]; /* the SSH session's identifier (RFC 4253 section 7.2) */
     char hw_model[CMX_EVIDENCE_NAME_MAX];      /* "ESP32-S3" */
     char sw_name[CMX_EVIDENCE_NAME_MAX];
     char sw_version[CMX_EVIDENCE_NAME_MAX];
@@ -78,13 +78,15 @@ struct cmx_evidence {
     struct cmx_measurement measurements[CMX_RANGES_MAX];
 };
 
-/* Appends the token. key: cmx_identity_evidence_key, or the scalar of cmx_identity_attest_key. CMX_ENOSPC: room for
- * CMX_EVIDENCE_TOKEN_MAX is enough. CMX_EINVAL: a nonce of the wrong length. */
+/* Appends the token. key: cmx_identity_evidence_key for CMX_EVIDENCE_MAC, the scalar of cmx_identity_attest_key for
+ * CMX_EVIDENCE_SIGNED. CMX_ENOSPC: room for CMX_EVIDENCE_TOKEN_MAX is enough. CMX_EINVAL: a nonce of the wrong length.
+ */
 CMX_MUST_USE cmx_err cmx_evidence_encode(const struct cmx_evidence *e, cmx_evidence_form form, const uint8_t key[32],
                                          struct cmx_buf *out);
 
 /* Appends the claims as one JSON object for people and scripts, with the token in "token" (base64url), because only the
- * token is authenticated. token may be NULL: the member is then absent. */
+ * token is authenticated. token may be NULL: the member is then absent. CMX_ENOSPC: room for
+ * CMX_EVIDENCE_JSON_MAX is enough. */
 CMX_MUST_USE cmx_err cmx_evidence_json(const struct cmx_evidence *e, const void *token, size_t token_len,
                                        struct cmx_buf *out);
 

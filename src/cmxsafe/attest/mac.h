@@ -1,6 +1,5 @@
-/* mac.h - HMAC-SHA256 over two pieces, for evidence: its tag (evidence_token.c) and the start of each measurement
- * (measure.c).
- */
+/* mac.h - HMAC-SHA256 over two pieces: for the tag of a token (evidence_token.c) and for the start of each measurement
+ * (measure.c). */
 #pragma once
 
 #include "cmxsafe/core/buf.h"

@@ -28,13 +28,13 @@ struct cmx_ranges {
     struct cmx_range r[CMX_RANGES_MAX];
 };
 
-/* Selects the range that the original attests: from 0x10000 to the end of the chip. CMX_EINVAL: the chip ends before
- * that. */
+/* Selects the range that the original attests: from 0x10000 to the end of the chip. CMX_EINVAL: the chip ends at or
+ * before 0x10000. */
 CMX_MUST_USE cmx_err cmx_ranges_default(struct cmx_ranges *out, uint32_t flash_size);
 
-/* Parses len chars. CMX_EFORMAT: the text is not in that form, has an empty item, or a missing bound; CMX_EINVAL:
- * reversed, empty, overlapping or beyond the chip; CMX_ENOSPC: more than CMX_RANGES_MAX. *out is then empty; why may be
- * NULL. */
+/* Parses len chars. CMX_EFORMAT: the text does not have the form above; CMX_EINVAL: a range is reversed or empty,
+ * overlaps another, or ends beyond the chip; CMX_ENOSPC: more than CMX_RANGES_MAX. After an error *out is empty. why
+ * may be NULL. */
 CMX_MUST_USE cmx_err cmx_ranges_parse(struct cmx_ranges *out, const char *text, size_t len, uint32_t flash_size,
                                       struct cmx_why *why);
 

@@ -6,9 +6,9 @@
 #include <stdint.h>
 
 struct cmx_backoff {
-    uint32_t base_ms; /* ceiling of the first wait */
-    uint32_t max_ms;  /* ceiling of every wait */
-    uint32_t ceiling_ms;
+    uint32_t base_ms;    /* ceiling of the first wait */
+    uint32_t max_ms;     /* ceiling of every wait */
+    uint32_t ceiling_ms; /* ceiling of the next wait */
 };
 
 /* base_ms and max_ms: 1 <= base_ms <= max_ms; other values are clamped. */

@@ -8,8 +8,8 @@
 
 #include "cmxsafe/core/buf.h"
 
-/* Encodes as section 4 says, padded. Appends to out. line: characters between newlines, with one more newline at the
- * end; 0: none. CMX_ENOSPC: out may hold a part. */
+/* Encodes as section 4 says, padded. Appends to out. line: characters per line, each of which ends with a newline; 0:
+ * no newline. CMX_ENOSPC: out may hold a part. */
 CMX_MUST_USE cmx_err cmx_base64_encode(struct cmx_buf *out, const void *data, size_t len, size_t line);
 
 /* Encodes as section 5 says (URL and filename safe), unpadded, no newline. */

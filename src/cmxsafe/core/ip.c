@@ -56,7 +56,7 @@ bool cmx_ip_is_multicast(const struct cmx_ip *a)
 
 /* ---- text ---- */
 
-/* Some stacks accept other forms as well, such as octal numbers. inet_ntop writes the one that is accepted here. */
+/* Accepts only the form that inet_ntop writes: inet_pton of some stacks accepts others, such as octal numbers. */
 static bool parse4(const char *s, uint32_t *out)
 {
     char again[CMX_IP_TEXT_MAX];

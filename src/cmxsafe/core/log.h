@@ -36,7 +36,8 @@ void cmx_log(cmx_log_level level, const char *tag, const char *fmt, ...) CMX_PRI
 #define cmx_log(level, ...) ((level) <= CMX_LOG_COMPILED ? (cmx_log)(level, __VA_ARGS__) : (void)0)
 
 /* For every line that a peer can cause as often as it likes: each call site writes at most CMX_LOG_LIMITED_LINES lines
- * in CMX_LOG_LIMITED_PERIOD_MS. The next line after that says how many were left out. Any thread. */
+ * in CMX_LOG_LIMITED_PERIOD_MS. In a later period, a line before the first one says how many were left out.
+ * Any thread. */
 #define CMX_LOG_LIMITED_LINES 10
 #define CMX_LOG_LIMITED_PERIOD_MS 60000
 #define cmx_log_limited(level, ...)                                                                                    \
@@ -57,7 +58,8 @@ struct cmx_log_limit {
 void cmx_log_within(struct cmx_log_limit *l, cmx_log_level level, const char *tag, const char *fmt, ...)
     CMX_PRINTF(4, 5);
 
-/* Decides for cmx_log_within; pure. *left_out receives how many lines the last period left out. */
+/* Counts one line; true if it may be written. *left_out receives how many lines were left out in the period that just
+ * ended, otherwise 0. Pure. */
 bool cmx_log_limit_count(struct cmx_log_limit *l, uint32_t period, uint32_t *left_out);
 
 #ifdef __cplusplus

@@ -13,7 +13,7 @@ union header {
 };
 
 static atomic_size_t live_bytes, live_blocks, peak_bytes;
-static atomic_size_t calls, fail_at; /* 32 bits, because a device has no 64-bit atomics */
+static atomic_size_t calls, fail_at; /* size_t, because a 32-bit device has no 64-bit atomics */
 
 /* The order is relaxed, because no other data depends on the counters. */
 static size_t read_count(const atomic_size_t *count)

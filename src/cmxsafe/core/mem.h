@@ -27,7 +27,7 @@ struct cmx_mem_stats {
     size_t live_bytes; /* allocated and not freed, without headers */
     size_t live_blocks;
     size_t peak_bytes;
-    size_t calls; /* calls of cmx_mem_alloc and cmx_mem_strdup since the start */
+    size_t calls; /* allocations attempted since the start, failed ones included */
 };
 
 void cmx_mem_stats(struct cmx_mem_stats *out);

@@ -12,7 +12,7 @@
 #include "cmxsafe/port/crypto.h"
 #include "cmxsafe/port/port.h"
 
-#define RETRY_AFTER_S "5" /* about the time for 4 MB on an ESP32 */
+#define RETRY_AFTER_S "5" /* seconds; an ESP32 takes about as long for 4 MB */
 #define CONNECTIONS 8
 
 static struct {
@@ -30,8 +30,8 @@ void cmx_attest_set_facts(cmx_attest_facts_fn facts)
 
 /* ---- one at a time ---- */
 
-/* Waits for this request's turn to compute. what: for the log. False: too many others wait, and *err is the result of
- * the answer. */
+/* Waits for this request's turn to compute. what: for the log. False: too many requests wait already, and *err is
+ * the result of the answer. */
 static bool enter(struct cmx_http_request *r, const char *what, cmx_err *err)
 {
     static const struct cmx_http_header headers[] = {{"Retry-After", RETRY_AFTER_S}};

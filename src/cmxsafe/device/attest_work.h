@@ -16,6 +16,7 @@ struct cmx_evidence_job {
     uint8_t out[CMX_EVIDENCE_TOKEN_MAX + CMX_EVIDENCE_JSON_MAX]; /* a buffer for chunks of flash, and then the answer */
 };
 
-/* Completes j->e with ueid, key, flash_size and the measurements of ranges, and writes token or JSON into j->out. */
+/* Completes j->e with ueid, key, flash_size and the measurements of ranges, and writes token or JSON into j->out.
+ * CMX_ENOKEY, CMX_EIO, CMX_ENOMEM; CMX_EINVAL: the nonce's length. */
 CMX_MUST_USE cmx_err cmx_attest_evidence(struct cmx_evidence_job *j, const struct cmx_ranges *ranges,
                                          cmx_evidence_form form, bool json);

@@ -27,7 +27,7 @@ __attribute__((constructor)) static void make_lock(void)
     cmx_port_mutex_init(&claims.lock);
 }
 
-/* Finds the local address of fd, which is bound here unless it is bound already. */
+/* Finds the local address of fd; binds fd first unless it is bound already. */
 static cmx_err local_of(int fd, sa_family_t family, struct sockaddr_storage *local)
 {
     socklen_t len = sizeof *local;

@@ -98,8 +98,8 @@
 #define SSH_REQUIRE_PQ 0
 #endif
 
-/* Bytes of stack of a session's task. If the pinned key is the gateway's Ed25519 key, the session
- * moves to a task with 14,848 bytes: pin the ECDSA key to save them. */
+/* Bytes of stack of a session's task. If the pinned key is the gateway's Ed25519 key, the session moves to a task with
+ * 14,848 bytes; pinning the gateway's ECDSA key avoids this. */
 #ifndef SSH_TASK_STACK
 #define SSH_TASK_STACK 7168
 #endif

@@ -18,7 +18,8 @@ struct entry {
     char name[CMX_PROXY_NAME_MAX];
 };
 
-/* Invariant: engine exists exactly while there is an entry. The lock protects the other members. */
+/* Invariant: engine exists exactly while there is an entry. The lock guards all members except hooks, which is
+ * atomic. */
 static struct {
     struct cmx_mutex lock;
     const struct cmx_settings *over;
@@ -47,7 +48,7 @@ static void unlock(void)
     cmx_port_mutex_unlock(&device.lock);
 }
 
-/* ---- hooks: the engine's own never change, and call those that are set ---- */
+/* ---- hooks: the engine always has `dispatch`, which calls the hooks that are set ---- */
 
 static const struct cmx_proxy_hooks *hooks_now(void)
 {

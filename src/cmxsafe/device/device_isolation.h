@@ -35,8 +35,9 @@ struct cmx_device_isolation {
 void cmx_device_set_isolation(const struct cmx_device_isolation *platform);
 
 /* setup_sm(): from now on only packets that the contexts need pass. CMX_ENOTSUP: the platform has no filter; CMX_EIO:
- * it could not be installed everywhere; CMX_ENOMEM. After an error that cmx_device_isolation_settled does not excuse
- * the caller ends the proxies. A second call is harmless. Must not be called from the network stack's own task. */
+ * it could not be installed everywhere; CMX_ENOMEM. If cmx_device_isolation_settled is false after an error, the
+ * caller ends the proxies. Once isolation is active, further calls change nothing. Must not be called from the network
+ * stack's own task. */
 CMX_MUST_USE cmx_err cmx_device_isolate(void);
 
 /* True if isolation is installed and judges packets. */
@@ -61,6 +62,8 @@ void cmx_device_isolation_json(struct cmx_json *j, const char *key);
 /* Call before the contexts are passed to the engine. CMX_EPERM: isolation failed, so no context may run. */
 CMX_MUST_USE cmx_err cmx_device_isolation_configure(const struct cmx_gateway *gateway,
                                                     const struct cmx_context *contexts, size_t n);
+/* Do what isolation needs in the engine's hooks socket_open, socket_close and resolve. Errors as for
+ * cmx_isolation_socket_open; CMX_EPERM also if isolation failed. */
 CMX_MUST_USE cmx_err cmx_device_isolation_open(cmx_socket_kind kind, const struct sockaddr *local,
                                                const struct sockaddr *peer);
 void cmx_device_isolation_close(cmx_socket_kind kind, const struct sockaddr *local, const struct sockaddr *peer);
@@ -69,11 +72,12 @@ void cmx_device_isolation_resolve(bool begins);
 /* ---- for claim.c ---- */
 
 /* Decides whether that task may connect to peer. CMX_OK: peer is a direct context's listener that names this task;
- * CMX_EPERM: it names other tasks, which is counted and logged; CMX_ENOENT: it names no tasks, or peer is no
- * listener. */
+ * CMX_EPERM: it names other tasks, which is counted and logged; CMX_ENOENT: it names no tasks, peer is no such
+ * listener, or isolation is not active. */
 CMX_MUST_USE cmx_err cmx_device_isolation_permits(const char *task, const struct sockaddr *peer);
 
-/* Records, until unclaim, that a permitted task has the connection from local to peer. CMX_ENOSPC, CMX_EPERM. */
+/* Records, until unclaim, that a permitted task has the connection from local to peer. CMX_ENOSPC: no flow
+ * is free; CMX_EPERM: peer is no direct context's listener. */
 CMX_MUST_USE cmx_err cmx_device_isolation_claim(const struct sockaddr *local, const struct sockaddr *peer);
 void cmx_device_isolation_unclaim(const struct sockaddr *local, const struct sockaddr *peer);
 

@@ -8,7 +8,7 @@
 
 #define CMX_DEVICE_ISOLATION_TAG "isolation"
 
-/* The number of the proxies' sockets at the same time, closing ones included. Each takes 64 bytes of heap. */
+/* The most sockets that the proxies can have at the same time, closing ones included. Each takes 64 bytes of heap. */
 #if defined(ESP_PLATFORM) || defined(CMX_DEVICE_PROFILE)
 #define CMX_DEVICE_FLOWS 48
 #else

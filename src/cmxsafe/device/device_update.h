@@ -35,14 +35,15 @@ struct cmx_device_updates {
 /* Call it before setup_ota. *u is copied; what it points to is borrowed for the life of the program. */
 void cmx_device_set_updates(const struct cmx_device_updates *u);
 
-/* Starts the service, and returns once a new image is confirmed or rolled back; the service continues to run. Errors
- * are logged. CMX_ENOTSUP: the platform has no slots; CMX_EINVAL: the key cannot be read; errors of cmx_ota_start. */
+/* Starts the service, and returns once the trial of the running image is over, if it was on trial; the service
+ * continues to run. After a rollback the device restarts instead. Errors are logged. CMX_ENOTSUP: the platform has no
+ * slots; CMX_EINVAL: the key cannot be read; errors of cmx_ota_start. */
 CMX_MUST_USE cmx_err cmx_device_update_run(const struct cmx_settings *settings);
 
 /* Returns the platform's slots, or NULL before cmx_device_set_updates. */
 const struct cmx_slots *cmx_device_slots(void);
 
-/* Waits for running requests. Safe when the service does not run. */
+/* Stops the service, and waits for running requests. Safe when the service does not run. */
 void cmx_device_update_stop(void);
 
 #ifdef __cplusplus

@@ -19,14 +19,14 @@ struct cmx_drop {
     uint32_t left_out; /* drops before this one that were not logged */
     uint16_t ethertype;
     uint8_t proto;
-    bool loopback, out, whole;
+    bool loopback, out, whole; /* whole: the frame was parsed completely */
     cmx_why why;
 };
 
 /* The drops that are kept. A zeroed struct has none. */
 struct cmx_drops {
-    uint32_t left_out; /* drops since the last line */
-    uint32_t lines;    /* used lines of CMX_DROPS_LINES */
+    uint32_t left_out; /* drops that were not noted since the last one that was */
+    uint32_t lines;    /* lines logged lately, at most CMX_DROPS_LINES; falls by one each CMX_DROPS_LINE_MS */
     uint32_t last_line_ms;
     size_t n;
     struct cmx_drop list[CMX_DROPS_LINES];
@@ -35,6 +35,7 @@ struct cmx_drops {
 /* True if one more line may be logged; it then counts as logged. */
 bool cmx_drops_may_log(struct cmx_drops *d, uint32_t now_ms);
 
+/* Notes a drop to be logged, or counts it in left_out if it may not be logged. */
 void cmx_drops_note(struct cmx_drops *d, const struct cmx_filter_packet *q, const struct cmx_frame *f, cmx_why why,
                     uint32_t now_ms);
 

@@ -272,7 +272,7 @@ static bool isolation_settled(void *arg)
 }
 
 /* The keys in NVS replace the built-in ones. Keys that cannot be read must not lead to updates without a signature:
- * this text is no key, so that there is no update service. */
+ * "unreadable" is no key, so that there is no update service. */
 static const char *update_key(void)
 {
     cmx_err err = cmx_nvs_get("update_key", esp.update_key, sizeof esp.update_key);

@@ -26,7 +26,8 @@ extern "C" {
  * ESP_ERR_NO_MEM; errors of NVS. After an error the next call tries again. */
 esp_err_t cmx_esp_init(const struct cmx_settings *own);
 
-/* Calls cmx_device_forward (device.h) with these settings. ESP_ERR_INVALID_ARG: the log names the setting. */
+/* Calls cmx_device_forward (device.h) with the settings of NVS, `own` and Kconfig. ESP_ERR_INVALID_ARG: the log names
+ * the setting. */
 esp_err_t cmx_esp_forward(const TaskParameters *context);
 
 /* Waits until an interface has an address; timeout_ms 0: without a limit. ESP_ERR_TIMEOUT. */

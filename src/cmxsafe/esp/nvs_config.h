@@ -1,4 +1,4 @@
-/* nvs_config.h - settings that a device keeps in NVS, over those it was built with: gateway, user, host key,
+/* nvs_config.h - settings that a device keeps in NVS and that override the built-in ones: gateway, user, host key,
  * credentials, address. Namespace "cmxsafe". NVS is encrypted where the project sets CONFIG_NVS_ENCRYPTION; otherwise
  * anyone who can read the flash can read private keys in it, and a key derived from the hardware key is the better
  * choice (identity.h). Any task; not from an interrupt. This file also stores port.h's secret (cmx_port_secret_*). */
@@ -15,8 +15,8 @@ extern "C" {
 
 #define CMX_NVS_NAMESPACE "cmxsafe"
 
-/* Opens the storage. Erases a partition that is full or has an older layout, and logs that. Does nothing if the
- * application called nvs_flash_init before. CMX_EIO: no usable "nvs" partition. */
+/* Opens the storage. Erases a partition that is full or was written by a newer version of NVS, and logs that. Does
+ * nothing if the application called nvs_flash_init before. CMX_EIO: no usable "nvs" partition. */
 CMX_MUST_USE cmx_err cmx_nvs_init(void);
 
 /* Reads a setting. key: at most 15 chars ("gateway", "port", "user", "host_key", "key", "password", "address",

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TEXT_MAX 512 /* bytes that cmx_http_reply_text sends, with a NUL */
+#define TEXT_MAX 512 /* bytes of the text of cmx_http_reply_text, NUL included */
 
 cmx_err cmx_http_param(const char *query, const char *name, const char **value, size_t *len)
 {

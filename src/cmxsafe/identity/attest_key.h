@@ -30,7 +30,7 @@ CMX_MUST_USE cmx_err cmx_attest_key_derive(cmx_hmac_fn hmac, void *arg, struct c
 CMX_MUST_USE cmx_err cmx_attest_key_print(const struct cmx_attest_key *k, struct cmx_buf *out);
 
 /* Reads one line of len chars; blanks around it, a newline and any comment are allowed. CMX_EFORMAT: not such a line.
- * The point is checked when a signature is (CMX_EINVAL). */
+ * Whether the point is on the curve is checked only when a signature is verified (CMX_EINVAL). */
 CMX_MUST_USE cmx_err cmx_attest_key_parse(const char *text, size_t len, struct cmx_attest_key *out);
 
 #ifdef __cplusplus

@@ -17,13 +17,14 @@
  * another length, host bits set, or not unicast. */
 CMX_MUST_USE cmx_err cmx_fleet_parse(const char *text, uint8_t prefix[16], unsigned *bits);
 
-/* False for multicast, link-local and unspecified prefixes. */
+/* False for a prefix that is multicast, link-local or within ::/8 (unspecified, loopback, IPv4-mapped). */
 bool cmx_fleet_is_unicast(const uint8_t prefix[16]);
 
 /* Writes the address as RFC 5952 text. CMX_EIO: hashing failed. */
 CMX_MUST_USE cmx_err cmx_fleet_address(const uint8_t prefix[16], unsigned bits, const char *label, const void *data,
                                        size_t len, char out[CMX_FLEET_ADDRESS_MAX]);
 
-/* Computes the address of the device with that public key blob; has the type of cmx_gateway.fleet_address. */
+/* Computes the address of the device with that public key blob; has the type of cmx_gateway.fleet_address. CMX_EINVAL:
+ * as for cmx_fleet_parse; CMX_EIO: hashing failed. */
 CMX_MUST_USE cmx_err cmx_fleet_device_address(const char *prefix, const void *blob, size_t len,
                                               char out[CMX_FLEET_ADDRESS_MAX]);

@@ -1,17 +1,23 @@
-/* digest.h - one SHA-256 over a policy's rules, for evidence: equal rules give equal digests, and any other rule gives
- * another digest. Pure.
+/* digest.h - one SHA-256 over a policy's rules, for evidence: equal rules give equal digests, different rules different
+ * ones. Pure.
  *
- *     SHA-256( "cmxsafe policy 1" NUL || the first gateway's port 2 ||
- *              for its address (0 or 1), resolvers, time servers: count 1, then 16 bytes each (IPv4 as ::ffff:a.b.c.d)
- * || for its name, then two time servers' names: length 2, name (length 0 if there is none) || dhcp4 1 || dhcp6 1 ||
- * ipv6 1 || control ports 2 each || contexts: count 1, then direct 1, restricted 1, port 2, local 16 each; for a
- * restricted one also the length 2 and the text of its list of tasks || for each further gateway: port 2, count and
- * address, length and name, as above )
+ * The hash covers, with numbers big-endian (in parentheses: their bytes) and lists in the configuration's order:
  *
- * numbers big-endian, in the order of the configuration. */
+ *     "cmxsafe policy 1" and a NUL
+ *     the first gateway's port (2)
+ *     three lists of addresses, each a count (1) and 16 bytes per address (IPv4 as ::ffff:a.b.c.d):
+ *         the first gateway's address (count 0 or 1), the resolvers, the time servers
+ *     three names, each a length (2) and the text (length 0: no name):
+ *         the first gateway's, then those of two time servers
+ *     dhcp4 (1), dhcp6 (1), ipv6 (1)
+ *     the four control ports (2 each)
+ *     the number of contexts (1), then for each: direct (1), restricted (1), port (2), local (16),
+ *         and if it is restricted, its list of tasks: length (2) and text
+ *     for each further gateway: port (2), address and name, as for the first gateway */
 #pragma once
 
 #include "cmxsafe/isolation/policy.h"
 #include "cmxsafe/port/crypto.h"
 
+/* Computes the digest. Errors as for cmx_sha256_init. */
 CMX_MUST_USE cmx_err cmx_iso_config_digest(const struct cmx_iso_config *c, uint8_t out[CMX_SHA256_LEN]);

@@ -2,9 +2,8 @@
 
 #include <string.h>
 
-/* How far a segment may lie before the window's left edge (a retransmission), and an acknowledgement behind the newest
- * one: the largest window without scaling. (RFC 9293 section 3.10.7.4 uses such segments only for their
- * acknowledgement.) */
+/* How far before the window's left edge a segment may end (a retransmission), shifted by the window scale: the largest
+ * window without scaling. RFC 9293 section 3.10.7.4 uses such segments only for their acknowledgement. */
 #define TCP_BACK 65535u
 /* A device never has more unacknowledged bytes than this. An older acknowledgement comes from an attacker who guesses
  * numbers. */

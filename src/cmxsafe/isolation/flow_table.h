@@ -4,7 +4,7 @@
 
 #include "cmxsafe/isolation/policy_state.h"
 
-/* Adds a flow; it replaces an old one between the same ends. If the table is full, the flow that has been closing for
+/* Adds a flow. An old flow between the same ends is replaced. If the table is full, the flow that has been closing for
  * longest is replaced. False: all flows are in use. */
 bool cmx_flow_add(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cmx_end *local,
                   const struct cmx_end *peer, uint32_t now_ms);

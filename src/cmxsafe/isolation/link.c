@@ -187,7 +187,8 @@ static struct cmx_neighbour *known_router(const struct cmx_question *q)
     return r && cmx_after(r->expires, q->now_ms) ? r : NULL;
 }
 
-/* Stores the first router of an interface; another one is accepted only after its lifetime has ended. */
+/* Stores the first router of an interface. Another one is accepted only after the stored router's lifetime has ended.
+ */
 static struct cmx_neighbour *learn_router(const struct cmx_question *q)
 {
     struct cmx_neighbour *r = q->iso->routers, *place = NULL;

@@ -9,7 +9,7 @@ cmx_why cmx_link_arp(const struct cmx_question *q);   /* RFC 826 */
 cmx_why cmx_link_icmp6(const struct cmx_question *q); /* RFC 4861, and errors */
 
 /* Remembers a request for ip; answers pass for CMX_ISO_NEIGHBOUR_MS. If the table is full, the oldest request is
- * replaced. A peer's earlier answer is kept until it answers again. */
+ * replaced. A peer's earlier answer is kept until the peer answers again. */
 void cmx_link_ask(const struct cmx_question *q, const struct cmx_ip *ip);
 
 /* ff02::1:2, the destination of DHCPv6 requests, which is also used as a requested neighbour. */

@@ -65,7 +65,7 @@ struct cmx_packet {
     uint32_t window;
     const uint8_t *l4; /* ARP: the ARP packet; otherwise the transport header */
     uint32_t l4_len;   /* length by the IP header, without Ethernet padding */
-    uint32_t l4_have;  /* bytes of it that are contiguous at l4 */
+    uint32_t l4_have;  /* how many of these l4_len bytes are contiguous at l4 */
     uint32_t payload;  /* TCP, UDP: bytes after their header */
 };
 
@@ -93,7 +93,7 @@ CMX_MUST_USE cmx_why cmx_packet_parse_quoted(struct cmx_packet *p, const uint8_t
 bool cmx_packet_mac_equal(const uint8_t a[6], const uint8_t b[6]);
 bool cmx_ip_in(const struct cmx_ip *list, size_t n, const struct cmx_ip *ip);
 
-/* Big-endian numbers. */
+/* Read a big-endian number at p. */
 #ifdef __OPTIMIZE_SIZE__
 uint32_t cmx_packet_u16(const uint8_t *p);
 uint32_t cmx_packet_u32(const uint8_t *p);

@@ -24,8 +24,8 @@ struct cmx_decision {
 };
 
 /* Copies config, and borrows flows (uninitialised) until iso is no longer used. Each session, listener and relay needs
- * a flow, and closing sockets keep theirs for a while: twice the number of sessions + listeners + all max_connections
- * is enough. CMX_EINVAL: a count out of range, or port 0 in a context; iso then denies everything. */
+ * a flow, and closing sockets keep theirs for a while: 2 * (sessions + listeners + the sum of max_connections) flows
+ * are enough. CMX_EINVAL: a count out of range, or port 0 in a context; iso then denies everything. */
 CMX_MUST_USE cmx_err cmx_isolation_init(struct cmx_isolation *iso, const struct cmx_iso_config *config,
                                         struct cmx_flow *flows, size_t n_flows);
 
@@ -43,9 +43,9 @@ CMX_MUST_USE cmx_err cmx_isolation_socket_open(struct cmx_isolation *iso, cmx_fl
 void cmx_isolation_socket_close(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cmx_end *local,
                                 const struct cmx_end *peer, uint32_t now_ms);
 
-/* The policy comes into force while sessions may already exist (the original calls setup_sm() after starting the
- * proxies). Until the device sends its next segment in such a session, the gateway's segments pass without a check of
- * their sequence numbers, except resets. */
+/* Call when the policy comes into force while sessions may already exist (the original calls setup_sm() after starting
+ * the proxies). Until the device sends its next segment in such a session, the gateway's segments pass without a check
+ * of their sequence numbers, except resets. */
 void cmx_isolation_adopt(struct cmx_isolation *iso);
 
 /* Call when the engine begins or ends a look-up of a gateway's name; they may nest. */

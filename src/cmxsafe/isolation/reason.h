@@ -10,7 +10,7 @@ extern "C" {
 
 typedef enum { CMX_DENY = 0, CMX_ALLOW = 1 } cmx_verdict;
 
-/* The status has one counter for each, in this order; reason.c has the names. */
+/* The status has one counter for each value, in this order; reason.c has the names. */
 typedef enum {
     CMX_WHY_NONE = 0, /* no rule allows it */
 

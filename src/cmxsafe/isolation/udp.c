@@ -35,7 +35,7 @@ struct protocol {
     bool once; /* accepts only one answer, and only from the address that the request was sent to */
 };
 
-/* Returns the payload; in_reach is the number of its contiguous bytes. */
+/* Returns the payload; in_reach returns the number of its contiguous bytes. */
 static const uint8_t *payload(const struct cmx_packet *p)
 {
     return p->l4 + 8;

@@ -66,13 +66,13 @@ struct cmx_image {
     uint32_t crc;
     uint8_t segments_left;
     uint8_t checksum;
-    bool hashing;       /* sha and signed_sha hold resources */
+    bool hashing;       /* signed_sha holds resources */
     bool hashing_image; /* sha holds resources (not with CMX_IMAGE_OPAQUE) */
 
     /* Results, valid once finish has returned CMX_OK. */
     bool has_secure_boot;
     bool has_trailer;
-    const char *why;                /* why it was refused, one clause; static */
+    const char *why;                /* why the image was refused, one clause; static */
     uint32_t image_len;             /* length of the image with its appended SHA-256 */
     uint32_t signed_len;            /* everything before the trailer */
     uint8_t digest[CMX_SHA256_LEN]; /* SHA-256 of signed_len bytes, as sha256sum prints for the unsigned file */
@@ -89,7 +89,8 @@ struct cmx_image {
 CMX_MUST_USE cmx_err cmx_image_init(struct cmx_image *c, const struct cmx_image_policy *policy);
 
 /* Consumes the next bytes. CMX_EFORMAT, CMX_ENOSPC (too large), CMX_EDOWNGRADE, CMX_EPERM (another chip), CMX_ESIG
- * (checksum or SHA-256 do not match): the image is refused, and why holds the reason. */
+ * (checksum or SHA-256 do not match), CMX_ENOTSUP (unknown version of the trailer), CMX_EIO (hashing failed): the image
+ * is refused, and why holds the reason. */
 CMX_MUST_USE cmx_err cmx_image_feed(struct cmx_image *c, const void *data, size_t len);
 
 /* True once the first CMX_IMAGE_HEAD_LEN bytes were acceptable; info is valid then. The caller must not write to

@@ -123,7 +123,7 @@ const char *cmx_image_chip_name(uint16_t chip_id)
     return "unknown chip";
 }
 
-/* Compares letters and digits only. */
+/* Compares names without regard to case and hyphens. */
 static bool same_name(const char *a, const char *b)
 {
     while (*a || *b) {

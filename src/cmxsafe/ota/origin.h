@@ -8,8 +8,8 @@
 
 #include "cmxsafe/http/http.h"
 
-/* Rebinding needs a name that an attacker's DNS resolves. Accepted are addresses, `localhost`, names under .cmx (device
- * names of a gateway; there is no such public domain) and those in names. header: the Host header, or NULL. */
+/* True if the Host header has an address, `localhost`, a name under .cmx (device names of a gateway; there is no such
+ * public domain) or one of names: rebinding needs a name that an attacker's DNS resolves. header NULL: false. */
 bool cmx_origin_host_ok(const char *header, const char *const *names, size_t n);
 
 /* True when the page that a browser names as the origin is ours. origin, site: the headers Origin and Sec-Fetch-Site,

@@ -39,7 +39,7 @@ struct cmx_ota_trial {
 /* Invariants, under lock: upload exists exactly in OTA_RECEIVING, OTA_INTERRUPTED and OTA_CHECKING. In OTA_RECEIVING
  * and OTA_CHECKING only the thread of the owning request uses it and the slots; while an image is on trial, which
  * excludes uploads, only the task that watches uses the slots. received, total, crc and slots are copies for the
- * others. No function that may leave the process (activate, confirm, rollback, restart) is called under lock. */
+ * other threads. No function that may leave the process (activate, confirm, rollback, restart) is called under lock. */
 struct cmx_ota_service {
     struct cmx_mutex lock;
     struct cmx_http_server *server;
@@ -71,7 +71,7 @@ struct cmx_ota_request {
     bool multipart;
     bool in_field; /* the present part is the field `update` */
     bool had_field;
-    uint32_t range_end; /* raw: bytes of the file received after this request; 0: not known */
+    uint32_t range_end; /* raw: bytes of the file that are received once this request ends; 0: not known */
     uint64_t since_ms; /* start of the window in which the upload rate is measured; moved by the time of our own work */
     uint32_t came;     /* bytes that arrived in that window */
     struct cmx_multipart parts;
@@ -81,7 +81,7 @@ _Static_assert(sizeof(struct cmx_upload) + sizeof(struct cmx_ota_request) + size
                    CMX_OTA_HEAP_MAX / 2,
                "half of the service's heap; the HTTP server uses the other half");
 
-/* ---- service_state.c: call with the lock held, except event_send ---- */
+/* ---- service_state.c: call with the lock held, except cmx_ota_read_slots and cmx_ota_event_send ---- */
 
 const char *cmx_ota_state_text(cmx_ota_state_name state);
 

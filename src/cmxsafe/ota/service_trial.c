@@ -35,7 +35,7 @@ static bool trial_due(const struct cmx_ota_service *s)
     return cmx_port_now_ms() >= s->trial.next_ms;
 }
 
-/* Here and below, why: empty. */
+/* Here and below, *why must be empty. */
 static void trial_confirm(struct cmx_ota_service *s, struct cmx_why *why)
 {
     cmx_err err = s->config.slots.confirm(s->config.slots.arg, why);

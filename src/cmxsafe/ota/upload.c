@@ -191,7 +191,7 @@ static cmx_err verify_stored(struct cmx_upload *u)
     return CMX_OK;
 }
 
-/* Writes the withheld bytes: now the slot can boot. */
+/* Writes the withheld bytes, after which the slot can boot. */
 static cmx_err release(struct cmx_upload *u)
 {
     uint32_t n = u->received < CMX_UPLOAD_WITHHELD ? u->received : CMX_UPLOAD_WITHHELD;

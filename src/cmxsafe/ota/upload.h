@@ -40,7 +40,7 @@ struct cmx_upload {
 extern const char cmx_upload_unconfirmed[];
 
 /* Prepares for the first byte. policy is copied; max_len of the copy is the slot's size. CMX_EBUSY: the running image
- * is not confirmed yet. CMX_ENOTSUP: there is no target slot. */
+ * is not confirmed yet. CMX_ENOTSUP: there is no target slot. CMX_ENOMEM; CMX_EIO: the slots cannot be read. */
 CMX_MUST_USE cmx_err cmx_upload_begin(struct cmx_upload *u, const struct cmx_slots *slots,
                                       const struct cmx_image_policy *policy);
 
@@ -48,10 +48,10 @@ CMX_MUST_USE cmx_err cmx_upload_begin(struct cmx_upload *u, const struct cmx_slo
 CMX_MUST_USE cmx_err cmx_upload_data(struct cmx_upload *u, const void *data, size_t len);
 
 /* Call after the last byte. Verifies the stream, and then what storage returns. u->image then holds the results. The
- * slot cannot boot yet. */
+ * slot cannot boot yet. Errors as for cmx_image_finish; CMX_EIO: storage failed, or returns other bytes. */
 CMX_MUST_USE cmx_err cmx_upload_verify(struct cmx_upload *u);
 
-/* Call after verify. The next boot takes the new image. */
+/* Call after verify. The next boot takes the new image. Errors as for cmx_slots.activate. */
 CMX_MUST_USE cmx_err cmx_upload_activate(struct cmx_upload *u);
 
 /* Ends the upload and releases the hashes. Always safe after begin. The target slot cannot boot. */

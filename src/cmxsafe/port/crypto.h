@@ -1,6 +1,6 @@
 /* crypto.h - the interface to the platform's cryptography: SHA-256, HMAC-SHA-256, ECDSA P-256, random bytes. Two back
- * ends, the same published test vectors for both: OpenSSL 3 (port/linux), PSA Crypto (port/esp). SSH's own cryptography
- * is libssh's. Any thread; an object belongs to one thread at a time. */
+ * ends implement it, OpenSSL 3 (port/linux) and PSA Crypto (port/esp); the same published test vectors check both.
+ * SSH's own cryptography is libssh's. Any thread; an object belongs to one thread at a time. */
 #pragma once
 
 #include <stdbool.h>
@@ -35,7 +35,7 @@ CMX_MUST_USE cmx_err cmx_sha256_update(struct cmx_sha256 *h, const void *data, s
 CMX_MUST_USE cmx_err cmx_sha256_finish(struct cmx_sha256 *h, uint8_t out[CMX_SHA256_LEN]);
 void cmx_sha256_abort(struct cmx_sha256 *h); /* safe after init failed, and twice */
 
-/* Computes the SHA-256 of one buffer; made of the calls above (port/sha256.c), for every back end. */
+/* Computes the SHA-256 of one buffer, by the calls above (port/sha256.c). */
 CMX_MUST_USE cmx_err cmx_sha256_of(const void *data, size_t len, uint8_t out[CMX_SHA256_LEN]);
 
 /* HMAC-SHA-256, RFC 2104, streaming. The key is copied and wiped at the end. */

@@ -104,6 +104,8 @@ void cmx_port_acknowledge(int fd);
 
 /* Returns the size of the flash in bytes; 0 without flash (a Linux agent). */
 uint32_t cmx_port_flash_size(void);
+/* The next functions return CMX_EINVAL beyond the end of the chip, CMX_ENOTSUP without flash, CMX_EIO. A write or an
+ * erase may also be refused with CMX_EPERM, such as outside partitions. */
 CMX_MUST_USE cmx_err cmx_port_flash_read(uint32_t offset, void *out, size_t len);
 /* NOR flash: a write only clears bits; an erase sets whole sectors (CMX_FLASH_SECTOR) to 0xff. */
 CMX_MUST_USE cmx_err cmx_port_flash_write(uint32_t offset, const void *data, size_t len);
@@ -116,8 +118,8 @@ CMX_MUST_USE cmx_err cmx_port_flash_erase(uint32_t offset, size_t len);
 typedef enum { CMX_KEY_NONE, CMX_KEY_EFUSE, CMX_KEY_TPM, CMX_KEY_SOFTWARE } cmx_key_kind;
 cmx_key_kind cmx_port_hw_key_kind(void);
 
-/* Computes HMAC-SHA256 by the hardware key (eFuse HMAC_KEY3, purpose HMAC_UP; esp_hmac_calculate). len is bounded only
- * by memory. CMX_ENOKEY: none, wrong purpose or not read-protected. CMX_EIO. Calls are serialised. */
+/* Computes HMAC-SHA256 with the hardware key (eFuse HMAC_KEY3, purpose HMAC_UP; esp_hmac_calculate). len is bounded
+ * only by memory. CMX_ENOKEY: none, wrong purpose or not read-protected. CMX_EIO. Calls are serialised. */
 CMX_MUST_USE cmx_err cmx_port_hw_hmac(const void *msg, size_t len, uint8_t out[32]);
 
 /* ---- a secret of the device's own, for a device without a hardware key ---- */
@@ -128,8 +130,8 @@ CMX_MUST_USE cmx_err cmx_port_hw_hmac(const void *msg, size_t len, uint8_t out[3
  * after an error. */
 CMX_MUST_USE cmx_err cmx_port_secret_read(uint8_t out[CMX_PORT_SECRET_LEN]);
 
-/* Stores the secret atomically, so that it survives a restart. CMX_EEXIST: there is one, which stays; the others as
- * above. One caller at a time. */
+/* Stores the secret atomically, so that it survives a restart. CMX_EEXIST: there is one, which stays; CMX_ENOTSUP,
+ * CMX_EIO. One caller at a time. */
 CMX_MUST_USE cmx_err cmx_port_secret_create(const uint8_t secret[CMX_PORT_SECRET_LEN]);
 
 /* True if reading the flash does not reveal the secret (NVS encryption). */
@@ -142,7 +144,8 @@ bool cmx_port_secret_is_encrypted(void);
  * does this itself returns CMX_OK. */
 CMX_MUST_USE cmx_err cmx_port_device_start(void);
 
-/* Restarts the device; does not return on a device. On Linux the agent's handler decides. */
+/* Restarts the device; does not return on a device. On Linux it calls the handler that the program set;
+ * without a handler it does nothing. */
 void cmx_port_restart(void);
 
 #ifdef __cplusplus

@@ -5,8 +5,8 @@
  * member: in struct cmx_context (context.h); task: in TaskParameters (device_settings.h). Both structs have their
  * members in the order of these rows, and a member without a row does not compile. key: in the agent's file; the
  * virtual board's key is the member's name. min, max: of a number; 0 is always allowed and means the default, except
- * for a PORT, which is required. fallback: the default; without: the behaviour if there is none. direction: ANY, or the
- * only direction that uses the option.
+ * for a PORT, which is required. fallback: the default; without: the behaviour if there is no default. direction: ANY,
+ * or the only direction that uses the option.
  *
  * These rows define: copying, comparing and checking contexts (proxy_config.c), merging and converting the sketch's
  * (device/merge.c), the parsers of cmxsafed and cmxsafe-board, docs/CONFIG.md, docs/BOARD.md and cmxsafed.conf(5). */

@@ -3,9 +3,10 @@
  *
  *     CMX_GATEWAY_OPTION(kind, member, key, min, max, fallback, without, help)
  *
- * member: in struct cmx_gateway (context.h); key: in the agent's file. min, max: of a number, in the file's unit (MS
- * and SECONDS in theirs), and the longest text; fallback: the default of a member that is 0; without: the behaviour if
- * there is none. A HOST and an ACCOUNT are required. STR, for help: the text of a number.
+ * member: in struct cmx_gateway (context.h); key: in the agent's file. min, max: the bounds of a number (of MS in
+ * milliseconds, of SECONDS in seconds); max is also the most characters of an ACCOUNT or a TEXT. fallback: the default
+ * of a member that is 0; without: the behaviour if there is no default. A HOST and an ACCOUNT are required. STR, which
+ * help uses, turns a macro into the text of its number.
  *
  * These rows define: the engine's copying, comparing and defaults (proxy_config.c), the parser of cmxsafed,
  * docs/CONFIG.md and cmxsafed.conf(5). */

@@ -48,7 +48,7 @@ struct cmx_gateway_turn {
     uint8_t tried; /* one bit for each gateway that has failed */
 };
 
-/* Here and below, random: 32 uniform bits. l is not empty. */
+/* Chooses the first gateway. Here and below, random: 32 uniform bits. l is not empty. */
 void cmx_gateway_turn_begin(struct cmx_gateway_turn *t, const struct cmx_gateway_list *l, uint32_t random);
 
 /* True if t->at is the last gateway of the round: once it has failed, every gateway has been tried. */
@@ -57,7 +57,7 @@ bool cmx_gateway_turn_is_last(const struct cmx_gateway_turn *t, const struct cmx
 /* t->at has failed: chooses the next one. After the last one the round begins again. */
 void cmx_gateway_turn_next(struct cmx_gateway_turn *t, const struct cmx_gateway_list *l, uint32_t random);
 
-/* t->at has worked: when it fails, all others are tried before it. */
+/* t->at has worked: when it fails, every other gateway is tried before it is tried again. */
 void cmx_gateway_turn_worked(struct cmx_gateway_turn *t);
 
 #ifdef __cplusplus

@@ -11,7 +11,7 @@
 struct addrinfo;
 struct cmx_lookup;
 
-/* Starts to look up host, a name or an address. Calls the resolve hook for a name, here and when the end is noticed.
+/* Starts to look up host, a name or an address. Calls the resolve hook for a name, now and when the end is noticed.
  * CMX_ENOMEM, also if too many look-ups are running. */
 CMX_MUST_USE cmx_err cmx_lookup_start(struct cmx_lookup **out, const char *host, uint16_t port,
                                       const struct cmx_proxy_hooks *hooks);

@@ -52,5 +52,5 @@ void cmx_net_tune_session(int fd, unsigned dead_after_s);
 /* Closes with a reset, which tells the peer that bytes are missing. */
 void cmx_net_abort(int fd);
 
-/* Returns the meaning of an errno value; 0 and "in progress" included. */
+/* Returns the meaning of an errno value: CMX_OK for 0, CMX_EAGAIN for "in progress" and "would block". */
 cmx_err cmx_net_cause(int error);

@@ -102,7 +102,7 @@ static cmx_err put_v2(struct cmx_buf *out, const struct cmx_originator *from, co
 
     memcpy(h, start, sizeof start);
     if (to) {
-        source = cmx_ip_bytes(&from->ip, &len); /* both have the same length */
+        source = cmx_ip_bytes(&from->ip, &len); /* both addresses have the same length */
         memcpy(at, source, len);
         at += len;
         destination = cmx_ip_bytes(to, &len);

@@ -46,7 +46,7 @@ void cmx_peer_remove(struct cmx_peer_entry *e)
 }
 
 /* A relay's socket is bound to the unspecified address until it connects. The stack then gives it the address of the
- * service, or for the loopback the loopback address. Other local programs can use its port with other addresses. */
+ * service, or 127.0.0.1 if the service is on loopback. Other local programs can use its port with other addresses. */
 static bool is_same_end(const struct cmx_peer_entry *e, const struct cmx_ip *ip)
 {
     if (!cmx_ip_is_any(&e->ip))

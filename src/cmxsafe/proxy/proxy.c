@@ -98,13 +98,14 @@ static struct session *session_new(struct cmx_proxy *p, const struct cmx_proxy_c
     }
     /* With several gateways the maximum wait is divided, so that each gets as many attempts as a single one would. */
     cmx_backoff_init(&s->backoff, g->backoff_base_ms, g->backoff_max_ms / (uint32_t)config->gateways.n);
-    /* A wrong key is not corrected within seconds, so the wait is five times the longest other wait. */
+    /* A wrong key is not corrected within seconds: the ceiling of these waits begins at the longest other one and grows
+     * to five times that. */
     cmx_backoff_init(&s->slow, g->backoff_max_ms,
                      g->backoff_max_ms > UINT32_MAX / 5 ? UINT32_MAX : g->backoff_max_ms * 5);
     return s;
 }
 
-/* Makes context number `order`, for the session of its name in `live`, or in *fresh, to which one is added if needed.
+/* Makes context number `order` for its session, which is in `live` or in *fresh; if neither has it, adds it to *fresh.
  */
 static cmx_err place(struct cmx_proxy *p, const struct cmx_proxy_config *config, const struct cmx_context *c,
                      size_t order, struct session *live, struct session **fresh, struct run **out)

@@ -15,10 +15,10 @@ typedef enum {
     CMX_OPTION_DIRECTION, /* cmx_proxy_direction */
     CMX_OPTION_PEER,      /* cmx_proxy_peer */
     CMX_OPTION_SWITCH,    /* bool */
-    CMX_OPTION_ID,        /* const char *, like the following kinds: the context's name; */
-    CMX_OPTION_NAME,      /* a name, as long as a context's; */
-    CMX_OPTION_HOST,      /* a host or address; */
-    CMX_OPTION_ADDRESSES, /* addresses and prefixes; */
+    CMX_OPTION_ID,        /* const char *, like the following kinds: the context's name */
+    CMX_OPTION_NAME,      /* a name, at most as long as a context's */
+    CMX_OPTION_HOST,      /* a host or address */
+    CMX_OPTION_ADDRESSES, /* addresses and prefixes */
     CMX_OPTION_TEXT
 } cmx_option_kind;
 
@@ -64,7 +64,8 @@ CMX_MUST_USE cmx_err cmx_proxy_config_new(struct cmx_proxy_config **out, const s
                                           const struct cmx_context *contexts, size_t n_contexts, struct cmx_why *why);
 void cmx_proxy_config_free(struct cmx_proxy_config *c); /* NULL is fine */
 
-/* False if the sessions must be replaced, or the context restarted, for the change to take effect. */
+/* The first is false if the sessions must be replaced for the change to take effect, the second if the context must be
+ * restarted. */
 bool cmx_proxy_config_same_gateway(const struct cmx_proxy_config *a, const struct cmx_proxy_config *b);
 bool cmx_proxy_context_equal(const struct cmx_context *a, const struct cmx_context *b);
 

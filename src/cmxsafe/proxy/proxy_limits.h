@@ -40,7 +40,8 @@
 #endif
 #endif
 
-/* Whether a session without connections keeps that buffer, because later the heap may be too fragmented for it. */
+/* Whether a session without connections keeps its buffer of CMX_RELAY_CHUNK or CMX_RELAY_CHUNK_HIGH bytes, because
+ * later the heap may be too fragmented for it. */
 #ifndef CMX_RELAY_CHUNK_KEPT
 #ifdef CMX_DEVICE_PROFILE
 #define CMX_RELAY_CHUNK_KEPT true
@@ -159,6 +160,6 @@
 #define CMX_LOOKUP_STACK 0
 #endif
 
-/* A probe fails if its token does not come back within this. */
+/* A probe fails if its token does not come back within this time. */
 #define CMX_PROBE_TIMEOUT_MS 10000
 #define CMX_PROBE_TOKEN_LEN 32

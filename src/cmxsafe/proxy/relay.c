@@ -412,8 +412,8 @@ static cmx_err settle_opening(struct relay *x, struct session *s)
     return CMX_OK;
 }
 
-/* Returns the time at which the connection has been idle for too long. A byte that came during this turn is newer than
- * the turn. */
+/* Returns the time at which the connection has been idle for too long. (Not how long it has been idle: active_ms may be
+ * later than s->now_ms, when the turn began.) */
 static uint64_t idle_at(const struct relay *x)
 {
     const unsigned idle_s = x->run->cfg.idle_timeout_s;

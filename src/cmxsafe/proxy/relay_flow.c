@@ -1,7 +1,8 @@
 /* Bytes from the gateway: the data handler sends straight from libssh's buffer to the local socket. What the socket
  * does not take stays in libssh, which then stops opening the channel's window. When the socket accepts data again, the
- * waiting bytes are read from libssh into `spill`: all at once from libssh 0.10, which opens a whole new window at any
- * read, so that reading in pieces would let the peer fill the heap; in pieces on a device, from libssh 0.11.
+ * waiting bytes are read from libssh into `spill`. On a host all are read at once, because libssh 0.10 opens a whole
+ * new window at any read, so that reading in pieces would let the peer fill the heap. A device has libssh 0.11, and
+ * reads in pieces.
  *
  * Bytes to the gateway move one chunk at a time. A chunk is read only while the window is open and the SSH socket has
  * taken the chunk before.

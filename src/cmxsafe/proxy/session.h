@@ -3,6 +3,6 @@
 
 #include "cmxsafe/proxy/session_state.h"
 
-/* Starts s's task. It does nothing while s->hold is set, and ends, with s->finished, when s->stop is. CMX_ENOMEM: s
- * counts as finished. */
+/* Starts s's task. The task does nothing while s->hold is set. When s->stop is set it sets s->finished and ends.
+ * CMX_ENOMEM: s counts as finished. */
 CMX_MUST_USE cmx_err cmx_session_start(struct session *s);

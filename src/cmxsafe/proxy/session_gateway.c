@@ -55,7 +55,8 @@ void cmx_session_gateway_enter(struct session *s)
     cmx_session_login_drop_lookup(s);
 }
 
-/* Sessions at rest would see only at their next keepalive that the device has moved. Under the lock. */
+/* Moves the engine to a gateway, and wakes its sessions: at rest they would notice only at their next keepalive. Call
+ * under the lock. */
 static void move_engine(struct engine *e, uint8_t gateway)
 {
     if (e->turn.at == gateway)

@@ -28,6 +28,6 @@ bool cmx_session_gateway_left(struct session *s);
 void cmx_session_gateway_leave(struct session *s);
 
 /* Call when the attempt or the session has ended with err: moves on to the next address of the name, or to the next
- * gateway. A gateway that worked and has not fallen silent is tried once more before that. True: nothing is left to try
- * in this round. */
+ * gateway. A gateway that worked and has not fallen silent is first tried once more. True: nothing is left to try in
+ * this round. */
 bool cmx_session_gateway_failed(struct session *s, cmx_err err);

@@ -191,8 +191,8 @@ static unsigned fitting_types(const struct session *s)
     return s->stack_bytes < need ? CMX_HOSTKEY_ANY & ~(1u << CMX_HOSTKEY_ED25519) : CMX_HOSTKEY_ANY;
 }
 
-/* Returns the types that a pin may have, without those of which the gateway has no pinned key. It then shows its next
- * key. */
+/* Returns the types that a pin may have, without those of which the gateway has no pinned key. The gateway then shows
+ * its next key. */
 static unsigned remaining_types(const struct session *s)
 {
     const unsigned all = cmx_pin_types(s->config->pins, s->config->n_pins);

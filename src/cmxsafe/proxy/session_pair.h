@@ -1,6 +1,6 @@
-/* session_pair.h - two connected local stream sockets for a session's own use. lwIP has no socketpair; there it is a
- * TCP connection on loopback with both ends in the engine. Isolation gets its addresses and ports before the first
- * packet, so that no other task can be either end. */
+/* session_pair.h - two connected local stream sockets for a session's own use. lwIP has no socketpair; there the
+ * pair is a TCP connection on loopback with both ends in the engine. Isolation gets the addresses and ports of the pair
+ * before the first packet, so that no other task can be either end. */
 #pragma once
 
 #include "cmxsafe/proxy/session_state.h"

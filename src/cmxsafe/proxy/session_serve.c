@@ -180,7 +180,7 @@ void cmx_session_serve_end(struct session *s, cmx_err cause)
     }
 }
 
-/* While an update is received and memory is short, streams end: their contexts' floor is higher than the others'. */
+/* While an update is received and memory is short, connections of high_bw contexts end: their heap floor is higher. */
 static void yield_to_update(struct session *s)
 {
     size_t heap;
@@ -224,8 +224,8 @@ static cmx_err settle_all(struct session *s)
 }
 
 /* Does everything that can be done without waiting. libssh may receive during any call, and what it then queues raises
- * no poll event, so this repeats until nothing more came in. A gateway that never stops sending must not starve the
- * local sockets: after some rounds *more says that the next turn must not wait. */
+ * no poll event, so this function repeats until nothing more came in. A gateway that never stops sending must not
+ * starve the local sockets: after some rounds *more says that the next turn must not wait. */
 static cmx_err session_settle(struct session *s, bool *more)
 {
     cmx_err err = CMX_OK;
@@ -291,7 +291,7 @@ static cmx_err reserve(struct session *s)
 
 static int add_poll(struct session *s, int fd, short events)
 {
-    if (!events) /* a hang-up must not wake the task if it cannot act on it */
+    if (!events) /* a hang-up must not wake a task that cannot act on it */
         return -1;
     s->polls[s->n_polls].fd = fd;
     s->polls[s->n_polls].events = events;
@@ -327,8 +327,8 @@ static void sooner(uint64_t *due, uint64_t at)
         *due = at;
 }
 
-/* A session whose connections all rest waits until its next keepalive, if others can wake it. The tick before that
- * gives the scratch buffer back. */
+/* A session whose connections all rest waits until its next keepalive, if other tasks can wake it. Before that it waits
+ * one tick, after which wait_polls frees the scratch buffer. */
 static bool can_rest(const struct session *s)
 {
     const bool lean = CMX_RELAY_CHUNK_KEPT || !s->scratch;

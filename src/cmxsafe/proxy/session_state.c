@@ -19,7 +19,8 @@ void cmx_session_free_context(struct run *r)
     cmx_mem_free(r);
 }
 
-/* Copies the gateway's key and the session identifier while the session is up, and clears them afterwards. */
+/* Copies the gateway, its key and the session identifier; without a session, key and identifier are marked as absent.
+ */
 static void copy_session_facts(struct cmx_context_status *st, const struct session *s)
 {
     st->gateway = cmx_session_gateway(s)->host;

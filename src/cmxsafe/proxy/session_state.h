@@ -112,7 +112,7 @@ struct session {
     bool searches;       /* this session alone tries the other gateways, in the order of `search` */
     bool logged_in;      /* the login of this attempt has succeeded */
     uint8_t address;     /* place in the look-up's list of the address that is or was used */
-    bool more_addresses; /* the gateway's name has more addresses after it */
+    bool more_addresses; /* the gateway's name has more addresses after `address` */
     bool no_key;         /* the gateway has no host key of the requested types in this attempt */
     bool revoked;        /* the key that the gateway showed is revoked */
     bool authenticated;
@@ -146,7 +146,7 @@ void cmx_session_free_context(struct run *r);
 
 /* ---- the session ---- */
 
-/* Sets the state of all its contexts. */
+/* Sets the state of all contexts of s. */
 void cmx_session_set_state(struct session *s, cmx_context_state state, cmx_err err, const char *text);
 /* Records why this attempt fails: both texts, joined. */
 void cmx_session_say(struct session *s, const char *what, const char *why);
@@ -159,7 +159,8 @@ void cmx_session_alive(struct session *s);
 void cmx_session_rests(struct session *s, uint32_t ms);
 /* Wakes the session's task, so that it checks for work at once. Any task. */
 void cmx_session_wake(struct session *s);
-/* Returns the time since the task's last call was due. Any task. */
+/* Returns for how many ms the task has been overdue: since its last cmx_session_alive, or since the end of the wait
+ * that it announced by cmx_session_rests. Any task. */
 uint32_t cmx_session_silent_ms(struct session *s);
 /* Sets the SSH socket for cmx_proxy_watch; -1: it is about to be closed. */
 void cmx_session_set_fd(struct session *s, int fd);

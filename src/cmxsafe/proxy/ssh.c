@@ -322,7 +322,7 @@ static void on_close(ssh_session session, ssh_channel channel, void *arg)
     c->handlers->closed(c->arg);
 }
 
-/* Makes a channel: the one that the gateway opens with this message, or if it is NULL a new one. CMX_ENOMEM: the
+/* Makes a channel: the one that the gateway opens with this message, or a new one if message is NULL. CMX_ENOMEM: the
  * message has not been answered. CMX_ECLOSED: libssh could not make the channel. */
 static cmx_err channel_make(struct cmx_ssh *s, ssh_message message, const struct cmx_ssh_handlers *handlers, void *arg,
                             struct cmx_ssh_channel **out)

@@ -100,7 +100,7 @@ uint16_t cmx_ssh_open_port(const struct cmx_ssh_open *o);
 const char *cmx_ssh_open_originator(const struct cmx_ssh_open *o); /* untrusted text */
 uint32_t cmx_ssh_open_originator_port(const struct cmx_ssh_open *o);
 
-/* Both consume o. handlers must be static; they get arg until the channel is freed. */
+/* cmx_ssh_accept and cmx_ssh_refuse consume o. handlers must be static; they get arg until the channel is freed. */
 CMX_MUST_USE cmx_err cmx_ssh_accept(struct cmx_ssh_open *o, const struct cmx_ssh_handlers *handlers, void *arg,
                                     struct cmx_ssh_channel **out);
 /* Sends SSH_OPEN_ADMINISTRATIVELY_PROHIBITED, the only reason that libssh's public interface offers. */

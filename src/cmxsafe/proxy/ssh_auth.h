@@ -1,8 +1,8 @@
 /* ssh_auth.h - authenticates to the gateway: offers the configured keys in order, then the password.
  *
  * The password goes by the method "password" (RFC 4252 section 8). A server that accepts only "keyboard-interactive"
- * (RFC 4256), the default of servers that use PAM, gets it that way: this code answers one hidden one-line
- * prompt with it, once per login. Any other prompt ends the login, because no person can answer it and the
+ * (RFC 4256), the default of servers that use PAM, gets the password that way: this code answers one hidden
+ * one-line prompt with it, once per login. Any other prompt ends the login, because no person can answer it and the
  * password must not be sent in reply to an unknown question.
  *
  * Internal to ssh.c. */

@@ -53,8 +53,8 @@ struct option {
  *
  * There is no SSH_OPTIONS_HOST: libssh gets a connected descriptor, uses the host for known_hosts alone, and refuses
  * host names that resolvers accept ("my_gateway"). The real user name is passed with each authentication request,
- * since libssh also refuses user names that servers accept ("DOM\\me"); without any option libssh would ask the system
- * for the local user's name. */
+ * since libssh also refuses user names that servers accept ("DOM\\me"); without SSH_OPTIONS_USER libssh would ask the
+ * system for the local user's name. */
 static const int no = 0;
 static const struct option always[] = {
     {SSH_OPTIONS_PROCESS_CONFIG, &no},     {SSH_OPTIONS_SSH_DIR, "/"},

@@ -44,7 +44,7 @@ cmx_err cmx_crypto_random(void *out, size_t len)
     return CMX_EIO;
 }
 
-/* Every chip that ESP-IDF 5 supports has the AES peripheral, and its mbedTLS uses it. */
+/* Every chip in idf_component.yml has the AES peripheral, and ESP-IDF's mbedTLS uses it. */
 bool cmx_crypto_fast_aes(void)
 {
     return true;

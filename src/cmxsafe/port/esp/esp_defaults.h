@@ -8,7 +8,7 @@
 #include "sdkconfig.h"
 
 #ifndef ESP_ERR_NOT_ALLOWED
-#define ESP_ERR_NOT_ALLOWED 0x10D /* ESP-IDF defines it from 5.1.5 on; Arduino 3.0 has an older version */
+#define ESP_ERR_NOT_ALLOWED 0x10D /* ESP-IDF defines it from 5.1.5 on; Arduino's core 3.0 has an older ESP-IDF */
 #endif
 
 #ifndef CONFIG_CMX_SESSION_STACK

@@ -1,6 +1,6 @@
 /* hw_key_esp.c - port.h's hardware key: an eFuse block with purpose HMAC_UP, which only the HMAC peripheral can read.
- * ESP32-S2, S3, C3, C5, C6, H2, P4. The first ESP32 has no HMAC peripheral, and so no key, as in the second half of
- * this file. */
+ * ESP32-S2, S3, C3, C5, C6, H2, P4. The first ESP32 has no HMAC peripheral: the second half of this file reports that
+ * there is no key. */
 #ifdef ESP_PLATFORM
 
 #include "cmxsafe/port/port.h"

@@ -17,7 +17,7 @@
 
 #define ETHERNET_HEADER 14
 #define MSS_ANY_PATH (1280 - 40 - 20)
-#define HEAD_MAX 640    /* contiguous bytes that any decision needs; that many bytes of a chain are copied */
+#define HEAD_MAX 640    /* the most contiguous bytes that a decision needs; that many bytes of a chain are copied */
 #define HEAD_ENOUGH 256 /* a first buffer of at least this length is not copied: it is enough for TCP */
 
 /* An interface whose functions were replaced by the guards below. Invariant: netif is on netif_list, or the next scan
