@@ -25,7 +25,7 @@ CMX_MUST_USE cmx_err cmx_text_u32(const char *s, size_t len, uint32_t *out);
 
 /* Cuts "HOST", "HOST:PORT", "[IPV6]" or "[IPV6]:PORT" in place. *host is without brackets; *port is unchanged if there
  * is none. Text with several colons and no bracket is an IPv6 address. False: a bracket without its match, or no port
- * from 1 to 65535 behind the colon; text is then cut, too. */
+ * from 1 to 65535 behind the colon; text is then cut, too, and *host is set. */
 CMX_MUST_USE bool cmx_text_split_host(char *text, const char **host, uint16_t *port);
 
 /* Copies with the NUL. CMX_ENOSPC: does not fit in cap. */
@@ -45,6 +45,7 @@ void cmx_text_clean_ascii(char *out, size_t cap, const void *data, size_t len);
 void cmx_text_format(char *out, size_t cap, const char *fmt, va_list ap) CMX_PRINTF(3, 0);
 
 /* Decodes the %XX escapes (RFC 3986 section 2.1) of len chars into out, at most cap bytes. plus_is_space: '+' is a
- * space, as in HTML forms. out may hold any byte value, NUL too. CMX_EFORMAT: a broken escape; CMX_ENOSPC. */
+ * space, as in HTML forms. out may hold any byte value, NUL too. CMX_EFORMAT: a broken escape; CMX_ENOSPC. After an
+ * error out may hold a part. */
 CMX_MUST_USE cmx_err cmx_text_url_decode(const char *s, size_t len, int plus_is_space, uint8_t *out, size_t cap,
                                          size_t *out_len);

@@ -18,7 +18,7 @@ extern "C" {
 /* Registers the context and starts its session, or adds the context to a shared session. A device has one gateway: the
  * settings of the first call name it. Any task. Errors are logged. CMX_EINVAL: no gateway, no
  * SSH_HOST_KEY, no credential, a port out of range. CMX_EEXIST: the context is registered already. CMX_ENOSPC: more
- * than CMX_PROXY_CONTEXTS_MAX. CMX_ENOMEM. */
+ * than CMX_PROXY_CONTEXTS_MAX. CMX_EPERM: isolation could not be installed. CMX_ENOMEM. */
 CMX_MUST_USE cmx_err cmx_device_forward(const struct cmx_settings *settings, const TaskParameters *context);
 
 /* ---- before the first context ---- */

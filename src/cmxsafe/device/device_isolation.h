@@ -35,7 +35,7 @@ struct cmx_device_isolation {
 void cmx_device_set_isolation(const struct cmx_device_isolation *platform);
 
 /* setup_sm(): from now on only packets that the contexts need pass. CMX_ENOTSUP: the platform has no filter; CMX_EIO:
- * it could not be installed everywhere; CMX_ENOMEM. If cmx_device_isolation_settled is false after an error, the
+ * it could not be installed; CMX_ENOMEM. If cmx_device_isolation_settled is false after an error, the
  * caller ends the proxies. Once isolation is active, further calls change nothing. Must not be called from the network
  * stack's own task. */
 CMX_MUST_USE cmx_err cmx_device_isolate(void);

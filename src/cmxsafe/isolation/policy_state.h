@@ -70,12 +70,14 @@ struct cmx_iso_config {
 
 /* ---- state ---- */
 
-/* PAIR: a connection of the engine to itself on loopback, which belongs to no context. */
+/* PAIR: a connection of the engine to itself on loopback, which belongs to no context. CLAIM: the connection of a
+ * permitted task to a direct context's listener. */
 typedef enum { CMX_FLOW_SESSION, CMX_FLOW_RELAY, CMX_FLOW_LISTEN, CMX_FLOW_PAIR, CMX_FLOW_CLAIM } cmx_flow_kind;
+/* PICKUP: the socket was opened before the policy came into force (cmx_isolation_adopt). */
 typedef enum { CMX_TCP_OPENING, CMX_TCP_SYN_SENT, CMX_TCP_UP, CMX_TCP_PICKUP } cmx_tcp_state;
 
-/* A socket that the proxy engine owns. Invariants: in exactly one bucket's list while used; snd_max and rcv_* are valid
- * only in the state UP. */
+/* A socket that the proxy engine owns. Invariants: in exactly one bucket's list while used; snd_max is valid from
+ * SYN_SENT on, rcv_* only in the state UP. */
 struct cmx_flow {
     struct cmx_end local, peer; /* local.port 0: free */
     struct cmx_flow *next;      /* the next flow in the bucket's list */

@@ -93,8 +93,8 @@ CMX_MUST_USE cmx_err cmx_image_init(struct cmx_image *c, const struct cmx_image_
  * is refused, and why holds the reason. */
 CMX_MUST_USE cmx_err cmx_image_feed(struct cmx_image *c, const void *data, size_t len);
 
-/* True once the first CMX_IMAGE_HEAD_LEN bytes were acceptable; info is valid then. The caller must not write to
- * storage before. */
+/* True once the first CMX_IMAGE_HEAD_LEN bytes were acceptable; info is valid then. For CMX_IMAGE_OPAQUE, which
+ * has no info, it is true until the image is refused. The caller must not write to storage while it is false. */
 bool cmx_image_head_ok(const struct cmx_image *c);
 
 /* Ends the image. CMX_ETRUNC: it ends too early; CMX_ENOKEY: not signed, or by an unknown key; CMX_ESIG. */

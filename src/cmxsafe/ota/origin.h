@@ -12,8 +12,8 @@
  * public domain) or one of names: rebinding needs a name that an attacker's DNS resolves. header NULL: false. */
 bool cmx_origin_host_ok(const char *header, const char *const *names, size_t n);
 
-/* True when the page that a browser names as the origin is ours. origin, site: the headers Origin and Sec-Fetch-Site,
- * NULL where absent (a program such as curl). */
+/* True when the page that a browser names as the origin is ours, or no page is named (a program such as curl). origin,
+ * site, host: the headers Origin, Sec-Fetch-Site and Host, NULL where absent. */
 bool cmx_origin_same(const char *origin, const char *site, const char *host);
 
 /* Checks a request's headers as cmx_origin_same does. True: the request comes from another site's page and was answered

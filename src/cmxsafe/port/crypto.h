@@ -1,6 +1,7 @@
 /* crypto.h - the interface to the platform's cryptography: SHA-256, HMAC-SHA-256, ECDSA P-256, random bytes. Two back
  * ends implement it, OpenSSL 3 (port/linux) and PSA Crypto (port/esp); the same published test vectors check both.
- * SSH's own cryptography is libssh's. Any thread; an object belongs to one thread at a time. */
+ * SSH's own cryptography is libssh's. Any thread; an object belongs to one thread at a time. Errors are CMX_ENOMEM
+ * and CMX_EIO unless stated otherwise. */
 #pragma once
 
 #include <stdbool.h>

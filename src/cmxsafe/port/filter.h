@@ -63,7 +63,7 @@ struct cmx_filter_calls {
 struct cmx_filter {
     /* From now on only packets that the judge allows pass: on every interface, also later ones, and on loopback.
      * Blocks; must not be called from the stack's own thread. calls must be static. The filter cannot be removed.
-     * CMX_EIO: it could not be installed everywhere, and no packet passes. CMX_EEXIST: it is already installed. */
+     * CMX_EIO: it could not be installed, and packets pass unjudged. CMX_EEXIST: it is already installed. */
     cmx_err (*install)(const struct cmx_filter_calls *calls, void *arg);
     /* Locks out the judge while the policy changes. Hold it briefly; not recursive. Usable once the stack runs, even if
      * the filter is not installed. */

@@ -154,7 +154,7 @@ struct cmx_proxy_hooks {
     /* Called when a session came up (all its forwards are granted) or went down; err says why. gateway: the host's name
      * or address as the list has it. */
     void (*session)(void *arg, const char *session, const char *gateway, bool up, cmx_err err);
-    /* Called when a connection was opened, closed or refused; must not allocate memory. No event is sent for a
+    /* Called when a connection was opened, closed or refused, even if the heap is exhausted. No event is sent for a
      * connection that ends before it was opened or refused. */
     void (*relay)(void *arg, const struct cmx_relay_event *event);
 };

@@ -20,9 +20,9 @@ struct cmx_pin {
     bool revoked;       /* this key is never accepted, even if another pin has it */
 };
 
-/* text: "SHA256:<base64>", or a known_hosts line: "names type base64[ comment]", "@revoked names type base64", or
- * "type base64[ comment]" as in a .pub file. CMX_EFORMAT: none of these, or another marker; CMX_ENOTSUP: an obsolete
- * key type. */
+/* Parses a pin. text: "SHA256:<base64>", or a known_hosts line: "names type base64[ comment]", "@revoked names type
+ * base64", or "type base64[ comment]" as in a .pub file. CMX_EFORMAT: none of these, or another marker; CMX_ENOTSUP: an
+ * obsolete key type. */
 CMX_MUST_USE cmx_err cmx_pin_parse(struct cmx_pin *pin, const char *text);
 
 typedef enum { CMX_PIN_UNKNOWN = 0, CMX_PIN_ACCEPTED, CMX_PIN_REVOKED } cmx_pin_verdict;

@@ -1,5 +1,5 @@
-/* proxy_limits.h - the sizes of the proxy's buffers and its time limits. A build may set any of them (Kconfig on
- * ESP32); the defaults suit a Linux host, those under CMX_DEVICE_PROFILE a microcontroller.
+/* proxy_limits.h - the sizes of the proxy's buffers and its time limits. A build may set those in #ifndef
+ * (Kconfig on ESP32). The defaults suit a Linux host, those under CMX_DEVICE_PROFILE a microcontroller.
  *
  * One relay costs at most: in our heap, its struct (under 400 bytes), one chunk that the gateway does not take yet and
  * one channel window that the local side does not take yet; in libssh, one channel window. libssh chooses the window:

@@ -1,6 +1,7 @@
 /* session_gateway.h - which gateway a session tries. All sessions of an engine use the same one, because at a fleet of
  * gateways the device's identity belongs to one of them. A session that can't connect there again and again, while
- * others are still up there, tries the other gateways; once it is logged in at one of them, all sessions move there. */
+ * other sessions are still up there, tries the other gateways; once it is logged in at one of them, all sessions move
+ * there. */
 #pragma once
 
 #include "cmxsafe/proxy/session_state.h"
