@@ -34,7 +34,8 @@ CMX_MUST_USE bool cmx_ip_parse(struct cmx_ip *out, const char *text);
 #define CMX_IP_TEXT_MAX 46
 void cmx_ip_text(const struct cmx_ip *a, char out[CMX_IP_TEXT_MAX]);
 
-/* True if both have the same family and their first `bits` bits are equal. bits: at most 32 for IPv4, else 128. */
+/* True if a and prefix have the same family and their first `bits` bits are equal. bits: at most 32 for IPv4, else 128.
+ */
 bool cmx_ip_in_prefix(const struct cmx_ip *a, const struct cmx_ip *prefix, unsigned bits);
 
 /* Returns the 4 or 16 bytes of the address, which are within a. */

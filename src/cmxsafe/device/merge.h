@@ -13,7 +13,7 @@ extern "C" {
 /* Values that are set in over (may be NULL) replace those of s. */
 void cmx_settings_merge(struct cmx_settings *s, const struct cmx_settings *over);
 
-/* Values that are set in over replace those of the context t, if both have the same direction and local port. */
+/* Values that are set in over replace those of t, if over and t have the same direction and local port. */
 void cmx_merge_context(TaskParameters *t, const TaskParameters *over);
 
 /* True if there is a host key that is not "". */

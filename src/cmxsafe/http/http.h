@@ -36,8 +36,8 @@ struct cmx_http_route {
     const char *method; /* "GET"; the server answers HEAD from GET */
     const char *path;   /* exact and raw, without the query: "/%61" is not "/a" */
 
-    /* *state is NULL when begin is called; the other functions get what it stores there. An error answers 500 if
-     * nothing was answered. */
+    /* *state is NULL when begin is called; the other functions get what begin stores there. If a function returns an
+     * error and nothing was answered, the server answers 500. */
     cmx_err (*begin)(struct cmx_http_request *r, void *ctx, void **state);
     cmx_err (*body)(struct cmx_http_request *r, void *ctx, void *state, const uint8_t *data,
                     size_t len);                                        /* may be NULL */

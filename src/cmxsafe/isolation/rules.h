@@ -14,7 +14,7 @@ struct cmx_question {
 
 bool cmx_iface_owns(const struct cmx_iface *iface, const struct cmx_ip *ip);
 
-/* This interface's entry for ip in one of the two lists of neighbours, or NULL. */
+/* Returns this interface's entry for ip in one of the two lists of neighbours, or NULL. */
 struct cmx_neighbour *cmx_neighbour_find(struct cmx_neighbour *list, size_t n, const struct cmx_question *q,
                                          const struct cmx_ip *ip);
 

@@ -24,7 +24,7 @@ enum {
 
 enum { HEADER, SEGMENT, DATA, PADDING, HASH, TAIL, TAIL_PAD, SECTOR, AFTER_SECTOR, TRAILER, COMPLETE };
 
-/* This function is never inlined, because it has 40 callers. */
+/* Never inlined, because it has many callers. */
 __attribute__((noinline)) cmx_err cmx_image_refuse(struct cmx_image *c, cmx_err err, const char *why)
 {
     cmx_image_abort(c);

@@ -265,7 +265,7 @@ static void interrupted(struct cmx_ota_service *s)
 }
 
 /* True when the upload was slower than CMX_OTA_SLOWEST for an idle timeout. A client that sends a byte now and then is
- * not idle, but would keep all others from updating. */
+ * not idle, but would keep all other clients from updating. */
 static bool too_slow(const struct cmx_ota_service *s, struct cmx_ota_request *q, size_t len)
 {
     const uint64_t took = cmx_port_now_ms() - q->since_ms, window = s->http.idle_timeout_s * 1000ull;

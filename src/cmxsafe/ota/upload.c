@@ -15,7 +15,7 @@ static void check(const struct cmx_upload *u)
     (void)u;
 }
 
-/* This function is never inlined, because it has 12 callers. */
+/* Never inlined, because it has many callers. */
 __attribute__((noinline)) static cmx_err fail(struct cmx_upload *u, cmx_err err, const char *why)
 {
     u->why = why;

@@ -12,8 +12,8 @@
 
 /* Bytes that move from a local socket into one SSH packet at a time. high_bw contexts use the larger size: fewer,
  * larger packets cost less CPU time per byte (a third less on a host), and the session then holds one such buffer. On a
- * device both leave room for the packet's other fields, so that libssh's buffers, which grow to powers of two, stay at
- * 1 and 2 KB. */
+ * device both sizes leave room for the packet's other fields, so that libssh's buffers, which grow to powers of two,
+ * stay at 1 and 2 KB. */
 #ifndef CMX_RELAY_CHUNK
 #ifdef CMX_DEVICE_PROFILE
 #define CMX_RELAY_CHUNK 896

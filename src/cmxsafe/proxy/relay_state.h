@@ -1,7 +1,7 @@
 /* relay_state.h - the state of one relay: an SSH channel on one side, a local TCP socket on the other.
  *
- * The phase says how far the relay is in its life. Each direction has a half-state of its own, since a half-closed
- * connection stays half-open (as in OpenSSH's nchan.c):
+ * The phase says how far the relay is in its life. Each direction has a half-state of its own, since one direction
+ * may end while the other stays open (as in OpenSSH's nchan.c):
  *
  *   to local:    open   bytes may still arrive from the gateway
  *                drain  the gateway sent EOF or CLOSE; the rest waits for the local socket

@@ -140,8 +140,8 @@ void cmx_ssh_free(struct cmx_ssh *s)
 
 /* ---- login ---- */
 
-/* True if both sides have no algorithm in common, such as a type of host key. Both close the connection then; only
- * libssh's message distinguishes it from a gateway that went away. */
+/* True if both sides have no algorithm in common, such as a type of host key. Both sides close the connection
+ * then; only libssh's message distinguishes this from a gateway that went away. */
 static bool nothing_in_common(ssh_session session)
 {
     return strstr(ssh_get_error(session), "no match for method") != NULL;

@@ -240,8 +240,8 @@ static void close_netif(struct netif *netif)
     netif->output_ip6 = closed_output6;
 }
 
-/* This is called again later, because a driver may have set its functions again. On Ethernet the frame is judged, on
- * other links the packet. */
+/* Replaces the functions of an interface. Called at each scan, because a driver may have set its own functions again.
+ * On Ethernet the frame is judged, on other links the packet. */
 static void wrap(struct wrapped *w, struct netif *netif)
 {
     SYS_ARCH_DECL_PROTECT(level);
