@@ -13,8 +13,8 @@ CMX_MUST_USE void *cmx_mem_alloc(size_t size);
 /* Returns a copy of s, or NULL when there is no memory. */
 CMX_MUST_USE char *cmx_mem_strdup(const char *s);
 
-/* Returns the list with room for one more element. It has n elements of `size` bytes and space for *cap; if it is full,
- * it is moved to a block twice as large. list may be NULL while *cap is 0. NULL: out of memory, nothing has changed. */
+/* Returns the list with room for one more element. list has n elements of `size` bytes and space for *cap; a full list
+ * is moved to a block twice as large. list may be NULL while *cap is 0. NULL: out of memory, nothing has changed. */
 CMX_MUST_USE void *cmx_mem_grow(void *list, size_t n, size_t *cap, size_t size);
 
 /* p may be NULL. */

@@ -1,5 +1,5 @@
 /* device_isolation.h - puts the isolation policy between the device's network stack and the network: the engine's
- * sockets become the policy's flows, and the platform's filter (port/filter.h) shows it each packet.
+ * sockets become the policy's flows, and the platform's filter (port/filter.h) shows each packet to the policy.
  *
  * Flows are kept from the first context on, so that setup_sm() may come after the proxies, as in the original: existing
  * connections then continue. If isolation cannot be installed, every later context is refused; the caller ends the

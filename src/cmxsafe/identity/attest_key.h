@@ -1,7 +1,7 @@
 /* attest_key.h - the line of text with which a verifier checks a device's signed evidence; computed at manufacture.
  * With this line an attacker can neither log in as the device nor forge evidence, so a leak at a verifier does not
- * endanger the device's identity. It is confidential like the firmware itself: with it and a token, guesses at flash
- * content can be tested (docs/ATTESTATION.md).
+ * endanger the device's identity. The line is confidential like the firmware itself: with the line and a token, guesses
+ * at flash content can be tested (docs/ATTESTATION.md).
  *
  *     cmxsafe-attest-1 BASE64 COMMENT
  *

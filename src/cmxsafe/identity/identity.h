@@ -23,8 +23,8 @@ extern "C" {
 /* Derives the device's Universal Entity ID. Public. */
 CMX_MUST_USE cmx_err cmx_identity_ueid(cmx_hmac_fn hmac, void *arg, uint8_t out[CMX_UEID_LEN]);
 
-/* Derives the key of the MAC over evidence, and of the digests in it. It also allows forging evidence. The caller wipes
- * it. */
+/* Derives the key of the MAC over evidence, and of the digests in it. With this key evidence can also be forged. The
+ * caller wipes it. */
 CMX_MUST_USE cmx_err cmx_identity_evidence_key(cmx_hmac_fn hmac, void *arg, uint8_t out[32]);
 
 /* Derives the key of the digests in signed evidence. Verifiers hold it to compute the expected digests. It cannot be

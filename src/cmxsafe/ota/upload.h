@@ -1,5 +1,5 @@
 /* upload.h - one update from its first byte to its activation. Checks the stream (image.h), writes it to the target
- * slot (slots.h), reads the whole slot back, checks it again, and only then makes it bootable. Does no HTTP.
+ * slot (slots.h), reads the whole slot back, checks it again, and only then makes the slot bootable. Does no HTTP.
  *
  * A power cut is safe at every moment: storage is written only after the image's head was accepted; the first
  * CMX_UPLOAD_WITHHELD bytes, without which nothing boots, only after everything else was verified in storage; and
@@ -26,7 +26,7 @@ struct cmx_upload {
     uint32_t written;
     uint32_t erased;
     uint32_t buffered;
-    uint32_t crc; /* CRC-32 of the received bytes, by which a client decides whether it can continue */
+    uint32_t crc; /* CRC-32 of the received bytes, by which a client decides whether it can continue the upload */
     bool begun;   /* storage was written */
     uint8_t withheld[CMX_UPLOAD_WITHHELD];
     const char *why;        /* after an error: one clause for a person; static, or in refusal */

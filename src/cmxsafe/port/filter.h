@@ -1,4 +1,5 @@
-/* filter.h - the part of a platform's network stack that isolation needs: it passes each packet to the policy first.
+/* filter.h - the part of a platform's network stack that isolation needs: a filter that passes each packet to the
+ * policy first.
  * port/lwip implements it for lwIP (an ESP32, the virtual board on TAP). A platform without a filter has no isolation.
  *
  * The judge is called with the filter's lock held, from any of the stack's threads. It returns quickly and never calls

@@ -16,8 +16,8 @@ static uint64_t keepalive_ms(const struct session *s)
     return s->config->gateway.keepalive_s * 1000ull;
 }
 
-/* The gateway counts as dead after this long without a byte: one second less than the configured time, so that it is
- * noticed in time. */
+/* The gateway counts as dead after this long without a byte: one second less than the configured time, so that a
+ * dead gateway is noticed in time. */
 static uint64_t dead_ms(const struct session *s)
 {
     uint64_t ms = keepalive_ms(s) * s->config->gateway.keepalive_max;

@@ -125,7 +125,7 @@ void cmx_ssh_free(struct cmx_ssh *s)
         ssh_event_free(s->event);
     if (s->session) {
         if (s->taken) {
-            /* libssh does not close a descriptor that was set by this option. Setting none makes libssh
+            /* libssh does not close a descriptor that was set by this option. Setting NULL makes libssh
              * close it; the call then reports an error. */
             (void)ssh_options_set(s->session, SSH_OPTIONS_FD, NULL);
             ssh_disconnect(s->session);

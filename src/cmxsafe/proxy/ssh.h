@@ -107,7 +107,7 @@ CMX_MUST_USE cmx_err cmx_ssh_accept(struct cmx_ssh_open *o, const struct cmx_ssh
 void cmx_ssh_refuse(struct cmx_ssh_open *o);
 
 /* Opens a direct-tcpip channel (RFC 4254 section 7.2): call connect until it does not return CMX_EAGAIN. CMX_EREFUSED:
- * the gateway could not connect; CMX_EPERM: it does not permit it. */
+ * the gateway could not connect; CMX_EPERM: the gateway does not permit this target. */
 CMX_MUST_USE cmx_err cmx_ssh_channel_new(struct cmx_ssh *s, const struct cmx_ssh_handlers *handlers, void *arg,
                                          struct cmx_ssh_channel **out);
 CMX_MUST_USE cmx_err cmx_ssh_channel_connect(struct cmx_ssh_channel *c, const char *host, uint16_t port);

@@ -6,8 +6,8 @@
  * round trip. The server does not count this as a failed attempt, because it is only asked whether it would accept the
  * key.
  *
- * Both answers of the agent are written before libssh asks, so no task has to serve it. That direction of the socket is
- * then shut down, so that libssh cannot wait for more.
+ * Both answers of the agent are written before libssh asks, so no task has to serve the agent's socket. That direction
+ * of the socket is then shut down, so that libssh cannot wait for more.
  *
  * Internal to ssh.c. */
 #pragma once

@@ -35,8 +35,8 @@ static const char *const hostkey_names[CMX_HOSTKEY_TYPES] = {
     "rsa-sha2-512,rsa-sha2-256",
 };
 
-/* The order in which host key types are offered to a gateway that has several. On a device ECDSA comes first: its
- * crypto library needs less than 10 KB of stack for it, libssh's Ed25519 needs 12 KB. */
+/* The order in which host key types are offered to a gateway that has several. On a device ECDSA comes first: the
+ * crypto library needs less than 10 KB of stack for ECDSA, and libssh needs 12 KB for Ed25519. */
 #ifdef CMX_DEVICE_PROFILE
 static const uint8_t hostkey_order[] = {CMX_HOSTKEY_ECDSA, CMX_HOSTKEY_ED25519, CMX_HOSTKEY_RSA};
 #else
