@@ -1,8 +1,8 @@
 /* claim.h - decides which tasks may connect to a direct context's listener (TaskParameters.tasks). A packet does not
  * show which task sent it, so the platform's connect() and close() call these functions in the task. On the board they
  * are those of board/lwip/sockets.c, on ESP-IDF those of lwIP, wrapped at link time (port/esp/claim_esp.c). An Arduino
- * core is linked without the wrapper, so there the task calls them itself (docs/ISOLATION.md). Isolation drops the
- * packets of a connection that was not claimed. */
+ * core is linked without the wrapper, so there the task calls these functions itself (docs/ISOLATION.md). Isolation
+ * drops the packets of a connection that was not claimed. */
 #pragma once
 
 #include <sys/socket.h>
