@@ -50,7 +50,7 @@ const char *cmx_ssh_key_exchange(const struct cmx_ssh *s);
  * read; CMX_ECLOSED. Must not be called before the host key has been checked. */
 CMX_MUST_USE cmx_err cmx_ssh_authenticate(struct cmx_ssh *s);
 
-/* After CMX_EAUTH: the end of "the gateway prompted ...", such as "for more than a password", if a prompt ended the
+/* After CMX_EAUTH: the end of "the gateway asks ...", such as "for more than a password", if a prompt ended the
  * login; otherwise NULL. Static. */
 const char *cmx_ssh_auth_trouble(const struct cmx_ssh *s);
 
