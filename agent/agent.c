@@ -215,15 +215,15 @@ static size_t connections_of(const struct agent_config *c)
     return connections;
 }
 
-/* Call this and raise_descriptors after the process that runs hooks was started, which must not inherit the limits. */
+/* Call this and raise_descriptors after the process that runs hooks was started: it must not inherit the limits. */
 static void limit_heap(const struct agent_config *c)
 {
     if (memory_limit(connections_of(c)))
         cmx_log(CMX_LOG_WARN, TAG, "the heap cannot be limited: %s", strerror(errno));
 }
 
-/* The soft limit of a shell or container is often 1,024. Raises it as far as the connections need and the hard one
- * permits. */
+/* Raises the soft limit of open files, which is often 1,024 in a shell or container, as far as the connections need and
+ * the hard limit permits. */
 static void raise_descriptors(const struct agent_config *c)
 {
     const rlim_t need = connections_of(c) + c->n_contexts * AGENT_SESSION_FDS + AGENT_OWN_FDS;

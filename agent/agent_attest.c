@@ -185,7 +185,8 @@ cmx_err attest_prepare(const struct agent_config *c, struct cmx_why *why)
     return err;
 }
 
-/* The TPM connects again when its connection has broken (port/linux/tpm_hmac.c). */
+/* Permits the TPM's device or ports, since a use of the key connects to the TPM again after its connection broke
+ * (port/linux/tpm_hmac.c). */
 static void plan_tpm(const char *tcti, struct confine_plan *p)
 {
     const char *port = tcti ? strstr(tcti, "port=") : NULL;

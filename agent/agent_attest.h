@@ -11,13 +11,14 @@
 struct cmx_proxy;
 struct isolation;
 
-/* Makes key and image available through port.h. Call before any task starts. */
+/* Makes the key and the image available through port.h. Call before any task starts. */
 void attest_set_device(struct cmx_linux_device *d);
 
-/* Checks that key file and image can be used, for --check. The files exist. */
+/* For --check, after unit_check found no error: checks that the key file and the image can be used. */
 CMX_MUST_USE cmx_err attest_check_files(const struct agent_config *c, struct cmx_why *why);
 
-/* Without [identity] there is no key, without `[attest] enabled` no service. */
+/* Opens the key and the image; nothing is opened for a section that is not configured. Call before any thread starts.
+ */
 CMX_MUST_USE cmx_err attest_prepare(const struct agent_config *c, struct cmx_why *why);
 void attest_plan(const struct agent_config *c, struct confine_plan *p);
 /* isolation (may be NULL) and proxy are borrowed until attest_stop. */

@@ -10,8 +10,8 @@
 /* The calling task reports at now_ms. A time in the future means that the task may wait until then. */
 void liveness_feed(uint64_t now_ms);
 
-/* True while each of the tasks has fed within limit_ms and there have not been fewer than `expected` of them for longer
- * than that (a task that ended or never started). One caller only. */
+/* False if a task has not reported for limit_ms, or if there have been fewer than `expected` tasks for longer than
+ * limit_ms (one ended or never started). One caller only. */
 bool liveness_ok(uint64_t now_ms, uint64_t limit_ms, unsigned expected);
 
 unsigned liveness_tasks(void);

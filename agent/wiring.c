@@ -136,7 +136,8 @@ static cmx_err proxy_reload(struct wiring *w, const struct agent_config *next, s
     return err;
 }
 
-/* Without isolation no session may exist: all sessions end, and start again once the rules are in force. */
+/* While isolation is enabled but its rules cannot be installed, no session may exist: all sessions end, and start again
+ * once the rules are in force. */
 static void proxy_turn(struct wiring *w)
 {
     const bool permitted = isolation_permits_sessions(w->isolation);
@@ -287,10 +288,10 @@ struct module {
     cmx_err (*check)(const struct agent_config *c, struct cmx_why *why);
     /* Opens or installs everything that the module can no longer reach after the agent has confined itself. */
     cmx_err (*prepare)(struct wiring *w, struct cmx_why *why);
-    /* Adds the files and ports that the module needs after that to the plan. */
+    /* Adds to the plan the files and ports that the module needs after the agent has confined itself. */
     void (*plan)(const struct wiring *w, struct confine_plan *p);
     cmx_err (*start)(struct wiring *w, struct cmx_why *why);
-    /* Replaces w->config by next. On error nothing has changed. */
+    /* Applies next; the agent then replaces w->config. On error the module still runs with w->config. */
     cmx_err (*reload)(struct wiring *w, const struct agent_config *next, struct cmx_why *why);
     void (*turn)(struct wiring *w);
     int (*fd)(const struct wiring *w); /* -1: none */

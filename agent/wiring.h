@@ -21,7 +21,7 @@ struct isolation;
 /* The modules' objects, and what several of them use. */
 struct wiring {
     struct agent_config *config; /* the configuration in force; owned by the agent */
-    int wake;                    /* eventfd of the agent's loop: a session came up or went down, the rules changed */
+    int wake;                    /* eventfd of the agent's loop, written when a session or the rules changed */
     struct isolation *isolation; /* NULL: not enabled at the start */
     struct cmx_proxy *proxy;
     bool sessions_held; /* isolation failed: the engine has no contexts */
@@ -40,7 +40,7 @@ void wiring_stop(struct wiring *w);
 
 /* Fills fds for poll; returns how many. */
 size_t wiring_polls(const struct wiring *w, struct pollfd fds[WIRING_POLLS_MAX]);
-/* Call at each turn of the agent's loop: at least once a second, and at once when one of those descriptors is
+/* Call at each turn of the agent's loop: at least once a minute, and at once when a descriptor of wiring_polls is
  * readable. */
 void wiring_turn(struct wiring *w);
 

@@ -25,12 +25,13 @@ struct board_flash {
     uint32_t size;
 };
 
-/* Opens the flash. CMX_ENOENT, CMX_EPERM, CMX_EIO; CMX_EFORMAT: the file has no whole number of sectors, or none. */
+/* Opens the flash. CMX_ENOENT, CMX_EPERM, CMX_EIO; CMX_EFORMAT: its size is not 1 or more whole sectors, or is above
+ * 128 MB. */
 CMX_MUST_USE cmx_err board_flash_open(struct board_flash *f, const char *path);
 void board_flash_close(struct board_flash *f);
 
-/* These functions implement port.h's cmx_port_flash_*; f is a struct board_flash. CMX_EINVAL: beyond the end, or not
- * whole sectors. */
+/* These functions implement port.h's cmx_port_flash_*; f is a struct board_flash. CMX_EINVAL: beyond the end, or an
+ * erase of something else than whole sectors. */
 uint32_t board_flash_size(void *f);
 CMX_MUST_USE cmx_err board_flash_read(void *f, uint32_t offset, void *out, size_t len);
 CMX_MUST_USE cmx_err board_flash_write(void *f, uint32_t offset, const void *data, size_t len);
@@ -38,8 +39,8 @@ CMX_MUST_USE cmx_err board_flash_erase(void *f, uint32_t offset, size_t len);
 
 /* ---- hardware.c: the eFuse, and the secret that a device without a hardware key stores ---- */
 
-/* Opens the hardware key and gives attestation the facts of the chip. The board's folder is the working directory; call
- * it before anything runs. A board without a usable key also runs; the log gives the reason. */
+/* Opens the hardware key and gives attestation the facts of the chip. Call it before the application starts, in the
+ * board's folder. A board without a usable key also runs; the log gives the reason. */
 void board_hardware_open(const struct board_config *config);
 void board_hardware_close(void); /* call it after everything else has ended */
 
@@ -58,7 +59,7 @@ CMX_MUST_USE cmx_err board_key_hmac(void *arg, const void *msg, size_t len, uint
 #define BOARD_PTABLE_LEN 0xc00u
 #define BOARD_APP_AT 0x10000u
 
-/* Returns the size of ota_0 and of ota_1 on a chip of that many bytes. */
+/* Returns the size in bytes that ota_0 and ota_1 each have in a flash of flash_size bytes. */
 uint32_t board_slot_size(uint32_t flash_size);
 
 /* Makes a table with nvs, otadata, phy_init, ota_0 and ota_1, in the binary form of gen_esp32part.py, with its MD5.

@@ -27,7 +27,7 @@ static const char about[] = "Boots the board in DIR and runs its application unt
                             "web page on port 80 and a "
                             "stream on port 81. The gateway that board.ini names gets the stream.";
 
-/* A process runs one board. Data for a restart and for the port's functions. */
+/* A process runs one board. */
 static struct {
     char **argv;
     int start_folder;
@@ -100,7 +100,7 @@ static int enter(const char *dir)
         return cli_fail(dir, strerror(errno), NULL);
     if (flock(fd, LOCK_EX | LOCK_NB))
         return cli_fail(dir, "the board runs already", NULL);
-    return CLI_OK; /* held until the process ends or restarts */
+    return CLI_OK; /* the lock is held until the process ends or restarts */
 }
 
 static int open_hardware(void)

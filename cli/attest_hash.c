@@ -92,8 +92,8 @@ static int compare(const struct job *j, const struct cmx_ranges *ranges, bool *s
     return rc;
 }
 
-/* Halves a span that differs until the differing chunks are found, with at most about 20 requests for each chunk of a 4
- * GB span. */
+/* Halves a span that differs until the differing chunks are found. A halving takes one or two requests: in a span of 4
+ * GB, at most 40 for one differing chunk. */
 static int locate(struct job *j, struct cmx_range span)
 {
     uint32_t chunks = (span.end - span.begin + CMX_CHUNK - 1) / CMX_CHUNK;
@@ -198,7 +198,7 @@ static int set_ranges(struct job *j)
 
 static int run(struct job *j)
 {
-    /* A request without ranges uses the device's default, as the original does. */
+    /* A request without ranges uses the device's default, as the original client does. */
     bool by_default = !j->o->ranges && j->o->at == CMX_ATTEST_START;
     bool match;
     char hex[65];

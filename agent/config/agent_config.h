@@ -31,7 +31,8 @@ struct config_list {
     char *item[CONFIG_LIST_MAX];
 };
 
-/* Here and below numbers are uint64_t, durations milliseconds, and choices the index of a choice. */
+/* In this and the following sections a number is a uint64_t, a duration is in milliseconds, and a choice is its index
+ * in the table. The members of `options` have types of their own. */
 struct agent_section {
     struct config_head head;
     char *control_socket;
@@ -155,6 +156,7 @@ void config_check(const struct agent_config *c, struct config_report *r);
 /* c may be NULL. */
 void config_free(struct agent_config *c);
 
-/* Copies the engine's settings, borrowed from c. contexts: c->n_contexts of them. */
+/* Write the engine's settings: config_gateway those of [gateway], config_engine also the contexts. The texts are
+ * borrowed from c. contexts: room for c->n_contexts. */
 void config_gateway(const struct agent_config *c, struct cmx_gateway *gateway);
 void config_engine(const struct agent_config *c, struct cmx_gateway *gateway, struct cmx_context *contexts);

@@ -101,7 +101,7 @@ static bool same(const char *a, const char *b)
     return strcmp(a ? a : "", b ? b : "") == 0;
 }
 
-/* True if an address names every interface or the loopback: a port there is also that of the agent's own services. */
+/* True if an address is the loopback, on which the agent's own services listen, or includes it. */
 static bool covers_loopback(const char *host)
 {
     static const char *const hosts[] = {"127.0.0.1", "localhost", "0.0.0.0", "::"};

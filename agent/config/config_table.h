@@ -1,4 +1,4 @@
-/* config_table.h - the table of sections and keys. Pure. */
+/* config_table.h - the table of sections and keys. Only config_reference_* do I/O. */
 #pragma once
 
 #include <stdbool.h>
@@ -15,11 +15,11 @@ typedef enum {
     CONFIG_GATEWAYS, /* char *: a list as in proxy/gateways.h */
     CONFIG_PATH,     /* char *: absolute */
     CONFIG_PIN_LIST, /* config_list: repeatable, "SHA256:<base64>" or a known_hosts line */
-    CONFIG_NUMBER,   /* uint64_t in [min, max] */
-    CONFIG_BYTES,    /* uint64_t in [min, max]; k, M, G: times 1024 */
-    CONFIG_DURATION, /* uint64_t, ms in [min, max]; ms, s, m, h, d; a bare number is seconds; whole steps */
+    CONFIG_NUMBER,   /* number of `size` bytes in [min, max] */
+    CONFIG_BYTES,    /* like CONFIG_NUMBER; a suffix k, M or G multiplies by 1024, 1024^2 or 1024^3 */
+    CONFIG_DURATION, /* [min, max] in ms; suffix ms, s, m, h or d, none: seconds; a multiple of `step` */
     CONFIG_BOOL,     /* bool: yes, true, on, 1, no, false, off, 0 */
-    CONFIG_CHOICE    /* uint64_t: index into choices */
+    CONFIG_CHOICE    /* number of `size` bytes: index into choices */
 } config_type;
 
 struct config_key {
@@ -66,7 +66,8 @@ CMX_MUST_USE cmx_err config_set(const struct config_key *k, void *section, const
 /* True if a change of the key takes effect only when the agent restarts. */
 bool config_needs_restart(const struct config_key *k);
 
-/* Returns the next such key behind `after` (NULL: the first) whose value differs between the two, or NULL. */
+/* Returns the first key behind `after` (NULL: of all) that needs a restart and differs between a and b, or NULL. Skips
+ * the keys of contexts. */
 const struct config_key *config_next_restart(const struct agent_config *a, const struct agent_config *b,
                                              const struct config_key *after);
 

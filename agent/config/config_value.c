@@ -22,7 +22,7 @@ static const struct unit durations[] = {{"ms", 1},      {"s", 1000},     {"m", 6
 static const struct unit sizes[] = {{"k", 1 << 10}, {"K", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {"", 1}};
 static const struct unit plain[] = {{"", 1}};
 
-/* Reads a number with one of the unit's suffixes. CMX_EFORMAT, or CMX_EINVAL where it overflows. */
+/* Reads a number with a suffix from units. CMX_EFORMAT; CMX_EINVAL: it overflows. */
 static cmx_err number(const char *text, const struct unit *units, size_t n_units, uint64_t *out)
 {
     size_t digits = strspn(text, "0123456789");

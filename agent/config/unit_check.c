@@ -147,7 +147,7 @@ static const char *kind_name(unsigned mode)
     return mode == S_IFSOCK ? "socket" : "regular file";
 }
 
-/* The agent makes the file, so it must be able to write to the folder. What is there already, it uses or replaces. */
+/* The agent makes the file, so it must be able to write to the folder. It uses or replaces an existing file. */
 static void check_creatable(const struct config_key *k, const char *path, unsigned line, const struct unit_sandbox *s,
                             struct config_report *r)
 {
@@ -160,7 +160,7 @@ static void check_creatable(const struct config_key *k, const char *path, unsign
         return;
     }
     if (s && may_write(s, path))
-        return; /* systemd makes it when the unit starts */
+        return; /* systemd makes the folder when the unit starts */
     if (s && s->read_only) {
         config_error(r, line, "%s %s: cmxsafed.service may not write there (ProtectSystem=strict); use %s", k->key,
                      path, k->fallback);

@@ -23,6 +23,6 @@ extern const char *const unit_files[];
  * user. */
 bool unit_sandbox_read(struct unit_sandbox *s, const char *const *patterns);
 
-/* Reports, with the key's line, each file and port of c that this process cannot use; with s, or that the unit could
- * not. s may be NULL. */
+/* Reports, with the key's line, each file and port of c that this process cannot use. With s, reports also what the
+ * unit's settings hide or forbid, and takes the right to bind low ports from s. s may be NULL. */
 void unit_check(const struct agent_config *c, const struct unit_sandbox *s, struct config_report *r);

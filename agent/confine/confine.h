@@ -1,6 +1,6 @@
-/* confine.h - the agent gives up access that it does not need: to files and TCP ports by Landlock (landlock(7)), system
- * calls by seccomp (seccomp(2)). A report says what was applied and what the kernel lacks. The process cannot undo
- * it. */
+/* confine.h - the agent gives up access that it does not need: to files and TCP ports by Landlock (landlock(7)), and to
+ * system calls by seccomp (seccomp(2)). A report says what was applied and what the kernel lacks. The process cannot
+ * undo the confinement. */
 #pragma once
 
 #include <stdbool.h>
@@ -35,7 +35,7 @@ struct confine_report {
     } item[CONFINE_ITEMS_MAX];
 };
 
-/* Adds a path. NULL, and a path that does not fit, are left out; the plan then permits less. */
+/* Adds a path, which is borrowed. NULL, and a path that does not fit, are left out; the plan then permits less. */
 void confine_read(struct confine_plan *p, const char *path);
 void confine_write(struct confine_plan *p, const char *path);
 
@@ -47,7 +47,8 @@ void confine_plan_base(struct confine_plan *p);
  * every part that the kernel supports. CMX_ENOTSUP: a part could not be applied; the report says which. */
 CMX_MUST_USE cmx_err confine_apply(const struct confine_plan *p, struct confine_report *r);
 
-/* The two parts. detail: what was applied, or why not. */
+/* The two parts of confine_apply. detail: what was applied, or why not; ports_detail: the same for the TCP ports.
+ * *ports: whether they are limited. CMX_ENOTSUP, CMX_EIO, CMX_ENOMEM. */
 CMX_MUST_USE cmx_err confine_landlock(const struct confine_plan *p, bool *ports, char *detail, size_t cap,
                                       char *ports_detail, size_t ports_cap);
 CMX_MUST_USE cmx_err confine_seccomp(char *detail, size_t cap);

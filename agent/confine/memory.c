@@ -4,13 +4,13 @@
 
 #include "port/linux/libc/heap.h"
 
-/* Heap of one connection: a channel window in libssh, and as much for the local socket. */
+/* Heap of one connection in bytes: a channel window in libssh, and as much for the local socket. */
 #define EACH ((rlim_t)4 << 20)
 #define REST_MS 2000 /* sessions that did no work for this long are idle */
 
 static struct {
     uint64_t work;
-    uint64_t since_ms; /* the time since which work has not grown */
+    uint64_t since_ms; /* the time since which work has not changed */
     bool given_back;
     rlim_t limit; /* the limit that this process set; 0: none */
 } memory;

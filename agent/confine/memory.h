@@ -12,7 +12,8 @@
 /* Call it before the first thread starts. */
 void memory_setup(void);
 
-/* Covers the stacks of threads, libraries and buffers. A sanitizer's shadow memory counts too. */
+/* Bytes of the limit that do not depend on the connections: stacks of threads, libraries, buffers. With a sanitizer
+ * they include its shadow memory. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define MEMORY_LIMIT_BASE ((rlim_t)1 << 47)
 #else
@@ -24,6 +25,6 @@ void memory_setup(void);
  * the memory may be in use; a lower limit that another program set stays. CMX_EIO. */
 CMX_MUST_USE cmx_err memory_limit(size_t connections);
 
-/* Call it at each turn of the agent's loop. work: a number that grows while sessions work (bytes moved, logins). True:
- * they are idle, and free memory has gone back. */
+/* Call it at each turn of the agent's loop. work: a number that changes while sessions work (bytes moved, logins).
+ * True: the sessions are idle, and free memory was given back to the system. */
 bool memory_turn(uint64_t work, uint64_t now_ms);

@@ -104,7 +104,7 @@ void status_line(const struct status_view *v, char *out, size_t cap)
         clean(text, sizeof text, c->last_error_text);
         snprintf(out + n, cap - (size_t)n, "; %s: %s%s%s%s", c->name, cmx_context_state_name(c->state),
                  c->last_error_ms ? " (" : "", c->last_error_ms ? text : "", c->last_error_ms ? ")" : "");
-        return; /* the line names only the first one */
+        return; /* the line names only the first context that is not up */
     }
 }
 

@@ -11,15 +11,15 @@
 #include "cmxsafe/core/json.h"
 #include "cmxsafe/proxy/proxy.h"
 
-/* Size of an answer in bytes: the confinement and the modules, and the contexts. */
+/* The longest answer in bytes: 48 KB for the confinement and the modules, and 1,536 bytes for each context. */
 #define STATUS_MAX (48 * 1024 + CMX_PROXY_CONTEXTS_MAX * 1536)
 
-/* A snapshot. Strings are borrowed. */
+/* A snapshot. Strings are borrowed. Times are those of cmx_port_now_ms. */
 struct status_view {
     uint64_t now_ms;
     uint64_t started_ms;
     uint64_t loaded_ms;        /* when the configuration in force was read */
-    uint64_t reload_failed_ms; /* 0: the last reload succeeded */
+    uint64_t reload_failed_ms; /* when the last reload failed; 0: it did not fail */
     const char *reload_error;
     const char *config_file;
     const char *gateways;     /* the configured list of gateways */
@@ -43,7 +43,8 @@ CMX_MUST_USE cmx_err status_table(const struct status_view *v, bool color, struc
 /* Writes a summary: "2 of 3 contexts up; camera: waiting (...)". */
 void status_line(const struct status_view *v, char *out, size_t cap);
 
-/* True when every context is up, or has been tried once and is waiting for its next attempt. */
+/* True when the first attempt of every context has ended: the context is up, waits for its next attempt, or the gateway
+ * refuses its forward. */
 bool status_settled(const struct status_view *v);
 /* True if every context is up. */
 bool status_all_up(const struct status_view *v);
@@ -51,6 +52,6 @@ bool status_all_up(const struct status_view *v);
 /* Returns the number of sessions that the contexts use. */
 unsigned status_sessions(const struct status_view *v);
 
-/* Writes "850 ms", "12 s", "3 min", "5 h", "2 d"; "999 B", "1.2 kB", "3.4 GB". */
+/* Write a duration ("850 ms", "12 s", "3 min", "5 h", "2 d") or a number of bytes ("999 B", "1.2 kB", "3.4 GB"). */
 void status_duration(uint64_t ms, char *out, size_t cap);
 void status_bytes(uint64_t n, char *out, size_t cap);

@@ -37,7 +37,7 @@ struct control;
 
 /* Listens at path. Replaces a socket on which no process listens. CMX_EBUSY: another process listens there; CMX_EEXIST:
  * path is not a socket; CMX_EPERM, CMX_ENOENT, CMX_EIO, CMX_ENOSPC (path too long), CMX_ENOMEM. commands and arg are
- * borrowed. answer_max: bytes of the longest answer. */
+ * borrowed until control_close. answer_max: bytes of the longest answer. */
 CMX_MUST_USE cmx_err control_open(struct control **out, const char *path, const struct control_command *commands,
                                   size_t n, void *arg, size_t answer_max);
 
@@ -54,7 +54,7 @@ bool control_rests(const struct control *c);
  * removed. Never blocks. */
 void control_serve(struct control *c, const struct pollfd *fds, size_t n, uint64_t now_ms);
 
-/* Removes the socket. c may be NULL. */
+/* Removes the socket and frees c, which may be NULL. */
 void control_close(struct control *c);
 
 /* ---- the protocol, without I/O ---- */

@@ -8,8 +8,8 @@
  * which is 1 also if the answer is {"error":...}; that answer goes to stderr. */
 int control_ask(const char *path, const char *line, FILE *to);
 
-/* Finds the control socket that a configuration file names, and copies it into out. file NULL: the default file if it
- * can be read, else the default socket. Returns the exit code. */
+/* Finds the control socket that a configuration file names, and copies its path into out. file NULL: the default file
+ * if it can be read, else the default socket. Returns the exit code. */
 int control_path(const char *file, char *out, size_t cap);
 
 /* `cmxsafed status`. */

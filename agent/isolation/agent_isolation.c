@@ -136,7 +136,7 @@ static cmx_err apply(struct isolation *s, struct cmx_nft_config *c, bool learned
     return err;
 }
 
-/* Call with the lock held, or before another thread can call. */
+/* Call with the lock held, or before another thread knows s. */
 static cmx_err install(struct isolation *s, const struct agent_config *c, struct cmx_why *why)
 {
     struct cmx_nft_config *n = cmx_mem_alloc(sizeof *n);
@@ -303,7 +303,7 @@ static void repair(struct isolation *s, const struct agent_config *c)
     isolation_set_state(s, ISOLATION_BROKEN, "");
 }
 
-/* resolv.conf has changed, because of another network or an answer from DHCP. */
+/* Permits the new name servers if resolv.conf has changed, such as by another network or an answer from DHCP. */
 static void follow_resolvers(struct isolation *s, const struct agent_config *c)
 {
     struct cmx_why why = {""};

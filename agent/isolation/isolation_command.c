@@ -130,13 +130,14 @@ static int run(struct nft *n, const char *text, bool dry)
 
 /* ---- commit-confirm ---- */
 
-/* Fails with EEXIST while other rules wait: their way back would lead past these ones, or back to unconfirmed rules. */
+/* Fails with EEXIST while other rules wait for a confirmation. With two rollbacks, the first would remove the new
+ * rules, and the second would restore the unconfirmed ones. */
 static int open_pending(void)
 {
     return open(PENDING, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 }
 
-/* True while the file is in place. A later --commit-confirm makes a file of its own. */
+/* True while the file of fd is not removed. A later --commit-confirm creates another file. */
 static bool is_pending(int fd)
 {
     struct stat st;

@@ -39,7 +39,7 @@ static bool is_configured(const struct isolation *s, const struct cmx_end *end)
     return false;
 }
 
-/* If the rules are missing, the loop installs them again; the engine then tries again. */
+/* Changes the rules. If they are missing, the loop installs them again, and the engine tries again after the error. */
 static cmx_err change_rules(struct isolation *s, struct cmx_buf *command)
 {
     struct cmx_why why = {""};
@@ -102,7 +102,7 @@ static cmx_err session_begins(struct isolation *s, const struct cmx_end *end)
     return err;
 }
 
-/* A gateway by name: the address that the engine found is permitted before it connects. */
+/* Permits the address that the engine is about to connect to, if the gateway is configured by name. */
 cmx_err isolation_session_opens(struct isolation *s, const struct sockaddr *gateway)
 {
     cmx_err err = CMX_OK;

@@ -114,15 +114,15 @@ static cmx_err generation(struct nft_guard *g, uint32_t *out)
     return attribute_u32(attribute(m, NFTA_GEN_ID), out) ? CMX_OK : CMX_EIO;
 }
 
-/* The counts of transactions that the monitor reported. */
+/* What the monitor has reported. */
 struct events {
-    unsigned ours; /* transactions of any program on our tables */
+    unsigned ours; /* number of transactions of any program on our tables */
     bool lost;     /* events were lost, because the kernel's queue overflowed */
     bool touched;  /* the transaction that is being read changes our tables */
     char who[NFT_PROGRAM_MAX];
 };
 
-/* Each message names its table in attribute 1, for each type of message: NFTA_TABLE_NAME, NFTA_CHAIN_TABLE,
+/* Messages of all types name their table in attribute 1: NFTA_TABLE_NAME, NFTA_CHAIN_TABLE,
  * NFTA_RULE_TABLE, NFTA_SET_TABLE, NFTA_SET_ELEM_LIST_TABLE, NFTA_OBJ_TABLE. A transaction ends with NFT_MSG_NEWGEN. */
 static void take_event(struct events *e, const struct nlmsghdr *m)
 {
@@ -157,12 +157,12 @@ static void read_events(struct nft_guard *g, struct events *e)
         for (const struct nlmsghdr *m = (const void *)g->room; NLMSG_OK(m, left); m = NLMSG_NEXT(m, left))
             take_event(e, m);
     }
-    e->lost = e->lost || e->touched; /* the end is missing */
+    e->lost = e->lost || e->touched; /* the end of the transaction is missing */
 }
 
 /* ---- rules ---- */
 
-/* Lists one table at a time, because libnftables 1.0.6 lists only the first of two with the same name. */
+/* Computes the digest of both tables' rules. */
 static cmx_err rules_digest(struct nft_guard *g, uint8_t out[CMX_SHA256_LEN])
 {
     struct cmx_buf b;
@@ -179,8 +179,8 @@ static void note_change(struct nft_guard *g, const char *who)
     snprintf(g->who, sizeof g->who, "%s", who);
 }
 
-/* Runs one of the agent's transactions. Records whether another program changed the agent's tables before or
- * meanwhile. */
+/* Runs one of the agent's transactions. Records whether another program changed the agent's tables before it or during
+ * it. */
 static cmx_err run_own(struct nft_guard *g, const char *text, struct cmx_why *why)
 {
     uint32_t before = 0, after = 0;

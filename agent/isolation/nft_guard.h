@@ -14,8 +14,8 @@
 
 struct nft_guard;
 
-/* Loads libnftables and joins the monitor, before the agent confines itself. why: one sentence. CMX_ENOTSUP, CMX_EPERM,
- * CMX_EIO, CMX_ENOMEM. */
+/* Loads libnftables and joins the monitor. Call it before the agent confines itself. why: one sentence. CMX_ENOTSUP,
+ * CMX_EPERM, CMX_EIO, CMX_ENOMEM. */
 CMX_MUST_USE cmx_err nft_guard_open(struct nft_guard **out, struct cmx_why *why);
 void nft_guard_close(struct nft_guard *g); /* NULL is fine */
 
@@ -30,7 +30,7 @@ CMX_MUST_USE cmx_err nft_guard_install(struct nft_guard *g, const char *text, st
 CMX_MUST_USE cmx_err nft_guard_change(struct nft_guard *g, const char *text, struct cmx_why *why);
 
 /* Checks the rules. CMX_OK: the installed rules are in force. CMX_EPERM: another program, named in who if the kernel
- * reported it, changed or removed it; stays so until the next install. */
+ * reported it, changed or removed them; the result stays CMX_EPERM until the next install. */
 CMX_MUST_USE cmx_err nft_guard_check(struct nft_guard *g, char who[NFT_PROGRAM_MAX]);
 
 /* Lists the rules as nft_list does, with the same errors. */

@@ -38,7 +38,8 @@ struct nft {
     struct cmx_mutex lock;
 };
 
-/* libnftables writes to standard error, past its own buffers, when the kernel refuses its first request. */
+/* True if the process has CAP_NET_ADMIN. libnftables is not asked, because it writes to standard error, past its own
+ * buffers, when the kernel refuses its first request. */
 static bool is_permitted(void)
 {
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};

@@ -77,7 +77,7 @@ static void close_element(struct text *t)
     put(t, " }\n");
 }
 
-/* Writes an element of one of two sets, by the address's family: "gateways" means gateways4 or gateways6. */
+/* Begins an element of one of two sets, by the address's family: "gateways" means gateways4 or gateways6. */
 static void open_element_for(struct text *t, const char *set, const struct cmx_ip *ip)
 {
     char name[32];

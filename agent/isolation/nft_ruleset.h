@@ -12,9 +12,9 @@
 
 #define CMX_NFT_USERS_MAX 8
 #define CMX_NFT_LIVE_MAX 32
-/* The longest ruleset, learned elements included. */
+/* Bytes of the longest ruleset, learned elements included. */
 #define CMX_NFT_TEXT_MAX (96 * 1024 + CMX_ISO_CONTEXTS_MAX * 512)
-#define CMX_NFT_KEPT_MAX (8 * 1024) /* the longest list of one set's learned elements */
+#define CMX_NFT_KEPT_MAX (8 * 1024) /* bytes of the longest list of one set's learned elements */
 
 struct cmx_nft_context {
     /* Name in a comment of the rules; characters other than letters, digits and "._-" are left out. */
@@ -49,7 +49,7 @@ struct cmx_nft_config {
     unsigned idle_s;
     /* Learned elements as nft lists them between the braces; NULL: none. Borrowed. */
     const char *kept[CMX_NFT_MEMORIES];
-    /* The agent fills the sets `resolving` and gateways. False: look-ups are permitted all the time. */
+    /* The agent fills the sets `resolving`, gateways4 and gateways6. False: look-ups are permitted all the time. */
     bool follow;
 };
 
@@ -69,8 +69,9 @@ const char *cmx_nft_memory(enum cmx_nft_memory which);
  * 30 s). CMX_ENOSPC. */
 CMX_MUST_USE cmx_err cmx_nft_gateway(struct cmx_buf *out, const struct cmx_end *gateway, bool begins);
 
-/* Permits the queries of a look-up, for at most a minute, or ends that permission. CMX_ENOSPC. */
+/* Writes the change that permits the queries of a look-up, for at most a minute, or ends that permission. CMX_ENOSPC.
+ */
 CMX_MUST_USE cmx_err cmx_nft_resolving(struct cmx_buf *out, const struct cmx_nft_config *c, bool begins);
 
-/* Replaces the resolvers. CMX_ENOSPC. */
+/* Writes the change that replaces the resolvers. CMX_ENOSPC. */
 CMX_MUST_USE cmx_err cmx_nft_resolvers(struct cmx_buf *out, const struct cmx_ip *ips, size_t n);

@@ -21,20 +21,22 @@ struct resolvers {
 /* Finds the name servers. CMX_EINVAL: an address or user in the configuration is wrong; why names it. */
 CMX_MUST_USE cmx_err resolvers_find(const struct agent_config *c, struct resolvers *out, struct cmx_why *why);
 
-/* True if the files have changed since the last call with that stamp (zeroed: they have). */
+/* The state of /etc/resolv.conf and of systemd-resolved's resolv.conf. */
 struct resolvers_stamp {
     uint64_t file[2][4];
 };
+/* True if these files have changed since the last call with that stamp, or if the stamp is zeroed. */
 bool resolvers_changed(struct resolvers_stamp *s);
 
-/* Read parts of the configuration, for isolation_compile.c as well. isolation_uid: a user's name or number; CMX_ENOENT.
- * */
+/* Read parts of the configuration; isolation_compile.c uses them too. */
 bool isolation_address(const char *text, struct cmx_ip *ip);
 CMX_MUST_USE cmx_err isolation_addresses(const char *key, const char *text, struct cmx_ip *out, size_t *n,
                                          struct cmx_why *why);
-/* The next word of a list separated by commas or blanks. CMX_ENOENT: the end; CMX_ENOSPC: a word too long. */
+/* Copies the next word of a list separated by commas or blanks, and moves *at behind it. CMX_ENOENT: there is none;
+ * CMX_ENOSPC: the word is too long. */
 #define ISOLATION_WORD_MAX 64
 CMX_MUST_USE cmx_err isolation_word(const char **at, char word[ISOLATION_WORD_MAX]);
+/* Finds the uid of a user, given by name or number. CMX_ENOENT. */
 CMX_MUST_USE cmx_err isolation_uid(const char *user, uint32_t *uid);
 
 /* Advice for an error about name servers: one sentence. */

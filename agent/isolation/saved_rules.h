@@ -1,5 +1,5 @@
 /* saved_rules.h - the last ruleset that the agent installed, in the folder that systemd keeps for it (StateDirectory=,
- * $STATE_DIRECTORY). cmxsafed-isolation.service loads it at boot, before the network comes up. Without that variable
+ * $STATE_DIRECTORY). cmxsafed-isolation.service loads it at boot, before the network comes up. Without $STATE_DIRECTORY
  * nothing is saved. */
 #pragma once
 
@@ -14,5 +14,5 @@ CMX_MUST_USE cmx_err saved_rules_write(const char *text);
 /* Reads the saved ruleset. CMX_ENOENT: there is none; CMX_EIO; CMX_ENOSPC. */
 CMX_MUST_USE cmx_err saved_rules_read(struct cmx_buf *out);
 
-/* Isolation is no longer configured: the next boot must not load the old rules. */
+/* Removes the saved ruleset, so that the next boot does not load it. Call it when isolation is not configured. */
 void saved_rules_remove(void);

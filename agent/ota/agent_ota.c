@@ -182,7 +182,7 @@ static void upload_ended(const struct cmx_ota_past *p)
         cmx_log(CMX_LOG_WARN, TAG, "the history of uploads cannot be written: %s", strerror(errno));
 }
 
-/* The value is the same for all starts of the agent within one boot of the machine. */
+/* Sets ota.boot, which is the same for all starts of the agent within one boot of the machine. */
 static cmx_err keep_boot(void)
 {
     uint8_t hash[CMX_SHA256_LEN];

@@ -1,5 +1,5 @@
-/* ota_history.h - the last uploads, in a small file that survives restarts: a line for each, the oldest first,
- * "UNIX-TIME BYTES ok|refused CLIENT|- TEXT". It is information for people: what can't be read is skipped. */
+/* ota_history.h - the last uploads, in a small file that survives restarts: one line for each upload, the oldest first,
+ * "UNIX-TIME BYTES ok|refused CLIENT|- TEXT". It is information for people: a line that can't be read is skipped. */
 #pragma once
 
 #include "cmxsafe/ota/service.h"

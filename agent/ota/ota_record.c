@@ -215,7 +215,7 @@ cmx_err ota_record_read(int folder, const char *name, struct ota_record *r)
     return err;
 }
 
-/* A key without a value would not be read back. */
+/* Appends a line. Leaves out an empty value, because a key without a value cannot be read back. */
 static void append(char *text, size_t cap, const char *key, const char *value)
 {
     const size_t used = strlen(text);

@@ -12,7 +12,7 @@
 #define OTA_BOOT_ID_MAX 40 /* a UUID as text, with its NUL */
 #define OTA_WHY_MAX 24
 #define OTA_IMAGE_MAX (2 * CMX_SHA256_LEN + 1) /* SHA-256 in hexadecimal, with its NUL */
-#define OTA_TRIAL_BOOTS_MAX 3    /* a new system that boots more often without a confirmation is rolled back */
+#define OTA_TRIAL_BOOTS_MAX 3    /* a new system that boots more often than this unconfirmed is rolled back */
 #define OTA_ROLLBACK_BOOTS_MAX 3 /* if the new system boots this often after a rollback, it cannot be rolled back */
 
 typedef enum {
@@ -37,7 +37,7 @@ struct ota_record {
     char why[OTA_WHY_MAX];                 /* reason for the rollback, without a newline */
     char image[OTA_IMAGE_MAX];             /* digest of the update's image */
     char last_image[OTA_IMAGE_MAX];        /* digest of the last image that was confirmed; "": none */
-    char last_version[CMX_IMAGE_TEXT_MAX]; /* the version of that system */
+    char last_version[CMX_IMAGE_TEXT_MAX]; /* version of the system that it installed */
 };
 
 typedef enum {
@@ -50,17 +50,18 @@ typedef enum {
  * known; has_version: a version hook is configured. Pure.
  *
  * A new boot of the old version is a rollback, unless the update was the same image that gave the device this version:
- * then both systems have it, and the new boot counts as one of the new system. */
+ * then both systems have this version, and the new boot counts as one of the new system. */
 ota_resolution ota_record_resolve(struct ota_record *r, const char *boot, const char *version, bool has_version,
                                   uint64_t now_ms);
 
-/* Reads the record. name: of a file in the folder. CMX_ENOENT: there is none; CMX_EFORMAT: not a whole record; then *r
+/* Reads the record from the file folder/name. CMX_ENOENT: there is none; CMX_EFORMAT: not a whole record; then *r
  * is OTA_NONE. */
 CMX_MUST_USE cmx_err ota_record_read(int folder, const char *name, struct ota_record *r);
 
 /* Writes the record. A power cut leaves the old record or the new one. CMX_EIO, errno says why. */
 CMX_MUST_USE cmx_err ota_record_write(int folder, const char *name, const struct ota_record *r);
 
-/* Writes the boot identifier, from the variable CMXSAFED_BOOT_ID (the packaged unit sets it, since ProcSubset= hides
- * the file), or from /proc/sys/kernel/random/boot_id. CMX_EIO. */
+/* Writes the boot identifier to out: the variable CMXSAFED_BOOT_ID, or else the content of
+ * /proc/sys/kernel/random/boot_id. The packaged unit sets the variable, since its ProcSubset= hides that file. CMX_EIO.
+ */
 CMX_MUST_USE cmx_err ota_boot_id(char out[OTA_BOOT_ID_MAX]);

@@ -144,8 +144,8 @@ static pid_t parent_of(const char *pid)
     return after && strlen(after) > 4 ? (pid_t)strtol(after + 4, NULL, 10) : 0;
 }
 
-/* Signals the hook's process group and every child of the runner. As the subreaper it is the parent of each process
- * whose own parent has ended. */
+/* Signals the hook's process group and every child of the runner. As the subreaper the runner is the parent of each
+ * process whose own parent has ended. */
 static void signal_all(pid_t group, int sig)
 {
     const pid_t self = getpid();
@@ -263,7 +263,7 @@ static pid_t run_hook(const struct runner_command *c, int children, int in, stru
     return pid > 0 ? pid : 0;
 }
 
-/* Serves one request: the hook's number, and perhaps a descriptor. False: the agent has ended. */
+/* Receives one request: the hook's number, and perhaps a descriptor. False: the agent has ended. */
 static bool receive(uint8_t *hook, int *in)
 {
     union {
@@ -288,7 +288,8 @@ static bool receive(uint8_t *hook, int *in)
     return true;
 }
 
-/* SIGTERM and SIGINT are ignored: a terminal or systemd sends them to the agent too, whose end ends the runner. */
+/* Ignores SIGTERM, SIGINT and SIGHUP: a terminal or systemd sends them to the agent too, and the runner ends when the
+ * agent does. Returns a signalfd for SIGCHLD. */
 static int take_signals(void)
 {
     sigset_t set;
@@ -303,8 +304,8 @@ static int take_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* Keeps the socket and the standard descriptors: a copy of the agent's control socket or spool held here would outlive
- * the agent. */
+/* The runner's main function; does not return. Closes all descriptors but the socket and the standard ones, because
+ * copies of the agent's control socket and spool would outlive the agent. */
 static void serve(int fd, const struct runner_command command[RUNNER_HOOKS])
 {
     struct reply reply;

@@ -1,11 +1,12 @@
-/* ota_runner.h - runs the update hooks. The agent cannot start programs once it has confined itself, so it forks this
- * small process before that. A request names a hook; the commands come from the configuration and nothing that a peer
- * sends becomes part of one.
+/* ota_runner.h - runs the update hooks. The agent cannot start programs once it has confined itself, so it forks a
+ * small process, the runner, before that. A request names a hook; the commands come from the configuration. Nothing
+ * that a peer sends becomes part of a command.
  *
  * A hook is its command, run by /bin/sh -c in a session of its own. The exit status of the command is the outcome.
- * Processes that it leaves behind are ended (SIGTERM, then SIGKILL) when it exits. A hook that exceeds its limit, or is
- * still running when the agent stops or dies, is ended with all its descendants. It has default signal dispositions, an
- * empty signal mask and three descriptors: standard input, and the pipe that reads its output. */
+ * Processes that the command leaves behind are ended (SIGTERM, then SIGKILL) when it exits. A hook that exceeds its
+ * limit, or is still running when the agent stops or dies, is ended with all its descendants. A hook has default signal
+ * dispositions, an empty signal mask and three descriptors: its standard input, and for standard output and standard
+ * error a pipe to the runner. */
 #pragma once
 
 #include <stddef.h>
@@ -32,7 +33,7 @@ struct runner_command {
 
 struct runner {
     pid_t pid;
-    int fd; /* connected to the process; -1: not running */
+    int fd; /* connected to the runner; -1: it does not run */
     uint64_t limit_ms[RUNNER_HOOKS];
 };
 
@@ -40,7 +41,7 @@ struct runner {
 CMX_MUST_USE cmx_err ota_runner_start(struct runner *r, const struct runner_command command[RUNNER_HOOKS]);
 
 /* Runs one hook and waits for its end. in: its standard input, or -1. CMX_OK: exit status 0, and line is the last line
- * of output, printable. On an error line is a sentence for a person that holds the hook's own last line: CMX_EPERM:
+ * of output, printable. On an error line is a sentence for people, which ends with the hook's own last line: CMX_EPERM:
  * another exit status or a signal; CMX_ETIMEOUT: ended at its limit; CMX_EIO: the runner is gone. One caller at a time.
  */
 CMX_MUST_USE cmx_err ota_runner_call(struct runner *r, runner_hook hook, int in, char *line, size_t cap);
@@ -49,5 +50,5 @@ CMX_MUST_USE cmx_err ota_runner_call(struct runner *r, runner_hook hook, int in,
  */
 void ota_runner_abort(struct runner *r);
 
-/* Ends the process and waits for it. A running hook ends as with ota_runner_abort. Safe if the process does not run. */
+/* Ends the runner and waits for it. A running hook ends as with ota_runner_abort. Safe if the runner does not run. */
 void ota_runner_stop(struct runner *r);

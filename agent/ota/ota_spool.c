@@ -175,7 +175,7 @@ static cmx_err activate(void *arg, const struct cmx_image *verified, struct cmx_
     err = record_keep(s, why);
     if (!err)
         err = call(s, RUNNER_INSTALL, s->fd, why);
-    (void)!ftruncate(s->fd, 0); /* a failure leaves the space in use, nothing else */
+    (void)!ftruncate(s->fd, 0); /* if this fails, only the disk space stays in use */
     s->record.phase = err || !s->config.restarts ? OTA_NONE : OTA_INSTALLED;
     if (err) {
         if (record_keep(s, &unkept) != CMX_OK)

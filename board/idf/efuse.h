@@ -1,6 +1,6 @@
 /* efuse.h - reads an ESP32's eFuse controller from a file in the format of `espefuse --virt --path-efuse-file`: the 512
- * bytes of its registers in reverse order. espefuse burns them. The layout is the same in ESP32-S2, S3, C3, C6 and H2
- * (espefuse's efuse_defs, checked by tests/e2e/attest/attest_efuse.sh with the real tool). */
+ * bytes of its registers in reverse order. espefuse burns bits in this file. The layout is the same in ESP32-S2, S3,
+ * C3, C6 and H2 (espefuse's efuse_defs, checked by tests/e2e/attest/attest_efuse.sh with the real tool). */
 #pragma once
 
 #include <stdbool.h>
@@ -45,6 +45,6 @@ cmx_debug_state cmx_efuse_debug(const struct cmx_efuse *f, cmx_efuse_chip chip);
 uint32_t cmx_efuse_secure_version(const struct cmx_efuse *f, cmx_efuse_chip chip);
 
 /* Opens the key in BLOCK_KEY3 of an eFuse file. espefuse keeps no read-protected bits in that file, since software
- * could not see them; the key is then read from `silicon`, the file that was burned. */
+ * could not see them; the key is then read from `silicon`, the key file that was burned. */
 CMX_MUST_USE cmx_err cmx_efuse_open_hw_key(const char *path, const char *silicon, struct cmx_hw_key **out,
                                            struct cmx_why *why);

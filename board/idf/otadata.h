@@ -74,15 +74,16 @@ void cmx_otadata_label(const struct cmx_otadata *d, int record, char out[CMX_OTA
 void cmx_otadata_plan_release(const struct cmx_otadata *d, unsigned slot, unsigned slots,
                               struct cmx_otadata_plan *plan);
 
-/* Makes the next boot try slot, as NEW. */
+/* Makes the plan after which the next boot tries slot, as NEW. */
 void cmx_otadata_plan_activate(const struct cmx_otadata *d, unsigned slot, unsigned slots,
                                struct cmx_otadata_plan *plan);
 
-/* Confirms the running image. The plan is empty if it is confirmed already. CMX_ENOENT: there is no active record. */
+/* Makes the plan that confirms the running image; it is empty if the image is confirmed already. CMX_ENOENT: there is
+ * no active record. */
 CMX_MUST_USE cmx_err cmx_otadata_plan_confirm(const struct cmx_otadata *d, struct cmx_otadata_plan *plan);
 
-/* Marks the running image invalid, with why in its label, cut to that length. CMX_ENOENT: there is no active record.
- */
+/* Makes the plan that marks the running image invalid, with why in the record's label, cut to the label's length.
+ * CMX_ENOENT: there is no active record. */
 CMX_MUST_USE cmx_err cmx_otadata_plan_rollback(const struct cmx_otadata *d, const char *why,
                                                struct cmx_otadata_plan *plan);
 
@@ -95,14 +96,14 @@ struct cmx_boot {
     bool aborted;                 /* this boot ended the trial of an image */
 };
 
-/* Decides what the bootloader decides. */
+/* Decides as ESP-IDF's bootloader does. */
 void cmx_boot_decide(const struct cmx_otadata *d, unsigned slots, bool has_factory, struct cmx_boot *out);
 
-/* The k-th partition to try; the first one with a valid image starts. The order is from `first` down to the factory
- * image, then up. False: there is no k-th candidate. */
+/* Finds the k-th partition to try, k from 0; the first one with a valid image starts. The order is from `first` down to
+ * slot 0, the factory image, then the slots above `first`. False: there is no k-th candidate. */
 bool cmx_boot_candidate(int first, unsigned slots, bool has_factory, unsigned k, int *out);
 
-/* Writes the first record, for a board that booted `slot` without one. */
+/* Makes the plan that writes the first record, for a board that booted `slot` without one. */
 void cmx_otadata_plan_initial(unsigned slot, struct cmx_otadata_plan *plan);
 
 #ifdef __cplusplus

@@ -57,7 +57,7 @@ static cmx_err otadata_read(const struct cmx_slots_flash *s, struct cmx_otadata 
     return cmx_port_flash_read(at + CMX_OTADATA_SECTOR, d->record[1], CMX_OTADATA_RECORD_LEN);
 }
 
-/* Reads each write back, and stops at the first failure: every prefix of a plan leaves a board that boots. */
+/* Writes, and compares what the flash then holds. */
 static cmx_err write_checked(uint32_t at, const uint8_t *data, size_t len)
 {
     uint8_t back[CMX_OTADATA_RECORD_LEN];
@@ -70,6 +70,7 @@ static cmx_err write_checked(uint32_t at, const uint8_t *data, size_t len)
     return memcmp(back, data, len) == 0 ? CMX_OK : CMX_EIO;
 }
 
+/* Stops at the first failure: every prefix of a plan leaves a board that boots. */
 static cmx_err execute(const struct cmx_slots_flash *s, const struct cmx_otadata_plan *plan)
 {
     for (size_t i = 0; i < plan->n; i++) {
@@ -228,10 +229,10 @@ static cmx_err door_status(void *arg, struct cmx_slots_status *out)
     return CMX_OK;
 }
 
-/* Reads otadata, makes a plan, and executes it. */
 typedef cmx_err (*plan_fn)(const struct cmx_slots_flash *s, const struct cmx_otadata *d, const char *why,
                            struct cmx_otadata_plan *out);
 
+/* Reads otadata, makes a plan, and executes it. */
 static cmx_err change(const struct cmx_slots_flash *s, plan_fn plan, const char *why)
 {
     struct cmx_otadata d;

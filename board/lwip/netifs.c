@@ -1,7 +1,7 @@
 /* netifs.c - isolates new interfaces at once. Debian's lwIP is built without LWIP_NETIF_EXT_STATUS_CALLBACK, by which
  * ESP-IDF's lwIP reports a new interface, so isolation's timer would find it only after up to CMX_LWIP_SCAN_MS. This
- * program therefore replaces netif_add, also for lwIP's own calls: it calls lwIP's function and then scans all
- * interfaces. The stack's lock is held throughout, and the interface is not up yet. */
+ * program therefore replaces netif_add, also for lwIP's own calls: the replacement calls lwIP's function and then scans
+ * all interfaces. The stack's lock is held throughout, and the interface is not up yet. */
 #include <dlfcn.h>
 
 #include "cmxsafe/port/lwip/filter_lwip.h"

@@ -16,7 +16,7 @@
 #define TRIES 3
 #define WAIT_S 2
 
-/* Sends a query with a random id; replaces it by the answer and returns its length, or 0. */
+/* Sends the query in message and replaces it by the answer. Returns the answer's length; 0: there was none. */
 static int exchange(int fd, uint8_t *message, int len)
 {
     uint8_t query[MESSAGE_MAX];

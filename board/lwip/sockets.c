@@ -1,10 +1,10 @@
-/* Descriptors from LWIP_FD on are lwIP's; all others stay the kernel's.
+/* sockets.c - descriptors from LWIP_FD on are lwIP's; all others stay the kernel's.
  *
  * Debian's liblwip uses glibc's structures and constants, so only descriptors are translated.
  *
  * This file is compiled without _FILE_OFFSET_BITS and _TIME_BITS, so that it defines the plain names. Where time_t has
- * 32 bits, code that was compiled with 64 bits calls other names for the same functions; they are defined at the
- * end. */
+ * 32 bits, code that was compiled with a time_t of 64 bits calls other names for the same functions; these names are
+ * defined at the end. */
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>

@@ -67,8 +67,8 @@ static cmx_err parse6(const struct board_net *net, struct addresses *a)
                : CMX_EINVAL;
 }
 
-/* The MAC address of board.ini; without one, a locally administered address computed from the device's name (FNV-1a),
- * so that it is always the same. */
+/* Reads the MAC address of board.ini; without one, makes a locally administered address computed from the device's name
+ * (FNV-1a), so that it is always the same. */
 static cmx_err parse_mac(const struct board_net *net, const char *name, uint8_t mac[6])
 {
     uint32_t hash = 2166136261u;

@@ -7,11 +7,11 @@
 #include "cmxsafe/core/why.h"
 
 struct board_net {
-    const char *address;  /* IPv4: "10.0.0.2/24" or "dhcp" */
+    const char *address;  /* IPv4: "10.0.0.2/24" */
     const char *gateway;  /* IPv4 router; NULL: none */
     const char *address6; /* IPv6: "fd00::2/64"; NULL: link-local and what routers advertise */
-    const char *dns;      /* IPv4 name server; NULL: none, or the one from DHCP. Borrowed for the life of the process */
-    const char *mac;      /* NULL: made from the TAP's name */
+    const char *dns;      /* IPv4 name server; NULL: the machine's resolver. Borrowed for the life of the process */
+    const char *mac;      /* NULL: derived from the TAP device's name */
 };
 
 /* Opens the TAP device, starts the stack, brings both interfaces up. Call it once. The TAP's interface becomes lwIP's

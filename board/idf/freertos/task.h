@@ -16,8 +16,8 @@ typedef enum { eRunning = 0, eReady, eBlocked, eSuspended, eDeleted, eInvalid } 
 #define tskIDLE_PRIORITY ((UBaseType_t)0)
 #define tskNO_AFFINITY 0x7fffffff
 
-/* Creates a task. stack: bytes, as ESP-IDF counts it; a lower bound here. handle may be NULL. Returns pdPASS, or
- * errCOULD_NOT_ALLOCATE_REQUIRED_MEMORY. */
+/* Creates a task. stack: bytes, as ESP-IDF counts it; raised to at least 256 KB here. handle may be NULL. Returns
+ * pdPASS, or errCOULD_NOT_ALLOCATE_REQUIRED_MEMORY. */
 BaseType_t xTaskCreatePinnedToCore(TaskFunction_t fn, const char *name, uint32_t stack, void *arg, UBaseType_t priority,
                                    TaskHandle_t *handle, BaseType_t core);
 BaseType_t xTaskCreate(TaskFunction_t fn, const char *name, uint32_t stack, void *arg, UBaseType_t priority,
@@ -32,7 +32,7 @@ TickType_t xTaskGetTickCount(void);
 TaskHandle_t xTaskGetCurrentTaskHandle(void);
 const char *pcTaskGetName(TaskHandle_t task);
 
-/* eDeleted for a handle whose task has ended. */
+/* Returns eDeleted for a handle whose task has ended. */
 eTaskState eTaskGetState(TaskHandle_t task);
 
 /* Returns the bytes of stack that were never used; a large value, because the real one is not known here. */
