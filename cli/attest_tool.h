@@ -22,8 +22,8 @@ struct attest_options {
     const char *gateway; /* pin of the gateway's host key */
     const char *session; /* SSH session identifier in hex */
     const char *token;   /* path of a saved token, verified instead of a device's answer */
-    const char *save;
-    uint64_t at; /* offset in flash at which the image begins */
+    const char *save;    /* path where the token is saved; NULL: it is not */
+    uint64_t at;         /* offset in flash at which the image begins */
     bool evidence;
     bool compute;
     bool locate;

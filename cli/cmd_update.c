@@ -52,8 +52,8 @@ struct update {
     struct tunnel tunnel;
     struct cmx_image image;
     uint64_t size;
-    uint64_t started_ms, shown_ms, started_at; /* begin of the present upload; time of the last progress line; first
-                                                * byte sent */
+    /* Of the present upload: its begin, the time of its last progress line, and the offset of the first byte sent. */
+    uint64_t started_ms, shown_ms, started_at;
     struct update_status before, now;
 };
 
@@ -289,8 +289,8 @@ static bool installed_meanwhile(struct update *u, struct update_status *s)
     return url && update_restart(url, &why) == UPDATE_OK;
 }
 
-/* True if the device is receiving another upload. This may be our own interrupted upload, whose end the device has not
- * noticed yet. */
+/* True if the device has an unfinished upload. It may be our own interrupted one, whose end the device has not noticed
+ * yet. */
 static bool busy_receiving(struct update *u, struct update_status *s)
 {
     struct cmx_why why;
@@ -394,7 +394,7 @@ static int wait_for_it(struct update *u)
         back = strcmp(u->now.boot, u->before.boot) != 0;
         if (!back && strcmp(u->now.state, "ready") == 0 && u->now.error[0])
             return cli_fail("the device does not restart", u->now.error, "restart it, or send the update again");
-        if (!back && strcmp(u->now.state, "idle") == 0) { /* about to restart: ready or restarting, not idle */
+        if (!back && strcmp(u->now.state, "idle") == 0) { /* before a restart the state is ready or restarting */
             u->outcome = OUTCOME_UPDATED;
             fprintf(u->words, "installed; the device needs no restart\n");
             return CLI_OK;

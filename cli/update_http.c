@@ -68,8 +68,8 @@ static update_result result_of(int status)
     }
 }
 
-/* Performs q. Afterwards why holds the device's reason, or the reason for the lack of an answer. status: of GET
- * /update, or NULL. */
+/* Performs q. Afterwards why holds the device's reason, or the reason for the lack of an answer. status: receives the
+ * state in the answer to GET /update; NULL: the answer has none. */
 static update_result exchange(const struct http_request *q, struct update_status *status, struct cmx_why *why)
 {
     char words[256];

@@ -10,8 +10,9 @@
 #include "cmxsafe/core/err.h"
 
 /* Reads the value at a path. path: member names with dots, "running.version". out: a string's text ('?' replaces
- * escapes of control and non-ASCII characters), or a number, true, false, null as written. CMX_ENOENT: no such member,
- * or an object or array; CMX_EFORMAT: no JSON; out is then "". CMX_ENOSPC: out is a string's beginning. */
+ * escapes of control and non-ASCII characters), or a number, true, false, null as written. CMX_ENOENT: there is no such
+ * member, or its value is an object or array; CMX_EFORMAT: the text is not JSON; CMX_ENOSPC: out holds the beginning of
+ * a string, or "" for a number. After the other errors out is "". */
 CMX_MUST_USE cmx_err json_get(const char *text, const char *path, char *out, size_t cap);
 
 /* Like json_get, for a member that may be missing. False: out is as json_get leaves it. */
@@ -25,7 +26,7 @@ bool json_is_whole(const char *text);
 /* Returns where the member's value begins, which tells its type: '"', '{', '[', or a number, true, false, null. NULL:
  * there is no such member. path "": text itself. */
 const char *json_find(const char *text, const char *path);
-/* Returns the length of the value that begins there; 0: it is no JSON. */
+/* Returns the length of the value that begins at value; 0: it is not JSON. */
 size_t json_length(const char *value);
 /* Returns the first element of the array at a path, and the one after an element; NULL: there is none, or this is no
  * array. */

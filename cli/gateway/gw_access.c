@@ -135,7 +135,7 @@ static bool read_record(struct access_job *job, const char *line, struct record 
     return true;
 }
 
-/* Counts without records: refusals beyond the limit ("denied-more") and connections ("lost"). */
+/* True for a line that only counts what was not logged: refusals ("denied-more") or connections ("lost"). */
 static bool is_note(const struct record *r)
 {
     return !r->consumer[0];

@@ -180,7 +180,7 @@ struct action {
     const char *about;
     const char *failed;
     gw_campaign_state to;
-    unsigned from; /* bits: states in which it is allowed */
+    unsigned from; /* bits: states in which the action is allowed */
 };
 #define FROM(s) (1u << (s))
 

@@ -234,7 +234,7 @@ static cmx_err collect_attesting(void *arg, const struct gw_update *u)
 {
     struct attesting *a = arg;
     struct gw_update x = *u;
-    bool set_back = u->at > a->t->now; /* the clock; storing the device again sets the present time */
+    bool set_back = u->at > a->t->now; /* the clock was set back; storing the device sets the present time */
     struct settled *one;
 
     if (u->state != GW_UPDATE_ATTESTING)

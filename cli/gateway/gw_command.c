@@ -84,8 +84,8 @@ int gw_change_begin(struct gw_change *x)
     return x->status;
 }
 
-/* The registry is committed: makes it take effect, and has the running gateway check its sessions even if that fails.
- */
+/* Call it after the commit: applies the registry, and has the running gateway check its sessions even if applying it
+ * failed. Closes g. */
 static int apply_changes(struct gw *g, struct cmx_why *e)
 {
     struct cmx_why now = {0};

@@ -66,8 +66,8 @@ struct gw_change {
  * return after an error that was printed. */
 int gw_change_begin(struct gw_change *x);
 
-/* Commits (rolls back after err or in a dry run), then applies the registry: writes the hosts file and the packet
- * filter, loads it, and has the running gateway check its sessions. Closes g. Prints errors, with x->e as the reason.
+/* Commits (rolls back after err or in a dry run), then applies the registry: writes the hosts file, writes and loads
+ * the packet filter, and has the running gateway check its sessions. Closes g. Prints errors, with x->e as the reason.
  * CLI_OK or CLI_FAILED. */
 int gw_change_finish(struct gw_change *x, cmx_err err);
 /* Like gw_change_finish, and prints the result: the text, or with --json the outcome. */

@@ -33,7 +33,7 @@
 #define SPACE_MIN (50ll << 20)
 #define JUDGE_PENDING_MS 200 /* interval between requests while the guard of a new gateway has not reported yet */
 #define JUDGE_PENDING_TRIES 30
-#define BUILT_AFTER 1704067200 /* 2024-01-01: a clock before it was never set */
+#define BUILT_AFTER 1704067200 /* 2024-01-01: a clock with an earlier time was never set */
 
 typedef enum { FINE, HINT, BAD } finding;
 
@@ -135,7 +135,8 @@ static void check_registry(struct doctor *d)
           "space for the registry", "less than 50 MB are free", "make room");
 }
 
-/* The follower reads a table only after it has changed. */
+/* Checks that PostgreSQL has all tables. The follower does not notice that one is missing, because it reads a table
+ * only after the table has changed. */
 static void check_tables(struct doctor *d, const char *url)
 {
     struct cmx_why e = {0};
@@ -174,7 +175,8 @@ static cmx_err find_unknown(void *arg, const struct gw_grant_record *p)
     return CMX_OK;
 }
 
-/* An account with that name that is made later has the grant. */
+/* Reports grants to users and groups that do not exist: an account that is created later with such a name has the
+ * grant. */
 static void check_consumers(struct doctor *d)
 {
     struct gw_consumer unknown = {0};
@@ -244,7 +246,7 @@ static void check_store(struct doctor *d)
     say_reason(d, err ? BAD : FINE, "the files of policies and campaigns are whole", &e);
 }
 
-/* Without the file sshd refuses every login; with another file it refuses the wrong logins. */
+/* Without the file krl sshd refuses every login; with a wrong one it refuses the wrong logins. */
 static void check_krl(struct doctor *d)
 {
     struct gw_krl krl;
@@ -328,7 +330,7 @@ static void check_security_modules(struct doctor *d)
         "a profile confines sshd", "let it read the gateway's folder and run cmxsafe-authkeys");
 }
 
-/* True if systemd runs this gateway. */
+/* True if the machine runs systemd, and this gateway has units. */
 static bool has_units(const struct doctor *d)
 {
     return !d->g.user && access("/run/systemd/system", F_OK) == 0 &&
@@ -458,7 +460,7 @@ struct network_check {
     const char *why;
 };
 
-/* The checks on the host and in the fleet's namespace. 'net up' repairs each of them. */
+/* The checks on the host and in the fleet's namespace. 'net up' repairs whatever they find. */
 static const struct network_check network_checks[] = {
     {false, "the host's rules are loaded", "nft list chain inet cmxsafe_host postrouting | grep -q by_user",
      "the table cmxsafe_host is missing or was changed"},
@@ -505,7 +507,7 @@ static void check_network(struct doctor *d)
     }
 }
 
-/* --user mode: the checks that run inside the namespace. */
+/* Runs the checks of --user mode that need the gateway's namespace. */
 static void check_user_network(struct doctor *d)
 {
     char script[GW_PATH_MAX + 64];

@@ -11,7 +11,8 @@ static const char about[] =
     "option replaces one value, and values without an option stay; an empty value, such as --group '', clears one. At "
     "a --simple gateway each port belongs to one device.";
 
-/* Sets d->address: the given address, one from a MAC, or one derived from the key; "" in a small deployment. */
+/* Sets d->address: the given address, or one from the MAC; otherwise the present one, or one derived from the key. A
+ * small deployment has none. */
 static cmx_err set_address(const struct gw *g, struct gw_device *d, const struct gw_key *k, const char *address,
                            const char *mac, struct cmx_why *e)
 {

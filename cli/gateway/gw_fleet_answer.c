@@ -101,8 +101,8 @@ static bool is_valid(value_type type, const char *text)
     return false;
 }
 
-/* This function and the next two write nothing and return false if the object is malformed. j NULL: they only check
- * it. */
+/* The put functions below return false if the object is malformed. They write what precedes the fault, so call them
+ * with j NULL first: then they only check the object. */
 static bool put_member(struct cmx_json *j, const char *object, const struct member *m)
 {
     const char *value = json_find(object, m->key);

@@ -28,7 +28,7 @@ struct follower {
     int wait_ms;                        /* time until the next check */
     bool unapplied;                     /* the copy has changes that were not applied yet */
     bool claims;                        /* the copy has claims that were not applied yet */
-    char left_out[GW_COPY_WARNING_MAX]; /* what was logged last */
+    char left_out[GW_COPY_WARNING_MAX]; /* the rows that were last logged as left out */
 };
 
 static void disconnect(struct follower *f)
@@ -91,7 +91,7 @@ static cmx_err take_changes(struct follower *f, struct cmx_why *e)
         f->checked_ms = cmx_port_now_ms();
         err = gw_shared_prune(f->s, &f->g.registry, e);
     }
-    /* After a row that did not match, all tables are compared. */
+    /* After an error, such as a row that did not match, all tables are compared. */
     f->check = !err ? GW_SHARED_CHANGES : GW_SHARED_ALL;
     if (followed.unclean)
         gw_note(
@@ -144,7 +144,7 @@ static cmx_err apply_copy(struct follower *f, struct cmx_why *e)
     cmx_err err;
 
     gw_folder_close(&f->g);
-    err = gw_folder_open(&f->g, true, e); /* opens it again, because it is no longer stale */
+    err = gw_folder_open(&f->g, true, e); /* after the confirmation the copy is opened as no longer stale */
     if (!err)
         err = gw_folder_lock(&f->g, e);
     if (!err)

@@ -142,7 +142,7 @@ static cmx_err enroll_line(struct import_job *job, char **fields, size_t n, stru
     return CMX_OK;
 }
 
-/* A reason names fields of the file, which need not be UTF-8. */
+/* Makes the reason valid UTF-8, since it may quote fields of the file that are not. */
 static void clean_reason(struct cmx_why *e)
 {
     const struct gw_copy_rule rule = {GW_COPY_TEXT, CMX_WHY_MAX - 1};

@@ -158,7 +158,7 @@ static cmx_err check_mode(struct gw *g, const struct init_job *job, struct cmx_w
     return CMX_OK;
 }
 
-/* The host name or address is written into devices' configurations. */
+/* Checks --host, which is written into devices' configurations. */
 static cmx_err check_host(const char *host, struct cmx_why *e)
 {
     const char *fault = strlen(host) >= GW_HOST_MAX ? "is too long" : cmx_host_fault(host);

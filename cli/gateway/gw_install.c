@@ -62,7 +62,8 @@ static cmx_err open_way(const struct gw *g, struct cmx_why *e)
     return CMX_OK;
 }
 
-/* Root owns the file and the account may read it: sshd, which runs as the account, can't change it. */
+/* Makes root the owner and the account's group the group. sshd runs as the account, so the group's bits in mode say
+ * what sshd may do. */
 static cmx_err give_to_account(const struct gw *g, const char *name, mode_t mode, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
@@ -78,7 +79,7 @@ static cmx_err give_to_account(const struct gw *g, const char *name, mode_t mode
 
 cmx_err gw_install_public(const char *path, struct gw_key *out, struct cmx_why *e)
 {
-    /* ssh-keygen refuses a file that its account may read, and reads a pipe. */
+    /* ssh-keygen refuses a private key that a group may read, but not one from a pipe. */
     const char *argv[] = {"sh", "-c", "cat \"$0\" | ssh-keygen -y -P '' -f /dev/stdin 2>/dev/null", path, NULL};
     char *text = NULL;
     size_t len = 0;
@@ -88,7 +89,7 @@ cmx_err gw_install_public(const char *path, struct gw_key *out, struct cmx_why *
     return good ? CMX_OK : cmx_why_fail(e, CMX_EFORMAT, "ssh-keygen can't read %s; restore it from a backup", path);
 }
 
-/* The pins are computed from the .pub file, so it has to be the host key's. */
+/* Writes the .pub file unless it belongs to the host key. The pins are computed from the .pub file. */
 static cmx_err make_public(const struct gw *g, const char *path, const char *public, struct cmx_why *e)
 {
     char line[GW_KEY_TYPE_MAX + GW_KEY_BLOB_MAX + GW_HOST_MAX + 4];

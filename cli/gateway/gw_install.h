@@ -9,7 +9,7 @@ CMX_MUST_USE cmx_err gw_install(struct gw *g, struct cmx_why *e);
 /* Computes the public part of the host key at path. */
 CMX_MUST_USE cmx_err gw_install_public(const char *path, struct gw_key *out, struct cmx_why *e);
 
-/* Prints the settings and the pins that devices need. done: "set up " or "updated "; NULL: for show. */
+/* Prints the settings and the pins that devices need. done: "set up " or "updated "; NULL: for `show`. */
 void gw_install_print(struct gw *g, bool json, const char *done);
 
 /* Returns the command that restarts a system gateway. */

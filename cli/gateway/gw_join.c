@@ -47,8 +47,8 @@ static void default_name(char out[GW_NAME_MAX])
     out[n] = '\0';
 }
 
-/* Two machines of one name would take each other's links. The same machine has the same key or, on plain links,
- * address. */
+/* Two machines of one name would take each other's links. A machine that joins again has the key of its former links
+ * or, on plain links, the same address. */
 static cmx_err check_name_free(struct gw *g, const struct gw_node *n, struct cmx_why *e)
 {
     char own[GW_NAME_MAX];
@@ -369,7 +369,7 @@ static int join(const struct join_job *job)
     if (!err && !gift_value(gift, "client", address, sizeof address))
         err = cmx_why_fail(&e, CMX_EPROTO, "the other gateway did not say from which address this one came");
     if (!err && !job->interface)
-        err = gw_links_key(&g, key, &e); /* init needs the file to make the links again */
+        err = gw_links_key(&g, key, &e); /* init needs the key's file to set up the links */
     if (!err && !run_init(&g, job, gift, set_up))
         err = cmx_why_fail(&e, CMX_EIO, "this gateway could not be set up; see above");
     explicit_bzero(gift, sizeof gift);

@@ -222,7 +222,7 @@ static cmx_err add_claim(void *arg, const char *address, const char *node, int64
 
     (void)since;
     if (!n || n == l->nodes->own || !is_alive(l, n) || gw_device_name_at(&l->g->registry, address, name))
-        return CMX_OK; /* no evidence is needed, or the claim is a platform's */
+        return CMX_OK; /* the claim is this gateway's, of a gateway that is away, or a platform's */
     x = fleet_find(l, name);
     if (x)
         x->elsewhere = true;

@@ -33,7 +33,7 @@ static cmx_err read_manifests(struct gw *g, bool dry_run, struct gw_policy *p, c
     return err;
 }
 
-/* "@cameras", a device's name, or a group's name if no device has that name. */
+/* Parses a policy's target: "@cameras", a device's name, or a group's name if no device has that name. */
 static cmx_err read_target(struct gw *g, const char *text, struct gw_policy *p, struct cmx_why *e)
 {
     struct gw_device d;

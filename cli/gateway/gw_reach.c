@@ -119,7 +119,7 @@ static bool connects(const struct gw_reach *r, const struct gw *g, const struct 
     if (inet_pton(AF_INET6, x->address, &to.sin6_addr) == 1 &&
         (connect(p.fd, (const struct sockaddr *)&to, sizeof to) == 0 || errno == EINPROGRESS) &&
         poll(&p, 1, TRY_MS) == 1)
-        (void)getsockopt(p.fd, SOL_SOCKET, SO_ERROR, &error, &len); /* error stays -1 */
+        (void)getsockopt(p.fd, SOL_SOCKET, SO_ERROR, &error, &len); /* on failure error stays -1 */
     close(p.fd);
     return error == 0;
 }
@@ -132,8 +132,8 @@ static bool is_first_of_node(const struct gw_reach *r, const struct gw_reached *
     return true;
 }
 
-/* A gateway applies all grants of one change at once. If it has not applied them in time, connections to its devices
- * fail. */
+/* Waits until the other gateways let the operator through. One device of each gateway is tried, since a gateway applies
+ * all grants of one change at once. If a gateway has not applied them in time, connections to its devices fail. */
 static void await_nodes(const struct gw_reach *r, const struct gw *g)
 {
     uint64_t deadline = cmx_port_now_ms() + KNOWN_MS;

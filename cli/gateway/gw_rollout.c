@@ -147,7 +147,7 @@ static void record(struct run *r, const struct one *x, const char *verdict, cons
         gw_registry_commit(&r->g.registry, &e)) {
         gw_registry_rollback(&r->g.registry);
         r->not_recorded++;
-        (void)gw_fail("the outcome could not be stored", &e); /* the exit status is also 1 */
+        (void)gw_fail("the outcome could not be stored", &e); /* summarize makes the exit status 1 */
     }
 }
 

@@ -93,7 +93,7 @@ static void print_standing(struct gw *g, const char *name)
         printf(" %s%s%s", gw_standing_text(&s), s.reason[0] ? ": " : "", s.reason);
 }
 
-/* Prints " alice-7 (serial 7 of corp) until 2026-11-29 18:00:00Z". */
+/* Prints " by certificate 'alice-7' (serial 7 of corp) until 2026-11-29 18:00:00Z". */
 static void print_certificate(const char *object)
 {
     char id[GW_CERTIFICATE_ID_MAX];

@@ -13,7 +13,7 @@ struct gw_status_view {
     const char *question;   /* to the other gateways (gw_report.h); NULL: they are not asked */
     gw_fleet_reader reader; /* of the others' answers */
     const char *what;       /* the content of their answers, for warnings */
-    /* Called with the answers; if json, only when others answered. CLI_*; errors are printed. */
+    /* Prints the answers. If json, called only if other gateways were asked. CLI_*; errors are printed. */
     int (*print)(struct gw *g, const char *answer, const struct gw_fleet_answers *others, bool json);
 };
 

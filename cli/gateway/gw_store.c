@@ -36,7 +36,7 @@ static cmx_err hash_text(const uint8_t *data, size_t len, char digest[GW_DIGEST_
 
 /* ---- writing ---- */
 
-/* Gives the file to the account's group, because the worker's unprivileged children read images. */
+/* Gives the file to the group GW_NOBODY, in which the worker's unprivileged children run that read images. */
 static cmx_err give_group(const struct gw *g, const char *path, struct cmx_why *e)
 {
     if (geteuid() != 0 || g->user || chown(path, 0, GW_NOBODY) == 0)
@@ -366,7 +366,7 @@ static void remove_others(const struct gw *g, const struct needed *list)
     d = opendir(path);
     while (d && (entry = readdir(d)) != NULL)
         if (entry->d_name[0] != '.' && !is_needed(list, entry->d_name))
-            (void)unlinkat(dirfd(d), entry->d_name, 0); /* the next call removes it */
+            (void)unlinkat(dirfd(d), entry->d_name, 0); /* if this fails, the next call tries again */
     if (d)
         closedir(d);
 }

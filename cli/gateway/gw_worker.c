@@ -108,7 +108,7 @@ static void take_entry(struct worker *w, const char *object)
     if (!x) {
         x = cmx_mem_alloc(sizeof *x);
         if (!x)
-            return; /* the next call reads it again */
+            return; /* no memory: the registry does not get this entry */
         snprintf(x->name, sizeof x->name, "%s", name);
         x->next = w->seen;
         w->seen = x;
@@ -152,7 +152,7 @@ static cmx_err write_seen(struct worker *w, struct cmx_why *e)
         const struct known *k = find_known(w, x->name);
 
         err = gw_seen_set(&w->g.registry, x->name, &x->last,
-                          e); /* fails for a platform, which has no row in table device */
+                          e); /* stores nothing for a platform, which has no row in table device */
         if (!err && x->login && k)
             err = gw_evidence_login(&w->g.registry, k->standing.device, e);
     }
@@ -172,8 +172,8 @@ static void drop_seen(struct worker *w)
 
 /* ---- verdicts ---- */
 
-/* Sets *holds to whether the inputs of the verdict are still the same. If not, the device is checked again at once. A
- * device that logged in since the check began may run another firmware now, so that it is trusted only after another
+/* Sets *holds to whether the verdict still holds: its inputs are the same. If not, the device is checked again at once.
+ * A device that logged in since the check began may run another firmware now, so that it is trusted only after another
  * check. */
 static cmx_err confirm_verdict(struct worker *w, struct known *k, bool *holds, struct cmx_why *e)
 {

@@ -25,7 +25,7 @@ void cli_begin(void)
 {
     int fd;
 
-    do /* the lowest free number: the standard streams come first */
+    do /* open returns the lowest free number, so closed standard streams come first */
         fd = open("/dev/null", O_RDONLY);
     while (fd >= 0 && fd <= STDERR_FILENO);
     if (fd >= 0)
@@ -145,9 +145,8 @@ static size_t print_words(const char *text, size_t len, size_t indent, size_t at
     return at;
 }
 
-/* Returns the length of the paragraph that begins at text: up to a blank line, or up to a line with another kind of
- * beginning.
- */
+/* Returns the length of the paragraph that begins at text. It ends at a blank line, or where prose changes to lines
+ * that begin with two spaces, or back. */
 static size_t paragraph(const char *text)
 {
     bool verbatim = strncmp(text, "  ", 2) == 0;
@@ -373,7 +372,7 @@ static void print_man_of_commands(const struct cli_line *line)
     }
 }
 
-/* Prints help when word is one of its options. */
+/* Prints help if word is one of the options that request it. */
 static bool help_wanted(const struct cli_line *line, const char *word)
 {
     if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)

@@ -26,7 +26,8 @@ static cmx_err fail(cmx_err err, struct cmx_why *why, const char *text)
     return err;
 }
 
-/* systemd grants a unit its credentials (LoadCredential=) by an ACL; the ACL's mask appears as the group's read bit. */
+/* True if path is a credential of this unit (LoadCredential=). systemd grants access to it by an ACL, whose mask
+ * appears as the group's read bit. */
 static bool is_credential(const char *path)
 {
     const char *dir = getenv("CREDENTIALS_DIRECTORY");

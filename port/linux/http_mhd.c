@@ -34,7 +34,7 @@
 #define STREAM_BLOCK (16 * 1024)
 #define DRAIN_MAX (64u * 1024 * 1024) /* bytes of a body drained after an early answer; then the connection closes */
 #define DRAIN_TIMEOUTS 4              /* idle timeouts that draining may take */
-#define ANSWER_TIMEOUTS 2             /* idle timeouts that an answer may take, or STREAM_BLOCK bytes of a stream */
+#define ANSWER_TIMEOUTS 2             /* idle timeouts that an answer, or STREAM_BLOCK bytes of a stream, may take */
 #define ROOM_MS 50                    /* time between attempts to make room for a connection */
 /* The bound on connections is enforced here (cmx_linux_http_feed). The library would reset connections above its own
  * bound, and up to 1.0.1 it does not release a lock when MHD_add_connection reaches it. Its bound is higher, so that
@@ -74,8 +74,8 @@ struct cmx_http_server {
     struct http_peers peers; /* has its own lock */
 };
 
-/* Invariants: route is NULL until begin is called, and then begun stays true until done is called; response is NULL or
- * owned here; queued means that the library has it too. */
+/* Invariants: route is set before its begin is called, and while it is set, its done is still to be called. response is
+ * NULL or owned here; queued means that the library has it too. */
 struct cmx_http_request {
     struct cmx_http_server *server;
     struct MHD_Connection *connection;
@@ -271,8 +271,8 @@ static cmx_err refuse(struct cmx_http_request *r)
     return cmx_http_reply(r, MHD_HTTP_METHOD_NOT_ALLOWED, "text/plain", "method not allowed\n", 19, &header, 1);
 }
 
-/* Call it with the result of each call of the route. After an error the route is not called again, and 500 is answered
- * if nothing was. False: there is no memory for that. */
+/* Call it with the result of each call of the route. After an error the route is not called again, and the answer is
+ * 500 if the route gave none. False: there is no memory for that. */
 static bool settle(struct cmx_http_request *r, cmx_err err)
 {
     if (err == CMX_OK)

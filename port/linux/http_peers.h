@@ -7,8 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HTTP_PEER_GRACE_MS 200 /* a request's head that takes longer may be evicted for another connection */
-#define HTTP_PEER_AGE_MAX 10   /* idle timeouts after which a connection serves no further request */
+#define HTTP_PEER_GRACE_MS 200 /* a connection whose head takes longer may be closed for another */
+#define HTTP_PEER_AGE_MAX 10   /* age, in idle timeouts, after which a connection serves no new request */
 
 struct http_peer {
     struct http_peer *next;
@@ -28,7 +28,8 @@ struct http_peers {
 void http_peers_init(struct http_peers *s, uint64_t idle_ms);
 void http_peers_destroy(struct http_peers *s); /* call it when the list is empty */
 
-/* fd is borrowed until http_peer_free. The connection awaits its first head. NULL: no memory, and no deadlines. */
+/* fd is borrowed until http_peer_free. The connection awaits its first head. NULL: no memory; the connection then has
+ * no deadlines. */
 struct http_peer *http_peer_new(struct http_peers *s, int fd);
 
 /* The connection awaits the head of a request, for at most an idle timeout. p may be NULL, here and below. */

@@ -35,7 +35,7 @@ static void ini_error(struct ini *p, const char *what)
     p->handler->error(p->handler->arg, p->line, what);
 }
 
-/* The current line is complete. */
+/* Ends the current line: reports its pair, or its error. */
 static void end_line(struct ini *p)
 {
     char what[KEY_MAX + 48];
@@ -70,7 +70,7 @@ static void section_line(struct ini *p, const char *s, size_t len)
     p->skip = !p->handler->section(p->handler->arg, p->line, s, (size_t)(end - s));
 }
 
-/* Length of the line without an inline comment (a ';' after white space) and white space at its end. */
+/* Returns the length of the line without an inline comment (a ';' after white space) and white space at its end. */
 static size_t trimmed(const char *s, size_t len)
 {
     for (size_t i = 1; i < len; i++)
@@ -143,7 +143,8 @@ static size_t piece(const struct ini *p, size_t room)
     return n;
 }
 
-/* libinih's reader: at most num - 1 bytes and a newline. A line without a pair is passed as an empty one. */
+/* libinih's reader: writes at most num - 1 bytes, with a newline at the end, and a NUL. A line without a pair is passed
+ * as an empty one. */
 static char *read_line(char *out, int num, void *arg)
 {
     struct ini *p = arg;
@@ -173,7 +174,7 @@ static char *read_line(char *out, int num, void *arg)
     return out;
 }
 
-/* libinih's handler. It cuts the section's name at 49 bytes, so the reader above keeps it. */
+/* libinih's handler. libinih cuts the section's name at 49 bytes, so section_line has reported it already. */
 static int on_pair(void *arg, const char *section, const char *name, const char *value)
 {
     struct ini *p = arg;

@@ -1,7 +1,7 @@
 /* ini_file.h - reads the text of an INI file by libinih, for cmxsafed.conf and board.ini alike.
  *
  * '[section]' and 'key = value' lines; '#' and ';' begin a comment at the start of a line, and ';' after white space
- * within one. A line that is neither, is too long or holds a control character is an error; nothing is cut or skipped
+ * within a line. Any other line, a line that is too long and a control character are errors; nothing is cut or skipped
  * silently. */
 #pragma once
 

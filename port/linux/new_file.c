@@ -12,7 +12,7 @@ static bool same_file(const struct stat *st, const char *keep)
     return keep && stat(keep, &other) == 0 && st->st_dev == other.st_dev && st->st_ino == other.st_ino;
 }
 
-/* mkstemp gives the mode 0600; the user's umask decides instead. */
+/* Returns the mode that the user's umask gives a new file, which replaces mkstemp's 0600. */
 static mode_t mode_of_new_files(void)
 {
     mode_t mask = umask(077);

@@ -90,7 +90,7 @@ static cmx_err failed(TSS2_RC rc)
     return CMX_EIO;
 }
 
-/* Adds all but the last piece of msg to the sequence; returns the length of the last one. */
+/* Adds all but the last piece of *msg to the sequence. *msg and *len are then the last piece. */
 static TSS2_RC update(struct tpm *t, ESYS_TR sequence, const uint8_t **msg, size_t *len)
 {
     while (*len > PIECE) {
@@ -145,7 +145,8 @@ static cmx_err hmac_once(struct tpm *t, const void *msg, size_t len, uint8_t out
     return take(digest, out);
 }
 
-/* True for a keyed-hash object for HMAC-SHA256. An object without a scheme takes the algorithm from the command. */
+/* CMX_ENOKEY: the object is not a keyed-hash object for HMAC-SHA256. An object without a scheme takes the algorithm
+ * from the command. */
 static cmx_err check_public(struct tpm *t, struct cmx_why *why)
 {
     TPM2B_PUBLIC *pub = NULL;

@@ -26,7 +26,7 @@
 struct ahead {
     uint8_t *data; /* NULL until a read was full, and after REST_MS without an event */
     size_t off, len;
-    bool readable; /* the last poll reported it, and nothing was read since */
+    bool readable; /* the last poll reported POLLIN, and nothing was read since */
 };
 
 static _Atomic(struct ahead *) table[DESCRIPTORS];
@@ -110,7 +110,7 @@ static void rest(struct ahead *a)
     a->data = NULL;
 }
 
-/* Calls the kernel's poll. Buffered bytes count as readable; then it does not wait. */
+/* Calls the kernel's poll. Buffered bytes count as readable; if there are any, the call does not wait. */
 static int ask(struct pollfd *fds, nfds_t n, int timeout_ms)
 {
     struct timespec t = {timeout_ms / 1000, timeout_ms % 1000 * 1000000L};
