@@ -94,7 +94,8 @@ static void plan_port(uint16_t *ports, size_t *n, uint64_t port)
         ports[(*n)++] = (uint16_t)port;
 }
 
-/* Permits folders rather than files: an editor replaces a file, and a rule for the old one would not cover it. */
+/* Permits folders rather than files: an editor replaces a file by a new one, which a rule for the old one would not
+ * cover. */
 static void make_plan(struct agent *a)
 {
     const struct agent_config *c = a->wiring.config;

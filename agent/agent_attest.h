@@ -17,7 +17,7 @@ void attest_set_device(struct cmx_linux_device *d);
 /* For --check, after unit_check found no error: checks that the key file and the image can be used. */
 CMX_MUST_USE cmx_err attest_check_files(const struct agent_config *c, struct cmx_why *why);
 
-/* Opens the key and the image; nothing is opened for a section that is not configured. Call before any thread starts.
+/* Opens the key and the image; a section that is not configured opens nothing. Call before the agent confines itself.
  */
 CMX_MUST_USE cmx_err attest_prepare(const struct agent_config *c, struct cmx_why *why);
 void attest_plan(const struct agent_config *c, struct confine_plan *p);

@@ -31,7 +31,7 @@ CMX_MUST_USE cmx_err board_flash_open(struct board_flash *f, const char *path);
 void board_flash_close(struct board_flash *f);
 
 /* These functions implement port.h's cmx_port_flash_*; f is a struct board_flash. CMX_EINVAL: beyond the end, or an
- * erase of something else than whole sectors. */
+ * erase that is not of whole sectors. */
 uint32_t board_flash_size(void *f);
 CMX_MUST_USE cmx_err board_flash_read(void *f, uint32_t offset, void *out, size_t len);
 CMX_MUST_USE cmx_err board_flash_write(void *f, uint32_t offset, const void *data, size_t len);

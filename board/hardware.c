@@ -63,8 +63,7 @@ cmx_err board_secret_read(void *arg, uint8_t out[CMX_PORT_SECRET_LEN])
     return CMX_EIO;
 }
 
-/* Writes a file without a name and then links it, so that a process that is killed leaves the complete secret or none.
- */
+/* Writes an unnamed file and then links it, so that a process that is killed leaves the complete secret or none. */
 cmx_err board_secret_create(void *arg, const uint8_t secret[CMX_PORT_SECRET_LEN])
 {
     int fd = open(".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);

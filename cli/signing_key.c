@@ -44,7 +44,7 @@ static cmx_err place_of(struct place *p, const char *where)
     if (cmx_text_url_decode(pin, len, 0, (uint8_t *)p->pin, sizeof p->pin - 1, &used) != CMX_OK)
         return CMX_EFORMAT;
     p->pin[used] = '\0';
-    p->uri[before - 1] = '\0'; /* remove the separator before it as well */
+    p->uri[before - 1] = '\0'; /* removes the separator in front of pin-value too */
     if (pin[len])
         snprintf(p->uri + before - 1, sizeof p->uri - before + 1, "%c%s", where[before - 1], pin + len + 1);
     return CMX_OK;

@@ -41,7 +41,8 @@ struct control;
 CMX_MUST_USE cmx_err control_open(struct control **out, const char *path, const struct control_command *commands,
                                   size_t n, void *arg, size_t answer_max);
 
-/* A descriptor that is readable when the socket may have been removed: call control_serve then. -1: there is none. */
+/* Returns a descriptor that is readable when the socket may have been removed: call control_serve then. -1: there is
+ * none. */
 int control_watch(const struct control *c);
 
 /* Fills fds for poll; returns how many, at most CONTROL_CLIENTS_MAX + 1. */

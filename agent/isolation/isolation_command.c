@@ -17,8 +17,8 @@
 #include "cmxsafe/core/why.h"
 #include "port/linux/cli.h"
 
-/* Exists while applied rules wait for --confirm. It is not in a folder that the agent may write to: a compromised agent
- * could confirm by deleting it. */
+/* The file exists while applied rules wait for --confirm. The agent may not write to its folder; otherwise a
+ * compromised agent could confirm by deleting the file. */
 #define PENDING "/run/cmxsafe-isolation.unconfirmed"
 #define LISTING_MAX (512 * 1024) /* both tables with all their elements */
 

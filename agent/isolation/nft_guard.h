@@ -1,5 +1,5 @@
-/* nft_guard.h - the ruleset in force, observed: installs it, makes the agent's own changes, and notices changes that
- * any other program makes to it.
+/* nft_guard.h - installs the ruleset, makes the agent's own changes to it, and notices changes that any other program
+ * makes to it.
  *
  * Two mechanisms detect changes: a netlink monitor (group NFNLGRP_NFTABLES) reports every transaction, elements of sets
  * included; and whenever the kernel's generation number has moved in another way than by our own transactions, the

@@ -117,7 +117,7 @@ cmx_err nft_run(struct nft *n, const char *text, bool dry, struct cmx_why *why)
 }
 
 /* Runs one listing at a time, because libnftables 1.0.6 looks up only one table of several listings in a buffer, and
- * fails with the others. */
+ * fails for the others. */
 static cmx_err list_one(struct nft *n, const char *command, struct cmx_buf *out)
 {
     const char *said;

@@ -69,8 +69,7 @@ const char *cmx_nft_memory(enum cmx_nft_memory which);
  * 30 s). CMX_ENOSPC. */
 CMX_MUST_USE cmx_err cmx_nft_gateway(struct cmx_buf *out, const struct cmx_end *gateway, bool begins);
 
-/* Writes the change that permits the queries of a look-up, for at most a minute, or ends that permission. CMX_ENOSPC.
- */
+/* Writes the change that permits the queries of a look-up for at most a minute, or ends this. CMX_ENOSPC. */
 CMX_MUST_USE cmx_err cmx_nft_resolving(struct cmx_buf *out, const struct cmx_nft_config *c, bool begins);
 
 /* Writes the change that replaces the resolvers. CMX_ENOSPC. */

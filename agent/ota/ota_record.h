@@ -54,14 +54,14 @@ typedef enum {
 ota_resolution ota_record_resolve(struct ota_record *r, const char *boot, const char *version, bool has_version,
                                   uint64_t now_ms);
 
-/* Reads the record from the file folder/name. CMX_ENOENT: there is none; CMX_EFORMAT: not a whole record; then *r
- * is OTA_NONE. */
+/* Reads the record from the file folder/name. CMX_ENOENT: there is none; CMX_EFORMAT: the file cannot be read, or does
+ * not hold a whole record. After an error *r is OTA_NONE. */
 CMX_MUST_USE cmx_err ota_record_read(int folder, const char *name, struct ota_record *r);
 
 /* Writes the record. A power cut leaves the old record or the new one. CMX_EIO, errno says why. */
 CMX_MUST_USE cmx_err ota_record_write(int folder, const char *name, const struct ota_record *r);
 
 /* Writes the boot identifier to out: the variable CMXSAFED_BOOT_ID, or else the content of
- * /proc/sys/kernel/random/boot_id. The packaged unit sets the variable, since its ProcSubset= hides that file. CMX_EIO.
+ * /proc/sys/kernel/random/boot_id. The packaged unit sets the variable, since its ProcSubset= hides the file. CMX_EIO.
  */
 CMX_MUST_USE cmx_err ota_boot_id(char out[OTA_BOOT_ID_MAX]);

@@ -26,18 +26,18 @@ struct cmx_efuse {
     uint8_t reg[CMX_EFUSE_FILE_LEN];
 };
 
-/* Reads the file. CMX_ENOENT, CMX_EPERM, CMX_EIO; CMX_EFORMAT: the file has not 512 bytes. why: as in hw_key.h. */
+/* Reads the file. CMX_ENOENT, CMX_EPERM, CMX_EIO; CMX_EFORMAT: the file is not 512 bytes long. why: as in hw_key.h. */
 CMX_MUST_USE cmx_err cmx_efuse_load(const char *path, struct cmx_efuse *out, struct cmx_why *why);
 
 /* Pure. Reads the len bytes of a file. CMX_EFORMAT. */
 CMX_MUST_USE cmx_err cmx_efuse_parse(struct cmx_efuse *out, const uint8_t *file, size_t len);
 
-/* The key of BLOCK_KEY3, if its purpose is HMAC_UP and it is read-protected. CMX_ENOKEY: there is no key, it has
+/* Copies the key of BLOCK_KEY3, if its purpose is HMAC_UP and it is read-protected. CMX_ENOKEY: there is no key, it has
  * another purpose, or it is readable; why then has the command that corrects the file `path`. CMX_EAGAIN: a key was
  * burned, but espefuse left no bits of it in the file. The caller wipes key. */
 CMX_MUST_USE cmx_err cmx_efuse_key(const struct cmx_efuse *f, const char *path, uint8_t key[32], struct cmx_why *why);
 
-/* The chip's properties for evidence. */
+/* Return the chip's properties for evidence. */
 bool cmx_efuse_secure_boot(const struct cmx_efuse *f);
 cmx_flash_encryption cmx_efuse_flash_encryption(const struct cmx_efuse *f);
 cmx_debug_state cmx_efuse_debug(const struct cmx_efuse *f, cmx_efuse_chip chip);

@@ -40,7 +40,7 @@ static void *run(void *p)
 {
     struct cmx_linux_task *task = p;
 
-    pthread_mutex_lock(&lock); /* waits until the creator has added it to the list and stored its handle */
+    pthread_mutex_lock(&lock); /* waits until the creator has added the task to the list and stored its handle */
     pthread_mutex_unlock(&lock);
     current = task;
     pthread_cleanup_push(leave, task);

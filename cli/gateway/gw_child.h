@@ -9,8 +9,8 @@ struct gw_child {
     FILE *errors;
 };
 
-/* Writes "http://[ADDRESS]:PORT"; in a small deployment (address "") on the loopback. The update service accepts an
- * address in any domain, but a name only from its configuration. */
+/* Writes "http://[ADDRESS]:PORT"; in a small deployment (address "") on the loopback. Uses an address, since the
+ * update service accepts any address as the host, but a name outside .cmx only from its configuration. */
 void gw_child_url(const char *address, uint64_t port, char *out, size_t cap);
 /* argv[0] is replaced by this program. as_nobody: see gw_inside_start. False: it could not be started. */
 bool gw_child_start(struct gw_child *c, const struct gw *g, bool as_nobody, char *argv[]);

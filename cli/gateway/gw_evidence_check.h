@@ -11,8 +11,8 @@
 
 typedef enum { GW_CHECK_UNKNOWN = 0, GW_CHECK_TRUSTED = 1, GW_CHECK_UNTRUSTED = 2 } gw_check_verdict;
 
-/* The result that the child writes into the pipe. GW_CHECK_UNKNOWN: the device gave no answer, so there is no
- * verdict. */
+/* The result that the child writes into the pipe. GW_CHECK_UNKNOWN: there is no verdict, for example because the device
+ * gave no answer. */
 struct gw_check_result {
     uint32_t verdict; /* gw_check_verdict */
     char reason[GW_REASON_MAX];

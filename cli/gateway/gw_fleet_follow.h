@@ -28,7 +28,7 @@ struct gw_fleet_follow {
     struct gw_fleet_followed list[GW_NODES_MAX];
 };
 
-/* nodes stays in use. Lines from since_ms (Unix) on are read. Needs root. */
+/* Borrows nodes for as long as f is used. Lines from since_ms (Unix) on are read. Needs root. */
 void gw_fleet_follow_begin(struct gw_fleet_follow *f, const struct gw_nodes *nodes, int64_t since_ms);
 
 /* Calls fn for each line that has arrived, without waiting. Prints a warning if a gateway does not answer. */

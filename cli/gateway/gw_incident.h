@@ -21,13 +21,13 @@ struct gw_incidents {
 
 /* Queues an incident. detail of a refusal: "HOST PORT". */
 void gw_incident_add(struct gw_incidents *w, bool conflict, const char *name, const char *detail);
-/* Writes the incidents into the audit trail and removes them from the queue. A refusal is written only if a grant for
- * it has ended. Inside the caller's transaction. */
+/* Writes the queued incidents into the audit trail; the caller empties the queue after its commit. A refusal is written
+ * only if a grant for it has ended. Inside the caller's transaction. */
 CMX_MUST_USE cmx_err gw_incidents_write(struct gw_incidents *w, struct gw *g, struct cmx_why *e);
 
 /* True if a device may have been away for longer than the limit in the registry. watched_s: how long the caller has
  * been watching; absence before that does not count. */
 bool gw_incident_away_due(struct gw *g, int64_t watched_s);
-/* Writes one event for each such device that is not connected, and no further event until it is back. status: the
- * running gateway's answer, cut into pieces afterwards. Inside the caller's transaction. */
+/* Writes one event for each device that has been away for longer than the limit, and no further event until it is back.
+ * status: the running gateway's answer. Inside the caller's transaction. */
 CMX_MUST_USE cmx_err gw_incident_write_away(struct gw *g, char *status, struct cmx_why *e);

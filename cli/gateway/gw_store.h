@@ -49,6 +49,6 @@ CMX_MUST_USE cmx_err gw_store_each_kept(const struct gw *g, gw_kept_fn fn, void 
 /* Removes files that are not kept and that no policy or campaign of the registry needs. Call it with the folder locked,
  * before storing files. A file that can't be removed is tried again by the next call. */
 void gw_store_collect(struct gw *g);
-/* Checks the copies that policies and unfinished campaigns need. The reason in e says which is missing or was changed,
- * and what to do. */
+/* Checks the copies that policies need, and the images of unfinished campaigns. The reason in e says which is missing
+ * or was changed, and what to do. */
 CMX_MUST_USE cmx_err gw_store_check(struct gw *g, struct cmx_why *e);

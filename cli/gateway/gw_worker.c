@@ -334,7 +334,8 @@ static void end_check(struct worker *w, struct known *k)
     k->next_ms = cmx_port_now_ms() + k->retry_ms;
 }
 
-/* A check is due after a login, without fresh evidence, and when a third of the evidence's time is left. */
+/* A check is due after a login, if there is no fresh evidence, and when less than a third of the evidence's time is
+ * left. */
 static bool is_due(const struct known *k, uint64_t now)
 {
     const struct gw_standing *s = &k->standing;
