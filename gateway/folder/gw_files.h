@@ -7,8 +7,8 @@
 
 /* Replaces path atomically by a new file (temporary file, fsync, rename). CMX_EBUSY: path is a mount point. */
 CMX_MUST_USE cmx_err gw_file_write(const char *path, const char *text, size_t len, unsigned mode, struct cmx_why *e);
-/* Overwrites the file itself: use it for a file that is mounted elsewhere, too. A reader may see incomplete text. mode
- * 0: keeps the present mode. */
+/* Overwrites the file instead of replacing it, for a file that is also mounted elsewhere. A reader may see incomplete
+ * text. mode 0: keeps the present mode. */
 CMX_MUST_USE cmx_err gw_file_write_in_place(const char *path, const char *text, size_t len, unsigned mode,
                                             struct cmx_why *e);
 /* Replaces a file of the system: follows links, and keeps mode and owner. Atomic if the file can be replaced; a mounted

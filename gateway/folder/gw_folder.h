@@ -72,8 +72,8 @@ void gw_device_host(const struct gw *g, const struct gw_device *d, char out[GW_H
 void gw_pin(const struct gw *g, const char *name, char out[GW_FINGERPRINT_MAX]);
 /* Returns the mount point of control groups (v2), such as "/sys/fs/cgroup", or "" if they are not mounted. */
 const char *gw_cgroup_root(void);
-/* Writes the cgroup of the process whose /proc/PID/cgroup file is: "/system.slice/nvr.service". False: unknown or too
- * long. */
+/* Writes the cgroup of a process, such as "/system.slice/nvr.service". file: the process's /proc/PID/cgroup. False:
+ * unknown or too long. */
 CMX_MUST_USE bool gw_cgroup_of(const char *file, char *out, size_t cap);
 /* System mode: the addresses of the link between the host and the fleet's namespace. */
 struct gw_link {

@@ -10,8 +10,8 @@ void gw_program_environment(void);
 /* Returns the umask that gw_program_environment found. */
 mode_t gw_program_umask(void);
 
-/* Runs argv and waits. True when it exits with 0. argv[0]: an absolute path or a name for PATH. quiet: drops its
- * output. */
+/* Runs argv and waits. True when it exits with 0. argv[0]: an absolute path or a name for PATH. quiet: drops stdout and
+ * stderr. */
 bool gw_program_run(bool quiet, const char *const argv[]);
 
 /* Like gw_program_run, and stores the standard output in *text, which must be freed with free(), also after a failure.

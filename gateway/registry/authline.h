@@ -9,8 +9,7 @@
 #define GW_AUTHLINE_MAX 65536 /* enough for a platform with grants to about 600 services */
 
 /* Appends the line and a newline to out. CMX_ENOENT: the key may not log in (unknown, revoked, replaced); CMX_EPERM: r
- * is a stale copy (copy_state.h). name
- * (GW_NAME_MAX, may be NULL): the key's device or platform. */
+ * is a stale copy (copy_state.h). name (GW_NAME_MAX, may be NULL) receives the key's device or platform. */
 CMX_MUST_USE cmx_err gw_authline(struct gw_registry *r, const char *fingerprint, struct cmx_buf *out, char *name,
                                  struct cmx_why *e);
 /* Like gw_authline, for a certificate: the line contains the CA's key and the one principal that is a consumer

@@ -53,7 +53,8 @@ cmx_err gw_campaign_add(struct gw_registry *r, struct gw_campaign *c, struct cmx
     return gw_event(r, "campaign", c->name, detail, e);
 }
 
-/* Refuses the campaign's devices from `first` to `last` that another unfinished campaign also has. */
+/* CMX_EEXIST: another unfinished campaign has a device of this one that is not done and whose id is from `first` to
+ * `last`. */
 static cmx_err check_devices_free(struct gw_registry *r, int64_t campaign, int64_t first, int64_t last,
                                   struct cmx_why *e)
 {

@@ -35,18 +35,19 @@ struct gw_campaign {
     char image[GW_DIGEST_MAX];             /* digest of the image in the gateway's folder; see gw_store.h */
     char version[GW_CAMPAIGN_VERSION_MAX]; /* version of the image */
     bool opaque;                           /* the image is not an ESP-IDF image */
-    char manifests[GW_CAMPAIGN_MANIFESTS_MAX][GW_DIGEST_MAX]; /* evidence must match one; none: any of the policy */
+    char manifests[GW_CAMPAIGN_MANIFESTS_MAX][GW_DIGEST_MAX]; /* evidence must match one of these; none given: any
+                                                                 manifest of the device's policy */
     size_t n_manifests;
     int64_t begins; /* Unix time */
     int64_t made;
-    int64_t parallel, first, stop_at; /* see gw_rollout.h */
+    int64_t parallel, first, stop_at; /* see struct gw_pace */
     int64_t port;
     int64_t count[GW_UPDATE_STATES]; /* devices in each state */
 };
 
 /* Stores a campaign; sets c->id. CMX_EEXIST: the name is taken. CMX_EINVAL: the name. */
 CMX_MUST_USE cmx_err gw_campaign_add(struct gw_registry *r, struct gw_campaign *c, struct cmx_why *e);
-/* Adds a device to a campaign. CMX_EEXIST: an unfinished campaign has this device. */
+/* Adds a device to a campaign. CMX_EEXIST: another unfinished campaign has this device. */
 CMX_MUST_USE cmx_err gw_campaign_add_device(struct gw_registry *r, const struct gw_campaign *c,
                                             const struct gw_device *d, struct cmx_why *e);
 /* Reads a campaign. CMX_ENOENT: there is no such campaign. */
@@ -54,8 +55,8 @@ CMX_MUST_USE cmx_err gw_campaign_get(struct gw_registry *r, const char *name, st
 /* Calls fn for each campaign, the oldest first; stops at its first error and returns it. */
 typedef cmx_err (*gw_campaign_fn)(void *arg, const struct gw_campaign *c);
 CMX_MUST_USE cmx_err gw_campaign_each(struct gw_registry *r, gw_campaign_fn fn, void *arg, struct cmx_why *e);
-/* Sets the state, with an event. GW_CAMPAIGN_ACTIVE after GW_CAMPAIGN_STOPPED: devices that failed are waiting
- * again; CMX_EEXIST: another unfinished campaign has one of the devices. */
+/* Sets the state, and records an event. GW_CAMPAIGN_ACTIVE after GW_CAMPAIGN_STOPPED: devices that failed are tried
+ * again. CMX_EEXIST: another unfinished campaign has one of the devices. */
 CMX_MUST_USE cmx_err gw_campaign_set(struct gw_registry *r, const struct gw_campaign *c, gw_campaign_state state,
                                      const char *reason, struct cmx_why *e);
 /* Removes a campaign that is stopped or done. CMX_EBUSY: it is not. */
@@ -73,11 +74,12 @@ struct gw_update {
     char detail[GW_CAMPAIGN_DETAIL_MAX];
 };
 
-/* Calls fn for each device of the campaign in its order; revoked devices are left out. */
+/* Calls fn for each device of the campaign, in the order in which they were added; revoked devices are left out. */
 typedef cmx_err (*gw_update_fn)(void *arg, const struct gw_update *u);
 CMX_MUST_USE cmx_err gw_update_each(struct gw_registry *r, int64_t campaign, gw_update_fn fn, void *arg,
                                     struct cmx_why *e);
-/* Stores u->state, boot, tries and detail, and the present time; GW_UPDATE_DONE and _FAILED with an event. */
+/* Stores u->state, boot, tries and detail, and the present time. Records an event for GW_UPDATE_DONE and
+ * GW_UPDATE_FAILED. */
 CMX_MUST_USE cmx_err gw_update_set(struct gw_registry *r, const struct gw_campaign *c, const struct gw_update *u,
                                    struct cmx_why *e);
 
@@ -92,7 +94,7 @@ struct gw_pace {
     uint64_t stop_at;  /* start no more once this percentage of the finished devices has failed; 100: never */
 };
 
-/* True if another device may be started. */
+/* True if another device may be started. done: devices that have finished, failed ones included. */
 bool gw_pace_may_start(const struct gw_pace *p, uint64_t done, uint64_t running);
 /* True after too many failures: any failure among the first devices, later the configured share of the finished
  * devices. */

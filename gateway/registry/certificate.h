@@ -19,10 +19,10 @@ struct gw_certificate {
     char fingerprint[GW_FINGERPRINT_MAX]; /* fingerprint of the certified key */
     char authority[GW_FINGERPRINT_MAX];   /* fingerprint of the CA's key */
     uint64_t serial;
-    bool user;                            /* it is a user certificate; false: a host's, or of an unknown kind */
-    char id[GW_CERTIFICATE_ID_MAX];       /* the key ID, cut; '?' replaces characters other than letters, digits and
-                                           * ._-@/:+= */
-    uint64_t begins, ends;                /* Unix time; ends UINT64_MAX: never */
+    bool user;                      /* it is a user certificate; false: a host's, or of an unknown kind */
+    char id[GW_CERTIFICATE_ID_MAX]; /* the key ID, cut; '?' replaces characters other than letters, digits, spaces and
+                                       ._-@/:+= */
+    uint64_t begins, ends;          /* Unix time; ends UINT64_MAX: never */
     size_t principals_at, principals_len; /* place of the principals within raw */
     uint8_t raw[GW_CERTIFICATE_RAW_MAX];
     size_t raw_len;

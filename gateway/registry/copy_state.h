@@ -10,7 +10,7 @@
 
 #define GW_STALE_AFTER_S 3600 /* default of stale_after, in seconds */
 #define GW_STALE_AFTER_MIN_S 5
-/* Confirmations come every few seconds; after this long without one, no process follows. */
+/* Confirmations come every few seconds; after this long without one, the operator is warned. */
 #define GW_COPY_SILENT_S 20
 #define GW_COPY_STATE_FILE "registry.state"
 #define GW_COPY_STATE_MAX 512
@@ -25,8 +25,8 @@ struct gw_copy_state {
     char reason[200]; /* why PostgreSQL can't be followed now; "": it is followed */
 };
 
-/* Fills the rest of out, whose stale_after is set, from the file next to the copy, which is at registry_path. latest:
- * as gw_term_left. A state that is missing or can't be read counts as stale. */
+/* out->stale_after is set; fills the other members from the state file in the copy's folder. registry_path: the copy.
+ * latest: as gw_term_left. A state that is missing or can't be read counts as stale. */
 void gw_copy_state_read(struct gw_copy_state *out, const char *registry_path, int64_t latest);
 
 /* Returns the seconds since the confirmation; 0: there was none, or the clock was set back. */

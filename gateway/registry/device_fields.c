@@ -67,7 +67,6 @@ cmx_err gw_device_parse_ports(struct gw_device *d, const char *text, struct cmx_
     return CMX_OK;
 }
 
-/* True if the host is safe inside permitopen="...": it contains no quote, no separator of options and no wildcard. */
 /* sshd compares hosts as text. Writes an address in the form of RFC 5952 and a name in lower case. */
 static void canonical_host(char host[GW_HOST_MAX])
 {

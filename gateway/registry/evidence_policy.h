@@ -43,22 +43,25 @@ CMX_MUST_USE cmx_err gw_policy_each(struct gw_registry *r, gw_policy_fn fn, void
 CMX_MUST_USE cmx_err gw_policy_allow(struct gw_registry *r, const char *device, const struct gw_manifest_file *m,
                                      struct cmx_why *e);
 
-/* Frees a device from its policies, or binds it again. */
+/* Exempts a device from its policies, or ends the exemption. */
 CMX_MUST_USE cmx_err gw_policy_exempt(struct gw_registry *r, const char *device, bool exempt, const char *why,
                                       gw_outcome *out, struct cmx_why *e);
 
-/* Stores the line of cmx_attest_key_print; "" removes it. */
+/* Stores the device's attestation key, as the line that cmx_attest_key_print writes; "" removes it. */
 CMX_MUST_USE cmx_err gw_evidence_key_set(struct gw_registry *r, const char *device, const char *line, gw_outcome *out,
                                          struct cmx_why *e);
+/* Reads that line. CMX_ENOENT: the device has none, or there is no such device. CMX_ENOSPC. */
 CMX_MUST_USE cmx_err gw_evidence_key_get(struct gw_registry *r, int64_t device, char *line, size_t cap,
                                          struct cmx_why *e);
 
-/* Sets the port on which the device gives evidence. CMX_ENOENT: it has no such port. */
+/* Sets the port on which the device gives evidence. CMX_ENOENT: the device has no such port, or there is no such
+ * device. */
 CMX_MUST_USE cmx_err gw_evidence_port_set(struct gw_registry *r, const char *device, uint16_t port, gw_outcome *out,
                                           struct cmx_why *e);
 
 /* ---- evidence of devices ---- */
 
+/* A device's policy, and the state of its evidence. */
 struct gw_standing {
     int64_t device;
     char name[GW_NAME_MAX];
@@ -94,10 +97,11 @@ CMX_MUST_USE cmx_err gw_evidence_set(struct gw_registry *r, int64_t device, cons
                                      struct cmx_why *e);
 /* The inputs of a verdict about a device: its attestation key, its policy's manifests, and its evidence so far. A
  * verdict counts only if they did not change since the check began, because an operator or another gateway may change
- * them meanwhile. CMX_ENOENT: no such device, or it is revoked. */
+ * them meanwhile. */
 struct gw_basis {
     uint8_t digest[CMX_SHA256_LEN];
 };
+/* Reads the inputs. CMX_ENOENT: no such device, or it is revoked. */
 CMX_MUST_USE cmx_err gw_evidence_basis(struct gw_registry *r, int64_t device, struct gw_basis *out, struct cmx_why *e);
 /* Call this when a device with a policy logged in: its evidence counts for GW_LOGIN_GRACE_S at most from now on. */
 CMX_MUST_USE cmx_err gw_evidence_login(struct gw_registry *r, int64_t device, struct cmx_why *e);

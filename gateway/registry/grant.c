@@ -422,7 +422,7 @@ cmx_err gw_grant_each(struct gw_registry *r, const char *kind, gw_grant_fn fn, v
     return gw_sql_end(stmt, err);
 }
 
-/* All grants with their columns, for gw_grant_record_each and gw_grant_expire. */
+/* All grants, with the columns that read_record reads. */
 #define RECORDS                                                                                                        \
     "SELECT * FROM (SELECT c.kind, c.name, coalesce(d.name, '@' || g.team) AS target, g.port, g.ends, g.left,"         \
     " g.glass, g.why FROM given_grants g JOIN consumer c ON c.id = g.consumer LEFT JOIN device d ON d.id = g.device"   \
@@ -491,9 +491,9 @@ cmx_err gw_grant_next_end(struct gw_registry *r, bool ended, int64_t *left, stru
         "i", (int64_t)ended);
 }
 
-/* Stores the present time. After a reboot, grants with an end stay closed while the clock is behind it. forward: stores
- * it only if it is later than the stored one; otherwise always, because an operator's command shows that the clock is
- * right. Writes nothing if no grant has an end. */
+/* Stores the present time. After a reboot, grants with an end do not count while the clock is behind the stored time.
+ * forward: stores only a later time; otherwise any, because an operator's command shows that the clock is right. Writes
+ * nothing if no grant and no trusted evidence has an end. */
 static cmx_err note_time(struct gw_registry *r, bool forward, struct cmx_why *e)
 {
     int64_t left;

@@ -93,11 +93,11 @@ CMX_MUST_USE cmx_err gw_grant_is_active(struct gw_registry *r, const struct gw_c
 CMX_MUST_USE cmx_err gw_grant_record_get(struct gw_registry *r, const struct gw_consumer *c, const char *device,
                                          uint16_t port, struct gw_grant_record *out, struct cmx_why *e);
 
-/* Computes the seconds until the next grant or the next trusted evidence ends. ended: grants that ended and are not
- * removed yet count as 0 seconds. CMX_ENOENT: nothing ends. */
+/* Computes the seconds until the first grant or trusted evidence ends. ended: also counts those that ended and are not
+ * removed yet, as 0 seconds. CMX_ENOENT: nothing ends. */
 CMX_MUST_USE cmx_err gw_grant_next_end(struct gw_registry *r, bool ended, int64_t *left, struct cmx_why *e);
 /* Stores the present time as gw_grant_expire does, but removes nothing. */
 CMX_MUST_USE cmx_err gw_grant_note_time(struct gw_registry *r, struct cmx_why *e);
-/* Removes grants that ended, each with an entry in the audit trail, and stores the present time, behind which the clock
- * must not be set. Inside the caller's transaction. n: how many it removed. */
+/* Removes grants that ended, each with an entry in the audit trail, marks evidence that ended as not trusted, and
+ * stores the present time (term.h). Inside the caller's transaction. n: the number of these grants and evidence. */
 CMX_MUST_USE cmx_err gw_grant_expire(struct gw_registry *r, size_t *n, struct cmx_why *e);

@@ -1,6 +1,6 @@
 /* login_limits.h - which new connections may try to log in now: penalties for sources whose logins fail (like OpenSSH's
  * PerSourcePenalties, which 9.2 lacks). A source is an IPv4 address or an IPv6 /64. Pure: the time is an argument.
- * Bounded: when the table is full, the least important entry is replaced.
+ * Bounded: when the table is full, the entry whose penalty ends first is replaced.
  *
  * Many devices may share one source (NAT). A source with a successful login within the last GW_GOOD_FOR_MS is slowed
  * but never refused, so that devices with old keys cannot lock out devices with valid keys behind the same address. */

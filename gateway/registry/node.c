@@ -54,7 +54,7 @@ static cmx_err check_node(const struct gw_node *n, struct cmx_why *e)
     return CMX_OK;
 }
 
-/* A row that is not a node's, which another gateway must have written, is skipped. */
+/* A malformed row, which only another gateway can have written, is skipped. */
 static cmx_err read_row(struct gw_nodes *out, const struct gw_fleet *f, sqlite3_stmt *stmt, struct cmx_why *e)
 {
     struct gw_node *n = &out->list[out->n];

@@ -14,7 +14,7 @@
 #define GW_NODE_PORT_FIRST 51820 /* UDP port of the link between nodes 1 and 2; each pair of nodes has its own */
 #define GW_LINK_KEY_MAX 48       /* a WireGuard public key, base64 */
 #define GW_METRIC_MAX 32000
-#define GW_NODE_STALE_S 15 /* after this long without a sign of a node, the node is reported as away */
+#define GW_NODE_STALE_S 15 /* a node that has not reported for this long is shown as away */
 
 struct gw_node {
     char name[GW_NAME_MAX];
@@ -22,9 +22,9 @@ struct gw_node {
     char ssh[GW_HOST_MAX];          /* "admin@gw1.example", for join */
     char underlay[GW_ADDRESS_MAX];  /* IPv4 or IPv6 address at which the other nodes reach its links */
     char link_key[GW_LINK_KEY_MAX]; /* WireGuard public key; "": the operator provides the interface of the links */
-    char link[GW_ADDRESS_MAX];      /* this gateway's address on all its links */
+    char link[GW_ADDRESS_MAX];      /* the node's address on all its links */
     int64_t joined;                 /* Unix time */
-    int64_t seen;                   /* Unix time of the last sign of this gateway; 0: never */
+    int64_t seen;                   /* Unix time of the node's last report; 0: never */
     int64_t sessions;
     char version[32];
 };
@@ -60,7 +60,8 @@ unsigned gw_node_port(unsigned a, unsigned b);
 /* Finds the newest claim that this registry knows. CMX_ENOENT: none. */
 CMX_MUST_USE cmx_err gw_claim_get(struct gw_registry *r, const char *address, char node[GW_NAME_MAX], int64_t *sequence,
                                   struct cmx_why *e);
-/* Keeps the newer one of two claims. node "": no gateway has held the identity since. */
+/* Stores a claim, unless the registry has one with the same or a higher sequence. node "": the last gateway has
+ * released the identity. */
 CMX_MUST_USE cmx_err gw_claim_put(struct gw_registry *r, const char *address, const char *node, int64_t sequence,
                                   int64_t since, struct cmx_why *e);
 /* Calls fn for each claim; stops at its first error and returns it. */

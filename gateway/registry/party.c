@@ -82,7 +82,7 @@ static long lookup_user(const char *name, char out[GW_CONSUMER_MAX])
     return uid;
 }
 
-/* The user's name, or its number when no user has it; -1 when the machine has no such user. */
+/* Writes the user's name, or the number if no user has it. Returns the uid; -1: the machine has no such user. */
 static long canonical_user(const char *name, char out[GW_CONSUMER_MAX])
 {
     struct cached_user *c = cache_entry(name);

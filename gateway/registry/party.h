@@ -14,8 +14,8 @@ struct gw_party {
     bool revoked;
 };
 
-/* True if the name of a user or group is a number. "00" and "0x0" are not: they would be further names of user 0, which
- * a grant that is removed by its usual name would not include. */
+/* True if the name of a user or group is a number. "00" and "0x0" are refused: each would be another name of user 0,
+ * and removing a grant by the usual name would leave it. */
 bool gw_party_number(const char *name, uint64_t *id);
 
 /* False if c is the name of a user or group that this machine does not have. */
@@ -24,7 +24,7 @@ bool gw_party_is_known(const struct gw_consumer *c);
 #define GW_SPELLINGS 2
 
 /* A local user or group can be given as a name or as a number; out receives both. For other consumers, and if the
- * machine has no such user, out receives only c. Returns how many. */
+ * machine has no such user or group, out receives only c. Returns how many it wrote. */
 size_t gw_party_spellings(const struct gw_consumer *c, struct gw_consumer out[GW_SPELLINGS]);
 
 /* Writes the identity of a consumer. A user's name is resolved first, so that a name and its uid are one party.
@@ -51,9 +51,9 @@ CMX_MUST_USE cmx_err gw_party_find(struct gw_registry *r, const struct gw_fleet 
                                    struct gw_party *out, struct cmx_why *e);
 
 /* One entry of the judge's set: source may open connections to target's port. uid and gid: the local user or group
- * whose sockets get the identity source on the host, -1 if the source is not a local user or group. cgroup: the unit's,
- * or "". unit: the unit's number in the registry, which no other grant changes; 0 when the source is no unit.
- * by_number: the grant gives the uid as a number. */
+ * whose sockets get the identity source on the host, -1 if the source is not a local user or group. cgroup: the unit's
+ * cgroup, or "". unit: the unit's number in the registry, which never changes; 0: the source is no unit. by_number: the
+ * grant gives the uid as a number. */
 struct gw_allowed {
     char source[GW_ADDRESS_MAX];
     char target[GW_ADDRESS_MAX];

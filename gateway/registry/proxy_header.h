@@ -1,6 +1,6 @@
 /* proxy_header.h - reads the PROXY protocol's header, version 2, that a load balancer sends before a device's bytes.
- * Pure. Source: haproxy.org, doc/proxy-protocol.txt, section 2.2. Version 1 is not read: its text has no fixed length.
- * / */
+ * Pure. Source: haproxy.org, doc/proxy-protocol.txt, section 2.2. Version 1 is not read: its text has no fixed
+ * length. */
 #pragma once
 
 #include <stddef.h>

@@ -59,7 +59,7 @@ static const char schema_2[] =
     " boot TEXT NOT NULL, boot_ends INTEGER NOT NULL, glass INTEGER NOT NULL, why TEXT NOT NULL,"
     " PRIMARY KEY(consumer, team, port)) WITHOUT ROWID;"
     "CREATE INDEX device_team ON device(team);"
-    /* In the table `seen`, `told` means that an event said that the device is away, and `client` is its SSH
+    /* In the table `seen`, `told` means that an event has reported the device as away, and `client` is the device's SSH
      * software. */
     "CREATE TABLE seen(device INTEGER PRIMARY KEY REFERENCES device(id), at INTEGER NOT NULL, source TEXT NOT NULL,"
     " firmware TEXT NOT NULL, told INTEGER NOT NULL DEFAULT 0, client TEXT NOT NULL DEFAULT '');"
@@ -112,7 +112,8 @@ static const char views[] =
     /* Grants as they were given: device, or team for a grant to a group. */
     "CREATE TEMP VIEW given_grants AS SELECT consumer, device, NULL AS team, port, ends, glass, why, " LEFT " AS left"
     " FROM grants UNION ALL SELECT consumer, NULL, team, port, ends, glass, why, " LEFT " FROM group_grants;"
-    /* The services that each consumer may reach now. A consumer may have the same service from several grants. */
+    /* device_grants: a row for each service of each grant, ended ones included; a consumer may have the same service
+     * from several grants. active_grants: the services that each consumer may reach now. */
     "CREATE TEMP VIEW device_grants AS SELECT consumer, device, port, given, ends, boot, boot_ends, glass FROM grants"
     " UNION ALL SELECT t.consumer, d.id, p.port, t.given, t.ends, t.boot, t.boot_ends, t.glass FROM group_grants t"
     " JOIN device d ON d.team = t.team AND d.revoked IS NULL JOIN port p ON p.device = d.id AND"
@@ -168,7 +169,7 @@ static cmx_err run_schemas(struct gw_registry *r, int64_t from, struct cmx_why *
     return sqlite3_exec(r->db, sql, NULL, NULL, NULL) == SQLITE_OK ? CMX_OK : gw_sql_failed(r->db, e);
 }
 
-/* Copies the registry to PATH.v1. A copy that exists is from an upgrade that did not complete. */
+/* Copies the registry to PATH.vN. A copy that exists is from an upgrade that did not complete, and is replaced. */
 static cmx_err backup_before_upgrade(struct gw_registry *r, const char *path, int64_t version, struct cmx_why *e)
 {
     char copy[4200];
@@ -224,7 +225,7 @@ static cmx_err upgrade_in_memory(struct gw_registry *r, int64_t version, struct 
 }
 
 /* gw_left(given, ends, boot, boot_ends, latest): seconds that a grant has left, 0 for one that never ends, -1 for one
- * that is closed. */
+ * that has ended. */
 static void sql_left(sqlite3_context *ctx, int argc, sqlite3_value **argv)
 {
     struct gw_term t = {.given = sqlite3_value_int64(argv[0]),
@@ -461,7 +462,7 @@ cmx_err gw_registry_check(struct gw_registry *r, struct cmx_why *e)
 
 cmx_err gw_registry_backup(struct gw_registry *r, const char *path, struct cmx_why *e)
 {
-    /* SQLite accepts an empty file. Made here, it is private from the start. */
+    /* The file is made here, so that it is private from the start. SQLite accepts an empty file. */
     int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0600);
     cmx_err err;
 

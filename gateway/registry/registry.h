@@ -32,15 +32,15 @@ CMX_MUST_USE cmx_err gw_registry_create(struct gw_registry *r, const char *path,
 /* Opens a registry. CMX_ENOENT missing; CMX_EBUSY locked, or a write was interrupted and this open can't repair it;
  * CMX_EFORMAT damaged or not a registry; CMX_ENOTSUP of a newer version; CMX_EPERM. With write, it repairs the file
  * after an interrupted write, and upgrades an older version in one transaction after a copy to PATH.vN; without, it
- * reads a copy in memory that it has upgraded. r is closed after a failure. */
+ * upgrades a copy in memory, and reads that. r is closed after a failure. */
 CMX_MUST_USE cmx_err gw_registry_open(struct gw_registry *r, const char *path, bool write, struct cmx_why *e);
 
-/* Like gw_registry_open without `write`, but does not make the views of grants and quarantine, which takes
- * longer than the look-up of a key. gw_registry_need_views makes them, once. */
+/* Like gw_registry_open without `write`, but does not make the views of grants and quarantine, because that takes
+ * longer than the look-up of a key. gw_registry_need_views makes them if they are missing. */
 CMX_MUST_USE cmx_err gw_registry_open_tables(struct gw_registry *r, const char *path, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_registry_need_views(struct gw_registry *r, struct cmx_why *e);
 
-/* How long the copy of a shared registry still counts (copy_state.h). path: r's file. */
+/* Reads how long the copy of a shared registry still counts (copy_state.h). path: r's file. */
 struct gw_copy_state;
 void gw_registry_copy_state(struct gw_registry *r, const char *path, struct gw_copy_state *out);
 
@@ -66,8 +66,8 @@ CMX_MUST_USE cmx_err gw_registry_backup(struct gw_registry *r, const char *path,
 
 /* ---- the audit trail ---- */
 
-/* Entries of the audit trail that were made while the shared registry could not be reached have ids from here on, until
- * they are sent. */
+/* Entries of the audit trail that were made while the shared registry could not be reached have ids from this number
+ * on, until they are sent. */
 #define GW_EVENT_UNSENT (INT64_C(1) << 62)
 
 /* Adds a line to the audit trail: what ("enroll"), who (a name), detail. Part of the caller's transaction. */
@@ -75,8 +75,8 @@ CMX_MUST_USE cmx_err gw_event(struct gw_registry *r, const char *what, const cha
                               struct cmx_why *e);
 /* Gives unsent entries ids that follow all others. Part of the caller's transaction. */
 CMX_MUST_USE cmx_err gw_event_number(struct gw_registry *r, struct cmx_why *e);
-/* Calls fn for the last n changes (0: all), the oldest first. name: only those that name it; NULL: all. The texts are
- * valid during the call. */
+/* Calls fn for the last n changes (0: all), the oldest first. name: only changes that name this device, consumer or
+ * other object; NULL: all. The texts are valid during the call. */
 typedef cmx_err (*gw_event_fn)(void *arg, int64_t at, const char *what, const char *who, const char *detail);
 CMX_MUST_USE cmx_err gw_event_each(struct gw_registry *r, const char *name, uint64_t n, gw_event_fn fn, void *arg,
                                    struct cmx_why *e);

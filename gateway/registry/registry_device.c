@@ -91,8 +91,8 @@ cmx_err gw_device_each(struct gw_registry *r, const char *group, gw_device_fn fn
     " UNION ALL SELECT name, 1, 0 FROM tombstone WHERE fingerprint = ?1"                                               \
     " UNION ALL SELECT name, 0, 0 FROM authority WHERE fingerprint = ?1"
 
-/* Finds the device, platform or CA that has or had the key. device: its id, 0 for others and for a deleted device.
- * CMX_ENOENT: the key was never used. */
+/* Finds the device, platform or CA that has or had the key. device: the device's id; 0: a platform, a CA or a deleted
+ * device. CMX_ENOENT: the key was never used. */
 static cmx_err key_owner(struct gw_registry *r, const struct gw_key *k, char *name, size_t cap, int64_t *device,
                          bool *retired, struct cmx_why *e)
 {
@@ -362,7 +362,7 @@ cmx_err gw_device_revoke(struct gw_registry *r, const char *name, gw_outcome *ou
     err = gw_sql_run(r, e, "UPDATE device SET revoked = ? WHERE id = ?", "ii", (int64_t)time(NULL), d.id);
     if (!err)
         err = retire_keys(r, d.id, e);
-    /* Frees its ports (other devices of a small deployment may use them) and removes the grants to it. */
+    /* Frees the device's ports (other devices of a small deployment may use them) and removes the grants to it. */
     if (!err)
         err = gw_sql_run(r, e, "DELETE FROM grants WHERE device = ?", "i", d.id);
     if (!err)

@@ -34,22 +34,20 @@ CMX_MUST_USE cmx_err gw_sql_run(struct gw_registry *r, struct cmx_why *e, const 
 CMX_MUST_USE cmx_err gw_sql_step(struct gw_registry *r, sqlite3_stmt *stmt, struct cmx_why *e);
 /* Steps to the next row, unless err, the result of the work on the present row, is an error; returns that then. */
 CMX_MUST_USE cmx_err gw_sql_next(struct gw_registry *r, sqlite3_stmt *stmt, cmx_err err, struct cmx_why *e);
-/* Prepares a statement and steps to its first row. CMX_ENOENT: there is none. *out: as above, NULL if it could not be
- * prepared. */
+/* Prepares a statement and steps to its first row. CMX_ENOENT: there is none. The caller finalizes *out, which is NULL
+ * if it could not be prepared. */
 CMX_MUST_USE cmx_err gw_sql_row(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e, const char *sql,
                                 const char *types, ...);
 /* Reads the number in the first column of the first row. CMX_ENOENT: there is no row, or NULL in it. out may be
  * NULL. */
 CMX_MUST_USE cmx_err gw_sql_number(struct gw_registry *r, int64_t *out, struct cmx_why *e, const char *sql,
                                    const char *types, ...);
-/* Call at the end of a loop over rows: finalizes the statement and returns err, or CMX_OK for CMX_ENOENT (no further
- * row).
- */
+/* Call after a loop over rows: finalizes the statement and returns err, or CMX_OK for CMX_ENOENT (no further row). */
 cmx_err gw_sql_end(sqlite3_stmt *stmt, cmx_err err);
 /* Returns a column as text, never NULL; borrowed until the next step. */
 const char *gw_sql_text(sqlite3_stmt *stmt, int column);
-/* Copies a text that identifies something, such as a name, an address or a key. Cut, it would identify something else,
- * so that for a text that does not fit out is "", and the call returns false. */
+/* Copies a text that identifies something, such as a name, an address or a key. A cut text would identify something
+ * else, so if the text does not fit, out is "" and the call returns false. */
 bool gw_sql_copy(sqlite3_stmt *stmt, int column, char *out, size_t cap);
 /* Copies a text for people, such as a reason. A text that does not fit is cut. */
 void gw_sql_cut(sqlite3_stmt *stmt, int column, char *out, size_t cap);

@@ -99,7 +99,7 @@ static void parse_denied(struct gw_log_line *out, const char *line)
     out->kind = GW_LOG_DENIED;
 }
 
-/* True for sshd's own "fatal: ", or a line about its configuration file, after which it ends ("/DIR/sshd_config:
+/* True for a line after which sshd ends: "fatal: ...", or a fault of its configuration file ("/DIR/sshd_config:
  * ..."). */
 static bool is_fatal(const char *line)
 {
@@ -108,7 +108,7 @@ static bool is_fatal(const char *line)
 
 static const char tried[] = ": Authentication tried for ";
 
-/* True if sshd refused a certificate that its helper accepted, or a key of the KRL. */
+/* True if sshd refused a certificate that its helper accepted, or a key that the KRL revokes. */
 static bool is_refusal(const char *line)
 {
     return starts(line, "Refusing certificate ID ") || starts(line, "Certificate ") || strstr(line, tried) ||

@@ -136,7 +136,7 @@ cmx_err gw_key_parse(struct gw_key *k, const char *line, struct cmx_why *e)
     return err ? err : set_fingerprint(k, e);
 }
 
-/* Blank lines and comments before the key, as a person or ssh-keygen -i may leave them. */
+/* True for a blank line or a comment, which a person or ssh-keygen -i may leave before the key. */
 static bool is_comment(const char *line)
 {
     line += strspn(line, " \t");

@@ -1,7 +1,6 @@
 /* sshkey.h - parses a public key in OpenSSH's one-line form ("type base64 [comment]", RFC 4253 section 6.6) and
  * computes its SHA-256 fingerprint. Accepts ed25519, ECDSA, the keys of FIDO2 tokens ("sk-") and RSA of at least
- * GW_RSA_BITS_MIN bits. Refuses private
- * keys. */
+ * GW_RSA_BITS_MIN bits. Refuses private keys. */
 #pragma once
 
 #include <stdbool.h>

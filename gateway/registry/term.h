@@ -1,7 +1,7 @@
 /* term.h - how long a grant lasts. A term ends at a wall-clock time. Within the boot in which it was given it also ends
  * when its length has passed on a clock that cannot be set (CLOCK_BOOTTIME). After a reboot only the wall clock is
- * available; a term is then closed while this clock is behind the latest time stored in the registry. A wrong clock can
- * therefore end a grant early, but not extend it. */
+ * available; a term then counts as ended while this clock is behind the latest time stored in the registry. A wrong
+ * clock can therefore end a grant early, but not extend it. */
 #pragma once
 
 #include <stdint.h>

@@ -330,5 +330,6 @@ void gw_server_tell_ready(void);
 
 /* --user mode: starts this program again inside new namespaces and waits for it. Returns its exit code. */
 int gw_ns_user(struct gw *g, const int *listeners, size_t n);
-/* The inner half: sets up the root folder and the network, then runs the server as the account. */
+/* Runs in those namespaces, as their root: sets up the root folder and the network, then runs the server with the ids
+ * GW_USER_UID. Returns its exit code. */
 int gw_ns_inside(struct gw *g, const int *listeners, size_t n);

@@ -238,7 +238,8 @@ static void write_select(FILE *f, const struct gw_copy_table *t, int64_t from)
         fprintf(f, "revision>%lld", (long long)from);
     else
         fputs("NOT removed", f);
-    fputs(" ORDER BY revision;", f); /* of two rows that exclude each other, the older one stays */
+    fputs(" ORDER BY revision;", f); /* the older row is inserted first: of two that break a unique constraint together,
+                                        the newer one is left out, or refused by a table that restricts */
 }
 
 /* Runs the text written to f as one query; passes its results to each, in the order of the tables. */

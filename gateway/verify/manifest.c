@@ -54,7 +54,8 @@ static cmx_err take_quoted(const char **s, const char *end, char **dst)
  * CMX_ENOSPC: too long, too many. */
 static cmx_err split(struct words *out, const char *line, size_t len)
 {
-    bool whole = len <= LINE_MAX_LEN; /* false for a line that is too long, which only a comment may be */
+    bool whole = len <= LINE_MAX_LEN; /* false: the line is too long; it is accepted only if a '#' begins within the
+                                         first LINE_MAX_LEN bytes */
     const char *s = line, *end = line + (whole ? len : LINE_MAX_LEN);
     char *dst = out->mem;
     cmx_err err = CMX_OK;
