@@ -4,7 +4,8 @@ add_library(cmxsafe_registry STATIC ${GW_REGISTRY_SOURCES})
 target_include_directories(cmxsafe_registry PUBLIC ${CMAKE_SOURCE_DIR})
 target_link_libraries(cmxsafe_registry PUBLIC cmxsafe_linux SQLite::SQLite3)
 
-# Run at every login. It loads libcrypto when it hashes; the linker leaves out what the libraries below name and nothing uses.
+# sshd runs this program at every login. It loads libcrypto when it first hashes. --as-needed leaves out the shared libraries that
+# cmxsafe_registry names and this program does not use.
 add_executable(cmxsafe-authkeys ${CMAKE_SOURCE_DIR}/gateway/authkeys/main.c ${CMAKE_SOURCE_DIR}/gateway/authkeys/sha256_loaded.c)
 target_link_libraries(cmxsafe-authkeys PRIVATE cmxsafe_registry)
 target_link_options(cmxsafe-authkeys PRIVATE -Wl,--as-needed)
@@ -60,6 +61,6 @@ set_source_files_properties(
 target_sources(cmxsafe_parts PRIVATE ${IDSOCK_OBJECT})
 target_link_libraries(cmxsafe_parts PUBLIC PkgConfig::BPF)
 
-# The guard lists the packet filter's tables several times a second.
+# The guard lists a set of the packet filter every second; libnftables does so without starting nft.
 pkg_check_modules(NFTABLES_LINKED REQUIRED IMPORTED_TARGET libnftables)
 target_link_libraries(cmxsafe_parts PUBLIC PkgConfig::NFTABLES_LINKED)

@@ -5,8 +5,8 @@
  * Before it prints the line, it sends `login FINGERPRINT` to the gateway's control socket and waits for the answer. The
  * gateway meanwhile ends sessions of the same device that no longer respond, so that their ports are free for the new
  * session. A key that is not enrolled is sent as `unknown TYPE KEY`. A certificate that may log in is sent as
- * `certificate TYPE KEY`, before sshd gets the line, which the gateway may refuse; a certificate that may not, as
- * `refused REASON`. */
+ * `certificate TYPE KEY`, before sshd gets the line, and the gateway may refuse it; a certificate that may not log in
+ * is sent as `refused REASON`. */
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>

@@ -1,5 +1,6 @@
-/* sha256_loaded.c - what cmxsafe-authkeys uses of crypto.h. It runs twice at each login, and loading libcrypto takes longer than the
- * look-up of a key, which hashes nothing: libcrypto is loaded at the first hash, for a certificate or an unknown key. */
+/* sha256_loaded.c - the functions of crypto.h that cmxsafe-authkeys uses. sshd runs the program twice at each login,
+ * and loading libcrypto takes longer than the look-up of a key, which hashes nothing. So libcrypto is loaded at the
+ * first hash, for a certificate or an unknown key. */
 #include <openssl/evp.h>
 #include <sys/random.h>
 

@@ -16,14 +16,14 @@ struct idsock_identity {
 
 /* A record of the ring buffer `events`: a TCP connection of a session was established, or has closed. */
 struct idsock_event {
-    __u64 cookie; /* the kernel's cookie of the socket */
-    __u64 received;
-    __u64 sent;
+    __u64 cookie;   /* the kernel's cookie of the socket */
+    __u64 received; /* bytes */
+    __u64 sent;     /* bytes that the peer has acknowledged */
     __u8 local[16];
     __u8 remote[16];
-    __u16 local_port;
+    __u16 local_port; /* host byte order, also remote_port */
     __u16 remote_port;
-    __u8 active; /* 1: the session opened the connection; 0: it accepted it */
+    __u8 active; /* established: 1: the session opened the connection; 0: it accepted it. closed: always 0 */
     __u8 closed;
     __u8 pad[2];
 };

@@ -4,7 +4,7 @@
 #include "gateway/registry/node.h"
 #include "gateway/render/gw_template.h"
 
-#define AS_NUMBER 4200000000u /* private use (RFC 6996); all gateways are in it */
+#define AS_NUMBER 4200000000u /* private use (RFC 6996); all gateways are in this autonomous system */
 
 /* Templates of gateway/render/templates. */
 extern const char gw_template_bird[];

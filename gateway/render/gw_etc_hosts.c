@@ -41,8 +41,8 @@ static bool ends_with(const char *word, const char *tail)
     return n >= t && strcmp(word + n - t, tail) == 0;
 }
 
-/* Writes the lines that the gateway writes: "ADDRESS NAME.DOMAIN ...", with an address of the fleet or another unique
- * local one, and (by former versions) those of the loopback. */
+/* True for the lines that the gateway writes: "ADDRESS NAME.DOMAIN ..." with an address of the fleet or another unique
+ * local address. Former versions also wrote the loopback's lines. */
 static bool is_written_by_gateway(const struct gw *g, const struct line *l)
 {
     char text[256];

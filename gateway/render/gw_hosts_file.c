@@ -1,5 +1,5 @@
-/* With this file sshd resolves the names that platforms connect to, and programs on the gateway's host the names of
- * devices. */
+/* sshd resolves the names that platforms connect to with the hosts file. Programs on the gateway's host resolve the
+ * names of devices with the same lines in /etc/hosts. */
 #include "gateway/render/gw_hosts_file.h"
 
 #include <string.h>

@@ -29,7 +29,7 @@ struct nft_job {
     struct cmx_why *e;
 };
 
-/* Writes one element of the present set. */
+/* Writes one element of the set that is being written. */
 static void put_element(struct nft_job *job, const char *fmt, ...) CMX_PRINTF(2, 3);
 static void put_element(struct nft_job *job, const char *fmt, ...)
 {

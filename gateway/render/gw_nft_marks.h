@@ -4,9 +4,9 @@
 
 #define GW_NFT_MARK "0x434d58"
 #define GW_NFT_LOCALS_MARK "0x434d59" /* replaces GW_NFT_MARK if the packet goes to a local user or unit */
-/* GW_NFT_FROM_NODE_MARK | N marks packets from local users and units of node N, and the sockets that accept them; with
- * GW_NFT_TO_NODE_BIT it marks packets to them. No route exists for the mark without the bit, so that answers also
- * depend on the rules. */
+/* GW_NFT_FROM_NODE_MARK | N marks packets from local users and units of node N, and the sockets that accept them; the
+ * same mark with GW_NFT_TO_NODE_BIT marks packets to those users and units. No route exists for the mark without the
+ * bit, so that answers also depend on the rules. */
 #define GW_NFT_FROM_NODE_MARK 0x434d6000u
 #define GW_NFT_TO_NODE_BIT 0x100u
 #define GW_NFT_NODE_MASK 0xffffff00u

@@ -115,7 +115,7 @@ static cmx_err names_text(struct gw *g, char **text, size_t *len, struct cmx_why
     return err;
 }
 
-/* differs: if it is not NULL, nothing is written, and it receives whether the file has to be. */
+/* differs: if it is not NULL, nothing is written, and it receives whether the file would change. */
 static cmx_err merge_etc_hosts(const struct gw *g, const char *lines, bool *differs, struct cmx_why *e)
 {
     char *old = NULL;
@@ -141,7 +141,7 @@ static cmx_err merge_etc_hosts(const struct gw *g, const char *lines, bool *diff
     return err;
 }
 
-/* Writes our block of /etc/hosts, or removes it if the operator turned it off. differs: as above. */
+/* Writes our block of /etc/hosts, or removes it if the operator turned it off. differs: as for merge_etc_hosts. */
 static cmx_err write_etc_hosts(struct gw *g, bool *differs, struct cmx_why *e)
 {
     char wanted[8];
@@ -291,7 +291,7 @@ cmx_err gw_apply(struct gw *g, struct cmx_why *e)
 {
     static const struct {
         cmx_err (*apply)(struct gw *, const struct gw_allowed_list *, struct cmx_why *);
-        bool judged; /* the file needs the list of allowed connections */
+        bool judged; /* the step needs the list of allowed connections */
     } steps[] = {{apply_krl, false},  {apply_names, false}, {apply_fleet, true},     {apply_host, true},
                  {apply_sweep, true}, {apply_nodes, false}, {apply_etc_hosts, false}};
     struct gw_allowed_list allowed;

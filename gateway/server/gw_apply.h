@@ -6,7 +6,8 @@
 /* True if the gateway's namespaces exist, so that rules can be loaded into them. */
 bool gw_apply_is_up(const struct gw *g);
 
-/* Writes hosts, fleet.nft and host.nft, loads the rules where the gateway is up, and updates /etc/hosts. Takes every
+/* Writes krl, hosts, fleet.nft, host.nft and BIRD's configuration, loads the rules where the gateway is up, ends
+ * connections that are no longer allowed, sets up the links to other gateways, and updates /etc/hosts. Tries every
  * step, and returns the first error. */
 CMX_MUST_USE cmx_err gw_apply(struct gw *g, struct cmx_why *e);
 

@@ -17,7 +17,7 @@ struct gw_claims {
 };
 
 /* Removes what an earlier server left, and starts the process. Called in the fleet's namespace with CAP_NET_ADMIN, and
- * before a thread or a child is started. uid, gid: the account, whose ids the process takes when this process is
+ * before a thread or a child is started. uid, gid: the account; the new process takes these ids if the caller is
  * root. */
 CMX_MUST_USE cmx_err gw_claims_open(struct gw_claims *c, const struct gw_fleet *f, uid_t uid, gid_t gid,
                                     struct cmx_why *e);

@@ -17,7 +17,7 @@ struct gw_expiry {
     bool failed;                 /* the last try failed, and was logged */
 };
 
-/* Call several times a second, with g's registry closed. Once a grant or evidence has ended, removes it from
- * the registry, applies the registry and makes the running gateway check its sessions. Returns true if it
- * changed the registry. A failure is logged once and tried again. */
+/* Call several times a second, with g's registry closed. Once a grant or evidence has ended, or the copy has become
+ * stale, applies the registry and makes the running gateway check its sessions. If the registry is not shared, first
+ * removes ended grants from it. Returns true if it applied the registry. A failure is logged once and tried again. */
 bool gw_expiry_tick(struct gw_expiry *x, struct gw *g);

@@ -1,5 +1,5 @@
-/* Which listeners a session holds, and what its connection has carried: from /proc and TCP_INFO, since a stock sshd
- * reports neither. */
+/* Reads which listeners a session holds from /proc, and what its connection has carried from TCP_INFO, because a stock
+ * sshd reports neither. */
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <linux/tcp.h>

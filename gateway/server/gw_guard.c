@@ -93,7 +93,7 @@ static void strip_times(char *text, const char *word)
     }
 }
 
-/* Cuts the elements out of a set, which the kernel fills. nft lists them at its end. */
+/* Cuts the elements out of a set that the kernel fills. nft lists the elements last within a set. */
 static void strip_elements(char *text, const char *set)
 {
     char *at = strstr(text, set);
@@ -190,7 +190,7 @@ static void close_table(struct guarded *t)
     *t = (struct guarded){.netlink = -1, .events = -1, .route = -1};
 }
 
-/* ---- the network around it ---- */
+/* ---- the network ---- */
 
 /* Reads the state of the network. CMX_EBUSY: it changes while it is read. */
 static cmx_err read_network(const struct guard *d, struct gw_netstate *out)
@@ -237,7 +237,8 @@ static bool take_reference(struct guard *d)
     return true;
 }
 
-/* Reports "ok", "repaired WHAT", "bad WHAT" or "stop WHAT" to the server, which logs every report except "ok". */
+/* Reports "ok", "repaired WHAT", "bad WHAT" or "stop WHAT" to the server, which logs a report unless it is "ok" or the
+ * same "bad" as before. */
 static void report(struct guard *d, const char *state, const char *what)
 {
     struct cmx_why e = {0};

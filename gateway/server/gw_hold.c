@@ -52,7 +52,7 @@ static void hold_route(struct gw_server *s, const struct gw_hold *h, unsigned ad
     s->stopping = true;
 }
 
-/* The new sequence comes after every known one: of this gateway, of the registry, and of the routes that others
+/* The new sequence comes after every known one: of this gateway, of the registry, and of the routes that other gateways
  * announced since the start, even if the link to them is down now. */
 static void hold_claim(struct gw_server *s, struct gw_hold *h)
 {
@@ -108,7 +108,8 @@ void gw_hold_end(struct gw_server *s, const struct gw_session *x)
         hold_release(s, h);
 }
 
-/* Another gateway's claim is newer, because it has verified a login since then. */
+/* Marks the sessions of an identity for which another gateway has a newer claim: that gateway has verified a later
+ * login. */
 static void hold_lost(struct gw_server *s, const struct gw_hold *h, const char *node)
 {
     for (struct gw_session *x = s->sessions; x; x = x->next)

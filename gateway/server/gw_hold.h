@@ -34,6 +34,6 @@ void gw_hold_end(struct gw_server *s, const struct gw_session *x);
 void gw_hold_recheck(struct gw_server *s, struct gw_registry *r);
 /* Call when the routes have changed. */
 void gw_hold_routes(struct gw_server *s);
-/* Adds "next", "sessions" and "claims", those that changed since number `from`, to the object that is open. A released
- * claim has no node. */
+/* Adds "next", "sessions" and "claims" to the object that is open. claims: those that changed since number `from`; a
+ * released claim has no node. */
 void gw_hold_json(struct cmx_json *j, const struct gw_server *s, uint64_t from);

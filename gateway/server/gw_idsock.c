@@ -84,7 +84,7 @@ static void cgroup_remove(int dir, const char *name)
         usleep(REMOVE_PAUSE_US);
 }
 
-/* Removes the cgroups below fd that an earlier server left. */
+/* Removes all cgroups below fd, and kills their processes. */
 static void remove_all(int fd)
 {
     int copy = dup(fd);

@@ -26,10 +26,11 @@ CMX_MUST_USE cmx_err gw_idsock_open(struct gw_idsock **out, uid_t uid, gid_t gid
 CMX_MUST_USE cmx_err gw_idsock_probe(struct cmx_why *e);
 /* Ends every process in the sessions' cgroups, and removes them. NULL is fine. */
 void gw_idsock_close(struct gw_idsock *s);
-/* Root's part, after the server that it started has ended: kills what is left in the cgroup, and removes it. */
+/* For root, after the server that this process started has ended: kills the processes left in the server's cgroup, and
+ * removes it. */
 void gw_idsock_forget_base(void);
 
-/* True if all programs are still attached. */
+/* Checks that all programs are still attached. CMX_ECLOSED: one is not. */
 CMX_MUST_USE cmx_err gw_idsock_check(const struct gw_idsock *s, struct cmx_why *e);
 
 /* Makes a new cgroup for a session; number is unique while the server lives. procs: a descriptor that moves the process
@@ -48,7 +49,7 @@ void gw_idsock_tidy(struct gw_idsock *s, gw_idsock_alive_fn alive, void *arg);
 /* Returns the number of the session whose cgroup holds the process; 0: none. */
 uint64_t gw_idsock_session_of(const struct gw_idsock *s, pid_t pid);
 
-/* Readable when connections were established or closed. */
+/* Returns a descriptor that is readable when connections were established or closed; borrowed. */
 int gw_idsock_events_fd(const struct gw_idsock *s);
 typedef void (*gw_idsock_event_fn)(void *arg, const struct idsock_event *e);
 /* Calls fn for each event. Returns how many events were lost since the start because the buffer was full. */

@@ -102,8 +102,7 @@ bool gw_inside_enter(const struct gw *g, long uid, long gid)
     return become(uid, gid);
 }
 
-/* Runs in the child. parent: the child ends when this process ends; 0: it does not. out < 0: inherits stdout and
- * stderr. */
+/* Runs in the child. parent: the process with which the child ends; 0: none. out < 0: inherits stdout and stderr. */
 _Noreturn static void run_inside(const struct gw *g, long uid, long gid, pid_t parent, int out, int err,
                                  char *const argv[])
 {

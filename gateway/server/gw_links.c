@@ -148,7 +148,7 @@ static bool address_set(const struct link_job *job)
 }
 
 /* Sets the route of answers to local users and units of the node at the other end. Only the packet filter's rules set
- * this mark. */
+ * the mark that selects the route. */
 static bool answers_set(const struct link_job *job)
 {
     char mark[16];

@@ -113,7 +113,7 @@ static void take_signals(struct gw_server *s)
     gw_sessions_reap(s);
 }
 
-/* A watch may have been freed by an event before it in the same batch (a client closed, a session reaped): so each
+/* A watch may have been freed by an event before it in the same batch (a client closed, a session reaped), so each
  * watch is looked up in the lists before it is used. */
 static bool still_there(struct gw_server *s, const struct gw_watch *w)
 {
@@ -296,7 +296,8 @@ static void raise_limits(void)
     }
 }
 
-/* Opens the watch of identities: programs, events, and the ruleset that keeps sessions apart. */
+/* Opens what sessions with identities need: the watch of other gateways' claims, the ruleset that keeps sessions apart,
+ * the access log and the kernel's events. */
 static bool open_identities(struct gw_server *s)
 {
     struct cmx_why e = {0};

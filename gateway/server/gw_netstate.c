@@ -159,7 +159,8 @@ static bool is_ours(gw_netstate_side side, const char *name)
     return strcmp(name, "cmxsafe1") == 0 || strcmp(name, "nowhere") == 0 || is_to_node(name);
 }
 
-/* Adds the link into the namespace. Other links are only listed, so that their addresses and routes can be added. */
+/* Adds the link into the namespace. Other links of the gateway are only noted in r->links, so that their addresses and
+ * routes can be added. */
 static void read_link(struct netstate_reader *r, const uint8_t *message, size_t len)
 {
     struct netstate_item x = {.len = 0};
@@ -240,7 +241,7 @@ static void put_link(struct netstate_item *x, const char *name, const struct net
     put_attribute(x, name ? &a : number);
 }
 
-/* Reads the routes of the fleet's whole prefix. */
+/* Adds a route of the fleet's whole prefix; ignores other routes. */
 static void read_route(struct netstate_reader *r, const uint8_t *message, size_t len)
 {
     struct netstate_item x = {.len = 0};
@@ -271,7 +272,7 @@ static void read_route(struct netstate_reader *r, const uint8_t *message, size_t
         add_item(r, &x);
 }
 
-/* On the host the gateway has one rule. The namespace's rules are all its own. */
+/* On the host one rule is the gateway's. In the namespace all rules are. */
 static void read_rule(struct netstate_reader *r, const uint8_t *message, size_t len)
 {
     struct netstate_item x = {.len = 0};
@@ -316,7 +317,8 @@ static bool ask(int fd, uint16_t type, uint32_t number)
     return send(fd, &question, sizeof question, 0) == sizeof question;
 }
 
-/* Reads one message of the answer to request `number`. *done: it was the last one. */
+/* Reads one datagram, which may hold several messages of the answer to request `number`. *done: the answer is
+ * complete. */
 static cmx_err take_answer(struct netstate_reader *r, int fd, uint32_t number, object_fn fn, bool *interrupted,
                            bool *done)
 {

@@ -42,7 +42,7 @@ static bool route_fleet(const struct gw *g)
     return gw_program_run(false, route);
 }
 
-/* System mode: the fleet's addresses are local for packets that the filter marked. All others have a route to an
+/* System mode: the fleet's addresses are local for packets that the filter marked. Other packets take a route to an
  * interface that drops them, so that losing a rule opens nothing. */
 static bool route_marked(const struct gw *g)
 {

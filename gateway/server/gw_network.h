@@ -6,7 +6,7 @@
 
 /* Configures the network namespace that the caller is in. */
 CMX_MUST_USE cmx_err gw_network_configure(struct gw *g, struct cmx_why *e);
-/* The system mode's namespace and link. gw_network_up expects the generated files (gw_apply). Both print what failed,
- * and return EXIT_SUCCESS or EXIT_FAILURE. */
+/* Set up and remove the system mode's namespace and link. gw_network_up expects the generated files (gw_apply). Both
+ * print what failed, and return EXIT_SUCCESS or EXIT_FAILURE. */
 int gw_network_up(struct gw *g);
 int gw_network_down(void);

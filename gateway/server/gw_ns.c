@@ -1,6 +1,6 @@
-/* --user mode: a system gateway in namespaces of an ordinary user. Outside: opens the listening sockets and maps ids.
- * Inside, as that namespace's root: a root folder of its own (sshd runs its helper only from folders that root owns),
- * the fleet's network, and then the server as the unprivileged account. */
+/* --user mode: a system gateway in namespaces of an ordinary user. The process outside maps ids, runs the worker and
+ * waits. The process inside, as that namespace's root, makes a root folder of its own (sshd runs its helper only from
+ * folders that root owns), sets up the fleet's network, and then runs the server as the unprivileged account. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -29,8 +29,7 @@
 #include "gateway/server/gw_worker_child.h"
 
 #define ROOT_RUN_FIRST                                                                                                 \
-    1000000 /* first id outside for the ids from 1 on inside, if root runs it: no account                              \
-#has such an id */
+    1000000 /* if root runs the gateway, id N inside is this plus N outside (N > 0); no account has such ids */
 #define MAP_COUNT 65535
 #define EXPIRY_CHECK_MS 250
 #define HOST_ETC "/.host-etc" /* the system's /etc within our root */
@@ -115,8 +114,8 @@ static void pass_on(int signo)
         kill(child_pid, signo);
 }
 
-/* The child's half: waits for its ids, then starts this program again as the namespace's root, so that it is a process
- * of that namespace in every respect (other processes of this program may then enter it through /proc). */
+/* Runs in the child: waits until its ids are mapped, then starts this program again as the namespace's root, so that it
+ * is a process of that namespace in every respect (other processes of this program may then enter it through /proc). */
 _Noreturn static void become_inside(const struct gw *g, const int *listeners, size_t n, int go, int up, pid_t parent)
 {
     char byte;
@@ -154,8 +153,8 @@ static int wait_for(pid_t pid)
     return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
 }
 
-/* The outer process is the gateway's owner: it closes grants that end, as the owner's commands would,
- * and runs the worker. */
+/* The outer process is the gateway's owner: it removes grants that end, as the owner's commands would, and runs the
+ * worker. */
 static int serve_outside(struct gw *g, pid_t pid)
 {
     struct gw_worker_child worker = {0};
@@ -233,7 +232,7 @@ static bool fill_file(const char *path, const char *first, const char *copy)
     return ok;
 }
 
-/* Binds each entry of the real root folder into the new one. */
+/* Makes an entry of the real root folder available in the new one. */
 static bool bind_entry(const char *root, const char *name)
 {
     char from[300];
@@ -274,9 +273,9 @@ static bool bind_all(const char *root)
     return ok;
 }
 
-/* /etc is a new folder with links to the system's files, except three that the gateway writes. Mounting its files onto
- * the system's would not last: when another program replaces such a file (useradd does), the kernel removes the
- * mount. */
+/* /etc is a new folder with links to the system's files, except three that the gateway writes. Mounting the gateway's
+ * files onto the system's would not last: when another program replaces such a file (useradd does), the kernel removes
+ * the mount. */
 static bool make_etc(const struct gw *g, const char *root)
 {
     char host[GW_PATH_MAX];

@@ -16,7 +16,8 @@
 #define PEER_CLIENTS_MAX 256
 #define ASK "takeover "
 
-/* Creates a socket on a link. port: binds to the port for gateways' questions; otherwise to any port. */
+/* Creates a socket, and fills a with the link's address. port: with the port for gateways' questions; otherwise with 0,
+ * for any port. */
 static bool link_socket(const char *link, bool port, struct sockaddr_in6 *a, int *fd)
 {
     a->sin6_family = AF_INET6;

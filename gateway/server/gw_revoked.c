@@ -56,7 +56,7 @@ void gw_revoked_check(struct gw_server *s, struct gw_registry *r)
     struct gw_krl krl;
 
     if (gw_krl_get(r, false, &krl, &e) || strcmp(krl.digest, s->krl) == 0)
-        return; /* unchanged; or a failure, which others report, and the next call tries again */
+        return; /* unchanged, or the registry can't be read now; the next call tries again */
     if (krl.digest[0] && gw_krl_get(r, true, &krl, &e)) {
         gw_note("%s", e.text);
         return;

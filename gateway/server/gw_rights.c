@@ -54,7 +54,7 @@ void gw_rights_free(struct gw_rights *r)
     *r = (struct gw_rights){0};
 }
 
-/* Splits an authorized_keys line. */
+/* Computes the rights that an authorized_keys line gives. */
 static cmx_err rights_parse(struct gw_rights *r, const uint8_t *p, size_t len)
 {
     static const char open[] = "permitopen=\"";

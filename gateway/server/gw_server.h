@@ -29,7 +29,8 @@
 #define GW_REGISTRY_POLL_MS 1000  /* how often to look for changes that no command reported */
 #define GW_PROBE_MIN_MS 600       /* a session that is probed before a takeover has at least this time to answer; */
 #define GW_PROBE_MAX_MS 2500      /* on a slow link it has four round trips, but at most this time */
-#define GW_PROBE_PAUSE_MS 250     /* interval between probes of one device, since a login asks twice */
+#define GW_PROBE_PAUSE_MS                                                                                              \
+    250 /* shortest interval between probes of one device; sshd runs its helper twice for each login */
 #define GW_SESSIONS_PER_KEY 64 /* a device has at most one for each context; a platform's programs share this limit */
 #define GW_TAKEOVERS_PER_MINUTE 6 /* takeovers of one device; further ones are refused and logged */
 #define GW_HELD_MAX 256           /* slowed connections that wait for their login */
@@ -158,7 +159,7 @@ struct gw_server {
     struct gw_limits limits;
     struct gw_pending pending;
     struct gw_journal journal;
-    uint64_t journal_from; /* first entry of the journal that the present request asks for */
+    uint64_t journal_from; /* first number that the present request asks for: a journal entry, or a change of claims */
     struct gw_counters counters;
     size_t n_sessions;
     size_t n_greeting;       /* sessions that are not up yet */
@@ -250,7 +251,7 @@ struct gw_listeners {
 /* Listeners are missing from the list if memory or /proc is not available. */
 void gw_listeners_read(struct gw_listeners *l);
 void gw_listeners_free(struct gw_listeners *l);
-/* Selects the listeners that the session holds. */
+/* Writes the listeners that the session holds, at most cap. Returns how many it wrote. */
 size_t gw_session_forwards(const struct gw_session *x, const struct gw_listeners *l, struct gw_forward *out,
                            size_t cap);
 /* Reads one of the session's present listeners. False: it holds none. */
@@ -261,7 +262,8 @@ bool gw_session_counters(const struct gw_session *x, uint64_t *in, uint64_t *out
 bool gw_session_silence(const struct gw_session *x, uint64_t *silent_ms);
 /* Writes the session with its listeners and counters. */
 void gw_forwards_session_json(struct cmx_json *j, const struct gw_session *x, const struct gw_listeners *l);
-/* sshd refused a forward that the key does not permit, or a port that another session holds. */
+/* Call when sshd has refused a forward that the key does not permit, or a port that another session holds. Both count
+ * and log it. */
 void gw_forwards_denied(struct gw_server *s, struct gw_session *x, const char *detail);
 void gw_forwards_in_use(struct gw_server *s, struct gw_session *x, unsigned long port);
 
@@ -285,8 +287,8 @@ void gw_control_accept(struct gw_server *s);
 void gw_control_readable(struct gw_server *s, struct gw_client *c);
 /* Continues the probes under way. Returns the ms until the next call is needed; -1: no probe is under way. */
 int gw_takeover_tick(struct gw_server *s);
-/* Begins the takeover for a device that logs in. The client is answered once its old sessions have ended or proved
- * alive. True: answer at once. */
+/* Begins the takeover for a device that logs in. The client is answered once the device's old sessions have ended or
+ * proved alive. True: answer at once. */
 bool gw_takeover_begin(struct gw_server *s, struct gw_client *c, const char *fingerprint);
 
 struct gw_probe {
@@ -317,7 +319,7 @@ struct gw_client {
     size_t n_probes;
     struct gw_question question;
     bool node;            /* the request came from another gateway */
-    uint64_t deadline_ms; /* the latest time at which it is closed; 0: never */
+    uint64_t deadline_ms; /* the connection is closed at this time at the latest; 0: no limit */
     bool follows;         /* waits for the probes of another login of the same device */
     bool closing;
 };

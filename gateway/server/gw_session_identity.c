@@ -111,7 +111,7 @@ struct gw_session *gw_session_of_process(const struct gw_server *s, pid_t pid)
     return x;
 }
 
-/* Once a session is up, its identity is fixed: a compromised process may no longer be sshd. */
+/* Once a session is up, its identity is fixed, because one of its processes may have been compromised. */
 static struct gw_session *session_that_logs_in(const struct gw_server *s, pid_t pid)
 {
     struct gw_session *x = gw_session_of_process(s, pid);
@@ -148,7 +148,7 @@ bool gw_session_certify(struct gw_server *s, pid_t pid, const char *text)
     return !err;
 }
 
-/* The last certificate that sshd looked up is the one that it then accepted, so it is the session's. */
+/* The session has the last certificate that sshd's helper looked up; sshd must have accepted that one. */
 cmx_err gw_session_check_certificate(struct gw_session *x, const struct gw_log_line *l, struct cmx_why *e)
 {
     if (!l->authority[0]) {

@@ -23,8 +23,8 @@
 #include "gateway/server/gw_server.h"
 #include "gateway/server/gw_start.h"
 
-/* Finds the sockets that systemd (or the outer half of --user mode) opened: they have the numbers from 3 on
- * (sd_listen_fds(3)). */
+/* Finds the sockets that systemd, or the process outside --user mode's namespaces, passed on: they have the numbers
+ * from 3 on (sd_listen_fds(3)). */
 static size_t inherited_listeners(int *out)
 {
     const char *count = getenv("LISTEN_FDS");
@@ -107,7 +107,7 @@ static int serve_here(struct gw *g, uid_t uid, gid_t gid, bool guarded, const in
     struct gw_idsock *idsock = NULL;
     struct cmx_why e = {0};
 
-    /* Started first, so that this process inherits no descriptor that must close with the server. */
+    /* The claims' process is started first, so that it inherits no descriptor that must close with the server. */
     if (!g->simple && gw_claims_open(&claims, &g->fleet, uid, gid, &e))
         return gw_fail("the gateway can't start: other gateways would not find its sessions", &e);
     if (!g->simple && gw_idsock_open(&idsock, uid, gid, &e))

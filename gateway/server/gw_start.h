@@ -3,6 +3,6 @@
 
 #include "gateway/folder/gw_folder.h"
 
-/* Runs until SIGTERM or SIGINT. inside: this process is the inner half of --user mode. Prints what failed. EXIT_SUCCESS
- * or EXIT_FAILURE. */
+/* Runs until SIGTERM or SIGINT. inside: this process is the one inside --user mode's namespaces. Prints what failed.
+ * EXIT_SUCCESS or EXIT_FAILURE. */
 int gw_start(struct gw *g, bool inside);

@@ -1,7 +1,7 @@
 /* Takeover: a device logs in again while its old session may still hold its ports. sshd does not report whether a
  * session is alive, so the gateway probes the old session: a connection to one of its listeners makes its sshd request
  * a channel from the device (RFC 4254 section 7.2), and a live device answers, even if only with a refusal. A session
- * that receives no byte until the deadline is dead and is ended.
+ * whose device sends no byte until the deadline is dead and is ended.
  *
  * The probe runs before the new login is verified. This is safe, because it never ends a live session: two clients with
  * the same key cannot end each other's sessions in turns. */

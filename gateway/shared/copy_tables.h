@@ -32,7 +32,7 @@ struct gw_copy_table {
         *newest; /* the column that decides which of two observations is newer; NULL: not a table of observations */
     const char *time; /* the column with the time of an observation */
     bool rights;      /* the table's rows decide who may do what */
-    bool restricts;   /* without a row of it, more may be permitted */
+    bool restricts;   /* if a row of the table is missing, more may be permitted */
 };
 
 struct gw_copy_tables {

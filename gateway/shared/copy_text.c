@@ -11,7 +11,7 @@
 #include "gateway/registry/grant.h"
 #include "gateway/registry/registry_device.h"
 
-#define CONTENT_MAX (GW_KRL_MAX / 3 * 4 + 4) /* in base64 */
+#define CONTENT_MAX (GW_KRL_MAX / 3 * 4 + 4) /* characters of base64 */
 #define REASON_MAX 1024                      /* bytes of a reason, and of a column without a bound of its own */
 #define INVALID UINT32_MAX
 
@@ -121,7 +121,7 @@ static bool may_have(enum gw_copy_form form, uint32_t c)
     return !is_deceptive(c) || (form == GW_COPY_LINES && c == '\n');
 }
 
-/* Another way to write the same address would be another text, which the tables compare. */
+/* Accepts only the canonical form, because the tables compare addresses as texts. */
 static bool is_address(const char *text)
 {
     char canonical[INET6_ADDRSTRLEN];

@@ -186,7 +186,7 @@ static bool flush_all(PGconn *c, uint64_t deadline)
     return left == 0;
 }
 
-/* An undefined table, column or schema (PostgreSQL's appendix "Error Codes"). */
+/* True for the codes of an undefined table, column or schema (PostgreSQL's appendix "Error Codes"). */
 static bool is_missing(const char *code)
 {
     return strcmp(code, "42P01") == 0 || strcmp(code, "42703") == 0 || strcmp(code, "3F000") == 0;

@@ -164,8 +164,8 @@ static size_t count_unclean(const struct gw_copy_table *t, const PGresult *rows,
     return n;
 }
 
-/* Stores the row. A row that breaks a constraint of the copy, which no cmxsafe writes, is left out, unless that could
- * permit something. */
+/* Stores the row. A row that no cmxsafe writes, because it breaks a constraint of the copy, is left out. If leaving it
+ * out could permit something, the call fails. */
 static cmx_err insert_row(struct gw_registry *r, sqlite3_stmt *insert, const struct gw_copy_table *t,
                           const PGresult *rows, int row, struct gw_copy_changes *out, struct cmx_why *e)
 {

@@ -66,8 +66,8 @@ static void put_value(struct gw_pg_writer *w, sqlite3_value *v)
 
 /* ---- sending ---- */
 
-/* An UPDATE that changes no row means that another gateway changed the row meanwhile: its condition has the old values.
- */
+/* The condition of each UPDATE has the row's old values, so if it changes no row, another gateway changed the row
+ * meanwhile. */
 static cmx_err check_written(void *arg, const PGresult *result, struct cmx_why *e)
 {
     (void)arg;
@@ -201,8 +201,8 @@ static void put_key(struct gw_pg_writer *w, const struct gw_copy_table *t, sqlit
         }
 }
 
-/* Condition that the column has its old value. PostgreSQL may have other characters where the copy has replacements, or
- * more of them. */
+/* Writes the condition that the column has its old value. PostgreSQL may have other characters where the copy has
+ * replacements, or a longer text where the copy's was cut. */
 static void put_old(struct gw_pg_writer *w, const struct gw_copy_column *column, sqlite3_value *v)
 {
     bool is_text = v && sqlite3_value_type(v) == SQLITE_TEXT;

@@ -4,8 +4,8 @@
  *
  * All rows of all tables are shared, except the settings of the gateway itself (table meta). PostgreSQL keeps, for each
  * row, the revision of its last change; one row lock serialises changes, so that a reader that has revision N has all
- * changes up to it. Every call that uses PostgreSQL returns within 15 s plus the time that libpq takes to connect
- * (connect_timeout for each address). One thread at a time. */
+ * changes up to it. Each query fails if PostgreSQL does not answer within 15 s; connecting takes at most libpq's
+ * connect_timeout for each address. One thread at a time. */
 #pragma once
 
 #include "gateway/shared/copy_tables.h"
@@ -19,7 +19,7 @@ CMX_MUST_USE cmx_err gw_shared_open(struct gw_shared **out, const char *url, str
 void gw_shared_close(struct gw_shared *s);
 
 /* Makes r, which is open for writing, use the registry at url for each change from now on. The first change connects.
- * gw_registry_close ends it. */
+ * gw_registry_close of r ends the sharing. */
 CMX_MUST_USE cmx_err gw_shared_attach(struct gw_registry *r, const char *url, struct cmx_why *e);
 
 /* Begins a transaction in which r starts to be shared. If PostgreSQL holds no registry, it makes the tables and copies
@@ -27,9 +27,9 @@ CMX_MUST_USE cmx_err gw_shared_attach(struct gw_registry *r, const char *url, st
  * fails with CMX_EEXIST. gw_registry_commit or gw_registry_rollback of r ends it. */
 CMX_MUST_USE cmx_err gw_shared_found(struct gw_registry *r, const char *url, bool adopt, struct cmx_why *e);
 
-/* Stores the id of the registry that gw_shared_found is going to make, if there is none yet. If the process ends after
- * PostgreSQL's commit and before the copy's, the next gw_shared_found makes that registry again from r, unless it was
- * changed in PostgreSQL meanwhile. */
+/* Stores an id for the registry that gw_shared_found is going to make, unless r has such an id. If the process ends
+ * after PostgreSQL's commit and before the copy's, the next gw_shared_found makes that registry again from r, unless it
+ * was changed in PostgreSQL meanwhile. */
 CMX_MUST_USE cmx_err gw_shared_found_prepare(struct gw_registry *r, struct cmx_why *e);
 
 /* ---- following ---- */
@@ -52,7 +52,7 @@ CMX_MUST_USE cmx_err gw_shared_follow(struct gw_shared *s, struct gw_registry *r
                                       struct gw_copy_changes *out, struct cmx_why *e);
 
 /* Deletes the tombstones of rows that were removed more than a day ago. Does so once a day, at whichever gateway calls
- * it first. Errors as gw_shared_follow, which has been called before. */
+ * it first. Errors as gw_shared_follow, which must have been called with s before. */
 CMX_MUST_USE cmx_err gw_shared_prune(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);
 
 /* Waits up to timeout_ms for a change: any but an observation that this gateway recorded itself. CMX_ETIMEOUT: none;

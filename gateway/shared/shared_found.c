@@ -9,7 +9,7 @@
 #define ID_BYTES 16
 #define ID_LEN ((size_t)2 * ID_BYTES) /* hex digits */
 #define FOUNDING "founding_id"        /* meta: the id that gw_shared_found_prepare stored */
-#define LOST_CHANGES_MAX 1000000      /* changes that another copy of a lost registry may have more than this one */
+#define LOST_CHANGES_MAX 1000000      /* another copy of a lost registry is ahead of this one by fewer revisions */
 
 static cmx_err read_exists(void *arg, const PGresult *rows, struct cmx_why *e)
 {
@@ -45,8 +45,8 @@ static cmx_err send_all(struct gw_shared *s, struct gw_registry *r, struct cmx_w
     return err ? err : sent;
 }
 
-/* Makes the registry's row. If r is a copy of a registry that was lost, the new one has its id, and a revision from
- * which every other copy is compared as a whole. */
+/* Makes the registry's row. If r is a copy of a registry that was lost, the new one has its id, and a revision so high
+ * that every other copy is compared as a whole. */
 static cmx_err add_head(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
 {
     char sql[320];

@@ -100,7 +100,6 @@ void gw_shared_origin(struct gw_registry *r, char out[GW_SHARED_ORIGIN_MAX])
                  (unsigned long long)st.st_ino);
 }
 
-/* Checks that the registry is the one that r is a copy of, and that this program can use it. */
 cmx_err gw_shared_check_head(const struct gw_shared_head *h, struct gw_registry *r, struct cmx_why *e)
 {
     char id[GW_SHARED_ID_MAX];
@@ -157,7 +156,6 @@ cmx_err gw_shared_upgrade_schema(struct gw_shared *s, struct cmx_why *e)
     return err ? err : gw_pg_run(s->c, sql, NULL, NULL, e);
 }
 
-/* Sends the rows of t that a condition selects. */
 cmx_err gw_shared_send_rows(struct gw_pg_writer *w, struct gw_registry *r, const struct gw_copy_table *t, bool observed,
                             int64_t since, struct cmx_why *e)
 {
@@ -346,8 +344,8 @@ static cmx_err send_changes(struct gw_shared *s, struct cmx_why *e)
     return err ? err : sent;
 }
 
-/* Once PostgreSQL has committed, the change is permanent even if updating the copy fails. The gateway's own follower
- * then has to fetch a decision, so only notifications of observations name their origin, and are ignored there. */
+/* Once PostgreSQL has committed, the change is permanent even if updating the copy fails. This gateway's follower must
+ * then fetch it. So only the notification of an observation names its origin, by which that follower ignores it. */
 static cmx_err commit_there(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
 {
     char origin[GW_SHARED_ORIGIN_MAX] = "";

@@ -42,7 +42,7 @@ extern const struct gw_sharing gw_shared_calls;
 
 /* A gw_pg_result_fn for GW_SHARED_HEAD_SQL; arg: a struct gw_shared_head. CMX_ENOENT: there is no registry. */
 CMX_MUST_USE cmx_err gw_shared_read_head(void *arg, const PGresult *rows, struct cmx_why *e);
-/* Checks that it is the registry that r is a copy of, and that this program can use it. */
+/* Checks that h is the head of the registry that r is a copy of, and that this program can use that registry. */
 CMX_MUST_USE cmx_err gw_shared_check_head(const struct gw_shared_head *h, struct gw_registry *r, struct cmx_why *e);
 
 /* Returns the revision that the copy has; 0: none. */
@@ -60,12 +60,12 @@ CMX_MUST_USE cmx_err gw_shared_run_schema(struct gw_shared *s, struct cmx_why *e
 /* Runs the schema if the tables are of an older version. */
 CMX_MUST_USE cmx_err gw_shared_upgrade_schema(struct gw_shared *s, struct cmx_why *e);
 
-/* Sends rows of t: all rows, or observations since that time. */
+/* Sends rows of t: all, or if `observed`, only the observations since the time `since`. */
 CMX_MUST_USE cmx_err gw_shared_send_rows(struct gw_pg_writer *w, struct gw_registry *r, const struct gw_copy_table *t,
                                          bool observed, int64_t since, struct cmx_why *e);
 
-/* Takes the steps that begin a transaction: PostgreSQL's lock, the copy's lock with all changes until now,
- * recording. */
+/* The steps that begin a transaction, in this order: take PostgreSQL's lock; lock the copy, and bring it up to date;
+ * record changes. gw_shared_begin_on_copy includes the third. */
 CMX_MUST_USE cmx_err gw_shared_lock(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_shared_begin_on_copy(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_shared_record(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);

@@ -51,7 +51,7 @@ static cmx_err take_quoted(const char **s, const char *end, char **dst)
 }
 
 /* Splits a line into words, up to '#'. CMX_EFORMAT: bytes that are not printable ASCII, or an unclosed quote;
- * CMX_ENOSPC: too long, too many. */
+ * CMX_ENOSPC: the line is too long, or has too many words. */
 static cmx_err split(struct words *out, const char *line, size_t len)
 {
     bool whole = len <= LINE_MAX_LEN; /* false: the line is too long; it is accepted only if a '#' begins within the
@@ -72,7 +72,7 @@ static cmx_err split(struct words *out, const char *line, size_t len)
             return CMX_ENOSPC;
         out->w[out->n++] = dst;
         err = *s == '"' ? take_quoted(&s, end, &dst) : take_bare(&s, end, &dst);
-        *dst++ = 0; /* overwrites the blank or quote behind the word, or the line's end */
+        *dst++ = 0; /* always fits: it stands for the blank or quote behind the word, or the line's end */
     }
     return err;
 }

@@ -1,6 +1,6 @@
 /* verify.h - from a token to a verdict: authenticates evidence, computes the digests that the reference should have,
- * and appraises. Two kinds of verifier: one that holds the device's hardware key, and one that holds no secret but a
- * struct cmx_attest_key, for signed evidence. No I/O beyond the mapped reference files. */
+ * and appraises. Two kinds of verifier: one that holds the device's hardware key, and one that holds only a struct
+ * cmx_attest_key, for signed evidence. No I/O beyond the mapped reference files. */
 #pragma once
 
 #include "cmxsafe/identity/attest_key.h"
@@ -15,7 +15,8 @@ struct verify_key {
     uint8_t digest[32];               /* key of the measurements */
 };
 
-/* Makes the verifier of MACed evidence, from the hardware key through hmac (cmx_identity_*). The caller wipes out. */
+/* Makes the verifier of MACed evidence, from the hardware key through hmac (cmx_identity_*). The caller wipes *out
+ * after use. */
 CMX_MUST_USE cmx_err verify_key_from_hwkey(struct verify_key *out, cmx_hmac_fn hmac, void *arg);
 
 /* Makes the verifier of signed evidence. */
