@@ -3,7 +3,8 @@
 
 const { cockpit } = window;
 
-// message: the unchanged text that the command printed on standard error. output: its standard output.
+// message: what the command printed on standard error, unchanged, or why Cockpit could not run it. output: what it printed on standard
+// output.
 export class CommandError extends Error {
     constructor(message, output, status) {
         super(message);
@@ -20,15 +21,15 @@ const PROBLEMS = {
     "disconnected": "cmxsafe: the connection to the machine is lost; log in again",
 };
 
-// A system gateway belongs to root, so that a change needs administrative access. A --user gateway belongs to the person who
-// is logged in. Reading tries administrative access, and without it shows why the command failed.
+// A system gateway belongs to root, so that a change needs administrative access. A --user gateway belongs to the person who is logged in.
+// A command that only reads runs with administrative access if the person has it; otherwise its message says what it could not read.
 let superuser = "try";
 export const setMode = mode => { superuser = mode === "system" ? "require" : "try"; };
 export const needsSudo = () => superuser === "require";
 
-// Starts a command. change: it changes something. input: text for standard input; binary: the caller sends it,
-// and it is no text. onText: gets output as it arrives.
-// Returns {process, done}: done gives {output, note} or throws a CommandError. note: its text on standard error.
+// Starts a command. change: the command changes something. input: text for its standard input. binary: the caller sends bytes to `process`
+// instead. onText: gets output as it arrives. Returns {process, done}: the promise done gives {output, note} or fails with a CommandError.
+// note: what the command printed on standard error.
 export function start(args, { change = false, input = null, binary = false, onText = null } = {}) {
     const process = cockpit.spawn(["cmxsafe", "gateway", ...args], { superuser: change ? superuser : "try", err: "message", binary });
     const decoder = new TextDecoder();
@@ -51,7 +52,7 @@ export function start(args, { change = false, input = null, binary = false, onTe
 
 export const run = (args, options) => start(args, options).done;
 
-// Runs a command with --json and returns the parsed JSON. A command that fails may have printed JSON nevertheless (doctor).
+// Runs a command with --json and returns the parsed JSON. evenFailed: also returns the JSON of a command that failed (doctor).
 export async function json(args, { evenFailed = false } = {}) {
     let output;
     try {
@@ -83,8 +84,8 @@ export function startLines(args, onObject, options = {}) {
     return start(args, { ...options, onText: take });
 }
 
-// Starts a command that reads a File from its standard input and prints {"received":BYTES} meanwhile, like startLines. No more than
-// WINDOW bytes are on the way, so that neither the browser nor Cockpit has to hold the file.
+// Like startLines, for a command that reads a File from its standard input and meanwhile prints {"received":BYTES}. No more than WINDOW
+// bytes are on the way, so that neither the browser nor Cockpit has to hold the file.
 const WINDOW = 1 << 20;
 const CHUNK = 1 << 17;
 export function upload(args, file, onObject) {
@@ -116,8 +117,8 @@ export function upload(args, file, onObject) {
     return started;
 }
 
-// Returns the commands that this version of cmxsafe has, and the options of one of them. The console does not show the
-// others.
+// What this version of cmxsafe has: commands() gives the set of its commands, hasOption() whether a command has an option. The console
+// shows nothing that needs other commands or options.
 export async function commands() {
     const { output } = await run(["--help"]);
     const names = [...output.matchAll(/^ {2}([a-z][a-z-]*) {2,}/gm)].map(match => match[1]);

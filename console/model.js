@@ -13,7 +13,7 @@ const DENIED_S = 300; // how long a refusal stays on the map
 export const model = {
     commands: new Set(), // gateway commands of the installed cmxsafe
     gateway: null, // `show --json`
-    devices: [], // `list --all --json`, with the members that deviceOf adds
+    devices: [], // `list --all --json`, with the members that readRegistry and applySessions add
     byName: new Map(),
     grants: [],
     status: null, // `status --json`; null while the gateway does not run
@@ -43,7 +43,7 @@ function changed() {
 
 // ---- devices and their sessions ----
 
-let sessionsBefore = new Map(); // pid -> {in, out, at}
+let sessionsBefore = new Map(); // sessionKey -> {in, out, at}
 
 // Adds up the sessions of a device, which may have one for each context.
 function join(sessions, at) {
@@ -75,8 +75,8 @@ function deviceState(device) {
     return device.session || device.at ? "connected" : "away";
 }
 
-// Returns the gateway that has the device's session: the one of the session, or the one that the registry names, unless that
-// is away; "": none.
+// Returns the gateway that has the device's session: the one of the session, or the one that the registry names, unless that is this
+// gateway or is away; "": none, or the fleet has one gateway.
 function nodeOf(device, own, away) {
     if (model.nodes.length < 2)
         return "";
@@ -187,7 +187,7 @@ async function readDoctor() {
     changed();
 }
 
-// Reads everything again, after a command that changed something.
+// Reads the registry, the status and the traffic again, after a command that changed something.
 export const refresh = () => Promise.all([readRegistry(), readStatus(), readTraffic()]);
 
 export async function begin() {

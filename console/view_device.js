@@ -69,7 +69,7 @@ function drawForwards(device) {
     ];
 }
 
-// The device's policy, and the state of its evidence.
+// Texts for the state of a device's evidence.
 const STANDINGS = {
     trusted: "trusted: its last evidence matches the policy", untrusted: "untrusted; the policy only reports",
     QUARANTINED: "quarantined: only the verifier and the updater reach it", EXEMPT: "exempt from its policy",
@@ -79,7 +79,7 @@ const drawPolicy = device => (device.standing && device.standing !== "-" ? facts
     ["Evidence", device.evidence_at ? moment(device.evidence_at) : ""],
     ["Counts until", device.evidence_left ? time(Date.now() / 1000 + device.evidence_left) : ""]]) : null);
 
-// An answer to a challenge is right or wrong as a whole.
+// The verdict on an answer to a challenge comes without a reason: the answer is right or wrong as a whole.
 const reasonText = a => (a.detail.toLowerCase() !== a.verdict ? a.detail
     : a.verdict === "differs" ? "The answer does not match the key and the image that it was compared with." : "");
 

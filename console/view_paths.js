@@ -1,5 +1,5 @@
-// view_paths.js - a map of the paths: consumers on the left, the gateways in the middle, devices on the right. Beyond some dozen
-// devices it shows groups or gateways, and the devices of one on demand. The table below has the same content as text.
+// view_paths.js - a map of the paths: consumers on the left, the gateways in the middle, devices on the right. If there are more than
+// NODES_MAX devices, it shows groups or gateways; choosing one shows its devices. The table below has the same content as text.
 import { el, replace, section, svg } from "./dom.js";
 import { consumerOf, model, recentDenials } from "./model.js";
 import { badge, certificateText, choicesOf, filterField, link } from "./parts.js";
@@ -129,7 +129,7 @@ const shorten = (text, width) => {
 const consumerLabel = (consumer, width) => (consumer.length <= lettersIn(width) ? consumer : consumer.replace(/^(user|group|cgroup|platform):(.*\/)?/, ""));
 const words = { granted: "may reach", active: "is connected to", denied: "was refused at" };
 const portsText = path => `port ${[...path.ports].join(", ")}`;
-// Returns "logged in", with which certificates; "": it is no platform, or has no session.
+// Returns "logged in" and the certificates of the consumer's sessions; "": the consumer is no platform, or has no session.
 function loginText(consumer) {
     const platform = model.platforms.find(p => p.session && consumerOf(p) === consumer);
     return platform ? ["logged in", ...platform.certificates.map(c => `certificate ${certificateText(c)}`)].join(", ") : "";

@@ -29,8 +29,7 @@
 #define GW_REGISTRY_POLL_MS 1000  /* how often to look for changes that no command reported */
 #define GW_PROBE_MIN_MS 600       /* a session that is probed before a takeover has at least this time to answer; */
 #define GW_PROBE_MAX_MS 2500      /* on a slow link it has four round trips, but at most this time */
-#define GW_PROBE_PAUSE_MS                                                                                              \
-    250 /* shortest interval between probes of one device; sshd runs its helper twice for each login */
+#define GW_PROBE_PAUSE_MS 250     /* shortest interval between probes of one device: each login asks for two */
 #define GW_SESSIONS_PER_KEY 64 /* a device has at most one for each context; a platform's programs share this limit */
 #define GW_TAKEOVERS_PER_MINUTE 6 /* takeovers of one device; further ones are refused and logged */
 #define GW_HELD_MAX 256           /* slowed connections that wait for their login */

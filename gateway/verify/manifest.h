@@ -16,9 +16,9 @@
  *     region 0x12a340 0x400000 fill fill.key 77d0...           keyed filler, SHA-256 of the bytes
  *     mask 0x009000 0x00e000 nvs                               changes at run time: not measured
  *
- * A word that contains blanks or '#' is put in quotes, where '\' escapes the next character, as in version "idf 5.5".
- * Printable ASCII only. cmxsafe-manifest, flash-size and one region are required; only require, region and mask
- * may occur more than once. Pure: never opens the files. */
+ * A word that contains blanks or '#' is put in quotes, as in version "idf 5.5"; there '\' escapes the next character.
+ * Printable ASCII only. cmxsafe-manifest, flash-size and one region are required; only require, region and mask may
+ * occur more than once. Pure: never opens the files. */
 #pragma once
 
 #include <stdbool.h>
