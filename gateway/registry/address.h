@@ -1,8 +1,8 @@
 /* address.h - the fleet's IPv6 prefix and the devices' virtual addresses in it. Pure, except for hashing and random
  * bytes.
  *
- * Derived form: prefix | SHA-256("cmxsafe device address 1" | public key blob), cut to 16 bytes. The key determines the
- * address. Published CMX-GW form: PREFIX(2 bytes) | MAC_GW(6) | 0000 | MAC_DEV(6). */
+ * Derived form: the first 16 bytes of prefix | SHA-256("cmxsafe device address 1" | public key blob). The key
+ * determines the address. Published CMX-GW form: PREFIX(2 bytes) | MAC_GW(6) | 0000 | MAC_DEV(6). */
 #pragma once
 
 #include <stdint.h>

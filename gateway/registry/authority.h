@@ -38,7 +38,7 @@ struct gw_krl {
     uint8_t *bytes; /* owned: cmx_mem_free; NULL with len 0 */
     size_t len;
     char digest[65]; /* SHA-256, hex; "": none is installed */
-    int64_t at;      /* when it was installed */
+    int64_t at;      /* Unix time of the installation */
 };
 
 /* Installs a KRL in place of the former one; len 0: removes it. The caller has checked that sshd can read it. */

@@ -31,7 +31,7 @@ struct gw_campaign {
     int64_t id;
     char name[GW_NAME_MAX];
     gw_campaign_state state;
-    char reason[GW_CAMPAIGN_DETAIL_MAX];   /* why it was stopped */
+    char reason[GW_CAMPAIGN_DETAIL_MAX];   /* why the campaign has its state */
     char image[GW_DIGEST_MAX];             /* digest of the image in the gateway's folder; see gw_store.h */
     char version[GW_CAMPAIGN_VERSION_MAX]; /* version of the image */
     bool opaque;                           /* the image is not an ESP-IDF image */

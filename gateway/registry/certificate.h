@@ -28,7 +28,7 @@ struct gw_certificate {
     size_t raw_len;
 };
 
-/* True for the type of any certificate, including algorithms that this file does not support. */
+/* True for the type of a certificate, also of one whose algorithm this file does not support. */
 bool gw_certificate_is_type(const char *type);
 
 /* Parses a certificate. line: NUL-terminated, ends at the first newline. CMX_EFORMAT; CMX_ENOTSUP: a type that is not

@@ -6,7 +6,7 @@
 #include "gateway/registry/registry.h"
 #include "gateway/registry/registry_device.h"
 
-#define GW_CONSUMER_MAX 200 /* a cgroup's path is the longest */
+#define GW_CONSUMER_MAX 200 /* bytes, NUL included; a cgroup's path is the longest name */
 
 struct gw_consumer {
     char kind[12]; /* "user", "group", "cgroup" or "platform" */

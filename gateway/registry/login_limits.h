@@ -45,5 +45,5 @@ gw_login_pace gw_limits_pace(const struct gw_limits *l, const uint8_t source[16]
 void gw_limits_failed(struct gw_limits *l, const uint8_t source[16], uint64_t penalty_ms, uint64_t now_ms);
 void gw_limits_succeeded(struct gw_limits *l, const uint8_t source[16], uint64_t now_ms);
 
-/* True once a minute for each source: the caller then logs that it is slowed or refused. */
+/* True once a minute for each source: the caller then logs that the source is slowed or refused. */
 bool gw_limits_note(struct gw_limits *l, const uint8_t source[16], uint64_t now_ms);

@@ -1,5 +1,5 @@
-/* node.h - the gateways (nodes) of one fleet, and which of them holds which identity. The addresses and ports of a
- * node's links are derived from its number. Reads and writes the registry only.
+/* node.h - the gateways (nodes) of one fleet, and which of them holds which identity. The addresses and ports of the
+ * links are derived from the nodes' numbers. Reads and writes the registry only.
  *
  * An identity is held by the node with the newest claim. Claims are numbered: a node that takes over an identity gives
  * its claim the next sequence after the newest one that it knows. Over the links the sequence is sent as a route

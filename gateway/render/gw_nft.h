@@ -14,7 +14,7 @@
 #define GW_NFT_TABLE "cmxsafe"           /* table in the fleet's network namespace */
 #define GW_NFT_HOST_TABLE "cmxsafe_host" /* table on the host */
 
-/* Writes the rules of the fleet's network namespace. allowed: unused in --user mode. */
+/* Writes the rules of the fleet's network namespace. */
 CMX_MUST_USE cmx_err gw_nft_fleet(FILE *f, struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e);
 /* System mode: writes the rules of the host, at its end of the link into the namespace. */
 CMX_MUST_USE cmx_err gw_nft_host(FILE *f, struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e);

@@ -1,5 +1,5 @@
 /* gw_expiry.h - ends grants whose term is over, and evidence that is too old. Used by a process that may write the
- * registry: the one that watches the fleet's rules, or --user mode's outer process. */
+ * registry: the one that watches the fleet's rules, or the process outside --user mode's namespaces. */
 #pragma once
 
 #include <time.h>

@@ -13,5 +13,6 @@ int gw_inside(const struct gw *g, long uid, bool quiet, char *const argv[]);
  * identity. out, err: where its stdout and stderr go. It gets SIGTERM when this process ends. Its exit status is
  * GW_COULD_NOT if it could not be run. -1: could not fork. */
 pid_t gw_inside_start(const struct gw *g, bool as_nobody, int out, int err, char *const argv[]);
-/* Moves this process into the namespaces, for exec. */
+/* Moves this process into the namespaces, for exec. uid >= 0: becomes this user, with the user's primary group. uid <
+ * 0: keeps the user, and takes the group gid unless gid < 0. */
 bool gw_inside_enter(const struct gw *g, long uid, long gid);

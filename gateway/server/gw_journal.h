@@ -15,7 +15,7 @@ typedef enum {
 } gw_journal_kind;
 
 struct gw_journal_entry {
-    char name[GW_NAME_MAX]; /* device or platform */
+    char name[GW_NAME_MAX]; /* device or platform; GW_JOURNAL_REFUSED: or an identity */
     char from[96];
     char client[64]; /* GW_JOURNAL_UP: the peer's SSH software */
     int64_t at;      /* Unix time */
@@ -32,6 +32,6 @@ void gw_journal_add(struct gw_journal *j, gw_journal_kind kind, const char *name
 void gw_journal_add_login(struct gw_journal *j, const char *name, const char *from, const char *client);
 /* Adds a GW_JOURNAL_REFUSED: `who` tried to reach this port of the device at host without a grant. */
 void gw_journal_add_refusal(struct gw_journal *j, const char *who, const char *host, unsigned port);
-/* Adds the members "next", "lost" (entries that are gone) and "events" to the object that is open: those from number
- * `from` on. */
+/* Adds the members "next", "lost" and "events" to the object that is open. events: the entries from number `from` on;
+ * lost: how many of these are gone. */
 void gw_journal_json(struct cmx_json *out, const struct gw_journal *j, uint64_t from);

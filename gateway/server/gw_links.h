@@ -1,6 +1,6 @@
 /* gw_links.h - the links between the gateways of a fleet: one interface for each pair; the interface to node N is
- * cmxlinkN. Its outer half (WireGuard's or VXLAN's UDP socket) is in the host's network, the interface is in the
- * fleet's namespace. Runs ip, wg and wireguard-go as root. */
+ * cmxlinkN. The UDP socket of WireGuard or VXLAN is in the host's network, the interface is in the fleet's namespace.
+ * Runs ip, wg and wireguard-go as root. */
 #pragma once
 
 #include "gateway/folder/gw_folder.h"

@@ -27,8 +27,8 @@
 #define GW_SLOTS_MIN 64
 #define GW_PRESSED_LOGIN_MS 10000 /* if all slots are taken, a login older than this is ended */
 #define GW_REGISTRY_POLL_MS 1000  /* how often to look for changes that no command reported */
-#define GW_PROBE_MIN_MS 600       /* a session that is probed before a takeover has at least this time to answer; */
-#define GW_PROBE_MAX_MS 2500      /* on a slow link it has four round trips, but at most this time */
+#define GW_PROBE_MIN_MS 600       /* a probed session has four round trips to answer: at least this time, */
+#define GW_PROBE_MAX_MS 2500      /* and at most this */
 #define GW_PROBE_PAUSE_MS 250     /* shortest interval between probes of one device: each login asks for two */
 #define GW_SESSIONS_PER_KEY 64 /* a device has at most one for each context; a platform's programs share this limit */
 #define GW_TAKEOVERS_PER_MINUTE 6 /* takeovers of one device; further ones are refused and logged */
@@ -62,7 +62,7 @@ struct gw_session_certificate {
 /* Digests of a key's authorized_keys line, to detect changes. */
 struct gw_rights {
     uint64_t fixed;  /* digest of everything except the destinations */
-    uint64_t *opens; /* digests of the destinations it may open, sorted; owned */
+    uint64_t *opens; /* digests of the destinations that the key may open, sorted; owned */
     size_t n;
 };
 
@@ -193,8 +193,8 @@ struct gw_server {
     uint64_t registry_checked_ms;
     struct timespec registry_mtime;
     int64_t registry_inode;
-    uint64_t end_ms;   /* when the next grant ends, by the port's clock; 0: none does */
-    int64_t end_wall;  /* end_ms by the wall clock, which may be set forward */
+    uint64_t end_ms;  /* when a grant or evidence next ends, or the copy becomes stale, by the port's clock; 0: never */
+    int64_t end_wall; /* end_ms by the wall clock, which may be set forward */
     char trouble[300]; /* the last failure that blocked all logins; "": none */
     bool stopping;
     bool failed; /* the server stops because of a failure */

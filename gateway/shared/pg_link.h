@@ -16,12 +16,13 @@ CMX_MUST_USE cmx_err gw_pg_open(PGconn **out, const char *url, struct cmx_why *e
 /* Checks a URL. CMX_EINVAL: it is not "postgresql://...", or holds a password. */
 CMX_MUST_USE cmx_err gw_pg_url_check(const char *url, struct cmx_why *e);
 
-/* Runs one or more statements. each, which may be NULL, gets the result of each in turn; its first error is returned
- * after the rest was read. CMX_ECLOSED: the connection is lost or silent, do not use it again; CMX_EBUSY: a lock was
- * not free in time; CMX_EIO: PostgreSQL refused a statement, and the transaction has to be rolled back. */
+/* Runs one or more statements. Calls `each`, which may be NULL, with the results in turn, until it fails; its error is
+ * returned after the other results were read. CMX_ECLOSED: the connection is lost or silent, do not use it again;
+ * CMX_EBUSY: a lock was not free in time; CMX_EIO: PostgreSQL refused a statement, and the transaction has to be rolled
+ * back. */
 typedef cmx_err (*gw_pg_result_fn)(void *arg, const PGresult *result, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_pg_run(PGconn *c, const char *sql, gw_pg_result_fn each, void *arg, struct cmx_why *e);
 
-/* Waits for the channel's next notification, except those whose text ends with `except` ("": none). CMX_ETIMEOUT,
- * CMX_ECLOSED. */
+/* Waits for the next notification that the connection listens to (LISTEN); ignores those whose text ends with `except`
+ * ("": none). CMX_ETIMEOUT, CMX_ECLOSED. */
 CMX_MUST_USE cmx_err gw_pg_wait(PGconn *c, const char *except, int timeout_ms, struct cmx_why *e);

@@ -18,12 +18,13 @@ struct reference {
     size_t n;
 };
 
-/* Opens a file that holds flash from address `at` on. why: one sentence. CMX_ENOENT, CMX_EPERM, CMX_EIO; CMX_EINVAL:
- * empty, or beyond 4 GB. */
+/* Opens a file that holds flash from address `at` on. Call reference_close also after an error. why: one sentence.
+ * CMX_ENOENT, CMX_EPERM, CMX_EIO; CMX_EINVAL: not a regular file, empty, or beyond 4 GB. */
 CMX_MUST_USE cmx_err reference_open_image(struct reference *r, const char *path, uint32_t at, struct cmx_why *why);
 
 /* Opens the manifest's regions, whose files are relative to `dir`. Each region's digest is checked (CMX_ESIG).
- * CMX_ENOMEM. */
+ * CMX_ETRUNC: a file is shorter than its region; other errors as of reference_map. Call reference_close also after an
+ * error. */
 CMX_MUST_USE cmx_err reference_open_manifest(struct reference *r, const struct cmx_manifest *m, const char *dir,
                                              struct cmx_why *why);
 void reference_close(struct reference *r);
@@ -39,5 +40,6 @@ CMX_MUST_USE cmx_err reference_hash(const struct reference *r, const struct cmx_
 CMX_MUST_USE cmx_err reference_measure(const struct reference *r, struct cmx_range range, const uint8_t key[32],
                                        const void *nonce, size_t len, uint8_t out[CMX_SHA256_LEN]);
 
-/* Maps a whole file for reading; the caller unmaps it with munmap. CMX_EINVAL: an empty file. */
+/* Maps a whole file for reading; the caller unmaps it with munmap. CMX_ENOENT, CMX_EPERM, CMX_EIO; CMX_EINVAL: not a
+ * regular file of 1 byte to 4 GB. */
 CMX_MUST_USE cmx_err reference_map(const char *path, const uint8_t **data, size_t *len, struct cmx_why *why);

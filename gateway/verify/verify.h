@@ -10,7 +10,7 @@
 struct verify_key {
     cmx_evidence_form form;
     uint8_t ueid[CMX_UEID_LEN];
-    uint8_t mac[32];                  /* CMX_EVIDENCE_MAC */
+    uint8_t mac[32];                  /* for CMX_EVIDENCE_MAC */
     uint8_t pub[CMX_P256_PUBLIC_LEN]; /* for CMX_EVIDENCE_SIGNED */
     uint8_t digest[32];               /* key of the measurements */
 };
