@@ -100,8 +100,9 @@ static void set_id(struct gw_certificate *c, const uint8_t *id, size_t len)
     c->id[n] = '\0';
 }
 
-/* string type, string nonce, the key's fields, uint64 serial, uint32 kind, string id, string principals, uint64 begins,
- * uint64 ends, string critical options, string extensions, string reserved, string CA key, string signature. */
+/* The fields of a certificate: string type, string nonce, the key's fields, uint64 serial, uint32 kind, string id,
+ * string principals, uint64 begins, uint64 ends, string critical options, string extensions, string reserved, string CA
+ * key, string signature. */
 static cmx_err parse_raw(struct gw_certificate *c, const char *plain, unsigned fields)
 {
     struct cmx_buf b;

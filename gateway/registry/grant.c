@@ -336,7 +336,7 @@ static cmx_err set_group_grant(struct gw_registry *r, int64_t consumer, const ch
     return err;
 }
 
-/* If the grant then fails, rolling back the caller's transaction also removes the consumer that was added. */
+/* If a step fails after the consumer was added, the caller's rollback also removes the consumer. */
 cmx_err gw_grant_set(struct gw_registry *r, const struct gw_consumer *c, const char *device, uint16_t port,
                      const struct gw_grant_terms *terms, gw_outcome *out, struct cmx_why *e)
 {

@@ -64,7 +64,8 @@ bool gw_apply_is_up(const struct gw *g)
     return (!g->user && access("/run/netns/" GW_NETNS, F_OK) == 0) || gw_control_is_serving(g);
 }
 
-/* A gateway that is starting can't be entered yet, and may already have loaded the former rules. */
+/* Tries again for a while: a gateway that is starting can't be entered yet, and may already have loaded the former
+ * rules. */
 static cmx_err load_inside(struct gw *g, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
@@ -238,8 +239,8 @@ static cmx_err read_allowed(struct gw *g, struct gw_allowed_list *out, struct cm
     return err ? err : gw_allowed_read(&g->registry, &g->fleet, g->domain, link.host, out, e);
 }
 
-/* Makes a running BIRD read its configuration again; otherwise BIRD reads it when it starts. The caller holds the
- * gateway's lock and does not wait, because BIRD may hang. */
+/* Makes a running BIRD read its configuration again; otherwise BIRD reads it when it starts. Does not wait for BIRD,
+ * which may hang, because the caller holds the gateway's lock. */
 static void configure_bird(const struct gw *g)
 {
     char control[GW_PATH_MAX];

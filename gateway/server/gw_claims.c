@@ -170,7 +170,7 @@ struct remote_route {
     struct gw_remote claim;
 };
 
-/* Parses a route to one address through a link. */
+/* Parses a route to one address through a link to another gateway. False: the message is anything else. */
 static bool parse_route(const struct nlmsghdr *head, struct remote_route *out)
 {
     const struct rtmsg *route = NLMSG_DATA(head);

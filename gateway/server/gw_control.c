@@ -122,7 +122,7 @@ static void put_counters(struct cmx_json *j, const struct gw_server *s)
     cmx_json_end(j);
 }
 
-/* What is wrong with the rules, as the guard reported it; "" if they are in force. */
+/* Returns what is wrong with the rules or with watching them; "": nothing. */
 static const char *judge_text(const struct gw_server *s)
 {
     if (!s->idsock)

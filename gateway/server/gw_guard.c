@@ -308,7 +308,8 @@ static bool accounts_changed(struct guard *d)
     return changed;
 }
 
-/* The rules name users and groups by number, and a number can be given to another user. */
+/* Loads the rules again after a change of the accounts, because the rules name users and groups by number, and a number
+ * can be given to another user. */
 static void check_accounts(struct guard *d)
 {
     if (accounts_changed(d))

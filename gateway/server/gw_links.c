@@ -164,8 +164,8 @@ static bool answers_set(const struct link_job *job)
     return gw_program_run(false, route);
 }
 
-/* Local users and units reach devices at other nodes: their packets are forwarded, and an accepted socket keeps its
- * first packet's mark. */
+/* Lets local users and units reach devices at other nodes: the namespace forwards their packets, and an accepted socket
+ * keeps the mark of its first packet. */
 static bool forwarding_set(void)
 {
     static const char *const set[] = {

@@ -94,7 +94,8 @@ gw_netstate_change gw_netstate_compare(const struct gw_netstate *first, const st
 {
     if (!same(after->fixed, first->fixed))
         return GW_NETSTATE_ADDED;
-    /* A check can run in the middle of a command, but `found` was read with the lock held. */
+    /* `found` was read with the gateway's lock held, so the difference is not the work of a command that is under
+     * way. */
     if (!same(found->fixed, first->fixed) || !same(found->nodes, after->nodes))
         return GW_NETSTATE_REPAIRED;
     return GW_NETSTATE_CHANGED_BY_US;

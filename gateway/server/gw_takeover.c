@@ -143,7 +143,7 @@ static void decide_dead(struct gw_server *s, struct gw_session *x)
     gw_session_end(s, x, "it did not answer, and its device logs in again (takeover)");
 }
 
-/* True if the probe is decided. */
+/* Checks a probe, and takes over the session if it is dead. True: the probe is decided. */
 static bool move_on(struct gw_server *s, struct gw_probe *p, uint64_t now)
 {
     struct gw_session *x = gw_session_numbered(s, p->session);

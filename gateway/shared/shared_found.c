@@ -9,7 +9,7 @@
 #define ID_BYTES 16
 #define ID_LEN ((size_t)2 * ID_BYTES) /* hex digits */
 #define FOUNDING "founding_id"        /* meta: the id that gw_shared_found_prepare stored */
-#define LOST_CHANGES_MAX 1000000      /* another copy of a lost registry is ahead of this one by fewer revisions */
+#define LOST_CHANGES_MAX 1000000      /* no other copy of a lost registry is ahead of r by this many revisions */
 
 static cmx_err read_exists(void *arg, const PGresult *rows, struct cmx_why *e)
 {

@@ -23,8 +23,8 @@ struct reference {
 CMX_MUST_USE cmx_err reference_open_image(struct reference *r, const char *path, uint32_t at, struct cmx_why *why);
 
 /* Opens the manifest's regions, whose files are relative to `dir`. Each region's digest is checked (CMX_ESIG).
- * CMX_ETRUNC: a file is shorter than its region; other errors as of reference_map. Call reference_close also after an
- * error. */
+ * CMX_ETRUNC: a file is shorter than its region; CMX_ENOMEM; other errors as of reference_map. Call reference_close
+ * also after an error. */
 CMX_MUST_USE cmx_err reference_open_manifest(struct reference *r, const struct cmx_manifest *m, const char *dir,
                                              struct cmx_why *why);
 void reference_close(struct reference *r);
@@ -36,7 +36,8 @@ struct cmx_range reference_extent(const struct reference *r);
 CMX_MUST_USE cmx_err reference_hash(const struct reference *r, const struct cmx_ranges *ranges, const uint8_t key[32],
                                     const void *challenge, size_t len, uint8_t out[32]);
 
-/* Computes the measurement of a range for evidence; key: cmx_identity_evidence_key. CMX_ENOENT. */
+/* Computes the measurement of a range for evidence; key: digest of struct verify_key. CMX_ENOENT: the range is not
+ * within the reference. */
 CMX_MUST_USE cmx_err reference_measure(const struct reference *r, struct cmx_range range, const uint8_t key[32],
                                        const void *nonce, size_t len, uint8_t out[CMX_SHA256_LEN]);
 
