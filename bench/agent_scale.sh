@@ -27,7 +27,7 @@ start_one() { # start_one NAME: starts an agent with the configuration $TMP/NAME
 }
 all_up() { RUN=$1; field_is .all_up true; }
 none_listens() { ! listening "$ONE" && ! listening "${ports[-1]}"; }
-# keep NAME VALUE: the value of this round.
+# keep NAME VALUE: stores the value of this round.
 keep() { echo "$2" >>"$TMP/value.$1"; }
 
 start_sshd </dev/null
@@ -44,8 +44,8 @@ for i in $(seq 0 $((CONTEXTS - 1))); do
 done
 list=$(IFS=,; echo "${ports[*]}")
 
-# compare NAME COUNT: processor time of COUNT round trips, and latency, of the loaded agent relative to the agent with one context.
-# The gateway's sshd has 100 channels in the loaded agent's session; its own cost is printed separately.
+# compare NAME COUNT: measures processor time of COUNT round trips, and latency, of the loaded agent relative to the agent with one
+# context. The gateway's sshd has 100 channels in the loaded agent's session; the cost of sshd is printed separately.
 sshd_us() { cpu_us $(sshd_children); }
 compare() {
     local name=$1 n=$2 a50 a99 b50 b99 c0 c1 c2 c3 s0 s1 s2
@@ -72,7 +72,7 @@ one_round() {
     wait_for 120 all_up "$TMP/many" || { json | jq '[.contexts[] | select(.state != "up")][0]'; fail "the agent does not come up"; }
     keep all_up_ms $(($(date +%s%3N) - begin))
 
-    # Memory, after both have rested and given back what the login needed.
+    # Memory, after both agents have been idle and have freed what the login needed.
     sleep 5
     rest_kb=$(private_kb "$many")
     keep memory_one_kb "$(private_kb "$one")"

@@ -4,16 +4,14 @@
 #
 #   attest_hash_ratio          /hash on the board's service, over the bare HMAC work: the same messages and the same library
 #   attest_hash_over_copy      the same, over the bare HMAC work with one copy of each chunk: the lower bound of a device that reads flash
-#   attest_cli_ratio           cmxsafe attest --compute over a program that does the bare work, without the time of starting
-#   either
+#   attest_cli_ratio           cmxsafe attest --compute over a program that does the bare work, both without the time of their start
 #   attest_cli_vs_python       remote_attestation.py over cmxsafe attest --compute, whole processes
-#   attest_evidence_ratio      /evidence over /hash, over flash without an erased chunk, the worst case
+#   attest_evidence_ratio      /evidence over /hash, for flash without an erased chunk, the worst case
 #                              (also prints the time of SHA-256 over the same bytes, the lower bound; docs/ATTESTATION.md, "What evidence costs")
-#   attest_evidence_ratio_typical  /evidence over /hash, with 1.2 MB of application and the rest erased
+#   attest_evidence_ratio_typical  /evidence over /hash, for flash with 1.2 MB of application and the rest erased
 #   attest_bulk_meanwhile      bulk through the same SSH session during /hash requests without a pause, over bulk alone;
-#   flash as slow as a
-#                              chip's (4 KB in 250 us). Median of five pairs.
-#   attest_heap                our allocations' peak during /hash, /evidence and signed /evidence, bytes
+#                              flash as slow as a chip's (4 KB in 250 us). Median of five pairs.
+#   attest_heap                peak of our allocations during /hash, /evidence and signed /evidence, bytes
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
@@ -32,7 +30,7 @@ chmod 600 "$tmp/private_key.bin"
 least() { sort -n | head -n 1; }
 # keep NAME A B: adds A divided by B to the rounds of NAME.
 keep() { ratio "$2" "$3" >>"$tmp/$1"; }
-# took COMMAND...: the shortest of 25 runs of a process, in microseconds.
+# took COMMAND...: prints the shortest of 25 runs of a process, in microseconds.
 took() {
     local i a b
     for i in $(seq 25); do

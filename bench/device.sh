@@ -2,13 +2,13 @@
 # Measures the device library, compiled for rv32imc -Os as an ESP32-C3 is. Prints `name value aim ok|short`.
 #
 #   device_flash        bytes of our code in a firmware with all four modules, without libssh
-#   device_static_ram   bytes of its data and bss
+#   device_static_ram   bytes of data and bss of this code
 #   device_stack_frame  bytes of the largest stack frame in src/
 #   device_es256_flash  bytes that only signed evidence (ES256) uses: its digest, the head of the signed data and the derivation of
-#                       its key. Neither branches inside functions that MACs use as well, nor the port's call of PSA.
-#   device_heap         bytes of our heap: three contexts up in separate sessions, 4 relays each that the gateway
-#                       holds up, one upload and one attestation in progress; its parts go to standard error, and the sum
-#                       that it would reach if all 12 services stopped reading during bulk transfers
+#                       its key. Branches inside functions that MACs use as well, and the port's call of PSA, do not count.
+#   device_heap         bytes of our heap: three contexts up in separate sessions, 4 relays in each that wait for the
+#                       gateway, one upload and one attestation in progress. Standard error shows the parts, and the sum if
+#                       the services of all 12 relays stopped reading during bulk transfers.
 # Only a device can show the share of libssh, lwIP and the HTTP server, stacks and login time: docs/ESP32.md has them for an emulated ESP32-C3.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)

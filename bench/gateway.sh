@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Measures the gateway, against the same sshd with a plain authorized_keys file in the same run, and as root those of identities
-# and the judge (gateway_system.sh). Prints one line per figure: name value aim ok|short [rounds]. CMX_FLEET sets the fleet's size (500),
+# Measures the gateway, against the same sshd with a plain authorized_keys file in the same run; as root also identities and the
+# judge (gateway_system.sh). Prints one line per figure: name value aim ok|short [rounds]. CMX_FLEET sets the fleet's size (500),
 # CMX_LOGINS the logins of each round (12), CMX_ROUNDS the rounds (5), CMX_SHORT=1 makes fewer rounds, CMX_ONLY=lookup measures the
 # look-up alone.
 here=$(cd "$(dirname "$0")" && pwd)
@@ -19,7 +19,7 @@ ulimit -n "$(ulimit -Hn)"
 now_us() { date +%s%6N; }
 
 start_gateway --fleet fd12:3456:789a::/48
-# Devices in ROUNDS files; the time of each file is that of all of them at its rate.
+# Enrols the devices from ROUNDS files. The time of each file, times ROUNDS, is the time of all devices at this rate.
 python3 - "$DEVICES" "$ROUNDS" "$TMP/many" <<'PY'
 import base64, os, struct, sys
 devices, rounds = int(sys.argv[1]), int(sys.argv[2])
@@ -37,8 +37,8 @@ for ((r = 0; r < ROUNDS; r++)); do
 done
 figure gateway_enrol_10000_s "$(awk -v n="$ROUNDS" '{ s += $1 } END { printf "%.2f\n", s / n }' "$TMP/enrol")" "<=" 10 "$(commas <"$TMP/enrol")"
 
-# The time that the registry look-up adds to a login: two sshds are started for each connection, one with the key in a file and one with the registry. Logins
-# alternate; MaxSessions 0 ends each right after authentication.
+# Measures the time that the registry look-up adds to a login. One port leads to an sshd with the key in a file, the other to one with
+# the registry. Logins alternate; MaxSessions 0 ends each right after authentication.
 key a
 gw enroll bench-a --key "$TMP/a.pub" --ports 81 >/dev/null || fail "enroll"
 A=$(address_of bench-a)
@@ -53,7 +53,7 @@ for pair in "$PA sshd_plain" "$PB sshd_config"; do
         2>>"$TMP/login_sshd.log" & PIDS+=("$!")
 done
 cat >"$TMP/login.sh" <<'LOGIN'
-# login.sh KEY PORT...: prints the milliseconds of one login to each port, in turn, N times
+# login.sh KEY N PORT...: logs in to each port in turn, N times, and prints "PORT MICROSECONDS" for each login
 key=$1 n=$2; shift 2
 for i in $(seq "$n"); do
     for p in "$@"; do

@@ -6,8 +6,8 @@
 #   gateway_attest_worker_mb   the most memory that the worker itself used
 #   gateway_quarantine_s       from the verdict in the registry to the last byte of a stream (gateway_quarantine.sh; needs root)
 #
-# All devices answer with one simulated board inside the gateway's namespace, which shares the machine with the worker: a line
-# begins with '#' and says how the processor time divides.
+# One simulated board inside the gateway's namespace answers for all devices. It shares the machine with the worker, so a line that
+# begins with '#' gives the processor time of the worker.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
 export CMX_BUILD=$CMX_ROOT/build CMX_BIN=${CMX_BIN:-$CMX_ROOT/build/bin}

@@ -2,7 +2,7 @@
 # Measures the load of a gateway on this machine: 2,000 sessions of light clients, all of which log in at once, and the cost of
 # each; 10,000 grants; logins offered at 20, 50 and 100 a second beside the sessions; and how the sessions come back after
 # the gateway was stopped and after it was killed. Clients and gateway share the machine. Prints one line per figure, with the
-# rounds of those that are short; the 2,000 logins at once have one round, whose medians and percentiles are over the
+# rounds where there are several. The 2,000 logins at once have one round, whose medians and percentiles are over the
 # sessions. Names the first limit. CMX_SHORT=1: 200 sessions and 1,000 grants. CMX_ONLY=stop or kill: only the logins, and
 # how the sessions come back after that. Needs root.
 here=$(cd "$(dirname "$0")" && pwd)
@@ -77,7 +77,7 @@ if [ -n "${CMX_ONLY:-}" ]; then
     exit 0
 fi
 
-# At rest.
+# The sessions are at rest.
 sleep 3
 mapfile -t pids < <(gateway_pids)
 sessions=() fds=0

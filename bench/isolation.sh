@@ -9,7 +9,7 @@ cd "$CMX_ROOT" || exit 1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# The files that decide about packets, and the addresses' comparison that they use. (digest.c only names the policy in evidence.)
+# The files that decide about packets, and core/ip.c, which compares addresses for them. (digest.c only names the policy in evidence.)
 mapfile -t pure < <(ls src/cmxsafe/isolation/*.c src/cmxsafe/core/ip.c | grep -v /digest.c)
 
 # The time of a verdict does not grow from 1 to 32 contexts. The shortest of several alternating runs counts, because the machine may be shared.
@@ -22,8 +22,8 @@ one=$(sort -n "$work/1" | head -1) many=$(sort -n "$work/32" | head -1)
 figure isolation_verdict_ns_32_contexts "$many" '<=' 60 "$(commas <"$work/32")"
 figure isolation_verdict_32_to_1 "$(ratio "$many" "$one")" '<=' 1.25 "$(paste "$work/32" "$work/1" | awk '{ printf "%.3f\n", $1 / $2 }' | commas)"
 
-# Code and static data of the pure part for riscv32, linked, so that call instructions have their final length. Of core's addresses
-# only what it uses.
+# Code and static data of these files for riscv32, linked, so that call instructions have their final length. Of core/ip.c only the
+# functions that the others call count.
 if command -v riscv64-unknown-elf-gcc >/dev/null && [ -d /usr/include/lwip ]; then
     for c in "${pure[@]}"; do
         riscv64-unknown-elf-gcc -march=rv32imc -mabi=ilp32 --specs=picolibc.specs -Os -ffunction-sections -fdata-sections -Isrc \

@@ -58,8 +58,8 @@ measure_agent() {
     in_ns gw ip neigh flush dev eth0 # the next device has another hardware address
 }
 
-# The devices run one after the other, because two at once would share the processors. A device has one processor, as a chip has,
-# and all else the others: between several, how often lwIP's threads wait for each other depends on their speed.
+# The devices run one after the other, because two at once would share the processors. A device has one processor, as a chip has, and
+# all other programs have the rest: on several, how often lwIP's threads wait for each other depends on the processors' speed.
 measure_board() {
     local alone=() last=$(($(nproc) - 1)) p
     if [ "$last" -gt 0 ]; then

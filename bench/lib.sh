@@ -7,7 +7,7 @@
 # CMX_BUSY: the per cent of the processors' time that others used in the second before the measurement, also for scripts that it
 # starts. (A load average would still count what ended a minute ago.)
 processors() { awk '$1 == "cpu" { print $2 + $3 + $4 + $7 + $8, $5 + $6; exit }' /proc/stat; }
-busy_percent() { # busy_percent EARLIER: since the line of processors that was printed earlier
+busy_percent() { # busy_percent EARLIER: prints the per cent in use since `processors` printed the line EARLIER
     awk -v a="$1" -v b="$(processors)" 'BEGIN { split(a, x); split(b, y); u = y[1] - x[1]; i = y[2] - x[2]; printf "%.0f\n", u + i ? 100 * u / (u + i) : 0 }'
 }
 if [ -z "${CMX_BUSY:-}" ]; then
@@ -28,7 +28,7 @@ figure() {
 # note NAME VALUE [ROUNDS]: a figure without an aim.
 note() { printf '%s %s - ok%s\n' "$1" "$2" "${3:+ $3}"; }
 
-# commas: the numbers on standard input, one per line, separated by commas.
+# commas: prints the numbers on standard input, one per line there, separated by commas.
 commas() { paste -sd,; }
 
 # figure_of NAME FILE COMPARISON AIM: the median of FILE, which has one line per round with its value. note_of NAME FILE: the
@@ -41,7 +41,7 @@ median() { sort -g | awk '{ v[NR] = $1 } END { if (NR) printf "%.3f\n", (v[int((
 
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN { if (b > 0) printf "%.4f\n", a / b }'; }
 
-# cpu_us PID...: processor time that these processes have used, all threads that still run, in microseconds.
+# cpu_us PID...: prints the processor time that the running threads of these processes have used, in microseconds.
 cpu_us() {
     local p
     for p in "$@"; do cat "/proc/$p"/task/*/schedstat 2>/dev/null; done | awk '{ n += $1 } END { printf "%.0f\n", n / 1000 }'

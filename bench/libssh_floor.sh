@@ -27,8 +27,8 @@ cc -O2 -D_GNU_SOURCE -DCMX_DEVICE_PROFILE -Isrc -I. $(pkg-config --cflags libssh
 free_of() { ! listening "$PORT"; }
 bulk() { timeout 600 "$BIN/loadgen" bulk "$PORT" "$1" $(($2 << 20)) 1 >/dev/null || fail "bulk over $peer"; }
 
-# begin PEER CIPHER [command before it]: starts one of floor (64 KB per write), floor_16k, ours, ours_high, device (the pieces of
-# a microcontroller), ssh. Sets RUN.
+# begin PEER CIPHER [command before it]: starts one of floor (64 KB per write), floor_16k, ours, ours_high, device (with the buffer
+# sizes of a microcontroller), ssh. Sets RUN.
 begin() {
     local cipher=$2
     peer=$1
@@ -50,8 +50,9 @@ begin() {
     wait_for 60 listening "$PORT" || fail "$peer does not listen"
 }
 end() { kill "$RUN"; wait "$RUN" 2>/dev/null; wait_for 60 free_of || fail "$peer still listens"; }
-# Prints the self cost of the functions of a callgrind file, without the frame that was open when counting began. callgrind counts each byte of
-# a `rep movsb` or `rep stosb`, which memcpy and memset use: their share over 1,024 is how often each byte is copied or wiped.
+# Prints the self cost of the functions of a callgrind file, without the frame that was open when counting began. callgrind counts one
+# instruction for each byte of a `rep movsb` or `rep stosb`, which memcpy and memset use. So their share of the instructions per KB, divided by
+# 1,024, is how many times each byte is copied or wiped.
 SELF_COST='
     function name_of(text,   id) { id = text; sub(/\).*/, ")", id); sub(/^[^)]*\) ?/, "", text); if (text != "") names[id] = text; return id }
     /^c?ob=/ { id = name_of("o" substr($0, index($0, "=") + 1)); if ($0 ~ /^ob/) object = id }

@@ -105,7 +105,7 @@ def kill_tree(process, number):
 
 
 class Peer:
-    """One way to reach the service. `sides` says which processes belong to it; endpoint is where the consumer connects."""
+    """One way to reach the service. `sides` has the process of each side; endpoint is where the consumer connects."""
     name = ''
 
     def __init__(self, world):

@@ -212,7 +212,7 @@ if wanted memory; then
 fi
 
 # ---- MQTT: with one connection per message, the proxy saves the TLS handshake (key exchange, certificate), because its
-# session is already established: processor time on the loopback, one of four round trips over a network. On a kept
+# session is already established: this saves processor time on the loopback, and one of four round trips over a network. On a kept
 # connection there is no handshake to save, and each message passes two more processes, which is visible on the loopback but
 # not over a network. Debian 12's sshd uses Nagle's algorithm for sessions that only forward (OpenSSH 10.1 and later do
 # not): over a network, data that follows other data within a round trip waits for its acknowledgement, which costs
@@ -265,7 +265,7 @@ mqtt_case() {
         note_of "proxy_${name}_${way%% *}_rate" "$TMP/mqtt.rate.${way%% *}"
     done
 }
-# start_floors: `ssh -L` to the same sshd, and two plain relays, one behind the other, as the two processes of a tunnel are.
+# start_floors: starts `ssh -L` to the same sshd, and two plain relays, one behind the other, as the two processes of a tunnel are.
 start_floors() {
     local pub sub near far
     pub=$(free_port) sub=$(free_port) near=$(free_port) far=$(free_port)
@@ -276,7 +276,7 @@ start_floors() {
     for port in "$sub" "$far" "$near"; do wait_for 20 listening "$port" || fail "no listener at $port"; done
     FLOORS=("ssh_L $pub $sub" "two_relays $near $near")
 }
-# start_legs ADDRESS PORT USER: the proxy on the device's side of the slow link.
+# start_legs ADDRESS PORT USER: starts the proxy on the device's side of the slow link.
 start_legs() {
     coproc PROXY { exec ip netns exec "cmxd$$" "$BIN/proxy_run" "$1" "$2" "$3" "$KEY" "$PIN" base=100 max=1000 -- "${legs[@]}" 2>>"$TMP/proxy.log"; }
     PROXY_RUN=$PROXY_PID; PIDS+=("$PROXY_RUN")

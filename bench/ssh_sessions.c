@@ -13,8 +13,9 @@
  *
  * Standard input has orders, one in each line. "mark" prints "marked N": how many sessions were closed since the last
  * mark. "back SECONDS" waits until every session was closed once since the mark and is back, at most that long, and
- * prints "back N REFUSED TIMEOUTS SECONDS P50_MS P99_MS MAX_MS": how many are back, attempts meanwhile that failed at
- * once and that got no answer in time, from the first loss to the last return, and how long devices were away. */
+ * prints "back N REFUSED TIMEOUTS SECONDS P50_MS P99_MS MAX_MS": N sessions are back; meanwhile REFUSED attempts failed
+ * at once and TIMEOUTS got no answer in time; SECONDS passed from the first loss to the last return; the others are how
+ * long devices were away. */
 #include <libssh/libssh.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -129,7 +130,7 @@ static void keep(struct device *d, ssh_session s)
     pthread_mutex_unlock(&k->lock);
 }
 
-/* As a device does after it has lost its session (proxy/session.c). */
+/* Logs a lost session in again, as a device does (proxy/session.c). */
 static void *run_return(void *arg)
 {
     struct device *d = arg;

@@ -11,7 +11,7 @@ fail() { echo "$*"; bad=1; }
 version=$(sed -nE 's/.*define CMX_VERSION "(.*)"/\1/p' src/cmxsafe/version.h)
 field() { sed -nE "s/^$1=(.*)$/\1/p" library.properties; }
 
-# Rules LP003 and following: the fields, each once, not empty.
+# Rules LP003 and following: each field occurs exactly once and is not empty.
 for f in name version author maintainer sentence paragraph category url architectures includes; do
     [ "$(grep -c "^$f=" library.properties)" = 1 ] && [ -n "$(field $f)" ] || fail "library.properties: $f must occur exactly once and not be empty"
 done
@@ -27,13 +27,13 @@ case "$(field category)" in Display | Communication | "Signal Input/Output" | Se
 [ -f "src/$(field includes)" ] || fail "library.properties: includes names no header in src/ (LP051)"
 [ -f "src/$(field name).h" ] || fail "no header has the library's name (LS008)"
 
-# keywords.txt: token TAB type, no token twice (LS008, Library specification).
+# Each line of keywords.txt is a token, a TAB and a type, and no token occurs twice (LS008, Library specification).
 awk -F'\t' '/^#/ || /^$/ { next }
     NF != 2 || $1 ~ / / || $2 !~ /^(KEYWORD[123]|LITERAL1)$/ { print "keywords.txt:" NR ": " $0; bad = 1 }
     seen[$1]++ { print "keywords.txt:" NR ": twice: " $1; bad = 1 }
     END { exit bad }' keywords.txt || bad=1
 
-# Each sketch has its folder's name (LS016); nothing executable, no symbolic link, no .development file (LS009 to LS012).
+# Each sketch has its folder's name (LS016). No symbolic link and no .development file is published (LS009 to LS012).
 for ino in examples/arduino/*/*.ino; do
     [ "$(basename "$ino" .ino)" = "$(basename "$(dirname "$ino")")" ] || fail "$ino: a sketch has its folder's name"
 done

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Compiles all of src/ for rv32imc -Os with Debian's cross compiler, with warnings as errors, and compares the flash and
-# static RAM of each module and every stack frame with tests/riscv/budget.txt, whose limits hold for one compiler each. SSH
+# static RAM of each module and every stack frame with tests/riscv/budget.txt, which has limits for each compiler. SSH
 # and socket headers come from Debian's libssh-dev and liblwip-dev; tests/riscv/include holds the headers of a port of lwIP.
 set -u
 . "$(dirname "$0")/lib.sh"
@@ -19,7 +19,7 @@ ln -s /usr/include/libssh "$out/include/libssh"
 ln -s /usr/include/lwip/lwip "$out/include/lwip"
 ln -s /usr/include/lwip/netif "$out/include/netif"
 
-# -msave-restore and the seven flags after it as cmake/esp_component.cmake has them.
+# The optimization flags from -msave-restore to -fno-shrink-wrap are those of cmake/esp_component.cmake.
 flags=(--specs=picolibc.specs -march=rv32imc -mabi=ilp32 -std=gnu11 -Os -msave-restore -mtune=size -malign-data=natural -fno-expensive-optimizations -fno-jump-tables
     -fno-caller-saves -fno-move-loop-invariants -fno-shrink-wrap -ffreestanding -ffunction-sections -fdata-sections -fstack-usage
     -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Werror
@@ -34,7 +34,7 @@ compile() { # compile SOURCE: makes an object; says so if it does not compile
 export -f compile
 find src -name '*.c' -not -path '*/esp/*' -print0 | sort -z | xargs -0 -P 4 -I{} bash -c 'compile {}' || exit 1
 
-# The total of a firmware: linked from the functions that a sketch with every module calls. Symbols that other
+# Measures the total of a firmware, linked from the functions that a sketch with every module calls. Symbols that other
 # components define (libssh, lwIP, ESP-IDF) can be reached by a short call, as in a firmware's flash; functions of the chip's
 # ROM (mem*, str*, 64-bit division) cannot. libgcc's share is counted, but not its unwind tables: ESP-IDF links .eh_frame
 # only with C++ exceptions or CONFIG_ESP_SYSTEM_USE_EH_FRAME.
@@ -56,7 +56,7 @@ while read -r symbol; do roots+=("-Wl,-u,$symbol"); done < <(sed -nE 's/^root_sy
 "${prefix}objcopy" -R .eh_frame "$out/linked.elf"
 read -r flash ram < <("${prefix}size" "$out/linked.elf" | awk 'NR == 2 { print $1 + $2, $2 + $3 }')
 
-# One line per module: text and rodata are flash; data counts as both, bss as RAM.
+# Prints one line per module. text and rodata count as flash, bss as RAM, data as both.
 find "$out/src" -name '*.o' -print0 | xargs -0 "${prefix}size" | awk -v budget="$budget" -v compiler="$compiler" -v prefix="$out/src/" -v total_flash="$flash" -v total_ram="$ram" '
     function module(path) {
         sub(prefix, "", path)

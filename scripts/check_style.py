@@ -49,7 +49,7 @@ ONE_PLACE = (
     ("the INI reader", r"#include <ini\.h>", r"port/linux/ini_file\.c"),
     ("the notification of systemd", r"sd_notify|getenv\(\"NOTIFY_SOCKET", r"port/linux/notify\.c"),
     ("the list of labels", r'"@?cmxsafe [a-z0-9 -]+ \d+"', r"src/cmxsafe/core/label\.[ch]"),
-    # gw_status.c joins the answers of several gateways, which are JSON, as text: no JSON parser is linked. Other matches read.
+    # gw_status.c joins the JSON answers of several gateways as text, because no JSON parser is linked. The pattern leaves out code that reads JSON.
     ("the JSON writer", r'^(?!.*(str(str|len|cmp)\(|answer_is\(|_array\(|#define|CLI_\w+\()).*"(\\.|[^"\\])*\\"\w+\\":', r"cli/gateway/gw_status\.c"),
 )
 # Each state has one setter, which logs; a constructor may set the first state. `out` and `v` are copies for status.
@@ -60,7 +60,7 @@ OURS = ("cmx_", "gw_", "agent_", "board_", "cmd_")
 # Files of other projects that comments name as their source.
 FOREIGN_FILES = {"auth.c", "bootloader_utility.c", "capability.h", "esp_app_desc.h", "esp_app_format.h", "esp_flash_partitions.h",
                  "esp_ota_ops.c", "kex.c", "nchan.c", "options.c", "serverloop.c", "sshd.c"}
-# Functions that only tests call, to start again in the same process.
+# Functions that only tests call.
 TEST_HOOKS = {"cmx_mem_fail_at", "cmx_mem_reset_peak", "cmx_device_isolation_end"}
 
 

@@ -74,7 +74,7 @@ row() {
 say "starting"
 SSH_PORT=$(port_near 2233) STREAM=$(port_near 8081 18081) OTA=$(port_near 8989 18989) ATTEST=$(port_near 8888 18888)
 OFFSET=$(($(port_near 18080) - 80))
-# The board: flash, partition table and eFuse in files; a hardware key; a key that signs its updates.
+# Makes the board (flash, partition table and eFuse in files), its hardware key, and a key that signs its updates.
 "$BIN/cmxsafe-board" create "$WORK/board" >/dev/null || die "the board cannot be made"
 (
     cd "$WORK/board" || exit 1
@@ -146,7 +146,7 @@ recovers() {
     [ -z "${CMX_DEMO_INSIDE:-}" ] || { kill_sessions && wait_until 60 "waiting for the sessions" all_up; return; }
     before=$(logins)
     sessions=$(pgrep -P "${PIDS[0]}") || return 1
-    # In OpenSSH 9.8 and later a child of this process holds the connection.
+    # In OpenSSH 9.8 and later a child of each of these processes holds the connection.
     for child in $sessions; do sessions+=" $(pgrep -P "$child")"; done
     # shellcheck disable=SC2086
     kill -KILL $sessions
@@ -197,7 +197,7 @@ row isolation "on lwIP: a neighbour's scan of all 65,535 ports finds nothing; th
 echo
 if [ "$FAILED" = 0 ]; then say "all shown"; else say "$FAILED of ${#ROWS[@]} failed"; fi
 [ -z "$ONCE" ] || exit $((FAILED > 0))
-if [ -n "${CMX_DEMO_INSIDE:-}" ]; then # the addresses below are the machine's
+if [ -n "${CMX_DEMO_INSIDE:-}" ]; then # the addresses below are on the machine's loopback
     HOST=127.0.0.1 PUBLIC=()
     for p in 8081 18989 18888; do PUBLIC+=("$(nsenter --net=/proc/self/fd/8 bash -c "$(declare -f port_near); port_near $p")"); done
     HOST=cam-1.cmx publish "${PUBLIC[0]}" "$STREAM"

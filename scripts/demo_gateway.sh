@@ -41,7 +41,7 @@ product_gateway() {
     for c in stream ota attest; do BOARD_GATEWAY+=(--set "context $c.remote_address=$address"); done
 }
 
-# Runs after the processes have ended.
+# Runs after the demo's own processes have ended; waits for the gateway's.
 end_product_gateway() {
     gw net down >/dev/null 2>&1
     echo $$ >/sys/fs/cgroup/cgroup.procs
@@ -52,7 +52,7 @@ no_cgroup() {
     [ ! -e "$CGROUP" ]
 }
 
-# Prints a free port near the wanted one.
+# port_near PORT...: prints the first of these ports that is free, or else a random free one.
 port_near() {
     local p
     for p in "$@" $(shuf -i 12000-29999 -n 50); do

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Generates src/cmxsafe/ota/page.c from page/update.html: the page, minified by esbuild and compressed by zopfli, and its
 # Content-Security-Policy with the SHA-256 of its script and its style, so that no other script can run in it. With
-# --check: reports whether page.c is up to date. Versions of esbuild make different scripts, so page.c names the one that
-# made it (Debian 12's), and only that one compares the pages.
+# --check: reports whether page.c is up to date. Versions of esbuild make different scripts, so page.c names the version that
+# made it (Debian 12's), and --check compares only where this version is installed.
 set -eu
 . "$(dirname "$0")/lib.sh"
 cd "$CMX_ROOT/src/cmxsafe/ota"
@@ -21,7 +21,7 @@ def minify(kind):
     return lambda m: subprocess.run(["esbuild", "--minify", "--charset=utf8", *kind], input=m[0].encode(), check=True,
                                     capture_output=True).stdout.decode().strip()
 
-# Removes indentation and blank lines around tags.
+# Minifies style and script, and removes the white space between tags on different lines.
 page = open(sys.argv[1], encoding="utf-8").read()
 page = re.sub(r"(?<=<style>).*?(?=</style>)", minify(["--loader=css"]), page, flags=re.S)
 page = re.sub(r"(?<=<script>).*?(?=</script>)", minify(["--format=iife", "--target=es2020"]), page, flags=re.S)
@@ -34,8 +34,8 @@ def sha(tag):
 csp = ["default-src 'none'", f"script-src {sha('script')}", f"style-src {sha('style')}", "connect-src 'self'",
        "img-src data:", "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'"]
 
-# Every browser accepts gzip, which needs a third of the flash. The header has no name and time, so the same page gives the
-# same bytes.
+# The page is stored gzipped, because every browser accepts that and it takes less than half of the flash. zopfli writes no
+# file name and no time into the gzip header, so the same page gives the same bytes.
 with open(sys.argv[2], "w", encoding="utf-8") as f:
     f.write(page)
 packed = subprocess.run(["zopfli", "--i100", "-c", sys.argv[2]], check=True, capture_output=True).stdout

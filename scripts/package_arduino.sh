@@ -12,7 +12,7 @@ esac
 out=${1:-build/packages}
 mkdir -p "$out"
 version=$(sed -nE 's/.*define CMX_VERSION "(.*)"/\1/p' src/cmxsafe/version.h)
-# A commit of its own with a fixed date: an archive takes its files' times from there.
+# Makes a commit with a fixed date, because git archive gives files the time of the commit.
 export TZ=UTC GIT_AUTHOR_DATE=2000-01-01T00:00:00Z GIT_COMMITTER_DATE=2000-01-01T00:00:00Z
 export GIT_AUTHOR_NAME=cmxsafe GIT_AUTHOR_EMAIL=cmxsafe@localhost GIT_COMMITTER_NAME=cmxsafe GIT_COMMITTER_EMAIL=cmxsafe@localhost
 tree=$(git stash create)

@@ -21,7 +21,7 @@ keep() {
     [ "$(stat -c %s "$IMAGES/$2")" -lt "$MAX_BYTES" ] || fail "$2 is too large"
 }
 
-# A gateway with boards, grants, traffic, one verdict and devices for a campaign.
+# Takes the pictures of a gateway with boards, grants, traffic, one verdict and devices for a campaign.
 console_pictures() {
     local name
     need_console
@@ -54,7 +54,7 @@ agent_pictures() {
     keep "${CMX_BUILD:-$ROOT/build}/console-screenshots/agent-1440-light.png" console-agent.png
 }
 
-# The demo's output as a drawing of a terminal.
+# Draws the demo's output as a terminal.
 demo_pictures() {
     FORCE_COLOR=1 "$ROOT/scripts/demo.sh" --once >"$TMP/demo.txt" || fail "the demo"
     python3 "$ROOT/scripts/terminal_svg.py" "scripts/demo.sh" <"$TMP/demo.txt" >"$IMAGES/demo.svg" || fail "the drawing"

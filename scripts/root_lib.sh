@@ -70,7 +70,7 @@ builder_root() {
 in_root() {
     local dir=$1 pid status
     shift
-    # setpriv ends both programs with this shell, however that ends.
+    # setpriv ends both programs when this shell ends, for whatever reason.
     setpriv --pdeathsig KILL unshare --mount --propagation private --pid --fork --kill-child --ipc --uts --net \
         bash -c "$(declare -f enter_root); enter_root \"\$@\"" - "$dir" "$@" &
     local unshared=$!
@@ -85,7 +85,7 @@ in_root() {
     return $status
 }
 
-# enter_root DIR COMMAND...: the part that runs inside the namespaces.
+# enter_root DIR COMMAND...: the part of in_root that runs inside the namespaces.
 enter_root() {
     set -e
     local dir=$1 node kept

@@ -24,7 +24,7 @@ fi
 builder=$(builder_root "$release" "$arch") || exit 1
 dir=$(mktemp -d "$ROOTS/arch.XXXXXX")
 trap 'umount -l "$dir/root" 2>/dev/null; rm -rf "$dir"' EXIT
-# Not run: tests that use the kernel's filters or /proc, where they would see the emulator's own system calls.
+# Leaves out tests that use the kernel's filters or /proc, because they would see the emulator's own system calls.
 without='^test_(confine|agent_memory)$' only=.
 [ -z "$short" ] || only='^test_(core|json|ip|config|proxy_config|ota_image|identity|attest_chain|port_conformance|read_ahead)$'
 mount_copy "$builder" "$dir" || die "try_arch.sh: cannot mount a copy of $release"

@@ -20,7 +20,7 @@ if [ -z "${CMX_IN_MOUNTS:-}" ]; then
 fi
 prefix=/usr/local/musl
 
-# The libraries of the builder, in the order in which they need each other. Runs inside it.
+# Builds the libraries, each after those that it needs. Runs inside the builder.
 build_libraries() {
     set -euo pipefail
     export DEBIAN_FRONTEND=noninteractive

@@ -74,7 +74,7 @@ gateway='
     cmxsafe gateway enroll cam-17 --key key.pub --ports 81
     cmxsafe gateway list | grep cam-17'
 
-# A page of Cockpit is there when its bridge lists it.
+# page NAME: prints a command that succeeds if Cockpit's bridge lists this page.
 page() { printf 'cockpit-bridge --packages | grep "^%s "\n' "$1"; }
 
 # The former packages are built by their own script in a build system of the release. A gateway and an agent run with

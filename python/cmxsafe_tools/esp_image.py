@@ -47,7 +47,7 @@ class Description:
 
 @dataclass
 class Trailer:
-    """Returns the signature at the end of an image."""
+    """The signature at the end of an image."""
     signed_len: int
     key_id: bytes
     signature: bytes = b""
@@ -90,7 +90,7 @@ def key_id(public_key):
 
 
 def parse_public_key(text):
-    """PEM, or 130 hex digits. Raises ValueError."""
+    """Parses a P-256 key in PEM, or as 130 hex digits. Raises ValueError."""
     text = text.strip()
     if len(text) == 130:
         return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), bytes.fromhex(text))
@@ -202,7 +202,7 @@ def _segments(reader, count, secure_version_min):
 
 
 def _secure_boot_sector(reader):
-    """Padding to a sector, and Secure Boot v2's signature block in the next. The bootloader verifies the signature."""
+    """Reads padding to the end of the sector, then Secure Boot v2's signature block. The bootloader verifies the signature."""
     pad = -reader.at % SECTOR
     if reader.data[reader.at:reader.at + pad].strip(b"\xff"):
         raise Malformed("bytes follow the image")

@@ -134,7 +134,7 @@ def _measured(v):
     return [tuple(m) for m in v]
 
 
-# number: name, reader (None: refused), optional; in the order that the profile requires
+# (number, name, reader, optional), in the order that the profile requires. A reader returns None for a value that is refused.
 CLAIMS = [
     (10, "nonce", _bytes(NONCE_MIN, NONCE_MAX), False),
     (256, "ueid", _bytes(33, 33), False),
@@ -162,7 +162,7 @@ CLAIMS = [
 
 
 def decode_claims(payload):
-    """A claim that the profile does not know is refused, so that no claim escapes the verifier. Raises Malformed."""
+    """Returns the claims by name. A claim that the profile does not know is refused, so that the verifier sees all. Raises Malformed."""
     found = decode_exactly(payload)
     if not isinstance(found, dict):
         raise Malformed("malformed")
@@ -206,7 +206,7 @@ class Expectation:
 
 
 class Verdict:
-    """The outcome of each check; ok is true if none failed."""
+    """The outcome of each check. ok is true if there is at least one check and none failed."""
 
     def __init__(self):
         self.checks = []

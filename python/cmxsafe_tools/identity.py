@@ -19,7 +19,7 @@ KEY_TODO = "give the file burned into the device with --key"
 
 
 def derive(key, label, counter=0):
-    """HMAC-SHA256 over the label, zeros, and the counter in the last of 32 bytes, as the chip's peripheral computes it."""
+    """Returns HMAC-SHA256 over 32 bytes, the label, zeros and the counter, as the chip's peripheral computes it."""
     return hmac.digest(key, label.encode().ljust(31, b"\0") + bytes([counter]), "sha256")
 
 
@@ -62,7 +62,7 @@ def ssh_line(key):
 
 @dataclass
 class AttestKey:
-    """Returns the line that a verifier of signed evidence holds. Evidence cannot be forged with it."""
+    """What a verifier of signed evidence holds. Evidence cannot be forged with it."""
     ueid: bytes
     public: bytes     # point of the key that signs evidence
     appraisal: bytes  # key of the digests in signed evidence

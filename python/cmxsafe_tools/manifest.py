@@ -21,7 +21,7 @@ REQUIREMENTS = "secure-boot", "flash-encryption", "debug-off", "isolation", "har
 # ---- ranges ----
 
 def parse_ranges(text, flash_size=U32):
-    """"BEGIN-END,..." in decimal or 0x-hexadecimal. Raises Malformed."""
+    """Parses "BEGIN-END,..." in decimal or 0x-hexadecimal. Raises Malformed."""
     ranges = []
     for piece in text.split(","):
         begin, dash, end = piece.partition("-")
@@ -73,7 +73,7 @@ class Reference:
         return cls([Part(at, at + len(data), data)])
 
     def bytes_at(self, begin, end):
-        """Raises LookupError where the reference does not hold all of it."""
+        """Returns the bytes of the range. Raises LookupError where the reference does not hold all of them."""
         out = bytearray()
         while begin < end:
             part = next((p for p in self.parts if p.begin <= begin < p.end), None)

@@ -140,7 +140,7 @@ class Device:
         return command
 
     def enroll(self):
-        """Returns the settings that the device needs, and stores them."""
+        """Enrols the device or reads --settings, and stores the settings that it needs in the journal."""
         if self.args.enroll:
             command = ["ssh", "-T"] + (["-F", str(self.args.ssh_config)] if self.args.ssh_config else [])
             # sshd's standard input may be a socket, which /dev/stdin cannot open: cat makes it a pipe.
@@ -241,7 +241,7 @@ class Device:
 
 
 def settings_of(text):
-    """NVS settings from the lines of `cmxsafe gateway enroll --form kconfig`."""
+    """Returns the NVS settings in the lines of `cmxsafe gateway enroll --form kconfig`."""
     found = dict(re.findall(r'^(CONFIG_\w+)="?([^"\n]*)"?$', text, re.M))
     settings = {key: found[option] for key, option in NVS_KEYS.items() if found.get(option)}
     missing = [NVS_KEYS[key] for key in ("gateway", "user", "host_key") if key not in settings]

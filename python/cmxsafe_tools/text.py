@@ -11,7 +11,7 @@ U32 = 0xffffffff
 
 
 def number(text, low=0, high=U32):
-    """Decimal or 0x-hexadecimal. Raises ValueError."""
+    """Parses a decimal or 0x-hexadecimal number from low to high. Raises ValueError."""
     if not re.fullmatch(r"0[xX][0-9a-fA-F]+|[0-9]+", text):
         raise ValueError(text)
     value = int(text, 16 if text[1:2] in ("x", "X") else 10)

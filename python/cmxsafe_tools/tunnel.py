@@ -17,7 +17,7 @@ def free_port():
 
 
 def split_gateway(gateway):
-    """"user@host:2222"; an IPv6 address with a port is in brackets."""
+    """Splits "user@host:2222" into host and port (None: no port). An IPv6 address with a port is in brackets."""
     found = re.fullmatch(r"(.*\])(?::(\d{1,5}))?|([^:]*):(\d{1,5})", gateway)
     if not found:
         return gateway, None

@@ -32,7 +32,7 @@ class Busy(Exception):
 
 @dataclass
 class Status:
-    """Returns the state of the service, as GET /update reports it."""
+    """The state of the service, as GET /update reports it."""
     state: str
     boot: str
     version: str = ""
@@ -80,7 +80,7 @@ class Update:
     # ---- the exchange ----
 
     def open_tunnel(self):
-        """Opens the connection again after it was lost. Raises NoAnswer."""
+        """Opens the tunnel, if there is one, again after it was lost. Raises NoAnswer."""
         try:
             if self.tunnel:
                 self.tunnel.open()

@@ -219,7 +219,7 @@ def arp(link, victim, dev):
         link.frame(0x0806, arp_frame(1, link.mac, victim, b"\0" * 6, dev), to=everyone)
         link.frame(0x0806, arp_frame(1, link.mac, victim, b"\0" * 6, victim), to=everyone)  # gratuitous
         link.frame(0x0806, arp_frame(2, link.mac, victim, everyone, victim), to=everyone)
-        # Claims the device's own address, in a unicast to the device: the gateway's table must not change here.
+        # Claims the device's own address. The frame goes to the device alone, so that it does not change the gateway's ARP table.
         link.frame(0x0806, arp_frame(1, link.mac, dev, b"\0" * 6, dev))
     net = dev.rsplit(".", 1)[0]
     for i in range(5000):

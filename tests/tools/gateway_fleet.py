@@ -2,7 +2,9 @@
 """Simulates many devices in one process. Each has a key, one SSH session and one listener, and reconnects as a real device does (exponential backoff with full jitter). The SSH client is asyncssh.
 
     gateway_fleet.py keys N FILE.csv FOLDER     makes N keys; the CSV is for `cmxsafe gateway import`
-    gateway_fleet.py run FOLDER PORT USER PORTFORWARD  reads FOLDER/addresses (name address), then commands from standard input:
+    gateway_fleet.py run FOLDER SSH_PORT USER LISTEN_PORT     each device listens on LISTEN_PORT of its address
+
+run reads FOLDER/addresses (name address), then commands from standard input:
         up        waits until every device is up; prints `up N SECONDS REFUSALS`
         lost      waits until every device is down; prints `lost N`
         quit

@@ -22,7 +22,7 @@ int cmx_pk_setup(mbedtls_pk_context *pk, const mbedtls_pk_info_t *info)
     pk->pk_ctx = mbedtls_calloc(1, sizeof(mbedtls_rsa_context));
     if (!pk->pk_ctx) {
         mbedtls_pk_free(pk);
-        return PSA_ERROR_INSUFFICIENT_MEMORY; /* Mbed TLS 4 has one set of errors with PSA */
+        return PSA_ERROR_INSUFFICIENT_MEMORY; /* Mbed TLS 4 shares its error codes with PSA */
     }
     mbedtls_rsa_init(pk->pk_ctx);
     return 0;

@@ -116,7 +116,7 @@ stop_board
 refused attest --url "$URL" --challenge c --image nothing.bin
 ok "attest: the value of /hash, MACed and signed evidence"
 
-# Compares with the golden files, for a desk without the C program and for later versions of both.
+# Compares the common output of both programs with golden files, so that a change of both at once is noticed.
 cp "$ROOT"/tests/golden/desk/* .
 for f in key:private_key.bin image:app.bin token:token signed:signed key_exchange:with_kex; do xxd -r -p "${f%%:*}.hex" >"${f#*:}"; done
 same identity public; cmp out.c identity.txt || fail "identity.txt"

@@ -189,7 +189,6 @@ static void test_update_keys_arrive(void **state)
     config_free(none);
 }
 
-/* Fails if the table has a key that no test above sets. */
 static void test_isolation_section(void **state)
 {
     struct agent_config *c =
@@ -312,6 +311,7 @@ static void test_changes_that_need_a_restart(void **state)
     }
 }
 
+/* Fails if the table has a key whose name does not occur in this file. */
 static void test_no_key_is_forgotten(void **state)
 {
     FILE *f = fopen("tests/unit/agent/test_config.c", "r");

@@ -466,7 +466,7 @@ static cmx_err count_event(void *arg, int64_t at, const char *what, const char *
     return CMX_OK;
 }
 
-/* Entries that were made while PostgreSQL was away come last, and get the next numbers. */
+/* Entries made while PostgreSQL was unreachable are numbered after those that other gateways stored meanwhile. */
 static void test_unsent_events(void **state)
 {
     char order[16] = "";
