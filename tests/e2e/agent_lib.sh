@@ -26,7 +26,7 @@ C
 # reverse NAME LOCAL REMOTE: prints the section of a reverse context.
 reverse() { printf '[context %s]\nlocal_port = %s\nremote_port = %s\n' "$1" "$2" "$3"; }
 
-# serve_file PORT FOLDER: serves the folder over HTTP on the loopback.
+# serve_folder PORT FOLDER: serves the folder over HTTP on the loopback.
 serve_folder() {
     python3 -m http.server -d "$2" --bind 127.0.0.1 "$1" >"$TMP/http.$1.out" 2>&1 &
     PIDS+=($!)

@@ -22,7 +22,8 @@ differ() { [ -n "$1" ] && [ -n "$2" ] && [ "$1" != "$2" ]; }
 # no_sanitizer_report FILE...: succeeds if every log exists and holds no report of a sanitizer or of assert().
 no_sanitizer_report() { lacks -E 'ERROR: (Address|Leak|Thread)Sanitizer|WARNING: ThreadSanitizer|runtime error:|Assertion .* failed' "$@"; }
 
-# wait_for SECONDS COMMAND...: polls until the command succeeds. SECONDS is for an idle machine; other tests run beside this one.
+# wait_for SECONDS COMMAND...: polls until the command succeeds. SECONDS is for an idle machine; CMX_WAIT_FACTOR (3) multiplies it,
+# because other tests run beside this one.
 wait_for() {
     local end=$((SECONDS + $1 * ${CMX_WAIT_FACTOR:-3}))
     shift

@@ -39,7 +39,7 @@ fail() {
     exit 1
 }
 ok() { echo "ok: $*"; }
-# skip TEXT: ends the scenario as skipped. skip_part TEXT: one part is skipped and the others run. scripts/test.sh names both.
+# skip TEXT: ends the scenario as skipped. skip_part TEXT: reports a skipped part; the other parts run. scripts/test.sh names both.
 skip() { echo "SKIPPED: $*" >&2; exit 77; }
 skip_part() { echo "SKIPPED PART: $*" >&2; }
 

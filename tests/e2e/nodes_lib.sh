@@ -63,8 +63,8 @@ registry() {
     CLEANUP=("pg_stop shared immediate" "${CLEANUP[@]}") # runs before the control group is ended
 }
 
-# JOIN_OPTIONS are join's.
-# fleet_of N...: machines, cables and entries, and a gateway on each: the first is set up, the others join it over SSH.
+# fleet_of N...: makes machines with cables and entries, and a gateway on each: the first one is set up, the others join it over SSH,
+# with the options JOIN_OPTIONS.
 fleet_of() {
     local first=$1 n m
     for n in "$@"; do machine "$n"; done

@@ -1,5 +1,5 @@
 """A name server for scenarios: resolver.py ADDRESS NAME=DELAY... answers each A query for NAME with 127.0.0.1 after DELAY seconds, or
-never if DELAY is `never`; every other query is refused at once. Prints the queries and its answers."""
+never if DELAY is `never`; every other query is refused at once. Prints the queries and the answers."""
 import socket
 import sys
 import threading

@@ -30,7 +30,7 @@ void conformance_time(void)
     CHECK(cmx_port_now_ms() - start >= 29); /* each reading is cut to a whole millisecond */
     start = cmx_port_now_ms();
     for (int i = 0; i < 5; i++)
-        cmx_port_sleep_ms(1); /* a tick may be 10 ms; never zero, never seconds */
+        cmx_port_sleep_ms(1); /* a tick may be 10 ms, so a sleep may take longer than 1 ms */
     CHECK(cmx_port_now_ms() - start >= 4 && cmx_port_now_ms() - start < 2000);
 }
 
@@ -79,7 +79,7 @@ static void use_stack(void *arg)
     for (size_t i = 0; i < sizeof block; i++)
         block[i] = 0x5a;
     CHECK(cmx_crypto_random((void *)(uintptr_t)block, 16) == CMX_OK);
-    cmx_port_task_done(); /* state that the check allocated for this task */
+    cmx_port_task_done(); /* frees what the libraries allocated for this task */
     atomic_fetch_add((atomic_uint *)arg, block[17] == 0x5a);
 }
 

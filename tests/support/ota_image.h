@@ -1,4 +1,4 @@
-/* ota_image.h - for tests: makes ESP-IDF application images and signed ones, by hand and in memory. */
+/* ota_image.h - for tests: makes ESP-IDF application images in memory, without ESP-IDF's tools, and signs them. */
 #pragma once
 
 #include <openssl/bn.h>

@@ -79,7 +79,7 @@ int sk_enroll(uint32_t alg, const uint8_t *challenge, size_t challenge_len, cons
     return 0;
 }
 
-/* Signs SHA-256(application), flags, counter, SHA-256(data). */
+/* Makes the message that the token signs: SHA-256(application), flags, counter, SHA-256(data). */
 static void make_message(uint8_t out[69], const char *application, uint8_t flags, const uint8_t *data, size_t len)
 {
     SHA256((const uint8_t *)application, strlen(application), out);

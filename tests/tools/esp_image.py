@@ -1,5 +1,5 @@
 """Writes another version, and other texts of the same length, into an ESP-IDF application image. esp_image.py IN OUT --version V
-[--replace OLD=NEW]. Checksum and SHA-256 at its end are made again."""
+[--replace OLD=NEW]. The checksum and the SHA-256 at the end of the image are computed again."""
 import argparse
 import hashlib
 import struct

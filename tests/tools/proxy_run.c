@@ -209,7 +209,7 @@ static void set_host(struct cmx_proxy *p, const char *text)
     printf("host %s\n", cmx_err_name(cmx_proxy_reconfigure(p, &gateway, contexts, n_contexts, &why)));
 }
 
-/* Pretends to be a device with that many free bytes of heap. */
+/* The engine sees a device with this many free bytes of heap. */
 static size_t heap = SIZE_MAX;
 
 static size_t heap_free(void *arg)

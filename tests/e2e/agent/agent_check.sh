@@ -85,7 +85,7 @@ refuses "control_socket $TMP/none/s: cannot write to $TMP/none" key "[agent]\nco
 takes key "[ota]\ninstall = true\nspool = $TMP/s\nkey_file = $TMP/update.pub\n[agent]\ncontrol_socket = $TMP/ctl2"
 ok "files and folders"
 
-# What is there already is what the agent can use, and no upload overwrites a file that the agent needs.
+# A file that exists must be of the kind that the agent can use, and no upload may overwrite a file that the agent needs.
 touch regular image0 && truncate -s 5G image5 && mkdir folder && head -c 33 /dev/urandom >hwkey33 && chmod 600 hwkey33
 update="[ota]\ninstall = true\nkey_file = $TMP/update.pub\nspool"
 refuses "is not a file of 32 bytes" key "[identity]\nkey_file = $TMP/hwkey33"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The agent with several gateways: `status` names the one in use; pins come from known_hosts lines of each; fixed ports
-# include those of all; a reload that changes the list keeps the gateway in use, and a broken list changes nothing.
+# The agent with several gateways: `status` names the one in use; pins come from the known_hosts lines of each gateway; the fixed
+# ports include the ports of all gateways; a reload that changes the list keeps the gateway in use, and a broken list changes nothing.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"
 for tool in jq python3; do command -v "$tool" >/dev/null || skip "no $tool"; done
@@ -49,7 +49,7 @@ reload "gateway port 1 needs a restart: confine_ports = fixed"
 end_agent
 ok "reload: the gateway in use stays; a broken list or a new port changes nothing"
 
-# A session that survives at a gateway which takes no new ones does not keep the others down.
+# A session that survives at a gateway which takes no new sessions does not keep the agent's other sessions down.
 SECOND=$(free_port) LISTENER=$SSHD_PID
 { AGENT_LINES='confine_ports = fixed' gateway_section; reverse web "$WEB" "$REMOTE"; echo "session = a"; reverse more "$WEB" "$SECOND"; echo "session = b"; } |
     sed "s/^host = .*/host = $ONE > $TWO/; s/^port = .*/port = $CLOSED/; s#^host_key = .*#known_hosts_file = $TMP/known_hosts#" >"$CONF"

@@ -114,7 +114,7 @@ wait "$uploader"
 rm hanging
 ok "hooks end with their command, at their limit, and with the agent"
 
-# ---- a handler that needs a restart: trial, confirm, rollback. A boot of the machine is another boot identifier ----
+# ---- a handler that needs a restart: trial, confirm, rollback. Another boot identifier simulates a boot of the machine ----
 boot() { export CMXSAFED_BOOT_ID=boot-$1; start_agent; }
 installed() { curl -sS -m 60 -F "update=@$1.signed" "$URL/update" | grep -q '^OK ' || fail "upload of $1"; }
 cat >install <<'SH'

@@ -40,7 +40,7 @@ def verify_mac(message, key):
 
 
 def verify_signature(message, line):
-    """Returns both for a public attestation key."""
+    """Returns the key of the digests and the ueid, both from the attestation key's line."""
     assert isinstance(message, Sign1Message)
     assert next(iter(message.phdr.values())).identifier == -7, "not ES256"
     blob = base64.b64decode(line.split()[1])

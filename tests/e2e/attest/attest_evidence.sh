@@ -46,7 +46,7 @@ head -c 200 "$TMP/token" >"$TMP/cut"
 refused "a cut token" 'ends too early' --token cut --nonce "$nonce"
 openssl rand -out "$TMP/other.bin" 32
 refused "another device's key" 'MAC does not match' --token token --nonce "$nonce" --key other.bin
-"$python" - "$TMP" <<'PY' # signed with the verifier's own copy of the attestation key
+"$python" - "$TMP" <<'PY' # MACed with the hardware key itself instead of the key derived from it
 import sys, cbor2, hmac
 t = cbor2.loads(open(sys.argv[1] + "/token", "rb").read())
 p, u, payload, tag = t.value.value

@@ -20,7 +20,7 @@ start_board() { # start_board [option ...]: starts the board
     BOARD_PID=$!
     PIDS+=("$BOARD_PID")
 }
-end_board() { # the board must exit by itself, with status 0
+end_board() { # ends the board, which must exit with status 0
     kill "$BOARD_PID"
     wait "$BOARD_PID" || fail "the board ended with $?"
     no_sanitizer_report "$TMP/board.log" || fail "a sanitizer complains"

@@ -49,7 +49,7 @@ attest_all >/dev/null
 gw status | grep -q '^a1 .* match ' || fail "status does not show the verdict"
 ok "attest --group: match and differs, both stored"
 
-# The device with the other image comes first: the others are not updated.
+# The device with the other image comes first: the others are not attested.
 ! gw attest a3 a1 a2 --first 1 -- --key "$TMP/keys/{name}.bin" --image "$TMP/firmware.bin" >"$TMP/first.out" 2>"$TMP/first.err" || fail "the rollout continued"
 grep -q '0 ok, 1 failed, 2 untouched' "$TMP/first.out" && grep -q 'too many failures' "$TMP/first.err" || fail "a failure of the first device does not stop the rollout: $(cat "$TMP/first.out")"
 # The devices have no update service: each update fails, and the rollout stops at its limit of failures.

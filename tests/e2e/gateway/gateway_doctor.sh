@@ -15,7 +15,7 @@ no_sessions() {
     grep -q "sessions would have no identity: $1" "$TMP/serve.log" || fail "it does not say '$1': $(cat "$TMP/serve.log")"
     ! gw status >"$TMP/status.out" 2>&1 && grep -q "can't be asked" "$TMP/status.out" || fail "status: $(cat "$TMP/status.out")"
 }
-# Attaches a program that permits no other in the control groups below, or detaches it.
+# Attaches a program that permits no other program in the control groups below, or detaches the program.
 cat >"$TMP/exclusive.py" <<'PY'
 import ctypes, os, struct, sys
 PROG_LOAD, PROG_ATTACH, PROG_DETACH, SOCK_ADDR, INET6_CONNECT = 5, 8, 9, 18, 11

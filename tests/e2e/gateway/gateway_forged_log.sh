@@ -14,8 +14,8 @@ FINGERPRINT=$(ssh-keygen -lf "$TMP/a.pub" | awk '{print $2}')
 counter() { gw status --json | jq -r ".counters.$1"; }
 is() { [ "$(counter "$1")" = "$2" ]; }
 
-# offer ALGORITHM: logs in with a public key of that algorithm name, which a stock client cannot do. Returns True if the
-# login succeeds.
+# offer ALGORITHM: logs in with a public key of that algorithm name, which a stock client cannot do. Succeeds if the
+# login does.
 offer() {
     "$FLEET_PYTHON" - "$GW_PORT" "$1" "$TMP/stranger" <<'PY'
 import asyncio, asyncssh, asyncssh.connection, sys

@@ -25,7 +25,7 @@ EXPECT=1 refused --break-glass --for 1h; grep -q "needs an end and a reason" "$T
 EXPECT=2 refused --for 1h --until 2099-01-01
 reaches_not || fail "a refused grant has an effect"
 
-# A group's grant reaches the device that is in the group, and one that comes later.
+# A grant to a group is for the device that is in the group, and for a device that joins the group later.
 gw grant "$WHO" @cameras:81 --for 8h --why "camera check" >/dev/null || fail "grant to a group"
 wait_for 10 reaches || fail "a grant to a group has no effect"
 gw grant | grep -q "@cameras:81 .*\(7h 59m\|8h 0m\) left  # camera check" || fail "the list: $(gw grant)"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# One set decides. Every part that could be lost is removed, one by one, while a user without a grant tries all the time: the user never gets a byte, and the
-# gateway notices, repairs and reports. Removing a grant resets live connections, busy and idle ones, within a second, and a platform's session continues.
+# One set of the packet filter decides about access. Every part that could be lost is removed, one by one, while a user without a grant
+# tries all the time: the user never gets a byte, and the gateway notices, repairs and reports. Removing a grant resets live connections, busy and idle ones, within a second, and a platform's session continues.
 . "$(dirname "$0")/../gateway_system_lib.sh"
 system_gateway
 for k in a b p; do key $k; done
@@ -49,8 +49,7 @@ wait_for 20 connected cam-17 || fail "cam-17 does not connect"
 wait_for 10 gets 1234 http://cam-17.cmx:81/ one || fail "a user with a grant"
 
 # ---- removals ----
-# Three clients that must never get a byte: a user without a grant, one in the fleet's namespace, and the platform at a
-# port without one.
+# Two clients that must never get a byte: a user without a grant, on the host and in the fleet's namespace.
 cat >"$TMP/try.sh" <<'TRY'
 while :; do
     setpriv --reuid 1235 --regid 1235 --clear-groups curl -s -m 1 "http://[$1]:81/" >>"$2" 2>/dev/null

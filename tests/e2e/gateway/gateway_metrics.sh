@@ -51,7 +51,7 @@ refused_listen b -N -R "[$A]:81:127.0.0.1:$WEB" || fail "a device listens at ano
 wait_for 10 is 'cmxsafe_device_refused_forwards_total{name="cam-18"}' 1 || fail "a refused forward is not counted"
 ok "counters of a device outlive its sessions"
 
-# The metrics are served at a UNIX socket, a file of its owner and group; a second program does not take it over.
+# The metrics are served at a UNIX socket, which only its owner and group can use; a second program does not take it over.
 SOCKET=$TMP/metrics.sock
 "$BIN/cmxsafe" gateway metrics --listen "$SOCKET" 2>>"$TMP/listen.log" & LISTEN=$!; PIDS+=("$LISTEN")
 scrape() { curl -sS -m 10 --unix-socket "$SOCKET" "$@"; }
@@ -67,7 +67,7 @@ grep -q "cmxsafe: metrics failed: can't listen at" "$TMP/err" || fail "the messa
 ! gw metrics --listen "$SOCKET.2" --file "$TMP/x" 2>"$TMP/err" || fail "--listen with --file"
 ok "metrics at a UNIX socket"
 
-# A real Prometheus reads both: the socket through socat, and the file, which the timer unit writes as here, over HTTP.
+# A real Prometheus reads the metrics from the socket, through socat, and over HTTP from the file, which is written as the timer unit does.
 gw metrics --file "$TMP/www-$WEB/cmxsafe.prom" || fail "metrics in a file"
 SCRAPED=$(free_port); PROMETHEUS=$(free_port)
 socat "TCP-LISTEN:$SCRAPED,bind=127.0.0.1,fork,reuseaddr" "UNIX-CONNECT:$SOCKET" 2>>"$TMP/socat.log" & PIDS+=("$!")

@@ -81,7 +81,7 @@ received() { on 1 ss -Htin "dst [$A]:82" | grep -o 'bytes_received:[0-9]*'; }
 flows() { local before; before=$(received); sleep 0.3; [ "$(received)" != "$before" ]; }
 # Removes the rules each time: a change of the registry that arrives late makes the follower, which still runs, load them.
 stands() { on "$n" ip netns exec cmxsafe nft flush ruleset; ! flows && ! flows && ! flows; }
-# without_rules N: checks that node N has neither rules nor a guard.
+# without_rules N: removes the rules of node N, and stops its server and guard, so that they cannot restore the rules.
 without_rules() {
     GUARD=$(pgrep -P "${SERVE_PID[$1]}" | head -n 1); GUARD=${GUARD:-${SERVE_PID[$1]}}
     kill -STOP "${SERVE_PID[$1]}" "$GUARD" && on "$1" ip netns exec cmxsafe nft flush ruleset

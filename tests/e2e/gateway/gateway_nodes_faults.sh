@@ -18,7 +18,7 @@ client_at 2 p -N -L "127.0.0.1:$(free_port):[$A]:81" & P=$!; PIDS+=("$P")
 wait_for 20 connected_at 2 vms || fail "vms does not connect"
 for n in 2 3; do wait_for 10 route_is $n "$A" 1 || fail "no route to cam-1 from node $n"; done
 wait_for 10 route_is 1 "$V" 2 || fail "no route to vms"
-# held_by ADDRESS: prints the gateway that holds it by node N's copy of the registry.
+# held_by N ADDRESS: prints the gateway that holds the address, by node N's copy of the registry.
 held_by() { sql "/var/lib/node$1/gateway/registry.db" "SELECT node FROM claim WHERE address = '$2'"; }
 is_held_by() { [ "$(held_by "$1" "$2")" = "$3" ]; }
 for n in 1 2 3; do wait_for 10 is_held_by $n "$A" gw1 && wait_for 10 is_held_by $n "$V" gw2 || fail "node $n does not know the claims"; done
@@ -26,7 +26,7 @@ with_claims() { bird "$1" show route table claims | grep -q "$2"; }
 for n in 1 2; do wait_for 10 with_claims $n "$A" && wait_for 10 with_claims $n "$V" || fail "BIRD at node $n does not know the claims"; done
 
 # ---- a rogue gateway ----
-# It announces others' identities with claims newer than any: the other gateways reject them.
+# Gateway 3 announces identities that the other gateways hold, with newer claims: the other gateways reject these.
 for a in "$A" "$V"; do on 3 ip -n cmxsafe -6 route add blackhole "$a/128" table 77 proto 200 metric 900 || fail "route"; done
 announced() { bird 3 show route table master6 "$A/128" all | grep -q 'local_pref: 900'; }
 wait_for 10 announced || fail "the rogue gateway's BIRD does not announce it"

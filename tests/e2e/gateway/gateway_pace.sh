@@ -11,7 +11,7 @@ gw enroll cam-1 --key "$TMP/good.pub" --ports 81 >/dev/null && gw enroll cam-2 -
 gw rotate cam-2 --key "$TMP/new.pub" >/dev/null || fail "rotate"
 
 login() { try_client "$1" -N -o ConnectTimeout=5 2>/dev/null; }
-# in KEY: succeeds if the gateway accepts a login with KEY.
+# in_ KEY DEVICE: succeeds if DEVICE can log in with KEY.
 in_() { local pid; client "$1" -N & pid=$!; PIDS+=("$pid"); wait_for 15 connected "$2"; local ok=$?; stop "$pid"; wait_for 10 gone "$2"; return $ok; }
 in_ good cam-1 || fail "the good device cannot log in"
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Rows of the shared registry that the copies can't have: they break a constraint, refer to a row that is not there, or have a malformed
 # address. They permit nothing, the other rows are followed, and `doctor` names them. A malformed row of a table that restricts access
-# stops the following.
+# stops the gateway from following the registry.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../postgres_lib.sh"
@@ -72,7 +72,7 @@ revoked_at_one() { [ -n "$(copied "SELECT 1 FROM device WHERE name = 'cam-b' AND
 wait_for 20 revoked_at_one || fail "the other rows are not followed"
 ok "doctor and status name them, and the other rows are followed"
 
-# Of two rows that exclude each other the older one stays, also when the table is replaced.
+# Of two rows that a constraint does not permit together the older one stays, also when the table is replaced.
 stop "$GW_PID_one"
 serve_node one
 wait_for 20 on one gw metrics >/dev/null || fail "no metrics"

@@ -8,7 +8,7 @@ need_namespaces
 need_postgres
 command -v openssl >/dev/null || skip "openssl is needed"
 
-# certificate NAME CA: makes a key and a certificate for the host NAME, signed by CA.
+# authority NAME: makes a CA. certificate NAME CA: makes a key and a certificate for the host NAME, signed by CA.
 authority() { openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$TMP/$1.key" -out "$TMP/$1.pem" -subj "/CN=$1" -days 2 2>/dev/null || fail "openssl"; }
 certificate() {
     openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$TMP/$1.key" -out "$TMP/$1.csr" -subj "/CN=$1" 2>/dev/null &&

@@ -20,7 +20,7 @@ version one "$NOW"; version two "$NEXT"
 schema_of() { pg_sql "$1" "SELECT schema FROM cmxsafe.registry"; }
 followed() { on "$1" gw metrics | grep -q "^cmxsafe_gateway_registry_followed 1"; }
 has() { on "$1" gw show "$2" --json >/dev/null 2>&1; }
-# session NODE KEY DEVICE: logs the device in there.
+# session NODE KEY DEVICE: logs the device in at NODE with KEY.
 session() { (GW_PORT=$(eval "echo \$GW_PORT_$1"); client "$2" -N) & PIDS+=("$!"); wait_for 30 on "$1" connected "$3" || fail "$3 does not connect to $1"; }
 granted() { on "$1" gw grant --json | json_is 'any(.[]; .device == $d)' --arg d "$2"; }
 not_granted() { on "$1" gw grant --json | json_is 'all(.[]; .device != $d)' --arg d "$2"; }
@@ -42,7 +42,7 @@ both_work() {
     done
 }
 
-# ---- the later version comes to a registry of this one ----
+# ---- the later version comes to a registry of this version ----
 pg_create db
 pg_start db
 start one --registry "$(pg_url db)"
@@ -81,7 +81,7 @@ session one a cam-9
 ok "a gateway that is upgraded has all that was added before"
 stop "$GW_PID_one"; stop "$GW_PID_two"
 
-# ---- this version comes to a registry of a later one ----
+# ---- this version comes to a registry of the later version ----
 version three "$NEXT"; version four "$NOW"
 pg_create later
 pg_start later

@@ -45,7 +45,7 @@ cmxsafe gateway grant --json | json_is '.[0].consumer == "user:alice"' || fail "
 units=(/etc/systemd/system/cmxsafe-gateway*)
 [ ${#units[@]} = 7 ] || fail "units: ${units[*]}"
 systemd-analyze verify --man=no "${units[@]}" >verify 2>&1 && lacks cmxsafe verify || { cat verify; fail "systemd-analyze verify"; }
-# The scale is from 10 (no protection) to 0 (full protection). The rest is needed by a stock sshd.
+# The scale is from 10 (no protection) to 0 (full protection). What the unit still permits, a stock sshd needs.
 systemd-analyze security --offline=true --threshold=25 /etc/systemd/system/cmxsafe-gateway.service >security 2>&1 || { tail -n 3 security; fail "systemd-analyze security"; }
 echo "ok: units: $(tail -n 1 security | sed 's/.*: //')"
 for u in cmxsafe-gateway.socket cmxsafe-gateway.service cmxsafe-gateway-net.service; do [ "$(systemctl is-active $u)" = active ] || fail "$u is not active"; done
@@ -87,7 +87,7 @@ systemctl daemon-reload
 systemctl start device nvr dvr || fail "start of device, nvr, dvr"
 connected() { cmxsafe gateway status --json | json_is '[.sessions[] | select(.name == $n)] | length > 0' --arg n "${1:-cam-17}"; }
 reached() { grep -q hello "$1"; }
-# tries UNIT N: the unit, which has just been started, ends N requests.
+# tries UNIT N: waits until the unit, which has just been started, has ended N requests.
 tries() { wait_for 30 tried "$1" "$2"; }
 tried() { [ "$(grep -c '^tried$' "$1")" -ge "$2" ]; }
 wait_for 30 connected || fail "the device does not connect"

@@ -39,7 +39,7 @@ chown -R $AGENT_UID "$RUN" "$KEY"
 } >"$CONF"
 chmod 644 "$CONF"; chmod o+rx "$TMP"
 
-# As that user without the capability, the agent must refuse to start: failing to install isolation is an error.
+# Without the capability CAP_NET_ADMIN, the agent must refuse to start: failing to install isolation is an error.
 as_agent() { # as_agent CAPABILITY-OPTIONS... -- COMMAND: runs COMMAND as the agent's user
     local o=()
     while [ "$1" != -- ]; do o+=("$1"); shift; done

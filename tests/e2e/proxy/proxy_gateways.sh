@@ -29,7 +29,7 @@ again() {
 }
 # die NAME: ends the listener and all its sessions, like a failure of the machine.
 die() { local pid="$1_PID" p; for p in ${!pid} $(descendants "${!pid}"); do kill -KILL "$p"; done; wait "${!pid}" 2>/dev/null; }
-# cut NAME: ends its sessions, but not the listener.
+# cut_sessions NAME: ends its sessions, but not the listener.
 cut_sessions() { local pid="$1_PID" p; for p in $(descendants "${!pid}"); do kill -KILL "$p" 2>/dev/null; done; }
 at() { status_is echo gateway "${!1%:*}" && status_is echo state up; }
 seen() { grep -c -- "$1" "$TMP/proxy.log"; } # seen TEXT: counts lines of the engine's log

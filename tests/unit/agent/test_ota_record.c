@@ -19,7 +19,7 @@ static struct ota_record record(ota_phase phase)
     return (struct ota_record){.phase = phase, .boot = "boot-1", .old_version = "1.0", .boots = 0};
 }
 
-/* Simulates one start of the agent: returns the phase and the resolution. */
+/* Simulates one start of the agent, and checks the resolution and the phase. */
 static void assert_start(struct ota_record *r, const char *boot, const char *version, ota_resolution resolution,
                          ota_phase phase)
 {

@@ -1,4 +1,4 @@
-/* The value of /hash and its valid requests: ranges, chain, measurements. The test computes the expected values
+/* The value of /hash, the ranges of a request, and measurements. The test computes the expected values
  * itself. */
 #include <setjmp.h>
 #include <stdarg.h>

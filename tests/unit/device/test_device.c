@@ -28,7 +28,7 @@ static struct cmx_settings settings = {
 static const TaskParameters stream = {.local_port = 81, .forward_remote_port = 81, .high_bw = true};
 static const TaskParameters ota = {.local_port = 8989, .forward_remote_port = 8989};
 
-/* Returns a port without a listener: it is bound but does not listen. */
+/* Sets the gateway's port to one that refuses connections: its socket is bound, but does not listen. */
 static int refuse(void **state)
 {
     static int fd;

@@ -83,7 +83,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* The engine is about to connect to the gateway. */
+/* Announces and ends a connection to the gateway, as the engine does. Returns the answer to the announcement. */
 static cmx_err connects(const char *host, uint16_t port)
 {
     struct sockaddr_in from = {.sin_family = AF_INET, .sin_port = htons(50000)};

@@ -1134,7 +1134,8 @@ static void golden(const char *name, const char *text)
     assert_string_equal(text, expected);
 }
 
-/* Tests that a grant by number and one by name are the same user's. */
+/* Gives user 0 a grant by number and one by name, with these lengths in seconds; both must become one entry. Returns in
+ * how many seconds it ends. */
 static int64_t end_of_two(int64_t by_number, int64_t by_name)
 {
     struct gw_grant_terms number = {.length_s = by_number};

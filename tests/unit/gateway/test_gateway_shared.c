@@ -104,7 +104,7 @@ static void test_state_text(void **state)
     }
 }
 
-/* The confirmation is from before a reboot: the machine may have been up for less than that. */
+/* Writes a confirmation from an earlier boot, because this boot may be younger than `seconds`. */
 static void confirm_ago(int64_t seconds)
 {
     struct gw_copy_state s = {0};
@@ -384,7 +384,8 @@ static void test_addresses(void **state)
     }
 }
 
-/* An older program took such a row: the table's digest differs from PostgreSQL's, so that the table is replaced. */
+/* An older program stored a row with an invalid address. The digest leaves it out and so differs from PostgreSQL's,
+ * and the table is replaced. */
 static void test_stored_address(void **state)
 {
     uint64_t before = digest_of("claim");
@@ -396,7 +397,7 @@ static void test_stored_address(void **state)
     assert_int_not_equal(digest_of("claim"), before);
 }
 
-/* A text that the copy replaced can still be changed: PostgreSQL has another one. */
+/* A text that the copy replaced can still be changed, although PostgreSQL has another text. */
 static void test_replaced(void **state)
 {
     (void)state;

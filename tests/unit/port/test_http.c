@@ -417,7 +417,7 @@ static void test_expect_continue(void **state)
     assert_null(strstr(out, "100 Continue"));
 }
 
-/* Sends len bytes of body after a head; true if all could be sent. */
+/* Sends a head and len bytes of body, and returns the answer, which is in out. */
 static char *upload(const char *head, size_t len, char *out, size_t cap)
 {
     static const char block[8192];

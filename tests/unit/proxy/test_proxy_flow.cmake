@@ -1,3 +1,3 @@
-# The test uses the small pieces of a device. The test replaces libssh.
+# The test has the CMX_RELAY_SPILL of a device, and replaces libssh.
 target_sources(test_proxy_flow PRIVATE ${CMAKE_SOURCE_DIR}/src/cmxsafe/proxy/relay_flow.c)
 target_compile_definitions(test_proxy_flow PRIVATE CMX_RELAY_SPILL=1024u)
