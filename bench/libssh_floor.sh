@@ -4,7 +4,7 @@
 # strace; and processor time per GB, user and system. Prints `name value aim ok|short [rounds]`, and lines with
 # # for the functions that cost most.
 #
-# As root it also measures one connection to the device over 20 ms, where the channel window decides; CMX_RTT=0 leaves this out.
+# As root it also measures one connection to the device over 20 ms, where the channel window limits the rate; CMX_RTT=0 leaves this out.
 #
 #   CMX_PEERS (floor floor_16k ours ours_high device ssh), CMX_CIPHERS (aes128-gcm@openssh.com), CMX_MB (32: megabytes per count),
 #   CMX_ROUNDS (3; two more over 20 ms)

@@ -142,7 +142,7 @@ class Peer:
 
 
 class Ssh(Peer):
-    """The server's keys and configuration, which all clients of a stock sshd share. The probes are those of docs/QUICKSTART.md."""
+    """The server's keys and configuration, which all clients of a stock sshd share. The keepalives are those of docs/QUICKSTART.md."""
 
     def prepare(self):
         self.control = self.world.port()
@@ -332,7 +332,7 @@ AllowedIPs = {self.address[other]}/32
         self.wait_for('ip', '-n', netns, 'link', 'set', name, 'up')
 
     def wait_for(self, *argv):
-        """wireguard-go needs a moment to make its device and its control socket."""
+        """Repeats the command until it succeeds, because wireguard-go needs a moment to make its device and its control socket."""
         for _ in range(100):
             done = subprocess.run(argv, capture_output=True, text=True)
             if done.returncode == 0:

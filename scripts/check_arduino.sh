@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Checks the Arduino library and the ESP-IDF component against the rules of their publishers: with arduino-lint where it is
-# installed
-# (strict, as for the Library Manager), and always by the published rules that an edit in this tree can violate.
+# installed (strict, as for the Library Manager), and always by the published rules that an edit in this tree can violate.
 set -u
 . "$(dirname "$0")/lib.sh"
 cd "$CMX_ROOT" || exit 1

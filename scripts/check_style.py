@@ -270,7 +270,7 @@ class Style:
 
     def rule_prefix(self):
         """After cmx_ (gw_, agent_, board_) a public function's name begins with a word of its file's name, the name of
-        its folder, or a type that its header declares or its first parameter has. `cmd` introduces a command."""
+        its folder, or a type that its header declares or its first parameter has. `cmd` is always allowed."""
         given = set()  # names that a contract, an application or another project chose
         for s in self.sources:
             if CONTRACT.match(s.path) or PUBLIC_HEADER.match(s.path):

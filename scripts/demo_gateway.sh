@@ -18,7 +18,7 @@ private_folders() {
 
 gw() { "$GW_PROGRAM" gateway "$@"; }
 
-# product_gateway PUBLIC_KEY: sets up the gateway, enrols the board with its public key, and starts to serve. Sets HOST,
+# product_gateway PUBLIC_KEY: sets up the gateway, enrols the board with its public key, and starts the gateway. Sets HOST,
 # BOARD_GATEWAY (options of cmxsafe-board) and PIN.
 product_gateway() {
     local address
@@ -92,7 +92,7 @@ kill_sessions() {
     kill -KILL $before && wait_until 60 "waiting for new logins" new_sessions "$before"
 }
 
-# cam-2 is a stock ssh client. The service writes down the address of each peer.
+# cam-2 is a stock ssh client. The service sends it the address that the service sees, which must be cam-2's.
 who_connected() {
     local peer
     python3 -c '

@@ -58,7 +58,7 @@ def split_token(token, signed):
 
 
 class Verifier:
-    """A key, and the proof that it verifies."""
+    """A key, and the kind of proof that it verifies: a MAC or a signature."""
 
     def __init__(self, key):
         """key: the 32-byte hardware key, or an AttestKey for signed evidence."""

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Every command that reads a file which the operator names: an endless file, a FIFO without a writer, a folder, an empty and a
-# missing file each end with a message that names the file. Public keys are also read from a pipe. Files that are written: no
-# input, key or device is lost, and an incomplete file is not left. Output that cannot be written is a failure.
+# Every command that reads a file which the operator names ends with a message that names the file if it is endless, a FIFO without
+# a writer, a folder, empty or missing. Public keys are also read from a pipe. A command that writes a file
+# destroys no input, key or device, and leaves no incomplete file. Output that cannot be written is a failure.
 . "$(dirname "$0")/../lib.sh"
 
 export CMXSAFE_GATEWAY=$TMP/gateway

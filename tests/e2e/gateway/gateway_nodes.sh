@@ -43,7 +43,8 @@ ok "a consumer at one gateway reaches a device at another, and only with a grant
 gwn 3 grant user:1234 cam-1 >/dev/null || fail "grant"
 mkdir "$CGROUP/node1/unit" || fail "no control group"
 gwn 1 grant "cgroup:${CGROUP#/sys/fs/cgroup/}/node1/unit" cam-1:81 >/dev/null || fail "grant to a unit"
-# user_gets N UID: prints the bytes that this local user of node N gets from the device, which is at node 2.
+# user_at N UID COMMAND...: runs it as a local user of node N. user_gets N UID: checks that this user reaches the device, which is at
+# node 2.
 user_at() { local n=$1 uid=$2; shift 2; on "$n" setpriv --reuid "$uid" --regid "$uid" --clear-groups "$@"; }
 user_gets() { [ "$(user_at "$1" "$2" curl -s -m 5 "http://[$A]:81/" 2>/dev/null)" = one ]; }
 unit_gets() { [ "$(on 1 sh -c 'echo $$ >"$0/cgroup.procs" && exec setpriv --reuid 77 --regid 77 --clear-groups curl -s -m 5 "$1"' "$CGROUP/node1/unit" "http://[$A]:81/" 2>/dev/null)" = one ]; }

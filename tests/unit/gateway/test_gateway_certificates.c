@@ -1,6 +1,6 @@
 /* Certificates of a CA: parsing, logins, the line for sshd, KRLs, and the upgrade of a registry without certificates.
- * data/certificates has one line each: alice's (alice and root), a host's, one without principals, an ECDSA key's, and
- * their CA's key. */
+ * data/certificates has a certificate in each line: alice's (with the principals alice and root), a host's, one without
+ * principals, and one of an ECDSA key. The last line is their CA's key. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
