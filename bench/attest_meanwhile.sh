@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # For bench/attest.sh: measures a bulk transfer through the attestation's session, while /hash requests over 4 MB follow each
-# other without a pause, relative to the transfer alone. Prints the ratios of five pairs, one per line. attest_meanwhile.sh FLASH_US: the minimum
-# time of each read of 4 KB of flash.
+# other without a pause, relative to the transfer alone. Prints the ratios of five pairs, one per line.
+# attest_meanwhile.sh FLASH_US: the minimum time of each read of 4 KB of flash.
 . "$(dirname "$0")/../tests/e2e/lib.sh"
 . "$(dirname "$0")/../tests/e2e/attest_lib.sh"
 start_board_with_bulk "$1"

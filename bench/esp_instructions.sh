@@ -2,7 +2,8 @@
 # Counts the instructions that the firmware executes on a chip: a login, a kilobyte that leaves through the tunnel, a kilobyte
 # that arrives. An emulator's clock is not real, but QEMU counts the instructions (-icount), and gdb reads the counter,
 # which waiting does not advance; two cores share it. Samples of the program counters show to which part of the firmware the
-# instructions belong. The firmware is the example secure_services, connected to the product's gateway. Prints `name value aim ok|short`, and lines with # for the parts.
+# instructions belong. The firmware is the example secure_services, connected to the product's gateway. Prints
+# `name value aim ok|short`, and lines with # for the parts.
 #
 #   CMX_QEMU_ESP, CMX_ESP_BUILD: as for tests/e2e/esp/esp_gateway.sh. CMX_ADDR2LINE (the toolchain's addr2line)
 here=$(cd "$(dirname "$0")" && pwd)

@@ -4,8 +4,8 @@
 # A figure that can vary has a value for each round: figure_of and note_of print them all. figure and note alone are for counts
 # that every run repeats (bytes, lines, instructions) and for values of which there is one in a run, such as a peak.
 
-# CMX_BUSY: the per cent of the processors' time that others used in the second before the measurement, also for scripts that it
-# starts. (A load average would still count what ended a minute ago.)
+# CMX_BUSY: the per cent of the processors' time that other programs used in the second before the measurement. Scripts that the
+# measurement starts inherit it. (A load average would still count programs that ended a minute ago.)
 processors() { awk '$1 == "cpu" { print $2 + $3 + $4 + $7 + $8, $5 + $6; exit }' /proc/stat; }
 busy_percent() { # busy_percent EARLIER: prints the per cent in use since `processors` printed the line EARLIER
     awk -v a="$1" -v b="$(processors)" 'BEGIN { split(a, x); split(b, y); u = y[1] - x[1]; i = y[2] - x[2]; printf "%.0f\n", u + i ? 100 * u / (u + i) : 0 }'

@@ -14,8 +14,8 @@
  * Standard input has orders, one in each line. "mark" prints "marked N": how many sessions were closed since the last
  * mark. "back SECONDS" waits until every session was closed once since the mark and is back, at most that long, and
  * prints "back N REFUSED TIMEOUTS SECONDS P50_MS P99_MS MAX_MS": N sessions are back; meanwhile REFUSED attempts failed
- * at once and TIMEOUTS got no answer in time; SECONDS passed from the first loss to the last return; the others are how
- * long devices were away. */
+ * at once and TIMEOUTS got no answer in time; SECONDS passed from the first loss to the last return; P50_MS, P99_MS and
+ * MAX_MS are how long devices were away. */
 #include <libssh/libssh.h>
 #include <pthread.h>
 #include <stdatomic.h>

@@ -49,7 +49,8 @@ ONE_PLACE = (
     ("the INI reader", r"#include <ini\.h>", r"port/linux/ini_file\.c"),
     ("the notification of systemd", r"sd_notify|getenv\(\"NOTIFY_SOCKET", r"port/linux/notify\.c"),
     ("the list of labels", r'"@?cmxsafe [a-z0-9 -]+ \d+"', r"src/cmxsafe/core/label\.[ch]"),
-    # gw_status.c joins the JSON answers of several gateways as text, because no JSON parser is linked. The pattern leaves out code that reads JSON.
+    # gw_status.c joins the JSON answers of several gateways as text, because no JSON parser is linked. The pattern
+    # leaves out code that reads JSON.
     ("the JSON writer", r'^(?!.*(str(str|len|cmp)\(|answer_is\(|_array\(|#define|CLI_\w+\()).*"(\\.|[^"\\])*\\"\w+\\":', r"cli/gateway/gw_status\.c"),
 )
 # Each state has one setter, which logs; a constructor may set the first state. `out` and `v` are copies for status.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Writes the manual pages of the commands: scripts/gen_man.sh [BIN-FOLDER [OUTPUT-FOLDER]]. The programs print the text themselves
-# (--help=man, from the tables that also make --help); a test compares it with the pages. cmxsafe.1, cmxsafed.8 and the head of cmxsafed.conf.5 are
-# written by hand.
+# (--help=man, from the tables that also make --help); a test compares it with the pages. cmxsafe.1, cmxsafed.8
+# and the head of cmxsafed.conf.5 are written by hand.
 set -eu
 . "$(dirname "$0")/lib.sh"
 bin=${1:-$CMX_ROOT/build/bin} out=${2:-$CMX_ROOT/packaging/man}

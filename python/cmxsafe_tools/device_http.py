@@ -27,7 +27,8 @@ class Answer:
 
 @dataclass
 class Upload:
-    """The body of a POST: the bytes of data from `first` on. kbps 0: no limit. progress(n) is called after each block; n counts from the start of data."""
+    """The body of a POST: the bytes of data from `first` on. kbps 0: no limit. progress(n) is called after each block,
+    with n counted from the start of data."""
     data: bytes
     first: int = 0
     kbps: int = 0

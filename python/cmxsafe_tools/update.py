@@ -147,7 +147,8 @@ class Update:
                 print(file=sys.stderr)
 
     def installed_meanwhile(self, s):
-        """After a failed attempt: true if the device has the whole image, or has restarted. Requests the restart if the device waits for that."""
+        """After a failed attempt: true if the device has the whole image, or has restarted.
+        Requests the restart if the device waits for one."""
         if s.boot != self.before.boot or s.state == "restarting":
             return True
         if s.state == "ready":

@@ -62,7 +62,7 @@ boards() {
 }
 
 # start_cockpit [PATH-FOLDER]: serves both packages as the Debian packages install them; programs are looked up in PATH-FOLDER first.
-# COCKPIT_AS: a command that runs it as another user or elsewhere; COCKPIT_ADDRESS: the address where it listens, instead of the
+# COCKPIT_AS: a command that runs Cockpit as another user or elsewhere; COCKPIT_ADDRESS: the address where it listens, instead of the
 # loopback. Sets COCKPIT_URL, AGENT_URL and COCKPIT_PID.
 start_cockpit() {
     local port

@@ -44,8 +44,8 @@ out.write_bytes(flash)
 PY
 }
 
-# esp_efuse NAME [KEY]: makes an eFuse with revision 0.3, a MAC address and, with KEY, an HMAC_UP key in BLOCK_KEY3. The key is read-protected unless the
-# firmware accepts a readable one, as sdkconfig.ci.qemu.esp32c3 has it for older emulators.
+# esp_efuse NAME [KEY]: makes an eFuse with revision 0.3, a MAC address and, with KEY, an HMAC_UP key in BLOCK_KEY3. The key is
+# read-protected unless the firmware accepts a readable one, as sdkconfig.ci.qemu.esp32c3 has it for older emulators.
 esp_efuse() {
     python3 - "$TMP/$1.efuse" "${2:-}" "$(jq .CMX_HMAC_KEY_READABLE "$CMX_ESP_BUILD/config/sdkconfig.json")" <<'PY'
 import sys

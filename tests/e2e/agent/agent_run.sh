@@ -91,7 +91,7 @@ printf 'status nonsense\n' | nc -N -U "$RUN/s" | json_is .error >/dev/null || fa
 head -c 5000 /dev/zero | nc -N -U "$RUN/s" | json_is .error >/dev/null || fail "garbage"
 ok "status as table and JSON, errors"
 
-# Idle clients are disconnected soon and do not block others.
+# Idle clients are disconnected soon and do not block other clients.
 python3 -c '
 import socket, sys, time
 held = [socket.socket(socket.AF_UNIX) for _ in range(12)]

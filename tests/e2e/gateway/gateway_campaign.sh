@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Update campaigns of three boards with an enforced policy, one of which is away. The worker is killed at every step, and no board gets
+# Update campaigns of three boards, one of them away, with an enforced policy. The worker is killed at every step, and no board gets
 # the image twice. Then a campaign is paused, resumed and scheduled, and the boards refuse an image.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"

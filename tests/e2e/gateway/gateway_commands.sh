@@ -98,7 +98,7 @@ gw init --user >/dev/null || fail "init"
 ! fetch_ok || fail "init did not apply the pending changes"
 ok "a change that cannot be applied is a failure, and init repairs it"
 
-# Of two concurrent commands the first is delayed between the registry and the kernel; afterwards both agree.
+# Of two concurrent commands the first is delayed between the registry and the kernel; afterwards registry and kernel agree.
 NFT=$(PATH=$PATH:/usr/sbin:/sbin command -v nft)
 printf '#!/bin/sh\n[ -e "%s" ] || { : >"%s"; sleep 2; }\nexec %s "$@"\n' "$TMP/slow" "$TMP/slow" "$NFT" >"$TMP/fake/nft"
 gw grant "$WHO" cam-18:81 >/dev/null || fail "grant"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Grants to groups, and grants with an end and a reason. The latter end by themselves: during a transfer, while the gateway is
+# Grants to groups, and grants with an end and a reason. A grant with an end expires by itself: during a transfer, while the gateway is
 # stopped, and after a jump of the clock.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Programs in hooks.d get one line of JSON for each event. A program that hangs, and one that others may change, do not
-# disturb the others.
+# Programs in hooks.d get one line of JSON for each event. A program that hangs, and one that other users may change, do
+# not disturb the other programs.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 need_namespaces

@@ -10,7 +10,7 @@ command -v newuidmap >/dev/null || skip "newuidmap is not installed (package uid
 export TMP ROOT BIN
 chmod 755 "$TMP"
 mkdir "$TMP/home" "$TMP/bin"
-cp "$BIN/cmxsafe" "$BIN/cmxsafe-authkeys" "$TMP/bin/" # the build tree may be closed to others
+cp "$BIN/cmxsafe" "$BIN/cmxsafe-authkeys" "$TMP/bin/" # the build tree may be closed to other users
 cp /etc/passwd "$TMP/passwd"; echo "cmxtest:x:54321:54321::$TMP/home:/bin/sh" >>"$TMP/passwd"
 cp /etc/group "$TMP/group"; echo "cmxtest:x:54321:" >>"$TMP/group"
 echo "cmxtest:2000000:65536" >"$TMP/subuid"

@@ -30,7 +30,7 @@ on two gw enroll cam-18 --key "$TMP/b.pub" --attest-key "$TMP/attest.pub" --port
 wait_for 20 has one cam-18 || fail "the first gateway does not know the second's device"
 ok "what one enrols, the other knows"
 
-# A revocation at one gateway ends the session at the other, and at both within a second.
+# A revocation at one gateway ends the device's session at the other gateway.
 GW_PORT=$GW_PORT_two
 client a -N & PIDS+=("$!")
 client b -N & PIDS+=("$!")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# PostgreSQL is away: logins continue, changes fail and change nothing, and a gateway that is cut off for too long
+# PostgreSQL is unreachable: logins continue, changes fail and change nothing, and a gateway that is cut off for too long
 # denies all access. PostgreSQL is stopped, silent (the connection no longer answers), or locked by another gateway.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"

@@ -55,7 +55,7 @@ P
 )
 refused() { echo $(($(count wrong-server) + $(count unasked))); }
 R0=$(refused) P0=$(count dhcp6)
-hostile offer6 "$DEVICE_LL" 0x333333 # the transaction number of the device's own request, and others
+hostile offer6 "$DEVICE_LL" 0x333333 # uses the transaction number of the device's own request, and other numbers
 [ $(($(refused) - R0)) -ge 150 ] && [ "$(count dhcp6)" = "$P0" ] || { tell status; fail "rogue DHCPv6 messages were not refused"; }
 ok "DHCPv6, the time and its server's name work, and unsolicited answers are dropped"
 

@@ -35,7 +35,7 @@ sessions() { in_ns gw ss -Htn state established 'sport = :22' | awk '{print $4}'
 fetch() { in_ns gw curl -s -m 30 http://localhost:9081/; }
 is_up() { [ "$(fetch)" = hello ]; }
 
-# The counterpart of every test below: without isolation all of it succeeds, so that failures below are caused by isolation.
+# The counterpart of every test below: without isolation every request succeeds, so that failures below are caused by isolation.
 start_device $G4 open
 wait_for 30 is_up || fail "the proxy does not work without isolation"
 DEVICE_MAC=02:32:$(printf '%s' tap0 | python3 -c '

@@ -54,7 +54,8 @@ STATICS=$(statics)
 repairs() { field .modules.isolation.repairs; }
 restored() { [ "$(repairs)" = "$1" ] && [ "$(rules 2>/dev/null)" = "$RULES" ] && [ "$(statics 2>/dev/null)" = "$STATICS" ]; }
 n=0
-# attack WORDS COMMAND...: the command changes the rules; they are back within 2 s of it, reported, and the service is reachable.
+# attack WORDS COMMAND...: COMMAND changes the rules; they are back within 2 s, this is reported, and the service is reachable. WORDS
+# name the change.
 attack() {
     local words=$1 lines
     shift

@@ -151,7 +151,7 @@ s.sendall(f"POST /update HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(data)}
 assert s.recv(100) == b"", "still open"
 PY
 wait_for 20 is .state interrupted || fail "idle"
-# A client that sends a byte now and then does not keep the update reserved: others may update while it is still connected.
+# A client that sends a byte now and then does not keep the update reserved: other clients may update while it is still connected.
 python3 - "$URL" v3.bin <<'PY' &
 import socket, sys, time
 host, port = sys.argv[1][7:].split(":")
