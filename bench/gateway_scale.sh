@@ -3,8 +3,8 @@
 # each; 10,000 grants; logins offered at 20, 50 and 100 a second beside the sessions; and how the sessions come back after
 # the gateway was stopped and after it was killed. Clients and gateway share the machine. Prints one line per figure, with the
 # rounds where there are several. The 2,000 logins at once have one round, whose medians and percentiles are over the
-# sessions. Names the first limit. CMX_SHORT=1: 200 sessions and 1,000 grants. CMX_ONLY=stop or kill: only the logins, and
-# how the sessions come back after that. Needs root.
+# sessions. Names the first limit. CMX_SESSIONS: the number of sessions (2,000). CMX_SHORT=1: 200 sessions and 1,000 grants.
+# CMX_ONLY=stop or kill: only the logins, and how the sessions come back after that. Needs root.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
 export CMX_BUILD=$CMX_ROOT/build CMX_BIN=${CMX_BIN:-$CMX_ROOT/build/bin}

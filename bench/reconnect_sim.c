@@ -72,7 +72,7 @@ static void sink(size_t i)
 
 /* ---- one attempt ---- */
 
-/* True if the login succeeds; *end: when the device knows. Gateway 0 is the one that failed. */
+/* True if the login succeeds. Sets *end to the time in ms when the device knows. Gateway 0 is the one that failed. */
 static bool attempt(unsigned gateway, double now, double *end)
 {
     double begin = free_at[gateway] > now ? free_at[gateway] : now;

@@ -102,7 +102,7 @@ rect.b{fill:#fff}@media(prefers-color-scheme:dark){text{fill:#e6edf3}rect.b{fill
 
 
 def plot(rows, link, measures, peers):
-    """Horizontal bars: a group for each measure, a bar for each peer."""
+    """Returns an SVG with horizontal bars: a group for each measure, a bar for each peer."""
     body, y = [], 24
     for measure in measures:
         text, unit, divisor, more, digits = MEASURES[measure]

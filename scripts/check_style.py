@@ -135,7 +135,7 @@ class Source:
 
     @property
     def unit(self):
-        """A header and its source are one unit."""
+        """Returns the path without its ending, because a header and its source are one unit."""
         return os.path.splitext(self.path)[0]
 
     def types(self):

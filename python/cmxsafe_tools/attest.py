@@ -42,7 +42,7 @@ def ask(args, target, accept):
 # ---- the value of /hash ----
 
 def hash_value(reference, ranges, key, challenge):
-    """H0 is 32 zero bytes; each chunk makes H = HMAC-SHA256(key, H || chunk || challenge)."""
+    """Returns the last H: H0 is 32 zero bytes; each chunk makes H = HMAC-SHA256(key, H || chunk || challenge)."""
     value = bytes(32)
     for begin, end in ranges:
         for b, e in chunks(begin, end):
@@ -68,7 +68,7 @@ class HashJob:
         return hash_value(self.reference, ranges, self.key, self.challenge.encode("utf-8", "surrogateescape"))
 
     def answer(self, ranges):
-        """Requests the value of /hash. ranges None: the device's default."""
+        """Returns the device's value of /hash. ranges None: the device's default."""
         challenge = self.challenge.encode("utf-8", "surrogateescape")
         target = "/hash?challenge=" + quote_from_bytes(challenge, safe="")
         if ranges:

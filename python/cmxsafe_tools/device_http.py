@@ -46,7 +46,7 @@ class Upload:
 
 
 def exchange(base, target, accept=None, post=False, upload=None, silence_s=20):
-    """Sends one request. silence_s: give up after this long without an answer or without progress of an upload."""
+    """Returns the Answer to one request. Raises NoAnswer, also after silence_s without an answer or without progress of an upload."""
     url = urlsplit(base.rstrip("/"))
     try:
         valid = url.scheme == "http" and url.hostname and not url.query and url.port != 0

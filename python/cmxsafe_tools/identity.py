@@ -24,7 +24,7 @@ def derive(key, label, counter=0):
 
 
 def derive_p256(key, label):
-    """FIPS 186-5 A.2.2: candidates are tested until one is in [1, n-1]."""
+    """Derives a private key by FIPS 186-5 A.2.2: candidates are tested until one is in [1, n-1]."""
     for counter in range(256):
         scalar = int.from_bytes(derive(key, label, counter), "big")
         if 0 < scalar < P256_ORDER:

@@ -86,7 +86,7 @@ class Reference:
 
 
 def filler(key, begin, end):
-    """Keyed, incompressible bytes for free flash: block i is HMAC-SHA256(key, "cmxsafe fill 1" NUL || i)."""
+    """Returns keyed, incompressible bytes for free flash: block i is HMAC-SHA256(key, "cmxsafe fill 1" NUL || i)."""
     first = begin // 32
     blocks = b"".join(hmac.digest(key, b"cmxsafe fill 1\0" + struct.pack(">Q", i), "sha256")
                       for i in range(first, -(-end // 32)))
@@ -295,7 +295,7 @@ def _check_whole(m):
 
 
 def parse(data):
-    """Raises Malformed; its text begins with the line's number."""
+    """Parses a manifest. Raises Malformed; its text begins with the line's number."""
     m, seen, first, line = Manifest(), set(), True, 0
     if len(data) > MANIFEST_MAX:
         raise Malformed("0: too long")
@@ -329,7 +329,7 @@ def load(path):
 
 
 def _region_bytes(region, folder):
-    """Raises Malformed, naming the defect of the file."""
+    """Returns the content of a region from its file. Raises Malformed, naming the defect of the file."""
     path = f"{folder}/{region.file}"
     try:
         data = Path(path).read_bytes()

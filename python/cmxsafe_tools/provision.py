@@ -196,7 +196,7 @@ class Device:
     # ---- the first login ----
 
     def verify(self):
-        """Waits until the device's evidence is trusted."""
+        """Waits for the device's evidence, for --wait seconds at most. Raises Failure unless the evidence is trusted."""
         m = manifest.load(self.args.manifest)
         reference = manifest.open_reference(m, self.args.manifest.parent)
         tunnel = None if self.args.evidence_url else Tunnel(self.args.enroll, f"{self.name}.cmx", [8888], self.args.ssh_config)
@@ -256,7 +256,7 @@ def ssh_fingerprint(key):
 
 
 def label(name, fingerprint):
-    """SVG, 50 x 25 mm: the name, the fingerprint, and both as a QR code."""
+    """Returns an SVG, 50 x 25 mm: the name, the fingerprint, and both as a QR code."""
     code = segno.make(f"cmxsafe:{name} {fingerprint}", error="m", micro=False)
     drawing = code.svg_inline(omitsize=True).replace("<svg", '<svg x="1" y="1" width="23" height="23"', 1)
     lines = [fingerprint[i:i + 17] for i in range(0, len(fingerprint), 17)]

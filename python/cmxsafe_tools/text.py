@@ -68,6 +68,6 @@ def replace_file(path, data, keep=None):
 
 
 def to_json(value):
-    """JSON on one line, with the members in their order."""
+    """Returns JSON on one line, with the members in their order."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     return re.sub("[\x7f-\x9f]", lambda c: f"\\u{ord(c.group()):04x}", text)

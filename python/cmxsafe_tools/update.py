@@ -47,7 +47,7 @@ class Status:
 
     @classmethod
     def parse(cls, body):
-        """Raises ValueError if the text is not the status of an update service."""
+        """Parses the answer to GET /update. Raises ValueError if it is not the status of an update service."""
         try:
             s = json.loads(body)
             running, back = s.get("running") or {}, s.get("rolled_back") or {}

@@ -33,7 +33,7 @@ static int listen_any(struct sockaddr_in *at)
     return fd;
 }
 
-/* Sets *error to 0, to EINPROGRESS, or to the reason of an immediate failure. */
+/* Returns the socket. Sets *error to 0, to EINPROGRESS, or to the reason of an immediate failure. */
 static int connect_nonblocking(const struct sockaddr_in *to, int *error)
 {
     int fd = socket(AF_INET, SOCK_STREAM, 0);

@@ -43,7 +43,7 @@ static struct cmx_image_policy policy(void)
     return p;
 }
 
-/* The version that runs after a boot; NULL: no image boots. */
+/* Boots the board and returns the version that runs, or NULL if no image boots. */
 static const char *boot(struct cmx_slots_flash *s, struct cmx_boot_report *report)
 {
     if (cmx_slots_flash_open(s) != CMX_OK ||

@@ -214,7 +214,7 @@ static inline void frame_ra(struct test_frame *f, const uint8_t from[6], const s
     frame_finish(f);
 }
 
-/* Writes a DHCP message; server 0: without a server identifier. */
+/* Writes a DHCP message of 300 bytes and returns its length. server NULL: without a server identifier. */
 static inline size_t dhcp_message(uint8_t *d, uint8_t op, uint8_t type, uint32_t xid, const uint8_t mac[6],
                                   const struct cmx_ip *server)
 {
@@ -241,7 +241,7 @@ static inline size_t dhcp_message(uint8_t *d, uint8_t op, uint8_t type, uint32_t
     return 300;
 }
 
-/* Writes a query for name; returns its length. */
+/* Writes a DNS query for name, at most 18 bytes longer than name, and returns its length. */
 static inline size_t dns_query(uint8_t *d, unsigned id, const char *name, unsigned type)
 {
     size_t n = 12;

@@ -100,7 +100,7 @@ static int dial(const char *port)
     return fd;
 }
 
-/* Opens a connection that has echoed one byte. */
+/* Opens a connection, waits until it has echoed one byte, and returns it. */
 static int dial_echo(const char *port)
 {
     int fd = dial(port);

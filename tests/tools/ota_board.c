@@ -1,10 +1,11 @@
 /* ota_board - for tests: a device that has only the update service and a flash file. Boots as ESP-IDF's bootloader
  * does, serves, and boots again in the same process when the service restarts it.
  *
- *     ota_board FLASH PORT [--key FILE] [--init IMAGE] [--chip N] [--deadline MS] [--up FILE] [--slow US]
+ *     ota_board FLASH PORT [--key FILE] [--init IMAGE] [--chip N] [--deadline MS] [--idle S] [--up FILE] [--slow US]
  *
  * --init creates a 4 MB flash that runs IMAGE. --up: sessions count as up while FILE exists (without it: always).
- * --slow: microseconds per flash operation. Writes "listening PORT", and at the end of each boot "heap PEAK". */
+ * --idle: an upload ends after S seconds without a byte. --slow: microseconds per flash operation. Writes "listening
+ * PORT", and at the end of each boot "heap PEAK". */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>

@@ -81,8 +81,8 @@ cat >"$TMP/out/inside.sh" <<'INSIDE'
 exec 2>&1 # systemd opens the log twice, with separate file offsets
 cd /run/out || exit 1
 fail() { echo "FAILED: $*"; systemctl status --no-pager cmxsafed 'cmxsafed-*'; journalctl --no-pager -u cmxsafed -u 'cmxsafed-*' | tail -n 60; nft list ruleset; exit 1; }
-# seen_by SOURCE PORT: prints the service's answer to a client on the other machine with this address; nothing if the client
-# does not reach it.
+# seen_by SOURCE PORT [ADDRESS]: prints the service's answer to a client on the other machine that connects from SOURCE to ADDRESS
+# (the device's identity); nothing if the client does not reach it.
 seen_by() { echo "$1 ${3:-fd00:2::99} $2" >asked && cat answered; }
 unseen() { [ -z "$(seen_by "$@")" ]; }
 sees() { equal "$(seen_by "$1" "$2")" "$1"; }

@@ -38,7 +38,7 @@ def by_python(arguments):
 
 
 def alike(outcome):
-    """If a token's CBOR is broken, the parsers may report either the early end or the wrong form."""
+    """Returns the outcome with one text for both reasons that the parsers may give for broken CBOR: early end, wrong form."""
     return *outcome[:2], outcome[2].replace("evidence: the data ends too early", "evidence: malformed")
 
 

@@ -16,7 +16,7 @@ start_sshd <<<"ListenAddress $G6
 ListenAddress 10.77.0.2"
 in_ns gw ip addr add 10.77.0.2/24 dev eth0
 wait_for 10 in_ns gw bash -c "ss -Hltn 'sport = :22' | grep -q ." || fail "sshd does not listen"
-start_dns() { # start_dns ADDRESS GW-ADDRESS [options]: starts a name server that resolves gw.test to GW-ADDRESS
+start_dns() { # start_dns ADDRESS: starts a name and DHCP server that resolves gw.test to ADDRESS
     bg gw dnsmasq -k -C /dev/null --no-resolv --no-hosts --log-queries --log-facility="$TMP/dns.log" --address="/gw.test/$1" \
         --address=/other.test/10.77.0.9 --bind-interfaces --interface=eth0 --pid-file= --dhcp-range=10.77.0.5,10.77.0.5,2m \
         --dhcp-authoritative --no-ping --dhcp-leasefile="$TMP/leases" --user=root --enable-ra --dhcp-range=fd77::,ra-only,64,600 \

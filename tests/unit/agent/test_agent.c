@@ -354,7 +354,7 @@ static int client(void)
     return fd;
 }
 
-/* Serves until no event is pending. */
+/* Serves until no event is pending. Returns how many descriptors the server then polls. */
 static size_t turn(struct control *c, uint64_t now)
 {
     struct pollfd fds[CONTROL_CLIENTS_MAX + 1];

@@ -65,7 +65,7 @@ static pid_t await_pid(const char *name)
     return pid;
 }
 
-/* A process that ended no longer exists, or is a zombie of another parent. */
+/* True if the process has ended: it no longer exists, or is a zombie of another parent. */
 static bool ended(pid_t pid)
 {
     char path[64], text[256] = "";

@@ -137,7 +137,7 @@ struct answer {
     char mem[16384];
 };
 
-/* Sends one request with "Connection: close". target may hold any bytes that HTTP allows. */
+/* Sends one request with "Connection: close"; false if no answer came. target may hold any bytes that HTTP allows. */
 static bool ask(struct answer *a, const char *target, const char *headers)
 {
     static const char tail[] = " HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n";

@@ -19,7 +19,7 @@
 #include "cmxsafe/device/merge.h"
 #include "cmxsafe/proxy/proxy_config.h"
 
-/* Makes a file that is removed when the test ends. */
+/* Makes a file, which the test removes. Returns its path, which the next call overwrites. */
 static const char *file_with(const void *data, size_t len)
 {
     static char path[64];

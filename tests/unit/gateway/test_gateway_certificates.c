@@ -96,7 +96,7 @@ static cmx_err give(const char *who, bool remove, struct cmx_why *e)
                   : gw_grant_set(&registry, &c, "cam-17", 81, NULL, &out, e);
 }
 
-/* The consumer of the certificate, or the reason why it may not log in. */
+/* Returns the consumer of the certificate, or the reason why it may not log in. */
 static const char *accepted(size_t line, int64_t now)
 {
     static char text[CMX_WHY_MAX];

@@ -253,7 +253,7 @@ static void say(int fd, const char *text)
     assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
 }
 
-/* Reads to the end of the connection. */
+/* Reads to the end of the connection and closes it. Returns out. */
 static char *hear(int fd, char *out, size_t cap)
 {
     size_t used = 0;
@@ -282,7 +282,7 @@ static void assert_has(const char *text, const char *part)
         fail_msg("no '%s' in: %s", part, text);
 }
 
-/* Every begin is followed by a done, at the latest soon after the client has disconnected. */
+/* True if no request is in progress and no connection is open: every begin was followed by a done. */
 static bool quiet(void)
 {
     return counted(&counts.begun) == counted(&counts.done) && !cmx_linux_http_sweep(server);
@@ -565,7 +565,8 @@ static void test_idle_connections_end(void **state)
     }
 }
 
-/* Sends one byte at a time until the other side disconnects. */
+/* Sends a byte every 200 ms until the other side answers or disconnects, for limit_ms at most. Returns the duration in
+ * ms. */
 static uint64_t drip(int fd, const char *text, uint64_t limit_ms)
 {
     const uint64_t start = cmx_port_now_ms();

@@ -134,7 +134,7 @@ static int close_relay(void **state)
     return 0;
 }
 
-/* Reads the available bytes; they must continue the stream at `from`. */
+/* Reads the available bytes, which must continue the stream at `from`, and returns their number. */
 static size_t take(size_t from)
 {
     uint8_t got[4096];

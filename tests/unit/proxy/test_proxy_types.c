@@ -24,7 +24,8 @@ static int device(void **state)
     return 0;
 }
 
-/* Simulates an attempt in which the gateway presented a key of this type that is not pinned. */
+/* Simulates an attempt in which the gateway presented a key of this type that is not pinned. True if types are left to
+ * try, here and below. */
 static bool next_after(unsigned shown)
 {
     session.last_type = shown;
