@@ -247,7 +247,7 @@ static void test_json(void **state)
     assert_non_null(strstr(s, "],\"key_exchange\":null}"));
 }
 
-/* A claim behind the measurements is refused if it is empty, cut, doubled or not a text. */
+/* The key exchange, the claim behind the measurements, is refused if it is empty, cut, doubled or not a text. */
 static void test_key_exchange_is_strict(void **state)
 {
     static const struct {
@@ -313,7 +313,7 @@ static void test_enumerations_have_bounds(void **state)
     assert_int_equal(decode_again(&e), CMX_EFORMAT);
 }
 
-/* The sample's nonce is the first claim: its number, the head of 16 bytes, and the bytes. */
+/* After the map's head, the sample's nonce is the first claim: its number, the head of the bytes, and 16 bytes. */
 static void test_nonce_is_required(void **state)
 {
     const size_t nonce_end = 1 + 1 + 1 + 16;

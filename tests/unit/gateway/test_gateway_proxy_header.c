@@ -68,7 +68,7 @@ static void a_health_check_is_the_load_balancers_own(void **state)
     assert_int_equal(client.ss_family, AF_UNSPEC);
 }
 
-/* Read byte by byte, the header never requests bytes beyond its end. */
+/* While a header arrives byte by byte, its reader never requests bytes beyond its end. */
 static void no_byte_behind_the_header_is_wanted(void **state)
 {
     size_t more;

@@ -310,7 +310,7 @@ static void a_session_stays_while_no_other_gateway_works(void **state)
     assert_int_equal(engine.n_up, 1);
 }
 
-/* The other session has moved, or has ended, meanwhile. */
+/* While session one searches, the engine moves to another gateway: session one follows. */
 static void a_search_ends_with_its_cause(void **state)
 {
     (void)state;

@@ -72,7 +72,8 @@ static void a_gateway_without_the_types_asked_for_is_asked_for_ed25519(void **st
     assert_false(cmx_session_login_lacks_stack(&session));
 }
 
-/* The attempt failed because of no cipher in common, a broken key exchange, or a gateway that hung up. */
+/* The attempt failed because of no cipher in common, a broken key exchange, or a gateway that hung up, did not answer
+ * or refused the connection. */
 static void what_else_fails_before_a_key_leaves_the_stack_as_it_is(void **state)
 {
     static const cmx_err errors[] = {CMX_EPROTO, CMX_ECLOSED, CMX_ETIMEOUT, CMX_EREFUSED};
