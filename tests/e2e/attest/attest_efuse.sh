@@ -1,4 +1,4 @@
-# The virtual board's eFuse is provisioned by the real espefuse as the README says, for all chips with the HMAC peripheral;
+# The virtual board's eFuse is provisioned by the real espefuse as the README says, for five chips with the HMAC peripheral;
 # other states are refused, and the message names the command that corrects them.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../attest_lib.sh"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The virtual board on the machine's sockets: it is created and booted, and its stream is fetched through a real sshd. Its
-# page is not forwarded.
+# page, which is not forwarded, is fetched on the machine.
 . "$(dirname "$0")/../lib.sh"
 BOARD=$BIN/cmxsafe-board
 

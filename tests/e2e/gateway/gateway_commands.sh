@@ -40,7 +40,7 @@ gw enroll cam-18 --key "$TMP/b.pub" --ports 81 >/dev/null || fail "enroll"
 refused_open b -W "[$A]:81" || fail "a device reaches another's listener"
 ok "a device reaches its own listener and no other's"
 
-# A user's ssh-agent offers more than five keys, the right one last.
+# A client offers more than five keys, as a user's ssh-agent does, the right one last.
 for i in 1 2 3 4 5 6 7 8; do key "other$i"; done
 OTHERS=(); for i in 1 2 3 4 5 6 7 8; do OTHERS+=(-i "$TMP/other$i"); done
 key p; gw platform vms --key "$TMP/p.pub" >/dev/null && gw grant vms cam-17:81 >/dev/null || fail "platform"

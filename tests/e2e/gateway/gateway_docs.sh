@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every subcommand and option in docs/GATEWAY.md exists, and --help lists all subcommands.
+# Every subcommand and option in docs/GATEWAY.md exists, and every subcommand has help and refuses unknown options.
 . "$(dirname "$0")/../lib.sh"
 n=0
 while read -r line; do

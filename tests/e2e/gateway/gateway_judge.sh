@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # One set of the packet filter decides about access. Every part that could be lost is removed, one by one, while a user without a grant
 # tries all the time: the user never gets a byte, and the gateway notices, repairs and reports. Removing a grant resets live
-# connections, busy and idle ones, within a second, and a platform's session continues.
+# connections, busy and idle ones, and a platform's session continues.
 . "$(dirname "$0")/../gateway_system_lib.sh"
 system_gateway
 for k in a b p; do key $k; done

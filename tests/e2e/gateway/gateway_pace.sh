@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Devices that share one source address: failed logins of some must not lock the others out. A frozen device whose port is
-# polled loses its session in the documented time.
+# polled loses its session within a minute.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 need_namespaces

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The link between device and gateway in network namespaces: cut for a minute and restored; slow and lossy (200 ms, 5 %).
+# The link between device and gateway in network namespaces: cut for 20 s (CMX_LONG=1: a minute) and restored; silent; slow and
+# lossy (200 ms, 5 %).
 . "$(dirname "$0")/../lib.sh"
 [ "$(id -u)" = 0 ] || skip "network namespaces need root"
 

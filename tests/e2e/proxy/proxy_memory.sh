@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Memory use returns to its start after 1,000 connections. When any allocation of a session fails once, the session recovers.
+# Memory use returns to its start after 1,000 connections. When one of the first allocations of a session (25; SWEEP) fails once, the
+# session recovers.
 . "$(dirname "$0")/../lib.sh"
 
 S=$(free_port) R=$(free_port) D=$(free_port)

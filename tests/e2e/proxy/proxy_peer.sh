@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # A local service receives the client's address: nginx and HAProxy read the header of the PROXY protocol; a connection
-# from a client that is not in allow_from never reaches the service; a mirrored connection comes from the client's
-# address.
+# from a client that is not in allow_from never reaches the service.
 . "$(dirname "$0")/../lib.sh"
 command -v nginx >/dev/null && command -v haproxy >/dev/null || skip "nginx and haproxy are not installed"
 
