@@ -104,7 +104,7 @@ runs b3 2.0.0 || fail "b3 does not run 2.0.0"
 gw campaign show may --json | json_is '.done == 3 and .failed == 0 and (.manifests | length) == 2' >/dev/null || reported "the counts"
 ok "a board that was away is updated when it comes back"
 
-# If the campaign is repeated, no board gets the version that it runs.
+# If the campaign is repeated, no board gets again the version that it runs.
 gw campaign start again --all --image away/v2.bin >/dev/null || fail "campaign start"
 wait_for 60 state again done || fail "$(gw campaign show again)"
 for n in b1 b2 b3; do [ "$(count $n 'update ready')" = 1 ] || fail "$n got the version that it runs"; done

@@ -13,7 +13,7 @@ equal "$ALICE" "$(gw platform --json | jq -r '.[] | select(.name == "alice@corp"
 differ "$ALICE" "$(identity platform:bob@corp)" || fail "alice and bob have the same identity"
 gw whois "$ALICE" | grep -qx "$ALICE platform:alice@corp" || fail "whois: $(gw whois "$ALICE")"
 gw show cam-17 | grep -q "platform:alice@corp (port 81) as $ALICE" || fail "show: $(gw show cam-17)"
-# A service that answers each line with the peer's address, as the gateway's forward of the connection names it.
+# The device's ssh logs the originator that the gateway reports for each forwarded connection.
 web one
 serve_system
 client a -v -N -R "[$A]:81:127.0.0.1:$WEB" -R "[$A]:82:127.0.0.1:$WEB" -o LogLevel=DEBUG1 2>"$TMP/device.log" & PIDS+=("$!")

@@ -47,7 +47,7 @@ client a -N -R "[$A]:81:127.0.0.1:$WEB" & PIDS+=("$!")
 client b -N -R "[$B]:81:127.0.0.1:$WEB" & BPID=$!; PIDS+=("$BPID")
 wait_for 20 connected cam-17 && wait_for 20 connected cam-18 || fail "the devices do not connect"
 
-# Small packets of a session are not delayed: its connection has TCP_NODELAY, which the accepted socket has from serve's listener.
+# Small packets of a session are not delayed: its connection has TCP_NODELAY, which the accepted socket inherits from serve's listener.
 cat >"$TMP/nodelay.py" <<'PY'
 import ctypes, os, socket, sys
 SYS_pidfd_getfd = 438

@@ -57,7 +57,7 @@ wait_for 10 logged_at_2 user:1234 3 || fail "the device's gateway does not know 
 wait_for 10 logged_at_2 "cgroup:${CGROUP#/sys/fs/cgroup/}/node1/unit" 1 || fail "the device's gateway does not know which unit it was: $(gwn 2 access)"
 ok "local users and units of each gateway reach a device at another one, with their identities"
 
-# A grant to a group needs members at both gateways: each judges by its own user database.
+# A grant to a group permits only a member at both gateways, because each gateway judges by its own user database.
 for n in 1 2 3; do
     { cat /etc/passwd; echo "alice:x:1236:1236::/:/bin/false"; echo "bob:x:1237:1237::/:/bin/false"; } >"$TMP/passwd$n"
     { cat /etc/group; case $n in 1) echo ops:x:4321:alice,bob ;; 2) echo ops:x:4321:alice ;; 3) echo ops:x:4321:bob ;; esac; } >"$TMP/group$n"

@@ -187,7 +187,7 @@ link_gone() { ! on "$1" ip -n cmxsafe link show cmxlink3; }
 for n in 1 2; do wait_for 20 link_gone $n || fail "node $n keeps the link to one that left"; done
 two_left() { gwn "$1" nodes --json | json_is '[.nodes[].name] == ["gw1", "gw2"]'; }
 for n in 1 2; do wait_for 20 two_left $n || fail "nodes: $(gwn $n nodes)"; done
-# The guard then repairs only removals, and nothing else.
+# Afterwards the guard repairs a removed rule and nothing else.
 rule_back() { [ -n "$(on "$1" ip -6 rule show pref 1129)" ]; }
 for n in 1 2; do
     wait_for 20 rule_back $n && on $n ip -6 rule del pref 1129 || fail "the host's rule of node $n"

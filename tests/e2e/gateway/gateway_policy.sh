@@ -117,7 +117,7 @@ ok "another device's evidence"
 # started again since: evidence names its boot (bootseed), but the nonce alone refuses evidence of an older boot.
 ranges=$(awk '$1 == "region" { printf "%s%s-%s", sep, $2, $3; sep = "," }' "$TMP/manifest")
 record() { curl -sf -H 'Accept: application/eat+cwt' -o "$TMP/$1" "http://127.0.0.1:$BOARD_PORT/evidence?nonce=$(openssl rand -hex 32)&alg=ES256&ranges=$ranges" || fail "no evidence to record"; }
-# The claim 268 of RFC 9711 is 32 bytes in CBOR.
+# bootseed FILE: prints the boot seed in the evidence: claim 268 of RFC 9711, 32 bytes in CBOR.
 bootseed() { python3 -c 'import re, sys; print(re.search(rb"\x19\x01\x0c\x58\x20(.{32})", open(sys.argv[1], "rb").read(), re.S)[1].hex())' "$TMP/$1"; }
 record recorded; record same
 stop_board; start_board --keyfile private_key.bin

@@ -163,7 +163,7 @@ on two gw enroll more --key "$TMP/more.pub" --ports 81 >/dev/null || fail "enrol
 wait_for 20 has three more || fail "the other gateway does not follow the replaced tables"
 stop "$GW_PID_one"; stop "$GW_PID_two"; stop "$GW_PID_three"
 
-# migrate is killed after PostgreSQL's commit, which waits for a standby that does not exist. It is repeated after a change here.
+# migrate is killed after PostgreSQL's commit, which waits for a standby that does not exist. It is repeated after a change at this gateway.
 on two gw migrate sqlite >/dev/null && pg_sql db 'CREATE DATABASE fourth' || fail "migrate sqlite"
 pg_sql db "ALTER SYSTEM SET synchronous_standby_names = 'none'" && pg_sql db "SELECT pg_reload_conf()" >/dev/null || fail "standby"
 on two timeout -s KILL 5 "$BIN/cmxsafe" gateway migrate "${URL%/*}/fourth" >/dev/null 2>&1

@@ -21,12 +21,12 @@ copied() { sql "$TMP/one/registry.db" "$1"; }
 A_ID=$(copied "SELECT id FROM device WHERE name = 'cam-a'") CONSUMER=$(copied "SELECT id FROM consumer WHERE name = '$USER_NAME'")
 [ -n "$A_ID" ] && [ -n "$CONSUMER" ] || fail "no ids"
 
-# key_row KEY DEVICE: the row of a key of a device, as SQL.
+# key_row KEY DEVICE: prints the SQL that adds a row for this key of the device.
 key_row() {
     echo "INSERT INTO key(fingerprint, device, type, blob, added, revision) SELECT '$(ssh-keygen -lf "$TMP/$1.pub" | awk '{ print $2 }')', $2,
         'ssh-ed25519', '$(awk '{ print $2 }' "$TMP/$1.pub")', 5, revision FROM registry;"
 }
-# write_rows SQL: writes them as another gateway does.
+# write_rows SQL: changes rows as another gateway does.
 write_rows() {
     pg_sql db "BEGIN; SET search_path = cmxsafe; UPDATE registry SET revision = revision + 1; $1 COMMIT; NOTIFY cmxsafe" >"$TMP/rows.log" 2>&1 ||
         fail "rows: $(cat "$TMP/rows.log")"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # cmxsafed-isolation.service under a real systemd: before the network comes up it loads the rules that the agent saved, or
-# denies everything; also when the agent's configuration or key is broken. Without isolation in the configuration it does
-# nothing. The rules are loaded in this scenario's network namespace.
+# denies everything; also when the agent's configuration is broken or its key is missing. Without isolation in the
+# configuration it does nothing. The rules are loaded in this scenario's network namespace.
 . "$(dirname "$0")/../systemd_lib.sh"
 command -v nft >/dev/null || skip "no nft"
 systemd_package cmxsafe-agent agent
