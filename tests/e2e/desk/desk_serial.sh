@@ -11,7 +11,7 @@ head -c 512 /dev/zero >efuse.bin
 head -c 20000 /dev/urandom >app.bin
 printf 'CONFIG_CMX_%s\n' 'GATEWAY_HOST="gw.example"' 'GATEWAY_PORT=2222' 'USER="cmxsafe-gw"' 'HOST_KEYS="SHA256:a SHA256:b"' >settings
 serial=$(free_port)
-# The strapping pins ask for the ROM loader.
+# The strapping pins select the ROM loader.
 "$QEMU" -machine esp32c3 -global driver=esp32c3.gpio,property=strap_mode,value=0x02 -drive file=flash.bin,if=mtd,format=raw \
     -drive file=efuse.bin,if=none,format=raw,id=efuse -global driver=nvram.esp32c3.efuse,property=drive,value=efuse \
     -serial "tcp:127.0.0.1:$serial,server,nowait" -monitor none -display none >qemu.log 2>&1 &
