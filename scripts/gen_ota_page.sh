@@ -11,7 +11,7 @@ out=$(mktemp) plain=$(mktemp)
 trap 'rm -f "$out" "$plain"' EXIT
 version=$(esbuild --version)
 if [ "${1:-}" = --check ] && ! grep -q "esbuild $version:" page.c; then
-    echo "SKIPPED PART: page.c was made by another esbuild than $version"
+    echo "SKIPPED PART: page.c was made by another version of esbuild than $version"
     exit 0
 fi
 python3 - page/update.html "$plain" "$version" >"$out" <<'PY'

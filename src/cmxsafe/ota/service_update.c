@@ -253,9 +253,9 @@ static void interrupted(struct cmx_ota_service *s)
     } else {
         s->interrupted_ms = cmx_port_now_ms();
         cmx_ota_set_state(s, OTA_INTERRUPTED);
+        cmx_log(CMX_LOG_INFO, TAG, "upload stopped at byte %" PRIu32 "; it can be continued", s->received);
     }
     cmx_port_mutex_unlock(&s->lock);
-    cmx_log(CMX_LOG_INFO, TAG, "upload stopped at byte %" PRIu32 "; it can be continued", s->received);
     if (heap < CMX_OTA_HEAP_SHORT)
         cmx_log(CMX_LOG_WARN, TAG,
                 "memory is short: %u bytes of heap are free; close other connections to this device, then "
