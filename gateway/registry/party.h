@@ -37,8 +37,8 @@ CMX_MUST_USE cmx_err gw_party_gateway_identity(const struct gw_fleet *f, char ou
 CMX_MUST_USE cmx_err gw_party_of_key(struct gw_registry *r, const struct gw_fleet *f, const char *fingerprint,
                                      struct gw_device *out, struct cmx_why *e);
 
-/* Empties the cache of local users, whose entries are used for half a minute. A process that runs longer calls this
- * before it writes rules. */
+/* Empties the cache of local users, whose entries are used for half a minute. gw_apply calls this before it writes
+ * rules. */
 void gw_party_forget_users(void);
 
 /* Calls fn for every party in the registry, and for the gateway; stops at its first error and returns it. */

@@ -20,6 +20,7 @@
 #include "gateway/server/gw_control.h"
 #include "gateway/server/gw_inside.h"
 #include "gateway/server/gw_links.h"
+#include "gateway/server/gw_note.h"
 #include "gateway/server/gw_sweep.h"
 
 #define ETC_HOSTS "/etc/hosts"
@@ -264,50 +265,84 @@ cmx_err gw_apply_claims(struct gw *g, struct cmx_why *e)
     return err;
 }
 
-/* Sets up the links to the other gateways and the list of what they may announce. A single gateway does not run
- * BIRD. */
-static cmx_err apply_nodes(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e)
+/* *out: this gateway is one of several, or was. A single gateway does not run BIRD. */
+static cmx_err find_several(struct gw *g, bool *out, struct cmx_why *e)
 {
-    static const struct generated claims = {.name = "claims.conf", .text = gw_bird_claims};
-    static const struct generated bird = {.name = "bird.conf", .text = gw_bird_config};
     char path[GW_PATH_MAX];
     struct gw_nodes nodes;
     cmx_err err;
 
+    *out = false;
     if (g->simple || g->user)
         return CMX_OK;
     err = gw_nodes_read(&g->registry, &g->fleet, &nodes, e);
-    if (err || (!nodes.own && access(gw_path(g, "bird.conf", path), F_OK) != 0))
+    *out = !err && (nodes.own || access(gw_path(g, "bird.conf", path), F_OK) == 0);
+    return err;
+}
+
+static cmx_err apply_links(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e)
+{
+    bool several;
+    cmx_err err = find_several(g, &several, e);
+
+    (void)allowed;
+    return !err && several && gw_apply_is_up(g) ? gw_links_up(g, e) : err;
+}
+
+/* Writes the list of what the other gateways may announce. */
+static cmx_err apply_nodes(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e)
+{
+    static const struct generated claims = {.name = "claims.conf", .text = gw_bird_claims};
+    static const struct generated bird = {.name = "bird.conf", .text = gw_bird_config};
+    bool several;
+    cmx_err err = find_several(g, &several, e);
+
+    if (err || !several)
         return err;
     err = generate(g, &claims, allowed, e);
     if (!err)
         err = generate(g, &bird, allowed, e);
-    if (!err && gw_apply_is_up(g))
-        err = gw_links_up(g, e);
     configure_bird(g);
     return err;
 }
 
-cmx_err gw_apply(struct gw *g, struct cmx_why *e)
+static cmx_err apply(struct gw *g, bool only_access, struct cmx_why *e)
 {
     static const struct {
         cmx_err (*apply)(struct gw *, const struct gw_allowed_list *, struct cmx_why *);
         bool judged; /* the step needs the list of allowed connections */
-    } steps[] = {{apply_krl, false},  {apply_names, false}, {apply_fleet, true},     {apply_host, true},
-                 {apply_sweep, true}, {apply_nodes, false}, {apply_etc_hosts, false}};
+        bool access; /* access depends on it */
+    } steps[] = {{apply_krl, false, true},   {apply_names, false, true},     {apply_fleet, true, true},
+                 {apply_host, true, true},   {apply_sweep, true, true},      {apply_links, false, false},
+                 {apply_nodes, false, true}, {apply_etc_hosts, false, false}};
     struct gw_allowed_list allowed;
-    cmx_err unread = read_allowed(g, &allowed, e);
-    cmx_err first = unread;
+    cmx_err unread;
+    cmx_err first;
 
+    gw_party_forget_users();
+    unread = read_allowed(g, &allowed, e);
+    first = unread;
     for (size_t i = 0; i < GW_COUNT(steps); i++) {
         struct cmx_why now = {0};
         cmx_err err = unread && steps[i].judged ? CMX_OK : steps[i].apply(g, &allowed, &now);
 
-        if (err && !first) {
+        if (err && only_access && !steps[i].access)
+            gw_note("%s", now.text);
+        else if (err && !first) {
             first = err;
             *e = now;
         }
     }
     gw_allowed_free(&allowed);
     return first;
+}
+
+cmx_err gw_apply(struct gw *g, struct cmx_why *e)
+{
+    return apply(g, false, e);
+}
+
+cmx_err gw_apply_access(struct gw *g, struct cmx_why *e)
+{
+    return apply(g, true, e);
 }

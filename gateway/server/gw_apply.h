@@ -11,6 +11,10 @@ bool gw_apply_is_up(const struct gw *g);
  * step, and returns the first error. */
 CMX_MUST_USE cmx_err gw_apply(struct gw *g, struct cmx_why *e);
 
+/* Takes the same steps, but fails only if a step failed on which access depends: not because of the links to other
+ * gateways or /etc/hosts. */
+CMX_MUST_USE cmx_err gw_apply_access(struct gw *g, struct cmx_why *e);
+
 /* Applies only the claims: what the other gateways may announce. */
 CMX_MUST_USE cmx_err gw_apply_claims(struct gw *g, struct cmx_why *e);
 

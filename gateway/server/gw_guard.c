@@ -22,7 +22,6 @@
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/port/port.h"
 #include "gateway/folder/gw_fail.h"
-#include "gateway/registry/party.h"
 #include "gateway/render/gw_nft.h"
 #include "gateway/server/gw_apply.h"
 #include "gateway/server/gw_control.h"
@@ -58,7 +57,7 @@ static const char *const account_files[] = {"/etc/passwd", "/etc/group"};
 
 struct guard {
     struct gw *g;
-    struct stat accounts[GW_COUNT(account_files)]; /* state of these files when the rules were loaded */
+    struct stat accounts[GW_COUNT(account_files)]; /* state of these files before the rules were last loaded */
     struct guarded tables[2];
     size_t n_tables;
     int host_ns;
@@ -255,7 +254,6 @@ static cmx_err apply_locked(struct guard *d, bool network, struct cmx_why *e)
 
     if (err)
         return err;
-    gw_party_forget_users();
     err = gw_folder_lock(d->g, e);
     if (!err) {
         /* While this process holds the lock, no command is between a change of the registry and the loading of its
@@ -266,44 +264,55 @@ static cmx_err apply_locked(struct guard *d, bool network, struct cmx_why *e)
         }
         if (network && read_network(d, &d->network_found))
             d->network_found = (struct gw_netstate){0}; /* the network then counts as changed */
-        err = gw_apply(d->g, e);
-        /* gw_apply can fail while link or routes are missing; gw_network_up then loads the files that it wrote. */
-        if (network)
-            err = gw_network_up(d->g) == EXIT_SUCCESS
-                      ? CMX_OK
-                      : cmx_why_fail(e, CMX_EIO, "the fleet's network could not be set up again");
+        err = gw_apply_access(d->g, e);
+        if (network && gw_network_up(d->g) != EXIT_SUCCESS)
+            err = cmx_why_fail(e, CMX_EIO, "the fleet's network could not be set up again");
+        else if (network && err)
+            err = gw_apply_access(d->g, e); /* it can fail while link or routes are missing */
     }
     gw_folder_close(d->g);
     return err;
+}
+
+static void read_accounts(struct stat out[GW_COUNT(account_files)])
+{
+    for (size_t i = 0; i < GW_COUNT(account_files); i++)
+        if (stat(account_files[i], &out[i]) != 0)
+            out[i] = (struct stat){0};
 }
 
 /* Loads everything from the registry again. d->wrong then says what is still wrong. */
 static void restore(struct guard *d, bool network)
 {
     struct cmx_why e = {0};
-    cmx_err err = apply_locked(d, network, &e);
+    struct stat accounts[GW_COUNT(account_files)];
+    cmx_err err;
 
+    read_accounts(accounts);
+    err = apply_locked(d, network, &e);
     if (!err && !take_reference(d))
         err = cmx_why_fail(&e, CMX_EIO, "the rules could not be loaded again");
     if (!err && network && read_network(d, &d->network))
         err = cmx_why_fail(&e, CMX_EIO, "the fleet's network can't be read");
+    if (!err)
+        memcpy(d->accounts, accounts, sizeof accounts);
+    if (err && !e.text[0])
+        cmx_why_set(&e, "the rules could not be loaded again");
     snprintf(d->wrong, sizeof d->wrong, "%.150s", err ? e.text : "");
 }
 
-/* True if a file of accounts was changed or replaced since the last call. */
-static bool accounts_changed(struct guard *d)
+/* True if a file of accounts was changed or replaced since the last restore, or if there was no restore yet. */
+static bool accounts_changed(const struct guard *d)
 {
+    struct stat now[GW_COUNT(account_files)];
     bool changed = false;
 
+    read_accounts(now);
     for (size_t i = 0; i < GW_COUNT(account_files); i++) {
-        struct stat *last = &d->accounts[i];
-        struct stat now;
+        const struct stat *last = &d->accounts[i];
 
-        if (stat(account_files[i], &now) != 0)
-            continue;
-        changed = changed || now.st_ino != last->st_ino || now.st_ctim.tv_sec != last->st_ctim.tv_sec ||
-                  now.st_ctim.tv_nsec != last->st_ctim.tv_nsec;
-        *last = now;
+        changed = changed || now[i].st_ino != last->st_ino || now[i].st_ctim.tv_sec != last->st_ctim.tv_sec ||
+                  now[i].st_ctim.tv_nsec != last->st_ctim.tv_nsec;
     }
     return changed;
 }
@@ -478,7 +487,6 @@ static bool open_guard(struct guard *d)
     ok = open_table(&d->tables[1], GW_NFT_HOST_TABLE) && ok;
     ok = ok && read_network(d, &d->network) == CMX_OK;
     d->network_first = d->network;
-    (void)accounts_changed(d);
     return ok && take_reference(d);
 }
 

@@ -24,6 +24,11 @@ gw enroll cam-18 --key "$TMP/b.pub" --ports 81 >/dev/null || fail "enroll"
 A=$(address_of cam-17)
 grep -q "$A cam-17.cmx" /etc/hosts || fail "no name in /etc/hosts"
 
+# A number that another user gets before the gateway starts.
+useradd -M -u 5001 dora && gw grant user:dora cam-17:81 >/dev/null || fail "grant"
+nft list table inet cmxsafe_host | grep -q 5001 || fail "the rules lack dora's number: $(nft list table inet cmxsafe_host)"
+userdel dora && useradd -M -u 5001 erin || fail "accounts"
+
 # Starts the gateway as the units do: it listens in the host's network and runs in the fleet's namespace as the account.
 "$BIN/cmxsafe" gateway serve 2>>"$TMP/gateway.log" & GW_PID=$!; PIDS+=("$GW_PID")
 wait_for 20 gw status || fail "the gateway does not come up"
@@ -31,6 +36,10 @@ serve=$(gw status --json | jq .pid)
 [ "$(stat -c %U "/proc/$serve")" = cmxsafe-gw ] || equal "$(awk '/^Uid/ {print $2}' "/proc/$serve/status")" "$(id -u cmxsafe-gw)" || fail "the gateway runs as root"
 [ "$(awk '/^CapEff/ {print $2}' "/proc/$serve/status")" = 0000000000000000 ] || fail "the gateway has capabilities"
 ok "the gateway runs as its account, without capabilities"
+wait_for 10 sh -c "! nft list table inet cmxsafe_host | grep -q 5001" || fail "erin has dora's grant"
+gw status --json | json_is '.judge == "" and .counters.judge_repairs == 0' >/dev/null || fail "a change of accounts counts as a repair"
+userdel erin && gw grant --remove user:dora cam-17:81 >/dev/null || fail "grant --remove"
+ok "rules follow accounts that changed before the gateway started"
 
 web one
 client a -N -R "[$A]:81:127.0.0.1:$WEB" & PIDS+=("$!")
