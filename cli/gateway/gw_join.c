@@ -52,18 +52,22 @@ static void default_name(char out[GW_NAME_MAX])
 static cmx_err check_name_free(struct gw *g, const struct gw_node *n, struct cmx_why *e)
 {
     char own[GW_NAME_MAX];
+    cmx_err err = gw_meta_get(&g->registry, "node", own, sizeof own);
 
-    if (gw_meta_get(&g->registry, "node", own, sizeof own) == CMX_OK)
+    if (err && err != CMX_ENOENT)
+        return cmx_why_fail(e, err, "the name of this gateway can't be read");
+    if (!err)
         return strcmp(own, n->name) == 0
                    ? CMX_OK
                    : cmx_why_fail(e, CMX_EEXIST,
                                   "this machine is the fleet's gateway '%s'; repeat the command without --name, or run "
                                   "'cmxsafe gateway leave' first",
                                   own);
-    if (gw_sql_number(&g->registry, NULL, NULL,
-                      "SELECT 1 FROM node WHERE name = ?1 AND (link_key <> ?2 OR (?2 = '' AND underlay <> ?3))", "ttt",
-                      n->name, n->link_key, n->underlay) != CMX_OK)
-        return CMX_OK;
+    err = gw_sql_number(&g->registry, NULL, e,
+                        "SELECT 1 FROM node WHERE name = ?1 AND (link_key <> ?2 OR (?2 = '' AND underlay <> ?3))",
+                        "ttt", n->name, n->link_key, n->underlay);
+    if (err)
+        return err == CMX_ENOENT ? CMX_OK : err;
     return cmx_why_fail(e, CMX_EEXIST,
                         "the fleet has a gateway '%s' already; give another --name, or if that gateway is lost, run "
                         "'cmxsafe gateway leave %s' at another one first",
@@ -256,13 +260,31 @@ static bool gift_value(const char *gift, const char *key, char *out, size_t cap)
     return true;
 }
 
-static cmx_err keep_keys(const struct gw *g, const char *gift, struct cmx_why *e)
+/* Writes a host key, if the file does not have it already: sshd reads the file of a gateway that works. */
+static cmx_err keep_key(const struct gw *g, const char *name, const char *key, size_t len, bool set_up,
+                        struct cmx_why *e)
+{
+    char path[GW_PATH_MAX];
+    char *own = NULL;
+    size_t own_len = 0;
+    cmx_err err = gw_file_read(gw_path(g, name, path), &own, &own_len, e);
+    bool same = !err && own_len == len && memcmp(own, key, len) == 0;
+
+    free(own); /* allocated by open_memstream */
+    if (err || same)
+        return err;
+    if (set_up && own_len)
+        return cmx_why_fail(e, CMX_EEXIST, "%s differs from the fleet's; to take the fleet's, move %.200s away first",
+                            name, path);
+    return gw_file_write(path, key, len, strstr(name, ".pub") ? 0644 : 0600, e);
+}
+
+static cmx_err keep_keys(const struct gw *g, const char *gift, bool set_up, struct cmx_why *e)
 {
     cmx_err err = gw_file_mkdir(g->dir, 0755, e);
 
     for (size_t i = 0; !err && i < GW_COUNT(host_keys); i++) {
         char head[64];
-        char path[GW_PATH_MAX];
         const char *begin;
         const char *end;
 
@@ -272,8 +294,7 @@ static cmx_err keep_keys(const struct gw *g, const char *gift, struct cmx_why *e
         if (!end)
             return cmx_why_fail(e, CMX_EPROTO, "the other gateway did not give its %s", host_keys[i]);
         begin += strlen(head);
-        err = gw_file_write(gw_path(g, host_keys[i], path), begin, (size_t)(end + 1 - begin),
-                            strstr(host_keys[i], ".pub") ? 0644 : 0600, e);
+        err = keep_key(g, host_keys[i], begin, (size_t)(end + 1 - begin), set_up, e);
     }
     return err;
 }
@@ -365,7 +386,7 @@ static int join(const struct join_job *job)
         err = cmx_why_fail(&e, CMX_EINVAL, "the fleet's links are %s; %s", links,
                            job->interface ? "join without --interface" : "give the --interface for them");
     if (!err)
-        err = keep_keys(&g, gift, &e);
+        err = keep_keys(&g, gift, set_up, &e);
     if (!err && !gift_value(gift, "client", address, sizeof address))
         err = cmx_why_fail(&e, CMX_EPROTO, "the other gateway did not say from which address this one came");
     if (!err && !job->interface)
