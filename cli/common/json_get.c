@@ -88,8 +88,9 @@ static cmx_err member(const char **at, const char *name, size_t len)
 static cmx_err take_string(const char *p, char *out, size_t cap)
 {
     size_t n = 0;
+    bool cut = false;
 
-    for (; *p != '"'; p++) {
+    for (; !cut && *p != '"'; p++) {
         char c = *p;
 
         if (c == '\\') {
@@ -101,12 +102,12 @@ static cmx_err take_string(const char *p, char *out, size_t cap)
                 c = '?';
             }
         }
-        if (n + 1 >= cap)
-            break;
-        out[n++] = cmx_text_printable(c);
+        cut = n + 1 >= cap;
+        if (!cut)
+            out[n++] = cmx_text_printable(c);
     }
     out[n] = '\0';
-    return *p == '"' ? CMX_OK : CMX_ENOSPC;
+    return cut ? CMX_ENOSPC : CMX_OK;
 }
 
 /* Sets *value to where the value at path begins. */

@@ -34,6 +34,8 @@ static void test_values(void **state)
     assert_string_equal(out, "");
     assert_int_equal(json_get(text, "a", out, 3), CMX_ENOSPC);
     assert_string_equal(out, "x\"");
+    assert_int_equal(json_get("{\"a\":\"a\\\"bcd\"}", "a", out, 2), CMX_ENOSPC); /* cut at an escaped quote */
+    assert_string_equal(out, "a");
 }
 
 static void test_members(void **state)
