@@ -359,7 +359,8 @@ static bool is_ripe(const struct choice *k, const struct gw_update *u)
 static cmx_err start_begun(void *arg, const struct gw_update *u)
 {
     struct choice *k = arg;
-    bool runs = find_child(k->t->w, u->device) != NULL;
+    bool open = u->state == GW_UPDATE_WAITING || u->state == GW_UPDATE_BEGUN;
+    bool runs = open && find_child(k->t->w, u->device); /* else the child belongs to another campaign */
     bool strict = done_of(k->campaign) < k->pace.first;
 
     if (!runs && u->state == GW_UPDATE_BEGUN && is_ripe(k, u)) {
