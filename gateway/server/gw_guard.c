@@ -296,9 +296,7 @@ static void restore(struct guard *d, bool network)
         err = cmx_why_fail(&e, CMX_EIO, "the fleet's network can't be read");
     if (!err)
         memcpy(d->accounts, accounts, sizeof accounts);
-    if (err && !e.text[0])
-        cmx_why_set(&e, "the rules could not be loaded again");
-    snprintf(d->wrong, sizeof d->wrong, "%.150s", err ? e.text : "");
+    snprintf(d->wrong, sizeof d->wrong, "%.150s", !err ? "" : e.text[0] ? e.text : "the rules can't be loaded");
 }
 
 /* True if a file of accounts was changed or replaced since the last restore, or if there was no restore yet. */

@@ -36,7 +36,7 @@ serve=$(gw status --json | jq .pid)
 [ "$(stat -c %U "/proc/$serve")" = cmxsafe-gw ] || equal "$(awk '/^Uid/ {print $2}' "/proc/$serve/status")" "$(id -u cmxsafe-gw)" || fail "the gateway runs as root"
 [ "$(awk '/^CapEff/ {print $2}' "/proc/$serve/status")" = 0000000000000000 ] || fail "the gateway has capabilities"
 ok "the gateway runs as its account, without capabilities"
-wait_for 10 sh -c "! nft list table inet cmxsafe_host | grep -q 5001" || fail "erin has dora's grant"
+wait_for 10 prints_no 5001 nft list table inet cmxsafe_host || fail "erin has dora's grant"
 gw status --json | json_is '.judge == "" and .counters.judge_repairs == 0' >/dev/null || fail "a change of accounts counts as a repair"
 userdel erin && gw grant --remove user:dora cam-17:81 >/dev/null || fail "grant --remove"
 ok "rules follow accounts that changed before the gateway started"
