@@ -306,12 +306,9 @@ static bool accounts_changed(const struct guard *d)
     bool changed = false;
 
     read_accounts(now);
-    for (size_t i = 0; i < GW_COUNT(account_files); i++) {
-        const struct stat *last = &d->accounts[i];
-
-        changed = changed || now[i].st_ino != last->st_ino || now[i].st_ctim.tv_sec != last->st_ctim.tv_sec ||
-                  now[i].st_ctim.tv_nsec != last->st_ctim.tv_nsec;
-    }
+    for (size_t i = 0; i < GW_COUNT(account_files); i++)
+        changed |= now[i].st_ino != d->accounts[i].st_ino || now[i].st_ctim.tv_sec != d->accounts[i].st_ctim.tv_sec ||
+                   now[i].st_ctim.tv_nsec != d->accounts[i].st_ctim.tv_nsec;
     return changed;
 }
 
