@@ -66,6 +66,8 @@ def main():
         fail(f"image '{args.image}'", error.strerror, "give the flash from 0x010000 on with --image")
     if value == bytes(32):
         fail(f"image '{args.image}'", "is empty", "read it with esptool read_flash 0x10000 SIZE")
+    if not sys.stdout:
+        fail("output", "it is closed", "the value was not written")
     try:
         print(f"Final Firmware HMAC: {value.hex()}", flush=True)
     except OSError as error:

@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cmxsafe/core/text.h"
+
 static bool same_file(const struct stat *st, const char *keep)
 {
     struct stat other;
@@ -25,19 +27,20 @@ cmx_err cmx_new_file_open(struct cmx_new_file *n, const char *path, const char *
 {
     struct stat st;
     const bool there = stat(path, &st) == 0;
-    int fd;
+    const bool link = !there && lstat(path, &st) == 0;
+    int fd, reason;
 
-    n->path = path;
     n->temp[0] = '\0';
     if (there && same_file(&st, keep)) {
         errno = EEXIST;
         return CMX_EIO;
     }
-    if (there && !S_ISREG(st.st_mode)) {
+    if (link || (there && (!S_ISREG(st.st_mode) || !realpath(path, n->path)))) {
         n->f = fopen(path, "wbe");
         return n->f ? CMX_OK : CMX_EIO;
     }
-    if ((size_t)snprintf(n->temp, sizeof n->temp, "%s.XXXXXX", path) >= sizeof n->temp) {
+    if ((!there && cmx_text_copy(n->path, sizeof n->path, path)) ||
+        (size_t)snprintf(n->temp, sizeof n->temp, "%s.XXXXXX", n->path) >= sizeof n->temp) {
         errno = ENAMETOOLONG;
         return CMX_EIO;
     }
@@ -45,10 +48,15 @@ cmx_err cmx_new_file_open(struct cmx_new_file *n, const char *path, const char *
     if (fd < 0)
         return CMX_EIO;
     n->f = fdopen(fd, "wb");
-    if (n->f && fchmod(fd, mode_of_new_files()) == 0)
+    if (n->f && fchmod(fd, there ? st.st_mode & 07777 : mode_of_new_files()) == 0)
         return CMX_OK;
+    reason = errno;
     (void)unlink(n->temp);
-    close(fd);
+    if (n->f)
+        (void)fclose(n->f);
+    else
+        close(fd);
+    errno = reason;
     return CMX_EIO;
 }
 

@@ -35,14 +35,16 @@ def stop(*_):
 
 def main(argv=None):
     signal.signal(signal.SIGTERM, stop)
+    if not sys.stdout:  # it is closed
+        report("writing the output failed: Bad file descriptor")
+        return FAILED
     for stream in (sys.stdout, sys.stderr):
         if stream:  # None: it is closed
             stream.reconfigure(newline="\n")  # also on Windows, because a manifest has only one form
     args = make_parser().parse_args(argv)
     try:
         status = args.run(args) or OK
-        if sys.stdout:
-            sys.stdout.flush()
+        sys.stdout.flush()
         return status
     except UsageError as error:
         report(f"{error}; see 'cmxsafe-tools {args.command} --help'")

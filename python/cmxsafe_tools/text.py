@@ -43,16 +43,25 @@ def read_file(path, todo=None):
     return data
 
 
+def umask():
+    mask = os.umask(0o77)
+    os.umask(mask)
+    return mask
+
+
 def replace_file(path, data, keep=None):
-    """Writes a new file beside path, which then replaces it in one step. Writes a device or a pipe directly. keep: a file
-    that is not replaced, such as the key."""
+    """Writes a new file beside path, which then replaces it in one step and keeps its mode. Follows symbolic links. Writes
+    a device or a pipe directly. keep: a file that is not replaced, such as the key."""
     try:
         if keep and path.exists() and os.path.exists(keep) and os.path.samefile(path, keep):
             raise Failure(path, "is the key", "choose another file")
-        if path.exists() and not path.is_file():
+        target = path.resolve()
+        there = path.exists()
+        if there and not target.is_file():  # /dev/stdout may also be a file that was removed
             path.write_bytes(data)
             return
-        fd, temp = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".")
+        mode = target.stat().st_mode & 0o7777 if there else 0o666 & ~umask()
+        fd, temp = tempfile.mkstemp(dir=target.parent, prefix=target.name + ".")
     except OSError as error:
         raise Failure(path, error.strerror) from error
     try:
@@ -60,8 +69,8 @@ def replace_file(path, data, keep=None):
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temp, 0o644)
-        os.replace(temp, path)
+        os.chmod(temp, mode)
+        os.replace(temp, target)
     except OSError as error:
         Path(temp).unlink(missing_ok=True)
         raise Failure(path, error.strerror) from error

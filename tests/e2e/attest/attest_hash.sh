@@ -25,6 +25,9 @@ for bad in "--image fifo" "--image /dev/zero" "--image huge.bin"; do
 done
 rm "$TMP/fifo" "$TMP/huge.bin"
 ok "remote_attestation.py reads regular files only"
+(cd "$TMP" && python3 "$ROOT/remote_attestation.py" c >&- 2>err) && fail "a closed stdout"
+grep -q "output: it is closed; the value was not written" "$TMP/err" || { cat "$TMP/err"; fail "the reason"; }
+ok "remote_attestation.py fails when its output is closed"
 
 for challenge in 'a b+c%/?&=#' 'äöü€' "$(printf 'x%.0s' $(seq 512))"; do
     device=$(curl -sf -G --data-urlencode "challenge=$challenge" "$URL/hash?ranges=0x10000-0x20000")

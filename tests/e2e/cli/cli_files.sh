@@ -68,6 +68,14 @@ refused ota.pem image sign --opaque --key ota.pem --out ota.pem image.was
 openssl pkey -in ota.pem -noout || fail "the signing key was replaced by an image"
 ln -s /dev/null sink
 "$BIN/cmxsafe" image sign --opaque --key ota.pem --out sink image.was >out && [ -L sink ] && [ -c /dev/null ] || fail "a device was replaced by an image"
+sign() { "$BIN/cmxsafe" image sign --opaque --key ota.pem --out "$1" image.was; }
+signed() { cmp -n 100000 "$1" image.was && [ "$(stat -c %s "$1")" -gt 100000 ] || fail "$2"; }
+: >target && chmod 600 target && ln -s target link && ln -s new_target dangling
+sign link >out && [ -L link ] && signed target "the output did not go through a link"
+equal "$(stat -c %a target)" 600 || fail "the mode of a file that is replaced"
+(umask 027; sign dangling >out) && [ -L dangling ] && signed new_target "the output did not go through a dangling link"
+(umask 027; sign fresh >out) && equal "$(stat -c %a fresh new_target | uniq)" 640 || fail "the mode of a new file"
+sign /dev/fd/7 7>redirected >out && [ -L /dev/stdout ] && signed redirected "the output did not go to a descriptor"
 if [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null; then
     mkdir small
     unshare -m bash -c 'mount -t tmpfs -o size=200k none small && cp image.was small/image && cd small &&
@@ -89,6 +97,8 @@ unwritten() { # unwritten PROGRAM ARGUMENT...: expects that output to a full dis
     ! "$BIN/$program" "$@" >/dev/full 2>err && grep -q "writing the output failed" err || { cat err; fail "a full disk: $program $*"; }
     ! "$BIN/$program" "$@" >&- 2>err && grep -q "writing the output failed" err || { cat err; fail "closed: $program $*"; }
 }
+"$BIN/cmxsafe" gateway import - <&- 2>err && fail "a closed stdin is an empty file"
+grep -q "Bad file descriptor" err || { cat err; fail "the reason for a closed stdin"; }
 for program in cmxsafe cmxsafed cmxsafe-board; do unwritten $program --version && unwritten $program --help; done
 unwritten cmxsafed --config-reference
 unwritten cmxsafed --check -c conf

@@ -78,6 +78,11 @@ refused image sign --key k.pem --out k.pem a.bin
 cmp fill.key fill.was && cmp k.pem k.was || fail "a key was replaced"
 ln -s /dev/null sink
 tools image sign --key k.pem --out sink a.bin >/dev/null && [ -L sink ] && [ -c /dev/null ] || fail "a device was replaced by an image"
+cp a.bin target && chmod 600 target && ln -s target link && (umask 027; tools image sign --key k.pem --out fresh a.bin >/dev/null) &&
+    tools image sign --key k.pem --out link a.bin >/dev/null && [ -L link ] && tools image verify --key k.hex target >/dev/null || fail "output through a link"
+equal "$(stat -c %a target fresh | tr '\n' ' ')" "600 640 " || fail "the modes of files that are written"
+tools image key --key k.pem >&- 2>err && fail "a closed stdout"
+equal "$(cat err)" "cmxsafe: writing the output failed: Bad file descriptor" || { cat err; fail "the reason"; }
 tools image key --key k.pem >/dev/full 2>err && fail "output that cannot be written"
 equal "$(cat err)" "cmxsafe: writing the output failed: No space left on device" || { cat err; fail "the reason"; }
 same image manifest --fill fill.key --end 0x20000 f1
