@@ -56,6 +56,7 @@ struct agent {
     char reload_error[256];
     char status_line[256]; /* STATUS= as sent to systemd */
     bool ready;
+    bool serves;  /* attestation or updates: a reload neither starts nor stops these services */
     bool resting; /* all contexts are up, no data moves, and all free memory was given back to the system */
     bool stopping;
     bool starved; /* the watchdog is not fed; logged once */
@@ -224,18 +225,23 @@ static void limit_heap(const struct agent_config *c)
 }
 
 /* Raises the soft limit of open files, which is often 1,024 in a shell or container, as far as the connections need and
- * the hard limit permits. */
-static void raise_descriptors(const struct agent_config *c)
+ * the hard limit permits. serves: HTTP services run. If they started with at most FD_SETSIZE descriptors, they cannot
+ * use higher ones (http_mhd.c). */
+static void raise_descriptors(const struct agent_config *c, bool serves)
 {
     const rlim_t need = connections_of(c) + c->n_contexts * AGENT_SESSION_FDS + AGENT_OWN_FDS;
     struct rlimit limit;
+    rlim_t most;
+    bool held;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= need)
         return;
-    limit.rlim_cur = need < limit.rlim_max ? need : limit.rlim_max;
+    held = serves && limit.rlim_cur <= FD_SETSIZE && limit.rlim_max > FD_SETSIZE;
+    most = held ? FD_SETSIZE : limit.rlim_max;
+    limit.rlim_cur = need < most ? need : most;
     if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < need)
-        cmx_log(CMX_LOG_WARN, TAG, "max_connections of all contexts need %llu open files; the limit is %llu",
-                (unsigned long long)need, (unsigned long long)limit.rlim_cur);
+        cmx_log(CMX_LOG_WARN, TAG, "max_connections of all contexts need %llu open files; the limit is %llu%s",
+                (unsigned long long)need, (unsigned long long)limit.rlim_cur, held ? " until the agent restarts" : "");
 }
 
 /* Reads the file again and applies it. On error the old configuration stays in force, and the error is logged. */
@@ -249,7 +255,7 @@ static void agent_reload(struct agent *a)
     next = load_next(a);
     if (next) {
         limit_heap(next);
-        raise_descriptors(next);
+        raise_descriptors(next, a->serves);
     }
     if (next && wiring_reload(&a->wiring, next, &why) != CMX_OK) {
         log_line(a, why.text);
@@ -475,11 +481,11 @@ static const char *control_todo(cmx_err err)
     case CMX_EBUSY:
         return "another cmxsafed answers there: stop it, or give this one its own control_socket";
     case CMX_ENOENT:
-        return "make its folder, or set control_socket";
+        return "make the socket's folder, or set control_socket";
     case CMX_EEXIST:
         return "it is not a socket: remove it, or set control_socket";
     default:
-        return "let the agent's user write to its folder, or set control_socket";
+        return "let the agent's user write to the socket's folder, or set control_socket";
     }
 }
 
@@ -494,12 +500,13 @@ static int start(struct agent *a)
     if (wiring_prepare(&a->wiring, &why) != CMX_OK)
         return fail("start", why.text, "nothing was started");
     limit_heap(a->wiring.config);
-    raise_descriptors(a->wiring.config);
+    raise_descriptors(a->wiring.config, false);
     make_plan(a);
     if (confine(a) != CMX_OK)
         return fail("confinement", "not all of the confinement could be applied", "see the lines above");
     if (wiring_start(&a->wiring, &why) != CMX_OK)
         return fail("start", why.text, "nothing was started");
+    a->serves = a->wiring.config->attest.enabled || a->wiring.config->ota.install;
     return 0;
 }
 

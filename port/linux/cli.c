@@ -25,7 +25,7 @@ void cli_begin(void)
 {
     int fd;
 
-    do /* open returns the lowest free number, so closed standard streams come first; reading 0, writing others fails */
+    do /* open returns the lowest free number, so closed standard streams come first */
         fd = open("/dev/null", fcntl(STDIN_FILENO, F_GETFD) < 0 ? O_WRONLY : O_RDONLY);
     while (fd >= 0 && fd <= STDERR_FILENO);
     if (fd >= 0)

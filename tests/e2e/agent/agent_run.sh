@@ -131,7 +131,6 @@ ok "an unreachable gateway"
 soft_limit_is_at_least() { [ "$(awk '/^Max open files/ {print $4}' "/proc/$AGENT/limits")" -ge "$1" ]; }
 AGENT_PREFIX=(bash -c 'ulimit -Sn 64; exec "$@" <&- >&- 2>&-' -)
 start_agent
-AGENT_PREFIX=()
 wait_up
 for n in 0 1 2; do equal "$(readlink "/proc/$AGENT/fd/$n")" /dev/null || fail "descriptor $n"; done
 soft_limit_is_at_least 140 || fail "the soft limit of open files"
@@ -139,8 +138,20 @@ cp "$CONF" "$TMP/before.conf"
 { printf 'max_connections = 300\n'; } >>"$CONF"
 kill -HUP "$AGENT"
 wait_for 20 soft_limit_is_at_least 300 || fail "a reload that permits more connections does not raise the limit"
-cp "$TMP/before.conf" "$CONF"
 end_agent
+# Services that started with at most 1,024 descriptors cannot use higher ones.
+head -c 32 /dev/urandom >"$TMP/hwkey" && chmod 600 "$TMP/hwkey"
+{ cat "$TMP/before.conf"; printf '[identity]\nkey_file = %s\n[attest]\nenabled = yes\nport = %s\n' "$TMP/hwkey" "$(free_port)"; } >"$CONF"
+AGENT_PREFIX=(bash -c 'ulimit -Sn 64; exec "$@"' -)
+start_agent
+wait_up
+sed 's/^\[identity\]/max_connections = 1024\n&/' "$CONF" >"$TMP/many.conf" && cp "$TMP/many.conf" "$CONF"
+kill -HUP "$AGENT"
+wait_for 20 logged "the limit is 1024 until the agent restarts" || fail "a reload that needs more than 1,024 descriptors"
+equal "$(awk '/^Max open files/ {print $4}' "/proc/$AGENT/limits")" 1024 || fail "the services drop descriptors above 1,024"
+end_agent
+AGENT_PREFIX=()
+cp "$TMP/before.conf" "$CONF"
 ok "closed standard streams, few descriptors"
 
 # ---- journald ----
