@@ -23,13 +23,40 @@
 static void test_hosts(void **state)
 {
     static const char *const names[] = {"Camera.example"};
-    static const char *good[] = {"127.0.0.1",      "127.0.0.1:8989", "10.1.2.3:1", "[::1]:8989",          "[fd00::1]",
-                                 "localhost:8989", "LOCALHOST",      "cam-17.cmx", "camera.EXAMPLE:8989", "cam.cmx:80"};
-    static const char *bad[] = {
-        "",           "evil.example",    "127.0.0.1.evil.example", "1.2.3",          "1.2.3.4.5",
-        "127.0.0.1:", "127.0.0.1:x",     "127.0.0.1:123456",       "[::1",           "[]:80",
-        ".cmx",       "[::1]evil",       "localhost.evil.example", "xcmx",           "1234.1.1.1",
-        "[evil]",     "127.0.0.1:80:80", "evil.cmx.example",       "camera.example."};
+    static const char *good[] = {"127.0.0.1",
+                                 "127.0.0.1:8989",
+                                 "10.1.2.3:1",
+                                 "[::1]:8989",
+                                 "[fd00::1]",
+                                 "localhost:8989",
+                                 "LOCALHOST",
+                                 "cam-17.cmx",
+                                 "camera.EXAMPLE:8989",
+                                 "cam.cmx:80",
+                                 "[::ffff:127.0.0.1]:80"};
+    static const char *bad[] = {"",
+                                "evil.example",
+                                "127.0.0.1.evil.example",
+                                "1.2.3",
+                                "1.2.3.4.5",
+                                "127.0.0.1:",
+                                "127.0.0.1:x",
+                                "127.0.0.1:123456",
+                                "[::1",
+                                "[]:80",
+                                ".cmx",
+                                "[::1]evil",
+                                "localhost.evil.example",
+                                "xcmx",
+                                "1234.1.1.1",
+                                "[evil]",
+                                "127.0.0.1:80:80",
+                                "evil.cmx.example",
+                                "camera.example.",
+                                "[localhost]",
+                                "[cam.cmx]:80",
+                                "[127.0.0.1]",
+                                "fd00::1"};
 
     (void)state;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
