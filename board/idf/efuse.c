@@ -84,7 +84,7 @@ cmx_err cmx_efuse_key(const struct cmx_efuse *f, const char *path, uint8_t key[3
         return refuse(
             why,
             "BLOCK_KEY3 was burned for another purpose than HMAC_UP, which is permanent: take another chip (a "
-            "new file) and",
+            "new file)",
             path, burn);
     if (!guarded)
         return refuse(why, "BLOCK_KEY3 is not read-protected: software could read the key", path,

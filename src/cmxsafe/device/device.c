@@ -281,7 +281,7 @@ int cmx_device_port_offset(void)
     int offset;
 
     lock();
-    offset = device.settings.local_port_offset;
+    offset = (!device.entries && device.over ? device.over : &device.settings)->local_port_offset;
     unlock();
     return offset;
 }

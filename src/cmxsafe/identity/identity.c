@@ -102,7 +102,8 @@ cmx_err cmx_identity_ssh_public(cmx_hmac_fn hmac, void *arg, struct cmx_buf *out
         err = cmx_buf_printf(out, " %s", comment);
     if (!err && fingerprint) {
         err = cmx_sha256_of(&k, sizeof k, digest);
-        cmx_base64_fingerprint(fingerprint, digest);
+        if (!err)
+            cmx_base64_fingerprint(fingerprint, digest);
     }
     return err;
 }

@@ -113,8 +113,10 @@ static void bytes_drop(struct relay_bytes *b)
 static cmx_err bytes_reserve(struct relay_bytes *b, size_t len)
 {
     b->data = cmx_mem_alloc(len);
+    if (!b->data)
+        return CMX_ENOMEM;
     b->len = len;
-    return b->data ? CMX_OK : CMX_ENOMEM;
+    return CMX_OK;
 }
 
 void cmx_relay_flow_drain(struct relay *x)

@@ -47,6 +47,7 @@ ok "the message about a port in use names the port with the offset"
 
 start_board --set "gateway.host_key=$PIN"
 wait_for 30 through /frame.jpg || fail "the stream does not come through the gateway"
+grep -q "attestation on port $((8888 + offset))$" "$TMP/board.log" || { cat "$TMP/board.log"; fail "attestation does not name the real port"; }
 ok "the stream comes through the gateway"
 
 for n in 0 1 99 4294967294; do
