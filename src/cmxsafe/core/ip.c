@@ -132,6 +132,13 @@ bool cmx_ip_parse(struct cmx_ip *out, const char *text)
     return true;
 }
 
+bool cmx_ip_is_text6(const char *text)
+{
+    struct cmx_ip ip;
+
+    return inet_pton(AF_INET6, text, &ip) == 1;
+}
+
 void cmx_ip_text(const struct cmx_ip *a, char out[CMX_IP_TEXT_MAX])
 {
     size_t len;

@@ -30,6 +30,9 @@ bool cmx_ip_is_multicast(const struct cmx_ip *a); /* true also for the reserved 
  * also for IPv4 in IPv6 notation ("::ffff:10.0.0.1"), since one address must have one family. */
 CMX_MUST_USE bool cmx_ip_parse(struct cmx_ip *out, const char *text);
 
+/* True for an IPv6 address as text, also for "::ffff:10.0.0.1". */
+bool cmx_ip_is_text6(const char *text);
+
 /* Writes the address as text. */
 #define CMX_IP_TEXT_MAX 46
 void cmx_ip_text(const struct cmx_ip *a, char out[CMX_IP_TEXT_MAX]);
