@@ -24,7 +24,7 @@ bool cmx_origin_host_ok(const char *header, const char *const *names, size_t n)
 
     if (!header || cmx_text_copy(copy, sizeof copy, header) || !cmx_text_split_host(copy, &host, &port))
         return false;
-    if (header[0] == '[') /* RFC 3986 section 3.2.2: an IPv6 address, and nothing else, is in brackets */
+    if (host != copy) /* RFC 3986 section 3.2.2: an IPv6 address, and nothing else, is in brackets */
         return cmx_ip_is_text6(host);
     if (cmx_ip_parse(&ip, host))
         return cmx_ip_is_v4(&ip);
