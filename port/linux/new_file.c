@@ -48,6 +48,8 @@ cmx_err cmx_new_file_open(struct cmx_new_file *n, const char *path, const char *
     if (fd < 0)
         return CMX_EIO;
     n->f = fdopen(fd, "wb");
+    if (there)
+        (void)!fchown(fd, st.st_uid, st.st_gid); /* only root can keep another owner */
     if (n->f && fchmod(fd, there ? st.st_mode & 07777 : mode_of_new_files()) == 0)
         return CMX_OK;
     reason = errno;

@@ -12,9 +12,9 @@ struct cmx_new_file {
     char temp[4096]; /* empty: the file is written directly: a device, a pipe, or the missing target of a link */
 };
 
-/* Follows symbolic links. A file that is replaced keeps its mode; the umask gives that of a new one. Changes the umask
- * for a moment: call it while no other thread creates files. keep: a file that must not be replaced, such as the key,
- * or NULL. CMX_EIO: errno has the reason, EEXIST for `keep`. */
+/* Follows symbolic links. A file that is replaced keeps its mode, and for root its owner; the umask gives the mode of a
+ * new one. Changes the umask for a moment: call it while no other thread creates files. keep: a file that must not be
+ * replaced, such as the key, or NULL. CMX_EIO: errno has the reason, EEXIST for `keep`. */
 CMX_MUST_USE cmx_err cmx_new_file_open(struct cmx_new_file *n, const char *path, const char *keep);
 
 /* Ends the writing. complete: the file is put in place; false: it is removed. CMX_EIO: it is removed, and errno has the

@@ -50,8 +50,8 @@ def umask():
 
 
 def replace_file(path, data, keep=None):
-    """Writes a new file beside path, which then replaces it in one step and keeps its mode. Follows symbolic links. Writes
-    a device or a pipe directly. keep: a file that is not replaced, such as the key."""
+    """Writes a new file beside path, which then replaces it in one step and keeps its mode, and for root its owner. Follows
+    symbolic links. Writes a device or a pipe directly. keep: a file that is not replaced, such as the key."""
     try:
         if keep and path.exists() and os.path.exists(keep) and os.path.samefile(path, keep):
             raise Failure(path, "is the key", "choose another file")
@@ -69,6 +69,8 @@ def replace_file(path, data, keep=None):
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        if there and hasattr(os, "geteuid") and os.geteuid() == 0:
+            os.chown(temp, target.stat().st_uid, target.stat().st_gid)
         os.chmod(temp, mode)
         os.replace(temp, target)
     except OSError as error:

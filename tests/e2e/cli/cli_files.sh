@@ -70,9 +70,10 @@ ln -s /dev/null sink
 "$BIN/cmxsafe" image sign --opaque --key ota.pem --out sink image.was >out && [ -L sink ] && [ -c /dev/null ] || fail "a device was replaced by an image"
 sign() { "$BIN/cmxsafe" image sign --opaque --key ota.pem --out "$1" image.was; }
 signed() { cmp -n 100000 "$1" image.was && [ "$(stat -c %s "$1")" -gt 100000 ] || fail "$2"; }
-: >target && chmod 600 target && ln -s target link && ln -s new_target dangling
+: >target && chmod 600 target && { [ "$(id -u)" != 0 ] || chown 65534:65534 target; } && owner=$(stat -c %u target)
+ln -s target link && ln -s new_target dangling
 sign link >out && [ -L link ] && signed target "the output did not go through a link"
-equal "$(stat -c %a target)" 600 || fail "the mode of a file that is replaced"
+equal "$(stat -c '%a %u' target)" "600 $owner" || fail "mode or owner of a file that is replaced"
 (umask 027; sign dangling >out) && [ -L dangling ] && signed new_target "the output did not go through a dangling link"
 (umask 027; sign fresh >out) && equal "$(stat -c %a fresh new_target | uniq)" 640 || fail "the mode of a new file"
 sign /dev/fd/7 7>redirected >out && [ -L /dev/stdout ] && signed redirected "the output did not go to a descriptor"
