@@ -147,6 +147,11 @@ wait "$LOCK"
 gwn 4 init --fleet "$FLEET" --listen "[::]:$GW_PORT" --host 10.9.1.4 --registry "$REGISTRY" >"$TMP/again.log" 2>&1 || fail "init after a killed join: $(cat "$TMP/again.log")"
 again gw4 || fail "a killed join can't be repeated: $(cat "$TMP/again.log")"
 ! again gw5 && grep -q "this machine is the fleet's gateway 'gw4'" "$TMP/again.log" || fail "a gateway has two names: $(cat "$TMP/again.log")"
+! on 4 "${AGAIN[@]}" --name gw4 --listen nowhere >"$TMP/again.log" 2>&1 && grep -q "could not be set up" "$TMP/again.log" || fail "join --listen nowhere: $(cat "$TMP/again.log")"
+equal "$(stat -c %a /var/lib/node4/gateway/hostkey_ed25519)" 640 || fail "sshd can't read a host key after a join that failed"
+cp /var/lib/node4/gateway/hostkey_ed25519 "$TMP/kept" && key other && cat "$TMP/other" >/var/lib/node4/gateway/hostkey_ed25519 || fail "another host key"
+! again gw4 && grep -q "hostkey_ed25519 differs from the fleet's" "$TMP/again.log" || fail "a join replaces a host key: $(cat "$TMP/again.log")"
+cat "$TMP/kept" >/var/lib/node4/gateway/hostkey_ed25519
 [ -e /var/lib/node4/gateway/registry.db ] && equal "$(gwn 1 nodes --json | jq -r '[.nodes[].name] | sort | join(" ")')" "gw1 gw2 gw3 gw4" || fail "nodes: $(gwn 1 nodes)"
 gwn 4 leave >/dev/null || fail "leave"
 # A lost key of the links is replaced by another join.
