@@ -264,7 +264,7 @@ cmx_err attest_start(const struct agent_config *c, struct isolation *isolation, 
     return err;
 }
 
-/* Key and image are opened before confinement, so they cannot change while the process runs. */
+/* The key and the image are opened before confinement, so a reload cannot switch to other files. */
 cmx_err attest_reload(const struct agent_config *now, const struct agent_config *next, struct cmx_why *why)
 {
     for (const struct config_key *k = NULL; (k = config_next_restart(now, next, k)) != NULL;)

@@ -56,7 +56,9 @@ static cmx_err read_header(struct import_job *job, struct gw_csv *csv, struct cm
         job->place[c] = (int)i;
     }
     if (job->place[COL_NAME] < 0 || job->place[COL_KEY] < 0)
-        return cmx_why_fail(e, CMX_EFORMAT, "a column name or key is missing; the first line is: name,key,ports");
+        return cmx_why_fail(
+            e, CMX_EFORMAT,
+            "the column 'name' or 'key' is missing; the first line must name the columns, for example: name,key,ports");
     return CMX_OK;
 }
 

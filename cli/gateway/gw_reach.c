@@ -79,8 +79,8 @@ cmx_err gw_reach_add(struct gw_reach *r, struct gw *g, const struct gw_device *d
 
 /* ---- waiting until another gateway lets the operator through ---- */
 
-/* Creates a socket in the fleet's namespace that the packet filter recognises as an operator's: root's, with the
- * account's group. */
+/* Creates a socket in the fleet's namespace. The packet filter treats it as an operator's, because its owner is root
+ * and its group is that of the gateway's account. */
 static int operator_socket(const struct gw_reach *r, const struct gw *g)
 {
     struct sockaddr_in6 from = {.sin6_family = AF_INET6};

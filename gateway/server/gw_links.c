@@ -185,7 +185,7 @@ static cmx_err key_lost(struct cmx_why *e, const char *fault)
 {
     return cmx_why_fail(e, CMX_ENOKEY,
                         GW_LINK_KEY ", the WireGuard key of this gateway, %s; restore it from a backup, or run "
-                                    "'cmxsafe gateway join --from' another gateway again, which registers a new one",
+                                    "'cmxsafe gateway join --from GATEWAY' again, which registers a new key",
                         fault);
 }
 

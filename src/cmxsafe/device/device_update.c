@@ -15,7 +15,7 @@ static struct {
     struct cmx_device_updates platform;
     struct cmx_ota_service *service;
     bool stopping; /* `stopping` and `running` are shared by tasks: is() and set() access them */
-    bool running;  /* cmx_device_update_run runs and uses the service */
+    bool running;  /* cmx_device_update_run executes: it uses service */
 } update;
 
 void cmx_device_set_updates(const struct cmx_device_updates *u)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The console's updates at a gateway with boards: of one device and of many, campaigns, and images that are uploaded.
+# Firmware updates started from the console, at a gateway with boards: one device, many devices, campaigns, uploaded images.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../console_lib.sh"

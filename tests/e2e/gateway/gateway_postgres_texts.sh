@@ -120,7 +120,7 @@ equal "$(wc -l <"$TMP/line")" 1 && grep -q "\\[$B\\]:81" "$TMP/line" && lacks 'c
 on one connected cam-c || fail "another device's session ended"
 ok "no text of another gateway is more than a word in the files of sshd and the packet filter"
 
-# What was written can be changed here, and changes still take effect.
+# This gateway can still revoke the hostile rows in PostgreSQL, and later changes still take effect.
 on one gw revoke "$NAME" >/dev/null || fail "revoke of the hostile name"
 [ "$(pg_sql db "SELECT count(*) FROM cmxsafe.device WHERE revoked IS NOT NULL")" = 1 ] || fail "the revocation is not in PostgreSQL"
 on one gw grant --remove "user:$(id -un)" cam-b:81 >/dev/null || fail "grant --remove"
