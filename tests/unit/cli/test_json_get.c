@@ -35,6 +35,7 @@ static void test_values(void **state)
     assert_int_equal(json_get(text, "a", out, 3), CMX_ENOSPC);
     assert_string_equal(out, "x\"");
     assert_int_equal(json_get("{\"a\":\"a\\\"bcd\"}", "a", out, 2), CMX_ENOSPC); /* cut at an escaped quote */
+    assert_int_equal(json_get("{\"a\":\"ab\"}", "a", out, 2), CMX_ENOSPC);       /* cut before the last character */
     assert_string_equal(out, "a");
 }
 
@@ -51,7 +52,8 @@ static void test_members(void **state)
     assert_int_equal(json_number(text, "n"), 0);
     assert_int_equal(json_number(text, "l"), 0);
     assert_true(json_is_true(text, "t"));
-    assert_false(json_is_true(text, "w") || json_is_true(text, "n.t") || json_is_true(text, "n") || json_is_true(text, "missing"));
+    assert_false(json_is_true(text, "w") || json_is_true(text, "n.t") || json_is_true(text, "n") ||
+                 json_is_true(text, "missing"));
     assert_false(json_text(text, "missing", out, sizeof out));
     assert_string_equal(out, "");
     x = json_first(text, "l");
