@@ -132,7 +132,7 @@ attack_from_outside() {
 
 # ---- a device on lwIP over the tap of the namespace sw; commands go to its tasks (tests/tools/isolation_board.c) ----
 
-# start_device GATEWAY [open|quick]: starts it with $G4 as its resolver.
+# start_device GATEWAY [open|quick|no-memory]: starts it with $G4 as its resolver.
 start_device() {
     coproc DEVICE { exec ip netns exec "$NS-sw" "$BIN/isolation_board" tap0 "$1" 22 "$SSHD_USER" "$KEY" "$PIN" $G4 ${2:-} 2>>"$TMP/device.log"; }
     DEVICE_RUN=$DEVICE_PID

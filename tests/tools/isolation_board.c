@@ -1,9 +1,10 @@
 /* isolation_board.c - a device on lwIP over a TAP: a proxied service on port 81, other services on 80 (TCP) and 5353
  * (UDP), isolation, and hostile tasks. Reads commands from standard input and prints one line per answer.
  *
- * usage: isolation_board TAP GATEWAY PORT USER KEY_FILE PIN DNS [open|quick]
+ * usage: isolation_board TAP GATEWAY PORT USER KEY_FILE PIN DNS [open|quick|no-memory]
  *
- * open: without isolation; quick: a lost session is detected after 12 seconds
+ * open: without isolation; quick: a lost session is detected after 12 seconds; no-memory: isolation is requested while
+ * lwIP has no memory for its raw control blocks, which must fail
  *
  *   tcp IP PORT                 connects: "connected" or "failed"
  *   udp IP PORT                 sends a datagram: "answered" or "silent"
@@ -15,6 +16,7 @@
  *   dhcp6                       Solicit, Request for IPv6: "bound IP" or "nothing"
  *   time IP                     requests the time: "answered" or "silent"
  *   netif TAP IP                adds a second interface and sends a datagram on it at once
+ *   isolate                     requests isolation again: "isolated" or "not isolated"
  *   status                      prints one line of JSON
  *   quit
  */
@@ -41,6 +43,7 @@
 #include "cmxsafe/port/lwip/filter_lwip.h"
 #include "cmxsafe/port/port.h"
 #include "lwip/netif.h"
+#include "lwip/raw.h"
 #include "lwip/tcpip.h"
 #include "lwip/udp.h"
 #include "port/linux/linux_port.h"
@@ -386,6 +389,18 @@ static const char *add_netif(const char *tap, const char *ip)
     return board_tap_run(&second_tap) == CMX_OK ? "added" : "no task";
 }
 
+/* ---- memory ---- */
+
+static bool no_memory; /* lwIP has no memory for raw control blocks */
+
+struct raw_pcb *__real_raw_new_ip_type(u8_t type, u8_t protocol);
+struct raw_pcb *__wrap_raw_new_ip_type(u8_t type, u8_t protocol);
+
+struct raw_pcb *__wrap_raw_new_ip_type(u8_t type, u8_t protocol)
+{
+    return no_memory ? NULL : __real_raw_new_ip_type(type, protocol);
+}
+
 /* ---- requests in a task of another name ---- */
 
 struct errand {
@@ -458,6 +473,8 @@ static void obey(char *line)
         as_task(line);
     else if (strcmp(word, "netif") == 0)
         puts(add_netif(a, b));
+    else if (strcmp(word, "isolate") == 0)
+        puts(cmx_device_isolate() == CMX_OK ? "isolated" : "not isolated");
     else
         print_status();
     fflush(stdout);
@@ -492,8 +509,10 @@ static void start_device(char **argv, const char *how)
     if (cmx_port_task_start("echo", 0, echo, NULL) != CMX_OK || cmx_device_forward(&s, &stream) != CMX_OK ||
         cmx_device_forward(&s, &broker) != CMX_OK)
         exit(1);
-    if (strcmp(how, "open") != 0 && cmx_device_isolate() != CMX_OK)
+    no_memory = strcmp(how, "no-memory") == 0;
+    if (strcmp(how, "open") != 0 && (cmx_device_isolate() == CMX_OK) == no_memory)
         exit(1);
+    no_memory = false;
 }
 
 int main(int argc, char **argv)

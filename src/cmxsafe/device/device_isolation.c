@@ -161,23 +161,29 @@ cmx_err cmx_device_isolation_configure(const struct cmx_gateway *gateway, const 
 
 /* ---- packets ---- */
 
-static bool judge_packet(void *arg, const struct cmx_filter_packet *q)
+/* Without the state nothing passes: there was no memory for it. */
+static bool judge_packet(const struct cmx_filter_packet *q)
 {
     const struct cmx_frame f = {q->ethernet ? CMX_FRAME_ETHERNET : CMX_FRAME_IP, q->data, q->len, q->total};
-    struct cmx_device_isolation_state *s = arg;
+    struct cmx_device_isolation_state *s = cmx_device_isolation_state();
     const uint32_t now = now_ms();
-    const struct cmx_decision d = cmx_isolation_check(&s->iso, q->iface, q->out ? CMX_OUT : CMX_IN, &f, now);
+    struct cmx_decision d;
 
+    if (!s)
+        return false;
+    d = cmx_isolation_check(&s->iso, q->iface, q->out ? CMX_OUT : CMX_IN, &f, now);
     if (d.verdict == CMX_ALLOW)
         return true;
     cmx_drops_note(&s->drops, q, &f, d.why, now);
     return false;
 }
 
-static void note_neighbour(void *arg, const struct cmx_filter_neighbour *n)
+static void note_neighbour(const struct cmx_filter_neighbour *n)
 {
-    struct cmx_device_isolation_state *s = arg;
+    struct cmx_device_isolation_state *s = cmx_device_isolation_state();
 
+    if (!s)
+        return;
     cmx_isolation_neighbour(&s->iso, n->iface, &n->ip, n->mac, now_ms());
     if (n->lifetime_s)
         cmx_isolation_router(&s->iso, n->iface, &n->ip, n->mac, n->lifetime_s, now_ms());
@@ -210,18 +216,15 @@ static cmx_err install_filter(void)
 {
     const struct cmx_gateway nobody = {.host = ""};
     const struct cmx_filter *filter = cmx_port_filter();
-    cmx_err err;
+    cmx_err err = CMX_OK, installed;
 
     if (!filter)
         return CMX_ENOTSUP;
-    if (!cmx_device_isolation_state()) { /* before the first context: only the link's own protocols pass */
+    if (!cmx_device_isolation_state()) /* before the first context: only the link's own protocols pass */
         err = configure(filter, &nobody, NULL, 0);
-        if (err)
-            return err;
-    }
-    err = filter->install(&calls, cmx_device_isolation_state());
-    if (err)
-        return err;
+    installed = filter->install(&calls);
+    if (err || installed)
+        return err ? err : installed;
     /* A session that connects at this moment may have sent its SYN before the filter saw it. */
     filter->lock();
     cmx_isolation_adopt(&cmx_device_isolation_state()->iso);

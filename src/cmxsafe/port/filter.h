@@ -53,19 +53,20 @@ struct cmx_filter_neighbour {
     uint32_t lifetime_s; /* remaining lifetime of an IPv6 default router; 0: not a router */
 };
 
-/* Functions that the filter calls. arg is install's argument. */
+/* Functions that the filter calls. */
 struct cmx_filter_calls {
     /* True if the packet passes. */
-    bool (*judge)(void *arg, const struct cmx_filter_packet *p);
-    /* Called once for each resolved neighbour, before the first packet is judged. */
-    void (*neighbour)(void *arg, const struct cmx_filter_neighbour *n);
+    bool (*judge)(const struct cmx_filter_packet *p);
+    /* Called for each resolved neighbour at each call of install. */
+    void (*neighbour)(const struct cmx_filter_neighbour *n);
 };
 
 struct cmx_filter {
     /* From now on only packets that the judge allows pass: on every interface, also later ones, and on loopback.
      * Blocks; must not be called from the stack's own thread. calls must be static. The filter cannot be removed.
-     * CMX_EIO: it could not be installed, and packets pass unjudged. CMX_EEXIST: it is already installed. */
-    cmx_err (*install)(const struct cmx_filter_calls *calls, void *arg);
+     * CMX_EIO: there is no memory for all of it: packets of the interfaces are judged, those from the device to itself
+     * are not yet. Another call adds what is missing. */
+    cmx_err (*install)(const struct cmx_filter_calls *calls);
     /* Locks out the judge while the policy changes. Hold it briefly; not recursive. Usable once the stack runs, even if
      * the filter is not installed. */
     void (*lock)(void);

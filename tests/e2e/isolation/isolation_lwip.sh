@@ -58,6 +58,17 @@ stop_capture
 end_device
 ok "without isolation everything is open"
 
+# Isolation that can't be installed completely leaves nothing open, and a later request completes it.
+start_device $G4 no-memory
+grep -q 'NOT ISOLATED' "$TMP/device.log" || fail "the missing isolation is not logged"
+[ "$(status .isolation.active)" = false ] || fail "isolation without memory is reported as active"
+! in_ns nb curl -s -m 3 http://$D4:80/ && ! in_ns nb ping -c1 -W2 $D4 >/dev/null || fail "without memory for isolation the device is open"
+[ "$(tell tcp $G4 22)" = failed ] || fail "without memory for isolation a task reaches the network"
+[ "$(tell isolate)" = isolated ] && [ "$(tell tcp 127.0.0.1 80)" = failed ] || fail "isolation is not completed"
+end_device
+: >"$TMP/device.log"
+ok "isolation that can't be installed completely lets nothing pass"
+
 start_device gw.test
 wait_for 30 is_up || { cat "$TMP/device.log"; tell status; fail "the proxy does not work"; }
 ok "the proxy works, with the gateway found by name"

@@ -28,16 +28,14 @@
 static struct {
     pthread_mutex_t mutex;
     const struct cmx_filter_calls *calls;
-    void *arg;
     cmx_err refuses; /* the result of install */
 } fake = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
-static cmx_err fake_install(const struct cmx_filter_calls *calls, void *arg)
+static cmx_err fake_install(const struct cmx_filter_calls *calls)
 {
     if (fake.refuses)
         return fake.refuses;
     fake.calls = calls;
-    fake.arg = arg;
     return CMX_OK;
 }
 
@@ -278,6 +276,27 @@ static void test_out_of_memory(void **state)
     assert_int_equal(connects("10.77.0.1", 2222), CMX_OK); /* the configuration is still in force */
 }
 
+/* Without memory for the rules the filter is installed and passes nothing; a later request succeeds. */
+static void test_no_memory_for_the_rules(void **state)
+{
+    static const struct cmx_iface loopback = {.class_ = CMX_IFACE_LOOPBACK};
+    static const uint8_t data[20] = {0x45};
+    const struct cmx_filter_packet packet = {
+        .iface = &loopback, .data = data, .len = sizeof data, .total = sizeof data};
+    const struct cmx_filter_neighbour neighbour = {0};
+
+    (void)state;
+    cmx_mem_fail_at(1);
+    assert_int_equal(cmx_device_isolate(), CMX_ENOMEM);
+    cmx_mem_fail_at(0);
+    assert_false(cmx_device_isolation_settled());
+    assert_non_null(fake.calls);
+    assert_false(fake.calls->judge(&packet));
+    fake.calls->neighbour(&neighbour);
+    assert_int_equal(cmx_device_isolate(), CMX_OK);
+    assert_true(cmx_device_isolation_active());
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -285,6 +304,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_at_the_same_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_cannot_be_installed_ends_all, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_filter, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_no_memory_for_the_rules, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tasks_of_a_direct_context, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_out_of_memory, set_up, tear_down),
     };

@@ -32,7 +32,6 @@ struct wrapped {
 
 static struct {
     const struct cmx_filter_calls *calls; /* NULL: not installed */
-    void *arg;
     struct wrapped wrapped[CMX_IFACES_MAX];
     struct raw_pcb *raw[6];
     sys_prot_t level;
@@ -115,7 +114,7 @@ static bool ask_judge(const struct cmx_filter_packet *q)
 
     SYS_ARCH_DECL_PROTECT(level);
     SYS_ARCH_PROTECT(level);
-    passes = filter.calls && filter.calls->judge(filter.arg, q);
+    passes = filter.calls && filter.calls->judge(q);
     SYS_ARCH_UNPROTECT(level);
     return passes;
 }
@@ -404,26 +403,17 @@ static u8_t guard_raw(void *arg, struct raw_pcb *pcb, struct pbuf *p, const ip_a
 static const u8_t protocols[6] = {IP_PROTO_TCP,    IP_PROTO_UDP,  IP_PROTO_ICMP,
                                   IP6_NEXTH_ICMP6, IP_PROTO_IGMP, IP_PROTO_UDPLITE};
 
-static void remove_raw(void)
-{
-    unsigned i;
-
-    for (i = 0; i < sizeof protocols; i++)
-        if (filter.raw[i])
-            raw_remove(filter.raw[i]);
-    memset(filter.raw, 0, sizeof filter.raw);
-}
-
+/* Adds the control blocks that are missing. ERR_MEM: another call adds the rest. */
 static err_t add_raw(void)
 {
     unsigned i;
 
     for (i = 0; i < sizeof protocols; i++) {
+        if (filter.raw[i])
+            continue;
         filter.raw[i] = raw_new_ip_type(IPADDR_TYPE_ANY, protocols[i]);
-        if (!filter.raw[i]) {
-            remove_raw();
+        if (!filter.raw[i])
             return ERR_MEM;
-        }
         /* Without this option IP_SOF_BROADCAST_RECV would keep broadcasts from this control block. */
         ip_set_option(filter.raw[i], SOF_BROADCAST);
         raw_recv(filter.raw[i], guard_raw, NULL);
@@ -436,7 +426,6 @@ static err_t add_raw(void)
 struct call {
     struct tcpip_api_call_data data;
     const struct cmx_filter_calls *calls;
-    void *arg;
 };
 
 static void report(const struct netif *netif, struct cmx_filter_neighbour *n, const uint8_t *mac)
@@ -449,7 +438,7 @@ static void report(const struct netif *netif, struct cmx_filter_neighbour *n, co
     memcpy(n->mac, mac, 6);
     SYS_ARCH_DECL_PROTECT(level);
     SYS_ARCH_PROTECT(level);
-    filter.calls->neighbour(filter.arg, n);
+    filter.calls->neighbour(n);
     SYS_ARCH_UNPROTECT(level);
 }
 
@@ -494,32 +483,23 @@ static void report_neighbours(void)
 static err_t install_here(struct tcpip_api_call_data *data)
 {
     const struct call *c = (const struct call *)(const void *)data;
+    const err_t err = filter.raw[sizeof protocols - 1] ? ERR_OK : add_raw();
 
-    if (filter.calls)
-        return ERR_ALREADY;
-    if (add_raw() != ERR_OK)
-        return ERR_MEM;
-    filter.arg = c->arg;
-    filter.calls = c->calls;
-    cmx_lwip_filter_scan();
+    if (!filter.calls) {
+        filter.calls = c->calls;
+        cmx_lwip_filter_scan();
+        follow_interfaces();
+        sys_timeout(CMX_LWIP_SCAN_MS, on_timer, NULL);
+    }
     report_neighbours();
-    follow_interfaces();
-    sys_timeout(CMX_LWIP_SCAN_MS, on_timer, NULL);
-    return ERR_OK;
+    return err;
 }
 
-static cmx_err install(const struct cmx_filter_calls *calls, void *arg)
+static cmx_err install(const struct cmx_filter_calls *calls)
 {
-    struct call c = {.calls = calls, .arg = arg};
+    struct call c = {.calls = calls};
 
-    switch (tcpip_api_call(install_here, &c.data)) {
-    case ERR_OK:
-        return CMX_OK;
-    case ERR_ALREADY:
-        return CMX_EEXIST;
-    default:
-        return CMX_EIO;
-    }
+    return tcpip_api_call(install_here, &c.data) == ERR_OK ? CMX_OK : CMX_EIO;
 }
 
 static void lock(void)
