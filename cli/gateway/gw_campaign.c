@@ -195,7 +195,8 @@ static cmx_err set_state(struct gw *g, const struct action *a, const char *name,
     if (!(a->from & FROM(c.state)))
         return cmx_why_fail(e, CMX_EINVAL, "the campaign is %s", gw_campaign_state_text(c.state));
     *out = GW_CHANGED;
-    return gw_campaign_set(&g->registry, &c, a->to, "by the operator", e);
+    return gw_campaign_set(&g->registry, &c, a->to,
+                           a->to == GW_CAMPAIGN_ACTIVE ? "resumed by the operator" : "by the operator", e);
 }
 
 static cmx_err remove_campaign(struct gw *g, const char *name, gw_outcome *out, struct cmx_why *e)

@@ -235,12 +235,12 @@ cmx_err gw_store_keep(const struct gw *g, const char *digest, const char *label,
     return err ? err : gw_file_write(path, label, strlen(label), FILE_MODE, e);
 }
 
-cmx_err gw_store_forget(const struct gw *g, const char *digest, struct cmx_why *e)
+cmx_err gw_store_forget(const struct gw *g, const char *digest, bool store, struct cmx_why *e)
 {
     char path[GW_STORE_PATH_MAX];
 
     kept_path(g, digest, path);
-    if (unlink(path) == 0)
+    if ((store ? unlink(path) : access(path, F_OK)) == 0)
         return CMX_OK;
     return errno == ENOENT
                ? cmx_why_fail(e, CMX_ENOENT, "the gateway keeps no such image; see 'cmxsafe gateway image list'")

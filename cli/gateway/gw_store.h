@@ -39,8 +39,9 @@ void gw_manifest_free(struct gw_manifest *m);
 
 /* Keeps an image that gw_store_file copied. */
 CMX_MUST_USE cmx_err gw_store_keep(const struct gw *g, const char *digest, const char *label, struct cmx_why *e);
-/* Removes an image from the list of kept ones. CMX_ENOENT. The copy stays while a campaign needs it. */
-CMX_MUST_USE cmx_err gw_store_forget(const struct gw *g, const char *digest, struct cmx_why *e);
+/* Checks that an image is on the list of kept ones; with store, removes it from the list. CMX_ENOENT: it is not. The
+ * copy stays while a campaign needs it. */
+CMX_MUST_USE cmx_err gw_store_forget(const struct gw *g, const char *digest, bool store, struct cmx_why *e);
 /* Calls fn for each kept image; at: the Unix time at which it was added. Stops at the first error of fn and returns
  * it. */
 typedef cmx_err (*gw_kept_fn)(void *arg, const char *digest, const char *label, int64_t at);

@@ -84,9 +84,12 @@ key a
 gw enroll cam-1 --key "$TMP/a.pub" --ports 8989 >/dev/null || fail enroll
 D=$(digest v1.bin)
 gw campaign start later cam-1 --image <(cat "$(kept ".images[] | select(.image == \"$D\") | .file")") --at '2099-01-01 02:00' >/dev/null || fail "campaign start"
+gw image remove --dry-run "$D" >/dev/null && [ -n "$(kept ".images[] | select(.image == \"$D\")")" ] || fail "remove --dry-run"
 gw image remove "$D" >/dev/null || fail "remove"
 [ -e "$GW/store/$D" ] || fail "the campaign's copy is gone"
-refuses "the image was not removed: the gateway keeps no such image; see 'cmxsafe gateway image list'" gw image remove "$D"
+for dry in "" --dry-run; do
+    refuses "the image was not removed: the gateway keeps no such image; see 'cmxsafe gateway image list'" gw image remove $dry "$D"
+done
 gw image remove "${D:0:8}" 2>/dev/null && fail "remove accepts a part of a digest"
 gw campaign stop later >/dev/null && gw campaign remove later >/dev/null && gw image remove "$(digest v2.bin)" >/dev/null || fail "remove"
 [ ! -e "$GW/store/$D" ] && [ ! -e "$GW/store/$(digest v2.bin)" ] || fail "copies that nothing needs are left"
@@ -107,6 +110,7 @@ gw campaign stop first >/dev/null && gw campaign start second cam-1 --image v2.b
 refuses "the campaign was not resumed: 'cam-1' is in the campaign 'second', which is not done; stop that one first" gw campaign resume first
 gw campaign show first | grep -q stopped || fail "a refused resume changes the campaign: $(gw campaign show first)"
 gw campaign stop second >/dev/null && gw campaign resume first >/dev/null || fail "resume after the other one ended"
+gw campaign list | grep -q '^first .*: resumed by the operator$' || fail "list: $(gw campaign list)"
 sql "$CMXSAFE_GATEWAY/registry.db" "UPDATE meta SET value = 'x,' WHERE key = 'update_keys'"
 ! gw image add v2.bin >/dev/null 2>err && grep -q "the update key in the registry can't be read" err || fail "images are not checked because the key can't be read: $(cat err)"
 gw image key --remove >/dev/null && [ "$(gw image key)" = "no update key" ] || fail "image key --remove"

@@ -456,7 +456,6 @@ static int transmit(httpd_handle_t httpd, int fd, const char *data, size_t len, 
     return (int)len;
 }
 
-#if CONFIG_LWIP_IPV6
 static bool is_local6(const struct sockaddr_storage *at)
 {
     static const uint8_t mapped[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1};
@@ -465,13 +464,6 @@ static bool is_local6(const struct sockaddr_storage *at)
 
     return at->ss_family == AF_INET6 && (memcmp(a, mapped, 16) == 0 || memcmp(a, loopback, 16) == 0);
 }
-#else
-static bool is_local6(const struct sockaddr_storage *at)
-{
-    (void)at;
-    return false;
-}
-#endif
 
 /* Before ESP-IDF 6.1 esp_http_server listens on every address. A connection to another address than the service's is
  * closed before a byte is read. */
