@@ -16,8 +16,8 @@
 #define LOG_STACK 4096
 #define LOG_MS 100
 
-/* `lock` serialises configuring, installing and ending: sketches configure in tasks of their own while setup_sm() runs.
- * `logging` is atomic. */
+/* `lock` serialises configuring, installing and ending: sketches may configure in their own tasks while setup_sm()
+ * runs. `logging` is atomic. */
 static struct {
     struct cmx_device_isolation platform;
     struct cmx_mutex lock;
@@ -73,7 +73,7 @@ static void add_context(struct cmx_iso_config *c, const struct cmx_context *x)
 {
     struct cmx_iso_context *to = &c->contexts[c->n_contexts];
 
-    /* A service that is not on loopback gets no rule: its relays are refused. */
+    /* A service given by a host name other than localhost gets no rule: its relays are refused. */
     if (x->local_host && strcmp(x->local_host, "localhost") != 0 && !numeric(x->local_host, &to->local))
         return;
     to->direct = x->direction == CMX_DIRECT;
@@ -82,7 +82,7 @@ static void add_context(struct cmx_iso_config *c, const struct cmx_context *x)
     c->n_contexts++;
 }
 
-/* A list that cannot be read gives no gateway; the engine refuses it too. */
+/* If the list cannot be parsed, the rules have no gateway; the engine then refuses the list. */
 static void add_gateways(struct cmx_iso_config *c, struct cmx_gateway_list *l, const struct cmx_gateway *gateway)
 {
     if (cmx_gateway_list_parse(l, gateway->host ? gateway->host : "", gateway->port, NULL) != CMX_OK)
@@ -225,7 +225,7 @@ static cmx_err install_filter(void)
     installed = filter->install(&calls);
     if (err || installed)
         return err ? err : installed;
-    /* A session that connects at this moment may have sent its SYN before the filter saw it. */
+    /* A session that is connecting may have sent its SYN before the filter was installed. */
     filter->lock();
     cmx_isolation_adopt(&cmx_device_isolation_state()->iso);
     filter->unlock();
@@ -238,7 +238,7 @@ static void start_logging(void)
     if (cmx_port_task_start("isolation", LOG_STACK, log_drops, cmx_device_isolation_state()) == CMX_OK)
         return;
     __atomic_store_n(&isolation.logging, false, __ATOMIC_RELEASE);
-    cmx_log(CMX_LOG_WARN, TAG, "no task: drops are counted, not logged");
+    cmx_log(CMX_LOG_WARN, TAG, "no log task: drops are only counted");
 }
 
 /* Call with the lock held. */

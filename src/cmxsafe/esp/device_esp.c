@@ -40,7 +40,8 @@
 #define NETWORK_UP BIT0
 #define PINS_MAX 8
 
-/* `settings` borrows the strings here, which come from NVS or, for pins, from Kconfig; they are never freed. */
+/* `settings` points to the strings here, which are read from NVS (pins also from Kconfig). Nothing here is ever
+ * freed. */
 static struct {
     struct cmx_mutex lock; /* guards `started` and everything that start_device sets */
     bool started;
@@ -70,7 +71,7 @@ static void split_pins(struct cmx_settings *s, const char *text)
     size_t n = 0;
 
     if (cmx_text_copy(esp.pins, sizeof esp.pins, text) != CMX_OK) {
-        cmx_log(CMX_LOG_ERROR, TAG, "host keys not pinned: more than %d of them; keep the current ones", PINS_MAX);
+        cmx_log(CMX_LOG_ERROR, TAG, "host keys not pinned: more than %d; remove those not in use", PINS_MAX);
         return;
     }
     for (char *p = esp.pins; n < PINS_MAX;) {
@@ -208,7 +209,7 @@ const struct cmx_filter *cmx_port_filter(void)
 static void set_facts(void)
 {
     const struct cmx_device_platform_facts facts = {
-        .hw_model = cmx_image_chip_name(CONFIG_IDF_FIRMWARE_CHIP_ID), /* spelled as in manifests */
+        .hw_model = cmx_image_chip_name(CONFIG_IDF_FIRMWARE_CHIP_ID), /* the same spelling as in manifests */
         .secure_boot = esp_secure_boot_enabled(),
         .debug = jtag_is_off() ? CMX_DEBUG_DISABLED_PERMANENTLY : CMX_DEBUG_ENABLED,
         .flash_encryption = flash_encryption(),
@@ -271,8 +272,8 @@ static bool isolation_settled(void *arg)
     return cmx_device_isolation_settled();
 }
 
-/* The keys in NVS replace the built-in ones. Keys that cannot be read must not lead to updates without a signature:
- * "unreadable" is no key, so that there is no update service. */
+/* The keys in NVS replace the built-in ones. If the keys in NVS cannot be read, the device must not accept unsigned
+ * images: "unreadable" is not a valid key, so the update service does not start. */
 static const char *update_key(void)
 {
     cmx_err err = cmx_nvs_get("update_key", esp.update_key, sizeof esp.update_key);
@@ -300,7 +301,8 @@ static void set_updates(void)
 
 /* ---- start ---- */
 
-/* Called with the lock held. An event that came before the handler was registered is not repeated. */
+/* Called with the lock held. Checks for an address once, because the event for it may have come before the handler was
+ * registered. */
 static void note_present_address(void)
 {
     esp_netif_ip_info_t info;

@@ -125,7 +125,7 @@ static cmx_err take_opens(struct session *s)
             cmx_relay_accept_channel(s, r, o);
             continue;
         }
-        cmx_log_limited(CMX_LOG_WARN, TAG, "%s: refused a connection for port %u: no context has it", s->name,
+        cmx_log_limited(CMX_LOG_WARN, TAG, "%s: refused a connection: no context has port %u", s->name,
                         (unsigned)cmx_ssh_open_port(o));
         cmx_relay_event_refused(s, NULL, cmx_ssh_open_originator(o), CMX_ENOENT);
         cmx_ssh_refuse(o);
@@ -291,7 +291,7 @@ static cmx_err reserve(struct session *s)
 
 static int add_poll(struct session *s, int fd, short events)
 {
-    if (!events) /* a hang-up must not wake a task that cannot act on it */
+    if (!events) /* poll would report a hang-up, on which the task cannot act now */
         return -1;
     s->polls[s->n_polls].fd = fd;
     s->polls[s->n_polls].events = events;
