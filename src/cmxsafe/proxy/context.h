@@ -23,7 +23,7 @@ extern "C" {
 #define CMX_PROXY_CONTEXTS_MAX 512
 #endif
 #define CMX_PROXY_HOST_KEYS_MAX 16
-#define CMX_PROXY_SESSION_ID_MAX 64     /* bytes: SHA-512, the longest hash of any key exchange */
+#define CMX_PROXY_SESSION_ID_MAX 64     /* bytes; the longest identifier is a SHA-512 hash */
 #define CMX_PROXY_NAME_MAX 32           /* a context's or session's name, NUL included */
 #define CMX_PROXY_ADDRESS_MAX 46        /* INET6_ADDRSTRLEN */
 #define CMX_PROXY_FLEET "fleet:"        /* begins a remote_address that is a fleet's prefix */
@@ -51,12 +51,11 @@ typedef enum {
 /* How to reach and authenticate the gateway. All strings are copied by cmx_proxy_create. */
 struct cmx_gateway {
     const char *host; /* a name or an address, or a list of them as in gateways.h; the pins hold for all */
-    uint16_t port;    /* port for entries of host without a port; 0 means 22 */
+    uint16_t port;    /* for the entries of host that name no port; 0 means 22 */
     const char *user;
 
-    /* Pins: "SHA256:<base64>" as ssh-keygen -l prints it, or a known_hosts line, of which only the key counts, not the
-     * names. A line with @revoked forbids its key. cmx_proxy_create fails without a pin: the check cannot be turned
-     * off. */
+    /* Pins: "SHA256:<base64>" as ssh-keygen -l prints it, or a known_hosts line, whose host names are ignored. A line
+     * with @revoked forbids its key. cmx_proxy_create fails without a pin: the check cannot be turned off. */
     const char *const *host_keys;
     size_t n_host_keys;
 
@@ -101,7 +100,7 @@ struct cmx_context {
     const char *name;
     unsigned connect_timeout_s;
     const char *local_host;
-    const char *tasks; /* used by isolation; the engine itself accepts every local client */
+    const char *tasks; /* only isolation checks this; the engine itself accepts every local client */
     cmx_proxy_peer peer;
     const char *allow_from; /* see originator.h; NULL: everyone may connect */
 };

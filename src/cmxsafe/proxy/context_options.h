@@ -1,4 +1,5 @@
-/* context_options.h - every option of a security context, one row each. No include guard: define CMX_OPTION, include.
+/* context_options.h - every option of a security context, one row each. No include guard: define CMX_OPTION, then
+ * include this file.
  *
  *     CMX_OPTION(kind, member, task, key, min, max, fallback, direction, without, help)
  *

@@ -1,12 +1,12 @@
 /* gateway_options.h - the options of a gateway that a configuration file sets, one row each. No include guard: define
- * CMX_GATEWAY_OPTION, include.
+ * CMX_GATEWAY_OPTION, then include this file.
  *
  *     CMX_GATEWAY_OPTION(kind, member, key, min, max, fallback, without, help)
  *
- * member: in struct cmx_gateway (context.h); key: in the agent's file. min, max: the bounds of a number (of MS in
- * milliseconds, of SECONDS in seconds); max is also the most characters of an ACCOUNT or a TEXT. fallback: the default
- * of a member that is 0; without: the behaviour if there is no default. A HOST and an ACCOUNT are required. STR, which
- * help uses, turns a macro into the text of its number.
+ * member: in struct cmx_gateway (context.h); key: in the agent's file. min, max: the bounds of a number, in
+ * milliseconds for MS and in seconds for SECONDS; for an ACCOUNT or a TEXT max is the most characters. fallback: the
+ * default of a member that is 0; without: the behaviour if there is no default. A HOST and an ACCOUNT are required. The
+ * help texts use STR, which turns a macro into the text of its value.
  *
  * These rows define: the engine's copying, comparing and defaults (proxy_config.c), the parser of cmxsafed,
  * docs/CONFIG.md and cmxsafed.conf(5). */

@@ -37,8 +37,8 @@ struct cmx_gateway_list {
     char text[CMX_GATEWAYS_TEXT_MAX];
 };
 
-/* Reads a list. port: of entries without one. why says what is wrong; may be NULL. CMX_EINVAL: the list is then empty.
- */
+/* Reads a list. port: for the entries that name none. why says what is wrong; may be NULL. CMX_EINVAL: the list is then
+ * empty. */
 CMX_MUST_USE cmx_err cmx_gateway_list_parse(struct cmx_gateway_list *l, const char *text, uint16_t port,
                                             struct cmx_why *why);
 

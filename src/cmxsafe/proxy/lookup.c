@@ -12,12 +12,12 @@
 #define POLL_MAX_MS 50
 
 struct cmx_lookup {
-    atomic_uint users;     /* the task counts as a user while it runs */
+    atomic_uint users;     /* reference count; includes the task while it runs */
     atomic_uint result;    /* cmx_err; CMX_EAGAIN while the task runs. Written after list. */
     struct addrinfo *list; /* written by the task, then shared by all users */
     struct cmx_proxy_hooks hooks;
     bool numeric;
-    bool announced; /* the resolve hook has to be called for the end */
+    bool announced; /* the resolve hook was called for the start, not yet for the end */
     uint64_t started_ms;
     uint64_t ended_ms; /* when the owner noticed the end; 0: not yet */
     uint16_t port;

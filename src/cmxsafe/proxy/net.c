@@ -12,7 +12,7 @@
 /* Unsent bytes that the kernel accepts: bulk data delays interactive data by no more than this. */
 #define UNSENT_MAX (256 * 1024)
 
-/* Options that a stack may not have. setsockopt refuses this number, which does no harm. */
+/* The number of an option that the stack does not have: setsockopt refuses it, and set_int ignores the error. */
 #define NO_OPTION (-1)
 #ifndef TCP_KEEPIDLE
 #define TCP_KEEPIDLE NO_OPTION

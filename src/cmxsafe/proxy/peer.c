@@ -22,7 +22,7 @@ void cmx_peer_add(struct cmx_peer_entry *e, const struct sockaddr *local, const 
                   const struct cmx_originator *from)
 {
     if (!cmx_net_ip(local, &e->ip, &e->port) || !cmx_net_ip(service, &e->service, &e->service_port))
-        return; /* the client of this connection will not be known */
+        return; /* cmx_peer will not find the client of this connection */
     e->from = *from;
     e->listed = true;
     cmx_port_mutex_lock(&peers.lock);

@@ -43,7 +43,7 @@ static cmx_err parse_fingerprint(struct cmx_pin *pin, const char *text)
     return CMX_OK;
 }
 
-/* Returns the length of the next word at *p, 0 at the end, and moves *p behind it. */
+/* Returns the length of the next word at *p, 0 at the end, and moves *p past the word. */
 static size_t next_word(const char **p, const char **word)
 {
     size_t n;
@@ -93,7 +93,7 @@ cmx_err cmx_pin_parse(struct cmx_pin *pin, const char *text)
     }
     if (n > sizeof prefix && memcmp(word, prefix, sizeof prefix - 1) == 0)
         return parse_fingerprint(pin, word + sizeof prefix - 1);
-    if (n > 0 && word[0] == '@') /* @cert-authority names no host key */
+    if (n > 0 && word[0] == '@') /* such as @cert-authority, which pins no host key */
         return CMX_EFORMAT;
     type = word;
     type_len = n;

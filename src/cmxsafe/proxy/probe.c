@@ -101,7 +101,7 @@ static void probe_wait(struct run *r, const char *event)
 
 /* ---- one probe ---- */
 
-/* A listener's wildcard address is no address to connect to. */
+/* Returns the address that the probe connects to: for a listener on all addresses, "localhost". */
 static const char *target(const struct run *r)
 {
     const char *a = cmx_session_listen_address(r);

@@ -98,15 +98,15 @@ static struct session *session_new(struct cmx_proxy *p, const struct cmx_proxy_c
     }
     /* With several gateways the maximum wait is divided, so that each gets as many attempts as a single one would. */
     cmx_backoff_init(&s->backoff, g->backoff_base_ms, g->backoff_max_ms / (uint32_t)config->gateways.n);
-    /* A wrong key is not corrected within seconds: the ceiling of these waits begins at the longest other one and grows
-     * to five times that. */
+    /* A wrong key or credential is not corrected within seconds: after these errors the ceiling of the waits starts at
+     * backoff_max_ms and grows to five times that. */
     cmx_backoff_init(&s->slow, g->backoff_max_ms,
                      g->backoff_max_ms > UINT32_MAX / 5 ? UINT32_MAX : g->backoff_max_ms * 5);
     return s;
 }
 
-/* Makes context number `order` for its session, which is in `live` or in *fresh; if neither has it, adds it to *fresh.
- */
+/* Makes the run-time context *out for c, with place `order`. Finds its session in `live` or *fresh, or adds a new
+ * session to *fresh. */
 static cmx_err place(struct cmx_proxy *p, const struct cmx_proxy_config *config, const struct cmx_context *c,
                      size_t order, struct session *live, struct session **fresh, struct run **out)
 {
@@ -141,7 +141,7 @@ static void append(struct run **list, struct run *r)
     *list = r;
 }
 
-/* Makes the sessions of all contexts. After an error *out has some of them. */
+/* Makes the sessions of all contexts. After an error *out has only some of them. */
 static cmx_err place_all(struct cmx_proxy *p, const struct cmx_proxy_config *config, struct session **out)
 {
     cmx_err err = CMX_OK;
@@ -260,7 +260,7 @@ struct change {
     /* Running and unchanged contexts, by their place in the new configuration. */
     struct run *kept[CMX_PROXY_CONTEXTS_MAX];
     struct run *fresh[CMX_PROXY_CONTEXTS_MAX]; /* new contexts, to be added */
-    struct session *sessions;                  /* new sessions for contexts in fresh; their tasks run, but wait */
+    struct session *sessions; /* new sessions for contexts in fresh; their tasks wait for release_held */
 };
 
 /* Starts the tasks of new sessions; they do nothing until they are released. On error some are started. */
@@ -289,7 +289,7 @@ static cmx_err change_prepare(struct cmx_proxy *p, const struct cmx_proxy_config
 
     for (size_t i = 0; !err && i < c->n_contexts; i++) {
         ch->kept[i] = find_running(p, &c->contexts[i]);
-        if (!ch->kept[i]) /* the session borrows p->config, whose gateway is the same and which stays */
+        if (!ch->kept[i]) /* a new session must borrow p->config, not c: the gateway is the same, and c is freed */
             err = place(p, p->config, &c->contexts[i], i, p->engine.sessions, &ch->sessions, &ch->fresh[i]);
     }
     return err ? err : start_held(ch->sessions);

@@ -13,8 +13,9 @@
  *   probe.c            tests whether the gateway's listener still forwards to this device
  *   session_state.c, relay_state.c  the state that these share, with one setter each
  *
- * A session's task owns everything of its session. Other tasks read `shared` of a context and set `stop`, `removed` and
- * `arrivals`, all under the engine's lock; the session's task links and unlinks contexts under it. */
+ * A session's task owns everything of its session. Other tasks hold the engine's lock when they use a session: they
+ * read `shared` and `cfg` of its contexts, and change only the members that session_state.h marks "under the lock". The
+ * session's task also holds the lock to link and unlink contexts. */
 #pragma once
 
 #include <stdbool.h>

@@ -451,7 +451,7 @@ cmx_err cmx_proxy_context_copy(struct cmx_context *out, const struct cmx_context
         const char *copy = text && !err ? cmx_mem_strdup(canonical ? address : text) : NULL;
 
         if (text && !copy)
-            err = CMX_ENOMEM; /* the texts from here on are NULL, so release() may be called */
+            err = CMX_ENOMEM; /* this text and all later ones become NULL, so they can be released */
         if (text)
             cmx_context_option_set_text(o, out, copy);
     }

@@ -15,7 +15,7 @@ typedef enum {
     CMX_OPTION_DIRECTION, /* cmx_proxy_direction */
     CMX_OPTION_PEER,      /* cmx_proxy_peer */
     CMX_OPTION_SWITCH,    /* bool */
-    CMX_OPTION_ID,        /* const char *, like the following kinds: the context's name */
+    CMX_OPTION_ID,        /* the context's name; const char *, like all the kinds below */
     CMX_OPTION_NAME,      /* a name, at most as long as a context's */
     CMX_OPTION_HOST,      /* a host or address */
     CMX_OPTION_ADDRESSES, /* addresses and prefixes */
@@ -38,7 +38,7 @@ enum {
 };
 extern const struct cmx_context_option cmx_context_options[CMX_CONTEXT_OPTIONS];
 
-/* Read and write the option's member of c: a text, or else a number. */
+/* These functions read and write the member of c that the option o describes: a text, or else a number. */
 bool cmx_context_option_is_text(const struct cmx_context_option *o);
 const char *cmx_context_option_text(const struct cmx_context_option *o, const struct cmx_context *c);
 void cmx_context_option_set_text(const struct cmx_context_option *o, struct cmx_context *c, const char *text);

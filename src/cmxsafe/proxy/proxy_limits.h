@@ -30,8 +30,8 @@
 #endif
 #endif
 
-/* A local socket is read until it is empty or this many bytes have moved, before the session serves its other sockets:
- * several chunks for each wait. */
+/* A session reads a local socket until the socket is empty or this many bytes have moved, then serves its other
+ * sockets. Several chunks in a row save calls of poll. */
 #ifndef CMX_RELAY_BURST
 #ifdef CMX_DEVICE_PROFILE
 #define CMX_RELAY_BURST 4096
@@ -40,8 +40,8 @@
 #endif
 #endif
 
-/* Whether a session without connections keeps its buffer of CMX_RELAY_CHUNK or CMX_RELAY_CHUNK_HIGH bytes, because
- * later the heap may be too fragmented for it. */
+/* true: a session keeps its buffer of CMX_RELAY_CHUNK or CMX_RELAY_CHUNK_HIGH bytes while it has no connections,
+ * because the heap may be too fragmented to allocate the buffer again. */
 #ifndef CMX_RELAY_CHUNK_KEPT
 #ifdef CMX_DEVICE_PROFILE
 #define CMX_RELAY_CHUNK_KEPT true
@@ -59,8 +59,8 @@
 #endif
 #endif
 
-/* libssh reads at most 4,096 bytes at a time (MAX_BUF_SIZE), so a shorter read means that the socket is drained. A
- * device's build of libssh may read less at a time, since its buffer grows to twice that, but not more. */
+/* libssh reads at most MAX_BUF_SIZE bytes at a time, so a shorter read means that the socket is drained. MAX_BUF_SIZE
+ * is 4,096 unless the build sets it; cmake/libssh_esp32 sets 512, which keeps libssh's buffer small. */
 #ifndef CMX_SSH_READ
 #ifdef CMX_DEVICE_PROFILE
 #define CMX_SSH_READ 512
@@ -95,9 +95,10 @@
 #define CMX_ED25519_STACK 0
 #endif
 
-/* Relays that wait for the gateway's CLOSE no longer count as connections, but use memory; as many of them as open ones
- * are allowed. A gateway sends its CLOSE only after its client has taken all bytes, which a client may never do. The
- * session is ended only if a new connection needs the place and a relay has waited for longer than this. */
+/* Relays that wait for the gateway's CLOSE no longer count as connections but still use memory; a context has at most
+ * twice max_connections relays, waiting ones included. A gateway sends its CLOSE only after its client has taken all
+ * bytes, which a client may never do. The session is ended only if a new connection needs the place and a relay has
+ * waited for longer than this. */
 #ifndef CMX_RELAY_CLOSE_TIMEOUT_MS
 #define CMX_RELAY_CLOSE_TIMEOUT_MS 60000
 #endif
@@ -109,7 +110,7 @@
 #endif
 
 /* While an update is received and less heap than this is free, connections of high_bw contexts are closed and refused,
- * so that the update does not starve beside them. */
+ * so that the update has enough memory. */
 #ifndef CMX_RELAY_HEAP_UPDATE
 #define CMX_RELAY_HEAP_UPDATE 32768
 #endif
@@ -127,7 +128,7 @@
 #endif
 #endif
 
-/* Longest sleep of a session's task, and so the time until it notices a request to stop or to change. */
+/* Longest sleep of a session's task, and so the longest time until the task notices a request to stop or to change. */
 #define CMX_SESSION_TICK_MS 500
 
 /* A session's task that has not called cmx_session_alive for this long is stuck. */

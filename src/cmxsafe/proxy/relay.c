@@ -12,7 +12,7 @@
 #include "cmxsafe/proxy/relay_flow.h"
 
 #define TAG "proxy"
-#define TENTATIVE_MS 300 /* a client of a service that speaks first sends nothing: connect it after this long */
+#define TENTATIVE_MS 300 /* a connection silent for this long is not the probe: the service may speak first */
 
 /* ---- the end ---- */
 
@@ -56,7 +56,8 @@ void cmx_relay_abort(struct relay *x, struct session *s, cmx_err cause)
 {
     switch (x->phase) {
     case RELAY_OPENING:
-        /* No CLOSE may be sent before the gateway has given the channel its number: settle sends it then. */
+        /* CLOSE may not be sent before the gateway has given the channel its number; cmx_relay_settle sends it after
+         * that. */
         close_local(x, s, true);
         cmx_relay_state_set_phase(x, RELAY_UNWANTED, cmx_err_text(cause));
         break;
@@ -250,8 +251,8 @@ static void connect_result(struct relay *x, struct session *s)
         service_connected(x, s);
 }
 
-/* Relays waiting for the gateway's CLOSE no longer count as connections but still use memory: allow max_connections of
- * them. */
+/* Relays waiting for the gateway's CLOSE no longer count as connections but still use memory: a context has at most
+ * twice max_connections relays, waiting ones included. */
 static bool has_place(struct run *r, unsigned extra)
 {
     const unsigned max = r->cfg.max_connections + extra;
@@ -276,8 +277,8 @@ static bool has_memory(const struct session *s, const struct run *r)
     return false;
 }
 
-/* Makes a relay for a connection from this client, or counts and reports why there is none. extra: connections beyond
- * max_connections. */
+/* Makes a relay for a connection from this client. If that is refused, counts and reports the refusal and returns NULL.
+ * extra: how many connections beyond max_connections are allowed. */
 static struct relay *relay_admit(struct session *s, struct run *r, unsigned extra, relay_phase phase, const char *from)
 {
     const bool place = has_place(r, extra);
@@ -395,7 +396,7 @@ static cmx_err settle_opening(struct relay *x, struct session *s)
         return CMX_OK;
     if (err == CMX_ECLOSED)
         return err;
-    if (err) { /* refused: the channel never was open, so no CLOSE may be sent */
+    if (err) { /* refused: the channel was never open, so no CLOSE may be sent */
         cmx_ssh_channel_free(x->channel);
         x->channel = NULL;
     }
@@ -412,8 +413,8 @@ static cmx_err settle_opening(struct relay *x, struct session *s)
     return CMX_OK;
 }
 
-/* Returns the time at which the connection has been idle for too long. (Not how long it has been idle: active_ms may be
- * later than s->now_ms, when the turn began.) */
+/* Returns the time at which the idle timeout ends. Do not subtract active_ms from s->now_ms instead: active_ms may be
+ * the later one, because now_ms is the time at which this turn of the loop began. */
 static uint64_t idle_at(const struct relay *x)
 {
     const unsigned idle_s = x->run->cfg.idle_timeout_s;

@@ -179,7 +179,7 @@ static size_t chunk_of(const struct relay *x, const struct session *s)
     return chunk < s->scratch_len ? chunk : s->scratch_len;
 }
 
-/* Moves one chunk. *more: the local socket may have another, and the gateway takes it. */
+/* Moves one chunk. *more: another chunk may be ready, and the gateway accepts more. */
 static cmx_err pump_chunk(struct relay *x, struct session *s, bool *more)
 {
     size_t window = cmx_ssh_channel_window(x->channel);

@@ -2,8 +2,9 @@
  * list of relays, which each turn of its loop walks, and the poll set: one descriptor (cmx_port_set_open) watches the
  * local sockets of all relays at rest. Thus idle connections cost memory, but no time.
  *
- * A relay stirs when its local socket is readable or the gateway sends something for it, and is back in the list before
- * the loop settles the next time. Only an open relay rests, without waiting bytes and without an idle time-out. */
+ * A relay stirs, that is, stops resting, when its local socket is readable or the gateway sends something for it. It is
+ * back in the list before the loop next serves the relays. Only an open relay without waiting bytes and without an idle
+ * timeout rests. */
 #pragma once
 
 #include "cmxsafe/proxy/relay_state.h"

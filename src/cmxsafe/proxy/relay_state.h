@@ -5,7 +5,7 @@
  *
  *   to local:    open   bytes may still arrive from the gateway
  *                drain  the gateway sent EOF or CLOSE; the rest waits for the local socket
- *                shut   the local socket has got everything, and the end of file
+ *                shut   the local socket has received everything, and the end of file
  *   to gateway:  open   the local socket is read
  *                drain  the local socket is at its end of file; the rest waits for the gateway
  *                shut   EOF is sent, or the gateway closed the channel
@@ -44,8 +44,8 @@ struct relay_bytes {
     size_t len, off;
 };
 
-/* Invariants: OPEN has fd >= 0 and a channel; CLOSING has no fd but a channel; DEAD has neither fd nor open. open is
- * set in LOOKUP and CONNECTING only, and then there is no channel. */
+/* Invariants: OPEN has fd >= 0 and a channel; CLOSING has no fd but a channel; DEAD has neither fd nor `open`. `open`
+ * is set only in LOOKUP and CONNECTING, where there is no channel yet. */
 struct relay {
     struct relay *next;
     struct run *run;
@@ -60,7 +60,7 @@ struct relay {
     struct cmx_ssh_channel *channel;
     struct cmx_lookup *lookup;      /* connecting: owns the addresses */
     const struct addrinfo *address; /* connecting: the address that is tried */
-    cmx_err failed;                 /* the local socket broke, or no memory: reset both sides */
+    cmx_err failed;                 /* why both sides must be reset: the local socket broke, or no memory */
     size_t backlog;                 /* bytes for the local side that wait inside libssh */
     struct relay_bytes spill;       /* bytes read from libssh that the local side does not take yet */
     struct relay_bytes held;        /* bytes read from the local side that the gateway does not take yet */
@@ -70,7 +70,7 @@ struct relay {
     uint64_t number; /* the connection's number in events; 0: not open yet, or its end has been reported */
     uint64_t opened_ms;
     uint64_t bytes_in, bytes_out;
-    bool rests, stirs;     /* the relay is in s->resting; it is also in s->stirred */
+    bool rests, stirs;     /* rests: the relay is in s->resting; stirs: also in s->stirred */
     struct relay *before;  /* the previous relay in s->resting */
     struct relay *stirred; /* the next of s->stirred */
     struct tracked_socket socket;
@@ -96,7 +96,7 @@ void cmx_relay_state_set_to_gateway(struct relay *x, half_state state, const cha
 #define cmx_relay_state_set_to_gateway(x, state, event)                                                                \
     (cmx_relay_state_set_to_gateway)(x, state, CMX_RELAY_EVENT(event))
 
-/* Call when something happens to x: if x rests (relay_rest.h), the loop takes it back. Callable from a handler. */
+/* Call when something happens to x: if x rests (relay_rest.h), the loop serves it again. Callable from a handler. */
 void cmx_relay_state_stir(struct relay *x);
 #define cmx_relay_state_stir(x) (CMX_RELAY_REST_MS ? (cmx_relay_state_stir)(x) : (void)0)
 

@@ -115,8 +115,8 @@ static cmx_err serve_login(struct session *s)
         cmx_session_say(s, "the device's other sessions have moved to another gateway", "");
     else
         cmx_session_say(s, "session lost: ", cmx_err_text(err));
-    /* The backoff is reset only after a session that lasted: a gateway that ends each session right after the login
-     * must not get attempts at ever shorter intervals. */
+    /* The backoff is reset only after a session that lasted. Otherwise a gateway that ends each session right after the
+     * login would be tried again at the shortest interval. */
     if (s->announced_up && cmx_port_now_ms() - s->up_ms >= CMX_SESSION_PROVEN_MS) {
         cmx_backoff_reset(&s->backoff);
         cmx_backoff_reset(&s->slow);
@@ -218,8 +218,8 @@ static void session_task(void *arg)
         }
         if (cmx_session_stopping(s))
             break;
-        /* A fingerprint does not name the type of its key. If the gateway has several host keys the next connection
-         * requests another type, at once, until all have been seen. */
+        /* A fingerprint does not name the type of its key. If the gateway has several host keys, the next attempt
+         * requests another type at once, until all types have been tried. */
         if (!cmx_session_login_types_left(s, err)) {
             bool last = cmx_session_gateway_failed(s, err);
 

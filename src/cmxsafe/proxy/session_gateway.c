@@ -102,8 +102,8 @@ void cmx_session_gateway_leave(struct session *s)
     cmx_port_mutex_unlock(&s->engine->lock);
 }
 
-/* Called if other sessions are up at the gateway at which this session's attempts fail. True: nothing is left to try in
- * this round. */
+/* Called after a failed attempt while other sessions are up at the engine's gateway: after SHUT_OUT_MAX failures this
+ * session searches the other gateways. True: nothing is left to try in this round. */
 static bool search_on(struct session *s, const struct cmx_gateway_list *l, cmx_err err, uint32_t random)
 {
     if (s->searches && !cmx_gateway_turn_is_last(&s->search, l)) {

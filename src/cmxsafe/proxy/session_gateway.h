@@ -1,7 +1,7 @@
 /* session_gateway.h - which gateway a session tries. All sessions of an engine use the same one, because at a fleet of
- * gateways the device's identity belongs to one of them. A session that can't connect there again and again, while
- * other sessions are still up there, tries the other gateways; once it is logged in at one of them, all sessions move
- * there. */
+ * gateways the device's identity belongs to one of them. If a session repeatedly fails to connect to that gateway while
+ * other sessions are up there, it tries the other gateways; once it has logged in to one of them, all sessions move to
+ * that one. */
 #pragma once
 
 #include "cmxsafe/proxy/session_state.h"
@@ -25,10 +25,10 @@ CMX_MUST_USE cmx_err cmx_session_gateway_join(struct session *s);
 /* True if the device has moved to another gateway, so that this session must end. */
 bool cmx_session_gateway_left(struct session *s);
 
-/* Call when a session that has joined is down. */
+/* Call when a session for which cmx_session_gateway_join returned CMX_OK has ended. */
 void cmx_session_gateway_leave(struct session *s);
 
 /* Call when the attempt or the session has ended with err: moves on to the next address of the name, or to the next
- * gateway. A gateway that worked and has not fallen silent is first tried once more. True: nothing is left to try in
- * this round. */
+ * gateway. A gateway whose session lasted is first tried once more, unless the session ended with a timeout. True:
+ * nothing is left to try in this round. */
 bool cmx_session_gateway_failed(struct session *s, cmx_err err);

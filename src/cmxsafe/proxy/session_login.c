@@ -93,8 +93,8 @@ static unsigned count_addresses(const struct addrinfo *list)
     return n;
 }
 
-/* Tries the addresses of the list from number s->address on until the deadline. The time is shared out, so that an
- * address that does not answer leaves some for the next. */
+/* Tries the addresses of the list from number s->address on until the deadline. Each address gets an equal share of the
+ * time that is left, so that one that does not answer cannot use up all of it. */
 static cmx_err connect_any(struct session *s, const struct addrinfo *list, uint64_t deadline, int *fd)
 {
     unsigned left = count_addresses(list), at = 0;
@@ -119,7 +119,7 @@ static cmx_err connect_any(struct session *s, const struct addrinfo *list, uint6
     return err;
 }
 
-/* Connects a socket to the gateway, beginning with its name. *deadline receives the time by which the login must have
+/* Looks up the gateway's name and connects a socket. *deadline receives the time by which the login must have
  * succeeded. */
 static cmx_err connect_gateway(struct session *s, uint64_t *deadline, int *fd)
 {
@@ -191,8 +191,8 @@ static unsigned fitting_types(const struct session *s)
     return s->stack_bytes < need ? CMX_HOSTKEY_ANY & ~(1u << CMX_HOSTKEY_ED25519) : CMX_HOSTKEY_ANY;
 }
 
-/* Returns the types that a pin may have, without those of which the gateway has no pinned key. The gateway then shows
- * its next key. */
+/* Returns the host key types of the pins, without the types that this round has already tried. Requesting only these
+ * makes the gateway show another of its keys. */
 static unsigned remaining_types(const struct session *s)
 {
     const unsigned all = cmx_pin_types(s->config->pins, s->config->n_pins);

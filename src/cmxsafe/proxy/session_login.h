@@ -10,7 +10,7 @@ CMX_MUST_USE cmx_err cmx_session_login(struct session *s);
 /* Releases the look-up of the gateway's name, which may still be running. */
 void cmx_session_login_drop_lookup(struct session *s);
 
-/* True if the next attempt needs a larger stack, because only an Ed25519 key may still be pinned. */
+/* True if the next attempt needs a larger stack, because Ed25519 is the only host key type left to try. */
 bool cmx_session_login_lacks_stack(const struct session *s);
 
 /* True if, after an attempt that failed with err, the next attempt can request another host key type at once. */

@@ -25,7 +25,7 @@ static bool same_end(const struct sockaddr_storage *a, const struct sockaddr_sto
            x->sin_addr.s_addr == y->sin_addr.s_addr;
 }
 
-/* Connects fd, bound to *from, to the listener at *to, and accepts that connection, and no other, as *other. */
+/* Connects fd, which is bound to *from, to the listener at *to. Accepts only this connection, as *other. */
 static cmx_err join(struct session *s, int fd, const struct sockaddr_storage *from, int listener,
                     const struct sockaddr_storage *to, int *other)
 {

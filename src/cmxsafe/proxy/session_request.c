@@ -17,7 +17,7 @@ static uint64_t keepalive_ms(const struct session *s)
 }
 
 /* The gateway counts as dead after this long without a byte: one second less than the configured time, so that a
- * dead gateway is noticed in time. */
+ * dead gateway is noticed within the configured time. */
 static uint64_t dead_ms(const struct session *s)
 {
     uint64_t ms = keepalive_ms(s) * s->config->gateway.keepalive_max;

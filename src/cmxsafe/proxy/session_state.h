@@ -35,25 +35,23 @@ struct probe {
 struct run {
     struct run *next;
     struct session *session;
-    size_t order; /* place in the configuration, for status */
-    int listener; /* direct: a descriptor; or -1 */
+    size_t order; /* under the lock: place in the configuration, for status */
+    int listener; /* direct: the local listener's descriptor; otherwise -1 */
     int poll_index;
     unsigned places;   /* relays, those that wait for the gateway's CLOSE included: at most 2 * max_connections */
-    bool pressed;      /* the last connection was refused because such relays hold the places */
+    bool pressed;      /* the last connection was refused because relays that wait for a CLOSE hold the places */
     bool removed;      /* under the lock: no longer in the configuration */
     bool dirty;        /* live is newer than shared */
     bool retired;      /* the task has seen `removed` */
     bool listening;    /* the gateway granted the forward, or the local listener is open */
     bool cancelling;   /* the forward must be cancelled before anything else */
-    uint64_t retry_ms; /* do not listen or accept before this time */
+    uint64_t retry_ms; /* do not try to listen or to accept before this time */
     struct cmx_lookup *lookup;      /* look-up of the local service's name, shared by the relays; NULL: none yet */
-    struct cmx_context cfg;         /* a copy that the run owns */
+    struct cmx_context cfg;         /* owned copy of the configuration */
     struct cmx_context_status live; /* the present status; only the session's task uses it */
     struct probe probe;
     struct tracked_socket listener_socket;
-    char address[CMX_PROXY_ADDRESS_MAX]; /* computed from the fleet's prefix and this login's key; "": remote_address is
-                                          * not a prefix
-                                          */
+    char address[CMX_PROXY_ADDRESS_MAX]; /* from the fleet's prefix and the login's key; "": none yet, or no prefix */
     struct cmx_context_status shared;    /* copy of live, guarded by the lock */
 };
 
@@ -67,7 +65,7 @@ struct engine {
     struct session *sessions;     /* the list is changed under the lock once a session is started */
     /* All sessions use the same gateway, since at a fleet of gateways the device's identity belongs to one of them.
      * Both members are guarded by the lock. */
-    struct cmx_gateway_turn turn; /* moves while no session is up, or when one has found another gateway that works */
+    struct cmx_gateway_turn turn; /* changes while no session is up, or when one has logged in to another gateway */
     /* Number of authenticated sessions; sessions at another gateway than turn.at must end. */
     unsigned n_up;
 };
@@ -88,15 +86,15 @@ struct session {
     size_t scratch_len;
     request_kind request;
     struct run *request_run;
-    unsigned tried_types; /* host key types of which the gateway has no pinned key */
-    unsigned last_type;   /* mask of the types shown, or found missing, in this attempt; 0: none */
+    unsigned tried_types; /* host key types already tried in this round: the gateway has no pinned key of these types */
+    unsigned last_type;   /* host key types that this attempt has tried; 0: none */
     unsigned last_relay;  /* number of the newest relay, for the log */
     size_t stack_bytes;   /* stack of the session's task; 0: the platform's default */
     size_t id_len;
     uint64_t now_ms;      /* when this turn of the event loop began */
     uint64_t up_ms;       /* when the login succeeded */
     uint64_t request_ms;  /* when the pending request was sent */
-    uint64_t received;    /* cmx_ssh_received at the last look */
+    uint64_t received;    /* cmx_ssh_received at the last check */
     uint64_t received_ms; /* when `received` last grew */
     atomic_uint alive;    /* low 32 bits of the time of cmx_session_alive */
     int wake;             /* descriptor of cmx_port_wake_open, open as long as the task runs */

@@ -69,8 +69,8 @@ uint64_t cmx_ssh_received(const struct cmx_ssh *s)
 
 bool cmx_ssh_wants_write(const struct cmx_ssh *s)
 {
-    /* Once the session is up, buffered bytes are what counts. libssh leaves POLLOUT set while bytes keep coming in, so
-     * its poll flags would say that the socket is full for as long as the peer sends. */
+    /* Once the session is up, ask libssh whether it holds unsent bytes. Its poll flags would not do: libssh leaves
+     * POLLOUT set while bytes keep coming in, as if the socket were full. */
     int flags = s->established ? ssh_get_status(s->session) : ssh_get_poll_flags(s->session);
 
     return (flags & SSH_WRITE_PENDING) != 0;
@@ -140,8 +140,8 @@ void cmx_ssh_free(struct cmx_ssh *s)
 
 /* ---- login ---- */
 
-/* True if both sides have no algorithm in common, such as a type of host key. Both sides close the connection
- * then; only libssh's message distinguishes this from a gateway that went away. */
+/* True if the two sides have no algorithm in common, such as a type of host key. Both then close the connection; only
+ * libssh's message distinguishes this from a gateway that went away. */
 static bool nothing_in_common(ssh_session session)
 {
     return strstr(ssh_get_error(session), "no match for method") != NULL;
@@ -296,7 +296,7 @@ static int on_data(ssh_session session, ssh_channel channel, void *data, uint32_
     if (len > CMX_RELAY_BACKLOG_MAX)
         c->ssh->overrun = true;
     /* libssh answers consumed bytes with WINDOW_ADJUST, which must not follow our CLOSE (RFC 4254 section 5.3). Bytes
-     * that arrive after it stay in libssh, at most one window, until the channel is freed. */
+     * that arrive after our CLOSE stay in libssh, at most one window, until the channel is freed. */
     if (c->close_sent)
         return 0;
     if (is_stderr) /* a forwarded connection has no second stream (RFC 4254 section 7.2): discard it */
@@ -437,8 +437,8 @@ cmx_err cmx_ssh_channel_connect(struct cmx_ssh_channel *c, const char *host, uin
         return CMX_EAGAIN;
     if (!ssh_is_connected(session))
         return CMX_ECLOSED;
-    /* Only libssh's message has the reason code (RFC 4254 section 5.1): "... error (1) ..." is administratively
-     * prohibited. */
+    /* Only the text of libssh's error has the reason code (RFC 4254 section 5.1). 1 is
+     * SSH_OPEN_ADMINISTRATIVELY_PROHIBITED. */
     return strstr(ssh_get_error(session), "error (1)") ? CMX_EPERM : CMX_EREFUSED;
 }
 

@@ -54,8 +54,8 @@ static bool accepts_password(ssh_session session)
     return accepted_methods(session) == 0 || accepted_methods(session) & SSH_AUTH_METHOD_PASSWORD;
 }
 
-/* If the server accepts both methods the password was already refused: sending it again would only count as one more
- * failed attempt. */
+/* If the server accepts both methods, it has already refused the password by the method "password": sending it again
+ * would only count as one more failed attempt. */
 static bool accepts_only_interactive(ssh_session session)
 {
     return accepted_methods(session) & SSH_AUTH_METHOD_INTERACTIVE &&

@@ -15,8 +15,8 @@
 enum { AGENT_FAILURE = 5, AGENT_REQUEST_IDENTITIES = 11, AGENT_IDENTITIES = 12, AGENT_SIGN_REQUEST = 13 };
 
 #define BLOB_MAX CMX_PIN_BLOB_MAX
-#define ASKED_MAX 1536 /* both requests: the key blob twice, and the text to be signed around it */
-#define ASKED_MS 1000  /* the requests have been sent; they only have to pass the device's own stack */
+#define ASKED_MAX 1536 /* both requests: the key blob twice, the second time inside the text to be signed */
+#define ASKED_MS 1000  /* long enough: the requests have been sent and only cross the device's own stack */
 
 /* Writes the agent's answers: one identity, then a failure in reply to the signature request. */
 static cmx_err put_answers(struct cmx_buf *b, const uint8_t *blob, size_t len)
@@ -116,14 +116,14 @@ size_t cmx_ssh_id_parse(const uint8_t *data, size_t len, uint8_t out[CMX_PROXY_S
     return n;
 }
 
-/* Takes libssh's socket back and closes it, so that libssh does not close it a second time. Our socket then reads the
- * end of the requests. */
+/* Takes libssh's socket back and closes it, so that libssh does not close it a second time. Our socket then reads end
+ * of file after the requests. */
 static void take_back(struct cmx_ssh_id *s, ssh_session session)
 {
     if (s->lent < 0)
         return;
     (void)ssh_set_agent_socket(
-        session, (socket_t)-1); /* fails only if no agent socket was set, so that there is nothing to take back */
+        session, (socket_t)-1); /* fails only if libssh has no agent socket: then there is nothing to take back */
     close(s->lent);
     s->lent = -1;
 }

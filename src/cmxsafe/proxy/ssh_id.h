@@ -1,10 +1,9 @@
 /* ssh_id.h - learns the SSH session identifier (RFC 4253 section 7.2), which attestation evidence is bound to. libssh
  * does not export the identifier, but asks an authentication agent to sign a text that begins with the identifier (RFC
  * 4252 section 7).
- * Before a key is used, this code therefore plays an agent that offers the key's public half; it reads the identifier
- * from the signature request, answers with a failure, and the login continues with the key itself. The cost is one
- * round trip. The server does not count this as a failed attempt, because it is only asked whether it would accept the
- * key.
+ * Before a key is used, this code therefore acts as an agent that offers the key's public half. It reads the identifier
+ * from the signature request and answers with a failure; the login continues with the key itself. The cost is one round
+ * trip. The server does not count this as a failed attempt, because it is only asked whether it would accept the key.
  *
  * Both answers of the agent are written before libssh asks, so no task has to serve the agent's socket. That direction
  * of the socket is then shut down, so that libssh cannot wait for more.

@@ -48,8 +48,8 @@ struct option {
     const void *value;
 };
 
-/* libssh reads no file of the machine: neither ssh_config nor known_hosts. Without a directory it looks for HOME. The
- * MACs are libssh's default: SHA-2 only, encrypt-then-MAC first.
+/* libssh reads no file of the machine: neither ssh_config nor known_hosts. Without SSH_OPTIONS_SSH_DIR it would look
+ * for a home directory. The MACs are libssh's default: SHA-2 only, encrypt-then-MAC first.
  *
  * There is no SSH_OPTIONS_HOST: libssh gets a connected descriptor, uses the host for known_hosts alone, and refuses
  * host names that resolvers accept ("my_gateway"). The real user name is passed with each authentication request,

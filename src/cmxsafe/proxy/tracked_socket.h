@@ -1,4 +1,4 @@
-/* tracked_socket.h - reports a socket to the hooks socket_open and socket_close with the same addresses. */
+/* tracked_socket.h - reports a socket to the hooks socket_open and socket_close; both get the same addresses. */
 #pragma once
 
 #include <sys/socket.h>
@@ -13,10 +13,10 @@ struct tracked_socket {
     struct sockaddr_storage peer; /* ss_family 0: a listener */
 };
 
-/* Reports a new socket; peer is NULL for a listener. An error of the hook: the socket must not be used. */
+/* Reports a new socket; peer is NULL for a listener. Returns the hook's error: the socket must then not be used. */
 CMX_MUST_USE cmx_err cmx_tracked_socket_open(struct tracked_socket *t, const struct cmx_proxy_hooks *hooks,
                                              cmx_socket_kind kind, const char *context,
                                              const struct sockaddr_storage *local, const struct sockaddr *peer);
 
-/* Reports the end of the socket, if its beginning was reported. */
+/* Reports that the socket is closed, if socket_open had accepted it. */
 void cmx_tracked_socket_close(struct tracked_socket *t, const struct cmx_proxy_hooks *hooks, const char *context);
