@@ -20,7 +20,7 @@
 #include "settings.h"
 
 #if defined(ARDUINO) && defined(ESP_PLATFORM)
-#include "libssh_esp32.h" /* the Arduino builder finds LibSSH-ESP32 by this name */
+#include "libssh_esp32.h" /* this include makes the Arduino builder use the library LibSSH-ESP32 */
 #endif
 
 #include "cmxsafe/device/defaults.h" /* defines the macros that the sketch's settings.h does not define */
@@ -35,8 +35,8 @@
 #define CMX_TEXT_OF(x) #x
 #define CMX_TEXT(x) CMX_TEXT_OF(x)
 
-/* Reads this translation unit's macros. Each assignment ends with the macro, because the macros of the original's
- * settings.h may contain a semicolon. */
+/* Reads this translation unit's macros. Each macro is the last token of its assignment, because macros in the
+ * original's settings.h may end with a semicolon. */
 static inline void cmx_settings_capture(struct cmx_settings *s)
 {
     static const char *const host_keys[] = {SSH_HOST_KEY};
@@ -64,8 +64,8 @@ static inline void cmx_settings_capture(struct cmx_settings *s)
     s->ota_public_key = OTA_PUBLIC_KEY;
 }
 
-/* A task's function: starts the proxy for the context at parameter (a TaskParameters that must stay valid) and ends the
- * calling task. The session runs in a task of its own. Errors are logged. */
+/* Task function. parameter points to a TaskParameters, which must stay valid. Starts the proxy for this context and
+ * ends the calling task. The session runs in a task of its own. Errors are logged. */
 static inline void ssh_port_forwarding_task(void *parameter)
 {
     struct cmx_settings settings;

@@ -18,8 +18,9 @@
 extern "C" {
 #endif
 
-/* Arduino's core calls this before setup(). Its own version returns false: the core then confirms each new image at
- * once, and an image that never reaches its gateway is not rolled back. Weak, for a sketch of several source files. */
+/* Arduino's core calls this before setup(). The core's own version returns false: then the core confirms each new image
+ * at once, and an image that never reaches its gateway is not rolled back. Weak, for a sketch of several source
+ * files. */
 bool verifyRollbackLater(void);
 __attribute__((weak)) bool verifyRollbackLater(void)
 {
@@ -31,7 +32,8 @@ __attribute__((weak)) bool verifyRollbackLater(void)
 #endif
 #endif
 
-/* A task's function: starts the service, confirms or rolls back a new image, then ends its task; the service stays. */
+/* Task function: starts the service, confirms or rolls back a new image, then ends its task; the service continues to
+ * run. */
 static inline void setup_ota(void *parameter)
 {
     struct cmx_settings settings;

@@ -14,8 +14,8 @@ struct cmx_backoff {
 /* base_ms and max_ms: 1 <= base_ms <= max_ms; other values are clamped. */
 void cmx_backoff_init(struct cmx_backoff *b, uint32_t base_ms, uint32_t max_ms);
 
-/* Returns the next wait in ms: uniform in [floor, ceiling], then the ceiling doubles up to max_ms. random: 32 uniform
- * bits. The floor is base_ms / 4, so that a run of low random values does not hammer the gateway. */
+/* Returns the next wait in ms, a uniform random value in [floor, ceiling], then doubles the ceiling, up to max_ms.
+ * random: 32 uniform bits. The floor is base_ms / 4, so that a run of low random values does not hammer the gateway. */
 uint32_t cmx_backoff_next(struct cmx_backoff *b, uint32_t random);
 
 /* Call after a success: the waits start again at base_ms. */

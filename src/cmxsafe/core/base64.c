@@ -4,8 +4,8 @@
 
 static const char standard[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/* Writes the first `chars` characters of data's base64, with '=' after the last byte. ends: the last two characters of
- * the alphabet. */
+/* Writes `chars` characters: the base64 of the len bytes at p, then '='. ends: the last two characters of the alphabet.
+ * line: characters per line; 0: no newline. */
 static cmx_err encode(struct cmx_buf *out, const uint8_t *p, size_t len, size_t chars, const char *ends, size_t line)
 {
     size_t column = 0;

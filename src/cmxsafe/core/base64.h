@@ -15,7 +15,7 @@ CMX_MUST_USE cmx_err cmx_base64_encode(struct cmx_buf *out, const void *data, si
 /* Encodes as section 5 says (URL and filename safe), unpadded, no newline. */
 CMX_MUST_USE cmx_err cmx_base64_url_encode(struct cmx_buf *out, const void *data, size_t len);
 
-/* Chars of the unpadded text of len bytes, NUL included. */
+/* Size of the unpadded base64 text of len bytes, NUL included. */
 #define CMX_BASE64_LEN(len) (((len)*4 + 2) / 3 + 1)
 
 /* Encodes as section 4 says, unpadded, as a string; out holds CMX_BASE64_LEN(len) chars. */

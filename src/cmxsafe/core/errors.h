@@ -1,4 +1,4 @@
-/* errors.h - every error, one row each. No include guard: define CMX_ERROR, include.
+/* errors.h - every error, one row each. No include guard: define CMX_ERROR, then include this file.
  *
  *     CMX_ERROR(code, name, text)
  *
@@ -7,13 +7,13 @@
 CMX_ERROR(CMX_OK, "ok", "no error")
 
 /* Retry: the same call may succeed later. */
-CMX_ERROR(CMX_EAGAIN, "again", "not finished yet") /* or it would block */
+CMX_ERROR(CMX_EAGAIN, "again", "not finished yet") /* or the call would block */
 CMX_ERROR(CMX_ETIMEOUT, "timeout", "timed out")
 CMX_ERROR(CMX_EDNS, "dns", "the name does not resolve")
 CMX_ERROR(CMX_EREFUSED, "refused", "connection refused")
 CMX_ERROR(CMX_EUNREACH, "unreachable", "no route to the peer")
 CMX_ERROR(CMX_ECLOSED, "closed", "connection closed") /* the peer closed, or the link was reset */
-CMX_ERROR(CMX_EFORWARD, "forward-refused", "forward refused") /* by the gateway: the port is still in use, or not permitted */
+CMX_ERROR(CMX_EFORWARD, "forward-refused", "forward refused") /* the gateway refused: the port is in use, or not permitted */
 CMX_ERROR(CMX_EBUSY, "busy", "already in use")
 
 /* Reconfigure: the same call fails until a person changes something. */

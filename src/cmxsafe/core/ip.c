@@ -56,7 +56,8 @@ bool cmx_ip_is_multicast(const struct cmx_ip *a)
 
 /* ---- text ---- */
 
-/* Accepts only the form that inet_ntop writes: inet_pton of some stacks accepts others, such as octal numbers. */
+/* Accepts only the form that inet_ntop writes. Some stacks' inet_pton also accepts other forms, such as octal
+ * numbers. */
 static bool parse4(const char *s, uint32_t *out)
 {
     char again[CMX_IP_TEXT_MAX];
@@ -84,7 +85,7 @@ static bool take_group(const char **s, unsigned *out)
 
 static bool parse6(const char *s, uint8_t out[16])
 {
-    size_t n = 0, gap = 16; /* bytes so far; bytes before "::", 16: none */
+    size_t n = 0, gap = 16; /* n: bytes written so far; gap: bytes before the "::", 16: no "::" */
 
     memset(out, 0, 16);
     if (*s == ':' && *++s != ':')

@@ -30,7 +30,7 @@ bool cmx_ip_is_multicast(const struct cmx_ip *a); /* true also for the reserved 
  * also for IPv4 in IPv6 notation ("::ffff:10.0.0.1"), since one address must have one family. */
 CMX_MUST_USE bool cmx_ip_parse(struct cmx_ip *out, const char *text);
 
-/* True for an IPv6 address as text, also for "::ffff:10.0.0.1". */
+/* True if text is an IPv6 address. The form "::ffff:10.0.0.1" counts as one. */
 bool cmx_ip_is_text6(const char *text);
 
 /* Writes the address as text. */
@@ -41,7 +41,7 @@ void cmx_ip_text(const struct cmx_ip *a, char out[CMX_IP_TEXT_MAX]);
  */
 bool cmx_ip_in_prefix(const struct cmx_ip *a, const struct cmx_ip *prefix, unsigned bits);
 
-/* Returns the 4 or 16 bytes of the address, which are within a. */
+/* Returns a pointer to the 4 or 16 bytes of the address inside *a. */
 static inline const uint8_t *cmx_ip_bytes(const struct cmx_ip *a, size_t *len)
 {
     *len = cmx_ip_is_v4(a) ? 4 : 16;

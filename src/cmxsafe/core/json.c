@@ -54,7 +54,7 @@ static void put_text(struct cmx_json *j, const char *value, size_t len)
             put(j, s[i] == '"' ? "\\\"" : "\\\\", 2);
         else if (s[i] < 0x20 || s[i] == 0x7f) /* JSON allows a bare DEL; the escape protects terminals */
             put_control(j, s[i]);
-        else if (s[i] == 0xc2 && s[i + 1] < 0xa0) /* C1, in two bytes: escaped for the same reason */
+        else if (s[i] == 0xc2 && s[i + 1] < 0xa0) /* C1 in UTF-8: escaped to protect terminals too */
             put_control(j, s[i + 1]);
         else
             put(j, value + i, n);

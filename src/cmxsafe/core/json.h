@@ -1,8 +1,9 @@
 /* json.h - writes JSON (RFC 8259) into a bounded buffer, for status answers and records. No allocation; the only I/O is
  * the caller's sink.
  *
- * The first failure sticks: later calls do nothing, and finish returns it, so that a writer reads like the document.
- * Text is escaped. Bytes that are not UTF-8 (RFC 3629) become U+FFFD, so that the result is always valid JSON.
+ * After the first failure later calls do nothing, and cmx_json_finish returns that failure, so a caller checks for
+ * errors only once. Text is escaped. Bytes that are not UTF-8 (RFC 3629) become U+FFFD, so that the result is always
+ * valid JSON.
  *
  *     cmx_json_init(&j, &buf);
  *     cmx_json_object(&j, NULL);
@@ -26,7 +27,7 @@
 extern "C" {
 #endif
 
-#define CMX_JSON_DEPTH_MAX 16 /* nested objects and arrays; at most 31, the bits of the masks below */
+#define CMX_JSON_DEPTH_MAX 16 /* most nested objects and arrays; at most 31: the masks below need one bit more */
 
 /* Reads all bytes from the buffer. An error becomes the writer's error. */
 typedef cmx_err (*cmx_json_sink)(void *arg, struct cmx_buf *out);
@@ -48,7 +49,7 @@ void cmx_json_init(struct cmx_json *j, struct cmx_buf *out);
  * writes the rest, which is in out. */
 void cmx_json_init_sink(struct cmx_json *j, struct cmx_buf *out, cmx_json_sink sink, void *arg);
 
-/* key: the member's name within an object; NULL at the top and within an array. Mixing them up is CMX_EINTERNAL. */
+/* key: the member's name within an object; NULL at the top and within an array. Any other use is CMX_EINTERNAL. */
 void cmx_json_object(struct cmx_json *j, const char *key);
 void cmx_json_array(struct cmx_json *j, const char *key);
 void cmx_json_end(struct cmx_json *j); /* ends the innermost object or array */
@@ -56,7 +57,7 @@ void cmx_json_end(struct cmx_json *j); /* ends the innermost object or array */
 void cmx_json_str(struct cmx_json *j, const char *key, const char *value); /* NULL: null */
 void cmx_json_strn(struct cmx_json *j, const char *key, const char *value, size_t len);
 void cmx_json_hex(struct cmx_json *j, const char *key, const void *data, size_t len); /* lower-case hex as a string */
-/* Writes bytes as a string of RFC 4648 section 5, unpadded. */
+/* Writes the bytes as an unpadded base64url string (RFC 4648 section 5). */
 void cmx_json_base64url(struct cmx_json *j, const char *key, const void *data, size_t len);
 void cmx_json_u64(struct cmx_json *j, const char *key, uint64_t value);
 void cmx_json_i64(struct cmx_json *j, const char *key, int64_t value);

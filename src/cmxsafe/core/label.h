@@ -2,9 +2,9 @@
  * A label never changes its meaning: when the derived or hashed data changes, the label gets a new number.
  *
  * The hardware key computes HMAC-SHA256 for two kinds of messages: attestation chunks
- * (H || chunk || challenge: 32 bytes, then at least one of flash and one of challenge, so at least 34) and these labels
- * (exactly CMX_LABEL_LEN = 32 bytes). No message can be both, whatever the flash and the challenge contain.
- * docs/ATTESTATION.md has the table. */
+ * (H || chunk || challenge: 32 bytes, then at least one byte of flash and one of the challenge, so at least 34) and
+ * these labels (exactly CMX_LABEL_LEN = 32 bytes). No message can be both, whatever the flash and the challenge
+ * contain. docs/ATTESTATION.md has the table. */
 #pragma once
 
 #include <stddef.h>

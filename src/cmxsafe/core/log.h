@@ -22,8 +22,8 @@ void cmx_log_set_level(cmx_log_level level);
  * '?', so that a peer cannot forge a line or drive a terminal. Any thread. */
 void cmx_log(cmx_log_level level, const char *tag, const char *fmt, ...) CMX_PRINTF(3, 4);
 
-/* Lines above this level are not compiled in. A firmware has no debug lines, as with ESP-IDF, unless ESP-IDF's
- * CONFIG_LOG_MAXIMUM_LEVEL or Arduino's Core Debug Level is Debug or higher. */
+/* Lines above this level are not compiled in. A firmware has debug lines only if ESP-IDF's CONFIG_LOG_MAXIMUM_LEVEL or
+ * Arduino's Core Debug Level is Debug or higher. */
 #ifndef CMX_LOG_COMPILED
 #if defined(ESP_PLATFORM) && defined(CORE_DEBUG_LEVEL)
 #define CMX_LOG_COMPILED (CORE_DEBUG_LEVEL >= 4 ? CMX_LOG_DEBUG : CMX_LOG_INFO)

@@ -29,7 +29,7 @@ static int digit(char c)
 cmx_err cmx_text_hex_decode(uint8_t *out, size_t len, const char *hex)
 {
     for (size_t i = 0; i < 2 * len; i++)
-        if (digit(hex[i]) < 0) /* the NUL is not a digit either */
+        if (digit(hex[i]) < 0) /* also stops at the NUL */
             return CMX_EFORMAT;
     if (hex[2 * len])
         return CMX_EFORMAT;
@@ -77,7 +77,7 @@ cmx_err cmx_text_u32(const char *s, size_t len, uint32_t *out)
     if (s == end)
         return CMX_EFORMAT;
     for (; s < end; s++) {
-        unsigned d = (unsigned)digit(*s); /* no digit: a value above any base */
+        unsigned d = (unsigned)digit(*s); /* for any other character -1, which becomes larger than base */
 
         if (d >= base || v > (UINT32_MAX - d) / base)
             return CMX_EFORMAT;

@@ -24,8 +24,8 @@ CMX_MUST_USE cmx_err cmx_text_u64(const char *s, uint64_t min, uint64_t max, uin
 CMX_MUST_USE cmx_err cmx_text_u32(const char *s, size_t len, uint32_t *out);
 
 /* Cuts "HOST", "HOST:PORT", "[IPV6]" or "[IPV6]:PORT" in place. *host is without brackets; *port is unchanged if there
- * is none. Text with several colons and no bracket is an IPv6 address. False: a bracket without its match, or no port
- * from 1 to 65535 behind the colon; text is then cut, too, and *host is set. */
+ * is none. Text with several colons and no bracket is an IPv6 address. Returns false if a bracket has no match or the
+ * port after the colon is not 1 to 65535; text may then be cut too, and *host is set. */
 CMX_MUST_USE bool cmx_text_split_host(char *text, const char **host, uint16_t *port);
 
 /* Copies with the NUL. CMX_ENOSPC: does not fit in cap. */

@@ -8,7 +8,7 @@
 extern "C" {
 #endif
 
-/* Bytes, NUL included. A host's texts name paths; a microcontroller's are short, and its stacks small. */
+/* Bytes, NUL included. Texts on a host contain paths. On a microcontroller texts are short and stacks are small. */
 #ifndef CMX_WHY_MAX
 #if defined(ESP_PLATFORM) || defined(CMX_DEVICE_PROFILE)
 #define CMX_WHY_MAX 128
@@ -26,7 +26,7 @@ struct cmx_why {
  * since arguments often come from a file or a peer. An argument may be the previous text. */
 void cmx_why_set(struct cmx_why *w, const char *fmt, ...) CMX_PRINTF(2, 3);
 
-/* Like cmx_why_set, and returns err, so that a failing path is one line. */
+/* Like cmx_why_set, and returns err, so that a failure is returned in one line. */
 CMX_MUST_USE cmx_err cmx_why_fail(struct cmx_why *w, cmx_err err, const char *fmt, ...) CMX_PRINTF(3, 4);
 
 /* Returns the text, or cmx_err_text(err) if it is empty. */

@@ -42,7 +42,8 @@ static void tell_image(struct cmx_evidence *e)
         e->secure_version = st.secure_version;
 }
 
-/* Sets gateway and session: this answer travels through the session that forwards the attestation port. */
+/* Sets the facts about the gateway and the session, from the session that forwards the attestation port: the evidence
+ * is sent through it. */
 static void tell_session(struct cmx_evidence *e)
 {
     struct cmx_proxy *proxy = cmx_device_proxy();

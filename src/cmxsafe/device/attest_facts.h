@@ -14,7 +14,7 @@ struct cmx_device_platform_facts {
     bool secure_boot;
     cmx_debug_state debug;
     cmx_flash_encryption flash_encryption;
-    uint32_t secure_version; /* the eFuse's floor; evidence reports the larger of this and the image's */
+    uint32_t secure_version; /* from the eFuse; evidence reports the larger of this and the running image's */
     uint32_t boot_count;
 };
 

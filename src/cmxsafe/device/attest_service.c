@@ -43,7 +43,7 @@ static bool enter(struct cmx_http_request *r, const char *what, cmx_err *err)
         *err = cmx_http_reply(r, 503, "text/plain", busy, sizeof busy - 1, headers, 1);
         return false;
     }
-    cmx_port_background(); /* lowers this task's priority: the task serves nothing else that must be fast */
+    cmx_port_background(); /* lowers the priority of this task, which serves only this request */
     cmx_port_mutex_lock(&self.turn);
     cmx_http_client(r, client);
     cmx_log_limited(CMX_LOG_INFO, "attest", "%s for %s", what, client[0] ? client : "unknown");
@@ -128,7 +128,7 @@ static cmx_err begin_hash(struct cmx_http_request *r, void *ctx, void **state)
 
     (void)ctx;
     (void)state;
-    if (cmx_origin_refused(r, &err) /* a foreign page must not cause work */
+    if (cmx_origin_refused(r, &err) /* a web page of another site must not start a computation */
         || !take_param(r, "challenge", challenge, 1, sizeof challenge, &len, &err) || !take_ranges(r, &ranges, &err))
         return err;
     if (!enter(r, "hash", &err))

@@ -10,9 +10,9 @@ CMX_MUST_USE cmx_err cmx_attest_hash(const struct cmx_ranges *ranges, const uint
                                      uint8_t out[32]);
 
 struct cmx_evidence_job {
-    size_t len;                                                  /* bytes of the answer in out */
-    struct cmx_evidence e;                                       /* the caller sets nonce and facts */
-    uint8_t key[32];                                             /* key of the digests, then of the token */
+    size_t len;            /* bytes of the answer in out */
+    struct cmx_evidence e; /* the caller sets nonce and facts */
+    uint8_t key[32];       /* first the key of the digests, then the key of the token */
     uint8_t out[CMX_EVIDENCE_TOKEN_MAX + CMX_EVIDENCE_JSON_MAX]; /* a buffer for chunks of flash, and then the answer */
 };
 

@@ -1,8 +1,8 @@
 /* claim.h - decides which tasks may connect to a direct context's listener (TaskParameters.tasks). A packet does not
- * show which task sent it, so the platform's connect() and close() call these functions in the task. On the board they
- * are those of board/lwip/sockets.c, on ESP-IDF those of lwIP, wrapped at link time (port/esp/claim_esp.c). An Arduino
- * core is linked without the wrapper, so there the task calls these functions itself (docs/ISOLATION.md). Isolation
- * drops the packets of a connection that was not claimed. */
+ * show which task sent it, so connect() and close() call these functions in the calling task: on the board in
+ * board/lwip/sockets.c, on ESP-IDF in a wrapper around lwIP's functions (port/esp/claim_esp.c). An Arduino core is
+ * linked without the wrapper, so there a task must call these functions itself (docs/ISOLATION.md). Isolation drops the
+ * packets of a connection that was not claimed. */
 #pragma once
 
 #include <sys/socket.h>

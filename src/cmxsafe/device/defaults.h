@@ -5,7 +5,8 @@
 /* ---- the gateway ---- */
 
 /* The gateway's name or address, or several: "gw1.example, gw2.example:2222 > backup.example". Those with a comma
- * between them are equal and tried in a random order; those behind a '>' are tried when all before it have failed. */
+ * between them are equal and tried in a random order; those after a '>' are tried only when all before it have
+ * failed. */
 #ifndef SSH_REMOTE_HOST
 #define SSH_REMOTE_HOST ""
 #endif
@@ -14,9 +15,9 @@
 #define SSH_REMOTE_PORT 22
 #endif
 
-/* The gateway's host key: the fingerprint that `ssh-keygen -lf ssh_host_ed25519_key.pub` prints there ("SHA256:..."),
- * or a line of known_hosts. For a key rotation give several, separated by commas: "SHA256:old...", "SHA256:new...". The
- * device checks it before it sends any credential; no setting turns that off. */
+/* The gateway's host key: the fingerprint ("SHA256:...") that `ssh-keygen -lf ssh_host_ed25519_key.pub` prints on the
+ * gateway, or a line of known_hosts. For a key rotation give several, separated by commas: "SHA256:old...",
+ * "SHA256:new...". The device checks the host key before it sends any credential; no setting turns this check off. */
 #ifndef SSH_HOST_KEY
 #define SSH_HOST_KEY ""
 #endif
@@ -46,8 +47,8 @@
 #define SSH_CLIENT_KEY_PASSPHRASE ""
 #endif
 
-/* 1: the key is derived from the hardware key in eFuse at each login, and never stored. With 0 it is derived as well if
- * the device has a hardware key and neither key, file nor password is set here. */
+/* 1: the key is derived from the hardware key in eFuse at each login, and never stored. 0: the key is derived only if
+ * the device has a hardware key and no SSH_CLIENT_KEY, SSH_CLIENT_KEY_FILE or PASSWORD1 is set. */
 #ifndef SSH_CLIENT_KEY_DERIVED
 #define SSH_CLIENT_KEY_DERIVED 0
 #endif
@@ -70,7 +71,7 @@
 #define TIMEOUT_SECONDS 10
 #endif
 
-/* Send a keepalive after this long without traffic; reconnect after three unanswered ones. 0: 15. */
+/* Send a keepalive after this long without traffic; reconnect after three unanswered keepalives. 0 means 15 seconds. */
 #ifndef SSH_KEEPALIVE_SECONDS
 #define SSH_KEEPALIVE_SECONDS 0
 #endif

@@ -221,7 +221,7 @@ static cmx_err forward(const struct cmx_settings *settings, const TaskParameters
     if (!device.entries) {
         device.settings = *settings;
         cmx_settings_merge(&device.settings, device.over);
-        if (CMX_LOG_COMPILED >= CMX_LOG_DEBUG) /* VERBOSITY selects debug lines, which other builds do not have */
+        if (CMX_LOG_COMPILED >= CMX_LOG_DEBUG) /* other builds contain no debug lines that VERBOSITY could turn on */
             cmx_log_set_level(cmx_settings_log_level(&device.settings));
         announce_key();
     }

@@ -24,7 +24,8 @@ CMX_MUST_USE cmx_err cmx_device_forward(const struct cmx_settings *settings, con
 /* ---- before the first context ---- */
 
 /* Values in settings replace the sketch's; values in contexts replace those of the registered context with the same
- * direction and local port. Zero and "" replace nothing. Both must stay valid. settings NULL and n 0: none. */
+ * direction and local port. Zero and "" replace nothing. The memory of both must stay valid. settings NULL and n 0:
+ * nothing is replaced. */
 void cmx_device_override(const struct cmx_settings *settings, const TaskParameters *contexts, size_t n);
 
 /* ---- at any time ---- */

@@ -23,9 +23,9 @@ extern "C" {
 struct cmx_device_isolation {
     const char *resolvers[3];    /* if there are none, the resolvers that the interface uses */
     const char *time_servers[3]; /* addresses of SNTP servers */
-    const char *time_names[2];   /* names of time servers, which may be looked up at any time; their addresses must be
-                                    among time_servers to be asked */
-    uint16_t control_ports[4];   /* loopback UDP by which a server wakes itself (esp_http_server's ctrl_port) */
+    const char *time_names[2];   /* names that may be looked up at any time; SNTP packets pass only to the addresses in
+                                    time_servers */
+    uint16_t control_ports[4]; /* UDP ports on loopback by which a server wakes itself (esp_http_server's ctrl_port) */
     /* The platform accepts that there is no network stack to filter (the virtual board on the machine's sockets): a
      * missing filter is then logged as a warning, and the proxies continue. */
     bool accept_none;
@@ -73,7 +73,7 @@ void cmx_device_isolation_resolve(bool begins);
 
 /* Decides whether that task may connect to peer. CMX_OK: peer is a direct context's listener that names this task;
  * CMX_EPERM: it names other tasks, which is counted and logged; CMX_ENOENT: it names no tasks, peer is no such
- * listener, or isolation is not active. */
+ * listener, or it names other tasks while isolation is not active. */
 CMX_MUST_USE cmx_err cmx_device_isolation_permits(const char *task, const struct sockaddr *peer);
 
 /* Records, until unclaim, that a permitted task has the connection from local to peer. CMX_ENOSPC: no flow

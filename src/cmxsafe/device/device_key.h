@@ -6,7 +6,8 @@
 #include "cmxsafe/device/device_settings.h"
 #include "cmxsafe/proxy/context.h"
 
-/* Sets key_load and want_session_id of g, which has the settings' other credentials. One caller at a time. */
+/* Sets g->key_load and g->want_session_id. The other credentials of g must already be set from the settings. One caller
+ * at a time. */
 void cmx_device_key_choose(const struct cmx_settings *settings, struct cmx_gateway *g);
 
 /* Logs the public half and the fingerprint of g's derived key, once, from a task of its own: deriving it needs more

@@ -31,7 +31,7 @@ struct cmx_settings {
     const char *ciphers;
     bool require_pq;
     size_t task_stack;
-    int local_port_offset; /* added to each service's port, where a device shares the machine's loopback */
+    int local_port_offset; /* added to each service's port; for virtual boards that share a machine's loopback */
     const char *ota_public_key;
 };
 

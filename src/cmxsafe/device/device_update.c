@@ -14,8 +14,8 @@ enum { WATCH_MS = 500, KEY_TEXT_MAX = 200 };
 static struct {
     struct cmx_device_updates platform;
     struct cmx_ota_service *service;
-    bool stopping; /* `stopping` and `running` are shared by tasks: is() and set() access them */
-    bool running;  /* cmx_device_update_run executes: it uses service */
+    bool stopping; /* several tasks use `stopping` and `running`: access them with is() and set() only */
+    bool running;  /* cmx_device_update_run is still using `service` */
 } update;
 
 void cmx_device_set_updates(const struct cmx_device_updates *u)
@@ -139,7 +139,7 @@ static cmx_err run_updates(const struct cmx_settings *settings)
 
 cmx_err cmx_device_update_run(const struct cmx_settings *settings)
 {
-    cmx_err err = cmx_port_device_start(); /* it logs its error, and may set the platform's values */
+    cmx_err err = cmx_port_device_start(); /* logs its own errors; may call cmx_device_set_updates */
 
     return err ? err : run_updates(settings);
 }

@@ -17,11 +17,12 @@ extern "C" {
 struct cmx_device_updates {
     struct cmx_slots slots;
     uint16_t chip_id;            /* esp_chip_id_t */
-    uint32_t secure_version_min; /* floor in the eFuse; the running image's secure version is a floor, too */
+    uint32_t secure_version_min; /* from the eFuse; an image is refused if its secure version is lower than this or than
+                                    the running image's */
     bool secure_boot;            /* the bootloader verifies Secure Boot v2 sectors */
     const char *public_key;      /* overrides OTA_PUBLIC_KEY: one key, or two in hex separated by comma or space */
     const char *name;            /* name of the device, for the page */
-    const char *const *hosts;    /* further names that clients may send in the Host header */
+    const char *const *hosts;    /* more names that a request may have in its Host header */
     size_t n_hosts;
     const char *address; /* NULL means 127.0.0.1 */
     uint16_t port;       /* 0 means CMX_OTA_PORT */
@@ -35,9 +36,9 @@ struct cmx_device_updates {
 /* Call it before setup_ota. *u is copied; what it points to is borrowed for the life of the program. */
 void cmx_device_set_updates(const struct cmx_device_updates *u);
 
-/* Starts the service, and returns once the trial of the running image is over, if it was on trial; the service
- * continues to run. After a rollback the device restarts instead. Errors are logged. CMX_ENOTSUP: the platform has no
- * slots; CMX_EINVAL: the key cannot be read; errors of cmx_ota_start. */
+/* Starts the service, which continues to run. If the running image is on trial, returns only when the image was
+ * confirmed; a rollback restarts the device instead. Errors are logged. CMX_ENOTSUP: the platform has no slots;
+ * CMX_EINVAL: the key cannot be read; errors of cmx_ota_start. */
 CMX_MUST_USE cmx_err cmx_device_update_run(const struct cmx_settings *settings);
 
 /* Returns the platform's slots, or NULL before cmx_device_set_updates. */

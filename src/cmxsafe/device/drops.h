@@ -1,6 +1,7 @@
-/* drops.h - packets that isolation dropped, kept to be logged. They are noted where they were judged, which may be a
- * driver's task with a stack of 2 KB, and logged elsewhere. Bounded: CMX_DROPS_LINES lines at once, then one in
- * CMX_DROPS_LINE_MS, with the number of those left out. The caller serialises the calls (the filter's lock). */
+/* drops.h - keeps the packets that isolation dropped until they are logged. The task that drops a packet only notes it
+ * here, because it may be a driver's task with a stack of 2 KB; another task logs it. The log is limited to
+ * CMX_DROPS_LINES lines at once, then one line in each CMX_DROPS_LINE_MS; a line says how many drops before it were
+ * left out. The caller serialises the calls (the filter's lock). */
 #pragma once
 
 #include "cmxsafe/core/why.h"
@@ -25,8 +26,8 @@ struct cmx_drop {
 
 /* The drops that are kept. A zeroed struct has none. */
 struct cmx_drops {
-    uint32_t left_out; /* drops that were not noted since the last one that was */
-    uint32_t lines;    /* lines logged lately, at most CMX_DROPS_LINES; falls by one each CMX_DROPS_LINE_MS */
+    uint32_t left_out; /* drops since the last noted one */
+    uint32_t lines;    /* lines counted against the limit CMX_DROPS_LINES; decreases by one every CMX_DROPS_LINE_MS */
     uint32_t last_line_ms;
     size_t n;
     struct cmx_drop list[CMX_DROPS_LINES];

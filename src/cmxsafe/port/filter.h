@@ -2,8 +2,8 @@
  * policy first.
  * port/lwip implements it for lwIP (an ESP32, the virtual board on TAP). A platform without a filter has no isolation.
  *
- * The judge is called with the filter's lock held, from any of the stack's threads. It returns quickly and never calls
- * the stack. */
+ * The judge is the function that decides whether a packet passes. The filter calls it with the lock held, in any of the
+ * stack's threads. It must return quickly and never call the stack. */
 #pragma once
 
 #include <stdbool.h>
@@ -30,7 +30,7 @@ struct cmx_iface {
     uint8_t index; /* below CMX_IFACES_MAX, stable while the interface exists */
     uint8_t mac[6];
     uint8_t n_own, n_resolvers;
-    struct cmx_ip router4;                            /* IPv4 next hop; ::: none */
+    struct cmx_ip router4;                            /* IPv4 next hop; all zeros: none */
     struct cmx_ip own[CMX_IFACE_OWN_MAX];             /* own addresses, tentative ones included */
     struct cmx_ip resolvers[CMX_IFACE_RESOLVERS_MAX]; /* resolvers that the stack uses */
 };

@@ -118,8 +118,8 @@ CMX_MUST_USE cmx_err cmx_port_flash_erase(uint32_t offset, size_t len);
 typedef enum { CMX_KEY_NONE, CMX_KEY_EFUSE, CMX_KEY_TPM, CMX_KEY_SOFTWARE } cmx_key_kind;
 cmx_key_kind cmx_port_hw_key_kind(void);
 
-/* Computes HMAC-SHA256 with the hardware key (eFuse HMAC_KEY3, purpose HMAC_UP; esp_hmac_calculate). len is bounded
- * only by memory. CMX_ENOKEY: none, wrong purpose or not read-protected. CMX_EIO. Calls are serialised. */
+/* Computes HMAC-SHA256 with the hardware key (eFuse HMAC_KEY3 by default, purpose HMAC_UP; esp_hmac_calculate). len is
+ * bounded only by memory. CMX_ENOKEY: none, wrong purpose or not read-protected. CMX_EIO. Calls are serialised. */
 CMX_MUST_USE cmx_err cmx_port_hw_hmac(const void *msg, size_t len, uint8_t out[32]);
 
 /* ---- a secret of the device's own, for a device without a hardware key ---- */

@@ -1,8 +1,8 @@
 #ifdef ESP_PLATFORM
 
-/* Sees each connect() and close() of a socket, whichever library calls it: with --wrap the linker resolves lwIP's names
- * to these functions. cmake/esp_component.cmake sets --wrap together with CMX_WRAP_CONNECT; without --wrap the __real
- * functions do not exist. */
+/* Intercepts each connect() and close() of a socket, whichever library calls them: with --wrap the linker resolves
+ * lwIP's names to these functions. cmake/esp_component.cmake sets --wrap together with CMX_WRAP_CONNECT; without --wrap
+ * the __real functions do not exist. */
 #ifdef CMX_WRAP_CONNECT
 
 #include "cmxsafe/device/claim.h"

@@ -36,7 +36,7 @@
 #define CONFIG_CMX_HTTP_CTRL_PORT 32770
 #endif
 
-/* These are the options that Kconfig leaves undefined while they are off, or while their credential is not chosen. */
+/* Kconfig leaves the following options undefined while they are off or their credential is not chosen. */
 #ifndef CONFIG_CMX_PASSWORD
 #define CONFIG_CMX_PASSWORD ""
 #endif

@@ -32,7 +32,7 @@
 #define SERVER_STACK 3584 /* parses heads and starts tasks */
 #define HELD_MAX 8        /* header values that a request may read */
 #define IDLE_DEFAULT_S 30
-/* Limits a head and the body's first byte, which the parser reads too. The server's task only waits meanwhile. */
+/* Time limit for the head and the body's first byte, which the parser reads. The server's task only waits meanwhile. */
 #define HEAD_MS 10000
 #define HEAD_CROWDED_MS 1000 /* limit for a head while other connections are open */
 #define SEND_SLOWEST 128     /* bytes/s; a client that reads an answer more slowly is disconnected */
@@ -63,7 +63,7 @@ struct cmx_http_request {
     char *held[HELD_MAX]; /* header values handed out, owned */
     size_t n_held;
     bool head;     /* HEAD: no body is sent */
-    bool answered; /* an answer was given; a stream follows later */
+    bool answered; /* the route has answered; a stream may still have to be sent */
     bool sent;     /* the whole answer was sent */
     cmx_http_next_fn next;
     cmx_http_done_fn done;
@@ -78,7 +78,7 @@ static void set_head(struct cmx_http_request *q, int status, const char *content
 {
     snprintf(q->status, sizeof q->status, "%d %s", status, http_reason_text(status));
     snprintf(q->type, sizeof q->type, "%s", content_type ? content_type : "text/plain");
-    (void)httpd_resp_set_status(q->r, q->status); /* these fail only for NULL */
+    (void)httpd_resp_set_status(q->r, q->status); /* the three calls fail only for NULL */
     (void)httpd_resp_set_type(q->r, q->type);
     (void)httpd_resp_set_hdr(q->r, "Connection", "close");
     q->answered = true;
@@ -139,7 +139,7 @@ cmx_err cmx_http_reply_stream(struct cmx_http_request *q, int status, const char
         return CMX_EEXIST;
     }
     set_head(q, status, content_type);
-    q->next = next; /* sent after the last call of the route */
+    q->next = next; /* the stream is sent after the last callback of the route */
     q->done = done;
     q->state = state;
     return CMX_OK;
@@ -367,7 +367,7 @@ static void request_task(void *arg)
      * descriptor here could close a newer connection. */
     (void)shutdown(httpd_req_to_sockfd(q->r), SHUT_WR);
     (void)httpd_req_async_handler_complete(q->r); /* frees r in any case */
-    (void)httpd_queue_work(httpd, nothing, NULL); /* wakes the server's task, which then polls the connection again */
+    (void)httpd_queue_work(httpd, nothing, NULL); /* wakes the server's task, which then polls the socket again */
     end_request(q);
 }
 
@@ -465,8 +465,8 @@ static bool is_local6(const struct sockaddr_storage *at)
     return at->ss_family == AF_INET6 && (memcmp(a, mapped, 16) == 0 || memcmp(a, loopback, 16) == 0);
 }
 
-/* Before ESP-IDF 6.1 esp_http_server listens on every address. A connection to another address than the service's is
- * closed before a byte is read. */
+/* Before ESP-IDF 6.1 esp_http_server listens on every address. A service on loopback therefore closes a connection to
+ * any other address before reading a byte. */
 static bool is_local(const struct sockaddr_storage *at)
 {
     if (at->ss_family == AF_INET)
@@ -534,7 +534,7 @@ static esp_err_t start_httpd(struct cmx_http_server *s)
     httpd_config_t c = HTTPD_DEFAULT_CONFIG();
     unsigned connections = service->max_connections ? service->max_connections : CONNECTIONS_DEFAULT;
 
-    if (connections > CONFIG_LWIP_MAX_SOCKETS - 3) /* the server uses three itself */
+    if (connections > CONFIG_LWIP_MAX_SOCKETS - 3) /* esp_http_server uses three sockets itself */
         connections = CONFIG_LWIP_MAX_SOCKETS - 3;
     c.server_port = service->port;
     c.ctrl_port = (uint16_t)(CONFIG_CMX_HTTP_CTRL_PORT + atomic_fetch_add(&servers, 1));
@@ -557,7 +557,7 @@ cmx_err cmx_http_serve(const struct cmx_http_service *service, struct cmx_http_s
     esp_err_t rc;
 
     if (!service->port)
-        return CMX_EINVAL; /* esp_http_server does not report a port that it chose */
+        return CMX_EINVAL; /* esp_http_server would not report which port was chosen */
     s = cmx_mem_alloc(sizeof *s + service->n_routes * sizeof s->bindings[0]);
     if (!s)
         return CMX_ENOMEM;

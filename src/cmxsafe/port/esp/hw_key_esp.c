@@ -16,8 +16,8 @@
 #define KEY_BLOCK ((esp_efuse_block_t)(EFUSE_BLK_KEY0 + CONFIG_CMX_HMAC_KEY))
 
 #if CONFIG_CMX_HMAC_KEY_READABLE
-/* A readable key is for development, and for emulators that read a protected key as zeros. Evidence then names a
- * software key. */
+/* For development, and for emulators that read a protected key as zeros: a key without read protection is accepted, and
+ * evidence names it a software key. */
 static const cmx_key_kind readable = CMX_KEY_SOFTWARE;
 #else
 static const cmx_key_kind readable = CMX_KEY_NONE;

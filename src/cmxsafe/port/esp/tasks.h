@@ -1,4 +1,5 @@
-/* tasks.h - the stacks of cmxsafe's tasks, for a status and for sizing them. ESP-IDF only. */
+/* tasks.h - reports how much stack cmxsafe's tasks use, for a status page and for choosing stack sizes. ESP-IDF
+ * only. */
 #pragma once
 
 #include <stdbool.h>

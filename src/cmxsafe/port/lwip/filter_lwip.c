@@ -76,7 +76,7 @@ static void put_resolvers(struct cmx_iface *iface)
 #endif
 
 /* Fills in the interface's current state, because addresses change without notice on a stack without status callbacks.
- * List entries beyond the counts are not set. */
+ * The entries of own and resolvers beyond their counts are not set. */
 static void fill_iface(struct cmx_iface *iface, const struct wrapped *w)
 {
     const struct netif *netif = w->netif;
@@ -154,7 +154,7 @@ static const struct wrapped *passage(const struct netif *netif, struct pbuf *p, 
     return w && is_passed(w, p, out, ethernet) ? w : NULL;
 }
 
-/* A refused packet is freed and reported as ERR_OK: the driver would only log an error. */
+/* Frees a refused packet and returns ERR_OK, because the driver would only log any other result. */
 static err_t guard_input(struct pbuf *p, struct netif *netif)
 {
     const struct wrapped *w = passage(netif, p, false, has_ethernet(netif));
