@@ -33,8 +33,8 @@
 #define TAG "agent"
 #define AGENT_READY_MS 30000 /* READY=1 is sent after this time at the latest */
 #define AGENT_TICK_MS 1000
-#define AGENT_SESSION_FDS 4 /* of a session: its socket, its wake-up, a listener, a spare one */
-#define AGENT_OWN_FDS 128   /* control clients, services with their clients, modules, libraries */
+#define AGENT_SESSION_FDS 4 /* per session: socket, wake-up, listener, one spare */
+#define AGENT_OWN_FDS 128   /* for control clients, services and their clients, modules, libraries */
 #define AGENT_REST_MS 60000 /* interval between checks while all contexts are up and nothing happens */
 
 struct agent {
@@ -56,7 +56,7 @@ struct agent {
     char reload_error[256];
     char status_line[256]; /* STATUS= as sent to systemd */
     bool ready;
-    bool serves;  /* attestation or updates: a reload neither starts nor stops these services */
+    bool serves;  /* attestation or updates are served; a reload neither starts nor stops these services */
     bool resting; /* all contexts are up, no data moves, and all free memory was given back to the system */
     bool stopping;
     bool starved; /* the watchdog is not fed; logged once */
@@ -225,8 +225,8 @@ static void limit_heap(const struct agent_config *c)
 }
 
 /* Raises the soft limit of open files, which is often 1,024 in a shell or container, as far as the connections need and
- * the hard limit permits. serves: HTTP services run. If they started with at most FD_SETSIZE descriptors, they cannot
- * use higher ones (http_mhd.c). */
+ * the hard limit permits. serves: HTTP services run; if they were started under a limit of at most FD_SETSIZE, they
+ * cannot use higher descriptors (http_mhd.c). */
 static void raise_descriptors(const struct agent_config *c, bool serves)
 {
     const rlim_t need = connections_of(c) + c->n_contexts * AGENT_SESSION_FDS + AGENT_OWN_FDS;
@@ -383,7 +383,7 @@ static void look_around(struct agent *a)
         cmx_proxy_watch(a->wiring.proxy);
     a->resting = false;
     if (!v)
-        return; /* the watchdog is not fed: systemd restarts the agent if memory stays short */
+        return; /* no memory: the watchdog is not fed, so systemd restarts the agent if this lasts */
     status_line(v, line, sizeof line);
     if (strcmp(line, a->status_line) != 0) {
         memcpy(a->status_line, line, sizeof line);

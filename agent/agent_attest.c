@@ -36,13 +36,14 @@ static struct {
     bool has_policy;
     uint8_t policy[CMX_SHA256_LEN];
     struct cmx_mutex lock; /* guards policy, which a reload changes */
-    /* the device has an identity; read once, because a TPM may answer slowly and the agent's loop writes the status */
+    /* whether the device has an identity; read once at start, because the agent's loop writes the status and must not
+     * wait for a slow TPM */
     bool has_identity;
     uint8_t ueid[CMX_UEID_LEN];
     char authorized_key[CMX_IDENTITY_PUBLIC_MAX];
 } self;
 
-/* ---- behind port.h ---- */
+/* ---- functions of port.h ---- */
 
 static uint32_t flash_size(void *arg)
 {
@@ -185,7 +186,7 @@ cmx_err attest_prepare(const struct agent_config *c, struct cmx_why *why)
     return err;
 }
 
-/* Permits the TPM's device or ports, since a use of the key connects to the TPM again after its connection broke
+/* Permits the TPM's device or ports: if the connection to the TPM breaks, the next use of the key connects again
  * (port/linux/tpm_hmac.c). */
 static void plan_tpm(const char *tcti, struct confine_plan *p)
 {
@@ -225,7 +226,7 @@ static void add_session(struct cmx_evidence *e)
     snprintf(e->key_exchange, sizeof e->key_exchange, "%s", st.key_exchange ? st.key_exchange : "");
 }
 
-/* Makes no claim that the agent cannot verify: Secure Boot, debuggers, storage encryption. */
+/* Adds only facts that the agent can verify: nothing about Secure Boot, debuggers or storage encryption. */
 static void add_facts(struct cmx_evidence *e)
 {
     struct utsname u;

@@ -386,8 +386,8 @@ static void reload_back(struct wiring *w, const struct module *failed)
 
     for (const struct module *m = failed; m-- > modules;)
         if (m->reload && m->reload(w, w->config, &why) != CMX_OK)
-            cmx_log(CMX_LOG_ERROR, "agent", "%s does not take its old configuration back: %s; restart the agent",
-                    m->name, why.text);
+            cmx_log(CMX_LOG_ERROR, "agent", "%s cannot return to its old configuration: %s; restart the agent", m->name,
+                    why.text);
 }
 
 cmx_err wiring_reload(struct wiring *w, const struct agent_config *next, struct cmx_why *why)

@@ -156,7 +156,7 @@ void config_check(const struct agent_config *c, struct config_report *r);
 /* c may be NULL. */
 void config_free(struct agent_config *c);
 
-/* Write the engine's settings: config_gateway those of [gateway], config_engine also the contexts. The texts are
- * borrowed from c. contexts: room for c->n_contexts. */
+/* Write the engine's settings: config_gateway writes those of [gateway], config_engine also those of the contexts. The
+ * texts are borrowed from c. contexts: room for c->n_contexts. */
 void config_gateway(const struct agent_config *c, struct cmx_gateway *gateway);
 void config_engine(const struct agent_config *c, struct cmx_gateway *gateway, struct cmx_context *contexts);

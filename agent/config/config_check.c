@@ -77,7 +77,7 @@ static void check_originators(const struct context_section *s, struct config_rep
         config_error(r, s->head.line, "%s", why.text);
 }
 
-/* An upload overwrites the spool file, even one that is refused afterwards. */
+/* Each upload overwrites the spool file, even if the upload is refused afterwards. */
 static void check_spool(const struct agent_config *c, struct config_report *r)
 {
     const char *spool = c->ota.install ? c->ota.spool : NULL;
@@ -101,7 +101,7 @@ static bool same(const char *a, const char *b)
     return strcmp(a ? a : "", b ? b : "") == 0;
 }
 
-/* True if an address is the loopback, on which the agent's own services listen, or includes it. */
+/* True if host is or includes the loopback address on which the agent's own services listen. */
 static bool covers_loopback(const char *host)
 {
     static const char *const hosts[] = {"127.0.0.1", "localhost", "0.0.0.0", "::"};
@@ -112,13 +112,13 @@ static bool covers_loopback(const char *host)
     return false;
 }
 
-/* Reports ports that two of the agent's own services, or one of them and a direct context, would listen on. */
+/* Reports a port on which two of the agent's own services would listen, or one of them and a direct context. */
 static void check_services(const struct agent_config *c, struct config_report *r)
 {
     const uint64_t attest = c->attest.enabled ? c->attest.port : 0, ota = c->ota.install ? c->ota.port : 0;
 
     if (attest && attest == ota)
-        config_error(r, line_of("ota", &c->ota.head, "port"), "port %u is that of [attest] already", (unsigned)ota);
+        config_error(r, line_of("ota", &c->ota.head, "port"), "port %u is the port of [attest] already", (unsigned)ota);
     for (size_t i = 0; i < c->n_contexts; i++) {
         const struct context_section *s = &c->contexts[i];
         const uint64_t port = s->options.local_port;

@@ -55,8 +55,8 @@ static cmx_err each_line(char *text, line_fn fn, struct agent_config *c, void *a
     return err;
 }
 
-/* True if the line names a gateway. With revoked the line must revoke a key, which *revoked receives; without it the
- * line must be a pin. */
+/* True if the line is a pin for one of the gateways. If revoked is not NULL: true if the line revokes a key of one of
+ * the gateways; *revoked is then that key. */
 static bool names_gateway(const struct agent_config *c, const char *line, const char **revoked)
 {
     for (size_t i = 0; i < c->gateways.n; i++) {
@@ -83,14 +83,15 @@ static bool same_key(const char *a, const char *b)
     size_t n = strcspn(a, " \t");
 
     if (strncmp(a, b, n + 1) != 0)
-        return false; /* a type differs, so the keys differ */
+        return false; /* the types differ, so the keys differ */
     a += n + strspn(a + n, " \t");
     b += n + strspn(b + n, " \t");
     n = strcspn(a, " \t");
     return n == strcspn(b, " \t") && strncmp(a, b, n) == 0;
 }
 
-/* True if the known_hosts line revokes the pin, which may have any form. revoked: the line's key. */
+/* True if the known_hosts line revokes the pin, which is a fingerprint or a known_hosts line. revoked: the key in the
+ * line. */
 static bool is_revoked_pin(const char *line, const char *revoked, const char *pin)
 {
     const char *key = known_hosts_key(pin);

@@ -77,7 +77,7 @@ static void on_pair(void *arg, unsigned line, const char *key, const char *value
         return;
     }
     err = config_set(k, p->instance, value, &why);
-    head->key_line[place] = line; /* also after an error: the key is given, so it is not missing */
+    head->key_line[place] = line; /* also after an error, so that the key is not reported as missing too */
     if (err == CMX_ENOMEM)
         p->no_memory = true;
     if (err)
@@ -181,7 +181,7 @@ static void on_error(void *arg, unsigned line, const char *what)
     config_error(p->report, line, "%s", what);
 }
 
-/* ---- the whole ---- */
+/* ---- checks of the whole file ---- */
 
 static void missing_keys(struct parse *p, const struct config_section *s, const void *instance, const char *name)
 {

@@ -38,7 +38,7 @@ void config_reference_markdown(FILE *out)
 {
     fprintf(out,
             "# Configuration of cmxsafed\n\n"
-            "Made by `cmxsafed --config-reference` from the table that the agent reads its configuration with; a test "
+            "Made by `cmxsafed --config-reference` from the table with which the agent reads its configuration; a test "
             "compares the two.\n\n"
             "The file has `[section]` lines and `key = value` lines. `#` and `;` begin a comment at the start of a "
             "line, and `;` after white space begins one within a line. A duration is a number with `ms`, `s`, `m`, `h` "

@@ -146,10 +146,10 @@ const struct config_key config_keys[] = {
     {"gateway", "known_hosts_file", CONFIG_PATH, GATEWAY(known_hosts_file),
      .help = "OpenSSH known_hosts file; the lines that name a `host` and its port are pins."},
     {"gateway", "key_passphrase_file", CONFIG_PATH, GATEWAY(key_passphrase_file),
-     .help = "File whose first line is the key's passphrase; its mode as that of `key_file`."},
+     .help = "File whose first line is the key's passphrase; needs the same mode as `key_file`."},
     {"gateway", "password_file", CONFIG_PATH, GATEWAY(password_file), .without = "no password is ever offered",
-     .help = "File whose first line is the password; its mode as that of `key_file`. Used for the methods password and "
-             "keyboard-interactive (one question)."},
+     .help = "File whose first line is the password; needs the same mode as `key_file`. Used for the methods password "
+             "and keyboard-interactive (one question)."},
 
     {"isolation", "enabled", CONFIG_BOOL, ISOLATION(enabled), .fallback = "no",
      .help =
@@ -204,8 +204,8 @@ const struct config_key config_keys[] = {
      .help = "Command that restarts the machine into the installed system, such as `touch /run/cmxsafe/reboot` (see "
              "docs/OTA.md); run after the client has its answer."},
     {"ota", "version", CONFIG_TEXT, OTA(version), .max = 1000,
-     .help = "Command whose last line of output is the running version. It must differ between the old and the new "
-             "system: by it the agent recognizes that the old system has booted again."},
+     .help = "Command whose last line of output is the running version. The old and the new system must report "
+             "different versions, so that the agent recognizes that the old system has booted again."},
     {"ota", "install_timeout", CONFIG_DURATION, OTA(install_timeout_ms), .min = SECOND, .max = DAY, .fallback = "30m",
      .help = "How long `install` may run. A hook that takes longer is ended with all its descendants."},
     {"ota", "confirm_timeout", CONFIG_DURATION, OTA(confirm_timeout_ms), .min = SECOND, .max = HOUR, .fallback = "60s",
@@ -217,7 +217,7 @@ const struct config_key config_keys[] = {
     {"ota", "version_timeout", CONFIG_DURATION, OTA(version_timeout_ms), .min = SECOND, .max = HOUR, .fallback = "10s",
      .help = "How long `version` may run."},
     {"ota", "key_file", CONFIG_PATH, OTA(key_file), .without = "required, except with `allow_unsigned`",
-     .help = "Public key (PEM or hex, P-256) that updates must be signed with: `cmxsafe image sign --opaque`."},
+     .help = "Public key (P-256, PEM or hex) that verifies updates; `cmxsafe image sign --opaque` signs them."},
     {"ota", "next_key_file", CONFIG_PATH, OTA(next_key_file), .help = "A second key, for key rotation."},
     {"ota", "allow_unsigned", CONFIG_BOOL, OTA(allow_unsigned), .fallback = "no",
      .help = "Accept unsigned updates if there is no `key_file`, because the installer checks its own signature."},

@@ -15,11 +15,11 @@ typedef enum {
     CONFIG_GATEWAYS, /* char *: a list as in proxy/gateways.h */
     CONFIG_PATH,     /* char *: absolute */
     CONFIG_PIN_LIST, /* config_list: repeatable, "SHA256:<base64>" or a known_hosts line */
-    CONFIG_NUMBER,   /* number of `size` bytes in [min, max] */
+    CONFIG_NUMBER,   /* a number in [min, max], stored in `size` bytes */
     CONFIG_BYTES,    /* like CONFIG_NUMBER; a suffix k, M or G multiplies by 1024, 1024^2 or 1024^3 */
-    CONFIG_DURATION, /* [min, max] in ms; suffix ms, s, m, h or d, none: seconds; a multiple of `step` */
+    CONFIG_DURATION, /* in [min, max] ms, a multiple of `step`; suffix ms, s, m, h or d, default s */
     CONFIG_BOOL,     /* bool: yes, true, on, 1, no, false, off, 0 */
-    CONFIG_CHOICE    /* number of `size` bytes: index into choices */
+    CONFIG_CHOICE    /* an index into choices, stored in `size` bytes */
 } config_type;
 
 struct config_key {
@@ -33,19 +33,19 @@ struct config_key {
     uint64_t unit;              /* durations: unit of the stored number in ms; 0 means 1 */
     const char *const *choices; /* NULL-terminated */
     const char *fallback;       /* the default as a file would state it; NULL: none */
-    unsigned creates;  /* paths: S_IFREG, S_IFSOCK: the agent creates such a file; 0: a regular file must exist */
+    unsigned creates;  /* paths: S_IFREG or S_IFSOCK: the agent creates such a file; 0: a regular file must exist */
     bool block_device; /* paths: an existing file may also be a block device */
     bool required;
     bool restart;        /* a reload keeps the old value until the agent is restarted */
-    uint8_t direction;   /* contexts: 1 + the only cmx_proxy_direction that uses it; 0: any */
-    const char *without; /* describes for the reference what happens without a value, if there is no default */
+    uint8_t direction;   /* contexts: 1 + the only cmx_proxy_direction that uses the key; 0: all use it */
+    const char *without; /* for the reference: the effect of leaving the key out, if there is no default */
     const char *help;    /* the meaning, in one line */
 };
 
 struct config_section {
     const char *name;
     bool named;    /* the section is [name NAME], and may occur any number of times */
-    size_t offset; /* offset in struct agent_config: the section's struct, or the array of named sections */
+    size_t offset; /* offset of the section's struct, or of the array of named sections, in struct agent_config */
     const char *help;
     bool restart; /* a change of any of its keys takes effect only when the agent restarts */
 };
@@ -59,15 +59,15 @@ const struct config_section *config_section_find(const char *name, size_t len);
 const struct config_key *config_key_find(const char *section, const char *key);
 size_t config_key_place(const struct config_key *k); /* the key's index in its section, for key_line */
 
-/* Checks text and stores its value in the section's struct; frees a former text. why: one phrase, such as "70000 is out
+/* Checks text and stores its value in the section's struct; frees the old value. why: one phrase, such as "70000 is out
  * of range: 1 to 65535". CMX_EINVAL, CMX_ENOMEM. */
 CMX_MUST_USE cmx_err config_set(const struct config_key *k, void *section, const char *text, struct cmx_why *why);
 
 /* True if a change of the key takes effect only when the agent restarts. */
 bool config_needs_restart(const struct config_key *k);
 
-/* Returns the first key behind `after` (NULL: of all) that needs a restart and differs between a and b, or NULL. Skips
- * the keys of contexts. */
+/* Returns the next key after `after` (NULL: the first one) that needs a restart and differs between a and b; NULL:
+ * there is none. Skips the keys of contexts. */
 const struct config_key *config_next_restart(const struct agent_config *a, const struct agent_config *b,
                                              const struct config_key *after);
 

@@ -146,7 +146,7 @@ static const char *text_fault(const struct config_key *k, const char *text)
                        ? NULL
                        : "is not a whole SHA256 fingerprint (43 base64 digits)";
         if (strstr(text, " SHA256:"))
-            return "is ssh-keygen's whole line: give the SHA256:... of it alone";
+            return "is ssh-keygen's whole line: give only the SHA256:... part";
         return strchr(text, ' ') || strchr(text, '\t') ? NULL : "is neither SHA256:... nor a known_hosts line";
     default:
         return len > max ? "is too long" : NULL;

@@ -1,5 +1,5 @@
-/* credentials.h - checks that libssh accepts the settings of [gateway] when a configuration is read: a key that cannot
- * be opened is an error of the configuration, not of every login. */
+/* credentials.h - checks that libssh accepts the settings of [gateway]. A key that cannot be opened is reported when
+ * the configuration is read, not at each login. */
 #pragma once
 
 #include "agent/config/agent_config.h"

@@ -8,7 +8,7 @@
 
 #include "cmxsafe/core/secret.h"
 
-#define SHA1_LEN 20 /* prescribed by the format; it hides names and protects nothing */
+#define SHA1_LEN 20 /* the format prescribes SHA-1, which only hides host names here */
 #define NAME_MAX_LEN 320
 #define REVOKED "@revoked"
 
@@ -52,7 +52,8 @@ static bool glob(const char *pattern, size_t pattern_len, const char *s)
     return p == pattern_len;
 }
 
-/* True if name matches a list of patterns, separated by commas. A negated pattern that matches decides: no match. */
+/* True if name matches a list of patterns, separated by commas. If a negated pattern matches, the list does not
+ * match. */
 static bool list_match(const char *list, size_t len, const char *name)
 {
     bool found = false;

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* True if the key of the line, which has no newline, is a pin for host:port. */
+/* True if the key in the line is a pin for host:port. The line has no newline. */
 bool known_hosts_match(const char *line, const char *host, uint16_t port);
 
 /* True if the line revokes a key of host:port; *key then points at "type base64" within it. */

@@ -48,7 +48,7 @@ void confine_plan_base(struct confine_plan *p);
 CMX_MUST_USE cmx_err confine_apply(const struct confine_plan *p, struct confine_report *r);
 
 /* The two parts of confine_apply. detail: what was applied, or why not; ports_detail: the same for the TCP ports.
- * *ports: whether they are limited. CMX_ENOTSUP, CMX_EIO, CMX_ENOMEM. */
+ * *ports: whether TCP ports are limited. CMX_ENOTSUP, CMX_EIO, CMX_ENOMEM. */
 CMX_MUST_USE cmx_err confine_landlock(const struct confine_plan *p, bool *ports, char *detail, size_t cap,
                                       char *ports_detail, size_t ports_cap);
 CMX_MUST_USE cmx_err confine_seccomp(char *detail, size_t cap);

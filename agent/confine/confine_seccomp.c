@@ -68,7 +68,7 @@ static const char *const allowed[] = {
     "timerfd_gettime",
     "timerfd_gettime64",
     "pipe2",
-    /* Files; Landlock limits which of them. */
+    /* Calls on files; Landlock limits which files. */
     "open",
     "openat",
     "stat",
@@ -290,8 +290,8 @@ static int add_memory_call(scmp_filter_ctx f, const char *name, scmp_datum_t pro
     return rc == -EDOM || rc == -EEXIST ? 0 : rc; /* a call that this machine does not have needs no rule */
 }
 
-/* Memory is writable or executable, never both and not one after the other. Code is mapped from a file; the name
- * service loads its modules late. */
+/* Memory is never writable and executable at once, and mprotect cannot make it executable. Files can still be mapped as
+ * executable, because the name service loads its modules late. */
 static int add_memory(scmp_filter_ctx f)
 {
     static const char *const names[] = {"mmap", "mmap2", "mprotect"};
@@ -364,7 +364,7 @@ static cmx_err apply(char *detail, size_t cap)
         snprintf(detail, cap, "not applied: %s", strerror(-rc));
         return CMX_ENOTSUP;
     }
-    snprintf(detail, cap, "%zu calls left; no new process or program", sizeof allowed / sizeof allowed[0]);
+    snprintf(detail, cap, "%zu calls permitted; no new process or program", sizeof allowed / sizeof allowed[0]);
     return CMX_OK;
 }
 

@@ -48,7 +48,7 @@ bool status_settled(const struct status_view *v)
 
         if (c->state == CMX_STATE_UP || c->state == CMX_STATE_WAITING)
             continue;
-        /* The session is logged in, but the gateway refuses the forward: this also ends the first attempt. */
+        /* The session is logged in but the gateway refuses the forward, so the first attempt has ended. */
         if (c->state == CMX_STATE_FORWARDING && c->last_error_ms)
             continue;
         return false;

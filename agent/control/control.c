@@ -14,7 +14,7 @@
 #include "cmxsafe/port/port.h"
 #include "port/linux/unix_listen.h"
 
-#define DISCARD_MAX 128      /* number of reads; a client may never stop sending */
+#define DISCARD_MAX 128      /* reads at most; a client might send without end */
 #define CONTROL_PATH_MAX 108 /* sun_path of unix(7) */
 #define TAG "control"
 
@@ -228,7 +228,8 @@ size_t control_polls(const struct control *c, struct pollfd *fds)
         if (k->fd >= 0)
             fds[n++] = (struct pollfd){.fd = k->fd, .events = k->answer ? POLLOUT : POLLIN};
     }
-    if (room && c->spare >= 0) /* without a descriptor for the client, poll would return at once, again and again */
+    /* Without the spare, accept could fail, and poll would then return at once, again and again. */
+    if (room && c->spare >= 0)
         fds[n++] = (struct pollfd){.fd = c->listener, .events = POLLIN};
     return n;
 }

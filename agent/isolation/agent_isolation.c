@@ -106,7 +106,7 @@ static void save(const struct cmx_nft_config *c, char *text)
                 cmx_err_text(err));
 }
 
-/* Installs the rules. learned: with the elements that the rules in force have learned. */
+/* Installs the rules. learned: keeps the elements that the rules in force have learned. */
 static cmx_err apply(struct isolation *s, struct cmx_nft_config *c, bool learned, struct cmx_why *why)
 {
     char *text = cmx_mem_alloc(CMX_NFT_TEXT_MAX + CMX_NFT_MEMORIES * CMX_NFT_KEPT_MAX);
@@ -122,7 +122,7 @@ static cmx_err apply(struct isolation *s, struct cmx_nft_config *c, bool learned
     if (learned)
         keep_learned(s, c, text + CMX_NFT_TEXT_MAX);
     err = install_text(s, c, text, &said);
-    if (learned && (err == CMX_EINVAL || err == CMX_ENOSPC)) { /* sets of another version may not fit */
+    if (learned && (err == CMX_EINVAL || err == CMX_ENOSPC)) { /* learned elements refused: install without them */
         memset(c->kept, 0, sizeof c->kept);
         err = install_text(s, c, text, &said);
     }
@@ -145,7 +145,7 @@ static cmx_err install(struct isolation *s, const struct agent_config *c, struct
 
     if (!n)
         return err;
-    /* Take the stamp before the resolvers are read, so that the next turn notices a change meanwhile. */
+    /* Take the stamp before the resolvers are read, so that the next turn notices a change made in between. */
     (void)resolvers_changed(&s->stamp);
     err = isolation_compile(c, true, n, why);
     if (!err)
@@ -299,11 +299,11 @@ static void repair(struct isolation *s, const struct agent_config *c)
         s->repairs++;
         return;
     }
-    cmx_log_limited(CMX_LOG_ERROR, TAG, "%s; the sessions end until that succeeds", cmx_why_text(&why, err));
+    cmx_log_limited(CMX_LOG_ERROR, TAG, "%s; all sessions stay closed until that succeeds", cmx_why_text(&why, err));
     isolation_set_state(s, ISOLATION_BROKEN, "");
 }
 
-/* Permits the new name servers if resolv.conf has changed, such as by another network or an answer from DHCP. */
+/* Permits the new name servers if resolv.conf has changed, for example after a DHCP answer or on another network. */
 static void follow_resolvers(struct isolation *s, const struct agent_config *c)
 {
     struct cmx_why why = {""};

@@ -292,7 +292,7 @@ static int remove_rules(const char *file, struct nft *n, struct cmx_buf *b)
     return code;
 }
 
-/* The agent replaces these rules when it starts. If it never does, they stay. */
+/* The agent replaces these rules when it starts. If it never starts, they stay. */
 static int boot(const char *file, struct nft *n, struct cmx_buf *b)
 {
     const char *text = NULL;

@@ -15,7 +15,7 @@ typedef enum {
     ISOLATION_RELEASED /* no longer enabled: the rules are left as they are and no longer observed */
 } isolation_state;
 
-/* An address that current sessions use, of a gateway that the configuration names by host name. */
+/* A gateway's address that current sessions use. The configuration gives this gateway by name. */
 struct live_gateway {
     struct cmx_end end;
     unsigned sessions;

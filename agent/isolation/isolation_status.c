@@ -10,7 +10,7 @@
 #define TAG ISOLATION_TAG
 #define LISTING_MAX 4096
 
-/* Calls each for every counter in a listing such as "counter session {\n packets 7 bytes 420\n}". */
+/* Calls the function `each` for every counter in a listing such as "counter session {\n packets 7 bytes 420\n}". */
 static void each_counter(const char *text, void (*each)(void *arg, const char *name, unsigned long long packets),
                          void *arg)
 {

@@ -19,7 +19,7 @@
 #define TABLE "cmxsafe"
 #define ATTRIBUTE_HEAD sizeof(struct nlattr)
 #define ATTRIBUTE_ALIGN(n) (((size_t)(n) + 3) & ~(size_t)3)
-#define LISTING_MAX (64 * 1024) /* both tables without elements; isolation.nft takes 11 KB */
+#define LISTING_MAX (64 * 1024) /* a listing of both tables without elements; isolation.nft has 14 KB */
 #define MESSAGE_MAX (64 * 1024)
 #define QUEUE_BYTES (4 * 1024 * 1024) /* events of one installation: a few hundred messages */
 #define INSTALL_ATTEMPTS 5

@@ -1,10 +1,10 @@
 /* nft_guard.h - installs the ruleset, makes the agent's own changes to it, and notices changes that any other program
  * makes to it.
  *
- * Two mechanisms detect changes: a netlink monitor (group NFNLGRP_NFTABLES) reports every transaction, elements of sets
- * included; and whenever the kernel's generation number has moved in another way than by our own transactions, the
- * rules are listed and compared with the listing taken after installation. Packets that add or remove set elements are
- * not transactions. Any thread, but one call at a time: the caller locks. */
+ * Two mechanisms detect changes. A netlink monitor (group NFNLGRP_NFTABLES) reports every transaction, including those
+ * that change only elements of sets. If the kernel's generation number shows transactions other than our own, the rules
+ * are listed and compared with the listing taken after installation. Packets that add or remove set elements are not
+ * transactions. Any thread, but one call at a time: the caller locks. */
 #pragma once
 
 #include "cmxsafe/core/buf.h"
@@ -26,7 +26,7 @@ int nft_guard_fd(const struct nft_guard *g);
  * the same tables all the time. On error an earlier ruleset may or may not be in force. */
 CMX_MUST_USE cmx_err nft_guard_install(struct nft_guard *g, const char *text, struct cmx_why *why);
 
-/* Makes a change of the agent's own, to elements of sets alone. Errors as for nft_run. */
+/* Makes one of the agent's own changes, which may change only elements of sets. Errors as for nft_run. */
 CMX_MUST_USE cmx_err nft_guard_change(struct nft_guard *g, const char *text, struct cmx_why *why);
 
 /* Checks the rules. CMX_OK: the installed rules are in force. CMX_EPERM: another program, named in who if the kernel

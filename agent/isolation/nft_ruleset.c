@@ -111,7 +111,7 @@ static void add_gateways(struct text *t, const struct cmx_nft_config *c)
         add_gateway(t, &c->live[i].ip, c->live[i].port);
 }
 
-/* Writes a name inside a string of nft's: only characters that cannot end the string. */
+/* Writes a name into a quoted string of nft, without the characters that could end the string. */
 static void put_comment(struct text *t, const char *name)
 {
     static const char fine[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
@@ -178,7 +178,7 @@ static void add_uid(struct text *t, const char *set, uint32_t uid)
     close_element(t);
 }
 
-/* Writes the elements that the link needs, as far as the configuration permits them. */
+/* Writes the elements that permit DHCP and IPv6 neighbour discovery, as the configuration says. */
 static void add_link(struct text *t, const struct cmx_iso_config *p)
 {
     if (p->dhcp4)

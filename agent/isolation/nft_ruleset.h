@@ -41,7 +41,7 @@ struct cmx_nft_config {
     struct cmx_nft_context contexts[CMX_ISO_CONTEXTS_MAX]; /* parallel to policy.contexts */
     uint32_t agent_uid;                                    /* may connect to the gateway and the contexts' services */
     uint32_t forwarder_uid; /* a local name server that may query the resolvers for the agent; 0: none */
-    /* The addresses that current sessions use, of gateways that are configured by name. */
+    /* Addresses that current sessions use, for gateways that are configured by name. */
     struct cmx_end live[CMX_NFT_LIVE_MAX];
     size_t n_live;
     /* Inbound packets of a session are dropped once the agent has sent nothing on it for idle_s seconds; its next
@@ -56,7 +56,7 @@ struct cmx_nft_config {
 /* Writes the whole ruleset. CMX_ENOSPC; CMX_EINVAL: counts out of range. */
 CMX_MUST_USE cmx_err cmx_nft_ruleset(const struct cmx_nft_config *c, struct cmx_buf *out);
 
-/* Writes the ruleset without any configuration: only the link's upkeep passes. CMX_ENOSPC. */
+/* Writes the ruleset without any configuration: only ARP passes. CMX_ENOSPC. */
 CMX_MUST_USE cmx_err cmx_nft_deny(struct cmx_buf *out);
 
 /* Deletes both tables, whether or not they exist. CMX_ENOSPC. */

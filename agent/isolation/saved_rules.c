@@ -14,7 +14,7 @@ const char *saved_rules_folder(void)
 {
     const char *folder = getenv("STATE_DIRECTORY");
 
-    return folder && folder[0] == '/' && !strchr(folder, ':') ? folder : NULL; /* several are separated by colons */
+    return folder && folder[0] == '/' && !strchr(folder, ':') ? folder : NULL; /* a colon separates several folders */
 }
 
 static cmx_err path_of(const char *suffix, char path[PATH_MAX])

@@ -34,7 +34,7 @@ static void enter_rolled_back(struct ota_record *r, const char *boot, const char
         text_set(r->why, sizeof r->why, why);
 }
 
-/* Counts one more boot of the new system. */
+/* Enters the trial and counts this boot of the new system. Too many boots begin a rollback. */
 static void enter_trial(struct ota_record *r, const char *boot, const char *version, uint64_t now_ms)
 {
     enter(r, OTA_TRIAL, boot);
@@ -48,7 +48,8 @@ static void enter_trial(struct ota_record *r, const char *boot, const char *vers
     }
 }
 
-/* Enters the state after a rollback that failed: the new system runs although it was rolled back. */
+/* Called when the new system boots although it was rolled back: begins the rollback again, or after too many such boots
+ * returns to a trial without rollback (stuck). */
 static void enter_rollback_again(struct ota_record *r, const char *boot, uint64_t now_ms)
 {
     enter(r, OTA_ROLLING_BACK, boot);

@@ -12,8 +12,9 @@
 #define OTA_BOOT_ID_MAX 40 /* a UUID as text, with its NUL */
 #define OTA_WHY_MAX 24
 #define OTA_IMAGE_MAX (2 * CMX_SHA256_LEN + 1) /* SHA-256 in hexadecimal, with its NUL */
-#define OTA_TRIAL_BOOTS_MAX 3    /* a new system that boots more often than this unconfirmed is rolled back */
-#define OTA_ROLLBACK_BOOTS_MAX 3 /* if the new system boots this often after a rollback, it cannot be rolled back */
+#define OTA_TRIAL_BOOTS_MAX 3 /* a new system is rolled back if it boots more often than this without being confirmed  \
+                               */
+#define OTA_ROLLBACK_BOOTS_MAX 3 /* if the new system boots this often after its rollback, the rollback is given up */
 
 typedef enum {
     OTA_NONE,
@@ -37,7 +38,7 @@ struct ota_record {
     char why[OTA_WHY_MAX];                 /* reason for the rollback, without a newline */
     char image[OTA_IMAGE_MAX];             /* digest of the update's image */
     char last_image[OTA_IMAGE_MAX];        /* digest of the last image that was confirmed; "": none */
-    char last_version[CMX_IMAGE_TEXT_MAX]; /* version of the system that it installed */
+    char last_version[CMX_IMAGE_TEXT_MAX]; /* version of the system that this image installed */
 };
 
 typedef enum {

@@ -23,7 +23,7 @@
 
 enum {
     TERM_MS = 2000, /* time from SIGTERM to SIGKILL */
-    KILL_MS = 3000, /* time for SIGKILL to take effect; a process in an uninterruptible call remains */
+    KILL_MS = 3000, /* time to wait after SIGKILL, which cannot end a process in an uninterruptible call */
     KILL_STEP_MS = 20,
     DRAIN_MAX = 64 * 1024, /* bytes of output read at once: a pipe's capacity */
     AGENT_FD = 3           /* the runner's descriptor of the socket to the agent */
@@ -202,7 +202,7 @@ static bool agent_gone(void)
     return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
 }
 
-/* Waits for the command's own exit. CMX_ETIMEOUT: the limit; CMX_ECLOSED: the agent has ended. */
+/* Waits until the command itself exits. CMX_ETIMEOUT: limit_ms has passed; CMX_ECLOSED: the agent has ended. */
 static cmx_err wait_for_exit(pid_t pid, int children, int out, uint64_t limit_ms, int *status, struct last_line *line)
 {
     const uint64_t start = cmx_port_now_ms();
@@ -229,7 +229,7 @@ static cmx_err wait_for_exit(pid_t pid, int children, int out, uint64_t limit_ms
             return CMX_ECLOSED;
     }
     if (out >= 0)
-        (void)line_read(line, out); /* reads the output from before the exit; descendants may hold the pipe open */
+        (void)line_read(line, out); /* reads what is there; descendants may hold the pipe open */
     return CMX_OK;
 }
 

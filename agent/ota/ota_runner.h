@@ -41,9 +41,9 @@ struct runner {
 CMX_MUST_USE cmx_err ota_runner_start(struct runner *r, const struct runner_command command[RUNNER_HOOKS]);
 
 /* Runs one hook and waits for its end. in: its standard input, or -1. CMX_OK: exit status 0, and line is the last line
- * of output, printable. On an error line is a sentence for people, which ends with the hook's own last line: CMX_EPERM:
- * another exit status or a signal; CMX_ETIMEOUT: ended at its limit; CMX_EIO: the runner is gone. One caller at a time.
- */
+ * of output, printable. On an error line is a sentence for people, which ends with the hook's own last line. CMX_EPERM:
+ * another exit status or a signal; CMX_ETIMEOUT: ended at its limit; CMX_EIO: the runner is gone. One caller at a
+ * time. */
 CMX_MUST_USE cmx_err ota_runner_call(struct runner *r, runner_hook hook, int in, char *line, size_t cap);
 
 /* Ends the hook that is running, if any; ota_runner_call then returns within seconds, and later calls fail. Any thread.

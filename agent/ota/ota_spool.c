@@ -52,7 +52,7 @@ static bool on_trial(const struct ota_spool *s)
            s->record.phase == OTA_GOING_BACK;
 }
 
-/* Once a rollback has begun, the trial counts as past its deadline, also after the agent started again. */
+/* Once a rollback has begun, the trial counts as past its deadline, even after a restart of the agent. */
 static uint32_t trial_ms(const struct ota_spool *s)
 {
     const uint64_t took = s->now_ms - s->record.since_ms;
@@ -127,7 +127,7 @@ static cmx_err read_at(void *arg, uint32_t offset, void *out, size_t len)
     return pread(s->fd, out, len, offset) == (ssize_t)len ? CMX_OK : CMX_EIO;
 }
 
-/* Calls a hook; its sentence becomes the reason of a failure. */
+/* Calls a hook. On an error why gets the sentence of ota_runner_call. */
 static cmx_err call(struct ota_spool *s, runner_hook hook, int in, struct cmx_why *why)
 {
     char line[CMX_WHY_MAX];
@@ -212,7 +212,7 @@ static cmx_err confirm(void *arg, struct cmx_why *why)
     record_confirmed(s);
     err = record_keep(s, why);
     if (err)
-        s->record.phase = OTA_TRIAL; /* the hook runs again */
+        s->record.phase = OTA_TRIAL; /* so that the next call runs the hook again */
     return err;
 }
 
@@ -263,7 +263,7 @@ static cmx_err open_files(struct ota_spool *s, const char *path)
     }
     s->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (s->fd >= 0 && (fstat(s->fd, &st) != 0 || !S_ISREG(st.st_mode))) {
-        errno = EINVAL; /* a device, for example: it cannot be emptied for the next update */
+        errno = EINVAL; /* such as a device, which cannot be emptied for the next update */
         return CMX_EIO;
     }
     if (s->fd >= 0)

@@ -37,7 +37,7 @@ takes key 'ciphers = aes256-gcm@openssh.com,chacha20-poly1305@openssh.com'
 refuses "ciphers: libssh does not support 'aes256-gmc@openssh.com'" key 'ciphers = aes256-ctr,aes256-gmc@openssh.com'
 refuses "ciphers: libssh does not support ''" key 'ciphers = aes256-ctr,'
 ok "ciphers"
-PIN_TEXT="256 $(ssh-keygen -lf key.pub | cut -d' ' -f2-)" refuses "is ssh-keygen's whole line: give the SHA256:... of it alone" key
+PIN_TEXT="256 $(ssh-keygen -lf key.pub | cut -d' ' -f2-)" refuses "is ssh-keygen's whole line: give only the SHA256:... part" key
 refuses "known_hosts_file $TMP/no: No such file or directory; see: ssh-keyscan -p 22 gw" key "known_hosts_file = $TMP/no"
 usage() { # usage MESSAGE OPTION: expects the message, exit status 2, and no other output
     "$BIN/cmxsafed" "$2" >out 2>&1

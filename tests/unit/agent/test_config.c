@@ -372,7 +372,7 @@ static void test_errors(void **state)
         {GATEWAY "backoff_min = 10s\nbackoff_max=5s\n" CONTEXT, "f:7: backoff_max is less than backoff_min\n"},
         {GATEWAY "[context d]\ndirection=direct\nlocal_port=1\nremote_port=2\n", "f:6: [context d] lacks remote_host"},
         {GATEWAY CONTEXT "[ota]\ninstall=i\nport=9\n[identity]\nkey_file=/k\n[attest]\nenabled=yes\nport=9\n",
-         "f:11: port 9 is that of [attest] already\n"},
+         "f:11: port 9 is the port of [attest] already\n"},
         {GATEWAY "[ota]\ninstall=i\n[context d]\ndirection=direct\nlocal_port=8989\nremote_port=2\nremote_host=h\n",
          "f:10: local_port 8989 is the port of [ota] already\n"},
         {GATEWAY "[identity]\nkey_file=/i\n[attest]\nenabled=yes\n"
