@@ -18,7 +18,7 @@ int board_cmd_image(int argc, char **argv);
 /* The chips that a board can have, NULL at the end (create.c). */
 extern const char *const board_chips[];
 
-/* ---- flash.c: NOR flash in a file; the file keeps writes of a killed process ---- */
+/* ---- flash.c: NOR flash in a file, in which writes remain when the process is killed ---- */
 
 struct board_flash {
     uint8_t *mem; /* the file, mapped shared */

@@ -26,12 +26,12 @@ struct key {
 };
 
 static const char *const directions[] = {"reverse", "direct", NULL};
-static const char *const peers[] = {"none", "proxy-v1", "proxy-v2", NULL}; /* a device cannot mirror */
+static const char *const peers[] = {"none", "proxy-v1", "proxy-v2", NULL}; /* no mirror on a device */
 
 #define AT(field) offsetof(struct board_config, field)
 
 /* A row of proxy/context_options.h, by its kind. The name is not a key: it is in the section's line. Where the agent
- * has a duration the board has seconds, as TaskParameters do. */
+ * takes a duration, the board takes seconds, as TaskParameters do. */
 #define STR_(x) #x
 #define STR(x) STR_(x)
 #define OPTION(kind, name, task, min, max, doc, fallback)                                                              \
@@ -90,7 +90,8 @@ static const struct key keys[] = {
      .doc = "`yes`: the key is derived from the hardware key at each login"},
     {"gateway", "password", TEXT, 0, 0, AT(settings.password), .doc = "offered last; default: never"},
     {"gateway", "remote_address", TEXT, 0, 0, AT(settings.remote_address),
-     .doc = "address to listen on at the gateway: at a CMX-GW the device's virtual IPv6 address; default its loopback"},
+     .doc = "address to listen on at the gateway: at a CMX-GW the device's virtual IPv6 address; default: the "
+            "gateway's loopback"},
     {"gateway", "ciphers", TEXT, 0, 0, AT(settings.ciphers),
      .doc = "OpenSSH names, separated by commas; default: current ciphers"},
     {"gateway", "require_pq", YESNO, 0, 0, AT(settings.require_pq),

@@ -35,8 +35,7 @@ static const char ini_template[] =
     "flash = flash.bin\n"
     "efuse = efuse.bin\n"
     "efuse_key = private_key.bin\n"
-    "; Services listen at their port plus this, where the board shares the machine's loopback and 80 and 81 are not "
-    "free.\n"
+    "; Added to each service's port: needed if the board shares the machine's loopback and 80 or 81 is in use.\n"
     "port_offset = 0\n"
     "\n"
     "[gateway]\n"
@@ -88,7 +87,7 @@ static cmx_err parse_size(const char *text, uint32_t *out)
     return CMX_OK;
 }
 
-/* Creates a file; never replaces one, which may hold a key. */
+/* Creates a file. Never replaces an existing file, which may hold a key. */
 static int write_file(const char *dir, const char *name, const void *data, size_t len)
 {
     char path[512];

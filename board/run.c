@@ -107,7 +107,7 @@ static int open_hardware(void)
 {
     const struct cmx_linux_device device = {
         .arg = &board.flash,
-        .no_socket_pair = true, /* a device has none */
+        .no_socket_pair = true, /* as on a device */
         .flash_size = board_flash_size,
         .flash_read = board_flash_read,
         .flash_write = board_flash_write,

@@ -126,7 +126,7 @@ cmx_debug_state cmx_efuse_debug(const struct cmx_efuse *f, cmx_efuse_chip chip)
         usb = field(f, 1, 9, 1);
     if (pad && usb)
         return CMX_DEBUG_DISABLED_PERMANENTLY;
-    /* An odd number of soft bits disables the pads alone. */
+    /* An odd number of set bits in `soft` disables only pad JTAG. */
     return usb && ((soft ^ soft >> 1 ^ soft >> 2) & 1) ? CMX_DEBUG_DISABLED : CMX_DEBUG_ENABLED;
 }
 

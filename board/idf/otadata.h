@@ -55,7 +55,7 @@ struct cmx_otadata_plan {
 
 cmx_ota_state cmx_otadata_state(const struct cmx_otadata *d, int record);
 
-/* Returns the active record: 0, 1, or -1 where none is valid. */
+/* Returns the active record: 0, 1, or -1 if none is valid. */
 int cmx_otadata_active(const struct cmx_otadata *d);
 
 /* Returns the slot that a record names; slots > 0. */
@@ -69,12 +69,12 @@ void cmx_otadata_label(const struct cmx_otadata *d, int record, char out[CMX_OTA
 
 /* ---- planning ---- */
 
-/* Makes the plan for the time before a slot is written: afterwards no valid record names the slot. The plan may be
+/* Makes the plan to execute before a slot is written: it leaves no valid record that names the slot. The plan may be
  * empty. */
 void cmx_otadata_plan_release(const struct cmx_otadata *d, unsigned slot, unsigned slots,
                               struct cmx_otadata_plan *plan);
 
-/* Makes the plan after which the next boot tries slot, as NEW. */
+/* Makes the plan that writes a record for slot in state NEW: the next boot tries that slot. */
 void cmx_otadata_plan_activate(const struct cmx_otadata *d, unsigned slot, unsigned slots,
                                struct cmx_otadata_plan *plan);
 

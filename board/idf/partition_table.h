@@ -30,8 +30,8 @@ struct cmx_partitions {
     unsigned slots;
 };
 
-/* Reads the next entry of the table; call it until *done. CMX_EFORMAT: a region beyond flash_size, one not aligned to
- * sectors, or a second one of a kind. */
+/* Reads the next entry of the table; call it until *done. CMX_EFORMAT: the region lies beyond flash_size, is not
+ * aligned to sectors, or occurs twice in the table. */
 CMX_MUST_USE cmx_err cmx_partition_entry(struct cmx_partitions *p, const uint8_t entry[CMX_PARTITION_ENTRY_LEN],
                                          uint32_t flash_size, bool *done);
 

@@ -1,5 +1,6 @@
-/* http_bridge.h - HTTP services listen in lwIP; the server itself (libmicrohttpd) stays with the kernel's sockets, and
- * each connection is carried to it over a socketpair by two threads. A half-close is passed on in both directions. */
+/* http_bridge.h - lets HTTP services listen in lwIP. The server (libmicrohttpd) can use only the kernel's sockets, so
+ * two threads for each connection carry its bytes to the server over a socketpair. A half-close is passed on in both
+ * directions. */
 #pragma once
 
 /* HTTP services started from now on listen in lwIP. */

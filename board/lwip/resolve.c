@@ -12,7 +12,7 @@
 
 #include "cmxsafe/port/crypto.h"
 
-#define MESSAGE_MAX 1232 /* EDNS's common bound; longer answers are cut by the server */
+#define MESSAGE_MAX 1232 /* the size that EDNS clients commonly announce; the server truncates longer answers */
 #define TRIES 3
 #define WAIT_S 2
 

@@ -30,8 +30,8 @@
 #include "cmxsafe/device/claim.h"
 #include "lwip/sockets.h"
 
-/* The first descriptor of lwIP. libssh keeps 16 bits of SSH_OPTIONS_FD (options.c), so half of that range is left to
- * the kernel's descriptors. */
+/* The first descriptor of lwIP. libssh keeps only 16 bits of a descriptor (SSH_OPTIONS_FD in options.c), so both stacks
+ * share that range: the lower half is the kernel's. */
 #define LWIP_FD 0x8000
 #define POLLS_MAX 512     /* descriptors in one poll */
 #define MIXED_SLICE_MS 10 /* how late a poll of descriptors of both stacks may be */
@@ -107,7 +107,8 @@ static int socket_created(int s, int flags)
     return from_lwip(s);
 }
 
-/* Returns the kernel's function of that name: the next one in the order of libraries. Looked up once; any thread. */
+/* Returns the C library's function of that name, the next one in the dynamic linker's search order, and keeps it in
+ * *known. Any thread. */
 static void *next_of(_Atomic(void *) *known, const char *name)
 {
     void *f = atomic_load(known);

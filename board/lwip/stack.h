@@ -1,5 +1,5 @@
-/* stack.h - the board's own network: lwIP, the stack that an ESP32 has, over a TAP device. Starts it and configures its
- * two interfaces; sockets come to it through sockets.c, HTTP services through http_bridge.c.
+/* stack.h - the board's own network: lwIP, the stack that an ESP32 has, over a TAP device. Starts lwIP and configures
+ * its two interfaces. Sockets reach lwIP through sockets.c, HTTP services through http_bridge.c.
  *
  * Debian's liblwip is built without DHCP and DNS: addresses are static, names are resolved by resolve.c. */
 #pragma once

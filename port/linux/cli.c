@@ -338,7 +338,7 @@ static void roff_options(const struct cli_line *line)
     }
 }
 
-/* Prints a page's sections, or with part the section about one of its commands. */
+/* Prints the sections of a manual page. part: prints the text about one command, for the page of its program. */
 static void print_man(const struct cli_line *line, bool part)
 {
     printf(part ? ".PP\n.nf\n" : ".SH SYNOPSIS\n.nf\n");

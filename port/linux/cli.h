@@ -35,7 +35,8 @@ struct cli_list {
 struct cli_option {
     const char *name;  /* the long name without the dashes */
     const char *value; /* the value's name in the help; NULL for a flag */
-    const char *help;  /* one phrase; the help appends the default: what the target holds before parsing, unless 0 */
+    const char *help;  /* one phrase; the help appends the target's value before parsing as the default, unless it is 0
+                          or NULL */
     cli_type type;
     union {
         bool *flag;

@@ -36,7 +36,7 @@ static bool is_ipv6(const char *text)
     return inet_pton(AF_INET6, copy, bytes) == 1 && strcmp(rest, bracketed ? "]" : "") == 0;
 }
 
-/* True for a label that makes a resolver read an address if it is the last one (inet_aton: 0x7f000001, 127.1). */
+/* True for a last label that makes a resolver read the whole name as an IPv4 address (inet_aton: 0x7f000001, 127.1). */
 static bool is_number(const char *label)
 {
     const bool hex = label[0] == '0' && (label[1] == 'x' || label[1] == 'X');

@@ -33,12 +33,12 @@
 #define CONNECTION_STACK (512 * 1024) /* glibc, OpenSSL and sanitizers need more stack than a device */
 #define STREAM_BLOCK (16 * 1024)
 #define DRAIN_MAX (64u * 1024 * 1024) /* bytes of a body drained after an early answer; then the connection closes */
-#define DRAIN_TIMEOUTS 4              /* idle timeouts that draining may take */
-#define ANSWER_TIMEOUTS 2             /* idle timeouts that an answer, or STREAM_BLOCK bytes of a stream, may take */
+#define DRAIN_TIMEOUTS 4              /* draining may take this many idle timeouts */
+#define ANSWER_TIMEOUTS 2             /* the same for an answer, or for STREAM_BLOCK bytes of a stream */
 #define ROOM_MS 50                    /* time between attempts to make room for a connection */
 /* The bound on connections is enforced here (cmx_linux_http_feed). The library would reset connections above its own
- * bound, and up to 1.0.1 it does not release a lock when MHD_add_connection reaches it. Its bound is higher, so that
- * connections that are being closed do not count. */
+ * bound, and up to version 1.0.1 MHD_add_connection does not release a lock at that bound. The library's bound is
+ * therefore higher, so that connections that are being closed do not count. */
 #define LIBRARY_SLACK 1024
 
 #define FUNCTIONS(X)                                                                                                   \
@@ -74,8 +74,8 @@ struct cmx_http_server {
     struct http_peers peers; /* has its own lock */
 };
 
-/* Invariants: route is set before its begin is called, and while it is set, its done is still to be called. response is
- * NULL or owned here; queued means that the library has it too. */
+/* Invariants: route is set before its begin is called, and while route is set, its done has not been called. response
+ * is NULL or owned here; queued means that the library has it too. */
 struct cmx_http_request {
     struct cmx_http_server *server;
     struct MHD_Connection *connection;

@@ -63,7 +63,7 @@ bool http_peer_old(const struct http_peers *s, const struct http_peer *p)
 static void peer_end(struct http_peer *p)
 {
     p->ended = true;
-    (void)shutdown(p->fd, SHUT_RDWR); /* the library's thread reads the end of the connection */
+    (void)shutdown(p->fd, SHUT_RDWR); /* the library's thread then reads end of file */
 }
 
 void http_peers_sweep(struct http_peers *s)

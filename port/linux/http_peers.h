@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HTTP_PEER_GRACE_MS 200 /* a connection whose head takes longer may be closed for another */
+#define HTTP_PEER_GRACE_MS 200 /* a connection that awaits a head for longer may be closed to make room */
 #define HTTP_PEER_AGE_MAX 10   /* age, in idle timeouts, after which a connection serves no new request */
 
 struct http_peer {
@@ -16,7 +16,7 @@ struct http_peer {
     bool ended; /* the connection is shut down; the library closes it */
     uint64_t opened_ms;
     uint64_t head_ms;     /* time since which the connection waits for a request's head; 0: it does not wait */
-    uint64_t deadline_ms; /* 0: none, while a route runs */
+    uint64_t deadline_ms; /* 0: no deadline */
 };
 
 struct http_peers {
@@ -35,7 +35,7 @@ struct http_peer *http_peer_new(struct http_peers *s, int fd);
 /* The connection awaits the head of a request, for at most an idle timeout. p may be NULL, here and below. */
 void http_peer_head(struct http_peers *s, struct http_peer *p);
 
-/* The head is complete; n idle timeouts remain for what follows, 0: no deadline. */
+/* The head is complete. The next step may take n idle timeouts; n 0: no deadline. */
 void http_peer_set(struct http_peers *s, struct http_peer *p, unsigned n);
 
 /* True when the connection should close after the current answer. */
@@ -44,8 +44,8 @@ bool http_peer_old(const struct http_peers *s, const struct http_peer *p);
 /* Shuts down the connections whose deadline has passed. */
 void http_peers_sweep(struct http_peers *s);
 
-/* Makes room for another connection: shuts down the one that has awaited a head for longest, if that is longer than
- * HTTP_PEER_GRACE_MS. Does nothing while an earlier one is still being closed. */
+/* Makes room for another connection: shuts down the one that has awaited a head for longest, if it has waited longer
+ * than HTTP_PEER_GRACE_MS. Does nothing while an earlier one is still being closed. */
 void http_peers_evict(struct http_peers *s);
 
 void http_peer_free(struct http_peers *s, struct http_peer *p);

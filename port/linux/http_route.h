@@ -1,4 +1,4 @@
-/* http_route.h - which route of a service a request is for. Paths are compared raw, as esp_http_server does: a path
+/* http_route.h - finds the route of a service for a request. Paths are compared raw, as esp_http_server does: a path
  * with an escape does not equal the path without it. */
 #pragma once
 

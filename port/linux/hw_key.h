@@ -19,8 +19,8 @@ struct cmx_hw_key;
 CMX_MUST_USE cmx_err cmx_hw_key_open_file(const char *path, struct cmx_hw_key **out, struct cmx_why *why);
 
 /* Opens an HMAC-SHA256 key at a persistent handle of a TPM 2.0. tcti: as in tpm2-tools ("device:/dev/tpmrm0",
- * "swtpm:port=2321"); NULL: the library's default. Loads tpm2-tss; CMX_ENOTSUP: it is not installed.
- * A use of the key after its connection broke connects again, at most once a second. */
+ * "swtpm:port=2321"); NULL: the library's default. Loads tpm2-tss; CMX_ENOTSUP: it is not installed. If the connection
+ * to the TPM breaks, the next use of the key connects again, at most once a second. */
 CMX_MUST_USE cmx_err cmx_tpm_hmac_open(const char *tcti, uint32_t handle, struct cmx_hw_key **out, struct cmx_why *why);
 
 cmx_key_kind cmx_hw_key_kind(const struct cmx_hw_key *k);
@@ -31,7 +31,7 @@ CMX_MUST_USE cmx_err cmx_hw_key_hmac(struct cmx_hw_key *k, const void *msg, size
 /* Wipes and frees k, which may be NULL. */
 void cmx_hw_key_close(struct cmx_hw_key *k);
 
-/* ---- for the openers ---- */
+/* ---- for the functions that open a key ---- */
 
 struct cmx_hw_key_ops {
     cmx_err (*hmac)(void *state, const void *msg, size_t len, uint8_t out[32]);

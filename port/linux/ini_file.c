@@ -130,8 +130,8 @@ static void load_line(struct ini *p)
     }
 }
 
-/* Returns how much of the rest of a line fits into room bytes, so that libinih strips neither end. 0: no place to
- * cut. */
+/* Returns how many bytes of the rest of the line to pass, at most room. Cuts only between two letters or digits,
+ * because libinih strips white space at both ends. 0: no place to cut. */
 static size_t piece(const struct ini *p, size_t room)
 {
     size_t n = p->rest_len;
@@ -174,7 +174,7 @@ static char *read_line(char *out, int num, void *arg)
     return out;
 }
 
-/* libinih's handler. libinih cuts the section's name at 49 bytes, so section_line has reported it already. */
+/* libinih's handler. Ignores section, which libinih cuts at 49 bytes: section_line has reported the whole name. */
 static int on_pair(void *arg, const char *section, const char *name, const char *value)
 {
     struct ini *p = arg;

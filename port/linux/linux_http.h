@@ -16,14 +16,14 @@ struct cmx_linux_http_listener {
  * sockets, the default. Call it before any server starts. */
 void cmx_linux_http_set_listener(const struct cmx_linux_http_listener *l);
 
-/* Loads libmicrohttpd. Otherwise the first server does, which is too late for a program that confines itself before.
- * CMX_ENOTSUP: it is not installed; why (may be NULL) names the package. */
+/* Loads libmicrohttpd. Without this call the first server loads it, which is too late if the program has confined
+ * itself. CMX_ENOTSUP: it is not installed; why (may be NULL) names the package. */
 CMX_MUST_USE cmx_err cmx_linux_http_load(struct cmx_why *why);
 
 /* The listener that uses the kernel's sockets. */
 extern const struct cmx_linux_http_listener cmx_linux_http_kernel;
 
-/* Called by a listener's start: sets the port that it got, where the service's port is 0. */
+/* Called by a listener's start for a service with port 0: sets the port that the listener got. */
 void cmx_linux_http_set_port(struct cmx_http_server *server, uint16_t port);
 
 /* Services listen on their port plus offset: for a program that shares the loopback with others, or may not bind ports

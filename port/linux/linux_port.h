@@ -22,7 +22,7 @@ struct cmx_linux_device {
     cmx_err (*secret_read)(void *arg, uint8_t out[CMX_PORT_SECRET_LEN]);
     cmx_err (*secret_create)(void *arg, const uint8_t secret[CMX_PORT_SECRET_LEN]);
     size_t (*heap_free)(void *arg);
-    void (*watchdog_feed)(void *arg, uint32_t rest_ms); /* the calling task lives, and waits for at most rest_ms now */
+    void (*watchdog_feed)(void *arg, uint32_t rest_ms); /* the calling task runs, and may now wait for rest_ms */
     bool wakes; /* the sockets are the kernel's: sessions may wait in poll for an eventfd or an epoll set */
     void (*restart)(void *arg);
 };

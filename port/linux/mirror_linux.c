@@ -13,7 +13,7 @@
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/port/port.h"
 
-/* True if a local route has the address: the machine delivers to itself what is sent there (rtnetlink(7),
+/* True if a local route covers the address, so that the machine receives the packets it sends there (rtnetlink(7),
  * RTM_GETROUTE). */
 static bool is_routed_here(const uint8_t address[16])
 {

@@ -14,7 +14,7 @@ static bool same_file(const struct stat *st, const char *keep)
     return keep && stat(keep, &other) == 0 && st->st_dev == other.st_dev && st->st_ino == other.st_ino;
 }
 
-/* Returns the mode that the user's umask gives a new file, which replaces mkstemp's 0600. */
+/* Returns the mode that the user's umask gives a new file. It replaces the mode 0600 that mkstemp sets. */
 static mode_t mode_of_new_files(void)
 {
     mode_t mask = umask(077);

@@ -9,7 +9,7 @@
 struct cmx_new_file {
     FILE *f;         /* write here */
     char path[4096]; /* the file at the end of all symbolic links */
-    char temp[4096]; /* empty: the file is written directly: a device, a pipe, or the missing target of a link */
+    char temp[4096]; /* empty: path is a device, a pipe or a link without target, and is written directly */
 };
 
 /* Follows symbolic links. A file that is replaced keeps its mode, and for root its owner; the umask gives the mode of a

@@ -114,7 +114,7 @@ void cmx_port_background(void)
     const int nice = 10; /* this gives about a tenth of the default share of a busy processor */
 
     if (setpriority(PRIO_PROCESS, (id_t)gettid(), nice) != 0)
-        return; /* this is not permitted everywhere, and the contract allows to do nothing */
+        return; /* not permitted everywhere; the contract permits doing nothing */
 }
 
 size_t cmx_port_heap_free(void)
@@ -281,7 +281,7 @@ bool cmx_port_secret_is_encrypted(void)
 
 cmx_err cmx_port_device_start(void)
 {
-    return CMX_OK; /* the program's main function has done this */
+    return CMX_OK; /* the program's main function has prepared the platform */
 }
 
 void cmx_port_restart(void)

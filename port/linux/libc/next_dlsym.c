@@ -1,12 +1,12 @@
-/* next_dlsym.c - for musl's shared library, which does not export aliases of its allocator: asks the dynamic linker,
- * whose dlsym allocates nothing in musl. */
+/* next_dlsym.c - for musl's shared library, which exports no aliases of its allocator. Finds the allocator with dlsym,
+ * which allocates nothing in musl. */
 #include <dlfcn.h>
 #include <stdatomic.h>
 #include <string.h>
 
 #include "port/linux/libc/next_malloc.h"
 
-/* Two threads may both store the same address. */
+/* Two threads may both look up and store the same address. */
 static void *find(_Atomic(void *) *slot, const char *name)
 {
     void *p = atomic_load_explicit(slot, memory_order_relaxed);
@@ -24,7 +24,7 @@ void cmx_next_free(void *p)
     void *found = find(&slot, "free");
     void (*call)(void *);
 
-    memcpy(&call, &found, sizeof call); /* the copy gives a function's address: see POSIX, dlsym, rationale */
+    memcpy(&call, &found, sizeof call); /* turns void * into a function pointer: see POSIX, dlsym, rationale */
     call(p);
 }
 

@@ -4,8 +4,8 @@
  * call. Other descriptors are passed to the kernel unchanged.
  *
  * A descriptor's entry belongs to the task that uses it. Any close() of the descriptor drops the entry, so that a new
- * socket with the same number never gets old data. To reach the kernel, the functions below use other names of the
- * calls. */
+ * socket with the same number never gets old data. The functions below reach the kernel by other calls: recvfrom, ppoll
+ * and SYS_close. */
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -56,8 +56,8 @@ static ssize_t receive(struct ahead *a, int fd, void *out, size_t len, int flags
     return n;
 }
 
-/* The buffer is empty: reads len bytes into out, or, after a full read, fills the buffer. Returns recv's result; if
- * a->len > 0 the data is in the buffer. */
+/* Called when the buffer is empty. Reads into the buffer if it is allocated, otherwise into out; a read that fills out
+ * allocates the buffer. Returns recv's result; if a->len > 0 the data is in the buffer. */
 static ssize_t fetch(struct ahead *a, int fd, void *out, size_t len, int flags)
 {
     ssize_t n;
@@ -139,8 +139,9 @@ static int ask(struct pollfd *fds, nfds_t n, int timeout_ms)
     return rc;
 }
 
-/* libssh polls its socket alone, and for POLLOUT too while it receives; POLLOUT is reported once the buffered bytes are
- * read. Not inlined: glibc declares that poll only writes *fds, so gcc would warn that it is read. */
+/* Answers a poll of a single socket without a system call if the socket is readable. libssh polls that way, and asks
+ * for POLLOUT too while it receives; POLLOUT is reported once the buffered bytes are read. Not inlined: glibc declares
+ * that poll only writes *fds, so gcc would warn that *fds is read. */
 static __attribute__((noinline)) int answer(struct pollfd *fds, nfds_t n, int timeout_ms)
 {
     const struct ahead *a = n == 1 && fds[0].events & POLLIN ? find(fds[0].fd) : NULL;

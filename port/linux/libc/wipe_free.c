@@ -6,8 +6,8 @@
  *
  * Blocks larger than a key or a file buffer are not wiped: they hold packets, and wiping would cost as much as copying.
  *
- * No block can grow beyond GROW_MAX. Nothing in these programs needs a larger block, so a peer is making a buffer grow
- * without end. The library that owns the buffer gets an error and ends the session. */
+ * No block can grow beyond GROW_MAX. These programs need no larger block, so a larger request means that a peer makes a
+ * buffer grow without end. The library that owns the buffer gets an error and ends the session. */
 #include <errno.h>
 #include <malloc.h>
 #include <stddef.h>
