@@ -43,8 +43,8 @@ cmx_err cmx_cbor_put_bool(struct cmx_buf *b, bool value)
     return cmx_cbor_put_head(b, CMX_CBOR_SIMPLE, value ? CMX_CBOR_TRUE : CMX_CBOR_FALSE);
 }
 
-/* Reads the argument after a first byte. `least` is the smallest value that needs this length; a smaller one is not in
- * the shortest form (RFC 8949 section 4.2.1). */
+/* Reads the argument after a first byte. least[] has the smallest value that needs each length; a smaller value is not
+ * in its shortest form (RFC 8949 section 4.2.1). */
 static cmx_err get_argument(struct cmx_buf *b, unsigned info, uint64_t *out)
 {
     static const uint64_t least[] = {24, UINT8_MAX + 1ull, UINT16_MAX + 1ull, UINT32_MAX + 1ull};

@@ -28,7 +28,7 @@ extern "C" {
 /* The position of a walk over ranges. */
 struct cmx_walk {
     const struct cmx_range *at, *end;
-    uint32_t done; /* bytes of *at before the next chunk */
+    uint32_t done; /* offset of the next chunk in *at */
 };
 
 /* Borrows the ranges. */

@@ -123,7 +123,7 @@ static uint32_t greatest(cmx_field_kind kind)
     }
 }
 
-/* read_number writes 32 bits. */
+/* read_number writes 32 bits into these members. */
 _Static_assert(sizeof(((struct cmx_evidence *)0)->debug) == sizeof(uint32_t), "debug");
 _Static_assert(sizeof(((struct cmx_evidence *)0)->key) == sizeof(uint32_t), "key");
 _Static_assert(sizeof(((struct cmx_evidence *)0)->flash_encryption) == sizeof(uint32_t), "flash_encryption");

@@ -23,7 +23,7 @@ typedef enum {
 
 struct cmx_claim_field {
     const char *json;
-    int16_t claim; /* the claim's number, less CMX_CLAIM_OWN for a claim of the profile: see cmx_claim_number */
+    int16_t claim; /* the claim's number, minus CMX_CLAIM_OWN if the profile defines the claim: see cmx_claim_number */
     uint16_t at;   /* offset of the member in struct cmx_evidence */
     uint8_t more;  /* offset of the member that says whether or how long the claim is; see cmx_field_kind */
     uint8_t len;   /* size of the member in bytes */

@@ -91,7 +91,7 @@ CMX_MUST_USE cmx_err cmx_evidence_json(const struct cmx_evidence *e, const void 
                                        struct cmx_buf *out);
 
 /* Verifies the MAC, then decodes. CMX_ESIG: not made with this key; CMX_EFORMAT, CMX_ETRUNC: not a token of this
- * profile and form, bytes after its end, claims missing, doubled or out of order. *out is only valid after CMX_OK. */
+ * profile and form, bytes after its end, claims missing, repeated or out of order. *out is only valid after CMX_OK. */
 CMX_MUST_USE cmx_err cmx_evidence_verify(const void *token, size_t len, const uint8_t mac_key[32],
                                          struct cmx_evidence *out);
 

@@ -27,8 +27,8 @@ struct cmx_http_header {
     const char *value;
 };
 
-/* Writes at most cap bytes of a streamed answer. *len is 0 before the call, and the number of bytes after it; 0: the
- * end. On an error the connection closes without the final chunk, so that the client can tell. May block. */
+/* Writes at most cap bytes of a streamed answer to out and their number to *len, which is 0 before the call; 0 ends the
+ * stream. On an error the connection closes without the final chunk, so that the client can tell. May block. */
 typedef cmx_err (*cmx_http_next_fn)(void *state, uint8_t *out, size_t cap, size_t *len);
 typedef void (*cmx_http_done_fn)(void *state);
 

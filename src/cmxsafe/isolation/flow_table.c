@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-/* How far before the window's left edge a segment may end (a retransmission), shifted by the window scale: the largest
- * window without scaling. RFC 9293 section 3.10.7.4 uses such segments only for their acknowledgement. */
+/* A retransmission may end this far before the window's left edge: the largest window without scaling, shifted by the
+ * window scale. RFC 9293 section 3.10.7.4 uses such segments only for their acknowledgement. */
 #define TCP_BACK 65535u
 /* A device never has more unacknowledged bytes than this. An older acknowledgement comes from an attacker who guesses
  * numbers. */
@@ -197,8 +197,8 @@ cmx_why cmx_flow_tcp_in(struct cmx_flow *f, const struct cmx_packet *p)
             return (flags & CMX_TCP_RST) && p->seq == f->rcv_ack ? CMX_WHY_SESSION : CMX_WHY_TCP_STATE;
         return in_window(f, p) ? CMX_WHY_SESSION : CMX_WHY_TCP_STATE;
     case CMX_TCP_PICKUP:
-        /* The policy was installed after the connection, or between our SYN and its answer. Until the device sends,
-         * only a SYN+ACK, plain data and acknowledgements pass. */
+        /* The policy was installed after the connection was opened, or between our SYN and its answer. Until the device
+         * sends, only a SYN+ACK, plain data and acknowledgements pass. */
         return (flags & ~(uint32_t)CMX_TCP_SYN) == CMX_TCP_ACK ? CMX_WHY_SESSION : CMX_WHY_TCP_STATE;
     case CMX_TCP_OPENING:
         break;

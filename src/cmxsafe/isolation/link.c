@@ -60,8 +60,8 @@ static bool is_asked(const struct cmx_question *q, const struct cmx_ip *ip)
     return n && cmx_after(n->expires, q->now_ms);
 }
 
-/* Takes the answer that ip is at mac. Stores it if we requested it, otherwise returns false. closes: later answers are
- * refused. */
+/* Handles an answer that gives mac as the hardware address of ip. Stores it if we requested it, otherwise returns
+ * false. closes: later answers to the same request are refused. */
 static bool take_answer(const struct cmx_question *q, const struct cmx_ip *ip, const uint8_t mac[6], bool closes)
 {
     struct cmx_neighbour *n = find(q, ip);

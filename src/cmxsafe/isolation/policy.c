@@ -83,7 +83,8 @@ static cmx_why decide_outside(const struct cmx_question *q)
     return p->proto == CMX_IP_UDP ? cmx_udp_judge(q) : rule_icmp(q);
 }
 
-/* True for a server's wake-up socket: between loopback addresses, from or to a port that the firmware declared. */
+/* True for a packet of a server's wake-up socket: between loopback addresses, from or to a port that the firmware
+ * declared. */
 static bool is_control(const struct cmx_question *q)
 {
     const struct cmx_packet *p = q->p;
@@ -128,7 +129,7 @@ static cmx_why decide_listener(const struct cmx_question *q)
     c = f ? cmx_isolation_context(q->iso, true, &f->local) : NULL;
     if (!c)
         return CMX_WHY_NO_FLOW;
-    return c->tasks ? CMX_WHY_NOT_PEER : CMX_WHY_DIRECT; /* claimed connections were found before */
+    return c->tasks ? CMX_WHY_NOT_PEER : CMX_WHY_DIRECT; /* a claimed connection has a flow of its own */
 }
 
 /* Judges loopback, and traffic from the device to its own addresses. */

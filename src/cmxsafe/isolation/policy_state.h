@@ -19,7 +19,7 @@
 #define CMX_ISO_CONTEXTS_MAX 512 /* the same number as the proxy permits */
 #endif
 #define CMX_ISO_GATEWAYS_MAX 8
-#define CMX_ISO_ADDRESSES_MAX 4  /* resolvers; time servers have the same limit */
+#define CMX_ISO_ADDRESSES_MAX 4  /* limit of resolvers, and of time servers */
 #define CMX_ISO_TIME_NAMES_MAX 2 /* names of time servers */
 #define CMX_ISO_CONTROL_MAX 4    /* loopback UDP ports */
 #define CMX_ISO_REQUESTS_MAX 8   /* outstanding DNS, DHCP and SNTP requests */
@@ -91,7 +91,7 @@ struct cmx_flow {
     uint32_t expires;
 };
 
-#define CMX_ISO_BUCKETS 128 /* lists of flows by port; short up to CMX_ISO_FLOWS_MAX flows */
+#define CMX_ISO_BUCKETS 128 /* lists of flows by port; enough to keep each list short with CMX_ISO_FLOWS_MAX flows */
 
 /* An outstanding UDP request, with the values that its answer must have. */
 struct cmx_request {

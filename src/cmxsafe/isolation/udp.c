@@ -72,7 +72,7 @@ static void remember(const struct cmx_question *q, const struct protocol *s, uin
 {
     struct cmx_request *r = find(q, s, id, q->p->src.port);
 
-    if (!r) /* otherwise the request is repeated and keeps its entry */
+    if (!r) /* a repeated request keeps its entry */
         r = place(q->iso);
     r->kind = s->passes;
     r->peer = q->p->dst;

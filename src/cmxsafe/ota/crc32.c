@@ -18,7 +18,7 @@ uint32_t cmx_crc32(uint32_t crc, const void *data, size_t len)
     return ~crc;
 }
 
-/* The ROM's function inverts its seed, as zlib's does, so the seed UINT32_MAX starts with a register of zero. */
+/* The ROM's function inverts its seed, as zlib's does, so with the seed UINT32_MAX the register starts at zero. */
 uint32_t cmx_crc32_esp(const void *data, size_t len)
 {
     return cmx_crc32(UINT32_MAX, data, len);

@@ -34,9 +34,9 @@ struct cmx_image_policy {
     const struct cmx_image_format *format; /* CMX_IMAGE_ESP (NULL) or CMX_IMAGE_OPAQUE */
     uint16_t chip_id;            /* esp_chip_id_t: 5 ESP32-C3, 9 ESP32-S3, ...; CMX_IMAGE_CHIP_ANY for tools */
     uint32_t max_len;            /* the longest file, trailer included: the slot's size */
-    uint32_t secure_version_min; /* an image below it is a downgrade */
+    uint32_t secure_version_min; /* an image with a lower secure version is a downgrade */
     bool secure_boot;            /* the bootloader verifies Secure Boot v2 sectors: such an image needs no trailer */
-    struct cmx_ota_keys keys;    /* none: no signature is required */
+    struct cmx_ota_keys keys;    /* if there are none, no signature is required */
 };
 #define CMX_IMAGE_CHIP_ANY 0xffff
 
@@ -56,7 +56,7 @@ struct cmx_image_build {
     char idf[CMX_IMAGE_TEXT_MAX];
 };
 
-/* Invariant: offset bytes have been consumed, and the state does not change before `need` more bytes have arrived. */
+/* Invariant: `offset` bytes have been consumed, and the state does not change before `need` more bytes have arrived. */
 struct cmx_image {
     const struct cmx_image_policy *policy; /* borrowed */
     int state;
@@ -93,8 +93,8 @@ CMX_MUST_USE cmx_err cmx_image_init(struct cmx_image *c, const struct cmx_image_
  * is refused, and why holds the reason. */
 CMX_MUST_USE cmx_err cmx_image_feed(struct cmx_image *c, const void *data, size_t len);
 
-/* True once the first CMX_IMAGE_HEAD_LEN bytes were acceptable; info is valid then. For CMX_IMAGE_OPAQUE, which
- * has no info, it is true until the image is refused. The caller must not write to storage while it is false. */
+/* True once the first CMX_IMAGE_HEAD_LEN bytes have been accepted; info is valid then. For CMX_IMAGE_OPAQUE, which has
+ * no info, it is true until the image is refused. The caller must not write to storage while it is false. */
 bool cmx_image_head_ok(const struct cmx_image *c);
 
 /* Ends the image. CMX_ETRUNC: it ends too early; CMX_ENOKEY: not signed, or by an unknown key; CMX_ESIG. */

@@ -363,7 +363,7 @@ static cmx_err step(struct cmx_image *c)
     case TRAILER:
         return trailer(c);
     default:
-        return cmx_image_refuse(c, CMX_EINTERNAL, "a state without a step");
+        return cmx_image_refuse(c, CMX_EINTERNAL, "unknown state");
     }
 }
 

@@ -35,7 +35,7 @@ struct cmx_multipart {
     int state;
     size_t delimiter_len;
     size_t matched;
-    size_t assumed; /* how many of the matched bytes the body did not contain: a delimiter may begin it, without CRLF */
+    size_t assumed; /* how many of the matched bytes are not in the body: a delimiter at its very start has no CRLF */
     size_t line_len;
     unsigned lines;
     bool in_part;

@@ -9,7 +9,8 @@
 #include "cmxsafe/http/http.h"
 
 /* True if the Host header has an address, `localhost`, a name under .cmx (device names of a gateway; there is no such
- * public domain) or one of names: rebinding needs a name that an attacker's DNS resolves. header NULL: false. */
+ * public domain) or one of names. None of these can be used for DNS rebinding, which needs a name that an attacker's
+ * DNS server resolves. header NULL: false. */
 bool cmx_origin_host_ok(const char *header, const char *const *names, size_t n);
 
 /* True when the page that a browser names as the origin is ours, or no page is named (a program such as curl). origin,

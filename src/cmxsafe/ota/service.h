@@ -28,7 +28,7 @@ extern "C" {
 #define CMX_OTA_HEAP_MAX 16384
 #define CMX_OTA_IDLE_TIMEOUT_S 30
 #define CMX_OTA_HEAP_SHORT 32768      /* bytes of free heap below which an interruption is logged as a lack of memory */
-#define CMX_OTA_SLOWEST 128           /* bytes/s; an upload below it for an idle timeout is interrupted */
+#define CMX_OTA_SLOWEST 128           /* bytes/s; an upload that is slower for an idle timeout is interrupted */
 #define CMX_OTA_RESTART_GRACE_MS 1000 /* time for the answer to pass the tunnel before the restart */
 #define CMX_OTA_RESTART_WAIT_MS 300000u     /* a restart that takes longer has failed */
 #define CMX_OTA_RESUME_MS (60u * 60 * 1000) /* how long an interrupted upload is kept */

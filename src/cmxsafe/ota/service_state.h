@@ -38,8 +38,9 @@ struct cmx_ota_trial {
 
 /* Invariants, under lock: upload exists exactly in OTA_RECEIVING, OTA_INTERRUPTED and OTA_CHECKING. In OTA_RECEIVING
  * and OTA_CHECKING only the thread of the owning request uses it and the slots; while an image is on trial, which
- * excludes uploads, only the task that watches uses the slots. received, total, crc and slots are copies for the
- * other threads. No function that may leave the process (activate, confirm, rollback, restart) is called under lock. */
+ * excludes uploads, only the task that calls cmx_ota_watch uses the slots. received, total, crc and slots are copies
+ * for the other threads. No function that may leave the process (activate, confirm, rollback, restart) is called under
+ * lock. */
 struct cmx_ota_service {
     struct cmx_mutex lock;
     struct cmx_http_server *server;
@@ -71,9 +72,9 @@ struct cmx_ota_request {
     bool multipart;
     bool in_field; /* the present part is the field `update` */
     bool had_field;
-    uint32_t range_end; /* raw: bytes of the file that are received once this request ends; 0: not known */
-    uint64_t since_ms; /* start of the window in which the upload rate is measured; moved by the time of our own work */
-    uint32_t came;     /* bytes that arrived in that window */
+    uint32_t range_end; /* raw upload: bytes of the file that are received once this request ends; 0: not known */
+    uint64_t since_ms;  /* start of the window that measures the upload rate; moved on by the time of our own work */
+    uint32_t came;      /* bytes that arrived in that window */
     struct cmx_multipart parts;
 };
 

@@ -35,7 +35,7 @@ static bool trial_due(const struct cmx_ota_service *s)
     return cmx_port_now_ms() >= s->trial.next_ms;
 }
 
-/* Here and below, *why must be empty. */
+/* In this and the following functions *why must be empty at the call. */
 static void trial_confirm(struct cmx_ota_service *s, struct cmx_why *why)
 {
     cmx_err err = s->config.slots.confirm(s->config.slots.arg, why);
@@ -50,7 +50,7 @@ static void trial_confirm(struct cmx_ota_service *s, struct cmx_why *why)
     cmx_ota_set_error(s, why->text);
     cmx_ota_set_trial(s, TRIAL_OVER);
     cmx_port_mutex_unlock(&s->lock);
-    if (err) { /* the slots found that this is not the new image */
+    if (err) { /* the slots report that the running image is not the new one */
         cmx_log(CMX_LOG_WARN, TAG, "nothing to confirm: %s", why->text);
         cmx_ota_event_send(s, CMX_OTA_EVENT_ROLLBACK, why->text);
         return;

@@ -2,8 +2,8 @@
  * over raw flash in ESP-IDF's layout (slots_flash.h, the virtual board), over esp_ota_* (ota_esp.h), and over a file
  * and hooks (the Linux agent).
  *
- * One caller at a time. Every function may block, activate, confirm and rollback for minutes: call these without a
- * lock. Errors are CMX_EIO unless stated otherwise. */
+ * One caller at a time. Every function may block; activate, confirm and rollback may block for minutes: call these
+ * three without a lock. Errors are CMX_EIO unless stated otherwise. */
 #pragma once
 
 #include <stdbool.h>
@@ -49,8 +49,9 @@ struct cmx_slots {
     cmx_err (*erase)(void *arg, uint32_t offset, uint32_t len);
     cmx_err (*write)(void *arg, uint32_t offset, const void *data, size_t len);
     cmx_err (*read)(void *arg, uint32_t offset, void *out, size_t len);
-    /* Activates the target slot, which holds a verified image: the next boot tries it. On an error, here and below,
-     * *why holds the reason if it says more than the error. CMX_EPERM, CMX_ETIMEOUT: a hook refused, or did not end. */
+    /* Activates the target slot, which holds a verified image: the next boot tries it. On an error of this and the
+     * following functions *why holds the reason, or is empty if the error code says it all. CMX_EPERM, CMX_ETIMEOUT: a
+     * hook refused, or did not end. */
     cmx_err (*activate)(void *arg, const struct cmx_image *verified, struct cmx_why *why);
     /* Makes the running image permanent. */
     cmx_err (*confirm)(void *arg, struct cmx_why *why);

@@ -58,7 +58,7 @@ void cmx_trailer_message(const struct cmx_trailer *t, const uint8_t image_sha[CM
                          uint8_t out[CMX_TRAILER_MESSAGE_LEN]);
 
 /* Verifies a trailer. signed_len and image_sha: of the received bytes. CMX_ENOKEY: signed by a key that is not in keys;
- * CMX_ESIG: by one of them, but over other bytes. */
+ * CMX_ESIG: signed by a key in keys, but over other bytes. */
 CMX_MUST_USE cmx_err cmx_trailer_verify(const struct cmx_trailer *t, const struct cmx_ota_keys *keys,
                                         uint32_t signed_len, const uint8_t image_sha[CMX_SHA256_LEN]);
 
