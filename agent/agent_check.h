@@ -1,4 +1,4 @@
-/* agent_check.h - loads a configuration for a start of the agent, and `--check`. */
+/* agent_check.h - loads a configuration for the start of the agent and for `--check`. */
 #pragma once
 
 #include <stdbool.h>

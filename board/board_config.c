@@ -30,8 +30,8 @@ static const char *const peers[] = {"none", "proxy-v1", "proxy-v2", NULL}; /* no
 
 #define AT(field) offsetof(struct board_config, field)
 
-/* A row of proxy/context_options.h, by its kind. The name is not a key: it is in the section's line. Where the agent
- * takes a duration, the board takes seconds, as TaskParameters do. */
+/* Macros for the rows of proxy/context_options.h, one for each kind. The name is not a key: it is in the section's
+ * line. Where the agent takes a duration, the board takes seconds, as TaskParameters do. */
 #define STR_(x) #x
 #define STR(x) STR_(x)
 #define OPTION(kind, name, task, min, max, doc, fallback)                                                              \

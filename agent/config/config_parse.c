@@ -13,7 +13,7 @@
 struct parse {
     struct config_report *report;
     struct agent_config *config;
-    const struct config_section *section; /* the section of the next keys */
+    const struct config_section *section; /* the section to which the following keys belong */
     void *instance;
     bool no_memory;
 };

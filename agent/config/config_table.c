@@ -49,7 +49,7 @@ const size_t config_n_sections = sizeof config_sections / sizeof config_sections
 #define ATTEST(member) offsetof(struct attest_section, member)
 #define OTA(member) offsetof(struct ota_section, member)
 
-/* A row of gateway_options.h, by its kind. */
+/* Macros for the rows of gateway_options.h, one for each kind. */
 #define GATEWAY_OPTION(type, key, member)                                                                              \
     "gateway", key, type, offsetof(struct gateway_section, options) + offsetof(struct cmx_gateway, member),            \
         sizeof(((struct cmx_gateway *)0)->member)
@@ -86,7 +86,8 @@ const size_t config_n_sections = sizeof config_sections / sizeof config_sections
      .fallback = STR(fallback_) "ms",                                                                                  \
      .help = help_},
 
-/* A row of context_options.h, by its kind. The name has no key: the section's header contains it. */
+/* Macros for the rows of context_options.h, one for each kind. The name has no key: the section's header contains
+ * it. */
 #define ANY -1
 #define OPTION(type, key, member, only)                                                                                \
     "context", key, type, offsetof(struct context_section, options) + offsetof(struct cmx_context, member),            \

@@ -86,7 +86,7 @@ void nft_close(struct nft *n)
     cmx_mem_free(n);
 }
 
-/* Takes the first line of libnftables' error message, without its position in our text. */
+/* Copies the first line of libnftables' error message to why, without the position that precedes it. */
 static void first_line(const char *said, struct cmx_why *why)
 {
     const char *start = strstr(said, "Error: ");

@@ -13,7 +13,7 @@
 struct ota_spool_config {
     const char *path;      /* path of the file; borrowed during ota_spool_open */
     uint32_t max_len;      /* bytes of an update */
-    bool restarts;         /* an update takes effect with a restart, and is on trial then */
+    bool restarts;         /* an update takes effect with a restart, and is then on trial */
     bool has_version;      /* a version hook is configured */
     struct runner *runner; /* borrowed */
 };

@@ -34,7 +34,7 @@
  * share that range: the lower half is the kernel's. */
 #define LWIP_FD 0x8000
 #define POLLS_MAX 512     /* descriptors in one poll */
-#define MIXED_SLICE_MS 10 /* how late a poll of descriptors of both stacks may be */
+#define MIXED_SLICE_MS 10 /* how late poll may notice an event if it waits for both stacks */
 #define NAMES_MAX 8
 /* Sockets of lwIP that may be open at once. Debian's lwIP grows its socket table without a lock that readers take, so
  * it is grown to this size before a second thread uses it, and never again. */
