@@ -92,8 +92,8 @@ static int compare(const struct job *j, const struct cmx_ranges *ranges, bool *s
     return rc;
 }
 
-/* Halves a span that differs until the differing chunks are found. A halving takes one or two requests: in a span of 4
- * GB, at most 40 for one differing chunk. */
+/* Finds the chunks that differ by halving the span. Each halving takes one or two requests, so that one differing chunk
+ * in 4 GB is found with at most 40 requests. */
 static int locate(struct job *j, struct cmx_range span)
 {
     uint32_t chunks = (span.end - span.begin + CMX_CHUNK - 1) / CMX_CHUNK;

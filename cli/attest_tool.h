@@ -32,8 +32,8 @@ struct attest_options {
     uint8_t key[32]; /* wiped by cmd_attest */
 };
 
-/* Sends GET base + target, again while the device answers 503 (for at most a minute). CLI_OK: *out has status 200, and
- * the caller frees it. CLI_FAILED: the error was printed. */
+/* Sends GET base + target, and repeats it while the device answers 503, for at most a minute. CLI_OK: *out has status
+ * 200, and the caller frees it. CLI_FAILED: the error was printed. */
 int attest_ask(const struct attest_options *o, const char *target, const char *accept, struct http_answer *out);
 
 /* The two kinds of attestation. Both return CLI_*. */

@@ -36,9 +36,10 @@ static int read_options(struct attest_options *o, int argc, char **argv, bool *d
         CLI_FLAG("evidence", "request evidence (an Entity Attestation Token)", &o->evidence),
         CLI_TEXT("manifest", "FILE", "reference values from 'cmxsafe image manifest'", &o->manifest_path),
         CLI_TEXT("nonce", "HEX", "8 to 64 bytes; without it, 32 random bytes", &o->nonce),
-        CLI_TEXT("gateway", "PIN",
-                 "the gateway's host key, SHA256:... or a known_hosts line: the evidence must have come through it",
-                 &o->gateway),
+        CLI_TEXT(
+            "gateway", "PIN",
+            "the host key of the gateway that the evidence must have come through: SHA256:... or a known_hosts line",
+            &o->gateway),
         CLI_TEXT("session", "HEX", "the identifier of the SSH session that the evidence must have come through",
                  &o->session),
         CLI_TEXT("token", "FILE", "verify this saved token instead of asking a device; needs --nonce", &o->token),

@@ -25,10 +25,9 @@ enum { TRIES = 20, RETRY_MS = 1000, WAIT_DEFAULT_S = 400, POLL_MS = 500 };
 
 static const char about[] =
     "Updates one device and waits until it runs IMAGE and has confirmed it. The exit status is 0 only then. Ctrl-C "
-    "stops the upload; the device keeps the firmware that it runs. With --look and --since another program updates a "
-    "device only once, even if that program is interrupted: it stores the boot identifier that --look prints, and then "
-    "runs the "
-    "update with --since.";
+    "stops the upload; the device keeps the firmware that it runs. A program can use --look and --since to update a "
+    "device only once, even if the program is interrupted: it stores the boot identifier that --look prints, and then "
+    "runs the update with --since.";
 
 /* The outcome, for --json. */
 enum outcome {
@@ -44,7 +43,7 @@ struct update {
     const char *gateway, *ssh_config, *device, *url, *path, *attest_key, *attest_url;
     uint64_t port, wait_s, limit_kbps;
     bool no_wait, opaque, quiet, look, json;
-    const char *since;   /* the boot identifier before the update, if an earlier run began it */
+    const char *since;   /* the boot identifier before the update, if an earlier run began the update */
     const char *version; /* the version that the device reports once it runs the image; "": not known */
     FILE *words;         /* the stream for text that people read */
     enum outcome outcome;
@@ -52,7 +51,7 @@ struct update {
     struct tunnel tunnel;
     struct cmx_image image;
     uint64_t size;
-    /* Of the present upload: its begin, the time of its last progress line, and the offset of the first byte sent. */
+    /* The present upload: when it began, when its last progress line was printed, and the offset of its first byte. */
     uint64_t started_ms, shown_ms, started_at;
     struct update_status before, now;
 };
@@ -87,8 +86,8 @@ static int parse(int argc, char **argv, struct update *u, bool *done)
         CLI_NUMBER("limit-rate", "KB", 1, 1000000, "send at most this many KB a second", &u->limit_kbps),
         CLI_FLAG("quiet", "print no progress", &u->quiet),
         CLI_FLAG("look", "change nothing; succeed if the device already runs the version of IMAGE", &u->look),
-        CLI_TEXT("since", "BOOT", "continue the update that began while the device had this boot (see --look)",
-                 &u->since),
+        CLI_TEXT("since", "BOOT",
+                 "continue the update that began while the device had this boot identifier (see --look)", &u->since),
         CLI_TEXT("expect", "VERSION", "the version that the device reports once it runs an --opaque IMAGE",
                  &u->version),
         CLI_FLAG("json", "print the outcome as JSON, and text on standard error", &u->json),
@@ -108,7 +107,7 @@ static int parse(int argc, char **argv, struct update *u, bool *done)
     if (u->device && !u->gateway)
         return cli_usage(line.command, "--device needs --gateway");
     if (u->version && !u->opaque)
-        return cli_usage(line.command, "--expect needs --opaque; another image has its version inside");
+        return cli_usage(line.command, "--expect needs --opaque; other images contain their version");
     if ((u->look || u->since) && u->opaque && !u->version)
         return cli_usage(line.command, "--look and --since of an --opaque image need --expect");
     u->words = u->json ? stderr : stdout;
@@ -394,7 +393,7 @@ static int wait_for_it(struct update *u)
         back = strcmp(u->now.boot, u->before.boot) != 0;
         if (!back && strcmp(u->now.state, "ready") == 0 && u->now.error[0])
             return cli_fail("the device does not restart", u->now.error, "restart it, or send the update again");
-        if (!back && strcmp(u->now.state, "idle") == 0) { /* before a restart the state is ready or restarting */
+        if (!back && strcmp(u->now.state, "idle") == 0) { /* before a restart it would be "ready" or "restarting" */
             u->outcome = OUTCOME_UPDATED;
             fprintf(u->words, "installed; the device needs no restart\n");
             return CLI_OK;
@@ -420,7 +419,7 @@ static bool began_before(struct update *u, int *rc)
 
     u->now = *now;
     if (strcmp(now->version, u->version) == 0) {
-        u->before.boot[0] = '\0'; /* the present boot is already the new image's */
+        u->before.boot[0] = '\0'; /* the present boot then counts as the restart into the new image */
         *rc = CLI_OK;
     } else if (restarted && now->rolled_back && strcmp(now->rolled_back_version, u->version) == 0) {
         *rc = rolled_back(u);

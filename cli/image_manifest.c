@@ -97,7 +97,7 @@ static int read_options(struct job *j, int argc, char **argv, bool *done)
     const struct cli_option options[] = {
         CLI_NUMBER("at", "OFFSET", 0, UINT32_MAX, "where in flash IMAGE begins", &at, .hex = true),
         CLI_TEXT("flash-size", "BYTES", "4MB, 8MB, 0x400000, ...", &flash_size),
-        CLI_TEXT("end", "OFFSET", "where the expectation ends; without it, at the end of flash", &end),
+        CLI_TEXT("end", "OFFSET", "where the described part of flash ends; without it, at the end of flash", &end),
         CLI_TEXT("fill", "FILE", "free flash holds the filler of this key (see `cmxsafe image fill`)", &j->fill_path),
         CLI_LIST("mask", "BEGIN-END=NAME",
                  "leave this range out because it changes at run time (nvs, otadata, phy); repeatable", &masks),

@@ -69,7 +69,7 @@ static update_result result_of(int status)
 }
 
 /* Performs q. Afterwards why holds the device's reason, or the reason for the lack of an answer. status: receives the
- * state in the answer to GET /update; NULL: the answer has none. */
+ * state from the answer to GET /update; NULL for other requests. */
 static update_result exchange(const struct http_request *q, struct update_status *status, struct cmx_why *why)
 {
     char words[256];

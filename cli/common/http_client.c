@@ -60,7 +60,7 @@ static cmx_err error_of(CURLcode rc)
         return CMX_ETRUNC;
     case CURLE_WRITE_ERROR:
         return CMX_ENOSPC;
-    case CURLE_UNSUPPORTED_PROTOCOL: /* an answer without a status line, taken for HTTP/0.9 */
+    case CURLE_UNSUPPORTED_PROTOCOL: /* no status line: libcurl takes the answer for HTTP/0.9 */
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_BAD_CONTENT_ENCODING:
         return CMX_EPROTO;
@@ -167,7 +167,7 @@ static cmx_err perform(CURL *c, const struct http_request *q, struct http_answer
     rc = curl_easy_perform(c);
     curl_easy_setopt(c, CURLOPT_ERRORBUFFER, NULL);
     read_head(c, a);
-    /* A device that refuses an upload answers and closes while the body is still being sent: the answer counts. */
+    /* A device may refuse an upload: it answers and closes while the body is still being sent. That answer counts. */
     if (rc == CURLE_OK || (q->upload && a->status >= 400 && rc != CURLE_ABORTED_BY_CALLBACK))
         return CMX_OK;
     cmx_why_set(why, "%s", text[0] ? text : curl_easy_strerror(rc));

@@ -17,7 +17,7 @@
 #include "gateway/server/gw_report.h"
 
 #define FOLLOW_MS 300
-#define HISTORY_MS 20 /* interval between reads from other gateways, until they have sent their logs */
+#define HISTORY_MS 20 /* polling interval until the other gateways have sent their logs */
 
 static const char about[] =
     "Prints connections to devices' services (source, target, begin, end, bytes) and refused connections, at all "
@@ -68,7 +68,7 @@ static cmx_err add_party(void *arg, const struct gw_party *p)
     return CMX_OK;
 }
 
-/* Sorts by address; of two parties with one address, the active one comes first. */
+/* Sorts by address; of two parties with the same address, the active one comes first. */
 static int compare_parties(const void *a, const void *b)
 {
     const struct gw_party *x = a;
@@ -91,7 +91,7 @@ static void name_of(struct access_job *job, const char *address, char *out, size
     struct gw_party other;
 
     if (!p && gw_party_find(&job->g.registry, &job->g.fleet, address, &other, NULL) == CMX_OK)
-        p = &other; /* the party is newer than this command's list */
+        p = &other; /* the party was registered after this command read the list */
     if (p && strcmp(p->kind, "device") == 0)
         snprintf(out, cap, "%s", p->name);
     else if (p)
@@ -440,10 +440,10 @@ int gw_cmd_access(int argc, char **argv)
     const char *since = NULL;
     const struct cli_option options[] = {
         GW_DIR_OPTION(c),
-        CLI_TEXT("device", "NAME", "only what reached this device", &job.device),
-        CLI_TEXT("consumer", "NAME", "only what this device, platform or user reached", &job.consumer),
-        CLI_TEXT("since", "TIME", "only what happened since then", &since),
-        CLI_FLAG("here", "only what this gateway wrote", &job.here),
+        CLI_TEXT("device", "NAME", "only connections to this device", &job.device),
+        CLI_TEXT("consumer", "NAME", "only connections from this device, platform or user", &job.consumer),
+        CLI_TEXT("since", "TIME", "only records since this time", &since),
+        CLI_FLAG("here", "only the records of this gateway", &job.here),
         CLI_FLAG("follow", "print new records as they are written, until Ctrl-C", &job.follow),
         GW_JSON_OPTION(c),
     };

@@ -58,7 +58,7 @@ static void read_connected(struct tick *t)
     if (t->asked)
         return;
     t->asked = true;
-    (void)!gw_control(t->g, "status", &t->answer, NULL); /* without an answer there is no session */
+    (void)!gw_control(t->g, "status", &t->answer, NULL); /* without an answer, no device counts as connected */
     gw_connected_parse(&t->connected, t->answer);
 }
 
@@ -202,8 +202,8 @@ static bool matches_campaign(const struct gw_campaign *c, const char *manifest)
     return c->n_manifests == 0;
 }
 
-/* Decides about a device whose evidence is awaited. Evidence from the future was given before the clock was set
- * back. */
+/* Decides about a device whose evidence is awaited. Evidence with a time in the future is ignored, because it was given
+ * before the clock was set back. */
 static void judge_evidence(struct tick *t, const struct gw_campaign *c, struct gw_update *u)
 {
     struct gw_standing s;
@@ -234,7 +234,7 @@ static cmx_err collect_attesting(void *arg, const struct gw_update *u)
 {
     struct attesting *a = arg;
     struct gw_update x = *u;
-    bool set_back = u->at > a->t->now; /* the clock was set back; storing the device sets the present time */
+    bool set_back = u->at > a->t->now; /* the clock was set back; storing the update sets u->at to the present time */
     struct settled *one;
 
     if (u->state != GW_UPDATE_ATTESTING)
@@ -355,12 +355,12 @@ static bool is_ripe(const struct choice *k, const struct gw_update *u)
 }
 
 /* Devices whose update has begun come first. While the campaign's first devices are being updated, a device that is
- * away blocks the others, since the image may be the cause. */
+ * away blocks the others, because the new image may be the reason why it is away. */
 static cmx_err start_begun(void *arg, const struct gw_update *u)
 {
     struct choice *k = arg;
     bool open = u->state == GW_UPDATE_WAITING || u->state == GW_UPDATE_BEGUN;
-    bool runs = open && find_child(k->t->w, u->device); /* else the child belongs to another campaign */
+    bool runs = open && find_child(k->t->w, u->device); /* if not open, a child belongs to another campaign */
     bool strict = done_of(k->campaign) < k->pace.first;
 
     if (!runs && u->state == GW_UPDATE_BEGUN && is_ripe(k, u)) {

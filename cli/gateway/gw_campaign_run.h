@@ -1,9 +1,11 @@
 /* gw_campaign_run.h - carries out the update campaigns of the registry, for the worker.
  *
- * A device takes three steps, each stored before the next begins: a child asks for its boot ('update --look'); a child
- * sends the image and waits until the device confirmed it ('update --since BOOT', which sends nothing to a device that
- * has the image); if a policy demands it, the device proves its new firmware. After the worker was killed, a device
- * continues with the step that it was in. */
+ * The update of a device has three steps, each stored before the next begins:
+ * 1. A child reads the device's boot identifier ('update --look').
+ * 2. A child sends the image and waits until the device has confirmed it ('update --since BOOT', which sends nothing to
+ *    a device that has the image).
+ * 3. If a policy demands it, the device proves its new firmware.
+ * If the worker was killed, the next one continues with the step that was interrupted. */
 #pragma once
 
 #include "cli/gateway/gw_child.h"

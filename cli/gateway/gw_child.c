@@ -29,7 +29,7 @@ bool gw_child_start(struct gw_child *c, const struct gw *g, bool as_nobody, char
     argv[0] = program;
     if (c->output && c->errors && readlink("/proc/self/exe", program, sizeof program - 1) > 0)
         c->pid = gw_inside_start(g, as_nobody, fileno(c->output), fileno(c->errors), argv);
-    argv[0] = NULL; /* program does not outlive this call */
+    argv[0] = NULL; /* program is a local variable of this function */
     return c->pid > 0;
 }
 

@@ -9,15 +9,16 @@ struct gw_child {
     FILE *errors;
 };
 
-/* Writes "http://[ADDRESS]:PORT"; in a small deployment (address "") on the loopback. Uses an address, since the
- * update service accepts any address as the host, but a name outside .cmx only from its configuration. */
+/* Writes "http://[ADDRESS]:PORT"; in a small deployment (address "") on the loopback. Uses the address
+ * instead of the name: the update service accepts any address in the Host header, but a name outside .cmx only if its
+ * configuration lists the name. */
 void gw_child_url(const char *address, uint64_t port, char *out, size_t cap);
 /* argv[0] is replaced by this program. as_nobody: see gw_inside_start. False: it could not be started. */
 bool gw_child_start(struct gw_child *c, const struct gw *g, bool as_nobody, char *argv[]);
-/* Writes the last line of stdout (good) or of stderr, made printable. */
+/* Writes the last line of stdout (good true) or of stderr (good false), made printable. */
 void gw_child_last_line(const struct gw_child *c, bool good, char *out, size_t cap);
 /* Reads a member of the JSON that the child printed. False: there is none. */
 bool gw_child_json(const struct gw_child *c, const char *path, char *out, size_t cap);
-/* Writes the claims of evidence in the JSON that attest printed, as struct gw_attestation has them; "" none. */
+/* Writes the evidence's claims from the JSON that attest printed, in the form of struct gw_attestation; "": none. */
 void gw_child_claims(const struct gw_child *c, char out[GW_CLAIMS_MAX]);
 void gw_child_close(struct gw_child *c);

@@ -65,7 +65,7 @@ int gw_read_finish(struct gw_read *x, cmx_err err)
 {
     if (x->printing) {
         cmx_json_end(&x->json.j);
-        (void)gw_json_end(&x->json); /* main reports a failing stdout */
+        (void)gw_json_end(&x->json); /* main reports write errors on stdout */
     }
     gw_folder_close(&x->g);
     return err ? gw_fail(x->what, &x->e) : CLI_OK;
@@ -169,7 +169,7 @@ void gw_command_put_device(struct cmx_json *j, const struct gw *g, const struct 
     for (size_t i = 0; i < d->n_ports; i++)
         cmx_json_u64(j, NULL, d->ports[i]);
     cmx_json_end(j);
-    cmx_json_array(j, "opens"); /* the direct services, under their name in version 1 */
+    cmx_json_array(j, "opens"); /* the direct services; version 1 called them "opens" */
     for (size_t i = 0; i < d->n_directs; i++) {
         cmx_json_object(j, NULL);
         cmx_json_str(j, "host", d->directs[i].host);

@@ -43,7 +43,7 @@ struct gw_read {
     int status;          /* the result of gw_read_begin */
 };
 
-/* Opens the registry, which gw_read_finish closes. CLI_OK, or what to return after an error that was printed. */
+/* Opens the registry, which gw_read_finish closes. CLI_OK, or the exit status after an error that was printed. */
 int gw_read_begin(struct gw_read *x);
 /* With --json: begins the document on stdout with an array or an object, which gw_read_finish ends. Without --json:
  * returns NULL. */
@@ -62,8 +62,8 @@ struct gw_change {
     int status; /* the result of gw_change_begin */
 };
 
-/* Opens the registry and begins a transaction, which gw_change_finish or gw_change_report ends. CLI_OK, or what to
- * return after an error that was printed. */
+/* Opens the registry and begins a transaction, which gw_change_finish or gw_change_report ends. CLI_OK, or the
+ * exit status after an error that was printed. */
 int gw_change_begin(struct gw_change *x);
 
 /* Commits (rolls back after err or in a dry run), then applies the registry: writes the hosts file, writes and loads

@@ -246,7 +246,7 @@ static void check_store(struct doctor *d)
     say_reason(d, err ? BAD : FINE, "the files of policies and campaigns are whole", &e);
 }
 
-/* Without the file krl sshd refuses every login; with a wrong one it refuses the wrong logins. */
+/* Without the file krl, sshd refuses every login. With a wrong file, it accepts revoked keys or refuses valid ones. */
 static void check_krl(struct doctor *d)
 {
     struct gw_krl krl;
@@ -318,7 +318,8 @@ static void check_limits(struct doctor *d)
     check(d, !file_holds("/proc/sys/kernel/pid_max", "32768") || d->devices < 8000, "enough processes for the fleet",
           "kernel.pid_max is 32768, a device needs two processes", "sysctl kernel.pid_max=4194304");
     say(d, file_holds("/proc/sys/net/core/somaxconn", "128\n") ? HINT : FINE, "many devices can log in at once",
-        "net.core.somaxconn is 128: devices beyond it wait for their next attempt", "sysctl net.core.somaxconn=4096");
+        "net.core.somaxconn is 128: if more devices connect at once, the others must try again",
+        "sysctl net.core.somaxconn=4096");
 }
 
 static void check_security_modules(struct doctor *d)
@@ -345,7 +346,7 @@ static void check_answer(struct doctor *d, const char *answer)
 
     say(d, json_text(answer, "trouble", trouble, sizeof trouble) && !trouble[0] ? FINE : HINT,
         "logins find the registry", "some logins could not read it since the start",
-        "see 'cmxsafe gateway status'; restart the gateway to forget them");
+        "see 'cmxsafe gateway status'; a restart of the gateway clears this hint");
     if (d->g.simple)
         return;
     if (d->g.user) {
@@ -430,7 +431,7 @@ static void check_account(struct doctor *d)
     snprintf(script, sizeof script,
              "cd '%.4000s' && test -r registry.db && test -r hostkey_ed25519 && test -r sshd_config", d->g.dir);
     check(d, account_may(d, script), "the account can read the folder",
-          "the registry, a host key or sshd_config, or a folder above them, is closed to it",
+          "it can't read the registry, a host key or sshd_config, or can't enter a folder above them",
           "run 'cmxsafe gateway init' again, and give the folders above it mode 755");
     snprintf(script, sizeof script, "test -w '%.4000s/run' && test -x '%.4000s/run'", d->g.dir, d->g.dir);
     check(d, account_may(d, script), "the account can write to the run folder", "it may not", again);
@@ -450,7 +451,7 @@ static void check_identity(struct doctor *d)
 
     if (geteuid() == 0)
         say_reason(d, gw_idsock_probe(&e) ? BAD : FINE,
-                   "identity programs can be attached, without which no session starts", &e);
+                   "identity programs can be attached (no session starts without them)", &e);
 }
 
 struct network_check {
@@ -480,7 +481,7 @@ static const struct network_check network_checks[] = {
     {true, "the fleet has its routing rule", "ip -6 rule show | grep -q 'fwmark 0x434d58'", "it is missing"},
     {true, "the link is up in the namespace", "ip -o link show dev cmxsafe1 up | grep -q .",
      "cmxsafe1 is missing or down"},
-    {true, "any address can be listened on", "test \"$(cat /proc/sys/net/ipv6/ip_nonlocal_bind)\" = 1",
+    {true, "sshd can listen on any address", "test \"$(cat /proc/sys/net/ipv6/ip_nonlocal_bind)\" = 1",
      "net.ipv6.ip_nonlocal_bind is off"},
     {true, "ports below 1024 are free", "test \"$(cat /proc/sys/net/ipv4/ip_unprivileged_port_start)\" -le 1",
      "net.ipv4.ip_unprivileged_port_start is set"},
@@ -527,7 +528,7 @@ static void check_user_network(struct doctor *d)
 
 static const char about[] =
     "Checks everything that usually goes wrong and says what repairs it. Also repairs a registry whose last write was\n"
-    "interrupted. Exits 0 when nothing is bad.";
+    "interrupted. The exit status is 0 if no check is 'bad'.";
 
 int gw_cmd_doctor(int argc, char **argv)
 {
@@ -569,7 +570,7 @@ int gw_cmd_doctor(int argc, char **argv)
     }
     cmx_json_end(&d.json.j);
     if (d.common.json)
-        (void)gw_json_end(&d.json); /* main reports a failing stdout */
+        (void)gw_json_end(&d.json); /* main reports write errors on stdout */
     gw_folder_close(&d.g);
     return d.bad ? CLI_FAILED : CLI_OK;
 }

@@ -8,10 +8,10 @@
 struct gw_fleet_answer {
     const struct gw_node *node;
     char *text;       /* the reader's output; NULL: the answer was late, incomplete or malformed as a whole */
-    size_t malformed; /* refused parts of the answer; if text is NULL: 1 if the whole answer was refused */
+    size_t malformed; /* number of refused parts of the answer; 1 if the whole answer was refused */
 };
 
-/* Writes the valid parts of another gateway's answer again (gw_fleet_answer.h). Leaves out and counts malformed parts.
+/* Writes the valid parts of another gateway's answer to out (gw_fleet_answer.h). Leaves out and counts malformed parts.
  * CMX_EFORMAT: the text is not an answer. */
 typedef cmx_err (*gw_fleet_reader)(const char *text, FILE *out, size_t *malformed);
 

@@ -41,8 +41,7 @@ static void followed_drop(struct gw_fleet_followed *x)
     x->warned = true;
 }
 
-/* A gateway that does not know the question closes the connection, and so does one whose processes for reports are all
- * in use. */
+/* A gateway closes the connection if it does not know the request, or if all its processes for reports are in use. */
 static void followed_refuse(struct gw_fleet_followed *x)
 {
     if (!x->refused)

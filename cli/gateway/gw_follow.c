@@ -95,8 +95,8 @@ static cmx_err take_changes(struct follower *f, struct cmx_why *e)
     f->check = !err ? GW_SHARED_CHANGES : GW_SHARED_ALL;
     if (followed.unclean)
         gw_note(
-            "%zu texts in the shared registry have control or other unexpected characters, or are too long; '?' stands "
-            "for them here; find out which gateway or program wrote them",
+            "%zu texts in the shared registry have control or other unexpected characters, or are too long; here '?' "
+            "replaces such characters, and long texts are cut; find out which gateway or program wrote them",
             followed.unclean);
     f->unapplied |= followed.rights;
     f->claims |= followed.claims;
@@ -144,7 +144,7 @@ static cmx_err apply_copy(struct follower *f, struct cmx_why *e)
     cmx_err err;
 
     gw_folder_close(&f->g);
-    err = gw_folder_open(&f->g, true, e); /* after the confirmation the copy is opened as no longer stale */
+    err = gw_folder_open(&f->g, true, e); /* opened again, because the confirmed copy is no longer stale */
     if (!err)
         err = gw_folder_lock(&f->g, e);
     if (!err)

@@ -221,6 +221,6 @@ int gw_cmd_grant(int argc, char **argv)
     if (o.length && o.until)
         return cli_usage("cmxsafe gateway grant", "give --for or --until, not both");
     if (o.remove && (o.length || o.until || o.why || o.break_glass))
-        return cli_usage("cmxsafe gateway grant", "--remove removes the grant now; give no terms with it");
+        return cli_usage("cmxsafe gateway grant", "--remove does not take --for, --until, --why or --break-glass");
     return change(&x, line.operand[0], line.operand[1], &o);
 }

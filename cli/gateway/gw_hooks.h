@@ -15,7 +15,7 @@ struct gw_hooks {
     } queue[GW_HOOKS_QUEUE];
     size_t first, n;
     pid_t running[GW_HOOKS_AT_ONCE]; /* 0: none */
-    char last[NAME_MAX + 1];         /* the program that received the first event most recently; "": none yet */
+    char last[NAME_MAX + 1];         /* the last hook that received the event queue[first]; "": none yet */
     uint64_t dropped;
     int64_t event; /* id of the last entry of the audit trail that was handled; -1: not known yet */
 };

@@ -19,7 +19,7 @@
 
 /* ---- the update key ---- */
 
-/* Fails if there are keys that can't be read: without a key, images are not checked. */
+/* Fails if a stored key can't be read, because without keys the images would not be checked. */
 static cmx_err read_keys(struct gw *g, struct cmx_ota_keys *keys, struct cmx_why *e)
 {
     char text[CMX_OTA_KEYS_MAX * KEY_HEX_MAX + 1];
@@ -325,7 +325,7 @@ static int add_spooled(struct adding *a)
 
     if (status)
         return status;
-    gw_folder_close(&g); /* g.dir stays valid; an upload may take long */
+    gw_folder_close(&g); /* because an upload may take long; g.dir stays valid */
     err = gw_spool_open(&spool, &g, &from, &e);
     status = err ? gw_fail(a->x.what, &e) : add_checked(a, spool.path);
     gw_spool_close(&spool);

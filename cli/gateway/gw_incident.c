@@ -58,8 +58,8 @@ static cmx_err find_target(struct gw *g, const char *text, struct gw_device *d, 
     return err;
 }
 
-/* True if `grant`, as the audit trail names its target, covered this service: "cam-17:81", "@cameras", "@cameras:81".
- */
+/* True if the grant covered this service. grant: its target in the audit trail, such as "cam-17:81", "@cameras" or
+ * "@cameras:81". */
 static bool covers(const char *grant, const struct gw_device *d, unsigned port)
 {
     char text[GW_NAME_MAX + 16];

@@ -84,7 +84,7 @@ static cmx_err bad_listen(const char *text, struct cmx_why *e)
                         text);
 }
 
-/* Brings "2222", "0.0.0.0:2222" or "[::]:2222" into one form, which becomes a line of the socket's unit. */
+/* Converts "2222", "0.0.0.0:2222" or "[::]:2222" to the form for the socket's systemd unit. */
 static cmx_err check_listen(const char *text, char out[GW_HOST_MAX], struct cmx_why *e)
 {
     const char *colon = strrchr(text, ':');
@@ -311,7 +311,7 @@ static int finish(struct gw *g, const struct init_job *job, bool fresh, bool cre
         err = gw_apply(g, e);
     if (err)
         return give_up(g, e);
-    /* An upgrade may have restarted the gateway before this command, in the network of the former version. */
+    /* After an upgrade, the gateway may have been restarted before this command, with the former version's network. */
     if (!g->user && !g->simple && gw_apply_is_up(g) && gw_network_up(g) != EXIT_SUCCESS) {
         gw_folder_close(g);
         return CLI_FAILED;

@@ -62,8 +62,8 @@ static cmx_err open_way(const struct gw *g, struct cmx_why *e)
     return CMX_OK;
 }
 
-/* Makes root the owner and the account's group the group. sshd runs as the account, so the group's bits in mode say
- * what sshd may do. */
+/* Sets the owner to root, and the group to that of the account. sshd runs as the account, so the group's bits in mode
+ * say what sshd may do. */
 static cmx_err give_to_account(const struct gw *g, const char *name, mode_t mode, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];

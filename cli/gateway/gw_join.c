@@ -47,8 +47,8 @@ static void default_name(char out[GW_NAME_MAX])
     out[n] = '\0';
 }
 
-/* Two machines of one name would take each other's links. A machine that joins again has the key of its former links
- * or, on plain links, the same address. */
+/* Two machines with the same name would replace each other's links. A machine that joins again is recognised by the key
+ * of its former links or, on plain links, by its address. */
 static cmx_err check_name_free(struct gw *g, const struct gw_node *n, struct cmx_why *e)
 {
     char own[GW_NAME_MAX];
@@ -260,7 +260,7 @@ static bool gift_value(const char *gift, const char *key, char *out, size_t cap)
     return true;
 }
 
-/* Writes a host key, if the file does not have it already: sshd reads the file of a gateway that works. */
+/* Writes a host key, unless the file has it already: the sshd of a running gateway reads the file. */
 static cmx_err keep_key(const struct gw *g, const char *name, const char *key, size_t len, bool set_up,
                         struct cmx_why *e)
 {
@@ -299,7 +299,7 @@ static cmx_err keep_keys(const struct gw *g, const char *gift, bool set_up, stru
     return err;
 }
 
-/* Removes what a join that failed has stored, so that it can be repeated. */
+/* Removes the files that a failed join has stored, so that the join can be repeated. */
 static void forget(const struct gw *g)
 {
     static const char *const files[] = {"registry.db", GW_COPY_STATE_FILE};
@@ -311,8 +311,8 @@ static void forget(const struct gw *g)
         (void)unlink(gw_path(g, host_keys[i], path));
 }
 
-/* A join can be repeated: after one that was interrupted, and to replace a lost link.key. *set_up: init has stored the
- * settings of this fleet. A gateway of its own, or of another fleet, is refused. */
+/* A join can be repeated after an interruption, or to replace a lost link.key. *set_up: init has stored the settings of
+ * this fleet. Fails if this machine has a gateway that is in another fleet or in none. */
 static cmx_err check_repeated(struct gw *g, const char *gift, bool *set_up, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
@@ -336,8 +336,8 @@ static cmx_err check_repeated(struct gw *g, const char *gift, bool *set_up, stru
     gw_registry_close(&g->registry);
     return same ? CMX_OK
                 : cmx_why_fail(e, CMX_EEXIST,
-                               "there is a gateway in this machine already, which is not of that fleet; take it out "
-                               "with 'cmxsafe gateway leave', and move its folder away");
+                               "this machine already has a gateway, which is not in that fleet; if it is in another "
+                               "one, run 'cmxsafe gateway leave', then move its folder away");
 }
 
 /* A gateway that is set up keeps its registry's URL. */

@@ -41,7 +41,7 @@ static int print_installed(const struct gw_common *c)
     return gw_read_finish(&x, CMX_OK);
 }
 
-/* sshd's configuration may have been written before there were KRLs. */
+/* sshd's configuration may be from a version that had no KRLs. */
 static cmx_err check_sshd_config(struct gw *g, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];

@@ -204,8 +204,8 @@ static cmx_err add_standing(void *arg, const struct gw_standing *s)
     return CMX_OK;
 }
 
-/* A gateway that had not been seen lately when the copy was confirmed has no sessions; without PostgreSQL, the last
- * known state counts. */
+/* True if the gateway was seen within GW_NODE_STALE_S of the copy's last confirmation; otherwise its sessions do not
+ * count. While PostgreSQL can't be reached, the result stays as it was then. */
 static bool is_alive(const struct fleet *l, const struct gw_node *n)
 {
     int64_t confirmed = (int64_t)time(NULL) - gw_copy_state_age(&l->copy);
@@ -222,7 +222,7 @@ static cmx_err add_claim(void *arg, const char *address, const char *node, int64
 
     (void)since;
     if (!n || n == l->nodes->own || !is_alive(l, n) || gw_device_name_at(&l->g->registry, address, name))
-        return CMX_OK; /* the claim is this gateway's, of a gateway that is away, or a platform's */
+        return CMX_OK; /* a claim of this gateway, of a gateway that is away, or for a platform */
     x = fleet_find(l, name);
     if (x)
         x->elsewhere = true;

@@ -1,7 +1,7 @@
 /* gw_metrics_text.h - the gateway's metrics in Prometheus' text form (version 0.0.4). docs/GATEWAY.md lists them.
  *
- * Labels are bounded: a device has one value of each metric (two of bytes), with its name as label, for at most
- * GW_METRICS_DEVICES_MAX devices; group and firmware are labels of cmxsafe_device_info alone. */
+ * Labels are bounded: a device has one value of each metric (two for bytes: in and out), with its name as label, for at
+ * most GW_METRICS_DEVICES_MAX devices; group and firmware are labels of cmxsafe_device_info alone. */
 #pragma once
 
 #include "cli/gateway/gw_command.h"

@@ -80,9 +80,10 @@ static int policy_set(int argc, char **argv)
             err = read_manifests(&x.g, x.common.dry_run, p, &manifests, &x.e);
         if (!err)
             err = gw_policy_set(&x.g.registry, p, &x.outcome, &x.e);
-        x.status = gw_change_report(&x, err, "%s: %s (%s)", line.operand[0],
-                                    p->enforce ? "must attest, or is quarantined" : "must attest, is reported only",
-                                    gw_outcome_text(x.outcome));
+        x.status =
+            gw_change_report(&x, err, "%s: %s (%s)", line.operand[0],
+                             p->enforce ? "must attest, or is quarantined" : "must attest; failures are only reported",
+                             gw_outcome_text(x.outcome));
     }
     cmx_mem_free(p);
     return x.status;

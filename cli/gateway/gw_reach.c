@@ -26,7 +26,7 @@ struct gw_reached {
     char address[GW_ADDRESS_MAX];
     char node[GW_NAME_MAX];
     bool quarantined;
-    bool had; /* the operator had a grant that does not count now; it is restored afterwards */
+    bool had; /* the operator had a grant that is not active; it is restored afterwards */
     struct gw_grant_record former;
 };
 

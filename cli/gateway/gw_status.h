@@ -7,11 +7,12 @@
 /* Sends a request, such as "status", to the running gateway. *answer: JSON without control characters, to be freed with
  * free(). CLI_*; errors are printed. */
 int gw_status_ask(const struct gw *g, const char *request, char **answer);
-/* What a command shows of the running gateway, and of the other gateways of the fleet. */
+/* The requests of a command to the running gateway and to the other gateways of the fleet, and how it prints the
+ * answers. */
 struct gw_status_view {
     const char *request;    /* to the running gateway */
-    const char *question;   /* to the other gateways (gw_report.h); NULL: they are not asked */
-    gw_fleet_reader reader; /* of the others' answers */
+    const char *question;   /* to the other gateways (gw_report.h); NULL: no request is sent */
+    gw_fleet_reader reader; /* reads the other gateways' answers */
     const char *what;       /* the content of their answers, for warnings */
     /* Prints the answers. If json, called only if other gateways were asked. CLI_*; errors are printed. */
     int (*print)(struct gw *g, const char *answer, const struct gw_fleet_answers *others, bool json);

@@ -11,8 +11,9 @@
 #include "gateway/server/gw_report.h"
 
 static const char about_status[] =
-    "Shows the connected sessions with begin, source, bytes and listeners, and each device's last attestation, at all "
-    "gateways\nof the fleet. With --traffic: sessions and bytes in each minute of the last hour, over all sessions.";
+    "Shows the connected sessions with start time, source, bytes and listeners, and each device's last attestation, at "
+    "all\ngateways of the fleet. With --traffic: sessions and bytes in each minute of the last hour, over all "
+    "sessions.";
 
 static const char *const minute_keys[] = {"sessions", "bytes_in", "bytes_out", "denied"};
 static const char *const party_keys[] = {"sessions", "bytes_in", "bytes_out", "refused", "denied", "takeovers_refused"};
@@ -70,7 +71,7 @@ static int compare_rows(const void *a, const void *b)
     return x->at != y->at ? (x->at < y->at ? -1 : 1) : strcmp(x->name, y->name);
 }
 
-/* Adds up the rows of the same minute or party, so that one of them is left. */
+/* Adds up the rows of the same minute or party into one row. */
 static void rows_sum(struct traffic_rows *rows)
 {
     size_t n = 0;
@@ -92,7 +93,8 @@ static void rows_sum(struct traffic_rows *rows)
     rows->n = n;
 }
 
-/* Returns the index of the first minute to print: the last hour, also when the gateways' clocks differ. */
+/* Returns the index of the first minute to print. If the gateways' clocks differ, there are more minutes than the last
+ * hour has. */
 static size_t first_minute(const struct traffic_rows *minutes)
 {
     return minutes->n > GW_TRAFFIC_MINUTES ? minutes->n - GW_TRAFFIC_MINUTES : 0;

@@ -36,7 +36,7 @@ static cmx_err hash_text(const uint8_t *data, size_t len, char digest[GW_DIGEST_
 
 /* ---- writing ---- */
 
-/* Gives the file to the group GW_NOBODY, in which the worker's unprivileged children run that read images. */
+/* Sets the file's group to GW_NOBODY: the worker's unprivileged children run in this group, and read images. */
 static cmx_err give_group(const struct gw *g, const char *path, struct cmx_why *e)
 {
     if (geteuid() != 0 || g->user || chown(path, 0, GW_NOBODY) == 0)

@@ -172,9 +172,9 @@ static void drop_seen(struct worker *w)
 
 /* ---- verdicts ---- */
 
-/* Sets *holds to whether the verdict still holds: its inputs are the same. If not, the device is checked again at once.
- * A device that logged in since the check began may run another firmware now, so that it is trusted only after another
- * check. */
+/* Sets *holds to true if the inputs of the check are unchanged, so that its verdict is still valid. If not, the device
+ * is checked again at once. A device that logged in since the check began may now run other firmware, so it is trusted
+ * only after another check. */
 static cmx_err confirm_verdict(struct worker *w, struct known *k, bool *holds, struct cmx_why *e)
 {
     struct gw_basis now;
@@ -212,7 +212,7 @@ static cmx_err write_verdict(struct worker *w, struct known *k, bool *changed, s
         err = gw_standing_get(r, k->standing.name, &now, e);
     if (err)
         return err == CMX_ENOENT ? CMX_OK : err; /* the device was revoked meanwhile */
-    /* The rules are rendered again if the standing changed, also if it changed only because evidence ended. */
+    /* The rules are rendered again only if the standing changed. The expiry of evidence also changes it. */
     if (now.quarantined == k->standing.quarantined && now.trusted == k->standing.trusted && k->standing.at)
         return CMX_OK;
     *changed |= k->standing.is_enforced;
@@ -334,8 +334,8 @@ static void end_check(struct worker *w, struct known *k)
     k->next_ms = cmx_port_now_ms() + k->retry_ms;
 }
 
-/* A check is due after a login, if there is no fresh evidence, and when less than a third of the evidence's time is
- * left. */
+/* A check is due after a login, or when less than a third of the evidence's maximum age is left. Without trusted
+ * evidence, nothing is left. */
 static bool is_due(const struct known *k, uint64_t now)
 {
     const struct gw_standing *s = &k->standing;
@@ -365,7 +365,7 @@ static void begin_check(struct worker *w, struct known *k, struct gw_policy *p)
     char key[ATTEST_KEY_MAX] = "";
     struct cmx_why e = {0};
 
-    /* confirm_verdict detects changes after the basis was read. */
+    /* Stores the inputs, so that confirm_verdict can detect a change of them during the check. */
     if (gw_evidence_basis(&w->g.registry, k->standing.device, &k->basis, &e) ||
         find_policy(w, k->standing.policy, p, &e))
         return;
