@@ -14,9 +14,9 @@
 // The output of this command at the gateway: ssh-keygen -lf /etc/ssh/ssh_host_ecdsa_key.pub
 #define SSH_HOST_KEY "SHA256:what it prints"
 
-// With neither key nor password here the device makes an SSH key at its first start, and prints its public half and its
-// fingerprint on the serial port: add the line of the public half to the account's authorized_keys, or enrol it. If an
-// HMAC_UP key is burned into eFuse, the SSH key is derived from it instead. Set 1 to use only a derived key.
+// If neither a key nor a password is set here, the device makes an SSH key at its first start, and prints its public
+// half and its fingerprint on the serial port. Add the public half to the account's authorized_keys, or enrol it. If an
+// HMAC_UP key is burned into eFuse, the SSH key is derived from that key instead. 1: use only a derived key.
 #define SSH_CLIENT_KEY_DERIVED 0
 #define PASSWORD1 ""
 

@@ -30,7 +30,7 @@ def efuse_image(target: str) -> bytes:
     image[0x0C] = 8 << 4  # KEY_PURPOSE_3 = HMAC_UP
     image[0x18:0x1E] = bytes.fromhex("02c3c3000001")[::-1]  # MAC
     image[0xD0:0xF0] = KEY
-    image[0x26] = 3 << 2  # revision 0.3: ESP-IDF 5 boots on no older C3
+    image[0x26] = 3 << 2  # revision 0.3, the oldest C3 on which ESP-IDF 5 boots
     if target == "esp32s3":
         image[0x04] = 1 << 3  # RD_DIS: BLOCK_KEY3
     return bytes(image)

@@ -28,7 +28,8 @@ void app_main(void)
     ESP_ERROR_CHECK(example_connect()); /* Wi-Fi or Ethernet, as chosen in menuconfig */
     /* The log has the reason, usually a missing gateway or host key. A restart would not help. */
     if (cmx_esp_forward(&webPort) != ESP_OK)
-        cmx_log(CMX_LOG_ERROR, "app", "not reachable: set gateway, host key and login by `idf.py menuconfig`, cmxsafe");
+        cmx_log(CMX_LOG_ERROR, "app",
+                "not reachable: set the gateway, its host key and the login in `idf.py menuconfig`, menu cmxsafe");
     for (;;) {
         cmx_esp_log_memory();
         vTaskDelay(pdMS_TO_TICKS(60000));

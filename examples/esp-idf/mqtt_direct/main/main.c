@@ -1,4 +1,4 @@
-/* An MQTT client that speaks to its broker in the clear, on the device's own loopback: the direct context carries the
+/* An MQTT client that connects to its broker without TLS, on the device's own loopback: the direct context carries the
  * connection through the SSH session to the broker behind the gateway. With isolation in force nothing else leaves the
  * device. */
 #include <stdio.h>
@@ -53,7 +53,7 @@ void app_main(void)
 
     ESP_ERROR_CHECK(cmx_esp_init(NULL));
     ESP_ERROR_CHECK(example_connect());
-    setup_sm(); /* from now on only the session passes */
+    setup_sm(); /* from now on only packets of the SSH session pass */
     if (cmx_esp_forward(&brokerPort) != ESP_OK) {
         /* The log has the reason, usually a missing gateway or host key. A restart would not help; the device stays
          * isolated. */

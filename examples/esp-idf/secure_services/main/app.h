@@ -16,7 +16,7 @@ extern "C" {
 #define APP_PAGE_PORT 80
 #define APP_STREAM_PORT 81
 
-/* The part of the application that the platform provides. It must stay valid. */
+/* The part of the application that the platform provides. It must stay valid as long as the services run. */
 struct app_door {
     const char *board;    /* the platform's name, for the page */
     const char *address;  /* address on which the page and the stream listen; NULL: the loopback */

@@ -100,7 +100,8 @@ static void put_scan(struct writer *w)
     put8(w, 0);
 }
 
-/* F.1.2.1: the category of the difference, then its low bits; negative ones less one. Then end of block. */
+/* F.1.2.1: the category of the difference, then its low bits (of the difference - 1 if it is negative), then end
+ * of block. */
 static void put_block(struct writer *w, int difference)
 {
     unsigned size = difference < 0 ? (unsigned)-difference : (unsigned)difference;

@@ -28,7 +28,7 @@ static void on_cmx(void *arg, esp_event_base_t base, int32_t id, void *data)
 
     (void)arg;
     (void)base;
-    (void)xQueueSend(events, &e, 0); /* a full queue loses this event */
+    (void)xQueueSend(events, &e, 0); /* if the queue is full, this event is lost */
 }
 
 static void print_event(const struct seen *e)
