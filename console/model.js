@@ -18,7 +18,7 @@ export const model = {
     grants: [],
     status: null, // `status --json`; null while the gateway does not run
     registered: [], // `platform --json`: platforms, CAs and their principals
-    platforms: [], // these and other consumers with a session, with the members that platformOf adds
+    platforms: [], // the registered ones and other consumers with a session, with the members that platformOf adds
     nodes: [],
     findings: null, // `doctor --json`
     rates: { in: 0, out: 0 }, // bytes a second now, over all sessions
@@ -75,8 +75,8 @@ function deviceState(device) {
     return device.session || device.at ? "connected" : "away";
 }
 
-// Returns the gateway that has the device's session: the one of the session, or the one that the registry names, unless that is this
-// gateway or is away; "": none, or the fleet has one gateway.
+// Returns the gateway that has the device's session, by the list of sessions or else by the registry. "": there is none, the registry
+// names this gateway or one that is away, or the fleet has one gateway.
 function nodeOf(device, own, away) {
     if (model.nodes.length < 2)
         return "";
@@ -160,8 +160,8 @@ async function readTraffic() {
 async function readRegistry() {
     try {
         const [devices, grants, registered, { nodes }] = await Promise.all([gateway.json(["list", "--all"]), gateway.json(["grant"]), gateway.json(["platform"]),
-            model.commands.has("nodes") ? gateway.json(["nodes"]).catch(() => ({ nodes: [] })) : { nodes: [] }]); // nodes fails where the gateway is alone
-        // A name can be enrolled again after a revocation: the active device is the one that the name means.
+            model.commands.has("nodes") ? gateway.json(["nodes"]).catch(() => ({ nodes: [] })) : { nodes: [] }]); // "nodes" fails if there is only one gateway
+        // A name can be enrolled again after a revocation. The name then means the active device.
         model.byName = new Map(devices.filter(d => d.revoked).concat(devices.filter(d => !d.revoked)).map(d => [d.name, d]));
         model.devices = devices;
         for (const device of devices)

@@ -16,7 +16,7 @@ const FRAME = 8; // .map-frame's padding
 const NO_GROUP = "no group";
 const NO_GATEWAY = "no gateway";
 
-// The properties by which devices are gathered. The name of each is also the name of its filter and of the option in the page's address.
+// The properties by which devices are combined into one node. The name of each is also the name of its filter and of the option in the page's address.
 const GATHER = {
     group: { one: "group", many: "groups", of: d => d.group || NO_GROUP },
     node: { one: "gateway", many: "gateways", of: d => d.at || NO_GATEWAY },
@@ -24,7 +24,7 @@ const GATHER = {
 
 // ---- the content of the map ----
 
-// Devices as nodes {key, label, state, href, members, up, rate, at}: one for each, or with `by` one for each group or gateway.
+// Returns nodes {key, label, state, href, members, up, rate, at}: one for each device, or with `by` one for each group or gateway.
 function deviceNodes(devices, by) {
     if (!by)
         return devices.map(d => ({
@@ -125,7 +125,7 @@ const shorten = (text, width) => {
     const n = lettersIn(width);
     return text.length <= n ? text : `${text.slice(0, n - 1)}…`;
 };
-// A consumer that does not fit is shown without its kind and folders, which many have in common.
+// A consumer that does not fit is shown without its kind and folders, which many consumers share.
 const consumerLabel = (consumer, width) => (consumer.length <= lettersIn(width) ? consumer : consumer.replace(/^(user|group|cgroup|platform):(.*\/)?/, ""));
 const words = { granted: "may reach", active: "is connected to", denied: "was refused at" };
 const portsText = path => `port ${[...path.ports].join(", ")}`;

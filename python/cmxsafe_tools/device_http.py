@@ -82,7 +82,7 @@ def _exchange(connection, target, accept, post, upload):
         try:
             for block in upload.blocks():
                 connection.send(block)
-        except OSError as error:  # a device that refuses answers and closes while the body is still being sent
+        except OSError as error:  # to refuse, a device answers and closes while the body is being sent
             broken = error
     try:
         response = connection.getresponse()

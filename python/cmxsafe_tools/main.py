@@ -39,7 +39,7 @@ def main(argv=None):
         report("writing the output failed: Bad file descriptor")
         return FAILED
     for stream in (sys.stdout, sys.stderr):
-        if stream:  # None: it is closed
+        if stream:  # None if the stream is closed
             stream.reconfigure(newline="\n")  # also on Windows, because a manifest has only one form
     args = make_parser().parse_args(argv)
     try:
@@ -58,7 +58,7 @@ def main(argv=None):
         if error.errno != errno.ENOSPC:
             raise
         report(f"writing the output failed: {error.strerror}")
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter writes the rest once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # at its exit the interpreter tries to write the rest again
         return FAILED
     except KeyboardInterrupt:
         report("stopped")

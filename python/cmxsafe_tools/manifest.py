@@ -241,7 +241,7 @@ def _digest(words):
 
 
 TEXT_FORM = " must be one word, or a text in quotes, of at most 63 characters"
-# statement: the parser of its words, and the error text for other words
+# statement: the parser of its words, and the error text if the parser refuses them
 STATEMENTS = {
     "name": (_text, "name" + TEXT_FORM),
     "version": (_text, "version" + TEXT_FORM),

@@ -57,7 +57,7 @@ def replace_file(path, data, keep=None):
             raise Failure(path, "is the key", "choose another file")
         target = path.resolve()
         there = path.exists()
-        if there and not target.is_file():  # /dev/stdout may also be a file that was removed
+        if there and not target.is_file():  # a device or a pipe, or /dev/stdout that leads to a removed file
             path.write_bytes(data)
             return
         mode = target.stat().st_mode & 0o7777 if there else 0o666 & ~umask()
