@@ -45,7 +45,7 @@ done
 list=$(IFS=,; echo "${ports[*]}")
 
 # compare NAME COUNT: measures processor time of COUNT round trips, and latency, of the loaded agent relative to the agent with one
-# context. The gateway's sshd has 100 channels in the loaded agent's session; the cost of sshd is printed separately.
+# context. sshd serves 100 channels in each session of the loaded agent; the cost of sshd is printed separately.
 sshd_us() { cpu_us $(sshd_children); }
 compare() {
     local name=$1 n=$2 a50 a99 b50 b99 c0 c1 c2 c3 s0 s1 s2
@@ -85,7 +85,7 @@ one_round() {
     exec {HOLDER_OUT}<&"${HOLDER[0]}" {HOLDER_IN}>&"${HOLDER[1]}" {HOLDER[1]}>&-
     IFS= read -r -t 300 -u "$HOLDER_OUT" held || fail "the connections do not open"
     [ "$held" = held ] || fail "the connections do not open: $held"
-    sleep 8 # until the connections rest
+    sleep 8 # until the idle connections have left the sessions' loops
     held_kb=$(private_kb "$many")
     keep memory_held_kb "$held_kb"
     keep memory_connection_kb "$(per $((held_kb - rest_kb)) $((CONTEXTS * EACH)))"

@@ -4,13 +4,13 @@
 #
 #   attest_hash_ratio          /hash on the board's service, over the bare HMAC work: the same messages and the same library
 #   attest_hash_over_copy      the same, over the bare HMAC work with one copy of each chunk: the lower bound of a device that reads flash
-#   attest_cli_ratio           cmxsafe attest --compute over a program that does the bare work, both without the time of their start
+#   attest_cli_ratio           cmxsafe attest --compute over a program that does the bare work, both without the start of the process
 #   attest_cli_vs_python       remote_attestation.py over cmxsafe attest --compute, whole processes
 #   attest_evidence_ratio      /evidence over /hash, for flash without an erased chunk, the worst case
 #                              (also prints the time of SHA-256 over the same bytes, the lower bound; docs/ATTESTATION.md, "What evidence costs")
 #   attest_evidence_ratio_typical  /evidence over /hash, for flash with 1.2 MB of application and the rest erased
-#   attest_bulk_meanwhile      bulk through the same SSH session during /hash requests without a pause, over bulk alone;
-#                              flash as slow as a chip's (4 KB in 250 us). Median of five pairs.
+#   attest_bulk_meanwhile      a bulk transfer through the same SSH session during /hash requests without a pause, over the transfer
+#                              alone; flash as slow as a chip's (4 KB in 250 us). Median of five pairs.
 #   attest_heap                peak of our allocations during /hash, /evidence and signed /evidence, bytes
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
@@ -38,7 +38,7 @@ took() {
         echo $(((b - a) / 1000))
     done | least
 }
-asked() { # asked TARGET: prints the shortest time of the request, in microseconds, by curl over one connection
+asked() { # asked TARGET: prints the shortest time of 30 requests by curl over one connection, in microseconds
     local i urls=()
     for i in $(seq 30); do urls+=(-o /dev/null "http://127.0.0.1:$port$1"); done
     curl -sf -w '%{time_total}\n' "${urls[@]}" | awk '{ print int($1 * 1000000) }' | least
@@ -70,7 +70,7 @@ done
 figure_of attest_hash_ratio hash '<=' 1.1
 note_of attest_hash_over_copy over_copy
 figure_of attest_evidence_ratio evidence '<=' 0.7
-note_of attest_evidence_ratio_lower_bound bound # bare SHA-256 over /hash
+note_of attest_evidence_ratio_lower_bound bound # time of the bare SHA-256 divided by that of /hash
 serve typical.bin
 for _ in $(seq "$ROUNDS"); do
     hash=$(asked "/hash?challenge=string_to_use_as_challenge")

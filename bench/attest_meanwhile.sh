@@ -30,7 +30,7 @@ rate(s, 1)
 threading.Thread(target=ask, daemon=True).start()
 for i in range(5):
     asking.clear()
-    time.sleep(0.5)  # an answer in progress can end
+    time.sleep(0.5)  # lets a /hash request in progress end
     alone = rate(s, 1.5)
     asking.set()
     print(f"{rate(s, 1.5) / alone:.3f}")

@@ -9,7 +9,8 @@
 #   device_heap         bytes of our heap: three contexts up in separate sessions, 4 relays in each that wait for the
 #                       gateway, one upload and one attestation in progress. Standard error shows the parts, and the sum if
 #                       the services of all 12 relays stopped reading during bulk transfers.
-# Only a device can show the share of libssh, lwIP and the HTTP server, stacks and login time: docs/ESP32.md has them for an emulated ESP32-C3.
+# This script cannot measure stacks, login time, or the memory of libssh, lwIP and the HTTP server: docs/ESP32.md has them for an
+# emulated ESP32-C3.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
@@ -26,7 +27,7 @@ for symbol in compute_digest sig_structure cmx_identity_attest_key; do
     es256=$((es256 + 16#$hex))
 done
 figure device_es256_flash "$es256" '<=' 3072
-# Sizes of the structures for the cross compiler's target. A part: name, bytes of one, number.
+# parts: prints the size of each structure on the target and how many of it there are: NAME BYTES NUMBER.
 parts() {
     local sizes=build/riscv/sizes.c
     cat >"$sizes" <<'C'

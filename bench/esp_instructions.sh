@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Counts the instructions that the firmware executes on a chip: a login, a kilobyte that leaves through the tunnel, a kilobyte
-# that arrives. An emulator's clock is not real, but QEMU counts the instructions (-icount), and gdb reads the counter,
-# which waiting does not advance; two cores share it. Samples of the program counters show to which part of the firmware the
-# instructions belong. The firmware is the example secure_services, connected to the product's gateway. Prints
-# `name value aim ok|short`, and lines with # for the parts.
+# that arrives. An emulator's clock is not real, but QEMU counts the instructions (-icount), and gdb reads the counter.
+# Waiting does not advance the counter; two cores share it. Samples of the program counters show to which part of the
+# firmware the instructions belong. The firmware is the example secure_services, connected to `cmxsafe gateway serve`.
+# Prints `name value aim ok|short`, and lines with # for the parts.
 #
 #   CMX_QEMU_ESP, CMX_ESP_BUILD: as for tests/e2e/esp/esp_gateway.sh. CMX_ADDR2LINE (the toolchain's addr2line)
 here=$(cd "$(dirname "$0")" && pwd)
@@ -45,7 +45,7 @@ f.readline()
 ask('qmp_capabilities')
 end = time.time() + float(sys.argv[2])
 while time.time() < end:
-    ask('stop')  # reading the registers of an Xtensa that runs changes them
+    ask('stop')  # because reading the registers of a running Xtensa changes them
     print(*re.findall(r'\bpc[\s=]+([0-9a-f]+)', ask('human-monitor-command', **{'command-line': 'info registers -a'}), re.I), sep='\n')
     ask('cont')
     time.sleep(0.01)
@@ -54,7 +54,7 @@ PY
 # parts NAME: prints to which part of the firmware the samples belong, without those of the idle task.
 parts() {
     "$ADDR2LINE" -f -e "$CMX_ESP_BUILD/$(jq -r .app.elf "$CMX_ESP_BUILD/flasher_args.json" | sed 's/null//; s/^$/secure_services.elf/')" <"$TMP/pcs" | paste - - | awk -v n="$1" '
-        $1 ~ /idle|esp_cpu_wait_for_intr|^rv_utils_/ { next } # waiting; the emulator stops most often where interrupts are enabled again
+        $1 ~ /idle|esp_cpu_wait_for_intr|^rv_utils_/ { next } # waiting: the emulator stops most often where interrupts are enabled again
         { p = "other"
           if ($2 ~ /libssh/) p = "libssh"; else if ($2 ~ /mbedtls|tf-psa/) p = "Mbed TLS"; else if ($2 ~ /lwip/) p = "lwIP"
           else if ($2 ~ /cmxsafe\/isolation|filter_lwip/) p = "isolation"; else if ($2 ~ /src\/cmxsafe|examples/) p = "cmxsafe"
@@ -93,12 +93,12 @@ net() {
     NET=$(awk -v a="$a" -v b="$b" -v r="$rest" -v t=$(($(date +%s%N) - s)) 'BEGIN { printf "%.0f\n", b - a - r * t / 1e9 }')
 }
 
-# Counts three logins: the gateway ends and comes back.
+# Counts three logins: the gateway is stopped and started again, and three sessions log in.
 again() { stop "$GW_PID"; serve_gateway; up_ports cam-17 81 8989 8888; }
 net again
 note ${chip}_login_instructions "$(awk -v n="$NET" 'BEGIN { printf "%.0f\n", n / 3 }')"
 
-# Bytes from the device: it sends the update page 40 times over one connection.
+# Bytes from the device: it answers GET /update 40 times over one connection.
 page() {
     local urls=() i
     for i in $(seq 40); do urls+=(-o "$TMP/page" http://cam-17.cmx:8989/update); done
@@ -115,12 +115,13 @@ sample 20
 kill "$loop"; wait "$loop" 2>/dev/null
 parts "from the device"
 
-# The camera's stream: the test picture is drawn and compressed for it.
+# The camera's stream. The figure includes drawing and compressing the test picture.
 stream() { inside curl -sS -m 300 -o "$TMP/stream" "http://cam-17.cmx:81/stream?frames=60"; }
 net stream
 note ${chip}_stream_instructions_per_kb "$(awk -v n="$NET" -v b="$(stat -c %s "$TMP/stream")" 'BEGIN { printf "%.0f\n", n / (b / 1024) }')"
 
-# Bytes to the device: it receives the first half of the firmware's image, which the update service hashes, writes to flash and refuses at its end.
+# Bytes to the device: it receives the first half of the firmware's image. The update service hashes the data, writes it to flash, and
+# refuses the image when the data ends.
 half=$(($(stat -c %s "$(esp_app)") / 2 / 4096 * 4096))
 head -c "$half" "$(esp_app)" >"$TMP/upload"
 upload() { inside curl -sS -m 300 -o "$TMP/answer" -F "update=@$TMP/upload" http://cam-17.cmx:8989/update; }

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Measures the gateway, against the same sshd with a plain authorized_keys file in the same run; as root also identities and the
-# judge (gateway_system.sh). Prints one line per figure: name value aim ok|short [rounds]. CMX_FLEET sets the fleet's size (500),
-# CMX_LOGINS the logins of each round (12), CMX_ROUNDS the rounds (5), CMX_SHORT=1 makes fewer rounds, CMX_ONLY=lookup measures the
-# look-up alone.
+# Measures the gateway, against the same sshd with a plain authorized_keys file in the same run; as root also the cost of
+# identities and of the packet filter (gateway_system.sh). Prints one line per figure: name value aim ok|short [rounds]. CMX_FLEET
+# sets the fleet's size (500), CMX_LOGINS the logins of each round (12), CMX_ROUNDS the rounds (5), CMX_SHORT=1 makes fewer rounds,
+# CMX_ONLY=lookup measures the look-up alone.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
 export CMX_BUILD=$CMX_ROOT/build CMX_BIN=${CMX_BIN:-$CMX_ROOT/build/bin}

@@ -60,6 +60,6 @@ printf '# %s devices in %.1f s; the worker and its checks used %.1f s of process
     "$(awk "BEGIN { print ($(ticks "$WORKER") - $before) / $(getconf CLK_TCK) }")"
 figure gateway_attest_worker_mb "$(awk '/VmHWM/ { printf "%.1f", $2 / 1024 }' "/proc/$WORKER/status")" '<=' 64
 
-# Live connections are cut by the judge, which only a system gateway has.
+# Only a system gateway has the packet filter that cuts live connections.
 stop_gateway
 bash "$here/gateway_quarantine.sh"

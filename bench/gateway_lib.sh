@@ -1,5 +1,5 @@
-# gateway_lib.sh - for measurements of a system gateway: light clients, and what processes cost. Source it after
-# tests/e2e/gateway_system_lib.sh, which gives it namespaces and a control group of its own.
+# gateway_lib.sh - for measurements of a system gateway: light clients, and the memory and processor time of processes.
+# Source it after tests/e2e/gateway_system_lib.sh, which gives it namespaces and a control group of its own.
 
 # enrol_fleet N: sets up N devices with keys; FLEET_FOLDER is the folder of keys that ssh_sessions reads.
 FLEET_FOLDER=$TMP/fleet
@@ -11,7 +11,8 @@ enrol_fleet() {
     gw list --json | jq -r '.[] | select(.group == "fleet") | .name + " " + .address' >"$FLEET_FOLDER/addresses"
 }
 
-# start_sessions PORT FIRST COUNT: logs COUNT devices in and keeps them. LOGINS: "DONE FAILED SECONDS P50_MS P99_MS MAX_MS CPU_MS".
+# start_sessions PORT FIRST COUNT: logs COUNT devices in and keeps their sessions. Sets LOGINS to "DONE FAILED SECONDS P50_MS
+# P99_MS MAX_MS CPU_MS".
 start_sessions() {
     local answer
     coproc SESSIONS { exec "$TMP/ssh_sessions" "$1" cmxsafe-gw "$FLEET_FOLDER" "$2" "$3" 0 1 2>>"$TMP/sessions.log"; }
@@ -21,20 +22,21 @@ start_sessions() {
     IFS= read -r -t 900 -u "$SESSIONS_OUT" answer || fail "the sessions do not come up"
     LOGINS=${answer#logins }
 }
-# mark_sessions: sets a mark for return_sessions. LOST is how many sessions were closed since the last order.
+# mark_sessions: sets a mark for return_sessions. Sets LOST to the number of sessions that were closed since the last
+# mark.
 mark_sessions() {
     echo mark >&"$SESSIONS_IN"
     IFS= read -r -t 30 -u "$SESSIONS_OUT" LOST || fail "ssh_sessions does not answer"
     LOST=${LOST#marked }
 }
-# return_sessions SECONDS: waits until each session was closed since the mark and is back. RETURN: "N REFUSED TIMEOUTS SECONDS P50_MS
-# P99_MS MAX_MS".
+# return_sessions SECONDS: waits until each session was closed since the mark and is back. Sets RETURN to "N REFUSED TIMEOUTS
+# SECONDS P50_MS P99_MS MAX_MS".
 return_sessions() {
     echo "back $1" >&"$SESSIONS_IN"
     IFS= read -r -t $(($1 + 30)) -u "$SESSIONS_OUT" RETURN || fail "ssh_sessions does not answer"
     RETURN=${RETURN#back }
 }
-# end_sessions: ends the sessions. LOST is how many of them were closed since the last order.
+# end_sessions: ends the sessions. Sets LOST to the number of them that were closed since the last mark or return.
 end_sessions() {
     exec {SESSIONS_IN}>&-
     IFS= read -r -t 120 -u "$SESSIONS_OUT" LOST || fail "the sessions do not end"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Measures gateways that share a registry in PostgreSQL: a login's processor time over that with a registry of the gateway's
-# own, in the same run, and the time until a revocation has ended a device's sessions at every gateway. CMX_LOGINS (300),
-# CMX_CHANGES (20). CMX_ONLY=login: the logins only.
+# Measures gateways that share a registry in PostgreSQL: the processor time of a login, divided by that at a gateway with a
+# SQLite registry in the same run, and the time until a revocation has ended a device's sessions at every gateway.
+# CMX_LOGINS (300), CMX_CHANGES (20). CMX_ONLY=login: the logins only.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
 export CMX_BUILD=$CMX_ROOT/build CMX_BIN=${CMX_BIN:-$CMX_ROOT/build/bin}
@@ -22,8 +22,8 @@ start_node sqlite
 for n in one two three; do start_node "$n" --registry "$(pg_url db)"; done
 has() { on "$1" gw show "$2" --json >/dev/null 2>&1; }
 
-# cpu_of NODE: clock ticks that the gateway's processes have used, with those that ended (sshd, the look-ups): of its worker, of the process
-# that follows the registry, and of all.
+# cpu_of NODE: prints the clock ticks that processes of the gateway have used: its worker, the process that follows the registry, and all
+# processes together, including those that have ended (sshd, the look-ups).
 cpu_of() {
     local p worker=0 follow=0 all=0 t
     for p in $(eval "echo \$GW_PID_$1") $(descendants "$(eval "echo \$GW_PID_$1")"); do
@@ -42,7 +42,8 @@ on one gw enroll login --key "$TMP/login.pub" --ports 81 >/dev/null || fail "enr
 log_in() { # log_in NODE: makes one login that ends at once
     GW_PORT=$(eval "echo \$GW_PORT_$1") try_client login -T -o RemoteCommand=true >"$TMP/login.out" 2>&1 </dev/null
 }
-# The processor time of the nodes in each of five rounds of logins in turn; what a node sends or fetches meanwhile counts as its own.
+# Measures the processor time of two nodes in five rounds, in which they take turns with logins. It includes the time that a node takes to
+# exchange data with PostgreSQL meanwhile.
 : >"$TMP/ratios"
 : >"$TMP/parts"
 for round in 1 2 3 4 5; do
@@ -50,7 +51,7 @@ for round in 1 2 3 4 5; do
     for ((i = 0; i < LOGINS / 5; i++)); do log_in sqlite; log_in one; done
     echo "$a $b $(cpu_of sqlite) $(cpu_of one)" | awk -v n=$((LOGINS / 5)) '{
         for (i = 1; i <= 6; i++) $i = ($(i + 6) - $i) * 10 / n
-        print $3, $6, $1, $2, $4, $5 }' >>"$TMP/parts" # ms per login: all processes, without and with PostgreSQL; then worker and follower, of each gateway
+        print $3, $6, $1, $2, $4, $5 }' >>"$TMP/parts" # ms per login: all processes with SQLite, all with PostgreSQL; worker and follower of each
 done
 awk '$1 > 0 { printf "%.4f\n", $2 / $1 }' "$TMP/parts" >"$TMP/ratios"
 part() { note "registry_login_$1_ms" "$(cut -d' ' -f"$2" "$TMP/parts" | median)"; }

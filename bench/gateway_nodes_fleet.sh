@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Measures three gateways with real BIRD and real devices (cmxsafed), each gateway in network namespaces of its own: the time from the death of a gateway
-# until a platform at another one reaches the last of its devices again, three times; and the rate of a stream from a device to a platform, at two gateways
-# relative to one. The links are plain, so that no encryption is measured. bench/gateway_nodes.sh runs it. CMX_DEVICES (300), CMX_BULK_MB (200). Needs root. It
-# takes about four minutes.
+# Measures three gateways with real BIRD and real devices (cmxsafed), each gateway in network namespaces of its own. One figure is the
+# time from the death of a gateway until a platform at another gateway reaches every device of the fleet again (three rounds).
+# The other is the rate of a stream to a platform from a device at another gateway, relative to a device at the same gateway. The links
+# are plain, so that no encryption is measured. bench/gateway_nodes.sh runs it. CMX_DEVICES (300), CMX_BULK_MB (200). Needs root.
+# It takes about four minutes.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
 export CMX_BUILD=$CMX_ROOT/build CMX_BIN=${CMX_BIN:-$CMX_ROOT/build/bin}
@@ -46,7 +47,7 @@ python3 "$ROOT/tests/e2e/service.py" "$STREAMS" 2>"$TMP/service.log" & PIDS+=("$
 # ---- bulk ----
 client_at 2 bulk -N -R "[$BULK_ADDRESS]:81:127.0.0.1:$STREAMS" & PIDS+=("$!")
 wait_for 60 connected_at 2 bulk && wait_for 20 route_is 1 "$BULK_ADDRESS" 2 || fail "the device does not connect"
-# seconds N: prints how long a stream from the device takes to a platform at node N.
+# seconds N: prints how many milliseconds a stream from the device to a platform at node N takes.
 seconds() {
     local begin got
     begin=$(now_ms)
@@ -116,7 +117,7 @@ reach() { on 1 ip netns exec cmxsafe "$FLEET_PYTHON" "$TMP/reach.py" "$V" "$1" "
 read -r n at < <(reach "$TMP/addresses" 300)
 [ "$n" = "$DEVICES" ] || fail "$n of $DEVICES devices are reachable: $(tail -n 3 "$TMP/agents.log")"
 note nodes_devices_up_s "$at"
-# The devices of the killed gateway go to the two others; in the next round the one of them that has no platform is killed.
+# Kills a gateway in each round; its devices move to the other two. Node 1 has the platform and is never killed.
 : >"$TMP/killed"
 : >"$TMP/moved"
 for n in 3 2 3; do
@@ -124,8 +125,8 @@ for n in 3 2 3; do
     moved=$(devices_at $n)
     [ "$moved" -gt 0 ] || fail "no device is at node $n"
     echo "$moved" >>"$TMP/moved"
-    sleep 15 # sessions count as working after 10 s (CMX_SESSION_PROVEN_MS); before that, devices wait longer and longer
-    echo 1 >"$CGROUP/node$n/cgroup.kill" # ends all its processes, the sessions and BIRD
+    sleep 15 # sessions count as working after 10 s (CMX_SESSION_PROVEN_MS); earlier losses lengthen a device's waits
+    echo 1 >"$CGROUP/node$n/cgroup.kill" # kills all processes of the node, including its sessions and BIRD
     read -r got at < <(reach "$TMP/addresses" 120)
     [ "$got" = "$DEVICES" ] || fail "$got of $DEVICES devices are reachable after node $n was killed"
     echo "$at" >>"$TMP/killed"

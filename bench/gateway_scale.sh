@@ -2,9 +2,10 @@
 # Measures the load of a gateway on this machine: 2,000 sessions of light clients, all of which log in at once, and the cost of
 # each; 10,000 grants; logins offered at 20, 50 and 100 a second beside the sessions; and how the sessions come back after
 # the gateway was stopped and after it was killed. Clients and gateway share the machine. Prints one line per figure, with the
-# rounds where there are several. The 2,000 logins at once have one round, whose medians and percentiles are over the
-# sessions. Names the first limit. CMX_SESSIONS: the number of sessions (2,000). CMX_SHORT=1: 200 sessions and 1,000 grants.
-# CMX_ONLY=stop or kill: only the logins, and how the sessions come back after that. Needs root.
+# rounds where there are several. The 2,000 logins at once are one round; their medians and percentiles are over the sessions.
+# Also prints which limit is reached first. CMX_SESSIONS: the number of sessions (2,000). CMX_SHORT=1: 200 sessions and 1,000
+# grants. CMX_ONLY=stop or kill: measures only the logins, and how the sessions come back after a stop or a kill. Needs
+# root.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
 export CMX_BUILD=$CMX_ROOT/build CMX_BIN=${CMX_BIN:-$CMX_ROOT/build/bin}
@@ -46,7 +47,8 @@ note scale_storm_busy_percent "$storm_busy"
 note scale_login_cpu_ms "$(per "$storm_cpu" $((N * 1000)))"
 note scale_login_client_cpu_ms "$client_ms"
 
-# restart WHAT: the gateway ends as WHAT says and is started again at once; all sessions come back by themselves, with a device's waits.
+# restart stop|kill: stops or kills the gateway and starts it again at once. All sessions come back by themselves, after the same waits as
+# a device's.
 restart() {
     local begin back refused timeouts seconds p50 p99 max
     mark_sessions
@@ -86,7 +88,7 @@ session_kib=$(pss "${sessions[@]}") full_kib=$(pss "$server") client_kib=$(pss "
 note scale_session_processes "$(per ${#sessions[@]} "$N")"
 note scale_session_pss_kib "$(per "$session_kib" "$N")"
 note scale_session_server_pss_kib "$(per $((full_kib - empty_kib)) "$N")"
-note scale_session_machine_kib "$(per $((free_before - free_after - client_kib)) "$N")" # includes the kernel's part
+note scale_session_machine_kib "$(per $((free_before - free_after - client_kib)) "$N")" # includes memory of the kernel
 note scale_session_descriptors "$(per "$fds" "$N")"
 note scale_session_server_descriptors "$(per $(($(ls "/proc/$server/fd" | wc -l) - empty_fds)) "$N")"
 for _ in 1 2 3; do

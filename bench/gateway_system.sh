@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Measures identities and the judge, against a stock sshd in a network namespace without them, in the same run: the time of a new connection
-# through the gateway, bulk, how soon a revocation cuts a live connection, memory of a session, and loading 5,000 grants. Prints
-# one line per figure, with the value of each round. gateway.sh runs it. CMX_SHORT=1: fewer rounds. Needs root.
+# Measures the cost of identities and of the packet filter that enforces grants, against a stock sshd in a network namespace without
+# them, in the same run: the time of a new connection through the gateway, bulk, how soon a revocation cuts a live connection, memory of
+# a session, and loading 5,000 grants. Prints one line per figure, with the value of each round. gateway.sh runs it. CMX_SHORT=1: fewer
+# rounds. Needs root.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
 export CMX_BUILD=$CMX_ROOT/build CMX_BIN=${CMX_BIN:-$CMX_ROOT/build/bin}
@@ -132,7 +133,7 @@ for i in $(seq 20); do
 done
 figure gateway_revocation_worst_of_20_s "$(sort -g "$TMP/cuts" | tail -n 1)" "<=" 1.0 "$(paste -sd, "$TMP/cuts")"
 
-# Memory of a session, with the server's own growth, relative to a session of the control.
+# Memory of a session, including the growth of the gateway's server, relative to the memory of a session at the control.
 server=$(server_pid)
 for _ in 1 2 3; do
     mapfile -t before < <(gateway_pids)

@@ -30,7 +30,7 @@ if command -v riscv64-unknown-elf-gcc >/dev/null && [ -d /usr/include/lwip ]; th
             -isystem tests/riscv/include -isystem /usr/include/lwip -c "$c" -o "$work/$(basename "$c").o" || exit 1
     done
     mapfile -t roots < <(riscv64-unknown-elf-nm -g --defined-only "$work"/[!i]*.o | awk 'NF == 3 { print "--undefined=" $3 }')
-    # The three functions of the C library do not count; they get a nearby address.
+    # The three functions of the C library do not count: they get an address that a short call can reach, and no code.
     riscv64-unknown-elf-ld -m elf32lriscv -e 0 --gc-sections "${roots[@]}" --defsym memcpy=0x42008000 --defsym memset=0x42008100 \
         --defsym memcmp=0x42008200 -Ttext=0x42000000 "$work"/*.o -o "$work/pure.elf" || exit 1
     size=$(riscv64-unknown-elf-size "$work/pure.elf" | awk 'NR == 2 { print $1 + $2 + $3 }')
@@ -51,7 +51,7 @@ both() { # both agent|board RATE-AIM CPU-AIM: prints both ratios beside their ai
 : >"$work/isolation_board_bulk_ratio"
 if [ "$(id -u)" = 0 ] && [ -x build/bin/cmxsafed ] && [ -x build/bin/isolation_board ]; then
     CMX_BIN=$CMX_ROOT/build/bin bash bench/isolation_bulk.sh "$work" "${CMX_BENCH_ROUNDS:-7}" "${CMX_ONLY:-agent board}" || exit 1
-fi # otherwise there is no figure: it needs root and a build
+fi # without root and a build these transfers are not measured
 for device in ${CMX_ONLY:-agent board}; do
     case $device in
         agent) both agent 0.98 1.02 ;;

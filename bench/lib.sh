@@ -1,8 +1,9 @@
-# lib.sh - for measurements: prints lines of the table and computes medians. Source it before anything is built or started: it
-# warns if the machine is busy.
+# lib.sh - for measurements: prints figures and computes medians. Source it before anything is built or started: it warns if
+# the machine is busy.
 #
-# A figure that can vary has a value for each round: figure_of and note_of print them all. figure and note alone are for counts
-# that every run repeats (bytes, lines, instructions) and for values of which there is one in a run, such as a peak.
+# A figure that can vary has a value for each round: figure_of and note_of print them all. figure and note print a single
+# value. They are for counts that are the same in every run (bytes, lines, instructions) and for values that a run has only
+# once, such as a peak.
 
 # CMX_BUSY: the per cent of the processors' time that other programs used in the second before the measurement. Scripts that the
 # measurement starts inherit it. (A load average would still count programs that ended a minute ago.)
@@ -25,14 +26,14 @@ figure() {
     }'
 }
 
-# note NAME VALUE [ROUNDS]: a figure without an aim.
+# note NAME VALUE [ROUNDS]: prints a figure without an aim.
 note() { printf '%s %s - ok%s\n' "$1" "$2" "${3:+ $3}"; }
 
-# commas: prints the numbers on standard input, one per line there, separated by commas.
+# commas: reads numbers, one per line, and prints them separated by commas.
 commas() { paste -sd,; }
 
-# figure_of NAME FILE COMPARISON AIM: the median of FILE, which has one line per round with its value. note_of NAME FILE: the
-# same without an aim.
+# figure_of NAME FILE COMPARISON AIM: prints a figure for the median of FILE, in which each line is the value of a round.
+# note_of NAME FILE: the same without an aim.
 figure_of() { figure "$1" "$(median <"$2")" "$3" "$4" "$(commas <"$2")"; }
 note_of() { note "$1" "$(median <"$2")" "$(commas <"$2")"; }
 

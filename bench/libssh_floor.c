@@ -1,10 +1,11 @@
-/* libssh_floor.c - bulk data by libssh alone, without relay, local socket and event loop: the least that a reverse
- * forward can cost. Speaks loadgen's protocol at the channel: S: sink, then a byte; G<u64>: source.
+/* libssh_floor.c - bulk data by libssh alone, without relay, local socket and event loop: the lowest cost that a
+ * reverse forward can have. Serves loadgen's protocol on the channel: after "S" it reads until the end and answers with
+ * a byte; after "G" and a 64-bit number it sends that many bytes.
  *
  *   libssh_floor HOST PORT USER KEYFILE REMOTE-PORT CIPHER CHUNK
  *
- * Blocking mode. Serves one connection after the other until the session ends. Does not check the host key: it is for a
- * gateway that the measurement itself has started. */
+ * Runs in blocking mode and serves one connection after the other until the session ends. Does not check the host key,
+ * because the measurement itself starts the gateway. */
 #include <libssh/libssh.h>
 #include <stdbool.h>
 #include <stdint.h>

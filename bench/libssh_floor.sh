@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Counts the instructions that bulk data takes, compared with those of libssh alone (bench/libssh_floor.c) and of ssh -R:
-# user-mode instructions per kilobyte, counted by callgrind, which a busy machine does not change; system calls per megabyte, by
-# strace; and processor time per GB, user and system. Prints `name value aim ok|short [rounds]`, and lines with
-# # for the functions that cost most.
+# user-mode instructions per kilobyte, counted by callgrind (the load of the machine does not affect them); system calls per
+# megabyte, by strace; and processor time per GB, user and system. Prints `name value aim ok|short [rounds]`, and lines with #
+# for the functions that cost most.
 #
-# As root it also measures one connection to the device over 20 ms, where the channel window limits the rate; CMX_RTT=0 leaves this out.
+# As root it also measures one connection to the device with a round-trip time of 20 ms, where the channel window limits the rate;
+# CMX_RTT=0 leaves this out.
 #
 #   CMX_PEERS (floor floor_16k ours ours_high device ssh), CMX_CIPHERS (aes128-gcm@openssh.com), CMX_MB (32: megabytes per count),
 #   CMX_ROUNDS (3; two more over 20 ms)
@@ -65,7 +66,7 @@ SELF_COST='
             if (f !~ /^(clone|__libc_start|main$)/) printf "%.1f%% %s of %s\n", 100 * self[k] / total, f, o }
     }'
 mkfifo "$TMP/open"
-exec {OPEN}<>"$TMP/open" # proxy_run's input, which never ends
+exec {OPEN}<>"$TMP/open" # proxy_run's standard input, held open so that proxy_run does not end
 
 for cipher in $CIPHERS; do
     short=${cipher%%[-0-9@]*}

@@ -3,11 +3,13 @@
  *
  *   mqtt_load PUBLISH_PORT SUBSCRIBE_PORT CA.pem|- each|spaced|kept N [IPV4-ADDRESS, default 127.0.0.1]
  *
- * each: the publisher connects, sends CONNECT, publishes and disconnects for every message. spaced: like each, with a
- * pause of PAUSE_US after each message, as a sensor does, so that the previous message is complete. kept: it stays
- * connected; N messages one at a time give the latency, then 4 N with at most WINDOW under way give the rate. Prints:
- * median latency in us (each: from before connect; kept: from publish), its 99th percentile, messages a second.
- */
+ *   each    the publisher connects, sends CONNECT, publishes and disconnects for every message
+ *   spaced  like each, but like a sensor with a pause of PAUSE_US after each message, in which its exchange ends
+ *   kept    the publisher stays connected; N messages one at a time give the latency, then 4 N messages with at most
+ *           WINDOW in flight give the rate
+ *
+ * Prints the median latency in us (kept: from publish; otherwise from before connect), its 99th percentile, and the
+ * number of messages a second. */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
@@ -113,7 +115,7 @@ static void subscribe(struct peer *p)
 {
     unsigned char packet[5 + TOPIC_LEN + 2] = {0x82, (unsigned char)(2 + 2 + TOPIC_LEN + 1), 0, 1, 0, TOPIC_LEN};
 
-    memcpy(packet + 6, TOPIC, TOPIC_LEN); /* the byte after it is the QoS, 0 */
+    memcpy(packet + 6, TOPIC, TOPIC_LEN); /* the last byte of the packet is the QoS, 0 */
     put(p, packet, sizeof packet);
     expect(p, 0x90);
 }

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Measures updates over the air. Prints one line per figure: name value aim ok|short; lines that begin with # are the measured
-# values. The upload: 1.5 MB from a client at the gateway to the virtual board (built with the device profile's relay
-# buffers), over a link that delays by 10 ms each way; the peer carries the same upload over the same link to the same
-# service with the original's flow control: 8,000-byte window, 512-byte reads. Our side's channel window is that of the
-# installed libssh (libssh 0.10: 1.28 MB), not of LibSSH-ESP32.
+# values. The upload: a client at the gateway sends 1.5 MB to the virtual board (built with the device profile's relay
+# buffers), over a link that delays by 10 ms each way. The peer carries the same upload over the same link to the same service with
+# the flow control of the original CMXsafe-ESP32: 8,000-byte window, 512-byte reads. Our side's channel window is that of the
+# installed libssh (libssh 0.10: 1.28 MB), not that of LibSSH-ESP32.
 #   CMX_ROUNDS (3)
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
@@ -63,7 +63,8 @@ wait_for 20 grep -q '^heap' heap.out || fail "heap.out"
 stop "$pid"
 figure update_heap_bytes "$(awk '/^heap/ {print $2; exit}' heap.out)" "<=" 16384
 
-# Simulates power cuts in every flash operation of update, confirmation and rollback, in five ways each.
+# Simulates power cuts in every flash operation of update, confirmation and rollback. Each operation is cut in five ways
+# (docs/OTA.md).
 (cd "$CMX_ROOT" && "$BIN/sim_ota") >sim.out 2>&1 || { tail -5 sim.out; fail "a power cut left a board that does not boot"; }
 sed -n 's/^power cut: */# /p' sim.out
 read -r good of <<<"$(sed -n 's/^power-cut points that leave a bootable board: \([0-9]*\) of \([0-9]*\)$/\1 \2/p' sim.out)"

@@ -416,7 +416,7 @@ def measure_rest(world, peers, results, seconds):
     """Memory, wake-ups and processor time of the device's side while nothing happens, and memory with 1,000 idle connections."""
     for peer in peers:
         results.add(world.link, 'memory_rest', 'KB', peer.name, private_kb(peer.pids('d')))
-    time.sleep(5)  # the effects of the load before have ended
+    time.sleep(5)  # until the earlier load no longer has an effect
     before = {peer: (wakeups(peer.pids('d')), cpu_seconds(peer.pids('d'))) for peer in peers}
     time.sleep(seconds)
     for peer in peers:
@@ -445,7 +445,7 @@ def measure_return(world, peers, results, outage):
             results.add(world.link, measure, 'ms', peer.name, int(text) if text else None)
 
     for side, measure in (('d', 'return_device_killed'), ('g', 'return_gateway_killed')):
-        time.sleep(35)  # a session that ends soon after its login is not repeated at once, by any of the peers
+        time.sleep(35)  # all peers wait before they repeat a session that ended soon after its login
         for peer in peers:
             peer.restart(side)
             add(measure, [(peer, reach(world, peer))])

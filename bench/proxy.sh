@@ -6,8 +6,8 @@
 #   down: from the gateway to the device, up: from the device to the gateway. aes: aes128-gcm@openssh.com on both sides,
 #   chacha: chacha20-poly1305@openssh.com, default: each side's own choice. 1, 8: connections at once.
 #   CMX_ROUNDS (5), CMX_MB (128: megabytes per measurement), CMX_ONLY (some of: bulk dbclient latency memory mqtt mqtt_link)
-#   CMX_SSHD_ROOT (with root's rights: the folder of another Debian release whose sshd is measured too, with MQTT over 20 ms. It is
-#   made by `debootstrap --include=openssh-server sid FOLDER`)
+#   CMX_SSHD_ROOT (only as root: a folder with another Debian release, whose sshd is measured too, with MQTT over a round trip of 20 ms.
+#   `debootstrap --include=openssh-server sid FOLDER` creates it)
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
 . "$here/lib.sh"
@@ -166,9 +166,9 @@ if wanted memory; then
         for i in 0 1 2; do wait_for 30 listening "${P[i]}" || fail "cmxsafed does not come up"; done
         theirs=()
         for i in 0 1 2; do start_ssh "${Q[i]}"; theirs+=("$SSH_RUN"); done
-        # Both have carried data, so that the allocations of a first connection are done.
+        # Both carry data before the measurement, so that it includes what they allocate for their first connection.
         for i in 0 1 2; do bulk "${P[i]}" to 4 2 >/dev/null; bulk "${P[i]}" from 4 2 >/dev/null; bulk "${Q[i]}" to 4 2 >/dev/null; bulk "${Q[i]}" from 4 2 >/dev/null; done
-        sleep 4 # and both are idle
+        sleep 4 # until both have freed what they need for transfers only
         a=$(private_kb "$AGENT") b=0
         for p in "${theirs[@]}"; do b=$((b + $(private_kb "$p"))); done
         printf '# private memory with 3 contexts: cmxsafed %s KB, three ssh -R %s KB\n' "$a" "$b"
@@ -179,7 +179,7 @@ if wanted memory; then
     done
     figure_of proxy_private_memory "$TMP/ratios" '<=' 0.5
 
-    # Measures the device profile by our allocator. Only the engine is built with this profile.
+    # Measures the heap of the device profile by our allocator. Only the engine is built with this profile.
     mkdir -p "$TMP/device"
     cc -O2 -D_GNU_SOURCE -DCMX_DEVICE_PROFILE -Isrc -I. $(pkg-config --cflags libssh) -o "$TMP/device/proxy_run" tests/tools/proxy_run.c \
         src/cmxsafe/proxy/*.c build/libcmxsafe_linux.a $(pkg-config --libs libssh libcrypto) -lpthread ||
@@ -215,8 +215,8 @@ fi
 # session is already established: this saves processor time on the loopback, and one of four round trips over a network. On a kept
 # connection there is no handshake to save, and each message passes two more processes, which is visible on the loopback but
 # not over a network. Debian 12's sshd uses Nagle's algorithm for sessions that only forward (OpenSSH 10.1 and later do
-# not): over a network, data that follows other data within a round trip waits for its acknowledgement, which costs
-# back-to-back messages the saved round trip. ----
+# not): over a network, data that follows other data within a round trip waits for its acknowledgement, so back-to-back
+# messages lose the round trip that was saved. ----
 
 # broker ADDRESS [command before it]: starts Mosquitto at ports B (plain, loopback) and T (TLS 1.3 at ADDRESS).
 broker() {
@@ -265,7 +265,7 @@ mqtt_case() {
         note_of "proxy_${name}_${way%% *}_rate" "$TMP/mqtt.rate.${way%% *}"
     done
 }
-# start_floors: starts `ssh -L` to the same sshd, and two plain relays, one behind the other, as the two processes of a tunnel are.
+# start_floors: starts `ssh -L` to the same sshd, and two plain relays, one behind the other, like the two processes of a tunnel.
 start_floors() {
     local pub sub near far
     pub=$(free_port) sub=$(free_port) near=$(free_port) far=$(free_port)
@@ -284,7 +284,7 @@ start_legs() {
     answer >/dev/null || fail "proxy_run does not start"
     up
 }
-# stock_holds_back: prints 1 for an sshd before OpenSSH 10.1.
+# stock_holds_back: prints 1 if this machine's sshd is older than OpenSSH 10.1 and therefore uses Nagle's algorithm.
 stock_holds_back() { /usr/sbin/sshd -V 2>&1 | awk 'match($0, /OpenSSH_[0-9]+\.[0-9]+/) { v = substr($0, 9, RLENGTH - 8); exit } END { split(v, n, "."); if (n[1] < 10 || (n[1] == 10 && n[2] < 1)) print 1 }'; }
 # release_sshd COMMAND...: runs it at the gateway's side of the slow link, with CMX_SSHD_ROOT as its root and mounts of its own.
 release_sshd() {
@@ -341,7 +341,8 @@ if wanted mqtt_link && [ "$(id -u)" = 0 ] && ip netns add "cmxg$$" 2>/dev/null; 
         quit_proxy >/dev/null
     fi
 
-    # The same through the product's gateway, which switches Nagle's algorithm off for its sessions. The broker is inside it.
+    # The same through `cmxsafe gateway serve`, which switches Nagle's algorithm off for its sessions. The broker runs in the gateway's
+    # network namespace.
     . tests/e2e/gateway_lib.sh
     if unshare --user --net --mount true 2>/dev/null; then
         gw init --user --listen 192.0.2.1:2223 --host 192.0.2.1 >"$TMP/init.out" || fail "gateway init"

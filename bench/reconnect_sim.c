@@ -3,13 +3,15 @@
  * (proxy/gateways.h) and how long to wait (core/backoff.h), with the defaults of proxy/context.h. Simulated time;
  * one fixed seed, so that a result can be repeated.
  *
- * A gateway is modelled as 'cmxsafe gateway serve': it finishes RATE logins a second in the order of their arrival;
- * QUEUE connections wait in the kernel, and a SYN beyond them is dropped; a device that gave up waiting costs it
- * nothing. The gateway that fails refuses connections (killed) or swallows them (silent: its devices notice by their
- * keepalives, between one and three intervals later).
+ * A gateway is modelled after 'cmxsafe gateway serve'. It finishes RATE logins a second in the order of their arrival.
+ * QUEUE connections wait in the kernel, and a further SYN is dropped. A device that gave up waiting costs it nothing.
  *
  * Usage: reconnect_sim DEVICES GATEWAYS RATE QUEUE killed|silent|all. DEVICES is the number in the whole fleet, of
- * which each gateway has the same share; all: every gateway restarts at once and every device comes back. */
+ * which each gateway has the same share.
+ *
+ *   killed  one gateway fails and refuses connections
+ *   silent  one gateway fails and answers nothing; its devices notice after one to three keepalive intervals
+ *   all     every gateway restarts at once, and every device comes back */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,7 +74,8 @@ static void sink(size_t i)
 
 /* ---- one attempt ---- */
 
-/* True if the login succeeds. Sets *end to the time in ms when the device knows. Gateway 0 is the one that failed. */
+/* True if the login succeeds. Sets *end to the time in ms at which the device has the result. Gateway 0 is the one that
+ * failed. */
 static bool attempt(unsigned gateway, double now, double *end)
 {
     double begin = free_at[gateway] > now ? free_at[gateway] : now;
@@ -114,7 +117,7 @@ static void count_at_one(unsigned gateway, double at)
 
 static void lose_session(struct device *d, unsigned gateway, bool silent)
 {
-    const uint32_t max = CMX_PROXY_BACKOFF_MAX_MS / (uint32_t)list.n; /* the wait is divided as in proxy.c */
+    const uint32_t max = CMX_PROXY_BACKOFF_MAX_MS / (uint32_t)list.n; /* as in proxy.c, divided among the gateways */
 
     cmx_backoff_init(&d->backoff, CMX_PROXY_BACKOFF_BASE_MS, max);
     cmx_gateway_turn_begin(&d->turn, &list, 0);
@@ -127,7 +130,7 @@ static void lose_session(struct device *d, unsigned gateway, bool silent)
     d->at += cmx_backoff_next(&d->backoff, random_bits());
 }
 
-/* Returns when the last device is back, in ms. *median: when half of them are. */
+/* Returns the time in ms at which the last device is back, and sets *median to that of half the devices. */
 static double run(size_t devices, double *median)
 {
     size_t half = devices / 2;

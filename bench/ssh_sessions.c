@@ -5,17 +5,19 @@
  *
  *   ssh_sessions PORT USER FOLDER FIRST COUNT RATE STAY
  *
- * FOLDER/addresses has one line per device, "name address", and FOLDER/name the private key; FIRST and COUNT choose
- * lines. RATE: logins offered a second, whether the former ones are done or not; 0: each thread begins the next one at
- * once, and repeats failed ones. STAY 1: prints the line "logins DONE FAILED SECONDS P50_MS P99_MS MAX_MS CPU_MS_EACH",
- * keeps the sessions until its standard input ends, and prints "lost N": sessions that were closed since the last
- * order. STAY 0: prints the first line only.
+ * FOLDER/addresses has one line per device, "name address"; FOLDER/name is the device's private key. FIRST and COUNT
+ * choose lines of that file. RATE is the number of logins that begin per second, even while earlier ones are not done;
+ * with RATE 0 each thread begins the next login at once, and repeats failed ones.
  *
- * Standard input has orders, one in each line. "mark" prints "marked N": how many sessions were closed since the last
- * mark. "back SECONDS" waits until every session was closed once since the mark and is back, at most that long, and
- * prints "back N REFUSED TIMEOUTS SECONDS P50_MS P99_MS MAX_MS": N sessions are back; meanwhile REFUSED attempts failed
- * at once and TIMEOUTS got no answer in time; SECONDS passed from the first loss to the last return; P50_MS, P99_MS and
- * MAX_MS are how long devices were away. */
+ * Prints the line "logins DONE FAILED SECONDS P50_MS P99_MS MAX_MS CPU_MS_EACH". With STAY 0 that is all. With STAY 1
+ * the sessions stay until standard input ends; then "lost N" is the number of sessions that were closed since the last
+ * command. Commands are lines on standard input:
+ *
+ *   mark          prints "marked N": N sessions were closed since the last command
+ *   back SECONDS  waits, for at most SECONDS, until every session was closed since the mark and is back, and prints
+ *                 "back N REFUSED TIMEOUTS SECONDS P50_MS P99_MS MAX_MS": N sessions are back; meanwhile REFUSED
+ *                 attempts failed at once and TIMEOUTS got no answer in time; SECONDS passed from the first loss to
+ *                 the last return; devices were away for P50_MS (median), P99_MS and MAX_MS */
 #include <libssh/libssh.h>
 #include <pthread.h>
 #include <stdatomic.h>

@@ -9,7 +9,7 @@ if(CMX_AGENT)
   return()
 endif()
 install(TARGETS cmxsafe cmxsafe-board RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-install(TARGETS cmxsafe-authkeys RUNTIME DESTINATION lib/cmxsafe) # `cmxsafe gateway` looks there for the helper
+install(TARGETS cmxsafe-authkeys RUNTIME DESTINATION lib/cmxsafe) # where `cmxsafe gateway` looks for the helper
 file(GLOB CMX_MAN_PAGES CONFIGURE_DEPENDS packaging/man/*.[158])
 foreach(page ${CMX_MAN_PAGES})
   string(REGEX MATCH "[158]$" volume ${page})

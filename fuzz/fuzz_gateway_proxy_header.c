@@ -1,6 +1,6 @@
-/* Any bytes as the PROXY protocol's header in front of a login, read in the pieces that the gateway reads: never more
- * than the longest header. An incomplete header is refused; an accepted one has an IPv4 address, an IPv6 address or
- * none. */
+/* Any bytes as the PROXY protocol's header in front of a login, read in the same pieces as by the gateway. No more
+ * bytes are read than the longest header has. An incomplete header is refused; an accepted one has an IPv4 address, an
+ * IPv6 address or none. */
 #include <assert.h>
 #include <string.h>
 

@@ -45,7 +45,7 @@ static void one(struct cmx_isolation *iso, const struct cmx_iface *iface, uint8_
     if (r.verdict != cmx_why_verdict(r.why))
         abort();
     if (r.why == CMX_WHY_RELAY || r.why == CMX_WHY_DIRECT || r.why == CMX_WHY_CONTROL)
-        abort(); /* no such flow was opened */
+        abort(); /* the policy has no flow for which these reasons apply */
     if (r.why != CMX_WHY_SESSION)
         return;
     if (cmx_packet_parse(&p, &f) != CMX_WHY_NONE || p.proto != CMX_IP_TCP)

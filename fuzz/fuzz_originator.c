@@ -1,6 +1,6 @@
-/* The originator comes from the gateway, allow_from from a file. Any text must be handled. The text of a known
- * address reads as the same address, an unknown originator is in no list, and a header of version 1 ends with CR LF,
- * one of version 2 has the length that it states. */
+/* Any text as a connection's originator, which the gateway reports, and as the list allow_from, which a file holds. A
+ * known address that is written as text and read again is the same address. An unknown originator is in no list. A
+ * PROXY header of version 1 ends with CR LF; one of version 2 has the length that it states. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (o.known) {
         cmx_ip_text(&o.ip, address);
         cmx_originator_read(&again, address, 1);
-        /* inet_ntop writes the last 32 bits of ::/96 in dots, which is not read back */
+        /* inet_ntop writes the last 32 bits of ::/96 in dots, which the parser refuses */
         assert(again.known ? cmx_ip_equal(&again.ip, &o.ip)
                            : strchr(address, '.') != NULL && strchr(address, ':') != NULL);
         assert(cmx_originator_allowed(&o, address) == again.known);

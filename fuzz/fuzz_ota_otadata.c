@@ -1,5 +1,5 @@
-/* Any two records: every decision names an existing slot. Every plan stays within its partition and, when executed
- * completely, has its documented effect. Also parses any partition table entry. */
+/* Any two otadata records: every decision names an existing slot. Every plan stays within its partition and, when
+ * executed completely, has its documented effect. Also parses any partition table entry. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

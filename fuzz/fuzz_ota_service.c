@@ -1,7 +1,8 @@
 /* Any sequence of update requests (two at a time), restarts, confirmations and flash faults, over simulated flash with
- * two slots. After each step the running image is unchanged and no write had to set a bit. After each restart a whole
- * image runs. Without flipped bits it is the correct one, as the service's state reports: the new image if the service
- * answered OK, the old one if a trial was not confirmed or an update did not end. */
+ * two slots. After each step the running image is unchanged, and no write had to set a bit, which flash cannot do
+ * without an erase. After each restart a whole image runs. Without flipped bits it is the correct one, as the service's
+ * state reports: the new image if the service answered OK, the old one if a trial was not confirmed or an update did
+ * not end. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -272,7 +273,7 @@ static void describe(struct cmx_http_request *r, struct input *in)
     case 5:
         set_body(r, frame, i->data, i->len, "");
         break;
-    default: /* the body is the input itself */
+    default: /* the fuzzer's own bytes are the body */
         len = (uint32_t)(in->left < len ? in->left : len);
         set_body(r, kind & 1 ? frame : "", in->p, len, "");
         break;

@@ -1,5 +1,5 @@
-/* Any bytes as the requests of libssh to our ssh-agent, and as an eFuse file: the identifier fits its buffer, and the
- * values in the file are within their ranges. */
+/* Any bytes as a request of libssh to our ssh-agent, from which the session identifier is read, and as an eFuse file:
+ * the identifier fits its buffer, and the values in the file are within their ranges. */
 #include <stdlib.h>
 #include <string.h>
 

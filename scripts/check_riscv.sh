@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Compiles all of src/ for rv32imc -Os with Debian's cross compiler, with warnings as errors, and compares the flash and
-# static RAM of each module and every stack frame with tests/riscv/budget.txt, which has limits for each compiler. SSH
-# and socket headers come from Debian's libssh-dev and liblwip-dev; tests/riscv/include holds the headers of a port of lwIP.
+# static RAM of each module and every stack frame with the limits in tests/riscv/budget.txt. With a compiler for which that
+# file has no limits, it only prints the sizes. SSH and socket headers come from Debian's libssh-dev and liblwip-dev;
+# tests/riscv/include holds the headers of a port of lwIP.
 set -u
 . "$(dirname "$0")/lib.sh"
 cd "$CMX_ROOT" || exit 1

@@ -114,7 +114,7 @@ class Source:
                 start = number
             elif line.startswith("}"):
                 if start is not None:
-                    declaration = re.sub(r"\((\w+)\)\(", r" \1(", " ".join(head))  # void(name)(...): name is a macro, too
+                    declaration = re.sub(r"\((\w+)\)\(", r" \1(", " ".join(head))  # void(name)(...): a function whose name is also a macro
                     name = re.search(r"(\w+)\s*\(", re.sub(r"__attribute__\s*\(\(.*?\)\)", "", declaration))
                     if name:
                         self.functions.append(Function(name.group(1), declaration, start, number))
@@ -391,7 +391,7 @@ class Style:
             if p.startswith(PRODUCT + ("examples/",)) and p.endswith((".c", ".cpp", ".h", ".ino")):
                 declaration = p.endswith(".h") and not PUBLIC_HEADER.match(p)
                 for line in blank(read(p)):
-                    # A line at column 0 of a header declares; its inline functions and macros call.
+                    # In a header, a line at column 0 is a declaration; calls are in indented lines and in macros.
                     if not declaration or re.match(r"\s|#", line):
                         used.update(words.findall(line))
         documented = set(words.findall("\n".join(read(p) for p in self.files if re.fullmatch(r"docs/\w+\.md", p))))

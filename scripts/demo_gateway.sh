@@ -1,11 +1,11 @@
-# demo_gateway.sh - for demo.sh as root: the product's own gateway, in network and mount namespaces of the demo. The machine's
-# accounts, units, /var/lib, /run/netns and packet filter stay as they are. Source it after lib.sh.
+# demo_gateway.sh - for demo.sh as root: a gateway set up by `cmxsafe gateway`, in the demo's own network and mount
+# namespaces. The machine's accounts, units, /var/lib, /run/netns and packet filter stay as they are. Source it after lib.sh.
 
-# own_namespaces ARGUMENT...: starts demo.sh again inside new namespaces. Returns only where that is impossible.
+# own_namespaces ARGUMENT...: starts demo.sh again inside new namespaces. Returns only if that is impossible.
 own_namespaces() {
     [ "$(id -u)" = 0 ] && [ -z "${CMX_DEMO_INSIDE:-}" ] && [ -e /proc/net/if_inet6 ] && unshare --net --mount bash -c "
         $(declare -f private_folders); private_folders" 2>/dev/null || return 0
-    exec 8</proc/self/ns/net # the machine's network namespace, for publish
+    exec 8</proc/self/ns/net # publish() enters the machine's network namespace by this descriptor
     CMX_DEMO_INSIDE=1 exec unshare --net --mount --propagation private bash "$0" "$@"
 }
 
@@ -92,7 +92,7 @@ kill_sessions() {
     kill -KILL $before && wait_until 60 "waiting for new logins" new_sessions "$before"
 }
 
-# cam-2 is a stock ssh client. The service sends it the address that the service sees, which must be cam-2's.
+# cam-2 is a stock ssh client. The service answers with the client address that it sees, which must be cam-2's.
 who_connected() {
     local peer
     python3 -c '

@@ -7,7 +7,7 @@ set -eu
 bin=${1:-$CMX_ROOT/build/bin} out=${2:-$CMX_ROOT/packaging/man}
 date=$(sed -n '1s/.*"\([0-9-]*\)" "cmxsafe".*/\1/p' "$CMX_ROOT/packaging/man/cmxsafe.1")
 
-# page NAME SUMMARY COMMAND ...: writes a page; standard input is its end.
+# page NAME SUMMARY COMMAND ...: prints a page; its last part is read from standard input.
 page() {
     local name=$1 summary=$2
     shift 2

@@ -53,7 +53,7 @@ builder_root() {
         in_root "$dir" bash -euc '
             export DEBIAN_FRONTEND=noninteractive
             [ '"$2"' = '"$native"' ] || dpkg --add-architecture '"$2"'
-            apt-get update -q || { sleep 10; apt-get update -q; } # the archive may be changing
+            apt-get update -q || { sleep 10; apt-get update -q; } # the archive may be in the middle of an update
             [ '"$2"' = '"$native"' ] && cross= || cross=crossbuild-essential-'"$2"'
             apt-get install -y -q --no-install-recommends build-essential python3 $cross
             cd /build/cmxsafe && apt-get build-dep -y -q --no-install-recommends -a '"$2"' -Pcross,nocheck ./' </dev/null >"$ROOTS/$1-builder-$2.log" 2>&1 ||

@@ -30,7 +30,7 @@ build_libraries() {
     apt-get install -y -q --no-install-recommends build-essential musl-tools cmake ninja-build meson pkg-config gperf bison flex curl python3 \
         openssh-server openssh-client
     mkdir -p "$prefix/include" /build
-    # The kernel's headers, which do not depend on the C library.
+    # Makes the kernel's headers available; they do not depend on the C library.
     ln -s /usr/include/linux /usr/include/asm-generic /usr/include/mtd "/usr/include/$(gcc -print-multiarch)/asm" "$prefix/include/"
     echo "$prefix/lib" >"/etc/ld-musl-$(uname -m).path"
     export CC=musl-gcc CFLAGS="-O2 -g -isystem $prefix/include" LDFLAGS="-L$prefix/lib -Wl,-rpath-link,$prefix/lib"
