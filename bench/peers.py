@@ -445,7 +445,7 @@ def measure_return(world, peers, results, outage):
             results.add(world.link, measure, 'ms', peer.name, int(text) if text else None)
 
     for side, measure in (('d', 'return_device_killed'), ('g', 'return_gateway_killed')):
-        time.sleep(35)  # all peers wait before they repeat a session that ended soon after its login
+        time.sleep(35)  # peers may wait before they repeat a session that ended soon after its login
         for peer in peers:
             peer.restart(side)
             add(measure, [(peer, reach(world, peer))])

@@ -168,7 +168,7 @@ if wanted memory; then
         for i in 0 1 2; do start_ssh "${Q[i]}"; theirs+=("$SSH_RUN"); done
         # Both carry data before the measurement, so that it includes what they allocate for their first connection.
         for i in 0 1 2; do bulk "${P[i]}" to 4 2 >/dev/null; bulk "${P[i]}" from 4 2 >/dev/null; bulk "${Q[i]}" to 4 2 >/dev/null; bulk "${Q[i]}" from 4 2 >/dev/null; done
-        sleep 4 # until both have freed what they need for transfers only
+        sleep 4 # until both are idle again
         a=$(private_kb "$AGENT") b=0
         for p in "${theirs[@]}"; do b=$((b + $(private_kb "$p"))); done
         printf '# private memory with 3 contexts: cmxsafed %s KB, three ssh -R %s KB\n' "$a" "$b"
