@@ -83,7 +83,7 @@ stop_gateway() {
 # fleet_python: sets FLEET_PYTHON, a Python with asyncssh.
 fleet_python() { FLEET_PYTHON=$(python_with asyncssh==2.24.1) || fail "asyncssh cannot be installed"; }
 
-# start_fleet N: creates and enrols N devices and starts their process; `fleet COMMAND` sends it a command.
+# start_fleet N: creates and enrols N devices and starts a process that simulates them; `fleet COMMAND` sends it a command.
 start_fleet() {
     "$FLEET_PYTHON" "$ROOT/tests/tools/gateway_fleet.py" keys "$1" "$TMP/fleet.csv" "$TMP/fleet" || fail "keys"
     gw import "$TMP/fleet.csv" >/dev/null || fail "import"

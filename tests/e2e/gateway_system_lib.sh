@@ -7,7 +7,7 @@ unshare --net --mount true 2>/dev/null || skip "no namespaces here"
 if [ -z "${CMX_INSIDE:-}" ]; then
     rm -rf "$TMP"
     [ -z "${NEED_PYTHON:-}" ] || python_with "$NEED_PYTHON" >/dev/null || skip "$NEED_PYTHON cannot be installed" # the namespace has no network
-    # A failure of the inner run shows its own logs.
+    # If the inner run fails, it prints its own logs.
     CMX_INSIDE=1 exec unshare --net --mount --propagation private bash "$0" "$@"
 fi
 . "$(dirname "${BASH_SOURCE[0]}")/gateway_lib.sh"

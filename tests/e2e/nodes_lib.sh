@@ -98,7 +98,7 @@ serve_node() {
     on "$n" ip netns exec cmxsafe bird -f -u bird -g bird -c "/var/lib/node$n/gateway/bird.conf" -s "/var/lib/node$n/gateway/run/bird" 2>>"$TMP/bird$n.log" & BIRD_PID[$n]=$!; PIDS+=("$!")
     wait_for 20 gwn "$n" status --here >/dev/null || fail "node $n does not come up"
 }
-# end_node N: ends the gateway there, whose processes are below a shell of this scenario, and waits until all of them are gone.
+# end_node N: ends the gateway at node N, whose processes a shell of this scenario has started, and waits until all of them are gone.
 end_node() {
     local pids
     pids=$(descendants "${SERVE_PID[$1]}")

@@ -51,7 +51,7 @@ is() { [ "$(standing "$1")" = "$2" ]; }
 for n in b1 b2; do wait_for 60 is $n trusted || fail "$n is not trusted: $(gw policy show)"; done
 
 worker() { pgrep -f "^[^ ]*cmxsafe gateway worker --dir $GW\$"; }
-kill_worker() { # kills the worker, and a child of it that has not run its program yet
+kill_worker() { # kills the worker, and a child of it between fork and exec
     local pids
     mapfile -t pids < <(worker)
     [ ${#pids[@]} -gt 0 ] && kill -9 "${pids[@]}"
@@ -104,7 +104,7 @@ runs b3 2.0.0 || fail "b3 does not run 2.0.0"
 gw campaign show may --json | json_is '.done == 3 and .failed == 0 and (.manifests | length) == 2' >/dev/null || reported "the counts"
 ok "a board that was away is updated when it comes back"
 
-# If the campaign is repeated, no board gets again the version that it runs.
+# A repeated campaign uploads nothing to a board that already runs the version.
 gw campaign start again --all --image away/v2.bin >/dev/null || fail "campaign start"
 wait_for 60 state again done || fail "$(gw campaign show again)"
 for n in b1 b2 b3; do [ "$(count $n 'update ready')" = 1 ] || fail "$n got the version that it runs"; done
@@ -139,7 +139,7 @@ ok "schedule, pause, resume, stop"
 
 # The clock is set back by a year after the update, or between the evidence and the update. New evidence decides in both cases.
 year=31536000
-forget() { # forget SQL: the boards' evidence for june is awaited again
+forget() { # forget SQL: lets the campaign june wait for the boards' evidence again, and runs SQL
     sql "$GW/registry.db" "UPDATE campaign_device SET state = 'attesting', at = unixepoch() WHERE campaign = (SELECT id FROM campaign WHERE name = 'june'); $1;
         UPDATE campaign SET state = 'active' WHERE name = 'june'" || fail "sqlite3"
 }
@@ -154,7 +154,7 @@ ok "a clock that was set back"
 gw policy remove @boards >/dev/null || fail "policy remove"
 gw campaign start v5 b1 --image v5.bin >/dev/null || fail "campaign start"
 soon at v5 b1 begun && gw campaign stop v5 >/dev/null && gw campaign start v6 b1 --image v6.bin >/dev/null || fail "stop, and another campaign"
-completed() { # v6 is done, and has not begun before v5 was
+completed() { # succeeds once v6 is done; fails the scenario if v6 begins during the update of v5
     at v6 b1 waiting || ! at v5 b1 begun || fail "two updates of one board at a time"
     state v6 done
 }

@@ -68,7 +68,7 @@ reaches alice || fail "alice does not reach the device: $(cat "$TMP/ssh.err")"
 logged "alice@corp: logged in from .* with the certificate 'alice-1', serial 1" || fail "the login is not logged: $(tail -3 "$TMP/gateway.log")"
 ok "a certificate of a registered CA, with a grant"
 
-# The gateway refuses the key without a certificate, the CA's own key, and one name for a platform and a CA.
+# The gateway refuses the key without its certificate, the CA's own key, a platform with the CA's name, and a device's key as a CA.
 refused_login alice -o CertificateFile=none -N || fail "the key without its certificate logs in"
 refused_login ca -N || fail "the CA's key logs in as a key"
 ! gw enroll cam-18 --key "$TMP/ca.pub" --ports 81 2>"$TMP/err" >/dev/null && grep -q "this key is corp's" "$TMP/err" || fail "a device with the CA's key: $(cat "$TMP/err")"
@@ -204,7 +204,7 @@ CA=new_ca certificate renewed -n alice
 reaches renewed || fail "a certificate of the CA's new key: $(cat "$TMP/ssh.err")"
 ok "grants and CAs that go"
 
-# A certificate that ends while the gateway is stopped does not log in when it is back.
+# A certificate that expires while the gateway is stopped is refused after the restart.
 CA=new_ca certificate brief -n alice -V -1m:+5s
 stop_gateway
 sleep_until() { [ "$(date +%s)" -ge "$1" ]; }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A principal of a CA's certificates in a system gateway: it has one identity for every key and serial number; the
-# device sees that identity, and the judge decides by it, and its access and refusals are logged.
+# A principal of a CA's certificates in a system gateway: it has the same identity with each key and serial
+# number. The device sees that identity, the judge decides by it, and access and refusals are logged with it.
 . "$(dirname "$0")/../gateway_system_lib.sh"
 system_gateway
 for k in a ca alice phone; do key $k; done
@@ -26,7 +26,7 @@ for k in alice phone; do page $k 81 | grep -qx one || fail "$k does not reach th
 reported() { [ "$(gw access --consumer alice@corp --json | jq -r 'select(.event == "close" and (.device | endswith("cam-17"))) | .consumer' | sort -u)" = platform:alice@corp ]; }
 wait_for 20 reported || fail "access: $(gw access --consumer alice@corp --json)"
 
-# The judge decides without a new login: the session holds a connection, and its grant is removed while another one stays.
+# The judge decides without a new login: one of two grants is removed during a session, and the session continues without that port.
 gw grant alice@corp cam-17:82 >/dev/null || fail "grant"
 L=$(free_port)
 client alice -o CertificateFile="$TMP/alice-cert.pub" -N -L "127.0.0.1:$L:cam-17.cmx:81" 2>"$TMP/held.err" & HELD=$!; PIDS+=("$HELD")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The operator's commands in unusual environments: a strict umask, a short PATH, concurrent commands, a change that cannot
-# be applied, files from spreadsheets. A change that cannot be applied is a failure.
+# The operator's commands in unusual environments: a strict umask, a short PATH, concurrent commands, files from
+# spreadsheets, and a change that cannot be applied, which is a failure.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 need_namespaces
@@ -67,7 +67,7 @@ for pair in "user:$(id -u) user:$(id -un)" "user:$(id -un) user:$(id -u)" "group
     prints_no "${pair%%:*}:" gw grant || fail "a grant to ${pair% *} is left: $(gw grant)"
     ! fetch_ok || fail "${pair% *} still reaches the device after ${pair#* } was removed"
 done
-for number in "0$(id -u)" "$(printf '0x%x' "$(id -u)")"; do # a number has one spelling
+for number in "0$(id -u)" "$(printf '0x%x' "$(id -u)")"; do # only the plain decimal form is the user's number
     gw grant "user:$number" cam-17:81 2>"$TMP/spelling.err" >/dev/null || fail "grant user:$number"
     grep -q "no user '$number'" "$TMP/spelling.err" || fail "no note that user:$number is unknown"
     ! fetch_ok || fail "user:$number is another name of $WHO"

@@ -15,7 +15,7 @@ no_sessions() {
     grep -q "sessions would have no identity: $1" "$TMP/serve.log" || fail "it does not say '$1': $(cat "$TMP/serve.log")"
     ! gw status >"$TMP/status.out" 2>&1 && grep -q "does not answer" "$TMP/status.out" || fail "status: $(cat "$TMP/status.out")"
 }
-# Attaches a program that permits no other program in the control groups below, or detaches the program.
+# exclusive.py attach|detach GROUP: attaches a BPF program that permits no other program in the control groups below, or detaches it.
 cat >"$TMP/exclusive.py" <<'PY'
 import ctypes, os, struct, sys
 PROG_LOAD, PROG_ATTACH, PROG_DETACH, SOCK_ADDR, INET6_CONNECT = 5, 8, 9, 18, 11

@@ -17,7 +17,7 @@ reaches() { answers "http://[$A]:81/" one; }
 reaches_not() { ! reaches; }
 left() { gw grant --json | jq ".[] | select(.consumer == \"$WHO\") | .left"; }
 
-# Invalid terms are refused.
+# A grant with an invalid end, or a break-glass grant without a reason, is refused.
 refused() { local status=0; gw grant "$WHO" cam-17:81 "$@" >/dev/null 2>"$TMP/err" || status=$?; [ "$status" = "$EXPECT" ] || fail "exit $status: $*"; }
 EXPECT=1 refused --for 8x; grep -q "give one such as 90s" "$TMP/err" || fail "the message: $(cat "$TMP/err")"
 EXPECT=1 refused --until 2020-01-01; grep -q "in the past" "$TMP/err" || fail "the message: $(cat "$TMP/err")"
@@ -77,7 +77,7 @@ client a -N -R "[$A]:81:127.0.0.1:$WEB" & PIDS+=("$!")
 wait_for 20 connected cam-17 && wait_for 10 reaches || fail "the grant was lost with a restart"
 sql "$GW/registry.db" "UPDATE grants SET given = given - 3600, ends = ends - 3600" || fail "sqlite3"
 wait_for 20 reaches_not || fail "a clock that was set forward keeps the grant open"
-# The clock is set back by a day in the same boot: the grant still ends after its length.
+# The clock is set back by a day in the same boot: the grant still ends after its duration.
 gw grant "$WHO" cam-17:81 --for 20s >/dev/null || fail "grant"
 sql "$GW/registry.db" "UPDATE grants SET given = given + 86400, ends = ends + 86400" || fail "sqlite3"
 reaches || fail "the grant ended too early"

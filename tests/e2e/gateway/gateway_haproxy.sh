@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # HAProxy is a TCP load balancer in front of the gateway, with PROXY headers of version 2. Devices log in through it and are known
 # by their own address: one source's failed logins do not count for another. Only the named sources may send a header, and
-# a balancer's connection without a right header is closed.
+# a balancer's connection without a valid header is closed.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 need_namespaces
@@ -62,7 +62,8 @@ stop "$DEVICE"
 wait_for 10 gone cam-1 || fail "the session stays"
 ok "failed logins count for the device's address, not for the load balancer's"
 
-# raw FROM DATA: connects to the gateway itself and prints its answer of the first 5 s; DATA in Python's notation.
+# raw FROM DATA: connects to the gateway itself from the address FROM, sends DATA (with Python's escapes), and prints the beginning of
+# the answer, "closed", or "silent" after 5 s.
 raw() {
     python3 - "$direct_port" "$1" "$2" <<'PY'
 import ast, socket, sys, time

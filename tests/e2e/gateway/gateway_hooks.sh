@@ -26,7 +26,7 @@ wait_for 40 event grant user:0 && wait_for 40 event expire user:0 || fail "no ev
 [ "$(jq -n '[inputs] | map(select(.event == "grant")) | .[0].detail | contains("a \"quoted\" reason")' "$TMP/events")" = true ] || fail "the reason: $(cat "$TMP/events")"
 ok "events reach the hooks"
 
-# A refusal is an event only if a grant that has ended is used.
+# A refused connection is an event only if the consumer's grant for it has ended.
 key v
 client a -N -R "[$A]:81:127.0.0.1:9" & DEVICE=$!; PIDS+=("$DEVICE")
 wait_for 20 connected cam-17 || fail "no login"
@@ -44,7 +44,7 @@ wait_for 40 event key-conflict cam-17 || fail "no event for a key conflict: $(ca
 "$BIN/cmxsafe-board" image --version 2.0.0 "$TMP/image.bin" >/dev/null || fail "image"
 ! gw update cam-17 --port 81 -- "$TMP/image.bin" --quiet >/dev/null 2>&1 || fail "an update without a service"
 wait_for 40 event update-failed cam-17 || fail "no event for a failed update: $(cat "$TMP/events")"
-# A device that is away for longer than 5 s causes one event until it is back.
+# A device that is away for longer than 5 s causes only one event until it is back.
 [ "$(grep -c '"offline"' "$TMP/events")" = 0 ] || fail "a connected device counts as away: $(cat "$TMP/events")"
 stop "$DEVICE"
 wait_for 60 event offline cam-17 || fail "no event for a device that is away: $(cat "$TMP/events")"

@@ -14,9 +14,8 @@ done
 [ "$(cat /proc/sys/net/ipv6/conf/cmxsafe0/disable_ipv6)" = 0 ] || fail "IPv6 is off on the link"
 for k in a b p svc stranger; do key $k; done
 
-# This service prints its peer. On the device's side of a forward the peer is sshd's own address, so the peer is checked
-# at the gateway: in the access log, and with a listener that replaces a session. Devices reach the service by direct
-# contexts.
+# This service prints its peer. Behind a device the peer is the device's own ssh, so the scenario checks the peer at the gateway: in
+# the access log, and with this service as the listener in place of a device's session. Devices reach the service by direct contexts.
 cat >"$TMP/peers.py" <<'PY'
 import socket, sys, threading
 s = socket.socket(socket.AF_INET6)
@@ -164,7 +163,7 @@ forbidden("connect to an IPv4-mapped address", lambda: tcp().connect(("::ffff:12
 for name, kind, protocol in (("raw", socket.SOCK_RAW, 6), ("raw, any", socket.SOCK_RAW, 255), ("datagram", socket.SOCK_DGRAM, 0), ("ping", socket.SOCK_DGRAM, 58), ("seqpacket", socket.SOCK_SEQPACKET, 0), ("MPTCP", socket.SOCK_STREAM, 262), ("SCTP", socket.SOCK_STREAM, 132)):
     forbidden("a %s socket" % name, lambda: socket.socket(socket.AF_INET6, kind, protocol))
 forbidden("a packet socket", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0))
-def routed(via, address, port):  # a segment routing header (RFC 8754) that leads over via
+def routed(via, address, port):  # a segment routing header (RFC 8754) with a segment at the address `via`
     s = tcp(); s.settimeout(1.5)
     s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RTHDR, struct.pack("!BBBBBBH", 0, 4, 4, 1, 1, 0, 0) + bytes(16) + socket.inet_pton(socket.AF_INET6, via))
     s.connect((address, port))
@@ -178,7 +177,7 @@ s = tcp(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind((own,
 forbidden("connect from a socket that listens on its own port", lambda: (lambda t: (t.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1), t.bind((own, 81)), t.connect((other, 8080))))(tcp()))
 c = tcp(); c.settimeout(3); c.connect((other, 81))
 if c.getsockname()[0] != own: bad.append("connects as " + c.getsockname()[0])
-# No connection reaches a listener on all addresses whose port the kernel chose.
+# No connection reaches a listener that is bound to all addresses and whose port the kernel chose.
 w = tcp(); w.listen(1)
 port = w.getsockname()[1]
 t = tcp(); t.settimeout(1)
@@ -250,7 +249,7 @@ nft flush ruleset
 ! as 1235 /usr/bin/python3 "$TMP/forge.py" "$user" "$A" || fail "a local user took another user's identity while the host had no rules"
 ok "a local user cannot take another's identity, with the host's rules or without"
 
-# Inside the fleet's namespace, where root may start programs of users, an identity cannot be chosen either.
+# A user's program that root starts inside the fleet's namespace cannot choose an identity either.
 inside_as() { nsenter --net=/run/netns/cmxsafe setpriv --reuid "$1" --regid "$1" --clear-groups /usr/bin/python3 "$TMP/forge.py" "$2" "$A"; }
 wait_for 10 gets 1234 http://cam-17.cmx:81/ one || fail "the host's rules are not restored"
 inside_as 1234 :: | grep -q one || fail "the forger's program does not work in the namespace without forging"
@@ -297,7 +296,7 @@ CONF
 wait_for 10 accessed platform:vms cam-19 || fail "the access log has no ssh -J: $(gw access)"
 ok "ssh -J reaches a device by its name, with the platform's identity"
 
-# Refusals are counted, and at most 120 a minute are written. The log survives a restart, and begins a new file when it is full.
+# Refusals are counted, and at most 120 a minute are written. The log survives a restart, and starts a new file when it is full.
 cat >"$TMP/many.py" <<'PY'
 import socket, sys
 for port in range(10000, 10400):

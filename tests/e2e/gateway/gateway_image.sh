@@ -105,7 +105,7 @@ gw campaign start first cam-1 --image v2.bin --at '2099-01-01 02:00' >/dev/null 
 printf x >>"$GW/store/$(digest v2.bin)"
 [ "$(finding)" = "bad the image of the campaign 'first' is missing or was changed" ] || fail "doctor on a damaged copy: $(finding)"
 gw image add v2.bin >/dev/null && [ "$(finding)" = "ok " ] || fail "doctor after the repair: $(finding)"
-# A stopped campaign can't be resumed while another one has its devices.
+# A stopped campaign can't be resumed while its devices are in another campaign that is not done.
 gw campaign stop first >/dev/null && gw campaign start second cam-1 --image v2.bin --at '2099-01-01 02:00' >/dev/null || fail "a second campaign"
 refuses "the campaign was not resumed: 'cam-1' is in the campaign 'second', which is not done; stop that one first" gw campaign resume first
 gw campaign show first | grep -q stopped || fail "a refused resume changes the campaign: $(gw campaign show first)"

@@ -24,7 +24,7 @@ PY
 ECHO=$(free_port)
 python3 "$TMP/echo.py" "$ECHO" 2>/dev/null & PIDS+=("$!")
 wait_for 10 listening "$ECHO" || fail "no echo service"
-# Records the gateway's calls of ip, one per line.
+# Records the gateway's calls of the command ip, one per line.
 mkdir "$TMP/path" && printf '#!/bin/sh\necho "$*" >>"%s"\nexec %s "$@"\n' "$TMP/ip.log" "$(command -v ip)" >"$TMP/path/ip" && chmod 755 "$TMP/path/ip" || fail "ip"
 # Like a service manager, starts the gateway again when it has ended.
 (
@@ -63,8 +63,8 @@ closed() { [ ! -s "$TMP/got" ] || fail "a user without a grant got $(wc -c <"$TM
 inside_ns() { nsenter --net=/run/netns/cmxsafe "$@"; }
 repaired() { gw status --json | json_is '.judge == "" and .counters.judge_repairs > $n' --argjson n "$1"; }
 works() { connected cam-17 && gets 1234 http://cam-17.cmx:81/ one; }
-# lose NAME COMMAND...: removes something; the gateway notices it and repairs it. The aim is 2 s; a loaded machine gets a minute,
-# and with CMX_REPAIR_MS=2000 an idle one has to meet the aim.
+# lose NAME COMMAND...: removes something; the gateway notices it and repairs it, within 2 s on an idle machine.
+# The limit is a minute, for a loaded machine; CMX_REPAIR_MS=2000 sets it to 2 s.
 slowest=0
 lose() {
     local name=$1 before start took
@@ -140,12 +140,12 @@ logged "the network namespace cmxsafe was replaced" || fail "the log does not sa
 closed "the namespace is replaced"
 if command -v bpftool >/dev/null; then
     p=$(server_pid)
-    # Removes only this gateway's links, because other gateways may run on this machine.
+    # Detaches only this gateway's BPF links, because other gateways may run on this machine.
     sessions=$(stat -c %i "$CGROUP/cmxsafe-gateway/sessions") || fail "no control group of the sessions"
     links=$(bpftool link show -j | jq --argjson c "$sessions" '.[] | select(.type == "cgroup" and .cgroup_id == $c) | .id')
     [ "$(wc -w <<<"$links")" -ge 8 ] || fail "attached to the sessions' control group: ${links:-nothing}"
     start=$(date +%s%3N)
-    # The gateway stops when the first program is detached, and then removes the others.
+    # The gateway stops when the first program is detached, and then removes the other programs itself.
     for id in $links; do bpftool link detach id "$id" || prints_no "^$id: " bpftool link show || fail "link $id can't be detached"; done
     wait_for 20 restarted "$p" || fail "the gateway is not back after the programs were detached"
     bounded "the programs are detached" "$start"

@@ -80,7 +80,7 @@ stream() { # a user of node 1 receives from the device without an end
 }
 received() { on 1 ss -Htin "dst [$A]:82" | grep -o 'bytes_received:[0-9]*'; }
 flows() { local before; before=$(received); sleep 0.3; [ "$(received)" != "$before" ]; }
-# Removes the rules each time: a change of the registry that arrives late makes the follower, which still runs, load them.
+# Removes the rules at each try: the follower still runs, and loads them again if a change of the registry arrives late.
 stands() { on "$n" ip netns exec cmxsafe nft flush ruleset; ! flows && ! flows && ! flows; }
 # without_rules N: removes the rules of node N, and stops its server and guard, so that they cannot restore the rules.
 without_rules() {
@@ -154,7 +154,7 @@ cp /var/lib/node4/gateway/hostkey_ed25519 "$TMP/kept" && key other && cat "$TMP/
 cat "$TMP/kept" >/var/lib/node4/gateway/hostkey_ed25519
 [ -e /var/lib/node4/gateway/registry.db ] && equal "$(gwn 1 nodes --json | jq -r '[.nodes[].name] | sort | join(" ")')" "gw1 gw2 gw3 gw4" || fail "nodes: $(gwn 1 nodes)"
 gwn 4 leave >/dev/null || fail "leave"
-# A lost key of the links is replaced by another join.
+# If link.key is lost, joining again replaces it.
 BEFORE=$(on 3 wg pubkey </var/lib/node3/gateway/link.key)
 rm /var/lib/node3/gateway/link.key
 ! gwn 3 init >"$TMP/again.log" 2>&1 && grep -q "link.key, the WireGuard key of this gateway, is missing; .*'cmxsafe gateway join --from GATEWAY'" "$TMP/again.log" || fail "init without link.key: $(cat "$TMP/again.log")"

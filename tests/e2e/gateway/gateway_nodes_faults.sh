@@ -118,7 +118,7 @@ for pair in "1 2" "2 3" "3 1"; do
     client_at "$b" d -N -R "[$A]:81:127.0.0.1:$ONE" & E=$!; PIDS+=("$E")
     wait_for 20 connected_at "$b" cam-1 && wait_for 20 route_is "$other" "$A" "$b" || fail "cut between $a and $b: without the registry, the newest claim does not count"
     connected_at "$a" cam-1 || fail "cut between $a and $b: the control: there is only one session"
-    # In neither half does a party reach more than before.
+    # During the cut, the platform without a grant reaches the device at none of the gateways.
     for n in 1 2 3; do ! x_gets $n || fail "cut between $a and $b: node $n lets a platform without a grant reach the device"; done
     cable_repair "$a" "$b" || fail "the cable is not repaired"
     wait_for 40 gone_at "$a" cam-1 && connected_at "$b" cam-1 || fail "after the split between $a and $b, the older session continues"

@@ -147,7 +147,7 @@ gwn 1 status --traffic --json >"$TMP/traffic.json" 2>"$TMP/traffic.err" && json_
 wait_for 20 grep -q "gateway gw2 does not answer, so that its records are missing until it does" "$TMP/follow1.err" || fail "access --follow does not say that gw2 is away"
 ok "a gateway that does not answer is named"
 
-# ---- an older gateway in its place, which does not know how to be followed: it reads the question and closes ----
+# ---- an older gateway in its place, whose access log cannot be followed: it reads the request and closes the connection ----
 on 2 ip netns exec cmxsafe python3 -c '
 import socket
 s = socket.create_server(("::", 1129), family=socket.AF_INET6)
@@ -177,7 +177,7 @@ same() { records_of <"$TMP/followed1" >"$TMP/have" && gwn 1 access --json 2>/dev
 wait_for 20 same || fail "access --follow misses records, or has some twice: $(diff "$TMP/have" "$TMP/want")"
 ok "access --follow goes on when a gateway is back"
 
-# ---- another gateway's process was replaced ----
+# ---- a process in place of another gateway sends forged answers ----
 kill -KILL "$(gwn 2 status --here --json | jq -r .pid)"
 wait "${SERVE_PID[2]}" 2>/dev/null
 : >"$TMP/followed1"

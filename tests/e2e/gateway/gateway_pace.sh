@@ -23,7 +23,7 @@ logged '127.0.0.1: many of its logins failed; its connections are slowed' || fai
 ok "a source with a good login is slowed, never refused"
 stop_gateway
 
-# Without a good login, a replaced key of a device costs much less than an unknown key.
+# At a source without a good login, a login with a device's replaced key counts much less than one with an unknown key.
 serve_gateway
 for i in $(seq 10); do login old; done
 in_ good cam-1 || fail "ten logins with a replaced key kept a good device out"
@@ -35,7 +35,7 @@ gw status --json | json_is '.counters.refused_penalty > 0' || fail "no connectio
 ok "a replaced key costs less than an unknown one, which is refused in the end"
 stop_gateway
 
-# The service of a frozen device is requested again and again.
+# Clients connect to the service of a frozen device again and again.
 serve_gateway
 A=$(address_of cam-1)
 gw grant "user:$(id -un)" cam-1:81 >/dev/null || fail "grant"

@@ -113,8 +113,8 @@ stop "$DEVICE"; wait_for 20 gone cam-17; login
 wait_for 90 is cam-17 trusted || fail "back"
 ok "another device's evidence"
 
-# Evidence that was recorded, with the same nonce length and from this very device, proves nothing later. Here the device has
-# started again since: evidence names its boot (bootseed), but the nonce alone refuses evidence of an older boot.
+# Recorded evidence of this device is refused later, because it has another nonce (of the same length). The device starts again
+# here, so that the recorded evidence also names another boot (bootseed); the nonce alone is a sufficient reason.
 ranges=$(awk '$1 == "region" { printf "%s%s-%s", sep, $2, $3; sep = "," }' "$TMP/manifest")
 record() { curl -sf -H 'Accept: application/eat+cwt' -o "$TMP/$1" "http://127.0.0.1:$BOARD_PORT/evidence?nonce=$(openssl rand -hex 32)&alg=ES256&ranges=$ranges" || fail "no evidence to record"; }
 # bootseed FILE: prints the boot seed in the evidence: claim 268 of RFC 9711, 32 bytes in CBOR.
@@ -184,8 +184,8 @@ sql "$GW/registry.db" "UPDATE evidence SET ends = ends - 57, boot_ends = boot_en
 wait_for 30 is cam-17 QUARANTINED && wait_for 20 reaches_not || fail "without the worker it stays open: $(gw policy show)"
 kill -CONT "$WORKER"
 wait_for 90 is cam-17 trusted && wait_for 20 reaches || fail "the worker continues"
-# tests/unit/gateway tests the clocks: evidence counts by the boot's clock, and after a reboot it does not count while
-# the wall clock is behind.
+# tests/unit/gateway tests the clocks: within one boot, evidence expires by the time since boot; after a reboot it does not
+# count while the wall clock is behind.
 ok "a worker that hangs"
 
 # A device that gives no evidence after a login is quarantined when the grace period ends. This also holds while no worker runs.
@@ -195,7 +195,7 @@ wait_for 60 is cam-17 QUARANTINED && wait_for 20 reaches_not || fail "a silent d
 start_board --keyfile private_key.bin
 stop "$DEVICE"; wait_for 20 gone cam-17; login
 wait_for 90 is cam-17 trusted || fail "back"
-for f in "$GW"/store/*; do echo "# changed" >>"$f"; done # the worker can no longer verify
+for f in "$GW"/store/*; do echo "# changed" >>"$f"; done # the worker can no longer verify evidence
 sql "$GW/registry.db" "UPDATE evidence SET ends = ends - 50, boot_ends = boot_ends - 50 WHERE trusted = 1" || fail "sqlite3"
 wait_for 60 is cam-17 QUARANTINED && wait_for 20 reaches_not || fail "a changed manifest keeps it open: $(gw policy show)"
 gw doctor | grep -q "^bad .*a manifest of the policy of 'cameras', or a file of it, is missing or was changed; run 'cmxsafe gateway policy set' again" || fail "doctor: $(gw doctor)"

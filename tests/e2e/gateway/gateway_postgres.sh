@@ -76,8 +76,8 @@ logs_agree() { equal "$(on one gw log --json)" "$(on two gw log --json)"; }
 wait_for 10 logs_agree || fail "two audit trails"
 ok "one audit trail"
 
-# Evidence that another gateway has verified permits connections here until it ends. The device's attestation key is known and
-# it gives no evidence, so that the workers of these two gateways come to no verdict.
+# Evidence that another gateway has verified permits connections here until it expires. cam-18 has an attestation key but gives no
+# evidence, so that the workers of these two gateways store no verdict of their own.
 on one gw grant "user:$(id -un)" cam-18:81 >/dev/null || fail "grant"
 A18=$(on one address_of cam-18)
 rules_have() { grep "elements\|dport\|saddr\|daddr" "$TMP/$1/fleet.nft" | grep -q "$A18"; }
@@ -163,7 +163,8 @@ on two gw enroll more --key "$TMP/more.pub" --ports 81 >/dev/null || fail "enrol
 wait_for 20 has three more || fail "the other gateway does not follow the replaced tables"
 stop "$GW_PID_one"; stop "$GW_PID_two"; stop "$GW_PID_three"
 
-# migrate is killed after PostgreSQL's commit, which waits for a standby that does not exist. It is repeated after a change at this gateway.
+# migrate is killed while PostgreSQL, after its commit, waits for a standby that does not exist. After a change at this gateway,
+# migrate is repeated.
 on two gw migrate sqlite >/dev/null && pg_sql db 'CREATE DATABASE fourth' || fail "migrate sqlite"
 pg_sql db "ALTER SYSTEM SET synchronous_standby_names = 'none'" && pg_sql db "SELECT pg_reload_conf()" >/dev/null || fail "standby"
 on two timeout -s KILL 5 "$BIN/cmxsafe" gateway migrate "${URL%/*}/fourth" >/dev/null 2>&1

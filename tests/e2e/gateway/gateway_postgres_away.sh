@@ -8,7 +8,7 @@ need_namespaces
 need_postgres
 command -v socat >/dev/null || skip "socat is needed"
 
-# Gateway two reaches PostgreSQL through a relay, which this scenario can hold.
+# Gateway two reaches PostgreSQL through a relay, which this scenario can pause.
 pg_create db
 pg_start db
 RELAY=$(free_port)

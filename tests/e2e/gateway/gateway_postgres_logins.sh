@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# After a gateway has recorded a login in PostgreSQL, the other gateways look for changes there, and this one does not,
-# because it has that change already. After a change by a command all gateways look.
+# After a gateway has recorded a login in PostgreSQL, the other gateways look for changes there. The gateway itself does not,
+# because it already has that change. After a change by a command, all gateways look for changes.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../postgres_lib.sh"
@@ -16,7 +16,7 @@ on one gw enroll cam-a --key "$TMP/a.pub" --ports 81 >/dev/null || fail "enroll"
 has() { on "$1" gw show "$2" --json >/dev/null 2>&1; }
 wait_for 20 has two cam-a || fail "the other gateway does not follow"
 sleep 6 # the changes of the start have been fetched
-looks() { sort -u "$TMP/looks.$1" | wc -l; } # the follower writes a new file at each look
+looks() { sort -u "$TMP/looks.$1" | wc -l; } # the follower writes a new file each time it looks for changes
 for n in one two; do
     while sleep 0.05; do stat -c %i:%Y:%Z "$TMP/$n/registry.state" 2>/dev/null; done >"$TMP/looks.$n" & PIDS+=("$!")
 done

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Rows of the shared registry that the copies can't have: they break a constraint, refer to a row that is not there, or have a malformed
-# address. They permit nothing, the other rows are followed, and `doctor` names them. A malformed row of a table that restricts access
-# stops the gateway from following the registry.
+# Rows of the shared registry that the gateways' copies can't store: they break a constraint, refer to a row that is not there, or
+# have a malformed address. They permit nothing, the other rows are followed, and `doctor` names them. A malformed row of a table that
+# restricts access stops the gateway from following the registry.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../postgres_lib.sh"

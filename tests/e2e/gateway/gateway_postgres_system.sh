@@ -43,7 +43,7 @@ wait_for 40 gone cam-18 || fail "a session that cannot be confirmed continues"
 closed() { [ -s "$GW/fleet.nft" ] && lacks "$(address_of cam-18)" "$GW/fleet.nft"; }
 wait_for 10 closed || fail "the rules still allow something"
 open_again() { ! lacks "$(address_of cam-18)" "$GW/fleet.nft"; }
-for i in 1 2; do # without any login or change between
+for i in 1 2; do # without any login or change in between
     pg_start db
     wait_for 40 open_again || fail "the rules do not open again"
     pg_stop db

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A gateway that is taken over writes whatever it likes into each text of the shared registry. At the other gateways no command prints
-# a control character or one that hides others, no text reaches the files of sshd or the packet filter as more than one word, and what
-# was written can still be changed and revoked.
+# a control character or a character that hides others, no text reaches the files of sshd or the packet filter as more than one
+# word, and what was written can still be changed and revoked.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../postgres_lib.sh"
@@ -20,7 +20,7 @@ client c -N & PIDS+=("$!")
 wait_for 20 on one connected cam-c || fail "no session"
 A=$(on one address_of cam-a) B=$(on one address_of cam-b) C=$(on one address_of cam-c)
 
-# A row in each table; then hostile bytes at the end of each text that is no key, and rows with hostile keys.
+# Adds a row to each table, then hostile bytes to the end of each text outside the primary keys, then rows with hostile keys.
 pg_sql db "BEGIN; SET search_path = cmxsafe; UPDATE registry SET revision = revision + 1;
     CREATE TEMP VIEW next AS SELECT revision AS rev FROM registry;
     INSERT INTO seen(device, at, source, firmware, told, client, revision) SELECT id, 5, 's', 'f', 0, 'c', rev FROM device, next WHERE name = 'cam-a' ON CONFLICT DO NOTHING;

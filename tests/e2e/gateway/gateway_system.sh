@@ -24,7 +24,7 @@ gw enroll cam-18 --key "$TMP/b.pub" --ports 81 >/dev/null || fail "enroll"
 A=$(address_of cam-17)
 grep -q "$A cam-17.cmx" /etc/hosts || fail "no name in /etc/hosts"
 
-# A number that another user gets before the gateway starts.
+# Before the gateway starts, a user with a grant is deleted and another user gets the number.
 useradd -M -u 5001 dora && gw grant user:dora cam-17:81 >/dev/null || fail "grant"
 nft list table inet cmxsafe_host | grep -q 5001 || fail "the rules lack dora's number: $(nft list table inet cmxsafe_host)"
 userdel dora && useradd -M -u 5001 erin || fail "accounts"
@@ -58,7 +58,7 @@ gw grant --remove user:1234 cam-17:81 >/dev/null
 [ -z "$(get 1234)" ] || fail "a removed grant still works"
 ok "curl http://cam-17.cmx:81/ works on the gateway for users with a grant"
 
-# Accounts that change while the gateway runs: a number that another user gets later, and a member that leaves a group.
+# Accounts that change while the gateway runs: another user gets a deleted user's number, and a member leaves a group.
 useradd -M -u 5001 alice && useradd -M -u 5002 bob && groupadd -g 6001 ops && usermod -aG ops bob || fail "accounts"
 gw grant user:alice cam-17:81 >/dev/null && gw grant group:ops cam-17:81 >/dev/null || fail "grant"
 reached_by() { get "$1" | grep -q one; }
@@ -122,7 +122,7 @@ lacks cam-18 "$TMP/log.out" || fail "another device's changes"
 [ "$(gw log --last 2 --json | jq -r '[.[].what] | join(" ")')" = "rename revoke" ] || fail "the last changes: $(gw log --last 2)"
 ok "audit trail"
 stop_gateway
-# After an upgrade the network may be the former version's.
+# After an upgrade, the network may still be as the former version set it up.
 ip -n cmxsafe -6 rule del pref 1130 && ip -6 rule del pref 1129 && ip -n cmxsafe -6 address flush dev cmxsafe1 scope global || fail "a former version's network"
 gw init >/dev/null || fail "init over a former version's network"
 [ -n "$(ip -n cmxsafe -6 rule show pref 1130)" ] && [ -n "$(ip -6 rule show pref 1129)" ] && [ -n "$(ip -n cmxsafe -6 address show dev cmxsafe1 scope global)" ] || fail "init leaves a former version's network"

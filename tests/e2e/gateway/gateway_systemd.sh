@@ -87,7 +87,7 @@ systemctl daemon-reload
 systemctl start device nvr dvr || fail "start of device, nvr, dvr"
 connected() { cmxsafe gateway status --json | json_is '[.sessions[] | select(.name == $n)] | length > 0' --arg n "${1:-cam-17}"; }
 reached() { grep -q hello "$1"; }
-# tries UNIT N: waits until the unit, which has just been started, has ended N requests.
+# tries UNIT N: waits until the unit, which has just been started, has completed N requests, successful or not.
 tries() { wait_for 30 tried "$1" "$2"; }
 tried() { [ "$(grep -c '^tried$' "$1")" -ge "$2" ]; }
 wait_for 30 connected || fail "the device does not connect"
