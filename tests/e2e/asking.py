@@ -1,6 +1,6 @@
 """A gateway with keyboard-interactive login: asking.py PORT HOSTKEY AUTHORIZED_KEYS WHAT (asyncssh). Prints the prompts and the answers.
 WHAT is what it asks for: one: the password; two: also a code; shown: the password with echo; again: the password, then a code;
-endless: requests without a prompt, again and again; nothing-then-one: such a request, then the password;
+endless: requests without a prompt, again and again; nothing-then-one: a request without a prompt, then the password;
 wrong: another password is the right one."""
 import asyncio
 import sys

@@ -47,7 +47,7 @@ boards() {
     for name in "$@"; do
         "$BIN/cmxsafe-board" create "$name" --chip esp32c3 --image v1.bin >/dev/null || fail "create $name"
         [ -f "keys/$name.bin" ] || openssl rand -out "keys/$name.bin" 32
-        # The fuses of all boards report the same; the key itself is in private_key.bin, since no software can read it.
+        # All boards have the same fuses. The key is in a separate file, since software cannot read it from the fuses.
         cp efuse.bin "$name/" && cp "keys/$name.bin" "$name/private_key.bin"
         tail -c +65537 "$name/flash.bin" >"$name.firmware"
         gw enroll "$name" --hwkey "keys/$name.bin" --ports 81,8989,8888 --group cameras >/dev/null || fail "enroll $name"

@@ -1,5 +1,5 @@
-# esp_lib.sh - for scenarios with an emulated chip: the one that the firmware in CMX_ESP_BUILD is for. Source it after lib.sh, desk_lib.sh
-# and, for connected, gateway_lib.sh. A chip NAME has the files $TMP/NAME.flash, .efuse and .log (its serial port).
+# esp_lib.sh - for scenarios with an emulated chip, of the type that the firmware in CMX_ESP_BUILD was built for. Source it after lib.sh,
+# desk_lib.sh and, for connected, gateway_lib.sh. A chip NAME has the files $TMP/NAME.flash, .efuse and .log (its serial port).
 declare -A ESP_PID ESP_PORT
 ESP_PORTS=(22 80 81 8888 8989)
 
@@ -16,8 +16,8 @@ esp_ready() {
 # esp_app: prints the path of the application's image.
 esp_app() { echo "$CMX_ESP_BUILD/$(jq -r .app.file "$CMX_ESP_BUILD/flasher_args.json")"; }
 
-# esp_settings KCONFIG ADDRESS: makes the NVS image of the next chips, from the lines of `enroll --form kconfig`. In the emulator 10.0.2.2
-# is this machine.
+# esp_settings KCONFIG ADDRESS: makes the NVS image that the next esp_flash writes, from the lines of `enroll --form kconfig`. In the
+# emulator, 10.0.2.2 is this machine.
 esp_settings() {
     PYTHONPATH=$TMP/site "$PYTHON" - "$1" "$2" "$GW_PORT" >"$TMP/nvs.bin" <<'PY' || fail "no NVS image"
 import re, sys
@@ -45,7 +45,7 @@ PY
 }
 
 # esp_efuse NAME [KEY]: makes an eFuse with revision 0.3, a MAC address and, with KEY, an HMAC_UP key in BLOCK_KEY3. The key is
-# read-protected unless the firmware accepts a readable one, as sdkconfig.ci.qemu.esp32c3 has it for older emulators.
+# read-protected unless the firmware accepts a readable one (CONFIG_CMX_HMAC_KEY_READABLE), which older emulators need.
 esp_efuse() {
     python3 - "$TMP/$1.efuse" "${2:-}" "$(jq .CMX_HMAC_KEY_READABLE "$CMX_ESP_BUILD/config/sdkconfig.json")" <<'PY'
 import sys
@@ -62,7 +62,7 @@ Path(sys.argv[1]).write_bytes(image)
 PY
 }
 
-# esp_boot NAME [arguments of QEMU]: starts the chip. ESP_PORT[NAME-PORT] are ports of the loopback that lead to its ports.
+# esp_boot NAME [arguments of QEMU]: starts the chip. ESP_PORT[NAME-PORT] is the loopback port that leads to the chip's PORT.
 esp_boot() {
     local name=$1 nic="user,model=open_eth" port
     shift
@@ -82,7 +82,8 @@ esp_boot() {
 esp_stop() { stop "${ESP_PID[$1]}"; }
 esp_logs() { wait_for 60 grep -q -- "$2" "$TMP/$1.log"; }
 
-# esp_silent NAME: checks that none of the device's ports answers from outside. The emulator's network accepts the connection itself.
+# esp_silent NAME: checks that no port of the device answers from outside. QEMU itself accepts each connection, so only data from the
+# port count as an answer.
 esp_silent() {
     local port pids=()
     for port in "${ESP_PORTS[@]}"; do

@@ -83,7 +83,7 @@ scan() {
     local where=$1 address=$2 six='' out
     shift 2
     case $address in *:*) six=-6 ;; esac
-    # ARP and neighbour discovery do not answer; this attacker already knows the hardware address.
+    # The device may not answer ARP and neighbour discovery here, so this attacker gets its hardware address.
     in_ns "$where" ip neigh replace "$address" lladdr "$DEVICE_MAC" nud permanent dev eth0
     out=$(in_ns "$where" nmap $six -n -Pn --send-ip --disable-arp-ping -sS -p- --min-rate 20000 --max-retries 0 --reason "$@" "$address" 2>&1)
     echo "$out" >>"$TMP/nmap.out"

@@ -6,7 +6,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 BIN=${CMX_BIN:-$ROOT/build/bin}
 TMP=$(mktemp -d "${TMPDIR:-/tmp}/cmx-e2e.XXXXXX")
 PIDS=()
-CLEANUP=() # further commands, which run before the processes are ended
+CLEANUP=() # commands that run at exit, before the processes are ended
 chmod 755 "$TMP"
 
 # end_cgroup FOLDER: ends the processes that a scenario started in its control group, and removes the group.
@@ -19,7 +19,7 @@ remove_cgroup() { find "$1" -depth -type d -exec rmdir {} + 2>/dev/null; [ ! -e 
 cleanup() {
     local status=$? c p
     for c in "${CLEANUP[@]+"${CLEANUP[@]}"}"; do eval "$c"; done
-    # A function in the background is a subshell, and its program a child of that: both end here.
+    # A function in the background runs in a subshell, which starts programs as its children: end both.
     for p in "${PIDS[@]+"${PIDS[@]}"}"; do PIDS+=($(descendants "$p")); done
     for p in "${PIDS[@]+"${PIDS[@]}"}"; do kill "$p" 2>/dev/null && kill -CONT "$p" 2>/dev/null; done # a stopped process ends only once it continues
     for p in "${PIDS[@]+"${PIDS[@]}"}"; do wait "$p" 2>/dev/null; done

@@ -57,8 +57,8 @@ mount -t overlay -o "lowerdir=/,upperdir=$1/copy/u,workdir=$1/copy/w" overlay "$
 cd "$1/copy/m"
 mount -t proc proc proc
 mount --bind proc/sys proc/sys
-mount --bind proc/sys/net proc/sys/net # the settings of the scenario's network
-mount -o remount,ro,bind proc/sys # keeps the machine's settings unchanged
+mount --bind proc/sys/net proc/sys/net # the settings of the scenario's network stay writable
+mount -o remount,ro,bind proc/sys # the machine's other settings become read-only
 mount -t sysfs sysfs sys
 mount -o remount,ro,bind sys
 mount -t cgroup2 cgroup2 sys/fs/cgroup

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Disturbances of a running agent: signals during the start, a control socket that is removed, an agent that is stopped
-# for a while, a gateway that accepts and stays silent, a full disk below the spool; `status --watch`.
+# for a while, a gateway that accepts and stays silent, a spool on a full disk; `status --watch`.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"
 for tool in jq python3; do command -v "$tool" >/dev/null || skip "no $tool"; done
@@ -76,7 +76,7 @@ wait_for 30 serves || fail "a reload does not take a session away from a silent 
 end_agent
 ok "a silent gateway"
 
-# ---- a full disk below the spool ----
+# ---- a spool on a full disk ----
 full() {
     local port gate
     mkdir "$TMP/small"

@@ -23,7 +23,7 @@ conf() { # conf HOSTS: replaces the configuration
 reload() { : >"$AGENT_LOG"; kill -HUP "$AGENT"; wait_for 20 logged "$1" || fail "reload does not report: $1"; }
 uses() { field_is .gateway.host "${1%:*}" && field_is .gateway.port "${1#*:}" && field_is .all_up true; }
 
-conf "127.0.0.4 > $TWO > $ONE" # the first entry has no port of its own, and nothing listens there
+conf "127.0.0.4 > $TWO > $ONE" # the first entry has no port of its own; at the default port nothing listens
 "$BIN/cmxsafed" -c "$CONF" --check >"$TMP/check" 2>&1 || fail "check: $(cat "$TMP/check")"
 start_agent
 wait_up
@@ -49,7 +49,7 @@ reload "gateway port 1 needs a restart: confine_ports = fixed"
 end_agent
 ok "reload: the gateway in use stays; a broken list or a new port changes nothing"
 
-# A session that survives at a gateway which takes no new sessions does not keep the agent's other sessions down.
+# A gateway takes no new sessions, but one session survives there: the agent moves all of its sessions to the other gateway.
 SECOND=$(free_port) LISTENER=$SSHD_PID
 { AGENT_LINES='confine_ports = fixed' gateway_section; reverse web "$WEB" "$REMOTE"; echo "session = a"; reverse more "$WEB" "$SECOND"; echo "session = b"; } |
     sed "s/^host = .*/host = $ONE > $TWO/; s/^port = .*/port = $CLOSED/; s#^host_key = .*#known_hosts_file = $TMP/known_hosts#" >"$CONF"

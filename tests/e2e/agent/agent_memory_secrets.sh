@@ -8,7 +8,8 @@ AGENT=$ROOT/build/bin/cmxsafed
 [ "$(id -u)" = 0 ] || skip "reading another process's memory needs root"
 
 cat >"$TMP/scan.py" <<'PY'
-# scan.py PID CONTROL KEY-FILE|vector: prints the parts of the key that are in the process's memory. CONTROL must be found.
+# scan.py PID CONTROL KEY-FILE|vector: prints the parts of the key that are in the process's memory, and
+# "control" if the text CONTROL is there, which shows that the search works.
 import base64, hashlib, re, struct, sys
 pid, control, key = sys.argv[1:]
 if key == "vector":  # the scalar of docs/ATTESTATION.md's test vector, and a PEM text of it

@@ -1,5 +1,5 @@
 # Updates of a Linux device through a real sshd: the confined agent hands a verified file to the install hook. Also tests
-# the results and the end of hooks, trial, confirmation and rollback.
+# the results of hooks and how hooks end, the trial, confirmation and rollback.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"
 command -v jq >/dev/null || skip "no jq"
@@ -59,7 +59,7 @@ json | json_is '[.confinement[]? | select(.applied)] | length > 0' >/dev/null 2>
 end_agent
 ok "under confinement"
 
-# The history of uploads survives the agent, with the client of each; what the agent wrote can be read again under confinement.
+# The history of uploads, with the client of each upload, survives the agent. The agent can read its file again under confinement.
 start_agent
 wait_for 40 is .state idle || fail "start"
 [ "$(get '[.history[] | .ok] | tostring')" = "[true,false,true,false]" ] || { get .; fail "the history after a restart of the agent"; }
@@ -108,7 +108,7 @@ curl -sS -m 120 -o answer --data-binary @bundle2.signed "$URL/update" 2>/dev/nul
 uploader=$!
 PIDS+=("$uploader")
 wait_for 40 test -s hung || fail "the hook does not run"
-end_agent # the command exits with 0, and the hook's processes end too
+end_agent # the agent exits with 0, and the hook's processes end too
 gone hung || fail "a hook outlives the agent's stop"
 wait "$uploader"
 rm hanging
@@ -155,7 +155,7 @@ installed bundle2
 wait_for 20 is .state restarting || fail "restarting"
 end_agent
 : >calls
-boot 3 # the boot loader has fallen back
+boot 3 # the boot loader has fallen back to the old system
 wait_for 40 is .rolled_back.why "the old version booted" || { get .; fail "a fallback of the boot loader is not noticed"; }
 is .running.confirmed true && is .running.version 2.0 && ! called confirm || { get .; fail "the old system was confirmed as the new one"; }
 rc=0; timeout 60 "$BIN/cmxsafe" update --opaque --wait 20 --url "$URL" bundle2.signed >out 2>err &
@@ -232,7 +232,7 @@ start_sshd </dev/null
 echo 2.0 >version
 boot 8
 wait_for 40 is .rolled_back.why "no session" || { get .; fail "the rollback is not reported"; }
-# A forward that the gateway refuses is the gateway's decision, not a fault of the new system.
+# A forward that the gateway refuses is not a fault of the new system: the update is confirmed nevertheless.
 installed bundle1
 wait_for 20 called restart || fail "the restart hook"
 end_agent

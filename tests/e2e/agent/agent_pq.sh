@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The key exchange of a session: status names it; with require_pq only post-quantum ones are accepted, and a libssh without any
-# refuses the configuration.
+# The key exchange of a session: status names it; with require_pq only post-quantum ones are accepted. If libssh supports
+# none, the configuration is refused.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"
 PQ='mlkem768x25519-sha256|sntrup761x25519-sha512@openssh.com'

@@ -112,7 +112,7 @@ wait_for 10 prints_no . ss -Hltn "sport = :$GATE" || fail "the gateway's listene
 grep -q "^cmxsafe: .*: no agent answers; " "$TMP/err" || fail "what to do without an agent"
 ok "SIGTERM"
 
-# ---- the socket of an agent that was killed is replaced; an unreachable gateway delays READY for one attempt at most ----
+# ---- the socket of an agent that was killed is replaced; an unreachable gateway delays READY by at most one login attempt ----
 python3 -c "import socket,sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])" "$RUN/s"
 : >"$TMP/notified"
 sed "s/^port = .*/port = $(free_port)/" "$CONF" >"$TMP/dead.conf"
@@ -127,7 +127,7 @@ end_agent
 CONF=$GOOD
 ok "an unreachable gateway"
 
-# ---- with closed standard streams, no socket takes their numbers and receives log lines; a low soft limit of files is raised ----
+# ---- with closed standard streams, no socket takes their numbers and receives log lines; a low soft limit on open files is raised ----
 soft_limit_is_at_least() { [ "$(awk '/^Max open files/ {print $4}' "/proc/$AGENT/limits")" -ge "$1" ]; }
 AGENT_PREFIX=(bash -c 'ulimit -Sn 64; exec "$@" <&- >&- 2>&-' -)
 start_agent

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The unit under a real systemd, in a copy-on-write copy of this machine with its own process and network namespaces: the
-# package is installed and the service set up as README.md says, then reloaded, stopped from responding, killed, isolated
-# and stopped. The machine itself is not changed.
+# package is installed and the service set up as README.md says, then reloaded, frozen (SIGSTOP), killed, isolated and
+# stopped. The machine itself is not changed.
 . "$(dirname "$0")/../systemd_lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"
 systemd_package cmxsafe-agent agent
@@ -43,7 +43,7 @@ printf '[Service]\nWatchdogSec=4\nRestartSec=100ms\n' >/etc/systemd/system/cmxsa
 systemctl daemon-reload
 
 chown root: /etc/cmxsafe/key
-check_refuses() { # check_refuses MESSAGE: checks that root's check of the unit's file, run by hand, fails
+check_refuses() { # check_refuses MESSAGE: expects that `cmxsafed --check`, run by root, refuses the unit's configuration with MESSAGE
     ! cmxsafed --check >check.out 2>&1 && grep -qF "$1" check.out || { cat check.out; fail "root's check does not say: $1"; }
 }
 check_refuses "key_file /etc/cmxsafe/key: Permission denied; run: chown cmxsafed: /etc/cmxsafe/key"

@@ -75,7 +75,7 @@ expected=$(python3 "$ROOT/remote_attestation.py" x --key "$TMP/private_key.bin" 
 equal "$(curl -sf -m 300 "$URL/hash?challenge=x&ranges=0x10000-0x18000")" "$expected" || fail "the TPM gives another value"
 ok "the same with the key in a TPM"
 
-tpm_answers() { # true if the answer is the value of the key in the TPM
+tpm_answers() { # succeeds if the answer was computed with the key in the TPM
     [ "$(curl -sf -m 300 "$URL/hash?challenge=x&ranges=0x10000-0x18000")" = "$expected" ]
 }
 stop_swtpm

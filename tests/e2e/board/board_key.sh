@@ -46,7 +46,7 @@ equal "$(logged_key)" "$(cat "$TMP/board.pub")" || fail "the second start has an
 end_board
 ok "the key survives a restart and logs in"
 
-# Without storage for the secret there is no key: a new one at each start would never be admitted.
+# A board that cannot store its secret makes no key, because the gateway would never accept a new key at each start.
 mv "$TMP/board/ssh_secret.bin" "$TMP/secret"
 mkdir "$TMP/board/ssh_secret.bin"
 start_board "${to_sshd[@]}"

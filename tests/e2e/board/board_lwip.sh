@@ -65,7 +65,7 @@ ok "MJPEG, six viewers at once"
 for i in $(seq 100); do through "/frame.jpg?n=$i" >"$TMP/one.jpg" && head -c 2 "$TMP/one.jpg" | xxd -p | grep -qx ffd8 || fail "request $i"; done
 ok "100 connections one after the other"
 
-# The client half-closes the connection: it ends its direction and still receives the answer.
+# The client half-closes the connection: it closes its sending direction and still receives the answer.
 python3 - <<'PY' || fail "half-close"
 import socket
 s = socket.create_connection(("127.0.0.1", 81), 20)
@@ -82,7 +82,7 @@ assert got.endswith(b"0\r\n\r\n"), got[-50:]
 PY
 ok "half-close"
 
-# A body that is refused only after its last byte is read to its end, and the client gets the answer instead of a reset.
+# The board reads the body of a refused upload to its end, so that the client gets the answer instead of a reset.
 head -c 3000000 /dev/urandom >"$TMP/garbage"
 code=$(curl -s --max-time 60 -o "$TMP/answer" -w '%{http_code}' -F "update=@$TMP/garbage" http://127.0.0.1:8989/update)
 [[ $code == 4* ]] || fail "3 MB that are not an image are answered with $code"
@@ -166,7 +166,7 @@ else
     skip_part "names: no dnsmasq"
 fi
 
-# Of two gateways one no longer accepts new sessions, but a session survives there.
+# The first of two gateways accepts no new sessions, but one session survives there: all sessions move to the second gateway.
 FIRST=$SSHD_PID FIRST_PORT=$SSHD_PORT
 SSHD_PORT=2223
 start_sshd <<<'ListenAddress ::

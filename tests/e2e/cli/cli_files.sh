@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Every command that reads a file which the operator names ends with a message that names the file if it is endless, a FIFO without
-# a writer, a folder, empty or missing. Public keys are also read from a pipe. A command that writes a file
+# If a file that the operator names is endless, a FIFO without a writer, a folder, empty or missing, each command that reads it
+# ends with a message that names the file. Public keys are also read from a pipe. A command that writes a file
 # destroys no input, key or device, and leaves no incomplete file. Output that cannot be written is a failure.
 . "$(dirname "$0")/../lib.sh"
 

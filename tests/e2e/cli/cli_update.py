@@ -177,7 +177,7 @@ def refusals_come_in_the_devices_words():
         (None, [refusal(422, "not signed (ESIG)")], "the device refused: not signed (ESIG)", ["GET", "POST"]),
         (None, [refusal(413, "larger than the slot")], "the device refused: larger than the slot", ["GET", "POST"]),
         (None, [refusal(409, "about to restart")], "the device refused: about to restart", ["GET", "POST", "GET"]),
-        # Temporary refusals are tried again.
+        # After a temporary refusal the upload is tried again.
         ([Device.idle, (200, Device.idle[1].replace("idle", "receiving")), Device.idle], [refusal(409, busy), (200, "accepted\n")],
          "accepted", ["GET", "POST", "GET", "POST"]),
         (None, [refusal(503, "no memory"), (200, "accepted\n")], "accepted", ["GET", "POST", "GET", "POST"]),

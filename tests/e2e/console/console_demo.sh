@@ -6,7 +6,7 @@
 need_console socat nsenter openssl
 CMX_ROOT=$ROOT WORK=$TMP CONSOLE=''
 . "$ROOT/scripts/demo_gateway.sh"
-exec 8</proc/self/ns/net # demo.sh keeps the machine's network namespace here; this scenario has no other
+exec 8</proc/self/ns/net # in demo.sh, descriptor 8 is the machine's network namespace; here it is the scenario's only one
 start_console
 [ -n "$CONSOLE" ] || fail "no address"
 page() { curl -sS -m 10 --noproxy '*' -o "$TMP/page" -w '%{http_code}' "$1" >"$TMP/code" 2>/dev/null; }

@@ -93,7 +93,7 @@ ok "settings, label and the fleet's file"
 
 # The device logs in for the first time. The virtual board reads the settings, which a chip has in NVS, from the journal.
 set_of() { jq -r ".settings.$1" devices/cam-1/journal.json; }
-cp devices/cam-1/private_key.bin board/ # the bits that a chip holds and that efuse.bin lacks
+cp devices/cam-1/private_key.bin board/ # the key's bits: a chip holds them, but efuse.bin has no read-protected bits
 "$BIN/cmxsafe-board" run board --gateway "$(set_of gateway):$(set_of port)" --set "gateway.user=$(set_of user)" \
     --set "gateway.host_key=$(set_of host_key | cut -d' ' -f1)" --set "board.port_offset=$(free_offset)" \
     --set "context attest.local_port=8888" --set "context attest.remote_port=$port" 2>>board.log &

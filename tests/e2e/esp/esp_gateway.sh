@@ -2,7 +2,7 @@
 # The example secure_services on an emulated ESP32-C3 or ESP32-S3 against the product's gateway. CMX_ESP_BUILD names the folder where ESP-IDF
 # built the example with sdkconfig.ci.qemu (examples/esp-idf/secure_services), CMX_QEMU_ESP Espressif's qemu-system-riscv32 or
 # qemu-system-xtensa.
-# CMX_ESP_ROLLBACK=1 also waits the five minutes that an image which cannot reach its gateway is on trial.
+# With CMX_ESP_ROLLBACK=1 it also waits, for five minutes, until an image that cannot reach its gateway is rolled back.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../desk_lib.sh"
@@ -65,7 +65,7 @@ esp_logs two "attest: hash for ::1" || fail "the log does not name the client th
 ok "/hash over the whole flash matches, and names its client"
 app=$TMP/app.bin
 cp "$(esp_app)" "$app" || fail "no image"
-PIN=$(ssh-keyscan -p "$GW_PORT" -t ecdsa 127.0.0.1 2>/dev/null | ssh-keygen -lf - | awk '{print $2}') # a session prefers this key type
+PIN=$(ssh-keyscan -p "$GW_PORT" -t ecdsa 127.0.0.1 2>/dev/null | ssh-keygen -lf - | awk '{print $2}') # devices request this key type first
 "$BIN/cmxsafe" image manifest --at 0x20000 --end 0x1a0000 "$app" >"$TMP/manifest" || fail "manifest"
 trusted() { # trusted NAME [options]: the evidence is verified with these options
     local log=$TMP/$1.log

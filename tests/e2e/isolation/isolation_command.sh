@@ -54,12 +54,12 @@ sleep 4 # longer than the confirmation timeout
 in_force || fail "a confirmed change was reverted"
 iso --confirm 2>/dev/null && fail "confirm succeeds although no change is pending"
 
-# While rules wait for their confirmation, others are not tried: the two ways back would lead to rules that nobody confirmed.
+# While rules wait for their confirmation, others are refused: the end of their trial could restore rules that nobody confirmed.
 iso --remove && iso --apply --commit-confirm 4 || fail "--commit-confirm"
 iso --apply --commit-confirm 2 2>"$TMP/err" && fail "rules are tried while others wait"
 grep -q "other rules wait for a confirmation; first run" "$TMP/err" || { cat "$TMP/err"; fail "the reason"; }
 wait_for 20 gone || fail "the first rules were not taken back"
-# The end of a confirmed trial does not end a later one.
+# The timeout of a trial that was confirmed does not revert a later trial.
 iso --apply --commit-confirm 2 && iso --confirm >/dev/null && iso --remove && iso --apply --commit-confirm 30 || fail "a later trial"
 sleep 4
 iso --confirm >/dev/null || fail "a later trial ended with an earlier one"

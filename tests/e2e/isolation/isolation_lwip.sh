@@ -129,7 +129,7 @@ ok "tasks reach no host and no other task and cannot look up names; the proxy co
 # ---- changes ----
 CAPTURE_AT=tap1 capture "$TMP/second.pcap" "ether src 02:00:00:00:07:07"
 [ "$(tell netif tap1 10.77.0.6)" = added ] || fail "no second interface"
-announced() { tcpdump -nn -r "$TMP/second.pcap" arp 2>/dev/null | grep -q 10.77.0.6; } # packets that it may send, now and later
+announced() { tcpdump -nn -r "$TMP/second.pcap" arp 2>/dev/null | grep -q 10.77.0.6; } # isolation permits these packets from the start
 wait_for 10 announced || fail "a new interface does not announce its address"
 stop_capture
 [ "$(tcpdump -nn -r "$TMP/second.pcap" udp 2>/dev/null | wc -l)" = 0 ] || fail "the first datagram of a new interface passed"

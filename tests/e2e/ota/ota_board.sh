@@ -17,7 +17,7 @@ stream=$(free_port) ota=$(free_port) attest=$(free_port) offset=$(free_offset)
 URL=http://127.0.0.1:$ota
 "$BIN/cmxsafe-board" create board --chip esp32c3 --image v1.bin >/dev/null || fail "create"
 head -c 32 /dev/urandom >private_key.bin
-cp private_key.bin board/ # the bits that a chip holds and that efuse.bin lacks
+cp private_key.bin board/ # the key's bits: a chip holds them, but efuse.bin has no read-protected bits
 echo BURN | "$ESPTOOL" -m espefuse --chip esp32c3 --virt --path-efuse-file board/efuse.bin burn-key BLOCK_KEY3 private_key.bin HMAC_UP \
     >espefuse.out 2>&1 || { cat espefuse.out; fail "espefuse"; }
 "$BIN/cmxsafe-board" run board --gateway "127.0.0.1:$SSHD_PORT" --set "gateway.user=$SSHD_USER" --set "gateway.key_file=$KEY" \

@@ -19,7 +19,7 @@ make_image bare.bin 2.0.0 esp32c3 2
 cp bare.bin wrong.bin; "$BIN/cmxsafe" image sign --key other.pem wrong.bin >/dev/null
 
 board() { # board [options]: starts it and sets URL
-    [ ! -e board.out ] || mv board.out board.before # the previous board's "listening" is not the new one's
+    [ ! -e board.out ] || mv board.out board.before # the previous board's "listening" must not count for the new board
     "$BIN/ota_board" flash 0 --key k.hex --up up "$@" >board.out 2>>board.log &
     BOARD=$!
     PIDS+=("$BOARD")

@@ -77,7 +77,7 @@ if then
 LINES
 ok "check_tests.sh"
 
-# A phrase is found in a source file, a document and a script; every line of the list of phrases compiles.
+# A phrase is found in a source file, a document and a script. Every phrase in the list is a valid regular expression.
 for file in src/cmxsafe/version.h docs/PORTING.md scripts/lib.sh; do
     sed -i "\\|^$file\$|d" scripts/language_exceptions.txt
     echo "# the caller is to""ld of it" >>"$file"

@@ -17,7 +17,7 @@ gateway() {
     SSHD_PORT=$(free_port)
     : >"$TMP/sshd.log"
     start_sshd </dev/null
-    mv "$TMP/sshd.log" "$TMP/$1.log" # sshd keeps the descriptor
+    mv "$TMP/sshd.log" "$TMP/$1.log" # sshd still writes to the renamed file
     declare -g "$1_AT=$2:$SSHD_PORT" "$1_PID=$SSHD_PID"
 }
 # again NAME: starts an sshd of that name once more, at the same place.
@@ -37,7 +37,7 @@ run() { : >"$TMP/proxy.log"; SSHD_PORT=22 start_proxy events=1 "$@" -- "echo,$S,
 
 gateway ONE 127.0.0.1
 gateway TWO 127.0.0.2
-# Takes connections into a queue until it is full: the next SYN is dropped.
+# Fills the accept queue of a listener, so that the kernel drops the next SYN.
 python3 -c "
 import socket, time
 s = socket.socket(); s.bind(('127.0.0.3', $HOLE)); s.listen(0)

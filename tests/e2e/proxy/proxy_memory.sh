@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Memory use returns to its start after 1,000 connections. When one of the first allocations of a session (25; SWEEP) fails once, the
-# session recovers.
+# Memory use returns to its initial value after 1,000 connections. Each of the first 25 allocations of a session (SWEEP sets another
+# number) fails once, and the session recovers each time.
 . "$(dirname "$0")/../lib.sh"
 
 S=$(free_port) R=$(free_port) D=$(free_port)
@@ -35,7 +35,7 @@ ok "each of the first ${SWEEP:-25} allocations of a session failed once; the con
 
 PLAIN=$ROOT/build/bin
 if [ -x "$PLAIN/proxy_run" ] && command -v valgrind >/dev/null; then
-    # glibc's record of a thread that is just ending counts as possibly lost.
+    # Only definite leaks count: valgrind reports glibc's record of a thread that is just ending as possibly lost.
     BIN=$TMP; printf '#!/bin/sh\nexec valgrind -q --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --error-exitcode=9 %s/proxy_run "$@"\n' "$PLAIN" >"$TMP/proxy_run"; chmod +x "$TMP/proxy_run"
     wait_for 10 eval "! listening $R" || fail "the listener is still open"
     start_proxy login=60 -- "echo,$S,$R" "back,$D,$S,direct=127.0.0.1"

@@ -9,7 +9,7 @@ if [ -z "${CMX_MIRROR_NS:-}" ]; then
     exit 0
 fi
 ip link set lo up
-# The gateway's side of the machine has two clients' identities and the device's, like a CMX-GW.
+# The gateway's side of the machine has the addresses that identify two clients and the device, like a CMX-GW.
 ip -6 addr add fd00:1::17/128 dev lo
 ip -6 addr add fd00:1::18/128 dev lo
 ip -6 addr add fd00:2::99/128 dev lo
@@ -55,7 +55,7 @@ ip -6 addr del fd00:1::18/128 dev lo
 ip -6 addr add fd00:3::1/128 dev lo
 quit_proxy
 
-# The device is apart from the gateway: only root's route makes its kernel deliver the answers.
+# Here the device has a network namespace of its own: only the route that root adds makes its kernel deliver the answers.
 ip netns add "cmx-mir-$$" && CLEANUP+=("ip netns del cmx-mir-$$")
 ip link add mir0 type veth peer name mir1 netns "cmx-mir-$$"
 ip link set mir0 up; ip addr add 10.9.9.1/30 dev mir0

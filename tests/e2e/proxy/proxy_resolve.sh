@@ -40,7 +40,7 @@ status_is slow total 32 || fail "$(ask status)"
 ok "all 32 were served once the name was known"
 
 # A client disconnects, and contexts are removed, during the look-up.
-sleep 3 # a recent result would be reused
+sleep 3 # until the engine no longer reuses the last result
 timeout 1 python3 "$ROOT/tests/e2e/client.py" "$W" sink 1000 && fail "the client was served before the look-up ended"
 [ "$(ask set "fast,$S,$F,session=one")" = "set ok" ] || fail "set"
 client "$F" sink 1000 || fail "after the removal"
