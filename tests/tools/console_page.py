@@ -52,7 +52,7 @@ def says(text, css="body"):
 def go(address, title):
     b.get("about:blank")
     b.get(f"{url}#/{address}")
-    wait(lambda: texts("h1") == [title], f"the view {address} does not come")
+    wait(lambda: texts("h1") == [title], f"the view {address} does not appear")
 
 
 def click(label, within="body", attribute=""):
@@ -100,7 +100,7 @@ def dialog_open():
 
 def confirm(verb):
     click(verb, "dialog")
-    wait(lambda: not dialog_open(), f"{verb} does not end")
+    wait(lambda: not dialog_open(), f"the dialog stays open after {verb}")
 
 
 def refused(verb, message):
@@ -169,10 +169,10 @@ def list_of_devices():
     wait(lambda: len(texts("tbody tr")) == 4, "not four devices")
     b.type("#filter-search", "cam-2")
     wait(lambda: len(texts("tbody tr")) == 1 and "cam-2" in texts("tbody tr")[0], "the search does not find one device")
-    check("search=cam-2" in b.run("return location.hash"), "a search has an address")
+    check("search=cam-2" in b.run("return location.hash"), "the page's address contains the search")
     go("devices?state=away", "Devices")
     wait(lambda: len(texts("tbody tr")) == 1 and "cam-9" in texts("tbody tr")[0], "the filter does not show the device that is away")
-    check(b.run("return document.querySelector('#filter-state').value") == "away", "an address filters")
+    check(b.run("return document.querySelector('#filter-state').value") == "away", "the page's address sets the filter")
     go("paths", "Paths")
     b.type("#filter-search", "cam-2")
     wait(lambda: labels() != [] and [l for l in labels() if l.startswith("Device")] == ["Device cam-2: connected"], f"the search on the map: {labels()}")
@@ -194,12 +194,12 @@ def enrolment():
     click("Enrol", "dialog")
     says("[gateway]", "dialog pre")
     click("Close", "dialog")
-    wait(lambda: texts("h1") == ["spare"], "the new device's page does not come")
+    wait(lambda: texts("h1") == ["spare"], "the new device's page does not appear")
     check(shown("spare")["device"]["ports"] == [81], "a device is enrolled; its configuration is shown")
     click("Replace the key")
     fill("key", "ssh-ed25519 AAAA")
     refused("Replace the key", gateway("rotate", "spare", "--key", "-", good=False, stdin="ssh-ed25519 AAAA\n"))
-    check(True, "a key that is none: the command's own message")
+    check(True, "an invalid key is refused with the command's own message")
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{folder}/second"], check=True)
     with open(f"{folder}/second.pub") as f:
         second = f.read().strip()
@@ -214,7 +214,7 @@ def enrolment():
     click("Rename")
     fill("name", "spare-2")
     confirm("Rename")
-    wait(lambda: texts("h1") == ["spare-2"], "the page does not follow the new name")
+    wait(lambda: texts("h1") == ["spare-2"], "the page of the renamed device does not appear")
     check(shown("spare-2")["device"]["key"] != "", "a device is renamed; a name that is taken is refused")
     click("Revoke")
     says("cannot be undone", "dialog")
@@ -223,13 +223,13 @@ def enrolment():
     check(shown("spare-2")["device"]["revoked"] > 0, "a device is revoked")
     click("Delete")
     confirm("Delete")
-    wait(lambda: texts("h1") == ["Devices"], "the list does not come")
+    wait(lambda: texts("h1") == ["Devices"], "the list of devices does not appear")
     check("spare-2" in gateway("show", "spare-2", good=False), "a revoked device is deleted")
     gone_meanwhile()
 
 
 def gone_meanwhile():
-    """A device that the command line deletes while the dialog is open. The page knows it until it reads the registry again."""
+    """A device that the command line deletes while the dialog is open. The page shows it until it reads the registry again."""
     for label in ("Revoke", "Delete"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{folder}/brief-{label}"], check=True)
         gateway("enroll", "brief", "--key", f"{folder}/brief-{label}.pub", "--ports", "81")
@@ -237,7 +237,7 @@ def gone_meanwhile():
             gateway("revoke", "brief")
         go("device/brief", "brief")
         click(label)
-        wait(dialog_open, f"{label} does not ask")
+        wait(dialog_open, f"{label} opens no dialog")
         if label == "Revoke":
             gateway("revoke", "brief")
         gateway("delete", "brief")
@@ -516,7 +516,7 @@ def keyboard():
 def stopped():
     go("devices", "Devices")
     os.kill(json.loads(gateway("status", "--json"))["pid"], signal.SIGTERM)
-    wait(lambda: sum("away" in t for t in texts("tbody tr")) == 4, "the devices do not become away")
+    wait(lambda: sum("away" in t for t in texts("tbody tr")) == 4, "the devices are not shown as away")
     go("overview", "Overview")
     message = gateway("status", good=False)
     says(message, ".alerts")
@@ -668,7 +668,7 @@ def pending():
     fill("ports", "81")
     check(command() == f"cmxsafe gateway approve --ports 81 {fingerprint} porch", "the shell command of an approval")
     confirm("Enrol")
-    wait(lambda: texts("h1") == ["porch"], "the page of the device that was pending does not come")
+    wait(lambda: texts("h1") == ["porch"], "the page of the approved device does not appear")
     check(shown("porch")["device"]["key"] == fingerprint, "a key that tried to log in is enrolled; under a name that is taken, the command's own message")
     gateway("revoke", "porch")
     gateway("delete", "porch")

@@ -148,9 +148,10 @@ int main(int argc, char **argv)
     for (int i = 3; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--key") == 0) {
             key[file_read(argv[i + 1], key, sizeof key - 1)] = '\0';
-            key[strcspn(key, "-\n") ? strcspn(key, "\n") : strlen(key)] = '\0'; /* hex is one line */
+            /* A hexadecimal key ends with its line; PEM has several lines. */
+            key[strcspn(key, "-\n") ? strcspn(key, "\n") : strlen(key)] = '\0';
             if (cmx_ota_keys_add(&config.policy.keys, key) != CMX_OK)
-                die("the key is not one");
+                die("--key: not a public key");
         } else if (strcmp(argv[i], "--init") == 0) {
             init = argv[i + 1];
         } else if (strcmp(argv[i], "--chip") == 0) {

@@ -167,7 +167,7 @@ try:
     check(b.text("#version") == "2.0.0", "an upload that was stopped changes nothing")
     b.run("document.getElementById('go').click()")
     b.wait(lambda: outcome().startswith("Done"), 90)
-    check("3.0.0" in outcome(), "and can be started again: " + outcome())
+    check("3.0.0" in outcome(), "an upload that was stopped can be started again: " + outcome())
 
     # The connection is lost during the upload and restored: the page continues by itself after the bytes that the device
     # holds.
@@ -185,7 +185,7 @@ try:
     b.screenshot(file("page-5-lost.png"))
     held, size = state()["received"], os.path.getsize(file("v4.bin"))
     check(0 < held < size, f"the device holds {held} of {size} bytes")
-    check(state()["state"] == "receiving", "and has not noticed the loss yet")
+    check(state()["state"] == "receiving", "the device has not noticed the loss yet")
     link.restore()
     b.wait(lambda: outcome().startswith("Done"), 90)
     check("4.0.0" in outcome(), "the upload ends by itself: " + outcome())
@@ -219,6 +219,6 @@ try:
     check("not known by the name 'evil.test" in b.run("return document.body.innerText"), "requests under another name are refused")
     b.get(url + "/")
     b.wait(lambda: b.text("#version") == "4.0.0")
-    check(True, "and the device runs 4.0.0")
+    check(True, "the device still runs 4.0.0")
 finally:
     b.close()

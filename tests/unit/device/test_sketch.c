@@ -140,13 +140,13 @@ static void test_task_deletes_itself(void **state)
     assert_int_equal(xTaskCreatePinnedToCore(short_task, "short", 2048, &arg, 5, &task, 1), pdPASS);
     wait_deleted(task);
     assert_int_equal(steps, 7);
-    for (int i = 0; i < 300; i++) { /* the task's record is freed right after its handle */
+    for (int i = 0; i < 300; i++) { /* the task's record is freed shortly after its handle */
         cmx_mem_stats(&after);
         if (after.live_blocks == before.live_blocks)
             return;
         cmx_port_sleep_ms(10);
     }
-    fail_msg("a task's record stays");
+    fail_msg("a task's record is not freed");
 }
 
 static void test_task_is_deleted_by_another(void **state)
