@@ -97,7 +97,7 @@ static void conformance_wake(void)
     cmx_port_wake(-1);
     cmx_port_wake_clear(-1);
     if (fd < 0)
-        return; /* the platform has none */
+        return; /* the platform has no wake descriptors */
     CHECK(!is_readable(fd));
     cmx_port_wake(fd);
     cmx_port_wake(fd);
@@ -114,7 +114,7 @@ static void conformance_set(void)
     void *ready[2];
 
     if (set < 0)
-        return; /* the platform has none */
+        return; /* the platform has no descriptor sets */
     CHECK(cmx_port_set_add(set, a, &ready[0]) == CMX_OK);
     CHECK(cmx_port_set_add(set, b, &ready[1]) == CMX_OK);
     CHECK(!is_readable(set));

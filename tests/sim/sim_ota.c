@@ -254,7 +254,7 @@ static void test_bits_that_flip(void **state)
             load(fresh);
             flash_sim.flip_at = n;
             life_confirm();
-            flash_sim.violations = 0; /* the flipped bit may have been in an erased sector */
+            flash_sim.violations = 0; /* no defect: the bit may have flipped in an erased sector */
             check_recovers("flipped bit", n);
         }
     }

@@ -241,7 +241,7 @@ static inline size_t dhcp_message(uint8_t *d, uint8_t op, uint8_t type, uint32_t
     return 300;
 }
 
-/* Writes a DNS query for name, at most 18 bytes longer than name, and returns its length. */
+/* Writes a DNS query for name and returns its length, which is at most strlen(name) + 18. */
 static inline size_t dns_query(uint8_t *d, unsigned id, const char *name, unsigned type)
 {
     size_t n = 12;

@@ -99,7 +99,7 @@ class Link:
                 time.sleep(0.001)
         self.sent += 1
         if self.sent % 512 == 0:
-            time.sleep(0.002)  # a neighbour on a link is not as fast as memory
+            time.sleep(0.002)  # a real link is slower than this virtual one
 
     def ip(self, packet, **kw):
         self.frame(0x86DD if packet[0] >> 4 == 6 else 0x0800, packet, **kw)
@@ -123,7 +123,7 @@ def fragments(link, gw, port, dev, dport):
             # A tiny fragment has eight bytes of the TCP header, so that no port rule could see the flags (RFC 1858).
             link.ip(ip_packet(gw, dev, 6, whole[:8], frag=0x2000, ident=ident))
             link.ip(ip_packet(gw, dev, 6, whole[8:], frag=1, ident=ident))
-            # The second of two overlapping fragments writes over the ports of the first (RFC 3128).
+            # The second of two overlapping fragments overwrites the ports of the first (RFC 3128).
             link.ip(ip_packet(gw, dev, 6, whole[:24], frag=0x2000, ident=ident + 1000))
             link.ip(ip_packet(gw, dev, 6, whole[8:], frag=1, ident=ident + 1000))
             link.ip(ip_packet(gw, dev, 6, whole[:24], frag=0x2000, ident=ident + 2000))
@@ -154,7 +154,7 @@ def extensions(link, gw, port, dev, dport):
                 body = struct.pack("!BB", nxt, 0) + data + body
                 nxt = kind
             link.ip(ip_packet(gw, dev, nxt, body))
-        link.ip(ip_packet(gw, dev, 60, struct.pack("!BB", 6, 255) + pad))  # longer than the packet
+        link.ip(ip_packet(gw, dev, 60, struct.pack("!BB", 6, 255) + pad))  # a header that is longer than the packet
         link.ip(ip_packet(gw, dev, 59, seg))
 
 

@@ -95,7 +95,7 @@ static inline void test_key_public(EVP_PKEY *key, uint8_t pub[CMX_P256_PUBLIC_LE
         abort();
 }
 
-/* Appends a trailer over the whole of i. */
+/* Appends a trailer, which signs all bytes of the image. */
 static inline void test_image_sign(struct test_image *i, EVP_PKEY *key)
 {
     uint8_t pub[CMX_P256_PUBLIC_LEN], sha[32], message[CMX_TRAILER_MESSAGE_LEN], der[80];

@@ -6,8 +6,8 @@
 #include "board/idf/partition_table.h"
 #include "cmxsafe/ota/bytes.h"
 
-/* Writes the n-th entry of the table in flash. type 0: an application, subtype 0x10 + its slot; 1: data, subtype 0
- * otadata. */
+/* Writes the n-th entry of the table in flash. Type 0 is an application, with subtype 0x10 + slot; type 1
+ * is data, with subtype 0 for otadata. */
 static inline void partition_entry(uint8_t *flash, unsigned n, uint8_t type, uint8_t subtype, uint32_t offset,
                                    uint32_t size)
 {

@@ -478,7 +478,8 @@ static void show(const struct test_frame *f)
     fputc('\n', stderr);
 }
 
-/* After a wrong count, the frames are sent again one by one, because other traffic on the link does not repeat. */
+/* Other traffic on the link can cause a wrong count. After one, the frames are sent again one by one; a frame whose
+ * count is wrong twice is a difference. */
 static void compare(struct batch *b, cmx_verdict expected)
 {
     const unsigned long long want = expected == CMX_ALLOW ? b->n : 0;

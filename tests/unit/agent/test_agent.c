@@ -212,7 +212,7 @@ static void test_status_fits(void **state)
     }
     cmx_buf_init(&out, memory, sizeof memory);
     assert_int_equal(status_json(&v, &out), CMX_OK);
-    assert_true(cmx_buf_len(&out) < sizeof memory - 40 * 1024); /* the rest of the buffer is for the modules */
+    assert_true(cmx_buf_len(&out) < sizeof memory - 40 * 1024); /* the status of the modules must fit, too */
     cmx_buf_clear(&out);
     assert_int_equal(status_table(&v, true, &out), CMX_OK);
     for (size_t cap = 0; cap < 2000; cap += 13) {
@@ -497,11 +497,11 @@ static void test_control_removed(void **state)
     assert_int_equal(control_open(&c, path, commands, 3, NULL, 4096), CMX_OK);
     assert_false(tells_of_removal(c));
     snprintf(other, sizeof other, "%s2", path);
-    fd = open(other, O_CREAT | O_WRONLY, 0600); /* an additional file is no reason to wake up */
+    fd = open(other, O_CREAT | O_WRONLY, 0600); /* a new file beside the socket causes no event */
     assert_true(fd >= 0);
     close(fd);
     assert_false(tells_of_removal(c));
-    assert_int_equal(unlink(other), 0); /* another file is removed: the socket stays */
+    assert_int_equal(unlink(other), 0); /* its removal causes one, although the socket stays */
     assert_true(tells_of_removal(c));
     turn(c, 0);
     assert_false(tells_of_removal(c));

@@ -228,7 +228,7 @@ static void test_a_hook_dies_with_the_agent(void **state)
     close(p[1]);
 }
 
-/* Signal sets are lines of /proc/self/status; the shell that reads them is the hook. */
+/* The hook's grep prints its own signal sets, which it inherits from the hook, from /proc/self/status. */
 static void test_what_a_hook_inherits(void **state)
 {
     char command[256], line[256], path[128];
@@ -249,7 +249,7 @@ static void test_what_a_hook_inherits(void **state)
     assert_int_equal(run(command, 60000, -1, line), CMX_OK);
     assert_string_equal(line, "SigBlk: 0000000000000000 SigIgn: 0000000000000000 ");
     assert_int_equal(run("exec ls /proc/self/fd | tr '\\n' ' '", 60000, -1, line), CMX_OK);
-    assert_string_equal(line, "0 1 2 3 "); /* 3 is the folder that ls reads */
+    assert_string_equal(line, "0 1 2 3 "); /* descriptor 3 is the folder that ls reads */
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     signal(SIGTERM, SIG_DFL);
     signal(SIGPIPE, SIG_DFL);

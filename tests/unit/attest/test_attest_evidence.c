@@ -337,7 +337,7 @@ static void test_nonce_is_required(void **state)
     }
 }
 
-/* Without measurements and key exchange the last claim is an empty list: five bytes of number, one of list. */
+/* Without measurements and key exchange the last claim is an empty list: its number takes five bytes, the list one. */
 static void test_last_claim_is_required(void **state)
 {
     uint8_t mem[CMX_EVIDENCE_TOKEN_MAX];

@@ -304,7 +304,7 @@ static void test_config_every_context_option(void **state)
     assert_int_equal(x.remote_port, 8081);
     assert_string_equal(x.tasks, "mqtt");
     assert_int_equal(x.peer, CMX_PEER_PROXY_V2);
-    /* Only the Linux agent can mirror. */
+    /* Only the Linux agent supports `peer = mirror`. */
     assert_int_equal(board_config_set(&c, "context c", "peer", "mirror", &why), CMX_EINVAL);
     board_config_free(&c);
     unlink(path);

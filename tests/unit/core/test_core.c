@@ -306,7 +306,7 @@ static void test_hosts_and_ports(void **state)
 {
     static const struct {
         const char *text, *host;
-        uint16_t port; /* 1: the text has none */
+        uint16_t port; /* 1: the text has no port */
     } good[] = {
         {"gw.example", "gw.example", 1},
         {"gw.example:22", "gw.example", 22},

@@ -73,7 +73,8 @@ static void lines_above_the_level_are_dropped(void **state)
     assert_string_equal(logged(), "D ota: x\n");
 }
 
-/* A peer's text has a second line, and an escape sequence by C0, and by C1 as a byte and as UTF-8. */
+/* A peer's text has a second line, and escape sequences: one with ESC, and two with the C1 character CSI, as a byte and
+ * as UTF-8. */
 static void control_characters_are_replaced(void **state)
 {
     static const char text[] = "a\nE device: all is well\033[2J\x9b"

@@ -64,7 +64,7 @@ static void no_text_controls_the_terminal(void **state)
     expect_status(STATUS("{\"name\":\"cam-1\",\"since\":1,\"client\":\"\x1b]0;x\x07\x7f\xc2\x9b\x9b\r\\u001b\xff\"}"),
                   "{\"sessions\":[{\"name\":\"cam-1\",\"client\":\"?]0;x????????\",\"since\":1,\"forwards\":[]}]}\n",
                   0);
-    /* A text cannot end our strings and objects. */
+    /* Quotes and braces in a text cannot end a string or an object in our JSON. */
     expect_status(STATUS("{\"name\":\"cam-1\",\"since\":1,\"client\":\"\\\"}],{\\\\\"}"),
                   "{\"sessions\":[{\"name\":\"cam-1\",\"client\":\"\\\"}],{\\\\\",\"since\":1,\"forwards\":[]}]}\n", 0);
 }
@@ -192,7 +192,7 @@ static void malformed_records_are_left_out(void **state)
         assert_string_equal(made, "{\"event\":\"start\",\"at\":9}\n");
         assert_int_equal(malformed, 1);
     }
-    memset(text, ' ', 2000); /* a record of any length */
+    memset(text, ' ', 2000); /* a record that is too long */
     snprintf(text + 2000, sizeof text - 2000, "%s", "{\"event\":\"start\",\"at\":9}\n" END);
     assert_int_equal(reads(gw_fleet_answer_access, text), CMX_OK);
     assert_string_equal(made, "");

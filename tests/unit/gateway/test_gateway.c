@@ -367,7 +367,7 @@ static void sql(const char *text)
     assert_int_equal(sqlite3_exec(gateway.registry.db, text, NULL, NULL, NULL), SQLITE_OK);
 }
 
-/* Moves the columns given, ends and boot_ends, to simulate clocks that moved. */
+/* Changes the columns `given`, `ends` and `boot_ends` to simulate clocks that jumped. */
 static void test_grant_terms(void **state)
 {
     struct cmx_why e = {0};
@@ -399,7 +399,7 @@ static void test_grant_terms(void **state)
     assert_in_range(grant_ends_in, 86390, 86400);
     assert_int_equal(gw_grant_next_end(&gateway.registry, true, &left, &e), CMX_OK);
     assert_in_range(left, 86390, 86400);
-    /* The wall clock was set back by ten days in this boot: the length counts. */
+    /* The wall clock was set back by ten days in this boot: the grant's duration counts. */
     sql("UPDATE grants SET given = given + 864000, ends = ends + 864000");
     assert_int_equal(active_grants(&gateway.registry), 1);
     assert_in_range(grant_ends_in, 86390, 86400);
@@ -423,7 +423,7 @@ static void test_grant_terms(void **state)
     assert_int_equal(gw_grant_expire(&gateway.registry, &n, &e), CMX_OK);
     assert_int_equal(n, 0);
     assert_int_equal(gw_grant_next_end(&gateway.registry, true, &left, &e), CMX_ENOENT);
-    /* New terms replace the former ones, and one grant without an end is enough. */
+    /* New terms replace the former ones. Repeating a grant without an end changes nothing. */
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &day, &out, &e), CMX_OK);
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, NULL, &out, &e), CMX_OK);
     assert_int_equal(out, GW_CHANGED);
@@ -605,8 +605,8 @@ static void test_policy(void **state)
     assert_true(quarantined("cam-17"));
     assert_true(gw_device_is_quarantined(&gateway.registry, d.address));
     assert_int_equal(active_grants(&gateway.registry), 0);
-    /* Evidence is trusted, then shortened by a login, then too old, in this boot and after a reboot with a late
-     * clock. */
+    /* Trusted evidence counts until it expires, and a login shortens this time. After a reboot evidence does not count
+     * while the clock is behind. */
     assert_int_equal(gw_evidence_set(&gateway.registry, d.id, &trusted, &e), CMX_OK);
     assert_false(quarantined("cam-17"));
     assert_int_equal(active_grants(&gateway.registry), 1);
@@ -767,8 +767,8 @@ static void test_names(void **state)
     assert_int_equal(gw_device_rename(&gateway.registry, "cam-17", "gateway", &e), CMX_EINVAL);
 }
 
-/* Fields that the operator did not give keep their values. An earlier key of the device is accepted for its present one
- * if the caller allows it. */
+/* Fields that the operator did not give keep their values. If the caller allows it, an earlier key of the device is
+ * accepted in place of the present one. */
 static void test_merge(void **state)
 {
     struct cmx_why e = {0};
@@ -1102,7 +1102,7 @@ static void test_limits(void **state)
     assert_int_equal(gw_limits_pace(&l, a, 2000), GW_LOGIN_LATER);
     gw_limits_failed(&l, a, GW_PENALTY_MAX_MS, 1000 + GW_GOOD_FOR_MS);
     assert_int_equal(gw_limits_pace(&l, a, 1000 + GW_GOOD_FOR_MS), GW_LOGIN_REFUSED);
-    /* A flood of sources replaces the mildest entry, never the worst. */
+    /* A flood of sources replaces entries whose penalty ends soon, never the one whose penalty ends last. */
     for (uint32_t i = 0; i < 3 * GW_SOURCES_MAX; i++) {
         uint8_t s[16] = {9, (uint8_t)(i >> 8), (uint8_t)i};
         gw_limits_failed(&l, s, GW_PENALTY_FAILED_MS, 1000);
@@ -1134,8 +1134,8 @@ static void golden(const char *name, const char *text)
     assert_string_equal(text, expected);
 }
 
-/* Gives user 0 a grant by number and one by name, with these lengths in seconds; both must become one entry. Returns in
- * how many seconds it ends. */
+/* Gives user 0 a grant by number and one by name, with these durations in seconds; both must become one entry. Returns
+ * the number of seconds until that entry ends. */
 static int64_t end_of_two(int64_t by_number, int64_t by_name)
 {
     struct gw_grant_terms number = {.length_s = by_number};
@@ -1297,7 +1297,8 @@ static void unit_rule(const char *unit, char out[160])
     free(text);
 }
 
-/* A packet that was marked before grants changed, and gets its source afterwards, must not become another unit's. */
+/* A packet may be marked before grants change and get its source address afterwards: its mark must still mean the same
+ * unit. */
 static void test_unit_marks(void **state)
 {
     struct cmx_why e = {0};
@@ -1356,7 +1357,7 @@ static void test_nodes(void **state)
     assert_int_equal(nodes.n, 3);
     assert_ptr_equal(nodes.own, &nodes.list[0]);
     assert_int_equal(strncmp(nodes.list[1].link, nodes.prefix, strlen(nodes.prefix) - 3), 0);
-    /* A number is used again only after its node has left; a node that joins again keeps its own. */
+    /* A node's number is used again only after the node has left; a node that joins again keeps its number. */
     assert_int_equal(gw_node_put(&gateway.registry, &n, &e), CMX_OK);
     assert_int_equal(n.number, 2);
     assert_int_equal(gw_claim_put(&gateway.registry, "fd12:3456:789a::7", "gw2", 4, 100, &e), CMX_OK);
@@ -1373,7 +1374,7 @@ static void test_nodes(void **state)
     assert_int_equal(gw_node_put(&gateway.registry, &n, &e), CMX_EINVAL);
 }
 
-/* A name that was cut would be another one; a reason that was cut is still a reason. */
+/* A name that is too long is refused, because its beginning may be another name; a reason may be cut. */
 static void test_long_texts(void **state)
 {
     struct cmx_why e = {0};

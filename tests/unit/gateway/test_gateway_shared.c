@@ -315,7 +315,8 @@ static void check_clean(const char *text, enum gw_copy_form form, const char *ex
     char *clean = gw_copy_text_clean(text, &rule);
 
     assert_string_equal(clean, expected);
-    assert_true(gw_copy_text_is_clean(clean, &rule) || form == GW_COPY_WORD); /* a word has no '?' */
+    /* Cleaning writes '?', which a word may not have. */
+    assert_true(gw_copy_text_is_clean(clean, &rule) || form == GW_COPY_WORD);
     assert_int_equal(gw_copy_text_is_clean(text, &rule), strcmp(text, expected) == 0);
     cmx_mem_free(clean);
 }
@@ -384,8 +385,8 @@ static void test_addresses(void **state)
     }
 }
 
-/* An older program stored a row with an invalid address. The digest leaves it out and so differs from PostgreSQL's,
- * and the table is replaced. */
+/* An older program may have stored a row with an invalid address. The digest leaves this row out. It then differs from
+ * PostgreSQL's, so that the gateway replaces the table. */
 static void test_stored_address(void **state)
 {
     uint64_t before = digest_of("claim");

@@ -259,7 +259,7 @@ static void closing_flows_make_room(void **state)
     unsigned i;
 
     (void)state;
-    for (i = 0; i < 200; i++) { /* many more than there are flows, each closing for 30 s */
+    for (i = 0; i < 200; i++) { /* many more than flow entries; a closed one keeps its entry for 30 s */
         const uint16_t port = (uint16_t)(40000 + i);
 
         now++;
@@ -273,7 +273,7 @@ static void closing_flows_make_room(void **state)
 static void adopted_session_is_picked_up(void **state)
 {
     (void)state;
-    open_session(50000); /* the handshake also took place before isolation began */
+    open_session(50000); /* the session and its handshake are older than isolation */
     cmx_isolation_adopt(&iso);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST | CMX_TCP_ACK, 9001, 1001), CMX_WHY_TCP_STATE);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001, 1001), CMX_WHY_SESSION);
@@ -332,8 +332,8 @@ static void loopback_is_the_proxys(void **state)
     assert_int_equal(IN(&f), CMX_WHY_MARTIAN);
 }
 
-/* The engine's connection to itself: both addresses and ports must match, both ends are on loopback, and no other
- * connection reaches either. */
+/* A pair is a connection of the engine to itself. Both ends must be on loopback, and both addresses and ports must
+ * match. No other connection reaches either end. */
 static void pair_is_the_engines_own(void **state)
 {
     struct test_frame f;
@@ -443,7 +443,7 @@ static void arp_answers_only_what_was_asked(void **state)
     assert_int_equal(IN(&f), CMX_WHY_FORM);
     frame_arp(&f, broadcast, gw_mac, 3, &gw, zero_mac, &us);
     assert_int_equal(IN(&f), CMX_WHY_FORM);
-    frame_arp(&f, broadcast, our_mac, 1, &bad, zero_mac, &gw); /* a spoofed reply of our own is dropped as well */
+    frame_arp(&f, broadcast, our_mac, 1, &bad, zero_mac, &gw); /* our own request may not claim another address */
     assert_int_equal(OUT(&f), CMX_WHY_MARTIAN);
 }
 

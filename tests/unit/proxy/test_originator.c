@@ -36,7 +36,7 @@ static void only_a_plain_unicast_address_is_known(void **state)
     memset(longer, '1', sizeof longer - 1);
     longer[sizeof longer - 1] = 0;
     assert_false(from(longer, 1).known);
-    memcpy(longer, "fd00::17", 8); /* even cut to the length of an address the text is no address */
+    memcpy(longer, "fd00::17", 8); /* no address, even if cut to the length of one */
     assert_false(from(longer, 1).known);
 }
 

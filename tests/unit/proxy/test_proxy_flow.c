@@ -1,6 +1,6 @@
 /* Bytes from the gateway for a local socket that is full: all arrive in order, including those that libssh receives
- * during a read. Bytes from a local socket: several chunks for each wait, as far as the gateway takes them. With a real
- * gateway both depend on timing, so this file replaces libssh. */
+ * during a read. Bytes from a local socket: after each wait several chunks are sent, as many as the gateway takes. With
+ * a real gateway both depend on timing, so this file replaces libssh. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -205,7 +205,7 @@ static void no_memory_for_a_piece_ends_the_relay(void **state)
     assert_null(relay.spill.data);
 }
 
-/* The half-states after EOF and CLOSE of the gateway, and their effect on the other direction. */
+/* The states of both directions after the gateway's EOF and after its CLOSE. */
 static void the_gateways_end_drains_what_waits(void **state)
 {
     (void)state;
@@ -331,7 +331,7 @@ static void a_burst_ends_with_the_end_of_file(void **state)
     assert_int_equal(shutdown(client, SHUT_WR), 0);
     assert_int_equal(cmx_relay_flow_pump(&relay, &session), CMX_OK);
     assert_int_equal(libssh.written, CMX_RELAY_CHUNK + 100);
-    assert_int_equal(relay.to_gateway, HALF_OPEN); /* a short read ended the burst; the next read meets the end */
+    assert_int_equal(relay.to_gateway, HALF_OPEN); /* a short read ended the burst; the next read finds EOF */
     assert_int_equal(cmx_relay_flow_pump(&relay, &session), CMX_OK);
     assert_int_equal(relay.to_gateway, HALF_DRAIN);
 }

@@ -114,7 +114,7 @@ static void read_list(const char *text)
     assert_int_equal(cmx_gateway_list_parse(&list, text, 22, NULL), CMX_OK);
 }
 
-/* Each round tries each gateway once, a group after the other, whatever the random numbers are. */
+/* Each round tries each gateway once, one group after another, whatever the random numbers are. */
 static void a_round_tries_each_once_in_the_order_of_the_groups(void **state)
 {
     uint32_t random = 1;
@@ -322,7 +322,7 @@ static void a_search_ends_with_its_cause(void **state)
     enter(&one, 2);
 }
 
-/* No other session moves when a gateway refuses one session for a reason of its own. */
+/* No other session moves when a gateway refuses one session for a reason that concerns only this session. */
 static void a_refused_login_moves_nobody(void **state)
 {
     (void)state;
