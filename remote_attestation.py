@@ -5,7 +5,7 @@
 
 firmware.bin holds the flash from 0x010000 to the end of the chip (for 4 MB:
 esptool read_flash 0x10000 0x3F0000 firmware.bin), private_key.bin the 32 bytes burned into BLOCK_KEY3.
-The last line ends in the value; it equals the answer of GET /hash?challenge=CHALLENGE exactly if the
+The last line ends in the value; it equals the answer of GET /hash?challenge=CHALLENGE if, and only if, the
 device has this key and this flash. Needs only Python's standard library.
 """
 import argparse
@@ -29,7 +29,7 @@ def attestation_value(image, key, challenge):
 
 
 def open_regular(path):
-    """Opens a file for reading. Other kinds are refused: a FIFO waits for its writer, and /dev/zero never ends."""
+    """Opens a regular file for reading. Refuses other kinds: a FIFO waits for its writer, and /dev/zero never ends."""
     file = open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb")
     info = os.fstat(file.fileno())
     if not stat.S_ISREG(info.st_mode) or info.st_size > IMAGE_MAX:

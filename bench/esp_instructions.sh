@@ -104,7 +104,7 @@ page() {
     for i in $(seq 40); do urls+=(-o "$TMP/page" http://cam-17.cmx:8989/update); done
     inside curl -sS -m 300 "${urls[@]}"
 }
-inside curl -sS -m 60 -o "$TMP/page" http://cam-17.cmx:8989/update || fail "no page"
+inside curl -sS -m 60 -o "$TMP/page" http://cam-17.cmx:8989/update || fail "GET /update is not answered"
 net page
 kb=$(awk -v b="$(stat -c %s "$TMP/page")" 'BEGIN { printf "%.1f\n", b * 40 / 1024 }')
 note ${chip}_from_device_kb "$kb"

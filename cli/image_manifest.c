@@ -234,7 +234,7 @@ static int print(struct job *j)
     err = cmx_manifest_print(&j->m, &b);
     if (err == CMX_EINVAL)
         return cli_fail("the manifest", "a name or version is not printable ASCII",
-                        "rename the file, or leave the image's texts out with --any-version");
+                        "rename the file, or leave out the image's name and version with --any-version");
     if (!err)
         err = cmx_buf_cstr(&b, &s);
     if (!err)

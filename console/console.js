@@ -40,7 +40,7 @@ function show() {
     document.getElementById("problem").textContent = model.error || "";
     if (!model.gateway || !model.ready) {
         if (model.error)
-            content.replaceChildren(el("h1", {}, "Device gateway"), el("p", {}, "The page shows what this account can read with the command in a shell. Turn on administrative access at the top of Cockpit's page where the gateway belongs to root."));
+            content.replaceChildren(el("h1", {}, "Device gateway"), el("p", {}, "The page shows only what this account can read with cmxsafe in a shell. Turn on administrative access at the top of Cockpit's page if the gateway belongs to root."));
         return;
     }
     if (!current || current.address !== address) {

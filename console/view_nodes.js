@@ -15,6 +15,6 @@ const COLUMNS = [
 ];
 
 export function nodesView() {
-    const table = createTable({ caption: "Nodes", columns: COLUMNS, noun: ["node"], sort: "name", empty: "This gateway is alone." });
+    const table = createTable({ caption: "Nodes", columns: COLUMNS, noun: ["node"], sort: "name", empty: "There is only one gateway." });
     return { title: "Nodes", element: el("div", {}, table.element), update: () => table.update(model.nodes) };
 }

@@ -230,7 +230,7 @@ export function pathsView() {
     const search = filterField({ name: "search", label: "Search" });
     const group = filterField({ name: "group", label: "Group", choices: () => choicesOf("all", model.devices.map(d => d.group)) });
     const node = filterField({ name: "node", label: "Gateway", choices: () => [...choicesOf("all", model.nodes.map(n => n.name)), [NO_GATEWAY, NO_GATEWAY]] });
-    const by = filterField({ name: "by", label: "Gather many devices by", choices: () => [["", GATHER.group.one], ["node", GATHER.node.one]] });
+    const by = filterField({ name: "by", label: "Combine many devices by", choices: () => [["", GATHER.group.one], ["node", GATHER.node.one]] });
     const map = el("div", { class: "map-frame" });
     const note = el("p", { role: "status" });
     const table = createTable({ caption: "Paths", columns: TABLE, noun: ["path"], sort: "consumer", empty: "No grant leads to these devices." });

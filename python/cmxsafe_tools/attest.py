@@ -281,8 +281,8 @@ def add_commands(commands):
     p.add_argument("--evidence", action="store_true", help="request evidence (an Entity Attestation Token)")
     p.add_argument("--manifest", type=Path, metavar="FILE", help="reference values from 'image manifest'")
     p.add_argument("--nonce", metavar="HEX", help="8 to 64 bytes; without it, 32 random bytes")
-    p.add_argument("--gateway", metavar="PIN", help="the gateway's host key, SHA256:... or a known_hosts line: the evidence "
-                                                    "must have come through it")
+    p.add_argument("--gateway", metavar="PIN", help="the host key of the gateway that the evidence must have come "
+                                                    "through: SHA256:... or a known_hosts line")
     p.add_argument("--session", metavar="HEX",
                    help="the identifier of the SSH session that the evidence must have come through")
     p.add_argument("--token", type=Path, metavar="FILE",

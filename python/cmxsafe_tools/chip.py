@@ -1,4 +1,4 @@
-"""A chip at the bench, by Espressif's own tools: its eFuse, its flash, and the image of its NVS partition."""
+"""A chip on the workbench, accessed with Espressif's own tools: its eFuse, its flash, and the image of its NVS partition."""
 import json
 import subprocess
 import sys

@@ -132,7 +132,7 @@ def check_signature(image, keys):
 # ---- the format ----
 
 class _Bytes:
-    """Reads through the image; an end in the middle of a piece is an error."""
+    """Reads the image piece by piece. Raises Malformed if it ends within a piece."""
 
     def __init__(self, data):
         self.data, self.at = data, 0

@@ -19,7 +19,7 @@ KEY_TODO = "give the file burned into the device with --key"
 
 
 def derive(key, label, counter=0):
-    """Returns HMAC-SHA256 over 32 bytes, the label, zeros and the counter, as the chip's peripheral computes it."""
+    """Returns HMAC-SHA256 over 32 bytes: the label, zeros and the counter. The chip's peripheral computes the same."""
     return hmac.digest(key, label.encode().ljust(31, b"\0") + bytes([counter]), "sha256")
 
 

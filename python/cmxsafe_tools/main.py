@@ -21,7 +21,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def make_parser():
-    parser = Parser(prog="cmxsafe-tools", description="cmxsafe's tools for a maker's desk.")
+    parser = Parser(prog="cmxsafe-tools", description="cmxsafe's tools for a manufacturer's computer.")
     parser.add_argument("--version", action="version", version=f"cmxsafe-tools {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for module in (identity, attest, image, update, provision):

@@ -394,7 +394,7 @@ def run(args):
     try:
         text = build(read_file(args.image), args).text()
     except Malformed as error:
-        raise Failure("the manifest", error, "rename the file, or leave the image's texts out with --any-version") from error
+        raise Failure("the manifest", error, "rename the file, or leave out the image's name and version with --any-version") from error
     except ValueError as error:
         raise Failure(args.image, "does not fit, or its name or the filler's key is not usable",
                       "check --at, --end, --flash-size and --fill (a key has 16 bytes or more)") from error
@@ -418,7 +418,7 @@ def add_command(p):
                    help="where in flash IMAGE begins (default: 0x10000)")
     p.add_argument("--flash-size", type=parse_size, default=4 << 20, metavar="BYTES", help="4MB, 8MB, 0x400000, ...")
     p.add_argument("--end", type=parse_size, metavar="OFFSET",
-                   help="where the expectation ends; without it, at the end of flash")
+                   help="where the described part of flash ends; without it, at the end of flash")
     p.add_argument("--fill", type=Path, metavar="FILE", help="free flash holds the filler of this key (see image fill)")
     p.add_argument("--mask", type=_mask_option, action="append", default=[], metavar="BEGIN-END=NAME",
                    help="leave this range out because it changes at run time (nvs, otadata, phy); repeatable")

@@ -1,4 +1,4 @@
-"""cmxsafe-tools provision: makes a blank chip a device of the fleet, at a bench.
+"""cmxsafe-tools provision: turns a blank chip into a device of the fleet, at a workbench.
 
 Each device has a folder with its key, and a journal of the steps that are done. To continue after an interruption, the same command is run again; it skips the steps that are done. A key is written to the folder before it is burned, and is burned at most once."""
 import argparse
@@ -71,7 +71,7 @@ class Device:
     # ---- the key ----
 
     def take_key(self):
-        """Draws the key, or copies the one that --key names."""
+        """Makes a random key, or copies the one that --key names."""
         if not self.key_path.exists():
             key = read_hwkey(self.args.key) if self.args.key else secrets.token_bytes(32)
             temp = self.key_path.with_suffix(".new")
@@ -334,7 +334,7 @@ def contexts(text):
 
 
 def update_key(text):
-    """Parses one P-256 point as 'cmxsafe image key' prints it, or two."""
+    """Parses one or two P-256 points, as 'cmxsafe image key' prints them."""
     keys = text.replace(",", " ").split()
     if not 1 <= len(keys) <= 2 or not all(re.fullmatch(r"04[0-9a-fA-F]{128}", key) for key in keys):
         raise argparse.ArgumentTypeError("not one or two keys of 'cmxsafe image key' (04 and 128 hex digits)")
@@ -353,8 +353,8 @@ def nvs_place(text):
 
 
 def add_commands(commands):
-    p = commands.add_parser("provision", help="make a blank chip a device of the fleet", description=
-                            "Draws a key, burns it into the chip after a confirmation, enrols the device at the gateway, flashes "
+    p = commands.add_parser("provision", help="turn a blank chip into a device of the fleet", description=
+                            "Makes a key, burns it into the chip after a confirmation, enrols the device at the gateway, flashes "
                             "its settings and firmware, writes a label and the line for 'cmxsafe gateway import', and verifies "
                             "the device's evidence. Run the same command again after an interruption: it continues.")
     p.set_defaults(run=run, command="provision")
@@ -377,15 +377,15 @@ def add_commands(commands):
     p.add_argument("--direct", default="", metavar="LIST", help="services behind the gateway that it may reach: HOST:PORT,...")
     p.add_argument("--group", default="", metavar="NAME", help="for rollouts")
     p.add_argument("--contexts", type=contexts, metavar="LIST",
-                   help="contexts beside the firmware's own: LOCAL[:REMOTE][+high_bw],...")
+                   help="contexts in addition to the firmware's own: LOCAL[:REMOTE][+high_bw],...")
     p.add_argument("--update-key", type=update_key, metavar="HEX",
-                   help="updates must be signed by this key ('cmxsafe image key'), or by either of two, whatever the firmware names")
+                   help="instead of the firmware's own: the key that updates are signed with ('cmxsafe image key'), or two keys")
     p.add_argument("--firmware", type=firmware, action="append", default=[], metavar="OFFSET=FILE",
                    help="what esptool flashes, such as 0x0=bootloader.bin; repeatable")
     p.add_argument("--nvs", type=nvs_place, default=(0x9000, 0x5000), metavar="OFFSET+SIZE",
                    help="the partition nvs (default: 0x9000+0x5000)")
     p.add_argument("--manifest", type=Path, metavar="FILE", help="verify the device's signed evidence with these references")
     p.add_argument("--evidence-url", metavar="URL",
-                   help="its attestation service; {name} is replaced; without it, NAME.cmx:8888 through --enroll")
+                   help="the device's attestation service; {name} is replaced; without it, NAME.cmx:8888 through --enroll")
     p.add_argument("--wait", type=lambda t: number(t, 1, 86400), default=120, metavar="SECONDS",
                    help="how long to wait for the evidence (default: %(default)s)")

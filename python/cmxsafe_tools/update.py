@@ -80,7 +80,7 @@ class Update:
     # ---- the exchange ----
 
     def open_tunnel(self):
-        """Opens the tunnel, if there is one, again after it was lost. Raises NoAnswer."""
+        """Opens the tunnel, if one is used and it is not open. Raises NoAnswer."""
         try:
             if self.tunnel:
                 self.tunnel.open()

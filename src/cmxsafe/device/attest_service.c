@@ -105,7 +105,7 @@ static bool take_ranges(struct cmx_http_request *r, struct cmx_ranges *out, cmx_
     if (cmx_http_param(cmx_http_query(r), "ranges", &raw, &len) == CMX_ENOENT) {
         if (cmx_ranges_default(out, size) == CMX_OK)
             return true;
-        *err = cmx_http_reply_text(r, 404, "no flash from 0x10000 on; ask for ranges=BEGIN-END\n");
+        *err = cmx_http_reply_text(r, 404, "no flash beyond 0x10000; ask for ranges=BEGIN-END\n");
         return false;
     }
     if (!take_param(r, "ranges", text, 1, sizeof text, &len, err))

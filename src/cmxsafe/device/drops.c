@@ -75,6 +75,6 @@ void cmx_drop_log(const struct cmx_drop *d)
             d->loopback ? "on loopback"
             : d->out    ? "out"
                         : "in",
-            cmx_why_name(d->why), d->ethertype, d->proto, from, to, d->whole ? "" : " (not whole)",
+            cmx_why_name(d->why), d->ethertype, d->proto, from, to, d->whole ? "" : " (partial)",
             (unsigned long)d->left_out);
 }

@@ -13,7 +13,7 @@
 /* clang-format off */
 CMX_GATEWAY_OPTION(HOST, host, "host", 0, 0, NULL, NULL,
     "Name or address of the SSH server, or of several: `gw1.example, gw2.example:2222 > backup.example`. Gateways "
-    "with `,` between them are equal: each device tries them in its own random order. Those behind a `>` are "
+    "with `,` between them are equal: each device tries them in its own random order. Those after a `>` are "
     "tried when all before it have failed. A gateway that works is kept. At most " STR(CMX_GATEWAYS_MAX) ".")
 CMX_GATEWAY_OPTION(PORT, port, "port", 1, 65535, 22, NULL,
     "The TCP port of each `host` without a port.")
