@@ -47,7 +47,7 @@ target_sources(cmxsafe_parts PRIVATE ${GW_SHARED_SOURCES})
 find_program(CMX_CLANG NAMES clang REQUIRED)
 pkg_check_modules(BPF REQUIRED IMPORTED_TARGET libbpf)
 set(IDSOCK_SOURCE ${CMAKE_SOURCE_DIR}/gateway/bpf/idsock.bpf.c)
-set(IDSOCK_OBJECT ${CMAKE_BINARY_DIR}/idsock.bpf) # not .o: ld refuses the archive that CMake would make of it
+set(IDSOCK_OBJECT ${CMAKE_BINARY_DIR}/idsock.bpf) # not .o: CMake would put a .o file into an archive, which ld then refuses
 # <asm/types.h> is in the multiarch folder, which clang does not search for this target.
 execute_process(COMMAND ${CMAKE_C_COMPILER} -print-multiarch OUTPUT_VARIABLE CMX_MULTIARCH OUTPUT_STRIP_TRAILING_WHITESPACE)
 add_custom_command(

@@ -2,11 +2,11 @@
  * Runs at every login as the unprivileged account. After any error it prints nothing, so that sshd denies the login; it
  * writes the reason to stderr and syslog and sends it to the running gateway, since sshd discards the command's stderr.
  *
- * Before it prints the line, it sends `login FINGERPRINT` to the gateway's control socket and waits for the answer. The
- * gateway meanwhile ends sessions of the same device that no longer respond, so that their ports are free for the new
- * session. A key that is not enrolled is sent as `unknown TYPE KEY`. A certificate that may log in is sent as
- * `certificate TYPE KEY`, before sshd gets the line, and the gateway may refuse it; a certificate that may not log in
- * is sent as `refused REASON`. */
+ * Before it prints the line, it sends `login FINGERPRINT` to the gateway's control socket and waits for the answer.
+ * Meanwhile the gateway ends sessions of the same device that no longer respond (a takeover), so that their ports are
+ * free for the new session. A key that is not enrolled is sent as `unknown TYPE KEY`. A certificate that may log in is
+ * sent as `certificate TYPE KEY` before the line is printed, and the gateway may refuse it. A certificate that may not
+ * log in is sent as `refused REASON`. */
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -25,8 +25,8 @@
 
 static uint8_t line[GW_AUTHLINE_MAX];
 
-/* Sends one line and waits for the answer. The login continues without a takeover if no gateway answers. False: the
- * gateway refuses the login. */
+/* Sends one line and waits for the answer. If no gateway answers, the login continues without a takeover. Returns false
+ * if the gateway refuses the login. */
 static bool notify_gateway(const char *dir, const char *verb, const char *text)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};

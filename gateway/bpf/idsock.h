@@ -4,26 +4,27 @@
 
 #include <linux/types.h>
 
-#define IDSOCK_PORTS_MAX 32 /* ports that a device may be enrolled with */
+#define IDSOCK_PORTS_MAX 32 /* greatest number of ports of a device */
 
 /* Value of the map `identities`; the key is the id of a session's cgroup. */
 struct idsock_identity {
     __u8 address[16];
     __u32 n_ports;
     __u16 ports[IDSOCK_PORTS_MAX]; /* host byte order */
-    __u32 end; /* unused: without CAP_PERFMON the verifier rejects a pointer to the end of the value */
+    __u32 end; /* not used: without it, the end of `ports` would be the end of the value, and the verifier rejects a
+                  pointer to that without CAP_PERFMON */
 };
 
-/* A record of the ring buffer `events`: a TCP connection of a session was established, or has closed. */
+/* A record of the ring buffer `events`: a TCP connection of a session was established or closed. */
 struct idsock_event {
     __u64 cookie;   /* the kernel's cookie of the socket */
     __u64 received; /* bytes */
     __u64 sent;     /* bytes that the peer has acknowledged */
     __u8 local[16];
     __u8 remote[16];
-    __u16 local_port; /* host byte order, also remote_port */
+    __u16 local_port; /* this and remote_port: host byte order */
     __u16 remote_port;
-    __u8 active; /* established: 1: the session opened the connection; 0: it accepted it. closed: always 0 */
+    __u8 active; /* 1: the session opened the connection; 0: the session accepted it, or `closed` is set */
     __u8 closed;
     __u8 pad[2];
 };

@@ -7,16 +7,16 @@
 
 /* Records that PostgreSQL confirmed the copy now. */
 CMX_MUST_USE cmx_err gw_copy_confirm(struct gw *g, struct cmx_why *e);
-/* Records why PostgreSQL can't be followed now. The time of the last confirmation stays. */
+/* Records why PostgreSQL can't be followed now. Keeps the time of the last confirmation. */
 CMX_MUST_USE cmx_err gw_copy_note(struct gw *g, const char *reason, struct cmx_why *e);
-/* Removes the file: this gateway's registry is no longer shared. */
+/* Removes the state file. Call it when this gateway's registry is no longer shared. */
 CMX_MUST_USE cmx_err gw_copy_forget(struct gw *g, struct cmx_why *e);
 
 /* Reads the state of the copy. g's registry must be open. */
 void gw_copy_look(struct gw *g, struct gw_copy_state *out);
 #define GW_COPY_WARNING_MAX 400
-/* Writes a warning for the operator: since when the copy is not confirmed, why, and the consequence. "" if there is
- * none. */
+/* Writes a warning for the operator: for how long PostgreSQL has not confirmed the copy, why, and the consequence.
+ * Writes "" if there is nothing to warn about. */
 void gw_copy_warning(struct gw *g, char out[GW_COPY_WARNING_MAX]);
 /* Writes which rows of the shared registry are not in the copy, because they are malformed. "": none. */
 void gw_copy_left_out(struct gw *g, char out[GW_COPY_WARNING_MAX]);

@@ -162,7 +162,7 @@ void gw_pin(const struct gw *g, const char *name, char out[GW_FINGERPRINT_MAX])
         snprintf(out, GW_FINGERPRINT_MAX, "%s", k.fingerprint);
 }
 
-/* Reads the line that begins "0::". */
+/* The line that begins "0::" has the path in the cgroup v2 hierarchy. */
 bool gw_cgroup_of(const char *file, char *out, size_t cap)
 {
     char line[512];
@@ -209,7 +209,7 @@ const char *gw_cgroup_root(void)
         char type[32];
         char path[256];
         struct statfs fs;
-        /* Another mount may cover this one. */
+        /* If another file system is mounted over this mount point, statfs reports that file system. */
         if (sscanf(line, "%*s %255s %31s", path, type) == 2 && strcmp(type, "cgroup2") == 0 && statfs(path, &fs) == 0 &&
             fs.f_type == CGROUP2_SUPER_MAGIC)
             snprintf(root, sizeof root, "%s", path);

@@ -56,8 +56,9 @@ void gw_folder_find(struct gw *g, const char *dir);
  * repairs an interrupted write. Close with gw_folder_close, which is safe even after a failure. */
 CMX_MUST_USE cmx_err gw_folder_open(struct gw *g, bool write, struct cmx_why *e);
 void gw_folder_close(struct gw *g);
-/* Takes the gateway's lock, which gw_folder_close releases. A command holds it from reading the registry for a change
- * until the change is in the kernel. CMX_EBUSY: another command held it for GW_LOCK_PATIENCE_MS. */
+/* Takes the gateway's lock, which gw_folder_close releases. A command that changes the registry takes the lock before
+ * it reads the registry, and holds it until the change is in the kernel. CMX_EBUSY: another command held it for
+ * GW_LOCK_PATIENCE_MS. */
 CMX_MUST_USE cmx_err gw_folder_lock(struct gw *g, struct cmx_why *e);
 /* Reads the settings from g->registry, which is open. */
 CMX_MUST_USE cmx_err gw_folder_load(struct gw *g, struct cmx_why *e);

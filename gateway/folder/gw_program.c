@@ -118,7 +118,8 @@ static pid_t stream_program(const char *const argv[], struct program_stream stre
     return pid;
 }
 
-/* Runs the program until all streams have ended. streams: standard output, and with n 2 standard error. */
+/* Runs the program until all n streams have ended. streams[0]: standard output. streams[1], if n is 2: standard error.
+ */
 static bool streams_run(const char *const argv[], struct program_stream streams[], size_t n)
 {
     int status = -1;

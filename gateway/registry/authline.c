@@ -6,8 +6,8 @@
 
 #include "gateway/registry/registry_device.h"
 
-/* If a key's line names no listener (or destination), sshd permits all. The line of such a key therefore names a host
- * that never resolves (RFC 6761 section 6.4). */
+/* sshd permits every listener if a key's line names none, and every destination likewise. So the line of a key without
+ * listeners or destinations names a host that never resolves (RFC 6761 section 6.4). */
 #define NOWHERE "none.invalid:1"
 
 struct owner {

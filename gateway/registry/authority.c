@@ -20,7 +20,7 @@ static void read_authority(sqlite3_stmt *stmt, struct gw_authority *a)
     a->added = sqlite3_column_int64(stmt, 4);
 }
 
-/* Finds a CA by its name or its fingerprint. CMX_ENOENT. */
+/* Finds a CA by its name or its fingerprint. CMX_ENOENT: there is none. */
 static cmx_err find_authority(struct gw_registry *r, bool by_name, const char *value, struct gw_authority *a,
                               struct cmx_why *e)
 {
@@ -70,7 +70,8 @@ cmx_err gw_authority_set(struct gw_registry *r, const char *name, const struct g
     return err ? err : gw_event(r, "ca", name, k->fingerprint, e);
 }
 
-/* The consumers of CA ?1: their names end in "@CA", and no principal's name is empty. */
+/* Selects the consumers of the CA whose name is ?1: those with names that end in "@CA" and have a principal's name
+ * before it. */
 #define ITS_CONSUMERS                                                                                                  \
     " WHERE consumer IN (SELECT id FROM consumer WHERE kind = 'platform' AND length(name) > length(?1) + 1 AND"        \
     " substr(name, -length(?1) - 1) = '@' || ?1)"

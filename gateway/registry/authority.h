@@ -35,7 +35,7 @@ CMX_MUST_USE cmx_err gw_authority_accept(struct gw_registry *r, const struct gw_
 /* ---- the KRL ---- */
 
 struct gw_krl {
-    uint8_t *bytes; /* owned: cmx_mem_free; NULL with len 0 */
+    uint8_t *bytes; /* owned, free with cmx_mem_free; NULL if len is 0 */
     size_t len;
     char digest[65]; /* SHA-256, hex; "": none is installed */
     int64_t at;      /* Unix time of the installation */

@@ -12,7 +12,7 @@
 #define GW_DIGEST_MAX 65 /* SHA-256, hex */
 
 typedef enum {
-    GW_CAMPAIGN_ACTIVE,  /* the worker starts devices from the time `begins` on */
+    GW_CAMPAIGN_ACTIVE,  /* the worker updates devices from the time `begins` on */
     GW_CAMPAIGN_PAUSED,  /* paused by the operator */
     GW_CAMPAIGN_STOPPED, /* stopped by the operator, or after too many failures */
     GW_CAMPAIGN_DONE,    /* no device is left */
@@ -20,7 +20,7 @@ typedef enum {
 
 typedef enum {
     GW_UPDATE_WAITING,
-    GW_UPDATE_BEGUN,     /* boot is known; the device may have received the image */
+    GW_UPDATE_BEGUN,     /* the device's boot identifier is stored; the device may have received the image */
     GW_UPDATE_ATTESTING, /* the device confirmed the new version; the worker waits for its evidence */
     GW_UPDATE_DONE,
     GW_UPDATE_FAILED,
@@ -45,7 +45,7 @@ struct gw_campaign {
     int64_t count[GW_UPDATE_STATES]; /* devices in each state */
 };
 
-/* Stores a campaign; sets c->id. CMX_EEXIST: the name is taken. CMX_EINVAL: the name. */
+/* Stores a campaign; sets c->id. CMX_EEXIST: the name is taken. CMX_EINVAL: the name is not valid. */
 CMX_MUST_USE cmx_err gw_campaign_add(struct gw_registry *r, struct gw_campaign *c, struct cmx_why *e);
 /* Adds a device to a campaign. CMX_EEXIST: another unfinished campaign has this device. */
 CMX_MUST_USE cmx_err gw_campaign_add_device(struct gw_registry *r, const struct gw_campaign *c,
@@ -59,7 +59,7 @@ CMX_MUST_USE cmx_err gw_campaign_each(struct gw_registry *r, gw_campaign_fn fn, 
  * again. CMX_EEXIST: another unfinished campaign has one of the devices. */
 CMX_MUST_USE cmx_err gw_campaign_set(struct gw_registry *r, const struct gw_campaign *c, gw_campaign_state state,
                                      const char *reason, struct cmx_why *e);
-/* Removes a campaign that is stopped or done. CMX_EBUSY: it is not. */
+/* Removes a campaign that is stopped or done. CMX_EBUSY: it is neither. */
 CMX_MUST_USE cmx_err gw_campaign_remove(struct gw_registry *r, const char *name, struct cmx_why *e);
 
 /* One device of a campaign. */
@@ -91,7 +91,7 @@ const char *gw_update_state_text(gw_update_state s);
 struct gw_pace {
     uint64_t parallel; /* devices that are updated at a time */
     uint64_t first;    /* devices that are updated first, one by one; any failure among them ends the update */
-    uint64_t stop_at;  /* start no more once this percentage of the finished devices has failed; 100: never */
+    uint64_t stop_at;  /* stop once this percentage of the finished devices has failed; 100: never */
 };
 
 /* True if another device may be started. done: devices that have finished, failed ones included. */

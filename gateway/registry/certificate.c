@@ -11,7 +11,7 @@
 
 static const char suffix[] = "-cert-v01@openssh.com";
 
-/* plain: the type of the key that is certified. fields: strings and numbers of that key. */
+/* plain: the type of the certified key. fields: how many strings and numbers of that key the certificate contains. */
 static const struct {
     const char *type;
     const char *plain;

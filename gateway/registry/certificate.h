@@ -1,6 +1,6 @@
 /* certificate.h - reads an OpenSSH certificate in its one-line form ("type base64", OpenSSH's PROTOCOL.certkeys). Pure.
- * It verifies no signature: sshd verifies the certificate before it runs the helper, and applies its own parser's
- * result. */
+ * It verifies no signature: sshd has verified the certificate before it runs the helper, and enforces what its own
+ * parser has read. */
 #pragma once
 
 #include <stdbool.h>
@@ -31,10 +31,10 @@ struct gw_certificate {
 /* True for the type of a certificate, also of one whose algorithm this file does not support. */
 bool gw_certificate_is_type(const char *type);
 
-/* Parses a certificate. line: NUL-terminated, ends at the first newline. CMX_EFORMAT; CMX_ENOTSUP: a type that is not
- * supported. */
+/* Parses a certificate. line: NUL-terminated, ends at the first newline. CMX_EFORMAT: it is malformed. CMX_ENOTSUP: its
+ * type is not supported. */
 CMX_MUST_USE cmx_err gw_certificate_parse(struct gw_certificate *c, const char *line, struct cmx_why *e);
 
-/* Copies the next principal from *at on; *at is 0 for the first. A principal that is longer than out, or that contains
- * a NUL, is skipped. False: there are no more. */
+/* Copies the principal at position *at to out, and moves *at to the next one; *at is 0 for the first. Skips a principal
+ * that is longer than out or contains a NUL. Returns false if there are no more. */
 bool gw_certificate_principal(const struct gw_certificate *c, size_t *at, char *out, size_t cap);

@@ -1,7 +1,7 @@
 /* copy_state.h - how old the copy of a shared registry may be. The process that follows the registry writes, next to
  * the copy, when PostgreSQL confirmed it last. Without a confirmation for stale_after seconds the copy is stale: no
- * login is permitted and no grant counts. The time is measured as term.h measures a grant's, so that a wrong clock
- * shortens it. */
+ * login is permitted and no grant counts. The time is measured as term.h measures a grant's, so that a wrong clock can
+ * make the copy stale too early, but not too late. */
 #pragma once
 
 #include <stdbool.h>
@@ -25,8 +25,8 @@ struct gw_copy_state {
     char reason[200]; /* why PostgreSQL can't be followed now; "": it is followed */
 };
 
-/* out->stale_after is set; fills the other members from the state file in the copy's folder. registry_path: the copy.
- * latest: as gw_term_left. A state that is missing or can't be read counts as stale. */
+/* Fills all members of out except stale_after, which the caller has set, from the state file in the copy's folder.
+ * registry_path: the copy. latest: as for gw_term_left. A state that is missing or can't be read counts as stale. */
 void gw_copy_state_read(struct gw_copy_state *out, const char *registry_path, int64_t latest);
 
 /* Returns the seconds since the confirmation; 0: there was none, or the clock was set back. */
@@ -37,5 +37,5 @@ bool gw_copy_state_good(const struct gw_copy_state *s);
 /* Writes the content of the file: one line with the confirmation, one with the reason. */
 void gw_copy_state_text(const struct gw_copy_state *s, char out[GW_COPY_STATE_MAX]);
 
-/* Reads the content of the file. CMX_EFORMAT: s->confirmed is then all zero. */
+/* Reads the content of the file. After CMX_EFORMAT, s->confirmed is all zero. */
 CMX_MUST_USE cmx_err gw_copy_state_parse(struct gw_copy_state *s, const char *text);

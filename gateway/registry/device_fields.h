@@ -8,7 +8,7 @@
 #include "gateway/registry/sshkey.h"
 
 #define GW_NAME_MAX 64  /* a DNS label (RFC 1035 section 2.3.1), NUL included */
-#define GW_PORTS_MAX 32 /* a device has at most one for each context */
+#define GW_PORTS_MAX 32 /* a device has at most one port for each context */
 #define GW_DIRECTS_MAX 16
 #define GW_HOST_MAX 128
 
@@ -32,14 +32,14 @@ struct gw_device {
     int64_t revoked;  /* Unix time; 0: active */
 };
 
-/* Checks a name, which becomes a host name: 1 to 63 lower-case letters, digits and '-', which is neither first nor
- * last. */
+/* Checks a name, which becomes a host name: 1 to 63 lower-case letters, digits and '-'. It may not begin or end with
+ * '-'. */
 CMX_MUST_USE cmx_err gw_device_check_name(const char *name, struct cmx_why *e);
 
 /* Checks a device's name as gw_device_check_name does, and refuses the names of the gateway itself. */
 CMX_MUST_USE cmx_err gw_device_name_check(const char *name, struct cmx_why *e);
 
-/* Parse lists, separated by commas, semicolons or blanks: "81,8989,8888" and "db.example:5432,[fd00::1]:80"; empty text
- * is an empty list. Hosts get their canonical form. */
+/* Parse a list whose items are separated by commas, semicolons or blanks, such as "81,8989,8888" and
+ * "db.example:5432,[fd00::1]:80". Empty text is an empty list. Hosts are stored in their canonical form. */
 CMX_MUST_USE cmx_err gw_device_parse_ports(struct gw_device *d, const char *text, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_device_parse_directs(struct gw_device *d, const char *text, struct cmx_why *e);

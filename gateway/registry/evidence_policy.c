@@ -210,7 +210,7 @@ cmx_err gw_evidence_key_set(struct gw_registry *r, const char *device, const cha
     if (err || sqlite3_changes(r->db) == 0)
         return err;
     *out = GW_CHANGED;
-    /* Evidence that was signed with the former key does not prove the new key. */
+    /* Evidence that was signed with the former key proves nothing about the new key. */
     err = gw_sql_run(r, e, "DELETE FROM evidence WHERE device = ?", "i", d.id);
     return err ? err : gw_event(r, "attest-key", device, line[0] ? "stored" : "removed", e);
 }

@@ -103,7 +103,8 @@ struct gw_basis {
 };
 /* Reads the inputs. CMX_ENOENT: no such device, or it is revoked. */
 CMX_MUST_USE cmx_err gw_evidence_basis(struct gw_registry *r, int64_t device, struct gw_basis *out, struct cmx_why *e);
-/* Call this when a device with a policy logged in: its evidence counts for GW_LOGIN_GRACE_S at most from now on. */
+/* Call this when a device with a policy has logged in. Its present evidence then counts for at most GW_LOGIN_GRACE_S
+ * more. */
 CMX_MUST_USE cmx_err gw_evidence_login(struct gw_registry *r, int64_t device, struct cmx_why *e);
 
 /* ---- when devices were last connected ---- */
@@ -115,7 +116,7 @@ struct gw_seen {
     char client[64];   /* the SSH software that it announced at the login */
 };
 
-/* Stores at, source and, unless it is "", client. */
+/* Stores s->at and s->source, and also s->client unless it is "". */
 CMX_MUST_USE cmx_err gw_seen_set(struct gw_registry *r, const char *device, const struct gw_seen *s, struct cmx_why *e);
 /* Gives all zeros if the device was never seen, or if the entry can't be read. */
 void gw_seen_get(struct gw_registry *r, int64_t device, struct gw_seen *s);

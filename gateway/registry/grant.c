@@ -241,7 +241,7 @@ static cmx_err grant_event(struct gw_registry *r, const char *what, const struct
 
 static cmx_err note_time(struct gw_registry *r, bool forward, struct cmx_why *e);
 
-/* A row's columns given, ends, boot, boot_ends, glass, why. */
+/* The terms of a grant as a row stores them; `now` becomes the columns given and boot. */
 struct stored_terms {
     struct gw_now now;
     int64_t ends;
@@ -492,8 +492,8 @@ cmx_err gw_grant_next_end(struct gw_registry *r, bool ended, int64_t *left, stru
 }
 
 /* Stores the present time. After a reboot, grants with an end do not count while the clock is behind the stored time.
- * forward: stores only a later time; otherwise any, because an operator's command shows that the clock is right. Writes
- * nothing if no grant and no trusted evidence has an end. */
+ * forward: stores the time only if it is later than the stored one. Without `forward` it may be earlier, because an
+ * operator's command shows that the clock is right. Writes nothing if no grant and no trusted evidence has an end. */
 static cmx_err note_time(struct gw_registry *r, bool forward, struct cmx_why *e)
 {
     int64_t left;

@@ -49,7 +49,8 @@ struct gw_grant_terms {
 
 /* device: a name, or "@GROUP" for all devices that are in the group, now or later. port: one of the device's ports; 0:
  * all ports that it has now, or for a group all ports that each device has, now or later. A grant that exists gets the
- * new terms. terms NULL: without an end. CMX_ENOENT: no such device, port or platform; CMX_EINVAL: the terms. */
+ * new terms. terms NULL: without an end. CMX_ENOENT: no such device, port or platform; CMX_EINVAL: the terms are not
+ * valid. */
 CMX_MUST_USE cmx_err gw_grant_set(struct gw_registry *r, const struct gw_consumer *c, const char *device, uint16_t port,
                                   const struct gw_grant_terms *terms, gw_outcome *out, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_grant_remove(struct gw_registry *r, const struct gw_consumer *c, const char *device,
@@ -93,11 +94,12 @@ CMX_MUST_USE cmx_err gw_grant_is_active(struct gw_registry *r, const struct gw_c
 CMX_MUST_USE cmx_err gw_grant_record_get(struct gw_registry *r, const struct gw_consumer *c, const char *device,
                                          uint16_t port, struct gw_grant_record *out, struct cmx_why *e);
 
-/* Computes the seconds until the first grant or trusted evidence ends. ended: also counts those that ended and are not
- * removed yet, as 0 seconds. CMX_ENOENT: nothing ends. */
+/* Computes the seconds until the first grant or trusted evidence ends. ended: a grant or evidence that has ended and is
+ * not removed yet counts, too, as 0 seconds. CMX_ENOENT: nothing ends. */
 CMX_MUST_USE cmx_err gw_grant_next_end(struct gw_registry *r, bool ended, int64_t *left, struct cmx_why *e);
 /* Stores the present time as gw_grant_expire does, but removes nothing. */
 CMX_MUST_USE cmx_err gw_grant_note_time(struct gw_registry *r, struct cmx_why *e);
 /* Removes grants that ended, each with an entry in the audit trail, marks evidence that ended as not trusted, and
- * stores the present time (term.h). Inside the caller's transaction. n: the number of these grants and evidence. */
+ * stores the present time (term.h). Runs inside the caller's transaction. *n: how many grants and pieces of evidence
+ * ended. */
 CMX_MUST_USE cmx_err gw_grant_expire(struct gw_registry *r, size_t *n, struct cmx_why *e);

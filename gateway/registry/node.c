@@ -9,8 +9,8 @@
 
 /* ---- addresses ---- */
 
-/* The links' prefix is derived from the fleet's prefix, so that all nodes compute the same. It is outside the fleet's
- * prefix. */
+/* The links' prefix is derived from the fleet's prefix, so that all nodes compute the same one. It is outside the
+ * fleet's prefix. */
 static cmx_err link_address(const struct gw_fleet *f, unsigned number, char out[GW_ADDRESS_MAX], struct cmx_why *e)
 {
     const uint8_t local[16] = {0xfd};
@@ -35,7 +35,8 @@ unsigned gw_node_port(unsigned a, unsigned b)
 
 /* ---- nodes ---- */
 
-/* The values become lines of BIRD's configuration and arguments of ip and wg. */
+/* Allows only characters that are safe in the lines of BIRD's configuration and the arguments of ip and wg, where the
+ * values are used. */
 static cmx_err check_node(const struct gw_node *n, struct cmx_why *e)
 {
     static const char name_chars[] = "abcdefghijklmnopqrstuvwxyz0123456789-";

@@ -407,7 +407,7 @@ static cmx_err allow_group(struct each_allowed *job, const char *group, struct g
     gr = getgrnam(name);
     for (char **m = gr ? gr->gr_mem : NULL; !err && m && *m; m++) {
         char user[GW_CONSUMER_MAX];
-        snprintf(user, sizeof user, "%.190s", *m); /* getgrnam's memory is reused */
+        snprintf(user, sizeof user, "%.190s", *m); /* the next call of getgrnam overwrites its result */
         err = allow_user(job, user, &member);
     }
     return err;

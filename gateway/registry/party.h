@@ -14,8 +14,8 @@ struct gw_party {
     bool revoked;
 };
 
-/* True if the name of a user or group is a number. "00" and "0x0" are refused: each would be another name of user 0,
- * and removing a grant by the usual name would leave it. */
+/* True if the name of a user or group is a number. "00" and "0x0" are refused: each would be a second name of user 0,
+ * so that a grant by this name would remain after the grant to "0" is removed. */
 bool gw_party_number(const char *name, uint64_t *id);
 
 /* False if c is the name of a user or group that this machine does not have. */
@@ -50,10 +50,10 @@ CMX_MUST_USE cmx_err gw_party_each(struct gw_registry *r, const struct gw_fleet 
 CMX_MUST_USE cmx_err gw_party_find(struct gw_registry *r, const struct gw_fleet *f, const char *what,
                                    struct gw_party *out, struct cmx_why *e);
 
-/* One entry of the judge's set: source may open connections to target's port. uid and gid: the local user or group
- * whose sockets get the identity source on the host, -1 if the source is not a local user or group. cgroup: the unit's
- * cgroup, or "". unit: the unit's number in the registry, which never changes; 0: the source is no unit. by_number: the
- * grant gives the uid as a number. */
+/* An allowed connection: source may open connections to target's port. uid and gid: the local user or group whose
+ * sockets get the identity source on the host; -1: the source is no local user or group. cgroup: the unit's cgroup, or
+ * "". unit: the unit's number in the registry, which never changes; 0: the source is no unit. by_number: the grant
+ * gives the uid as a number. */
 struct gw_allowed {
     char source[GW_ADDRESS_MAX];
     char target[GW_ADDRESS_MAX];

@@ -12,7 +12,7 @@
 #include "gateway/registry/copy_state.h"
 #include "gateway/registry/term.h"
 
-/* The tables of version 1, and below the changes of version 2. A new registry runs both. */
+/* The tables of version 1, followed by the changes of version 2. A new registry executes both. */
 static const char schema_1[] =
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
     /* team is the device's group; GROUP is a keyword of SQL. */
@@ -101,7 +101,7 @@ static const char *const schemas[GW_SCHEMA_VERSION] = {schema_1, schema_2};
 
 #define LEFT "gw_left(given, ends, boot, boot_ends, (SELECT value FROM meta WHERE key = 'clock'))"
 
-/* Views of this connection alone. */
+/* Temporary views, which only this connection has. */
 static const char views[] =
     /* Devices whose policy demands evidence and that have none that is fresh and trusted. A device's own policy takes
      * precedence over its group's. */
@@ -361,7 +361,8 @@ static cmx_err create_file(const char *path, struct cmx_why *e)
     return good ? CMX_OK : cmx_why_fail(e, CMX_EPERM, "can't set the mode of %s", path);
 }
 
-/* Makes the file under another name: whoever opens path, also after an interruption, finds a whole registry or none. */
+/* Makes the file under another name and then renames it, so that path is never an incomplete registry, even after an
+ * interruption. */
 static cmx_err create_whole(struct gw_registry *r, const char *path, struct cmx_why *e)
 {
     char new[4200];

@@ -201,7 +201,7 @@ static bool same_services(const struct gw_device *a, const struct gw_device *b)
     return true;
 }
 
-/* Returns the error for d's address: names the device that has it. */
+/* Returns the error that d's address is taken, with the name of the device that has it. */
 static cmx_err address_taken(struct gw_registry *r, const struct gw_device *d, struct cmx_why *e)
 {
     sqlite3_stmt *stmt;

@@ -33,7 +33,7 @@ CMX_MUST_USE cmx_err gw_sql_prepare(struct gw_registry *r, sqlite3_stmt **out, s
 CMX_MUST_USE cmx_err gw_sql_run(struct gw_registry *r, struct cmx_why *e, const char *sql, const char *types, ...);
 /* Steps to the next row. CMX_OK: the statement is at a row. CMX_ENOENT: there are no more. */
 CMX_MUST_USE cmx_err gw_sql_step(struct gw_registry *r, sqlite3_stmt *stmt, struct cmx_why *e);
-/* Steps to the next row, unless err, the result of the work on the present row, is an error: then returns err. */
+/* If err, the result of the work on the present row, is an error, returns err. Otherwise steps to the next row. */
 CMX_MUST_USE cmx_err gw_sql_next(struct gw_registry *r, sqlite3_stmt *stmt, cmx_err err, struct cmx_why *e);
 /* Prepares a statement and steps to its first row. CMX_ENOENT: there is none. The caller finalizes *out, which is NULL
  * if it could not be prepared. */

@@ -9,14 +9,14 @@
 
 typedef enum {
     GW_LOG_OTHER,
-    GW_LOG_ACCEPTED, /* authenticated: fingerprint; with a certificate also authority and serial */
-    GW_LOG_CHILD,    /* the process that holds the session's forwards: number */
-    GW_LOG_FAILED,   /* wrong key or user, or the login took too long; fingerprint of the key, or "" */
-    GW_LOG_DENIED,   /* sshd refused a forward that the key does not permit: detail */
-    GW_LOG_IN_USE,   /* another process listens on the requested port: number (the port) */
-    GW_LOG_FATAL,    /* sshd gave up: detail */
-    GW_LOG_REFUSED,  /* sshd refused a certificate, or a key that the KRL revokes: detail */
-    GW_LOG_CLIENT    /* the peer's SSH software: detail */
+    GW_LOG_ACCEPTED, /* authenticated. fingerprint; with a certificate also authority and serial */
+    GW_LOG_CHILD,    /* sshd started the process that holds the session's forwards. number: its pid */
+    GW_LOG_FAILED,   /* wrong key or user, or the login took too long. fingerprint: the key's, or "" */
+    GW_LOG_DENIED,   /* sshd refused a forward that the key does not permit. detail: the forward */
+    GW_LOG_IN_USE,   /* another process listens on the requested port. number: the port */
+    GW_LOG_FATAL,    /* sshd gave up. detail: its message */
+    GW_LOG_REFUSED,  /* sshd refused a certificate, or a key that the KRL revokes. detail: its message */
+    GW_LOG_CLIENT    /* the peer sent its version string. detail: its SSH software */
 } gw_log_kind;
 
 struct gw_log_line {

@@ -85,7 +85,7 @@ cmx_err gw_term_parse_time(const char *text, int64_t *at, struct cmx_why *e)
         if (!end || *end)
             continue;
         real = given;
-        *at = (int64_t)timegm(&real); /* normalizes: February 30 becomes another day */
+        *at = (int64_t)timegm(&real); /* timegm normalizes the date: February 30 becomes another day */
         if (real.tm_mday == given.tm_mday && real.tm_mon == given.tm_mon && *at > 0)
             return CMX_OK;
     }

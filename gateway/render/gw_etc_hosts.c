@@ -88,7 +88,7 @@ void gw_etc_hosts_merge(FILE *out, const struct gw *g, const char *old, size_t l
     const char *at = old;
     const char *end = old + len;
     bool inside = false;
-    bool closed = false; /* the block that `inside` is in has its end marker */
+    bool closed = false; /* the present block has an end marker */
     bool written = lines == NULL;
     bool newline = true; /* the text written so far ends with a newline */
     struct line l;

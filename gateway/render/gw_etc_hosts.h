@@ -5,7 +5,8 @@
 
 #include "gateway/folder/gw_folder.h"
 
-/* Writes old (len bytes, the file as it is) to out, with the block replaced by lines, or removed where lines is NULL.
- * Keeps every byte outside the block, line ends included, a last line without newline, and lines that were added by
- * hand within the block. Without its end marker, the block ends at the first line that the gateway did not write. */
+/* Copies old, the present file of len bytes, to out. Replaces the block by lines, or removes it if lines is NULL. Keeps
+ * every byte outside the block, including line ends and a last line without newline, and also lines that were added by
+ * hand within the block. If the end marker is missing, the block ends at the first line that the gateway did not write.
+ */
 void gw_etc_hosts_merge(FILE *out, const struct gw *g, const char *old, size_t len, const char *lines);

@@ -4,8 +4,8 @@
 
 #include "gateway/folder/gw_folder.h"
 
-/* Writes the gateway's host, as gateway.DOMAIN and gateway.cmx (which devices' configurations name whatever the domain
- * is), and the active devices. */
+/* Writes the names of the gateway's host and of the active devices. The host is gateway.DOMAIN, and also gateway.cmx,
+ * which devices' configurations use with any domain. */
 CMX_MUST_USE cmx_err gw_hosts_names(FILE *f, struct gw *g, struct cmx_why *e);
-/* Writes a complete hosts file: the loopback's names, then the same names. */
+/* Writes a complete hosts file: the loopback's names, then those that gw_hosts_names writes. */
 CMX_MUST_USE cmx_err gw_hosts(FILE *f, struct gw *g, struct cmx_why *e);

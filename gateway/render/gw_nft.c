@@ -11,8 +11,8 @@
 #include "gateway/registry/party.h"
 #include "gateway/render/gw_template.h"
 
-/* A unit's mark is this plus its number in the registry. The rules may be replaced after a packet has got
- * its mark and before it gets its source, so a mark must never mean another unit. */
+/* A unit's mark is this plus its number in the registry. The rules may be replaced between the moment when a packet
+ * gets its mark and the moment when the mark selects its source, so a mark must never mean another unit. */
 #define UNIT_MARK 0x434d0000u
 
 /* Templates of gateway/render/templates. */
@@ -168,7 +168,7 @@ static cmx_err put_local_elements(void *arg)
     return end_elements(job, err);
 }
 
-/* Writes one rule for each other gateway, which marks the packets from it. */
+/* Writes, for each other gateway, one rule that marks the packets from that gateway. */
 static cmx_err put_marks(const struct nft_job *job, const char *match)
 {
     for (size_t i = 0; i < job->nodes.n; i++)
@@ -260,7 +260,7 @@ static cmx_err put_user_fallback(void *arg, const struct gw_party *p)
         return CMX_OK;
     snprintf(user.name, sizeof user.name, "%s", p->name);
     n = gw_party_spellings(&user, spellings);
-    if (gw_party_number(spellings[n - 1].name, &uid)) /* otherwise the machine has no such user */
+    if (gw_party_number(spellings[n - 1].name, &uid)) /* there is no number if the machine has no such user */
         put_element(job, "%llu : %s", (unsigned long long)uid, p->address);
     return CMX_OK;
 }

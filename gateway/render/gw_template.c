@@ -15,7 +15,7 @@ static size_t name_len(const char *s)
     return strspn(s, "abcdefghijklmnopqrstuvwxyz_");
 }
 
-/* Returns the length of the placeholder at s, or 0: "@grants accept" names a set of nftables. */
+/* Returns the length of the placeholder at s, or 0 if there is none: "@grants accept" names a set of nftables. */
 static size_t placeholder_len(const char *s)
 {
     size_t n = name_len(s + 1);
@@ -33,7 +33,7 @@ static cmx_err find_value(const struct writer *w, const char *name, size_t len, 
     return cmx_why_fail(w->e, CMX_EINTERNAL, "a template names an unknown value '%.*s'", (int)len, name);
 }
 
-/* Writes one line; len includes the newline. A value that writes lines must be alone in its line. */
+/* Writes one line; len includes the newline. A placeholder for lines must be alone on its line. */
 static cmx_err write_line(const struct writer *w, const char *line, size_t len)
 {
     const char *from = line;

@@ -14,11 +14,11 @@
 struct gw_template_value {
     const char *name;
     const char *text;            /* the value; NULL: `lines` writes it */
-    cmx_err (*lines)(void *arg); /* writes the value to the same file, as complete lines; arg: of gw_template_write */
+    cmx_err (*lines)(void *arg); /* writes the value to the same file, as complete lines; arg: gw_template_write's */
 };
 
-/* Writes text, a template. values ends with a NULL name; arg goes to their `lines`. CMX_EINTERNAL: the template names a
- * value that is not in the list. */
+/* Writes the template text. values ends with a NULL name; their functions `lines` get arg. CMX_EINTERNAL: the template
+ * names a value that is not in the list. */
 CMX_MUST_USE cmx_err gw_template_write(FILE *f, const char *text, const struct gw_template_value *values, void *arg,
                                        struct cmx_why *e);
 

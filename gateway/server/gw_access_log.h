@@ -18,7 +18,8 @@ void gw_access_close(struct gw_access_log *l); /* NULL is fine */
 
 /* Writes what the kernel has reported since the last call. */
 void gw_access_take(struct gw_access_log *l, struct gw_idsock *idsock);
-/* Logs refusals. text: "SOURCE TARGET PORT COUNT", connections that the judge refused, as the guard reports them. */
+/* Logs refusals. text: "SOURCE TARGET PORT COUNT", connections that the packet filter refused, as the guard reports
+ * them. */
 void gw_access_denied(struct gw_access_log *l, const char *text);
 
 /* Returns the path of file n of the log: DIR/run/access/log, log.1 and so on; n 0 is the newest file. */

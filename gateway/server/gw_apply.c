@@ -117,7 +117,7 @@ static cmx_err names_text(struct gw *g, char **text, size_t *len, struct cmx_why
     return err;
 }
 
-/* differs: if it is not NULL, nothing is written, and it receives whether the file would change. */
+/* If differs is not NULL, writes nothing, and sets *differs to whether the file would change. */
 static cmx_err merge_etc_hosts(const struct gw *g, const char *lines, bool *differs, struct cmx_why *e)
 {
     char *old = NULL;
@@ -265,7 +265,8 @@ cmx_err gw_apply_claims(struct gw *g, struct cmx_why *e)
     return err;
 }
 
-/* *out: this gateway is one of several, or was. A single gateway does not run BIRD. */
+/* Sets *out to true if this gateway is one of several, or was one of several before. A single gateway does not run
+ * BIRD. */
 static cmx_err find_several(struct gw *g, bool *out, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
@@ -311,7 +312,7 @@ static cmx_err apply(struct gw *g, bool only_access, struct cmx_why *e)
     static const struct {
         cmx_err (*apply)(struct gw *, const struct gw_allowed_list *, struct cmx_why *);
         bool judged; /* the step needs the list of allowed connections */
-        bool access; /* access depends on it */
+        bool access; /* who can reach what depends on this step */
     } steps[] = {{apply_krl, false, true},   {apply_names, false, true},     {apply_fleet, true, true},
                  {apply_host, true, true},   {apply_sweep, true, true},      {apply_links, false, false},
                  {apply_nodes, false, true}, {apply_etc_hosts, false, false}};

@@ -11,12 +11,13 @@ bool gw_apply_is_up(const struct gw *g);
  * step, and returns the first error. */
 CMX_MUST_USE cmx_err gw_apply(struct gw *g, struct cmx_why *e);
 
-/* Takes the same steps, but fails only if a step failed on which access depends: not because of the links to other
- * gateways or /etc/hosts. */
+/* Takes the same steps, but returns an error only if a step failed on which access depends. The links to other gateways
+ * and /etc/hosts are no such steps. */
 CMX_MUST_USE cmx_err gw_apply_access(struct gw *g, struct cmx_why *e);
 
 /* Applies only the claims: what the other gateways may announce. */
 CMX_MUST_USE cmx_err gw_apply_claims(struct gw *g, struct cmx_why *e);
 
-/* System mode: true if /etc/hosts has the block that gw_apply writes, or none if the operator turned it off. */
+/* System mode: true if /etc/hosts has the block that gw_apply writes. If the operator turned the block off: true if
+ * there is none. */
 bool gw_apply_has_etc_hosts(struct gw *g);

@@ -28,7 +28,7 @@
 
 struct change {
     uint8_t address[16];
-    uint32_t add, remove; /* metrics; 0: nothing to do */
+    uint32_t add, remove; /* metrics of the routes to add and to remove; 0: none */
 };
 
 struct route_message {

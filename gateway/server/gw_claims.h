@@ -1,8 +1,8 @@
-/* gw_claims.h - routes that announce which identities are connected to this gateway: one to ADDRESS/128 in table
- * GW_CLAIMS_TABLE for each, with the claim's metric. BIRD announces them to the other gateways.
+/* gw_claims.h - announces which identities are connected to this gateway. For each of them, table GW_CLAIMS_TABLE has a
+ * route to ADDRESS/128 with the claim's metric. BIRD announces these routes to the other gateways.
  *
- * A separate process sets them, because the server has no capabilities. It accepts only addresses of the fleet from its
- * parent, and removes all routes when the parent has ended for any reason. */
+ * A separate process sets the routes, because the server has no capabilities. It accepts only addresses of the fleet
+ * from its parent, and removes all routes when the parent has ended for any reason. */
 #pragma once
 
 #include <stdbool.h>
@@ -21,8 +21,8 @@ struct gw_claims {
  * root. */
 CMX_MUST_USE cmx_err gw_claims_open(struct gw_claims *c, const struct gw_fleet *f, uid_t uid, gid_t gid,
                                     struct cmx_why *e);
-/* Adds the route with metric `add` and then removes the one with metric `remove`; 0: none. Returns false when the
- * process has gone. */
+/* Adds the route with metric `add`, then removes the route with metric `remove`. 0: adds or removes none. Returns false
+ * if the process that sets the routes has ended. */
 bool gw_claims_change(struct gw_claims *c, const uint8_t address[16], unsigned add, unsigned remove);
 void gw_claims_close(struct gw_claims *c);
 

@@ -3,7 +3,7 @@
 
 #include "gateway/folder/gw_folder.h"
 
-/* Sends one line. *answer: the answer, to be freed with free(), or NULL after an error; answer NULL: it is dropped.
+/* Sends one line. *answer receives the answer, to be freed with free(), or NULL after an error. answer may be NULL.
  * CMX_ECLOSED: no gateway is running. */
 CMX_MUST_USE cmx_err gw_control(const struct gw *g, const char *request, char **answer, struct cmx_why *e);
 

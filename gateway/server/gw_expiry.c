@@ -26,7 +26,8 @@ static bool read_next(struct gw_expiry *x, struct gw *g)
     gw_registry_copy_state(&r, path, &copy);
     err = gw_grant_next_end(&r, !copy.shared, &left, &e);
     gw_registry_close(&r);
-    /* A copy can become stale after the rules were rendered and before this call: they are then due at once. */
+    /* If the copy became stale after the rules were rendered, copy.left is 0, so that the rules are rendered again at
+     * once. */
     x->closed = x->closed && copy.shared && copy.left == 0;
     if (copy.shared && !x->closed && (err || copy.left < left)) {
         err = CMX_OK;
@@ -53,8 +54,8 @@ static cmx_err remove_ended(struct gw *g, size_t *n, struct cmx_why *e)
     return err;
 }
 
-/* *changed: whether the rules were rendered again, because grants ended (n of them were removed) or a copy became
- * stale. */
+/* *n: how many grants and pieces of evidence ended in the registry. *changed: whether the rules were rendered again,
+ * because something ended or the copy became stale. */
 static cmx_err expire(struct gw_expiry *x, struct gw *g, bool due, size_t *n, bool *changed, struct cmx_why *e)
 {
     cmx_err err = gw_folder_open(g, true, e);
@@ -115,7 +116,7 @@ bool gw_expiry_tick(struct gw_expiry *x, struct gw *g)
         return false;
     }
     x->failed = false;
-    x->registry_mtime = (struct timespec){0}; /* the next end is read again */
+    x->registry_mtime = (struct timespec){0}; /* the next call reads the next end again */
     if (n)
         gw_note("%zu grant%s or verdict%s ended", n, n == 1 ? "" : "s", n == 1 ? "" : "s");
     return changed;

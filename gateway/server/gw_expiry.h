@@ -9,7 +9,7 @@
 /* A zeroed struct: nothing is known yet. */
 struct gw_expiry {
     struct timespec registry_mtime;
-    struct timespec state_mtime; /* of the copy's state, which holds the last confirmation */
+    struct timespec state_mtime; /* of the copy's state file, which holds the last confirmation */
     uint64_t due_ms;             /* the next end, by the port's clock; 0: nothing ends */
     uint64_t noted_ms;           /* when the time was last written into the registry */
     int64_t wall_due;            /* due_ms by the wall clock, which may be set forward */

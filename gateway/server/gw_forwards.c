@@ -13,7 +13,7 @@
 #include "cmxsafe/core/text.h"
 #include "gateway/server/gw_server.h"
 
-#define SOCKETS_MAX 256 /* sockets of one sshd that are looked at; its listeners come before its relays */
+#define SOCKETS_MAX 256 /* at most this many sockets of one sshd are read; its listeners come before its relays */
 #define TCP_LISTEN_STATE 10
 
 struct inode_set {

@@ -37,7 +37,7 @@
 #define RETRY_MS 2000
 #define REPORT_MS 1000
 #define DENIED_MS 1000
-#define ATTRIBUTE_HEAD 4 /* NLA_HDRLEN as a number without sign */
+#define ATTRIBUTE_HEAD 4 /* NLA_HDRLEN as an unsigned number */
 #define NETNS_PATH "/run/netns/" GW_NETNS
 
 /* One table, in one network namespace. */
@@ -92,7 +92,7 @@ static void strip_times(char *text, const char *word)
     }
 }
 
-/* Cuts the elements out of a set that the kernel fills. nft lists the elements last within a set. */
+/* Cuts the elements out of a set that the kernel fills. nft lists a set's elements last. */
 static void strip_elements(char *text, const char *set)
 {
     char *at = strstr(text, set);
@@ -268,7 +268,7 @@ static cmx_err apply_locked(struct guard *d, bool network, struct cmx_why *e)
         if (network && gw_network_up(d->g) != EXIT_SUCCESS)
             err = cmx_why_fail(e, CMX_EIO, "the fleet's network could not be set up again");
         else if (network && err)
-            err = gw_apply_access(d->g, e); /* it can fail while link or routes are missing */
+            err = gw_apply_access(d->g, e); /* the first try fails if the link or routes were missing */
     }
     gw_folder_close(d->g);
     return err;
@@ -320,7 +320,8 @@ static void check_accounts(struct guard *d)
         restore(d, false);
 }
 
-/* Rules that a cmxsafe command loads are what a restore would load. Any other change is undone and reported. */
+/* Restores the table if its rules changed. If a cmxsafe command loaded the rules, they are the same as the restored
+ * ones. Any other change is undone and reported. */
 static void check_table(struct guard *d, struct guarded *t)
 {
     uint32_t generation;

@@ -161,7 +161,8 @@ void gw_hold_recheck(struct gw_server *s, struct gw_registry *r)
             if (node[0])
                 hold_lost(s, h, node);
             else
-                hold_claim(s, h); /* the other gateway may release its older claim with this same number */
+                hold_claim(s, h); /* another gateway's release of its older claim may have the sequence of this
+                                     gateway's claim: claim again */
         }
     }
 }

@@ -3,7 +3,7 @@
  * that identity. A session whose cgroup has no identity yet can neither connect nor listen.
  *
  * The programs live as long as this object. Sessions must not outlive it: without the programs, their connections have
- * no identity, and the judge refuses those. */
+ * no identity, and the packet filter refuses those. */
 #pragma once
 
 #include <stdbool.h>
@@ -21,8 +21,8 @@ struct gw_idsock;
  * unprivileged caller must own its cgroup (systemd: Delegate=yes). CMX_ENOTSUP: no cgroups (v2), or the kernel refuses
  * the programs; e says which. */
 CMX_MUST_USE cmx_err gw_idsock_open(struct gw_idsock **out, uid_t uid, gid_t gid, struct cmx_why *e);
-/* Root: loads the programs, and attaches them to a cgroup without processes, which it removes again. On failure e says
- * why gw_idsock_open would fail on this machine. */
+/* Checks as root whether gw_idsock_open works on this machine: loads the programs, attaches them to a new, empty
+ * cgroup, and removes it again. After a failure, e says why gw_idsock_open would fail. */
 CMX_MUST_USE cmx_err gw_idsock_probe(struct cmx_why *e);
 /* Ends every process in the sessions' cgroups, and removes them. NULL is fine. */
 void gw_idsock_close(struct gw_idsock *s);
@@ -33,8 +33,8 @@ void gw_idsock_forget_base(void);
 /* Checks that all programs are still attached. CMX_ECLOSED: one is not. */
 CMX_MUST_USE cmx_err gw_idsock_check(const struct gw_idsock *s, struct cmx_why *e);
 
-/* Makes a new cgroup for a session; number is unique while the server lives. procs: a descriptor that moves the process
- * that writes "0" to it into the cgroup; the caller closes it. */
+/* Makes a new cgroup for a session; number is unique while the server lives. *procs receives a descriptor, which the
+ * caller closes: a process that writes "0" to it moves into the cgroup. */
 CMX_MUST_USE cmx_err gw_idsock_session_add(struct gw_idsock *s, uint64_t number, int *procs, struct cmx_why *e);
 /* Sets the session's identity: the address and ports of d. */
 CMX_MUST_USE cmx_err gw_idsock_session_set(struct gw_idsock *s, uint64_t number, const struct gw_device *d,

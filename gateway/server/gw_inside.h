@@ -8,10 +8,10 @@
 /* Runs argv and returns its exit status, or GW_COULD_NOT. uid < 0: keeps this process's ids. quiet: drops its output.
  */
 int gw_inside(const struct gw *g, long uid, bool quiet, char *const argv[]);
-/* Starts argv without waiting, for attest and update: as root with the account's group, for which the packet filter
- * permits the operator's identity as source; as_nobody: as an unprivileged user, for which it permits the gateway's
- * identity. out, err: where its stdout and stderr go. It gets SIGTERM when this process ends. Its exit status is
- * GW_COULD_NOT if it could not be run. -1: could not fork. */
+/* Starts argv for attest or update, and does not wait for it. The program runs as root with the account's group, which
+ * the packet filter permits to use the operator's identity as source. as_nobody: it runs as an unprivileged user, whom
+ * the filter permits to use the gateway's identity. out, err: where its stdout and stderr go. The program gets SIGTERM
+ * when this process ends. Its exit status is GW_COULD_NOT if it could not be run. Returns -1 if fork failed. */
 pid_t gw_inside_start(const struct gw *g, bool as_nobody, int out, int err, char *const argv[]);
 /* Moves this process into the namespaces, for exec. uid >= 0: becomes this user, with the user's primary group. uid <
  * 0: keeps the user, and takes the group gid unless gid < 0. */

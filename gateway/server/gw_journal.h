@@ -11,11 +11,12 @@ typedef enum {
     GW_JOURNAL_UP,       /* a login */
     GW_JOURNAL_DOWN,     /* the end of a session */
     GW_JOURNAL_CONFLICT, /* two live sessions of one key request the same port */
-    GW_JOURNAL_REFUSED,  /* name (a platform, or an identity) may not reach `from`: "HOST PORT" */
+    GW_JOURNAL_REFUSED,  /* no grant permits this connection. name: the platform or identity that tried; from: the
+                            target, "HOST PORT" */
 } gw_journal_kind;
 
 struct gw_journal_entry {
-    char name[GW_NAME_MAX]; /* device or platform; GW_JOURNAL_REFUSED: or an identity */
+    char name[GW_NAME_MAX]; /* device or platform; for GW_JOURNAL_REFUSED possibly an identity */
     char from[96];
     char client[64]; /* GW_JOURNAL_UP: the peer's SSH software */
     int64_t at;      /* Unix time */

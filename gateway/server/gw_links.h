@@ -13,5 +13,6 @@ CMX_MUST_USE cmx_err gw_links_up(struct gw *g, struct cmx_why *e);
 
 /* Reads the public key of DIR/link.key; creates the file if it is missing. */
 CMX_MUST_USE cmx_err gw_links_key(const struct gw *g, char out[48], struct cmx_why *e);
-/* Checks that DIR/link.key is the key that the fleet has for this gateway. Passes if it has no WireGuard links. */
+/* Checks that DIR/link.key is the key that the fleet has for this gateway. Passes if this gateway has no WireGuard
+ * links. */
 CMX_MUST_USE cmx_err gw_links_check_key(struct gw *g, struct cmx_why *e);

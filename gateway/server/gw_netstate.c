@@ -13,7 +13,7 @@
 #include "gateway/folder/gw_folder.h"
 #include "gateway/registry/node.h"
 
-#define ANSWER_MAX 32768 /* the kernel sends no longer message */
+#define ANSWER_MAX 32768 /* no message of the kernel is longer */
 #define TRIES_MAX 50     /* a list that a change interrupted is requested again */
 #define ITEM_MAX 1024
 #define LINKS_MAX (GW_NODES_MAX + 3)

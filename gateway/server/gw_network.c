@@ -47,7 +47,8 @@ static bool route_fleet(const struct gw *g)
 static bool route_marked(const struct gw *g)
 {
     const char *add[] = {"ip", "link", "add", "nowhere", "type", "veth", "peer", "name", "nowhere1", NULL};
-    /* The MTU is as large as the loopback's, since TCP derives its segment size from the first route. */
+    /* TCP derives its segment size from the route that it finds first, which is this one. So the MTU is as large as the
+     * loopback's. */
     const char *near[] = {"ip", "link", "set", "nowhere", "mtu", "65535", "arp", "off", "up", NULL};
     const char *far[] = {"ip", "link", "set", "nowhere1", "mtu", "65535", "arp", "off", "up", NULL};
     const char *unmarked[] = {"ip", "-6", "route", "replace", g->fleet_text, "dev", "nowhere", NULL};
@@ -203,7 +204,7 @@ int gw_network_down(void)
     const char *rule[] = {"ip", "-6", "rule", "delete", "pref", GW_RULE_PREF, NULL};
     bool ok = access("/sys/class/net/cmxsafe0", F_OK) != 0 || gw_program_run(false, link);
 
-    (void)gw_program_run(true, rule); /* fails if the rule was never set; harmless without the link */
+    (void)gw_program_run(true, rule); /* fails if there is none; without the link the rule is harmless */
     /* The host's rules guard the link, so they are removed after it. */
     ok = ok && (!gw_program_run(true, has_table) || gw_program_run(false, table));
     ok = ok && (!netns_exists() || gw_program_run(false, netns));

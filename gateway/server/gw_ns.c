@@ -61,7 +61,7 @@ static bool map_as_root(pid_t pid)
     return write_text(path, map);
 }
 
-/* Reads our first range in /etc/subuid or /etc/subgid: "name:first:count" (subuid(5)). */
+/* Reads the first range of this process's user in /etc/subuid or /etc/subgid: "name:first:count" (subuid(5)). */
 static bool sub_range(const char *file, char first[24], char count[24])
 {
     const struct passwd *pw = getpwuid(getuid());
@@ -378,7 +378,7 @@ static int run_as_account(struct gw *g, const int *listeners, size_t n)
     if (!gw_account_become(GW_USER_UID, GW_USER_UID))
         _exit(gw_fail_with("the gateway can't start", strerror(errno), NULL));
     prctl(PR_SET_PDEATHSIG, SIGTERM);                  /* set again, because the change of ids cleared it */
-    return gw_server_run(g, NULL, NULL, listeners, n); /* no eBPF without root: no identities */
+    return gw_server_run(g, NULL, NULL, listeners, n); /* no identities: eBPF needs capabilities on the host */
 }
 
 int gw_ns_inside(struct gw *g, const int *listeners, size_t n)

@@ -161,7 +161,7 @@ bool gw_peer_tick(const struct gw_server *s, struct gw_client *c)
         cmx_port_now_ms() < q->deadline_ms)
         return true;
     if (x && n > 0 && line[0] == ASK[0])
-        return true; /* the send above has just succeeded */
+        return true; /* `line` still holds the question, which was just sent */
     if (x && n >= 4 && memcmp(line, "held", 4) == 0)
         x->held_by = q->node;
     close(q->fd);

@@ -11,11 +11,12 @@
 /* Listens on this node's link address, once the gateway is one of several. */
 void gw_peer_open(struct gw_server *s);
 void gw_peer_accept(struct gw_server *s);
-/* Returns the session that another node asks about. NULL: there is none; answer now. */
+/* Returns the session that another node asks about. NULL: there is none, so the answer can be sent at once. */
 const struct gw_session *gw_peer_subject(const struct gw_server *s, const struct gw_client *c);
 /* Sends the answer to a node's question. */
 void gw_peer_answer(const struct gw_server *s, const struct gw_client *c);
-/* Asks the node that holds the session's identity whether its session still answers. False: no other node holds it. */
+/* Asks the node that holds x's identity whether its session of this identity still answers. False: no other node holds
+ * the identity. */
 bool gw_peer_ask(const struct gw_server *s, struct gw_client *c, struct gw_session *x);
-/* Continues the exchange. False: it is decided. */
+/* Continues the exchange. False: the exchange has ended. */
 bool gw_peer_tick(const struct gw_server *s, struct gw_client *c);

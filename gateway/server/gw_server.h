@@ -27,10 +27,10 @@
 #define GW_SLOTS_MIN 64
 #define GW_PRESSED_LOGIN_MS 10000 /* if all slots are taken, a login older than this is ended */
 #define GW_REGISTRY_POLL_MS 1000  /* how often to look for changes that no command reported */
-#define GW_PROBE_MIN_MS 600       /* a probed session has four round trips to answer: at least this time, */
-#define GW_PROBE_MAX_MS 2500      /* and at most this */
+#define GW_PROBE_MIN_MS 600       /* a probed session has four round trips to answer, but at least this long */
+#define GW_PROBE_MAX_MS 2500      /* and at most this long */
 #define GW_PROBE_PAUSE_MS 250     /* shortest interval between probes of one device: each login asks for two */
-#define GW_SESSIONS_PER_KEY 64 /* a device has at most one for each context; a platform's programs share this limit */
+#define GW_SESSIONS_PER_KEY 64    /* a device needs one for each context; a platform's programs share this number */
 #define GW_TAKEOVERS_PER_MINUTE 6 /* takeovers of one device; further ones are refused and logged */
 #define GW_HELD_MAX 256           /* slowed connections that wait for their login */
 #define GW_SILENCE_CHECK_MS 2000
@@ -39,10 +39,10 @@
 #define GW_WORKER_STALE_MS 30000
 #define GW_TRAFFIC_MINUTES 60
 #define GW_SILENCE_MAX_MS 32000    /* sshd sends two keepalives in 30 s; a peer that answers none is dead */
-#define GW_FATALS_PER_MINUTE 20    /* lines of sshd's own failures that are logged */
+#define GW_FATALS_PER_MINUTE 20    /* log lines about sshd's own failures */
 #define GW_PEER_REPORTS_MAX 4      /* answers to other gateways' operators under way at once */
 #define GW_PEER_FOLLOWS_MAX 16     /* other gateways' operators who follow the access log */
-#define GW_SESSION_FORWARDS_MAX 40 /* listeners of one session that are reported */
+#define GW_SESSION_FORWARDS_MAX 40 /* listeners that are reported for one session */
 
 struct gw_client;
 struct gw_idsock;
@@ -109,7 +109,7 @@ struct gw_history {
     char name[GW_NAME_MAX];
     char address[GW_ADDRESS_MAX]; /* the party's identity; "": none */
     uint64_t ended_in, ended_out; /* bytes of the sessions that have ended */
-    uint64_t in, out, sessions;   /* bytes including those of live sessions, and the number of these, as last read */
+    uint64_t in, out, sessions;   /* as last read: all bytes, live sessions' included; the number of live sessions */
     uint64_t refused;             /* forwards requested and not permitted */
     uint64_t denied;              /* packets of connections to it that no grant allows */
     uint64_t takeovers_refused;
@@ -158,7 +158,7 @@ struct gw_server {
     struct gw_limits limits;
     struct gw_pending pending;
     struct gw_journal journal;
-    uint64_t journal_from; /* first number that the present request asks for: a journal entry, or a change of claims */
+    uint64_t journal_from; /* first number that the present request asks for, of journal entries or of changed claims */
     struct gw_counters counters;
     size_t n_sessions;
     size_t n_greeting;       /* sessions that are not up yet */
@@ -273,7 +273,8 @@ void gw_forwards_in_use(struct gw_server *s, struct gw_session *x, unsigned long
 struct gw_history *gw_traffic_of(struct gw_server *s, const char *name);
 /* Adds the session's bytes to its party's entry, before the session is freed. */
 void gw_traffic_keep(struct gw_session *x);
-/* Counts refusals. text: "SOURCE TARGET PORT COUNT", packets that the judge refused, as the guard reports them. */
+/* Counts refusals. text: "SOURCE TARGET PORT COUNT", packets that the packet filter refused, as the guard reports them.
+ */
 void gw_traffic_denied(struct gw_server *s, const char *text);
 /* Takes a sample when a minute has passed. Call about once a second. */
 void gw_traffic_tick(struct gw_server *s);

@@ -485,7 +485,7 @@ void gw_sessions_recheck(struct gw_server *s)
     gw_hold_recheck(s, &r);
     gw_registry_copy_state(&r, path, &copy);
     any_end = gw_grant_next_end(&r, false, &left, &e) == CMX_OK;
-    if (copy.shared && !r.stale && (!any_end || copy.left < left)) { /* left is 0 if it became stale meanwhile */
+    if (copy.shared && !r.stale && (!any_end || copy.left < left)) { /* left 0: the copy became stale meanwhile */
         any_end = true;
         left = copy.left;
     }

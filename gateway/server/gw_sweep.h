@@ -1,5 +1,5 @@
-/* gw_sweep.h - ends connections that the judge no longer allows. The packet filter resets such a connection at its next
- * packet. An idle connection sends none, so its sockets are destroyed, which resets both ends. */
+/* gw_sweep.h - ends connections that the packet filter no longer allows. The filter resets such a connection at its
+ * next packet. An idle connection sends none, so its sockets are destroyed, which resets both ends. */
 #pragma once
 
 #include "gateway/folder/gw_folder.h"

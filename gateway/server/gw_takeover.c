@@ -30,7 +30,7 @@ static int knock(const struct gw_server *s, const struct gw_forward *f)
 
     if (fd < 0)
         return -1;
-    /* The judge lets the gateway's own identity pass. */
+    /* The packet filter allows all connections from the gateway's own identity. */
     if (is6 && s->idsock &&
         (inet_pton(AF_INET6, s->own_address, &own.sin6_addr) != 1 ||
          bind(fd, (const struct sockaddr *)&own, sizeof own) != 0)) {

@@ -63,7 +63,7 @@ void gw_copy_names(FILE *f, const struct gw_copy_table *t, bool keys_only);
 
 /* Computes the digest of the table's shared rows, the same as PostgreSQL computes with gw_copy_digest_sql. It detects
  * accidental differences and does not protect against an attacker. A row with a malformed address, which only an older
- * program stored, does not count, so that the table is replaced. */
+ * program can have stored, is not part of the digest. The digests then differ, and the table is replaced. */
 CMX_MUST_USE cmx_err gw_copy_digest(struct gw_registry *r, const struct gw_copy_table *t, uint64_t *out,
                                     struct cmx_why *e);
 void gw_copy_digest_sql(FILE *f, const struct gw_copy_table *t);

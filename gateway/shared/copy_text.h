@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define GW_COPY_REPLACED '?' /* stands for each character that the column may not have */
+#define GW_COPY_REPLACED '?' /* replaces each character that the column may not contain */
 
 enum gw_copy_form {
     GW_COPY_WORD,            /* only letters, digits and the signs that names, addresses, keys and digests need */
@@ -21,7 +21,7 @@ struct gw_copy_rule {
     size_t max; /* bytes */
 };
 
-/* Returns the rule of a text column. A column without a rule of its own may only have a word. */
+/* Returns the rule of a text column. A column without a rule of its own may contain only a GW_COPY_WORD. */
 struct gw_copy_rule gw_copy_rule_of(const char *table, const char *column);
 bool gw_copy_rule_is_address(const struct gw_copy_rule *rule);
 
@@ -30,7 +30,7 @@ bool gw_copy_text_is_clean(const char *text, const struct gw_copy_rule *rule);
 /* Returns the text with GW_COPY_REPLACED for each character that the rule forbids, cut to the rule's length. Free the
  * result with cmx_mem_free. NULL: out of memory. */
 char *gw_copy_text_clean(const char *text, const struct gw_copy_rule *rule);
-/* Returns true if gw_copy_text_clean may have made this text, so that PostgreSQL may have another one. */
+/* Returns true if gw_copy_text_clean may have made this text, so that PostgreSQL's text may differ. */
 bool gw_copy_text_is_replaced(const char *text, const struct gw_copy_rule *rule);
 /* Returns a pattern for SQL's LIKE that matches every text from which gw_copy_text_clean makes this one. Free the
  * result with cmx_mem_free. NULL: out of memory. */

@@ -72,8 +72,9 @@ static bool is_clean(const struct gw_copy_table *t, size_t i, const PGresult *ro
            gw_copy_text_is_clean(PQgetvalue(rows, row, (int)i), &t->columns[i].rule);
 }
 
-/* Returns why the row can't be in the copy; NULL: it can. Nothing can name a row whose key is not clean, and addresses
- * are written into rules and BIRD's configuration. */
+/* Returns why the row can't be in the copy; NULL: it can. The key must be clean, because with replaced characters it
+ * would name another row. Addresses must be well-formed, because they are written into rules and BIRD's configuration.
+ */
 static const char *find_fault(const struct gw_copy_table *t, bool key_only, const PGresult *rows, int row)
 {
     for (size_t i = 0; i < t->n; i++) {
@@ -238,8 +239,8 @@ static void write_select(FILE *f, const struct gw_copy_table *t, int64_t from)
         fprintf(f, "revision>%lld", (long long)from);
     else
         fputs("NOT removed", f);
-    fputs(" ORDER BY revision;", f); /* the older row is inserted first: of two that break a unique constraint together,
-                                        the newer one is left out, or refused by a table that restricts */
+    fputs(" ORDER BY revision;", f); /* inserts the older row first: if two rows together break a unique constraint, the
+                                        newer one is left out, or the call fails if the table restricts */
 }
 
 /* Runs the text written to f as one query; passes its results to each, in the order of the tables. */

@@ -55,6 +55,6 @@ CMX_MUST_USE cmx_err gw_shared_follow(struct gw_shared *s, struct gw_registry *r
  * it first. Errors as gw_shared_follow, which must have been called with s before. */
 CMX_MUST_USE cmx_err gw_shared_prune(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);
 
-/* Waits up to timeout_ms for a change: any but an observation that this gateway recorded itself. CMX_ETIMEOUT: none;
- * CMX_ECLOSED. */
+/* Waits up to timeout_ms for a change, but ignores observations that this gateway recorded itself. CMX_ETIMEOUT: there
+ * was no change; CMX_ECLOSED: the connection is lost. */
 CMX_MUST_USE cmx_err gw_shared_wait(struct gw_shared *s, int timeout_ms, struct cmx_why *e);

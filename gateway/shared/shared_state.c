@@ -234,7 +234,7 @@ cmx_err gw_shared_begin_on_copy(struct gw_shared *s, struct gw_registry *r, stru
                   : gw_pg_pull_since(s->c, r, &s->tables, from, &pulled, e);
     if (!err)
         err = gw_pg_pull_end(r, all, &pulled, e);
-    /* Records that there are changes, which the caller may leave unapplied. */
+    /* Records that the copy has changed, so that the follower applies the changes if the caller does not. */
     if (!err && pulled.rights)
         err = gw_sql_run(r, e, "INSERT OR IGNORE INTO main.meta(key, value) VALUES('unapplied', '')", "");
     if (!err && pulled.claims)
@@ -345,7 +345,8 @@ static cmx_err send_changes(struct gw_shared *s, struct cmx_why *e)
 }
 
 /* Once PostgreSQL has committed, the change is permanent even if updating the copy fails. This gateway's follower must
- * then fetch it. So only the notification of an observation names its origin, by which that follower ignores it. */
+ * then fetch it, so the notification of such a change names no origin. Only the notification of an observation names
+ * this gateway as its origin, and this gateway's follower ignores it. */
 static cmx_err commit_there(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
 {
     char origin[GW_SHARED_ORIGIN_MAX] = "";

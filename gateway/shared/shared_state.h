@@ -49,8 +49,8 @@ CMX_MUST_USE cmx_err gw_shared_check_head(const struct gw_shared_head *h, struct
 int64_t gw_shared_revision(struct gw_registry *r);
 CMX_MUST_USE cmx_err gw_shared_set_revision(struct gw_registry *r, int64_t revision, struct cmx_why *e);
 
-/* Names this gateway's copy, as " BOOT:DEVICE:INODE" of its file. Nothing is stored, so that a gateway that was set up
- * from another one's copy has a name of its own. */
+/* Writes the name of this gateway's copy: " BOOT:DEVICE:INODE" of its file. The name is not stored in the copy, because
+ * a gateway that was set up from another gateway's copy would then have the same name. */
 void gw_shared_origin(struct gw_registry *r, char out[GW_SHARED_ORIGIN_MAX]);
 
 /* Reads s->tables if that has not been done. */

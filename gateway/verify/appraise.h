@@ -18,7 +18,8 @@ struct cmx_expect {
     const struct cmx_manifest *manifest;    /* required */
     const struct cmx_measurement *measured; /* the reference's measurements, one for each region, in order; required */
     size_t n_measured;
-    const uint8_t *gateway; /* SHA-256 of the host key; NULL: the manifest's; if it has none, not checked */
+    const uint8_t *gateway; /* SHA-256 of the host key; NULL: the manifest's is used; if the manifest has none, the host
+                               key is not checked */
     const uint8_t *session; /* the SSH session identifier that the verifier sees; NULL: not checked */
     size_t session_len;
 };

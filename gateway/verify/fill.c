@@ -22,7 +22,7 @@ cmx_err cmx_fill(const void *key, size_t key_len, uint32_t address, uint8_t *out
         return err;
     memcpy(msg, domain, sizeof domain);
     for (uint64_t i = address / BLOCK; !err && i * BLOCK < end; i++) {
-        uint64_t first = i * BLOCK < address ? address - i * BLOCK : 0; /* bytes of the block before the span */
+        uint64_t first = i * BLOCK < address ? address - i * BLOCK : 0; /* bytes of the block that lie before address */
         uint64_t last = (i + 1) * BLOCK > end ? end - i * BLOCK : BLOCK;
 
         for (size_t k = 0; k < 8; k++)

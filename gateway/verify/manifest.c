@@ -54,7 +54,7 @@ static cmx_err take_quoted(const char **s, const char *end, char **dst)
  * CMX_ENOSPC: the line is too long, or has too many words. */
 static cmx_err split(struct words *out, const char *line, size_t len)
 {
-    bool whole = len <= LINE_MAX_LEN; /* false: the line is too long; it is accepted only if a '#' begins within the
+    bool whole = len <= LINE_MAX_LEN; /* false: the line is too long; it is accepted only if a comment begins within its
                                          first LINE_MAX_LEN bytes */
     const char *s = line, *end = line + (whole ? len : LINE_MAX_LEN);
     char *dst = out->mem;
@@ -72,7 +72,7 @@ static cmx_err split(struct words *out, const char *line, size_t len)
             return CMX_ENOSPC;
         out->w[out->n++] = dst;
         err = *s == '"' ? take_quoted(&s, end, &dst) : take_bare(&s, end, &dst);
-        *dst++ = 0; /* always fits: it stands for the blank or quote behind the word, or the line's end */
+        *dst++ = 0; /* always fits: it takes the place of the blank or quote after the word, or of the line's end */
     }
     return err;
 }

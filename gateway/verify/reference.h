@@ -9,7 +9,7 @@
 struct reference_part {
     struct cmx_range range; /* the part's addresses in flash */
     const uint8_t *data;    /* the part's bytes; NULL: erased */
-    void *map;              /* memory of data: mapped, or allocated for filler */
+    void *map;              /* mapped file, or memory allocated for filler */
     size_t map_len;         /* 0: map was allocated */
 };
 
@@ -36,8 +36,8 @@ struct cmx_range reference_extent(const struct reference *r);
 CMX_MUST_USE cmx_err reference_hash(const struct reference *r, const struct cmx_ranges *ranges, const uint8_t key[32],
                                     const void *challenge, size_t len, uint8_t out[32]);
 
-/* Computes the measurement of a range for evidence; key: digest of struct verify_key. CMX_ENOENT: the range is not
- * within the reference. */
+/* Computes the measurement of a range for evidence. key: the member digest of struct verify_key. CMX_ENOENT: the range
+ * is not within the reference. */
 CMX_MUST_USE cmx_err reference_measure(const struct reference *r, struct cmx_range range, const uint8_t key[32],
                                        const void *nonce, size_t len, uint8_t out[CMX_SHA256_LEN]);
 
