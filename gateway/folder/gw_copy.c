@@ -31,15 +31,17 @@ void gw_copy_warning(struct gw *g, char out[GW_COPY_WARNING_MAX])
     gw_term_length_text(gw_copy_state_age(&s), age);
     gw_term_length_text(s.left, left);
     if (!s.reason[0])
-        snprintf(s.reason, sizeof s.reason, "'cmxsafe gateway follow' does not run; it runs while the gateway does");
+        snprintf(s.reason, sizeof s.reason,
+                 "'cmxsafe gateway follow' is not running; start the gateway, which runs it");
     if (s.left > 0)
         snprintf(out, GW_COPY_WARNING_MAX,
                  "cut off from the registry in PostgreSQL for %s: %s; all logins are refused after %s more", age,
                  s.reason, left);
     else
-        snprintf(out, GW_COPY_WARNING_MAX,
-                 "the copy of the registry is stale, so all logins are refused: not confirmed for %s: %s",
-                 s.confirmed.wall ? age : "ever", s.reason);
+        snprintf(
+            out, GW_COPY_WARNING_MAX,
+            "the copy of the registry is stale, so all logins are refused: PostgreSQL has not confirmed it for %s: %s",
+            s.confirmed.wall ? age : "an unknown time", s.reason);
 }
 
 void gw_copy_left_out(struct gw *g, char out[GW_COPY_WARNING_MAX])

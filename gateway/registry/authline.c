@@ -55,7 +55,8 @@ static cmx_err put_each(struct gw_registry *r, struct cmx_buf *out, const char *
               : strchr(host, ':') ? cmx_buf_printf(out, ",%s=\"[%s]:%d\"", option, host, port)
                                   : cmx_buf_printf(out, ",%s=\"%s:%d\"", option, host, port);
         if (err) {
-            cmx_why_set(e, "a key's permissions do not fit %d bytes; split it into several platforms", GW_AUTHLINE_MAX);
+            cmx_why_set(e, "a key's permissions do not fit in %d bytes; split them among several platforms",
+                        GW_AUTHLINE_MAX);
             break;
         }
         (*n)++;

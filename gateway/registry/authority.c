@@ -114,7 +114,7 @@ static void time_text(uint64_t at, char out[32])
     struct tm tm;
 
     if (at > INT64_MAX || !gmtime_r(&t, &tm) || strftime(out, 32, "%Y-%m-%d %H:%M:%SZ", &tm) == 0)
-        snprintf(out, 32, "a time that is no date");
+        snprintf(out, 32, "an invalid time");
 }
 
 static cmx_err check_validity(const struct gw_certificate *c, int64_t now, struct cmx_why *e)
@@ -182,7 +182,7 @@ cmx_err gw_authority_accept(struct gw_registry *r, const struct gw_certificate *
     snprintf(who->kind, sizeof who->kind, "platform");
     err = find_authority(r, false, c->authority, a, e);
     if (err == CMX_ENOENT)
-        return cmx_why_fail(e, CMX_EPERM, "the certificate '%s' is of the CA %s, which is not registered", c->id,
+        return cmx_why_fail(e, CMX_EPERM, "the certificate '%s' is signed by the CA %s, which is not registered", c->id,
                             c->authority);
     if (!err)
         err = check_validity(c, now, e);

@@ -14,7 +14,7 @@ cmx_err gw_sql_failed(sqlite3 *db, struct cmx_why *e)
                             "a write to the registry was interrupted; run 'cmxsafe gateway doctor' once to repair it");
     switch (code & 0xff) {
     case SQLITE_CONSTRAINT:
-        return cmx_why_fail(e, CMX_EEXIST, "it is there already (%s)", sqlite3_errmsg(db));
+        return cmx_why_fail(e, CMX_EEXIST, "the entry conflicts with an existing one (%s)", sqlite3_errmsg(db));
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
         return cmx_why_fail(e, CMX_EBUSY,

@@ -43,7 +43,7 @@ static void put_agent(FILE *f, const struct gw *g, const struct gw_device *d, co
             "# cmxsafed.conf for %s\n"
             "[gateway]\nhost = %s\nport = %u\nuser = %s\nhost_key = %s\nhost_key = %s\n",
             d->name, g->host, g->port, g->account, p->ed25519, p->ecdsa);
-    fputs(hwkey ? "\n# The SSH key is derived from it. In a TPM: tpm_handle instead.\n"
+    fputs(hwkey ? "\n# The SSH key is derived from this file. With a TPM, set tpm_handle instead.\n"
                   "[identity]\nkey_file = /etc/cmxsafe/private_key.bin\n"
                 : "key_file = /etc/cmxsafe/key\n",
           f);

@@ -489,7 +489,7 @@ static cmx_err ask(const struct gw *g, const char *request, FILE *out, struct cm
     close(fd);
     return got ? CMX_OK
                : cmx_why_fail(e, CMX_EPERM,
-                              "the running gateway gave no answer; ask as root, or as the gateway's owner");
+                              "the running gateway gave no answer; run this as root, or as the gateway's owner");
 }
 
 cmx_err gw_control(const struct gw *g, const char *request, char **answer, struct cmx_why *e)

@@ -110,7 +110,7 @@ bool gw_expiry_tick(struct gw_expiry *x, struct gw *g)
     x->noted_ms = now;
     if (expire(x, g, due, &n, &changed, &e)) {
         if (!x->failed)
-            gw_note("grants that ended could not be closed: %s", e.text);
+            gw_note("grants that ended could not be removed from the rules: %s", e.text);
         x->failed = true;
         x->due_ms = now + RETRY_MS;
         return false;

@@ -354,8 +354,8 @@ static void check_network(struct guard *d, bool thorough)
 {
     static const char changed[] = "the fleet's link, routes or routing rules were changed";
     static const char added[] =
-        "the fleet's addresses, routes or routing rules were changed, and what was added to them "
-        "stays: see 'ip -n cmxsafe -6 rule' and 'route', and restart the gateway";
+        "the fleet's addresses, routes or routing rules were changed, and the additions remain: "
+        "see 'ip -n cmxsafe -6 rule' and 'route', and restart the gateway";
     struct gw_netstate now;
     cmx_err err = read_network(d, &now);
 

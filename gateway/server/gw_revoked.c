@@ -44,7 +44,7 @@ static void mark_revoked(const struct gw_krl *krl)
     struct cmx_why e = {0};
 
     if (gw_revocation_ask(krl->bytes, krl->len, batch.keys, batch.n, batch.revoked, &e))
-        gw_note("%s: the sessions whose keys could not be checked end", e.text);
+        gw_note("%s: ending the sessions whose keys could not be checked", e.text);
     for (size_t i = 0; i < batch.n; i++)
         batch.sessions[i]->revoked = batch.revoked[i];
     batch.n = 0;

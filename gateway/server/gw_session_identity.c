@@ -158,6 +158,6 @@ cmx_err gw_session_check_certificate(struct gw_session *x, const struct gw_log_l
     if (!x->certificate.text || gw_certificate_parse(&certificate, x->certificate.text, NULL) ||
         strcmp(certificate.fingerprint, l->fingerprint) != 0 || strcmp(certificate.authority, l->authority) != 0 ||
         certificate.serial != l->serial)
-        return cmx_why_fail(e, CMX_EPERM, "sshd accepted another certificate than the one that it looked up");
+        return cmx_why_fail(e, CMX_EPERM, "sshd accepted a certificate other than the one that its helper looked up");
     return CMX_OK;
 }

@@ -58,7 +58,7 @@ ok "the page's commands"
 
 # A certificate is refused without its CA; with its CA and a grant it logs in.
 certificate alice -n alice
-refused alice "is of the CA SHA256:.* not registered"
+refused alice "is signed by the CA SHA256:.* not registered"
 ! gw grant alice@corp cam-17:81 2>"$TMP/err" >/dev/null && grep -q "no CA 'corp'" "$TMP/err" || fail "a grant without the CA: $(cat "$TMP/err")"
 gw platform corp --ca "$TMP/ca.pub" >/dev/null || fail "platform --ca"
 [ "$(gw platform corp --ca "$TMP/ca.pub")" = "corp: unchanged" ] || fail "registering the CA is not idempotent"
@@ -107,7 +107,7 @@ helper() { "$BIN/cmxsafe-authkeys" "$TMP/alone" - $(cut -d' ' -f1,2 "$TMP/$1-cer
 certificate host -h -n alice
 [ -z "$(helper host)" ] && helper alice | grep -q '^cert-authority,principals="alice",restrict,' || fail "a host's certificate: $(helper host)"
 CA=other_ca certificate forged -n alice
-refused forged "is of the CA SHA256:.* not registered"
+refused forged "is signed by the CA SHA256:.* not registered"
 gw grant carol@corp cam-17:81 >/dev/null || fail "grant"
 certificate both -n alice,carol
 refused both "is for both alice@corp and carol@corp"

@@ -107,7 +107,7 @@ grep -q 'rule add pref 1129 ' "$TMP/ip.log" && lacks -Eq '(rule|route|address) s
 # Additions to routes and rules have no effect without the judge's mark. They stay, and do not count as repairs.
 repairs=$(gw status --json | jq .counters.judge_repairs)
 inside_ns ip -6 rule add pref 7 fwmark 7 lookup 1129142 || fail "another routing rule"
-added() { logged "routing rules were changed, and what was added to them stays"; }
+added() { logged "routing rules were changed, and the additions remain"; }
 wait_for 15 added || fail "another routing rule is not noticed"
 inside_ns ip -6 rule del pref 7 || fail "the routing rule can't be removed"
 equal "$(gw status --json | jq .counters.judge_repairs)" "$repairs" || fail "a rule that stays counts as a repair"

@@ -165,7 +165,7 @@ static void test_accept(void **state)
     struct cmx_why e = {0};
 
     (void)state;
-    refused(ALICE, IN_2026, "of the CA " AUTHORITY ", which is not registered");
+    refused(ALICE, IN_2026, "is signed by the CA " AUTHORITY ", which is not registered");
     assert_int_equal(give("alice@corp", false, &e), CMX_ENOENT);
     assert_non_null(strstr(e.text, "no CA 'corp'"));
     add_authority("corp");
