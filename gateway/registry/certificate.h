@@ -23,7 +23,7 @@ struct gw_certificate {
     char id[GW_CERTIFICATE_ID_MAX]; /* the key ID, cut; '?' replaces characters other than letters, digits, spaces and
                                        ._-@/:+= */
     uint64_t begins, ends;          /* Unix time; ends UINT64_MAX: never */
-    size_t principals_at, principals_len; /* place of the principals within raw */
+    size_t principals_at, principals_len; /* offset and length of the principals in raw */
     uint8_t raw[GW_CERTIFICATE_RAW_MAX];
     size_t raw_len;
 };

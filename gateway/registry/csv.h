@@ -10,7 +10,7 @@
 
 /* A position in a file that is in memory. */
 struct gw_csv {
-    char *at; /* borrowed, changed in place */
+    char *at; /* in the caller's text, which gw_csv_next changes */
     char *end;
     char separator; /* ',', or ';' if the first line has semicolons and no comma */
     size_t line;    /* number of the line that gw_csv_next gave, from 1 */

@@ -29,10 +29,11 @@ struct gw_sharing {
 /* Creates an empty registry, mode 0640. CMX_EEXIST: path exists. */
 CMX_MUST_USE cmx_err gw_registry_create(struct gw_registry *r, const char *path, struct cmx_why *e);
 
-/* Opens a registry. CMX_ENOENT missing; CMX_EBUSY locked, or a write was interrupted and this open can't repair it;
- * CMX_EFORMAT damaged or not a registry; CMX_ENOTSUP of a newer version; CMX_EPERM. With write, it repairs the file
- * after an interrupted write, and upgrades an older version in one transaction after a copy to PATH.vN; without, it
- * upgrades a copy in memory, and reads that. r is closed after a failure. */
+/* Opens a registry. CMX_ENOENT: it is missing. CMX_EBUSY: it is locked, or a write was interrupted and this open can't
+ * repair it. CMX_EFORMAT: it is damaged, or not a registry. CMX_ENOTSUP: its version is newer. CMX_EPERM: no
+ * permission. With `write`, repairs the file after an interrupted write, and upgrades an older version in one
+ * transaction, after a copy to PATH.vN. Without `write`, upgrades a copy in memory and reads that. r is closed after a
+ * failure. */
 CMX_MUST_USE cmx_err gw_registry_open(struct gw_registry *r, const char *path, bool write, struct cmx_why *e);
 
 /* Like gw_registry_open without `write`, but does not make the views of grants and quarantine, because that takes

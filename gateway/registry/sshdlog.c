@@ -116,7 +116,7 @@ static bool is_refusal(const char *line)
            starts(line, "Error checking authentication key ");
 }
 
-/* A peer chooses the text; only characters that are safe in logs and simple formats are kept. */
+/* A peer chooses the text, so only characters that are harmless in logs and tables are kept. */
 static const char client_chars[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+/~:() ";
 
 /* Parses "debug1: kex.c:kex_exchange_identification():1456 (pid=29262): Remote protocol version 2.0, remote software

@@ -50,7 +50,7 @@ static cmx_err end_elements(struct nft_job *job, cmx_err err)
     return err;
 }
 
-/* Returns the uid or gid of the sockets that a permits; -1: a permits no user's or group's sockets. */
+/* Returns the uid or gid whose sockets the entry a is for; -1: it is for no user's or group's sockets. */
 static long socket_id(const struct nft_job *job, const struct gw_allowed *a, bool by_group)
 {
     if (by_group)

@@ -198,7 +198,7 @@ static bool in_fleet(const struct gw *g, const uint8_t address[16])
     return memcmp(address, g->fleet.prefix, g->fleet.bits / 8) == 0;
 }
 
-/* A connection between two sessions is reported by both; the accepting one's report is taken. */
+/* Both sessions report a connection between them; the log uses only the report of the session that accepts. */
 static bool is_logged(const struct gw_access_log *l, const struct idsock_event *e)
 {
     if (memcmp(e->remote, l->own, 16) == 0)

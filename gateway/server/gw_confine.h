@@ -8,5 +8,5 @@
 
 /* Creates the ruleset for all sessions. -1: the kernel has no Landlock. */
 int gw_confine_ruleset(void);
-/* Confines the child before it runs sshd. Makes no allocation. False: not confined. */
+/* Confines the child before it runs sshd. Allocates nothing. False: not confined. */
 bool gw_confine(int ruleset);

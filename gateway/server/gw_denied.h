@@ -19,5 +19,5 @@ struct gw_denied {
 const char *gw_denied_begin(const char *listing);
 /* Reads the element at *at, and moves to the next. False: no more. */
 bool gw_denied_next(const char **at, struct gw_denied *out);
-/* Writes the element's key as nft takes it. */
+/* Writes the element's key in nft's syntax. */
 void gw_denied_key(const struct gw_denied *d, char out[GW_DENIED_ELEMENT_MAX]);

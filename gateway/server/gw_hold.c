@@ -79,7 +79,7 @@ static void hold_release(struct gw_server *s, struct gw_hold *h)
         return;
     hold_route(s, h, 0, gw_claim_metric(h->sequence));
     h->announced = false;
-    h->sequence++; /* the published claim must be newer than the announced one */
+    h->sequence++; /* the published release must be newer than the announced claim */
     hold_changed(s, h);
 }
 

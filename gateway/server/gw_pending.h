@@ -13,7 +13,7 @@ struct gw_pending_key {
     char fingerprint[GW_FINGERPRINT_MAX]; /* "": the entry is free */
     char line[GW_KEY_TYPE_MAX + GW_KEY_BLOB_MAX];
     char from[64];      /* source of the last try */
-    uint8_t source[16]; /* source of the first try; the entry counts towards its quota */
+    uint8_t source[16]; /* source of the first try; the entry counts towards this source's quota */
     int64_t first;      /* Unix time */
     int64_t last;
     uint64_t order; /* number of the last try */

@@ -3,8 +3,8 @@
  * a channel from the device (RFC 4254 section 7.2), and a live device answers, even if only with a refusal. A session
  * whose device sends no byte until the deadline is dead and is ended.
  *
- * The probe runs before the new login is verified. This is safe, because it never ends a live session: two clients with
- * the same key cannot end each other's sessions in turns. */
+ * The probe runs before the new login is verified. This is safe, because the probe never ends a live session: two
+ * clients with the same key cannot keep ending each other's sessions. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>

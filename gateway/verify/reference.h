@@ -23,7 +23,7 @@ struct reference {
 CMX_MUST_USE cmx_err reference_open_image(struct reference *r, const char *path, uint32_t at, struct cmx_why *why);
 
 /* Opens the manifest's regions, whose files are relative to `dir`. Each region's digest is checked (CMX_ESIG).
- * CMX_ETRUNC: a file is shorter than its region; CMX_ENOMEM; other errors as of reference_map. Call reference_close
+ * CMX_ETRUNC: a file is shorter than its region; CMX_ENOMEM; other errors as for reference_map. Call reference_close
  * also after an error. */
 CMX_MUST_USE cmx_err reference_open_manifest(struct reference *r, const struct cmx_manifest *m, const char *dir,
                                              struct cmx_why *why);
