@@ -4,7 +4,7 @@
 
 #include <linux/types.h>
 
-#define IDSOCK_PORTS_MAX 32 /* greatest number of ports of a device */
+#define IDSOCK_PORTS_MAX 32 /* maximum number of ports of a device */
 
 /* Value of the map `identities`; the key is the id of a session's cgroup. */
 struct idsock_identity {

@@ -1,5 +1,5 @@
-/* gw_copy.h - writes DIR/registry.state, in which the process that follows a shared registry records when PostgreSQL
- * last confirmed the copy, and why it can't be reached now (copy_state.h). */
+/* gw_copy.h - writes DIR/registry.state (copy_state.h). In this file the process that follows a shared registry records
+ * when PostgreSQL last confirmed the copy, and why PostgreSQL can't be reached now. */
 #pragma once
 
 #include "gateway/folder/gw_folder.h"

@@ -8,7 +8,7 @@
 #include "cmxsafe/core/err.h"
 #include "cmxsafe/core/why.h"
 
-#define GW_REVOCATION_KEYS_MAX 64 /* most keys in one call */
+#define GW_REVOCATION_KEYS_MAX 64 /* maximum number of keys in one call */
 
 /* Finds which of n keys ("TYPE BASE64") the KRL revokes; n is at most GW_REVOCATION_KEYS_MAX. With n 0, only checks
  * that ssh-keygen can read the KRL. CMX_EFORMAT: not a KRL. CMX_EIO: ssh-keygen can't be run, or did not answer for

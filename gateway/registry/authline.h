@@ -1,5 +1,5 @@
-/* authline.h - the authorized_keys line (sshd(8)) of one key, with all rights of the key. It is made anew at every
- * login, with only two or three indexed look-ups. */
+/* authline.h - the authorized_keys line (sshd(8)) of one key, with all rights of the key. Each login makes the line
+ * again, so this takes only two or three indexed look-ups. */
 #pragma once
 
 #include "cmxsafe/core/buf.h"

@@ -70,8 +70,8 @@ cmx_err gw_authority_set(struct gw_registry *r, const char *name, const struct g
     return err ? err : gw_event(r, "ca", name, k->fingerprint, e);
 }
 
-/* Selects the consumers of the CA whose name is ?1: those with names that end in "@CA" and have a principal's name
- * before it. */
+/* Selects the consumers of the CA whose name is ?1: those whose names are a principal's name, which is not empty, and
+ * "@CA". */
 #define ITS_CONSUMERS                                                                                                  \
     " WHERE consumer IN (SELECT id FROM consumer WHERE kind = 'platform' AND length(name) > length(?1) + 1 AND"        \
     " substr(name, -length(?1) - 1) = '@' || ?1)"

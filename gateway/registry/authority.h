@@ -1,7 +1,9 @@
-/* authority.h - certificate authorities (CAs) whose SSH certificates platforms and people log in with, and the list of
- * revoked keys and certificates (KRL). A certificate's principal P stands for the consumer "P@CA", CA being the name
- * under which the CA was registered. Such a consumer needs no registration: it exists from its first grant on, and may
- * log in as long as it has one. Writers run inside the caller's transaction. */
+/* authority.h - certificate authorities (CAs), which sign the SSH certificates of platforms and people, and the list of
+ * revoked keys and certificates (KRL).
+ *
+ * A certificate's principal P stands for the consumer "P@CA", CA being the name under which the CA was registered. Such
+ * a consumer needs no registration: it exists from its first grant on, and may log in as long as it has one. Writers
+ * run inside the caller's transaction. */
 #pragma once
 
 #include "gateway/registry/certificate.h"

@@ -50,7 +50,7 @@ CMX_MUST_USE cmx_err gw_policy_exempt(struct gw_registry *r, const char *device,
 /* Stores the device's attestation key, as the line that cmx_attest_key_print writes; "" removes it. */
 CMX_MUST_USE cmx_err gw_evidence_key_set(struct gw_registry *r, const char *device, const char *line, gw_outcome *out,
                                          struct cmx_why *e);
-/* Reads that line. CMX_ENOENT: the device has none, or there is no such device. CMX_ENOSPC. */
+/* Reads that line. CMX_ENOENT: the device has none, or there is no such device. CMX_ENOSPC: the line is too long. */
 CMX_MUST_USE cmx_err gw_evidence_key_get(struct gw_registry *r, int64_t device, char *line, size_t cap,
                                          struct cmx_why *e);
 
@@ -79,7 +79,7 @@ struct gw_standing {
     char reason[GW_REASON_MAX];
 };
 
-/* Reads the standing of the device of that name. CMX_ENOENT. */
+/* Reads the standing of the device of that name. CMX_ENOENT: there is no such device. */
 CMX_MUST_USE cmx_err gw_standing_get(struct gw_registry *r, const char *name, struct gw_standing *s, struct cmx_why *e);
 /* Calls fn for each device that has a policy, by name. */
 typedef cmx_err (*gw_standing_fn)(void *arg, const struct gw_standing *s);

@@ -17,7 +17,7 @@ struct gw_consumer {
  * principal of a CA's certificates (authority.h); without a kind it is a platform. */
 CMX_MUST_USE cmx_err gw_consumer_parse(struct gw_consumer *c, const char *text, struct cmx_why *e);
 
-/* Finds the consumer's row. CMX_ENOENT. */
+/* Finds the consumer's row. CMX_ENOENT: there is none. */
 CMX_MUST_USE cmx_err gw_consumer_id(struct gw_registry *r, const struct gw_consumer *c, int64_t *id, struct cmx_why *e);
 
 /* True for a principal of a CA's certificates. */
@@ -90,7 +90,7 @@ CMX_MUST_USE cmx_err gw_grant_record_each(struct gw_registry *r, gw_grant_record
 /* Finds whether any grant lets the consumer reach this port of the device now. */
 CMX_MUST_USE cmx_err gw_grant_is_active(struct gw_registry *r, const struct gw_consumer *c, int64_t device,
                                         uint16_t port, bool *active, struct cmx_why *e);
-/* Finds the grant that names exactly this device and port. CMX_ENOENT. */
+/* Finds the grant that names exactly this device and port. CMX_ENOENT: there is none. */
 CMX_MUST_USE cmx_err gw_grant_record_get(struct gw_registry *r, const struct gw_consumer *c, const char *device,
                                          uint16_t port, struct gw_grant_record *out, struct cmx_why *e);
 

@@ -45,7 +45,7 @@ const struct gw_node *gw_nodes_find(const struct gw_nodes *nodes, const char *na
  * or key is malformed; CMX_ENOSPC: there are GW_NODES_MAX nodes. This function and the next two are part of the
  * caller's transaction. */
 CMX_MUST_USE cmx_err gw_node_put(struct gw_registry *r, struct gw_node *n, struct cmx_why *e);
-/* Removes a node and its claims. CMX_ENOENT. */
+/* Removes a node and its claims. CMX_ENOENT: there is no such node. */
 CMX_MUST_USE cmx_err gw_node_remove(struct gw_registry *r, const char *name, struct cmx_why *e);
 
 /* Records that this gateway is running now, and how many sessions it has. */

@@ -94,7 +94,7 @@ static long canonical_user(const char *name, char out[GW_CONSUMER_MAX])
         snprintf(out, GW_CONSUMER_MAX, "%s", c->canonical);
         return c->uid;
     }
-    snprintf(asked, sizeof asked, "%s", name); /* out may be name */
+    snprintf(asked, sizeof asked, "%s", name); /* out and name may be the same memory */
     uid = lookup_user(asked, out);
     c->at_ms = 0;
     if (cmx_text_copy(c->name, sizeof c->name, asked) == CMX_OK &&

@@ -46,7 +46,7 @@ typedef cmx_err (*gw_party_fn)(void *arg, const struct gw_party *p);
 CMX_MUST_USE cmx_err gw_party_each(struct gw_registry *r, const struct gw_fleet *f, gw_party_fn fn, void *arg,
                                    struct cmx_why *e);
 
-/* Finds a party by address, by "KIND:NAME", or by the name of a device, platform or user. CMX_ENOENT. */
+/* Finds a party by address, by "KIND:NAME", or by the name of a device, platform or user. CMX_ENOENT: there is none. */
 CMX_MUST_USE cmx_err gw_party_find(struct gw_registry *r, const struct gw_fleet *f, const char *what,
                                    struct gw_party *out, struct cmx_why *e);
 

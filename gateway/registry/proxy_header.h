@@ -9,8 +9,7 @@
 
 #include "cmxsafe/core/err.h"
 
-#define GW_PROXY_HEADER_MAX 536 /* header, addresses and extensions (TLVs), as the protocol's section 2.2 bounds them  \
-                                 */
+#define GW_PROXY_HEADER_MAX 536 /* with its extensions (TLVs), as the protocol's section 2.2 bounds them */
 
 /* Computes how many bytes of the header are still missing after the len bytes that were read. The caller reads exactly
  * this many, so that it consumes no byte after the header. 0: the header is complete. CMX_EFORMAT: not such a header,

@@ -212,7 +212,7 @@ static cmx_err upgrade_in_memory(struct gw_registry *r, int64_t version, struct 
 
     b = err ? NULL : sqlite3_backup_init(copy.db, "main", r->db, "main");
     if (b)
-        (void)sqlite3_backup_step(b, -1); /* sqlite3_backup_finish returns its error */
+        (void)sqlite3_backup_step(b, -1); /* sqlite3_backup_finish returns the error of this call */
     if (!err && (!b || sqlite3_backup_finish(b) != SQLITE_OK))
         err = gw_sql_failed(copy.db, e);
     if (err) {

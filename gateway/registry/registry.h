@@ -16,7 +16,7 @@
 #define GW_APPLICATION_ID 0x434d5847 /* "CMXG": SQLite's application id of a registry */
 #define GW_READ_PATIENCE_MS 2000     /* a login waits this long for a writer and is then refused */
 #define GW_WRITE_PATIENCE_MS 15000
-#define GW_REGISTRY_URL_MAX 1024 /* greatest size of a shared registry's URL */
+#define GW_REGISTRY_URL_MAX 1024 /* maximum length of a shared registry's URL */
 
 /* The steps that a shared registry adds to SQLite's BEGIN, COMMIT and ROLLBACK (gateway/shared). */
 struct gw_sharing {

@@ -31,9 +31,10 @@ struct gw_term {
  * latest: the latest Unix time stored in the registry; 0: none. */
 int64_t gw_term_left(const struct gw_term *t, const struct gw_now *now, int64_t latest);
 
-/* Parses "90s", "30m", "8h", "2d" or "1w" into the length in seconds. CMX_EINVAL. */
+/* Parses "90s", "30m", "8h", "2d" or "1w" into the length in seconds. CMX_EINVAL: text is no length. */
 CMX_MUST_USE cmx_err gw_term_parse_length(const char *text, int64_t *seconds, struct cmx_why *e);
-/* Parses "2026-11-28", "2026-11-28 18:30" or "2026-11-28T18:30:00Z", in UTC, into Unix time. CMX_EINVAL. */
+/* Parses "2026-11-28", "2026-11-28 18:30" or "2026-11-28T18:30:00Z", in UTC, into Unix time. CMX_EINVAL: text is no
+ * time. */
 CMX_MUST_USE cmx_err gw_term_parse_time(const char *text, int64_t *at, struct cmx_why *e);
 /* Writes "7h 59m", "2d 3h", "40s". */
 void gw_term_length_text(int64_t seconds, char out[32]);

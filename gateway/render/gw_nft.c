@@ -62,7 +62,7 @@ static long socket_id(const struct nft_job *job, const struct gw_allowed *a, boo
     return a->by_number ? a->uid : -1;
 }
 
-/* Writes "ID : MARK", each id once: nft looks up each uid and gid that it loads in the user database. */
+/* Writes "ID : MARK", each id once, because nft queries the user database for each uid and gid that it loads. */
 static cmx_err put_id_marks(struct nft_job *job, bool by_group)
 {
     long last = -1;

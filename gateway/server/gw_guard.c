@@ -103,8 +103,8 @@ static void strip_elements(char *text, const char *set)
         memmove(elements, end, strlen(end) + 1);
 }
 
-/* Returns the table's text, or NULL when there is none; free with cmx_mem_free. What the kernel itself adds to sets is
- * not part of it. */
+/* Returns the table's text, without what the kernel itself adds to sets; free it with cmx_mem_free. NULL: there is no
+ * such table. */
 static char *table_text(struct guarded *t)
 {
     char command[64];

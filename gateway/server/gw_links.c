@@ -26,8 +26,7 @@ struct link_job {
     bool exists[GW_NODES_MAX + 1]; /* the link exists; index: the number of the other node */
 };
 
-/* Reads which links the namespace has, by the number of the other node. One call of ip lists them all, because every
- * command that changes something needs the list. */
+/* Reads for which nodes the namespace has a link, with one call of ip for all. */
 static bool links_read(bool exists[GW_NODES_MAX + 1])
 {
     const char *show[] = {"ip", "-n", GW_NETNS, "-o", "link", "show", NULL};

@@ -273,7 +273,7 @@ static void read_route(struct netstate_reader *r, const uint8_t *message, size_t
         add_item(r, &x);
 }
 
-/* On the host one rule is the gateway's. In the namespace all rules are. */
+/* On the host only one rule belongs to the gateway; in the namespace all rules do. */
 static void read_rule(struct netstate_reader *r, const uint8_t *message, size_t len)
 {
     struct netstate_item x = {.len = 0};

@@ -65,7 +65,7 @@ static bool route_marked(const struct gw *g)
 
     if (access("/proc/sys/net/ipv6/conf/nowhere", F_OK) != 0 && !gw_program_run(false, add))
         return false;
-    (void)gw_program_run(true, stale);     /* removes the route of an older version, which made every address local */
+    (void)gw_program_run(true, stale);     /* removes the route with which an older version made every address local */
     (void)gw_program_run(true, drop_rule); /* prevents duplicates */
     (void)gw_program_run(true, drop_locals);
     return enable_ipv6("nowhere", NULL) == CMX_OK && gw_program_run(false, near) && gw_program_run(false, far) &&
@@ -143,8 +143,8 @@ static bool make_link(const char *link)
            in_netns(route_in) && in_netns(unmarked_in);
 }
 
-/* Sets the route into the namespace. A local process that chose a fleet address as its source gets no route, because
- * any process may bind to any address (IPV6_FREEBIND). This works without the packet filter, too. */
+/* Sets the route into the namespace. No local process may choose a fleet address as its source, but any process may
+ * bind to any address (IPV6_FREEBIND). So packets with such a source get no route, even without the packet filter. */
 static bool lead_into(const struct gw *g, const char *link)
 {
     char via[GW_ADDRESS_MAX + 4];

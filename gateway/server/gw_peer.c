@@ -16,8 +16,8 @@
 #define PEER_CLIENTS_MAX 256
 #define ASK "takeover "
 
-/* Creates a socket, and fills a with the link's address. port: with the port for gateways' questions; otherwise with 0,
- * for any port. */
+/* Creates a socket, and writes the link's address to *a. port: true for the port of gateways' questions, false for any
+ * port (0). */
 static bool link_socket(const char *link, bool port, struct sockaddr_in6 *a, int *fd)
 {
     a->sin6_family = AF_INET6;

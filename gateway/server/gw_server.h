@@ -164,7 +164,7 @@ struct gw_server {
     size_t n_greeting;       /* sessions that are not up yet */
     struct gw_session *held; /* slowed connections, without an sshd yet */
     size_t n_held;
-    struct gw_session *headers; /* connections of a load balancer, whose header is not whole yet */
+    struct gw_session *headers; /* connections from a load balancer that wait for the rest of their header */
     size_t n_headers;
     struct gw_idsock *idsock;         /* identity sockets; NULL in --user mode and in a small deployment */
     int ruleset;                      /* ruleset of gw_confine; -1: none */

@@ -58,8 +58,8 @@ static void traffic_refresh(struct gw_server *s)
     }
 }
 
-/* Returns the device with this address, looked up in the registry so that addresses of no device take no memory. NULL:
- * none. */
+/* Returns the device with this address. NULL: none. It looks the device up in the registry, so that other addresses
+ * take no memory. */
 static struct gw_history *history_at(struct gw_server *s, const char *address)
 {
     char name[GW_NAME_MAX];

@@ -8,8 +8,8 @@
 
 #define GW_PG_PATIENCE_MS 15000
 
-/* Connects. CMX_EINVAL: as gw_pg_url_check; CMX_ECLOSED: PostgreSQL can't be reached; CMX_ENOTSUP: it is too old. The
- * connection's search path is the schema "cmxsafe", and PostgreSQL aborts its transactions when this program sends
+/* Connects. CMX_EINVAL: as for gw_pg_url_check; CMX_ECLOSED: PostgreSQL can't be reached; CMX_ENOTSUP: it is too old.
+ * The connection's search path is the schema "cmxsafe", and PostgreSQL aborts its transactions when this program sends
  * nothing for GW_PG_PATIENCE_MS. */
 CMX_MUST_USE cmx_err gw_pg_open(PGconn **out, const char *url, struct cmx_why *e);
 

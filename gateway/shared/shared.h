@@ -39,10 +39,10 @@ CMX_MUST_USE cmx_err gw_shared_found_prepare(struct gw_registry *r, struct cmx_w
 enum gw_shared_check { GW_SHARED_CHANGES, GW_SHARED_RIGHTS, GW_SHARED_ALL };
 
 /* Queries in one round trip whether there is anything to transfer: changes in PostgreSQL, or observations here. Errors
- * as gw_shared_follow. */
+ * as for gw_shared_follow. */
 CMX_MUST_USE cmx_err gw_shared_behind(struct gw_shared *s, struct gw_registry *r, bool *behind, struct cmx_why *e);
 
-/* Checks that PostgreSQL has all tables and columns that the copy r has. CMX_EIO: it has not. */
+/* Checks that PostgreSQL has all tables and columns that the copy r has. CMX_EIO: at least one is missing. */
 CMX_MUST_USE cmx_err gw_shared_check_tables(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);
 
 /* Brings the copy r, which is open for writing, up to date, and sends observations that were stored while PostgreSQL
@@ -52,7 +52,7 @@ CMX_MUST_USE cmx_err gw_shared_follow(struct gw_shared *s, struct gw_registry *r
                                       struct gw_copy_changes *out, struct cmx_why *e);
 
 /* Deletes the tombstones of rows that were removed more than a day ago. Does so once a day, at whichever gateway calls
- * it first. Errors as gw_shared_follow, which must have been called with s before. */
+ * it first. Errors as for gw_shared_follow, which must have been called with s before. */
 CMX_MUST_USE cmx_err gw_shared_prune(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);
 
 /* Waits up to timeout_ms for a change, but ignores observations that this gateway recorded itself. CMX_ETIMEOUT: there

@@ -8,8 +8,8 @@
 #include "gateway/shared/pg_rows.h"
 #include "gateway/shared/shared.h"
 
-/* The oldest version of the tables whose programs can run beside this one. A change that only adds tables, and columns
- * with a default, does not raise it. */
+/* Programs whose tables have this version or a later one can run beside this program. A change that only adds tables,
+ * and columns with a default, does not raise the number. */
 #define GW_SHARED_COMPATIBLE 2
 #define GW_SHARED_ID_MAX 40
 #define GW_SHARED_ORIGIN_MAX 96
