@@ -15,6 +15,9 @@
 #define ANSWER_MS (GW_PROBE_MAX_MS + 1000) /* includes the time in which the other node probes its session */
 #define PEER_CLIENTS_MAX 256
 #define ASK "takeover "
+#define HELD "held\n"
+#define FREE "free\n"
+#define ANSWER_LEN 5 /* of either answer */
 
 /* Creates a socket, and writes the link's address to *a. port: true for the port of gateways' questions, false for any
  * port (0). */
@@ -101,7 +104,7 @@ void gw_peer_answer(const struct gw_server *s, const struct gw_client *c)
     for (const struct gw_session *x = s->sessions; x && !held; x = x->next)
         held = x->up && !x->ending && x->holds && strcmp(x->address, address) == 0 && gw_session_first_forward(x, &f);
     /* A node that left needs no answer. */
-    (void)send(c->watch.fd, held ? "held\n" : "free\n", 5, MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)send(c->watch.fd, held ? HELD : FREE, ANSWER_LEN, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 /* ---- asking ---- */
@@ -138,11 +141,17 @@ bool gw_peer_ask(const struct gw_server *s, struct gw_client *c, struct gw_sessi
     return true;
 }
 
+static bool would_block(ssize_t n)
+{
+    return n < 0 && (errno == EAGAIN || errno == ENOTCONN || errno == EINPROGRESS);
+}
+
 /* If the other gateway does not answer in time, its sessions count as dead. */
 bool gw_peer_tick(const struct gw_server *s, struct gw_client *c)
 {
     struct gw_question *q = &c->question;
     struct gw_session *x;
+    bool waits = false;
     char line[80];
     int len;
     ssize_t n = -1;
@@ -154,15 +163,14 @@ bool gw_peer_tick(const struct gw_server *s, struct gw_client *c)
         len = snprintf(line, sizeof line, ASK "%s\n", x->address);
         n = send(q->fd, line, (size_t)len, MSG_NOSIGNAL);
         q->sent = n == len;
+        waits = q->sent || would_block(n);
     } else if (x) {
-        n = recv(q->fd, line, sizeof line, 0);
+        n = recv(q->fd, line, ANSWER_LEN, MSG_PEEK); /* the answer may arrive in parts */
+        waits = would_block(n) || (n > 0 && n < ANSWER_LEN);
     }
-    if (x && n < 0 && (errno == EAGAIN || errno == ENOTCONN || errno == EINPROGRESS) &&
-        cmx_port_now_ms() < q->deadline_ms)
+    if (waits && cmx_port_now_ms() < q->deadline_ms)
         return true;
-    if (x && n > 0 && line[0] == ASK[0])
-        return true; /* `line` still holds the question, which was just sent */
-    if (x && n >= 4 && memcmp(line, "held", 4) == 0)
+    if (x && n == ANSWER_LEN && memcmp(line, HELD, ANSWER_LEN) == 0)
         x->held_by = q->node;
     close(q->fd);
     q->fd = -1;
