@@ -22,8 +22,12 @@ put_back() { cp "$TMP/good.db" "$TMP/copy.db"; cat "$TMP/copy.db" >"$DB"; }
 
 mv "$DB" "$TMP/away.db"; denied "no registry"; mv "$TMP/away.db" "$DB"
 chmod 000 "$DB"; denied "can't be opened"; chmod 640 "$DB"
-head -c 4096 /dev/urandom | dd of="$DB" conv=notrunc status=none; denied "damaged"; put_back
-: >"$DB"; denied "is not a registry"; put_back
+# damage COMMAND: runs it while no other program writes to the registry. A write that had begun before would restore the first page.
+damage() { sql "$DB" <<<"BEGIN EXCLUSIVE;
+.shell $1
+ROLLBACK;" >"$TMP/damage.out" 2>&1; }
+damage "head -c 4096 /dev/urandom | dd of=$DB conv=notrunc status=none"; denied "damaged"; put_back
+damage ": >$DB"; denied "is not a registry"; put_back
 sql "$DB" 'PRAGMA user_version = 99'; denied "the registry has version 99"
 gw list 2>"$TMP/newer.err" && fail "a newer registry is read"
 grep -q "install the cmxsafe that wrote it" "$TMP/newer.err" || fail "the message does not say what to do"
