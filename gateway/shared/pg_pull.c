@@ -319,7 +319,7 @@ static cmx_err take_digest(void *arg, const PGresult *rows, struct cmx_why *e)
     while (p->next < p->tables->n && !is_compared(p, p->next))
         p->next++;
     if (p->next == p->tables->n || PQntuples(rows) != 1 || cmx_text_u64(PQgetvalue(rows, 0, 0), 0, UINT64_MAX, &theirs))
-        return cmx_why_fail(e, CMX_EPROTO, "PostgreSQL's answer is no digest");
+        return cmx_why_fail(e, CMX_EPROTO, "PostgreSQL's answer is not a digest");
     err = gw_copy_digest(p->r, &p->tables->tables[p->next], &ours, e);
     p->differs[p->next++] = ours != theirs;
     return err;
