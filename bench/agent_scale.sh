@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Measures an agent with 500 contexts over 20 sessions and 2,000 connections: memory, processor time and latency, compared with an
-# agent that has one context, in the same run and in turns. The gateway is a stock sshd. Each round starts both agents again.
-# Prints `name value aim ok|short [rounds]`.
+# Measures an agent with 500 contexts over 20 sessions and 2,000 connections: memory, processor time and latency. An
+# agent with one context is measured alternately in the same run, for comparison. The gateway is a stock sshd. Each
+# round starts both agents again. Prints `name value aim ok|short [rounds]`.
 #
 #   CMX_SHORT=1: 50 contexts over 5 sessions, 200 connections. CMX_ROUNDS: the number of rounds (3).
 here=$(cd "$(dirname "$0")" && pwd)
@@ -27,7 +27,7 @@ start_one() { # start_one NAME: starts an agent with the configuration $TMP/NAME
 }
 all_up() { RUN=$1; field_is .all_up true; }
 none_listens() { ! listening "$ONE" && ! listening "${ports[-1]}"; }
-# keep NAME VALUE: stores the value of this round.
+# keep NAME VALUE: adds the value of this round to those of NAME.
 keep() { echo "$2" >>"$TMP/value.$1"; }
 
 start_sshd </dev/null
@@ -44,8 +44,9 @@ for i in $(seq 0 $((CONTEXTS - 1))); do
 done
 list=$(IFS=,; echo "${ports[*]}")
 
-# compare NAME COUNT: measures processor time of COUNT round trips, and latency, of the loaded agent relative to the agent with one
-# context. sshd serves 100 channels in each session of the loaded agent; the cost of sshd is printed separately.
+# compare NAME COUNT: measures processor time and latency over COUNT round trips: the loaded agent relative to the agent
+# with one context. sshd serves 100 channels in each session of the loaded agent; the cost of sshd is printed
+# separately.
 sshd_us() { cpu_us $(sshd_children); }
 compare() {
     local name=$1 n=$2 a50 a99 b50 b99 c0 c1 c2 c3 s0 s1 s2
@@ -72,7 +73,7 @@ one_round() {
     wait_for 120 all_up "$TMP/many" || { json | jq '[.contexts[] | select(.state != "up")][0]'; fail "the agent does not come up"; }
     keep all_up_ms $(($(date +%s%3N) - begin))
 
-    # Memory, after both agents have been idle and have freed what the login needed.
+    # Memory, after both agents have been idle and have freed the memory that their logins needed.
     sleep 5
     rest_kb=$(private_kb "$many")
     keep memory_one_kb "$(private_kb "$one")"
@@ -85,12 +86,12 @@ one_round() {
     exec {HOLDER_OUT}<&"${HOLDER[0]}" {HOLDER_IN}>&"${HOLDER[1]}" {HOLDER[1]}>&-
     IFS= read -r -t 300 -u "$HOLDER_OUT" held || fail "the connections do not open"
     [ "$held" = held ] || fail "the connections do not open: $held"
-    sleep 8 # until the idle connections have left the sessions' loops
+    sleep 8 # until the sessions' loops no longer poll the idle connections (relay_rest.h)
     held_kb=$(private_kb "$many")
     keep memory_held_kb "$held_kb"
     keep memory_connection_kb "$(per $((held_kb - rest_kb)) $((CONTEXTS * EACH)))"
 
-    # At rest: a keepalive and its answer in each session every 15 s.
+    # At rest each session carries only a keepalive and its answer every 15 s.
     w=$(wakeups "$many") c=$(cpu_us "$many")
     sleep "$REST_S"
     keep wakeups_per_session_and_minute "$(awk -v n=$(($(wakeups "$many") - w)) -v s="$REST_S" -v k="$SESSIONS" 'BEGIN { printf "%.1f\n", n * 60 / s / k }')"

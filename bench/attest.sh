@@ -1,16 +1,20 @@
 #!/usr/bin/env bash
-# Measures attestation over 4 MB of flash, each figure against its peer in the same run. A round takes the shortest of many runs,
-# since the machine may be shared; a figure is the median of ROUNDS. Prints `name value aim ok|short [rounds]`. CMX_ROUNDS (5)
+# Measures attestation over 4 MB of flash, each figure relative to a peer in the same run. Because other programs may use
+# the machine, a round counts only the shortest of many runs; a figure is the median of CMX_ROUNDS (5) rounds. Prints
+# `name value aim ok|short [rounds]`. All figures but the last two are ratios of times.
 #
-#   attest_hash_ratio          /hash on the board's service, over the bare HMAC work: the same messages and the same library
-#   attest_hash_over_copy      the same, over the bare HMAC work with one copy of each chunk: the lower bound of a device that reads flash
-#   attest_cli_ratio           cmxsafe attest --compute over a program that does the bare work, both without the start of the process
-#   attest_cli_vs_python       remote_attestation.py over cmxsafe attest --compute, whole processes
-#   attest_evidence_ratio      /evidence over /hash, for flash without an erased chunk, the worst case
-#                              (also prints the time of SHA-256 over the same bytes, the lower bound; docs/ATTESTATION.md, "What evidence costs")
-#   attest_evidence_ratio_typical  /evidence over /hash, for flash with 1.2 MB of application and the rest erased
-#   attest_bulk_meanwhile      a bulk transfer through the same SSH session during /hash requests without a pause, over the transfer
-#                              alone; flash as slow as a chip's (4 KB in 250 us). Median of five pairs.
+#   attest_hash_ratio          /hash on the board's service, divided by the bare HMAC work: the same messages and library
+#   attest_hash_over_copy      /hash, divided by the bare HMAC work with one copy of each chunk: the lower bound for a
+#                              device that reads flash
+#   attest_cli_ratio           cmxsafe attest --compute, divided by a program that does the bare work; both without the
+#                              time to start the process
+#   attest_cli_vs_python       remote_attestation.py, divided by cmxsafe attest --compute; whole processes
+#   attest_evidence_ratio      /evidence, divided by /hash, for the worst case: flash without an erased chunk. Also prints
+#                              the lower bound, SHA-256 over the same bytes (docs/ATTESTATION.md, "What evidence costs")
+#   attest_evidence_ratio_typical  /evidence, divided by /hash, for flash with 1.2 MB of application and the rest erased
+#   attest_bulk_meanwhile      rate of a bulk transfer while the same SSH session carries /hash requests without a pause,
+#                              divided by the rate of the transfer alone; median of five pairs. Reading flash is as slow
+#                              as on a chip (4 KB in 250 us).
 #   attest_heap                peak of our allocations during /hash, /evidence and signed /evidence, bytes
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
@@ -43,7 +47,7 @@ asked() { # asked TARGET: prints the shortest time of 30 requests by curl over o
     for i in $(seq 30); do urls+=(-o /dev/null "http://127.0.0.1:$port$1"); done
     curl -sf -w '%{time_total}\n' "${urls[@]}" | awk '{ print int($1 * 1000000) }' | least
 }
-serve() { # serve FLASH: starts attest_board with this flash, instead of the one that runs
+serve() { # serve FLASH: stops the running attest_board, if any, and starts one with this flash
     [ -n "$pid" ] && { kill "$pid"; wait "$pid" 2>/dev/null; }
     port=$((20000 + RANDOM % 10000))
     "$bin/attest_board" "$1" "$port" --keyfile "$tmp/private_key.bin" >"$tmp/board.out" &

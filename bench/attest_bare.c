@@ -1,10 +1,11 @@
-/* attest_bare.c - the necessary work of /hash: HMAC-SHA256 by OpenSSL over H || chunk || challenge for each 4 KB of an
- * image in memory, with one keyed context restarted for each message. copy: the same, but each chunk is copied into the
- * message first, as a device reads its flash. sha256: the necessary work of /evidence, one SHA-256 by OpenSSL over the
- * image.
+/* attest_bare.c - does only the necessary work of /hash: HMAC-SHA256 by OpenSSL over H || chunk || challenge for each 4
+ * KB of an image in memory, with one keyed context restarted for each message. copy: the same, but each chunk is copied
+ * into the message first, as a device does when it reads its flash. sha256: the necessary work of /evidence, one
+ * SHA-256 by OpenSSL over the image.
  *
- *     attest_bare ROUNDS KEY IMAGE [copy|sha256]   prints the shortest time of a round in microseconds; 0 rounds: only
- * starts */
+ *     attest_bare ROUNDS KEY IMAGE [copy|sha256]
+ *
+ * Prints the shortest time of a round in microseconds. With 0 rounds it only starts and ends. */
 #include <fcntl.h>
 #include <openssl/core_names.h>
 #include <openssl/evp.h>

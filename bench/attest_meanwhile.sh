@@ -30,7 +30,7 @@ rate(s, 1)
 threading.Thread(target=ask, daemon=True).start()
 for i in range(5):
     asking.clear()
-    time.sleep(0.5)  # lets a /hash request in progress end
+    time.sleep(0.5)  # so that a /hash request in progress can end
     alone = rate(s, 1.5)
     asking.set()
     print(f"{rate(s, 1.5) / alone:.3f}")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Compares two commits: bench/compare.sh A B [NAME]... Builds both in folders of their own and runs bench/NAME.sh of each
-# (proxy, if none is named) in turns, CMX_PAIRS times (3). Prints for each figure the medians of A and B, and B over A: the median
-# of the pairs and their lowest and highest.
+# alternately, CMX_PAIRS times (3); without a NAME it runs bench/proxy.sh. Prints for each figure the medians of A and B,
+# and B divided by A: the median, the lowest and the highest ratio of the pairs.
 set -u
 . "$(dirname "$0")/../scripts/lib.sh"
 cd "$CMX_ROOT" || exit 1

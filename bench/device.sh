@@ -27,7 +27,7 @@ for symbol in compute_digest sig_structure cmx_identity_attest_key; do
     es256=$((es256 + 16#$hex))
 done
 figure device_es256_flash "$es256" '<=' 3072
-# parts: prints the size of each structure on the target and how many of it there are: NAME BYTES NUMBER.
+# parts: prints a line NAME BYTES NUMBER for each structure: its size on the target, and how many of it exist.
 parts() {
     local sizes=build/riscv/sizes.c
     cat >"$sizes" <<'C'

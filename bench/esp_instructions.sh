@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Counts the instructions that the firmware executes on a chip: a login, a kilobyte that leaves through the tunnel, a kilobyte
-# that arrives. An emulator's clock is not real, but QEMU counts the instructions (-icount), and gdb reads the counter.
-# Waiting does not advance the counter; two cores share it. Samples of the program counters show to which part of the
-# firmware the instructions belong. The firmware is the example secure_services, connected to `cmxsafe gateway serve`.
-# Prints `name value aim ok|short`, and lines with # for the parts.
+# Counts the instructions that the firmware executes on a chip for a login, to send a kilobyte through the tunnel, and
+# to receive one. An emulator's clock is not real, but QEMU counts the instructions (-icount), and gdb reads the
+# counter. Waiting does not advance the counter; two cores share it. Samples of the program counters show to which part
+# of the firmware the instructions belong. The firmware is the example secure_services, connected to `cmxsafe gateway
+# serve`. Prints `name value aim ok|short`, and lines that begin with # for the parts of the firmware.
 #
 #   CMX_QEMU_ESP, CMX_ESP_BUILD: as for tests/e2e/esp/esp_gateway.sh. CMX_ADDR2LINE (the toolchain's addr2line)
 here=$(cd "$(dirname "$0")" && pwd)
@@ -51,7 +51,7 @@ while time.time() < end:
     time.sleep(0.01)
 PY
 }
-# parts NAME: prints to which part of the firmware the samples belong, without those of the idle task.
+# parts NAME: prints the share of the samples in each part of the firmware, without the samples of the idle task.
 parts() {
     "$ADDR2LINE" -f -e "$CMX_ESP_BUILD/$(jq -r .app.elf "$CMX_ESP_BUILD/flasher_args.json" | sed 's/null//; s/^$/secure_services.elf/')" <"$TMP/pcs" | paste - - | awk -v n="$1" '
         $1 ~ /idle|esp_cpu_wait_for_intr|^rv_utils_/ { next } # waiting: the emulator stops most often where interrupts are enabled again
@@ -78,13 +78,13 @@ up_ports cam-17 81 8989 8888
 for port in 81 8989; do gw grant "user:$(id -un)" "cam-17:$port" >/dev/null || fail "grant"; done
 [ -n "$(count)" ] || fail "gdb cannot read QEMU's counter: QEMU needs debug symbols"
 
-# Counts at rest, with three sessions up.
+# Counts the instructions at rest, with three sessions up.
 sleep 5
 a=$(count); s=$(date +%s%N); sleep 20; b=$(count)
 rest=$(awk -v a="$a" -v b="$b" -v t=$(($(date +%s%N) - s)) 'BEGIN { printf "%.0f\n", (b - a) / (t / 1e9) }')
 note ${chip}_rest_instructions_per_s "$rest"
 
-# net COMMAND...: counts the instructions that the command causes, without those at rest. Sets NET.
+# net COMMAND...: sets NET to the instructions that the command causes, less those that the firmware executes at rest.
 net() {
     local a b s
     a=$(count) s=$(date +%s%N)

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Measures the gateway, against the same sshd with a plain authorized_keys file in the same run; as root also the cost of
-# identities and of the packet filter (gateway_system.sh). Prints one line per figure: name value aim ok|short [rounds]. CMX_FLEET
-# sets the fleet's size (500), CMX_LOGINS the logins of each round (12), CMX_ROUNDS the rounds (5), CMX_SHORT=1 makes fewer rounds,
-# CMX_ONLY=lookup measures the look-up alone.
+# Measures the gateway relative to the same sshd with a plain authorized_keys file, in the same run; as root also the
+# cost of identities and of the packet filter (gateway_system.sh). Prints one line per figure: name value aim ok|short
+# [rounds]. CMX_FLEET sets the fleet's size (500), CMX_LOGINS the logins of each round (12), CMX_ROUNDS the rounds (5),
+# CMX_SHORT=1 makes fewer rounds, CMX_ONLY=lookup measures the look-up alone.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
 export CMX_BUILD=$CMX_ROOT/build CMX_BIN=${CMX_BIN:-$CMX_ROOT/build/bin}
@@ -19,7 +19,8 @@ ulimit -n "$(ulimit -Hn)"
 now_us() { date +%s%6N; }
 
 start_gateway --fleet fd12:3456:789a::/48
-# Enrols the devices from ROUNDS files. The time of each file, times ROUNDS, is the time of all devices at this rate.
+# Enrols the devices from ROUNDS files. The time of a file multiplied by ROUNDS is the time that all devices would take
+# at this rate.
 python3 - "$DEVICES" "$ROUNDS" "$TMP/many" <<'PY'
 import base64, os, struct, sys
 devices, rounds = int(sys.argv[1]), int(sys.argv[2])
@@ -37,8 +38,9 @@ for ((r = 0; r < ROUNDS; r++)); do
 done
 figure gateway_enrol_10000_s "$(awk -v n="$ROUNDS" '{ s += $1 } END { printf "%.2f\n", s / n }' "$TMP/enrol")" "<=" 10 "$(commas <"$TMP/enrol")"
 
-# Measures the time that the registry look-up adds to a login. One port leads to an sshd with the key in a file, the other to one with
-# the registry. Logins alternate; MaxSessions 0 ends each right after authentication.
+# Measures the time that the registry look-up adds to a login. One port leads to an sshd with the key in a file, the
+# other to an sshd that looks the key up in the registry. Logins alternate between the ports; MaxSessions 0 ends each
+# login right after authentication.
 key a
 gw enroll bench-a --key "$TMP/a.pub" --ports 81 >/dev/null || fail "enroll"
 A=$(address_of bench-a)
@@ -71,16 +73,16 @@ inside bash "$TMP/login.sh" "$TMP/a" 5 "$PA" "$PB" >"$TMP/logins"
 for _ in $(seq "$ROUNDS"); do
     inside bash "$TMP/login.sh" "$TMP/a" "${CMX_LOGINS:-12}" "$PA" "$PB" >"$TMP/logins"
     awk -v p="$PA" '$1 == p { print $2 / 1000 }' "$TMP/logins" | median >>"$TMP/plain"
-    # The difference of each pair, because other load on the machine affects both.
+    # Takes the difference within each pair of logins, because other load on the machine affects both logins.
     awk -v a="$PA" -v b="$PB" '$1 == a { x = $2; have = 1 } $1 == b && have { print ($2 - x) / 1000; have = 0 }' "$TMP/logins" | median >>"$TMP/added"
 done
 note_of gateway_login_plain_file_ms "$TMP/plain"
 plain=$(median <"$TMP/plain")
 figure_of gateway_lookup_added_ms "$TMP/added" "<=" 5
 
-# The same without the influence of other load: processor time of the two look-ups that an OpenSSH client's login causes, and of two
-# starts of a program that does nothing.
-cpu_of_two() { # cpu_of_two COMMAND...: prints the milliseconds of two runs, the mean of 40
+# Measures the look-up without the influence of other load: the processor time of the two look-ups that a login by an
+# OpenSSH client causes, and of starting a program that does nothing twice.
+cpu_of_two() { # cpu_of_two COMMAND...: prints the processor time of two runs in ms, from the mean of 40 runs
     inside python3 -c '
 import resource, subprocess, sys
 for _ in range(40):

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Measures the gateway's worker: CMX_FLEET (1,000) devices attested in turn, and how soon a stream ends after a verdict. Prints one
-# line per figure: name value aim ok|short [rounds].
+# Measures the gateway's worker: how fast it attests CMX_FLEET (1,000) devices one after the other, and how soon a
+# stream ends after a verdict. Prints one line per figure: name value aim ok|short [rounds].
 #
-#   gateway_attest_per_s       devices whose signed evidence over 4 MB of flash was checked and stored, a second
+#   gateway_attest_per_s       devices per second whose signed evidence over 4 MB of flash was checked and stored
 #   gateway_attest_worker_mb   the most memory that the worker itself used
 #   gateway_quarantine_s       from the verdict in the registry to the last byte of a stream (gateway_quarantine.sh; needs root)
 #

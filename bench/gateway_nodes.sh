@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Measures gateways that share a registry in PostgreSQL: the processor time of a login, divided by that at a gateway with a
-# SQLite registry in the same run, and the time until a revocation has ended a device's sessions at every gateway.
+# Measures gateways that share a registry in PostgreSQL: the processor time of a login, divided by that of a login on a
+# gateway with a SQLite registry in the same run, and the time until a revocation has ended a device's sessions at every
+# gateway.
 # CMX_LOGINS (300), CMX_CHANGES (20). CMX_ONLY=login: the logins only.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
@@ -42,8 +43,8 @@ on one gw enroll login --key "$TMP/login.pub" --ports 81 >/dev/null || fail "enr
 log_in() { # log_in NODE: makes one login that ends at once
     GW_PORT=$(eval "echo \$GW_PORT_$1") try_client login -T -o RemoteCommand=true >"$TMP/login.out" 2>&1 </dev/null
 }
-# Measures the processor time of two nodes in five rounds, in which they take turns with logins. It includes the time that a node takes to
-# exchange data with PostgreSQL meanwhile.
+# Measures the processor time of two nodes in five rounds, in which logins alternate between the nodes. The figure
+# includes the time that a node uses for its exchange of data with PostgreSQL.
 : >"$TMP/ratios"
 : >"$TMP/parts"
 for round in 1 2 3 4 5; do
@@ -51,7 +52,7 @@ for round in 1 2 3 4 5; do
     for ((i = 0; i < LOGINS / 5; i++)); do log_in sqlite; log_in one; done
     echo "$a $b $(cpu_of sqlite) $(cpu_of one)" | awk -v n=$((LOGINS / 5)) '{
         for (i = 1; i <= 6; i++) $i = ($(i + 6) - $i) * 10 / n
-        print $3, $6, $1, $2, $4, $5 }' >>"$TMP/parts" # ms per login: all processes with SQLite, all with PostgreSQL; worker and follower of each
+        print $3, $6, $1, $2, $4, $5 }' >>"$TMP/parts" # ms per login with SQLite and with PostgreSQL; then of worker and follower, with SQLite and with PostgreSQL
 done
 awk '$1 > 0 { printf "%.4f\n", $2 / $1 }' "$TMP/parts" >"$TMP/ratios"
 part() { note "registry_login_$1_ms" "$(cut -d' ' -f"$2" "$TMP/parts" | median)"; }
@@ -66,7 +67,8 @@ for n in sqlite one; do
 done
 figure_of registry_login_cpu_ratio "$TMP/ratios" "<=" 1.05
 
-# Measures the time from a revocation at one gateway until the last session of the device at any of the three has ended.
+# Measures the time from a revocation at one gateway until the last session of the device on any of the three gateways
+# has ended.
 : >"$TMP/changes"
 for ((i = 0; i < CHANGES; i++)); do
     key "change$i"

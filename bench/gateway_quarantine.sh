@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Measures the time until a stream ends after its device's evidence no longer counts: from the verdict in the registry to the
-# last byte, at a system gateway, in several rounds. One line: name value aim ok|short rounds. gateway_attest.sh runs
-# it. Needs root. CMX_SHORT=1: fewer rounds.
+# Measures how soon a system gateway ends a stream after the evidence of its device has expired: the time from the verdict
+# in the registry to the last byte, in several rounds. Prints one line: name value aim ok|short rounds. gateway_attest.sh
+# runs it. Needs root. CMX_SHORT=1: fewer rounds.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
 export CMX_BUILD=$CMX_ROOT/build CMX_BIN=${CMX_BIN:-$CMX_ROOT/build/bin}

@@ -31,7 +31,7 @@ server=$(server_pid)
 empty_kib=$(pss "$server") empty_fds=$(ls "/proc/$server/fd" | wc -l) free_before=$(available_kib) cpu=$(gateway_cpu_us)
 next_busy
 
-# All clients log in at once, at a gateway without a session.
+# All clients log in at once, to a gateway that has no session yet.
 start_sessions "$GW_PORT" 0 "$N"
 read -r done_ failed seconds p50 p99 max client_ms <<<"$LOGINS"
 [ "$done_" = "$N" ] || fail "only $done_ of $N sessions came up: $(tail -n 3 "$TMP/sessions.log" "$TMP/gateway.log")"
@@ -47,8 +47,8 @@ note scale_storm_busy_percent "$storm_busy"
 note scale_login_cpu_ms "$(per "$storm_cpu" $((N * 1000)))"
 note scale_login_client_cpu_ms "$client_ms"
 
-# restart stop|kill: stops or kills the gateway and starts it again at once. All sessions come back by themselves, after the same waits as
-# a device's.
+# restart stop|kill: stops or kills the gateway and starts it again at once. All sessions come back by themselves, after
+# the same waits as devices.
 restart() {
     local begin back refused timeouts seconds p50 p99 max
     mark_sessions
@@ -102,7 +102,7 @@ done
 note_of scale_session_idle_cpu_us_per_s "$TMP/idle"
 note_of scale_status_ms "$TMP/status_ms"
 
-# Grants: 50 users, each to as many devices.
+# Adds the grants: for 50 users, each with access to the same number of devices.
 python3 - "$GW/registry.db" "$GRANTS" <<'PY'
 import sqlite3, sys
 db = sqlite3.connect(sys.argv[1], timeout=20)

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Measures the cost of identities and of the packet filter that enforces grants, against a stock sshd in a network namespace without
-# them, in the same run: the time of a new connection through the gateway, bulk, how soon a revocation cuts a live connection, memory of
-# a session, and loading 5,000 grants. Prints one line per figure, with the value of each round. gateway.sh runs it. CMX_SHORT=1: fewer
-# rounds. Needs root.
+# Measures the cost of identities and of the packet filter that enforces grants, relative to a stock sshd in a network
+# namespace without them, in the same run: the time of a new connection through the gateway, the rate of bulk data, the
+# time until a revocation cuts a live connection, the memory of a session, and the time to load 5,000 grants. Prints one
+# line per figure, with the value of each round. gateway.sh runs it. CMX_SHORT=1: fewer rounds. Needs root.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
 export CMX_BUILD=$CMX_ROOT/build CMX_BIN=${CMX_BIN:-$CMX_ROOT/build/bin}
@@ -67,7 +67,8 @@ at "$PLAIN" p -N -L "127.0.0.1:$WITHOUT:cam-17.cmx:81" & PIDS+=("$!")
 wait_for 20 listening "$WITH" && wait_for 20 listening "$WITHOUT" || fail "the platform does not connect"
 
 cat >"$TMP/ask.py" <<'PY'
-# ask.py connect PAIRS|bulk MB PORT_WITH PORT_WITHOUT: prints the ratio of the medians of both ports, which take turns.
+# ask.py {connect PAIRS | bulk MB} PORT_WITH PORT_WITHOUT: measures both ports alternately and prints the ratio of their
+# medians.
 import socket, statistics, sys, time
 def take(port, n):
     start = time.perf_counter()
@@ -97,7 +98,7 @@ done
 figure_of gateway_identity_connect_ratio "$TMP/connect" "<=" 1.15
 figure_of gateway_judge_bulk_ratio "$TMP/bulk" ">=" 0.97
 
-# The time from the command that removes the grant to the last byte of a live connection.
+# Measures the time from the command that removes the grant to the last byte of a live connection.
 cat >/var/lib/live.py <<'PY'
 import socket, sys, time
 for _ in range(20):  # while the gateway loads its rules, a new connection may fail
@@ -133,7 +134,7 @@ for i in $(seq 20); do
 done
 figure gateway_revocation_worst_of_20_s "$(sort -g "$TMP/cuts" | tail -n 1)" "<=" 1.0 "$(paste -sd, "$TMP/cuts")"
 
-# Memory of a session, including the growth of the gateway's server, relative to the memory of a session at the control.
+# Memory of a session, including the growth of the gateway's server, relative to the memory of a session of the control.
 server=$(server_pid)
 for _ in 1 2 3; do
     mapfile -t before < <(gateway_pids)

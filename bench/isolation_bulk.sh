@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# isolation_bulk.sh FOLDER ROUNDS WHICH - bytes per second through a proxy, alternately with and without isolation, for the agent
-# (nftables) and a device on lwIP; WHICH: agent, board or both. After each change one transfer is not counted, and then the median of three is taken.
-# Writes lines `with RATE CPU` and `without RATE CPU` to FOLDER/isolation_{agent,board}_bulk_ratio; CPU: the device's
-# processor time in nanoseconds per kilobyte, which other programs on the machine affect less than the rate.
-out=$1 rounds=$((2 * $2 + 1)) which=$3 # the ratios are close to one, and single pairs vary by a fifth
+# isolation_bulk.sh FOLDER ROUNDS WHICH - measures the bytes per second through a proxy, alternately with and without
+# isolation, for the agent (nftables) and a device on lwIP; WHICH: agent, board or both. After isolation is switched on
+# or off, the first transfer is not counted; the rate is the median of the next three. Writes lines `with RATE CPU` and
+# `without RATE CPU` to FOLDER/isolation_{agent,board}_bulk_ratio; CPU: the device's processor time in nanoseconds per
+# kilobyte, which other programs on the machine affect less than the rate.
+out=$1 rounds=$((2 * $2 + 1)) which=$3 # many rounds: single pairs vary by a fifth, and the ratio is close to one
 . "$(dirname "$0")/../tests/e2e/lib.sh"
 . "$(dirname "$0")/../tests/e2e/isolation_lib.sh"
 . "$(dirname "$0")/../tests/e2e/agent_lib.sh"

@@ -1,6 +1,6 @@
 /* isolation_verdict.c - measures one verdict, in nanoseconds, with CONTEXTS contexts that each have a live session and
- * relays, over a mix of inbound and outbound session segments and drops. Prints the shortest of 15 rounds, in CPU time
- * of the thread, because the machine may be shared. Usage: isolation_verdict CONTEXTS */
+ * relays, for a mix of inbound and outbound session segments and dropped packets. Prints the shortest of 15 rounds, in
+ * CPU time of the thread, because the machine may be shared. Usage: isolation_verdict CONTEXTS */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>

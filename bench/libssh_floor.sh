@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Counts the instructions that bulk data takes, compared with those of libssh alone (bench/libssh_floor.c) and of ssh -R:
 # user-mode instructions per kilobyte, counted by callgrind (the load of the machine does not affect them); system calls per
-# megabyte, by strace; and processor time per GB, user and system. Prints `name value aim ok|short [rounds]`, and lines with #
-# for the functions that cost most.
+# megabyte, by strace; and processor time per GB, user and system. Prints `name value aim ok|short [rounds]`, and lines
+# that begin with # for the functions that cost most.
 #
 # As root it also measures one connection to the device with a round-trip time of 20 ms, where the channel window limits the rate;
 # CMX_RTT=0 leaves this out.
@@ -28,8 +28,9 @@ cc -O2 -D_GNU_SOURCE -DCMX_DEVICE_PROFILE -Isrc -I. $(pkg-config --cflags libssh
 free_of() { ! listening "$PORT"; }
 bulk() { timeout 600 "$BIN/loadgen" bulk "$PORT" "$1" $(($2 << 20)) 1 >/dev/null || fail "bulk over $peer"; }
 
-# begin PEER CIPHER [command before it]: starts one of floor (64 KB per write), floor_16k, ours, ours_high, device (with the buffer
-# sizes of a microcontroller), ssh. Sets RUN.
+# begin PEER CIPHER [PREFIX...]: starts a peer, with the words of PREFIX before its command, and sets RUN to its
+# process. PEER: floor (64 KB per write), floor_16k, ours, ours_high, device (with the buffer sizes of a
+# microcontroller) or ssh.
 begin() {
     local cipher=$2
     peer=$1
@@ -51,9 +52,10 @@ begin() {
     wait_for 60 listening "$PORT" || fail "$peer does not listen"
 }
 end() { kill "$RUN"; wait "$RUN" 2>/dev/null; wait_for 60 free_of || fail "$peer still listens"; }
-# Prints the self cost of the functions of a callgrind file, without the frame that was open when counting began. callgrind counts one
-# instruction for each byte of a `rep movsb` or `rep stosb`, which memcpy and memset use. So their share of the instructions per KB,
-# divided by 1,024, is how many times each byte is copied or wiped.
+# Prints the self cost of the functions of a callgrind file, without the functions that were already running when
+# counting began. callgrind counts one instruction for each byte of a `rep movsb` or `rep stosb`, which memcpy and
+# memset use. So their share of the instructions per KB, divided by 1,024, is how many times each byte is copied or
+# wiped.
 SELF_COST='
     function name_of(text,   id) { id = text; sub(/\).*/, ")", id); sub(/^[^)]*\) ?/, "", text); if (text != "") names[id] = text; return id }
     /^c?ob=/ { id = name_of("o" substr($0, index($0, "=") + 1)); if ($0 ~ /^ob/) object = id }

@@ -1,10 +1,10 @@
 /* mqtt_load.c - a publisher and a subscriber in one process, MQTT 3.1.1 (OASIS standard, sections 2 and 3) over TCP or
- * over TLS 1.3, so that both times come from one clock. QoS 0, 64-byte messages, TCP_NODELAY.
+ * over TLS 1.3, so that one clock measures both sending and receiving. QoS 0, 64-byte messages, TCP_NODELAY.
  *
  *   mqtt_load PUBLISH_PORT SUBSCRIBE_PORT CA.pem|- each|spaced|kept N [IPV4-ADDRESS, default 127.0.0.1]
  *
  *   each    the publisher connects, sends CONNECT, publishes and disconnects for every message
- *   spaced  like each, but like a sensor with a pause of PAUSE_US after each message, in which its exchange ends
+ *   spaced  like each, but with a pause of PAUSE_US after each message, in which its connection closes, as for a sensor
  *   kept    the publisher stays connected; N messages one at a time give the latency, then 4 N messages with at most
  *           WINDOW in flight give the rate
  *
@@ -67,7 +67,7 @@ static void get(struct peer *p, unsigned char *data, size_t len)
     }
 }
 
-/* Reads one packet with a remaining length under 128 whose first byte must be type. */
+/* Reads one packet, whose first byte must be type and whose remaining length must be less than 128. */
 static void expect(struct peer *p, unsigned type)
 {
     unsigned char packet[130];

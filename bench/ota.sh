@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Measures updates over the air. Prints one line per figure: name value aim ok|short; lines that begin with # are the measured
 # values. The upload: a client at the gateway sends 1.5 MB to the virtual board (built with the device profile's relay
-# buffers), over a link that delays by 10 ms each way. The peer carries the same upload over the same link to the same service with
-# the flow control of the original CMXsafe-ESP32: 8,000-byte window, 512-byte reads. Our side's channel window is that of the
-# installed libssh (libssh 0.10: 1.28 MB), not that of LibSSH-ESP32.
+# buffers), over a link that delays data by 10 ms each way. The peer carries the same upload over the same link to the
+# same service with the flow control of the original CMXsafe-ESP32: 8,000-byte window, 512-byte reads. Our side's
+# channel window is that of the installed libssh (libssh 0.10: 1.28 MB), not that of LibSSH-ESP32.
 #   CMX_ROUNDS (3)
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
@@ -55,7 +55,7 @@ for i in $(seq "$ROUNDS"); do
 done
 figure_of upload_20ms_over_original ratios ">=" 3
 
-# The peak of our heap, counted by our allocator, from the service's start to the end of a whole update.
+# Measures the peak of our heap, counted by our allocator, from the service's start to the end of a whole update.
 "$BIN/ota_board" flash 0 --init v1.bin >heap.out 2>heap.log & PIDS+=($!); pid=$!
 wait_for 20 grep -q listening heap.out || fail "heap.out"
 curl -sS -m 60 -F update=@v2.bin "http://127.0.0.1:$(awk '/^listening/ {print $2; exit}' heap.out)/update" | grep -q ^OK || fail "heap"

@@ -1,10 +1,10 @@
-"""Measures cmxsafe beside the programs that it can replace. Every way to a service on a device is set up at the
-same time, in two network namespaces that a link connects; they are measured in turns, one round after the other.
+"""Measures cmxsafe beside the programs that it can replace. Starts all these programs at the same time, in two network
+namespaces that a link connects. Measures the ways that they offer to a service alternately, one round after the other.
 
   peers.py --bin FOLDER --tools FOLDER --out FILE [--rounds N] [--returns N] [--megabytes N] [--links local,rtt20,rtt200loss] [--only NAME,...]
 
-The consumer is at the gateway and the service is on the device. `down` is from the consumer to the service. A process that is killed
-is started again at once, as systemd does with Restart=always. FILE gets each value of each round."""
+The consumer is on the gateway and the service is on the device. `down` is from the consumer to the service. A process
+that is killed is started again at once, as systemd does with Restart=always. FILE gets each value of each round."""
 import argparse
 import json
 import os
@@ -207,7 +207,7 @@ class Dbclient(Ssh):
         run('mkdir', '-p', str(self.dir / '.ssh'))
 
     def device(self):
-        # The process ends with its connection; systemd would start it again after its default of 100 ms.
+        # The process ends with its connection; systemd would start it again after 100 ms, the default.
         return ('env', f'HOME={self.dir}', 'sh', '-c', 'while :; do "$@"; sleep 0.1; done', 'sh', 'dbclient', '-N', '-T', '-y', '-y', '-K', '15',
                 '-o', 'ExitOnForwardFailure=yes', '-i', str(self.dir / 'client.db'), '-p', str(self.control),
                 '-R', f'127.0.0.1:{self.port}:127.0.0.1:{SERVICE}', f'root@{GATEWAY}')
@@ -291,7 +291,7 @@ verifyPeer = yes
 
 
 class WireGuard(Peer):
-    """The module of the kernel where there is one, else wireguard-go. The service must listen on the tunnel's address."""
+    """Uses the kernel's module if there is one, else wireguard-go. The service must listen on the tunnel's address."""
     name = 'wireguard'
     version = property(lambda self: version_of('wireguard-go', '--version') if self.user_space else 'kernel ' + os.uname().release)
 
@@ -332,7 +332,7 @@ AllowedIPs = {self.address[other]}/32
         self.wait_for('ip', '-n', netns, 'link', 'set', name, 'up')
 
     def wait_for(self, *argv):
-        """Repeats the command until it succeeds, because wireguard-go needs a moment to make its device and its control socket."""
+        """Repeats the command until it succeeds, because wireguard-go needs a moment to create its device and its control socket."""
         for _ in range(100):
             done = subprocess.run(argv, capture_output=True, text=True)
             if done.returncode == 0:
@@ -368,7 +368,7 @@ def private_kb(pids):
 
 
 def wakeups(pids):
-    """Returns how often each thread has waited, by its id."""
+    """Returns how often each thread has waited, by thread id."""
     return {status.parent.name: int(re.search(r'^voluntary_ctxt_switches:\s+(\d+)', status.read_text(), re.M)[1])
             for pid in pids for status in pathlib.Path(f'/proc/{pid}/task').glob('*/status')}
 
@@ -413,7 +413,7 @@ def measure_latency(world, peers, results):
 
 
 def measure_rest(world, peers, results, seconds):
-    """Memory, wake-ups and processor time of the device's side while nothing happens, and memory with 1,000 idle connections."""
+    """Measures memory, wake-ups and processor time of the device's side at rest, and its memory with 1,000 idle connections."""
     for peer in peers:
         results.add(world.link, 'memory_rest', 'KB', peer.name, private_kb(peer.pids('d')))
     time.sleep(5)  # until the earlier load no longer has an effect
@@ -438,14 +438,14 @@ def reach(world, peer):
 
 
 def measure_return(world, peers, results, outage):
-    """Measures how long the service stays unreachable after the cause has gone."""
+    """Measures how long the service stays unreachable after the cause has ended."""
     def add(measure, waiting):
         for peer, process in waiting:
             text = process.communicate()[0].strip()
             results.add(world.link, measure, 'ms', peer.name, int(text) if text else None)
 
     for side, measure in (('d', 'return_device_killed'), ('g', 'return_gateway_killed')):
-        time.sleep(35)  # peers may wait before they repeat a session that ended soon after its login
+        time.sleep(35)  # a peer may wait before it reconnects if its session ended soon after the login
         for peer in peers:
             peer.restart(side)
             add(measure, [(peer, reach(world, peer))])

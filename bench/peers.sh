@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures cmxsafe beside the programs that it can replace: autossh with ssh -R, dbclient, rathole (Noise, TLS), stunnel
-# and WireGuard. Prints one line per figure: ours over the peer's, in the same run. bench/peers.py has the set-up,
+# and WireGuard. Prints one line per figure: ours divided by the peer's, in the same run. bench/peers.py has the set-up,
 # docs/BENCHMARKS.md the results; bench/report.py makes that page from bench/peers.json.
 #   CMX_ROUNDS (3), CMX_RETURNS (1: rounds of kills and of a lost link), CMX_MB (64: megabytes per bulk measurement), CMX_LINKS
 # (local,rtt20,rtt200loss), CMX_PEERS (all)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Measures the proxy, against stock clients of the same stock sshd in the same run. Prints one line per figure: name value aim
-# ok|short rounds; lines that begin with # are the measured values behind them. Peers take turns and ratios are medians over
-# ROUNDS, since the machine may be shared.
+# Measures the proxy relative to stock clients of the same stock sshd, in the same run. Prints one line per figure: name
+# value aim ok|short rounds; lines that begin with # are the measured values behind them. Because other programs may use
+# the machine, peers are measured alternately, and ratios are medians over all rounds.
 #
 #   down: from the gateway to the device, up: from the device to the gateway. aes: aes128-gcm@openssh.com on both sides,
 #   chacha: chacha20-poly1305@openssh.com, default: each side's own choice. 1, 8: connections at once.
@@ -42,7 +42,7 @@ start_ssh() {
     wait_for 20 listening "$port" || fail "ssh -R does not listen"
 }
 free_of() { ! listening "$1"; }
-# both CIPHER|default: starts ours on OURS and ssh -R on THEIRS.
+# both CIPHER|default: starts our proxy on port OURS and ssh -R on port THEIRS.
 both() {
     local ours=() theirs=()
     [ "$1" = default ] || { ours=("ciphers=$1"); theirs=(-c "$1"); }
@@ -166,7 +166,8 @@ if wanted memory; then
         for i in 0 1 2; do wait_for 30 listening "${P[i]}" || fail "cmxsafed does not come up"; done
         theirs=()
         for i in 0 1 2; do start_ssh "${Q[i]}"; theirs+=("$SSH_RUN"); done
-        # Both carry data before the measurement, so that it includes what they allocate for their first connection.
+        # cmxsafed and ssh -R carry data first, so that the measurement includes what they allocate for their first
+        # connection.
         for i in 0 1 2; do bulk "${P[i]}" to 4 2 >/dev/null; bulk "${P[i]}" from 4 2 >/dev/null; bulk "${Q[i]}" to 4 2 >/dev/null; bulk "${Q[i]}" from 4 2 >/dev/null; done
         sleep 4 # until both are idle again
         a=$(private_kb "$AGENT") b=0
@@ -179,7 +180,7 @@ if wanted memory; then
     done
     figure_of proxy_private_memory "$TMP/ratios" '<=' 0.5
 
-    # Measures the heap of the device profile by our allocator. Only the engine is built with this profile.
+    # Measures the heap of the device profile with our allocator. Only the engine is built with this profile.
     mkdir -p "$TMP/device"
     cc -O2 -D_GNU_SOURCE -DCMX_DEVICE_PROFILE -Isrc -I. $(pkg-config --cflags libssh) -o "$TMP/device/proxy_run" tests/tools/proxy_run.c \
         src/cmxsafe/proxy/*.c build/libcmxsafe_linux.a $(pkg-config --libs libssh libcrypto) -lpthread ||
@@ -215,10 +216,11 @@ fi
 # session is already established: this saves processor time on the loopback, and one of four round trips over a network. On a kept
 # connection there is no handshake to save, and each message passes two more processes, which is visible on the loopback but
 # not over a network. Debian 12's sshd uses Nagle's algorithm for sessions that only forward (OpenSSH 10.1 and later do
-# not): over a network, data that follows other data within a round trip waits for its acknowledgement, so back-to-back
-# messages lose the round trip that was saved. ----
+# not): over a network, data that is sent less than a round trip after other data waits until the other data is
+# acknowledged. Messages that follow each other without a pause therefore lose the round trip that was saved. ----
 
-# broker ADDRESS [command before it]: starts Mosquitto at ports B (plain, loopback) and T (TLS 1.3 at ADDRESS).
+# broker ADDRESS [PREFIX...]: starts Mosquitto, with the words of PREFIX before its command, on ports B (plain,
+# loopback) and T (TLS 1.3 on ADDRESS).
 broker() {
     local address=$1
     shift
@@ -237,9 +239,10 @@ C
     PIDS+=($!)
     wait_for 10 eval "$* ss -Hltn 'sport = :$T' | grep -q ." || fail "mosquitto does not listen"
 }
-# mqtt_case NAME each|spaced|kept ROUNDS COUNT ADDRESS-OF-TLS [command before it]. FLOORS lists ways without
-# cmxsafe that are measured in turn with it, each "NAME PUBLISH-PORT SUBSCRIBE-PORT", as lower bounds.
-# STOCK=1: the sshd delays data (Nagle's algorithm), so its figures are printed without an aim.
+# mqtt_case NAME each|spaced|kept ROUNDS COUNT ADDRESS-OF-TLS [PREFIX...]: measures MQTT through cmxsafe relative to
+# MQTT over TLS, with the words of PREFIX before the command of mqtt_load. FLOORS lists paths without cmxsafe, each as
+# "NAME PUBLISH-PORT SUBSCRIBE-PORT", which are measured alternately with it as lower bounds. STOCK=1: the sshd delays
+# data (Nagle's algorithm), so its figures are printed without an aim.
 FLOORS=() STOCK=''
 mqtt_figure() { [ -z "$STOCK" ] || set -- "$1" "$2"; if [ $# = 2 ]; then note_of "$@"; else figure_of "$@"; fi; }
 mqtt_case() {
@@ -265,7 +268,7 @@ mqtt_case() {
         note_of "proxy_${name}_${way%% *}_rate" "$TMP/mqtt.rate.${way%% *}"
     done
 }
-# start_floors: starts `ssh -L` to the same sshd, and two plain relays, one behind the other, like the two processes of a tunnel.
+# start_floors: starts `ssh -L` to the same sshd, and two plain relays in a row, like the two processes of a tunnel.
 start_floors() {
     local pub sub near far
     pub=$(free_port) sub=$(free_port) near=$(free_port) far=$(free_port)
@@ -286,7 +289,8 @@ start_legs() {
 }
 # stock_holds_back: prints 1 if this machine's sshd is older than OpenSSH 10.1 and therefore uses Nagle's algorithm.
 stock_holds_back() { /usr/sbin/sshd -V 2>&1 | awk 'match($0, /OpenSSH_[0-9]+\.[0-9]+/) { v = substr($0, 9, RLENGTH - 8); exit } END { split(v, n, "."); if (n[1] < 10 || (n[1] == 10 && n[2] < 1)) print 1 }'; }
-# release_sshd COMMAND...: runs it at the gateway's side of the slow link, with CMX_SSHD_ROOT as its root and mounts of its own.
+# release_sshd COMMAND...: runs the command on the gateway's side of the slow link, with CMX_SSHD_ROOT as its root and
+# mounts of its own.
 release_sshd() {
     exec ip netns exec "cmxg$$" unshare --mount --propagation private bash -c 'root=$1 tmp=$2; shift 2
         mount --bind /dev "$root/dev" && mount -t proc proc "$root/proc" && mkdir -p "$root/run/sshd" "$root$tmp" && mount --bind "$tmp" "$root$tmp" &&
@@ -330,7 +334,7 @@ if wanted mqtt_link && [ "$(id -u)" = 0 ] && ip netns add "cmxg$$" 2>/dev/null; 
     STOCK=''
     quit_proxy >/dev/null
 
-    # The same through the sshd of another release.
+    # Repeats the MQTT cases through the sshd of another release.
     if [ -n "${CMX_SSHD_ROOT:-}" ]; then
         [ -x "$CMX_SSHD_ROOT/usr/sbin/sshd" ] || fail "CMX_SSHD_ROOT: $CMX_SSHD_ROOT has no sshd"
         printf '# CMX_SSHD_ROOT: %s\n' "$(chroot "$CMX_SSHD_ROOT" /usr/sbin/sshd -V 2>&1)"
@@ -341,8 +345,8 @@ if wanted mqtt_link && [ "$(id -u)" = 0 ] && ip netns add "cmxg$$" 2>/dev/null; 
         quit_proxy >/dev/null
     fi
 
-    # The same through `cmxsafe gateway serve`, which switches Nagle's algorithm off for its sessions. The broker runs in the gateway's
-    # network namespace.
+    # Repeats the MQTT cases through `cmxsafe gateway serve`, which switches Nagle's algorithm off for its sessions. The
+    # broker runs in the gateway's network namespace.
     . tests/e2e/gateway_lib.sh
     if unshare --user --net --mount true 2>/dev/null; then
         gw init --user --listen 192.0.2.1:2223 --host 192.0.2.1 >"$TMP/init.out" || fail "gateway init"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# bench/reconnect.sh [full]: simulates how 1 million devices at 8 gateways come back when one of them fails (bench/reconnect_sim.c, with the
-# product's own waits and order), in simulated time. full: also simulates a restart of all gateways at once, which takes a minute.
+# bench/reconnect.sh [full]: simulates, in simulated time, how 1 million devices of 8 gateways come back when a gateway
+# fails. bench/reconnect_sim.c uses the product's own waiting times and order of gateways. full: also simulates a restart
+# of all gateways at once, which takes a minute.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . bench/lib.sh
@@ -9,7 +10,8 @@ trap 'rm -rf "$work"' EXIT
 gcc -O2 -std=gnu11 -D_GNU_SOURCE -Isrc bench/reconnect_sim.c src/cmxsafe/proxy/gateways.c src/cmxsafe/core/{backoff,text,why,err}.c \
     -o "$work/sim" || exit 1
 
-# run MODE: simulates 8 gateways of 100 logins a second each, with 4,096 connections in the queue of each.
+# run MODE TIME-AIM ATTEMPTS-AIM: simulates 8 gateways of 100 logins a second each, with 4,096 connections in the queue
+# of each.
 run() {
     "$work/sim" 1000000 8 100 4096 "$1" >"$work/$1" || exit 1
     sed 's/^/    /' "$work/$1"

@@ -1,10 +1,11 @@
 /* reconnect_sim.c - replays the failure of one gateway of a fleet and shows how its devices come back: logins a second
- * over time, and when the last device is back. The devices decide by the product's own functions: which gateway is next
- * (proxy/gateways.h) and how long to wait (core/backoff.h), with the defaults of proxy/context.h. Simulated time;
- * one fixed seed, so that a result can be repeated.
+ * over time, and when the last device is back. The devices decide with the product's own functions: which gateway is
+ * next (proxy/gateways.h) and how long to wait (core/backoff.h), with the defaults of proxy/context.h. Time is
+ * simulated, and the seed is fixed, so that a result can be repeated.
  *
  * A gateway is modelled after 'cmxsafe gateway serve'. It finishes RATE logins a second in the order of their arrival.
- * QUEUE connections wait in the kernel, and a further SYN is dropped. A device that gave up waiting costs it nothing.
+ * QUEUE connections wait in the kernel, and a further SYN is dropped. A device that gave up waiting costs the gateway
+ * nothing.
  *
  * Usage: reconnect_sim DEVICES GATEWAYS RATE QUEUE killed|silent|all. DEVICES is the number in the whole fleet, of
  * which each gateway has the same share.
@@ -117,7 +118,7 @@ static void count_at_one(unsigned gateway, double at)
 
 static void lose_session(struct device *d, unsigned gateway, bool silent)
 {
-    const uint32_t max = CMX_PROXY_BACKOFF_MAX_MS / (uint32_t)list.n; /* as in proxy.c, divided among the gateways */
+    const uint32_t max = CMX_PROXY_BACKOFF_MAX_MS / (uint32_t)list.n; /* as in proxy.c: shorter with more gateways */
 
     cmx_backoff_init(&d->backoff, CMX_PROXY_BACKOFF_BASE_MS, max);
     cmx_gateway_turn_begin(&d->turn, &list, 0);

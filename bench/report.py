@@ -1,6 +1,6 @@
 """Makes tables and plots from the figures of bench/peers.sh.
 
-  report.py figures PEERS.json            lines `name value aim ok|short`: cmxsafe over each peer
+  report.py figures PEERS.json            lines `name value aim ok|short`: cmxsafe divided by each peer
   report.py page PEERS.json PAGE PLOTS    writes the tables between the marks of PAGE, and the plots (SVG) into the folder PLOTS"""
 import html
 import json

@@ -1,13 +1,13 @@
 /* ssh_sessions.c - many light SSH sessions in one process, for bench/gateway_scale.sh. Each logs in with its own key,
  * requests one remote forward, and stays connected or disconnects. A session that stays and is lost logs in again,
- * after the waits of the product's devices (core/backoff.h, with the defaults of proxy/context.h and
+ * after the same waits as the product's devices (core/backoff.h, with the defaults of proxy/context.h and
  * proxy/proxy_limits.h).
  *
  *   ssh_sessions PORT USER FOLDER FIRST COUNT RATE STAY
  *
  * FOLDER/addresses has one line per device, "name address"; FOLDER/name is the device's private key. FIRST and COUNT
- * choose lines of that file. RATE is the number of logins that begin per second, even while earlier ones are not done;
- * with RATE 0 each thread begins the next login at once, and repeats failed ones.
+ * choose lines of FOLDER/addresses. RATE is the number of logins that begin per second, even while earlier ones are not
+ * done; with RATE 0 each thread begins the next login at once, and repeats failed logins.
  *
  * Prints the line "logins DONE FAILED SECONDS P50_MS P99_MS MAX_MS CPU_MS_EACH". With STAY 0 that is all. With STAY 1
  * the sessions stay until standard input ends; then "lost N" is the number of sessions that were closed since the last
