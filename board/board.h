@@ -25,8 +25,8 @@ struct board_flash {
     uint32_t size;
 };
 
-/* Opens the flash. CMX_ENOENT, CMX_EPERM, CMX_EIO; CMX_EFORMAT: its size is not 1 or more whole sectors, or is above
- * 128 MB. */
+/* Opens the flash. CMX_ENOENT, CMX_EPERM, CMX_EIO; CMX_EFORMAT: its size is 0, not a multiple of the sector size, or
+ * above 128 MB. */
 CMX_MUST_USE cmx_err board_flash_open(struct board_flash *f, const char *path);
 void board_flash_close(struct board_flash *f);
 
@@ -39,8 +39,8 @@ CMX_MUST_USE cmx_err board_flash_erase(void *f, uint32_t offset, size_t len);
 
 /* ---- hardware.c: the eFuse, and the secret that a device without a hardware key stores ---- */
 
-/* Opens the hardware key and gives attestation the facts of the chip. Call it before the application starts, in the
- * board's folder. A board without a usable key also runs; the log gives the reason. */
+/* Opens the hardware key and passes the facts about the chip to attestation. Call it before the application starts, in
+ * the board's folder. A board without a usable key also runs; the log gives the reason. */
 void board_hardware_open(const struct board_config *config);
 void board_hardware_close(void); /* call it after everything else has ended */
 

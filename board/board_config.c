@@ -26,12 +26,13 @@ struct key {
 };
 
 static const char *const directions[] = {"reverse", "direct", NULL};
-static const char *const peers[] = {"none", "proxy-v1", "proxy-v2", NULL}; /* no mirror on a device */
+static const char *const peers[] = {"none", "proxy-v1", "proxy-v2", NULL}; /* a device does not support `mirror` */
 
 #define AT(field) offsetof(struct board_config, field)
 
-/* Macros for the rows of proxy/context_options.h, one for each kind. The name is not a key: it is in the section's
- * line. Where the agent takes a duration, the board takes seconds, as TaskParameters do. */
+/* Macros that turn the rows of proxy/context_options.h into rows of this table, one macro for each kind of row. The
+ * context's name is not a `key = value` line: the section header contains it. The agent's durations are seconds here,
+ * as in TaskParameters. */
 #define STR_(x) #x
 #define STR(x) STR_(x)
 #define OPTION(kind, name, task, min, max, doc, fallback)                                                              \

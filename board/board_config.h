@@ -13,17 +13,17 @@
 #include "cmxsafe/proxy/proxy.h"
 
 #define BOARD_STRINGS_MAX 256
-#define BOARD_CONTEXTS_MAX 32 /* the limit of a chip */
+#define BOARD_CONTEXTS_MAX 32 /* the limit on a chip */
 
 struct board_config {
     const char *chip;
     const char *flash; /* paths of files and keys are relative to the board's folder */
     const char *efuse;
-    const char *efuse_key; /* file of the burned key, whose bits efuse.bin lacks */
+    const char *efuse_key; /* file with the burned key, whose bits are not in efuse.bin */
     int port_offset;       /* added to each service's port, where the board shares the machine's loopback */
     const char *services;  /* address on which the application's services listen; NULL: the network's default */
     const char *ota_host;  /* a further name by which clients reach the update page; NULL: none */
-    int ota_confirm_s;     /* time in which a new image must come up; 0: 5 minutes */
+    int ota_confirm_s;     /* time for a new image to reach its gateway; 0: 5 minutes */
     const char *net_mode;  /* "kernel" or "tap:NAME" */
     bool isolation;        /* setup_sm() is called; default yes; possible only with a TAP */
     struct board_net net;  /* the board's own network, used with "tap:NAME" */

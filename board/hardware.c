@@ -97,7 +97,7 @@ static cmx_efuse_chip chip_of(const char *name)
     return CMX_EFUSE_ESP32S3;
 }
 
-/* The chip's name as a manifest has it: "esp32s3" is "ESP32-S3". */
+/* Returns the chip's name as in a manifest: "ESP32-S3" for "esp32s3". */
 static const char *model_of(const char *chip)
 {
     static char model[16];

@@ -112,7 +112,7 @@ cmx_flash_encryption cmx_efuse_flash_encryption(const struct cmx_efuse *f)
     return count == 7 && field(f, 1, 20, 1) ? CMX_FLASH_RELEASE : CMX_FLASH_DEVELOPMENT;
 }
 
-/* Debugging is disabled permanently if the hardware disables pad JTAG, and USB JTAG on a chip that has it. If JTAG was
+/* Debugging is disabled permanently if eFuses disable pad JTAG and, on a chip with USB JTAG, also USB JTAG. If JTAG was
  * disabled by software, an HMAC key can enable it again; this is a weaker state. */
 cmx_debug_state cmx_efuse_debug(const struct cmx_efuse *f, cmx_efuse_chip chip)
 {

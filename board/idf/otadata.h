@@ -1,9 +1,9 @@
-/* otadata.h - decides which slot boots, by ESP-IDF's otadata partition: two sectors with a 32-byte record each. Reads
+/* otadata.h - decides which slot boots, from ESP-IDF's otadata partition: two sectors with a 32-byte record each. Reads
  * records and makes plans, which are lists of flash operations; the caller executes them. Pure.
  *
- * Record (esp_ota_select_entry_t): 0 sequence, 4 label (20 bytes, free), 24 state, 28 CRC-32 of the sequence alone. The
- * valid record with the higher sequence is active; slot = (sequence - 1) % slots. Decisions are those of ESP-IDF's
- * bootloader (bootloader_utility.c) and esp_ota_ops.c with CONFIG_BOOTLOADER_APP_ROLLBACK_ENABLE.
+ * Offsets in a record (esp_ota_select_entry_t): 0 sequence, 4 label (20 bytes, free), 24 state, 28 CRC-32 of the
+ * sequence alone. The valid record with the higher sequence is active; slot = (sequence - 1) % slots. Decisions are
+ * those of ESP-IDF's bootloader (bootloader_utility.c) and esp_ota_ops.c with CONFIG_BOOTLOADER_APP_ROLLBACK_ENABLE.
  *
  * The CRC does not cover the state. So that an interrupted write cannot change a record's meaning, a plan first breaks
  * the old CRC, then erases, then writes everything but the CRC, and the CRC last. */
@@ -64,7 +64,7 @@ unsigned cmx_otadata_slot(const struct cmx_otadata *d, int record, unsigned slot
 /* Returns the record of an image that was tried and failed (INVALID, ABORTED), newer than the active one; -1: none. */
 int cmx_otadata_failed(const struct cmx_otadata *d);
 
-/* Writes a record's label, made printable. */
+/* Copies a record's label to out, made printable. */
 void cmx_otadata_label(const struct cmx_otadata *d, int record, char out[CMX_OTADATA_LABEL_LEN + 1]);
 
 /* ---- planning ---- */

@@ -57,7 +57,7 @@ static cmx_err otadata_read(const struct cmx_slots_flash *s, struct cmx_otadata 
     return cmx_port_flash_read(at + CMX_OTADATA_SECTOR, d->record[1], CMX_OTADATA_RECORD_LEN);
 }
 
-/* Writes, and compares what the flash then holds. */
+/* Writes the data, reads it back and compares it. */
 static cmx_err write_checked(uint32_t at, const uint8_t *data, size_t len)
 {
     uint8_t back[CMX_OTADATA_RECORD_LEN];
@@ -86,7 +86,7 @@ static cmx_err execute(const struct cmx_slots_flash *s, const struct cmx_otadata
 
 /* ---- the boot step ---- */
 
-/* Feeds the bytes at r to the checker until it has the whole image. */
+/* Feeds the bytes at r to the checker until the checker has the whole image. */
 static cmx_err image_read(struct cmx_image *image, struct cmx_region r, uint8_t *scratch, size_t scratch_len)
 {
     uint32_t at = 0;

@@ -31,12 +31,12 @@ struct cmx_boot_report {
 CMX_MUST_USE cmx_err cmx_slots_flash_open(struct cmx_slots_flash *s);
 
 /* Boots as ESP-IDF's bootloader does: decides on pending images, chooses an image, checks all of it (chip id, checksum,
- * SHA-256, but not our signature), and falls back to another one. chip_id: of this board. scratch: a read buffer of at
- * least 1 KB. CMX_ENOENT: no partition holds a whole image. */
+ * SHA-256, but not our signature), and falls back to another image. chip_id: of this board. scratch: a read buffer of
+ * at least 1 KB. CMX_ENOENT: no partition holds a whole image. */
 CMX_MUST_USE cmx_err cmx_slots_flash_boot(struct cmx_slots_flash *s, uint16_t chip_id, void *scratch,
                                           size_t scratch_len, struct cmx_boot_report *out);
 
-/* Fills out with the slots for the update service. s is borrowed and must have booted. */
+/* Fills out with the slots for the update service. s is borrowed; the boot step must have succeeded. */
 void cmx_slots_flash_interface(struct cmx_slots_flash *s, struct cmx_slots *out);
 
 #ifdef __cplusplus

@@ -1,6 +1,6 @@
 /* FreeRTOS.h (Linux) - as much of FreeRTOS's interface as sketches use, so that they compile and run unchanged on the
- * virtual board. Tasks are threads; priorities and cores are accepted and ignored. A tick is a millisecond, as
- * Arduino-ESP32 has it. */
+ * virtual board. Tasks are threads; priorities and cores are accepted and ignored. A tick is a millisecond, as in
+ * Arduino-ESP32. */
 #pragma once
 
 #include <stdbool.h>
