@@ -1,5 +1,5 @@
 /* The running agent: one thread waits for signals, control clients and changes of the sessions' state; the proxy's
- * session tasks do the rest. */
+ * tasks run the sessions. */
 #include "agent/agent.h"
 
 #include <errno.h>
@@ -33,8 +33,8 @@
 #define TAG "agent"
 #define AGENT_READY_MS 30000 /* READY=1 is sent after this time at the latest */
 #define AGENT_TICK_MS 1000
-#define AGENT_SESSION_FDS 4 /* per session: socket, wake-up, listener, one spare */
-#define AGENT_OWN_FDS 128   /* for control clients, services and their clients, modules, libraries */
+#define AGENT_SESSION_FDS 4 /* descriptors of a session: socket, wake-up, listener, one spare */
+#define AGENT_OWN_FDS 128   /* descriptors for control clients, services and their clients, modules, libraries */
 #define AGENT_REST_MS 60000 /* interval between checks while all contexts are up and nothing happens */
 
 struct agent {
@@ -95,7 +95,7 @@ static void plan_port(uint16_t *ports, size_t *n, uint64_t port)
         ports[(*n)++] = (uint16_t)port;
 }
 
-/* Permits folders rather than files: an editor replaces a file by a new one, which a rule for the old one would not
+/* Permits folders rather than files: an editor replaces a file with a new file, which a rule for the old file would not
  * cover. */
 static void make_plan(struct agent *a)
 {
@@ -217,16 +217,16 @@ static size_t connections_of(const struct agent_config *c)
     return connections;
 }
 
-/* Call this and raise_descriptors after the process that runs hooks was started: it must not inherit the limits. */
+/* Call this and raise_descriptors after starting the process that runs hooks, which must not inherit the limits. */
 static void limit_heap(const struct agent_config *c)
 {
     if (memory_limit(connections_of(c)))
         cmx_log(CMX_LOG_WARN, TAG, "the heap cannot be limited: %s", strerror(errno));
 }
 
-/* Raises the soft limit of open files, which is often 1,024 in a shell or container, as far as the connections need and
- * the hard limit permits. serves: HTTP services run; if they were started under a limit of at most FD_SETSIZE, they
- * cannot use higher descriptors (http_mhd.c). */
+/* Raises the soft limit of open files, which is often only 1,024 in a shell or container, to what the connections need,
+ * or to the hard limit if that is lower. serves: HTTP services are running. If they started under a limit of at most
+ * FD_SETSIZE, they cannot use higher descriptors (http_mhd.c), so the limit stays at most FD_SETSIZE. */
 static void raise_descriptors(const struct agent_config *c, bool serves)
 {
     const rlim_t need = connections_of(c) + c->n_contexts * AGENT_SESSION_FDS + AGENT_OWN_FDS;
@@ -244,7 +244,8 @@ static void raise_descriptors(const struct agent_config *c, bool serves)
                 (unsigned long long)need, (unsigned long long)limit.rlim_cur, held ? " until the agent restarts" : "");
 }
 
-/* Reads the file again and applies it. On error the old configuration stays in force, and the error is logged. */
+/* Reads the configuration file again and applies it. On error the old configuration stays in force, and the error is
+ * logged. */
 static void agent_reload(struct agent *a)
 {
     struct agent_config *next;
@@ -280,7 +281,7 @@ static void agent_reload(struct agent *a)
 
 /* ---- status ---- */
 
-/* Makes a snapshot whose texts are borrowed from a; cmx_mem_free frees it. NULL: no memory. */
+/* Returns a snapshot that borrows its strings from a; free it with cmx_mem_free. NULL: no memory. */
 static struct status_view *agent_view(struct agent *a)
 {
     const size_t cap = a->wiring.config->n_contexts;
@@ -311,7 +312,7 @@ static struct status_view *agent_view(struct agent *a)
 
 /* ---- control commands ---- */
 
-/* Answers `status [json | table [color]]`. */
+/* Writes the answer to `status [json | table [color]]`. */
 static cmx_err command_status(void *arg, const struct control_request *r, struct cmx_buf *out)
 {
     struct status_view *v = agent_view(arg);
@@ -334,7 +335,7 @@ static const struct control_command commands[] = {
 
 /* ---- each turn of the loop ---- */
 
-/* Feeds the watchdog unless a session's task has not run for half of the watchdog's time. */
+/* Feeds the watchdog unless a session's task has not run for half of the watchdog's timeout. */
 static void feed_watchdog(struct agent *a, const struct status_view *v)
 {
     uint64_t now = v->now_ms;
@@ -455,8 +456,8 @@ static void set_device(void)
     cmx_linux_set_device(&device);
 }
 
-/* The main loop receives the signals; threads inherit the mask. Call this first: a SIGHUP during the start must not end
- * the process. */
+/* Blocks the signals that the main loop reads from a signalfd; threads inherit the mask. Call this first, so that a
+ * SIGHUP during the start does not end the process. */
 static cmx_err take_signals(struct agent *a)
 {
     sigset_t set;
@@ -466,7 +467,8 @@ static cmx_err take_signals(struct agent *a)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGUSR1, SIG_IGN); /* other daemons rotate logs or print statistics on these two */
+    /* Other daemons rotate logs or print statistics on SIGUSR1 and SIGUSR2. The default action would end the agent. */
+    signal(SIGUSR1, SIG_IGN);
     signal(SIGUSR2, SIG_IGN);
     if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
         return CMX_EIO;
@@ -481,7 +483,7 @@ static const char *control_todo(cmx_err err)
     case CMX_EBUSY:
         return "another cmxsafed answers there: stop it, or give this one its own control_socket";
     case CMX_ENOENT:
-        return "make the socket's folder, or set control_socket";
+        return "create the socket's folder, or set control_socket";
     case CMX_EEXIST:
         return "it is not a socket: remove it, or set control_socket";
     default:

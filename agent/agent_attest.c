@@ -25,12 +25,12 @@
 
 #define TAG "attest"
 
-/* One agent per process: port.h's functions take no instance. */
+/* A process runs only one agent, because port.h's functions have no parameter for an instance. */
 static struct {
     struct isolation *isolation;
     struct cmx_proxy *proxy;
     struct cmx_hw_key *key; /* NULL: none */
-    int image;              /* open while image_size is not 0 */
+    int image;              /* descriptor; open if image_size is not 0 */
     uint32_t image_size;
     char image_path[200]; /* for messages */
     bool has_policy;
@@ -111,7 +111,7 @@ static uint64_t size_of(int fd, const struct stat *st)
 
 static cmx_err image_open(const char *path, int *out, uint32_t *size, struct cmx_why *why)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO would block */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* opening a FIFO would block */
     struct stat st;
     uint64_t bytes;
 

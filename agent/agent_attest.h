@@ -17,14 +17,13 @@ void attest_set_device(struct cmx_linux_device *d);
 /* For --check, after unit_check found no error: checks that the key file and the image can be used. */
 CMX_MUST_USE cmx_err attest_check_files(const struct agent_config *c, struct cmx_why *why);
 
-/* Opens the key and the image; a section that is not configured opens nothing. Call before the agent confines itself.
- */
+/* Opens the key and the image if their sections are configured. Call before the agent confines itself. */
 CMX_MUST_USE cmx_err attest_prepare(const struct agent_config *c, struct cmx_why *why);
 void attest_plan(const struct agent_config *c, struct confine_plan *p);
 /* isolation (may be NULL) and proxy are borrowed until attest_stop. */
 CMX_MUST_USE cmx_err attest_start(const struct agent_config *c, struct isolation *isolation, struct cmx_proxy *proxy,
                                   struct cmx_why *why);
-/* Applies a reload. now: the configuration in force. CMX_EINVAL: next needs a restart. */
+/* Applies a reload. now: the configuration in force. CMX_EINVAL: a change in next needs a restart. */
 CMX_MUST_USE cmx_err attest_reload(const struct agent_config *now, const struct agent_config *next,
                                    struct cmx_why *why);
 void attest_stop(void);

@@ -71,7 +71,7 @@ static int check_here(const char *file, const struct unit_sandbox *unit)
     return report.errors != 0;
 }
 
-/* Checks in a process of the unit's user: root can read files that the agent cannot. */
+/* Runs the check in a child process as the unit's user, because root can read files that the agent cannot. */
 static int check_as_unit(const char *file, const struct unit_sandbox *unit, const struct passwd *user)
 {
     int status = 0;

@@ -9,6 +9,6 @@ struct agent_config;
  * if root checks the default file, it checks as the user and in the sandbox of cmxsafed.service. */
 int agent_check(const char *config_file, bool as_unit);
 
-/* Reads the file and lets each module check it. NULL: the errors have been printed. journal: the errors are printed
- * with the priorities that systemd's journal reads. */
+/* Reads the file and lets each module check it. Returns NULL after errors, which have been printed. journal: errors are
+ * printed with the priorities that systemd's journal reads. */
 struct agent_config *agent_check_load(const char *file, bool journal);

@@ -1,5 +1,5 @@
-/* liveness.h - which tasks have reported recently; the systemd watchdog is fed only while all have. A task is added by
- * its first call of liveness_feed and removed when its thread ends. Any thread. */
+/* liveness.h - records which tasks have reported recently. The systemd watchdog is fed only while all of them have. A
+ * task is added by its first call of liveness_feed and removed when its thread ends. Any thread. */
 #pragma once
 
 #include <stdbool.h>

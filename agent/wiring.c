@@ -335,7 +335,7 @@ static const struct module modules[] = {
 };
 #define N_MODULES (sizeof modules / sizeof modules[0])
 
-/* Sets the reason of an error that has none. */
+/* If a module gave no reason for its error, sets why to the module's name and the text of the error code. */
 static cmx_err explain(cmx_err err, const struct module *m, struct cmx_why *why)
 {
     if (err && !why->text[0])

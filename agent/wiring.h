@@ -1,8 +1,8 @@
 /* wiring.h - the modules of the agent: credentials, isolation, proxy, attestation and updates. The table in wiring.c
  * has a row for each, in the order in which they start, and passes each module the state that it needs.
  *
- * Start: prepare all, confine the process, start all. Reload: reload all; if one refuses, those before it get the old
- * configuration again. Stop: in reverse order. Call from the agent's own thread. */
+ * Start: prepare all, confine the process, start all. Reload: reload all; if a module refuses, the modules before it
+ * get the old configuration again. Stop: in reverse order. Call from the agent's own thread. */
 #pragma once
 
 #include <poll.h>
@@ -18,7 +18,7 @@
 struct cmx_proxy;
 struct isolation;
 
-/* The modules' objects, and what several of them use. */
+/* The modules' objects, and the data that several modules use. */
 struct wiring {
     struct agent_config *config; /* the configuration in force; owned by the agent */
     int wake;                    /* eventfd of the agent's loop, written when a session or the rules changed */

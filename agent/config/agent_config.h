@@ -2,8 +2,9 @@
  * reference (docs/CONFIG.md, cmxsafed.conf(5)), the suggestion for a mistyped key, and the keys that a reload cannot
  * change.
  *
- * To give a module of the agent its settings: a struct here that begins with struct config_head, a member of it in
- * struct agent_config, and rows in config_table.c. An option of a context is one row of context_options.h. */
+ * To add settings for a module of the agent, define a struct here that begins with struct config_head, and add a member
+ * of this type to struct agent_config and rows to config_table.c. An option of a context is one row of
+ * context_options.h. */
 #pragma once
 
 #include <stdbool.h>
@@ -20,7 +21,7 @@
 #define CONFIG_LIST_MAX 32    /* values of one repeated key */
 #define CONFIG_ERRORS_MAX 100 /* errors reported for one file */
 
-/* The lines of a section and of its keys in the file; 0: not given. First member of every section's struct. */
+/* The line numbers of a section and of its keys; 0: not in the file. First member of every section's struct. */
 struct config_head {
     unsigned line;
     unsigned key_line[CONFIG_KEYS_MAX]; /* index: config_key_place */
@@ -46,7 +47,7 @@ enum agent_confine_ports { AGENT_PORTS_ANY, AGENT_PORTS_FIXED };
 
 struct gateway_section {
     struct config_head head;
-    struct cmx_gateway options; /* filled by the rows of gateway_options.h; owns its texts */
+    struct cmx_gateway options; /* the keys in gateway_options.h; owns its strings */
     struct config_list host_key;
     char *known_hosts_file;
     char *key_passphrase_file;
@@ -56,7 +57,7 @@ struct gateway_section {
 struct context_section {
     struct config_head head;
     char name[CMX_PROXY_NAME_MAX];
-    struct cmx_context options; /* filled by the rows of context_options.h; owns its texts, except name */
+    struct cmx_context options; /* the keys in context_options.h; owns its strings, except name */
 };
 
 struct isolation_section {
@@ -141,22 +142,24 @@ void config_error(struct config_report *r, unsigned line, const char *fmt, ...) 
  * CMX_EPERM, CMX_EIO: the file cannot be read; CMX_EINVAL: its content is wrong; CMX_ENOMEM. */
 CMX_MUST_USE cmx_err config_load(const char *file, struct config_report *r, struct agent_config **out);
 
-/* Like config_load, but does not open the files that the configuration names, because a client may not read them. */
+/* Like config_load, but does not open the files that the configuration names: `cmxsafed status` may lack the permission
+ * to read them. */
 CMX_MUST_USE cmx_err config_read_text(const char *file, struct config_report *r, struct agent_config **out);
 
-/* The part of config_read_text that opens no file. */
+/* Like config_read_text, for a text that is already in memory. Opens no file. */
 CMX_MUST_USE cmx_err config_parse(const char *text, size_t len, struct config_report *r, struct agent_config **out);
 
-/* Reads the files that the configuration names, and checks permissions. CMX_EINVAL, CMX_ENOMEM. */
+/* Reads the files that the configuration names, and checks their permissions. CMX_EINVAL: errors were reported;
+ * CMX_ENOMEM. */
 CMX_MUST_USE cmx_err config_files(struct agent_config *c, struct config_report *r);
 
-/* Checks the rules between keys; reports the line of the key that breaks one. */
+/* Checks the rules that concern more than one key, and reports the line of a key that breaks a rule. */
 void config_check(const struct agent_config *c, struct config_report *r);
 
 /* c may be NULL. */
 void config_free(struct agent_config *c);
 
-/* Write the engine's settings: config_gateway writes those of [gateway], config_engine also those of the contexts. The
- * texts are borrowed from c. contexts: room for c->n_contexts. */
+/* Write the engine's settings: config_gateway writes only those of [gateway]; config_engine also writes those of the
+ * contexts, to an array with room for c->n_contexts. The strings are borrowed from c. */
 void config_gateway(const struct agent_config *c, struct cmx_gateway *gateway);
 void config_engine(const struct agent_config *c, struct cmx_gateway *gateway, struct cmx_context *contexts);

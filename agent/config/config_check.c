@@ -1,4 +1,4 @@
-/* config_check.c - rules between keys. */
+/* config_check.c - checks the rules that concern more than one key. */
 #include <string.h>
 
 #include "agent/config/config_table.h"
@@ -112,7 +112,8 @@ static bool covers_loopback(const char *host)
     return false;
 }
 
-/* Reports a port on which two of the agent's own services would listen, or one of them and a direct context. */
+/* Reports a port on which two of the agent's own services, or one of these services and a direct context, would listen.
+ */
 static void check_services(const struct agent_config *c, struct config_report *r)
 {
     const uint64_t attest = c->attest.enabled ? c->attest.port : 0, ota = c->ota.install ? c->ota.port : 0;

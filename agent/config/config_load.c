@@ -55,8 +55,8 @@ static cmx_err each_line(char *text, line_fn fn, struct agent_config *c, void *a
     return err;
 }
 
-/* True if the line is a pin for one of the gateways. If revoked is not NULL: true if the line revokes a key of one of
- * the gateways; *revoked is then that key. */
+/* If revoked is NULL: true if the line is a pin for one of the gateways. Otherwise: true if the line revokes a key of
+ * one of the gateways; *revoked is then that key. */
 static bool names_gateway(const struct agent_config *c, const char *line, const char **revoked)
 {
     for (size_t i = 0; i < c->gateways.n; i++) {
@@ -109,8 +109,9 @@ struct revocation {
     bool applied; /* a revocation removed a pin */
 };
 
-/* A revoked key is not a pin. Pins from the file itself are dropped. Pins from host_key are replaced by the
- * revocation, so that the engine refuses the key and says why. */
+/* If the known_hosts line revokes a key of a gateway, removes the pins of this key. A pin from known_hosts_file is
+ * dropped. A pin from host_key is replaced by the line, so that the engine refuses the key and reports the revocation.
+ */
 static cmx_err unpin_line(struct agent_config *c, const char *line, void *arg)
 {
     struct revocation *found = arg;
@@ -189,7 +190,7 @@ static cmx_err read_pins(struct agent_config *c, struct config_report *r)
     return err;
 }
 
-/* Reads the secret that a key of [gateway] names. */
+/* Reads a secret from the file path, which a key of [gateway] names. */
 static cmx_err read_secret(struct agent_config *c, struct config_report *r, const char *key, const char *path,
                            char **out)
 {

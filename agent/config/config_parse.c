@@ -1,4 +1,4 @@
-/* config_parse.c - parses a configuration file's text by the table of keys. */
+/* config_parse.c - parses a configuration file's text with the table of keys. */
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -100,7 +100,7 @@ static void unknown_section(struct parse *p, unsigned line, const char *name, si
         config_error(p->report, line, "unknown section [%s]", word);
 }
 
-/* Returns a context's instance; NULL after an error. */
+/* Adds a context and returns its section; NULL after an error. */
 static void *named_instance(struct parse *p, unsigned line, const char *name, size_t len)
 {
     struct agent_config *c = p->config;

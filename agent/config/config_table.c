@@ -49,7 +49,7 @@ const size_t config_n_sections = sizeof config_sections / sizeof config_sections
 #define ATTEST(member) offsetof(struct attest_section, member)
 #define OTA(member) offsetof(struct ota_section, member)
 
-/* Macros for the rows of gateway_options.h, one for each kind. */
+/* Macros that turn the rows of gateway_options.h into rows of this table, one macro for each kind of row. */
 #define GATEWAY_OPTION(type, key, member)                                                                              \
     "gateway", key, type, offsetof(struct gateway_section, options) + offsetof(struct cmx_gateway, member),            \
         sizeof(((struct cmx_gateway *)0)->member)
@@ -86,8 +86,8 @@ const size_t config_n_sections = sizeof config_sections / sizeof config_sections
      .fallback = STR(fallback_) "ms",                                                                                  \
      .help = help_},
 
-/* Macros for the rows of context_options.h, one for each kind. The name has no key: the section's header contains
- * it. */
+/* Macros that turn the rows of context_options.h into rows of this table, one macro for each kind of row. The context's
+ * name is not a `key = value` line: the section header contains it. */
 #define ANY -1
 #define OPTION(type, key, member, only)                                                                                \
     "context", key, type, offsetof(struct context_section, options) + offsetof(struct cmx_context, member),            \
@@ -126,7 +126,7 @@ const struct config_key config_keys[] = {
      .fallback = "/run/cmxsafe/cmxsafed.sock", .restart = true,
      .help = "UNIX socket for `cmxsafed status`; mode 0660."},
     {"agent", "log_level", CONFIG_CHOICE, AGENT(log_level), .choices = log_levels, .fallback = "info",
-     .help = "Lines of this level and more important ones are logged."},
+     .help = "The least important level that is logged."},
     {"agent", "confine", CONFIG_CHOICE, AGENT(confine), .choices = confines, .fallback = "yes", .restart = true,
      .help =
          "Landlock and seccomp for the agent itself: `yes` applies what the kernel has, `required` refuses to start "
@@ -167,8 +167,9 @@ const struct config_key config_keys[] = {
     {"isolation", "forwarder", CONFIG_TEXT, ISOLATION(forwarder), .max = 32,
      .without = "systemd-resolved's, if it is used",
      .help =
-         "Name or uid of the user of a name server on this machine (dnsmasq, unbound), which may query `resolvers` "
-         "while the agent looks the gateway up. `resolvers` then names its address and those of its upstream servers."},
+         "Name or uid of the user that a name server on this machine (dnsmasq, unbound) runs as. This user may query "
+         "`resolvers` while the agent looks up the gateway's name. `resolvers` must then contain the addresses of the "
+         "name server and of its upstream servers."},
     {"isolation", "time_servers", CONFIG_TEXT, ISOLATION(time_servers), .without = "none",
      .help = "Addresses of the NTP servers that the machine may query."},
     {"isolation", "dhcp", CONFIG_BOOL, ISOLATION(dhcp), .fallback = "yes",
@@ -177,8 +178,7 @@ const struct config_key config_keys[] = {
      .help = "Permit neighbour and router discovery; `no` disables IPv6."},
 
     {"identity", "key_file", CONFIG_PATH, IDENTITY(key_file),
-     .help =
-         "32 raw bytes that only root or the agent's user can access. Evidence then says that the key is software."},
+     .help = "32 raw bytes that only root or the agent's user can access. Evidence then reports a software key."},
     {"identity", "tpm", CONFIG_TEXT, IDENTITY(tpm), .max = 200, .without = "tpm2-tss's default",
      .help = "How to reach the TPM 2.0, as in tpm2-tools: `device:/dev/tpmrm0`."},
     {"identity", "tpm_handle", CONFIG_TEXT, IDENTITY(tpm_handle), .max = 16, .without = "no TPM",
@@ -203,7 +203,7 @@ const struct config_key config_keys[] = {
              "`restart` follows."},
     {"ota", "restart", CONFIG_TEXT, OTA(restart), .max = 1000, .without = "it takes effect at once, without a trial",
      .help = "Command that restarts the machine into the installed system, such as `touch /run/cmxsafe/reboot` (see "
-             "docs/OTA.md); run after the client has its answer."},
+             "docs/OTA.md); run after the answer was sent to the client."},
     {"ota", "version", CONFIG_TEXT, OTA(version), .max = 1000,
      .help = "Command whose last line of output is the running version. The old and the new system must report "
              "different versions, so that the agent recognizes that the old system has booted again."},
@@ -232,7 +232,8 @@ const struct config_key config_keys[] = {
      .help = "A further name by which clients reach the page. Addresses, localhost and names under .cmx are always "
              "accepted."},
     {"ota", "confirm_within", CONFIG_DURATION, OTA(confirm_within_ms), .min = SECOND, .max = DAY, .fallback = "5m",
-     .help = "How long a new system may take to reach its gateway and to be confirmed; then it is rolled back."},
+     .help =
+         "How long a new system may take to reach its gateway and to be confirmed; after this time it is rolled back."},
 
 #define CMX_OPTION(kind, member, task, key, min, max, fallback, only, without, help)                                   \
     OPTION_##kind(key, member, min, max, fallback, only, without, help)

@@ -60,7 +60,7 @@ const struct config_key *config_key_find(const char *section, const char *key);
 size_t config_key_place(const struct config_key *k); /* the key's index in its section, for key_line */
 
 /* Checks text and stores its value in the section's struct; frees the old value. why: one phrase, such as "70000 is out
- * of range: 1 to 65535". CMX_EINVAL, CMX_ENOMEM. */
+ * of range: 1 to 65535". CMX_EINVAL: text is not a valid value; CMX_ENOMEM. */
 CMX_MUST_USE cmx_err config_set(const struct config_key *k, void *section, const char *text, struct cmx_why *why);
 
 /* True if a change of the key takes effect only when the agent restarts. */

@@ -22,7 +22,8 @@ static const struct unit durations[] = {{"ms", 1},      {"s", 1000},     {"m", 6
 static const struct unit sizes[] = {{"k", 1 << 10}, {"K", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {"", 1}};
 static const struct unit plain[] = {{"", 1}};
 
-/* Reads a number with a suffix from units. CMX_EFORMAT; CMX_EINVAL: it overflows. */
+/* Reads a number that may end in one of the suffixes listed in units. CMX_EFORMAT: not such a number; CMX_EINVAL: the
+ * value overflows. */
 static cmx_err number(const char *text, const struct unit *units, size_t n_units, uint64_t *out)
 {
     size_t digits = strspn(text, "0123456789");
@@ -121,7 +122,7 @@ static bool only(const char *text, const char *allowed)
 
 #define ALNUM "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
-/* Returns the reason why text is no value of the key, or NULL. */
+/* Returns why text is not a valid value of the key, or NULL. */
 static const char *text_fault(const struct config_key *k, const char *text)
 {
     size_t len = strlen(text);
@@ -303,7 +304,7 @@ const struct config_key *config_next_restart(const struct agent_config *a, const
     return NULL;
 }
 
-/* ---- values for people ---- */
+/* ---- values as text for people ---- */
 
 static void duration_text(uint64_t ms, char *out, size_t cap)
 {

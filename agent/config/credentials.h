@@ -6,7 +6,8 @@
 
 #include "cmxsafe/core/why.h"
 
-/* Makes a session object with all settings of [gateway] and reads the key. CMX_EINVAL, CMX_ENOMEM. */
+/* Creates a session object with all settings of [gateway] and reads the key. CMX_EINVAL: libssh refuses a setting or
+ * the key; CMX_ENOMEM. */
 CMX_MUST_USE cmx_err credentials_check(const struct agent_config *c, struct cmx_why *why);
 
 /* Wipes the stack below the caller, where the library may have left a part of a key. */

@@ -26,7 +26,8 @@ static const char *skip_word(const char *s)
     return s;
 }
 
-/* '*' and '?' as in ssh_config(5), PATTERNS; case does not matter. Iterative: a hostile pattern costs no stack. */
+/* Matches s against a pattern with '*' and '?' as in ssh_config(5), PATTERNS, without regard to case. Iterative, so
+ * that a hostile pattern cannot exhaust the stack. */
 static bool glob(const char *pattern, size_t pattern_len, const char *s)
 {
     size_t p = 0, star = (size_t)-1;
@@ -85,7 +86,7 @@ static bool decode20(const char *text, size_t len, unsigned char out[SHA1_LEN])
     return true;
 }
 
-/* Compares a name with "|1|salt|hash": hash is HMAC-SHA1 of the name under the salt. */
+/* Compares a name with "|1|salt|hash": hash is the HMAC-SHA1 of the name, with the salt as the key. */
 static bool hash_match(const char *field, size_t len, const char *name)
 {
     unsigned char salt[SHA1_LEN], want[SHA1_LEN], have[EVP_MAX_MD_SIZE];

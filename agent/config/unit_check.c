@@ -17,7 +17,7 @@
 
 /* ---- the unit ---- */
 
-/* A unit in /etc replaces the packaged one; drop-ins are read after either. */
+/* A unit in /etc replaces the packaged unit in /lib. Drop-ins are read after the unit. */
 const char *const unit_files[] = {"/lib/systemd/system/cmxsafed.service", "/etc/systemd/system/cmxsafed.service",
                                   "/lib/systemd/system/cmxsafed.service.d/*.conf",
                                   "/etc/systemd/system/cmxsafed.service.d/*.conf", NULL};
@@ -101,7 +101,7 @@ static bool is_below(const char *path, const char *folder)
     return strncmp(path, folder, n) == 0 && (path[n] == '/' || path[n] == 0);
 }
 
-/* Returns why the unit does not see path, or NULL. */
+/* Returns why the unit's processes cannot access path, or NULL if they can. */
 static const char *hidden(const struct unit_sandbox *s, const char *path)
 {
     if (s->hides_home && (is_below(path, "/home") || is_below(path, "/root") || is_below(path, "/run/user")))
@@ -147,7 +147,8 @@ static const char *kind_name(unsigned mode)
     return mode == S_IFSOCK ? "socket" : "regular file";
 }
 
-/* The agent makes the file, so it must be able to write to the folder. It uses or replaces an existing file. */
+/* Checks the path of a file that the agent creates: the agent must be able to write to the folder. The agent uses or
+ * replaces an existing file, which must be of the right kind. */
 static void check_creatable(const struct config_key *k, const char *path, unsigned line, const struct unit_sandbox *s,
                             struct config_report *r)
 {
@@ -156,11 +157,11 @@ static void check_creatable(const struct config_key *k, const char *path, unsign
     struct stat st;
 
     if (lstat(path, &st) == 0 && (st.st_mode & S_IFMT) != k->creates) {
-        config_error(r, line, "%s %s: already there, and not a %s", k->key, path, kind_name(k->creates));
+        config_error(r, line, "%s %s: exists and is not a %s", k->key, path, kind_name(k->creates));
         return;
     }
     if (s && may_write(s, path))
-        return; /* systemd makes the folder when the unit starts */
+        return; /* systemd creates the folder when the unit starts */
     if (s && s->read_only) {
         config_error(r, line, "%s %s: cmxsafed.service may not write there (ProtectSystem=strict); use %s", k->key,
                      path, k->fallback);

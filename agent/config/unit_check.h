@@ -24,5 +24,5 @@ extern const char *const unit_files[];
 bool unit_sandbox_read(struct unit_sandbox *s, const char *const *patterns);
 
 /* Reports each file and port of c that this process cannot use, with the line of its key. If s is not NULL, also
- * reports files that the unit's settings hide or protect, and s decides whether low ports can be bound. */
+ * reports files that the unit's settings hide or protect, and takes from s whether low ports can be bound. */
 void unit_check(const struct agent_config *c, const struct unit_sandbox *s, struct config_report *r);

@@ -3,10 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The C library, OpenSSL and the name service read these, some of them long after the start. All of /etc is listed,
- * because resolv.conf and hosts are replaced by new files when the network changes. All of /run is listed, because
- * resolv.conf is often a link to a folder below /run that a network manager creates later, and a Landlock rule needs a
- * folder that exists. */
+/* The C library, OpenSSL and the name service read these files and folders, some of them long after the start. All of
+ * /etc is listed, because resolv.conf and hosts are replaced by new files when the network changes. All of /run is
+ * listed, because resolv.conf is often a link to a folder below /run that a network manager creates later, and a
+ * Landlock rule needs a folder that exists. */
 static const char *const base_paths[] = {
     "/etc",
     "/usr",

@@ -22,7 +22,7 @@ struct confine_plan {
     size_t n_connect, n_bind;
     uint16_t connect[CONFINE_PORTS_MAX];
     uint16_t bind[CONFINE_PORTS_MAX];
-    bool abstract_sockets; /* permit abstract UNIX sockets, since systemd's notify socket can be one */
+    bool abstract_sockets; /* permit abstract UNIX sockets, since systemd's notify socket can be abstract */
 };
 
 struct confine_report {
@@ -31,11 +31,11 @@ struct confine_report {
         const char *what; /* "landlock files", "landlock ports", "seccomp" */
         bool applied;
         bool by_choice;  /* the configuration turns the part off */
-        char detail[96]; /* how the part was applied, or why not */
+        char detail[96]; /* how the part was applied, or why it was not */
     } item[CONFINE_ITEMS_MAX];
 };
 
-/* Adds a path, which is borrowed. NULL, and a path that does not fit, are left out; the plan then permits less. */
+/* Adds a path, which is borrowed. Ignores NULL, and a path for which there is no room; the plan then permits less. */
 void confine_read(struct confine_plan *p, const char *path);
 void confine_write(struct confine_plan *p, const char *path);
 
@@ -47,8 +47,9 @@ void confine_plan_base(struct confine_plan *p);
  * every part that the kernel supports. CMX_ENOTSUP: a part could not be applied; the report says which. */
 CMX_MUST_USE cmx_err confine_apply(const struct confine_plan *p, struct confine_report *r);
 
-/* The two parts of confine_apply. detail: what was applied, or why not; ports_detail: the same for the TCP ports.
- * *ports: whether TCP ports are limited. CMX_ENOTSUP, CMX_EIO, CMX_ENOMEM. */
+/* The two parts of confine_apply. detail: what was applied, or why nothing was; ports_detail: the same for the TCP
+ * ports. *ports: whether TCP ports are limited. CMX_ENOTSUP: the kernel or the library lacks something; CMX_EIO;
+ * CMX_ENOMEM. */
 CMX_MUST_USE cmx_err confine_landlock(const struct confine_plan *p, bool *ports, char *detail, size_t cap,
                                       char *ports_detail, size_t ports_cap);
 CMX_MUST_USE cmx_err confine_seccomp(char *detail, size_t cap);

@@ -1,5 +1,6 @@
-/* confine_landlock.c - files and TCP ports by Landlock. The distribution's header may be older than the kernel, so this
- * file defines the numbers of later versions. Source: include/uapi/linux/landlock.h, landlock(7). */
+/* confine_landlock.c - limits access to files and TCP ports with Landlock. The distribution's header may be older than
+ * the kernel, so this file defines the numbers of later versions. Source: include/uapi/linux/landlock.h, landlock(7).
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/landlock.h>

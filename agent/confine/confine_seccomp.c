@@ -1,5 +1,5 @@
 /* confine_seccomp.c - limits system calls, by libseccomp. A call that is not listed fails with ENOSYS, so that the C
- * library falls back to an older one. Calls that only an attacker would make end the process. */
+ * library falls back to an older call. Calls that only an attacker would make end the process. */
 #include <asm/termbits.h>
 #include <errno.h>
 #include <linux/sockios.h>
@@ -278,8 +278,8 @@ static int add_names(scmp_filter_ctx f, uint32_t action, const char *const *name
     return 0;
 }
 
-/* Permits a call with these arguments. prot: which of PROT_WRITE and PROT_EXEC are set; maps: whether MAP_ANONYMOUS is
- * set, -1: either. */
+/* Permits a call whose third argument contains exactly the bits prot of PROT_WRITE and PROT_EXEC. maps: MAP_ANONYMOUS
+ * if the fourth argument must contain it, 0 if it must not, -1: either. */
 static int add_memory_call(scmp_filter_ctx f, const char *name, scmp_datum_t prot, int maps)
 {
     const struct scmp_arg_cmp args[] = {SCMP_A2_64(SCMP_CMP_MASKED_EQ, PROT_WRITE | PROT_EXEC, prot),

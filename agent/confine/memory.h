@@ -13,7 +13,7 @@
 void memory_setup(void);
 
 /* Bytes of the limit that do not depend on the connections: stacks of threads, libraries, buffers. With a sanitizer
- * they include its shadow memory. */
+ * they include the sanitizer's shadow memory. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define MEMORY_LIMIT_BASE ((rlim_t)1 << 47)
 #else

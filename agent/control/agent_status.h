@@ -34,10 +34,10 @@ struct status_view {
     void *modules_arg;
 };
 
-/* Writes one JSON document and a newline. CMX_ENOSPC. */
+/* Writes one JSON document and a newline. CMX_ENOSPC: out is too small. */
 CMX_MUST_USE cmx_err status_json(const struct status_view *v, struct cmx_buf *out);
 
-/* Writes an aligned table. color: with terminal colours. CMX_ENOSPC. */
+/* Writes an aligned table. color: with terminal colours. CMX_ENOSPC: out is too small. */
 CMX_MUST_USE cmx_err status_table(const struct status_view *v, bool color, struct cmx_buf *out);
 
 /* Writes a summary: "2 of 3 contexts up; camera: waiting (...)". */

@@ -14,7 +14,7 @@
 #include "cmxsafe/port/port.h"
 #include "port/linux/unix_listen.h"
 
-#define DISCARD_MAX 128      /* reads at most; a client might send without end */
+#define DISCARD_MAX 128      /* most reads; a client might never stop sending */
 #define CONTROL_PATH_MAX 108 /* sun_path of unix(7) */
 #define TAG "control"
 
@@ -91,7 +91,7 @@ cmx_err control_open(struct control **out, const char *path, const struct contro
     return CMX_OK;
 }
 
-/* Another program may have removed the socket: clients then need a new one. */
+/* Another program may have removed the socket: clients then need a new socket. */
 static void restore_socket(struct control *c)
 {
     const int old = c->listener;
@@ -144,7 +144,7 @@ static bool is_privileged(int fd)
     return cred.uid == 0 || cred.uid == geteuid();
 }
 
-/* Without the spare descriptor, `status` would get no answer once connections have used up all others. */
+/* Without the spare descriptor, `status` would get no answer once connections have used up all other descriptors. */
 static int accept_client(struct control *c)
 {
     int fd = accept4(c->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -171,7 +171,7 @@ static void take_clients(struct control *c, uint64_t now_ms)
     }
 }
 
-/* Answers a request. False: the connection must be closed. */
+/* Runs the command in a request and begins to send its answer. False: the connection must be closed. */
 static bool answer(struct control *c, struct client *k, size_t len)
 {
     k->answer = cmx_mem_alloc(c->answer_max);

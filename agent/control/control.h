@@ -36,13 +36,13 @@ struct control_command {
 struct control;
 
 /* Listens at path. Replaces a socket on which no process listens. CMX_EBUSY: another process listens there; CMX_EEXIST:
- * path is not a socket; CMX_EPERM, CMX_ENOENT, CMX_EIO, CMX_ENOSPC (path too long), CMX_ENOMEM. commands and arg are
- * borrowed until control_close. answer_max: bytes of the longest answer. */
+ * path is not a socket; CMX_EPERM, CMX_ENOENT, CMX_EIO: the socket cannot be created; CMX_ENOSPC: path is too long;
+ * CMX_ENOMEM. commands and arg are borrowed until control_close. answer_max: bytes of the longest answer. */
 CMX_MUST_USE cmx_err control_open(struct control **out, const char *path, const struct control_command *commands,
                                   size_t n, void *arg, size_t answer_max);
 
-/* Returns a descriptor that is readable when the socket may have been removed: call control_serve then. -1: there is
- * none. */
+/* Returns a descriptor that becomes readable when the socket may have been removed; control_serve must then be called.
+ * -1: there is no such descriptor. */
 int control_watch(const struct control *c);
 
 /* Fills fds for poll; returns how many, at most CONTROL_CLIENTS_MAX + 1. */
@@ -51,7 +51,7 @@ size_t control_polls(const struct control *c, struct pollfd *fds);
 /* False: control_serve must be called every second, even if no descriptor is ready. */
 bool control_rests(const struct control *c);
 
-/* Call it after poll: accepts and answers clients, drops those that are late, and makes the socket again if it was
+/* Call it after poll: accepts and answers clients, drops those that are late, and creates the socket again if it was
  * removed. Never blocks. */
 void control_serve(struct control *c, const struct pollfd *fds, size_t n, uint64_t now_ms);
 
@@ -64,6 +64,6 @@ void control_close(struct control *c);
  * is too long or has too many words. */
 CMX_MUST_USE cmx_err control_parse(const uint8_t *line, size_t len, struct control_request *r);
 
-/* Answers a line. out holds the answer, or {"error":"..."} and a newline. */
+/* Runs the command in a line. Writes its answer, or {"error":"..."} and a newline, to out. */
 void control_answer(const struct control_command *commands, size_t n, void *arg, bool privileged, const uint8_t *line,
                     size_t len, struct cmx_buf *out);

@@ -45,7 +45,8 @@ static int send_line(int fd, const char *line)
     return n > 0 && (size_t)n < sizeof text && send(fd, text, (size_t)n, MSG_NOSIGNAL) == n ? 0 : -1;
 }
 
-/* Copies the answer. *error: whether it is {"error":...}. -1: there was no answer. */
+/* Copies the answer to `to`, or to stderr if the answer is {"error":...}; *error tells which. -1: there was no answer.
+ */
 static int copy_answer(int fd, FILE *to, int *error)
 {
     char piece[4096];

@@ -4,8 +4,8 @@
 #include <stddef.h>
 #include <stdio.h>
 
-/* Sends one line to the agent at path and writes its answer to `to`. Prints errors to stderr. Returns the exit code,
- * which is 1 also if the answer is {"error":...}; that answer goes to stderr. */
+/* Sends one line to the agent at path and writes its answer to `to`. Prints errors to stderr, also an answer
+ * {"error":...}. Returns the exit code: 1 after an error. */
 int control_ask(const char *path, const char *line, FILE *to);
 
 /* Finds the control socket that a configuration file names, and copies its path into out. file NULL: the default file

@@ -16,7 +16,7 @@ int cmd_status(int argc, char **argv)
         CLI_FLAG("json", "print one JSON document instead of a table", &json),
         CLI_NUMBER("watch", "SECONDS", 1, 3600, "print the state again every 2 seconds, or every SECONDS", &watch_s,
                    .implied = "2"),
-        CLI_TEXT("config", "FILE", "find the control socket in this configuration of the agent", &config,
+        CLI_TEXT("config", "FILE", "read the path of the control socket from this configuration file", &config,
                  .short_name = 'c'),
         CLI_TEXT("socket", "PATH", "use this control socket", &socket),
     };

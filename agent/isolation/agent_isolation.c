@@ -59,7 +59,7 @@ static const char *elements(char *listing)
 }
 
 /* Reads the elements that the rules in force have learned, so that a reload keeps them: an IPv6 router, for example,
- * advertises itself only every few minutes. A set that does not fit into room is forgotten. */
+ * advertises itself only every few minutes. The elements of a set that does not fit into room are not kept. */
 static void keep_learned(struct isolation *s, struct cmx_nft_config *c, char *room)
 {
     for (enum cmx_nft_memory i = 0; i < CMX_NFT_MEMORIES; i++, room += CMX_NFT_KEPT_MAX) {
@@ -136,7 +136,7 @@ static cmx_err apply(struct isolation *s, struct cmx_nft_config *c, bool learned
     return err;
 }
 
-/* Call with the lock held, or before another thread knows s. */
+/* Call with the lock held, or before another thread can use s. */
 static cmx_err install(struct isolation *s, const struct agent_config *c, struct cmx_why *why)
 {
     struct cmx_nft_config *n = cmx_mem_alloc(sizeof *n);
@@ -200,7 +200,7 @@ static void warn_if_stuck(const struct agent_config *c)
         cmx_log(CMX_LOG_WARN, TAG, "the gateway's name cannot be looked up: %s", why.text);
 }
 
-/* Without the rules any local user reaches the listener of a direct context. */
+/* Without the rules any local user could connect to the listener of a direct context. */
 static void warn_of_users(const struct agent_config *c)
 {
     for (size_t i = 0; i < c->n_contexts; i++)

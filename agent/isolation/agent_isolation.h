@@ -17,19 +17,21 @@
 struct isolation;
 struct sockaddr;
 
-/* Turns the configuration into the ruleset's input. follow: the running agent keeps the addresses of gateways and the
- * permission of look-ups up to date. Borrows the names of c's contexts. CMX_EINVAL: why names what is wrong. */
+/* Turns the configuration into the ruleset's input. follow: the ruleset is for a running agent, which itself adds the
+ * addresses of gateways and permits look-ups while it needs them. Borrows the names of c's contexts. CMX_EINVAL: why
+ * names what is wrong. */
 CMX_MUST_USE cmx_err isolation_compile(const struct agent_config *c, bool follow, struct cmx_nft_config *out,
                                        struct cmx_why *why);
 
 /* Computes the SHA-256 of the policy as configured, for evidence: equal on devices with the same [gateway], [context]
- * and [isolation], independent of the users' numeric ids and of the name servers from DHCP. CMX_EINVAL, CMX_ENOMEM. */
+ * and [isolation], independent of the users' numeric ids and of the name servers from DHCP. CMX_EINVAL: the
+ * configuration cannot be turned into rules; CMX_ENOMEM. */
 CMX_MUST_USE cmx_err isolation_digest(const struct agent_config *c, uint8_t out[32]);
 
 /* For --check: CMX_EINVAL if the gateway's name cannot be looked up with isolation in force; why says what to do. */
 CMX_MUST_USE cmx_err isolation_check_names(const struct agent_config *c, struct cmx_why *why);
 
-/* Checks that the configuration can be turned into rules. Installs nothing. CMX_EINVAL, CMX_ENOMEM. */
+/* Checks that the configuration can be turned into rules. Installs nothing. CMX_EINVAL: it cannot; CMX_ENOMEM. */
 CMX_MUST_USE cmx_err isolation_check(const struct agent_config *c, struct cmx_why *why);
 
 /* Installs the rules. wake: eventfd, written when the rules changed. *out: NULL if isolation is not enabled. The
@@ -43,14 +45,14 @@ void isolation_close(struct isolation *s);
 
 /* Returns a descriptor that is readable when the kernel reports a change of the rules; -1: none. */
 int isolation_fd(const struct isolation *s);
-/* Looks at the rules, and installs those of c again if another program changed them. Permits new name servers. */
+/* Checks the rules, and installs the rules of c again if another program changed them. Permits new name servers. */
 void isolation_turn(struct isolation *s, const struct agent_config *c);
 
 void isolation_json(struct isolation *s, struct cmx_json *j);
 void isolation_text(struct isolation *s, struct cmx_buf *out);
 
-/* For the engine's hooks: a session to gateway opens or has closed; a look-up of a gateway's name begins or has ended.
- * Any thread. s must not be NULL. */
+/* For the engine's hooks: call when a session to gateway opens or has closed, and when a look-up of a gateway's name
+ * begins or has ended. Any thread. s must not be NULL. */
 CMX_MUST_USE cmx_err isolation_session_opens(struct isolation *s, const struct sockaddr *gateway);
 void isolation_session_closed(struct isolation *s, const struct sockaddr *gateway);
 void isolation_resolve(struct isolation *s, bool begins);

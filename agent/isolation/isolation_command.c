@@ -17,8 +17,8 @@
 #include "cmxsafe/core/why.h"
 #include "port/linux/cli.h"
 
-/* The file exists while applied rules wait for --confirm. The agent may not write to its folder; otherwise a
- * compromised agent could confirm by deleting the file. */
+/* The file exists while applied rules wait for --confirm. The agent has no permission to write to the file's folder;
+ * otherwise a compromised agent could confirm the rules by deleting the file. */
 #define PENDING "/run/cmxsafe-isolation.unconfirmed"
 #define LISTING_MAX (512 * 1024) /* both tables with all their elements */
 
@@ -36,7 +36,7 @@ static const char about[] =
     "the agent installs it before its first session, and again when another program changes it. "
     "Give exactly one of --show, --dry-run, --apply, --confirm, --remove and --boot.";
 
-/* Returns CLI_OK if the command continues. Otherwise *done is set and the command returns the value. */
+/* Parses the options. If *done is set, the command must end with the returned exit code. */
 static int parse(int argc, char **argv, struct options *o, bool *done)
 {
     bool given[BOOT + 1] = {false};

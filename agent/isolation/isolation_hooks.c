@@ -39,7 +39,8 @@ static bool is_configured(const struct isolation *s, const struct cmx_end *end)
     return false;
 }
 
-/* Changes the rules. If they are missing, the loop installs them again, and the engine tries again after the error. */
+/* Changes the rules. If the rules are missing, this fails: the agent's loop installs them again, and the engine later
+ * repeats the failed attempt. */
 static cmx_err change_rules(struct isolation *s, struct cmx_buf *command)
 {
     struct cmx_why why = {""};

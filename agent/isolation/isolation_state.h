@@ -15,7 +15,7 @@ typedef enum {
     ISOLATION_RELEASED /* no longer enabled: the rules are left as they are and no longer observed */
 } isolation_state;
 
-/* A gateway's address that current sessions use. The configuration gives this gateway by name. */
+/* An address that current sessions use, of a gateway that is configured by name. */
 struct live_gateway {
     struct cmx_end end;
     unsigned sessions;
@@ -33,10 +33,10 @@ struct isolation {
     unsigned long long repairs; /* number of repairs since the start */
 };
 
-/* Call with the lock held. Logs the transition; who: the program that caused it, or "". */
+/* Call with the lock held. Logs the transition; who: the program that caused it, empty if unknown. */
 void isolation_set_state(struct isolation *s, isolation_state state, const char *who);
 
-/* Call with the lock held. Looks at the rules. If another program changed them, sets ISOLATION_CHANGED and wakes the
+/* Call with the lock held. Checks the rules. If another program changed them, sets ISOLATION_CHANGED and wakes the
  * loop.
  */
 void isolation_observe(struct isolation *s);

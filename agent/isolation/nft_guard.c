@@ -19,7 +19,7 @@
 #define TABLE "cmxsafe"
 #define ATTRIBUTE_HEAD sizeof(struct nlattr)
 #define ATTRIBUTE_ALIGN(n) (((size_t)(n) + 3) & ~(size_t)3)
-#define LISTING_MAX (64 * 1024) /* a listing of both tables without elements; isolation.nft has 14 KB */
+#define LISTING_MAX (64 * 1024) /* longest listing of both tables without elements; isolation.nft has 14 KB */
 #define MESSAGE_MAX (64 * 1024)
 #define QUEUE_BYTES (4 * 1024 * 1024) /* events of one installation: a few hundred messages */
 #define INSTALL_ATTEMPTS 5
@@ -143,8 +143,8 @@ static void take_event(struct events *e, const struct nlmsghdr *m)
     e->touched = false;
 }
 
-/* Reads the events that the kernel has queued. It queues a transaction's events before the call that made it
- * returns. */
+/* Reads the events that the kernel has queued. The kernel queues the events of a transaction before the call that
+ * commits the transaction returns. */
 static void read_events(struct nft_guard *g, struct events *e)
 {
     ssize_t n;

@@ -14,19 +14,20 @@
 
 struct nft_guard;
 
-/* Loads libnftables and joins the monitor. Call it before the agent confines itself. why: one sentence. CMX_ENOTSUP,
- * CMX_EPERM, CMX_EIO, CMX_ENOMEM. */
+/* Loads libnftables and joins the monitor. Call it before the agent confines itself. why: one sentence. CMX_ENOTSUP:
+ * the library is missing; CMX_EPERM: the process lacks CAP_NET_ADMIN; CMX_EIO: netlink failed; CMX_ENOMEM. */
 CMX_MUST_USE cmx_err nft_guard_open(struct nft_guard **out, struct cmx_why *why);
 void nft_guard_close(struct nft_guard *g); /* NULL is fine */
 
 /* Returns a descriptor that is readable when another program may have changed something: call nft_guard_check. */
 int nft_guard_fd(const struct nft_guard *g);
 
-/* Installs a ruleset, which from then on must stay in force. Errors as for nft_run; CMX_EBUSY: other programs change
- * the same tables all the time. On error an earlier ruleset may or may not be in force. */
+/* Installs a ruleset; nft_guard_check then reports any change that another program makes to it. Errors as for nft_run;
+ * CMX_EBUSY: other programs change the same tables all the time. On error an earlier ruleset may or may not be in
+ * force. */
 CMX_MUST_USE cmx_err nft_guard_install(struct nft_guard *g, const char *text, struct cmx_why *why);
 
-/* Makes one of the agent's own changes, which may change only elements of sets. Errors as for nft_run. */
+/* Applies one of the agent's own changes, which may concern only elements of sets. Errors as for nft_run. */
 CMX_MUST_USE cmx_err nft_guard_change(struct nft_guard *g, const char *text, struct cmx_why *why);
 
 /* Checks the rules. CMX_OK: the installed rules are in force. CMX_EPERM: another program, named in who if the kernel

@@ -38,8 +38,8 @@ struct nft {
     struct cmx_mutex lock;
 };
 
-/* True if the process has CAP_NET_ADMIN. Does not try it with libnftables, which bypasses its own buffers and writes to
- * standard error when the kernel refuses its first request. */
+/* True if the process has CAP_NET_ADMIN. Reads the capability instead of trying a command, because libnftables writes
+ * to standard error, not to its error buffer, when the kernel refuses its first request. */
 static bool is_permitted(void)
 {
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -116,8 +116,8 @@ cmx_err nft_run(struct nft *n, const char *text, bool dry, struct cmx_why *why)
     return err;
 }
 
-/* Runs one listing command. Given several in one buffer, libnftables 1.0.6 looks up only one table and fails for the
- * others. */
+/* Runs one listing command. If one buffer contains several commands, libnftables 1.0.6 looks up only one table and
+ * fails for the others. */
 static cmx_err list_one(struct nft *n, const char *command, struct cmx_buf *out)
 {
     const char *said;

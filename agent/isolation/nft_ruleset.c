@@ -249,7 +249,8 @@ cmx_err cmx_nft_deny(struct cmx_buf *out)
 
 cmx_err cmx_nft_removal(struct cmx_buf *out)
 {
-    /* "add" before "delete" makes deleting a missing table no error. The kernel does both in one transaction. */
+    /* "add" comes before "delete", because deleting a missing table would be an error. The kernel does both in one
+     * transaction. */
     return cmx_buf_put_str(out, "table inet cmxsafe\ndelete table inet cmxsafe\n"
                                 "table arp cmxsafe\ndelete table arp cmxsafe\n");
 }
@@ -262,7 +263,7 @@ cmx_err cmx_nft_gateway(struct cmx_buf *out, const struct cmx_end *gateway, bool
     const char *set = cmx_ip_is_v4(&gateway->ip) ? "gateways4" : "gateways6";
 
     /* Adding an element again does not change its timeout, so it is deleted first; the first add makes sure that there
-     * is one to delete. */
+     * is an element to delete. */
     for (unsigned step = 0; step < 3; step++) {
         open_command(&t, step == 1 ? "delete" : "add", set);
         put_ip_port(&t, &gateway->ip, gateway->port);

@@ -2,7 +2,7 @@
  * embedded; this file writes the elements of its sets. nft(8) is the language.
  *
  * The ruleset owns two tables, `inet cmxsafe` and `arp cmxsafe`, and replaces them in one transaction. It names no
- * other table. docs/ISOLATION.md lists where it differs from the policy of src/cmxsafe/isolation. */
+ * other table. docs/ISOLATION.md lists where the rules differ from the policy of src/cmxsafe/isolation. */
 #pragma once
 
 #include <stdint.h>
@@ -17,7 +17,7 @@
 #define CMX_NFT_KEPT_MAX (8 * 1024) /* bytes of the longest list of one set's learned elements */
 
 struct cmx_nft_context {
-    /* Name in a comment of the rules; characters other than letters, digits and "._-" are left out. */
+    /* The context's name, for comments in the rules; characters other than letters, digits and "._-" are left out. */
     const char *name;
     uint32_t users[CMX_NFT_USERS_MAX]; /* direct: users that may connect */
     size_t n_users;                    /* 0: any local user */
@@ -35,25 +35,26 @@ enum cmx_nft_memory {
 };
 
 struct cmx_nft_config {
-    /* Names (those of gateways too), control_ports and contexts[].tasks are ignored: Linux tells users apart, not
-     * tasks. */
+    /* The names of contexts and gateways, control_ports and contexts[].tasks are not used: on Linux the rules
+     * distinguish users, not tasks. */
     struct cmx_iso_config policy;
     struct cmx_nft_context contexts[CMX_ISO_CONTEXTS_MAX]; /* parallel to policy.contexts */
     uint32_t agent_uid;                                    /* may connect to the gateway and the contexts' services */
-    uint32_t forwarder_uid; /* a local name server that may query the resolvers for the agent; 0: none */
+    uint32_t forwarder_uid; /* user of a local name server that queries the resolvers for the agent; 0: none */
     /* Addresses that current sessions use, for gateways that are configured by name. */
     struct cmx_end live[CMX_NFT_LIVE_MAX];
     size_t n_live;
-    /* Inbound packets of a session are dropped once the agent has sent nothing on it for idle_s seconds; its next
-     * segment lets them in again. */
+    /* Inbound packets of a session are dropped once the agent has sent nothing on it for idle_s seconds; the agent's
+     * next segment lets them in again. */
     unsigned idle_s;
     /* Learned elements as nft lists them between the braces; NULL: none. Borrowed. */
     const char *kept[CMX_NFT_MEMORIES];
-    /* The agent fills the sets `resolving`, gateways4 and gateways6. False: look-ups are permitted all the time. */
+    /* True: the agent fills the sets `resolving`, gateways4 and gateways6 while it runs. False: look-ups are always
+     * permitted. */
     bool follow;
 };
 
-/* Writes the whole ruleset. CMX_ENOSPC; CMX_EINVAL: counts out of range. */
+/* Writes the whole ruleset. CMX_ENOSPC: out is too small; CMX_EINVAL: a count is out of range. */
 CMX_MUST_USE cmx_err cmx_nft_ruleset(const struct cmx_nft_config *c, struct cmx_buf *out);
 
 /* Writes the ruleset without any configuration: only ARP passes. CMX_ENOSPC. */
@@ -62,14 +63,15 @@ CMX_MUST_USE cmx_err cmx_nft_deny(struct cmx_buf *out);
 /* Deletes both tables, whether or not they exist. CMX_ENOSPC. */
 CMX_MUST_USE cmx_err cmx_nft_removal(struct cmx_buf *out);
 
-/* Returns the name of a set with learned elements, as nft commands have it: family, table and set. */
+/* Returns the name of a set with learned elements, as nft commands write it: family, table and set. */
 const char *cmx_nft_memory(enum cmx_nft_memory which);
 
 /* Writes the change when a session to gateway begins (its address is permitted) or ends (the permission expires after
  * 30 s). CMX_ENOSPC. */
 CMX_MUST_USE cmx_err cmx_nft_gateway(struct cmx_buf *out, const struct cmx_end *gateway, bool begins);
 
-/* Writes the change that permits the queries of a look-up for at most a minute, or ends this. CMX_ENOSPC. */
+/* Writes the change that permits the queries of a look-up for at most a minute (begins), or that withdraws this
+ * permission. CMX_ENOSPC. */
 CMX_MUST_USE cmx_err cmx_nft_resolving(struct cmx_buf *out, const struct cmx_nft_config *c, bool begins);
 
 /* Writes the change that replaces the resolvers. CMX_ENOSPC. */

@@ -1,5 +1,5 @@
-/* resolvers.h - which name servers the agent may query: those of [isolation] resolvers, else those of
- * /etc/resolv.conf(5), which changes while the agent runs (DHCP, another network).
+/* resolvers.h - finds the name servers that the agent may query: those in [isolation] resolvers or, if none are given
+ * there, those in /etc/resolv.conf(5), which changes while the agent runs (DHCP, another network).
  *
  * A name server on this machine (systemd-resolved's stub, dnsmasq) sends queries of its own, as another user. For
  * systemd-resolved its user and its upstream servers are found here; for another forwarder they are configured. */
@@ -28,15 +28,15 @@ struct resolvers_stamp {
 /* True if these files have changed since the last call with that stamp, or if the stamp is zeroed. */
 bool resolvers_changed(struct resolvers_stamp *s);
 
-/* Read parts of the configuration; isolation_compile.c uses them too. */
+/* Helpers that read parts of the configuration; isolation_compile.c uses them too. */
 bool isolation_address(const char *text, struct cmx_ip *ip);
 CMX_MUST_USE cmx_err isolation_addresses(const char *key, const char *text, struct cmx_ip *out, size_t *n,
                                          struct cmx_why *why);
-/* Copies the next word of a list separated by commas or blanks, and moves *at behind it. CMX_ENOENT: there is none;
- * CMX_ENOSPC: the word is too long. */
+/* Copies the next word of a list separated by commas or blanks, and sets *at to the text after the word. CMX_ENOENT:
+ * there is no further word; CMX_ENOSPC: the word is too long. */
 #define ISOLATION_WORD_MAX 64
 CMX_MUST_USE cmx_err isolation_word(const char **at, char word[ISOLATION_WORD_MAX]);
-/* Finds the uid of a user, given by name or number. CMX_ENOENT. */
+/* Finds the uid of a user, given by name or number. CMX_ENOENT: there is no such user. */
 CMX_MUST_USE cmx_err isolation_uid(const char *user, uint32_t *uid);
 
 /* Advice for an error about name servers: one sentence. */

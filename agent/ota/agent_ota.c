@@ -93,7 +93,7 @@ void ota_plan(const struct agent_config *c, struct confine_plan *p)
         return;
     if (p->n_bind < CONFINE_PORTS_MAX)
         p->bind[p->n_bind++] = (uint16_t)c->ota.port;
-    confine_write(p, ota.folder); /* the record of an update is replaced there */
+    confine_write(p, ota.folder); /* the agent replaces the update's record in this folder */
 }
 
 /* Stores the folder of path in ota.folder. */

@@ -12,8 +12,8 @@
 #define OTA_BOOT_ID_MAX 40 /* a UUID as text, with its NUL */
 #define OTA_WHY_MAX 24
 #define OTA_IMAGE_MAX (2 * CMX_SHA256_LEN + 1) /* SHA-256 in hexadecimal, with its NUL */
-#define OTA_TRIAL_BOOTS_MAX 3 /* a new system is rolled back if it boots more often than this without being confirmed  \
-                               */
+/* A new system is rolled back if it boots more often than this without being confirmed. */
+#define OTA_TRIAL_BOOTS_MAX 3
 #define OTA_ROLLBACK_BOOTS_MAX 3 /* if the new system boots this often after its rollback, the rollback is given up */
 
 typedef enum {
@@ -30,28 +30,29 @@ typedef enum {
 struct ota_record {
     ota_phase phase;
     char boot[OTA_BOOT_ID_MAX];            /* identifier of the boot in which the phase began */
-    char old_version[CMX_IMAGE_TEXT_MAX];  /* version before the update; "": not known */
-    char new_version[CMX_IMAGE_TEXT_MAX];  /* version of the system on trial; "": not known */
+    char old_version[CMX_IMAGE_TEXT_MAX];  /* version before the update; empty: not known */
+    char new_version[CMX_IMAGE_TEXT_MAX];  /* version of the system on trial; empty: not known */
     unsigned boots;                        /* boots of the new system since the update or its rollback */
     bool stuck;                            /* the new system is on trial and cannot be rolled back */
-    uint64_t since_ms;                     /* OTA_TRIAL: cmx_port_now_ms when it began in this boot */
+    uint64_t since_ms;                     /* OTA_TRIAL: cmx_port_now_ms when the trial began in this boot */
     char why[OTA_WHY_MAX];                 /* reason for the rollback, without a newline */
     char image[OTA_IMAGE_MAX];             /* digest of the update's image */
-    char last_image[OTA_IMAGE_MAX];        /* digest of the last image that was confirmed; "": none */
+    char last_image[OTA_IMAGE_MAX];        /* digest of the last image that was confirmed; empty: none */
     char last_version[CMX_IMAGE_TEXT_MAX]; /* version of the system that this image installed */
 };
 
 typedef enum {
     OTA_RESOLVED,
-    OTA_UNDECIDED, /* a new boot, and the version hook gave no answer: call it again before anything is confirmed */
+    OTA_UNDECIDED, /* a new boot, but the version hook failed: call the hook again before anything is confirmed */
     OTA_INTERRUPTED_INSTALL /* the last update was interrupted while it was installed */
 } ota_resolution;
 
-/* Moves the record to the phase of this start. boot: this boot's identifier; version: the running system's, "": not
- * known; has_version: a version hook is configured. Pure.
+/* Moves the record to the phase of this start. boot: this boot's identifier; version: version of the running system,
+ * empty: not known; has_version: a version hook is configured. Pure.
  *
- * A new boot of the old version is a rollback, unless the update was the same image that gave the device this version:
- * then both systems have this version, and the new boot counts as one of the new system. */
+ * If the old version runs after a new boot, the system was rolled back. Exception: the update was the same image that
+ * gave the device its old version. Both systems then have the same version, and the boot counts as a boot of the new
+ * system. */
 ota_resolution ota_record_resolve(struct ota_record *r, const char *boot, const char *version, bool has_version,
                                   uint64_t now_ms);
 

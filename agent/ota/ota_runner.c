@@ -229,11 +229,11 @@ static cmx_err wait_for_exit(pid_t pid, int children, int out, uint64_t limit_ms
             return CMX_ECLOSED;
     }
     if (out >= 0)
-        (void)line_read(line, out); /* reads what is there; descendants may hold the pipe open */
+        (void)line_read(line, out); /* reads only what is available: descendants may hold the pipe open */
     return CMX_OK;
 }
 
-/* Returns the process group of the processes that may be left; 0: no process was started. */
+/* Runs one hook. Returns its process group, in which processes may still run; 0: no process was started. */
 static pid_t run_hook(const struct runner_command *c, int children, int in, struct reply *reply)
 {
     struct last_line line = {.n = 0};

@@ -24,7 +24,7 @@ typedef enum {
     RUNNER_HOOKS
 } runner_hook;
 
-#define RUNNER_LINE_MAX 160 /* the line that is kept of a hook's output, with its NUL */
+#define RUNNER_LINE_MAX 160 /* longest line that is kept of a hook's output, with its NUL */
 
 struct runner_command {
     const char *text;  /* NULL: the hook does nothing and succeeds; borrowed until ota_runner_start returns */
@@ -33,7 +33,7 @@ struct runner_command {
 
 struct runner {
     pid_t pid;
-    int fd; /* connected to the runner; -1: it does not run */
+    int fd; /* socket to the runner; -1: the runner does not run */
     uint64_t limit_ms[RUNNER_HOOKS];
 };
 
@@ -41,9 +41,9 @@ struct runner {
 CMX_MUST_USE cmx_err ota_runner_start(struct runner *r, const struct runner_command command[RUNNER_HOOKS]);
 
 /* Runs one hook and waits for its end. in: its standard input, or -1. CMX_OK: exit status 0, and line is the last line
- * of output, printable. On an error line is a sentence for people, which ends with the hook's own last line. CMX_EPERM:
- * another exit status or a signal; CMX_ETIMEOUT: ended at its limit; CMX_EIO: the runner is gone. One caller at a
- * time. */
+ * of output, printable. On an error, line is a sentence for people, which ends with the hook's own last line.
+ * CMX_EPERM: another exit status or a signal; CMX_ETIMEOUT: ended at its limit; CMX_EIO: the runner is gone. One caller
+ * at a time. */
 CMX_MUST_USE cmx_err ota_runner_call(struct runner *r, runner_hook hook, int in, char *line, size_t cap);
 
 /* Ends the hook that is running, if any; ota_runner_call then returns within seconds, and later calls fail. Any thread.

@@ -31,7 +31,8 @@ static void ask_version(struct ota_spool *s)
         cmx_log(CMX_LOG_WARN, TAG, "the running version is not known: %s", line);
 }
 
-/* Derives the state of the last update from this start and the version hook's answer. */
+/* Derives the state of the last update from its record, the current boot and the version that the version hook
+ * reported. */
 static cmx_err resolve(struct ota_spool *s, struct cmx_why *why)
 {
     const ota_phase before = s->record.phase;
@@ -127,7 +128,7 @@ static cmx_err read_at(void *arg, uint32_t offset, void *out, size_t len)
     return pread(s->fd, out, len, offset) == (ssize_t)len ? CMX_OK : CMX_EIO;
 }
 
-/* Calls a hook. On an error why gets the sentence of ota_runner_call. */
+/* Calls a hook. On an error, why is the sentence that ota_runner_call wrote. */
 static cmx_err call(struct ota_spool *s, runner_hook hook, int in, struct cmx_why *why)
 {
     char line[CMX_WHY_MAX];
@@ -263,7 +264,7 @@ static cmx_err open_files(struct ota_spool *s, const char *path)
     }
     s->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (s->fd >= 0 && (fstat(s->fd, &st) != 0 || !S_ISREG(st.st_mode))) {
-        errno = EINVAL; /* such as a device, which cannot be emptied for the next update */
+        errno = EINVAL; /* a device, for example, cannot be emptied for the next update */
         return CMX_EIO;
     }
     if (s->fd >= 0)

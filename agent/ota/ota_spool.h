@@ -1,6 +1,6 @@
 /* ota_spool.h - struct cmx_slots (cmxsafe/ota/slots.h) for a Linux device. A file holds an update until all of it has
- * been verified; only then the install hook gets it on its standard input. A record beside it (ota_record.h) holds the
- * update's state. */
+ * been verified; only then it is passed to the install hook, on standard input. A record beside it (ota_record.h) holds
+ * the update's state. */
 #pragma once
 
 #include <stdbool.h>
@@ -12,7 +12,7 @@
 
 struct ota_spool_config {
     const char *path;      /* path of the file; borrowed during ota_spool_open */
-    uint32_t max_len;      /* bytes of an update */
+    uint32_t max_len;      /* bytes of the longest update */
     bool restarts;         /* an update takes effect with a restart, and is then on trial */
     bool has_version;      /* a version hook is configured */
     struct runner *runner; /* borrowed */
@@ -21,13 +21,13 @@ struct ota_spool_config {
 struct ota_spool {
     struct ota_spool_config config;
     int fd;     /* descriptor of the spool file */
-    int folder; /* the folder of that file */
+    int folder; /* descriptor of its folder */
     char record_name[256];
     struct ota_record record;
-    bool undecided;         /* the version hook has not answered since the boot: nothing is confirmed meanwhile */
+    bool undecided;         /* the version hook has not succeeded since the boot; until it does, nothing is confirmed */
     bool confirm_tried;     /* the device reached its gateway while undecided */
     uint64_t now_ms;        /* when the spool was opened */
-    struct cmx_why problem; /* why the last update did not take effect; "": none */
+    struct cmx_why problem; /* why the last update did not take effect; empty: no problem */
     char boot[OTA_BOOT_ID_MAX];
     char version[CMX_IMAGE_TEXT_MAX];
 };

@@ -93,10 +93,10 @@ for size in 0 5; do
     refuses "image $TMP/image$size: not a file or block device of 1 byte to 4 GB" key \
         "[identity]\nkey_file = $TMP/hwkey\n[attest]\nenabled = yes\nimage = $TMP/image$size"
 done
-refuses "control_socket $TMP/regular: already there, and not a socket" key "[agent]\ncontrol_socket = $TMP/regular"
+refuses "control_socket $TMP/regular: exists and is not a socket" key "[agent]\ncontrol_socket = $TMP/regular"
 refuses "is too long" key "[agent]\ncontrol_socket = /$(printf 'a%.0s' {1..107})"
 takes key "[agent]\ncontrol_socket = $TMP/$(printf 'a%.0s' $(seq $((106 - ${#TMP}))))"
-refuses "spool $TMP/folder: already there, and not a regular file" key "$update = $TMP/folder"
+refuses "spool $TMP/folder: exists and is not a regular file" key "$update = $TMP/folder"
 refuses "spool: uploads would overwrite the key_file of [gateway]" key "$update = $TMP/key"
 refuses "spool: uploads would overwrite the key_file of [ota]" key "$update = $TMP/update.pub"
 config key "$update = $TMP/conf"
