@@ -7,7 +7,7 @@ target_include_directories(cmxsafe-board_parts PUBLIC ${CMX_APP})
 target_include_directories(cmxsafe-board_parts SYSTEM PRIVATE /usr/include/lwip)
 target_link_libraries(cmxsafe-board_parts PUBLIC cmxsafe_idf lwip resolv ${CMAKE_DL_LIBS})
 
-# sockets.c defines libc's own names: the fortified inlines of the headers would clash with them. The program exports
-# these names, so that shared libraries use its sockets.
+# sockets.c defines functions that have the names of libc's; the inline functions that _FORTIFY_SOURCE adds to libc's
+# headers would clash with them. The program exports these names, so that shared libraries use its sockets.
 set_source_files_properties(board/lwip/sockets.c PROPERTIES COMPILE_OPTIONS "-U_FORTIFY_SOURCE;-U_FILE_OFFSET_BITS;-U_TIME_BITS")
 set_target_properties(cmxsafe-board PROPERTIES ENABLE_EXPORTS ON)

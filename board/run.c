@@ -25,7 +25,7 @@
 
 static const char about[] = "Boots the board in DIR and runs its application until SIGINT or SIGTERM: a camera with a "
                             "web page on port 80 and a "
-                            "stream on port 81. The gateway that board.ini names gets the stream.";
+                            "stream on port 81. The stream is reachable through the gateway that board.ini names.";
 
 /* A process runs one board. */
 static struct {
@@ -87,7 +87,8 @@ static int load_config(void)
     return cli_fail("board", why.text, access("board.ini", F_OK) ? "make one with 'cmxsafe-board create'" : NULL);
 }
 
-/* Changes to the board's folder, to which file names are relative, and locks it: one process may use the flash. */
+/* Changes to the board's folder, because file names in board.ini are relative to it. Locks the folder, so that only one
+ * process uses the flash. */
 static int enter(const char *dir)
 {
     int fd;
@@ -107,7 +108,7 @@ static int open_hardware(void)
 {
     const struct cmx_linux_device device = {
         .arg = &board.flash,
-        .no_socket_pair = true, /* as on a device */
+        .no_socket_pair = true, /* as on an ESP32 */
         .flash_size = board_flash_size,
         .flash_read = board_flash_read,
         .flash_write = board_flash_write,
@@ -121,7 +122,8 @@ static int open_hardware(void)
     cmx_err err = board_flash_open(&board.flash, board.config.flash);
 
     if (err != CMX_OK)
-        return cli_fail(board.config.flash, err == CMX_EFORMAT ? "its size is not that of a flash" : cmx_err_text(err),
+        return cli_fail(board.config.flash,
+                        err == CMX_EFORMAT ? "its size is not a valid flash size" : cmx_err_text(err),
                         "make a board with 'cmxsafe-board create'");
     cmx_linux_set_device(&device);
     board_hardware_open(&board.config);
@@ -203,13 +205,13 @@ int board_cmd_run(int argc, char **argv)
     const char *net = NULL, *gateway = NULL;
     const struct cli_option options[] = {
         CLI_TEXT("net", "MODE", "kernel: this machine's sockets; tap:NAME: lwIP over that TAP device", &net),
-        CLI_TEXT("gateway", "HOST[:PORT]", "instead of the gateways in board.ini; a list in the same form", &gateway),
+        CLI_TEXT("gateway", "HOST[:PORT]", "gateways that replace those in board.ini, in the same form", &gateway),
         CLI_LIST("set", "SECTION.KEY=VALUE", "set any key of board.ini; a context's section is 'context NAME'", &set),
     };
     struct cli_line line = CLI_LINE(COMMAND, "DIR", about, 1, 1, options);
     int rc;
 
-    board.argv = argv - 1; /* the program's own arguments */
+    board.argv = argv - 1; /* includes the word 'run', for a restart */
     if (cli_parse(&line, argc, argv, &rc))
         return rc;
     board_config_init(&board.config);

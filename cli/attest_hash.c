@@ -1,4 +1,5 @@
-/* attest_hash.c - `cmxsafe attest` without --evidence: compares the value of /hash, and finds where it differs. */
+/* attest_hash.c - `cmxsafe attest` without --evidence: compares the device's answer to /hash with the expected value,
+ * and finds the chunks of flash that differ. */
 #include <stdio.h>
 #include <string.h>
 
@@ -21,7 +22,7 @@ struct job {
     uint8_t answered[32];
     uint32_t differs[DIFFERENCES_MAX]; /* offsets of the chunks that differ */
     size_t n_differs;
-    bool more; /* there are more differences */
+    bool more; /* more chunks may differ */
 };
 
 static cmx_err expect(const struct job *j, const struct cmx_ranges *ranges, uint8_t out[32])
@@ -42,7 +43,7 @@ static cmx_err put_escaped(struct cmx_buf *b, const char *s)
     return err;
 }
 
-/* Requests the value of /hash. ranges NULL: the device's default. */
+/* Requests the value of /hash. ranges NULL: the device uses its default ranges. */
 static int ask(const struct job *j, const struct cmx_ranges *ranges, uint8_t out[32])
 {
     char mem[HTTP_URL_MAX], hex[65];
@@ -92,8 +93,8 @@ static int compare(const struct job *j, const struct cmx_ranges *ranges, bool *s
     return rc;
 }
 
-/* Finds the chunks that differ by halving the span. Each halving takes one or two requests, so that one differing chunk
- * in 4 GB is found with at most 40 requests. */
+/* Bisects the span until it has found the chunks that differ. Each step takes one or two requests, so a single
+ * differing chunk in 4 GB is found with at most 40 requests. */
 static int locate(struct job *j, struct cmx_range span)
 {
     uint32_t chunks = (span.end - span.begin + CMX_CHUNK - 1) / CMX_CHUNK;
@@ -114,7 +115,7 @@ static int locate(struct job *j, struct cmx_range span)
     if (!rc && !same)
         rc = locate(j, half.r[0]);
     half.r[0] = (struct cmx_range){half.r[0].end, span.end};
-    if (!rc && !same) /* the other half may be equal */
+    if (!rc && !same) /* the second half may still be equal */
         rc = compare(j, &half, &same);
     else
         same = false; /* the first half was equal, so the second half differs */
@@ -149,7 +150,7 @@ static void print_text(const struct job *j, bool match)
     if (j->more)
         printf("and more\n");
     if (!match && j->o->locate && j->n_differs == 0)
-        printf("no single chunk differs: the device has another key or another flash size\n");
+        printf("no chunk of the image differs, but the image does not end where the flash ends; give --ranges\n");
 }
 
 static void print_json(const struct job *j, bool match)
@@ -198,7 +199,7 @@ static int set_ranges(struct job *j)
 
 static int run(struct job *j)
 {
-    /* A request without ranges uses the device's default, as the original client does. */
+    /* If possible, request the device's default ranges by leaving the parameter out, as the original client does. */
     bool by_default = !j->o->ranges && j->o->at == CMX_ATTEST_START;
     bool match;
     char hex[65];
@@ -207,7 +208,7 @@ static int run(struct job *j)
 
     if (err)
         return cli_fail(j->o->image_path, "does not contain all of the ranges",
-                        "give --at, the offset in flash at which it begins");
+                        "use --at to give the offset in flash at which the image begins");
     if (j->o->compute) {
         cmx_text_hex_encode(hex, j->expected, 32);
         puts(hex);

@@ -1,5 +1,4 @@
-/* attest_tool.h - shared by the files of `cmxsafe attest`: the options, the exchange with the device, /hash, evidence.
- */
+/* attest_tool.h - what the files of `cmxsafe attest` share: the options, and the functions that request and verify. */
 #pragma once
 
 #include <stdbool.h>

@@ -119,7 +119,7 @@ int cmd_attest(int argc, char **argv)
     if (!o.key_path)
         o.key_path = "private_key.bin";
     if (!o.attest_key && key_file_read(o.key_path, o.key, &why))
-        return cli_fail(o.key_path, why.text, "give the file burned into the device with --key");
+        return cli_fail(o.key_path, why.text, "use --key to name the file that was burned into the device");
     rc = o.evidence ? attest_evidence(&o) : attest_hash(&o);
     cmx_secret_wipe(o.key, sizeof o.key);
     return rc;

@@ -79,7 +79,7 @@ static int identity_public(int argc, char **argv)
     if (cli_parse(&line, argc, argv, &rc))
         return rc;
     if (key_file_read(path, key, &why))
-        return cli_fail(path, why.text, "give the file burned into the device with --key");
+        return cli_fail(path, why.text, "use --key to name the file that was burned into the device");
     err = make_lines(key, &lines);
     cmx_secret_wipe(key, sizeof key);
     if (err)

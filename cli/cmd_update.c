@@ -33,7 +33,7 @@ static const char about[] =
 enum outcome {
     OUTCOME_NOT_SENT, /* the device still runs its former image; the update can be tried again */
     OUTCOME_REFUSED,  /* the device does not accept the image */
-    OUTCOME_LOST,     /* the device has the image, but has not come back */
+    OUTCOME_LOST,     /* the device has the image; not known whether it runs it */
     OUTCOME_ROLLED_BACK,
     OUTCOME_UPDATED, /* the device runs the image and has confirmed it */
 };
@@ -51,7 +51,7 @@ struct update {
     struct tunnel tunnel;
     struct cmx_image image;
     uint64_t size;
-    /* The present upload: when it began, when its last progress line was printed, and the offset of its first byte. */
+    /* The current upload: when it began, when its last progress line was printed, and the offset of its first byte. */
     uint64_t started_ms, shown_ms, started_at;
     struct update_status before, now;
 };
@@ -71,9 +71,10 @@ static int parse(int argc, char **argv, struct update *u, bool *done)
     const struct cli_option options[] = {
         CLI_TEXT("gateway", "[USER@]HOST[:PORT]", "reach the device through this host, with your own ssh", &u->gateway),
         CLI_TEXT("device", "NAME",
-                 "the device's name or address at the gateway, such as cam-17.cmx; without it, localhost", &u->device),
+                 "the device's name or address, which the gateway resolves, such as cam-17.cmx; without it, localhost",
+                 &u->device),
         CLI_TEXT("ssh-config", "FILE", "ssh reads FILE instead of your configuration (ssh -F)", &u->ssh_config),
-        CLI_NUMBER("port", "N", 1, 65535, "the update service's port at the gateway", &u->port),
+        CLI_NUMBER("port", "N", 1, 65535, "the update service's port, to which the gateway connects", &u->port),
         CLI_TEXT("url", "URL", "reach the service directly; without --gateway and --url, http://127.0.0.1:8989",
                  &u->url),
         CLI_NUMBER("wait", "SECONDS", 1, 86400, "how long to wait for restart and confirmation", &u->wait_s),
@@ -183,7 +184,8 @@ static int stopped(const struct update *u)
 
 /* ---- the connection ---- */
 
-/* Returns the service's URL, with the tunnel up; NULL with a reason in why. */
+/* Returns the service's URL, after opening the tunnel again if it has ended. NULL: that failed, and why has the
+ * reason. */
 static const char *url_of(struct update *u, struct cmx_why *why)
 {
     cmx_err err = u->gateway ? tunnel_keep(&u->tunnel) : CMX_OK;
@@ -270,8 +272,8 @@ static bool progress(void *arg, uint64_t sent)
     return true;
 }
 
-/* Reads the device's state after a failed attempt. True: it has the complete image and is restarting, or has
- * restarted. */
+/* Reads the device's state after a failed attempt. Requests a restart if the device has the complete image and only
+ * waits for one. True: the device is restarting or has restarted. */
 static bool installed_meanwhile(struct update *u, struct update_status *s)
 {
     struct cmx_why why;
@@ -410,7 +412,8 @@ static int wait_for_it(struct update *u)
                     "it rolls back by itself if the new image does not start");
 }
 
-/* True if the device received the complete image in an earlier run, so that nothing is sent again. */
+/* True if the device received the complete image in an earlier run, so that it is not sent again. Requests a restart if
+ * the device only waits for one. *rc: CLI_*. */
 static bool began_before(struct update *u, int *rc)
 {
     const struct update_status *now = &u->before;
@@ -477,7 +480,7 @@ static int attest(struct update *u)
     return cmd_attest((int)(sizeof argv / sizeof argv[0]) - 1, argv);
 }
 
-/* Returns the URL of port 8888 at the host in --url. */
+/* Returns the URL of port 8888 on the host that --url names. */
 static const char *beside(struct update *u)
 {
     const char *slashes = strstr(u->url, "://");

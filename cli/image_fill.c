@@ -15,7 +15,7 @@
 #include "port/linux/new_file.h"
 
 static const char about[] =
-    "Writes IMAGE followed by filler up to the end of the flash, or of the partition (--end). Flash the output at "
+    "Writes IMAGE to OUTPUT, followed by filler up to --end, the end of the flash or of the partition. Flash OUTPUT at "
     "--at. The "
     "key must be secret and must not be the device's own: anyone with the key can compute the filler.";
 

@@ -16,7 +16,7 @@
 
 static const char about[] = "Prints the reference values that `cmxsafe attest --evidence` compares a device with. "
                             "IMAGE is an application image or "
-                            "a dump of flash. The flash behind it is expected to be erased, or to hold filler "
+                            "a dump of flash. The flash after it is expected to be erased, or to hold filler "
                             "(--fill). Keep the manifest beside "
                             "the image.";
 
@@ -88,7 +88,7 @@ static bool add_requirement(struct cmx_manifest *m, const char *word)
     return true;
 }
 
-/* If it returns CLI_OK and leaves *done false, the command continues. */
+/* *done false: the options are valid, and the command continues. *done true: the caller returns the result. */
 static int read_options(struct job *j, int argc, char **argv, bool *done)
 {
     struct cli_list masks = {.n = 0}, requirements = {.n = 0};
@@ -98,7 +98,8 @@ static int read_options(struct job *j, int argc, char **argv, bool *done)
         CLI_NUMBER("at", "OFFSET", 0, UINT32_MAX, "where in flash IMAGE begins", &at, .hex = true),
         CLI_TEXT("flash-size", "BYTES", "4MB, 8MB, 0x400000, ...", &flash_size),
         CLI_TEXT("end", "OFFSET", "where the described part of flash ends; without it, at the end of flash", &end),
-        CLI_TEXT("fill", "FILE", "free flash holds the filler of this key (see `cmxsafe image fill`)", &j->fill_path),
+        CLI_TEXT("fill", "FILE", "free flash holds the filler that `cmxsafe image fill` computes from this key",
+                 &j->fill_path),
         CLI_LIST("mask", "BEGIN-END=NAME",
                  "leave this range out because it changes at run time (nvs, otadata, phy); repeatable", &masks),
         CLI_LIST(
@@ -129,7 +130,7 @@ static int read_options(struct job *j, int argc, char **argv, bool *done)
     return CLI_OK;
 }
 
-/* A manifest names files beside itself, so only the last component is kept. */
+/* The files that a manifest names are in the manifest's own folder, so only the last component of the path is kept. */
 static cmx_err set_file(struct cmx_region *r, const char *path)
 {
     const char *slash = strrchr(path, '/');

@@ -19,7 +19,7 @@ static const char sign_about[] = "Checks IMAGE and appends a signature trailer (
                                  "image replaces IMAGE in one step.";
 
 static const char key_about[] =
-    "Prints the public half of a signing key as OTA_PUBLIC_KEY takes it: 130 hex digits, or PEM.";
+    "Prints the public half of a signing key in a form for OTA_PUBLIC_KEY: 130 hex digits, or PEM.";
 
 static const char key_help[] = "a PEM file, or a key in a token: 'pkcs11:token=NAME;object=NAME'";
 
@@ -31,7 +31,8 @@ struct sign_options {
     bool replace;
 };
 
-/* Writes the signed bytes of in and the trailer to a new file, which then replaces out. key is never replaced. */
+/* Writes the first len bytes of in and the trailer to a new file, which then replaces out. Fails if out is the file
+ * key. */
 static int write_signed(const char *in, const char *out, const char *key, uint32_t len,
                         const uint8_t trailer[CMX_TRAILER_LEN])
 {
@@ -72,7 +73,7 @@ static int sign_with(const struct sign_options *o, const struct cmx_image *image
         cmx_trailer_message(&t, image->digest, message);
         err = signing_key_sign(key, message, sizeof message, t.signature);
     }
-    if (!err) { /* verified before writing, because a token may be faulty */
+    if (!err) { /* verify before writing: a token may be faulty */
         memcpy(keys.key[0], pub, sizeof pub);
         err = cmx_trailer_verify(&t, &keys, t.signed_len, image->digest);
     }
@@ -92,7 +93,7 @@ int image_sign(int argc, char **argv)
     const struct cli_option options[] = {
         CLI_TEXT("key", "KEY", key_help, &o.key, .required = true),
         CLI_TEXT("out", "FILE", "write the signed image to FILE", &o.out),
-        CLI_FLAG("opaque", "IMAGE is any file, not an ESP-IDF image, for a Linux device's handler", &o.opaque),
+        CLI_FLAG("opaque", "IMAGE is not an ESP-IDF image but any file, for a Linux device's handler", &o.opaque),
         CLI_FLAG("replace", "replace the signature of an image that is signed already", &o.replace),
     };
     struct cli_line line = CLI_LINE("cmxsafe image sign", "IMAGE", sign_about, 1, 1, options);

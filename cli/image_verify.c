@@ -9,9 +9,10 @@
 #include "gateway/folder/gw_json.h"
 #include "port/linux/cli.h"
 
-static const char verify_about[] = "Checks IMAGE as a device with these keys does before it activates it. The exit "
-                                   "status is 0 if the device would accept "
-                                   "the image.";
+static const char verify_about[] =
+    "Checks IMAGE as a device with these keys does before it activates an image. The exit "
+    "status is 0 if the device would accept "
+    "the image.";
 
 static const char info_about[] =
     "Prints the description in IMAGE, and whether IMAGE is complete. Signatures are not checked; see verify.";

@@ -1,5 +1,5 @@
-/* Debian's OpenSSL 3.0 reaches PKCS#11 through an engine (libengine-pkcs11-openssl). A provider is tried first if one
- * is configured. The engine interface is deprecated but is the only one that Debian 12 ships. */
+/* Debian's OpenSSL 3.0 uses PKCS#11 tokens through an engine (libengine-pkcs11-openssl). A provider is tried first if
+ * one is configured. The engine interface is deprecated but is the only one that Debian 12 ships. */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "cli/signing_key.h"
 

@@ -13,10 +13,11 @@
 
 #include "cmxsafe/port/port.h"
 
-/* Longer than sshd's default LoginGraceTime of 120 s, which bounds the time at prompts. */
+/* Longer than sshd's default LoginGraceTime of 120 s, after which sshd ends a login that still waits at a prompt. */
 enum { OPEN_TIMEOUT_MS = 180000 };
 
-/* Returns a free loopback port; 0: none. If another program takes it first, ssh fails (ExitOnForwardFailure). */
+/* Returns a free loopback port; 0: none. If another program binds the port before ssh does, ssh fails
+ * (ExitOnForwardFailure). */
 static uint16_t free_port(void)
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -83,8 +84,8 @@ static void run_ssh(const struct tunnel *t)
     argv[n++] = "ssh";
     argv[n++] = "-N";
     argv[n++] = "-T";
-    argv[n++] = "-oLogLevel=ERROR";   /* a refused channel while the device restarts is expected */
-    argv[n++] = "-oControlPath=none"; /* a shared connection would outlive us */
+    argv[n++] = "-oLogLevel=ERROR";   /* hides channels refused while the device restarts */
+    argv[n++] = "-oControlPath=none"; /* a shared connection would outlive this program */
     argv[n++] = "-oExitOnForwardFailure=yes";
     argv[n++] = "-oServerAliveInterval=5";
     argv[n++] = "-oServerAliveCountMax=3";

@@ -1,6 +1,7 @@
 /* tunnel.h - forwards local ports to a device's services through its gateway, with the operator's own ssh (-L), so that
  * the operator's keys, agent, known hosts and jump hosts apply. ssh is one child in our process group, as git and scp
- * run it: it may prompt on the terminal, and Ctrl-C reaches it too. It ends with us, even if we are killed. */
+ * run it: it may prompt on the terminal, and Ctrl-C reaches it too. It ends with this program, even if this program is
+ * killed. */
 #pragma once
 
 #include <signal.h>
@@ -12,15 +13,17 @@
 struct tunnel {
     const char *gateway;               /* "[user@]host[:port]" or an alias of ssh_config; borrowed */
     const char *config;                /* ssh's -F; NULL: the operator's own; borrowed */
-    const char *device;                /* host name or address as the gateway sees it; borrowed */
+    const char *device;                /* host name or address, resolved by the gateway; borrowed */
     uint16_t remote[2];                /* the device's ports; 0: none */
     uint16_t local[2];                 /* the forwards' ports on our loopback */
     const volatile sig_atomic_t *stop; /* not 0: give up; the caller's signal handler sets it */
     pid_t pid;                         /* 0: not running */
 };
 
-/* t holds gateway, config, device, remote and stop. Waits until ssh forwards, including the time that the operator
- * takes at its prompts. CMX_EREFUSED: ssh ended, after printing why; CMX_ETIMEOUT; CMX_EAGAIN: stop was set. */
+/* The caller has set gateway, config, device, remote and stop. Waits until ssh accepts connections on the local port;
+ * the operator's time at ssh's prompts is part of the wait. CMX_EREFUSED: ssh printed the reason and ended;
+ * CMX_ETIMEOUT: ssh did not forward within 3 minutes; CMX_EAGAIN: stop was set; CMX_ENOMEM: no process could be
+ * created. */
 CMX_MUST_USE cmx_err tunnel_open(struct tunnel *t);
 
 /* Opens the tunnel again if ssh has ended. Errors as for tunnel_open. */

@@ -5,7 +5,7 @@
 #include "cli/common/json_get.h"
 #include "cmxsafe/core/text.h"
 
-/* After an upload the device reads a whole slot back to verify it, which takes seconds. */
+/* The device answers an upload only after it has read the whole slot back to verify it, which takes seconds. */
 enum { ANSWER_MS = 20000, UPLOAD_SILENCE_MS = 120000 };
 
 static void member(const char *text, const char *path, char *out, size_t cap)
@@ -68,8 +68,8 @@ static update_result result_of(int status)
     }
 }
 
-/* Performs q. Afterwards why holds the device's reason, or the reason for the lack of an answer. status: receives the
- * state from the answer to GET /update; NULL for other requests. */
+/* Sends q. why: the device's text or, if no answer arrived, the reason. status: the state that the device reports for
+ * GET /update; NULL for other requests. */
 static update_result exchange(const struct http_request *q, struct update_status *status, struct cmx_why *why)
 {
     char words[256];

@@ -25,7 +25,7 @@ typedef enum {
     UPDATE_BUSY,    /* 409; why: the device's reason */
     UPDATE_FOREIGN, /* the answer is not from an update service */
     UPDATE_AGAIN,   /* no answer, or a temporary failure (408, 416, 429, 502, 503, 504); why has the reason */
-    UPDATE_STOPPED, /* progress ended the upload */
+    UPDATE_STOPPED, /* the function progress ended the upload */
 } update_result;
 
 /* Requests the state of the service at url, "http://host:port". */
@@ -34,5 +34,5 @@ update_result update_status_get(const char *url, struct update_status *out, stru
 /* Posts the file. After UPDATE_OK why holds the device's answer. */
 update_result update_send(const char *url, const struct http_upload *file, struct cmx_why *why);
 
-/* POST /restart, for an update whose answer was lost. */
+/* Sends POST /restart, to a device that has the complete image but has not restarted. */
 update_result update_restart(const char *url, struct cmx_why *why);

@@ -1,4 +1,4 @@
-# cmx_embed(TARGET NAME FILE): the text of FILE, with a NUL behind it, as `const char NAME[]` of TARGET.
+# cmx_embed(TARGET NAME FILE): adds the text of FILE, followed by a NUL, to TARGET as `const char NAME[]`.
 function(cmx_embed target name file)
   set(source ${CMAKE_BINARY_DIR}/embed/${name}.c)
   file(READ ${CMAKE_SOURCE_DIR}/${file} hex HEX)

@@ -8,7 +8,7 @@ set(cmx_requires lwip esp_event esp_netif freertos)
 set(cmx_private app_update efuse esp_app_format esp_http_server esp_partition esp_system esp_timer mbedtls nvs_flash spi_flash
     bootloader_support esp_hw_support)
 if(IDF_VERSION_MAJOR GREATER_EQUAL 6)
-  list(APPEND cmx_private esp_security) # this component has esp_hmac.h from 6.0 on
+  list(APPEND cmx_private esp_security) # since ESP-IDF 6.0 this component has esp_hmac.h
 endif()
 
 idf_component_register(SRCS ${cmx_sources} INCLUDE_DIRS ${CMX_ROOT}/src REQUIRES ${cmx_requires} PRIV_REQUIRES ${cmx_private}
@@ -16,8 +16,8 @@ idf_component_register(SRCS ${cmx_sources} INCLUDE_DIRS ${CMX_ROOT}/src REQUIRES
 
 target_compile_options(${COMPONENT_LIB} PRIVATE $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes>)
 if(CONFIG_IDF_TARGET_ARCH_RISCV)
-  # These save 7 % of flash and cost a few cycles per call: no jump tables, no callee-saved registers across calls, no padding
-  # of texts to whole words.
+  # These options save 7 % of flash and cost a few cycles per call: no jump tables, no caller-saved registers kept across
+  # calls, no padding of texts to whole words.
   target_compile_options(${COMPONENT_LIB} PRIVATE -msave-restore -mtune=size -malign-data=natural -fno-expensive-optimizations
     $<$<COMPILE_LANGUAGE:C>:-fno-jump-tables -fno-caller-saves -fno-move-loop-invariants -fno-shrink-wrap>)
 endif()

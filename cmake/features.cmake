@@ -1,6 +1,7 @@
-# Features that need a library of their own. cmx_feature(TARGET NAME MODULES WITH WITHOUT [SYMBOL LIBRARY]...): the option
-# CMX_WITH_NAME adds the file WITH to the target, which loads each LIBRARY when it is needed (cmx_soname), and otherwise the file
-# WITHOUT. MODULES are pkg-config's names. The option is ON; in a build of the agent alone it is ON where the library is installed.
+# Features that need a library of their own. cmx_feature(TARGET NAME MODULES WITH WITHOUT [SYMBOL LIBRARY]...) defines the option
+# CMX_WITH_NAME. If it is ON, TARGET gets the file WITH, and loads each LIBRARY when it needs it (cmx_soname); if it is OFF, TARGET
+# gets the file WITHOUT. MODULES: the libraries' names in pkg-config. The default is ON; in a build of the agent alone, it is OFF
+# if a library is not installed.
 function(cmx_feature target name modules with without)
   pkg_check_modules(CMX_${name} QUIET ${modules})
   set(default ON)

@@ -1,5 +1,5 @@
-# Chooses the source files that depend on the C library, by the functions that the library has: CMX_HEAP and
-# CMX_NEXT_MALLOC.
+# Sets CMX_HEAP and CMX_NEXT_MALLOC, the source files that depend on the C library, by the functions that the library
+# has.
 include(CheckCSourceCompiles)
 include(CheckSymbolExists)
 

@@ -98,7 +98,7 @@ export const untilText = g => (g.ends ? `until ${time(g.ends)}` : "until removed
 
 export async function grant(consumer = "", target = "") {
     const [ends, reasons] = await Promise.all(["for", "why"].map(name => gateway.hasOption("grant", name)));
-    const groups = ends; // the version that added --for also added grants to groups
+    const groups = ends; // a version that has --for also has grants to groups
     confirmChange({
         title: "Grant access",
         what: ["The consumer can open connections to this service at once.", "Without a port, the grant is for all ports that the device has now."],

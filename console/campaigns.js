@@ -20,8 +20,8 @@ const change = (verb, what, danger) => c => confirmChange({
     title: `${verb} ${c.name}`, what, verb, danger,
     command: () => ({ args: ["campaign", verb.toLowerCase(), c.name] }), done: () => { readAt = 0; },
 });
-const pause = change("Pause", ["No more devices are started.", "Updates that have begun are completed."]);
-const resume = change("Resume", ["Devices that wait are started again.", "After a stop, devices that failed are tried again."]);
+const pause = change("Pause", ["No more updates are started.", "Updates that have begun are completed."]);
+const resume = change("Resume", ["Devices that wait are updated.", "After a stop, devices that failed are tried again."]);
 const stop = change("Stop", ["The campaign ends. It can be resumed.", "Updates that have begun are completed."], true);
 const remove = change("Remove", ["The campaign and its records of devices are removed. Nothing on the devices changes."], true);
 
@@ -40,7 +40,7 @@ export async function startCampaign(chosen) {
         title: "Start a campaign",
         what: ["The gateway carries it out in the background. Devices that are away are updated when they come back.",
                "The first devices, the canaries, are updated one by one. One failure among them stops the campaign.",
-               "Later, no more devices are started once the share of failures reaches the limit.",
+               "Later, no more updates are started once the share of failures reaches the limit.",
                "A device with a policy must prove that it runs the new firmware; the manifest has its reference values."],
         fields: [{ name: "name", label: "Name of the campaign", required: true, pattern: "[A-Za-z0-9][A-Za-z0-9._\\-]*" }, selectionField(),
                  ...fields, { name: "expect", label: "Version that the device reports after the update", required: true, when: isOpaque },

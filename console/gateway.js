@@ -85,7 +85,7 @@ export function startLines(args, onObject, options = {}) {
 }
 
 // Like startLines, for a command that reads a File from its standard input and meanwhile prints {"received":BYTES}. No more than WINDOW
-// bytes are on the way, so that neither the browser nor Cockpit has to hold the file.
+// bytes are on their way to the command, so that neither the browser nor Cockpit has to hold the whole file in memory.
 const WINDOW = 1 << 20;
 const CHUNK = 1 << 17;
 export function upload(args, file, onObject) {

@@ -18,7 +18,7 @@ export const model = {
     grants: [],
     status: null, // `status --json`; null while the gateway does not run
     registered: [], // `platform --json`: platforms, CAs and their principals
-    platforms: [], // the registered ones and other consumers with a session, with the members that platformOf adds
+    platforms: [], // registered platforms, and other consumers that have a session; with the members that platformOf adds
     nodes: [],
     findings: null, // `doctor --json`
     rates: { in: 0, out: 0 }, // bytes a second now, over all sessions
@@ -51,7 +51,7 @@ function join(sessions, at) {
     for (const s of sessions) {
         const before = sessionsBefore.get(sessionKey(s));
         joined.n++;
-        joined.gateway = s.gateway || ""; // "": there is one gateway
+        joined.gateway = s.gateway || ""; // "": there is only one gateway
         joined.since = Math.min(joined.since, s.since);
         joined.in += s.bytes_in;
         joined.out += s.bytes_out;
@@ -75,8 +75,9 @@ function deviceState(device) {
     return device.session || device.at ? "connected" : "away";
 }
 
-// Returns the gateway that has the device's session, by the list of sessions or else by the registry. "": there is none, the registry
-// names this gateway or one that is away, or the fleet has one gateway.
+// Returns the gateway that has the device's session: the one in the list of sessions or, if the list has no session of the device,
+// the one in the registry. "": the fleet has only one gateway, neither names a gateway, or the registry names this gateway or one
+// that is away.
 function nodeOf(device, own, away) {
     if (model.nodes.length < 2)
         return "";

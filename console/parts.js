@@ -33,7 +33,7 @@ export function filterField({ name, label, choices, type = "search" }) {
     });
     return {
         element: el("div", { class: "field" }, el("label", { for: id }, label), control),
-        // Shows the value of the address, and draws the choices again where they changed.
+        // Shows the value that the address contains, and draws the choices again if they changed. Returns the value.
         update(options) {
             const list = choices ? choices() : [];
             const text = JSON.stringify(list);
@@ -49,5 +49,5 @@ export function filterField({ name, label, choices, type = "search" }) {
     };
 }
 
-// Returns distinct values with a first choice for all of them.
+// Returns the distinct values as choices. The first choice, with the title `all`, stands for all of them.
 export const choicesOf = (all, values) => [["", all], ...[...new Set(values)].filter(Boolean).sort().map(v => [v, v])];

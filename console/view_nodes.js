@@ -1,4 +1,4 @@
-// view_nodes.js - the gateway's nodes, where there are several.
+// view_nodes.js - the gateways of the fleet, if there are several.
 import { el } from "./dom.js";
 import { model } from "./model.js";
 import { badge } from "./parts.js";

@@ -129,7 +129,7 @@ const shorten = (text, width) => {
 const consumerLabel = (consumer, width) => (consumer.length <= lettersIn(width) ? consumer : consumer.replace(/^(user|group|cgroup|platform):(.*\/)?/, ""));
 const words = { granted: "may reach", active: "is connected to", denied: "was refused at" };
 const portsText = path => `port ${[...path.ports].join(", ")}`;
-// Returns "logged in" and the certificates of the consumer's sessions; "": the consumer is no platform, or has no session.
+// Returns "logged in" and the certificates of the consumer's sessions; "": the consumer is not a platform, or has no session.
 function loginText(consumer) {
     const platform = model.platforms.find(p => p.session && consumerOf(p) === consumer);
     return platform ? ["logged in", ...platform.certificates.map(c => `certificate ${certificateText(c)}`)].join(", ") : "";

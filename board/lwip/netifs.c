@@ -1,7 +1,8 @@
-/* netifs.c - isolates new interfaces at once. Debian's lwIP is built without LWIP_NETIF_EXT_STATUS_CALLBACK, by which
- * ESP-IDF's lwIP reports a new interface, so isolation's timer would find it only after up to CMX_LWIP_SCAN_MS. This
- * program therefore replaces netif_add, also for lwIP's own calls: the replacement calls lwIP's function and then scans
- * all interfaces. The stack's lock is held throughout, and the interface is not up yet. */
+/* netifs.c - isolates new interfaces at once. ESP-IDF's lwIP reports a new interface through
+ * LWIP_NETIF_EXT_STATUS_CALLBACK. Debian's lwIP is built without this option, so isolation's timer might find the
+ * interface only after CMX_LWIP_SCAN_MS. This program therefore replaces netif_add, also for lwIP's own calls: the
+ * replacement calls lwIP's function and then scans all interfaces. The stack's lock is held throughout and the
+ * interface is not up yet, so no packet passes it before the scan. */
 #include <dlfcn.h>
 
 #include "cmxsafe/port/lwip/filter_lwip.h"

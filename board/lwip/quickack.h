@@ -3,6 +3,6 @@
  * each exchange would take up to 250 ms. */
 #pragma once
 
-/* Sends the acknowledgement that lwIP is delaying, if there is one. s: lwIP's own descriptor, used by the calling
- * thread. */
+/* Sends the acknowledgement that lwIP is delaying, if there is one. s: lwIP's own number of the socket (without
+ * LWIP_FD), which the calling thread is using. */
 void board_quickack(int s);

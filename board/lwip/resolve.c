@@ -16,7 +16,8 @@
 #define TRIES 3
 #define WAIT_S 2
 
-/* Sends the query in message and replaces it by the answer. Returns the answer's length; 0: there was none. */
+/* Sends the query in message and overwrites message with the answer. Returns the answer's length; 0: no answer
+ * arrived. */
 static int exchange(int fd, uint8_t *message, int len)
 {
     uint8_t query[MESSAGE_MAX];
@@ -27,7 +28,7 @@ static int exchange(int fd, uint8_t *message, int len)
 
         while (n >= 0 && (n = recv(fd, message, MESSAGE_MAX, 0)) >= 0)
             if (n >= 12 && memcmp(message, query, 2) == 0)
-                return (int)n; /* the socket is connected, so the answer is from the server */
+                return (int)n; /* the socket is connected, so it receives only from the server */
     }
     return 0;
 }

@@ -30,14 +30,14 @@
 #include "cmxsafe/device/claim.h"
 #include "lwip/sockets.h"
 
-/* The first descriptor of lwIP. libssh keeps only 16 bits of a descriptor (SSH_OPTIONS_FD in options.c), so both stacks
- * share that range: the lower half is the kernel's. */
+/* The lowest descriptor that stands for an lwIP socket. libssh keeps only 16 bits of a descriptor (SSH_OPTIONS_FD in
+ * options.c), so both stacks share that range: the kernel's descriptors are in the lower half. */
 #define LWIP_FD 0x8000
-#define POLLS_MAX 512     /* descriptors in one poll */
+#define POLLS_MAX 512     /* most descriptors in one poll */
 #define MIXED_SLICE_MS 10 /* how late poll may notice an event if it waits for both stacks */
 #define NAMES_MAX 8
-/* Sockets of lwIP that may be open at once. Debian's lwIP grows its socket table without a lock that readers take, so
- * it is grown to this size before a second thread uses it, and never again. */
+/* The most lwIP sockets that may be open at once. Debian's lwIP grows its socket table while other threads read it
+ * without a lock, so the table is grown to this size before a second thread uses it, and never again. */
 #define SOCKETS_MAX 512
 
 static atomic_bool active;
@@ -87,7 +87,7 @@ static int from_lwip(int s)
     return s < 0 ? s : s + LWIP_FD;
 }
 
-/* Reserves one of SOCKETS_MAX before lwIP creates a socket. */
+/* Counts the socket that lwIP is about to create. False: SOCKETS_MAX sockets are open. */
 static bool reserve_socket(void)
 {
     if (atomic_fetch_add(&sockets_open, 1) < SOCKETS_MAX)
@@ -97,7 +97,8 @@ static bool reserve_socket(void)
     return false;
 }
 
-/* Takes the result of lwip_socket or lwip_accept. */
+/* Converts s, the result of lwip_socket or lwip_accept, to a descriptor of the program. s < 0: no socket was
+ * created. */
 static int socket_created(int s, int flags)
 {
     if (s < 0)
@@ -107,8 +108,8 @@ static int socket_created(int s, int flags)
     return from_lwip(s);
 }
 
-/* Returns the C library's function of that name, the next one in the dynamic linker's search order, and keeps it in
- * *known. Any thread. */
+/* Returns the C library's function of that name: the one that follows ours in the dynamic linker's search order. Caches
+ * it in *known. Any thread may call this. */
 static void *next_of(_Atomic(void *) *known, const char *name)
 {
     void *f = atomic_load(known);
@@ -124,7 +125,7 @@ static void *next_of(_Atomic(void *) *known, const char *name)
     static _Atomic(void *) known;                                                                                      \
     __typeof__(&name) real = (__typeof__(&name))next_of(&known, #name)
 
-/* ---- making and ending ---- */
+/* ---- opening and closing ---- */
 
 int socket(int family, int type, int protocol)
 {
@@ -198,7 +199,7 @@ int accept4(int fd, struct sockaddr *address, socklen_t *len, int flags)
     return is_ours(fd) ? accept_by_lwip(fd, address, len, flags) : real(fd, address, len, flags);
 }
 
-/* ---- names and options ---- */
+/* ---- addresses and options ---- */
 
 int getsockname(int fd, struct sockaddr *address, socklen_t *len)
 {
@@ -377,7 +378,7 @@ static int merge(const struct split *s, struct pollfd *fds)
     return ready;
 }
 
-/* lwIP's poll can't wait for the kernel's descriptors, so both stacks are polled in turns. */
+/* lwIP's poll can't wait for the kernel's descriptors, so the two stacks are polled alternately. */
 static int poll_both(struct split *s, int (*kernel_poll)(struct pollfd *, nfds_t, int), struct pollfd *fds, int timeout)
 {
     for (;;) {
@@ -413,7 +414,7 @@ int poll(struct pollfd *fds, nfds_t n, int timeout)
     return merge(&s, fds);
 }
 
-/* ---- the names that fortified callers use (glibc's debug/) ---- */
+/* ---- the functions that code compiled with _FORTIFY_SOURCE calls (glibc's debug/) ---- */
 
 int __poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t size);
 ssize_t __recv_chk(int fd, void *out, size_t cap, size_t size, int flags);
@@ -443,7 +444,7 @@ ssize_t __read_chk(int fd, void *out, size_t cap, size_t size)
     return read(fd, out, cap);
 }
 
-/* ---- names of hosts ---- */
+/* ---- host names ---- */
 
 /* Appends libc's addrinfo of the address to the list at *end. */
 static int add_numeric(const uint8_t address[16], const char *service, const struct addrinfo *hints,

@@ -1,8 +1,8 @@
-/* sockets.h - the socket calls of this program and of its libraries (libssh is not changed), redirected to lwIP where
- * the board has a network of its own. */
+/* sockets.h - redirects the socket calls of this program and of its unchanged libraries, such as libssh, to lwIP if the
+ * board has a network of its own. */
 #pragma once
 
-/* From now on sockets of the Internet families belong to lwIP. */
+/* After this call, new sockets of the Internet families (AF_INET, AF_INET6) are lwIP's. */
 void board_sockets_use_lwip(void);
 
 /* Sets the IPv4 name server; NULL: the machine's resolver. Borrowed. */

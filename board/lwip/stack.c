@@ -67,8 +67,8 @@ static cmx_err parse6(const struct board_net *net, struct addresses *a)
                : CMX_EINVAL;
 }
 
-/* Reads the MAC address of board.ini; without one, makes a locally administered address computed from the device's name
- * (FNV-1a), so that it is always the same. */
+/* Reads the MAC address from board.ini. If it has none, computes a locally administered address from the TAP device's
+ * name (FNV-1a), so that the address is the same at every start. */
 static cmx_err parse_mac(const struct board_net *net, const char *name, uint8_t mac[6])
 {
     uint32_t hash = 2166136261u;
@@ -169,7 +169,7 @@ cmx_err board_lwip_start(const char *name, const struct board_net *net, struct c
         err = parse6(net, &a);
     }
     if (err == CMX_OK) {
-        cmx_why_set(why, "[net] mac: '%s' is not a station's address", net->mac ? net->mac : "");
+        cmx_why_set(why, "[net] mac: '%s' is not a unicast MAC address", net->mac ? net->mac : "");
         err = parse_mac(net, name, tap.mac);
     }
     if (err == CMX_OK)

@@ -9,7 +9,7 @@
 struct board_net {
     const char *address;  /* IPv4: "10.0.0.2/24" */
     const char *gateway;  /* IPv4 router; NULL: none */
-    const char *address6; /* IPv6: "fd00::2/64"; NULL: link-local and what routers advertise */
+    const char *address6; /* IPv6: "fd00::2/64"; NULL: only link-local and advertised addresses */
     const char *dns;      /* IPv4 name server; NULL: the machine's resolver. Borrowed for the life of the process */
     const char *mac;      /* NULL: derived from the TAP device's name */
 };

@@ -30,7 +30,7 @@ cmx_err board_tap_open(const char *name, int *fd, struct cmx_why *why)
     struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI};
 
     if (!name[0] || strlen(name) >= sizeof request.ifr_name) {
-        cmx_why_set(why, "TAP device '%.40s': not a name of 1 to 15 characters", name);
+        cmx_why_set(why, "TAP device '%.40s': the name must have 1 to 15 characters", name);
         return CMX_EINVAL;
     }
     memcpy(request.ifr_name, name, strlen(name));
@@ -51,7 +51,7 @@ static err_t transmit(struct netif *netif, struct pbuf *p)
 
     if (len != p->tot_len)
         return ERR_BUF;
-    /* If the queue is full the frame is lost, as on a cable. */
+    /* If the device's queue is full, the frame is lost, as on a real network. */
     return write(tap->fd, frame, len) == len || errno == EAGAIN || errno == ENOBUFS ? ERR_OK : ERR_IF;
 }
 
@@ -100,7 +100,8 @@ static void read_frames(void *arg)
         else
             cmx_port_sleep_ms(10); /* EIO: the interface is down; it may come up again */
     }
-    cmx_log(CMX_LOG_ERROR, "net", "the TAP device is gone: %s", strerror(errno));
+    cmx_log(CMX_LOG_ERROR, "net", "reading from the TAP device failed, so the board has no network: %s",
+            strerror(errno));
 }
 
 cmx_err board_tap_run(struct board_tap *tap)

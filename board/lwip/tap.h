@@ -13,9 +13,10 @@ struct board_tap {
     struct netif *netif; /* set by board_tap_init */
 };
 
-/* Opens (or makes) the TAP device. CMX_EPERM, CMX_ENOENT, CMX_EBUSY. */
+/* Opens the TAP device, and creates it if it does not exist. CMX_EINVAL: not a valid name; CMX_ENOENT: this machine has
+ * no /dev/net/tun; CMX_EBUSY: another process uses the device; CMX_EPERM: any other failure. */
 CMX_MUST_USE cmx_err board_tap_open(const char *name, int *fd, struct cmx_why *why);
 
-/* netif_add's init function; netif->state is a struct board_tap *. board_tap_run starts the reading of frames. */
+/* netif_add's init function; netif->state is a struct board_tap *. board_tap_run starts a task that reads frames. */
 signed char board_tap_init(struct netif *netif);
 CMX_MUST_USE cmx_err board_tap_run(struct board_tap *tap);

@@ -1,5 +1,5 @@
 /* http_client.h - one request to a device's service, over libcurl. Plain HTTP, because an SSH session carries it. Uses
- * no proxy and follows no redirect; bounds the size of the answer and the time that it takes. */
+ * no proxy and follows no redirect; limits the size of the answer and the duration of the exchange. */
 #pragma once
 
 #include <stdbool.h>
@@ -19,7 +19,7 @@ struct http_upload {
     FILE *file; /* positioned at first */
     uint64_t first, total;
     unsigned kbps;
-    bool (*progress)(void *arg, uint64_t sent); /* bytes of the whole file sent so far; false ends the request */
+    bool (*progress)(void *arg, uint64_t sent); /* sent: includes the bytes before first; false ends the request */
     void *arg;
 };
 
@@ -47,7 +47,7 @@ struct http_answer {
 /* True if a request can use the URL as its base. */
 bool http_url_ok(const char *url);
 
-/* Returns CMX_OK when an answer came, whatever its status; free it with http_answer_free. Otherwise why says what
+/* Returns CMX_OK when an answer arrived, with any status; free it with http_answer_free. Otherwise why says what
  * failed: CMX_EINVAL (not an http URL), CMX_EDNS, CMX_EREFUSED, CMX_ETIMEOUT, CMX_ECLOSED, CMX_EPROTO (the peer does
  * not speak HTTP), CMX_ETRUNC (shorter than announced), CMX_ENOSPC (longer than HTTP_ANSWER_MAX), CMX_EAGAIN (progress
  * ended the request), CMX_ENOMEM. */

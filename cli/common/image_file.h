@@ -14,7 +14,7 @@
     }
 
 /* Checks the file at path against the policy. On CLI_OK c describes the image; nothing needs to be released. On
- * CLI_FAILED the reason was printed; todo is passed to cli_fail. */
+ * CLI_FAILED the reason was printed, with todo as the advice (see cli_fail). */
 int image_file_check(const char *path, const struct cmx_image_policy *policy, struct cmx_image *c, const char *todo);
 
 /* Like image_file_check, but prints no message: why says what is wrong. */

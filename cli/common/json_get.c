@@ -12,7 +12,8 @@ static const char *space(const char *p)
     return p + strspn(p, " \t\r\n");
 }
 
-/* p points behind the opening quote. Returns a pointer behind the closing quote, or NULL if there is none. */
+/* p points to the character after the opening quote. Returns a pointer to the one after the closing quote, or NULL if
+ * there is no closing quote. */
 static const char *string_end(const char *p)
 {
     for (; *p && *p != '"'; p++)
@@ -21,7 +22,7 @@ static const char *string_end(const char *p)
     return *p ? p + 1 : NULL;
 }
 
-/* Returns a pointer behind the value at p, or NULL. */
+/* Returns a pointer to the character after the value at p. NULL: p is not a value, or it is nested too deeply. */
 static const char *skip(const char *p, int depth)
 {
     bool object = *p == '{';
@@ -110,7 +111,7 @@ static cmx_err take_string(const char *p, char *out, size_t cap)
     return cut ? CMX_ENOSPC : CMX_OK;
 }
 
-/* Sets *value to where the value at path begins. */
+/* Sets *value to the first character of the value at path. */
 static cmx_err find(const char *text, const char *path, const char **value)
 {
     const char *p = space(text);

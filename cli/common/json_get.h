@@ -1,6 +1,6 @@
-/* json_get.h - reads JSON (RFC 8259) of devices, other gateways, the running gateway and child processes. Pure; bounds
- * nesting. Written by hand because a library's document tree would need an allocator and far more code for a few
- * members. */
+/* json_get.h - reads JSON (RFC 8259) that comes from devices, other gateways, the running gateway and child processes.
+ * Pure; limits the nesting depth. Written by hand because a library's document tree would need an allocator and far
+ * more code for a few members. */
 #pragma once
 
 #include <stdbool.h>
@@ -15,7 +15,7 @@
  * a string, or "" for a number. After the other errors out is "". */
 CMX_MUST_USE cmx_err json_get(const char *text, const char *path, char *out, size_t cap);
 
-/* Like json_get, for a member that may be missing. False: out is as json_get leaves it. */
+/* Like json_get, for a member that may be missing. False: json_get failed, and out holds what it left there. */
 bool json_text(const char *text, const char *path, char *out, size_t cap);
 /* Returns 0 if there is no such number. */
 int64_t json_number(const char *text, const char *path);
@@ -23,12 +23,12 @@ bool json_is_true(const char *text, const char *path);
 
 /* True if the text is one value with nothing but white space around it. */
 bool json_is_whole(const char *text);
-/* Returns where the member's value begins, which tells its type: '"', '{', '[', or a number, true, false, null. NULL:
- * there is no such member. path "": text itself. */
+/* Returns a pointer to the first character of the member's value. It shows the type: '"', '{', '[', or the beginning of
+ * a number, true, false or null. NULL: there is no such member. path "": text itself. */
 const char *json_find(const char *text, const char *path);
 /* Returns the length of the value that begins at value; 0: it is not JSON. */
 size_t json_length(const char *value);
-/* Returns the first element of the array at a path, and the one after an element; NULL: there is none, or this is no
- * array. */
+/* json_first returns the first element of the array at a path, json_next the element after this one. NULL: there is no
+ * such element, or the value is not an array. */
 const char *json_first(const char *text, const char *path);
 const char *json_next(const char *element);

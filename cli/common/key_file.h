@@ -1,5 +1,5 @@
-/* key_file.h - the operator's files with a device's keys: the hardware key (private_key.bin), with cmx_hmac_fn over it,
- * and the attestation key that `cmxsafe identity public` prints. */
+/* key_file.h - reads the operator's files with a device's keys: the hardware key (private_key.bin), with cmx_hmac_fn
+ * over it, and the attestation key that `cmxsafe identity public` prints. */
 #pragma once
 
 #include <stddef.h>
@@ -9,13 +9,13 @@
 #include "cmxsafe/core/why.h"
 #include "cmxsafe/identity/attest_key.h"
 
-/* Reads a file of exactly 32 bytes. why: one phrase. The caller wipes key. CMX_ENOENT, CMX_EPERM, CMX_EIO; CMX_EFORMAT:
- * another length.
- */
+/* Reads a file of exactly 32 bytes. why: one phrase. The caller wipes key. CMX_ENOENT, CMX_EPERM, CMX_EIO: the file
+ * can't be read; CMX_EFORMAT: it has another length. */
 CMX_MUST_USE cmx_err key_file_read(const char *path, uint8_t key[32], struct cmx_why *why);
 
 /* Computes the HMAC-SHA256 that the device's hardware would compute; arg: the 32 bytes. */
 CMX_MUST_USE cmx_err key_file_hmac(void *arg, const void *msg, size_t len, uint8_t out[32]);
 
-/* Finds the first attestation key among the file's lines. Errors as above; CMX_EFORMAT: there is none. */
+/* Finds the first attestation key among the file's lines. Errors as for key_file_read; CMX_EFORMAT: the file has no
+ * such key. */
 CMX_MUST_USE cmx_err key_file_read_attest(const char *path, struct cmx_attest_key *out, struct cmx_why *why);

@@ -20,10 +20,11 @@
 #define HISTORY_MS 20 /* polling interval until the other gateways have sent their logs */
 
 static const char about[] =
-    "Prints connections to devices' services (source, target, begin, end, bytes) and refused connections, at all "
-    "gateways of\nthe fleet; with --here only at this one. "
-    "A connection is printed when it closes; with --follow also when it opens. --since: a time such as 2026-11-22 or\n"
-    "'2026-11-22 13:05:29', or the last 30m, 12h, 7d.";
+    "Prints connections to devices' services (source, target, begin, end, bytes) and refused connections, from all "
+    "gateways of\nthe fleet; with --here only from this one. "
+    "A connection is printed when it closes; with --follow also when it opens. --since takes a time such as "
+    "2026-11-22\n"
+    "or '2026-11-22 13:05:29', or a length of time before now: 30m, 12h, 7d.";
 
 struct names {
     struct gw_party *parties;
@@ -41,7 +42,7 @@ struct access_job {
     bool json;
 };
 
-/* A line of a gateway's log; all are printed in the order of their times. */
+/* A line of a gateway's log. The lines of all gateways are printed in the order of their times. */
 struct access_line {
     int64_t at_ms;
     size_t number;    /* position in the log, which orders lines with the same time */
@@ -68,7 +69,7 @@ static cmx_err add_party(void *arg, const struct gw_party *p)
     return CMX_OK;
 }
 
-/* Sorts by address; of two parties with the same address, the active one comes first. */
+/* Compares addresses. Of two parties with the same address, the active one comes before the revoked one. */
 static int compare_parties(const void *a, const void *b)
 {
     const struct gw_party *x = a;
@@ -251,7 +252,7 @@ static int compare_lines(const void *a, const void *b)
     return x->number < y->number ? -1 : 1;
 }
 
-/* Cuts the text into its lines. */
+/* Splits the text into lines and adds them. */
 static void add_lines(struct access_lines *l, const char *node, char *text)
 {
     char *rest = text;
@@ -421,7 +422,7 @@ static int run(struct access_job *job, const struct gw_common *c)
         return CLI_FAILED;
     if (job->g.simple || job->g.user) {
         gw_folder_close(&job->g);
-        return cli_fail("access failed", "only a system gateway has identities, and with them an access log", NULL);
+        return cli_fail("access failed", "only a system gateway has identities and so an access log", NULL);
     }
     err = gw_party_each(&job->g.registry, &job->g.fleet, add_party, &job->names, &e);
     if (!err && job->names.n)

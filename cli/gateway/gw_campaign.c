@@ -151,8 +151,8 @@ static int campaign_start(int argc, char **argv)
     const struct cli_option options[] = {
         GW_CHANGE_OPTIONS(o.x.common),
         CLI_TEXT("image", "FILE", "the image", &o.image, .required = true),
-        CLI_LIST("manifest", "FILE", "the new firmware's manifest; give it again for another slot", &o.manifests),
-        CLI_TEXT("at", "TIME", "start no device before this time (UTC): '2026-05-02 02:00'", &o.at),
+        CLI_LIST("manifest", "FILE", "the new firmware's manifest; repeat the option for each slot", &o.manifests),
+        CLI_TEXT("at", "TIME", "start no update before this time (UTC): '2026-05-02 02:00'", &o.at),
         GW_SELECTION_OPTIONS(o.selection),
         GW_PACE_OPTIONS(o.pace),
         CLI_NUMBER("port", "PORT", 1, 65535, "the update service's port on the device", &o.port),
@@ -206,7 +206,7 @@ static cmx_err remove_campaign(struct gw *g, const char *name, gw_outcome *out, 
     return gw_campaign_remove(&g->registry, name, e);
 }
 
-/* a->from 0: removes the campaign. */
+/* Runs the command of the action. An action whose `from` is 0 removes the campaign. */
 static int run_change(const struct action *a, int argc, char **argv)
 {
     struct gw_change x = {.what = a->failed};
@@ -225,7 +225,7 @@ static int run_change(const struct action *a, int argc, char **argv)
 static int campaign_pause(int argc, char **argv)
 {
     static const struct action a = {"cmxsafe gateway campaign pause",
-                                    "Starts no more devices. Updates that have begun are completed.",
+                                    "Starts no more updates. Updates that have begun are completed.",
                                     "the campaign was not paused", GW_CAMPAIGN_PAUSED, FROM(GW_CAMPAIGN_ACTIVE)};
     return run_change(&a, argc, argv);
 }
@@ -368,7 +368,7 @@ int gw_cmd_campaign(int argc, char **argv)
         {"start", campaign_start, "store an update of devices"},
         {"list", campaign_list, "list the campaigns"},
         {"show", campaign_show, "show the progress of each device"},
-        {"pause", campaign_pause, "start no more devices for now"},
+        {"pause", campaign_pause, "start no more updates for now"},
         {"resume", campaign_resume, "continue a campaign"},
         {"stop", campaign_stop, "end a campaign"},
         {"remove", campaign_remove, "remove a campaign that has ended"},

@@ -43,7 +43,8 @@ struct tick {
     int64_t now;
 };
 
-/* A device's child may belong to a campaign that was stopped: an update that has begun is completed. */
+/* Finds the child that updates the device. It may belong to a campaign that was stopped, because an update that has
+ * begun is completed. */
 static struct gw_campaign_child *find_child(const struct gw_campaigns *w, int64_t device)
 {
     struct gw_campaign_child *x = w->children;
@@ -115,7 +116,7 @@ static void add_child(struct tick *t, const struct gw_campaign *c, const struct 
         drop_child(t->w, x);
 }
 
-/* ---- a child's end ---- */
+/* ---- the end of a child ---- */
 
 static bool must_attest(struct gw_registry *r, const char *name)
 {
@@ -202,15 +203,15 @@ static bool matches_campaign(const struct gw_campaign *c, const char *manifest)
     return c->n_manifests == 0;
 }
 
-/* Decides about a device whose evidence is awaited. Evidence with a time in the future is ignored, because it was given
- * before the clock was set back. */
+/* Ends the update of a device if its new evidence has arrived, or is too late. Evidence with a time in the future is
+ * ignored, because it was given before the clock was set back. */
 static void judge_evidence(struct tick *t, const struct gw_campaign *c, struct gw_update *u)
 {
     struct gw_standing s;
     char text[GW_CAMPAIGN_DETAIL_MAX];
 
     if (gw_standing_get(&t->g->registry, u->name, &s, t->e))
-        return; /* the next tick decides */
+        return; /* the next tick tries again */
     if (!s.policy || s.exempt) {
         u->state = GW_UPDATE_DONE;
     } else if (s.at > u->at && s.at <= t->now) {
@@ -377,7 +378,7 @@ static cmx_err start_waiting(void *arg, const struct gw_update *u)
 
     if (!gw_pace_may_start(&k->pace, done_of(k->campaign), k->running) ||
         k->t->w->n_children >= GW_CAMPAIGN_CHILDREN_MAX)
-        return CMX_ECLOSED; /* enough devices were found */
+        return CMX_ECLOSED; /* enough updates are running */
     if (u->state == GW_UPDATE_WAITING && is_ripe(k, u)) {
         add_child(k->t, k->campaign, u);
         k->running++;
@@ -429,7 +430,7 @@ static void drop_due(struct tick *t)
     }
 }
 
-/* Frees the children that ended, once their results are stored. */
+/* Frees the children that ended. Their results must have been stored. */
 static void drop_ended(struct gw_campaigns *w)
 {
     struct gw_campaign_child *next;
@@ -470,7 +471,8 @@ cmx_err gw_campaigns_tick(struct gw_campaigns *w, struct gw *g, struct cmx_why *
     char source[GW_ADDRESS_MAX];
     cmx_err err = CMX_OK;
 
-    /* The judge permits the gateway's own identity to reach every device, also in quarantine. */
+    /* Children connect from the gateway's own identity: the judge lets it reach every device, even one in
+     * quarantine. */
     if (!g->user && !g->simple)
         err = gw_party_gateway_identity(&g->fleet, source, e);
     if (!err && !g->user && !g->simple && setenv(HTTP_SOURCE_VARIABLE, source, 1) != 0)

@@ -9,7 +9,7 @@
 #include "gateway/server/gw_inside.h"
 
 #define LINE_MAX_CHARS 512
-#define JSON_MAX 16384 /* longer than the output of attest and update */
+#define JSON_MAX 16384 /* more than attest or update prints */
 
 void gw_child_url(const char *address, uint64_t port, char *out, size_t cap)
 {

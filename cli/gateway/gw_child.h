@@ -15,9 +15,10 @@ struct gw_child {
 void gw_child_url(const char *address, uint64_t port, char *out, size_t cap);
 /* argv[0] is replaced by this program. as_nobody: see gw_inside_start. False: it could not be started. */
 bool gw_child_start(struct gw_child *c, const struct gw *g, bool as_nobody, char *argv[]);
-/* Writes the last line of stdout (good true) or of stderr (good false), made printable. */
+/* Writes the last line of stdout (good true) or of stderr (good false), made printable. If that stream is empty, writes
+ * the last line of the other one. */
 void gw_child_last_line(const struct gw_child *c, bool good, char *out, size_t cap);
-/* Reads a member of the JSON that the child printed. False: there is none. */
+/* Reads a member of the JSON that the child printed. False: there is no such member. */
 bool gw_child_json(const struct gw_child *c, const char *path, char *out, size_t cap);
 /* Writes the evidence's claims from the JSON that attest printed, in the form of struct gw_attestation; "": none. */
 void gw_child_claims(const struct gw_child *c, char out[GW_CLAIMS_MAX]);

@@ -30,7 +30,7 @@ int gw_command_open(struct gw *g, const struct gw_common *c, bool write)
         return CLI_OK;
     if (err == CMX_ENOENT && is_own_default(c) && access(GW_SYSTEM_DIR, F_OK) == 0)
         cmx_why_set(&e,
-                    "no gateway of yours; use sudo for the system's, or set up one of your own with 'cmxsafe gateway "
+                    "you have no gateway of your own; use sudo for the system's, or set one up with 'cmxsafe gateway "
                     "init --user'");
     return gw_fail("the gateway can't be opened", &e);
 }

@@ -28,7 +28,7 @@ struct gw_common {
 
 /* ---- opening and changing the gateway ---- */
 
-/* Opens the gateway in the folder that c names. CLI_OK, or CLI_FAILED after an error that was printed. Close with
+/* Opens the gateway in the folder that c names. CLI_OK; CLI_FAILED: the error was printed. Close with
  * gw_folder_close. */
 int gw_command_open(struct gw *g, const struct gw_common *c, bool write);
 
@@ -43,13 +43,14 @@ struct gw_read {
     int status;          /* the result of gw_read_begin */
 };
 
-/* Opens the registry, which gw_read_finish closes. CLI_OK, or the exit status after an error that was printed. */
+/* Opens the registry, which gw_read_finish closes. CLI_OK; another exit status: the error was printed. */
 int gw_read_begin(struct gw_read *x);
 /* With --json: begins the document on stdout with an array or an object, which gw_read_finish ends. Without --json:
  * returns NULL. */
 struct cmx_json *gw_read_array(struct gw_read *x);
 struct cmx_json *gw_read_object(struct gw_read *x);
-/* Ends the document and closes g. Prints err, with x->e as the reason. CLI_OK or CLI_FAILED. */
+/* Ends the document and closes g. If err is not CMX_OK, prints the error, with x->e as the reason. CLI_OK or
+ * CLI_FAILED. */
 int gw_read_finish(struct gw_read *x, cmx_err err);
 
 /* A command that changes the registry. Zero it and set `what`. */
@@ -62,8 +63,8 @@ struct gw_change {
     int status; /* the result of gw_change_begin */
 };
 
-/* Opens the registry and begins a transaction, which gw_change_finish or gw_change_report ends. CLI_OK, or the
- * exit status after an error that was printed. */
+/* Opens the registry and begins a transaction, which gw_change_finish or gw_change_report ends. CLI_OK; another exit
+ * status: the error was printed. */
 int gw_change_begin(struct gw_change *x);
 
 /* Commits (rolls back after err or in a dry run), then applies the registry: writes the hosts file, writes and loads
@@ -75,7 +76,7 @@ int gw_change_report(struct gw_change *x, cmx_err err, const char *fmt, ...) CMX
 
 /* ---- output ---- */
 
-/* Writes the identity of a consumer; "" where consumers have none. */
+/* Writes the identity of a consumer; "": it has none, as in a small deployment or in --user mode. */
 void gw_command_identity(struct gw *g, const struct gw_consumer *c, char out[GW_ADDRESS_MAX]);
 
 /* Prints the ports or the direct services of a device as text, or `none`. */
@@ -94,8 +95,8 @@ const char *gw_standing_text(const struct gw_standing *s);
 /* Writes a Unix time: "2026-11-22 13:05:29Z", or "-" for 0. */
 const char *gw_command_time(int64_t at, char out[32]);
 const char *gw_outcome_text(gw_outcome o);
-/* Prints the result of a command that changes something, with --json: {"outcome":"changed"}, with "dry_run":true in a
- * dry run. */
+/* For --json: prints the result of a command that changes something, such as {"outcome":"changed"}; a dry run adds
+ * "dry_run":true. */
 void gw_command_print_outcome(const struct gw_common *c, gw_outcome o);
 /* Returns " (dry run)" in a dry run, otherwise "". */
 const char *gw_command_dry_run(const struct gw_common *c);

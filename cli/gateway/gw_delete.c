@@ -1,7 +1,7 @@
 #include "cli/gateway/gw_command.h"
 
 static const char about[] =
-    "Removes a revoked device from the registry, so that its name and address can be used for another one. "
+    "Removes a revoked device from the registry, so that its name and address can be used for another device. "
     "Its keys can't be enrolled again.";
 
 int gw_cmd_delete(int argc, char **argv)

@@ -31,9 +31,9 @@
 #include "gateway/shared/shared.h"
 
 #define SPACE_MIN (50ll << 20)
-#define JUDGE_PENDING_MS 200 /* interval between requests while the guard of a new gateway has not reported yet */
+#define JUDGE_PENDING_MS 200 /* interval between requests until the guard of a new gateway has reported */
 #define JUDGE_PENDING_TRIES 30
-#define BUILT_AFTER 1704067200 /* 2024-01-01: a clock with an earlier time was never set */
+#define BUILT_AFTER 1704067200 /* 2024-01-01: a clock that shows an earlier time was never set */
 
 typedef enum { FINE, HINT, BAD } finding;
 
@@ -69,7 +69,7 @@ static void check(struct doctor *d, bool good, const char *what, const char *why
     say(d, good ? FINE : BAD, what, why, todo);
 }
 
-/* A reason's text is "why; what to do". */
+/* Splits the reason's text, which is "why; what to do". */
 static void say_reason(struct doctor *d, finding f, const char *what, const struct cmx_why *reason)
 {
     char why[CMX_WHY_MAX];
@@ -235,7 +235,7 @@ static void check_keys(struct doctor *d)
     check_key(d, "hostkey_ed25519");
     check_key(d, "hostkey_ecdsa");
     if (geteuid() == 0 && !d->g.user && !d->g.simple)
-        say_reason(d, gw_links_check_key(&d->g, &e) ? BAD : FINE, "the key of the links is there", &e);
+        say_reason(d, gw_links_check_key(&d->g, &e) ? BAD : FINE, "the key of the links is the registered one", &e);
 }
 
 static void check_store(struct doctor *d)
@@ -316,7 +316,7 @@ static void check_limits(struct doctor *d)
     snprintf(todo, sizeof todo, "raise it to %zu or more (LimitNOFILE=, limits.conf)", needed);
     check(d, lim.rlim_max >= needed, "enough open files for the fleet", "the limit is too low", todo);
     check(d, !file_holds("/proc/sys/kernel/pid_max", "32768") || d->devices < 8000, "enough processes for the fleet",
-          "kernel.pid_max is 32768, a device needs two processes", "sysctl kernel.pid_max=4194304");
+          "kernel.pid_max is 32768, but each device needs two processes", "sysctl kernel.pid_max=4194304");
     say(d, file_holds("/proc/sys/net/core/somaxconn", "128\n") ? HINT : FINE, "many devices can log in at once",
         "net.core.somaxconn is 128: if more devices connect at once, the others must try again",
         "sysctl net.core.somaxconn=4096");
@@ -338,7 +338,7 @@ static bool has_units(const struct doctor *d)
            access("/etc/systemd/system/cmxsafe-gateway.service", F_OK) == 0;
 }
 
-/* Checks of the running gateway, from its answer to `status`. */
+/* Checks the running gateway's answer to `status`. */
 static void check_answer(struct doctor *d, const char *answer)
 {
     char judge[200];
@@ -360,7 +360,7 @@ static void check_answer(struct doctor *d, const char *answer)
           "the fleet's rules are watched, and in force", judge,
           "see 'journalctl -u cmxsafe-gateway-guard', and run 'cmxsafe gateway net up'");
     say(d, json_is_true(answer, "confined") ? FINE : HINT, "sessions are kept apart by Landlock",
-        "the kernel has none: a session whose sshd is taken over could act as another",
+        "the kernel has no Landlock: a session whose sshd is taken over could act as another session",
         "boot a kernel with CONFIG_SECURITY_LANDLOCK, and 'landlock' in its lsm= list");
 }
 
@@ -395,7 +395,7 @@ static void check_port(struct doctor *d)
     check(d, gw_program_run(true, argv), "the gateway listens on its port", "nothing listens there", todo);
 }
 
-/* Runs a script as the account, in the host's namespaces. */
+/* Runs a script as the gateway's account, in the host's namespaces. True: its exit status is 0. */
 static bool account_may(const struct doctor *d, const char *script)
 {
     const struct passwd *pw = getpwnam(d->g.account);
@@ -417,7 +417,7 @@ static bool account_may(const struct doctor *d, const char *script)
     return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-/* Checks what sshd and its helper do as the account at every login. */
+/* Checks that the gateway's account can do what sshd and its helper do at every login. */
 static void check_account(struct doctor *d)
 {
     static const char again[] = "run 'cmxsafe gateway init' again";
@@ -439,7 +439,7 @@ static void check_account(struct doctor *d)
     check(d, account_may(d, script), "sshd accepts its configuration as the account", "sshd -T complains",
           "run 'cmxsafe gateway init' again; do not edit sshd_config");
     if (gw_helper_path(&d->g, helper, &e))
-        return; /* check_helper has reported it */
+        return; /* check_helper has reported this */
     snprintf(script, sizeof script, "'%.4000s' '%.4000s' SHA256:doctor", helper, d->g.dir);
     check(d, account_may(d, script), "the look-up helper reads the registry as the account", "it fails", again);
 }
@@ -552,7 +552,7 @@ int gw_cmd_doctor(int argc, char **argv)
     check_store(&d);
     check_helper(&d);
     check_namespaces(&d);
-    check(&d, d.g.simple || access("/proc/net/if_inet6", F_OK) == 0, "IPv6 is on", "the kernel has it off",
+    check(&d, d.g.simple || access("/proc/net/if_inet6", F_OK) == 0, "IPv6 is on", "it is turned off in the kernel",
           "boot without ipv6.disable=1");
     check_time(&d);
     check_limits(&d);

@@ -8,7 +8,7 @@
 static const char about[] =
     "Registers a device by its public key and prints its configuration. Its virtual address is derived from "
     "the key, unless --address or --mac names one.\n\nFor a device that is already enrolled, each "
-    "option replaces one value, and values without an option stay; an empty value, such as --group '', clears one. At "
+    "option replaces one value, and values without an option stay; an empty value, such as --group '', clears it. On "
     "a --simple gateway each port belongs to one device.";
 
 /* Sets d->address: the given address, or one from the MAC; otherwise the present one, or one derived from the key. A
@@ -173,9 +173,9 @@ int gw_cmd_enroll(int argc, char **argv)
         CLI_TEXT("hwkey", "FILE", "the device's hardware key (private_key.bin): its SSH key is derived from it",
                  &job.hwkey),
         CLI_TEXT("attest-key", "FILE",
-                 "the line that verifies its evidence ('cmxsafe identity public'); --hwkey includes it",
+                 "the attestation key that verifies its evidence ('cmxsafe identity public'); not needed with --hwkey",
                  &job.attest_key),
-        CLI_NUMBER("attest-port", "PORT", 1, 65535, "which of its ports gives evidence (default 8888)",
+        CLI_NUMBER("attest-port", "PORT", 1, 65535, "the port of its attestation service (default 8888)",
                    &job.attest_port),
         CLI_TEXT("ports", "LIST", "its services, such as 81,8989,8888", &job.fields.ports),
         GW_DIRECT_OPTION(job.fields),

@@ -1,13 +1,13 @@
-/* gw_enroll.h - enrols a device: shared by enroll and import. */
+/* gw_enroll.h - enrols a device, for the commands enroll and import. */
 #pragma once
 
 #include "cli/gateway/gw_command.h"
 
-/* A device as the operator described it. NULL: the operator did not give the value, so the stored one stays; "" clears
- * it. */
+/* A device as the operator described it. NULL: the operator did not give the value, so the stored value stays. "": the
+ * stored value is cleared. */
 struct gw_enroll_fields {
     const char *name, *ports, *directs, *address, *mac, *group;
-    bool former_key; /* accepts an earlier key of the device, and keeps the present one */
+    bool former_key; /* an earlier key of the device is accepted, but does not replace its present key */
 };
 
 #define GW_DIRECT_OPTION(f)                                                                                            \

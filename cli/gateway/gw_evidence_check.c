@@ -122,7 +122,7 @@ static void describe_claims(struct gw_check_result *r, const struct cmx_verdict 
     for (size_t i = 0; i < v->n; i++)
         if (cmx_buf_printf(&b, "%s%s %s %s", i ? "\n" : "", words[v->checks[i].result], v->checks[i].name,
                            v->checks[i].found))
-            break; /* no room for more claims: the first ones are kept */
+            break; /* no room for more: the claims so far are kept */
     if (cmx_buf_cstr(&b, &text))
         r->claims[0] = '\0';
 }
@@ -205,7 +205,8 @@ _Noreturn static void check_child(struct check *k, const struct gw_policy *p, co
 
     k->result = &result;
     alarm(GW_CHECK_MAX_S);
-    /* The code that parses the device's answer must not hold the parent's handles (registry, locks). */
+    /* Close the descriptors of the parent (registry, locks), so that a device that exploits the parser gets none of
+     * them. */
     if (dup2(out, PIPE_FD) < 0 || close_range(PIPE_FD + 1, ~0U, 0) != 0)
         _exit(EXIT_FAILURE);
     if (load_all(k, p, key)) {

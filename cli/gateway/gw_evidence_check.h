@@ -1,5 +1,5 @@
-/* gw_evidence_check.h - requests signed evidence from one device and verifies it, in a child process without privileges
- * and secrets. Only the child parses bytes from the device. */
+/* gw_evidence_check.h - requests signed evidence from one device and verifies it, in a child process that has no
+ * privileges and no secrets. Only the child parses bytes from the device. */
 #pragma once
 
 #include <sys/types.h>
@@ -7,7 +7,7 @@
 #include "gateway/folder/gw_folder.h"
 #include "gateway/registry/evidence_policy.h"
 
-#define GW_CHECK_MAX_S 60 /* a child that takes longer is ended by its alarm */
+#define GW_CHECK_MAX_S 60 /* SIGALRM ends a child that takes longer */
 
 typedef enum { GW_CHECK_UNKNOWN = 0, GW_CHECK_TRUSTED = 1, GW_CHECK_UNTRUSTED = 2 } gw_check_verdict;
 

@@ -14,7 +14,7 @@
 
 #define VALUE_MAX 256
 #define FROM_MAX 64
-#define RECORD_MAX 1024                   /* bytes of the longest record that a gateway writes */
+#define RECORD_MAX 1024                   /* more than the longest record that a gateway writes */
 #define TIME_MAX_S UINT64_C(253402300799) /* the end of the year 9999 */
 #define TIME_MAX_MS (TIME_MAX_S * UINT64_C(1000) + UINT64_C(999))
 #define COUNT_MAX ((uint64_t)INT64_MAX)
@@ -101,8 +101,8 @@ static bool is_valid(value_type type, const char *text)
     return false;
 }
 
-/* The put functions below return false if the object is malformed. They write what precedes the fault, so call them
- * with j NULL first: then they only check the object. */
+/* The put functions below return false if the object is malformed. They find a fault only after they have written the
+ * members before it. So call them with j NULL first, which checks the object and writes nothing. */
 static bool put_member(struct cmx_json *j, const char *object, const struct member *m)
 {
     const char *value = json_find(object, m->key);

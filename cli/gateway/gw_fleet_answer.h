@@ -1,8 +1,8 @@
 /* gw_fleet_answer.h - reads the answer of another gateway of the fleet (gateway/server/gw_report.h).
  *
- * Another gateway may be compromised, so its text is never copied to our output. From each session and record only
- * known members with a valid type and value are taken, and our own writer writes them again, one line for each record,
- * in printable ASCII. The first three functions have the type gw_fleet_reader (gw_fleet_ask.h). Pure. */
+ * Another gateway may be compromised, so its text is never copied to our output. These functions read only known
+ * members that have a valid type and value, and write them with our own JSON writer: in printable ASCII, one line for
+ * each record. The first three functions have the type gw_fleet_reader (gw_fleet_ask.h). Pure. */
 #pragma once
 
 #include <stdio.h>

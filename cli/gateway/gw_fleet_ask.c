@@ -45,7 +45,7 @@ static int link_connect(const struct gw_node *own, const struct gw_node *node)
     return -1;
 }
 
-/* Sockets made in the fleet's namespace stay there. */
+/* A socket that is created in the fleet's namespace stays in it. */
 int gw_fleet_connect(const struct gw_nodes *nodes, const struct gw_node *node)
 {
     int here = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
@@ -54,7 +54,7 @@ int gw_fleet_connect(const struct gw_nodes *nodes, const struct gw_node *node)
     int fd = in ? link_connect(nodes->own, node) : -1;
 
     if (in && setns(here, CLONE_NEWNET) != 0)
-        _exit(EXIT_FAILURE); /* never continue in the wrong namespace */
+        _exit(EXIT_FAILURE); /* the command must not continue in the wrong namespace */
     if (here >= 0)
         close(here);
     if (inside >= 0)
@@ -99,7 +99,7 @@ static void move_on(struct asking *a, const char *question)
     a->deadline_ms = cmx_port_now_ms() + SILENCE_MS;
 }
 
-/* Continues the exchanges. False: all of them have ended. */
+/* Continues all exchanges for up to 100 ms. False: all of them have ended. */
 static bool wait_some(struct asking *list, size_t n, const char *question)
 {
     struct pollfd p[GW_NODES_MAX];
@@ -128,7 +128,7 @@ static bool ends_with(const char *text, size_t len, const char *end)
     return text && len >= strlen(end) && memcmp(text + len - strlen(end), end, strlen(end)) == 0;
 }
 
-/* Ends the exchange, and lets the reader write the answer. */
+/* Ends the exchange and passes a complete answer to the reader. */
 static void take_answer(struct asking *asked, const char *end, gw_fleet_reader reader, struct gw_fleet_answer *out)
 {
     size_t len = 0;
@@ -138,7 +138,7 @@ static void take_answer(struct asking *asked, const char *end, gw_fleet_reader r
     if (asked->fd >= 0)
         finish(asked);
     if (asked->f)
-        fclose(asked->f); /* if this fails, the answer lacks its end */
+        fclose(asked->f); /* if this fails, the text does not end with `end` */
     out->malformed = asked->too_long;
     if (!asked->too_long && ends_with(asked->text, asked->len, end)) {
         f = open_memstream(&out->text, &len);

@@ -25,7 +25,7 @@ struct gw_fleet_answers {
 int gw_fleet_connect(const struct gw_nodes *nodes, const struct gw_node *node);
 
 /* Sends the request to each other gateway, and waits for answers that end with `end`. The other gateways are not
- * trusted: the length of an answer is bounded, and `out` holds only the reader's output. Needs root. */
+ * trusted: the length of an answer is limited, and `out` contains only what the reader wrote. Needs root. */
 void gw_fleet_ask(struct gw *g, const char *question, const char *end, gw_fleet_reader reader,
                   struct gw_fleet_answers *out);
 /* Prints a warning for each gateway whose answer is missing or malformed. what: the content of the answers, such as

@@ -80,7 +80,8 @@ static void followed_ask(struct gw_fleet_followed *x)
         followed_drop(x);
 }
 
-/* Returns the record, written again by us, to be freed with free(). NULL: it is malformed. */
+/* Returns the record as our own writer writes it; free it with free(). NULL: the record is malformed, or out of
+ * memory. */
 static char *clean_line(struct gw_fleet_followed *x)
 {
     char *text = NULL;

@@ -1,4 +1,4 @@
-/* `cmxsafe gateway follow`: keeps the copy of a shared registry up to date: fetches the changes of other gateways,
+/* `cmxsafe gateway follow`: keeps the copy of a shared registry up to date. It fetches the changes of other gateways,
  * applies them here, and records when PostgreSQL confirmed the copy. The gateway starts it. */
 #include <string.h>
 #include <unistd.h>
@@ -28,7 +28,7 @@ struct follower {
     int wait_ms;                        /* time until the next check */
     bool unapplied;                     /* the copy has changes that were not applied yet */
     bool claims;                        /* the copy has claims that were not applied yet */
-    char left_out[GW_COPY_WARNING_MAX]; /* the rows that were last logged as left out */
+    char left_out[GW_COPY_WARNING_MAX]; /* the message about rows that were left out, as last logged */
 };
 
 static void disconnect(struct follower *f)
@@ -50,7 +50,7 @@ static cmx_err connect_registry(struct follower *f, const char *url, struct cmx_
     return err;
 }
 
-/* Notices changes that other processes of this gateway stored in the copy and did not apply. */
+/* Finds changes that other processes of this gateway stored in the copy but did not apply, and clears their marks. */
 static cmx_err take_unapplied(struct follower *f, struct cmx_why *e)
 {
     struct gw_registry *r = &f->g.registry;
@@ -73,7 +73,7 @@ static cmx_err take_unapplied(struct follower *f, struct cmx_why *e)
     return err;
 }
 
-/* Fetches the changes. Other commands of this gateway wait meanwhile. */
+/* Fetches the changes. Holds the folder's lock, so other commands of this gateway wait meanwhile. */
 static cmx_err take_changes(struct follower *f, struct cmx_why *e)
 {
     struct gw_copy_changes followed = {0};
@@ -114,7 +114,7 @@ static void note_left_out(struct follower *f)
     memcpy(f->left_out, rows, sizeof rows);
 }
 
-/* Removes grants that ended, here and for all gateways. */
+/* Removes grants that ended from the shared registry, and so for all gateways. */
 static cmx_err remove_ended(struct follower *f, struct cmx_why *e)
 {
     struct gw_registry *r = &f->g.registry;
@@ -137,14 +137,15 @@ static cmx_err remove_ended(struct follower *f, struct cmx_why *e)
     return err;
 }
 
-/* Applies the copy, as a command applies its change. */
+/* Applies the copy as a command applies its change: writes and loads the rules, and has the gateway check its
+ * sessions. */
 static cmx_err apply_copy(struct follower *f, struct cmx_why *e)
 {
     struct cmx_why now = {0};
     cmx_err err;
 
     gw_folder_close(&f->g);
-    err = gw_folder_open(&f->g, true, e); /* opened again, because the confirmed copy is no longer stale */
+    err = gw_folder_open(&f->g, true, e); /* open it again: the copy was confirmed, so the folder is no longer stale */
     if (!err)
         err = gw_folder_lock(&f->g, e);
     if (!err)
@@ -189,7 +190,7 @@ static cmx_err follow(struct follower *f, const char *url, struct cmx_why *e)
     return err;
 }
 
-/* Follows the registry for one turn. False: the gateway's registry is no longer shared. */
+/* Fetches and applies changes once. False: the gateway's registry is no longer shared. */
 static bool follow_tick(struct follower *f)
 {
     struct cmx_why e = {0};
@@ -204,7 +205,7 @@ static bool follow_tick(struct follower *f)
         err = follow(f, url, &e);
         if (err)
             (void)!gw_copy_note(&f->g, e.text,
-                                &ignored); /* on failure the recorded state stays, and the copy becomes stale */
+                                &ignored); /* if this fails, the recorded state stays, and the copy becomes stale */
         if (err && !f->retry_ms)
             (void)!gw_apply_claims(&f->g, &ignored); /* the next try comes soon */
     }

@@ -100,8 +100,8 @@ static bool unit_exists(const struct gw_consumer *c)
     return access(path, F_OK) == 0;
 }
 
-/* A grant to an unknown name is accepted, since the account or the unit's cgroup may be created later, but the name may
- * also be a typing error. */
+/* Prints a note if the machine does not know the name. The grant is valid, because the account or the unit's cgroup may
+ * be created later, but the name may be a typing error. */
 static void note_unknown_name(const struct gw_consumer *c)
 {
     if (strcmp(c->kind, "cgroup") == 0 ? unit_exists(c) : gw_party_is_known(c))
@@ -127,8 +127,8 @@ static cmx_err read_terms(const struct grant_options *o, struct gw_grant_terms *
     return err;
 }
 
-/* Counts the devices of a group. A grant to an empty group is accepted, since devices may join it later, but the name
- * may also be a typing error. */
+/* Counts the devices of a group, for a note about an empty group. The grant is valid, because devices may join the
+ * group later, but the name may be a typing error. */
 static cmx_err count_device(void *arg, const struct gw_device *d)
 {
     size_t *n = arg;

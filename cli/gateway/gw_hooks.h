@@ -1,5 +1,5 @@
-/* gw_hooks.h - runs the programs in the gateway's folder hooks.d for events: each gets one line of JSON on its stdin.
- * Bounded in number and time, and outside the data path. */
+/* gw_hooks.h - runs the programs in the gateway's folder hooks.d for events. Each program gets one line of JSON on its
+ * stdin. The number of programs and their time are limited, and no session waits for them. */
 #pragma once
 
 #include "gateway/folder/gw_folder.h"
@@ -17,7 +17,7 @@ struct gw_hooks {
     pid_t running[GW_HOOKS_AT_ONCE]; /* 0: none */
     char last[NAME_MAX + 1];         /* the last hook that received the event queue[first]; "": none yet */
     uint64_t dropped;
-    int64_t event; /* id of the last entry of the audit trail that was handled; -1: not known yet */
+    int64_t event; /* id of the last entry that was read from the audit trail; -1: not known yet */
 };
 
 /* Adds an event. what: "up", "down", or an entry's kind in the audit trail ("quarantine", "expire", ...). */

@@ -171,7 +171,7 @@ static cmx_err check_image(struct checked *k, const char *path, const struct cmx
     return CMX_OK;
 }
 
-/* Returns the error for an image that devices would refuse. */
+/* Fails if devices would refuse the image; e says why. */
 static cmx_err refuse_image(const struct checked *k, const struct cmx_ota_keys *keys, struct cmx_why *e)
 {
     if (!k->esp && !k->image.has_trailer)
@@ -202,7 +202,7 @@ static void image_json(struct cmx_json *j, const struct gw *g, const struct kept
     cmx_json_str(j, "file", path);
     cmx_json_str(j, "name", kept->label);
     cmx_json_i64(j, "at", kept->at);
-    cmx_json_str(j, "problem", problem); /* NULL: it can be used */
+    cmx_json_str(j, "problem", problem); /* NULL: the image can be used */
     if (k) {
         image_file_put(j, &k->image, k->esp);
         cmx_json_str(j, "signature", k->signature);
@@ -325,7 +325,7 @@ static int add_spooled(struct adding *a)
 
     if (status)
         return status;
-    gw_folder_close(&g); /* because an upload may take long; g.dir stays valid */
+    gw_folder_close(&g); /* an upload may take long, so do not keep the registry open; g.dir stays valid */
     err = gw_spool_open(&spool, &g, &from, &e);
     status = err ? gw_fail(a->x.what, &e) : add_checked(a, spool.path);
     gw_spool_close(&spool);
@@ -338,14 +338,14 @@ static int image_add(int argc, char **argv)
     const char *name = NULL;
     const struct cli_option options[] = {
         GW_CHANGE_OPTIONS(a.x.common),
-        CLI_TEXT("name", "TEXT", "a name for people; without it, the file's name", &name),
+        CLI_TEXT("name", "TEXT", "the name that 'image list' shows; without it, the file's name", &name),
         CLI_NUMBER("bytes", "N", 1, IMAGE_BYTES_MAX, "refuse an image of another length", &a.bytes),
         CLI_FLAG("progress", "print {\"received\":BYTES} while the image is read", &a.progress),
     };
     struct cli_line line = CLI_LINE(
         "cmxsafe gateway image add", "FILE|-",
         "Checks an image as a device does and stores a copy for updates. If an update key is set ('image key'), the "
-        "image must be signed with it. The output names the copy, which 'campaign start --image' and 'update' take.",
+        "image must be signed with it. The output contains the digest, and with --json the path, of the copy.",
         1, 1, options);
     char label[GW_STORE_LABEL_MAX];
     char copy[GW_PATH_MAX];

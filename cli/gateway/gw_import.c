@@ -119,7 +119,7 @@ static cmx_err enroll_line(struct import_job *job, char **fields, size_t n, stru
         .ports = field(job, fields, n, COL_PORTS),
         .directs = field(job, fields, n, COL_DIRECT),
         .address =
-            or_null(field(job, fields, n, COL_ADDRESS)), /* it can't be cleared: a device always has an address */
+            or_null(field(job, fields, n, COL_ADDRESS)), /* "" does not clear it: a device always has an address */
         .mac = or_null(field(job, fields, n, COL_MAC)),
         .group = field(job, fields, n, COL_GROUP),
         .former_key = true,
@@ -144,7 +144,7 @@ static cmx_err enroll_line(struct import_job *job, char **fields, size_t n, stru
     return CMX_OK;
 }
 
-/* Makes the reason valid UTF-8, since it may quote fields of the file that are not. */
+/* Makes the reason valid UTF-8: it may quote a field of the file that is not valid UTF-8. */
 static void clean_reason(struct cmx_why *e)
 {
     const struct gw_copy_rule rule = {GW_COPY_TEXT, CMX_WHY_MAX - 1};

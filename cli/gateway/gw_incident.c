@@ -37,7 +37,8 @@ static cmx_err write_once(struct gw *g, const char *what, const char *who, const
 
 /* ---- grants that ended ---- */
 
-/* Finds the device that "HOST PORT" means: an address, or a name with or without the fleet's domain. */
+/* Finds the device that the text "HOST PORT" names. HOST is an address, or a name with or without the fleet's
+ * domain. */
 static cmx_err find_target(struct gw *g, const char *text, struct gw_device *d, unsigned *port)
 {
     char host[GW_NAME_MAX];
@@ -58,8 +59,8 @@ static cmx_err find_target(struct gw *g, const char *text, struct gw_device *d, 
     return err;
 }
 
-/* True if the grant covered this service. grant: its target in the audit trail, such as "cam-17:81", "@cameras" or
- * "@cameras:81". */
+/* True if the grant covered this service. grant: the grant's target in the audit trail, such as "cam-17:81", "@cameras"
+ * or "@cameras:81". */
 static bool covers(const char *grant, const struct gw_device *d, unsigned port)
 {
     char text[GW_NAME_MAX + 16];

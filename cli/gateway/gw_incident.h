@@ -5,8 +5,8 @@
 #include "gateway/folder/gw_folder.h"
 
 #define GW_INCIDENTS_MAX 64         /* incidents waiting to be written; further ones are dropped */
-#define GW_INCIDENT_PAUSE_S 60      /* the same incident is written at most once in this time */
-#define GW_INCIDENT_GRANT_S 604800  /* uses of a grant that ended longer ago are not reported */
+#define GW_INCIDENT_PAUSE_S 60      /* seconds in which the same incident is written at most once */
+#define GW_INCIDENT_GRANT_S 604800  /* seconds after the end of a grant in which its use is reported */
 #define GW_AWAY_KEY "offline_after" /* key in table meta; its value is in seconds, 0: never */
 #define GW_AWAY_DEFAULT "3600"
 
@@ -21,13 +21,13 @@ struct gw_incidents {
 
 /* Queues an incident. detail of a refusal: "HOST PORT". */
 void gw_incident_add(struct gw_incidents *w, bool conflict, const char *name, const char *detail);
-/* Writes the queued incidents into the audit trail; the caller empties the queue after its commit. A refusal is written
- * only if a grant for it has ended. Inside the caller's transaction. */
+/* Writes the queued incidents into the audit trail, inside the caller's transaction. The caller empties the queue after
+ * its commit. A refusal is written only if a grant that permitted the connection has ended. */
 CMX_MUST_USE cmx_err gw_incidents_write(struct gw_incidents *w, struct gw *g, struct cmx_why *e);
 
-/* True if a device may have been away for longer than the limit in the registry. watched_s: how long the caller has
- * been watching; absence before that does not count. */
+/* True if gw_incident_write_away may have an event to write. watched_s: seconds since the caller began to watch; never
+ * true before they reach the limit. */
 bool gw_incident_away_due(struct gw *g, int64_t watched_s);
 /* Writes one event for each device that has been away for longer than the limit, and no further event until it is back.
- * status: the running gateway's answer. Inside the caller's transaction. */
+ * status: the running gateway's answer. Writes inside the caller's transaction. */
 CMX_MUST_USE cmx_err gw_incident_write_away(struct gw *g, char *status, struct cmx_why *e);

@@ -40,7 +40,7 @@ static int give_up(struct gw *g, struct cmx_why *e)
     return gw_fail("init failed", e);
 }
 
-/* Sets the key to the given value. Without one, sets the default if the key has no value yet. */
+/* Sets the key to the given value. given NULL: sets the key to fallback if it has no value yet. */
 static cmx_err settle(struct gw *g, const char *key, const char *given, const char *fallback, struct cmx_why *e)
 {
     char old[GW_HOST_MAX];
@@ -170,7 +170,8 @@ static cmx_err check_host(const char *host, struct cmx_why *e)
                  : CMX_OK;
 }
 
-/* Stores a length of at least least_s; "0" is accepted if least_s is 0. */
+/* Stores a length of time, such as "10m", of at least least_s seconds; given NULL: changes nothing. "0" is accepted if
+ * least_s is 0. */
 static cmx_err settle_length(struct gw *g, const char *option, const char *key, const char *given, int64_t least_s,
                              struct cmx_why *e)
 {
@@ -263,7 +264,7 @@ static cmx_err open_or_create(struct gw *g, const struct init_job *job, bool *cr
     return *created ? gw_registry_create(&g->registry, path, e) : gw_registry_open(&g->registry, path, true, e);
 }
 
-/* True if no init of this gateway was completed. */
+/* True if no earlier init of this gateway was completed. */
 static bool is_fresh(struct gw *g)
 {
     char mode[16];
@@ -271,8 +272,8 @@ static bool is_fresh(struct gw *g)
     return gw_meta_get(&g->registry, "mode", mode, sizeof mode) == CMX_ENOENT;
 }
 
-/* Begins the transaction. In a shared registry only a change of the fleet's settings needs PostgreSQL, so that a
- * gateway can be repaired while PostgreSQL can't be reached. */
+/* Begins the transaction. For a shared registry it connects to PostgreSQL only if the fleet's settings may change, so
+ * that a gateway can be repaired while PostgreSQL can't be reached. */
 static cmx_err begin_settings(struct gw *g, const struct init_job *job, bool fresh, struct cmx_why *e)
 {
     struct gw_registry *r = &g->registry;
@@ -311,7 +312,7 @@ static int finish(struct gw *g, const struct init_job *job, bool fresh, bool cre
         err = gw_apply(g, e);
     if (err)
         return give_up(g, e);
-    /* After an upgrade, the gateway may have been restarted before this command, with the former version's network. */
+    /* Configure a network that is up again: after an upgrade it may still be the one that the former version set up. */
     if (!g->user && !g->simple && gw_apply_is_up(g) && gw_network_up(g) != EXIT_SUCCESS) {
         gw_folder_close(g);
         return CLI_FAILED;

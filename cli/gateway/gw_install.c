@@ -31,7 +31,7 @@ static cmx_err make_account(const struct gw *g, struct cmx_why *e)
         return CMX_OK;
     if (!gw_program_run(false, argv) || !getpwnam(g->account))
         return cmx_why_fail(e, CMX_EPERM,
-                            "useradd could not make the account %s; see above, or install the package passwd",
+                            "useradd could not create the account %s; see above, or install the package passwd",
                             g->account);
     return CMX_OK;
 }
@@ -47,7 +47,7 @@ static cmx_err open_way(const struct gw *g, struct cmx_why *e)
     for (char *slash = strrchr(part, '/'); slash && slash != part; slash = strrchr(part, '/')) {
         *slash = '\0';
         if (stat(part, &st) != 0)
-            return cmx_why_fail(e, CMX_EPERM, "can't look at %s (%s)", part, strerror(errno));
+            return cmx_why_fail(e, CMX_EPERM, "can't read the mode of %s (%s)", part, strerror(errno));
         if (st.st_mode & S_IXOTH)
             continue;
         if (strcmp(part, "/var/lib/cmxsafe") != 0)
@@ -62,8 +62,8 @@ static cmx_err open_way(const struct gw *g, struct cmx_why *e)
     return CMX_OK;
 }
 
-/* Sets the owner to root, and the group to that of the account. sshd runs as the account, so the group's bits in mode
- * say what sshd may do. */
+/* Sets the owner to root, the group to that of the gateway's account, and the mode. sshd runs as the account, so the
+ * group's bits of the mode apply to it. */
 static cmx_err give_to_account(const struct gw *g, const char *name, mode_t mode, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
@@ -79,7 +79,7 @@ static cmx_err give_to_account(const struct gw *g, const char *name, mode_t mode
 
 cmx_err gw_install_public(const char *path, struct gw_key *out, struct cmx_why *e)
 {
-    /* ssh-keygen refuses a private key that a group may read, but not one from a pipe. */
+    /* ssh-keygen refuses a private key file that a group may read, so the key goes through a pipe. */
     const char *argv[] = {"sh", "-c", "cat \"$0\" | ssh-keygen -y -P '' -f /dev/stdin 2>/dev/null", path, NULL};
     char *text = NULL;
     size_t len = 0;
@@ -115,7 +115,7 @@ static cmx_err make_host_key(const struct gw *g, const char *name, const char *t
     gw_path(g, name, path);
     snprintf(comment, sizeof comment, "%s", g->host);
     if (access(path, F_OK) != 0 && !gw_program_run(false, argv))
-        return cmx_why_fail(e, CMX_EIO, "ssh-keygen could not make a host key; install openssh-client");
+        return cmx_why_fail(e, CMX_EIO, "ssh-keygen could not create a host key; install openssh-client");
     snprintf(public, sizeof public, "%.4000s.pub", path);
     err = make_public(g, path, public, e);
     if (err)
@@ -172,7 +172,7 @@ static cmx_err write_units(struct gw *g, struct cmx_why *e)
 {
     static const struct {
         const char *file;
-        bool fleet; /* the gateway is not a small deployment */
+        bool fleet; /* not installed in a small deployment */
     } units[] = {
         {"cmxsafe-gateway-net.service", true},    {"cmxsafe-gateway-guard.service", true},
         {"cmxsafe-gateway-bird.service", true},   {"cmxsafe-gateway.socket", false},

@@ -3,7 +3,8 @@
 
 #include "cli/gateway/gw_command.h"
 
-/* Makes host keys, sshd_config and permissions; in the system mode also the account and the systemd units. */
+/* Creates the host keys and sshd_config, and sets permissions; for a system gateway also creates the account and the
+ * systemd units. */
 CMX_MUST_USE cmx_err gw_install(struct gw *g, struct cmx_why *e);
 
 /* Computes the public part of the host key at path. */

@@ -1,4 +1,4 @@
-/* `cmxsafe gateway join`: makes this machine one more gateway of a fleet. Over SSH it runs 'join --give' at a gateway
+/* `cmxsafe gateway join`: makes this machine one more gateway of a fleet. It runs 'join --give' over SSH on a gateway
  * of the fleet, which prints the settings that all gateways share. Then it runs 'init' with these settings and adds
  * this machine to the registry. */
 #include <errno.h>
@@ -14,7 +14,7 @@
 #include "gateway/server/gw_links.h"
 
 #define GIFT_MAX 32768
-#define KEY_END "END\n" /* follows the lines of a host key */
+#define KEY_END "END\n" /* the line after a host key */
 
 static const char about[] =
     "Makes this machine one more gateway of the fleet to which the gateway at --from belongs. It fetches the host "
@@ -108,7 +108,7 @@ static void start_unit(const char *unit)
         (void)gw_program_run(false, start); /* systemctl prints what failed */
 }
 
-/* ---- at the gateway of the fleet ---- */
+/* ---- on the gateway of the fleet ---- */
 
 /* Copies field n of SSH_CONNECTION: "CLIENT PORT SERVER PORT" (ssh(1)). */
 static bool connection_field(const char *text, unsigned n, char out[GW_ADDRESS_MAX])
@@ -154,7 +154,7 @@ static cmx_err give_all(struct gw *g, const char *connection, struct cmx_why *e)
     return err;
 }
 
-/* Returns CMX_EINVAL if this gateway cannot be one of several; e has the reason. */
+/* CMX_EINVAL: this gateway can't share a fleet with others; e has the reason. */
 static cmx_err check_shared(struct gw *g, struct cmx_why *e)
 {
     char url[GW_REGISTRY_URL_MAX];
@@ -209,9 +209,9 @@ static int give(const struct join_job *job)
     return err ? gw_fail("this gateway can't be joined", &e) : CLI_OK;
 }
 
-/* ---- at the machine that joins ---- */
+/* ---- on the machine that joins ---- */
 
-/* Runs 'join --give' at the other gateway. */
+/* Runs 'join --give' on the other gateway, and copies what it prints to gift. */
 static cmx_err receive(const struct join_job *job, char gift[GIFT_MAX], struct cmx_why *e)
 {
     char remote[GW_PATH_MAX];
@@ -234,7 +234,7 @@ static cmx_err receive(const struct join_job *job, char gift[GIFT_MAX], struct c
     }
     memcpy(gift, text, len);
     gift[len] = '\0';
-    explicit_bzero(text, len); /* the text has host keys */
+    explicit_bzero(text, len); /* the text contains private host keys */
     free(text);                /* allocated by open_memstream */
     return CMX_OK;
 }
@@ -260,7 +260,7 @@ static bool gift_value(const char *gift, const char *key, char *out, size_t cap)
     return true;
 }
 
-/* Writes a host key, unless the file has it already: the sshd of a running gateway reads the file. */
+/* Writes a host key. Leaves a file with the same key untouched, because the sshd of a running gateway reads it. */
 static cmx_err keep_key(const struct gw *g, const char *name, const char *key, size_t len, bool set_up,
                         struct cmx_why *e)
 {
@@ -274,7 +274,7 @@ static cmx_err keep_key(const struct gw *g, const char *name, const char *key, s
     if (err || same)
         return err;
     if (set_up && own_len)
-        return cmx_why_fail(e, CMX_EEXIST, "%s differs from the fleet's; to take the fleet's, move %.200s away first",
+        return cmx_why_fail(e, CMX_EEXIST, "%s differs from the fleet's; to use the fleet's, move %.200s away first",
                             name, path);
     return gw_file_write(path, key, len, strstr(name, ".pub") ? 0644 : 0600, e);
 }
@@ -292,7 +292,7 @@ static cmx_err keep_keys(const struct gw *g, const char *gift, bool set_up, stru
         begin = strstr(gift, head);
         end = begin ? strstr(begin, "\n" KEY_END) : NULL;
         if (!end)
-            return cmx_why_fail(e, CMX_EPROTO, "the other gateway did not give its %s", host_keys[i]);
+            return cmx_why_fail(e, CMX_EPROTO, "the other gateway did not send its %s", host_keys[i]);
         begin += strlen(head);
         err = keep_key(g, host_keys[i], begin, (size_t)(end + 1 - begin), set_up, e);
     }
@@ -340,7 +340,7 @@ static cmx_err check_repeated(struct gw *g, const char *gift, bool *set_up, stru
                                "one, run 'cmxsafe gateway leave', then move its folder away");
 }
 
-/* A gateway that is set up keeps its registry's URL. */
+/* Runs 'init'. If this gateway is set up, its registry's URL stays. */
 static bool run_init(const struct gw *g, const struct join_job *job, const char *gift, bool set_up)
 {
     char fleet[GW_ADDRESS_MAX + 4];
@@ -384,11 +384,11 @@ static int join(const struct join_job *job)
     if (!err && gift_value(gift, "links", links, sizeof links) &&
         (strcmp(links, "plain") == 0) != (job->interface != NULL))
         err = cmx_why_fail(&e, CMX_EINVAL, "the fleet's links are %s; %s", links,
-                           job->interface ? "join without --interface" : "give the --interface for them");
+                           job->interface ? "join without --interface" : "name their interface with --interface");
     if (!err)
         err = keep_keys(&g, gift, set_up, &e);
     if (!err && !gift_value(gift, "client", address, sizeof address))
-        err = cmx_why_fail(&e, CMX_EPROTO, "the other gateway did not say from which address this one came");
+        err = cmx_why_fail(&e, CMX_EPROTO, "the other gateway did not report this machine's address");
     if (!err && !job->interface)
         err = gw_links_key(&g, key, &e); /* init needs the key's file to set up the links */
     if (!err && !run_init(&g, job, gift, set_up))
@@ -413,15 +413,16 @@ int gw_cmd_join(int argc, char **argv)
     struct join_job job = {0};
     const struct cli_option options[] = {
         GW_DIR_OPTION(job.common),
-        CLI_TEXT("from", "[USER@]HOST", "a gateway of the fleet, as ssh takes it", &job.from),
+        CLI_TEXT("from", "[USER@]HOST", "a gateway of the fleet; ssh connects to it", &job.from),
         CLI_TEXT("name", "NAME", "the name of this gateway (default: the machine's name)", &job.name),
-        CLI_TEXT("address", "ADDRESS", "where the others reach its links (default: the SSH connection's)",
+        CLI_TEXT("address", "ADDRESS",
+                 "where the others reach its links (default: this machine's address in the SSH connection)",
                  &job.address),
         CLI_TEXT("interface", "NAME", "plain links over this interface, instead of WireGuard", &job.interface),
         CLI_TEXT("listen", "[ADDRESS:]PORT", "where devices connect (default 2222)", &job.listen),
         CLI_TEXT("host", "NAME", "the name by which devices connect to this gateway (default: the host name)",
                  &job.host),
-        CLI_TEXT("give", "CONNECTION", "internal: join runs this at the other gateway", &job.give),
+        CLI_TEXT("give", "CONNECTION", "internal: join runs this on the other gateway", &job.give),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway join", "", about, 0, 0, options);
     int status;

@@ -12,7 +12,7 @@ static const char about[] =
     "Installs FILE (-: standard input), a key revocation list of 'ssh-keygen -k', in place of the former one. It may "
     "name certificates by "
     "serial number or key ID, keys, and whole CAs. Live sessions that it revokes end at once, on every gateway of the "
-    "fleet. Without FILE, says which list is installed.";
+    "fleet. Without FILE, prints which list is installed.";
 
 static int print_installed(const struct gw_common *c)
 {
@@ -41,7 +41,7 @@ static int print_installed(const struct gw_common *c)
     return gw_read_finish(&x, CMX_OK);
 }
 
-/* sshd's configuration may be from a version that had no KRLs. */
+/* Fails if a version that had no KRLs wrote sshd's configuration: sshd would ignore the list. */
 static cmx_err check_sshd_config(struct gw *g, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
@@ -51,7 +51,7 @@ static cmx_err check_sshd_config(struct gw *g, struct cmx_why *e)
 
     if (!err && !strstr(text, "\nRevokedKeys "))
         err = cmx_why_fail(e, CMX_EPERM,
-                           "sshd's configuration is of an older version; run 'cmxsafe gateway init', and restart the "
+                           "sshd's configuration is from an older version; run 'cmxsafe gateway init', and restart the "
                            "gateway");
     free(text); /* allocated by open_memstream */
     return err;

@@ -9,8 +9,9 @@
 #include "port/linux/linux_http.h"
 
 static const char about[] =
-    "Prints metrics in Prometheus' text form (version 0.0.4), writes them to a file as a whole (for node_exporter's\n"
-    "textfile collector), or serves them by HTTP at a UNIX socket until it is ended. A gateway that does not run is a\n"
+    "Prints metrics in Prometheus' text form (version 0.0.4), writes them atomically to a file (for node_exporter's\n"
+    "textfile collector), or serves them by HTTP on a UNIX socket until it is stopped. A gateway that does not run is "
+    "a\n"
     "metric too (cmxsafe_gateway_up 0).";
 
 /* Writes the text, to be freed with free(). *readable: whether the registry could be read; if not, e has the reason. */

@@ -24,7 +24,7 @@ static void put_gauge(FILE *f, const char *name, const char *help, long long val
     fprintf(f, "cmxsafe_%s %lld\n", name, value);
 }
 
-/* Writes KEY="VALUE", escaped as the text form demands. */
+/* Writes KEY="VALUE", escaped as the text form requires. */
 static void put_label(FILE *f, const char *key, const char *value)
 {
     fprintf(f, "%s=\"", key);
@@ -36,7 +36,7 @@ static void put_label(FILE *f, const char *key, const char *value)
     fputc('"', f);
 }
 
-/* ---- the gateway's own counters: members of its answer ---- */
+/* ---- the gateway's own counters: members of its answer to `traffic` ---- */
 
 static const struct {
     const char *name, *kind, *key, *help;
@@ -97,7 +97,7 @@ struct device {
     int64_t seen, attested, evidence_ends;
     bool has_policy, quarantined;
     bool claims_isolation, isolated;                               /* as in the claim of the device's last evidence */
-    int64_t sessions, in, out, refused, denied, takeovers_refused; /* counted at this gateway */
+    int64_t sessions, in, out, refused, denied, takeovers_refused; /* counted by this gateway */
     bool elsewhere;                                                /* another gateway has its session */
 };
 
@@ -107,7 +107,7 @@ struct fleet {
     struct gw *g;
     struct device *devices; /* sorted by name */
     size_t n, cap;
-    size_t enrolled; /* including those beyond GW_METRICS_DEVICES_MAX */
+    size_t enrolled; /* all devices, also those beyond GW_METRICS_DEVICES_MAX */
     int64_t sessions;
     size_t trusted, untrusted, exempt, quarantined;
 };
@@ -204,8 +204,9 @@ static cmx_err add_standing(void *arg, const struct gw_standing *s)
     return CMX_OK;
 }
 
-/* True if the gateway was seen within GW_NODE_STALE_S of the copy's last confirmation; otherwise its sessions do not
- * count. While PostgreSQL can't be reached, the result stays as it was then. */
+/* True if the gateway wrote to the registry within GW_NODE_STALE_S of the copy's last confirmation. The sessions of
+ * other gateways do not count. While PostgreSQL can't be reached, both times stay the same, and therefore the
+ * result. */
 static bool is_alive(const struct fleet *l, const struct gw_node *n)
 {
     int64_t confirmed = (int64_t)time(NULL) - gw_copy_state_age(&l->copy);
@@ -222,14 +223,14 @@ static cmx_err add_claim(void *arg, const char *address, const char *node, int64
 
     (void)since;
     if (!n || n == l->nodes->own || !is_alive(l, n) || gw_device_name_at(&l->g->registry, address, name))
-        return CMX_OK; /* a claim of this gateway, of a gateway that is away, or for a platform */
+        return CMX_OK; /* skip a claim of this gateway or of a gateway that is away, and a claim for a platform */
     x = fleet_find(l, name);
     if (x)
         x->elsewhere = true;
     return CMX_OK;
 }
 
-/* Adds the running gateway's "parties". */
+/* Adds the numbers of each device, from "parties" in the running gateway's answer. */
 static void add_traffic(struct fleet *l, const char *answer)
 {
     char name[GW_NAME_MAX];
@@ -251,7 +252,7 @@ static void add_traffic(struct fleet *l, const char *answer)
     }
 }
 
-/* ---- one row for each metric of a device ---- */
+/* ---- the metrics of a device: a table with one row for each ---- */
 
 #define OF(member)                                                                                                     \
     static int64_t value_##member(const struct device *x)                                                              \
@@ -293,8 +294,8 @@ static bool has_policy(const struct device *x)
 }
 
 static const struct {
-    const char *name, *kind, *help; /* help NULL: continues the metric above */
-    const char *labels;             /* further labels, or "" */
+    const char *name, *kind, *help; /* help NULL: another value of the metric above */
+    const char *labels;             /* labels besides the name; "": none */
     int64_t (*value)(const struct device *x);
     bool (*shown)(const struct device *x); /* NULL: the metric is always shown */
 } device_metrics[] = {

@@ -15,7 +15,7 @@ static const char about[] = "The network of a system gateway: its namespace, the
                             "  heal    finishes a registry write that was interrupted, before the gateway starts\n"
                             "  inside  configures the namespace that it runs in\n"
                             "  rules   loads the rules again: for a unit with a grant by cgroup (ExecStartPre=+), "
-                            "since each start makes a new cgroup";
+                            "since each start creates a new cgroup";
 
 /* Writes the rules again first, since nft refuses a file that names a cgroup which no longer exists. */
 static int up(struct gw *g, struct cmx_why *e)

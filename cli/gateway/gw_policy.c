@@ -57,7 +57,7 @@ static int policy_set(int argc, char **argv)
         GW_CHANGE_OPTIONS(x.common),
         CLI_LIST("manifest", "FILE", "reference values of firmware that is accepted; repeat it for several", &manifests,
                  .required = true),
-        CLI_TEXT("max-age", "LENGTH", "how long evidence counts: 10m, 1h, 1d", &age),
+        CLI_TEXT("max-age", "LENGTH", "how long evidence is valid: 10m, 1h, 1d", &age),
         CLI_TEXT("enforce", "yes|no", "no: report only", &enforce, .required = true, .choices = yes_no),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway policy set", "DEVICE|@GROUP", about_set, 1, 1, options);

@@ -1,5 +1,5 @@
-/* gw_publish.h - for the worker: writes into the registry which identities are at this gateway (claims), and the
- * gateway's own state (node_state). A single gateway writes nothing. */
+/* gw_publish.h - for the worker: writes into the registry which devices and platforms have a session on this gateway
+ * (claims), and the gateway's own state (node_state). A gateway that is alone in its fleet writes nothing. */
 #pragma once
 
 #include "cli/gateway/gw_command.h"
@@ -11,10 +11,11 @@ struct gw_publish {
     bool has_claims;
 };
 
-/* Queries the running gateway unless an earlier answer is not written yet. g must be open. */
+/* Queries the running gateway, unless an earlier answer still waits to be written. g must be open. */
 void gw_publish_read(struct gw_publish *p, struct gw *g);
 bool gw_publish_is_due(const struct gw_publish *p);
-/* Writes the claims and the node's state if they are due, in the caller's transaction of observations. */
+/* Writes the claims and the node's state of the last answer, if there is one, inside the caller's transaction
+ * (gw_registry_begin_observed). */
 CMX_MUST_USE cmx_err gw_publish_write(const struct gw_publish *p, struct gw *g, struct cmx_why *e);
 /* Call after the commit: updates BIRD's configuration. */
 CMX_MUST_USE cmx_err gw_publish_done(struct gw_publish *p, struct gw *g, struct cmx_why *e);

@@ -16,7 +16,7 @@
 #include "gateway/registry/node.h"
 #include "gateway/server/gw_account.h"
 
-#define KNOWN_MS 10000 /* another gateway applies a change within a second unless it is cut off from the registry */
+#define KNOWN_MS 10000 /* wait for other gateways; one that reaches the registry applies a change in 1 s */
 #define TRY_MS 2000
 #define PAUSE_MS 100
 
@@ -30,7 +30,8 @@ struct gw_reached {
     struct gw_grant_record former;
 };
 
-/* Looks at the device and its grant. *granted: the operator may reach the device already. */
+/* Reads whether the device is quarantined, and the operator's stored grant. *granted: the operator may reach the device
+ * already. */
 static cmx_err look(const struct gw_reach *r, struct gw *g, const struct gw_device *d, struct gw_reached *x,
                     bool *granted, struct cmx_why *e)
 {
@@ -77,10 +78,10 @@ cmx_err gw_reach_add(struct gw_reach *r, struct gw *g, const struct gw_device *d
     return CMX_OK;
 }
 
-/* ---- waiting until another gateway lets the operator through ---- */
+/* ---- waiting until the other gateways let the operator through ---- */
 
-/* Creates a socket in the fleet's namespace. The packet filter treats it as an operator's, because its owner is root
- * and its group is that of the gateway's account. */
+/* Creates a socket in the fleet's namespace. The packet filter lets it use the operator's identity, because its owner
+ * is root and its group is that of the gateway's account. */
 static int operator_socket(const struct gw_reach *r, const struct gw *g)
 {
     struct sockaddr_in6 from = {.sin6_family = AF_INET6};
@@ -132,8 +133,9 @@ static bool is_first_of_node(const struct gw_reach *r, const struct gw_reached *
     return true;
 }
 
-/* Waits until the other gateways let the operator through. One device of each gateway is tried, since a gateway applies
- * all grants of one change at once. If a gateway has not applied them in time, connections to its devices fail. */
+/* Waits until the other gateways let the operator through. Connects to one device of each gateway, since a gateway
+ * applies all grants of one change at once. If a gateway has not applied them in time, connections to its devices
+ * fail. */
 static void await_nodes(const struct gw_reach *r, const struct gw *g)
 {
     uint64_t deadline = cmx_port_now_ms() + KNOWN_MS;
@@ -147,7 +149,7 @@ static void await_nodes(const struct gw_reach *r, const struct gw *g)
 
 int gw_reach_open(struct gw_reach *r)
 {
-    struct gw_change x = {.what = "devices at other gateways can't be reached", .common = *r->common};
+    struct gw_change x = {.what = "devices on other gateways can't be reached", .common = *r->common};
     struct gw g;
     cmx_err err = CMX_OK;
 

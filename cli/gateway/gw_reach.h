@@ -1,6 +1,6 @@
-/* gw_reach.h - permits an operator's command to reach devices that are connected at other gateways, by grants to the
- * operator for as long as the command runs. At this gateway operators need no grant; at other gateways the judge
- * requires one, as for any local user. */
+/* gw_reach.h - lets an operator's command reach devices that are connected to other gateways: the operator has grants
+ * while the command runs. On this gateway operators need no grant; on other gateways the judge requires one, as for any
+ * local user. */
 #pragma once
 
 #include "cli/gateway/gw_command.h"

@@ -147,7 +147,7 @@ static void record(struct run *r, const struct one *x, const char *verdict, cons
         gw_registry_commit(&r->g.registry, &e)) {
         gw_registry_rollback(&r->g.registry);
         r->not_recorded++;
-        (void)gw_fail("the outcome could not be stored", &e); /* summarize makes the exit status 1 */
+        (void)gw_fail("the outcome could not be stored", &e); /* the exit status will be 1 (summarize) */
     }
 }
 
@@ -258,7 +258,7 @@ static void free_list(struct run *r)
     }
 }
 
-/* Finds the operator: sudo's user, else the systemd unit, else the user. */
+/* Identifies the operator: the user who ran sudo; else the systemd service that runs this command; else the user. */
 static void find_operator(struct gw_consumer *c)
 {
     static const char slice[] = "/system.slice/";
@@ -285,7 +285,7 @@ static void find_operator(struct gw_consumer *c)
         snprintf(c->name, sizeof c->name, "%llu", (unsigned long long)uid);
 }
 
-/* Makes requests use the operator's identity as source, so that the devices' services and the access log show the
+/* Requests will come from the operator's identity, so that the devices' services and the access log show the
  * operator. */
 static cmx_err take_identity(struct run *r, struct cmx_why *e)
 {
@@ -309,7 +309,7 @@ static cmx_err take_identity(struct run *r, struct cmx_why *e)
     return err;
 }
 
-/* Finds selected devices that are connected at other gateways. */
+/* Adds the selected devices that are connected to other gateways to r->reach. */
 static cmx_err find_far(struct run *r, struct cmx_why *e)
 {
     cmx_err err = CMX_OK;

@@ -1,4 +1,4 @@
-/* gw_rollout.h - runs attest or update for many devices, some at a time, and stops when too many fail. */
+/* gw_rollout.h - runs attest or update for many devices, several at a time, and starts no more when too many fail. */
 #pragma once
 
 #include "cli/gateway/gw_command.h"
@@ -22,7 +22,7 @@ struct gw_selection {
         CLI_NUMBER("first", "N", 0, 1000000,                                                                           \
                    "this many devices one by one before the others; a failure among them stops the rest", &(p).first), \
         CLI_NUMBER("stop-at", "PERCENT", 1, 100,                                                                       \
-                   "start no more devices once this part of them has failed; 100: never stop", &(p).stop_at)
+                   "stop once this share of the finished devices has failed; 100: never stop", &(p).stop_at)
 
 struct gw_rollout {
     struct gw_common common;
@@ -38,6 +38,6 @@ struct gw_rollout {
  * and a paragraph. Prints a line for each device when it is done. CLI_OK when every device succeeded. */
 int gw_rollout_command(struct gw_rollout *job, const char *rest, const char *about, int argc, char **argv);
 
-/* Calls fn for each selected device, also for revoked ones. CMX_ENOENT: a name is not a device's. */
+/* Calls fn for each selected device, also for revoked ones. CMX_ENOENT: no device has one of the names. */
 CMX_MUST_USE cmx_err gw_rollout_select(struct gw *g, const struct gw_selection *s, gw_device_fn fn, void *arg,
                                        struct cmx_why *e);

@@ -34,7 +34,7 @@ static cmx_err print_grant(void *arg, const struct gw_grant *p)
     return CMX_OK;
 }
 
-/* Writes "claims", the claims of the evidence; modifies the text. */
+/* Writes the claims of the evidence as the array "claims". Modifies the text in claims. */
 static void put_claims(struct cmx_json *j, char *claims)
 {
     char *rest = claims;

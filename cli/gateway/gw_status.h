@@ -20,8 +20,8 @@ struct gw_status_view {
 
 extern const struct gw_status_view gw_status_sessions; /* who is connected */
 
-/* Sends the requests and prints the answers: with --json this gateway's answer as it is, if there are no others. here:
- * the other gateways are not asked. CLI_*; errors are printed. */
+/* Sends the requests and prints the answers. With --json and without other gateways, this gateway's answer is printed
+ * unchanged. here: the other gateways are not asked. CLI_*; errors are printed. */
 int gw_status_show(const struct gw_common *c, bool here, const struct gw_status_view *view);
 
 /* Writes a number of bytes, such as "123M". */

@@ -20,7 +20,7 @@ static const char *const party_keys[] = {"sessions", "bytes_in", "bytes_out", "r
 
 #define COUNTS_MAX GW_COUNT(party_keys)
 
-/* A minute or a party, at one gateway or summed up over all. */
+/* The numbers of a minute or of a party, from one gateway or added up over all gateways. */
 struct traffic_row {
     char name[GW_NAME_MAX]; /* name of the party; "": the row is a minute */
     int64_t at;             /* Unix time of the minute's end, a whole minute */
@@ -93,8 +93,8 @@ static void rows_sum(struct traffic_rows *rows)
     rows->n = n;
 }
 
-/* Returns the index of the first minute to print. If the gateways' clocks differ, there are more minutes than the last
- * hour has. */
+/* Returns the index of the first minute to print. If the gateways' clocks differ, the list can have more minutes than
+ * an hour has. */
 static size_t first_minute(const struct traffic_rows *minutes)
 {
     return minutes->n > GW_TRAFFIC_MINUTES ? minutes->n - GW_TRAFFIC_MINUTES : 0;
@@ -159,7 +159,7 @@ static void put_json(const struct traffic_rows *minutes, const struct traffic_ro
     gw_json_end_stdout(&json);
 }
 
-/* Prints the sums over this gateway's answer and those of the others. */
+/* Prints the sums of the numbers in all gateways' answers. */
 static int print_traffic(struct gw *g, const char *answer, const struct gw_fleet_answers *others, bool json)
 {
     struct traffic_rows minutes = {.list_key = "minutes", .keys = minute_keys, .n_keys = GW_COUNT(minute_keys)};

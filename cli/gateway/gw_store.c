@@ -57,7 +57,7 @@ static void unmap(const uint8_t *data, size_t len)
     (void)munmap((void *)(uintptr_t)data, len);
 }
 
-/* False for a copy that is missing or was changed. */
+/* True if the file at path exists and has exactly these bytes. */
 static bool is_copy(const char *path, const uint8_t *data, size_t len)
 {
     const uint8_t *is;

@@ -1,6 +1,6 @@
 /* gw_store.h - the folder "store" of the gateway: copies of the images of campaigns, of the manifests of policies, and
- * of the files that the manifests name. The name of a copy is its SHA-256. The operator may then change or move the
- * original files. */
+ * of the files that the manifests name. The name of a copy is its SHA-256. So the operator may change or move the
+ * original files later. */
 #pragma once
 
 #include "gateway/folder/gw_folder.h"
@@ -22,12 +22,12 @@ void gw_store_path(const struct gw *g, const char *digest, char out[GW_STORE_PAT
 CMX_MUST_USE cmx_err gw_store_file(const struct gw *g, const char *path, char digest[GW_DIGEST_MAX], struct cmx_why *e);
 /* Sets m->path to the absolute form of the operator's path. */
 CMX_MUST_USE cmx_err gw_manifest_file_find(struct gw_manifest_file *m, const char *path, struct cmx_why *e);
-/* Reads a manifest and checks the files that it names; with store, copies them. The stored manifest names the copies,
- * so its digest is the same for equal content, wherever the files are. */
+/* Reads a manifest and checks the files that it names. store: also stores copies of the files and of the manifest. The
+ * stored manifest names the copies, so its digest is the same for equal content, wherever the files are. */
 CMX_MUST_USE cmx_err gw_store_manifest(const struct gw *g, const char *path, bool store, char digest[GW_DIGEST_MAX],
                                        struct cmx_why *e);
-/* Reads a stored manifest and maps its files; CMX_ESIG: something was changed. The caller frees *out, also after an
- * error. */
+/* Reads a stored manifest and maps its files; CMX_ESIG: the manifest or one of its files was changed. The caller frees
+ * *out, also after an error. */
 CMX_MUST_USE cmx_err gw_store_open_manifest(const struct gw *g, const char *digest, struct gw_manifest **out,
                                             struct cmx_why *e);
 /* m may be NULL. */
@@ -37,10 +37,10 @@ void gw_manifest_free(struct gw_manifest *m);
 
 #define GW_STORE_LABEL_MAX 128
 
-/* Keeps an image that gw_store_file copied. */
+/* Puts an image that gw_store_file copied on the list of kept images. */
 CMX_MUST_USE cmx_err gw_store_keep(const struct gw *g, const char *digest, const char *label, struct cmx_why *e);
-/* Checks that an image is on the list of kept ones; with store, removes it from the list. CMX_ENOENT: it is not. The
- * copy stays while a campaign needs it. */
+/* Checks that an image is on the list of kept images. store: also removes it from the list. CMX_ENOENT: it is not on
+ * the list. The copy stays while a campaign needs it. */
 CMX_MUST_USE cmx_err gw_store_forget(const struct gw *g, const char *digest, bool store, struct cmx_why *e);
 /* Calls fn for each kept image; at: the Unix time at which it was added. Stops at the first error of fn and returns
  * it. */

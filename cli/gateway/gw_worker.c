@@ -45,7 +45,7 @@ struct known {
     int fd;
     struct gw_basis basis; /* inputs of the check */
     struct gw_check_result result;
-    bool decided; /* the result is not stored yet */
+    bool decided; /* the check had a verdict, which is not stored yet */
 };
 
 struct seen {
@@ -69,7 +69,7 @@ struct worker {
     uint64_t seen_ms;
     uint64_t decided_ms; /* time since which a verdict waits to be stored; 0: none waits */
     uint64_t queues_ms;
-    char queues[80]; /* last report of the queues */
+    char queues[80]; /* last report of their lengths */
     size_t running;
     bool any_login;
     bool failed; /* the last tick failed, and was logged */
@@ -108,7 +108,7 @@ static void take_entry(struct worker *w, const char *object)
     if (!x) {
         x = cmx_mem_alloc(sizeof *x);
         if (!x)
-            return; /* no memory: the registry does not get this entry */
+            return; /* out of memory: this entry does not get into the registry */
         snprintf(x->name, sizeof x->name, "%s", name);
         x->next = w->seen;
         w->seen = x;
@@ -212,7 +212,7 @@ static cmx_err write_verdict(struct worker *w, struct known *k, bool *changed, s
         err = gw_standing_get(r, k->standing.name, &now, e);
     if (err)
         return err == CMX_ENOENT ? CMX_OK : err; /* the device was revoked meanwhile */
-    /* The rules are rendered again only if the standing changed. The expiry of evidence also changes it. */
+    /* Log and render the rules only if the standing changed. (Evidence that expired has already made it untrusted.) */
     if (now.quarantined == k->standing.quarantined && now.trusted == k->standing.trusted && k->standing.at)
         return CMX_OK;
     *changed |= k->standing.is_enforced;
@@ -296,8 +296,8 @@ static cmx_err note_away(struct worker *w, struct cmx_why *e)
     if (!gw_incident_away_due(&w->g, (int64_t)((now - w->started_ms) / 1000)))
         return CMX_OK;
     if (gw_control(&w->g, "status", &status, NULL))
-        return CMX_OK; /* the gateway is down, so absent sessions mean nothing */
-    read_journal(w);   /* the journal has the end of each session that is no longer in the status */
+        return CMX_OK; /* the gateway is down, which does not mean that its devices are away */
+    read_journal(w);   /* it has the end of each session that is no longer in the status */
     err = gw_registry_begin_observed(&w->g.registry, e);
     if (!err)
         err = write_seen(w, e);
@@ -334,8 +334,8 @@ static void end_check(struct worker *w, struct known *k)
     k->next_ms = cmx_port_now_ms() + k->retry_ms;
 }
 
-/* A check is due after a login, or when less than a third of the evidence's maximum age is left. Without trusted
- * evidence, nothing is left. */
+/* A check is due after a login, or when less than a third of the evidence's maximum age is left. Evidence that is not
+ * trusted has no time left. */
 static bool is_due(const struct known *k, uint64_t now)
 {
     const struct gw_standing *s = &k->standing;

@@ -110,7 +110,7 @@ class HashJob:
         if len(self.differs) > DIFFERENCES_MAX:
             print("and more")
         if not match and self.args.locate and not self.differs:
-            print("no single chunk differs: the device has another key or another flash size")
+            print("no chunk of the image differs, but the image does not end where the flash ends; give --ranges")
 
 
 def run_hash(args):
@@ -119,7 +119,7 @@ def run_hash(args):
         expected = job.expect(job.ranges)
     except LookupError:
         raise Failure(args.image, "does not contain all of the ranges",
-                      "give --at, the offset in flash at which it begins") from None
+                      "use --at to give the offset in flash at which the image begins") from None
     if args.compute:
         print(expected.hex())
         return OK

@@ -255,11 +255,11 @@ def add_commands(commands):
     p.set_defaults(run=run, command="update")
     p.add_argument("image", type=Path, metavar="IMAGE")
     p.add_argument("--gateway", metavar="[USER@]HOST[:PORT]", help="reach the device through this host, with your own ssh")
-    p.add_argument("--device", metavar="NAME", help="the device's name or address at the gateway, such as cam-17.cmx; without "
-                                                    "it, localhost")
+    p.add_argument("--device", metavar="NAME", help="the device's name or address, which the gateway resolves, such as "
+                                                    "cam-17.cmx; without it, localhost")
     p.add_argument("--ssh-config", type=Path, metavar="FILE", help="ssh reads FILE instead of your configuration (ssh -F)")
     p.add_argument("--port", type=lambda t: number(t, 1, 65535), default=8989, metavar="N",
-                   help="the update service's port at the gateway (default: %(default)s)")
+                   help="the update service's port, to which the gateway connects (default: %(default)s)")
     p.add_argument("--url", help="reach the service directly; without --gateway and --url, http://127.0.0.1:8989")
     p.add_argument("--wait", type=lambda t: number(t, 1, 86400), default=400, metavar="SECONDS",
                    help="how long to wait for restart and confirmation (default: %(default)s)")
