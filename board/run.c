@@ -1,4 +1,5 @@
-/* run.c - `cmxsafe-board run DIR`: the boot step, then the application; a restart executes this program again. */
+/* run.c - `cmxsafe-board run DIR`: runs the boot step, then the application. A restart of the board executes this
+ * program again. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>

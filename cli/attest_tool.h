@@ -1,4 +1,5 @@
-/* attest_tool.h - what the files of `cmxsafe attest` share: the options, and the functions that request and verify. */
+/* attest_tool.h - declares what the files of `cmxsafe attest` share: the options, the request to the device, and the
+ * two kinds of attestation. */
 #pragma once
 
 #include <stdbool.h>

@@ -33,7 +33,7 @@ static const char about[] =
 enum outcome {
     OUTCOME_NOT_SENT, /* the device still runs its former image; the update can be tried again */
     OUTCOME_REFUSED,  /* the device does not accept the image */
-    OUTCOME_LOST,     /* the device has the image; not known whether it runs it */
+    OUTCOME_LOST,     /* the device has the image, but may not run it */
     OUTCOME_ROLLED_BACK,
     OUTCOME_UPDATED, /* the device runs the image and has confirmed it */
 };
@@ -290,8 +290,8 @@ static bool installed_meanwhile(struct update *u, struct update_status *s)
     return url && update_restart(url, &why) == UPDATE_OK;
 }
 
-/* True if the device has an unfinished upload. It may be our own interrupted one, whose end the device has not noticed
- * yet. */
+/* True if the device has an unfinished upload. This may be our own upload, if the device has not noticed yet that it
+ * was interrupted. */
 static bool busy_receiving(struct update *u, struct update_status *s)
 {
     struct cmx_why why;
@@ -349,7 +349,8 @@ static int upload(struct update *u)
     }
     if (interrupted)
         return stopped(u);
-    return cli_fail("update failed repeatedly", why.text, "try later; the device keeps what it received for an hour");
+    return cli_fail("update failed repeatedly", why.text,
+                    "try again within an hour; the device keeps what it received");
 }
 
 /* ---- afterwards ---- */
@@ -395,7 +396,7 @@ static int wait_for_it(struct update *u)
         back = strcmp(u->now.boot, u->before.boot) != 0;
         if (!back && strcmp(u->now.state, "ready") == 0 && u->now.error[0])
             return cli_fail("the device does not restart", u->now.error, "restart it, or send the update again");
-        if (!back && strcmp(u->now.state, "idle") == 0) { /* before a restart it would be "ready" or "restarting" */
+        if (!back && strcmp(u->now.state, "idle") == 0) { /* a restart would follow "ready" or "restarting" */
             u->outcome = OUTCOME_UPDATED;
             fprintf(u->words, "installed; the device needs no restart\n");
             return CLI_OK;

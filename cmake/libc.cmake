@@ -1,5 +1,5 @@
-# Sets CMX_HEAP and CMX_NEXT_MALLOC, the source files that depend on the C library, by the functions that the library
-# has.
+# Sets CMX_HEAP and CMX_NEXT_MALLOC, the source files that depend on the C library, according to the functions that the
+# library has.
 include(CheckCSourceCompiles)
 include(CheckSymbolExists)
 

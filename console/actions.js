@@ -12,7 +12,7 @@ const { cockpit } = window;
 const NAME = { pattern: "[A-Za-z0-9][A-Za-z0-9._\\-]*", hint: "Letters, digits, hyphens, dots and underscores." };
 const KEY = { name: "key", label: "Public key", rows: 3, required: true, hint: "As ssh-keygen writes it, such as ssh-ed25519 AAAA…" };
 
-// Returns an option with its value, or nothing.
+// Returns the option and its value as arguments; none if the value is empty.
 const option = (name, value) => (value ? [`--${name}`, value] : []);
 
 export function enrol() {

@@ -31,7 +31,7 @@ function drawing(minutes, now, keys, top, label) {
 
 const axis = (now, top) => el("div", { class: "axis", "aria-hidden": "true" }, el("span", {}, "60 min ago"), el("span", {}, "30 min ago"), el("span", {}, "now"), el("span", { class: "top" }, top));
 
-// minutes: as the gateway keeps them. empty: the text to show when there are none yet.
+// minutes: the list in the gateway's answer. empty: the text to show when there are none yet.
 export function trafficChart(minutes, empty) {
     if (!minutes.length)
         return el("p", {}, empty);

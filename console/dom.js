@@ -32,7 +32,7 @@ export function replace(node, ...children) {
 // Draws a titled part of a page.
 export const section = (title, ...children) => el("section", {}, el("h2", {}, title), children);
 
-// Terms with their values; a row without a value is left out.
+// Draws terms with their values. A row without a value is left out.
 export function facts(rows) {
     return el("dl", { class: "facts" }, rows.filter(([, value]) => value !== null && value !== undefined && value !== "")
         .map(([term, value]) => el("div", {}, el("dt", {}, term), el("dd", {}, value))));

@@ -6,8 +6,8 @@ const STATUS_MS = 3000;
 const REGISTRY_MS = 20000;
 const DOCTOR_MS = 120000;
 const TRAFFIC_MS = 30000;
-const RECORDS_MAX = 5000; // kept records of the access log
-const NODE_LAG_S = 30; // a gateway that has not written to the registry for that long is away
+const RECORDS_MAX = 5000; // most records of the access log that are kept
+const NODE_LAG_S = 30; // a gateway that has not written to the registry for this long is away
 const DENIED_S = 300; // how long a refusal stays on the map
 
 export const model = {
@@ -26,7 +26,7 @@ export const model = {
     pending: [], // `pending --json`: keys that tried to log in and are not enrolled
     access: { records: [], open: new Map(), error: null, started: false }, // `access --follow --json`
     revision: 0, // grows with each reading of the registry
-    ready: false, // everything was read once
+    ready: false, // everything has been read at least once
     error: null, // why the registry cannot be read
     statusError: null, // why the status cannot be read
 };

@@ -10,10 +10,10 @@ export const deviceLink = name => el("a", { href: `#${cockpit.location.encode(["
 export const link = (path, options, text, attributes) => el("a", { href: `#${cockpit.location.encode(path, options)}`, ...attributes }, text);
 export const moment = at => (at ? el("time", { title: time(at), datetime: new Date(at * 1000).toISOString() }, `${ago(at)} ago`) : "");
 
-// "alice-1, serial 1 of corp, until 2026-11-29 18:00:00": the certificate of a session (model.js).
+// Returns the certificate of a session (model.js) as text: "alice-1, serial 1 of corp, until 2026-11-29 18:00:00".
 export const certificateText = c => `${c.id}, serial ${c.serial} of ${c.ca}, ${c.ends ? `until ${time(c.ends)}` : "without an end"}`;
 
-// Records of the access log.
+// The states that the events of access log records are shown as.
 export const EVENTS = { open: "active", denied: "denied" }; // other events mean "closed"
 export const bytesText = r => (r.event === "denied" ? `${count(r.count, "packet")} refused` : `${bytes(r.bytes_in || 0)} in, ${bytes(r.bytes_out || 0)} out`);
 

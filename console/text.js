@@ -2,7 +2,7 @@
 
 const two = n => String(n).padStart(2, "0");
 
-// Seconds since 1970 as local time; "" for 0.
+// Returns seconds since 1970 as a local time; "" for 0.
 export function time(at) {
     if (!at)
         return "";
@@ -10,7 +10,7 @@ export function time(at) {
     return `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())} ${two(d.getHours())}:${two(d.getMinutes())}:${two(d.getSeconds())}`;
 }
 
-// Returns how long ago, in the largest unit that fits.
+// Returns the time since `at` as text, in the largest unit that fits, such as "5 min".
 export function ago(at, now = Date.now() / 1000) {
     const s = Math.max(0, Math.round(now - at));
     for (const [unit, seconds] of [["d", 86400], ["h", 3600], ["min", 60]])
@@ -19,7 +19,7 @@ export function ago(at, now = Date.now() / 1000) {
     return `${s} s`;
 }
 
-// Milliseconds, in the largest unit that fits.
+// Returns a number of milliseconds as text, in the largest unit that fits.
 export const duration = ms => (ms < 1000 ? `${ms} ms` : ago(0, ms / 1000));
 
 export function bytes(n) {

@@ -8,7 +8,7 @@ import { count, rate, sign } from "./text.js";
 
 const { cockpit } = window;
 
-const NODES_MAX = 36; // boxes on each side
+const NODES_MAX = 36; // most boxes on each side
 const ROW = 40;
 const BOX_H = 30;
 const CHAR_W = 7.5;
@@ -16,7 +16,8 @@ const FRAME = 8; // .map-frame's padding
 const NO_GROUP = "no group";
 const NO_GATEWAY = "no gateway";
 
-// The properties by which devices are combined into one node. The name of each is also the name of its filter and of the option in the page's address.
+// Devices with the same value of one of these properties can be combined into one node. A property's name is also the name of its filter
+// and of the option in the page's address.
 const GATHER = {
     group: { one: "group", many: "groups", of: d => d.group || NO_GROUP },
     node: { one: "gateway", many: "gateways", of: d => d.at || NO_GATEWAY },

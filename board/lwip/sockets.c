@@ -2,9 +2,9 @@
  *
  * Debian's liblwip uses glibc's structures and constants, so only descriptors are translated.
  *
- * This file is compiled without _FILE_OFFSET_BITS and _TIME_BITS, so that it defines the plain names. Where time_t has
- * 32 bits, code that was compiled with a time_t of 64 bits calls other names for the same functions; these names are
- * defined at the end. */
+ * This file is compiled without _FILE_OFFSET_BITS and _TIME_BITS, so that it defines the functions under their plain
+ * names. Where time_t has 32 bits, code that was compiled with a time_t of 64 bits calls the same functions under other
+ * names, such as __fcntl_time64. These names are defined at the end. */
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -34,7 +34,7 @@
  * options.c), so both stacks share that range: the kernel's descriptors are in the lower half. */
 #define LWIP_FD 0x8000
 #define POLLS_MAX 512     /* most descriptors in one poll */
-#define MIXED_SLICE_MS 10 /* how late poll may notice an event if it waits for both stacks */
+#define MIXED_SLICE_MS 10 /* greatest delay of an event if poll waits for both stacks */
 #define NAMES_MAX 8
 /* The most lwIP sockets that may be open at once. Debian's lwIP grows its socket table while other threads read it
  * without a lock, so the table is grown to this size before a second thread uses it, and never again. */

@@ -90,7 +90,7 @@ static cmx_err parse_mac(const struct board_net *net, const char *name, uint8_t 
     return CMX_OK;
 }
 
-/* ---- interfaces; in the stack's own thread ---- */
+/* ---- interfaces: these functions run in the stack's own thread ---- */
 
 static err_t loop_output4(struct netif *netif, struct pbuf *p, const ip4_addr_t *to)
 {

@@ -7,7 +7,7 @@
 #include "cmxsafe/core/why.h"
 #include "cmxsafe/ota/image.h"
 
-/* Accepts an image for any device; the caller sets .format. */
+/* A policy that accepts an image for any device; the caller sets .format. */
 #define IMAGE_FILE_POLICY                                                                                              \
     {                                                                                                                  \
         .chip_id = CMX_IMAGE_CHIP_ANY, .max_len = UINT32_MAX - 4096                                                    \

@@ -12,7 +12,7 @@ static const char *space(const char *p)
     return p + strspn(p, " \t\r\n");
 }
 
-/* p points to the character after the opening quote. Returns a pointer to the one after the closing quote, or NULL if
+/* p points to the character after the opening quote. Returns a pointer to the character after the closing quote. NULL:
  * there is no closing quote. */
 static const char *string_end(const char *p)
 {

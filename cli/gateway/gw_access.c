@@ -252,7 +252,7 @@ static int compare_lines(const void *a, const void *b)
     return x->number < y->number ? -1 : 1;
 }
 
-/* Splits the text into lines and adds them. */
+/* Splits the text into lines and adds them to l. */
 static void add_lines(struct access_lines *l, const char *node, char *text)
 {
     char *rest = text;

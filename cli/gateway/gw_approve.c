@@ -1,4 +1,5 @@
-/* `cmxsafe gateway pending` and `approve`: keys that tried to log in and are not enrolled. */
+/* `cmxsafe gateway pending` and `approve`: list keys that tried to log in and are not enrolled, and enrol one of
+ * them. */
 #include <stdlib.h>
 #include <string.h>
 

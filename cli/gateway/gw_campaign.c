@@ -1,4 +1,4 @@
-/* `cmxsafe gateway campaign`: updates that the gateway's worker carries out in the background. */
+/* `cmxsafe gateway campaign`: stores and controls updates that the gateway's worker carries out in the background. */
 #include <string.h>
 #include <time.h>
 

@@ -100,7 +100,7 @@ void gw_child_claims(const struct gw_child *c, char out[GW_CLAIMS_MAX])
                      name, found);
         if (n < 0 || (size_t)n >= GW_CLAIMS_MAX - used) {
             out[used] = '\0';
-            return; /* the first claims are kept */
+            return; /* no room for more: the claims so far are kept */
         }
         used += (size_t)n;
     }

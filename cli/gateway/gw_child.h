@@ -9,11 +9,12 @@ struct gw_child {
     FILE *errors;
 };
 
-/* Writes "http://[ADDRESS]:PORT"; in a small deployment (address "") on the loopback. Uses the address
+/* Writes "http://[ADDRESS]:PORT"; address "" (in a small deployment): "http://localhost:PORT". The URL has the address
  * instead of the name: the update service accepts any address in the Host header, but a name outside .cmx only if its
  * configuration lists the name. */
 void gw_child_url(const char *address, uint64_t port, char *out, size_t cap);
-/* argv[0] is replaced by this program. as_nobody: see gw_inside_start. False: it could not be started. */
+/* Starts this program with the arguments after argv[0]. as_nobody: see gw_inside_start. False: it could not be
+ * started. */
 bool gw_child_start(struct gw_child *c, const struct gw *g, bool as_nobody, char *argv[]);
 /* Writes the last line of stdout (good true) or of stderr (good false), made printable. If that stream is empty, writes
  * the last line of the other one. */

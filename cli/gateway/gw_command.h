@@ -125,7 +125,7 @@ const char *gw_command_dry_run(const struct gw_common *c);
     COMMAND("watch", gw_cmd_watch, "show the status repeatedly")                                                       \
     COMMAND("log", gw_cmd_log, "print the audit trail")                                                                \
     COMMAND("metrics", gw_cmd_metrics, "print metrics for Prometheus")                                                 \
-    COMMAND("access", gw_cmd_access, "print who reached what, and who was refused")                                    \
+    COMMAND("access", gw_cmd_access, "print connections to devices, and refused ones")                                 \
     COMMAND("whois", gw_cmd_whois, "translate between identities and names")                                           \
     COMMAND("attest", gw_cmd_attest, "attest devices")                                                                 \
     COMMAND("update", gw_cmd_update, "update devices")                                                                 \
@@ -140,7 +140,7 @@ const char *gw_command_dry_run(const struct gw_common *c);
     COMMAND("hosts", gw_cmd_hosts, "print the devices' names and addresses")                                           \
     COMMAND("exec", gw_cmd_exec, "run a command where the devices are reachable")                                      \
     COMMAND("worker", gw_cmd_worker, "attest devices as their policies require (the gateway starts it)")               \
-    COMMAND("follow", gw_cmd_follow, "follow the registry in PostgreSQL (the gateway starts it)")                      \
+    COMMAND("follow", gw_cmd_follow, "keep the copy of a shared registry up to date (the gateway starts it)")          \
     COMMAND("net", gw_cmd_net, "set up or remove a system gateway's network (the units run it)")
 
 #define GW_COMMAND(name, run, help) int run(int argc, char **argv);

@@ -1,4 +1,4 @@
-/* gw_connected.h - which devices and platforms have a session now. */
+/* gw_connected.h - finds out which devices and platforms have a session now. */
 #pragma once
 
 #include "gateway/folder/gw_folder.h"

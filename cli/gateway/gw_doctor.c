@@ -217,12 +217,12 @@ static void check_key(struct doctor *d, const char *name)
     snprintf(what, sizeof what, "%s is there and private", name);
     if (stat(path, &st) != 0)
         say(d, BAD, what, strerror(errno),
-            "restore it from a backup, because devices pin it, or run 'init' to make a new one");
+            "restore it from a backup (devices pin it), or run 'init' to create a new one");
     else if (st.st_mode & 027)
         say(d, BAD, what, "others can read it", "chmod 640 it");
     else if (gw_install_public(path, &own, NULL))
         say(d, BAD, what, "ssh-keygen can't read it",
-            "restore it from a backup, because devices pin it, or remove it and run 'init' to make a new one");
+            "restore it from a backup (devices pin it), or remove it and run 'init' to create a new one");
     else
         check(d, gw_key_read(&there, public, NULL) == CMX_OK && strcmp(own.fingerprint, there.fingerprint) == 0, what,
               "its .pub file is missing or is another key's", "run 'cmxsafe gateway init'");
@@ -527,7 +527,7 @@ static void check_user_network(struct doctor *d)
 }
 
 static const char about[] =
-    "Checks everything that usually goes wrong and says what repairs it. Also repairs a registry whose last write was\n"
+    "Checks for common problems and says how to repair them. Also repairs a registry whose last write was\n"
     "interrupted. The exit status is 0 if no check is 'bad'.";
 
 int gw_cmd_doctor(int argc, char **argv)

@@ -142,7 +142,7 @@ static void take_answer(struct asking *asked, const char *end, gw_fleet_reader r
     out->malformed = asked->too_long;
     if (!asked->too_long && ends_with(asked->text, asked->len, end)) {
         f = open_memstream(&out->text, &len);
-        /* The reader stops at a NUL, so an answer with one is refused. */
+        /* The reader stops at a NUL, so an answer that contains a NUL is refused. */
         err = !f                                  ? CMX_ENOMEM
               : strlen(asked->text) != asked->len ? CMX_EFORMAT
                                                   : reader(asked->text, f, &out->malformed);

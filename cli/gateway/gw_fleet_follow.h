@@ -10,12 +10,12 @@ struct gw_fleet_followed {
     int fd;                     /* -1: not connected */
     bool asked;
     bool answered;    /* at least one byte arrived on this connection */
-    bool caught_up;   /* all lines that the log had at the beginning have arrived */
+    bool caught_up;   /* all lines that the log had when following began have arrived */
     bool warned;      /* the operator was warned that this gateway does not answer */
     bool refused;     /* the operator was warned that this gateway closes connections without an answer */
     bool malformed;   /* the operator was warned that this gateway sends malformed records */
     int64_t at_ms;    /* time of the last line */
-    size_t n;         /* lines with that time */
+    size_t n;         /* number of lines with that time that have arrived */
     size_t skip;      /* how many of those lines the gateway still repeats on this connection */
     uint64_t next_ms; /* while connected, the time at which the connection counts as dead if nothing arrives; otherwise
                          the time of the next attempt to connect */
@@ -36,5 +36,5 @@ void gw_fleet_follow_begin(struct gw_fleet_follow *f, const struct gw_nodes *nod
 typedef void (*gw_fleet_line_fn)(void *arg, const struct gw_node *node, char *line);
 void gw_fleet_follow_step(struct gw_fleet_follow *f, gw_fleet_line_fn fn, void *arg);
 
-/* True once each gateway has sent the lines that its log had at the beginning, or does not answer. */
+/* True once each gateway has sent the lines that its log had when following began, or does not answer. */
 bool gw_fleet_follow_caught_up(const struct gw_fleet_follow *f);

@@ -25,7 +25,7 @@ struct follower {
     enum gw_shared_check check; /* tables that the next check compares */
     uint64_t checked_ms;
     uint64_t retry_ms;                  /* the wait after a failure; 0: none */
-    int wait_ms;                        /* time until the next check */
+    int wait_ms;                        /* longest wait for the next change */
     bool unapplied;                     /* the copy has changes that were not applied yet */
     bool claims;                        /* the copy has claims that were not applied yet */
     char left_out[GW_COPY_WARNING_MAX]; /* the message about rows that were left out, as last logged */
@@ -103,7 +103,7 @@ static cmx_err take_changes(struct follower *f, struct cmx_why *e)
     return err;
 }
 
-/* Logs which rows are left out, also if another process of this gateway copied them. */
+/* Logs which rows are left out of the copy, even if another process of this gateway made the copy. */
 static void note_left_out(struct follower *f)
 {
     char rows[GW_COPY_WARNING_MAX];
@@ -207,7 +207,7 @@ static bool follow_tick(struct follower *f)
             (void)!gw_copy_note(&f->g, e.text,
                                 &ignored); /* if this fails, the recorded state stays, and the copy becomes stale */
         if (err && !f->retry_ms)
-            (void)!gw_apply_claims(&f->g, &ignored); /* the next try comes soon */
+            (void)!gw_apply_claims(&f->g, &ignored); /* repeated when the registry is followed again */
     }
     gw_folder_close(&f->g);
     if (err && !f->retry_ms)

@@ -1,4 +1,4 @@
-/* `cmxsafe gateway image`: firmware images that the gateway keeps for updates, checked with the fleet's update key. */
+/* `cmxsafe gateway image`: keeps firmware images for updates, and checks them with the fleet's update key. */
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,12 +99,13 @@ static int image_key(int argc, char **argv)
     bool remove = false;
     const struct cli_option options[] = {GW_CHANGE_OPTIONS(x.common),
                                          CLI_FLAG("remove", "forget the update key", &remove)};
-    struct cli_line line = CLI_LINE("cmxsafe gateway image key", "[FILE [FILE]]",
-                                    "Sets the public key that the fleet's devices check updates with: PEM, or hex; - "
-                                    "reads standard input. Two files: the present key and its successor. 'image add' "
-                                    "then accepts only images that one of them signed. Without a file, it prints the "
-                                    "ids of the keys.",
-                                    0, CMX_OTA_KEYS_MAX, options);
+    struct cli_line line =
+        CLI_LINE("cmxsafe gateway image key", "[FILE [FILE]]",
+                 "Sets the public key that the fleet's devices check updates with: PEM, or hex; - "
+                 "reads standard input. Two files name the present key and its successor. 'image add' "
+                 "then accepts only images that one of them signed. Without a file, it prints the "
+                 "ids of the keys.",
+                 0, CMX_OTA_KEYS_MAX, options);
     struct cmx_ota_keys keys = {0};
     cmx_err err;
 

@@ -21,7 +21,7 @@ static const char *const column_names[COLUMNS] = {"name", "key", "ports", "direc
 struct import_job {
     struct gw *g;
     const char *path;   /* path of the CSV file; "-": standard input */
-    int place[COLUMNS]; /* index of the field with each column; -1: none */
+    int place[COLUMNS]; /* for each column the index of its field; -1: none */
     size_t columns;     /* fields in the first line */
     size_t counts[3];   /* devices by outcome (gw_outcome) */
     size_t former_keys; /* devices whose key in the file has been replaced in the registry */

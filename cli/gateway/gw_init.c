@@ -312,7 +312,7 @@ static int finish(struct gw *g, const struct init_job *job, bool fresh, bool cre
         err = gw_apply(g, e);
     if (err)
         return give_up(g, e);
-    /* Configure a network that is up again: after an upgrade it may still be the one that the former version set up. */
+    /* If the network is up, configure it again: after an upgrade, it may still be the network of the former version. */
     if (!g->user && !g->simple && gw_apply_is_up(g) && gw_network_up(g) != EXIT_SUCCESS) {
         gw_folder_close(g);
         return CLI_FAILED;
@@ -379,11 +379,12 @@ int gw_cmd_init(int argc, char **argv)
         CLI_FLAG("user", "no root: user and network namespaces of your own", &job.user),
         CLI_FLAG("simple", "small deployment: loopback ports, no virtual addresses", &job.simple),
         CLI_TEXT("fleet", "PREFIX", "the devices' IPv6 prefix (default: a random unique local /48)", &job.fleet),
-        CLI_TEXT("prefix", "HEX", "published CMX-GW form: the first two bytes, such as fd00; with --mac", &job.prefix),
+        CLI_TEXT("prefix", "HEX", "published CMX-GW form: the prefix's first two bytes, such as fd00; with --mac",
+                 &job.prefix),
         CLI_TEXT("mac", "MAC", "published CMX-GW form: the gateway's MAC", &job.mac),
         CLI_TEXT("listen", "[ADDRESS:]PORT", "where devices connect (default 2222)", &job.listen),
         CLI_TEXT("proxy-protocol", "PREFIX[,PREFIX]",
-                 "TCP load balancers that send a PROXY header, version 2, before each connection; none: turn this off",
+                 "TCP load balancers that begin each connection with a PROXY header, version 2; none: turn this off",
                  &job.proxies),
         CLI_TEXT("host", "NAME", "the name by which devices connect to this gateway (default: the host name)",
                  &job.host),

@@ -36,8 +36,9 @@ static cmx_err make_account(const struct gw *g, struct cmx_why *e)
     return CMX_OK;
 }
 
-/* The account needs to enter every folder above the gateway's. Corrects the mode of /var/lib/cmxsafe, which belongs to
- * cmxsafe; reports other folders that deny access. Not needed in --user mode, which mounts the folder elsewhere. */
+/* Makes sure that the gateway's account can enter every folder above the gateway's folder. Corrects the mode of
+ * /var/lib/cmxsafe, which belongs to cmxsafe; fails if another folder denies access. Not needed in --user mode, which
+ * mounts the folder elsewhere. */
 static cmx_err open_way(const struct gw *g, struct cmx_why *e)
 {
     char part[GW_PATH_MAX];
@@ -89,7 +90,8 @@ cmx_err gw_install_public(const char *path, struct gw_key *out, struct cmx_why *
     return good ? CMX_OK : cmx_why_fail(e, CMX_EFORMAT, "ssh-keygen can't read %s; restore it from a backup", path);
 }
 
-/* Writes the .pub file unless it belongs to the host key. The pins are computed from the .pub file. */
+/* Writes the .pub file, unless it already has the public half of the host key. The pins are computed from the .pub
+ * file. */
 static cmx_err make_public(const struct gw *g, const char *path, const char *public, struct cmx_why *e)
 {
     char line[GW_KEY_TYPE_MAX + GW_KEY_BLOB_MAX + GW_HOST_MAX + 4];

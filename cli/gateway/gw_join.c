@@ -22,7 +22,7 @@ static const char about[] =
     "(devices pin them), the fleet's prefix and domain and the registry's URL over SSH, sets the gateway up as 'init'\n"
     "does, and registers it; the others then set up their links to it. The first join registers the gateway at "
     "--from,\n"
-    "too. Needs root here, root or sudo without a password there, and a registry in PostgreSQL (docs/SCALE_OUT.md).\n\n"
+    "too. Needs root here, root or password-less sudo at --from, and a registry in PostgreSQL (docs/SCALE_OUT.md).\n\n"
     "The links are WireGuard. With --interface they are plain, over an interface that only the gateways use; all\n"
     "gateways of a fleet use the same kind.";
 
@@ -33,9 +33,9 @@ struct join_job {
 
 static const char *const host_keys[] = {"hostkey_ed25519", "hostkey_ed25519.pub", "hostkey_ecdsa", "hostkey_ecdsa.pub"};
 
-/* ---- a gateway's own row ---- */
+/* ---- this gateway's row in the registry ---- */
 
-/* Makes a gateway's name from the machine's host name: "GW1.example.org" becomes "gw1". */
+/* Derives a gateway's name from the machine's host name: "GW1.example.org" becomes "gw1". */
 static void default_name(char out[GW_NAME_MAX])
 {
     char host[GW_HOST_MAX] = "";
@@ -74,7 +74,7 @@ static cmx_err check_name_free(struct gw *g, const struct gw_node *n, struct cmx
                         n->name, n->name);
 }
 
-/* Registers this gateway. Part of the caller's transaction. */
+/* Registers this gateway, inside the caller's transaction. */
 static cmx_err register_self(struct gw *g, const struct join_job *job, const char *address, const char *ssh,
                              struct cmx_why *e)
 {
@@ -154,7 +154,7 @@ static cmx_err give_all(struct gw *g, const char *connection, struct cmx_why *e)
     return err;
 }
 
-/* CMX_EINVAL: this gateway can't share a fleet with others; e has the reason. */
+/* Checks that this gateway can be one of several in a fleet. CMX_EINVAL: it can't; e has the reason. */
 static cmx_err check_shared(struct gw *g, struct cmx_why *e)
 {
     char url[GW_REGISTRY_URL_MAX];

@@ -1,4 +1,4 @@
-/* `cmxsafe gateway krl`: the list of revoked keys and certificates. */
+/* `cmxsafe gateway krl`: installs and removes the list of revoked keys and certificates. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* `cmxsafe gateway log`: the registry's audit trail. */
+/* `cmxsafe gateway log`: prints the registry's audit trail. */
 #include "cli/gateway/gw_command.h"
 #include "cmxsafe/core/text.h"
 

@@ -66,7 +66,7 @@ static const struct {
      "Certificates and revoked keys that were refused."},
     {"gateway_certificate_sessions", "gauge", "certificate_sessions", "Sessions that logged in with a certificate."},
     {"gateway_certificate_end_timestamp_seconds", "gauge", "certificate_first_end",
-     "When the first certificate of a session ends; 0: none ends."},
+     "The earliest end of a session's certificate; 0: none ends."},
     {"gateway_checks_waiting", "gauge", "worker.checks_waiting", "Devices that wait for attestation."},
     {"gateway_checks_running", "gauge", "worker.checks_running", "Attestations under way."},
     {"gateway_hook_events_waiting", "gauge", "worker.events_waiting", "Events that wait for a hook."},
@@ -83,7 +83,8 @@ static void put_running(FILE *f, const char *answer)
     put_gauge(f, "gateway_judge_ok", "Whether the rules that separate the parties are watched and in force.",
               json_text(answer, "judge", judge, sizeof judge) && !judge[0]);
     put_gauge(f, "gateway_identities", "Whether sessions have identities.", json_is_true(answer, "identities"));
-    put_gauge(f, "gateway_worker_up", "Whether the worker, which attests devices and runs hooks, reports.",
+    put_gauge(f, "gateway_worker_up",
+              "Whether the worker, which attests devices and runs hooks, reports to the gateway.",
               json_is_true(answer, "worker.running"));
 }
 
@@ -204,9 +205,9 @@ static cmx_err add_standing(void *arg, const struct gw_standing *s)
     return CMX_OK;
 }
 
-/* True if the gateway wrote to the registry within GW_NODE_STALE_S of the copy's last confirmation. The sessions of
- * other gateways do not count. While PostgreSQL can't be reached, both times stay the same, and therefore the
- * result. */
+/* True if the gateway wrote to the registry within GW_NODE_STALE_S of the copy's last confirmation. Otherwise its
+ * sessions are not counted. While PostgreSQL can't be reached, both times stay the same, so the result does not
+ * change. */
 static bool is_alive(const struct fleet *l, const struct gw_node *n)
 {
     int64_t confirmed = (int64_t)time(NULL) - gw_copy_state_age(&l->copy);
@@ -242,7 +243,7 @@ static void add_traffic(struct fleet *l, const char *answer)
         l->sessions += json_number(object, "sessions");
         x = fleet_find(l, name);
         if (!x)
-            continue; /* a platform, or a device that was revoked */
+            continue; /* skip a platform, and a device that was revoked */
         x->sessions = json_number(object, "sessions");
         x->in = json_number(object, "bytes_in");
         x->out = json_number(object, "bytes_out");
@@ -318,7 +319,7 @@ static const struct {
     {"device_denied_packets_total", "counter", "Packets of connections to the device that no grant allows.", "",
      value_denied, NULL},
     {"device_takeovers_refused_total", "counter",
-     "Takeovers refused, too many in a minute: the same key may be installed on two devices.", "",
+     "Takeovers refused because there were too many in a minute: two devices may have the same key.", "",
      value_takeovers_refused, NULL},
 };
 
@@ -404,11 +405,11 @@ static void put_nodes(FILE *f, const struct gw_nodes *nodes)
 static void put_totals(FILE *f, const struct fleet *l, const struct grant_ends *grants)
 {
     put_gauge(f, "gateway_devices", "Devices enrolled.", (long long)l->enrolled);
-    put_gauge(f, "gateway_devices_omitted", "Devices beyond the bound, which have no metrics of their own.",
+    put_gauge(f, "gateway_devices_omitted", "Devices beyond the limit, which have no metrics of their own.",
               (long long)(l->enrolled - l->n));
     put_gauge(f, "gateway_grants", "Grants in force.", (long long)grants->grants);
     put_gauge(f, "gateway_grants_ending_soon", "Grants that end within a day.", (long long)grants->soon);
-    put_head(f, "gateway_policy_devices", "gauge", "Devices with a policy, by what they proved.");
+    put_head(f, "gateway_policy_devices", "gauge", "Devices with a policy, by the state of their evidence.");
     fprintf(f,
             "cmxsafe_gateway_policy_devices{state=\"trusted\"} %zu\n"
             "cmxsafe_gateway_policy_devices{state=\"untrusted\"} %zu\n"

@@ -26,7 +26,7 @@ static cmx_err to_postgresql(struct gw *g, const char *url, bool dry_run, gw_out
     if (old[0])
         return cmx_why_fail(
             e, CMX_EEXIST,
-            "the registry is in PostgreSQL already, under another URL; its URL is changed with 'cmxsafe gateway init "
+            "the registry is in PostgreSQL already, under another URL; change the URL with 'cmxsafe gateway init "
             "--registry'");
     err = dry_run ? CMX_OK : gw_shared_found_prepare(&g->registry, e);
     return err ? err : gw_shared_found(&g->registry, url, false, e);

@@ -1,4 +1,4 @@
-/* `cmxsafe gateway nodes` and `leave`. */
+/* `cmxsafe gateway nodes` and `leave`: list the gateways of a fleet, and remove one from it. */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>

@@ -1,4 +1,4 @@
-/* `cmxsafe gateway policy`: which devices must prove their firmware before they can be reached. */
+/* `cmxsafe gateway policy`: sets and shows which devices must prove their firmware before they can be reached. */
 #include <string.h>
 
 #include "cli/gateway/gw_command.h"

@@ -16,7 +16,7 @@
 #include "gateway/registry/node.h"
 #include "gateway/server/gw_account.h"
 
-#define KNOWN_MS 10000 /* wait for other gateways; one that reaches the registry applies a change in 1 s */
+#define KNOWN_MS 10000 /* wait at most this long for other gateways; applying a change usually takes 1 s */
 #define TRY_MS 2000
 #define PAUSE_MS 100
 

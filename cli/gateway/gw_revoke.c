@@ -2,7 +2,7 @@
 #include "gateway/registry/authority.h"
 
 static const char about[] =
-    "Permanently revokes the key of a device, or with --platform of a platform. Its live sessions end at once, "
+    "Permanently revokes the key of a device or, with --platform, of a platform. Its live sessions end at once, "
     "and its ports and grants are removed. The name can be enrolled again with a new key.\n\nWith --platform, NAME may "
     "also be a CA, which is removed with the grants of its principals, or PRINCIPAL@CA, whose grants are removed; a "
     "certificate itself is revoked with 'cmxsafe gateway krl'.";

@@ -20,13 +20,13 @@ struct gw_selection {
 #define GW_PACE_OPTIONS(p)                                                                                             \
     CLI_NUMBER("parallel", "N", 1, GW_ROLLOUT_PARALLEL_MAX, "how many devices at a time", &(p).parallel),              \
         CLI_NUMBER("first", "N", 0, 1000000,                                                                           \
-                   "this many devices one by one before the others; a failure among them stops the rest", &(p).first), \
+                   "begin with this many devices, one by one; a failure among them stops the rest", &(p).first),       \
         CLI_NUMBER("stop-at", "PERCENT", 1, 100,                                                                       \
                    "stop once this share of the finished devices has failed; 100: never stop", &(p).stop_at)
 
 struct gw_rollout {
     struct gw_common common;
-    const char *command; /* "attest": this program's own subcommand */
+    const char *command; /* this program's subcommand, such as "attest" */
     struct gw_selection selection;
     uint64_t port;
     struct gw_pace pace;

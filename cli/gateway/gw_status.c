@@ -19,7 +19,7 @@ int gw_status_ask(const struct gw *g, const char *request, char **answer)
     if (gw_control(g, request, answer, &e))
         return gw_fail("the running gateway does not answer", &e);
     (*answer)[strcspn(*answer, "\n")] = '\0';
-    cmx_text_clean(*answer); /* a client's name may have control characters of UTF-8 */
+    cmx_text_clean(*answer); /* a client's name may contain control characters in UTF-8 */
     return CLI_OK;
 }
 

@@ -14,7 +14,7 @@ struct gw_status_view {
     const char *question;   /* to the other gateways (gw_report.h); NULL: no request is sent */
     gw_fleet_reader reader; /* reads the other gateways' answers */
     const char *what;       /* the content of their answers, for warnings */
-    /* Prints the answers. If json, called only if other gateways were asked. CLI_*; errors are printed. */
+    /* Prints the answers. With json, it is called only if other gateways were asked. CLI_*; errors are printed. */
     int (*print)(struct gw *g, const char *answer, const struct gw_fleet_answers *others, bool json);
 };
 

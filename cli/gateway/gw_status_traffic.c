@@ -11,7 +11,7 @@
 #include "gateway/server/gw_report.h"
 
 static const char about_status[] =
-    "Shows the connected sessions with start time, source, bytes and listeners, and each device's last attestation, at "
+    "Shows the connected sessions with start time, source, bytes and listeners, and each device's last attestation, on "
     "all\ngateways of the fleet. With --traffic: sessions and bytes in each minute of the last hour, over all "
     "sessions.";
 
@@ -191,7 +191,7 @@ int gw_cmd_status(int argc, char **argv)
     bool here = false;
     const struct cli_option options[] = {
         GW_DIR_OPTION(c),
-        CLI_FLAG("traffic", "the last hour minute by minute, and with --json what each device's sessions carried",
+        CLI_FLAG("traffic", "show the last hour minute by minute, with --json also the traffic of each device",
                  &traffic),
         CLI_FLAG("here", "only this gateway", &here),
         GW_JSON_OPTION(c),

@@ -1,6 +1,6 @@
 /* gw_store.h - the folder "store" of the gateway: copies of the images of campaigns, of the manifests of policies, and
- * of the files that the manifests name. The name of a copy is its SHA-256. So the operator may change or move the
- * original files later. */
+ * of the files that the manifests name. The gateway uses only the copies, so the operator may change or move the
+ * original files. The name of a copy is its SHA-256. */
 #pragma once
 
 #include "gateway/folder/gw_folder.h"

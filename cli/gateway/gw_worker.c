@@ -212,7 +212,8 @@ static cmx_err write_verdict(struct worker *w, struct known *k, bool *changed, s
         err = gw_standing_get(r, k->standing.name, &now, e);
     if (err)
         return err == CMX_ENOENT ? CMX_OK : err; /* the device was revoked meanwhile */
-    /* Log and render the rules only if the standing changed. (Evidence that expired has already made it untrusted.) */
+    /* Log and render the rules only if the standing changed. Expired evidence counts as not trusted, so new evidence
+     * then changes the standing. */
     if (now.quarantined == k->standing.quarantined && now.trusted == k->standing.trusted && k->standing.at)
         return CMX_OK;
     *changed |= k->standing.is_enforced;
@@ -297,7 +298,7 @@ static cmx_err note_away(struct worker *w, struct cmx_why *e)
         return CMX_OK;
     if (gw_control(&w->g, "status", &status, NULL))
         return CMX_OK; /* the gateway is down, which does not mean that its devices are away */
-    read_journal(w);   /* it has the end of each session that is no longer in the status */
+    read_journal(w);   /* it has the end of each session that the status no longer lists */
     err = gw_registry_begin_observed(&w->g.registry, e);
     if (!err)
         err = write_seen(w, e);

@@ -68,7 +68,7 @@ function drawIsolation(isolation) {
     const packets = Object.entries(isolation.packets || {}).filter(([, n]) => n > 0);
     return [
         facts([["Rules", isolation.in_force ? badge("in force", "ok") : badge("NOT in force", "error")],
-               ["Repairs", isolation.repairs ? count(isolation.repairs, "change") + " by other programs, restored" : "none needed"]]),
+               ["Repairs", isolation.repairs ? count(isolation.repairs, "change") + " by other programs, undone" : "none needed"]]),
         packets.length ? el("table", { class: "plain" }, el("caption", {}, "Packets"),
             el("thead", {}, el("tr", {}, ["Rule", "Packets", "Effect"].map(t => el("th", { scope: "col" }, t)))),
             el("tbody", {}, packets.map(([name, n]) => el("tr", {}, el("td", { "data-label": "Rule" }, name.replaceAll("_", " ")), el("td", { "data-label": "Packets" }, n.toLocaleString("en")),

@@ -175,7 +175,7 @@ class Update:
                     return
             except (Again, Busy):
                 continue
-        raise Failure("update failed repeatedly", why, "try later; the device keeps what it received for an hour")
+        raise Failure("update failed repeatedly", why, "try again within an hour; the device keeps what it received")
 
     # ---- afterwards ----
 

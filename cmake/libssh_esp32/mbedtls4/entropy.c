@@ -14,7 +14,7 @@ void mbedtls_entropy_free(mbedtls_entropy_context *context)
 }
 
 /* Returns 0 if out holds len random bytes. Starts PSA, because libssh calls this from a constructor, before any other
- * code has done so. */
+ * code has started PSA. */
 int mbedtls_entropy_func(void *context, unsigned char *out, size_t len)
 {
     (void)context;

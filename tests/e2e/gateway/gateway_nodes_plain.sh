@@ -43,7 +43,7 @@ cable 1 3
 entry 3
 # A fleet has one kind of links.
 ! on 3 env PATH="$TMP/ssh:$PATH" "$BIN/cmxsafe" gateway join --from 10.9.0.1 --name gw3 --host 10.9.1.3 2>"$TMP/join.err" || fail "a gateway joins with another kind of links"
-grep -q "the fleet's links are plain; give the --interface" "$TMP/join.err" || fail "the message is not clear: $(cat "$TMP/join.err")"
+grep -q "the fleet's links are plain; name their interface with --interface" "$TMP/join.err" || fail "the message is not clear: $(cat "$TMP/join.err")"
 [ ! -e /var/lib/node3/gateway/registry.db ] || fail "a failed join leaves a gateway"
 ok "another kind of links is refused"
 

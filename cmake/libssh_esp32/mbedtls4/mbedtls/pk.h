@@ -20,4 +20,4 @@ int cmx_pk_sign(mbedtls_pk_context *pk, mbedtls_md_type_t md, const unsigned cha
 /* A private key in PEM other than OpenSSH's own is refused: libssh would read it from pk_ctx, which is empty. */
 #define mbedtls_pk_parse_key(context, key, len, password, password_len, rng, arg) MBEDTLS_ERR_PK_UNKNOWN_PK_ALG
 #endif
-#define MBEDTLS_PK_RSA_ALT ((mbedtls_pk_type_t)-1) /* Mbed TLS 4 has no such type: this value is no key's */
+#define MBEDTLS_PK_RSA_ALT ((mbedtls_pk_type_t)-1) /* Mbed TLS 4 has no such type, so no key has this value */
