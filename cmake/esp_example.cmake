@@ -1,5 +1,5 @@
-# The components of the examples: cmxsafe in this tree, a LibSSH-ESP32 checkout if LIBSSH_ESP32_DIR names one (the
-# component manager brings libssh otherwise), and ESP-IDF's own helper that brings Wi-Fi or Ethernet up.
+# The components of the examples: cmxsafe in this tree; the LibSSH-ESP32 checkout that LIBSSH_ESP32_DIR names (without
+# it, the component manager fetches libssh); and ESP-IDF's own helper, which brings Wi-Fi or Ethernet up.
 list(APPEND EXTRA_COMPONENT_DIRS ${CMAKE_CURRENT_LIST_DIR}/cmxsafe
   $ENV{IDF_PATH}/examples/common_components/protocol_examples_common)
 set(COMPONENTS main cmxsafe)

@@ -1,5 +1,5 @@
-// images.js - firmware images that the gateway keeps for updates: upload with its check, list, remove, and the key that they are
-// checked with. The bytes go through Cockpit to the command's standard input.
+// images.js - manages the firmware images that the gateway keeps for updates: uploads and checks them, lists and removes them,
+// and sets the key that they are checked with. The bytes go through Cockpit to the command's standard input.
 import { button, el, facts, section } from "./dom.js";
 import { confirmChange } from "./dialog.js";
 import * as gateway from "./gateway.js";
@@ -57,7 +57,7 @@ function upload() {
         title: "Upload an image",
         what: ["The gateway checks the image as a device does, and stores it. No device is updated by this.",
                stored.keys.length ? `An image that is not signed with the update key (${stored.keys.join(", ")}) is refused.`
-                   : "No update key is set, so that its signature is not checked."],
+                   : "No update key is set, so its signature is not checked."],
         fields: [{ name: "file", label: "Image", type: "file", required: true, hint: `At most ${bytes(stored.bytes_max)}.` }],
         command: v => ({ args: ["image", "add", v.file && v.file.name ? v.file.name : "FILE"] }),
         verb: "Upload",
@@ -110,7 +110,7 @@ export function imagesPart(start) {
         try {
             await readImages();
             table.update(stored.images);
-            key.textContent = stored.keys.length ? `Update key: ${stored.keys.join(", ")}. Images must be signed with it.` : "No update key is set, so that signatures are not checked.";
+            key.textContent = stored.keys.length ? `Update key: ${stored.keys.join(", ")}. Images must be signed with it.` : "No update key is set, so signatures are not checked.";
             failure.hidden = true;
         } catch (error) {
             failure.textContent = error.message;

@@ -14,7 +14,7 @@ struct board_net {
     const char *mac;      /* NULL: derived from the TAP device's name */
 };
 
-/* Opens the TAP device, starts the stack, brings both interfaces up. Call it once. The TAP's interface becomes lwIP's
- * default one. why: one sentence. CMX_EINVAL: an address is wrong; CMX_EPERM, CMX_ENOENT, CMX_EBUSY: the TAP device
- * cannot be used. */
+/* Opens the TAP device, starts the stack and brings both interfaces up. Call it once. The TAP interface becomes lwIP's
+ * default interface. why: one sentence. CMX_EINVAL: an address is wrong; CMX_EPERM, CMX_ENOENT, CMX_EBUSY: the TAP
+ * device cannot be used. */
 CMX_MUST_USE cmx_err board_lwip_start(const char *tap, const struct board_net *net, struct cmx_why *why);

@@ -23,8 +23,8 @@ bool json_is_true(const char *text, const char *path);
 
 /* True if the text is one value with nothing but white space around it. */
 bool json_is_whole(const char *text);
-/* Returns a pointer to the first character of the member's value. It shows the type: '"', '{', '[', or the beginning of
- * a number, true, false or null. NULL: there is no such member. path "": text itself. */
+/* Returns a pointer to the first character of the member's value. This character shows the type of the value: '"', '{',
+ * '[', or the beginning of a number, true, false or null. NULL: there is no such member. path "": text itself. */
 const char *json_find(const char *text, const char *path);
 /* Returns the length of the value that begins at value; 0: it is not JSON. */
 size_t json_length(const char *value);

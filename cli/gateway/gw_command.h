@@ -125,7 +125,7 @@ const char *gw_command_dry_run(const struct gw_common *c);
     COMMAND("watch", gw_cmd_watch, "show the status repeatedly")                                                       \
     COMMAND("log", gw_cmd_log, "print the audit trail")                                                                \
     COMMAND("metrics", gw_cmd_metrics, "print metrics for Prometheus")                                                 \
-    COMMAND("access", gw_cmd_access, "print connections to devices, and refused ones")                                 \
+    COMMAND("access", gw_cmd_access, "print connections to devices, also refused ones")                                \
     COMMAND("whois", gw_cmd_whois, "translate between identities and names")                                           \
     COMMAND("attest", gw_cmd_attest, "attest devices")                                                                 \
     COMMAND("update", gw_cmd_update, "update devices")                                                                 \

@@ -12,7 +12,7 @@ static const char about_set[] =
     "is\nquarantined until it has done so: no grant reaches it, except a break-glass grant. The command replaces the "
     "target's former policy.\n"
     "The gateway keeps copies of the manifests and of the files that they name.";
-static const char about_exempt[] = "Exempts a device that can't attest from its policies. 'list', 'show' and 'status' "
+static const char about_exempt[] = "Exempts from its policies a device that can't attest. 'list', 'show' and 'status' "
                                    "show the exemption. --remove ends\nit.";
 
 static cmx_err read_manifests(struct gw *g, bool dry_run, struct gw_policy *p, const struct cli_list *paths,

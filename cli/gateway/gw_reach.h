@@ -19,7 +19,7 @@ struct gw_reach {
     struct gw_reached *list;
 };
 
-/* Adds the device unless it is connected here or nowhere, or the operator may reach it already. g must be open. */
+/* Adds the device if it is connected to another gateway and the operator has no active grant for it. g must be open. */
 CMX_MUST_USE cmx_err gw_reach_add(struct gw_reach *r, struct gw *g, const struct gw_device *d, struct cmx_why *e);
 /* Creates the grants, and waits until the other gateways have applied them. CLI_*; errors are printed. */
 int gw_reach_open(struct gw_reach *r);

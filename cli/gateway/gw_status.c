@@ -227,7 +227,7 @@ static void print_warnings(struct gw *g, const char *answer)
     json_text(answer, "judge", warning, sizeof warning);
     print_warning(warning);
     if (!g->user && !g->simple && !json_is_true(answer, "confined"))
-        print_warning("the kernel has no Landlock; a session whose sshd is taken over could act as another");
+        print_warning("the kernel has no Landlock; a session whose sshd is taken over could act as another session");
 }
 
 static int print_status(struct gw *g, const char *answer, const struct gw_fleet_answers *others, bool json)
