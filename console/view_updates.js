@@ -1,4 +1,4 @@
-// view_updates.js - updates and attestation of many devices: the first ones one by one, then the others.
+// view_updates.js - the view that updates or attests many devices: first a few, one by one, then the others.
 import { ATTEST_FIELDS, attestOptions, selected, selectionField, updateOptions } from "./actions.js";
 import { campaignsPart, startCampaign } from "./campaigns.js";
 import { button, el, replace, section } from "./dom.js";
@@ -17,7 +17,7 @@ const COLUMNS = [
     { id: "detail", title: "Detail", value: r => r.detail || "–" },
 ];
 
-// The rollout under way, or the last one. It continues while another view is shown.
+// The rollout that is running, or the last one. A running rollout continues when the operator opens another view.
 const rollout = { title: "", results: [], total: 0, summary: null, error: null, process: null };
 let redraw = () => {};
 
@@ -44,12 +44,12 @@ async function updateMany() {
     confirmChange({
         title: "Update devices",
         what: ["Each device gets the image, checks it, restarts into it and confirms it.",
-               "The first devices are updated one by one. One failure among them ends the update.",
+               "The first devices are updated one by one. If one of them fails, the update stops.",
                "Later, no more devices are started once the share of failures reaches the limit.",
                "Keep this page open: no more devices are started after it is closed."],
         fields: [selectionField(), ...fields,
                  number("first", "First devices, one by one", "1"), number("parallel", "Then this many at the same time", "4", "64"),
-                 number("stop-at", "End at this share of failures (percent)", "10", "100")],
+                 number("stop-at", "Stop at this share of failures (percent)", "10", "100")],
         command: v => ({ args: ["update", ...selected(v), "--first", v.first, "--parallel", v.parallel, "--stop-at", v["stop-at"], "--json",
                                 "--", ...updateOptions(v)] }),
         verb: "Update", start: (args, v) => begin(`Update with ${imageTitle(v)}`, args, matching(v)),
@@ -91,7 +91,7 @@ export function updatesView([name]) {
     redraw = () => { if (progress.isConnected) update(); };
     return {
         title: name ? `Campaign ${name}` : "Updates", update,
-        element: el("div", {}, el("p", {}, "An update or attestation starts with the devices that you choose and shows the result of each."),
+        element: el("div", {}, el("p", {}, "Start an update or an attestation of the devices that you choose. The result of each device is shown below."),
                     el("div", { class: "toolbar" }, campaigns && button("Start a campaign", () => startCampaign(), "primary"), button("Update devices", updateMany, campaigns ? "plain" : "primary"),
                        button("Attest devices", attestMany, "plain")), campaigns && campaigns.element, results, images && images.element),
     };

@@ -1,4 +1,4 @@
-/* Any bytes as a manifest: an accepted manifest is printed as a text that parses to the same manifest. */
+/* Parses any bytes as a manifest. The printed text of an accepted manifest must parse to the same manifest. */
 #include <stdlib.h>
 #include <string.h>
 

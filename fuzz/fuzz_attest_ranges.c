@@ -1,5 +1,5 @@
-/* The ranges= parameter of a request: accepted ranges lie within the chip, and their printed text parses to the same
- * ranges. After an error there is no range, and why has a text. */
+/* Parses the ranges= parameter of a request. Accepted ranges must lie within the chip, and their printed text must
+ * parse to the same ranges. After an error, r must have no ranges, and `why` must not be empty. */
 #include <stdlib.h>
 #include <string.h>
 

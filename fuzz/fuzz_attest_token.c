@@ -1,5 +1,5 @@
-/* Evidence from a device: the envelope, and the claims as if the proof had matched. Claims that decode must encode
- * to the same bytes. Also parses the input as the line of an attestation key. */
+/* Verifies any bytes as a device's evidence. Also decodes the input as claims, as after a valid proof: claims that
+ * decode must encode to the same bytes. Also parses the input as the line of an attestation key. */
 #include <stdlib.h>
 #include <string.h>
 

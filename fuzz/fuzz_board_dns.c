@@ -1,4 +1,4 @@
-/* Any bytes as the answer of a name server to the virtual board's resolver. */
+/* Parses any bytes as a name server's answer to the virtual board's resolver, which must return at most 4 addresses. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>

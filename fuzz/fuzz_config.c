@@ -1,5 +1,5 @@
-/* An agent's configuration: for any bytes the parser returns a configuration or errors, never both, and frees its
- * memory. */
+/* Parses any bytes as an agent's configuration. The parser must return a configuration or report errors, never both,
+ * and must free its memory. */
 #include <stdlib.h>
 
 #include "agent/config/agent_config.h"
@@ -36,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         config_engine(c, &gateway, contexts);
         if (!gateway.host || !gateway.user || c->n_contexts == 0 || c->n_contexts > CMX_PROXY_CONTEXTS_MAX)
             abort();
-        if (!c->gateway.host_key.n && !c->gateway.known_hosts_file) /* a configuration needs a pin */
+        if (!c->gateway.host_key.n && !c->gateway.known_hosts_file) /* a valid configuration has a pin */
             abort();
         for (size_t i = 0; i < c->n_contexts; i++)
             if (!contexts[i].name[0] || !contexts[i].local_port || !contexts[i].remote_port)

@@ -1,5 +1,5 @@
-/* The agent's control protocol: every line gets one complete line as the answer, within bounds; a privileged command
- * runs only for root. */
+/* Sends any bytes as a request of the agent's control protocol. The answer must be exactly one line that fits into the
+ * buffer, and a privileged command must run only for root. */
 #include <stdlib.h>
 #include <string.h>
 

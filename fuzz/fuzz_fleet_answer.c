@@ -1,6 +1,6 @@
-/* Any text as another gateway's answer. The first byte chooses `access`, `status` or `traffic`. The result is
- * printable ASCII, for `status` and `traffic` JSON, at most about twice as long as the answer, and does not change when
- * it is read again. */
+/* Reads any text as another gateway's answer to `access`, `status` or `traffic`; the first byte chooses which. The
+ * result must be printable ASCII and at most about twice as long as the answer. For `status` and `traffic` it must be
+ * JSON. Reading the result again must give the same result. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* The parser of SSH certificates, which any client may offer. The texts of an accepted certificate must be safe to
- * print, and its principals must be within the certificate. The first byte of the input chooses the type; the others
+/* Parses any bytes as an SSH certificate, which any client may offer. The texts of an accepted certificate must be safe
+ * to print, and its principals must be within the certificate. The first byte of the input chooses the type; the others
  * are the certificate. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
-/* Any bytes as the PROXY protocol's header in front of a login, read in the same pieces as by the gateway. No more
- * bytes are read than the longest header has. An incomplete header is refused; an accepted one has an IPv4 address, an
- * IPv6 address or none. */
+/* Reads any bytes as the PROXY header before a login, in the same pieces as the gateway. The parser must never request
+ * more bytes than the longest header has, and must refuse an incomplete header. An accepted header has an IPv4 address,
+ * an IPv6 address or no address. */
 #include <assert.h>
 #include <string.h>
 

@@ -1,6 +1,6 @@
-/* A list of gateways from a configuration file or NVS: any text must be handled. A list that was accepted is within the
- * bounds, and reads the same when it is written as text and read again. The choice tries each gateway once per round.
- */
+/* Parses any text as a list of gateways from a configuration file or NVS. An accepted list must be within the limits,
+ * and writing it as text and parsing that text must give the same list, unless the text is too long. The order in which
+ * gateways are tried must contain each gateway once. */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Writes the list as text, only in forms that every parser must accept. */
+/* Writes the list in the syntax that the parser must accept. */
 static void write_list(const struct cmx_gateway_list *l, char *out, size_t cap)
 {
     size_t n = 0;

@@ -1,6 +1,7 @@
-/* fuzz_isolation.c - frames of any bytes, in any order, in both directions and on loopback, against a policy with a
- * live session: nothing crashes, and each TCP packet that passes belongs to an open flow. An input is a list of
- * records: one byte of direction and interface, two of length, the frame. */
+/* fuzz_isolation.c - checks frames of any bytes, in both directions and on loopback, against a policy with a live
+ * session. Nothing may crash, and each packet that passes as part of the session must be TCP between the session's
+ * ports. The input is a list of records: one byte for direction and interface, two bytes for the length, then the
+ * frame. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,7 +46,7 @@ static void one(struct cmx_isolation *iso, const struct cmx_iface *iface, uint8_
     if (r.verdict != cmx_why_verdict(r.why))
         abort();
     if (r.why == CMX_WHY_RELAY || r.why == CMX_WHY_DIRECT || r.why == CMX_WHY_CONTROL)
-        abort(); /* the policy has no flow for which these reasons apply */
+        abort(); /* this policy has only the session's flow */
     if (r.why != CMX_WHY_SESSION)
         return;
     if (cmx_packet_parse(&p, &f) != CMX_WHY_NONE || p.proto != CMX_IP_TCP)

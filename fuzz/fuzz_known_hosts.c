@@ -1,4 +1,4 @@
-/* Lines of a known_hosts file: any bytes; a line is never both a pin and a revocation. */
+/* Parses any bytes as a line of a known_hosts file. A line must never be both a pin and a revocation. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,6 +1,7 @@
-/* Any text as a connection's originator, which the gateway reports, and as the list allow_from, which a file holds. A
- * known address that is written as text and read again is the same address. An unknown originator is in no list. A
- * PROXY header of version 1 ends with CR LF; one of version 2 has the length that it states. */
+/* Parses the first line of any text as the originator that the gateway reports for a connection, and the rest as the
+ * list allow_from of a configuration file. Writing a known address as text and reading it must give the same address.
+ * No list may allow an unknown originator. A PROXY header of version 1 must end with CR LF, and one of version 2 must
+ * have the length that it states. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
-/* Any bytes as an update: header, segments, signature sector, trailer; the verdict does not depend on how the input is
- * split. Random inputs rarely have a valid checksum and hash, so the corpus contains whole images to reach the later
- * states. */
+/* Checks any bytes as an update image (header, segments, signature sector, trailer). The verdict must not depend on how
+ * the input is split. Random inputs rarely have a valid checksum and hash, so the corpus contains whole images to reach
+ * the later states. */
 #include <stdint.h>
 #include <stdlib.h>
 

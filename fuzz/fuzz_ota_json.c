@@ -1,5 +1,5 @@
-/* Any text as a device's answer to the operator's command: a value fits its buffer, and the elements of a list lie
- * within the text. */
+/* Parses any text as a device's JSON answer to the operator's command. A value must fit into its buffer, and the
+ * elements of a list must lie within the text. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/* Any bytes as a multipart body, cut into pieces by the first byte: no read beyond the input, and the events do not
- * depend on the split. */
+/* Parses any bytes as a multipart body in pieces whose size the first byte sets. The parser must not read beyond the
+ * input, and its events must not depend on the size of the pieces. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,6 @@
-/* Any two otadata records: every decision names an existing slot. Every plan stays within its partition and, when
- * executed completely, has its documented effect. Also parses any partition table entry. */
+/* Decides the boot slot from any two otadata records. Every decision must name an existing slot. Every plan must stay
+ * within its partition and, when executed completely, have its documented effect. Also parses any partition table
+ * entry. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,8 +1,8 @@
-/* Any sequence of update requests (two at a time), restarts, confirmations and flash faults, over simulated flash with
- * two slots. After each step the running image is unchanged, and no write had to set a bit, which flash cannot do
- * without an erase. After each restart a whole image runs. Without flipped bits it is the correct one, as the service's
- * state reports: the new image if the service answered OK, the old one if a trial was not confirmed or an update did
- * not end. */
+/* Runs any sequence of update requests (two at a time), restarts, confirmations and flash faults on simulated flash
+ * with two slots. After each step, the running image must be unchanged, and no write may have set a bit, which flash
+ * can only do with an erase. After each restart, a complete image must run. Unless bits were flipped, this is the new
+ * image if the service accepted the update, and the old image if a trial was not confirmed or an update was not
+ * completed. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -135,7 +135,7 @@ static struct cmx_slots_flash slots;
 static struct cmx_ota_service *service;
 static struct cmx_boot_report boot;
 static uint8_t before[SLOT_LEN]; /* the running image */
-static bool flipped;             /* a bit was flipped, so a write may have to set a bit */
+static bool flipped;             /* the harness flipped a bit, so a write may set a bit */
 static int expected;             /* the slot that the next start must run; -1: either, if it holds a whole image */
 static bool restart;
 
@@ -174,7 +174,7 @@ static void start(bool at_once)
     if (expected >= 0 && !flipped && boot.running != expected)
         abort();
     memcpy(before, slot_at(boot.running), SLOT_LEN);
-    expected = boot.pending ? 1 - boot.running : boot.running; /* a restart during the trial ends it */
+    expected = boot.pending ? 1 - boot.running : boot.running; /* a restart during the trial restores the old image */
     restart = false;
     cmx_slots_flash_interface(&slots, &config.slots);
     if (cmx_ota_start(&service, &config))
@@ -239,7 +239,7 @@ static void set_body(struct cmx_http_request *r, const char *head, const uint8_t
     memcpy(r->body + strlen(head) + len, tail, strlen(tail) + 1);
 }
 
-/* A body of one image, whole or from `first` on, in one of the forms. */
+/* Writes the body of a request: one image, complete or from offset `first` on, in one of the upload forms. */
 static void describe(struct cmx_http_request *r, struct input *in)
 {
     static const char frame[] = "--b\r\nContent-Disposition: form-data; name=\"update\"; filename=\"f\"\r\n\r\n";
@@ -273,7 +273,7 @@ static void describe(struct cmx_http_request *r, struct input *in)
     case 5:
         set_body(r, frame, i->data, i->len, "");
         break;
-    default: /* the fuzzer's own bytes are the body */
+    default: /* the fuzzer's input is the body */
         len = (uint32_t)(in->left < len ? in->left : len);
         set_body(r, kind & 1 ? frame : "", in->p, len, "");
         break;

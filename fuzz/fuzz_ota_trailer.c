@@ -1,4 +1,5 @@
-/* Any bytes as a trailer: one that parses is encoded to the same bytes. Also parses any text as a public key. */
+/* Parses any bytes as a trailer; a trailer that parses must encode to the same bytes. Also parses the input as a public
+ * key. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

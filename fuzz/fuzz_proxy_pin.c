@@ -1,5 +1,5 @@
-/* Host-key pins come from files and settings: any text must be refused or give a pin whose fingerprint parses to a
- * pin with the same digest. */
+/* Parses any text as a host-key pin from a file or a setting. The fingerprint of an accepted pin must parse to a pin
+ * with the same digest. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/* Any bytes as a request of libssh to our ssh-agent, from which the session identifier is read, and as an eFuse file:
- * the identifier fits its buffer, and the values in the file are within their ranges. */
+/* Parses any bytes as a request from libssh to our ssh-agent: the SSH session identifier in it must fit into its
+ * buffer. Also parses them as an eFuse file: its values must be within their ranges. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* Numbers, hex, percent-encoding and query strings: output is bounded, and bytes that are encoded in hex decode to the
- * same bytes. */
+/* Parses any text as a number, percent-encoding and a query string. The output must fit its buffer, and bytes that are
+ * encoded in hex must decode to the same bytes. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,8 +1,8 @@
-// SecureCamera - the stream of a camera, reachable only at the gateway.
+// SecureCamera - a camera whose stream is reachable only through the gateway.
 // Board: ESP32-S3 with PSRAM and an OV2640, such as the Freenove ESP32-S3-WROOM CAM; change the pins below for other boards.
 // Core: esp32 by Espressif Systems, 3.0 or later. Library: LibSSH-ESP32, 5.4 or later.
 // Partition scheme: one with two application slots, such as "8M with spiffs (3MB APP/1.5MB SPIFFS)".
-// Open http://127.0.0.1:81/stream at the gateway.
+// To view the stream, open http://127.0.0.1:81/stream on the gateway.
 
 #include <WiFi.h>
 

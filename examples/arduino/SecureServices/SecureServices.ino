@@ -1,8 +1,8 @@
-// SecureServices - a web page, firmware update and attestation, reachable only at the gateway.
+// SecureServices - a web page, firmware update and attestation, reachable only through the gateway.
 // Board: any ESP32 with Wi-Fi. The first ESP32 has no HMAC peripheral: attestation needs an S2, S3, C3, C5 or C6.
 // Core: esp32 by Espressif Systems, 3.0 or later. Library: LibSSH-ESP32, 5.4 or later.
 // Partition scheme: "Minimal SPIFFS (1.9MB APP with OTA)", or another with two application slots of 1.9 MB or more.
-// At the gateway:
+// On the gateway, run:
 //   curl http://127.0.0.1:8080/
 //   curl -X POST -F "update=@firmware.bin" http://127.0.0.1:8989/update
 //   curl "http://127.0.0.1:8888/hash?challenge=string_to_use_as_challenge"

@@ -1,11 +1,12 @@
 """The example on an emulated ESP32-C3 or ESP32-S3, with ESP-IDF and its emulator:
 
-    pip install pytest-embedded-idf~=1.18 pytest-embedded-qemu~=1.18       # ~=2.9 with esptool 5, as ESP-IDF 6 has it
+    pip install pytest-embedded-idf~=1.18 pytest-embedded-qemu~=1.18       # ~=2.9 for ESP-IDF 6, which has esptool 5
     idf.py -DIDF_TARGET=esp32c3 -DSDKCONFIG_DEFAULTS="sdkconfig.defaults;sdkconfig.ci.qemu" build
     pytest --target esp32c3 --embedded-services idf,qemu pytest_secure_services.py
 
-and the same with esp32s3. The second test needs a gateway on this machine, which the firmware names (port 22922, user, pinned host key,
-a key derived from eFuse) and which accepts the key that `cmxsafe identity public` prints for KEY: set CMX_GATEWAY=1 to run it.
+and the same with esp32s3. The second test needs a gateway on this machine and runs only if CMX_GATEWAY=1 is set. Configure this
+gateway in the firmware (port 22922, user, pinned host key, a key derived from eFuse), and let the gateway accept the key that
+`cmxsafe identity public` prints for KEY.
 """
 import os
 import socket
@@ -25,7 +26,7 @@ FLASH_BEGIN = 0x10000
 
 
 def efuse_image(target: str) -> bytes:
-    """Returns the eFuse of a chip with KEY in BLOCK_KEY3 for HMAC_UP: read-protected on the S3, readable on the C3."""
+    """Returns an eFuse image that has KEY in BLOCK_KEY3 with purpose HMAC_UP: read-protected on the S3, readable on the C3."""
     image = bytearray(1024)
     image[0x0C] = 8 << 4  # KEY_PURPOSE_3 = HMAC_UP
     image[0x18:0x1E] = bytes.fromhex("02c3c3000001")[::-1]  # MAC
@@ -38,7 +39,7 @@ def efuse_image(target: str) -> bytes:
 
 @pytest.fixture
 def web_port() -> int:
-    """Returns a port of this machine that leads to the device's port 80, which isolation must block."""
+    """Returns a port on this machine that QEMU forwards to the device's port 80. Isolation must block these connections."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
@@ -72,7 +73,7 @@ def test_isolated(dut: Dut, web_port: int) -> None:
 @pytest.mark.esp32c3
 @pytest.mark.esp32s3
 @pytest.mark.qemu
-@pytest.mark.skipif(not os.environ.get("CMX_GATEWAY"), reason="no gateway: CMX_GATEWAY is not set")
+@pytest.mark.skipif(not os.environ.get("CMX_GATEWAY"), reason="needs a gateway: set CMX_GATEWAY=1")
 def test_reached_through_the_gateway(dut: Dut) -> None:
     dut.expect([rf"port-{p}: up \(gateway port {p}\)" for p in PORTS], expect_all=True, timeout=120)
     with urllib.request.urlopen("http://127.0.0.1:8888/hash?challenge=pytest", timeout=120) as answer:

@@ -1,5 +1,5 @@
-/* One page, reachable only at the gateway: curl http://127.0.0.1:8080/ there. Gateway, user and key come from idf.py
- * menuconfig or NVS. */
+/* Serves one page that is reachable only through the gateway: run curl http://127.0.0.1:8080/ on the gateway. The
+ * gateway, user and key are set in idf.py menuconfig or NVS. */
 #include "cmxsafe.h"
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/esp/device_esp.h"
@@ -29,7 +29,8 @@ void app_main(void)
     /* The log has the reason, usually a missing gateway or host key. A restart would not help. */
     if (cmx_esp_forward(&webPort) != ESP_OK)
         cmx_log(CMX_LOG_ERROR, "app",
-                "not reachable: set the gateway, its host key and the login in `idf.py menuconfig`, menu cmxsafe");
+                "the page is not reachable: set the gateway, its host key and the login in `idf.py menuconfig`, menu "
+                "cmxsafe");
     for (;;) {
         cmx_esp_log_memory();
         vTaskDelay(pdMS_TO_TICKS(60000));

@@ -1,6 +1,6 @@
-/* An MQTT client that connects to its broker without TLS, on the device's own loopback: the direct context carries the
- * connection through the SSH session to the broker behind the gateway. With isolation in force nothing else leaves the
- * device. */
+/* An MQTT client without TLS. It connects to a port on the device's own loopback; a direct context forwards this
+ * connection through the SSH session to the gateway, which connects to the broker. With isolation in force, only
+ * packets of the SSH session leave the device. */
 #include <stdio.h>
 
 #include "cmxsafe.h"
@@ -30,7 +30,7 @@ static void on_mqtt(void *arg, esp_event_base_t base, int32_t id, void *data)
     if (id == MQTT_EVENT_CONNECTED)
         cmx_log(CMX_LOG_INFO, "mqtt", "connected to the broker");
     else if (id == MQTT_EVENT_DISCONNECTED)
-        cmx_log(CMX_LOG_WARN, "mqtt", "no broker; the client tries again");
+        cmx_log(CMX_LOG_WARN, "mqtt", "disconnected from the broker; the client tries again");
 }
 
 static esp_mqtt_client_handle_t start_client(void)
@@ -58,7 +58,8 @@ void app_main(void)
         /* The log has the reason, usually a missing gateway or host key. A restart would not help; the device stays
          * isolated. */
         cmx_log(CMX_LOG_ERROR, "app",
-                "no broker: set the gateway, its host key and the login in `idf.py menuconfig`, menu cmxsafe");
+                "the broker is not reachable: set the gateway, its host key and the login in `idf.py menuconfig`, menu "
+                "cmxsafe");
         return;
     }
     client = start_client();

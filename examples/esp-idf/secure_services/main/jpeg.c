@@ -12,7 +12,7 @@ static const uint8_t dc_bits[9] = {2, 3, 3, 3, 3, 3, 4, 5, 6};
 
 struct writer {
     struct cmx_buf out;
-    uint32_t bits; /* the low n bits are pending */
+    uint32_t bits; /* the low n bits are not written yet */
     unsigned n;
     bool full;
 };

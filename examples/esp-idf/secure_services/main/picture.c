@@ -41,7 +41,7 @@ static bool in_ball(const struct scene *s, int column, int row)
     return dx * dx + dy * dy <= RADIUS * RADIUS;
 }
 
-/* The number is at the bottom, eight digits, each block twice as large. */
+/* True if the block is part of the frame's number: eight digits at the bottom, drawn at twice the size. */
 static bool in_number(const struct scene *s, int column, int row)
 {
     int x = (column - 8) / 2;

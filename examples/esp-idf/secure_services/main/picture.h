@@ -1,4 +1,4 @@
-/* picture.h - a moving test picture where there is no camera: colour bars, a ball that bounces, the frame's number. */
+/* picture.h - a moving test picture for devices without a camera: colour bars, a bouncing ball, the frame's number. */
 #ifndef APP_PICTURE_H
 #define APP_PICTURE_H
 
@@ -7,7 +7,7 @@
 
 #include "cmxsafe/core/err.h"
 
-#define PICTURE_MAX 7680 /* no frame is longer: the longest has 6,989 bytes */
+#define PICTURE_MAX 7680 /* upper limit of a frame in bytes; the longest frame has 6,989 */
 
 /* Writes frame n as a JPEG; equal n give equal bytes. CMX_ENOSPC: does not fit in cap. */
 CMX_MUST_USE cmx_err picture_frame(void *arg, uint32_t n, uint8_t *out, size_t cap, size_t *len);

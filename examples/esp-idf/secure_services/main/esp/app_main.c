@@ -1,6 +1,6 @@
 /* app_main.c - the application on an ESP32: brings the network up, then starts the application as the virtual board
- * does. Gateway, user and key come from menuconfig or NVS. A camera driver would provide frames through app_door.frame;
- * without one the test picture is sent. */
+ * does. Gateway, user and key come from menuconfig or NVS. A camera driver would provide frames through app_door.frame.
+ * This file has no driver, so the test picture is sent. */
 #include "app.h"
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/esp/device_esp.h"
