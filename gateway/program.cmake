@@ -4,14 +4,14 @@ add_library(cmxsafe_registry STATIC ${GW_REGISTRY_SOURCES})
 target_include_directories(cmxsafe_registry PUBLIC ${CMAKE_SOURCE_DIR})
 target_link_libraries(cmxsafe_registry PUBLIC cmxsafe_linux SQLite::SQLite3)
 
-# sshd runs this program at every login. It loads libcrypto when it first hashes. --as-needed leaves out the shared libraries that
-# cmxsafe_registry names and this program does not use.
+# sshd runs this program at every login. To start fast, it loads libcrypto only when it first hashes, and --as-needed leaves out
+# libraries of cmxsafe_registry that it does not use.
 add_executable(cmxsafe-authkeys ${CMAKE_SOURCE_DIR}/gateway/authkeys/main.c ${CMAKE_SOURCE_DIR}/gateway/authkeys/sha256_loaded.c)
 target_link_libraries(cmxsafe-authkeys PRIVATE cmxsafe_registry)
 target_link_options(cmxsafe-authkeys PRIVATE -Wl,--as-needed)
 cmx_soname(cmxsafe-authkeys CRYPTO crypto)
 
-# The running gateway, and the files generated from the registry: part of the operator's command.
+# The sources of the running gateway and of the generated files; they are part of the operator's command.
 file(GLOB GW_COMMAND_SOURCES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/gateway/folder/*.c ${CMAKE_SOURCE_DIR}/gateway/server/*.c ${CMAKE_SOURCE_DIR}/gateway/render/*.c ${CMAKE_SOURCE_DIR}/gateway/verify/*.c)
 target_sources(cmxsafe_parts PRIVATE ${GW_COMMAND_SOURCES})
 # The templates of the files that the gateway generates (gateway/render/gw_template.h).
@@ -26,7 +26,7 @@ foreach(template
   cmx_embed(cmxsafe_parts gw_template_${name} gateway/render/templates/${file})
 endforeach()
 
-# A registry in PostgreSQL: libpq, and SQLite's session extension, which records changes.
+# A registry in PostgreSQL needs libpq, and SQLite's session extension, which records changes.
 option(CMX_POSTGRESQL "a registry in PostgreSQL, where libpq is found" ON)
 if(CMX_POSTGRESQL)
   pkg_check_modules(PQ IMPORTED_TARGET libpq)
@@ -43,7 +43,7 @@ else()
 endif()
 target_sources(cmxsafe_parts PRIVATE ${GW_SHARED_SOURCES})
 
-# The identity programs: eBPF, compiled by clang and embedded.
+# The eBPF programs that give sessions their identities. clang compiles them, and the executable embeds them.
 find_program(CMX_CLANG NAMES clang REQUIRED)
 pkg_check_modules(BPF REQUIRED IMPORTED_TARGET libbpf)
 set(IDSOCK_SOURCE ${CMAKE_SOURCE_DIR}/gateway/bpf/idsock.bpf.c)
@@ -61,6 +61,6 @@ set_source_files_properties(
 target_sources(cmxsafe_parts PRIVATE ${IDSOCK_OBJECT})
 target_link_libraries(cmxsafe_parts PUBLIC PkgConfig::BPF)
 
-# The guard lists a set of the packet filter every second; libnftables does so without starting nft.
+# The guard lists a set of the packet filter every second. With libnftables it need not start nft each time.
 pkg_check_modules(NFTABLES_LINKED REQUIRED IMPORTED_TARGET libnftables)
 target_link_libraries(cmxsafe_parts PUBLIC PkgConfig::NFTABLES_LINKED)

@@ -3,10 +3,10 @@
  * writes the reason to stderr and syslog and sends it to the running gateway, since sshd discards the command's stderr.
  *
  * Before it prints the line, it sends `login FINGERPRINT` to the gateway's control socket and waits for the answer.
- * Meanwhile the gateway ends sessions of the same device that no longer respond (a takeover), so that their ports are
- * free for the new session. A key that is not enrolled is sent as `unknown TYPE KEY`. A certificate that may log in is
- * sent as `certificate TYPE KEY` before the line is printed, and the gateway may refuse it. A certificate that may not
- * log in is sent as `refused REASON`. */
+ * Before the gateway answers, it ends sessions of the same device that no longer respond (a takeover), so that their
+ * ports are free for the new session. For a key that is not enrolled, this program sends `unknown TYPE KEY`. For a
+ * certificate that may log in, it sends `certificate TYPE KEY` before it prints the line; the gateway may refuse the
+ * login. For a certificate that may not log in, it sends `refused REASON`. */
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -21,7 +21,7 @@
 #include "gateway/registry/authline.h"
 #include "gateway/registry/registry_device.h"
 
-#define GATEWAY_PATIENCE_S 5 /* a takeover takes at most 3 s */
+#define GATEWAY_PATIENCE_S 5 /* longer than a takeover, which takes at most 3 s */
 
 static uint8_t line[GW_AUTHLINE_MAX];
 
@@ -67,8 +67,8 @@ static int refuse(const char *dir, const struct cmx_why *why)
     return 1;
 }
 
-/* The gateway keeps the last few unknown keys for the operator ('cmxsafe gateway pending'). Keys that were revoked or
- * replaced, and keys that could not be enrolled, are left out. */
+/* Reports an unknown key to the gateway, which shows the last few to the operator ('cmxsafe gateway pending'). Does not
+ * report a key that cannot be enrolled, for example because it was revoked or replaced. */
 static void report_unknown(struct gw_registry *r, const char *dir, const char *type, const char *blob)
 {
     char text[GW_KEY_TYPE_MAX + GW_KEY_BLOB_MAX];

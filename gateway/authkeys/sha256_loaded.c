@@ -1,6 +1,6 @@
 /* sha256_loaded.c - the functions of crypto.h that cmxsafe-authkeys uses. sshd runs the program twice at each login.
- * Looking up an enrolled key needs no hash, and loading libcrypto would take longer than the look-up. So libcrypto is
- * loaded at the first hash, which only a certificate or an unknown key needs. */
+ * Looking up an enrolled key needs no hash, and loading libcrypto would take longer than the look-up. So the program
+ * loads libcrypto only when it first hashes, which only a certificate or an unknown key requires. */
 #include <openssl/evp.h>
 #include <sys/random.h>
 

@@ -1,9 +1,9 @@
 /* idsock.bpf.c - identity sockets for an unmodified sshd. The server attaches these programs to the cgroup that holds
- * the cgroups of all sessions, and keeps the map `identities`.
+ * the cgroups of all sessions, and fills the map `identities`.
  *
  * A session may connect from its own identity, listen on its own identity at its enrolled ports, and do nothing else
- * with IP sockets. A process whose cgroup is not in the map may use no IP socket. The programs return cgroup verdicts:
- * 1 permits the call, 0 makes it fail with EPERM. */
+ * with IP sockets. A process whose cgroup is not in the map can neither connect nor bind an IP socket. The programs
+ * return cgroup verdicts: 1 permits the call, 0 makes it fail with EPERM. */
 #include <linux/bpf.h>
 
 #include <bpf/bpf_endian.h>
@@ -65,7 +65,7 @@ int idsock_connect6(struct bpf_sock_addr *ctx)
         __u32 scope;
     } source = {.family = AF_INET6};
 
-    /* A connection to an IPv4-mapped destination would use an IPv4 source address, which is no identity. */
+    /* A connection to an IPv4-mapped destination would use an IPv4 source address, which is not an identity. */
     if (!own || ctx->type != SOCK_STREAM ||
         (ctx->user_ip6[0] == 0 && ctx->user_ip6[1] == 0 && ctx->user_ip6[2] == bpf_htonl(0xffff)))
         return DENY;

@@ -11,8 +11,8 @@ struct idsock_identity {
     __u8 address[16];
     __u32 n_ports;
     __u16 ports[IDSOCK_PORTS_MAX]; /* host byte order */
-    __u32 end; /* not used: without it, the end of `ports` would be the end of the value, and the verifier rejects a
-                  pointer to that without CAP_PERFMON */
+    __u32 end; /* unused. Without it, `ports` would end where the value ends, and without CAP_PERFMON the verifier
+                  rejects a pointer to the end of a value. */
 };
 
 /* A record of the ring buffer `events`: a TCP connection of a session was established or closed. */
@@ -22,9 +22,9 @@ struct idsock_event {
     __u64 sent;     /* bytes that the peer has acknowledged */
     __u8 local[16];
     __u8 remote[16];
-    __u16 local_port; /* this and remote_port: host byte order */
+    __u16 local_port; /* both ports: host byte order */
     __u16 remote_port;
-    __u8 active; /* 1: the session opened the connection; 0: the session accepted it, or `closed` is set */
+    __u8 active; /* 1: the session opened the connection. 0: the session accepted it. Always 0 if `closed` is set. */
     __u8 closed;
     __u8 pad[2];
 };

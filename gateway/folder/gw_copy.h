@@ -1,13 +1,13 @@
-/* gw_copy.h - writes DIR/registry.state (copy_state.h). In this file the process that follows a shared registry records
- * when PostgreSQL last confirmed the copy, and why PostgreSQL can't be reached now. */
+/* gw_copy.h - writes DIR/registry.state (copy_state.h). The process that follows a shared registry records in this file
+ * when PostgreSQL last confirmed the copy and, while PostgreSQL can't be reached, the reason. */
 #pragma once
 
 #include "gateway/folder/gw_folder.h"
 #include "gateway/registry/copy_state.h"
 
-/* Records that PostgreSQL confirmed the copy now. */
+/* Records that PostgreSQL has just confirmed the copy. */
 CMX_MUST_USE cmx_err gw_copy_confirm(struct gw *g, struct cmx_why *e);
-/* Records why PostgreSQL can't be followed now. Keeps the time of the last confirmation. */
+/* Records why PostgreSQL can't be reached now. Does not change the recorded time of the last confirmation. */
 CMX_MUST_USE cmx_err gw_copy_note(struct gw *g, const char *reason, struct cmx_why *e);
 /* Removes the state file. Call it when this gateway's registry is no longer shared. */
 CMX_MUST_USE cmx_err gw_copy_forget(struct gw *g, struct cmx_why *e);
@@ -18,8 +18,9 @@ void gw_copy_look(struct gw *g, struct gw_copy_state *out);
 /* Writes a warning for the operator: for how long PostgreSQL has not confirmed the copy, why, and the consequence.
  * Writes "" if there is nothing to warn about. */
 void gw_copy_warning(struct gw *g, char out[GW_COPY_WARNING_MAX]);
-/* Writes which rows of the shared registry are not in the copy, because they are malformed. "": none. */
+/* Writes a warning that names the rows of the shared registry that are not in the copy because they are malformed; "":
+ * there are no such rows. */
 void gw_copy_left_out(struct gw *g, char out[GW_COPY_WARNING_MAX]);
-/* Returns the URL of the shared registry, "postgresql://...", which contains no password. "" if the registry is not
+/* Returns the URL of the shared registry, "postgresql://...", which contains no password; "" if the registry is not
  * shared. */
 const char *gw_copy_url(struct gw *g, char out[GW_REGISTRY_URL_MAX]);

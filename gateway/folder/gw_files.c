@@ -69,11 +69,10 @@ cmx_err gw_file_rewrite(const char *path, const char *text, size_t len, struct c
     cmx_err err;
 
     if (!realpath(path, target) || stat(target, &st) != 0)
-        return gw_file_write_in_place(path, text, len, 0644,
-                                      e); /* path does not exist, or is a link to a file that does not */
+        return gw_file_write_in_place(path, text, len, 0644, e); /* path or the target of its link does not exist */
     err = replace(target, text, len, st.st_mode & 07777, &st, e);
     return err ? gw_file_write_in_place(target, text, len, 0, e)
-               : CMX_OK; /* in a container the file may be mounted, and then can't be replaced */
+               : CMX_OK; /* a file that is a mount point, as in a container, can't be replaced */
 }
 
 cmx_err gw_file_read(const char *path, char **text, size_t *len, struct cmx_why *e)

@@ -1,20 +1,21 @@
-/* gw_files.h - writes files and makes folders. The modes are set explicitly, independent of the umask. */
+/* gw_files.h - reads and writes files, and creates folders. The umask has no effect on their modes. */
 #pragma once
 
 #include <stddef.h>
 
 #include "gateway/registry/registry.h"
 
-/* Replaces path atomically by a new file (temporary file, fsync, rename). CMX_EBUSY: path is a mount point. */
+/* Replaces path atomically with a new file (temporary file, fsync, rename). CMX_EBUSY: path is a mount point. */
 CMX_MUST_USE cmx_err gw_file_write(const char *path, const char *text, size_t len, unsigned mode, struct cmx_why *e);
-/* Overwrites the file instead of replacing it, for a file that is also mounted elsewhere. A reader may see incomplete
- * text. mode 0: keeps the present mode. */
+/* Overwrites the file instead of replacing it, because a mount of the file would continue to show the replaced one. A
+ * reader may see incomplete text. mode 0: keeps the present mode. */
 CMX_MUST_USE cmx_err gw_file_write_in_place(const char *path, const char *text, size_t len, unsigned mode,
                                             struct cmx_why *e);
-/* Replaces a system file such as /etc/hosts: follows links, and keeps mode and owner. Atomic if the file can be
- * replaced; a mounted file is overwritten. */
+/* Replaces a system file such as /etc/hosts: follows links, and keeps mode and owner. Atomic, unless the file is a
+ * mount point or is missing: then it is overwritten or created in place. */
 CMX_MUST_USE cmx_err gw_file_rewrite(const char *path, const char *text, size_t len, struct cmx_why *e);
 /* Reads the whole file into *text; free it with free(), also after a failure. A missing file gives empty text. */
 CMX_MUST_USE cmx_err gw_file_read(const char *path, char **text, size_t *len, struct cmx_why *e);
-/* Makes the folder path, and the missing folders above it (mode 0755). An existing folder gets this mode. */
+/* Creates the folder path with this mode, and the missing folders above it with mode 0755. If path exists, changes its
+ * mode. */
 CMX_MUST_USE cmx_err gw_file_mkdir(const char *path, unsigned mode, struct cmx_why *e);

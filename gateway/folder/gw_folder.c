@@ -51,7 +51,7 @@ static cmx_err load_port(struct gw *g, struct cmx_why *e)
     uint64_t port;
 
     if (!colon || cmx_text_u64(colon + 1, 1, 65535, &port))
-        return cmx_why_fail(e, CMX_EFORMAT, "the registry holds no listening port; run 'cmxsafe gateway init' again");
+        return cmx_why_fail(e, CMX_EFORMAT, "the registry has no listening port; run 'cmxsafe gateway init' again");
     g->port = (uint16_t)port;
     return CMX_OK;
 }
@@ -162,7 +162,7 @@ void gw_pin(const struct gw *g, const char *name, char out[GW_FINGERPRINT_MAX])
         snprintf(out, GW_FINGERPRINT_MAX, "%s", k.fingerprint);
 }
 
-/* The line that begins "0::" has the path in the cgroup v2 hierarchy. */
+/* The path in the cgroup v2 hierarchy is in the line that begins with "0::". */
 bool gw_cgroup_of(const char *file, char *out, size_t cap)
 {
     char line[512];

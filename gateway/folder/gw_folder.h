@@ -1,5 +1,6 @@
-/* gw_folder.h - a gateway's folder: finds it, and reads the settings in its registry. Folder: registry.db, sshd_config,
- * hostkey_*, hosts, fleet.nft, host.nft, apply.lock, run/ (control socket, lock, pid of the running gateway). */
+/* gw_folder.h - a gateway's folder: finds it, and reads the settings in its registry. The folder contains registry.db,
+ * sshd_config, hostkey_*, hosts, fleet.nft, host.nft, apply.lock and run/ (control socket, lock and pid of the running
+ * gateway). */
 #pragma once
 
 #include <limits.h>
@@ -13,17 +14,18 @@
 #include "gateway/registry/registry_device.h"
 
 #define GW_SYSTEM_DIR "/var/lib/cmxsafe/gateway"
-#define GW_INSIDE_DIR "/cmxsafe" /* where --user mode mounts the folder for sshd and its helper */
-#define GW_NETNS "cmxsafe"       /* the system mode's network namespace (ip netns) */
-#define GW_RULE_PREF "1129"      /* priority of the routing rule on the host, and of the first rule in the namespace */
+#define GW_INSIDE_DIR "/cmxsafe" /* --user mode mounts the folder here for sshd and its helper */
+#define GW_NETNS "cmxsafe"       /* system mode's network namespace (ip netns) */
+#define GW_RULE_PREF "1129"      /* priority of the host's routing rule and of the namespace's first one */
 #define GW_RULE_PREF_NUMBER 1129u
-#define GW_FLEET_TABLE "1129142" /* routing table of the namespace for packets that the filter allowed */
-/* Routing table of the namespace for permitted packets to local users and units of this host. */
+#define GW_FLEET_TABLE "1129142" /* the namespace's routing table for permitted packets */
+/* The namespace's routing table for permitted packets to local users and units of this host. */
 #define GW_LOCALS_TABLE "1129143"
-/* The table for packets to local users and units of another gateway has this number plus the number of the gateway. */
+/* The number of the routing table for packets to local users and units of another gateway is this plus that gateway's
+ * number. */
 #define GW_NODE_TABLE_FIRST 1129200
 #define GW_ACCOUNT "cmxsafe-gw"
-#define GW_NOBODY 65534  /* user and group of the processes that check evidence */
+#define GW_NOBODY 65534  /* user and group of the processes that verify evidence */
 #define GW_USER_UID 1000 /* the account's id inside --user mode's user namespace */
 #define GW_PATH_MAX 4096
 #define GW_PROXIES_MAX 512
@@ -44,26 +46,26 @@ struct gw {
     char proxies[GW_PROXIES_MAX]; /* addresses and prefixes of load balancers that send PROXY headers; "": none */
     char host[GW_HOST_MAX];       /* the host name or address that devices connect to */
     uint16_t port;
-    bool locked; /* set by gw_folder_lock: lock holds the lock file's descriptor */
+    bool locked; /* set by gw_folder_lock: lock is the lock file's descriptor */
     int lock;
 };
 
-/* Sets g->dir and clears the rest of g. dir: the operator's choice; NULL: $CMXSAFE_GATEWAY, else the system's folder
- * (root) or the user's own. */
+/* Sets g->dir and clears the rest of g. dir: the folder that the operator named. If it is NULL, uses $CMXSAFE_GATEWAY;
+ * if that is unset, uses the system's folder for root and the user's own folder for other users. */
 void gw_folder_find(struct gw *g, const char *dir);
 
 /* Opens the registry in the folder that gw_folder_find chose, and reads the settings. If this process may write, also
  * repairs an interrupted write. Close with gw_folder_close, which is safe even after a failure. */
 CMX_MUST_USE cmx_err gw_folder_open(struct gw *g, bool write, struct cmx_why *e);
 void gw_folder_close(struct gw *g);
-/* Takes the gateway's lock, which gw_folder_close releases. A command that changes the registry takes the lock before
- * it reads the registry, and holds it until the change is in the kernel. CMX_EBUSY: another command held it for
- * GW_LOCK_PATIENCE_MS. */
+/* Acquires the gateway's lock, which gw_folder_close releases. A command that changes the registry must acquire the
+ * lock before it reads the registry, and hold it until the change is loaded into the kernel. CMX_EBUSY: another command
+ * held it for GW_LOCK_PATIENCE_MS. */
 CMX_MUST_USE cmx_err gw_folder_lock(struct gw *g, struct cmx_why *e);
 /* Reads the settings from g->registry, which is open. */
 CMX_MUST_USE cmx_err gw_folder_load(struct gw *g, struct cmx_why *e);
 
-/* Writes DIR/name, which always fits (g->dir leaves room). */
+/* Writes DIR/name to out and returns out. The path always fits, because g->dir is shorter than out. */
 const char *gw_path(const struct gw *g, const char *name, char out[GW_PATH_MAX]);
 /* Returns the folder's path as sshd and its helper see it: GW_INSIDE_DIR in --user mode, else g->dir. */
 const char *gw_inside_dir(const struct gw *g);
@@ -82,5 +84,5 @@ struct gw_link {
     char inside[GW_ADDRESS_MAX]; /* the namespace's end */
 };
 CMX_MUST_USE cmx_err gw_link_get(struct gw *g, struct gw_link *l, struct cmx_why *e);
-/* Returns the account's group. The fleet's packet filter permits its sockets. */
+/* Returns the group of the gateway's account; the fleet's packet filter permits sockets of this group. */
 long gw_account_gid(const struct gw *g);

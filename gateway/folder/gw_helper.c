@@ -63,7 +63,7 @@ cmx_err gw_helper_path(const struct gw *g, char out[GW_PATH_MAX], struct cmx_why
     cmx_err err;
 
     if (g->user) {
-        snprintf(out, GW_PATH_MAX, "/cmxsafe-authkeys"); /* the helper is copied there when the gateway comes up */
+        snprintf(out, GW_PATH_MAX, "/cmxsafe-authkeys"); /* the gateway copies the helper there when it starts */
         return CMX_OK;
     }
     err = gw_helper_source(source, e);

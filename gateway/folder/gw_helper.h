@@ -1,4 +1,4 @@
-/* gw_helper.h - where cmxsafe-authkeys, sshd's AuthorizedKeysCommand, is installed. */
+/* gw_helper.h - finds cmxsafe-authkeys, sshd's AuthorizedKeysCommand. */
 #pragma once
 
 #include "gateway/folder/gw_folder.h"

@@ -16,6 +16,6 @@ void gw_json_begin(struct gw_json *o, FILE *f);
 /* Writes the rest of the document and a newline. False: the document is incomplete, or writing failed. */
 bool gw_json_end(struct gw_json *o);
 
-/* Begin and end a document that is one object, on stdout. main reports write errors on stdout. */
+/* Begin and end a document on stdout that is a single object. If writing to stdout fails, main reports this. */
 void gw_json_begin_stdout(struct gw_json *o);
 void gw_json_end_stdout(struct gw_json *o);

@@ -65,9 +65,9 @@ bool gw_program_run(bool quiet, const char *const argv[])
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-/* The output of a program; at most max bytes are kept. */
+/* One output stream of a program; at most max bytes of it are stored. */
 struct program_stream {
-    int fd; /* -1: the output has ended, or was longer than max */
+    int fd; /* -1: the stream has ended, or was longer than max */
     FILE *out;
     size_t len, max;
 };
@@ -87,10 +87,10 @@ static void stream_take(struct program_stream *s)
         return;
     if (n > 0)
         s->len += (size_t)n;
-    if (n <= 0 || s->len > s->max) /* a program that continues to write gets SIGPIPE */
+    if (n <= 0 || s->len > s->max) /* if the program writes more, it gets SIGPIPE */
         stream_end(s);
     else
-        (void)fwrite(piece, 1, (size_t)n, s->out); /* fclose reports if memory ran out */
+        (void)fwrite(piece, 1, (size_t)n, s->out); /* fclose fails if memory ran out */
 }
 
 static pid_t stream_program(const char *const argv[], struct program_stream streams[], size_t n)
@@ -118,8 +118,8 @@ static pid_t stream_program(const char *const argv[], struct program_stream stre
     return pid;
 }
 
-/* Runs the program until all n streams have ended. streams[0]: standard output. streams[1], if n is 2: standard error.
- */
+/* Runs the program and stores its output until all n streams have ended. streams[0]: standard output. streams[1], if n
+ * is 2: standard error. */
 static bool streams_run(const char *const argv[], struct program_stream streams[], size_t n)
 {
     int status = -1;

@@ -10,7 +10,8 @@
 
 #define PATH_LEN 32
 
-/* Creates a file in memory, which ssh-keygen opens by the path. Returns -1 after a failure. */
+/* Creates a file in memory and returns its descriptor; -1 after a failure. path receives the path with which ssh-keygen
+ * opens the file. */
 static int memory_file(const void *data, size_t len, char path[PATH_LEN])
 {
     int fd = memfd_create("cmxsafe", 0);
@@ -85,5 +86,5 @@ cmx_err gw_revocation_ask(const uint8_t *krl, size_t len, const char *const keys
     for (size_t i = 0; i < n; i++)
         revoked[i] = true;
     return n == 0 ? cmx_why_fail(e, CMX_EFORMAT, "ssh-keygen cannot read it as a KRL; make one with 'ssh-keygen -k'")
-                  : cmx_why_fail(e, CMX_EIO, "ssh-keygen could not say which keys the KRL revokes");
+                  : cmx_why_fail(e, CMX_EIO, "ssh-keygen did not report which keys the KRL revokes");
 }

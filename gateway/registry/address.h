@@ -1,8 +1,9 @@
-/* address.h - the fleet's IPv6 prefix and the devices' virtual addresses in it. Pure, except for hashing and random
- * bytes.
+/* address.h - the fleet's IPv6 prefix, and the devices' virtual addresses in this prefix. Pure, except for hashing and
+ * random bytes.
  *
- * Derived form: the first 16 bytes of prefix | SHA-256("cmxsafe device address 1" | public key blob). The key
- * determines the address. Published CMX-GW form: PREFIX(2 bytes) | MAC_GW(6) | 0000 | MAC_DEV(6). */
+ * An address in derived form is the first 16 bytes of prefix | SHA-256("cmxsafe device address 1" | public key blob):
+ * the key determines the address. An address in the form of the CMX-GW publication is PREFIX(2 bytes) | MAC_GW(6) |
+ * 0000 | MAC_DEV(6). */
 #pragma once
 
 #include <stdint.h>
@@ -18,12 +19,12 @@ struct gw_fleet {
     unsigned bits; /* a multiple of 8, 16 to 64 */
 };
 
-/* Parses "fd12:3456:789a::/48". CMX_EINVAL: not a prefix, a length that is not supported, host bits set, multicast or
- * link-local. */
+/* Parses "fd12:3456:789a::/48". CMX_EINVAL: not a prefix, an unsupported length, a bit set beyond the length, multicast
+ * or link-local. */
 CMX_MUST_USE cmx_err gw_fleet_parse(struct gw_fleet *f, const char *text, struct cmx_why *e);
-/* Draws a unique local /48 with a random global ID (RFC 4193 section 3.2). */
+/* Generates a unique local /48 with a random global ID (RFC 4193 section 3.2). */
 CMX_MUST_USE cmx_err gw_fleet_random(struct gw_fleet *f, struct cmx_why *e);
-/* Makes the prefix of the published form, a /64: two bytes and the gateway's MAC. */
+/* Builds the prefix of the published form, a /64: two bytes followed by the gateway's MAC address. */
 CMX_MUST_USE cmx_err gw_fleet_from_mac(struct gw_fleet *f, const char *prefix_hex, const char *mac, struct cmx_why *e);
 void gw_fleet_format(const struct gw_fleet *f, char out[GW_ADDRESS_MAX + 4]);
 

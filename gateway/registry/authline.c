@@ -6,8 +6,9 @@
 
 #include "gateway/registry/registry_device.h"
 
-/* sshd permits every listener if a key's line names none, and every destination likewise. So the line of a key without
- * listeners or destinations names a host that never resolves (RFC 6761 section 6.4). */
+/* If a key's line names no listener, sshd permits every listener; if it names no destination, sshd permits every
+ * destination. So the line of a key without listeners or destinations names a host that never resolves (RFC 6761
+ * section 6.4). */
 #define NOWHERE "none.invalid:1"
 
 struct owner {
@@ -65,8 +66,8 @@ static cmx_err put_each(struct gw_registry *r, struct cmx_buf *out, const char *
     return gw_sql_end(stmt, err);
 }
 
-/* A device may also connect to its own listeners, since the agent's probe_interval checks them end to end. In a small
- * deployment they are on the loopback. */
+/* A device may also connect to its own listeners, because the agent (probe_interval) checks them end to end. In a small
+ * deployment, the listeners are on the loopback. */
 static cmx_err put_device(struct gw_registry *r, struct cmx_buf *out, int64_t id, struct cmx_why *e)
 {
     static const char *const own[] = {
@@ -90,7 +91,7 @@ static cmx_err put_device(struct gw_registry *r, struct cmx_buf *out, int64_t id
     return err;
 }
 
-/* Granted services, by address and by name; in a small deployment, by the names of the loopback. */
+/* Queries for the granted services by address and by name; in a small deployment, by the names of the loopback. */
 static const char *const platform_opens[] = {
     "SELECT DISTINCT d.address, p.port FROM active_grants p JOIN device d ON d.id = p.device WHERE p.consumer = ? AND "
     "d.address IS NOT "
@@ -151,7 +152,7 @@ cmx_err gw_authline(struct gw_registry *r, const char *fingerprint, struct cmx_b
     return err ? err : cmx_buf_printf(out, " %s %s %s\n", o.type, o.blob, o.name);
 }
 
-/* sshd checks the CA, the signature, the validity and the principal once more, and permits what both this line and the
+/* sshd also checks the CA, the signature, the validity and the principal. It permits only what both this line and the
  * certificate permit (auth_check_authkey_line in OpenSSH's auth2-pubkeyfile.c). */
 cmx_err gw_authline_certificate(struct gw_registry *r, const struct gw_certificate *c, struct cmx_buf *out, char *name,
                                 struct cmx_why *e)

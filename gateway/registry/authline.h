@@ -1,18 +1,18 @@
-/* authline.h - the authorized_keys line (sshd(8)) of one key, with all rights of the key. Each login makes the line
- * again, so this takes only two or three indexed look-ups. */
+/* authline.h - writes the authorized_keys line (sshd(8)) of one key, with all permissions of the key. It runs at every
+ * login, so it does only two or three indexed look-ups. */
 #pragma once
 
 #include "cmxsafe/core/buf.h"
 #include "gateway/registry/authority.h"
 
-#define GW_REFUSED "refused"  /* the gateway's answer to sshd's helper: print no line */
+#define GW_REFUSED "refused"  /* the gateway's answer that tells sshd's helper to print no line */
 #define GW_AUTHLINE_MAX 65536 /* enough for a platform with grants to about 600 services */
 
 /* Appends the line and a newline to out. CMX_ENOENT: the key may not log in (unknown, revoked, replaced); CMX_EPERM: r
  * is a stale copy (copy_state.h). name (GW_NAME_MAX, may be NULL) receives the key's device or platform. */
 CMX_MUST_USE cmx_err gw_authline(struct gw_registry *r, const char *fingerprint, struct cmx_buf *out, char *name,
                                  struct cmx_why *e);
-/* Like gw_authline, for a certificate: the line contains the CA's key and the one principal that is a consumer
- * (authority.h). CMX_EPERM: it may not log in; e has the reason. */
+/* Like gw_authline, for a certificate: the line contains the CA's key and the only principal that is a consumer
+ * (authority.h). CMX_EPERM: the certificate may not log in; e has the reason. */
 CMX_MUST_USE cmx_err gw_authline_certificate(struct gw_registry *r, const struct gw_certificate *c, struct cmx_buf *out,
                                              char *name, struct cmx_why *e);

@@ -70,7 +70,7 @@ cmx_err gw_authority_set(struct gw_registry *r, const char *name, const struct g
     return err ? err : gw_event(r, "ca", name, k->fingerprint, e);
 }
 
-/* Selects the consumers of the CA whose name is ?1: those whose names are a principal's name, which is not empty, and
+/* Selects the consumers of the CA whose name is ?1: their names consist of a principal's name, which is not empty, and
  * "@CA". */
 #define ITS_CONSUMERS                                                                                                  \
     " WHERE consumer IN (SELECT id FROM consumer WHERE kind = 'platform' AND length(name) > length(?1) + 1 AND"        \
@@ -122,7 +122,8 @@ static cmx_err check_validity(const struct gw_certificate *c, int64_t now, struc
     char when[32];
 
     if (!c->user)
-        return cmx_why_fail(e, CMX_EPERM, "the certificate '%s' is not a user's (ssh-keygen -s without -h)", c->id);
+        return cmx_why_fail(e, CMX_EPERM,
+                            "the certificate '%s' is not a user's; sign it with ssh-keygen -s, without -h", c->id);
     if (now < 0 || (uint64_t)now < c->begins) {
         time_text(c->begins, when);
         return cmx_why_fail(e, CMX_EPERM, "the certificate '%s' is not valid before %s", c->id, when);
@@ -167,7 +168,8 @@ static cmx_err find_consumer(struct gw_registry *r, const struct gw_certificate 
     if (who->name[0])
         return CMX_OK;
     if (c->principals_len == 0)
-        return cmx_why_fail(e, CMX_EPERM, "the certificate '%s' names no principal (ssh-keygen -n)", c->id);
+        return cmx_why_fail(e, CMX_EPERM, "the certificate '%s' names no principal; sign it with ssh-keygen -n NAME",
+                            c->id);
     return cmx_why_fail(e, CMX_EPERM,
                         "no principal of the certificate '%s' has a grant; see 'cmxsafe gateway grant %.63s@%s'", c->id,
                         first, a->name);

@@ -45,7 +45,7 @@ cmx_err gw_campaign_add(struct gw_registry *r, struct gw_campaign *c, struct cmx
                      "tttitiiiiii", c->name, c->image, c->version, (int64_t)c->opaque, manifests, c->begins, c->made,
                      c->parallel, c->first, c->stop_at, c->port);
     if (err == CMX_EEXIST)
-        return cmx_why_fail(e, err, "there is a campaign '%s'; choose another name", c->name);
+        return cmx_why_fail(e, err, "there is a campaign '%s' already; choose another name", c->name);
     if (err)
         return err;
     c->id = sqlite3_last_insert_rowid(r->db);

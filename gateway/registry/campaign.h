@@ -1,21 +1,21 @@
 /* campaign.h - update campaigns: which devices get which image, when, and the progress of each device. The gateway's
- * worker carries them out; each step of a device is stored before the next one begins, so that a worker that is killed
- * loses nothing and sends no image twice. Writers run inside the caller's transaction. */
+ * worker runs the campaigns. It stores each step of a device's update before it begins the next step: if the worker is
+ * killed, no progress is lost, and no device gets the image twice. Writers run inside the caller's transaction. */
 #pragma once
 
 #include "gateway/registry/registry_device.h"
 
 #define GW_CAMPAIGN_DETAIL_MAX 200
 #define GW_CAMPAIGN_BOOT_MAX 20
-#define GW_CAMPAIGN_MANIFESTS_MAX 4 /* a firmware has one manifest for each slot that it may run from */
+#define GW_CAMPAIGN_MANIFESTS_MAX 4 /* a firmware has a manifest for each slot from which it may run */
 #define GW_CAMPAIGN_VERSION_MAX 40
 #define GW_DIGEST_MAX 65 /* SHA-256, hex */
 
 typedef enum {
-    GW_CAMPAIGN_ACTIVE,  /* the worker updates devices from the time `begins` on */
+    GW_CAMPAIGN_ACTIVE,  /* the worker updates devices, but not before the time `begins` */
     GW_CAMPAIGN_PAUSED,  /* paused by the operator */
     GW_CAMPAIGN_STOPPED, /* stopped by the operator, or after too many failures */
-    GW_CAMPAIGN_DONE,    /* no device is left */
+    GW_CAMPAIGN_DONE,    /* no device is left to update */
 } gw_campaign_state;
 
 typedef enum {
@@ -35,8 +35,8 @@ struct gw_campaign {
     char image[GW_DIGEST_MAX];             /* digest of the image in the gateway's folder; see gw_store.h */
     char version[GW_CAMPAIGN_VERSION_MAX]; /* version of the image */
     bool opaque;                           /* the image is not an ESP-IDF image */
-    char manifests[GW_CAMPAIGN_MANIFESTS_MAX][GW_DIGEST_MAX]; /* evidence must match one of these; none given: any
-                                                                 manifest of the device's policy */
+    char manifests[GW_CAMPAIGN_MANIFESTS_MAX][GW_DIGEST_MAX]; /* evidence must match one of these; if there are none,
+                                                                 any manifest of the device's policy */
     size_t n_manifests;
     int64_t begins; /* Unix time */
     int64_t made;
@@ -45,18 +45,19 @@ struct gw_campaign {
     int64_t count[GW_UPDATE_STATES]; /* devices in each state */
 };
 
-/* Stores a campaign; sets c->id. CMX_EEXIST: the name is taken. CMX_EINVAL: the name is not valid. */
+/* Stores a new campaign and sets c->id. CMX_EEXIST: a campaign has this name. CMX_EINVAL: the name is not valid. */
 CMX_MUST_USE cmx_err gw_campaign_add(struct gw_registry *r, struct gw_campaign *c, struct cmx_why *e);
 /* Adds a device to a campaign. CMX_EEXIST: another unfinished campaign has this device. */
 CMX_MUST_USE cmx_err gw_campaign_add_device(struct gw_registry *r, const struct gw_campaign *c,
                                             const struct gw_device *d, struct cmx_why *e);
 /* Reads a campaign. CMX_ENOENT: there is no such campaign. */
 CMX_MUST_USE cmx_err gw_campaign_get(struct gw_registry *r, const char *name, struct gw_campaign *c, struct cmx_why *e);
-/* Calls fn for each campaign, the oldest first; stops at its first error and returns it. */
+/* Calls fn for each campaign, the oldest first. If fn returns an error, stops and returns it. */
 typedef cmx_err (*gw_campaign_fn)(void *arg, const struct gw_campaign *c);
 CMX_MUST_USE cmx_err gw_campaign_each(struct gw_registry *r, gw_campaign_fn fn, void *arg, struct cmx_why *e);
-/* Sets the state, and records an event. GW_CAMPAIGN_ACTIVE after GW_CAMPAIGN_STOPPED: devices that failed are tried
- * again. CMX_EEXIST: another unfinished campaign has one of the devices. */
+/* Sets the campaign's state and records an event. Changing GW_CAMPAIGN_STOPPED to GW_CAMPAIGN_ACTIVE also resets the
+ * devices whose update failed, so that they are tried again. CMX_EEXIST: another unfinished campaign has one of the
+ * devices. */
 CMX_MUST_USE cmx_err gw_campaign_set(struct gw_registry *r, const struct gw_campaign *c, gw_campaign_state state,
                                      const char *reason, struct cmx_why *e);
 /* Removes a campaign that is stopped or done. CMX_EBUSY: it is neither. */
@@ -69,7 +70,7 @@ struct gw_update {
     char address[GW_ADDRESS_MAX];
     gw_update_state state;
     char boot[GW_CAMPAIGN_BOOT_MAX]; /* the device's boot identifier before it received the image */
-    int64_t tries;                   /* attempts that failed before the device had the image */
+    int64_t tries;                   /* attempts that failed before the device had the complete image */
     int64_t at;                      /* Unix time of the last change */
     char detail[GW_CAMPAIGN_DETAIL_MAX];
 };
@@ -78,7 +79,7 @@ struct gw_update {
 typedef cmx_err (*gw_update_fn)(void *arg, const struct gw_update *u);
 CMX_MUST_USE cmx_err gw_update_each(struct gw_registry *r, int64_t campaign, gw_update_fn fn, void *arg,
                                     struct cmx_why *e);
-/* Stores u->state, boot, tries and detail, and the present time. Records an event for GW_UPDATE_DONE and
+/* Stores u->state, u->boot, u->tries, u->detail and the present time. Records an event for GW_UPDATE_DONE and
  * GW_UPDATE_FAILED. */
 CMX_MUST_USE cmx_err gw_update_set(struct gw_registry *r, const struct gw_campaign *c, const struct gw_update *u,
                                    struct cmx_why *e);
@@ -86,16 +87,16 @@ CMX_MUST_USE cmx_err gw_update_set(struct gw_registry *r, const struct gw_campai
 const char *gw_campaign_state_text(gw_campaign_state s);
 const char *gw_update_state_text(gw_update_state s);
 
-/* ---- when devices are started, for campaigns and for rollouts from a terminal ---- */
+/* ---- when the update of another device may start, in campaigns and in rollouts from a terminal ---- */
 
 struct gw_pace {
-    uint64_t parallel; /* devices that are updated at a time */
-    uint64_t first;    /* devices that are updated first, one by one; any failure among them ends the update */
-    uint64_t stop_at;  /* stop once this percentage of the finished devices has failed; 100: never */
+    uint64_t parallel; /* maximum number of devices that are updated at the same time */
+    uint64_t first;    /* number of devices to update one by one at first; if one of them fails, the update ends */
+    uint64_t stop_at;  /* stop when this percentage of the finished devices has failed; 100: never stop */
 };
 
-/* True if another device may be started. done: devices that have finished, failed ones included. */
+/* True if the update of another device may start. done: number of devices that have finished, including failed ones. */
 bool gw_pace_may_start(const struct gw_pace *p, uint64_t done, uint64_t running);
-/* True after too many failures: any failure among the first devices, later the configured share of the finished
- * devices. */
+/* True after too many failures: one of the first devices has failed or, later, the configured share of the finished
+ * devices has failed. */
 bool gw_pace_must_stop(const struct gw_pace *p, uint64_t done, uint64_t failed);

@@ -11,7 +11,8 @@
 
 static const char suffix[] = "-cert-v01@openssh.com";
 
-/* plain: the type of the certified key. fields: how many strings and numbers of that key the certificate contains. */
+/* plain: the type of the certified key. fields: the number of strings and numbers that make up that key in the
+ * certificate. */
 static const struct {
     const char *type;
     const char *plain;
@@ -55,7 +56,7 @@ static cmx_err get_u64(struct cmx_buf *b, uint64_t *out)
     return err;
 }
 
-/* Computes the fingerprint of the key alone: its type, then its fields as they are in the certificate. */
+/* Computes the fingerprint of the certified key: hashes its type, then its fields as they are in the certificate. */
 static cmx_err plain_fingerprint(struct gw_certificate *c, const char *type, const uint8_t *fields, size_t len)
 {
     uint8_t digest[CMX_SHA256_LEN];
@@ -89,7 +90,7 @@ static cmx_err authority_fingerprint(struct gw_certificate *c, const uint8_t *ke
     return err;
 }
 
-/* A CA chooses the text. Characters that could split a printed or stored line are replaced. */
+/* A CA chooses the text, so characters that could split a printed or stored line are replaced. */
 static void set_id(struct gw_certificate *c, const uint8_t *id, size_t len)
 {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@/:+= ";

@@ -1,7 +1,7 @@
-/* copy_state.h - how old the copy of a shared registry may be. The process that follows the registry writes, next to
- * the copy, when PostgreSQL confirmed it last. Without a confirmation for stale_after seconds the copy is stale: no
- * login is permitted and no grant counts. The time is measured as term.h measures a grant's, so that a wrong clock can
- * make the copy stale too early, but not too late. */
+/* copy_state.h - how old the copy of a shared registry may be. The process that follows the registry records in a file
+ * next to the copy when PostgreSQL last confirmed the copy. If there is no confirmation for stale_after seconds, the
+ * copy is stale: no login is permitted and no grant counts. This time is measured like the term of a grant (term.h), so
+ * a wrong clock can make the copy stale too early, but not too late. */
 #pragma once
 
 #include <stdbool.h>
@@ -10,23 +10,24 @@
 
 #define GW_STALE_AFTER_S 3600 /* default of stale_after, in seconds */
 #define GW_STALE_AFTER_MIN_S 5
-/* Confirmations come every few seconds; after this long without one, the operator is warned. */
+/* PostgreSQL confirms the copy every few seconds. After this long without a confirmation, the operator is warned. */
 #define GW_COPY_SILENT_S 20
 #define GW_COPY_STATE_FILE "registry.state"
 #define GW_COPY_STATE_MAX 512
-/* The setting that names the rows of the shared registry that could not be stored in the copy. */
+/* This setting names the rows of the shared registry that could not be stored in the copy. */
 #define GW_META_LEFT_OUT "left_out"
 
 struct gw_copy_state {
-    bool shared; /* false: the registry is not shared, and never stale */
+    bool shared; /* false: the registry is not shared, so it is never stale */
     struct gw_now confirmed;
     int64_t stale_after;
     int64_t left;     /* seconds until the copy is stale; 0: it is stale */
-    char reason[200]; /* why PostgreSQL can't be followed now; "": it is followed */
+    char reason[200]; /* why PostgreSQL can't be reached now; "": it can be reached */
 };
 
-/* Fills all members of out except stale_after, which the caller has set, from the state file in the copy's folder.
- * registry_path: the copy. latest: as for gw_term_left. A state that is missing or can't be read counts as stale. */
+/* Reads the state file in the folder of the copy and fills all members of out except stale_after, which the caller has
+ * set. registry_path: path of the copy. latest: as for gw_term_left. If the state file is missing or can't be read, the
+ * copy counts as stale. */
 void gw_copy_state_read(struct gw_copy_state *out, const char *registry_path, int64_t latest);
 
 /* Returns the seconds since the confirmation; 0: there was none, or the clock was set back. */
@@ -34,8 +35,8 @@ int64_t gw_copy_state_age(const struct gw_copy_state *s);
 /* True while PostgreSQL confirms the copy, so that the operator needs no warning. */
 bool gw_copy_state_good(const struct gw_copy_state *s);
 
-/* Writes the content of the file: one line with the confirmation, one with the reason. */
+/* Writes the content of the state file: one line with the time of the confirmation, one with the reason. */
 void gw_copy_state_text(const struct gw_copy_state *s, char out[GW_COPY_STATE_MAX]);
 
-/* Reads the content of the file. After CMX_EFORMAT, s->confirmed is all zero. */
+/* Parses the content of the state file. After CMX_EFORMAT, s->confirmed is all zero. */
 CMX_MUST_USE cmx_err gw_copy_state_parse(struct gw_copy_state *s, const char *text);

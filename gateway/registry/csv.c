@@ -24,7 +24,8 @@ cmx_err gw_csv_init(struct gw_csv *c, char *text, size_t len, struct cmx_why *wh
     return CMX_OK;
 }
 
-/* Unquotes in place. p points after the opening quote. Returns the position after the closing quote, or NULL. */
+/* Unquotes a field in place. p points after the opening quote. Returns the position after the closing quote. NULL: the
+ * closing quote is missing. */
 static char *unquote(char *p)
 {
     char *out = p;

@@ -8,19 +8,19 @@
 
 #define GW_CSV_FIELDS_MAX 16
 
-/* A position in a file that is in memory. */
+/* The position of the parser in a CSV file that is in memory. */
 struct gw_csv {
-    char *at; /* in the caller's text, which gw_csv_next changes */
+    char *at; /* points into the caller's text, which gw_csv_next modifies */
     char *end;
     char separator; /* ',', or ';' if the first line has semicolons and no comma */
-    size_t line;    /* number of the line that gw_csv_next gave, from 1 */
+    size_t line;    /* number of the line that gw_csv_next read last; the first is 1 */
 };
 
-/* Begins at the start of text. text has len bytes, and the byte after them must be writable. Skips a UTF-8 byte order
- * mark. CMX_EFORMAT: UTF-16 or binary data. */
+/* Sets the position to the start of text, which has len bytes. The byte after them must be writable. Skips a UTF-8 byte
+ * order mark. CMX_EFORMAT: UTF-16 or binary data. */
 CMX_MUST_USE cmx_err gw_csv_init(struct gw_csv *c, char *text, size_t len, struct cmx_why *why);
 
-/* Reads the next line that is not empty, as *n fields that point into the text. Removes the blanks around fields
- * without quotes. Lines end with LF, CR LF or CR. A quoted field may hold separators and doubled quotes, but no line
- * end. CMX_ENOENT: no more; CMX_EFORMAT: a stray or missing quote, or more than GW_CSV_FIELDS_MAX fields. */
+/* Reads the next line that is not empty. Its *n fields point into the text. Removes the blanks around fields without
+ * quotes. Lines end with LF, CR LF or CR. A quoted field may hold separators and doubled quotes, but no line end.
+ * CMX_ENOENT: there are no more lines; CMX_EFORMAT: a stray or missing quote, or more than GW_CSV_FIELDS_MAX fields. */
 CMX_MUST_USE cmx_err gw_csv_next(struct gw_csv *c, char *fields[GW_CSV_FIELDS_MAX], size_t *n, struct cmx_why *why);

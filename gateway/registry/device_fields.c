@@ -21,7 +21,8 @@ cmx_err gw_device_check_name(const char *name, struct cmx_why *e)
 
 cmx_err gw_device_name_check(const char *name, struct cmx_why *e)
 {
-    static const char *const reserved[] = {"gateway", "localhost"}; /* names of the gateway's host in the hosts file */
+    static const char *const reserved[] = {"gateway",
+                                           "localhost"}; /* the hosts file gives these names to the gateway's host */
     cmx_err err = gw_device_check_name(name, e);
 
     for (size_t i = 0; !err && i < sizeof reserved / sizeof reserved[0]; i++)
@@ -30,8 +31,8 @@ cmx_err gw_device_name_check(const char *name, struct cmx_why *e)
     return err;
 }
 
-/* Copies the next piece of a list to out; false at the end. Commas, semicolons and blanks separate pieces. A piece that
- * is too long is cut, and its parser then refuses it. */
+/* Copies the next item of a list to out; false at the end. Commas, semicolons and blanks separate items. An item that
+ * is too long is cut, and the item's parser then refuses it. */
 static bool next_piece(const char **text, char *out, size_t cap)
 {
     size_t len;
@@ -67,7 +68,7 @@ cmx_err gw_device_parse_ports(struct gw_device *d, const char *text, struct cmx_
     return CMX_OK;
 }
 
-/* sshd compares hosts as text. Writes an address in the form of RFC 5952 and a name in lower case. */
+/* Rewrites an address in the form of RFC 5952 and a name in lower case, because sshd compares hosts as text. */
 static void canonical_host(char host[GW_HOST_MAX])
 {
     uint8_t raw[16];

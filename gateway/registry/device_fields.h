@@ -1,4 +1,4 @@
-/* device_fields.h - a device as the registry describes it, and the checks of values from an operator. Pure. */
+/* device_fields.h - a device of the registry, and the checks of the values that an operator gives for it. Pure. */
 #pragma once
 
 #include <stddef.h>
@@ -8,7 +8,7 @@
 #include "gateway/registry/sshkey.h"
 
 #define GW_NAME_MAX 64  /* a DNS label (RFC 1035 section 2.3.1), NUL included */
-#define GW_PORTS_MAX 32 /* a device has at most one port for each context */
+#define GW_PORTS_MAX 32 /* a device needs at most one port for each of its contexts */
 #define GW_DIRECTS_MAX 16
 #define GW_HOST_MAX 128
 

@@ -104,7 +104,7 @@ static cmx_err write_policy(struct gw_registry *r, const struct gw_policy *p, st
     return err;
 }
 
-/* Discards evidence that matched a manifest which the policy no longer has. */
+/* Discards the evidence of devices under this policy that matched a manifest which the policy no longer has. */
 static cmx_err drop_evidence(struct gw_registry *r, const struct gw_policy *p, struct cmx_why *e)
 {
     return gw_sql_run(
@@ -128,7 +128,8 @@ cmx_err gw_policy_set(struct gw_registry *r, const struct gw_policy *p, gw_outco
     if (p->n_manifests == 0)
         return cmx_why_fail(e, CMX_EINVAL, "a policy needs a manifest; make one with 'cmxsafe image manifest'");
     if (p->max_age_s < GW_POLICY_AGE_MIN_S || p->max_age_s > GW_TERM_MAX_S)
-        return cmx_why_fail(e, CMX_EINVAL, "--max-age must be at least %d seconds", GW_POLICY_AGE_MIN_S);
+        return cmx_why_fail(e, CMX_EINVAL, "--max-age must be at least %d seconds and at most ten years",
+                            GW_POLICY_AGE_MIN_S);
     err = gw_policy_get(r, p->target, p->is_device, &old, e);
     if (err && err != CMX_ENOENT)
         return err;

@@ -12,7 +12,7 @@
 #define GW_POLICY_PATH_MAX 1024
 #define GW_POLICY_AGE_MIN_S 60
 #define GW_REASON_MAX 200
-#define GW_LOGIN_GRACE_S 30 /* seconds within which a device must give evidence again after a login */
+#define GW_LOGIN_GRACE_S 30 /* a device must give new evidence within this many seconds after a login */
 
 struct gw_manifest_file {
     char path[GW_POLICY_PATH_MAX]; /* absolute path of the operator's file */
@@ -29,7 +29,7 @@ struct gw_policy {
     size_t n_manifests;
 };
 
-/* Stores the policy (id is ignored); replaces the target's former one, manifests included. */
+/* Stores the policy; p->id is ignored. Replaces the target's former policy, including its manifests. */
 CMX_MUST_USE cmx_err gw_policy_set(struct gw_registry *r, const struct gw_policy *p, gw_outcome *out,
                                    struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_policy_get(struct gw_registry *r, const char *target, bool is_device, struct gw_policy *p,
@@ -43,14 +43,15 @@ CMX_MUST_USE cmx_err gw_policy_each(struct gw_registry *r, gw_policy_fn fn, void
 CMX_MUST_USE cmx_err gw_policy_allow(struct gw_registry *r, const char *device, const struct gw_manifest_file *m,
                                      struct cmx_why *e);
 
-/* Exempts a device from its policies, or ends the exemption. */
+/* Exempts a device from its own and its group's policy, or ends the exemption. why: the reason for the audit trail. */
 CMX_MUST_USE cmx_err gw_policy_exempt(struct gw_registry *r, const char *device, bool exempt, const char *why,
                                       gw_outcome *out, struct cmx_why *e);
 
 /* Stores the device's attestation key, as the line that cmx_attest_key_print writes; "" removes it. */
 CMX_MUST_USE cmx_err gw_evidence_key_set(struct gw_registry *r, const char *device, const char *line, gw_outcome *out,
                                          struct cmx_why *e);
-/* Reads that line. CMX_ENOENT: the device has none, or there is no such device. CMX_ENOSPC: the line is too long. */
+/* Reads the line of the attestation key. CMX_ENOENT: the device has no attestation key, or there is no such device.
+ * CMX_ENOSPC: the line does not fit into cap bytes. */
 CMX_MUST_USE cmx_err gw_evidence_key_get(struct gw_registry *r, int64_t device, char *line, size_t cap,
                                          struct cmx_why *e);
 
@@ -73,21 +74,21 @@ struct gw_standing {
     bool quarantined;
     int64_t max_age_s;
     int64_t at;        /* Unix time of the last verdict; 0: none */
-    int64_t left;      /* seconds for which its evidence is fresh and trusted; 0: it is not */
+    int64_t left;      /* seconds until its trusted evidence is too old; 0: it has none */
     bool trusted;      /* the last verdict was "trusted", whatever its age */
     char manifest[65]; /* digest of the manifest that the evidence matched; "": none */
     char reason[GW_REASON_MAX];
 };
 
-/* Reads the standing of the device of that name. CMX_ENOENT: there is no such device. */
+/* Reads the standing of the device with this name. CMX_ENOENT: there is no such device. */
 CMX_MUST_USE cmx_err gw_standing_get(struct gw_registry *r, const char *name, struct gw_standing *s, struct cmx_why *e);
-/* Calls fn for each device that has a policy, by name. */
+/* Calls fn for each device that has a policy, in the order of their names. */
 typedef cmx_err (*gw_standing_fn)(void *arg, const struct gw_standing *s);
 CMX_MUST_USE cmx_err gw_standing_each(struct gw_registry *r, gw_standing_fn fn, void *arg, struct cmx_why *e);
 
 struct gw_verdict {
     bool trusted;
-    int64_t max_age_s;    /* how long trusted evidence counts */
+    int64_t max_age_s;    /* for how long trusted evidence counts */
     const char *manifest; /* digest of the manifest that the evidence matched, or "" */
     const char *reason;   /* why the evidence is not trusted, or "" */
     const char *firmware; /* the firmware that the device reports; NULL: unknown */
@@ -95,28 +96,28 @@ struct gw_verdict {
 
 CMX_MUST_USE cmx_err gw_evidence_set(struct gw_registry *r, int64_t device, const struct gw_verdict *v,
                                      struct cmx_why *e);
-/* The inputs of a verdict about a device: its attestation key, its policy's manifests, and its evidence so far. A
- * verdict counts only if they did not change since the check began, because an operator or another gateway may change
- * them meanwhile. */
+/* A digest of the inputs of a verdict about a device: its attestation key, its policy's manifests and its previous
+ * evidence. An operator or another gateway may change the inputs during a check; a verdict then does not count. So the
+ * caller compares their digest before and after the check. */
 struct gw_basis {
     uint8_t digest[CMX_SHA256_LEN];
 };
-/* Reads the inputs. CMX_ENOENT: no such device, or it is revoked. */
+/* Computes the digest of the present inputs. CMX_ENOENT: there is no such device, or it is revoked. */
 CMX_MUST_USE cmx_err gw_evidence_basis(struct gw_registry *r, int64_t device, struct gw_basis *out, struct cmx_why *e);
 /* Call this when a device with a policy has logged in. Its present evidence then counts for at most GW_LOGIN_GRACE_S
- * more. */
+ * more seconds. */
 CMX_MUST_USE cmx_err gw_evidence_login(struct gw_registry *r, int64_t device, struct cmx_why *e);
 
 /* ---- when devices were last connected ---- */
 
 struct gw_seen {
-    int64_t at; /* Unix time of the last login or end of a session; 0: never */
+    int64_t at; /* Unix time of the last login or end of a session; 0: none */
     char source[64];
     char firmware[96]; /* name, version and slot, from its last evidence */
-    char client[64];   /* the SSH software that it announced at the login */
+    char client[64];   /* the SSH software that the device announced at the login */
 };
 
 /* Stores s->at and s->source, and also s->client unless it is "". */
 CMX_MUST_USE cmx_err gw_seen_set(struct gw_registry *r, const char *device, const struct gw_seen *s, struct cmx_why *e);
-/* Gives all zeros if the device was never seen, or if the entry can't be read. */
+/* Sets *s to all zeros if the device was never connected, or if the entry can't be read. */
 void gw_seen_get(struct gw_registry *r, int64_t device, struct gw_seen *s);

@@ -10,7 +10,8 @@
 
 static const char name_chars[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@/";
 
-/* "/a//b/" becomes "a/b": the packet filter counts the levels, and two spellings would be two consumers. */
+/* Changes a path such as "/a//b/" to "a/b": the packet filter counts the levels of the path, and two spellings of a
+ * path would be two consumers. */
 static cmx_err canonical_cgroup(struct gw_consumer *c, struct cmx_why *e)
 {
     char *out = c->name;
@@ -222,7 +223,8 @@ cmx_err gw_consumer_note(struct gw_registry *r, const struct gw_consumer *c, str
     return find_consumer(r, c, true, &id, e);
 }
 
-/* Logs "user:alice" and "cam-17:81", or "cam-17" for all ports of the device, and the terms of the grant. */
+/* Adds an audit entry with the consumer ("user:alice"), the target ("cam-17:81", or "cam-17" for all ports of the
+ * device) and the terms of the grant. */
 static cmx_err grant_event(struct gw_registry *r, const char *what, const struct gw_consumer *c, const char *device,
                            uint16_t port, const char *more, struct cmx_why *e)
 {
@@ -241,7 +243,7 @@ static cmx_err grant_event(struct gw_registry *r, const char *what, const struct
 
 static cmx_err note_time(struct gw_registry *r, bool forward, struct cmx_why *e);
 
-/* The terms of a grant as a row stores them; `now` becomes the columns given and boot. */
+/* The terms of a grant as the registry stores them; `now` is stored in the columns given and boot. */
 struct stored_terms {
     struct gw_now now;
     int64_t ends;
@@ -414,7 +416,7 @@ cmx_err gw_grant_each(struct gw_registry *r, const char *kind, gw_grant_fn fn, v
         gw_sql_copy(stmt, 2, p.device, sizeof p.device);
         gw_sql_copy(stmt, 3, p.address, sizeof p.address);
         p.port = (uint16_t)sqlite3_column_int(stmt, 4);
-        /* A grant without an end wins; otherwise the grant that ends last counts. */
+        /* If several grants permit this service, one without an end takes precedence, then the one that ends last. */
         p.ends_in = sqlite3_column_int64(stmt, 5) ? sqlite3_column_int64(stmt, 6) : 0;
         p.consumer_id = sqlite3_column_int64(stmt, 7);
         err = gw_sql_next(r, stmt, fn(arg, &p), e);
@@ -492,8 +494,9 @@ cmx_err gw_grant_next_end(struct gw_registry *r, bool ended, int64_t *left, stru
 }
 
 /* Stores the present time. After a reboot, grants with an end do not count while the clock is behind the stored time.
- * forward: stores the time only if it is later than the stored one. Without `forward` it may be earlier, because an
- * operator's command shows that the clock is right. Writes nothing if no grant and no trusted evidence has an end. */
+ * forward: stores the time only if it is later than the stored one. Without `forward`, also stores an earlier time: an
+ * operator's command calls this, and the operator is trusted to have set the clock correctly. Writes nothing if no
+ * grant and no trusted evidence has an end. */
 static cmx_err note_time(struct gw_registry *r, bool forward, struct cmx_why *e)
 {
     int64_t left;
@@ -519,7 +522,7 @@ cmx_err gw_grant_expire(struct gw_registry *r, size_t *n, struct cmx_why *e)
         " (SELECT value FROM meta WHERE key = 'clock')) < 0",
         "DELETE FROM group_grants WHERE ends <> 0 AND gw_left(given, ends, boot, boot_ends,"
         " (SELECT value FROM meta WHERE key = 'clock')) < 0",
-        /* Evidence that has ended stays as the device's last verdict, but never counts again. */
+        /* Evidence that is too old remains stored as the device's last verdict, but never counts again. */
         "UPDATE evidence SET trusted = 0, reason = 'its evidence is older than the policy allows' WHERE trusted = 1 AND"
         " gw_left(given, ends, boot, boot_ends, (SELECT value FROM meta WHERE key = 'clock')) < 0",
     };

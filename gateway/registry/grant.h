@@ -1,5 +1,5 @@
-/* grant.h - grants: which consumer may reach which service of a device. A consumer is a local user, group or cgroup of
- * the gateway, or a platform that logs in with a key of its own. Without a grant nothing is reachable. Writers run
+/* grant.h - grants: which consumer may reach which service of a device. A consumer is a local user, group or cgroup on
+ * the gateway, or a platform that logs in with its own key. Without a grant, a consumer can reach nothing. Writers run
  * inside the caller's transaction. */
 #pragma once
 
@@ -14,23 +14,23 @@ struct gw_consumer {
 };
 
 /* Parses "user:alice", "group:ops", "cgroup:system.slice/nvr.service", "platform:vms", and "platform:alice@CA" for a
- * principal of a CA's certificates (authority.h); without a kind it is a platform. */
+ * principal of a CA's certificates (authority.h). A name without a kind is a platform's. */
 CMX_MUST_USE cmx_err gw_consumer_parse(struct gw_consumer *c, const char *text, struct cmx_why *e);
 
-/* Finds the consumer's row. CMX_ENOENT: there is none. */
+/* Finds the id of the consumer's row. CMX_ENOENT: the registry has no such consumer. */
 CMX_MUST_USE cmx_err gw_consumer_id(struct gw_registry *r, const struct gw_consumer *c, int64_t *id, struct cmx_why *e);
 
 /* True for a principal of a CA's certificates. */
 bool gw_consumer_is_principal(const struct gw_consumer *c);
 
-/* Registers a platform and its key. Another key for the same platform replaces the former one. */
+/* Registers a platform and its key. If the platform is registered already, replaces its key. */
 CMX_MUST_USE cmx_err gw_consumer_set_platform(struct gw_registry *r, const char *name, const struct gw_key *k,
                                               gw_outcome *out, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_consumer_revoke_platform(struct gw_registry *r, const char *name, gw_outcome *out,
                                                  struct cmx_why *e);
 
-/* Calls fn for each platform and principal that may log in, with the fingerprint of a platform's key or "" for a
- * principal, in the order of their names; stops at its first error and returns it. */
+/* Calls fn for each platform and principal that may log in, in the order of their names. fingerprint: the platform's
+ * key; "" for a principal. If fn returns an error, stops and returns it. */
 typedef cmx_err (*gw_consumer_fn)(void *arg, const struct gw_consumer *c, const char *fingerprint);
 CMX_MUST_USE cmx_err gw_consumer_each_platform(struct gw_registry *r, gw_consumer_fn fn, void *arg, struct cmx_why *e);
 
@@ -39,18 +39,18 @@ CMX_MUST_USE cmx_err gw_consumer_note(struct gw_registry *r, const struct gw_con
 
 #define GW_WHY_MAX 200
 
-/* How long a grant lasts, and why it was given. All zero: without an end. */
+/* How long a grant lasts, and why it was given. If all members are zero, the grant never ends. */
 struct gw_grant_terms {
-    int64_t length_s; /* ends after that many seconds; 0: see until */
-    int64_t until;    /* ends at that Unix time; 0: never */
+    int64_t length_s; /* the grant ends after this many seconds; 0: `until` counts */
+    int64_t until;    /* the grant ends at this Unix time; 0: never */
     const char *why;  /* reason for the audit trail; NULL: none */
-    bool break_glass; /* the grant counts also while the device is quarantined; needs an end and a reason */
+    bool break_glass; /* the grant also counts while the device is quarantined; it must have an end and a reason */
 };
 
-/* device: a name, or "@GROUP" for all devices that are in the group, now or later. port: one of the device's ports; 0:
- * all ports that it has now, or for a group all ports that each device has, now or later. A grant that exists gets the
- * new terms. terms NULL: without an end. CMX_ENOENT: no such device, port or platform; CMX_EINVAL: the terms are not
- * valid. */
+/* Adds a grant, or gives an existing one the new terms. device: a name, or "@GROUP" for all devices that are in the
+ * group, now or later. port: one of the device's ports. port 0, for a device: all ports that it has now; for a group:
+ * all ports that its devices have, now or later. terms NULL: the grant never ends. CMX_ENOENT: no such device, port or
+ * platform; CMX_EINVAL: the terms are not valid. */
 CMX_MUST_USE cmx_err gw_grant_set(struct gw_registry *r, const struct gw_consumer *c, const char *device, uint16_t port,
                                   const struct gw_grant_terms *terms, gw_outcome *out, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_grant_remove(struct gw_registry *r, const struct gw_consumer *c, const char *device,
@@ -62,12 +62,13 @@ struct gw_grant {
     char device[GW_NAME_MAX];
     char address[GW_ADDRESS_MAX];
     uint16_t port;
-    int64_t ends_in; /* seconds; 0: it never ends */
+    int64_t ends_in; /* seconds; 0: the grant never ends */
 };
 
-/* Calls fn for each service that each consumer may reach now, in the order of consumer, device, port; stops at its
- * first error and returns it. Grants to groups count for each device; grants that ended and grants to a quarantined
- * device do not count, and in a stale copy (copy_state.h) no grant counts. kind NULL: all kinds. */
+/* Calls fn for each service that each consumer may reach now, in the order of consumer, device, port. If fn returns an
+ * error, stops and returns it. A grant to a group counts for each device of the group. Grants that have ended do not
+ * count, nor do grants to a quarantined device, except break-glass grants. In a stale copy (copy_state.h) no grant
+ * counts. kind: only consumers of this kind; NULL: all. */
 typedef cmx_err (*gw_grant_fn)(void *arg, const struct gw_grant *p);
 CMX_MUST_USE cmx_err gw_grant_each(struct gw_registry *r, const char *kind, gw_grant_fn fn, void *arg,
                                    struct cmx_why *e);
@@ -78,12 +79,12 @@ struct gw_grant_record {
     char target[GW_NAME_MAX + 1]; /* a device, or "@GROUP" */
     uint16_t port;                /* 0: all ports of the group's devices */
     int64_t ends;                 /* Unix time; 0: never */
-    int64_t left;                 /* seconds; 0 although ends is set: the grant has ended */
+    int64_t left;                 /* seconds until the end; 0 while ends is not 0: it has ended */
     bool break_glass;
     char why[GW_WHY_MAX];
 };
 
-/* Calls fn for each grant in the order of consumer, target, port; stops at its first error and returns it. */
+/* Calls fn for each grant, in the order of consumer, target, port. If fn returns an error, stops and returns it. */
 typedef cmx_err (*gw_grant_record_fn)(void *arg, const struct gw_grant_record *g);
 CMX_MUST_USE cmx_err gw_grant_record_each(struct gw_registry *r, gw_grant_record_fn fn, void *arg, struct cmx_why *e);
 
@@ -94,12 +95,13 @@ CMX_MUST_USE cmx_err gw_grant_is_active(struct gw_registry *r, const struct gw_c
 CMX_MUST_USE cmx_err gw_grant_record_get(struct gw_registry *r, const struct gw_consumer *c, const char *device,
                                          uint16_t port, struct gw_grant_record *out, struct cmx_why *e);
 
-/* Computes the seconds until the first grant or trusted evidence ends. ended: a grant or evidence that has ended and is
- * not removed yet counts, too, as 0 seconds. CMX_ENOENT: nothing ends. */
+/* Computes the seconds until the next end of a grant or of trusted evidence. ended: if true, a grant or evidence that
+ * has ended but is not removed yet counts as 0 seconds; if false, it is ignored. CMX_ENOENT: no grant or evidence has
+ * an end. */
 CMX_MUST_USE cmx_err gw_grant_next_end(struct gw_registry *r, bool ended, int64_t *left, struct cmx_why *e);
 /* Stores the present time as gw_grant_expire does, but removes nothing. */
 CMX_MUST_USE cmx_err gw_grant_note_time(struct gw_registry *r, struct cmx_why *e);
-/* Removes grants that ended, each with an entry in the audit trail, marks evidence that ended as not trusted, and
- * stores the present time (term.h). Runs inside the caller's transaction. *n: how many grants and pieces of evidence
- * ended. */
+/* Removes the grants that have ended, with an entry in the audit trail for each, marks evidence that is too old as not
+ * trusted, and stores the present time (term.h). Runs inside the caller's transaction. *n: the number of these grants
+ * and pieces of evidence. */
 CMX_MUST_USE cmx_err gw_grant_expire(struct gw_registry *r, size_t *n, struct cmx_why *e);

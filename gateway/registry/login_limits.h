@@ -1,9 +1,11 @@
-/* login_limits.h - which new connections may try to log in now: penalties for sources whose logins fail (like OpenSSH's
- * PerSourcePenalties, which 9.2 lacks). A source is an IPv4 address or an IPv6 /64. Pure: the time is an argument.
- * Bounded: when the table is full, the entry whose penalty ends first is replaced.
+/* login_limits.h - decides whether a new connection may log in at once, later or not at all. A source whose logins fail
+ * gets penalties, as with PerSourcePenalties, which OpenSSH 9.2 does not have yet. A source is an IPv4 address or an
+ * IPv6 /64. Pure: the time is an argument. Bounded: when the table is full, the entry whose penalty ends first is
+ * replaced.
  *
- * Many devices may share one source (NAT). A source with a successful login within the last GW_GOOD_FOR_MS is slowed
- * but never refused, so that devices with old keys cannot lock out devices with valid keys behind the same address. */
+ * Many devices may share one source (NAT). A source that had a successful login within the last GW_GOOD_FOR_MS is
+ * slowed but never refused. Otherwise devices with old keys would lock out devices with valid keys that connect from
+ * the same address. */
 #pragma once
 
 #include <stdbool.h>
@@ -12,15 +14,15 @@
 
 #define GW_SOURCES_MAX 1024
 #define GW_PENALTY_FAILED_MS 5000 /* a login that failed */
-/* A login with a revoked or replaced key: a forgotten device, not an attack. */
+/* A login with a revoked or replaced key comes from a forgotten device rather than from an attacker. */
 #define GW_PENALTY_RETIRED_MS 500
-/* A connection closed before its login: a scan, or a device that gave up waiting. */
+/* A connection that ends before its login comes from a scan, or from a device that stopped waiting. */
 #define GW_PENALTY_NO_LOGIN_MS 500
-#define GW_PENALTY_LIMIT_MS 30000   /* penalties up to this sum have no effect, because devices also fail by mistake */
-#define GW_PENALTY_MAX_MS 600000    /* penalties add up to at most this */
-#define GW_PENALTY_FORGIVE_MS 15000 /* a good login reduces the penalty by this */
-#define GW_GOOD_FOR_MS 86400000     /* how long a source's good login counts */
-#define GW_SLOW_MS 1000             /* a slowed connection waits this long before its login begins */
+#define GW_PENALTY_LIMIT_MS 30000   /* sums up to this have no effect, because devices also fail by mistake */
+#define GW_PENALTY_MAX_MS 600000    /* maximum sum of penalties */
+#define GW_PENALTY_FORGIVE_MS 15000 /* a successful login reduces the penalty by this */
+#define GW_GOOD_FOR_MS 86400000     /* for how long a successful login of a source counts */
+#define GW_SLOW_MS 1000             /* the login of a slowed connection begins after this time */
 
 typedef enum { GW_LOGIN_NOW, GW_LOGIN_LATER, GW_LOGIN_REFUSED } gw_login_pace;
 
@@ -28,7 +30,7 @@ struct gw_source {
     uint8_t address[16];
     bool used;
     uint64_t until_ms;      /* end of the penalty */
-    uint64_t good_until_ms; /* until this time the source's last good login counts */
+    uint64_t good_until_ms; /* until then the last successful login counts */
     uint64_t noted_ms;      /* when the log last named this source; 0: never */
 };
 
@@ -45,5 +47,5 @@ gw_login_pace gw_limits_pace(const struct gw_limits *l, const uint8_t source[16]
 void gw_limits_failed(struct gw_limits *l, const uint8_t source[16], uint64_t penalty_ms, uint64_t now_ms);
 void gw_limits_succeeded(struct gw_limits *l, const uint8_t source[16], uint64_t now_ms);
 
-/* True once a minute for each source: the caller then logs that the source is slowed or refused. */
+/* Returns true at most once a minute for each source. The caller then logs that the source is slowed or refused. */
 bool gw_limits_note(struct gw_limits *l, const uint8_t source[16], uint64_t now_ms);

@@ -9,8 +9,8 @@
 
 /* ---- addresses ---- */
 
-/* The links' prefix is derived from the fleet's prefix, so that all nodes compute the same one. It is outside the
- * fleet's prefix. */
+/* All nodes derive the same prefix of the links from the fleet's prefix. The prefix of the links is outside the fleet's
+ * prefix. */
 static cmx_err link_address(const struct gw_fleet *f, unsigned number, char out[GW_ADDRESS_MAX], struct cmx_why *e)
 {
     const uint8_t local[16] = {0xfd};
@@ -35,8 +35,8 @@ unsigned gw_node_port(unsigned a, unsigned b)
 
 /* ---- nodes ---- */
 
-/* Allows only characters that are safe in the lines of BIRD's configuration and the arguments of ip and wg, where the
- * values are used. */
+/* Allows only characters that are safe in BIRD's configuration and in arguments of ip and wg, because the values are
+ * used there. */
 static cmx_err check_node(const struct gw_node *n, struct cmx_why *e)
 {
     static const char name_chars[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
@@ -46,16 +46,15 @@ static cmx_err check_node(const struct gw_node *n, struct cmx_why *e)
     if (!n->name[0] || n->name[0] == '-' || strspn(n->name, name_chars) != strlen(n->name))
         return cmx_why_fail(e, CMX_EINVAL, "'%.60s' is not a gateway's name; use a-z, 0-9 and -", n->name);
     if (inet_pton(AF_INET, n->underlay, raw) != 1 && inet_pton(AF_INET6, n->underlay, raw) != 1)
-        return cmx_why_fail(e, CMX_EINVAL,
-                            "'%.60s' is not an address; give the one at which the other gateways reach "
-                            "this one",
-                            n->underlay);
+        return cmx_why_fail(
+            e, CMX_EINVAL, "'%.60s' is not an address; give the address at which the other gateways reach this gateway",
+            n->underlay);
     if (n->link_key[0] && (strlen(n->link_key) != 44 || strspn(n->link_key, key_chars) != 44))
         return cmx_why_fail(e, CMX_EINVAL, "'%.60s' is not a WireGuard key", n->link_key);
     return CMX_OK;
 }
 
-/* A malformed row, which only another gateway can have written, is skipped. */
+/* Reads one node. Skips a malformed row: this gateway writes none, so another gateway wrote it. */
 static cmx_err read_row(struct gw_nodes *out, const struct gw_fleet *f, sqlite3_stmt *stmt, struct cmx_why *e)
 {
     struct gw_node *n = &out->list[out->n];

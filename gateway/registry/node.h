@@ -1,9 +1,9 @@
-/* node.h - the gateways (nodes) of one fleet, and which of them holds which identity. The addresses and ports of the
- * links are derived from the nodes' numbers. Reads and writes the registry only.
+/* node.h - the gateways (nodes) of one fleet, and which node holds which identity. The addresses and ports of the links
+ * are derived from the nodes' numbers. Reads and writes the registry only.
  *
- * An identity is held by the node with the newest claim. Claims are numbered: a node that takes over an identity gives
- * its claim the next sequence after the newest one that it knows. Over the links the sequence is sent as a route
- * metric, which has fewer bits, so metrics are compared as serial numbers (RFC 1982). */
+ * The node with the newest claim to an identity holds the identity. Claims have sequence numbers: a node that takes
+ * over an identity uses the next number after the highest one that it knows. The links carry the sequence number as a
+ * route metric, which has fewer bits, so metrics are compared as serial numbers (RFC 1982). */
 #pragma once
 
 #include "gateway/registry/address.h"
@@ -11,7 +11,7 @@
 #include "gateway/registry/registry.h"
 
 #define GW_NODES_MAX 64
-#define GW_NODE_PORT_FIRST 51820 /* UDP port of the link between nodes 1 and 2; each pair of nodes has its own */
+#define GW_NODE_PORT_FIRST 51820 /* UDP port of the link between nodes 1 and 2; each pair of nodes has its own port */
 #define GW_LINK_KEY_MAX 48       /* a WireGuard public key, base64 */
 #define GW_METRIC_MAX 32000
 #define GW_NODE_STALE_S 15 /* a node that has not reported for this long is shown as away */
@@ -21,7 +21,7 @@ struct gw_node {
     unsigned number;                /* 1 to GW_NODES_MAX */
     char ssh[GW_HOST_MAX];          /* "admin@gw1.example", for join */
     char underlay[GW_ADDRESS_MAX];  /* IPv4 or IPv6 address at which the other nodes reach its links */
-    char link_key[GW_LINK_KEY_MAX]; /* WireGuard public key; "": the operator provides the interface of the links */
+    char link_key[GW_LINK_KEY_MAX]; /* WireGuard public key; "": plain links (gw_links.h) */
     char link[GW_ADDRESS_MAX];      /* the node's address on all its links */
     int64_t joined;                 /* Unix time */
     int64_t seen;                   /* Unix time of the node's last report; 0: never */
@@ -36,35 +36,35 @@ struct gw_nodes {
     char prefix[GW_ADDRESS_MAX + 4];   /* the prefix of the links: "fdXX:...::/64" */
 };
 
-/* Reads all nodes; out->own is this gateway. There are none if the gateway is alone. */
+/* Reads all nodes. If the gateway is alone, out->n is 0 and out->own is NULL. */
 CMX_MUST_USE cmx_err gw_nodes_read(struct gw_registry *r, const struct gw_fleet *f, struct gw_nodes *out,
                                    struct cmx_why *e);
 const struct gw_node *gw_nodes_find(const struct gw_nodes *nodes, const char *name);
 
-/* Adds n with the lowest free number, or changes the node of that name. Sets n->number. CMX_EINVAL: the name, address
- * or key is malformed; CMX_ENOSPC: there are GW_NODES_MAX nodes. This function and the next two are part of the
- * caller's transaction. */
+/* Adds node n with the lowest free number or, if a node of this name exists, changes that node. Sets n->number.
+ * CMX_EINVAL: the name, address or key is malformed; CMX_ENOSPC: there are GW_NODES_MAX nodes. gw_node_put,
+ * gw_node_remove and gw_node_note run inside the caller's transaction. */
 CMX_MUST_USE cmx_err gw_node_put(struct gw_registry *r, struct gw_node *n, struct cmx_why *e);
 /* Removes a node and its claims. CMX_ENOENT: there is no such node. */
 CMX_MUST_USE cmx_err gw_node_remove(struct gw_registry *r, const char *name, struct cmx_why *e);
 
-/* Records that this gateway is running now, and how many sessions it has. */
+/* Records that the node is running now, and how many sessions it has. */
 CMX_MUST_USE cmx_err gw_node_note(struct gw_registry *r, const char *name, int64_t sessions, const char *version,
                                   struct cmx_why *e);
 
-/* Returns the UDP port of the link between two nodes, at both ends. */
+/* Returns the UDP port that both ends of the link between two nodes use. */
 unsigned gw_node_port(unsigned a, unsigned b);
 
 /* ---- claims ---- */
 
-/* Finds the newest claim that this registry knows. CMX_ENOENT: none. */
+/* Finds the newest claim to the identity that this registry has. CMX_ENOENT: there is no claim. */
 CMX_MUST_USE cmx_err gw_claim_get(struct gw_registry *r, const char *address, char node[GW_NAME_MAX], int64_t *sequence,
                                   struct cmx_why *e);
-/* Stores a claim, unless the registry has one with the same or a higher sequence. node "": the last gateway has
- * released the identity. */
+/* Stores a claim, unless the registry has one with the same or a higher sequence. node "": the gateway that held the
+ * identity has released it. */
 CMX_MUST_USE cmx_err gw_claim_put(struct gw_registry *r, const char *address, const char *node, int64_t sequence,
                                   int64_t since, struct cmx_why *e);
-/* Calls fn for each claim; stops at its first error and returns it. */
+/* Calls fn for each claim. If fn returns an error, stops and returns it. */
 typedef cmx_err (*gw_claim_fn)(void *arg, const char *address, const char *node, int64_t since);
 CMX_MUST_USE cmx_err gw_claim_each(struct gw_registry *r, gw_claim_fn fn, void *arg, struct cmx_why *e);
 

@@ -26,9 +26,9 @@ static cmx_err derive_name(const struct gw_fleet *f, const char *label, const ch
     return derive(f, label, name, strlen(name), out, e);
 }
 
-/* Looking up a user opens files and may query other services, and writing the rules looks up thousands of users several
- * times each. The cache is direct-mapped. An entry is used for a short time only, because users are added and
- * removed. */
+/* A cache of users. Looking up a user opens files and may query other services, and writing the rules looks up each of
+ * possibly thousands of users several times. The cache is direct-mapped. An entry is valid only for a short time,
+ * because users are added and removed. */
 #define CACHE_ENTRIES 32768
 #define CACHE_NAME_MAX 40
 #define CACHE_MS 30000
@@ -82,7 +82,8 @@ static long lookup_user(const char *name, char out[GW_CONSUMER_MAX])
     return uid;
 }
 
-/* Writes the user's name, or the number if no user has it. Returns the uid; -1: the machine has no such user. */
+/* name: a user's name or number. Writes the user's name or, if no user has this number, the number. Returns the uid;
+ * -1: the machine has no such user. */
 static long canonical_user(const char *name, char out[GW_CONSUMER_MAX])
 {
     struct cached_user *c = cache_entry(name);
@@ -364,7 +365,7 @@ struct each_allowed {
     const char *host_link;
     struct gw_allowed_list *list;
     struct cmx_why *e;
-    struct gw_consumer last; /* the party whose identity is last_address */
+    struct gw_consumer last; /* the last consumer; last_address is its identity */
     char last_address[GW_ADDRESS_MAX];
 };
 
@@ -392,7 +393,7 @@ static cmx_err allow_user(struct each_allowed *job, const char *user, struct gw_
     return err ? err : allow(job, a);
 }
 
-/* A socket carries only its creator's primary group, so the members are also listed one by one. */
+/* A socket has only the primary group of its creator, so the group's members are also added one by one. */
 static cmx_err allow_group(struct each_allowed *job, const char *group, struct gw_allowed *a)
 {
     struct gw_allowed member = *a;
@@ -492,8 +493,7 @@ static int compare_allowed(const void *a, const void *b)
     return order ? order : (int)x->port - (int)y->port;
 }
 
-/* Keeps one of several entries that allow the same connection, for example a user's own grant and a grant to the user's
- * group. */
+/* If several entries allow the same connection, such as a user's own grant and the grant to a group, keeps only one. */
 static void merge_allowed(struct gw_allowed_list *l)
 {
     size_t kept = 0;

@@ -1,7 +1,7 @@
 /* party.h - the identities (IPv6 addresses) of the parties of a fleet. A party is a device, a platform, a local user,
- * group or unit, or the gateway itself. A device's identity is in the registry. A platform's is derived from the first
- * key that it was registered with, and a local user's, group's or unit's from its name. The gateway has one for its own
- * connections. Reads the registry and the machine's user database; writes nothing. */
+ * group or unit, or the gateway itself. A device's identity is stored in the registry. A platform's identity is derived
+ * from its first key, and the identity of a local user, group or unit from its name. The gateway has an identity for
+ * its own connections. Reads the registry and the machine's user database; writes nothing. */
 #pragma once
 
 #include "gateway/registry/grant.h"
@@ -14,8 +14,8 @@ struct gw_party {
     bool revoked;
 };
 
-/* True if the name of a user or group is a number. "00" and "0x0" are refused: each would be a second name of user 0,
- * so that a grant by this name would remain after the grant to "0" is removed. */
+/* True if the name of a user or group is a decimal number without leading zeros. "00" and "0x0" would be other
+ * spellings of user 0: a grant to "00" would remain after the grant to "0" is removed. */
 bool gw_party_number(const char *name, uint64_t *id);
 
 /* False if c is the name of a user or group that this machine does not have. */
@@ -23,12 +23,12 @@ bool gw_party_is_known(const struct gw_consumer *c);
 
 #define GW_SPELLINGS 2
 
-/* A local user or group can be given as a name or as a number; out receives both. For other consumers, and if the
- * machine has no such user or group, out receives only c. Returns how many it wrote. */
+/* A grant can give a local user or group as a name or as a number; out receives both spellings. For other consumers,
+ * and if the machine has no such user or group, out receives only c. Returns the number of spellings. */
 size_t gw_party_spellings(const struct gw_consumer *c, struct gw_consumer out[GW_SPELLINGS]);
 
-/* Writes the identity of a consumer. A user's name is resolved first, so that a name and its uid are one party.
- * CMX_ENOENT: a platform that was never registered. */
+/* Writes the identity of a consumer. A user's name and uid give the same identity. CMX_ENOENT: c is a platform that was
+ * never registered. */
 CMX_MUST_USE cmx_err gw_party_identity(struct gw_registry *r, const struct gw_fleet *f, const struct gw_consumer *c,
                                        char out[GW_ADDRESS_MAX], struct cmx_why *e);
 /* Writes the identity of the gateway's own connections (takeover probes). */
@@ -37,11 +37,11 @@ CMX_MUST_USE cmx_err gw_party_gateway_identity(const struct gw_fleet *f, char ou
 CMX_MUST_USE cmx_err gw_party_of_key(struct gw_registry *r, const struct gw_fleet *f, const char *fingerprint,
                                      struct gw_device *out, struct cmx_why *e);
 
-/* Empties the cache of local users, whose entries are used for half a minute. gw_apply calls this before it writes
- * rules. */
+/* Empties the cache of local users, whose entries are otherwise valid for half a minute. gw_apply calls this before it
+ * writes rules. */
 void gw_party_forget_users(void);
 
-/* Calls fn for every party in the registry, and for the gateway; stops at its first error and returns it. */
+/* Calls fn for every party in the registry, and for the gateway. If fn returns an error, stops and returns it. */
 typedef cmx_err (*gw_party_fn)(void *arg, const struct gw_party *p);
 CMX_MUST_USE cmx_err gw_party_each(struct gw_registry *r, const struct gw_fleet *f, gw_party_fn fn, void *arg,
                                    struct cmx_why *e);
@@ -50,10 +50,10 @@ CMX_MUST_USE cmx_err gw_party_each(struct gw_registry *r, const struct gw_fleet 
 CMX_MUST_USE cmx_err gw_party_find(struct gw_registry *r, const struct gw_fleet *f, const char *what,
                                    struct gw_party *out, struct cmx_why *e);
 
-/* An allowed connection: source may open connections to target's port. uid and gid: the local user or group whose
- * sockets get the identity source on the host; -1: the source is no local user or group. cgroup: the unit's cgroup, or
- * "". unit: the unit's number in the registry, which never changes; 0: the source is no unit. by_number: the grant
- * gives the uid as a number. */
+/* An allowed connection: the identity `source` may open connections to `port` of the identity `target`. uid: on the
+ * host, this local user's sockets get the identity `source`; -1: the source is not a local user. gid: the same for a
+ * local group. cgroup: the source unit's cgroup; "": the source is not a unit. unit: the unit's number in the registry,
+ * which never changes; 0: the source is not a unit. by_number: the grant gives the user as a number. */
 struct gw_allowed {
     char source[GW_ADDRESS_MAX];
     char target[GW_ADDRESS_MAX];
@@ -71,10 +71,10 @@ struct gw_allowed_list {
     size_t n, cap;
 };
 
-/* Reads everything that the registry allows: grants, and the direct contexts of devices whose destination is another
- * device or the gateway's host. host_link: the host's address. A group's grant counts for each of its members and for
- * the group. If several grants allow the same connection, the one that ends last counts. A stale copy (copy_state.h)
- * allows nothing. Free the list with gw_allowed_free, also after an error. */
+/* Reads all connections that the registry allows: by grants, and by direct contexts of devices to another device or to
+ * the gateway's host. host_link: the address of the host's end of the link. A grant to a group counts for the group and
+ * for each of its members. If several grants allow the same connection, the one that ends last counts. A stale copy
+ * (copy_state.h) allows nothing. Free the list with gw_allowed_free, also after an error. */
 CMX_MUST_USE cmx_err gw_allowed_read(struct gw_registry *r, const struct gw_fleet *f, const char *domain,
                                      const char *host_link, struct gw_allowed_list *out, struct cmx_why *e);
 void gw_allowed_free(struct gw_allowed_list *l);

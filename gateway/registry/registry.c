@@ -12,7 +12,7 @@
 #include "gateway/registry/copy_state.h"
 #include "gateway/registry/term.h"
 
-/* The tables of version 1, followed by the changes of version 2. A new registry executes both. */
+/* schema_1 creates the tables of version 1, and schema_2 changes them to version 2. A new registry executes both. */
 static const char schema_1[] =
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
     /* team is the device's group; GROUP is a keyword of SQL. */
@@ -26,7 +26,7 @@ static const char schema_1[] =
     " consumer INTEGER REFERENCES consumer(id), type TEXT NOT NULL, blob TEXT NOT NULL, added INTEGER NOT NULL,"
     " retired INTEGER, CHECK((device IS NULL) <> (consumer IS NULL))) WITHOUT ROWID;"
     "CREATE INDEX key_device ON key(device);"
-    /* address is the device's, or '' in a small deployment, where all devices share the loopback's ports. */
+    /* address: the device's address; '' in a small deployment, where all devices share the ports of the loopback. */
     "CREATE TABLE port(address TEXT NOT NULL, port INTEGER NOT NULL CHECK(port BETWEEN 1 AND 65535),"
     " device INTEGER NOT NULL REFERENCES device(id), PRIMARY KEY(address, port)) WITHOUT ROWID;"
     "CREATE INDEX port_device ON port(device);"
@@ -59,8 +59,7 @@ static const char schema_2[] =
     " boot TEXT NOT NULL, boot_ends INTEGER NOT NULL, glass INTEGER NOT NULL, why TEXT NOT NULL,"
     " PRIMARY KEY(consumer, team, port)) WITHOUT ROWID;"
     "CREATE INDEX device_team ON device(team);"
-    /* In the table `seen`, `told` means that an event has reported the device as away, and `client` is the device's SSH
-     * software. */
+    /* seen.told: an event has reported the device as away. seen.client: the device's SSH software. */
     "CREATE TABLE seen(device INTEGER PRIMARY KEY REFERENCES device(id), at INTEGER NOT NULL, source TEXT NOT NULL,"
     " firmware TEXT NOT NULL, told INTEGER NOT NULL DEFAULT 0, client TEXT NOT NULL DEFAULT '');"
     /* Which devices must attest; target is a device's or group's name. */
@@ -74,8 +73,8 @@ static const char schema_2[] =
     "CREATE TABLE evidence(device INTEGER PRIMARY KEY REFERENCES device(id), given INTEGER NOT NULL,"
     " ends INTEGER NOT NULL, boot TEXT NOT NULL, boot_ends INTEGER NOT NULL, trusted INTEGER NOT NULL,"
     " reason TEXT NOT NULL, manifest TEXT NOT NULL DEFAULT '');"
-    /* The gateways of a fleet (node.h). claim: the gateway that most recently reported an identity as connected to it;
-     * a higher sequence is newer. */
+    /* The gateways of a fleet (node.h). claim: the gateway that most recently claimed an identity; a higher sequence is
+       newer. */
     "CREATE TABLE node(name TEXT PRIMARY KEY, number INTEGER NOT NULL UNIQUE CHECK(number BETWEEN 1 AND 64),"
     " ssh TEXT NOT NULL, underlay TEXT NOT NULL, link_key TEXT NOT NULL, joined INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE node_state(node TEXT PRIMARY KEY, seen INTEGER NOT NULL, sessions INTEGER NOT NULL,"
@@ -101,19 +100,19 @@ static const char *const schemas[GW_SCHEMA_VERSION] = {schema_1, schema_2};
 
 #define LEFT "gw_left(given, ends, boot, boot_ends, (SELECT value FROM meta WHERE key = 'clock'))"
 
-/* Temporary views, which only this connection has. */
+/* Temporary views of this connection to the database. */
 static const char views[] =
-    /* Devices whose policy demands evidence and that have none that is fresh and trusted. A device's own policy takes
-     * precedence over its group's. */
+    /* quarantined: devices whose policy is enforced and that have no fresh, trusted evidence. A device's own policy
+       takes precedence over its group's. */
     "CREATE TEMP VIEW quarantined AS SELECT d.id AS device FROM device d WHERE d.revoked IS NULL AND d.exempt = 0 AND"
     " coalesce((SELECT enforce FROM policy WHERE kind = 'device' AND target = d.name),"
     " (SELECT enforce FROM policy WHERE kind = 'group' AND target = d.team), 0) = 1 AND NOT EXISTS (SELECT 1 FROM"
     " evidence WHERE device = d.id AND trusted = 1 AND " LEFT " > 0);"
-    /* Grants as they were given: device, or team for a grant to a group. */
+    /* given_grants: the grants as they were given, with either a device or, for a grant to a group, a team. */
     "CREATE TEMP VIEW given_grants AS SELECT consumer, device, NULL AS team, port, ends, glass, why, " LEFT " AS left"
     " FROM grants UNION ALL SELECT consumer, NULL, team, port, ends, glass, why, " LEFT " FROM group_grants;"
-    /* device_grants: a row for each service of each grant, ended ones included; a consumer may have the same service
-     * from several grants. active_grants: the services that each consumer may reach now. */
+    /* device_grants: one row for each service of each grant, including grants that have ended; several grants may give
+       a consumer the same service. active_grants: the services that each consumer may reach now. */
     "CREATE TEMP VIEW device_grants AS SELECT consumer, device, port, given, ends, boot, boot_ends, glass FROM grants"
     " UNION ALL SELECT t.consumer, d.id, p.port, t.given, t.ends, t.boot, t.boot_ends, t.glass FROM group_grants t"
     " JOIN device d ON d.team = t.team AND d.revoked IS NULL JOIN port p ON p.device = d.id AND"
@@ -128,7 +127,7 @@ static cmx_err open_db(struct gw_registry *r, const char *path, int flags, int p
         return gw_sql_failed(r->db, e);
     sqlite3_extended_result_codes(r->db, 1);
     sqlite3_busy_timeout(r->db, patience_ms);
-    /* Functions and views in the file are not trusted: a hostile file must not run anything. */
+    /* Do not trust the schema in the file: a manipulated file must not call functions. */
     sqlite3_db_config(r->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, (int *)NULL);
     sqlite3_db_config(r->db, SQLITE_DBCONFIG_DEFENSIVE, 1, (int *)NULL);
     return CMX_OK;
@@ -147,10 +146,11 @@ static cmx_err check_version(struct gw_registry *r, const char *path, int64_t *v
     if (err)
         return err;
     if (*version > GW_SCHEMA_VERSION)
-        return cmx_why_fail(e, CMX_ENOTSUP,
-                            "the registry has version %lld, this program supports up to %d; install the cmxsafe that "
-                            "wrote it, or a newer one",
-                            (long long)*version, GW_SCHEMA_VERSION);
+        return cmx_why_fail(
+            e, CMX_ENOTSUP,
+            "the registry has version %lld, but this program supports only versions up to %d; install the cmxsafe that "
+            "wrote it, or a newer one",
+            (long long)*version, GW_SCHEMA_VERSION);
     if (*version < 1)
         return cmx_why_fail(e, CMX_EFORMAT, "%s has no valid version; restore it from a backup (docs/GATEWAY.md)",
                             path);
@@ -203,7 +203,7 @@ static cmx_err upgrade(struct gw_registry *r, const char *path, int64_t version,
     return gw_registry_commit(r, e);
 }
 
-/* A reader can't upgrade the file: from here on it reads an upgraded copy in memory. */
+/* A reader can't upgrade the file, so this replaces r's database with an upgraded copy in memory. */
 static cmx_err upgrade_in_memory(struct gw_registry *r, int64_t version, struct cmx_why *e)
 {
     struct gw_registry copy;
@@ -224,8 +224,8 @@ static cmx_err upgrade_in_memory(struct gw_registry *r, int64_t version, struct 
     return run_schemas(r, version, e);
 }
 
-/* gw_left(given, ends, boot, boot_ends, latest): seconds that a grant has left, 0 for one that never ends, -1 for one
- * that has ended. */
+/* The SQL function gw_left(given, ends, boot, boot_ends, latest) returns the seconds until a grant ends; 0: it never
+ * ends; -1: it has ended. */
 static void sql_left(sqlite3_context *ctx, int argc, sqlite3_value **argv)
 {
     struct gw_term t = {.given = sqlite3_value_int64(argv[0]),
@@ -361,8 +361,8 @@ static cmx_err create_file(const char *path, struct cmx_why *e)
     return good ? CMX_OK : cmx_why_fail(e, CMX_EPERM, "can't set the mode of %s", path);
 }
 
-/* Makes the file under another name and then renames it, so that path is never an incomplete registry, even after an
- * interruption. */
+/* Creates the file under another name and then renames it, so that path never names an incomplete registry, even after
+ * an interruption. */
 static cmx_err create_whole(struct gw_registry *r, const char *path, struct cmx_why *e)
 {
     char new[4200];
@@ -463,12 +463,12 @@ cmx_err gw_registry_check(struct gw_registry *r, struct cmx_why *e)
 
 cmx_err gw_registry_backup(struct gw_registry *r, const char *path, struct cmx_why *e)
 {
-    /* The file is made here, so that it is private from the start. SQLite accepts an empty file. */
+    /* SQLite accepts an empty file. Create it here, so that the copy is private from the start. */
     int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0600);
     cmx_err err;
 
     if (fd < 0)
-        return errno == EEXIST ? cmx_why_fail(e, CMX_EEXIST, "%s exists; name a new file", path)
+        return errno == EEXIST ? cmx_why_fail(e, CMX_EEXIST, "%s exists; give the name of a new file", path)
                                : cmx_why_fail(e, CMX_EPERM, "can't create %s (%s)", path, strerror(errno));
     close(fd);
     err = gw_sql_run(r, e, "VACUUM INTO ?", "t", path);

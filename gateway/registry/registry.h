@@ -1,8 +1,8 @@
-/* registry.h - the gateway's database (SQLite): keys, the devices and platforms that they belong to, and grants. Starts
- * no program and makes no network call. Use a struct gw_registry from one thread at a time.
+/* registry.h - the gateway's SQLite database: devices, platforms, their keys, and grants. Starts no program and makes
+ * no network call. Use a struct gw_registry from one thread at a time.
  *
- * A registry that can't be trusted (missing, damaged, locked for too long, of a newer version, another program's file)
- * does not open; the caller then denies every login. */
+ * Opening fails if the registry can't be trusted: it is missing, damaged, locked for too long, of a newer version or
+ * another program's file. The caller then denies every login. */
 #pragma once
 
 #include <stdbool.h>
@@ -14,11 +14,11 @@
 
 #define GW_SCHEMA_VERSION 2
 #define GW_APPLICATION_ID 0x434d5847 /* "CMXG": SQLite's application id of a registry */
-#define GW_READ_PATIENCE_MS 2000     /* a login waits this long for a writer and is then refused */
+#define GW_READ_PATIENCE_MS 2000     /* a login is refused if a writer holds the lock for longer */
 #define GW_WRITE_PATIENCE_MS 15000
 #define GW_REGISTRY_URL_MAX 1024 /* maximum length of a shared registry's URL */
 
-/* The steps that a shared registry adds to SQLite's BEGIN, COMMIT and ROLLBACK (gateway/shared). */
+/* What a shared registry (gateway/shared) does in addition to SQLite's BEGIN, COMMIT and ROLLBACK. */
 struct gw_sharing {
     cmx_err (*begin)(struct gw_registry *r, bool observed, struct cmx_why *e);
     cmx_err (*commit)(struct gw_registry *r, struct cmx_why *e);
@@ -29,32 +29,32 @@ struct gw_sharing {
 /* Creates an empty registry, mode 0640. CMX_EEXIST: path exists. */
 CMX_MUST_USE cmx_err gw_registry_create(struct gw_registry *r, const char *path, struct cmx_why *e);
 
-/* Opens a registry. CMX_ENOENT: it is missing. CMX_EBUSY: it is locked, or a write was interrupted and this open can't
- * repair it. CMX_EFORMAT: it is damaged, or not a registry. CMX_ENOTSUP: its version is newer. CMX_EPERM: no
- * permission. With `write`, repairs the file after an interrupted write, and upgrades an older version in one
- * transaction, after a copy to PATH.vN. Without `write`, upgrades a copy in memory and reads that. r is closed after a
- * failure. */
+/* Opens a registry. CMX_ENOENT: it is missing. CMX_EBUSY: it is locked, or a write was interrupted and can only be
+ * repaired with `write`. CMX_EFORMAT: it is damaged, or not a registry. CMX_ENOTSUP: its version is newer than this
+ * program. CMX_EPERM: no permission to open it. With `write`, repairs the file after an interrupted write; if its
+ * version is older, copies it to PATH.vN and upgrades it in one transaction. Without `write`, an older version is
+ * copied into memory, and the copy is upgraded and read. After a failure, r is closed. */
 CMX_MUST_USE cmx_err gw_registry_open(struct gw_registry *r, const char *path, bool write, struct cmx_why *e);
 
-/* Like gw_registry_open without `write`, but does not make the views of grants and quarantine, because that takes
- * longer than the look-up of a key. gw_registry_need_views makes them if they are missing. */
+/* Like gw_registry_open without `write`, but does not create the views of grants and quarantine, because creating them
+ * takes longer than looking up a key. gw_registry_need_views creates them if they are missing. */
 CMX_MUST_USE cmx_err gw_registry_open_tables(struct gw_registry *r, const char *path, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_registry_need_views(struct gw_registry *r, struct cmx_why *e);
 
-/* Reads how long the copy of a shared registry still counts (copy_state.h). path: r's file. */
+/* Reads for how long the copy of a shared registry may still be used (copy_state.h). path: r's file. */
 struct gw_copy_state;
 void gw_registry_copy_state(struct gw_registry *r, const char *path, struct gw_copy_state *out);
 
 /* Closes r. Safe on a zeroed or closed r; an open transaction is rolled back. */
 void gw_registry_close(struct gw_registry *r);
 
-/* One writer at a time: begin waits up to GW_WRITE_PATIENCE_MS. Once commit returns, the change survives a power cut; a
- * power cut before that leaves the former content. */
+/* Begins a transaction. Only one writer is active at a time; the others wait for up to GW_WRITE_PATIENCE_MS. A change
+ * survives a power cut once gw_registry_commit has returned; a power cut before that preserves the previous content. */
 CMX_MUST_USE cmx_err gw_registry_begin(struct gw_registry *r, struct cmx_why *e);
-/* Like gw_registry_begin, for a change that only records observations (last seen, evidence, the audit trail): if the
- * shared registry can't be reached, the change is stored here and sent later. */
+/* Like gw_registry_begin, for a change that only records observations (last seen, evidence, the audit trail). If the
+ * shared registry can't be reached, the change is stored in the local copy and sent to PostgreSQL later. */
 CMX_MUST_USE cmx_err gw_registry_begin_observed(struct gw_registry *r, struct cmx_why *e);
-/* Like gw_registry_begin, for settings of this gateway alone. Needs no connection to the shared registry. */
+/* Like gw_registry_begin, for settings that only this gateway has. Needs no connection to the shared registry. */
 CMX_MUST_USE cmx_err gw_registry_begin_own(struct gw_registry *r, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_registry_commit(struct gw_registry *r, struct cmx_why *e);
 void gw_registry_rollback(struct gw_registry *r);
@@ -67,17 +67,18 @@ CMX_MUST_USE cmx_err gw_registry_backup(struct gw_registry *r, const char *path,
 
 /* ---- the audit trail ---- */
 
-/* Entries of the audit trail that were made while the shared registry could not be reached have ids from this number
- * on, until they are sent. */
+/* While the shared registry can't be reached, new entries of the audit trail get ids from this number on; they get
+ * other ids when they are sent. */
 #define GW_EVENT_UNSENT (INT64_C(1) << 62)
 
-/* Adds a line to the audit trail: what ("enroll"), who (a name), detail. Part of the caller's transaction. */
+/* Adds an entry to the audit trail. what: the action, such as "enroll". who: a name. Runs inside the caller's
+ * transaction. */
 CMX_MUST_USE cmx_err gw_event(struct gw_registry *r, const char *what, const char *who, const char *detail,
                               struct cmx_why *e);
-/* Gives unsent entries ids that follow all others. Part of the caller's transaction. */
+/* Gives unsent entries ids that follow the ids of all other entries. Runs inside the caller's transaction. */
 CMX_MUST_USE cmx_err gw_event_number(struct gw_registry *r, struct cmx_why *e);
-/* Calls fn for the last n changes (0: all), the oldest first. name: only changes that name this device, consumer or
- * other object; NULL: all. The texts are valid during the call. */
+/* Calls fn for the last n entries of the audit trail (0: all), the oldest first. name: only entries that name this
+ * device, consumer or other object; NULL: all entries. The texts are valid during the call of fn. */
 typedef cmx_err (*gw_event_fn)(void *arg, int64_t at, const char *what, const char *who, const char *detail);
 CMX_MUST_USE cmx_err gw_event_each(struct gw_registry *r, const char *name, uint64_t n, gw_event_fn fn, void *arg,
                                    struct cmx_why *e);

@@ -91,8 +91,8 @@ cmx_err gw_device_each(struct gw_registry *r, const char *group, gw_device_fn fn
     " UNION ALL SELECT name, 1, 0 FROM tombstone WHERE fingerprint = ?1"                                               \
     " UNION ALL SELECT name, 0, 0 FROM authority WHERE fingerprint = ?1"
 
-/* Finds the device, platform or CA that has or had the key. device: the device's id; 0: a platform, a CA or a deleted
- * device. CMX_ENOENT: the key was never used. */
+/* Finds the device, platform or CA that has or had the key. *device: the device's id; 0: the owner is a platform, a CA
+ * or a deleted device. CMX_ENOENT: nobody ever had the key. */
 static cmx_err key_owner(struct gw_registry *r, const struct gw_key *k, char *name, size_t cap, int64_t *device,
                          bool *retired, struct cmx_why *e)
 {
@@ -164,7 +164,8 @@ static cmx_err write_directs(struct gw_registry *r, const struct gw_device *d, s
     return err;
 }
 
-/* Removes grants to ports that the device no longer has, so that they don't return with the port. */
+/* Removes grants to ports that the device no longer has. Otherwise they would count again as soon as the device has the
+ * port again. */
 static cmx_err drop_stale_grants(struct gw_registry *r, int64_t device, struct cmx_why *e)
 {
     return gw_sql_run(r, e,
@@ -201,7 +202,7 @@ static bool same_services(const struct gw_device *a, const struct gw_device *b)
     return true;
 }
 
-/* Returns the error that d's address is taken, with the name of the device that has it. */
+/* Returns the error that another device has d's address; e names that device. */
 static cmx_err address_taken(struct gw_registry *r, const struct gw_device *d, struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
@@ -238,7 +239,7 @@ static cmx_err enroll_new(struct gw_registry *r, struct gw_device *d, const stru
     return err ? err : gw_event(r, "enroll", d->name, k->fingerprint, e);
 }
 
-/* Enrols a revoked device's name with a new key: the device was repaired, or replaced. */
+/* Enrols a revoked device again, with a new key: the device was repaired or replaced. */
 static cmx_err enroll_again(struct gw_registry *r, struct gw_device *d, const struct gw_key *k, struct cmx_why *e)
 {
     cmx_err err = gw_sql_run(r, e, "UPDATE device SET revoked = NULL, team = ?, enrolled = ?, address = ? WHERE id = ?",
@@ -253,7 +254,7 @@ static cmx_err enroll_again(struct gw_registry *r, struct gw_device *d, const st
     return err ? err : gw_event(r, "enroll", d->name, k->fingerprint, e);
 }
 
-/* The key must be the device's, or with GW_FIELD_FORMER_KEY one of its earlier keys. */
+/* Checks that k is the device's key or, with GW_FIELD_FORMER_KEY, a former key of the device. */
 static cmx_err check_key(struct gw_registry *r, const struct gw_device *old, const struct gw_key *k, unsigned given,
                          struct cmx_why *e)
 {
@@ -362,7 +363,7 @@ cmx_err gw_device_revoke(struct gw_registry *r, const char *name, gw_outcome *ou
     err = gw_sql_run(r, e, "UPDATE device SET revoked = ? WHERE id = ?", "ii", (int64_t)time(NULL), d.id);
     if (!err)
         err = retire_keys(r, d.id, e);
-    /* Frees the device's ports (other devices of a small deployment may use them) and removes the grants to it. */
+    /* Remove the grants to the device and free its ports: other devices of a small deployment may use the ports. */
     if (!err)
         err = gw_sql_run(r, e, "DELETE FROM grants WHERE device = ?", "i", d.id);
     if (!err)
@@ -392,7 +393,7 @@ cmx_err gw_device_delete(struct gw_registry *r, const char *name, struct cmx_why
                      "tii", d.name, (int64_t)time(NULL), d.id);
     for (size_t i = 0; !err && i < sizeof rows / sizeof rows[0]; i++)
         err = gw_sql_run(r, e, rows[i], "i", d.id);
-    /* A later device of that name starts without the policy. */
+    /* Otherwise a later device with this name would get the policy. */
     if (!err)
         err = gw_sql_run(r, e,
                          "DELETE FROM policy_manifest WHERE policy IN (SELECT id FROM policy WHERE kind = 'device' AND"
@@ -485,7 +486,7 @@ cmx_err gw_device_name_at(struct gw_registry *r, const char *address, char name[
     return err;
 }
 
-/* The first line of the column detail is the reason; the claims follow, one in each line. */
+/* Stores the reason in the first line of the column detail, and one claim in each further line. */
 cmx_err gw_attestation_set(struct gw_registry *r, int64_t device, const char *verdict, const char *detail,
                            const char *claims, struct cmx_why *e)
 {

@@ -1,5 +1,5 @@
-/* registry_device.h - enrolment: which device has which key, address and ports. All writers run inside the caller's
- * transaction (gw_registry_begin), so that a command takes effect completely or not at all. */
+/* registry_device.h - enrols devices with their key, address and ports. All functions that write run inside the
+ * caller's transaction (gw_registry_begin), so that a command takes effect completely or not at all. */
 #pragma once
 
 #include "gateway/registry/address.h"
@@ -9,60 +9,60 @@
 
 typedef enum { GW_UNCHANGED, GW_ADDED, GW_CHANGED } gw_outcome;
 
-/* Which fields of a device the operator gave. */
+/* Flags for the fields of a device that the operator gave. */
 #define GW_FIELD_PORTS 1u
 #define GW_FIELD_DIRECTS 2u
 #define GW_FIELD_GROUP 4u
 #define GW_FIELD_ADDRESS 8u
-#define GW_FIELD_FORMER_KEY 16u /* accept an earlier key of the device, and keep the present one */
+#define GW_FIELD_FORMER_KEY 16u /* accept a former key of the device, but do not change its present key */
 
-/* Takes the fields that were not given from the active device of the same name, if there is one. */
+/* Fills the fields that the operator did not give from the active device of the same name, if there is one. */
 CMX_MUST_USE cmx_err gw_device_merge(struct gw_registry *r, struct gw_device *d, unsigned given, struct cmx_why *e);
 
-/* Enrols d (name, address, group, ports, directs) with key k. Repeating the call changes nothing; calling it with the
- * same name and key but other ports changes the ports. CMX_EEXIST: the key, name, address or (small deployment) port
- * belongs to another device, or the key was revoked. */
+/* Enrols d (name, address, group, ports, directs) with key k. A repeated call changes nothing; a call with the same
+ * name and key but other ports changes the ports. CMX_EEXIST: the key, name, address or (small deployment) port belongs
+ * to another device, or the key was revoked. */
 CMX_MUST_USE cmx_err gw_device_enroll(struct gw_registry *r, struct gw_device *d, const struct gw_key *k,
                                       unsigned given, gw_outcome *out, struct cmx_why *e);
 
 /* Reads a device. CMX_ENOENT: there is no such device. */
 CMX_MUST_USE cmx_err gw_device_get(struct gw_registry *r, const char *name, struct gw_device *d, struct cmx_why *e);
 
-/* Calls fn for each device by name, revoked ones too; stops at its first error and returns it. group NULL or "": all.
- */
+/* Calls fn for each device, including revoked ones, in the order of their names. If fn returns an error, stops and
+ * returns it. group: only devices of this group; NULL or "": all. */
 typedef cmx_err (*gw_device_fn)(void *arg, const struct gw_device *d);
 CMX_MUST_USE cmx_err gw_device_each(struct gw_registry *r, const char *group, gw_device_fn fn, void *arg,
                                     struct cmx_why *e);
 
-/* After commit, the device's key can never log in again. Revoking twice changes nothing. */
+/* Revokes a device: after commit, its key can never log in again. Revoking it twice changes nothing. */
 CMX_MUST_USE cmx_err gw_device_revoke(struct gw_registry *r, const char *name, gw_outcome *out, struct cmx_why *e);
-/* Removes a revoked device: its name and address become free for others, and its keys stay refused. CMX_EINVAL: it is
- * active. */
+/* Removes a revoked device. Other devices may then use its name and address; its keys stay refused. CMX_EINVAL: the
+ * device is active. */
 CMX_MUST_USE cmx_err gw_device_delete(struct gw_registry *r, const char *name, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_device_rename(struct gw_registry *r, const char *name, const char *to, struct cmx_why *e);
-/* Replaces the key. The address stays, since consumers use it; the old key can never log in again. */
+/* Replaces the device's key. Consumers use the address, so it does not change. The old key can never log in again. */
 CMX_MUST_USE cmx_err gw_device_rotate(struct gw_registry *r, const char *name, const struct gw_key *k, gw_outcome *out,
                                       struct cmx_why *e);
 
-/* Writes the key's line, "type base64", for export. */
+/* Writes the device's key as a line "type base64", for export. */
 CMX_MUST_USE cmx_err gw_device_key_line(struct gw_registry *r, int64_t device, char *out, size_t cap,
                                         struct cmx_why *e);
 
-/* Checks whether k can be enrolled, and changes nothing. CMX_EEXIST: k is or was the key of a device or a platform. */
+/* Checks whether k can be enrolled. CMX_EEXIST: k is or was the key of a device or a platform. */
 CMX_MUST_USE cmx_err gw_device_key_is_free(struct gw_registry *r, const struct gw_key *k, struct cmx_why *e);
 
 /* True for a key that was revoked or replaced. */
 bool gw_device_key_is_retired(struct gw_registry *r, const char *fingerprint);
 
-/* Finds the name of the device that has this address. CMX_ENOENT: none. */
+/* Finds the name of the active device that has this address. CMX_ENOENT: no device has it. */
 CMX_MUST_USE cmx_err gw_device_name_at(struct gw_registry *r, const char *address, char name[GW_NAME_MAX]);
 
-/* True if the device with this address must prove its firmware and has not, or if the registry can't be read. */
+/* True if the device with this address is quarantined (evidence_policy.h), or if the registry can't be read. */
 bool gw_device_is_quarantined(struct gw_registry *r, const char *address);
 
 #define GW_CLAIMS_MAX 3400
 
-/* Stores a verdict. detail: the reason for it, one line. claims: see struct gw_attestation; "": none. */
+/* Stores a verdict. detail: the reason for the verdict, one line. claims: see struct gw_attestation; "": none. */
 CMX_MUST_USE cmx_err gw_attestation_set(struct gw_registry *r, int64_t device, const char *verdict, const char *detail,
                                         const char *claims, struct cmx_why *e);
 /* The last attestation. at 0: never attested. detail: the reason for the verdict, as 'cmxsafe attest' printed it. */
@@ -70,7 +70,7 @@ struct gw_attestation {
     int64_t at;
     char verdict[64];
     char detail[512];
-    char claims[GW_CLAIMS_MAX]; /* claims of the evidence, one in each line: RESULT NAME FOUND, where RESULT is ok,
-                                 * failed or skipped */
+    char claims[GW_CLAIMS_MAX]; /* one claim of the evidence in each line: RESULT NAME FOUND, where RESULT is ok, failed
+                                   or skipped */
 };
 void gw_attestation_get(struct gw_registry *r, int64_t device, struct gw_attestation *out);

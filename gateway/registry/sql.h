@@ -1,4 +1,4 @@
-/* sql.h - statements on an open registry. Failures become errors that say what to do. */
+/* sql.h - runs SQL statements on an open registry. Error messages tell the operator what to do. */
 #pragma once
 
 #include <sqlite3.h>
@@ -14,41 +14,43 @@ struct gw_sharing;
 struct gw_registry {
     sqlite3 *db;
     bool writable;
-    const struct gw_sharing *sharing; /* NULL: a registry of this gateway alone */
+    const struct gw_sharing *sharing; /* NULL: the registry is not shared */
     void *shared;                     /* state of the functions in `sharing` */
-    bool detached;                    /* this transaction is sent when PostgreSQL can be reached again */
+    bool detached;                    /* this transaction is sent to PostgreSQL later */
     bool has_views;
-    bool stale; /* when it was opened, the copy had not been confirmed for too long (copy_state.h) */
+    bool stale; /* the copy was stale when it was opened (copy_state.h) */
 };
 
-/* Returns SQLite's last error. db: NULL when it could not be opened. */
+/* Returns SQLite's last error, with the message in e. db: NULL if the database could not be opened. */
 cmx_err gw_sql_failed(sqlite3 *db, struct cmx_why *e);
 
-/* Prepares a statement. types: one letter for each argument, 't' const char * (NULL binds NULL), 'i' int64_t. The
- * caller finalizes the statement. */
+/* Prepares a statement and binds its arguments. types: one letter for each argument; 't': const char * (NULL binds
+ * NULL), 'i': int64_t. The caller finalizes the statement. */
 CMX_MUST_USE cmx_err gw_sql_prepare(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e, const char *sql,
                                     const char *types, ...);
-/* Runs a statement that gives no rows. CMX_EEXIST: the statement breaks a constraint, such as a uniqueness
+/* Runs a statement that returns no rows. CMX_EEXIST: the statement breaks a constraint, such as a uniqueness
  * constraint. */
 CMX_MUST_USE cmx_err gw_sql_run(struct gw_registry *r, struct cmx_why *e, const char *sql, const char *types, ...);
-/* Steps to the next row. CMX_OK: the statement is at a row. CMX_ENOENT: there are no more. */
+/* Steps to the next row. CMX_ENOENT: there are no more rows. */
 CMX_MUST_USE cmx_err gw_sql_step(struct gw_registry *r, sqlite3_stmt *stmt, struct cmx_why *e);
-/* If err, the result of the work on the present row, is an error, returns err. Otherwise steps to the next row. */
+/* Ends one round of a loop over rows. err: the result of processing the present row. If it is an error, returns it;
+ * otherwise steps to the next row. */
 CMX_MUST_USE cmx_err gw_sql_next(struct gw_registry *r, sqlite3_stmt *stmt, cmx_err err, struct cmx_why *e);
-/* Prepares a statement and steps to its first row. CMX_ENOENT: there is none. The caller finalizes *out, which is NULL
- * if it could not be prepared. */
+/* Prepares a statement and steps to its first row. CMX_ENOENT: there is no row. The caller finalizes *out, which is
+ * NULL if it could not be prepared. */
 CMX_MUST_USE cmx_err gw_sql_row(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e, const char *sql,
                                 const char *types, ...);
 /* Reads the number in the first column of the first row. CMX_ENOENT: there is no row, or NULL in it. out may be
  * NULL. */
 CMX_MUST_USE cmx_err gw_sql_number(struct gw_registry *r, int64_t *out, struct cmx_why *e, const char *sql,
                                    const char *types, ...);
-/* Call after a loop over rows: finalizes the statement and returns err, or CMX_OK for CMX_ENOENT (no further row). */
+/* Call this after a loop over rows. It finalizes the statement and returns err; if err is CMX_ENOENT (no more rows),
+ * returns CMX_OK. */
 cmx_err gw_sql_end(sqlite3_stmt *stmt, cmx_err err);
 /* Returns a column as text, never NULL; borrowed until the next step. */
 const char *gw_sql_text(sqlite3_stmt *stmt, int column);
-/* Copies a text that identifies something, such as a name, an address or a key. A cut text would identify something
- * else, so if the text does not fit, out is "" and the call returns false. */
+/* Copies a text that identifies something, such as a name, an address or a key. If the text does not fit, sets out to
+ * "" and returns false, because a cut text would identify something else. */
 bool gw_sql_copy(sqlite3_stmt *stmt, int column, char *out, size_t cap);
 /* Copies a text for people, such as a reason. A text that does not fit is cut. */
 void gw_sql_cut(sqlite3_stmt *stmt, int column, char *out, size_t cap);

@@ -10,8 +10,8 @@ static bool starts(const char *line, const char *with)
     return strncmp(line, with, strlen(with)) == 0;
 }
 
-/* Parses "... ssh2: TYPE SHA256:...". The fingerprint is the last word: sshd writes it after all text that a peer can
- * choose. */
+/* Parses "... ssh2: TYPE SHA256:...". sshd writes the fingerprint last, after all text that a peer can choose, so only
+ * the last word counts as the fingerprint. */
 static bool parse_fingerprint(struct gw_log_line *out, const char *line)
 {
     const char *fp = strrchr(line, ' ');
@@ -48,7 +48,7 @@ static bool parse_accepted(struct gw_log_line *out, const char *line)
     if (*rest == '\0')
         return true;
     for (const char *p = strstr(rest, serial); p; p = strstr(p + 1, serial))
-        at = p; /* the last match is the one that sshd wrote */
+        at = p; /* only the last match is sshd's own text */
     ca = strrchr(line, ' ');
     if (!starts(rest, " ID ") || !at || !take_fingerprint(out->authority, ca + 1, strlen(ca + 1)))
         return false;
@@ -82,8 +82,8 @@ static void set_detail(struct gw_log_line *out, const char *text, size_t len)
     cmx_text_clean_ascii(out->detail, sizeof out->detail, text, len < 120 ? len : 120);
 }
 
-/* "Received request from A port N to remote forward to host H port P, but the request was denied." (and "connect to
- * host") */
+/* "Received request from A port N to remote forward to host H port P, but the request was denied.", and the same line
+ * with "to connect to host" instead of "to remote forward to host". */
 static void parse_denied(struct gw_log_line *out, const char *line)
 {
     static const char end[] = ", but the request was denied.";
@@ -99,7 +99,7 @@ static void parse_denied(struct gw_log_line *out, const char *line)
     out->kind = GW_LOG_DENIED;
 }
 
-/* True for a line after which sshd ends: "fatal: ...", or a fault of its configuration file ("/DIR/sshd_config:
+/* True for a message after which sshd exits: "fatal: ...", or an error in its configuration file ("/DIR/sshd_config:
  * ..."). */
 static bool is_fatal(const char *line)
 {
@@ -116,11 +116,11 @@ static bool is_refusal(const char *line)
            starts(line, "Error checking authentication key ");
 }
 
-/* A peer chooses the text, so only characters that are harmless in logs and tables are kept. */
+/* A peer chooses the text, so only these characters, which are harmless in logs and tables, are copied. */
 static const char client_chars[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+/~:() ";
 
 /* Parses "debug1: kex.c:kex_exchange_identification():1456 (pid=29262): Remote protocol version 2.0, remote software
- * version TEXT", the form that LogVerbose causes. */
+ * version TEXT", which sshd logs because of LogVerbose in its configuration. */
 static bool parse_client(struct gw_log_line *out, const char *line)
 {
     static const char before[] = "Remote protocol version 2.0, remote software version ";
@@ -152,13 +152,13 @@ void gw_sshdlog_parse(struct gw_log_line *out, const char *line)
     else if (starts(line, "User child is on pid "))
         parse_number(out, line + strlen("User child is on pid "), GW_LOG_CHILD);
     else if (starts(line, "Failed publickey for ")) {
-        (void)parse_fingerprint(out, line); /* without a fingerprint the key stays unknown */
+        (void)parse_fingerprint(out, line); /* the fingerprint stays "" if the line has none */
         out->kind = GW_LOG_FAILED;
     } else if (starts(line, "Invalid user ") || starts(line, "fatal: Timeout before authentication") ||
                starts(line, "Timeout before authentication")) {
         out->kind = GW_LOG_FAILED;
     } else if (is_refusal(line)) {
-        at = strstr(line, tried); /* sshd names its helper before this text */
+        at = strstr(line, tried); /* cuts the path of the helper, which sshd writes first */
         line = at ? at + 2 : line;
         set_detail(out, line, strlen(line));
         out->kind = GW_LOG_REFUSED;

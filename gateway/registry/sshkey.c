@@ -45,7 +45,7 @@ static cmx_err get_string(struct cmx_buf *b, const uint8_t **out, size_t *len)
     return cmx_buf_get_ptr(b, out, n);
 }
 
-/* Checks the modulus' size, RFC 4253 section 6.6: string type, mpint e, mpint n. */
+/* Checks the size of the modulus n. The fields are (RFC 4253 section 6.6): string type, mpint e, mpint n. */
 static cmx_err check_rsa(struct cmx_buf *b, struct cmx_why *e)
 {
     const uint8_t *p;
@@ -61,7 +61,7 @@ static cmx_err check_rsa(struct cmx_buf *b, struct cmx_why *e)
     return CMX_OK;
 }
 
-/* The type inside the blob must equal the type before it. */
+/* The type inside the blob must equal the type in the line before the blob. */
 static cmx_err check_blob(struct gw_key *k, struct cmx_why *e)
 {
     struct cmx_buf b;
@@ -70,7 +70,7 @@ static cmx_err check_blob(struct gw_key *k, struct cmx_why *e)
 
     cmx_buf_init_view(&b, k->raw, k->raw_len);
     if (get_string(&b, &p, &len) || len != strlen(k->type) || strncmp((const char *)p, k->type, len) != 0)
-        return cmx_why_fail(e, CMX_EFORMAT, "the key does not hold what its type %s says", k->type);
+        return cmx_why_fail(e, CMX_EFORMAT, "the key's content does not match its type %s", k->type);
     if (strcmp(k->type, "ssh-rsa") == 0)
         return check_rsa(&b, e);
     if (strstr(k->type, "ssh-ed25519")) {
@@ -96,7 +96,7 @@ static cmx_err set_fingerprint(struct gw_key *k, struct cmx_why *e)
     return CMX_OK;
 }
 
-/* The forms of PEM and RFC 4716 have a title between hyphens. */
+/* title: the first line of a file in PEM or RFC 4716 form, such as "-----BEGIN PUBLIC KEY-----". */
 static cmx_err not_one_line(const char *title, struct cmx_why *e)
 {
     size_t len = strcspn(title, "\r\n");
@@ -123,12 +123,12 @@ cmx_err gw_key_parse(struct gw_key *k, const char *line, struct cmx_why *e)
     if (!known_type(line, type_len))
         return cmx_why_fail(
             e, CMX_ENOTSUP,
-            "no public key of a supported type; use an ed25519, ECDSA or RSA key of OpenSSH's one-line form");
+            "no public key of a supported type; use an ed25519, ECDSA or RSA key in OpenSSH's one-line form");
     if (blob_len == 0 || blob_len >= sizeof k->blob)
         return cmx_why_fail(e, CMX_EFORMAT, "the key's base64 part is %s", blob_len ? "too long" : "missing");
     memcpy(k->type, line, type_len);
     memcpy(k->blob, blob, blob_len);
-    /* sshd compares text, so base64 without padding is refused: each key has one spelling. */
+    /* Refuse base64 without padding, so that each key has only one spelling: sshd compares keys as text. */
     err = blob_len % 4 ? CMX_EFORMAT : cmx_base64_decode(k->raw, sizeof k->raw, k->blob, blob_len, &k->raw_len);
     if (err)
         return cmx_why_fail(e, CMX_EFORMAT, "the key's base64 part is broken");
@@ -136,7 +136,8 @@ cmx_err gw_key_parse(struct gw_key *k, const char *line, struct cmx_why *e)
     return err ? err : set_fingerprint(k, e);
 }
 
-/* True for a blank line or a comment, which a person or ssh-keygen -i may leave before the key. */
+/* True for a blank line or a comment. Both may precede the key in a file that was edited by hand or written by
+ * ssh-keygen -i. */
 static bool is_comment(const char *line)
 {
     line += strspn(line, " \t");

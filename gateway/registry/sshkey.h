@@ -10,7 +10,7 @@
 #include "gateway/registry/registry.h"
 
 #define GW_KEY_TYPE_MAX 40
-#define GW_KEY_BLOB_MAX 1500 /* base64 chars; RSA 8192 needs 1,400 */
+#define GW_KEY_BLOB_MAX 1500 /* base64 characters; an RSA key of 8,192 bits needs 1,400 */
 #define GW_FINGERPRINT_MAX CMX_FINGERPRINT_LEN
 #define GW_KEY_RAW_MAX 1100
 #define GW_RSA_BITS_MIN 2048
@@ -23,11 +23,12 @@ struct gw_key {
     size_t raw_len;
 };
 
-/* Parses a key. line: NUL-terminated; ends at the first newline. Options before the type are refused: the registry
- * decides what a key may do. CMX_EFORMAT, CMX_ENOTSUP (a type or size that is not accepted). */
+/* Parses a key. line: ends at the first newline or NUL. Options before the type are refused, because the registry
+ * decides what a key may do. CMX_EFORMAT: not a key, or a malformed key. CMX_ENOTSUP: a key of a type or size that is
+ * not accepted. */
 CMX_MUST_USE cmx_err gw_key_parse(struct gw_key *k, const char *line, struct cmx_why *e);
 
-/* True for the key of a FIDO2 token, which a person touches at each login. */
+/* True for the key of a FIDO2 token, which a person must touch at each login. */
 bool gw_key_is_token(const struct gw_key *k);
 
 /* Reads the first key in a file, after blank lines and comments. path "-": standard input. */

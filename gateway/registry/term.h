@@ -1,7 +1,7 @@
-/* term.h - how long a grant lasts. A term ends at a wall-clock time. Within the boot in which it was given it also ends
- * when its length has passed on a clock that cannot be set (CLOCK_BOOTTIME). After a reboot only the wall clock is
- * available; a term then counts as ended while this clock is behind the latest time stored in the registry. A wrong
- * clock can therefore end a grant early, but not extend it. */
+/* term.h - how long a grant lasts. A term ends at a wall-clock time. Until the machine reboots, the term also ends when
+ * its length has passed on CLOCK_BOOTTIME, a clock that cannot be set. After a reboot only the wall clock is available,
+ * and a term counts as ended while the wall clock is behind the latest time stored in the registry. A wrong clock can
+ * therefore end a grant early, but not extend it. */
 #pragma once
 
 #include <stdint.h>
@@ -27,14 +27,14 @@ struct gw_term {
     const char *boot;  /* borrowed */
 };
 
-/* Returns the seconds until the term ends if no clock is changed; 0: it has ended. Only for a term that has an end.
- * latest: the latest Unix time stored in the registry; 0: none. */
+/* Returns the seconds until the term ends, provided that no clock is changed; 0: it has ended. The term must have an
+ * end. latest: the latest Unix time stored in the registry; 0: none. */
 int64_t gw_term_left(const struct gw_term *t, const struct gw_now *now, int64_t latest);
 
-/* Parses "90s", "30m", "8h", "2d" or "1w" into the length in seconds. CMX_EINVAL: text is no length. */
+/* Parses "90s", "30m", "8h", "2d" or "1w" into the length in seconds. CMX_EINVAL: text is not a length of time. */
 CMX_MUST_USE cmx_err gw_term_parse_length(const char *text, int64_t *seconds, struct cmx_why *e);
-/* Parses "2026-11-28", "2026-11-28 18:30" or "2026-11-28T18:30:00Z", in UTC, into Unix time. CMX_EINVAL: text is no
+/* Parses "2026-11-28", "2026-11-28 18:30" or "2026-11-28T18:30:00Z", in UTC, into Unix time. CMX_EINVAL: text is not a
  * time. */
 CMX_MUST_USE cmx_err gw_term_parse_time(const char *text, int64_t *at, struct cmx_why *e);
-/* Writes "7h 59m", "2d 3h", "40s". */
+/* Writes a length of time as text, such as "7h 59m", "2d 3h" or "40s". */
 void gw_term_length_text(int64_t seconds, char out[32]);

@@ -987,7 +987,7 @@ static void test_broken(void **state)
 
     (void)state;
     assert_int_equal(sqlite3_exec(gateway.registry.db, "PRAGMA user_version = 99", NULL, NULL, NULL), SQLITE_OK);
-    reopen_fails(CMX_ENOTSUP, "the registry has version 99, this program supports up to");
+    reopen_fails(CMX_ENOTSUP, "the registry has version 99, but this program supports only versions up to");
     assert_int_equal(
         sqlite3_exec(gateway.registry.db, "PRAGMA user_version = 1; PRAGMA application_id = 7", NULL, NULL, NULL),
         SQLITE_OK);
