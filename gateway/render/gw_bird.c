@@ -4,7 +4,7 @@
 #include "gateway/registry/node.h"
 #include "gateway/render/gw_template.h"
 
-#define AS_NUMBER 4200000000u /* private use (RFC 6996); all gateways are in this autonomous system */
+#define AS_NUMBER 4200000000u /* all gateways are in this autonomous system, a private-use number (RFC 6996) */
 
 /* Templates of gateway/render/templates. */
 extern const char gw_template_bird[];
@@ -92,8 +92,8 @@ cmx_err gw_bird_claims(FILE *f, struct gw *g, struct cmx_why *e)
 
     fprintf(f, "# Written from the registry by 'cmxsafe gateway'.\n");
     gw_copy_look(g, &copy);
-    if (copy.reason[0] || g->registry.stale) { /* without this list BIRD accepts the newest announcement */
-        fprintf(f, "# The registry is not followed now.\n");
+    if (copy.reason[0] || g->registry.stale) { /* without claims in this file BIRD accepts the newest announcement */
+        fprintf(f, "# No claims: this copy of the registry may be outdated.\n");
         return err;
     }
     return err ? err : gw_claim_each(&g->registry, put_claim, &job, e);

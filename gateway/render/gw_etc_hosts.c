@@ -41,8 +41,8 @@ static bool ends_with(const char *word, const char *tail)
     return n >= t && strcmp(word + n - t, tail) == 0;
 }
 
-/* True for the lines that the gateway writes: "ADDRESS NAME.DOMAIN ..." with an address of the fleet or another unique
- * local address. Former versions also wrote the loopback's lines. */
+/* True for a line that the gateway writes: "ADDRESS NAME.DOMAIN ..." with an address of the fleet or another unique
+ * local address. Also true for the two loopback lines that former versions wrote. */
 static bool is_written_by_gateway(const struct gw *g, const struct line *l)
 {
     char text[256];
@@ -88,7 +88,7 @@ void gw_etc_hosts_merge(FILE *out, const struct gw *g, const char *old, size_t l
     const char *at = old;
     const char *end = old + len;
     bool inside = false;
-    bool closed = false; /* the present block has an end marker */
+    bool closed = false; /* the block that is being read has an end marker */
     bool written = lines == NULL;
     bool newline = true; /* the text written so far ends with a newline */
     struct line l;

@@ -1,12 +1,12 @@
-/* gw_etc_hosts.h - the block with the devices' names in the system's /etc/hosts. Pure. */
+/* gw_etc_hosts.h - updates the block with the devices' names in the system's /etc/hosts. Pure. */
 #pragma once
 
 #include <stdbool.h>
 
 #include "gateway/folder/gw_folder.h"
 
-/* Copies old, the present file of len bytes, to out. Replaces the block by lines, or removes it if lines is NULL. Keeps
- * every byte outside the block, including line ends and a last line without newline, and also lines that were added by
- * hand within the block. If the end marker is missing, the block ends at the first line that the gateway did not write.
- */
+/* Copies old, the content of the file (len bytes), to out. Replaces the content of the block with lines, or removes the
+ * block if lines is NULL. Does not change bytes outside the block, including line ends and a last line without newline.
+ * Also preserves lines that were added by hand within the block. If the end marker is missing, the block ends at the
+ * first line that the gateway did not write. */
 void gw_etc_hosts_merge(FILE *out, const struct gw *g, const char *old, size_t len, const char *lines);

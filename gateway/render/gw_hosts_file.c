@@ -1,5 +1,5 @@
-/* sshd uses the hosts file to resolve the names that platforms connect to. Programs on the gateway's host use the same
- * lines, in /etc/hosts, to resolve the names of devices. */
+/* With the hosts file, sshd resolves the names to which platforms connect. With the same lines in /etc/hosts, programs
+ * on the gateway's host resolve the names of devices. */
 #include "gateway/render/gw_hosts_file.h"
 
 #include <string.h>

@@ -11,8 +11,9 @@
 #include "gateway/registry/party.h"
 #include "gateway/render/gw_template.h"
 
-/* A unit's mark is this plus its number in the registry. The rules may be replaced between the moment when a packet
- * gets its mark and the moment when the mark selects its source, so a mark must never mean another unit. */
+/* A unit's mark is this plus the unit's number in the registry, which never changes. Otherwise rules that are replaced
+ * after a packet got its mark, but before the mark selects the packet's source, could give the packet another unit's
+ * identity. */
 #define UNIT_MARK 0x434d0000u
 
 /* Templates of gateway/render/templates. */
@@ -29,7 +30,7 @@ struct nft_job {
     struct cmx_why *e;
 };
 
-/* Writes one element of the set that is being written. */
+/* Writes one element of a set. */
 static void put_element(struct nft_job *job, const char *fmt, ...) CMX_PRINTF(2, 3);
 static void put_element(struct nft_job *job, const char *fmt, ...)
 {
@@ -50,7 +51,7 @@ static cmx_err end_elements(struct nft_job *job, cmx_err err)
     return err;
 }
 
-/* Returns the uid or gid whose sockets the entry a is for; -1: it is for no user's or group's sockets. */
+/* Returns the uid (by_group: the gid) to whose sockets entry a applies; -1: the entry is not for a user (group). */
 static long socket_id(const struct nft_job *job, const struct gw_allowed *a, bool by_group)
 {
     if (by_group)
@@ -58,11 +59,12 @@ static long socket_id(const struct nft_job *job, const struct gw_allowed *a, boo
     if (!job->g->user || a->uid < 0)
         return a->uid;
     if (a->uid == (long)getuid())
-        return 0; /* in the user namespace the gateway's owner is 0, and no other user of the host exists */
+        return 0; /* in the user namespace the gateway's owner has uid 0, and the host's other users do not exist */
     return a->by_number ? a->uid : -1;
 }
 
-/* Writes "ID : MARK", each id once, because nft queries the user database for each uid and gid that it loads. */
+/* Writes "ID : MARK". Writes each id only once, because nft queries the user database for each uid and gid that it
+ * loads. */
 static cmx_err put_id_marks(struct nft_job *job, bool by_group)
 {
     long last = -1;
@@ -87,7 +89,7 @@ static cmx_err put_group_marks(void *arg)
     return put_id_marks(arg, true);
 }
 
-/* Writes the elements "MARK . TARGET . PORT", and ": IDENTITY" in the host's table. */
+/* Writes the elements "MARK . TARGET . PORT" or, with identities, "MARK . TARGET . PORT : SOURCE". */
 static cmx_err put_by_id(struct nft_job *job, bool by_group, bool identities)
 {
     for (size_t i = 0; i < job->allowed->n; i++) {
@@ -113,7 +115,8 @@ static cmx_err put_group_elements(void *arg)
 
 /* ---- system mode, the namespace ---- */
 
-/* Writes "SOURCE . TARGET . PORT". The kernel removes an element with a timeout even if no process loads new rules. */
+/* Writes the elements "SOURCE . TARGET . PORT", with a timeout if the grant ends: the kernel then removes the element
+ * even if no process loads new rules. */
 static cmx_err put_grant_elements(void *arg)
 {
     struct nft_job *job = arg;
@@ -128,14 +131,14 @@ static cmx_err put_grant_elements(void *arg)
     return end_elements(job, CMX_OK);
 }
 
-/* True for the parties that connect from the host. */
+/* True for a party that connects from the host. */
 static bool is_local(const struct gw_party *p)
 {
     return strcmp(p->kind, "user") == 0 || strcmp(p->kind, "group") == 0 || strcmp(p->kind, "cgroup") == 0;
 }
 
-/* A group's members are included even if the group no longer has a grant: the resets of their last connections must
- * still be routed to them. */
+/* Includes the members of a group even if the group no longer has a grant: resets of their last connections must still
+ * be routed to them. */
 static cmx_err put_local_party(void *arg, const struct gw_party *p)
 {
     struct nft_job *job = arg;
@@ -260,7 +263,7 @@ static cmx_err put_user_fallback(void *arg, const struct gw_party *p)
         return CMX_OK;
     snprintf(user.name, sizeof user.name, "%s", p->name);
     n = gw_party_spellings(&user, spellings);
-    if (gw_party_number(spellings[n - 1].name, &uid)) /* there is no number if the machine has no such user */
+    if (gw_party_number(spellings[n - 1].name, &uid)) /* spellings has no number if the machine has no such user */
         put_element(job, "%llu : %s", (unsigned long long)uid, p->address);
     return CMX_OK;
 }
@@ -272,15 +275,15 @@ static cmx_err put_user_fallbacks(void *arg)
     return end_elements(job, gw_party_each(&job->g->registry, &job->g->fleet, put_user_fallback, job, job->e));
 }
 
-/* The path "a/b/c" is level 3. The registry refuses paths with characters that could end the quotes. The socket's
- * cgroup is known in the chain output and the source is translated later, in postrouting, so a mark carries the unit's
- * number from one to the other. */
+/* Writes the rule that marks a unit's packets. The socket's cgroup is only known in the chain output, but the source is
+ * translated in postrouting, so the mark carries the unit's number from one chain to the other. The path "a/b/c" has
+ * level 3. The path needs no escaping, because the registry refuses characters that could end the quotes. */
 static void put_cgroup_mark(struct nft_job *job, const struct gw_allowed *a)
 {
     unsigned level = 1;
     char path[GW_CONSUMER_MAX + 32];
 
-    /* nft finds a cgroup by its path when it loads the rule, so the cgroup must exist. */
+    /* nft looks up the cgroup when it loads the rule and fails if the cgroup does not exist. */
     snprintf(path, sizeof path, "%s/%s", gw_cgroup_root(), a->cgroup);
     if (access(path, F_OK) != 0) {
         fprintf(job->f, "        # %s port %u: the cgroup %s does not exist\n", a->target, a->port, a->cgroup);
@@ -302,7 +305,7 @@ static cmx_err put_unit_marks(void *arg)
     return CMX_OK;
 }
 
-/* Writes each unit once: the entries are sorted by source. */
+/* Writes one rule for each unit. The entries are sorted by source, so the entries of a unit are adjacent. */
 static cmx_err put_unit_sources(void *arg)
 {
     struct nft_job *job = arg;

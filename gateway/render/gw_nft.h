@@ -1,10 +1,10 @@
-/* gw_nft.h - the packet filter's rules, from the grants in the registry. Reads the registry, users, groups and cgroups
- * of the machine; writes only to f.
+/* gw_nft.h - writes the packet filter's rules from the grants in the registry. Reads the registry and the machine's
+ * users, groups and cgroups; writes only to f.
  *
  * System mode: one set in the fleet's network namespace decides about every packet by the identities of both ends. A
- * packet that it allows gets the mark GW_NFT_MARK, and only marked packets have a route to a party, so that a lost
- * rule, chain or table closes access. The host's rules give local users and units their identities by source NAT.
- * --user mode has no identities: there the user of the socket decides about new connections. */
+ * permitted packet gets the mark GW_NFT_MARK, and only marked packets have a route to a party. So if a rule, chain or
+ * table is missing, packets are blocked. The host's rules give local users and units their identities by source NAT.
+ * --user mode has no identities: there the rules decide about new connections by the user of the socket. */
 #pragma once
 
 #include "gateway/folder/gw_folder.h"
@@ -16,5 +16,5 @@
 
 /* Writes the rules of the fleet's network namespace. */
 CMX_MUST_USE cmx_err gw_nft_fleet(FILE *f, struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e);
-/* System mode: writes the rules of the host, at its end of the link into the namespace. */
+/* System mode: writes the rules for the host's end of the link into the namespace. */
 CMX_MUST_USE cmx_err gw_nft_host(FILE *f, struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e);

@@ -21,8 +21,8 @@ static bool has_port(const uint16_t *ports, size_t n, unsigned port)
     return false;
 }
 
-/* Chooses the local ports of the direct contexts: the remote service's port or, if a service of the device or another
- * context uses that port, the next free port from 10,000 above it. */
+/* Chooses the local ports of the direct contexts. The first choice is the port of the remote service. If a service of
+ * the device or another context uses that port, adds 10,000 and takes the next free port. */
 static void choose_local_ports(const struct gw_device *d, uint16_t local[GW_DIRECTS_MAX])
 {
     for (size_t i = 0; i < d->n_directs; i++) {
@@ -55,7 +55,7 @@ static void put_agent(FILE *f, const struct gw *g, const struct gw_device *d, co
     for (size_t i = 0; i < d->n_directs; i++)
         fprintf(f, "\n[context direct-%u]\ndirection = direct\nlocal_port = %u\nremote_host = %s\nremote_port = %u\n",
                 local[i], local[i], d->directs[i].host, d->directs[i].port);
-    /* The update service accepts names under .cmx without configuration; other names must be configured. */
+    /* The update service accepts host names in .cmx by default; host names in another domain must be configured. */
     if (strcmp(g->domain, "cmx") != 0 && d->address[0])
         fprintf(f, "\n[ota]\nhost = %s.%s\n", d->name, g->domain);
 }

@@ -15,7 +15,8 @@ static size_t name_len(const char *s)
     return strspn(s, "abcdefghijklmnopqrstuvwxyz_");
 }
 
-/* Returns the length of the placeholder at s, or 0 if there is none: "@grants accept" names a set of nftables. */
+/* Returns the length of the placeholder at s; 0: the '@' begins something else, such as an nftables set in "@grants
+ * accept". */
 static size_t placeholder_len(const char *s)
 {
     size_t n = name_len(s + 1);

@@ -1,9 +1,9 @@
-/* gw_units.h - the text of a system gateway's systemd units. Pure. */
+/* gw_units.h - writes the systemd units of a gateway in system mode. Pure. */
 #pragma once
 
 #include "gateway/folder/gw_folder.h"
 
-/* The textfile collector's folder in Debian's package. */
+/* The folder that the textfile collector of Debian's prometheus-node-exporter reads. */
 #define GW_METRICS_FOLDER "/var/lib/prometheus/node-exporter"
 
 /* Writes a unit. file: the unit's name, such as "cmxsafe-gateway.service". program: the path of cmxsafe. */

@@ -16,7 +16,7 @@
 #include "gateway/server/gw_idsock.h"
 #include "gateway/server/gw_note.h"
 
-#define OPEN_MAX_ENTRIES 16384 /* open connections whose beginning was logged */
+#define OPEN_MAX_ENTRIES 16384 /* if more connections are open, further ones are not logged */
 #define DENIED_LINES_PER_MINUTE 120
 
 struct open_entry {
@@ -35,7 +35,7 @@ struct gw_access_log {
     uint64_t lost; /* events that the kernel could not deliver */
     uint64_t denied_window_ms;
     unsigned denied_lines;
-    uint64_t denied_more; /* refusals in this window that were counted and not written */
+    uint64_t denied_more; /* refusals in this window that were counted but not written */
     struct open_entry open[OPEN_MAX_ENTRIES];
 };
 
@@ -108,7 +108,7 @@ static void begin_line(struct cmx_json *j, struct cmx_buf *b, uint8_t *memory, s
     cmx_json_i64(j, "at", unix_ms());
 }
 
-/* in and out: bytes to and from the target. */
+/* in: bytes to the target. out: bytes from the target. */
 static void write_connection(struct gw_access_log *l, const struct open_entry *o, const char *event, uint64_t in,
                              uint64_t out)
 {
@@ -156,11 +156,11 @@ struct gw_access_log *gw_access_open(const struct gw *g, const char *own)
         return NULL;
     }
     write_note(l, "start", "pid",
-               (uint64_t)getpid()); /* connections that were open before this process started have ended */
+               (uint64_t)getpid()); /* tells readers that connections of an earlier process have ended */
     return l;
 }
 
-/* Writes the number of refusals that were not logged one by one. */
+/* Writes the number of refusals that were counted but not written. */
 static void write_denied_more(struct gw_access_log *l)
 {
     if (l->denied_more)
@@ -178,7 +178,7 @@ void gw_access_close(struct gw_access_log *l)
     cmx_mem_free(l);
 }
 
-/* Returns the connection's entry, or a free one; NULL: the table is full. */
+/* Returns the connection's entry, or a free entry; NULL: there is neither. */
 static struct open_entry *entry_of(struct gw_access_log *l, uint64_t cookie)
 {
     struct open_entry *unused = NULL;
@@ -198,7 +198,8 @@ static bool in_fleet(const struct gw *g, const uint8_t address[16])
     return memcmp(address, g->fleet.prefix, g->fleet.bits / 8) == 0;
 }
 
-/* Both sessions report a connection between them; the log uses only the report of the session that accepts. */
+/* A connection between two sessions is reported by both sessions. The log uses only the report of the session that
+ * accepts. */
 static bool is_logged(const struct gw_access_log *l, const struct idsock_event *e)
 {
     if (memcmp(e->remote, l->own, 16) == 0)

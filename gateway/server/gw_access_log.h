@@ -1,6 +1,7 @@
 /* gw_access_log.h - the access log: source, target, begin, end and bytes of each connection, and refused connections.
- * The server writes it from the kernel's events (gw_idsock), one JSON object per line, to DIR/run/access/log; full
- * files become log.1 to log.4. Parties are written as addresses; 'cmxsafe gateway access' names them. */
+ * The server writes the log from the kernel's events (gw_idsock), one JSON object per line, to DIR/run/access/log. It
+ * renames full files to log.1 to log.4. The log contains the parties' addresses; 'cmxsafe gateway access' shows their
+ * names. */
 #pragma once
 
 #include "gateway/folder/gw_folder.h"
@@ -16,10 +17,9 @@ struct gw_idsock;
 struct gw_access_log *gw_access_open(const struct gw *g, const char *own);
 void gw_access_close(struct gw_access_log *l); /* NULL is fine */
 
-/* Writes what the kernel has reported since the last call. */
+/* Reads the kernel's events since the last call, and logs them. */
 void gw_access_take(struct gw_access_log *l, struct gw_idsock *idsock);
-/* Logs refusals. text: "SOURCE TARGET PORT COUNT", connections that the packet filter refused, as the guard reports
- * them. */
+/* Logs connections that the packet filter refused. text: the guard's report, "SOURCE TARGET PORT COUNT". */
 void gw_access_denied(struct gw_access_log *l, const char *text);
 
 /* Returns the path of file n of the log: DIR/run/access/log, log.1 and so on; n 0 is the newest file. */

@@ -12,19 +12,20 @@ void gw_access_read_begin(struct gw_access_reader *r, const struct gw *g)
         r->files[n] = fopen(gw_access_path(g, n, path), "re");
 }
 
-/* Reads a complete line. A line whose end is not written yet stays for the next call. */
+/* Reads a complete line. If the end of the line is not written yet, the next call reads the line again. */
 static bool read_whole(FILE *f, char line[GW_ACCESS_LINE_MAX])
 {
     if (fgets(line, GW_ACCESS_LINE_MAX, f)) {
         if (strchr(line, '\n'))
             return true;
-        (void)fseek(f, -(long)strlen(line), SEEK_CUR); /* a regular file can seek */
+        (void)fseek(f, -(long)strlen(line), SEEK_CUR); /* can't fail for a regular file */
     }
     clearerr(f);
     return false;
 }
 
-/* Opens the new file once the log has been rotated. The rest of the former file is read first. */
+/* Call this at the end of the present file. If the log has been rotated, opens the new file; the rest of the former
+ * file is still read first. */
 static bool reader_turn(struct gw_access_reader *r)
 {
     char path[GW_PATH_MAX];

@@ -4,8 +4,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* Becomes this user, without supplementary groups. Needs CAP_SETUID and CAP_SETGID. After a failure returns false and
- * sets errno; the process may then have only some of the new ids. */
+/* Becomes this user, without supplementary groups. Needs CAP_SETUID and CAP_SETGID. False: see errno; the process may
+ * then have only some of the new ids, so it must exit. */
 bool gw_account_become(uid_t uid, gid_t gid);
 /* Clears every capability of a process that is not root. False: see errno. */
 bool gw_account_drop_capabilities(void);

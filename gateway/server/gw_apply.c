@@ -24,7 +24,7 @@
 #include "gateway/server/gw_sweep.h"
 
 #define ETC_HOSTS "/etc/hosts"
-#define START_TRIES 30 /* 3 s, the time that a starting gateway may need */
+#define START_TRIES 30 /* 3 s in all: a gateway needs up to this to start */
 #define START_PAUSE_MS 100
 
 typedef cmx_err (*rules_fn)(FILE *f, struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e);
@@ -33,9 +33,9 @@ typedef cmx_err (*text_fn)(FILE *f, struct gw *g, struct cmx_why *e);
 
 struct generated {
     const char *name;
-    rules_fn rules; /* set this or `text` */
+    rules_fn rules; /* set either `rules` or `text` */
     text_fn text;
-    bool in_place; /* overwrite the file, because other mount namespaces have it mounted */
+    bool in_place; /* overwrite the file, because it is also mounted elsewhere */
 };
 
 static cmx_err generate(struct gw *g, const struct generated *what, const struct gw_allowed_list *allowed,
@@ -65,8 +65,8 @@ bool gw_apply_is_up(const struct gw *g)
     return (!g->user && access("/run/netns/" GW_NETNS, F_OK) == 0) || gw_control_is_serving(g);
 }
 
-/* Tries again for a while: a gateway that is starting can't be entered yet, and may already have loaded the former
- * rules. */
+/* Loads the rules into the running gateway's namespace. Tries repeatedly: a gateway that is starting can't be entered
+ * yet, but may already have loaded the former rules. */
 static cmx_err load_inside(struct gw *g, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
@@ -90,7 +90,7 @@ static cmx_err load_inside(struct gw *g, struct cmx_why *e)
                 "gateway");
         usleep(START_PAUSE_MS * 1000);
     }
-    return CMX_OK; /* the gateway loads the rules when it starts */
+    return CMX_OK; /* no gateway is running; when one starts, it loads the rules */
 }
 
 static cmx_err load_host(struct gw *g, struct cmx_why *e)
@@ -117,7 +117,8 @@ static cmx_err names_text(struct gw *g, char **text, size_t *len, struct cmx_why
     return err;
 }
 
-/* If differs is not NULL, writes nothing, and sets *differs to whether the file would change. */
+/* Updates the block in /etc/hosts. If differs is not NULL, writes nothing, but sets *differs to whether the file would
+ * change. */
 static cmx_err merge_etc_hosts(const struct gw *g, const char *lines, bool *differs, struct cmx_why *e)
 {
     char *old = NULL;
@@ -143,7 +144,8 @@ static cmx_err merge_etc_hosts(const struct gw *g, const char *lines, bool *diff
     return err;
 }
 
-/* Writes our block of /etc/hosts, or removes it if the operator turned it off. differs: as for merge_etc_hosts. */
+/* Writes the gateway's block in /etc/hosts, or removes the block if the operator turned it off. differs: as for
+ * merge_etc_hosts. */
 static cmx_err write_etc_hosts(struct gw *g, bool *differs, struct cmx_why *e)
 {
     char wanted[8];
@@ -217,7 +219,7 @@ static cmx_err krl_text(FILE *f, struct gw *g, struct cmx_why *e)
     return err;
 }
 
-/* Without this file sshd refuses every login. An empty file revokes nothing. */
+/* Writes the KRL even if it is empty: without the file sshd refuses every login, and an empty file revokes nothing. */
 static cmx_err apply_krl(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e)
 {
     static const struct generated krl = {.name = "krl", .text = krl_text};
@@ -240,8 +242,8 @@ static cmx_err read_allowed(struct gw *g, struct gw_allowed_list *out, struct cm
     return err ? err : gw_allowed_read(&g->registry, &g->fleet, g->domain, link.host, out, e);
 }
 
-/* Makes a running BIRD read its configuration again; otherwise BIRD reads it when it starts. Does not wait for BIRD,
- * which may hang, because the caller holds the gateway's lock. */
+/* Makes BIRD read its configuration again; if BIRD is not running, it reads the configuration when it starts. BIRD may
+ * hang, so this does not wait for it: the caller holds the gateway's lock. */
 static void configure_bird(const struct gw *g)
 {
     char control[GW_PATH_MAX];
@@ -265,8 +267,7 @@ cmx_err gw_apply_claims(struct gw *g, struct cmx_why *e)
     return err;
 }
 
-/* Sets *out to true if this gateway is one of several, or was one of several before. A single gateway does not run
- * BIRD. */
+/* Sets *out to true if this gateway is or was one of several, and so needs BIRD. */
 static cmx_err find_several(struct gw *g, bool *out, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
@@ -290,7 +291,7 @@ static cmx_err apply_links(struct gw *g, const struct gw_allowed_list *allowed, 
     return !err && several && gw_apply_is_up(g) ? gw_links_up(g, e) : err;
 }
 
-/* Writes the list of what the other gateways may announce. */
+/* Writes BIRD's configuration and the claims, which limit what the other gateways may announce. */
 static cmx_err apply_nodes(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e)
 {
     static const struct generated claims = {.name = "claims.conf", .text = gw_bird_claims};
@@ -311,8 +312,8 @@ static cmx_err apply(struct gw *g, bool only_access, struct cmx_why *e)
 {
     static const struct {
         cmx_err (*apply)(struct gw *, const struct gw_allowed_list *, struct cmx_why *);
-        bool judged; /* the step needs the list of allowed connections */
-        bool access; /* who can reach what depends on this step */
+        bool judged; /* this step needs the list of allowed connections */
+        bool access; /* access depends on this step */
     } steps[] = {{apply_krl, false, true},   {apply_names, false, true},     {apply_fleet, true, true},
                  {apply_host, true, true},   {apply_sweep, true, true},      {apply_links, false, false},
                  {apply_nodes, false, true}, {apply_etc_hosts, false, false}};

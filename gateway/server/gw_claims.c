@@ -28,7 +28,7 @@
 
 struct change {
     uint8_t address[16];
-    uint32_t add, remove; /* metrics of the routes to add and to remove; 0: none */
+    uint32_t add, remove; /* metrics of the routes to add and to remove; 0: no such route */
 };
 
 struct route_message {
@@ -80,7 +80,7 @@ static bool is_of_fleet(const struct gw_fleet *f, const struct change *c)
     return memcmp(c->address, f->prefix, f->bits / 8) == 0 && c->add <= GW_METRIC_MAX && c->remove <= GW_METRIC_MAX;
 }
 
-/* Keeps only CAP_NET_ADMIN, also across the exec of `ip` at the end. */
+/* Drops all capabilities except CAP_NET_ADMIN, which `ip` inherits when this process executes it at its end. */
 static bool keep_net_admin(uid_t uid, gid_t gid)
 {
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -102,7 +102,7 @@ _Noreturn static void keep_routes(int inherited, const struct gw_fleet *f, uid_t
     sigset_t all;
     int error;
 
-    sigfillset(&all); /* blocks all signals: this process ends when its parent ends */
+    sigfillset(&all); /* no signal may end this process before its parent */
     sigprocmask(SIG_SETMASK, &all, NULL);
     if (fd < 0 || rest != 0 || netlink < 0 || !keep_net_admin(uid, gid))
         _exit(EXIT_FAILURE);
@@ -114,7 +114,7 @@ _Noreturn static void keep_routes(int inherited, const struct gw_fleet *f, uid_t
             gw_note("an identity's route could not be set: %s", strerror(-error));
         if (c.remove && c.remove != c.add)
             (void)change_route(netlink, false, c.address,
-                               c.remove); /* the route may be missing, because other programs can flush the table */
+                               c.remove); /* ignores errors, because another program may have removed the route */
     }
     execlp("ip", "ip", "-6", "route", "flush", "table", NUMBER(GW_CLAIMS_TABLE), "proto", NUMBER(GW_CLAIMS_PROTOCOL),
            (char *)NULL);
@@ -170,7 +170,7 @@ struct remote_route {
     struct gw_remote claim;
 };
 
-/* Parses a route to one address through a link to another gateway. False: the message is anything else. */
+/* Parses a route to a single address through a link to another gateway. False: the message is not such a route. */
 static bool parse_route(const struct nlmsghdr *head, struct remote_route *out)
 {
     const struct rtmsg *route = NLMSG_DATA(head);
@@ -250,7 +250,7 @@ void gw_remote_read(int fd, gw_remote_fn fn, void *arg)
 {
     static union {
         struct nlmsghdr head;
-        uint8_t bytes[32768]; /* a part of the kernel's list of routes */
+        uint8_t bytes[32768]; /* one datagram with routes from the kernel */
     } piece;
     struct remote_route r;
     ssize_t len;

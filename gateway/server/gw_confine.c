@@ -40,7 +40,7 @@ int gw_confine_ruleset(void)
         if (rule.parent_fd < 0)
             continue; /* a path that does not exist needs no rule */
         (void)syscall(SYS_landlock_add_rule, fd, LANDLOCK_RULE_PATH_BENEATH, &rule,
-                      0); /* on failure the process may write less than intended */
+                      0); /* if this fails, the process may write less than intended */
         close(rule.parent_fd);
     }
     if (fd >= 0)

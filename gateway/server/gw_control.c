@@ -1,7 +1,8 @@
 /* The control socket, DIR/run/control. A client sends one line; the server answers and closes the connection. sshd's
  * helper sends `login`, `certificate`, `refused`, `unknown` and `trouble`; the guard sends `judge` and `denied`; the
  * operator's commands send `reload`, `status`, `traffic`, `pending` and `forget`; the worker sends `journal`, `claims`
- * and `queues`. Clients are identified by the kernel (SO_PEERCRED), not by file modes. */
+ * and `queues`. The server checks a client's permissions by the ids that the kernel reports (SO_PEERCRED), not by file
+ * modes. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -122,7 +123,7 @@ static void put_counters(struct cmx_json *j, const struct gw_server *s)
     cmx_json_end(j);
 }
 
-/* Returns what is wrong with the rules or with watching them; "": nothing. */
+/* Returns what is wrong with the rules or with the process that watches them; "": nothing is wrong. */
 static const char *judge_text(const struct gw_server *s)
 {
     if (!s->idsock)
@@ -172,7 +173,7 @@ static void put_registry(struct cmx_json *j, const struct gw_server *s)
     cmx_json_str(j, "registry", warning);
 }
 
-/* Writes the members that `status` and `traffic` begin with. */
+/* Writes the members that the answers to `status` and `traffic` have in common. */
 static void put_state(struct cmx_json *j, const struct gw_server *s)
 {
     cmx_json_i64(j, "pid", getpid());
@@ -250,8 +251,7 @@ static char *answer_text(struct gw_server *s, size_t *len, void (*put)(struct cm
     return NULL;
 }
 
-/* Starts the answer to an operator. True: the request came from another gateway's operator, and a child process answers
- * it. */
+/* Starts a child process that answers a request from another gateway's operator. False: this is not such a request. */
 static bool serve_report(struct gw_server *s, const struct gw_client *c)
 {
     bool status = strcmp(c->request, GW_REPORT_STATUS) == 0;
@@ -272,7 +272,8 @@ static bool serve_report(struct gw_server *s, const struct gw_client *c)
     gw_report_text(c, text ? text : "", len);
 }
 
-/* Sends the answer, blocking for at most a second if the client does not read; the client is root or the account. */
+/* Sends the answer. Blocks for up to a second if the client does not read, which is acceptable because the client is
+ * root or the account. */
 static void send_answer(struct gw_server *s, struct gw_client *c, void (*put)(struct cmx_json *j, struct gw_server *s))
 {
     struct timeval patience = {.tv_sec = 1};
@@ -293,7 +294,7 @@ static void send_answer(struct gw_server *s, struct gw_client *c, void (*put)(st
     free(text); /* allocated by open_memstream */
 }
 
-/* Takes the guard's report: "ok", "repaired WHAT", "bad WHAT" or "stop WHAT". */
+/* Processes the guard's report: "ok", "repaired WHAT", "bad WHAT" or "stop WHAT". */
 static void take_judge(struct gw_server *s, const char *report)
 {
     s->judged_ms = cmx_port_now_ms();
@@ -317,7 +318,7 @@ static void take_judge(struct gw_server *s, const char *report)
     snprintf(s->judge, sizeof s->judge, "%s", report);
 }
 
-/* Takes the worker's report: "CHECKS-WAITING CHECKS-RUNNING EVENTS-WAITING". */
+/* Processes the worker's report: "CHECKS-WAITING CHECKS-RUNNING EVENTS-WAITING". */
 static void take_queues(struct gw_server *s, const char *report)
 {
     struct gw_queues q = {.reported_ms = cmx_port_now_ms()};
@@ -326,7 +327,7 @@ static void take_queues(struct gw_server *s, const char *report)
         s->queues = q;
 }
 
-/* Records a refused connection: "SOURCE TARGET PORT COUNT". */
+/* Records a refused connection. text: "SOURCE TARGET PORT COUNT". */
 static void journal_denied(struct gw_server *s, const char *text)
 {
     char source[GW_ADDRESS_MAX];
@@ -347,7 +348,7 @@ static bool serve_request(struct gw_server *s, struct gw_client *c)
     if (c->node)
         return !subject || gw_takeover_begin(s, c, subject->fingerprint);
     if (strncmp(c->request, "login ", 6) == 0) {
-        gw_session_identify(s, c->pid, c->request + 6); /* must come before sshd gets its answer */
+        gw_session_identify(s, c->pid, c->request + 6); /* must precede the helper's answer to sshd */
         return gw_takeover_begin(s, c, c->request + 6);
     }
     if (strncmp(c->request, "certificate ", 12) == 0 && !gw_session_certify(s, c->pid, c->request + 12))

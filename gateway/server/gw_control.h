@@ -3,14 +3,14 @@
 
 #include "gateway/folder/gw_folder.h"
 
-/* Sends one line. *answer receives the answer, to be freed with free(), or NULL after an error. answer may be NULL.
- * CMX_ECLOSED: no gateway is running. */
+/* Sends one line. *answer receives the answer, or NULL after an error; free it with free(). If answer is NULL, the
+ * answer is discarded. CMX_ECLOSED: no gateway is running. */
 CMX_MUST_USE cmx_err gw_control(const struct gw *g, const char *request, char **answer, struct cmx_why *e);
 
-/* The member `judge` of the answer to `status` while the gateway has just started and the guard has not reported yet.
+/* The member `judge` of the answer to `status` has this value from the gateway's start until the guard's first report.
  */
 #define GW_CONTROL_JUDGE_PENDING "the fleet's rules are not checked yet; the gateway has just started"
 
-/* True if a gateway serves this folder: it accepts on its control socket, or (--user mode, or started by hand) holds
- * the folder's lock. */
+/* True if a gateway is running for this folder: its control socket accepts a connection or, in --user mode or if it was
+ * started manually, it holds the folder's lock. */
 bool gw_control_is_serving(const struct gw *g);

@@ -1,5 +1,5 @@
-/* gw_denied.h - the refusals in the packet filter's set `denied`, as nft lists them: "SOURCE . TARGET . PORT counter
- * packets N bytes N expires ...". Pure. */
+/* gw_denied.h - parses nft's listing of the packet filter's set `denied`, which contains refused connections: "SOURCE .
+ * TARGET . PORT counter packets N bytes N expires ...". Pure. */
 #pragma once
 
 #include <stdbool.h>
@@ -17,7 +17,7 @@ struct gw_denied {
 
 /* Returns where the elements of the listing begin; NULL: the set is empty. */
 const char *gw_denied_begin(const char *listing);
-/* Reads the element at *at, and moves to the next. False: no more. */
+/* Reads the element at *at, and advances *at to the next one. False: there are no more elements. */
 bool gw_denied_next(const char **at, struct gw_denied *out);
 /* Writes the element's key in nft's syntax. */
 void gw_denied_key(const struct gw_denied *d, char out[GW_DENIED_ELEMENT_MAX]);

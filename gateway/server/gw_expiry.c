@@ -8,10 +8,11 @@
 #include "gateway/server/gw_control.h"
 #include "gateway/server/gw_note.h"
 
-#define NOTE_MS 60000 /* how often the latest time is stored while a grant or evidence has an end */
+#define NOTE_MS 60000 /* interval of storing the time while a grant or evidence has an end */
 #define RETRY_MS 1000
 
-/* Finds when the next grant or evidence ends, or when the copy becomes stale without a confirmation. */
+/* Computes the time at which the next grant or evidence ends or, if it is earlier, at which the copy becomes stale if
+ * PostgreSQL does not confirm it. */
 static bool read_next(struct gw_expiry *x, struct gw *g)
 {
     struct gw_copy_state copy;
@@ -38,8 +39,8 @@ static bool read_next(struct gw_expiry *x, struct gw *g)
     return !err || err == CMX_ENOENT;
 }
 
-/* In a shared registry the process that follows it removes grants that ended (gw_follow.c). Here the rules are only
- * rendered without them, which needs no PostgreSQL. */
+/* From a shared registry, the process that follows it removes the grants that have ended (gw_follow.c). This process
+ * then only renders the rules without these grants, which needs no connection to PostgreSQL. */
 static cmx_err remove_ended(struct gw *g, size_t *n, struct cmx_why *e)
 {
     struct gw_registry *r = &g->registry;
@@ -54,8 +55,8 @@ static cmx_err remove_ended(struct gw *g, size_t *n, struct cmx_why *e)
     return err;
 }
 
-/* *n: how many grants and pieces of evidence ended in the registry. *changed: whether the rules were rendered again,
- * because something ended or the copy became stale. */
+/* *n: the number of grants and pieces of evidence that have ended in the registry. *changed: true if the rules were
+ * rendered again, because a grant or evidence has ended or the copy has become stale. */
 static cmx_err expire(struct gw_expiry *x, struct gw *g, bool due, size_t *n, bool *changed, struct cmx_why *e)
 {
     cmx_err err = gw_folder_open(g, true, e);
@@ -116,7 +117,7 @@ bool gw_expiry_tick(struct gw_expiry *x, struct gw *g)
         return false;
     }
     x->failed = false;
-    x->registry_mtime = (struct timespec){0}; /* the next call reads the next end again */
+    x->registry_mtime = (struct timespec){0}; /* makes the next call compute the next end again */
     if (n)
         gw_note("%zu grant%s or verdict%s ended", n, n == 1 ? "" : "s", n == 1 ? "" : "s");
     return changed;

@@ -1,5 +1,5 @@
-/* Reads which listeners a session holds from /proc, and what its connection has carried from TCP_INFO, because a stock
- * sshd reports neither. */
+/* Reports a session's listeners and the bytes of its connection. An unmodified sshd reports neither, so the listeners
+ * are read from /proc, and the bytes from TCP_INFO. */
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <linux/tcp.h>
@@ -13,7 +13,7 @@
 #include "cmxsafe/core/text.h"
 #include "gateway/server/gw_server.h"
 
-#define SOCKETS_MAX 256 /* at most this many sockets of one sshd are read; its listeners come before its relays */
+#define SOCKETS_MAX 256 /* at most this many sockets of one sshd are read; the first ones are its listeners */
 #define TCP_LISTEN_STATE 10
 
 struct inode_set {
@@ -210,7 +210,7 @@ void gw_forwards_session_json(struct cmx_json *j, const struct gw_session *x, co
 
 /* ---- refusals ---- */
 
-#define NOTED_MAX 5 /* log lines for one session, so that a peer that keeps requesting cannot fill the journal */
+#define NOTED_MAX 5 /* maximum log lines about refusals of one session: a peer must not fill the journal */
 
 void gw_forwards_denied(struct gw_server *s, struct gw_session *x, const char *detail)
 {

@@ -32,15 +32,15 @@
 #include "gateway/server/gw_server.h"
 #include "gateway/server/gw_worker_child.h"
 
-#define CHECK_MS 250           /* interval between checks of the rules' generation number */
-#define NETWORK_CHECK_MS 10000 /* the network is also checked at once when the kernel reports a change */
+#define CHECK_MS 250           /* interval of checking the generation number of the rules */
+#define NETWORK_CHECK_MS 10000 /* interval; a change that the kernel reports is checked at once */
 #define RETRY_MS 2000
 #define REPORT_MS 1000
 #define DENIED_MS 1000
 #define ATTRIBUTE_HEAD 4 /* NLA_HDRLEN as an unsigned number */
 #define NETNS_PATH "/run/netns/" GW_NETNS
 
-/* One table, in one network namespace. */
+/* A table of the packet filter, and sockets in its network namespace. */
 struct guarded {
     const char *table;
     struct nft_ctx *nft;
@@ -49,24 +49,24 @@ struct guarded {
     int route;   /* socket that reads links, addresses, routes and routing rules */
     uint32_t generation;
     char *reference; /* the table as it was listed after it was loaded */
-    char *found;     /* the table before the last restore; NULL: it did not exist */
+    char *found;     /* the table before the last restore; NULL: there was none */
 };
 
-/* The files that name this machine's users and groups. */
+/* The files that define this machine's users and groups. */
 static const char *const account_files[] = {"/etc/passwd", "/etc/group"};
 
 struct guard {
     struct gw *g;
-    struct stat accounts[GW_COUNT(account_files)]; /* state of these files before the rules were last loaded */
+    struct stat accounts[GW_COUNT(account_files)]; /* of account_files, before the rules were last loaded */
     struct guarded tables[2];
     size_t n_tables;
     int host_ns;
     int nonlocal; /* descriptor of the namespace's net.ipv6.ip_nonlocal_bind */
     dev_t netns_dev;
     ino_t netns_ino;
-    struct gw_netstate network;       /* digest of link, routes and rules after the last restore */
-    struct gw_netstate network_first; /* digest when the guard began */
-    struct gw_netstate network_found; /* digest before the last restore */
+    struct gw_netstate network;       /* state of the network after the last restore */
+    struct gw_netstate network_first; /* state when the guard started */
+    struct gw_netstate network_found; /* state before the last restore */
     char wrong[160];                  /* what is wrong now and could not be repaired; "": nothing */
     uint64_t network_ms, report_ms, denied_ms, retry_ms;
     struct gw_expiry expiry;
@@ -80,7 +80,7 @@ static char *copy_text(const char *text)
     return cmx_mem_strdup(text ? text : "");
 }
 
-/* Cuts " timeout ..." or " expires ..." out of every element: they depend on the time when the rules were loaded. */
+/* Removes " timeout ..." or " expires ..." from every element: they depend on the time when the rules were loaded. */
 static void strip_times(char *text, const char *word)
 {
     char *at = text;
@@ -92,7 +92,7 @@ static void strip_times(char *text, const char *word)
     }
 }
 
-/* Cuts the elements out of a set that the kernel fills. nft lists a set's elements last. */
+/* Removes the elements of a set to which the kernel adds elements. nft lists the elements at the end of a set. */
 static void strip_elements(char *text, const char *set)
 {
     char *at = strstr(text, set);
@@ -103,8 +103,8 @@ static void strip_elements(char *text, const char *set)
         memmove(elements, end, strlen(end) + 1);
 }
 
-/* Returns the table's text, without what the kernel itself adds to sets; free it with cmx_mem_free. NULL: there is no
- * such table. */
+/* Returns nft's listing of the table, without times and without elements that the kernel added; free it with
+ * cmx_mem_free. NULL: there is no such table. */
 static char *table_text(struct guarded *t)
 {
     char command[64];
@@ -219,7 +219,7 @@ static bool enter(int ns)
     return ns >= 0 && setns(ns, CLONE_NEWNET) == 0;
 }
 
-/* Stores the tables that are in force now as the reference. */
+/* Stores the present tables as the reference for later checks. */
 static bool take_reference(struct guard *d)
 {
     for (size_t i = 0; i < d->n_tables; i++) {
@@ -245,7 +245,7 @@ static void report(struct guard *d, const char *state, const char *what)
 
     snprintf(line, sizeof line, "judge %s%s%s", state, what[0] ? " " : "", what);
     if (gw_control(d->g, line, NULL, &e) != CMX_OK && what[0])
-        gw_note("%s: %s", state, what); /* without a server, only this process logs it */
+        gw_note("%s: %s", state, what); /* no server logs it, so this process does */
 }
 
 static cmx_err apply_locked(struct guard *d, bool network, struct cmx_why *e)
@@ -256,19 +256,18 @@ static cmx_err apply_locked(struct guard *d, bool network, struct cmx_why *e)
         return err;
     err = gw_folder_lock(d->g, e);
     if (!err) {
-        /* While this process holds the lock, no command is between a change of the registry and the loading of its
-         * rules. */
+        /* This process holds the lock, so no command has changed the registry without having loaded the rules yet. */
         for (size_t i = 0; i < d->n_tables; i++) {
             cmx_mem_free(d->tables[i].found);
             d->tables[i].found = table_text(&d->tables[i]);
         }
         if (network && read_network(d, &d->network_found))
-            d->network_found = (struct gw_netstate){0}; /* the network then counts as changed */
+            d->network_found = (struct gw_netstate){0}; /* makes the network count as changed */
         err = gw_apply_access(d->g, e);
         if (network && gw_network_up(d->g) != EXIT_SUCCESS)
             err = cmx_why_fail(e, CMX_EIO, "the fleet's network could not be set up again");
         else if (network && err)
-            err = gw_apply_access(d->g, e); /* the first try fails if the link or routes were missing */
+            err = gw_apply_access(d->g, e); /* if the link or routes were missing, the first attempt failed */
     }
     gw_folder_close(d->g);
     return err;
@@ -281,7 +280,7 @@ static void read_accounts(struct stat out[GW_COUNT(account_files)])
             out[i] = (struct stat){0};
 }
 
-/* Loads everything from the registry again. d->wrong then says what is still wrong. */
+/* Loads everything from the registry again. If something could not be repaired, d->wrong then describes it. */
 static void restore(struct guard *d, bool network)
 {
     struct cmx_why e = {0};
@@ -299,7 +298,7 @@ static void restore(struct guard *d, bool network)
     snprintf(d->wrong, sizeof d->wrong, "%.150s", !err ? "" : e.text[0] ? e.text : "the rules can't be loaded");
 }
 
-/* True if a file of accounts was changed or replaced since the last restore, or if there was no restore yet. */
+/* True if one of account_files was changed or replaced since the last restore, or if there was no restore yet. */
 static bool accounts_changed(const struct guard *d)
 {
     struct stat now[GW_COUNT(account_files)];
@@ -312,16 +311,16 @@ static bool accounts_changed(const struct guard *d)
     return changed;
 }
 
-/* Loads the rules again after a change of the accounts, because the rules name users and groups by number, and a number
- * can be given to another user. */
+/* Loads the rules again after a change of the accounts, because the number of a user in a rule may now be another
+ * user's. */
 static void check_accounts(struct guard *d)
 {
     if (accounts_changed(d))
         restore(d, false);
 }
 
-/* Restores the table if its rules changed. If a cmxsafe command loaded the rules, they are the same as the restored
- * ones. Any other change is undone and reported. */
+/* If the rules have changed, loads them again from the registry. The result is the same table if a cmxsafe command
+ * loaded the rules; otherwise another program changed them, and this change is reported. */
 static void check_table(struct guard *d, struct guarded *t)
 {
     uint32_t generation;
@@ -348,8 +347,8 @@ static void check_table(struct guard *d, struct guarded *t)
     }
 }
 
-/* Checks the network. thorough: also compares it with its state when the guard began, except for the links to other
- * gateways. */
+/* Checks the network, and repairs it. thorough: also compares the network with its state when the guard started, except
+ * for the links to other gateways. */
 static void check_network(struct guard *d, bool thorough)
 {
     static const char changed[] = "the fleet's link, routes or routing rules were changed";
@@ -380,7 +379,7 @@ static void check_network(struct guard *d, bool thorough)
         }
 }
 
-/* Reads and discards the kernel's reports. True: something may have changed. */
+/* Reads the kernel's reports of changes. True: something that the guard checks may have changed. */
 static bool take_events(struct guard *d)
 {
     bool any = false;
@@ -405,8 +404,8 @@ static void report_denied(const struct guard *d, const struct gw_denied *x)
         return; /* without a server there is no access log */
 }
 
-/* Removes the listed refusals from the set; later ones stay for the next check. If one of them has expired meanwhile,
- * the kernel refuses the whole command, and each is then removed by a command of its own. */
+/* Removes the listed refusals from the set; newer ones stay for the next check. If a listed refusal has expired
+ * meanwhile, the kernel rejects the whole command, and each refusal is then removed with a separate command. */
 static void remove_denied(struct guarded *t, const char *begin)
 {
     static const char head[] = "delete element inet " GW_NFT_TABLE " denied { ";
@@ -433,7 +432,7 @@ static void remove_denied(struct guarded *t, const char *begin)
     free(all); /* allocated by open_memstream */
 }
 
-/* Reads the set and removes the elements that it read, so that no refusal is counted twice. */
+/* Reports the refusals in the set, and removes them from the set so that none is counted twice. */
 static void check_denied(struct guard *d)
 {
     struct guarded *t = &d->tables[0];
@@ -442,7 +441,7 @@ static void check_denied(struct guard *d)
     const char *begin;
     char *text;
 
-    nft_ctx_output_set_flags(t->nft, 0); /* lists the counters, too */
+    nft_ctx_output_set_flags(t->nft, 0); /* include the counters in listings */
     text = nft_run_cmd_from_buffer(t->nft, "list set inet " GW_NFT_TABLE " denied") == 0
                ? copy_text(nft_ctx_get_output_buffer(t->nft))
                : NULL;
@@ -475,8 +474,8 @@ static bool open_guard(struct guard *d)
     d->netns_ino = st.st_ino;
     d->n_tables = GW_COUNT(d->tables);
     ok = open_table(&d->tables[0], GW_NFT_TABLE);
-    d->nonlocal = open("/proc/sys/net/ipv6/ip_nonlocal_bind", O_RDONLY | O_CLOEXEC); /* the open file belongs to this
-                                                                                      * namespace permanently */
+    d->nonlocal =
+        open("/proc/sys/net/ipv6/ip_nonlocal_bind", O_RDONLY | O_CLOEXEC); /* an open file stays in its namespace */
     close(inside);
     if (!enter(d->host_ns))
         _exit(EXIT_FAILURE); /* never continue in the wrong namespace */
@@ -538,15 +537,15 @@ static int child_status(pid_t child)
     return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
 }
 
-/* The server runs in the old namespace, so a new server must be started for the new one. */
+/* Ends the server, which runs in the old namespace, so that the service manager starts a server in the new one. */
 static int give_up_namespace(struct guard *d, pid_t child)
 {
-    gw_note("the network namespace " GW_NETNS " was replaced: all sessions end, and the gateway starts again");
+    gw_note("the network namespace " GW_NETNS " was replaced: all sessions end, and the gateway is started again");
     if (child > 0)
         kill(child, SIGTERM);
     else
         report(d, "stop", "the network namespace was replaced");
-    (void)gw_network_down(); /* removes the rest of the old link */
+    (void)gw_network_down(); /* removes the host's end of the old link */
     return EXIT_FAILURE;
 }
 
@@ -570,7 +569,7 @@ int gw_guard_run(struct gw *g, pid_t child, void (*ready)(void))
                               "the namespace, or the packet filter's tables in it and on the host, are missing",
                               "run 'cmxsafe gateway net up'");
     if (status == -1 && ready) {
-        check_all(&d); /* a running server has the first report before the unit counts as started */
+        check_all(&d); /* send the first report to the server before the unit counts as started */
         ready();
     }
     while (status == -1) {

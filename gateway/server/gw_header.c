@@ -13,7 +13,7 @@
 #define HEADERS_MAX 1024
 #define HEADER_MS 3000
 
-/* The buffer for log lines is unused until sshd runs. */
+/* The header is stored in the session's buffer for log lines, which is unused until sshd runs. */
 _Static_assert(sizeof((struct gw_session *)0)->line >= GW_PROXY_HEADER_MAX, "a header fits into the line");
 
 bool gw_header_is_due(const struct gw_server *s, const struct sockaddr *peer)
@@ -46,7 +46,7 @@ static void forget(struct gw_server *s, struct gw_session *x)
     epoll_ctl(s->epoll, EPOLL_CTL_DEL, x->tcp, NULL);
 }
 
-/* Reads no byte after the header. *more: how many bytes of the header are missing. */
+/* Reads bytes of the header, but no byte after it. *more: the number of bytes that are still missing. */
 static cmx_err read_some(struct gw_session *x, size_t *more)
 {
     uint8_t *header = (uint8_t *)x->line;

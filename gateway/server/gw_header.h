@@ -1,5 +1,5 @@
-/* gw_header.h - connections from a load balancer, before their PROXY header has arrived. Only the header is read: sshd
- * receives every byte after it. */
+/* gw_header.h - reads the PROXY header of connections from a load balancer. Only the header is read: sshd receives
+ * every byte after it. */
 #pragma once
 
 #include <sys/socket.h>
@@ -9,12 +9,12 @@
 /* True if peer is a load balancer, which must send a header. */
 bool gw_header_is_due(const struct gw_server *s, const struct sockaddr *peer);
 
-/* Takes ownership of x and waits for its header. Drops x if too many connections are waiting. */
+/* Takes ownership of x and waits for its header. If too many connections are waiting, closes and frees x. */
 void gw_header_await(struct gw_server *s, struct gw_session *x);
 
-/* x is readable: reads more of its header. Admits x when the header is complete; drops it if the bytes are not a
- * header. */
+/* Call this when x is readable: reads more of its header. When the header is complete, admits x; if the bytes are not a
+ * header, closes and frees x. */
 void gw_header_readable(struct gw_server *s, struct gw_session *x);
 
-/* Drops connections whose header did not arrive in time; all of them when the server stops. */
+/* Closes connections whose header did not arrive in time or, when the server stops, all that wait for a header. */
 void gw_header_expire(struct gw_server *s, uint64_t now_ms);

@@ -42,18 +42,19 @@ static void hold_changed(struct gw_server *s, struct gw_hold *h)
     h->changed = s->hold_changes++;
 }
 
-/* Without routes other gateways can't reach the sessions, so a gateway that can't set them stops. */
+/* Changes the route of an identity. If this is no longer possible, stops the gateway, because other gateways could not
+ * reach its sessions. */
 static void hold_route(struct gw_server *s, const struct gw_hold *h, unsigned add, unsigned remove)
 {
     if (gw_claims_change(&s->claims, h->address, add, remove))
         return;
-    gw_note("all sessions end, and the gateway stops: the process that keeps the routes has ended");
+    gw_note("all sessions end, and the gateway stops: the process that sets the routes has ended");
     s->failed = true;
     s->stopping = true;
 }
 
-/* The new sequence comes after every known one: of this gateway, of the registry, and of the routes that other gateways
- * announced since the start, even if the link to them is down now. */
+/* Claims the identity with a sequence that follows every known one: this gateway's own, the registry's, and those of
+ * the routes that other gateways have announced since the start, even if the links to them are down now. */
 static void hold_claim(struct gw_server *s, struct gw_hold *h)
 {
     unsigned before = h->announced ? gw_claim_metric(h->sequence) : 0;
@@ -79,7 +80,7 @@ static void hold_release(struct gw_server *s, struct gw_hold *h)
         return;
     hold_route(s, h, 0, gw_claim_metric(h->sequence));
     h->announced = false;
-    h->sequence++; /* the published release must be newer than the announced claim */
+    h->sequence++; /* so that the release is newer than the claim */
     hold_changed(s, h);
 }
 
@@ -108,8 +109,8 @@ void gw_hold_end(struct gw_server *s, const struct gw_session *x)
         hold_release(s, h);
 }
 
-/* Marks the sessions of an identity for which another gateway has a newer claim: that gateway has verified a later
- * login. */
+/* Marks the sessions of an identity as lost to another gateway, whose newer claim means that the device has logged in
+ * there since. */
 static void hold_lost(struct gw_server *s, const struct gw_hold *h, const char *node)
 {
     for (struct gw_session *x = s->sessions; x; x = x->next)
@@ -155,13 +156,13 @@ void gw_hold_recheck(struct gw_server *s, struct gw_registry *r)
         if (!h->sessions)
             continue;
         if (s->nodes.own && !h->announced)
-            hold_claim(s, h); /* other gateways have joined this one */
+            hold_claim(s, h); /* the gateway is no longer alone */
         else if (h->announced && gw_claim_get(r, h->text, node, &sequence, NULL) == CMX_OK &&
                  strcmp(node, s->nodes.own ? s->nodes.own->name : "") != 0 && sequence >= h->sequence) {
             if (node[0])
                 hold_lost(s, h, node);
             else
-                hold_claim(s, h); /* another gateway's release of its older claim may have the sequence of this
+                hold_claim(s, h); /* the release of another gateway's older claim may have the same sequence as this
                                      gateway's claim: claim again */
         }
     }

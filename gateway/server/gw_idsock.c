@@ -16,7 +16,7 @@
 #include "cmxsafe/core/text.h"
 #include "gateway/folder/gw_folder.h"
 
-#define BASE "cmxsafe-gateway" /* the cgroup of a gateway that root starts manually; systemd's unit already has one */
+#define BASE "cmxsafe-gateway" /* cgroup of a gateway that root starts manually; a systemd unit has its own */
 #define SESSIONS "sessions"
 #define PROBE "cmxsafe-probe"
 #define PROGRAMS_MAX 9
@@ -25,7 +25,7 @@
 
 _Static_assert(IDSOCK_PORTS_MAX >= GW_PORTS_MAX, "the map has room for all ports of a device");
 
-/* The object that clang made of idsock.bpf.c. */
+/* The object file that clang compiled from idsock.bpf.c. */
 extern const uint8_t gw_idsock_object[];
 extern const uint8_t gw_idsock_object_end[];
 __asm__(".section .rodata\n"
@@ -47,7 +47,7 @@ struct gw_idsock {
     void *arg;
     int identities;
     int lost;
-    int sessions; /* the folder of the sessions' cgroups */
+    int sessions; /* descriptor of the sessions' cgroup */
     char path[512];
 };
 
@@ -73,13 +73,13 @@ static bool give(int dir, const char *name, uid_t uid, gid_t gid)
     return fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-/* Kills what is in dir/name, and removes it. */
+/* Kills the processes in the cgroup dir/name, and removes the cgroup. */
 static void cgroup_remove(int dir, const char *name)
 {
     char file[300];
 
     snprintf(file, sizeof file, "%.255s/cgroup.kill", name);
-    (void)write_number(dir, file, "1"); /* fails before Linux 5.14; the process groups have been killed by then */
+    (void)write_number(dir, file, "1"); /* fails before Linux 5.14, but the process groups have been killed already */
     for (int i = 0; i < REMOVE_TRIES && unlinkat(dir, name, AT_REMOVEDIR) != 0 && errno == EBUSY; i++)
         usleep(REMOVE_PAUSE_US);
 }
@@ -103,8 +103,8 @@ static void remove_all(int fd)
     closedir(dir);
 }
 
-/* Creates the cgroup of a server that root starts. The account owns it, so that the server can move its children into
- * cgroups below it. */
+/* Creates the cgroup of a server that root starts. The account owns this cgroup, so that the server can move its
+ * children into cgroups below it. */
 static cmx_err make_base(char *path, size_t cap, uid_t uid, gid_t gid, struct cmx_why *e)
 {
     size_t len = strlen(path);
@@ -337,7 +337,7 @@ void gw_idsock_session_end(struct gw_idsock *s, uint64_t number)
         return;
     (void)bpf_map_delete_elem(s->identities, &id); /* fails only when there is no entry */
     snprintf(file, sizeof file, "%llu/cgroup.kill", (unsigned long long)number);
-    (void)write_number(s->sessions, file, "1"); /* fails before Linux 5.14; the process group is killed, too */
+    (void)write_number(s->sessions, file, "1"); /* fails before Linux 5.14; the caller also kills the process group */
 }
 
 void gw_idsock_session_remove(struct gw_idsock *s, uint64_t number)
@@ -377,7 +377,7 @@ void gw_idsock_forget_base(void)
     base = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (base < 0)
         return;
-    (void)write_number(base, "cgroup.kill", "1"); /* ends processes that a killed server left behind */
+    (void)write_number(base, "cgroup.kill", "1"); /* ends processes that a killed server did not end */
     close(base);
     base = open(strncat(path, "/" SESSIONS, sizeof path - strlen(path) - 1), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (base >= 0) {

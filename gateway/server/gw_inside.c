@@ -48,8 +48,8 @@ static bool enter_user(const struct gw *g)
 
     if (!open_user_namespaces(g, fd) || setns(fd[0], CLONE_NEWUSER) != 0)
         return false;
-    /* Becomes that namespace's root before it opens files there. */
-    /* Clearing the groups is not permitted everywhere; the remaining groups have no rights in the namespace. */
+    /* Become root of the user namespace before opening files there. */
+    /* Clearing the groups may not be permitted, but groups that remain have no permissions in the namespace. */
     (void)setgroups(0, NULL);
     if (setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0)
         return false;
@@ -82,12 +82,11 @@ static bool become(long uid, long gid)
     return gw_account_become((uid_t)uid, own);
 }
 
-/* Returns to the caller's folder, so that relative paths of the command line still work; the new root has the same
- * folders. */
+/* Changes back to the caller's folder, so that relative paths in the command line still work. */
 static void back_to(const char *cwd)
 {
     if (cwd[0] == '\0' || chdir(cwd) != 0)
-        (void)!chdir("/"); /* if the folder is not visible here, absolute paths still work */
+        (void)!chdir("/"); /* the folder does not exist here; absolute paths still work */
 }
 
 bool gw_inside_enter(const struct gw *g, long uid, long gid)
@@ -102,13 +101,14 @@ bool gw_inside_enter(const struct gw *g, long uid, long gid)
     return become(uid, gid);
 }
 
-/* Runs in the child. parent: the process with which the child ends; 0: none. out < 0: inherits stdout and stderr. */
+/* Runs in the child. parent: the child gets SIGTERM when this process ends; 0: it does not. out < 0: the child inherits
+ * stdout and stderr. */
 _Noreturn static void run_inside(const struct gw *g, long uid, long gid, pid_t parent, int out, int err,
                                  char *const argv[])
 {
     if (!gw_inside_enter(g, uid, gid))
         _exit(GW_COULD_NOT);
-    /* Set after the change of ids, which clears it. */
+    /* Set this only now, because changing the ids clears it. */
     if (parent && (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != parent))
         _exit(GW_COULD_NOT);
     if (out >= 0) {

@@ -5,14 +5,15 @@
 
 #define GW_COULD_NOT 127 /* exit status: the namespaces could not be entered, or the program could not be run */
 
-/* Runs argv and returns its exit status, or GW_COULD_NOT. uid < 0: keeps this process's ids. quiet: drops its output.
- */
+/* Runs argv and returns its exit status, or GW_COULD_NOT. uid < 0: does not change this process's ids. quiet: discards
+ * the output. */
 int gw_inside(const struct gw *g, long uid, bool quiet, char *const argv[]);
-/* Starts argv for attest or update, and does not wait for it. The program runs as root with the account's group, which
- * the packet filter permits to use the operator's identity as source. as_nobody: it runs as an unprivileged user, whom
- * the filter permits to use the gateway's identity. out, err: where its stdout and stderr go. The program gets SIGTERM
- * when this process ends. Its exit status is GW_COULD_NOT if it could not be run. Returns -1 if fork failed. */
+/* Starts argv for attest or update, and does not wait for its end. The program runs as root with the account's group,
+ * which the packet filter permits to use the operator's identity as source. as_nobody: the program runs as an
+ * unprivileged user instead, whom the filter permits to use the gateway's identity. out, err: descriptors for its
+ * stdout and stderr. The program gets SIGTERM when this process ends. Its exit status is GW_COULD_NOT if it could not
+ * be run. Returns -1 if fork failed. */
 pid_t gw_inside_start(const struct gw *g, bool as_nobody, int out, int err, char *const argv[]);
-/* Moves this process into the namespaces, for exec. uid >= 0: becomes this user, with the user's primary group. uid <
- * 0: keeps the user, and takes the group gid unless gid < 0. */
+/* Moves this process into the namespaces, to execute a program there. uid >= 0: changes to this user and the user's
+ * primary group. uid < 0: does not change the user, but changes to the group gid unless gid < 0. */
 bool gw_inside_enter(const struct gw *g, long uid, long gid);

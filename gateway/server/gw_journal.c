@@ -35,7 +35,7 @@ void gw_journal_json(struct cmx_json *out, const struct gw_journal *j, uint64_t 
 {
     static const char *const kinds[] = {"up", "down", "key-conflict", "refused"};
     uint64_t oldest = j->next > GW_JOURNAL_MAX ? j->next - GW_JOURNAL_MAX : 0;
-    bool restarted = from > j->next; /* the reader's number is from an earlier gateway process */
+    bool restarted = from > j->next; /* `from` is a number of an earlier gateway process */
     uint64_t first = restarted || from < oldest ? oldest : from;
 
     cmx_json_u64(out, "next", j->next);

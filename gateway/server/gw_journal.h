@@ -1,5 +1,5 @@
-/* gw_journal.h - the last logins, ends of sessions and refusals, for the process that keeps them in the registry and
- * attests devices ('cmxsafe gateway worker'). In memory, of fixed size. */
+/* gw_journal.h - the last logins, ends of sessions and refusals, in memory of fixed size. 'cmxsafe gateway worker'
+ * reads them, stores them in the registry and attests devices. */
 #pragma once
 
 #include "cmxsafe/core/json.h"
@@ -16,7 +16,7 @@ typedef enum {
 } gw_journal_kind;
 
 struct gw_journal_entry {
-    char name[GW_NAME_MAX]; /* device or platform; for GW_JOURNAL_REFUSED possibly an identity */
+    char name[GW_NAME_MAX]; /* device or platform; GW_JOURNAL_REFUSED: or an identity */
     char from[96];
     char client[64]; /* GW_JOURNAL_UP: the peer's SSH software */
     int64_t at;      /* Unix time */
@@ -25,7 +25,7 @@ struct gw_journal_entry {
 
 struct gw_journal {
     struct gw_journal_entry entries[GW_JOURNAL_MAX];
-    uint64_t next; /* number of the next entry; the oldest that is kept is next - GW_JOURNAL_MAX */
+    uint64_t next; /* number of the next entry; the oldest stored entry has the number next - GW_JOURNAL_MAX */
 };
 
 void gw_journal_add(struct gw_journal *j, gw_journal_kind kind, const char *name, const char *from);
@@ -33,6 +33,6 @@ void gw_journal_add(struct gw_journal *j, gw_journal_kind kind, const char *name
 void gw_journal_add_login(struct gw_journal *j, const char *name, const char *from, const char *client);
 /* Adds a GW_JOURNAL_REFUSED: `who` tried to reach this port of the device at host without a grant. */
 void gw_journal_add_refusal(struct gw_journal *j, const char *who, const char *host, unsigned port);
-/* Adds the members "next", "lost" and "events" to the object that is open. events: the entries from number `from` on;
- * lost: how many of these are gone. */
+/* Adds the members "next", "lost" and "events" to the JSON object that is being written. events: the stored entries
+ * from number `from` on; lost: the number of entries from `from` on that were overwritten. */
 void gw_journal_json(struct cmx_json *out, const struct gw_journal *j, uint64_t from);

@@ -21,12 +21,12 @@ struct link_job {
     const struct gw_node *peer;
     char name[16];
     char port[8];
-    bool fresh_userspace;          /* wireguard-go was just started */
+    bool fresh_userspace;          /* wireguard-go has just been started */
     char interface[GW_NAME_MAX];   /* the interface that the operator named for plain links; "": WireGuard */
-    bool exists[GW_NODES_MAX + 1]; /* the link exists; index: the number of the other node */
+    bool exists[GW_NODES_MAX + 1]; /* index: the number of the other node */
 };
 
-/* Reads for which nodes the namespace has a link, with one call of ip for all. */
+/* Finds to which nodes the namespace has a link, with a single call of ip. */
 static bool links_read(bool exists[GW_NODES_MAX + 1])
 {
     const char *show[] = {"ip", "-n", GW_NETNS, "-o", "link", "show", NULL};
@@ -45,8 +45,8 @@ static bool links_read(bool exists[GW_NODES_MAX + 1])
     return ok;
 }
 
-/* The interface is created in the host's network namespace, where its UDP socket stays, and is then moved into the
- * fleet's. */
+/* Moves the interface from the host's network namespace, where it was created and where its UDP socket stays, into the
+ * fleet's namespace. */
 static bool move_inside(const char *name)
 {
     const char *move[] = {"ip", "link", "set", "dev", name, "netns", GW_NETNS, NULL};
@@ -54,7 +54,7 @@ static bool move_inside(const char *name)
     return gw_program_run(false, move);
 }
 
-/* ---- WireGuard: the kernel's, or else wireguard-go ---- */
+/* ---- WireGuard in the kernel or, if the kernel lacks it, wireguard-go ---- */
 
 static bool wireguard_add(struct link_job *job)
 {
@@ -146,8 +146,8 @@ static bool address_set(const struct link_job *job)
            gw_program_run(false, address);
 }
 
-/* Sets the route of answers to local users and units of the node at the other end. Only the packet filter's rules set
- * the mark that selects the route. */
+/* Sets the route for answers to local users and units of the node at the other end of the link. Only rules of the
+ * packet filter set the mark that selects this route. */
 static bool answers_set(const struct link_job *job)
 {
     char mark[16];
@@ -163,8 +163,8 @@ static bool answers_set(const struct link_job *job)
     return gw_program_run(false, route);
 }
 
-/* Lets local users and units reach devices at other nodes: the namespace forwards their packets, and an accepted socket
- * keeps the mark of its first packet. */
+/* Lets local users and units reach devices on other nodes: the namespace forwards their packets, and an accepted socket
+ * inherits the mark of its first packet. */
 static bool forwarding_set(void)
 {
     static const char *const set[] = {
@@ -198,8 +198,8 @@ static cmx_err link_up(struct link_job *job, struct cmx_why *e)
     snprintf(job->port, sizeof job->port, "%u", gw_node_port(job->own->number, job->peer->number));
     if (plain != (job->peer->link_key[0] == '\0'))
         return cmx_why_fail(e, CMX_EINVAL,
-                            "the link to %s is WireGuard at one end and plain at the other; run 'cmxsafe gateway join' "
-                            "again at one of them, with or without --interface",
+                            "the link to %s uses WireGuard at one end and is plain at the other; run 'cmxsafe gateway "
+                            "join' again on one of the two gateways, with or without --interface",
                             job->peer->name);
     if (!plain && access(gw_path(job->g, GW_LINK_KEY, key), F_OK) != 0)
         return key_lost(e, "is missing");
@@ -255,7 +255,7 @@ cmx_err gw_links_up(struct gw *g, struct cmx_why *e)
         job.peer = &nodes.list[i];
         if (job.peer != job.own)
             one = link_up(&job, &now);
-        if (one && !err) { /* the other links are still set up */
+        if (one && !err) { /* after an error, still sets up the other links */
             err = one;
             *e = now;
         }

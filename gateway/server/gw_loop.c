@@ -32,8 +32,8 @@
 #define ACCEPTS_AT_ONCE 16
 #define CLOSING_MS 3000
 
-/* If every slot is taken, further connections wait in the kernel's queue, so that the logins under way finish in
- * time. */
+/* Stops listening while every slot is used: further connections then wait in the kernel's queue, and the logins that
+ * have begun finish in time. */
 static void listen_or_not(struct gw_server *s)
 {
     bool want = s->n_greeting < s->slots && !s->stopping;
@@ -64,7 +64,7 @@ static void accept_some(struct gw_server *s, struct gw_watch *w)
     }
 }
 
-/* Idle connections must not keep devices out: when all slots are taken, the slow ones are closed. */
+/* Closes connections whose login is slow when all slots are used, so that idle connections can't block devices. */
 static void relieve(struct gw_server *s)
 {
     uint64_t now = cmx_port_now_ms();
@@ -75,12 +75,12 @@ static void relieve(struct gw_server *s)
         if (!x->up && !x->ending && now - x->started_ms > GW_PRESSED_LOGIN_MS) {
             s->counters.refused_pressed++;
             gw_limits_failed(&s->limits, x->source, GW_PENALTY_FAILED_MS, now);
-            gw_session_end(s, x, "its login took too long while others wait");
+            gw_session_end(s, x, "its login took too long while other connections waited");
         }
 }
 
-/* Checks sessions after a change that no command reported (another program's, a restored backup), and when a grant
- * ends. */
+/* Checks sessions when a grant ends, and after a change of the registry that no command reported, such as a restored
+ * backup. */
 static void watch_registry(struct gw_server *s)
 {
     uint64_t now = cmx_port_now_ms();
@@ -113,8 +113,8 @@ static void take_signals(struct gw_server *s)
     gw_sessions_reap(s);
 }
 
-/* A watch may have been freed by an event before it in the same batch (a client closed, a session reaped), so each
- * watch is looked up in the lists before it is used. */
+/* True if the watch still exists. An earlier event of the same batch may have freed it (a client closed, a session
+ * reaped), so each watch is looked up before it is used. */
 static bool still_there(struct gw_server *s, const struct gw_watch *w)
 {
     for (struct gw_client *c = s->clients; c; c = c->next)
@@ -206,7 +206,7 @@ static void watch_identities(struct gw_server *s)
     }
 }
 
-/* Ends sessions whose identity another gateway has claimed since. */
+/* Ends sessions whose identity another gateway has claimed since they began. */
 static void end_lost(struct gw_server *s)
 {
     char why[128];
@@ -296,8 +296,8 @@ static void raise_limits(void)
     }
 }
 
-/* Opens what sessions with identities need: the watch of other gateways' claims, the ruleset that keeps sessions apart,
- * the access log and the kernel's events. */
+/* Opens what sessions with identities need: the watch of other gateways' claims, the ruleset that isolates sessions
+ * from each other, the access log and the kernel's events. */
 static bool open_identities(struct gw_server *s)
 {
     struct cmx_why e = {0};
@@ -312,7 +312,7 @@ static bool open_identities(struct gw_server *s)
         return false;
     s->ruleset = gw_confine_ruleset();
     if (s->ruleset < 0)
-        gw_note("the kernel has no Landlock: a session whose sshd is taken over could act as another");
+        gw_note("the kernel has no Landlock: a session whose sshd is taken over could act as another session");
     s->access = gw_access_open(s->g, s->own_address);
     s->events = (struct gw_watch){GW_WATCH_EVENTS, gw_idsock_events_fd(s->idsock)};
     return s->access && gw_watch_add(s->epoll, &s->events);

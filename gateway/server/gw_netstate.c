@@ -13,8 +13,8 @@
 #include "gateway/folder/gw_folder.h"
 #include "gateway/registry/node.h"
 
-#define ANSWER_MAX 32768 /* no message of the kernel is longer */
-#define TRIES_MAX 50     /* a list that a change interrupted is requested again */
+#define ANSWER_MAX 32768 /* the kernel's messages are not longer */
+#define TRIES_MAX 50     /* if a change interrupts a list, request the list again */
 #define ITEM_MAX 1024
 #define LINKS_MAX (GW_NODES_MAX + 3)
 #define TO_NODE "cmxlink" /* followed by the node's number */
@@ -27,7 +27,7 @@ struct netstate_reader {
     struct {
         uint32_t number;
         char name[IFNAMSIZ];
-    } links[LINKS_MAX]; /* the gateway's own links, with their present numbers */
+    } links[LINKS_MAX]; /* the gateway's own links and their interface indexes */
     size_t n_links;
     bool failed;
 };
@@ -63,7 +63,7 @@ static void put_attribute(struct netstate_item *x, const struct netstate_attribu
     put_bytes(x, a->data, a->len);
 }
 
-/* Adds the SHA-256 of the data as a number, so that the order of the objects does not matter. */
+/* Adds the SHA-256 of the data to sum as a number: the order of the additions does not change the sum. */
 cmx_err gw_netstate_add_bytes(uint8_t sum[CMX_SHA256_LEN], const void *data, size_t len)
 {
     uint8_t digest[CMX_SHA256_LEN];
@@ -94,8 +94,8 @@ gw_netstate_change gw_netstate_compare(const struct gw_netstate *first, const st
 {
     if (!same(after->fixed, first->fixed))
         return GW_NETSTATE_ADDED;
-    /* `found` was read with the gateway's lock held, so the difference is not the work of a command that is under
-     * way. */
+    /* `found` was read while the gateway's lock was held, so no command was changing the network: another program made
+     * the difference. */
     if (!same(found->fixed, first->fixed) || !same(found->nodes, after->nodes))
         return GW_NETSTATE_REPAIRED;
     return GW_NETSTATE_CHANGED_BY_US;
@@ -131,7 +131,7 @@ static uint32_t attribute_number(const struct netstate_attribute *a)
     return number;
 }
 
-/* True for a routing table that leads to another gateway. */
+/* True for a routing table with a route to another gateway. */
 static bool is_node_table(const struct netstate_attribute *a)
 {
     return attribute_number(a) - GW_NODE_TABLE_FIRST <= GW_NODES_MAX;
@@ -160,8 +160,8 @@ static bool is_ours(gw_netstate_side side, const char *name)
     return strcmp(name, "cmxsafe1") == 0 || strcmp(name, "nowhere") == 0 || is_to_node(name);
 }
 
-/* Adds the link into the namespace. Other links of the gateway are only noted in r->links, so that their addresses and
- * routes can be added. */
+/* Adds the link between host and namespace to the digest. Other links of the gateway are only stored in r->links, so
+ * that their addresses and routes can be recognized. */
 static void read_link(struct netstate_reader *r, const uint8_t *message, size_t len)
 {
     struct netstate_item x = {.len = 0};
@@ -211,7 +211,7 @@ static void read_address(struct netstate_reader *r, const uint8_t *message, size
     add_item(r, &x);
 }
 
-/* True for an attribute that decides where packets go, false for counters and times. */
+/* True for an attribute that determines where packets go; false for others, such as counters and times. */
 static bool is_routing(unsigned short type)
 {
     switch (type) {
@@ -233,8 +233,8 @@ static bool is_routing(unsigned short type)
     }
 }
 
-/* Identifies a link of the gateway by its name, because it gets another number when it is made again, and any other
- * link by its number. */
+/* Adds a link to the item: a link of the gateway with its name, because its interface index changes when it is created
+ * again; any other link with its index. */
 static void put_link(struct netstate_item *x, const char *name, const struct netstate_attribute *number)
 {
     const struct netstate_attribute a = {number->type, (const uint8_t *)name, name ? strlen(name) : 0};
@@ -242,7 +242,7 @@ static void put_link(struct netstate_item *x, const char *name, const struct net
     put_attribute(x, name ? &a : number);
 }
 
-/* Adds a route of the fleet's whole prefix; ignores other routes. */
+/* Adds a route of the fleet's complete prefix; ignores other routes. */
 static void read_route(struct netstate_reader *r, const uint8_t *message, size_t len)
 {
     struct netstate_item x = {.len = 0};
@@ -273,7 +273,7 @@ static void read_route(struct netstate_reader *r, const uint8_t *message, size_t
         add_item(r, &x);
 }
 
-/* On the host only one rule belongs to the gateway; in the namespace all rules do. */
+/* Adds a routing rule. On the host only one rule belongs to the gateway; in the namespace all rules do. */
 static void read_rule(struct netstate_reader *r, const uint8_t *message, size_t len)
 {
     struct netstate_item x = {.len = 0};
@@ -305,7 +305,7 @@ static bool ask(int fd, uint16_t type, uint32_t number)
             struct ifaddrmsg address;
             struct rtmsg route;
             struct fib_rule_hdr rule;
-            uint8_t family; /* each of these structs begins with it */
+            uint8_t family; /* each of these structs begins with the family */
         } what;
     } question;
 

@@ -1,6 +1,7 @@
 /* gw_netstate.h - a digest of the fleet's network in the kernel: the link into the namespace and its addresses, the
  * fleet's routes, and the routing rules. Reads them by rtnetlink(7), without starting a program. Equal states have
- * equal digests: neither the order in which the kernel lists objects nor the numbers of links matter. */
+ * equal digests: neither the order in which the kernel lists objects nor the interface indexes of the links change the
+ * digest. */
 #pragma once
 
 #include <stdbool.h>
@@ -11,22 +12,22 @@
 
 struct gw_netstate {
     uint8_t fixed[CMX_SHA256_LEN]; /* digest of the parts that do not change while the gateway runs */
-    uint8_t nodes[CMX_SHA256_LEN]; /* digest of the links to other gateways, which come and go */
+    uint8_t nodes[CMX_SHA256_LEN]; /* digest of the links to other gateways, which may be added and removed */
 };
 
 typedef enum { GW_NETSTATE_HOST, GW_NETSTATE_FLEET } gw_netstate_side;
 
 /* Adds one network namespace to s. fd: a NETLINK_ROUTE socket of that namespace, with a timeout for receiving.
- * CMX_EBUSY: the network changes too fast to be read; CMX_EIO. */
+ * CMX_EBUSY: the network changes too fast to be read; CMX_EIO: reading failed. */
 CMX_MUST_USE cmx_err gw_netstate_add(struct gw_netstate *s, gw_netstate_side side, int fd, const struct gw_fleet *f);
-/* Adds further bytes to one of the two digests. */
+/* Adds further data to one of the two digests. */
 CMX_MUST_USE cmx_err gw_netstate_add_bytes(uint8_t sum[CMX_SHA256_LEN], const void *data, size_t len);
 bool gw_netstate_equal(const struct gw_netstate *a, const struct gw_netstate *b);
 
 typedef enum {
     GW_NETSTATE_CHANGED_BY_US, /* only commands of cmxsafe changed the network */
-    GW_NETSTATE_REPAIRED,      /* another program changed it, and the change is undone */
-    GW_NETSTATE_ADDED          /* another program added something that is still there */
+    GW_NETSTATE_REPAIRED,      /* another program changed it, and the repair undid this change */
+    GW_NETSTATE_ADDED          /* another program added something that the repair did not remove */
 } gw_netstate_change;
 
 /* Compares three states of the network. first: after it was set up; found: before the repair; after: after the
@@ -34,6 +35,6 @@ typedef enum {
 gw_netstate_change gw_netstate_compare(const struct gw_netstate *first, const struct gw_netstate *found,
                                        const struct gw_netstate *after);
 
-/* True if one of the events that a NETLINK_ROUTE socket received may concern what the digest covers. The route of a
- * single identity, which comes and goes with its session, does not. */
+/* True if an event that a NETLINK_ROUTE socket received may concern something in the digest. The route of a single
+ * identity is not in the digest, because it is added and removed with its session. */
 bool gw_netstate_concerned(const void *events, size_t len);
