@@ -23,7 +23,7 @@ static bool write_all(int fd, const char *text, size_t len)
     return true;
 }
 
-/* Replaces path by a new file with this mode, and with this owner unless owner is NULL. */
+/* Replaces path with a new file that has this mode and, unless owner is NULL, this owner. */
 static cmx_err replace(const char *path, const char *text, size_t len, unsigned mode, const struct stat *owner,
                        struct cmx_why *e)
 {

@@ -14,7 +14,7 @@ CMX_MUST_USE cmx_err gw_file_write_in_place(const char *path, const char *text, 
 /* Replaces a system file such as /etc/hosts: follows links, and keeps mode and owner. Atomic, unless the file is a
  * mount point or is missing: then it is overwritten or created in place. */
 CMX_MUST_USE cmx_err gw_file_rewrite(const char *path, const char *text, size_t len, struct cmx_why *e);
-/* Reads the whole file into *text; free it with free(), also after a failure. A missing file gives empty text. */
+/* Reads the whole file into *text; free it with free(), also after a failure. A missing file counts as empty. */
 CMX_MUST_USE cmx_err gw_file_read(const char *path, char **text, size_t *len, struct cmx_why *e);
 /* Creates the folder path with this mode, and the missing folders above it with mode 0755. If path exists, changes its
  * mode. */

@@ -29,7 +29,8 @@ cmx_err gw_helper_source(char out[GW_PATH_MAX], struct cmx_why *e)
         if (access(out, X_OK) == 0)
             return CMX_OK;
     }
-    return cmx_why_fail(e, CMX_ENOENT, "cmxsafe-authkeys is not beside this program; install all of cmxsafe");
+    return cmx_why_fail(e, CMX_ENOENT,
+                        "cmxsafe-authkeys is not installed with this program; install cmxsafe completely");
 }
 
 /* sshd runs an AuthorizedKeysCommand only if root owns the file and every folder above it, and no group or other user

@@ -15,7 +15,7 @@ mode_t gw_program_umask(void);
 bool gw_program_run(bool quiet, const char *const argv[]);
 
 /* Like gw_program_run, and stores the standard output in *text, which must be freed with free(), also after a failure.
- * False if it writes more than a megabyte. */
+ * Also false if the program writes more than a megabyte. */
 bool gw_program_output(const char *const argv[], char **text, size_t *len);
 /* Like gw_program_output, for a program such as ssh that passes on text from another machine. Its standard error is
  * limited, too, and is printed without control characters. */

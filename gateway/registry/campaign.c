@@ -54,7 +54,7 @@ cmx_err gw_campaign_add(struct gw_registry *r, struct gw_campaign *c, struct cmx
 }
 
 /* Looks for a device with an id from `first` to `last` that this campaign has not updated yet and that another
- * unfinished campaign still has to update. CMX_EEXIST: there is one. */
+ * unfinished campaign still has to update. CMX_EEXIST: there is such a device. */
 static cmx_err check_devices_free(struct gw_registry *r, int64_t campaign, int64_t first, int64_t last,
                                   struct cmx_why *e)
 {

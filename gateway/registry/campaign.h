@@ -60,7 +60,7 @@ CMX_MUST_USE cmx_err gw_campaign_each(struct gw_registry *r, gw_campaign_fn fn, 
  * devices. */
 CMX_MUST_USE cmx_err gw_campaign_set(struct gw_registry *r, const struct gw_campaign *c, gw_campaign_state state,
                                      const char *reason, struct cmx_why *e);
-/* Removes a campaign that is stopped or done. CMX_EBUSY: it is neither. */
+/* Removes a campaign that is stopped or done. CMX_EBUSY: it is active or paused. */
 CMX_MUST_USE cmx_err gw_campaign_remove(struct gw_registry *r, const char *name, struct cmx_why *e);
 
 /* One device of a campaign. */

@@ -1,4 +1,4 @@
-/* csv.h - comma-separated values as RFC 4180 and spreadsheets write them. Pure. */
+/* csv.h - parses comma-separated values in the form of RFC 4180 or of a spreadsheet. Pure. */
 #pragma once
 
 #include <stddef.h>

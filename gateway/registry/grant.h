@@ -34,7 +34,7 @@ CMX_MUST_USE cmx_err gw_consumer_revoke_platform(struct gw_registry *r, const ch
 typedef cmx_err (*gw_consumer_fn)(void *arg, const struct gw_consumer *c, const char *fingerprint);
 CMX_MUST_USE cmx_err gw_consumer_each_platform(struct gw_registry *r, gw_consumer_fn fn, void *arg, struct cmx_why *e);
 
-/* Adds a local user or unit that is not in the registry yet, without a grant, so that its identity has a name. */
+/* Adds a local user or unit without a grant to the registry, so that the name of its identity can be shown. */
 CMX_MUST_USE cmx_err gw_consumer_note(struct gw_registry *r, const struct gw_consumer *c, struct cmx_why *e);
 
 #define GW_WHY_MAX 200

@@ -169,7 +169,7 @@ static cmx_err run_schemas(struct gw_registry *r, int64_t from, struct cmx_why *
     return sqlite3_exec(r->db, sql, NULL, NULL, NULL) == SQLITE_OK ? CMX_OK : gw_sql_failed(r->db, e);
 }
 
-/* Copies the registry to PATH.vN. A copy that exists is from an upgrade that did not complete, and is replaced. */
+/* Copies the registry to PATH.vN. Replaces an existing copy, which is from an upgrade that did not complete. */
 static cmx_err backup_before_upgrade(struct gw_registry *r, const char *path, int64_t version, struct cmx_why *e)
 {
     char copy[4200];

@@ -62,7 +62,8 @@ void gw_registry_rollback(struct gw_registry *r);
 /* Checks every page and index. Slow. */
 CMX_MUST_USE cmx_err gw_registry_check(struct gw_registry *r, struct cmx_why *e);
 
-/* Copies the registry into a new file of mode 0600, consistent while others write. CMX_EEXIST: path exists. */
+/* Copies the registry into a new file of mode 0600. The copy is consistent even if others write meanwhile. CMX_EEXIST:
+ * path exists. */
 CMX_MUST_USE cmx_err gw_registry_backup(struct gw_registry *r, const char *path, struct cmx_why *e);
 
 /* ---- the audit trail ---- */

@@ -65,7 +65,8 @@ bool gw_device_is_quarantined(struct gw_registry *r, const char *address);
 /* Stores a verdict. detail: the reason for the verdict, one line. claims: see struct gw_attestation; "": none. */
 CMX_MUST_USE cmx_err gw_attestation_set(struct gw_registry *r, int64_t device, const char *verdict, const char *detail,
                                         const char *claims, struct cmx_why *e);
-/* The last attestation. at 0: never attested. detail: the reason for the verdict, as 'cmxsafe attest' printed it. */
+/* The last attestation. at: Unix time; 0: the device was never attested. detail: the reason for the verdict, as
+ * 'cmxsafe attest' printed it. */
 struct gw_attestation {
     int64_t at;
     char verdict[64];

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-/* SQLite's extended codes tell an interrupted write from a lack of permission. */
+/* SQLite's extended codes distinguish an interrupted write from a lack of permission. */
 cmx_err gw_sql_failed(sqlite3 *db, struct cmx_why *e)
 {
     int code = db ? sqlite3_extended_errcode(db) : SQLITE_NOMEM;

@@ -80,7 +80,7 @@ static cmx_err check_blob(struct gw_key *k, struct cmx_why *e)
         /* The fields are: string curve, string point (RFC 5656 section 3.1) */
         return cmx_why_fail(e, CMX_EFORMAT, "the ECDSA key has no uncompressed point");
     }
-    /* OpenSSH's PROTOCOL.u2f: string application */
+    /* A token's key has a further field (OpenSSH's PROTOCOL.u2f): string application. Nothing may follow the fields. */
     if ((gw_key_is_token(k) && (get_string(&b, &p, &len) || len == 0)) || cmx_buf_len(&b))
         return cmx_why_fail(e, CMX_EFORMAT, "the %s key has a wrong length", k->type);
     return CMX_OK;

@@ -10,4 +10,4 @@
 #define GW_NFT_FROM_NODE_MARK 0x434d6000u
 #define GW_NFT_TO_NODE_BIT 0x100u
 #define GW_NFT_NODE_MASK 0xffffff00u
-#define GW_NFT_NODE_PORT "1129" /* TCP, on the links: requests between running gateways */
+#define GW_NFT_NODE_PORT "1129" /* TCP port on the links for requests between running gateways */

@@ -1,4 +1,5 @@
-/* gw_sshd_config.h - the configuration of the gateway's own sshd, which permits TCP forwards and nothing else. Pure. */
+/* gw_sshd_config.h - writes the configuration of the gateway's own sshd, which permits TCP forwards and nothing else.
+ * Pure. */
 #pragma once
 
 #include "gateway/folder/gw_folder.h"

@@ -71,7 +71,7 @@ static void rotate(struct gw_access_log *l)
 
     close(l->fd);
     for (unsigned n = GW_ACCESS_FILES - 1; n > 0; n--)
-        /* A file may be missing. */
+        /* Ignores errors, because a file may be missing. */
         (void)rename(gw_access_path(l->g, n - 1, from), gw_access_path(l->g, n, to));
     if (!open_file(l))
         gw_note("the access log can't be written: %s", strerror(errno));

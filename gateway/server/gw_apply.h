@@ -18,6 +18,6 @@ CMX_MUST_USE cmx_err gw_apply_access(struct gw *g, struct cmx_why *e);
 /* Applies only the claims, which limit what the other gateways may announce. */
 CMX_MUST_USE cmx_err gw_apply_claims(struct gw *g, struct cmx_why *e);
 
-/* System mode: true if /etc/hosts has the block that gw_apply writes. If the operator turned the block off: true if
- * there is none. */
+/* System mode: true if /etc/hosts has the block that gw_apply writes. If the operator turned the block off: true if the
+ * file has no such block. */
 bool gw_apply_has_etc_hosts(struct gw *g);

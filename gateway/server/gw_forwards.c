@@ -43,7 +43,7 @@ static void read_inodes(pid_t pid, struct inode_set *set)
         closedir(dir);
 }
 
-/* Parses an address of /proc/net/tcp6: four (or one) 32-bit words in the host's byte order, as hex. */
+/* Parses an address of /proc/net/tcp6: four 32-bit words (one for IPv4) in the host's byte order, as hex. */
 static bool parse_address(const char *hex, struct gw_forward *out)
 {
     uint8_t raw[16];

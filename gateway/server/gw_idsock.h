@@ -30,7 +30,7 @@ void gw_idsock_close(struct gw_idsock *s);
  * server's cgroup, and removes the cgroup. */
 void gw_idsock_forget_base(void);
 
-/* Checks that all programs are still attached. CMX_ECLOSED: one is not. */
+/* Checks that all programs are still attached. CMX_ECLOSED: a program is no longer attached. */
 CMX_MUST_USE cmx_err gw_idsock_check(const struct gw_idsock *s, struct cmx_why *e);
 
 /* Creates a cgroup for a session. number: the session's number, unique while the server runs. *procs receives a

@@ -295,5 +295,5 @@ cmx_err gw_links_check_key(struct gw *g, struct cmx_why *e)
     if (access(gw_path(g, GW_LINK_KEY, path), F_OK) != 0)
         return key_lost(e, "is missing");
     err = gw_links_key(g, key, e);
-    return err || strcmp(key, nodes.own->link_key) == 0 ? err : key_lost(e, "is not the one that the fleet knows");
+    return err || strcmp(key, nodes.own->link_key) == 0 ? err : key_lost(e, "differs from the key in the registry");
 }

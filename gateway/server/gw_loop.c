@@ -213,7 +213,7 @@ static void end_lost(struct gw_server *s)
 
     for (struct gw_session *x = s->sessions; x; x = x->next)
         if (x->lost_to[0] && !x->ending) {
-            snprintf(why, sizeof why, "its device has logged in at the gateway %s since", x->lost_to);
+            snprintf(why, sizeof why, "its device has since logged in on the gateway %s", x->lost_to);
             gw_session_end(s, x, why);
         }
 }

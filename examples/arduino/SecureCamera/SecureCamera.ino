@@ -82,7 +82,7 @@ static void startCameraServer() {
   httpd_config_t config = HTTPD_DEFAULT_CONFIG();
   httpd_handle_t server = NULL;
   config.server_port = 81;
-  config.ctrl_port = 32773;  // isolation permits 32770 to 32773 (CONFIG_CMX_HTTP_CTRL_PORT and the next three)
+  config.ctrl_port = 32773;  // isolation permits ports 32770 to 32773 (CONFIG_CMX_HTTP_CTRL_PORT and the next three)
   if (httpd_start(&server, &config) == ESP_OK) {
     httpd_register_uri_handler(server, &stream);
   }

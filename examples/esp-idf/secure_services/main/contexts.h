@@ -1,4 +1,4 @@
-/* contexts.h - the application's own security contexts, beside those of fw_ports.h. */
+/* contexts.h - the application's own security contexts, in addition to those of fw_ports.h. */
 #ifndef APP_CONTEXTS_H
 #define APP_CONTEXTS_H
 

@@ -43,7 +43,7 @@ static void put_bits(struct writer *w, unsigned v, unsigned n)
     w->bits &= (1u << w->n) - 1;
 }
 
-/* B.2.4.1: one quantisation table of 8s makes a block's DC coefficient its mean less 128. */
+/* B.2.4.1: with one quantisation table of 8s, the DC coefficient of a block is the block's mean minus 128. */
 static void put_quantisation(struct writer *w)
 {
     put16(w, 0xffdb);

@@ -95,8 +95,8 @@ static cmx_err viewer_next(void *state, uint8_t *out, size_t cap, size_t *len)
     return CMX_OK;
 }
 
-/* Reads a number from the query; a missing parameter gives the value `otherwise`. CMX_EFORMAT: the parameter is not a
- * number. */
+/* Reads a number from the query. If the parameter is missing, the value is `otherwise`. CMX_EFORMAT: the parameter is
+ * not a number. */
 static cmx_err number(struct cmx_http_request *r, const char *name, uint32_t otherwise, uint32_t *out)
 {
     const char *value;
