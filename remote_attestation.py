@@ -21,7 +21,7 @@ CHALLENGE_MAX = 512
 
 
 def attestation_value(image, key, challenge):
-    """image: a binary file object. H0 is 32 zero bytes; each chunk makes H = HMAC-SHA256(key, H + chunk + challenge)."""
+    """image: a binary file object. H begins as 32 zero bytes; for each chunk, H = HMAC-SHA256(key, H + chunk + challenge)."""
     value = bytes(32)
     while chunk := image.read(CHUNK):
         value = hmac.digest(key, value + chunk + challenge, "sha256")

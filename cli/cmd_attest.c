@@ -69,7 +69,7 @@ static int check_options(const struct attest_options *o)
                          "--manifest, --gateway, --session, --token, --nonce and --save need --evidence");
     if (o->evidence && (o->compute || o->locate || o->ranges || o->challenge))
         return cli_usage(ATTEST_COMMAND,
-                         "--evidence takes its ranges from the manifest, and --nonce instead of --challenge");
+                         "with --evidence, the ranges come from the manifest, and --nonce replaces --challenge");
     if (o->token && !o->nonce)
         return cli_usage(ATTEST_COMMAND, "--token needs the --nonce that was sent to the device");
     if (o->challenge && (strlen(o->challenge) < 1 || strlen(o->challenge) > CMX_CHALLENGE_MAX))

@@ -26,7 +26,7 @@ flags=(--specs=picolibc.specs -march=rv32imc -mabi=ilp32 -std=gnu11 -Os -msave-r
     -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Werror
     -DCMX_DEVICE_PROFILE -Isrc -isystem tests/riscv/include -isystem "$out/include")
 export flags_line="${flags[*]}" out prefix
-compile() { # compile SOURCE: makes an object; says so if it does not compile
+compile() { # compile SOURCE: compiles SOURCE to an object file; reports a failure
     local object=$out/${1%.c}.o
     mkdir -p "$(dirname "$object")"
     # shellcheck disable=SC2086

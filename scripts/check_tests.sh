@@ -20,7 +20,7 @@ refuse '(?<!need_console npm )\bsqlite3 (?!-cmd)' 'fails while a gateway writes 
 refuse 'sqlite3\.connect\((?!.*timeout)' 'fails after 5 s of another program writing; give it a timeout'
 refuse '! try_client\b|\btry_client\b[^|]*&& fail' 'it also fails if the login succeeds and lasts; use refused_login, refused_listen, refused_open or refused_session'
 refuse '\|\| (true|:)\s*$' 'a failure is ignored'
-# The status of a wait in the last line of a function is that of the function.
+# In the last line of a function, a wait needs no check, because its status is the function's status.
 hits=$(awk 'FNR == 1 { held = "" } held != "" && !/^ *}/ { print held } { held = "" }
     /^ *wait_for [0-9]+ / && !/\|\||&&|\\$/ { held = FILENAME ":" FNR ":" $0 }' "${scripts[@]}")
 [ -z "$hits" ] || { printf 'nothing checks whether the wait succeeded:\n%s\n' "$hits"; rc=1; }

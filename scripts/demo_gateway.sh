@@ -5,7 +5,7 @@
 own_namespaces() {
     [ "$(id -u)" = 0 ] && [ -z "${CMX_DEMO_INSIDE:-}" ] && [ -e /proc/net/if_inet6 ] && unshare --net --mount bash -c "
         $(declare -f private_folders); private_folders" 2>/dev/null || return 0
-    exec 8</proc/self/ns/net # publish() enters the machine's network namespace by this descriptor
+    exec 8</proc/self/ns/net # publish() enters the machine's network namespace through this descriptor
     CMX_DEMO_INSIDE=1 exec unshare --net --mount --propagation private bash "$0" "$@"
 }
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Generates src/cmxsafe/ota/page.c from page/update.html: the page, minified by esbuild and compressed by zopfli, and its
 # Content-Security-Policy with the SHA-256 of its script and its style, so that no other script can run in it. With
-# --check: reports whether page.c is up to date. Versions of esbuild make different scripts, so page.c names the version that
-# made it (Debian 12's), and --check compares only where this version is installed.
+# --check: reports whether page.c is up to date. Different versions of esbuild produce different scripts, so page.c names the
+# version that produced it (Debian 12's), and --check compares only if this version is installed.
 set -eu
 . "$(dirname "$0")/lib.sh"
 cd "$CMX_ROOT/src/cmxsafe/ota"
@@ -55,7 +55,7 @@ for i, part in enumerate(csp):
 print("    ;\n/* clang-format on */")
 PY
 if [ "${1:-}" = --check ]; then
-    # Compare the content, because compressors differ.
+    # Compare the uncompressed content, because other versions of zopfli may compress it differently.
     python3 - "$out" page.c <<'PY' || { echo "src/cmxsafe/ota/page.c is out of date; run scripts/gen_ota_page.sh"; exit 1; }
 import gzip, re, sys
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes the pictures of README and docs (docs/images) again: the console, the agent's page and the update page in Chromium at a real
-# gateway with boards, the demo's output, and the plots of bench/peers.json. Needs root for the agent's page. scripts/pictures.sh
-# [console|agent|demo|plots]... makes only these.
+# Creates the pictures of README and docs (docs/images): screenshots of the console, the agent's page and the update page, taken in
+# Chromium with a real gateway and boards; the demo's output; and the plots of bench/peers.json. Needs root for the agent's page.
+# scripts/pictures.sh [console|agent|demo|plots]... creates only these.
 . "$(dirname "$0")/lib.sh"
 case ${1:-} in -*) sed -n '2,4s/^# //p' "$0"; exit 2 ;; esac
 [ $# -gt 0 ] || set -- console agent demo plots

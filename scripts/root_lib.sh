@@ -70,7 +70,7 @@ builder_root() {
 in_root() {
     local dir=$1 pid status
     shift
-    # setpriv ends both programs when this shell ends, for whatever reason.
+    # With setpriv, the kernel ends both programs when this shell ends, even if it is killed.
     setpriv --pdeathsig KILL unshare --mount --propagation private --pid --fork --kill-child --ipc --uts --net \
         bash -c "$(declare -f enter_root); enter_root \"\$@\"" - "$dir" "$@" &
     local unshared=$!

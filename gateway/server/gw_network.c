@@ -42,13 +42,13 @@ static bool route_fleet(const struct gw *g)
     return gw_program_run(false, route);
 }
 
-/* System mode: the fleet's addresses are local for packets that the filter marked. Other packets take a route to an
- * interface that drops them, so that losing a rule opens nothing. */
+/* System mode: the fleet's addresses are local only for packets that the packet filter has marked. All other packets
+ * are routed to an interface that drops them, so that a missing rule lets no packet through. */
 static bool route_marked(const struct gw *g)
 {
     const char *add[] = {"ip", "link", "add", "nowhere", "type", "veth", "peer", "name", "nowhere1", NULL};
-    /* TCP derives its segment size from the route that it finds first, which is this one. So the MTU is as large as the
-     * loopback's. */
+    /* TCP derives its segment size from the first route that it finds, which leads to this interface. The interface
+     * therefore has the loopback's MTU. */
     const char *near[] = {"ip", "link", "set", "nowhere", "mtu", "65535", "arp", "off", "up", NULL};
     const char *far[] = {"ip", "link", "set", "nowhere1", "mtu", "65535", "arp", "off", "up", NULL};
     const char *unmarked[] = {"ip", "-6", "route", "replace", g->fleet_text, "dev", "nowhere", NULL};
@@ -81,12 +81,12 @@ cmx_err gw_network_configure(struct gw *g, struct cmx_why *e)
     const char *nft[] = {"nft", "-f", gw_path(g, "fleet.nft", rules), NULL};
     cmx_err err = CMX_OK;
 
-    /* If IPv6 is turned off on the machine by sysctl, new namespaces inherit that. */
+    /* If a sysctl turns IPv6 off on the machine, new namespaces inherit that setting. */
     for (size_t i = 0; !err && i < GW_COUNT(interfaces); i++)
         err = enable_ipv6(interfaces[i], e);
     if (err)
         return err;
-    /* The rules come before the routes. */
+    /* Load the rules before setting the routes, so that no packet passes unfiltered. */
     if (!gw_program_run(false, nft))
         return cmx_why_fail(e, CMX_EPERM, "the packet filter's rules could not be loaded; install nftables");
     if (!gw_program_run(false, up) || !(g->user ? route_fleet(g) : route_marked(g)))
@@ -134,7 +134,7 @@ static bool make_link(const char *link)
     snprintf(host, sizeof host, "%s1/64", link);
     snprintf(inside, sizeof inside, "%s2/64", link);
     snprintf(prefix, sizeof prefix, "%s/64", link);
-    /* Like the fleet's addresses, the host's is reached only by marked packets. */
+    /* Only marked packets are routed to the host's address, as is the case for the fleet's addresses. */
     if (access("/proc/sys/net/ipv6/conf/cmxsafe0", F_OK) != 0 && !gw_program_run(false, add))
         return false;
     if (enable_ipv6("cmxsafe0", NULL))
@@ -143,8 +143,9 @@ static bool make_link(const char *link)
            in_netns(route_in) && in_netns(unmarked_in);
 }
 
-/* Sets the route into the namespace. No local process may choose a fleet address as its source, but any process may
- * bind to any address (IPV6_FREEBIND). So packets with such a source get no route, even without the packet filter. */
+/* Sets the routes into the namespace and back. No local process may send from a fleet address, but IPV6_FREEBIND lets
+ * any process bind to one. The rule therefore gives packets between two fleet addresses no route, even if the packet
+ * filter is missing. */
 static bool lead_into(const struct gw *g, const char *link)
 {
     char via[GW_ADDRESS_MAX + 4];
@@ -180,17 +181,17 @@ int gw_network_up(struct gw *g)
         return gw_fail_with("net up failed", "the registry lacks the link's addresses",
                             "run 'cmxsafe gateway init' again");
     program[n] = '\0';
-    /* The rules come first: nothing is reachable before it is filtered. */
+    /* Load the rules before creating the link, so that nothing is reachable unfiltered. */
     if (!netns_exists() && !gw_program_run(false, add))
         return gw_fail_with("net up failed", "the network namespace can't be made", "run it as root; install iproute2");
     if (!in_netns(configure))
         return gw_fail_with("net up failed", "the namespace can't be configured", "see above");
     if (!gw_program_run(false, host_rules))
-        return gw_fail_with("net up failed", "nft does not load host.nft", "install nftables");
+        return gw_fail_with("net up failed", "nft can't load host.nft", "install nftables");
     if (!make_link(link) || !lead_into(g, link))
         return gw_fail_with("net up failed", "the link into the namespace can't be made",
                             "see the message of ip above");
-    if (gw_links_up(g, &e)) /* this gateway's own devices are still served */
+    if (gw_links_up(g, &e)) /* not fatal: this gateway still serves its own devices */
         (void)gw_fail("a link to another gateway is missing", &e);
     return EXIT_SUCCESS;
 }
@@ -204,7 +205,7 @@ int gw_network_down(void)
     const char *rule[] = {"ip", "-6", "rule", "delete", "pref", GW_RULE_PREF, NULL};
     bool ok = access("/sys/class/net/cmxsafe0", F_OK) != 0 || gw_program_run(false, link);
 
-    (void)gw_program_run(true, rule); /* fails if there is none; without the link the rule is harmless */
+    (void)gw_program_run(true, rule); /* fails if there is no such rule; if it stays, it is harmless without the link */
     /* The host's rules guard the link, so they are removed after it. */
     ok = ok && (!gw_program_run(true, has_table) || gw_program_run(false, table));
     ok = ok && (!netns_exists() || gw_program_run(false, netns));

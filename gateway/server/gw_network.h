@@ -6,7 +6,7 @@
 
 /* Configures the network namespace that the caller is in. */
 CMX_MUST_USE cmx_err gw_network_configure(struct gw *g, struct cmx_why *e);
-/* Set up and remove the system mode's namespace and link. gw_network_up expects the generated files (gw_apply). Both
- * print what failed, and return EXIT_SUCCESS or EXIT_FAILURE. */
+/* gw_network_up and gw_network_down set up and remove the namespace and link of system mode. gw_network_up loads files
+ * that gw_apply has generated. Both functions print what failed, and return EXIT_SUCCESS or EXIT_FAILURE. */
 int gw_network_up(struct gw *g);
 int gw_network_down(void);

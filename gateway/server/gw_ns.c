@@ -1,6 +1,7 @@
-/* --user mode: a system gateway in namespaces of an ordinary user. The process outside maps ids, runs the worker and
- * waits. The process inside, as that namespace's root, makes a root folder of its own (sshd runs its helper only from
- * folders that root owns), sets up the fleet's network, and then runs the server as the unprivileged account. */
+/* --user mode: runs a system gateway in namespaces of an ordinary user. The process outside maps ids, runs the worker
+ * and waits. The process inside is root in the user namespace. It creates its own root folder, because sshd runs its
+ * helper only from folders that root owns, sets up the fleet's network, and then runs the server as the unprivileged
+ * account. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -29,10 +30,10 @@
 #include "gateway/server/gw_worker_child.h"
 
 #define ROOT_RUN_FIRST                                                                                                 \
-    1000000 /* if root runs the gateway, id N inside is this plus N outside (N > 0); no account has such ids */
+    1000000 /* if root runs the gateway, id N > 0 inside is id ROOT_RUN_FIRST + N outside; no account has such ids */
 #define MAP_COUNT 65535
 #define EXPIRY_CHECK_MS 250
-#define HOST_ETC "/.host-etc" /* the system's /etc within our root */
+#define HOST_ETC "/.host-etc" /* where the system's /etc is mounted within the new root folder */
 
 static volatile sig_atomic_t child_pid;
 
@@ -61,7 +62,8 @@ static bool map_as_root(pid_t pid)
     return write_text(path, map);
 }
 
-/* Reads the first range of this process's user in /etc/subuid or /etc/subgid: "name:first:count" (subuid(5)). */
+/* Reads the first id range of this process's user from /etc/subuid or /etc/subgid, whose lines are "name:first:count"
+ * (subuid(5)). */
 static bool sub_range(const char *file, char first[24], char count[24])
 {
     const struct passwd *pw = getpwuid(getuid());
@@ -114,8 +116,8 @@ static void pass_on(int signo)
         kill(child_pid, signo);
 }
 
-/* Runs in the child: waits until its ids are mapped, then starts this program again as the namespace's root, so that it
- * is a process of that namespace in every respect (other processes of this program may then enter it through /proc). */
+/* Runs in the child: waits until its ids are mapped, then starts this program again as the namespace's root. After
+ * exec, the kernel lets other processes of this program enter the namespace through /proc. */
 _Noreturn static void become_inside(const struct gw *g, const int *listeners, size_t n, int go, int up, pid_t parent)
 {
     char byte;
@@ -153,8 +155,8 @@ static int wait_for(pid_t pid)
     return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
 }
 
-/* The outer process is the gateway's owner: it removes grants that end, as the owner's commands would, and runs the
- * worker. */
+/* The outer process runs as the gateway's owner. It removes grants that have ended, as the owner's commands do, and
+ * runs the worker. */
 static int serve_outside(struct gw *g, pid_t pid)
 {
     struct gw_worker_child worker = {0};
@@ -273,7 +275,7 @@ static bool bind_all(const char *root)
     return ok;
 }
 
-/* /etc is a new folder with links to the system's files, except three that the gateway writes. Mounting the gateway's
+/* The new /etc has links to the system's files, except for three files that the gateway writes. Mounting the gateway's
  * files onto the system's would not last: when another program replaces such a file (useradd does), the kernel removes
  * the mount. */
 static bool make_etc(const struct gw *g, const char *root)
@@ -349,7 +351,7 @@ static bool make_root(const struct gw *g, struct cmx_why *e)
     return true;
 }
 
-/* The account may read the registry and use the host keys, and owns the control socket's folder. */
+/* Lets the account read the registry and the host keys, and create files in the control socket's folder. */
 static bool give_to_account(void)
 {
     return chown(GW_INSIDE_DIR "/registry.db", 0, GW_USER_UID) == 0 &&
@@ -394,7 +396,7 @@ int gw_ns_inside(struct gw *g, const int *listeners, size_t n)
         return gw_fail("the gateway can't start", &e);
     if (!give_to_account() || !write_pid())
         return gw_fail_with("the gateway can't start",
-                            "registry.db, run or a host key is missing, or can't be given to its account",
+                            "registry.db, the folder run or a host key is missing, or can't be given to the account",
                             "see 'cmxsafe gateway doctor'");
     fflush(NULL);
     child_pid = fork();

@@ -19,8 +19,8 @@
 #define FREE "free\n"
 #define ANSWER_LEN 5 /* of either answer */
 
-/* Creates a socket, and writes the link's address to *a. port: true for the port of gateways' questions, false for any
- * port (0). */
+/* Creates a socket, and writes the link's address to *a. port: true: the port for requests between gateways; false: 0,
+ * so that the kernel chooses a port. */
 static bool link_socket(const char *link, bool port, struct sockaddr_in6 *a, int *fd)
 {
     a->sin6_family = AF_INET6;
@@ -77,7 +77,7 @@ void gw_peer_accept(struct gw_server *s)
     s->clients = c;
 }
 
-/* Returns the address that the node asks about; "" for any other question. */
+/* Returns the address in a "takeover" request; "" for any other request. */
 static const char *asked_address(const struct gw_client *c)
 {
     return strncmp(c->request, ASK, strlen(ASK)) == 0 ? c->request + strlen(ASK) : "";
@@ -103,7 +103,7 @@ void gw_peer_answer(const struct gw_server *s, const struct gw_client *c)
         return;
     for (const struct gw_session *x = s->sessions; x && !held; x = x->next)
         held = x->up && !x->ending && x->holds && strcmp(x->address, address) == 0 && gw_session_first_forward(x, &f);
-    /* A node that left needs no answer. */
+    /* A failure is ignored: the other node has then disconnected. */
     (void)send(c->watch.fd, held ? HELD : FREE, ANSWER_LEN, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
@@ -146,7 +146,7 @@ static bool would_block(ssize_t n)
     return n < 0 && (errno == EAGAIN || errno == ENOTCONN || errno == EINPROGRESS);
 }
 
-/* If the other gateway does not answer in time, its sessions count as dead. */
+/* If the other gateway does not answer in time, its sessions are taken for dead. */
 bool gw_peer_tick(const struct gw_server *s, struct gw_client *c)
 {
     struct gw_question *q = &c->question;

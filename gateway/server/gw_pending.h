@@ -1,13 +1,13 @@
-/* gw_pending.h - keys that tried to log in and are not enrolled, so that an operator can enrol them. Kept in memory
- * only, of fixed size; one source can use only a few entries. A client that offers a key has not proved that it has the
- * private key. */
+/* gw_pending.h - lists keys that clients tried to log in with and that are not enrolled, so that an operator can enrol
+ * them. The list is kept in memory and has a fixed size. Each source can use only a few entries. A client that offers a
+ * key has not proved that it has the private key. */
 #pragma once
 
 #include "cmxsafe/core/json.h"
 #include "gateway/registry/sshkey.h"
 
 #define GW_PENDING_MAX 128
-#define GW_PENDING_PER_SOURCE 4 /* further keys of a source replace its own oldest ones */
+#define GW_PENDING_PER_SOURCE 4 /* further keys from a source replace that source's oldest keys */
 
 struct gw_pending_key {
     char fingerprint[GW_FINGERPRINT_MAX]; /* "": the entry is free */
@@ -16,18 +16,18 @@ struct gw_pending_key {
     uint8_t source[16]; /* source of the first try; the entry counts towards this source's quota */
     int64_t first;      /* Unix time */
     int64_t last;
-    uint64_t order; /* number of the last try */
+    uint64_t order; /* sequence number of the last try */
     uint64_t tries;
 };
 
 struct gw_pending {
     struct gw_pending_key keys[GW_PENDING_MAX];
     uint64_t order;
-    uint64_t dropped; /* keys that were replaced by others */
+    uint64_t dropped; /* number of keys that other keys have replaced */
 };
 
-/* Adds a key, or counts one more try. text: "TYPE BASE64", which must be a key that can be enrolled. If all entries are
- * in use, the key whose last try is longest ago is dropped. */
+/* Adds a key, or counts one more try of a key in the list. text: "TYPE BASE64"; ignored if such a key can't be
+ * enrolled. If all entries are in use, the key whose last try is longest ago is dropped. */
 void gw_pending_note(struct gw_pending *p, const char *text, const char *from, const uint8_t source[16], int64_t now);
 void gw_pending_forget(struct gw_pending *p, const char *fingerprint);
 /* Adds the members "pending", the latest key first, and "dropped" to the object that is open. */

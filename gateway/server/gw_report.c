@@ -23,7 +23,7 @@ static void send_all(int fd, const char *text, size_t len)
         ssize_t n = send(fd, text, len, MSG_NOSIGNAL);
 
         if (n <= 0)
-            _exit(EXIT_FAILURE); /* the node left, or does not read */
+            _exit(EXIT_FAILURE); /* the node disconnected, or does not read */
         text += n;
         len -= (size_t)n;
     }
@@ -41,7 +41,8 @@ static void send_lines(struct gw_access_reader *r, int fd, int64_t since_ms)
     }
 }
 
-/* The process closes everything except the node's connection, so that sessions can end while it runs. */
+/* Closes every descriptor except the node's connection: a session's connection that this process still held would not
+ * end with the session. */
 static int keep_connection(const struct gw_client *c)
 {
     static const struct timeval patience = {.tv_sec = SILENCE_S};
@@ -63,7 +64,7 @@ bool gw_report_start(struct gw_server *s, const struct gw_client *c, bool follow
     for (size_t i = follows ? GW_PEER_REPORTS_MAX : 0; i < end && !slot; i++)
         slot = s->reports[i] ? NULL : &s->reports[i];
     if (!slot)
-        return false; /* closes without an answer; the operator may ask again */
+        return false; /* the connection is closed without an answer; the operator may ask again */
     fflush(NULL);
     *slot = fork();
     if (*slot == 0) {
@@ -98,7 +99,7 @@ _Noreturn void gw_report_access(const struct gw_server *s, const struct gw_clien
     _exit(EXIT_SUCCESS);
 }
 
-/* The process ends with the connection, or when the other gateway acknowledges nothing for SILENCE_S. */
+/* The process ends when the connection does, or when the other gateway acknowledges nothing for SILENCE_S. */
 _Noreturn void gw_report_follow(const struct gw_server *s, const struct gw_client *c)
 {
     static const unsigned silence_ms = SILENCE_S * 1000;

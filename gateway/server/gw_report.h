@@ -1,10 +1,10 @@
-/* gw_report.h - answers the operators' questions that come from other gateways over their links (gw_peer.h):
+/* gw_report.h - answers requests that operators on other gateways send over the links (gw_peer.h):
  *
- *   status      for 'gateway status': as on the control socket
- *   traffic     for 'gateway status --traffic': as on the control socket
- *   access MS   for 'gateway access': the lines of the access log since that time (Unix, ms), and GW_REPORT_END
- *   follow MS for 'gateway access --follow': the same lines, and then new ones as they are written. An empty line after
- *   each read of the log, several times within GW_REPORT_SILENCE_MS, says that the gateway is alive
+ *   status      for 'gateway status': the same answer as on the control socket
+ *   traffic     for 'gateway status --traffic': the same answer as on the control socket
+ *   access MS   for 'gateway access': the lines of the access log since MS (Unix time in ms), then GW_REPORT_END
+ *   follow MS   for 'gateway access --follow': the same lines, then new lines as they are written. After each read of
+ *               the log, an empty line shows that the gateway is alive, several times within GW_REPORT_SILENCE_MS.
  *
  * Each answer has a process of its own, so that a node that reads slowly does not delay the server. */
 #pragma once
@@ -18,11 +18,11 @@
 #define GW_REPORT_SILENCE_MS 3000
 #define GW_REPORT_END "{\"event\":\"end\"}\n"
 
-/* Starts the process for c's answer. follows: it runs until the other gateway disconnects. Returns true in the new
- * process, which then calls one of the next three functions. */
+/* Starts a process that sends the answer to c. follows: the process runs until the other gateway disconnects. Returns
+ * true in the new process, which then calls one of the next three functions, and false in the server. */
 bool gw_report_start(struct gw_server *s, const struct gw_client *c, bool follows);
 _Noreturn void gw_report_text(const struct gw_client *c, const char *text, size_t len);
 _Noreturn void gw_report_access(const struct gw_server *s, const struct gw_client *c);
 _Noreturn void gw_report_follow(const struct gw_server *s, const struct gw_client *c);
-/* Call when a child process has ended; it may be one of these. */
+/* Call when a child process has ended. Frees its slot if gw_report_start started it. */
 void gw_report_ended(struct gw_server *s, pid_t pid);

@@ -1,5 +1,5 @@
 /* gw_revoked.h - finds sessions whose key, certificate or CA a new KRL revokes. sshd checks the KRL at each login
- * (RevokedKeys); here ssh-keygen checks it with the same code. */
+ * (RevokedKeys); for sessions that are already up, the gateway runs ssh-keygen, which checks it with the same code. */
 #pragma once
 
 #include "gateway/server/gw_server.h"
@@ -7,7 +7,7 @@
 /* If the KRL in r has changed since the last call, marks the sessions that it revokes. */
 void gw_revoked_check(struct gw_server *s, struct gw_registry *r);
 
-/* True if sshd may have checked x's login with a former KRL. */
+/* True if sshd may have checked x's login with an earlier KRL. */
 bool gw_revoked_may_be(const struct gw_server *s, const struct gw_session *x);
-/* True if the KRL revokes the session, or can't be read. */
+/* True if the KRL revokes the session's key, certificate or CA, or can't be read. */
 bool gw_revoked_session(struct gw_server *s, struct gw_session *x);

@@ -6,11 +6,11 @@
 #include "cmxsafe/core/mem.h"
 #include "gateway/registry/authline.h"
 
-#define NOWHERE "none.invalid" /* authline.c: the destination of a key that may open nothing */
+#define NOWHERE "none.invalid" /* the destination that authline.c writes for a key that may open no port */
 
 static uint8_t line_memory[GW_AUTHLINE_MAX];
 
-/* FNV-1a detects a changed text. It protects no secret, and no attacker can choose both texts. */
+/* FNV-1a. It only has to detect a changed text: the text is no secret, and no attacker can choose both texts. */
 static uint64_t digest_more(uint64_t h, const uint8_t *p, size_t len)
 {
     for (size_t i = 0; i < len; i++)
@@ -54,7 +54,7 @@ void gw_rights_free(struct gw_rights *r)
     *r = (struct gw_rights){0};
 }
 
-/* Computes the rights that an authorized_keys line gives. */
+/* Computes the rights that an authorized_keys line grants. */
 static cmx_err rights_parse(struct gw_rights *r, const uint8_t *p, size_t len)
 {
     static const char open[] = "permitopen=\"";

@@ -10,8 +10,8 @@ CMX_MUST_USE cmx_err gw_rights_in(struct gw_registry *r, const struct gw_session
 /* Reads the rights of x from the gateway's registry as gw_rights_in does, and stores them in x. */
 CMX_MUST_USE cmx_err gw_rights_read(struct gw_server *s, struct gw_session *x, struct cmx_why *e);
 
-/* Compares two sets of rights. GW_RIGHTS_LESS: destinations were removed and nothing else changed. A session with an
- * identity continues then, because the packet filter refuses these destinations. */
+/* Compares two sets of rights. GW_RIGHTS_LESS: destinations were removed and nothing else changed. In this case a
+ * session with an identity continues, because the packet filter refuses these destinations. */
 typedef enum { GW_RIGHTS_SAME, GW_RIGHTS_LESS, GW_RIGHTS_OTHER } gw_rights_change;
 gw_rights_change gw_rights_compare(const struct gw_rights *before, const struct gw_rights *now);
 

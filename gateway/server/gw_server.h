@@ -1,6 +1,6 @@
-/* gw_server.h - the running gateway. It accepts connections in the host's network, gives each to a stock `sshd -i` in
- * the fleet's network namespace, and reads what that sshd logs. It is not on the data path, because the socket belongs
- * to sshd. It keeps the list of sessions, ends sessions whose key lost its rights, and ends sessions that no longer
+/* gw_server.h - the running gateway. It accepts connections in the host's network, passes each to a stock `sshd -i` in
+ * the fleet's network namespace, and reads what that sshd logs. It is not on the data path, because sshd itself uses
+ * the socket. It keeps the list of sessions, ends sessions whose key lost its rights, and ends sessions that no longer
  * answer when their device logs in again. One thread, one epoll. */
 #pragma once
 
@@ -28,20 +28,20 @@
 #define GW_PRESSED_LOGIN_MS 10000 /* if all slots are taken, a login older than this is ended */
 #define GW_REGISTRY_POLL_MS 1000  /* how often to look for changes that no command reported */
 #define GW_PROBE_MIN_MS 600       /* a probed session has four round trips to answer, but at least this long */
-#define GW_PROBE_MAX_MS 2500      /* and at most this long */
-#define GW_PROBE_PAUSE_MS 250     /* shortest interval between probes of one device: each login asks for two */
-#define GW_SESSIONS_PER_KEY 64    /* a device needs one for each context; a platform's programs share this number */
+#define GW_PROBE_MAX_MS 2500      /* a probed session has at most this long to answer */
+#define GW_PROBE_PAUSE_MS 250     /* shortest interval between probes of one device: each login requests two */
+#define GW_SESSIONS_PER_KEY 64    /* a device uses one for each context; a platform's programs share the limit */
 #define GW_TAKEOVERS_PER_MINUTE 6 /* takeovers of one device; further ones are refused and logged */
 #define GW_HELD_MAX 256           /* slowed connections that wait for their login */
 #define GW_SILENCE_CHECK_MS 2000
 #define GW_TIDY_MS 500         /* interval between checks of the identity programs */
-#define GW_JUDGE_STALE_MS 5000 /* without a report for this long, the rules are not being watched */
+#define GW_JUDGE_STALE_MS 5000 /* after this long without a guard's report, the rules count as unwatched */
 #define GW_WORKER_STALE_MS 30000
 #define GW_TRAFFIC_MINUTES 60
 #define GW_SILENCE_MAX_MS 32000    /* sshd sends two keepalives in 30 s; a peer that answers none is dead */
 #define GW_FATALS_PER_MINUTE 20    /* log lines about sshd's own failures */
-#define GW_PEER_REPORTS_MAX 4      /* answers to other gateways' operators under way at once */
-#define GW_PEER_FOLLOWS_MAX 16     /* other gateways' operators who follow the access log */
+#define GW_PEER_REPORTS_MAX 4      /* concurrent answers to operators of other gateways */
+#define GW_PEER_FOLLOWS_MAX 16     /* operators of other gateways who follow the access log */
 #define GW_SESSION_FORWARDS_MAX 40 /* listeners that are reported for one session */
 
 struct gw_client;
@@ -56,7 +56,7 @@ struct gw_session_certificate {
     char id[GW_CERTIFICATE_ID_MAX];
     uint64_t serial;
     int64_t ends;    /* Unix time; 0: never */
-    uint64_t end_ms; /* the end by the port's clock, which is not set back; 0: never */
+    uint64_t end_ms; /* the same time on the port's clock, which is never set back; 0: never */
 };
 
 /* Digests of a key's authorized_keys line, to detect changes. */
@@ -69,9 +69,9 @@ struct gw_rights {
 struct gw_session {
     struct gw_watch watch; /* sshd's stderr */
     struct gw_session *next;
-    int tcp;     /* a second handle of the connection: to read its counters, and to cut it */
+    int tcp;     /* a duplicate of the connection's descriptor, to read its counters and to end it */
     pid_t pid;   /* sshd, leader of its process group */
-    pid_t child; /* the process that holds the forwards; 0 until logged */
+    pid_t child; /* the sshd process that holds the forwards; 0 until sshd logs it */
     bool up;     /* sshd has authenticated the peer */
     bool ending;
     bool revoked;        /* the KRL revokes the session's key or certificate */
@@ -84,11 +84,11 @@ struct gw_session {
     char client[GW_CLIENT_MAX]; /* the peer's SSH software */
     struct gw_rights rights;
     uint64_t number;                    /* number of the session and of its cgroup; never 0 and never reused */
-    char candidate[GW_FINGERPRINT_MAX]; /* the key whose identity the session has; "" none */
-    char address[GW_ADDRESS_MAX];       /* the identity; "" none */
+    char candidate[GW_FINGERPRINT_MAX]; /* the key whose identity the session has; "": none */
+    char address[GW_ADDRESS_MAX];       /* the identity; "": none */
     bool holds;                         /* the session is counted in the claim of its identity (gw_hold.h) */
-    char asked[GW_FINGERPRINT_MAX];     /* the key for whose identity another gateway was asked; "" none */
-    char lost_to[GW_NAME_MAX];          /* the gateway with a newer claim of the identity; "" none */
+    char asked[GW_FINGERPRINT_MAX];     /* the key whose identity another gateway was asked about; "": none */
+    char lost_to[GW_NAME_MAX];          /* the gateway with a newer claim of the identity; "": none */
     unsigned held_by;                   /* number of the gateway where a session of this identity answers; 0: none */
     uint64_t started_ms;
     int64_t since;              /* Unix time of the login */
@@ -109,7 +109,7 @@ struct gw_history {
     char name[GW_NAME_MAX];
     char address[GW_ADDRESS_MAX]; /* the party's identity; "": none */
     uint64_t ended_in, ended_out; /* bytes of the sessions that have ended */
-    uint64_t in, out, sessions;   /* as last read: all bytes, live sessions' included; the number of live sessions */
+    uint64_t in, out, sessions;   /* at the last read: bytes of ended and live sessions; number of live sessions */
     uint64_t refused;             /* forwards requested and not permitted */
     uint64_t denied;              /* packets of connections to it that no grant allows */
     uint64_t takeovers_refused;
@@ -129,10 +129,10 @@ struct gw_minute {
 struct gw_traffic {
     struct gw_minute minutes[GW_TRAFFIC_MINUTES];
     uint64_t n;     /* samples since the start; the newest is minutes[(n - 1) % GW_TRAFFIC_MINUTES] */
-    int64_t minute; /* Unix time of the last check in minutes; 0: none yet */
+    int64_t minute; /* time of the last check, in minutes since 1970; 0: none yet */
     uint64_t sampled_ms;
     uint64_t in, out, denied; /* totals at the last sample */
-    uint64_t denied_total;    /* denied packets, also those to targets that are no device */
+    uint64_t denied_total;    /* denied packets, including those to targets that are not devices */
 };
 
 /* The lengths of the queues of 'cmxsafe gateway worker', as it last reported. */
@@ -158,7 +158,7 @@ struct gw_server {
     struct gw_limits limits;
     struct gw_pending pending;
     struct gw_journal journal;
-    uint64_t journal_from; /* first number that the present request asks for, of journal entries or of changed claims */
+    uint64_t journal_from; /* number of the first journal entry, or changed claim, that the present request asks for */
     struct gw_counters counters;
     size_t n_sessions;
     size_t n_greeting;       /* sessions that are not up yet */
@@ -169,11 +169,11 @@ struct gw_server {
     struct gw_idsock *idsock;         /* identity sockets; NULL in --user mode and in a small deployment */
     int ruleset;                      /* ruleset of gw_confine; -1: none */
     uint64_t last_number;             /* number of the newest session */
-    char own_address[GW_ADDRESS_MAX]; /* the identity of the gateway's own probes; "" none */
+    char own_address[GW_ADDRESS_MAX]; /* the identity of the gateway's own probes; "": none */
     uint64_t tidied_ms;
     struct gw_watch events;       /* events of idsock */
     struct gw_access_log *access; /* NULL if sessions have no identities */
-    struct gw_nodes nodes;        /* the gateways of the fleet; none: this one is alone */
+    struct gw_nodes nodes;        /* the gateways of the fleet; empty: there is only this one */
     struct gw_claims claims;
     struct gw_hold *holds;
     uint64_t hold_changes;
@@ -183,7 +183,7 @@ struct gw_server {
     char judge[200];    /* what the guard found wrong with the rules, links or routes; "": nothing */
     uint64_t begun_ms;  /* when the server started */
     uint64_t judged_ms; /* when the guard last reported; 0: never */
-    char krl[65];       /* digest of the KRL that all sessions were checked with; "" none */
+    char krl[65];       /* digest of the KRL that all sessions were checked with; "": none */
     uint64_t krl_ms;    /* when the KRL changed; 0: never */
     uint64_t repairs;   /* rules, routes or links that the guard restored */
     uint64_t silence_checked_ms;
@@ -193,15 +193,15 @@ struct gw_server {
     uint64_t registry_checked_ms;
     struct timespec registry_mtime;
     int64_t registry_inode;
-    uint64_t end_ms;  /* when a grant or evidence next ends, or the copy becomes stale, by the port's clock; 0: never */
-    int64_t end_wall; /* end_ms by the wall clock, which may be set forward */
-    char trouble[300]; /* the last failure that blocked all logins; "": none */
+    uint64_t end_ms;   /* port's time when a grant or evidence next ends, or the copy becomes stale; 0: never */
+    int64_t end_wall;  /* the same time on the wall clock, which may be set forward */
+    char trouble[300]; /* last failure that blocked all logins; "": none */
     bool stopping;
     bool failed; /* the server stops because of a failure */
 };
 
 /* Runs until SIGTERM or SIGINT, or until the identity sockets fail. Takes ownership of listeners (listening TCP
- * sockets), idsock and claims; idsock and claims may be NULL: sessions then have no identities. Called as the account,
+ * sockets), idsock and claims; idsock and claims may be NULL: sessions then have no identities. Call it as the account,
  * in the fleet's network namespace. Returns EXIT_SUCCESS or EXIT_FAILURE. */
 int gw_server_run(struct gw *g, struct gw_idsock *idsock, const struct gw_claims *claims, const int *listeners,
                   size_t n);
@@ -209,7 +209,7 @@ int gw_server_run(struct gw *g, struct gw_idsock *idsock, const struct gw_claims
 /* ---- gw_session.c ---- */
 /* Creates a session for the accepted connection tcp, which it owns. sshd is not started yet. NULL: out of memory. */
 struct gw_session *gw_session_new(struct gw_server *s, int tcp, const struct sockaddr_storage *peer);
-/* Starts x's login now, later if its source is slowed, or drops x if its source is refused. */
+/* Starts x's login at once, or later if its source is slowed. Drops x if its source is refused. */
 void gw_session_admit(struct gw_server *s, struct gw_session *x);
 /* Closes and frees x, whose sshd was not started. */
 void gw_session_discard(struct gw_session *x);
@@ -227,9 +227,10 @@ void gw_sessions_recheck(struct gw_server *s);
 void gw_sessions_launch_held(struct gw_server *s, uint64_t now_ms);
 /* Ends sessions whose peer sent nothing for GW_SILENCE_MAX_MS. */
 void gw_sessions_end_silent(struct gw_server *s, uint64_t now_ms);
-/* Ends sessions whose certificate has ended. */
+/* Ends sessions whose certificate has expired. */
 void gw_sessions_end_expired(struct gw_server *s, uint64_t now_ms);
-/* Call when sshd's helper (process pid) has refused a certificate; finds the session that it belongs to. */
+/* Call when sshd's helper (process pid) has refused a certificate. Finds the helper's session, and logs and counts the
+ * refusal. */
 void gw_session_refused(struct gw_server *s, pid_t pid, const char *reason);
 
 /* ---- gw_forwards.c ---- */
@@ -261,8 +262,8 @@ bool gw_session_counters(const struct gw_session *x, uint64_t *in, uint64_t *out
 bool gw_session_silence(const struct gw_session *x, uint64_t *silent_ms);
 /* Writes the session with its listeners and counters. */
 void gw_forwards_session_json(struct cmx_json *j, const struct gw_session *x, const struct gw_listeners *l);
-/* Call when sshd has refused a forward that the key does not permit, or a port that another session holds. Both count
- * and log it. */
+/* Call when sshd has refused a forward: gw_forwards_denied if the key does not permit it, gw_forwards_in_use if another
+ * session holds the port. Both functions count and log the refusal. */
 void gw_forwards_denied(struct gw_server *s, struct gw_session *x, const char *detail);
 void gw_forwards_in_use(struct gw_server *s, struct gw_session *x, unsigned long port);
 
@@ -287,8 +288,8 @@ void gw_control_accept(struct gw_server *s);
 void gw_control_readable(struct gw_server *s, struct gw_client *c);
 /* Continues the probes under way. Returns the ms until the next call is needed; -1: no probe is under way. */
 int gw_takeover_tick(struct gw_server *s);
-/* Begins the takeover for a device that logs in. The client is answered once the device's old sessions have ended or
- * proved alive. True: answer at once. */
+/* Begins the takeover for a device that logs in. The client gets its answer once the device's old sessions have ended
+ * or have answered a probe. True: there is nothing to wait for, answer at once. */
 bool gw_takeover_begin(struct gw_server *s, struct gw_client *c, const char *fingerprint);
 
 struct gw_probe {

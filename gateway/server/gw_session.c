@@ -25,7 +25,7 @@
 #include "gateway/server/gw_source.h"
 
 #define SSHD "/usr/sbin/sshd"
-#define MESSAGES_AT_ONCE 16 /* messages read at once: as many as a pipe holds; then other descriptors are served */
+#define MESSAGES_AT_ONCE 16 /* messages read in one turn, so that one session does not delay the others */
 
 /* Runs in the child. All other descriptors are close-on-exec. */
 _Noreturn static void exec_sshd(const struct gw_server *s, int tcp, int log, int procs)
@@ -53,8 +53,8 @@ static bool spawn(struct gw_server *s, struct gw_session *x)
     int procs = -1;
     struct cmx_why e = {0};
 
-    /* O_DIRECT keeps each write a message of its own. sshd logs names that peers choose and leaves line breaks in them
-     * on stderr, so line breaks cannot separate sshd's own lines from a peer's text. */
+    /* With O_DIRECT each write is a message of its own. sshd logs names that peers choose and leaves line breaks in
+     * them on stderr, so line breaks cannot separate sshd's own lines from a peer's text. */
     if (pipe2(pipe_fd, O_CLOEXEC | O_DIRECT) != 0)
         return false;
     x->number = ++s->last_number;
@@ -82,7 +82,7 @@ static bool spawn(struct gw_server *s, struct gw_session *x)
     return true;
 }
 
-/* True if the peer closed the connection while it waited in the queue; no sshd is started for it then. */
+/* True if the peer closed the connection while it waited in the queue; in that case no sshd is started. */
 static bool peer_is_gone(int tcp)
 {
     char byte;
@@ -178,7 +178,7 @@ void gw_sessions_launch_held(struct gw_server *s, uint64_t now_ms)
     }
 }
 
-/* sshd checks a certificate's end at the login only. */
+/* sshd checks a certificate's expiry only at the login. */
 void gw_sessions_end_expired(struct gw_server *s, uint64_t now_ms)
 {
     int64_t now = (int64_t)time(NULL);
@@ -190,7 +190,7 @@ void gw_sessions_end_expired(struct gw_server *s, uint64_t now_ms)
     }
 }
 
-/* sshd's keepalive does not cover a frozen peer whose ports are used: each use restarts sshd's timer. A live peer
+/* sshd's keepalives do not detect a frozen peer whose ports are in use: each use restarts sshd's timer. A live peer
  * answers every channel request and keepalive, so a silent peer is gone. */
 void gw_sessions_end_silent(struct gw_server *s, uint64_t now_ms)
 {
@@ -204,7 +204,7 @@ void gw_sessions_end_silent(struct gw_server *s, uint64_t now_ms)
     }
 }
 
-/* Returns the number of sessions with the same key, or of the same principal. */
+/* Returns the number of sessions with the same key or, for a certificate, the same name. */
 static size_t sessions_like(const struct gw_server *s, const struct gw_session *like)
 {
     size_t n = 0;
@@ -226,7 +226,7 @@ static void note_up(struct gw_server *s, const struct gw_session *x)
     }
     gw_note("%s: logged in from %s with the certificate '%s', serial %llu", x->name, x->from, k->id,
             (unsigned long long)k->serial);
-    gw_pending_forget(&s->pending, x->fingerprint); /* ssh also offers the key without its certificate */
+    gw_pending_forget(&s->pending, x->fingerprint); /* ssh may have offered the key without the certificate, too */
 }
 
 static void now_up(struct gw_server *s, struct gw_session *x, const struct gw_log_line *l)
@@ -255,7 +255,7 @@ static void now_up(struct gw_server *s, struct gw_session *x, const struct gw_lo
         gw_session_end(s, x, e.text);
     else if (err)
         gw_note("%s from %s: %s", x->fingerprint, x->from,
-                e.text); /* its rights are unknown; the next change reads them again */
+                e.text); /* its rights are unknown; they are read again at the next change */
     else if (gw_revoked_may_be(s, x) && gw_revoked_session(s, x))
         gw_session_end(s, x, "its key or certificate was revoked while it logged in");
     else if (!gw_hold_begin(s, x))
@@ -282,7 +282,8 @@ static bool key_is_retired(struct gw_server *s, const char *fingerprint)
     return retired;
 }
 
-/* Bounds log lines that any client can cause: sshd's failures, and certificates that it offers. */
+/* Logs an event that any client can cause (a failure of sshd, an offered certificate), at most GW_FATALS_PER_MINUTE
+ * times a minute. */
 static void note_bounded(struct gw_server *s, const struct gw_session *x, const char *what, const char *detail)
 {
     uint64_t now = cmx_port_now_ms();
@@ -386,7 +387,7 @@ static void free_session(struct gw_server *s, struct gw_session **link)
 {
     struct gw_session *x = *link;
 
-    kill(-x->pid, SIGKILL); /* processes that sshd left in its group */
+    kill(-x->pid, SIGKILL); /* kills processes that sshd left in its group */
     if (!x->up) {
         s->n_greeting--;
         s->counters.failed++;
@@ -450,7 +451,7 @@ static void recheck(struct gw_server *s, struct gw_session *x, struct gw_registr
     change = gw_rights_compare(&x->rights, &now);
     if (change == GW_RIGHTS_OTHER || (change == GW_RIGHTS_LESS && !s->idsock))
         gw_session_end(s, x, "disconnected because its permissions changed; it may reconnect");
-    gw_rights_free(&now); /* sshd keeps the rights of the login */
+    gw_rights_free(&now); /* not stored in x: sshd still applies the rights of the login */
 }
 
 static void end_revoked(struct gw_server *s)
@@ -485,7 +486,7 @@ void gw_sessions_recheck(struct gw_server *s)
     gw_hold_recheck(s, &r);
     gw_registry_copy_state(&r, path, &copy);
     any_end = gw_grant_next_end(&r, false, &left, &e) == CMX_OK;
-    if (copy.shared && !r.stale && (!any_end || copy.left < left)) { /* left 0: the copy became stale meanwhile */
+    if (copy.shared && !r.stale && (!any_end || copy.left < left)) { /* left is 0 if the copy became stale meanwhile */
         any_end = true;
         left = copy.left;
     }

@@ -67,7 +67,7 @@ static cmx_err keep_certificate(struct gw_session *x, const char *text, const st
     return CMX_OK;
 }
 
-/* Uses the global `certificate`, which has been parsed. */
+/* The caller has parsed text into the global `certificate`. */
 static cmx_err set_certificate(struct gw_server *s, struct gw_session *x, const char *text, struct cmx_why *e)
 {
     struct gw_registry r;
@@ -139,7 +139,7 @@ bool gw_session_certify(struct gw_server *s, pid_t pid, const char *text)
     err = gw_certificate_parse(&certificate, text, &e);
     if (!err)
         err = set_certificate(s, x, text, &e);
-    if (!err && gw_revoked_session(s, x)) /* sshd has checked it too, but possibly against a former KRL */
+    if (!err && gw_revoked_session(s, x)) /* sshd has checked it too, but possibly against an earlier KRL */
         err = cmx_why_fail(&e, CMX_EPERM, "the KRL revokes the certificate");
     if (err) {
         gw_session_drop_certificate(x);
@@ -148,7 +148,7 @@ bool gw_session_certify(struct gw_server *s, pid_t pid, const char *text)
     return !err;
 }
 
-/* The session has the last certificate that sshd's helper looked up; sshd must have accepted that one. */
+/* x stores the last certificate that sshd's helper looked up. Checks that sshd accepted the same certificate. */
 cmx_err gw_session_check_certificate(struct gw_session *x, const struct gw_log_line *l, struct cmx_why *e)
 {
     if (!l->authority[0]) {

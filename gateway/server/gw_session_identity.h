@@ -1,20 +1,20 @@
 /* gw_session_identity.h - finds the identity of a session. sshd's helper reports each key and certificate that it looks
- * up; sshd's log says which of them sshd accepted. Until then the session has the identity of the last one that was
- * looked up. */
+ * up; sshd's log says which of them sshd accepted. Before that, the session has the identity of the last key
+ * or certificate that was looked up. */
 #pragma once
 
 #include "gateway/registry/sshdlog.h"
 #include "gateway/server/gw_server.h"
 
-/* Call when sshd's helper (process pid) looks up a key: gives the helper's session the identity of the key. */
+/* Call when sshd's helper (process pid) looks up a key. Sets the identity of the helper's session to the key's. */
 void gw_session_identify(struct gw_server *s, pid_t pid, const char *fingerprint);
-/* Like gw_session_identify, for a certificate "TYPE BASE64". False: it may not log in. */
+/* Like gw_session_identify, for a certificate "TYPE BASE64". False: the certificate may not log in. */
 bool gw_session_certify(struct gw_server *s, pid_t pid, const char *text);
 
-/* Gives x the identity of a key. */
+/* Sets the identity of x to that of a key. */
 CMX_MUST_USE cmx_err gw_session_set_identity(struct gw_server *s, struct gw_session *x, const char *fingerprint,
                                              struct cmx_why *e);
-/* Compares x's certificate with the login. l: the log line of an accepted key. Drops x's certificate if the login used
- * none. CMX_EPERM: sshd accepted another certificate. */
+/* Checks that x's certificate is the one that sshd accepted. l: sshd's log line about the accepted key. Drops x's
+ * certificate if the login used none. CMX_EPERM: sshd accepted another certificate. */
 CMX_MUST_USE cmx_err gw_session_check_certificate(struct gw_session *x, const struct gw_log_line *l, struct cmx_why *e);
 void gw_session_drop_certificate(struct gw_session *x);

@@ -23,8 +23,8 @@
 #include "gateway/server/gw_server.h"
 #include "gateway/server/gw_start.h"
 
-/* Finds the sockets that systemd, or the process outside --user mode's namespaces, passed on: they have the numbers
- * from 3 on (sd_listen_fds(3)). */
+/* Finds the sockets that systemd passed on, or in --user mode the process outside the namespaces. Their numbers start
+ * at 3 (sd_listen_fds(3)). */
 static size_t inherited_listeners(int *out)
 {
     const char *count = getenv("LISTEN_FDS");
@@ -55,7 +55,7 @@ static int listen_on(const struct addrinfo *ai)
                sizeof one); /* accepted sockets inherit it, and sshd does not set it */
     setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &one, sizeof one); /* the address may come later (DHCP) */
     if (ai->ai_family == AF_INET6)
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero); /* [::] takes IPv4 too */
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero); /* [::] accepts IPv4 too */
     if (bind(fd, ai->ai_addr, ai->ai_addrlen) == 0 && listen(fd, 4096) == 0)
         return fd;
     close(fd);
@@ -84,8 +84,8 @@ static size_t open_listeners(const struct gw *g, int *out)
     return out[0] >= 0 ? 1 : 0;
 }
 
-/* Ensures that one gateway runs in each folder: this process holds the lock until it ends. A command that tests the
- * lock (gw_control_is_serving) and a gateway that is ending hold it for a moment, so this retries. */
+/* Ensures that at most one gateway runs in each folder: this process holds the lock until it ends. A command that tests
+ * the lock (gw_control_is_serving) and a gateway that is ending hold it for a moment, so this retries. */
 static bool lock_folder(const struct gw *g)
 {
     char path[GW_PATH_MAX];
@@ -99,15 +99,16 @@ static bool lock_folder(const struct gw *g)
     return false;
 }
 
-/* Runs the server in the fleet's namespace. As root, becomes the account. guarded: the server ends with the process
- * that started it. */
+/* Runs the server in the fleet's namespace. As root, becomes the account. guarded: the server ends when the process
+ * that started it ends. */
 static int serve_here(struct gw *g, uid_t uid, gid_t gid, bool guarded, const int *listeners, size_t n)
 {
     struct gw_claims claims = {-1};
     struct gw_idsock *idsock = NULL;
     struct cmx_why e = {0};
 
-    /* The claims' process is started first, so that it inherits no descriptor that must close with the server. */
+    /* Start the process that handles claims before opening any other descriptor: a descriptor that it inherited could
+     * stay open after the server ends. */
     if (!g->simple && gw_claims_open(&claims, &g->fleet, uid, gid, &e))
         return gw_fail("the gateway can't start: other gateways would not find its sessions", &e);
     if (!g->simple && gw_idsock_open(&idsock, uid, gid, &e))
@@ -133,8 +134,8 @@ static int serve_in_namespace(struct gw *g, const struct passwd *pw, const int *
     return serve_here(g, pw->pw_uid, pw->pw_gid, true, listeners, n);
 }
 
-/* Root without systemd: does the work of the units. This process watches the fleet's rules; its child runs the server
- * as the account. */
+/* Without systemd, root's command does the work of the units. This process watches the fleet's rules; its child runs
+ * the server as the account. */
 static int serve_as_root(struct gw *g, const int *listeners, size_t n)
 {
     const struct passwd *pw = getpwnam(g->account);

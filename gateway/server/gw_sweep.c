@@ -77,9 +77,9 @@ struct sweep {
     const struct pair_list *allowed;
     const struct gw_fleet *fleet;
     uint8_t gateway[16]; /* the gateway's own identity: its probes are always allowed */
-    uint8_t host[16];    /* the host's end of the link */
+    uint8_t host[16];    /* the host's address on the link */
     struct id_list doomed;
-    struct id_list operators; /* connections of root's programs, which need no grant */
+    struct id_list operators; /* connections that root's programs opened; they need no grant */
 };
 
 static bool in_fleet(const struct sweep *s, const void *address)
@@ -87,7 +87,8 @@ static bool in_fleet(const struct sweep *s, const void *address)
     return memcmp(address, s->fleet->prefix, s->fleet->bits / 8) == 0;
 }
 
-/* Connections without an identity at one end are those of programs that root started in the namespace. */
+/* True if no grant allows the connection. A connection with an end that has no identity belongs to a program that root
+ * started in the namespace, and may continue. */
 static bool is_doomed(const struct sweep *s, const struct inet_diag_sockid *id)
 {
     const void *local = id->idiag_src;
@@ -140,7 +141,8 @@ static struct diag_request diag_request(uint16_t type, uint16_t flags)
 static int read_piece(struct sweep *s, int fd, void *piece)
 {
     ssize_t got = recv(fd, piece, PIECE, 0);
-    int64_t len = got; /* wider than the length that NLMSG_NEXT subtracts, also where ssize_t has 32 bits */
+    int64_t len =
+        got; /* 64 bits, so that the length that NLMSG_NEXT subtracts can't wrap it round where ssize_t has 32 bits */
 
     for (struct nlmsghdr *h = piece; len > 0 && NLMSG_OK(h, (size_t)len); h = NLMSG_NEXT(h, len)) {
         const struct inet_diag_msg *m = NLMSG_DATA(h);
@@ -166,7 +168,7 @@ static bool find_doomed(struct sweep *s, int fd)
     void *piece = cmx_mem_alloc(PIECE);
     int more = -1;
 
-    /* The mask of all states except listeners and closed connections. */
+    /* All states except those of listeners and closed connections. */
     dump.req.idiag_states = ~(1u << TCP_LISTEN | 1u << TCP_CLOSE | 1u << TCP_TIME_WAIT);
     if (piece && send(fd, &dump, sizeof dump, 0) == sizeof dump)
         do
@@ -176,7 +178,7 @@ static bool find_doomed(struct sweep *s, int fd)
     return more == 0;
 }
 
-/* Destroys a socket. False: see errno. */
+/* Destroys a socket. False: it failed, and errno is set. */
 static bool destroy(int fd, const struct inet_diag_sockid *id)
 {
     struct diag_request kill = diag_request(SOCK_DESTROY, NLM_F_REQUEST | NLM_F_ACK);
@@ -190,7 +192,7 @@ static bool destroy(int fd, const struct inet_diag_sockid *id)
     if (send(fd, &kill, sizeof kill, 0) != sizeof kill || recv(fd, &answer, sizeof answer, 0) <= 0)
         return false;
     errno = answer.head.nlmsg_type == NLMSG_ERROR ? -answer.error.error : EPROTO;
-    return errno == 0 || errno == ENOENT; /* ENOENT: it has closed meanwhile */
+    return errno == 0 || errno == ENOENT; /* ENOENT: the connection closed meanwhile */
 }
 
 /* Runs in a child that is in the namespace. Returns 0, or errno after a failure. */

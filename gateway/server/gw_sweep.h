@@ -5,5 +5,5 @@
 #include "gateway/folder/gw_folder.h"
 #include "gateway/registry/party.h"
 
-/* Looks at every connection in the fleet's network namespace, as root. */
+/* Checks every connection in the fleet's network namespace. Call it as root. */
 CMX_MUST_USE cmx_err gw_sweep(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e);

@@ -1,7 +1,7 @@
 /* Takeover: a device logs in again while its old session may still hold its ports. sshd does not report whether a
  * session is alive, so the gateway probes the old session: a connection to one of its listeners makes its sshd request
- * a channel from the device (RFC 4254 section 7.2), and a live device answers, even if only with a refusal. A session
- * whose device sends no byte until the deadline is dead and is ended.
+ * a channel from the device (RFC 4254 section 7.2), and a live device answers, even if only with a refusal. If the
+ * device sends no byte before the deadline, the session is dead and is ended.
  *
  * The probe runs before the new login is verified. This is safe, because the probe never ends a live session: two
  * clients with the same key cannot keep ending each other's sessions. */
@@ -77,7 +77,7 @@ static bool asked_already(const struct gw_server *s, const struct gw_client *c, 
     return false;
 }
 
-/* Starts the probes of the sessions at this gateway. True: there is nothing to wait for. */
+/* Starts the probes of the sessions at this gateway. True: no probe is under way. */
 static bool begin_here(struct gw_server *s, struct gw_client *c, const char *fingerprint)
 {
     struct gw_history *h;
@@ -95,7 +95,8 @@ static bool begin_here(struct gw_server *s, struct gw_client *c, const char *fin
         return false;
     }
     h = gw_traffic_of(s, x->name);
-    /* A login asks twice (before and with its signature), and any client may offer a known public key at any rate. */
+    /* A login makes this request twice (before and with its signature), and any client may offer a known public key at
+     * any rate. */
     if (!h || (h->probed_ms && now - h->probed_ms < GW_PROBE_PAUSE_MS))
         return true;
     h->probed_ms = now;

@@ -7,7 +7,7 @@
 #include "cmxsafe/port/port.h"
 #include "gateway/server/gw_server.h"
 
-#define LOOKUPS_PER_MINUTE 120 /* lookups of targets without a session; each opens the registry */
+#define LOOKUPS_PER_MINUTE 120 /* limits lookups of targets without an entry, because each opens the registry */
 
 struct gw_history *gw_traffic_of(struct gw_server *s, const char *name)
 {
@@ -58,8 +58,8 @@ static void traffic_refresh(struct gw_server *s)
     }
 }
 
-/* Returns the device with this address. NULL: none. It looks the device up in the registry, so that other addresses
- * take no memory. */
+/* Returns the entry of the device with this address. Creates the entry only if the registry has such a device, so that
+ * other addresses take no memory. NULL: no such device, or too many lookups in this minute. */
 static struct gw_history *history_at(struct gw_server *s, const char *address)
 {
     char name[GW_NAME_MAX];

@@ -1,4 +1,4 @@
-/* gw_watch.h - a descriptor that the running gateway's loop waits for. */
+/* gw_watch.h - describes a descriptor that the running gateway's loop waits for. */
 #pragma once
 
 #include <stdbool.h>
@@ -15,11 +15,12 @@ typedef enum {
     GW_WATCH_PEERS
 } gw_watch_kind;
 
-/* The target of an epoll event; the first member of each watched object. */
+/* An epoll event points to this struct, which is the first member of each watched object. */
 struct gw_watch {
     gw_watch_kind kind;
     int fd;
 };
 
-/* Waits for w to become readable from now on. w must not move; closing its descriptor ends the watch. */
+/* Adds w to the descriptors that the loop waits for. w must not move in memory; closing its descriptor ends the watch.
+ * False: errno is set. */
 bool gw_watch_add(int epoll, struct gw_watch *w);

@@ -6,12 +6,12 @@
 
 #define GW_WORKERS 2
 
-/* The processes. A zeroed struct: they have not been started yet. */
+/* A zeroed struct means that no process has been started yet. */
 struct gw_worker_child {
     pid_t pid[GW_WORKERS];
     uint64_t started_ms[GW_WORKERS];
 };
 
-/* Call several times a second: starts the processes, and restarts those that ended. They end with this process. */
+/* Call several times a second: starts the processes, and restarts those that ended. They end when this process does. */
 void gw_worker_watch(struct gw_worker_child *w, const struct gw *g);
 void gw_worker_stop(struct gw_worker_child *w);

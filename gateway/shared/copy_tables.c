@@ -11,7 +11,7 @@
 static const char *const shared_meta[] = {"fleet", "domain", "update_keys"};
 static const char meta_filter[] = "key IN ('fleet','domain','update_keys')";
 
-/* Tables of observations that single gateways record, as opposed to decisions of operators. */
+/* Tables whose rows are observations that a gateway records, rather than decisions of operators. */
 static const struct {
     const char *table, *newest, *time;
 } observations[] = {{"seen", "at", "at"},
@@ -120,7 +120,7 @@ void gw_copy_names(FILE *f, const struct gw_copy_table *t, bool keys_only)
         }
 }
 
-/* Each column of a row is "-" for NULL, else "=" and its text. */
+/* The digested text of a row has "-" for each column that is NULL, and "=" with the column's text for the others. */
 void gw_copy_digest_sql(FILE *f, const struct gw_copy_table *t)
 {
     fprintf(f, "SELECT mod(coalesce(sum(('x'||substr(encode(sha256(convert_to(concat_ws(chr(%d)", SEPARATOR);

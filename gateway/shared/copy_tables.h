@@ -1,5 +1,5 @@
-/* copy_tables.h - the tables that gateways share, read from the copy's own schema. PostgreSQL's tables and all
- * statements are derived from it, so that each column is named only once (in registry.c). */
+/* copy_tables.h - describes the tables that gateways share, as read from the schema of the copy. The tables in
+ * PostgreSQL and all statements are derived from this description, so that each column is named only in registry.c. */
 #pragma once
 
 #include <stdbool.h>
@@ -27,7 +27,7 @@ struct gw_copy_table {
     char name[GW_COPY_NAME_MAX];
     struct gw_copy_column columns[GW_COPY_COLUMNS_MAX];
     size_t n;
-    const char *filter; /* SQL condition of the rows that are shared; "true" for all */
+    const char *filter; /* SQL condition that is true for the shared rows; "true": all rows are shared */
     const char
         *newest; /* the column that decides which of two observations is newer; NULL: not a table of observations */
     const char *time; /* the column with the time of an observation */
@@ -40,30 +40,32 @@ struct gw_copy_tables {
     size_t n;
 };
 
-/* The changes in the copy. */
+/* What a transfer from PostgreSQL changed in the copy. */
 struct gw_copy_changes {
     bool rows;       /* any row */
-    bool rights;     /* rows that decide who may do what: the rules have to be rendered again */
-    bool claims;     /* rows of claims: which gateway holds an identity */
-    size_t unclean;  /* texts that were replaced */
-    size_t left_out; /* rows that can't be in the copy */
+    bool rights;     /* a row that decides who may do what: the rules must be rendered again */
+    bool claims;     /* a row of table claim, which tells which gateway holds an identity */
+    size_t unclean;  /* number of texts with replaced characters, or cut */
+    size_t left_out; /* number of rows that the copy can't store */
     char first_left_out[GW_COPY_LEFT_OUT_MAX];
 };
 
-/* Reads the tables from the schema. CMX_ENOSPC: there are more tables or columns than fit, which is a defect. */
+/* Reads the tables from the schema. CMX_ENOSPC: the schema has more tables or columns than *out has room for, which is
+ * a defect of this program. */
 CMX_MUST_USE cmx_err gw_copy_tables_read(struct gw_registry *r, struct gw_copy_tables *out, struct cmx_why *e);
 
 const struct gw_copy_table *gw_copy_table_find(const struct gw_copy_tables *t, const char *name);
 
-/* True for a row of table meta that belongs to the fleet; the others are the gateway's own. */
+/* True for a key of table meta that belongs to the fleet. The other keys are settings of one gateway. */
 bool gw_copy_meta_is_shared(const char *key);
 
-/* Writes the columns' names: "a","b","c". */
+/* Writes the names of the columns, or with keys_only those of the primary key: "a","b","c". */
 void gw_copy_names(FILE *f, const struct gw_copy_table *t, bool keys_only);
 
-/* Computes the digest of the table's shared rows, the same as PostgreSQL computes with gw_copy_digest_sql. It detects
- * accidental differences and does not protect against an attacker. A row with a malformed address, which only an older
- * program can have stored, is not part of the digest. The digests then differ, and the table is replaced. */
+/* Computes the digest of the table's shared rows. gw_copy_digest_sql writes the statement with which PostgreSQL
+ * computes the same digest. It detects accidental differences and does not protect against an attacker. This side
+ * leaves out a row with a malformed address, which only an older program can have stored. The digests then differ, and
+ * the table is replaced. */
 CMX_MUST_USE cmx_err gw_copy_digest(struct gw_registry *r, const struct gw_copy_table *t, uint64_t *out,
                                     struct cmx_why *e);
 void gw_copy_digest_sql(FILE *f, const struct gw_copy_table *t);

@@ -12,7 +12,7 @@
 #include "gateway/registry/registry_device.h"
 
 #define CONTENT_MAX (GW_KRL_MAX / 3 * 4 + 4) /* characters of base64 */
-#define REASON_MAX 1024                      /* bytes of a reason, and of a column without a bound of its own */
+#define REASON_MAX 1024                      /* bytes of a reason, and of a column that is not in rules */
 #define INVALID UINT32_MAX
 
 static const struct {
@@ -61,8 +61,8 @@ bool gw_copy_rule_is_address(const struct gw_copy_rule *rule)
     return rule->form == GW_COPY_ADDRESS || rule->form == GW_COPY_ADDRESS_OR_NONE;
 }
 
-/* Reads the len - 1 bytes that follow the first byte of a UTF-8 character. The 0 at the end of a text is not such a
- * byte, so nothing behind it is read. */
+/* Reads the len - 1 bytes that follow the first byte of a UTF-8 character. The NUL at the end of a text is not such a
+ * byte, so nothing after it is read. */
 static bool take_rest(const char *s, size_t len, uint32_t *c)
 {
     for (size_t i = 1; i < len; i++) {
@@ -169,7 +169,8 @@ char *gw_copy_text_clean(const char *text, const struct gw_copy_rule *rule)
     return out; /* cmx_mem_alloc clears it */
 }
 
-/* A character has up to four bytes, so that a text that was cut may be a little shorter than the bound. */
+/* A text is cut before the first character that would exceed the bound. A character has up to four bytes, so a text
+ * that was cut may be up to three bytes shorter than the bound. */
 static bool may_be_cut(const char *text, const struct gw_copy_rule *rule)
 {
     return strlen(text) + 4 > rule->max;

@@ -1,6 +1,6 @@
 /* copy_text.h - checks and cleans the texts of the shared registry before the copy stores them. Another gateway, which
- * may be compromised, wrote them. Here they are printed on terminals and written into the files of sshd, BIRD and the
- * packet filter. Pure. */
+ * may be compromised, may have written these texts. This gateway prints them on terminals and writes them into files of
+ * sshd, BIRD and the packet filter. Pure. */
 #pragma once
 
 #include <stdbool.h>
@@ -9,10 +9,10 @@
 #define GW_COPY_REPLACED '?' /* replaces each character that the column may not contain */
 
 enum gw_copy_form {
-    GW_COPY_WORD,            /* only letters, digits and the signs that names, addresses, keys and digests need */
-    GW_COPY_TEXT,            /* UTF-8 without control characters and characters that hide or reorder others */
+    GW_COPY_WORD,            /* only letters, digits and the punctuation of names, addresses, keys and digests */
+    GW_COPY_TEXT,            /* UTF-8 without control characters or characters that hide or reorder others */
     GW_COPY_LINES,           /* GW_COPY_TEXT, with newlines */
-    GW_COPY_ADDRESS,         /* an IPv6 address as inet_ntop writes it; a row with anything else is left out */
+    GW_COPY_ADDRESS,         /* an IPv6 address as inet_ntop writes it; a row with any other text is left out */
     GW_COPY_ADDRESS_OR_NONE, /* GW_COPY_ADDRESS, or "" */
 };
 
@@ -30,8 +30,8 @@ bool gw_copy_text_is_clean(const char *text, const struct gw_copy_rule *rule);
 /* Returns the text with GW_COPY_REPLACED for each character that the rule forbids, cut to the rule's length. Free the
  * result with cmx_mem_free. NULL: out of memory. */
 char *gw_copy_text_clean(const char *text, const struct gw_copy_rule *rule);
-/* Returns true if gw_copy_text_clean may have made this text, so that PostgreSQL's text may differ. */
+/* Returns true if gw_copy_text_clean may have produced this text from a different one in PostgreSQL. */
 bool gw_copy_text_is_replaced(const char *text, const struct gw_copy_rule *rule);
-/* Returns a pattern for SQL's LIKE that matches every text from which gw_copy_text_clean makes this one. Free the
- * result with cmx_mem_free. NULL: out of memory. */
+/* Returns a pattern for SQL's LIKE that matches every text that gw_copy_text_clean turns into this one. Free the result
+ * with cmx_mem_free. NULL: out of memory. */
 char *gw_copy_text_pattern(const char *text, const struct gw_copy_rule *rule);

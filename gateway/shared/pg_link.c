@@ -9,10 +9,10 @@
 #include "gateway/registry/registry.h"
 
 #define PARAMETERS_MAX 16
-#define LOCK_NOT_AVAILABLE "55P03" /* PostgreSQL's error code after lock_timeout (manual, appendix A) */
+#define LOCK_NOT_AVAILABLE "55P03" /* PostgreSQL's error code when lock_timeout expires (manual, appendix A) */
 
-/* Runs once for each connection. lock_timeout allows for another gateway's long change (an import). A gateway that
- * holds the lock and is cut off loses it after idle_in_transaction_session_timeout. */
+/* Runs once for each connection. lock_timeout is long enough for another gateway's long change (an import). A gateway
+ * that is cut off while it holds the lock loses it after idle_in_transaction_session_timeout. */
 static const char session_setup[] =
     "SET search_path = cmxsafe; SET lock_timeout = '12s'; SET statement_timeout = '60s';"
     "SET idle_in_transaction_session_timeout = '15s'; SET client_min_messages = warning";
@@ -112,7 +112,7 @@ static PGconn *connect_with(const PQconninfoOption *options, const char *url)
         names[n] = "sslmode";
         values[n++] = "verify-full";
     }
-    names[n] = "dbname"; /* with expand_dbname, it may be a URL */
+    names[n] = "dbname"; /* may be a URL, because the call sets expand_dbname */
     values[n++] = url;
     names[n] = NULL;
     values[n] = NULL;
@@ -203,10 +203,10 @@ static cmx_err take_result(const PGresult *result, gw_pg_result_fn each, void *a
     if (code && strcmp(code, LOCK_NOT_AVAILABLE) == 0)
         return cmx_why_fail(e, CMX_EBUSY,
                             "another gateway has been changing the registry for a long time; repeat the command later");
-    return cmx_why_fail(e, CMX_EIO, "PostgreSQL refused it (%.200s); %s",
+    return cmx_why_fail(e, CMX_EIO, "PostgreSQL refused a statement (%.200s); %s",
                         code ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : "no reason given",
                         code && is_missing(code)
-                            ? "its tables were changed by hand: restore a backup there, or replace them from a "
+                            ? "its tables were changed by hand: restore a backup in PostgreSQL, or replace them from a "
                               "gateway's copy (docs/SCALE_OUT.md, Back to SQLite, and backup)"
                             : "see PostgreSQL's log");
 }

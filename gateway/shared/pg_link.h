@@ -1,4 +1,4 @@
-/* pg_link.h - one connection to PostgreSQL, with bounded waits: a peer that no longer answers fails the call. */
+/* pg_link.h - one connection to PostgreSQL, with bounded waits: a call fails if PostgreSQL no longer answers. */
 #pragma once
 
 #include <libpq-fe.h>
@@ -8,21 +8,21 @@
 
 #define GW_PG_PATIENCE_MS 15000
 
-/* Connects. CMX_EINVAL: as for gw_pg_url_check; CMX_ECLOSED: PostgreSQL can't be reached; CMX_ENOTSUP: it is too old.
- * The connection's search path is the schema "cmxsafe", and PostgreSQL aborts its transactions when this program sends
- * nothing for GW_PG_PATIENCE_MS. */
+/* Connects. CMX_EINVAL: as for gw_pg_url_check; CMX_ECLOSED: PostgreSQL can't be reached; CMX_ENOTSUP: its version is
+ * too old. The connection's search path is the schema "cmxsafe", and PostgreSQL aborts a transaction of the connection
+ * when this program sends nothing for GW_PG_PATIENCE_MS. */
 CMX_MUST_USE cmx_err gw_pg_open(PGconn **out, const char *url, struct cmx_why *e);
 
 /* Checks a URL. CMX_EINVAL: it is not "postgresql://...", or holds a password. */
 CMX_MUST_USE cmx_err gw_pg_url_check(const char *url, struct cmx_why *e);
 
-/* Runs one or more statements. Calls `each`, which may be NULL, with the results in turn, until it fails; its error is
- * returned after the other results were read. CMX_ECLOSED: the connection is lost or silent, do not use it again;
- * CMX_EBUSY: a lock was not free in time; CMX_EIO: PostgreSQL refused a statement, and the transaction has to be rolled
- * back. */
+/* Runs one or more statements. Calls `each`, which may be NULL, for each result. If `each` fails, it is not called
+ * again, and its error is returned after the other results have been read. CMX_ECLOSED: the connection is lost or
+ * silent, do not use it again; CMX_EBUSY: a lock was not free in time; CMX_EIO: PostgreSQL refused a statement, and the
+ * transaction has to be rolled back. */
 typedef cmx_err (*gw_pg_result_fn)(void *arg, const PGresult *result, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_pg_run(PGconn *c, const char *sql, gw_pg_result_fn each, void *arg, struct cmx_why *e);
 
-/* Waits for the next notification that the connection listens to (LISTEN); ignores those whose text ends with `except`
- * ("": none). CMX_ETIMEOUT, CMX_ECLOSED. */
+/* Waits for the next notification on a channel that the connection listens to (LISTEN). Ignores notifications whose
+ * text ends with `except`, unless `except` is "". CMX_ETIMEOUT: there was none; CMX_ECLOSED: the connection is lost. */
 CMX_MUST_USE cmx_err gw_pg_wait(PGconn *c, const char *except, int timeout_ms, struct cmx_why *e);

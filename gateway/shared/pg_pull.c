@@ -72,7 +72,7 @@ static bool is_clean(const struct gw_copy_table *t, size_t i, const PGresult *ro
            gw_copy_text_is_clean(PQgetvalue(rows, row, (int)i), &t->columns[i].rule);
 }
 
-/* Returns why the row can't be in the copy; NULL: it can. The key must be clean, because with replaced characters it
+/* Returns why the copy can't store the row; NULL: it can. The key must be clean, because a key with replaced characters
  * would name another row. Addresses must be well-formed, because they are written into rules and BIRD's configuration.
  */
 static const char *find_fault(const struct gw_copy_table *t, bool key_only, const PGresult *rows, int row)
@@ -165,8 +165,8 @@ static size_t count_unclean(const struct gw_copy_table *t, const PGresult *rows,
     return n;
 }
 
-/* Stores the row. A row that no cmxsafe writes, because it breaks a constraint of the copy, is left out. If leaving it
- * out could permit something, the call fails. */
+/* Stores the row. A row that breaks a constraint of the copy is left out; no cmxsafe writes such a row. The call fails
+ * if the row's absence could permit something. */
 static cmx_err insert_row(struct gw_registry *r, sqlite3_stmt *insert, const struct gw_copy_table *t,
                           const PGresult *rows, int row, struct gw_copy_changes *out, struct cmx_why *e)
 {
@@ -185,8 +185,8 @@ static cmx_err insert_row(struct gw_registry *r, sqlite3_stmt *insert, const str
     return leave_out(out, name, fault ? fault : sqlite3_errmsg(r->db), e);
 }
 
-/* All changed rows are deleted before any is inserted, because a name may have moved from one row to another. The last
- * column is true for a row that was removed. */
+/* Deletes all changed rows before it inserts any, because a name may have moved from one row to another. The last
+ * column is true for a row that was removed in PostgreSQL. */
 static cmx_err store_rows(struct gw_registry *r, const struct gw_copy_table *t, const PGresult *rows,
                           struct gw_copy_changes *out, struct cmx_why *e)
 {
@@ -239,11 +239,12 @@ static void write_select(FILE *f, const struct gw_copy_table *t, int64_t from)
         fprintf(f, "revision>%lld", (long long)from);
     else
         fputs("NOT removed", f);
-    fputs(" ORDER BY revision;", f); /* inserts the older row first: if two rows together break a unique constraint, the
-                                        newer one is left out, or the call fails if the table restricts */
+    fputs(" ORDER BY revision;",
+          f); /* older rows come first: if two rows together break a unique constraint, the newer one is left out, or
+                 the call fails if a missing row of the table could permit something */
 }
 
-/* Runs the text written to f as one query; passes its results to each, in the order of the tables. */
+/* Runs the text written to f as one query; passes the results to `each`, in the order of the tables. */
 static cmx_err run_made(PGconn *c, FILE *f, char **sql, gw_pg_result_fn each, struct pull *p, struct cmx_why *e)
 {
     cmx_err err;
@@ -346,7 +347,7 @@ cmx_err gw_pg_pull_compared(PGconn *c, struct gw_registry *r, const struct gw_co
     return err;
 }
 
-/* Deletes the rows that refer to a row that is not there; fk: a row of foreign_keys_sql. */
+/* Deletes the rows whose foreign key refers to a missing row. fk: the foreign key, as a row of foreign_keys_sql. */
 static cmx_err delete_orphans(struct gw_registry *r, sqlite3_stmt *fk, struct gw_copy_changes *out, struct cmx_why *e)
 {
     const char *table = gw_sql_text(fk, 0);

@@ -10,7 +10,8 @@
 CMX_MUST_USE cmx_err gw_pg_pull_since(PGconn *c, struct gw_registry *r, const struct gw_copy_tables *t, int64_t from,
                                       struct gw_copy_changes *out, struct cmx_why *e);
 
-/* Replaces the tables whose digests differ from PostgreSQL's. rights_only: compares only the tables of rights. */
+/* Replaces the tables whose digests differ from PostgreSQL's. rights_only: compares only the tables that decide who may
+ * do what. */
 CMX_MUST_USE cmx_err gw_pg_pull_compared(PGconn *c, struct gw_registry *r, const struct gw_copy_tables *t,
                                          bool rights_only, struct gw_copy_changes *out, struct cmx_why *e);
 
@@ -18,7 +19,7 @@ CMX_MUST_USE cmx_err gw_pg_pull_compared(PGconn *c, struct gw_registry *r, const
 CMX_MUST_USE cmx_err gw_pg_pull_all(PGconn *c, struct gw_registry *r, const struct gw_copy_tables *t,
                                     struct gw_copy_changes *out, struct cmx_why *e);
 
-/* Call once after the rows were copied, before the commit. Removes rows that refer to a row that is not there, since
- * SQLite would refuse the commit, and records what was left out. all: all tables were compared, so that an older record
- * is deleted if nothing was left out. */
+/* Call once after rows were copied, before the commit. Removes rows that refer to a missing row, since SQLite would
+ * refuse the commit, and records how many rows were left out. all: all tables were compared; if no row was left out, an
+ * older record is deleted. */
 CMX_MUST_USE cmx_err gw_pg_pull_end(struct gw_registry *r, bool all, struct gw_copy_changes *out, struct cmx_why *e);

@@ -19,7 +19,8 @@ static void put_table(FILE *f, const struct gw_copy_table *t)
     fputs("revision BIGINT NOT NULL, removed BOOLEAN NOT NULL DEFAULT false, PRIMARY KEY(", f);
     gw_copy_names(f, t, true);
     fputs("));", f);
-    /* A column that is NOT NULL without a default can only be in the first version of a table. */
+    /* A column that is NOT NULL without a default can't be added to a table with rows. Only a table's first version has
+     * such columns. */
     for (size_t i = 0; i < t->n; i++) {
         const struct gw_copy_column *c = &t->columns[i];
         if (!c->key)
@@ -32,7 +33,8 @@ static void put_table(FILE *f, const struct gw_copy_table *t)
 
 void gw_pg_rows_schema(FILE *f, const struct gw_copy_tables *t)
 {
-    fputs(/* One row: the fleet, the versions of programs that may use it, and the revision of the last change. */
+    fputs(/* The table has one row: the fleet's id, the versions of programs that may use it, and the revision of the
+             last change. */
           "CREATE TABLE IF NOT EXISTS registry(one BOOLEAN PRIMARY KEY DEFAULT true CHECK(one), id TEXT NOT NULL,"
           " schema INTEGER NOT NULL, compatible INTEGER NOT NULL, revision BIGINT NOT NULL);",
           f);
@@ -66,8 +68,8 @@ static void put_value(struct gw_pg_writer *w, sqlite3_value *v)
 
 /* ---- sending ---- */
 
-/* The condition of each UPDATE has the row's old values, so if it changes no row, another gateway changed the row
- * meanwhile. */
+/* The condition of each UPDATE contains the row's old values. If an UPDATE changes no row, another gateway has changed
+ * the row meanwhile. */
 static cmx_err check_written(void *arg, const PGresult *result, struct cmx_why *e)
 {
     (void)arg;
@@ -127,7 +129,7 @@ static void statement_done(struct gw_pg_writer *w, struct cmx_why *e)
 
 /* ---- statements ---- */
 
-/* Ends INSERT INTO t(...) VALUES(...) so that it replaces a row, or a tombstone, with the same key. */
+/* Writes the end of an INSERT: the statement then replaces a row, or a tombstone, with the same key. */
 static void put_upsert_tail(FILE *f, const struct gw_copy_table *t, bool merge)
 {
     fputs(" ON CONFLICT(", f);
@@ -201,8 +203,8 @@ static void put_key(struct gw_pg_writer *w, const struct gw_copy_table *t, sqlit
         }
 }
 
-/* Writes the condition that the column has its old value. PostgreSQL may have other characters where the copy has
- * replacements, or a longer text where the copy's was cut. */
+/* Writes the condition that the column has its old value. If gw_copy_text_clean may have changed the value, the
+ * condition is a pattern: PostgreSQL may have other characters where the copy has replacements, or a longer text. */
 static void put_old(struct gw_pg_writer *w, const struct gw_copy_column *column, sqlite3_value *v)
 {
     bool is_text = v && sqlite3_value_type(v) == SQLITE_TEXT;

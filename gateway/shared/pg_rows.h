@@ -1,5 +1,5 @@
-/* pg_rows.h - rows of the copy as SQL statements for PostgreSQL, and the tables that they go into. Statements are text,
- * with values quoted by libpq, so that many rows take one round trip. */
+/* pg_rows.h - writes SQL statements for PostgreSQL that create the tables and store rows of the copy. Statements are
+ * text, with values quoted by libpq, so that many rows take one round trip. */
 #pragma once
 
 #include <libpq-fe.h>
@@ -22,10 +22,10 @@ struct gw_pg_writer {
 
 void gw_pg_writer_begin(struct gw_pg_writer *w, PGconn *c, int64_t revision);
 /* Sends the remaining statements. CMX_EBUSY: a row in PostgreSQL differs from the copy's; other errors as for
- * gw_pg_run. Frees the memory; call it also after an error, once. */
+ * gw_pg_run. Frees the memory. Call it once, also after an error. */
 CMX_MUST_USE cmx_err gw_pg_writer_end(struct gw_pg_writer *w, struct cmx_why *e);
 
-/* Writes the current row of stmt, whose columns are all of t's. merge: keeps the newer of two observations. */
+/* Writes the current row of stmt, which selects all columns of t. merge: keeps the newer of two observations. */
 void gw_pg_writer_row(struct gw_pg_writer *w, const struct gw_copy_table *t, sqlite3_stmt *stmt, bool merge,
                       struct cmx_why *e);
 

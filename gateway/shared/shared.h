@@ -1,6 +1,6 @@
-/* shared.h - a registry that several gateways share, in PostgreSQL. Each gateway keeps a copy of it: the SQLite file in
- * its folder, which all reads use. A change runs on the copy like on a registry that is not shared, and is committed in
- * PostgreSQL before it is committed here. While PostgreSQL can't be reached, a change fails.
+/* shared.h - a registry in PostgreSQL that several gateways share. Each gateway keeps a copy of it: the SQLite file in
+ * its folder, which all reads use. A change runs on the copy as on a registry that is not shared, and is committed in
+ * PostgreSQL before it is committed in the copy. While PostgreSQL can't be reached, a change fails.
  *
  * All rows of all tables are shared, except the settings of the gateway itself (table meta). PostgreSQL keeps, for each
  * row, the revision of its last change; one row lock serialises changes, so that a reader that has revision N has all
@@ -18,41 +18,43 @@ struct gw_shared;
 CMX_MUST_USE cmx_err gw_shared_open(struct gw_shared **out, const char *url, struct cmx_why *e);
 void gw_shared_close(struct gw_shared *s);
 
-/* Makes r, which is open for writing, use the registry at url for each change from now on. The first change connects.
- * gw_registry_close of r ends the sharing. */
+/* From now on, each change to r, which is open for writing, is also made in the registry at url. The first change
+ * connects. gw_registry_close(r) ends the sharing. */
 CMX_MUST_USE cmx_err gw_shared_attach(struct gw_registry *r, const char *url, struct cmx_why *e);
 
-/* Begins a transaction in which r starts to be shared. If PostgreSQL holds no registry, it makes the tables and copies
- * all rows there. If it holds a fleet's registry: with adopt, r's content is replaced by it; without adopt, the call
- * fails with CMX_EEXIST. gw_registry_commit or gw_registry_rollback of r ends it. */
+/* Begins a transaction that turns r into the copy of a shared registry. If PostgreSQL holds no registry, the
+ * transaction creates the tables and copies all rows there. If PostgreSQL holds a fleet's registry: with adopt, its
+ * rows replace those of r; without adopt, the call fails with CMX_EEXIST. gw_registry_commit(r) or
+ * gw_registry_rollback(r) ends the transaction. */
 CMX_MUST_USE cmx_err gw_shared_found(struct gw_registry *r, const char *url, bool adopt, struct cmx_why *e);
 
-/* Stores an id for the registry that gw_shared_found is going to make, unless r has such an id. If the process ends
- * after PostgreSQL's commit and before the copy's, the next gw_shared_found makes that registry again from r, unless it
- * was changed in PostgreSQL meanwhile. */
+/* Stores in r an id for the registry that gw_shared_found will create, unless r has such an id. If the process ends
+ * between the commit in PostgreSQL and the commit in r, the next gw_shared_found recognises its registry by this id. It
+ * then creates the registry again from r, unless another gateway has changed it meanwhile. */
 CMX_MUST_USE cmx_err gw_shared_found_prepare(struct gw_registry *r, struct cmx_why *e);
 
 /* ---- following ---- */
 
-/* What gw_shared_follow compares. CHANGES: rows that changed since the last call. RIGHTS: also a digest of each table
- * of rights. ALL: also a digest of the other tables. A table whose digest differs is replaced. */
+/* What gw_shared_follow checks. CHANGES: it copies rows that changed since the last call. RIGHTS: it also compares the
+ * digests of the tables that decide who may do what. ALL: it also compares the digests of the other tables. A table
+ * whose digest differs is replaced. */
 enum gw_shared_check { GW_SHARED_CHANGES, GW_SHARED_RIGHTS, GW_SHARED_ALL };
 
-/* Queries in one round trip whether there is anything to transfer: changes in PostgreSQL, or observations here. Errors
- * as for gw_shared_follow. */
+/* Queries in one round trip whether there is anything to transfer: changes in PostgreSQL, or observations that are
+ * stored only in the copy. Errors as for gw_shared_follow. */
 CMX_MUST_USE cmx_err gw_shared_behind(struct gw_shared *s, struct gw_registry *r, bool *behind, struct cmx_why *e);
 
 /* Checks that PostgreSQL has all tables and columns that the copy r has. CMX_EIO: at least one is missing. */
 CMX_MUST_USE cmx_err gw_shared_check_tables(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);
 
 /* Brings the copy r, which is open for writing, up to date, and sends observations that were stored while PostgreSQL
- * could not be reached. CMX_ECLOSED: close s; CMX_ENOTSUP: the registry needs a newer program; CMX_EFORMAT: it is
- * another fleet's. */
+ * could not be reached. CMX_ECLOSED: the connection is lost, close s; CMX_ENOTSUP: the registry needs a newer program;
+ * CMX_EFORMAT: it is another fleet's registry. */
 CMX_MUST_USE cmx_err gw_shared_follow(struct gw_shared *s, struct gw_registry *r, enum gw_shared_check check,
                                       struct gw_copy_changes *out, struct cmx_why *e);
 
-/* Deletes the tombstones of rows that were removed more than a day ago. Does so once a day, at whichever gateway calls
- * it first. Errors as for gw_shared_follow, which must have been called with s before. */
+/* Deletes the tombstones of rows that were removed more than a day ago. The first call of a day by any gateway does
+ * this; further calls do nothing. Call gw_shared_follow with s before. Errors as for gw_shared_follow. */
 CMX_MUST_USE cmx_err gw_shared_prune(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);
 
 /* Waits up to timeout_ms for a change, but ignores observations that this gateway recorded itself. CMX_ETIMEOUT: there

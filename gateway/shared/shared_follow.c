@@ -15,8 +15,8 @@ static cmx_err has_notes(struct gw_registry *r, bool *out, struct cmx_why *e)
     return err;
 }
 
-/* Runs a transaction without a change, which sends stored observations and creates tables and columns that this version
- * added. */
+/* Runs a transaction without a change of its own. Its beginning sends stored observations, and creates tables and
+ * columns that this version added. */
 static cmx_err settle_there(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
 {
     const struct gw_sharing *own_sharing = r->sharing;
@@ -37,8 +37,8 @@ static cmx_err settle_there(struct gw_shared *s, struct gw_registry *r, struct c
     return err;
 }
 
-/* Finds which devices are in quarantine, as a list of ids; to be freed with sqlite3_free. Evidence is stored often, but
- * changes rights only if it changes this list. */
+/* Lists the ids of the devices in quarantine. Free the list with sqlite3_free. Evidence is stored often, but changes
+ * rights only if it changes this list. */
 static cmx_err list_quarantined(struct gw_registry *r, char **out, struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
@@ -61,10 +61,11 @@ static cmx_err take_rows(struct gw_shared *s, struct gw_registry *r, enum gw_sha
     cmx_err err = CMX_OK;
     char left_out[8];
 
-    /* PostgreSQL was restored from a backup, a failover lost its last changes, or this copy is too old. */
+    /* Either the copy is ahead, because PostgreSQL was restored from a backup or lost its last changes in a failover,
+     * or the copy is so old that tombstones that it needs have been deleted. */
     if (from > s->head.revision || from < s->head.pruned)
         check = GW_SHARED_ALL;
-    /* A row that was left out may have been corrected. */
+    /* A row that was left out may have been corrected in PostgreSQL since. */
     if (check == GW_SHARED_RIGHTS && gw_meta_get(r, GW_META_LEFT_OUT, left_out, sizeof left_out) != CMX_ENOENT)
         check = GW_SHARED_ALL;
     if (check != GW_SHARED_ALL && from != s->head.revision)

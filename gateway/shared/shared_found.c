@@ -45,8 +45,8 @@ static cmx_err send_all(struct gw_shared *s, struct gw_registry *r, struct cmx_w
     return err ? err : sent;
 }
 
-/* Makes the registry's row. If r is a copy of a registry that was lost, the new one has its id, and a revision so high
- * that every other copy is compared as a whole. */
+/* Inserts the row of table registry. If r is a copy of a registry that was lost, the new registry gets the same id, and
+ * a revision so high that every other copy is compared completely. */
 static cmx_err add_head(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
 {
     char sql[320];
@@ -65,7 +65,7 @@ static cmx_err add_head(struct gw_shared *s, struct gw_registry *r, struct cmx_w
     return err ? err : gw_pg_run(s->c, sql, NULL, NULL, e);
 }
 
-/* True if an earlier gw_shared_found of this gateway made the registry, and nobody has changed it since. */
+/* True if an earlier gw_shared_found of this gateway created the registry, and no gateway has changed it since. */
 static bool is_unfinished(const struct gw_shared_head *h, struct gw_registry *r)
 {
     char id[GW_SHARED_ID_MAX];

@@ -1,4 +1,5 @@
-/* A build without libpq: every call fails, so that a gateway whose registry is in PostgreSQL changes nothing. */
+/* For a build without libpq: every call fails. If the registry is in PostgreSQL, a command therefore fails before it
+ * changes the copy, which would then differ from the registry. */
 #include "gateway/shared/shared.h"
 
 static cmx_err unsupported(struct cmx_why *e)

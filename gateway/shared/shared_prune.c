@@ -31,7 +31,8 @@ static void put_setting(FILE *f, const char *key, const char *value, int64_t rev
             key, value, (long long)revision);
 }
 
-/* Runs in a transaction. Uses PostgreSQL's clock. */
+/* Deletes the tombstones up to revision `mark`, stores the next mark, and commits the open transaction. Times are
+ * PostgreSQL's. */
 static cmx_err prune_before(struct gw_shared *s, int64_t mark, struct cmx_why *e)
 {
     char number[24];

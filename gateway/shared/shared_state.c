@@ -12,12 +12,12 @@
 #include "gateway/shared/pg_link.h"
 #include "gateway/shared/pg_pull.h"
 
-/* After a failure, observations are stored here for this long before PostgreSQL is tried again. */
+/* After a failure, observations are stored only in the copy for this long; then PostgreSQL is tried again. */
 #define AWAY_MS 5000
-#define MERGE_SLACK_S 5 /* observations from this long before the first stored one are sent, too */
+#define MERGE_SLACK_S 5 /* observations from up to this long before the first stored one are sent, too */
 
-/* A connection that its last user closed is kept for the next one, so that a process that writes often does not connect
- * each time. */
+/* shared_close keeps its connection here for the next gw_shared_attach, so that a process that writes often does not
+ * connect each time. */
 static struct gw_shared *idle;
 static uint64_t away_until_ms;
 
@@ -372,7 +372,7 @@ static cmx_err shared_commit(struct gw_registry *r, struct cmx_why *e)
     struct gw_shared *s = r->shared;
     cmx_err err = CMX_OK;
 
-    if (!s->locked) { /* a transaction of this gateway alone */
+    if (!s->locked) { /* a transaction without PostgreSQL, see begin_detached */
         r->detached = false;
         return CMX_OK;
     }

@@ -8,8 +8,8 @@
 #include "gateway/shared/pg_rows.h"
 #include "gateway/shared/shared.h"
 
-/* Programs whose tables have this version or a later one can run beside this program. A change that only adds tables,
- * and columns with a default, does not raise the number. */
+/* Programs with this schema version or a later one can use the registry together with this program. A change that only
+ * adds tables, and columns with a default, does not raise the number. */
 #define GW_SHARED_COMPATIBLE 2
 #define GW_SHARED_ID_MAX 40
 #define GW_SHARED_ORIGIN_MAX 96
@@ -31,7 +31,7 @@ struct gw_shared {
     bool dirty;                        /* the transaction has sent rows */
     bool locked;                       /* a transaction is open in PostgreSQL */
     bool observed;                     /* the transaction only adds observations */
-    char origin[GW_SHARED_ORIGIN_MAX]; /* of this gateway, for gw_shared_wait; "" unknown */
+    char origin[GW_SHARED_ORIGIN_MAX]; /* name of this gateway's copy, for gw_shared_wait; "": unknown */
 };
 
 #define GW_SHARED_HEAD_SQL                                                                                             \
@@ -57,15 +57,16 @@ void gw_shared_origin(struct gw_registry *r, char out[GW_SHARED_ORIGIN_MAX]);
 CMX_MUST_USE cmx_err gw_shared_tables(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);
 /* Creates the tables and columns that PostgreSQL does not have yet. */
 CMX_MUST_USE cmx_err gw_shared_run_schema(struct gw_shared *s, struct cmx_why *e);
-/* Runs the schema if the tables are of an older version. */
+/* Calls gw_shared_run_schema if PostgreSQL's tables have an older version. */
 CMX_MUST_USE cmx_err gw_shared_upgrade_schema(struct gw_shared *s, struct cmx_why *e);
 
 /* Sends rows of t: all, or if `observed`, only the observations since the time `since`. */
 CMX_MUST_USE cmx_err gw_shared_send_rows(struct gw_pg_writer *w, struct gw_registry *r, const struct gw_copy_table *t,
                                          bool observed, int64_t since, struct cmx_why *e);
 
-/* The steps that begin a transaction, in this order: take PostgreSQL's lock; lock the copy, and bring it up to date;
- * record changes. gw_shared_begin_on_copy includes the third. */
+/* The steps that begin a transaction, in this order. gw_shared_lock takes PostgreSQL's lock. gw_shared_begin_on_copy
+ * locks the copy and brings it up to date. gw_shared_record, which gw_shared_begin_on_copy calls, starts recording the
+ * changes. */
 CMX_MUST_USE cmx_err gw_shared_lock(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_shared_begin_on_copy(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_shared_record(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);

@@ -6,7 +6,7 @@
 #include "cmxsafe/core/secret.h"
 #include "cmxsafe/core/text.h"
 
-/* Appends a check. wanted: the manifest or the caller requires it. */
+/* Appends a check. wanted: the manifest or the caller requires it; otherwise it is skipped. holds: it passes. */
 static struct cmx_check *add(struct cmx_verdict *v, const char *name, bool wanted, bool holds, const char *found)
 {
     struct cmx_check *c;
@@ -40,7 +40,7 @@ static void add_text(struct cmx_verdict *v, const char *name, const char *found,
     add(v, name, wanted[0] != 0, strcmp(found, wanted) == 0, found);
 }
 
-/* True for hybrids with ML-KEM (FIPS 203) or NTRU Prime, with any curve and hash. */
+/* True for hybrid key exchanges with ML-KEM (FIPS 203) or NTRU Prime, with any curve and hash. */
 static bool is_post_quantum(const char *key_exchange)
 {
     return strncmp(key_exchange, "mlkem", 5) == 0 || strncmp(key_exchange, "sntrup", 6) == 0;

@@ -18,8 +18,8 @@ struct cmx_expect {
     const struct cmx_manifest *manifest;    /* required */
     const struct cmx_measurement *measured; /* the reference's measurements, one for each region, in order; required */
     size_t n_measured;
-    const uint8_t *gateway; /* SHA-256 of the host key; NULL: the manifest's is used; if the manifest has none, the host
-                               key is not checked */
+    const uint8_t *gateway; /* SHA-256 of the gateway's host key; NULL: the manifest's digest is used, or the host key
+                               is not checked if the manifest has none */
     const uint8_t *session; /* the SSH session identifier that the verifier sees; NULL: not checked */
     size_t session_len;
 };
@@ -27,9 +27,9 @@ struct cmx_expect {
 typedef enum { CMX_CHECK_FAILED = 0, CMX_CHECK_PASSED = 1, CMX_CHECK_SKIPPED = 2 } cmx_check_result;
 
 struct cmx_check {
-    const char *name; /* static: "nonce", "secure-boot", "region" */
+    const char *name; /* static text, such as "nonce", "secure-boot", "region" */
     cmx_check_result result;
-    char found[CMX_EVIDENCE_NAME_MAX + 8]; /* the evidence's value, as text */
+    char found[CMX_EVIDENCE_NAME_MAX + 8]; /* the value in the evidence, as text */
 };
 
 struct cmx_verdict {

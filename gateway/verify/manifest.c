@@ -23,7 +23,7 @@ static bool is_printable(char c)
     return c >= 0x20 && c <= 0x7e;
 }
 
-/* Reads one bare word at *s, to the next blank or comment; its text goes to *dst. */
+/* Reads one unquoted word at *s, up to the next blank or comment, and appends it to *dst. */
 static cmx_err take_bare(const char **s, const char *end, char **dst)
 {
     for (; *s < end && !is_blank(**s) && **s != '#'; ++*s) {
@@ -34,7 +34,8 @@ static cmx_err take_bare(const char **s, const char *end, char **dst)
     return CMX_OK;
 }
 
-/* Reads one word in quotes at *s; '\' escapes the next character. A blank, a comment or the line's end must follow. */
+/* Reads one word in quotes at *s and appends its text to *dst; '\' escapes the next character. A blank, a comment or
+ * the line's end must follow. */
 static cmx_err take_quoted(const char **s, const char *end, char **dst)
 {
     for (++*s; *s < end && **s != '"'; ++*s) {
@@ -245,7 +246,7 @@ static const struct statement {
     {"mask", add_mask, true, "mask must be BEGIN END NAME (at most 16)"},
 };
 #define N_STATEMENTS (sizeof statements / sizeof statements[0])
-_Static_assert(N_STATEMENTS <= 32, "a bit for each");
+_Static_assert(N_STATEMENTS <= 32, "seen has a bit for each statement");
 
 static cmx_err take_first(const struct words *w, struct cmx_why *why)
 {
@@ -316,8 +317,9 @@ cmx_err cmx_manifest_parse(struct cmx_manifest *m, const char *text, size_t len,
         ++*line;
         err = split(&w, text, n);
         if (err)
-            cmx_why_set(why,
-                        "a line must have at most 400 printable characters in 7 words, each bare or whole in quotes");
+            cmx_why_set(
+                why,
+                "a line must have at most 400 printable characters and 7 words, each unquoted or completely in quotes");
         if (!err && w.n > 0) {
             err = first ? take_first(&w, why) : take_line(m, &w, &seen, why);
             first = false;

@@ -71,15 +71,18 @@ struct cmx_manifest {
     size_t n_masks;
 };
 
-/* Parses len bytes. On error *line (from 1) is the line with the error, and *why the reason. CMX_EFORMAT, CMX_EINVAL
- * (overlap, beyond the flash, reversed), CMX_EEXIST (a value stated twice), CMX_ENOSPC (more than the bounds). */
+/* Parses len bytes. On error *line is the number of the line with the error, counted from 1, and *why the reason.
+ * CMX_EFORMAT: a line is not a valid statement, or a required one is missing; CMX_EINVAL: ranges overlap, are reversed
+ * or end beyond the flash, or a value is not valid; CMX_EEXIST: a statement occurs twice; CMX_ENOSPC: a line is too
+ * long, or there are too many regions or masks. */
 CMX_MUST_USE cmx_err cmx_manifest_parse(struct cmx_manifest *m, const char *text, size_t len, unsigned *line,
                                         struct cmx_why *why);
 
-/* Appends the text form, which parses to the same. CMX_ENOSPC. CMX_EINVAL: a text that is not printable ASCII. */
+/* Appends the manifest as text, from which cmx_manifest_parse gives the same manifest. CMX_ENOSPC: out is full;
+ * CMX_EINVAL: a text in m is not printable ASCII. */
 CMX_MUST_USE cmx_err cmx_manifest_print(const struct cmx_manifest *m, struct cmx_buf *out);
 
-/* Writes the regions as ranges, in their order: what a verifier requests. */
+/* Writes the ranges of the regions in their order. A verifier requests the measurements of these ranges. */
 void cmx_manifest_ranges(const struct cmx_manifest *m, struct cmx_ranges *out);
 
 #define CMX_MANIFEST_GAPS_MAX (2 * CMX_RANGES_MAX + 1)

@@ -19,7 +19,7 @@
 
 cmx_err reference_map(const char *path, const uint8_t **data, size_t *len, struct cmx_why *why)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a FIFO would block */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* without O_NONBLOCK, a FIFO would block */
     struct stat st;
     void *map;
 
@@ -155,8 +155,8 @@ struct cmx_range reference_extent(const struct reference *r)
     return r->part[0].range;
 }
 
-/* Returns the bytes at [offset, offset + len), in scratch if they are erased or cross parts. NULL: not all within the
- * reference. */
+/* Returns the bytes at [offset, offset + len), in scratch if they are erased or cross parts. NULL: the reference does
+ * not contain all of them. */
 static const uint8_t *bytes_at(const struct reference *r, uint32_t offset, size_t len, uint8_t scratch[CMX_CHUNK])
 {
     size_t done = 0;

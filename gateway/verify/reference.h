@@ -1,5 +1,5 @@
-/* reference.h - the expected content of flash, from files: one image, or the regions of a manifest. Files are
- * memory-mapped. */
+/* reference.h - provides the expected content of flash from files: from one image, or from the files of a manifest's
+ * regions. Files are memory-mapped. */
 #pragma once
 
 #include "cmxsafe/core/why.h"
@@ -18,13 +18,13 @@ struct reference {
     size_t n;
 };
 
-/* Opens a file that holds flash from address `at` on. Call reference_close also after an error. why: one sentence.
- * CMX_ENOENT, CMX_EPERM, CMX_EIO; CMX_EINVAL: not a regular file, empty, or beyond 4 GB. */
+/* Opens a file with the content of flash from address `at` on. Call reference_close also after an error. why: one
+ * sentence. CMX_EINVAL also if the content would end beyond 4 GB; other errors as for reference_map. */
 CMX_MUST_USE cmx_err reference_open_image(struct reference *r, const char *path, uint32_t at, struct cmx_why *why);
 
-/* Opens the manifest's regions, whose files are relative to `dir`. Each region's digest is checked (CMX_ESIG).
- * CMX_ETRUNC: a file is shorter than its region; CMX_ENOMEM; other errors as for reference_map. Call reference_close
- * also after an error. */
+/* Opens the manifest's regions, whose files are relative to `dir`. CMX_ESIG: the digest of a region's bytes is not the
+ * manifest's; CMX_ETRUNC: a file is shorter than its region; CMX_ENOMEM: out of memory; other errors as for
+ * reference_map. Call reference_close also after an error. */
 CMX_MUST_USE cmx_err reference_open_manifest(struct reference *r, const struct cmx_manifest *m, const char *dir,
                                              struct cmx_why *why);
 void reference_close(struct reference *r);
@@ -41,6 +41,6 @@ CMX_MUST_USE cmx_err reference_hash(const struct reference *r, const struct cmx_
 CMX_MUST_USE cmx_err reference_measure(const struct reference *r, struct cmx_range range, const uint8_t key[32],
                                        const void *nonce, size_t len, uint8_t out[CMX_SHA256_LEN]);
 
-/* Maps a whole file for reading; the caller unmaps it with munmap. CMX_ENOENT, CMX_EPERM, CMX_EIO; CMX_EINVAL: not a
- * regular file of 1 byte to 4 GB. */
+/* Maps a whole file for reading; the caller unmaps it with munmap. CMX_ENOENT: there is no such file; CMX_EPERM: no
+ * permission to read it; CMX_EIO: it can't be opened or mapped; CMX_EINVAL: not a regular file of 1 byte to 4 GB. */
 CMX_MUST_USE cmx_err reference_map(const char *path, const uint8_t **data, size_t *len, struct cmx_why *why);

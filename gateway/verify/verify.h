@@ -1,6 +1,6 @@
-/* verify.h - from a token to a verdict: authenticates evidence, computes the digests that the reference should have,
- * and appraises. Two kinds of verifier: one that holds the device's hardware key, and one that holds only a struct
- * cmx_attest_key, for signed evidence. No I/O beyond the mapped reference files. */
+/* verify.h - turns a token into a verdict: authenticates the evidence, computes the measurements of the reference, and
+ * compares them with the evidence. There are two kinds of verifier: one has the device's hardware key, the other has
+ * only a struct cmx_attest_key and verifies signed evidence. No I/O beyond the mapped reference files. */
 #pragma once
 
 #include "cmxsafe/identity/attest_key.h"
@@ -15,11 +15,11 @@ struct verify_key {
     uint8_t digest[32];               /* key of the measurements */
 };
 
-/* Makes the verifier of MACed evidence, from the hardware key through hmac (cmx_identity_*). The caller wipes *out
- * after use. */
+/* Derives the keys that verify MACed evidence. hmac computes HMACs with the device's hardware key (cmx_identity_*). The
+ * caller wipes *out after use. */
 CMX_MUST_USE cmx_err verify_key_from_hwkey(struct verify_key *out, cmx_hmac_fn hmac, void *arg);
 
-/* Makes the verifier of signed evidence. */
+/* Sets *out to the keys that verify signed evidence. */
 void verify_key_from_attest_key(struct verify_key *out, const struct cmx_attest_key *k);
 
 /* Pointers are borrowed for the call; gateway and session may be NULL, see struct cmx_expect. */
@@ -37,7 +37,8 @@ struct verify_input {
 };
 
 /* Verifies a token and appraises it. CMX_OK: the token is authentic, *e holds its claims, and *v the verdict, which may
- * be negative. Otherwise why says what is wrong: CMX_ESIG (not made with this device's key), CMX_EFORMAT, CMX_ETRUNC,
- * CMX_ENOENT (a range is not within the reference). Never trust *v after an error. */
+ * be negative. Otherwise why says what is wrong. CMX_ESIG: the token was not made with this device's key; CMX_EFORMAT,
+ * CMX_ETRUNC: it is malformed or incomplete; CMX_ENOENT: a region is not within the reference. Never trust *v after an
+ * error. */
 CMX_MUST_USE cmx_err verify_evidence(const struct verify_input *in, struct cmx_evidence *e, struct cmx_verdict *v,
                                      struct cmx_why *why);

@@ -121,7 +121,8 @@ static void format_option(const struct cli_option *o, char *out, size_t cap)
                  value_name(o, words, sizeof words));
 }
 
-/* Prints the words of text, starting at column `at` and continuing lines at column `indent`. Returns the column. */
+/* Prints the words of text from column `at` on. Further lines begin at column `indent`. Returns the column after the
+ * last word. */
 static size_t print_words(const char *text, size_t len, size_t indent, size_t at)
 {
     size_t start = 0;
@@ -145,8 +146,8 @@ static size_t print_words(const char *text, size_t len, size_t indent, size_t at
     return at;
 }
 
-/* Returns the length of the paragraph that begins at text. It ends at a blank line, or where prose changes to lines
- * that begin with two spaces, or back. */
+/* Returns the length of the paragraph that begins at text. It ends at a blank line, and between a line that begins with
+ * two spaces and a line that does not. */
 static size_t paragraph(const char *text)
 {
     bool verbatim = strncmp(text, "  ", 2) == 0;
@@ -271,7 +272,7 @@ static void print_help(const struct cli_line *line)
 
 /* ---- the manual page ---- */
 
-/* Escapes what roff would interpret. */
+/* Prints text, and escapes the characters that roff would interpret. */
 static void put_roff_part(const char *text, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
@@ -338,7 +339,8 @@ static void roff_options(const struct cli_line *line)
     }
 }
 
-/* Prints the sections of a manual page. part: prints the text about one command, for the page of its program. */
+/* Prints the sections of a manual page. part: prints them without headings, as the part about one command in the page
+ * of its program. */
 static void print_man(const struct cli_line *line, bool part)
 {
     printf(part ? ".PP\n.nf\n" : ".SH SYNOPSIS\n.nf\n");
@@ -417,7 +419,7 @@ static bool is_choice(const struct cli_option *o, const char *value)
     return false;
 }
 
-/* Stores a value. CLI_OK or CLI_USAGE. */
+/* Stores an option's value. Returns CLI_OK, or CLI_USAGE if the value is not valid. */
 static int set_value(const struct cli_line *line, const struct cli_option *o, const char *value)
 {
     char words[120];
@@ -446,7 +448,8 @@ static int set_value(const struct cli_line *line, const struct cli_option *o, co
     return CLI_USAGE;
 }
 
-/* Parses one option at argv[*i]; *i moves over a value that is an argument of its own. CLI_OK or CLI_USAGE. */
+/* Parses one option at argv[*i]. If the option's value is a separate argument, increments *i. Returns CLI_OK or
+ * CLI_USAGE. */
 static int take_option(const struct cli_line *line, char **argv, int *i, bool given[])
 {
     const char *word = argv[*i];
@@ -526,7 +529,7 @@ int cli_dispatch(const char *prefix, const struct cli_command *table, size_t n, 
     line.notes = notes;
     if (argc < 2)
         return cli_usage(prefix, "no command given");
-    if (argc > 2 && strcmp(argv[1], "help") == 0) { /* `help COMMAND` is `COMMAND --help` */
+    if (argc > 2 && strcmp(argv[1], "help") == 0) { /* `help COMMAND` means `COMMAND --help` */
         memmove(&argv[1], &argv[2], (size_t)(argc - 2) * sizeof argv[0]);
         argv[argc - 1] = (char *)(uintptr_t) "--help";
     }

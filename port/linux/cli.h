@@ -35,12 +35,12 @@ struct cli_list {
 struct cli_option {
     const char *name;  /* the long name without the dashes */
     const char *value; /* the value's name in the help; NULL for a flag */
-    const char *help;  /* one phrase; the help appends the target's value before parsing as the default, unless it is 0
+    const char *help;  /* one phrase; the help appends the default: the target's value before parsing, unless that is 0
                           or NULL */
     cli_type type;
     union {
         bool *flag;
-        const char **text; /* points into argv afterwards */
+        const char **text; /* after parsing, points into argv */
         uint64_t *number;
         struct cli_list *list;
     } target;
@@ -48,8 +48,8 @@ struct cli_option {
     char short_name;            /* 'c' for -c; 0: none */
     bool required;              /* the command fails without it */
     bool hex;                   /* the help prints the default number in hexadecimal */
-    const char *const *choices; /* the words that a text may be, NULL at the end; NULL: any text */
-    const char *implied;        /* the value of a bare --name; another value must follow as --name=VALUE */
+    const char *const *choices; /* the words that a text may be, and NULL at the end; no list (NULL): any text */
+    const char *implied;        /* value of --name alone; any other must be given as --name=VALUE */
     const char *former;         /* the option's name in an earlier version, accepted but not in the help; NULL: none */
 };
 
@@ -87,7 +87,7 @@ struct cli_line {
      * line that begins with two spaces is printed as it is. notes may be NULL. */
     const char *about, *notes;
     size_t min_operands, max_operands;
-    const char *rest_form; /* the arguments after "--", such as "COMMAND ..."; NULL: they are operands */
+    const char *rest_form; /* the arguments after "--" as the help shows them: "COMMAND ..."; NULL: they are operands */
     const struct cli_option *options;
     size_t n_options;
     const struct cli_command *commands; /* listed in the help */
@@ -105,8 +105,8 @@ struct cli_line {
     }
 
 /* Fills the options' targets, line->operand and line->rest. Every command also takes --help and -h, and --help=man for
- * scripts/gen_man.sh. On CMX_OK the command continues. Otherwise it returns *status: CLI_OK when help was printed,
- * CLI_USAGE when an error was. */
+ * scripts/gen_man.sh. After CMX_OK the command continues. After an error it returns *status: CLI_OK if help was
+ * printed, CLI_USAGE if an error message was printed. */
 CMX_MUST_USE cmx_err cli_parse(struct cli_line *line, int argc, char **argv, int *status);
 
 /* Runs the command of the table that argv[1] names. prefix is the words before it ("cmxsafe gateway"). Prints the list

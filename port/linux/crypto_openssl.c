@@ -118,7 +118,7 @@ void cmx_hmac_abort(struct cmx_hmac *h)
     mac_of(h)->ctx = NULL;
 }
 
-/* Makes an EVP key from the public point. NULL: not on the curve, or no memory. */
+/* Creates an EVP key from a public point. NULL: the point is not on the curve, or out of memory. */
 static EVP_PKEY *public_key(const uint8_t pub[CMX_P256_PUBLIC_LEN])
 {
     char group[] = "P-256";
@@ -203,7 +203,7 @@ out:
     return err;
 }
 
-/* Makes an EVP key pair from a scalar whose range was checked. NULL: no memory. */
+/* Creates an EVP key pair from a scalar whose range the caller has checked. NULL: out of memory. */
 static EVP_PKEY *key_pair(const uint8_t scalar[CMX_P256_SCALAR_LEN], const uint8_t pub[CMX_P256_PUBLIC_LEN])
 {
     BIGNUM *k = BN_secure_new();

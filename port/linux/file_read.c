@@ -47,7 +47,7 @@ static cmx_err check_mode(const struct stat *st, const char *path, struct cmx_wh
     return CMX_EPERM;
 }
 
-/* Explains the most common mistake: root made the key, and the agent's user cannot read it. */
+/* Explains the most common mistake: root created the key file, and the agent's user cannot read it. */
 static cmx_err fail_to_open(int e, const char *path, bool secret, struct cmx_why *why)
 {
     const struct passwd *me = secret && e == EACCES ? getpwuid(geteuid()) : NULL;
@@ -177,7 +177,7 @@ static char *text_grow(char *text, size_t n, size_t size)
     return grown;
 }
 
-/* Requests one byte more than expected, to detect a longer file. *text is the caller's to free, also on error. */
+/* Requests one byte more than expected, to detect a longer file. The caller frees *text, also after an error. */
 static cmx_err read_up_to(FILE *f, size_t max, char **text, size_t *len, struct cmx_why *why)
 {
     size_t size = max < FIRST_READ ? max : FIRST_READ, n = 0;
@@ -212,7 +212,7 @@ cmx_err cmx_file_read_any(const char *path, size_t max, char **out, size_t *len,
 
         return fail(from_errno(number), why, strerror(number));
     }
-    setvbuf(f, NULL, _IONBF, 0); /* no copy of a secret stays in a buffer of libc */
+    setvbuf(f, NULL, _IONBF, 0); /* unbuffered, so that no copy of a secret stays in libc's memory */
     err = read_up_to(f, max, &text, len, why);
     if (f != stdin)
         fclose(f);

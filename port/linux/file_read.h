@@ -10,18 +10,19 @@
 
 /* Reads a regular file of at most max bytes; *out gets a NUL after the content; free it with cmx_mem_free_secret.
  * secret: refuses a file that group or others can access (CMX_EPERM). why: one phrase, such as "Permission denied".
- * CMX_ENOENT, CMX_EPERM, CMX_EIO, CMX_ENOSPC, CMX_ENOMEM. */
+ * CMX_ENOENT: there is no such file; CMX_EPERM also: no permission to read it; CMX_EIO: not a regular file, or reading
+ * failed; CMX_ENOSPC: longer than max; CMX_ENOMEM: out of memory. */
 CMX_MUST_USE cmx_err cmx_file_read(const char *path, size_t max, bool secret, char **out, size_t *len,
                                    struct cmx_why *why);
 
 /* Reads the first line of a secret file, without the newline. CMX_EFORMAT: it is empty or holds a NUL. */
 CMX_MUST_USE cmx_err cmx_file_read_secret_line(const char *path, char **out, struct cmx_why *why);
 
-/* Checks a secret file that a library reads later. */
+/* Checks the type, size and mode of a secret file that a library will read. Errors as for cmx_file_read. */
 CMX_MUST_USE cmx_err cmx_file_check_secret(const char *path, struct cmx_why *why);
 
-/* Opens a file or a pipe for reading; close it with fclose. Does not wait for a FIFO's writer: a FIFO without one reads
- * as empty. NULL: errno has the reason, EISDIR for a directory. */
+/* Opens a file or a pipe for reading; close it with fclose. Does not wait for a FIFO's writer: a FIFO without a writer
+ * reads as empty. NULL: errno has the reason (EISDIR: it is a directory). */
 FILE *cmx_file_open(const char *path);
 
 /* Reads a file, a pipe, or stdin (path "-") of at most max bytes; *out gets a NUL after the content; free it with

@@ -54,7 +54,7 @@ const char *cmx_host_fault(const char *text)
     if (strlen(text) > CMX_HOST_NAME_MAX)
         return "is longer than a host name may be";
     if (strpbrk(text, ":[]%"))
-        return is_ipv6(text) ? NULL : "is neither a host name nor an address; give a port on its own";
+        return is_ipv6(text) ? NULL : "is neither a host name nor an address; give the port separately";
     if (inet_pton(AF_INET, text, bytes) == 1)
         return NULL;
     for (const char *next = text; *next; next += len + (next[len] == '.')) {

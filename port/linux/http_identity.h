@@ -1,12 +1,13 @@
-/* http_identity.h - represents the client of an HTTP connection as the address that the server library stores for the
- * connection. */
+/* http_identity.h - libmicrohttpd stores one address for each HTTP connection. These functions use it to store and read
+ * the client's address. */
 #pragma once
 
 #include <sys/socket.h>
 
 #include "cmxsafe/core/ip.h"
 
-/* Writes the address of the client of an accepted socket (cmx_peer), or the unspecified address. Returns the length. */
+/* Writes the address of the client of an accepted socket (cmx_peer), or the unspecified address if the client has none.
+ * Returns the length of *out. */
 socklen_t http_identity_address(int accepted, struct sockaddr_storage *out);
 
 /* Writes that address as text; "" for the unspecified one and for NULL. */

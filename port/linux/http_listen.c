@@ -1,5 +1,5 @@
-/* http_listen.c - the kernel's sockets as the listener of the HTTP services: for each service one thread accepts
- * connections and passes them to the server. */
+/* http_listen.c - implements the listener of the HTTP services with the kernel's sockets: for each service, one thread
+ * accepts connections and passes them to the server. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -89,8 +89,8 @@ static cmx_err listen_on(const struct cmx_http_service *s, int *fd, uint16_t *po
     return CMX_OK;
 }
 
-/* Makes the descriptor blocking, like the other listeners: a non-blocking one gives EAGAIN after shutdown, not
- * EINVAL. */
+/* Makes the descriptor blocking, like those of the other listeners: after a shutdown, accept on a non-blocking socket
+ * fails with EAGAIN instead of EINVAL. */
 static cmx_err listen_at(const char *path, int *fd)
 {
     cmx_err err = cmx_unix_listen(path, SOMAXCONN, fd);

@@ -1,4 +1,4 @@
-/* http_mhd.c - http.h over libmicrohttpd, with one thread for each connection, so that routes may block. This file
+/* http_mhd.c - implements http.h with libmicrohttpd. Each connection has a thread, so routes may block. This file
  * implements routing, HEAD, 404, 405, 414 and deadlines; the library implements the protocol.
  *
  * libmicrohttpd accepts an answer only before the first piece of a body or after its last (MHD_queue_response). An
@@ -34,11 +34,11 @@
 #define STREAM_BLOCK (16 * 1024)
 #define DRAIN_MAX (64u * 1024 * 1024) /* bytes of a body drained after an early answer; then the connection closes */
 #define DRAIN_TIMEOUTS 4              /* draining may take this many idle timeouts */
-#define ANSWER_TIMEOUTS 2             /* the same for an answer, or for STREAM_BLOCK bytes of a stream */
+#define ANSWER_TIMEOUTS 2             /* sending an answer, or STREAM_BLOCK bytes of a stream, may take this many */
 #define ROOM_MS 50                    /* time between attempts to make room for a connection */
-/* The bound on connections is enforced here (cmx_linux_http_feed). The library would reset connections above its own
- * bound, and up to version 1.0.1 MHD_add_connection does not release a lock at that bound. The library's bound is
- * therefore higher, so that connections that are being closed do not count. */
+/* cmx_linux_http_feed limits the connections. The library would reset connections above its own limit, and up to
+ * version 1.0.1 MHD_add_connection does not release a lock at that limit. The library's limit is therefore higher by
+ * this number, so that connections that are being closed do not reach it. */
 #define LIBRARY_SLACK 1024
 
 #define FUNCTIONS(X)                                                                                                   \
@@ -271,8 +271,8 @@ static cmx_err refuse(struct cmx_http_request *r)
     return cmx_http_reply(r, MHD_HTTP_METHOD_NOT_ALLOWED, "text/plain", "method not allowed\n", 19, &header, 1);
 }
 
-/* Call it with the result of each call of the route. After an error the route is not called again, and the answer is
- * 500 if the route gave none. False: there is no memory for that. */
+/* Call it with the result of each call of the route's functions. After an error they are not called again, and the
+ * answer is 500 unless the route has answered. False: out of memory for the answer. */
 static bool settle(struct cmx_http_request *r, cmx_err err)
 {
     if (err == CMX_OK)
@@ -348,7 +348,7 @@ static enum MHD_Result on_end(struct cmx_http_request *r)
     return queue(r);
 }
 
-/* ---- what the library calls ---- */
+/* ---- the library's callbacks ---- */
 
 static void *on_target(void *arg, const char *uri, struct MHD_Connection *connection)
 {
@@ -578,7 +578,7 @@ cmx_err cmx_linux_http_feed(struct cmx_http_server *server, int fd, int accepted
     }
     if (lib.MHD_add_connection(server->daemon, fd, (const struct sockaddr *)&client, client_len) == MHD_YES)
         return CMX_OK;
-    peer_remove(server, NULL); /* the library has closed it without a notification */
+    peer_remove(server, NULL); /* the library has closed fd without calling on_connection */
     return CMX_OK;
 }
 

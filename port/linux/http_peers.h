@@ -32,10 +32,11 @@ void http_peers_destroy(struct http_peers *s); /* call it when the list is empty
  * no deadlines. */
 struct http_peer *http_peer_new(struct http_peers *s, int fd);
 
-/* The connection awaits the head of a request, for at most an idle timeout. p may be NULL, here and below. */
+/* Call when the connection begins to await the head of a request, which it may do for one idle timeout. p may be NULL,
+ * here and below. */
 void http_peer_head(struct http_peers *s, struct http_peer *p);
 
-/* The head is complete. The next step may take n idle timeouts; n 0: no deadline. */
+/* Call when the head is complete, and before each further step. The step may take n idle timeouts; n 0: no deadline. */
 void http_peer_set(struct http_peers *s, struct http_peer *p, unsigned n);
 
 /* True when the connection should close after the current answer. */
@@ -45,7 +46,7 @@ bool http_peer_old(const struct http_peers *s, const struct http_peer *p);
 void http_peers_sweep(struct http_peers *s);
 
 /* Makes room for another connection: shuts down the one that has awaited a head for longest, if it has waited longer
- * than HTTP_PEER_GRACE_MS. Does nothing while an earlier one is still being closed. */
+ * than HTTP_PEER_GRACE_MS. Does nothing while a connection that was shut down earlier is still being closed. */
 void http_peers_evict(struct http_peers *s);
 
 void http_peer_free(struct http_peers *s, struct http_peer *p);

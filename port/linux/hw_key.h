@@ -2,7 +2,7 @@
  * program opens it once at start and puts cmx_hw_key_kind and cmx_hw_key_hmac into its cmx_linux_device.
  *
  * Errors of the functions that open a key: CMX_ENOKEY: there is no usable key; CMX_ENOENT, CMX_EPERM, CMX_EIO: it
- * cannot be read; CMX_ENOMEM. why (may be NULL) says what is wrong and how to correct it. */
+ * cannot be read; CMX_ENOMEM: out of memory. why (may be NULL) says what is wrong and how to correct it. */
 #pragma once
 
 #include <stddef.h>
@@ -15,7 +15,7 @@
 struct cmx_hw_key;
 
 /* Opens a key of 32 raw bytes in a regular file that only its owner (this user, or root) can access. The key is then in
- * this program's memory, and evidence says "software". */
+ * this program's memory, and evidence reports the key as "software". */
 CMX_MUST_USE cmx_err cmx_hw_key_open_file(const char *path, struct cmx_hw_key **out, struct cmx_why *why);
 
 /* Opens an HMAC-SHA256 key at a persistent handle of a TPM 2.0. tcti: as in tpm2-tools ("device:/dev/tpmrm0",
@@ -25,7 +25,7 @@ CMX_MUST_USE cmx_err cmx_tpm_hmac_open(const char *tcti, uint32_t handle, struct
 
 cmx_key_kind cmx_hw_key_kind(const struct cmx_hw_key *k);
 
-/* Computes the HMAC. Any thread; calls are serialised. CMX_EIO; CMX_ENOKEY: k is NULL. */
+/* Computes the HMAC. Any thread; calls are serialised. CMX_EIO: the TPM failed; CMX_ENOKEY: k is NULL. */
 CMX_MUST_USE cmx_err cmx_hw_key_hmac(struct cmx_hw_key *k, const void *msg, size_t len, uint8_t out[32]);
 
 /* Wipes and frees k, which may be NULL. */
@@ -38,12 +38,12 @@ struct cmx_hw_key_ops {
     void (*close)(void *state);
 };
 
-/* Takes ownership of state, also on error. */
+/* Creates a key whose functions are ops. Takes ownership of state, also on error. */
 CMX_MUST_USE cmx_err cmx_hw_key_create(cmx_key_kind kind, const struct cmx_hw_key_ops *ops, void *state,
                                        struct cmx_hw_key **out);
 
 /* Reads a regular file of exactly 32 bytes. closed: refuses a file that anyone except this user or root can access. */
 CMX_MUST_USE cmx_err cmx_hw_key_read_file(const char *path, bool closed, uint8_t key[32], struct cmx_why *why);
 
-/* Makes a key whose bytes this program holds; copies the bytes. */
+/* Creates a key that stays in this program's memory. Copies the bytes of key. */
 CMX_MUST_USE cmx_err cmx_hw_key_create_raw(cmx_key_kind kind, const uint8_t key[32], struct cmx_hw_key **out);

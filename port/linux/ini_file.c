@@ -1,6 +1,6 @@
 /* libinih gives its handler no line number, cuts lines at 200 bytes, silently drops a line without '=' and takes an
- * indented key for a continuation. The reader below feeds it lines and makes up for that: it counts and strips them,
- * passes a long line in pieces (as libinih's own continuation lines) and parses section lines itself. */
+ * indented key for a continuation. The reader below therefore counts the lines, removes white space around them, passes
+ * a long line in pieces (as continuation lines of libinih) and parses section lines itself. */
 #include "port/linux/ini_file.h"
 
 #include <ctype.h>
@@ -16,7 +16,7 @@ struct ini {
     const struct cmx_ini_handler *handler;
     const char *next; /* text not read yet */
     size_t left;
-    unsigned line; /* number of the line in rest and value */
+    unsigned line; /* number of the current line */
 
     bool before_first; /* there was no section line so far */
     bool skip;         /* ignore the keys of this section */
@@ -131,7 +131,7 @@ static void load_line(struct ini *p)
 }
 
 /* Returns how many bytes of the rest of the line to pass, at most room. Cuts only between two letters or digits,
- * because libinih strips white space at both ends. 0: no place to cut. */
+ * because libinih strips white space at both ends of a piece. 0: there is no place to cut. */
 static size_t piece(const struct ini *p, size_t room)
 {
     size_t n = p->rest_len;
@@ -156,7 +156,7 @@ static char *read_line(char *out, int num, void *arg)
             return NULL;
         load_line(p);
     }
-    lead = p->rest_len && !p->first ? 1 : 0; /* white space in front continues the value */
+    lead = p->rest_len && !p->first ? 1 : 0; /* libinih takes a piece with white space in front for a continuation */
     n = piece(p, (size_t)num - 2 - lead);
     if (p->rest_len && n == 0) {
         ini_error(p, "this long line cannot be read; put the value into a file");

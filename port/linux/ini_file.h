@@ -13,14 +13,14 @@
 #define CMX_INI_FILE_MAX (512 * 1024) /* bytes: 1 KB for each of 512 contexts */
 #define CMX_INI_LINE_MAX 4096         /* bytes; a known_hosts line of an RSA key has some 800 */
 
-/* Called in the order of the file; line counts from 1. */
+/* Functions that cmx_ini_parse calls in the order of the lines. line: the line's number, counted from 1. */
 struct cmx_ini_handler {
     void *arg;
-    /* The text between the brackets, without white space around it. False: its keys are skipped. */
+    /* text: the section's name, without white space around it. False: the section's keys are skipped. */
     bool (*section)(void *arg, unsigned line, const char *text, size_t len);
     void (*pair)(void *arg, unsigned line, const char *key, const char *value);
     void (*error)(void *arg, unsigned line, const char *what);
 };
 
-/* Reads the text. CMX_ENOMEM: libinih could not allocate; errors of the text are reported to h->error alone. */
+/* Reads the text. CMX_ENOMEM: out of memory. Errors in the text do not fail the call; they are reported to h->error. */
 CMX_MUST_USE cmx_err cmx_ini_parse(const char *text, size_t len, const struct cmx_ini_handler *h);

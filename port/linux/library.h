@@ -1,6 +1,6 @@
 /* library.h - loads shared libraries that only some configurations need, so that other configurations cost no memory
  * and work where the library is not installed. Libraries are loaded by soname: the dynamic linker searches the same
- * system folders as for linked libraries, and no setting changes that.
+ * system folders as for linked libraries, and no setting of cmxsafe changes that.
  *
  * The caller lists the library's functions once, and calls them through a structure of pointers:
  *

@@ -1,5 +1,6 @@
-/* linux_http.h - the source of connections for the HTTP services (http.h) of a Linux program: the kernel's sockets, or
- * another listener. The virtual board on lwIP accepts in its own stack and passes each connection over a socketpair. */
+/* linux_http.h - where the HTTP services (http.h) of a Linux program get their connections from: the kernel's sockets,
+ * or another listener. The virtual board on lwIP accepts connections in its own stack and passes each on through a
+ * socketpair. */
 #pragma once
 
 #include "cmxsafe/core/why.h"
@@ -7,7 +8,7 @@
 
 struct cmx_linux_http_listener {
     /* Listens at the address and port of *service, and calls cmx_linux_http_feed for each connection from a thread of
-     * its own until stop returns. *listening is passed to stop. Errors as cmx_http_serve. */
+     * its own until stop returns. *listening is passed to stop. Errors as for cmx_http_serve. */
     cmx_err (*start)(const struct cmx_http_service *service, struct cmx_http_server *server, void **listening);
     void (*stop)(void *listening);
 };
@@ -23,7 +24,7 @@ CMX_MUST_USE cmx_err cmx_linux_http_load(struct cmx_why *why);
 /* The listener that uses the kernel's sockets. */
 extern const struct cmx_linux_http_listener cmx_linux_http_kernel;
 
-/* Called by a listener's start for a service with port 0: sets the port that the listener got. */
+/* A listener's start calls it for a service with port 0, to set the port that the listener got. */
 void cmx_linux_http_set_port(struct cmx_http_server *server, uint16_t port);
 
 /* Services listen on their port plus offset: for a program that shares the loopback with others, or may not bind ports
@@ -35,7 +36,7 @@ void cmx_linux_http_set_port_offset(unsigned offset);
 bool cmx_linux_http_sweep(struct cmx_http_server *server);
 
 /* Passes a connection to the server, which then owns fd, a connected stream socket of the kernel. accepted: the socket
- * that the listener accepted, by which the client is identified (cmx_peer); it is fd itself unless a bridge carries the
- * bytes. Waits while max_connections of the service are open; the one that awaits a request's head for longest is
- * closed to make room. CMX_ECLOSED: the server stops. */
+ * that the listener accepted, which identifies the client (cmx_peer). It is fd itself, unless a bridge carries the
+ * bytes between the two. Waits while max_connections of the service are open; the connection that has awaited a
+ * request's head for longest is closed to make room. CMX_ECLOSED: the server stops. */
 CMX_MUST_USE cmx_err cmx_linux_http_feed(struct cmx_http_server *server, int fd, int accepted);

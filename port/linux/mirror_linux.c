@@ -13,8 +13,8 @@
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/port/port.h"
 
-/* True if a local route covers the address, so that the machine receives the packets it sends there (rtnetlink(7),
- * RTM_GETROUTE). */
+/* True if a local route covers the address, so that the machine receives the packets that it sends to this address
+ * (rtnetlink(7), RTM_GETROUTE). */
 static bool is_routed_here(const uint8_t address[16])
 {
     struct {

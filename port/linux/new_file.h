@@ -12,11 +12,12 @@ struct cmx_new_file {
     char temp[4096]; /* empty: path is a device, a pipe or a link without target, and is written directly */
 };
 
-/* Follows symbolic links. A file that is replaced keeps its mode, and for root its owner; the umask gives the mode of a
- * new one. Changes the umask for a moment: call it while no other thread creates files. keep: a file that must not be
- * replaced, such as the key, or NULL. CMX_EIO: errno has the reason, EEXIST for `keep`. */
+/* Creates the file that will appear at path. Follows symbolic links. The new file gets the mode of the file that it
+ * replaces, and for root the owner; if it replaces none, the umask gives its mode. Changes the umask for a moment: call
+ * it while no other thread creates files. keep: a file that must not be replaced, such as the key, or NULL. CMX_EIO:
+ * errno has the reason (EEXIST: path is `keep`). */
 CMX_MUST_USE cmx_err cmx_new_file_open(struct cmx_new_file *n, const char *path, const char *keep);
 
-/* Ends the writing. complete: the file is put in place; false: it is removed. CMX_EIO: it is removed, and errno has the
- * reason. */
+/* Closes the file. complete: moves it to path; if false, removes it. CMX_EIO: the file could not be completed and was
+ * removed; errno has the reason. */
 CMX_MUST_USE cmx_err cmx_new_file_close(struct cmx_new_file *n, bool complete);

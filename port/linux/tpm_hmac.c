@@ -1,5 +1,5 @@
-/* tpm_hmac.c - a TPM 2.0's HMAC key as the hardware key, through tpm2-tss's Enhanced System API. The key was created or
- * imported as a persistent keyed-hash object (docs/ATTESTATION.md); its bytes never leave the TPM.
+/* tpm_hmac.c - uses an HMAC key of a TPM 2.0 as the hardware key, through tpm2-tss's Enhanced System API. The key was
+ * created or imported as a persistent keyed-hash object (docs/ATTESTATION.md); its bytes never leave the TPM.
  *
  * A connection to a TPM can break, for example when tpm2-abrmd restarts. A use that fails therefore connects again and
  * tries once more. */
@@ -15,7 +15,7 @@
 #include "port/linux/library.h"
 
 #define TAG "tpm"
-#define PIECE 1024         /* TPM2_MAX_DIGEST_BUFFER: a longer message needs a sequence */
+#define PIECE 1024         /* TPM2_MAX_DIGEST_BUFFER: a longer message is sent in pieces */
 #define RECONNECT_MS 1000u /* wait between attempts to connect again */
 
 #define ESYS_FUNCTIONS(X)                                                                                              \
@@ -90,7 +90,7 @@ static cmx_err failed(TSS2_RC rc)
     return CMX_EIO;
 }
 
-/* Adds all but the last piece of *msg to the sequence. *msg and *len are then the last piece. */
+/* Adds all pieces of *msg except the last one to the sequence, and sets *msg and *len to the last piece. */
 static TSS2_RC update(struct tpm *t, ESYS_TR sequence, const uint8_t **msg, size_t *len)
 {
     while (*len > PIECE) {
@@ -145,8 +145,8 @@ static cmx_err hmac_once(struct tpm *t, const void *msg, size_t len, uint8_t out
     return take(digest, out);
 }
 
-/* CMX_ENOKEY: the object is not a keyed-hash object for HMAC-SHA256. An object without a scheme takes the algorithm
- * from the command. */
+/* CMX_ENOKEY: the object is not a keyed-hash object for HMAC-SHA256. An object without a scheme is accepted:
+ * Esys_HMAC_Start then names the algorithm. */
 static cmx_err check_public(struct tpm *t, struct cmx_why *why)
 {
     TPM2B_PUBLIC *pub = NULL;
@@ -179,10 +179,11 @@ static cmx_err tpm_connect(struct tpm *t, struct cmx_why *why)
                             words.Tss2_RC_Decode(rc));
     rc = esys.Esys_TR_FromTPMPublic(t->esys, t->handle, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &t->key);
     if (rc)
-        return cmx_why_fail(why, CMX_ENOKEY,
-                            "the TPM has no object at handle 0x%08x; import private_key.bin and keep it with: "
-                            "tpm2_evictcontrol -c key.ctx 0x%08x",
-                            t->handle, t->handle);
+        return cmx_why_fail(
+            why, CMX_ENOKEY,
+            "the TPM has no object at handle 0x%08x; import private_key.bin and make it persistent with: "
+            "tpm2_evictcontrol -c key.ctx 0x%08x",
+            t->handle, t->handle);
     return check_public(t, why);
 }
 

@@ -42,7 +42,7 @@ def ask(args, target, accept):
 # ---- the value of /hash ----
 
 def hash_value(reference, ranges, key, challenge):
-    """Returns the last H: H0 is 32 zero bytes; each chunk makes H = HMAC-SHA256(key, H || chunk || challenge)."""
+    """Returns the last H. H begins as 32 zero bytes; for each chunk, H = HMAC-SHA256(key, H || chunk || challenge)."""
     value = bytes(32)
     for begin, end in ranges:
         for b, e in chunks(begin, end):
@@ -123,7 +123,7 @@ def run_hash(args):
     if args.compute:
         print(expected.hex())
         return OK
-    # A request without ranges uses the device's default, as the original does.
+    # A request without ranges uses the device's default, as the C program's does.
     by_default = not args.ranges and args.at == ATTEST_START
     answered = job.answer(None if by_default else job.ranges)
     match = hmac.compare_digest(expected, answered)
@@ -246,7 +246,7 @@ def check_options(args):
     if not args.evidence and any((args.manifest, args.gateway, args.session, args.token, args.nonce, args.save)):
         raise UsageError("--manifest, --gateway, --session, --token, --nonce and --save need --evidence")
     if args.evidence and any((args.compute, args.locate, args.ranges, args.challenge is not None)):
-        raise UsageError("--evidence takes its ranges from the manifest, and --nonce instead of --challenge")
+        raise UsageError("with --evidence, the ranges come from the manifest, and --nonce replaces --challenge")
     if args.token and not args.nonce:
         raise UsageError("--token needs the --nonce that was sent to the device")
     if args.challenge is not None:

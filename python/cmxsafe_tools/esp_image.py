@@ -61,7 +61,7 @@ class Trailer:
 
     @classmethod
     def parse(cls, data):
-        """Parses a trailer. Raises Malformed, with an empty text if the data are no trailer at all."""
+        """Parses a trailer. Raises Malformed, with an empty text if the data are not a trailer."""
         if len(data) != TRAILER_LEN or data[:8] != TRAILER_MAGIC:
             raise Malformed("")
         if data[8:10] != b"\x01\x01":

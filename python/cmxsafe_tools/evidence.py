@@ -31,7 +31,7 @@ PROTECTED = {False: b"\xa1\x01\x05", True: b"\xa1\x01\x26"}
 
 
 def decode_exactly(data):
-    """Returns the only item in data, which is in the deterministic encoding without doubled keys. Raises Malformed."""
+    """Returns the only item in data. Raises Malformed unless its encoding is deterministic and no key occurs twice."""
     try:
         value = cbor2.loads(data)
         encoded = cbor2.dumps(value)

@@ -78,7 +78,7 @@ class AttestKey:
 
     @classmethod
     def from_line(cls, line):
-        """Returns None if the line is no attestation key."""
+        """Returns None if the line is not an attestation key."""
         words = line.split()
         if len(words) < 2 or words[0] != ATTEST_KEY_TYPE:
             return None

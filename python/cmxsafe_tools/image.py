@@ -14,7 +14,7 @@ from .text import number, replace_file, to_json
 
 
 def check_file(path, opaque=False, todo=None, **policy):
-    """Returns the file's bytes and its description. A broken image ends the command."""
+    """Returns the file's bytes and its description. Ends the command with an error if the image is broken."""
     try:
         data = path.read_bytes()
         return data, check(data, opaque, **policy)
@@ -31,7 +31,7 @@ def not_esp_todo(opaque):
 def load_private_key(where):
     todo = "make one with: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out FILE"
     if where.lower().startswith("pkcs11:"):
-        raise Failure("the key", "these tools reach no PKCS#11 token", "use cmxsafe on Linux for it")
+        raise Failure("the key", "these tools cannot use a PKCS#11 token", "use cmxsafe on Linux for it")
     try:
         data = Path(where).read_bytes()
         load = load_pem_private_key if b"-----BEGIN" in data else load_der_private_key

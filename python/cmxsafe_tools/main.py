@@ -30,7 +30,7 @@ def make_parser():
 
 
 def stop(*_):
-    raise KeyboardInterrupt  # the exception closes a tunnel
+    raise KeyboardInterrupt  # an exception, so that an open tunnel is closed
 
 
 def main(argv=None):
@@ -40,7 +40,7 @@ def main(argv=None):
         return FAILED
     for stream in (sys.stdout, sys.stderr):
         if stream:  # None if the stream is closed
-            stream.reconfigure(newline="\n")  # also on Windows, because a manifest has only one form
+            stream.reconfigure(newline="\n")  # also on Windows, because a manifest has the same line ends everywhere
     args = make_parser().parse_args(argv)
     try:
         status = args.run(args) or OK
@@ -58,7 +58,7 @@ def main(argv=None):
         if error.errno != errno.ENOSPC:
             raise
         report(f"writing the output failed: {error.strerror}")
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # at its exit the interpreter tries to write the rest again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # otherwise the interpreter would write the rest again at its exit
         return FAILED
     except KeyboardInterrupt:
         report("stopped")

@@ -306,7 +306,7 @@ def parse(data):
             try:
                 words = split_line(content)
             except ValueError:
-                raise Malformed("a line must have at most 400 printable characters in 7 words, each bare or whole in quotes") \
+                raise Malformed("a line must have at most 400 printable characters and 7 words, each unquoted or completely in quotes") \
                     from None
             if words and first and words != ["cmxsafe-manifest", "1"]:
                 raise Malformed("the first line must be 'cmxsafe-manifest 1'")
@@ -399,7 +399,7 @@ def run(args):
         raise Failure(args.image, "does not fit, or its name or the filler's key is not usable",
                       "check --at, --end, --flash-size and --fill (a key has 16 bytes or more)") from error
     try:
-        parse(text.encode())  # print only what can be read back
+        parse(text.encode())  # print only a manifest that can be read back
     except Malformed as error:
         raise Failure("the manifest", str(error).partition(": ")[2]) from error
     print(text, end="")

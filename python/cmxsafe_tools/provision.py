@@ -25,7 +25,7 @@ from .identity import AttestKey, read_hwkey, ssh_blob, ssh_line, ueid
 from .text import number, replace_file
 from .tunnel import Tunnel
 
-# NVS key (src/cmxsafe/esp/nvs_config.h): the line of `cmxsafe gateway enroll --form kconfig` that has its value
+# each NVS key (src/cmxsafe/esp/nvs_config.h), and the name under which `cmxsafe gateway enroll --form kconfig` prints its value
 NVS_KEYS = {"gateway": "CONFIG_CMX_GATEWAY_HOST", "port": "CONFIG_CMX_GATEWAY_PORT", "user": "CONFIG_CMX_USER",
             "host_key": "CONFIG_CMX_HOST_KEYS", "address": "CONFIG_CMX_REMOTE_ADDRESS"}
 FLEET_COLUMNS = "name", "key", "ports", "direct", "group"  # columns of `cmxsafe gateway import`
@@ -143,7 +143,7 @@ class Device:
         """Enrols the device or reads --settings, and stores the settings that it needs in the journal."""
         if self.args.enroll:
             command = ["ssh", "-T"] + (["-F", str(self.args.ssh_config)] if self.args.ssh_config else [])
-            # sshd's standard input may be a socket, which /dev/stdin cannot open: cat makes it a pipe.
+            # sshd may give the command a socket as standard input, which cannot be opened as /dev/stdin. cat replaces it with a pipe.
             run = subprocess.run(command + ["--", self.args.enroll, "cat | " + self.enroll_command()], input=ssh_line(self.key) + "\n",
                                  stdout=subprocess.PIPE, text=True, check=False)
             if run.returncode:
@@ -324,7 +324,7 @@ def firmware(text):
 
 
 def contexts(text):
-    """Returns the form that the device reads (src/cmxsafe/device/context_list.h)."""
+    """Returns the contexts in the form that the device reads (src/cmxsafe/device/context_list.h)."""
     words = text.replace(",", " ").split()
     for word in words:
         found = re.fullmatch(r"(\d{1,5})(?::(\d{1,5}))?(\+high_bw)?", word)

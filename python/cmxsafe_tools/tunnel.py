@@ -26,7 +26,7 @@ def split_gateway(gateway):
 
 
 class Tunnel:
-    """remotes: ports of the device at the gateway. local[i] leads to remotes[i]."""
+    """remotes: ports of the device at the gateway. The local port local[i] leads to remotes[i]."""
 
     def __init__(self, gateway, device="localhost", remotes=(), config=None):
         self.gateway, self.config, self.process = gateway, config, None

@@ -201,7 +201,7 @@ class Update:
             back = self.now.boot != self.before.boot
             if not back and self.now.state == "ready" and self.now.error:
                 raise Failure("the device does not restart", self.now.error, "restart it, or send the update again")
-            if not back and self.now.state == "idle":  # a device that will restart is ready or restarting
+            if not back and self.now.state == "idle":  # a device that is going to restart is in state ready or restarting
                 print("installed; the device needs no restart")
                 return
             if back and self.now.confirmed:

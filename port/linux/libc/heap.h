@@ -1,8 +1,8 @@
 /* heap.h - settings of the C library's heap that only some C libraries have. */
 #pragma once
 
-/* All threads share one heap. Call it before the first thread starts. */
+/* Makes all threads share one heap. Call it before the first thread starts. */
 void cmx_heap_share(void);
 
-/* Gives free memory back to the system. */
+/* Returns free memory to the system. */
 void cmx_heap_trim(void);

@@ -1,4 +1,4 @@
-/* heap_other.c - for musl, whose threads share one heap that gives free memory back by itself. */
+/* heap_other.c - for musl, whose threads share one heap that returns free memory by itself. */
 #include "port/linux/libc/heap.h"
 
 void cmx_heap_share(void)

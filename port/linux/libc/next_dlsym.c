@@ -6,7 +6,7 @@
 
 #include "port/linux/libc/next_malloc.h"
 
-/* Two threads may both look up and store the same address. */
+/* If two threads look the function up at the same time, both store the same address. */
 static void *find(_Atomic(void *) *slot, const char *name)
 {
     void *p = atomic_load_explicit(slot, memory_order_relaxed);

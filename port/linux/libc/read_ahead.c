@@ -4,8 +4,8 @@
  * call. Other descriptors are passed to the kernel unchanged.
  *
  * A descriptor's entry belongs to the task that uses it. Any close() of the descriptor drops the entry, so that a new
- * socket with the same number never gets old data. The functions below reach the kernel by other calls: recvfrom, ppoll
- * and SYS_close. */
+ * socket with the same number never gets old data. To reach the kernel, this file uses other calls, which it does not
+ * replace: recvfrom, ppoll and SYS_close. */
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -24,7 +24,7 @@
 #define DESCRIPTORS 1024 /* sockets with higher numbers are not read ahead */
 
 struct ahead {
-    uint8_t *data; /* NULL until a read was full, and after REST_MS without an event */
+    uint8_t *data; /* NULL until a read filled the caller's buffer, and after REST_MS without an event */
     size_t off, len;
     bool readable; /* the last poll reported POLLIN, and nothing was read since */
 };
@@ -169,7 +169,7 @@ int close(int fd)
     return (int)syscall(SYS_close, fd);
 }
 
-/* ---- the names that fortified callers use when the buffer size is known (glibc's debug/) ---- */
+/* ---- functions that callers built with _FORTIFY_SOURCE use if the buffer's size is known (glibc's debug/) ---- */
 
 int __poll_chk(struct pollfd *fds, nfds_t n, int timeout_ms, size_t size);
 ssize_t __recv_chk(int fd, void *out, size_t len, size_t size, int flags);

@@ -1,13 +1,13 @@
 /* wipe_free.c - replaces free and realloc so that memory is wiped when it is freed. Libraries leave copies of private
  * keys in freed memory (libssh 0.10 to 0.12: the text of a key file and its base64; OpenSSL 3.0: the lines of a PEM
- * text; stdio: a file's buffer). This file is for programs that log in. glibc lets a program replace these functions
- * for its libraries too ("Replacing malloc"), and so does musl. Not used with sanitizers, which have their own
- * allocator.
+ * text; stdio: a file's buffer). Programs that log in are linked with this file. glibc lets a program replace these
+ * functions for its libraries too ("Replacing malloc"), and so does musl. Not used with sanitizers, which have their
+ * own allocator.
  *
  * Blocks larger than a key or a file buffer are not wiped: they hold packets, and wiping would cost as much as copying.
  *
- * No block can grow beyond GROW_MAX. These programs need no larger block, so a larger request means that a peer makes a
- * buffer grow without end. The library that owns the buffer gets an error and ends the session. */
+ * No block can grow beyond GROW_MAX. These programs need no larger block, so a larger request means that a peer is
+ * making a buffer grow without end. The library that owns the buffer gets an error and ends the session. */
 #include <errno.h>
 #include <malloc.h>
 #include <stddef.h>

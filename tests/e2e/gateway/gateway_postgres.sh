@@ -156,8 +156,8 @@ prints_no "^alone " on three gw list || fail "a revocation in the new database i
 on two gw doctor | grep -q "^ok .*PostgreSQL has its tables" || fail "doctor: $(on two gw doctor)"
 third() { "$PG_BIN/psql" -X -q -A -t -v ON_ERROR_STOP=1 "${URL%/*}/third" -c "$1"; }
 third "ALTER TABLE cmxsafe.device DROP COLUMN name" || fail "drop"
-on two gw doctor | grep -q "^bad .*PostgreSQL has its tables: PostgreSQL refused it (.*name.*); its tables were changed by hand" || fail "doctor does not find a dropped column: $(on two gw doctor)"
-key more; ! on two gw enroll more --key "$TMP/more.pub" --ports 81 2>"$TMP/err" && grep -q "changed by hand: restore a backup there, or replace them" "$TMP/err" || fail "no next step: $(cat "$TMP/err")"
+on two gw doctor | grep -q "^bad .*PostgreSQL has its tables: PostgreSQL refused a statement (.*name.*); its tables were changed by hand" || fail "doctor does not find a dropped column: $(on two gw doctor)"
+key more; ! on two gw enroll more --key "$TMP/more.pub" --ports 81 2>"$TMP/err" && grep -q "changed by hand: restore a backup in PostgreSQL, or replace them" "$TMP/err" || fail "no next step: $(cat "$TMP/err")"
 on two gw migrate sqlite --offline >/dev/null && third "DROP SCHEMA cmxsafe CASCADE" && on two gw migrate "${URL%/*}/third" >/dev/null || fail "the tables can't be replaced"
 on two gw enroll more --key "$TMP/more.pub" --ports 81 >/dev/null || fail "enroll in the replaced tables"
 wait_for 20 has three more || fail "the other gateway does not follow the replaced tables"
