@@ -39,7 +39,7 @@ IMPURE = re.compile(r'#include (<(unistd|fcntl|pthread|poll|netdb|time|sys/(sock
 CONTRACT = re.compile(r"src/cmxsafe/(port/[a-z]+\.h|http/http\.h)$")
 # These files define names of libc, lwIP and FreeRTOS.
 OTHERS_NAMES = re.compile(r"port/linux/libc/|board/idf/freertos\.c|board/lwip/(sockets|netifs)\.c|gateway/bpf/")
-# Public interface: an application or a test calls it, the product need not.
+# Public headers: applications and tests call their functions; the product does not have to.
 PUBLIC_HEADER = re.compile(r"src/[^/]+\.h$|src/cmxsafe/esp/device_esp\.h$")
 # Features with one implementation each: name, a pattern in the code without comments, and the only files that may
 # match.
@@ -139,7 +139,7 @@ class Source:
         return os.path.splitext(self.path)[0]
 
     def types(self):
-        """Returns the types that a header declares; of a callback's type, its name without _fn."""
+        """Returns the names of the types that a header declares; for a callback's type, the name without _fn."""
         text = "\n".join(self.lines)
         found = re.findall(r"^(?:typedef )?(?:struct|enum|union) (\w+)\s*\{", text, re.M)
         found += re.findall(r"^\}\s*(\w+);|^typedef enum \{.*\} (\w+);|^typedef [^\n]*\(\*(\w+)\)", text, re.M)
@@ -369,7 +369,7 @@ class Style:
                 self.complain("map", f"docs/ARCHITECTURE.md: no file {path}")
 
     def rule_root(self):
-        """No file that a command left at the root is committed by accident."""
+        """ROOT_FILES names every file at the root, so that a file that a command left there is not committed by accident."""
         for path in sorted(set(p for p in self.files if "/" not in p) - ROOT_FILES):
             self.complain("root", f"{path}: not one of the files at the root (ROOT_FILES in scripts/check_style.py)")
 

@@ -90,7 +90,8 @@ cmx_err gw_network_configure(struct gw *g, struct cmx_why *e)
     if (!gw_program_run(false, nft))
         return cmx_why_fail(e, CMX_EPERM, "the packet filter's rules could not be loaded; install nftables");
     if (!gw_program_run(false, up) || !(g->user ? route_fleet(g) : route_marked(g)))
-        return cmx_why_fail(e, CMX_EPERM, "the route of %s could not be set; install iproute2; see whether IPv6 is on",
+        return cmx_why_fail(e, CMX_EPERM,
+                            "the route to %s could not be set; install iproute2, and check that IPv6 is on",
                             g->fleet_text);
     err = set_sysctl("/proc/sys/net/ipv6/ip_nonlocal_bind", "1", e);
     if (!err) /* the filter's resets are routed like the packets that they answer */
@@ -144,7 +145,7 @@ static bool make_link(const char *link)
 }
 
 /* Sets the routes into the namespace and back. No local process may send from a fleet address, but IPV6_FREEBIND lets
- * any process bind to one. The rule therefore gives packets between two fleet addresses no route, even if the packet
+ * any process bind to one. A routing rule therefore refuses packets between two fleet addresses, even if the packet
  * filter is missing. */
 static bool lead_into(const struct gw *g, const char *link)
 {
@@ -183,13 +184,14 @@ int gw_network_up(struct gw *g)
     program[n] = '\0';
     /* Load the rules before creating the link, so that nothing is reachable unfiltered. */
     if (!netns_exists() && !gw_program_run(false, add))
-        return gw_fail_with("net up failed", "the network namespace can't be made", "run it as root; install iproute2");
+        return gw_fail_with("net up failed", "the network namespace can't be created",
+                            "run it as root; install iproute2");
     if (!in_netns(configure))
         return gw_fail_with("net up failed", "the namespace can't be configured", "see above");
     if (!gw_program_run(false, host_rules))
         return gw_fail_with("net up failed", "nft can't load host.nft", "install nftables");
     if (!make_link(link) || !lead_into(g, link))
-        return gw_fail_with("net up failed", "the link into the namespace can't be made",
+        return gw_fail_with("net up failed", "the link into the namespace can't be created",
                             "see the message of ip above");
     if (gw_links_up(g, &e)) /* not fatal: this gateway still serves its own devices */
         (void)gw_fail("a link to another gateway is missing", &e);
@@ -205,7 +207,7 @@ int gw_network_down(void)
     const char *rule[] = {"ip", "-6", "rule", "delete", "pref", GW_RULE_PREF, NULL};
     bool ok = access("/sys/class/net/cmxsafe0", F_OK) != 0 || gw_program_run(false, link);
 
-    (void)gw_program_run(true, rule); /* fails if there is no such rule; if it stays, it is harmless without the link */
+    (void)gw_program_run(true, rule); /* fails if there is no rule; without the link, a rule that stays is harmless */
     /* The host's rules guard the link, so they are removed after it. */
     ok = ok && (!gw_program_run(true, has_table) || gw_program_run(false, table));
     ok = ok && (!netns_exists() || gw_program_run(false, netns));

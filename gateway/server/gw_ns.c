@@ -234,7 +234,7 @@ static bool fill_file(const char *path, const char *first, const char *copy)
     return ok;
 }
 
-/* Makes an entry of the real root folder available in the new one. */
+/* Makes an entry of the real root folder available in the new root folder. */
 static bool bind_entry(const char *root, const char *name)
 {
     char from[300];
@@ -341,7 +341,7 @@ static bool make_root(const struct gw *g, struct cmx_why *e)
 {
     char root[GW_PATH_MAX];
     gw_path(g, "run/root", root);
-    cmx_why_set(e, "the gateway's root folder can't be made; see 'cmxsafe gateway doctor'");
+    cmx_why_set(e, "the gateway's root folder can't be created; see 'cmxsafe gateway doctor'");
     if ((mkdir(root, 0755) != 0 && errno != EEXIST) || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) != 0 ||
         mount("cmxsafe", root, "tmpfs", 0, "mode=0755,size=64m") != 0 || !bind_all(root) || !make_etc(g, root) ||
         !bring_folder(g, root) || !bring_helper(root, e) || !enter_root(root)) {

@@ -146,7 +146,7 @@ static bool would_block(ssize_t n)
     return n < 0 && (errno == EAGAIN || errno == ENOTCONN || errno == EINPROGRESS);
 }
 
-/* If the other gateway does not answer in time, its sessions are taken for dead. */
+/* If the other gateway does not answer in time, its session is treated as dead. */
 bool gw_peer_tick(const struct gw_server *s, struct gw_client *c)
 {
     struct gw_question *q = &c->question;

@@ -30,5 +30,5 @@ struct gw_pending {
  * enrolled. If all entries are in use, the key whose last try is longest ago is dropped. */
 void gw_pending_note(struct gw_pending *p, const char *text, const char *from, const uint8_t source[16], int64_t now);
 void gw_pending_forget(struct gw_pending *p, const char *fingerprint);
-/* Adds the members "pending", the latest key first, and "dropped" to the object that is open. */
+/* Adds two members to the open JSON object: "pending", with the latest key first, and "dropped". */
 void gw_pending_json(struct cmx_json *j, const struct gw_pending *p);

@@ -41,8 +41,8 @@ static void send_lines(struct gw_access_reader *r, int fd, int64_t since_ms)
     }
 }
 
-/* Closes every descriptor except the node's connection: a session's connection that this process still held would not
- * end with the session. */
+/* Closes every descriptor except the node's connection: a session's connection that stayed open here would not end with
+ * the session. */
 static int keep_connection(const struct gw_client *c)
 {
     static const struct timeval patience = {.tv_sec = SILENCE_S};

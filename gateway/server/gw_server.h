@@ -119,7 +119,7 @@ struct gw_history {
 };
 
 struct gw_minute {
-    int64_t at; /* Unix time of the end; a whole minute, so that it is the same at all gateways of the fleet */
+    int64_t at; /* Unix time of the end; a whole minute, so that it is the same on all gateways of the fleet */
     uint64_t length_ms;
     uint64_t sessions; /* sessions at the end of the minute */
     uint64_t in, out;  /* bytes from and to the peers in the minute */
@@ -193,8 +193,8 @@ struct gw_server {
     uint64_t registry_checked_ms;
     struct timespec registry_mtime;
     int64_t registry_inode;
-    uint64_t end_ms;   /* port's time when a grant or evidence next ends, or the copy becomes stale; 0: never */
-    int64_t end_wall;  /* the same time on the wall clock, which may be set forward */
+    uint64_t end_ms;  /* when a grant or evidence next ends, or the copy becomes stale, on the port's clock; 0: never */
+    int64_t end_wall; /* the same time on the wall clock, which may be set forward */
     char trouble[300]; /* last failure that blocked all logins; "": none */
     bool stopping;
     bool failed; /* the server stops because of a failure */
@@ -256,7 +256,7 @@ size_t gw_session_forwards(const struct gw_session *x, const struct gw_listeners
                            size_t cap);
 /* Reads one of the session's present listeners. False: it holds none. */
 bool gw_session_first_forward(const struct gw_session *x, struct gw_forward *out);
-/* Reads the numbers of bytes from and to the peer, and the round trip in microseconds. False: the socket can't tell. */
+/* Reads how many bytes came from and went to the peer, and the round-trip time. False: the socket can't report them. */
 bool gw_session_counters(const struct gw_session *x, uint64_t *in, uint64_t *out, uint32_t *rtt_us);
 /* Reads the time since the peer's last byte. False: the socket can't report it. */
 bool gw_session_silence(const struct gw_session *x, uint64_t *silent_ms);
@@ -274,12 +274,12 @@ void gw_forwards_in_use(struct gw_server *s, struct gw_session *x, unsigned long
 struct gw_history *gw_traffic_of(struct gw_server *s, const char *name);
 /* Adds the session's bytes to its party's entry, before the session is freed. */
 void gw_traffic_keep(struct gw_session *x);
-/* Counts refusals. text: "SOURCE TARGET PORT COUNT", packets that the packet filter refused, as the guard reports them.
- */
+/* Counts refused packets. text: "SOURCE TARGET PORT COUNT", the guard's report of packets that the packet filter
+ * refused. */
 void gw_traffic_denied(struct gw_server *s, const char *text);
 /* Takes a sample when a minute has passed. Call about once a second. */
 void gw_traffic_tick(struct gw_server *s);
-/* Adds the arrays "minutes" and "parties" to the object that is open. */
+/* Adds the arrays "minutes" and "parties" to the open JSON object. */
 void gw_traffic_json(struct cmx_json *j, struct gw_server *s);
 
 /* ---- gw_control.c and gw_takeover.c ---- */
@@ -333,6 +333,6 @@ void gw_server_tell_ready(void);
 
 /* --user mode: starts this program again inside new namespaces and waits for it. Returns its exit code. */
 int gw_ns_user(struct gw *g, const int *listeners, size_t n);
-/* Runs in those namespaces, as their root: sets up the root folder and the network, then runs the server with the ids
- * GW_USER_UID. Returns its exit code. */
+/* Runs in those namespaces, as their root: sets up the root folder and the network, then runs the server with
+ * GW_USER_UID as its user and group id. Returns its exit code. */
 int gw_ns_inside(struct gw *g, const int *listeners, size_t n);

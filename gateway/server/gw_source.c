@@ -13,7 +13,7 @@ void gw_source_name(struct gw_session *x, const struct sockaddr_storage *peer)
 
     gw_limits_source((const struct sockaddr *)peer, x->source);
     (void)getnameinfo((const struct sockaddr *)peer, len, host, sizeof host, port, sizeof port,
-                      NI_NUMERICHOST | NI_NUMERICSERV); /* numeric: can't fail for a TCP peer */
+                      NI_NUMERICHOST | NI_NUMERICSERV); /* can't fail for the numeric address of a TCP peer */
     snprintf(x->from, sizeof x->from, strchr(host, ':') ? "[%s]:%s" : "%s:%s",
              strncmp(host, "::ffff:", 7) == 0 ? host + 7 : host, port);
 }

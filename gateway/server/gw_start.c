@@ -53,7 +53,7 @@ static int listen_on(const struct addrinfo *ai)
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one,
                sizeof one); /* accepted sockets inherit it, and sshd does not set it */
-    setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &one, sizeof one); /* the address may come later (DHCP) */
+    setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &one, sizeof one); /* the address may be assigned later (DHCP) */
     if (ai->ai_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero); /* [::] accepts IPv4 too */
     if (bind(fd, ai->ai_addr, ai->ai_addrlen) == 0 && listen(fd, 4096) == 0)
@@ -134,8 +134,8 @@ static int serve_in_namespace(struct gw *g, const struct passwd *pw, const int *
     return serve_here(g, pw->pw_uid, pw->pw_gid, true, listeners, n);
 }
 
-/* Without systemd, root's command does the work of the units. This process watches the fleet's rules; its child runs
- * the server as the account. */
+/* If root starts the gateway without systemd, this does the work of the systemd units. This process watches the fleet's
+ * rules; its child runs the server as the account. */
 static int serve_as_root(struct gw *g, const int *listeners, size_t n)
 {
     const struct passwd *pw = getpwnam(g->account);
@@ -178,7 +178,8 @@ int gw_start(struct gw *g, bool inside)
     if (n == 0) {
         char why[GW_HOST_MAX + 64];
         snprintf(why, sizeof why, "can't listen on %s (%s)", g->listen, strerror(errno));
-        return gw_fail_with("the gateway can't start", why, "choose another with 'cmxsafe gateway init --listen'");
+        return gw_fail_with("the gateway can't start", why,
+                            "choose another address with 'cmxsafe gateway init --listen'");
     }
     if (g->user)
         return gw_ns_user(g, listeners, n);

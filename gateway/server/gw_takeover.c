@@ -77,7 +77,7 @@ static bool asked_already(const struct gw_server *s, const struct gw_client *c, 
     return false;
 }
 
-/* Starts the probes of the sessions at this gateway. True: no probe is under way. */
+/* Starts the probes of the sessions at this gateway. True: there is no probe to wait for. */
 static bool begin_here(struct gw_server *s, struct gw_client *c, const char *fingerprint)
 {
     struct gw_history *h;

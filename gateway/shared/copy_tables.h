@@ -45,7 +45,7 @@ struct gw_copy_changes {
     bool rows;       /* any row */
     bool rights;     /* a row that decides who may do what: the rules must be rendered again */
     bool claims;     /* a row of table claim, which tells which gateway holds an identity */
-    size_t unclean;  /* number of texts with replaced characters, or cut */
+    size_t unclean;  /* number of texts that were cut, or in which characters were replaced */
     size_t left_out; /* number of rows that the copy can't store */
     char first_left_out[GW_COPY_LEFT_OUT_MAX];
 };
@@ -63,9 +63,9 @@ bool gw_copy_meta_is_shared(const char *key);
 void gw_copy_names(FILE *f, const struct gw_copy_table *t, bool keys_only);
 
 /* Computes the digest of the table's shared rows. gw_copy_digest_sql writes the statement with which PostgreSQL
- * computes the same digest. It detects accidental differences and does not protect against an attacker. This side
- * leaves out a row with a malformed address, which only an older program can have stored. The digests then differ, and
- * the table is replaced. */
+ * computes the same digest. The digest detects accidental differences and does not protect against an attacker.
+ * gw_copy_digest leaves out a row with a malformed address, which only an older program can have stored. The digests
+ * then differ, and the table is replaced. */
 CMX_MUST_USE cmx_err gw_copy_digest(struct gw_registry *r, const struct gw_copy_table *t, uint64_t *out,
                                     struct cmx_why *e);
 void gw_copy_digest_sql(FILE *f, const struct gw_copy_table *t);

@@ -361,7 +361,7 @@ static cmx_err delete_orphans(struct gw_registry *r, sqlite3_stmt *fk, struct gw
 
     while (!err) {
         snprintf(name, sizeof name, "%s with %s '%s'", table, column, gw_sql_text(stmt, 0));
-        err = gw_sql_next(r, stmt, leave_out(out, name, "it refers to a row that is not there", e), e);
+        err = gw_sql_next(r, stmt, leave_out(out, name, "it refers to a missing row", e), e);
     }
     sqlite3_free(sql);
     return gw_sql_end(stmt, err);

@@ -96,7 +96,7 @@ static void send_text(struct gw_pg_writer *w, struct cmx_why *e)
     if (!w->err && w->len)
         w->err = gw_pg_run(w->c, w->text, check_written, NULL, e);
     else if (w->err == CMX_EFORMAT)
-        cmx_why_set(e, "a text of the change is not UTF-8, which PostgreSQL demands");
+        cmx_why_set(e, "a text in the change is not UTF-8, which PostgreSQL requires");
     else if (w->err == CMX_ENOMEM)
         cmx_why_set(e, "out of memory");
     free(w->text); /* allocated by open_memstream */

@@ -53,8 +53,8 @@ CMX_MUST_USE cmx_err gw_shared_check_tables(struct gw_shared *s, struct gw_regis
 CMX_MUST_USE cmx_err gw_shared_follow(struct gw_shared *s, struct gw_registry *r, enum gw_shared_check check,
                                       struct gw_copy_changes *out, struct cmx_why *e);
 
-/* Deletes the tombstones of rows that were removed more than a day ago. The first call of a day by any gateway does
- * this; further calls do nothing. Call gw_shared_follow with s before. Errors as for gw_shared_follow. */
+/* Deletes the tombstones of rows that were removed more than a day ago. Does nothing if a gateway of the fleet has done
+ * so within the last day. Call gw_shared_follow with s before. Errors as for gw_shared_follow. */
 CMX_MUST_USE cmx_err gw_shared_prune(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);
 
 /* Waits up to timeout_ms for a change, but ignores observations that this gateway recorded itself. CMX_ETIMEOUT: there

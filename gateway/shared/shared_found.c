@@ -9,7 +9,7 @@
 #define ID_BYTES 16
 #define ID_LEN ((size_t)2 * ID_BYTES) /* hex digits */
 #define FOUNDING "founding_id"        /* meta: the id that gw_shared_found_prepare stored */
-#define LOST_CHANGES_MAX 1000000      /* no other copy of a lost registry is ahead of r by this many revisions */
+#define LOST_CHANGES_MAX 1000000      /* more revisions than any other copy of a lost registry can be ahead of r */
 
 static cmx_err read_exists(void *arg, const PGresult *rows, struct cmx_why *e)
 {
@@ -26,7 +26,7 @@ static cmx_err new_id(char out[GW_SHARED_ID_MAX], struct cmx_why *e)
     uint8_t raw[ID_BYTES];
 
     if (cmx_crypto_random(raw, sizeof raw))
-        return cmx_why_fail(e, CMX_EIO, "the kernel gives no random bytes");
+        return cmx_why_fail(e, CMX_EIO, "the kernel returned no random bytes");
     cmx_text_hex_encode(out, raw, sizeof raw);
     return CMX_OK;
 }

@@ -74,7 +74,7 @@ cmx_err gw_shared_prune(struct gw_shared *s, struct gw_registry *r, struct cmx_w
     if (!err)
         err = prune_before(s, mark.revision, e);
     if (err && err != CMX_ECLOSED)
-        (void)!gw_pg_run(s->c, "ROLLBACK", NULL, NULL, &ignored); /* the first failure is reported */
+        (void)!gw_pg_run(s->c, "ROLLBACK", NULL, NULL, &ignored); /* only the first failure is reported */
     s->locked = s->dirty = false;
     return err;
 }

@@ -368,7 +368,7 @@ size_t cmx_manifest_gaps(const struct cmx_manifest *m, struct cmx_range out[CMX_
     return n;
 }
 
-/* Appends a text so that split() parses it: bare if possible, otherwise in quotes. CMX_EINVAL: a manifest cannot
+/* Appends a text so that split() parses it: unquoted if possible, otherwise in quotes. CMX_EINVAL: a manifest cannot
  * contain it. */
 static cmx_err print_word(struct cmx_buf *out, const char *s)
 {

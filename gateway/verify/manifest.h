@@ -1,5 +1,5 @@
-/* manifest.h - reference values: a verifier compares evidence with them. Text, one statement per line, '#' begins a
- * comment:
+/* manifest.h - a manifest: the reference values that a verifier compares evidence with. It is text with one statement
+ * per line; '#' begins a comment:
  *
  *     cmxsafe-manifest 1
  *     name secure_services

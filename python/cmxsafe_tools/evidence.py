@@ -78,7 +78,7 @@ class Verifier:
         return signature_matches(public, proof, message)
 
     def claims(self, token):
-        """Returns the claims of an authentic token. Raises Malformed; ForeignToken where the proof does not match."""
+        """Returns the claims of an authentic token. Raises Malformed, or ForeignToken if the proof does not match."""
         header_ueid, payload, proof = split_token(token, self.signed)
         if not self.authentic(payload, proof):
             raise ForeignToken(f"the {'signature' if self.signed else 'MAC'} does not match: not made with this key, or "
@@ -178,7 +178,7 @@ def decode_claims(payload):
 # ---- measurements ----
 
 def measure(reference, key, nonce, begin, end):
-    """Returns the digest of one flash range. Raises LookupError where the reference does not hold it."""
+    """Returns the digest of one flash range. Raises LookupError if the reference does not contain it."""
     head = b"cmxsafe measurement 3\0" + struct.pack(">II", begin, end)
     h = hashlib.sha256(hmac.digest(key, head + nonce, "sha256"))
     for b, e in chunks(begin, end):

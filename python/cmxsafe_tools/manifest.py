@@ -73,7 +73,7 @@ class Reference:
         return cls([Part(at, at + len(data), data)])
 
     def bytes_at(self, begin, end):
-        """Returns the bytes of the range. Raises LookupError where the reference does not hold all of them."""
+        """Returns the bytes of the range. Raises LookupError unless the reference contains all of them."""
         out = bytearray()
         while begin < end:
             part = next((p for p in self.parts if p.begin <= begin < p.end), None)
