@@ -26,7 +26,7 @@
 #include "cmxsafe/device/defaults.h" /* defines the macros that the sketch's settings.h does not define */
 
 /* Calls in sketches for the original CMXsafe-ESP32 name core 1. Chips with one core (S2, C3, C6, H2) do not have it, so
- * the core is left out. */
+ * this macro drops the argument `core`. */
 #if defined(ESP_PLATFORM) && portNUM_PROCESSORS == 1
 #define xTaskCreatePinnedToCore(fn, name, stack, arg, priority, handle, core)                                          \
     xTaskCreate(fn, name, stack, arg, priority, handle)
@@ -73,6 +73,6 @@ static inline void ssh_port_forwarding_task(void *parameter)
 
     cmx_settings_capture(&settings);
     err = cmx_device_forward(&settings, (const TaskParameters *)parameter);
-    (void)err; /* logged; a task has no caller to return it to */
+    (void)err; /* cmx_device_forward has logged it, and a task cannot return an error */
     vTaskDelete(NULL);
 }

@@ -1,6 +1,5 @@
 /* cbor.h - the part of CBOR (RFC 8949) that evidence needs, in its deterministic form (section 4.2.1): shortest heads,
- * definite lengths. Pure; writes to and reads from a bounded buffer. The reader accepts exactly what the writer makes.
- */
+ * definite lengths. Pure; writes to and reads from a bounded buffer. The reader accepts only this form. */
 #pragma once
 
 #include <stdbool.h>
@@ -9,7 +8,7 @@
 
 typedef enum {
     CMX_CBOR_UINT = 0,
-    CMX_CBOR_NINT = 1, /* the number is -1 - value */
+    CMX_CBOR_NINT = 1, /* the encoded number is -1 - value */
     CMX_CBOR_BYTES = 2,
     CMX_CBOR_TEXT = 3,
     CMX_CBOR_ARRAY = 4,
@@ -22,7 +21,8 @@ typedef enum {
 #define CMX_CBOR_TRUE 21
 #define CMX_CBOR_NULL 22
 
-/* The next functions write. Numbers have at most 32 bits. After CMX_ENOSPC the buffer may hold a part of the item. */
+/* The next functions append an item to b. Numbers have at most 32 bits. After CMX_ENOSPC the buffer may hold a part of
+ * the item. */
 CMX_MUST_USE cmx_err cmx_cbor_put_head(struct cmx_buf *b, cmx_cbor_major major, uint32_t value);
 CMX_MUST_USE cmx_err cmx_cbor_put_int(struct cmx_buf *b, int32_t value);
 CMX_MUST_USE cmx_err cmx_cbor_put_bytes(struct cmx_buf *b, const void *data, size_t len);
@@ -31,12 +31,13 @@ CMX_MUST_USE cmx_err cmx_cbor_put_bool(struct cmx_buf *b, bool value);
 
 struct cmx_cbor_item {
     cmx_cbor_major major;
-    uint64_t value;      /* number, length in bytes, count of elements or pairs, tag or simple value */
-    const uint8_t *data; /* byte and text strings: value bytes, borrowed from the buffer */
+    uint64_t value;      /* depends on major: number, bytes, elements, pairs, tag or simple value */
+    const uint8_t *data; /* only for strings: their bytes, `value` of them, in the buffer */
 };
 
 /* Reads one head and, if it begins a string, the string's bytes. CMX_ETRUNC: the buffer ends too early. CMX_EFORMAT:
- * not deterministic, or a kind that evidence does not use (floats, indefinite lengths). */
+ * the item is not in the deterministic form, or is of a kind that evidence does not use (a float, an indefinite
+ * length). */
 CMX_MUST_USE cmx_err cmx_cbor_get(struct cmx_buf *b, struct cmx_cbor_item *out);
 
 /* Like cmx_cbor_get, for an expected kind. CMX_EFORMAT: the item is of another kind. */

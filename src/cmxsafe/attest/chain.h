@@ -2,16 +2,15 @@
  * reads flash and computes the MACs.
  *
  * The value is the one that the original CMXsafe-ESP32 computes: H0 = 32 zero bytes; for each chunk of 4,096 bytes (the
- * last of a range may be shorter) H = HMAC-SHA256(key, H || chunk || challenge). Several ranges make one chain, in the
- * order given.
+ * last of a range may be shorter) H = HMAC-SHA256(key, H || chunk || challenge). Several ranges form one chain, in the
+ * order in which they are given.
  *
  *     while (cmx_chain_want(&c, &offset, &dst, &len)) {
  *         read flash at offset, len bytes, to dst;
  *         cmx_chain_message(&c, &msg, &msg_len);
  *         write the MAC of msg to c.h;
  *     }
- *     the answer is c.h
- */
+ *     the answer is c.h */
 #pragma once
 
 #include <stdbool.h>
@@ -25,16 +24,16 @@ extern "C" {
 #define CMX_CHUNK 4096
 #define CMX_CHALLENGE_MAX 512
 
-/* The position of a walk over ranges. */
+/* The position of an iteration over the chunks of ranges. */
 struct cmx_walk {
     const struct cmx_range *at, *end;
-    uint32_t done; /* offset of the next chunk in *at */
+    uint32_t done; /* bytes of *at that were returned already */
 };
 
 /* Borrows the ranges. */
 void cmx_chain_walk_init(struct cmx_walk *w, const struct cmx_range *ranges, size_t n);
 
-/* Reads the next chunk: at most CMX_CHUNK bytes, within one range. False: no more chunks. */
+/* Returns where the next chunk is: at most CMX_CHUNK bytes, within one range. False: there are no more chunks. */
 bool cmx_chain_walk_next(struct cmx_walk *w, uint32_t *offset, size_t *len);
 
 /* This struct takes about 5 KB, too much for a task's stack. */

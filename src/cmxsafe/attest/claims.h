@@ -1,5 +1,5 @@
-/* claims.h - encoding and decoding of the map of claims, and the numbers that COSE uses around the map; internal to
- * attest. */
+/* claims.h - encodes and decodes the map of claims, and defines the COSE constants (tags, labels, algorithm
+ * identifiers) of the token that contains it. Internal to attest. */
 #pragma once
 
 #include "cmxsafe/attest/cbor.h"
@@ -7,7 +7,7 @@
 
 enum { COSE_ALG = 1, COSE_KID = 4, TAG_COSE_MAC0 = 17, TAG_COSE_SIGN1 = 18, TAG_CWT = 61 };
 
-/* CBOR encodings of the algorithms (RFC 9053 sections 3.1 and 2.1): 5 and -7. */
+/* The CBOR encodings of the algorithm identifiers 5 and -7 (RFC 9053 sections 3.1 and 2.1). */
 enum { COSE_HMAC_256_256 = 0x05, COSE_ES256 = 0x26 };
 
 /* Encode and decode the map of claims, without the token around it. */

@@ -21,7 +21,8 @@ static cmx_err read_exact(struct cmx_buf *in, uint8_t *out, size_t len)
     return read_bytes(in, out, len, len, &len);
 }
 
-/* Reads a text, or bytes that hold one. Refuses control characters, because people read these names on terminals. */
+/* Reads a name encoded as a text string or as a byte string, as major says. Accepts only printable ASCII, because
+ * people read these names on terminals. */
 static cmx_err read_name(struct cmx_buf *in, cmx_cbor_major major, char out[CMX_EVIDENCE_NAME_MAX])
 {
     struct cmx_cbor_item item;
@@ -123,7 +124,7 @@ static uint32_t greatest(cmx_field_kind kind)
     }
 }
 
-/* read_number writes 32 bits into these members. */
+/* read_number copies a uint32_t into these members, so each must have that size. */
 _Static_assert(sizeof(((struct cmx_evidence *)0)->debug) == sizeof(uint32_t), "debug");
 _Static_assert(sizeof(((struct cmx_evidence *)0)->key) == sizeof(uint32_t), "key");
 _Static_assert(sizeof(((struct cmx_evidence *)0)->flash_encryption) == sizeof(uint32_t), "flash_encryption");
@@ -154,7 +155,7 @@ static cmx_err read_value(struct cmx_buf *in, const struct cmx_claim_field *f, s
         return read_exact(in, at, f->len);
     case CMX_FIELD_BYTES:
         return read_exact(in, at, f->len);
-    case CMX_FIELD_NAME_IF: /* an encoder omits the claim if the name is empty */
+    case CMX_FIELD_NAME_IF: /* an encoder omits an empty name, so an empty one is refused */
         err = read_name(in, CMX_CBOR_TEXT, (char *)at);
         return err ? err : *at ? CMX_OK : CMX_EFORMAT;
     case CMX_FIELD_NAME:

@@ -12,13 +12,13 @@ typedef enum {
     CMX_FIELD_NAME,       /* a string */
     CMX_FIELD_NAME_BYTES, /* a string that CBOR encodes as bytes (RFC 9711 section 4.2.4) */
     CMX_FIELD_PROFILE,    /* CMX_EVIDENCE_PROFILE */
-    CMX_FIELD_VERSION,    /* RFC 9711 section 4.2.7: an array, the version first; no scheme */
+    CMX_FIELD_VERSION,    /* RFC 9711 section 4.2.7: an array with the version only, without its scheme */
     CMX_FIELD_BOOL,
     CMX_FIELD_UINT,  /* 32 bits */
     CMX_FIELD_DEBUG, /* this and the next two: enumerations, which JSON prints as words */
     CMX_FIELD_KEY,
     CMX_FIELD_FLASH,
-    CMX_FIELD_MEASURED /* the measurements, a list */
+    CMX_FIELD_MEASURED /* the list of measurements */
 } cmx_field_kind;
 
 struct cmx_claim_field {
@@ -41,8 +41,9 @@ static inline int32_t cmx_claim_number(const struct cmx_claim_field *f)
     return f->claim < 0 ? CMX_CLAIM_OWN + f->claim : f->claim;
 }
 
-/* A claim's value, borrowed from the evidence e. Kinds of bytes have data and len, strings have data, measurements have
- * data = e, and the other kinds have number. If len is 0, a claim of a kind up to CMX_FIELD_NAME_IF is absent. */
+/* A claim's value, borrowed from the evidence e. Which members are set depends on the kind: data and len for bytes,
+ * data for strings, data = e for measurements, and number for the others. An optional claim (CMX_FIELD_BYTES_N,
+ * _BYTES_IF, _NAME_IF) is absent if len is 0. */
 struct cmx_claim_value {
     const void *data;
     size_t len;

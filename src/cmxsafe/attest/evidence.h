@@ -5,9 +5,9 @@
  *     61( 18( [ << {1: -7} >>, {4: ueid}, << claims >>, signature ] ) )
  *
  * The forms differ in what a verifier needs. A verifier that checks the MAC needs the evidence key, with which it could
- * also forge tokens. One that checks the signature needs only a struct cmx_attest_key. Digests are keyed with the
- * evidence key in the first form, and with the appraisal key in the second. Claims are a map in deterministic order
- * (RFC 8949 section 4.2.1); docs/ATTESTATION.md lists them. The profile names this form; a change that an older
+ * also forge tokens. A verifier that checks the signature needs only a struct cmx_attest_key. The key of the digests is
+ * the evidence key in the MACed form, and the appraisal key in the signed form. Claims are a map in deterministic order
+ * (RFC 8949 section 4.2.1); docs/ATTESTATION.md lists them. The profile names this encoding; a change that an older
  * verifier would misread gets a new profile. */
 #pragma once
 
@@ -23,8 +23,8 @@ extern "C" {
 #define CMX_EVIDENCE_PROFILE "tag:cmxsafe.eu,2025:evidence-3" /* RFC 4151 */
 #define CMX_EVIDENCE_TYPE "application/eat+cwt"
 #define CMX_EVIDENCE_UEID_LEN 33
-#define CMX_EVIDENCE_NAME_MAX 64    /* bytes of a text, NUL included */
-#define CMX_EVIDENCE_TOKEN_MAX 2048 /* bytes of a token at most */
+#define CMX_EVIDENCE_NAME_MAX 64    /* size of a text, NUL included */
+#define CMX_EVIDENCE_TOKEN_MAX 2048 /* the most bytes of a token */
 #define CMX_EVIDENCE_JSON_MAX 3584
 #define CMX_EVIDENCE_SESSION_MAX 64
 
@@ -39,7 +39,7 @@ typedef enum {
 
 typedef enum { CMX_FLASH_PLAIN = 0, CMX_FLASH_DEVELOPMENT = 1, CMX_FLASH_RELEASE = 2 } cmx_flash_encryption;
 
-/* Where the key is held; the values are cmx_key_kind's. */
+/* Where the hardware key is stored. The values equal those of cmx_key_kind. */
 typedef enum { CMX_HELD_NONE = 0, CMX_HELD_EFUSE = 1, CMX_HELD_TPM = 2, CMX_HELD_SOFTWARE = 3 } cmx_key_holder;
 
 typedef enum { CMX_EVIDENCE_MAC, CMX_EVIDENCE_SIGNED } cmx_evidence_form;
@@ -74,32 +74,35 @@ struct cmx_evidence {
     char sw_version[CMX_EVIDENCE_NAME_MAX];
     char slot[CMX_EVIDENCE_NAME_MAX];         /* "ota_0" */
     char slot_state[CMX_EVIDENCE_NAME_MAX];   /* "valid", "pending-verify", ... */
-    char key_exchange[CMX_EVIDENCE_NAME_MAX]; /* such as "curve25519-sha256"; "": not known */
+    char key_exchange[CMX_EVIDENCE_NAME_MAX]; /* such as "curve25519-sha256"; empty: not known */
     struct cmx_measurement measurements[CMX_RANGES_MAX];
 };
 
 /* Appends the token. key: cmx_identity_evidence_key for CMX_EVIDENCE_MAC, the scalar of cmx_identity_attest_key for
- * CMX_EVIDENCE_SIGNED. CMX_ENOSPC: room for CMX_EVIDENCE_TOKEN_MAX is enough. CMX_EINVAL: a nonce of the wrong length.
- */
+ * CMX_EVIDENCE_SIGNED. CMX_ENOSPC: out is too small; CMX_EVIDENCE_TOKEN_MAX bytes are enough. CMX_EINVAL: the nonce has
+ * a wrong length. */
 CMX_MUST_USE cmx_err cmx_evidence_encode(const struct cmx_evidence *e, cmx_evidence_form form, const uint8_t key[32],
                                          struct cmx_buf *out);
 
 /* Appends the claims as one JSON object for people and scripts, with the token in "token" (base64url), because only the
- * token is authenticated. token may be NULL: the member is then absent. CMX_ENOSPC: room for
- * CMX_EVIDENCE_JSON_MAX is enough. */
+ * token is authenticated. token may be NULL: the member is then absent. CMX_ENOSPC: out is too small;
+ * CMX_EVIDENCE_JSON_MAX bytes are enough. */
 CMX_MUST_USE cmx_err cmx_evidence_json(const struct cmx_evidence *e, const void *token, size_t token_len,
                                        struct cmx_buf *out);
 
-/* Verifies the MAC, then decodes. CMX_ESIG: not made with this key; CMX_EFORMAT, CMX_ETRUNC: not a token of this
- * profile and form, bytes after its end, claims missing, repeated or out of order. *out is only valid after CMX_OK. */
+/* Verifies the MAC, then decodes the claims. CMX_ESIG: the MAC was not computed with this key. CMX_EFORMAT or
+ * CMX_ETRUNC: data is not one token of this profile and form, or claims are missing, repeated or out of order. *out is
+ * valid only after CMX_OK. */
 CMX_MUST_USE cmx_err cmx_evidence_verify(const void *token, size_t len, const uint8_t mac_key[32],
                                          struct cmx_evidence *out);
 
-/* Like cmx_evidence_verify, for a signed token. CMX_EINVAL: pub is not a point on the curve. */
+/* Like cmx_evidence_verify, for a signed token. CMX_ESIG: pub does not verify the signature. CMX_EINVAL: pub is not a
+ * point on the curve. */
 CMX_MUST_USE cmx_err cmx_evidence_verify_signed(const void *token, size_t len, const uint8_t pub[CMX_P256_PUBLIC_LEN],
                                                 struct cmx_evidence *out);
 
-/* Return the words in JSON, manifest and verdict, such as "efuse", "release" and "disabled-permanently". Never NULL. */
+/* Return the words that JSON, manifests and verdicts use, such as "efuse", "release" and "disabled-permanently". Never
+ * NULL. */
 const char *cmx_evidence_key_holder_name(cmx_key_holder k);
 const char *cmx_evidence_flash_encryption_name(cmx_flash_encryption f);
 const char *cmx_evidence_debug_state_name(cmx_debug_state d);

@@ -6,18 +6,18 @@
 #include "cmxsafe/core/secret.h"
 
 #define PROOF_MAX CMX_P256_SIG_LEN
-#define PROTECTED(alg) 0xa1, COSE_ALG, alg /* { 1: alg }, the only protected header: no algorithm is negotiated */
+#define PROTECTED(alg) 0xa1, COSE_ALG, alg /* { 1: alg }, the whole protected header */
 #define PROTECTED_LEN 3
 
-/* 61(TAG([ protected, { 4: ueid }, payload, proof ])): this is everything before the ueid's bytes. */
+/* 61(TAG([ protected, { 4: ueid }, payload, proof ])): the encoding up to the ueid's bytes. */
 #define ENVELOPE(tag, alg)                                                                                             \
     {                                                                                                                  \
         0xd8, TAG_CWT, 0xc0 | (tag), 0x84, 0x40 | PROTECTED_LEN, PROTECTED(alg), 0xa1, COSE_KID, 0x58,                 \
             CMX_EVIDENCE_UEID_LEN                                                                                      \
     }
 
-/* RFC 9052 sections 6.3 and 4.4: the proof is over [ context, protected, external_aad (empty), payload ]. This is
- * everything before the payload. */
+/* RFC 9052 sections 6.3 and 4.4: the MAC or signature covers [ context, protected, external_aad (empty), payload ].
+ * This is the encoding up to the payload. */
 static const uint8_t mac_structure[] = {0x84, 0x64, 'M', 'A', 'C', '0', 0x43, PROTECTED(COSE_HMAC_256_256), 0x40};
 static const uint8_t sig_structure[] = {
     0x84, 0x6a, 'S', 'i', 'g', 'n', 'a', 't', 'u', 'r', 'e', '1', 0x43, PROTECTED(COSE_ES256), 0x40};
@@ -82,8 +82,8 @@ static cmx_err sign(const uint8_t scalar[32], const void *payload, size_t len, u
     return err ? err : cmx_p256_sign(scalar, digest, sig);
 }
 
-/* Appends the claims as a byte string. Their length is unknown in advance, so they are written behind room for the
- * longest head (three bytes) and moved down if the head is shorter. */
+/* Appends the claims as a byte string. Their length is unknown in advance, so they are written after three bytes of
+ * room, for the longest head, and moved forward if the head is shorter. */
 static cmx_err put_payload(struct cmx_buf *out, const struct cmx_evidence *e, const uint8_t **payload, size_t *len)
 {
     uint8_t head_mem[9];
@@ -139,7 +139,7 @@ struct token {
     struct cmx_cbor_item proof;
 };
 
-/* The envelope has one encoding, so it is compared as a whole. */
+/* Locates the parts of a token. The envelope has only one valid encoding, so its bytes are compared with that. */
 static cmx_err split(const void *data, size_t len, cmx_evidence_form form, struct token *t)
 {
     const struct form *f = &forms[form];
@@ -171,7 +171,7 @@ static cmx_err decode(const struct token *t, struct cmx_evidence *out)
     err = cmx_claims_decode(&claims, out);
     if (err)
         return err;
-    /* The proof does not cover the ueid in the header: it must equal the one in the claims. */
+    /* The MAC or signature does not cover the header's ueid, so it must equal the ueid in the claims. */
     if (cmx_buf_len(&claims) != 0 || memcmp(out->ueid, t->ueid, sizeof out->ueid) != 0)
         return CMX_EFORMAT;
     return CMX_OK;

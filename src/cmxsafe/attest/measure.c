@@ -37,7 +37,7 @@ cmx_err cmx_measure_begin(struct cmx_sha256 *h, const uint8_t key[32], const voi
     return err;
 }
 
-/* True if all bytes are 0xff: the first byte is 0xff, and each byte equals the next. */
+/* True if all bytes are 0xff: the first is, and each byte equals the byte after it. */
 static bool is_erased(const uint8_t *p, size_t len)
 {
     return p[0] == 0xff && memcmp(p, p + 1, len - 1) == 0;

@@ -1,14 +1,15 @@
-/* measure.h - the digest of one flash range for evidence: SHA-256 that begins with a keyed hash of the nonce. The
- * digest cannot be computed before the nonce is known, and guesses of flash content cannot be tested without the key: a
- * range can be a single byte, and flash holds passwords. Pure: the caller reads flash.
+/* measure.h - the digest of one flash range for evidence: a SHA-256 whose input begins with a keyed hash of the nonce.
+ * So the digest cannot be computed before the nonce is known. Without the key, a digest does not help to guess flash
+ * content, such as a password, even if the range has only a few bytes. Pure: the caller reads flash.
  *
  *     SHA-256( HMAC-SHA256(key, "cmxsafe measurement 3" NUL || begin 4 bytes || end 4 bytes || nonce) ||
  *              for each chunk of 4,096 bytes: 0x01 if all its bytes are 0xff, else 0x00 || chunk )
  *
- * Numbers are big-endian. The key is the evidence key, whose other messages (the MAC over a token) begin with 0x84 and
- * not with 'c'. In signed evidence it is the appraisal key, which has no other use. The encoding is one-to-one (the
- * range's bounds give each chunk's length), so the digest binds every byte; erased flash costs a comparison instead of
- * a hash. */
+ * Numbers are big-endian. In MACed evidence the key is the evidence key. That key also computes the MAC over the token,
+ * but the input of that MAC begins with 0x84 and not with 'c', so the two uses cannot be confused. In signed evidence
+ * the key is the appraisal key, which has no other use. Different flash content gives different input to the SHA-256,
+ * because the range's bounds determine each chunk's length. An erased chunk is only compared, which is faster than
+ * hashing it. */
 #pragma once
 
 #include "cmxsafe/attest/ranges.h"
@@ -28,7 +29,7 @@ extern "C" {
 CMX_MUST_USE cmx_err cmx_measure_begin(struct cmx_sha256 *h, const uint8_t key[32], const void *nonce, size_t nonce_len,
                                        struct cmx_range range);
 
-/* Adds one chunk, as cmx_chain_walk_next divides a range. */
+/* Adds the next chunk of the range: cmx_chain_walk_next returns where it is and how long. */
 CMX_MUST_USE cmx_err cmx_measure_chunk(struct cmx_sha256 *h, const uint8_t *chunk, size_t len);
 
 CMX_MUST_USE cmx_err cmx_measure_finish(struct cmx_sha256 *h, uint8_t out[CMX_SHA256_LEN]);

@@ -1,6 +1,6 @@
-/* backoff.h - the wait before the next attempt: exponential with full jitter. There is no last attempt: a device never
- * stops trying to reach its gateway, and never hammers it. Pure: random bits are an argument.
- * Source: M. Brooker, "Exponential Backoff And Jitter" (AWS, 2015), the "full jitter" variant. */
+/* backoff.h - the wait before the next attempt: exponential with full jitter. A device never stops trying to reach its
+ * gateway, and never tries in quick succession. Pure: random bits are an argument. Source: M. Brooker, "Exponential
+ * Backoff And Jitter" (AWS, 2015), the "full jitter" variant. */
 #pragma once
 
 #include <stdint.h>
@@ -15,7 +15,8 @@ struct cmx_backoff {
 void cmx_backoff_init(struct cmx_backoff *b, uint32_t base_ms, uint32_t max_ms);
 
 /* Returns the next wait in ms, a uniform random value in [floor, ceiling], then doubles the ceiling, up to max_ms.
- * random: 32 uniform bits. The floor is base_ms / 4, so that a run of low random values does not hammer the gateway. */
+ * random: 32 uniform bits. The floor is base_ms / 4, so that a run of low random values does not cause many attempts in
+ * a short time. */
 uint32_t cmx_backoff_next(struct cmx_backoff *b, uint32_t random);
 
 /* Call after a success: the waits start again at base_ms. */

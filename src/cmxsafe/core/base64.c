@@ -4,8 +4,8 @@
 
 static const char standard[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/* Writes `chars` characters: the base64 of the len bytes at p, then '='. ends: the last two characters of the alphabet.
- * line: characters per line; 0: no newline. */
+/* Writes the base64 of the len bytes at p, padded with '=' to `chars` characters. ends: the last two characters of the
+ * alphabet. line: characters per line; 0: no newlines. */
 static cmx_err encode(struct cmx_buf *out, const uint8_t *p, size_t len, size_t chars, const char *ends, size_t line)
 {
     size_t column = 0;

@@ -15,7 +15,7 @@ extern "C" {
 #endif
 
 struct cmx_buf {
-    uint8_t *mem; /* borrowed from the caller of init */
+    uint8_t *mem; /* borrowed */
     size_t cap;   /* bytes at mem */
     size_t start; /* next byte to read */
     size_t end;   /* next byte to write */
@@ -34,7 +34,7 @@ size_t cmx_buf_len(const struct cmx_buf *b);          /* bytes to read */
 size_t cmx_buf_room(const struct cmx_buf *b);         /* bytes that fit at the end, after compaction */
 const uint8_t *cmx_buf_data(const struct cmx_buf *b); /* the first byte to read */
 
-/* The next functions write. CMX_ENOSPC: the data does not fit; the buffer is unchanged. */
+/* The next functions append to b. CMX_ENOSPC: the data does not fit; b is unchanged. */
 CMX_MUST_USE cmx_err cmx_buf_put(struct cmx_buf *b, const void *data, size_t len);
 CMX_MUST_USE cmx_err cmx_buf_put_str(struct cmx_buf *b, const char *s); /* appends s without its NUL */
 CMX_MUST_USE cmx_err cmx_buf_printf(struct cmx_buf *b, const char *fmt, ...) CMX_PRINTF(2, 3);
@@ -42,12 +42,12 @@ CMX_MUST_USE cmx_err cmx_buf_put_u8(struct cmx_buf *b, uint8_t v);
 CMX_MUST_USE cmx_err cmx_buf_put_be16(struct cmx_buf *b, uint16_t v);
 CMX_MUST_USE cmx_err cmx_buf_put_be32(struct cmx_buf *b, uint32_t v);
 
-/* For recv(): the caller may fill up to *len contiguous bytes at the returned pointer, then commits them. Compacts the
- * buffer. */
+/* For recv(): compacts the buffer and returns where it has *len contiguous free bytes. The caller writes there, then
+ * commits the bytes that it has written. */
 uint8_t *cmx_buf_reserve(struct cmx_buf *b, size_t *len);
 void cmx_buf_commit(struct cmx_buf *b, size_t len);
 
-/* The next functions read. CMX_ETRUNC: there are fewer bytes; nothing is consumed. */
+/* The next functions read from b. CMX_ETRUNC: b has too few bytes; nothing is consumed. */
 CMX_MUST_USE cmx_err cmx_buf_get(struct cmx_buf *b, void *out, size_t len);
 CMX_MUST_USE cmx_err cmx_buf_get_ptr(struct cmx_buf *b, const uint8_t **out,
                                      size_t len); /* borrowed, until b changes */

@@ -9,7 +9,7 @@ static const struct {
 };
 /* clang-format on */
 
-/* A value outside the enum is a defect of the caller. */
+/* Only a bug in the caller can pass a value outside the enum. */
 static unsigned known(cmx_err err)
 {
     return (unsigned)err <= CMX_EINTERNAL ? (unsigned)err : CMX_EINTERNAL;

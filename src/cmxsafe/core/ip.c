@@ -73,7 +73,7 @@ static unsigned digit(char c)
     return c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 : 16;
 }
 
-/* Takes one to four hexadecimal digits from the front of *s. */
+/* Reads one to four hexadecimal digits at *s, and moves *s past them. */
 static bool take_group(const char **s, unsigned *out)
 {
     const char *begin = *s;

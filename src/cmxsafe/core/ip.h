@@ -26,11 +26,11 @@ bool cmx_ip_is_link_local6(const struct cmx_ip *a);
 bool cmx_ip_is_multicast(const struct cmx_ip *a); /* true also for the reserved IPv4 addresses from 240.0.0.0 on */
 
 /* Reads an address without zone: "10.0.0.1" or "fd00::1". Stricter than inet_pton of some stacks: no octal, hex or
- * short IPv4 forms, and nothing after the address. Returns false and leaves *out unchanged if text is anything else,
- * also for IPv4 in IPv6 notation ("::ffff:10.0.0.1"), since one address must have one family. */
+ * short IPv4 forms, and nothing after the address. Returns false and leaves *out unchanged if text is anything else.
+ * IPv4 in IPv6 notation ("::ffff:10.0.0.1") is refused too, because it would give one address two families. */
 CMX_MUST_USE bool cmx_ip_parse(struct cmx_ip *out, const char *text);
 
-/* True if text is an IPv6 address. The form "::ffff:10.0.0.1" counts as one. */
+/* True if text is an IPv6 address. "::ffff:10.0.0.1" counts as an IPv6 address here. */
 bool cmx_ip_is_text6(const char *text);
 
 /* Writes the address as text. */

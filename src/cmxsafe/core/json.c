@@ -63,7 +63,7 @@ static void put_text(struct cmx_json *j, const char *value, size_t len)
     put(j, "\"", 1);
 }
 
-/* Writes the comma and the key before a value. */
+/* Writes what precedes a value: the comma and the key, as far as they are needed. */
 static void lead(struct cmx_json *j, const char *key)
 {
     bool in_object = j->depth > 0 && !(j->array & 1);

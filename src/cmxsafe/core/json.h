@@ -27,9 +27,9 @@
 extern "C" {
 #endif
 
-#define CMX_JSON_DEPTH_MAX 16 /* most nested objects and arrays; at most 31: the masks below need one bit more */
+#define CMX_JSON_DEPTH_MAX 16 /* depth of nesting; at most 31, because the masks below need one more bit */
 
-/* Reads all bytes from the buffer. An error becomes the writer's error. */
+/* Consumes all bytes of out. If it returns an error, the writer stops with that error. */
 typedef cmx_err (*cmx_json_sink)(void *arg, struct cmx_buf *out);
 
 struct cmx_json {
@@ -38,18 +38,19 @@ struct cmx_json {
     void *sink_arg;
     cmx_err err; /* the first failure */
     unsigned depth;
-    bool started;     /* the top-level value was written or begun */
+    bool started;     /* the top-level value has at least begun */
     uint32_t array;   /* one bit for each open container, the innermost lowest; 1: an array, 0: an object */
-    uint32_t element; /* one bit for each open container; 1: it has an element */
+    uint32_t element; /* one bit for each open container, as above; 1: it is not empty */
 };
 
-/* Appends to out, borrowed until finish. */
+/* Begins a document, which is appended to out. out is borrowed until cmx_json_finish. */
 void cmx_json_init(struct cmx_json *j, struct cmx_buf *out);
-/* Like cmx_json_init, for a document longer than out: sink is called whenever out is full. After finish the caller
- * writes the rest, which is in out. */
+/* Like cmx_json_init, for a document longer than out: sink is called whenever out is full. After cmx_json_finish out
+ * has the rest, which the caller writes. */
 void cmx_json_init_sink(struct cmx_json *j, struct cmx_buf *out, cmx_json_sink sink, void *arg);
 
-/* key: the member's name within an object; NULL at the top and within an array. Any other use is CMX_EINTERNAL. */
+/* key in this and the next functions: the member's name within an object, and NULL at the top level and within an
+ * array. Any other use causes CMX_EINTERNAL. */
 void cmx_json_object(struct cmx_json *j, const char *key);
 void cmx_json_array(struct cmx_json *j, const char *key);
 void cmx_json_end(struct cmx_json *j); /* ends the innermost object or array */
@@ -64,8 +65,8 @@ void cmx_json_i64(struct cmx_json *j, const char *key, int64_t value);
 void cmx_json_bool(struct cmx_json *j, const char *key, bool value);
 void cmx_json_null(struct cmx_json *j, const char *key);
 
-/* Ends the document. CMX_ENOSPC: out was too small. CMX_EINTERNAL: the calls do not make one whole document. After an
- * error the content of out is not JSON. */
+/* Ends the document. CMX_ENOSPC: out was too small. CMX_EINTERNAL: the calls before this one did not write one complete
+ * document. After an error the content of out is not JSON. */
 CMX_MUST_USE cmx_err cmx_json_finish(struct cmx_json *j);
 
 #ifdef __cplusplus

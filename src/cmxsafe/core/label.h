@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-/* The first bytes of a hash or MAC input. */
+/* Labels with which the input of a hash or MAC begins. */
 #define CMX_DOMAIN_MEASUREMENT "cmxsafe measurement 3"       /* attest/measure.h; NUL included */
 #define CMX_DOMAIN_POLICY "cmxsafe policy 1"                 /* isolation/digest.h; NUL included */
 #define CMX_DOMAIN_FILL "cmxsafe fill 1"                     /* gateway/verify/fill.c; NUL included */
@@ -29,15 +29,15 @@ extern "C" {
 #define CMX_DOMAIN_GROUP_ADDRESS "cmxsafe group address 1" /* address of a local group, from the name */
 #define CMX_DOMAIN_UNIT_ADDRESS "cmxsafe unit address 1"   /* address of a unit, from the path of its control group */
 #define CMX_DOMAIN_GATEWAY_ADDRESS "cmxsafe gateway address 1" /* address of the gateway itself */
-#define CMX_DOMAIN_LINK_PREFIX "cmxsafe link prefix 1"         /* prefix of the links between a fleet's gateways */
+#define CMX_DOMAIN_LINK_PREFIX "cmxsafe link prefix 1"         /* IPv6 prefix of the links between a fleet's gateways */
 
 #define CMX_LABEL_LEN 32
 
 typedef enum {
     CMX_LABEL_EVIDENCE,  /* key of the MAC over evidence */
-    CMX_LABEL_SSH,       /* scalar of the SSH key; the counter is used */
+    CMX_LABEL_SSH,       /* scalar of the SSH key; uses the counter */
     CMX_LABEL_UEID,      /* the device's name, public */
-    CMX_LABEL_ATTEST,    /* scalar of the key that signs evidence; the counter is used */
+    CMX_LABEL_ATTEST,    /* scalar of the key that signs evidence; uses the counter */
     CMX_LABEL_APPRAISAL, /* key of the digests in signed evidence; verifiers hold it */
 } cmx_label;
 

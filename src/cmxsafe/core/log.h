@@ -35,9 +35,9 @@ void cmx_log(cmx_log_level level, const char *tag, const char *fmt, ...) CMX_PRI
 #endif
 #define cmx_log(level, ...) ((level) <= CMX_LOG_COMPILED ? (cmx_log)(level, __VA_ARGS__) : (void)0)
 
-/* For every line that a peer can cause as often as it likes: each call site writes at most CMX_LOG_LIMITED_LINES lines
- * in CMX_LOG_LIMITED_PERIOD_MS. In a later period, a line before the first one says how many were left out.
- * Any thread. */
+/* Use this for each line that a peer can cause as often as it likes. Each call site writes at most
+ * CMX_LOG_LIMITED_LINES lines in a period of CMX_LOG_LIMITED_PERIOD_MS. If lines were left out, the next line that is
+ * written is preceded by a line with their number. Any thread. */
 #define CMX_LOG_LIMITED_LINES 10
 #define CMX_LOG_LIMITED_PERIOD_MS 60000
 #define cmx_log_limited(level, ...)                                                                                    \
@@ -47,19 +47,19 @@ void cmx_log(cmx_log_level level, const char *tag, const char *fmt, ...) CMX_PRI
             cmx_log_within(&limit_of_this_call, level, __VA_ARGS__);                                                   \
     } while (0)
 
-/* The state of one call site. Zero at first. */
+/* The state of one call site. Zeroed before the first call. */
 struct cmx_log_limit {
     uint32_t period; /* the number of the period in which lines were counted */
     uint32_t lines;  /* lines counted in that period, including those left out */
 };
 
-/* Counts one line of the call site, and writes it unless it must be left out. Before the first line of a new period,
- * logs how many lines were left out. */
+/* Counts one line of the call site, and writes it unless the period's limit is reached. Before the first line of a new
+ * period, logs how many lines were left out before. */
 void cmx_log_within(struct cmx_log_limit *l, cmx_log_level level, const char *tag, const char *fmt, ...)
     CMX_PRINTF(4, 5);
 
-/* Counts one line; true if it may be written. *left_out receives how many lines were left out in the period that just
- * ended, otherwise 0. Pure. */
+/* Counts one line; true if it may be written. *left_out is 0, except at the first line of a new period: it is then the
+ * number of lines that were left out before. Uses nothing but *l. */
 bool cmx_log_limit_count(struct cmx_log_limit *l, uint32_t period, uint32_t *left_out);
 
 #ifdef __cplusplus

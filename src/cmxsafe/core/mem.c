@@ -6,7 +6,8 @@
 
 #include "cmxsafe/core/secret.h"
 
-/* Precedes each block and holds its size, so that free can count and wipe. Keeps malloc's alignment. */
+/* The header of each block: its size, which cmx_mem_free and cmx_mem_free_secret need for counting and wiping. Has
+ * malloc's alignment. */
 union header {
     size_t size;
     max_align_t align;

@@ -13,18 +13,19 @@ CMX_MUST_USE void *cmx_mem_alloc(size_t size);
 /* Returns a copy of s, or NULL when there is no memory. */
 CMX_MUST_USE char *cmx_mem_strdup(const char *s);
 
-/* Returns the list with room for one more element. list has n elements of `size` bytes and space for *cap; a full list
- * is moved to a block twice as large. list may be NULL while *cap is 0. NULL: out of memory, nothing has changed. */
+/* Returns the list, with room for one more element. list has n elements of `size` bytes, and room for *cap. A full list
+ * is moved to a block twice as large. list may be NULL if *cap is 0. Returns NULL, and changes nothing, if there is no
+ * memory. */
 CMX_MUST_USE void *cmx_mem_grow(void *list, size_t n, size_t *cap, size_t size);
 
 /* p may be NULL. */
 void cmx_mem_free(void *p);
 
-/* Wipes the block, then frees it: for keys and passwords. p may be NULL. */
+/* Wipes the block, then frees it. For keys and passwords. p may be NULL. */
 void cmx_mem_free_secret(void *p);
 
 struct cmx_mem_stats {
-    size_t live_bytes; /* allocated and not freed, without headers */
+    size_t live_bytes; /* allocated and not yet freed, without the headers */
     size_t live_blocks;
     size_t peak_bytes;
     size_t calls; /* allocations attempted since the start, failed ones included */

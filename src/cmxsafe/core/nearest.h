@@ -15,9 +15,9 @@ struct cmx_nearest {
         (w), NULL, (size_t)-1                                                                                          \
     }
 
-/* Considers one known word; borrowed. */
+/* Compares the word with one known word, which must stay valid. */
 void cmx_nearest_offer(struct cmx_nearest *n, const char *known);
 
-/* Returns the closest word offered, or NULL if none is close. Close: at most a third of the letters differ, or only
- * one. */
+/* Returns the known word with the smallest edit distance. NULL: that distance is greater than a third of the known
+ * word's length, and greater than 1. */
 const char *cmx_nearest_result(const struct cmx_nearest *n);

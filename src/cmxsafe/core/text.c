@@ -29,7 +29,7 @@ static int digit(char c)
 cmx_err cmx_text_hex_decode(uint8_t *out, size_t len, const char *hex)
 {
     for (size_t i = 0; i < 2 * len; i++)
-        if (digit(hex[i]) < 0) /* also stops at the NUL */
+        if (digit(hex[i]) < 0) /* the NUL is not a digit, so a shorter text is refused */
             return CMX_EFORMAT;
     if (hex[2 * len])
         return CMX_EFORMAT;
@@ -77,7 +77,7 @@ cmx_err cmx_text_u32(const char *s, size_t len, uint32_t *out)
     if (s == end)
         return CMX_EFORMAT;
     for (; s < end; s++) {
-        unsigned d = (unsigned)digit(*s); /* for any other character -1, which becomes larger than base */
+        unsigned d = (unsigned)digit(*s); /* not a digit: -1, which is UINT_MAX here */
 
         if (d >= base || v > (UINT32_MAX - d) / base)
             return CMX_EFORMAT;
@@ -122,7 +122,7 @@ cmx_err cmx_text_copy(char *out, size_t cap, const char *s)
     return CMX_OK;
 }
 
-/* True for C0, DEL and C1. Terminals obey C1 both as one byte and as UTF-8 (0xc2 and that byte). */
+/* True for C0, DEL and C1. Terminals obey C1 both as one byte and in UTF-8 (0xc2, then the same byte). */
 static bool is_control(uint8_t c, uint8_t before)
 {
     return c < 0x20 || c == 0x7f || (c >= 0x80 && c < 0xa0 && (before < 0x80 || before == 0xc2));

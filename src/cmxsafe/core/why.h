@@ -1,5 +1,5 @@
-/* why.h - the reason for a failure, as text for a person: it accompanies a cmx_err where the error alone is not precise
- * enough. One bounded object, so that callers pass a pointer and no size. */
+/* why.h - the reason for a failure, as text for a person: for functions whose cmx_err alone would not say enough. The
+ * text's size is part of the type, so callers need not pass it. */
 #pragma once
 
 #include "cmxsafe/core/err.h"

@@ -42,8 +42,8 @@ static void tell_image(struct cmx_evidence *e)
         e->secure_version = st.secure_version;
 }
 
-/* Sets the facts about the gateway and the session, from the session that forwards the attestation port: the evidence
- * is sent through it. */
+/* Sets the facts about the gateway and the session. Evidence is sent through the session that forwards the attestation
+ * port, so the facts are those of that session. */
 static void tell_session(struct cmx_evidence *e)
 {
     struct cmx_proxy *proxy = cmx_device_proxy();

@@ -12,15 +12,15 @@
 #include "cmxsafe/port/crypto.h"
 #include "cmxsafe/port/port.h"
 
-#define RETRY_AFTER_S "5" /* seconds; an ESP32 takes about as long for 4 MB */
+#define RETRY_AFTER_S "5" /* seconds; estimated time in which an ESP32 attests 4 MB */
 #define CONNECTIONS 8
 
 static struct {
     struct cmx_http_server *server; /* NULL while the service does not run */
     cmx_attest_facts_fn facts;
     uint8_t boot_seed[32];
-    struct cmx_mutex turn; /* held by the request that computes */
-    atomic_uint requests;  /* requests that compute or wait */
+    struct cmx_mutex turn; /* locked by the request whose computation runs */
+    atomic_uint requests;  /* requests whose computation runs or waits */
 } self;
 
 void cmx_attest_set_facts(cmx_attest_facts_fn facts)
@@ -28,10 +28,10 @@ void cmx_attest_set_facts(cmx_attest_facts_fn facts)
     self.facts = facts;
 }
 
-/* ---- one at a time ---- */
+/* ---- one computation at a time ---- */
 
-/* Waits for this request's turn to compute. what: for the log. False: too many requests wait already, and *err is
- * the result of the answer. */
+/* Waits until no other request computes. what: for the log. False: too many requests wait already; 503 was sent, and
+ * *err is the error of sending it. */
 static bool enter(struct cmx_http_request *r, const char *what, cmx_err *err)
 {
     static const struct cmx_http_header headers[] = {{"Retry-After", RETRY_AFTER_S}};
@@ -43,7 +43,7 @@ static bool enter(struct cmx_http_request *r, const char *what, cmx_err *err)
         *err = cmx_http_reply(r, 503, "text/plain", busy, sizeof busy - 1, headers, 1);
         return false;
     }
-    cmx_port_background(); /* lowers the priority of this task, which serves only this request */
+    cmx_port_background(); /* this task serves only this request */
     cmx_port_mutex_lock(&self.turn);
     cmx_http_client(r, client);
     cmx_log_limited(CMX_LOG_INFO, "attest", "%s for %s", what, client[0] ? client : "unknown");
@@ -69,10 +69,10 @@ static cmx_err reply_failure(struct cmx_http_request *r, cmx_err err)
 
 /* ---- parameters ---- */
 
-/* The next functions return true if they could read the parameter. Otherwise they answer 400 or 404, and *err is the
- * result of the answer. */
+/* The next functions return true if they could read the parameter. Otherwise they send 400 or 404, and *err is the
+ * error of sending it. */
 
-/* Decodes a parameter, which must be given once and min to max bytes long. */
+/* Decodes a parameter. The request must contain it exactly once, and its value must have min to max bytes. */
 static bool take_param(struct cmx_http_request *r, const char *name, uint8_t *out, size_t min, size_t max, size_t *len,
                        cmx_err *err)
 {
@@ -93,7 +93,7 @@ static bool take_param(struct cmx_http_request *r, const char *name, uint8_t *ou
     return false;
 }
 
-/* Reads ranges=, or takes the default. */
+/* Reads ranges=; without it, sets the default ranges. */
 static bool take_ranges(struct cmx_http_request *r, struct cmx_ranges *out, cmx_err *err)
 {
     uint32_t size = cmx_port_flash_size();

@@ -1,10 +1,11 @@
 /* attest_service.h - attestation over HTTP, on the device's loopback:
  *
  *     GET /hash?challenge=TEXT[&ranges=A-B,C-D]      text/plain, 64 hex digits (attest/chain.h)
- *     GET /evidence?nonce=HEX[&ranges=...][&alg=ES256]   application/eat+cwt, or JSON by Accept (attest/evidence.h)
+ *     GET /evidence?nonce=HEX[&ranges=...][&alg=ES256]   application/eat+cwt, or JSON (attest/evidence.h)
  *
- * Status 400 comes with a reason. One computation runs at a time; CMX_ATTEST_QUEUE requests wait, others get 503 and
- * Retry-After. Only the running computation allocates memory, at most 8 KB. */
+ * An Accept header with application/json selects JSON. The body of a 400 says why. One computation runs at a time, and
+ * CMX_ATTEST_QUEUE more requests may wait; others get 503 with Retry-After. Only the running computation allocates
+ * memory, at most 8 KB. */
 #pragma once
 
 #include "cmxsafe/attest/evidence.h"
@@ -17,17 +18,17 @@ extern "C" {
 #define CMX_ATTEST_PORT 8888
 #define CMX_ATTEST_QUEUE 2
 
-/* Fills in the device's facts: hw_model, secure_boot, debug, boot_count, sw_name, sw_version, slot,
- * slot_state, secure_version, flash_encryption, isolation, policy, gateway, session, key_exchange. *e is zeroed before;
- * the service adds nonce, ueid, key, boot_seed, flash_size and measurements. Called in a server's thread; must not
- * block for long. */
+/* Fills in the device's facts: hw_model, secure_boot, debug, boot_count, sw_name, sw_version, slot, slot_state,
+ * secure_version, flash_encryption, isolation, policy, gateway, session, key_exchange. *e is zeroed except for the
+ * nonce. The service itself sets nonce, ueid, key, boot_seed, flash_size and measurements. Called in a thread of the
+ * HTTP server; must not block for long. */
 typedef void (*cmx_attest_facts_fn)(struct cmx_evidence *e);
 
 /* Sets the function. NULL: evidence claims no facts. Call before start. */
 void cmx_attest_set_facts(cmx_attest_facts_fn facts);
 
-/* Starts the service. address NULL: 127.0.0.1. A device has one service. CMX_EEXIST: the service runs already.
- * CMX_EIO: no random bytes for the boot seed. Otherwise errors as for cmx_http_serve. */
+/* Starts the service. address NULL: 127.0.0.1. A device has one service. CMX_EEXIST: the service runs already. CMX_EIO:
+ * there are no random bytes for the boot seed. Other errors: as for cmx_http_serve. */
 CMX_MUST_USE cmx_err cmx_attest_start(const char *address, uint16_t port);
 
 /* Returns the service's port; 0 while it does not run. */

@@ -83,8 +83,8 @@ static cmx_err measure_all(struct cmx_evidence_job *j, const struct cmx_ranges *
     return err;
 }
 
-/* Writes the token into j->out. The JSON form contains the token, so it is written after the token and then moved to
- * the front. */
+/* Writes the answer into j->out. The JSON contains the token, so it is written after the token and then moved to the
+ * front. */
 static cmx_err write_answer(struct cmx_evidence_job *j, cmx_evidence_form form, bool json)
 {
     struct cmx_buf token, text;
@@ -102,7 +102,8 @@ static cmx_err write_answer(struct cmx_evidence_job *j, cmx_evidence_form form, 
     return err;
 }
 
-/* The token format fixes the values of cmx_key_holder; those of the port's cmx_key_kind must be the same. */
+/* A cmx_key_kind is cast to a cmx_key_holder, whose values the token format fixes, so both must have the same
+ * values. */
 _Static_assert((int)CMX_HELD_NONE == (int)CMX_KEY_NONE && (int)CMX_HELD_EFUSE == (int)CMX_KEY_EFUSE &&
                    (int)CMX_HELD_TPM == (int)CMX_KEY_TPM && (int)CMX_HELD_SOFTWARE == (int)CMX_KEY_SOFTWARE,
                "the key's kind is converted by a cast");
@@ -127,7 +128,7 @@ cmx_err cmx_attest_evidence(struct cmx_evidence_job *j, const struct cmx_ranges 
         err = derive_digest_key(j, form);
     if (!err)
         err = measure_all(j, ranges);
-    if (!err && form == CMX_EVIDENCE_SIGNED) /* a MAC is made with the key of the digests */
+    if (!err && form == CMX_EVIDENCE_SIGNED) /* a MAC uses the key of the digests, which j->key already is */
         err = cmx_identity_attest_key(cmx_identity_hw_hmac, NULL, j->key, pub);
     if (!err)
         err = write_answer(j, form, json);

@@ -5,18 +5,20 @@
 #include "cmxsafe/attest/chain.h"
 #include "cmxsafe/attest/evidence.h"
 
-/* Computes the value of /hash. CMX_ENOKEY, CMX_EIO, CMX_ENOMEM. */
+/* Computes the value of /hash. CMX_EINVAL: as for cmx_chain_init. CMX_ENOKEY: there is no usable hardware key. CMX_EIO:
+ * reading flash or computing a MAC failed. CMX_ENOMEM: out of memory. */
 CMX_MUST_USE cmx_err cmx_attest_hash(const struct cmx_ranges *ranges, const uint8_t *challenge, size_t len,
                                      uint8_t out[32]);
 
 struct cmx_evidence_job {
-    size_t len;            /* bytes of the answer in out */
+    size_t len;            /* length of the answer in out */
     struct cmx_evidence e; /* the caller sets nonce and facts */
     uint8_t key[32];       /* first the key of the digests, then the key of the token */
     uint8_t out[CMX_EVIDENCE_TOKEN_MAX + CMX_EVIDENCE_JSON_MAX]; /* a buffer for chunks of flash, and then the answer */
 };
 
-/* Completes j->e with ueid, key, flash_size and the measurements of ranges, and writes token or JSON into j->out.
- * CMX_ENOKEY, CMX_EIO, CMX_ENOMEM; CMX_EINVAL: the nonce's length. */
+/* Sets ueid, key, flash_size and the measurements of ranges in j->e, and writes the token or the JSON into j->out.
+ * CMX_EINVAL: the nonce has a wrong length. CMX_ENOKEY: there is no usable hardware key. CMX_EIO: reading flash or
+ * computing a hash, MAC or signature failed. CMX_ENOMEM: out of memory. */
 CMX_MUST_USE cmx_err cmx_attest_evidence(struct cmx_evidence_job *j, const struct cmx_ranges *ranges,
                                          cmx_evidence_form form, bool json);

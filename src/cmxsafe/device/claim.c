@@ -36,7 +36,7 @@ static cmx_err local_of(int fd, sa_family_t family, struct sockaddr_storage *loc
     memset(local, 0, sizeof *local);
     if (getsockname(fd, (struct sockaddr *)local, &len) != 0)
         return CMX_EIO;
-    if (local->ss_family == family && in->sin_port) /* the port has the same offset in both families */
+    if (local->ss_family == family && in->sin_port) /* sockaddr_in6 has the port at the same offset */
         return CMX_OK;
     memset(local, 0, sizeof *local);
     local->ss_family = family;
@@ -86,9 +86,9 @@ int cmx_claim_connect(int fd, const struct sockaddr *peer, socklen_t len, cmx_co
         return really(fd, peer, len);
     cmx_port_task_name(task);
     err = cmx_device_isolation_permits(task, peer);
-    if (err == CMX_ENOENT) /* peer is not a restricted listener */
+    if (err == CMX_ENOENT) /* connecting to peer is not restricted */
         return really(fd, peer, len);
-    cmx_claim_close(fd); /* drops a stale claim of a reused descriptor */
+    cmx_claim_close(fd); /* removes the claim of an earlier socket with this number */
     if (err == CMX_OK)
         err = remember(fd, peer, len);
     if (err != CMX_OK) {

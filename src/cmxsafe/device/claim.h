@@ -17,8 +17,8 @@ extern "C" {
 typedef int (*cmx_connect_fn)(int fd, const struct sockaddr *peer, socklen_t len);
 
 /* Calls `really`, which is connect(), and returns its result; -1 with EACCES if peer is the listener of a direct
- * context that does not permit the calling task, or if the connection cannot be claimed (too many claims, no memory).
- * Any task. */
+ * context that does not permit the calling task, or if the claim cannot be recorded (too many claims, no memory). Any
+ * task. */
 int cmx_claim_connect(int fd, const struct sockaddr *peer, socklen_t len, cmx_connect_fn really);
 
 /* Call before fd is closed. An fd without a claim is ignored. */

@@ -60,8 +60,8 @@
 #define SSH_LOCAL_HOST "127.0.0.1"
 #endif
 
-/* The address to listen on at the gateway, for contexts without remote_address: at a CMX-GW the device's virtual IPv6
- * address. "": the gateway's loopback. */
+/* The gateway's address on which contexts without remote_address listen. For a CMX-GW, set it to the device's virtual
+ * IPv6 address. "": the gateway's loopback. */
 #ifndef SSH_REMOTE_ADDRESS
 #define SSH_REMOTE_ADDRESS ""
 #endif
@@ -99,8 +99,8 @@
 #define SSH_REQUIRE_PQ 0
 #endif
 
-/* Bytes of stack of a session's task. If the pinned key is the gateway's Ed25519 key, the session moves to a task with
- * 14,848 bytes; pinning the gateway's ECDSA key avoids this. */
+/* Bytes of stack of a session's task. If the gateway's Ed25519 key is pinned, the session moves to a task with 14,848
+ * bytes. To avoid this, pin the gateway's ECDSA key. */
 #ifndef SSH_TASK_STACK
 #define SSH_TASK_STACK 7168
 #endif

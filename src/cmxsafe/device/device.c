@@ -18,7 +18,7 @@ struct entry {
     char name[CMX_PROXY_NAME_MAX];
 };
 
-/* Invariant: engine exists exactly while there is an entry. The lock guards all members except hooks, which is
+/* Invariant: engine is not NULL exactly while there is an entry. The lock guards all members except hooks, which is
  * atomic. */
 static struct {
     struct cmx_mutex lock;

@@ -16,16 +16,16 @@ extern "C" {
 #endif
 
 /* Registers the context and starts its session, or adds the context to a shared session. A device has one gateway: the
- * settings of the first call name it. Any task. Errors are logged. CMX_EINVAL: no gateway, no
- * SSH_HOST_KEY, no credential, a port out of range. CMX_EEXIST: the context is registered already. CMX_ENOSPC: more
- * than CMX_PROXY_CONTEXTS_MAX. CMX_EPERM: isolation could not be installed. CMX_ENOMEM. */
+ * settings of the first call name it. Any task. Errors are logged. CMX_EINVAL: no gateway, no SSH_HOST_KEY, no
+ * credential, a port out of range. CMX_EEXIST: the context is registered already. CMX_ENOSPC: more than
+ * CMX_PROXY_CONTEXTS_MAX. CMX_EPERM: isolation could not be installed. CMX_ENOMEM: out of memory. */
 CMX_MUST_USE cmx_err cmx_device_forward(const struct cmx_settings *settings, const TaskParameters *context);
 
 /* ---- before the first context ---- */
 
-/* Values in settings replace the sketch's; values in contexts replace those of the registered context with the same
- * direction and local port. Zero and "" replace nothing. The memory of both must stay valid. settings NULL and n 0:
- * nothing is replaced. */
+/* Values in settings replace the sketch's. Values in contexts replace those of a registered context with the same
+ * direction and local port. Zero and "" replace nothing; nor do settings = NULL and n = 0. The memory of settings and
+ * contexts must stay valid. */
 void cmx_device_override(const struct cmx_settings *settings, const TaskParameters *contexts, size_t n);
 
 /* ---- at any time ---- */

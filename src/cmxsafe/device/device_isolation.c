@@ -161,7 +161,7 @@ cmx_err cmx_device_isolation_configure(const struct cmx_gateway *gateway, const 
 
 /* ---- packets ---- */
 
-/* Without the state nothing passes: there was no memory for it. */
+/* Denies every packet if there is no state, because there was no memory for it. */
 static bool judge_packet(const struct cmx_filter_packet *q)
 {
     const struct cmx_frame f = {q->ethernet ? CMX_FRAME_ETHERNET : CMX_FRAME_IP, q->data, q->len, q->total};
@@ -225,7 +225,7 @@ static cmx_err install_filter(void)
     installed = filter->install(&calls);
     if (err || installed)
         return err ? err : installed;
-    /* A session that is connecting may have sent its SYN before the filter was installed. */
+    /* Sessions may have opened their connections, or sent a SYN, before the filter was installed. */
     filter->lock();
     cmx_isolation_adopt(&cmx_device_isolation_state()->iso);
     filter->unlock();

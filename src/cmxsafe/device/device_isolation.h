@@ -21,7 +21,7 @@ extern "C" {
 /* Values that only the platform can provide. Strings are addresses, borrowed for the life of the program; NULL:
  * none. */
 struct cmx_device_isolation {
-    const char *resolvers[3];    /* if there are none, the resolvers that the interface uses */
+    const char *resolvers[3];    /* DNS; if there are none, those that the interface uses */
     const char *time_servers[3]; /* addresses of SNTP servers */
     const char *time_names[2];   /* names that may be looked up at any time; SNTP packets pass only to the addresses in
                                     time_servers */
@@ -35,16 +35,16 @@ struct cmx_device_isolation {
 void cmx_device_set_isolation(const struct cmx_device_isolation *platform);
 
 /* setup_sm(): from now on only packets that the contexts need pass. CMX_ENOTSUP: the platform has no filter; CMX_EIO:
- * it could not be installed; CMX_ENOMEM. If cmx_device_isolation_settled is false after an error, the
- * caller ends the proxies. Once isolation is active, further calls change nothing. Must not be called from the network
- * stack's own task. */
+ * the filter could not be installed; CMX_ENOMEM: no memory for the state. If cmx_device_isolation_settled is false
+ * after an error, the caller ends the proxies. Once isolation is active, further calls change nothing. Must not be
+ * called from the network stack's own task. */
 CMX_MUST_USE cmx_err cmx_device_isolate(void);
 
 /* True if isolation is installed and judges packets. */
 bool cmx_device_isolation_active(void);
 
-/* True if isolation is installed, was never requested, or is missing with accept_none: the device is healthy in this
- * respect. */
+/* True if isolation is installed, was never requested, or has no filter and the platform accepts that (accept_none).
+ * Otherwise a new image is not confirmed. */
 bool cmx_device_isolation_settled(void);
 
 /* Computes the digest of the rules in force (isolation/digest.h). CMX_ENOENT: isolation is not active. Must not be
@@ -62,8 +62,8 @@ void cmx_device_isolation_json(struct cmx_json *j, const char *key);
 /* Call before the contexts are passed to the engine. CMX_EPERM: isolation failed, so no context may run. */
 CMX_MUST_USE cmx_err cmx_device_isolation_configure(const struct cmx_gateway *gateway,
                                                     const struct cmx_context *contexts, size_t n);
-/* Do what isolation needs in the engine's hooks socket_open, socket_close and resolve. Errors as for
- * cmx_isolation_socket_open; CMX_EPERM also if isolation failed. */
+/* Call these in the engine's hooks socket_open, socket_close and resolve. Errors as for cmx_isolation_socket_open;
+ * CMX_EPERM also if isolation could not be installed. */
 CMX_MUST_USE cmx_err cmx_device_isolation_open(cmx_socket_kind kind, const struct sockaddr *local,
                                                const struct sockaddr *peer);
 void cmx_device_isolation_close(cmx_socket_kind kind, const struct sockaddr *local, const struct sockaddr *peer);
@@ -71,13 +71,13 @@ void cmx_device_isolation_resolve(bool begins);
 
 /* ---- for claim.c ---- */
 
-/* Decides whether that task may connect to peer. CMX_OK: peer is a direct context's listener that names this task;
- * CMX_EPERM: it names other tasks, which is counted and logged; CMX_ENOENT: it names no tasks, peer is no such
- * listener, or it names other tasks while isolation is not active. */
+/* Decides whether the task of that name may connect to peer. CMX_OK: peer is a direct context's listener that names
+ * this task; CMX_EPERM: the listener names only other tasks; the refusal is counted and logged. CMX_ENOENT: connecting
+ * is not restricted, because peer is not such a listener, the listener names no tasks, or isolation is not active. */
 CMX_MUST_USE cmx_err cmx_device_isolation_permits(const char *task, const struct sockaddr *peer);
 
-/* Records, until unclaim, that a permitted task has the connection from local to peer. CMX_ENOSPC: no flow
- * is free; CMX_EPERM: peer is no direct context's listener. */
+/* Records that a permitted task opens the connection from local to peer; cmx_device_isolation_unclaim removes the
+ * record. CMX_ENOSPC: no flow is free; CMX_EPERM: peer is not a direct context's listener. */
 CMX_MUST_USE cmx_err cmx_device_isolation_claim(const struct sockaddr *local, const struct sockaddr *peer);
 void cmx_device_isolation_unclaim(const struct sockaddr *local, const struct sockaddr *peer);
 

@@ -1,4 +1,5 @@
-/* device_isolation_sockets.c - sockets of the engine and of tasks as the isolation policy's flows. */
+/* device_isolation_sockets.c - reports the sockets of the engine and of tasks to the isolation policy, which tracks
+ * them as flows. */
 #include <string.h>
 #include <sys/socket.h>
 
@@ -25,12 +26,12 @@ static bool end_of(const struct sockaddr *a, struct cmx_end *end)
     return true;
 }
 
-/* The engine and the policy number the kinds of sockets alike. */
+/* The engine and the policy use the same numbers for the kinds of sockets. */
 _Static_assert((int)CMX_SOCKET_SESSION == (int)CMX_FLOW_SESSION && (int)CMX_SOCKET_RELAY == (int)CMX_FLOW_RELAY &&
                    (int)CMX_SOCKET_LISTEN == (int)CMX_FLOW_LISTEN && (int)CMX_SOCKET_PAIR == (int)CMX_FLOW_PAIR,
                "change_flow() casts one enum to the other");
 
-/* Opens or closes the flow of a socket of that kind. */
+/* Opens or closes the flow of a socket. */
 static cmx_err change_flow(cmx_flow_kind kind, const struct sockaddr *local, const struct sockaddr *peer, bool opens)
 {
     struct cmx_end here, there;
@@ -118,7 +119,7 @@ cmx_err cmx_device_isolation_permits(const char *task, const struct sockaddr *pe
     if (!s)
         return CMX_ENOENT;
     context = cmx_isolation_context(&s->iso, true, &place);
-    tasks = context ? context->tasks : NULL; /* NULL: no such listener, or every task may connect */
+    tasks = context ? context->tasks : NULL; /* NULL: peer is not such a listener, or every task may connect */
     if (tasks && is_listed(tasks, task)) {
         err = CMX_OK;
     } else if (tasks && cmx_device_isolation_active()) {

@@ -2,7 +2,7 @@
 
 #include "cmxsafe/port/filter.h"
 
-/* Any thread may read both variables; they are written under device_isolation.c's lock. */
+/* Any thread may read these two variables. Only the holder of device_isolation.c's lock writes them. */
 static struct cmx_device_isolation_state *state;
 static cmx_isolation_standing standing;
 

@@ -8,15 +8,16 @@
 
 #define CMX_DEVICE_ISOLATION_TAG "isolation"
 
-/* The most sockets that the proxies can have at the same time, closing ones included. Each takes 64 bytes of heap. */
+/* The most sockets that the proxies can have at the same time, including those that are closing. Each takes 64 bytes of
+ * heap. */
 #if defined(ESP_PLATFORM) || defined(CMX_DEVICE_PROFILE)
 #define CMX_DEVICE_FLOWS 48
 #else
 #define CMX_DEVICE_FLOWS 128
 #endif
 
-/* The state is on the heap from the first configuration on, if the platform has a filter. Guarded by the filter's
- * lock. */
+/* The state. It is allocated at the first configuration, and only if the platform has a filter. The filter's lock
+ * guards it. */
 struct cmx_device_isolation_state {
     struct cmx_isolation iso;
     struct cmx_flow flows[CMX_DEVICE_FLOWS];
@@ -24,11 +25,11 @@ struct cmx_device_isolation_state {
     struct cmx_drops drops;
 };
 
-/* Returns the state; NULL: not configured yet. The pointer is atomic, so that it is read without the lock. */
+/* Returns the state; NULL: not configured yet. Needs no lock, because the pointer is atomic. */
 struct cmx_device_isolation_state *cmx_device_isolation_state(void);
 void cmx_device_isolation_state_set(struct cmx_device_isolation_state *s);
 
-/* Takes the filter's lock. NULL: there is no state, and the lock is not held. */
+/* Locks the filter, and returns the state. NULL: there is no state, and nothing was locked. */
 struct cmx_device_isolation_state *cmx_device_isolation_state_enter(void);
 void cmx_device_isolation_state_leave(void);
 

@@ -42,11 +42,12 @@ struct cmx_settings {
 #define CMX_ZERO
 #endif
 
-/* TaskParameters.direction; the values of cmx_proxy_direction. */
+/* TaskParameters.direction. The values equal those of cmx_proxy_direction. */
 enum { CMX_TASK_REVERSE = 0, CMX_TASK_DIRECT = 1 };
 
-/* TaskParameters.peer: a header of the PROXY protocol, version 1 (text) or 2 (binary), precedes the first byte. A
- * service in the same firmware calls cmx_peer (cmxsafe.h) instead. Values of cmx_proxy_peer. */
+/* TaskParameters.peer: a header of the PROXY protocol, version 1 (text) or 2 (binary), precedes the first byte that the
+ * service receives. A service in the same firmware calls cmx_peer (cmxsafe.h) instead. The values equal those of
+ * cmx_proxy_peer. */
 enum { CMX_TASK_PEER_NONE = 0, CMX_TASK_PEER_PROXY_V1 = 1, CMX_TASK_PEER_PROXY_V2 = 2 };
 
 /* A security context: one service's declaration. The first three fields are the original's; in the others zero means
@@ -57,16 +58,16 @@ typedef struct TaskParameters {
     bool high_bw;            /* buffers of CMX_RELAY_CHUNK_HIGH bytes: more throughput, more memory */
 
     const char *remote_address
-        /* The gateway's address to listen on (at a CMX-GW: the device's address); default SSH_REMOTE_ADDRESS. */
+        /* The gateway's address to listen on, on a CMX-GW the device's; default SSH_REMOTE_ADDRESS. */
         CMX_ZERO;
     int direction CMX_ZERO;           /* CMX_TASK_REVERSE, CMX_TASK_DIRECT */
-    const char *remote_host CMX_ZERO; /* direct: the host behind the gateway, as the gateway sees it */
+    const char *remote_host CMX_ZERO; /* direct: the service's host, as the gateway names it */
     int max_connections CMX_ZERO;     /* connections at the same time; default 8 */
     int idle_timeout_s CMX_ZERO;      /* a connection without traffic for this long is closed; default never */
     const char *session CMX_ZERO;     /* contexts with the same name here share an SSH session; default: not shared */
-    int probe_interval_s CMX_ZERO;    /* end-to-end probe of the gateway's listener; default off */
+    int probe_interval_s CMX_ZERO;    /* how often to test the gateway's listener; default never */
     const char *name CMX_ZERO;        /* name in the log and status; default "port-N" */
-    int connect_timeout_s CMX_ZERO;   /* limit for connecting to the service; default 10 */
+    int connect_timeout_s CMX_ZERO;   /* how long connecting to the service may take; default 10 */
     const char *local_host CMX_ZERO;  /* default SSH_LOCAL_HOST */
     const char *tasks CMX_ZERO; /* direct, with setup_sm(): names of the tasks that may connect, separated by commas
                                    (the first 15 characters are compared); default all */

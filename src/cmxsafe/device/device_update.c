@@ -56,7 +56,8 @@ static cmx_err add_keys(struct cmx_ota_keys *keys, const char *text)
     return CMX_OK;
 }
 
-/* Closes the sessions first: the gateway then frees their listeners at once, and the new image can take them. */
+/* Closes the sessions first: the gateway then closes their listeners at once, so that the new image can open them
+ * again. */
 static cmx_err restart(struct cmx_why *why)
 {
     (void)why;

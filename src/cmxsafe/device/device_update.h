@@ -13,12 +13,13 @@
 extern "C" {
 #endif
 
-/* The settings and functions of the platform. Zero selects the default in every field but slots and chip_id. */
+/* The settings and functions of the platform. Zero selects the default, except in slots and chip_id, which must be
+ * set. */
 struct cmx_device_updates {
     struct cmx_slots slots;
     uint16_t chip_id;            /* esp_chip_id_t */
-    uint32_t secure_version_min; /* from the eFuse; an image is refused if its secure version is lower than this or than
-                                    the running image's */
+    uint32_t secure_version_min; /* from the eFuse; an image is refused if its secure version is lower than this, or
+                                    lower than the running image's */
     bool secure_boot;            /* the bootloader verifies Secure Boot v2 sectors */
     const char *public_key;      /* overrides OTA_PUBLIC_KEY: one key, or two in hex separated by comma or space */
     const char *name;            /* name of the device, for the page */

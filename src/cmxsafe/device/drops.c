@@ -28,7 +28,7 @@ void cmx_drops_note(struct cmx_drops *d, const struct cmx_filter_packet *q, cons
         d->left_out++;
         return;
     }
-    whole = cmx_packet_parse(&p, f) == CMX_WHY_NONE; /* if parsing fails, p has the fields up to the fault */
+    whole = cmx_packet_parse(&p, f) == CMX_WHY_NONE; /* if parsing fails, p has the fields before the error */
     d->list[d->n++] = (struct cmx_drop){
         .src = p.src,
         .dst = p.dst,

@@ -1,7 +1,7 @@
 /* drops.h - keeps the packets that isolation dropped until they are logged. The task that drops a packet only notes it
- * here, because it may be a driver's task with a stack of 2 KB; another task logs it. The log is limited to
- * CMX_DROPS_LINES lines at once, then one line in each CMX_DROPS_LINE_MS; a line says how many drops before it were
- * left out. The caller serialises the calls (the filter's lock). */
+ * here, because it may be a driver's task with a stack of 2 KB; another task logs it. At most CMX_DROPS_LINES lines are
+ * logged in quick succession, and then one line in each CMX_DROPS_LINE_MS. Each line says how many drops before it were
+ * not logged. The caller serialises the calls (the filter's lock). */
 #pragma once
 
 #include "cmxsafe/core/why.h"
@@ -24,16 +24,16 @@ struct cmx_drop {
     cmx_why why;
 };
 
-/* The drops that are kept. A zeroed struct has none. */
+/* The drops that are not logged yet. A zeroed struct has none. */
 struct cmx_drops {
     uint32_t left_out; /* drops since the last noted one */
-    uint32_t lines;    /* lines counted against the limit CMX_DROPS_LINES; decreases by one every CMX_DROPS_LINE_MS */
+    uint32_t lines;    /* lines counted against CMX_DROPS_LINES; decreases by 1 every CMX_DROPS_LINE_MS */
     uint32_t last_line_ms;
     size_t n;
     struct cmx_drop list[CMX_DROPS_LINES];
 };
 
-/* True if one more line may be logged; it then counts as logged. */
+/* True if one more line may be logged. The line is then counted, so the caller must log it. */
 bool cmx_drops_may_log(struct cmx_drops *d, uint32_t now_ms);
 
 /* Notes a drop to be logged, or counts it in left_out if it may not be logged. */

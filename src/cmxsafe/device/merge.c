@@ -13,7 +13,7 @@ static const char *set_or_null(const char *s)
     return s && s[0] ? s : NULL;
 }
 
-/* ---- merging, by tables: a value replaces another unless it is zero or an empty text ---- */
+/* ---- merging, by tables: a value is replaced by one that is neither zero nor an empty text ---- */
 
 typedef enum { TEXT, NUMBER, SWITCH } field_kind;
 

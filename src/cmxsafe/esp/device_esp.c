@@ -233,11 +233,11 @@ static void set_isolation(void)
 
 static esp_err_t start_platform(void)
 {
-    esp_err_t rc = esp_netif_init(); /* does nothing if the application called it before */
+    esp_err_t rc = esp_netif_init(); /* harmless if the application called it before */
 
     if (rc == ESP_OK)
         rc = esp_event_loop_create_default();
-    if (rc == ESP_ERR_INVALID_STATE) /* the application created it */
+    if (rc == ESP_ERR_INVALID_STATE) /* the application has created the loop */
         rc = ESP_OK;
     if (rc == ESP_OK)
         rc = esp_event_handler_register(IP_EVENT, ESP_EVENT_ANY_ID, on_address, NULL);

@@ -24,9 +24,9 @@ ESP_EVENT_DECLARE_BASE(CMX_EVENT);
 
 typedef enum {
     CMX_EVENT_SESSION_UP,    /* name: the session; all its forwards are granted */
-    CMX_EVENT_SESSION_DOWN,  /* name; err says why */
+    CMX_EVENT_SESSION_DOWN,  /* name: the session; err says why */
     CMX_EVENT_RELAY_OPEN,    /* name: the context */
-    CMX_EVENT_RELAY_CLOSED,  /* name: the context; err CMX_OK means that both sides ended it in order */
+    CMX_EVENT_RELAY_CLOSED,  /* name: the context; err CMX_OK: both sides closed it normally */
     CMX_EVENT_UPDATE_READY,  /* a verified image is in the other slot; the device restarts soon. name: its version */
     CMX_EVENT_UPDATE_FAILED, /* err CMX_ECLOSED: interrupted; CMX_EFORMAT: refused, name: the reason, cut to fit */
     CMX_EVENT_CONFIRMED,     /* the running image reached its gateway and is kept. name: its version */

@@ -1,9 +1,10 @@
 /* http.h - the interface between an HTTP service of the device and a server: libmicrohttpd on Linux (http_mhd.c),
  * esp_http_server on an ESP32 (http_esp.c). A service listens on the device's loopback; the proxy makes it reachable.
  *
- * The server calls the route of a request: begin after the head, body for each piece of the body, end after the last.
- * Each of them may answer. After an answer before end, the server drains the rest of the body, or closes. All calls for
- * one request come from one thread and may block. Calls for different requests may come from different threads. */
+ * The server calls the route of a request: begin after the request's head, body for each piece of the body, and end
+ * after the last piece. Any of these may answer. If a route answers before end, the server reads and drops the rest of
+ * the body, or closes the connection. All calls for one request come from one thread and may block. Calls for different
+ * requests may come from different threads. */
 #pragma once
 
 #include <stdbool.h>
@@ -33,31 +34,31 @@ typedef cmx_err (*cmx_http_next_fn)(void *state, uint8_t *out, size_t cap, size_
 typedef void (*cmx_http_done_fn)(void *state);
 
 struct cmx_http_route {
-    const char *method; /* "GET"; the server answers HEAD from GET */
-    const char *path;   /* exact and raw, without the query: "/%61" is not "/a" */
+    const char *method; /* "GET": also for HEAD, which the server answers without the body */
+    const char *path;   /* compared without decoding and without the query: "/%61" is not "/a" */
 
     /* *state is NULL when begin is called; the other functions get what begin stores there. If a function returns an
-     * error and nothing was answered, the server answers 500. */
+     * error without having answered, the server answers 500. */
     cmx_err (*begin)(struct cmx_http_request *r, void *ctx, void **state);
     cmx_err (*body)(struct cmx_http_request *r, void *ctx, void *state, const uint8_t *data,
                     size_t len);                                        /* may be NULL */
     cmx_err (*end)(struct cmx_http_request *r, void *ctx, void *state); /* called after the whole body; may be NULL */
-    /* Called last, once for each begin, also when the connection was lost. Frees state. complete: the whole request was
-     * read and the whole answer sent. May be NULL. */
+    /* Called last, once for each begin, even if the connection was lost. Must free state. complete: the whole request
+     * was read and the whole answer was sent. May be NULL. */
     void (*done)(void *ctx, void *state, bool complete);
 };
 
 struct cmx_http_service {
     const char *name;
-    const char *address;      /* NULL: 127.0.0.1. Linux: "/PATH" is a UNIX socket, made with mode 0660 */
-    uint16_t port;            /* 0: the platform chooses one (cmx_http_port); not on ESP-IDF */
+    const char *address;      /* NULL: 127.0.0.1. Linux: "/PATH" is a UNIX socket with mode 0660 */
+    uint16_t port;            /* 0: the platform chooses a port, see cmx_http_port; ESP-IDF refuses 0 */
     unsigned max_connections; /* 0 means 8 */
-    /* Seconds; 0 means 30. A connection without traffic for this long is closed. Slow clients are bounded
-     * too. Linux, in idle timeouts: a head may take one; the rest of a body after an early answer may take
-     * four; an answer (of a stream, each 16 KB) may take two; and a connection serves requests for at most
-     * ten. When all connections are in use, the one that awaits a head for longest is closed. ESP32: a head
-     * may take 10 s, or 1 s while other connections are open; an answer may take one idle timeout plus the
-     * time that its length takes at 128 bytes/s. */
+    /* Seconds; 0 means 30. A connection without traffic for this long is closed. A slow client is disconnected too.
+     * Limits on Linux, as multiples of this timeout: 1 for receiving a request's head, 4 for the rest of a body after
+     * an early answer, 2 for sending an answer or each 16 KB of a stream; a connection that is older than 10 serves no
+     * new request. If all connections are in use, the one that has waited for a head for longest is closed. Limits on
+     * an ESP32: 10 s for receiving a head, or 1 s while other connections are open; for sending an answer, this timeout
+     * plus the time that the answer takes at 128 bytes/s. */
     unsigned idle_timeout_s;
     const struct cmx_http_route *routes;
     size_t n_routes;
@@ -66,15 +67,16 @@ struct cmx_http_service {
 
 struct cmx_http_server;
 
-/* Serves until stopped. Borrows *service for that long. CMX_EBUSY: the port is taken. CMX_EINVAL: port 0 on
- * ESP-IDF. CMX_ENOMEM, CMX_EPERM. */
+/* Starts a server. Borrows *service until cmx_http_stop. CMX_EBUSY: the port is in use. CMX_EPERM: the operating system
+ * forbids listening there. CMX_EINVAL: the address cannot be used, or the port is 0 on ESP-IDF. CMX_ENOMEM: out of
+ * memory. */
 CMX_MUST_USE cmx_err cmx_http_serve(const struct cmx_http_service *service, struct cmx_http_server **out);
 
 /* Returns the port that the server listens on. Any thread. */
 uint16_t cmx_http_port(const struct cmx_http_server *server);
 
 /* Closes every connection, and waits until no route runs and each done has returned. Must not be called from a route.
- * NULL is fine. */
+ * NULL is ignored. */
 void cmx_http_stop(struct cmx_http_server *server);
 
 /* ---- for routes ---- */
@@ -89,8 +91,8 @@ CMX_MUST_USE cmx_err cmx_http_param(const char *query, const char *name, const c
 /* Returns a request header by name, case-insensitive, or NULL. Borrowed until done. */
 const char *cmx_http_header_get(const struct cmx_http_request *r, const char *name);
 
-/* Writes the address of the client, as the gateway reported it (proxy/peer.h): at a CMX-GW its identity. "" if it is
- * not known, as for a client on the device itself. */
+/* Writes the address of the client, as the gateway reported it (proxy/peer.h); on a CMX-GW this is the client's
+ * identity. "" if it is not known, as for a client on the device itself. */
 void cmx_http_client(const struct cmx_http_request *r, char out[CMX_IP_TEXT_MAX]);
 
 /* Content-Length, or -1 if the request has none (chunked). */
@@ -100,7 +102,8 @@ int64_t cmx_http_content_length(const struct cmx_http_request *r);
  * block. */
 bool cmx_http_client_gone(const struct cmx_http_request *r);
 
-/* Answers. body and headers, at most CMX_HTTP_HEADERS_MAX, are copied. CMX_EEXIST: there was an answer already. */
+/* Answers. Copies body and headers; there may be CMX_HTTP_HEADERS_MAX headers. CMX_EEXIST: the request was answered
+ * already. */
 CMX_MUST_USE cmx_err cmx_http_reply(struct cmx_http_request *r, int status, const char *content_type, const void *body,
                                     size_t len, const struct cmx_http_header *headers, size_t n_headers);
 

@@ -1,7 +1,7 @@
-/* attest_key.h - the line of text with which a verifier checks a device's signed evidence; computed at manufacture.
- * With this line an attacker can neither log in as the device nor forge evidence, so a leak at a verifier does not
- * endanger the device's identity. The line is confidential like the firmware itself: with the line and a token, guesses
- * at flash content can be tested (docs/ATTESTATION.md).
+/* attest_key.h - the line of text that a verifier needs for checking a device's signed evidence. The manufacturer
+ * computes it. With this line an attacker can neither log in as the device nor forge evidence, so a leak at a verifier
+ * does not endanger the device's identity. The line is confidential like the firmware itself: the line and a token
+ * together suffice for testing guesses of flash content (docs/ATTESTATION.md).
  *
  *     cmxsafe-attest-1 BASE64 COMMENT
  *
@@ -26,11 +26,12 @@ struct cmx_attest_key {
 /* Computes the key from the hardware key, as cmx_identity_* do. */
 CMX_MUST_USE cmx_err cmx_attest_key_derive(cmx_hmac_fn hmac, void *arg, struct cmx_attest_key *out);
 
-/* Appends the line without newline; the comment is "cmxsafe-" and 12 hex digits of the ueid. CMX_ENOSPC. */
+/* Appends the line without newline; the comment is "cmxsafe-" and 12 hex digits of the ueid. CMX_ENOSPC: out is too
+ * small. */
 CMX_MUST_USE cmx_err cmx_attest_key_print(const struct cmx_attest_key *k, struct cmx_buf *out);
 
 /* Reads one line of len chars; blanks around it, a newline and any comment are allowed. CMX_EFORMAT: not such a line.
- * Whether the point is on the curve is checked only when a signature is verified (CMX_EINVAL). */
+ * Does not check whether the point is on the curve: verifying a signature does, and then fails with CMX_EINVAL. */
 CMX_MUST_USE cmx_err cmx_attest_key_parse(const char *text, size_t len, struct cmx_attest_key *out);
 
 #ifdef __cplusplus

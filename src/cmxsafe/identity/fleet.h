@@ -1,4 +1,4 @@
-/* fleet.h - the fleet's IPv6 prefix, and the identity in it that belongs to a public key or a name:
+/* fleet.h - computes identities: addresses in the fleet's IPv6 prefix. Each belongs to a public key or a name, and is
  * prefix | SHA-256(label | data), cut to 16 bytes. A device's address has the label CMX_DOMAIN_DEVICE_ADDRESS and its
  * public key blob (RFC 4253 section 6.6) as data. Gateway and device compute it with this code. No I/O; hashing goes
  * through crypto.h. */
@@ -13,8 +13,8 @@
 
 #define CMX_FLEET_ADDRESS_MAX 46 /* the value of INET6_ADDRSTRLEN */
 
-/* Reads a prefix such as "fd12:3456:789a::/48"; *bits is then a multiple of 8, 16 to 64. CMX_EINVAL: not a prefix,
- * another length, host bits set, or not unicast. */
+/* Reads a prefix such as "fd12:3456:789a::/48". CMX_EINVAL: not a prefix, host bits set, not unicast, or a length that
+ * is not a multiple of 8 from 16 to 64. */
 CMX_MUST_USE cmx_err cmx_fleet_parse(const char *text, uint8_t prefix[16], unsigned *bits);
 
 /* False for a prefix that is multicast, link-local or within ::/8 (unspecified, loopback, IPv4-mapped). */
@@ -24,7 +24,7 @@ bool cmx_fleet_is_unicast(const uint8_t prefix[16]);
 CMX_MUST_USE cmx_err cmx_fleet_address(const uint8_t prefix[16], unsigned bits, const char *label, const void *data,
                                        size_t len, char out[CMX_FLEET_ADDRESS_MAX]);
 
-/* Computes the address of the device with that public key blob; has the type of cmx_gateway.fleet_address. CMX_EINVAL:
- * as for cmx_fleet_parse; CMX_EIO: hashing failed. */
+/* Computes the address of the device with this public key blob. It has the type of cmx_gateway.fleet_address.
+ * CMX_EINVAL: as for cmx_fleet_parse; CMX_EIO: hashing failed. */
 CMX_MUST_USE cmx_err cmx_fleet_device_address(const char *prefix, const void *blob, size_t len,
                                               char out[CMX_FLEET_ADDRESS_MAX]);

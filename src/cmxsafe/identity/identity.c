@@ -36,7 +36,7 @@ cmx_err cmx_identity_appraisal_key(cmx_hmac_fn hmac, void *arg, uint8_t out[32])
 static cmx_err derive_p256(cmx_hmac_fn hmac, void *arg, cmx_label label, uint8_t scalar[CMX_P256_SCALAR_LEN],
                            uint8_t pub[CMX_P256_PUBLIC_LEN])
 {
-    /* A candidate is out of range with probability 2^-32: the counter stays small. */
+    /* A candidate is out of range with probability 2^-32, so a few attempts are enough. */
     for (unsigned counter = 0; counter < 256; counter++) {
         cmx_err err = derive(hmac, arg, label, (uint8_t)counter, scalar);
 
@@ -112,7 +112,7 @@ cmx_err cmx_identity_ssh_public(cmx_hmac_fn hmac, void *arg, struct cmx_buf *out
 #define PRIVATE_HEAD "openssh-key-v1\0\0\0\0\x04none\0\0\0\x04none\0\0\0\0\0\0\0\x01\0\0\0\x68"
 _Static_assert(sizeof(struct public_key) == 0x68, "the length in PRIVATE_HEAD");
 
-/* Wiped as a whole after the key was written. */
+/* All buffers with secrets, in one struct that is wiped after the key was written. */
 struct workspace {
     uint8_t scalar[CMX_P256_SCALAR_LEN];
     struct public_key pub;
@@ -120,7 +120,8 @@ struct workspace {
     uint8_t file[320];
 };
 
-/* Keeps the first error, so that the code below reads like the format. */
+/* A writer that keeps the first error and then writes nothing more. The code below therefore need not check each
+ * call. */
 struct writer {
     struct cmx_buf buf;
     cmx_err err;
@@ -158,7 +159,7 @@ static void put_mpint(struct writer *w, const uint8_t *p, size_t len)
  * 1 2 3 ... to a multiple of 8. */
 static void put_private_section(struct writer *w, const struct workspace *k)
 {
-    put(w, k->pub.point + 1, 4); /* any number; a reader compares the two after decrypting */
+    put(w, k->pub.point + 1, 4); /* the check number may have any value */
     put(w, k->pub.point + 1, 4);
     put(w, &k->pub, sizeof k->pub);
     put_mpint(w, k->scalar, sizeof k->scalar);

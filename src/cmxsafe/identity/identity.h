@@ -1,6 +1,6 @@
 /* identity.h - a device's keys and name, all derived from its hardware key: SSH key, ueid, evidence keys. The device
- * stores none of them in flash. The maker computes the same from private_key.bin, and can enrol the device before it is
- * first switched on. Test vectors: docs/ATTESTATION.md.
+ * stores none of them in flash. The manufacturer computes the same keys and name from private_key.bin, and can so enrol
+ * the device before it is first switched on. Test vectors: docs/ATTESTATION.md.
  *
  * Each call computes the MAC of a label (core/label.h) with `hmac` (cmx_port_hw_hmac on a device; a computation over
  * private_key.bin elsewhere) and returns its errors. Any thread. */
@@ -23,12 +23,12 @@ extern "C" {
 /* Derives the device's Universal Entity ID. Public. */
 CMX_MUST_USE cmx_err cmx_identity_ueid(cmx_hmac_fn hmac, void *arg, uint8_t out[CMX_UEID_LEN]);
 
-/* Derives the key of the MAC over evidence, and of the digests in it. With this key evidence can also be forged. The
- * caller wipes it. */
+/* Derives the evidence key: the key of the MAC over evidence, and of the digests in MACed evidence. It can also be used
+ * to forge such evidence. The caller wipes it. */
 CMX_MUST_USE cmx_err cmx_identity_evidence_key(cmx_hmac_fn hmac, void *arg, uint8_t out[32]);
 
-/* Derives the key of the digests in signed evidence. Verifiers hold it to compute the expected digests. It cannot be
- * used to forge evidence. The caller wipes it. */
+/* Derives the appraisal key: the key of the digests in signed evidence. Verifiers have it, to compute the expected
+ * digests. It cannot be used to forge evidence. The caller wipes it. */
 CMX_MUST_USE cmx_err cmx_identity_appraisal_key(cmx_hmac_fn hmac, void *arg, uint8_t out[32]);
 
 /* Derives the device's SSH key, ECDSA P-256: private scalar (wiped by the caller) and public point. FIPS 186-5 A.2.2:
@@ -36,7 +36,7 @@ CMX_MUST_USE cmx_err cmx_identity_appraisal_key(cmx_hmac_fn hmac, void *arg, uin
 CMX_MUST_USE cmx_err cmx_identity_ssh_key(cmx_hmac_fn hmac, void *arg, uint8_t scalar[CMX_P256_SCALAR_LEN],
                                           uint8_t pub[CMX_P256_PUBLIC_LEN]);
 
-/* Derives the key that signs evidence (ES256), in the same way under a label of its own. */
+/* Derives the key that signs evidence (ES256), like cmx_identity_ssh_key but under a label of its own. */
 CMX_MUST_USE cmx_err cmx_identity_attest_key(cmx_hmac_fn hmac, void *arg, uint8_t scalar[CMX_P256_SCALAR_LEN],
                                              uint8_t pub[CMX_P256_PUBLIC_LEN]);
 
@@ -45,7 +45,7 @@ CMX_MUST_USE cmx_err cmx_identity_attest_key(cmx_hmac_fn hmac, void *arg, uint8_
 CMX_MUST_USE cmx_err cmx_identity_ssh_private(cmx_hmac_fn hmac, void *arg, struct cmx_buf *out);
 
 /* Appends one authorized_keys line without newline: type, base64, "cmxsafe-" and 12 hex digits of the ueid.
- * fingerprint: receives the key's, as ssh-keygen -lf prints it; may be NULL. */
+ * fingerprint: the key's fingerprint is written here, as ssh-keygen -lf prints it; may be NULL. */
 CMX_MUST_USE cmx_err cmx_identity_ssh_public(cmx_hmac_fn hmac, void *arg, struct cmx_buf *out,
                                              char fingerprint[CMX_FINGERPRINT_LEN]);
 

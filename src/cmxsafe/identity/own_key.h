@@ -1,11 +1,12 @@
 /* own_key.h - the SSH key of a device without a hardware key. At its first start the device draws a secret, which the
  * platform stores (port.h, cmx_port_secret_*), and derives the key from it as identity.h does from a hardware key.
- * Anyone who can read the storage has the key. Evidence cannot be made with it. */
+ * Anyone who can read the storage has the key. Evidence needs a hardware key and cannot be made with this secret. */
 #pragma once
 
 #include "cmxsafe/identity/identity.h"
 
-/* Draws and stores the secret unless there is one. Any task. CMX_ENOTSUP: the platform stores none; CMX_EIO. */
+/* Draws and stores the secret unless there is one. Any task. CMX_ENOTSUP: the platform cannot store a secret. CMX_EIO:
+ * drawing, reading or storing failed. */
 CMX_MUST_USE cmx_err cmx_own_key_make(void);
 
 /* Computes HMAC-SHA256 under the secret, as a cmx_hmac_fn; arg is not used. CMX_ENOENT: there is no secret. */
