@@ -1,7 +1,8 @@
 /* digest.h - one SHA-256 over a policy's rules, for evidence: equal rules give equal digests, different rules different
  * ones. Pure.
  *
- * The hash covers, with numbers big-endian (in parentheses: their bytes) and lists in the configuration's order:
+ * The hash covers the following, with lists in the configuration's order and numbers big-endian. The sizes in bytes are
+ * in parentheses.
  *
  *     "cmxsafe policy 1" and a NUL
  *     the first gateway's port (2)

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-/* A retransmission may end this far before the window's left edge: the largest window without scaling, shifted by the
- * window scale. RFC 9293 section 3.10.7.4 uses such segments only for their acknowledgement. */
+/* A retransmission may end this many bytes, shifted left by the window scale, before the window's left edge. It is the
+ * largest window without scaling. TCP uses only the acknowledgement of such a segment (RFC 9293 section 3.10.7.4). */
 #define TCP_BACK 65535u
 /* A device never has more unacknowledged bytes than this. An older acknowledgement comes from an attacker who guesses
  * numbers. */
@@ -25,7 +25,8 @@ void cmx_flow_remove(struct cmx_isolation *iso, struct cmx_flow *f)
     f->local.port = 0;
 }
 
-/* Returns an unused entry, or the one of the flow that has been closing for longest. */
+/* Returns a free entry. If there is none, frees that of the flow that has been closing for longest. NULL: there is
+ * none, and no flow is closing. */
 static struct cmx_flow *place(struct cmx_isolation *iso)
 {
     struct cmx_flow *f, *oldest = NULL;
@@ -82,7 +83,7 @@ struct cmx_flow *cmx_flow_find(struct cmx_isolation *iso, const struct cmx_end *
         f = f->next;
     if (!f || !is_over(f, now_ms))
         return f;
-    cmx_flow_remove(iso, f); /* expired flows are removed here */
+    cmx_flow_remove(iso, f); /* a search removes the expired flows that it finds */
     return NULL;
 }
 
@@ -150,7 +151,8 @@ cmx_why cmx_flow_tcp_out(struct cmx_flow *f, const struct cmx_packet *p)
     return CMX_WHY_SESSION;
 }
 
-/* RFC 9293 section 3.10.7.3: after our SYN only a segment that acknowledges it is accepted. */
+/* RFC 9293 section 3.10.7.3: after our SYN, only a segment that acknowledges it is accepted. A bare acknowledgement is
+ * accepted with any number. */
 static cmx_why in_syn_sent(struct cmx_flow *f, const struct cmx_packet *p)
 {
     const uint32_t kind = p->tcp_flags;
@@ -190,7 +192,7 @@ cmx_why cmx_flow_tcp_in(struct cmx_flow *f, const struct cmx_packet *p)
     case CMX_TCP_SYN_SENT:
         return in_syn_sent(f, p);
     case CMX_TCP_UP:
-        /* The SYN+ACK is repeated if our acknowledgement was lost. */
+        /* The gateway repeats the SYN+ACK if our acknowledgement was lost. */
         if ((flags & CMX_TCP_SYN) && (!(flags & CMX_TCP_ACK) || p->seq + 1 != f->rcv_ack))
             return CMX_WHY_TCP_STATE;
         if (!(flags & CMX_TCP_ACK)) /* only a reset may lack ACK */

@@ -11,7 +11,7 @@ bool cmx_flow_add(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cm
 
 void cmx_flow_remove(struct cmx_isolation *iso, struct cmx_flow *f);
 
-/* Returns the flow with these ends, or NULL. A flow whose local address is not known yet matches every local
+/* Returns the flow with these ends, or NULL. While a flow's local address is not known, it matches every local
  * address. */
 struct cmx_flow *cmx_flow_find(struct cmx_isolation *iso, const struct cmx_end *local, const struct cmx_end *peer,
                                uint32_t now_ms);

@@ -17,7 +17,7 @@
 
 #define ND_OPTION_SOURCE_LINK 1
 #define ND_OPTION_TARGET_LINK 2
-#define ND_MIN 24u /* a neighbour message: 8 bytes and the target */
+#define ND_MIN 24u /* length of a neighbour message without options: 8 bytes and the target */
 
 const union cmx_known_ip cmx_link_dhcp6_servers = {{0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2}};
 
@@ -60,8 +60,8 @@ static bool is_asked(const struct cmx_question *q, const struct cmx_ip *ip)
     return n && cmx_after(n->expires, q->now_ms);
 }
 
-/* Handles an answer that gives mac as the hardware address of ip. Stores it if we requested it, otherwise returns
- * false. closes: later answers to the same request are refused. */
+/* Handles an answer that gives mac as the hardware address of ip. Stores mac if we requested it, otherwise returns
+ * false. closes: refuse later answers to the same request. */
 static bool take_answer(const struct cmx_question *q, const struct cmx_ip *ip, const uint8_t mac[6], bool closes)
 {
     struct cmx_neighbour *n = find(q, ip);
@@ -89,9 +89,9 @@ static bool is_known_mac(const struct cmx_question *q, const uint8_t mac[6])
     return false;
 }
 
-/* Returns `passes` if the sender of this packet may request one of our addresses. mac is its hardware address, NULL if
- * the link has none. The stack also learns a neighbour's hardware address from its requests, so a request passes only
- * from the hardware address that answered us before. */
+/* Returns `passes` if the sender of this packet may request one of our addresses, otherwise why it may not. mac is the
+ * sender's hardware address, NULL if the link has none. The stack also learns a neighbour's hardware address from its
+ * requests, so a request passes only from the hardware address that answered us before. */
 static cmx_why asks_us(const struct cmx_question *q, const uint8_t *mac, cmx_why passes)
 {
     const struct cmx_ip *from = &q->p->src.ip;
@@ -101,7 +101,7 @@ static cmx_why asks_us(const struct cmx_question *q, const uint8_t *mac, cmx_why
     if (mac && n && n->state == CMX_NEIGHBOUR_ANSWERED && !cmx_packet_mac_equal(n->mac, mac))
         return CMX_WHY_WRONG_SERVER;
     /* A peer may also send requests from its link-local address; its hardware address identifies it. Any DHCPv6 server
-     * may answer our request, and first has to resolve our address. */
+     * may answer our request, and has to resolve our address first. */
     if (mac && link_local && (is_known_mac(q, mac) || take_answer(q, &cmx_link_dhcp6_servers.ip, mac, false)))
         return passes;
     if (!cmx_question_is_peer(q, from))
@@ -109,7 +109,7 @@ static cmx_why asks_us(const struct cmx_question *q, const uint8_t *mac, cmx_why
     return !mac || (n && n->state == CMX_NEIGHBOUR_ANSWERED) ? passes : CMX_WHY_UNASKED;
 }
 
-/* Judges our request for an address: a peer's, or our own (to detect a duplicate). */
+/* Judges our own request for an address. We may request a peer's address, and our own to detect a duplicate. */
 static cmx_why we_ask(const struct cmx_question *q, const struct cmx_ip *target, cmx_why passes)
 {
     if (cmx_iface_owns(q->iface, target))
@@ -280,7 +280,7 @@ static cmx_why neighbour(const struct cmx_question *q, uint8_t type)
     return type == ND_NEIGHBOUR_SOLICIT ? solicit_in(q, &target) : advert_in(q, &target);
 }
 
-/* RFC 4861: hop limit 255 proves that no router forwarded the packet; the code is 0. */
+/* RFC 4861: a hop limit of 255 proves that no router forwarded the packet; the code must be 0. */
 static cmx_why discovery(const struct cmx_question *q, uint8_t type)
 {
     const struct cmx_packet *p = q->p;
@@ -294,8 +294,8 @@ static cmx_why discovery(const struct cmx_question *q, uint8_t type)
     return neighbour(q, type);
 }
 
-/* Snooping switches forward multicast, including neighbour discovery, only to hosts that report the group (RFC 3810
- * section 5). */
+/* Judges multicast listener messages (RFC 3810 section 5). Our reports must pass, because a snooping switch forwards
+ * multicast, including neighbour discovery, only to hosts that report the group. */
 static cmx_why listener(const struct cmx_question *q, uint8_t type)
 {
     if (q->p->hops != 1)
@@ -319,7 +319,7 @@ cmx_why cmx_link_icmp6(const struct cmx_question *q)
     return type >= 1 && type <= ICMP6_ERROR_LAST ? cmx_rule_icmp_error(q) : CMX_WHY_ICMP;
 }
 
-/* Fills in the entry for ip, or a free one if there is any. */
+/* Stores a known neighbour or router in the entry for ip, or else in a free entry; does nothing if there is neither. */
 static void seed(struct cmx_neighbour *list, size_t n, uint8_t iface, const struct cmx_ip *ip, const uint8_t mac[6],
                  uint32_t expires)
 {

@@ -91,7 +91,7 @@ static cmx_why parse_transport(struct cmx_packet *p)
 
     if (p->proto != CMX_IP_TCP && p->proto != CMX_IP_UDP && p->proto != icmp)
         return CMX_WHY_PROTOCOL;
-    if (p->l4_have < (p->proto == CMX_IP_TCP ? TCP_HEADER : UDP_HEADER)) /* 8 bytes are also the minimum for ICMP */
+    if (p->l4_have < (p->proto == CMX_IP_TCP ? TCP_HEADER : UDP_HEADER)) /* ICMP's minimum is 8 bytes, as UDP's */
         return CMX_WHY_TRUNCATED;
     if (p->proto == icmp)
         return CMX_WHY_NONE;
@@ -103,7 +103,7 @@ static cmx_why parse_transport(struct cmx_packet *p)
     return cmx_packet_u16(p->l4 + 4) != p->l4_len ? CMX_WHY_LENGTH : CMX_WHY_NONE;
 }
 
-/* Parses the fields that both versions have. *at: the end of the fixed header, including IPv4's options. */
+/* Parses the fields that both IP versions have. *at: the end of the header, which for IPv4 includes the options. */
 static cmx_why read_ip(struct cmx_packet *p, const uint8_t *d, size_t len, size_t *at)
 {
     const bool v4 = p->version == 4;
@@ -139,7 +139,7 @@ static cmx_why check_options4(const uint8_t *d, size_t end)
 }
 
 /* Only one extension header (RFC 8200 section 4) is needed: the hop-by-hop header of a listener report. It must come
- * first, hold a router alert and padding, and be followed by ICMPv6. *at is moved behind it. */
+ * first, hold a router alert and padding, and be followed by ICMPv6. *at is moved past it. */
 static cmx_why check_extensions6(struct cmx_packet *p, const uint8_t *d, size_t have, size_t *at)
 {
     const uint8_t *header = d + *at, *option;
@@ -215,7 +215,7 @@ static cmx_why parse_arp(struct cmx_packet *p, const uint8_t *d, size_t len, siz
     return CMX_WHY_NONE;
 }
 
-/* Returns the offset behind the Ethernet header, or 0 if the header is truncated. */
+/* Returns the length of the Ethernet header, or 0 if it is truncated. */
 static size_t parse_link(struct cmx_packet *p, const struct cmx_frame *f)
 {
     if (f->len < ETH_HEADER)

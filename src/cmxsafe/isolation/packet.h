@@ -41,8 +41,8 @@ struct cmx_end {
     uint32_t port;
 };
 
-/* A frame in memory. In a chained buffer only the head must be contiguous: len bytes at data out of total. If a
- * decision needs a field beyond len, the frame is refused. */
+/* A frame in memory. In a chained buffer only the head must be contiguous: len bytes at data out of total. A frame is
+ * refused if a decision needs a byte beyond those. */
 struct cmx_frame {
     cmx_frame_kind kind;
     const uint8_t *data;
@@ -69,20 +69,20 @@ struct cmx_packet {
     uint32_t payload;  /* TCP, UDP: bytes after their header */
 };
 
-/* An iterator over options of a code, a length and that many bytes, as TCP, IPv6 and DHCP have them. */
+/* An iterator over the options of TCP, IPv6 and DHCP. Each consists of a code, a length and data. */
 struct cmx_options {
     const uint8_t *at;
     uint32_t left;
     uint8_t pad;    /* the padding code, which has no length */
-    uint8_t end;    /* the code that ends the list; equal to pad: there is none */
-    uint8_t header; /* bytes that the length does not count: 0 or 2 */
-    bool broken;    /* set by cmx_options_next: an option exceeds the list */
+    uint8_t end;    /* the code that ends the list; equal to pad: no code does */
+    uint8_t header; /* 2: the length counts only the data; 0: code and length too */
+    bool broken;    /* set by cmx_options_next: an option is malformed or exceeds the list */
 };
 
 /* Returns the next complete option, or NULL. */
 const uint8_t *cmx_options_next(struct cmx_options *o);
 
-/* Returns CMX_WHY_NONE or why the frame is refused; p then holds the fields parsed so far, for the log only. Any
+/* Returns CMX_WHY_NONE, or why the frame is refused; *p then has the fields parsed so far, for the log only. Any
  * thread. */
 CMX_MUST_USE cmx_why cmx_packet_parse(struct cmx_packet *p, const struct cmx_frame *f);
 

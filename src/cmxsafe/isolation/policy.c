@@ -116,8 +116,8 @@ static bool opens(const struct cmx_packet *p)
     return (p->tcp_flags & (CMX_TCP_SYN | CMX_TCP_ACK)) == CMX_TCP_SYN;
 }
 
-/* Only tasks that a direct context is declared for may connect to its listener. From the listener, only answers
- * pass. */
+/* Judges a packet to or from a listener on loopback. Only tasks that a direct context names may connect to its
+ * listener. From the listener, only answers pass. */
 static cmx_why decide_listener(const struct cmx_question *q)
 {
     const struct cmx_packet *p = q->p;
@@ -129,7 +129,7 @@ static cmx_why decide_listener(const struct cmx_question *q)
     c = f ? cmx_isolation_context(q->iso, true, &f->local) : NULL;
     if (!c)
         return CMX_WHY_NO_FLOW;
-    return c->tasks ? CMX_WHY_NOT_PEER : CMX_WHY_DIRECT; /* a claimed connection has a flow of its own */
+    return c->tasks ? CMX_WHY_NOT_PEER : CMX_WHY_DIRECT; /* a claimed connection never comes here: it has a flow */
 }
 
 /* Judges loopback, and traffic from the device to its own addresses. */

@@ -29,7 +29,7 @@ struct cmx_decision {
 CMX_MUST_USE cmx_err cmx_isolation_init(struct cmx_isolation *iso, const struct cmx_iso_config *config,
                                         struct cmx_flow *flows, size_t n_flows);
 
-/* Replaces the configuration and keeps the state. CMX_EINVAL: nothing has changed. */
+/* Replaces the configuration and keeps the state. CMX_EINVAL: as for cmx_isolation_init; nothing has changed. */
 CMX_MUST_USE cmx_err cmx_isolation_configure(struct cmx_isolation *iso, const struct cmx_iso_config *config);
 
 /* Records that the engine is about to connect or listen with that local address (:: or 0.0.0.0: not known yet, but the
@@ -48,7 +48,7 @@ void cmx_isolation_socket_close(struct cmx_isolation *iso, cmx_flow_kind kind, c
  * of their sequence numbers, except resets. */
 void cmx_isolation_adopt(struct cmx_isolation *iso);
 
-/* Call when the engine begins or ends a look-up of a gateway's name; they may nest. */
+/* Call when the engine begins or ends a look-up of a gateway's name. Several look-ups may be in progress. */
 void cmx_isolation_resolving(struct cmx_isolation *iso, bool begins);
 
 /* Judges a frame, and counts the decision. */

@@ -16,10 +16,10 @@
 #if defined(ESP_PLATFORM) || defined(CMX_DEVICE_PROFILE)
 #define CMX_ISO_CONTEXTS_MAX 32
 #else
-#define CMX_ISO_CONTEXTS_MAX 512 /* the same number as the proxy permits */
+#define CMX_ISO_CONTEXTS_MAX 512 /* the proxy permits as many */
 #endif
 #define CMX_ISO_GATEWAYS_MAX 8
-#define CMX_ISO_ADDRESSES_MAX 4  /* limit of resolvers, and of time servers */
+#define CMX_ISO_ADDRESSES_MAX 4  /* limit for resolvers, and for time servers */
 #define CMX_ISO_TIME_NAMES_MAX 2 /* names of time servers */
 #define CMX_ISO_CONTROL_MAX 4    /* loopback UDP ports */
 #define CMX_ISO_REQUESTS_MAX 8   /* outstanding DNS, DHCP and SNTP requests */
@@ -29,7 +29,7 @@
 
 #define CMX_ISO_REQUEST_MS 15000u  /* a request expires after this long */
 #define CMX_ISO_NEIGHBOUR_MS 5000u /* a request of ARP or neighbour discovery expires after this long */
-#define CMX_ISO_CLOSING_MS 30000u  /* time for the FIN exchange of a closed socket */
+#define CMX_ISO_CLOSING_MS 30000u  /* how long the FIN exchange of a closed socket passes */
 #define CMX_ISO_PORT_DNS 53
 #define CMX_ISO_PORT_SNTP 123
 
@@ -47,7 +47,7 @@ struct cmx_iso_context {
 /* A gateway that sessions may go to, given by address or by name. If it is given by name, the engine's sessions may go
  * to any address except loopback, multicast and the broadcast of the device's network, but only to this port. */
 struct cmx_iso_gateway {
-    struct cmx_ip ip; /* ::: the gateway is given by name */
+    struct cmx_ip ip; /* all zeros: the gateway is given by name */
     const char *name; /* borrowed for the life of the policy; may be looked up only while the engine resolves it */
     uint16_t port;    /* 0 means 22 */
 };
@@ -76,7 +76,7 @@ typedef enum { CMX_FLOW_SESSION, CMX_FLOW_RELAY, CMX_FLOW_LISTEN, CMX_FLOW_PAIR,
 /* PICKUP: the socket was opened before the policy came into force (cmx_isolation_adopt). */
 typedef enum { CMX_TCP_OPENING, CMX_TCP_SYN_SENT, CMX_TCP_UP, CMX_TCP_PICKUP } cmx_tcp_state;
 
-/* A socket that the proxy engine owns. Invariants: in exactly one bucket's list while used; snd_max is valid from
+/* A socket that the proxy engine owns. Invariants: a used flow is in exactly one bucket's list; snd_max is valid from
  * SYN_SENT on, rcv_* only in the state UP. */
 struct cmx_flow {
     struct cmx_end local, peer; /* local.port 0: free */
@@ -91,7 +91,7 @@ struct cmx_flow {
     uint32_t expires;
 };
 
-#define CMX_ISO_BUCKETS 128 /* lists of flows by port; enough to keep each list short with CMX_ISO_FLOWS_MAX flows */
+#define CMX_ISO_BUCKETS 128 /* lists of flows, by port; with CMX_ISO_FLOWS_MAX flows each list is still short */
 
 /* An outstanding UDP request, with the values that its answer must have. */
 struct cmx_request {
@@ -124,7 +124,7 @@ struct cmx_isolation {
     struct cmx_neighbour routers[CMX_ISO_ROUTERS_MAX];
     struct cmx_neighbour neighbours[CMX_ISO_NEIGHBOURS_MAX];
     struct cmx_request requests[CMX_ISO_REQUESTS_MAX];
-    struct cmx_ip dhcp_server[CMX_IFACES_MAX]; /* the server that the device chose; ::: none yet */
+    struct cmx_ip dhcp_server[CMX_IFACES_MAX]; /* the server that the device chose; all zeros: none yet */
     struct cmx_ip dhcp6_server[CMX_IFACES_MAX];
     uint32_t counts[CMX_WHY_COUNT]; /* decisions by reason; wraps */
     struct cmx_iso_config config;

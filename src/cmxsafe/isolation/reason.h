@@ -17,21 +17,21 @@ typedef enum {
     /* Denied because of the packet's bytes: */
     CMX_WHY_TRUNCATED,  /* a header is incomplete */
     CMX_WHY_LENGTH,     /* lengths contradict each other */
-    CMX_WHY_FRAGMENT,   /* a fragment, even an atomic one */
+    CMX_WHY_FRAGMENT,   /* a fragment, even if it is the whole packet (RFC 6946) */
     CMX_WHY_IP_OPTION,  /* an IPv4 option, or an IPv6 extension header */
     CMX_WHY_ETHERTYPE,  /* neither ARP nor IP */
     CMX_WHY_VLAN,       /* an 802.1Q tag, even a priority tag (VLAN 0) */
     CMX_WHY_PROTOCOL,   /* a transport protocol without a rule */
     CMX_WHY_MARTIAN,    /* an impossible address, such as loopback or our own from outside, or a multicast source */
-    CMX_WHY_NOT_FOR_US, /* another hardware address than ours as destination (inbound) or source (outbound) */
+    CMX_WHY_NOT_FOR_US, /* the destination (inbound) or source (outbound) is not our hardware address */
     /* Denied because of the policy's state: */
-    CMX_WHY_NO_FLOW,      /* TCP of no live session or relay, or loopback UDP to no declared port */
+    CMX_WHY_NO_FLOW,      /* TCP of no live session or relay, or loopback UDP to an undeclared port */
     CMX_WHY_TCP_STATE,    /* TCP of a known session or relay, but not valid in its state or outside its window */
     CMX_WHY_UNASKED,      /* an answer without a request */
     CMX_WHY_NOT_PEER,     /* a host that the device does not need, or a task that the direct context does not name */
     CMX_WHY_WRONG_SERVER, /* a server or router other than the one that answered first */
     CMX_WHY_FORM,         /* a permitted protocol in a form that is not permitted */
-    CMX_WHY_NAME,         /* a look-up of another name, or of the gateway's name at the wrong time */
+    CMX_WHY_NAME,         /* a look-up of a name that is not permitted, or not at this time */
     CMX_WHY_ICMP,         /* an ICMP message that no rule allows */
     CMX_WHY_INTERNAL,     /* the filter's description of the interface exceeds the policy's bounds */
 

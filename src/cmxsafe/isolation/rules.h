@@ -3,7 +3,8 @@
 
 #include "cmxsafe/isolation/policy_state.h"
 
-/* A packet that was parsed successfully, for a rule to judge. A rule returns why the packet passes or is refused. */
+/* A successfully parsed packet and what else a rule needs to judge it. A rule returns why the packet passes or is
+ * refused. */
 struct cmx_question {
     struct cmx_isolation *iso;
     const struct cmx_iface *iface;
@@ -21,7 +22,7 @@ struct cmx_neighbour *cmx_neighbour_find(struct cmx_neighbour *list, size_t n, c
 /* Returns the router whose advertisement this interface has received, even if its lifetime has ended, or NULL. */
 struct cmx_neighbour *cmx_question_router(const struct cmx_question *q, const struct cmx_ip *ip);
 
-/* True if the stack may send look-ups to that address. */
+/* True if the stack may send DNS queries to that address. */
 bool cmx_question_is_resolver(const struct cmx_question *q, const struct cmx_ip *ip);
 
 /* True if the device needs this host: gateway, resolver, time server, next hop, DHCP server, known router. */

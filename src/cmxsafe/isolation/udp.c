@@ -24,18 +24,18 @@
 #define DNS_TYPE_OPT 41
 #define DNS_OPT_LEN 11u
 
-/* One protocol: its checks of requests and answers, and the position of the request number. */
+/* One protocol: its checks of requests and answers, and the offset of the number that an answer repeats. */
 struct protocol {
     cmx_why (*out)(const struct cmx_question *q); /* judges a request */
     cmx_why (*in)(const struct cmx_question *q);  /* judges an answer to an outstanding request */
-    uint32_t id_mask;                             /* mask of the bits at id_out and id_in that form the number */
+    uint32_t id_mask;                             /* the bits of the words at id_out and id_in that form the number */
     uint8_t passes;                               /* the cmx_why of a message that passes */
-    uint8_t least;                                /* least number of bytes of a message */
+    uint8_t least;                                /* the fewest bytes of a message */
     uint8_t id_out, id_in;
-    bool once; /* accepts only one answer, and only from the address that the request was sent to */
+    bool once; /* only one answer passes, and only from the address that the request went to */
 };
 
-/* Returns the payload; in_reach returns the number of its contiguous bytes. */
+/* payload returns the UDP payload, in_reach the number of its contiguous bytes. */
 static const uint8_t *payload(const struct cmx_packet *p)
 {
     return p->l4 + 8;
@@ -57,7 +57,7 @@ static struct cmx_request *find(const struct cmx_question *q, const struct proto
     return NULL;
 }
 
-/* Returns a free entry, or the one of the oldest request. */
+/* Returns a free entry, or that of the oldest request. */
 static struct cmx_request *place(struct cmx_isolation *iso)
 {
     struct cmx_request *r = iso->requests, *o;
@@ -201,7 +201,7 @@ static bool query_ends(const uint8_t *d, uint32_t len, uint32_t additional)
     if (len != (additional ? DNS_OPT_LEN : 0))
         return false;
     return !additional ||
-           (cmx_packet_u32(d) >> 8 == DNS_TYPE_OPT && !cmx_packet_u16(d + 9)); /* the root's name, and no data */
+           (cmx_packet_u32(d) >> 8 == DNS_TYPE_OPT && !cmx_packet_u16(d + 9)); /* the name is the root; no data */
 }
 
 /* True if the question begins with a name that may be looked up now. *used: its length. */

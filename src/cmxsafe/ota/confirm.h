@@ -1,5 +1,5 @@
 /* confirm.h - decides whether a new image is confirmed or rolled back. It is confirmed once the device has reached its
- * gateway and isolation is in force, and rolled back when that has not happened by the deadline. Pure: time is an
+ * gateway and isolation is in force, and rolled back if that has not happened by the deadline. Pure: the time is an
  * argument. */
 #pragma once
 
@@ -15,16 +15,18 @@ extern "C" {
 struct cmx_confirm_facts {
     bool sessions_up;      /* the device has reached its gateway (cmx_proxy_reached) */
     bool isolation_active; /* isolation is in force, or the device has none */
-    bool confirm_failed;   /* the platform has refused to confirm at least once; filled in by the service */
+    bool confirm_failed;   /* confirming has failed at least once; set by the service */
 };
 
 typedef enum { CMX_CONFIRM_WAIT = 0, CMX_CONFIRM_NOW, CMX_CONFIRM_ROLLBACK } cmx_confirm_decision;
 
-/* Decides the trial. since_ms: when it began; deadline_ms: 0 for CMX_CONFIRM_DEADLINE_MS. */
+/* Decides the trial of an image. since_ms: when it began; deadline_ms: how long it may take, 0 for
+ * CMX_CONFIRM_DEADLINE_MS. */
 cmx_confirm_decision cmx_confirm_decide(uint64_t since_ms, uint32_t deadline_ms, uint64_t now_ms,
                                         const struct cmx_confirm_facts *facts);
 
-/* Returns, after ROLLBACK, the condition that was not met: a static text, short enough for an otadata label. */
+/* Returns which condition was not met when cmx_confirm_decide returned ROLLBACK: a static text, short enough for an
+ * otadata label. */
 const char *cmx_confirm_unmet(const struct cmx_confirm_facts *facts);
 
 #ifdef __cplusplus

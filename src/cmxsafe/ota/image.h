@@ -33,7 +33,7 @@ extern const struct cmx_image_format cmx_image_opaque;
 struct cmx_image_policy {
     const struct cmx_image_format *format; /* CMX_IMAGE_ESP (NULL) or CMX_IMAGE_OPAQUE */
     uint16_t chip_id;            /* esp_chip_id_t: 5 ESP32-C3, 9 ESP32-S3, ...; CMX_IMAGE_CHIP_ANY for tools */
-    uint32_t max_len;            /* the longest file, trailer included: the slot's size */
+    uint32_t max_len;            /* the most bytes of a file, trailer included: the slot's size */
     uint32_t secure_version_min; /* an image with a lower secure version is a downgrade */
     bool secure_boot;            /* the bootloader verifies Secure Boot v2 sectors: such an image needs no trailer */
     struct cmx_ota_keys keys;    /* if there are none, no signature is required */
@@ -67,7 +67,7 @@ struct cmx_image {
     uint8_t segments_left;
     uint8_t checksum;
     bool hashing;       /* signed_sha holds resources */
-    bool hashing_image; /* sha holds resources (not with CMX_IMAGE_OPAQUE) */
+    bool hashing_image; /* sha holds resources; never with CMX_IMAGE_OPAQUE */
 
     /* Results, valid once finish has returned CMX_OK. */
     bool has_secure_boot;
@@ -85,19 +85,20 @@ struct cmx_image {
     struct cmx_sha256 signed_sha; /* hash of everything before the trailer */
 };
 
-/* Prepares c for the first byte. Borrows policy. CMX_ENOMEM. */
+/* Prepares c for the first byte. Borrows policy. CMX_ENOMEM: out of memory. */
 CMX_MUST_USE cmx_err cmx_image_init(struct cmx_image *c, const struct cmx_image_policy *policy);
 
-/* Consumes the next bytes. CMX_EFORMAT, CMX_ENOSPC (too large), CMX_EDOWNGRADE, CMX_EPERM (another chip), CMX_ESIG
- * (checksum or SHA-256 do not match), CMX_ENOTSUP (unknown version of the trailer), CMX_EIO (hashing failed): the image
- * is refused, and why holds the reason. */
+/* Consumes the next bytes. On an error the image is refused, and c->why is the reason. CMX_EFORMAT: malformed;
+ * CMX_ENOSPC: too large; CMX_EDOWNGRADE: the secure version is too low; CMX_EPERM: for another chip; CMX_ESIG: checksum
+ * or SHA-256 do not match; CMX_ENOTSUP: unknown version of the trailer; CMX_EIO: hashing failed. */
 CMX_MUST_USE cmx_err cmx_image_feed(struct cmx_image *c, const void *data, size_t len);
 
 /* True once the first CMX_IMAGE_HEAD_LEN bytes have been accepted; info is valid then. For CMX_IMAGE_OPAQUE, which has
  * no info, it is true until the image is refused. The caller must not write to storage while it is false. */
 bool cmx_image_head_ok(const struct cmx_image *c);
 
-/* Ends the image. CMX_ETRUNC: it ends too early; CMX_ENOKEY: not signed, or by an unknown key; CMX_ESIG. */
+/* Ends the image. CMX_ETRUNC: it ends too early; CMX_ENOKEY: it is not signed, or signed by an unknown key; CMX_ESIG:
+ * the signature does not match. */
 CMX_MUST_USE cmx_err cmx_image_finish(struct cmx_image *c);
 
 /* Releases the hashes. Safe at any time after init, and more than once. */
@@ -109,7 +110,7 @@ CMX_MUST_USE cmx_err cmx_image_describe(const uint8_t head[CMX_IMAGE_HEAD_LEN], 
 /* Reads how the image was built, from the head of an application image. */
 void cmx_image_built(const uint8_t head[CMX_IMAGE_HEAD_LEN], struct cmx_image_build *out);
 
-/* Finds a chip by its name, "ESP32-C3" or "esp32c3". CMX_ENOENT. */
+/* Finds a chip by its name, "ESP32-C3" or "esp32c3". CMX_ENOENT: unknown name. */
 CMX_MUST_USE cmx_err cmx_image_chip_id(const char *name, uint16_t *id);
 
 /* Returns "ESP32-C3", or "unknown chip". Static. */

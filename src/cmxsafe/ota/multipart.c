@@ -53,7 +53,7 @@ static bool parameter(const char *header, const char *name, char *out, size_t ca
 cmx_err cmx_multipart_init(struct cmx_multipart *m, const char *content_type)
 {
     static const char type[] = "multipart/form-data";
-    char boundary[CMX_MULTIPART_BOUNDARY_MAX + 2]; /* one character more than allowed, to detect a longer boundary */
+    char boundary[CMX_MULTIPART_BOUNDARY_MAX + 2]; /* room for one char too many, to detect a longer one */
     size_t len;
 
     memset(m, 0, sizeof *m);
@@ -96,8 +96,8 @@ static void mismatch(struct cmx_multipart *m, struct cmx_multipart_event *ev)
     m->assumed = 0;
 }
 
-/* Searches preamble and bodies for the delimiter. Only its first byte is a CR, so after a mismatch only the current
- * byte can begin a new match. Returns with an event, or with all input consumed. */
+/* Searches preamble and bodies for the delimiter. The delimiter has a CR only as its first byte, so after a mismatch
+ * only the current byte can begin a new match. Returns when there is an event or all input is consumed. */
 static void scan(struct cmx_multipart *m, struct cmx_buf *in, struct cmx_multipart_event *ev)
 {
     const uint8_t *p = cmx_buf_data(in);
@@ -130,7 +130,7 @@ static void line_parse(struct cmx_multipart *m)
         m->has_name = parameter(m->line, "name", m->name, sizeof m->name);
 }
 
-/* Takes one byte of a part's header. *ready: the header is complete. */
+/* Consumes one byte of a part's header. Sets *ready when the header is complete. */
 static cmx_err header_byte(struct cmx_multipart *m, uint8_t c, bool *ready)
 {
     if (c == '\0')
@@ -155,7 +155,7 @@ static cmx_err header_byte(struct cmx_multipart *m, uint8_t c, bool *ready)
     return CMX_OK;
 }
 
-/* Takes one byte between a delimiter and the part's header. *closed: the delimiter was the closing one. */
+/* Consumes one byte between a delimiter and the part's header. Sets *closed if the delimiter was the closing one. */
 static cmx_err after_byte(struct cmx_multipart *m, uint8_t c, bool *closed)
 {
     if (m->state == AFTER && c == '-') {

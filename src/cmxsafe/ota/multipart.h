@@ -11,8 +11,8 @@
 #include "cmxsafe/core/err.h"
 
 #define CMX_MULTIPART_BOUNDARY_MAX 70 /* RFC 2046 section 5.1.1 */
-#define CMX_MULTIPART_LINE_MAX 512    /* bytes of a line in a part's header */
-#define CMX_MULTIPART_HEADERS_MAX 16  /* lines in one part */
+#define CMX_MULTIPART_LINE_MAX 512    /* the most bytes of a line in a part's header */
+#define CMX_MULTIPART_HEADERS_MAX 16  /* the most header lines of a part */
 #define CMX_MULTIPART_NAME_MAX 32     /* a field's name with its NUL; a longer name is cut and then matches no field */
 
 typedef enum {
@@ -35,7 +35,7 @@ struct cmx_multipart {
     int state;
     size_t delimiter_len;
     size_t matched;
-    size_t assumed; /* how many of the matched bytes are not in the body: a delimiter at its very start has no CRLF */
+    size_t assumed; /* matched bytes that were not received: a delimiter at the body's start has no CRLF */
     size_t line_len;
     unsigned lines;
     bool in_part;
@@ -50,8 +50,8 @@ struct cmx_multipart {
  */
 CMX_MUST_USE cmx_err cmx_multipart_init(struct cmx_multipart *m, const char *content_type);
 
-/* Consumes bytes of *in up to the next event; call it until MORE or END. CMX_EFORMAT, CMX_ENOSPC (a header line too
- * long, or too many): the body is refused, and every later call too. */
+/* Consumes bytes of *in up to the next event; call it until MORE or END. CMX_EFORMAT: malformed; CMX_ENOSPC: a header
+ * line is too long, or there are too many. After an error every later call fails too. */
 CMX_MUST_USE cmx_err cmx_multipart_next(struct cmx_multipart *m, struct cmx_buf *in, struct cmx_multipart_event *ev);
 
 /* True once the closing delimiter was found; a body without it is incomplete. */

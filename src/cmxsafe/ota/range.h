@@ -12,5 +12,6 @@ struct cmx_range {
     uint32_t total;
 };
 
-/* Parses a header. CMX_EFORMAT: it has another form, an unknown total, or contradicting numbers. */
+/* Parses a header. CMX_EFORMAT: the header does not have this form, its total is unknown ("*"), or its numbers
+ * contradict each other. */
 CMX_MUST_USE cmx_err cmx_range_parse(struct cmx_range *r, const char *text);

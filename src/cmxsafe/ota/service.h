@@ -2,9 +2,9 @@
  * one POST for a script, and JSON for a program. It checks Origin and Host, runs one update at a time, and confirms a
  * new image or rolls it back. image.h decides which images are accepted.
  *
- *     GET  /             the page; /serverIndex leads there
- *     GET  /update       the state, JSON; `from`: the identity of the client whose upload began last
- *     POST /update       multipart field `update`, or the raw file; Content-Range continues an interrupted one
+ *     GET  /             the page; /serverIndex redirects to it
+ *     GET  /update       the state as JSON; `from`: the identity of the client whose upload began last
+ *     POST /update       multipart field `update`, or the raw file; Content-Range: the rest of an upload
  *     POST /restart      restarts into an update that is ready
  *
  * Memory: one struct cmx_upload from an update's first byte until it ends, and one struct for its request; together
@@ -29,8 +29,8 @@ extern "C" {
 #define CMX_OTA_IDLE_TIMEOUT_S 30
 #define CMX_OTA_HEAP_SHORT 32768      /* bytes of free heap below which an interruption is logged as a lack of memory */
 #define CMX_OTA_SLOWEST 128           /* bytes/s; an upload that is slower for an idle timeout is interrupted */
-#define CMX_OTA_RESTART_GRACE_MS 1000 /* time for the answer to pass the tunnel before the restart */
-#define CMX_OTA_RESTART_WAIT_MS 300000u     /* a restart that takes longer has failed */
+#define CMX_OTA_RESTART_GRACE_MS 1000 /* wait before the restart, so that the answer passes the tunnel */
+#define CMX_OTA_RESTART_WAIT_MS 300000u     /* after this long the restart has failed */
 #define CMX_OTA_RESUME_MS (60u * 60 * 1000) /* how long an interrupted upload is kept */
 #define CMX_OTA_BOOT_LEN 8
 
@@ -40,10 +40,10 @@ typedef enum {
     CMX_OTA_EVENT_INTERRUPTED,
     CMX_OTA_EVENT_READY, /* verified and activated; the restart follows */
     CMX_OTA_EVENT_CONFIRMED,
-    CMX_OTA_EVENT_ROLLBACK /* the running image is rolled back; at the start: the last image was rolled back */
+    CMX_OTA_EVENT_ROLLBACK /* the running image is rolled back, or, at the service's start, the last image was */
 } cmx_ota_event;
 
-#define CMX_OTA_PAST 4 /* uploads that are remembered */
+#define CMX_OTA_PAST 4 /* how many of the last uploads are kept */
 
 /* An upload that ended. */
 struct cmx_ota_past {
@@ -66,15 +66,15 @@ struct cmx_ota_config {
     uint32_t restart_grace_ms;    /* 0 means CMX_OTA_RESTART_GRACE_MS */
     uint32_t confirm_deadline_ms; /* 0 means CMX_CONFIRM_DEADLINE_MS */
     bool no_restart;              /* an update takes effect when it is activated: no restart, no trial */
-    /* Requests a restart; required. Called without a lock. On a device it does not return; elsewhere CMX_OK means
-     * that the restart was requested. On an error *why holds the reason. */
+    /* Restarts the device; required. Called without a lock. On a device it does not return. Elsewhere CMX_OK means that
+     * the restart was requested. On an error *why contains the reason. */
     cmx_err (*restart)(struct cmx_why *why);
-    /* May be NULL. text: the version, or the reason; valid during the call. Called from the service's threads without a
-     * lock; must not block. */
+    /* Reports an event. May be NULL. text: the version or the reason, valid during the call. Called from the service's
+     * threads without a lock; must not block. */
     void (*event)(cmx_ota_event event, const char *text);
     const struct cmx_ota_past *past; /* uploads before the start, the oldest first; copied */
     size_t n_past;                   /* number of uploads at past, at most CMX_OTA_PAST */
-    /* Called when an upload has ended, like event, but may block. May be NULL. */
+    /* Called after the end of an upload, from the same threads as event. May block. May be NULL. */
     void (*ended)(const struct cmx_ota_past *p);
     struct cmx_image_policy policy; /* copied; without a key each start logs a warning */
 };
@@ -82,22 +82,23 @@ struct cmx_ota_config {
 struct cmx_json;
 struct cmx_ota_service;
 
-/* Serves until stopped. *config is copied. CMX_EBUSY: the port is taken. CMX_ENOMEM, CMX_EIO. */
+/* Starts the service. *config is copied. CMX_EIO: the slots cannot be read, or there are no random bytes. CMX_ENOMEM:
+ * out of memory. Other errors: as for cmx_http_serve. */
 CMX_MUST_USE cmx_err cmx_ota_start(struct cmx_ota_service **out, const struct cmx_ota_config *config);
 
 uint16_t cmx_ota_port(const struct cmx_ota_service *s);
 
 /* Decides the trial of the running image: confirms it when the facts permit, or rolls it back and restarts the device
  * at the deadline. A step that fails is tried again after a pause. Call it about once a second, always from the same
- * task; it may block for as long as the slots do. WAIT: call again. NOW: nothing is left to decide. ROLLBACK: rolled
- * back, and the restart was requested; call again in case the device does not restart. */
+ * task; it blocks while a function of the slots does. Returns WAIT: call again; NOW: nothing is left to decide;
+ * ROLLBACK: the image was rolled back and a restart requested; call again in case the device does not restart. */
 cmx_confirm_decision cmx_ota_watch(struct cmx_ota_service *s, const struct cmx_confirm_facts *facts);
 
 /* Adds the members of GET /update to the object that is open. Any thread. */
 void cmx_ota_json(struct cmx_ota_service *s, struct cmx_json *j);
 
-/* Waits for running requests and a running restart; uploads are interrupted. Must not be called while cmx_ota_watch
- * runs. NULL is fine. */
+/* Stops the service: interrupts uploads, and waits for running requests and a running restart. Must not be called while
+ * cmx_ota_watch runs. NULL is ignored. */
 void cmx_ota_stop(struct cmx_ota_service *s);
 
 #ifdef __cplusplus

@@ -1,5 +1,6 @@
-/* service_restart.c - restarts into an activated image: after an update, or for POST /restart. A restart that is
- * refused, or does not happen, leaves the service in OTA_READY with the reason, so that it can be tried again. */
+/* service_restart.c - restarts into an activated image: after an update, or for POST /restart. If the restart is
+ * refused or does not happen, the service stores the reason and returns to OTA_READY, so that a client can request the
+ * restart again. */
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/ota/service_state.h"
 

@@ -33,7 +33,7 @@ static void describe_http(struct cmx_ota_service *s)
     s->http.ctx = s;
 }
 
-/* Takes over from the slots how the update before this start ended. */
+/* Sets the service's state from the slots: an activated update, a trial, or the error of the last update. */
 static void take_slots(struct cmx_ota_service *s)
 {
     const struct cmx_slots_status *t = &s->slots;

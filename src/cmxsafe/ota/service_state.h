@@ -14,7 +14,7 @@ typedef enum {
     OTA_RECEIVING,   /* one request owns the upload */
     OTA_INTERRUPTED, /* an upload can be continued */
     OTA_CHECKING,    /* the upload is complete: it is read back, verified and activated */
-    OTA_READY,       /* the next boot takes the new image; a restart can be requested */
+    OTA_READY,       /* the next start boots the new image; a restart can be requested */
     OTA_RESTARTING   /* the restart was requested */
 } cmx_ota_state_name;
 
@@ -52,17 +52,17 @@ struct cmx_ota_service {
     uint32_t crc;
     uint64_t interrupted_ms;
     uint64_t started_ms;
-    uint64_t restart_ms; /* OTA_RESTARTING: when the restart was requested */
+    uint64_t restart_ms; /* only in OTA_RESTARTING: when the restart was requested */
     uint8_t boot[CMX_OTA_BOOT_LEN];
-    bool ready;           /* the next boot takes a new image; false again when a new upload first writes to storage */
+    bool ready;           /* the next start boots a new image; false after an upload that wrote but was not activated */
     bool restart_running; /* the restart task has not ended */
     char from[CMX_IP_TEXT_MAX]; /* the client whose upload began last; "": not known */
     struct cmx_slots_status slots;
     struct cmx_ota_config config;
     struct cmx_http_service http;
     struct cmx_ota_past past[CMX_OTA_PAST];
-    unsigned n_past; /* uploads that ended, also before the start; the newest is past[(n_past - 1) % CMX_OTA_PAST] */
-    struct cmx_why error; /* why the last upload, restart, confirmation or rollback failed; "": it did not */
+    unsigned n_past; /* uploads that ended, those before the start too; the last is past[(n_past - 1) % CMX_OTA_PAST] */
+    struct cmx_why error; /* why the last upload, restart, confirmation or rollback failed; empty: no failure */
 };
 
 /* The state of one POST /update. */
@@ -70,10 +70,10 @@ struct cmx_ota_request {
     bool owner; /* this request owns the service's upload */
     bool ready; /* this upload was activated: the device restarts once the answer is sent */
     bool multipart;
-    bool in_field; /* the present part is the field `update` */
+    bool in_field; /* the current part is the field `update` */
     bool had_field;
-    uint32_t range_end; /* raw upload: bytes of the file that are received once this request ends; 0: not known */
-    uint64_t since_ms;  /* start of the window that measures the upload rate; moved on by the time of our own work */
+    uint32_t range_end; /* raw upload: offset in the file at which this request's body ends; 0: not known */
+    uint64_t since_ms;  /* start of the window that measures the upload rate; moved later by our processing time */
     uint32_t came;      /* bytes that arrived in that window */
     struct cmx_multipart parts;
 };
@@ -95,18 +95,18 @@ void cmx_ota_set_error(struct cmx_ota_service *s, const char *why);
 /* Frees the upload; the state is then OTA_READY or OTA_IDLE. */
 void cmx_ota_drop_upload(struct cmx_ota_service *s);
 
-/* Ends states whose time is over: an interrupted upload, a restart that did not happen. */
+/* Ends a state that has lasted too long: drops an interrupted upload, or reports that the restart did not happen. */
 void cmx_ota_expire(struct cmx_ota_service *s);
 
-/* Reads the slots' status and keeps a copy. Called without lock by the one task that may use the slots. */
+/* Reads the slots' status and stores a copy. Call without the lock, in the task that may use the slots. */
 void cmx_ota_read_slots(struct cmx_ota_service *s);
 
 void cmx_ota_event_send(struct cmx_ota_service *s, cmx_ota_event e, const char *text);
 
 /* ---- service_status.c ---- */
 
-/* True if the request comes from a foreign page or under a foreign name and was refused; *err is the result of the
- * answer. Call without lock. */
+/* True if the request was refused, because it comes from another site's page or its Host is not a name of this device;
+ * 403 was sent, and *err is the error of sending it. Call without the lock. */
 bool cmx_ota_refused(struct cmx_ota_service *s, struct cmx_http_request *r, cmx_err *err);
 
 /* Answers 503. */
@@ -118,7 +118,7 @@ cmx_err cmx_ota_status_begin(struct cmx_http_request *r, void *ctx, void **state
 
 /* ---- service_restart.c: call without the lock ---- */
 
-/* Leaves OTA_READY for a restart after the grace period. Does nothing in another state. */
+/* In OTA_READY: restarts the device after the grace period. Does nothing in another state. */
 void cmx_ota_schedule_restart(struct cmx_ota_service *s);
 
 cmx_err cmx_ota_restart_begin(struct cmx_http_request *r, void *ctx, void **state);

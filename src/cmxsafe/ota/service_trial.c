@@ -1,5 +1,5 @@
 /* service_trial.c - the trial of a new image: confirms it, or rolls it back and restarts. A step that fails is tried
- * again after a pause that doubles. An outcome is recorded only once it is final. */
+ * again after a pause that doubles. An outcome is reported only once it is final. */
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/ota/service_state.h"
 
@@ -7,7 +7,7 @@
 
 enum { PAUSE_MIN_MS = 2000, PAUSE_MAX_MS = 60000 };
 
-/* Called when a step failed: keeps the reason for GET /update, and sets the time of the next attempt. */
+/* Call when a step has failed. Stores the reason, which GET /update shows, and sets the time of the next attempt. */
 static void trial_failed(struct cmx_ota_service *s, const char *what, cmx_err err, const struct cmx_why *why)
 {
     struct cmx_ota_trial *t = &s->trial;
@@ -35,7 +35,7 @@ static bool trial_due(const struct cmx_ota_service *s)
     return cmx_port_now_ms() >= s->trial.next_ms;
 }
 
-/* In this and the following functions *why must be empty at the call. */
+/* This and the following functions expect *why to be empty, and store a reason in it. */
 static void trial_confirm(struct cmx_ota_service *s, struct cmx_why *why)
 {
     cmx_err err = s->config.slots.confirm(s->config.slots.arg, why);
@@ -50,7 +50,7 @@ static void trial_confirm(struct cmx_ota_service *s, struct cmx_why *why)
     cmx_ota_set_error(s, why->text);
     cmx_ota_set_trial(s, TRIAL_OVER);
     cmx_port_mutex_unlock(&s->lock);
-    if (err) { /* the slots report that the running image is not the new one */
+    if (err) { /* the image is no longer pending, because the running image is not the new one */
         cmx_log(CMX_LOG_WARN, TAG, "nothing to confirm: %s", why->text);
         cmx_ota_event_send(s, CMX_OTA_EVENT_ROLLBACK, why->text);
         return;

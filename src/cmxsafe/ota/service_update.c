@@ -1,4 +1,5 @@
-/* service_update.c - POST /update: a request becomes the owner of the one upload, feeds it, and ends it. */
+/* service_update.c - POST /update: a request becomes the owner of the only upload, passes its body to it, and ends
+ * it. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -47,8 +48,8 @@ static cmx_err reply_error(struct cmx_http_request *r, cmx_err err, const char *
     return cmx_http_reply(r, status_of(err), "text/plain; charset=utf-8", text, strlen(text), header, header != NULL);
 }
 
-/* Keeps the end of an upload for GET /update, and reports it to the platform. Called by the owner of the upload,
- * without the lock. */
+/* Records the end of an upload, which GET /update shows, and reports it to the platform. Only the owner of the upload
+ * calls this, without the lock. */
 static void record_end(struct cmx_ota_service *s, bool ok, const char *what)
 {
     struct cmx_ota_past p = {.at_ms = cmx_port_now_ms(), .received = s->received, .ok = ok};
@@ -62,7 +63,7 @@ static void record_end(struct cmx_ota_service *s, bool ok, const char *what)
         s->config.ended(&p);
 }
 
-/* Ends the upload of q, its owner, and reports why to the client, the log and GET /update. Called without the lock. */
+/* Ends the upload that q owns, and reports why to the client, in the log and in GET /update. Call without the lock. */
 static cmx_err fail(struct cmx_ota_service *s, struct cmx_http_request *r, struct cmx_ota_request *q, cmx_err err,
                     const char *why)
 {
@@ -91,7 +92,7 @@ static cmx_err conflict(struct cmx_http_request *r, cmx_err err, uint32_t receiv
     return reply_error(r, err, why, &header);
 }
 
-/* Creates a new upload. Called under lock. */
+/* Creates a new upload. The caller holds the lock. */
 static cmx_err open_new(struct cmx_ota_service *s, const char **why)
 {
     cmx_err err;
@@ -111,7 +112,7 @@ static cmx_err open_new(struct cmx_ota_service *s, const char **why)
     return err;
 }
 
-/* Makes the request the upload's owner. Called under lock. */
+/* Records q as the owner of the upload, a new one or the interrupted one. The caller holds the lock. */
 static cmx_err acquire(struct cmx_ota_service *s, struct cmx_ota_request *q, const struct cmx_range *range,
                        const char **why)
 {
@@ -304,7 +305,7 @@ cmx_err cmx_ota_update_body(struct cmx_http_request *r, void *ctx, void *state, 
     return err ? fail(s, r, q, err, s->upload->why) : CMX_OK;
 }
 
-/* Called at the end of a request: true if the file continues in a further request. */
+/* Call at the end of a request. True if another request must continue the file. */
 static bool part_of_file(struct cmx_ota_service *s, struct cmx_ota_request *q)
 {
     bool part;
@@ -354,11 +355,11 @@ cmx_err cmx_ota_update_end(struct cmx_http_request *r, void *ctx, void *state)
     if (q->multipart && !q->had_field)
         return fail(s, r, q, CMX_EFORMAT, "no field 'update'");
     if (q->range_end && q->range_end != s->received)
-        return fail(s, r, q, CMX_EFORMAT, "the body has another length");
+        return fail(s, r, q, CMX_EFORMAT, "the body's length is wrong");
     if (part_of_file(s, q))
         return cmx_http_reply_text(r, 202, "HELD %" PRIu32 " of %" PRIu32 "\n", s->received, s->total);
     err = cmx_upload_verify(s->upload);
-    if (!err && cmx_http_client_gone(r)) /* an update that its client has cancelled must not take effect */
+    if (!err && cmx_http_client_gone(r)) /* the client has cancelled the update, so it must not take effect */
         return fail(s, r, q, CMX_ECLOSED, "the client closed the connection");
     if (!err)
         err = cmx_upload_activate(s->upload);

@@ -49,14 +49,14 @@ struct cmx_slots {
     cmx_err (*erase)(void *arg, uint32_t offset, uint32_t len);
     cmx_err (*write)(void *arg, uint32_t offset, const void *data, size_t len);
     cmx_err (*read)(void *arg, uint32_t offset, void *out, size_t len);
-    /* Activates the target slot, which holds a verified image: the next boot tries it. On an error of this and the
-     * following functions *why holds the reason, or is empty if the error code says it all. CMX_EPERM, CMX_ETIMEOUT: a
-     * hook refused, or did not end. */
+    /* Activates the target slot, which holds a verified image: the next start boots it, on trial. On an error of this
+     * and the following functions *why contains the reason, or is empty if the error code is precise enough. CMX_EPERM:
+     * a hook refused; CMX_ETIMEOUT: a hook did not end in time. */
     cmx_err (*activate)(void *arg, const struct cmx_image *verified, struct cmx_why *why);
     /* Makes the running image permanent. */
     cmx_err (*confirm)(void *arg, struct cmx_why *why);
-    /* The next boot takes the previous image; the caller restarts. reason: a few words, kept for that image to report.
-     * CMX_ENOENT: there is no previous image. */
+    /* Selects the previous image for the next start; the caller restarts. reason: a few words, stored so that the
+     * previous image can report them. CMX_ENOENT: there is no previous image. */
     cmx_err (*rollback)(void *arg, const char *reason, struct cmx_why *why);
 };
 

@@ -63,8 +63,8 @@ CMX_MUST_USE cmx_err cmx_trailer_verify(const struct cmx_trailer *t, const struc
                                         uint32_t signed_len, const uint8_t image_sha[CMX_SHA256_LEN]);
 
 /* Adds a public key: 130 hex digits (an uncompressed point) or the base64 of a PEM SubjectPublicKeyInfo, with or
- * without its BEGIN and END lines. CMX_EFORMAT; CMX_EINVAL: not P-256; CMX_ENOSPC: there are CMX_OTA_KEYS_MAX already.
- */
+ * without its BEGIN and END lines. CMX_EFORMAT: text has neither form; CMX_EINVAL: not a P-256 key; CMX_ENOSPC: there
+ * are CMX_OTA_KEYS_MAX keys already. */
 CMX_MUST_USE cmx_err cmx_ota_keys_add(struct cmx_ota_keys *keys, const char *text);
 
 #ifdef __cplusplus

@@ -156,7 +156,7 @@ static cmx_err erase_rest(struct cmx_upload *u)
     return CMX_OK;
 }
 
-/* Reads a piece of the stored image; the withheld bytes come from memory. */
+/* Reads a piece of the stored image. Takes the withheld bytes from memory, because they are not stored yet. */
 static cmx_err read_piece(struct cmx_upload *u, uint32_t at, uint32_t n)
 {
     uint32_t skip = at == 0 ? (n < CMX_UPLOAD_WITHHELD ? n : CMX_UPLOAD_WITHHELD) : 0;

@@ -26,11 +26,11 @@ struct cmx_upload {
     uint32_t written;
     uint32_t erased;
     uint32_t buffered;
-    uint32_t crc; /* CRC-32 of the received bytes, by which a client decides whether it can continue the upload */
+    uint32_t crc; /* CRC-32 of the received bytes; a client compares it to decide whether it can continue the upload */
     bool begun;   /* storage was written */
     uint8_t withheld[CMX_UPLOAD_WITHHELD];
-    const char *why;        /* after an error: one clause for a person; static, or in refusal */
-    struct cmx_why refusal; /* reason of cmx_slots.activate */
+    const char *why;        /* after an error: the reason, one clause; static, or points to refusal */
+    struct cmx_why refusal; /* the reason that cmx_slots.activate gave */
     struct cmx_image_policy policy;
     struct cmx_image image;
     uint8_t buffer[CMX_UPLOAD_CHUNK];
@@ -40,19 +40,22 @@ struct cmx_upload {
 extern const char cmx_upload_unconfirmed[];
 
 /* Prepares for the first byte. policy is copied; max_len of the copy is the slot's size. CMX_EBUSY: the running image
- * is not confirmed yet. CMX_ENOTSUP: there is no target slot. CMX_ENOMEM; CMX_EIO: the slots cannot be read. */
+ * is not confirmed yet. CMX_ENOTSUP: there is no target slot. CMX_EIO: the slots cannot be read. CMX_ENOMEM: out of
+ * memory. */
 CMX_MUST_USE cmx_err cmx_upload_begin(struct cmx_upload *u, const struct cmx_slots *slots,
                                       const struct cmx_image_policy *policy);
 
-/* Consumes the next bytes. Errors as for cmx_image_feed, and those of storage. After an error only abort may follow. */
+/* Consumes the next bytes. Errors as for cmx_image_feed and for storage (cmx_slots). After an error call only
+ * cmx_upload_abort. */
 CMX_MUST_USE cmx_err cmx_upload_data(struct cmx_upload *u, const void *data, size_t len);
 
 /* Call after the last byte. Verifies the stream, and then what storage returns. u->image then holds the results. The
  * slot cannot boot yet. Errors as for cmx_image_finish; CMX_EIO: storage failed, or returns other bytes. */
 CMX_MUST_USE cmx_err cmx_upload_verify(struct cmx_upload *u);
 
-/* Call after verify. The next boot takes the new image. Errors as for cmx_slots.activate. */
+/* Call after cmx_upload_verify. The next start then boots the new image. Errors as for cmx_slots.activate. */
 CMX_MUST_USE cmx_err cmx_upload_activate(struct cmx_upload *u);
 
-/* Ends the upload and releases the hashes. Always safe after begin. The target slot cannot boot. */
+/* Ends the upload and releases the hashes. Safe at any time after cmx_upload_begin. Unless activated, the target slot
+ * cannot boot. */
 void cmx_upload_abort(struct cmx_upload *u);

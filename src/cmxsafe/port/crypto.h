@@ -34,7 +34,7 @@ struct cmx_sha256 {
 CMX_MUST_USE cmx_err cmx_sha256_init(struct cmx_sha256 *h);
 CMX_MUST_USE cmx_err cmx_sha256_update(struct cmx_sha256 *h, const void *data, size_t len);
 CMX_MUST_USE cmx_err cmx_sha256_finish(struct cmx_sha256 *h, uint8_t out[CMX_SHA256_LEN]);
-void cmx_sha256_abort(struct cmx_sha256 *h); /* safe after init failed, and twice */
+void cmx_sha256_abort(struct cmx_sha256 *h); /* safe after a failed init, and when called twice */
 
 /* Computes the SHA-256 of one buffer, by the calls above (port/sha256.c). */
 CMX_MUST_USE cmx_err cmx_sha256_of(const void *data, size_t len, uint8_t out[CMX_SHA256_LEN]);

@@ -57,15 +57,15 @@ struct cmx_filter_neighbour {
 struct cmx_filter_calls {
     /* True if the packet passes. */
     bool (*judge)(const struct cmx_filter_packet *p);
-    /* Called for each resolved neighbour at each call of install. */
+    /* install calls this for each neighbour that the stack has resolved. */
     void (*neighbour)(const struct cmx_filter_neighbour *n);
 };
 
 struct cmx_filter {
-    /* From now on only packets that the judge allows pass: on every interface, also later ones, and on loopback.
-     * Blocks; must not be called from the stack's own thread. calls must be static. The filter cannot be removed.
-     * CMX_EIO: there is no memory for all of it: packets of the interfaces are judged, those from the device to itself
-     * are not yet. Another call adds what is missing. */
+    /* Installs the filter, which cannot be removed: only packets that the judge allows pass, on loopback and on every
+     * interface, including interfaces that are added later. Blocks; must not be called from the stack's own thread.
+     * calls must be static. CMX_EIO: there is too little memory. The packets of the interfaces are judged then, but not
+     * yet those from the device to itself; call again to complete the installation. */
     cmx_err (*install)(const struct cmx_filter_calls *calls);
     /* Locks out the judge while the policy changes. Hold it briefly; not recursive. Usable once the stack runs, even if
      * the filter is not installed. */

@@ -1,4 +1,4 @@
-/* poll.h - declares poll(2). POSIX has it in <poll.h>; ESP-IDF has <sys/poll.h> alone. */
+/* poll.h - declares poll(2). POSIX declares it in <poll.h>; ESP-IDF has only <sys/poll.h>. */
 #pragma once
 
 #if __has_include(<poll.h>)

@@ -28,7 +28,7 @@ void cmx_port_sleep_ms(uint32_t ms);
 typedef void (*cmx_task_fn)(void *arg);
 
 /* Starts a detached task that ends when fn returns. stack_bytes: 0 for the platform's default; Linux treats it as a
- * lower bound. name: at most 15 chars are kept. CMX_ENOMEM. (xTaskCreatePinnedToCore, pthread_create) */
+ * lower bound. name: cut to 15 chars. CMX_ENOMEM: out of memory. (xTaskCreatePinnedToCore, pthread_create) */
 CMX_MUST_USE cmx_err cmx_port_task_start(const char *name, size_t stack_bytes, cmx_task_fn fn, void *arg);
 
 #define CMX_PORT_TASK_NAME 16
@@ -47,7 +47,7 @@ void cmx_port_background(void);
  * that a leak check at exit finds none. May do nothing. */
 void cmx_port_task_done(void);
 
-/* A lock; not recursive. Storage is in the object, so that making one cannot fail. */
+/* A lock; not recursive. The object contains its storage, so that cmx_port_mutex_init cannot fail. */
 struct cmx_mutex {
     uintptr_t opaque[24]; /* FreeRTOS's StaticSemaphore_t is the largest: 84 to 92 bytes on 32 bits */
 };
@@ -66,15 +66,16 @@ void cmx_port_watchdog_rest(uint32_t ms);
 int cmx_port_wake_open(void);
 /* Makes fd readable. Any task. Does nothing for -1. */
 void cmx_port_wake(int fd);
-/* Call in the task that polls fd, once it was readable. Does nothing for -1. */
+/* Makes fd no longer readable. Call in the task that polls fd, after poll reported it. Does nothing for -1. */
 void cmx_port_wake_clear(int fd);
 
 /* ---- many descriptors behind one (epoll(7)) ---- */
 
 /* Opens a set of descriptors, which is itself a descriptor that poll reports as readable while any of them is readable
- * or hung up. -1: the platform has none. close() closes it; a member that is closed leaves it. */
+ * or hung up. -1: the platform has no such sets. close() closes it. Closing a member removes it from the set. */
 int cmx_port_set_open(void);
-/* Adds fd to a set. arg: what cmx_port_set_ready returns for fd. CMX_ENOTSUP, CMX_ENOMEM. */
+/* Adds fd to a set. arg: what cmx_port_set_ready returns for fd. CMX_ENOTSUP: the platform has no such sets.
+ * CMX_ENOMEM: out of memory. */
 CMX_MUST_USE cmx_err cmx_port_set_add(int set, int fd, void *arg);
 void cmx_port_set_remove(int set, int fd);
 /* Writes the args of at most cap members that are readable or hung up, and returns how many. */
@@ -82,12 +83,14 @@ size_t cmx_port_set_ready(int set, void **args, size_t cap);
 
 /* ---- sockets: POSIX calls that a device may lack, and hints ---- */
 
-/* Makes two connected local stream sockets. CMX_ENOTSUP where the platform has none; CMX_ENOMEM. */
+/* Creates two connected local stream sockets. CMX_ENOTSUP: the platform has none. CMX_ENOMEM: out of memory or
+ * sockets. */
 CMX_MUST_USE cmx_err cmx_port_socket_pair(int fd[2]);
 
-/* Makes a non-blocking IPv6 TCP socket with TCP_NODELAY, bound to source, an address that need not be the device's;
- * local (struct sockaddr_storage) receives the address with the port. CMX_ENOTSUP where the stack has no such sockets;
- * CMX_EUNREACH: answers to source would leave the device; CMX_EIO. */
+/* Creates a non-blocking IPv6 TCP socket with TCP_NODELAY and binds it to the address source, which need not be the
+ * device's. local: the address and port of the socket are written here. CMX_ENOTSUP: the stack has no such sockets.
+ * CMX_EUNREACH: answers to source would leave the device. CMX_EIO: binding failed. CMX_ENOMEM: out of memory or
+ * sockets. */
 struct sockaddr_storage;
 CMX_MUST_USE cmx_err cmx_port_mirror_socket(const uint8_t source[16], int *fd, struct sockaddr_storage *local);
 
@@ -104,8 +107,8 @@ void cmx_port_acknowledge(int fd);
 
 /* Returns the size of the flash in bytes; 0 without flash (a Linux agent). */
 uint32_t cmx_port_flash_size(void);
-/* The next functions return CMX_EINVAL beyond the end of the chip, CMX_ENOTSUP without flash, CMX_EIO. A write or an
- * erase may also be refused with CMX_EPERM, such as outside partitions. */
+/* Errors of the next functions: CMX_EINVAL beyond the end of the chip, CMX_ENOTSUP without flash, CMX_EIO if the flash
+ * fails, and CMX_EPERM if the platform refuses the write or erase, as ESP-IDF does outside partitions. */
 CMX_MUST_USE cmx_err cmx_port_flash_read(uint32_t offset, void *out, size_t len);
 /* NOR flash: a write only clears bits; an erase sets whole sectors (CMX_FLASH_SECTOR) to 0xff. */
 CMX_MUST_USE cmx_err cmx_port_flash_write(uint32_t offset, const void *data, size_t len);
@@ -119,19 +122,20 @@ typedef enum { CMX_KEY_NONE, CMX_KEY_EFUSE, CMX_KEY_TPM, CMX_KEY_SOFTWARE } cmx_
 cmx_key_kind cmx_port_hw_key_kind(void);
 
 /* Computes HMAC-SHA256 with the hardware key (eFuse HMAC_KEY3 by default, purpose HMAC_UP; esp_hmac_calculate). len is
- * bounded only by memory. CMX_ENOKEY: none, wrong purpose or not read-protected. CMX_EIO. Calls are serialised. */
+ * bounded only by memory. CMX_ENOKEY: there is no key, or it has another purpose or no read protection. CMX_EIO: the
+ * hardware failed. Calls are serialised. */
 CMX_MUST_USE cmx_err cmx_port_hw_hmac(const void *msg, size_t len, uint8_t out[32]);
 
 /* ---- a secret of the device's own, for a device without a hardware key ---- */
 
 #define CMX_PORT_SECRET_LEN 32
 
-/* Reads the stored secret. CMX_ENOENT: none is stored; CMX_ENOTSUP: the platform stores none; CMX_EIO. out is zero
- * after an error. */
+/* Reads the stored secret. CMX_ENOENT: no secret is stored; CMX_ENOTSUP: the platform cannot store one; CMX_EIO:
+ * reading failed. out is zero after an error. */
 CMX_MUST_USE cmx_err cmx_port_secret_read(uint8_t out[CMX_PORT_SECRET_LEN]);
 
-/* Stores the secret atomically, so that it survives a restart. CMX_EEXIST: there is one, which stays; CMX_ENOTSUP,
- * CMX_EIO. One caller at a time. */
+/* Stores the secret atomically, so that it survives a restart. CMX_EEXIST: there is a secret already, which is kept;
+ * CMX_ENOTSUP: the platform cannot store one; CMX_EIO: storing failed. One caller at a time. */
 CMX_MUST_USE cmx_err cmx_port_secret_create(const uint8_t secret[CMX_PORT_SECRET_LEN]);
 
 /* True if reading the flash does not reveal the secret (NVS encryption). */

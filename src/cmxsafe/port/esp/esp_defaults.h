@@ -8,14 +8,14 @@
 #include "sdkconfig.h"
 
 #ifndef ESP_ERR_NOT_ALLOWED
-#define ESP_ERR_NOT_ALLOWED 0x10D /* ESP-IDF defines it from 5.1.5 on; Arduino's core 3.0 has an older ESP-IDF */
+#define ESP_ERR_NOT_ALLOWED 0x10D /* ESP-IDF defines it since 5.1.5; Arduino core 3.0 contains an older ESP-IDF */
 #endif
 
 #ifndef CONFIG_CMX_SESSION_STACK
 #define CONFIG_CMX_SESSION_STACK 7168
 #endif
 #ifndef CONFIG_CMX_HTTP_STACK
-#define CONFIG_CMX_HTTP_STACK 4608 /* signing evidence needs the most */
+#define CONFIG_CMX_HTTP_STACK 4608 /* signing evidence needs the most stack */
 #endif
 #ifndef CONFIG_CMX_TASK_PRIORITY
 #define CONFIG_CMX_TASK_PRIORITY 5

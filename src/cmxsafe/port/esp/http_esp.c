@@ -30,9 +30,10 @@
 #define CHUNK 1400        /* bytes of a body or stream handled at once */
 #define DRAIN_MAX 65536   /* bytes dropped after an early answer, so that the client reads it before the close */
 #define SERVER_STACK 3584 /* parses heads and starts tasks */
-#define HELD_MAX 8        /* header values that a request may read */
+#define HELD_MAX 8        /* the most header values that a route may read */
 #define IDLE_DEFAULT_S 30
-/* Time limit for the head and the body's first byte, which the parser reads. The server's task only waits meanwhile. */
+/* Time limit for the head and the body's first byte, which the parser reads. The server's task does nothing else
+ * meanwhile. */
 #define HEAD_MS 10000
 #define HEAD_CROWDED_MS 1000 /* limit for a head while other connections are open */
 #define SEND_SLOWEST 128     /* bytes/s; a client that reads an answer more slowly is disconnected */
@@ -50,7 +51,7 @@ struct cmx_http_server {
     atomic_uint active; /* requests under way */
     atomic_bool stopping;
     TaskHandle_t task;         /* the server's own task; only this task uses the next three members */
-    bool here;                 /* the server's own task serves a request */
+    bool here;                 /* a request is being served in the server's own task */
     int head_fd;               /* the connection whose head is being read; -1: none */
     uint64_t head_since_ms;    /* when reading that head began */
     struct binding bindings[]; /* one for each route */
@@ -60,9 +61,9 @@ struct cmx_http_request {
     httpd_req_t *r;
     struct cmx_http_server *server;
     const struct cmx_http_route *route;
-    char *held[HELD_MAX]; /* header values handed out, owned */
+    char *held[HELD_MAX]; /* header values that the route has read; owned */
     size_t n_held;
-    bool head;     /* HEAD: no body is sent */
+    bool head;     /* the method is HEAD: no body is sent */
     bool answered; /* the route has answered; a stream may still have to be sent */
     bool sent;     /* the whole answer was sent */
     cmx_http_next_fn next;
@@ -145,7 +146,7 @@ cmx_err cmx_http_reply_stream(struct cmx_http_request *q, int status, const char
     return CMX_OK;
 }
 
-/* Streams until the end, an error, or the server stops. */
+/* Sends the stream until it ends, an error occurs or the server stops. */
 static void pump(struct cmx_http_request *q, uint8_t *chunk)
 {
     size_t len = 0;
@@ -214,7 +215,7 @@ bool cmx_http_client_gone(const struct cmx_http_request *q)
 
 /* ---- one request ---- */
 
-/* The connection closes afterwards, so a failure to send changes nothing. */
+/* Sends an error. The connection closes afterwards, so a failure to send it changes nothing. */
 static void refuse(struct cmx_http_request *q, int status, const char *text)
 {
     cmx_err err = cmx_http_reply_text(q, status, "%s\n", text);
@@ -222,7 +223,7 @@ static void refuse(struct cmx_http_request *q, int status, const char *text)
     (void)err;
 }
 
-/* Reads the body and passes it to route, unless that is NULL. True when the whole body was read. */
+/* Reads the body, and passes it to route unless that is NULL. True if the whole body was read. */
 static bool read_body(struct cmx_http_request *q, const struct cmx_http_route *route, void *state, uint8_t *chunk,
                       size_t max)
 {

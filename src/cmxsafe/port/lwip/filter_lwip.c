@@ -17,8 +17,8 @@
 
 #define ETHERNET_HEADER 14
 #define MSS_ANY_PATH (1280 - 40 - 20)
-#define HEAD_MAX 640    /* the most contiguous bytes that a decision needs; that many bytes of a chain are copied */
-#define HEAD_ENOUGH 256 /* a first buffer of at least this length is not copied: it is enough for TCP */
+#define HEAD_MAX 640    /* the most contiguous bytes that a decision needs; as many are copied from a chain */
+#define HEAD_ENOUGH 256 /* if the first buffer has this many bytes, nothing is copied: they are enough for TCP */
 
 /* An interface whose functions were replaced by the guards below. Invariant: netif is on netif_list, or the next scan
  * frees the entry. */
@@ -403,7 +403,7 @@ static u8_t guard_raw(void *arg, struct raw_pcb *pcb, struct pbuf *p, const ip_a
 static const u8_t protocols[6] = {IP_PROTO_TCP,    IP_PROTO_UDP,  IP_PROTO_ICMP,
                                   IP6_NEXTH_ICMP6, IP_PROTO_IGMP, IP_PROTO_UDPLITE};
 
-/* Adds the control blocks that are missing. ERR_MEM: another call adds the rest. */
+/* Adds the control blocks that are missing. ERR_MEM: memory is short; another call adds the rest. */
 static err_t add_raw(void)
 {
     unsigned i;
