@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Cross-builds the programs and the unit tests for another processor and runs the tests under qemu-user:
-# scripts/try_arch.sh [--short] arm64|armhf [RELEASE] (default: this machine's). --short: a few tests. Needs root.
-# scripts/package.sh --arch cross-builds the packages.
+# scripts/try_arch.sh [--short] arm64|armhf [RELEASE]. RELEASE is a Debian release (default: this machine's). --short: runs only
+# ten of the unit tests. Needs root. scripts/package.sh --arch cross-builds the packages.
 set -u
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/root_lib.sh"
@@ -37,7 +37,7 @@ in_root "$dir/root" bash -euc '
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -q
     apt-get install -y -q --no-install-recommends "libcmocka-dev:$arch" qemu-user-static python3
-    emulator=$(command -v "$emulator-static" || command -v "$emulator") # newer releases have only the name without -static
+    emulator=$(command -v "$emulator-static" || command -v "$emulator") # newer Debian releases have it only without -static
     export PKG_CONFIG=$triple-pkg-config CFLAGS="-D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64"
     cd /src
     cmake -S . -B build -G Ninja -DCMAKE_SYSTEM_NAME=Linux "-DCMAKE_C_COMPILER=$triple-gcc" "-DCMAKE_CXX_COMPILER=$triple-g++" \

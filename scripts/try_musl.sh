@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds cmxsafed alone against musl, as Alpine and OpenWrt have it, in a fresh system, and runs it there against OpenSSH:
-# scripts/try_musl.sh [--short] [RELEASE] (default: this machine's). musl's libraries are built once from Debian's source packages.
-# --short: no optional library and no unit tests. Needs root.
+# Builds cmxsafed alone against musl, the C library of Alpine and OpenWrt, in a fresh system and runs it there against OpenSSH:
+# scripts/try_musl.sh [--short] [RELEASE]. RELEASE is a Debian release (default: this machine's). Builds the libraries for musl only
+# once, from Debian's source packages. --short: builds without optional libraries, runs no unit tests. Needs root.
 set -u
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/root_lib.sh"
@@ -20,7 +20,7 @@ if [ -z "${CMX_IN_MOUNTS:-}" ]; then
 fi
 prefix=/usr/local/musl
 
-# Builds the libraries, each after those that it needs. Runs inside the builder.
+# Builds the libraries in the order of their dependencies. Runs inside the builder.
 build_libraries() {
     set -euo pipefail
     export DEBIAN_FRONTEND=noninteractive
@@ -36,7 +36,7 @@ build_libraries() {
     export CC=musl-gcc CFLAGS="-O2 -g -isystem $prefix/include" LDFLAGS="-L$prefix/lib -Wl,-rpath-link,$prefix/lib"
     export PKG_CONFIG_LIBDIR=$prefix/lib/pkgconfig
     cd /build
-    # get_sources NAME...: fetches the newest source of each package that the archive has; adds the names of the others to missing.
+    # get_sources NAME...: fetches the newest source of each package. Sets the array missing to the packages that the archive lacks.
     get_sources() {
         local name version
         missing=()

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs each Debian package alone on a fresh system without build tools and runs its main command, then installs it again and
-# purges it: scripts/try_packages.sh [RELEASE] (default: this machine's). With --upgrade-from COMMIT it also installs that
-# commit's packages, runs a gateway and an agent with them, and upgrades both to today's. Needs root.
+# purges it: scripts/try_packages.sh [--upgrade-from COMMIT] [RELEASE]. RELEASE is a Debian release (default: this machine's).
+# --upgrade-from: also runs a gateway and an agent from that commit's packages and upgrades them to the new packages. Needs root.
 set -u
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/root_lib.sh"
@@ -74,16 +74,16 @@ gateway='
     cmxsafe gateway enroll cam-17 --key key.pub --ports 81
     cmxsafe gateway list | grep cam-17'
 
-# page NAME: prints a command that succeeds if Cockpit's bridge lists this page.
+# page NAME: prints a command that succeeds if Cockpit's bridge lists the page NAME.
 page() { printf 'cockpit-bridge --packages | grep "^%s "\n' "$1"; }
 
-# The former packages are built by their own script in a build system of the release. A gateway and an agent run with
-# them, and one user may open the agent's page by name. Then both are upgraded: first the installed programs, and later
-# the running ones.
+# Tests an upgrade on a system with the former commit's packages. Starts a gateway and an agent, and permits the user daemon to
+# open the agent's page. Then installs the new packages, and checks the page while the old programs still run, after a restart
+# of the agent, and after a restart of the gateway.
 upgrade='
     wait_for() { for i in $(seq 300); do "$@" >/dev/null 2>&1 && return; sleep 0.2; done; echo "waited in vain for: $*"; tail -n 20 /packages/*.log; return 1; }
     page() { [ "$(setpriv --reuid daemon --regid daemon --clear-groups curl -sS -m 5 http://cam-17.cmx:81/)" = hello ]; }
-    version() { od -An -tu1 -j63 -N1 /var/lib/cmxsafe/gateway/registry.db | tr -d " "; } # the low byte of user_version in the SQLite file
+    version() { od -An -tu1 -j63 -N1 /var/lib/cmxsafe/gateway/registry.db | tr -d " "; } # the low byte of user_version in the header of the SQLite file
     serve() { cmxsafe gateway serve 2>>gateway.log & gateway=$!; wait_for cmxsafe gateway status; }
     agent() { setpriv --reuid cmxsafed --regid cmxsafed --clear-groups cmxsafed -c /etc/cmxsafe/cmxsafed.conf >>agent.log 2>&1 & agent=$!; }
     mkdir /sys/fs/cgroup/cmx-upgrade.$$ && echo $$ >/sys/fs/cgroup/cmx-upgrade.$$/cgroup.procs

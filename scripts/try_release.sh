@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs both commands of the README as a new user would, on a fresh system of a Debian release: scripts/try_release.sh RELEASE
-# [demo|test [ctest arguments]]. RELEASE is a name that debootstrap knows: bookworm, trixie, sid. Needs root. The tree is copied
-# into the system from the last commit; its logs are build/roots/RELEASE-demo.log and RELEASE-test.log.
+# Runs the README's demo and test commands as a new user would, on a fresh system of a Debian release: scripts/try_release.sh RELEASE
+# [demo|test [ctest arguments]]. RELEASE is a name that debootstrap knows, such as trixie. Needs root. Tests the last commit of this
+# tree. The logs are build/roots/RELEASE-demo.log and RELEASE-test.log.
 set -u
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/root_lib.sh"
